@@ -1,0 +1,27 @@
+// An opened checkpoint: the same interface whether it came from a Hugging Face folder or a GGUF file.
+import type { TensorSource } from '../formats/tensors.ts'
+
+/** A file that goes with the model unchanged: tokenizer, generation config, licence. */
+export interface SideFile {
+  readonly name: string
+  readonly bytes: Uint8Array
+}
+
+export interface Checkpoint {
+  /** Folder or file, as the user gave it. */
+  readonly name: string
+  readonly format: 'huggingface' | 'gguf'
+  /** `config.json` as parsed; for a GGUF the config that transformers would have. */
+  readonly config: Readonly<Record<string, unknown>>
+  /** Tensors by their Hugging Face names (`model.layers.0.mlp.up_proj.weight`, `model.decoder.layers.0.fc1.bias`). */
+  readonly tensors: TensorSource
+  /** `tokenizer.json` as parsed, synthesised where the source has none. */
+  readonly tokenizer: Readonly<Record<string, unknown>>
+  /** `tokenizer_config.json` as parsed, or `{}`. */
+  readonly tokenizerConfig: Readonly<Record<string, unknown>>
+  /** Files to copy beside the pruned weights, `config.json` and weights excluded. Always has what AutoTokenizer needs. */
+  readonly sideFiles: readonly SideFile[]
+  /** Bytes of the weights on disk. */
+  readonly weightBytes: number
+  close(): Promise<void>
+}

@@ -1,0 +1,48 @@
+// Every error that the library throws on purpose. A message says what, where, what is allowed and what to do.
+
+/** Base of all errors of this library. `code` is stable; messages are not. */
+export abstract class FaspError extends Error {
+  abstract readonly code: string
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = new.target.name
+  }
+}
+
+/** A file is cut short, lies about its own contents, or is in a form that we do not read. */
+export class FormatError extends FaspError {
+  readonly code = 'FORMAT'
+  /** @param file path or name of the file, as the user gave it */
+  constructor(
+    readonly file: string,
+    problem: string,
+    options?: ErrorOptions,
+  ) {
+    super(`${file}: ${problem}`, options)
+  }
+}
+
+/** A model that is well-formed but that we cannot prune: unknown `model_type`, missing tensor, shape against config. */
+export class UnsupportedModelError extends FaspError {
+  readonly code = 'UNSUPPORTED_MODEL'
+}
+
+/** An option outside its range, options that contradict each other, an unknown option. The command line exits with 2. */
+export class UsageError extends FaspError {
+  readonly code = 'USAGE'
+}
+
+/** A text with too few tokens, none at all, or in a form that we do not read. */
+export class TextError extends FaspError {
+  readonly code = 'TEXT'
+}
+
+/** Numbers that no result can be built on: NaN or infinite weights or activations, a matrix that cannot be factored. */
+export class NumericError extends FaspError {
+  readonly code = 'NUMERIC'
+}
+
+/** The output exists already, cannot be written, or the disk is full. */
+export class OutputError extends FaspError {
+  readonly code = 'OUTPUT'
+}
