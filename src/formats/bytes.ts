@@ -1,4 +1,5 @@
 // Random access to the bytes of a file, whatever holds it. The same shape as hyparquet's AsyncBuffer.
+import { FormatError } from '../errors.ts'
 
 /** Bytes that can be read from any offset. */
 export interface ByteSource {
@@ -19,4 +20,17 @@ export function memorySource(bytes: Uint8Array, name = 'memory'): ByteSource {
     byteLength: bytes.byteLength,
     slice: async (start, end = bytes.byteLength) => new Uint8Array(bytes.subarray(start, end)).buffer,
   }
+}
+
+/**
+ * Bytes `start` to `end`, all of them.
+ * @throws FormatError where the source has fewer.
+ */
+export async function readBytes(source: ByteSource, start: number, end: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = end <= source.byteLength ? new Uint8Array(await source.slice(start, end)) : new Uint8Array(0)
+  if (bytes.byteLength !== end - start) {
+    const problem = `bytes ${start} to ${end} are wanted, but the file has ${source.byteLength} bytes or ended while it was read`
+    throw new FormatError(source.name, `${problem}; it is cut short, download or copy it again`)
+  }
+  return bytes
 }
