@@ -1,0 +1,131 @@
+// Calibration and evaluation, first step: token ids → windows of equal length.
+// A text of K whole windows gives, for n samples, the windows number ⌊i·K/n⌋, i = 0 … n−1: spread over the whole text, no chance
+// involved. Evaluation takes the first windows, as the GPTQ protocol does (arXiv 2210.17323, its WikiText-2 perplexity).
+import { TextError, UnsupportedModelError, UsageError } from '../errors.ts'
+
+/** One text after the tokenizer. */
+export interface TokenizedText {
+  /** Path of the file, or what else a message may call it. */
+  readonly name: string
+  readonly ids: ArrayLike<number>
+}
+
+/** What one text gave. */
+export interface TextShare {
+  readonly name: string
+  /** Tokens in the text, BOS included. */
+  readonly tokens: number
+  /** Whole windows in the text. */
+  readonly available: number
+  /** Windows taken. */
+  readonly used: number
+}
+
+export interface Windows {
+  readonly seqLen: number
+  /** Each [seqLen], texts in the order given. */
+  readonly windows: readonly Int32Array[]
+  readonly texts: readonly TextShare[]
+}
+
+/** Whole consecutive windows in `length` tokens; the tail that fills none is dropped. */
+const windowCount = (length: number, seqLen: number): number => Math.floor(length / seqLen)
+
+/** Window number `index` as a copy. */
+function windowAt(ids: ArrayLike<number>, seqLen: number, index: number): Int32Array {
+  const window = new Int32Array(seqLen)
+  for (let t = 0; t < seqLen; t++) window[t] = ids[index * seqLen + t]
+  return window
+}
+
+/** All consecutive windows of `ids`, the tail dropped; none where there are fewer than `seqLen` ids. */
+export function cutWindows(ids: ArrayLike<number>, seqLen: number): Int32Array[] {
+  checkCount('sequence length', seqLen, 2)
+  return Array.from({ length: windowCount(ids.length, seqLen) }, (_, i) => windowAt(ids, seqLen, i))
+}
+
+/**
+ * The windows to calibrate on: `samples` of them in equal shares (the first texts take the remainder), from each text its windows
+ * number ⌊i·K/n⌋, or all where it has fewer than its share. A share that one text cannot fill is not moved to another.
+ * @param vocabularySize rows of the model's embedding; ids are checked against it
+ * @throws TextError for a text without one whole window
+ * @throws UsageError for fewer samples than texts
+ * @throws UnsupportedModelError for a token that the model does not have
+ */
+export function calibrationWindows(
+  texts: readonly TokenizedText[],
+  seqLen: number,
+  samples: number,
+  vocabularySize: number,
+): Windows {
+  checkCount('sequence length', seqLen, 2)
+  checkCount('number of samples', samples, 1)
+  if (texts.length === 0) throw new UsageError('no calibration text; give at least one file with --calibration')
+  if (samples < texts.length)
+    throw new UsageError(
+      `${samples} calibration samples cannot be divided among ${texts.length} texts; take at least one sample a text (--samples ${texts.length}) or fewer texts`,
+    )
+  const shares = texts.map((text, index) => {
+    const share = Math.floor(samples / texts.length) + (index < samples % texts.length ? 1 : 0)
+    return takeWindows(text, seqLen, share, 'spread', vocabularySize)
+  })
+  return joinShares(seqLen, shares)
+}
+
+/**
+ * The windows to evaluate on: the first `max`, or all.
+ * @throws TextError for a text without one whole window
+ * @throws UnsupportedModelError for a token that the model does not have
+ */
+export function evaluationWindows(
+  text: TokenizedText,
+  seqLen: number,
+  vocabularySize: number,
+  max = Infinity,
+): Windows {
+  checkCount('sequence length', seqLen, 2)
+  if (max !== Infinity) checkCount('number of windows', max, 1)
+  return joinShares(seqLen, [takeWindows(text, seqLen, max, 'first', vocabularySize)])
+}
+
+interface Share {
+  readonly windows: Int32Array[]
+  readonly text: TextShare
+}
+
+function joinShares(seqLen: number, shares: readonly Share[]): Windows {
+  return { seqLen, windows: shares.flatMap(share => share.windows), texts: shares.map(share => share.text) }
+}
+
+function takeWindows(
+  { name, ids }: TokenizedText,
+  seqLen: number,
+  wanted: number,
+  which: 'spread' | 'first',
+  vocabularySize: number,
+): Share {
+  const available = windowCount(ids.length, seqLen)
+  if (available === 0)
+    throw new TextError(
+      `${name}: ${ids.length} tokens, not enough for one window of ${seqLen}; give more text or a --seq-len of at most ${ids.length}`,
+    )
+  const used = Math.min(wanted, available)
+  const windows = Array.from({ length: used }, (_, i) =>
+    windowAt(ids, seqLen, which === 'spread' ? Math.floor((i * available) / used) : i),
+  )
+  for (const window of windows) checkVocabulary(name, window, vocabularySize)
+  return { windows, text: { name, tokens: ids.length, available, used } }
+}
+
+function checkVocabulary(name: string, window: Int32Array, vocabularySize: number): void {
+  for (const id of window)
+    if (id < 0 || id >= vocabularySize)
+      throw new UnsupportedModelError(
+        `${name}: the tokenizer gives token ${id}, but the model's vocabulary has ids 0 to ${vocabularySize - 1}; use the tokenizer that the model was trained with`,
+      )
+}
+
+function checkCount(what: string, value: number, least: number): void {
+  if (!Number.isSafeInteger(value) || value < least)
+    throw new UsageError(`${what} ${value} is not a whole number of at least ${least}`)
+}
