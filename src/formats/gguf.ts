@@ -1,0 +1,220 @@
+// GGUF files, versions 2 and 3, little-endian: metadata and lazy tensors under the names in the file.
+// Used by `checkpoint/gguf-llama.ts`, which gives the tensors their Hugging Face names.
+// Source: ggml/docs/gguf.md. magic, version, counts; key-value pairs; tensor infos; padding; tensor data.
+// Nothing in a file is trusted: a count or length is checked against the bytes that are left before anything is allocated.
+import { FormatError, UsageError } from '../errors.ts'
+import type { ByteSource } from './bytes.ts'
+import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
+import { GgufCursor } from './gguf-cursor.ts'
+import { dequantize, isQuantized, QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
+import { type DType, elements, type QuantizedType, type TensorInfo, type TensorSource } from './tensors.ts'
+
+/** A metadata value. 64-bit integers beyond ±2^53 stay bigint. */
+export type GgufValue = number | bigint | boolean | string | readonly GgufValue[]
+
+export interface Gguf {
+  readonly version: 2 | 3
+  readonly metadata: ReadonlyMap<string, GgufValue>
+  /** Shapes are row-major, slowest dimension first: the reverse of the order in the file. */
+  readonly tensors: TensorSource
+  /** Bytes of all tensors as stored. */
+  readonly weightBytes: number
+}
+
+/** Type numbers of ggml (ggml.h, `enum ggml_type`) that we read. */
+export const GGML_TYPES: ReadonlyMap<number, DType | QuantizedType> = new Map([
+  [0, 'F32'],
+  [1, 'F16'],
+  [2, 'Q4_0'],
+  [3, 'Q4_1'],
+  [6, 'Q5_0'],
+  [7, 'Q5_1'],
+  [8, 'Q8_0'],
+  [12, 'Q4_K'],
+  [13, 'Q5_K'],
+  [14, 'Q6_K'],
+  [24, 'I8'],
+  [25, 'I16'],
+  [26, 'I32'],
+  [27, 'I64'],
+  [28, 'F64'],
+  [30, 'BF16'],
+])
+
+/** Types that we know only by name, for the message. */
+const UNREADABLE_TYPES: ReadonlyMap<number, string> = new Map(
+  Object.entries({
+    Q8_1: 9,
+    Q2_K: 10,
+    Q3_K: 11,
+    Q8_K: 15,
+    IQ2_XXS: 16,
+    IQ2_XS: 17,
+    IQ3_XXS: 18,
+    IQ1_S: 19,
+    IQ4_NL: 20,
+    IQ3_S: 21,
+    IQ2_S: 22,
+    IQ4_XS: 23,
+    IQ1_M: 29,
+    TQ1_0: 34,
+    TQ2_0: 35,
+    MXFP4: 39,
+    NVFP4: 40,
+  }).map(([name, id]) => [id, name]),
+)
+
+/** Key length 8, key 1, type 4, value 1. */
+const MIN_PAIR_BYTES = 14
+/** Name length 8, name 1, dimension count 4, one dimension 8, type 4, offset 8. */
+const MIN_INFO_BYTES = 33
+/** GGML_MAX_DIMS. */
+const MAX_DIMS = 4
+/** Of the specification. */
+const DEFAULT_ALIGNMENT = 32
+/** Files in use have 32 or 64; a larger one than this can only be damage, and padding up to it must stay a safe integer. */
+const MAX_ALIGNMENT = 2 ** 20
+
+interface Placed extends TensorInfo {
+  readonly offset: number // in the file once the header has been read
+  readonly byteLength: number
+}
+
+/**
+ * Reads the header of a GGUF file, however large the file is, and leaves the tensors where they are.
+ * @throws FormatError where the file is no GGUF, cut short, contradicts itself, or has a tensor of a type that we do not read.
+ */
+export async function openGguf(source: ByteSource): Promise<Gguf> {
+  const cursor = new GgufCursor(source)
+  const version = await readVersion(cursor)
+  const tensorCount = await cursor.count(MIN_INFO_BYTES, 'the number of tensors')
+  const pairCount = await cursor.count(MIN_PAIR_BYTES, 'the number of metadata pairs')
+  const metadata = await readMetadata(cursor, pairCount)
+  const alignment = checkAlignment(cursor, metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT)
+  const infos = await readInfos(cursor, tensorCount)
+  const start = Math.ceil(cursor.offset / alignment) * alignment
+  const placed = place(cursor, infos, start, alignment)
+  const weightBytes = infos.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  return { version, metadata, tensors: lazyTensors(source, placed), weightBytes }
+}
+
+async function readVersion(cursor: GgufCursor): Promise<2 | 3> {
+  await cursor.ensure(8, 'the magic and the version')
+  const magic = cursor.u32()
+  if (magic !== 0x46554747)
+    throw cursor.error(`not a GGUF file: it starts with 0x${hex(magic)} instead of "GGUF". Give a .gguf file`)
+  const version = cursor.u32()
+  if (version === 2 || version === 3) return version
+  if (version > 0 && version % 2 ** 24 === 0)
+    throw cursor.error('a big-endian GGUF file; only little-endian ones are read. Convert it with gguf-convert-endian')
+  throw cursor.error(
+    `GGUF version ${version}; versions 2 and 3 are read. Convert the model again with a current llama.cpp`,
+  )
+}
+
+async function readMetadata(cursor: GgufCursor, count: number): Promise<Map<string, GgufValue>> {
+  const metadata = new Map<string, GgufValue>()
+  for (let i = 0; i < count; i++) {
+    const key = await cursor.text(`the key of metadata pair ${i}`)
+    if (metadata.has(key)) throw cursor.error(`the metadata key "${key}" appears twice`)
+    metadata.set(key, await cursor.value(`the value of "${key}"`))
+  }
+  return metadata
+}
+
+function checkAlignment(cursor: GgufCursor, value: GgufValue): number {
+  if (typeof value === 'number' && value >= 1 && value <= MAX_ALIGNMENT && Number.isInteger(Math.log2(value)))
+    return value
+  throw cursor.error(`general.alignment is ${String(value)}; it must be a power of two up to ${MAX_ALIGNMENT}`)
+}
+
+async function readInfos(cursor: GgufCursor, count: number): Promise<Placed[]> {
+  const infos: Placed[] = []
+  for (let i = 0; i < count; i++) {
+    const name = await cursor.text(`the name of tensor ${i}`)
+    await cursor.ensure(4, `the dimensions of "${name}"`)
+    const rank = cursor.u32()
+    if (rank < 1 || rank > MAX_DIMS)
+      throw cursor.error(`"${name}" has ${rank} dimensions; 1 to ${MAX_DIMS} are allowed`)
+    await cursor.ensure(8 * rank + 12, `the description of "${name}"`)
+    const shape = Array.from({ length: rank }, () => cursor.u64(`a dimension of "${name}"`)).reverse()
+    const dtype = readType(cursor, name)
+    const offset = cursor.u64(`the offset of "${name}"`)
+    infos.push({ name, dtype, shape, offset, byteLength: storedBytes(cursor, name, dtype, shape) })
+  }
+  return infos
+}
+
+function readType(cursor: GgufCursor, name: string): DType | QuantizedType {
+  const id = cursor.u32()
+  const type = GGML_TYPES.get(id)
+  if (type !== undefined) return type
+  throw cursor.error(
+    `"${name}" has type ${UNREADABLE_TYPES.get(id) ?? `number ${id}`}, which is not read. ` +
+      `Supported: ${[...GGML_TYPES.values()].join(', ')}. Use a file in one of these, such as Q8_0 or F16`,
+  )
+}
+
+function storedBytes(cursor: GgufCursor, name: string, dtype: DType | QuantizedType, shape: readonly number[]): number {
+  const block = isQuantized(dtype) ? QUANTIZED_BLOCKS[dtype] : { elements: 1, bytes: DTYPE_BYTES[dtype] }
+  const row = shape[shape.length - 1]
+  if (row % block.elements !== 0)
+    throw cursor.error(
+      `"${name}" has rows of ${row} elements, no multiple of the ${block.elements} of a ${dtype} block`,
+    )
+  // Divide before multiplying: the number of elements may pass 2^53 while every dimension is safe.
+  const bytes = shape.slice(0, -1).reduce((product, n) => product * n, (row / block.elements) * block.bytes)
+  if (shape.includes(0) || !Number.isSafeInteger(bytes) || !Number.isSafeInteger(elements(shape)))
+    throw cursor.error(
+      `"${name}" has shape [${shape.join(', ')}]; every dimension must be 1 or more and the product below 2^53`,
+    )
+  return bytes
+}
+
+/** Turns offsets in the data section into offsets in the file, and checks that the tensors lie inside it, apart from each other. */
+function place(cursor: GgufCursor, infos: readonly Placed[], start: number, alignment: number): Map<string, Placed> {
+  const placed = new Map<string, Placed>()
+  const size = cursor.source.byteLength
+  for (const info of infos) {
+    const { name, byteLength } = info
+    if (placed.has(name)) throw cursor.error(`the tensor "${name}" appears twice`)
+    if (info.offset % alignment !== 0)
+      throw cursor.error(`"${name}" starts at ${info.offset} of the data, no multiple of the alignment ${alignment}`)
+    const offset = start + info.offset
+    if (offset + byteLength > size)
+      throw cursor.error(`cut short: "${name}" ends at byte ${offset + byteLength} of ${size}. Fetch the file again`)
+    placed.set(name, { ...info, offset })
+  }
+  const ordered = [...placed.values()].sort((a, b) => a.offset - b.offset)
+  for (let i = 1; i < ordered.length; i++)
+    if (ordered[i - 1].offset + ordered[i - 1].byteLength > ordered[i].offset)
+      throw cursor.error(`the tensors "${ordered[i - 1].name}" and "${ordered[i].name}" overlap`)
+  return placed
+}
+
+function lazyTensors(source: ByteSource, tensors: ReadonlyMap<string, Placed>): TensorSource {
+  const stored = async (name: string) => {
+    const info = tensors.get(name)
+    if (info === undefined) throw new FormatError(source.name, `no tensor "${name}" among its ${tensors.size}`)
+    const bytes = new Uint8Array(await source.slice(info.offset, info.offset + info.byteLength))
+    if (bytes.length !== info.byteLength)
+      throw new FormatError(source.name, `cut short: "${name}" has ${bytes.length} of ${info.byteLength} bytes`)
+    return { bytes, dtype: info.dtype }
+  }
+  return {
+    tensors,
+    bytes: async name => {
+      const dtype = tensors.get(name)?.dtype
+      if (dtype !== undefined && !isDType(dtype))
+        throw new UsageError(`${source.name}: "${name}" is ${dtype}, which has no dense bytes. Read it as float32`)
+      return (await stored(name)).bytes
+    },
+    float32: async name => {
+      const { bytes, dtype } = await stored(name)
+      return isDType(dtype) ? toFloat32(bytes, dtype) : dequantize(bytes, dtype)
+    },
+    close: async () => source.close?.(),
+  }
+}
+
+const hex = (word: number): string => word.toString(16).padStart(8, '0')
