@@ -1,0 +1,79 @@
+// The hidden activations of the attention half-block, `H = concat of heads` [tokens, h·e]: the input of o_proj.
+// ONNX Runtime's GroupQueryAttention does rotary positions, causality, grouped queries and the KV cache in one operator.
+import { Graph, type Value } from '../formats/onnx.ts'
+import type { Architecture } from '../model/architecture.ts'
+import { linear } from './linear.ts'
+import { norm } from './norm.ts'
+
+/** GroupQueryAttention wants head sizes that are multiples of this; others are padded with zeros inside the graph. */
+const HEAD_MULTIPLE = 8
+
+/** Head size as the attention operator and the KV cache see it. */
+export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE
+
+/**
+ * Graph of `H` from the stream `x` [n, d] of whole windows. Further inputs: `shape` = [windows, length, -1], `past` [windows] = position
+ * of each window's last token, `total` = positions in all, `cos` and `sin` [positions, e/2] for rotary models. With a
+ * `cache` also `key` and `value` [windows, k, positions, e], read and written in place.
+ */
+export function attentionGraph(a: Architecture, cache: boolean): Graph {
+  const g = new Graph('attention')
+  const x = g.input('x', 'float32', ['n', a.hiddenSize])
+  const shape = g.input('shape', 'int64', [3])
+  const normed = a.postNorm ? x : norm(g, a, x)
+  const width = paddedHeadSize(a)
+  const project = (name: string, heads: number): Value => {
+    const y = linear(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv)
+    return g.op('Reshape', [padHeads(g, y, heads, a.headSize, width), shape])
+  }
+  const inputs = [project('q', a.heads), project('k', a.kvHeads), project('v', a.kvHeads)]
+  const cacheShape = ['windows', a.kvHeads, 'positions', width]
+  inputs.push(...(cache ? ['key', 'value'].map(name => g.input(name, 'float32', cacheShape)) : ['', '']))
+  inputs.push(g.input('past', 'int32', ['windows']), g.input('total', 'int32', []))
+  if (a.rope) inputs.push(...['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', width / 2])))
+  const [h, key, value] = g.ops('com.microsoft.GroupQueryAttention', inputs, 3, {
+    num_heads: a.heads,
+    kv_num_heads: a.kvHeads,
+    do_rotary: a.rope ? 1 : 0,
+    scale: { float: 1 / Math.sqrt(a.headSize) },
+  })
+  const rows = g.op('Reshape', [h, g.constant('int64', [-1, a.heads * width])])
+  g.output('h', trimHeads(g, rows, a.heads, a.headSize, width), 'float32', ['n', a.heads * a.headSize])
+  if (cache) {
+    g.output('newKey', key, 'float32', cacheShape)
+    g.output('newValue', value, 'float32', cacheShape)
+  }
+  return g
+}
+
+/** [n, heads·e] → [n, heads·width]: zeros after each half of each head, so that rotary pairs (i, i + e/2) stay pairs. */
+function padHeads(g: Graph, x: Value, heads: number, e: number, width: number): Value {
+  if (e === width) return x
+  const halves = g.op('Reshape', [x, g.constant('int64', [-1, heads * 2, e / 2])])
+  const padded = g.op('Pad', [halves, g.constant('int64', [0, 0, 0, 0, 0, (width - e) / 2])])
+  return g.op('Reshape', [padded, g.constant('int64', [-1, heads * width])])
+}
+
+/** Inverse of `padHeads`. */
+function trimHeads(g: Graph, x: Value, heads: number, e: number, width: number): Value {
+  if (e === width) return x
+  const halves = g.op('Reshape', [x, g.constant('int64', [-1, heads * 2, width / 2])])
+  const kept = g.op('Slice', [halves, ...[[0], [e / 2], [2]].map(v => g.constant('int64', v))])
+  return g.op('Reshape', [kept, g.constant('int64', [-1, heads * e])])
+}
+
+/** Rotary tables `cos` and `sin` [positions, width/2], rounded as transformers rounds: angles and values are float32. */
+export function rotaryTables(a: Architecture, positions: number): { cos: Float32Array; sin: Float32Array } | undefined {
+  if (!a.rope) return undefined
+  const half = paddedHeadSize(a) / 2
+  const cos = new Float32Array(positions * half).fill(1)
+  const sin = new Float32Array(positions * half)
+  const frequencies = Float32Array.from(a.rope.inverseFrequencies)
+  for (let p = 0; p < positions; p++)
+    for (let i = 0; i < frequencies.length; i++) {
+      const angle = Math.fround(p * frequencies[i])
+      cos[p * half + i] = Math.cos(angle)
+      sin[p * half + i] = Math.sin(angle)
+    }
+  return { cos, sin }
+}

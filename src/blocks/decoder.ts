@@ -1,0 +1,84 @@
+// Token by token: the whole model in memory, a KV cache per layer, many sequences of equal length at once.
+import { type Engine, type Feeds, values } from '../engine/engine.ts'
+import { halfBlocks } from '../model/architecture.ts'
+import { type Model, readWeights } from '../model/model.ts'
+import { paddedHeadSize } from './attention.ts'
+import { type Embedding, openEmbedding } from './embed.ts'
+import { type Cache, HalfBlockRunner, type HalfWeights, readHalf, readNorm } from './halfblock.ts'
+import { logitsGraph } from './head.ts'
+
+/** Final norm, projection and head: turns the stream into logits. */
+export class Head {
+  private constructor(
+    readonly engine: Engine,
+    readonly model: Model,
+    readonly feeds: Feeds,
+  ) {}
+
+  static async open(model: Model, engine: Engine): Promise<Head> {
+    const { names, tied, vocabularySize, embeddingSize, hiddenSize } = model.architecture
+    const head = await readWeights(model, `${tied ? names.embedding : names.head}.weight`)
+    return new Head(engine, model, {
+      ...(names.finalNorm ? await readNorm(model, names.finalNorm) : {}),
+      head: values(head, [vocabularySize, embeddingSize]),
+      project: names.projectOut
+        ? values(await readWeights(model, `${names.projectOut}.weight`), [embeddingSize, hiddenSize])
+        : undefined,
+    })
+  }
+
+  /** Writes the logits [n, vocabulary] of the stream rows `x` [n, d] to `logits`. */
+  async logits(x: Float32Array<ArrayBuffer>, logits: Float32Array<ArrayBuffer>): Promise<void> {
+    const a = this.model.architecture
+    const n = x.length / a.hiddenSize
+    const feeds = { ...this.feeds, x: values(x, [n, a.hiddenSize]) }
+    await this.engine.run('logits', () => logitsGraph(a), feeds, { logits: values(logits, [n, a.vocabularySize]) })
+  }
+}
+
+/** A model ready to go on with `sequences` texts of up to `positions` tokens. */
+export class Decoder {
+  private constructor(
+    readonly model: Model,
+    readonly sequences: number,
+    readonly positions: number,
+    private readonly runner: HalfBlockRunner,
+    private readonly embedding: Embedding,
+    private readonly halves: readonly HalfWeights[],
+    private readonly caches: readonly Cache[],
+    private readonly head: Head,
+  ) {}
+
+  static async open(model: Model, engine: Engine, sequences: number, positions: number): Promise<Decoder> {
+    const a = model.architecture
+    const halves: HalfWeights[] = []
+    const caches: Cache[] = []
+    for (let layer = 0; layer < a.layers; layer++) {
+      for (const half of halfBlocks(a, layer)) halves.push(await readHalf(model, half))
+      const size = sequences * a.kvHeads * positions * paddedHeadSize(a)
+      caches.push({ key: new Float32Array(size), value: new Float32Array(size), positions, past: 0 })
+    }
+    const runner = new HalfBlockRunner(engine, a, positions)
+    const embedding = await openEmbedding(model, engine)
+    return new Decoder(model, sequences, positions, runner, embedding, halves, caches, await Head.open(model, engine))
+  }
+
+  /** Takes the next tokens of every sequence (as many for each) and gives the logits [sequences, vocabulary] after them. */
+  async step(ids: readonly Int32Array[]): Promise<Float32Array<ArrayBuffer>> {
+    const { hiddenSize: d, vocabularySize } = this.model.architecture
+    const length = ids[0].length
+    const x = await this.embedding.embed(ids, this.caches[0].past)
+    for (const [i, weights] of this.halves.entries()) {
+      const cache = weights.half.kind === 'attention' ? this.caches[i / 2] : undefined
+      const h = new Float32Array(this.sequences * length * this.runner.hiddenWidth(weights))
+      await this.runner.hidden(weights, x, this.sequences, h, cache)
+      await this.runner.residual(weights, x, h)
+      if (cache) cache.past += length
+    }
+    const last = new Float32Array(this.sequences * d)
+    for (let s = 0; s < this.sequences; s++) last.set(x.subarray(((s + 1) * length - 1) * d, (s + 1) * length * d), s * d)
+    const logits = new Float32Array(this.sequences * vocabularySize)
+    await this.head.logits(last, logits)
+    return logits
+  }
+}

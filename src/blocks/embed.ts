@@ -1,0 +1,64 @@
+// Before the first layer: token rows, learned positions, and the projection of opt-350m.
+import { type Engine, values } from '../engine/engine.ts'
+import { FormatError } from '../errors.ts'
+import { Graph } from '../formats/onnx.ts'
+import { type Model, readWeights } from '../model/model.ts'
+
+/** Tables that turn token ids into the stream. */
+export interface Embedding {
+  /**
+   * The stream [ids, d] of windows of equal length, one after another.
+   * @param position position of each window's first token
+   */
+  embed(ids: readonly Int32Array[], position?: number): Promise<Float32Array<ArrayBuffer>>
+}
+
+/** Reads the embedding tables. @throws FormatError (from `embed`) for an id outside the vocabulary or a window too long */
+export async function openEmbedding(model: Model, engine: Engine): Promise<Embedding> {
+  const { names, embeddingSize, hiddenSize, maxPositions, vocabularySize, positionOffset } = model.architecture
+  const table = await readWeights(model, `${names.embedding}.weight`)
+  const positions = names.positions && (await readWeights(model, `${names.positions}.weight`))
+  const project = names.projectIn && (await readWeights(model, `${names.projectIn}.weight`))
+  return {
+    async embed(windows, position = 0) {
+      const length = windows[0].length
+      if (position + length > maxPositions)
+        throw new FormatError(
+          model.checkpoint.name,
+          `the model has ${maxPositions} positions; a window of ${position + length} tokens does not fit. Use a shorter --seq-len.`,
+        )
+      const rows = new Float32Array(windows.length * length * embeddingSize)
+      windows.forEach((ids, w) => {
+        ids.forEach((id, i) => {
+          if (id < 0 || id >= vocabularySize)
+            throw new FormatError(
+              model.checkpoint.name,
+              `the tokenizer gave id ${id}, but the vocabulary has ${vocabularySize} rows. Tokenizer and weights do not belong together.`,
+            )
+          rows.set(table.subarray(id * embeddingSize, (id + 1) * embeddingSize), (w * length + i) * embeddingSize)
+        })
+      })
+      const stream = project ? await projectRows(engine, rows, project, embeddingSize, hiddenSize) : rows
+      if (positions)
+        for (let row = 0; row < windows.length * length; row++) {
+          const from = (position + (row % length) + positionOffset) * hiddenSize
+          for (let i = 0; i < hiddenSize; i++) stream[row * hiddenSize + i] += positions[from + i]
+        }
+      return stream
+    },
+  }
+}
+
+async function projectRows(engine: Engine, rows: Float32Array, weight: Float32Array, from: number, to: number) {
+  const n = rows.length / from
+  const build = () => {
+    const g = new Graph('project')
+    const x = g.input('x', 'float32', ['n', from])
+    g.output('y', g.op('Gemm', [x, g.input('weight', 'float32', [to, from])], { transB: 1 }), 'float32', ['n', to])
+    return g
+  }
+  const y = new Float32Array(n * to)
+  const feeds = { x: values(rows, [n, from]), weight: values(weight, [to, from]) }
+  await engine.run(`project ${from} ${to}`, build, feeds, { y: values(y, [n, to]) })
+  return y
+}

@@ -1,0 +1,72 @@
+// ONNX Runtime behind a small interface: sessions made from graphs and kept by name, runs over typed arrays.
+// The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
+import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-common'
+import type { Graph } from '../formats/onnx.ts'
+
+/** What the engine uses of an ONNX Runtime package. */
+export interface Runtime {
+  readonly Tensor: TensorConstructor
+  readonly InferenceSession: { create(model: Uint8Array, options?: InferenceSession.SessionOptions): Promise<InferenceSession> }
+}
+
+type Data = Float32Array | Float64Array | Int32Array | BigInt64Array
+
+/** Values with a shape. Views on larger buffers are fine: the runtime reads and writes them in place. */
+export interface Values<T extends Data = Data> {
+  readonly data: T
+  readonly shape: readonly number[]
+}
+
+export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
+
+export type Feeds = Readonly<Record<string, Values | undefined>>
+
+export interface Engine {
+  /**
+   * Runs a graph. Its session is made on first use and kept under `key`, so `key` must name all that `build` depends on.
+   * @param outputs where each result goes; a result may overwrite an input of the same shape
+   */
+  run(key: string, build: () => Graph, feeds: Feeds, outputs: Readonly<Record<string, Values>>): Promise<void>
+  /** Frees all sessions. */
+  close(): Promise<void>
+}
+
+export interface EngineOptions {
+  /** Threads of one operator. @default all cores */
+  readonly threads?: number
+}
+
+export function createEngine(runtime: Runtime, options: EngineOptions = {}): Engine {
+  const sessions = new Map<string, Promise<InferenceSession>>()
+  const open = (key: string, build: () => Graph) => {
+    let session = sessions.get(key)
+    if (!session) {
+      session = runtime.InferenceSession.create(build().bytes(), {
+        executionProviders: ['cpu'],
+        ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
+        logSeverityLevel: 4, // failures reach the user as exceptions
+      })
+      sessions.set(key, session)
+    }
+    return session
+  }
+  const tensor = ({ data, shape }: Values): Tensor => {
+    if (data instanceof Float32Array) return new runtime.Tensor('float32', data, shape)
+    if (data instanceof Float64Array) return new runtime.Tensor('float64', data, shape)
+    if (data instanceof Int32Array) return new runtime.Tensor('int32', data, shape)
+    return new runtime.Tensor('int64', data, shape)
+  }
+  const tensors = (arrays: Feeds) =>
+    Object.fromEntries(Object.entries(arrays).flatMap(([name, a]) => (a ? [[name, tensor(a)]] : [])))
+  return {
+    async run(key, build, feeds, outputs) {
+      const session = await open(key, build)
+      await session.run(tensors(feeds), tensors(outputs))
+    },
+    async close() {
+      const open = await Promise.all(sessions.values())
+      sessions.clear()
+      await Promise.all(open.map(s => s.release()))
+    },
+  }
+}

@@ -1,0 +1,161 @@
+// Builds ONNX models node by node. The protobuf schemas come from `onnx-buf`; this file adds value names and attributes.
+// Source: onnx.proto3 (ONNX 1.20), operator sets `ai.onnx` and `com.microsoft`.
+import { create, toBinary } from '@bufbuild/protobuf'
+import {
+  type AttributeProto,
+  AttributeProto_AttributeType as AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  OperatorSetIdProtoSchema,
+  TensorProto_DataType as DataType,
+  TensorProtoSchema,
+  TensorShapeProto_DimensionSchema,
+  TensorShapeProtoSchema,
+  TypeProto_TensorSchema,
+  TypeProtoSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from 'onnx-buf'
+
+/** Opset of `ai.onnx` that every graph asks for: the first with `RMSNormalization`. */
+const OPSET = 23n
+const IR_VERSION = 10n
+
+export type ElementType = 'float32' | 'float64' | 'int32' | 'int64'
+/** The name of a value in a graph. `''` stands for an optional input that is left out. */
+export type Value = string
+/** A number is fixed, a string is a symbolic dimension. */
+export type Dimension = number | string
+type Attribute = number | string | readonly number[] | { readonly float: number }
+
+const DATA_TYPES: Record<ElementType, DataType> = {
+  float32: DataType.FLOAT,
+  float64: DataType.DOUBLE,
+  int32: DataType.INT32,
+  int64: DataType.INT64,
+}
+
+/** A graph under construction. Every method returns the name of the value it makes. */
+export class Graph {
+  readonly #nodes: NodeProto[] = []
+  readonly #inputs: ValueInfoProto[] = []
+  readonly #outputs: ValueInfoProto[] = []
+  readonly #constants = new Map<string, Value>()
+  #names = 0
+
+  constructor(readonly name: string) {}
+
+  input(name: string, type: ElementType, shape: readonly Dimension[]): Value {
+    this.#inputs.push(valueInfo(name, type, shape))
+    return name
+  }
+
+  /** Makes `value` an output, renaming it to `name` in the nodes that make and use it. */
+  output(name: string, value: Value, type: ElementType, shape: readonly Dimension[]): void {
+    for (const node of this.#nodes) {
+      node.input = node.input.map(v => (v === value ? name : v))
+      node.output = node.output.map(v => (v === value ? name : v))
+    }
+    this.#outputs.push(valueInfo(name, type, shape))
+  }
+
+  /** A node with one output. Operators of `com.microsoft` are written `com.microsoft.Name`. */
+  op(type: string, inputs: readonly Value[], attributes: Record<string, Attribute> = {}): Value {
+    return this.ops(type, inputs, 1, attributes)[0]
+  }
+
+  /** A node with several outputs. */
+  ops(type: string, inputs: readonly Value[], outputs: number, attributes: Record<string, Attribute> = {}): Value[] {
+    const dot = type.lastIndexOf('.')
+    const output = Array.from({ length: outputs }, () => `v${this.#names++}`)
+    this.#nodes.push(
+      create(NodeProtoSchema, {
+        opType: type.slice(dot + 1),
+        domain: dot < 0 ? '' : type.slice(0, dot),
+        input: [...inputs],
+        output,
+        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+      }),
+    )
+    return output
+  }
+
+  /** A constant scalar (`shape` empty) or vector. Equal constants share one node. */
+  constant(type: ElementType, values: number | readonly number[]): Value {
+    const key = `${type}:${JSON.stringify(values)}`
+    let value = this.#constants.get(key)
+    if (value === undefined) {
+      const list = typeof values === 'number' ? [values] : [...values]
+      const tensor = create(TensorProtoSchema, {
+        dims: typeof values === 'number' ? [] : [BigInt(list.length)],
+        dataType: DATA_TYPES[type],
+        rawData: rawData(type, list),
+      })
+      value = `c${this.#names++}`
+      const node = create(AttributeProtoSchema, { name: 'value', type: AttributeType.TENSOR, t: tensor })
+      this.#nodes.push(create(NodeProtoSchema, { opType: 'Constant', output: [value], attribute: [node] }))
+      this.#constants.set(key, value)
+    }
+    return value
+  }
+
+  /** Serialised ModelProto. */
+  bytes(): Uint8Array<ArrayBuffer> {
+    const model = create(ModelProtoSchema, {
+      irVersion: IR_VERSION,
+      producerName: 'fasp',
+      opsetImport: [
+        create(OperatorSetIdProtoSchema, { domain: '', version: OPSET }),
+        create(OperatorSetIdProtoSchema, { domain: 'com.microsoft', version: 1n }),
+      ],
+      graph: create(GraphProtoSchema, {
+        name: this.name,
+        node: this.#nodes,
+        input: this.#inputs,
+        output: this.#outputs,
+      }),
+    })
+    return toBinary(ModelProtoSchema, model)
+  }
+}
+
+function valueInfo(name: string, type: ElementType, shape: readonly Dimension[]): ValueInfoProto {
+  const dim = shape.map(d =>
+    create(TensorShapeProto_DimensionSchema, {
+      value: typeof d === 'number' ? { case: 'dimValue', value: BigInt(d) } : { case: 'dimParam', value: d },
+    }),
+  )
+  const tensor = create(TypeProto_TensorSchema, {
+    elemType: DATA_TYPES[type],
+    shape: create(TensorShapeProtoSchema, { dim }),
+  })
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }),
+  })
+}
+
+function attribute(name: string, value: Attribute): AttributeProto {
+  if (typeof value === 'number')
+    return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) })
+  if (typeof value === 'string')
+    return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) })
+  if ('float' in value) return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: value.float })
+  return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: value.map(BigInt) })
+}
+
+function rawData(type: ElementType, values: readonly number[]): Uint8Array<ArrayBuffer> {
+  switch (type) {
+    case 'float32':
+      return new Uint8Array(new Float32Array(values).buffer)
+    case 'float64':
+      return new Uint8Array(new Float64Array(values).buffer)
+    case 'int32':
+      return new Uint8Array(new Int32Array(values).buffer)
+    case 'int64':
+      return new Uint8Array(new BigInt64Array(values.map(BigInt)).buffer)
+  }
+}

@@ -1,0 +1,60 @@
+import fc from 'fast-check'
+import { afterAll, expect, test } from 'vitest'
+import { openEngine } from '../engine/engine.node.ts'
+import { cholesky, solve } from './cholesky.ts'
+import { gemm, type Matrix, matrix } from './gemm.ts'
+
+const engine = openEngine()
+afterAll(() => engine.close())
+
+/** Deterministic values in [-1, 1). */
+function random(rows: number, columns: number, seed: number): Matrix {
+  let state = seed + 1
+  return matrix(
+    rows,
+    columns,
+    Float64Array.from({ length: rows * columns }, () => (state = (state * 48271) % 2147483647) / 1073741823.5 - 1),
+  )
+}
+
+const norm = (m: Matrix) => Math.sqrt(m.data.reduce((s, v) => s + v * v, 0))
+
+async function gram(x: Matrix, damp: number): Promise<Matrix> {
+  const a = matrix(x.columns, x.columns)
+  await gemm(engine, x, x, a, { transA: true })
+  for (let i = 0; i < a.rows; i++) a.data[i * a.rows + i] += damp
+  return a
+}
+
+test('solves A X = B to machine precision, across block edges', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(1, 2, 17, 127, 128, 129, 256, 300), fc.integer({ min: 1, max: 9 }), fc.nat(1e6), async (n, m, seed) => {
+      const a = await gram(random(n + 3, n, seed), 0.5)
+      const b = random(n, m, seed + 7)
+      const x = matrix(n, m, b.data.slice())
+      const factor = await cholesky(engine, a)
+      await solve(engine, factor!, x)
+      const residual = matrix(n, m, b.data.slice())
+      await gemm(engine, a, x, residual, { alpha: -1, accumulate: true })
+      expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(x))
+    }),
+    { numRuns: 20 },
+  )
+})
+
+test('gemm works on views and transposes, and adds in place', async () => {
+  const a = random(5, 3, 1)
+  const b = random(4, 3, 2)
+  const c = random(5, 4, 3)
+  const expected = c.data.map((v, k) => {
+    const [i, j] = [Math.floor(k / 4), k % 4]
+    return v - [0, 1, 2].reduce((s, l) => s + a.data[i * 3 + l] * b.data[j * 3 + l], 0)
+  })
+  await gemm(engine, a, b, c, { transB: true, alpha: -1, accumulate: true })
+  expect(norm(matrix(5, 4, c.data.map((v, k) => v - expected[k])))).toBeLessThan(1e-14)
+})
+
+test('says when a matrix is not positive definite', async () => {
+  expect(await cholesky(engine, matrix(2, 2, Float64Array.of(1, 2, 2, 1)))).toBeUndefined()
+  expect(await cholesky(engine, matrix(1, 1, Float64Array.of(Number.NaN)))).toBeUndefined()
+})

@@ -1,0 +1,109 @@
+// Blocked Cholesky in float64: `A = L Lᵀ`, and `A X = B`. Small diagonal blocks are factored and inverted here, everything else is a
+// matrix product on the engine. Source: Golub & Van Loan, Matrix Computations, 4th ed., §4.2.6 (block outer product form).
+import type { Engine } from '../engine/engine.ts'
+import { gemm, type Matrix, matrix, rowsOf } from './gemm.ts'
+
+/** Edge of a diagonal block: its own factorisation runs in JavaScript, so it stays small. */
+const BLOCK = 128
+
+/** Block column j holds rows from its own diagonal down, so that any lower part of it is one contiguous view. */
+interface Panel {
+  readonly first: number
+  readonly below: Matrix // [n - first - size, size], L under the diagonal block
+  readonly inverse: Matrix // [size, size], inverse of the diagonal block of L
+}
+
+export interface Factor {
+  readonly n: number
+  readonly panels: readonly Panel[]
+}
+
+/**
+ * Factors the symmetric matrix `a` [n, n], whose lower triangle is read.
+ * @returns undefined where the matrix is not positive definite in float64
+ */
+export async function cholesky(engine: Engine, a: Matrix): Promise<Factor | undefined> {
+  const n = a.rows
+  const columns = blockColumns(a)
+  const panels: Panel[] = []
+  for (const [k, { first, size, column }] of columns.entries()) {
+    const diagonal = rowsOf(column, 0, size)
+    if (!factorInPlace(diagonal)) return undefined
+    const inverse = invertLower(diagonal)
+    const below = matrix(n - first - size, size)
+    if (below.rows > 0) await gemm(engine, rowsOf(column, size), inverse, below, { transB: true })
+    for (const next of columns.slice(k + 1)) {
+      const from = next.first - first - size
+      const block = rowsOf(below, from, from + next.size)
+      await gemm(engine, rowsOf(below, from), block, next.column, { transB: true, alpha: -1, accumulate: true })
+    }
+    panels.push({ first, below, inverse })
+  }
+  return { n, panels }
+}
+
+/** Solves `A X = B` in place: `b` [n, m] becomes X. */
+export async function solve(engine: Engine, factor: Factor, b: Matrix): Promise<void> {
+  const { panels } = factor
+  const blockOf = (p: Panel) => rowsOf(b, p.first, p.first + p.inverse.rows)
+  const applyInverse = async (p: Panel, transA: boolean) => {
+    const block = blockOf(p)
+    const copy = matrix(block.rows, block.columns, block.data.slice())
+    await gemm(engine, p.inverse, copy, block, { transA })
+  }
+  for (const p of panels) {
+    await applyInverse(p, false) // L Y = B, downwards
+    const rest = rowsOf(b, p.first + p.inverse.rows)
+    if (rest.rows > 0) await gemm(engine, p.below, blockOf(p), rest, { alpha: -1, accumulate: true })
+  }
+  for (const p of panels.toReversed()) {
+    const rest = rowsOf(b, p.first + p.inverse.rows) // Lᵀ X = Y, upwards
+    if (rest.rows > 0) await gemm(engine, p.below, rest, blockOf(p), { transA: true, alpha: -1, accumulate: true })
+    await applyInverse(p, true)
+  }
+}
+
+function blockColumns(a: Matrix) {
+  const n = a.rows
+  return Array.from({ length: Math.ceil(n / BLOCK) }, (_, k) => {
+    const first = k * BLOCK
+    const size = Math.min(BLOCK, n - first)
+    const column = matrix(n - first, size)
+    for (let i = 0; i < column.rows; i++) {
+      const from = (first + i) * n + first
+      column.data.set(a.data.subarray(from, from + size), i * size)
+    }
+    return { first, size, column }
+  })
+}
+
+/** Lower Cholesky factor of a small matrix, in place. False where a pivot is not positive. */
+function factorInPlace({ data, rows: n }: Matrix): boolean {
+  for (let j = 0; j < n; j++) {
+    let pivot = data[j * n + j]
+    for (let k = 0; k < j; k++) pivot -= data[j * n + k] ** 2
+    if (!(pivot > 0)) return false
+    const root = Math.sqrt(pivot)
+    data[j * n + j] = root
+    for (let i = j + 1; i < n; i++) {
+      let sum = data[i * n + j]
+      for (let k = 0; k < j; k++) sum -= data[i * n + k] * data[j * n + k]
+      data[i * n + j] = sum / root
+    }
+  }
+  return true
+}
+
+/** Inverse of a small lower triangular matrix. */
+function invertLower({ data, rows: n }: Matrix): Matrix {
+  const inverse = matrix(n, n)
+  for (let j = 0; j < n; j++) {
+    inverse.data[j * n + j] = 1 / data[j * n + j]
+    for (let i = j + 1; i < n; i++) {
+      let sum = 0
+      for (let k = j; k < i; k++) sum -= data[i * n + k] * inverse.data[k * n + j]
+      inverse.data[i * n + j] = sum / data[i * n + i]
+    }
+  }
+  return inverse
+}

@@ -1,0 +1,155 @@
+// What the stages need to know of a model, read from `config.json`: sizes, norms, activation, positions and tensor names.
+// One data file per `model_type` fills this in; nothing else in the code asks which family a model belongs to.
+
+export type Activation = 'silu' | 'relu' | 'gelu' | 'gelu_tanh'
+
+/** A linear layer by the name before `.weight` and `.bias`; `W` is [out, in]. */
+export interface Linear {
+  readonly name: string
+  readonly out: number
+  readonly in: number
+  readonly bias: boolean
+}
+
+/** Rotary embedding: angle of pair i at position p is `p · inverseFrequencies[i]`. Pairs are (i, i + e/2), as in Hugging Face. */
+export interface Rope {
+  readonly inverseFrequencies: Float64Array // [e/2]
+}
+
+/** Names of one layer's modules, after the layer's prefix. */
+export interface LayerNames {
+  readonly attentionNorm: string
+  readonly q: string
+  readonly k: string
+  readonly v: string
+  readonly o: string
+  readonly ffnNorm: string
+  /** `[gate, up]` of a gated FFN, or `[fc1]`. The activation is applied to the first. */
+  readonly ffnIn: readonly string[]
+  readonly ffnOut: string
+}
+
+export interface Architecture {
+  readonly modelType: string
+  /** d */
+  readonly hiddenSize: number
+  readonly layers: number
+  /** h */
+  readonly heads: number
+  /** k; h / k query heads share one value head. */
+  readonly kvHeads: number
+  /** e */
+  readonly headSize: number
+  /** f */
+  readonly ffnWidth: number
+  /** The key of `config.json` that holds `ffnWidth`. */
+  readonly ffnWidthKey: string
+  readonly vocabularySize: number
+  readonly maxPositions: number
+  readonly activation: Activation
+  readonly norm: { readonly type: 'rms' | 'layer'; readonly epsilon: number; readonly affine: boolean }
+  /** Norm after the residual sum instead of before the half-block (opt-350m). */
+  readonly postNorm: boolean
+  readonly rope?: Rope
+  readonly bias: { readonly qkv: boolean; readonly o: boolean; readonly ffn: boolean }
+  readonly tied: boolean
+  readonly names: {
+    readonly layers: string
+    readonly layer: LayerNames
+    readonly embedding: string
+    /** Learned positions; row p + `positionOffset` belongs to position p. */
+    readonly positions?: string
+    readonly finalNorm?: string
+    readonly head: string
+    readonly projectIn?: string
+    readonly projectOut?: string
+  }
+  readonly positionOffset: number
+  /** Width of the embedding rows; differs from `hiddenSize` where there are `projectIn` and `projectOut`. */
+  readonly embeddingSize: number
+}
+
+/** `y = x + W_out · hidden(norm(x))`: half of a decoder layer. */
+export interface HalfBlock {
+  readonly kind: 'attention' | 'ffn'
+  readonly norm: string
+  /** q, k, v, or gate and up, or fc1. */
+  readonly inputs: readonly Linear[]
+  /** o_proj or down_proj: the layer whose input columns are removed. */
+  readonly output: Linear
+  /** Indices into `inputs` of the layers whose rows go with the columns of `output`. */
+  readonly coupled: readonly number[]
+}
+
+/** The two half-blocks of layer `index`. */
+export function halfBlocks(a: Architecture, index: number, ffnWidth = a.ffnWidth): readonly [HalfBlock, HalfBlock] {
+  const { hiddenSize: d, names } = a
+  const at = (name: string) => `${names.layers}.${index}.${name}`
+  const linear = (name: string, out: number, input: number, bias: boolean): Linear => ({
+    name: at(name),
+    out,
+    in: input,
+    bias,
+  })
+  const query = a.heads * a.headSize
+  const value = a.kvHeads * a.headSize
+  const n = names.layer
+  return [
+    {
+      kind: 'attention',
+      norm: at(n.attentionNorm),
+      inputs: [
+        linear(n.q, query, d, a.bias.qkv),
+        linear(n.k, value, d, a.bias.qkv),
+        linear(n.v, value, d, a.bias.qkv),
+      ],
+      output: linear(n.o, d, query, a.bias.o),
+      coupled: [2],
+    },
+    {
+      kind: 'ffn',
+      norm: at(n.ffnNorm),
+      inputs: n.ffnIn.map(name => linear(name, ffnWidth, d, a.bias.ffn)),
+      output: linear(n.ffnOut, d, ffnWidth, a.bias.ffn),
+      coupled: n.ffnIn.map((_, i) => i),
+    },
+  ]
+}
+
+/** Every tensor of a model of this architecture with its shape, in the order of the forward pass. Tied heads have none. */
+export function tensorShapes(a: Architecture, ffnWidth = a.ffnWidth): Map<string, readonly number[]> {
+  const shapes = new Map<string, readonly number[]>()
+  const { names, hiddenSize: d, embeddingSize } = a
+  const norm = (name: string) => {
+    if (!a.norm.affine) return
+    shapes.set(`${name}.weight`, [d])
+    if (a.norm.type === 'layer') shapes.set(`${name}.bias`, [d])
+  }
+  shapes.set(`${names.embedding}.weight`, [a.vocabularySize, embeddingSize])
+  if (names.positions) shapes.set(`${names.positions}.weight`, [a.maxPositions + a.positionOffset, d])
+  if (names.projectIn) shapes.set(`${names.projectIn}.weight`, [d, embeddingSize])
+  for (let i = 0; i < a.layers; i++)
+    for (const half of halfBlocks(a, i, ffnWidth)) {
+      norm(half.norm)
+      for (const l of [...half.inputs, half.output]) {
+        shapes.set(`${l.name}.weight`, [l.out, l.in])
+        if (l.bias) shapes.set(`${l.name}.bias`, [l.out])
+      }
+    }
+  if (names.finalNorm) norm(names.finalNorm)
+  if (names.projectOut) shapes.set(`${names.projectOut}.weight`, [embeddingSize, d])
+  if (!a.tied) shapes.set(`${names.head}.weight`, [a.vocabularySize, embeddingSize])
+  return shapes
+}
+
+/** Weights of the decoder linears: what `sparsity` is a fraction of. Embeddings, norms, biases and head do not count. */
+export function decoderLinears(a: Architecture): { qk: number; vo: number; ffn: number } {
+  const [attention, ffn] = halfBlocks(a, 0)
+  const size = (l: Linear) => l.out * l.in
+  const [q, k, v] = attention.inputs
+  return {
+    qk: a.layers * (size(q) + size(k)),
+    vo: a.layers * (size(v) + size(attention.output)),
+    ffn: a.layers * [...ffn.inputs, ffn.output].reduce((n, l) => n + size(l), 0),
+  }
+}

@@ -1,0 +1,60 @@
+// A checkpoint with its architecture: every tensor is there and has the shape that the config promises.
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
+import { type Architecture, tensorShapes } from './architecture.ts'
+import { Config } from './config.ts'
+import { llama } from './llama.ts'
+import { opt } from './opt.ts'
+
+const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = { llama, opt }
+
+export interface Model {
+  readonly checkpoint: Checkpoint
+  readonly architecture: Architecture
+}
+
+/**
+ * Reads the architecture from the config and checks the tensors against it, without reading any weight.
+ * @throws UnsupportedModelError for an unknown `model_type` or sizes that do not fit together
+ * @throws FormatError for a missing tensor or one of another shape
+ */
+export function describeModel(checkpoint: Checkpoint): Model {
+  const { config, name, tensors } = checkpoint
+  const type = config.model_type
+  if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type))
+    throw new UnsupportedModelError(
+      `${name}: model_type ${JSON.stringify(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.`,
+    )
+  const architecture = FAMILIES[type](new Config(`${name}, config.json`, config))
+  checkSizes(name, architecture)
+  for (const [tensor, shape] of tensorShapes(architecture)) {
+    const info = tensors.tensors.get(tensor)
+    if (!info) throw new FormatError(name, `the tensor ${tensor} [${shape}] that config.json calls for is missing.`)
+    if (info.shape.length !== shape.length || info.shape.some((n, i) => n !== shape[i]))
+      throw new FormatError(name, `${tensor} has shape [${info.shape}]; config.json calls for [${shape}].`)
+  }
+  return { checkpoint, architecture }
+}
+
+function checkSizes(name: string, a: Architecture): void {
+  if (!Number.isInteger(a.headSize) || a.headSize % 2 !== 0)
+    throw new UnsupportedModelError(
+      `${name}: ${a.heads} heads over hidden size ${a.hiddenSize} give head size ${a.headSize}; it must be an even integer.`,
+    )
+  if (a.heads % a.kvHeads !== 0)
+    throw new UnsupportedModelError(`${name}: ${a.heads} query heads cannot share ${a.kvHeads} KV heads evenly.`)
+}
+
+/**
+ * Reads one tensor as float32.
+ * @throws NumericError where a value is NaN or infinite
+ */
+export async function readWeights({ checkpoint }: Model, tensor: string): Promise<Float32Array<ArrayBuffer>> {
+  const values = await checkpoint.tensors.float32(tensor)
+  for (let i = 0; i < values.length; i++)
+    if (!Number.isFinite(values[i]))
+      throw new NumericError(
+        `${checkpoint.name}: ${tensor} holds ${values[i]} at element ${i}. The checkpoint is damaged; fetch it again.`,
+      )
+  return values
+}

@@ -1,0 +1,42 @@
+// Inverse frequencies of the rotary embedding: plain, linear scaling, and Llama 3's.
+// Source: transformers `modeling_rope_utils.py`, `_compute_default_rope_parameters` and `_compute_llama3_parameters`.
+import { UnsupportedModelError } from '../errors.ts'
+import type { Rope } from './architecture.ts'
+import type { Config } from './config.ts'
+
+/** @param headSize e @throws UnsupportedModelError for a kind of scaling that is not listed above */
+export function readRope(config: Config, headSize: number): Rope {
+  // transformers 5 writes one object `rope_parameters`; 4.x writes `rope_theta` beside `rope_scaling`.
+  const parameters = config.object('rope_parameters') ?? config.object('rope_scaling')
+  const theta = parameters?.number('rope_theta', config.number('rope_theta', 10_000)) ?? config.number('rope_theta', 10_000)
+  const inverseFrequencies = Float64Array.from({ length: headSize / 2 }, (_, i) => theta ** ((-2 * i) / headSize))
+  const type = parameters?.json.rope_type ?? parameters?.json.type ?? 'default'
+  switch (type) {
+    case 'default':
+      return { inverseFrequencies }
+    case 'linear': {
+      const factor = parameters!.number('factor', 1)
+      return { inverseFrequencies: inverseFrequencies.map(f => f / factor) }
+    }
+    case 'llama3':
+      return { inverseFrequencies: inverseFrequencies.map(llama3(parameters!)) }
+    default:
+      throw new UnsupportedModelError(
+        `${config.where}: rope type ${JSON.stringify(type)} is not supported; default, linear and llama3 are.`,
+      )
+  }
+}
+
+function llama3(parameters: Config): (frequency: number) => number {
+  const factor = parameters.number('factor', 8)
+  const low = parameters.number('low_freq_factor', 1)
+  const high = parameters.number('high_freq_factor', 4)
+  const context = parameters.size('original_max_position_embeddings', 8192)
+  return frequency => {
+    const turns = (context * frequency) / (2 * Math.PI) // rotations over the original context
+    if (turns < low) return frequency / factor
+    if (turns > high) return frequency
+    const smooth = (turns - low) / (high - low)
+    return ((1 - smooth) * frequency) / factor + smooth * frequency
+  }
+}
