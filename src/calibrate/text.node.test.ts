@@ -119,7 +119,7 @@ describe('parquet', () => {
 describeShared('files of the shared folder', () => {
   test('are read whole', async () => {
     const text = await readText(sharedPath('data/calibration/wikitext2-valid.txt'))
-    expect(text.startsWith(' \n = Homarus gammarus = \n')).toBe(true)
+    expect(text.startsWith(' \n\n = Homarus gammarus = \n')).toBe(true)
     expect(text.length).toBe(1_100_516)
     const zipped = await readText(sharedPath('data/c4/dolma_000.json.gz'))
     expect(zipped.length).toBeGreaterThan(10_000)

@@ -4,7 +4,6 @@ import { constants } from 'node:buffer'
 import { createReadStream } from 'node:fs'
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { extname } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
@@ -66,15 +65,16 @@ const tooLarge = (path: string, bytes: number): TextError =>
 async function inflate(path: string, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let length = 0
-  const collect = async (inflated: AsyncIterable<Buffer>) => {
+  const inflated = createGunzip()
+  createReadStream(path)
+    .on('error', error => inflated.destroy(error))
+    .pipe(inflated)
+  try {
     for await (const chunk of inflated) {
       length += chunk.length
       if (length > limit) throw tooLarge(path, length)
       chunks.push(chunk)
     }
-  }
-  try {
-    await pipeline(createReadStream(path), createGunzip(), collect)
   } catch (cause) {
     if (cause instanceof TextError) throw cause
     throw new TextError(`${path}: not a whole gzip file (${(cause as Error).message}); fetch or compress it again`, {
