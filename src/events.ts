@@ -8,8 +8,3 @@ export type ProgressEvent =
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
   /** Something that the user should know and that is no error. */
   | { readonly type: 'notice'; readonly message: string }
-
-/** Throws the signal's reason where it has been aborted. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  signal?.throwIfAborted()
-}

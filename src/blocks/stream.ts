@@ -1,6 +1,5 @@
 // The stream: the hidden states [tokens, d] of many windows of one length, in batches small enough for one run.
 import type { Engine } from '../engine/engine.ts'
-import { throwIfAborted } from '../events.ts'
 import type { Model } from '../model/model.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import { openEmbedding } from './embed.ts'
@@ -42,14 +41,13 @@ export async function embedWindows(model: Model, engine: Engine, windows: readon
   return { data, tokens: windows.length * length, batches }
 }
 
-/** Takes windows of equal length through all layers, one layer's weights in memory at a time; calls back after each layer. */
-export async function forward(
+/** Takes windows of equal length through all layers, one layer's weights in memory at a time. Yields each layer's number when done. */
+export async function* forward(
   model: Model,
   engine: Engine,
   windows: readonly Int32Array[],
-  onLayer?: (layer: number) => void,
   signal?: AbortSignal,
-): Promise<Stream> {
+): AsyncGenerator<number, Stream> {
   const a = model.architecture
   const runner = new HalfBlockRunner(engine, a, windows[0].length)
   const stream = await embedWindows(model, engine, windows)
@@ -59,14 +57,14 @@ export async function forward(
       const width = runner.hiddenWidth(weights)
       const buffer = new Float32Array(Math.max(...stream.batches.map(b => b.tokens)) * width)
       for (const batch of stream.batches) {
-        throwIfAborted(signal)
+        signal?.throwIfAborted()
         const x = rows(stream.data, a.hiddenSize, batch)
         const h = buffer.subarray(0, batch.tokens * width)
         await runner.hidden(weights, x, batch.windows, h)
         await runner.residual(weights, x, h)
       }
     }
-    onLayer?.(layer)
+    yield layer
   }
   return stream
 }

@@ -21,6 +21,8 @@ export interface Checkpoint {
   readonly tokenizerConfig: Readonly<Record<string, unknown>>
   /** Files to copy beside the pruned weights, `config.json` and weights excluded. Always has what AutoTokenizer needs. */
   readonly sideFiles: readonly SideFile[]
+  /** What the source says of itself, for the model card of the result. */
+  readonly card?: { readonly license?: string; readonly baseModel?: string }
   /** Bytes of the weights on disk. */
   readonly weightBytes: number
   close(): Promise<void>

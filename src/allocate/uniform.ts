@@ -1,0 +1,51 @@
+// How much to cut: the same widths for every layer, so that the decoder linears shrink by `sparsity` while Q and K stay whole
+// (arXiv 2501.09412, §3.1: the other matrices are cut harder).
+import { UsageError } from '../errors.ts'
+import { type Architecture, decoderLinears } from '../model/architecture.ts'
+
+export interface Widths {
+  /** FFN neurons that each layer keeps. */
+  readonly ffn: number
+  /** Value channels that each KV head keeps; with ragged selection the layer keeps `value · k` in all. */
+  readonly value: number
+}
+
+export interface WidthOptions {
+  readonly sparsity: number
+  readonly scope: 'ffn' | 'ffn+vo'
+  /** FFN widths are rounded to a multiple of this. */
+  readonly multiple: number
+}
+
+/** @throws UsageError where the scope is too small for the sparsity, or the rounding leaves no neuron */
+export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: WidthOptions): Widths {
+  if (sparsity === 0) return { ffn: a.ffnWidth, value: a.headSize }
+  const { qk, vo, ffn } = decoderLinears(a)
+  const total = qk + vo + ffn
+  const prunable = scope === 'ffn' ? ffn : ffn + vo
+  const cut = (sparsity * total) / prunable
+  if (cut >= 1)
+    throw new UsageError(
+      `sparsity ${sparsity} cannot be reached: --scope ${scope} covers ${((100 * prunable) / total).toFixed(0)} % of the decoder linears.` +
+        (scope === 'ffn' ? ' Use --scope ffn+vo or a lower sparsity.' : ' Use a lower sparsity.'),
+    )
+  const widths = {
+    ffn: Math.min(a.ffnWidth, Math.round((a.ffnWidth * (1 - cut)) / multiple) * multiple),
+    value: scope === 'ffn' ? a.headSize : Math.round(a.headSize * (1 - cut)),
+  }
+  if (widths.ffn < 1 || widths.value < 1)
+    throw new UsageError(
+      `sparsity ${sparsity} would leave ${widths.ffn} of ${a.ffnWidth} neurons and ${widths.value} of ${a.headSize} value channels per head. ` +
+        'Use a lower sparsity or a smaller --multiple.',
+    )
+  return widths
+}
+
+/** Kernels work in tiles; a width that is no multiple of them wastes part of the last one. 256 suits GGUF's K-quants too. */
+const TILES = [256, 128, 64, 32]
+/** A tile may be at most this part of the width, so that rounding moves the sparsity by little. */
+const MAX_TILE_SHARE = 1 / 32
+
+/** The multiple that stock widths are rounded to where the user names none: 256, less for small models. */
+export const defaultMultiple = (ffnWidth: number): number =>
+  TILES.find(tile => tile <= ffnWidth * MAX_TILE_SHARE) ?? Math.min(TILES.at(-1)!, ffnWidth)

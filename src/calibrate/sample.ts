@@ -1,0 +1,45 @@
+// Calibration text where the user has none: the model writes it, token by token at temperature 1, so that its activations are typical
+// of what it says itself. Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free calibration.
+import { Decoder } from '../blocks/decoder.ts'
+import { pickToken, randomNumbers } from '../blocks/sampler.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { Model } from '../model/model.ts'
+import type { Windows } from './windows.ts'
+
+/** Sequences written at once: the weights are read once per token for all of them. */
+const MAX_SEQUENCES = 64
+/** What `texts` in a result calls this text. */
+export const SELF_TEXT = 'written by the model itself'
+
+/** Writes `samples` windows of `seqLen` tokens. Each starts with the model's BOS, or a random token where it has none. */
+export async function* sampleWindows(
+  model: Model,
+  engine: Engine,
+  { samples, seqLen, seed }: { samples: number; seqLen: number; seed: number },
+  signal?: AbortSignal,
+): AsyncGenerator<ProgressEvent, Windows> {
+  yield { type: 'phase', phase: 'calibration text', total: samples * seqLen, unit: 'tokens' }
+  const { vocabularySize } = model.architecture
+  const random = randomNumbers(seed)
+  const bos = model.checkpoint.config.bos_token_id
+  const windows: Int32Array[] = []
+  while (windows.length < samples) {
+    const sequences = Math.min(MAX_SEQUENCES, samples - windows.length)
+    const decoder = await Decoder.open(model, engine, sequences, seqLen)
+    const texts = Array.from({ length: sequences }, () => new Int32Array(seqLen))
+    for (const text of texts) text[0] = typeof bos === 'number' ? bos : Math.floor(random() * vocabularySize)
+    for (let position = 1; position < seqLen; position++) {
+      signal?.throwIfAborted()
+      const logits = await decoder.step(texts.map(text => text.subarray(position - 1, position)))
+      texts.forEach((text, s) => {
+        const row = logits.subarray(s * vocabularySize, (s + 1) * vocabularySize)
+        text[position] = pickToken(row, { temperature: 1 }, random)
+      })
+      yield { type: 'progress', done: windows.length * seqLen + (position + 1) * sequences }
+    }
+    windows.push(...texts)
+  }
+  const tokens = samples * seqLen
+  return { seqLen, windows, texts: [{ name: SELF_TEXT, tokens, available: samples, used: samples }] }
+}

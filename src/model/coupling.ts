@@ -1,0 +1,21 @@
+// Which rows of v_proj and which columns of o_proj belong together. Value row (g, j) of KV head g feeds channel j of each of its h / k
+// query heads; an FFN neuron is one row and one column, so its coupling is the identity.
+import type { Architecture } from './architecture.ts'
+
+/** Sums scores of o_proj's columns [h·e] over the query heads of each KV head: scores of v_proj's rows [k·e]. */
+export function groupScores(a: Architecture, columns: Float64Array): Float64Array<ArrayBuffer> {
+  const rows = new Float64Array(a.kvHeads * a.headSize)
+  for (let c = 0; c < columns.length; c++) rows[valueRow(a, c)] += columns[c]
+  return rows
+}
+
+/** Columns of o_proj, ascending, that read the given rows of v_proj. */
+export function columnsOfRows(a: Architecture, rows: Int32Array): Int32Array<ArrayBuffer> {
+  const wanted = new Set(rows)
+  return Int32Array.from({ length: a.heads * a.headSize }, (_, c) => c).filter(c => wanted.has(valueRow(a, c)))
+}
+
+function valueRow(a: Architecture, column: number): number {
+  const group = Math.floor(column / (a.headSize * (a.heads / a.kvHeads)))
+  return group * a.headSize + (column % a.headSize)
+}

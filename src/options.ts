@@ -1,0 +1,94 @@
+// Options of `prune`: one documented type, one table of defaults, one `resolve`.
+import { defaultMultiple } from './allocate/uniform.ts'
+import { UsageError } from './errors.ts'
+import type { FloatDType } from './formats/dtype.ts'
+import type { Architecture } from './model/architecture.ts'
+
+export interface PruneOptions {
+  /** Fraction of the decoder linears to remove, 0 to 0.9. */
+  readonly sparsity: number
+  /** `paper`: what FASP publishes: scope `ffn+vo`, ragged, multiple 1, damp 0.01, no centring, layout `padded`. Other options win over it. */
+  readonly preset?: 'paper'
+  /** FFN neurons only, or value channels (V rows, O columns) too. @default 'ffn' */
+  readonly scope?: 'ffn' | 'ffn+vo'
+  /** Value channels: the best of the layer, or the same number for every KV head. @default 'ragged' */
+  readonly vo?: 'ragged' | 'per-head'
+  /** `stock` stores narrow FFNs, `padded` keeps all shapes and zeros what is removed. Value channels are zeros in both. @default 'stock' */
+  readonly layout?: 'stock' | 'padded'
+  /** FFN widths are rounded to a multiple of this. @default stock: 256, less for small models; padded: 1 */
+  readonly multiple?: number
+  /** Damping of the least squares, as a part of the mean of the Gram matrix's diagonal. @default 0.01 */
+  readonly damp?: number
+  /** Centre activations and repair biases, where there are biases (OPT). @default false */
+  readonly center?: boolean
+  /** Repair the kept columns by least squares. @default true */
+  readonly restore?: boolean
+  /** Element type of all weights written. @default that of the source; BF16 from a quantised GGUF */
+  readonly dtype?: FloatDType
+  /** Calibration windows. @default 32; 64 where the model writes its own text */
+  readonly samples?: number
+  /** Tokens per window. @default 1024, or the model's context; 256 where the model writes its own text */
+  readonly seqLen?: number
+  /** Seed of the text that the model writes for itself. @default 0 */
+  readonly seed?: number
+  /** GiB that hidden activations may take; above it they are computed twice instead of kept. @default 1 */
+  readonly memory?: number
+}
+
+export type ResolvedOptions = Required<Omit<PruneOptions, 'preset' | 'dtype'>> & Pick<PruneOptions, 'preset' | 'dtype'>
+
+const DEFAULTS = {
+  scope: 'ffn',
+  vo: 'ragged',
+  layout: 'stock',
+  damp: 0.01,
+  center: false,
+  restore: true,
+  seed: 0,
+  memory: 1,
+} as const
+
+const PRESETS = {
+  paper: { scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
+} as const
+
+/** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
+const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
+const SELF_WINDOWS = { samples: 64, seqLen: 256 }
+
+export const MAX_SPARSITY = 0.9
+
+/** Fills in presets and defaults. @throws UsageError for a value outside its range */
+export function resolveOptions(options: PruneOptions, a: Architecture, selfCalibrated: boolean): ResolvedOptions {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as PruneOptions
+  const windows = selfCalibrated ? SELF_WINDOWS : TEXT_WINDOWS
+  const preset = given.preset === undefined ? {} : PRESETS[given.preset]
+  if (!preset) throw new UsageError(`preset "${given.preset}" is unknown; there is: ${Object.keys(PRESETS).join(', ')}.`)
+  const o = { ...DEFAULTS, ...windows, seqLen: Math.min(windows.seqLen, a.maxPositions), ...preset, ...given }
+  const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'stock' ? defaultMultiple(a.ffnWidth) : 1) }
+  check(resolved, a)
+  return resolved
+}
+
+function check(o: ResolvedOptions, a: Architecture): void {
+  const range = (name: string, value: number, low: number, high: number, whole: boolean) => {
+    if (typeof value !== 'number' || !(value >= low && value <= high) || (whole && !Number.isInteger(value)))
+      throw new UsageError(`${name} is ${value}; it must be ${whole ? 'an integer' : 'a number'} from ${low} to ${high}.`)
+  }
+  const oneOf = (name: string, value: string, allowed: readonly string[]) => {
+    if (!allowed.includes(value)) throw new UsageError(`${name} is "${value}"; it must be one of ${allowed.join(', ')}.`)
+  }
+  range('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
+  oneOf('scope', o.scope, ['ffn', 'ffn+vo'])
+  oneOf('vo', o.vo, ['ragged', 'per-head'])
+  oneOf('layout', o.layout, ['stock', 'padded'])
+  range('multiple', o.multiple, 1, a.ffnWidth, true)
+  range('damp', o.damp, 0, 1e6, false)
+  if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])
+  range('samples', o.samples, 1, 1e6, true)
+  range('seq-len', o.seqLen, 2, a.maxPositions, true)
+  range('seed', o.seed, 0, 2 ** 32 - 1, true)
+  range('memory', o.memory, 0, 1e6, false)
+  if (o.center && !a.bias.o && !a.bias.ffn)
+    throw new UsageError('center needs biases to repair, and this model has none. Leave the option out.')
+}

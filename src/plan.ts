@@ -1,0 +1,92 @@
+// Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
+import { uniformWidths, type Widths } from './allocate/uniform.ts'
+import { UsageError } from './errors.ts'
+import type { FloatDType } from './formats/dtype.ts'
+import { DTYPE_BYTES } from './formats/dtype.ts'
+import type { DenseTensorInfo } from './formats/safetensors.ts'
+import { elements } from './formats/tensors.ts'
+import { type Architecture, decoderLinears, halfBlocks, tensorShapes } from './model/architecture.ts'
+import type { Model } from './model/model.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { Sizes } from './result.ts'
+
+export interface Plan {
+  readonly widths: { readonly before: Widths; readonly after: Widths }
+  /** FFN width of the tensors written; differs from `widths.after.ffn` where the layout pads. */
+  readonly storedFfn: number
+  readonly tensors: readonly DenseTensorInfo[]
+  readonly sizes: Sizes
+  /** Hidden activations of all windows fit the budget, so that each half-block takes one pass. */
+  readonly keepsHidden: boolean
+  /** Estimate of the peak resident memory in bytes. */
+  readonly memoryBytes: number
+}
+
+/** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
+const BASE_BYTES = 200e6
+/** Float32 buffers of one run inside ONNX Runtime, beside what is counted here. */
+const RUN_TOKENS = 2048
+
+/** @param windows number of calibration windows */
+export function makePlan(model: Model, options: ResolvedOptions, windows: number): Plan {
+  const { architecture: a, checkpoint } = model
+  const before = { ffn: a.ffnWidth, value: a.headSize }
+  const after = uniformWidths(a, options)
+  const storedFfn = options.layout === 'stock' ? after.ffn : a.ffnWidth
+  const dtypes = outputTypes(model, options.dtype)
+  const tensors = [...tensorShapes(a, storedFfn)].map(([name, shape]) => ({ name, shape, dtype: dtypes(name) }))
+  const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
+  const linears = decoderLinears(a)
+  const linearsBefore = linears.qk + linears.vo + linears.ffn
+  const linearsAfter = linears.qk + (linears.vo * after.value) / before.value + (linears.ffn * after.ffn) / before.ffn
+  const stored = count(tensors.map(t => t.shape))
+  const parametersBefore = count(tensorShapes(a).values())
+  const effective = count(tensorShapes(a, after.ffn).values()) - valueParameters(a, before.value - after.value)
+  const hidden = 4 * windows * options.seqLen * Math.max(a.ffnWidth, a.heads * a.headSize)
+  const keepsHidden = hidden <= options.memory * 2 ** 30
+  return {
+    widths: { before, after },
+    storedFfn,
+    tensors,
+    sizes: {
+      decoderLinears: { before: linearsBefore, after: linearsAfter },
+      parameters: { before: parametersBefore, stored, effective },
+      weightBytes: {
+        before: checkpoint.weightBytes,
+        after: tensors.reduce((n, t) => n + elements(t.shape) * DTYPE_BYTES[t.dtype], 0),
+      },
+    },
+    keepsHidden,
+    memoryBytes: estimateMemory(a, windows * options.seqLen, keepsHidden ? hidden : 0),
+  }
+}
+
+/** The element type of each output tensor. @throws UsageError where a tensor is in a type that is not for weights */
+function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {
+  const { tensors } = model.checkpoint.tensors
+  const isDense = (dtype: string): dtype is FloatDType => ['F64', 'F32', 'F16', 'BF16'].includes(dtype)
+  const names = [...tensorShapes(model.architecture).keys()]
+  const odd = names.find(name => /^[IUB]/.test(tensors.get(name)!.dtype) && tensors.get(name)!.dtype !== 'BF16')
+  if (odd) throw new UsageError(`${model.checkpoint.name}: ${odd} holds ${tensors.get(odd)!.dtype}; weights must be floating-point numbers.`)
+  const quantized = names.some(name => !isDense(tensors.get(name)!.dtype))
+  return name => wanted ?? (quantized ? 'BF16' : (tensors.get(name)!.dtype as FloatDType))
+}
+
+/** Weights (and bias entries) of `channels` value channels in every KV head of every layer. */
+function valueParameters(a: Architecture, channels: number): number {
+  const [{ inputs, output }] = halfBlocks(a, 0)
+  const perRow = inputs[2].in + (inputs[2].bias ? 1 : 0)
+  return a.layers * channels * (a.kvHeads * perRow + a.heads * output.out)
+}
+
+function estimateMemory(a: Architecture, tokens: number, hidden: number): number {
+  const [attention, ffn] = halfBlocks(a, 0).map(half => [...half.inputs, half.output].reduce((n, l) => n + l.in * l.out, 0))
+  const width = Math.max(a.ffnWidth, a.heads * a.headSize)
+  const stream = 4 * tokens * a.hiddenSize
+  const embedding = 4 * a.vocabularySize * a.embeddingSize
+  const weights = 4 * Math.max(attention, ffn)
+  const statistics = 4 * width ** 2
+  const solve = 8 * (width ** 2 + 3 * width * a.hiddenSize) // Gram blocks of kept and removed, its factor, right-hand sides
+  const run = 4 * RUN_TOKENS * 4 * width
+  return BASE_BYTES + stream + Math.max(embedding, 2 * weights + statistics + solve + run + hidden)
+}

@@ -1,0 +1,192 @@
+// The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on the stream
+// that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
+import { HalfBlockRunner, type HalfWeights, readHalf } from './blocks/halfblock.ts'
+import { embedWindows, type Stream } from './blocks/stream.ts'
+import type { Statistics } from './calibrate/gram.ts'
+import { HiddenPass } from './calibrate/hidden-pass.ts'
+import { SELF_TEXT, sampleWindows } from './calibrate/sample.ts'
+import { loadTokenizer } from './calibrate/tokenizer.ts'
+import { calibrationWindows, type Windows } from './calibrate/windows.ts'
+import type { Checkpoint } from './checkpoint/checkpoint.ts'
+import type { Engine } from './engine/engine.ts'
+import type { Phase, ProgressEvent } from './events.ts'
+import { type HalfBlock, halfBlocks } from './model/architecture.ts'
+import { columnsOfRows, groupScores } from './model/coupling.ts'
+import { describeModel, type Model } from './model/model.ts'
+import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
+import { makePlan, type Plan } from './plan.ts'
+import { restoreColumns } from './restore/least-squares.ts'
+import type { HalfResult, LayerResult, PruneResult, Recipe } from './result.ts'
+import { columnScores } from './score/column.ts'
+import { complement, keepTop, keepTopPerGroup } from './select/top.ts'
+import { VERSION } from './version.ts'
+import { CheckpointWriter } from './write/checkpoint.ts'
+import { folderFiles } from './write/folder-files.ts'
+import { ModelWriter } from './write/model.ts'
+import type { Sink } from './write/sink.ts'
+
+export interface PruneInput {
+  readonly checkpoint: Checkpoint
+  readonly engine: Engine
+  readonly sink: Sink
+  /** Calibration texts, in equal shares. Without any, the model writes its own. */
+  readonly texts?: readonly { readonly name: string; readonly text: string }[]
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Prunes a checkpoint and writes the result as a Hugging Face folder. The sink shows all files at the end, or none where this throws.
+ * @throws FaspError one of its classes: bad options, text, weights, or output
+ */
+export async function* prune(input: PruneInput, options: PruneOptions): AsyncGenerator<ProgressEvent, PruneResult> {
+  const { checkpoint, sink, signal } = input
+  const clock = new Clock()
+  try {
+    const model = describeModel(checkpoint)
+    const resolved = resolveOptions(options, model.architecture, !input.texts)
+    const notices = planNotices(resolved, input)
+    for (const message of notices) yield { type: 'notice', message }
+    clock.start('calibration text')
+    const windows = input.texts ? tokenize(model, input.texts, resolved) : yield* sampleWindows(model, input.engine, resolved, signal)
+    const plan = makePlan(model, resolved, windows.windows.length)
+    const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
+    const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
+    clock.start('prune')
+    const job = { model, engine: input.engine, windows, plan, options: resolved, writer, signal }
+    const layers = yield* pruneLayers(job)
+    clock.start('write')
+    for (const message of dampingNotices(layers, resolved.damp)) {
+      notices.push(message)
+      yield { type: 'notice', message }
+    }
+    const { name, format } = checkpoint
+    const recipe: Recipe = {
+      schema: 1,
+      fasp: VERSION,
+      source: { name, format, modelType: model.architecture.modelType },
+      options: resolved,
+      widths: plan.widths,
+      sizes: { ...plan.sizes, weightBytes: { ...plan.sizes.weightBytes, after: checkpointWriter.weightBytes } },
+      calibration: { source: input.texts ? 'files' : 'self', seqLen: windows.seqLen, texts: windows.texts },
+      layers,
+      notices,
+    }
+    await checkpointWriter.finish(folderFiles(model, plan, recipe))
+    return { ...recipe, seconds: clock.stop() }
+  } catch (error) {
+    await sink.abort()
+    throw error
+  }
+}
+
+/** Seconds of each phase. */
+class Clock {
+  readonly #seconds: Partial<Record<Phase, number>> = {}
+  #phase?: Phase
+  #since = 0
+
+  start(phase: Phase): void {
+    this.stop()
+    this.#phase = phase
+    this.#since = performance.now()
+  }
+
+  stop(): Readonly<Record<string, number>> {
+    if (this.#phase) this.#seconds[this.#phase] = (performance.now() - this.#since) / 1000
+    this.#phase = undefined
+    return this.#seconds
+  }
+}
+
+function tokenize(model: Model, texts: NonNullable<PruneInput['texts']>, { seqLen, samples }: ResolvedOptions): Windows {
+  const tokenizer = loadTokenizer(model.checkpoint)
+  const tokenized = texts.map(({ name, text }) => ({ name, ids: tokenizer.encode(text) }))
+  return calibrationWindows(tokenized, seqLen, samples, model.architecture.vocabularySize)
+}
+
+function planNotices({ preset, layout, samples, seqLen }: ResolvedOptions, { texts }: PruneInput): string[] {
+  const notices: string[] = []
+  if (preset === 'paper' && layout === 'padded')
+    notices.push('Preset paper writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.')
+  if (!texts) notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens ${SELF_TEXT}.`)
+  return notices
+}
+
+function dampingNotices(layers: readonly LayerResult[], asked: number): string[] {
+  return layers.flatMap((layer, i) =>
+    Object.entries(layer).flatMap(([half, result]: [string, HalfResult | undefined]) =>
+      result && result.damp !== asked
+        ? [`Layer ${i}, ${half}: the Gram matrix could not be factored with damping ${asked}; ${result.damp} was used.`]
+        : [],
+    ),
+  )
+}
+
+interface PruneJob {
+  readonly model: Model
+  readonly engine: Engine
+  readonly windows: Windows
+  readonly plan: Plan
+  readonly options: ResolvedOptions
+  readonly writer: ModelWriter
+  readonly signal?: AbortSignal
+}
+
+/** Prunes all layers, writing each tensor as soon as it is final. @returns what was kept in each layer, and how well it fits */
+async function* pruneLayers(job: PruneJob): AsyncGenerator<ProgressEvent, LayerResult[]> {
+  const { model, engine, writer } = job
+  const a = model.architecture
+  yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' }
+  await writer.copyOutsideLayers()
+  const stream = await embedWindows(model, engine, job.windows.windows)
+  const runner = new HalfBlockRunner(engine, a, job.windows.seqLen)
+  const results: LayerResult[] = []
+  for (let layer = 0; layer < a.layers; layer++) {
+    const [attention, ffn] = halfBlocks(a, layer)
+    results.push({
+      attention: await pruneHalf(job, runner, stream, attention),
+      ffn: await pruneHalf(job, runner, stream, ffn),
+    })
+    yield { type: 'progress', done: layer + 1, tokens: stream.tokens }
+  }
+  return results
+}
+
+/** Prunes one half-block, writes it, and takes the stream through it. Undefined where the plan cuts nothing here. */
+async function pruneHalf(job: PruneJob, runner: HalfBlockRunner, stream: Stream, half: HalfBlock) {
+  const { model, plan, writer } = job
+  const weights = await readHalf(model, half)
+  const { before, after } = plan.widths
+  const cuts = half.kind === 'ffn' ? after.ffn < before.ffn : after.value < before.value
+  const pass = new HiddenPass(job, runner, stream, weights, cuts && plan.keepsHidden)
+  if (!cuts) {
+    await pass.advance(weights)
+    await writer.copyHalf(half)
+    return undefined
+  }
+  const statistics = await pass.statistics()
+  const { kept, columns } = selectKept(job, weights, statistics)
+  const { weight, bias, ...errors } = await restore(job, weights, statistics, columns)
+  const pruned = await writer.writePruned(weights, kept, columns, { weight, bias })
+  await pass.advance(pruned)
+  return { kept: [...kept], ...errors } satisfies HalfResult
+}
+
+/** The neurons or value rows that stay, and the input columns of the output layer that go with them. Both ascending. */
+function selectKept({ model, plan, options }: PruneJob, { half, output }: HalfWeights, statistics: Statistics) {
+  const a = model.architecture
+  const scores = columnScores(output.weight, statistics)
+  const { ffn, value } = plan.widths.after
+  if (half.kind === 'ffn') {
+    const kept = keepTop(scores, ffn)
+    return { kept, columns: kept }
+  }
+  const rowScores = groupScores(a, scores)
+  const kept = options.vo === 'ragged' ? keepTop(rowScores, value * a.kvHeads) : keepTopPerGroup(rowScores, a.kvHeads, value)
+  return { kept, columns: columnsOfRows(a, kept) }
+}
+
+function restore({ engine, options }: PruneJob, { output }: HalfWeights, statistics: Statistics, columns: Int32Array) {
+  const removed = complement(columns, statistics.width)
+  return restoreColumns(engine, output.weight, output.bias, statistics, columns, removed, options)
+}

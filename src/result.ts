@@ -1,0 +1,63 @@
+// What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
+import type { Widths } from './allocate/uniform.ts'
+import type { TextShare } from './calibrate/windows.ts'
+import type { ResolvedOptions } from './options.ts'
+
+/** One half-block after pruning. Errors are squared output errors over the squared output, on the calibration activations. */
+export interface HalfResult {
+  /** Neurons, or value rows (KV head · head size + channel), that stay; ascending. */
+  readonly kept: readonly number[]
+  readonly errorBefore: number
+  readonly errorAfter: number
+  /** The damping that the factorisation took. */
+  readonly damp: number
+}
+
+export interface LayerResult {
+  readonly attention?: HalfResult
+  readonly ffn?: HalfResult
+}
+
+/** Sparsity three ways: of the decoder linears, of the whole model, of the bytes on disk. */
+export interface Sizes {
+  readonly decoderLinears: { readonly before: number; readonly after: number }
+  /** `stored` counts zeros that a padded layout keeps, `effective` does not. Tied weights count once. */
+  readonly parameters: { readonly before: number; readonly stored: number; readonly effective: number }
+  readonly weightBytes: { readonly before: number; readonly after: number }
+}
+
+/** The part of a result that is the same in every run with the same input, options and version: `fasp.json`. */
+export interface Recipe {
+  readonly schema: 1
+  readonly fasp: string
+  readonly source: { readonly name: string; readonly format: string; readonly modelType: string }
+  readonly options: ResolvedOptions
+  readonly widths: { readonly before: Widths; readonly after: Widths }
+  readonly sizes: Sizes
+  readonly calibration?: {
+    readonly source: 'files' | 'self'
+    readonly seqLen: number
+    readonly texts: readonly TextShare[]
+  }
+  readonly layers: readonly LayerResult[]
+  readonly notices: readonly string[]
+}
+
+export interface PruneResult extends Recipe {
+  /** Wall-clock seconds per phase. */
+  readonly seconds: Readonly<Record<string, number>>
+}
+
+/** Mean over windows of exp(NLL), with what is needed to compare it: text, windows, length, BOS rule. */
+export interface PerplexityResult {
+  readonly file: string
+  readonly windows: number
+  readonly seqLen: number
+  /** Tokens predicted: seqLen − 1 a window. */
+  readonly tokens: number
+  readonly perplexity: number
+  /** Standard error of the perplexity, from the spread of the windows' mean NLL. */
+  readonly standardError: number
+  /** Whether the tokenizer put a BOS before the text. */
+  readonly bos: boolean
+}

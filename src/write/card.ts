@@ -1,0 +1,43 @@
+// README.md of an output folder: the model card that the Hub shows. Source: hub-docs, model-cards.
+import type { Model } from '../model/model.ts'
+import type { Recipe } from '../result.ts'
+
+const percent = (part: number) => `${(100 * part).toFixed(1)} %`
+const millions = (n: number) => `${(n / 1e6).toFixed(1)} M`
+
+export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): string {
+  const { options, sizes, widths, calibration } = recipe
+  const { decoderLinears: linears, parameters, weightBytes } = sizes
+  const base = checkpoint.card?.baseModel ?? baseName(checkpoint.name)
+  const cut = (before: number, after: number) => percent(1 - after / before)
+  const texts = calibration?.texts.map(t => `${baseName(t.name)} (${t.used} windows of ${calibration.seqLen} tokens)`).join(', ')
+  return `---
+library_name: transformers
+pipeline_tag: text-generation
+base_model: ${JSON.stringify(base)}
+${checkpoint.card?.license ? `license: ${JSON.stringify(checkpoint.card.license)}\n` : ''}tags:
+- fasp
+- pruned
+- structured-pruning
+---
+
+# ${baseName(base)}, pruned
+
+Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fasp}: structured pruning after FASP
+([arXiv 2501.09412](https://arxiv.org/abs/2501.09412)), without gradients and without retraining.
+
+| | before | after | cut |
+|---|---:|---:|---:|
+| weights of the decoder's linear layers | ${millions(linears.before)} | ${millions(linears.after)} | ${cut(linears.before, linears.after)} |
+| parameters of the whole model, zeros not counted | ${millions(parameters.before)} | ${millions(parameters.effective)} | ${cut(parameters.before, parameters.effective)} |
+| parameters of the whole model, as stored | ${millions(parameters.before)} | ${millions(parameters.stored)} | ${cut(parameters.before, parameters.stored)} |
+| bytes of the weights on disk | ${millions(weightBytes.before)} | ${millions(weightBytes.after)} | ${cut(weightBytes.before, weightBytes.after)} |
+
+- Layout \`${options.layout}\`: ${options.layout === 'stock' ? 'narrow FFNs, loads like any' : 'all shapes as before, zeros where something was removed; loads like any'} ${architecture.modelType} model.
+- FFN neurons per layer: ${widths.after.ffn} of ${widths.before.ffn}. Value channels per KV head: ${widths.after.value} of ${widths.before.value}${widths.after.value < widths.before.value ? ' (removed ones are zeros)' : ''}.
+- Calibrated on ${texts}.
+- \`fasp.json\` has all options, the kept indices and the error of every layer.
+`
+}
+
+const baseName = (path: string) => path.replace(/[/\\]+$/, '').split(/[/\\]/).at(-1)!

@@ -1,0 +1,104 @@
+// Writes a Hugging Face folder: safetensors in shards, an index, and small files. Tensors may come in any order.
+// Source: safetensors README (format), transformers `save_pretrained` (shard names and index).
+import type { SideFile } from '../checkpoint/checkpoint.ts'
+import { type DenseTensorInfo, layoutSafetensors, type PlacedTensor, type SafetensorsLayout } from '../formats/safetensors.ts'
+import { DTYPE_BYTES } from '../formats/dtype.ts'
+import { elements } from '../formats/tensors.ts'
+import type { Sink, SinkFile } from './sink.ts'
+
+/** Largest shard in bytes: what transformers 4 writes by default and every loader takes. */
+const SHARD_BYTES = 5e9
+
+interface Shard {
+  readonly name: string
+  readonly layout: SafetensorsLayout
+  file?: SinkFile
+  left: number
+}
+
+export class CheckpointWriter {
+  readonly #shards: readonly Shard[]
+  readonly #places = new Map<string, { shard: Shard; tensor: PlacedTensor }>()
+  readonly #sink: Sink
+  /** Bytes of the weight files. */
+  readonly weightBytes: number
+
+  /** @param tensors in the order of the forward pass, which is the order of the shards */
+  constructor(sink: Sink, tensors: Iterable<DenseTensorInfo>, shardBytes = SHARD_BYTES) {
+    this.#sink = sink
+    const groups = groupIntoShards(tensors, shardBytes)
+    this.#shards = groups.map((infos, i) => ({
+      name: groups.length === 1 ? 'model.safetensors' : `model-${number(i + 1)}-of-${number(groups.length)}.safetensors`,
+      layout: layoutSafetensors(infos),
+      left: infos.length,
+    }))
+    for (const shard of this.#shards)
+      for (const tensor of shard.layout.tensors.values()) this.#places.set(tensor.name, { shard, tensor })
+    this.weightBytes = this.#shards.reduce((n, s) => n + s.layout.byteLength, 0)
+  }
+
+  dtype(name: string) {
+    return this.#places.get(name)!.tensor.dtype
+  }
+
+  /** Writes one tensor's bytes, row-major little-endian. The shard is closed when its last tensor has come. */
+  async tensor(name: string, bytes: Uint8Array): Promise<void> {
+    const { shard, tensor } = this.#places.get(name)!
+    if (bytes.byteLength !== tensor.byteLength)
+      throw new Error(`${name}: ${bytes.byteLength} bytes for a place of ${tensor.byteLength}`)
+    if (!shard.file) {
+      shard.file = await this.#sink.create(shard.name, shard.layout.byteLength)
+      await shard.file.write(shard.layout.header, 0)
+    }
+    await shard.file.write(bytes, tensor.offset)
+    shard.left--
+    if (shard.left === 0) await shard.file.close()
+  }
+
+  /** Writes the index, where there are several shards, and `files`; then makes the folder appear. */
+  async finish(files: readonly SideFile[]): Promise<void> {
+    const missing = this.#shards.filter(s => s.left > 0)
+    if (missing.length > 0) throw new Error(`tensors of ${missing.map(s => s.name)} were never written`)
+    const all = this.#shards.length > 1 ? [...files, this.#index()] : files
+    for (const { name, bytes } of all) {
+      const file = await this.#sink.create(name, bytes.byteLength)
+      await file.write(bytes, 0)
+      await file.close()
+    }
+    await this.#sink.commit()
+  }
+
+  #index(): SideFile {
+    const placed = [...this.#places.values()]
+    return jsonFile('model.safetensors.index.json', {
+      metadata: {
+        total_size: placed.reduce((n, { tensor }) => n + tensor.byteLength, 0),
+        total_parameters: placed.reduce((n, { tensor }) => n + elements(tensor.shape), 0),
+      },
+      weight_map: Object.fromEntries(placed.map(({ shard, tensor }) => [tensor.name, shard.name])),
+    })
+  }
+}
+
+const number = (n: number) => String(n).padStart(5, '0')
+
+/** A JSON file, indented as transformers writes it. */
+export const jsonFile = (name: string, value: unknown): SideFile => ({
+  name,
+  bytes: new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
+})
+
+function groupIntoShards(tensors: Iterable<DenseTensorInfo>, shardBytes: number): DenseTensorInfo[][] {
+  const groups: DenseTensorInfo[][] = [[]]
+  let size = 0
+  for (const info of tensors) {
+    const bytes = elements(info.shape) * DTYPE_BYTES[info.dtype]
+    if (size > 0 && size + bytes > shardBytes) {
+      groups.push([])
+      size = 0
+    }
+    groups.at(-1)!.push(info)
+    size += bytes
+  }
+  return groups
+}

@@ -1,0 +1,107 @@
+// Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed and rounded to the output's type.
+import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
+import { NumericError } from '../errors.ts'
+import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
+import { type HalfBlock, type Linear, tensorShapes } from '../model/architecture.ts'
+import { type Model, readWeights } from '../model/model.ts'
+import type { CheckpointWriter } from './checkpoint.ts'
+
+type Floats = Float32Array<ArrayBuffer>
+
+export class ModelWriter {
+  constructor(
+    readonly model: Model,
+    readonly checkpoint: CheckpointWriter,
+    /** FFN rows and columns are dropped (`stock`) or zeroed (`padded`). */
+    readonly layout: 'stock' | 'padded',
+  ) {}
+
+  /** Copies embeddings, final norm and head. */
+  async copyOutsideLayers(): Promise<void> {
+    const { architecture } = this.model
+    const prefix = `${architecture.names.layers}.`
+    for (const name of tensorShapes(architecture).keys()) if (!name.startsWith(prefix)) await this.#copy(name)
+  }
+
+  /** Copies a half-block that nothing was removed from. */
+  async copyHalf(half: HalfBlock): Promise<void> {
+    await this.#copyNorm(half)
+    for (const l of [...half.inputs, half.output]) await this.#copyLinear(l)
+  }
+
+  /**
+   * Writes a pruned half-block.
+   * @param kept rows of the coupled input layers @param columns of the output layer that `restored.weight` [d, columns] holds
+   * @returns the half-block with all widths, zeros where something is removed, and values as rounded on disk
+   */
+  async writePruned(weights: HalfWeights, kept: Int32Array, columns: Int32Array, restored: LinearWeights): Promise<HalfWeights> {
+    const { half } = weights
+    const narrow = this.layout === 'stock' && half.kind === 'ffn'
+    await this.#copyNorm(half)
+    for (const [i, linear] of half.inputs.entries()) {
+      if (!half.coupled.includes(i)) {
+        await this.#copyLinear(linear)
+        continue
+      }
+      const { weight, bias } = weights.inputs[i]
+      const rows = narrow ? pickRows(weight, linear.in, kept) : zeroOtherRows(weight, linear.in, kept)
+      await this.#write(`${linear.name}.weight`, rows)
+      if (bias) await this.#write(`${linear.name}.bias`, narrow ? pickRows(bias, 1, kept) : zeroOtherRows(bias, 1, kept))
+    }
+    const { output } = half
+    const spread = (compact: Floats) => scatterColumns(compact, columns, output.in)
+    const written = await this.#write(`${output.name}.weight`, narrow ? restored.weight : spread(restored.weight))
+    const bias = restored.bias && (await this.#write(`${output.name}.bias`, restored.bias))
+    return { ...weights, output: { weight: narrow ? spread(written) : written, bias } }
+  }
+
+  async #copyNorm({ norm }: HalfBlock): Promise<void> {
+    const { norm: kind } = this.model.architecture
+    if (!kind.affine) return
+    await this.#copy(`${norm}.weight`)
+    if (kind.type === 'layer') await this.#copy(`${norm}.bias`)
+  }
+
+  async #copyLinear(linear: Linear): Promise<void> {
+    await this.#copy(`${linear.name}.weight`)
+    if (linear.bias) await this.#copy(`${linear.name}.bias`)
+  }
+
+  async #copy(name: string): Promise<void> {
+    const { tensors } = this.model.checkpoint
+    if (tensors.tensors.get(name)!.dtype === this.checkpoint.dtype(name))
+      await this.checkpoint.tensor(name, await tensors.bytes(name))
+    else await this.#write(name, await readWeights(this.model, name))
+  }
+
+  /** @returns the values as a reader of the output will see them */
+  async #write(name: string, values: Floats): Promise<Floats> {
+    const dtype = this.checkpoint.dtype(name) as FloatDType
+    const bytes = fromFloat32(values, dtype)
+    await this.checkpoint.tensor(name, bytes)
+    const rounded = toFloat32(bytes, dtype)
+    const bad = rounded.findIndex(v => !Number.isFinite(v))
+    if (bad >= 0) throw new NumericError(`${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`)
+    return rounded
+  }
+}
+
+function pickRows(weight: Floats, width: number, rows: Int32Array): Floats {
+  const picked = new Float32Array(rows.length * width)
+  for (let i = 0; i < rows.length; i++) picked.set(weight.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
+  return picked
+}
+
+function zeroOtherRows(weight: Floats, width: number, rows: Int32Array): Floats {
+  const zeroed = new Float32Array(weight.length)
+  for (const row of rows) zeroed.set(weight.subarray(row * width, (row + 1) * width), row * width)
+  return zeroed
+}
+
+/** [out, columns.length] → [out, width] with zeros elsewhere. */
+function scatterColumns(compact: Floats, columns: Int32Array, width: number): Floats {
+  const out = compact.length / columns.length
+  const full = new Float32Array(out * width)
+  for (let o = 0, at = 0; o < out; o++) for (const column of columns) full[o * width + column] = compact[at++]
+  return full
+}

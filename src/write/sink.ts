@@ -1,0 +1,36 @@
+// Where outputs go. A sink's files are seen all at once, at `commit`, or never.
+
+export interface SinkFile {
+  write(bytes: Uint8Array, offset: number): Promise<void>
+  close(): Promise<void>
+}
+
+export interface Sink {
+  /** Starts a file of a known length. Its bytes may be written in any order. @throws OutputError */
+  create(name: string, byteLength: number): Promise<SinkFile>
+  /** Makes everything visible under its final name. @throws OutputError */
+  commit(): Promise<void>
+  /** Removes everything written so far. */
+  abort(): Promise<void>
+}
+
+/** A sink in memory, for browsers and tests: the files are in `files` once committed. */
+export class MemorySink implements Sink {
+  readonly files = new Map<string, Uint8Array<ArrayBuffer>>()
+  readonly #pending = new Map<string, Uint8Array<ArrayBuffer>>()
+
+  async create(name: string, byteLength: number): Promise<SinkFile> {
+    const bytes = new Uint8Array(byteLength)
+    this.#pending.set(name, bytes)
+    return { write: async (part, offset) => bytes.set(part, offset), close: async () => {} }
+  }
+
+  async commit(): Promise<void> {
+    for (const [name, bytes] of this.#pending) this.files.set(name, bytes)
+    this.#pending.clear()
+  }
+
+  async abort(): Promise<void> {
+    this.#pending.clear()
+  }
+}
