@@ -66,9 +66,8 @@ async function inflate(path: string, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let length = 0
   const inflated = createGunzip()
-  createReadStream(path)
-    .on('error', error => inflated.destroy(error))
-    .pipe(inflated)
+  const file = createReadStream(path).on('error', error => inflated.destroy(error))
+  file.pipe(inflated)
   try {
     for await (const chunk of inflated) {
       length += chunk.length
@@ -80,6 +79,8 @@ async function inflate(path: string, limit: number): Promise<Buffer> {
     throw new TextError(`${path}: not a whole gzip file (${(cause as Error).message}); fetch or compress it again`, {
       cause,
     })
+  } finally {
+    file.destroy()
   }
   return Buffer.concat(chunks, length)
 }

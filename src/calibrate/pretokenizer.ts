@@ -1,0 +1,123 @@
+// Makes `@huggingface/tokenizers` give the ids that the Rust tokenizers give, and give them fast on texts of megabytes.
+// Both work on `tokenizer.json` as data, before the library sees it, and both are exact:
+// - Corrections. JavaScript's \s and \d are not the classes that Rust uses (White_Space and N): the pre-tokenizers that the library
+//   builds on them are replaced by `Split` with the pattern spelled out, which the library translates exactly.
+//   Metaspace with `split` cuts before every replacement character; the library ignores that.
+// - Cuts. Where no match of the pre-tokenizer can reach from a visible character to a space after it, the text can be cut there; where
+//   no merge can join two characters, what BPE makes of the left side and of the right side is independent, so it can be cut there too.
+
+type Json = Readonly<Record<string, unknown>>
+
+/** The pattern of GPT-2, with which `ByteLevel` splits. */
+const GPT2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+const LLAMA3 = (numbers: string) =>
+  String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|${numbers}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+
+/** Patterns that match everything, in which a space can only begin a match or follow white space, and which look ahead from white space only. */
+const SPACE_BEGINS_A_MATCH: ReadonlySet<unknown> = new Set([
+  GPT2,
+  LLAMA3(String.raw`\p{N}{1,3}`), // Llama 3
+  LLAMA3(String.raw`\p{N}`), // Qwen 2
+])
+/** Patterns without spaces or lookaround: what they do on one side of a space has nothing to do with the other side. */
+const NUMBERS: ReadonlySet<unknown> = new Set([String.raw`\p{N}`, String.raw`\p{N}+`])
+
+const split = (regex: string): Json => ({
+  type: 'Split',
+  pattern: { Regex: regex },
+  behavior: 'Isolated',
+  invert: false,
+})
+const sequence = (...pretokenizers: Json[]): Json => ({ type: 'Sequence', pretokenizers })
+
+/** The same pre-tokenizer in forms that the library handles as the Rust tokenizers do. */
+export function correctPreTokenizer(config: Json | null): Json | null {
+  switch (config?.type) {
+    case 'Sequence':
+      return sequence(...(config.pretokenizers as Json[]).map(part => correctPreTokenizer(part)!))
+    case 'Digits':
+      return split(config.individual_digits ? String.raw`\p{N}` : String.raw`\p{N}+`)
+    case 'ByteLevel':
+      // The prefix space comes before the split; no LLaMA or OPT has it.
+      if (config.add_prefix_space || config.use_regex === false) return config
+      return sequence(split(GPT2), { ...config, use_regex: false })
+    case 'Metaspace': {
+      if (config.split === false) return config
+      const mark = (config.replacement as string | undefined) ?? '\u2581'
+      return sequence(config, split(`${mark}[^${mark}]*`))
+    }
+    default:
+      return config
+  }
+}
+
+/** Whether a text may be cut before a space that follows a visible character: the ids of the pieces, joined, are those of the text. */
+export function cutsBeforeSpace(tokenizer: Json): boolean {
+  const added = (tokenizer.added_tokens ?? []) as Json[]
+  // An added token is looked for in the whole text: it must not reach over a cut, nor strip what is beyond it.
+  if (added.some(token => token.lstrip || token.rstrip || /\S /.test(String(token.content)))) return false
+  const parts = flatten(correctPreTokenizer(tokenizer.pre_tokenizer as Json | null))
+  const patterns = parts.filter(isolates).map(part => (part.pattern as Json).Regex)
+  return (
+    tokenizer.normalizer === null &&
+    parts.every(part => isolates(part) || (part.type === 'ByteLevel' && !part.add_prefix_space)) &&
+    patterns.every(pattern => SPACE_BEGINS_A_MATCH.has(pattern) || NUMBERS.has(pattern)) &&
+    patterns.some(pattern => SPACE_BEGINS_A_MATCH.has(pattern))
+  )
+}
+
+const flatten = (config: Json | null): Json[] =>
+  config === null ? [] : config.type === 'Sequence' ? (config.pretokenizers as Json[]).flatMap(flatten) : [config]
+
+const isolates = (config: Json): boolean => config.type === 'Split' && config.behavior === 'Isolated' && !config.invert
+
+/** The pieces of `text` between cuts before a space that follows a visible character. Joined, they are `text`. */
+export function* piecesBeforeSpace(text: string): Generator<string> {
+  let start = 0
+  for (let space = text.indexOf(' ', 1); space > 0; space = text.indexOf(' ', space + 1)) {
+    if (WHITE_SPACE.test(text[space - 1])) continue
+    yield text.slice(start, space)
+    start = space
+  }
+  if (start < text.length) yield text.slice(start)
+}
+
+/** JavaScript's \s and the one character of White_Space that it lacks; U+FEFF, which only \s has, does no harm. */
+const WHITE_SPACE = /[\s\u0085]/
+
+/** Cuts one long pre-token where no merge of the model can join the two characters. */
+export class MergeCutter {
+  /** First characters that some merge puts after the key. */
+  private readonly joined = new Map<string, Set<string>>()
+
+  /** @param merges of `model.merges`: "left right" or [left, right] */
+  constructor(merges: readonly (string | readonly [string, string])[]) {
+    for (const merge of merges) {
+      const [left, right] = typeof merge === 'string' ? merge.split(' ', 2) : merge
+      const last = Array.from(left).at(-1)!
+      const followers = this.joined.get(last)
+      if (followers) followers.add(firstCharacter(right))
+      else this.joined.set(last, new Set([firstCharacter(right)]))
+    }
+  }
+
+  /** The pieces of `text`; joined, they are `text`. */
+  cut(text: string): string[] {
+    const pieces: string[] = []
+    let start = 0
+    let at = 0
+    let followers: Set<string> | undefined
+    for (const character of text) {
+      if (at > start && !followers?.has(character)) {
+        pieces.push(text.slice(start, at))
+        start = at
+      }
+      followers = this.joined.get(character)
+      at += character.length
+    }
+    if (start < text.length) pieces.push(text.slice(start))
+    return pieces
+  }
+}
+
+const firstCharacter = (text: string): string => String.fromCodePoint(text.codePointAt(0)!)

@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { Tokenizer } from '@huggingface/tokenizers'
+import { describe, expect, test } from 'vitest'
+import { describeShared, sharedPath } from '../../test/shared.ts'
+import { UnsupportedModelError } from '../errors.ts'
+import { readText } from './text.node.ts'
+import { loadTokenizer } from './tokenizer.ts'
+import { calibrationWindows, evaluationWindows } from './windows.ts'
+
+interface Oracle {
+  strings: string[]
+  kinds: {
+    name: string
+    path: string
+    changes: object
+    strings: number[][]
+    texts: { path: string; length: number; sha256: string }[]
+  }[]
+}
+
+const parse = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
+const oracle: Oracle = parse(new URL('../../test/fixtures/text/ids.json', import.meta.url).pathname)
+const load = (path: string, changes = {}) =>
+  loadTokenizer({ name: path, tokenizer: { ...parse(sharedPath(path)), ...changes }, tokenizerConfig: {} })
+
+test('a tokenizer that cannot be built names the model', () => {
+  const run = () => loadTokenizer({ name: 'some/model', tokenizer: { model: {} }, tokenizerConfig: {} })
+  expect(run).toThrow(UnsupportedModelError)
+  expect(run).toThrow(/^some\/model: its tokenizer\.json cannot be used/)
+})
+
+describeShared('ids of the Rust tokenizers', () => {
+  describe.each(oracle.kinds)('$name', ({ path, changes, strings, texts }) => {
+    test('on strings that pre-tokenizers trip over', () => {
+      const tokenizer = load(path, changes)
+      for (const [index, text] of oracle.strings.entries())
+        expect([...tokenizer.encode(text)], JSON.stringify(text)).toEqual(strings[index])
+    })
+
+    test('on whole texts', async () => {
+      const tokenizer = load(path, changes)
+      for (const { path, length, sha256 } of texts) {
+        const ids = tokenizer.encode(await readText(sharedPath(path)))
+        expect(ids).toHaveLength(length)
+        expect(createHash('sha256').update(ids).digest('hex')).toBe(sha256)
+      }
+    })
+  })
+})
+
+describeShared('cutting a text', () => {
+  test.each(['models/tiny-llama', 'tokenizers/opt125m_fast', 'tokenizers/llama_hf'])(
+    'changes no id of %s',
+    async folder => {
+      const text = (await readText(sharedPath('data/calibration/wikitext2-valid.txt'))).slice(0, 50_000)
+      const whole = new Tokenizer(parse(sharedPath(`${folder}/tokenizer.json`)), {}).encode(text).ids
+      expect([...load(`${folder}/tokenizer.json`).encode(text)]).toEqual(whole)
+    },
+  )
+})
+
+describeShared('tiny-llama', () => {
+  const tokenizer = () => load('models/tiny-llama/tokenizer.json')
+  const golden = () => parse(sharedPath('golden/tiny-llama.json'))
+  const tokenize = async (path: string) => ({ name: path, ids: tokenizer().encode(await readText(sharedPath(path))) })
+  const plain = (windows: readonly Int32Array[]) => windows.map(window => [...window])
+
+  test('encodes as AutoTokenizer, the empty text included', () => {
+    for (const { text, ids } of golden().tokenizer) expect([...tokenizer().encode(text)]).toEqual(ids)
+  })
+
+  test('decodes what it encoded, special tokens on demand', () => {
+    const text = '  two  spaces\n\nnew lines , naïve café — £5 .'
+    const ids = tokenizer().encode(text)
+    expect(tokenizer().decode(ids)).toBe(text)
+    expect(tokenizer().decode(ids, { skipSpecial: false })).toBe(`<s>${text}`)
+    expect(tokenizer().decode([])).toBe('')
+    expect(tokenizer().vocabularySize).toBe(1024)
+  })
+
+  test('gives the calibration windows of the reference', async () => {
+    const { windows, texts } = calibrationWindows([await tokenize('data/calibration/novels.txt')], 256, 16, 1024)
+    expect(plain(windows)).toEqual(golden().calibration_windows)
+    expect(texts[0]).toMatchObject({ tokens: 446_311, available: 1743, used: 16 })
+  })
+
+  test('gives the evaluation windows of the reference', async () => {
+    const { windows } = evaluationWindows(await tokenize('data/eval/prose-heldout.txt'), 256, 1024, 32)
+    expect(plain(windows)).toEqual(golden().evaluation_windows)
+  })
+})
