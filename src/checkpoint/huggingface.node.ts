@@ -1,0 +1,127 @@
+// Opens a Hugging Face folder: config, tokenizer, files to copy, lazy weights. First stage of the pipeline.
+// Layout: transformers, `save_pretrained`; `vocab.json` + `merges.txt` alone as on facebook/opt-*.
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FormatError } from '../errors.ts'
+import { openFile } from '../formats/file.node.ts'
+import { type JsonObject, parseJsonObject } from '../formats/json.ts'
+import { byteLevelBpe } from './byte-level-bpe.ts'
+import type { Checkpoint, SideFile } from './checkpoint.ts'
+import { openWeights } from './weights.node.ts'
+
+/** The largest `tokenizer.json` have some 40 MB. */
+const MAX_SIDE_FILE_BYTES = 256 * 2 ** 20
+
+const SIDE_FILES = new Set([
+  'tokenizer.json',
+  'tokenizer.model',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'merges.txt',
+  'chat_template.jinja',
+  'chat_template.json',
+  'generation_config.json',
+])
+const LICENCE_FILES = /^(LICENSE|NOTICE|USE_POLICY)/i
+
+/** Classes whose `vocab.json` and `merges.txt` are byte-level BPE with GPT-2's pattern. Others (Qwen2, CLIP) split differently. */
+const GPT2_CLASSES: readonly unknown[] = ['GPT2Tokenizer', 'GPT2TokenizerFast']
+const GPT2_MODELS: readonly unknown[] = ['opt', 'gpt2']
+
+/**
+ * Opens a folder as `save_pretrained` writes it. Tensor names are those of the whole model (`model.…`, `lm_head.weight`).
+ * @throws FormatError where a file is missing or malformed; the message names it.
+ */
+export async function openHuggingFace(folder: string): Promise<Checkpoint> {
+  const files = await listFiles(folder)
+  if (!files.has('config.json')) {
+    throw new FormatError(
+      folder,
+      'has no config.json; wanted is a folder as save_pretrained or `hf download` writes it',
+    )
+  }
+  const config = await readJson(folder, 'config.json')
+  const sideFiles = await readSideFiles(folder, files)
+  const side = (name: string) => sideFiles.find(file => file.name === name)?.bytes
+  const optional = (name: string): JsonObject => {
+    const bytes = side(name)
+    return bytes === undefined ? {} : parseJsonObject(bytes, join(folder, name))
+  }
+  const tokenizerConfig = optional('tokenizer_config.json')
+  const tokenizer = side('tokenizer.json') ? optional('tokenizer.json') : synthesise()
+  const { tensors, byteLength } = await openWeights(folder, files)
+  return {
+    name: folder,
+    format: 'huggingface',
+    config,
+    tensors,
+    tokenizer,
+    tokenizerConfig,
+    sideFiles: side('tokenizer.json') ? sideFiles : [...sideFiles, jsonFile('tokenizer.json', tokenizer)],
+    weightBytes: byteLength,
+    close: () => tensors.close(),
+  }
+
+  function synthesise(): JsonObject {
+    const merges = side('merges.txt')
+    const gpt2 = GPT2_CLASSES.includes(tokenizerConfig.tokenizer_class) || GPT2_MODELS.includes(config.model_type)
+    if (!side('vocab.json') || !merges || !gpt2) {
+      const older = 'or, for OPT and GPT-2 tokenizers, vocab.json and merges.txt'
+      const remedy = "transformers writes it: AutoTokenizer.from_pretrained('…').save_pretrained('…')"
+      throw new FormatError(folder, `has no tokenizer that we read: wanted is tokenizer.json, ${older}. ${remedy}`)
+    }
+    return byteLevelBpe({
+      folder,
+      vocab: optional('vocab.json'),
+      merges: new TextDecoder().decode(merges),
+      tokenizerConfig,
+      specialTokensMap: optional('special_tokens_map.json'),
+      addedTokens: optional('added_tokens.json'),
+      modelType: config.model_type,
+    })
+  }
+}
+
+/** Names of the files in the folder, links included (the Hub's cache holds links). */
+async function listFiles(folder: string): Promise<Set<string>> {
+  try {
+    const entries = await readdir(folder, { withFileTypes: true })
+    return new Set(entries.filter(entry => !entry.isDirectory()).map(entry => entry.name))
+  } catch (cause) {
+    throw new FormatError(folder, 'is no folder that can be read; wanted is a folder with config.json and weights', {
+      cause,
+    })
+  }
+}
+
+async function readSideFiles(folder: string, files: ReadonlySet<string>): Promise<SideFile[]> {
+  const names = [...files].filter(name => SIDE_FILES.has(name) || LICENCE_FILES.test(name)).sort()
+  const read: SideFile[] = []
+  for (const name of names) read.push({ name, bytes: await readSmall(folder, name) })
+  return read
+}
+
+const readJson = async (folder: string, name: string): Promise<JsonObject> =>
+  parseJsonObject(await readSmall(folder, name), join(folder, name))
+
+async function readSmall(folder: string, name: string): Promise<Uint8Array> {
+  const file = await openFile(join(folder, name))
+  try {
+    if (file.byteLength > MAX_SIDE_FILE_BYTES) {
+      throw new FormatError(
+        file.name,
+        `has ${file.byteLength} bytes, allowed are ${MAX_SIDE_FILE_BYTES}; is it the file it claims to be?`,
+      )
+    }
+    return new Uint8Array(await file.slice(0))
+  } finally {
+    await file.close?.()
+  }
+}
+
+const jsonFile = (name: string, value: JsonObject): SideFile => ({
+  name,
+  bytes: new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
+})

@@ -1,0 +1,46 @@
+// A file on disk as a `ByteSource`: the only place where weights are read from disk.
+import { type FileHandle, open } from 'node:fs/promises'
+import { FormatError } from '../errors.ts'
+import type { ByteSource } from './bytes.ts'
+
+/** The operating system reads at most 2^31 − 4096 bytes in one call. */
+const MAX_READ = 2 ** 30
+
+/**
+ * Opens a file for reading at any offset.
+ * @throws FormatError where it is missing, unreadable or no file.
+ */
+export async function openFile(path: string): Promise<ByteSource> {
+  const handle = await open(path, 'r').catch(cause => {
+    throw new FormatError(path, `cannot be opened (${reason(cause)}); check the path and its permissions`, { cause })
+  })
+  try {
+    const stat = await handle.stat()
+    if (!stat.isFile()) throw new FormatError(path, 'is no regular file')
+    return {
+      name: path,
+      byteLength: stat.size,
+      slice: (start, end = stat.size) => read(handle, path, start, Math.min(end, stat.size)),
+      close: () => handle.close(),
+    }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+async function read(handle: FileHandle, path: string, start: number, end: number): Promise<ArrayBuffer> {
+  const buffer = new ArrayBuffer(Math.max(0, end - start))
+  for (let at = 0; at < buffer.byteLength; ) {
+    const rest = new Uint8Array(buffer, at, Math.min(MAX_READ, buffer.byteLength - at))
+    const { bytesRead } = await handle.read(rest, 0, rest.byteLength, start + at).catch(cause => {
+      throw new FormatError(path, `cannot be read at byte ${start + at} (${reason(cause)})`, { cause })
+    })
+    if (bytesRead === 0)
+      throw new FormatError(path, `ended at byte ${start + at} while it was read; was it changed meanwhile?`)
+    at += bytesRead
+  }
+  return buffer
+}
+
+const reason = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
