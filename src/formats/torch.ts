@@ -162,7 +162,10 @@ class Rebuild implements PickleHandlers {
     // A view with stride 0 has more elements than its storage; no checkpoint needs one, and a file of a few bytes could claim terabytes.
     if (!inside || !Number.isSafeInteger(count) || count > storage.length) {
       const view = `offset ${offset}, shape [${shape}], strides [${strides}]`
-      throw new FormatError(this.file, `has a tensor outside its storage of ${storage.length} elements: ${view}`)
+      throw new FormatError(
+        this.file,
+        `has a tensor outside its storage of ${storage.length} elements or larger than it: ${view}`,
+      )
     }
     return new View(storage, offset, shape, strides)
   }
