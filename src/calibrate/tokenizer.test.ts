@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { Tokenizer } from '@huggingface/tokenizers'
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
+import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { UnsupportedModelError } from '../errors.ts'
 import { readText } from './text.node.ts'
-import { loadTokenizer } from './tokenizer.ts'
+import { loadTokenizer, type TextTokenizer } from './tokenizer.ts'
 import { calibrationWindows, evaluationWindows } from './windows.ts'
 
 interface Oracle {
@@ -60,33 +61,50 @@ describeShared('cutting a text', () => {
   )
 })
 
-describeShared('tiny-llama', () => {
-  const tokenizer = () => load('models/tiny-llama/tokenizer.json')
-  const golden = () => parse(sharedPath('golden/tiny-llama.json'))
-  const tokenize = async (path: string) => ({ name: path, ids: tokenizer().encode(await readText(sharedPath(path))) })
+describeShared('the tiny models', () => {
   const plain = (windows: readonly Int32Array[]) => windows.map(window => [...window])
 
-  test('encodes as AutoTokenizer, the empty text included', () => {
-    for (const { text, ids } of golden().tokenizer) expect([...tokenizer().encode(text)]).toEqual(ids)
-  })
+  describe.each([
+    { name: 'tiny-llama', bos: '<s>' },
+    { name: 'tiny-opt', bos: '</s>' },
+  ])('$name', ({ name, bos }) => {
+    let tokenizer: TextTokenizer
+    let golden: {
+      tokenizer: { text: string; ids: number[] }[]
+      calibration_windows: number[][]
+      evaluation_windows: number[][]
+    }
+    const tokenize = async (path: string) => ({ name: path, ids: tokenizer.encode(await readText(sharedPath(path))) })
 
-  test('decodes what it encoded, special tokens on demand', () => {
-    const text = '  two  spaces\n\nnew lines , naïve café — £5 .'
-    const ids = tokenizer().encode(text)
-    expect(tokenizer().decode(ids)).toBe(text)
-    expect(tokenizer().decode(ids, { skipSpecial: false })).toBe(`<s>${text}`)
-    expect(tokenizer().decode([])).toBe('')
-    expect(tokenizer().vocabularySize).toBe(1024)
-  })
+    beforeAll(async () => {
+      const checkpoint = await openHuggingFace(sharedPath(`models/${name}`))
+      tokenizer = loadTokenizer(checkpoint)
+      await checkpoint.close()
+      golden = parse(sharedPath(`golden/${name}.json`))
+    })
 
-  test('gives the calibration windows of the reference', async () => {
-    const { windows, texts } = calibrationWindows([await tokenize('data/calibration/novels.txt')], 256, 16, 1024)
-    expect(plain(windows)).toEqual(golden().calibration_windows)
-    expect(texts[0]).toMatchObject({ tokens: 446_311, available: 1743, used: 16 })
-  })
+    test('encodes as AutoTokenizer, the empty text included', () => {
+      for (const { text, ids } of golden.tokenizer) expect([...tokenizer.encode(text)]).toEqual(ids)
+    })
 
-  test('gives the evaluation windows of the reference', async () => {
-    const { windows } = evaluationWindows(await tokenize('data/eval/prose-heldout.txt'), 256, 1024, 32)
-    expect(plain(windows)).toEqual(golden().evaluation_windows)
+    test('decodes what it encoded, special tokens on demand', () => {
+      const text = '  two  spaces\n\nnew lines , naïve café — £5 .'
+      const ids = tokenizer.encode(text)
+      expect(tokenizer.decode(ids)).toBe(text)
+      expect(tokenizer.decode(ids, { skipSpecial: false })).toBe(bos + text)
+      expect(tokenizer.decode([])).toBe('')
+      expect(tokenizer.vocabularySize).toBe(1024)
+    })
+
+    test('gives the calibration windows of the reference', async () => {
+      const { windows, texts } = calibrationWindows([await tokenize('data/calibration/novels.txt')], 256, 16, 1024)
+      expect(plain(windows)).toEqual(golden.calibration_windows)
+      expect(texts[0].used).toBe(16)
+    })
+
+    test('gives the evaluation windows of the reference', async () => {
+      const { windows } = evaluationWindows(await tokenize('data/eval/prose-heldout.txt'), 256, 1024, 32)
+      expect(plain(windows)).toEqual(golden.evaluation_windows)
+    })
   })
 })
