@@ -1,10 +1,15 @@
 // What the long-running functions tell while they work. They never print; the command line turns these into lines and bars.
 
-export type Phase = 'calibration text' | 'calibrate' | 'prune' | 'evaluate dense' | 'evaluate pruned' | 'write'
+export type Phase = 'calibration text' | 'prune' | 'write' | 'evaluate' | 'evaluate dense' | 'evaluate pruned'
 
 export type ProgressEvent =
   /** A phase has begun. `total` counts what its `progress` events count: layers or tokens. */
-  | { readonly type: 'phase'; readonly phase: Phase; readonly total: number; readonly unit: 'layers' | 'tokens' | 'bytes' }
+  | {
+      readonly type: 'phase'
+      readonly phase: Phase
+      readonly total: number
+      readonly unit: 'layers' | 'tokens' | 'bytes'
+    }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
   /** Something that the user should know and that is no error. */
   | { readonly type: 'notice'; readonly message: string }

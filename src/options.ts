@@ -60,10 +60,13 @@ export const MAX_SPARSITY = 0.9
 
 /** Fills in presets and defaults. @throws UsageError for a value outside its range */
 export function resolveOptions(options: PruneOptions, a: Architecture, selfCalibrated: boolean): ResolvedOptions {
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as PruneOptions
+  const given = Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as unknown as PruneOptions
   const windows = selfCalibrated ? SELF_WINDOWS : TEXT_WINDOWS
   const preset = given.preset === undefined ? {} : PRESETS[given.preset]
-  if (!preset) throw new UsageError(`preset "${given.preset}" is unknown; there is: ${Object.keys(PRESETS).join(', ')}.`)
+  if (!preset)
+    throw new UsageError(`preset "${given.preset}" is unknown; there is: ${Object.keys(PRESETS).join(', ')}.`)
   const o = { ...DEFAULTS, ...windows, seqLen: Math.min(windows.seqLen, a.maxPositions), ...preset, ...given }
   const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'stock' ? defaultMultiple(a.ffnWidth) : 1) }
   check(resolved, a)
@@ -73,10 +76,13 @@ export function resolveOptions(options: PruneOptions, a: Architecture, selfCalib
 function check(o: ResolvedOptions, a: Architecture): void {
   const range = (name: string, value: number, low: number, high: number, whole: boolean) => {
     if (typeof value !== 'number' || !(value >= low && value <= high) || (whole && !Number.isInteger(value)))
-      throw new UsageError(`${name} is ${value}; it must be ${whole ? 'an integer' : 'a number'} from ${low} to ${high}.`)
+      throw new UsageError(
+        `${name} is ${value}; it must be ${whole ? 'an integer' : 'a number'} from ${low} to ${high}.`,
+      )
   }
   const oneOf = (name: string, value: string, allowed: readonly string[]) => {
-    if (!allowed.includes(value)) throw new UsageError(`${name} is "${value}"; it must be one of ${allowed.join(', ')}.`)
+    if (!allowed.includes(value))
+      throw new UsageError(`${name} is "${value}"; it must be one of ${allowed.join(', ')}.`)
   }
   range('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
   oneOf('scope', o.scope, ['ffn', 'ffn+vo'])

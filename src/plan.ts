@@ -67,7 +67,10 @@ function outputTypes(model: Model, wanted: FloatDType | undefined): (name: strin
   const isDense = (dtype: string): dtype is FloatDType => ['F64', 'F32', 'F16', 'BF16'].includes(dtype)
   const names = [...tensorShapes(model.architecture).keys()]
   const odd = names.find(name => /^[IUB]/.test(tensors.get(name)!.dtype) && tensors.get(name)!.dtype !== 'BF16')
-  if (odd) throw new UsageError(`${model.checkpoint.name}: ${odd} holds ${tensors.get(odd)!.dtype}; weights must be floating-point numbers.`)
+  if (odd)
+    throw new UsageError(
+      `${model.checkpoint.name}: ${odd} holds ${tensors.get(odd)!.dtype}; weights must be floating-point numbers.`,
+    )
   const quantized = names.some(name => !isDense(tensors.get(name)!.dtype))
   return name => wanted ?? (quantized ? 'BF16' : (tensors.get(name)!.dtype as FloatDType))
 }
@@ -80,7 +83,9 @@ function valueParameters(a: Architecture, channels: number): number {
 }
 
 function estimateMemory(a: Architecture, tokens: number, hidden: number): number {
-  const [attention, ffn] = halfBlocks(a, 0).map(half => [...half.inputs, half.output].reduce((n, l) => n + l.in * l.out, 0))
+  const [attention, ffn] = halfBlocks(a, 0).map(half =>
+    [...half.inputs, half.output].reduce((n, l) => n + l.in * l.out, 0),
+  )
   const width = Math.max(a.ffnWidth, a.heads * a.headSize)
   const stream = 4 * tokens * a.hiddenSize
   const embedding = 4 * a.vocabularySize * a.embeddingSize

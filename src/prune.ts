@@ -8,8 +8,9 @@ import { SELF_TEXT, sampleWindows } from './calibrate/sample.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { calibrationWindows, type Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
+import { Clock } from './clock.ts'
 import type { Engine } from './engine/engine.ts'
-import type { Phase, ProgressEvent } from './events.ts'
+import type { ProgressEvent } from './events.ts'
 import { type HalfBlock, halfBlocks } from './model/architecture.ts'
 import { columnsOfRows, groupScores } from './model/coupling.ts'
 import { describeModel, type Model } from './model/model.ts'
@@ -30,7 +31,7 @@ export interface PruneInput {
   readonly engine: Engine
   readonly sink: Sink
   /** Calibration texts, in equal shares. Without any, the model writes its own. */
-  readonly texts?: readonly { readonly name: string; readonly text: string }[]
+  readonly texts?: readonly { readonly name: string; read(): Promise<string> }[]
   readonly signal?: AbortSignal
 }
 
@@ -47,7 +48,9 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const notices = planNotices(resolved, input)
     for (const message of notices) yield { type: 'notice', message }
     clock.start('calibration text')
-    const windows = input.texts ? tokenize(model, input.texts, resolved) : yield* sampleWindows(model, input.engine, resolved, signal)
+    const windows = input.texts
+      ? await tokenize(model, input.texts, resolved)
+      : yield* sampleWindows(model, input.engine, resolved, signal)
     const plan = makePlan(model, resolved, windows.windows.length)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
@@ -79,36 +82,25 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
   }
 }
 
-/** Seconds of each phase. */
-class Clock {
-  readonly #seconds: Partial<Record<Phase, number>> = {}
-  #phase?: Phase
-  #since = 0
-
-  start(phase: Phase): void {
-    this.stop()
-    this.#phase = phase
-    this.#since = performance.now()
-  }
-
-  stop(): Readonly<Record<string, number>> {
-    if (this.#phase) this.#seconds[this.#phase] = (performance.now() - this.#since) / 1000
-    this.#phase = undefined
-    return this.#seconds
-  }
-}
-
-function tokenize(model: Model, texts: NonNullable<PruneInput['texts']>, { seqLen, samples }: ResolvedOptions): Windows {
+async function tokenize(
+  model: Model,
+  texts: NonNullable<PruneInput['texts']>,
+  { seqLen, samples }: ResolvedOptions,
+): Promise<Windows> {
   const tokenizer = loadTokenizer(model.checkpoint)
-  const tokenized = texts.map(({ name, text }) => ({ name, ids: tokenizer.encode(text) }))
+  const tokenized = []
+  for (const { name, read } of texts) tokenized.push({ name, ids: tokenizer.encode(await read()) })
   return calibrationWindows(tokenized, seqLen, samples, model.architecture.vocabularySize)
 }
 
 function planNotices({ preset, layout, samples, seqLen }: ResolvedOptions, { texts }: PruneInput): string[] {
   const notices: string[] = []
   if (preset === 'paper' && layout === 'padded')
-    notices.push('Preset paper writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.')
-  if (!texts) notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens ${SELF_TEXT}.`)
+    notices.push(
+      'Preset paper writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.',
+    )
+  if (!texts)
+    notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens ${SELF_TEXT}.`)
   return notices
 }
 
@@ -158,7 +150,7 @@ async function pruneHalf(job: PruneJob, runner: HalfBlockRunner, stream: Stream,
   const weights = await readHalf(model, half)
   const { before, after } = plan.widths
   const cuts = half.kind === 'ffn' ? after.ffn < before.ffn : after.value < before.value
-  const pass = new HiddenPass(job, runner, stream, weights, cuts && plan.keepsHidden)
+  const pass = new HiddenPass(runner, stream, weights, cuts && plan.keepsHidden, job.signal)
   if (!cuts) {
     await pass.advance(weights)
     await writer.copyHalf(half)
@@ -182,7 +174,8 @@ function selectKept({ model, plan, options }: PruneJob, { half, output }: HalfWe
     return { kept, columns: kept }
   }
   const rowScores = groupScores(a, scores)
-  const kept = options.vo === 'ragged' ? keepTop(rowScores, value * a.kvHeads) : keepTopPerGroup(rowScores, a.kvHeads, value)
+  const kept =
+    options.vo === 'ragged' ? keepTop(rowScores, value * a.kvHeads) : keepTopPerGroup(rowScores, a.kvHeads, value)
   return { kept, columns: columnsOfRows(a, kept) }
 }
 

@@ -76,7 +76,8 @@ export class Decoder {
       if (cache) cache.past += length
     }
     const last = new Float32Array(this.sequences * d)
-    for (let s = 0; s < this.sequences; s++) last.set(x.subarray(((s + 1) * length - 1) * d, (s + 1) * length * d), s * d)
+    for (let s = 0; s < this.sequences; s++)
+      last.set(x.subarray(((s + 1) * length - 1) * d, (s + 1) * length * d), s * d)
     const logits = new Float32Array(this.sequences * vocabularySize)
     await this.head.logits(last, logits)
     return logits

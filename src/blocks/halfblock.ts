@@ -107,6 +107,8 @@ export class HalfBlockRunner {
       'out.weight': values(weight, [a.hiddenSize, width]),
       'out.bias': bias && values(bias, [a.hiddenSize]),
     }
-    await this.engine.run(`residual ${bias ? 'with bias' : ''}`, () => residualGraph(a, bias !== undefined), feeds, { y: stream })
+    await this.engine.run(`residual ${bias ? 'with bias' : ''}`, () => residualGraph(a, bias !== undefined), feeds, {
+      y: stream,
+    })
   }
 }

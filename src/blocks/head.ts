@@ -27,7 +27,9 @@ export function lossGraph(): Graph {
 /** Graph of `kl` [n, 1] = Σ p (log p − log q) of the models with `logits` (p) and `others` (q). */
 export function divergenceGraph(): Graph {
   const g = new Graph('divergence')
-  const [p, q] = ['logits', 'others'].map(name => g.op('LogSoftmax', [g.input(name, 'float32', ['n', 'v'])], { axis: -1 }))
+  const [p, q] = ['logits', 'others'].map(name =>
+    g.op('LogSoftmax', [g.input(name, 'float32', ['n', 'v'])], { axis: -1 }),
+  )
   const terms = g.op('Mul', [g.op('Exp', [p]), g.op('Sub', [p, q])])
   g.output('kl', g.op('ReduceSum', [terms, g.constant('int64', [-1])], { keepdims: 1 }), 'float32', ['n', 1])
   return g

@@ -2,7 +2,14 @@
 import type { Graph, Value } from '../formats/onnx.ts'
 
 /** Adds `x Wᵀ + b`. The weights become the inputs `<name>.weight` [out, in] and, with a bias, `<name>.bias` [out]. */
-export function linear(g: Graph, x: Value, name: string, out: number | string, input: number | string, bias: boolean): Value {
+export function linear(
+  g: Graph,
+  x: Value,
+  name: string,
+  out: number | string,
+  input: number | string,
+  bias: boolean,
+): Value {
   const weight = g.input(`${name}.weight`, 'float32', [out, input])
   const inputs = bias ? [x, weight, g.input(`${name}.bias`, 'float32', [out])] : [x, weight]
   return g.op('Gemm', inputs, { transB: 1 })

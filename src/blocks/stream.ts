@@ -1,7 +1,7 @@
 // The stream: the hidden states [tokens, d] of many windows of one length, in batches small enough for one run.
 import type { Engine } from '../engine/engine.ts'
-import type { Model } from '../model/model.ts'
 import { halfBlocks } from '../model/architecture.ts'
+import type { Model } from '../model/model.ts'
 import { openEmbedding } from './embed.ts'
 import { HalfBlockRunner, readHalf } from './halfblock.ts'
 

@@ -6,7 +6,9 @@ import type { Graph } from '../formats/onnx.ts'
 /** What the engine uses of an ONNX Runtime package. */
 export interface Runtime {
   readonly Tensor: TensorConstructor
-  readonly InferenceSession: { create(model: Uint8Array, options?: InferenceSession.SessionOptions): Promise<InferenceSession> }
+  readonly InferenceSession: {
+    create(model: Uint8Array, options?: InferenceSession.SessionOptions): Promise<InferenceSession>
+  }
 }
 
 type Data = Float32Array | Float64Array | Int32Array | BigInt64Array

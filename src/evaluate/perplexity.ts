@@ -36,7 +36,10 @@ export async function* perplexity(
     means.push(...(await windowLosses(model, engine, step.value.data, some)))
   }
   const mean = means.reduce((sum, m) => sum + m, 0) / means.length
-  if (Number.isNaN(mean)) throw new NumericError(`${model.checkpoint.name}: the model gives NaN on ${texts[0].name}; its weights are damaged.`)
+  if (Number.isNaN(mean))
+    throw new NumericError(
+      `${model.checkpoint.name}: the model gives NaN on ${texts[0].name}; its weights are damaged.`,
+    )
   const variance = means.reduce((sum, m) => sum + (m - mean) ** 2, 0) / Math.max(1, means.length - 1)
   return {
     file: texts[0].name,
@@ -49,7 +52,12 @@ export async function* perplexity(
 }
 
 /** Mean negative log-likelihood of each window, from the stream after the last layer. */
-async function windowLosses(model: Model, engine: Engine, stream: Float32Array<ArrayBuffer>, windows: readonly Int32Array[]): Promise<number[]> {
+async function windowLosses(
+  model: Model,
+  engine: Engine,
+  stream: Float32Array<ArrayBuffer>,
+  windows: readonly Int32Array[],
+): Promise<number[]> {
   const { hiddenSize: d, vocabularySize } = model.architecture
   const head = await Head.open(model, engine)
   const buffer = new Float32Array(HEAD_ROWS * vocabularySize)

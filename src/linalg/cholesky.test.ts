@@ -28,16 +28,21 @@ async function gram(x: Matrix, damp: number): Promise<Matrix> {
 
 test('solves A X = B to machine precision, across block edges', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.constantFrom(1, 2, 17, 127, 128, 129, 256, 300), fc.integer({ min: 1, max: 9 }), fc.nat(1e6), async (n, m, seed) => {
-      const a = await gram(random(n + 3, n, seed), 0.5)
-      const b = random(n, m, seed + 7)
-      const x = matrix(n, m, b.data.slice())
-      const factor = await cholesky(engine, a)
-      await solve(engine, factor!, x)
-      const residual = matrix(n, m, b.data.slice())
-      await gemm(engine, a, x, residual, { alpha: -1, accumulate: true })
-      expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(x))
-    }),
+    fc.asyncProperty(
+      fc.constantFrom(1, 2, 17, 127, 128, 129, 256, 300),
+      fc.integer({ min: 1, max: 9 }),
+      fc.nat(1e6),
+      async (n, m, seed) => {
+        const a = await gram(random(n + 3, n, seed), 0.5)
+        const b = random(n, m, seed + 7)
+        const x = matrix(n, m, b.data.slice())
+        const factor = await cholesky(engine, a)
+        await solve(engine, factor!, x)
+        const residual = matrix(n, m, b.data.slice())
+        await gemm(engine, a, x, residual, { alpha: -1, accumulate: true })
+        expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(x))
+      },
+    ),
     { numRuns: 20 },
   )
 })
@@ -51,7 +56,15 @@ test('gemm works on views and transposes, and adds in place', async () => {
     return v - [0, 1, 2].reduce((s, l) => s + a.data[i * 3 + l] * b.data[j * 3 + l], 0)
   })
   await gemm(engine, a, b, c, { transB: true, alpha: -1, accumulate: true })
-  expect(norm(matrix(5, 4, c.data.map((v, k) => v - expected[k])))).toBeLessThan(1e-14)
+  expect(
+    norm(
+      matrix(
+        5,
+        4,
+        c.data.map((v, k) => v - expected[k]),
+      ),
+    ),
+  ).toBeLessThan(1e-14)
 })
 
 test('says when a matrix is not positive definite', async () => {

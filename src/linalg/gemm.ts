@@ -32,11 +32,18 @@ export async function gemm(engine: Engine, a: Matrix, b: Matrix, c: Matrix, opti
   const { transA = false, transB = false, alpha = 1, accumulate = false } = options
   const build = () => {
     const g = new Graph('gemm')
-    const inputs = ['a', 'b', ...(accumulate ? ['c'] : [])].map(name => g.input(name, 'float64', [`${name}0`, `${name}1`]))
+    const inputs = ['a', 'b', ...(accumulate ? ['c'] : [])].map(name =>
+      g.input(name, 'float64', [`${name}0`, `${name}1`]),
+    )
     const attributes = { transA: transA ? 1 : 0, transB: transB ? 1 : 0, alpha: { float: alpha } }
     g.output('y', g.op('Gemm', inputs, attributes), 'float64', ['y0', 'y1'])
     return g
   }
   const [A, B, C] = [a, b, c].map(m => values(m.data, [m.rows, m.columns]))
-  await engine.run(`gemm64 ${transA} ${transB} ${alpha} ${accumulate}`, build, { a: A, b: B, ...(accumulate ? { c: C } : {}) }, { y: C })
+  await engine.run(
+    `gemm64 ${transA} ${transB} ${alpha} ${accumulate}`,
+    build,
+    { a: A, b: B, ...(accumulate ? { c: C } : {}) },
+    { y: C },
+  )
 }

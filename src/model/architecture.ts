@@ -98,11 +98,7 @@ export function halfBlocks(a: Architecture, index: number, ffnWidth = a.ffnWidth
     {
       kind: 'attention',
       norm: at(n.attentionNorm),
-      inputs: [
-        linear(n.q, query, d, a.bias.qkv),
-        linear(n.k, value, d, a.bias.qkv),
-        linear(n.v, value, d, a.bias.qkv),
-      ],
+      inputs: [linear(n.q, query, d, a.bias.qkv), linear(n.k, value, d, a.bias.qkv), linear(n.v, value, d, a.bias.qkv)],
       output: linear(n.o, d, query, a.bias.o),
       coupled: [2],
     },

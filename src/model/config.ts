@@ -23,7 +23,8 @@ export class Config {
 
   number(key: string, fallback: number): number {
     const value = this.json[key] ?? fallback
-    if (typeof value !== 'number' || !(value > 0) || !Number.isFinite(value)) throw this.error(key, value, 'a number above 0')
+    if (typeof value !== 'number' || !(value > 0) || !Number.isFinite(value))
+      throw this.error(key, value, 'a number above 0')
     return value
   }
 

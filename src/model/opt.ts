@@ -43,7 +43,8 @@ export function opt(config: Config): Architecture {
       },
       embedding: 'model.decoder.embed_tokens',
       positions: 'model.decoder.embed_positions',
-      finalNorm: preNorm && !config.flag('_remove_final_layer_norm', false) ? 'model.decoder.final_layer_norm' : undefined,
+      finalNorm:
+        preNorm && !config.flag('_remove_final_layer_norm', false) ? 'model.decoder.final_layer_norm' : undefined,
       head: 'lm_head',
       projectIn: projected ? 'model.decoder.project_in' : undefined,
       projectOut: projected ? 'model.decoder.project_out' : undefined,

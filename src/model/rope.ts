@@ -8,7 +8,8 @@ import type { Config } from './config.ts'
 export function readRope(config: Config, headSize: number): Rope {
   // transformers 5 writes one object `rope_parameters`; 4.x writes `rope_theta` beside `rope_scaling`.
   const parameters = config.object('rope_parameters') ?? config.object('rope_scaling')
-  const theta = parameters?.number('rope_theta', config.number('rope_theta', 10_000)) ?? config.number('rope_theta', 10_000)
+  const theta =
+    parameters?.number('rope_theta', config.number('rope_theta', 10_000)) ?? config.number('rope_theta', 10_000)
   const inverseFrequencies = Float64Array.from({ length: headSize / 2 }, (_, i) => theta ** ((-2 * i) / headSize))
   const type = parameters?.json.rope_type ?? parameters?.json.type ?? 'default'
   switch (type) {

@@ -71,7 +71,14 @@ export async function restoreColumns(
   const right = matrix(kept.length, out) // R = G_MP W_Pᵀ, then Δᵀ
   await gemm(engine, target, wP, right, { transB: true })
   const R = right.data.slice()
-  const { damp, delta, damping } = await solveDamped(engine, g(kept, kept, center), right, statistics, center, options.damp)
+  const { damp, delta, damping } = await solveDamped(
+    engine,
+    g(kept, kept, center),
+    right,
+    statistics,
+    center,
+    options.damp,
+  )
 
   // A mean that the bias can carry is no error once centred: ‖W_P μ_P‖² N of `before` goes.
   const shift = center ? meanShift(wP, removed, mean) : undefined
@@ -82,7 +89,8 @@ export async function restoreColumns(
     for (let o = 0; o < out; o++) restored[o * kept.length + m] += delta.data[m * out + o]
   let newBias = bias
   if (shift) {
-    for (let m = 0; m < kept.length; m++) for (let o = 0; o < out; o++) shift[o] -= delta.data[m * out + o] * mean[kept[m]]
+    for (let m = 0; m < kept.length; m++)
+      for (let o = 0; o < out; o++) shift[o] -= delta.data[m * out + o] * mean[kept[m]]
     newBias = bias!.map((b, o) => b + shift[o])
   }
   return { ...plain, weight: Float32Array.from(restored), bias: newBias, errorAfter: relative(after), damp }

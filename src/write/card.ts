@@ -10,7 +10,9 @@ export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): 
   const { decoderLinears: linears, parameters, weightBytes } = sizes
   const base = checkpoint.card?.baseModel ?? baseName(checkpoint.name)
   const cut = (before: number, after: number) => percent(1 - after / before)
-  const texts = calibration?.texts.map(t => `${baseName(t.name)} (${t.used} windows of ${calibration.seqLen} tokens)`).join(', ')
+  const texts = calibration?.texts
+    .map(t => `${baseName(t.name)} (${t.used} windows of ${calibration.seqLen} tokens)`)
+    .join(', ')
   return `---
 library_name: transformers
 pipeline_tag: text-generation
@@ -40,4 +42,8 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 `
 }
 
-const baseName = (path: string) => path.replace(/[/\\]+$/, '').split(/[/\\]/).at(-1)!
+const baseName = (path: string) =>
+  path
+    .replace(/[/\\]+$/, '')
+    .split(/[/\\]/)
+    .at(-1)!

@@ -1,8 +1,13 @@
 // Writes a Hugging Face folder: safetensors in shards, an index, and small files. Tensors may come in any order.
 // Source: safetensors README (format), transformers `save_pretrained` (shard names and index).
 import type { SideFile } from '../checkpoint/checkpoint.ts'
-import { type DenseTensorInfo, layoutSafetensors, type PlacedTensor, type SafetensorsLayout } from '../formats/safetensors.ts'
 import { DTYPE_BYTES } from '../formats/dtype.ts'
+import {
+  type DenseTensorInfo,
+  layoutSafetensors,
+  type PlacedTensor,
+  type SafetensorsLayout,
+} from '../formats/safetensors.ts'
 import { elements } from '../formats/tensors.ts'
 import type { Sink, SinkFile } from './sink.ts'
 
@@ -28,7 +33,8 @@ export class CheckpointWriter {
     this.#sink = sink
     const groups = groupIntoShards(tensors, shardBytes)
     this.#shards = groups.map((infos, i) => ({
-      name: groups.length === 1 ? 'model.safetensors' : `model-${number(i + 1)}-of-${number(groups.length)}.safetensors`,
+      name:
+        groups.length === 1 ? 'model.safetensors' : `model-${number(i + 1)}-of-${number(groups.length)}.safetensors`,
       layout: layoutSafetensors(infos),
       left: infos.length,
     }))

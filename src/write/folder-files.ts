@@ -7,7 +7,12 @@ import { modelCard } from './card.ts'
 import { jsonFile } from './checkpoint.ts'
 
 /** Names of element types in `config.json`. */
-const TORCH_DTYPES: Readonly<Record<string, string>> = { F64: 'float64', F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
+const TORCH_DTYPES: Readonly<Record<string, string>> = {
+  F64: 'float64',
+  F32: 'float32',
+  F16: 'float16',
+  BF16: 'bfloat16',
+}
 
 export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[] {
   return [

@@ -74,9 +74,12 @@ async function checkTarget(path: string, target: string, overwrite: boolean): Pr
     throw new OutputError(`${path} is a file. The output is a folder; choose another name.`)
   })
   if (files.length === 0) return
-  if (!overwrite) throw new OutputError(`${path} exists already. Choose another folder, or replace it with --overwrite.`)
+  if (!overwrite)
+    throw new OutputError(`${path} exists already. Choose another folder, or replace it with --overwrite.`)
   if (!files.includes(OWN_MARK))
-    throw new OutputError(`${path} was not written by fasp (it has no ${OWN_MARK}), so --overwrite leaves it alone. Choose another folder.`)
+    throw new OutputError(
+      `${path} was not written by fasp (it has no ${OWN_MARK}), so --overwrite leaves it alone. Choose another folder.`,
+    )
 }
 
 async function createFile(path: string, byteLength: number): Promise<SinkFile> {

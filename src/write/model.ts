@@ -34,7 +34,12 @@ export class ModelWriter {
    * @param kept rows of the coupled input layers @param columns of the output layer that `restored.weight` [d, columns] holds
    * @returns the half-block with all widths, zeros where something is removed, and values as rounded on disk
    */
-  async writePruned(weights: HalfWeights, kept: Int32Array, columns: Int32Array, restored: LinearWeights): Promise<HalfWeights> {
+  async writePruned(
+    weights: HalfWeights,
+    kept: Int32Array,
+    columns: Int32Array,
+    restored: LinearWeights,
+  ): Promise<HalfWeights> {
     const { half } = weights
     const narrow = this.layout === 'stock' && half.kind === 'ffn'
     await this.#copyNorm(half)
@@ -46,7 +51,8 @@ export class ModelWriter {
       const { weight, bias } = weights.inputs[i]
       const rows = narrow ? pickRows(weight, linear.in, kept) : zeroOtherRows(weight, linear.in, kept)
       await this.#write(`${linear.name}.weight`, rows)
-      if (bias) await this.#write(`${linear.name}.bias`, narrow ? pickRows(bias, 1, kept) : zeroOtherRows(bias, 1, kept))
+      if (bias)
+        await this.#write(`${linear.name}.bias`, narrow ? pickRows(bias, 1, kept) : zeroOtherRows(bias, 1, kept))
     }
     const { output } = half
     const spread = (compact: Floats) => scatterColumns(compact, columns, output.in)
@@ -81,7 +87,10 @@ export class ModelWriter {
     await this.checkpoint.tensor(name, bytes)
     const rounded = toFloat32(bytes, dtype)
     const bad = rounded.findIndex(v => !Number.isFinite(v))
-    if (bad >= 0) throw new NumericError(`${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`)
+    if (bad >= 0)
+      throw new NumericError(
+        `${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`,
+      )
     return rounded
   }
 }

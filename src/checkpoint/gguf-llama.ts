@@ -1,0 +1,280 @@
+// A GGUF of architecture `llama` as the Hugging Face checkpoint it was made from: config.json, tensor names, row order of Q and K.
+// Browser-safe; `gguf.node.ts` opens the file. Names: llama.cpp, gguf-py/gguf/tensor_mapping.py and conversion/llama.py.
+// llama.cpp turns pairs of neighbours where transformers turns the two halves of a head, so its converter permutes the rows of Q and K:
+// row (head, i, half) in the file is row (head, half, i) of the Hugging Face tensor.
+import { FormatError, UnsupportedModelError } from '../errors.ts'
+import type { Gguf } from '../formats/gguf.ts'
+import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
+import type { Checkpoint, SideFile } from './checkpoint.ts'
+import { GgufMetadata } from './gguf-metadata.ts'
+import { ropeScaling } from './gguf-rope.ts'
+import { ggufTokenizer } from './gguf-tokenizer.ts'
+
+interface Sizes {
+  readonly hidden: number
+  readonly width: number // of the FFN
+  readonly layers: number
+  readonly heads: number
+  readonly kvHeads: number
+  readonly headSize: number
+}
+
+/** Tensors of a layer: name in the file, name in transformers, rows and columns of the weight, heads where rows are permuted. */
+const LAYER: readonly (readonly [string, string, (s: Sizes) => readonly number[], ((s: Sizes) => number)?])[] = [
+  ['attn_norm', 'input_layernorm', s => [s.hidden]],
+  ['attn_q', 'self_attn.q_proj', s => [s.heads * s.headSize, s.hidden], s => s.heads],
+  ['attn_k', 'self_attn.k_proj', s => [s.kvHeads * s.headSize, s.hidden], s => s.kvHeads],
+  ['attn_v', 'self_attn.v_proj', s => [s.kvHeads * s.headSize, s.hidden]],
+  ['attn_output', 'self_attn.o_proj', s => [s.hidden, s.heads * s.headSize]],
+  ['ffn_norm', 'post_attention_layernorm', s => [s.hidden]],
+  ['ffn_gate', 'mlp.gate_proj', s => [s.width, s.hidden]],
+  ['ffn_up', 'mlp.up_proj', s => [s.width, s.hidden]],
+  ['ffn_down', 'mlp.down_proj', s => [s.hidden, s.width]],
+]
+
+/** Turned into the config, or (`attn_rot_embd`, in files of 2023) computed from it. */
+const NOT_WEIGHTS = /^(rope_freqs|blk\.\d+\.attn_rot_embd)\.weight$/
+
+/** Multipliers of other models of the family (Granite, MiniCPM), which LlamaForCausalLM does not have. */
+const FOREIGN_KEYS = ['attention.scale', 'embedding_scale', 'residual_scale', 'logit_scale']
+
+interface Mapped extends TensorInfo {
+  readonly stored: string
+  readonly permutedHeads: number // 0: rows are as in transformers
+}
+
+/**
+ * The checkpoint in an opened GGUF file.
+ * @throws UnsupportedModelError for anything but a dense LLaMA
+ * @throws FormatError where the metadata contradict themselves
+ */
+export async function ggufLlamaCheckpoint(gguf: Gguf, name: string): Promise<Checkpoint> {
+  const metadata = new GgufMetadata(name, gguf.metadata)
+  checkArchitecture(metadata)
+  const sizes = readSizes(metadata)
+  const tensors = mapTensors(name, gguf.tensors, sizes)
+  const tokenizer = ggufTokenizer(metadata)
+  const config = await makeConfig(metadata, gguf.tensors, tensors, sizes)
+  return {
+    name,
+    format: 'gguf',
+    config,
+    tensors: renamedTensors(gguf.tensors, tensors),
+    tokenizer: tokenizer.tokenizer,
+    tokenizerConfig: tokenizer.config,
+    sideFiles: [
+      sideFile('tokenizer.json', tokenizer.tokenizer),
+      sideFile('tokenizer_config.json', tokenizer.config),
+      sideFile('generation_config.json', generationConfig(metadata)),
+    ],
+    weightBytes: gguf.weightBytes,
+    close: () => gguf.tensors.close(),
+  }
+}
+
+function checkArchitecture(metadata: GgufMetadata): void {
+  const architecture = metadata.need('general.architecture', metadata.text('general.architecture'))
+  const refuse = (what: string) => {
+    throw new UnsupportedModelError(
+      `${metadata.file}: ${what}. Of GGUF files, dense models of architecture "llama" are supported`,
+    )
+  }
+  if (architecture !== 'llama') refuse(`architecture "${architecture}"`)
+  const experts = metadata.count('llama.expert_count') ?? 0
+  if (experts > 0) refuse(`a mixture of ${experts} experts`)
+  const parts = metadata.count('split.count') ?? 1
+  if (parts > 1) refuse(`one of ${parts} parts; join them first with "llama-gguf-split --merge"`)
+  for (const key of FOREIGN_KEYS) {
+    const scale = metadata.real(`llama.${key}`) ?? 0
+    if (scale !== 0 && scale !== 1) refuse(`llama.${key} is ${scale}, which LlamaForCausalLM does not have`)
+  }
+}
+
+function readSizes(metadata: GgufMetadata): Sizes {
+  const need = (key: string) => {
+    const value = metadata.need(`llama.${key}`, metadata.uniform(`llama.${key}`))
+    if (value === 0) throw metadata.error(`llama.${key} is 0; it must be 1 or more`)
+    return value
+  }
+  const hidden = need('embedding_length')
+  const heads = need('attention.head_count')
+  const kvHeads = metadata.has('llama.attention.head_count_kv') ? need('attention.head_count_kv') : heads
+  const rotated = metadata.count('llama.rope.dimension_count')
+  const headSize = metadata.count('llama.attention.key_length') ?? rotated ?? hidden / heads
+  const valueSize = metadata.count('llama.attention.value_length') ?? headSize
+  if (!Number.isInteger(headSize / 2) || headSize === 0)
+    throw metadata.error(
+      `heads of ${headSize} channels (embedding ${hidden}, ${heads} heads); an even number is allowed`,
+    )
+  if (heads % kvHeads !== 0) throw metadata.error(`${heads} query heads are no multiple of ${kvHeads} KV heads`)
+  if (valueSize !== headSize || (rotated ?? headSize) !== headSize)
+    throw new UnsupportedModelError(
+      `${metadata.file}: keys of ${headSize} channels, values of ${valueSize}, ${rotated} rotated; they must be the same`,
+    )
+  return { hidden, heads, kvHeads, headSize, width: need('feed_forward_length'), layers: need('block_count') }
+}
+
+/** Hugging Face name → tensor, in the order of the file, checked for shape and completeness. */
+function mapTensors(file: string, { tensors }: TensorSource, sizes: Sizes): Map<string, Mapped> {
+  // Before a table of all layers is made: the number is only what the metadata say.
+  if (sizes.layers > tensors.size)
+    throw new FormatError(file, `llama.block_count is ${sizes.layers}, with ${tensors.size} tensors in the file`)
+  const expected = expectedTensors(tensors, sizes)
+  const mapped = new Map<string, Mapped>()
+  for (const [stored, { dtype, shape }] of tensors) {
+    const target = expected.get(stored)
+    if (target === undefined && NOT_WEIGHTS.test(stored)) continue
+    if (target === undefined)
+      throw new UnsupportedModelError(
+        `${file}: the tensor "${stored}" is no part of a dense LLaMA, which is what is supported`,
+      )
+    if (shape.join() !== target.shape.join())
+      throw new FormatError(file, `"${stored}" has shape [${shape}], and the metadata say [${target.shape}]`)
+    mapped.set(target.name, { ...target, dtype, stored })
+  }
+  for (const [stored, { required }] of expected)
+    if (required && !tensors.has(stored))
+      throw new FormatError(file, `the tensor "${stored}" is missing. Convert the model again`)
+  return mapped
+}
+
+interface Expected {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly permutedHeads: number
+  readonly required: boolean
+}
+
+function expectedTensors(tensors: TensorSource['tensors'], sizes: Sizes): Map<string, Expected> {
+  const vocabulary = tensors.get('token_embd.weight')?.shape[0] ?? 0
+  const plain = (name: string, shape: number[], required = true) => ({ name, shape, permutedHeads: 0, required })
+  const expected = new Map<string, Expected>([
+    ['token_embd.weight', plain('model.embed_tokens.weight', [vocabulary, sizes.hidden])],
+    ['output_norm.weight', plain('model.norm.weight', [sizes.hidden])],
+    ['output.weight', plain('lm_head.weight', [vocabulary, sizes.hidden], false)],
+  ])
+  for (let layer = 0; layer < sizes.layers; layer++)
+    for (const [stored, name, shapeOf, headsOf] of LAYER) {
+      const shape = shapeOf(sizes)
+      const entry = {
+        name: `model.layers.${layer}.${name}`,
+        shape,
+        permutedHeads: headsOf?.(sizes) ?? 0,
+        required: true,
+      }
+      expected.set(`blk.${layer}.${stored}.weight`, { ...entry, name: `${entry.name}.weight` })
+      if (shape.length === 2) {
+        // LlamaForCausalLM has a bias on all projections of a kind, in all layers, or on none.
+        const required = tensors.has(stored.startsWith('attn') ? 'blk.0.attn_q.bias' : 'blk.0.ffn_gate.bias')
+        expected.set(`blk.${layer}.${stored}.bias`, {
+          ...entry,
+          name: `${entry.name}.bias`,
+          shape: [shape[0]],
+          required,
+        })
+      }
+    }
+  return expected
+}
+
+async function makeConfig(
+  metadata: GgufMetadata,
+  source: TensorSource,
+  tensors: ReadonlyMap<string, Mapped>,
+  sizes: Sizes,
+): Promise<Record<string, unknown>> {
+  const epsilon = 'llama.attention.layer_norm_rms_epsilon'
+  const theta = decimal(metadata.real('llama.rope.freq_base') ?? 10000)
+  const factors = source.tensors.has('rope_freqs.weight') ? await source.float32('rope_freqs.weight') : undefined
+  if (factors !== undefined && factors.length !== sizes.headSize / 2)
+    throw metadata.error(
+      `rope_freqs.weight has ${factors.length} values; heads of ${sizes.headSize} channels need half as many`,
+    )
+  return {
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    hidden_size: sizes.hidden,
+    intermediate_size: sizes.width,
+    num_hidden_layers: sizes.layers,
+    num_attention_heads: sizes.heads,
+    num_key_value_heads: sizes.kvHeads,
+    head_dim: sizes.headSize,
+    hidden_act: 'silu',
+    rms_norm_eps: decimal(metadata.need(epsilon, metadata.real(epsilon))),
+    rope_theta: theta,
+    rope_scaling: ropeScaling(metadata, factors, theta),
+    max_position_embeddings: metadata.need('llama.context_length', metadata.count('llama.context_length')),
+    vocab_size: tensors.get('model.embed_tokens.weight')?.shape[0],
+    ...specialIds(metadata),
+    tie_word_embeddings: !tensors.has('lm_head.weight'),
+    attention_bias: tensors.has('model.layers.0.self_attn.q_proj.bias'),
+    mlp_bias: tensors.has('model.layers.0.mlp.gate_proj.bias'),
+    torch_dtype: torchDtype(tensors),
+  }
+}
+
+/** GGUF holds float32: 9.999999747378752e-06 was 1e-05. */
+const decimal = (value: number): number => Number(value.toPrecision(6))
+
+/** The type of the matrices where it is one that PyTorch has, else bfloat16. */
+function torchDtype(tensors: ReadonlyMap<string, Mapped>): string {
+  const dtype = tensors.get('model.layers.0.mlp.up_proj.weight')?.dtype
+  return dtype === 'F32' ? 'float32' : dtype === 'F16' ? 'float16' : 'bfloat16'
+}
+
+const SPECIAL_IDS = { bos_token_id: 'bos_token_id', eos_token_id: 'eos_token_id', pad_token_id: 'padding_token_id' }
+
+function specialIds(metadata: GgufMetadata): Record<string, number> {
+  const ids = Object.entries(SPECIAL_IDS).map(([name, key]) => [name, metadata.count(`tokenizer.ggml.${key}`)] as const)
+  return Object.fromEntries(ids.filter((pair): pair is [string, number] => pair[1] !== undefined))
+}
+
+function generationConfig(metadata: GgufMetadata): Record<string, unknown> {
+  const ids = specialIds(metadata)
+  const turnEnd = metadata.count('tokenizer.ggml.eot_token_id')
+  const several = turnEnd !== undefined && ids.eos_token_id !== undefined && turnEnd !== ids.eos_token_id
+  return { _from_model_config: true, ...ids, ...(several && { eos_token_id: [ids.eos_token_id, turnEnd] }) }
+}
+
+const sideFile = (name: string, content: unknown): SideFile => ({
+  name,
+  bytes: new TextEncoder().encode(`${JSON.stringify(content, null, 2)}\n`),
+})
+
+function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mapped>): TensorSource {
+  const find = (name: string): Mapped => {
+    const tensor = tensors.get(name)
+    if (tensor === undefined)
+      throw new UnsupportedModelError(`the model has no tensor "${name}" among its ${tensors.size}`)
+    return tensor
+  }
+  return {
+    tensors,
+    bytes: async name => {
+      const { stored, shape, permutedHeads } = find(name)
+      return unpermute(await source.bytes(stored), shape[0], permutedHeads)
+    },
+    float32: async name => {
+      const { stored, shape, permutedHeads } = find(name)
+      const values = await source.float32(stored)
+      if (permutedHeads === 0) return values
+      const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+      return new Float32Array(unpermute(bytes, shape[0], permutedHeads).buffer)
+    },
+    close: () => source.close(),
+  }
+}
+
+/** Rows from the order of llama.cpp, [heads, headSize / 2, 2], to that of transformers, [heads, 2, headSize / 2]. A fresh copy if any. */
+function unpermute(bytes: Uint8Array<ArrayBuffer>, rows: number, heads: number): Uint8Array<ArrayBuffer> {
+  if (heads === 0) return bytes
+  const out = new Uint8Array(bytes.length)
+  const rowBytes = bytes.length / rows
+  const headSize = rows / heads
+  for (let row = 0; row < rows; row++) {
+    const inHead = row % headSize
+    const target = row - inHead + (inHead % 2) * (headSize / 2) + Math.floor(inHead / 2)
+    out.set(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), target * rowBytes)
+  }
+  return out
+}

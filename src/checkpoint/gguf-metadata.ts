@@ -1,0 +1,89 @@
+// Typed access to the metadata of a GGUF file: a key is there and of the type asked for, or the error says which and where.
+// Used by the files that turn metadata into a config, a rope scaling and a tokenizer.
+import { FormatError } from '../errors.ts'
+import type { Gguf, GgufValue } from '../formats/gguf.ts'
+
+/** Metadata of `file`. Getters return undefined for a missing key; `need` makes one required. */
+export class GgufMetadata {
+  constructor(
+    readonly file: string,
+    readonly values: Gguf['metadata'],
+  ) {}
+
+  has(key: string): boolean {
+    return this.values.has(key)
+  }
+
+  text(key: string): string | undefined {
+    return this.#get(key, 'a string', value => typeof value === 'string')
+  }
+
+  flag(key: string): boolean | undefined {
+    return this.#get(key, 'a boolean', value => typeof value === 'boolean')
+  }
+
+  /** A finite number. */
+  real(key: string): number | undefined {
+    return this.#get(key, 'a finite number', isReal)
+  }
+
+  /** A whole number, 0 or more. */
+  count(key: string): number | undefined {
+    return this.#get(key, 'a whole number', isCount)
+  }
+
+  /** A whole number, or an array of one for each layer that are all the same: the only form in which a `llama` can be run. */
+  uniform(key: string): number | undefined {
+    const value = this.values.get(key)
+    if (!Array.isArray(value)) return this.count(key)
+    return (
+      this.#get(key, 'a whole number, the same for all layers', () => new Set(value).size === 1 && isCount(value[0])) &&
+      value[0]
+    )
+  }
+
+  texts(key: string): readonly string[] | undefined {
+    return this.#get(
+      key,
+      'an array of strings',
+      isArrayOf<string>(item => typeof item === 'string'),
+    )
+  }
+
+  reals(key: string): readonly number[] | undefined {
+    return this.#get(key, 'an array of numbers', isArrayOf(isReal))
+  }
+
+  counts(key: string): readonly number[] | undefined {
+    return this.#get(key, 'an array of whole numbers', isArrayOf(isCount))
+  }
+
+  /** @throws FormatError where `value`, got under `key`, is missing. */
+  need<T>(key: string, value: T | undefined): T {
+    if (value === undefined) throw this.error(`the metadata key "${key}" is missing. Convert the model again`)
+    return value
+  }
+
+  error(problem: string): FormatError {
+    return new FormatError(this.file, problem)
+  }
+
+  #get<T extends GgufValue>(key: string, wanted: string, is: (value: GgufValue) => value is T): T | undefined
+  #get(key: string, wanted: string, is: (value: GgufValue) => boolean): unknown
+  #get(key: string, wanted: string, is: (value: GgufValue) => boolean): unknown {
+    const value = this.values.get(key)
+    if (value === undefined || is(value)) return value
+    throw this.error(`the metadata key "${key}" is ${describe(value)}; ${wanted} is allowed`)
+  }
+}
+
+const isReal = (value: GgufValue): value is number => typeof value === 'number' && Number.isFinite(value)
+const isCount = (value: GgufValue): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+const isArrayOf =
+  <T extends GgufValue>(is: (item: GgufValue) => item is T) =>
+  (value: GgufValue): value is readonly T[] & GgufValue =>
+    Array.isArray(value) && value.every(is)
+
+const describe = (value: GgufValue): string =>
+  Array.isArray(value) ? `an array of ${value.length}` : `${typeof value} ${String(value).slice(0, 40)}`

@@ -1,0 +1,70 @@
+// Rope scaling of a GGUF LLaMA as config.json spells it. Used by `gguf-llama.ts`.
+// Linear scaling stands in the metadata. Llama 3 scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`;
+// its parameters are recovered by computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
+//   wavelength w = 2π·θ^(2i/e); w < C/high: 1; w > C/low: factor; between: 1 / ((1 − s)/factor + s), s = (C/w − low)/(high − low)
+import { UnsupportedModelError } from '../errors.ts'
+import type { GgufMetadata } from './gguf-metadata.ts'
+
+/** Every Llama 3.1 to 3.3 has these; llama.cpp's converter writes none of them. */
+const LLAMA3 = { low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 }
+/** Relative; the divisors are float32 and the published factors whole. */
+const TOLERANCE = 1e-3
+
+/** @param factors `rope_freqs.weight`, [headSize / 2] */
+export function ropeScaling(
+  metadata: GgufMetadata,
+  factors: Float32Array | undefined,
+  theta: number,
+): Record<string, unknown> | null {
+  const linear = linearScaling(metadata)
+  const scaled = factors?.some(factor => factor !== 1) ? factors : undefined
+  if (linear !== null && scaled !== undefined)
+    throw new UnsupportedModelError(
+      `${metadata.file}: both linear rope scaling and rope_freqs.weight; one of them is supported`,
+    )
+  return scaled === undefined ? linear : llama3Scaling(metadata, scaled, theta)
+}
+
+function linearScaling(metadata: GgufMetadata): Record<string, unknown> | null {
+  // Files of 2023 have only `scale_linear`.
+  const factor = metadata.real('llama.rope.scaling.factor') ?? metadata.real('llama.rope.scale_linear') ?? 1
+  const type = metadata.text('llama.rope.scaling.type') ?? (factor === 1 ? 'none' : 'linear')
+  if (type === 'none' || (type === 'linear' && factor === 1)) return null
+  if (type === 'linear' && factor > 0) return { rope_type: 'linear', type: 'linear', factor }
+  throw new UnsupportedModelError(
+    `${metadata.file}: rope scaling "${type}" with factor ${factor}; none, linear and Llama 3 (rope_freqs.weight) are supported`,
+  )
+}
+
+function llama3Scaling(metadata: GgufMetadata, factors: Float32Array, theta: number): Record<string, unknown> {
+  const last = factors[factors.length - 1]
+  const factor = Math.abs(last - Math.round(last)) < TOLERANCE ? Math.round(last) : Number(last.toPrecision(6))
+  const context = metadata.count('llama.rope.scaling.original_context_length')
+  for (const original of new Set([
+    context ?? LLAMA3.original_max_position_embeddings,
+    LLAMA3.original_max_position_embeddings,
+  ])) {
+    const parameters = { factor, ...LLAMA3, original_max_position_embeddings: original }
+    if (matches(factors, llama3Factors(parameters, theta, factors.length)))
+      return { rope_type: 'llama3', ...parameters }
+  }
+  throw new UnsupportedModelError(
+    `${metadata.file}: rope_freqs.weight (1 to ${last}) is no Llama 3 scaling with ` +
+      `${JSON.stringify(LLAMA3)}, which is the one supported. Use the Hugging Face folder of the model`,
+  )
+}
+
+const matches = (given: Float32Array, wanted: readonly number[]): boolean =>
+  wanted.every((value, i) => Math.abs(given[i] - value) <= TOLERANCE * value)
+
+/** Divisors of the rope frequencies, [count] = [headSize / 2]. */
+export function llama3Factors(parameters: typeof LLAMA3 & { factor: number }, theta: number, count: number): number[] {
+  const { factor, low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: context } = parameters
+  return Array.from({ length: count }, (_, i) => {
+    const turns = context / (2 * Math.PI * theta ** (i / count))
+    if (turns > high) return 1
+    if (turns < low) return factor
+    const smooth = (turns - low) / (high - low)
+    return 1 / ((1 - smooth) / factor + smooth)
+  })
+}

@@ -1,0 +1,118 @@
+// Typed command-line options over `util.parseArgs`: each command states its options once, for parsing, checking and `--help`.
+import { parseArgs } from 'node:util'
+import { UsageError } from '../errors.ts'
+
+export interface OptionSpec {
+  readonly type: 'flag' | 'text' | 'number' | 'integer'
+  readonly short?: string
+  /** May be given more than once. */
+  readonly many?: boolean
+  /** What stands for the value in `--help`. */
+  readonly value?: string
+  readonly choices?: readonly string[]
+  readonly help: string
+}
+
+type ValueOf<S extends OptionSpec> = S['type'] extends 'flag'
+  ? boolean
+  : S['type'] extends 'text'
+    ? S['many'] extends true
+      ? string[]
+      : S['choices'] extends readonly (infer C)[]
+        ? C
+        : string
+    : number
+
+export type Parsed<O extends Record<string, OptionSpec>> = { readonly [K in keyof O]?: ValueOf<O[K]> }
+
+export interface Arguments<O extends Record<string, OptionSpec>> {
+  readonly options: Parsed<O>
+  readonly positionals: readonly string[]
+}
+
+/** Options that every command has. */
+export const COMMON = {
+  help: { type: 'flag', short: 'h', help: 'show this text' },
+} as const satisfies Record<string, OptionSpec>
+
+/** @throws UsageError for an unknown option, a missing or malformed value */
+export function parseArguments<O extends Record<string, OptionSpec>>(args: readonly string[], specs: O): Arguments<O> {
+  const options = Object.fromEntries(
+    Object.entries({ ...specs, ...COMMON } as Record<string, OptionSpec>).map(([name, spec]) => [
+      name,
+      {
+        type: spec.type === 'flag' ? ('boolean' as const) : ('string' as const),
+        ...(spec.short ? { short: spec.short } : {}),
+        multiple: spec.many === true,
+      },
+    ]),
+  )
+  let parsed: ReturnType<typeof parseArgs>
+  try {
+    parsed = parseArgs({ args: joinNegatives(args), options, allowPositionals: true, strict: true })
+  } catch (error) {
+    throw new UsageError(explain(error as Error, Object.keys(options)), { cause: error })
+  }
+  const values = Object.entries(parsed.values).map(([name, value]) => [
+    name,
+    convert(name, value, specs[name] ?? COMMON.help),
+  ])
+  return { options: Object.fromEntries(values), positionals: parsed.positionals }
+}
+
+/** `-s -0.1` → `-s=-0.1`-like form, so that a negative number is a value with a clear message and not an option. */
+function joinNegatives(args: readonly string[]): string[] {
+  const joined: string[] = []
+  for (const arg of args) {
+    const before = joined.at(-1)
+    if (/^-\d*\.?\d+$/.test(arg) && before?.startsWith('-'))
+      joined[joined.length - 1] = before.startsWith('--') ? `${before}=${arg}` : `${before}${arg}`
+    else joined.push(arg)
+  }
+  return joined
+}
+
+function convert(name: string, value: unknown, spec: OptionSpec): unknown {
+  if (spec.type === 'flag' || typeof value !== 'string') return value
+  if (spec.choices && !spec.choices.includes(value))
+    throw new UsageError(`--${name} is "${value}"; it must be one of ${spec.choices.join(', ')}.`)
+  if (spec.type === 'text') return value
+  const number = Number(value)
+  if (value.trim() === '' || !Number.isFinite(number) || (spec.type === 'integer' && !Number.isInteger(number)))
+    throw new UsageError(`--${name} is "${value}"; it must be ${spec.type === 'integer' ? 'an integer' : 'a number'}.`)
+  return number
+}
+
+function explain(error: Error, known: readonly string[]): string {
+  const unknown = /Unknown option '([^']+)'/.exec(error.message)?.[1]
+  if (!unknown) return error.message.split('\n')[0]
+  const wanted = unknown.replace(/^-+/, '')
+  const near = known
+    .map(name => ({ name, distance: editDistance(name, wanted) }))
+    .filter(({ name, distance }) => distance <= 2 || name.startsWith(wanted))
+    .sort((a, b) => a.distance - b.distance)[0]
+  return `unknown option ${unknown}.${near ? ` Did you mean --${near.name}?` : ''} See --help.`
+}
+
+/** Levenshtein distance. */
+export function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    row = next
+  }
+  return row[b.length]
+}
+
+/** The options' part of a command's help, within 80 columns where the texts allow. */
+export function optionHelp(specs: Record<string, OptionSpec>): string {
+  const rows = Object.entries({ ...specs, ...COMMON } as Record<string, OptionSpec>).map(([name, spec]) => {
+    const value = spec.type === 'flag' ? '' : ` ${spec.choices?.join('|') ?? spec.value ?? 'n'}`
+    return [`${spec.short ? `-${spec.short}, ` : '    '}--${name}${value}`, spec.help]
+  })
+  return rows
+    .map(([left, help]) => (left.length > 26 ? `  ${left}\n${' '.repeat(30)}${help}` : `  ${left.padEnd(28)}${help}`))
+    .join('\n')
+}

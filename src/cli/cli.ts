@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+// The `fasp` binary: finds the command, loads only its code, turns errors into one line and an exit code.
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+import { FaspError, UsageError } from '../errors.ts'
+import { VERSION } from '../version.ts'
+import { editDistance, optionHelp, parseArguments } from './arguments.ts'
+import type { Command } from './command.ts'
+
+const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{ default: unknown }> }>> = {
+  demo: { summary: 'prune the model that ships with the package, before and after', load: () => import('./demo.ts') },
+  prune: { summary: 'prune a model and write the result', load: () => import('./prune.ts') },
+  eval: { summary: 'measure perplexity', load: () => import('./eval.ts') },
+  generate: { summary: 'continue a text', load: () => import('./generate.ts') },
+  inspect: { summary: 'show architecture, shapes, parameters and bytes', load: () => import('./inspect.ts') },
+}
+
+const HELP = `fasp ${VERSION}: makes language models smaller and faster by structured pruning
+
+Usage: fasp <command> [options]
+
+Commands:
+${Object.entries(COMMANDS)
+  .map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`)
+  .join('\n')}
+
+fasp <command> --help shows a command's options. FASP_LOG=debug shows stack traces.
+`
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(HELP)
+    return name === undefined ? 2 : 0
+  }
+  if (name === '--version' || name === '-v') {
+    process.stdout.write(`${VERSION}\n`)
+    return 0
+  }
+  const controller = new AbortController()
+  const interrupt = () => {
+    if (controller.signal.aborted) process.exit(130) // a second Ctrl-C does not wait
+    controller.abort(new Interrupted())
+  }
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+  try {
+    if (!Object.hasOwn(COMMANDS, name))
+      throw new UsageError(`unknown command "${name}".${suggestion(name)} See fasp --help.`)
+    const command = (await COMMANDS[name].load()).default as Command
+    const parsed = parseArguments(rest, command.options)
+    if (parsed.options.help) {
+      process.stdout.write(commandHelp(command))
+      return 0
+    }
+    await command.run(parsed, { signal: controller.signal, print: text => void process.stdout.write(`${text}\n`) })
+    return 0
+  } catch (error) {
+    return report(error)
+  }
+}
+
+class Interrupted extends Error {}
+
+function report(error: unknown): number {
+  if (error instanceof Interrupted) {
+    process.stderr.write('fasp: interrupted; nothing was written.\n')
+    return 130
+  }
+  const message = error instanceof Error ? error.message : String(error)
+  process.stderr.write(`fasp: ${message}\n`)
+  if (process.env.FASP_LOG === 'debug') console.error(error)
+  else if (!(error instanceof FaspError)) process.stderr.write('This is a bug in fasp; FASP_LOG=debug shows where.\n')
+  return error instanceof UsageError ? 2 : 1
+}
+
+function suggestion(name: string): string {
+  const near = Object.keys(COMMANDS).find(command => editDistance(command, name) <= 2)
+  return near ? ` Did you mean ${near}?` : ''
+}
+
+function commandHelp({ usage, summary, options, examples = [] }: Command): string {
+  const shown = examples.length > 0 ? `\n\nExamples:\n${examples.map(e => `  ${e}`).join('\n')}` : ''
+  return `fasp ${usage}\n\n${summary}\n\nOptions:\n${optionHelp(options)}${shown}\n`
+}
+
+process.stdout.on('error', error => process.exit(error.code === 'EPIPE' ? 0 : 1)) // `fasp … | head`
+process.exitCode = await main(process.argv.slice(2))

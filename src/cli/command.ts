@@ -1,0 +1,20 @@
+// What a command is: texts for help, options, and a function from arguments to an exit.
+import type { Arguments, OptionSpec } from './arguments.ts'
+
+export interface Command<O extends Record<string, OptionSpec> = Record<string, OptionSpec>> {
+  /** Synopsis after `fasp `. */
+  readonly usage: string
+  readonly summary: string
+  readonly options: O
+  readonly examples?: readonly string[]
+  run(args: Arguments<O>, context: Context): Promise<void>
+}
+
+export interface Context {
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal
+  /** Prints to stdout. */
+  print(text: string): void
+}
+
+export const defineCommand = <O extends Record<string, OptionSpec>>(command: Command<O>): Command<O> => command

@@ -1,0 +1,90 @@
+// fasp demo: the main job on the model that ships with the package. No network, no files left behind.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { sampleWindows } from '../calibrate/sample.ts'
+import {
+  type Checkpoint,
+  describeModel,
+  type Engine,
+  generate,
+  klDivergence,
+  loadTokenizer,
+  openCheckpoint,
+  openEngine,
+  perplexity,
+  prune,
+} from '../node.ts'
+import { table } from '../report/format.ts'
+import { errorsTable, secondsLine, sizesTable } from '../report/terminal.ts'
+import { defineCommand } from './command.ts'
+import { peakMemory } from './environment.ts'
+import { showProgress } from './progress.ts'
+
+const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
+const SPARSITY = 0.3
+/** Text to measure on: written by the dense model too, but with another seed than the calibration text. */
+const HELD_OUT = { samples: 32, seqLen: 256, seed: 1 }
+const PROMPTS = ['It was a dark', 'Once upon a time', 'The prince smiled and']
+const WRITTEN_TOKENS = 40
+
+export default defineCommand({
+  usage: 'demo',
+  summary: 'Prunes the model that ships with the package and shows it before and after.',
+  options: {},
+  async run(_, { print, signal }) {
+    const folder = await mkdtemp(join(tmpdir(), 'fasp-demo-'))
+    const engine = openEngine()
+    const opened: Checkpoint[] = []
+    const open = async (path: string) => {
+      const checkpoint = await openCheckpoint(path)
+      opened.push(checkpoint)
+      return describeModel(checkpoint)
+    }
+    try {
+      const started = performance.now()
+      const dense = await open(MODEL)
+      const results = []
+      for (const restore of [true, false])
+        results.push(
+          await showProgress(prune(MODEL, { sparsity: SPARSITY, restore, output: join(folder, `${restore}`), signal })),
+        )
+      const models = [
+        { name: 'dense', model: dense },
+        { name: 'pruned', model: await open(join(folder, 'true')) },
+        { name: 'pruned, not restored', model: await open(join(folder, 'false')) },
+      ]
+      const heldOut = await showProgress(sampleWindows(dense, engine, HELD_OUT, signal))
+      const rows = [['', 'perplexity', 'KL to dense']]
+      for (const { name, model } of models) {
+        const { perplexity: value } = await showProgress(
+          perplexity(model, engine, heldOut, name === 'dense' ? 'evaluate dense' : 'evaluate pruned', signal),
+        )
+        const kl = model === dense ? 0 : await klDivergence(dense, model, engine, heldOut.windows)
+        rows.push([name, value.toFixed(2), kl.toFixed(4)])
+      }
+      print(
+        `\ntiny-llama (6 layers, trained on novels for this package), FFN cut so that ${SPARSITY * 100} % of the decoder linears go\n`,
+      )
+      print(`${errorsTable(results[0])}\n\n${sizesTable(results[0].sizes)}\n`)
+      print(`${table(rows)}\n`)
+      for (const prompt of PROMPTS)
+        for (const { name, model } of models.slice(0, 2))
+          print(`${name.padEnd(7)} ${await write(model, engine, prompt)}`)
+      print(`\n${secondsLine({ 'all of it': (performance.now() - started) / 1000 }, peakMemory())}`)
+      print('Prune your own: fasp prune <folder | model.gguf> -s 0.2 -o <folder>')
+    } finally {
+      await engine.close()
+      for (const checkpoint of opened) await checkpoint.close()
+      await rm(folder, { recursive: true, force: true })
+    }
+  },
+})
+
+async function write(model: ReturnType<typeof describeModel>, engine: Engine, prompt: string): Promise<string> {
+  const tokenizer = loadTokenizer(model.checkpoint)
+  const ids = [...tokenizer.encode(prompt)]
+  for await (const id of generate(model, engine, ids.slice(), { maxTokens: WRITTEN_TOKENS })) ids.push(id)
+  return tokenizer.decode(ids).replace(/\s+/g, ' ')
+}

@@ -1,0 +1,38 @@
+// fasp eval: perplexity of one model on texts.
+import { UsageError } from '../errors.ts'
+import { evaluate, VERSION } from '../node.ts'
+import { perplexityTable, secondsLine } from '../report/terminal.ts'
+import { defineCommand } from './command.ts'
+import { modelArgument, peakMemory } from './environment.ts'
+import { showProgress } from './progress.ts'
+
+export default defineCommand({
+  usage: 'eval <folder | model.gguf> --text <file> [options]',
+  summary: 'Perplexity: exp of the mean negative log-likelihood over the targets of consecutive windows.',
+  options: {
+    text: { type: 'text', many: true, value: 'file', help: '.txt, .jsonl, .parquet, .gz of these; repeatable' },
+    'seq-len': { type: 'integer', help: 'tokens per window (default 1024 or the context)' },
+    'max-windows': { type: 'integer', help: 'the first n windows of each text (default all)' },
+    threads: { type: 'integer', help: 'threads (default: all cores)' },
+    json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
+  },
+  examples: ['fasp eval my-model --text wiki.test.txt --seq-len 2048'],
+  async run({ options, positionals }, { print, signal }) {
+    const model = modelArgument(positionals)
+    if (!options.text) throw new UsageError('no text. Give at least one with --text <file>.')
+    const started = performance.now()
+    const texts = await showProgress(
+      evaluate(model, {
+        text: options.text,
+        seqLen: options['seq-len'],
+        maxWindows: options['max-windows'],
+        threads: options.threads,
+        signal,
+      }),
+    )
+    const seconds = { evaluate: (performance.now() - started) / 1000 }
+    const peakMemoryBytes = peakMemory()
+    print(`${perplexityTable({ [model]: texts })}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
+    if (options.json) print(JSON.stringify({ fasp: VERSION, model, texts, seconds, peakMemoryBytes }))
+  },
+})

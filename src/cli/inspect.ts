@@ -1,0 +1,25 @@
+// fasp inspect: what a checkpoint is, without reading its weights.
+import { inspect, openCheckpoint } from '../node.ts'
+import { inspectionText, tensorsTable } from '../report/terminal.ts'
+import { defineCommand } from './command.ts'
+import { modelArgument } from './environment.ts'
+
+export default defineCommand({
+  usage: 'inspect <folder | model.gguf> [options]',
+  summary: 'Shows architecture, shapes, parameters and bytes. Reads no weights.',
+  options: {
+    tensors: { type: 'flag', help: 'list every tensor' },
+    json: { type: 'flag', help: 'print everything as JSON, last line of stdout' },
+  },
+  async run({ options, positionals }, { print }) {
+    const checkpoint = await openCheckpoint(modelArgument(positionals))
+    try {
+      const inspection = inspect(checkpoint)
+      print(inspectionText(inspection))
+      if (options.tensors) print(`\n${tensorsTable(inspection)}`)
+      if (options.json) print(JSON.stringify(inspection))
+    } finally {
+      await checkpoint.close()
+    }
+  },
+})

@@ -1,0 +1,48 @@
+// Continues a text: one prompt, greedy or sampled, with a KV cache.
+import { Decoder } from '../blocks/decoder.ts'
+import { pickToken, randomNumbers, type SamplingOptions } from '../blocks/sampler.ts'
+import type { Engine } from '../engine/engine.ts'
+import { UsageError } from '../errors.ts'
+import type { Model } from '../model/model.ts'
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Tokens to write at most. @default 64 */
+  readonly maxTokens?: number
+  /** @default 0 */
+  readonly seed?: number
+}
+
+/**
+ * Yields token ids after `prompt`, up to `maxTokens`, the model's end-of-text token, or the end of its context.
+ * @throws UsageError for an empty prompt or one that fills the context
+ */
+export async function* generate(
+  model: Model,
+  engine: Engine,
+  prompt: ArrayLike<number>,
+  options: GenerateOptions = {},
+  signal?: AbortSignal,
+): AsyncGenerator<number, void> {
+  const { maxTokens = 64, seed = 0 } = options
+  const { maxPositions } = model.architecture
+  if (prompt.length === 0)
+    throw new UsageError('the prompt has no tokens, and this tokenizer adds none. Give some text.')
+  if (prompt.length >= maxPositions)
+    throw new UsageError(`the prompt has ${prompt.length} tokens; the model has room for ${maxPositions}. Shorten it.`)
+  const end = endTokens(model)
+  const random = randomNumbers(seed)
+  const positions = Math.min(maxPositions, prompt.length + maxTokens)
+  const decoder = await Decoder.open(model, engine, 1, positions)
+  let next = Int32Array.from(prompt)
+  for (let position = prompt.length; position < positions; position++) {
+    signal?.throwIfAborted()
+    const token = pickToken(await decoder.step([next]), options, random)
+    if (end.has(token)) return
+    yield token
+    next = Int32Array.of(token)
+  }
+}
+
+function endTokens({ checkpoint }: Model): Set<unknown> {
+  return new Set([checkpoint.config.eos_token_id].flat())
+}

@@ -1,0 +1,62 @@
+// What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { elements, type TensorInfo } from '../formats/tensors.ts'
+import { decoderLinears, tensorShapes } from '../model/architecture.ts'
+import { describeModel } from '../model/model.ts'
+
+export interface Inspection {
+  readonly name: string
+  readonly format: string
+  readonly modelType: string
+  readonly layers: number
+  readonly hiddenSize: number
+  readonly ffnWidth: number
+  readonly heads: number
+  readonly kvHeads: number
+  readonly headSize: number
+  readonly vocabularySize: number
+  readonly context: number
+  readonly tiedHead: boolean
+  readonly dtypes: Readonly<Record<string, number>>
+  readonly parameters: {
+    readonly total: number
+    readonly queryKey: number
+    readonly valueOutput: number
+    readonly ffn: number
+    readonly other: number
+  }
+  readonly weightBytes: number
+  readonly tensors: readonly TensorInfo[]
+  /** Tensors in the file that the architecture does not use. */
+  readonly unused: readonly string[]
+}
+
+/** @throws as `describeModel` */
+export function inspect(checkpoint: Checkpoint): Inspection {
+  const { architecture: a } = describeModel(checkpoint)
+  const shapes = tensorShapes(a)
+  const tensors = [...shapes.keys()].map(name => checkpoint.tensors.tensors.get(name)!)
+  const total = tensors.reduce((n, t) => n + elements(t.shape), 0)
+  const { qk, vo, ffn } = decoderLinears(a)
+  const dtypes: Record<string, number> = {}
+  for (const { dtype } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1
+  return {
+    name: checkpoint.name,
+    format: checkpoint.format,
+    modelType: a.modelType,
+    layers: a.layers,
+    hiddenSize: a.hiddenSize,
+    ffnWidth: a.ffnWidth,
+    heads: a.heads,
+    kvHeads: a.kvHeads,
+    headSize: a.headSize,
+    vocabularySize: a.vocabularySize,
+    context: a.maxPositions,
+    tiedHead: a.tied,
+    dtypes,
+    parameters: { total, queryKey: qk, valueOutput: vo, ffn, other: total - qk - vo - ffn },
+    weightBytes: checkpoint.weightBytes,
+    tensors,
+    unused: [...checkpoint.tensors.tensors.keys()].filter(name => !shapes.has(name)),
+  }
+}

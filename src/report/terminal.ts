@@ -1,0 +1,85 @@
+// Results as text for a terminal of 80 columns. Pure functions of the result.
+import type { Inspection } from '../evaluate/inspect.ts'
+import type { Plan } from '../plan.ts'
+import type { HalfResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
+import { bytes, count, duration, percent, table } from './format.ts'
+
+const cut = ({ before, after }: { before: number; after: number }) => percent(1 - after / before)
+
+/** The three sparsity figures. */
+export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {
+  const { before, stored, effective } = parameters
+  const rows = [
+    ['', 'before', 'after', 'cut'],
+    ['decoder linears', count(decoderLinears.before), count(decoderLinears.after), cut(decoderLinears)],
+    ['whole model', count(before), count(effective), cut({ before, after: effective })],
+    ...(stored === effective
+      ? []
+      : [['whole model, zeros stored', count(before), count(stored), cut({ before, after: stored })]]),
+    ['weights on disk', bytes(weightBytes.before), bytes(weightBytes.after), cut(weightBytes)],
+  ]
+  return table(rows)
+}
+
+/** Relative squared output error of every half-block, without and with restoration. */
+export function errorsTable({ layers }: Pick<PruneResult, 'layers'>): string {
+  const cells = (half: HalfResult | undefined) =>
+    half ? [String(half.kept.length), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
+  const attention = layers.some(layer => layer.attention)
+  const head = ['layer', ...(attention ? ['V rows', 'error', 'restored'] : []), 'neurons', 'error', 'restored']
+  const rows = layers.map((layer, i) => [String(i), ...(attention ? cells(layer.attention) : []), ...cells(layer.ffn)])
+  return table([head, ...rows])
+}
+
+export function perplexityTable(columns: Readonly<Record<string, readonly PerplexityResult[]>>): string {
+  const names = Object.keys(columns)
+  const texts = columns[names[0]]
+  const cell = (r: PerplexityResult) => `${r.perplexity.toFixed(3)} ± ${r.standardError.toFixed(3)}`
+  return table([
+    ['perplexity ± standard error', ...names],
+    ...texts.map((text, i) => [
+      `${baseName(text.file)}, ${text.windows} × ${text.seqLen}, ${text.bos ? 'BOS' : 'no BOS'}`,
+      ...names.map(name => cell(columns[name][i])),
+    ]),
+  ])
+}
+
+export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes: number): string {
+  const parts = Object.entries(seconds).map(([phase, s]) => `${phase} ${duration(s)}`)
+  return `${parts.join(', ')}; peak memory ${bytes(peakBytes)}`
+}
+
+export function planText({ widths, sizes, memoryBytes, keepsHidden }: Plan): string {
+  const { before, after } = widths
+  return [
+    `FFN neurons per layer: ${after.ffn} of ${before.ffn}. Value channels per KV head: ${after.value} of ${before.value}.`,
+    sizesTable(sizes),
+    `Expected memory: ${bytes(memoryBytes)}${keepsHidden ? '' : ' (hidden activations are computed twice; --memory keeps more)'}.`,
+  ].join('\n')
+}
+
+export function inspectionText(i: Inspection): string {
+  const { parameters: p } = i
+  const share = (n: number) => percent(n / p.total)
+  const rows = [
+    ['', 'parameters', 'share'],
+    ['query, key', count(p.queryKey), share(p.queryKey)],
+    ['value, output', count(p.valueOutput), share(p.valueOutput)],
+    ['FFN', count(p.ffn), share(p.ffn)],
+    ['embeddings, norms, head', count(p.other), share(p.other)],
+    ['all', count(p.total), ''],
+  ]
+  const types = Object.entries(i.dtypes).map(([dtype, n]) => `${n} ${dtype}`)
+  return [
+    `${i.name}: ${i.modelType}, ${i.format === 'gguf' ? 'GGUF' : 'Hugging Face folder'}, ${bytes(i.weightBytes)} of weights`,
+    `${i.layers} layers, hidden size ${i.hiddenSize}, FFN ${i.ffnWidth}, ${i.heads} heads of ${i.headSize} (${i.kvHeads} for keys and values),`,
+    `vocabulary ${i.vocabularySize}, context ${i.context}, ${i.tiedHead ? 'tied' : 'separate'} head; tensors: ${types.join(', ')}`,
+    table(rows),
+    ...(i.unused.length > 0 ? [`Not used: ${i.unused.join(', ')}`] : []),
+  ].join('\n')
+}
+
+export const tensorsTable = ({ tensors }: Inspection): string =>
+  table([['tensor', 'type', 'shape'], ...tensors.map(t => [t.name, t.dtype, `[${t.shape.join(', ')}]`])])
+
+const baseName = (path: string) => path.split(/[/\\]/).at(-1)!
