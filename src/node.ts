@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
-import { evaluationWindows } from './calibrate/windows.ts'
+import { evaluationWindows, type Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { openGgufCheckpoint } from './checkpoint/gguf.node.ts'
 import { openHuggingFace } from './checkpoint/huggingface.node.ts'
@@ -41,6 +41,8 @@ export interface PrunePathOptions extends PruneOptions {
   readonly overwrite?: boolean
   /** Text files (.txt, .jsonl, .parquet, .gz of these), in equal shares. @default the model writes its own text */
   readonly calibration?: readonly string[]
+  /** Calibration windows, ready made, instead. */
+  readonly windows?: Windows
   /** @default all cores */
   readonly threads?: number
   readonly signal?: AbortSignal
@@ -48,13 +50,13 @@ export interface PrunePathOptions extends PruneOptions {
 
 /** Prunes the model at `path` into the folder `output`. Yields progress, returns the result. @throws FaspError */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PruneResult> {
-  const { output, overwrite = false, calibration, threads, signal, ...pruneOptions } = options
+  const { output, overwrite = false, calibration, windows, threads, signal, ...pruneOptions } = options
   const checkpoint = await openCheckpoint(path)
   const engine = openEngine({ threads })
   try {
     const plan = planFor(checkpoint, pruneOptions, calibration === undefined)
     const sink = await openFolderSink(output, overwrite, plan.sizes.weightBytes.after)
-    const input = { checkpoint, engine, sink, texts: calibration && texts(calibration), signal }
+    const input = { checkpoint, engine, sink, windows, texts: calibration && texts(calibration), signal }
     return yield* pruneCheckpoint(input, pruneOptions)
   } finally {
     await engine.close()

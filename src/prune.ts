@@ -2,11 +2,16 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { HalfBlockRunner, type HalfWeights, readHalf } from './blocks/halfblock.ts'
 import { embedWindows, type Stream } from './blocks/stream.ts'
+import {
+  type CalibrationInput,
+  type CalibrationSource,
+  calibration,
+  calibrationSource,
+} from './calibrate/calibration.ts'
 import type { Statistics } from './calibrate/gram.ts'
 import { HiddenPass } from './calibrate/hidden-pass.ts'
-import { SELF_TEXT, sampleWindows } from './calibrate/sample.ts'
-import { loadTokenizer } from './calibrate/tokenizer.ts'
-import { calibrationWindows, type Windows } from './calibrate/windows.ts'
+import { SELF_TEXT } from './calibrate/sample.ts'
+import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Clock } from './clock.ts'
 import type { Engine } from './engine/engine.ts'
@@ -26,12 +31,10 @@ import { folderFiles } from './write/folder-files.ts'
 import { ModelWriter } from './write/model.ts'
 import type { Sink } from './write/sink.ts'
 
-export interface PruneInput {
+export interface PruneInput extends CalibrationInput {
   readonly checkpoint: Checkpoint
   readonly engine: Engine
   readonly sink: Sink
-  /** Calibration texts, in equal shares. Without any, the model writes its own. */
-  readonly texts?: readonly { readonly name: string; read(): Promise<string> }[]
   readonly signal?: AbortSignal
 }
 
@@ -44,13 +47,12 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
   const clock = new Clock()
   try {
     const model = describeModel(checkpoint)
-    const resolved = resolveOptions(options, model.architecture, !input.texts)
-    const notices = planNotices(resolved, input)
+    const source = calibrationSource(input)
+    const resolved = resolveOptions(options, model.architecture, source === 'self')
+    const notices = planNotices(resolved, source)
     for (const message of notices) yield { type: 'notice', message }
     clock.start('calibration text')
-    const windows = input.texts
-      ? await tokenize(model, input.texts, resolved)
-      : yield* sampleWindows(model, input.engine, resolved, signal)
+    const windows = yield* calibration(model, input.engine, input, resolved, signal)
     const plan = makePlan(model, resolved, windows.windows.length)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
@@ -70,7 +72,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
       options: resolved,
       widths: plan.widths,
       sizes: { ...plan.sizes, weightBytes: { ...plan.sizes.weightBytes, after: checkpointWriter.weightBytes } },
-      calibration: { source: input.texts ? 'files' : 'self', seqLen: windows.seqLen, texts: windows.texts },
+      calibration: { source, seqLen: windows.seqLen, texts: windows.texts },
       layers,
       notices,
     }
@@ -82,24 +84,13 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
   }
 }
 
-async function tokenize(
-  model: Model,
-  texts: NonNullable<PruneInput['texts']>,
-  { seqLen, samples }: ResolvedOptions,
-): Promise<Windows> {
-  const tokenizer = loadTokenizer(model.checkpoint)
-  const tokenized = []
-  for (const { name, read } of texts) tokenized.push({ name, ids: tokenizer.encode(await read()) })
-  return calibrationWindows(tokenized, seqLen, samples, model.architecture.vocabularySize)
-}
-
-function planNotices({ preset, layout, samples, seqLen }: ResolvedOptions, { texts }: PruneInput): string[] {
+function planNotices({ preset, layout, samples, seqLen }: ResolvedOptions, source: CalibrationSource): string[] {
   const notices: string[] = []
   if (preset === 'paper' && layout === 'padded')
     notices.push(
       'Preset paper writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.',
     )
-  if (!texts)
+  if (source === 'self')
     notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens ${SELF_TEXT}.`)
   return notices
 }

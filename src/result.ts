@@ -1,5 +1,6 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
 import type { Widths } from './allocate/uniform.ts'
+import type { CalibrationSource } from './calibrate/calibration.ts'
 import type { TextShare } from './calibrate/windows.ts'
 import type { ResolvedOptions } from './options.ts'
 
@@ -35,7 +36,7 @@ export interface Recipe {
   readonly widths: { readonly before: Widths; readonly after: Widths }
   readonly sizes: Sizes
   readonly calibration?: {
-    readonly source: 'files' | 'self'
+    readonly source: CalibrationSource
     readonly seqLen: number
     readonly texts: readonly TextShare[]
   }

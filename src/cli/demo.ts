@@ -24,7 +24,8 @@ import { showProgress } from './progress.ts'
 
 const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
 const SPARSITY = 0.3
-/** Text to measure on: written by the dense model too, but with another seed than the calibration text. */
+/** Texts that the dense model writes: one to calibrate on, and another, from another seed, to measure on. */
+const CALIBRATION = { samples: 64, seqLen: 256, seed: 0 }
 const HELD_OUT = { samples: 32, seqLen: 256, seed: 1 }
 const PROMPTS = ['It was a dark', 'Once upon a time', 'The prince smiled and']
 const WRITTEN_TOKENS = 40
@@ -46,10 +47,11 @@ export default defineCommand({
       const started = performance.now()
       const dense = await open(MODEL)
       const results = []
-      for (const restore of [true, false])
-        results.push(
-          await showProgress(prune(MODEL, { sparsity: SPARSITY, restore, output: join(folder, `${restore}`), signal })),
-        )
+      const windows = await showProgress(sampleWindows(dense, engine, CALIBRATION, signal))
+      for (const restore of [true, false]) {
+        const settings = { sparsity: SPARSITY, restore, windows, output: join(folder, `${restore}`), signal }
+        results.push(await showProgress(prune(MODEL, settings)))
+      }
       const models = [
         { name: 'dense', model: dense },
         { name: 'pruned', model: await open(join(folder, 'true')) },

@@ -47,6 +47,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}): Eng
         executionProviders: ['cpu'],
         ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
         logSeverityLevel: 4, // failures reach the user as exceptions
+        extra: { session: { intra_op: { allow_spinning: '0' } } }, // waiting threads would take the cores from other programs
       })
       sessions.set(key, session)
     }
