@@ -8,7 +8,8 @@ export type BuiltValue =
   | { type: 'u64' | 'i64'; value: bigint }
   | { type: 'string'; value: string | Uint8Array; length?: bigint }
   | { type: 'array'; of: number; items: BuiltValue[]; length?: bigint }
-  | { type: number; value: Uint8Array }
+  /** Any type number, and the bytes after it. */
+  | { type: 'raw'; number: number; bytes: Uint8Array }
 
 export interface BuiltTensor {
   name: string
@@ -61,7 +62,7 @@ export function buildGguf(file: BuiltGguf): Uint8Array<ArrayBuffer> {
   out.u64(file.pairCount ?? BigInt(metadata.length))
   for (const [key, value] of metadata) {
     out.text(key)
-    out.u32(typeof value.type === 'number' ? value.type : TYPES[value.type])
+    out.u32(value.type === 'raw' ? value.number : TYPES[value.type])
     out.value(value)
   }
   let end = 0
@@ -132,7 +133,7 @@ class Writer {
       this.u32(value.of)
       this.u64(value.length ?? BigInt(value.items.length))
       for (const item of value.items) this.value(item)
-    } else this.bytes(value.value)
+    } else if (type === 'raw') this.bytes(value.bytes)
   }
 
   finish(): Uint8Array {

@@ -55,6 +55,9 @@ export async function ggufLlamaCheckpoint(gguf: Gguf, name: string): Promise<Che
   const tensors = mapTensors(name, gguf.tensors, sizes)
   const tokenizer = ggufTokenizer(metadata)
   const config = await makeConfig(metadata, gguf.tensors, tensors, sizes)
+  const tokens = metadata.texts('tokenizer.ggml.tokens')?.length ?? 0
+  if (tokens > Number(config.vocab_size))
+    throw metadata.error(`${tokens} tokens, and embeddings for ${config.vocab_size}. Convert the model again`)
   return {
     name,
     format: 'gguf',

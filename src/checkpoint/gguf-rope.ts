@@ -17,7 +17,7 @@ export function ropeScaling(
   theta: number,
 ): Record<string, unknown> | null {
   const linear = linearScaling(metadata)
-  const scaled = factors?.some(factor => factor !== 1) ? factors : undefined
+  const scaled = factors?.some(factor => Math.abs(factor - 1) > TOLERANCE) ? factors : undefined
   if (linear !== null && scaled !== undefined)
     throw new UnsupportedModelError(
       `${metadata.file}: both linear rope scaling and rope_freqs.weight; one of them is supported`,

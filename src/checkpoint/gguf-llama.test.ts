@@ -1,0 +1,203 @@
+import { describe, expect, test } from 'vitest'
+import {
+  type BuiltTensor,
+  type BuiltValue,
+  f32,
+  f32s,
+  f32Tensor,
+  ggufSource,
+  i32s,
+  text,
+  texts,
+  u32,
+} from '../../test/gguf-builder.ts'
+import { FormatError, UnsupportedModelError, UsageError } from '../errors.ts'
+import { openGguf } from '../formats/gguf.ts'
+import { ggufLlamaCheckpoint } from './gguf-llama.ts'
+
+/** One layer: hidden 6, 2 heads of 4, 1 KV head, FFN 32, 4 tokens. */
+const METADATA: Record<string, BuiltValue> = {
+  'general.architecture': text('llama'),
+  'llama.block_count': u32(1),
+  'llama.context_length': u32(64),
+  'llama.embedding_length': u32(6),
+  'llama.feed_forward_length': u32(32),
+  'llama.attention.head_count': u32(2),
+  'llama.attention.head_count_kv': u32(1),
+  'llama.attention.key_length': u32(4),
+  'llama.attention.value_length': u32(4),
+  'llama.attention.layer_norm_rms_epsilon': f32(1e-5),
+  'llama.rope.dimension_count': u32(4),
+  'llama.rope.freq_base': f32(500000),
+  'tokenizer.ggml.model': text('llama'),
+  'tokenizer.ggml.tokens': texts(['<unk>', '<s>', '</s>', '▁']),
+  'tokenizer.ggml.scores': f32s([0, 0, 0, 0]),
+  'tokenizer.ggml.token_type': i32s([2, 3, 3, 1]),
+  'tokenizer.ggml.bos_token_id': u32(1),
+  'tokenizer.ggml.eos_token_id': u32(2),
+}
+const SHAPES: Record<string, number[]> = {
+  'token_embd.weight': [4, 6],
+  'blk.0.attn_norm.weight': [6],
+  'blk.0.attn_q.weight': [8, 6],
+  'blk.0.attn_k.weight': [4, 6],
+  'blk.0.attn_v.weight': [4, 6],
+  'blk.0.attn_output.weight': [6, 8],
+  'blk.0.ffn_norm.weight': [6],
+  'blk.0.ffn_gate.weight': [32, 6],
+  'blk.0.ffn_up.weight': [32, 6],
+  'blk.0.ffn_down.weight': [6, 32],
+  'output_norm.weight': [6],
+}
+const filled = (name: string, shape: number[]): BuiltTensor =>
+  f32Tensor(
+    name,
+    shape,
+    Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => i),
+  )
+
+interface Changes {
+  metadata?: Record<string, BuiltValue | undefined>
+  shapes?: Record<string, number[] | undefined>
+  replace?: BuiltTensor[]
+}
+async function open({ metadata = {}, shapes = {}, replace = [] }: Changes = {}) {
+  const pairs = Object.entries({ ...METADATA, ...metadata }).filter((pair): pair is [string, BuiltValue] => !!pair[1])
+  const entries = Object.entries({ ...SHAPES, ...shapes }).filter((pair): pair is [string, number[]] => !!pair[1])
+  const tensors = entries.map(([name, shape]) => replace.find(t => t.name === name) ?? filled(name, shape))
+  return ggufLlamaCheckpoint(await openGguf(ggufSource({ metadata: pairs, tensors })), 'built.gguf')
+}
+/** First column, divided by the row length: the number of the row in the file. */
+const rowOrder = (values: Float32Array, columns: number) =>
+  Array.from({ length: values.length / columns }, (_, row) => values[row * columns] / columns)
+
+describe('ggufLlamaCheckpoint', () => {
+  test('the config that transformers would have', async () => {
+    const { config, format, weightBytes } = await open()
+    expect(format).toBe('gguf')
+    expect(weightBytes).toBe(4 * Object.values(SHAPES).reduce((sum, [a, b = 1]) => sum + a * b, 0))
+    expect(config).toEqual({
+      architectures: ['LlamaForCausalLM'],
+      model_type: 'llama',
+      hidden_size: 6,
+      intermediate_size: 32,
+      num_hidden_layers: 1,
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      head_dim: 4,
+      hidden_act: 'silu',
+      rms_norm_eps: 1e-5,
+      rope_theta: 500000,
+      rope_scaling: null,
+      max_position_embeddings: 64,
+      vocab_size: 4,
+      bos_token_id: 1,
+      eos_token_id: 2,
+      tie_word_embeddings: true,
+      attention_bias: false,
+      mlp_bias: false,
+      torch_dtype: 'float32',
+    })
+  })
+
+  test('tensors by their Hugging Face names, rows of Q and K in its order', async () => {
+    const { tensors } = await open()
+    expect([...tensors.tensors.keys()].sort()).toEqual([
+      'model.embed_tokens.weight',
+      'model.layers.0.input_layernorm.weight',
+      'model.layers.0.mlp.down_proj.weight',
+      'model.layers.0.mlp.gate_proj.weight',
+      'model.layers.0.mlp.up_proj.weight',
+      'model.layers.0.post_attention_layernorm.weight',
+      'model.layers.0.self_attn.k_proj.weight',
+      'model.layers.0.self_attn.o_proj.weight',
+      'model.layers.0.self_attn.q_proj.weight',
+      'model.layers.0.self_attn.v_proj.weight',
+      'model.norm.weight',
+    ])
+    const q = await tensors.float32('model.layers.0.self_attn.q_proj.weight')
+    expect(rowOrder(q, 6)).toEqual([0, 2, 1, 3, 4, 6, 5, 7])
+    expect(rowOrder(await tensors.float32('model.layers.0.self_attn.k_proj.weight'), 6)).toEqual([0, 2, 1, 3])
+    expect(rowOrder(await tensors.float32('model.layers.0.self_attn.v_proj.weight'), 6)).toEqual([0, 1, 2, 3])
+    expect(await tensors.bytes('model.layers.0.self_attn.q_proj.weight')).toEqual(new Uint8Array(q.buffer))
+    await expect(tensors.float32('lm_head.weight')).rejects.toThrow(/no tensor "lm_head.weight"/)
+  })
+
+  test('biases, a head of its own, an end of turn', async () => {
+    const biases = { attn_q: 8, attn_k: 4, attn_v: 4, attn_output: 6 }
+    const shapes = Object.fromEntries(Object.entries(biases).map(([name, n]) => [`blk.0.${name}.bias`, [n]]))
+    const { config, tensors, sideFiles } = await open({
+      metadata: { 'tokenizer.ggml.eot_token_id': u32(3) },
+      shapes: { ...shapes, 'output.weight': [4, 6] },
+    })
+    expect(config).toMatchObject({ attention_bias: true, mlp_bias: false, tie_word_embeddings: false })
+    expect(rowOrder(await tensors.float32('model.layers.0.self_attn.q_proj.bias'), 1)).toEqual([0, 2, 1, 3, 4, 6, 5, 7])
+    const generation = sideFiles.find(({ name }) => name === 'generation_config.json')
+    expect(JSON.parse(new TextDecoder().decode(generation?.bytes))).toMatchObject({ eos_token_id: [2, 3] })
+  })
+
+  test('quantised Q: rows are put in order, bytes are refused, the type is bfloat16', async () => {
+    // Row r of Q8_0: scale 1, all values r.
+    const bytes = new Uint8Array(8 * 34)
+    for (let row = 0; row < 8; row++) bytes.set([0, 0x3c, ...new Array(32).fill(row)], row * 34)
+    const up = { name: 'blk.0.ffn_up.weight', shape: [32, 32], type: 8, bytes: new Uint8Array(32 * 34) }
+    const wide = Object.fromEntries(
+      Object.entries(SHAPES).map(([name, shape]) => [name, shape.map(n => (n === 6 ? 32 : n))]),
+    )
+    const { config, tensors } = await open({
+      metadata: { 'llama.embedding_length': u32(32) },
+      shapes: wide,
+      replace: [{ name: 'blk.0.attn_q.weight', shape: [8, 32], type: 8, bytes }, up],
+    })
+    const q = await tensors.float32('model.layers.0.self_attn.q_proj.weight')
+    expect(rowOrder(q, 32).map(row => row * 32)).toEqual([0, 2, 1, 3, 4, 6, 5, 7])
+    await expect(tensors.bytes('model.layers.0.self_attn.q_proj.weight')).rejects.toThrow(UsageError)
+    expect(config.torch_dtype).toBe('bfloat16')
+  })
+
+  test('side files are what AutoTokenizer needs', async () => {
+    const { sideFiles, tokenizer, tokenizerConfig } = await open()
+    const parsed = Object.fromEntries(
+      sideFiles.map(({ name, bytes }) => [name, JSON.parse(new TextDecoder().decode(bytes))]),
+    )
+    expect(Object.keys(parsed)).toEqual(['tokenizer.json', 'tokenizer_config.json', 'generation_config.json'])
+    expect(parsed['tokenizer.json']).toEqual(tokenizer)
+    expect(parsed['tokenizer_config.json']).toEqual(tokenizerConfig)
+  })
+
+  test.each<[string, Changes, RegExp]>([
+    ['another architecture', { metadata: { 'general.architecture': text('gemma') } }, /architecture "gemma"/],
+    ['experts', { metadata: { 'llama.expert_count': u32(8) } }, /8 experts/],
+    ['one part of several', { metadata: { 'split.count': u32(3) } }, /one of 3 parts/],
+    ['Granite multipliers', { metadata: { 'llama.logit_scale': f32(0.25) } }, /logit_scale is 0.25/],
+    ['a tensor of another model', { shapes: { 'blk.0.attn_q_norm.weight': [4] } }, /"blk.0.attn_q_norm.weight"/],
+    ['a layer beyond the last', { shapes: { 'blk.1.attn_norm.weight': [6] } }, /"blk.1.attn_norm.weight"/],
+    ['narrow values', { metadata: { 'llama.attention.value_length': u32(2) } }, /values of 2/],
+    ['partial rotation', { metadata: { 'llama.rope.dimension_count': u32(2) } }, /2 rotated/],
+    ['YaRN', { metadata: { 'llama.rope.scaling.type': text('yarn') } }, /"yarn"/],
+  ])('%s is not supported', async (_, changes, message) => {
+    const error = await open(changes).catch(error => error)
+    expect(error).toBeInstanceOf(UnsupportedModelError)
+    expect(error.message).toMatch(message)
+  })
+
+  test.each<[string, Changes, RegExp]>([
+    ['no architecture', { metadata: { 'general.architecture': undefined } }, /"general.architecture" is missing/],
+    ['no epsilon', { metadata: { 'llama.attention.layer_norm_rms_epsilon': undefined } }, /rms_epsilon" is missing/],
+    ['a head count as text', { metadata: { 'llama.attention.head_count': text('2') } }, /whole number is allowed/],
+    ['heads per layer', { metadata: { 'llama.attention.head_count': i32s([2, 1]) } }, /same for all layers/],
+    ['no heads', { metadata: { 'llama.attention.head_count': u32(0) } }, /must be 1 or more/],
+    ['KV heads that do not divide', { metadata: { 'llama.attention.head_count_kv': u32(3) } }, /no multiple of 3/],
+    ['a wrong width', { metadata: { 'llama.feed_forward_length': u32(16) } }, /shape \[32,6\], and the metadata say/],
+    ['a missing tensor', { shapes: { 'blk.0.ffn_up.weight': undefined } }, /"blk.0.ffn_up.weight" is missing/],
+    ['no embeddings', { shapes: { 'token_embd.weight': undefined } }, /"token_embd.weight" is missing/],
+    ['one bias of four', { shapes: { 'blk.0.attn_q.bias': [8] } }, /bias" is missing/],
+    ['an absurd number of layers', { metadata: { 'llama.block_count': u32(2 ** 31 - 1) } }, /with 11 tensors/],
+    ['more tokens than embeddings', { shapes: { 'token_embd.weight': [3, 6] } }, /4 tokens/],
+  ])('%s is malformed', async (_, changes, message) => {
+    const error = await open(changes).catch(error => error)
+    expect(error).toBeInstanceOf(FormatError)
+    expect(error.message).toMatch(message)
+    expect(error.message).toContain('built.gguf')
+  })
+})

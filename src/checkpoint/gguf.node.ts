@@ -1,0 +1,20 @@
+// Opens a .gguf file as a checkpoint: the file handle is here, everything else is browser-safe in `gguf-llama.ts`.
+import { openFile } from '../formats/file.node.ts'
+import { openGguf } from '../formats/gguf.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import { ggufLlamaCheckpoint } from './gguf-llama.ts'
+
+/**
+ * Opens a GGUF of a dense LLaMA. Close the checkpoint to release the file.
+ * @throws FormatError where the file is missing, damaged or in a form that we do not read
+ * @throws UnsupportedModelError for another architecture, tokenizer or rope scaling
+ */
+export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
+  const source = await openFile(path)
+  try {
+    return await ggufLlamaCheckpoint(await openGguf(source), path)
+  } catch (error) {
+    await source.close?.()
+    throw error
+  }
+}
