@@ -91,7 +91,11 @@ describe('openGguf', () => {
       /"k" needs 39996 bytes/,
     ],
     ['huge array', { metadata: [['k', { type: 'array', of: 8, items: [], length: 2n ** 50n }]] }, /elements/],
-    ['unknown value type', { metadata: [['k', { type: 'raw', number: 77, bytes: new Uint8Array(64) }]] }, /type number 77/],
+    [
+      'unknown value type',
+      { metadata: [['k', { type: 'raw', number: 77, bytes: new Uint8Array(64) }]] },
+      /type number 77/,
+    ],
     ['a boolean of 2', { metadata: [['k', { type: 'bool', value: 2 }]] }, /boolean with value 2/],
     ['invalid UTF-8', { metadata: [['k', { type: 'string', value: Uint8Array.of(0xff, 0xfe) }]] }, /UTF-8/],
     [
@@ -137,7 +141,9 @@ describe('openGguf', () => {
     const level = Uint8Array.of(9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0)
     const bytes = new Uint8Array(12 * 10_000)
     for (let i = 0; i < bytes.length; i += 12) bytes.set(level, i)
-    await expect(openGguf(ggufSource({ metadata: [['k', { type: 'raw', number: 9, bytes }]] }))).rejects.toThrow(/nested/)
+    await expect(openGguf(ggufSource({ metadata: [['k', { type: 'raw', number: 9, bytes }]] }))).rejects.toThrow(
+      /nested/,
+    )
   })
 
   test('refuses every truncation', async () => {
