@@ -5,8 +5,8 @@ import type { Architecture } from '../model/architecture.ts'
 import { linear } from './linear.ts'
 import { norm } from './norm.ts'
 
-/** GroupQueryAttention wants head sizes that are multiples of this; others are padded with zeros inside the graph. */
-const HEAD_MULTIPLE = 8
+/** GroupQueryAttention with rotary positions wants head sizes that are multiples of this; others are padded with zeros inside the graph. */
+const HEAD_MULTIPLE = 16
 
 /** Head size as the attention operator and the KV cache see it. */
 export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE

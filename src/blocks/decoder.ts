@@ -1,6 +1,6 @@
 // Token by token: the whole model in memory, a KV cache per layer, many sequences of equal length at once.
 import { type Engine, type Feeds, values } from '../engine/engine.ts'
-import { halfBlocks } from '../model/architecture.ts'
+import { graphKey, halfBlocks } from '../model/architecture.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { paddedHeadSize } from './attention.ts'
 import { type Embedding, openEmbedding } from './embed.ts'
@@ -32,7 +32,9 @@ export class Head {
     const a = this.model.architecture
     const n = x.length / a.hiddenSize
     const feeds = { ...this.feeds, x: values(x, [n, a.hiddenSize]) }
-    await this.engine.run('logits', () => logitsGraph(a), feeds, { logits: values(logits, [n, a.vocabularySize]) })
+    await this.engine.run(`logits ${graphKey(a)}`, () => logitsGraph(a), feeds, {
+      logits: values(logits, [n, a.vocabularySize]),
+    })
   }
 }
 

@@ -1,6 +1,6 @@
 // Runs half-blocks: reads the weights of one, computes its hidden activations `H`, and adds `H Wᵀ` to the stream.
 import { type Engine, type Feeds, values } from '../engine/engine.ts'
-import type { Architecture, HalfBlock, Linear } from '../model/architecture.ts'
+import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { attentionGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import { ffnGraph } from './ffn.ts'
@@ -52,11 +52,13 @@ export interface Cache {
 /** Runs the half-blocks of one architecture on one engine over windows of up to `positions` tokens. */
 export class HalfBlockRunner {
   readonly #rotary: Feeds
+  readonly #graphs: string
   constructor(
     readonly engine: Engine,
     readonly architecture: Architecture,
     positions: number,
   ) {
+    this.#graphs = graphKey(architecture)
     const tables = rotaryTables(architecture, positions)
     const shape = [positions, paddedHeadSize(architecture) / 2]
     this.#rotary = tables ? { cos: values(tables.cos, shape), sin: values(tables.sin, shape) } : {}
@@ -79,7 +81,7 @@ export class HalfBlockRunner {
       feeds[`${names[i]}.bias`] = bias && values(bias, [out])
     })
     const outputs: Record<string, NonNullable<Feeds[string]>> = { h: values(h, [tokens, h.length / tokens]) }
-    if (w.half.kind === 'ffn') return this.engine.run('ffn', () => ffnGraph(a), feeds, outputs)
+    if (w.half.kind === 'ffn') return this.engine.run(`ffn ${this.#graphs}`, () => ffnGraph(a), feeds, outputs)
     const length = tokens / windows
     const past = cache?.past ?? 0
     feeds.shape = values(BigInt64Array.of(BigInt(windows), BigInt(length), -1n), [3])
@@ -90,7 +92,7 @@ export class HalfBlockRunner {
       outputs.newKey = feeds.key = values(cache.key, shape)
       outputs.newValue = feeds.value = values(cache.value, shape)
     }
-    const key = cache ? 'attention with cache' : 'attention'
+    const key = `attention ${cache ? 'with cache ' : ''}${this.#graphs}`
     await this.engine.run(key, () => attentionGraph(a, cache !== undefined), { ...feeds, ...this.#rotary }, outputs)
   }
 
@@ -107,8 +109,13 @@ export class HalfBlockRunner {
       'out.weight': values(weight, [a.hiddenSize, width]),
       'out.bias': bias && values(bias, [a.hiddenSize]),
     }
-    await this.engine.run(`residual ${bias ? 'with bias' : ''}`, () => residualGraph(a, bias !== undefined), feeds, {
-      y: stream,
-    })
+    await this.engine.run(
+      `residual ${bias ? 'with bias ' : ''}${this.#graphs}`,
+      () => residualGraph(a, bias !== undefined),
+      feeds,
+      {
+        y: stream,
+      },
+    )
   }
 }

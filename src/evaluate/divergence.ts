@@ -1,10 +1,10 @@
 // How far a pruned model has moved from the dense one: mean KL(dense ‖ pruned) over the tokens of some windows, in nats per token.
 import { Head } from '../blocks/decoder.ts'
 import { divergenceGraph } from '../blocks/head.ts'
-import { forward } from '../blocks/stream.ts'
 import { type Engine, values } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { Model } from '../model/model.ts'
+import { lastStream } from './logits.ts'
 import { HEAD_ROWS } from './perplexity.ts'
 
 /** @throws UsageError where the models have different vocabularies */
@@ -22,7 +22,7 @@ export async function klDivergence(
   const sides = []
   for (const model of [dense, pruned])
     sides.push({
-      stream: await lastStream(model, engine, windows),
+      stream: (await lastStream(model, engine, windows)).data,
       head: await Head.open(model, engine),
       buffer: new Float32Array(HEAD_ROWS * vocabularySize),
     })
@@ -38,11 +38,4 @@ export async function klDivergence(
     for (const value of kl) sum += value
   }
   return sum / tokens
-}
-
-async function lastStream(model: Model, engine: Engine, windows: readonly Int32Array[]) {
-  const layers = forward(model, engine, windows)
-  let step = await layers.next()
-  while (!step.done) step = await layers.next()
-  return step.value.data
 }

@@ -149,3 +149,10 @@ export function decoderLinears(a: Architecture): { qk: number; vo: number; ffn: 
     ffn: a.layers * [...ffn.inputs, ffn.output].reduce((n, l) => n + size(l), 0),
   }
 }
+
+/** Names all facts that graphs depend on: two architectures with the same key can share sessions. */
+export const graphKey = (a: Architecture): string =>
+  JSON.stringify([
+    [a.hiddenSize, a.heads, a.kvHeads, a.headSize, a.embeddingSize, a.vocabularySize, a.names.layer.ffnIn.length],
+    [a.activation, a.norm, a.postNorm, a.bias, a.rope !== undefined, a.names.finalNorm, a.names.projectOut],
+  ])

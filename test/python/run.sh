@@ -18,6 +18,7 @@ fi
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 # Writes model folders and one CASE.json beside each into $out; check_transformers.py defines the form.
+"$venv/bin/python" test/python/make_models.py "$out/models" assets/tiny-llama
 node test/python/export.mjs "$out"
 shopt -s nullglob
 "$venv/bin/python" test/python/check_transformers.py "$out"/*.json
