@@ -11,5 +11,12 @@ export type ProgressEvent =
       readonly unit: 'layers' | 'tokens' | 'bytes'
     }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
+  /** The columns of one output layer (`half`: its name) are chosen. Scores are of neurons, or of value rows. */
+  | {
+      readonly type: 'selected'
+      readonly half: string
+      readonly scores: Float64Array
+      readonly kept: Int32Array
+    }
   /** Something that the user should know and that is no error. */
   | { readonly type: 'notice'; readonly message: string }

@@ -127,8 +127,8 @@ async function* pruneLayers(job: PruneJob): AsyncGenerator<ProgressEvent, LayerR
   for (let layer = 0; layer < a.layers; layer++) {
     const [attention, ffn] = halfBlocks(a, layer)
     results.push({
-      attention: await pruneHalf(job, runner, stream, attention),
-      ffn: await pruneHalf(job, runner, stream, ffn),
+      attention: yield* pruneHalf(job, runner, stream, attention),
+      ffn: yield* pruneHalf(job, runner, stream, ffn),
     })
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens }
   }
@@ -136,7 +136,12 @@ async function* pruneLayers(job: PruneJob): AsyncGenerator<ProgressEvent, LayerR
 }
 
 /** Prunes one half-block, writes it, and takes the stream through it. Undefined where the plan cuts nothing here. */
-async function pruneHalf(job: PruneJob, runner: HalfBlockRunner, stream: Stream, half: HalfBlock) {
+async function* pruneHalf(
+  job: PruneJob,
+  runner: HalfBlockRunner,
+  stream: Stream,
+  half: HalfBlock,
+): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
   const { model, plan, writer } = job
   const weights = await readHalf(model, half)
   const { before, after } = plan.widths
@@ -148,11 +153,12 @@ async function pruneHalf(job: PruneJob, runner: HalfBlockRunner, stream: Stream,
     return undefined
   }
   const statistics = await pass.statistics()
-  const { kept, columns } = selectKept(job, weights, statistics)
+  const { scores, kept, columns } = selectKept(job, weights, statistics)
+  yield { type: 'selected', half: half.output.name, scores, kept }
   const { weight, bias, ...errors } = await restore(job, weights, statistics, columns)
   const pruned = await writer.writePruned(weights, kept, columns, { weight, bias })
   await pass.advance(pruned)
-  return { kept: [...kept], ...errors } satisfies HalfResult
+  return { kept: [...kept], ...errors }
 }
 
 /** The neurons or value rows that stay, and the input columns of the output layer that go with them. Both ascending. */
@@ -162,12 +168,12 @@ function selectKept({ model, plan, options }: PruneJob, { half, output }: HalfWe
   const { ffn, value } = plan.widths.after
   if (half.kind === 'ffn') {
     const kept = keepTop(scores, ffn)
-    return { kept, columns: kept }
+    return { scores, kept, columns: kept }
   }
   const rowScores = groupScores(a, scores)
   const kept =
     options.vo === 'ragged' ? keepTop(rowScores, value * a.kvHeads) : keepTopPerGroup(rowScores, a.kvHeads, value)
-  return { kept, columns: columnsOfRows(a, kept) }
+  return { scores: rowScores, kept, columns: columnsOfRows(a, kept) }
 }
 
 function restore({ engine, options }: PruneJob, { output }: HalfWeights, statistics: Statistics, columns: Int32Array) {

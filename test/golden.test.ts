@@ -1,0 +1,131 @@
+// Our numbers against the PyTorch reference (shared/golden, shared/reference/fasp_reference.py).
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import type { Engine } from '../src/engine/engine.ts'
+import { openFile } from '../src/formats/file.node.ts'
+import { openSafetensors } from '../src/formats/safetensors.ts'
+import {
+  describeModel,
+  logits,
+  openCheckpoint,
+  openEngine,
+  type PruneOptions,
+  perplexity,
+  prune,
+  type Windows,
+} from '../src/node.ts'
+import { finish } from './finish.ts'
+import { describeShared, sharedPath } from './shared.ts'
+
+const LOGITS_TOLERANCE = 2e-4
+const TIE_TOLERANCE = 1e-4
+const ERROR_TOLERANCE = 0.01
+const ERROR_FLOOR = 1e-9
+const PERPLEXITY_TOLERANCE = 0.002
+
+interface GoldenCase {
+  readonly name: string
+  readonly options: { sparsity?: number; scope?: 'ffn'; vo?: 'per-head'; rnd?: number; on?: boolean; center?: boolean }
+  readonly perplexity: { readonly 'prose-heldout': number }
+  readonly layers?: readonly { v_rows?: number[]; o_error?: number[]; neurons?: number[]; down_error?: number[] }[]
+}
+
+const asWindows = (rows: number[][]): Windows => ({
+  seqLen: rows[0].length,
+  windows: rows.map(row => Int32Array.from(row)),
+  texts: [{ name: 'golden', tokens: 0, available: rows.length, used: rows.length }],
+})
+
+const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options']): PruneOptions => ({
+  sparsity: sparsity!,
+  scope: scope ?? 'ffn+vo',
+  vo,
+  multiple: rnd ?? 1,
+  restore: on,
+  center,
+  layout: 'padded',
+  dtype: 'F32',
+  seqLen: 256,
+})
+
+for (const name of ['tiny-llama', 'tiny-opt'])
+  describeShared(`${name} agrees with the reference`, () => {
+    const golden = () => JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
+    const folder = mkdtempSync(join(tmpdir(), 'fasp-golden-'))
+    let engine: Engine
+    let expected: Awaited<ReturnType<typeof openSafetensors>>
+    beforeAll(async () => {
+      engine = openEngine()
+      expected = await openSafetensors(await openFile(sharedPath(`golden/${name}-logits.safetensors`)))
+    })
+    afterAll(async () => {
+      await engine.close()
+      await expected.close()
+      rmSync(folder, { recursive: true })
+    })
+
+    async function compare(checkpoint: Checkpoint, { name: caseName, perplexity: reference }: GoldenCase) {
+      const { prompt, evaluation_windows } = golden()
+      const model = describeModel(checkpoint)
+      const ours = await logits(model, engine, prompt)
+      const theirs = await expected.float32(caseName)
+      expect(ours.length).toBe(theirs.length)
+      expect(ours.reduce((worst, v, i) => Math.max(worst, Math.abs(v - theirs[i])), 0)).toBeLessThan(LOGITS_TOLERANCE)
+      const measured = await finish(perplexity(model, engine, asWindows(evaluation_windows), 'evaluate'))
+      expect(relative(measured.perplexity, reference['prose-heldout'])).toBeLessThan(PERPLEXITY_TOLERANCE)
+    }
+
+    test('dense', async () => {
+      const checkpoint = await openCheckpoint(sharedPath(`models/${name}`))
+      await compare(checkpoint, golden().cases[0])
+      await checkpoint.close()
+    })
+
+    const cases = ['paper-0.3', 'paper-0.2', 'per-head-0.3', 'ffn-0.3-multiple-32', 'paper-0.3-no-restore']
+    test.each(name === 'tiny-opt' ? [...cases, 'paper-0.3-center'] : cases)('%s', async caseName => {
+      const reference: GoldenCase = golden().cases.find((c: GoldenCase) => c.name === caseName)
+      const output = join(folder, caseName)
+      const options = { ...asOptions(reference.options), windows: asWindows(golden().calibration_windows), output }
+      const scores: Float64Array[] = []
+      const result = await finish(prune(sharedPath(`models/${name}`), options), event => {
+        if (event.type === 'selected') scores.push(event.scores)
+      })
+      result.layers.forEach((layer, i) => {
+        const { v_rows, o_error, neurons, down_error } = reference.layers![i]
+        for (const [half, kept, errors] of [
+          [layer.attention, v_rows, o_error],
+          [layer.ffn, neurons, down_error],
+        ] as const) {
+          expect(half === undefined).toBe(kept === undefined)
+          if (!half) continue
+          expectSameUpToTies(half.kept, kept!, scores.shift()!)
+          expectError(half.errorBefore, errors![0])
+          expectError(half.errorAfter, errors![1])
+        }
+      })
+      const checkpoint = await openCheckpoint(output)
+      await compare(checkpoint, reference)
+      await checkpoint.close()
+    })
+  })
+
+/** Columns that only one of the two keeps all score the same, within the tolerance: such as neurons that never fire. */
+function expectSameUpToTies(ours: readonly number[], theirs: readonly number[], scores: Float64Array) {
+  expect(ours.length).toBe(theirs.length)
+  const different = [...ours.filter(j => !theirs.includes(j)), ...theirs.filter(j => !ours.includes(j))].map(
+    j => scores[j],
+  )
+  if (different.length === 0) return
+  const [low, high] = [Math.min(...different), Math.max(...different)]
+  expect(high - low).toBeLessThanOrEqual(TIE_TOLERANCE * high)
+}
+
+/** Errors are parts of the dense output's energy; below the floor, both have removed only columns that do nothing. */
+function expectError(ours: number, theirs: number) {
+  expect(Math.abs(ours - theirs)).toBeLessThanOrEqual(ERROR_TOLERANCE * theirs + ERROR_FLOOR)
+}
+
+const relative = (value: number, reference: number) => Math.abs(value / reference - 1)
