@@ -159,6 +159,7 @@ test('removing columns that are exactly zero changes no logit', async () => {
       scope: 'ffn+vo',
       vo: 'per-head',
       multiple: 1,
+      layout,
       restore,
       windows: windows(3, 64, 4),
     })
