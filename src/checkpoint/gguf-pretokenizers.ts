@@ -64,9 +64,9 @@ const unnamed = plain(
 export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ['default', unnamed],
   ['gpt-2', gpt2],
-  // SmolLM's own tokenizer sets digits apart too. transformers' GGUF reader (5.24), which our reference numbers come from, does not; the
-  // two differ only in white space before a digit, one token in 10^5. We follow the reference, so that windows are cut alike.
-  ['smollm', gpt2],
+  // As SmolLM's own tokenizer and llama.cpp have it. transformers' GGUF reader (5.24) takes plain GPT-2, which differs in white space
+  // before a digit: one token in 10^5.
+  ['smollm', digitsApart],
   ['starcoder', digitsApart],
   ['refact', digitsApart],
   ['llama-bpe', llama3],

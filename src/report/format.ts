@@ -18,8 +18,8 @@ export function bytes(n: number): string {
 export function duration(seconds: number): string {
   if (seconds < 10) return `${seconds.toFixed(1)} s`
   if (seconds < 100) return `${Math.round(seconds)} s`
-  const minutes = Math.round(seconds / 60)
-  return minutes < 100 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`
+  if (seconds < 6000) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`
+  return `${(seconds / 3600).toFixed(1)} h`
 }
 
 /** Aligned columns: the first to the left, the others to the right. */
