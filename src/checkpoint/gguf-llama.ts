@@ -70,6 +70,7 @@ export async function ggufLlamaCheckpoint(gguf: Gguf, name: string): Promise<Che
       sideFile('tokenizer_config.json', tokenizer.config),
       sideFile('generation_config.json', generationConfig(metadata)),
     ],
+    card: { license: metadata.text('general.license'), baseModel: metadata.text('general.name') },
     weightBytes: gguf.weightBytes,
     close: () => gguf.tensors.close(),
   }

@@ -51,6 +51,7 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
   }
   const tokenizerConfig = optional('tokenizer_config.json')
   const tokenizer = side('tokenizer.json') ? optional('tokenizer.json') : synthesise()
+  const card = files.has('README.md') ? readCard(await readSmall(folder, 'README.md')) : undefined
   const { tensors, byteLength } = await openWeights(folder, files)
   return {
     name: folder,
@@ -58,6 +59,7 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
     config,
     tensors,
     tokenizer,
+    card,
     tokenizerConfig,
     sideFiles: side('tokenizer.json') ? sideFiles : [...sideFiles, jsonFile('tokenizer.json', tokenizer)],
     weightBytes: byteLength,
@@ -101,6 +103,13 @@ async function readSideFiles(folder: string, files: ReadonlySet<string>): Promis
   const read: SideFile[] = []
   for (const name of names) read.push({ name, bytes: await readSmall(folder, name) })
   return read
+}
+
+/** Licence and origin from the YAML at the top of a model card. Source: hub-docs, model-cards. */
+function readCard(bytes: Uint8Array): Checkpoint['card'] {
+  const yaml = /^---\r?\n([\s\S]*?)\r?\n---/.exec(new TextDecoder().decode(bytes))?.[1] ?? ''
+  const scalar = (key: string) => new RegExp(`^${key}: *["']?([^"'\\[{\\r\\n]+?)["']? *$`, 'm').exec(yaml)?.[1]
+  return { license: scalar('license'), baseModel: scalar('base_model') }
 }
 
 const readJson = async (folder: string, name: string): Promise<JsonObject> =>

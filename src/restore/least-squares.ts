@@ -64,7 +64,7 @@ export async function restoreColumns(
   if (!Number.isFinite(total))
     throw new NumericError('the calibration activations are not finite; the weights overflow in float32.')
   const relative = (error: number) => (total > 0 ? Math.max(0, error) / total : 0)
-  const plain = { weight: Float32Array.from(wM.data), bias, errorBefore: relative(before), damp: options.damp }
+  const plain = { weight: new Float32Array(wM.data), bias, errorBefore: relative(before), damp: options.damp }
   if (!options.restore) return { ...plain, errorAfter: plain.errorBefore }
 
   const target = center ? g(kept, removed, true) : gMP
@@ -93,7 +93,7 @@ export async function restoreColumns(
       for (let o = 0; o < out; o++) shift[o] -= delta.data[m * out + o] * mean[kept[m]]
     newBias = bias!.map((b, o) => b + shift[o])
   }
-  return { ...plain, weight: Float32Array.from(restored), bias: newBias, errorAfter: relative(after), damp }
+  return { ...plain, weight: new Float32Array(restored), bias: newBias, errorAfter: relative(after), damp }
 }
 
 /** Solves `(G_MM + δI) Δᵀ = R` in place, raising δ until the matrix factors. */
