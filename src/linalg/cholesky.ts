@@ -18,13 +18,15 @@ export interface Factor {
   readonly panels: readonly Panel[]
 }
 
+/** Writes elements (i, j), (i, j + 1), … of a symmetric matrix to `target`, as many as it holds. */
+export type RowReader = (i: number, j: number, target: Float64Array) => void
+
 /**
- * Factors the symmetric matrix `a` [n, n], whose lower triangle is read.
+ * Factors a symmetric matrix [n, n], whose lower triangle is read once.
  * @returns undefined where the matrix is not positive definite in float64
  */
-export async function cholesky(engine: Engine, a: Matrix): Promise<Factor | undefined> {
-  const n = a.rows
-  const columns = blockColumns(a)
+export async function cholesky(engine: Engine, n: number, read: RowReader): Promise<Factor | undefined> {
+  const columns = blockColumns(n, read)
   const panels: Panel[] = []
   for (const [k, { first, size, column }] of columns.entries()) {
     const diagonal = rowsOf(column, 0, size)
@@ -63,16 +65,12 @@ export async function solve(engine: Engine, factor: Factor, b: Matrix): Promise<
   }
 }
 
-function blockColumns(a: Matrix) {
-  const n = a.rows
+function blockColumns(n: number, read: RowReader) {
   return Array.from({ length: Math.ceil(n / BLOCK) }, (_, k) => {
     const first = k * BLOCK
     const size = Math.min(BLOCK, n - first)
     const column = matrix(n - first, size)
-    for (let i = 0; i < column.rows; i++) {
-      const from = (first + i) * n + first
-      column.data.set(a.data.subarray(from, from + size), i * size)
-    }
+    for (let i = 0; i < column.rows; i++) read(first + i, first, column.data.subarray(i * size, (i + 1) * size))
     return { first, size, column }
   })
 }

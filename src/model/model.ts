@@ -51,10 +51,16 @@ function checkSizes(name: string, a: Architecture): void {
  */
 export async function readWeights({ checkpoint }: Model, tensor: string): Promise<Float32Array<ArrayBuffer>> {
   const values = await checkpoint.tensors.float32(tensor)
-  for (let i = 0; i < values.length; i++)
-    if (!Number.isFinite(values[i]))
-      throw new NumericError(
-        `${checkpoint.name}: ${tensor} holds ${values[i]} at element ${i}. The checkpoint is damaged; fetch it again.`,
-      )
+  const bad = firstNotFinite(values)
+  if (bad >= 0)
+    throw new NumericError(
+      `${checkpoint.name}: ${tensor} holds ${values[bad]} at element ${bad}. The checkpoint is damaged; fetch it again.`,
+    )
   return values
+}
+
+/** Index of the first NaN or infinity, or −1. */
+export function firstNotFinite(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i
+  return -1
 }

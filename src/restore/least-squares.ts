@@ -4,8 +4,9 @@
 // The errors follow from the normal equations without another pass: with R = G_MP W_Pᵀ,
 //   before = ⟨W_P G_PP, W_P⟩,  after = before − ⟨Δᵀ, R⟩ − δ‖Δ‖²,  both relative to ⟨W G, W⟩.
 import type { Statistics } from '../calibrate/gram.ts'
-import type { Engine } from '../engine/engine.ts'
+import { type Engine, values } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
+import { Graph } from '../formats/onnx.ts'
 import { cholesky, solve } from '../linalg/cholesky.ts'
 import { gemm, type Matrix, matrix } from '../linalg/gemm.ts'
 
@@ -32,6 +33,8 @@ export interface Restored {
 
 /** Each failed factorisation raises the damping by this; after so many tries the Gram matrix is beyond repair. */
 const DAMP_STEP = 10
+/** The damping after a failed factorisation without any. */
+const FIRST_DAMP = 1e-8
 const MAX_TRIES = 8
 
 /**
@@ -47,93 +50,117 @@ export async function restoreColumns(
   removed: Int32Array,
   options: RestoreOptions,
 ): Promise<Restored> {
-  const { width, gram, tokens, mean } = statistics
+  const { width, tokens, mean } = statistics
   const out = weight.length / width
-  const center = options.center && bias !== undefined
-  const g = (rows: Int32Array, columns: Int32Array, centred: boolean): Matrix => {
-    const m = matrix(rows.length, columns.length)
-    for (let i = 0, at = 0; i < rows.length; i++)
-      for (let j = 0; j < columns.length; j++, at++)
-        m.data[at] = gram[rows[i] * width + columns[j]] - (centred ? tokens * mean[rows[i]] * mean[columns[j]] : 0)
-    return m
-  }
-  const wM = pick(weight, width, kept)
-  const wP = pick(weight, width, removed)
-  const gMP = g(kept, removed, false)
-  const [total, before] = await energies(engine, wM, wP, g(kept, kept, false), gMP, g(removed, removed, false))
+  const total = await energy(engine, weight, statistics)
   if (!Number.isFinite(total))
     throw new NumericError('the calibration activations are not finite; the weights overflow in float32.')
+  const wP = pickColumns(weight, width, removed)
+  const lost = matrix(out, width) // W_P G_P: what the removed columns contribute, against every column
+  await gemm(engine, wP, pickRows(statistics, removed), lost)
+  const before = dotColumns(lost, removed, wP)
   const relative = (error: number) => (total > 0 ? Math.max(0, error) / total : 0)
-  const plain = { weight: new Float32Array(wM.data), bias, errorBefore: relative(before), damp: options.damp }
-  if (!options.restore) return { ...plain, errorAfter: plain.errorBefore }
+  const weightM = pickColumns(weight, width, kept)
+  const plain = { bias, errorBefore: relative(before), damp: options.damp }
+  if (!options.restore) return { ...plain, weight: new Float32Array(weightM.data), errorAfter: plain.errorBefore }
 
-  const target = center ? g(kept, removed, true) : gMP
+  const mu = options.center && bias ? mean : undefined
+  const shift = mu && meanOutput(wP, removed, mu) // W_P μ_P [out]
   const right = matrix(kept.length, out) // R = G_MP W_Pᵀ, then Δᵀ
-  await gemm(engine, target, wP, right, { transB: true })
+  for (let m = 0, at = 0; m < kept.length; m++)
+    for (let o = 0; o < out; o++, at++)
+      right.data[at] = lost.data[o * width + kept[m]] - (mu && shift ? tokens * mu[kept[m]] * shift[o] : 0)
   const R = right.data.slice()
-  const { damp, delta, damping } = await solveDamped(
-    engine,
-    g(kept, kept, center),
-    right,
-    statistics,
-    center,
-    options.damp,
-  )
+  const { damp, damping } = await solveDamped(engine, statistics, mu, kept, right, options.damp)
 
-  // A mean that the bias can carry is no error once centred: ‖W_P μ_P‖² N of `before` goes.
-  const shift = center ? meanShift(wP, removed, mean) : undefined
-  let after = before - (shift ? tokens * shift.reduce((s, v) => s + v * v, 0) : 0)
-  for (let i = 0; i < R.length; i++) after -= delta.data[i] * R[i] + damping * delta.data[i] ** 2
-  const restored = wM.data.slice()
-  for (let m = 0; m < kept.length; m++)
-    for (let o = 0; o < out; o++) restored[o * kept.length + m] += delta.data[m * out + o]
-  let newBias = bias
-  if (shift) {
-    for (let m = 0; m < kept.length; m++)
-      for (let o = 0; o < out; o++) shift[o] -= delta.data[m * out + o] * mean[kept[m]]
-    newBias = bias!.map((b, o) => b + shift[o])
+  // A mean that the bias carries is no error once centred: N ‖W_P μ_P‖² of `before` goes.
+  let after = before - (shift ? tokens * shift.reduce((sum, v) => sum + v * v, 0) : 0)
+  for (let i = 0; i < R.length; i++) after -= right.data[i] * R[i] + damping * right.data[i] ** 2
+  for (let m = 0, at = 0; m < kept.length; m++)
+    for (let o = 0; o < out; o++, at++) weightM.data[o * kept.length + m] += right.data[at]
+  if (mu && shift)
+    for (let m = 0, at = 0; m < kept.length; m++)
+      for (let o = 0; o < out; o++, at++) shift[o] -= right.data[at] * mu[kept[m]]
+  return {
+    ...plain,
+    weight: new Float32Array(weightM.data),
+    bias: shift && bias ? bias.map((b, o) => b + shift[o]) : bias,
+    errorAfter: relative(after),
+    damp,
   }
-  return { ...plain, weight: new Float32Array(restored), bias: newBias, errorAfter: relative(after), damp }
 }
 
-/** Solves `(G_MM + δI) Δᵀ = R` in place, raising δ until the matrix factors. */
-async function solveDamped(engine: Engine, gMM: Matrix, right: Matrix, s: Statistics, center: boolean, damp: number) {
+/** Solves `(G_MM + δI) Δᵀ = R` in place of R, raising δ until the matrix factors. `mu` is there where G is to be centred. */
+async function solveDamped(
+  engine: Engine,
+  { gram, width, tokens }: Statistics,
+  mu: Float64Array | undefined,
+  kept: Int32Array,
+  right: Matrix,
+  damp: number,
+): Promise<{ damp: number; damping: number }> {
   let diagonal = 0
-  for (let j = 0; j < s.width; j++) diagonal += s.gram[j * s.width + j] - (center ? s.tokens * s.mean[j] ** 2 : 0)
-  for (let attempt = 0, d = damp; attempt < MAX_TRIES; attempt++, d = d > 0 ? d * DAMP_STEP : 1e-8) {
-    const damping = (d * diagonal) / s.width
-    const damped = matrix(gMM.rows, gMM.columns, gMM.data.slice())
-    for (let i = 0; i < damped.rows; i++) damped.data[i * damped.rows + i] += damping
-    const factor = await cholesky(engine, damped)
+  for (let j = 0; j < width; j++) diagonal += gram[j * width + j] - (mu ? tokens * mu[j] ** 2 : 0)
+  for (let attempt = 0, d = damp; attempt < MAX_TRIES; attempt++, d = d > 0 ? d * DAMP_STEP : FIRST_DAMP) {
+    const damping = (d * diagonal) / width
+    const factor = await cholesky(engine, kept.length, (i, from, target) => {
+      const row = kept[i] * width
+      for (let j = 0; j < target.length; j++) target[j] = gram[row + kept[from + j]]
+      if (mu) for (let j = 0; j < target.length; j++) target[j] -= tokens * mu[kept[i]] * mu[kept[from + j]]
+      if (i - from < target.length) target[i - from] += damping
+    })
     if (!factor) continue
     await solve(engine, factor, right)
-    return { damp: d, delta: right, damping }
+    return { damp: d, damping }
   }
-  throw new NumericError(`the Gram matrix cannot be factored even with damping ${damp * DAMP_STEP ** (MAX_TRIES - 1)}.`)
+  throw new NumericError(`the Gram matrix cannot be factored, not even with ${MAX_TRIES - 1} times tenfold damping.`)
 }
 
-/** `⟨W G, W⟩` of all columns and of the removed ones alone. */
-async function energies(engine: Engine, wM: Matrix, wP: Matrix, gMM: Matrix, gMP: Matrix, gPP: Matrix) {
-  const dot = async (w: Matrix, g: Matrix, v: Matrix) => {
-    const product = matrix(w.rows, g.columns)
-    await gemm(engine, w, g, product)
-    return product.data.reduce((sum, p, i) => sum + p * v.data[i], 0)
-  }
-  const removed = await dot(wP, gPP, wP)
-  const kept = await dot(wM, gMM, wM)
-  return [kept + 2 * (await dot(wM, gMP, wP)) + removed, removed]
+/** `⟨W G, W⟩`: the squared output of the whole layer on the calibration activations. */
+async function energy(engine: Engine, weight: Floats, { gram, width }: Statistics): Promise<number> {
+  const shape = [weight.length / width, width]
+  const product = new Float32Array(weight.length)
+  const feeds = { w: values(weight, shape), g: values(gram, [width, width]) }
+  await engine.run('product', productGraph, feeds, { y: values(product, shape) })
+  let sum = 0
+  for (let i = 0; i < product.length; i++) sum += product[i] * weight[i]
+  return sum
 }
 
-function meanShift(wP: Matrix, removed: Int32Array, mean: Float64Array): Float64Array {
-  return Float64Array.from({ length: wP.rows }, (_, o) =>
-    removed.reduce((sum, p, j) => sum + wP.data[o * wP.columns + j] * mean[p], 0),
-  )
+function productGraph(): Graph {
+  const g = new Graph('product')
+  const [w, m] = ['w', 'g'].map(name => g.input(name, 'float32', [`${name}0`, `${name}1`]))
+  g.output('y', g.op('MatMul', [w, m]), 'float32', ['w0', 'g1'])
+  return g
 }
 
 /** Columns of `weight` [out, width] in float64. */
-function pick(weight: Floats, width: number, columns: Int32Array): Matrix {
+function pickColumns(weight: Floats, width: number, columns: Int32Array): Matrix {
   const m = matrix(weight.length / width, columns.length)
   for (let o = 0, at = 0; o < m.rows; o++)
     for (let j = 0; j < columns.length; j++, at++) m.data[at] = weight[o * width + columns[j]]
   return m
+}
+
+/** Rows of G in float64. */
+function pickRows({ gram, width }: Statistics, rows: Int32Array): Matrix {
+  const m = matrix(rows.length, width)
+  for (let i = 0; i < rows.length; i++) m.data.set(gram.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
+  return m
+}
+
+/** `⟨a restricted to columns, b⟩` with `a` [out, width] and `b` [out, columns]. */
+function dotColumns(a: Matrix, columns: Int32Array, b: Matrix): number {
+  let sum = 0
+  for (let o = 0, at = 0; o < b.rows; o++)
+    for (let j = 0; j < columns.length; j++, at++) sum += a.data[o * a.columns + columns[j]] * b.data[at]
+  return sum
+}
+
+/** `W_P μ_P` [out]. */
+function meanOutput(wP: Matrix, removed: Int32Array, mu: Float64Array): Float64Array {
+  const y = new Float64Array(wP.rows)
+  for (let o = 0, at = 0; o < wP.rows; o++)
+    for (let j = 0; j < removed.length; j++, at++) y[o] += wP.data[at] * mu[removed[j]]
+  return y
 }

@@ -3,7 +3,7 @@ import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import { NumericError } from '../errors.ts'
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
 import { type HalfBlock, type Linear, tensorShapes } from '../model/architecture.ts'
-import { type Model, readWeights } from '../model/model.ts'
+import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
 
 type Floats = Float32Array<ArrayBuffer>
@@ -86,7 +86,7 @@ export class ModelWriter {
     const bytes = fromFloat32(values, dtype)
     await this.checkpoint.tensor(name, bytes)
     const rounded = toFloat32(bytes, dtype)
-    const bad = rounded.findIndex(v => !Number.isFinite(v))
+    const bad = firstNotFinite(rounded)
     if (bad >= 0)
       throw new NumericError(
         `${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`,
