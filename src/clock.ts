@@ -19,3 +19,8 @@ export class Clock {
     return this.#seconds
   }
 }
+
+/** What has been added to each count since `before`. */
+export function difference(now: Readonly<Record<string, number>>, before: Readonly<Record<string, number>>) {
+  return Object.fromEntries(Object.entries(now).map(([kind, seconds]) => [kind, seconds - (before[kind] ?? 0)]))
+}

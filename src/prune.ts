@@ -13,7 +13,7 @@ import { HiddenPass } from './calibrate/hidden-pass.ts'
 import { SELF_TEXT } from './calibrate/sample.ts'
 import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
-import { Clock } from './clock.ts'
+import { Clock, difference } from './clock.ts'
 import type { Engine } from './engine/engine.ts'
 import type { ProgressEvent } from './events.ts'
 import { type HalfBlock, halfBlocks } from './model/architecture.ts'
@@ -45,6 +45,7 @@ export interface PruneInput extends CalibrationInput {
 export async function* prune(input: PruneInput, options: PruneOptions): AsyncGenerator<ProgressEvent, PruneResult> {
   const { checkpoint, sink, signal } = input
   const clock = new Clock()
+  const engineBefore = { ...input.engine.seconds }
   try {
     const model = describeModel(checkpoint)
     const source = calibrationSource(input)
@@ -77,7 +78,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
       notices,
     }
     await checkpointWriter.finish(folderFiles(model, plan, recipe))
-    return { ...recipe, seconds: clock.stop() }
+    return { ...recipe, seconds: clock.stop(), engineSeconds: difference(input.engine.seconds, engineBefore) }
   } catch (error) {
     await sink.abort()
     throw error

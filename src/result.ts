@@ -47,6 +47,8 @@ export interface Recipe {
 export interface PruneResult extends Recipe {
   /** Wall-clock seconds per phase. */
   readonly seconds: Readonly<Record<string, number>>
+  /** Those of them that the engine ran, per kind of graph; the rest is reading, writing, selection and small blocks of the solve. */
+  readonly engineSeconds: Readonly<Record<string, number>>
 }
 
 /** Mean over windows of exp(NLL), with what is needed to compare it: text, windows, length, BOS rule. */

@@ -25,10 +25,13 @@ export type Feeds = Readonly<Record<string, Values | undefined>>
 
 export interface Engine {
   /**
-   * Runs a graph. Its session is made on first use and kept under `key`, so `key` must name all that `build` depends on.
+   * Runs a graph. Its session is made on first use and kept under `key`, so `key` must name all that `build` depends on;
+   * its first word is the kind that `seconds` counts under.
    * @param outputs where each result goes; a result may overwrite an input of the same shape
    */
   run(key: string, build: () => Graph, feeds: Feeds, outputs: Readonly<Record<string, Values>>): Promise<void>
+  /** Seconds spent in runs so far, by the first word of their keys. */
+  readonly seconds: Readonly<Record<string, number>>
   /** Frees all sessions. */
   close(): Promise<void>
 }
@@ -61,10 +64,15 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}): Eng
   }
   const tensors = (arrays: Feeds) =>
     Object.fromEntries(Object.entries(arrays).flatMap(([name, a]) => (a ? [[name, tensor(a)]] : [])))
+  const seconds: Record<string, number> = {}
   return {
+    seconds,
     async run(key, build, feeds, outputs) {
       const session = await open(key, build)
+      const started = performance.now()
       await session.run(tensors(feeds), tensors(outputs))
+      const kind = key.split(' ', 1)[0]
+      seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - started) / 1000
     },
     async close() {
       const open = await Promise.all(sessions.values())
