@@ -1,0 +1,24 @@
+// The example of the README, run as a user runs it: through the built package. Needs `npm run build`.
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), 'fasp-example-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+test('examples/prune.mjs prunes the shipped model', { timeout: 180_000 }, async () => {
+  const output = join(folder, 'smaller')
+  const args = ['examples/prune.mjs', 'assets/tiny-llama', output]
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd: root })
+  expect(stdout).toBe('384 → 288 neurons a layer\n1312384 → 1091200 parameters\n')
+  expect(stderr).toContain('written by the model itself')
+  expect(readdirSync(folder)).toEqual(['smaller'])
+  const json = (name: string) => JSON.parse(readFileSync(join(output, name), 'utf8'))
+  expect(json('config.json').intermediate_size).toBe(288)
+  expect(json('fasp.json').layers[0].ffn.kept).toHaveLength(288)
+})
