@@ -1,0 +1,83 @@
+// The documents against the code: options, files, dependencies, versions, and the example of the README.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import type { OptionSpec } from '../src/cli/arguments.ts'
+import type { Command } from '../src/cli/command.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const read = (path: string) => readFileSync(join(root, path), 'utf8')
+const readme = read('README.md')
+const documents = [
+  ...readdirSync(root).filter(name => name.endsWith('.md')),
+  ...readdirSync(join(root, 'docs')).flatMap(name => (name.endsWith('.md') ? [`docs/${name}`] : [])),
+]
+const manifest = JSON.parse(read('package.json'))
+
+const MAX_LINE = 140
+
+/** The part of a document under a heading, up to the next heading of any level. */
+function section(text: string, heading: string): string {
+  const [, after] = text.split(`\n${heading}\n`)
+  expect(after, `README.md has no "${heading}"`).toBeDefined()
+  return after.split(/\n#+ /)[0]
+}
+
+/** First cells of the option table: `--name` with its short form and choices. */
+const optionCells = (text: string) => text.split('\n').flatMap(line => /^\| (`-.*?) \| /.exec(line)?.[1] ?? [])
+
+const commands = await Promise.all(
+  readdirSync(join(root, 'src/cli'))
+    .filter(name => name.endsWith('.ts') && !name.endsWith('.test.ts') && name !== 'cli.ts')
+    .map(async name => (await import(join(root, 'src/cli', name))).default as Command | undefined),
+)
+const defined = commands.filter(command => command !== undefined)
+
+test('there are commands to check', () => {
+  expect(defined.map(command => command.usage.split(' ')[0])).toEqual(expect.arrayContaining(['prune', 'eval']))
+})
+
+test.each(defined.map(c => [c.usage.split(' ')[0], c.options] as const))(
+  'README lists the options of %s',
+  (name, options) => {
+    const cell = ([option, spec]: [string, OptionSpec]) => {
+      const value = spec.type === 'flag' ? '' : ` ${spec.choices?.join('\\|') ?? spec.value ?? 'n'}`
+      return `${spec.short ? `\`-${spec.short}\`, ` : ''}\`--${option}${value}\``
+    }
+    expect(optionCells(section(readme, `### fasp ${name}`))).toEqual(Object.entries(options).map(cell))
+  },
+)
+
+test('the example in the README is examples/prune.mjs', () => {
+  const blocks = [...readme.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code)
+  expect(blocks).toEqual([read('examples/prune.mjs')])
+})
+
+test.each(documents)('%s names files that exist and keeps its lines short', document => {
+  const text = read(document)
+  const named = [...text.matchAll(/`((?:src|test|docs|scripts|examples|bench|assets|\.ci)\/[\w./-]+)`/g)].map(m => m[1])
+  const linked = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(m => join(dirname(document), m[1]))
+  expect([...named, ...linked].filter(path => !existsSync(join(root, path)))).toEqual([])
+  const prose = text.replace(/```[\s\S]*?```/g, '').split('\n')
+  expect(prose.filter(line => [...line].length > MAX_LINE)).toEqual([])
+})
+
+test('docs/method.md names every file that scores, selects, allocates or restores', () => {
+  const stages = ['score', 'select', 'allocate', 'restore'].flatMap(stage =>
+    readdirSync(join(root, 'src', stage)).map(name => `src/${stage}/${name}`),
+  )
+  const method = read('docs/method.md')
+  expect(stages.filter(path => !path.endsWith('.test.ts') && !method.includes(`\`${path}\``))).toEqual([])
+})
+
+test('docs/dependencies.md lists every dependency with its version', () => {
+  const rows = read('docs/dependencies.md')
+  const all = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })
+  expect(all.length).toBeGreaterThan(0)
+  expect(all.filter(([name, range]) => !rows.includes(`| \`${name}\` | ${range} |`))).toEqual([])
+})
+
+test('CHANGELOG.md has the version of package.json', () => {
+  expect(read('CHANGELOG.md')).toContain(`\n## [${manifest.version}] - `)
+})
