@@ -1,5 +1,6 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
 import { stat } from 'node:fs/promises'
+import { openScratch } from './blocks/scratch.node.ts'
 import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from './calibrate/windows.ts'
@@ -56,7 +57,15 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
   try {
     const plan = planFor(checkpoint, pruneOptions, calibration === undefined)
     const sink = await openFolderSink(output, overwrite, plan.sizes.weightBytes.after)
-    const input = { checkpoint, engine, sink, windows, texts: calibration && texts(calibration), signal }
+    const input = {
+      checkpoint,
+      engine,
+      sink,
+      openScratch: () => openScratch(output),
+      windows,
+      texts: calibration && texts(calibration),
+      signal,
+    }
     return yield* pruneCheckpoint(input, pruneOptions)
   } finally {
     await engine.close()

@@ -31,7 +31,7 @@ export interface PruneOptions {
   readonly seqLen?: number
   /** Seed of the text that the model writes for itself. @default 0 */
   readonly seed?: number
-  /** GiB that hidden activations may take; above it they are computed twice instead of kept. @default 1 */
+  /** GiB of memory for activations; what does not fit goes to a scratch file beside the output. @default 1 */
   readonly memory?: number
 }
 

@@ -16,8 +16,8 @@ export interface Plan {
   readonly storedFfn: number
   readonly tensors: readonly DenseTensorInfo[]
   readonly sizes: Sizes
-  /** Hidden activations of all windows fit the budget, so that each half-block takes one pass. */
-  readonly keepsHidden: boolean
+  /** Bytes of activations that are in memory, and in a scratch file because they do not fit the budget. */
+  readonly activationBytes: { readonly memory: number; readonly scratch: number }
   /** Estimate of the peak resident memory in bytes. */
   readonly memoryBytes: number
 }
@@ -42,8 +42,7 @@ export function makePlan(model: Model, options: ResolvedOptions, windows: number
   const stored = count(tensors.map(t => t.shape))
   const parametersBefore = count(tensorShapes(a).values())
   const effective = count(tensorShapes(a, after.ffn).values()) - valueParameters(a, before.value - after.value)
-  const hidden = 4 * windows * options.seqLen * Math.max(a.ffnWidth, a.heads * a.headSize)
-  const keepsHidden = hidden <= options.memory * 2 ** 30
+  const activationBytes = placeActivations(a, windows * options.seqLen, options.memory * 2 ** 30)
   return {
     widths: { before, after },
     storedFfn,
@@ -56,8 +55,8 @@ export function makePlan(model: Model, options: ResolvedOptions, windows: number
         after: tensors.reduce((n, t) => n + elements(t.shape) * DTYPE_BYTES[t.dtype], 0),
       },
     },
-    keepsHidden,
-    memoryBytes: estimateMemory(a, windows * options.seqLen, keepsHidden ? hidden : 0),
+    activationBytes,
+    memoryBytes: estimateMemory(a, activationBytes.memory),
   }
 }
 
@@ -82,16 +81,25 @@ function valueParameters(a: Architecture, channels: number): number {
   return a.layers * channels * (a.kvHeads * perRow + a.heads * output.out)
 }
 
-function estimateMemory(a: Architecture, tokens: number, hidden: number): number {
+/** The stream goes to memory first, then the hidden activations of one half-block, each where it fits whole. */
+function placeActivations(a: Architecture, tokens: number, budget: number) {
+  const placed = { memory: 0, scratch: 0 }
+  for (const width of [a.hiddenSize, Math.max(a.ffnWidth, a.heads * a.headSize)]) {
+    const bytes = 4 * tokens * width
+    placed[placed.memory + bytes <= budget ? 'memory' : 'scratch'] += bytes
+  }
+  return placed
+}
+
+function estimateMemory(a: Architecture, activations: number): number {
   const [attention, ffn] = halfBlocks(a, 0).map(half =>
     [...half.inputs, half.output].reduce((n, l) => n + l.in * l.out, 0),
   )
   const width = Math.max(a.ffnWidth, a.heads * a.headSize)
-  const stream = 4 * tokens * a.hiddenSize
   const embedding = 4 * a.vocabularySize * a.embeddingSize
   const weights = 4 * Math.max(attention, ffn)
-  const statistics = 4 * width ** 2
-  const solve = 8 * (width ** 2 + 3 * width * a.hiddenSize) // Gram blocks of kept and removed, its factor, right-hand sides
+  const gram = 4 * width ** 2
+  const solve = 8 * (width ** 2 + 3 * width * a.hiddenSize) // G_P, factor of G_MM, and right-hand sides in float64
   const run = 4 * RUN_TOKENS * 4 * width
-  return BASE_BYTES + stream + Math.max(embedding, 2 * weights + statistics + solve + run + hidden)
+  return BASE_BYTES + activations + Math.max(embedding, 1.5 * weights + 1.5 * gram + solve + run)
 }

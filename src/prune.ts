@@ -1,7 +1,8 @@
 // The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on the stream
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
+import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner, type HalfWeights, readHalf } from './blocks/halfblock.ts'
-import { embedWindows, type Stream } from './blocks/stream.ts'
+import { embedWindows, passThrough, type Stream } from './blocks/stream.ts'
 import {
   type CalibrationInput,
   type CalibrationSource,
@@ -9,7 +10,7 @@ import {
   calibrationSource,
 } from './calibrate/calibration.ts'
 import type { Statistics } from './calibrate/gram.ts'
-import { HiddenPass } from './calibrate/hidden-pass.ts'
+import { advance, observe } from './calibrate/hidden-pass.ts'
 import { SELF_TEXT } from './calibrate/sample.ts'
 import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
@@ -35,6 +36,8 @@ export interface PruneInput extends CalibrationInput {
   readonly checkpoint: Checkpoint
   readonly engine: Engine
   readonly sink: Sink
+  /** Where activations go that do not fit `memory`. Without it, all are in memory. */
+  readonly openScratch?: () => Promise<Scratch>
   readonly signal?: AbortSignal
 }
 
@@ -45,6 +48,7 @@ export interface PruneInput extends CalibrationInput {
 export async function* prune(input: PruneInput, options: PruneOptions): AsyncGenerator<ProgressEvent, PruneResult> {
   const { checkpoint, sink, signal } = input
   const clock = new Clock()
+  let pool: ActivationPool | undefined
   const engineBefore = { ...input.engine.seconds }
   try {
     const model = describeModel(checkpoint)
@@ -58,7 +62,8 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
     clock.start('prune')
-    const job = { model, engine: input.engine, windows, plan, options: resolved, writer, signal }
+    pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
+    const job = { pool, model, engine: input.engine, windows, plan, options: resolved, writer, signal }
     const layers = yield* pruneLayers(job)
     clock.start('write')
     for (const message of dampingNotices(layers, resolved.damp)) {
@@ -82,6 +87,8 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
   } catch (error) {
     await sink.abort()
     throw error
+  } finally {
+    await pool?.close()
   }
 }
 
@@ -107,6 +114,7 @@ function dampingNotices(layers: readonly LayerResult[], asked: number): string[]
 }
 
 interface PruneJob {
+  readonly pool: ActivationPool
   readonly model: Model
   readonly engine: Engine
   readonly windows: Windows
@@ -122,7 +130,7 @@ async function* pruneLayers(job: PruneJob): AsyncGenerator<ProgressEvent, LayerR
   const a = model.architecture
   yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' }
   await writer.copyOutsideLayers()
-  const stream = await embedWindows(model, engine, job.windows.windows)
+  const stream = await embedWindows(model, engine, job.windows.windows, job.pool)
   const runner = new HalfBlockRunner(engine, a, job.windows.seqLen)
   const results: LayerResult[] = []
   for (let layer = 0; layer < a.layers; layer++) {
@@ -143,22 +151,21 @@ async function* pruneHalf(
   stream: Stream,
   half: HalfBlock,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
-  const { model, plan, writer } = job
+  const { model, plan, writer, signal } = job
   const weights = await readHalf(model, half)
   const { before, after } = plan.widths
   const cuts = half.kind === 'ffn' ? after.ffn < before.ffn : after.value < before.value
-  const pass = new HiddenPass(runner, stream, weights, cuts && plan.keepsHidden, job.signal)
   if (!cuts) {
-    await pass.advance(weights)
+    await passThrough(runner, stream, weights, signal)
     await writer.copyHalf(half)
     return undefined
   }
-  const statistics = await pass.statistics()
+  const { statistics, hidden } = await observe(runner, job.pool, stream, weights, signal)
   const { scores, kept, columns } = selectKept(job, weights, statistics)
   yield { type: 'selected', half: half.output.name, scores, kept }
   const { weight, bias, ...errors } = await restore(job, weights, statistics, columns)
   const pruned = await writer.writePruned(weights, kept, columns, { weight, bias })
-  await pass.advance(pruned)
+  await advance(runner, stream, pruned, hidden, signal)
   return { kept: [...kept], ...errors }
 }
 

@@ -129,11 +129,11 @@ test('restoration never makes an error larger, and stock equals padded in logits
   )
 })
 
-test('keeping hidden activations and computing them twice give the same bytes', async () => {
+test('activations in memory and in a scratch file give the same bytes', async () => {
   const settings = { sparsity: 0.3, scope: 'ffn+vo', windows: windows(3, 64, 2) } as const
-  const [kept, twice] = [await run(LLAMA, settings), await run(LLAMA, { ...settings, memory: 0 })]
+  const [inMemory, spilled] = [await run(LLAMA, settings), await run(LLAMA, { ...settings, memory: 0 })]
   const weights = (o: string) => readFileSync(join(o, 'model.safetensors'))
-  expect(weights(twice.output).equals(weights(kept.output))).toBe(true)
+  expect(weights(spilled.output).equals(weights(inMemory.output))).toBe(true)
 })
 
 test('removing columns that are exactly zero changes no logit', async () => {

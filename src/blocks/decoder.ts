@@ -15,9 +15,10 @@ export class Head {
     readonly feeds: Feeds,
   ) {}
 
-  static async open(model: Model, engine: Engine): Promise<Head> {
+  /** @param table the embedding's rows, where they are in memory already */
+  static async open(model: Model, engine: Engine, table?: Float32Array<ArrayBuffer>): Promise<Head> {
     const { names, tied, vocabularySize, embeddingSize, hiddenSize } = model.architecture
-    const head = await readWeights(model, `${tied ? names.embedding : names.head}.weight`)
+    const head = (tied && table) || (await readWeights(model, `${tied ? names.embedding : names.head}.weight`))
     return new Head(engine, model, {
       ...(names.finalNorm ? await readNorm(model, names.finalNorm) : {}),
       head: values(head, [vocabularySize, embeddingSize]),
@@ -62,7 +63,8 @@ export class Decoder {
     }
     const runner = new HalfBlockRunner(engine, a, positions)
     const embedding = await openEmbedding(model, engine)
-    return new Decoder(model, sequences, positions, runner, embedding, halves, caches, await Head.open(model, engine))
+    const head = await Head.open(model, engine, embedding.table)
+    return new Decoder(model, sequences, positions, runner, embedding, halves, caches, head)
   }
 
   /** Takes the next tokens of every sequence (as many for each) and gives the logits [sequences, vocabulary] after them. */

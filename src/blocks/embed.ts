@@ -6,6 +6,8 @@ import { type Model, readWeights } from '../model/model.ts'
 
 /** Tables that turn token ids into the stream. */
 export interface Embedding {
+  /** Rows of the tokens [vocabulary, embedding size]; a tied head has the same. */
+  readonly table: Float32Array<ArrayBuffer>
   /**
    * The stream [ids, d] of windows of equal length, one after another.
    * @param position position of each window's first token
@@ -20,6 +22,7 @@ export async function openEmbedding(model: Model, engine: Engine): Promise<Embed
   const positions = names.positions && (await readWeights(model, `${names.positions}.weight`))
   const project = names.projectIn && (await readWeights(model, `${names.projectIn}.weight`))
   return {
+    table,
     async embed(windows, position = 0) {
       const length = windows[0].length
       if (position + length > maxPositions)

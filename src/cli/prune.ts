@@ -42,7 +42,7 @@ const OPTIONS = {
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
   seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
   threads: { type: 'integer', help: 'threads (default: all cores)' },
-  memory: { type: 'number', value: 'GiB', help: 'room for hidden activations (default 1)' },
+  memory: { type: 'number', value: 'GiB', help: 'memory for activations; the rest goes to disk (default 1)' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
 } as const

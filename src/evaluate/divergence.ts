@@ -22,7 +22,7 @@ export async function klDivergence(
   const sides = []
   for (const model of [dense, pruned])
     sides.push({
-      stream: (await lastStream(model, engine, windows)).data,
+      stream: await lastStream(model, engine, windows),
       head: await Head.open(model, engine),
       buffer: new Float32Array(HEAD_ROWS * vocabularySize),
     })

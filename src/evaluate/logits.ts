@@ -8,7 +8,7 @@ import { HEAD_ROWS } from './perplexity.ts'
 /** @returns [ids.length, vocabulary] row-major */
 export async function logits(model: Model, engine: Engine, ids: ArrayLike<number>): Promise<Float32Array<ArrayBuffer>> {
   const { hiddenSize: d, vocabularySize } = model.architecture
-  const { data } = await lastStream(model, engine, [Int32Array.from(ids)])
+  const data = await lastStream(model, engine, [Int32Array.from(ids)])
   const head = await Head.open(model, engine)
   const result = new Float32Array(ids.length * vocabularySize)
   for (let from = 0; from < ids.length; from += HEAD_ROWS) {

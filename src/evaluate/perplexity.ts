@@ -33,7 +33,7 @@ export async function* perplexity(
     let step = await layers.next()
     for (; !step.done; step = await layers.next())
       yield { type: 'progress', done: trip * a.layers + step.value + 1, tokens: some.length * seqLen }
-    means.push(...(await windowLosses(model, engine, step.value.data, some)))
+    means.push(...(await windowLosses(model, engine, step.value, some)))
   }
   const mean = means.reduce((sum, m) => sum + m, 0) / means.length
   if (Number.isNaN(mean))

@@ -49,12 +49,12 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
   return `${parts.join(', ')}; peak memory ${bytes(peakBytes)}`
 }
 
-export function planText({ widths, sizes, memoryBytes, keepsHidden }: Plan): string {
+export function planText({ widths, sizes, memoryBytes, activationBytes }: Plan): string {
   const { before, after } = widths
   return [
     `FFN neurons per layer: ${after.ffn} of ${before.ffn}. Value channels per KV head: ${after.value} of ${before.value}.`,
     sizesTable(sizes),
-    `Expected memory: ${bytes(memoryBytes)}${keepsHidden ? '' : ' (hidden activations are computed twice; --memory keeps more)'}.`,
+    `Expected memory: ${bytes(memoryBytes)}.${activationBytes.scratch > 0 ? ` Activations in a scratch file: ${bytes(activationBytes.scratch)}; --memory keeps more in memory.` : ''}`,
   ].join('\n')
 }
 

@@ -3,12 +3,13 @@
 //   centred (where the layer has a bias): G − Nμμᵀ for G, and b' = b + W_P μ_P − Δ μ_M
 // The errors follow from the normal equations without another pass: with R = G_MP W_Pᵀ,
 //   before = ⟨W_P G_PP, W_P⟩,  after = before − ⟨Δᵀ, R⟩ − δ‖Δ‖²,  both relative to ⟨W G, W⟩.
+// G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
 import type { Statistics } from '../calibrate/gram.ts'
 import { type Engine, values } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import { Graph } from '../formats/onnx.ts'
 import { cholesky, solve } from '../linalg/cholesky.ts'
-import { gemm, type Matrix, matrix } from '../linalg/gemm.ts'
+import { type Matrix, matrix } from '../linalg/gemm.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
@@ -52,24 +53,24 @@ export async function restoreColumns(
 ): Promise<Restored> {
   const { width, tokens, mean } = statistics
   const out = weight.length / width
-  const total = await energy(engine, weight, statistics)
+  const wM = pickColumns(weight, width, kept)
+  const wP = pickColumns(weight, width, removed)
+  const lost = await multiply(engine, wP, pickRows(statistics, removed), out) // W_P G_P [out, in]
+  const before = dotColumns(lost, removed, wP)
+  const keptAlone = dot(await multiply(engine, wM, pickColumns(pickRows(statistics, kept), width, kept), out), wM)
+  const total = keptAlone + 2 * dotColumns(lost, kept, wM) + before
   if (!Number.isFinite(total))
     throw new NumericError('the calibration activations are not finite; the weights overflow in float32.')
-  const wP = pickColumns(weight, width, removed)
-  const lost = matrix(out, width) // W_P G_P: what the removed columns contribute, against every column
-  await gemm(engine, wP, pickRows(statistics, removed), lost)
-  const before = dotColumns(lost, removed, wP)
   const relative = (error: number) => (total > 0 ? Math.max(0, error) / total : 0)
-  const weightM = pickColumns(weight, width, kept)
   const plain = { bias, errorBefore: relative(before), damp: options.damp }
-  if (!options.restore) return { ...plain, weight: new Float32Array(weightM.data), errorAfter: plain.errorBefore }
+  if (!options.restore) return { ...plain, weight: wM, errorAfter: plain.errorBefore }
 
   const mu = options.center && bias ? mean : undefined
   const shift = mu && meanOutput(wP, removed, mu) // W_P μ_P [out]
   const right = matrix(kept.length, out) // R = G_MP W_Pᵀ, then Δᵀ
   for (let m = 0, at = 0; m < kept.length; m++)
     for (let o = 0; o < out; o++, at++)
-      right.data[at] = lost.data[o * width + kept[m]] - (mu && shift ? tokens * mu[kept[m]] * shift[o] : 0)
+      right.data[at] = lost[o * width + kept[m]] - (mu && shift ? tokens * mu[kept[m]] * shift[o] : 0)
   const R = right.data.slice()
   const { damp, damping } = await solveDamped(engine, statistics, mu, kept, right, options.damp)
 
@@ -77,13 +78,13 @@ export async function restoreColumns(
   let after = before - (shift ? tokens * shift.reduce((sum, v) => sum + v * v, 0) : 0)
   for (let i = 0; i < R.length; i++) after -= right.data[i] * R[i] + damping * right.data[i] ** 2
   for (let m = 0, at = 0; m < kept.length; m++)
-    for (let o = 0; o < out; o++, at++) weightM.data[o * kept.length + m] += right.data[at]
+    for (let o = 0; o < out; o++, at++) wM[o * kept.length + m] += right.data[at]
   if (mu && shift)
     for (let m = 0, at = 0; m < kept.length; m++)
       for (let o = 0; o < out; o++, at++) shift[o] -= right.data[at] * mu[kept[m]]
   return {
     ...plain,
-    weight: new Float32Array(weightM.data),
+    weight: wM,
     bias: shift && bias ? bias.map((b, o) => b + shift[o]) : bias,
     errorAfter: relative(after),
     damp,
@@ -116,51 +117,59 @@ async function solveDamped(
   throw new NumericError(`the Gram matrix cannot be factored, not even with ${MAX_TRIES - 1} times tenfold damping.`)
 }
 
-/** `⟨W G, W⟩`: the squared output of the whole layer on the calibration activations. */
-async function energy(engine: Engine, weight: Floats, { gram, width }: Statistics): Promise<number> {
-  const shape = [weight.length / width, width]
-  const product = new Float32Array(weight.length)
-  const feeds = { w: values(weight, shape), g: values(gram, [width, width]) }
-  await engine.run('product', productGraph, feeds, { y: values(product, shape) })
-  let sum = 0
-  for (let i = 0; i < product.length; i++) sum += product[i] * weight[i]
-  return sum
+/** `a b` in float32, with `a` [rows, n] and `b` [n, m]. */
+async function multiply(engine: Engine, a: Floats, b: Floats, rows: number): Promise<Floats> {
+  const n = a.length / rows
+  const y = new Float32Array((rows * b.length) / n)
+  const feeds = { a: values(a, [rows, n]), b: values(b, [n, b.length / n]) }
+  await engine.run('product', productGraph, feeds, { y: values(y, [rows, b.length / n]) })
+  return y
 }
 
 function productGraph(): Graph {
   const g = new Graph('product')
-  const [w, m] = ['w', 'g'].map(name => g.input(name, 'float32', [`${name}0`, `${name}1`]))
-  g.output('y', g.op('MatMul', [w, m]), 'float32', ['w0', 'g1'])
+  const [a, b] = ['a', 'b'].map(name => g.input(name, 'float32', [`${name}0`, `${name}1`]))
+  g.output('y', g.op('MatMul', [a, b]), 'float32', ['a0', 'b1'])
   return g
 }
 
-/** Columns of `weight` [out, width] in float64. */
-function pickColumns(weight: Floats, width: number, columns: Int32Array): Matrix {
-  const m = matrix(weight.length / width, columns.length)
-  for (let o = 0, at = 0; o < m.rows; o++)
-    for (let j = 0; j < columns.length; j++, at++) m.data[at] = weight[o * width + columns[j]]
-  return m
+/** Columns of a matrix [rows, width]. */
+function pickColumns(data: Floats, width: number, columns: Int32Array): Floats {
+  const rows = data.length / width
+  const picked = new Float32Array(rows * columns.length)
+  for (let row = 0, at = 0; row < rows; row++)
+    for (let j = 0; j < columns.length; j++, at++) picked[at] = data[row * width + columns[j]]
+  return picked
 }
 
-/** Rows of G in float64. */
-function pickRows({ gram, width }: Statistics, rows: Int32Array): Matrix {
-  const m = matrix(rows.length, width)
-  for (let i = 0; i < rows.length; i++) m.data.set(gram.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
-  return m
+/** Rows of G. */
+function pickRows({ gram, width }: Statistics, rows: Int32Array): Floats {
+  const picked = new Float32Array(rows.length * width)
+  for (let i = 0; i < rows.length; i++) picked.set(gram.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
+  return picked
 }
 
-/** `⟨a restricted to columns, b⟩` with `a` [out, width] and `b` [out, columns]. */
-function dotColumns(a: Matrix, columns: Int32Array, b: Matrix): number {
+/** `⟨a, b⟩`, summed in float64. */
+function dot(a: Floats, b: Floats): number {
   let sum = 0
-  for (let o = 0, at = 0; o < b.rows; o++)
-    for (let j = 0; j < columns.length; j++, at++) sum += a.data[o * a.columns + columns[j]] * b.data[at]
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i]
+  return sum
+}
+
+/** `⟨a restricted to columns, b⟩` with `a` [out, in] and `b` [out, columns]. */
+function dotColumns(a: Floats, columns: Int32Array, b: Floats): number {
+  const out = b.length / columns.length
+  const width = a.length / out
+  let sum = 0
+  for (let o = 0, at = 0; o < out; o++)
+    for (let j = 0; j < columns.length; j++, at++) sum += a[o * width + columns[j]] * b[at]
   return sum
 }
 
 /** `W_P μ_P` [out]. */
-function meanOutput(wP: Matrix, removed: Int32Array, mu: Float64Array): Float64Array {
-  const y = new Float64Array(wP.rows)
-  for (let o = 0, at = 0; o < wP.rows; o++)
-    for (let j = 0; j < removed.length; j++, at++) y[o] += wP.data[at] * mu[removed[j]]
+function meanOutput(wP: Floats, removed: Int32Array, mu: Float64Array): Float64Array {
+  const y = new Float64Array(wP.length / removed.length)
+  for (let o = 0, at = 0; o < y.length; o++)
+    for (let j = 0; j < removed.length; j++, at++) y[o] += wP[at] * mu[removed[j]]
   return y
 }

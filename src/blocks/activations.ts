@@ -1,0 +1,129 @@
+// Activations [tokens, width] of many windows, batch by batch: in memory within a budget, beyond it in a scratch file that is read and
+// written front to back.
+
+type Floats = Float32Array<ArrayBuffer>
+
+/** Some consecutive windows and where their tokens lie. */
+export interface Batch {
+  readonly windows: number
+  readonly start: number
+  readonly tokens: number
+}
+
+/** A file that holds what does not fit the memory. It is gone when closed. */
+export interface Scratch {
+  read(target: Uint8Array, offset: number): Promise<void>
+  /** @throws OutputError where the disk is full */
+  write(bytes: Uint8Array, offset: number): Promise<void>
+  close(): Promise<void>
+}
+
+/** The rows of one matrix. Only the batch last asked for may be used at a time. */
+export interface Activations {
+  /** Room for the rows of a batch, to be filled. */
+  room(batch: Batch): Floats
+  /** The rows of a batch as last stored. */
+  load(batch: Batch): Promise<Floats>
+  /** Keeps what was written to the rows of a batch. */
+  store(batch: Batch): Promise<void>
+  /** Gives the memory or the file back. */
+  close(): Promise<void>
+}
+
+/** Hands out activations, the first ones in memory, as long as they fit the budget together. */
+export class ActivationPool {
+  #left: number
+  readonly #scratch = new Set<Scratch>()
+  #spare?: Floats
+
+  /** @param openScratch undefined where there are no files: then everything is in memory */
+  constructor(
+    bytes: number,
+    readonly openScratch?: () => Promise<Scratch>,
+  ) {
+    this.#left = bytes
+  }
+
+  async open(batches: readonly Batch[], width: number): Promise<Activations> {
+    const last = batches[batches.length - 1]
+    const length = (last.start + last.tokens) * width
+    if (length * 4 > this.#left && this.openScratch) return this.#spill(batches, width, this.openScratch)
+    // The array of the last activations that were closed serves the next: fresh memory costs time to clear.
+    const data = this.#spare && this.#spare.length >= length ? this.#spare : new Float32Array(length)
+    this.#spare = undefined
+    this.#left -= length * 4
+    return new InMemory(data, width, () => {
+      this.#spare = data
+      this.#left += length * 4
+    })
+  }
+
+  /** Closes the scratch files of activations that nobody closed, as after an error. */
+  async close(): Promise<void> {
+    for (const scratch of this.#scratch) await scratch.close()
+  }
+
+  async #spill(batches: readonly Batch[], width: number, openScratch: () => Promise<Scratch>): Promise<Activations> {
+    const scratch = await openScratch()
+    this.#scratch.add(scratch)
+    return new Spilled(batches, width, scratch, async () => {
+      this.#scratch.delete(scratch)
+      await scratch.close()
+    })
+  }
+}
+
+class InMemory implements Activations {
+  constructor(
+    readonly data: Floats,
+    readonly width: number,
+    readonly release: () => void,
+  ) {}
+
+  room({ start, tokens }: Batch): Floats {
+    return this.data.subarray(start * this.width, (start + tokens) * this.width)
+  }
+
+  async load(batch: Batch): Promise<Floats> {
+    return this.room(batch)
+  }
+
+  async store(): Promise<void> {}
+
+  async close(): Promise<void> {
+    this.release()
+  }
+}
+
+class Spilled implements Activations {
+  readonly #buffer: Floats
+
+  constructor(
+    batches: readonly Batch[],
+    readonly width: number,
+    readonly scratch: Scratch,
+    readonly close: () => Promise<void>,
+  ) {
+    this.#buffer = new Float32Array(Math.max(...batches.map(b => b.tokens)) * width)
+  }
+
+  room({ tokens }: Batch): Floats {
+    return this.#buffer.subarray(0, tokens * this.width)
+  }
+
+  async load(batch: Batch): Promise<Floats> {
+    const rows = this.room(batch)
+    await this.scratch.read(asBytes(rows), this.#offset(batch))
+    return rows
+  }
+
+  store(batch: Batch): Promise<void> {
+    return this.scratch.write(asBytes(this.room(batch)), this.#offset(batch))
+  }
+
+  #offset({ start }: Batch): number {
+    return start * this.width * 4
+  }
+}
+
+const asBytes = (rows: Floats) => new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength)

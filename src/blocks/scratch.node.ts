@@ -1,0 +1,37 @@
+// A scratch file beside the output, which has to have room anyway. It has no name once open, so that nothing is left after a crash.
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, rm } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { FormatError, OutputError } from '../errors.ts'
+import type { Scratch } from './activations.ts'
+
+/** @param output path of the output; the file is made in its parent folder. @throws OutputError */
+export async function openScratch(output: string): Promise<Scratch> {
+  const path = join(dirname(resolve(output)), `.fasp-${randomUUID().slice(0, 8)}.scratch`)
+  const fail = (cause: unknown): never => {
+    throw new OutputError(
+      `no room for activations beside ${output} (${(cause as Error).message}). Free some disk space, or keep them in memory with a larger --memory.`,
+      { cause },
+    )
+  }
+  await mkdir(dirname(path), { recursive: true }).catch(fail)
+  const handle = await open(path, 'wx+').catch(fail)
+  await rm(path).catch(() => {}) // Windows keeps an open file's name; there, `close` removes it
+  return {
+    async read(target, offset) {
+      for (let done = 0; done < target.byteLength; ) {
+        const { bytesRead } = await handle.read(target, done, target.byteLength - done, offset + done)
+        if (bytesRead === 0) throw new FormatError(path, 'the scratch file ends early. Was it changed while fasp ran?')
+        done += bytesRead
+      }
+    },
+    async write(bytes, offset) {
+      for (let done = 0; done < bytes.byteLength; )
+        done += (await handle.write(bytes, done, bytes.byteLength - done, offset + done).catch(fail)).bytesWritten
+    },
+    async close() {
+      await handle.close()
+      await rm(path, { force: true })
+    },
+  }
+}
