@@ -36,18 +36,24 @@ export interface Engine {
   close(): Promise<void>
 }
 
+export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const
+export type Device = (typeof DEVICES)[number]
+
 export interface EngineOptions {
+  /** Where the graphs run; what a GPU's provider has no kernel for runs on the CPU. @default 'cpu' */
+  readonly device?: Device
   /** Threads of one operator. @default all cores */
   readonly threads?: number
 }
 
 export function createEngine(runtime: Runtime, options: EngineOptions = {}): Engine {
+  const { device = 'cpu' } = options
   const sessions = new Map<string, Promise<InferenceSession>>()
   const open = (key: string, build: () => Graph) => {
     let session = sessions.get(key)
     if (!session) {
       session = runtime.InferenceSession.create(build().bytes(), {
-        executionProviders: ['cpu'],
+        executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
         ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
         logSeverityLevel: 4, // failures reach the user as exceptions
         extra: { session: { intra_op: { allow_spinning: '0' } } }, // waiting threads would take the cores from other programs

@@ -28,16 +28,17 @@ export type RowReader = (i: number, j: number, target: Float64Array) => void
 export async function cholesky(engine: Engine, n: number, read: RowReader): Promise<Factor | undefined> {
   const columns = blockColumns(n, read)
   const panels: Panel[] = []
-  for (const [k, { first, size, column }] of columns.entries()) {
+  for (let next = columns.shift(); next; next = columns.shift()) {
+    const { first, size, column } = next // dropped from the list: its memory is free once its panel is done
     const diagonal = rowsOf(column, 0, size)
     if (!factorInPlace(diagonal)) return undefined
     const inverse = invertLower(diagonal)
     const below = matrix(n - first - size, size)
     if (below.rows > 0) await gemm(engine, rowsOf(column, size), inverse, below, { transB: true })
-    for (const next of columns.slice(k + 1)) {
-      const from = next.first - first - size
-      const block = rowsOf(below, from, from + next.size)
-      await gemm(engine, rowsOf(below, from), block, next.column, { transB: true, alpha: -1, accumulate: true })
+    for (const other of columns) {
+      const from = other.first - first - size
+      const block = rowsOf(below, from, from + other.size)
+      await gemm(engine, rowsOf(below, from), block, other.column, { transB: true, alpha: -1, accumulate: true })
     }
     panels.push({ first, below, inverse })
   }

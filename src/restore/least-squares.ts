@@ -51,13 +51,15 @@ export async function restoreColumns(
   removed: Int32Array,
   options: RestoreOptions,
 ): Promise<Restored> {
-  const { width, tokens, mean } = statistics
+  const { width, tokens, mean, gram } = statistics
   const out = weight.length / width
-  const wM = pickColumns(weight, width, kept)
-  const wP = pickColumns(weight, width, removed)
-  const lost = await multiply(engine, wP, pickRows(statistics, removed), out) // W_P G_P [out, in]
+  const outputs = Int32Array.from({ length: out }, (_, o) => o)
+  const wM = pick(weight, width, outputs, kept)
+  const wP = pick(weight, width, outputs, removed)
+  const all = Int32Array.from({ length: width }, (_, j) => j)
+  const lost = await multiply(engine, wP, pick(gram, width, removed, all), out) // W_P G_P [out, in]
   const before = dotColumns(lost, removed, wP)
-  const keptAlone = dot(await multiply(engine, wM, pickColumns(pickRows(statistics, kept), width, kept), out), wM)
+  const keptAlone = dot(await multiply(engine, wM, pick(gram, width, kept, kept), out), wM)
   const total = keptAlone + 2 * dotColumns(lost, kept, wM) + before
   if (!Number.isFinite(total))
     throw new NumericError('the calibration activations are not finite; the weights overflow in float32.')
@@ -67,18 +69,19 @@ export async function restoreColumns(
 
   const mu = options.center && bias ? mean : undefined
   const shift = mu && meanOutput(wP, removed, mu) // W_P μ_P [out]
+  const R = (m: number, o: number) => lost[o * width + kept[m]] - (mu && shift ? tokens * mu[kept[m]] * shift[o] : 0)
   const right = matrix(kept.length, out) // R = G_MP W_Pᵀ, then Δᵀ
-  for (let m = 0, at = 0; m < kept.length; m++)
-    for (let o = 0; o < out; o++, at++)
-      right.data[at] = lost[o * width + kept[m]] - (mu && shift ? tokens * mu[kept[m]] * shift[o] : 0)
-  const R = right.data.slice()
+  for (let m = 0, at = 0; m < kept.length; m++) for (let o = 0; o < out; o++, at++) right.data[at] = R(m, o)
   const { damp, damping } = await solveDamped(engine, statistics, mu, kept, right, options.damp)
 
   // A mean that the bias carries is no error once centred: N ‖W_P μ_P‖² of `before` goes.
   let after = before - (shift ? tokens * shift.reduce((sum, v) => sum + v * v, 0) : 0)
-  for (let i = 0; i < R.length; i++) after -= right.data[i] * R[i] + damping * right.data[i] ** 2
   for (let m = 0, at = 0; m < kept.length; m++)
-    for (let o = 0; o < out; o++, at++) wM[o * kept.length + m] += right.data[at]
+    for (let o = 0; o < out; o++, at++) {
+      const delta = right.data[at]
+      after -= delta * R(m, o) + damping * delta ** 2
+      wM[o * kept.length + m] += delta
+    }
   if (mu && shift)
     for (let m = 0, at = 0; m < kept.length; m++)
       for (let o = 0; o < out; o++, at++) shift[o] -= right.data[at] * mu[kept[m]]
@@ -133,19 +136,13 @@ function productGraph(): Graph {
   return g
 }
 
-/** Columns of a matrix [rows, width]. */
-function pickColumns(data: Floats, width: number, columns: Int32Array): Floats {
-  const rows = data.length / width
-  const picked = new Float32Array(rows * columns.length)
-  for (let row = 0, at = 0; row < rows; row++)
-    for (let j = 0; j < columns.length; j++, at++) picked[at] = data[row * width + columns[j]]
-  return picked
-}
-
-/** Rows of G. */
-function pickRows({ gram, width }: Statistics, rows: Int32Array): Floats {
-  const picked = new Float32Array(rows.length * width)
-  for (let i = 0; i < rows.length; i++) picked.set(gram.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
+/** Some rows and columns of a matrix [.., width]. */
+function pick(data: Floats, width: number, rows: Int32Array, columns: Int32Array): Floats {
+  const picked = new Float32Array(rows.length * columns.length)
+  for (let i = 0, at = 0; i < rows.length; i++) {
+    const row = rows[i] * width
+    for (let j = 0; j < columns.length; j++, at++) picked[at] = data[row + columns[j]]
+  }
   return picked
 }
 
