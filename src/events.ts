@@ -8,7 +8,7 @@ export type ProgressEvent =
       readonly type: 'phase'
       readonly phase: Phase
       readonly total: number
-      readonly unit: 'layers' | 'tokens' | 'bytes'
+      readonly unit: 'layers' | 'tokens'
     }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
   /** The columns of one output layer (`half`: its name) are chosen. Scores are of neurons, or of value rows. */

@@ -1,6 +1,7 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
 import { stat } from 'node:fs/promises'
 import { openScratch } from './blocks/scratch.node.ts'
+import type { CalibrationInput } from './calibrate/calibration.ts'
 import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from './calibrate/windows.ts'
@@ -12,7 +13,7 @@ import { FormatError } from './errors.ts'
 import { perplexity } from './evaluate/perplexity.ts'
 import type { Phase, ProgressEvent } from './events.ts'
 import { describeModel } from './model/model.ts'
-import { type PruneOptions, resolveOptions } from './options.ts'
+import { checkRange, type PruneOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
 import type { PerplexityResult, PruneResult } from './result.ts'
@@ -21,19 +22,23 @@ import { openFolderSink } from './write/folder.node.ts'
 export { readText } from './calibrate/text.node.ts'
 export { openEngine } from './engine/engine.node.ts'
 export * from './index.ts'
-export { openFolderSink } from './write/folder.node.ts'
+export { checkOutput, openFolderSink } from './write/folder.node.ts'
 
 /** Opens a Hugging Face folder or a `.gguf` file. @throws FormatError, UnsupportedModelError */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const info = await stat(path).catch(cause => {
-    throw new FormatError(path, 'there is no such file or folder. Give a Hugging Face model folder or a .gguf file.', {
-      cause,
-    })
+    throw new FormatError(path, `there is no such file or folder. ${missingHint(path)}`, { cause })
   })
   if (info.isDirectory()) return openHuggingFace(path)
   if (path.toLowerCase().endsWith('.gguf')) return openGgufCheckpoint(path)
   throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
 }
+
+/** A name as the Hub has them, `facebook/opt-125m`, is what people try first. */
+const missingHint = (path: string): string =>
+  /^[\w.-]+\/[\w.-]+$/.test(path) && !path.startsWith('.')
+    ? `fasp reads local files only. If this is a model on the Hugging Face Hub, fetch it first: hf download ${path} --local-dir ${path.split('/')[1]}`
+    : 'Give a Hugging Face model folder or a .gguf file.'
 
 export interface PrunePathOptions extends PruneOptions {
   /** Folder to write. */
@@ -52,18 +57,18 @@ export interface PrunePathOptions extends PruneOptions {
 /** Prunes the model at `path` into the folder `output`. Yields progress, returns the result. @throws FaspError */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PruneResult> {
   const { output, overwrite = false, calibration, windows, threads, signal, ...pruneOptions } = options
-  const checkpoint = await openCheckpoint(path)
   const engine = openEngine({ threads })
+  const checkpoint = await openCheckpoint(path)
   try {
-    const plan = planFor(checkpoint, pruneOptions, calibration === undefined)
+    const source = { windows, texts: calibration?.map(asText) }
+    const plan = planFor(checkpoint, pruneOptions, source)
     const sink = await openFolderSink(output, overwrite, plan.sizes.weightBytes.after)
     const input = {
       checkpoint,
       engine,
       sink,
       openScratch: () => openScratch(output),
-      windows,
-      texts: calibration && texts(calibration),
+      ...source,
       signal,
     }
     return yield* pruneCheckpoint(input, pruneOptions)
@@ -81,19 +86,19 @@ export async function planPrune(
   const { calibration, ...pruneOptions } = options
   const checkpoint = await openCheckpoint(path)
   try {
-    return planFor(checkpoint, pruneOptions, calibration === undefined)
+    return planFor(checkpoint, pruneOptions, { texts: calibration?.map(asText) })
   } finally {
     await checkpoint.close()
   }
 }
 
-function planFor(checkpoint: Checkpoint, options: PruneOptions, selfCalibrated: boolean): Plan {
+function planFor(checkpoint: Checkpoint, options: PruneOptions, source: CalibrationInput): Plan {
   const model = describeModel(checkpoint)
-  const resolved = resolveOptions(options, model.architecture, selfCalibrated)
+  const resolved = resolveOptions(options, model.architecture, source)
   return makePlan(model, resolved, resolved.samples)
 }
 
-const texts = (paths: readonly string[]) => paths.map(name => ({ name, read: () => readText(name) }))
+const asText = (name: string) => ({ name, read: () => readText(name) })
 
 export interface EvaluateOptions {
   /** Text files. */
@@ -113,12 +118,14 @@ export async function* evaluate(
   path: string,
   options: EvaluateOptions,
 ): AsyncGenerator<ProgressEvent, PerplexityResult[]> {
-  const checkpoint = await openCheckpoint(path)
   const engine = openEngine({ threads: options.threads })
+  const checkpoint = await openCheckpoint(path)
   try {
     const model = describeModel(checkpoint)
     const { maxPositions, vocabularySize } = model.architecture
     const seqLen = options.seqLen ?? Math.min(DEFAULT_SEQ_LEN, maxPositions)
+    checkRange('seq-len', seqLen, 2, maxPositions, true)
+    if (options.maxWindows !== undefined) checkRange('max-windows', options.maxWindows, 1, 1e9, true)
     const tokenizer = loadTokenizer(checkpoint)
     const bos = tokenizer.encode('').length > 0
     const results: PerplexityResult[] = []

@@ -1,5 +1,6 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
 import { defaultMultiple } from './allocate/uniform.ts'
+import type { CalibrationInput } from './calibrate/calibration.ts'
 import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import type { Architecture } from './model/architecture.ts'
@@ -59,42 +60,54 @@ const SELF_WINDOWS = { samples: 64, seqLen: 256 }
 export const MAX_SPARSITY = 0.9
 
 /** Fills in presets and defaults. @throws UsageError for a value outside its range */
-export function resolveOptions(options: PruneOptions, a: Architecture, selfCalibrated: boolean): ResolvedOptions {
+export function resolveOptions(options: PruneOptions, a: Architecture, calibration: CalibrationInput): ResolvedOptions {
   const given = Object.fromEntries(
     Object.entries(options).filter(([, value]) => value !== undefined),
   ) as unknown as PruneOptions
-  const windows = selfCalibrated ? SELF_WINDOWS : TEXT_WINDOWS
+  const { windows } = calibration
+  const size = windows
+    ? { samples: windows.windows.length, seqLen: windows.seqLen }
+    : calibration.texts
+      ? TEXT_WINDOWS
+      : SELF_WINDOWS
   const preset = given.preset === undefined ? {} : PRESETS[given.preset]
   if (!preset)
     throw new UsageError(`preset "${given.preset}" is unknown; there is: ${Object.keys(PRESETS).join(', ')}.`)
-  const o = { ...DEFAULTS, ...windows, seqLen: Math.min(windows.seqLen, a.maxPositions), ...preset, ...given }
+  const o = {
+    ...DEFAULTS,
+    ...size,
+    seqLen: Math.min(size.seqLen, a.maxPositions),
+    ...preset,
+    ...given,
+    ...(windows && size), // ready-made windows have the size they have
+  }
   const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'stock' ? defaultMultiple(a.ffnWidth) : 1) }
   check(resolved, a)
   return resolved
 }
 
+/** @throws UsageError where `value` is not in the range, or not whole but should be */
+export function checkRange(name: string, value: number, low: number, high: number, whole: boolean): void {
+  if (typeof value !== 'number' || !(value >= low && value <= high) || (whole && !Number.isInteger(value)))
+    throw new UsageError(`${name} is ${value}; it must be ${whole ? 'an integer' : 'a number'} from ${low} to ${high}.`)
+}
+
 function check(o: ResolvedOptions, a: Architecture): void {
-  const range = (name: string, value: number, low: number, high: number, whole: boolean) => {
-    if (typeof value !== 'number' || !(value >= low && value <= high) || (whole && !Number.isInteger(value)))
-      throw new UsageError(
-        `${name} is ${value}; it must be ${whole ? 'an integer' : 'a number'} from ${low} to ${high}.`,
-      )
-  }
   const oneOf = (name: string, value: string, allowed: readonly string[]) => {
     if (!allowed.includes(value))
       throw new UsageError(`${name} is "${value}"; it must be one of ${allowed.join(', ')}.`)
   }
-  range('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
+  checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
   oneOf('scope', o.scope, ['ffn', 'ffn+vo'])
   oneOf('vo', o.vo, ['ragged', 'per-head'])
   oneOf('layout', o.layout, ['stock', 'padded'])
-  range('multiple', o.multiple, 1, a.ffnWidth, true)
-  range('damp', o.damp, 0, 1e6, false)
+  checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
+  checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])
-  range('samples', o.samples, 1, 1e6, true)
-  range('seq-len', o.seqLen, 2, a.maxPositions, true)
-  range('seed', o.seed, 0, 2 ** 32 - 1, true)
-  range('memory', o.memory, 0, 1e6, false)
+  checkRange('samples', o.samples, 1, 1e6, true)
+  checkRange('seq-len', o.seqLen, 2, a.maxPositions, true)
+  checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
+  checkRange('memory', o.memory, 0, 1e6, false)
   if (o.center && !a.bias.o && !a.bias.ffn)
-    throw new UsageError('center needs biases to repair, and this model has none. Leave the option out.')
+    throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
 }

@@ -1,6 +1,6 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
 import { uniformWidths, type Widths } from './allocate/uniform.ts'
-import { UsageError } from './errors.ts'
+import { UnsupportedModelError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { DTYPE_BYTES } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
@@ -60,15 +60,15 @@ export function makePlan(model: Model, options: ResolvedOptions, windows: number
   }
 }
 
-/** The element type of each output tensor. @throws UsageError where a tensor is in a type that is not for weights */
+/** The element type of each output tensor. @throws UnsupportedModelError where a tensor is in a type that is not for weights */
 function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {
   const { tensors } = model.checkpoint.tensors
   const isDense = (dtype: string): dtype is FloatDType => ['F64', 'F32', 'F16', 'BF16'].includes(dtype)
   const names = [...tensorShapes(model.architecture).keys()]
   const odd = names.find(name => /^[IUB]/.test(tensors.get(name)!.dtype) && tensors.get(name)!.dtype !== 'BF16')
   if (odd)
-    throw new UsageError(
-      `${model.checkpoint.name}: ${odd} holds ${tensors.get(odd)!.dtype}; weights must be floating-point numbers.`,
+    throw new UnsupportedModelError(
+      `${model.checkpoint.name}: ${odd} holds ${tensors.get(odd)!.dtype}; weights must be floating-point numbers. Fetch the model that was not quantised.`,
     )
   const quantized = names.some(name => !isDense(tensors.get(name)!.dtype))
   return name => wanted ?? (quantized ? 'BF16' : (tensors.get(name)!.dtype as FloatDType))

@@ -50,10 +50,11 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
   const clock = new Clock()
   let pool: ActivationPool | undefined
   const engineBefore = { ...input.engine.seconds }
+  let finished = false
   try {
     const model = describeModel(checkpoint)
     const source = calibrationSource(input)
-    const resolved = resolveOptions(options, model.architecture, source === 'self')
+    const resolved = resolveOptions(options, model.architecture, input)
     const notices = planNotices(resolved, source)
     for (const message of notices) yield { type: 'notice', message }
     clock.start('calibration text')
@@ -82,13 +83,13 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
       layers,
       notices,
     }
+    signal?.throwIfAborted()
     await checkpointWriter.finish(folderFiles(model, plan, recipe))
+    finished = true
     return { ...recipe, seconds: clock.stop(), engineSeconds: difference(input.engine.seconds, engineBefore) }
-  } catch (error) {
-    await sink.abort()
-    throw error
   } finally {
     await pool?.close()
+    if (!finished) await sink.abort() // an error, or a caller that stopped listening
   }
 }
 
@@ -184,7 +185,8 @@ function selectKept({ model, plan, options }: PruneJob, { half, output }: HalfWe
   return { scores: rowScores, kept, columns: columnsOfRows(a, kept) }
 }
 
-function restore({ engine, options }: PruneJob, { output }: HalfWeights, statistics: Statistics, columns: Int32Array) {
+function restore(job: PruneJob, { half, output }: HalfWeights, statistics: Statistics, columns: Int32Array) {
   const removed = complement(columns, statistics.width)
-  return restoreColumns(engine, output.weight, output.bias, statistics, columns, removed, options)
+  const options = { ...job.options, layer: half.output.name }
+  return restoreColumns(job.engine, output.weight, output.bias, statistics, columns, removed, options)
 }

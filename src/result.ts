@@ -51,7 +51,7 @@ export interface PruneResult extends Recipe {
   readonly engineSeconds: Readonly<Record<string, number>>
 }
 
-/** Mean over windows of exp(NLL), with what is needed to compare it: text, windows, length, BOS rule. */
+/** exp of the mean NLL, with what is needed to compare it: text, windows, length, BOS rule. */
 export interface PerplexityResult {
   readonly file: string
   readonly windows: number

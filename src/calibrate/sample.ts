@@ -10,7 +10,7 @@ import type { Windows } from './windows.ts'
 /** Sequences written at once: the weights are read once per token for all of them. */
 const MAX_SEQUENCES = 64
 /** What `texts` in a result calls this text. */
-export const SELF_TEXT = 'written by the model itself'
+export const SELF_TEXT = 'text written by the model itself'
 
 /** Writes `samples` windows of `seqLen` tokens. Each starts with the model's BOS, or a random token where it has none. */
 export async function* sampleWindows(

@@ -3,7 +3,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FormatError } from '../errors.ts'
-import { openFile } from '../formats/file.node.ts'
+import { readSmallFile } from '../formats/file.node.ts'
 import { type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { byteLevelBpe } from './byte-level-bpe.ts'
 import type { Checkpoint, SideFile } from './checkpoint.ts'
@@ -115,20 +115,8 @@ function readCard(bytes: Uint8Array): Checkpoint['card'] {
 const readJson = async (folder: string, name: string): Promise<JsonObject> =>
   parseJsonObject(await readSmall(folder, name), join(folder, name))
 
-async function readSmall(folder: string, name: string): Promise<Uint8Array> {
-  const file = await openFile(join(folder, name))
-  try {
-    if (file.byteLength > MAX_SIDE_FILE_BYTES) {
-      throw new FormatError(
-        file.name,
-        `has ${file.byteLength} bytes, allowed are ${MAX_SIDE_FILE_BYTES}; is it the file it claims to be?`,
-      )
-    }
-    return new Uint8Array(await file.slice(0))
-  } finally {
-    await file.close?.()
-  }
-}
+const readSmall = (folder: string, name: string): Promise<Uint8Array> =>
+  readSmallFile(join(folder, name), MAX_SIDE_FILE_BYTES)
 
 const jsonFile = (name: string, value: JsonObject): SideFile => ({
   name,

@@ -1,15 +1,17 @@
 // The weights of a Hugging Face folder: which files hold them, and one `TensorSource` over all of them under our names.
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FormatError } from '../errors.ts'
 import type { ByteSource } from '../formats/bytes.ts'
-import { openFile } from '../formats/file.node.ts'
+import { openFile, readSmallFile } from '../formats/file.node.ts'
 import { isJsonObject, parseStrictJsonObject, quote } from '../formats/json.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { openTorch } from '../formats/torch.ts'
 
 type Open = (source: ByteSource) => Promise<TensorSource>
+
+/** An index takes some 100 bytes a tensor. */
+const MAX_INDEX_BYTES = 64 * 2 ** 20
 
 /** In the order in which they are looked for, the order of transformers. */
 const KINDS: readonly { name: string; ending: string; open: Open }[] = [
@@ -51,7 +53,7 @@ type Shards = ReadonlyMap<string, readonly string[] | undefined>
 
 async function readIndex(folder: string, index: string, ending: string, files: ReadonlySet<string>): Promise<Shards> {
   const path = join(folder, index)
-  const map = parseStrictJsonObject(await readFile(path), path).weight_map
+  const map = parseStrictJsonObject(await readSmallFile(path, MAX_INDEX_BYTES), path).weight_map
   if (!isJsonObject(map)) throw new FormatError(path, 'has no weight_map from tensor names to files; download it again')
   const shards = new Map<string, string[]>()
   for (const [tensor, shard] of Object.entries(map)) {

@@ -85,11 +85,15 @@ function convert(name: string, value: unknown, spec: OptionSpec): unknown {
 
 function explain(error: Error, known: readonly string[]): string {
   const unknown = /Unknown option '([^']+)'/.exec(error.message)?.[1]
+  const valueless = /^Option '((?:-\w, )?--[\w-]+)[^']*' argument (?:is ambiguous|missing)/.exec(error.message)?.[1]
+  if (valueless) return `${valueless} needs a value. See --help.`
+  const flag = /^Option '([^']+)' does not take an argument/.exec(error.message)?.[1]
+  if (flag) return `${flag} takes no value. See --help.`
   if (!unknown) return error.message.split('\n')[0]
   const wanted = unknown.replace(/^-+/, '')
   const near = known
     .map(name => ({ name, distance: editDistance(name, wanted) }))
-    .filter(({ name, distance }) => distance <= 2 || name.startsWith(wanted))
+    .filter(({ name, distance }) => distance <= Math.min(2, wanted.length / 3) || name.startsWith(wanted))
     .sort((a, b) => a.distance - b.distance)[0]
   return `unknown option ${unknown}.${near ? ` Did you mean --${near.name}?` : ''} See --help.`
 }

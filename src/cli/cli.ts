@@ -23,7 +23,8 @@ ${Object.entries(COMMANDS)
   .map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`)
   .join('\n')}
 
-fasp <command> --help shows a command's options. FASP_LOG=debug shows stack traces.
+fasp <command> --help shows a command's options.
+FASP_LOG=debug shows stack traces.
 `
 
 async function main(args: readonly string[]): Promise<number> {
@@ -62,15 +63,17 @@ class Interrupted extends Error {}
 
 function report(error: unknown): number {
   if (error instanceof Interrupted) {
-    process.stderr.write('fasp: interrupted; nothing was written.\n')
+    process.stderr.write('fasp: interrupted; unfinished output was removed.\n')
     return 130
   }
-  const message = error instanceof Error ? error.message : String(error)
-  process.stderr.write(`fasp: ${message}\n`)
+  process.stderr.write(`fasp: ${oneLine(error instanceof Error ? error.message : String(error))}\n`)
   if (process.env.FASP_LOG === 'debug') console.error(error)
   else if (!(error instanceof FaspError)) process.stderr.write('This is a bug in fasp; FASP_LOG=debug shows where.\n')
   return error instanceof UsageError ? 2 : 1
 }
+
+/** Names in a file may hold line breaks, or codes that steer the terminal. */
+const oneLine = (message: string): string => message.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
 
 function suggestion(name: string): string {
   const near = Object.keys(COMMANDS).find(command => editDistance(command, name) <= 2)
@@ -82,5 +85,10 @@ function commandHelp({ usage, summary, options, examples = [] }: Command): strin
   return `fasp ${usage}\n\n${summary}\n\nOptions:\n${optionHelp(options)}${shown}\n`
 }
 
-process.stdout.on('error', error => process.exit(error.code === 'EPIPE' ? 0 : 1)) // `fasp … | head`
+process.stdout.on('error', error => {
+  if (error.code === 'EPIPE') process.exit(0) // `fasp … | head`
+  process.stderr.write(`fasp: cannot write to stdout (${error.code}); send it elsewhere.\n`)
+  process.exit(1)
+})
+process.stderr.on('error', () => {}) // whoever read the progress has gone: no reason to leave half an output behind
 process.exitCode = await main(process.argv.slice(2))

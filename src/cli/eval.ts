@@ -8,7 +8,7 @@ import { showProgress } from './progress.ts'
 
 export default defineCommand({
   usage: 'eval <folder | model.gguf> --text <file> [options]',
-  summary: 'Perplexity: exp of the mean negative log-likelihood over the targets of consecutive windows.',
+  summary: 'Perplexity: exp of the mean negative log-likelihood over consecutive windows.',
   options: {
     text: { type: 'text', many: true, value: 'file', help: '.txt, .jsonl, .parquet, .gz of these; repeatable' },
     'seq-len': { type: 'integer', help: 'tokens per window (default 1024 or the context)' },

@@ -16,7 +16,7 @@ export default defineCommand({
     'top-p': { type: 'number', help: 'only the most likely tokens that reach p together' },
     seed: { type: 'integer', help: 'seed of the sampling (default 0)' },
     threads: { type: 'integer', help: 'threads (default: all cores)' },
-    json: { type: 'flag', help: 'print prompt, text and token ids as JSON, last line of stdout' },
+    json: { type: 'flag', help: 'print text and token ids as JSON, last line' },
   },
   examples: ['fasp generate my-model -p "Once upon a time" --temperature 0.8 --top-p 0.95'],
   async run({ options, positionals }, { print, signal }) {
@@ -36,8 +36,8 @@ export default defineCommand({
       topP: range('top-p', 1e-6, 1),
       seed: range('seed', 0, 2 ** 32 - 1),
     }
-    const checkpoint = await openCheckpoint(path)
     const engine = openEngine({ threads: options.threads })
+    const checkpoint = await openCheckpoint(path)
     try {
       const tokenizer = loadTokenizer(checkpoint)
       const promptIds = [...tokenizer.encode(prompt)]

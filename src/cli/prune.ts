@@ -2,7 +2,15 @@
 
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
-import { evaluate, type PerplexityResult, type PrunePathOptions, planPrune, prune } from '../node.ts'
+import {
+  checkOutput,
+  evaluate,
+  type PerplexityResult,
+  type Phase,
+  type PrunePathOptions,
+  planPrune,
+  prune,
+} from '../node.ts'
 import { errorsTable, perplexityTable, planText, secondsLine, sizesTable } from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
@@ -10,46 +18,46 @@ import { modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 const OPTIONS = {
-  sparsity: { type: 'number', short: 's', help: 'fraction of the decoder linears to remove, 0 to 0.9' },
+  sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
   output: { type: 'text', short: 'o', value: 'folder', help: 'where the pruned model goes' },
   overwrite: { type: 'flag', help: 'replace a folder that fasp wrote before' },
   calibration: {
     type: 'text',
     many: true,
     value: 'file',
-    help: 'text to calibrate on; repeatable (default: the model writes its own)',
+    help: 'text to calibrate on; repeatable (or self-written)',
   },
   samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
-  'seq-len': { type: 'integer', help: 'tokens per window (default 1024; self-written 256)' },
+  'seq-len': { type: 'integer', help: 'tokens per window, for --eval too (default 1024; self-written 256)' },
   preset: { type: 'text', choices: ['paper'], help: 'FASP as published: ffn+vo, ragged, padded' },
   scope: { type: 'text', choices: ['ffn', 'ffn+vo'], help: 'what to cut (default ffn)' },
   vo: {
     type: 'text',
     choices: ['ragged', 'per-head'],
-    help: 'value channels: any of the layer, or as many in each head',
+    help: 'value channels: any, or as many in each head',
   },
-  layout: { type: 'text', choices: ['stock', 'padded'], help: 'narrow FFNs, or all shapes with zeros (default stock)' },
-  multiple: { type: 'integer', help: 'round FFN widths to it (default: stock up to 256, padded 1)' },
+  layout: { type: 'text', choices: ['stock', 'padded'], help: 'narrow FFNs (default), or zeros in full shapes' },
+  multiple: { type: 'integer', help: 'round FFN widths to it (stock up to 256, padded 1)' },
   damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
   center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
   'no-restore': { type: 'flag', help: 'leave the kept weights as they are' },
   dtype: {
     type: 'text',
     choices: ['f32', 'f16', 'bf16'],
-    help: 'type of the weights written (default: as the source)',
+    help: 'type of the weights (default: as the source)',
   },
-  eval: { type: 'text', many: true, value: 'file', help: 'text to measure dense and pruned perplexity on; repeatable' },
+  eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
   seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
   threads: { type: 'integer', help: 'threads (default: all cores)' },
-  memory: { type: 'number', value: 'GiB', help: 'memory for activations; the rest goes to disk (default 1)' },
+  memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
 } as const
 
 export default defineCommand({
   usage: 'prune <folder | model.gguf> -s <sparsity> -o <folder> [options]',
-  summary: 'Removes FFN neurons (and value channels), repairs what stays, and writes a Hugging Face folder.',
+  summary: 'Removes FFN neurons (and value channels), repairs what stays, writes a folder.',
   options: OPTIONS,
   examples: [
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
@@ -65,28 +73,25 @@ export default defineCommand({
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const result = await showProgress(prune(model, { ...settings, output: options.output }))
-    const perplexities: Record<string, PerplexityResult[]> = {}
-    for (const [name, path] of options.eval
-      ? [
-          ['dense', model],
-          ['pruned', options.output],
-        ]
-      : [])
-      perplexities[name] = await showProgress(
-        evaluate(path, {
-          text: options.eval!,
-          seqLen: options['seq-len'],
-          maxWindows: options['max-windows'],
-          threads: options.threads,
-          phase: name === 'dense' ? 'evaluate dense' : 'evaluate pruned',
-          signal,
-        }),
-      )
+    const { output, eval: text, threads } = options
+    const measure = async (path: string, phase: Phase) => {
+      const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
+      return text ? await showProgress(evaluate(path, { text, ...windows, threads, phase, signal })) : []
+    }
+    // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
+    if (text) {
+      await planPrune(model, settings)
+      await checkOutput(output, options.overwrite)
+    }
+    const dense = await measure(model, 'evaluate dense')
+    const result = await showProgress(prune(model, { ...settings, output }))
+    const perplexities: Record<string, PerplexityResult[]> = text
+      ? { dense, pruned: await measure(output, 'evaluate pruned') }
+      : {}
     const peakMemoryBytes = peakMemory()
     print(`${errorsTable(result)}\n\n${sizesTable(result.sizes)}`)
-    if (options.eval) print(`\n${perplexityTable(perplexities)}`)
-    print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${options.output}`)
+    if (text) print(`\n${perplexityTable(perplexities)}`)
+    print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
     if (options.json) print(JSON.stringify({ ...result, perplexities, peakMemoryBytes }))
   },
 })

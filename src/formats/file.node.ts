@@ -29,6 +29,18 @@ export async function openFile(path: string): Promise<ByteSource> {
   }
 }
 
+/** All of a file. @throws FormatError where it is missing, unreadable, or has more than `limit` bytes */
+export async function readSmallFile(path: string, limit: number): Promise<Uint8Array> {
+  const file = await openFile(path)
+  try {
+    if (file.byteLength > limit)
+      throw new FormatError(path, `has ${file.byteLength} bytes, allowed are ${limit}; is it the file it claims to be?`)
+    return new Uint8Array(await file.slice(0))
+  } finally {
+    await file.close?.()
+  }
+}
+
 async function read(handle: FileHandle, path: string, start: number, end: number): Promise<ArrayBuffer> {
   const buffer = new ArrayBuffer(Math.max(0, end - start))
   for (let at = 0; at < buffer.byteLength; ) {

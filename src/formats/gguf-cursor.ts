@@ -78,7 +78,9 @@ export class GgufCursor {
     const count = this.u64(what)
     const left = this.source.byteLength - this.offset
     if (count > left / bytes)
-      throw this.error(`${what} is ${count}, more than the ${left} bytes that are left can hold`)
+      throw this.error(
+        `${what} is ${count}, more than the ${left} bytes that are left can hold: cut short or damaged. Fetch the file again`,
+      )
     return count
   }
 

@@ -73,6 +73,7 @@ export class Graph {
     const output = Array.from({ length: outputs }, () => `v${this.#names++}`)
     this.#nodes.push(
       create(NodeProtoSchema, {
+        name: output[0], // unique; the outputs may be renamed later
         opType: type.slice(dot + 1),
         domain: dot < 0 ? '' : type.slice(0, dot),
         input: [...inputs],
@@ -81,6 +82,11 @@ export class Graph {
       }),
     )
     return output
+  }
+
+  /** Names of the nodes of one operator. */
+  nodesOf(type: string): string[] {
+    return this.#nodes.flatMap(node => (node.opType === type ? [node.name] : []))
   }
 
   /** A constant scalar (`shape` empty) or vector. Equal constants share one node. */

@@ -26,7 +26,7 @@ export function describeModel(checkpoint: Checkpoint): Model {
       `${name}: model_type ${JSON.stringify(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.`,
     )
   const architecture = FAMILIES[type](new Config(`${name}, config.json`, config))
-  checkSizes(name, architecture)
+  checkSizes(name, architecture, tensors.tensors.size)
   for (const [tensor, shape] of tensorShapes(architecture)) {
     const info = tensors.tensors.get(tensor)
     if (!info) throw new FormatError(name, `the tensor ${tensor} [${shape}] that config.json calls for is missing.`)
@@ -36,7 +36,10 @@ export function describeModel(checkpoint: Checkpoint): Model {
   return { checkpoint, architecture }
 }
 
-function checkSizes(name: string, a: Architecture): void {
+function checkSizes(name: string, a: Architecture, tensors: number): void {
+  // Before a table of all layers is made: the number is only what the config says.
+  if (a.layers > tensors)
+    throw new FormatError(name, `config.json calls for ${a.layers} layers, but there are ${tensors} tensors in all.`)
   if (!Number.isInteger(a.headSize) || a.headSize % 2 !== 0)
     throw new UnsupportedModelError(
       `${name}: ${a.heads} heads over hidden size ${a.hiddenSize} give head size ${a.headSize}; it must be an even integer.`,

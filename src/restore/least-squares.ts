@@ -20,6 +20,8 @@ export interface RestoreOptions {
   readonly center: boolean
   /** False leaves the kept columns as they are. */
   readonly restore: boolean
+  /** Name of the layer, for messages. */
+  readonly layer: string
 }
 
 export interface Restored {
@@ -62,7 +64,9 @@ export async function restoreColumns(
   const keptAlone = dot(await multiply(engine, wM, pick(gram, width, kept, kept), out), wM)
   const total = keptAlone + 2 * dotColumns(lost, kept, wM) + before
   if (!Number.isFinite(total))
-    throw new NumericError('the calibration activations are not finite; the weights overflow in float32.')
+    throw new NumericError(
+      `${options.layer}: its input or output on the calibration text is beyond float32. The checkpoint is damaged, or holds a model that needs another format; fetch it again.`,
+    )
   const relative = (error: number) => (total > 0 ? Math.max(0, error) / total : 0)
   const plain = { bias, errorBefore: relative(before), damp: options.damp }
   if (!options.restore) return { ...plain, weight: wM, errorAfter: plain.errorBefore }
@@ -72,7 +76,7 @@ export async function restoreColumns(
   const R = (m: number, o: number) => lost[o * width + kept[m]] - (mu && shift ? tokens * mu[kept[m]] * shift[o] : 0)
   const right = matrix(kept.length, out) // R = G_MP W_Pᵀ, then Δᵀ
   for (let m = 0, at = 0; m < kept.length; m++) for (let o = 0; o < out; o++, at++) right.data[at] = R(m, o)
-  const { damp, damping } = await solveDamped(engine, statistics, mu, kept, right, options.damp)
+  const { damp, damping } = await solveDamped(engine, statistics, mu, kept, right, options)
 
   // A mean that the bias carries is no error once centred: N ‖W_P μ_P‖² of `before` goes.
   let after = before - (shift ? tokens * shift.reduce((sum, v) => sum + v * v, 0) : 0)
@@ -101,7 +105,7 @@ async function solveDamped(
   mu: Float64Array | undefined,
   kept: Int32Array,
   right: Matrix,
-  damp: number,
+  { damp, layer }: RestoreOptions,
 ): Promise<{ damp: number; damping: number }> {
   let diagonal = 0
   for (let j = 0; j < width; j++) diagonal += gram[j * width + j] - (mu ? tokens * mu[j] ** 2 : 0)
@@ -117,7 +121,9 @@ async function solveDamped(
     await solve(engine, factor, right)
     return { damp: d, damping }
   }
-  throw new NumericError(`the Gram matrix cannot be factored, not even with ${MAX_TRIES - 1} times tenfold damping.`)
+  throw new NumericError(
+    `${layer}: the Gram matrix of its input cannot be factored, not even with ${MAX_TRIES - 1} times tenfold damping. Give more calibration text.`,
+  )
 }
 
 /** `a b` in float32, with `a` [rows, n] and `b` [n, m]. */

@@ -1,6 +1,6 @@
 // A sink that is a folder: written under a temporary name beside it and renamed at the end.
 import { randomUUID } from 'node:crypto'
-import { access, constants, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
+import { access, constants, mkdir, open, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { OutputError } from '../errors.ts'
 import type { Sink, SinkFile } from './sink.ts'
@@ -16,11 +16,16 @@ const OWN_MARK = 'fasp.json'
 export async function openFolderSink(path: string, overwrite: boolean, expectedBytes = 0): Promise<Sink> {
   const target = resolve(path)
   const parent = dirname(target)
-  await checkTarget(path, target, overwrite)
+  await checkOutput(path, overwrite)
   const temporary = join(parent, `.${basename(target)}.${randomUUID().slice(0, 8)}.partial`)
   const open = new Set<SinkFile>()
+  let made: string | undefined // the uppermost folder above the output that we made
+  const removeMade = async () => {
+    for (let folder = parent; made && folder.length >= made.length; folder = dirname(folder))
+      await rmdir(folder).catch(() => {}) // somebody else uses it by now
+  }
   await attempt(`create ${path}`, async () => {
-    await mkdir(parent, { recursive: true })
+    made = await mkdir(parent, { recursive: true })
     await access(parent, constants.W_OK)
     const { bavail, bsize } = await statfs(parent)
     if (bavail * bsize < expectedBytes)
@@ -28,6 +33,9 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
         `${path}: the output needs ${megabytes(expectedBytes)}, the disk has ${megabytes(bavail * bsize)} left. Free some space or choose another folder.`,
       )
     await mkdir(temporary)
+  }).catch(async error => {
+    await removeMade()
+    throw error
   })
   return {
     create: async (name, byteLength) => {
@@ -43,33 +51,39 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
     },
     commit: () =>
       attempt(`put ${path} in place`, async () => {
-        await checkTarget(path, target, overwrite)
+        await checkOutput(path, overwrite)
         const old = `${temporary}.old`
-        const replaced = await exists(target)
+        const replaced = await exists(path, target)
         if (replaced) await rename(target, old)
-        await rename(temporary, target)
+        await rename(temporary, target).catch(async error => {
+          if (replaced) await rename(old, target)
+          throw error
+        })
         if (replaced) await rm(old, { recursive: true })
       }),
     abort: async () => {
       for (const file of open) await file.close().catch(() => {})
       await rm(temporary, { recursive: true, force: true })
+      await removeMade()
     },
   }
 }
 
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
 
-const exists = (path: string) =>
-  stat(path).then(
+const exists = (path: string, target: string) =>
+  stat(target).then(
     () => true,
     error => {
       if (error.code === 'ENOENT') return false
-      throw new OutputError(`${path}: cannot be looked at (${error.code}).`, { cause: error })
+      throw new OutputError(`cannot create ${path}: ${REASONS[error.code] ?? error.message}.`, { cause: error })
     },
   )
 
-async function checkTarget(path: string, target: string, overwrite: boolean): Promise<void> {
-  if (!(await exists(target))) return
+/** @throws OutputError where `path` exists and may not be replaced */
+export async function checkOutput(path: string, overwrite = false): Promise<void> {
+  const target = resolve(path)
+  if (!(await exists(path, target))) return
   const files = await readdir(target).catch(() => {
     throw new OutputError(`${path} is a file. The output is a folder; choose another name.`)
   })
@@ -84,7 +98,10 @@ async function checkTarget(path: string, target: string, overwrite: boolean): Pr
 
 async function createFile(path: string, byteLength: number): Promise<SinkFile> {
   const handle = await open(path, 'wx')
-  await handle.truncate(byteLength)
+  await handle.truncate(byteLength).catch(async error => {
+    await handle.close()
+    throw error
+  })
   return {
     async write(bytes, offset) {
       for (let done = 0; done < bytes.byteLength; )
@@ -97,7 +114,9 @@ async function createFile(path: string, byteLength: number): Promise<SinkFile> {
 const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full; free some space or choose another folder',
   EDQUOT: 'the disk quota is used up; free some space or choose another folder',
-  EFBIG: 'the file system does not hold files of this size; choose another folder',
+  EFBIG: 'files of this size are not allowed here; raise the limit (ulimit -f) or choose another folder',
+  ENAMETOOLONG: 'the name is too long; choose a shorter one',
+  EEXIST: 'a part of the path is a file; choose another folder',
   EACCES: 'permission denied; choose a folder that you may write to',
   EPERM: 'permission denied; choose a folder that you may write to',
   EROFS: 'the file system is read-only; choose another folder',

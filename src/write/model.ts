@@ -16,11 +16,11 @@ export class ModelWriter {
     readonly layout: 'stock' | 'padded',
   ) {}
 
-  /** Copies embeddings, final norm and head. */
+  /** Copies embeddings, final norm and head. Calibration may not read all of them, so their values are checked here. */
   async copyOutsideLayers(): Promise<void> {
     const { architecture } = this.model
     const prefix = `${architecture.names.layers}.`
-    for (const name of tensorShapes(architecture).keys()) if (!name.startsWith(prefix)) await this.#copy(name)
+    for (const name of tensorShapes(architecture).keys()) if (!name.startsWith(prefix)) await this.#copy(name, true)
   }
 
   /** Copies a half-block that nothing was removed from. */
@@ -73,11 +73,12 @@ export class ModelWriter {
     if (linear.bias) await this.#copy(`${linear.name}.bias`)
   }
 
-  async #copy(name: string): Promise<void> {
+  async #copy(name: string, check = false): Promise<void> {
     const { tensors } = this.model.checkpoint
-    if (tensors.tensors.get(name)!.dtype === this.checkpoint.dtype(name))
-      await this.checkpoint.tensor(name, await tensors.bytes(name))
-    else await this.#write(name, await readWeights(this.model, name))
+    const same = tensors.tensors.get(name)!.dtype === this.checkpoint.dtype(name)
+    const values = check || !same ? await readWeights(this.model, name) : undefined
+    if (values && !same) await this.#write(name, values)
+    else await this.checkpoint.tensor(name, await tensors.bytes(name))
   }
 
   /** @returns the values as a reader of the output will see them */
