@@ -1,0 +1,124 @@
+// Wrong usage: the message names the option and what is allowed, the exit code is 2, nothing is read or written.
+// Texts that cannot be used come after: the exit code is 1.
+import { describe, expect, test } from 'vitest'
+import { fasp, QUICK, refused, TINY_LLAMA, workplaces } from './fasp.ts'
+
+const workplace = workplaces()
+const BASE = ['prune', TINY_LLAMA, '-o', 'out', ...QUICK]
+
+const usage = async (args: readonly string[], ...says: string[]) =>
+  refused(await workplace(), args, { code: 2, says: ['fasp: ', ...says] })
+
+describe('the command', () => {
+  test('unknown', () => usage(['prun'], 'unknown command "prun". Did you mean prune? See fasp --help.'))
+  test('unknown and like nothing', () => usage(['compress'], 'unknown command "compress". See fasp --help.'))
+  test('none: the help, and exit code 2', async () => {
+    const { code, stdout, stderr } = await fasp([], { folder: await workplace() })
+    expect([code, stderr]).toEqual([2, ''])
+    expect(stdout).toContain('Usage: fasp <command>')
+  })
+})
+
+describe('sparsity', () => {
+  const range = 'it must be a number from 0 to 0.9.'
+  test.for<[string, string]>([
+    ['0.91', `sparsity is 0.91; ${range}`],
+    ['-0.1', `sparsity is -0.1; ${range}`],
+    ['1e3', `sparsity is 1000; ${range}`],
+    ['NaN', '--sparsity is "NaN"; it must be a number.'],
+    ['Infinity', '--sparsity is "Infinity"; it must be a number.'],
+    ['half', '--sparsity is "half"; it must be a number.'],
+    ['', '--sparsity is ""; it must be a number.'],
+    ['0.8', 'sparsity 0.8 cannot be reached: --scope ffn covers 75 % of the decoder linears. Use --scope ffn+vo'],
+  ])('%s', ([value, says]) => usage([...BASE, '-s', value], says))
+  test('none', () => usage(BASE, 'no sparsity. Say how much to remove, for example -s 0.2.'))
+  test('without a value', () => usage([...BASE, '-s'], '-s, --sparsity needs a value.'))
+})
+
+describe('options', () => {
+  const cases: Record<string, [string[], string]> = {
+    'an unknown one': [['--sparsty', '0.2'], 'unknown option --sparsty. Did you mean --sparsity? See --help.'],
+    'an unknown short one': [['-x'], 'unknown option -x. See --help.'],
+    'a flag with a value': [['--json=yes'], '--json takes no value.'],
+    'an unknown choice': [['--scope', 'all'], '--scope is "all"; it must be one of ffn, ffn+vo.'],
+    'an unknown preset': [['--preset', 'best'], '--preset is "best"; it must be one of paper.'],
+    'center without biases': [['--center'], 'center repairs biases, and this model has none. Leave the option out.'],
+    'samples 0': [['--samples', '0'], 'samples is 0; it must be an integer from 1 to'],
+    'half a sample': [['--samples', '1.5'], '--samples is "1.5"; it must be an integer.'],
+    'fewer samples than texts': [
+      ['--samples', '1', '--calibration', 'text.txt'],
+      '1 calibration samples cannot be divided among 2 texts; take at least one sample a text (--samples 2)',
+    ],
+    'multiple 0': [['--multiple', '0'], 'multiple is 0; it must be an integer from 1 to 384.'],
+    'a multiple that leaves nothing': [
+      ['--multiple', '384', '-s', '0.7'],
+      'Use a lower sparsity or a smaller --multiple.',
+    ],
+    'seq-len above the context': [['--seq-len', '513'], 'seq-len is 513; it must be an integer from 2 to 512.'],
+    'seq-len 1': [['--seq-len', '1'], 'seq-len is 1; it must be an integer from 2 to 512.'],
+    'damp below 0': [['--damp', '-1'], 'damp is -1; it must be a number from 0 to'],
+    'threads 0': [['--threads', '0'], 'threads is 0; it must be an integer from 1 to 1024.'],
+    'memory below 0': [['--memory', '-1'], 'memory is -1; it must be a number from 0 to'],
+    'a seed beyond 32 bits': [['--seed', '4294967296'], 'seed is 4294967296; it must be an integer from 0 to'],
+    'max-windows 0': [['--eval', 'text.txt', '--max-windows', '0'], 'max-windows is 0; it must be an integer from 1'],
+    'several models': [['other-model'], 'one model at a time; got 2: '],
+  }
+  test.for(Object.entries(cases))('%s', ([, [args, says]]) => usage([...BASE, '-s', '0.2', ...args], says))
+
+  test('no model', () => usage(['prune', '-s', '0.2', '-o', 'out'], 'no model. Give a Hugging Face model folder'))
+  test('no output', () => usage(['prune', TINY_LLAMA, '-s', '0.2'], 'no output. Say where the pruned model goes: -o'))
+  test('eval without text', () => usage(['eval', TINY_LLAMA], 'no text. Give at least one with --text <file>.'))
+  test('eval beyond the context', () =>
+    usage(['eval', TINY_LLAMA, '--text', 'text.txt', '--seq-len', '600'], 'seq-len is 600; it must be'))
+  test('generate without a prompt', () => usage(['generate', TINY_LLAMA], 'no prompt. Give some text with -p.'))
+  test('generate beyond a range', () =>
+    usage(['generate', TINY_LLAMA, '-p', 'a', '--top-p', '2'], '--top-p is 2; it must be from'))
+})
+
+describe('texts', () => {
+  const files = {
+    'empty.txt': '',
+    'blank.txt': ' \n\n',
+    'short.txt': 'Too short.',
+    'latin1.txt': Uint8Array.of(0x63, 0x61, 0x66, 0xe9),
+    'field.jsonl': '{"body":"It was a dark night."}\n',
+    'broken.jsonl': '{"text":"It was',
+    'fake.parquet': 'PAR1 and so on',
+    'fake.txt.gz': 'not gzip',
+    'page.html': '<p>It was a dark night.</p>',
+  }
+  const cases: [file: string, says: string][] = [
+    ['empty.txt', 'empty.txt: no text in it; give a file with at least one window of text'],
+    ['blank.txt', 'blank.txt: no text in it'],
+    ['short.txt', 'not enough for one window of 32; give more text or a --seq-len of at most'],
+    ['missing.txt', 'missing.txt: no such file; give a text file: .txt'],
+    ['latin1.txt', 'latin1.txt: '],
+    ['field.jsonl', 'field.jsonl: line 1: not an object with a string "text"'],
+    ['broken.jsonl', 'broken.jsonl: line 1: not JSON'],
+    ['fake.parquet', 'fake.parquet: cannot be read as parquet'],
+    ['fake.txt.gz', 'fake.txt.gz: '],
+    ['page.html', 'page.html: unknown kind of text file; allowed are .txt'],
+  ]
+  test.for(cases)('%s to calibrate on', async ([file, says]) => {
+    const args = [
+      'prune',
+      TINY_LLAMA,
+      '-s',
+      '0.2',
+      '-o',
+      'out',
+      '--calibration',
+      file,
+      '--seq-len',
+      '32',
+      '--samples',
+      '4',
+    ]
+    await refused(await workplace(files), args, { says: [says] })
+  })
+  test('to evaluate on, known before anything is pruned', async () => {
+    await refused(await workplace(files), [...BASE, '-s', '0.2', '--eval', 'short.txt'], {
+      says: ['short.txt: ', 'more text'],
+    })
+  })
+})

@@ -1,0 +1,120 @@
+// Runs the built binary as a user does, in a folder of its own, and compares what is on disk before and after.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect } from 'vitest'
+
+const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
+/** The model that ships with the package. */
+export const TINY_LLAMA = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
+
+/** 6,000 tokens or so of tiny-llama, whose training text had these words. */
+export const TEXT = 'It was a dark night, and the little girl said that she was not afraid of the wood.\n'.repeat(240)
+
+/** Windows so few and short that a run takes a second. */
+export const QUICK = ['--calibration', 'text.txt', '--samples', '4', '--seq-len', '32']
+
+export interface Run {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface RunOptions {
+  readonly folder: string
+  /** Command that gets `node dist/cli.js …` as its last arguments. */
+  readonly wrap?: readonly string[]
+  /** Called with all of stderr whenever there is more of it. */
+  readonly onProgress?: (stderr: string, child: ChildProcess) => void
+}
+
+/** `fasp ARGS` with `folder` as the current one. */
+export async function fasp(args: readonly string[], { folder, wrap = [], onProgress }: RunOptions): Promise<Run> {
+  if (!existsSync(CLI)) throw new Error('dist/cli.js is missing: npm run build')
+  const [command, ...rest] = [...wrap, process.execPath, CLI, ...args]
+  const env = { ...process.env, FASP_LOG: '' }
+  const child = spawn(command, rest, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', text => (stdout += text))
+  child.stderr.setEncoding('utf8').on('data', text => {
+    stderr += text
+    onProgress?.(stderr, child)
+  })
+  const code = await new Promise<number | null>((resolve, reject) => child.on('error', reject).on('close', resolve))
+  return { code, stdout, stderr }
+}
+
+export type Files = Readonly<Record<string, string | Uint8Array | undefined>>
+
+/** For one test file: `workplace(…)` makes a new folder with `text.txt` in it. All go at the end. */
+export function workplaces(): (files?: Files) => Promise<string> {
+  let root: string
+  let count = 0
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'fasp-cli-'))
+  })
+  afterAll(() => rm(root, { recursive: true, force: true }))
+  return async (files = {}) => {
+    const folder = join(root, String(count++))
+    await mkdir(folder)
+    await put(folder, { 'text.txt': TEXT, ...files })
+    return folder
+  }
+}
+
+/** Writes files below `folder`; undefined removes one. */
+export async function put(folder: string, files: Files): Promise<void> {
+  for (const [name, contents] of Object.entries(files)) {
+    const path = join(folder, name)
+    await mkdir(join(path, '..'), { recursive: true })
+    if (contents === undefined) await rm(path)
+    else await writeFile(path, contents)
+  }
+}
+
+/** tiny-llama as `model` in `folder`, with some files replaced, or removed where undefined. */
+export async function putModel(folder: string, files: Files = {}): Promise<void> {
+  await cp(TINY_LLAMA, join(folder, 'model'), { recursive: true })
+  await put(join(folder, 'model'), files)
+}
+
+/** Every file and folder below `folder`, files with a hash of their contents. */
+export async function snapshot(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const lines = entries.map(async entry => {
+    const path = join(entry.parentPath, entry.name)
+    return entry.isFile()
+      ? `${path} ${createHash('sha256')
+          .update(await readFile(path))
+          .digest('hex')}`
+      : path
+  })
+  return (await Promise.all(lines)).sort()
+}
+
+export interface Refusal extends Partial<RunOptions> {
+  /** @default 1 */
+  readonly code?: number
+  /** Parts of the message. */
+  readonly says: readonly string[]
+}
+
+/** Runs fasp and checks what all refusals share: the exit code, one line `fasp: …` at the end, nothing printed, nothing changed on disk. */
+export async function refused(folder: string, args: readonly string[], refusal: Refusal): Promise<void> {
+  const { code = 1, says, ...options } = refusal
+  const before = await snapshot(folder)
+  const run = await fasp(args, { folder, ...options })
+  const lines = run.stderr.trimEnd().split('\n')
+  const message = lines.at(-1)!
+  for (const part of says) expect(message).toContain(part)
+  expect(lines.filter(line => line.startsWith('fasp: '))).toEqual([message])
+  expect(run.stderr).not.toMatch(/^\s+at |bug in fasp|\bError\b/m)
+  expect(run.stdout).toBe('')
+  expect(run.code).toBe(code)
+  expect(await snapshot(folder)).toEqual(before)
+}
