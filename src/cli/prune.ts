@@ -28,7 +28,7 @@ const OPTIONS = {
     help: 'text to calibrate on; repeatable (or self-written)',
   },
   samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
-  'seq-len': { type: 'integer', help: 'tokens per window, for --eval too (default 1024; self-written 256)' },
+  'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
   preset: { type: 'text', choices: ['paper'], help: 'FASP as published: ffn+vo, ragged, padded' },
   scope: { type: 'text', choices: ['ffn', 'ffn+vo'], help: 'what to cut (default ffn)' },
   vo: {
