@@ -218,6 +218,10 @@ describe('GGUF', () => {
       { metadata, tensors: [{ ...tensors[0], shape: [2n ** 50n, 4n] }] },
       ['"token_embd.weight" has shape [1125899906842624, 4]', 'the product below 2^53'],
     ],
+    'a name that steers the terminal': [
+      { metadata, tensors: [{ ...tensors[0], name: 'a\n\u001b[31mfasp: done', shape: [3n ** 30n, 4n] }] },
+      ['"a [31mfasp: done"'],
+    ],
     'another architecture': [
       { metadata: [['general.architecture', text('mamba')]] },
       ['architecture "mamba"', 'dense models of architecture "llama" are supported'],

@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { prune } from '../src/node.ts'
 import { fasp, QUICK, refused, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 
 const workplace = workplaces()
@@ -141,4 +142,13 @@ describe('Ctrl-C', () => {
       onProgress: interruptAt('prune: layer 0'),
     })
   })
+})
+
+test('a caller of the library that stops listening leaves nothing', async () => {
+  const folder = await workplace()
+  const before = await snapshot(folder)
+  const options = { sparsity: 0.2, samples: 2, seqLen: 32, calibration: [join(folder, 'text.txt')] }
+  for await (const event of prune(TINY_LLAMA, { ...options, output: join(folder, 'new/out') }))
+    if (event.type === 'progress') break
+  expect(await snapshot(folder)).toEqual(before)
 })

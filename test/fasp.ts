@@ -49,6 +49,14 @@ export async function fasp(args: readonly string[], { folder, wrap = [], onProgr
   return { code, stdout, stderr }
 }
 
+/** Runs a command that succeeds, off a terminal: plain lines on both streams. */
+export async function run(folder: string, ...args: string[]) {
+  const { code, stdout, stderr } = await fasp(args, { folder })
+  expect(code, stderr).toBe(0)
+  expect(`${stdout}${stderr}`, 'codes that steer a terminal').not.toMatch(/\r|\p{Cc}\[/u)
+  return { stdout, stderr, lines: stdout.trimEnd().split('\n') }
+}
+
 export type Files = Readonly<Record<string, string | Uint8Array | undefined>>
 
 /** For one test file: `workplace(…)` makes a new folder with `text.txt` in it. All go at the end. */

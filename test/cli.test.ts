@@ -1,0 +1,187 @@
+// The commands as a user runs them, where all is well: results on stdout, progress in plain lines on stderr, exit code 0.
+// What goes wrong is in bad-input, bad-options and bad-output, the demo in demo.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { fasp, putModel, QUICK, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
+import { describeShared, sharedPath } from './shared.ts'
+
+const workplace = workplaces()
+
+const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
+const prune = (...more: string[]) => ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK, ...more]
+
+describe('prune', () => {
+  test('stock, with --eval and --json', async () => {
+    const folder = await workplace()
+    const args = prune('--eval', 'text.txt', '--max-windows', '3', '--json')
+    const { stdout, stderr, lines } = await run(folder, ...args)
+    expect(stdout).toMatch(/^layer +neurons +error +restored\n0 +288 /)
+    expect(stdout).toMatch(/^decoder linears +1\.2 M +958\.5 k +18\.8 %$/m)
+    expect(stdout).toMatch(/^perplexity ± standard error +dense +pruned\ntext\.txt, 3 × 32, BOS /m)
+    expect(stdout).toMatch(/peak memory [\d.]+ MB\nWrote out\n/)
+    const result = JSON.parse(lines.at(-1)!)
+    expect(result).toMatchObject({ widths: { before: { ffn: 384 }, after: { ffn: 288 } }, options: { sparsity: 0.2 } })
+    expect(result.layers).toHaveLength(6)
+    for (const name of ['dense', 'pruned']) {
+      const [{ file, windows, perplexity }] = result.perplexities[name]
+      expect([file, windows]).toEqual(['text.txt', 3])
+      expect(perplexity).toBeGreaterThan(1)
+    }
+    expect(
+      stderr
+        .trimEnd()
+        .split('\n')
+        .map(line => line.replace(/: .*/, '')),
+    ).toEqual(['evaluate dense', 'prune', 'evaluate pruned'].flatMap(phase => [phase, phase]))
+    expect(stderr).toMatch(/^prune: layer 0 of 6\nprune: layer 6 of 6 +\d+ tokens\/s +took [\d.]+ s$/m)
+    expect(readdirSync(folder).sort()).toEqual(['out', 'text.txt'])
+    expect(readdirSync(join(folder, 'out')).sort()).toEqual([
+      'README.md',
+      'config.json',
+      'fasp.json',
+      'generation_config.json',
+      'model.safetensors',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ])
+    const config = json(join(folder, 'out/config.json'))
+    expect(config).toEqual({ ...json(join(TINY_LLAMA, 'config.json')), intermediate_size: 288 })
+    expect(json(join(folder, 'out/fasp.json')).layers).toEqual(result.layers)
+  })
+
+  test('padded keeps every shape', async () => {
+    const folder = await workplace()
+    const { stdout } = await run(folder, ...prune('--layout', 'padded'))
+    expect(stdout).toMatch(/^whole model, zeros stored +1\.3 M +1\.3 M +0\.0 %$/m)
+    expect(json(join(folder, 'out/config.json')).intermediate_size).toBe(384)
+  })
+
+  test('preset paper cuts value channels too and says that the file does not shrink', async () => {
+    const folder = await workplace()
+    const { stdout, stderr } = await run(folder, ...prune('--preset', 'paper'))
+    expect(stderr).toContain('Preset paper writes layout padded: all shapes stay, removed parts are zeros.')
+    expect(stdout).toMatch(/^layer +V rows +error +restored +neurons +error +restored$/m)
+    const { options, notices } = json(join(folder, 'out/fasp.json'))
+    expect(options).toMatchObject({ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1 })
+    expect(notices).toHaveLength(1)
+  })
+
+  test('without text the model writes its own, and fasp says so', async () => {
+    const { stderr } = await run(
+      await workplace(),
+      ...['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--samples', '4', '--seq-len', '16'],
+    )
+    expect(stderr).toContain('No calibration text given: calibrating on 4 windows of 16 tokens')
+    expect(stderr).toContain('calibration text: 64 of 64 tokens')
+  })
+
+  test('the same input and seed give the same bytes', async () => {
+    const weights: Buffer[] = []
+    for (const _ of [1, 2]) {
+      const folder = await workplace()
+      await run(folder, ...prune())
+      weights.push(readFileSync(join(folder, 'out/model.safetensors')))
+    }
+    expect(weights[0].equals(weights[1])).toBe(true)
+  })
+
+  test('--dry-run shows sizes and memory, reads no weight and writes nothing', async () => {
+    const folder = await workplace()
+    const weights = readFileSync(join(TINY_LLAMA, 'model.safetensors'))
+    weights.fill(0xff, 8 + Number(weights.readBigUint64LE(0))) // all NaN
+    await putModel(folder, { 'model.safetensors': weights })
+    const before = await snapshot(folder)
+    const { stdout, stderr, lines } = await run(folder, 'prune', 'model', '-s', '0.2', '--dry-run', '--json')
+    expect(stdout).toMatch(/^FFN neurons per layer: 288 of 384\. Value channels per KV head: 32 of 32\.$/m)
+    expect(stdout).toMatch(/^weights on disk +2\.6 MB +2\.2 MB/m)
+    expect(stdout).toMatch(/^Expected memory: [\d.]+ MB/m)
+    expect(JSON.parse(lines.at(-1)!).widths.after.ffn).toBe(288)
+    expect(stderr).toBe('')
+    expect(await snapshot(folder)).toEqual(before)
+  })
+
+  test('goes on when nobody reads its progress', async () => {
+    const folder = await workplace()
+    const wrap = ['bash', '-c', 'set -o pipefail; "$@" 2>&1 >/dev/null | head -n 1', 'piped']
+    const { code, stdout } = await fasp(prune(), { folder, wrap })
+    expect([code, stdout]).toEqual([0, 'prune: layer 0 of 6\n'])
+    expect(readdirSync(folder).sort()).toEqual(['out', 'text.txt'])
+  })
+})
+
+describeShared('prune on OPT', () => {
+  test('with centring', async () => {
+    const folder = await workplace()
+    const args = ['prune', sharedPath('models/tiny-opt'), '-s', '0.2', '-o', 'out', ...QUICK, '--center']
+    await run(folder, ...args)
+    expect(json(join(folder, 'out/config.json')).ffn_dim).toBe(352)
+    await run(folder, 'inspect', 'out')
+  })
+})
+
+test('eval prints a table and, with --json, the schema of the documents', async () => {
+  const folder = await workplace({ 'second.txt': 'Once upon a time there was a prince.\n'.repeat(20) })
+  const args = [
+    'eval',
+    TINY_LLAMA,
+    '--text',
+    'text.txt',
+    '--text',
+    'second.txt',
+    '--seq-len',
+    '64',
+    '--max-windows',
+    '2',
+  ]
+  const { stdout, lines } = await run(folder, ...args, '--json')
+  expect(stdout).toMatch(/^text\.txt, 2 × 64, BOS +\d+\.\d{3} ± \d+\.\d{3}$/m)
+  const { texts, model } = JSON.parse(lines.at(-1)!)
+  expect(model).toBe(TINY_LLAMA)
+  const one = { windows: 2, seqLen: 64, tokens: 126, perplexity: expect.any(Number), standardError: expect.any(Number) }
+  expect(texts).toEqual(['text.txt', 'second.txt'].map(file => ({ file, bos: true, ...one })))
+})
+
+describe('generate', () => {
+  const generate = async (...more: string[]) =>
+    (await run(await workplace(), 'generate', TINY_LLAMA, '-p', 'Once upon a time', '--max-tokens', '12', ...more))
+      .stdout
+
+  test('greedy, the prompt first', async () => {
+    const text = await generate()
+    expect(text).toMatch(/^Once upon a time\S* .+\n$/s)
+    const { prompt, ids, text: written } = JSON.parse(await generate('--json'))
+    expect(`${prompt}${written}\n`.replace(/\s+/g, ' ')).toBe(text.replace(/\s+/g, ' '))
+    expect(ids).toHaveLength(12)
+  })
+  test('sampled: the same seed gives the same text, another one another', async () => {
+    const sampled = (seed: string) => generate('--temperature', '1', '--top-p', '0.95', '--seed', seed)
+    const [first, again, other] = [await sampled('1'), await sampled('1'), await sampled('2')]
+    expect(again).toBe(first)
+    expect(other).not.toBe(first)
+  })
+})
+
+test('inspect', async () => {
+  const { stdout, stderr, lines } = await run(await workplace(), 'inspect', TINY_LLAMA, '--tensors', '--json')
+  expect(stdout).toContain('6 layers, hidden size 128, FFN 384, 4 heads of 32 (2 for keys and values)')
+  expect(stdout).toMatch(/^model\.layers\.5\.mlp\.down_proj\.weight +BF16 +\[128, 384\]$/m)
+  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ modelType: 'llama', ffnWidth: 384, parameters: { total: 1312384 } })
+  expect(stderr).toBe('')
+})
+
+describe('help', () => {
+  test.for([[], ...['prune', 'eval', 'generate', 'inspect', 'demo'].map(command => [command])])(
+    'fasp %j --help fits 80 columns',
+    async command => {
+      const { stdout, stderr } = await run(await workplace(), ...command, '--help')
+      expect(stdout.split('\n').filter(line => line.length > 80)).toEqual([])
+      expect(stdout).toContain(command.length ? `fasp ${command[0]}` : 'Commands:')
+      expect(stderr).toBe('')
+    },
+  )
+  test('--version', async () => {
+    const { version } = json(new URL('../package.json', import.meta.url).pathname)
+    expect((await run(await workplace(), '--version')).stdout).toBe(`${version}\n`)
+  })
+})

@@ -1,0 +1,23 @@
+// `fasp demo` as a user runs it. A file of its own, so that it takes its half minute beside the other commands.
+import { expect, test } from 'vitest'
+import { run, snapshot, workplaces } from './fasp.ts'
+
+const workplace = workplaces()
+
+test('demo shows sizes, perplexity and divergence, and leaves nothing behind', { timeout: 180_000 }, async () => {
+  const folder = await workplace()
+  const before = await snapshot(folder)
+  const { stdout } = await run(folder, 'demo')
+  expect(stdout).toMatch(/^weights on disk +2\.6 MB +1\.9 MB/m)
+  const rows = ['dense', 'pruned', 'pruned, not restored'].map(name => {
+    const [, perplexity, divergence] = new RegExp(`^${name} +([\\d.]+) +([\\d.]+)$`, 'm').exec(stdout)!
+    return { perplexity: Number(perplexity), divergence: Number(divergence) }
+  })
+  const [dense, pruned, unrestored] = rows
+  expect(dense.divergence).toBe(0)
+  expect(pruned.divergence).toBeGreaterThan(0)
+  expect(unrestored.divergence).toBeGreaterThan(pruned.divergence)
+  expect(pruned.perplexity).toBeGreaterThan(dense.perplexity)
+  expect(stdout.match(/^(dense|pruned) +(It was a dark|Once upon a time|The prince)/gm)).toHaveLength(6)
+  expect(await snapshot(folder)).toEqual(before)
+})
