@@ -46,3 +46,15 @@ export class NumericError extends FaspError {
 export class OutputError extends FaspError {
   readonly code = 'OUTPUT'
 }
+
+/** A device that the engine cannot run on: no driver, no GPU, libraries missing. */
+export class DeviceError extends FaspError {
+  readonly code = 'DEVICE'
+  constructor(
+    readonly device: string,
+    problem: string,
+    options?: ErrorOptions,
+  ) {
+    super(`${device}: ${problem}`, options)
+  }
+}

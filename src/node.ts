@@ -9,6 +9,7 @@ import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { openGgufCheckpoint } from './checkpoint/gguf.node.ts'
 import { openHuggingFace } from './checkpoint/huggingface.node.ts'
 import { openEngine } from './engine/engine.node.ts'
+import type { EngineOptions } from './engine/engine.ts'
 import { FormatError } from './errors.ts'
 import { perplexity } from './evaluate/perplexity.ts'
 import type { Phase, ProgressEvent } from './events.ts'
@@ -40,7 +41,7 @@ const missingHint = (path: string): string =>
     ? `fasp reads local files only. If this is a model on the Hugging Face Hub, fetch it first: hf download ${path} --local-dir ${path.split('/')[1]}`
     : 'Give a Hugging Face model folder or a .gguf file.'
 
-export interface PrunePathOptions extends PruneOptions {
+export interface PrunePathOptions extends PruneOptions, EngineOptions {
   /** Folder to write. */
   readonly output: string
   /** Replace an output that an earlier run wrote. @default false */
@@ -49,15 +50,13 @@ export interface PrunePathOptions extends PruneOptions {
   readonly calibration?: readonly string[]
   /** Calibration windows, ready made, instead. */
   readonly windows?: Windows
-  /** @default all cores */
-  readonly threads?: number
   readonly signal?: AbortSignal
 }
 
 /** Prunes the model at `path` into the folder `output`. Yields progress, returns the result. @throws FaspError */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PruneResult> {
-  const { output, overwrite = false, calibration, windows, threads, signal, ...pruneOptions } = options
-  const engine = openEngine({ threads })
+  const { output, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
+  const engine = openEngine({ device, threads })
   const checkpoint = await openCheckpoint(path)
   try {
     const source = { windows, texts: calibration?.map(asText) }
@@ -100,14 +99,13 @@ function planFor(checkpoint: Checkpoint, options: PruneOptions, source: Calibrat
 
 const asText = (name: string) => ({ name, read: () => readText(name) })
 
-export interface EvaluateOptions {
+export interface EvaluateOptions extends EngineOptions {
   /** Text files. */
   readonly text: readonly string[]
   /** Tokens per window. @default 1024, or the model's context */
   readonly seqLen?: number
   /** The first so many windows of each text. @default all */
   readonly maxWindows?: number
-  readonly threads?: number
   /** What the progress calls this. @default 'evaluate' */
   readonly phase?: Phase
   readonly signal?: AbortSignal
@@ -118,7 +116,7 @@ export async function* evaluate(
   path: string,
   options: EvaluateOptions,
 ): AsyncGenerator<ProgressEvent, PerplexityResult[]> {
-  const engine = openEngine({ threads: options.threads })
+  const engine = openEngine(options)
   const checkpoint = await openCheckpoint(path)
   try {
     const model = describeModel(checkpoint)

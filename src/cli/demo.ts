@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sampleWindows } from '../calibrate/sample.ts'
+import { table } from '../display.ts'
 import {
   type Checkpoint,
   describeModel,
@@ -16,7 +17,6 @@ import {
   perplexity,
   prune,
 } from '../node.ts'
-import { table } from '../report/format.ts'
 import { errorsTable, secondsLine, sizesTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { peakMemory } from './environment.ts'

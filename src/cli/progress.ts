@@ -1,6 +1,7 @@
 // Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
+
+import { duration } from '../display.ts'
 import type { ProgressEvent } from '../events.ts'
-import { duration } from '../report/format.ts'
 
 /** Plain output gets a line at most this often. */
 const PLAIN_INTERVAL_MS = 5000
@@ -60,7 +61,7 @@ class Display {
     const line = this.#line(done, tokens, (now - this.#started) / 1000)
     if (!this.terminal) process.stderr.write(`${line}\n`)
     else {
-      process.stderr.write(`\r\x1b[K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+      process.stderr.write(`\r\x1b[K${line.slice(0, (process.stderr.columns || 80) - 1)}`)
       if (last) process.stderr.write('\n')
     }
   }

@@ -2,6 +2,7 @@
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-common'
 import type { Graph } from '../formats/onnx.ts'
+import { checkDevice, type Device, deviceError, providers } from './device.ts'
 
 /** What the engine uses of an ONNX Runtime package. */
 export interface Runtime {
@@ -36,9 +37,6 @@ export interface Engine {
   close(): Promise<void>
 }
 
-export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const
-export type Device = (typeof DEVICES)[number]
-
 export interface EngineOptions {
   /** Where the graphs run; what a GPU's provider has no kernel for runs on the CPU. @default 'cpu' */
   readonly device?: Device
@@ -48,15 +46,21 @@ export interface EngineOptions {
 
 export function createEngine(runtime: Runtime, options: EngineOptions = {}): Engine {
   const { device = 'cpu' } = options
+  checkDevice(device)
   const sessions = new Map<string, Promise<InferenceSession>>()
   const open = (key: string, build: () => Graph) => {
     let session = sessions.get(key)
     if (!session) {
-      session = runtime.InferenceSession.create(build().bytes(), {
-        executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
+      const graph = build()
+      const created = runtime.InferenceSession.create(graph.bytes(), {
+        executionProviders: providers(device, graph),
         ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
         logSeverityLevel: 4, // failures reach the user as exceptions
         extra: { session: { intra_op: { allow_spinning: '0' } } }, // waiting threads would take the cores from other programs
+      })
+      session = created.catch(cause => {
+        sessions.delete(key) // nothing to release
+        throw device === 'cpu' ? cause : deviceError(device, cause)
       })
       sessions.set(key, session)
     }

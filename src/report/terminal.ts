@@ -1,10 +1,9 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
+
+import { bytes, count, cut, duration, percent, table } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { Plan } from '../plan.ts'
 import type { HalfResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
-import { bytes, count, duration, percent, table } from './format.ts'
-
-const cut = ({ before, after }: { before: number; after: number }) => percent(1 - after / before)
 
 /** The three sparsity figures. */
 export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {

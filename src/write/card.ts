@@ -1,15 +1,13 @@
 // README.md of an output folder: the model card that the Hub shows. Source: hub-docs, model-cards.
+
+import { bytes, count, cut } from '../display.ts'
 import type { Model } from '../model/model.ts'
 import type { Recipe } from '../result.ts'
-
-const percent = (part: number) => `${(100 * part).toFixed(1)} %`
-const millions = (n: number) => `${(n / 1e6).toFixed(1)} M`
 
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): string {
   const { options, sizes, widths, calibration } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
   const base = checkpoint.card?.baseModel ?? baseName(checkpoint.name)
-  const cut = (before: number, after: number) => percent(1 - after / before)
   const texts = calibration?.texts
     .map(t => `${baseName(t.name)} (${t.used} windows of ${calibration.seqLen} tokens)`)
     .join(', ')
@@ -30,10 +28,10 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 
 | | before | after | cut |
 |---|---:|---:|---:|
-| weights of the decoder's linear layers | ${millions(linears.before)} | ${millions(linears.after)} | ${cut(linears.before, linears.after)} |
-| parameters of the whole model, zeros not counted | ${millions(parameters.before)} | ${millions(parameters.effective)} | ${cut(parameters.before, parameters.effective)} |
-| parameters of the whole model, as stored | ${millions(parameters.before)} | ${millions(parameters.stored)} | ${cut(parameters.before, parameters.stored)} |
-| bytes of the weights on disk | ${millions(weightBytes.before)} | ${millions(weightBytes.after)} | ${cut(weightBytes.before, weightBytes.after)} |
+| weights of the decoder's linear layers | ${count(linears.before)} | ${count(linears.after)} | ${cut(linears)} |
+| parameters of the whole model, zeros not counted | ${count(parameters.before)} | ${count(parameters.effective)} | ${cut({ ...parameters, after: parameters.effective })} |
+| parameters of the whole model, as stored | ${count(parameters.before)} | ${count(parameters.stored)} | ${cut({ ...parameters, after: parameters.stored })} |
+| weights on disk | ${bytes(weightBytes.before)} | ${bytes(weightBytes.after)} | ${cut(weightBytes)} |
 
 - Layout \`${options.layout}\`: ${options.layout === 'stock' ? 'narrow FFNs, loads like any' : 'all shapes as before, zeros where something was removed; loads like any'} ${architecture.modelType} model.
 - FFN neurons per layer: ${widths.after.ffn} of ${widths.before.ffn}. Value channels per KV head: ${widths.after.value} of ${widths.before.value}${widths.after.value < widths.before.value ? ' (removed ones are zeros)' : ''}.

@@ -2,6 +2,10 @@
 
 export const percent = (part: number): string => `${(100 * part).toFixed(1)} %`
 
+/** How much smaller `after` is; or how much larger, as a dequantised file is. */
+export const cut = ({ before, after }: { readonly before: number; readonly after: number }): string =>
+  after > before ? `${(after / before).toFixed(2)} × as large` : percent(1 - after / before)
+
 /** 12345678 → "12.3 M". */
 export function count(n: number): string {
   if (n >= 1e9) return `${(n / 1e9).toFixed(2)} B`

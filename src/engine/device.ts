@@ -1,0 +1,47 @@
+// Where graphs run: ONNX Runtime's execution providers, and what each cannot do. What was checked on which is in docs/devices.md.
+import type { InferenceSession } from 'onnxruntime-common'
+import { DeviceError, UsageError } from '../errors.ts'
+import type { Graph } from '../formats/onnx.ts'
+
+export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const
+
+/** `webgpu` is any GPU with a driver for Vulkan, Direct3D 12 or Metal; `cuda` is an NVIDIA GPU with libraries that npm does not bring. */
+export type Device = (typeof DEVICES)[number]
+
+/**
+ * Operators that the WebGPU provider of ONNX Runtime 1.30 computes wrongly: its flash attention takes the scores of the previous block
+ * of keys into the next, because a variable in a loop is not set to zero again (docs/devices.md).
+ */
+const WRONG_ON_WEBGPU = ['GroupQueryAttention']
+
+/** What to do where a device cannot be used. */
+const HINTS = {
+  webgpu:
+    'It needs a GPU with a driver for Vulkan (Linux; Mesa 23.1 or newer, or the vendor’s), Direct3D 12 (Windows) or Metal (macOS). ' +
+    'Install one (docs/devices.md), or use --device cpu.',
+  cuda:
+    'It needs Linux x64, an NVIDIA GPU, CUDA 12, cuDNN 9, and ONNX Runtime’s CUDA libraries, which are not in the npm package. ' +
+    'Install them (docs/devices.md), or use --device webgpu or cpu.',
+}
+
+/** @throws UsageError for a device that does not exist */
+export function checkDevice(device: string): void {
+  if (!(DEVICES as readonly string[]).includes(device))
+    throw new UsageError(`device is "${device}"; it must be one of ${DEVICES.join(', ')}.`)
+}
+
+/** The providers of a session, best first; the CPU takes what those before it have no kernel for, as float64. */
+export function providers(device: Device, graph: Graph): InferenceSession.ExecutionProviderConfig[] {
+  if (device === 'cpu') return ['cpu']
+  if (device === 'cuda') return ['cuda', 'cpu']
+  const wrong = WRONG_ON_WEBGPU.flatMap(type => graph.nodesOf(type))
+  return [wrong.length > 0 ? { name: 'webgpu', forceCpuNodeNames: wrong } : 'webgpu', 'cpu'] // an empty list is an error
+}
+
+/** What a failure to make a session on a GPU means to the user. */
+export function deviceError(device: Exclude<Device, 'cpu'>, cause: unknown): DeviceError {
+  const said = String(cause instanceof Error ? cause.message : cause)
+    .trim()
+    .split('\n')[0]
+  return new DeviceError(device, `ONNX Runtime cannot use it. ${HINTS[device]} It said: ${said}`, { cause })
+}
