@@ -60,6 +60,10 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     clock.start('calibration text')
     const windows = yield* calibration(model, input.engine, input, resolved, signal)
     const plan = makePlan(model, resolved, windows.windows.length)
+    if (resolved.sparsity > 0 && plan.sizes.parameters.effective === plan.sizes.parameters.before) {
+      notices.push(`Nothing is removed: the width rounds back to ${plan.widths.after.ffn}. Use a smaller --multiple.`)
+      yield { type: 'notice', message: notices[notices.length - 1] }
+    }
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
     clock.start('prune')
