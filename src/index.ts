@@ -3,6 +3,7 @@
 export { loadTokenizer } from './calibrate/tokenizer.ts'
 export { evaluationWindows, type Windows } from './calibrate/windows.ts'
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
+export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
 export * from './errors.ts'
 export { klDivergence } from './evaluate/divergence.ts'

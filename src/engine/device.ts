@@ -9,18 +9,18 @@ export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const
 export type Device = (typeof DEVICES)[number]
 
 /**
- * Operators that the WebGPU provider of ONNX Runtime 1.30 computes wrongly: its flash attention takes the scores of the previous block
- * of keys into the next, because a variable in a loop is not set to zero again (docs/devices.md).
+ * Operators that the WebGPU provider of ONNX Runtime 1.30 computes wrongly. Its flash attention counts on a variable in a loop being zero
+ * at each turn, and the shader compiler under it (Tint, for Vulkan) makes it zero once (docs/devices.md).
  */
 const WRONG_ON_WEBGPU = ['GroupQueryAttention']
 
 /** What to do where a device cannot be used. */
 const HINTS = {
   webgpu:
-    'It needs a GPU with a driver for Vulkan (Linux; Mesa 23.1 or newer, or the vendor’s), Direct3D 12 (Windows) or Metal (macOS). ' +
+    'It needs a GPU with a driver for Vulkan (Linux; of Mesa, 25.0 works and 22.3 does not), Direct3D 12 (Windows) or Metal (macOS). ' +
     'Install one (docs/devices.md), or use --device cpu.',
   cuda:
-    'It needs Linux x64, an NVIDIA GPU, CUDA 12, cuDNN 9, and ONNX Runtime’s CUDA libraries, which are not in the npm package. ' +
+    'It needs Linux x64, an NVIDIA GPU, CUDA, cuDNN, and ONNX Runtime’s CUDA libraries, which are not in the npm package. ' +
     'Install them (docs/devices.md), or use --device webgpu or cpu.',
 }
 
@@ -40,8 +40,9 @@ export function providers(device: Device, graph: Graph): InferenceSession.Execut
 
 /** What a failure to make a session on a GPU means to the user. */
 export function deviceError(device: Exclude<Device, 'cpu'>, cause: unknown): DeviceError {
-  const said = String(cause instanceof Error ? cause.message : cause)
+  const [said] = String(cause instanceof Error ? cause.message : cause)
     .trim()
-    .split('\n')[0]
-  return new DeviceError(device, `ONNX Runtime cannot use it. ${HINTS[device]} It said: ${said}`, { cause })
+    .split('\n')
+  const problem = said.replace(/^.* was false\. /, '') // the failed check in the runtime's own source
+  return new DeviceError(device, `ONNX Runtime cannot use it: ${problem}. ${HINTS[device]}`, { cause })
 }
