@@ -1,9 +1,10 @@
-// Our numbers against the PyTorch reference (shared/golden, shared/reference/fasp_reference.py).
+// Our numbers against the PyTorch reference (shared/golden, shared/reference/fasp_reference.py), on each device of this machine.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import type { Device } from '../src/engine/device.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
@@ -17,6 +18,7 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
+import { describeOn, devices } from './devices.ts'
 import { finish } from './finish.ts'
 import { describeShared, sharedPath } from './shared.ts'
 
@@ -25,6 +27,8 @@ const TIE_TOLERANCE = 1e-4
 const ERROR_TOLERANCE = 0.01
 const ERROR_FLOOR = 1e-9
 const PERPLEXITY_TOLERANCE = 0.002
+
+const CASES = ['paper-0.3', 'paper-0.2', 'per-head-0.3', 'ffn-0.3-multiple-32', 'paper-0.3-no-restore']
 
 interface GoldenCase {
   readonly name: string
@@ -51,66 +55,73 @@ const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options
   seqLen: 256,
 })
 
-for (const name of ['tiny-llama', 'tiny-opt'])
-  describeShared(`${name} agrees with the reference`, () => {
-    const golden = () => JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
-    const folder = mkdtempSync(join(tmpdir(), 'fasp-golden-'))
-    let engine: Engine
-    let expected: Awaited<ReturnType<typeof openSafetensors>>
-    beforeAll(async () => {
-      engine = openEngine()
-      expected = await openSafetensors(await openFile(sharedPath(`golden/${name}-logits.safetensors`)))
-    })
-    afterAll(async () => {
-      await engine.close()
-      await expected.close()
-      rmSync(folder, { recursive: true })
-    })
+for (const on of await devices())
+  for (const name of ['tiny-llama', 'tiny-opt'])
+    describeShared(name, () => describeOn(on, 'agrees with the reference', () => compareAll(name, on.device)))
 
-    async function compare(checkpoint: Checkpoint, { name: caseName, perplexity: reference }: GoldenCase) {
-      const { prompt, evaluation_windows } = golden()
-      const model = describeModel(checkpoint)
-      const ours = await logits(model, engine, prompt)
-      const theirs = await expected.float32(caseName)
-      expect(ours.length).toBe(theirs.length)
-      expect(ours.reduce((worst, v, i) => Math.max(worst, Math.abs(v - theirs[i])), 0)).toBeLessThan(LOGITS_TOLERANCE)
-      const measured = await finish(perplexity(model, engine, asWindows(evaluation_windows), 'evaluate'))
-      expect(relative(measured.perplexity, reference['prose-heldout'])).toBeLessThan(PERPLEXITY_TOLERANCE)
-    }
-
-    test('dense', async () => {
-      const checkpoint = await openCheckpoint(sharedPath(`models/${name}`))
-      await compare(checkpoint, golden().cases[0])
-      await checkpoint.close()
-    })
-
-    const cases = ['paper-0.3', 'paper-0.2', 'per-head-0.3', 'ffn-0.3-multiple-32', 'paper-0.3-no-restore']
-    test.each(name === 'tiny-opt' ? [...cases, 'paper-0.3-center'] : cases)('%s', async caseName => {
-      const reference: GoldenCase = golden().cases.find((c: GoldenCase) => c.name === caseName)
-      const output = join(folder, caseName)
-      const options = { ...asOptions(reference.options), windows: asWindows(golden().calibration_windows), output }
-      const scores: Float64Array[] = []
-      const result = await finish(prune(sharedPath(`models/${name}`), options), event => {
-        if (event.type === 'selected') scores.push(event.scores)
-      })
-      result.layers.forEach((layer, i) => {
-        const { v_rows, o_error, neurons, down_error } = reference.layers![i]
-        for (const [half, kept, errors] of [
-          [layer.attention, v_rows, o_error],
-          [layer.ffn, neurons, down_error],
-        ] as const) {
-          expect(half === undefined).toBe(kept === undefined)
-          if (!half) continue
-          expectSameUpToTies(half.kept, kept!, scores.shift()!)
-          expectError(half.errorBefore, errors![0])
-          expectError(half.errorAfter, errors![1])
-        }
-      })
-      const checkpoint = await openCheckpoint(output)
-      await compare(checkpoint, reference)
-      await checkpoint.close()
-    })
+function compareAll(name: string, device: Device) {
+  const golden = () => JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
+  const folder = mkdtempSync(join(tmpdir(), 'fasp-golden-'))
+  let engine: Engine
+  let expected: Awaited<ReturnType<typeof openSafetensors>>
+  beforeAll(async () => {
+    engine = openEngine({ device })
+    expected = await openSafetensors(await openFile(sharedPath(`golden/${name}-logits.safetensors`)))
   })
+  afterAll(async () => {
+    await engine.close()
+    await expected.close()
+    rmSync(folder, { recursive: true })
+  })
+
+  async function compare(checkpoint: Checkpoint, { name: caseName, perplexity: reference }: GoldenCase) {
+    const { prompt, evaluation_windows } = golden()
+    const model = describeModel(checkpoint)
+    const ours = await logits(model, engine, prompt)
+    const theirs = await expected.float32(caseName)
+    expect(ours.length).toBe(theirs.length)
+    expect(ours.reduce((worst, v, i) => Math.max(worst, Math.abs(v - theirs[i])), 0)).toBeLessThan(LOGITS_TOLERANCE)
+    const measured = await finish(perplexity(model, engine, asWindows(evaluation_windows), 'evaluate'))
+    expect(relative(measured.perplexity, reference['prose-heldout'])).toBeLessThan(PERPLEXITY_TOLERANCE)
+  }
+
+  test('dense', async () => {
+    const checkpoint = await openCheckpoint(sharedPath(`models/${name}`))
+    await compare(checkpoint, golden().cases[0])
+    await checkpoint.close()
+  })
+
+  test.each(name === 'tiny-opt' ? [...CASES, 'paper-0.3-center'] : CASES)('%s', async caseName => {
+    const reference: GoldenCase = golden().cases.find((c: GoldenCase) => c.name === caseName)
+    const output = join(folder, caseName)
+    const options = {
+      ...asOptions(reference.options),
+      windows: asWindows(golden().calibration_windows),
+      output,
+      device,
+    }
+    const scores: Float64Array[] = []
+    const result = await finish(prune(sharedPath(`models/${name}`), options), event => {
+      if (event.type === 'selected') scores.push(event.scores)
+    })
+    result.layers.forEach((layer, i) => {
+      const { v_rows, o_error, neurons, down_error } = reference.layers![i]
+      for (const [half, kept, errors] of [
+        [layer.attention, v_rows, o_error],
+        [layer.ffn, neurons, down_error],
+      ] as const) {
+        expect(half === undefined).toBe(kept === undefined)
+        if (!half) continue
+        expectSameUpToTies(half.kept, kept!, scores.shift()!)
+        expectError(half.errorBefore, errors![0])
+        expectError(half.errorAfter, errors![1])
+      }
+    })
+    const checkpoint = await openCheckpoint(output)
+    await compare(checkpoint, reference)
+    await checkpoint.close()
+  })
+}
 
 /** Columns that only one of the two keeps all score the same, within the tolerance: such as neurons that never fire. */
 function expectSameUpToTies(ours: readonly number[], theirs: readonly number[], scores: Float64Array) {
