@@ -1,7 +1,7 @@
 // fasp generate: continues a prompt, token by token.
 
 import { UsageError } from '../errors.ts'
-import { describeModel, generate, loadTokenizer, openCheckpoint, openEngine } from '../node.ts'
+import { DEVICES, describeModel, generate, loadTokenizer, openCheckpoint, openEngine } from '../node.ts'
 import { defineCommand } from './command.ts'
 import { modelArgument } from './environment.ts'
 
@@ -15,6 +15,7 @@ export default defineCommand({
     'top-k': { type: 'integer', help: 'only the k most likely tokens' },
     'top-p': { type: 'number', help: 'only the most likely tokens that reach p together' },
     seed: { type: 'integer', help: 'seed of the sampling (default 0)' },
+    device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
     threads: { type: 'integer', help: 'threads (default: all cores)' },
     json: { type: 'flag', help: 'print text and token ids as JSON, last line' },
   },
@@ -36,7 +37,7 @@ export default defineCommand({
       topP: range('top-p', 1e-6, 1),
       seed: range('seed', 0, 2 ** 32 - 1),
     }
-    const engine = openEngine({ threads: options.threads })
+    const engine = openEngine({ device: options.device, threads: options.threads })
     const checkpoint = await openCheckpoint(path)
     try {
       const tokenizer = loadTokenizer(checkpoint)

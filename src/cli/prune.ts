@@ -4,6 +4,7 @@ import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
   checkOutput,
+  DEVICES,
   evaluate,
   type PerplexityResult,
   type Phase,
@@ -49,6 +50,7 @@ const OPTIONS = {
   eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
   seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
+  device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
   threads: { type: 'integer', help: 'threads (default: all cores)' },
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
@@ -73,10 +75,10 @@ export default defineCommand({
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, eval: text, threads } = options
+    const { output, eval: text, device, threads } = options
     const measure = async (path: string, phase: Phase) => {
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
-      return text ? await showProgress(evaluate(path, { text, ...windows, threads, phase, signal })) : []
+      return text ? await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal })) : []
     }
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
     if (text) {
@@ -114,6 +116,7 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     restore: options['no-restore'] ? false : undefined,
     dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
     seed: options.seed,
+    device: options.device,
     threads: options.threads,
     memory: options.memory,
   }
