@@ -20,12 +20,7 @@ export interface Model {
  */
 export function describeModel(checkpoint: Checkpoint): Model {
   const { config, name, tensors } = checkpoint
-  const type = config.model_type
-  if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type))
-    throw new UnsupportedModelError(
-      `${name}: model_type ${JSON.stringify(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.`,
-    )
-  const architecture = FAMILIES[type](new Config(`${name}, config.json`, config))
+  const architecture = architectureOf(name, config)
   checkSizes(name, architecture, tensors.tensors.size)
   for (const [tensor, shape] of tensorShapes(architecture)) {
     const info = tensors.tensors.get(tensor)
@@ -34,6 +29,16 @@ export function describeModel(checkpoint: Checkpoint): Model {
       throw new FormatError(name, `${tensor} has shape [${info.shape}]; config.json calls for [${shape}].`)
   }
   return { checkpoint, architecture }
+}
+
+/** What `config.json` says, before any tensor is looked at. @throws UnsupportedModelError */
+export function architectureOf(name: string, config: Checkpoint['config']): Architecture {
+  const type = config.model_type
+  if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type))
+    throw new UnsupportedModelError(
+      `${name}: model_type ${JSON.stringify(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.`,
+    )
+  return FAMILIES[type](new Config(`${name}, config.json`, config))
 }
 
 function checkSizes(name: string, a: Architecture, tensors: number): void {
