@@ -32,6 +32,7 @@ const PAGE = [
   ['prune'],
   ['index'],
   ['node'],
+  ['bench'],
   ['cli'],
 ]
 

@@ -15,3 +15,6 @@ export function openEngine(options: EngineOptions = {}): Engine {
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
   return createEngine(runtime, options)
 }
+
+/** The version of ONNX Runtime. */
+export const runtimeVersion: string = runtime.env.versions.node ?? 'unknown'

@@ -1,0 +1,158 @@
+// One workload from end to end: rates of the machine, a random model on disk, `prune` on it, and where the seconds went.
+// The result is the document of result.ts; table.ts turns it into text.
+import { randomUUID } from 'node:crypto'
+import { access, constants, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { cpus, tmpdir, totalmem } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { randomNumbers } from '../blocks/sampler.ts'
+import type { SideFile } from '../checkpoint/checkpoint.ts'
+import { bytes as showBytes } from '../display.ts'
+import { runtimeVersion } from '../engine/engine.node.ts'
+import { OutputError } from '../errors.ts'
+import type { JsonObject } from '../formats/json.ts'
+import {
+  type Architecture,
+  describeModel,
+  type EngineOptions,
+  openCheckpoint,
+  openEngine,
+  openFolderSink,
+  type ProgressEvent,
+  type PruneResult,
+  prune,
+  VERSION,
+  type Windows,
+} from '../node.ts'
+import { checkRange } from '../options.ts'
+import { jsonFile } from '../write/checkpoint.ts'
+import { measureProducts } from './product-rate.ts'
+import { checkpointBytes, writeRandomCheckpoint } from './random-checkpoint.ts'
+import { type BenchResult, type Run, summarise } from './result.ts'
+import type { Workload } from './workloads.ts'
+
+export interface BenchOptions extends EngineOptions {
+  readonly workload: Workload
+  /** Files that go beside the random weights, so that the folder is complete: a tokenizer. */
+  readonly sideFiles: readonly SideFile[]
+  /** Prune this model, on as many tokens, instead of a random one. */
+  readonly model?: string
+  /** @default the workload's */
+  readonly windows?: number
+  /** GiB of memory for activations. @default that of `prune` */
+  readonly memory?: number
+  /** Work in this folder and leave `model` and `pruned` there; a model that is there is used again. @default a temporary folder */
+  readonly keep?: string
+  readonly signal?: AbortSignal
+}
+
+const SPARSITY = 0.3
+const SEED = 0
+
+/** @throws FaspError */
+export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
+  const { workload, keep, device = 'cpu', threads, signal } = options
+  const windows = options.windows ?? workload.windows
+  checkRange('windows', windows, 1, 1e6, true)
+  const folder = keep ?? (await mkdtemp(join(tmpdir(), 'fasp-bench-')))
+  try {
+    const path = options.model ?? join(folder, 'model')
+    if (!options.model) yield* provideModel(path, options)
+    const a = await architectureAt(path)
+    yield { type: 'notice', message: 'Measuring matrix products.' }
+    const engine = openEngine({ device, threads })
+    const rates = await measureProducts(engine, a).finally(() => engine.close())
+    signal?.throwIfAborted()
+    const settings = { sparsity: SPARSITY, preset: 'paper', overwrite: true, memory: options.memory } as const
+    const output = join(folder, 'pruned')
+    const ids = randomWindows(a.vocabularySize, windows, workload.seqLen)
+    const run = yield* timed(prune(path, { ...settings, windows: ids, output, device, threads, signal }))
+    const place = {
+      fasp: VERSION,
+      node: process.versions.node,
+      onnxruntime: runtimeVersion,
+      machine: machine(),
+      device,
+      threads,
+    }
+    const { name, wholeLayers, seqLen } = workload
+    const size = { name, model: options.model, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
+    const measured = summarise(a, size, options.model ? undefined : wholeLayers, rates, run)
+    return { schema: 1, ...place, ...measured, peakMemoryBytes: process.resourceUsage().maxRSS * 1024 }
+  } finally {
+    if (!keep) await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** Writes the random model, unless it is there. */
+async function* provideModel(
+  path: string,
+  { workload, sideFiles, signal }: BenchOptions,
+): AsyncGenerator<ProgressEvent> {
+  const { config } = workload
+  const found = await readFile(join(path, 'config.json')).catch(() => undefined)
+  if (found && Buffer.compare(found, jsonFile('config.json', config).bytes) === 0) return
+  if (found) throw new OutputError(`${path} holds another model. Choose another folder for --keep.`)
+  const size = checkpointBytes(config)
+  const sink = await openFolderSink(path, false, size)
+  yield { type: 'notice', message: `Writing a random model of ${showBytes(size)} to ${path}.` }
+  await writeRandomCheckpoint(sink, config as JsonObject, SEED, sideFiles, signal)
+}
+
+const machine = () => ({
+  cpu: cpus()[0]?.model.trim() ?? 'unknown',
+  cores: cpus().length,
+  memoryBytes: totalmem(),
+  os: `${process.platform} ${process.arch}`,
+})
+
+async function architectureAt(path: string): Promise<Architecture> {
+  const checkpoint = await openCheckpoint(path)
+  try {
+    return describeModel(checkpoint).architecture
+  } finally {
+    await checkpoint.close()
+  }
+}
+
+function randomWindows(vocabulary: number, count: number, seqLen: number): Windows {
+  const random = randomNumbers(SEED)
+  const window = () => Int32Array.from({ length: seqLen }, () => Math.floor(random() * vocabulary))
+  const windows = Array.from({ length: count }, window)
+  return { seqLen, windows, texts: [{ name: 'random ids', tokens: count * seqLen, available: count, used: count }] }
+}
+
+async function* timed(events: AsyncGenerator<ProgressEvent, PruneResult>): AsyncGenerator<ProgressEvent, Run> {
+  const started = performance.now()
+  const layerSeconds: number[] = []
+  let since = started
+  for (;;) {
+    const step = await events.next()
+    const now = performance.now()
+    if (step.done) return { result: step.value, seconds: (now - started) / 1000, layerSeconds }
+    if (step.value.type === 'progress') layerSeconds.push((now - since) / 1000)
+    if (step.value.type === 'progress' || step.value.type === 'phase') since = now
+    yield step.value
+  }
+}
+
+/** Before the long part. @throws OutputError where `path` exists, or its folder cannot be written to */
+export async function checkResult(path: string): Promise<void> {
+  const there = await stat(path).catch(() => undefined)
+  if (there) throw new OutputError(`${path} exists already. Choose another name, or remove it.`)
+  await access(dirname(resolve(path)), constants.W_OK).catch(cause => {
+    throw new OutputError(`cannot write ${path}: ${cause.message}. Choose another folder.`, { cause })
+  })
+}
+
+/** Writes the result so that the file is complete or not there. @throws OutputError */
+export async function writeResult(path: string, result: BenchResult): Promise<void> {
+  const target = resolve(path)
+  const temporary = join(dirname(target), `.fasp-bench-${randomUUID().slice(0, 8)}.partial`)
+  try {
+    await writeFile(temporary, `${JSON.stringify(result, null, 2)}\n`)
+    await rename(temporary, target)
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => {})
+    throw new OutputError(`cannot write ${path}: ${(cause as Error).message}. Choose another name.`, { cause })
+  }
+}

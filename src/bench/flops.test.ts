@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest'
+import { architectureOf } from '../model/model.ts'
+import { passFlops, repairFlops, sum } from './flops.ts'
+import { findWorkload, WORKLOADS } from './workloads.ts'
+
+const architecture = (name: string) => architectureOf(name, findWorkload(name).config)
+
+test('one pass of SmolLM2-135M, by hand', () => {
+  const flops = passFlops(architecture('smollm2'), 64 * 1024, 1024)
+  const tokens = 64 * 1024 * 30 // through every layer
+  // q 576 → 576, k and v 576 → 192; scores and sums: 2 · 2 · 1024 · 576, causal half of it
+  expect(flops.attention).toBe(tokens * (2 * 576 * (576 + 192 + 192) + 2 * 1024 * 576))
+  expect(flops.ffn).toBe(tokens * 2 * 2 * 576 * 1536)
+  expect(flops.gram).toBe(tokens * (576 ** 2 + 1536 ** 2))
+  expect(flops.residual).toBe(tokens * 2 * 576 * (576 + 1536))
+  expect(sum(flops) / 1e12).toBeCloseTo(21.5, 1)
+})
+
+test('OPT has one input layer in its FFN and a value head for each query head', () => {
+  const flops = passFlops(architecture('opt-125m'), 1, 2048)
+  expect(flops).toEqual({
+    attention: 12 * (2 * 768 * 3 * 768 + 2 * 2048 * 768),
+    ffn: 12 * 2 * 768 * 3072,
+    gram: 12 * (768 ** 2 + 3072 ** 2),
+    residual: 12 * 2 * 768 * (768 + 3072),
+  })
+})
+
+test('repairs: value rows count once for each query head that shares them', () => {
+  const half = (kept: number) => ({ kept: new Array<number>(kept).fill(0), errorBefore: 0, errorAfter: 0, damp: 0 })
+  const flops = repairFlops(architecture('smollm2'), [{ attention: half(100), ffn: half(1000) }, { ffn: half(500) }])
+  const solve = (m: number) => m ** 3 / 3 + 2 * m ** 2 * 576
+  expect(flops.gemm64).toBeCloseTo(solve(300) + solve(1000) + solve(500), 0)
+  const product = (width: number, m: number) => 2 * 576 * ((width - m) * width + m * m)
+  expect(flops.product).toBe(product(576, 300) + product(1536, 1000) + product(1536, 500))
+})
+
+test('every workload describes a model that holds its windows', () => {
+  for (const { name, seqLen } of WORKLOADS) expect(architecture(name).maxPositions).toBeGreaterThanOrEqual(seqLen)
+})
+
+test('an unknown workload is refused with the names that there are', () => {
+  expect(() => findWorkload('slow')).toThrow('workload is "slow"; it must be one of quick, smollm2, opt-125m')
+})

@@ -1,0 +1,119 @@
+// What `fasp bench` finds, schema 1: plain data, printed by `--json` and written by `--output`. table.ts turns it into text.
+import type { Architecture } from '../model/architecture.ts'
+import type { PruneResult } from '../result.ts'
+import { passFlops, repairFlops, sum } from './flops.ts'
+import type { ProductRate } from './product-rate.ts'
+
+/** A kind of graph that the engine ran, or `other`: reading, writing, selection, blocks of the solve in JavaScript. */
+export interface Stage {
+  readonly kind: string
+  readonly seconds: number
+  /** Absent where nothing is counted. */
+  readonly flops?: number
+  readonly gflops?: number
+  /** Part of the best measured rate in the stage's type. */
+  readonly ofPeak?: number
+}
+
+export interface BenchResult {
+  readonly schema: 1
+  readonly fasp: string
+  readonly node: string
+  readonly onnxruntime: string
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryBytes: number; readonly os: string }
+  readonly device: string
+  /** Absent: all cores. */
+  readonly threads?: number
+  readonly workload: {
+    readonly name: string
+    /** Where it was not a random one. */
+    readonly model?: string
+    readonly modelType: string
+    readonly layers: number
+    readonly windows: number
+    readonly seqLen: number
+    readonly tokens: number
+    readonly sparsity: number
+  }
+  readonly rates: readonly ProductRate[]
+  /** Best measured rates in 10⁹ FLOPs a second. */
+  readonly peak: { readonly float32: number; readonly float64: number }
+  readonly stages: readonly Stage[]
+  /** The float32 products with weights and of Gram matrices, attention excluded: their share of the peak, weighted by time. */
+  readonly productsOfPeak: number
+  /** FLOPs of one pass (flops.ts), and the seconds they take at the float32 peak. */
+  readonly bound: { readonly flops: number; readonly seconds: number }
+  /** Wall clock of `prune`, from opening the model to the written folder. */
+  readonly totalSeconds: number
+  /** `totalSeconds / bound.seconds`. */
+  readonly overBound: number
+  readonly tokensPerSecond: number
+  /** By phase, as `prune` gives them. */
+  readonly seconds: Readonly<Record<string, number>>
+  /** Each layer from the end of the one before; the first from the start of the phase. */
+  readonly layerSeconds: readonly number[]
+  readonly medianLayerSeconds: number
+  /** What the whole model would take, where the workload has fewer layers: the median layer for each that is missing. */
+  readonly wholeModel?: { readonly layers: number; readonly seconds: number }
+  readonly peakMemoryBytes: number
+}
+
+/** One run of `prune` with its wall clock. */
+export interface Run {
+  readonly result: PruneResult
+  readonly seconds: number
+  readonly layerSeconds: readonly number[]
+}
+
+type Measured = Omit<
+  BenchResult,
+  'schema' | 'fasp' | 'node' | 'onnxruntime' | 'machine' | 'device' | 'threads' | 'peakMemoryBytes'
+>
+
+/** Holds the run against the rates. @param wholeLayers layers of the whole model, where the run had fewer */
+export function summarise(
+  a: Architecture,
+  size: Omit<BenchResult['workload'], 'modelType' | 'layers'>,
+  wholeLayers: number | undefined,
+  rates: readonly ProductRate[],
+  { result, seconds: totalSeconds, layerSeconds }: Run,
+): Measured {
+  const best = (type: string) => Math.max(...rates.filter(r => r.type === type).map(r => r.gflops))
+  const peak = { float32: best('float32'), float64: best('float64') }
+  const pass = passFlops(a, size.tokens, size.seqLen)
+  const flops: Readonly<Record<string, number>> = { ...pass, ...repairFlops(a, result.layers) }
+  const stages = Object.entries(result.engineSeconds).map(([kind, seconds]): Stage => {
+    if (flops[kind] === undefined || seconds === 0) return { kind, seconds }
+    const gflops = flops[kind] / seconds / 1e9
+    const ofPeak = gflops / (kind === 'gemm64' ? peak.float64 : peak.float32)
+    return { kind, seconds, flops: flops[kind], gflops, ofPeak }
+  })
+  const add = (of: readonly Stage[], part: (stage: Stage) => number) => of.reduce((n, stage) => n + part(stage), 0)
+  const inEngine = add(stages, s => s.seconds)
+  const products = stages.filter(s => PRODUCTS.includes(s.kind))
+  const bound = { flops: sum(pass), seconds: sum(pass) / peak.float32 / 1e9 }
+  const layer = layerSeconds.toSorted((x, y) => x - y)[Math.floor(layerSeconds.length / 2)]
+  return {
+    workload: { ...size, modelType: a.modelType, layers: a.layers },
+    rates,
+    peak,
+    // Graphs that run beside each other take more seconds than the clock shows.
+    stages: [
+      ...stages.sort((x, y) => y.seconds - x.seconds),
+      { kind: 'other', seconds: Math.max(0, totalSeconds - inEngine) },
+    ],
+    productsOfPeak: add(products, s => s.flops ?? 0) / add(products, s => s.seconds) / peak.float32 / 1e9,
+    bound,
+    totalSeconds,
+    overBound: totalSeconds / bound.seconds,
+    tokensPerSecond: size.tokens / totalSeconds,
+    seconds: result.seconds,
+    layerSeconds,
+    medianLayerSeconds: layer,
+    ...(wholeLayers && wholeLayers > a.layers
+      ? { wholeModel: { layers: wholeLayers, seconds: totalSeconds + (wholeLayers - a.layers) * layer } }
+      : {}),
+  }
+}
+
+const PRODUCTS: readonly string[] = ['ffn', 'gram', 'residual', 'product']

@@ -1,0 +1,40 @@
+// A bench result as text for a terminal of 80 columns. A pure function of the result.
+import { bytes, duration, percent, table } from '../display.ts'
+import type { BenchResult, Stage } from './result.ts'
+
+export function benchTable(r: BenchResult): string {
+  const { workload: w, machine: m } = r
+  const share = (part: number | undefined) => (part === undefined ? '' : percent(part))
+  const row = (s: Stage) => [
+    s.kind,
+    s.seconds.toFixed(2),
+    percent(s.seconds / r.totalSeconds),
+    s.flops === undefined ? '' : (s.flops / 1e9).toFixed(0),
+    s.gflops === undefined ? '' : s.gflops.toFixed(0),
+    share(s.ofPeak),
+  ]
+  const total = r.bound.flops / 1e9
+  const rates = r.rates.map(p => [p.shape.join(' × '), p.type, p.gflops.toFixed(0)])
+  return [
+    `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, preset paper`,
+    `${m.cpu}, ${r.threads ?? m.cores} of ${m.cores} cores, ${bytes(m.memoryBytes)}, ${m.os}, ${r.device}`,
+    `fasp ${r.fasp}, ONNX Runtime ${r.onnxruntime}, Node ${r.node}`,
+    '',
+    table([['product', 'type', 'GFLOP/s'], ...rates]),
+    '',
+    table([
+      ['stage', 'seconds', 'share', 'GFLOP', 'GFLOP/s', 'of peak'],
+      ...r.stages.map(row),
+      ['all', r.totalSeconds.toFixed(2), '', '', '', ''],
+      ['one pass at the peak', r.bound.seconds.toFixed(2), '', total.toFixed(0), r.peak.float32.toFixed(0), ''],
+    ]),
+    '',
+    `${r.overBound.toFixed(2)} × the bound, products at ${percent(r.productsOfPeak)} of the peak`,
+    `${Math.round(r.tokensPerSecond)} tokens/s, peak memory ${bytes(r.peakMemoryBytes)}`,
+    ...(r.wholeModel
+      ? [
+          `A layer takes ${duration(r.medianLayerSeconds)}; ${r.wholeModel.layers} layers would take ${duration(r.wholeModel.seconds)}.`,
+        ]
+      : []),
+  ].join('\n')
+}

@@ -1,0 +1,41 @@
+// fasp bench: how fast pruning is on this machine, and where the time goes.
+import { readFile } from 'node:fs/promises'
+import { bench, checkResult, writeResult } from '../bench/bench.node.ts'
+import { benchTable } from '../bench/table.ts'
+import { findWorkload } from '../bench/workloads.ts'
+import { UsageError } from '../errors.ts'
+import { DEVICES } from '../node.ts'
+import { defineCommand } from './command.ts'
+import { showProgress } from './progress.ts'
+
+const TOKENIZER = new URL('../assets/tiny-llama/tokenizer.json', import.meta.url)
+
+export default defineCommand({
+  usage: 'bench [options]',
+  summary: 'Times pruning a random model of a known shape, stage by stage, beside this machine’s own rate.',
+  options: {
+    workload: { type: 'text', value: 'name', help: 'quick (default), smollm2, opt-125m, llama-7b-1, -4, -8' },
+    model: { type: 'text', value: 'path', help: 'prune this model instead of a random one' },
+    windows: { type: 'integer', help: 'calibration windows (default: the workload’s)' },
+    output: { type: 'text', short: 'o', value: 'file', help: 'write the result there as JSON' },
+    keep: { type: 'text', value: 'folder', help: 'keep both models there, or use one again' },
+    device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
+    threads: { type: 'integer', help: 'threads (default: all cores)' },
+    memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
+    json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
+  },
+  examples: ['fasp bench', 'fasp bench --workload llama-7b-4 -o result.json'],
+  async run({ options, positionals }, { print, signal }) {
+    if (positionals.length > 0) throw new UsageError(`bench takes no argument; got ${positionals.join(', ')}.`)
+    const { output, workload = 'quick', json, ...settings } = options
+    if (output !== undefined) await checkResult(output)
+    const sideFiles = [{ name: 'tokenizer.json', bytes: await readFile(TOKENIZER) }]
+    const result = await showProgress(bench({ ...settings, workload: findWorkload(workload), sideFiles, signal }))
+    print(benchTable(result))
+    if (output !== undefined) {
+      await writeResult(output, result)
+      print(`Wrote ${output}`)
+    }
+    if (json) print(JSON.stringify(result))
+  },
+})

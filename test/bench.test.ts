@@ -1,0 +1,45 @@
+// `fasp bench` on a workload that takes a second.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { refused, run, workplaces } from './fasp.ts'
+
+const workplace = workplaces()
+const TINY = ['bench', '--workload', 'tiny']
+
+test('prints a table, writes the result, leaves nothing else', async () => {
+  const folder = await workplace()
+  const { stdout, lines } = await run(folder, ...TINY, '-o', 'result.json', '--json')
+  const result = JSON.parse(readFileSync(join(folder, 'result.json'), 'utf8'))
+  expect(JSON.parse(lines.at(-1)!)).toEqual(result)
+  expect(result).toMatchObject({ schema: 1, workload: { name: 'tiny', layers: 2, windows: 2, seqLen: 32, tokens: 64 } })
+  expect(result.layerSeconds).toHaveLength(2)
+  const kinds = result.stages.map((s: { kind: string }) => s.kind)
+  expect(kinds).toEqual(expect.arrayContaining(['attention', 'ffn', 'residual', 'gram', 'product', 'gemm64', 'other']))
+  for (const { gflops } of result.rates) expect(gflops).toBeGreaterThan(0)
+  expect(stdout).toMatch(/^stage +seconds +share +GFLOP +GFLOP\/s +of peak$/m)
+  expect(stdout).toMatch(/× the bound, products at [\d.]+ % of the peak\n\d+ tokens\/s, peak memory /)
+  expect(lines.slice(0, -1).filter(line => [...line].length > 80)).toEqual([])
+  expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
+})
+
+test('--keep leaves both models, and uses the first again', async () => {
+  const folder = await workplace()
+  const { stderr } = await run(folder, ...TINY, '--keep', 'kept')
+  expect(stderr).toContain('Writing a random model of')
+  expect(readdirSync(join(folder, 'kept')).sort()).toEqual(['model', 'pruned'])
+  const again = await run(folder, ...TINY, '--keep', 'kept', '--windows', '1')
+  expect(again.stderr).not.toContain('Writing a random model')
+  expect(again.stdout).toContain(', 1 × 32 tokens,')
+  await refused(folder, ['bench', '--keep', 'kept'], { says: ['kept/model holds another model', '--keep'] })
+})
+
+test('refuses what it cannot do before it starts', async () => {
+  const folder = await workplace()
+  await refused(folder, ['bench', '--workload', 'slow'], { code: 2, says: ['"slow"', 'quick, smollm2'] })
+  await refused(folder, ['bench', 'model'], { code: 2, says: ['takes no argument', 'model'] })
+  await refused(folder, [...TINY, '--windows', '0'], { code: 2, says: ['windows is 0', '1 to'] })
+  await refused(folder, [...TINY, '-o', 'text.txt'], { says: ['text.txt exists already'] })
+  await refused(folder, [...TINY, '-o', 'no/result.json'], { says: ['no/result.json', 'Choose another folder'] })
+  await refused(folder, [...TINY, '--model', 'nothing'], { says: ['nothing', 'no such file'] })
+})
