@@ -25,7 +25,7 @@ const PAGE = [
   ['allocate'],
   ['select'],
   ['restore'],
-  ['options', 'plan', 'result'],
+  ['options', 'plan', 'result', 'notices'],
   ['write'],
   ['evaluate'],
   ['report'],

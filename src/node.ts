@@ -1,7 +1,7 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
 import { stat } from 'node:fs/promises'
 import { openScratch } from './blocks/scratch.node.ts'
-import type { CalibrationInput } from './calibrate/calibration.ts'
+import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
 import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from './calibrate/windows.ts'
@@ -94,7 +94,7 @@ export async function planPrune(
 function planFor(checkpoint: Checkpoint, options: PruneOptions, source: CalibrationInput): Plan {
   const model = describeModel(checkpoint)
   const resolved = resolveOptions(options, model.architecture, source)
-  return makePlan(model, resolved, resolved.samples)
+  return makePlan(model, resolved, calibrationSource(source))
 }
 
 const asText = (name: string) => ({ name, read: () => readText(name) })

@@ -108,6 +108,8 @@ function check(o: ResolvedOptions, a: Architecture): void {
   checkRange('seq-len', o.seqLen, 2, a.maxPositions, true)
   checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
   checkRange('memory', o.memory, 0, 1e6, false)
+  if (o.center && !o.restore)
+    throw new UsageError('center is a part of the restoration, and no-restore leaves that out. Leave one of them out.')
   if (o.center && !a.bias.o && !a.bias.ffn)
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
 }

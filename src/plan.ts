@@ -1,5 +1,8 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
 import { uniformWidths, type Widths } from './allocate/uniform.ts'
+import { decoderBytes } from './blocks/decoder.ts'
+import type { CalibrationSource } from './calibrate/calibration.ts'
+import { MAX_SEQUENCES } from './calibrate/sample.ts'
 import { UnsupportedModelError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { DTYPE_BYTES } from './formats/dtype.ts'
@@ -27,8 +30,8 @@ const BASE_BYTES = 200e6
 /** Float32 buffers of one run inside ONNX Runtime, beside what is counted here. */
 const RUN_TOKENS = 2048
 
-/** @param windows number of calibration windows */
-export function makePlan(model: Model, options: ResolvedOptions, windows: number): Plan {
+/** @param source self-written text needs the whole model in memory while it is written */
+export function makePlan(model: Model, options: ResolvedOptions, source: CalibrationSource): Plan {
   const { architecture: a, checkpoint } = model
   const before = { ffn: a.ffnWidth, value: a.headSize }
   const after = uniformWidths(a, options)
@@ -42,7 +45,7 @@ export function makePlan(model: Model, options: ResolvedOptions, windows: number
   const stored = count(tensors.map(t => t.shape))
   const parametersBefore = count(tensorShapes(a).values())
   const effective = count(tensorShapes(a, after.ffn).values()) - valueParameters(a, before.value - after.value)
-  const activationBytes = placeActivations(a, windows * options.seqLen, options.memory * 2 ** 30)
+  const activationBytes = placeActivations(a, options.samples * options.seqLen, options.memory * 2 ** 30)
   return {
     widths: { before, after },
     storedFfn,
@@ -56,7 +59,10 @@ export function makePlan(model: Model, options: ResolvedOptions, windows: number
       },
     },
     activationBytes,
-    memoryBytes: estimateMemory(a, activationBytes.memory),
+    memoryBytes: Math.max(
+      estimateMemory(a, activationBytes.memory),
+      source === 'self' ? BASE_BYTES + decoderBytes(a, Math.min(MAX_SEQUENCES, options.samples), options.seqLen) : 0,
+    ),
   }
 }
 

@@ -3,23 +3,19 @@
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner, type HalfWeights, readHalf } from './blocks/halfblock.ts'
 import { embedWindows, passThrough, type Stream } from './blocks/stream.ts'
-import {
-  type CalibrationInput,
-  type CalibrationSource,
-  calibration,
-  calibrationSource,
-} from './calibrate/calibration.ts'
+import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { Statistics } from './calibrate/gram.ts'
 import { advance, observe } from './calibrate/hidden-pass.ts'
-import { SELF_TEXT } from './calibrate/sample.ts'
 import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Clock, difference } from './clock.ts'
+import { baseName } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import type { ProgressEvent } from './events.ts'
 import { type HalfBlock, halfBlocks } from './model/architecture.ts'
 import { columnsOfRows, groupScores } from './model/coupling.ts'
 import { describeModel, type Model } from './model/model.ts'
+import { dampingNotices, planNotices } from './notices.ts'
 import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { restoreColumns } from './restore/least-squares.ts'
@@ -55,15 +51,11 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const model = describeModel(checkpoint)
     const source = calibrationSource(input)
     const resolved = resolveOptions(options, model.architecture, input)
-    const notices = planNotices(resolved, source)
+    const plan = makePlan(model, resolved, source)
+    const notices = planNotices(model, resolved, source, plan)
     for (const message of notices) yield { type: 'notice', message }
     clock.start('calibration text')
     const windows = yield* calibration(model, input.engine, input, resolved, signal)
-    const plan = makePlan(model, resolved, windows.windows.length)
-    if (resolved.sparsity > 0 && plan.sizes.parameters.effective === plan.sizes.parameters.before) {
-      notices.push(`Nothing is removed: the width rounds back to ${plan.widths.after.ffn}. Use a smaller --multiple.`)
-      yield { type: 'notice', message: notices[notices.length - 1] }
-    }
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
     clock.start('prune')
@@ -79,11 +71,15 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const recipe: Recipe = {
       schema: 1,
       fasp: VERSION,
-      source: { name, format, modelType: model.architecture.modelType },
+      source: { name: baseName(name), format, modelType: model.architecture.modelType },
       options: resolved,
       widths: plan.widths,
       sizes: { ...plan.sizes, weightBytes: { ...plan.sizes.weightBytes, after: checkpointWriter.weightBytes } },
-      calibration: { source, seqLen: windows.seqLen, texts: windows.texts },
+      calibration: {
+        source,
+        seqLen: windows.seqLen,
+        texts: windows.texts.map(t => ({ ...t, name: baseName(t.name) })),
+      },
       layers,
       notices,
     }
@@ -95,27 +91,6 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     await pool?.close()
     if (!finished) await sink.abort() // an error, or a caller that stopped listening
   }
-}
-
-function planNotices({ preset, layout, samples, seqLen }: ResolvedOptions, source: CalibrationSource): string[] {
-  const notices: string[] = []
-  if (preset === 'paper' && layout === 'padded')
-    notices.push(
-      'Preset paper writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.',
-    )
-  if (source === 'self')
-    notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens ${SELF_TEXT}.`)
-  return notices
-}
-
-function dampingNotices(layers: readonly LayerResult[], asked: number): string[] {
-  return layers.flatMap((layer, i) =>
-    Object.entries(layer).flatMap(([half, result]: [string, HalfResult | undefined]) =>
-      result && result.damp !== asked
-        ? [`Layer ${i}, ${half}: the Gram matrix could not be factored with damping ${asked}; ${result.damp} was used.`]
-        : [],
-    ),
-  )
 }
 
 interface PruneJob {

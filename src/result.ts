@@ -35,7 +35,7 @@ export interface Recipe {
   readonly options: ResolvedOptions
   readonly widths: { readonly before: Widths; readonly after: Widths }
   readonly sizes: Sizes
-  readonly calibration?: {
+  readonly calibration: {
     readonly source: CalibrationSource
     readonly seqLen: number
     readonly texts: readonly TextShare[]
@@ -59,7 +59,7 @@ export interface PerplexityResult {
   /** Tokens predicted: seqLen − 1 a window. */
   readonly tokens: number
   readonly perplexity: number
-  /** Standard error of the perplexity, from the spread of the windows' mean NLL. */
+  /** Standard error of the perplexity, from the spread of the windows' mean NLL; NaN (null in JSON) for one window. */
   readonly standardError: number
   /** Whether the tokenizer put a BOS before the text. */
   readonly bos: boolean

@@ -2,8 +2,9 @@
 // What goes wrong is in bad-input, bad-options and bad-output, the demo in demo.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { fasp, putModel, QUICK, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, putModel, QUICK, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { describeShared, sharedPath } from './shared.ts'
 
 const workplace = workplaces()
@@ -48,6 +49,28 @@ describe('prune', () => {
     const config = json(join(folder, 'out/config.json'))
     expect(config).toEqual({ ...json(join(TINY_LLAMA, 'config.json')), intermediate_size: 288 })
     expect(json(join(folder, 'out/fasp.json')).layers).toEqual(result.layers)
+  })
+
+  test('takes texts of every kind, in equal shares, and writes another type', async () => {
+    const folder = await workplace({
+      'b.jsonl': `${JSON.stringify({ text: TEXT })}\n`.repeat(2),
+      'c.txt.gz': gzipSync(TEXT),
+    })
+    const texts = ['text.txt', 'b.jsonl', 'c.txt.gz'].flatMap(name => ['--calibration', name])
+    const sizes = ['--samples', '6', '--seq-len', '32', '--max-windows', '1']
+    const args = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...texts, ...sizes, '--dtype', 'f16']
+    const { lines } = await run(folder, ...args, '--eval', 'text.txt', '--eval', 'b.jsonl', '--json')
+    const { calibration, perplexities } = JSON.parse(lines.at(-1)!)
+    expect(calibration.texts.map((t: { name: string; used: number }) => [t.name, t.used])).toEqual([
+      ['text.txt', 2],
+      ['b.jsonl', 2],
+      ['c.txt.gz', 2],
+    ])
+    expect(perplexities.pruned.map((r: { file: string }) => r.file)).toEqual(['text.txt', 'b.jsonl'])
+    expect(perplexities.pruned[0].standardError).toBeNull() // one window has no spread
+    const { stdout } = await run(folder, 'inspect', 'out')
+    expect(stdout).toMatch(/tensors: \d+ F16$/m)
+    expect(json(join(folder, 'out/config.json')).dtype).toBe('float16')
   })
 
   test('padded keeps every shape', async () => {

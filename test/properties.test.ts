@@ -168,6 +168,17 @@ test('removing columns that are exactly zero changes no logit', async () => {
   }
 })
 
+test('a layer whose activations are all zero is pruned without complaint', async () => {
+  const source = newOutput()
+  const { output } = await run(LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
+  await copyWithZeros(output, source, { neurons: 384, values: 32 }) // all of them, in every layer
+  for (const damp of [0, 0.01]) {
+    const { result } = await run(source, { sparsity: 0.3, scope: 'ffn+vo', damp, windows: windows(2, 32, 4) })
+    expect(result.layers.flatMap(l => [l.attention!.errorAfter, l.ffn!.errorAfter])).toEqual(Array(12).fill(0))
+    expect(result.layers[0].ffn!.damp).toBe(damp)
+  }
+})
+
 /** Copies a folder, zeroing every 4th neuron (in the matrices before it) and value row. */
 async function copyWithZeros(from: string, to: string, { neurons, values }: { neurons: number; values: number }) {
   cpSync(from, to, { recursive: true })

@@ -2,12 +2,13 @@
 // Written tensor by tensor, never more than one in memory. The same seed gives the same bytes.
 import { randomNumbers } from '../blocks/sampler.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
+import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { DTYPE_BYTES, fromFloat32 } from '../formats/dtype.ts'
 import type { JsonObject } from '../formats/json.ts'
 import { elements } from '../formats/tensors.ts'
 import { tensorShapes } from '../model/architecture.ts'
 import { architectureOf } from '../model/model.ts'
-import { CheckpointWriter, jsonFile } from '../write/checkpoint.ts'
+import { CheckpointWriter } from '../write/checkpoint.ts'
 import type { Sink } from '../write/sink.ts'
 
 /** `initializer_range` of LLaMA, `init_std` of OPT. */

@@ -1,6 +1,7 @@
 // Token by token: the whole model in memory, a KV cache per layer, many sequences of equal length at once.
 import { type Engine, type Feeds, values } from '../engine/engine.ts'
-import { graphKey, halfBlocks } from '../model/architecture.ts'
+import { elements } from '../formats/tensors.ts'
+import { type Architecture, graphKey, halfBlocks, tensorShapes } from '../model/architecture.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { paddedHeadSize } from './attention.ts'
 import { type Embedding, openEmbedding } from './embed.ts'
@@ -37,6 +38,13 @@ export class Head {
       logits: values(logits, [n, a.vocabularySize]),
     })
   }
+}
+
+/** Bytes that a decoder holds: all weights in float32, and the caches. */
+export function decoderBytes(a: Architecture, sequences: number, positions: number): number {
+  const weights = [...tensorShapes(a).values()].reduce((n, shape) => n + elements(shape), 0)
+  const caches = 2 * a.layers * sequences * a.kvHeads * positions * paddedHeadSize(a)
+  return 4 * (weights + caches + sequences * a.vocabularySize)
 }
 
 /** A model ready to go on with `sequences` texts of up to `positions` tokens. */

@@ -8,7 +8,7 @@ import type { Model } from '../model/model.ts'
 import type { Windows } from './windows.ts'
 
 /** Sequences written at once: the weights are read once per token for all of them. */
-const MAX_SEQUENCES = 64
+export const MAX_SEQUENCES = 64
 /** What `texts` in a result calls this text. */
 export const SELF_TEXT = 'text written by the model itself'
 

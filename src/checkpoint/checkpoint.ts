@@ -21,9 +21,19 @@ export interface Checkpoint {
   readonly tokenizerConfig: Readonly<Record<string, unknown>>
   /** Files to copy beside the pruned weights, `config.json` and weights excluded. Always has what AutoTokenizer needs. */
   readonly sideFiles: readonly SideFile[]
-  /** What the source says of itself, for the model card of the result. */
-  readonly card?: { readonly license?: string; readonly baseModel?: string }
+  /** What the source says of itself, for the model card of the result: its licence, and its id on the Hub. */
+  readonly card?: { readonly license?: string; readonly hubId?: string }
   /** Bytes of the weights on disk. */
   readonly weightBytes: number
   close(): Promise<void>
 }
+
+/** A JSON file, indented as transformers writes it. */
+export const jsonFile = (name: string, value: unknown): SideFile => ({
+  name,
+  bytes: new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
+})
+
+/** The id on the Hub that a text is, or undefined. */
+export const hubId = (text: unknown): string | undefined =>
+  typeof text === 'string' ? /^(?:https:\/\/huggingface\.co\/)?([\w-][\w.-]*\/[\w.-]+)$/.exec(text)?.[1] : undefined

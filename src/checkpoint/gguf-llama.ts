@@ -5,7 +5,7 @@
 import { FormatError, UnsupportedModelError } from '../errors.ts'
 import type { Gguf } from '../formats/gguf.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
-import type { Checkpoint, SideFile } from './checkpoint.ts'
+import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { ropeScaling } from './gguf-rope.ts'
 import { ggufTokenizer } from './gguf-tokenizer.ts'
@@ -66,11 +66,14 @@ export async function ggufLlamaCheckpoint(gguf: Gguf, name: string): Promise<Che
     tokenizer: tokenizer.tokenizer,
     tokenizerConfig: tokenizer.config,
     sideFiles: [
-      sideFile('tokenizer.json', tokenizer.tokenizer),
-      sideFile('tokenizer_config.json', tokenizer.config),
-      sideFile('generation_config.json', generationConfig(metadata)),
+      jsonFile('tokenizer.json', tokenizer.tokenizer),
+      jsonFile('tokenizer_config.json', tokenizer.config),
+      jsonFile('generation_config.json', generationConfig(metadata)),
     ],
-    card: { license: metadata.text('general.license'), baseModel: metadata.text('general.name') },
+    card: {
+      license: metadata.text('general.license'),
+      hubId: hubId(metadata.text('general.base_model.0.repo_url')),
+    },
     weightBytes: gguf.weightBytes,
     close: () => gguf.tensors.close(),
   }
@@ -239,11 +242,6 @@ function generationConfig(metadata: GgufMetadata): Record<string, unknown> {
   const several = turnEnd !== undefined && ids.eos_token_id !== undefined && turnEnd !== ids.eos_token_id
   return { _from_model_config: true, ...ids, ...(several && { eos_token_id: [ids.eos_token_id, turnEnd] }) }
 }
-
-const sideFile = (name: string, content: unknown): SideFile => ({
-  name,
-  bytes: new TextEncoder().encode(`${JSON.stringify(content, null, 2)}\n`),
-})
 
 function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mapped>): TensorSource {
   const find = (name: string): Mapped => {

@@ -1,12 +1,12 @@
 // Opens a Hugging Face folder: config, tokenizer, files to copy, lazy weights. First stage of the pipeline.
 // Layout: transformers, `save_pretrained`; `vocab.json` + `merges.txt` alone as on facebook/opt-*.
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { FormatError } from '../errors.ts'
 import { readSmallFile } from '../formats/file.node.ts'
 import { type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { byteLevelBpe } from './byte-level-bpe.ts'
-import type { Checkpoint, SideFile } from './checkpoint.ts'
+import { type Checkpoint, hubId, jsonFile, type SideFile } from './checkpoint.ts'
 import { openWeights } from './weights.node.ts'
 
 /** The largest `tokenizer.json` have some 40 MB. */
@@ -51,7 +51,7 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
   }
   const tokenizerConfig = optional('tokenizer_config.json')
   const tokenizer = side('tokenizer.json') ? optional('tokenizer.json') : synthesise()
-  const card = files.has('README.md') ? readCard(await readSmall(folder, 'README.md')) : undefined
+  const card = { license: await readLicense(folder, files), hubId: hubIdOf(folder, config) }
   const { tensors, byteLength } = await openWeights(folder, files)
   return {
     name: folder,
@@ -105,11 +105,18 @@ async function readSideFiles(folder: string, files: ReadonlySet<string>): Promis
   return read
 }
 
-/** Licence and origin from the YAML at the top of a model card. Source: hub-docs, model-cards. */
-function readCard(bytes: Uint8Array): Checkpoint['card'] {
-  const yaml = /^---\r?\n([\s\S]*?)\r?\n---/.exec(new TextDecoder().decode(bytes))?.[1] ?? ''
-  const scalar = (key: string) => new RegExp(`^${key}: *["']?([^"'\\[{\\r\\n]+?)["']? *$`, 'm').exec(yaml)?.[1]
-  return { license: scalar('license'), baseModel: scalar('base_model') }
+/** Licence from the YAML at the top of the model card. Source: hub-docs, model-cards. */
+async function readLicense(folder: string, files: ReadonlySet<string>): Promise<string | undefined> {
+  if (!files.has('README.md')) return undefined
+  const text = new TextDecoder().decode(await readSmall(folder, 'README.md'))
+  const yaml = /^---\r?\n([\s\S]*?)\r?\n---/.exec(text)?.[1] ?? ''
+  return /^license: *["']?([\w.-]+)["']? *$/m.exec(yaml)?.[1]
+}
+
+/** The id on the Hub: as transformers notes it in the config, or from the name of a folder in the Hub's cache. */
+function hubIdOf(folder: string, config: JsonObject): string | undefined {
+  const cached = /models--([\w.-]+?)--([\w.-]+)[/\\]snapshots/.exec(resolve(folder))
+  return cached ? `${cached[1]}/${cached[2]}` : hubId(config._name_or_path)
 }
 
 const readJson = async (folder: string, name: string): Promise<JsonObject> =>
@@ -117,8 +124,3 @@ const readJson = async (folder: string, name: string): Promise<JsonObject> =>
 
 const readSmall = (folder: string, name: string): Promise<Uint8Array> =>
   readSmallFile(join(folder, name), MAX_SIDE_FILE_BYTES)
-
-const jsonFile = (name: string, value: JsonObject): SideFile => ({
-  name,
-  bytes: new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
-})

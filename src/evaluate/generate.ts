@@ -3,6 +3,7 @@ import { Decoder } from '../blocks/decoder.ts'
 import { pickToken, randomNumbers, type SamplingOptions } from '../blocks/sampler.ts'
 import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
+import { parseJsonObject } from '../formats/json.ts'
 import type { Model } from '../model/model.ts'
 
 export interface GenerateOptions extends SamplingOptions {
@@ -43,6 +44,9 @@ export async function* generate(
   }
 }
 
+/** As in transformers: generation_config.json may name more ends than config.json, such as the end of a chat turn. */
 function endTokens({ checkpoint }: Model): Set<unknown> {
-  return new Set([checkpoint.config.eos_token_id].flat())
+  const file = checkpoint.sideFiles.find(({ name }) => name === 'generation_config.json')
+  const generation = file ? parseJsonObject(file.bytes, file.name) : {}
+  return new Set([checkpoint.config.eos_token_id, generation.eos_token_id].flat())
 }

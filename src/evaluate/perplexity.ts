@@ -40,7 +40,7 @@ export async function* perplexity(
     throw new NumericError(
       `${model.checkpoint.name}: the model gives NaN on ${texts[0].name}; its weights are damaged.`,
     )
-  const variance = means.reduce((sum, m) => sum + (m - mean) ** 2, 0) / Math.max(1, means.length - 1)
+  const variance = means.reduce((sum, m) => sum + (m - mean) ** 2, 0) / (means.length - 1)
   return {
     file: texts[0].name,
     windows: windows.length,

@@ -22,12 +22,19 @@ export function describeModel(checkpoint: Checkpoint): Model {
   const { config, name, tensors } = checkpoint
   const architecture = architectureOf(name, config)
   checkSizes(name, architecture, tensors.tensors.size)
-  for (const [tensor, shape] of tensorShapes(architecture)) {
+  const shapes = tensorShapes(architecture)
+  for (const [tensor, shape] of shapes) {
     const info = tensors.tensors.get(tensor)
     if (!info) throw new FormatError(name, `the tensor ${tensor} [${shape}] that config.json calls for is missing.`)
     if (info.shape.length !== shape.length || info.shape.some((n, i) => n !== shape[i]))
       throw new FormatError(name, `${tensor} has shape [${info.shape}]; config.json calls for [${shape}].`)
   }
+  const layers = `${architecture.names.layers}.`
+  const foreign = [...tensors.tensors.keys()].find(tensor => tensor.startsWith(layers) && !shapes.has(tensor))
+  if (foreign)
+    throw new UnsupportedModelError(
+      `${name}: ${foreign} is no part of a ${architecture.modelType} layer as config.json describes it. Is model_type right?`,
+    )
   return { checkpoint, architecture }
 }
 
@@ -37,6 +44,10 @@ export function architectureOf(name: string, config: Checkpoint['config']): Arch
   if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type))
     throw new UnsupportedModelError(
       `${name}: model_type ${JSON.stringify(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.`,
+    )
+  if (config.quantization_config)
+    throw new UnsupportedModelError(
+      `${name}: config.json has a quantization_config; quantised folders cannot be pruned. Fetch the model that was not quantised, or a .gguf.`,
     )
   return FAMILIES[type](new Config(`${name}, config.json`, config))
 }

@@ -1,6 +1,6 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
-import { bytes, count, cut, duration, percent, table } from '../display.ts'
+import { baseName, bytes, count, cut, duration, percent, table } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { Plan } from '../plan.ts'
 import type { HalfResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
@@ -33,7 +33,8 @@ export function errorsTable({ layers }: Pick<PruneResult, 'layers'>): string {
 export function perplexityTable(columns: Readonly<Record<string, readonly PerplexityResult[]>>): string {
   const names = Object.keys(columns)
   const texts = columns[names[0]]
-  const cell = (r: PerplexityResult) => `${r.perplexity.toFixed(3)} ± ${r.standardError.toFixed(3)}`
+  const cell = (r: PerplexityResult) =>
+    `${r.perplexity.toFixed(3)} ± ${Number.isNaN(r.standardError) ? '–' : r.standardError.toFixed(3)}`
   return table([
     ['perplexity ± standard error', ...names],
     ...texts.map((text, i) => [
@@ -80,5 +81,3 @@ export function inspectionText(i: Inspection): string {
 
 export const tensorsTable = ({ tensors }: Inspection): string =>
   table([['tensor', 'type', 'shape'], ...tensors.map(t => [t.name, t.dtype, `[${t.shape.join(', ')}]`])])
-
-const baseName = (path: string) => path.split(/[/\\]/).at(-1)!

@@ -109,6 +109,10 @@ async function solveDamped(
 ): Promise<{ damp: number; damping: number }> {
   let diagonal = 0
   for (let j = 0; j < width; j++) diagonal += gram[j * width + j] - (mu ? tokens * mu[j] ** 2 : 0)
+  if (!(diagonal > 0)) {
+    right.data.fill(0) // activations that are all zero (or constant, once centred) have nothing to repair with
+    return { damp, damping: 0 }
+  }
   for (let attempt = 0, d = damp; attempt < MAX_TRIES; attempt++, d = d > 0 ? d * DAMP_STEP : FIRST_DAMP) {
     const damping = (d * diagonal) / width
     const factor = await cholesky(engine, kept.length, (i, from, target) => {

@@ -1,21 +1,21 @@
 // README.md of an output folder: the model card that the Hub shows. Source: hub-docs, model-cards.
 
-import { bytes, count, cut } from '../display.ts'
+import { baseName, bytes, count, cut } from '../display.ts'
 import type { Model } from '../model/model.ts'
 import type { Recipe } from '../result.ts'
 
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): string {
   const { options, sizes, widths, calibration } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
-  const base = checkpoint.card?.baseModel ?? baseName(checkpoint.name)
-  const texts = calibration?.texts
+  const hubId = checkpoint.card?.hubId
+  const base = hubId ?? baseName(checkpoint.name)
+  const texts = calibration.texts
     .map(t => `${baseName(t.name)} (${t.used} windows of ${calibration.seqLen} tokens)`)
     .join(', ')
   return `---
 library_name: transformers
 pipeline_tag: text-generation
-base_model: ${JSON.stringify(base)}
-${checkpoint.card?.license ? `license: ${JSON.stringify(checkpoint.card.license)}\n` : ''}tags:
+${hubId ? `base_model: ${hubId}\n` : ''}${checkpoint.card?.license ? `license: ${JSON.stringify(checkpoint.card.license)}\n` : ''}tags:
 - fasp
 - pruned
 - structured-pruning
@@ -39,9 +39,3 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 - \`fasp.json\` has all options, the kept indices and the error of every layer.
 `
 }
-
-const baseName = (path: string) =>
-  path
-    .replace(/[/\\]+$/, '')
-    .split(/[/\\]/)
-    .at(-1)!

@@ -1,6 +1,6 @@
 // Writes a Hugging Face folder: safetensors in shards, an index, and small files. Tensors may come in any order.
 // Source: safetensors README (format), transformers `save_pretrained` (shard names and index).
-import type { SideFile } from '../checkpoint/checkpoint.ts'
+import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
 import { DTYPE_BYTES } from '../formats/dtype.ts'
 import {
   type DenseTensorInfo,
@@ -87,12 +87,6 @@ export class CheckpointWriter {
 }
 
 const number = (n: number) => String(n).padStart(5, '0')
-
-/** A JSON file, indented as transformers writes it. */
-export const jsonFile = (name: string, value: unknown): SideFile => ({
-  name,
-  bytes: new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
-})
 
 function groupIntoShards(tensors: Iterable<DenseTensorInfo>, shardBytes: number): DenseTensorInfo[][] {
   const groups: DenseTensorInfo[][] = [[]]

@@ -1,10 +1,9 @@
 // The small files of an output folder: config.json with only the width changed, tokenizer files, model card, fasp.json.
-import type { SideFile } from '../checkpoint/checkpoint.ts'
+import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
 import type { Model } from '../model/model.ts'
 import type { Plan } from '../plan.ts'
 import type { Recipe } from '../result.ts'
 import { modelCard } from './card.ts'
-import { jsonFile } from './checkpoint.ts'
 
 /** Names of element types in `config.json`. */
 const TORCH_DTYPES: Readonly<Record<string, string>> = {
@@ -28,11 +27,11 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan): Recor
   const types = new Map<string, number>()
   for (const { dtype } of plan.tensors) types.set(dtype, (types.get(dtype) ?? 0) + 1)
   const [common] = [...types].sort((x, y) => y[1] - x[1])[0]
-  const dtypeKey = 'dtype' in config ? 'dtype' : 'torch_dtype' // transformers 5 and 4
+  const dtypeKeys = ['dtype', 'torch_dtype'].filter(key => key in config) // transformers 5 and 4
   return {
     ...config,
     [a.ffnWidthKey]: plan.storedFfn,
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
-    [dtypeKey]: TORCH_DTYPES[common],
+    ...Object.fromEntries((dtypeKeys.length > 0 ? dtypeKeys : ['torch_dtype']).map(key => [key, TORCH_DTYPES[common]])),
   }
 }

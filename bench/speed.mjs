@@ -1,0 +1,221 @@
+// Speed of the pruned model where users run it: prefill of 512 tokens and decode of 64, dense beside pruned, in PyTorch (transformers,
+// float32), ONNX Runtime (our Decoder, float32) and llama.cpp (node-llama-cpp, weights F16).
+// usage: node bench/speed.mjs PYTHON [--runs 5] [--threads n] [--widths 896,900,…] [--runtimes torch,ort,llama]   (after npm run build)
+//   PYTHON has torch, transformers, gguf. Without --widths: SmolLM2-135M dense and `fasp prune -s 0.3`. With: its FFNs at those widths.
+// Each model runs in a process of its own; they take turns, so that load on the machine hits all alike. Prints a Markdown table of
+// medians [lowest–highest]; the speed-up is the median of the ratios of neighbouring runs.
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism, cpus, homedir, loadavg } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const PROMPT = 512
+const DECODE = 64
+const ids = Array.from({ length: PROMPT }, (_, i) => ((i * 7919 + 13) % 40000) + 100)
+const LLAMA = '3.22.1' // of node-llama-cpp
+const root = fileURLToPath(new URL('..', import.meta.url))
+const cache = process.env.FASP_BENCH_CACHE ?? join(homedir(), '.cache/fasp-bench')
+/** The library's inner modules, bundled where they find its dependencies. */
+const bundle = join(root, 'node_modules/.cache/fasp-bench')
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    runs: { type: 'string', default: '5' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+    widths: { type: 'string' },
+    runtimes: { type: 'string', default: 'torch,ort,llama' },
+    serve: { type: 'string' }, // a child: the runtime it is for
+  },
+})
+const threads = Number(options.threads)
+if (options.serve) await serve(options.serve, positionals[0])
+else await main(positionals[0])
+
+async function main(python) {
+  if (!python) throw new Error('usage: node bench/speed.mjs PYTHON')
+  const runtimes = options.runtimes.split(',')
+  const models = options.widths ? narrowModels(python, options.widths.split(',')) : prunedModel()
+  if (runtimes.includes('llama')) installLlama()
+  if (runtimes.includes('ort')) bundleDecoder()
+  console.log(`${cpus()[0].model}, ${threads} threads; load before: ${loadavg()[0].toFixed(1)}\n`)
+  console.log('| runtime | model | prefill, tokens/s | × | decode, tokens/s | × |\n|---|---|---:|---:|---:|---:|')
+  for (const runtime of runtimes) {
+    const servers = models.map(model => start(python, runtime, model))
+    const runs = models.map(() => [])
+    for (let run = -1; run < Number(options.runs); run++)
+      for (const [i, server] of servers.entries()) {
+        const seconds = await server.next()
+        if (run >= 0) runs[i].push(seconds) // the first warms up
+      }
+    for (const server of servers) server.stop()
+    models.forEach(({ name }, i) => {
+      const cells = [
+        ['prefill', PROMPT],
+        ['decode', DECODE],
+      ].flatMap(([kind, tokens]) => {
+        const speeds = runs[i].map(r => tokens / r[kind])
+        const ratios = runs[i].map((r, j) => runs[0][j][kind] / r[kind])
+        return [spread(speeds, 0), i === 0 ? '' : spread(ratios, 2)]
+      })
+      console.log(`| ${runtime} | ${name} | ${cells.join(' | ')} |`)
+    })
+    console.error(
+      `${runtime}: tokens after the prompt ${runs.map(r => r[0].token).join(', ')}; load ${loadavg()[0].toFixed(1)}`,
+    )
+  }
+}
+
+function spread(numbers, digits) {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  const show = n => n.toFixed(digits)
+  const middle = sorted.length / 2 - 0.5
+  const median = (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2
+  return `${show(median)} [${show(sorted[0])}–${show(sorted.at(-1))}]`
+}
+
+/** SmolLM2-135M as a Hugging Face folder, and cut by 30 % in the stock layout. */
+function prunedModel() {
+  const source = fetchModel()
+  const model = (name, sparsity) => {
+    const folder = join(cache, name)
+    rmSync(folder, { recursive: true, force: true })
+    const calibration = join(process.env.FASP_SHARED ?? join(root, '../shared'), 'data/calibration/wikitext2-valid.txt')
+    const size = ['--samples', sparsity > 0 ? '8' : '1', '--seq-len', sparsity > 0 ? '512' : '8'] // speed does not depend on it
+    const args = [
+      join(root, 'dist/cli.js'),
+      'prune',
+      source,
+      '-s',
+      String(sparsity),
+      '-o',
+      folder,
+      '--calibration',
+      calibration,
+    ]
+    execFileSync(process.execPath, [...args, ...size], { stdio: ['ignore', 'ignore', 'inherit'] })
+    return { name, folder, source }
+  }
+  return [model('dense', 0), model('pruned', 0.3)]
+}
+
+function narrowModels(python, widths) {
+  const [dense] = prunedModel()
+  return [
+    dense,
+    ...widths.map(width => {
+      const folder = join(cache, `width-${width}`)
+      execFileSync(python, [join(root, 'bench/speed.py'), 'narrow', dense.folder, folder, width], { stdio: 'inherit' })
+      return { ...dense, name: width, folder }
+    }),
+  ]
+}
+
+function fetchModel() {
+  mkdirSync(cache, { recursive: true })
+  const script = join(process.env.FASP_SHARED ?? join(root, '../shared'), 'scripts/fetch-smollm2.sh')
+  return execFileSync(script, { encoding: 'utf8' }).trim()
+}
+
+function installLlama() {
+  if (existsSync(join(cache, 'node_modules/node-llama-cpp', 'package.json'))) return
+  writeFileSync(join(cache, 'package.json'), '{"private":true,"type":"module"}')
+  const binary = `@node-llama-cpp/${{ darwin: 'mac', win32: 'win' }[process.platform] ?? process.platform}-${process.arch}${process.platform === 'darwin' && process.arch === 'arm64' ? '-metal' : ''}`
+  const packages = [`node-llama-cpp@${LLAMA}`, `${binary}@${LLAMA}`]
+  const flags = ['--no-audit', '--no-fund', '--ignore-scripts', '--omit=optional']
+  execFileSync('npm', ['install', ...flags, ...packages], { cwd: cache, stdio: ['ignore', 'ignore', 'inherit'] })
+}
+
+function bundleDecoder() {
+  const entries = ['src/blocks/decoder.ts', 'src/node.ts']
+  const args = [
+    'tsdown',
+    '--no-config',
+    '--no-dts',
+    '--format',
+    'esm',
+    '--platform',
+    'node',
+    '--out-dir',
+    bundle,
+    ...entries,
+  ]
+  execFileSync('npx', args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
+}
+
+/** A process that times one prefill and decode for each line it is sent. */
+function start(python, runtime, { folder, source }) {
+  let model = folder
+  if (runtime === 'llama') {
+    model = `${folder}.f16.gguf`
+    rmSync(model, { force: true })
+    execFileSync(python, [join(root, 'bench/speed.py'), 'gguf', source, folder, model, 'F16'], { stdio: 'inherit' })
+  }
+  const [command, ...args] =
+    runtime === 'torch'
+      ? [python, join(root, 'bench/speed.py'), 'serve', model, String(threads)]
+      : [process.execPath, fileURLToPath(import.meta.url), '--serve', runtime, '--threads', String(threads), model]
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'ignore'] })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  return {
+    async next() {
+      child.stdin.write('\n')
+      for (;;) {
+        const { value, done } = await lines.next()
+        if (done)
+          throw new Error(`${runtime} ended on ${model}; run it alone to see why: ${[command, ...args].join(' ')}`)
+        if (value.startsWith('{')) return JSON.parse(value)
+      }
+    },
+    stop: () => child.stdin.end(),
+  }
+}
+
+async function serve(runtime, path) {
+  const turn = runtime === 'ort' ? await onnxRuntime(path) : await llamaCpp(path)
+  for await (const _ of createInterface({ input: process.stdin })) console.log(JSON.stringify(await turn()))
+  process.exit(0)
+}
+
+async function onnxRuntime(path) {
+  const load = name => import(pathToFileURL(join(bundle, name)).href)
+  const [{ Decoder }, { openCheckpoint, describeModel, openEngine }] = [
+    await load('blocks/decoder.js'),
+    await load('node.js'),
+  ]
+  const model = describeModel(await openCheckpoint(path))
+  const engine = openEngine({ threads })
+  const decoder = await Decoder.open(model, engine, 1, PROMPT + DECODE)
+  const best = logits => logits.reduce((top, value, i) => (value > logits[top] ? i : top), 0)
+  return async () => {
+    for (const cache of decoder.caches) cache.past = 0
+    const started = performance.now()
+    const token = best(await decoder.step([Int32Array.from(ids)]))
+    const prefilled = performance.now()
+    for (let i = 0, next = token; i < DECODE; i++) next = best(await decoder.step([Int32Array.of(next)]))
+    return { prefill: (prefilled - started) / 1000, decode: (performance.now() - prefilled) / 1000, token }
+  }
+}
+
+async function llamaCpp(path) {
+  const { getLlama } = await import(pathToFileURL(join(cache, 'node_modules/node-llama-cpp/dist/index.js')).href)
+  const llama = await getLlama({ build: 'never', gpu: false, maxThreads: threads, logLevel: 'error' })
+  const model = await llama.loadModel({ modelPath: path })
+  const context = await model.createContext({ contextSize: PROMPT + DECODE + 8, batchSize: PROMPT, threads })
+  const sequence = context.getSequence()
+  return async () => {
+    await sequence.clearHistory()
+    const started = performance.now()
+    await sequence.evaluateWithoutGeneratingNewTokens(ids.slice(0, -1))
+    const tokens = sequence.evaluate([ids.at(-1)], { temperature: 0, yieldEogToken: true })
+    const { value: token } = await tokens.next()
+    const prefilled = performance.now()
+    for (let i = 0; i < DECODE; i++) await tokens.next()
+    const ended = performance.now()
+    await tokens.return()
+    return { prefill: (prefilled - started) / 1000, decode: (ended - prefilled) / 1000, token }
+  }
+}

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { calibrationSource } from '../calibrate/calibration.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import type { TensorInfo } from '../formats/tensors.ts'
+import { planNotices } from '../notices.ts'
+import { resolveOptions } from '../options.ts'
+import { makePlan } from '../plan.ts'
+import { tensorShapes } from './architecture.ts'
+import { architectureOf, describeModel } from './model.ts'
+
+const config = JSON.parse(
+  readFileSync(fileURLToPath(new URL('../../assets/tiny-llama/config.json', import.meta.url)), 'utf8'),
+)
+
+/** A checkpoint of the right shapes without any weights. */
+function checkpoint(changes: object = {}, more: readonly string[] = []): Checkpoint {
+  const tensors = new Map<string, TensorInfo>()
+  for (const [name, shape] of tensorShapes(architectureOf('made', config)))
+    tensors.set(name, { name, shape, dtype: 'BF16' })
+  for (const name of more) tensors.set(name, { name, shape: [1], dtype: 'BF16' })
+  const none = () => Promise.reject(new Error('no weights here'))
+  return {
+    name: 'made',
+    format: 'huggingface',
+    config: { ...config, ...changes },
+    tensors: { tensors, bytes: none, float32: none, close: async () => {} },
+    tokenizer: {},
+    tokenizerConfig: {},
+    sideFiles: [],
+    weightBytes: 0,
+    close: async () => {},
+  }
+}
+
+test('tensors inside a layer that the architecture does not have mean another model', () => {
+  const foreign = checkpoint({}, ['model.layers.0.self_attn.q_norm.weight'])
+  expect(() => describeModel(foreign)).toThrow(/q_norm.weight is no part of a llama layer .* Is model_type right/)
+})
+
+test('a quantised folder is refused', () => {
+  expect(() => describeModel(checkpoint({ quantization_config: { load_in_4bit: true } }))).toThrow(
+    /quantization_config/,
+  )
+})
+
+test('tensors outside the layers that have no use are named; a tied head is not', () => {
+  const model = describeModel(checkpoint({}, ['score.weight', 'lm_head.weight']))
+  const options = resolveOptions({ sparsity: 0.3 }, model.architecture, {})
+  const source = calibrationSource({})
+  const notices = planNotices(model, options, source, makePlan(model, options, source))
+  expect(notices.filter(n => n.startsWith('Not copied'))).toEqual([
+    'Not copied, as llama models have no use for them: score.weight.',
+  ])
+})
+
+test('a plan with self-written text counts the whole model and its caches', () => {
+  const model = describeModel(checkpoint())
+  const self = resolveOptions({ sparsity: 0.3, samples: 64, seqLen: 512 }, model.architecture, {})
+  const bytes = (source: 'self' | 'texts') => makePlan(model, self, source).memoryBytes
+  // 64 sequences × 512 positions × 6 layers × 2 KV heads × 32 channels, keys and values, float32
+  expect(bytes('self')).toBeGreaterThan(4 * 2 * 64 * 512 * 6 * 2 * 32 + 200e6)
+  expect(bytes('texts')).toBeLessThan(bytes('self') + 100e6)
+})
+
+test('options that contradict each other are refused', () => {
+  const model = describeModel(checkpoint())
+  expect(() => resolveOptions({ sparsity: 0.3, center: true, restore: false }, model.architecture, {})).toThrow(
+    /center is a part of the restoration/,
+  )
+})
