@@ -9,6 +9,7 @@ const [out] = process.argv.slice(2)
 const shared = process.env.FASP_SHARED ?? new URL('../../../shared', import.meta.url).pathname
 const TEXTS = ['It was a dark and stormy night.', '  two  spaces\n\nnew lines', 'naïve café — £5, 12345', '']
 const GREEDY_TOKENS = 32
+const SMALL_VOCABULARY = 4096
 const made = join(out, 'models')
 const settings = { sparsity: 0.3, samples: 8, seqLen: 128 }
 const novels = [join(shared, 'data/calibration/novels.txt')]
@@ -36,11 +37,14 @@ for (const [source, name, options] of cases) {
   const prompt = ids.slice(0, 8)
   const generated = []
   for await (const id of generate(model, engine, prompt, { maxTokens: GREEDY_TOKENS })) generated.push(id)
-  const last = (await logits(model, engine, ids)).slice(-model.architecture.vocabularySize)
+  const { vocabularySize } = model.architecture
+  const all = await logits(model, engine, ids)
+  const rows = ids.map((_, i) => [...all.subarray(i * vocabularySize, (i + 1) * vocabularySize)])
+  const compared = vocabularySize <= SMALL_VOCABULARY ? rows : rows.at(-1) // a large vocabulary makes a large file
   const texts = TEXTS.map(text => ({ text, ids: [...tokenizer.encode(text)] }))
   writeFileSync(
     join(out, `${name}.json`),
-    JSON.stringify({ model: name, ids, logits: [...last], texts, greedy: { prompt, generated } }),
+    JSON.stringify({ model: name, ids, logits: compared, texts, greedy: { prompt, generated } }),
   )
   await checkpoint.close()
 }
