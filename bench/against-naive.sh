@@ -1,35 +1,47 @@
 #!/usr/bin/env bash
-# Time and memory of pruning SmolLM2-135M, ours beside the PyTorch baseline (shared/reference/naive_fasp.py), one after the other.
-# usage: bench/against-naive.sh PYTHON [WINDOWS] [RUNS]      (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
-# Both prune V/O and FFN by 30 % on WINDOWS × 1024 tokens. Ours counts reading the text, calibrating and writing; the baseline
-# counts pruning alone. Prints a Markdown row a run.
+# Time and memory of a workload of `fasp bench`, ours beside the PyTorch baseline (shared/reference/naive_fasp.py), one after the other.
+# usage: bench/against-naive.sh PYTHON WORKLOAD [RUNS] [WINDOWS]   (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
+# WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
+# tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
+# Prints a Markdown table; `ratio` is the seconds of a row over those of ours in the same run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=$1 windows=${2:-32} runs=${3:-1}
+python=$1 workload=$2 runs=${3:-1} windows=${4:-}
 shared=${FASP_SHARED:-../shared}
-model=$("$shared/scripts/fetch-smollm2.sh")
-out=$(mktemp -d)
+out=$(mktemp -d "${TMPDIR:-/tmp}/fasp-naive.XXXXXX")
 trap 'rm -rf "$out"' EXIT
-"$python" "$shared/reference/gguf_to_hf.py" "$model" "$out/hf" >&2 2>/dev/null
+model=() naive=("$out/model")
+case $workload in
+  smollm2)
+    source=$("$shared/scripts/fetch-smollm2.sh")
+    model=(--model "$source")
+    "$python" "$shared/reference/gguf_to_hf.py" "$source" "$out/model" >&2 2>/dev/null
+    ;;
+  opt-125m) naive=("$shared/models/opt-125m-shape" --random) ;;
+esac
 
-ours() {
-  rm -rf "$out/ours"
-  node dist/cli.js prune "$model" -s 0.3 --preset paper --calibration "$shared/data/calibration/wikitext2-valid.txt" \
-    --samples "$windows" --seq-len 1024 -o "$out/ours" --json 2>/dev/null | tail -n 1 |
-    node -e 'const r = JSON.parse(require("fs").readFileSync(0, "utf8"))
-      const s = Object.values(r.seconds).reduce((a, b) => a + b)
-      console.log(`| fasp ${r.fasp} | ${s.toFixed(1)} | ${Math.round(r.peakMemoryBytes / 2 ** 20)} |`)'
+field() { # JSON, expression over r
+  node -e "const r = JSON.parse(process.argv[1]); console.log($2)" "$1"
 }
-baseline() { # label, options
-  "$python" "$shared/reference/naive_fasp.py" "$out/hf" "$windows" 1024 "${@:2}" 2>/dev/null |
-    node -e 'const r = JSON.parse(require("fs").readFileSync(0, "utf8"))
-      console.log(`| ${process.argv[1]} (PyTorch ${r.torch}) | ${r.seconds.toFixed(1)} | ${r.peak_rss_mib} |`)' "$1"
+row() { # label, seconds, MiB
+  node -e 'const [, label, s, mib, ours] = process.argv
+    console.log(`| ${label} | ${Number(s).toFixed(1)} | ${(s / ours).toFixed(2)} | ${Math.round(mib)} |`)' "$@" "$seconds"
 }
 
-echo "| ${windows} × 1024 tokens | seconds | peak MiB |"
-echo "|---|---:|---:|"
+first=1
 for _ in $(seq "$runs"); do
-  ours
-  baseline "naive fp32"
-  baseline "naive bf16 products" --bf16
+  ours=$(node dist/cli.js bench --workload "$workload" "${model[@]}" ${windows:+--windows "$windows"} --keep "$out" --json 2>/dev/null | tail -n 1)
+  seconds=$(field "$ours" r.totalSeconds)
+  if [ "$first" ]; then
+    field "$ours" '`| ${r.workload.name}, ${r.workload.windows} × ${r.workload.seqLen} tokens | seconds | ratio | peak MiB |\n|---|---:|---:|---:|`'
+    first=
+  fi
+  row "fasp, $(field "$ours" '`${r.overBound.toFixed(2)} × the bound`')" "$seconds" "$(field "$ours" 'r.peakMemoryBytes / 2 ** 20')"
+  for products in fp32 bf16; do
+    flags=()
+    if [ $products = bf16 ]; then flags=(--bf16); fi
+    size=("$(field "$ours" r.workload.windows)" "$(field "$ours" r.workload.seqLen)")
+    theirs=$("$python" "$shared/reference/naive_fasp.py" "${naive[0]}" "${size[@]}" "${naive[@]:1}" "${flags[@]}" 2>/dev/null | tail -n 1)
+    row "naive, $products products (PyTorch $(field "$theirs" r.torch))" "$(field "$theirs" r.seconds)" "$(field "$theirs" r.peak_rss_mib)"
+  done
 done

@@ -17,6 +17,7 @@ const DECODE = 64
 const ids = Array.from({ length: PROMPT }, (_, i) => ((i * 7919 + 13) % 40000) + 100)
 const LLAMA = '3.22.1' // of node-llama-cpp
 const root = fileURLToPath(new URL('..', import.meta.url))
+const shared = process.env.FASP_SHARED ?? join(root, '../shared')
 const cache = process.env.FASP_BENCH_CACHE ?? join(homedir(), '.cache/fasp-bench')
 /** The library's inner modules, bundled where they find its dependencies. */
 const bundle = join(root, 'node_modules/.cache/fasp-bench')
@@ -38,7 +39,9 @@ else await main(positionals[0])
 async function main(python) {
   if (!python) throw new Error('usage: node bench/speed.mjs PYTHON')
   const runtimes = options.runtimes.split(',')
-  const models = options.widths ? narrowModels(python, options.widths.split(',')) : prunedModel()
+  const models = options.widths
+    ? narrowModels(python, options.widths.split(','))
+    : [makeModel('dense', 0, 1), makeModel('pruned', 0.3, 16)]
   if (runtimes.includes('llama')) installLlama()
   if (runtimes.includes('ort')) bundleDecoder()
   console.log(`${cpus()[0].model}, ${threads} threads; load before: ${loadavg()[0].toFixed(1)}\n`)
@@ -77,33 +80,19 @@ function spread(numbers, digits) {
   return `${show(median)} [${show(sorted[0])}–${show(sorted.at(-1))}]`
 }
 
-/** SmolLM2-135M as a Hugging Face folder, and cut by 30 % in the stock layout. */
-function prunedModel() {
+/** SmolLM2-135M as a Hugging Face folder in the stock layout. How few tokens it is calibrated on does not change its speed. */
+function makeModel(name, sparsity, windows) {
   const source = fetchModel()
-  const model = (name, sparsity) => {
-    const folder = join(cache, name)
-    rmSync(folder, { recursive: true, force: true })
-    const calibration = join(process.env.FASP_SHARED ?? join(root, '../shared'), 'data/calibration/wikitext2-valid.txt')
-    const size = ['--samples', sparsity > 0 ? '8' : '1', '--seq-len', sparsity > 0 ? '512' : '8'] // speed does not depend on it
-    const args = [
-      join(root, 'dist/cli.js'),
-      'prune',
-      source,
-      '-s',
-      String(sparsity),
-      '-o',
-      folder,
-      '--calibration',
-      calibration,
-    ]
-    execFileSync(process.execPath, [...args, ...size], { stdio: ['ignore', 'ignore', 'inherit'] })
-    return { name, folder, source }
-  }
-  return [model('dense', 0), model('pruned', 0.3)]
+  const folder = join(cache, name)
+  const calibration = join(shared, 'data/calibration/wikitext2-valid.txt')
+  const args = [join(root, 'dist/cli.js'), 'prune', source, '-s', String(sparsity), '-o', folder, '--overwrite']
+  const text = ['--calibration', calibration, '--samples', String(windows), '--seq-len', '256']
+  execFileSync(process.execPath, [...args, ...text], { stdio: ['ignore', 'ignore', 'inherit'] })
+  return { name, folder, source }
 }
 
 function narrowModels(python, widths) {
-  const [dense] = prunedModel()
+  const dense = makeModel('dense', 0, 1)
   return [
     dense,
     ...widths.map(width => {
@@ -116,8 +105,7 @@ function narrowModels(python, widths) {
 
 function fetchModel() {
   mkdirSync(cache, { recursive: true })
-  const script = join(process.env.FASP_SHARED ?? join(root, '../shared'), 'scripts/fetch-smollm2.sh')
-  return execFileSync(script, { encoding: 'utf8' }).trim()
+  return execFileSync(join(shared, 'scripts/fetch-smollm2.sh'), { encoding: 'utf8' }).trim()
 }
 
 function installLlama() {
@@ -183,8 +171,8 @@ async function serve(runtime, path) {
 async function onnxRuntime(path) {
   const load = name => import(pathToFileURL(join(bundle, name)).href)
   const [{ Decoder }, { openCheckpoint, describeModel, openEngine }] = [
-    await load('blocks/decoder.js'),
-    await load('node.js'),
+    await load('blocks/decoder.mjs'),
+    await load('node.mjs'),
   ]
   const model = describeModel(await openCheckpoint(path))
   const engine = openEngine({ threads })
