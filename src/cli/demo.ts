@@ -67,7 +67,7 @@ export default defineCommand({
         rows.push([name, value.toFixed(2), kl.toFixed(4)])
       }
       print(
-        `\ntiny-llama (6 layers, trained on novels for this package), FFN cut so that ${SPARSITY * 100} % of the decoder linears go\n`,
+        `\ntiny-llama (6 layers, trained on novels and tales for this package), FFN cut so that ${SPARSITY * 100} % of the decoder linears go\n`,
       )
       print(`${errorsTable(results[0])}\n\n${sizesTable(results[0].sizes)}\n`)
       print(`${table(rows)}\n`)
