@@ -14,7 +14,7 @@ import { FormatError } from './errors.ts'
 import { perplexity } from './evaluate/perplexity.ts'
 import type { Phase, ProgressEvent } from './events.ts'
 import { describeModel } from './model/model.ts'
-import { checkRange, type PruneOptions, resolveOptions } from './options.ts'
+import { checkRange, type PruneOptions, resolveOptions, TEXT_WINDOWS } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
 import type { PerplexityResult, PruneResult } from './result.ts'
@@ -121,7 +121,7 @@ export async function* evaluate(
   try {
     const model = describeModel(checkpoint)
     const { maxPositions, vocabularySize } = model.architecture
-    const seqLen = options.seqLen ?? Math.min(DEFAULT_SEQ_LEN, maxPositions)
+    const seqLen = options.seqLen ?? Math.min(TEXT_WINDOWS.seqLen, maxPositions)
     checkRange('seq-len', seqLen, 2, maxPositions, true)
     if (options.maxWindows !== undefined) checkRange('max-windows', options.maxWindows, 1, 1e9, true)
     const tokenizer = loadTokenizer(checkpoint)
@@ -139,5 +139,3 @@ export async function* evaluate(
     await checkpoint.close()
   }
 }
-
-const DEFAULT_SEQ_LEN = 1024

@@ -1,15 +1,14 @@
 // What the user should know of a run that goes well: said on the way, and kept in the result.
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import { SELF_TEXT } from './calibrate/sample.ts'
-import { tensorShapes } from './model/architecture.ts'
-import type { Model } from './model/model.ts'
+import { type Model, unusedTensors } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
 import type { HalfResult, LayerResult } from './result.ts'
 
 /** Known before any weight is read. */
 export function planNotices(
-  { architecture, checkpoint }: Model,
+  model: Model,
   { preset, layout, samples, seqLen, sparsity }: ResolvedOptions,
   source: CalibrationSource,
   { sizes, widths }: Plan,
@@ -23,14 +22,12 @@ export function planNotices(
     notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens of ${SELF_TEXT}.`)
   if (sparsity > 0 && sizes.parameters.effective === sizes.parameters.before)
     notices.push(`Nothing is removed: the width rounds back to ${widths.after.ffn}. Use a smaller --multiple.`)
-  const known = tensorShapes(architecture)
-  const unused = [...checkpoint.tensors.tensors.keys()].filter(
-    name => !known.has(name) && !(architecture.tied && name === `${architecture.names.head}.weight`),
-  )
+  const { modelType, tied, names } = model.architecture
+  const unused = unusedTensors(model).filter(name => !(tied && name === `${names.head}.weight`))
   if (unused.length > 0) {
     const shown = unused.slice(0, 5).join(', ')
     const more = unused.length > 5 ? ` and ${unused.length - 5} more` : ''
-    notices.push(`Not copied, as ${architecture.modelType} models have no use for them: ${shown}${more}.`)
+    notices.push(`Not copied, as ${modelType} models have no use for them: ${shown}${more}.`)
   }
   return notices
 }

@@ -54,7 +54,7 @@ const PRESETS = {
 } as const
 
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
-const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
+export const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
 const SELF_WINDOWS = { samples: 64, seqLen: 256 }
 
 export const MAX_SPARSITY = 0.9

@@ -1,6 +1,7 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
 import { uniformWidths, type Widths } from './allocate/uniform.ts'
 import { decoderBytes } from './blocks/decoder.ts'
+import { TOKENS_PER_RUN } from './blocks/stream.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import { MAX_SEQUENCES } from './calibrate/sample.ts'
 import { UnsupportedModelError } from './errors.ts'
@@ -27,8 +28,6 @@ export interface Plan {
 
 /** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
 const BASE_BYTES = 200e6
-/** Float32 buffers of one run inside ONNX Runtime, beside what is counted here. */
-const RUN_TOKENS = 2048
 
 /** @param source self-written text needs the whole model in memory while it is written */
 export function makePlan(model: Model, options: ResolvedOptions, source: CalibrationSource): Plan {
@@ -106,6 +105,6 @@ function estimateMemory(a: Architecture, activations: number): number {
   const weights = 4 * Math.max(attention, ffn)
   const gram = 4 * width ** 2
   const solve = 8 * (width ** 2 + 3 * width * a.hiddenSize) // G_P, factor of G_MM, and right-hand sides in float64
-  const run = 4 * RUN_TOKENS * 4 * width
+  const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
   return BASE_BYTES + activations + Math.max(embedding, 1.5 * weights + 1.5 * gram + solve + run)
 }

@@ -8,6 +8,9 @@ import { type Embedding, openEmbedding } from './embed.ts'
 import { type Cache, HalfBlockRunner, type HalfWeights, readHalf, readNorm } from './halfblock.ts'
 import { logitsGraph } from './head.ts'
 
+/** Rows of logits held at once: with a vocabulary of 128 000 they take 130 MB, and the products are still large. */
+export const HEAD_ROWS = 256
+
 /** Final norm, projection and head: turns the stream into logits. */
 export class Head {
   private constructor(

@@ -7,7 +7,7 @@ import { openEmbedding } from './embed.ts'
 import { HalfBlockRunner, type HalfWeights, readHalf } from './halfblock.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
-const TOKENS_PER_RUN = 2048
+export const TOKENS_PER_RUN = 2048
 
 export interface Stream {
   readonly rows: Activations // [tokens, d]
@@ -76,4 +76,13 @@ export async function* forward(
     yield layer
   }
   return stream.rows.load({ windows: windows.length, start: 0, tokens: stream.tokens })
+}
+
+/** The stream after the last layer, without progress. */
+export async function lastStream(model: Model, engine: Engine, windows: readonly Int32Array[]) {
+  const layers = forward(model, engine, windows)
+  for (;;) {
+    const step = await layers.next()
+    if (step.done) return step.value
+  }
 }

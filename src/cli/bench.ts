@@ -4,8 +4,8 @@ import { bench, checkResult, writeResult } from '../bench/bench.node.ts'
 import { benchTable } from '../bench/table.ts'
 import { findWorkload } from '../bench/workloads.ts'
 import { UsageError } from '../errors.ts'
-import { DEVICES } from '../node.ts'
 import { defineCommand } from './command.ts'
+import { ENGINE_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 const TOKENIZER = new URL('../assets/tiny-llama/tokenizer.json', import.meta.url)
@@ -19,8 +19,7 @@ export default defineCommand({
     windows: { type: 'integer', help: 'calibration windows (default: the workload’s)' },
     output: { type: 'text', short: 'o', value: 'file', help: 'write the result there as JSON' },
     keep: { type: 'text', value: 'folder', help: 'keep both models there, or use one again' },
-    device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
-    threads: { type: 'integer', help: 'threads (default: all cores)' },
+    ...ENGINE_OPTIONS,
     memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },

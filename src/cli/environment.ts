@@ -1,5 +1,13 @@
 // Small things that several commands need of the process.
+import { DEVICES } from '../engine/device.ts'
 import { UsageError } from '../errors.ts'
+import type { OptionSpec } from './arguments.ts'
+
+/** Options of every command that runs a model. */
+export const ENGINE_OPTIONS = {
+  device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
+  threads: { type: 'integer', help: 'threads (default: all cores)' },
+} as const satisfies Record<string, OptionSpec>
 
 /** The one positional argument. @throws UsageError */
 export function modelArgument(positionals: readonly string[]): string {

@@ -1,9 +1,9 @@
 // fasp eval: perplexity of one model on texts.
 import { UsageError } from '../errors.ts'
-import { DEVICES, evaluate, VERSION } from '../node.ts'
+import { evaluate, VERSION } from '../node.ts'
 import { perplexityTable, secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
-import { modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
@@ -13,8 +13,7 @@ export default defineCommand({
     text: { type: 'text', many: true, value: 'file', help: '.txt, .jsonl, .parquet, .gz of these; repeatable' },
     'seq-len': { type: 'integer', help: 'tokens per window (default 1024 or the context)' },
     'max-windows': { type: 'integer', help: 'the first n windows of each text (default all)' },
-    device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
-    threads: { type: 'integer', help: 'threads (default: all cores)' },
+    ...ENGINE_OPTIONS,
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },
   examples: ['fasp eval my-model --text wiki.test.txt --seq-len 2048'],

@@ -1,9 +1,9 @@
 // fasp generate: continues a prompt, token by token.
 
 import { UsageError } from '../errors.ts'
-import { DEVICES, describeModel, generate, loadTokenizer, openCheckpoint, openEngine } from '../node.ts'
+import { describeModel, generate, loadTokenizer, openCheckpoint, openEngine } from '../node.ts'
 import { defineCommand } from './command.ts'
-import { modelArgument } from './environment.ts'
+import { ENGINE_OPTIONS, modelArgument } from './environment.ts'
 
 export default defineCommand({
   usage: 'generate <folder | model.gguf> -p <text> [options]',
@@ -15,8 +15,7 @@ export default defineCommand({
     'top-k': { type: 'integer', help: 'only the k most likely tokens' },
     'top-p': { type: 'number', help: 'only the most likely tokens that reach p together' },
     seed: { type: 'integer', help: 'seed of the sampling (default 0)' },
-    device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
-    threads: { type: 'integer', help: 'threads (default: all cores)' },
+    ...ENGINE_OPTIONS,
     json: { type: 'flag', help: 'print text and token ids as JSON, last line' },
   },
   examples: ['fasp generate my-model -p "Once upon a time" --temperature 0.8 --top-p 0.95'],

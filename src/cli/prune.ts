@@ -4,7 +4,6 @@ import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
   checkOutput,
-  DEVICES,
   evaluate,
   type PerplexityResult,
   type Phase,
@@ -15,7 +14,7 @@ import {
 import { errorsTable, perplexityTable, planText, secondsLine, sizesTable } from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 const OPTIONS = {
@@ -50,8 +49,7 @@ const OPTIONS = {
   eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
   seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
-  device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
-  threads: { type: 'integer', help: 'threads (default: all cores)' },
+  ...ENGINE_OPTIONS,
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },

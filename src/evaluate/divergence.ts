@@ -1,11 +1,10 @@
 // How far a pruned model has moved from the dense one: mean KL(dense ‖ pruned) over the tokens of some windows, in nats per token.
-import { Head } from '../blocks/decoder.ts'
+import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
 import { divergenceGraph } from '../blocks/head.ts'
+import { lastStream } from '../blocks/stream.ts'
 import { type Engine, values } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { Model } from '../model/model.ts'
-import { lastStream } from './logits.ts'
-import { HEAD_ROWS } from './perplexity.ts'
 
 /** @throws UsageError where the models have different vocabularies */
 export async function klDivergence(

@@ -2,7 +2,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { elements, type TensorInfo } from '../formats/tensors.ts'
 import { decoderLinears, tensorShapes } from '../model/architecture.ts'
-import { describeModel } from '../model/model.ts'
+import { describeModel, unusedTensors } from '../model/model.ts'
 
 export interface Inspection {
   readonly name: string
@@ -33,9 +33,9 @@ export interface Inspection {
 
 /** @throws as `describeModel` */
 export function inspect(checkpoint: Checkpoint): Inspection {
-  const { architecture: a } = describeModel(checkpoint)
-  const shapes = tensorShapes(a)
-  const tensors = [...shapes.keys()].map(name => checkpoint.tensors.tensors.get(name)!)
+  const model = describeModel(checkpoint)
+  const a = model.architecture
+  const tensors = [...tensorShapes(a).keys()].map(name => checkpoint.tensors.tensors.get(name)!)
   const total = tensors.reduce((n, t) => n + elements(t.shape), 0)
   const { qk, vo, ffn } = decoderLinears(a)
   const dtypes: Record<string, number> = {}
@@ -57,6 +57,6 @@ export function inspect(checkpoint: Checkpoint): Inspection {
     parameters: { total, queryKey: qk, valueOutput: vo, ffn, other: total - qk - vo - ffn },
     weightBytes: checkpoint.weightBytes,
     tensors,
-    unused: [...checkpoint.tensors.tensors.keys()].filter(name => !shapes.has(name)),
+    unused: unusedTensors(model),
   }
 }

@@ -1,9 +1,8 @@
 // Logits of every position of one sequence: for comparing with other implementations.
-import { Head } from '../blocks/decoder.ts'
-import { forward } from '../blocks/stream.ts'
+import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
+import { lastStream } from '../blocks/stream.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Model } from '../model/model.ts'
-import { HEAD_ROWS } from './perplexity.ts'
 
 /** @returns [ids.length, vocabulary] row-major */
 export async function logits(model: Model, engine: Engine, ids: ArrayLike<number>): Promise<Float32Array<ArrayBuffer>> {
@@ -16,13 +15,4 @@ export async function logits(model: Model, engine: Engine, ids: ArrayLike<number
     await head.logits(data.subarray(from * d, to * d), result.subarray(from * vocabularySize, to * vocabularySize))
   }
   return result
-}
-
-/** The stream after the last layer, without progress. */
-export async function lastStream(model: Model, engine: Engine, windows: readonly Int32Array[]) {
-  const layers = forward(model, engine, windows)
-  for (;;) {
-    const step = await layers.next()
-    if (step.done) return step.value
-  }
 }

@@ -1,5 +1,5 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
-import { Head } from '../blocks/decoder.ts'
+import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
 import { lossGraph } from '../blocks/head.ts'
 import { forward } from '../blocks/stream.ts'
 import type { Windows } from '../calibrate/windows.ts'
@@ -9,8 +9,6 @@ import type { Phase, ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
 import type { PerplexityResult } from '../result.ts'
 
-/** Rows of logits held at once: with a vocabulary of 128 000 they take 130 MB, and the products are still large. */
-export const HEAD_ROWS = 256
 /** Bytes of hidden states that go through the layers together; more windows take a second trip through the weights. */
 const STREAM_BYTES = 2 ** 30
 

@@ -13,10 +13,7 @@ interface Panel {
   readonly inverse: Matrix // [size, size], inverse of the diagonal block of L
 }
 
-export interface Factor {
-  readonly n: number
-  readonly panels: readonly Panel[]
-}
+export type Factor = readonly Panel[]
 
 /** Writes elements (i, j), (i, j + 1), … of a symmetric matrix to `target`, as many as it holds. */
 export type RowReader = (i: number, j: number, target: Float64Array) => void
@@ -42,24 +39,23 @@ export async function cholesky(engine: Engine, n: number, read: RowReader): Prom
     }
     panels.push({ first, below, inverse })
   }
-  return { n, panels }
+  return panels
 }
 
 /** Solves `A X = B` in place: `b` [n, m] becomes X. */
 export async function solve(engine: Engine, factor: Factor, b: Matrix): Promise<void> {
-  const { panels } = factor
   const blockOf = (p: Panel) => rowsOf(b, p.first, p.first + p.inverse.rows)
   const applyInverse = async (p: Panel, transA: boolean) => {
     const block = blockOf(p)
     const copy = matrix(block.rows, block.columns, block.data.slice())
     await gemm(engine, p.inverse, copy, block, { transA })
   }
-  for (const p of panels) {
+  for (const p of factor) {
     await applyInverse(p, false) // L Y = B, downwards
     const rest = rowsOf(b, p.first + p.inverse.rows)
     if (rest.rows > 0) await gemm(engine, p.below, blockOf(p), rest, { alpha: -1, accumulate: true })
   }
-  for (const p of panels.toReversed()) {
+  for (const p of factor.toReversed()) {
     const rest = rowsOf(b, p.first + p.inverse.rows) // Lᵀ X = Y, upwards
     if (rest.rows > 0) await gemm(engine, p.below, rest, blockOf(p), { transA: true, alpha: -1, accumulate: true })
     await applyInverse(p, true)

@@ -64,6 +64,12 @@ function checkSizes(name: string, a: Architecture, tensors: number): void {
     throw new UnsupportedModelError(`${name}: ${a.heads} query heads cannot share ${a.kvHeads} KV heads evenly.`)
 }
 
+/** Tensors of the checkpoint that the architecture does not use. */
+export function unusedTensors({ architecture, checkpoint }: Model): string[] {
+  const known = tensorShapes(architecture)
+  return [...checkpoint.tensors.tensors.keys()].filter(name => !known.has(name))
+}
+
 /**
  * Reads one tensor as float32.
  * @throws NumericError where a value is NaN or infinite
