@@ -57,29 +57,13 @@ export function zipFile(members: readonly Member[], zip64 = false): Uint8Array<A
     const extra = zip64 ? record([2, 1], [2, 24], [8, size], [8, packed], [8, header]) : new Uint8Array(0)
     const short = (value: number) => (zip64 ? 0xffffffff : value)
     const flags = member.flags ?? 0
-    const local = record(
-      [4, 0x04034b50],
-      [2, 45],
-      [2, flags],
-      [2, method],
-      [4, 0],
-      [4, 0],
-      [4, short(packed)],
-      [4, short(size)],
-    )
+    // What both headers say of a member: flags, method, time, checksum, sizes.
+    const facts = record([2, flags], [2, method], [4, 0], [4, 0], [4, short(packed)], [4, short(size)])
+    const local = concat(record([4, 0x04034b50], [2, 45]), facts)
     parts.push(local, record([2, localName.byteLength], [2, padding.byteLength]), localName, padding, data)
     directory.push(
-      record(
-        [4, 0x02014b50],
-        [2, 45],
-        [2, 45],
-        [2, flags],
-        [2, method],
-        [4, 0],
-        [4, 0],
-        [4, short(packed)],
-        [4, short(size)],
-      ),
+      record([4, 0x02014b50], [2, 45], [2, 45]),
+      facts,
       record([2, name.byteLength], [2, extra.byteLength], [2, 0], [2, 0], [2, 0], [4, 0], [4, short(header)]),
       name,
       extra,
