@@ -5,6 +5,9 @@ import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import type { Architecture } from './model/architecture.ts'
 
+export type Layout = (typeof LAYOUTS)[number]
+const LAYOUTS = ['stock', 'padded', 'compact'] as const
+
 export interface PruneOptions {
   /** Fraction of the decoder linears to remove, 0 to 0.9. */
   readonly sparsity: number
@@ -14,9 +17,12 @@ export interface PruneOptions {
   readonly scope?: 'ffn' | 'ffn+vo'
   /** Value channels: the best of the layer, or the same number for every KV head. @default 'ragged' */
   readonly vo?: 'ragged' | 'per-head'
-  /** `stock` stores narrow FFNs, `padded` keeps all shapes and zeros what is removed. Value channels are zeros in both. @default 'stock' */
-  readonly layout?: 'stock' | 'padded'
-  /** FFN widths are rounded to a multiple of this. @default stock: 256, less for small models; padded: 1 */
+  /**
+   * `stock` stores narrow FFNs, removed value channels are zeros; `padded` keeps all shapes and zeros what is removed; `compact` stores
+   * only what is left, under a `model_type` of its own. @default 'stock'
+   */
+  readonly layout?: Layout
+  /** FFN widths are rounded to a multiple of this. @default 256, less for small models; padded: 1 */
   readonly multiple?: number
   /** Damping of the least squares, as a part of the mean of the Gram matrix's diagonal. @default 0.01 */
   readonly damp?: number
@@ -81,7 +87,7 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
     ...given,
     ...(windows && size), // ready-made windows have the size they have
   }
-  const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'stock' ? defaultMultiple(a.ffnWidth) : 1) }
+  const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'padded' ? 1 : defaultMultiple(a.ffnWidth)) }
   check(resolved, a)
   return resolved
 }
@@ -100,7 +106,7 @@ function check(o: ResolvedOptions, a: Architecture): void {
   checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
   oneOf('scope', o.scope, ['ffn', 'ffn+vo'])
   oneOf('vo', o.vo, ['ragged', 'per-head'])
-  oneOf('layout', o.layout, ['stock', 'padded'])
+  oneOf('layout', o.layout, LAYOUTS)
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])

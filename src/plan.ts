@@ -9,15 +9,15 @@ import type { FloatDType } from './formats/dtype.ts'
 import { DTYPE_BYTES } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
-import { type Architecture, decoderLinears, halfBlocks, tensorShapes } from './model/architecture.ts'
+import { type Architecture, decoderLinears, halfBlocks, narrowed, tensorShapes } from './model/architecture.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
 
 export interface Plan {
   readonly widths: { readonly before: Widths; readonly after: Widths }
-  /** FFN width of the tensors written; differs from `widths.after.ffn` where the layout pads. */
-  readonly storedFfn: number
+  /** Widths of the tensors written; they differ from `widths.after` where the layout pads. */
+  readonly stored: Widths
   readonly tensors: readonly DenseTensorInfo[]
   readonly sizes: Sizes
   /** Bytes of activations that are in memory, and in a scratch file because they do not fit the budget. */
@@ -32,26 +32,34 @@ const BASE_BYTES = 200e6
 /** @param source self-written text needs the whole model in memory while it is written */
 export function makePlan(model: Model, options: ResolvedOptions, source: CalibrationSource): Plan {
   const { architecture: a, checkpoint } = model
+  if (a.layerWidths)
+    throw new UnsupportedModelError(
+      `${checkpoint.name}: is a compact model, pruned already. Prune the model that it was made from, with a higher --sparsity.`,
+    )
   const before = { ffn: a.ffnWidth, value: a.headSize }
   const after = uniformWidths(a, options)
-  const storedFfn = options.layout === 'stock' ? after.ffn : a.ffnWidth
+  const stored = storedWidths(options.layout, before, after)
   const dtypes = outputTypes(model, options.dtype)
-  const tensors = [...tensorShapes(a, storedFfn)].map(([name, shape]) => ({ name, shape, dtype: dtypes(name) }))
+  const tensors = [...tensorShapes(narrowed(a, stored.ffn, stored.value))].map(([name, shape]) => ({
+    name,
+    shape,
+    dtype: dtypes(name),
+  }))
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
-  const linears = decoderLinears(a)
-  const linearsBefore = linears.qk + linears.vo + linears.ffn
-  const linearsAfter = linears.qk + (linears.vo * after.value) / before.value + (linears.ffn * after.ffn) / before.ffn
-  const stored = count(tensors.map(t => t.shape))
-  const parametersBefore = count(tensorShapes(a).values())
-  const effective = count(tensorShapes(a, after.ffn).values()) - valueParameters(a, before.value - after.value)
+  const pruned = narrowed(a, after.ffn, after.value)
+  const linears = (of: Architecture) => Object.values(decoderLinears(of)).reduce((n, weights) => n + weights, 0)
   const activationBytes = placeActivations(a, options.samples * options.seqLen, options.memory * 2 ** 30)
   return {
     widths: { before, after },
-    storedFfn,
+    stored,
     tensors,
     sizes: {
-      decoderLinears: { before: linearsBefore, after: linearsAfter },
-      parameters: { before: parametersBefore, stored, effective },
+      decoderLinears: { before: linears(a), after: linears(pruned) },
+      parameters: {
+        before: count(tensorShapes(a).values()),
+        stored: count(tensors.map(t => t.shape)),
+        effective: count(tensorShapes(pruned).values()),
+      },
       weightBytes: {
         before: checkpoint.weightBytes,
         after: tensors.reduce((n, t) => n + elements(t.shape) * DTYPE_BYTES[t.dtype], 0),
@@ -79,11 +87,10 @@ function outputTypes(model: Model, wanted: FloatDType | undefined): (name: strin
   return name => wanted ?? (quantized ? 'BF16' : (tensors.get(name)!.dtype as FloatDType))
 }
 
-/** Weights (and bias entries) of `channels` value channels in every KV head of every layer. */
-function valueParameters(a: Architecture, channels: number): number {
-  const [{ inputs, output }] = halfBlocks(a, 0)
-  const perRow = inputs[2].in + (inputs[2].bias ? 1 : 0)
-  return a.layers * channels * (a.kvHeads * perRow + a.heads * output.out)
+/** `stock` narrows FFNs only, `padded` nothing, `compact` all. */
+function storedWidths(layout: ResolvedOptions['layout'], before: Widths, after: Widths): Widths {
+  if (layout === 'compact') return after
+  return layout === 'stock' ? { ffn: after.ffn, value: before.value } : before
 }
 
 /** The stream goes to memory first, then the hidden activations of one half-block, each where it fits whole. */

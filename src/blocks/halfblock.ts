@@ -3,6 +3,7 @@ import { type Engine, type Feeds, values } from '../engine/engine.ts'
 import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { attentionGraph, paddedHeadSize, rotaryTables } from './attention.ts'
+import { withAllValues } from './compact-values.ts'
 import { ffnGraph } from './ffn.ts'
 import { residualGraph } from './residual.ts'
 
@@ -29,7 +30,8 @@ export async function readHalf(model: Model, half: HalfBlock): Promise<HalfWeigh
   })
   const inputs: LinearWeights[] = []
   for (const l of half.inputs) inputs.push(await linear(l))
-  return { half, norm: await readNorm(model, half.norm), inputs, output: await linear(half.output) }
+  const weights = { half, norm: await readNorm(model, half.norm), inputs, output: await linear(half.output) }
+  return half.kind === 'attention' ? withAllValues(model.architecture, weights) : weights
 }
 
 /** Feeds of `norm` in a graph; ones and zeros where the model's norms have no weights. */

@@ -29,7 +29,16 @@ export interface LayerNames {
   readonly ffnOut: string
 }
 
+/** How wide the tensors of one layer are. */
+export interface LayerWidths {
+  /** FFN neurons. */
+  readonly ffn: number
+  /** Value channels of each KV head, at most `headSize`. */
+  readonly values: readonly number[] // [k]
+}
+
 export interface Architecture {
+  /** Of the stock model; a compact checkpoint of it has `layerWidths`. */
   readonly modelType: string
   /** d */
   readonly hiddenSize: number
@@ -44,6 +53,8 @@ export interface Architecture {
   readonly ffnWidth: number
   /** The key of `config.json` that holds `ffnWidth`. */
   readonly ffnWidthKey: string
+  /** Widths of each layer in the compact layout. Absent: `ffnWidth` and `headSize` in all. */
+  readonly layerWidths?: readonly LayerWidths[]
   readonly vocabularySize: number
   readonly maxPositions: number
   readonly activation: Activation
@@ -72,6 +83,7 @@ export interface Architecture {
 /** `y = x + W_out · hidden(norm(x))`: half of a decoder layer. */
 export interface HalfBlock {
   readonly kind: 'attention' | 'ffn'
+  readonly layer: number
   readonly norm: string
   /** q, k, v, or gate and up, or fc1. */
   readonly inputs: readonly Linear[]
@@ -81,8 +93,18 @@ export interface HalfBlock {
   readonly coupled: readonly number[]
 }
 
+/** The architecture with `ffn` neurons, and `value` channels in each KV head, in every layer. */
+export function narrowed(a: Architecture, ffn: number, value: number): Architecture {
+  const widths = { ffn, values: new Array<number>(a.kvHeads).fill(value) }
+  return { ...a, layerWidths: new Array<LayerWidths>(a.layers).fill(widths) }
+}
+
+/** Widths of layer `index`. */
+export const widthsOf = (a: Architecture, index: number): LayerWidths =>
+  a.layerWidths?.[index] ?? { ffn: a.ffnWidth, values: new Array<number>(a.kvHeads).fill(a.headSize) }
+
 /** The two half-blocks of layer `index`. */
-export function halfBlocks(a: Architecture, index: number, ffnWidth = a.ffnWidth): readonly [HalfBlock, HalfBlock] {
+export function halfBlocks(a: Architecture, index: number): readonly [HalfBlock, HalfBlock] {
   const { hiddenSize: d, names } = a
   const at = (name: string) => `${names.layers}.${index}.${name}`
   const linear = (name: string, out: number, input: number, bias: boolean): Linear => ({
@@ -91,29 +113,33 @@ export function halfBlocks(a: Architecture, index: number, ffnWidth = a.ffnWidth
     in: input,
     bias,
   })
+  const widths = widthsOf(a, index)
   const query = a.heads * a.headSize
-  const value = a.kvHeads * a.headSize
+  const key = a.kvHeads * a.headSize
+  const value = widths.values.reduce((n, channels) => n + channels, 0)
   const n = names.layer
   return [
     {
       kind: 'attention',
+      layer: index,
       norm: at(n.attentionNorm),
-      inputs: [linear(n.q, query, d, a.bias.qkv), linear(n.k, value, d, a.bias.qkv), linear(n.v, value, d, a.bias.qkv)],
-      output: linear(n.o, d, query, a.bias.o),
+      inputs: [linear(n.q, query, d, a.bias.qkv), linear(n.k, key, d, a.bias.qkv), linear(n.v, value, d, a.bias.qkv)],
+      output: linear(n.o, d, value * (a.heads / a.kvHeads), a.bias.o),
       coupled: [2],
     },
     {
       kind: 'ffn',
+      layer: index,
       norm: at(n.ffnNorm),
-      inputs: n.ffnIn.map(name => linear(name, ffnWidth, d, a.bias.ffn)),
-      output: linear(n.ffnOut, d, ffnWidth, a.bias.ffn),
+      inputs: n.ffnIn.map(name => linear(name, widths.ffn, d, a.bias.ffn)),
+      output: linear(n.ffnOut, d, widths.ffn, a.bias.ffn),
       coupled: n.ffnIn.map((_, i) => i),
     },
   ]
 }
 
 /** Every tensor of a model of this architecture with its shape, in the order of the forward pass. Tied heads have none. */
-export function tensorShapes(a: Architecture, ffnWidth = a.ffnWidth): Map<string, readonly number[]> {
+export function tensorShapes(a: Architecture): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>()
   const { names, hiddenSize: d, embeddingSize } = a
   const norm = (name: string) => {
@@ -125,7 +151,7 @@ export function tensorShapes(a: Architecture, ffnWidth = a.ffnWidth): Map<string
   if (names.positions) shapes.set(`${names.positions}.weight`, [a.maxPositions + a.positionOffset, d])
   if (names.projectIn) shapes.set(`${names.projectIn}.weight`, [d, embeddingSize])
   for (let i = 0; i < a.layers; i++)
-    for (const half of halfBlocks(a, i, ffnWidth)) {
+    for (const half of halfBlocks(a, i)) {
       norm(half.norm)
       for (const l of [...half.inputs, half.output]) {
         shapes.set(`${l.name}.weight`, [l.out, l.in])
@@ -140,14 +166,15 @@ export function tensorShapes(a: Architecture, ffnWidth = a.ffnWidth): Map<string
 
 /** Weights of the decoder linears: what `sparsity` is a fraction of. Embeddings, norms, biases and head do not count. */
 export function decoderLinears(a: Architecture): { qk: number; vo: number; ffn: number } {
-  const [attention, ffn] = halfBlocks(a, 0)
   const size = (l: Linear) => l.out * l.in
-  const [q, k, v] = attention.inputs
-  return {
-    qk: a.layers * (size(q) + size(k)),
-    vo: a.layers * (size(v) + size(attention.output)),
-    ffn: a.layers * [...ffn.inputs, ffn.output].reduce((n, l) => n + size(l), 0),
+  const linears = { qk: 0, vo: 0, ffn: 0 }
+  for (let i = 0; i < a.layers; i++) {
+    const [{ inputs: qkv, output }, ffn] = halfBlocks(a, i)
+    linears.qk += size(qkv[0]) + size(qkv[1])
+    linears.vo += size(qkv[2]) + size(output)
+    for (const l of [...ffn.inputs, ffn.output]) linears.ffn += size(l)
   }
+  return linears
 }
 
 /** Names all facts that graphs depend on: two architectures with the same key can share sessions. */

@@ -2,6 +2,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
 import { type Architecture, tensorShapes } from './architecture.ts'
+import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
 import { llama } from './llama.ts'
 import { opt } from './opt.ts'
@@ -41,7 +42,9 @@ export function describeModel(checkpoint: Checkpoint): Model {
 /** What `config.json` says, before any tensor is looked at. @throws UnsupportedModelError */
 export function architectureOf(name: string, config: Checkpoint['config']): Architecture {
   const type = config.model_type
-  if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type))
+  const isCompact = typeof type === 'string' && type.startsWith(COMPACT_PREFIX)
+  const family = isCompact ? type.slice(COMPACT_PREFIX.length) : type
+  if (typeof family !== 'string' || !Object.hasOwn(FAMILIES, family))
     throw new UnsupportedModelError(
       `${name}: model_type ${JSON.stringify(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.`,
     )
@@ -49,7 +52,9 @@ export function architectureOf(name: string, config: Checkpoint['config']): Arch
     throw new UnsupportedModelError(
       `${name}: config.json has a quantization_config; quantised folders cannot be pruned. Fetch the model that was not quantised, or a .gguf.`,
     )
-  return FAMILIES[type](new Config(`${name}, config.json`, config))
+  const fields = new Config(`${name}, config.json`, config)
+  const architecture = FAMILIES[family](fields)
+  return isCompact ? compact(architecture, fields) : architecture
 }
 
 function checkSizes(name: string, a: Architecture, tensors: number): void {

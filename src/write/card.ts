@@ -2,7 +2,14 @@
 
 import { baseName, bytes, count, cut } from '../display.ts'
 import type { Model } from '../model/model.ts'
+import type { Layout } from '../options.ts'
 import type { Recipe } from '../result.ts'
+
+const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
+  stock: 'narrow FFNs, loads like any',
+  padded: 'all shapes as before, zeros where something was removed; loads like any',
+  compact: 'only what is left is stored; needs the code beside it (`trust_remote_code=True`); made from a',
+}
 
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): string {
   const { options, sizes, widths, calibration } = recipe
@@ -33,8 +40,8 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 | parameters of the whole model, as stored | ${count(parameters.before)} | ${count(parameters.stored)} | ${cut({ ...parameters, after: parameters.stored })} |
 | weights on disk | ${bytes(weightBytes.before)} | ${bytes(weightBytes.after)} | ${cut(weightBytes)} |
 
-- Layout \`${options.layout}\`: ${options.layout === 'stock' ? 'narrow FFNs, loads like any' : 'all shapes as before, zeros where something was removed; loads like any'} ${architecture.modelType} model.
-- FFN neurons per layer: ${widths.after.ffn} of ${widths.before.ffn}. Value channels per KV head: ${widths.after.value} of ${widths.before.value}${widths.after.value < widths.before.value ? ' (removed ones are zeros)' : ''}.
+- Layout \`${options.layout}\`: ${LAYOUT_TEXT[options.layout]} ${architecture.modelType} model.
+- FFN neurons per layer: ${widths.after.ffn} of ${widths.before.ffn}. Value channels per KV head: ${widths.after.value} of ${widths.before.value}${widths.after.value < widths.before.value && options.layout !== 'compact' ? ' (removed ones are zeros)' : ''}.
 - Calibrated on ${texts}.
 - \`fasp.json\` has all options, the kept indices and the error of every layer.
 `

@@ -1,5 +1,7 @@
 // The small files of an output folder: config.json with only the width changed, tokenizer files, model card, fasp.json.
 import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
+import type { Architecture, LayerWidths } from '../model/architecture.ts'
+import { compactConfig } from '../model/compact.ts'
 import type { Model } from '../model/model.ts'
 import type { Plan } from '../plan.ts'
 import type { Recipe } from '../result.ts'
@@ -15,14 +17,14 @@ const TORCH_DTYPES: Readonly<Record<string, string>> = {
 
 export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[] {
   return [
-    jsonFile('config.json', outputConfig(model, plan)),
+    jsonFile('config.json', outputConfig(model, plan, recipe)),
     ...model.checkpoint.sideFiles,
     { name: 'README.md', bytes: new TextEncoder().encode(modelCard(model, recipe)) },
     jsonFile('fasp.json', recipe),
   ]
 }
 
-function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan): Record<string, unknown> {
+function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe: Recipe): Record<string, unknown> {
   const { config } = checkpoint
   const types = new Map<string, number>()
   for (const { dtype } of plan.tensors) types.set(dtype, (types.get(dtype) ?? 0) + 1)
@@ -30,8 +32,19 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan): Recor
   const dtypeKeys = ['dtype', 'torch_dtype'].filter(key => key in config) // transformers 5 and 4
   return {
     ...config,
-    [a.ffnWidthKey]: plan.storedFfn,
+    ...(recipe.options.layout === 'compact'
+      ? compactConfig(a, layerWidths(a, recipe.layers))
+      : { [a.ffnWidthKey]: plan.stored.ffn }),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
     ...Object.fromEntries((dtypeKeys.length > 0 ? dtypeKeys : ['torch_dtype']).map(key => [key, TORCH_DTYPES[common]])),
   }
 }
+
+/** What each layer keeps. */
+const layerWidths = (a: Architecture, layers: Recipe['layers']): LayerWidths[] =>
+  layers.map(({ attention, ffn }) => ({
+    ffn: ffn?.kept.length ?? a.ffnWidth,
+    values: Array.from({ length: a.kvHeads }, (_, head) =>
+      attention ? attention.kept.filter(row => Math.floor(row / a.headSize) === head).length : a.headSize,
+    ),
+  }))

@@ -1,9 +1,10 @@
-// Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed and rounded to the output's type.
+// Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, and rounded to the output's type.
 import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import { NumericError } from '../errors.ts'
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
 import { type HalfBlock, type Linear, tensorShapes } from '../model/architecture.ts'
 import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
+import type { Layout } from '../options.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
 
 type Floats = Float32Array<ArrayBuffer>
@@ -12,8 +13,7 @@ export class ModelWriter {
   constructor(
     readonly model: Model,
     readonly checkpoint: CheckpointWriter,
-    /** FFN rows and columns are dropped (`stock`) or zeroed (`padded`). */
-    readonly layout: 'stock' | 'padded',
+    readonly layout: Layout,
   ) {}
 
   /** Copies embeddings, final norm and head. Calibration may not read all of them, so their values are checked here. */
@@ -41,7 +41,7 @@ export class ModelWriter {
     restored: LinearWeights,
   ): Promise<HalfWeights> {
     const { half } = weights
-    const narrow = this.layout === 'stock' && half.kind === 'ffn'
+    const narrow = this.layout === 'compact' || (this.layout === 'stock' && half.kind === 'ffn')
     await this.#copyNorm(half)
     for (const [i, linear] of half.inputs.entries()) {
       if (!half.coupled.includes(i)) {

@@ -1,0 +1,35 @@
+// The compact layout: a `model_type` of its own, `fasp_llama` or `fasp_opt`, with the config of the stock model and one more field,
+// `layer_widths`, a list of `{ "ffn": neurons, "values": [channels of each KV head] }`. What was removed is not stored.
+//   v_proj [Σ values, d]: the rows of KV head 0, then those of head 1, …
+//   o_proj [d, Σ values · h / k]: the columns of query head 0, as many as its KV head has channels, then those of head 1, …
+import type { Architecture, LayerWidths } from './architecture.ts'
+import type { Config } from './config.ts'
+
+export const COMPACT_PREFIX = 'fasp_'
+const FIELD = 'layer_widths'
+
+/** @throws UnsupportedModelError where the widths do not fit the architecture */
+export function compact(a: Architecture, config: Config): Architecture {
+  const list = config.json[FIELD]
+  if (!Array.isArray(list) || list.length !== a.layers)
+    throw config.error(FIELD, Array.isArray(list) ? `${list.length} long` : list, `a list of ${a.layers} layers`)
+  const layerWidths = list.map((entry: unknown, i): LayerWidths => {
+    const { ffn, values } = (entry ?? {}) as Partial<LayerWidths>
+    const within = (n: unknown, low: number, high: number) =>
+      Number.isInteger(n) && Number(n) >= low && Number(n) <= high
+    if (!within(ffn, 1, a.ffnWidth))
+      throw config.error(`${FIELD}[${i}].ffn`, ffn, `an integer from 1 to ${a.ffnWidth} (${a.ffnWidthKey})`)
+    if (!Array.isArray(values) || values.length !== a.kvHeads || !values.every(n => within(n, 0, a.headSize)))
+      throw config.error(`${FIELD}[${i}].values`, values, `${a.kvHeads} integers from 0 to ${a.headSize}`)
+    if (values.every(n => n === 0))
+      throw config.error(`${FIELD}[${i}].values`, values, 'above 0 in at least one KV head')
+    return { ffn: ffn as number, values }
+  })
+  return { ...a, layerWidths }
+}
+
+/** The fields of `config.json` that make it compact. `ffnWidth` stays the width of the model before. */
+export const compactConfig = (a: Architecture, layerWidths: readonly LayerWidths[]): Record<string, unknown> => ({
+  model_type: `${COMPACT_PREFIX}${a.modelType}`,
+  [FIELD]: layerWidths,
+})
