@@ -144,8 +144,8 @@ async function* pruneHalf(
   const { scores, kept, columns } = selectKept(job, weights, statistics)
   yield { type: 'selected', half: half.output.name, scores, kept }
   const { weight, bias, ...errors } = await restore(job, weights, statistics, columns)
-  const pruned = await writer.writePruned(weights, kept, columns, { weight, bias })
-  await advance(runner, stream, pruned, hidden, signal)
+  const output = await writer.writePruned(weights, kept, columns, { weight, bias })
+  await advance(runner, stream, weights, output, columns, hidden, signal)
   return { kept: [...kept], ...errors }
 }
 

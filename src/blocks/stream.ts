@@ -46,14 +46,9 @@ export async function passThrough(
   weights: HalfWeights,
   signal?: AbortSignal,
 ): Promise<void> {
-  const width = runner.hiddenWidth(weights)
-  const buffer = new Float32Array(Math.max(...stream.batches.map(b => b.tokens)) * width)
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
-    const x = await stream.rows.load(batch)
-    const h = buffer.subarray(0, batch.tokens * width)
-    await runner.hidden(weights, x, batch.windows, h)
-    await runner.residual(weights, x, h)
+    await runner.forward(weights, await stream.rows.load(batch), batch.windows)
     await stream.rows.store(batch)
   }
 }

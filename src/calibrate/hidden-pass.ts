@@ -1,6 +1,6 @@
 // The passes over the stream that one half-block takes: statistics of `H`, then the new stream once the half-block is pruned.
 import type { ActivationPool, Activations } from '../blocks/activations.ts'
-import type { HalfBlockRunner, HalfWeights } from '../blocks/halfblock.ts'
+import type { HalfBlockRunner, HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import type { Stream } from '../blocks/stream.ts'
 import { GramAccumulator, type Statistics } from './gram.ts'
 
@@ -19,23 +19,25 @@ export async function observe(
     signal?.throwIfAborted()
     const h = hidden.room(batch)
     await runner.hidden(weights, await stream.rows.load(batch), batch.windows, h)
-    await gram.accumulate(h)
+    await gram.accumulate(h, batch.tokens)
     await hidden.store(batch)
   }
   return { statistics: gram.finish(), hidden }
 }
 
-/** `x ← x + H Wᵀ + b` with the output layer of `weights`, which has zeros where columns are removed; closes `hidden`. */
+/** `x ← x + H_M Wᵀ + b` with the columns M = `kept` of `H` and the pruned output layer [d, |M|]; closes `hidden`. */
 export async function advance(
   runner: HalfBlockRunner,
   stream: Stream,
   weights: HalfWeights,
+  output: LinearWeights,
+  kept: Int32Array,
   hidden: Activations,
   signal?: AbortSignal,
 ): Promise<void> {
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
-    await runner.residual(weights, await stream.rows.load(batch), await hidden.load(batch))
+    await runner.residual(weights, output, kept, await stream.rows.load(batch), await hidden.load(batch))
     await stream.rows.store(batch)
   }
   await hidden.close()

@@ -39,7 +39,7 @@ const OPTIONS = {
   layout: {
     type: 'text',
     choices: ['stock', 'padded', 'compact'],
-    help: 'narrow FFNs (default), zeros in full shapes, or all narrow',
+    help: 'narrow FFNs (default), zeros, or all narrow',
   },
   multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
   damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
