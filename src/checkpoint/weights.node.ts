@@ -39,10 +39,27 @@ interface Located {
  * @throws FormatError where there are none, a shard or a tensor of the index is missing, or two tensors get one name.
  */
 export async function openWeights(folder: string, files: ReadonlySet<string>): Promise<Weights> {
+  const { shards, open } = await findShards(folder, files)
+  return openShards(folder, shards, open)
+}
+
+/** The index of the weights among `files`, if it is what says where they are. */
+export const weightsIndex = (files: ReadonlySet<string>): string | undefined =>
+  KINDS.flatMap(({ name }) => [name, `${name}.index.json`])
+    .filter(name => files.has(name))
+    .slice(0, 1)
+    .find(name => name.endsWith('.index.json'))
+
+/** Names of the files that hold the weights. Reads the index in `folder`, nothing else. @throws FormatError as `openWeights` */
+export const weightFiles = async (folder: string, files: ReadonlySet<string>): Promise<string[]> => [
+  ...(await findShards(folder, files)).shards.keys(),
+]
+
+async function findShards(folder: string, files: ReadonlySet<string>): Promise<{ shards: Shards; open: Open }> {
   for (const { name, ending, open } of KINDS) {
-    if (files.has(name)) return openShards(folder, new Map([[name, undefined]]), open)
+    if (files.has(name)) return { shards: new Map([[name, undefined]]), open }
     const index = `${name}.index.json`
-    if (files.has(index)) return openShards(folder, await readIndex(folder, index, ending, files), open)
+    if (files.has(index)) return { shards: await readIndex(folder, index, ending, files), open }
   }
   const wanted = KINDS.flatMap(({ name }) => [name, `${name}.index.json`]).join(', ')
   throw new FormatError(folder, `has no weights; wanted is one of ${wanted}`)

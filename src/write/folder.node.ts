@@ -27,11 +27,7 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
   await attempt(`create ${path}`, async () => {
     made = await mkdir(parent, { recursive: true })
     await access(parent, constants.W_OK)
-    const { bavail, bsize } = await statfs(parent)
-    if (bavail * bsize < expectedBytes)
-      throw new OutputError(
-        `${path}: the output needs ${megabytes(expectedBytes)}, the disk has ${megabytes(bavail * bsize)} left. Free some space or choose another folder.`,
-      )
+    await checkSpace(`${path}: the output`, parent, expectedBytes)
     await mkdir(temporary)
   }).catch(async error => {
     await removeMade()
@@ -67,6 +63,15 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
       await removeMade()
     },
   }
+}
+
+/** @throws OutputError where the disk of `folder` has no room for `needed` bytes more */
+export async function checkSpace(what: string, folder: string, needed: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder)
+  if (bavail * bsize < needed)
+    throw new OutputError(
+      `${what} needs ${megabytes(needed)}, the disk has ${megabytes(bavail * bsize)} left. Free some space or choose another folder.`,
+    )
 }
 
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
@@ -123,7 +128,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file; choose another folder',
 }
 
-async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
+/** Turns what the file system says into an OutputError: `cannot ${what}: …`. */
+export async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
   } catch (error) {
