@@ -24,6 +24,7 @@ import { checkOutput, openFolderSink } from './write/folder.node.ts'
 export { readText } from './calibrate/text.node.ts'
 export { openEngine } from './engine/engine.node.ts'
 export { fetchModel } from './hub/fetch.node.ts'
+export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
 export * from './index.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
 

@@ -11,7 +11,7 @@ export interface Answer {
 
 /** What goes wrong with one answer. */
 export interface Fault {
-  /** Instead of the answer. */
+  /** Instead of doing what was asked for. */
   readonly answer?: Answer
   /** The connection breaks after so many bytes of the body. */
   readonly cutAt?: number
@@ -49,7 +49,7 @@ export function part(bytes: Buffer, range: string | undefined, headers: Headers)
 
 /** Sends an answer, spoiled as `fault` says. */
 export function send(request: IncomingMessage, response: ServerResponse, reply: Answer, fault: Fault = {}): void {
-  const { status, body, headers } = fault.answer ?? reply
+  const { status, body, headers } = reply
   const middle = body.length >> 1
   const sent = fault.damaged ? Buffer.from(body.map((byte, i) => (i === middle ? byte ^ 1 : byte))) : body
   response.writeHead(status, { 'Content-Length': String(body.length), ...headers })

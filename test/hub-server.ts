@@ -24,6 +24,7 @@ export interface Asked {
   readonly store: boolean
   readonly token?: string
   readonly search: URLSearchParams
+  readonly length?: string
   readonly body: Buffer
 }
 
@@ -67,6 +68,13 @@ export class HubServer {
     return this
   }
 
+  /** Forgets everything. */
+  reset(): void {
+    for (const one of [this.repos, this.#commits, this.#stored]) one.clear()
+    this.requests.length = 0
+    this.fault = () => undefined
+  }
+
   async stop(): Promise<void> {
     for (const server of this.#servers) {
       server.closeAllConnections()
@@ -102,7 +110,9 @@ export class HubServer {
   }
 
   async #listen(store: boolean): Promise<string> {
-    const server = createServer((request, response) => void this.#serve(request, response, store))
+    const server = createServer((request, response) => {
+      this.#serve(request, response, store).catch(() => response.destroy()) // who asked has gone
+    })
     this.#servers.push(server)
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -112,7 +122,7 @@ export class HubServer {
     const { pathname, searchParams: search } = new URL(request.url ?? '', this.url)
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk)
-    const { range, authorization } = request.headers
+    const { range, authorization, 'content-length': length } = request.headers
     const asked: Asked = {
       method: request.method ?? '',
       path: decodeURIComponent(pathname),
@@ -120,6 +130,7 @@ export class HubServer {
       store,
       token: authorization?.replace('Bearer ', ''),
       search,
+      length,
       body: Buffer.concat(chunks),
     }
     this.requests.push(asked)
@@ -127,7 +138,7 @@ export class HubServer {
     const served = fault?.noRanges ? { ...asked, range: undefined } : asked
     let reply: Answer
     try {
-      reply = store ? this.#store(served) : this.#hub(served)
+      reply = fault?.answer ?? (store ? this.#store(served) : this.#hub(served))
     } catch (error) {
       reply = answer(500, String(error))
     }
@@ -135,8 +146,9 @@ export class HubServer {
   }
 
   /** Its addresses are signed: a token must not come here. */
-  #store({ method, path, range, token, body }: Asked): Answer {
+  #store({ method, path, range, token, length, body }: Asked): Answer {
     if (token !== undefined) return answer(400, 'Only one auth mechanism allowed')
+    if (method === 'PUT' && length === undefined) return answer(411, 'MissingContentLength')
     const name = path.slice(1)
     if (method === 'PUT') this.#stored.set(name, body)
     const bytes = this.#stored.get(name)

@@ -10,6 +10,11 @@ import { attempt } from '../write/folder.node.ts'
 import type { HubEnvironment } from './environment.node.ts'
 import { isCommit, type RemoteFile } from './listing.ts'
 
+/** Ending of incomplete downloads, which `hf cache` knows. Those of running processes have a part of their own before it. */
+const PARTIAL = '.fasp.incomplete'
+/** A download that has not grown for so long belongs to a process that was killed. */
+const ABANDONED_MS = 60_000
+
 export class ModelCache {
   readonly #folder: string
   readonly #symlinks: boolean
@@ -46,20 +51,41 @@ export class ModelCache {
     return true
   }
 
-  /** Where a download is kept until it is complete. */
-  async partial(file: RemoteFile): Promise<{ path: string; size: number }> {
-    const path = `${this.#blob(file)}.fasp.incomplete`
-    await attempt(`write to ${dirname(path)}`, () => mkdir(dirname(path), { recursive: true }))
-    return { path, size: Math.min((await size(path)) ?? 0, file.size) }
+  /** Bytes of `file` that an earlier attempt has left. */
+  async partialSize(file: RemoteFile): Promise<number> {
+    return Math.min((await this.#leftovers(file))[0]?.size ?? 0, file.size)
+  }
+
+  /**
+   * A place to download to that no other process has. What an earlier attempt has left is in it.
+   * @throws OutputError
+   */
+  async claim(file: RemoteFile): Promise<string> {
+    const blob = this.#blob(file)
+    const claimed = `${blob}.${randomUUID().slice(0, 8)}${PARTIAL}`
+    await attempt(`write to ${dirname(blob)}`, () => mkdir(dirname(blob), { recursive: true }))
+    for (const { path } of await this.#leftovers(file)) {
+      const taken = await rename(path, claimed).then(
+        () => true,
+        () => false, // another process was first
+      )
+      if (taken) break
+    }
+    return claimed
+  }
+
+  /** Leaves an incomplete download to the next attempt; nothing happens to a complete one. */
+  async release(file: RemoteFile, claimed: string): Promise<void> {
+    const leave = (await size(claimed))
+      ? rename(claimed, `${this.#blob(file)}${PARTIAL}`)
+      : rm(claimed, { force: true })
+    await leave.catch(() => {}) // the reason why it is incomplete matters more
   }
 
   /** Puts a complete download in its place. @throws OutputError */
-  async keep(commit: string, file: RemoteFile, partial: string): Promise<void> {
-    await attempt(`write ${this.#blob(file)}`, () =>
-      rename(partial, this.#blob(file)).catch(async error => {
-        if ((await size(this.#blob(file))) !== file.size) throw error // else another process was first
-      }),
-    )
+  async keep(commit: string, file: RemoteFile, claimed: string): Promise<void> {
+    await attempt(`write ${this.#blob(file)}`, () => rename(claimed, this.#blob(file)))
+    for (const { path } of await this.#leftovers(file)) await rm(path, { force: true })
     await this.#link(commit, file)
   }
 
@@ -73,6 +99,20 @@ export class ModelCache {
       await writeFile(temporary, commit)
       await rename(temporary, path)
     })
+  }
+
+  /** Incomplete downloads that no process is at, the largest first. */
+  async #leftovers(file: RemoteFile): Promise<{ path: string; size: number }[]> {
+    const blob = this.#blob(file)
+    const names = await readdir(dirname(blob)).catch(() => [])
+    const partial = names.filter(name => name.startsWith(`${file.etag}.`) && name.endsWith(PARTIAL))
+    const found = []
+    for (const path of partial.map(name => join(dirname(blob), name))) {
+      const info = await stat(path).catch(() => undefined)
+      const left = path === `${blob}${PARTIAL}` || Date.now() - (info?.mtimeMs ?? 0) > ABANDONED_MS
+      if (info && left) found.push({ path, size: info.size })
+    }
+    return found.sort((a, b) => b.size - a.size)
   }
 
   #blob = ({ etag }: RemoteFile): string => join(this.#folder, 'blobs', etag)

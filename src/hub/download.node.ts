@@ -1,5 +1,4 @@
 // Fetches one file into a partial file: goes on where an earlier attempt stopped, and checks the checksum at the end.
-// Two processes may fetch the same file: both write the same bytes to the same places.
 import { createHash, type Hash } from 'node:crypto'
 import { constants, type FileHandle, open } from 'node:fs/promises'
 import { HubError, OutputError } from '../errors.ts'

@@ -1,11 +1,11 @@
 // From a name on the Hub to files on disk: which commit, which of its files, download of those that the cache lacks.
-import { stat } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isSideFile } from '../checkpoint/huggingface.node.ts'
 import { weightFiles, weightsIndex } from '../checkpoint/weights.node.ts'
 import { FormatError, HubError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
-import { checkSpace } from '../write/folder.node.ts'
+import { attempt, checkSpace } from '../write/folder.node.ts'
 import { ModelCache } from './cache.node.ts'
 import { download } from './download.node.ts'
 import { type HubEnvironment, hubEnvironment } from './environment.node.ts'
@@ -36,7 +36,7 @@ export async function* fetchModel(path: string, { signal }: { readonly signal?: 
     reference,
     environment,
     cache: new ModelCache(environment, reference.id),
-    access: { ...environment, name: path, local: !reference.explicit, signal },
+    access: { ...environment, name: path, id: reference.id, local: !reference.explicit, signal },
   })
 }
 
@@ -135,22 +135,28 @@ async function* fetchFiles(job: Job, commit: string, files: readonly RemoteFile[
   const { name, reference, environment, cache, access } = job
   const missing = []
   for (const file of files)
-    if (!(await cache.has(commit, file))) missing.push({ file, partial: await cache.partial(file) })
+    if (!(await cache.has(commit, file))) missing.push({ file, there: await cache.partialSize(file) })
   if (missing.length === 0) return
-  const total = missing.reduce((n, { file, partial }) => n + file.size - partial.size, 0)
+  const total = missing.reduce((n, { file, there }) => n + file.size - there, 0)
+  await attempt(`write to ${environment.cache}`, () => mkdir(environment.cache, { recursive: true }))
   await checkSpace(`${name}: the download to ${environment.cache} (set by HF_HOME)`, environment.cache, total)
   yield { type: 'phase', phase: 'download', total, unit: 'bytes' }
   const fetch = hubFetch(access)
   let done = 0
-  for (const { file, partial } of missing) {
+  for (const { file, there } of missing) {
     const path = file.path.split('/').map(encodeURIComponent).join('/')
     const url = `${environment.endpoint}/${reference.id}/resolve/${commit}/${path}`
     if (!(await cache.has(commit, file))) {
-      for await (const there of download({ url, access, fetch }, file, partial.path))
-        yield { type: 'progress', done: Math.max(0, done + there - partial.size) }
-      await cache.keep(commit, file, partial.path)
+      const partial = await cache.claim(file)
+      try {
+        for await (const now of download({ url, access, fetch }, file, partial))
+          yield { type: 'progress', done: Math.max(0, done + now - there) }
+        await cache.keep(commit, file, partial)
+      } finally {
+        await cache.release(file, partial)
+      }
     }
-    done += file.size - partial.size
+    done += file.size - there
     yield { type: 'progress', done }
   }
 }

@@ -1,6 +1,6 @@
 // What a repository on the Hub holds at a revision: the commit, and its files with their checksums.
 import { FaspError, HubError } from '../errors.ts'
-import { type Access, hubFetch } from './request.ts'
+import { type Access, hubFetch, unreachable } from './request.ts'
 
 /** A file of a repository. */
 export interface RemoteFile {
@@ -45,16 +45,19 @@ export function listModel(id: string, revision: string, access: Access): Promise
 }
 
 /** Runs calls of @huggingface/hub; what they say of answers that are none of the Hub's becomes a HubError. */
-export async function asHub<T>({ name, endpoint, signal }: Access, call: () => Promise<T>): Promise<T> {
+export async function asHub<T>(access: Access, call: () => Promise<T>): Promise<T> {
+  const { name, endpoint, signal } = access
   try {
     return await call()
   } catch (error) {
     signal?.throwIfAborted()
     if (error instanceof FaspError) throw error
-    throw new HubError(
-      name,
-      `${endpoint} does not answer as the Hub does (${(error as Error).message}). Check HF_ENDPOINT.`,
-      { cause: error },
-    )
+    const { message, name: kind, cause } = error as Error
+    if (kind === 'TimeoutError' || cause) throw unreachable(error, access)
+    if (error instanceof Error && 'statusCode' in error)
+      throw new HubError(name, `${endpoint} refuses it: ${message}`, { cause: error }) // as part of an answer that is ok
+    throw new HubError(name, `${endpoint} does not answer as the Hub does (${message}). Check HF_ENDPOINT.`, {
+      cause: error,
+    })
   }
 }

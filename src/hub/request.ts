@@ -6,6 +6,8 @@ import { VERSION } from '../version.ts'
 export interface Access {
   /** What the user calls the model, for messages. */
   readonly name: string
+  /** `org/name`. */
+  readonly id: string
   /** A local path was looked for first. */
   readonly local?: boolean
   readonly endpoint: string
@@ -76,7 +78,8 @@ export function failure(error: unknown): string {
   return cause instanceof Error ? cause.message || errorCode(error) : message
 }
 
-const unreachable = (error: unknown, { name, endpoint, timeout }: Access): HubError => {
+/** What a failed connection says. */
+export const unreachable = (error: unknown, { name, endpoint, timeout }: Access): HubError => {
   const late = (error as Error).name === 'TimeoutError'
   const why = late ? `no answer within ${timeout / 1000} s` : failure(error)
   return new HubError(name, `cannot reach ${endpoint} (${why}). Check the connection, and HF_ENDPOINT if you set it.`, {
@@ -84,9 +87,12 @@ const unreachable = (error: unknown, { name, endpoint, timeout }: Access): HubEr
   })
 }
 
-const LOGIN = 'log in with "hf auth login", or set HF_TOKEN to a token from https://huggingface.co/settings/tokens'
+/** What to do to have a token. */
+export const LOGIN =
+  'log in with "hf auth login", or set HF_TOKEN to a token from https://huggingface.co/settings/tokens'
 
-async function refusal(response: Response, { name, local, endpoint, token, tokenSource }: Access): Promise<HubError> {
+async function refusal(response: Response, access: Access): Promise<HubError> {
+  const { name, id, local, endpoint, token, tokenSource } = access
   const { status, headers } = response
   const code = headers.get('X-Error-Code') ?? undefined
   const body = await response.text().catch(() => '')
@@ -94,7 +100,7 @@ async function refusal(response: Response, { name, local, endpoint, token, token
   const error = (problem: string) => new HubError(name, problem, { status, reason: code })
   if (code === 'GatedRepo') {
     const then = token ? `with the account of the token in ${tokenSource}` : `then ${LOGIN}`
-    return error(`is gated. Ask for access on its page at ${endpoint}, ${then}.`)
+    return error(`is gated. Ask for access at ${endpoint}/${id}, ${then}.`)
   }
   if (code === 'RevisionNotFound') return error('has no such branch, tag or commit on the Hub. Check the part after @.')
   if (code === 'EntryNotFound') return error(`lacks a file that the Hub had listed (${told}). Try again.`)

@@ -6,7 +6,7 @@ import { OutputError } from '../errors.ts'
 import type { Sink, SinkFile } from './sink.ts'
 
 /** The file that marks a folder as written by us: only such a folder may be replaced. */
-const OWN_MARK = 'fasp.json'
+export const OWN_MARK = 'fasp.json'
 
 /**
  * Opens a folder for output. Nothing appears under `path` before `commit`.
