@@ -4,7 +4,19 @@
 //   models--org--name/snapshots/<commit>/<path>  links to them
 // Source: huggingface_hub 2.4.0, file_download.py.
 import { randomUUID } from 'node:crypto'
-import { copyFile, link, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import {
+  copyFile,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { attempt } from '../write/folder.node.ts'
 import type { HubEnvironment } from './environment.node.ts'
@@ -13,7 +25,7 @@ import { isCommit, type RemoteFile } from './listing.ts'
 /** Ending of incomplete downloads, which `hf cache` knows. Those of running processes have a part of their own before it. */
 const PARTIAL = '.fasp.incomplete'
 /** A download that has not grown for so long belongs to a process that was killed. */
-const ABANDONED_MS = 60_000
+const ABANDONED_MS = 120_000
 
 export class ModelCache {
   readonly #folder: string
@@ -65,11 +77,10 @@ export class ModelCache {
     const claimed = `${blob}.${randomUUID().slice(0, 8)}${PARTIAL}`
     await attempt(`write to ${dirname(blob)}`, () => mkdir(dirname(blob), { recursive: true }))
     for (const { path } of await this.#leftovers(file)) {
-      const taken = await rename(path, claimed).then(
-        () => true,
-        () => false, // another process was first
-      )
-      if (taken) break
+      const taken = await rename(path, claimed).catch(error => error)
+      if (taken !== undefined) continue // another process was first
+      await utimes(claimed, new Date(), new Date())
+      break
     }
     return claimed
   }

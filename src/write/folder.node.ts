@@ -121,6 +121,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EDQUOT: 'the disk quota is used up; free some space or choose another folder',
   EFBIG: 'files of this size are not allowed here; raise the limit (ulimit -f) or choose another folder',
   ENAMETOOLONG: 'the name is too long; choose a shorter one',
+  // Node says this of folders on a read-only disk, too.
+  ENOENT: 'a part of the path does not exist, or cannot be made; choose another folder',
   EEXIST: 'a part of the path is a file; choose another folder',
   EACCES: 'permission denied; choose a folder that you may write to',
   EPERM: 'permission denied; choose a folder that you may write to',
