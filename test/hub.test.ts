@@ -1,7 +1,8 @@
 // Models on the Hub as a user has them: the binary against a Hub on this machine, with a cache of its own.
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { describeDisk, onDisk } from './disk.ts'
 import { fasp, put, QUICK, refused, TINY_LLAMA, workplaces } from './fasp.ts'
@@ -113,6 +114,14 @@ describe('a model on the Hub', () => {
     expect(stderr).toMatch(/^download: 0\.0 kB of 1\.6 MB\n/)
     expect(server.downloads().map(({ range }) => range)).toEqual(['bytes=1000000-', 'bytes=1000000-'])
   })
+})
+
+test('the client of the Hub is loaded when a model on it is asked for, not before', () => {
+  const dist = fileURLToPath(new URL('../dist', import.meta.url))
+  const built = readdirSync(dist).filter(name => name.endsWith('.js'))
+  const text = built.map(name => readFileSync(join(dist, name), 'utf8')).join('\n')
+  expect(text).toContain('import("@huggingface/hub")')
+  expect(text).not.toMatch(/^(import|export)\b.*["']@huggingface\/hub["']/m)
 })
 
 describe('the cache', () => {
