@@ -13,6 +13,8 @@ export interface Answer {
 export interface Fault {
   /** Instead of doing what was asked for. */
   readonly answer?: Answer
+  /** Milliseconds before the answer. */
+  readonly delay?: number
   /** The connection breaks after so many bytes of the body. */
   readonly cutAt?: number
   /** Nothing more comes after so many bytes of the body. */

@@ -142,6 +142,7 @@ export class HubServer {
     } catch (error) {
       reply = answer(500, String(error))
     }
+    await new Promise(resolve => setTimeout(resolve, fault?.delay ?? 0))
     send(request, response, reply, fault)
   }
 

@@ -190,6 +190,29 @@ describe('push', () => {
     for (const ref of ['refs/pr/1', 'dense', 'main'])
       expect(server.files(ID, ref)['model.safetensors'].equals(WEIGHTS), ref).toBe(true)
   })
+  test('Ctrl-C while many parts are on their way', async () => {
+    const folder = await workplace({
+      'big/config.json': '{}',
+      'big/model.safetensors': Buffer.alloc(9_000_000, 'weights'),
+    })
+    server.fault = ({ store }) => (store ? { delay: 5000 } : undefined)
+    let sent = false
+    await refusedHub(folder, ['push', 'big', ID], {
+      env: token,
+      code: 130,
+      says: ['fasp: interrupted'],
+      onProgress: (_, child) => {
+        if (sent) return
+        sent = true
+        const timer = setInterval(() => {
+          if (server.requests.filter(({ store }) => store).length < 5) return
+          clearInterval(timer)
+          child.kill('SIGINT')
+        }, 20)
+      },
+    })
+    expect(Object.keys(server.files(ID))).toEqual(['.gitattributes'])
+  })
   test('what is wrong', async () => {
     const folder = await workplace()
     const usage = (args: string[], says: string[]) => refusedHub(folder, args, { code: 2, says })

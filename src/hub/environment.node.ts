@@ -4,19 +4,13 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
+import type { Server } from './request.ts'
 
-export interface HubEnvironment {
-  /** URL of the Hub, without a slash at its end. */
-  readonly endpoint: string
+export interface HubEnvironment extends Server {
   /** Folder of the cache. */
   readonly cache: string
-  readonly token?: string
-  /** The variable or file that the token is from. */
-  readonly tokenSource?: string
   /** No requests at all. */
   readonly offline: boolean
-  /** Milliseconds without an answer, or without a byte of it, after which a connection counts as dead. */
-  readonly timeout: number
   /** Snapshots link to blobs. */
   readonly symlinks: boolean
 }

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
 import { expectSame, filesBelow, hubPlace, TINY_FILES, told } from '../../test/hub.ts'
 import { answer, json, refuse } from '../../test/hub-answers.ts'
@@ -246,6 +247,12 @@ describe('a download that breaks', () => {
     writeFileSync(partial(), Buffer.alloc(1000))
     expect(filesBelow(await fetch())['model.safetensors'].equals(WEIGHTS)).toBe(true)
     expect(ranges()).toEqual(['bytes=1000-', undefined])
+  })
+  test('goes through a server that compresses', async () => {
+    server.put(ID, FILES)
+    const gzipped = answer(200, gzipSync(FILES['config.json']), { 'Content-Encoding': 'gzip' })
+    server.fault = ({ path }) => (path.endsWith('config.json') ? { answer: gzipped } : undefined)
+    expect(filesBelow(await fetch())['config.json'].toString()).toBe('{}')
   })
   test('is given up where nothing comes', async () => {
     vi.stubEnv('HF_HUB_DOWNLOAD_TIMEOUT', '0.2')

@@ -2,7 +2,7 @@
 import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isSideFile } from '../checkpoint/huggingface.node.ts'
-import { weightFiles, weightsIndex } from '../checkpoint/weights.node.ts'
+import { weightFiles } from '../checkpoint/weights.node.ts'
 import { FormatError, HubError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { attempt, checkSpace } from '../write/folder.node.ts'
@@ -32,7 +32,6 @@ export async function* fetchModel(path: string, { signal }: { readonly signal?: 
   }
   const environment = await hubEnvironment()
   return yield* fetchFromHub({
-    name: path,
     reference,
     environment,
     cache: new ModelCache(environment, reference.id),
@@ -43,8 +42,6 @@ export async function* fetchModel(path: string, { signal }: { readonly signal?: 
 const WANTED = 'Give a Hugging Face model folder, a .gguf file, or the name of a model on the Hub (org/name).'
 
 interface Job {
-  /** As the user gave it. */
-  readonly name: string
   readonly reference: HubReference
   readonly environment: HubEnvironment
   readonly cache: ModelCache
@@ -52,13 +49,13 @@ interface Job {
 }
 
 async function* fetchFromHub(job: Job): Progress<string> {
-  const { name, reference, environment, access } = job
+  const { reference, environment, access } = job
   const { id, revision = DEFAULT_REVISION } = reference
   const cached = await findCached(job, revision)
   if (cached && (environment.offline || isCommit(revision))) return cached
   if (environment.offline)
     throw new HubError(
-      name,
+      access.name,
       `is not a local path, and not, or not all of it, in the cache ${environment.cache}. HF_HUB_OFFLINE forbids to fetch it.`,
     )
   let listing: Listing
@@ -99,7 +96,7 @@ async function findCached({ reference, cache }: Job, revision: string): Promise<
 
 async function* fetchGguf(job: Job, path: string, listing: Listing): Progress<string> {
   const file = listing.files.get(path)
-  if (!file) throw new FormatError(job.name, `the repository has no file ${path}.${ggufHint(job, listing)}`)
+  if (!file) throw new FormatError(job.access.name, `the repository has no file ${path}.${ggufHint(job, listing)}`)
   yield* fetchFiles(job, listing.commit, [file])
   return join(job.cache.snapshot(listing.commit), path)
 }
@@ -116,7 +113,7 @@ async function* fetchFolder(job: Job, listing: Listing): Progress<string> {
   const names = new Set([...files.keys()].filter(path => !/[\\/:]/.test(path)))
   if (!names.has('config.json'))
     throw new FormatError(
-      job.name,
+      job.access.name,
       `the repository has no config.json, so it is no transformers model.${ggufHint(job, listing)}`,
     )
   const ours = names.has('fasp.json') // what we wrote may need its code, too
@@ -125,27 +122,28 @@ async function* fetchFolder(job: Job, listing: Listing): Progress<string> {
       ['config.json', 'README.md', 'fasp.json'].includes(name) || isSideFile(name) || (ours && name.endsWith('.py')),
   )
   const wanted = (list: readonly string[]) => list.map(name => files.get(name)!)
-  const index = weightsIndex(names)
-  if (index) for await (const _ of fetchFiles(job, commit, wanted([index])));
-  yield* fetchFiles(job, commit, wanted([...small, ...(await weightFiles(folder, names))]))
+  const weights = await weightFiles(folder, names, async index => {
+    for await (const _ of fetchFiles(job, commit, wanted([index])));
+  })
+  yield* fetchFiles(job, commit, wanted([...small, ...weights]))
   return folder
 }
 
 async function* fetchFiles(job: Job, commit: string, files: readonly RemoteFile[]): Progress<void> {
-  const { name, reference, environment, cache, access } = job
+  const { environment, cache, access } = job
   const missing = []
   for (const file of files)
     if (!(await cache.has(commit, file))) missing.push({ file, there: await cache.partialSize(file) })
   if (missing.length === 0) return
   const total = missing.reduce((n, { file, there }) => n + file.size - there, 0)
   await attempt(`write to ${environment.cache}`, () => mkdir(environment.cache, { recursive: true }))
-  await checkSpace(`${name}: the download to ${environment.cache} (set by HF_HOME)`, environment.cache, total)
+  await checkSpace(`${access.name}: the download to ${environment.cache} (set by HF_HOME)`, environment.cache, total)
   yield { type: 'phase', phase: 'download', total, unit: 'bytes' }
   const fetch = hubFetch(access)
   let done = 0
   for (const { file, there } of missing) {
     const path = file.path.split('/').map(encodeURIComponent).join('/')
-    const url = `${environment.endpoint}/${reference.id}/resolve/${commit}/${path}`
+    const url = `${access.endpoint}/${access.id}/resolve/${commit}/${path}`
     if (!(await cache.has(commit, file))) {
       const partial = await cache.claim(file)
       try {

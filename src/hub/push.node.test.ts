@@ -191,6 +191,10 @@ describe('what is refused', () => {
     expect(error.message).toContain('has neither fasp.json nor config.json')
     expect(server.requests).toEqual([])
   })
+  test('a link that leads nowhere', async () => {
+    symlinkSync('nowhere', join(folder, 'link.json'))
+    expect((await failure()).message).toContain('small/link.json: is a link that leads nowhere')
+  })
   test('offline', async () => {
     vi.stubEnv('HF_HUB_OFFLINE', '1')
     expect((await failure()).message).toContain('HF_HUB_OFFLINE forbids to push')
@@ -222,6 +226,15 @@ describe('what breaks', () => {
       return { answer: answer(200, JSON.stringify({ transfer: 'basic', objects })) }
     }
     expect((await failure()).message).toMatch(/^me\/small: .+ refuses it: .*model\.safetensors: storage quota exceeded/)
+  })
+  test('nobody listens any more', async () => {
+    put({ 'b.gguf': 'small, so not in parts' })
+    server.fault = ({ store, path }) => (store ? { delay: path.includes('.') ? 150 : 5000 } : undefined)
+    const started = performance.now()
+    for await (const { type } of push(folder, ID)) if (type === 'progress') break
+    expect(performance.now() - started).toBeLessThan(4000)
+    expect(writes().filter(({ store }) => store)).toHaveLength(4)
+    expect(writes().filter(({ path }) => path.includes('/commit/'))).toEqual([])
   })
   test('the caller stops', async () => {
     const controller = new AbortController()

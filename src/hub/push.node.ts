@@ -96,7 +96,9 @@ async function filesOf(folder: string): Promise<Map<string, number>> {
   for (const entry of entries.sort()) {
     const parts = entry.split(sep)
     if (parts.some(part => part.startsWith('.') || part.endsWith('.partial'))) continue
-    const info = await stat(join(folder, entry))
+    const info = await stat(join(folder, entry)).catch(cause => {
+      throw new FormatError(join(folder, entry), 'is a link that leads nowhere. Remove it.', { cause })
+    })
     if (info.isFile()) files.set(parts.join('/'), info.size)
   }
   if (!files.has(OWN_MARK) && !files.has('config.json'))

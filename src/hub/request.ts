@@ -3,17 +3,23 @@
 import { HubError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 
-export interface Access {
+export interface Server {
+  /** URL of the Hub, without a slash at its end. */
+  readonly endpoint: string
+  readonly token?: string
+  /** The variable or file that the token is from. */
+  readonly tokenSource?: string
+  /** Milliseconds without an answer, or without a byte of it, after which a connection counts as dead. */
+  readonly timeout: number
+}
+
+export interface Access extends Server {
   /** What the user calls the model, for messages. */
   readonly name: string
   /** `org/name`. */
   readonly id: string
   /** A local path was looked for first. */
   readonly local?: boolean
-  readonly endpoint: string
-  readonly token?: string
-  readonly tokenSource?: string
-  readonly timeout: number
   readonly signal?: AbortSignal
 }
 

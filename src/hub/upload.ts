@@ -20,29 +20,41 @@ export async function* upload(
   commit: Commit,
 ): AsyncGenerator<ProgressEvent, CommitOutput> {
   const { commitIter } = await import('@huggingface/hub')
+  const stop = new AbortController()
   const total = sum(files.values())
   yield { type: 'phase', phase: 'upload', total, unit: 'bytes' }
   const steps = commitIter({
     ...commit,
     hubUrl: access.endpoint,
     fetch: countedFetch(hubFetch(access)),
-    abortSignal: access.signal,
+    abortSignal: AbortSignal.any([stop.signal, access.signal ?? stop.signal]),
     useXet: false, // plain LFS, which other servers than huggingface.co have, too
   })
+  // Always one step ahead: a rejection that comes while nobody waits for a step would end the process.
+  const ahead = () => {
+    const step = asHub(access, () => steps.next())
+    step.catch(() => {})
+    return step
+  }
   const sent = new Map<string, number>()
   let told = performance.now()
-  for (;;) {
-    const step = await asHub(access, () => steps.next())
-    if (step.done) {
-      yield { type: 'progress', done: total }
-      return step.value!
+  try {
+    for (let next = ahead(); ; ) {
+      const step = await next
+      if (step.done) {
+        yield { type: 'progress', done: total }
+        return step.value!
+      }
+      next = ahead()
+      const event = step.value
+      if (event.event !== 'fileProgress' || event.state !== 'uploading') continue
+      sent.set(event.path, event.progress * (files.get(event.path) ?? 0))
+      if (performance.now() - told < INTERVAL_MS) continue
+      told = performance.now()
+      yield { type: 'progress', done: Math.floor(sum(sent.values())) }
     }
-    const event = step.value
-    if (event.event !== 'fileProgress' || event.state !== 'uploading') continue
-    sent.set(event.path, event.progress * (files.get(event.path) ?? 0))
-    if (performance.now() - told < INTERVAL_MS) continue
-    told = performance.now()
-    yield { type: 'progress', done: Math.floor(sum(sent.values())) }
+  } finally {
+    stop.abort() // what still runs where the caller has stopped listening
   }
 }
 
