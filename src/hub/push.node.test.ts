@@ -3,7 +3,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { expectSame, hubPlace, told } from '../../test/hub.ts'
-import { answer } from '../../test/hub-answers.ts'
+import { answer, refuse } from '../../test/hub-answers.ts'
 import { FormatError, HubError, OutputError, UsageError } from '../errors.ts'
 import { type PushOptions, push } from './push.node.ts'
 
@@ -70,6 +70,12 @@ describe('what is sent', () => {
       .split('\n')[0]
     expect(JSON.parse(header).value.summary).toMatch(/^Upload small with fasp \d/)
   })
+  test('where the Hub hides what there is not', async () => {
+    const hidden = refuse(401, 'Invalid username or password.', { 'X-Error-Code': 'RepoNotFound' })
+    server.fault = ({ path }) => (path.includes('/revision/') && !server.repos.has(ID) ? { answer: hidden } : undefined)
+    await told(push(folder, ID))
+    expectSame(remote(), FILES)
+  })
   test('neither hidden nor unfinished files, but what links lead to', async () => {
     put({ '.env': 'x', '.git/config': 'x', 'x.partial': 'x', '.small.0.partial/config.json': '{}' })
     symlinkSync(join(folder, 'config.json'), join(folder, 'linked.json'))
@@ -131,9 +137,10 @@ describe('what is there', () => {
       'model.safetensors.index.json': '{}',
       'old/model.gguf': 'x',
       'picture.png': 'p',
+      'training_args.bin': 't',
     })
     await told(push(folder, ID))
-    expectSame(remote(), { ...FILES, 'picture.png': Buffer.from('p') })
+    expectSame(remote(), { ...FILES, 'picture.png': Buffer.from('p'), 'training_args.bin': Buffer.from('t') })
   })
   test('is not replaced where somebody else has pushed meanwhile', async () => {
     server.put(ID, { 'fasp.json': '{}' })

@@ -40,8 +40,9 @@ export interface PushResult {
   readonly bytes: number
 }
 
-/** Files that a reader would take for the model's weights, wherever they come from. */
-const WEIGHTS = /\.(safetensors|bin|gguf|onnx|onnx_data(_\d+)?)$|\.(safetensors|bin)\.index\.json$/
+/** Files that a reader would take for the model's weights. */
+const WEIGHTS =
+  /\.(safetensors|gguf|onnx|onnx_data(_\d+)?)$|(^|\/)pytorch_model[^/]*\.bin$|\.(safetensors|bin)\.index\.json$/
 
 /**
  * Uploads `folder`, a result of fasp or another model folder, to the model repository `id` (`org/name`), which is made if it is missing.
@@ -141,7 +142,9 @@ async function* prepare(
 
 const unlessMissing = (listing: Promise<Listing>): Promise<Listing | undefined> =>
   listing.catch(error => {
-    if (error instanceof HubError && error.status === 404) return undefined
+    // The Hub hides what a token may not see behind 401, and says so of what there is not, too.
+    const hidden = error instanceof HubError && error.status === 401 && error.reason === 'RepoNotFound'
+    if (hidden || (error instanceof HubError && error.status === 404)) return undefined
     throw error
   })
 
