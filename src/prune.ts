@@ -109,8 +109,8 @@ async function* pruneLayers(job: PruneJob): AsyncGenerator<ProgressEvent, LayerR
   const { model, engine, writer } = job
   const a = model.architecture
   yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' }
-  await writer.copyOutsideLayers()
   const stream = await embedWindows(model, engine, job.windows.windows, job.pool)
+  await writer.copyOutsideLayers()
   const runner = new HalfBlockRunner(engine, a, job.windows.seqLen)
   const results: LayerResult[] = []
   for (let layer = 0; layer < a.layers; layer++) {
