@@ -4,13 +4,13 @@
 import { DTYPE_BYTES, type FloatDType, fromFloat32, isDType } from './dtype.ts'
 import { GGML_TYPES } from './gguf.ts'
 import { QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
-import { quantize, type WrittenQuantizedType } from './gguf-quantize.ts'
-import { elements } from './tensors.ts'
+import { quantize } from './gguf-quantize.ts'
+import { elements, type QuantizedType } from './tensors.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
 
 /** Types that tensors are written in. */
-export type GgufType = Exclude<FloatDType, 'F64'> | WrittenQuantizedType
+export type GgufType = Exclude<FloatDType, 'F64'> | QuantizedType
 
 export interface GgufTensorInfo {
   readonly name: string

@@ -1,6 +1,7 @@
 // Float32 values to the block-quantised types of GGUF that we write, bit for bit as llama.cpp quantises without an importance matrix.
 // Called by the GGUF writer. Types with blocks of 32 are here, those with blocks of 256 in `gguf-quantize-k.ts`.
-//   Q8_0: d = max|x| / 127, q = x/d;  Q5_0: d = −x/16 of the largest |x|, q = x/d + 16;  Q5_1: d = (max − min)/31, q = (x − min)/d
+//   Q8_0: d = max|x| / 127, q = x/d
+//   Q4_0, Q5_0: d = −x/8 or −x/16 of the largest |x|, q = x/d + 8 or 16;  Q4_1, Q5_1: d = (max − min)/15 or /31, q = (x − min)/d
 // Source: ggml/src/ggml-quants.c, `quantize_row_*_ref`. Every operation there is in float32 and in this order, hence `fround` after each.
 // The oracle of the test is ggml itself, built for x86-64 without fused multiply-add (test/fixtures/gguf/make_quantized.py).
 import { fromFloat32 } from './dtype.ts'
@@ -15,21 +16,20 @@ const fround = Math.fround
 
 const QUANTIZERS = {
   Q8_0: eightBits,
-  Q5_0: (values, out) => fiveBits(values, out, false),
-  Q5_1: (values, out) => fiveBits(values, out, true),
+  Q4_0: (values, out) => fewBits(values, out, 4, false),
+  Q4_1: (values, out) => fewBits(values, out, 4, true),
+  Q5_0: (values, out) => fewBits(values, out, 5, false),
+  Q5_1: (values, out) => fewBits(values, out, 5, true),
   Q4_K: quantizeQ4K,
   Q5_K: quantizeQ5K,
   Q6_K: quantizeQ6K,
-} satisfies Partial<Record<QuantizedType, Quantizer>>
-
-/** Types that we quantise to. */
-export type WrittenQuantizedType = keyof typeof QUANTIZERS
+} satisfies Record<QuantizedType, Quantizer>
 
 /**
  * Blocks of `values`, in order.
  * @throws RangeError where the number of values is no multiple of the block's.
  */
-export function quantize(values: Float32Array, type: WrittenQuantizedType): Bytes {
+export function quantize(values: Float32Array, type: QuantizedType): Bytes {
   const block = QUANTIZED_BLOCKS[type]
   if (values.length % block.elements !== 0)
     throw new RangeError(`${values.length} values are no whole number of ${type} blocks`)
@@ -65,40 +65,34 @@ function eightBits(values: Float32Array, out: Bytes): void {
   putHalves(out, 34, 0, scales)
 }
 
-/** [d, m?, 4 bytes of fifth bits, 16 bytes]; with a minimum (Q5_1) or around 16 (Q5_0). */
-function fiveBits(values: Float32Array, out: Bytes, withMinimum: boolean): void {
-  const stride = withMinimum ? 24 : 22
+/** [d, m?, 4 bytes of fifth bits?, 16 bytes]; from a minimum (Q4_1, Q5_1) or around the middle. `gguf-dequantize.ts` has the places. */
+function fewBits(values: Float32Array, out: Bytes, bits: 4 | 5, fromMinimum: boolean): void {
+  const levels = 2 ** bits
+  const head = fromMinimum ? 4 : 2
+  const stride = head + (bits === 5 ? 20 : 16)
   const scales = new Float32Array(values.length / 32)
   const minima = new Float32Array(scales.length)
-  for (let b = 0, from = 0, o = stride - 20; b < scales.length; b++, from += 32, o += stride) {
+  const offset = fromMinimum ? 0.5 : levels / 2 + 0.5
+  for (let b = 0, from = 0, base = 0; b < scales.length; b++, from += 32, base += stride) {
     const x = values.subarray(from, from + 32)
-    const { d, low } = withMinimum ? range(x) : symmetric(x)
+    const low = fromMinimum ? x.reduce((least, value) => Math.min(least, value)) : 0
+    const high = x.reduce((most, value) => Math.max(most, value))
+    const d = fround(fromMinimum ? fround(high - low) / (levels - 1) : largest(x) / (-levels / 2))
     const inverse = d === 0 ? 0 : fround(1 / d)
     scales[b] = d
     minima[b] = low
+    const nibbles = base + stride - 16
     for (let j = 0; j < 32; j++) {
-      const scaled = fround(withMinimum ? fround(x[j] - low) * inverse : x[j] * inverse)
-      const q = Math.min(31, fround(scaled + (withMinimum ? 0.5 : 16.5)) & 255)
-      out[o + 4 + (j & 15)] |= (q & 15) << (j < 16 ? 0 : 4)
-      out[o + (j >> 3)] |= (q >> 4) << (j & 7)
+      const scaled = fround(fround(x[j] - low) * inverse)
+      const q = Math.min(levels - 1, fround(scaled + offset) & 255)
+      out[nibbles + (j & 15)] |= (q & 15) << (j < 16 ? 0 : 4)
+      if (bits === 5) out[base + head + (j >> 3)] |= (q >> 4) << (j & 7)
     }
   }
   putHalves(out, stride, 0, scales)
-  if (withMinimum) putHalves(out, stride, 2, minima)
+  if (fromMinimum) putHalves(out, stride, 2, minima)
 }
 
-function range(x: Float32Array): { d: number; low: number } {
-  let low = x[0]
-  let high = x[0]
-  for (const value of x) {
-    if (value < low) low = value
-    if (value > high) high = value
-  }
-  return { d: fround(fround(high - low) / 31), low }
-}
-
-function symmetric(x: Float32Array): { d: number; low: number } {
-  let extreme = 0
-  for (const value of x) if (Math.abs(value) > Math.abs(extreme)) extreme = value
-  return { d: fround(extreme / -16), low: 0 }
-}
+/** The value of largest magnitude, the first of equals. */
+const largest = (x: Float32Array): number =>
+  x.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most), 0)
