@@ -76,7 +76,7 @@ class Display {
     }
     if (done > 0) {
       const passed = this.#unit === 'tokens' ? done : ((tokens ?? 0) * done) / this.#total // tokens through the whole model
-      parts.push(`${Math.round(passed / seconds)} tokens/s`)
+      if (this.#unit !== 'tensors') parts.push(`${Math.round(passed / seconds)} tokens/s`)
       parts.push(
         done < this.#total ? `${duration((seconds / done) * (this.#total - done))} left` : `took ${duration(seconds)}`,
       )
