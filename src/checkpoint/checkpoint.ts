@@ -1,4 +1,5 @@
 // An opened checkpoint: the same interface whether it came from a Hugging Face folder or a GGUF file.
+import type { Gguf } from '../formats/gguf.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 
 /** A file that goes with the model unchanged: tokenizer, generation config, licence. */
@@ -23,6 +24,10 @@ export interface Checkpoint {
   readonly sideFiles: readonly SideFile[]
   /** What the source says of itself, for the model card of the result: its licence, and its id on the Hub. */
   readonly card?: { readonly license?: string; readonly hubId?: string }
+  /** Metadata of the GGUF file that this is, for writing another one. */
+  readonly gguf?: Pick<Gguf, 'metadata' | 'rawValue'>
+  /** `fasp.json` of a folder that we wrote, as parsed. */
+  readonly recipe?: Readonly<Record<string, unknown>>
   /** Bytes of the weights on disk. */
   readonly weightBytes: number
   close(): Promise<void>

@@ -55,6 +55,7 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
   const tokenizerConfig = optional('tokenizer_config.json')
   const tokenizer = side('tokenizer.json') ? optional('tokenizer.json') : synthesise()
   const card = { license: await readLicense(folder, files), hubId: hubIdOf(folder, config) }
+  const recipe = files.has('fasp.json') ? await readJson(folder, 'fasp.json') : undefined
   const { tensors, byteLength } = await openWeights(folder, files)
   return {
     name: folder,
@@ -63,6 +64,7 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
     tensors,
     tokenizer,
     card,
+    recipe,
     tokenizerConfig,
     sideFiles: side('tokenizer.json') ? sideFiles : [...sideFiles, jsonFile('tokenizer.json', tokenizer)],
     weightBytes: byteLength,

@@ -12,15 +12,16 @@ import {
   planPrune,
   prune,
 } from '../node.ts'
-import { errorsTable, perplexityTable, planText, secondsLine, sizesTable } from '../report/terminal.ts'
+import { errorsTable, exportsTable, perplexityTable, planText, secondsLine, sizesTable } from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 const OPTIONS = {
   sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
-  output: { type: 'text', short: 'o', value: 'folder', help: 'where the pruned model goes' },
+  output: { type: 'text', short: 'o', value: 'path', help: 'where the pruned model goes: folder, or .gguf file' },
+  to: { type: 'text', many: true, value: 'target', help: 'export too, as fasp export; gguf:q8_0 with a type' },
   overwrite: { type: 'flag', help: 'replace a folder that fasp wrote before' },
   calibration: {
     type: 'text',
@@ -68,6 +69,7 @@ export default defineCommand({
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
     'fasp prune my-model.gguf -s 0.3 -o smaller --preset paper',
     'fasp prune facebook/opt-125m -s 0.2 -o smaller',
+    'fasp prune my-model.gguf -s 0.3 -o smaller.gguf',
   ],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
@@ -92,13 +94,15 @@ export default defineCommand({
       await planPrune(model, settings)
     }
     const dense = await measure(model, 'evaluate dense')
-    const result = await showProgress(prune(model, { ...settings, output }))
+    const to = options.to?.map(text => exportRequest(text))
+    const result = await showProgress(prune(model, { ...settings, output, to }))
     const perplexities: Record<string, PerplexityResult[]> = text
       ? { dense, pruned: await measure(output, 'evaluate pruned') }
       : {}
     const peakMemoryBytes = peakMemory()
     print(`${errorsTable(result)}\n\n${sizesTable(result.sizes)}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
+    if (result.exports.length > 0) print(`\n${exportsTable(result.exports)}`)
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
     if (options.json) print(JSON.stringify({ ...result, perplexities, peakMemoryBytes }))
   },

@@ -33,3 +33,9 @@ export const compactConfig = (a: Architecture, layerWidths: readonly LayerWidths
   model_type: `${COMPACT_PREFIX}${a.modelType}`,
   [FIELD]: layerWidths,
 })
+
+/** The config of the stock model, without what makes it compact. */
+export function stockConfig(a: Architecture, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { [FIELD]: _, ...rest } = config
+  return { ...rest, model_type: a.modelType }
+}

@@ -2,6 +2,7 @@
 
 import { baseName, bytes, count, cut, duration, percent, table } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
+import type { ExportResult } from '../export/result.ts'
 import type { Plan } from '../plan.ts'
 import type { HalfResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
 
@@ -43,6 +44,12 @@ export function perplexityTable(columns: Readonly<Record<string, readonly Perple
     ]),
   ])
 }
+
+export const exportsTable = (exports: readonly ExportResult[]): string =>
+  table([
+    ['export', 'folder', 'type', 'size'],
+    ...exports.map(({ to, folder, dtype, bytes: n }) => [to, folder || '.', dtype.toLowerCase(), bytes(n)]),
+  ])
 
 export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes: number): string {
   const parts = Object.entries(seconds).map(([phase, s]) => `${phase} ${duration(s)}`)

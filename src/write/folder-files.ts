@@ -26,18 +26,26 @@ export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[
 
 function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe: Recipe): Record<string, unknown> {
   const { config } = checkpoint
-  const types = new Map<string, number>()
-  for (const { dtype } of plan.tensors) types.set(dtype, (types.get(dtype) ?? 0) + 1)
-  const [common] = [...types].sort((x, y) => y[1] - x[1])[0]
-  const dtypeKeys = ['dtype', 'torch_dtype'].filter(key => key in config) // transformers 5 and 4
   return {
     ...config,
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, layerWidths(a, recipe.layers))
       : { [a.ffnWidthKey]: plan.stored.ffn }),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
-    ...Object.fromEntries((dtypeKeys.length > 0 ? dtypeKeys : ['torch_dtype']).map(key => [key, TORCH_DTYPES[common]])),
+    ...dtypeFields(
+      config,
+      plan.tensors.map(({ dtype }) => dtype),
+    ),
   }
+}
+
+/** The fields of `config.json` that name the type of most tensors. */
+export function dtypeFields(config: Readonly<Record<string, unknown>>, dtypes: readonly string[]) {
+  const types = new Map<string, number>()
+  for (const dtype of dtypes) types.set(dtype, (types.get(dtype) ?? 0) + 1)
+  const [common] = [...types].sort((x, y) => y[1] - x[1])[0]
+  const keys = ['dtype', 'torch_dtype'].filter(key => key in config) // transformers 5 and 4
+  return Object.fromEntries((keys.length > 0 ? keys : ['torch_dtype']).map(key => [key, TORCH_DTYPES[common]]))
 }
 
 /** What each layer keeps. */
