@@ -72,6 +72,7 @@ class Display {
       layers: `layer ${done} of ${total}`,
       tokens: `${done} of ${total} tokens`,
       bytes: `${bytes(done)} of ${bytes(total)}`,
+      tensors: `${done} of ${total} tensors`,
     }
     const parts = [`${this.#phase}: ${count[this.#unit]}`]
     if (this.terminal) {
