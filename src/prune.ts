@@ -134,7 +134,8 @@ async function* pruneHalf(
   const { model, plan, writer, signal } = job
   const weights = await readHalf(model, half)
   const { before, after } = plan.widths
-  const cuts = half.kind === 'ffn' ? after.ffn < before.ffn : after.value < before.value
+  const keep = after[half.layer]
+  const cuts = half.kind === 'ffn' ? keep.ffn < before.ffn : keep.value < before.value
   if (!cuts) {
     await passThrough(runner, stream, weights, signal)
     await writer.copyHalf(half)
@@ -153,7 +154,7 @@ async function* pruneHalf(
 function selectKept({ model, plan, options }: PruneJob, { half, output }: HalfWeights, statistics: Statistics) {
   const a = model.architecture
   const scores = columnScores(output.weight, statistics)
-  const { ffn, value } = plan.widths.after
+  const { ffn, value } = plan.widths.after[half.layer]
   if (half.kind === 'ffn') {
     const kept = keepTop(scores, ffn)
     return { scores, kept, columns: kept }
