@@ -8,6 +8,9 @@ import type { Architecture } from './model/architecture.ts'
 export type Layout = (typeof LAYOUTS)[number]
 const LAYOUTS = ['stock', 'padded', 'compact'] as const
 
+export type ValueSelection = (typeof VALUE_SELECTIONS)[number]
+const VALUE_SELECTIONS = ['ragged', 'per-head', 'rotate'] as const
+
 export interface PruneOptions {
   /** Fraction of the decoder linears to remove, 0 to 0.9. */
   readonly sparsity: number
@@ -15,8 +18,11 @@ export interface PruneOptions {
   readonly preset?: 'paper'
   /** FFN neurons only, or value channels (V rows, O columns) too. @default 'ffn' */
   readonly scope?: 'ffn' | 'ffn+vo'
-  /** Value channels: the best of the layer, or the same number for every KV head. @default 'ragged' */
-  readonly vo?: 'ragged' | 'per-head'
+  /**
+   * Value channels: the best of the layer; the best, as many in every KV head; or as many in every KV head after a change of basis that
+   * makes them the best directions. @default 'ragged'
+   */
+  readonly vo?: ValueSelection
   /**
    * `stock` stores narrow FFNs, removed value channels are zeros; `padded` keeps all shapes and zeros what is removed; `compact` stores
    * only what is left, under a `model_type` of its own. @default 'stock'
@@ -105,7 +111,7 @@ function check(o: ResolvedOptions, a: Architecture): void {
   }
   checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
   oneOf('scope', o.scope, ['ffn', 'ffn+vo'])
-  oneOf('vo', o.vo, ['ragged', 'per-head'])
+  oneOf('vo', o.vo, VALUE_SELECTIONS)
   oneOf('layout', o.layout, LAYOUTS)
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
   checkRange('damp', o.damp, 0, 1e6, false)

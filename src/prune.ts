@@ -13,15 +13,15 @@ import { baseName } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import type { ProgressEvent } from './events.ts'
 import { type HalfBlock, halfBlocks } from './model/architecture.ts'
-import { columnsOfRows, groupScores } from './model/coupling.ts'
 import { describeModel, type Model } from './model/model.ts'
 import { dampingNotices, planNotices } from './notices.ts'
 import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { restoreColumns } from './restore/least-squares.ts'
 import type { HalfResult, LayerResult, PruneResult, Recipe } from './result.ts'
-import { columnScores } from './score/column.ts'
-import { complement, keepTop, keepTopPerGroup } from './select/top.ts'
+import { selectKept } from './select/kept.ts'
+import { rotateValues, unrotateOutput, valueRotation } from './select/rotate.ts'
+import { complement } from './select/top.ts'
 import { VERSION } from './version.ts'
 import { CheckpointWriter } from './write/checkpoint.ts'
 import { folderFiles } from './write/folder-files.ts'
@@ -131,7 +131,8 @@ async function* pruneHalf(
   stream: Stream,
   half: HalfBlock,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
-  const { model, plan, writer, signal } = job
+  const { model, engine, plan, options, writer, signal } = job
+  const a = model.architecture
   const weights = await readHalf(model, half)
   const { before, after } = plan.widths
   const keep = after[half.layer]
@@ -142,27 +143,23 @@ async function* pruneHalf(
     return undefined
   }
   const { statistics, hidden } = await observe(runner, job.pool, stream, weights, signal)
-  const { scores, kept, columns } = selectKept(job, weights, statistics)
+  const basis = await changeBasis(job, weights, statistics)
+  const seen = basis ?? { weights, statistics }
+  const { scores, kept, columns } = selectKept(a, seen.weights, seen.statistics, keep, options, basis?.rotation)
   yield { type: 'selected', half: half.output.name, scores, kept }
-  const { weight, bias, ...errors } = await restore(job, weights, statistics, columns)
-  const pruned = await writer.writePruned(weights, kept, columns, { weight, bias })
-  await advance(runner, stream, pruned, hidden, signal)
+  const { weight, bias, ...errors } = await restore(job, seen.weights, seen.statistics, columns)
+  const pruned = await writer.writePruned(seen.weights, kept, columns, { weight, bias })
+  const running = basis ? await unrotateOutput(engine, a, basis.rotation, pruned) : pruned
+  await advance(runner, stream, running, hidden, signal)
   return { kept: [...kept], ...errors }
 }
 
-/** The neurons or value rows that stay, and the input columns of the output layer that go with them. Both ascending. */
-function selectKept({ model, plan, options }: PruneJob, { half, output }: HalfWeights, statistics: Statistics) {
+/** The half-block in the basis that its value channels are to be chosen in, where that is not their own. */
+async function changeBasis({ engine, model, options }: PruneJob, weights: HalfWeights, statistics: Statistics) {
+  if (options.vo !== 'rotate' || weights.half.kind !== 'attention') return undefined
   const a = model.architecture
-  const scores = columnScores(output.weight, statistics)
-  const { ffn, value } = plan.widths.after[half.layer]
-  if (half.kind === 'ffn') {
-    const kept = keepTop(scores, ffn)
-    return { scores, kept, columns: kept }
-  }
-  const rowScores = groupScores(a, scores)
-  const kept =
-    options.vo === 'ragged' ? keepTop(rowScores, value * a.kvHeads) : keepTopPerGroup(rowScores, a.kvHeads, value)
-  return { scores: rowScores, kept, columns: columnsOfRows(a, kept) }
+  const rotation = await valueRotation(engine, a, weights.output.weight, statistics)
+  return { rotation, ...(await rotateValues(engine, a, rotation, weights, statistics)) }
 }
 
 function restore(job: PruneJob, { half, output }: HalfWeights, statistics: Statistics, columns: Int32Array) {

@@ -105,7 +105,7 @@ test('restoration never makes an error larger, and all layouts are one model in 
     fc.asyncProperty(
       fc.record({
         sparsity: fc.double({ min: 0.05, max: 0.6, noNaN: true }),
-        vo: fc.constantFrom('ragged' as const, 'per-head' as const),
+        vo: fc.constantFrom('ragged' as const, 'per-head' as const, 'rotate' as const),
         seed: fc.nat(1e6),
         damp: fc.constantFrom(0, 0.01, 0.1),
       }),

@@ -33,8 +33,8 @@ const OPTIONS = {
   scope: { type: 'text', choices: ['ffn', 'ffn+vo'], help: 'what to cut (default ffn)' },
   vo: {
     type: 'text',
-    choices: ['ragged', 'per-head'],
-    help: 'value channels: any, or as many in each head',
+    choices: ['ragged', 'per-head', 'rotate'],
+    help: 'value channels: any, as many in each head, or rotated',
   },
   layout: {
     type: 'text',
