@@ -28,6 +28,15 @@ export interface PruneOptions {
    * only what is left, under a `model_type` of its own. @default 'stock'
    */
   readonly layout?: Layout
+  /** Which columns go: those with the least column score at once, or backward elimination, round by round. @default 'column' */
+  readonly score?: 'column' | 'eliminate'
+  /**
+   * What each half-block is restored towards: its own output on the pruned stream, or a part of the way (`alpha`) from there to the dense
+   * model's stream, which then runs beside the pruned one. @default 'pruned'
+   */
+  readonly target?: 'pruned' | 'dense'
+  /** With `target: 'dense'`: how much of what the pruned stream lacks is made up for, 0 to 1. @default 0.5 */
+  readonly alpha?: number
   /** FFN widths are rounded to a multiple of this. @default 256, less for small models; padded: 1 */
   readonly multiple?: number
   /** Damping of the least squares, as a part of the mean of the Gram matrix's diagonal. @default 0.01 */
@@ -54,6 +63,9 @@ const DEFAULTS = {
   scope: 'ffn',
   vo: 'ragged',
   layout: 'stock',
+  score: 'column',
+  target: 'pruned',
+  alpha: 0.5,
   damp: 0.01,
   center: false,
   restore: true,
@@ -62,7 +74,10 @@ const DEFAULTS = {
 } as const
 
 const PRESETS = {
-  paper: { scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
+  paper: {
+    ...{ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
+    ...{ score: 'column', target: 'pruned' },
+  },
 } as const
 
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
@@ -113,6 +128,9 @@ function check(o: ResolvedOptions, a: Architecture): void {
   oneOf('scope', o.scope, ['ffn', 'ffn+vo'])
   oneOf('vo', o.vo, VALUE_SELECTIONS)
   oneOf('layout', o.layout, LAYOUTS)
+  oneOf('score', o.score, ['column', 'eliminate'])
+  oneOf('target', o.target, ['pruned', 'dense'])
+  checkRange('alpha', o.alpha, 0, 1, false)
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])
@@ -122,6 +140,14 @@ function check(o: ResolvedOptions, a: Architecture): void {
   checkRange('memory', o.memory, 0, 1e6, false)
   if (o.center && !o.restore)
     throw new UsageError('center is a part of the restoration, and no-restore leaves that out. Leave one of them out.')
+  if (o.target === 'dense' && !o.restore)
+    throw new UsageError(
+      'target dense is what the restoration aims at, and no-restore leaves that out. Leave one of them out.',
+    )
+  if (o.target === 'dense' && a.postNorm)
+    throw new UsageError(
+      'target dense needs a model that normalises before each half-block; this one does it after. Use target pruned.',
+    )
   if (o.center && !a.bias.o && !a.bias.ffn)
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
 }

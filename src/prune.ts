@@ -2,10 +2,10 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner, type HalfWeights, readHalf } from './blocks/halfblock.ts'
-import { embedWindows, passThrough, type Stream } from './blocks/stream.ts'
+import { copyStream, embedWindows, passThrough, type Stream } from './blocks/stream.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { Statistics } from './calibrate/gram.ts'
-import { advance, observe } from './calibrate/hidden-pass.ts'
+import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
 import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Clock, difference } from './clock.ts'
@@ -111,13 +111,15 @@ async function* pruneLayers(job: PruneJob): AsyncGenerator<ProgressEvent, LayerR
   yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' }
   await writer.copyOutsideLayers()
   const stream = await embedWindows(model, engine, job.windows.windows, job.pool)
+  const { target, alpha } = job.options
+  const dense = target === 'dense' ? { stream: await copyStream(stream, a.hiddenSize, job.pool), alpha } : undefined
   const runner = new HalfBlockRunner(engine, a, job.windows.seqLen)
   const results: LayerResult[] = []
   for (let layer = 0; layer < a.layers; layer++) {
     const [attention, ffn] = halfBlocks(a, layer)
     results.push({
-      attention: yield* pruneHalf(job, runner, stream, attention),
-      ffn: yield* pruneHalf(job, runner, stream, ffn),
+      attention: yield* pruneHalf(job, runner, stream, dense, attention),
+      ffn: yield* pruneHalf(job, runner, stream, dense, ffn),
     })
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens }
   }
@@ -129,6 +131,7 @@ async function* pruneHalf(
   job: PruneJob,
   runner: HalfBlockRunner,
   stream: Stream,
+  dense: DenseTarget | undefined,
   half: HalfBlock,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
   const { model, engine, plan, options, writer, signal } = job
@@ -138,14 +141,22 @@ async function* pruneHalf(
   const keep = after[half.layer]
   const cuts = half.kind === 'ffn' ? keep.ffn < before.ffn : keep.value < before.value
   if (!cuts) {
-    await passThrough(runner, stream, weights, signal)
+    for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
     await writer.copyHalf(half)
     return undefined
   }
-  const { statistics, hidden } = await observe(runner, job.pool, stream, weights, signal)
+  const { statistics, hidden } = await observe(runner, job.pool, stream, weights, dense, signal)
   const basis = await changeBasis(job, weights, statistics)
   const seen = basis ?? { weights, statistics }
-  const { scores, kept, columns } = selectKept(a, seen.weights, seen.statistics, keep, options, basis?.rotation)
+  const { scores, kept, columns } = await selectKept(
+    engine,
+    a,
+    seen.weights,
+    seen.statistics,
+    keep,
+    options,
+    basis?.rotation,
+  )
   yield { type: 'selected', half: half.output.name, scores, kept }
   const { weight, bias, ...errors } = await restore(job, seen.weights, seen.statistics, columns)
   const pruned = await writer.writePruned(seen.weights, kept, columns, { weight, bias })

@@ -108,6 +108,8 @@ test('restoration never makes an error larger, and all layouts are one model in 
         vo: fc.constantFrom('ragged' as const, 'per-head' as const, 'rotate' as const),
         seed: fc.nat(1e6),
         damp: fc.constantFrom(0, 0.01, 0.1),
+        score: fc.constantFrom('column' as const, 'eliminate' as const),
+        target: fc.constantFrom('pruned' as const, 'dense' as const),
       }),
       async ({ seed, ...options }) => {
         const settings = {
@@ -137,6 +139,19 @@ test('activations in memory and in a scratch file give the same bytes', async ()
   const [inMemory, spilled] = [await run(LLAMA, settings), await run(LLAMA, { ...settings, memory: 0 })]
   const weights = (o: string) => readFileSync(join(o, 'model.safetensors'))
   expect(weights(spilled.output).equals(weights(inMemory.output))).toBe(true)
+})
+
+test('a dense target that nothing is taken from is the pruned target', async () => {
+  const settings = { sparsity: 0.3, scope: 'ffn+vo', windows: windows(3, 64, 2) } as const
+  const [pruned, dense, spilled, half] = [
+    await run(LLAMA, settings),
+    await run(LLAMA, { ...settings, target: 'dense', alpha: 0 }),
+    await run(LLAMA, { ...settings, target: 'dense', alpha: 0, memory: 0 }),
+    await run(LLAMA, { ...settings, target: 'dense' }),
+  ]
+  const weights = ({ output }: typeof pruned) => readFileSync(join(output, 'model.safetensors'))
+  for (const same of [dense, spilled]) expect(weights(same).equals(weights(pruned))).toBe(true)
+  expect(weights(half).equals(weights(pruned))).toBe(false)
 })
 
 test('removing columns that are exactly zero changes no logit', async () => {

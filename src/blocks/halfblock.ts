@@ -98,6 +98,12 @@ export class HalfBlockRunner {
     await this.engine.run(key, () => attentionGraph(a, cache !== undefined), { ...feeds, ...this.#rotary }, outputs)
   }
 
+  /** Takes `x` [tokens, d] of `windows` windows through the half-block in place; `h` [tokens, width] is room for `H`. */
+  async through(w: HalfWeights, x: Floats, windows: number, h: Floats): Promise<void> {
+    await this.hidden(w, x, windows, h)
+    await this.residual(w, x, h)
+  }
+
   /** `x ← x + H Wᵀ + b` in place, with `H` [tokens, width] and the half-block's output layer. */
   async residual(w: HalfWeights, x: Floats, h: Floats): Promise<void> {
     const a = this.architecture

@@ -39,6 +39,16 @@ export async function embedWindows(
   return { rows, tokens: windows.length * length, batches }
 }
 
+/** The same stream again. */
+export async function copyStream({ rows, tokens, batches }: Stream, d: number, pool: ActivationPool): Promise<Stream> {
+  const copy = await pool.open(batches, d)
+  for (const batch of batches) {
+    copy.room(batch).set(await rows.load(batch))
+    await copy.store(batch)
+  }
+  return { rows: copy, tokens, batches }
+}
+
 /** Takes the stream through a half-block that nothing is removed from. */
 export async function passThrough(
   runner: HalfBlockRunner,
@@ -47,16 +57,18 @@ export async function passThrough(
   signal?: AbortSignal,
 ): Promise<void> {
   const width = runner.hiddenWidth(weights)
-  const buffer = new Float32Array(Math.max(...stream.batches.map(b => b.tokens)) * width)
+  const buffer = batchBuffer(stream, width)
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
     const x = await stream.rows.load(batch)
-    const h = buffer.subarray(0, batch.tokens * width)
-    await runner.hidden(weights, x, batch.windows, h)
-    await runner.residual(weights, x, h)
+    await runner.through(weights, x, batch.windows, buffer.subarray(0, batch.tokens * width))
     await stream.rows.store(batch)
   }
 }
+
+/** Room for hidden activations of one batch, any of them. */
+export const batchBuffer = ({ batches }: Stream, width: number): Float32Array<ArrayBuffer> =>
+  new Float32Array(Math.max(...batches.map(b => b.tokens)) * width)
 
 /**
  * Takes windows of equal length through all layers, one half-block's weights in memory at a time. Yields each layer's number when done.

@@ -2,6 +2,7 @@
 // G is symmetric: H is split into blocks of columns, and only the products on and above the diagonal of blocks are computed.
 import { type Engine, type Feeds, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
+import type { Gap } from './gap.ts'
 
 /** What score and restoration need to know of `H` [tokens, width]. */
 export interface Statistics {
@@ -9,6 +10,8 @@ export interface Statistics {
   readonly tokens: number
   readonly gram: Float32Array<ArrayBuffer> // [width, width]
   readonly mean: Float64Array<ArrayBuffer> // [width]
+  /** With a dense target: what the output is to have beyond `H Wᵀ`. */
+  readonly gap?: Gap
 }
 
 /** Columns of a block, and blocks at most: with b blocks (b + 1) / 2b of the work is left, but products of small blocks are slower. */

@@ -9,6 +9,13 @@ export function groupScores(a: Architecture, columns: Float64Array): Float64Arra
   return rows
 }
 
+/** Columns of o_proj, ascending, that read one row of v_proj: one for each query head of its group. */
+export function columnsOfRow({ heads, kvHeads, headSize }: Architecture, row: number): number[] {
+  const group = heads / kvHeads
+  const first = Math.floor(row / headSize) * group * headSize + (row % headSize)
+  return Array.from({ length: group }, (_, i) => first + i * headSize)
+}
+
 /** Columns of o_proj, ascending, that read the given rows of v_proj. */
 export function columnsOfRows(a: Architecture, rows: Int32Array): Int32Array<ArrayBuffer> {
   const wanted = new Set(rows)

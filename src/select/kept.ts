@@ -1,9 +1,11 @@
 // Which neurons or value channels of a half-block stay, by the method that the options name, and the columns that go with them.
 import type { HalfWeights } from '../blocks/halfblock.ts'
 import type { Statistics } from '../calibrate/gram.ts'
+import type { Engine } from '../engine/engine.ts'
 import type { Architecture, Widths } from '../model/architecture.ts'
-import { columnsOfRows, groupScores } from '../model/coupling.ts'
+import { columnsOfRow, columnsOfRows, groupScores } from '../model/coupling.ts'
 import { columnScores } from '../score/column.ts'
+import { eliminate } from './eliminate.ts'
 import type { Rotation } from './rotate.ts'
 import { keepTop, keepTopPerGroup } from './top.ts'
 
@@ -16,21 +18,50 @@ export interface Selection {
   readonly columns: Int32Array<ArrayBuffer>
 }
 
+export interface SelectOptions {
+  readonly score: 'column' | 'eliminate'
+  readonly vo: 'ragged' | 'per-head' | 'rotate'
+  readonly damp: number
+  readonly center: boolean
+}
+
 /** @param rotation that of the value channels, where weights and statistics are in its basis */
-export function selectKept(
+export async function selectKept(
+  engine: Engine,
   a: Architecture,
   { half, output }: HalfWeights,
   statistics: Statistics,
   { ffn, value }: Widths,
-  { vo }: { readonly vo: 'ragged' | 'per-head' | 'rotate' },
+  { score, vo, damp, center }: SelectOptions,
   rotation?: Rotation,
-): Selection {
-  if (half.kind === 'ffn') {
-    const scores = columnScores(output.weight, statistics)
-    const kept = keepTop(scores, ffn)
-    return { scores, kept, columns: kept }
+): Promise<Selection> {
+  const isFfn = half.kind === 'ffn'
+  const columns = (kept: Int32Array<ArrayBuffer>) => (isFfn ? kept : columnsOfRows(a, kept))
+  if (score === 'eliminate' && !rotation) {
+    const groups = Array.from({ length: isFfn ? a.ffnWidth : a.kvHeads * a.headSize }, (_, row) =>
+      isFfn ? [row] : columnsOfRow(a, row),
+    )
+    const { scores, kept } = await eliminate(
+      engine,
+      output.weight,
+      statistics,
+      groups,
+      isFfn ? ffn : value * a.kvHeads,
+      {
+        damp,
+        center: center && output.bias !== undefined,
+        layer: half.output.name,
+        classes: isFfn || vo === 'ragged' ? undefined : { size: a.headSize, keep: value },
+      },
+    )
+    return { scores, kept, columns: columns(kept) }
   }
-  const scores = rotation?.scores ?? groupScores(a, columnScores(output.weight, statistics))
-  const kept = vo === 'ragged' ? keepTop(scores, value * a.kvHeads) : keepTopPerGroup(scores, a.kvHeads, value)
-  return { scores, kept, columns: columnsOfRows(a, kept) }
+  const ofColumns = () => columnScores(output.weight, statistics)
+  const scores = rotation?.scores ?? (isFfn ? ofColumns() : groupScores(a, ofColumns()))
+  const kept = isFfn
+    ? keepTop(scores, ffn)
+    : vo === 'ragged'
+      ? keepTop(scores, value * a.kvHeads)
+      : keepTopPerGroup(scores, a.kvHeads, value)
+  return { scores, kept, columns: columns(kept) }
 }
