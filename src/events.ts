@@ -1,6 +1,13 @@
 // What the long-running functions tell while they work. They never print; the command line turns these into lines and bars.
 
-export type Phase = 'calibration text' | 'prune' | 'write' | 'evaluate' | 'evaluate dense' | 'evaluate pruned'
+export type Phase =
+  | 'calibration text'
+  | 'allocate'
+  | 'prune'
+  | 'write'
+  | 'evaluate'
+  | 'evaluate dense'
+  | 'evaluate pruned'
 
 export type ProgressEvent =
   /** A phase has begun. `total` counts what its `progress` events count: layers or tokens. */

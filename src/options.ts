@@ -28,6 +28,13 @@ export interface PruneOptions {
    * only what is left, under a `model_type` of its own. @default 'stock'
    */
   readonly layout?: Layout
+  /**
+   * Widths: the same for all layers, or by what each half-block's cut would cost the whole model, measured on a small probe.
+   * @default 'uniform'
+   */
+  readonly allocate?: 'uniform' | 'sensitivity'
+  /** With `allocate: 'sensitivity'`: calibration tokens of the probe. @default 1024 */
+  readonly probeTokens?: number
   /** Which columns go: those with the least column score at once, or backward elimination, round by round. @default 'column' */
   readonly score?: 'column' | 'eliminate'
   /**
@@ -63,6 +70,8 @@ const DEFAULTS = {
   scope: 'ffn',
   vo: 'ragged',
   layout: 'stock',
+  allocate: 'uniform',
+  probeTokens: 1024,
   score: 'column',
   target: 'pruned',
   alpha: 0.5,
@@ -76,7 +85,7 @@ const DEFAULTS = {
 const PRESETS = {
   paper: {
     ...{ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
-    ...{ score: 'column', target: 'pruned' },
+    ...{ allocate: 'uniform', score: 'column', target: 'pruned' },
   },
 } as const
 
@@ -128,6 +137,8 @@ function check(o: ResolvedOptions, a: Architecture): void {
   oneOf('scope', o.scope, ['ffn', 'ffn+vo'])
   oneOf('vo', o.vo, VALUE_SELECTIONS)
   oneOf('layout', o.layout, LAYOUTS)
+  oneOf('allocate', o.allocate, ['uniform', 'sensitivity'])
+  checkRange('probe-tokens', o.probeTokens, 1, 1e6, true)
   oneOf('score', o.score, ['column', 'eliminate'])
   oneOf('target', o.target, ['pruned', 'dense'])
   checkRange('alpha', o.alpha, 0, 1, false)
@@ -140,6 +151,10 @@ function check(o: ResolvedOptions, a: Architecture): void {
   checkRange('memory', o.memory, 0, 1e6, false)
   if (o.center && !o.restore)
     throw new UsageError('center is a part of the restoration, and no-restore leaves that out. Leave one of them out.')
+  if (o.allocate === 'sensitivity' && o.layout === 'stock')
+    throw new UsageError(
+      'layout stock has one FFN width for all layers, and allocate sensitivity gives each its own. Use layout compact or padded.',
+    )
   if (o.target === 'dense' && !o.restore)
     throw new UsageError(
       'target dense is what the restoration aims at, and no-restore leaves that out. Leave one of them out.',

@@ -1,5 +1,6 @@
 // The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on the stream
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
+import { allocateBySensitivity } from './allocate/sensitivity.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner, type HalfWeights, readHalf } from './blocks/halfblock.ts'
 import { copyStream, embedWindows, passThrough, type Stream } from './blocks/stream.ts'
@@ -51,15 +52,20 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const model = describeModel(checkpoint)
     const source = calibrationSource(input)
     const resolved = resolveOptions(options, model.architecture, input)
-    const plan = makePlan(model, resolved, source)
-    const notices = planNotices(model, resolved, source, plan)
+    const notices = planNotices(model, resolved, source, makePlan(model, resolved, source))
     for (const message of notices) yield { type: 'notice', message }
     clock.start('calibration text')
     const windows = yield* calibration(model, input.engine, input, resolved, signal)
+    pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
+    clock.start('allocate')
+    const measured =
+      resolved.allocate === 'sensitivity'
+        ? yield* allocateBySensitivity(model, input.engine, windows, pool, resolved, signal)
+        : undefined
+    const plan = makePlan(model, resolved, source, measured?.widths)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
     clock.start('prune')
-    pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
     const job = { pool, model, engine: input.engine, windows, plan, options: resolved, writer, signal }
     const layers = yield* pruneLayers(job)
     clock.start('write')
@@ -74,6 +80,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
       source: { name: baseName(name), format, modelType: model.architecture.modelType },
       options: resolved,
       widths: plan.widths,
+      allocation: measured?.allocation,
       sizes: { ...plan.sizes, weightBytes: { ...plan.sizes.weightBytes, after: checkpointWriter.weightBytes } },
       calibration: {
         source,

@@ -1,4 +1,5 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
+import type { Allocation } from './allocate/sensitivity.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import type { TextShare } from './calibrate/windows.ts'
 import type { Widths } from './model/architecture.ts'
@@ -36,6 +37,8 @@ export interface Recipe {
   /** Before pruning, and after it in each layer. */
   readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }
   readonly sizes: Sizes
+  /** With allocation by sensitivity: what was measured, and chosen. */
+  readonly allocation?: Allocation
   readonly calibration: {
     readonly source: CalibrationSource
     readonly seqLen: number

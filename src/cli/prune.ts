@@ -41,6 +41,12 @@ const OPTIONS = {
     choices: ['stock', 'padded', 'compact'],
     help: 'narrow FFNs (default), zeros in full shapes, or all narrow',
   },
+  allocate: {
+    type: 'text',
+    choices: ['uniform', 'sensitivity'],
+    help: 'one width for all layers (default), or measured',
+  },
+  'probe-tokens': { type: 'integer', help: 'tokens to measure sensitivity on (default 1024)' },
   score: {
     type: 'text',
     choices: ['column', 'eliminate'],
@@ -119,6 +125,8 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     scope: options.scope,
     vo: options.vo,
     layout: options.layout,
+    allocate: options.allocate,
+    probeTokens: options['probe-tokens'],
     score: options.score,
     target: options.target,
     alpha: options.alpha,

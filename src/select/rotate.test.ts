@@ -27,7 +27,7 @@ function random(length: number, seed: number): Float32Array<ArrayBuffer> {
 }
 
 /** Statistics of `tokens` random activations, of unequal size and dependent on each other. */
-function made(width: number, tokens: number, seed: number): Statistics & { h: Float32Array } {
+function made(width: number, tokens: number, seed: number): Statistics {
   const h = random(tokens * width, seed)
   for (let t = 0; t < tokens; t++)
     for (let j = 1; j < width; j++)
@@ -42,7 +42,7 @@ function made(width: number, tokens: number, seed: number): Statistics & { h: Fl
     }
     for (let t = 0; t < tokens; t++) mean[i] += h[t * width + i] / tokens
   }
-  return { width, tokens, gram, mean, h }
+  return { width, tokens, gram, mean }
 }
 
 async function rotated(a: Architecture, weights: HalfWeights, statistics: Statistics) {
@@ -114,6 +114,38 @@ describe.each([
     const trace = (g: ArrayLike<number>) =>
       Array.from({ length: 32 }, (_, i) => g[i * 33]).reduce((sum, v) => sum + v, 0)
     expect(trace(seen.statistics.gram) / trace(statistics.gram)).toBeCloseTo(1, 6)
+  })
+
+  test('statistics are those of the turned activations', async () => {
+    // Two tokens' activations as rows of the Gram matrix of one: G = h hᵀ, mean h, cross h dᵀ.
+    const h = random(32, 11)
+    const gap = { mean: new Float64Array(24), energy: 1, cross: new Float32Array(32 * 24) }
+    const gram = new Float32Array(32 * 32)
+    for (let i = 0; i < 32; i++) {
+      for (let j = 0; j < 32; j++) gram[i * 32 + j] = h[i] * h[j]
+      for (let o = 0; o < 24; o++) gap.cross[i * 24 + o] = h[i] * (o - 10)
+    }
+    const one = { width: 32, tokens: 1, gram, mean: Float64Array.from(h), gap }
+    const rotation = await valueRotation(engine, a, weights.output.weight, statistics)
+    const turned = (await rotateValues(engine, a, rotation, weights, one)).statistics
+    const t = Array.from({ length: 32 }, (_, i) => {
+      const head = Math.floor(i / 8)
+      const { data } = rotation.bases[Math.floor((head * kvHeads) / 4)]
+      return Array.from({ length: 8 }, (_, c) => data[(i % 8) * 8 + c] * h[head * 8 + c]).reduce((x, y) => x + y)
+    })
+    expect(largest(turned.mean, t)).toBeLessThan(1e-6)
+    expect(
+      largest(
+        turned.gram,
+        Array.from({ length: 1024 }, (_, i) => t[Math.floor(i / 32)] * t[i % 32]),
+      ),
+    ).toBeLessThan(1e-5)
+    expect(
+      largest(
+        turned.gap!.cross,
+        Array.from({ length: 768 }, (_, i) => t[Math.floor(i / 24)] * ((i % 24) - 10)),
+      ),
+    ).toBeLessThan(1e-5)
   })
 
   /** Error of the layer's output where each KV head keeps its first `k` channels, others zero, repaired. */

@@ -75,7 +75,7 @@ export async function rotateValues(
   weights: HalfWeights,
   statistics: Statistics,
 ): Promise<{ weights: HalfWeights; statistics: Statistics }> {
-  const { width } = statistics
+  const { width, gap } = statistics
   const perHead = spreadOverGroup(bases, heads / kvHeads)
   const [q, k, v] = weights.inputs
   const half = transposed(await rotatedRows(engine, perHead, statistics.gram), width) // T G, with T = diag(B)
@@ -94,6 +94,7 @@ export async function rotateValues(
       ...statistics,
       gram: await rotatedRows(engine, perHead, half),
       mean: Float64Array.from(await rotatedRows(engine, perHead, Float32Array.from(statistics.mean))),
+      gap: gap && { ...gap, cross: await rotatedRows(engine, perHead, gap.cross) },
     },
   }
 }
