@@ -31,6 +31,7 @@ const PAGE = [
   ['report'],
   ['prune'],
   ['index'],
+  ['hub'],
   ['node'],
   ['bench'],
   ['cli'],

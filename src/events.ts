@@ -1,6 +1,7 @@
 // What the long-running functions tell while they work. They never print; the command line turns these into lines and bars.
 
 export type Phase =
+  | 'download'
   | 'calibration text'
   | 'allocate'
   | 'prune'
@@ -8,14 +9,15 @@ export type Phase =
   | 'evaluate'
   | 'evaluate dense'
   | 'evaluate pruned'
+  | 'upload'
 
 export type ProgressEvent =
-  /** A phase has begun. `total` counts what its `progress` events count: layers or tokens. */
+  /** A phase has begun. `total` counts what its `progress` events count: layers, tokens or bytes. */
   | {
       readonly type: 'phase'
       readonly phase: Phase
       readonly total: number
-      readonly unit: 'layers' | 'tokens'
+      readonly unit: 'layers' | 'tokens' | 'bytes'
     }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
   /** The columns of one output layer (`half`: its name) are chosen. Scores are of neurons, or of value rows. */

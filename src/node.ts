@@ -13,33 +13,44 @@ import type { EngineOptions } from './engine/engine.ts'
 import { FormatError } from './errors.ts'
 import { perplexity } from './evaluate/perplexity.ts'
 import type { Phase, ProgressEvent } from './events.ts'
+import { fetchModel } from './hub/fetch.node.ts'
 import { describeModel } from './model/model.ts'
 import { checkRange, type PruneOptions, resolveOptions, TEXT_WINDOWS } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
 import type { PerplexityResult, PruneResult } from './result.ts'
-import { openFolderSink } from './write/folder.node.ts'
+import { checkOutput, openFolderSink } from './write/folder.node.ts'
 
 export { readText } from './calibrate/text.node.ts'
 export { openEngine } from './engine/engine.node.ts'
+export { fetchModel } from './hub/fetch.node.ts'
+export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
 export * from './index.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
 
-/** Opens a Hugging Face folder or a `.gguf` file. @throws FormatError, UnsupportedModelError */
-export async function openCheckpoint(path: string): Promise<Checkpoint> {
-  const info = await stat(path).catch(cause => {
-    throw new FormatError(path, `there is no such file or folder. ${missingHint(path)}`, { cause })
-  })
-  if (info.isDirectory()) return openHuggingFace(path)
-  if (path.toLowerCase().endsWith('.gguf')) return openGgufCheckpoint(path)
-  throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
+export interface OpenOptions {
+  readonly signal?: AbortSignal
 }
 
-/** A name as the Hub has them, `facebook/opt-125m`, is what people try first. */
-const missingHint = (path: string): string =>
-  /^[\w.-]+\/[\w.-]+$/.test(path) && !path.startsWith('.')
-    ? `fasp reads local files only. If this is a model on the Hugging Face Hub, fetch it first: hf download ${path} --local-dir ${path.split('/')[1]}`
-    : 'Give a Hugging Face model folder or a .gguf file.'
+/**
+ * Opens a Hugging Face folder, a `.gguf` file, or a model on the Hub (`org/name`, see `fetchModel`), which is fetched first.
+ * @throws FormatError, UnsupportedModelError, HubError
+ */
+export async function openCheckpoint(path: string, options?: OpenOptions): Promise<Checkpoint> {
+  const opening = openModel(path, options)
+  for (;;) {
+    const step = await opening.next()
+    if (step.done) return step.value
+  }
+}
+
+/** `openCheckpoint` that tells how the download goes. */
+export async function* openModel(path: string, options?: OpenOptions): AsyncGenerator<ProgressEvent, Checkpoint> {
+  const local = yield* fetchModel(path, options)
+  if ((await stat(local)).isDirectory()) return { ...(await openHuggingFace(local)), name: path }
+  if (local.toLowerCase().endsWith('.gguf')) return { ...(await openGgufCheckpoint(local)), name: path }
+  throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
+}
 
 export interface PrunePathOptions extends PruneOptions, EngineOptions {
   /** Folder to write. */
@@ -53,11 +64,12 @@ export interface PrunePathOptions extends PruneOptions, EngineOptions {
   readonly signal?: AbortSignal
 }
 
-/** Prunes the model at `path` into the folder `output`. Yields progress, returns the result. @throws FaspError */
+/** Prunes the model at `path` (as for `openCheckpoint`) into the folder `output`. Yields progress, returns the result. @throws FaspError */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PruneResult> {
   const { output, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
+  await checkOutput(output, overwrite) // before a long download
   const engine = openEngine({ device, threads })
-  const checkpoint = await openCheckpoint(path)
+  const checkpoint = yield* openModel(path, { signal })
   try {
     const source = { windows, texts: calibration?.map(asText) }
     const plan = planFor(checkpoint, pruneOptions, source)
@@ -117,7 +129,7 @@ export async function* evaluate(
   options: EvaluateOptions,
 ): AsyncGenerator<ProgressEvent, PerplexityResult[]> {
   const engine = openEngine(options)
-  const checkpoint = await openCheckpoint(path)
+  const checkpoint = yield* openModel(path, options)
   try {
     const model = describeModel(checkpoint)
     const { maxPositions, vocabularySize } = model.architecture

@@ -2,10 +2,9 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { allocateBySensitivity } from './allocate/sensitivity.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
-import { HalfBlockRunner, type HalfWeights, readHalf } from './blocks/halfblock.ts'
+import { HalfBlockRunner, readHalf } from './blocks/halfblock.ts'
 import { copyStream, embedWindows, passThrough, type Stream } from './blocks/stream.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
-import type { Statistics } from './calibrate/gram.ts'
 import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
 import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
@@ -20,8 +19,8 @@ import { type PruneOptions, type ResolvedOptions, resolveOptions } from './optio
 import { makePlan, type Plan } from './plan.ts'
 import { restoreColumns } from './restore/least-squares.ts'
 import type { HalfResult, LayerResult, PruneResult, Recipe } from './result.ts'
-import { selectKept } from './select/kept.ts'
-import { rotateValues, unrotateOutput, valueRotation } from './select/rotate.ts'
+import { type Candidates, selectKept } from './select/kept.ts'
+import { rotateValues, unrotateOutput } from './select/rotate.ts'
 import { complement } from './select/top.ts'
 import { VERSION } from './version.ts'
 import { CheckpointWriter } from './write/checkpoint.ts'
@@ -153,34 +152,22 @@ async function* pruneHalf(
     return undefined
   }
   const { statistics, hidden } = await observe(runner, job.pool, stream, weights, dense, signal)
-  const basis = await changeBasis(job, weights, statistics)
-  const seen = basis ?? { weights, statistics }
-  const { scores, kept, columns } = await selectKept(
-    engine,
-    a,
-    seen.weights,
-    seen.statistics,
-    keep,
-    options,
-    basis?.rotation,
-  )
+  const rotated =
+    options.vo === 'rotate' && half.kind === 'attention'
+      ? await rotateValues(engine, a, weights, statistics)
+      : undefined
+  const seen = rotated ?? { weights, statistics }
+  const { scores, kept, columns } = await selectKept(engine, a, seen, keep, options)
   yield { type: 'selected', half: half.output.name, scores, kept }
-  const { weight, bias, ...errors } = await restore(job, seen.weights, seen.statistics, columns)
-  const pruned = await writer.writePruned(seen.weights, kept, columns, { weight, bias })
-  const running = basis ? await unrotateOutput(engine, a, basis.rotation, pruned) : pruned
-  await advance(runner, stream, running, hidden, signal)
+  const { weight, bias, ...errors } = await restore(job, seen, columns)
+  const output = await writer.writePruned(seen.weights, kept, columns, { weight, bias })
+  const onHidden = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
+  await advance(runner, stream, weights, onHidden.output, onHidden.columns, hidden, signal)
   return { kept: [...kept], ...errors }
 }
 
-/** The half-block in the basis that its value channels are to be chosen in, where that is not their own. */
-async function changeBasis({ engine, model, options }: PruneJob, weights: HalfWeights, statistics: Statistics) {
-  if (options.vo !== 'rotate' || weights.half.kind !== 'attention') return undefined
-  const a = model.architecture
-  const rotation = await valueRotation(engine, a, weights.output.weight, statistics)
-  return { rotation, ...(await rotateValues(engine, a, rotation, weights, statistics)) }
-}
-
-function restore(job: PruneJob, { half, output }: HalfWeights, statistics: Statistics, columns: Int32Array) {
+function restore(job: PruneJob, { weights, statistics }: Candidates, columns: Int32Array) {
+  const { half, output } = weights
   const removed = complement(columns, statistics.width)
   const options = { ...job.options, layer: half.output.name }
   return restoreColumns(job.engine, output.weight, output.bias, statistics, columns, removed, options)

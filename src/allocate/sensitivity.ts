@@ -8,7 +8,7 @@
 import type { ActivationPool } from '../blocks/activations.ts'
 import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
 import { Divergence } from '../blocks/divergence.ts'
-import { HalfBlockRunner, type HalfWeights, readHalf } from '../blocks/halfblock.ts'
+import { HalfBlockRunner, type HalfWeights, type LinearWeights, readHalf } from '../blocks/halfblock.ts'
 import { copyStream, embedWindows, passThrough, type Stream } from '../blocks/stream.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import { advance, observe } from '../calibrate/hidden-pass.ts'
@@ -16,12 +16,13 @@ import type { Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import { type Architecture, decoderLinears, type HalfBlock, halfBlocks, type Widths } from '../model/architecture.ts'
-import { columnsOfRow, columnsOfRows } from '../model/coupling.ts'
+import { columnGroups, columnsOfRows } from '../model/coupling.ts'
 import type { Model } from '../model/model.ts'
 import { restoreColumns } from '../restore/least-squares.ts'
 import { eliminate } from '../select/eliminate.ts'
-import { rotateValues, unrotateOutput, valueRotation } from '../select/rotate.ts'
-import { complement } from '../select/top.ts'
+import type { Candidates } from '../select/kept.ts'
+import { rotateValues, unrotateOutput } from '../select/rotate.ts'
+import { allColumns, complement } from '../select/top.ts'
 import { greedyWidths, type WidthCost } from './greedy.ts'
 
 export interface SensitivityOptions {
@@ -66,6 +67,12 @@ interface Measured {
   readonly errors: readonly WidthCost[]
 }
 
+/** A pruned output layer, and the columns of `H` that it reads. */
+interface Cut {
+  readonly output: LinearWeights
+  readonly columns: Int32Array
+}
+
 /** Measures all half-blocks in scope and shares the cut out among them. */
 export async function* allocateBySensitivity(
   model: Model,
@@ -96,18 +103,17 @@ export async function* allocateBySensitivity(
   for (let layer = 0; layer < a.layers; layer++) {
     for (const half of halfBlocks(a, layer)) {
       const weights = await readHalf(model, half)
-      const go = (s: Stream, through: HalfWeights) => passThrough(runner, s, through, signal)
-      for (const branch of branches) await go(branch, weights)
-      if (half.kind === 'attention' && options.scope === 'ffn') await go(stream, weights)
+      const go = (s: Stream) => passThrough(runner, s, weights, signal)
+      for (const branch of branches) await go(branch)
+      if (half.kind === 'attention' && options.scope === 'ffn') await go(stream)
       else {
         const { statistics, hidden } = await observe(runner, pool, stream, weights, undefined, signal)
         const { cut, ...found } = await measure(engine, a, weights, statistics, options, least)
         measured.push({ half, ...found })
-        branches.push(await copyStream(probe, a.hiddenSize, pool))
-        await go(branches[branches.length - 1], cut)
-        await advance(runner, stream, weights, hidden, signal)
+        branches.push(await branchOff(runner, pool, probe, weights, cut))
+        await advance(runner, stream, weights, weights.output, allColumns(statistics.width), hidden, signal)
       }
-      await go(probe, weights)
+      await go(probe)
     }
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) }
   }
@@ -131,60 +137,57 @@ async function measure(
   statistics: Statistics,
   { vo, ...options }: SensitivityOptions,
   least: number,
-): Promise<Omit<Measured, 'half'> & { cut: HalfWeights }> {
+): Promise<Omit<Measured, 'half'> & { cut: Cut }> {
   const { half, output } = weights
   const isFfn = half.kind === 'ffn'
   const full = isFfn ? a.ffnWidth : a.headSize
   const probed = Math.ceil(full / 2)
-  const repaired = async (w: HalfWeights, s: Statistics, columns: Int32Array<ArrayBuffer>): Promise<HalfWeights> => {
+  const repaired = async ({ weights: w, statistics: s }: Candidates, columns: Int32Array<ArrayBuffer>) => {
     const removed = complement(columns, s.width)
     const restoring = { ...options, restore: true, layer: half.output.name }
-    const { weight, bias } = await restoreColumns(
-      engine,
-      w.output.weight,
-      w.output.bias,
-      s,
-      columns,
-      removed,
-      restoring,
-    )
-    return { ...w, output: { weight: scatter(weight, columns, s.width), bias } }
+    return restoreColumns(engine, w.output.weight, w.output.bias, s, columns, removed, restoring)
   }
   if (!isFfn && vo === 'rotate') {
-    const rotation = await valueRotation(engine, a, output.weight, statistics)
-    const seen = await rotateValues(engine, a, rotation, weights, statistics)
-    const first = Int32Array.from(rotation.scores.keys()).filter(row => row % full < probed)
-    const turned = await repaired(seen.weights, seen.statistics, columnsOfRows(a, first))
+    const rotated = await rotateValues(engine, a, weights, statistics)
+    const first = Int32Array.from(rotated.scores.keys()).filter(row => row % full < probed)
+    const turned = await repaired(rotated, columnsOfRows(a, first))
     const errors: WidthCost[] = [{ width: full, cost: 0 }]
     for (let width = full - 1, cost = 0; width > 0; width--) {
-      for (let g = 0; g < a.kvHeads; g++) cost += Math.max(0, rotation.scores[g * full + width])
+      for (let g = 0; g < a.kvHeads; g++) cost += Math.max(0, rotated.scores[g * full + width])
       errors.push({ width, cost })
     }
-    return {
-      full,
-      probed,
-      errors,
-      cut: await unrotateOutput(engine, a, rotation, { ...turned, inputs: weights.inputs }),
-    }
+    return { full, probed, errors, cut: await unrotateOutput(engine, a, rotated, turned) }
   }
   const heads = isFfn ? 1 : a.kvHeads
-  const groups = Array.from({ length: full * heads }, (_, row) => (isFfn ? [row] : columnsOfRow(a, row)))
+  const groups = columnGroups(a, half)
   const { order, curve } = await eliminate(engine, output.weight, statistics, groups, leastOf(full, least) * heads, {
     ...options,
     center: options.center && output.bias !== undefined,
     layer: half.output.name,
   })
   const kept = complement(order.slice(0, (full - probed) * heads), groups.length)
-  const cut = await repaired(weights, statistics, isFfn ? kept : columnsOfRows(a, kept))
-  return { full, probed, errors: curve.map(p => ({ width: full - p.removed / heads, cost: p.error })), cut }
+  const columns = isFfn ? kept : columnsOfRows(a, kept)
+  const errors = curve.map(p => ({ width: full - p.removed / heads, cost: p.error }))
+  return { full, probed, errors, cut: { output: await repaired({ weights, statistics }, columns), columns } }
 }
 
-/** [out, columns.length] → [out, width] with zeros elsewhere. */
-function scatter(compact: Float32Array, columns: Int32Array, width: number): Float32Array<ArrayBuffer> {
-  const out = compact.length / columns.length
-  const full = new Float32Array(out * width)
-  for (let o = 0, at = 0; o < out; o++) for (const column of columns) full[o * width + column] = compact[at++]
-  return full
+/** The probe, having gone through the half-block with its pruned output layer. */
+async function branchOff(
+  runner: HalfBlockRunner,
+  pool: ActivationPool,
+  probe: Stream,
+  weights: HalfWeights,
+  { output, columns }: Cut,
+): Promise<Stream> {
+  const branch = await copyStream(probe, runner.architecture.hiddenSize, pool)
+  for (const batch of branch.batches) {
+    const x = await branch.rows.load(batch)
+    const h = new Float32Array(runner.hiddenWidth(weights) * batch.tokens)
+    await runner.hidden(weights, x, batch.windows, h)
+    await runner.residual(weights, output, columns, x, h)
+    await branch.rows.store(batch)
+  }
+  return branch
 }
 
 /** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window. */

@@ -56,19 +56,12 @@ export async function passThrough(
   weights: HalfWeights,
   signal?: AbortSignal,
 ): Promise<void> {
-  const width = runner.hiddenWidth(weights)
-  const buffer = batchBuffer(stream, width)
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
-    const x = await stream.rows.load(batch)
-    await runner.through(weights, x, batch.windows, buffer.subarray(0, batch.tokens * width))
+    await runner.forward(weights, await stream.rows.load(batch), batch.windows)
     await stream.rows.store(batch)
   }
 }
-
-/** Room for hidden activations of one batch, any of them. */
-export const batchBuffer = ({ batches }: Stream, width: number): Float32Array<ArrayBuffer> =>
-  new Float32Array(Math.max(...batches.map(b => b.tokens)) * width)
 
 /**
  * Takes windows of equal length through all layers, one half-block's weights in memory at a time. Yields each layer's number when done.

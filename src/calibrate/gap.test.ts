@@ -22,9 +22,14 @@ test('what the pruned stream lacks, as computed token by token', async () => {
     [0, 12],
     [12, 30],
   ]) {
-    const rows = (data: Float32Array<ArrayBuffer>, n: number) => data.subarray(from * n, to * n)
-    await gram.accumulate(rows(h, width))
-    await gap.accumulate(rows(h, width), rows(x, d), rows(y, d))
+    const rows = (data: Float32Array<ArrayBuffer>) => data.subarray(from * d, to * d)
+    const n = to - from
+    const transposed = Float32Array.from(
+      { length: width * n },
+      (_, i) => h[(from + (i % n)) * width + Math.floor(i / n)],
+    )
+    await gram.accumulate(transposed, n)
+    await gap.accumulate(transposed, rows(x), rows(y))
   }
   const { cross, mean, energy } = await gap.finish(gram.finish(), weight, alpha)
 

@@ -34,7 +34,7 @@ export class GapAccumulator {
     this.#sum = new Float32Array(bias.length)
   }
 
-  /** @param h [tokens, width] @param x the pruned stream before the half-block @param y the dense one after it, both [tokens, d] */
+  /** @param h `Hᵀ` [width, tokens] @param x the pruned stream before the half-block @param y the dense one after it, both [tokens, d] */
   async accumulate(h: Floats, x: Floats, y: Floats): Promise<void> {
     const { width, bias } = this
     const d = bias.length
@@ -43,7 +43,7 @@ export class GapAccumulator {
     const sum = values(this.#sum, [d])
     const energy = new Float32Array(1)
     const feeds = {
-      h: values(h, [tokens, width]),
+      h: values(h, [width, tokens]),
       x: values(x, [tokens, d]),
       y: values(y, [tokens, d]),
       bias: values(bias, [d]),
@@ -75,10 +75,10 @@ export class GapAccumulator {
 /** `C ← C + Hᵀz`, `s ← s + Σ z` in place, and `‖z‖²`. */
 function gapGraph(): Graph {
   const g = new Graph('gap')
-  const h = g.input('h', 'float32', ['n', 'm'])
+  const h = g.input('h', 'float32', ['m', 'n'])
   const [x, y] = ['x', 'y'].map(name => g.input(name, 'float32', ['n', 'd']))
   const z = g.op('Sub', [g.op('Sub', [y, x]), g.input('bias', 'float32', ['d'])])
-  const cross = g.op('Gemm', [h, z, g.input('cross', 'float32', ['m', 'd'])], { transA: 1 })
+  const cross = g.op('Gemm', [h, z, g.input('cross', 'float32', ['m', 'd'])])
   g.output('newCross', cross, 'float32', ['m', 'd'])
   const sum = g.op('ReduceSum', [z, g.constant('int64', [0])], { keepdims: 0 })
   g.output('newSum', g.op('Add', [g.input('sum', 'float32', ['d']), sum]), 'float32', ['d'])

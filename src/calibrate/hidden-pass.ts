@@ -1,7 +1,7 @@
 // The passes over the stream that one half-block takes: statistics of `H`, then the new stream once the half-block is pruned.
 import type { ActivationPool, Activations } from '../blocks/activations.ts'
-import type { HalfBlockRunner, HalfWeights } from '../blocks/halfblock.ts'
-import { batchBuffer, type Stream } from '../blocks/stream.ts'
+import type { HalfBlockRunner, HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
+import type { Stream } from '../blocks/stream.ts'
 import { GapAccumulator } from './gap.ts'
 import { GramAccumulator, type Statistics } from './gram.ts'
 
@@ -30,17 +30,16 @@ export async function observe(
   const gram = new GramAccumulator(engine, width)
   const { weight, bias = new Float32Array(architecture.hiddenSize) } = weights.output
   const gap = dense && new GapAccumulator(engine, width, bias)
-  const denseHidden = dense && batchBuffer(stream, width)
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
     const h = hidden.room(batch)
     const x = await stream.rows.load(batch)
     await runner.hidden(weights, x, batch.windows, h)
-    await gram.accumulate(h)
+    await gram.accumulate(h, batch.tokens)
     await hidden.store(batch)
     if (!gap) continue
     const y = await dense.stream.rows.load(batch)
-    await runner.through(weights, y, batch.windows, denseHidden!.subarray(0, h.length))
+    await runner.forward(weights, y, batch.windows)
     await gap.accumulate(h, x, y)
     await dense.stream.rows.store(batch)
   }
@@ -51,17 +50,19 @@ export async function observe(
   }
 }
 
-/** `x ← x + H Wᵀ + b` with the output layer of `weights`, which has zeros where columns are removed; closes `hidden`. */
+/** `x ← x + H_M Wᵀ + b` with the columns M = `kept` of `H` and the pruned output layer [d, |M|]; closes `hidden`. */
 export async function advance(
   runner: HalfBlockRunner,
   stream: Stream,
   weights: HalfWeights,
+  output: LinearWeights,
+  kept: Int32Array,
   hidden: Activations,
   signal?: AbortSignal,
 ): Promise<void> {
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
-    await runner.residual(weights, await stream.rows.load(batch), await hidden.load(batch))
+    await runner.residual(weights, output, kept, await stream.rows.load(batch), await hidden.load(batch))
     await stream.rows.store(batch)
   }
   await hidden.close()

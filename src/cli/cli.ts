@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{
   eval: { summary: 'measure perplexity', load: () => import('./eval.ts') },
   generate: { summary: 'continue a text', load: () => import('./generate.ts') },
   inspect: { summary: 'show architecture, shapes, parameters and bytes', load: () => import('./inspect.ts') },
+  push: { summary: 'upload a result to the Hugging Face Hub', load: () => import('./push.ts') },
   bench: { summary: 'time pruning on this machine, stage by stage', load: () => import('./bench.ts') },
 }
 

@@ -14,7 +14,7 @@ export function modelArgument(positionals: readonly string[]): string {
   if (positionals.length === 1) return positionals[0]
   throw new UsageError(
     positionals.length === 0
-      ? 'no model. Give a Hugging Face model folder or a .gguf file.'
+      ? 'no model. Give a Hugging Face model folder, a .gguf file, or the name of a model on the Hub (org/name).'
       : `one model at a time; got ${positionals.length}: ${positionals.join(', ')}.`,
   )
 }

@@ -5,6 +5,7 @@ import type { FloatDType } from '../formats/dtype.ts'
 import {
   checkOutput,
   evaluate,
+  fetchModel,
   type PerplexityResult,
   type Phase,
   type PrunePathOptions,
@@ -39,7 +40,7 @@ const OPTIONS = {
   layout: {
     type: 'text',
     choices: ['stock', 'padded', 'compact'],
-    help: 'narrow FFNs (default), zeros in full shapes, or all narrow',
+    help: 'narrow FFNs (default), zeros, or all narrow',
   },
   allocate: {
     type: 'text',
@@ -73,17 +74,19 @@ const OPTIONS = {
 } as const
 
 export default defineCommand({
-  usage: 'prune <folder | model.gguf> -s <sparsity> -o <folder> [options]',
+  usage: 'prune <folder | model.gguf | hub/id> -s <sparsity> -o <folder> [options]',
   summary: 'Removes FFN neurons (and value channels), repairs what stays, writes a folder.',
   options: OPTIONS,
   examples: [
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
     'fasp prune my-model.gguf -s 0.3 -o smaller --preset paper',
+    'fasp prune facebook/opt-125m -s 0.2 -o smaller',
   ],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
     const settings = { ...pruneOptions(options), signal }
     if (options['dry-run']) {
+      await showProgress(fetchModel(model, { signal }))
       const plan = await planPrune(model, settings)
       print(planText(plan))
       if (options.json) print(JSON.stringify({ ...plan, tensors: undefined }))
@@ -97,8 +100,9 @@ export default defineCommand({
     }
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
     if (text) {
-      await planPrune(model, settings)
       await checkOutput(output, options.overwrite)
+      await showProgress(fetchModel(model, { signal }))
+      await planPrune(model, settings)
     }
     const dense = await measure(model, 'evaluate dense')
     const result = await showProgress(prune(model, { ...settings, output }))

@@ -10,6 +10,7 @@ import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import { cholesky, solve } from '../linalg/cholesky.ts'
 import { gemm, type Matrix, matrix } from '../linalg/gemm.ts'
+import { allColumns } from './top.ts'
 
 export interface Elimination {
   /** Groups that stay, ascending. */
@@ -92,8 +93,8 @@ export async function eliminate(
 /** `(G + δI)⁻¹`, or the identity where nothing is ever active and no choice matters. */
 async function dampedInverse(engine: Engine, statistics: Statistics, options: EliminateOptions): Promise<Matrix> {
   const { width, mean } = statistics
-  const all = Int32Array.from({ length: width }, (_, j) => j)
-  const system = await factorDamped(engine, statistics, options.center ? mean : undefined, all, options)
+  const mu = options.center ? mean : undefined
+  const system = await factorDamped(engine, statistics, mu, allColumns(width), options)
   const inverse = matrix(width, width)
   for (let i = 0; i < width; i++) inverse.data[i * (width + 1)] = 1
   if (system) await solve(engine, system.factor, inverse)

@@ -3,10 +3,9 @@ import type { HalfWeights } from '../blocks/halfblock.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Architecture, Widths } from '../model/architecture.ts'
-import { columnsOfRow, columnsOfRows, groupScores } from '../model/coupling.ts'
+import { columnGroups, columnsOfRows, groupScores } from '../model/coupling.ts'
 import { columnScores } from '../score/column.ts'
 import { eliminate } from './eliminate.ts'
-import type { Rotation } from './rotate.ts'
 import { keepTop, keepTopPerGroup } from './top.ts'
 
 export interface Selection {
@@ -25,22 +24,30 @@ export interface SelectOptions {
   readonly center: boolean
 }
 
-/** @param rotation that of the value channels, where weights and statistics are in its basis */
+/** A half-block with what was observed of it. */
+export interface Candidates {
+  readonly weights: HalfWeights
+  readonly statistics: Statistics
+  /** Of the value rows, where they were rotated: each KV head's own, descending. */
+  readonly scores?: Float64Array<ArrayBuffer>
+}
+
 export async function selectKept(
   engine: Engine,
   a: Architecture,
-  { half, output }: HalfWeights,
-  statistics: Statistics,
+  { weights, statistics, scores: given }: Candidates,
   { ffn, value }: Widths,
   { score, vo, damp, center }: SelectOptions,
-  rotation?: Rotation,
 ): Promise<Selection> {
+  const { half, output } = weights
   const isFfn = half.kind === 'ffn'
-  const columns = (kept: Int32Array<ArrayBuffer>) => (isFfn ? kept : columnsOfRows(a, kept))
-  if (score === 'eliminate' && !rotation) {
-    const groups = Array.from({ length: isFfn ? a.ffnWidth : a.kvHeads * a.headSize }, (_, row) =>
-      isFfn ? [row] : columnsOfRow(a, row),
-    )
+  const chosen = (scores: Float64Array, kept: Int32Array<ArrayBuffer>) => ({
+    scores,
+    kept,
+    columns: isFfn ? kept : columnsOfRows(a, kept),
+  })
+  if (score === 'eliminate' && !given) {
+    const groups = columnGroups(a, half)
     const { scores, kept } = await eliminate(
       engine,
       output.weight,
@@ -54,14 +61,16 @@ export async function selectKept(
         classes: isFfn || vo === 'ragged' ? undefined : { size: a.headSize, keep: value },
       },
     )
-    return { scores, kept, columns: columns(kept) }
+    return chosen(scores, kept)
   }
   const ofColumns = () => columnScores(output.weight, statistics)
-  const scores = rotation?.scores ?? (isFfn ? ofColumns() : groupScores(a, ofColumns()))
-  const kept = isFfn
-    ? keepTop(scores, ffn)
-    : vo === 'ragged'
-      ? keepTop(scores, value * a.kvHeads)
-      : keepTopPerGroup(scores, a.kvHeads, value)
-  return { scores, kept, columns: columns(kept) }
+  if (isFfn) {
+    const scores = ofColumns()
+    return chosen(scores, keepTop(scores, ffn))
+  }
+  const scores = given ?? groupScores(a, ofColumns())
+  return chosen(
+    scores,
+    vo === 'ragged' ? keepTop(scores, value * a.kvHeads) : keepTopPerGroup(scores, a.kvHeads, value),
+  )
 }

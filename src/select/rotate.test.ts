@@ -9,7 +9,7 @@ import { type Architecture, halfBlocks } from '../model/architecture.ts'
 import { columnsOfRows } from '../model/coupling.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { restoreColumns } from '../restore/least-squares.ts'
-import { rotateValues, unrotateOutput, valueRotation } from './rotate.ts'
+import { rotateValues, unrotateOutput } from './rotate.ts'
 import { complement } from './top.ts'
 
 const engine = openEngine()
@@ -45,11 +45,6 @@ function made(width: number, tokens: number, seed: number): Statistics {
   return { width, tokens, gram, mean }
 }
 
-async function rotated(a: Architecture, weights: HalfWeights, statistics: Statistics) {
-  const rotation = await valueRotation(engine, a, weights.output.weight, statistics)
-  return { rotation, ...(await rotateValues(engine, a, rotation, weights, statistics)) }
-}
-
 const largest = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Array.from(a).reduce((worst, v, i) => Math.max(worst, Math.abs(v - b[i])), 0)
 
@@ -59,7 +54,7 @@ test('a rotation of all value channels changes no logit', async () => {
   for (let layer = 0; layer < a.layers; layer++) {
     const [half] = halfBlocks(a, layer)
     const weights = await readHalf(llama, half)
-    const turned = (await rotated(a, weights, made(a.heads * a.headSize, 300, layer))).weights
+    const turned = (await rotateValues(engine, a, weights, made(a.heads * a.headSize, 300, layer))).weights
     expect(largest(turned.inputs[2].weight, weights.inputs[2].weight)).toBeGreaterThan(0.01)
     changed.set(`${half.inputs[2].name}.weight`, turned.inputs[2].weight)
     changed.set(`${half.output.name}.weight`, turned.output.weight)
@@ -100,20 +95,21 @@ describe.each([
   const statistics = made(32, 200, 9)
 
   test('bases are orthonormal, scores descend in each head, and the way back is exact', async () => {
-    const { rotation, ...seen } = await rotated(a, weights, statistics)
-    for (const { data } of rotation.bases)
+    const rotated = await rotateValues(engine, a, weights, statistics)
+    for (const { data } of rotated.bases)
       for (let i = 0; i < 8; i++)
         for (let j = 0; j < 8; j++) {
           const product = Array.from({ length: 8 }, (_, c) => data[i * 8 + c] * data[j * 8 + c])
           expect(product.reduce((x, y) => x + y)).toBeCloseTo(i === j ? 1 : 0, 12)
         }
-    for (let row = 1; row < rotation.scores.length; row++)
-      if (row % 8 > 0) expect(rotation.scores[row]).toBeLessThanOrEqual(rotation.scores[row - 1])
-    const back = await unrotateOutput(engine, a, rotation, seen.weights)
-    expect(largest(back.output.weight, weights.output.weight)).toBeLessThan(1e-6)
+    for (let row = 1; row < rotated.scores.length; row++)
+      if (row % 8 > 0) expect(rotated.scores[row]).toBeLessThanOrEqual(rotated.scores[row - 1])
+    const { output, columns } = await unrotateOutput(engine, a, rotated, rotated.weights.output)
+    expect(largest(output.weight, weights.output.weight)).toBeLessThan(1e-6)
+    expect(columns).toHaveLength(32)
     const trace = (g: ArrayLike<number>) =>
       Array.from({ length: 32 }, (_, i) => g[i * 33]).reduce((sum, v) => sum + v, 0)
-    expect(trace(seen.statistics.gram) / trace(statistics.gram)).toBeCloseTo(1, 6)
+    expect(trace(rotated.statistics.gram) / trace(statistics.gram)).toBeCloseTo(1, 6)
   })
 
   test('statistics are those of the turned activations', async () => {
@@ -126,11 +122,10 @@ describe.each([
       for (let o = 0; o < 24; o++) gap.cross[i * 24 + o] = h[i] * (o - 10)
     }
     const one = { width: 32, tokens: 1, gram, mean: Float64Array.from(h), gap }
-    const rotation = await valueRotation(engine, a, weights.output.weight, statistics)
-    const turned = (await rotateValues(engine, a, rotation, weights, one)).statistics
+    const { bases, statistics: turned } = await rotateValues(engine, a, weights, one)
     const t = Array.from({ length: 32 }, (_, i) => {
       const head = Math.floor(i / 8)
-      const { data } = rotation.bases[Math.floor((head * kvHeads) / 4)]
+      const { data } = bases[Math.floor((head * kvHeads) / 4)]
       return Array.from({ length: 8 }, (_, c) => data[(i % 8) * 8 + c] * h[head * 8 + c]).reduce((x, y) => x + y)
     })
     expect(largest(turned.mean, t)).toBeLessThan(1e-6)
@@ -159,7 +154,7 @@ describe.each([
   const first = (k: number) => Int32Array.from({ length: k * kvHeads }, (_, i) => Math.floor(i / k) * 8 + (i % k))
 
   test('every rank loses less than channels of the old basis', async () => {
-    const { weights: w, statistics: s } = await rotated(a, weights, statistics)
+    const { weights: w, statistics: s } = await rotateValues(engine, a, weights, statistics)
     const plain = (k: number) => Int32Array.from({ length: k * kvHeads }, (_, i) => Math.floor(i / k) * 8 + 7 - (i % k))
     for (const k of [1, 2, 4, 6, 7]) {
       const turned = await error(k, s.gram, w.output.weight)
@@ -171,10 +166,10 @@ describe.each([
   if (kvHeads === 4)
     test('without correlation between heads the scores are the errors (Eckart & Young)', async () => {
       const gram = statistics.gram.map((v, i) => (Math.floor(i / 32 / 8) === Math.floor((i % 32) / 8) ? v : 0))
-      const { rotation, weights: w, statistics: s } = await rotated(a, weights, { ...statistics, gram })
-      const all = rotation.scores.reduce((sum, v) => sum + v, 0)
+      const { scores, weights: w, statistics: s } = await rotateValues(engine, a, weights, { ...statistics, gram })
+      const all = scores.reduce((sum, v) => sum + v, 0)
       for (const k of [1, 3, 5, 7]) {
-        const lost = rotation.scores.reduce((sum, v, row) => (row % 8 < k ? sum : sum + v), 0)
+        const lost = scores.reduce((sum, v, row) => (row % 8 < k ? sum : sum + v), 0)
         expect(await error(k, s.gram, w.output.weight)).toBeCloseTo(lost / all, 4)
       }
     })
@@ -183,7 +178,10 @@ describe.each([
 test('activations that are all zero give some basis', async () => {
   const a: Architecture = { ...llama.architecture, heads: 2, kvHeads: 1, headSize: 4, hiddenSize: 6 }
   const zero = { ...made(8, 4, 1), gram: new Float32Array(64) }
-  const { bases, scores } = await valueRotation(engine, a, random(48, 1), zero)
+  const linear = (out: number, width: number) => ({ weight: random(out * width, 1) })
+  const inputs = [linear(8, 6), linear(4, 6), linear(4, 6)]
+  const weights = { half: halfBlocks(a, 0)[0], norm: {}, inputs, output: linear(6, 8) }
+  const { bases, scores } = await rotateValues(engine, a, weights, zero)
   expect([...scores].every(Number.isFinite)).toBe(true)
   expect(bases[0].data.every(Number.isFinite)).toBe(true)
 })

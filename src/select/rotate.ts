@@ -4,27 +4,84 @@
 // With A the outputs of a head, Ḡ = AᵀA, the best rank-k approximation of A Oᵀ is A Bᵀ C where the rows of B span those of U_k F⁻ᵀ (Eckart
 // & Young, Psychometrika 1936, in the metric Ḡ), and Σ_{j > k} σ_j² is its error: exact for r = 1, by the mean Ḡ for grouped queries.
 // Selection and least squares then go on in the new basis.
-import type { HalfWeights } from '../blocks/halfblock.ts'
+import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
-import { gemm, type Matrix, matrix } from '../linalg/gemm.ts'
+import { gemm, type Matrix, matrix, rowsOf } from '../linalg/gemm.ts'
 import { symmetricEigen } from '../linalg/symmetric-eigen.ts'
 import type { Architecture } from '../model/architecture.ts'
+import { allColumns } from './top.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
 /** Eigenvalues of Ḡ below this part of the largest count as so large: directions that never fire must not divide by zero. */
 const FLOOR = 1e-9
 
-export interface Rotation {
+interface Rotation {
   /** B [e, e] of each KV head, orthonormal rows. */
   readonly bases: readonly Matrix[]
   /** σ² of each value row [k·e], descending in each KV head: what its removal would cost. */
   readonly scores: Float64Array<ArrayBuffer>
 }
 
+/** An attention half-block in the basis of its rotation. */
+export interface RotatedValues extends Rotation {
+  readonly weights: HalfWeights
+  readonly statistics: Statistics
+}
+
+/** Turns weights and statistics of an attention half-block. */
+export async function rotateValues(
+  engine: Engine,
+  a: Architecture,
+  weights: HalfWeights,
+  statistics: Statistics,
+): Promise<RotatedValues> {
+  const { heads, kvHeads, hiddenSize: d } = a
+  const { width, gap } = statistics
+  const rotation = await valueRotation(engine, a, weights.output.weight, statistics)
+  const { bases } = rotation
+  const perHead = bases.flatMap(basis => new Array<Matrix>(heads / kvHeads).fill(basis))
+  const [q, k, v] = weights.inputs
+  const half = transposed(await rotatedRows(engine, perHead, statistics.gram), width) // T G, with T = diag(B)
+  const output = await rotatedRows(engine, perHead, transposed(weights.output.weight, d))
+  const value = {
+    weight: await rotatedRows(engine, bases, v.weight),
+    bias: v.bias && (await rotatedRows(engine, bases, v.bias)),
+  }
+  return {
+    ...rotation,
+    weights: { ...weights, inputs: [q, k, value], output: { ...weights.output, weight: transposed(output, width) } },
+    statistics: {
+      ...statistics,
+      gram: await rotatedRows(engine, perHead, half),
+      mean: Float64Array.from(await rotatedRows(engine, perHead, Float32Array.from(statistics.mean))),
+      gap: gap && { ...gap, cross: await rotatedRows(engine, perHead, gap.cross) },
+    },
+  }
+}
+
+/** o_proj [d, h·k'] on the first k' channels of each head → [d, h·e] on the columns that `H` has, all of them. */
+export async function unrotateOutput(
+  engine: Engine,
+  { heads, kvHeads, headSize: e, hiddenSize: d }: Architecture,
+  { bases }: RotatedValues,
+  { weight, bias }: LinearWeights,
+): Promise<{ output: LinearWeights; columns: Int32Array }> {
+  const width = weight.length / d
+  const kept = width / heads
+  const full = new Float32Array(d * heads * e)
+  for (let head = 0; head < heads; head++) {
+    const basis = rowsOf(bases[Math.floor((head * kvHeads) / heads)], 0, kept)
+    const product = matrix(d, e)
+    await gemm(engine, columnBlock(weight, d, width, head * kept, kept), basis, product)
+    for (let o = 0; o < d; o++) full.set(product.data.subarray(o * e, (o + 1) * e), (o * heads + head) * e)
+  }
+  return { output: { weight: full, bias }, columns: allColumns(heads * e) }
+}
+
 /** @param output weight of o_proj [d, h·e] */
-export async function valueRotation(
+async function valueRotation(
   engine: Engine,
   { heads, kvHeads, headSize: e, hiddenSize: d }: Architecture,
   output: Floats,
@@ -66,55 +123,6 @@ export async function valueRotation(
   }
   return { bases, scores }
 }
-
-/** Attention weights and statistics in the rotated basis. */
-export async function rotateValues(
-  engine: Engine,
-  { heads, kvHeads, hiddenSize: d }: Architecture,
-  { bases }: Rotation,
-  weights: HalfWeights,
-  statistics: Statistics,
-): Promise<{ weights: HalfWeights; statistics: Statistics }> {
-  const { width, gap } = statistics
-  const perHead = spreadOverGroup(bases, heads / kvHeads)
-  const [q, k, v] = weights.inputs
-  const half = transposed(await rotatedRows(engine, perHead, statistics.gram), width) // T G, with T = diag(B)
-  const output = await rotatedRows(engine, perHead, transposed(weights.output.weight, d))
-  const value = {
-    weight: await rotatedRows(engine, bases, v.weight),
-    bias: v.bias && (await rotatedRows(engine, bases, v.bias)),
-  }
-  return {
-    weights: {
-      ...weights,
-      inputs: [q, k, value],
-      output: { ...weights.output, weight: transposed(output, width) },
-    },
-    statistics: {
-      ...statistics,
-      gram: await rotatedRows(engine, perHead, half),
-      mean: Float64Array.from(await rotatedRows(engine, perHead, Float32Array.from(statistics.mean))),
-      gap: gap && { ...gap, cross: await rotatedRows(engine, perHead, gap.cross) },
-    },
-  }
-}
-
-/** The inverse for o_proj alone: `H` was computed in the old basis. */
-export async function unrotateOutput(
-  engine: Engine,
-  { heads, kvHeads, hiddenSize: d }: Architecture,
-  { bases }: Rotation,
-  weights: HalfWeights,
-): Promise<HalfWeights> {
-  const inverses = bases.map(({ rows, data }) => matrix(rows, rows, transposed(data, rows)))
-  const { weight, bias } = weights.output
-  const rows = await rotatedRows(engine, spreadOverGroup(inverses, heads / kvHeads), transposed(weight, d))
-  return { ...weights, output: { weight: transposed(rows, rows.length / d), bias } }
-}
-
-/** The basis of each query head. */
-const spreadOverGroup = (bases: readonly Matrix[], group: number): Matrix[] =>
-  bases.flatMap(basis => new Array<Matrix>(group).fill(basis))
 
 /** `diag(bases) X` for `X` [Σ e, m]. */
 async function rotatedRows(engine: Engine, bases: readonly Matrix[], x: Floats): Promise<Floats> {
@@ -162,9 +170,9 @@ function dot(x: Float64Array, y: Float64Array): number {
 }
 
 /** [rows, columns] → [columns, rows]. */
-function transposed<T extends Floats | Float64Array<ArrayBuffer>>(data: T, rows: number): T {
+function transposed(data: Floats, rows: number): Floats {
   const columns = data.length / rows
-  const result = data.slice() as T
+  const result = new Float32Array(data.length)
   for (let i = 0, at = 0; i < rows; i++) for (let j = 0; j < columns; j++, at++) result[j * rows + i] = data[at]
   return result
 }

@@ -6,7 +6,7 @@ import { OutputError } from '../errors.ts'
 import type { Sink, SinkFile } from './sink.ts'
 
 /** The file that marks a folder as written by us: only such a folder may be replaced. */
-const OWN_MARK = 'fasp.json'
+export const OWN_MARK = 'fasp.json'
 
 /**
  * Opens a folder for output. Nothing appears under `path` before `commit`.
@@ -27,11 +27,7 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
   await attempt(`create ${path}`, async () => {
     made = await mkdir(parent, { recursive: true })
     await access(parent, constants.W_OK)
-    const { bavail, bsize } = await statfs(parent)
-    if (bavail * bsize < expectedBytes)
-      throw new OutputError(
-        `${path}: the output needs ${megabytes(expectedBytes)}, the disk has ${megabytes(bavail * bsize)} left. Free some space or choose another folder.`,
-      )
+    await checkSpace(`${path}: the output`, parent, expectedBytes)
     await mkdir(temporary)
   }).catch(async error => {
     await removeMade()
@@ -67,6 +63,15 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
       await removeMade()
     },
   }
+}
+
+/** @throws OutputError where the disk of `folder` has no room for `needed` bytes more */
+export async function checkSpace(what: string, folder: string, needed: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder)
+  if (bavail * bsize < needed)
+    throw new OutputError(
+      `${what} needs ${megabytes(needed)}, the disk has ${megabytes(bavail * bsize)} left. Free some space or choose another folder.`,
+    )
 }
 
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
@@ -116,6 +121,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EDQUOT: 'the disk quota is used up; free some space or choose another folder',
   EFBIG: 'files of this size are not allowed here; raise the limit (ulimit -f) or choose another folder',
   ENAMETOOLONG: 'the name is too long; choose a shorter one',
+  // Node says this of folders on a read-only disk, too.
+  ENOENT: 'a part of the path does not exist, or cannot be made; choose another folder',
   EEXIST: 'a part of the path is a file; choose another folder',
   EACCES: 'permission denied; choose a folder that you may write to',
   EPERM: 'permission denied; choose a folder that you may write to',
@@ -123,7 +130,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file; choose another folder',
 }
 
-async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
+/** Turns what the file system says into an OutputError: `cannot ${what}: …`. */
+export async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
   } catch (error) {

@@ -32,14 +32,14 @@ export class ModelWriter {
   /**
    * Writes a pruned half-block.
    * @param kept rows of the coupled input layers @param columns of the output layer that `restored.weight` [d, columns] holds
-   * @returns the half-block with all widths, zeros where something is removed, and values as rounded on disk
+   * @returns the output layer [d, columns] with its values as rounded on disk
    */
   async writePruned(
     weights: HalfWeights,
     kept: Int32Array,
     columns: Int32Array,
     restored: LinearWeights,
-  ): Promise<HalfWeights> {
+  ): Promise<LinearWeights> {
     const { half } = weights
     const narrow = this.layout === 'compact' || (this.layout === 'stock' && half.kind === 'ffn')
     await this.#copyNorm(half)
@@ -55,10 +55,11 @@ export class ModelWriter {
         await this.#write(`${linear.name}.bias`, narrow ? pickRows(bias, 1, kept) : zeroOtherRows(bias, 1, kept))
     }
     const { output } = half
-    const spread = (compact: Floats) => scatterColumns(compact, columns, output.in)
-    const written = await this.#write(`${output.name}.weight`, narrow ? restored.weight : spread(restored.weight))
-    const bias = restored.bias && (await this.#write(`${output.name}.bias`, restored.bias))
-    return { ...weights, output: { weight: narrow ? spread(written) : written, bias } }
+    const name = `${output.name}.weight`
+    const weight = narrow
+      ? await this.#write(name, restored.weight)
+      : pickColumns(await this.#write(name, scatterColumns(restored.weight, columns, output.in)), columns, output.in)
+    return { weight, bias: restored.bias && (await this.#write(`${output.name}.bias`, restored.bias)) }
   }
 
   async #copyNorm({ norm }: HalfBlock): Promise<void> {
@@ -114,4 +115,12 @@ function scatterColumns(compact: Floats, columns: Int32Array, width: number): Fl
   const full = new Float32Array(out * width)
   for (let o = 0, at = 0; o < out; o++) for (const column of columns) full[o * width + column] = compact[at++]
   return full
+}
+
+/** Inverse of `scatterColumns`. */
+function pickColumns(full: Floats, columns: Int32Array, width: number): Floats {
+  const out = full.length / width
+  const compact = new Float32Array(out * columns.length)
+  for (let o = 0, at = 0; o < out; o++) for (const column of columns) compact[at++] = full[o * width + column]
+  return compact
 }
