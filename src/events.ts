@@ -3,6 +3,7 @@
 export type Phase =
   | 'download'
   | 'calibration text'
+  | 'allocate'
   | 'prune'
   | 'write'
   | 'evaluate'

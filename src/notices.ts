@@ -21,7 +21,7 @@ export function planNotices(
   if (source === 'self')
     notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens of ${SELF_TEXT}.`)
   if (sparsity > 0 && sizes.parameters.effective === sizes.parameters.before)
-    notices.push(`Nothing is removed: the width rounds back to ${widths.after.ffn}. Use a smaller --multiple.`)
+    notices.push(`Nothing is removed: the width rounds back to ${widths.before.ffn}. Use a smaller --multiple.`)
   const { modelType, tied, names } = model.architecture
   const unused = unusedTensors(model).filter(name => !(tied && name === `${names.head}.weight`))
   if (unused.length > 0) {

@@ -1,5 +1,5 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
-import { uniformWidths, type Widths } from './allocate/uniform.ts'
+import { uniformWidths } from './allocate/uniform.ts'
 import { decoderBytes } from './blocks/decoder.ts'
 import { TOKENS_PER_RUN } from './blocks/stream.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
@@ -9,15 +9,24 @@ import type { FloatDType } from './formats/dtype.ts'
 import { DTYPE_BYTES } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
-import { type Architecture, decoderLinears, halfBlocks, narrowed, tensorShapes } from './model/architecture.ts'
+import {
+  type Architecture,
+  decoderLinears,
+  fullWidths,
+  halfBlocks,
+  narrowed,
+  tensorShapes,
+  type Widths,
+} from './model/architecture.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
 
 export interface Plan {
-  readonly widths: { readonly before: Widths; readonly after: Widths }
+  /** Before pruning, and after it in each layer. */
+  readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }
   /** Widths of the tensors written; they differ from `widths.after` where the layout pads. */
-  readonly stored: Widths
+  readonly stored: readonly Widths[]
   readonly tensors: readonly DenseTensorInfo[]
   readonly sizes: Sizes
   /** Bytes of activations that are in memory, and in a scratch file because they do not fit the budget. */
@@ -29,24 +38,32 @@ export interface Plan {
 /** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
 const BASE_BYTES = 200e6
 
-/** @param source self-written text needs the whole model in memory while it is written */
-export function makePlan(model: Model, options: ResolvedOptions, source: CalibrationSource): Plan {
+/**
+ * @param source self-written text needs the whole model in memory while it is written
+ * @param allocated what each layer keeps. @default the same widths for all
+ */
+export function makePlan(
+  model: Model,
+  options: ResolvedOptions,
+  source: CalibrationSource,
+  allocated?: readonly Widths[],
+): Plan {
   const { architecture: a, checkpoint } = model
   if (a.layerWidths)
     throw new UnsupportedModelError(
       `${checkpoint.name}: is a compact model, pruned already. Prune the model that it was made from, with a higher --sparsity.`,
     )
-  const before = { ffn: a.ffnWidth, value: a.headSize }
-  const after = uniformWidths(a, options)
-  const stored = storedWidths(options.layout, before, after)
+  const before = fullWidths(a)
+  const after = allocated ?? new Array<Widths>(a.layers).fill(uniformWidths(a, options))
+  const stored = after.map(widths => storedWidths(options.layout, before, widths))
   const dtypes = outputTypes(model, options.dtype)
-  const tensors = [...tensorShapes(narrowed(a, stored.ffn, stored.value))].map(([name, shape]) => ({
+  const tensors = [...tensorShapes(narrowed(a, stored))].map(([name, shape]) => ({
     name,
     shape,
     dtype: dtypes(name),
   }))
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
-  const pruned = narrowed(a, after.ffn, after.value)
+  const pruned = narrowed(a, after)
   const linears = (of: Architecture) => Object.values(decoderLinears(of)).reduce((n, weights) => n + weights, 0)
   const activationBytes = placeActivations(a, options.samples * options.seqLen, options.memory * 2 ** 30)
   return {

@@ -1,7 +1,8 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
-import type { Widths } from './allocate/uniform.ts'
+import type { Allocation } from './allocate/sensitivity.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import type { TextShare } from './calibrate/windows.ts'
+import type { Widths } from './model/architecture.ts'
 import type { ResolvedOptions } from './options.ts'
 
 /** One half-block after pruning. Errors are squared output errors over the squared output, on the calibration activations. */
@@ -33,8 +34,11 @@ export interface Recipe {
   readonly fasp: string
   readonly source: { readonly name: string; readonly format: string; readonly modelType: string }
   readonly options: ResolvedOptions
-  readonly widths: { readonly before: Widths; readonly after: Widths }
+  /** Before pruning, and after it in each layer. */
+  readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }
   readonly sizes: Sizes
+  /** With allocation by sensitivity: what was measured, and chosen. */
+  readonly allocation?: Allocation
   readonly calibration: {
     readonly source: CalibrationSource
     readonly seqLen: number

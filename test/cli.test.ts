@@ -22,7 +22,10 @@ describe('prune', () => {
     expect(stdout).toMatch(/^perplexity ± standard error +dense +pruned\ntext\.txt, 3 × 32, BOS /m)
     expect(stdout).toMatch(/peak memory [\d.]+ MB\nWrote out\n/)
     const result = JSON.parse(lines.at(-1)!)
-    expect(result).toMatchObject({ widths: { before: { ffn: 384 }, after: { ffn: 288 } }, options: { sparsity: 0.2 } })
+    expect(result).toMatchObject({
+      widths: { before: { ffn: 384 }, after: Array(6).fill({ ffn: 288, value: 32 }) },
+      options: { sparsity: 0.2 },
+    })
     expect(result.layers).toHaveLength(6)
     for (const name of ['dense', 'pruned']) {
       const [{ file, windows, perplexity }] = result.perplexities[name]
@@ -119,7 +122,7 @@ describe('prune', () => {
     expect(stdout).toMatch(/^FFN neurons per layer: 288 of 384\. Value channels per KV head: 32 of 32\.$/m)
     expect(stdout).toMatch(/^weights on disk +2\.6 MB +2\.2 MB/m)
     expect(stdout).toMatch(/^Expected memory: [\d.]+ MB/m)
-    expect(JSON.parse(lines.at(-1)!).widths.after.ffn).toBe(288)
+    expect(JSON.parse(lines.at(-1)!).widths.after[5].ffn).toBe(288)
     expect(stderr).toBe('')
     expect(await snapshot(folder)).toEqual(before)
   })

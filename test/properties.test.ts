@@ -105,9 +105,11 @@ test('restoration never makes an error larger, and all layouts are one model in 
     fc.asyncProperty(
       fc.record({
         sparsity: fc.double({ min: 0.05, max: 0.6, noNaN: true }),
-        vo: fc.constantFrom('ragged' as const, 'per-head' as const),
+        vo: fc.constantFrom('ragged' as const, 'per-head' as const, 'rotate' as const),
         seed: fc.nat(1e6),
         damp: fc.constantFrom(0, 0.01, 0.1),
+        score: fc.constantFrom('column' as const, 'eliminate' as const),
+        target: fc.constantFrom('pruned' as const, 'dense' as const),
       }),
       async ({ seed, ...options }) => {
         const settings = {
@@ -139,6 +141,19 @@ test('activations in memory and in a scratch file give the same bytes', async ()
   expect(weights(spilled.output).equals(weights(inMemory.output))).toBe(true)
 })
 
+test('a dense target that nothing is taken from is the pruned target', async () => {
+  const settings = { sparsity: 0.3, scope: 'ffn+vo', windows: windows(3, 64, 2) } as const
+  const [pruned, dense, spilled, half] = [
+    await run(LLAMA, settings),
+    await run(LLAMA, { ...settings, target: 'dense', alpha: 0 }),
+    await run(LLAMA, { ...settings, target: 'dense', alpha: 0, memory: 0 }),
+    await run(LLAMA, { ...settings, target: 'dense' }),
+  ]
+  const weights = ({ output }: typeof pruned) => readFileSync(join(output, 'model.safetensors'))
+  for (const same of [dense, spilled]) expect(weights(same).equals(weights(pruned))).toBe(true)
+  expect(weights(half).equals(weights(pruned))).toBe(false)
+})
+
 test('removing columns that are exactly zero changes no logit', async () => {
   // A model with dead neurons and value rows of its own: what is removed must be just those.
   const dead = { neurons: 96, values: 8 }
@@ -166,7 +181,7 @@ test('removing columns that are exactly zero changes no logit', async () => {
       restore,
       windows: windows(3, 64, 4),
     })
-    expect(pruned.result.widths.after).toEqual({ ffn: 384 - dead.neurons, value: 32 - dead.values })
+    expect(pruned.result.widths.after).toEqual(Array(6).fill({ ffn: 384 - dead.neurons, value: 32 - dead.values }))
     expect(largestDifference(await logitsOf(pruned.output), await logitsOf(source))).toBeLessThanOrEqual(tolerance)
   }
 })

@@ -39,6 +39,16 @@ export async function embedWindows(
   return { rows, tokens: windows.length * length, batches }
 }
 
+/** The same stream again. */
+export async function copyStream({ rows, tokens, batches }: Stream, d: number, pool: ActivationPool): Promise<Stream> {
+  const copy = await pool.open(batches, d)
+  for (const batch of batches) {
+    copy.room(batch).set(await rows.load(batch))
+    await copy.store(batch)
+  }
+  return { rows: copy, tokens, batches }
+}
+
 /** Takes the stream through a half-block that nothing is removed from. */
 export async function passThrough(
   runner: HalfBlockRunner,

@@ -4,6 +4,7 @@
 // columns of a product are a view.
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
+import type { Gap } from './gap.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
@@ -13,6 +14,8 @@ export interface Statistics {
   readonly tokens: number
   readonly gram: Floats // [width, width]
   readonly mean: Float64Array<ArrayBuffer> // [width]
+  /** With a dense target: what the output is to have beyond `H Wᵀ`. */
+  readonly gap?: Gap
 }
 
 /** Triangles are halved down to this: smaller products are slower than the work that they save. */

@@ -1,6 +1,6 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
-import { baseName, bytes, count, cut, duration, percent, table } from '../display.ts'
+import { baseName, bytes, count, cut, duration, percent, span, table } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { Plan } from '../plan.ts'
@@ -59,7 +59,7 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
 export function planText({ widths, sizes, memoryBytes, activationBytes }: Plan): string {
   const { before, after } = widths
   return [
-    `FFN neurons per layer: ${after.ffn} of ${before.ffn}. Value channels per KV head: ${after.value} of ${before.value}.`,
+    `FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}. Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}.`,
     sizesTable(sizes),
     `Expected memory: ${bytes(memoryBytes)}.${activationBytes.scratch > 0 ? ` Activations in a scratch file: ${bytes(activationBytes.scratch)}; --memory keeps more in memory.` : ''}`,
   ].join('\n')

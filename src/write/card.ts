@@ -1,6 +1,6 @@
 // README.md of an output folder: the model card that the Hub shows. Source: hub-docs, model-cards.
 
-import { baseName, bytes, count, cut } from '../display.ts'
+import { baseName, bytes, count, cut, span } from '../display.ts'
 import type { Model } from '../model/model.ts'
 import type { Layout } from '../options.ts'
 import type { Recipe } from '../result.ts'
@@ -14,6 +14,8 @@ const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): string {
   const { options, sizes, widths, calibration } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
+  const { before, after } = widths
+  const zeros = options.layout !== 'compact' && after.some(w => w.value < before.value)
   const hubId = checkpoint.card?.hubId
   const base = hubId ?? baseName(checkpoint.name)
   const texts = calibration.texts
@@ -41,7 +43,7 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 | weights on disk | ${bytes(weightBytes.before)} | ${bytes(weightBytes.after)} | ${cut(weightBytes)} |
 
 - Layout \`${options.layout}\`: ${LAYOUT_TEXT[options.layout]} ${architecture.modelType} model.
-- FFN neurons per layer: ${widths.after.ffn} of ${widths.before.ffn}. Value channels per KV head: ${widths.after.value} of ${widths.before.value}${widths.after.value < widths.before.value && options.layout !== 'compact' ? ' (removed ones are zeros)' : ''}.
+- FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}. Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}${zeros ? ' (removed ones are zeros)' : ''}.
 - Calibrated on ${texts}.
 - \`fasp.json\` has all options, the kept indices and the error of every layer.
 `

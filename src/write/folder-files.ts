@@ -30,7 +30,7 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
     ...config,
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, layerWidths(a, recipe.layers))
-      : { [a.ffnWidthKey]: plan.stored.ffn }),
+      : { [a.ffnWidthKey]: plan.stored[0].ffn }),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
     ...dtypeFields(
       config,
