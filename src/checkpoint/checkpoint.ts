@@ -21,6 +21,10 @@ export interface Checkpoint {
   readonly tokenizerConfig: Readonly<Record<string, unknown>>
   /** Files to copy beside the pruned weights, `config.json` and weights excluded. Always has what AutoTokenizer needs. */
   readonly sideFiles: readonly SideFile[]
+  /** `fasp.json` as parsed, where an earlier run of ours wrote the folder. */
+  readonly recipe?: Readonly<Record<string, unknown>>
+  /** Names of the Python files beside the weights. */
+  readonly pythonFiles?: readonly string[]
   /** What the source says of itself, for the model card of the result: its licence, and its id on the Hub. */
   readonly card?: { readonly license?: string; readonly hubId?: string }
   /** Bytes of the weights on disk. */

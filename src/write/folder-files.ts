@@ -1,4 +1,4 @@
-// The small files of an output folder: config.json with only the width changed, tokenizer files, model card, fasp.json.
+// The small files of an output folder: config.json, tokenizer files, model card, fasp.json, and Python code for the compact layout.
 import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
 import type { Architecture, LayerWidths } from '../model/architecture.ts'
 import { compactConfig } from '../model/compact.ts'
@@ -6,6 +6,8 @@ import type { Model } from '../model/model.ts'
 import type { Plan } from '../plan.ts'
 import type { Recipe } from '../result.ts'
 import { modelCard } from './card.ts'
+import configuration from './python/configuration_fasp.py'
+import modeling from './python/modeling_fasp.py'
 
 /** Names of element types in `config.json`. */
 const TORCH_DTYPES: Readonly<Record<string, string>> = {
@@ -17,11 +19,22 @@ const TORCH_DTYPES: Readonly<Record<string, string>> = {
 
 export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[] {
   return [
-    jsonFile('config.json', outputConfig(model, plan, recipe)),
+    configFile(outputConfig(model, plan, recipe)),
     ...model.checkpoint.sideFiles,
-    { name: 'README.md', bytes: new TextEncoder().encode(modelCard(model, recipe)) },
+    textFile('README.md', modelCard(model, recipe)),
     jsonFile('fasp.json', recipe),
+    ...(recipe.options.layout === 'compact'
+      ? [textFile('configuration_fasp.py', configuration), textFile('modeling_fasp.py', modeling)]
+      : []),
   ]
+}
+
+const textFile = (name: string, text: string): SideFile => ({ name, bytes: new TextEncoder().encode(text) })
+
+/** Numbers of rotary positions with a decimal point: Python tells 8 from 8.0, and transformers 4 warns of the former. */
+function configFile(config: Record<string, unknown>): SideFile {
+  const text = `${JSON.stringify(config, null, 2)}\n`
+  return textFile('config.json', text.replace(/("(?:rope_theta|\w*factor)": \d+)(?=,?\n)/g, '$1.0'))
 }
 
 function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe: Recipe): Record<string, unknown> {
@@ -32,12 +45,20 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
   const dtypeKeys = ['dtype', 'torch_dtype'].filter(key => key in config) // transformers 5 and 4
   return {
     ...config,
+    ...olderRope(config),
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, layerWidths(a, recipe.layers))
       : { [a.ffnWidthKey]: plan.stored.ffn }),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
     ...Object.fromEntries((dtypeKeys.length > 0 ? dtypeKeys : ['torch_dtype']).map(key => [key, TORCH_DTYPES[common]])),
   }
+}
+
+/** transformers 4 and others read these two fields and take defaults where only version 5's `rope_parameters` is there. */
+function olderRope({ rope_parameters: rope }: Model['checkpoint']['config']): Record<string, unknown> {
+  if (!rope) return {}
+  const { rope_theta, ...scaling } = rope as Record<string, unknown>
+  return { rope_theta, rope_scaling: scaling.rope_type === 'default' ? null : scaling }
 }
 
 /** What each layer keeps. */
