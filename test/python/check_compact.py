@@ -34,7 +34,7 @@ def check_compact(model, folder, padded, ids, load, problems):
         if getattr(model, "_supports_static_cache", True):  # a flag of older versions, which keep the cache in the model
             other = load(folder, problems, model.config._attn_implementation)
             differ("with a static cache", continued(other, prompt, cache_implementation="static"), greedy)
-        if hasattr(transformers, "AttentionInterface"):
+        if hasattr(transformers, "AttentionInterface") and model._supports_attention_backend:
             transformers.AttentionInterface.register("equal_widths", equal_widths)
             other = load(folder, problems, "equal_widths")
             differ("with an attention that wants equal widths", continued(other, prompt), greedy)

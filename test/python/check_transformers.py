@@ -29,8 +29,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from check_compact import check_compact
 
-TOLERANCE = 1e-3  # of the largest logit: float32 in two engines that add in different orders differs by 1e-5
-BFLOAT16_TOLERANCE = 0.1  # of the largest logit, root mean square
+TOLERANCE = 1e-4  # of the largest logit: float32 in two engines that add in different orders differs by 6e-6
+BFLOAT16_TOLERANCE = 0.1  # root mean square, of that of the logits: trained models differ by 0.005 to 0.035, random ones by up to 0.075
 PERPLEXITY_TOLERANCE = 1e-4  # relative
 OLD = int(transformers.__version__.split(".")[0]) < 5
 
