@@ -21,22 +21,22 @@ export interface Checkpoint {
   readonly tokenizerConfig: Readonly<Record<string, unknown>>
   /** Files to copy beside the pruned weights, `config.json` and weights excluded. Always has what AutoTokenizer needs. */
   readonly sideFiles: readonly SideFile[]
-  /** `fasp.json` as parsed, where an earlier run of ours wrote the folder. */
-  readonly recipe?: Readonly<Record<string, unknown>>
   /** Names of the Python files beside the weights. */
   readonly pythonFiles?: readonly string[]
   /** What the source says of itself, for the model card of the result: its licence, and its id on the Hub. */
   readonly card?: { readonly license?: string; readonly hubId?: string }
+  /** `fasp.json` of a folder that we wrote, as parsed. */
+  readonly recipe?: Readonly<Record<string, unknown>>
   /** Bytes of the weights on disk. */
   readonly weightBytes: number
   close(): Promise<void>
 }
 
+export const textFile = (name: string, text: string): SideFile => ({ name, bytes: new TextEncoder().encode(text) })
+
 /** A JSON file, indented as transformers writes it. */
-export const jsonFile = (name: string, value: unknown): SideFile => ({
-  name,
-  bytes: new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
-})
+export const jsonFile = (name: string, value: unknown): SideFile =>
+  textFile(name, `${JSON.stringify(value, null, 2)}\n`)
 
 /** The id on the Hub that a text is, or undefined. */
 export const hubId = (text: unknown): string | undefined =>

@@ -51,18 +51,18 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
   }
   const tokenizerConfig = optional('tokenizer_config.json')
   const tokenizer = side('tokenizer.json') ? optional('tokenizer.json') : synthesise()
-  const recipe = files.has('fasp.json') ? await readJson(folder, 'fasp.json') : undefined
   const card = { license: await readLicense(folder, files), hubId: hubIdOf(folder, config) }
+  const recipe = files.has('fasp.json') ? await readJson(folder, 'fasp.json') : undefined
   const { tensors, byteLength } = await openWeights(folder, files)
   return {
     name: folder,
     format: 'huggingface',
+    pythonFiles: [...files].filter(name => name.endsWith('.py')),
     config,
     tensors,
     tokenizer,
     card,
     recipe,
-    pythonFiles: [...files].filter(name => name.endsWith('.py')),
     tokenizerConfig,
     sideFiles: side('tokenizer.json') ? sideFiles : [...sideFiles, jsonFile('tokenizer.json', tokenizer)],
     weightBytes: byteLength,

@@ -1,13 +1,12 @@
 // The small files of an output folder: config.json, tokenizer files, model card, fasp.json, and Python code for the compact layout.
-import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
+import { jsonFile, type SideFile, textFile } from '../checkpoint/checkpoint.ts'
 import type { Architecture, LayerWidths } from '../model/architecture.ts'
 import { compactConfig } from '../model/compact.ts'
 import type { Model } from '../model/model.ts'
 import type { Plan } from '../plan.ts'
 import type { Recipe } from '../result.ts'
 import { modelCard } from './card.ts'
-import configuration from './python/configuration_fasp.py'
-import modeling from './python/modeling_fasp.py'
+import { codeFiles } from './code-files.ts'
 
 /** Names of element types in `config.json`. */
 const TORCH_DTYPES: Readonly<Record<string, string>> = {
@@ -23,16 +22,12 @@ export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[
     ...model.checkpoint.sideFiles,
     textFile('README.md', modelCard(model, recipe)),
     jsonFile('fasp.json', recipe),
-    ...(recipe.options.layout === 'compact'
-      ? [textFile('configuration_fasp.py', configuration), textFile('modeling_fasp.py', modeling)]
-      : []),
+    ...(recipe.options.layout === 'compact' ? codeFiles() : []),
   ]
 }
 
-const textFile = (name: string, text: string): SideFile => ({ name, bytes: new TextEncoder().encode(text) })
-
 /** Numbers of rotary positions with a decimal point: Python tells 8 from 8.0, and transformers 4 warns of the former. */
-function configFile(config: Record<string, unknown>): SideFile {
+export function configFile(config: Record<string, unknown>): SideFile {
   const text = `${JSON.stringify(config, null, 2)}\n`
   return textFile('config.json', text.replace(/("(?:rope_theta|\w*factor)": \d+)(?=,?\n)/g, '$1.0'))
 }
@@ -58,7 +53,8 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
 function olderRope({ rope_parameters: rope }: Model['checkpoint']['config']): Record<string, unknown> {
   if (!rope) return {}
   const { rope_theta, ...scaling } = rope as Record<string, unknown>
-  return { rope_theta, rope_scaling: scaling.rope_type === 'default' ? null : scaling }
+  const plain = (scaling.rope_type ?? 'default') === 'default'
+  return { ...(rope_theta !== undefined && { rope_theta }), rope_scaling: plain ? null : scaling }
 }
 
 /** What each layer keeps. */
