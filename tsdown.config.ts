@@ -11,6 +11,7 @@ export default defineConfig({
   platform: 'node',
   target: 'node20',
   fixedExtension: false,
+  loader: { '.py': 'text' }, // src/write/python goes beside compact models
   dts: { sourcemap: false },
   sourcemap: false,
 })

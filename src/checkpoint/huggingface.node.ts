@@ -60,6 +60,7 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
   return {
     name: folder,
     format: 'huggingface',
+    pythonFiles: [...files].filter(name => name.endsWith('.py')),
     config,
     tensors,
     tokenizer,

@@ -1,18 +1,18 @@
 // Exports that are Hugging Face folders: any model as it is, in another type if asked for; and a pruned model in the shapes that it had,
 // with zeros where something was removed (`padded`), for tools that want these shapes. `fasp.json` says where the neurons were.
-import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { DTYPE_BYTES, type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, tensorShapes, widthsOf } from '../model/architecture.ts'
-import { stockConfig } from '../model/compact.ts'
+import { compactConfig, stockConfig } from '../model/compact.ts'
 import { firstValueRows } from '../model/coupling.ts'
 import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
 import { type Places, widened } from '../model/widen.ts'
 import { outputTypes } from '../plan.ts'
 import { CheckpointWriter } from './checkpoint.ts'
-import { dtypeFields } from './folder-files.ts'
+import { codeFiles } from './code-files.ts'
+import { configFile, dtypeFields } from './folder-files.ts'
 import { subSink } from './sink.ts'
 import type { ExportPlan, Target } from './target.ts'
 
@@ -20,7 +20,11 @@ const DTYPES = ['F32', 'F16', 'BF16']
 
 export const huggingface: Target = {
   dtypes: DTYPES,
-  plan: (model, dtype) => planFolder(model, model.checkpoint.config, dtype),
+  plan(model, dtype) {
+    const { architecture: a, checkpoint } = model
+    const compact = a.layerWidths ? compactConfig(a, a.layerWidths) : {}
+    return planFolder(model, { ...checkpoint.config, ...compact }, dtype)
+  },
 }
 
 export const padded: Target = {
@@ -46,7 +50,8 @@ function planFolder(model: Model, config: Record<string, unknown>, wanted: strin
       yield* writeTensors(model, writer, infos, signal)
       const { tied } = model.architecture
       const file = { ...config, tie_word_embeddings: tied, ...dtypeFields(config, dtypes) }
-      await writer.finish([jsonFile('config.json', file), ...model.checkpoint.sideFiles])
+      const code = model.architecture.layerWidths ? codeFiles() : []
+      await writer.finish([configFile(file), ...code, ...model.checkpoint.sideFiles])
     },
   }
 }
