@@ -19,9 +19,9 @@ import { showProgress } from './progress.ts'
 
 const OPTIONS = {
   sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
-  output: { type: 'text', short: 'o', value: 'path', help: 'where the pruned model goes: folder, or .gguf file' },
-  to: { type: 'text', many: true, value: 'target', help: 'export too, as fasp export; gguf:q8_0 with a type' },
-  overwrite: { type: 'flag', help: 'replace a folder that fasp wrote before' },
+  output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
+  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, …; repeatable' },
+  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
   calibration: {
     type: 'text',
     many: true,
@@ -40,7 +40,7 @@ const OPTIONS = {
   layout: {
     type: 'text',
     choices: ['stock', 'padded', 'compact'],
-    help: 'narrow FFNs (default), zeros in full shapes, or all narrow',
+    help: 'narrow FFNs (default), zeros, or all narrow',
   },
   multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
   damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
@@ -61,8 +61,8 @@ const OPTIONS = {
 } as const
 
 export default defineCommand({
-  usage: 'prune <folder | model.gguf> -s <sparsity> -o <folder> [options]',
-  summary: 'Removes FFN neurons (and value channels), repairs what stays, writes a folder.',
+  usage: 'prune <folder | model.gguf> -s <sparsity> -o <output> [options]',
+  summary: 'Removes FFN neurons (and value channels), repairs what stays, writes the result.',
   options: OPTIONS,
   examples: [
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
