@@ -198,7 +198,7 @@ test('inspect', async () => {
 })
 
 describe('help', () => {
-  test.for([[], ...['prune', 'eval', 'generate', 'inspect', 'push', 'demo'].map(command => [command])])(
+  test.for([[], ...['prune', 'export', 'eval', 'generate', 'inspect', 'push', 'demo'].map(command => [command])])(
     'fasp %j --help fits 80 columns',
     async command => {
       const { stdout, stderr } = await run(await workplace(), ...command, '--help')

@@ -7,19 +7,19 @@ import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './envi
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
-  usage: 'export <folder | model.gguf> --to <target> -o <folder | file.gguf> [options]',
+  usage: 'export <folder | model.gguf | hub/id> --to <target> -o <output> [options]',
   summary: 'Writes a model in other formats, and reads each back to check it.',
   options: {
     to: {
       type: 'text',
       many: true,
       value: 'target',
-      help: 'gguf, padded, huggingface; gguf:q8_0 with a type; repeatable',
+      help: 'gguf, padded, huggingface; gguf:q8_0; repeatable',
     },
     output: { type: 'text', short: 'o', value: 'path', help: 'folder, or a .gguf file' },
     overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
-    dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; gguf: q8_0, q4_k_m, … too (default: as source)' },
-    verify: { type: 'flag', help: 'run it in llama.cpp too, where node-llama-cpp is installed' },
+    dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; gguf: q8_0 … (default: as source)' },
+    verify: { type: 'flag', help: 'run in llama.cpp too, if node-llama-cpp is there' },
     ...ENGINE_OPTIONS,
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },

@@ -20,9 +20,9 @@ import { showProgress } from './progress.ts'
 
 const OPTIONS = {
   sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
-  output: { type: 'text', short: 'o', value: 'path', help: 'where the pruned model goes: folder, or .gguf file' },
-  to: { type: 'text', many: true, value: 'target', help: 'export too, as fasp export; gguf:q8_0 with a type' },
-  overwrite: { type: 'flag', help: 'replace a folder that fasp wrote before' },
+  output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
+  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, …; repeatable' },
+  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
   calibration: {
     type: 'text',
     many: true,
@@ -75,8 +75,8 @@ const OPTIONS = {
 } as const
 
 export default defineCommand({
-  usage: 'prune <folder | model.gguf | hub/id> -s <sparsity> -o <folder> [options]',
-  summary: 'Removes FFN neurons (and value channels), repairs what stays, writes a folder.',
+  usage: 'prune <folder | model.gguf | hub/id> -s <sparsity> -o <output> [options]',
+  summary: 'Removes FFN neurons (and value channels), repairs what stays, writes the result.',
   options: OPTIONS,
   examples: [
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',

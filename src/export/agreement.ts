@@ -12,15 +12,16 @@ export interface Agreement {
 }
 
 /**
- * Largest mean divergence, and largest preference, by the type of the weights; `quantized` stands for all with blocks. llama.cpp multiplies float32 by float32, but rounds activations
- * to float16, bfloat16 (2^-9) or blocks of int8 (1/254 of the largest) where weights are of that kind. Measured on pruned, random and real
- * models: 2e-12, 8e-7, 5e-5, 6e-4 and 7e-4 nats; a wrong order of rows or a wrong frequency gives more than 0.1.
+ * Largest mean divergence, and largest preference, by the type of the weights; `quantized` stands for all with blocks. llama.cpp multiplies
+ * float32 by float32, but rounds activations to float16, to bfloat16 (2^-9), or to blocks of int8 (1/254 of the largest) where weights are of
+ * that kind. The most that was measured (test/llama-cpp): 7e-12, 3e-6, 3e-4 and 7e-3 nats, on SmolLM2, whose activations have outliers.
+ * Rows in a wrong order or a wrong frequency give more than 0.1.
  */
 const ALLOWED = {
   F32: { divergence: 1e-6, preference: 1e-4 },
   F16: { divergence: 1e-4, preference: 0.01 },
   BF16: { divergence: 1e-3, preference: 0.03 },
-  quantized: { divergence: 1e-2, preference: 0.1 },
+  quantized: { divergence: 3e-2, preference: 0.1 },
 }
 
 export const allowedFor = (dtype: string): { readonly divergence: number; readonly preference: number } =>

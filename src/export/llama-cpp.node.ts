@@ -31,14 +31,19 @@ const GREEDY_TOKENS = 32
  * Compares a GGUF file, as our own reader has it in `model`, with what llama.cpp makes of it.
  * @returns what to tell the user @throws OutputError where they differ, or llama.cpp does not run it
  */
-export async function verifyInLlamaCpp(path: string, dtype: string, model: Model, engine: Engine): Promise<string> {
-  const library = findNodeLlamaCpp()
+export async function verifyInLlamaCpp(
+  path: string,
+  dtype: string,
+  model: Model,
+  engine: Engine,
+  { library = findNodeLlamaCpp(), child = CHILD } = {},
+): Promise<string> {
   if (library === undefined) return 'Not checked in llama.cpp: npm install node-llama-cpp, and --verify uses it.'
   const tokenizer = loadTokenizer(model.checkpoint)
   const begin = tokenizer.encode('').length // what stands around a text, for which llama.cpp has options of its own
   const ids = [...tokenizer.encode(PROMPT)]
   const request = { ids, greedy: GREEDY_TOKENS, texts: [PROMPT], threads: availableParallelism() }
-  const answer = await runLlamaCpp(library, path, request)
+  const answer = await runLlamaCpp(library, path, request, child)
   const fail = (problem: string) => {
     throw new OutputError(`llama.cpp runs the export, but ${problem}. This is a fault of fasp; please report it.`)
   }
@@ -61,8 +66,13 @@ export interface LlamaResult extends Omit<LlamaAnswer, 'logits'> {
 }
 
 /** @throws OutputError where llama.cpp does not load or run the file */
-export async function runLlamaCpp(library: string, path: string, request: LlamaRequest): Promise<LlamaResult> {
-  const child = spawn(process.execPath, [fileURLToPath(CHILD), library, path], { stdio: ['pipe', 'pipe', 'pipe'] })
+export async function runLlamaCpp(
+  library: string,
+  path: string,
+  request: LlamaRequest,
+  script = CHILD,
+): Promise<LlamaResult> {
+  const child = spawn(process.execPath, [fileURLToPath(script), library, path], { stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.on('error', () => {}) // it ended before it read; why is on stderr
   child.stdin.end(JSON.stringify(request))
   const [out, problems, code] = await Promise.all([

@@ -1,6 +1,6 @@
 // Exports that are Hugging Face folders: any model as it is, in another type if asked for; and a pruned model in the shapes that it had,
 // with zeros where something was removed (`padded`), for tools that want these shapes. `fasp.json` says where the neurons were.
-import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
+import { FormatError, NumericError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { DTYPE_BYTES, type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
 import { elements } from '../formats/tensors.ts'
@@ -30,9 +30,11 @@ export const huggingface: Target = {
 export const padded: Target = {
   dtypes: DTYPES,
   plan(model, dtype) {
-    const wide = widened(model, originalPlaces(model))
+    const places = originalPlaces(model)
+    const wide = places ? widened(model, places) : model
     const { architecture: a, checkpoint } = wide
-    return planFolder(wide, { ...stockConfig(a, checkpoint.config), [a.ffnWidthKey]: a.ffnWidth }, dtype)
+    const plan = planFolder(wide, { ...stockConfig(a, checkpoint.config), [a.ffnWidthKey]: a.ffnWidth }, dtype)
+    return places ? plan : { ...plan, notices: [NOTHING_TO_PAD] }
   },
 }
 
@@ -81,15 +83,18 @@ async function* writeTensors(
   }
 }
 
-/** Where the neurons and value rows of a pruned model were; the first places for what `fasp.json` does not say (rotated values). */
-function originalPlaces({ architecture: a, checkpoint }: Model): Places[] {
+const NOTHING_TO_PAD =
+  'The model is written as it is: it has the shapes of a stock model, and no fasp.json says that it had wider ones.'
+
+/**
+ * Where the neurons and value rows of a pruned model were, undefined where nothing says that it was wider. The first places for what
+ * `fasp.json` does not say (rotated values).
+ */
+function originalPlaces({ architecture: a, checkpoint }: Model): Places[] | undefined {
   const { name, recipe } = checkpoint
   const before = (recipe?.widths as { before?: { ffn?: unknown } } | undefined)?.before?.ffn
   const full = a.layerWidths ? a.ffnWidth : before
-  if (full === undefined || (!a.layerWidths && full === a.ffnWidth))
-    throw new UnsupportedModelError(
-      `${name}: has all shapes of a stock model, and no fasp.json that says it had wider ones. There is nothing to pad.`,
-    )
+  if (full === undefined || (!a.layerWidths && full === a.ffnWidth)) return undefined
   const layers = (recipe?.layers ?? []) as RecipeLayer[]
   const problem = (where: string, wanted: string) =>
     new FormatError(`${name}/fasp.json`, `${where} must be ${wanted}; it does not belong to these weights. Prune again`)
