@@ -58,7 +58,7 @@ export class GapAccumulator {
   async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number): Promise<Gap> {
     const { width } = this
     const d = this.bias.length
-    const wg = await multiply(this.engine, weight, gram, d) // W G
+    const wg = await multiply(this.engine, weight, gram, width) // W G
     let energy = this.#energy
     const meanGap = Float64Array.from(this.#sum, sum => sum / tokens)
     for (let o = 0, at = 0; o < d; o++)

@@ -4,18 +4,19 @@ import { Graph } from '../formats/onnx.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
-/** `a b`, with `a` [rows, n] and `b` [n, m]. */
-export async function multiply(engine: Engine, a: Floats, b: Floats, rows: number): Promise<Floats> {
-  const n = a.length / rows
-  const y = new Float32Array((rows * b.length) / n)
-  const feeds = { a: values(a, [rows, n]), b: values(b, [n, b.length / n]) }
-  await engine.run('product', productGraph, feeds, { y: values(y, [rows, b.length / n]) })
+/** `a b`, with `b` [n, columns] and `a` [.., n]; or `aᵀ b`, with `a` [n, ..]. */
+export async function multiply(engine: Engine, a: Floats, b: Floats, columns: number, transA = false): Promise<Floats> {
+  const n = b.length / columns
+  const rows = a.length / n
+  const y = new Float32Array(rows * columns)
+  const feeds = { a: values(a, transA ? [n, rows] : [rows, n]), b: values(b, [n, columns]) }
+  await engine.run(`product ${transA}`, () => productGraph(transA), feeds, { y: values(y, [rows, columns]) })
   return y
 }
 
-function productGraph(): Graph {
+function productGraph(transA: boolean): Graph {
   const g = new Graph('product')
   const [a, b] = ['a', 'b'].map(name => g.input(name, 'float32', [`${name}0`, `${name}1`]))
-  g.output('y', g.op('MatMul', [a, b]), 'float32', ['a0', 'b1'])
+  g.output('y', g.op('Gemm', [a, b], { transA: transA ? 1 : 0 }), 'float32', ['y0', 'b1'])
   return g
 }

@@ -1,4 +1,4 @@
-// Puts the rows or columns of a narrow matrix into their places in a wider one, with zeros elsewhere.
+// Moves rows and columns of row-major matrices: into their places in a wider matrix, with zeros elsewhere, and out of it again.
 
 type Floats = Float32Array<ArrayBuffer>
 
@@ -23,4 +23,25 @@ export function pickColumns(wide: Floats, at: Int32Array, total: number): Floats
   const picked = new Float32Array(rows * at.length)
   for (let row = 0, to = 0; row < rows; row++) for (const column of at) picked[to++] = wide[row * total + column]
   return picked
+}
+
+/** The rows `at` of a matrix [.., width]. */
+export function pickRows(matrix: Floats, at: Int32Array, width: number): Floats {
+  const picked = new Float32Array(at.length * width)
+  for (let i = 0; i < at.length; i++) picked.set(matrix.subarray(at[i] * width, (at[i] + 1) * width), i * width)
+  return picked
+}
+
+/** Edge of the squares that a transpose goes by, so that both sides of the copy stay in the cache. */
+const SQUARE = 32
+
+/** [rows, columns] → [columns, rows] */
+export function transposed(matrix: Floats, columns: number): Floats {
+  const rows = matrix.length / columns
+  const result = new Float32Array(matrix.length)
+  for (let r0 = 0; r0 < rows; r0 += SQUARE)
+    for (let c0 = 0; c0 < columns; c0 += SQUARE)
+      for (let r = r0; r < Math.min(rows, r0 + SQUARE); r++)
+        for (let c = c0; c < Math.min(columns, c0 + SQUARE); c++) result[c * rows + r] = matrix[r * columns + c]
+  return result
 }

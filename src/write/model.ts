@@ -2,7 +2,7 @@
 import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import { NumericError } from '../errors.ts'
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
-import { pickColumns, scatterColumns } from '../linalg/scatter.ts'
+import { pickColumns, pickRows, scatterColumns } from '../linalg/scatter.ts'
 import { type HalfBlock, type Linear, tensorShapes } from '../model/architecture.ts'
 import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
 import type { Layout } from '../options.ts'
@@ -50,10 +50,10 @@ export class ModelWriter {
         continue
       }
       const { weight, bias } = weights.inputs[i]
-      const rows = narrow ? pickRows(weight, linear.in, kept) : zeroOtherRows(weight, linear.in, kept)
+      const rows = narrow ? pickRows(weight, kept, linear.in) : zeroOtherRows(weight, linear.in, kept)
       await this.#write(`${linear.name}.weight`, rows)
       if (bias)
-        await this.#write(`${linear.name}.bias`, narrow ? pickRows(bias, 1, kept) : zeroOtherRows(bias, 1, kept))
+        await this.#write(`${linear.name}.bias`, narrow ? pickRows(bias, kept, 1) : zeroOtherRows(bias, 1, kept))
     }
     const { output } = half
     const name = `${output.name}.weight`
@@ -96,12 +96,6 @@ export class ModelWriter {
       )
     return rounded
   }
-}
-
-function pickRows(weight: Floats, width: number, rows: Int32Array): Floats {
-  const picked = new Float32Array(rows.length * width)
-  for (let i = 0; i < rows.length; i++) picked.set(weight.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
-  return picked
 }
 
 function zeroOtherRows(weight: Floats, width: number, rows: Int32Array): Floats {
