@@ -94,7 +94,7 @@ export function inspectionText(i: Inspection): string {
 }
 
 function compactLine(layers: readonly LayerWidths[], headSize: number): string {
-  const range = (numbers: readonly number[]) => `${Math.min(...numbers)} to ${Math.max(...numbers)}`
+  const range = (numbers: readonly number[]) => [...new Set([Math.min(...numbers), Math.max(...numbers)])].join(' to ')
   const values = range(layers.flatMap(layer => layer.values))
   return `compact: FFN ${range(layers.map(layer => layer.ffn))}, ${values} of ${headSize} value channels in each KV head`
 }

@@ -4,9 +4,9 @@ The models are the stock ones of transformers. After their construction, the mod
   FFN      linear layers with fewer neurons
   v_proj   [sum of values, hidden]: the channels of key-value head 0, then those of head 1, ...
   o_proj   [hidden, sum over query heads]: as many columns for each query head as its key-value head has channels
-No `forward` is overridden, so this works with transformers 4.45 and later, whatever the signatures there. Attention expects `head_dim`
-value channels in every head: ValueProjection fills up with zeros, OutputProjection takes the columns that are in use. A channel of zeros
-changes no output. The key-value cache holds no more channels than the widest head of a layer has: see NarrowCache.
+No `forward` of transformers is overridden, so this works with version 4.45 and later, whatever the signatures there. Attention expects
+`head_dim` value channels in every head: ValueProjection fills up with zeros, OutputProjection takes the columns that are in use. A channel
+of zeros changes no output. The key-value cache holds no more channels than the widest head of a layer has: see NarrowCache.
 """
 import sys
 from functools import partial
@@ -62,7 +62,7 @@ class OutputProjection(NarrowLinear):
         super().__init__(linear, linear.out_features, sum(channels), channels)
 
     def forward(self, x):
-        if x.shape[-1] > len(self.weight[0]):
+        if x.shape[-1] > self.weight.shape[1]:
             x = x.index_select(-1, self.places(x.shape[-1] // len(self.channels), x.device))
         return F.linear(x, self.weight, self.bias)
 
@@ -91,7 +91,7 @@ class NarrowCache:
 
 
 def takes_narrow_values(attention):
-    """These two functions do. Modules from before transformers had such functions check for `head_dim`."""
+    """eager and sdpa do where they are functions of the library. Before they were, the modules checked for `head_dim`."""
     functions = hasattr(sys.modules[type(attention).__module__], "ALL_ATTENTION_FUNCTIONS")
     return functions and attention.config._attn_implementation in ("eager", "sdpa")
 
@@ -101,7 +101,7 @@ def widen(values, size):
 
 
 def hide_cache(attention, args, kwargs, width):
-    """Before an attention module runs. The first OPT modules have pairs (keys, values) as cache."""
+    """Before an attention module runs. OPT had pairs (keys, values) as cache at first."""
     for name in CACHE_ARGUMENTS:
         cache = kwargs.get(name)
         if isinstance(cache, tuple):
@@ -134,7 +134,7 @@ def resize(linear, rows, columns):
 
 
 def narrow(layers, config, output_name, ffn_name, ffn_in, ffn_out):
-    """Gives each layer the widths of `config.layer_widths`."""
+    """Gives each layer the widths of `config.layer_widths`. A layer that keeps all value channels keeps its stock attention."""
     widths = config.layer_widths
     if len(widths) != len(layers):
         raise ValueError(f"config.json: layer_widths has {len(widths)} entries for {len(layers)} layers.")
