@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
+import { sameCorpus } from './calibrate/corpus.ts'
 import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from './calibrate/windows.ts'
@@ -15,6 +16,7 @@ import { perplexity } from './evaluate/perplexity.ts'
 import type { Phase, ProgressEvent } from './events.ts'
 import { fetchModel } from './hub/fetch.node.ts'
 import { describeModel } from './model/model.ts'
+import { corpusNotice } from './notices.ts'
 import { checkRange, type PruneOptions, resolveOptions, TEXT_WINDOWS } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
@@ -140,10 +142,12 @@ export async function* evaluate(
     const bos = tokenizer.encode('').length > 0
     const results: PerplexityResult[] = []
     for (const name of options.text) {
+      const calibratedOn = checkpoint.card?.calibratedOn?.find(text => sameCorpus(text, name))
+      if (calibratedOn) yield { type: 'notice', message: corpusNotice(name, calibratedOn) }
       const ids = tokenizer.encode(await readText(name))
       const windows = evaluationWindows({ name, ids }, seqLen, vocabularySize, options.maxWindows)
       const result = yield* perplexity(model, engine, windows, options.phase ?? 'evaluate', options.signal)
-      results.push({ ...result, bos })
+      results.push({ ...result, bos, calibratedOn })
     }
     return results
   } finally {

@@ -21,8 +21,8 @@ export interface Checkpoint {
   readonly tokenizerConfig: Readonly<Record<string, unknown>>
   /** Files to copy beside the pruned weights, `config.json` and weights excluded. Always has what AutoTokenizer needs. */
   readonly sideFiles: readonly SideFile[]
-  /** What the source says of itself, for the model card of the result: its licence, and its id on the Hub. */
-  readonly card?: { readonly license?: string; readonly hubId?: string }
+  /** What the source says of itself: its licence, its id on the Hub, and, where `fasp` made it, the texts that it was calibrated on. */
+  readonly card?: { readonly license?: string; readonly hubId?: string; readonly calibratedOn?: readonly string[] }
   /** Bytes of the weights on disk. */
   readonly weightBytes: number
   close(): Promise<void>

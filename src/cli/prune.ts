@@ -12,7 +12,7 @@ import {
   planPrune,
   prune,
 } from '../node.ts'
-import { errorsTable, perplexityTable, planText, secondsLine, sizesTable } from '../report/terminal.ts'
+import { errorsTable, lossTable, perplexityTable, planText, secondsLine, sizesTable } from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
@@ -30,7 +30,12 @@ const OPTIONS = {
   },
   samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
   'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
-  preset: { type: 'text', choices: ['paper'], help: 'FASP as published: ffn+vo, ragged, padded' },
+  'held-out': { type: 'integer', help: 'windows a text to measure overfitting on (default 2)' },
+  preset: {
+    type: 'text',
+    choices: ['paper', 'best', 'stock'],
+    help: 'as published; best at its size; best for stock loaders',
+  },
   scope: { type: 'text', choices: ['ffn', 'ffn+vo'], help: 'what to cut (default ffn)' },
   vo: {
     type: 'text',
@@ -111,6 +116,8 @@ export default defineCommand({
       : {}
     const peakMemoryBytes = peakMemory()
     print(`${errorsTable(result)}\n\n${sizesTable(result.sizes)}`)
+    const losses = lossTable(result)
+    if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
     if (options.json) print(JSON.stringify({ ...result, perplexities, peakMemoryBytes }))
@@ -125,6 +132,7 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     calibration: options.calibration,
     samples: options.samples,
     seqLen: options['seq-len'],
+    heldOut: options['held-out'],
     preset: options.preset,
     scope: options.scope,
     vo: options.vo,
