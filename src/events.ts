@@ -10,14 +10,16 @@ export type Phase =
   | 'evaluate dense'
   | 'evaluate pruned'
   | 'upload'
+  | 'export'
+  | 'verify'
 
 export type ProgressEvent =
-  /** A phase has begun. `total` counts what its `progress` events count: layers, tokens or bytes. */
+  /** A phase has begun. `total` counts what its `progress` events count. */
   | {
       readonly type: 'phase'
       readonly phase: Phase
       readonly total: number
-      readonly unit: 'layers' | 'tokens' | 'bytes'
+      readonly unit: 'layers' | 'tokens' | 'bytes' | 'tensors'
     }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
   /** The columns of one output layer (`half`: its name) are chosen. Scores are of neurons, or of value rows. */

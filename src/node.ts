@@ -1,19 +1,25 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
 import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
-import { sameCorpus } from './calibrate/corpus.ts'
+import { calibratedOn } from './calibrate/corpus.ts'
 import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from './calibrate/windows.ts'
-import type { Checkpoint } from './checkpoint/checkpoint.ts'
+import { type Checkpoint, jsonFile } from './checkpoint/checkpoint.ts'
 import { openGgufCheckpoint } from './checkpoint/gguf.node.ts'
 import { openHuggingFace } from './checkpoint/huggingface.node.ts'
+import { baseName } from './display.ts'
 import { openEngine } from './engine/engine.node.ts'
 import type { EngineOptions } from './engine/engine.ts'
-import { FormatError } from './errors.ts'
+import { FormatError, UsageError } from './errors.ts'
 import { perplexity } from './evaluate/perplexity.ts'
 import type { Phase, ProgressEvent } from './events.ts'
+import { exportRequests, writeExports } from './export/export.node.ts'
+import type { ExportResult } from './export/result.ts'
+import { type ExportRequest, planExport } from './export/targets.ts'
+import type { FloatDType } from './formats/dtype.ts'
 import { fetchModel } from './hub/fetch.node.ts'
 import { describeModel } from './model/model.ts'
 import { corpusNotice } from './notices.ts'
@@ -21,10 +27,15 @@ import { checkRange, type PruneOptions, resolveOptions, TEXT_WINDOWS } from './o
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
 import type { PerplexityResult, PruneResult } from './result.ts'
-import { checkOutput, openFolderSink } from './write/folder.node.ts'
+import { VERSION } from './version.ts'
+import { checkOutput, isGgufFile, openFolderSink } from './write/folder.node.ts'
+import { type Sink, subSink, writeFile } from './write/sink.ts'
+import type { ExportPlan } from './write/target.ts'
 
 export { readText } from './calibrate/text.node.ts'
 export { openEngine } from './engine/engine.node.ts'
+export type { ExportResult } from './export/result.ts'
+export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
 export { fetchModel } from './hub/fetch.node.ts'
 export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
 export * from './index.ts'
@@ -55,8 +66,10 @@ export async function* openModel(path: string, options?: OpenOptions): AsyncGene
 }
 
 export interface PrunePathOptions extends PruneOptions, EngineOptions {
-  /** Folder to write. */
+  /** Folder to write, or a `.gguf` file. */
   readonly output: string
+  /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
+  readonly to?: readonly ExportRequest[]
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
   /** Text files (.txt, .jsonl, .parquet, .gz of these), in equal shares. @default the model writes its own text */
@@ -66,28 +79,118 @@ export interface PrunePathOptions extends PruneOptions, EngineOptions {
   readonly signal?: AbortSignal
 }
 
-/** Prunes the model at `path` (as for `openCheckpoint`) into the folder `output`. Yields progress, returns the result. @throws FaspError */
-export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PruneResult> {
-  const { output, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
+/** What `prune` gives for paths. */
+export interface PrunePathResult extends PruneResult {
+  readonly exports: readonly ExportResult[]
+}
+
+/**
+ * Prunes the model at `path` into the folder `output`, and exports the result; or into a `.gguf` file, of which no folder remains.
+ * Yields progress, returns the result.
+ * @throws FaspError
+ */
+export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
+  const { output, to, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
+  const requests = exportRequests(output, to).map(request => ({ dtype: pruneOptions.dtype, ...request }))
   await checkOutput(output, overwrite) // before a long download
   const engine = openEngine({ device, threads })
   const checkpoint = yield* openModel(path, { signal })
   try {
     const source = { windows, texts: calibration?.map(asText) }
-    const plan = planFor(checkpoint, pruneOptions, source)
-    const sink = await openFolderSink(output, overwrite, plan.sizes.weightBytes.after)
-    const input = {
-      checkpoint,
-      engine,
-      sink,
-      openScratch: () => openScratch(output),
-      ...source,
-      signal,
-    }
-    return yield* pruneCheckpoint(input, pruneOptions)
+    const dense = describeModel(checkpoint)
+    const planned = requests.map(request => planExport(dense, request))
+    const single = isGgufFile(output)
+    const settings = single
+      ? { ...pruneOptions, dtype: pruneOptions.dtype ?? intermediateType(planned[0]) }
+      : pruneOptions
+    const plan = planFor(checkpoint, settings, source)
+    const bytes = planned.reduce((sum, { bytes }) => sum + bytes, plan.sizes.weightBytes.after)
+    const sink = await openFolderSink(output, overwrite, bytes)
+    const folder = single ? 'pruned/' : ''
+    const openTemporary = () => openScratch(output)
+    const input = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, ...source, signal }
+    return yield* committed(sink, async function* () {
+      const result = yield* pruneCheckpoint(input, settings)
+      if (requests.length === 0) return { ...result, exports: [] }
+      const pruned = await openCheckpoint(join(sink.pending, folder))
+      try {
+        // A GGUF source gives its tokenizer and names to a GGUF result.
+        const model = describeModel({ ...pruned, name: output, gguf: checkpoint.gguf })
+        const context = { open: openCheckpoint, engine, apart: !single, source: dense, signal }
+        const exports = yield* writeExports(model, requests, sink, context)
+        return single ? withWeightBytes({ ...result, exports }, exports[0].bytes) : { ...result, exports }
+      } finally {
+        await pruned.close()
+      }
+    })
   } finally {
     await engine.close()
     await checkpoint.close()
+  }
+}
+
+/** The type of the folder that a GGUF file is made from and that does not remain. 11 bits are enough for 8 of a quantised type. */
+const intermediateType = ({ dtype }: ExportPlan): FloatDType => (dtype === 'F32' || dtype === 'BF16' ? dtype : 'F16')
+
+const withWeightBytes = (result: PrunePathResult, after: number): PrunePathResult => ({
+  ...result,
+  sizes: { ...result.sizes, weightBytes: { ...result.sizes.weightBytes, after } },
+})
+
+export interface ExportPathOptions extends EngineOptions {
+  /** Folder to write, or a `.gguf` file. */
+  readonly output: string
+  /** Several have a folder each below `output`. @default gguf where `output` is a `.gguf` */
+  readonly to?: readonly ExportRequest[]
+  /** Replace an output that an earlier run wrote. @default false */
+  readonly overwrite?: boolean
+  /** Also run each export in the runtime that it is for, where that is installed (node-llama-cpp). @default false */
+  readonly verify?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** Writes the model at `path` in other formats, and reads each back to check it. @throws FaspError */
+export async function* exportModel(
+  path: string,
+  options: ExportPathOptions,
+): AsyncGenerator<ProgressEvent, ExportResult[]> {
+  const { output, to, overwrite = false, verify, device, threads, signal } = options
+  const requests = exportRequests(output, to)
+  if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
+  await checkOutput(output, overwrite)
+  const engine = openEngine({ device, threads })
+  const checkpoint = yield* openModel(path, { signal })
+  try {
+    const model = describeModel(checkpoint)
+    const bytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
+    const sink = await openFolderSink(output, overwrite, bytes)
+    return yield* committed(sink, async function* () {
+      const context = { open: openCheckpoint, engine, apart: requests.length > 1, verify, signal }
+      const results = yield* writeExports(model, requests, sink, context)
+      const { name, format, recipe } = checkpoint
+      const source = { name: baseName(name), format, modelType: model.architecture.modelType }
+      await writeFile(sink, jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, exports: results }))
+      return results
+    })
+  } finally {
+    await engine.close()
+    await checkpoint.close()
+  }
+}
+
+/** Shows the output once `write` has ended well, and removes it on an error, or where the caller stops listening. */
+async function* committed<T>(
+  sink: Sink,
+  write: () => AsyncGenerator<ProgressEvent, T>,
+): AsyncGenerator<ProgressEvent, T> {
+  let finished = false
+  try {
+    const result = yield* write()
+    await sink.commit()
+    finished = true
+    return result
+  } finally {
+    if (!finished) await sink.abort()
   }
 }
 
@@ -142,12 +245,12 @@ export async function* evaluate(
     const bos = tokenizer.encode('').length > 0
     const results: PerplexityResult[] = []
     for (const name of options.text) {
-      const calibratedOn = checkpoint.card?.calibratedOn?.find(text => sameCorpus(text, name))
-      if (calibratedOn) yield { type: 'notice', message: corpusNotice(name, calibratedOn) }
+      const same = calibratedOn(checkpoint.recipe, name)
+      if (same) yield { type: 'notice', message: corpusNotice(name, same) }
       const ids = tokenizer.encode(await readText(name))
       const windows = evaluationWindows({ name, ids }, seqLen, vocabularySize, options.maxWindows)
       const result = yield* perplexity(model, engine, windows, options.phase ?? 'evaluate', options.signal)
-      results.push({ ...result, bos, calibratedOn })
+      results.push({ ...result, bos, calibratedOn: same })
     }
     return results
   } finally {

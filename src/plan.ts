@@ -91,7 +91,7 @@ export function makePlan(
 }
 
 /** The element type of each output tensor. @throws UnsupportedModelError where a tensor is in a type that is not for weights */
-function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {
+export function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {
   const { tensors } = model.checkpoint.tensors
   const isDense = (dtype: string): dtype is FloatDType => ['F64', 'F32', 'F16', 'BF16'].includes(dtype)
   const names = [...tensorShapes(model.architecture).keys()]

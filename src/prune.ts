@@ -113,8 +113,8 @@ async function* pruneLayers(job: PruneJob) {
   const { model, engine, writer, pool, windows, options } = job
   const a = model.architecture
   yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
-  await writer.copyOutsideLayers()
   const pruned = await embedWindows(model, engine, windows.windows, pool)
+  await writer.copyOutsideLayers()
   const { target, alpha } = options
   const dense = target === 'dense' ? { stream: await copyStream(pruned, a.hiddenSize, pool), alpha } : undefined
   const check = await HeldOutCheck.open(model, engine, windows)

@@ -18,3 +18,10 @@ const corpusOf = (path: string): string =>
 /** False where the names say nothing but which part it is: `train.txt`. */
 export const sameCorpus = (one: string, other: string): boolean =>
   baseName(one) === baseName(other) || (corpusOf(one) !== '' && corpusOf(one) === corpusOf(other))
+
+/** The first text of the same corpus as `text` among those that a `fasp.json` (src/result.ts, `Recipe`) names, as far as it names any. */
+export function calibratedOn(recipe: Readonly<Record<string, unknown>> | undefined, text: string): string | undefined {
+  const { texts } = (recipe?.calibration ?? {}) as { texts?: unknown }
+  const names = Array.isArray(texts) ? texts.map(t => t?.name).filter(name => typeof name === 'string') : []
+  return names.find(name => sameCorpus(name, text))
+}

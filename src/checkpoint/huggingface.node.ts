@@ -54,19 +54,18 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
   }
   const tokenizerConfig = optional('tokenizer_config.json')
   const tokenizer = side('tokenizer.json') ? optional('tokenizer.json') : synthesise()
-  const card = {
-    license: await readLicense(folder, files),
-    hubId: hubIdOf(folder, config),
-    calibratedOn: files.has('fasp.json') ? calibrationTexts(await readJson(folder, 'fasp.json')) : undefined,
-  }
+  const card = { license: await readLicense(folder, files), hubId: hubIdOf(folder, config) }
+  const recipe = files.has('fasp.json') ? await readJson(folder, 'fasp.json') : undefined
   const { tensors, byteLength } = await openWeights(folder, files)
   return {
     name: folder,
     format: 'huggingface',
+    pythonFiles: [...files].filter(name => name.endsWith('.py')),
     config,
     tensors,
     tokenizer,
     card,
+    recipe,
     tokenizerConfig,
     sideFiles: side('tokenizer.json') ? sideFiles : [...sideFiles, jsonFile('tokenizer.json', tokenizer)],
     weightBytes: byteLength,
@@ -118,12 +117,6 @@ async function readLicense(folder: string, files: ReadonlySet<string>): Promise<
   const text = new TextDecoder().decode(await readSmall(folder, 'README.md'))
   const yaml = /^---\r?\n([\s\S]*?)\r?\n---/.exec(text)?.[1] ?? ''
   return /^license: *["']?([\w.-]+)["']? *$/m.exec(yaml)?.[1]
-}
-
-/** Names of the calibration texts in a `fasp.json` (src/result.ts, `Recipe`), as far as it has any. */
-function calibrationTexts(recipe: JsonObject): string[] {
-  const { texts } = (recipe.calibration ?? {}) as { texts?: unknown }
-  return Array.isArray(texts) ? texts.map(text => text?.name).filter(name => typeof name === 'string') : []
 }
 
 /** The id on the Hub: as transformers notes it in the config, or from the name of a folder in the Hub's cache. */

@@ -23,7 +23,7 @@ export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>):
 
 class Display {
   #phase = ''
-  #unit: 'layers' | 'tokens' | 'bytes' = 'layers'
+  #unit: 'layers' | 'tokens' | 'bytes' | 'tensors' = 'layers'
   #total = 0
   #started = 0
   #lastLine = 0
@@ -72,6 +72,7 @@ class Display {
       layers: `layer ${done} of ${total}`,
       tokens: `${done} of ${total} tokens`,
       bytes: `${bytes(done)} of ${bytes(total)}`,
+      tensors: `${done} of ${total} tensors`,
     }
     const parts = [`${this.#phase}: ${count[this.#unit]}`]
     if (this.terminal) {
@@ -80,7 +81,8 @@ class Display {
     }
     if (done > 0) {
       const passed = this.#unit === 'tokens' ? done : ((tokens ?? 0) * done) / this.#total // tokens through the whole model
-      parts.push(this.#unit === 'bytes' ? `${bytes(done / seconds)}/s` : `${Math.round(passed / seconds)} tokens/s`)
+      if (this.#unit === 'bytes') parts.push(`${bytes(done / seconds)}/s`)
+      else if (this.#unit !== 'tensors') parts.push(`${Math.round(passed / seconds)} tokens/s`)
       parts.push(
         done < this.#total ? `${duration((seconds / done) * (this.#total - done))} left` : `took ${duration(seconds)}`,
       )

@@ -12,16 +12,25 @@ import {
   planPrune,
   prune,
 } from '../node.ts'
-import { errorsTable, lossTable, perplexityTable, planText, secondsLine, sizesTable } from '../report/terminal.ts'
+import {
+  errorsTable,
+  exportsTable,
+  lossTable,
+  perplexityTable,
+  planText,
+  secondsLine,
+  sizesTable,
+} from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 const OPTIONS = {
   sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
-  output: { type: 'text', short: 'o', value: 'folder', help: 'where the pruned model goes' },
-  overwrite: { type: 'flag', help: 'replace a folder that fasp wrote before' },
+  output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
+  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, …; repeatable' },
+  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
   calibration: {
     type: 'text',
     many: true,
@@ -40,7 +49,7 @@ const OPTIONS = {
   vo: {
     type: 'text',
     choices: ['ragged', 'per-head', 'rotate'],
-    help: 'value channels: any, as many in each head, or rotated',
+    help: 'value channels: any, per head, or rotated',
   },
   layout: {
     type: 'text',
@@ -56,7 +65,7 @@ const OPTIONS = {
   score: {
     type: 'text',
     choices: ['column', 'eliminate'],
-    help: 'which columns go: all at once (default), or in rounds',
+    help: 'columns to go: all at once, or in rounds',
   },
   target: { type: 'text', choices: ['pruned', 'dense'], help: 'restore towards this stream (default pruned)' },
   alpha: { type: 'number', help: 'how far towards the dense stream (default 0.5)' },
@@ -79,13 +88,14 @@ const OPTIONS = {
 } as const
 
 export default defineCommand({
-  usage: 'prune <folder | model.gguf | hub/id> -s <sparsity> -o <folder> [options]',
-  summary: 'Removes FFN neurons (and value channels), repairs what stays, writes a folder.',
+  usage: 'prune <folder | model.gguf | hub/id> -s <sparsity> -o <output> [options]',
+  summary: 'Removes FFN neurons (and value channels), repairs what stays, writes the result.',
   options: OPTIONS,
   examples: [
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
     'fasp prune my-model.gguf -s 0.3 -o smaller --preset paper',
     'fasp prune facebook/opt-125m -s 0.2 -o smaller',
+    'fasp prune my-model.gguf -s 0.3 -o smaller.gguf',
   ],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
@@ -110,7 +120,8 @@ export default defineCommand({
       await planPrune(model, settings)
     }
     const dense = await measure(model, 'evaluate dense')
-    const result = await showProgress(prune(model, { ...settings, output }))
+    const to = options.to?.map(text => exportRequest(text))
+    const result = await showProgress(prune(model, { ...settings, output, to }))
     const perplexities: Record<string, PerplexityResult[]> = text
       ? { dense, pruned: await measure(output, 'evaluate pruned') }
       : {}
@@ -119,6 +130,7 @@ export default defineCommand({
     const losses = lossTable(result)
     if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
+    if (result.exports.length > 0) print(`\n${exportsTable(result.exports)}`)
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
     if (options.json) print(JSON.stringify({ ...result, perplexities, peakMemoryBytes }))
   },

@@ -13,6 +13,8 @@ export interface Linear {
 
 /** Rotary embedding: angle of pair i at position p is `p · inverseFrequencies[i]`. Pairs are (i, i + e/2), as in Hugging Face. */
 export interface Rope {
+  /** Base of the frequencies before any scaling: θ^(−2i/e). */
+  readonly theta: number
   readonly inverseFrequencies: Float64Array // [e/2]
 }
 

@@ -25,6 +25,11 @@ export function columnsOfRows(a: Architecture, rows: Int32Array): Int32Array<Arr
   return Int32Array.from({ length: a.heads * a.headSize }, (_, c) => c).filter(c => wanted.has(valueRow(a, c)))
 }
 
+/** Rows of a v_proj with all channels that belong to the first `values[g]` of each KV head. */
+export function firstValueRows(a: Architecture, values: readonly number[]): Int32Array<ArrayBuffer> {
+  return Int32Array.from(values.flatMap((n, head) => Array.from({ length: n }, (_, c) => head * a.headSize + c)))
+}
+
 function valueRow(a: Architecture, column: number): number {
   const group = Math.floor(column / (a.headSize * (a.heads / a.kvHeads)))
   return group * a.headSize + (column % a.headSize)

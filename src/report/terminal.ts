@@ -2,6 +2,8 @@
 
 import { baseName, bytes, count, cut, duration, percent, span, table } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
+import type { ExportResult } from '../export/result.ts'
+import type { LayerWidths } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
 import type { HalfResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
 
@@ -61,6 +63,12 @@ export function lossTable({ calibration }: Pick<PruneResult, 'calibration'>): st
   return rows.length > 0 ? table([['loss in nats a token', 'dense', 'pruned', 'cost'], ...rows]) : undefined
 }
 
+export const exportsTable = (exports: readonly ExportResult[]): string =>
+  table([
+    ['export', 'folder', 'type', 'size'],
+    ...exports.map(({ to, folder, dtype, bytes: n }) => [to, folder || '.', dtype.toLowerCase(), bytes(n)]),
+  ])
+
 export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes: number): string {
   const parts = Object.entries(seconds).map(([phase, s]) => `${phase} ${duration(s)}`)
   return `${parts.join(', ')}; peak memory ${bytes(peakBytes)}`
@@ -91,9 +99,21 @@ export function inspectionText(i: Inspection): string {
     `${i.name}: ${i.modelType}, ${i.format === 'gguf' ? 'GGUF' : 'Hugging Face folder'}, ${bytes(i.weightBytes)} of weights`,
     `${i.layers} layers, hidden size ${i.hiddenSize}, FFN ${i.ffnWidth}, ${i.heads} heads of ${i.headSize} (${i.kvHeads} for keys and values),`,
     `vocabulary ${i.vocabularySize}, context ${i.context}, ${i.tiedHead ? 'tied' : 'separate'} head; tensors: ${types.join(', ')}`,
+    ...(i.layerWidths ? [compactLine(i.layerWidths, i.headSize)] : []),
     table(rows),
+    ...(i.missingCode.length > 0
+      ? [
+          `transformers cannot load this folder without ${i.missingCode.join(' and ')}. Copy it from another compact model; it is the same in all.`,
+        ]
+      : []),
     ...(i.unused.length > 0 ? [`Not used: ${i.unused.join(', ')}`] : []),
   ].join('\n')
+}
+
+function compactLine(layers: readonly LayerWidths[], headSize: number): string {
+  const range = (numbers: readonly number[]) => `${Math.min(...numbers)} to ${Math.max(...numbers)}`
+  const values = range(layers.flatMap(layer => layer.values))
+  return `compact: FFN ${range(layers.map(layer => layer.ffn))}, ${values} of ${headSize} value channels in each KV head`
 }
 
 export const tensorsTable = ({ tensors }: Inspection): string =>

@@ -8,8 +8,25 @@ import type { Recipe } from '../result.ts'
 const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
   stock: 'narrow FFNs, loads like any',
   padded: 'all shapes as before, zeros where something was removed; loads like any',
-  compact: 'only what is left is stored; needs the code beside it (`trust_remote_code=True`); made from a',
+  compact: 'only what is left is stored; needs the Python code beside it; made from a',
 }
+
+/** How the compact layout loads; the others load like any model. */
+const COMPACT_USE = `
+## Use
+
+The architecture is not part of transformers (4.45 or later); its code is in \`modeling_fasp.py\` and has to be trusted.
+
+\`\`\`python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # where this file is, or its name on the Hub
+model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+inputs = tokenizer("Once upon a time", return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))
+\`\`\`
+`
 
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): string {
   const { options, sizes, widths, calibration } = recipe
@@ -46,5 +63,5 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 - FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}. Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}${zeros ? ' (removed ones are zeros)' : ''}.
 - Calibrated on ${texts}.
 - \`fasp.json\` has all options, the kept indices and the error of every layer.
-`
+${options.layout === 'compact' ? COMPACT_USE : ''}`
 }

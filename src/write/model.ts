@@ -2,6 +2,7 @@
 import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import { NumericError } from '../errors.ts'
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
+import { pickColumns, scatterColumns } from '../linalg/scatter.ts'
 import { type HalfBlock, type Linear, tensorShapes } from '../model/architecture.ts'
 import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
 import type { Layout } from '../options.ts'
@@ -107,20 +108,4 @@ function zeroOtherRows(weight: Floats, width: number, rows: Int32Array): Floats 
   const zeroed = new Float32Array(weight.length)
   for (const row of rows) zeroed.set(weight.subarray(row * width, (row + 1) * width), row * width)
   return zeroed
-}
-
-/** [out, columns.length] → [out, width] with zeros elsewhere. */
-function scatterColumns(compact: Floats, columns: Int32Array, width: number): Floats {
-  const out = compact.length / columns.length
-  const full = new Float32Array(out * width)
-  for (let o = 0, at = 0; o < out; o++) for (const column of columns) full[o * width + column] = compact[at++]
-  return full
-}
-
-/** Inverse of `scatterColumns`. */
-function pickColumns(full: Floats, columns: Int32Array, width: number): Floats {
-  const out = full.length / width
-  const compact = new Float32Array(out * columns.length)
-  for (let o = 0, at = 0; o < out; o++) for (const column of columns) compact[at++] = full[o * width + column]
-  return compact
 }

@@ -1,18 +1,34 @@
 // Where outputs go. A sink's files are seen all at once, at `commit`, or never.
 
+import type { SideFile } from '../checkpoint/checkpoint.ts'
+
 export interface SinkFile {
   write(bytes: Uint8Array, offset: number): Promise<void>
   close(): Promise<void>
 }
 
 export interface Sink {
-  /** Starts a file of a known length. Its bytes may be written in any order. @throws OutputError */
+  /** Starts a file of a known length, in a folder where its name has slashes. Its bytes may be written in any order. @throws OutputError */
   create(name: string, byteLength: number): Promise<SinkFile>
   /** Makes everything visible under its final name. @throws OutputError */
   commit(): Promise<void>
   /** Removes everything written so far. */
   abort(): Promise<void>
 }
+
+/** Writes a small file whole. */
+export async function writeFile(sink: Sink, { name, bytes }: SideFile): Promise<void> {
+  const file = await sink.create(name, bytes.byteLength)
+  await file.write(bytes, 0)
+  await file.close()
+}
+
+/** A folder inside a sink, for those who write a whole output: to commit or abort is left to whoever made the sink. */
+export const subSink = (sink: Sink, folder: string): Sink => ({
+  create: (name, byteLength) => sink.create(`${folder}${name}`, byteLength),
+  commit: async () => {},
+  abort: async () => {},
+})
 
 /** A sink in memory, for browsers and tests: the files are in `files` once committed. */
 export class MemorySink implements Sink {
