@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
+import { calibratedOn } from './calibrate/corpus.ts'
 import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from './calibrate/windows.ts'
@@ -21,6 +22,7 @@ import { type ExportRequest, planExport } from './export/targets.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { fetchModel } from './hub/fetch.node.ts'
 import { describeModel } from './model/model.ts'
+import { corpusNotice } from './notices.ts'
 import { checkRange, type PruneOptions, resolveOptions, TEXT_WINDOWS } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
@@ -243,10 +245,12 @@ export async function* evaluate(
     const bos = tokenizer.encode('').length > 0
     const results: PerplexityResult[] = []
     for (const name of options.text) {
+      const same = calibratedOn(checkpoint.recipe, name)
+      if (same) yield { type: 'notice', message: corpusNotice(name, same) }
       const ids = tokenizer.encode(await readText(name))
       const windows = evaluationWindows({ name, ids }, seqLen, vocabularySize, options.maxWindows)
       const result = yield* perplexity(model, engine, windows, options.phase ?? 'evaluate', options.signal)
-      results.push({ ...result, bos })
+      results.push({ ...result, bos, calibratedOn: same })
     }
     return results
   } finally {

@@ -14,8 +14,13 @@ const VALUE_SELECTIONS = ['ragged', 'per-head', 'rotate'] as const
 export interface PruneOptions {
   /** Fraction of the decoder linears to remove, 0 to 0.9. */
   readonly sparsity: number
-  /** `paper`: what FASP publishes: scope `ffn+vo`, ragged, multiple 1, damp 0.01, no centring, layout `padded`. Other options win over it. */
-  readonly preset?: 'paper'
+  /**
+   * `paper`: what FASP publishes: scope `ffn+vo`, ragged, multiple 1, damp 0.01, no centring, layout `padded`.
+   * `best`: the least loss at a size: scope `ffn+vo`, rotated, widths by sensitivity, elimination, dense target, layout `compact`.
+   * `stock`: the best that loads wherever the model loaded: scope `ffn`, elimination, dense target, layout `stock`.
+   * Other options win over it.
+   */
+  readonly preset?: keyof typeof PRESETS
   /** FFN neurons only, or value channels (V rows, O columns) too. @default 'ffn' */
   readonly scope?: 'ffn' | 'ffn+vo'
   /**
@@ -58,6 +63,11 @@ export interface PruneOptions {
   readonly samples?: number
   /** Tokens per window. @default 1024, or the model's context; 256 where the model writes its own text */
   readonly seqLen?: number
+  /**
+   * Windows of each calibration text that are not calibrated on but measured on, beside as many that are: the gap is overfitting.
+   * @default 2; preset paper 0
+   */
+  readonly heldOut?: number
   /** Seed of the text that the model writes for itself. @default 0 */
   readonly seed?: number
   /** GiB of memory for activations; what does not fit goes to a scratch file beside the output. @default 1 */
@@ -78,6 +88,7 @@ const DEFAULTS = {
   damp: 0.01,
   center: false,
   restore: true,
+  heldOut: 2,
   seed: 0,
   memory: 1,
 } as const
@@ -85,8 +96,13 @@ const DEFAULTS = {
 const PRESETS = {
   paper: {
     ...{ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
-    ...{ allocate: 'uniform', score: 'column', target: 'pruned' },
+    ...{ allocate: 'uniform', score: 'column', target: 'pruned', heldOut: 0 },
   },
+  best: {
+    ...{ scope: 'ffn+vo', vo: 'rotate', layout: 'compact' },
+    ...{ allocate: 'sensitivity', score: 'eliminate', target: 'dense' },
+  },
+  stock: { scope: 'ffn', layout: 'stock', allocate: 'uniform', score: 'eliminate', target: 'dense' },
 } as const
 
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
@@ -114,6 +130,8 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
     ...size,
     seqLen: Math.min(size.seqLen, a.maxPositions),
     ...preset,
+    // A preset's dense target, where there is none to aim at.
+    ...(a.postNorm || given.restore === false ? { target: DEFAULTS.target } : {}),
     ...given,
     ...(windows && size), // ready-made windows have the size they have
   }
@@ -147,6 +165,7 @@ function check(o: ResolvedOptions, a: Architecture): void {
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])
   checkRange('samples', o.samples, 1, 1e6, true)
   checkRange('seq-len', o.seqLen, 2, a.maxPositions, true)
+  checkRange('held-out', o.heldOut, 0, 1000, true)
   checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
   checkRange('memory', o.memory, 0, 1e6, false)
   if (o.center && !o.restore)

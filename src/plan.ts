@@ -65,7 +65,7 @@ export function makePlan(
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
   const pruned = narrowed(a, after)
   const linears = (of: Architecture) => Object.values(decoderLinears(of)).reduce((n, weights) => n + weights, 0)
-  const activationBytes = placeActivations(a, options.samples * options.seqLen, options.memory * 2 ** 30)
+  const activationBytes = placeActivations(a, options)
   return {
     widths: { before, after },
     stored,
@@ -84,7 +84,7 @@ export function makePlan(
     },
     activationBytes,
     memoryBytes: Math.max(
-      estimateMemory(a, activationBytes.memory),
+      estimateMemory(a, options, activationBytes.memory),
       source === 'self' ? BASE_BYTES + decoderBytes(a, Math.min(MAX_SEQUENCES, options.samples), options.seqLen) : 0,
     ),
   }
@@ -110,17 +110,18 @@ function storedWidths(layout: ResolvedOptions['layout'], before: Widths, after: 
   return layout === 'stock' ? { ffn: after.ffn, value: before.value } : before
 }
 
-/** The stream goes to memory first, then the hidden activations of one half-block, each where it fits whole. */
-function placeActivations(a: Architecture, tokens: number, budget: number) {
+/** The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. */
+function placeActivations(a: Architecture, { samples, seqLen, memory, target }: ResolvedOptions) {
   const placed = { memory: 0, scratch: 0 }
-  for (const width of [a.hiddenSize, Math.max(a.ffnWidth, a.heads * a.headSize)]) {
-    const bytes = 4 * tokens * width
-    placed[placed.memory + bytes <= budget ? 'memory' : 'scratch'] += bytes
+  const streams = new Array<number>(target === 'dense' ? 2 : 1).fill(a.hiddenSize)
+  for (const width of [...streams, Math.max(a.ffnWidth, a.heads * a.headSize)]) {
+    const bytes = 4 * samples * seqLen * width
+    placed[placed.memory + bytes <= memory * 2 ** 30 ? 'memory' : 'scratch'] += bytes
   }
   return placed
 }
 
-function estimateMemory(a: Architecture, activations: number): number {
+function estimateMemory(a: Architecture, { score, allocate }: ResolvedOptions, activations: number): number {
   const [attention, ffn] = halfBlocks(a, 0).map(half =>
     [...half.inputs, half.output].reduce((n, l) => n + l.in * l.out, 0),
   )
@@ -128,7 +129,9 @@ function estimateMemory(a: Architecture, activations: number): number {
   const embedding = 4 * a.vocabularySize * a.embeddingSize
   const weights = 4 * Math.max(attention, ffn)
   const gram = 4 * width ** 2
-  const solve = 8 * (width ** 2 + 3 * width * a.hiddenSize) // G_P, factor of G_MM, and right-hand sides in float64
+  // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
+  const eliminates = score === 'eliminate' || allocate === 'sensitivity'
+  const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + 3 * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
   return BASE_BYTES + activations + Math.max(embedding, 1.5 * weights + 1.5 * gram + solve + run)
 }

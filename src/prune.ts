@@ -11,10 +11,11 @@ import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Clock, difference } from './clock.ts'
 import { baseName } from './display.ts'
 import type { Engine } from './engine/engine.ts'
+import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
 import { type HalfBlock, halfBlocks } from './model/architecture.ts'
 import { describeModel, type Model } from './model/model.ts'
-import { dampingNotices, planNotices } from './notices.ts'
+import { dampingNotices, overfitNotices, planNotices } from './notices.ts'
 import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { restoreColumns } from './restore/least-squares.ts'
@@ -58,7 +59,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
     clock.start('allocate')
     const measured =
-      resolved.allocate === 'sensitivity'
+      resolved.allocate === 'sensitivity' && resolved.sparsity > 0
         ? yield* allocateBySensitivity(model, input.engine, windows, pool, resolved, signal)
         : undefined
     const plan = makePlan(model, resolved, source, measured?.widths)
@@ -66,9 +67,10 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
     clock.start('prune')
     const job = { pool, model, engine: input.engine, windows, plan, options: resolved, writer, signal }
-    const layers = yield* pruneLayers(job)
+    const { layers, losses } = yield* pruneLayers(job)
     clock.start('write')
-    for (const message of dampingNotices(layers, resolved.damp)) {
+    const texts = windows.texts.map((t, i) => ({ ...t, name: baseName(t.name), loss: losses?.[i] }))
+    for (const message of [...dampingNotices(layers, resolved.damp), ...overfitNotices(texts)]) {
       notices.push(message)
       yield { type: 'notice', message }
     }
@@ -81,11 +83,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
       widths: plan.widths,
       allocation: measured?.allocation,
       sizes: { ...plan.sizes, weightBytes: { ...plan.sizes.weightBytes, after: checkpointWriter.weightBytes } },
-      calibration: {
-        source,
-        seqLen: windows.seqLen,
-        texts: windows.texts.map(t => ({ ...t, name: baseName(t.name) })),
-      },
+      calibration: { source, seqLen: windows.seqLen, texts },
       layers,
       notices,
     }
@@ -111,33 +109,41 @@ interface PruneJob {
 }
 
 /** Prunes all layers, writing each tensor as soon as it is final. @returns what was kept in each layer, and how well it fits */
-async function* pruneLayers(job: PruneJob): AsyncGenerator<ProgressEvent, LayerResult[]> {
-  const { model, engine, writer } = job
+async function* pruneLayers(job: PruneJob) {
+  const { model, engine, writer, pool, windows, options } = job
   const a = model.architecture
-  yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' }
-  const stream = await embedWindows(model, engine, job.windows.windows, job.pool)
+  yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
+  const pruned = await embedWindows(model, engine, windows.windows, pool)
   await writer.copyOutsideLayers()
-  const { target, alpha } = job.options
-  const dense = target === 'dense' ? { stream: await copyStream(stream, a.hiddenSize, job.pool), alpha } : undefined
-  const runner = new HalfBlockRunner(engine, a, job.windows.seqLen)
-  const results: LayerResult[] = []
+  const { target, alpha } = options
+  const dense = target === 'dense' ? { stream: await copyStream(pruned, a.hiddenSize, pool), alpha } : undefined
+  const check = await HeldOutCheck.open(model, engine, windows)
+  const runner = new HalfBlockRunner(engine, a, windows.seqLen)
+  const layers: LayerResult[] = []
   for (let layer = 0; layer < a.layers; layer++) {
     const [attention, ffn] = halfBlocks(a, layer)
-    results.push({
-      attention: yield* pruneHalf(job, runner, stream, dense, attention),
-      ffn: yield* pruneHalf(job, runner, stream, dense, ffn),
+    const through = { runner, pruned, dense, check }
+    layers.push({
+      attention: yield* pruneHalf(job, through, attention),
+      ffn: yield* pruneHalf(job, through, ffn),
     })
-    yield { type: 'progress', done: layer + 1, tokens: stream.tokens }
+    yield { type: 'progress', done: layer + 1, tokens: pruned.tokens } as const
   }
-  return results
+  return { layers, losses: await check?.losses() }
 }
 
-/** Prunes one half-block, writes it, and takes the stream through it. Undefined where the plan cuts nothing here. */
+/** What goes through the layers together. */
+interface Streams {
+  readonly runner: HalfBlockRunner
+  readonly pruned: Stream
+  readonly dense?: DenseTarget
+  readonly check?: HeldOutCheck
+}
+
+/** Prunes one half-block, writes it, and takes the streams through it. Undefined where the plan cuts nothing here. */
 async function* pruneHalf(
   job: PruneJob,
-  runner: HalfBlockRunner,
-  stream: Stream,
-  dense: DenseTarget | undefined,
+  { runner, pruned: stream, dense, check }: Streams,
   half: HalfBlock,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
   const { model, engine, plan, options, writer, signal } = job
@@ -148,21 +154,21 @@ async function* pruneHalf(
   const cuts = half.kind === 'ffn' ? keep.ffn < before.ffn : keep.value < before.value
   if (!cuts) {
     for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
+    await check?.pass(runner, weights, undefined, signal)
     await writer.copyHalf(half)
     return undefined
   }
   const { statistics, hidden } = await observe(runner, job.pool, stream, weights, dense, signal)
-  const rotated =
-    options.vo === 'rotate' && half.kind === 'attention'
-      ? await rotateValues(engine, a, weights, statistics)
-      : undefined
+  const rotates = options.vo === 'rotate' && half.kind === 'attention'
+  const rotated = rotates ? await rotateValues(engine, a, weights, statistics) : undefined
   const seen = rotated ?? { weights, statistics }
   const { scores, kept, columns } = await selectKept(engine, a, seen, keep, options)
   yield { type: 'selected', half: half.output.name, scores, kept }
   const { weight, bias, ...errors } = await restore(job, seen, columns)
   const output = await writer.writePruned(seen.weights, kept, columns, { weight, bias })
-  const onHidden = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
-  await advance(runner, stream, weights, onHidden.output, onHidden.columns, hidden, signal)
+  const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
+  await advance(runner, stream, weights, pruned, hidden, signal)
+  await check?.pass(runner, weights, pruned, signal)
   return { kept: [...kept], ...errors }
 }
 

@@ -28,6 +28,19 @@ export interface Sizes {
   readonly weightBytes: { readonly before: number; readonly after: number }
 }
 
+/** Mean negative log-likelihood in nats a token over some windows, dense and pruned. */
+export interface WindowLoss {
+  readonly windows: number
+  readonly dense: number
+  readonly pruned: number
+}
+
+/** What pruning cost on windows of a calibration text: on those calibrated on, and on others. The gap between them is overfitting. */
+export interface TextLoss {
+  readonly calibratedOn: WindowLoss
+  readonly heldOut: WindowLoss
+}
+
 /** The part of a result that is the same in every run with the same input, options and version: `fasp.json`. */
 export interface Recipe {
   readonly schema: 1
@@ -42,7 +55,7 @@ export interface Recipe {
   readonly calibration: {
     readonly source: CalibrationSource
     readonly seqLen: number
-    readonly texts: readonly TextShare[]
+    readonly texts: readonly (TextShare & { readonly loss?: TextLoss })[]
   }
   readonly layers: readonly LayerResult[]
   readonly notices: readonly string[]
@@ -67,4 +80,6 @@ export interface PerplexityResult {
   readonly standardError: number
   /** Whether the tokenizer put a BOS before the text. */
   readonly bos: boolean
+  /** A text of the same corpus, where the model was calibrated on one: the figure flatters it. */
+  readonly calibratedOn?: string
 }

@@ -15,6 +15,7 @@ import {
   openCheckpoint,
   openEngine,
   type PrunePathOptions,
+  perplexity,
   prune,
   type Windows,
 } from '../src/node.ts'
@@ -139,6 +140,39 @@ test('activations in memory and in a scratch file give the same bytes', async ()
   const [inMemory, spilled] = [await run(LLAMA, settings), await run(LLAMA, { ...settings, memory: 0 })]
   const weights = (o: string) => readFileSync(join(o, 'model.safetensors'))
   expect(weights(spilled.output).equals(weights(inMemory.output))).toBe(true)
+})
+
+test('held-out losses are those of the written model, and windows held out leave the model as it is', async () => {
+  const made = windows(7, 32, 8)
+  const [used, heldOut] = [made.windows.slice(0, 5), made.windows.slice(5)]
+  const texts = [
+    { name: 'a', tokens: 99, available: 4, used: 3, heldOut: 1 },
+    { name: 'b', tokens: 99, available: 3, used: 2, heldOut: 1 },
+  ]
+  const settings = { sparsity: 0.3, scope: 'ffn+vo', vo: 'rotate', target: 'dense', dtype: 'F32' } as const
+  const { output, result } = await run(LLAMA, { ...settings, windows: { ...made, windows: used, heldOut, texts } })
+  const plain = await run(LLAMA, { ...settings, windows: { ...made, windows: used } })
+  const weights = (folder: string) => readFileSync(join(folder, 'model.safetensors'))
+  expect(weights(output).equals(weights(plain.output))).toBe(true)
+  const loss = (path: string, window: Int32Array) =>
+    withModel(path, async model => {
+      const one = { seqLen: 32, windows: [window], texts: made.texts }
+      return Math.log((await finish(perplexity(model, engine, one, 'evaluate'))).perplexity)
+    })
+  for (const [i, [on, held]] of [
+    [used[0], heldOut[0]],
+    [used[3], heldOut[1]],
+  ].entries())
+    for (const [side, window] of [
+      ['calibratedOn', on],
+      ['heldOut', held],
+    ] as const) {
+      const found = result.calibration.texts[i].loss![side]
+      expect(found.windows).toBe(1)
+      expect(found.dense).toBeCloseTo(await loss(LLAMA, window), 4)
+      expect(found.pruned).toBeCloseTo(await loss(output, window), 4)
+    }
+  expect(plain.result.calibration.texts[0].loss).toBeUndefined()
 })
 
 test('a dense target that nothing is taken from is the pruned target', async () => {

@@ -1,38 +1,30 @@
 // How much to cut in each layer, by what it costs the whole model. For each half-block on the dense stream:
-//   a curve err(w) of the restored error against the width w, from backward elimination, or Σ σ² of a value rotation;
+//   a curve err(w) of the restored error against the width w (curve.ts);
 //   one measured number, KL = mean KL(dense ‖ model in which only this half-block is cut to half its width), on a small probe;
 //   predicted cost of width w: KL · err(w) / err(half), as KL grows with the square of a small disturbance.
 // Then the widths are those of greedy.ts. One pass over the layers does it: the probe's dense stream and, from each half-block on, a branch
-// of it that left through the cut half-block, go on together, so that every layer is read once. The measurement is ours; curves of
-// sensitivity per layer are in many pruners (such as SparseLLM and EvoPress, arXiv 2410.14649).
+// of it that left through the cut half-block, go on together, so that every layer is read once.
+// The measurement is ours; EvoPress (arXiv 2410.14649) searches for per-layer levels by KL.
 import type { ActivationPool } from '../blocks/activations.ts'
 import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
 import { Divergence } from '../blocks/divergence.ts'
-import { HalfBlockRunner, type HalfWeights, type LinearWeights, readHalf } from '../blocks/halfblock.ts'
-import { copyStream, embedWindows, passThrough, type Stream } from '../blocks/stream.ts'
-import type { Statistics } from '../calibrate/gram.ts'
+import { HalfBlockRunner, readHalf } from '../blocks/halfblock.ts'
+import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '../blocks/stream.ts'
 import { advance, observe } from '../calibrate/hidden-pass.ts'
-import type { Windows } from '../calibrate/windows.ts'
+import { spread, type Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import { type Architecture, decoderLinears, type HalfBlock, halfBlocks, type Widths } from '../model/architecture.ts'
-import { columnGroups, columnsOfRows } from '../model/coupling.ts'
 import type { Model } from '../model/model.ts'
-import { restoreColumns } from '../restore/least-squares.ts'
-import { eliminate } from '../select/eliminate.ts'
-import type { Candidates } from '../select/kept.ts'
-import { rotateValues, unrotateOutput } from '../select/rotate.ts'
-import { allColumns, complement } from '../select/top.ts'
+import { allColumns } from '../select/top.ts'
+import { type CurveOptions, errorCurve } from './curve.ts'
 import { greedyWidths, type WidthCost } from './greedy.ts'
 
-export interface SensitivityOptions {
+export interface SensitivityOptions extends CurveOptions {
   readonly sparsity: number
   readonly scope: 'ffn' | 'ffn+vo'
-  readonly vo: 'ragged' | 'per-head' | 'rotate'
   /** FFN widths are multiples of this. */
   readonly multiple: number
-  readonly damp: number
-  readonly center: boolean
   readonly probeTokens: number
 }
 
@@ -63,14 +55,8 @@ const LEAST_SHARE = 1 / 8
 interface Measured {
   readonly half: HalfBlock
   readonly full: number
-  readonly probed: number
+  readonly cutTo: number
   readonly errors: readonly WidthCost[]
-}
-
-/** A pruned output layer, and the columns of `H` that it reads. */
-interface Cut {
-  readonly output: LinearWeights
-  readonly columns: Int32Array
 }
 
 /** Measures all half-blocks in scope and shares the cut out among them. */
@@ -86,10 +72,10 @@ export async function* allocateBySensitivity(
   yield { type: 'phase', phase: 'allocate', total: a.layers, unit: 'layers' }
   const { seqLen } = windows
   const least = leastShare(a, options)
-  const observed = spread(windows.windows, Math.ceil(Math.max(STATISTICS_TOKENS, 2 * a.ffnWidth) / seqLen))
+  const observed = some(windows.windows, Math.ceil(Math.max(STATISTICS_TOKENS, 2 * a.ffnWidth) / seqLen))
   const others = windows.windows.filter(window => !observed.includes(window))
   const length = Math.min(PROBE_LENGTH, seqLen)
-  const probed = spread(others.length > 0 ? others : windows.windows, Math.ceil(options.probeTokens / length))
+  const probed = some(others.length > 0 ? others : windows.windows, Math.ceil(options.probeTokens / length))
   const stream = await embedWindows(model, engine, observed, pool)
   const probe = await embedWindows(
     model,
@@ -108,10 +94,22 @@ export async function* allocateBySensitivity(
       if (half.kind === 'attention' && options.scope === 'ffn') await go(stream)
       else {
         const { statistics, hidden } = await observe(runner, pool, stream, weights, undefined, signal)
-        const { cut, ...found } = await measure(engine, a, weights, statistics, options, least)
-        measured.push({ half, ...found })
-        branches.push(await branchOff(runner, pool, probe, weights, cut))
-        await advance(runner, stream, weights, weights.output, allColumns(statistics.width), hidden, signal)
+        const full = half.kind === 'ffn' ? a.ffnWidth : a.headSize
+        const cutTo = Math.ceil(full / 2)
+        const floor = leastOf(full, least)
+        const { errors, cut } = await errorCurve(engine, a, weights, statistics, cutTo, floor, options)
+        measured.push({ half, full, cutTo, errors })
+        const branch = await copyStream(probe, a.hiddenSize, pool)
+        await passPruned(runner, branch, weights, cut, signal)
+        branches.push(branch)
+        await advance(
+          runner,
+          stream,
+          weights,
+          { output: weights.output, columns: allColumns(statistics.width) },
+          hidden,
+          signal,
+        )
       }
       await go(probe)
     }
@@ -123,72 +121,8 @@ export async function* allocateBySensitivity(
 }
 
 /** `n` of the windows, or all, spread over them. */
-const spread = <T>(windows: readonly T[], n: number): T[] =>
-  Array.from(
-    { length: Math.min(n, windows.length) },
-    (_, i, count = Math.min(n, windows.length)) => windows[Math.floor((i * windows.length) / count)],
-  )
-
-/** The curve of restored errors of a half-block, and the half-block at half its width, repaired. */
-async function measure(
-  engine: Engine,
-  a: Architecture,
-  weights: HalfWeights,
-  statistics: Statistics,
-  { vo, ...options }: SensitivityOptions,
-  least: number,
-): Promise<Omit<Measured, 'half'> & { cut: Cut }> {
-  const { half, output } = weights
-  const isFfn = half.kind === 'ffn'
-  const full = isFfn ? a.ffnWidth : a.headSize
-  const probed = Math.ceil(full / 2)
-  const repaired = async ({ weights: w, statistics: s }: Candidates, columns: Int32Array<ArrayBuffer>) => {
-    const removed = complement(columns, s.width)
-    const restoring = { ...options, restore: true, layer: half.output.name }
-    return restoreColumns(engine, w.output.weight, w.output.bias, s, columns, removed, restoring)
-  }
-  if (!isFfn && vo === 'rotate') {
-    const rotated = await rotateValues(engine, a, weights, statistics)
-    const first = Int32Array.from(rotated.scores.keys()).filter(row => row % full < probed)
-    const turned = await repaired(rotated, columnsOfRows(a, first))
-    const errors: WidthCost[] = [{ width: full, cost: 0 }]
-    for (let width = full - 1, cost = 0; width > 0; width--) {
-      for (let g = 0; g < a.kvHeads; g++) cost += Math.max(0, rotated.scores[g * full + width])
-      errors.push({ width, cost })
-    }
-    return { full, probed, errors, cut: await unrotateOutput(engine, a, rotated, turned) }
-  }
-  const heads = isFfn ? 1 : a.kvHeads
-  const groups = columnGroups(a, half)
-  const { order, curve } = await eliminate(engine, output.weight, statistics, groups, leastOf(full, least) * heads, {
-    ...options,
-    center: options.center && output.bias !== undefined,
-    layer: half.output.name,
-  })
-  const kept = complement(order.slice(0, (full - probed) * heads), groups.length)
-  const columns = isFfn ? kept : columnsOfRows(a, kept)
-  const errors = curve.map(p => ({ width: full - p.removed / heads, cost: p.error }))
-  return { full, probed, errors, cut: { output: await repaired({ weights, statistics }, columns), columns } }
-}
-
-/** The probe, having gone through the half-block with its pruned output layer. */
-async function branchOff(
-  runner: HalfBlockRunner,
-  pool: ActivationPool,
-  probe: Stream,
-  weights: HalfWeights,
-  { output, columns }: Cut,
-): Promise<Stream> {
-  const branch = await copyStream(probe, runner.architecture.hiddenSize, pool)
-  for (const batch of branch.batches) {
-    const x = await branch.rows.load(batch)
-    const h = new Float32Array(runner.hiddenWidth(weights) * batch.tokens)
-    await runner.hidden(weights, x, batch.windows, h)
-    await runner.residual(weights, output, columns, x, h)
-    await branch.rows.store(batch)
-  }
-  return branch
-}
+const some = <T>(windows: readonly T[], n: number): T[] =>
+  spread(windows.length, Math.min(n, windows.length)).map(i => windows[i])
 
 /** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window. */
 async function divergences(model: Model, engine: Engine, probe: Stream, branches: readonly Stream[], length: number) {
@@ -227,9 +161,10 @@ function shareOut(
   least: number,
   probeTokens: number,
 ) {
-  const curves = measured.map(({ half, full, probed, errors }, i) => {
+  const curves = measured.map(({ half, full, cutTo, errors }, i) => {
     const isFfn = half.kind === 'ffn'
-    const scale = kl[i] / interpolate(errors, probed) || 0 // 0 / 0: dead, and free
+    const error = interpolate(errors, cutTo)
+    const scale = error > 0 ? kl[i] / error : 0 // a dead one is free
     const step = isFfn ? multiple : 1
     const widths = [full]
     for (let width = Math.ceil(full / step - 1) * step; width >= leastOf(full, least); width -= step) widths.push(width)
@@ -244,10 +179,10 @@ function shareOut(
     return { ffn: of('ffn', a.ffnWidth), value: of('attention', a.headSize) }
   })
   const halfBlocks = measured.map(
-    ({ half, probed }, i): HalfSensitivity => ({
+    ({ half, cutTo }, i): HalfSensitivity => ({
       layer: half.layer,
       kind: half.kind,
-      probe: { width: probed, cost: kl[i] },
+      probe: { width: cutTo, cost: kl[i] },
       curve: sampled(curves[i].points),
       width: chosen[i],
     }),

@@ -24,6 +24,13 @@ export interface HalfWeights {
   readonly output: LinearWeights
 }
 
+/** What of `H` a pruned half-block reads, and its output layer [d, columns] on that. */
+export interface PrunedOutput {
+  readonly output: LinearWeights
+  /** Ascending columns of `H`. */
+  readonly columns: Int32Array
+}
+
 export async function readHalf(model: Model, half: HalfBlock): Promise<HalfWeights> {
   const linear = async (l: Linear): Promise<LinearWeights> => ({
     weight: await readWeights(model, `${l.name}.weight`),
@@ -81,8 +88,8 @@ export class HalfBlockRunner {
     await this.engine.run(`${w.half.kind} ${this.#graphs}`, build, feeds, outputs)
   }
 
-  /** `x ← x + H Wᵀ + b` in place, with the rows `kept` [m] of `h` = Hᵀ [width, tokens] and an output layer of weights [d, m]. */
-  async residual(w: HalfWeights, output: LinearWeights, kept: Int32Array, x: Floats, h: Floats): Promise<void> {
+  /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens] */
+  async residual(w: HalfWeights, { output, columns }: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const a = this.architecture
     const tokens = this.#tokens(x)
     const feeds = {
@@ -90,7 +97,7 @@ export class HalfBlockRunner {
       ...this.#output(output),
       x: values(x, [tokens, a.hiddenSize]),
       h: values(h, [h.length / tokens, tokens]),
-      kept: values(BigInt64Array.from(kept, BigInt), [kept.length]),
+      kept: values(BigInt64Array.from(columns, BigInt), [columns.length]),
     }
     const bias = output.bias !== undefined
     const key = `residual ${bias ? 'with bias ' : ''}${this.#graphs}`

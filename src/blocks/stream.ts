@@ -4,7 +4,7 @@ import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { ActivationPool, type Activations, type Batch } from './activations.ts'
 import { openEmbedding } from './embed.ts'
-import { HalfBlockRunner, type HalfWeights, readHalf } from './halfblock.ts'
+import { HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalf } from './halfblock.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
 export const TOKENS_PER_RUN = 2048
@@ -59,6 +59,24 @@ export async function passThrough(
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
     await runner.forward(weights, await stream.rows.load(batch), batch.windows)
+    await stream.rows.store(batch)
+  }
+}
+
+/** Takes the stream through a half-block with a pruned output layer. */
+export async function passPruned(
+  runner: HalfBlockRunner,
+  stream: Stream,
+  weights: HalfWeights,
+  pruned: PrunedOutput,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const batch of stream.batches) {
+    signal?.throwIfAborted()
+    const x = await stream.rows.load(batch)
+    const h = new Float32Array(runner.hiddenWidth(weights) * batch.tokens)
+    await runner.hidden(weights, x, batch.windows, h)
+    await runner.residual(weights, pruned, x, h)
     await stream.rows.store(batch)
   }
 }

@@ -1,6 +1,6 @@
 // The passes over the stream that one half-block takes: statistics of `H`, then the new stream once the half-block is pruned.
 import type { ActivationPool, Activations } from '../blocks/activations.ts'
-import type { HalfBlockRunner, HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
+import type { HalfBlockRunner, HalfWeights, PrunedOutput } from '../blocks/halfblock.ts'
 import type { Stream } from '../blocks/stream.ts'
 import { GapAccumulator } from './gap.ts'
 import { GramAccumulator, type Statistics } from './gram.ts'
@@ -50,19 +50,18 @@ export async function observe(
   }
 }
 
-/** `x ← x + H_M Wᵀ + b` with the columns M = `kept` of `H` and the pruned output layer [d, |M|]; closes `hidden`. */
+/** `x ← x + H_M Wᵀ + b` with the pruned output layer; closes `hidden`. */
 export async function advance(
   runner: HalfBlockRunner,
   stream: Stream,
   weights: HalfWeights,
-  output: LinearWeights,
-  kept: Int32Array,
+  pruned: PrunedOutput,
   hidden: Activations,
   signal?: AbortSignal,
 ): Promise<void> {
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
-    await runner.residual(weights, output, kept, await stream.rows.load(batch), await hidden.load(batch))
+    await runner.residual(weights, pruned, await stream.rows.load(batch), await hidden.load(batch))
     await stream.rows.store(batch)
   }
   await hidden.close()

@@ -12,7 +12,15 @@ import {
   planPrune,
   prune,
 } from '../node.ts'
-import { errorsTable, exportsTable, perplexityTable, planText, secondsLine, sizesTable } from '../report/terminal.ts'
+import {
+  errorsTable,
+  exportsTable,
+  lossTable,
+  perplexityTable,
+  planText,
+  secondsLine,
+  sizesTable,
+} from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
@@ -31,7 +39,12 @@ const OPTIONS = {
   },
   samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
   'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
-  preset: { type: 'text', choices: ['paper'], help: 'FASP as published: ffn+vo, ragged, padded' },
+  'held-out': { type: 'integer', help: 'windows a text to measure overfitting on (default 2)' },
+  preset: {
+    type: 'text',
+    choices: ['paper', 'best', 'stock'],
+    help: 'as published; best at its size; best for stock loaders',
+  },
   scope: { type: 'text', choices: ['ffn', 'ffn+vo'], help: 'what to cut (default ffn)' },
   vo: {
     type: 'text',
@@ -114,6 +127,8 @@ export default defineCommand({
       : {}
     const peakMemoryBytes = peakMemory()
     print(`${errorsTable(result)}\n\n${sizesTable(result.sizes)}`)
+    const losses = lossTable(result)
+    if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
     if (result.exports.length > 0) print(`\n${exportsTable(result.exports)}`)
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
@@ -129,6 +144,7 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     calibration: options.calibration,
     samples: options.samples,
     seqLen: options['seq-len'],
+    heldOut: options['held-out'],
     preset: options.preset,
     scope: options.scope,
     vo: options.vo,

@@ -46,6 +46,23 @@ export function perplexityTable(columns: Readonly<Record<string, readonly Perple
   ])
 }
 
+/** What pruning cost on the calibration texts: on windows calibrated on, and on others. Undefined where none were held out. */
+export function lossTable({ calibration }: Pick<PruneResult, 'calibration'>): string | undefined {
+  const rows = calibration.texts.flatMap(({ name, loss }) =>
+    loss
+      ? ([['calibrated on', loss.calibratedOn] as const, ['held out', loss.heldOut] as const] as const).map(
+          ([what, { windows, dense, pruned }]) => [
+            `${name}, ${what}, ${windows} × ${calibration.seqLen}`,
+            dense.toFixed(3),
+            pruned.toFixed(3),
+            (pruned - dense).toFixed(3),
+          ],
+        )
+      : [],
+  )
+  return rows.length > 0 ? table([['loss in nats a token', 'dense', 'pruned', 'cost'], ...rows]) : undefined
+}
+
 export const exportsTable = (exports: readonly ExportResult[]): string =>
   table([
     ['export', 'folder', 'type', 'size'],
