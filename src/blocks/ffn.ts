@@ -17,7 +17,7 @@ export function ffnGraph(a: Architecture): Graph {
   return g
 }
 
-function activate(g: Graph, x: Value, activation: Activation): Value {
+export function activate(g: Graph, x: Value, activation: Activation): Value {
   switch (activation) {
     case 'silu': // QuickGelu is x·sigmoid(alpha·x) in one pass over memory
       return g.op('com.microsoft.QuickGelu', [x], { alpha: { float: 1 } })
