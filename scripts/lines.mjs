@@ -28,6 +28,7 @@ const PAGE = [
   ['options', 'plan', 'result', 'notices'],
   ['write'],
   ['evaluate'],
+  ['export'],
   ['report'],
   ['prune'],
   ['index'],

@@ -1,14 +1,22 @@
 // What the long-running functions tell while they work. They never print; the command line turns these into lines and bars.
 
-export type Phase = 'calibration text' | 'prune' | 'write' | 'evaluate' | 'evaluate dense' | 'evaluate pruned'
+export type Phase =
+  | 'calibration text'
+  | 'prune'
+  | 'write'
+  | 'evaluate'
+  | 'evaluate dense'
+  | 'evaluate pruned'
+  | 'export'
+  | 'verify'
 
 export type ProgressEvent =
-  /** A phase has begun. `total` counts what its `progress` events count: layers or tokens. */
+  /** A phase has begun. `total` counts what its `progress` events count. */
   | {
       readonly type: 'phase'
       readonly phase: Phase
       readonly total: number
-      readonly unit: 'layers' | 'tokens'
+      readonly unit: 'layers' | 'tokens' | 'tensors'
     }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
   /** The columns of one output layer (`half`: its name) are chosen. Scores are of neurons, or of value rows. */

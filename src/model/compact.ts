@@ -33,3 +33,9 @@ export const compactConfig = (a: Architecture, layerWidths: readonly LayerWidths
   model_type: `${COMPACT_PREFIX}${a.modelType}`,
   [FIELD]: layerWidths,
 })
+
+/** The config of the stock model that a compact one was: what a runtime knows that takes the widths from elsewhere (a graph). */
+export function stockConfig(a: Architecture, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { [FIELD]: _, auto_map: __, architectures: ___, ...rest } = config
+  return a.layerWidths ? { ...rest, model_type: a.modelType } : { ...config }
+}

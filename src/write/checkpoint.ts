@@ -9,7 +9,7 @@ import {
   type SafetensorsLayout,
 } from '../formats/safetensors.ts'
 import { elements } from '../formats/tensors.ts'
-import type { Sink, SinkFile } from './sink.ts'
+import { type Sink, type SinkFile, writeFile } from './sink.ts'
 
 /** Largest shard in bytes: what transformers 4 writes by default and every loader takes. */
 const SHARD_BYTES = 5e9
@@ -66,11 +66,7 @@ export class CheckpointWriter {
     const missing = this.#shards.filter(s => s.left > 0)
     if (missing.length > 0) throw new Error(`tensors of ${missing.map(s => s.name)} were never written`)
     const all = this.#shards.length > 1 ? [...files, this.#index()] : files
-    for (const { name, bytes } of all) {
-      const file = await this.#sink.create(name, bytes.byteLength)
-      await file.write(bytes, 0)
-      await file.close()
-    }
+    for (const file of all) await writeFile(this.#sink, file)
     await this.#sink.commit()
   }
 

@@ -39,7 +39,10 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
   })
   return {
     create: async (name, byteLength) => {
-      const file = await attempt(`write ${name} of ${path}`, () => createFile(join(temporary, name), byteLength))
+      const file = await attempt(`write ${name} of ${path}`, async () => {
+        await mkdir(dirname(join(temporary, name)), { recursive: true })
+        return createFile(join(temporary, name), byteLength)
+      })
       open.add(file)
       return {
         write: (bytes, offset) => attempt(`write ${name} of ${path}`, () => file.write(bytes, offset)),
@@ -49,6 +52,7 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
         },
       }
     },
+    written: name => join(temporary, name),
     commit: () =>
       attempt(`put ${path} in place`, async () => {
         await checkOutput(path, overwrite)

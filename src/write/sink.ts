@@ -1,4 +1,5 @@
 // Where outputs go. A sink's files are seen all at once, at `commit`, or never.
+import type { SideFile } from '../checkpoint/checkpoint.ts'
 
 export interface SinkFile {
   write(bytes: Uint8Array, offset: number): Promise<void>
@@ -6,12 +7,21 @@ export interface SinkFile {
 }
 
 export interface Sink {
-  /** Starts a file of a known length. Its bytes may be written in any order. @throws OutputError */
+  /** Starts a file of a known length, in a folder where its name has slashes. Its bytes may be written in any order. @throws OutputError */
   create(name: string, byteLength: number): Promise<SinkFile>
+  /** A file that is closed, to read it back before `commit`: its path, or its bytes where it is in memory. */
+  written(name: string): string | Uint8Array
   /** Makes everything visible under its final name. @throws OutputError */
   commit(): Promise<void>
   /** Removes everything written so far. */
   abort(): Promise<void>
+}
+
+/** Writes a small file whole. */
+export async function writeFile(sink: Sink, { name, bytes }: SideFile): Promise<void> {
+  const file = await sink.create(name, bytes.byteLength)
+  await file.write(bytes, 0)
+  await file.close()
 }
 
 /** A sink in memory, for browsers and tests: the files are in `files` once committed. */
@@ -23,6 +33,10 @@ export class MemorySink implements Sink {
     const bytes = new Uint8Array(byteLength)
     this.#pending.set(name, bytes)
     return { write: async (part, offset) => bytes.set(part, offset), close: async () => {} }
+  }
+
+  written(name: string): Uint8Array {
+    return this.#pending.get(name)!
   }
 
   async commit(): Promise<void> {
