@@ -30,7 +30,7 @@ function hidden(g: Graph, a: Architecture, x: Value, layer: typeof linear): Valu
   return others.reduce((product, y) => g.op('Mul', [product, y]), activate(g, first, a.activation))
 }
 
-function activate(g: Graph, x: Value, activation: Activation): Value {
+export function activate(g: Graph, x: Value, activation: Activation): Value {
   switch (activation) {
     case 'silu': // QuickGelu is x·sigmoid(alpha·x) in one pass over memory
       return g.op('com.microsoft.QuickGelu', [x], { alpha: { float: 1 } })

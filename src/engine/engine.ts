@@ -8,14 +8,15 @@ import { checkDevice, type Device, deviceError, providers } from './device.ts'
 export interface Runtime {
   readonly Tensor: TensorConstructor
   readonly InferenceSession: {
-    create(model: Uint8Array, options?: InferenceSession.SessionOptions): Promise<InferenceSession>
+    create(model: Uint8Array | string, options?: InferenceSession.SessionOptions): Promise<InferenceSession>
   }
 }
 
 /** Time a thread waits awake: longer than the gaps between the operators of a run. */
 const SPIN_MICROSECONDS = '100'
 
-type Data = Float32Array | Float64Array | Int32Array | BigInt64Array
+/** Uint16Array holds float16. */
+type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
 
 /** Values with a shape. Views on larger buffers are fine: the runtime reads and writes them in place. */
 export interface Values<T extends Data = Data> {
@@ -34,9 +35,22 @@ export interface Engine {
    * @param outputs where each result goes; a result may overwrite an input of the same shape
    */
   run(key: string, build: () => Graph, feeds: Feeds, outputs: Readonly<Record<string, Values>>): Promise<void>
+  /**
+   * Opens a whole model as a file has it, on the CPU.
+   * @param model its path, or its bytes @param external bytes of its external data by their location, where there is no path
+   */
+  open(model: string | Uint8Array, external?: ReadonlyMap<string, Uint8Array>): Promise<OpenModel>
   /** Seconds spent in runs so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
   /** Frees all sessions. */
+  close(): Promise<void>
+}
+
+/** A model with its own weights. */
+export interface OpenModel {
+  readonly inputs: readonly InferenceSession.ValueMetadata[]
+  /** @param feeds values, or results of an earlier run (a KV cache) */
+  run(feeds: Readonly<Record<string, Values | Tensor>>): Promise<Readonly<Record<string, Tensor>>>
   close(): Promise<void>
 }
 
@@ -51,16 +65,19 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}): Eng
   const { device = 'cpu' } = options
   checkDevice(device)
   const sessions = new Map<string, Promise<InferenceSession>>()
-  const open = (key: string, build: () => Graph) => {
+  const settings = {
+    ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
+    logSeverityLevel: 4, // failures reach the user as exceptions
+    // Waiting threads spin within a run and for a moment after it; longer, and they would take the cores from other programs.
+    extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: SPIN_MICROSECONDS } } },
+  } as const
+  const sessionOf = (key: string, build: () => Graph) => {
     let session = sessions.get(key)
     if (!session) {
       const graph = build()
       const created = runtime.InferenceSession.create(graph.bytes(), {
+        ...settings,
         executionProviders: providers(device, graph),
-        ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
-        logSeverityLevel: 4, // failures reach the user as exceptions
-        // Waiting threads spin within a run and for a moment after it; longer, and they would take the cores from other programs.
-        extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: SPIN_MICROSECONDS } } },
       })
       session = created.catch(cause => {
         sessions.delete(key) // nothing to release
@@ -73,6 +90,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}): Eng
   const tensor = ({ data, shape }: Values): Tensor => {
     if (data instanceof Float32Array) return new runtime.Tensor('float32', data, shape)
     if (data instanceof Float64Array) return new runtime.Tensor('float64', data, shape)
+    if (data instanceof Uint16Array) return new runtime.Tensor('float16', data, shape)
     if (data instanceof Int32Array) return new runtime.Tensor('int32', data, shape)
     return new runtime.Tensor('int64', data, shape)
   }
@@ -82,11 +100,27 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}): Eng
   return {
     seconds,
     async run(key, build, feeds, outputs) {
-      const session = await open(key, build)
+      const session = await sessionOf(key, build)
       const started = performance.now()
       await session.run(tensors(feeds), tensors(outputs))
       const kind = key.split(' ', 1)[0]
       seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - started) / 1000
+    },
+    async open(model, external) {
+      const externalData = external && [...external].map(([path, data]) => ({ path, data }))
+      const session = await runtime.InferenceSession.create(model, {
+        ...settings,
+        executionProviders: ['cpu'],
+        ...(externalData ? { externalData } : {}),
+      })
+      return {
+        inputs: session.inputMetadata,
+        run: feeds =>
+          session.run(
+            Object.fromEntries(Object.entries(feeds).map(([name, v]) => [name, 'shape' in v ? tensor(v) : v])),
+          ),
+        close: () => session.release(),
+      }
     },
     async close() {
       const open = await Promise.all(sessions.values())

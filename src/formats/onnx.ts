@@ -1,4 +1,5 @@
 // Builds ONNX models node by node. The protobuf schemas come from `onnx-buf`; this file adds value names and attributes.
+// Weights are declared here and written by `onnx-file.ts`; the graphs of our own engine take theirs as inputs.
 // Source: onnx.proto3 (ONNX 1.20), operator sets `ai.onnx` and `com.microsoft`.
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
@@ -7,6 +8,7 @@ import {
   AttributeProto_AttributeType as AttributeType,
   TensorProto_DataType as DataType,
   GraphProtoSchema,
+  type ModelProto,
   ModelProtoSchema,
   type NodeProto,
   NodeProtoSchema,
@@ -24,7 +26,9 @@ import {
 const OPSET = 23n
 const IR_VERSION = 10n
 
-export type ElementType = 'float32' | 'float64' | 'int32' | 'int64'
+export type ElementType = 'float32' | 'float64' | 'float16' | 'int32' | 'int64' | 'uint8' | 'bool'
+/** Types that constants are given in. */
+type ConstantType = Exclude<ElementType, 'float16' | 'uint8' | 'bool'>
 /** The name of a value in a graph. `''` stands for an optional input that is left out. */
 export type Value = string
 /** A number is fixed, a string is a symbolic dimension. */
@@ -34,8 +38,29 @@ type Attribute = number | string | readonly number[] | { readonly float: number 
 const DATA_TYPES: Record<ElementType, DataType> = {
   float32: DataType.FLOAT,
   float64: DataType.DOUBLE,
+  float16: DataType.FLOAT16,
   int32: DataType.INT32,
   int64: DataType.INT64,
+  uint8: DataType.UINT8,
+  bool: DataType.BOOL,
+}
+
+/** Bytes of an element. */
+export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = {
+  float32: 4,
+  float64: 8,
+  float16: 2,
+  int32: 4,
+  int64: 8,
+  uint8: 1,
+  bool: 1,
+}
+
+/** A weight that a model's file holds. */
+export interface Initializer {
+  readonly name: string
+  readonly type: ElementType
+  readonly shape: readonly number[]
 }
 
 /** A graph under construction. Every method returns the name of the value it makes. */
@@ -44,6 +69,7 @@ export class Graph {
   readonly #inputs: ValueInfoProto[] = []
   readonly #outputs: ValueInfoProto[] = []
   readonly #constants = new Map<string, Value>()
+  readonly #initializers = new Map<string, Initializer>()
   #names = 0
 
   constructor(readonly name: string) {}
@@ -84,13 +110,28 @@ export class Graph {
     return output
   }
 
+  /** The values of `value` in another type. */
+  cast(value: Value, type: ElementType): Value {
+    return this.op('Cast', [value], { to: DATA_TYPES[type] })
+  }
+
+  /** A weight. Its bytes go into the file that `layoutOnnx` plans. */
+  initializer(name: string, type: ElementType, shape: readonly number[]): Value {
+    this.#initializers.set(name, { name, type, shape })
+    return name
+  }
+
+  get initializers(): Iterable<Initializer> {
+    return this.#initializers.values()
+  }
+
   /** Names of the nodes of one operator. */
   nodesOf(type: string): string[] {
     return this.#nodes.flatMap(node => (node.opType === type ? [node.name] : []))
   }
 
   /** A constant scalar (`shape` empty) or vector. Equal constants share one node. */
-  constant(type: ElementType, values: number | readonly number[]): Value {
+  constant(type: ConstantType, values: number | readonly number[]): Value {
     const key = `${type}:${JSON.stringify(values)}`
     let value = this.#constants.get(key)
     if (value === undefined) {
@@ -108,9 +149,14 @@ export class Graph {
     return value
   }
 
-  /** Serialised ModelProto. */
+  /** Serialised ModelProto, without initializers. */
   bytes(): Uint8Array<ArrayBuffer> {
-    const model = create(ModelProtoSchema, {
+    return toBinary(ModelProtoSchema, this.proto())
+  }
+
+  /** The message, without initializers. */
+  proto(): ModelProto {
+    return create(ModelProtoSchema, {
       irVersion: IR_VERSION,
       producerName: 'fasp',
       opsetImport: [
@@ -124,9 +170,10 @@ export class Graph {
         output: this.#outputs,
       }),
     })
-    return toBinary(ModelProtoSchema, model)
   }
 }
+
+export const dataType = (type: ElementType): DataType => DATA_TYPES[type]
 
 function valueInfo(name: string, type: ElementType, shape: readonly Dimension[]): ValueInfoProto {
   const dim = shape.map(d =>
@@ -153,7 +200,7 @@ function attribute(name: string, value: Attribute): AttributeProto {
   return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: value.map(BigInt) })
 }
 
-function rawData(type: ElementType, values: readonly number[]): Uint8Array<ArrayBuffer> {
+function rawData(type: ConstantType, values: readonly number[]): Uint8Array<ArrayBuffer> {
   switch (type) {
     case 'float32':
       return new Uint8Array(new Float32Array(values).buffer)

@@ -61,6 +61,7 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
         },
       }
     },
+    written: name => join(temporary, name),
     commit: () =>
       attempt(`put ${path} in place`, async () => {
         await checkOutput(path, overwrite)

@@ -1,5 +1,4 @@
 // Where outputs go. A sink's files are seen all at once, at `commit`, or never.
-
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 
 export interface SinkFile {
@@ -10,6 +9,8 @@ export interface SinkFile {
 export interface Sink {
   /** Starts a file of a known length, in a folder where its name has slashes. Its bytes may be written in any order. @throws OutputError */
   create(name: string, byteLength: number): Promise<SinkFile>
+  /** A file that is closed, to read it back before `commit`: its path, or its bytes where it is in memory. */
+  written(name: string): string | Uint8Array
   /** Makes everything visible under its final name. @throws OutputError */
   commit(): Promise<void>
   /** Removes everything written so far. */
@@ -26,6 +27,7 @@ export async function writeFile(sink: Sink, { name, bytes }: SideFile): Promise<
 /** A folder inside a sink, for those who write a whole output: to commit or abort is left to whoever made the sink. */
 export const subSink = (sink: Sink, folder: string): Sink => ({
   create: (name, byteLength) => sink.create(`${folder}${name}`, byteLength),
+  written: name => sink.written(`${folder}${name}`),
   commit: async () => {},
   abort: async () => {},
 })
@@ -39,6 +41,10 @@ export class MemorySink implements Sink {
     const bytes = new Uint8Array(byteLength)
     this.#pending.set(name, bytes)
     return { write: async (part, offset) => bytes.set(part, offset), close: async () => {} }
+  }
+
+  written(name: string): Uint8Array {
+    return this.#pending.get(name)!
   }
 
   async commit(): Promise<void> {

@@ -1,0 +1,57 @@
+// Writes the model file of one number format, and its external data if it is large: tensor by tensor, no more than one in memory.
+import type { ProgressEvent } from '../../events.ts'
+import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
+import type { Architecture } from '../../model/architecture.ts'
+import { type Model, readWeights } from '../../model/model.ts'
+import type { Sink, SinkFile } from '../sink.ts'
+import { decoderGraph } from './decoder.ts'
+import type { OnnxFormat } from './dtypes.ts'
+import type { StoredTensor } from './products.ts'
+
+/** Everything of a model file but the weights. */
+export interface OnnxPlan {
+  /** In the folder of the model; its external data are beside it. */
+  readonly file: string
+  readonly layout: OnnxLayout
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+}
+
+export function planOnnxFile(a: Architecture, { file, float, products }: OnnxFormat): OnnxPlan {
+  const { graph, tensors } = decoderGraph(a, products, float)
+  return { file, layout: layoutOnnx(graph, file), tensors }
+}
+
+export async function* writeOnnxFile(
+  model: Model,
+  { file, layout: { files, places, parts }, tensors }: OnnxPlan,
+  sink: Sink,
+  signal?: AbortSignal,
+): AsyncGenerator<ProgressEvent, void> {
+  yield { type: 'phase', phase: 'export', total: tensors.size, unit: 'tensors' }
+  const open = new Map<string, SinkFile>()
+  for (const [name, byteLength] of files) open.set(name, await sink.create(name, byteLength))
+  for (const { offset, bytes } of parts) await open.get(file)!.write(bytes, offset)
+  let done = 0
+  for (const { name, columns, encoding, parts: names } of tensors.values()) {
+    signal?.throwIfAborted()
+    const encoded = encoding.encode(await readWeights(model, name), columns)
+    for (const [i, part] of names.entries()) {
+      const place = places.get(part)!
+      await open.get(place.file)!.write(encoded[i], place.offset)
+    }
+    done++
+    yield { type: 'progress', done }
+  }
+  for (const handle of open.values()) await handle.close()
+}
+
+/** The model with the weights that the file holds: rounded as there. */
+export function asStored({ architecture, checkpoint }: Model, { tensors: stored }: OnnxPlan): Model {
+  const { tensors } = checkpoint
+  const float32 = async (name: string) => {
+    const values = await tensors.float32(name)
+    const { encoding, columns } = stored.get(name)!
+    return encoding.round(values, columns)
+  }
+  return { architecture, checkpoint: { ...checkpoint, tensors: { ...tensors, tensors: tensors.tensors, float32 } } }
+}
