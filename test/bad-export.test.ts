@@ -19,7 +19,7 @@ describe('usage', () => {
     [to('gguf', '--to', 'gguf:f16'), '--to gguf is given twice. Export once for each type.'],
     [['export', TINY_LLAMA, '-o', 'out'], 'no target. Say what to write, for example --to gguf.'],
     [['export', TINY_LLAMA, '--to', 'gguf'], 'no output. Say where it goes'],
-    [['export', '--to', 'gguf', '-o', 'out'], 'no model. Give a Hugging Face model folder or a .gguf file.'],
+    [['export', '--to', 'gguf', '-o', 'out'], 'no model. Give a Hugging Face model folder, a .gguf file, or'],
     [
       ['export', TINY_LLAMA, '--to', 'gguf', '--to', 'padded', '-o', 'x.gguf'],
       'x.gguf is a .gguf file, and padded needs a folder. Name one: -o <folder>.',
@@ -95,23 +95,16 @@ describe('a source that cannot go there', () => {
     await refused(folder, ['prune', 'model', '-s', '0.2', '-o', 'out', '--to', 'gguf', ...QUICK], { says })
   })
   test.for<[string, unknown, string]>([
-    [
-      'neurons that are not there',
-      { widths: { before: { ffn: 384 } }, layers: [{ ffn: { kept: [1, 2] } }] },
-      'layers[0].ffn.kept',
-    ],
-    ['rows that are not there', { layers: [{ attention: { kept: [1, 2, 3] } }] }, 'layers[0].attention.kept'],
-    [
-      'neurons out of order',
-      { layers: [{ ffn: { kept: Array.from({ length: 96 }, (_, i) => 96 - i) } }] },
-      'layers[0].ffn.kept',
-    ],
-  ])('fasp.json with %s', async ([, recipe, where]) => {
+    ['neurons that are not there', { ffn: { kept: [1, 2] } }, 'layers[0].ffn.kept'],
+    ['rows that are not there', { attention: { kept: [1, 2, 3] } }, 'layers[0].attention.kept'],
+    ['neurons out of order', { ffn: { kept: Array.from({ length: 96 }, (_, i) => 96 - i) } }, 'layers[0].ffn.kept'],
+  ])('fasp.json with %s', async ([, layer, where]) => {
+    const recipe = { widths: { before: { ffn: 384 } }, layers: new Array(6).fill(layer) }
     const folder = await workplace()
     const widths = Array.from({ length: 6 }, () => ({ ffn: 96, values: [16, 32] }))
     writeModel(join(folder, 'compact'), compactLlama(await readModel(TINY_LLAMA), widths), TINY_LLAMA)
     await put(folder, { 'compact/fasp.json': JSON.stringify(recipe) })
-    const says = [`compact/fasp.json: ${where} must be`, 'it does not belong to these weights']
+    const says = [`compact/fasp.json: "${where}" `, 'It does not belong to these weights']
     await refused(folder, ['export', 'compact', '--to', 'padded', '-o', 'out'], { says })
   })
   test('fasp.json with an absurd width', async () => {

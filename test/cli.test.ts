@@ -37,7 +37,11 @@ describe('prune', () => {
         .trimEnd()
         .split('\n')
         .map(line => line.replace(/: .*/, '')),
-    ).toEqual(['evaluate dense', 'prune', 'evaluate pruned'].flatMap(phase => [phase, phase]))
+    ).toEqual([
+      ...['evaluate dense', 'prune'].flatMap(phase => [phase, phase]),
+      'text.txt', // calibrated on and evaluated on: the loss on held-out windows
+      ...['evaluate pruned', 'evaluate pruned'],
+    ])
     expect(stderr).toMatch(/^prune: layer 0 of 6\nprune: layer 6 of 6 +\d+ tokens\/s +took [\d.]+ s$/m)
     expect(readdirSync(folder).sort()).toEqual(['out', 'text.txt'])
     expect(readdirSync(join(folder, 'out')).sort()).toEqual([

@@ -39,11 +39,11 @@ const OPTIONS = {
   },
   samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
   'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
-  'held-out': { type: 'integer', help: 'windows a text to measure overfitting on (default 2)' },
+  'held-out': { type: 'integer', help: 'windows a text to see overfitting on (default 2)' },
   preset: {
     type: 'text',
     choices: ['paper', 'best', 'stock'],
-    help: 'as published; best at its size; best for stock loaders',
+    help: 'as published; best; best in stock shapes',
   },
   scope: { type: 'text', choices: ['ffn', 'ffn+vo'], help: 'what to cut (default ffn)' },
   vo: {

@@ -7,7 +7,7 @@ import { type Architecture, widthsOf } from './architecture.ts'
 
 /** @throws FormatError where the kept indices do not fit the widths of the weights */
 export function checkRecipe(a: Architecture, { name, recipe }: Checkpoint): void {
-  if (!recipe) return
+  if (recipe?.layers === undefined) return // an export of a model that is not pruned has none
   const mismatch = (problem: string) =>
     new FormatError(
       `${name}/fasp.json`,
@@ -18,7 +18,10 @@ export function checkRecipe(a: Architecture, { name, recipe }: Checkpoint): void
     throw mismatch(`"layers" must be a list of ${a.layers}, as many as the model has`)
   for (let i = 0; i < a.layers; i++) {
     const { ffn, values } = widthsOf(a, i)
-    checkKept(i, 'ffn', [ffn], Number(widths?.before?.ffn))
+    const before = widths?.before?.ffn
+    if (isJsonObject(layers[i]) && layers[i].ffn && !(Number.isInteger(before) && Number(before) >= ffn))
+      throw mismatch(`"widths.before.ffn" must be an integer from ${ffn} on`)
+    checkKept(i, 'ffn', [ffn], Number(before))
     checkKept(i, 'attention', values, a.headSize)
   }
 
