@@ -1,14 +1,9 @@
 import { defineConfig } from 'vitest/config'
+import { pythonAsText } from './test/python-as-text.ts'
 
 // Two cores: test files that run models share them badly, so files run one at a time in few workers.
 export default defineConfig({
-  // As `loader` in tsdown.config.ts.
-  plugins: [
-    {
-      name: 'python-as-text',
-      transform: (code, id) => (id.endsWith('.py') ? `export default ${JSON.stringify(code)}` : undefined),
-    },
-  ],
+  plugins: [pythonAsText],
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     testTimeout: 60_000,
