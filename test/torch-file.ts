@@ -1,17 +1,10 @@
 // Builds zips and pickles in memory, good and bad ones, for the tests of the readers.
 import { deflateRawSync } from 'node:zlib'
+import { concatBytes } from '../src/formats/bytes.ts'
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.byteLength
-  }
-  return all
-}
+export const concat = (...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> => concatBytes(parts)
 
 /** Fields of `widths` bytes each, little-endian. */
 function record(...fields: readonly [width: 2 | 4 | 8, value: number][]): Uint8Array {

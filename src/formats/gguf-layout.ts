@@ -1,6 +1,7 @@
 // Lays out a GGUF file of version 3, so that it can be created first and its tensors written in any order. Called by `write/gguf.ts`.
 // magic, version, counts; key-value pairs; tensor infos; padding; tensor data, every tensor at a multiple of 32 bytes.
 // Source: ggml/docs/gguf.md.
+import { concatBytes } from './bytes.ts'
 import { DTYPE_BYTES, type FloatDType, fromFloat32, isDType } from './dtype.ts'
 import { GGML_TYPES } from './gguf.ts'
 import { QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
@@ -57,7 +58,7 @@ export function layoutGguf(pairs: readonly GgufPair[], infos: readonly GgufTenso
     places.set(info.name, { ...info, offset: end, byteLength })
     end += aligned(byteLength)
   }
-  const unpadded = joined(parts)
+  const unpadded = concatBytes(parts)
   const header = new Uint8Array(aligned(unpadded.length))
   header.set(unpadded)
   const tensors = new Map([...places].map(([name, t]) => [name, { ...t, offset: header.length + t.offset }]))
@@ -77,17 +78,7 @@ const f32 = (value: number): Bytes => word(4, view => view.setFloat32(0, value, 
 const u64 = (value: number): Bytes => word(8, view => view.setBigUint64(0, BigInt(value), true))
 const string = (text: string): Bytes => {
   const bytes = new TextEncoder().encode(text)
-  return joined([u64(bytes.length), bytes])
-}
-
-function joined(parts: readonly Uint8Array[]): Bytes {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
+  return concatBytes([u64(bytes.length), bytes])
 }
 
 /** Type numbers of values: ggml/docs/gguf.md, `gguf_metadata_value_type`. */
@@ -99,14 +90,14 @@ const STRING = 8
 const ARRAY = 9
 
 const array = (type: number, items: readonly Uint8Array[]): Bytes =>
-  joined([u32(ARRAY), u32(type), u64(items.length), ...items])
+  concatBytes([u32(ARRAY), u32(type), u64(items.length), ...items])
 
 /** Values of metadata pairs. */
 export const ggufValue = {
-  count: (value: number): Bytes => joined([u32(U32), u32(value)]),
-  real: (value: number): Bytes => joined([u32(F32), f32(value)]),
-  flag: (value: boolean): Bytes => joined([u32(BOOL), Uint8Array.of(Number(value))]),
-  text: (value: string): Bytes => joined([u32(STRING), string(value)]),
+  count: (value: number): Bytes => concatBytes([u32(U32), u32(value)]),
+  real: (value: number): Bytes => concatBytes([u32(F32), f32(value)]),
+  flag: (value: boolean): Bytes => concatBytes([u32(BOOL), Uint8Array.of(Number(value))]),
+  text: (value: string): Bytes => concatBytes([u32(STRING), string(value)]),
   counts: (values: readonly number[]): Bytes => array(I32, values.map(i32)),
   reals: (values: readonly number[]): Bytes => array(F32, values.map(f32)),
   texts: (values: readonly string[]): Bytes => array(STRING, values.map(string)),

@@ -11,6 +11,7 @@ import {
   type TensorProto,
   TensorProtoSchema,
 } from 'onnx-buf'
+import { concatBytes } from './bytes.ts'
 import { dataType, ELEMENT_BYTES, type Graph, type Initializer } from './onnx.ts'
 import { elements } from './tensors.ts'
 
@@ -64,14 +65,14 @@ function inlineLayout(graph: Graph, sized: readonly Sized[], file: string): Onnx
     const fields = toBinary(TensorProtoSchema, tensor(init))
     const data = lengthPrefix(TensorProtoSchema.field.rawData.number, byteLength)
     const length = fields.byteLength + data.byteLength + byteLength
-    return concat(lengthPrefix(GraphProtoSchema.field.initializer.number, length), fields, data)
+    return concatBytes([lengthPrefix(GraphProtoSchema.field.initializer.number, length), fields, data])
   })
   const graphBytes = sized.reduce((n, s, i) => n + heads[i].byteLength + s.byteLength, nodes.byteLength)
-  const start = concat(
+  const start = concatBytes([
     toBinary(ModelProtoSchema, create(ModelProtoSchema, { ...model, graph: undefined })),
     lengthPrefix(ModelProtoSchema.field.graph.number, graphBytes),
     nodes,
-  )
+  ])
   const parts = [{ offset: 0, bytes: start }]
   const places = new Map<string, Place>()
   let offset = start.byteLength
@@ -122,13 +123,3 @@ const tensor = ({ name, type, shape }: Initializer): TensorProto =>
 /** What stands before a field of `length` bytes. */
 const lengthPrefix = (field: number, length: number): Uint8Array =>
   new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(length).finish()
-
-function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((n, p) => n + p.byteLength, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.byteLength
-  }
-  return whole
-}

@@ -2,7 +2,7 @@
 import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import { NumericError } from '../errors.ts'
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
-import { pickColumns, pickRows, scatterColumns } from '../linalg/scatter.ts'
+import { pickColumns, pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import { type HalfBlock, type Linear, tensorShapes } from '../model/architecture.ts'
 import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
 import type { Layout } from '../options.ts'
@@ -50,10 +50,12 @@ export class ModelWriter {
         continue
       }
       const { weight, bias } = weights.inputs[i]
-      const rows = narrow ? pickRows(weight, kept, linear.in) : zeroOtherRows(weight, linear.in, kept)
-      await this.#write(`${linear.name}.weight`, rows)
-      if (bias)
-        await this.#write(`${linear.name}.bias`, narrow ? pickRows(bias, kept, 1) : zeroOtherRows(bias, 1, kept))
+      const rows = (matrix: Floats, width: number) => {
+        const picked = pickRows(matrix, kept, width)
+        return narrow ? picked : scatterRows(picked, kept, linear.out, width)
+      }
+      await this.#write(`${linear.name}.weight`, rows(weight, linear.in))
+      if (bias) await this.#write(`${linear.name}.bias`, rows(bias, 1))
     }
     const { output } = half
     const name = `${output.name}.weight`
@@ -96,10 +98,4 @@ export class ModelWriter {
       )
     return rounded
   }
-}
-
-function zeroOtherRows(weight: Floats, width: number, rows: Int32Array): Floats {
-  const zeroed = new Float32Array(weight.length)
-  for (const row of rows) zeroed.set(weight.subarray(row * width, (row + 1) * width), row * width)
-  return zeroed
 }
