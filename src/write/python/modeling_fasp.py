@@ -31,7 +31,22 @@ class NarrowLinear(nn.Module):
         super().__init__()
         self.weight, self.bias = first(linear, rows, columns)
         self.channels = channels  # of each head
+        self.even = min(channels) == max(channels)  # slices then do what indices do, in a tenth of the time for long prompts
         self.indices = {}
+
+    def spread(self, x, size):
+        """[..., sum of channels] to [..., heads * size], zeros where a head has fewer."""
+        heads = len(self.channels)
+        if self.even:
+            return widen(x.unflatten(-1, (heads, -1)), size).flatten(-2)
+        return x.new_zeros(*x.shape[:-1], heads * size).index_copy(-1, self.places(size, x.device), x)
+
+    def gather(self, x):
+        """[..., heads * size] for any size to [..., sum of channels]."""
+        heads = len(self.channels)
+        if self.even:
+            return x.unflatten(-1, (heads, -1))[..., : self.channels[0]].flatten(-2)
+        return x.index_select(-1, self.places(x.shape[-1] // heads, x.device))
 
     def places(self, size, device):
         """Where the channels lie if every head has room for `size`. No buffer: those are lost when a model is made on `meta`."""
@@ -43,28 +58,24 @@ class NarrowLinear(nn.Module):
 
 
 class ValueProjection(NarrowLinear):
-    """v_proj: hidden states [..., hidden] to values [..., heads * head_dim], zeros where a head has fewer channels."""
+    """v_proj: hidden states [..., hidden] to values [..., heads * head_dim]."""
 
     def __init__(self, linear, channels, head_dim):
         super().__init__(linear, sum(channels), linear.in_features, channels)
         self.head_dim = head_dim
 
     def forward(self, x):
-        values = F.linear(x, self.weight, self.bias)
-        spread = values.new_zeros(*values.shape[:-1], len(self.channels) * self.head_dim)
-        return spread.index_copy(-1, self.places(self.head_dim, x.device), values)
+        return self.spread(F.linear(x, self.weight, self.bias), self.head_dim)
 
 
 class OutputProjection(NarrowLinear):
-    """o_proj: what attention gives, [..., heads * size] for some size, to [..., hidden]. Channels that no weight is for are left out."""
+    """o_proj: what attention gives, [..., heads * size], to [..., hidden]."""
 
     def __init__(self, linear, channels):
         super().__init__(linear, linear.out_features, sum(channels), channels)
 
     def forward(self, x):
-        if x.shape[-1] > self.weight.shape[1]:
-            x = x.index_select(-1, self.places(x.shape[-1] // len(self.channels), x.device))
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(self.gather(x), self.weight, self.bias)
 
 
 class NarrowCache:
