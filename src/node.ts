@@ -18,7 +18,7 @@ import { perplexity } from './evaluate/perplexity.ts'
 import type { Phase, ProgressEvent } from './events.ts'
 import { exportRequests, writeExports } from './export/export.node.ts'
 import type { ExportResult } from './export/result.ts'
-import { type ExportRequest, planExport } from './export/targets.ts'
+import { type ExportRequest, planExport, TARGETS } from './export/targets.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { fetchModel } from './hub/fetch.node.ts'
 import { describeModel } from './model/model.ts'
@@ -91,7 +91,7 @@ export interface PrunePathResult extends PruneResult {
  */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
   const { output, to, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
-  const requests = exportRequests(output, to).map(request => ({ dtype: pruneOptions.dtype, ...request }))
+  const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
   await checkOutput(output, overwrite) // before a long download
   const engine = openEngine({ device, threads })
   const checkpoint = yield* openModel(path, { signal })
@@ -128,6 +128,12 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
     await checkpoint.close()
   }
 }
+
+/** The type of the weights holds for exports that name none, where a target has it. */
+const withDtype = ({ to, dtype }: ExportRequest, own: FloatDType | undefined): ExportRequest => ({
+  to,
+  dtype: dtype ?? TARGETS[to]?.dtypes.find(one => one === own),
+})
 
 /** The type of the folder that a GGUF file is made from and that does not remain. 11 bits are enough for 8 of a quantised type. */
 const intermediateType = ({ dtype }: ExportPlan): FloatDType => (dtype === 'F32' || dtype === 'BF16' ? dtype : 'F16')

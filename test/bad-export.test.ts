@@ -12,7 +12,7 @@ const to = (target: string, ...more: string[]) => ['export', TINY_LLAMA, '--to',
 
 describe('usage', () => {
   test.for<[string[], string]>([
-    [to('gml'), '--to is "gml"; it must be one of gguf, padded, huggingface, or with a type, gguf:q8_0.'],
+    [to('gml'), '--to is "gml"; it must be one of gguf, onnx, padded, huggingface, or with a type, gguf:q8_0.'],
     [to('gguf:q3_k'), 'gguf cannot be written in q3_k; its types are f32, f16, bf16, q8_0,'],
     [to('huggingface:q8_0'), 'huggingface cannot be written in q8_0; its types are f32, f16, bf16.'],
     [to('gguf', '--dtype', 'int8'), 'gguf cannot be written in int8'],

@@ -48,7 +48,9 @@ describe('to gguf', () => {
       /^gguf: llama\.cpp holds as many value channels as query channels, 32 a head: .* and the KV cache is no smaller\.$/m,
     )
     expect((await run(folder, ...write('compact.gguf'))).stdout).toBe((await run(folder, ...write('compact'))).stdout)
-    const { lines } = await run(folder, 'inspect', 'compact.gguf', '--json')
+    const { stdout, lines } = await run(folder, 'inspect', 'compact.gguf', '--json')
+    expect(stdout).toContain('compact: FFN 64 to 384, 32 of 32 value channels in each KV head')
+    expect(stdout).not.toContain('transformers cannot load')
     const shapes = JSON.parse(lines.at(-1)!).tensors.filter(({ name }: { name: string }) =>
       name.endsWith('up_proj.weight'),
     )
@@ -85,7 +87,8 @@ describe('prune', () => {
     const { code, stderr } = await fasp(args, { folder })
     expect([code, stderr]).toEqual([1, expect.stringContaining('small.gguf exists already. Choose another file')])
     expect(await snapshot(folder)).toEqual(before)
-    await run(folder, ...args, '--overwrite')
+    await run(folder, ...args, '--overwrite', '--dtype', 'f32')
+    expect((await run(folder, 'inspect', 'small.gguf')).stdout).toMatch(/tensors: 56 F32$/m)
   })
 
   test('a folder with exports below it', async () => {
@@ -134,6 +137,18 @@ test('to padded: a model that nothing was removed from stays as it is, and that 
   expect(stderr).toMatch(/^padded: The model is written as it is: /m)
   const weights = [TINY_LLAMA, join(folder, 'out')].map(path => readFileSync(join(path, 'model.safetensors')))
   expect(weights[0].equals(weights[1])).toBe(true)
+})
+
+test('to onnx: a folder for transformers.js, from a GGUF, and beside other exports of a pruned model', async () => {
+  const folder = await workplace()
+  await run(folder, 'export', TINY_LLAMA, '-o', 'tiny.gguf')
+  await run(folder, 'export', 'tiny.gguf', '--to', 'onnx', '-o', 'out')
+  const names = (part: string) => readdirSync(join(folder, part)).sort()
+  expect(names('out')).toEqual(expect.arrayContaining(['config.json', 'fasp.json', 'onnx', 'tokenizer.json']))
+  expect(names('out/onnx')).toEqual(['model.onnx', 'model_quantized.onnx'])
+  const to = ['--to', 'onnx:q4', '--to', 'gguf:q8_0']
+  await run(folder, 'prune', TINY_LLAMA, '-s', '0.2', '-o', 'pruned', ...QUICK, ...to)
+  expect([names('pruned/onnx/onnx'), names('pruned/gguf')]).toEqual([['model_q4.onnx'], ['model.gguf']])
 })
 
 test('to huggingface: a GGUF becomes a folder, in the type asked for', async () => {

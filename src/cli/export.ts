@@ -14,7 +14,7 @@ export default defineCommand({
       type: 'text',
       many: true,
       value: 'target',
-      help: 'gguf, padded, huggingface; gguf:q8_0; repeatable',
+      help: 'gguf, onnx, padded, huggingface, or gguf:q8_0, …',
     },
     output: { type: 'text', short: 'o', value: 'path', help: 'folder, or a .gguf file' },
     overwrite: { type: 'flag', help: 'replace what fasp wrote before' },

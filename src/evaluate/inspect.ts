@@ -64,6 +64,6 @@ export function inspect(checkpoint: Checkpoint): Inspection {
     weightBytes: checkpoint.weightBytes,
     tensors,
     unused: unusedTensors(model),
-    missingCode: a.layerWidths ? missingCode(checkpoint) : [],
+    missingCode: a.layerWidths && checkpoint.format === 'huggingface' ? missingCode(checkpoint) : [],
   }
 }

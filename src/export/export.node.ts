@@ -59,7 +59,7 @@ export async function* writeExports(
       bytes += length
       return part.create(name, length)
     }
-    yield* plan.write({ ...part, create }, signal)
+    yield* plan.write({ ...part, create }, { engine, signal })
     if (plan.expected) {
       const path = join(sink.pending, folder, (TARGETS[to] as Target).file ?? '')
       const written = await open(path)

@@ -3,9 +3,25 @@ import { UsageError } from '../errors.ts'
 import type { Model } from '../model/model.ts'
 import { gguf } from '../write/gguf.ts'
 import { huggingface, padded } from '../write/huggingface.ts'
+import { ONNX_DTYPES, type OnnxDtype } from '../write/onnx/dtypes.ts'
 import type { ExportPlan, Target } from '../write/target.ts'
+import { exportOnnx, onnxBytes } from './onnx.ts'
 
-export const TARGETS = { gguf, padded, huggingface } satisfies Record<string, Target>
+/** For transformers.js. Its files are read back by ONNX Runtime, and not by our own reader. */
+const onnx: Target = {
+  dtypes: ONNX_DTYPES.map(dtype => dtype.toUpperCase()),
+  plan(model, dtype) {
+    const dtypes = dtype === undefined ? undefined : [dtype.toLowerCase() as OnnxDtype]
+    return {
+      dtype: dtype ?? 'FP32, Q8',
+      bytes: onnxBytes(model, dtypes),
+      notices: [],
+      write: (sink, context) => exportOnnx(model, sink, { ...context, dtypes }),
+    }
+  },
+}
+
+export const TARGETS = { gguf, onnx, padded, huggingface } satisfies Record<string, Target>
 
 export type TargetName = keyof typeof TARGETS
 

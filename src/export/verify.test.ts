@@ -24,7 +24,7 @@ type Bytes = Uint8Array<ArrayBuffer>
 async function verified(dtype: string, change: (bytes: Bytes, offsetOf: (tensor: string) => number) => void) {
   const plan = gguf.plan(model, dtype)
   const sink = new MemorySink()
-  await finish(plan.write(sink))
+  await finish(plan.write(sink, { engine }))
   await sink.commit()
   const bytes = sink.files.get('model.gguf')!
   const { tensors } = await openGguf(memorySource(bytes))

@@ -39,7 +39,7 @@ const made = (model: MadeModel) => open(writeModel(join(root, String(folders++))
 async function exported(model: Model, dtype: string) {
   const plan = gguf.plan(model, dtype)
   const sink = new MemorySink()
-  await finish(plan.write(sink))
+  await finish(plan.write(sink, { engine }))
   await sink.commit()
   const file = await openGguf(memorySource(sink.files.get('model.gguf')!, 'model.gguf'))
   const read = async () => describeModel(await ggufLlamaCheckpoint(file, 'model.gguf'))
@@ -206,9 +206,9 @@ test('a value beyond float16 stops the export', async () => {
   const large = randomLlama({}, 6)
   large.tensors['model.layers.1.mlp.up_proj.weight'].values[7] = 1e5
   const { write } = gguf.plan(await made(large), 'F16')
-  const error = await finish(write(new MemorySink())).catch(error => error)
+  const error = await finish(write(new MemorySink(), { engine })).catch(error => error)
   expect(error).toBeInstanceOf(NumericError)
-  expect(error.message).toBe(
+  expect((error as Error).message).toBe(
     'blk.1.ffn_up.weight: 100000 does not fit F16. Write in a wider type, --dtype bf16 or f32.',
   )
 })

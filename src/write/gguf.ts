@@ -62,7 +62,7 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
     bytes: infos.reduce((sum, info) => sum + storedBytes(info), 0),
     notices,
     expected: { model, types },
-    async *write(sink, signal) {
+    async *write(sink, { signal }) {
       const pairs = [...modelPairs(model, fileType), ...(tokenizer ?? []), ...(await copiedPairs(model))]
       yield* writeTensors(model, pairs, infos, sink, signal)
     },

@@ -47,7 +47,7 @@ function planFolder(model: Model, config: Record<string, unknown>, wanted: strin
     bytes: infos.reduce((sum, { shape, dtype }) => sum + elements(shape) * DTYPE_BYTES[dtype], 0),
     notices: [],
     expected: { model, types: new Map(infos.map(({ name, dtype }) => [name, dtype])) },
-    async *write(sink, signal) {
+    async *write(sink, { signal }) {
       const writer = new CheckpointWriter(subSink(sink, ''), infos)
       yield* writeTensors(model, writer, infos, signal)
       const { tied } = model.architecture

@@ -191,7 +191,7 @@ describe("llama.cpp's quantiser gives the same file", () => {
     await withModel(folder, async model => {
       const write = async (type: GgufFileType) => {
         const sink = new MemorySink()
-        await finish(gguf.plan(model, type).write(sink))
+        await finish(gguf.plan(model, type).write(sink, { engine }))
         await sink.commit()
         return sink.files.get('model.gguf')!
       }
