@@ -2,7 +2,7 @@
 // weights, as rounded there: first half of a prompt without a cache, second half with the cache of the first.
 import { loadTokenizer } from '../calibrate/tokenizer.ts'
 import { type Engine, type OpenModel, type Values, values } from '../engine/engine.ts'
-import { OutputError } from '../errors.ts'
+import { NumericError, OutputError } from '../errors.ts'
 import { logits } from '../evaluate/logits.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
@@ -21,7 +21,7 @@ const ALLOWED: Readonly<Record<OnnxDtype, number>> = { fp32: 1e-6, fp16: 1e-3, q
 
 /**
  * @returns how far the probabilities of next tokens are from ours: mean KL(ours ‖ theirs) of the positions, in nats
- * @throws OutputError where they differ by more than the rounding of activations explains, or the file does not run
+ * @throws NumericError where activations pass float16 @throws OutputError where they differ by more than the rounding of activations explains, or the file does not run
  */
 export async function* verifyOnnx(
   model: Model,
@@ -43,6 +43,10 @@ export async function* verifyOnnx(
     throw fail(`ONNX Runtime does not run it (${(cause as Error).message})`, cause)
   })
   const found = divergence(ours, theirs, vocabularySize)
+  if (Number.isNaN(found) && plan.float === 'float16')
+    throw new NumericError(
+      `${dtype}: activations of this model do not fit float16. Choose another dtype: fp32, q8 or q4.`,
+    )
   if (!(found <= ALLOWED[dtype]))
     throw fail(`its probabilities are ${found.toPrecision(2)} nats a token from ours, allowed are ${ALLOWED[dtype]}`)
   yield { type: 'progress', done: 1 }

@@ -27,6 +27,7 @@ const WEIGHTS: Record<string, { data: Float32Array; shape: number[] }> = {
   a: { data: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [3, 2] },
   b: { data: Float32Array.of(10, 20), shape: [2] },
   c: { data: Float32Array.of(1, -1, 2, 0.5), shape: [2, 2] },
+  d: { data: new Float32Array(2000), shape: [2000] }, // not used
 }
 const X = Float32Array.of(1, 0, -1)
 const Y = Float32Array.of(-4 + 10 + (-4 + 20) * 2, -(-4 + 10) + (-4 + 20) * 0.5) // by hand
@@ -73,11 +74,14 @@ test('weights inside the model, from memory and from a file', async () => {
 })
 
 test.each([
-  ['one file', 1e9, ['_data']],
-  ['two: what does not fit behind another starts the next', 4096 + 8, ['_data', '_data_1']],
-  ['one for each: a tensor larger than a file has one of its own', 1, ['_data', '_data_1', '_data_2']],
+  [
+    'three files: two tensors fit the first, and the last has one of its own',
+    4096 + 8,
+    ['_data', '_data_1', '_data_2'],
+  ],
+  ['a file for each', 1, ['_data', '_data_1', '_data_2', '_data_3']],
 ])('external data in %s', async (_, fileBytes, endings) => {
-  const layout = layoutOnnx(graph(), 'onnx/model_q4.onnx', 0, fileBytes)
+  const layout = layoutOnnx(graph(), 'onnx/model_q4.onnx', fileBytes)
   const files = assemble(layout)
   expect([...files.keys()]).toEqual(['onnx/model_q4.onnx', ...endings.map(end => `onnx/model_q4.onnx${end}`)])
   for (const { offset } of layout.places.values()) expect(offset % 4096).toBe(0)
