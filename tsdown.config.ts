@@ -1,11 +1,17 @@
 import { defineConfig } from 'tsdown'
 
 export default defineConfig({
-  entry: { index: 'src/index.ts', node: 'src/node.ts', cli: 'src/cli/cli.ts' },
+  entry: {
+    index: 'src/index.ts',
+    node: 'src/node.ts',
+    cli: 'src/cli/cli.ts',
+    'llama-cpp-child': 'src/export/llama-cpp-child.node.ts', // started as a process of its own
+  },
   format: 'esm',
   platform: 'node',
   target: 'node20',
   fixedExtension: false,
+  loader: { '.py': 'text' }, // src/write/python goes beside compact models
   dts: { sourcemap: false },
   sourcemap: false,
 })

@@ -1,21 +1,21 @@
 // Speed of the pruned model where users run it: prefill of 512 tokens and decode of 64, dense beside pruned, in PyTorch (transformers,
-// float32), ONNX Runtime (our Decoder, float32) and llama.cpp (node-llama-cpp, weights F16).
+// float32), ONNX Runtime (our Decoder, float32) and llama.cpp (node-llama-cpp, weights F16 or --gguf TYPE).
 // usage: node bench/speed.mjs PYTHON [--runs 5] [--threads n] [--widths 896,900,…] [--runtimes torch,ort,llama]   (after npm run build)
-//   PYTHON has torch, transformers, gguf. Without --widths: SmolLM2-135M dense and `fasp prune -s 0.3`. With: its FFNs at those widths.
+//   PYTHON has torch, transformers. Without --widths: SmolLM2-135M dense and `fasp prune -s 0.3`. With: its FFNs at those widths.
 // Each model runs in a process of its own; they take turns, so that load on the machine hits all alike. Prints a Markdown table of
 // medians [lowest–highest]; the speed-up is the median of the ratios of neighbouring runs.
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { availableParallelism, cpus, homedir, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
+import { nodeLlamaCpp } from '../scripts/llama-cpp.mjs'
 
 const PROMPT = 512
 const DECODE = 64
 const ids = Array.from({ length: PROMPT }, (_, i) => ((i * 7919 + 13) % 40000) + 100)
-const LLAMA = '3.22.1' // of node-llama-cpp
 const root = fileURLToPath(new URL('..', import.meta.url))
 const shared = process.env.FASP_SHARED ?? join(root, '../shared')
 const cache = process.env.FASP_BENCH_CACHE ?? join(homedir(), '.cache/fasp-bench')
@@ -29,6 +29,7 @@ const { values: options, positionals } = parseArgs({
     threads: { type: 'string', default: String(availableParallelism()) },
     widths: { type: 'string' },
     runtimes: { type: 'string', default: 'torch,ort,llama' },
+    gguf: { type: 'string', default: 'f16' }, // type of the weights in llama.cpp
     serve: { type: 'string' }, // a child: the runtime it is for
   },
 })
@@ -42,7 +43,7 @@ async function main(python) {
   const models = options.widths
     ? narrowModels(python, options.widths.split(','))
     : [makeModel('dense', 0, 1), makeModel('pruned', 0.3, 16)]
-  if (runtimes.includes('llama')) installLlama()
+  if (runtimes.includes('llama')) nodeLlamaCpp() // installs it
   if (runtimes.includes('ort')) bundleDecoder()
   console.log(`${cpus()[0].model}, ${threads} threads; load before: ${loadavg()[0].toFixed(1)}\n`)
   console.log('| runtime | model | prefill, tokens/s | × | decode, tokens/s | × |\n|---|---|---:|---:|---:|---:|')
@@ -82,13 +83,12 @@ function spread(numbers, digits) {
 
 /** SmolLM2-135M as a Hugging Face folder in the stock layout. How few tokens it is calibrated on does not change its speed. */
 function makeModel(name, sparsity, windows) {
-  const source = fetchModel()
   const folder = join(cache, name)
   const calibration = join(shared, 'data/calibration/wikitext2-valid.txt')
-  const args = [join(root, 'dist/cli.js'), 'prune', source, '-s', String(sparsity), '-o', folder, '--overwrite']
+  const args = [join(root, 'dist/cli.js'), 'prune', fetchModel(), '-s', String(sparsity), '-o', folder, '--overwrite']
   const text = ['--calibration', calibration, '--samples', String(windows), '--seq-len', '256']
   execFileSync(process.execPath, [...args, ...text], { stdio: ['ignore', 'ignore', 'inherit'] })
-  return { name, folder, source }
+  return { name, folder }
 }
 
 function narrowModels(python, widths) {
@@ -106,15 +106,6 @@ function narrowModels(python, widths) {
 function fetchModel() {
   mkdirSync(cache, { recursive: true })
   return execFileSync(join(shared, 'scripts/fetch-smollm2.sh'), { encoding: 'utf8' }).trim()
-}
-
-function installLlama() {
-  if (existsSync(join(cache, 'node_modules/node-llama-cpp', 'package.json'))) return
-  writeFileSync(join(cache, 'package.json'), '{"private":true,"type":"module"}')
-  const binary = `@node-llama-cpp/${{ darwin: 'mac', win32: 'win' }[process.platform] ?? process.platform}-${process.arch}${process.platform === 'darwin' && process.arch === 'arm64' ? '-metal' : ''}`
-  const packages = [`node-llama-cpp@${LLAMA}`, `${binary}@${LLAMA}`]
-  const flags = ['--no-audit', '--no-fund', '--ignore-scripts', '--omit=optional']
-  execFileSync('npm', ['install', ...flags, ...packages], { cwd: cache, stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
 function bundleDecoder() {
@@ -135,12 +126,13 @@ function bundleDecoder() {
 }
 
 /** A process that times one prefill and decode for each line it is sent. */
-function start(python, runtime, { folder, source }) {
+function start(python, runtime, { folder }) {
   let model = folder
   if (runtime === 'llama') {
-    model = `${folder}.f16.gguf`
+    model = `${folder}.${options.gguf}.gguf`
     rmSync(model, { force: true })
-    execFileSync(python, [join(root, 'bench/speed.py'), 'gguf', source, folder, model, 'F16'], { stdio: 'inherit' })
+    const args = ['export', folder, '--to', `gguf:${options.gguf}`, '-o', model]
+    execFileSync(process.execPath, [join(root, 'dist/cli.js'), ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
   }
   const [command, ...args] =
     runtime === 'torch'
@@ -189,7 +181,7 @@ async function onnxRuntime(path) {
 }
 
 async function llamaCpp(path) {
-  const { getLlama } = await import(pathToFileURL(join(cache, 'node_modules/node-llama-cpp/dist/index.js')).href)
+  const { getLlama } = await import(nodeLlamaCpp())
   const llama = await getLlama({ build: 'never', gpu: false, maxThreads: threads, logLevel: 'error' })
   const model = await llama.loadModel({ modelPath: path })
   const context = await model.createContext({ contextSize: PROMPT + DECODE + 8, batchSize: PROMPT, threads })

@@ -1,8 +1,7 @@
 """Python's part of bench/speed.mjs, which calls it.
 
-  speed.py narrow FOLDER OUT WIDTH           first WIDTH neurons of every FFN, for timing only
-  speed.py gguf SOURCE.gguf FOLDER OUT TYPE  a Hugging Face folder of a LLaMA as GGUF (F16, BF16 or F32), tokenizer from SOURCE.gguf
-  speed.py serve FOLDER THREADS              one JSON line for each line on stdin: seconds in transformers, float32
+  speed.py narrow FOLDER OUT WIDTH   first WIDTH neurons of every FFN, for timing only
+  speed.py serve FOLDER THREADS      one JSON line for each line on stdin: seconds in transformers, float32
 """
 import json, shutil, sys, time
 from pathlib import Path
@@ -29,47 +28,6 @@ def narrow(folder, out, width):
     save_file(tensors, out / "model.safetensors", {"format": "pt"})
 
 
-def gguf(source, folder, out, dtype):
-    import numpy as np
-    import torch
-    from gguf import GGUFReader, GGUFWriter, GGMLQuantizationType, LlamaFileType, quants
-    from safetensors.torch import load_file
-
-    config = json.loads((Path(folder) / "config.json").read_text())
-    writer = GGUFWriter(out, "llama")
-    changed = {
-        "general.file_type": int({"F32": LlamaFileType.ALL_F32, "F16": LlamaFileType.MOSTLY_F16, "BF16": LlamaFileType.MOSTLY_BF16}[dtype]),
-        "llama.feed_forward_length": config["intermediate_size"],
-    }
-    for key, field in GGUFReader(source).fields.items():
-        if not key.startswith("GGUF.") and key != "general.architecture":
-            writer.add_key_value(key, changed.get(key, field.contents()), field.types[0], field.types[-1] if len(field.types) > 1 else None)
-
-    def interleaved(t, heads):  # llama.cpp's rotary pairs are (2i, 2i + 1), as its convert_hf_to_gguf.py writes them
-        return t.reshape(heads, 2, t.shape[0] // heads // 2, -1).transpose(1, 2).reshape(t.shape)
-
-    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output"}
-    names |= {"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
-    names |= {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
-    whole = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-    for shard in sorted(Path(folder).glob("*.safetensors")):
-        for name, t in load_file(shard).items():
-            module = name.removesuffix(".weight")
-            t = t.to(torch.float32)
-            if module.endswith("q_proj"):
-                t = interleaved(t, config["num_attention_heads"])
-            elif module.endswith("k_proj"):
-                t = interleaved(t, config["num_key_value_heads"])
-            if module not in whole:
-                _, _, layer, rest = module.split(".", 3)
-                module = f"blk.{layer}.{names[rest]}"
-            else:
-                module = whole[module]
-            kind = GGMLQuantizationType[dtype if t.ndim > 1 else "F32"]
-            writer.add_tensor(f"{module}.weight", quants.quantize(t.numpy().astype(np.float32), kind), raw_dtype=kind)
-    writer.write_header_to_file(), writer.write_kv_data_to_file(), writer.write_tensors_to_file(), writer.close()
-
-
 def serve(folder, threads):
     import torch, transformers
 
@@ -88,4 +46,4 @@ def serve(folder, threads):
         print(json.dumps({"prefill": prefill - start, "decode": end - prefill, "token": int(first)}), flush=True)
 
 
-{"narrow": narrow, "gguf": gguf, "serve": serve}[sys.argv[1]](*sys.argv[2:])
+{"narrow": narrow, "serve": serve}[sys.argv[1]](*sys.argv[2:])

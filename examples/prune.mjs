@@ -7,5 +7,5 @@ for (; !step.done; step = await events.next()) {
   if (step.value.type === 'notice') console.error(step.value.message)
 }
 const { widths, sizes } = step.value // the result: what the generator returns
-console.log(`${widths.before.ffn} → ${widths.after.ffn} neurons a layer`)
+console.log(`${widths.before.ffn} → ${widths.after[0].ffn} neurons a layer`) // here the same in all
 console.log(`${sizes.parameters.before} → ${sizes.parameters.effective} parameters`)

@@ -58,3 +58,22 @@ export class DeviceError extends FaspError {
     super(`${device}: ${problem}`, options)
   }
 }
+
+/** The Hugging Face Hub cannot be reached, refuses, or has sent what does not match its checksum. */
+export class HubError extends FaspError {
+  readonly code = 'HUB'
+  /** HTTP status, where there was an answer. */
+  readonly status?: number
+  /** The Hub's own word for it, `X-Error-Code`: RepoNotFound, RevisionNotFound, GatedRepo. */
+  readonly reason?: string
+  /** @param model the model's name, as the user gave it */
+  constructor(
+    readonly model: string,
+    problem: string,
+    options?: ErrorOptions & { readonly status?: number; readonly reason?: string },
+  ) {
+    super(`${model}: ${problem}`, options)
+    this.status = options?.status
+    this.reason = options?.reason
+  }
+}

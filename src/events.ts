@@ -1,12 +1,15 @@
 // What the long-running functions tell while they work. They never print; the command line turns these into lines and bars.
 
 export type Phase =
+  | 'download'
   | 'calibration text'
+  | 'allocate'
   | 'prune'
   | 'write'
   | 'evaluate'
   | 'evaluate dense'
   | 'evaluate pruned'
+  | 'upload'
   | 'export'
   | 'verify'
 
@@ -16,7 +19,7 @@ export type ProgressEvent =
       readonly type: 'phase'
       readonly phase: Phase
       readonly total: number
-      readonly unit: 'layers' | 'tokens' | 'tensors'
+      readonly unit: 'layers' | 'tokens' | 'bytes' | 'tensors'
     }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
   /** The columns of one output layer (`half`: its name) are chosen. Scores are of neurons, or of value rows. */

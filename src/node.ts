@@ -1,49 +1,75 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
 import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
+import { calibratedOn } from './calibrate/corpus.ts'
 import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from './calibrate/windows.ts'
-import type { Checkpoint } from './checkpoint/checkpoint.ts'
+import { type Checkpoint, jsonFile } from './checkpoint/checkpoint.ts'
 import { openGgufCheckpoint } from './checkpoint/gguf.node.ts'
 import { openHuggingFace } from './checkpoint/huggingface.node.ts'
+import { baseName } from './display.ts'
 import { openEngine } from './engine/engine.node.ts'
 import type { EngineOptions } from './engine/engine.ts'
-import { FormatError } from './errors.ts'
+import { FormatError, UsageError } from './errors.ts'
 import { perplexity } from './evaluate/perplexity.ts'
 import type { Phase, ProgressEvent } from './events.ts'
+import { exportRequests, writeExports } from './export/export.node.ts'
+import type { ExportResult } from './export/result.ts'
+import { type ExportRequest, planExport } from './export/targets.ts'
+import type { FloatDType } from './formats/dtype.ts'
+import { fetchModel } from './hub/fetch.node.ts'
 import { describeModel } from './model/model.ts'
+import { corpusNotice } from './notices.ts'
 import { checkRange, type PruneOptions, resolveOptions, TEXT_WINDOWS } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
 import type { PerplexityResult, PruneResult } from './result.ts'
-import { openFolderSink } from './write/folder.node.ts'
+import { VERSION } from './version.ts'
+import { checkOutput, isGgufFile, openFolderSink } from './write/folder.node.ts'
+import { type Sink, subSink, writeFile } from './write/sink.ts'
+import type { ExportPlan } from './write/target.ts'
 
 export { readText } from './calibrate/text.node.ts'
 export { openEngine } from './engine/engine.node.ts'
+export type { ExportResult } from './export/result.ts'
+export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
+export { fetchModel } from './hub/fetch.node.ts'
+export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
 export * from './index.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
 
-/** Opens a Hugging Face folder or a `.gguf` file. @throws FormatError, UnsupportedModelError */
-export async function openCheckpoint(path: string): Promise<Checkpoint> {
-  const info = await stat(path).catch(cause => {
-    throw new FormatError(path, `there is no such file or folder. ${missingHint(path)}`, { cause })
-  })
-  if (info.isDirectory()) return openHuggingFace(path)
-  if (path.toLowerCase().endsWith('.gguf')) return openGgufCheckpoint(path)
+export interface OpenOptions {
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Opens a Hugging Face folder, a `.gguf` file, or a model on the Hub (`org/name`, see `fetchModel`), which is fetched first.
+ * @throws FormatError, UnsupportedModelError, HubError
+ */
+export async function openCheckpoint(path: string, options?: OpenOptions): Promise<Checkpoint> {
+  const opening = openModel(path, options)
+  for (;;) {
+    const step = await opening.next()
+    if (step.done) return step.value
+  }
+}
+
+/** `openCheckpoint` that tells how the download goes. */
+export async function* openModel(path: string, options?: OpenOptions): AsyncGenerator<ProgressEvent, Checkpoint> {
+  const local = yield* fetchModel(path, options)
+  if ((await stat(local)).isDirectory()) return { ...(await openHuggingFace(local)), name: path }
+  if (local.toLowerCase().endsWith('.gguf')) return { ...(await openGgufCheckpoint(local)), name: path }
   throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
 }
 
-/** A name as the Hub has them, `facebook/opt-125m`, is what people try first. */
-const missingHint = (path: string): string =>
-  /^[\w.-]+\/[\w.-]+$/.test(path) && !path.startsWith('.')
-    ? `fasp reads local files only. If this is a model on the Hugging Face Hub, fetch it first: hf download ${path} --local-dir ${path.split('/')[1]}`
-    : 'Give a Hugging Face model folder or a .gguf file.'
-
 export interface PrunePathOptions extends PruneOptions, EngineOptions {
-  /** Folder to write. */
+  /** Folder to write, or a `.gguf` file. */
   readonly output: string
+  /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
+  readonly to?: readonly ExportRequest[]
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
   /** Text files (.txt, .jsonl, .parquet, .gz of these), in equal shares. @default the model writes its own text */
@@ -53,27 +79,118 @@ export interface PrunePathOptions extends PruneOptions, EngineOptions {
   readonly signal?: AbortSignal
 }
 
-/** Prunes the model at `path` into the folder `output`. Yields progress, returns the result. @throws FaspError */
-export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PruneResult> {
-  const { output, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
+/** What `prune` gives for paths. */
+export interface PrunePathResult extends PruneResult {
+  readonly exports: readonly ExportResult[]
+}
+
+/**
+ * Prunes the model at `path` into the folder `output`, and exports the result; or into a `.gguf` file, of which no folder remains.
+ * Yields progress, returns the result.
+ * @throws FaspError
+ */
+export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
+  const { output, to, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
+  const requests = exportRequests(output, to).map(request => ({ dtype: pruneOptions.dtype, ...request }))
+  await checkOutput(output, overwrite) // before a long download
   const engine = openEngine({ device, threads })
-  const checkpoint = await openCheckpoint(path)
+  const checkpoint = yield* openModel(path, { signal })
   try {
     const source = { windows, texts: calibration?.map(asText) }
-    const plan = planFor(checkpoint, pruneOptions, source)
-    const sink = await openFolderSink(output, overwrite, plan.sizes.weightBytes.after)
-    const input = {
-      checkpoint,
-      engine,
-      sink,
-      openScratch: () => openScratch(output),
-      ...source,
-      signal,
-    }
-    return yield* pruneCheckpoint(input, pruneOptions)
+    const dense = describeModel(checkpoint)
+    const planned = requests.map(request => planExport(dense, request))
+    const single = isGgufFile(output)
+    const settings = single
+      ? { ...pruneOptions, dtype: pruneOptions.dtype ?? intermediateType(planned[0]) }
+      : pruneOptions
+    const plan = planFor(checkpoint, settings, source)
+    const bytes = planned.reduce((sum, { bytes }) => sum + bytes, plan.sizes.weightBytes.after)
+    const sink = await openFolderSink(output, overwrite, bytes)
+    const folder = single ? 'pruned/' : ''
+    const openTemporary = () => openScratch(output)
+    const input = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, ...source, signal }
+    return yield* committed(sink, async function* () {
+      const result = yield* pruneCheckpoint(input, settings)
+      if (requests.length === 0) return { ...result, exports: [] }
+      const pruned = await openCheckpoint(join(sink.pending, folder))
+      try {
+        // A GGUF source gives its tokenizer and names to a GGUF result.
+        const model = describeModel({ ...pruned, name: output, gguf: checkpoint.gguf })
+        const context = { open: openCheckpoint, engine, apart: !single, source: dense, signal }
+        const exports = yield* writeExports(model, requests, sink, context)
+        return single ? withWeightBytes({ ...result, exports }, exports[0].bytes) : { ...result, exports }
+      } finally {
+        await pruned.close()
+      }
+    })
   } finally {
     await engine.close()
     await checkpoint.close()
+  }
+}
+
+/** The type of the folder that a GGUF file is made from and that does not remain. 11 bits are enough for 8 of a quantised type. */
+const intermediateType = ({ dtype }: ExportPlan): FloatDType => (dtype === 'F32' || dtype === 'BF16' ? dtype : 'F16')
+
+const withWeightBytes = (result: PrunePathResult, after: number): PrunePathResult => ({
+  ...result,
+  sizes: { ...result.sizes, weightBytes: { ...result.sizes.weightBytes, after } },
+})
+
+export interface ExportPathOptions extends EngineOptions {
+  /** Folder to write, or a `.gguf` file. */
+  readonly output: string
+  /** Several have a folder each below `output`. @default gguf where `output` is a `.gguf` */
+  readonly to?: readonly ExportRequest[]
+  /** Replace an output that an earlier run wrote. @default false */
+  readonly overwrite?: boolean
+  /** Also run each export in the runtime that it is for, where that is installed (node-llama-cpp). @default false */
+  readonly verify?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** Writes the model at `path` in other formats, and reads each back to check it. @throws FaspError */
+export async function* exportModel(
+  path: string,
+  options: ExportPathOptions,
+): AsyncGenerator<ProgressEvent, ExportResult[]> {
+  const { output, to, overwrite = false, verify, device, threads, signal } = options
+  const requests = exportRequests(output, to)
+  if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
+  await checkOutput(output, overwrite)
+  const engine = openEngine({ device, threads })
+  const checkpoint = yield* openModel(path, { signal })
+  try {
+    const model = describeModel(checkpoint)
+    const bytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
+    const sink = await openFolderSink(output, overwrite, bytes)
+    return yield* committed(sink, async function* () {
+      const context = { open: openCheckpoint, engine, apart: requests.length > 1, verify, signal }
+      const results = yield* writeExports(model, requests, sink, context)
+      const { name, format, recipe } = checkpoint
+      const source = { name: baseName(name), format, modelType: model.architecture.modelType }
+      await writeFile(sink, jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, exports: results }))
+      return results
+    })
+  } finally {
+    await engine.close()
+    await checkpoint.close()
+  }
+}
+
+/** Shows the output once `write` has ended well, and removes it on an error, or where the caller stops listening. */
+async function* committed<T>(
+  sink: Sink,
+  write: () => AsyncGenerator<ProgressEvent, T>,
+): AsyncGenerator<ProgressEvent, T> {
+  let finished = false
+  try {
+    const result = yield* write()
+    await sink.commit()
+    finished = true
+    return result
+  } finally {
+    if (!finished) await sink.abort()
   }
 }
 
@@ -117,7 +234,7 @@ export async function* evaluate(
   options: EvaluateOptions,
 ): AsyncGenerator<ProgressEvent, PerplexityResult[]> {
   const engine = openEngine(options)
-  const checkpoint = await openCheckpoint(path)
+  const checkpoint = yield* openModel(path, options)
   try {
     const model = describeModel(checkpoint)
     const { maxPositions, vocabularySize } = model.architecture
@@ -128,10 +245,12 @@ export async function* evaluate(
     const bos = tokenizer.encode('').length > 0
     const results: PerplexityResult[] = []
     for (const name of options.text) {
+      const same = calibratedOn(checkpoint.recipe, name)
+      if (same) yield { type: 'notice', message: corpusNotice(name, same) }
       const ids = tokenizer.encode(await readText(name))
       const windows = evaluationWindows({ name, ids }, seqLen, vocabularySize, options.maxWindows)
       const result = yield* perplexity(model, engine, windows, options.phase ?? 'evaluate', options.signal)
-      results.push({ ...result, bos })
+      results.push({ ...result, bos, calibratedOn: same })
     }
     return results
   } finally {

@@ -4,7 +4,7 @@ import { SELF_TEXT } from './calibrate/sample.ts'
 import { type Model, unusedTensors } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
-import type { HalfResult, LayerResult } from './result.ts'
+import type { HalfResult, LayerResult, Recipe } from './result.ts'
 
 /** Known before any weight is read. */
 export function planNotices(
@@ -21,7 +21,7 @@ export function planNotices(
   if (source === 'self')
     notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens of ${SELF_TEXT}.`)
   if (sparsity > 0 && sizes.parameters.effective === sizes.parameters.before)
-    notices.push(`Nothing is removed: the width rounds back to ${widths.after.ffn}. Use a smaller --multiple.`)
+    notices.push(`Nothing is removed: the width rounds back to ${widths.before.ffn}. Use a smaller --multiple.`)
   const { modelType, tied, names } = model.architecture
   const unused = unusedTensors(model).filter(name => !(tied && name === `${names.head}.weight`))
   if (unused.length > 0) {
@@ -30,6 +30,25 @@ export function planNotices(
     notices.push(`Not copied, as ${modelType} models have no use for them: ${shown}${more}.`)
   }
   return notices
+}
+
+/** What `--eval` and `fasp eval` say before a text that flatters the model. */
+export const corpusNotice = (text: string, calibratedOn: string): string =>
+  `${text}: the model was calibrated on ${calibratedOn}, which looks like a part of the same corpus, so this perplexity flatters it. Measure on another text, too.`
+
+/** Pruning may cost this much more on windows that are held out, as a factor and in nats a token, before it is worth a word. */
+const OVERFIT = { factor: 1.5, nats: 0.05 }
+
+/** Texts whose calibration windows the pruned model fits better than the rest of the text. */
+export function overfitNotices(texts: Recipe['calibration']['texts']): string[] {
+  return texts.flatMap(({ name, loss }) => {
+    if (!loss) return []
+    const [on, held] = [loss.calibratedOn, loss.heldOut].map(side => side.pruned - side.dense)
+    if (held < on * OVERFIT.factor || held - on < OVERFIT.nats) return []
+    return [
+      `${name}: pruning cost ${on.toFixed(2)} nats a token on windows that it was calibrated on, and ${held.toFixed(2)} on others. More calibration windows (--samples) will help.`,
+    ]
+  })
 }
 
 /** Half-blocks that took more damping than asked for. */

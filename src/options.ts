@@ -8,20 +8,47 @@ import type { Architecture } from './model/architecture.ts'
 export type Layout = (typeof LAYOUTS)[number]
 const LAYOUTS = ['stock', 'padded', 'compact'] as const
 
+export type ValueSelection = (typeof VALUE_SELECTIONS)[number]
+const VALUE_SELECTIONS = ['ragged', 'per-head', 'rotate'] as const
+
 export interface PruneOptions {
   /** Fraction of the decoder linears to remove, 0 to 0.9. */
   readonly sparsity: number
-  /** `paper`: what FASP publishes: scope `ffn+vo`, ragged, multiple 1, damp 0.01, no centring, layout `padded`. Other options win over it. */
-  readonly preset?: 'paper'
+  /**
+   * `paper`: what FASP publishes: scope `ffn+vo`, ragged, multiple 1, damp 0.01, no centring, layout `padded`.
+   * `best`: the least loss at a size: scope `ffn+vo`, rotated, widths by sensitivity, elimination, dense target, layout `compact`.
+   * `stock`: the best that loads wherever the model loaded: scope `ffn`, elimination, dense target, layout `stock`.
+   * Other options win over it.
+   */
+  readonly preset?: keyof typeof PRESETS
   /** FFN neurons only, or value channels (V rows, O columns) too. @default 'ffn' */
   readonly scope?: 'ffn' | 'ffn+vo'
-  /** Value channels: the best of the layer, or the same number for every KV head. @default 'ragged' */
-  readonly vo?: 'ragged' | 'per-head'
+  /**
+   * Value channels: the best of the layer; the best, as many in every KV head; or as many in every KV head after a change of basis that
+   * makes them the best directions. @default 'ragged'
+   */
+  readonly vo?: ValueSelection
   /**
    * `stock` stores narrow FFNs, removed value channels are zeros; `padded` keeps all shapes and zeros what is removed; `compact` stores
    * only what is left, under a `model_type` of its own. @default 'stock'
    */
   readonly layout?: Layout
+  /**
+   * Widths: the same for all layers, or by what each half-block's cut would cost the whole model, measured on a small probe.
+   * @default 'uniform'
+   */
+  readonly allocate?: 'uniform' | 'sensitivity'
+  /** With `allocate: 'sensitivity'`: calibration tokens of the probe. @default 1024 */
+  readonly probeTokens?: number
+  /** Which columns go: those with the least column score at once, or backward elimination, round by round. @default 'column' */
+  readonly score?: 'column' | 'eliminate'
+  /**
+   * What each half-block is restored towards: its own output on the pruned stream, or a part of the way (`alpha`) from there to the dense
+   * model's stream, which then runs beside the pruned one. @default 'pruned'
+   */
+  readonly target?: 'pruned' | 'dense'
+  /** With `target: 'dense'`: how much of what the pruned stream lacks is made up for, 0 to 1. @default 0.5 */
+  readonly alpha?: number
   /** FFN widths are rounded to a multiple of this. @default 256, less for small models; padded: 1 */
   readonly multiple?: number
   /** Damping of the least squares, as a part of the mean of the Gram matrix's diagonal. @default 0.01 */
@@ -36,6 +63,11 @@ export interface PruneOptions {
   readonly samples?: number
   /** Tokens per window. @default 1024, or the model's context; 256 where the model writes its own text */
   readonly seqLen?: number
+  /**
+   * Windows of each calibration text that are not calibrated on but measured on, beside as many that are: the gap is overfitting.
+   * @default 2; preset paper 0
+   */
+  readonly heldOut?: number
   /** Seed of the text that the model writes for itself. @default 0 */
   readonly seed?: number
   /** GiB of memory for activations; what does not fit goes to a scratch file beside the output. @default 1 */
@@ -48,15 +80,29 @@ const DEFAULTS = {
   scope: 'ffn',
   vo: 'ragged',
   layout: 'stock',
+  allocate: 'uniform',
+  probeTokens: 1024,
+  score: 'column',
+  target: 'pruned',
+  alpha: 0.5,
   damp: 0.01,
   center: false,
   restore: true,
+  heldOut: 2,
   seed: 0,
   memory: 1,
 } as const
 
 const PRESETS = {
-  paper: { scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
+  paper: {
+    ...{ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
+    ...{ allocate: 'uniform', score: 'column', target: 'pruned', heldOut: 0 },
+  },
+  best: {
+    ...{ scope: 'ffn+vo', vo: 'rotate', layout: 'compact' },
+    ...{ allocate: 'sensitivity', score: 'eliminate', target: 'dense' },
+  },
+  stock: { scope: 'ffn', layout: 'stock', allocate: 'uniform', score: 'eliminate', target: 'dense' },
 } as const
 
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
@@ -84,6 +130,8 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
     ...size,
     seqLen: Math.min(size.seqLen, a.maxPositions),
     ...preset,
+    // A preset's dense target, where there is none to aim at.
+    ...(a.postNorm || given.restore === false ? { target: DEFAULTS.target } : {}),
     ...given,
     ...(windows && size), // ready-made windows have the size they have
   }
@@ -105,17 +153,35 @@ function check(o: ResolvedOptions, a: Architecture): void {
   }
   checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
   oneOf('scope', o.scope, ['ffn', 'ffn+vo'])
-  oneOf('vo', o.vo, ['ragged', 'per-head'])
+  oneOf('vo', o.vo, VALUE_SELECTIONS)
   oneOf('layout', o.layout, LAYOUTS)
+  oneOf('allocate', o.allocate, ['uniform', 'sensitivity'])
+  checkRange('probe-tokens', o.probeTokens, 1, 1e6, true)
+  oneOf('score', o.score, ['column', 'eliminate'])
+  oneOf('target', o.target, ['pruned', 'dense'])
+  checkRange('alpha', o.alpha, 0, 1, false)
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])
   checkRange('samples', o.samples, 1, 1e6, true)
   checkRange('seq-len', o.seqLen, 2, a.maxPositions, true)
+  checkRange('held-out', o.heldOut, 0, 1000, true)
   checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
   checkRange('memory', o.memory, 0, 1e6, false)
   if (o.center && !o.restore)
     throw new UsageError('center is a part of the restoration, and no-restore leaves that out. Leave one of them out.')
+  if (o.allocate === 'sensitivity' && o.layout === 'stock')
+    throw new UsageError(
+      'layout stock has one FFN width for all layers, and allocate sensitivity gives each its own. Use layout compact or padded.',
+    )
+  if (o.target === 'dense' && !o.restore)
+    throw new UsageError(
+      'target dense is what the restoration aims at, and no-restore leaves that out. Leave one of them out.',
+    )
+  if (o.target === 'dense' && a.postNorm)
+    throw new UsageError(
+      'target dense needs a model that normalises before each half-block; this one does it after. Use target pruned.',
+    )
   if (o.center && !a.bias.o && !a.bias.ffn)
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
 }

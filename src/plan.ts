@@ -1,5 +1,5 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
-import { uniformWidths, type Widths } from './allocate/uniform.ts'
+import { uniformWidths } from './allocate/uniform.ts'
 import { decoderBytes } from './blocks/decoder.ts'
 import { TOKENS_PER_RUN } from './blocks/stream.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
@@ -9,15 +9,24 @@ import type { FloatDType } from './formats/dtype.ts'
 import { DTYPE_BYTES } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
-import { type Architecture, decoderLinears, halfBlocks, narrowed, tensorShapes } from './model/architecture.ts'
+import {
+  type Architecture,
+  decoderLinears,
+  fullWidths,
+  halfBlocks,
+  narrowed,
+  tensorShapes,
+  type Widths,
+} from './model/architecture.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
 
 export interface Plan {
-  readonly widths: { readonly before: Widths; readonly after: Widths }
+  /** Before pruning, and after it in each layer. */
+  readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }
   /** Widths of the tensors written; they differ from `widths.after` where the layout pads. */
-  readonly stored: Widths
+  readonly stored: readonly Widths[]
   readonly tensors: readonly DenseTensorInfo[]
   readonly sizes: Sizes
   /** Bytes of activations that are in memory, and in a scratch file because they do not fit the budget. */
@@ -29,26 +38,34 @@ export interface Plan {
 /** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
 const BASE_BYTES = 200e6
 
-/** @param source self-written text needs the whole model in memory while it is written */
-export function makePlan(model: Model, options: ResolvedOptions, source: CalibrationSource): Plan {
+/**
+ * @param source self-written text needs the whole model in memory while it is written
+ * @param allocated what each layer keeps. @default the same widths for all
+ */
+export function makePlan(
+  model: Model,
+  options: ResolvedOptions,
+  source: CalibrationSource,
+  allocated?: readonly Widths[],
+): Plan {
   const { architecture: a, checkpoint } = model
   if (a.layerWidths)
     throw new UnsupportedModelError(
       `${checkpoint.name}: is a compact model, pruned already. Prune the model that it was made from, with a higher --sparsity.`,
     )
-  const before = { ffn: a.ffnWidth, value: a.headSize }
-  const after = uniformWidths(a, options)
-  const stored = storedWidths(options.layout, before, after)
+  const before = fullWidths(a)
+  const after = allocated ?? new Array<Widths>(a.layers).fill(uniformWidths(a, options))
+  const stored = after.map(widths => storedWidths(options.layout, before, widths))
   const dtypes = outputTypes(model, options.dtype)
-  const tensors = [...tensorShapes(narrowed(a, stored.ffn, stored.value))].map(([name, shape]) => ({
+  const tensors = [...tensorShapes(narrowed(a, stored))].map(([name, shape]) => ({
     name,
     shape,
     dtype: dtypes(name),
   }))
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
-  const pruned = narrowed(a, after.ffn, after.value)
+  const pruned = narrowed(a, after)
   const linears = (of: Architecture) => Object.values(decoderLinears(of)).reduce((n, weights) => n + weights, 0)
-  const activationBytes = placeActivations(a, options.samples * options.seqLen, options.memory * 2 ** 30)
+  const activationBytes = placeActivations(a, options)
   return {
     widths: { before, after },
     stored,
@@ -67,14 +84,14 @@ export function makePlan(model: Model, options: ResolvedOptions, source: Calibra
     },
     activationBytes,
     memoryBytes: Math.max(
-      estimateMemory(a, activationBytes.memory),
+      estimateMemory(a, options, activationBytes.memory),
       source === 'self' ? BASE_BYTES + decoderBytes(a, Math.min(MAX_SEQUENCES, options.samples), options.seqLen) : 0,
     ),
   }
 }
 
 /** The element type of each output tensor. @throws UnsupportedModelError where a tensor is in a type that is not for weights */
-function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {
+export function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {
   const { tensors } = model.checkpoint.tensors
   const isDense = (dtype: string): dtype is FloatDType => ['F64', 'F32', 'F16', 'BF16'].includes(dtype)
   const names = [...tensorShapes(model.architecture).keys()]
@@ -93,17 +110,18 @@ function storedWidths(layout: ResolvedOptions['layout'], before: Widths, after: 
   return layout === 'stock' ? { ffn: after.ffn, value: before.value } : before
 }
 
-/** The stream goes to memory first, then the hidden activations of one half-block, each where it fits whole. */
-function placeActivations(a: Architecture, tokens: number, budget: number) {
+/** The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. */
+function placeActivations(a: Architecture, { samples, seqLen, memory, target }: ResolvedOptions) {
   const placed = { memory: 0, scratch: 0 }
-  for (const width of [a.hiddenSize, Math.max(a.ffnWidth, a.heads * a.headSize)]) {
-    const bytes = 4 * tokens * width
-    placed[placed.memory + bytes <= budget ? 'memory' : 'scratch'] += bytes
+  const streams = new Array<number>(target === 'dense' ? 2 : 1).fill(a.hiddenSize)
+  for (const width of [...streams, Math.max(a.ffnWidth, a.heads * a.headSize)]) {
+    const bytes = 4 * samples * seqLen * width
+    placed[placed.memory + bytes <= memory * 2 ** 30 ? 'memory' : 'scratch'] += bytes
   }
   return placed
 }
 
-function estimateMemory(a: Architecture, activations: number): number {
+function estimateMemory(a: Architecture, { score, allocate }: ResolvedOptions, activations: number): number {
   const [attention, ffn] = halfBlocks(a, 0).map(half =>
     [...half.inputs, half.output].reduce((n, l) => n + l.in * l.out, 0),
   )
@@ -111,7 +129,9 @@ function estimateMemory(a: Architecture, activations: number): number {
   const embedding = 4 * a.vocabularySize * a.embeddingSize
   const weights = 4 * Math.max(attention, ffn)
   const gram = 4 * width ** 2
-  const solve = 8 * (width ** 2 + 3 * width * a.hiddenSize) // G_P, factor of G_MM, and right-hand sides in float64
+  // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
+  const eliminates = score === 'eliminate' || allocate === 'sensitivity'
+  const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + 3 * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
   return BASE_BYTES + activations + Math.max(embedding, 1.5 * weights + 1.5 * gram + solve + run)
 }

@@ -1,27 +1,28 @@
 // The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on the stream
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
+import { allocateBySensitivity } from './allocate/sensitivity.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
-import { HalfBlockRunner, type HalfWeights, readHalf } from './blocks/halfblock.ts'
-import { embedWindows, passThrough, type Stream } from './blocks/stream.ts'
+import { HalfBlockRunner, readHalf } from './blocks/halfblock.ts'
+import { copyStream, embedWindows, passThrough, type Stream } from './blocks/stream.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
-import type { Statistics } from './calibrate/gram.ts'
-import { advance, observe } from './calibrate/hidden-pass.ts'
+import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
 import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Clock, difference } from './clock.ts'
 import { baseName } from './display.ts'
 import type { Engine } from './engine/engine.ts'
+import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
 import { type HalfBlock, halfBlocks } from './model/architecture.ts'
-import { columnsOfRows, groupScores } from './model/coupling.ts'
 import { describeModel, type Model } from './model/model.ts'
-import { dampingNotices, planNotices } from './notices.ts'
+import { dampingNotices, overfitNotices, planNotices } from './notices.ts'
 import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { restoreColumns } from './restore/least-squares.ts'
 import type { HalfResult, LayerResult, PruneResult, Recipe } from './result.ts'
-import { columnScores } from './score/column.ts'
-import { complement, keepTop, keepTopPerGroup } from './select/top.ts'
+import { type Candidates, selectKept } from './select/kept.ts'
+import { rotateValues, unrotateOutput } from './select/rotate.ts'
+import { complement } from './select/top.ts'
 import { VERSION } from './version.ts'
 import { CheckpointWriter } from './write/checkpoint.ts'
 import { folderFiles } from './write/folder-files.ts'
@@ -51,19 +52,25 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const model = describeModel(checkpoint)
     const source = calibrationSource(input)
     const resolved = resolveOptions(options, model.architecture, input)
-    const plan = makePlan(model, resolved, source)
-    const notices = planNotices(model, resolved, source, plan)
+    const notices = planNotices(model, resolved, source, makePlan(model, resolved, source))
     for (const message of notices) yield { type: 'notice', message }
     clock.start('calibration text')
     const windows = yield* calibration(model, input.engine, input, resolved, signal)
+    pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
+    clock.start('allocate')
+    const measured =
+      resolved.allocate === 'sensitivity' && resolved.sparsity > 0
+        ? yield* allocateBySensitivity(model, input.engine, windows, pool, resolved, signal)
+        : undefined
+    const plan = makePlan(model, resolved, source, measured?.widths)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
     clock.start('prune')
-    pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
     const job = { pool, model, engine: input.engine, windows, plan, options: resolved, writer, signal }
-    const layers = yield* pruneLayers(job)
+    const { layers, losses } = yield* pruneLayers(job)
     clock.start('write')
-    for (const message of dampingNotices(layers, resolved.damp)) {
+    const texts = windows.texts.map((t, i) => ({ ...t, name: baseName(t.name), loss: losses?.[i] }))
+    for (const message of [...dampingNotices(layers, resolved.damp), ...overfitNotices(texts)]) {
       notices.push(message)
       yield { type: 'notice', message }
     }
@@ -74,12 +81,9 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
       source: { name: baseName(name), format, modelType: model.architecture.modelType },
       options: resolved,
       widths: plan.widths,
+      allocation: measured?.allocation,
       sizes: { ...plan.sizes, weightBytes: { ...plan.sizes.weightBytes, after: checkpointWriter.weightBytes } },
-      calibration: {
-        source,
-        seqLen: windows.seqLen,
-        texts: windows.texts.map(t => ({ ...t, name: baseName(t.name) })),
-      },
+      calibration: { source, seqLen: windows.seqLen, texts },
       layers,
       notices,
     }
@@ -105,66 +109,71 @@ interface PruneJob {
 }
 
 /** Prunes all layers, writing each tensor as soon as it is final. @returns what was kept in each layer, and how well it fits */
-async function* pruneLayers(job: PruneJob): AsyncGenerator<ProgressEvent, LayerResult[]> {
-  const { model, engine, writer } = job
+async function* pruneLayers(job: PruneJob) {
+  const { model, engine, writer, pool, windows, options } = job
   const a = model.architecture
-  yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' }
+  yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
+  const pruned = await embedWindows(model, engine, windows.windows, pool)
   await writer.copyOutsideLayers()
-  const stream = await embedWindows(model, engine, job.windows.windows, job.pool)
-  const runner = new HalfBlockRunner(engine, a, job.windows.seqLen)
-  const results: LayerResult[] = []
+  const { target, alpha } = options
+  const dense = target === 'dense' ? { stream: await copyStream(pruned, a.hiddenSize, pool), alpha } : undefined
+  const check = await HeldOutCheck.open(model, engine, windows)
+  const runner = new HalfBlockRunner(engine, a, windows.seqLen)
+  const layers: LayerResult[] = []
   for (let layer = 0; layer < a.layers; layer++) {
     const [attention, ffn] = halfBlocks(a, layer)
-    results.push({
-      attention: yield* pruneHalf(job, runner, stream, attention),
-      ffn: yield* pruneHalf(job, runner, stream, ffn),
+    const through = { runner, pruned, dense, check }
+    layers.push({
+      attention: yield* pruneHalf(job, through, attention),
+      ffn: yield* pruneHalf(job, through, ffn),
     })
-    yield { type: 'progress', done: layer + 1, tokens: stream.tokens }
+    yield { type: 'progress', done: layer + 1, tokens: pruned.tokens } as const
   }
-  return results
+  return { layers, losses: await check?.losses() }
 }
 
-/** Prunes one half-block, writes it, and takes the stream through it. Undefined where the plan cuts nothing here. */
+/** What goes through the layers together. */
+interface Streams {
+  readonly runner: HalfBlockRunner
+  readonly pruned: Stream
+  readonly dense?: DenseTarget
+  readonly check?: HeldOutCheck
+}
+
+/** Prunes one half-block, writes it, and takes the streams through it. Undefined where the plan cuts nothing here. */
 async function* pruneHalf(
   job: PruneJob,
-  runner: HalfBlockRunner,
-  stream: Stream,
+  { runner, pruned: stream, dense, check }: Streams,
   half: HalfBlock,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
-  const { model, plan, writer, signal } = job
+  const { model, engine, plan, options, writer, signal } = job
+  const a = model.architecture
   const weights = await readHalf(model, half)
   const { before, after } = plan.widths
-  const cuts = half.kind === 'ffn' ? after.ffn < before.ffn : after.value < before.value
+  const keep = after[half.layer]
+  const cuts = half.kind === 'ffn' ? keep.ffn < before.ffn : keep.value < before.value
   if (!cuts) {
-    await passThrough(runner, stream, weights, signal)
+    for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
+    await check?.pass(runner, weights, undefined, signal)
     await writer.copyHalf(half)
     return undefined
   }
-  const { statistics, hidden } = await observe(runner, job.pool, stream, weights, signal)
-  const { scores, kept, columns } = selectKept(job, weights, statistics)
+  const { statistics, hidden } = await observe(runner, job.pool, stream, weights, dense, signal)
+  const rotates = options.vo === 'rotate' && half.kind === 'attention'
+  const rotated = rotates ? await rotateValues(engine, a, weights, statistics) : undefined
+  const seen = rotated ?? { weights, statistics }
+  const { scores, kept, columns } = await selectKept(engine, a, seen, keep, options)
   yield { type: 'selected', half: half.output.name, scores, kept }
-  const { weight, bias, ...errors } = await restore(job, weights, statistics, columns)
-  const pruned = await writer.writePruned(weights, kept, columns, { weight, bias })
-  await advance(runner, stream, pruned, hidden, signal)
+  const { weight, bias, ...errors } = await restore(job, seen, columns)
+  const output = await writer.writePruned(seen.weights, kept, columns, { weight, bias })
+  const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
+  await advance(runner, stream, weights, pruned, hidden, signal)
+  await check?.pass(runner, weights, pruned, signal)
   return { kept: [...kept], ...errors }
 }
 
-/** The neurons or value rows that stay, and the input columns of the output layer that go with them. Both ascending. */
-function selectKept({ model, plan, options }: PruneJob, { half, output }: HalfWeights, statistics: Statistics) {
-  const a = model.architecture
-  const scores = columnScores(output.weight, statistics)
-  const { ffn, value } = plan.widths.after
-  if (half.kind === 'ffn') {
-    const kept = keepTop(scores, ffn)
-    return { scores, kept, columns: kept }
-  }
-  const rowScores = groupScores(a, scores)
-  const kept =
-    options.vo === 'ragged' ? keepTop(rowScores, value * a.kvHeads) : keepTopPerGroup(rowScores, a.kvHeads, value)
-  return { scores: rowScores, kept, columns: columnsOfRows(a, kept) }
-}
-
-function restore(job: PruneJob, { half, output }: HalfWeights, statistics: Statistics, columns: Int32Array) {
+function restore(job: PruneJob, { weights, statistics }: Candidates, columns: Int32Array) {
+  const { half, output } = weights
   const removed = complement(columns, statistics.width)
   const options = { ...job.options, layer: half.output.name }
   return restoreColumns(job.engine, output.weight, output.bias, statistics, columns, removed, options)

@@ -1,7 +1,8 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
-import type { Widths } from './allocate/uniform.ts'
+import type { Allocation } from './allocate/sensitivity.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import type { TextShare } from './calibrate/windows.ts'
+import type { Widths } from './model/architecture.ts'
 import type { ResolvedOptions } from './options.ts'
 
 /** One half-block after pruning. Errors are squared output errors over the squared output, on the calibration activations. */
@@ -27,18 +28,34 @@ export interface Sizes {
   readonly weightBytes: { readonly before: number; readonly after: number }
 }
 
+/** Mean negative log-likelihood in nats a token over some windows, dense and pruned. */
+export interface WindowLoss {
+  readonly windows: number
+  readonly dense: number
+  readonly pruned: number
+}
+
+/** What pruning cost on windows of a calibration text: on those calibrated on, and on others. The gap between them is overfitting. */
+export interface TextLoss {
+  readonly calibratedOn: WindowLoss
+  readonly heldOut: WindowLoss
+}
+
 /** The part of a result that is the same in every run with the same input, options and version: `fasp.json`. */
 export interface Recipe {
   readonly schema: 1
   readonly fasp: string
   readonly source: { readonly name: string; readonly format: string; readonly modelType: string }
   readonly options: ResolvedOptions
-  readonly widths: { readonly before: Widths; readonly after: Widths }
+  /** Before pruning, and after it in each layer. */
+  readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }
   readonly sizes: Sizes
+  /** With allocation by sensitivity: what was measured, and chosen. */
+  readonly allocation?: Allocation
   readonly calibration: {
     readonly source: CalibrationSource
     readonly seqLen: number
-    readonly texts: readonly TextShare[]
+    readonly texts: readonly (TextShare & { readonly loss?: TextLoss })[]
   }
   readonly layers: readonly LayerResult[]
   readonly notices: readonly string[]
@@ -63,4 +80,6 @@ export interface PerplexityResult {
   readonly standardError: number
   /** Whether the tokenizer put a BOS before the text. */
   readonly bos: boolean
+  /** A text of the same corpus, where the model was calibrated on one: the figure flatters it. */
+  readonly calibratedOn?: string
 }

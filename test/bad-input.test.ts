@@ -239,11 +239,12 @@ describe('what is no model', () => {
   const notModels: [path: string, says: string[]][] = [
     [
       'nothing-here',
-      ['nothing-here: there is no such file or folder. Give a Hugging Face model folder or a .gguf file.'],
+      [
+        'nothing-here: there is no such file or folder. Give a Hugging Face model folder, a .gguf file, or the name of a model on the Hub',
+      ],
     ],
     ['empty', ['empty: has no config.json']],
     ['text.txt', ['text.txt: is a file, but not a .gguf', 'Give the folder that holds config.json']],
-    ['facebook/opt-125m', ['reads local files only', 'hf download facebook/opt-125m --local-dir opt-125m']],
   ]
   test.for(notModels)('%s', async ([path, says]) => {
     const folder = await workplace()

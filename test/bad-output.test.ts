@@ -1,10 +1,10 @@
 // Outputs that cannot be written or may not be replaced, and runs that are interrupted: nothing is left behind, nothing old is touched.
-import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { prune } from '../src/node.ts'
+import { describeDisk, onDisk } from './disk.ts'
 import { fasp, QUICK, refused, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 
 const workplace = workplaces()
@@ -77,27 +77,7 @@ describe('an output that cannot be written', () => {
   })
 })
 
-/** Options of a mount that only the process below it sees, or the reason why there is none. */
-const noMount = (() => {
-  try {
-    execFileSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt'], { stdio: 'pipe' })
-    return undefined
-  } catch (error) {
-    return `no mounts here: ${String(error).split('\n')[0]}`
-  }
-})()
-/** Runs in a mount namespace of its own with a tmpfs at `disk`. */
-const onDisk = (options: string) => [
-  'unshare',
-  '-m',
-  'bash',
-  '-c',
-  `mount -t tmpfs -o ${options} none disk && "$@"; code=$?; ls -A disk | sed 's/^/left on the disk: /' >&2; exit $code`,
-  'mounted',
-]
-if (noMount) console.warn(noMount)
-
-describe.skipIf(noMount !== undefined)(`a disk of its own${noMount ? ` (${noMount})` : ''}`, () => {
+describeDisk('a disk of its own', () => {
   test('that is read-only', async () => {
     const folder = await workplace({ 'disk/x': '' })
     await refused(folder, to('disk/out'), { wrap: onDisk('ro'), says: ['disk/out: the file system is read-only'] })

@@ -18,7 +18,9 @@ test('prints a table, writes the result, leaves nothing else', async () => {
   expect(kinds).toEqual(expect.arrayContaining(['attention', 'ffn', 'residual', 'gram', 'product', 'gemm64', 'other']))
   for (const { gflops } of result.rates) expect(gflops).toBeGreaterThan(0)
   expect(stdout).toMatch(/^stage +seconds +share +GFLOP +GFLOP\/s +of peak$/m)
-  expect(stdout).toMatch(/× the bound, products at [\d.]+ % of the peak\n\d+ tokens\/s, peak memory /)
+  expect(stdout).toMatch(
+    /× the bound \([\d.]+ × at the rate of the square product\)\nproducts at [\d.]+ % of the peak\n\d+ tokens\/s, peak memory /,
+  )
   expect(lines.slice(0, -1).filter(line => [...line].length > 80)).toEqual([])
   expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
 })

@@ -22,7 +22,10 @@ describe('prune', () => {
     expect(stdout).toMatch(/^perplexity ± standard error +dense +pruned\ntext\.txt, 3 × 32, BOS /m)
     expect(stdout).toMatch(/peak memory [\d.]+ MB\nWrote out\n/)
     const result = JSON.parse(lines.at(-1)!)
-    expect(result).toMatchObject({ widths: { before: { ffn: 384 }, after: { ffn: 288 } }, options: { sparsity: 0.2 } })
+    expect(result).toMatchObject({
+      widths: { before: { ffn: 384 }, after: Array(6).fill({ ffn: 288, value: 32 }) },
+      options: { sparsity: 0.2 },
+    })
     expect(result.layers).toHaveLength(6)
     for (const name of ['dense', 'pruned']) {
       const [{ file, windows, perplexity }] = result.perplexities[name]
@@ -34,7 +37,11 @@ describe('prune', () => {
         .trimEnd()
         .split('\n')
         .map(line => line.replace(/: .*/, '')),
-    ).toEqual(['evaluate dense', 'prune', 'evaluate pruned'].flatMap(phase => [phase, phase]))
+    ).toEqual([
+      ...['evaluate dense', 'prune'].flatMap(phase => [phase, phase]),
+      'text.txt', // calibrated on and evaluated on: the loss on held-out windows
+      ...['evaluate pruned', 'evaluate pruned'],
+    ])
     expect(stderr).toMatch(/^prune: layer 0 of 6\nprune: layer 6 of 6 +\d+ tokens\/s +took [\d.]+ s$/m)
     expect(readdirSync(folder).sort()).toEqual(['out', 'text.txt'])
     expect(readdirSync(join(folder, 'out')).sort()).toEqual([
@@ -47,7 +54,8 @@ describe('prune', () => {
       'tokenizer_config.json',
     ])
     const config = json(join(folder, 'out/config.json'))
-    expect(config).toEqual({ ...json(join(TINY_LLAMA, 'config.json')), intermediate_size: 288 })
+    const older = { rope_theta: 10000, rope_scaling: null } // transformers 4 reads no rope_parameters
+    expect(config).toEqual({ ...json(join(TINY_LLAMA, 'config.json')), intermediate_size: 288, ...older })
     expect(json(join(folder, 'out/fasp.json')).layers).toEqual(result.layers)
   })
 
@@ -119,7 +127,7 @@ describe('prune', () => {
     expect(stdout).toMatch(/^FFN neurons per layer: 288 of 384\. Value channels per KV head: 32 of 32\.$/m)
     expect(stdout).toMatch(/^weights on disk +2\.6 MB +2\.2 MB/m)
     expect(stdout).toMatch(/^Expected memory: [\d.]+ MB/m)
-    expect(JSON.parse(lines.at(-1)!).widths.after.ffn).toBe(288)
+    expect(JSON.parse(lines.at(-1)!).widths.after[5].ffn).toBe(288)
     expect(stderr).toBe('')
     expect(await snapshot(folder)).toEqual(before)
   })
@@ -194,7 +202,7 @@ test('inspect', async () => {
 })
 
 describe('help', () => {
-  test.for([[], ...['prune', 'eval', 'generate', 'inspect', 'demo'].map(command => [command])])(
+  test.for([[], ...['prune', 'export', 'eval', 'generate', 'inspect', 'push', 'demo'].map(command => [command])])(
     'fasp %j --help fits 80 columns',
     async command => {
       const { stdout, stderr } = await run(await workplace(), ...command, '--help')

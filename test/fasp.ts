@@ -28,15 +28,19 @@ export interface RunOptions {
   readonly folder: string
   /** Command that gets `node dist/cli.js …` as its last arguments. */
   readonly wrap?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
   /** Called with all of stderr whenever there is more of it. */
   readonly onProgress?: (stderr: string, child: ChildProcess) => void
 }
 
 /** `fasp ARGS` with `folder` as the current one. */
-export async function fasp(args: readonly string[], { folder, wrap = [], onProgress }: RunOptions): Promise<Run> {
+export async function fasp(
+  args: readonly string[],
+  { folder, wrap = [], env: more, onProgress }: RunOptions,
+): Promise<Run> {
   if (!existsSync(CLI)) throw new Error('dist/cli.js is missing: npm run build')
   const [command, ...rest] = [...wrap, process.execPath, CLI, ...args]
-  const env = { ...process.env, FASP_LOG: '' }
+  const env = { ...process.env, FASP_LOG: '', ...more }
   const child = spawn(command, rest, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
   let stdout = ''
   let stderr = ''

@@ -15,6 +15,7 @@ import {
   openCheckpoint,
   openEngine,
   type PrunePathOptions,
+  perplexity,
   prune,
   type Windows,
 } from '../src/node.ts'
@@ -105,9 +106,11 @@ test('restoration never makes an error larger, and all layouts are one model in 
     fc.asyncProperty(
       fc.record({
         sparsity: fc.double({ min: 0.05, max: 0.6, noNaN: true }),
-        vo: fc.constantFrom('ragged' as const, 'per-head' as const),
+        vo: fc.constantFrom('ragged' as const, 'per-head' as const, 'rotate' as const),
         seed: fc.nat(1e6),
         damp: fc.constantFrom(0, 0.01, 0.1),
+        score: fc.constantFrom('column' as const, 'eliminate' as const),
+        target: fc.constantFrom('pruned' as const, 'dense' as const),
       }),
       async ({ seed, ...options }) => {
         const settings = {
@@ -139,6 +142,52 @@ test('activations in memory and in a scratch file give the same bytes', async ()
   expect(weights(spilled.output).equals(weights(inMemory.output))).toBe(true)
 })
 
+test('held-out losses are those of the written model, and windows held out leave the model as it is', async () => {
+  const made = windows(7, 32, 8)
+  const [used, heldOut] = [made.windows.slice(0, 5), made.windows.slice(5)]
+  const texts = [
+    { name: 'a', tokens: 99, available: 4, used: 3, heldOut: 1 },
+    { name: 'b', tokens: 99, available: 3, used: 2, heldOut: 1 },
+  ]
+  const settings = { sparsity: 0.3, scope: 'ffn+vo', vo: 'rotate', target: 'dense', dtype: 'F32' } as const
+  const { output, result } = await run(LLAMA, { ...settings, windows: { ...made, windows: used, heldOut, texts } })
+  const plain = await run(LLAMA, { ...settings, windows: { ...made, windows: used } })
+  const weights = (folder: string) => readFileSync(join(folder, 'model.safetensors'))
+  expect(weights(output).equals(weights(plain.output))).toBe(true)
+  const loss = (path: string, window: Int32Array) =>
+    withModel(path, async model => {
+      const one = { seqLen: 32, windows: [window], texts: made.texts }
+      return Math.log((await finish(perplexity(model, engine, one, 'evaluate'))).perplexity)
+    })
+  for (const [i, [on, held]] of [
+    [used[0], heldOut[0]],
+    [used[3], heldOut[1]],
+  ].entries())
+    for (const [side, window] of [
+      ['calibratedOn', on],
+      ['heldOut', held],
+    ] as const) {
+      const found = result.calibration.texts[i].loss![side]
+      expect(found.windows).toBe(1)
+      expect(found.dense).toBeCloseTo(await loss(LLAMA, window), 4)
+      expect(found.pruned).toBeCloseTo(await loss(output, window), 4)
+    }
+  expect(plain.result.calibration.texts[0].loss).toBeUndefined()
+})
+
+test('a dense target that nothing is taken from is the pruned target', async () => {
+  const settings = { sparsity: 0.3, scope: 'ffn+vo', windows: windows(3, 64, 2) } as const
+  const [pruned, dense, spilled, half] = [
+    await run(LLAMA, settings),
+    await run(LLAMA, { ...settings, target: 'dense', alpha: 0 }),
+    await run(LLAMA, { ...settings, target: 'dense', alpha: 0, memory: 0 }),
+    await run(LLAMA, { ...settings, target: 'dense' }),
+  ]
+  const weights = ({ output }: typeof pruned) => readFileSync(join(output, 'model.safetensors'))
+  for (const same of [dense, spilled]) expect(weights(same).equals(weights(pruned))).toBe(true)
+  expect(weights(half).equals(weights(pruned))).toBe(false)
+})
+
 test('removing columns that are exactly zero changes no logit', async () => {
   // A model with dead neurons and value rows of its own: what is removed must be just those.
   const dead = { neurons: 96, values: 8 }
@@ -166,7 +215,7 @@ test('removing columns that are exactly zero changes no logit', async () => {
       restore,
       windows: windows(3, 64, 4),
     })
-    expect(pruned.result.widths.after).toEqual({ ffn: 384 - dead.neurons, value: 32 - dead.values })
+    expect(pruned.result.widths.after).toEqual(Array(6).fill({ ffn: 384 - dead.neurons, value: 32 - dead.values }))
     expect(largestDifference(await logitsOf(pruned.output), await logitsOf(source))).toBeLessThanOrEqual(tolerance)
   }
 })

@@ -1,14 +1,7 @@
 // How much to cut: the same widths for every layer, so that the decoder linears shrink by `sparsity` while Q and K stay whole
 // (arXiv 2501.09412, §3.1: the other matrices are cut harder).
 import { UsageError } from '../errors.ts'
-import { type Architecture, decoderLinears } from '../model/architecture.ts'
-
-export interface Widths {
-  /** FFN neurons that each layer keeps. */
-  readonly ffn: number
-  /** Value channels that each KV head keeps; with ragged selection the layer keeps `value · k` in all. */
-  readonly value: number
-}
+import { type Architecture, decoderLinears, fullWidths, type Widths } from '../model/architecture.ts'
 
 export interface WidthOptions {
   readonly sparsity: number
@@ -19,7 +12,7 @@ export interface WidthOptions {
 
 /** @throws UsageError where the scope is too small for the sparsity, or the rounding leaves no neuron */
 export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: WidthOptions): Widths {
-  if (sparsity === 0) return { ffn: a.ffnWidth, value: a.headSize }
+  if (sparsity === 0) return fullWidths(a)
   const { qk, vo, ffn } = decoderLinears(a)
   const total = qk + vo + ffn
   const prunable = scope === 'ffn' ? ffn : ffn + vo

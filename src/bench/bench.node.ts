@@ -15,9 +15,9 @@ import {
   type Architecture,
   describeModel,
   type EngineOptions,
-  openCheckpoint,
   openEngine,
   openFolderSink,
+  openModel,
   type ProgressEvent,
   type PruneResult,
   prune,
@@ -57,7 +57,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
   try {
     const path = options.model ?? join(folder, 'model')
     if (!options.model) yield* provideModel(path, options)
-    const a = await architectureAt(path)
+    const a = yield* architectureAt(path, signal)
     yield { type: 'notice', message: 'Measuring matrix products.' }
     const engine = openEngine({ device, threads })
     const rates = await measureProducts(engine, a).finally(() => engine.close())
@@ -105,8 +105,8 @@ const machine = () => ({
   os: `${process.platform} ${process.arch}`,
 })
 
-async function architectureAt(path: string): Promise<Architecture> {
-  const checkpoint = await openCheckpoint(path)
+async function* architectureAt(path: string, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Architecture> {
+  const checkpoint = yield* openModel(path, { signal })
   try {
     return describeModel(checkpoint).architecture
   } finally {

@@ -29,7 +29,8 @@ export function benchTable(r: BenchResult): string {
       ['one pass at the peak', r.bound.seconds.toFixed(2), '', total.toFixed(0), r.peak.float32.toFixed(0), ''],
     ]),
     '',
-    `${r.overBound.toFixed(2)} × the bound, products at ${percent(r.productsOfPeak)} of the peak`,
+    `${r.overBound.toFixed(2)} × the bound (${r.overSquareBound.toFixed(2)} × at the rate of the square product)`,
+    `products at ${percent(r.productsOfPeak)} of the peak`,
     `${Math.round(r.tokensPerSecond)} tokens/s, peak memory ${bytes(r.peakMemoryBytes)}`,
     ...(r.wholeModel
       ? [

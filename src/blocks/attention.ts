@@ -1,9 +1,10 @@
-// The hidden activations of the attention half-block, `H = concat of heads` [tokens, h·e]: the input of o_proj.
+// The attention half-block. Its hidden activations are `H = concat of heads` [tokens, h·e]: the input of o_proj.
 // ONNX Runtime's GroupQueryAttention does rotary positions, causality, grouped queries and the KV cache in one operator.
 import { Graph, type Value } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { linear } from './linear.ts'
 import { norm } from './norm.ts'
+import { residual } from './residual.ts'
 
 /** GroupQueryAttention with rotary positions wants head sizes that are multiples of this; others are padded with zeros inside the graph. */
 const HEAD_MULTIPLE = 16
@@ -11,14 +12,30 @@ const HEAD_MULTIPLE = 16
 /** Head size as the attention operator and the KV cache see it. */
 export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE
 
-/**
- * Graph of `H` from the stream `x` [n, d] of whole windows. Further inputs: `shape` = [windows, length, -1], `past` [windows] = position
- * of each window's last token, `total` = positions in all, `cos` and `sin` [positions, e/2] for rotary models. With a
- * `cache` also `key` and `value` [windows, k, positions, e], read and written in place.
- */
+/** Graph of `Hᵀ` [h·e, n] from the stream `x` [n, d] of whole windows, and the inputs of `heads`. */
+export function attentionHiddenGraph(a: Architecture): Graph {
+  const g = new Graph('attention')
+  const x = g.input('x', 'float32', ['n', a.hiddenSize])
+  const transposed = g.op('Transpose', [heads(g, a, x, false)], { perm: [1, 0] })
+  g.output('h', transposed, 'float32', [a.heads * a.headSize, 'n'])
+  return g
+}
+
+/** Graph of the new stream `y` [n, d] from `x` [n, d] of whole windows, and the inputs of `heads`. */
 export function attentionGraph(a: Architecture, cache: boolean): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
+  const update = linear(g, heads(g, a, x, cache), 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
+  g.output('y', residual(g, a, x, update), 'float32', ['n', a.hiddenSize])
+  return g
+}
+
+/**
+ * Adds `H` [n, h·e]. Inputs: `shape` = [windows, length, -1], `past` [windows] = position of each window's last token, `total` =
+ * positions in all, `cos` and `sin` [positions, e/2] for rotary models. With a `cache` also `key` and `value` [windows, k, positions, e],
+ * read and written in place.
+ */
+function heads(g: Graph, a: Architecture, x: Value, cache: boolean): Value {
   const shape = g.input('shape', 'int64', [3])
   const normed = a.postNorm ? x : norm(g, a, x)
   const width = paddedHeadSize(a)
@@ -37,13 +54,12 @@ export function attentionGraph(a: Architecture, cache: boolean): Graph {
     do_rotary: a.rope ? 1 : 0,
     scale: { float: 1 / Math.sqrt(a.headSize) },
   })
-  const rows = g.op('Reshape', [h, g.constant('int64', [-1, a.heads * width])])
-  g.output('h', trimHeads(g, rows, a.heads, a.headSize, width), 'float32', ['n', a.heads * a.headSize])
   if (cache) {
     g.output('newKey', key, 'float32', cacheShape)
     g.output('newValue', value, 'float32', cacheShape)
   }
-  return g
+  const rows = g.op('Reshape', [h, g.constant('int64', [-1, a.heads * width])])
+  return trimHeads(g, rows, a.heads, a.headSize, width)
 }
 
 /** [n, heads·e] → [n, heads·width]: zeros after each half of each head, so that rotary pairs (i, i + e/2) stay pairs. */

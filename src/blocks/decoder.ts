@@ -85,9 +85,7 @@ export class Decoder {
     const x = await this.embedding.embed(ids, this.caches[0].past)
     for (const [i, weights] of this.halves.entries()) {
       const cache = weights.half.kind === 'attention' ? this.caches[i / 2] : undefined
-      const h = new Float32Array(this.sequences * length * this.runner.hiddenWidth(weights))
-      await this.runner.hidden(weights, x, this.sequences, h, cache)
-      await this.runner.residual(weights, x, h)
+      await this.runner.forward(weights, x, this.sequences, cache)
       if (cache) cache.past += length
     }
     const last = new Float32Array(this.sequences * d)

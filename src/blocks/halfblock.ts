@@ -1,10 +1,11 @@
-// Runs half-blocks: reads the weights of one, computes its hidden activations `H`, and adds `H Wᵀ` to the stream.
-import { type Engine, type Feeds, values } from '../engine/engine.ts'
+// Runs half-blocks: reads the weights of one, takes the stream through it, or computes its hidden activations `H` on the way. `H` is
+// kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
+import { type Engine, type Values, values } from '../engine/engine.ts'
 import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
 import { type Model, readWeights } from '../model/model.ts'
-import { attentionGraph, paddedHeadSize, rotaryTables } from './attention.ts'
+import { attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import { withAllValues } from './compact-values.ts'
-import { ffnGraph } from './ffn.ts'
+import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
 import { residualGraph } from './residual.ts'
 
 type Floats = Float32Array<ArrayBuffer>
@@ -18,9 +19,16 @@ export interface LinearWeights {
 /** The weights of one half-block. Widths are those of the arrays, which pruning may have narrowed. */
 export interface HalfWeights {
   readonly half: HalfBlock
-  readonly norm: Feeds
+  readonly norm: Readonly<Record<string, Values>>
   readonly inputs: readonly LinearWeights[]
   readonly output: LinearWeights
+}
+
+/** What of `H` a pruned half-block reads, and its output layer [d, columns] on that. */
+export interface PrunedOutput {
+  readonly output: LinearWeights
+  /** Ascending columns of `H`. */
+  readonly columns: Int32Array
 }
 
 export async function readHalf(model: Model, half: HalfBlock): Promise<HalfWeights> {
@@ -35,7 +43,7 @@ export async function readHalf(model: Model, half: HalfBlock): Promise<HalfWeigh
 }
 
 /** Feeds of `norm` in a graph; ones and zeros where the model's norms have no weights. */
-export async function readNorm(model: Model, name: string): Promise<Feeds> {
+export async function readNorm(model: Model, name: string): Promise<Readonly<Record<string, Values>>> {
   const { hiddenSize: d, norm } = model.architecture
   const weight = norm.affine ? await readWeights(model, `${name}.weight`) : new Float32Array(d).fill(1)
   if (norm.type === 'rms') return { 'norm.weight': values(weight, [d]) }
@@ -53,7 +61,7 @@ export interface Cache {
 
 /** Runs the half-blocks of one architecture on one engine over windows of up to `positions` tokens. */
 export class HalfBlockRunner {
-  readonly #rotary: Feeds
+  readonly #rotary: Readonly<Record<string, Values>>
   readonly #graphs: string
   constructor(
     readonly engine: Engine,
@@ -71,53 +79,79 @@ export class HalfBlockRunner {
     return w.output.weight.length / this.architecture.hiddenSize
   }
 
-  /** Writes `H` [tokens, width] of `windows` windows in `x` [tokens, d] to `h`. */
-  async hidden(w: HalfWeights, x: Floats, windows: number, h: Floats, cache?: Cache): Promise<void> {
+  /** Writes `Hᵀ` [width, tokens] of `windows` windows in `x` [tokens, d] to `h`. */
+  async hidden(w: HalfWeights, x: Floats, windows: number, h: Floats): Promise<void> {
     const a = this.architecture
-    const tokens = x.length / a.hiddenSize
-    const feeds: Record<string, Feeds[string]> = { ...(a.postNorm ? {} : w.norm), x: values(x, [tokens, a.hiddenSize]) }
-    const names = w.half.kind === 'attention' ? ['q', 'k', 'v'] : w.inputs.map((_, i) => `in${i}`)
-    w.inputs.forEach(({ weight, bias }, i) => {
-      const out = weight.length / a.hiddenSize
-      feeds[`${names[i]}.weight`] = values(weight, [out, a.hiddenSize])
-      feeds[`${names[i]}.bias`] = bias && values(bias, [out])
-    })
-    const outputs: Record<string, NonNullable<Feeds[string]>> = { h: values(h, [tokens, h.length / tokens]) }
-    if (w.half.kind === 'ffn') return this.engine.run(`ffn ${this.#graphs}`, () => ffnGraph(a), feeds, outputs)
-    const length = tokens / windows
-    const past = cache?.past ?? 0
-    feeds.shape = values(BigInt64Array.of(BigInt(windows), BigInt(length), -1n), [3])
-    feeds.past = values(new Int32Array(windows).fill(past + length - 1), [windows])
-    feeds.total = values(Int32Array.of(past + length), [])
+    const feeds = { ...this.#inputs(w, x), ...(w.half.kind === 'attention' ? this.#positions(x, windows, 0) : {}) }
+    const outputs = { h: values(h, [this.hiddenWidth(w), this.#tokens(x)]) }
+    const build = () => (w.half.kind === 'attention' ? attentionHiddenGraph(a) : ffnHiddenGraph(a))
+    await this.engine.run(`${w.half.kind} ${this.#graphs}`, build, feeds, outputs)
+  }
+
+  /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens] */
+  async residual(w: HalfWeights, { output, columns }: PrunedOutput, x: Floats, h: Floats): Promise<void> {
+    const a = this.architecture
+    const tokens = this.#tokens(x)
+    const feeds = {
+      ...(a.postNorm ? w.norm : {}),
+      ...this.#output(output),
+      x: values(x, [tokens, a.hiddenSize]),
+      h: values(h, [h.length / tokens, tokens]),
+      kept: values(BigInt64Array.from(columns, BigInt), [columns.length]),
+    }
+    const bias = output.bias !== undefined
+    const key = `residual ${bias ? 'with bias ' : ''}${this.#graphs}`
+    await this.engine.run(key, () => residualGraph(a, bias), feeds, { y: feeds.x })
+  }
+
+  /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. */
+  async forward(w: HalfWeights, x: Floats, windows: number, cache?: Cache): Promise<void> {
+    const a = this.architecture
+    const inputs = { ...w.norm, ...this.#inputs(w, x), ...this.#output(w.output) }
+    if (w.half.kind === 'ffn')
+      return this.engine.run(`forward ffn ${this.#graphs}`, () => ffnGraph(a), inputs, { y: inputs.x })
+    const feeds: Record<string, Values> = { ...inputs, ...this.#positions(x, windows, cache?.past ?? 0) }
+    const outputs: Record<string, Values> = { y: inputs.x }
     if (cache) {
       const shape = [windows, a.kvHeads, cache.positions, paddedHeadSize(a)]
       outputs.newKey = feeds.key = values(cache.key, shape)
       outputs.newValue = feeds.value = values(cache.value, shape)
     }
-    const key = `attention ${cache ? 'with cache ' : ''}${this.#graphs}`
-    await this.engine.run(key, () => attentionGraph(a, cache !== undefined), { ...feeds, ...this.#rotary }, outputs)
+    const key = `forward attention ${cache ? 'with cache ' : ''}${this.#graphs}`
+    await this.engine.run(key, () => attentionGraph(a, cache !== undefined), feeds, outputs)
   }
 
-  /** `x ← x + H Wᵀ + b` in place, with `H` [tokens, width] and the half-block's output layer. */
-  async residual(w: HalfWeights, x: Floats, h: Floats): Promise<void> {
-    const a = this.architecture
-    const { weight, bias } = w.output
-    const width = this.hiddenWidth(w)
-    const stream = values(x, [x.length / a.hiddenSize, a.hiddenSize])
-    const feeds: Feeds = {
-      ...(a.postNorm ? w.norm : {}),
-      x: stream,
-      h: values(h, [h.length / width, width]),
-      'out.weight': values(weight, [a.hiddenSize, width]),
-      'out.bias': bias && values(bias, [a.hiddenSize]),
+  #tokens(x: Floats): number {
+    return x.length / this.architecture.hiddenSize
+  }
+
+  /** The stream, the norm before the input layers, and those. */
+  #inputs(w: HalfWeights, x: Floats): Record<string, Values> & { x: Values } {
+    const { hiddenSize, postNorm } = this.architecture
+    const names = w.half.kind === 'attention' ? ['q', 'k', 'v'] : w.inputs.map((_, i) => `in${i}`)
+    const layers = w.inputs.map((layer, i) => this.#linear(names[i], layer, hiddenSize))
+    return Object.assign({ x: values(x, [this.#tokens(x), hiddenSize]) }, postNorm ? {} : w.norm, ...layers)
+  }
+
+  #output(output: LinearWeights): Record<string, Values> {
+    return this.#linear('out', output, output.weight.length / this.architecture.hiddenSize)
+  }
+
+  #linear(name: string, { weight, bias }: LinearWeights, input: number): Record<string, Values> {
+    const out = weight.length / input
+    return {
+      [`${name}.weight`]: values(weight, [out, input]),
+      ...(bias ? { [`${name}.bias`]: values(bias, [out]) } : {}),
     }
-    await this.engine.run(
-      `residual ${bias ? 'with bias ' : ''}${this.#graphs}`,
-      () => residualGraph(a, bias !== undefined),
-      feeds,
-      {
-        y: stream,
-      },
-    )
+  }
+
+  #positions(x: Floats, windows: number, past: number): Record<string, Values> {
+    const length = this.#tokens(x) / windows
+    return {
+      ...this.#rotary,
+      shape: values(BigInt64Array.of(BigInt(windows), BigInt(length), -1n), [3]),
+      past: values(new Int32Array(windows).fill(past + length - 1), [windows]),
+      total: values(Int32Array.of(past + length), []),
+    }
   }
 }

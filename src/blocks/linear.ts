@@ -14,3 +14,18 @@ export function linear(
   const inputs = bias ? [x, weight, g.input(`${name}.bias`, 'float32', [out])] : [x, weight]
   return g.op('Gemm', inputs, { transB: 1 })
 }
+
+/** Adds its transpose `W xᵀ + b` [out, n]. The same inputs. */
+export function linearTransposed(
+  g: Graph,
+  x: Value,
+  name: string,
+  out: number | string,
+  input: number | string,
+  bias: boolean,
+): Value {
+  const weight = g.input(`${name}.weight`, 'float32', [out, input])
+  const inputs = [weight, x]
+  if (bias) inputs.push(g.op('Unsqueeze', [g.input(`${name}.bias`, 'float32', [out]), g.constant('int64', [1])]))
+  return g.op('Gemm', inputs, { transB: 1 })
+}

@@ -1,16 +1,25 @@
 // The end of either half-block: `y = x + H Wᵀ + b`, then the norm where the model normalises after the sum.
-import { Graph } from '../formats/onnx.ts'
+import { Graph, type Value } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
-import { linear } from './linear.ts'
 import { norm } from './norm.ts'
 
-/** Graph of the new stream from `x` [n, d], `h` [n, m] and `out.weight` [d, m]; m is symbolic. `y` may overwrite `x`. */
+/** Adds `x + update`, and the norm after it. */
+export function residual(g: Graph, a: Architecture, x: Value, update: Value): Value {
+  const y = g.op('Add', [x, update])
+  return a.postNorm ? norm(g, a, y) : y
+}
+
+/**
+ * Graph of the new stream from `x` [n, d], `h` = Hᵀ [f, n], `kept` [m] = the rows of Hᵀ that stay, `out.weight` [d, m] and, with a
+ * bias, `out.bias` [d]. `y` may overwrite `x`.
+ */
 export function residualGraph(a: Architecture, bias: boolean): Graph {
   const g = new Graph('residual')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const h = g.input('h', 'float32', ['n', 'm'])
-  let y = g.op('Add', [x, linear(g, h, 'out', a.hiddenSize, 'm', bias)])
-  if (a.postNorm) y = norm(g, a, y)
-  g.output('y', y, 'float32', ['n', a.hiddenSize])
+  const h = g.op('Gather', [g.input('h', 'float32', ['f', 'n']), g.input('kept', 'int64', ['m'])], { axis: 0 }) // [m, n]
+  const inputs = [h, g.input('out.weight', 'float32', [a.hiddenSize, 'm'])]
+  if (bias) inputs.push(g.input('out.bias', 'float32', [a.hiddenSize]))
+  const update = g.op('Gemm', inputs, { transA: 1, transB: 1 }) // [n, d]
+  g.output('y', residual(g, a, x, update), 'float32', ['n', a.hiddenSize])
   return g
 }

@@ -4,7 +4,7 @@ import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { ActivationPool, type Activations, type Batch } from './activations.ts'
 import { openEmbedding } from './embed.ts'
-import { HalfBlockRunner, type HalfWeights, readHalf } from './halfblock.ts'
+import { HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalf } from './halfblock.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
 export const TOKENS_PER_RUN = 2048
@@ -39,6 +39,16 @@ export async function embedWindows(
   return { rows, tokens: windows.length * length, batches }
 }
 
+/** The same stream again. */
+export async function copyStream({ rows, tokens, batches }: Stream, d: number, pool: ActivationPool): Promise<Stream> {
+  const copy = await pool.open(batches, d)
+  for (const batch of batches) {
+    copy.room(batch).set(await rows.load(batch))
+    await copy.store(batch)
+  }
+  return { rows: copy, tokens, batches }
+}
+
 /** Takes the stream through a half-block that nothing is removed from. */
 export async function passThrough(
   runner: HalfBlockRunner,
@@ -46,14 +56,27 @@ export async function passThrough(
   weights: HalfWeights,
   signal?: AbortSignal,
 ): Promise<void> {
-  const width = runner.hiddenWidth(weights)
-  const buffer = new Float32Array(Math.max(...stream.batches.map(b => b.tokens)) * width)
+  for (const batch of stream.batches) {
+    signal?.throwIfAborted()
+    await runner.forward(weights, await stream.rows.load(batch), batch.windows)
+    await stream.rows.store(batch)
+  }
+}
+
+/** Takes the stream through a half-block with a pruned output layer. */
+export async function passPruned(
+  runner: HalfBlockRunner,
+  stream: Stream,
+  weights: HalfWeights,
+  pruned: PrunedOutput,
+  signal?: AbortSignal,
+): Promise<void> {
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
     const x = await stream.rows.load(batch)
-    const h = buffer.subarray(0, batch.tokens * width)
+    const h = new Float32Array(runner.hiddenWidth(weights) * batch.tokens)
     await runner.hidden(weights, x, batch.windows, h)
-    await runner.residual(weights, x, h)
+    await runner.residual(weights, pruned, x, h)
     await stream.rows.store(batch)
   }
 }

@@ -29,7 +29,7 @@ export async function* calibration(
   model: Model,
   engine: Engine,
   { windows, texts }: CalibrationInput,
-  options: { readonly samples: number; readonly seqLen: number; readonly seed: number },
+  options: { readonly samples: number; readonly seqLen: number; readonly heldOut: number; readonly seed: number },
   signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, Windows> {
   if (windows) return windows
@@ -37,5 +37,6 @@ export async function* calibration(
   const tokenizer = loadTokenizer(model.checkpoint)
   const tokenized = []
   for (const { name, read } of texts) tokenized.push({ name, ids: tokenizer.encode(await read()) })
-  return calibrationWindows(tokenized, options.seqLen, options.samples, model.architecture.vocabularySize)
+  const { seqLen, samples, heldOut } = options
+  return calibrationWindows(tokenized, seqLen, samples, model.architecture.vocabularySize, heldOut)
 }

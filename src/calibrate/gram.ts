@@ -1,93 +1,117 @@
 // Statistics of hidden activations: `G = HᵀH` and `μ`, accumulated batch by batch on the engine in float32. Make, accumulate, finish.
-// G is symmetric: H is split into blocks of columns, and only the products on and above the diagonal of blocks are computed.
-import { type Engine, type Feeds, type Values, values } from '../engine/engine.ts'
+// G is symmetric: it is halved again and again, the square above the diagonal is computed, and the two triangles are halved in turn.
+// With s halvings that is (1 + 2⁻ˢ) / 2 of the work, in products as large as can be. `Hᵀ` comes as [width, tokens], so that the
+// columns of a product are a view.
+import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
+import type { Gap } from './gap.ts'
+
+type Floats = Float32Array<ArrayBuffer>
 
 /** What score and restoration need to know of `H` [tokens, width]. */
 export interface Statistics {
   readonly width: number
   readonly tokens: number
-  readonly gram: Float32Array<ArrayBuffer> // [width, width]
+  readonly gram: Floats // [width, width]
   readonly mean: Float64Array<ArrayBuffer> // [width]
+  /** With a dense target: what the output is to have beyond `H Wᵀ`. */
+  readonly gap?: Gap
 }
 
-/** Columns of a block, and blocks at most: with b blocks (b + 1) / 2b of the work is left, but products of small blocks are slower. */
-const BLOCK_COLUMNS = 256
-const MAX_BLOCKS = 8
+/** Triangles are halved down to this: smaller products are slower than the work that they save. */
+const TRIANGLE = 96
+/** In wide layers a triangle may be this part of the width: 1 / 32 leaves 1.6 % more than half of the work. */
+const TRIANGLE_SHARE = 1 / 32
 
+/** Columns `from` to `from + size` of `H`. */
+interface Columns {
+  readonly from: number
+  readonly size: number
+}
+
+/** The product of two ranges of columns, as it adds up. */
 interface Block {
-  readonly i: number
-  readonly j: number
-  readonly values: Values<Float32Array<ArrayBuffer>> // [size i, size j]
+  readonly rows: Columns
+  readonly columns: Columns
+  readonly sum: Values<Floats> // [rows.size, columns.size]
 }
 
 export class GramAccumulator {
-  readonly #sizes: readonly number[]
   readonly #blocks: readonly Block[]
-  readonly #sum: Values<Float32Array<ArrayBuffer>>
+  readonly #sum: Values<Floats>
   #tokens = 0
 
   constructor(
     readonly engine: Engine,
     readonly width: number,
   ) {
-    this.#sizes = blockSizes(width)
+    this.#blocks = halve({ from: 0, size: width }, Math.max(TRIANGLE, width * TRIANGLE_SHARE))
     this.#sum = values(new Float32Array(width), [width])
-    this.#blocks = this.#sizes.flatMap((rows, i) =>
-      this.#sizes.slice(i).map((columns, k) => ({
-        i,
-        j: i + k,
-        values: values(new Float32Array(rows * columns), [rows, columns]),
-      })),
-    )
   }
 
-  async accumulate(h: Float32Array<ArrayBuffer>): Promise<void> {
-    const tokens = h.length / this.width
-    const feeds: Record<string, Feeds[string]> = { h: values(h, [tokens, this.width]), sum: this.#sum }
+  /** @param h `Hᵀ` [width, tokens] */
+  async accumulate(h: Floats, tokens: number): Promise<void> {
+    const feeds: Record<string, Values> = { h: values(h, [this.width, tokens]), sum: this.#sum }
     const outputs: Record<string, Values> = { newSum: this.#sum }
-    for (const { i, j, values } of this.#blocks) outputs[`new${i}_${j}`] = feeds[`gram${i}_${j}`] = values
-    await this.engine.run(`gram ${this.width}`, () => gramGraph(this.#sizes), feeds, outputs)
+    for (const [i, { rows, columns, sum }] of this.#blocks.entries()) {
+      for (const { from, size } of [rows, columns])
+        feeds[rangeName({ from, size })] = values(h.subarray(from * tokens, (from + size) * tokens), [size, tokens])
+      outputs[`new${i}`] = feeds[`gram${i}`] = sum
+    }
+    await this.engine.run(`gram ${this.width}`, () => gramGraph(this.width, this.#blocks), feeds, outputs)
     this.#tokens += tokens
   }
 
   finish(): Statistics {
     const { width } = this
     const gram = new Float32Array(width * width)
-    const starts = this.#sizes.map((_, i) => this.#sizes.slice(0, i).reduce((sum, size) => sum + size, 0))
-    for (const { i, j, values } of this.#blocks) {
-      const [rows, columns] = values.shape
-      for (let r = 0; r < rows; r++) {
-        const row = starts[i] + r
-        gram.set(values.data.subarray(r * columns, (r + 1) * columns), row * width + starts[j])
-        if (i !== j)
-          for (let c = 0; c < columns; c++) gram[(starts[j] + c) * width + row] = values.data[r * columns + c]
+    for (const { rows, columns, sum } of this.#blocks)
+      for (let r = 0; r < rows.size; r++) {
+        const row = rows.from + r
+        const line = sum.data.subarray(r * columns.size, (r + 1) * columns.size)
+        gram.set(line, row * width + columns.from)
+        if (rows !== columns) for (let c = 0; c < columns.size; c++) gram[(columns.from + c) * width + row] = line[c]
       }
-    }
     const mean = new Float64Array(this.#sum.data).map(s => s / this.#tokens)
     return { width, tokens: this.#tokens, gram, mean }
   }
 }
 
-function blockSizes(width: number): number[] {
-  const blocks = Math.min(MAX_BLOCKS, Math.ceil(width / BLOCK_COLUMNS))
-  const edge = (i: number) => Math.floor((i * width) / blocks)
-  return Array.from({ length: blocks }, (_, i) => edge(i + 1) - edge(i))
+/** The blocks of a square on the diagonal. */
+function halve(square: Columns, smallest: number): Block[] {
+  const { from, size } = square
+  if (size <= smallest) return [block(square, square)]
+  const half = Math.floor(size / 2)
+  const upper = { from, size: half }
+  const lower = { from: from + half, size: size - half }
+  return [block(upper, lower), ...halve(upper, smallest), ...halve(lower, smallest)]
 }
 
-/** `G_ij ← G_ij + H_iᵀH_j` for i ≤ j, `s ← s + Σ H`, in place. */
-function gramGraph(sizes: readonly number[]): Graph {
+const block = (rows: Columns, columns: Columns): Block => ({
+  rows,
+  columns,
+  sum: values(new Float32Array(rows.size * columns.size), [rows.size, columns.size]),
+})
+
+const rangeName = ({ from, size }: Columns): string => `h${from}_${size}`
+
+/** `G_ij ← G_ij + H_iᵀ H_j` for each block, `s ← s + Σ H`, in place. */
+function gramGraph(width: number, blocks: readonly Block[]): Graph {
   const g = new Graph('gram')
-  const width = sizes.reduce((sum, size) => sum + size, 0)
-  const h = g.input('h', 'float32', ['n', width])
-  const parts = sizes.length === 1 ? [h] : g.ops('Split', [h, g.constant('int64', sizes)], sizes.length, { axis: 1 })
-  for (let i = 0; i < sizes.length; i++)
-    for (let j = i; j < sizes.length; j++) {
-      const shape = [sizes[i], sizes[j]]
-      const block = g.input(`gram${i}_${j}`, 'float32', shape)
-      g.output(`new${i}_${j}`, g.op('Gemm', [parts[i], parts[j], block], { transA: 1 }), 'float32', shape)
-    }
-  const column = g.op('ReduceSum', [h, g.constant('int64', [0])], { keepdims: 0 })
-  g.output('newSum', g.op('Add', [g.input('sum', 'float32', [width]), column]), 'float32', [width])
+  const h = g.input('h', 'float32', [width, 'n'])
+  const ranges = new Set<string>()
+  const input = (range: Columns): string => {
+    const name = rangeName(range)
+    if (!ranges.has(name)) g.input(name, 'float32', [range.size, 'n'])
+    ranges.add(name)
+    return name
+  }
+  for (const [i, { rows, columns }] of blocks.entries()) {
+    const shape = [rows.size, columns.size]
+    const sum = g.input(`gram${i}`, 'float32', shape)
+    g.output(`new${i}`, g.op('Gemm', [input(rows), input(columns), sum], { transB: 1 }), 'float32', shape)
+  }
+  const sums = g.op('ReduceSum', [h, g.constant('int64', [1])], { keepdims: 0 })
+  g.output('newSum', g.op('Add', [g.input('sum', 'float32', [width]), sums]), 'float32', [width])
   return g
 }

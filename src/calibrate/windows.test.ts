@@ -28,10 +28,22 @@ describe('cutWindows', () => {
 })
 
 describe('calibrationWindows', () => {
+  test('holds out windows that are not calibrated on, spread over the rest, as many as there are', () => {
+    const texts = [
+      { name: 'a.txt', ids: count(75) },
+      { name: 'b.txt', ids: count(29) },
+    ]
+    const { windows, heldOut, texts: shares } = calibrationWindows(texts, 10, 4, 100, 3)
+    expect(starts(windows)).toEqual([0, 30, 0, 10])
+    expect(starts(heldOut!)).toEqual([10, 20, 50])
+    expect(shares.map(text => text.heldOut)).toEqual([3, 0])
+    expect(calibrationWindows(texts, 10, 4, 100).heldOut).toEqual([])
+  })
+
   test('spreads the samples over the text', () => {
     const { windows, texts } = calibrationWindows([{ name: 'a.txt', ids: count(75) }], 10, 3, 100)
     expect(starts(windows)).toEqual([0, 20, 40])
-    expect(texts).toEqual([{ name: 'a.txt', tokens: 75, available: 7, used: 3 }])
+    expect(texts).toEqual([{ name: 'a.txt', tokens: 75, available: 7, used: 3, heldOut: 0 }])
   })
 
   test('divides the samples equally and gives the remainder to the first texts', () => {

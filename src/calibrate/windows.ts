@@ -19,17 +19,25 @@ export interface TextShare {
   readonly available: number
   /** Windows taken. */
   readonly used: number
+  /** Others, taken to measure on. @default 0 */
+  readonly heldOut?: number
 }
 
 export interface Windows {
   readonly seqLen: number
   /** Each [seqLen], texts in the order given. */
   readonly windows: readonly Int32Array[]
+  /** Windows that are not calibrated on, likewise. */
+  readonly heldOut?: readonly Int32Array[]
   readonly texts: readonly TextShare[]
 }
 
 /** Whole consecutive windows in `length` tokens; the tail that fills none is dropped. */
 const windowCount = (length: number, seqLen: number): number => Math.floor(length / seqLen)
+
+/** `n` of the numbers below `available`, spread over them: ⌊i·available/n⌋. */
+export const spread = (available: number, n: number): number[] =>
+  Array.from({ length: n }, (_, i) => Math.floor((i * available) / n))
 
 /** Window number `index` as a copy. */
 function windowAt(ids: ArrayLike<number>, seqLen: number, index: number): Int32Array {
@@ -48,6 +56,7 @@ export function cutWindows(ids: ArrayLike<number>, seqLen: number): Int32Array[]
  * The windows to calibrate on: `samples` of them in equal shares (the first texts take the remainder), from each text its windows
  * number ⌊i·K/n⌋, or all where it has fewer than its share. A share that one text cannot fill is not moved to another.
  * @param vocabularySize rows of the model's embedding; ids are checked against it
+ * @param heldOut windows of each text to take besides, spread over those that are left, or as many as are left
  * @throws TextError for a text without one whole window
  * @throws UsageError for fewer samples than texts
  * @throws UnsupportedModelError for a token that the model does not have
@@ -57,6 +66,7 @@ export function calibrationWindows(
   seqLen: number,
   samples: number,
   vocabularySize: number,
+  heldOut = 0,
 ): Windows {
   checkCount('sequence length', seqLen, 2)
   checkCount('number of samples', samples, 1)
@@ -67,7 +77,7 @@ export function calibrationWindows(
     )
   const shares = texts.map((text, index) => {
     const share = Math.floor(samples / texts.length) + (index < samples % texts.length ? 1 : 0)
-    return takeWindows(text, seqLen, share, 'spread', vocabularySize)
+    return takeWindows(text, seqLen, share, 'spread', vocabularySize, heldOut)
   })
   return joinShares(seqLen, shares)
 }
@@ -90,11 +100,17 @@ export function evaluationWindows(
 
 interface Share {
   readonly windows: Int32Array[]
+  readonly heldOut: Int32Array[]
   readonly text: TextShare
 }
 
 function joinShares(seqLen: number, shares: readonly Share[]): Windows {
-  return { seqLen, windows: shares.flatMap(share => share.windows), texts: shares.map(share => share.text) }
+  return {
+    seqLen,
+    windows: shares.flatMap(share => share.windows),
+    heldOut: shares.flatMap(share => share.heldOut),
+    texts: shares.map(share => share.text),
+  }
 }
 
 function takeWindows(
@@ -103,6 +119,7 @@ function takeWindows(
   wanted: number,
   which: 'spread' | 'first',
   vocabularySize: number,
+  heldOut = 0,
 ): Share {
   const available = windowCount(ids.length, seqLen)
   if (available === 0)
@@ -110,11 +127,13 @@ function takeWindows(
       `${name}: ${ids.length} tokens, not enough for one window of ${seqLen}; give more text or a --seq-len of at most ${ids.length}`,
     )
   const used = Math.min(wanted, available)
-  const windows = Array.from({ length: used }, (_, i) =>
-    windowAt(ids, seqLen, which === 'spread' ? Math.floor((i * available) / used) : i),
-  )
-  for (const window of windows) checkVocabulary(name, window, vocabularySize)
-  return { windows, text: { name, tokens: ids.length, available, used } }
+  const taken = which === 'spread' ? spread(available, used) : Array.from({ length: used }, (_, i) => i)
+  const isTaken = new Set(taken)
+  const left = Array.from({ length: available }, (_, i) => i).filter(i => !isTaken.has(i))
+  const others = spread(left.length, Math.min(heldOut, left.length)).map(i => left[i])
+  const [windows, rest] = [taken, others].map(indices => indices.map(i => windowAt(ids, seqLen, i)))
+  for (const window of [...windows, ...rest]) checkVocabulary(name, window, vocabularySize)
+  return { windows, heldOut: rest, text: { name, tokens: ids.length, available, used, heldOut: rest.length } }
 }
 
 function checkVocabulary(name: string, window: Int32Array, vocabularySize: number): void {

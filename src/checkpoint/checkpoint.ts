@@ -1,4 +1,5 @@
 // An opened checkpoint: the same interface whether it came from a Hugging Face folder or a GGUF file.
+import type { Gguf } from '../formats/gguf.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 
 /** A file that goes with the model unchanged: tokenizer, generation config, licence. */
@@ -21,18 +22,24 @@ export interface Checkpoint {
   readonly tokenizerConfig: Readonly<Record<string, unknown>>
   /** Files to copy beside the pruned weights, `config.json` and weights excluded. Always has what AutoTokenizer needs. */
   readonly sideFiles: readonly SideFile[]
+  /** Names of the Python files beside the weights. */
+  readonly pythonFiles?: readonly string[]
   /** What the source says of itself, for the model card of the result: its licence, and its id on the Hub. */
   readonly card?: { readonly license?: string; readonly hubId?: string }
+  /** Metadata of the GGUF file that this is, for writing another one. */
+  readonly gguf?: Pick<Gguf, 'metadata' | 'rawValue'>
+  /** `fasp.json` of a folder that we wrote, as parsed. */
+  readonly recipe?: Readonly<Record<string, unknown>>
   /** Bytes of the weights on disk. */
   readonly weightBytes: number
   close(): Promise<void>
 }
 
+export const textFile = (name: string, text: string): SideFile => ({ name, bytes: new TextEncoder().encode(text) })
+
 /** A JSON file, indented as transformers writes it. */
-export const jsonFile = (name: string, value: unknown): SideFile => ({
-  name,
-  bytes: new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
-})
+export const jsonFile = (name: string, value: unknown): SideFile =>
+  textFile(name, `${JSON.stringify(value, null, 2)}\n`)
 
 /** The id on the Hub that a text is, or undefined. */
 export const hubId = (text: unknown): string | undefined =>

@@ -71,6 +71,69 @@ async function open({ metadata = {}, shapes = {}, replace = [] }: Changes = {}) 
 const rowOrder = (values: Float32Array, columns: number) =>
   Array.from({ length: values.length / columns }, (_, row) => values[row * columns] / columns)
 
+/** Two layers of architecture deci, of FFN widths 32 and 16. */
+const DECI: Changes = {
+  metadata: {
+    ...Object.fromEntries(
+      Object.entries(METADATA).flatMap(([key, value]) =>
+        key.startsWith('llama.')
+          ? [
+              [key, undefined],
+              [key.replace('llama', 'deci'), value],
+            ]
+          : [],
+      ),
+    ),
+    'general.architecture': text('deci'),
+    'deci.block_count': u32(2),
+    'deci.feed_forward_length': i32s([32, 16]),
+  },
+  shapes: Object.fromEntries(
+    Object.entries(SHAPES).map(([name, shape]) => [
+      name.replace('blk.0', 'blk.1'),
+      name.includes('ffn_') ? shape.map(n => (n === 32 ? 16 : n)) : shape,
+    ]),
+  ),
+}
+const deci = (metadata: Changes['metadata']): Changes => ({ ...DECI, metadata: { ...DECI.metadata, ...metadata } })
+
+describe('architecture deci', () => {
+  test('is a compact LLaMA where the widths differ', async () => {
+    const { config, tensors } = await open(DECI)
+    expect(config).toMatchObject({
+      model_type: 'fasp_llama',
+      num_hidden_layers: 2,
+      intermediate_size: 32,
+      layer_widths: [
+        { ffn: 32, values: [4] },
+        { ffn: 16, values: [4] },
+      ],
+    })
+    expect(tensors.tensors.get('model.layers.1.mlp.down_proj.weight')!.shape).toEqual([6, 16])
+    const { config: same } = await open({
+      ...deci({ 'deci.feed_forward_length': u32(32) }),
+      shapes: Object.fromEntries(
+        Object.entries(SHAPES).map(([name, shape]) => [name.replace('blk.0', 'blk.1'), shape]),
+      ),
+    })
+    expect(same).toMatchObject({ model_type: 'llama', intermediate_size: 32 })
+    expect(same).not.toHaveProperty('layer_widths')
+  })
+
+  test.each<[string, Changes, RegExp]>([
+    ['widths for other layers', deci({ 'deci.feed_forward_length': i32s([32]) }), /has 1 entries, for 2 layers/],
+    ['a layer without FFN', deci({ 'deci.feed_forward_length': i32s([32, 0]) }), /deci.feed_forward_length is 0/],
+    ['a negative width', deci({ 'deci.feed_forward_length': i32s([32, -1]) }), /an array of whole numbers is allowed/],
+    ['heads per layer', deci({ 'deci.attention.head_count': i32s([2, 0]) }), /"deci.attention.head_count".*same for/],
+    ['no widths', deci({ 'deci.feed_forward_length': undefined }), /"deci.feed_forward_length" is missing/],
+    ['an absurd number of layers', deci({ 'deci.block_count': u32(2 ** 31 - 1) }), /deci.block_count is 2147483647/],
+  ])('with %s is malformed', async (_, changes, message) => {
+    const error = await open(changes).catch(error => error)
+    expect(error).toBeInstanceOf(FormatError)
+    expect(error.message).toMatch(message)
+  })
+})
+
 describe('ggufLlamaCheckpoint', () => {
   test('the config that transformers would have', async () => {
     const { config, format, weightBytes } = await open()
@@ -186,6 +249,7 @@ describe('ggufLlamaCheckpoint', () => {
     ['no epsilon', { metadata: { 'llama.attention.layer_norm_rms_epsilon': undefined } }, /rms_epsilon" is missing/],
     ['a head count as text', { metadata: { 'llama.attention.head_count': text('2') } }, /whole number is allowed/],
     ['heads per layer', { metadata: { 'llama.attention.head_count': i32s([2, 1]) } }, /same for all layers/],
+    ['FFN widths per layer', { metadata: { 'llama.feed_forward_length': i32s([32, 16]) } }, /same for all layers/],
     ['no heads', { metadata: { 'llama.attention.head_count': u32(0) } }, /must be 1 or more/],
     ['KV heads that do not divide', { metadata: { 'llama.attention.head_count_kv': u32(3) } }, /no multiple of 3/],
     ['a wrong width', { metadata: { 'llama.feed_forward_length': u32(16) } }, /shape \[32,6\], and the metadata say/],

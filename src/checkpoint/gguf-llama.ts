@@ -1,36 +1,38 @@
 // A GGUF of architecture `llama` as the Hugging Face checkpoint it was made from: config.json, tensor names, row order of Q and K.
-// Browser-safe; `gguf.node.ts` opens the file. Names: llama.cpp, gguf-py/gguf/tensor_mapping.py and conversion/llama.py.
-// llama.cpp turns pairs of neighbours where transformers turns the two halves of a head, so its converter permutes the rows of Q and K:
-// row (head, i, half) in the file is row (head, half, i) of the Hugging Face tensor.
+// Architecture `deci` is the same model with an FFN width for each layer: a compact checkpoint (`model/compact.ts`).
+// Browser-safe; `gguf.node.ts` opens the file.
 import { FormatError, UnsupportedModelError } from '../errors.ts'
 import type { Gguf } from '../formats/gguf.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
+import { fromStoredRows, IN_LAYER, OUTSIDE_LAYERS } from './gguf-names.ts'
 import { ropeScaling } from './gguf-rope.ts'
 import { ggufTokenizer } from './gguf-tokenizer.ts'
 
 interface Sizes {
   readonly hidden: number
-  readonly width: number // of the FFN
-  readonly layers: number
+  /** FFN width of each layer; all the same in architecture `llama`. */
+  readonly widths: readonly number[]
   readonly heads: number
   readonly kvHeads: number
   readonly headSize: number
 }
 
-/** Tensors of a layer: name in the file, name in transformers, rows and columns of the weight, heads where rows are permuted. */
-const LAYER: readonly (readonly [string, string, (s: Sizes) => readonly number[], ((s: Sizes) => number)?])[] = [
-  ['attn_norm', 'input_layernorm', s => [s.hidden]],
-  ['attn_q', 'self_attn.q_proj', s => [s.heads * s.headSize, s.hidden], s => s.heads],
-  ['attn_k', 'self_attn.k_proj', s => [s.kvHeads * s.headSize, s.hidden], s => s.kvHeads],
-  ['attn_v', 'self_attn.v_proj', s => [s.kvHeads * s.headSize, s.hidden]],
-  ['attn_output', 'self_attn.o_proj', s => [s.hidden, s.heads * s.headSize]],
-  ['ffn_norm', 'post_attention_layernorm', s => [s.hidden]],
-  ['ffn_gate', 'mlp.gate_proj', s => [s.width, s.hidden]],
-  ['ffn_up', 'mlp.up_proj', s => [s.width, s.hidden]],
-  ['ffn_down', 'mlp.down_proj', s => [s.hidden, s.width]],
-]
+/** Rows and columns of a layer's tensors, and for Q and K the heads whose rows are permuted. */
+const LAYER_SHAPES: Readonly<
+  Record<keyof typeof IN_LAYER, (s: Sizes, width: number) => readonly [shape: readonly number[], heads?: number]>
+> = {
+  attn_norm: s => [[s.hidden]],
+  attn_q: s => [[s.heads * s.headSize, s.hidden], s.heads],
+  attn_k: s => [[s.kvHeads * s.headSize, s.hidden], s.kvHeads],
+  attn_v: s => [[s.kvHeads * s.headSize, s.hidden]],
+  attn_output: s => [[s.hidden, s.heads * s.headSize]],
+  ffn_norm: s => [[s.hidden]],
+  ffn_gate: (s, width) => [[width, s.hidden]],
+  ffn_up: (s, width) => [[width, s.hidden]],
+  ffn_down: (s, width) => [[s.hidden, width]],
+}
 
 /** Turned into the config, or (`attn_rot_embd`, in files of 2023) computed from it. */
 const NOT_WEIGHTS = /^(rope_freqs|blk\.\d+\.attn_rot_embd)\.weight$/
@@ -51,7 +53,7 @@ interface Mapped extends TensorInfo {
 export async function ggufLlamaCheckpoint(gguf: Gguf, name: string): Promise<Checkpoint> {
   const metadata = new GgufMetadata(name, gguf.metadata)
   checkArchitecture(metadata)
-  const sizes = readSizes(metadata)
+  const sizes = readSizes(metadata, gguf.tensors.tensors.size)
   const tensors = mapTensors(name, gguf.tensors, sizes)
   const tokenizer = ggufTokenizer(metadata)
   const config = await makeConfig(metadata, gguf.tensors, tensors, sizes)
@@ -74,6 +76,7 @@ export async function ggufLlamaCheckpoint(gguf: Gguf, name: string): Promise<Che
       license: metadata.text('general.license'),
       hubId: hubId(metadata.text('general.base_model.0.repo_url')),
     },
+    gguf,
     weightBytes: gguf.weightBytes,
     close: () => gguf.tensors.close(),
   }
@@ -83,26 +86,26 @@ function checkArchitecture(metadata: GgufMetadata): void {
   const architecture = metadata.need('general.architecture', metadata.text('general.architecture'))
   const refuse = (what: string) => {
     throw new UnsupportedModelError(
-      `${metadata.file}: ${what}. Of GGUF files, dense models of architecture "llama" are supported`,
+      `${metadata.file}: ${what}. Of GGUF files, dense models of architecture "llama" are supported, and of "deci" as fasp writes it`,
     )
   }
-  if (architecture !== 'llama') refuse(`architecture "${architecture}"`)
+  if (architecture !== 'llama' && architecture !== 'deci') refuse(`architecture "${architecture}"`)
   const experts = metadata.count('llama.expert_count') ?? 0
   if (experts > 0) refuse(`a mixture of ${experts} experts`)
   const parts = metadata.count('split.count') ?? 1
   if (parts > 1) refuse(`one of ${parts} parts; join them first with "llama-gguf-split --merge"`)
   for (const key of FOREIGN_KEYS) {
     const scale = metadata.real(`llama.${key}`) ?? 0
-    if (scale !== 0 && scale !== 1) refuse(`llama.${key} is ${scale}, which LlamaForCausalLM does not have`)
+    if (scale !== 0 && scale !== 1) refuse(`${metadata.prefix}${key} is ${scale}, which LlamaForCausalLM does not have`)
   }
 }
 
-function readSizes(metadata: GgufMetadata): Sizes {
-  const need = (key: string) => {
-    const value = metadata.need(`llama.${key}`, metadata.uniform(`llama.${key}`))
-    if (value === 0) throw metadata.error(`llama.${key} is 0; it must be 1 or more`)
+function readSizes(metadata: GgufMetadata, tensorCount: number): Sizes {
+  const positive = (key: string, value: number) => {
+    if (value === 0) throw metadata.error(`${metadata.prefix}${key} is 0; it must be 1 or more`)
     return value
   }
+  const need = (key: string) => positive(key, metadata.need(`llama.${key}`, metadata.uniform(`llama.${key}`)))
   const hidden = need('embedding_length')
   const heads = need('attention.head_count')
   const kvHeads = metadata.has('llama.attention.head_count_kv') ? need('attention.head_count_kv') : heads
@@ -118,14 +121,20 @@ function readSizes(metadata: GgufMetadata): Sizes {
     throw new UnsupportedModelError(
       `${metadata.file}: keys of ${headSize} channels, values of ${valueSize}, ${rotated} rotated; they must be the same`,
     )
-  return { hidden, heads, kvHeads, headSize, width: need('feed_forward_length'), layers: need('block_count') }
+  const layers = need('block_count')
+  // Before a table of all layers is made: the number is only what the metadata say.
+  if (layers > tensorCount)
+    throw metadata.error(`${metadata.prefix}block_count is ${layers}, with ${tensorCount} tensors in the file`)
+  const width = 'feed_forward_length'
+  const widths =
+    metadata.prefix === 'llama.'
+      ? new Array<number>(layers).fill(need(width))
+      : metadata.need(`llama.${width}`, metadata.perLayer(`llama.${width}`, layers)).map(n => positive(width, n))
+  return { hidden, heads, kvHeads, headSize, widths }
 }
 
 /** Hugging Face name → tensor, in the order of the file, checked for shape and completeness. */
 function mapTensors(file: string, { tensors }: TensorSource, sizes: Sizes): Map<string, Mapped> {
-  // Before a table of all layers is made: the number is only what the metadata say.
-  if (sizes.layers > tensors.size)
-    throw new FormatError(file, `llama.block_count is ${sizes.layers}, with ${tensors.size} tensors in the file`)
   const expected = expectedTensors(tensors, sizes)
   const mapped = new Map<string, Mapped>()
   for (const [stored, { dtype, shape }] of tensors) {
@@ -154,31 +163,21 @@ interface Expected {
 
 function expectedTensors(tensors: TensorSource['tensors'], sizes: Sizes): Map<string, Expected> {
   const vocabulary = tensors.get('token_embd.weight')?.shape[0] ?? 0
-  const plain = (name: string, shape: number[], required = true) => ({ name, shape, permutedHeads: 0, required })
-  const expected = new Map<string, Expected>([
-    ['token_embd.weight', plain('model.embed_tokens.weight', [vocabulary, sizes.hidden])],
-    ['output_norm.weight', plain('model.norm.weight', [sizes.hidden])],
-    ['output.weight', plain('lm_head.weight', [vocabulary, sizes.hidden], false)],
-  ])
-  for (let layer = 0; layer < sizes.layers; layer++)
-    for (const [stored, name, shapeOf, headsOf] of LAYER) {
-      const shape = shapeOf(sizes)
-      const entry = {
-        name: `model.layers.${layer}.${name}`,
-        shape,
-        permutedHeads: headsOf?.(sizes) ?? 0,
-        required: true,
-      }
-      expected.set(`blk.${layer}.${stored}.weight`, { ...entry, name: `${entry.name}.weight` })
+  const expected = new Map<string, Expected>()
+  for (const [stored, name] of Object.entries(OUTSIDE_LAYERS)) {
+    const shape = stored === 'output_norm' ? [sizes.hidden] : [vocabulary, sizes.hidden]
+    expected.set(`${stored}.weight`, { name: `${name}.weight`, shape, permutedHeads: 0, required: stored !== 'output' })
+  }
+  for (const [layer, width] of sizes.widths.entries())
+    for (const [stored, shapeOf] of Object.entries(LAYER_SHAPES)) {
+      const [shape, permutedHeads = 0] = shapeOf(sizes, width)
+      const name = `model.layers.${layer}.${IN_LAYER[stored as keyof typeof IN_LAYER]}`
+      expected.set(`blk.${layer}.${stored}.weight`, { name: `${name}.weight`, shape, permutedHeads, required: true })
       if (shape.length === 2) {
         // LlamaForCausalLM has a bias on all projections of a kind, in all layers, or on none.
         const required = tensors.has(stored.startsWith('attn') ? 'blk.0.attn_q.bias' : 'blk.0.ffn_gate.bias')
-        expected.set(`blk.${layer}.${stored}.bias`, {
-          ...entry,
-          name: `${entry.name}.bias`,
-          shape: [shape[0]],
-          required,
-        })
+        const bias = { name: `${name}.bias`, shape: [shape[0]], permutedHeads, required }
+        expected.set(`blk.${layer}.${stored}.bias`, bias)
       }
     }
   return expected
@@ -197,12 +196,16 @@ async function makeConfig(
     throw metadata.error(
       `rope_freqs.weight has ${factors.length} values; heads of ${sizes.headSize} channels need half as many`,
     )
+  const width = Math.max(...sizes.widths)
+  const values = new Array<number>(sizes.kvHeads).fill(sizes.headSize)
   return {
     architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
+    ...(sizes.widths.every(n => n === width)
+      ? { model_type: 'llama' }
+      : { model_type: 'fasp_llama', layer_widths: sizes.widths.map(ffn => ({ ffn, values })) }), // model/compact.ts
     hidden_size: sizes.hidden,
-    intermediate_size: sizes.width,
-    num_hidden_layers: sizes.layers,
+    intermediate_size: width,
+    num_hidden_layers: sizes.widths.length,
     num_attention_heads: sizes.heads,
     num_key_value_heads: sizes.kvHeads,
     head_dim: sizes.headSize,
@@ -254,29 +257,16 @@ function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mappe
     tensors,
     bytes: async name => {
       const { stored, shape, permutedHeads } = find(name)
-      return unpermute(await source.bytes(stored), shape[0], permutedHeads)
+      const bytes = await source.bytes(stored)
+      return permutedHeads === 0 ? bytes : fromStoredRows(bytes, shape[0], permutedHeads)
     },
     float32: async name => {
       const { stored, shape, permutedHeads } = find(name)
       const values = await source.float32(stored)
       if (permutedHeads === 0) return values
       const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-      return new Float32Array(unpermute(bytes, shape[0], permutedHeads).buffer)
+      return new Float32Array(fromStoredRows(bytes, shape[0], permutedHeads).buffer)
     },
     close: () => source.close(),
   }
-}
-
-/** Rows from the order of llama.cpp, [heads, headSize / 2, 2], to that of transformers, [heads, 2, headSize / 2]. A fresh copy if any. */
-function unpermute(bytes: Uint8Array<ArrayBuffer>, rows: number, heads: number): Uint8Array<ArrayBuffer> {
-  if (heads === 0) return bytes
-  const out = new Uint8Array(bytes.length)
-  const rowBytes = bytes.length / rows
-  const headSize = rows / heads
-  for (let row = 0; row < rows; row++) {
-    const inHead = row % headSize
-    const target = row - inHead + (inHead % 2) * (headSize / 2) + Math.floor(inHead / 2)
-    out.set(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), target * rowBytes)
-  }
-  return out
 }

@@ -5,13 +5,22 @@ import type { Gguf, GgufValue } from '../formats/gguf.ts'
 
 /** Metadata of `file`. Getters return undefined for a missing key; `need` makes one required. */
 export class GgufMetadata {
+  /** Of the architecture's own keys, which callers spell `llama.…`. */
+  readonly prefix: string
+
   constructor(
     readonly file: string,
-    readonly values: Gguf['metadata'],
-  ) {}
+    private readonly values: Gguf['metadata'],
+  ) {
+    this.prefix = values.get('general.architecture') === 'deci' ? 'deci.' : 'llama.'
+  }
+
+  #stored(key: string): string {
+    return key.replace(/^llama\./, this.prefix)
+  }
 
   has(key: string): boolean {
-    return this.values.has(key)
+    return this.values.has(this.#stored(key))
   }
 
   text(key: string): string | undefined {
@@ -34,12 +43,25 @@ export class GgufMetadata {
 
   /** A whole number, or an array of one for each layer that are all the same: the only form in which a `llama` can be run. */
   uniform(key: string): number | undefined {
-    const value = this.values.get(key)
+    const value = this.values.get(this.#stored(key))
     if (!Array.isArray(value)) return this.count(key)
     return (
       this.#get(key, 'a whole number, the same for all layers', () => new Set(value).size === 1 && isCount(value[0])) &&
       value[0]
     )
+  }
+
+  /** A whole number for each of so many layers, or one for all. */
+  perLayer(key: string, layers: number): readonly number[] | undefined {
+    const value = this.values.get(this.#stored(key))
+    if (!Array.isArray(value)) {
+      const count = this.count(key)
+      return count === undefined ? undefined : new Array<number>(layers).fill(count)
+    }
+    const counts = this.counts(key)!
+    if (counts.length !== layers)
+      throw this.error(`the metadata key "${this.#stored(key)}" has ${counts.length} entries, for ${layers} layers`)
+    return counts
   }
 
   texts(key: string): readonly string[] | undefined {
@@ -60,7 +82,8 @@ export class GgufMetadata {
 
   /** @throws FormatError where `value`, got under `key`, is missing. */
   need<T>(key: string, value: T | undefined): T {
-    if (value === undefined) throw this.error(`the metadata key "${key}" is missing. Convert the model again`)
+    if (value === undefined)
+      throw this.error(`the metadata key "${this.#stored(key)}" is missing. Convert the model again`)
     return value
   }
 
@@ -71,9 +94,9 @@ export class GgufMetadata {
   #get<T extends GgufValue>(key: string, wanted: string, is: (value: GgufValue) => value is T): T | undefined
   #get(key: string, wanted: string, is: (value: GgufValue) => boolean): unknown
   #get(key: string, wanted: string, is: (value: GgufValue) => boolean): unknown {
-    const value = this.values.get(key)
+    const value = this.values.get(this.#stored(key))
     if (value === undefined || is(value)) return value
-    throw this.error(`the metadata key "${key}" is ${describe(value)}; ${wanted} is allowed`)
+    throw this.error(`the metadata key "${this.#stored(key)}" is ${describe(value)}; ${wanted} is allowed`)
   }
 }
 

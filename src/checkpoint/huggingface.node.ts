@@ -26,6 +26,9 @@ const SIDE_FILES = new Set([
 ])
 const LICENCE_FILES = /^(LICENSE|NOTICE|USE_POLICY)/i
 
+/** Whether a file goes with the model: tokenizer, generation config, licence. */
+export const isSideFile = (name: string): boolean => SIDE_FILES.has(name) || LICENCE_FILES.test(name)
+
 /** Classes whose `vocab.json` and `merges.txt` are byte-level BPE with GPT-2's pattern. Others (Qwen2, CLIP) split differently. */
 const GPT2_CLASSES: readonly unknown[] = ['GPT2Tokenizer', 'GPT2TokenizerFast']
 const GPT2_MODELS: readonly unknown[] = ['opt', 'gpt2']
@@ -52,14 +55,17 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
   const tokenizerConfig = optional('tokenizer_config.json')
   const tokenizer = side('tokenizer.json') ? optional('tokenizer.json') : synthesise()
   const card = { license: await readLicense(folder, files), hubId: hubIdOf(folder, config) }
+  const recipe = files.has('fasp.json') ? await readJson(folder, 'fasp.json') : undefined
   const { tensors, byteLength } = await openWeights(folder, files)
   return {
     name: folder,
     format: 'huggingface',
+    pythonFiles: [...files].filter(name => name.endsWith('.py')),
     config,
     tensors,
     tokenizer,
     card,
+    recipe,
     tokenizerConfig,
     sideFiles: side('tokenizer.json') ? sideFiles : [...sideFiles, jsonFile('tokenizer.json', tokenizer)],
     weightBytes: byteLength,
@@ -99,7 +105,7 @@ async function listFiles(folder: string): Promise<Set<string>> {
 }
 
 async function readSideFiles(folder: string, files: ReadonlySet<string>): Promise<SideFile[]> {
-  const names = [...files].filter(name => SIDE_FILES.has(name) || LICENCE_FILES.test(name)).sort()
+  const names = [...files].filter(isSideFile).sort()
   const read: SideFile[] = []
   for (const name of names) read.push({ name, bytes: await readSmall(folder, name) })
   return read

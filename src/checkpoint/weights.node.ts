@@ -39,14 +39,44 @@ interface Located {
  * @throws FormatError where there are none, a shard or a tensor of the index is missing, or two tensors get one name.
  */
 export async function openWeights(folder: string, files: ReadonlySet<string>): Promise<Weights> {
+  const found = findWeights(folder, files)
+  return openShards(folder, await readShards(folder, found, files), found.open)
+}
+
+/**
+ * Names of the files that hold the weights, among `files`. The index of shards is asked for, and then read in `folder`, if there is one.
+ * @throws FormatError as `openWeights`
+ */
+export async function weightFiles(
+  folder: string,
+  files: ReadonlySet<string>,
+  provide: (index: string) => Promise<void> = async () => {},
+): Promise<string[]> {
+  const found = findWeights(folder, files)
+  if (found.indexed) await provide(found.name)
+  return [...(await readShards(folder, found, files)).keys()]
+}
+
+interface Found {
+  /** The weights, or the index of their shards. */
+  readonly name: string
+  readonly indexed: boolean
+  readonly ending: string
+  readonly open: Open
+}
+
+function findWeights(folder: string, files: ReadonlySet<string>): Found {
   for (const { name, ending, open } of KINDS) {
-    if (files.has(name)) return openShards(folder, new Map([[name, undefined]]), open)
+    if (files.has(name)) return { name, indexed: false, ending, open }
     const index = `${name}.index.json`
-    if (files.has(index)) return openShards(folder, await readIndex(folder, index, ending, files), open)
+    if (files.has(index)) return { name: index, indexed: true, ending, open }
   }
   const wanted = KINDS.flatMap(({ name }) => [name, `${name}.index.json`]).join(', ')
   throw new FormatError(folder, `has no weights; wanted is one of ${wanted}`)
 }
+
+const readShards = async (folder: string, { name, indexed, ending }: Found, files: ReadonlySet<string>) =>
+  indexed ? readIndex(folder, name, ending, files) : new Map([[name, undefined]])
 
 /** Tensors by shard, as the index says; undefined stands for all that the file has. */
 type Shards = ReadonlyMap<string, readonly string[] | undefined>

@@ -9,9 +9,11 @@ import type { Command } from './command.ts'
 const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{ default: unknown }> }>> = {
   demo: { summary: 'prune the model that ships with the package, before and after', load: () => import('./demo.ts') },
   prune: { summary: 'prune a model and write the result', load: () => import('./prune.ts') },
+  export: { summary: 'write a model as GGUF, or with its old shapes', load: () => import('./export.ts') },
   eval: { summary: 'measure perplexity', load: () => import('./eval.ts') },
   generate: { summary: 'continue a text', load: () => import('./generate.ts') },
   inspect: { summary: 'show architecture, shapes, parameters and bytes', load: () => import('./inspect.ts') },
+  push: { summary: 'upload a result to the Hugging Face Hub', load: () => import('./push.ts') },
   bench: { summary: 'time pruning on this machine, stage by stage', load: () => import('./bench.ts') },
 }
 

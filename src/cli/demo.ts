@@ -75,7 +75,7 @@ export default defineCommand({
         for (const { name, model } of models.slice(0, 2))
           print(`${name.padEnd(7)} ${await write(model, engine, prompt)}`)
       print(`\n${secondsLine({ 'all of it': (performance.now() - started) / 1000 }, peakMemory())}`)
-      print('Prune your own: fasp prune <folder | model.gguf> -s 0.2 -o <folder>')
+      print('Prune your own: fasp prune <folder | model.gguf | hub/id> -s 0.2 -o <folder>')
     } finally {
       await engine.close()
       for (const checkpoint of opened) await checkpoint.close()

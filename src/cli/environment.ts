@@ -1,6 +1,7 @@
 // Small things that several commands need of the process.
 import { DEVICES } from '../engine/device.ts'
 import { UsageError } from '../errors.ts'
+import { type ExportRequest, TARGETS, type TargetName } from '../export/targets.ts'
 import type { OptionSpec } from './arguments.ts'
 
 /** Options of every command that runs a model. */
@@ -9,12 +10,22 @@ export const ENGINE_OPTIONS = {
   threads: { type: 'integer', help: 'threads (default: all cores)' },
 } as const satisfies Record<string, OptionSpec>
 
+/** `--to gguf` or `--to gguf:q8_0`. @throws UsageError for an unknown target */
+export function exportRequest(text: string, dtype?: string): ExportRequest {
+  const [to, type = dtype] = text.split(':')
+  if (!Object.hasOwn(TARGETS, to))
+    throw new UsageError(
+      `--to is "${text}"; it must be one of ${Object.keys(TARGETS).join(', ')}, or with a type, gguf:q8_0.`,
+    )
+  return { to: to as TargetName, dtype: type?.toUpperCase() }
+}
+
 /** The one positional argument. @throws UsageError */
 export function modelArgument(positionals: readonly string[]): string {
   if (positionals.length === 1) return positionals[0]
   throw new UsageError(
     positionals.length === 0
-      ? 'no model. Give a Hugging Face model folder or a .gguf file.'
+      ? 'no model. Give a Hugging Face model folder, a .gguf file, or the name of a model on the Hub (org/name).'
       : `one model at a time; got ${positionals.length}: ${positionals.join(', ')}.`,
   )
 }

@@ -7,7 +7,7 @@ import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
-  usage: 'eval <folder | model.gguf> --text <file> [options]',
+  usage: 'eval <folder | model.gguf | hub/id> --text <file> [options]',
   summary: 'Perplexity: exp of the mean negative log-likelihood over consecutive windows.',
   options: {
     text: { type: 'text', many: true, value: 'file', help: '.txt, .jsonl, .parquet, .gz of these; repeatable' },

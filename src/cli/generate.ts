@@ -1,12 +1,13 @@
 // fasp generate: continues a prompt, token by token.
 
 import { UsageError } from '../errors.ts'
-import { describeModel, generate, loadTokenizer, openCheckpoint, openEngine } from '../node.ts'
+import { describeModel, generate, loadTokenizer, openEngine, openModel } from '../node.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, modelArgument } from './environment.ts'
+import { showProgress } from './progress.ts'
 
 export default defineCommand({
-  usage: 'generate <folder | model.gguf> -p <text> [options]',
+  usage: 'generate <folder | model.gguf | hub/id> -p <text> [options]',
   summary: 'Continues a text. Greedy unless a temperature is given.',
   options: {
     prompt: { type: 'text', short: 'p', value: 'text', help: 'the text to continue' },
@@ -37,7 +38,7 @@ export default defineCommand({
       seed: range('seed', 0, 2 ** 32 - 1),
     }
     const engine = openEngine({ device: options.device, threads: options.threads })
-    const checkpoint = await openCheckpoint(path)
+    const checkpoint = await showProgress(openModel(path, { signal }))
     try {
       const tokenizer = loadTokenizer(checkpoint)
       const promptIds = [...tokenizer.encode(prompt)]

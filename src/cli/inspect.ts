@@ -1,18 +1,19 @@
 // fasp inspect: what a checkpoint is, without reading its weights.
-import { inspect, openCheckpoint } from '../node.ts'
+import { inspect, openModel } from '../node.ts'
 import { inspectionText, tensorsTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { modelArgument } from './environment.ts'
+import { showProgress } from './progress.ts'
 
 export default defineCommand({
-  usage: 'inspect <folder | model.gguf> [options]',
+  usage: 'inspect <folder | model.gguf | hub/id> [options]',
   summary: 'Shows architecture, shapes, parameters and bytes. Reads no weights.',
   options: {
     tensors: { type: 'flag', help: 'list every tensor' },
     json: { type: 'flag', help: 'print everything as JSON, last line of stdout' },
   },
-  async run({ options, positionals }, { print }) {
-    const checkpoint = await openCheckpoint(modelArgument(positionals))
+  async run({ options, positionals }, { print, signal }) {
+    const checkpoint = await showProgress(openModel(modelArgument(positionals), { signal }))
     try {
       const inspection = inspect(checkpoint)
       print(inspectionText(inspection))

@@ -1,6 +1,6 @@
 // Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
 
-import { duration } from '../display.ts'
+import { bytes, duration } from '../display.ts'
 import type { ProgressEvent } from '../events.ts'
 
 /** Plain output gets a line at most this often. */
@@ -23,7 +23,7 @@ export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>):
 
 class Display {
   #phase = ''
-  #unit = ''
+  #unit: 'layers' | 'tokens' | 'bytes' | 'tensors' = 'layers'
   #total = 0
   #started = 0
   #lastLine = 0
@@ -67,16 +67,22 @@ class Display {
   }
 
   #line(done: number, tokens: number | undefined, seconds: number): string {
-    const count =
-      this.#unit === 'layers' ? `layer ${done} of ${this.#total}` : `${done} of ${this.#total} ${this.#unit}`
-    const parts = [`${this.#phase}: ${count}`]
+    const total = this.#total
+    const count = {
+      layers: `layer ${done} of ${total}`,
+      tokens: `${done} of ${total} tokens`,
+      bytes: `${bytes(done)} of ${bytes(total)}`,
+      tensors: `${done} of ${total} tensors`,
+    }
+    const parts = [`${this.#phase}: ${count[this.#unit]}`]
     if (this.terminal) {
       const filled = Math.round((BAR_WIDTH * done) / this.#total)
       parts.unshift(`${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`)
     }
     if (done > 0) {
       const passed = this.#unit === 'tokens' ? done : ((tokens ?? 0) * done) / this.#total // tokens through the whole model
-      parts.push(`${Math.round(passed / seconds)} tokens/s`)
+      if (this.#unit === 'bytes') parts.push(`${bytes(done / seconds)}/s`)
+      else if (this.#unit !== 'tensors') parts.push(`${Math.round(passed / seconds)} tokens/s`)
       parts.push(
         done < this.#total ? `${duration((seconds / done) * (this.#total - done))} left` : `took ${duration(seconds)}`,
       )

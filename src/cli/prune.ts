@@ -5,22 +5,32 @@ import type { FloatDType } from '../formats/dtype.ts'
 import {
   checkOutput,
   evaluate,
+  fetchModel,
   type PerplexityResult,
   type Phase,
   type PrunePathOptions,
   planPrune,
   prune,
 } from '../node.ts'
-import { errorsTable, perplexityTable, planText, secondsLine, sizesTable } from '../report/terminal.ts'
+import {
+  errorsTable,
+  exportsTable,
+  lossTable,
+  perplexityTable,
+  planText,
+  secondsLine,
+  sizesTable,
+} from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 const OPTIONS = {
   sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
-  output: { type: 'text', short: 'o', value: 'folder', help: 'where the pruned model goes' },
-  overwrite: { type: 'flag', help: 'replace a folder that fasp wrote before' },
+  output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
+  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, …; repeatable' },
+  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
   calibration: {
     type: 'text',
     many: true,
@@ -29,18 +39,36 @@ const OPTIONS = {
   },
   samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
   'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
-  preset: { type: 'text', choices: ['paper'], help: 'FASP as published: ffn+vo, ragged, padded' },
+  'held-out': { type: 'integer', help: 'windows a text to see overfitting on (default 2)' },
+  preset: {
+    type: 'text',
+    choices: ['paper', 'best', 'stock'],
+    help: 'as published; best; best in stock shapes',
+  },
   scope: { type: 'text', choices: ['ffn', 'ffn+vo'], help: 'what to cut (default ffn)' },
   vo: {
     type: 'text',
-    choices: ['ragged', 'per-head'],
-    help: 'value channels: any, or as many in each head',
+    choices: ['ragged', 'per-head', 'rotate'],
+    help: 'value channels: any, per head, or rotated',
   },
   layout: {
     type: 'text',
     choices: ['stock', 'padded', 'compact'],
-    help: 'narrow FFNs (default), zeros in full shapes, or all narrow',
+    help: 'narrow FFNs (default), zeros, or all narrow',
   },
+  allocate: {
+    type: 'text',
+    choices: ['uniform', 'sensitivity'],
+    help: 'one width for all layers (default), or measured',
+  },
+  'probe-tokens': { type: 'integer', help: 'tokens to measure sensitivity on (default 1024)' },
+  score: {
+    type: 'text',
+    choices: ['column', 'eliminate'],
+    help: 'columns to go: all at once, or in rounds',
+  },
+  target: { type: 'text', choices: ['pruned', 'dense'], help: 'restore towards this stream (default pruned)' },
+  alpha: { type: 'number', help: 'how far towards the dense stream (default 0.5)' },
   multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
   damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
   center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
@@ -60,17 +88,20 @@ const OPTIONS = {
 } as const
 
 export default defineCommand({
-  usage: 'prune <folder | model.gguf> -s <sparsity> -o <folder> [options]',
-  summary: 'Removes FFN neurons (and value channels), repairs what stays, writes a folder.',
+  usage: 'prune <folder | model.gguf | hub/id> -s <sparsity> -o <output> [options]',
+  summary: 'Removes FFN neurons (and value channels), repairs what stays, writes the result.',
   options: OPTIONS,
   examples: [
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
     'fasp prune my-model.gguf -s 0.3 -o smaller --preset paper',
+    'fasp prune facebook/opt-125m -s 0.2 -o smaller',
+    'fasp prune my-model.gguf -s 0.3 -o smaller.gguf',
   ],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
     const settings = { ...pruneOptions(options), signal }
     if (options['dry-run']) {
+      await showProgress(fetchModel(model, { signal }))
       const plan = await planPrune(model, settings)
       print(planText(plan))
       if (options.json) print(JSON.stringify({ ...plan, tensors: undefined }))
@@ -84,17 +115,22 @@ export default defineCommand({
     }
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
     if (text) {
-      await planPrune(model, settings)
       await checkOutput(output, options.overwrite)
+      await showProgress(fetchModel(model, { signal }))
+      await planPrune(model, settings)
     }
     const dense = await measure(model, 'evaluate dense')
-    const result = await showProgress(prune(model, { ...settings, output }))
+    const to = options.to?.map(text => exportRequest(text))
+    const result = await showProgress(prune(model, { ...settings, output, to }))
     const perplexities: Record<string, PerplexityResult[]> = text
       ? { dense, pruned: await measure(output, 'evaluate pruned') }
       : {}
     const peakMemoryBytes = peakMemory()
     print(`${errorsTable(result)}\n\n${sizesTable(result.sizes)}`)
+    const losses = lossTable(result)
+    if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
+    if (result.exports.length > 0) print(`\n${exportsTable(result.exports)}`)
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
     if (options.json) print(JSON.stringify({ ...result, perplexities, peakMemoryBytes }))
   },
@@ -108,10 +144,16 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     calibration: options.calibration,
     samples: options.samples,
     seqLen: options['seq-len'],
+    heldOut: options['held-out'],
     preset: options.preset,
     scope: options.scope,
     vo: options.vo,
     layout: options.layout,
+    allocate: options.allocate,
+    probeTokens: options['probe-tokens'],
+    score: options.score,
+    target: options.target,
+    alpha: options.alpha,
     multiple: options.multiple,
     damp: options.damp,
     center: options.center,

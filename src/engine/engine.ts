@@ -12,6 +12,9 @@ export interface Runtime {
   }
 }
 
+/** Time a thread waits awake: longer than the gaps between the operators of a run. */
+const SPIN_MICROSECONDS = '100'
+
 /** Uint16Array holds float16. */
 type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
 
@@ -65,7 +68,8 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}): Eng
   const settings = {
     ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
     logSeverityLevel: 4, // failures reach the user as exceptions
-    extra: { session: { intra_op: { allow_spinning: '0' } } }, // waiting threads would take the cores from other programs
+    // Waiting threads spin within a run and for a moment after it; longer, and they would take the cores from other programs.
+    extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: SPIN_MICROSECONDS } } },
   } as const
   const sessionOf = (key: string, build: () => Graph) => {
     let session = sessions.get(key)

@@ -1,7 +1,8 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { elements, type TensorInfo } from '../formats/tensors.ts'
-import { decoderLinears, tensorShapes } from '../model/architecture.ts'
+import { decoderLinears, type LayerWidths, tensorShapes } from '../model/architecture.ts'
+import { missingCode } from '../model/compact.ts'
 import { describeModel, unusedTensors } from '../model/model.ts'
 
 export interface Inspection {
@@ -11,6 +12,8 @@ export interface Inspection {
   readonly layers: number
   readonly hiddenSize: number
   readonly ffnWidth: number
+  /** Of a compact model. */
+  readonly layerWidths?: readonly LayerWidths[]
   readonly heads: number
   readonly kvHeads: number
   readonly headSize: number
@@ -29,6 +32,8 @@ export interface Inspection {
   readonly tensors: readonly TensorInfo[]
   /** Tensors in the file that the architecture does not use. */
   readonly unused: readonly string[]
+  /** Python files that transformers needs for this compact model and that are not there. */
+  readonly missingCode: readonly string[]
 }
 
 /** @throws as `describeModel` */
@@ -47,6 +52,7 @@ export function inspect(checkpoint: Checkpoint): Inspection {
     layers: a.layers,
     hiddenSize: a.hiddenSize,
     ffnWidth: a.ffnWidth,
+    layerWidths: a.layerWidths,
     heads: a.heads,
     kvHeads: a.kvHeads,
     headSize: a.headSize,
@@ -58,5 +64,6 @@ export function inspect(checkpoint: Checkpoint): Inspection {
     weightBytes: checkpoint.weightBytes,
     tensors,
     unused: unusedTensors(model),
+    missingCode: a.layerWidths ? missingCode(checkpoint) : [],
   }
 }

@@ -50,7 +50,7 @@ export async function* perplexity(
 }
 
 /** Mean negative log-likelihood of each window, from the stream after the last layer. */
-async function windowLosses(
+export async function windowLosses(
   model: Model,
   engine: Engine,
   stream: Float32Array<ArrayBuffer>,

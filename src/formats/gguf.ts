@@ -3,7 +3,7 @@
 // Source: ggml/docs/gguf.md. magic, version, counts; key-value pairs; tensor infos; padding; tensor data.
 // Nothing in a file is trusted: a count or length is checked against the bytes that are left before anything is allocated.
 import { FormatError, UsageError } from '../errors.ts'
-import type { ByteSource } from './bytes.ts'
+import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
 import { GgufCursor } from './gguf-cursor.ts'
 import { dequantize, isQuantized, QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
@@ -15,6 +15,8 @@ export type GgufValue = number | bigint | boolean | string | readonly GgufValue[
 export interface Gguf {
   readonly version: 2 | 3
   readonly metadata: ReadonlyMap<string, GgufValue>
+  /** A metadata value as it stands in the file, type number first: what another file needs to have the same. */
+  rawValue(key: string): Promise<Uint8Array<ArrayBuffer>>
   /** Shapes are row-major, slowest dimension first: the reverse of the order in the file. */
   readonly tensors: TensorSource
   /** Bytes of all tensors as stored. */
@@ -89,13 +91,14 @@ export async function openGguf(source: ByteSource): Promise<Gguf> {
   const version = await readVersion(cursor)
   const tensorCount = await cursor.count(MIN_INFO_BYTES, 'the number of tensors')
   const pairCount = await cursor.count(MIN_PAIR_BYTES, 'the number of metadata pairs')
-  const metadata = await readMetadata(cursor, pairCount)
+  const { metadata, places } = await readMetadata(cursor, pairCount)
   const alignment = checkAlignment(cursor, metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT)
   const infos = await readInfos(cursor, tensorCount)
   const start = Math.ceil(cursor.offset / alignment) * alignment
   const placed = place(cursor, infos, start, alignment)
   const weightBytes = infos.reduce((sum, { byteLength }) => sum + byteLength, 0)
-  return { version, metadata, tensors: lazyTensors(source, placed), weightBytes }
+  const rawValue = async (key: string) => readBytes(source, ...places.get(key)!)
+  return { version, metadata, rawValue, tensors: lazyTensors(source, placed), weightBytes }
 }
 
 async function readVersion(cursor: GgufCursor): Promise<2 | 3> {
@@ -112,14 +115,17 @@ async function readVersion(cursor: GgufCursor): Promise<2 | 3> {
   )
 }
 
-async function readMetadata(cursor: GgufCursor, count: number): Promise<Map<string, GgufValue>> {
+async function readMetadata(cursor: GgufCursor, count: number) {
   const metadata = new Map<string, GgufValue>()
+  const places = new Map<string, [start: number, end: number]>() // of the values in the file
   for (let i = 0; i < count; i++) {
     const key = await cursor.text(`the key of metadata pair ${i}`)
     if (metadata.has(key)) throw cursor.error(`the metadata key "${key}" appears twice`)
+    const start = cursor.offset
     metadata.set(key, await cursor.value(`the value of "${key}"`))
+    places.set(key, [start, cursor.offset])
   }
-  return metadata
+  return { metadata, places }
 }
 
 function checkAlignment(cursor: GgufCursor, value: GgufValue): number {

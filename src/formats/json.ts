@@ -6,9 +6,11 @@ export type JsonObject = Readonly<Record<string, unknown>>
 /** Longest piece of a file's own text that a message repeats. */
 const MAX_QUOTE = 80
 
+/** Text cut to a bearable length for a message. */
+export const shorten = (text: string): string => (text.length > MAX_QUOTE ? `${text.slice(0, MAX_QUOTE)}…` : text)
+
 /** Text of a file for a message: quoted, control characters escaped, cut to a bearable length. */
-export const quote = (text: string): string =>
-  JSON.stringify(text.length > MAX_QUOTE ? `${text.slice(0, MAX_QUOTE)}…` : text)
+export const quote = (text: string): string => JSON.stringify(shorten(text))
 
 export const isJsonObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

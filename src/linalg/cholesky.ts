@@ -1,10 +1,11 @@
 // Blocked Cholesky in float64: `A = L Lᵀ`, and `A X = B`. Small diagonal blocks are factored and inverted here, everything else is a
-// matrix product on the engine. Source: Golub & Van Loan, Matrix Computations, 4th ed., §4.2.6 (block outer product form).
+// matrix product on the engine. Each block of the result is finished before the next is begun (left-looking), so that what a product
+// adds to stays in the cache. Source: Golub & Van Loan, Matrix Computations, 4th ed., §4.2.5 and §4.2.6.
 import type { Engine } from '../engine/engine.ts'
 import { gemm, type Matrix, matrix, rowsOf } from './gemm.ts'
 
-/** Edge of a diagonal block: its own factorisation runs in JavaScript, so it stays small. */
-const BLOCK = 128
+/** Edge of a diagonal block: its own factorisation runs in JavaScript, so it is small where the matrix is. */
+const blockEdge = (n: number): number => (n < 4096 ? 128 : 256)
 
 /** Block column j holds rows from its own diagonal down, so that any lower part of it is one contiguous view. */
 interface Panel {
@@ -18,25 +19,29 @@ export type Factor = readonly Panel[]
 /** Writes elements (i, j), (i, j + 1), … of a symmetric matrix to `target`, as many as it holds. */
 export type RowReader = (i: number, j: number, target: Float64Array) => void
 
+const SUBTRACT = { alpha: -1, accumulate: true } as const
+
 /**
  * Factors a symmetric matrix [n, n], whose lower triangle is read once.
  * @returns undefined where the matrix is not positive definite in float64
  */
 export async function cholesky(engine: Engine, n: number, read: RowReader): Promise<Factor | undefined> {
-  const columns = blockColumns(n, read)
   const panels: Panel[] = []
-  for (let next = columns.shift(); next; next = columns.shift()) {
-    const { first, size, column } = next // dropped from the list: its memory is free once its panel is done
+  const edge = blockEdge(n)
+  for (let first = 0; first < n; first += edge) {
+    const size = Math.min(edge, n - first)
+    const column = matrix(n - first, size)
+    for (let i = 0; i < column.rows; i++) read(first + i, first, column.data.subarray(i * size, (i + 1) * size))
+    for (const p of panels) {
+      const from = first - p.first - p.inverse.rows
+      const across = rowsOf(p.below, from, from + size)
+      await gemm(engine, rowsOf(p.below, from), across, column, { transB: true, ...SUBTRACT })
+    }
     const diagonal = rowsOf(column, 0, size)
     if (!factorInPlace(diagonal)) return undefined
     const inverse = invertLower(diagonal)
     const below = matrix(n - first - size, size)
     if (below.rows > 0) await gemm(engine, rowsOf(column, size), inverse, below, { transB: true })
-    for (const other of columns) {
-      const from = other.first - first - size
-      const block = rowsOf(below, from, from + other.size)
-      await gemm(engine, rowsOf(below, from), block, other.column, { transB: true, alpha: -1, accumulate: true })
-    }
     panels.push({ first, below, inverse })
   }
   return panels
@@ -50,26 +55,19 @@ export async function solve(engine: Engine, factor: Factor, b: Matrix): Promise<
     const copy = matrix(block.rows, block.columns, block.data.slice())
     await gemm(engine, p.inverse, copy, block, { transA })
   }
-  for (const p of factor) {
-    await applyInverse(p, false) // L Y = B, downwards
-    const rest = rowsOf(b, p.first + p.inverse.rows)
-    if (rest.rows > 0) await gemm(engine, p.below, blockOf(p), rest, { alpha: -1, accumulate: true })
+  for (const [i, p] of factor.entries()) {
+    for (const above of factor.slice(0, i)) {
+      const from = p.first - above.first - above.inverse.rows
+      const across = rowsOf(above.below, from, from + p.inverse.rows)
+      await gemm(engine, across, blockOf(above), blockOf(p), SUBTRACT) // L Y = B, downwards
+    }
+    await applyInverse(p, false)
   }
   for (const p of factor.toReversed()) {
     const rest = rowsOf(b, p.first + p.inverse.rows) // Lᵀ X = Y, upwards
-    if (rest.rows > 0) await gemm(engine, p.below, rest, blockOf(p), { transA: true, alpha: -1, accumulate: true })
+    if (rest.rows > 0) await gemm(engine, p.below, rest, blockOf(p), { transA: true, ...SUBTRACT })
     await applyInverse(p, true)
   }
-}
-
-function blockColumns(n: number, read: RowReader) {
-  return Array.from({ length: Math.ceil(n / BLOCK) }, (_, k) => {
-    const first = k * BLOCK
-    const size = Math.min(BLOCK, n - first)
-    const column = matrix(n - first, size)
-    for (let i = 0; i < column.rows; i++) read(first + i, first, column.data.subarray(i * size, (i + 1) * size))
-    return { first, size, column }
-  })
 }
 
 /** Lower Cholesky factor of a small matrix, in place. False where a pivot is not positive. */

@@ -13,6 +13,8 @@ export interface Linear {
 
 /** Rotary embedding: angle of pair i at position p is `p · inverseFrequencies[i]`. Pairs are (i, i + e/2), as in Hugging Face. */
 export interface Rope {
+  /** Base of the frequencies before any scaling: θ^(−2i/e). */
+  readonly theta: number
   readonly inverseFrequencies: Float64Array // [e/2]
 }
 
@@ -93,11 +95,21 @@ export interface HalfBlock {
   readonly coupled: readonly number[]
 }
 
-/** The architecture with `ffn` neurons, and `value` channels in each KV head, in every layer. */
-export function narrowed(a: Architecture, ffn: number, value: number): Architecture {
-  const widths = { ffn, values: new Array<number>(a.kvHeads).fill(value) }
-  return { ...a, layerWidths: new Array<LayerWidths>(a.layers).fill(widths) }
+/** How much a layer keeps, before it is known which. */
+export interface Widths {
+  /** FFN neurons. */
+  readonly ffn: number
+  /** Value channels of each KV head; with ragged selection the layer keeps `value · k` in all. */
+  readonly value: number
 }
+
+export const fullWidths = (a: Architecture): Widths => ({ ffn: a.ffnWidth, value: a.headSize })
+
+/** The architecture with these widths, one for each layer. */
+export const narrowed = (a: Architecture, widths: readonly Widths[]): Architecture => ({
+  ...a,
+  layerWidths: widths.map(({ ffn, value }) => ({ ffn, values: new Array<number>(a.kvHeads).fill(value) })),
+})
 
 /** Widths of layer `index`. */
 export const widthsOf = (a: Architecture, index: number): LayerWidths =>

@@ -2,6 +2,8 @@
 // `layer_widths`, a list of `{ "ffn": neurons, "values": [channels of each KV head] }`. What was removed is not stored.
 //   v_proj [Σ values, d]: the rows of KV head 0, then those of head 1, …
 //   o_proj [d, Σ values · h / k]: the columns of query head 0, as many as its KV head has channels, then those of head 1, …
+// transformers loads it with code of ours, which `auto_map` names and src/write/python holds.
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Architecture, LayerWidths } from './architecture.ts'
 import type { Config } from './config.ts'
 
@@ -28,14 +30,37 @@ export function compact(a: Architecture, config: Config): Architecture {
   return { ...a, layerWidths }
 }
 
-/** The fields of `config.json` that make it compact. `ffnWidth` stays the width of the model before. */
-export const compactConfig = (a: Architecture, layerWidths: readonly LayerWidths[]): Record<string, unknown> => ({
-  model_type: `${COMPACT_PREFIX}${a.modelType}`,
-  [FIELD]: layerWidths,
-})
+/** Our Python files beside the weights. */
+const CODE_FILES = ['configuration_fasp.py', 'modeling_fasp.py'] as const
 
-/** The config of the stock model that a compact one was: what a runtime knows that takes the widths from elsewhere (a graph). */
-export function stockConfig(a: Architecture, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const { [FIELD]: _, auto_map: __, architectures: ___, ...rest } = config
-  return a.layerWidths ? { ...rest, model_type: a.modelType } : { ...config }
+/** How our Python classes begin, per `model_type` of the stock model. */
+const CLASSES: Readonly<Record<string, string>> = { llama: 'FaspLlama', opt: 'FaspOPT' }
+
+/** The fields of `config.json` that make it compact. `ffnWidth` stays the width of the model before. */
+export function compactConfig(a: Architecture, layerWidths: readonly LayerWidths[]): Record<string, unknown> {
+  const name = CLASSES[a.modelType]
+  return {
+    model_type: `${COMPACT_PREFIX}${a.modelType}`,
+    architectures: [`${name}ForCausalLM`],
+    auto_map: {
+      AutoConfig: `configuration_fasp.${name}Config`,
+      AutoModel: `modeling_fasp.${name}Model`,
+      AutoModelForCausalLM: `modeling_fasp.${name}ForCausalLM`,
+    },
+    [FIELD]: layerWidths,
+  }
 }
+
+/** The config of the stock model, without what makes it compact. */
+export function stockConfig(a: Architecture, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { [FIELD]: _, auto_map: __, ...rest } = config
+  return {
+    ...rest,
+    model_type: a.modelType,
+    architectures: [`${CLASSES[a.modelType].slice('Fasp'.length)}ForCausalLM`],
+  }
+}
+
+/** Python files that a compact folder should have and lacks. We read it without them, transformers does not. */
+export const missingCode = ({ pythonFiles = [] }: Checkpoint): string[] =>
+  CODE_FILES.filter(file => !pythonFiles.includes(file))

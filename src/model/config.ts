@@ -1,5 +1,6 @@
 // Reads fields of `config.json` with their checks, so that a model's data file states facts only.
 import { UnsupportedModelError } from '../errors.ts'
+import { shorten } from '../formats/json.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -49,7 +50,7 @@ export class Config {
   }
 
   error(key: string, value: unknown, allowed: string): UnsupportedModelError {
-    const got = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`
+    const got = value === undefined ? 'is missing' : `is ${shorten(JSON.stringify(value))}`
     return new UnsupportedModelError(`${this.where}: "${key}" ${got}; it must be ${allowed}.`)
   }
 }

@@ -1,6 +1,6 @@
 // Which rows of v_proj and which columns of o_proj belong together. Value row (g, j) of KV head g feeds channel j of each of its h / k
 // query heads; an FFN neuron is one row and one column, so its coupling is the identity.
-import type { Architecture } from './architecture.ts'
+import type { Architecture, HalfBlock } from './architecture.ts'
 
 /** Sums scores of o_proj's columns [h·e] over the query heads of each KV head: scores of v_proj's rows [k·e]. */
 export function groupScores(a: Architecture, columns: Float64Array): Float64Array<ArrayBuffer> {
@@ -9,10 +9,25 @@ export function groupScores(a: Architecture, columns: Float64Array): Float64Arra
   return rows
 }
 
+/** The columns of the output layer that only go together: one for each neuron, for each value row those of its query heads. */
+export function columnGroups({ heads, kvHeads, headSize, ffnWidth }: Architecture, { kind }: HalfBlock): number[][] {
+  if (kind === 'ffn') return Array.from({ length: ffnWidth }, (_, neuron) => [neuron])
+  const group = heads / kvHeads
+  return Array.from({ length: kvHeads * headSize }, (_, row) => {
+    const first = Math.floor(row / headSize) * group * headSize + (row % headSize)
+    return Array.from({ length: group }, (_, i) => first + i * headSize)
+  })
+}
+
 /** Columns of o_proj, ascending, that read the given rows of v_proj. */
 export function columnsOfRows(a: Architecture, rows: Int32Array): Int32Array<ArrayBuffer> {
   const wanted = new Set(rows)
   return Int32Array.from({ length: a.heads * a.headSize }, (_, c) => c).filter(c => wanted.has(valueRow(a, c)))
+}
+
+/** Rows of a v_proj with all channels that belong to the first `values[g]` of each KV head. */
+export function firstValueRows(a: Architecture, values: readonly number[]): Int32Array<ArrayBuffer> {
+  return Int32Array.from(values.flatMap((n, head) => Array.from({ length: n }, (_, c) => head * a.headSize + c)))
 }
 
 function valueRow(a: Architecture, column: number): number {

@@ -6,6 +6,7 @@ import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
 import { llama } from './llama.ts'
 import { opt } from './opt.ts'
+import { checkRecipe } from './recipe.ts'
 
 const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = { llama, opt }
 
@@ -17,7 +18,7 @@ export interface Model {
 /**
  * Reads the architecture from the config and checks the tensors against it, without reading any weight.
  * @throws UnsupportedModelError for an unknown `model_type` or sizes that do not fit together
- * @throws FormatError for a missing tensor or one of another shape
+ * @throws FormatError for a missing tensor or one of another shape, and for a `fasp.json` of other weights
  */
 export function describeModel(checkpoint: Checkpoint): Model {
   const { config, name, tensors } = checkpoint
@@ -36,6 +37,7 @@ export function describeModel(checkpoint: Checkpoint): Model {
     throw new UnsupportedModelError(
       `${name}: ${foreign} is no part of a ${architecture.modelType} layer as config.json describes it. Is model_type right?`,
     )
+  checkRecipe(architecture, checkpoint)
   return { checkpoint, architecture }
 }
 

@@ -14,13 +14,13 @@ export function readRope(config: Config, headSize: number): Rope {
   const type = parameters?.json.rope_type ?? parameters?.json.type ?? 'default'
   switch (type) {
     case 'default':
-      return { inverseFrequencies }
+      return { theta, inverseFrequencies }
     case 'linear': {
       const factor = parameters!.number('factor', 1)
-      return { inverseFrequencies: inverseFrequencies.map(f => f / factor) }
+      return { theta, inverseFrequencies: inverseFrequencies.map(f => f / factor) }
     }
     case 'llama3':
-      return { inverseFrequencies: inverseFrequencies.map(llama3(parameters!)) }
+      return { theta, inverseFrequencies: inverseFrequencies.map(llama3(parameters!)) }
     default:
       throw new UnsupportedModelError(
         `${config.where}: rope type ${JSON.stringify(type)} is not supported; default, linear and llama3 are.`,

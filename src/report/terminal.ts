@@ -1,7 +1,9 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
-import { baseName, bytes, count, cut, duration, percent, table } from '../display.ts'
+import { baseName, bytes, count, cut, duration, percent, span, table } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
+import type { ExportResult } from '../export/result.ts'
+import type { LayerWidths } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
 import type { HalfResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
 
@@ -44,6 +46,29 @@ export function perplexityTable(columns: Readonly<Record<string, readonly Perple
   ])
 }
 
+/** What pruning cost on the calibration texts: on windows calibrated on, and on others. Undefined where none were held out. */
+export function lossTable({ calibration }: Pick<PruneResult, 'calibration'>): string | undefined {
+  const rows = calibration.texts.flatMap(({ name, loss }) =>
+    loss
+      ? ([['calibrated on', loss.calibratedOn] as const, ['held out', loss.heldOut] as const] as const).map(
+          ([what, { windows, dense, pruned }]) => [
+            `${name}, ${what}, ${windows} × ${calibration.seqLen}`,
+            dense.toFixed(3),
+            pruned.toFixed(3),
+            (pruned - dense).toFixed(3),
+          ],
+        )
+      : [],
+  )
+  return rows.length > 0 ? table([['loss in nats a token', 'dense', 'pruned', 'cost'], ...rows]) : undefined
+}
+
+export const exportsTable = (exports: readonly ExportResult[]): string =>
+  table([
+    ['export', 'folder', 'type', 'size'],
+    ...exports.map(({ to, folder, dtype, bytes: n }) => [to, folder || '.', dtype.toLowerCase(), bytes(n)]),
+  ])
+
 export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes: number): string {
   const parts = Object.entries(seconds).map(([phase, s]) => `${phase} ${duration(s)}`)
   return `${parts.join(', ')}; peak memory ${bytes(peakBytes)}`
@@ -52,7 +77,7 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
 export function planText({ widths, sizes, memoryBytes, activationBytes }: Plan): string {
   const { before, after } = widths
   return [
-    `FFN neurons per layer: ${after.ffn} of ${before.ffn}. Value channels per KV head: ${after.value} of ${before.value}.`,
+    `FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}. Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}.`,
     sizesTable(sizes),
     `Expected memory: ${bytes(memoryBytes)}.${activationBytes.scratch > 0 ? ` Activations in a scratch file: ${bytes(activationBytes.scratch)}; --memory keeps more in memory.` : ''}`,
   ].join('\n')
@@ -74,9 +99,21 @@ export function inspectionText(i: Inspection): string {
     `${i.name}: ${i.modelType}, ${i.format === 'gguf' ? 'GGUF' : 'Hugging Face folder'}, ${bytes(i.weightBytes)} of weights`,
     `${i.layers} layers, hidden size ${i.hiddenSize}, FFN ${i.ffnWidth}, ${i.heads} heads of ${i.headSize} (${i.kvHeads} for keys and values),`,
     `vocabulary ${i.vocabularySize}, context ${i.context}, ${i.tiedHead ? 'tied' : 'separate'} head; tensors: ${types.join(', ')}`,
+    ...(i.layerWidths ? [compactLine(i.layerWidths, i.headSize)] : []),
     table(rows),
+    ...(i.missingCode.length > 0
+      ? [
+          `transformers cannot load this folder without ${i.missingCode.join(' and ')}. Copy it from another compact model; it is the same in all.`,
+        ]
+      : []),
     ...(i.unused.length > 0 ? [`Not used: ${i.unused.join(', ')}`] : []),
   ].join('\n')
+}
+
+function compactLine(layers: readonly LayerWidths[], headSize: number): string {
+  const range = (numbers: readonly number[]) => [...new Set([Math.min(...numbers), Math.max(...numbers)])].join(' to ')
+  const values = range(layers.flatMap(layer => layer.values))
+  return `compact: FFN ${range(layers.map(layer => layer.ffn))}, ${values} of ${headSize} value channels in each KV head`
 }
 
 export const tensorsTable = ({ tensors }: Inspection): string =>

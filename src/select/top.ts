@@ -20,6 +20,9 @@ export function keepTopPerGroup(scores: Float64Array, groups: number, keep: numb
   return kept
 }
 
+/** All indices below `n`. */
+export const allColumns = (n: number): Int32Array<ArrayBuffer> => Int32Array.from({ length: n }, (_, i) => i)
+
 /** The indices below `n` that are not in `kept`, ascending. */
 export function complement(kept: Int32Array, n: number): Int32Array<ArrayBuffer> {
   const isKept = new Uint8Array(n)

@@ -1,6 +1,6 @@
 // README.md of an output folder: the model card that the Hub shows. Source: hub-docs, model-cards.
 
-import { baseName, bytes, count, cut } from '../display.ts'
+import { baseName, bytes, count, cut, span } from '../display.ts'
 import type { Model } from '../model/model.ts'
 import type { Layout } from '../options.ts'
 import type { Recipe } from '../result.ts'
@@ -8,12 +8,31 @@ import type { Recipe } from '../result.ts'
 const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
   stock: 'narrow FFNs, loads like any',
   padded: 'all shapes as before, zeros where something was removed; loads like any',
-  compact: 'only what is left is stored; needs the code beside it (`trust_remote_code=True`); made from a',
+  compact: 'only what is left is stored; needs the Python code beside it; made from a',
 }
+
+/** How the compact layout loads; the others load like any model. */
+const COMPACT_USE = `
+## Use
+
+The architecture is not part of transformers (4.45 or later); its code is in \`modeling_fasp.py\` and has to be trusted.
+
+\`\`\`python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # where this file is, or its name on the Hub
+model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+inputs = tokenizer("Once upon a time", return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))
+\`\`\`
+`
 
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): string {
   const { options, sizes, widths, calibration } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
+  const { before, after } = widths
+  const zeros = options.layout !== 'compact' && after.some(w => w.value < before.value)
   const hubId = checkpoint.card?.hubId
   const base = hubId ?? baseName(checkpoint.name)
   const texts = calibration.texts
@@ -41,8 +60,8 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 | weights on disk | ${bytes(weightBytes.before)} | ${bytes(weightBytes.after)} | ${cut(weightBytes)} |
 
 - Layout \`${options.layout}\`: ${LAYOUT_TEXT[options.layout]} ${architecture.modelType} model.
-- FFN neurons per layer: ${widths.after.ffn} of ${widths.before.ffn}. Value channels per KV head: ${widths.after.value} of ${widths.before.value}${widths.after.value < widths.before.value && options.layout !== 'compact' ? ' (removed ones are zeros)' : ''}.
+- FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}. Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}${zeros ? ' (removed ones are zeros)' : ''}.
 - Calibrated on ${texts}.
 - \`fasp.json\` has all options, the kept indices and the error of every layer.
-`
+${options.layout === 'compact' ? COMPACT_USE : ''}`
 }

@@ -1,11 +1,12 @@
-// The small files of an output folder: config.json with only the width changed, tokenizer files, model card, fasp.json.
-import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
+// The small files of an output folder: config.json, tokenizer files, model card, fasp.json, and Python code for the compact layout.
+import { jsonFile, type SideFile, textFile } from '../checkpoint/checkpoint.ts'
 import type { Architecture, LayerWidths } from '../model/architecture.ts'
 import { compactConfig } from '../model/compact.ts'
 import type { Model } from '../model/model.ts'
 import type { Plan } from '../plan.ts'
 import type { Recipe } from '../result.ts'
 import { modelCard } from './card.ts'
+import { codeFiles } from './code-files.ts'
 
 /** Names of element types in `config.json`. */
 const TORCH_DTYPES: Readonly<Record<string, string>> = {
@@ -17,27 +18,51 @@ const TORCH_DTYPES: Readonly<Record<string, string>> = {
 
 export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[] {
   return [
-    jsonFile('config.json', outputConfig(model, plan, recipe)),
+    configFile(outputConfig(model, plan, recipe)),
     ...model.checkpoint.sideFiles,
-    { name: 'README.md', bytes: new TextEncoder().encode(modelCard(model, recipe)) },
+    textFile('README.md', modelCard(model, recipe)),
     jsonFile('fasp.json', recipe),
+    ...(recipe.options.layout === 'compact' ? codeFiles() : []),
   ]
+}
+
+/** Numbers of rotary positions with a decimal point: Python tells 8 from 8.0, and transformers 4 warns of the former. */
+export function configFile(config: Record<string, unknown>): SideFile {
+  const text = `${JSON.stringify(config, null, 2)}\n`
+  return textFile('config.json', text.replace(/("(?:rope_theta|\w*factor)": \d+)(?=,?\n)/g, '$1.0'))
 }
 
 function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe: Recipe): Record<string, unknown> {
   const { config } = checkpoint
-  const types = new Map<string, number>()
-  for (const { dtype } of plan.tensors) types.set(dtype, (types.get(dtype) ?? 0) + 1)
-  const [common] = [...types].sort((x, y) => y[1] - x[1])[0]
-  const dtypeKeys = ['dtype', 'torch_dtype'].filter(key => key in config) // transformers 5 and 4
   return {
     ...config,
+    ...olderRope(config),
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, layerWidths(a, recipe.layers))
-      : { [a.ffnWidthKey]: plan.stored.ffn }),
+      : { [a.ffnWidthKey]: plan.stored[0].ffn }),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
-    ...Object.fromEntries((dtypeKeys.length > 0 ? dtypeKeys : ['torch_dtype']).map(key => [key, TORCH_DTYPES[common]])),
+    ...dtypeFields(
+      config,
+      plan.tensors.map(({ dtype }) => dtype),
+    ),
   }
+}
+
+/** The fields of `config.json` that name the type of most tensors. */
+export function dtypeFields(config: Readonly<Record<string, unknown>>, dtypes: readonly string[]) {
+  const types = new Map<string, number>()
+  for (const dtype of dtypes) types.set(dtype, (types.get(dtype) ?? 0) + 1)
+  const [common] = [...types].sort((x, y) => y[1] - x[1])[0]
+  const keys = ['dtype', 'torch_dtype'].filter(key => key in config) // transformers 5 and 4
+  return Object.fromEntries((keys.length > 0 ? keys : ['torch_dtype']).map(key => [key, TORCH_DTYPES[common]]))
+}
+
+/** transformers 4 and others read these two fields and take defaults where only version 5's `rope_parameters` is there. */
+function olderRope({ rope_parameters: rope }: Model['checkpoint']['config']): Record<string, unknown> {
+  if (!rope) return {}
+  const { rope_theta, ...scaling } = rope as Record<string, unknown>
+  const plain = (scaling.rope_type ?? 'default') === 'default'
+  return { ...(rope_theta !== undefined && { rope_theta }), rope_scaling: plain ? null : scaling }
 }
 
 /** What each layer keeps. */

@@ -1,19 +1,31 @@
-// A sink that is a folder: written under a temporary name beside it and renamed at the end.
+// A sink that is a folder, or one file of it: written under a temporary name beside it and renamed at the end.
 import { randomUUID } from 'node:crypto'
 import { access, constants, mkdir, open, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { OutputError } from '../errors.ts'
+import { openFile } from '../formats/file.node.ts'
+import { openGguf } from '../formats/gguf.ts'
+import { GGUF_FILE, OWN_KEY } from './gguf.ts'
 import type { Sink, SinkFile } from './sink.ts'
 
 /** The file that marks a folder as written by us: only such a folder may be replaced. */
-const OWN_MARK = 'fasp.json'
+export const OWN_MARK = 'fasp.json'
+
+/** Whether an output is a GGUF file, and not a folder. */
+export const isGgufFile = (path: string): boolean => path.toLowerCase().endsWith('.gguf')
+
+export interface FolderSink extends Sink {
+  /** Where the files are until `commit`. */
+  readonly pending: string
+}
 
 /**
- * Opens a folder for output. Nothing appears under `path` before `commit`.
- * @param overwrite replace a folder that an earlier run of ours wrote
+ * Opens a folder for output, or a `.gguf` file: then of all that is written only `model.gguf` remains, under that name.
+ * Nothing appears under `path` before `commit`.
+ * @param overwrite replace what an earlier run of ours wrote
  * @throws OutputError where `path` exists and may not be replaced, or its parent cannot be written
  */
-export async function openFolderSink(path: string, overwrite: boolean, expectedBytes = 0): Promise<Sink> {
+export async function openFolderSink(path: string, overwrite: boolean, expectedBytes = 0): Promise<FolderSink> {
   const target = resolve(path)
   const parent = dirname(target)
   await checkOutput(path, overwrite)
@@ -27,17 +39,14 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
   await attempt(`create ${path}`, async () => {
     made = await mkdir(parent, { recursive: true })
     await access(parent, constants.W_OK)
-    const { bavail, bsize } = await statfs(parent)
-    if (bavail * bsize < expectedBytes)
-      throw new OutputError(
-        `${path}: the output needs ${megabytes(expectedBytes)}, the disk has ${megabytes(bavail * bsize)} left. Free some space or choose another folder.`,
-      )
+    await checkSpace(`${path}: the output`, parent, expectedBytes)
     await mkdir(temporary)
   }).catch(async error => {
     await removeMade()
     throw error
   })
   return {
+    pending: temporary,
     create: async (name, byteLength) => {
       const file = await attempt(`write ${name} of ${path}`, async () => {
         await mkdir(dirname(join(temporary, name)), { recursive: true })
@@ -56,6 +65,11 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
     commit: () =>
       attempt(`put ${path} in place`, async () => {
         await checkOutput(path, overwrite)
+        if (isGgufFile(path)) {
+          await rename(join(temporary, GGUF_FILE), target)
+          await rm(temporary, { recursive: true })
+          return
+        }
         const old = `${temporary}.old`
         const replaced = await exists(path, target)
         if (replaced) await rename(target, old)
@@ -73,6 +87,15 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
   }
 }
 
+/** @throws OutputError where the disk of `folder` has no room for `needed` bytes more */
+export async function checkSpace(what: string, folder: string, needed: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder)
+  if (bavail * bsize < needed)
+    throw new OutputError(
+      `${what} needs ${megabytes(needed)}, the disk has ${megabytes(bavail * bsize)} left. Free some space or choose another folder.`,
+    )
+}
+
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
 
 const exists = (path: string, target: string) =>
@@ -88,16 +111,30 @@ const exists = (path: string, target: string) =>
 export async function checkOutput(path: string, overwrite = false): Promise<void> {
   const target = resolve(path)
   if (!(await exists(path, target))) return
-  const files = await readdir(target).catch(() => {
-    throw new OutputError(`${path} is a file. The output is a folder; choose another name.`)
-  })
-  if (files.length === 0) return
+  const [kind, mark] = isGgufFile(path) ? ['file', OWN_KEY] : ['folder', OWN_MARK]
+  const isFolder = (await stat(target)).isDirectory()
+  if (isFolder !== (kind === 'folder'))
+    throw new OutputError(`${path} is a ${isFolder ? 'folder' : 'file'}. The output is a ${kind}; choose another name.`)
+  const marks = isFolder ? await readdir(target) : await metadataKeys(target)
+  if (isFolder && marks.length === 0) return
   if (!overwrite)
-    throw new OutputError(`${path} exists already. Choose another folder, or replace it with --overwrite.`)
-  if (!files.includes(OWN_MARK))
+    throw new OutputError(`${path} exists already. Choose another ${kind}, or replace it with --overwrite.`)
+  if (!marks.includes(mark))
     throw new OutputError(
-      `${path} was not written by fasp (it has no ${OWN_MARK}), so --overwrite leaves it alone. Choose another folder.`,
+      `${path} was not written by fasp (it has no ${mark}), so --overwrite leaves it alone. Choose another ${kind}.`,
     )
+}
+
+/** Keys in the header of a GGUF file; none where it is something else. */
+async function metadataKeys(path: string): Promise<string[]> {
+  const file = await openFile(path)
+  try {
+    return [...(await openGguf(file)).metadata.keys()]
+  } catch {
+    return []
+  } finally {
+    await file.close?.()
+  }
 }
 
 async function createFile(path: string, byteLength: number): Promise<SinkFile> {
@@ -120,6 +157,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EDQUOT: 'the disk quota is used up; free some space or choose another folder',
   EFBIG: 'files of this size are not allowed here; raise the limit (ulimit -f) or choose another folder',
   ENAMETOOLONG: 'the name is too long; choose a shorter one',
+  // Node says this of folders on a read-only disk, too.
+  ENOENT: 'a part of the path does not exist, or cannot be made; choose another folder',
   EEXIST: 'a part of the path is a file; choose another folder',
   EACCES: 'permission denied; choose a folder that you may write to',
   EPERM: 'permission denied; choose a folder that you may write to',
@@ -127,7 +166,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file; choose another folder',
 }
 
-async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
+/** Turns what the file system says into an OutputError: `cannot ${what}: …`. */
+export async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
   } catch (error) {

@@ -2,6 +2,7 @@
 import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import { NumericError } from '../errors.ts'
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
+import { pickColumns, pickRows, scatterColumns } from '../linalg/scatter.ts'
 import { type HalfBlock, type Linear, tensorShapes } from '../model/architecture.ts'
 import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
 import type { Layout } from '../options.ts'
@@ -32,14 +33,14 @@ export class ModelWriter {
   /**
    * Writes a pruned half-block.
    * @param kept rows of the coupled input layers @param columns of the output layer that `restored.weight` [d, columns] holds
-   * @returns the half-block with all widths, zeros where something is removed, and values as rounded on disk
+   * @returns the output layer [d, columns] with its values as rounded on disk
    */
   async writePruned(
     weights: HalfWeights,
     kept: Int32Array,
     columns: Int32Array,
     restored: LinearWeights,
-  ): Promise<HalfWeights> {
+  ): Promise<LinearWeights> {
     const { half } = weights
     const narrow = this.layout === 'compact' || (this.layout === 'stock' && half.kind === 'ffn')
     await this.#copyNorm(half)
@@ -49,16 +50,17 @@ export class ModelWriter {
         continue
       }
       const { weight, bias } = weights.inputs[i]
-      const rows = narrow ? pickRows(weight, linear.in, kept) : zeroOtherRows(weight, linear.in, kept)
+      const rows = narrow ? pickRows(weight, kept, linear.in) : zeroOtherRows(weight, linear.in, kept)
       await this.#write(`${linear.name}.weight`, rows)
       if (bias)
-        await this.#write(`${linear.name}.bias`, narrow ? pickRows(bias, 1, kept) : zeroOtherRows(bias, 1, kept))
+        await this.#write(`${linear.name}.bias`, narrow ? pickRows(bias, kept, 1) : zeroOtherRows(bias, 1, kept))
     }
     const { output } = half
-    const spread = (compact: Floats) => scatterColumns(compact, columns, output.in)
-    const written = await this.#write(`${output.name}.weight`, narrow ? restored.weight : spread(restored.weight))
-    const bias = restored.bias && (await this.#write(`${output.name}.bias`, restored.bias))
-    return { ...weights, output: { weight: narrow ? spread(written) : written, bias } }
+    const name = `${output.name}.weight`
+    const weight = narrow
+      ? await this.#write(name, restored.weight)
+      : pickColumns(await this.#write(name, scatterColumns(restored.weight, columns, output.in)), columns, output.in)
+    return { weight, bias: restored.bias && (await this.#write(`${output.name}.bias`, restored.bias)) }
   }
 
   async #copyNorm({ norm }: HalfBlock): Promise<void> {
@@ -96,22 +98,8 @@ export class ModelWriter {
   }
 }
 
-function pickRows(weight: Floats, width: number, rows: Int32Array): Floats {
-  const picked = new Float32Array(rows.length * width)
-  for (let i = 0; i < rows.length; i++) picked.set(weight.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
-  return picked
-}
-
 function zeroOtherRows(weight: Floats, width: number, rows: Int32Array): Floats {
   const zeroed = new Float32Array(weight.length)
   for (const row of rows) zeroed.set(weight.subarray(row * width, (row + 1) * width), row * width)
   return zeroed
-}
-
-/** [out, columns.length] → [out, width] with zeros elsewhere. */
-function scatterColumns(compact: Floats, columns: Int32Array, width: number): Floats {
-  const out = compact.length / columns.length
-  const full = new Float32Array(out * width)
-  for (let o = 0, at = 0; o < out; o++) for (const column of columns) full[o * width + column] = compact[at++]
-  return full
 }

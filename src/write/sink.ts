@@ -24,6 +24,14 @@ export async function writeFile(sink: Sink, { name, bytes }: SideFile): Promise<
   await file.close()
 }
 
+/** A folder inside a sink, for those who write a whole output: to commit or abort is left to whoever made the sink. */
+export const subSink = (sink: Sink, folder: string): Sink => ({
+  create: (name, byteLength) => sink.create(`${folder}${name}`, byteLength),
+  written: name => sink.written(`${folder}${name}`),
+  commit: async () => {},
+  abort: async () => {},
+})
+
 /** A sink in memory, for browsers and tests: the files are in `files` once committed. */
 export class MemorySink implements Sink {
   readonly files = new Map<string, Uint8Array<ArrayBuffer>>()

@@ -3,49 +3,95 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describeModel, generate, loadTokenizer, logits, openCheckpoint, openEngine, prune } from '../../dist/node.js'
+import {
+  describeModel,
+  generate,
+  loadTokenizer,
+  logits,
+  openCheckpoint,
+  openEngine,
+  perplexity,
+  prune,
+} from '../../dist/node.js'
 
 const [out] = process.argv.slice(2)
 const shared = process.env.FASP_SHARED ?? new URL('../../../shared', import.meta.url).pathname
 const TEXTS = ['It was a dark and stormy night.', '  two  spaces\n\nnew lines', 'naïve café — £5, 12345', '']
 const GREEDY_TOKENS = 32
-const SMALL_VOCABULARY = 4096
-const made = join(out, 'models')
+const WINDOWS = { count: 2, length: 96 }
 const settings = { sparsity: 0.3, samples: 8, seqLen: 128 }
 const novels = [join(shared, 'data/calibration/novels.txt')]
-
-/** [source, name, options] */
-const cases = readdirSync(made).map(name => [join(made, name), name, { multiple: 32 }])
-for (const tiny of ['tiny-llama', 'tiny-opt']) {
-  const source = join(shared, 'models', tiny)
-  cases.push([source, `${tiny}-stock`, {}], [source, `${tiny}-paper`, { preset: 'paper' }])
-  cases.push([source, `${tiny}-both`, { scope: 'ffn+vo', vo: 'per-head', center: tiny === 'tiny-opt' }])
-}
-const smollm2 = execFileSync('bash', [join(shared, 'scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
-cases.push([smollm2, 'smollm2-stock', {}], [smollm2, 'smollm2-paper', { preset: 'paper' }])
-
+const calibration = existsSync(novels[0]) ? novels : undefined
 const engine = openEngine()
-for (const [source, name, options] of cases) {
-  const output = join(out, name)
-  const calibration = existsSync(novels[0]) ? novels : undefined
-  const events = prune(source, { ...settings, ...options, output, calibration })
-  while (!(await events.next()).done);
-  const checkpoint = await openCheckpoint(output)
+
+/** Prunes `source` in all of the layouts with the same options. A compact model is compared with the padded one. */
+async function pruned(source, name, layouts, options) {
+  for (const layout of layouts) {
+    const output = `${name}-${layout}`
+    const events = prune(source, { ...settings, ...options, layout, output: join(out, output), calibration })
+    while (!(await events.next()).done);
+    await writeCase(output, layout === 'compact' ? `${name}-padded` : undefined)
+  }
+}
+
+async function writeCase(folder, padded) {
+  const checkpoint = await openCheckpoint(join(out, folder))
   const model = describeModel(checkpoint)
   const tokenizer = loadTokenizer(checkpoint)
   const ids = [...tokenizer.encode(`${TEXTS.join(' ')} and then the old man spoke again of the sea.`)]
   const prompt = ids.slice(0, 8)
   const generated = []
   for await (const id of generate(model, engine, prompt, { maxTokens: GREEDY_TOKENS })) generated.push(id)
-  const { vocabularySize } = model.architecture
-  const all = await logits(model, engine, ids)
-  const rows = ids.map((_, i) => [...all.subarray(i * vocabularySize, (i + 1) * vocabularySize)])
-  const compared = vocabularySize <= SMALL_VOCABULARY ? rows : rows.at(-1) // a large vocabulary makes a large file
-  const texts = TEXTS.map(text => ({ text, ids: [...tokenizer.encode(text)] }))
+  const random = Array.from({ length: WINDOWS.count }, (_, w) =>
+    Int32Array.from({ length: WINDOWS.length }, (_, i) => ((w + 2) * i * i + 31 * i + 7 * w) % 1024),
+  )
+  const texts = [{ name: 'arbitrary ids', tokens: 0, available: WINDOWS.count, used: WINDOWS.count }]
+  const losses = perplexity(model, engine, { windows: random, seqLen: WINDOWS.length, texts }, 'evaluate')
+  let loss = await losses.next()
+  while (!loss.done) loss = await losses.next()
+  const name = folder.replaceAll('/', '-')
+  writeFileSync(join(out, `${name}.f32`), await logits(model, engine, ids)) // [ids, vocabulary]
   writeFileSync(
     join(out, `${name}.json`),
-    JSON.stringify({ model: name, ids, logits: compared, texts, greedy: { prompt, generated } }),
+    JSON.stringify({
+      model: folder,
+      ids,
+      logits: `${name}.f32`,
+      texts: TEXTS.map(text => ({ text, ids: [...tokenizer.encode(text)] })),
+      greedy: { prompt, generated },
+      perplexity: { windows: random.map(window => [...window]), value: loss.value.perplexity },
+      padded,
+    }),
   )
   await checkpoint.close()
 }
+
+const FFN = { scope: 'ffn' }
+const RAGGED = { scope: 'ffn+vo', vo: 'ragged' }
+const PER_HEAD = { scope: 'ffn+vo', vo: 'per-head' }
+for (const name of readdirSync(join(out, 'models/stock'))) {
+  const source = join(out, 'models/stock', name)
+  await pruned(source, `${name}-ffn`, ['stock'], { ...FFN, multiple: 32 })
+  await pruned(source, `${name}-ragged`, ['padded', 'compact'], { ...RAGGED, multiple: 8 })
+  await pruned(source, `${name}-per-head`, ['padded', 'compact'], { ...PER_HEAD, multiple: 1, sparsity: 0.5 })
+}
+for (const folder of readdirSync(join(out, 'models/cut')))
+  await writeCase(
+    `models/cut/${folder}`,
+    folder.endsWith('-compact') ? `models/cut/${folder.replace(/compact$/, 'padded')}` : undefined,
+  )
+for (const name of ['tiny-llama', 'tiny-opt']) {
+  const source = join(shared, 'models', name)
+  await pruned(source, `${name}-ffn`, ['stock', 'padded'], FFN)
+  await pruned(source, `${name}-paper`, ['padded', 'compact'], { preset: 'paper' })
+  await pruned(source, `${name}-per-head`, ['stock', 'padded', 'compact'], {
+    ...PER_HEAD,
+    multiple: 8,
+    center: name === 'tiny-opt',
+    dtype: 'F32',
+  })
+}
+const smollm2 = execFileSync('bash', [join(shared, 'scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
+await pruned(smollm2, 'smollm2-ffn', ['stock'], FFN)
+await pruned(smollm2, 'smollm2-per-head', ['padded', 'compact'], { ...PER_HEAD, multiple: 32 })
 await engine.close()

@@ -1,16 +1,21 @@
 """Writes small random models in shapes that the shipped ones do not have. usage: python make_models.py OUT TOKENIZER_FOLDER
 
-Each folder is what transformers (or, for .bin files, torch) writes, with the tokenizer of TOKENIZER_FOLDER beside it.
+OUT/stock/NAME is what transformers (or, for .bin files, torch) writes. OUT/cut/NAME-compact and NAME-padded are the same model without
+channels drawn at random, as many in each layer and head as drawn too: an implementation of both layouts that shares nothing with ours.
+Each folder has the tokenizer of TOKENIZER_FOLDER.
 """
 import json
 import pathlib
+import random
 import shutil
 import sys
 
 import torch
+from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
 out, tokenizer = map(pathlib.Path, sys.argv[1:])
+CODE = pathlib.Path(__file__).parents[2] / "src/write/python"
 llama = dict(vocab_size=1024, hidden_size=96, intermediate_size=256, num_hidden_layers=3, num_attention_heads=6,
              num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, initializer_range=0.2)  # fmt: skip
 opt = dict(vocab_size=1024, hidden_size=96, ffn_dim=256, num_hidden_layers=3, num_attention_heads=6, max_position_embeddings=512,
@@ -34,11 +39,73 @@ def randomise(model):
             p.data = torch.randn_like(p) * 0.2 + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
 
 
+def cut(model, folder):
+    """Writes the compact and the padded model."""
+    config = json.loads(model.config.to_json_string(use_diff=False))
+    family = {"llama": "FaspLlama", "opt": "FaspOPT"}[config["model_type"]]
+    query_heads = config["num_attention_heads"]
+    heads = config.get("num_key_value_heads") or query_heads
+    size = config.get("head_dim") or config["hidden_size"] // query_heads
+    compact, padded, layer_widths = {}, {}, []
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if config["tie_word_embeddings"]:
+        del state["lm_head.weight"]
+
+    def keep(names, kept, axis):
+        for name in names:
+            if name not in state:  # a bias
+                continue
+            compact[name] = state[name].index_select(axis, torch.tensor(kept)).contiguous()
+            padded[name] = torch.zeros_like(state[name]).index_copy(axis, torch.tensor(kept), compact[name])
+
+    for i in range(config["num_hidden_layers"]):
+        channels = [sorted(random.sample(range(size), random.randint(0, size))) for _ in range(heads)]
+        if i == 0:
+            channels = [each[: size // 2] or [3] for each in channels]  # the cache of this layer is narrower
+        if not any(channels):
+            channels[0] = [1]
+        layer = next(name for name in state if f"layers.{i}." in name).split(f"layers.{i}.")[0] + f"layers.{i}."
+        ffn = "mlp." if family == "FaspLlama" else ""
+        up, down = (["gate_proj", "up_proj"], "down_proj") if ffn else (["fc1"], "fc2")
+        neurons = sorted(random.sample(range(state[f"{layer}{ffn}{down}.weight"].shape[1]), random.randint(1, 200)))
+        output = f"{layer}self_attn.{'o_proj' if ffn else 'out_proj'}.weight"
+        rows = [head * size + c for head, each in enumerate(channels) for c in each]
+        columns = [head * size + c for head in range(query_heads) for c in channels[head * heads // query_heads]]
+        keep([f"{layer}self_attn.v_proj.{part}" for part in ("weight", "bias")], rows, 0)
+        keep([output], columns, 1)
+        keep([f"{layer}{ffn}{name}.{part}" for name in up for part in ("weight", "bias")], neurons, 0)
+        keep([f"{layer}{ffn}{down}.weight"], neurons, 1)
+        layer_widths.append({"ffn": len(neurons), "values": [len(each) for each in channels]})
+    auto_map = {"AutoConfig": f"configuration_fasp.{family}Config", "AutoModel": f"modeling_fasp.{family}Model",
+                "AutoModelForCausalLM": f"modeling_fasp.{family}ForCausalLM"}  # fmt: skip
+    compact_config = {"model_type": f"fasp_{config['model_type']}", "layer_widths": layer_widths, "auto_map": auto_map,
+                      "architectures": [f"{family}ForCausalLM"]}  # fmt: skip
+    if rope := config.get("rope_parameters"):  # transformers 4 reads these
+        scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
+        config |= {"rope_theta": rope["rope_theta"], "rope_scaling": None if rope["rope_type"] == "default" else scaling}
+    for layout, tensors, fields in [("compact", compact, compact_config), ("padded", padded, {})]:
+        target = folder.with_name(f"{folder.name}-{layout}")
+        target.mkdir(parents=True)
+        save_file({**state, **tensors}, target / "model.safetensors", {"format": "pt"})
+        (target / "config.json").write_text(json.dumps({**config, **fields}))
+        if layout == "compact":
+            for file in CODE.glob("*.py"):
+                shutil.copy(file, target)
+        copy_tokenizer(target)
+
+
+def copy_tokenizer(folder):
+    for file in tokenizer.glob("tokenizer*"):
+        shutil.copy(file, folder)
+
+
 torch.manual_seed(0)
+random.seed(0)
 for name, (model_class, config_class, config) in CASES.items():
     model = model_class(config_class(**config))
     randomise(model)
-    folder = out / name
+    cut(model, out / "cut" / name)
+    folder = out / "stock" / name
     if name == "llama-untied-biases":  # shards with an index
         model.to(torch.bfloat16).save_pretrained(folder, max_shard_size="400KB")
     elif model_class is OPTForCausalLM:  # as facebook/opt-*: pickled, names without the prefix; here in two shards with an index
@@ -52,5 +119,4 @@ for name, (model_class, config_class, config) in CASES.items():
         (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     else:
         model.save_pretrained(folder)
-    for file in tokenizer.glob("tokenizer*"):
-        shutil.copy(file, folder)
+    copy_tokenizer(folder)

@@ -1,0 +1,205 @@
+// How much to cut in each layer, by what it costs the whole model. For each half-block on the dense stream:
+//   a curve err(w) of the restored error against the width w (curve.ts);
+//   one measured number, KL = mean KL(dense ‖ model in which only this half-block is cut to half its width), on a small probe;
+//   predicted cost of width w: KL · err(w) / err(half), as KL grows with the square of a small disturbance.
+// Then the widths are those of greedy.ts. One pass over the layers does it: the probe's dense stream and, from each half-block on, a branch
+// of it that left through the cut half-block, go on together, so that every layer is read once.
+// The measurement is ours; EvoPress (arXiv 2410.14649) searches for per-layer levels by KL.
+import type { ActivationPool } from '../blocks/activations.ts'
+import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
+import { Divergence } from '../blocks/divergence.ts'
+import { HalfBlockRunner, readHalf } from '../blocks/halfblock.ts'
+import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '../blocks/stream.ts'
+import { advance, observe } from '../calibrate/hidden-pass.ts'
+import { spread, type Windows } from '../calibrate/windows.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { ProgressEvent } from '../events.ts'
+import { type Architecture, decoderLinears, type HalfBlock, halfBlocks, type Widths } from '../model/architecture.ts'
+import type { Model } from '../model/model.ts'
+import { allColumns } from '../select/top.ts'
+import { type CurveOptions, errorCurve } from './curve.ts'
+import { greedyWidths, type WidthCost } from './greedy.ts'
+
+export interface SensitivityOptions extends CurveOptions {
+  readonly sparsity: number
+  readonly scope: 'ffn' | 'ffn+vo'
+  /** FFN widths are multiples of this. */
+  readonly multiple: number
+  readonly probeTokens: number
+}
+
+/** What was measured in one half-block. Widths are neurons, or value channels of each KV head. */
+export interface HalfSensitivity {
+  readonly layer: number
+  readonly kind: HalfBlock['kind']
+  /** The width it was cut to for the measurement, and the mean KL in nats a token that this cost. */
+  readonly probe: WidthCost
+  /** Predicted KL, at widths from the full one down. */
+  readonly curve: readonly WidthCost[]
+  /** The width that it got. */
+  readonly width: number
+}
+
+export interface Allocation {
+  readonly probeTokens: number
+  readonly halfBlocks: readonly HalfSensitivity[]
+}
+
+/** Tokens that the curves come from, at least; and twice the FFN width, so that G has full rank. */
+const STATISTICS_TOKENS = 8192
+/** Tokens of a probe window. KL counts in its second half, where there is something to look back at. */
+const PROBE_LENGTH = 256
+/** No half-block loses more than 7/8 of its width, or, beyond that sparsity, less than half of what uniform widths would leave. */
+const LEAST_SHARE = 1 / 8
+
+interface Measured {
+  readonly half: HalfBlock
+  readonly full: number
+  readonly cutTo: number
+  readonly errors: readonly WidthCost[]
+}
+
+/** Measures all half-blocks in scope and shares the cut out among them. */
+export async function* allocateBySensitivity(
+  model: Model,
+  engine: Engine,
+  windows: Windows,
+  pool: ActivationPool,
+  options: SensitivityOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<ProgressEvent, { widths: Widths[]; allocation: Allocation }> {
+  const a = model.architecture
+  yield { type: 'phase', phase: 'allocate', total: a.layers, unit: 'layers' }
+  const { seqLen } = windows
+  const least = leastShare(a, options)
+  const observed = some(windows.windows, Math.ceil(Math.max(STATISTICS_TOKENS, 2 * a.ffnWidth) / seqLen))
+  const others = windows.windows.filter(window => !observed.includes(window))
+  const length = Math.min(PROBE_LENGTH, seqLen)
+  const probed = some(others.length > 0 ? others : windows.windows, Math.ceil(options.probeTokens / length))
+  const stream = await embedWindows(model, engine, observed, pool)
+  const probe = await embedWindows(
+    model,
+    engine,
+    probed.map(window => window.subarray(0, length)),
+    pool,
+  )
+  const runner = new HalfBlockRunner(engine, a, seqLen)
+  const branches: Stream[] = []
+  const measured: Measured[] = []
+  for (let layer = 0; layer < a.layers; layer++) {
+    for (const half of halfBlocks(a, layer)) {
+      const weights = await readHalf(model, half)
+      const go = (s: Stream) => passThrough(runner, s, weights, signal)
+      for (const branch of branches) await go(branch)
+      if (half.kind === 'attention' && options.scope === 'ffn') await go(stream)
+      else {
+        const { statistics, hidden } = await observe(runner, pool, stream, weights, undefined, signal)
+        const full = half.kind === 'ffn' ? a.ffnWidth : a.headSize
+        const cutTo = Math.ceil(full / 2)
+        const floor = leastOf(full, least)
+        const { errors, cut } = await errorCurve(engine, a, weights, statistics, cutTo, floor, options)
+        measured.push({ half, full, cutTo, errors })
+        const branch = await copyStream(probe, a.hiddenSize, pool)
+        await passPruned(runner, branch, weights, cut, signal)
+        branches.push(branch)
+        await advance(
+          runner,
+          stream,
+          weights,
+          { output: weights.output, columns: allColumns(statistics.width) },
+          hidden,
+          signal,
+        )
+      }
+      await go(probe)
+    }
+    yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) }
+  }
+  const kl = await divergences(model, engine, probe, branches, length)
+  for (const { rows } of [stream, probe, ...branches]) await rows.close()
+  return shareOut(a, measured, kl, options, least, probe.tokens)
+}
+
+/** `n` of the windows, or all, spread over them. */
+const some = <T>(windows: readonly T[], n: number): T[] =>
+  spread(windows.length, Math.min(n, windows.length)).map(i => windows[i])
+
+/** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window. */
+async function divergences(model: Model, engine: Engine, probe: Stream, branches: readonly Stream[], length: number) {
+  const { hiddenSize: d, vocabularySize } = model.architecture
+  const head = await Head.open(model, engine)
+  const divergence = new Divergence(engine, vocabularySize)
+  const sums = new Float64Array(branches.length)
+  let rows = 0
+  for (const batch of probe.batches)
+    for (let w = 0; w < batch.windows; w++)
+      for (let from = Math.floor(length / 2); from < length; from += HEAD_ROWS) {
+        const [start, end] = [w * length + from, w * length + Math.min(from + HEAD_ROWS, length)].map(row => row * d)
+        await divergence.from(head, (await probe.rows.load(batch)).subarray(start, end))
+        for (const [b, branch] of branches.entries())
+          sums[b] += await divergence.to(head, (await branch.rows.load(batch)).subarray(start, end))
+        rows += (end - start) / d
+      }
+  return sums.map(sum => sum / rows)
+}
+
+/** The part of its width that a half-block keeps at least. */
+function leastShare(a: Architecture, { sparsity, scope }: SensitivityOptions): number {
+  const { qk, vo, ffn } = decoderLinears(a)
+  const cut = (sparsity * (qk + vo + ffn)) / (scope === 'ffn' ? ffn : ffn + vo)
+  return Math.min(LEAST_SHARE, (1 - cut) / 2)
+}
+
+const leastOf = (full: number, share: number): number => Math.max(1, Math.ceil(full * share))
+
+/** From measured numbers to widths. */
+function shareOut(
+  a: Architecture,
+  measured: readonly Measured[],
+  kl: Float64Array,
+  { sparsity, multiple }: SensitivityOptions,
+  least: number,
+  probeTokens: number,
+) {
+  const curves = measured.map(({ half, full, cutTo, errors }, i) => {
+    const isFfn = half.kind === 'ffn'
+    const error = interpolate(errors, cutTo)
+    const scale = error > 0 ? kl[i] / error : 0 // a dead one is free
+    const step = isFfn ? multiple : 1
+    const widths = [full]
+    for (let width = Math.ceil(full / step - 1) * step; width >= leastOf(full, least); width -= step) widths.push(width)
+    const points = widths.map(width => ({ width, cost: scale * interpolate(errors, width) }))
+    return { unit: a.hiddenSize * (isFfn ? half.inputs.length + 1 : a.heads + a.kvHeads), points }
+  })
+  const linears = Object.values(decoderLinears(a)).reduce((n, weights) => n + weights, 0)
+  const chosen = greedyWidths(curves, sparsity * linears)
+  const widths = Array.from({ length: a.layers }, (_, layer): Widths => {
+    const of = (kind: HalfBlock['kind'], full: number) =>
+      chosen[measured.findIndex(({ half }) => half.layer === layer && half.kind === kind)] ?? full
+    return { ffn: of('ffn', a.ffnWidth), value: of('attention', a.headSize) }
+  })
+  const halfBlocks = measured.map(
+    ({ half, cutTo }, i): HalfSensitivity => ({
+      layer: half.layer,
+      kind: half.kind,
+      probe: { width: cutTo, cost: kl[i] },
+      curve: sampled(curves[i].points),
+      width: chosen[i],
+    }),
+  )
+  return { widths, allocation: { probeTokens, halfBlocks } }
+}
+
+/** Some of the points, both ends among them. */
+const sampled = (points: readonly WidthCost[], count = 12): WidthCost[] =>
+  points.filter((_, i) => i === points.length - 1 || (i * count) % points.length < count)
+
+/** Linear between the points, whose widths descend. */
+function interpolate(points: readonly WidthCost[], width: number): number {
+  const i = Math.max(
+    1,
+    points.findIndex(p => p.width <= width),
+  )
+  const [above, below] = [points[i - 1], points[i]]
+  return above.cost + ((above.width - width) / (above.width - below.width)) * (below.cost - above.cost)
+}

@@ -1,0 +1,87 @@
+// The dense target: what the pruned stream lacks of the dense one after a half-block, as far as the columns of H can make up for it.
+//   D = y_dense − (x + H Wᵀ + b),  wanted output: H Wᵀ + α D
+// `Hᵀ(αD)` [width, d] is added to the right-hand side of the least squares. With z = y_dense − x − b, accumulated batch by batch,
+//   HᵀD = Hᵀz − G Wᵀ,  mean D = mean z − W μ,  ‖D‖² = ‖z‖² − 2⟨Hᵀz, Wᵀ⟩ + ⟨W G, W⟩
+// so that the output of the half-block is not computed for it.
+import { type Engine, values } from '../engine/engine.ts'
+import { Graph } from '../formats/onnx.ts'
+import { multiply } from '../linalg/product.ts'
+import type { Statistics } from './gram.ts'
+
+type Floats = Float32Array<ArrayBuffer>
+
+/** Statistics of αD. */
+export interface Gap {
+  /** `Hᵀ(αD)` */
+  readonly cross: Floats // [width, d]
+  readonly mean: Float64Array<ArrayBuffer> // [d]
+  /** `‖αD‖²` */
+  readonly energy: number
+}
+
+export class GapAccumulator {
+  readonly #cross: Floats // [width, d], Hᵀz
+  readonly #sum: Floats // [d]
+  #energy = 0
+
+  constructor(
+    readonly engine: Engine,
+    readonly width: number,
+    /** b [d], zeros where there is none */
+    readonly bias: Floats,
+  ) {
+    this.#cross = new Float32Array(width * bias.length)
+    this.#sum = new Float32Array(bias.length)
+  }
+
+  /** @param h `Hᵀ` [width, tokens] @param x the pruned stream before the half-block @param y the dense one after it, both [tokens, d] */
+  async accumulate(h: Floats, x: Floats, y: Floats): Promise<void> {
+    const { width, bias } = this
+    const d = bias.length
+    const tokens = h.length / width
+    const cross = values(this.#cross, [width, d])
+    const sum = values(this.#sum, [d])
+    const energy = new Float32Array(1)
+    const feeds = {
+      h: values(h, [width, tokens]),
+      x: values(x, [tokens, d]),
+      y: values(y, [tokens, d]),
+      bias: values(bias, [d]),
+      cross,
+      sum,
+    }
+    await this.engine.run('gap', gapGraph, feeds, { newCross: cross, newSum: sum, energy: values(energy, []) })
+    this.#energy += energy[0]
+  }
+
+  /** @param statistics of H @param weight W [d, width] */
+  async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number): Promise<Gap> {
+    const { width } = this
+    const d = this.bias.length
+    const wg = await multiply(this.engine, weight, gram, width) // W G
+    let energy = this.#energy
+    const meanGap = Float64Array.from(this.#sum, sum => sum / tokens)
+    for (let o = 0, at = 0; o < d; o++)
+      for (let j = 0; j < width; j++, at++) {
+        const cross = j * d + o
+        energy += weight[at] * (wg[at] - 2 * this.#cross[cross])
+        meanGap[o] -= weight[at] * mean[j]
+        this.#cross[cross] = alpha * (this.#cross[cross] - wg[at])
+      }
+    return { cross: this.#cross, mean: meanGap.map(m => alpha * m), energy: alpha ** 2 * Math.max(0, energy) }
+  }
+}
+
+/** `C ← C + Hᵀz`, `s ← s + Σ z` in place, and `‖z‖²`. */
+function gapGraph(): Graph {
+  const g = new Graph('gap')
+  const h = g.input('h', 'float32', ['m', 'n'])
+  const [x, y] = ['x', 'y'].map(name => g.input(name, 'float32', ['n', 'd']))
+  const z = g.op('Sub', [g.op('Sub', [y, x]), g.input('bias', 'float32', ['d'])])
+  const cross = g.op('Gemm', [h, z, g.input('cross', 'float32', ['m', 'd'])])
+  g.output('newCross', cross, 'float32', ['m', 'd'])
+  const sum = g.op('ReduceSum', [z, g.constant('int64', [0])], { keepdims: 0 })
+  g.output('newSum', g.op('Add', [g.input('sum', 'float32', ['d']), sum]), 'float32', ['d'])
+  g.output('energy', g.op('ReduceSumSquare', [z], { keepdims: 0 }), 'float32', [])
+  return g
+}

@@ -1,0 +1,60 @@
+// Tensors of a GGUF LLaMA and of the Hugging Face checkpoint that it stands for: names, and the order of the rows of Q and K.
+// llama.cpp turns pairs of neighbours where transformers turns the two halves of a head, so its converter permutes the rows of Q and K:
+// row (head, i, half) in the file is row (head, half, i) of the Hugging Face tensor.
+// Source: llama.cpp, gguf-py/gguf/tensor_mapping.py and conversion/llama.py (`permute`).
+
+/** Name in the file, and in transformers. */
+export const OUTSIDE_LAYERS = {
+  token_embd: 'model.embed_tokens',
+  output_norm: 'model.norm',
+  output: 'lm_head',
+} as const
+
+/** Name in the file, and in transformers after `model.layers.0.`. */
+export const IN_LAYER = {
+  attn_norm: 'input_layernorm',
+  attn_q: 'self_attn.q_proj',
+  attn_k: 'self_attn.k_proj',
+  attn_v: 'self_attn.v_proj',
+  attn_output: 'self_attn.o_proj',
+  ffn_norm: 'post_attention_layernorm',
+  ffn_gate: 'mlp.gate_proj',
+  ffn_up: 'mlp.up_proj',
+  ffn_down: 'mlp.down_proj',
+} as const
+
+const STORED = new Map(
+  Object.entries({ ...OUTSIDE_LAYERS, ...IN_LAYER }).map(([stored, name]): [string, string] => [name, stored]),
+)
+
+/** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that LLaMA does not have. */
+export function storedName(name: string): string | undefined {
+  const [, layer, module, kind] = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? []
+  const stored = STORED.get(module ?? '')
+  return stored && `${layer === undefined ? '' : `blk.${layer}.`}${stored}.${kind}`
+}
+
+/** Rows from the order of llama.cpp, [heads, headSize / 2, 2], to that of transformers, [heads, 2, headSize / 2]. A fresh copy. */
+export const fromStoredRows = (bytes: Uint8Array, rows: number, heads: number): Uint8Array<ArrayBuffer> =>
+  moveRows(bytes, rows, rows / heads, (row, headSize) => (row % 2) * (headSize / 2) + Math.floor(row / 2))
+
+/** The inverse of `fromStoredRows`. */
+export const toStoredRows = (bytes: Uint8Array, rows: number, heads: number): Uint8Array<ArrayBuffer> =>
+  moveRows(bytes, rows, rows / heads, (row, headSize) => 2 * (row % (headSize / 2)) + Math.floor((2 * row) / headSize))
+
+/** @param target where a row of a head goes in it */
+function moveRows(
+  bytes: Uint8Array,
+  rows: number,
+  headSize: number,
+  target: (row: number, headSize: number) => number,
+): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(bytes.length)
+  const rowBytes = bytes.length / rows
+  for (let row = 0; row < rows; row++) {
+    const inHead = row % headSize
+    const to = row - inHead + target(inHead, headSize)
+    out.set(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), to * rowBytes)
+  }
+  return out
+}

@@ -1,0 +1,40 @@
+// fasp export: a model in other formats.
+import { UsageError } from '../errors.ts'
+import { exportModel } from '../node.ts'
+import { exportsTable } from '../report/terminal.ts'
+import { defineCommand } from './command.ts'
+import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
+import { showProgress } from './progress.ts'
+
+export default defineCommand({
+  usage: 'export <folder | model.gguf | hub/id> --to <target> -o <output> [options]',
+  summary: 'Writes a model in other formats, and reads each back to check it.',
+  options: {
+    to: {
+      type: 'text',
+      many: true,
+      value: 'target',
+      help: 'gguf, padded, huggingface; gguf:q8_0; repeatable',
+    },
+    output: { type: 'text', short: 'o', value: 'path', help: 'folder, or a .gguf file' },
+    overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
+    dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; gguf: q8_0 … (default: as source)' },
+    verify: { type: 'flag', help: 'run in llama.cpp too, if node-llama-cpp is there' },
+    ...ENGINE_OPTIONS,
+    json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
+  },
+  examples: [
+    'fasp export pruned --to gguf -o pruned.gguf --dtype q8_0',
+    'fasp export pruned --to gguf:f16 --to padded -o out',
+  ],
+  async run({ options, positionals }, { print, signal }) {
+    const model = modelArgument(positionals)
+    const { output, overwrite, dtype, verify, device, threads } = options
+    if (!output) throw new UsageError('no output. Say where it goes: -o <folder>, or -o <file>.gguf.')
+    const to = options.to?.map(text => exportRequest(text, dtype))
+    const results = await showProgress(exportModel(model, { output, to, overwrite, verify, device, threads, signal }))
+    print(exportsTable(results))
+    print(`Wrote ${output}`)
+    if (options.json) print(JSON.stringify({ exports: results, peakMemoryBytes: peakMemory() }))
+  },
+})

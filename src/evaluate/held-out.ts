@@ -1,0 +1,79 @@
+// Does the pruned model fit the calibration windows only? From each text some windows that are calibrated on, and as many that are not,
+// go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either.
+import { ActivationPool } from '../blocks/activations.ts'
+import type { HalfBlockRunner, HalfWeights, PrunedOutput } from '../blocks/halfblock.ts'
+import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '../blocks/stream.ts'
+import { spread, type Windows } from '../calibrate/windows.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { Model } from '../model/model.ts'
+import type { TextLoss } from '../result.ts'
+import { windowLosses } from './perplexity.ts'
+
+/** Windows of one text. */
+interface Checked {
+  readonly text: number
+  readonly held: boolean
+  readonly ids: Int32Array
+}
+
+export class HeldOutCheck {
+  private constructor(
+    readonly model: Model,
+    readonly engine: Engine,
+    readonly checked: readonly Checked[],
+    readonly dense: Stream,
+    readonly pruned: Stream,
+  ) {}
+
+  /** Undefined where no windows are held out. */
+  static async open(model: Model, engine: Engine, windows: Windows): Promise<HeldOutCheck | undefined> {
+    const checked: Checked[] = []
+    let [used, held] = [0, 0]
+    for (const [text, share] of windows.texts.entries()) {
+      const { heldOut = 0 } = share
+      for (const i of spread(share.used, Math.min(heldOut, share.used)))
+        checked.push({ text, held: false, ids: windows.windows[used + i] })
+      for (let i = 0; i < heldOut; i++) checked.push({ text, held: true, ids: windows.heldOut![held + i] })
+      used += share.used
+      held += heldOut
+    }
+    if (checked.length === 0) return undefined
+    const pool = new ActivationPool(Number.POSITIVE_INFINITY) // a few windows
+    const ids = checked.map(window => window.ids)
+    const dense = await embedWindows(model, engine, ids, pool)
+    const pruned = await copyStream(dense, model.architecture.hiddenSize, pool)
+    return new HeldOutCheck(model, engine, checked, dense, pruned)
+  }
+
+  /** Takes both streams through a half-block. @param pruned undefined where nothing was removed */
+  async pass(
+    runner: HalfBlockRunner,
+    weights: HalfWeights,
+    pruned: PrunedOutput | undefined,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await passThrough(runner, this.dense, weights, signal)
+    if (pruned) await passPruned(runner, this.pruned, weights, pruned, signal)
+    else await passThrough(runner, this.pruned, weights, signal)
+  }
+
+  /** After the last layer. @returns the losses of each text, undefined for one without windows held out */
+  async losses(): Promise<(TextLoss | undefined)[]> {
+    const { model, engine, checked } = this
+    const ids = checked.map(window => window.ids)
+    const losses = async ({ rows, tokens }: Stream) =>
+      windowLosses(model, engine, await rows.load({ windows: ids.length, start: 0, tokens }), ids)
+    const [dense, pruned] = [await losses(this.dense), await losses(this.pruned)]
+    const side = (text: number, held: boolean) => {
+      const which = [...checked.keys()].filter(i => checked[i].text === text && checked[i].held === held)
+      const mean = (of: readonly number[]) => which.reduce((sum, i) => sum + of[i], 0) / which.length
+      return { windows: which.length, dense: mean(dense), pruned: mean(pruned) }
+    }
+    const texts = 1 + Math.max(...checked.map(({ text }) => text))
+    return Array.from({ length: texts }, (_, text) =>
+      checked.some(c => c.text === text && c.held)
+        ? { calibratedOn: side(text, false), heldOut: side(text, true) }
+        : undefined,
+    )
+  }
+}

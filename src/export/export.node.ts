@@ -1,0 +1,79 @@
+// Writes exports below one output, verifies each, and leaves it to the caller to make the output appear. Used by `node.ts`.
+import { join } from 'node:path'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import type { Engine } from '../engine/engine.ts'
+import { UsageError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import { describeModel, type Model } from '../model/model.ts'
+import { type FolderSink, isGgufFile } from '../write/folder.node.ts'
+import { subSink } from '../write/sink.ts'
+import type { Target } from '../write/target.ts'
+import { verifyInLlamaCpp } from './llama-cpp.node.ts'
+import type { ExportResult } from './result.ts'
+import { type ExportRequest, planExport, TARGETS, type TargetName } from './targets.ts'
+import { verifyExport } from './verify.ts'
+
+/** The exports asked for; a `.gguf` output is one to GGUF. @throws UsageError where they do not fit the output */
+export function exportRequests(output: string, to: readonly ExportRequest[] | undefined): readonly ExportRequest[] {
+  const requests = to ?? (isGgufFile(output) ? [{ to: 'gguf' } as const] : [])
+  const twice = requests.find((request, i) => requests.findIndex(other => other.to === request.to) !== i)
+  if (twice) throw new UsageError(`--to ${twice.to} is given twice. Export once for each type.`)
+  const other = requests.find(request => request.to !== 'gguf')
+  if (isGgufFile(output) && other)
+    throw new UsageError(`${output} is a .gguf file, and ${other.to} needs a folder. Name one: -o <folder>.`)
+  return requests
+}
+
+/** Checks in other runtimes: each says what it found, or throws. */
+const RUNTIMES: Partial<
+  Record<TargetName, (path: string, dtype: string, written: Model, engine: Engine) => Promise<string>>
+> = { gguf: verifyInLlamaCpp }
+
+export interface ExportContext {
+  readonly open: (path: string) => Promise<Checkpoint>
+  readonly engine: Engine
+  /** A folder for each target, where it cannot be the output itself. */
+  readonly apart: boolean
+  /** Run each export in the runtime that it is for, where that is installed. */
+  readonly verify?: boolean
+  /** What default types are taken from. @default the model */
+  readonly source?: Model
+  readonly signal?: AbortSignal
+}
+
+/** @throws FaspError as `planExport`, or where an export does not read back */
+export async function* writeExports(
+  model: Model,
+  requests: readonly ExportRequest[],
+  sink: FolderSink,
+  { open, engine, apart, verify, source, signal }: ExportContext,
+): AsyncGenerator<ProgressEvent, ExportResult[]> {
+  const planned = requests.map(request => ({ ...request, plan: planExport(model, request, source) }))
+  const results: ExportResult[] = []
+  for (const { to, plan } of planned) {
+    for (const message of plan.notices) yield { type: 'notice', message: `${to}: ${message}` }
+    const folder = apart ? `${to}/` : ''
+    const part = subSink(sink, folder)
+    let bytes = 0
+    const create = (name: string, length: number) => {
+      bytes += length
+      return part.create(name, length)
+    }
+    yield* plan.write({ ...part, create }, signal)
+    if (plan.expected) {
+      const path = join(sink.pending, folder, (TARGETS[to] as Target).file ?? '')
+      const written = await open(path)
+      try {
+        yield* verifyExport(plan, written, engine, signal)
+        if (verify) {
+          const told = await RUNTIMES[to]?.(path, plan.dtype, describeModel(written), engine)
+          if (told !== undefined) yield { type: 'notice', message: `${to}: ${told}` }
+        }
+      } finally {
+        await written.close()
+      }
+    }
+    results.push({ to, dtype: plan.dtype, folder, bytes })
+  }
+  return results
+}

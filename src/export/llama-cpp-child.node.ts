@@ -1,0 +1,70 @@
+// Runs a GGUF file in llama.cpp. A process of its own, started by `llama-cpp.node.ts`: a failed assertion in llama.cpp ends the process.
+// usage: node llama-cpp-child.js URL_OF_NODE_LLAMA_CPP MODEL.gguf   with a request as JSON on stdin; the answer is a JSON line on stdout.
+// Keys and values are cached in float32, so that what differs from our own logits is the products with the weights alone.
+import { text } from 'node:stream/consumers'
+
+export interface LlamaRequest {
+  /** One sequence. */
+  readonly ids: readonly number[]
+  /** Tokens to write after it, each the most likely one. */
+  readonly greedy: number
+  /** Texts to tokenise, special tokens included. */
+  readonly texts: readonly string[]
+  readonly threads: number
+}
+
+export interface LlamaAnswer {
+  /** Logits after each token of the sequence, [ids.length · vocabulary] float32 as base64. */
+  readonly logits: string
+  readonly vocabulary: number
+  readonly greedy: readonly number[]
+  readonly tokens: readonly (readonly number[])[]
+}
+
+/** What we use of node-llama-cpp, which is no dependency. */
+interface NodeLlamaCpp {
+  getLlama(options: object): Promise<{ loadModel(options: object): Promise<LlamaModel> }>
+}
+interface LlamaModel {
+  tokenize(text: string, specialTokens: boolean): number[]
+  createContext(options: object): Promise<{ getSequence(): Sequence }>
+}
+interface Sequence {
+  controlledEvaluate(input: unknown[]): Promise<({ next: { logits?: Map<number, number> } } | undefined)[]>
+}
+
+const [library, modelPath] = process.argv.slice(2)
+const { ids, greedy, texts, threads } = JSON.parse(await text(process.stdin)) as LlamaRequest
+const { getLlama } = (await import(library)) as NodeLlamaCpp
+const llama = await getLlama({ build: 'never', gpu: false, maxThreads: threads, logLevel: 'error' })
+const model = await llama.loadModel({ modelPath })
+const context = await model.createContext({
+  contextSize: ids.length + greedy + 8,
+  batchSize: ids.length,
+  threads,
+  flashAttention: false,
+  experimentalKvCacheKeyType: 'F32',
+  experimentalKvCacheValueType: 'F32',
+})
+const sequence = context.getSequence()
+
+/** Logits after each token. */
+async function evaluate(tokens: readonly number[]): Promise<Map<number, number>[]> {
+  const outputs = await sequence.controlledEvaluate(tokens.map(id => [id, { generateNext: { logits: true } }]))
+  return outputs.map(output => output!.next.logits!)
+}
+
+const rows = await evaluate(ids)
+const vocabulary = rows[0].size
+const logits = new Float32Array(rows.length * vocabulary)
+for (const [position, row] of rows.entries()) for (const [id, logit] of row) logits[position * vocabulary + id] = logit
+const written: number[] = []
+for (let row = rows.at(-1)!; written.length < greedy; [row] = await evaluate([written.at(-1)!]))
+  written.push(row.keys().next().value!) // in order of the logits
+const answer: LlamaAnswer = {
+  logits: Buffer.from(logits.buffer).toString('base64'),
+  vocabulary,
+  greedy: written,
+  tokens: texts.map(one => model.tokenize(one, true)),
+}
+process.stdout.write(`\n${JSON.stringify(answer)}\n`, () => process.exit(0))

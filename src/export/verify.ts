@@ -1,0 +1,104 @@
+// Reads an export back with our own reader and compares it with what was to be written: shapes, values within the rounding of their
+// types, token ids, and the facts of the model (positions, norms, heads) by its logits. Last step of an export, before it appears.
+import { loadTokenizer } from '../calibrate/tokenizer.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import type { Engine } from '../engine/engine.ts'
+import { OutputError } from '../errors.ts'
+import { logits } from '../evaluate/logits.ts'
+import type { ProgressEvent } from '../events.ts'
+import { type FloatDType, fromFloat32, isDType, toFloat32 } from '../formats/dtype.ts'
+import { blockElements, type GgufType } from '../formats/gguf-layout.ts'
+import { type DType, elements } from '../formats/tensors.ts'
+import { tensorShapes } from '../model/architecture.ts'
+import { describeModel, type Model, readWeights } from '../model/model.ts'
+import { PROBE } from '../write/gguf-tokenizer.ts'
+import type { ExportPlan } from '../write/target.ts'
+
+/** Models of more parameters are not run: their tensors and sizes are compared, and their logits would take minutes. */
+const MAX_PARAMETERS = 5e8
+const PROMPT_TOKENS = 24
+/** Of the largest logit. Both sides have the same weights; frequencies of positions and the norms' ε are rounded to float32. */
+const LOGITS_TOLERANCE = 1e-4
+
+/** @throws OutputError where something differs, or cannot be read back */
+export async function* verifyExport(
+  { expected }: ExportPlan,
+  written: Checkpoint,
+  engine: Engine,
+  signal?: AbortSignal,
+): AsyncGenerator<ProgressEvent, void> {
+  if (!expected) return
+  const fail = (problem: string): never => {
+    throw new OutputError(`the export does not read back: ${problem}. This is a fault of fasp; please report it.`)
+  }
+  const { model, types } = expected
+  const back = readBack(written, fail)
+  const shapes = tensorShapes(model.architecture)
+  if (JSON.stringify([...tensorShapes(back.architecture)]) !== JSON.stringify([...shapes])) fail('its shapes differ')
+  yield { type: 'phase', phase: 'verify', total: shapes.size, unit: 'tensors' }
+  for (const [i, name] of [...shapes.keys()].entries()) {
+    signal?.throwIfAborted()
+    const values = await readWeights(model, name)
+    const at = firstWrong(values, await written.tensors.float32(name), types.get(name)!)
+    if (at >= 0) fail(`${name} is wrong at element ${at}`)
+    yield { type: 'progress', done: i + 1 }
+  }
+  const ids = loadTokenizer(model.checkpoint).encode(PROBE)
+  if (loadTokenizer(written).encode(PROBE).join() !== ids.join()) fail('its tokenizer gives other ids')
+  const parameters = [...shapes.values()].reduce((sum, shape) => sum + elements(shape), 0)
+  if (parameters <= MAX_PARAMETERS && (await differs(model, back, engine, ids.subarray(0, PROMPT_TOKENS))))
+    fail('its logits differ')
+}
+
+function readBack(written: Checkpoint, fail: (problem: string) => never): Model {
+  try {
+    return describeModel(written)
+  } catch (error) {
+    return fail((error as Error).message)
+  }
+}
+
+/** Whether the written weights give other logits under the facts that were read back than under those of the source. */
+async function differs(model: Model, back: Model, engine: Engine, ids: Int32Array): Promise<boolean> {
+  const prompt = ids.map(id => id % model.architecture.vocabularySize)
+  const ours = await logits({ ...back, architecture: model.architecture }, engine, prompt)
+  const theirs = await logits(back, engine, prompt)
+  const largest = ours.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  return !ours.every((value, i) => Math.abs(value - theirs[i]) <= LOGITS_TOLERANCE * largest)
+}
+
+/** Index of the first value that is not the expected one rounded to `type`, or −1. */
+function firstWrong(values: Float32Array, read: Float32Array, type: GgufType | DType): number {
+  if (values.length !== read.length) return Math.min(values.length, read.length)
+  if (isDType(type)) {
+    const rounded = toFloat32(fromFloat32(values, type as FloatDType), type)
+    return rounded.findIndex((value, i) => value !== read[i])
+  }
+  const block = blockElements(type)
+  for (let from = 0; from < values.length; from += block) {
+    let low = 0
+    let high = 0
+    for (let i = from; i < from + block; i++) {
+      if (values[i] < low) low = values[i]
+      if (values[i] > high) high = values[i]
+    }
+    const allowed = STEPS[type] * (high - low) + SMALLEST
+    for (let i = from; i < from + block; i++) if (!(Math.abs(values[i] - read[i]) <= allowed)) return i
+  }
+  return -1
+}
+
+/** The largest error as a part of the spread of a block: half a step of 2^bits, and as much again for the rounding of scales. */
+const STEPS: Readonly<Record<Exclude<GgufType, DType>, number>> = {
+  Q8_0: 1 / 128,
+  Q6_K: 1 / 32,
+  Q5_0: 1 / 16,
+  Q5_1: 1 / 16,
+  Q5_K: 1 / 16,
+  Q4_0: 1 / 8,
+  Q4_1: 1 / 8,
+  Q4_K: 1 / 8,
+}
+
+/** Scales are float16, whose steps are 2^-24 where they end; a value is up to 128 of them off. */
+const SMALLEST = 2 ** -17

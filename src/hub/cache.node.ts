@@ -1,0 +1,156 @@
+// One model in the Hub's cache, in the layout that Python's huggingface_hub reads and writes:
+//   models--org--name/refs/main                  the commit that a branch or tag was at
+//   models--org--name/blobs/<checksum>           contents
+//   models--org--name/snapshots/<commit>/<path>  links to them
+// Source: huggingface_hub 2.4.0, file_download.py.
+import { randomUUID } from 'node:crypto'
+import {
+  copyFile,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { attempt } from '../write/folder.node.ts'
+import type { HubEnvironment } from './environment.node.ts'
+import { isCommit, type RemoteFile } from './listing.ts'
+
+/** Ending of incomplete downloads, which `hf cache` knows. Those of running processes have a part of their own before it. */
+const PARTIAL = '.fasp.incomplete'
+/** A download that has not grown for so long belongs to a process that was killed. */
+const ABANDONED_MS = 120_000
+
+export class ModelCache {
+  readonly #folder: string
+  readonly #symlinks: boolean
+
+  constructor({ cache, symlinks }: HubEnvironment, id: string) {
+    this.#folder = join(cache, `models--${id.replace('/', '--')}`)
+    this.#symlinks = symlinks
+  }
+
+  /** Folder of the files of one commit. */
+  snapshot(commit: string): string {
+    return join(this.#folder, 'snapshots', commit)
+  }
+
+  /** The commit that `revision` was at when it was last fetched. */
+  async commit(revision: string): Promise<string | undefined> {
+    if (isCommit(revision)) return revision
+    const text = await readFile(join(this.#folder, 'refs', revision), 'utf8').catch(() => '')
+    return isCommit(text.trim()) ? text.trim() : undefined
+  }
+
+  /** Files at the top of a snapshot whose contents are there; none where there is no snapshot. */
+  async names(commit: string): Promise<Set<string>> {
+    const names = await readdir(this.snapshot(commit)).catch(() => [])
+    const sizes = await Promise.all(names.map(name => size(join(this.snapshot(commit), name))))
+    return new Set(names.filter((_, index) => sizes[index] !== undefined))
+  }
+
+  /** Whether a snapshot has the file, in full. If only the blob is there, links to it. @throws OutputError */
+  async has(commit: string, file: RemoteFile): Promise<boolean> {
+    if ((await size(this.#pointer(commit, file))) === file.size) return true
+    if ((await size(this.#blob(file))) !== file.size) return false
+    await this.#link(commit, file)
+    return true
+  }
+
+  /** Bytes of `file` that an earlier attempt has left. */
+  async partialSize(file: RemoteFile): Promise<number> {
+    return Math.min((await this.#leftovers(file))[0]?.size ?? 0, file.size)
+  }
+
+  /**
+   * A place to download to that no other process has. What an earlier attempt has left is in it.
+   * @throws OutputError
+   */
+  async claim(file: RemoteFile): Promise<string> {
+    const blob = this.#blob(file)
+    const claimed = `${blob}.${randomUUID().slice(0, 8)}${PARTIAL}`
+    await attempt(`write to ${dirname(blob)}`, () => mkdir(dirname(blob), { recursive: true }))
+    for (const { path } of await this.#leftovers(file)) {
+      const taken = await rename(path, claimed).catch(error => error)
+      if (taken !== undefined) continue // another process was first
+      await utimes(claimed, new Date(), new Date())
+      break
+    }
+    return claimed
+  }
+
+  /** Leaves an incomplete download to the next attempt; nothing happens to a complete one. */
+  async release(file: RemoteFile, claimed: string): Promise<void> {
+    const leave = (await size(claimed))
+      ? rename(claimed, `${this.#blob(file)}${PARTIAL}`)
+      : rm(claimed, { force: true })
+    await leave.catch(() => {}) // the reason why it is incomplete matters more
+  }
+
+  /** Puts a complete download in its place. @throws OutputError */
+  async keep(commit: string, file: RemoteFile, claimed: string): Promise<void> {
+    await attempt(`write ${this.#blob(file)}`, () => rename(claimed, this.#blob(file)))
+    for (const { path } of await this.#leftovers(file)) await rm(path, { force: true })
+    await this.#link(commit, file)
+  }
+
+  /** Notes the commit of a branch or tag. @throws OutputError */
+  async note(revision: string, commit: string): Promise<void> {
+    if (revision === commit || (await this.commit(revision)) === commit) return
+    const path = join(this.#folder, 'refs', revision)
+    const temporary = `${path}.${randomUUID().slice(0, 8)}.tmp`
+    await attempt(`write ${path}`, async () => {
+      await mkdir(dirname(path), { recursive: true })
+      await writeFile(temporary, commit)
+      await rename(temporary, path)
+    })
+  }
+
+  /** Incomplete downloads that no process is at, the largest first. */
+  async #leftovers(file: RemoteFile): Promise<{ path: string; size: number }[]> {
+    const blob = this.#blob(file)
+    const names = await readdir(dirname(blob)).catch(() => [])
+    const partial = names.filter(name => name.startsWith(`${file.etag}.`) && name.endsWith(PARTIAL))
+    const found = []
+    for (const path of partial.map(name => join(dirname(blob), name))) {
+      const info = await stat(path).catch(() => undefined)
+      const left = path === `${blob}${PARTIAL}` || Date.now() - (info?.mtimeMs ?? 0) > ABANDONED_MS
+      if (info && left) found.push({ path, size: info.size })
+    }
+    return found.sort((a, b) => b.size - a.size)
+  }
+
+  #blob = ({ etag }: RemoteFile): string => join(this.#folder, 'blobs', etag)
+
+  #pointer = (commit: string, { path }: RemoteFile): string => join(this.snapshot(commit), path)
+
+  /** A symbolic link, as Python makes it; where the file system has none, a hard link; or else a copy. */
+  async #link(commit: string, file: RemoteFile): Promise<void> {
+    const blob = this.#blob(file)
+    const pointer = this.#pointer(commit, file)
+    const ways = [() => link(blob, pointer), () => copyFile(blob, pointer)]
+    if (this.#symlinks) ways.unshift(() => symlink(relative(dirname(pointer), blob), pointer))
+    await attempt(`write ${pointer}`, async () => {
+      await mkdir(dirname(pointer), { recursive: true })
+      await rm(pointer, { force: true })
+      for (const way of ways) {
+        const error = await way().catch(error => error)
+        if (error === undefined || error.code === 'EEXIST') return
+        if (way === ways.at(-1)) throw error
+      }
+    })
+  }
+}
+
+/** Bytes of a file, links followed. */
+const size = (path: string): Promise<number | undefined> =>
+  stat(path).then(
+    one => (one.isFile() ? one.size : undefined),
+    () => undefined,
+  )

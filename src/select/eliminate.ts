@@ -1,0 +1,177 @@
+// Backward elimination: columns go in rounds, those first whose loss is least once the others have made up for it, and what stays is
+// repaired after each round. With P = (G + δI)⁻¹ and W as repaired so far, the squared error that the removal of column j adds is
+//   ‖W_:j‖² / P_jj,  of several at once (S)  ⟨W_S P_SS⁻¹, W_S⟩,  and then  W ← W − W_S P_SS⁻¹ P_S:,  P ← P − P_:S P_SS⁻¹ P_S:
+// (Optimal Brain Surgeon: Hassibi & Stork, NeurIPS 1992; for layers, Frantar & Alistarh, NeurIPS 2022; OSSCAR, arXiv 2403.12983, searches
+// on from there.) The error includes δ‖W' − W‖², as that of the restoration does; both end at the same weights. Columns that only go
+// together, those of a value channel's query group, are one group: r columns instead of one.
+import type { Statistics } from '../calibrate/gram.ts'
+import { factorDamped, type SystemOptions } from '../calibrate/system.ts'
+import type { Engine } from '../engine/engine.ts'
+import { NumericError } from '../errors.ts'
+import { cholesky, solve } from '../linalg/cholesky.ts'
+import { gemm, type Matrix, matrix } from '../linalg/gemm.ts'
+import { allColumns } from './top.ts'
+
+export interface Elimination {
+  /** Groups that stay, ascending. */
+  readonly kept: Int32Array<ArrayBuffer>
+  /** Groups that went, round after round. */
+  readonly order: Int32Array<ArrayBuffer>
+  /** Squared error after each round, with how many groups had gone; it starts with none. */
+  readonly curve: readonly { readonly removed: number; readonly error: number }[]
+  /** What each group cost when it went, or would cost next. */
+  readonly scores: Float64Array<ArrayBuffer>
+}
+
+export interface EliminateOptions extends SystemOptions {
+  /** Centre the activations: the bias carries their means. */
+  readonly center: boolean
+  /** Consecutive classes of `size` groups, of which each keeps `keep`. @default one class of all */
+  readonly classes?: { readonly size: number; readonly keep: number }
+}
+
+/** A round takes this part of the groups: smaller rounds choose better, and each costs a pass over P. */
+const ROUND_SHARE = 1 / 48
+
+/**
+ * @param weight [out, in] @param groups columns of each group, as many in each @param keep groups that stay
+ * @throws NumericError where no damping makes G positive definite
+ */
+export async function eliminate(
+  engine: Engine,
+  weight: Float32Array,
+  statistics: Statistics,
+  groups: readonly (readonly number[])[],
+  keep: number,
+  options: EliminateOptions,
+): Promise<Elimination> {
+  const { width } = statistics
+  const out = weight.length / width
+  const { classes = { size: groups.length, keep } } = options
+  const spare = Array.from({ length: groups.length / classes.size }, () => classes.size - classes.keep)
+  const w = matrix(width, out) // Wᵀ
+  for (let o = 0, at = 0; o < out; o++) for (let j = 0; j < width; j++, at++) w.data[j * out + o] = weight[at]
+  const inverse = await dampedInverse(engine, statistics, options)
+  if (statistics.gap) {
+    const cross = matrix(width, out, Float64Array.from(statistics.gap.cross))
+    if (options.center) centre(cross, statistics)
+    await gemm(engine, inverse, cross, w, { accumulate: true })
+  }
+  const scores = new Float64Array(groups.length)
+  const gone = new Uint8Array(groups.length)
+  const order: number[] = []
+  const curve = [{ removed: 0, error: 0 }]
+  const perRound = Math.ceil(groups.length * ROUND_SHARE)
+  while (order.length < groups.length - keep) {
+    for (const [g, columns] of groups.entries()) if (!gone[g]) scores[g] = loss(w, inverse, columns)
+    const cheapest = Int32Array.from(groups.keys())
+      .filter(g => !gone[g])
+      .sort((a, b) => scores[a] - scores[b] || a - b)
+    const round: number[] = []
+    for (const g of cheapest) {
+      const member = Math.floor(g / classes.size)
+      if (round.length === Math.min(perRound, groups.length - keep - order.length)) break
+      if (spare[member] === 0) continue
+      spare[member]--
+      round.push(g)
+    }
+    const error = await remove(
+      engine,
+      w,
+      inverse,
+      round.flatMap(g => groups[g]),
+      options,
+    )
+    for (const g of round) gone[g] = 1
+    order.push(...round)
+    curve.push({ removed: order.length, error: curve[curve.length - 1].error + error })
+  }
+  const kept = Int32Array.from(groups.keys()).filter(g => !gone[g])
+  return { kept, order: Int32Array.from(order), curve, scores }
+}
+
+/** `(G + δI)⁻¹`, or the identity where nothing is ever active and no choice matters. */
+async function dampedInverse(engine: Engine, statistics: Statistics, options: EliminateOptions): Promise<Matrix> {
+  const { width, mean } = statistics
+  const mu = options.center ? mean : undefined
+  const system = await factorDamped(engine, statistics, mu, allColumns(width), options)
+  const inverse = matrix(width, width)
+  for (let i = 0; i < width; i++) inverse.data[i * (width + 1)] = 1
+  if (system) await solve(engine, system.factor, inverse)
+  return inverse
+}
+
+/** `Hᵀ(αD)` → the same of centred activations. */
+function centre(cross: Matrix, { tokens, mean, gap }: Statistics): void {
+  for (let j = 0, at = 0; j < cross.rows; j++)
+    for (let o = 0; o < cross.columns; o++, at++) cross.data[at] -= tokens * mean[j] * gap!.mean[o]
+}
+
+/** `⟨W_S P_SS⁻¹, W_S⟩` of one small group, by a Cholesky factorisation of P_SS: Σ of squares of L⁻¹ W_Sᵀ. */
+function loss(w: Matrix, inverse: Matrix, columns: readonly number[]): number {
+  const out = w.columns
+  const rows = columns.map(j => w.data.subarray(j * out, (j + 1) * out))
+  if (columns.length === 1) {
+    let sum = 0
+    for (const v of rows[0]) sum += v * v
+    return sum / inverse.data[columns[0] * (inverse.columns + 1)]
+  }
+  const factor = columns.map(i => columns.map(j => inverse.data[i * inverse.columns + j]))
+  const solved: Float64Array[] = []
+  let sum = 0
+  for (const [i, row] of rows.entries()) {
+    const x = row.slice()
+    for (let k = 0; k < i; k++) {
+      for (let j = 0; j < k; j++) factor[i][k] -= factor[i][j] * factor[k][j]
+      factor[i][k] /= factor[k][k]
+      factor[i][i] -= factor[i][k] ** 2
+      for (let o = 0; o < out; o++) x[o] -= factor[i][k] * solved[k][o]
+    }
+    factor[i][i] = Math.sqrt(factor[i][i])
+    for (let o = 0; o < out; o++) {
+      x[o] /= factor[i][i]
+      sum += x[o] * x[o]
+    }
+    solved.push(x)
+  }
+  return sum
+}
+
+/** Takes columns out: updates Wᵀ and P in place, and gives the error that this adds. Rows and columns that went are zeros. */
+async function remove(
+  engine: Engine,
+  w: Matrix,
+  inverse: Matrix,
+  columns: readonly number[],
+  { layer }: EliminateOptions,
+): Promise<number> {
+  const [pS, wS] = [pickRows(inverse, columns), pickRows(w, columns)]
+  const factor = await cholesky(engine, columns.length, (i, from, target) => {
+    for (let j = 0; j < target.length; j++) target[j] = pS.data[i * inverse.columns + columns[from + j]]
+  })
+  if (!factor)
+    throw new NumericError(
+      `${layer}: elimination ran out of precision. Use a larger --damp, more calibration text, or --score column.`,
+    )
+  const [pY, wY] = [copy(pS), copy(wS)]
+  await solve(engine, factor, pY)
+  await solve(engine, factor, wY)
+  await gemm(engine, pS, wY, w, { transA: true, alpha: -1, accumulate: true })
+  await gemm(engine, pS, pY, inverse, { transA: true, alpha: -1, accumulate: true })
+  for (const j of columns) {
+    w.data.fill(0, j * w.columns, (j + 1) * w.columns)
+    inverse.data.fill(0, j * inverse.columns, (j + 1) * inverse.columns)
+    for (let i = 0; i < inverse.rows; i++) inverse.data[i * inverse.columns + j] = 0
+  }
+  let error = 0
+  for (let i = 0; i < wS.data.length; i++) error += wS.data[i] * wY.data[i]
+  return error
+}
+
+function pickRows({ data, columns }: Matrix, rows: readonly number[]): Matrix {
+  const picked = matrix(rows.length, columns)
+  for (const [i, row] of rows.entries()) picked.data.set(data.subarray(row * columns, (row + 1) * columns), i * columns)
+  return picked
+}
+
+const copy = ({ rows, columns, data }: Matrix): Matrix => matrix(rows, columns, data.slice())

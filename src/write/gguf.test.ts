@@ -1,0 +1,221 @@
+// Against llama.cpp's converter (test/fixtures/gguf/make_converted.py), and read back by our own reader. llama.cpp itself: test/llama-cpp.
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, describe, expect, test } from 'vitest'
+import { finish } from '../../test/finish.ts'
+import { bool, buildGguf, f32, f32s, f32Tensor, i32s, text, texts, u32 } from '../../test/gguf-builder.ts'
+import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel } from '../../test/made-models.ts'
+import { describeShared, sharedPath } from '../../test/shared.ts'
+import { ggufLlamaCheckpoint } from '../checkpoint/gguf-llama.ts'
+import { NumericError, UnsupportedModelError } from '../errors.ts'
+import { memorySource } from '../formats/bytes.ts'
+import { openGguf } from '../formats/gguf.ts'
+import { describeModel, logits, type Model, openCheckpoint, openEngine } from '../node.ts'
+import { gguf } from './gguf.ts'
+import { MemorySink } from './sink.ts'
+
+const TINY = new URL('../../assets/tiny-llama', import.meta.url).pathname
+const root = mkdtempSync(join(tmpdir(), 'fasp-gguf-'))
+const engine = openEngine()
+const opened: { close(): Promise<void> }[] = [engine]
+afterAll(async () => {
+  for (const one of opened) await one.close()
+  rmSync(root, { recursive: true })
+})
+
+async function open(folder: string): Promise<Model> {
+  const checkpoint = await openCheckpoint(folder)
+  opened.push(checkpoint)
+  return describeModel(checkpoint)
+}
+
+let folders = 0
+const made = (model: MadeModel) => open(writeModel(join(root, String(folders++)), model, TINY))
+
+/** The file, as our reader has it. */
+async function exported(model: Model, dtype: string) {
+  const plan = gguf.plan(model, dtype)
+  const sink = new MemorySink()
+  await finish(plan.write(sink))
+  await sink.commit()
+  const file = await openGguf(memorySource(sink.files.get('model.gguf')!, 'model.gguf'))
+  const read = async () => describeModel(await ggufLlamaCheckpoint(file, 'model.gguf'))
+  return { plan, file, read, bytes: sink.files.get('model.gguf')! }
+}
+
+const { cases, versions } = JSON.parse(
+  readFileSync(new URL('../../test/fixtures/gguf/converted.json', import.meta.url), 'utf8'),
+)
+/** What a reader knows of a tensor besides. */
+interface Placed {
+  readonly name: string
+  readonly dtype: string
+  readonly offset: number
+  readonly byteLength: number
+}
+const sha256 = (value: unknown) => createHash('sha256').update(JSON.stringify(value)).digest('hex')
+
+describe(`as convert_hf_to_gguf.py of llama.cpp ${versions['llama.cpp']}`, () => {
+  test.each(Object.keys(cases))('%s', async dtype => {
+    const { file, bytes } = await exported(await open(TINY), dtype)
+    const metadata = [...file.metadata].map(([key, value]) => [key, Array.isArray(value) ? sha256(value) : value])
+    const { 'general.size_label': _, ...theirs } = cases[dtype].metadata
+    expect(Object.fromEntries(metadata)).toEqual({
+      ...theirs,
+      'general.name': 'tiny-llama', // there in title case
+      'tokenizer.ggml.add_eos_token': false, // the default
+      'fasp.version': expect.any(String),
+    })
+    const digest = createHash('sha256')
+    const placed = [...file.tensors.tensors.values()] as unknown as Placed[]
+    for (const { name, dtype, offset, byteLength } of placed.sort((a, b) => (a.name < b.name ? -1 : 1)))
+      digest.update(`${name} ${dtype} `).update(bytes.subarray(offset, offset + byteLength))
+    expect(digest.digest('hex')).toBe(cases[dtype].tensors)
+  })
+})
+
+const PROMPT = Int32Array.from({ length: 24 }, (_, i) => (i * 37) % 1024)
+
+async function expectSameLogits(model: Model, other: Model, tolerance: number) {
+  const [a, b] = [await logits(model, engine, PROMPT), await logits(other, engine, PROMPT)]
+  const largest = a.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  expect(a.reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i])), 0)).toBeLessThan(tolerance * largest)
+}
+
+describe('reads back as the same model', () => {
+  test.each<[string, Record<string, unknown>]>([
+    ['Llama 3 positions', { rope_parameters: LLAMA3_ROPE }],
+    ['linear positions', { rope_scaling: { type: 'linear', factor: 4 }, rope_theta: 5000 }],
+    [
+      'biases, a separate head, wide heads',
+      { attention_bias: true, mlp_bias: true, tie_word_embeddings: false, head_dim: 20 },
+    ],
+  ])('%s', async (_, changes) => {
+    const model = await made(randomLlama(changes, 1))
+    const back = await (await exported(model, 'F32')).read()
+    await expectSameLogits(model, back, 1e-4)
+    expect(back.architecture.tied).toBe(model.architecture.tied)
+  })
+
+  test('compact, whatever its widths', async () => {
+    const dense = randomLlama({ attention_bias: true, mlp_bias: true, num_hidden_layers: 3 }, 2)
+    const layer = fc.record({
+      ffn: fc.integer({ min: 1, max: 256 }),
+      values: fc.tuple(fc.nat(16), fc.integer({ min: 1, max: 16 })),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.tuple(layer, layer, layer), async widths => {
+        const model = await made(compactLlama(dense, widths))
+        const { file, read, plan } = await exported(model, 'F32')
+        await expectSameLogits(model, await read(), 1e-4)
+        const same = widths.every(({ ffn }) => ffn === widths[0].ffn)
+        expect(file.metadata.get('general.architecture')).toBe(same ? 'llama' : 'deci')
+        const padded = widths.some(({ values }) => values.some(n => n < 16))
+        expect(plan.notices.some(notice => notice.includes('16 a head'))).toBe(padded)
+      }),
+      { numRuns: 8 },
+    )
+  })
+
+  test('in every type, rows filled up to whole blocks', async () => {
+    const dense = randomLlama({}, 3)
+    const widths = [40, 64, 200, 256].map(ffn => ({ ffn, values: [16, 16] }))
+    const model = await made(compactLlama(dense, widths))
+    for (const dtype of gguf.dtypes) {
+      const { file, plan } = await exported(model, dtype)
+      const quantized = dtype.startsWith('Q')
+      expect(file.metadata.get('deci.feed_forward_length')).toEqual(quantized ? [64, 64, 224, 256] : [40, 64, 200, 256])
+      expect(plan.notices.length).toBe(quantized ? 1 : 0)
+      expect(file.tensors.tensors.get('blk.0.attn_norm.weight')!.dtype).toBe('F32')
+    }
+  })
+})
+
+test('rows that are no multiple of 32 are F16 in a quantised file, and that is said', async () => {
+  const model = await made(randomLlama({ hidden_size: 72, head_dim: 12, num_key_value_heads: 6 }, 4))
+  const { file, plan } = await exported(model, 'Q8_0')
+  expect(file.tensors.tensors.get('token_embd.weight')!.dtype).toBe('F16')
+  expect(file.tensors.tensors.get('blk.0.ffn_down.weight')!.dtype).toBe('Q8_0')
+  expect(plan.notices).toEqual([expect.stringMatching(/^25 tensors are in F16: their rows are no multiples of 32/)])
+})
+
+test('a GGUF source gives its tokenizer, names and template as they are, and not what described its size', async () => {
+  const source = buildGguf({
+    metadata: [
+      ['general.architecture', text('llama')],
+      ['general.name', text('Name')],
+      ['general.size_label', text('7B')],
+      ['general.tags', texts(['a', 'b'])],
+      ['general.file_type', u32(2)],
+      ['llama.block_count', u32(1)],
+      ['llama.context_length', u32(64)],
+      ['llama.embedding_length', u32(6)],
+      ['llama.feed_forward_length', u32(32)],
+      ['llama.attention.head_count', u32(1)],
+      ['llama.attention.key_length', u32(4)],
+      ['llama.attention.layer_norm_rms_epsilon', f32(1e-5)],
+      ['tokenizer.ggml.model', text('llama')],
+      ['tokenizer.ggml.tokens', texts(['<unk>', '<s>', '</s>', '▁'])],
+      ['tokenizer.ggml.scores', f32s([0, 0, 0, 0])],
+      ['tokenizer.ggml.token_type', i32s([2, 3, 3, 1])],
+      ['tokenizer.ggml.add_space_prefix', bool(false)],
+      ['tokenizer.ggml.odd', { type: 'u64', value: 7n }],
+      ['tokenizer.chat_template', text('{{ x }}')],
+    ],
+    tensors: Object.entries({
+      'token_embd.weight': [4, 6],
+      'output_norm.weight': [6],
+      'blk.0.attn_norm.weight': [6],
+      'blk.0.attn_q.weight': [4, 6],
+      'blk.0.attn_k.weight': [4, 6],
+      'blk.0.attn_v.weight': [4, 6],
+      'blk.0.attn_output.weight': [6, 4],
+      'blk.0.ffn_norm.weight': [6],
+      'blk.0.ffn_gate.weight': [32, 6],
+      'blk.0.ffn_up.weight': [32, 6],
+      'blk.0.ffn_down.weight': [6, 32],
+    }).map(([name, shape]) =>
+      f32Tensor(
+        name,
+        shape,
+        Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => i / 8),
+      ),
+    ),
+  })
+  const before = await openGguf(memorySource(source))
+  const { file } = await exported(describeModel(await ggufLlamaCheckpoint(before, 'source.gguf')), 'F32')
+  const carried = [...before.metadata.keys()].filter(key => /^(tokenizer\.|general\.(name|tags))/.test(key))
+  expect(carried).toHaveLength(9)
+  for (const key of carried) expect(await file.rawValue(key)).toEqual(await before.rawValue(key))
+  expect(file.metadata.has('general.size_label')).toBe(false)
+  expect(file.metadata.get('general.file_type')).toBe(0)
+  for (const name of before.tensors.tensors.keys()) // Q and K in llama.cpp's order again
+    expect(await file.tensors.bytes(name)).toEqual(await before.tensors.bytes(name))
+})
+
+test('what llama.cpp does not compute is refused', async () => {
+  const model = await made(randomLlama({ hidden_act: 'gelu' }, 5))
+  expect(() => gguf.plan(model, 'F32')).toThrow(UnsupportedModelError)
+  expect(() => gguf.plan(model, 'F32')).toThrow('llama models cannot be written as GGUF')
+})
+
+test('a value beyond float16 stops the export', async () => {
+  const large = randomLlama({}, 6)
+  large.tensors['model.layers.1.mlp.up_proj.weight'].values[7] = 1e5
+  const { write } = gguf.plan(await made(large), 'F16')
+  const error = await finish(write(new MemorySink())).catch(error => error)
+  expect(error).toBeInstanceOf(NumericError)
+  expect(error.message).toBe(
+    'blk.1.ffn_up.weight: 100000 does not fit F16. Write in a wider type, --dtype bf16 or f32.',
+  )
+})
+
+describeShared('OPT', () => {
+  test('has no architecture in llama.cpp', async () => {
+    const model = await open(sharedPath('models/tiny-opt'))
+    expect(() => gguf.plan(model, 'F32')).toThrow(/opt models cannot be written as GGUF: llama.cpp has no architecture/)
+  })
+})

@@ -1,0 +1,259 @@
+// Writes a GGUF file of a LLaMA-like model, tensor by tensor, that llama.cpp runs: architecture `llama` where all FFNs have one width,
+// `deci` where they differ. Both want as many value channels as query channels: narrower ones get channels of zeros.
+// Source: llama.cpp, conversion/llama.py and conversion/base.py (keys, types, permutation), src/models/llama.cpp and src/models/deci.cpp.
+import { storedName, toStoredRows } from '../checkpoint/gguf-names.ts'
+import { baseName, bytes, percent } from '../display.ts'
+import { NumericError, UnsupportedModelError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import { isDType, toFloat32 } from '../formats/dtype.ts'
+import {
+  encodeTensor,
+  type GgufPair,
+  type GgufTensorInfo,
+  type GgufType,
+  ggufValue,
+  layoutGguf,
+  storedBytes,
+} from '../formats/gguf-layout.ts'
+import { elements } from '../formats/tensors.ts'
+import { type Architecture, halfBlocks, type Rope, tensorShapes, widthsOf } from '../model/architecture.ts'
+import { firstValueRows } from '../model/coupling.ts'
+import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
+import { widened } from '../model/widen.ts'
+import { VERSION } from '../version.ts'
+import { tokenizerPairs } from './gguf-tokenizer.ts'
+import { BLOCK, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
+import type { Sink } from './sink.ts'
+import type { ExportPlan, Target } from './target.ts'
+
+export const GGUF_FILE = 'model.gguf'
+
+/** The key that marks a file as written by us. */
+export const OWN_KEY = 'fasp.version'
+
+/** The file type that is nearest to what most weights of a source are in. */
+const NEAREST = new Map<string, GgufFileType>([
+  ['F64', 'F32'],
+  ...Object.entries(FILE_TYPES).map(([name, { base }]): [string, GgufFileType] => [base, name as GgufFileType]),
+])
+
+export const gguf: Target = {
+  dtypes: Object.keys(FILE_TYPES),
+  file: GGUF_FILE,
+  dtypeFor: source => NEAREST.get(commonType(source)) ?? 'Q8_0',
+  plan: (model, dtype) => planGguf(model, dtype as GgufFileType),
+}
+
+function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
+  checkArchitecture(source)
+  const model = fitted(source, fileType)
+  const types = tensorTypes(model.architecture, fileType)
+  const notices = sizeNotices(source, model, types)
+  const rows = [...types].filter(([name, type]) => type === 'F16' && fileType !== 'F16' && isMatrix(model, name))
+  if (rows.length > 0)
+    notices.push(
+      `${rows.length} tensors are in F16: their rows are no multiples of ${BLOCK}, the block of ${fileType}.`,
+    )
+  const { checkpoint, architecture } = model
+  const tokenizer = checkpoint.gguf ? undefined : tokenizerPairs(checkpoint, architecture.vocabularySize)
+  const infos = tensorInfos(model, types)
+  return {
+    dtype: fileType,
+    bytes: infos.reduce((sum, info) => sum + storedBytes(info), 0),
+    notices,
+    expected: { model, types },
+    async *write(sink, signal) {
+      const pairs = [...modelPairs(model, fileType), ...(tokenizer ?? []), ...(await copiedPairs(model))]
+      yield* writeTensors(model, pairs, infos, sink, signal)
+    },
+  }
+}
+
+const isMatrix = ({ architecture }: Model, name: string) => tensorShapes(architecture).get(name)!.length === 2
+
+/** @throws UnsupportedModelError for what llama.cpp's graphs of LLaMA do not compute */
+function checkArchitecture({ checkpoint, architecture: a }: Model): void {
+  const llama = a.rope && a.norm.type === 'rms' && a.activation === 'silu' && a.names.layer.ffnIn.length === 2
+  if (!llama || a.postNorm || [...tensorShapes(a).keys()].some(name => storedName(name) === undefined))
+    throw new UnsupportedModelError(
+      `${checkpoint.name}: ${a.modelType} models cannot be written as GGUF: llama.cpp has no architecture for them. It runs LLaMA: rotary positions, RMSNorm, an FFN gated by SiLU. Choose another --to.`,
+    )
+}
+
+/** The type that most weights of the source are in. */
+function commonType({ checkpoint, architecture }: Model): string {
+  const sizes = new Map<string, number>()
+  for (const [name, shape] of tensorShapes(architecture)) {
+    const { dtype } = checkpoint.tensors.tensors.get(name)!
+    sizes.set(dtype, (sizes.get(dtype) ?? 0) + elements(shape))
+  }
+  return [...sizes].sort((x, y) => y[1] - x[1])[0][0]
+}
+
+/** The model with all value channels, and FFNs of whole blocks where a type has blocks. */
+function fitted(model: Model, fileType: GgufFileType): Model {
+  const { architecture: a } = model
+  const multiple = isDType(fileType) ? 1 : BLOCK
+  const places = Array.from({ length: a.layers }, (_, layer) => {
+    const { ffn, values } = widthsOf(a, layer)
+    return {
+      ffn: Math.ceil(ffn / multiple) * multiple,
+      neurons: Int32Array.from({ length: ffn }, (_, i) => i),
+      valueRows: firstValueRows(a, values),
+    }
+  })
+  const same = !a.layerWidths && places[0].ffn === a.ffnWidth
+  return same ? model : widened(model, places)
+}
+
+/** What the zeros cost. */
+function sizeNotices(
+  { architecture: narrow }: Model,
+  { architecture: wide }: Model,
+  types: ReadonlyMap<string, GgufType>,
+) {
+  const notices: string[] = []
+  const cost = (kind: 'attention' | 'ffn') => {
+    let added = 0
+    let all = 0
+    for (let layer = 0; layer < wide.layers; layer++)
+      for (const [i, half] of halfBlocks(wide, layer).entries()) {
+        const before = halfBlocks(narrow, layer)[i]
+        for (const [j, l] of [...half.inputs, half.output].entries()) {
+          const size = storedBytes({ type: types.get(`${l.name}.weight`)!, shape: [l.out, l.in] })
+          const old = [...before.inputs, before.output][j]
+          all += size
+          if (half.kind === kind) added += size * (1 - (old.out * old.in) / (l.out * l.in))
+        }
+      }
+    return `${bytes(added)} (${percent(added / all)} of the decoder's linear layers) are zeros`
+  }
+  const widths = (a: Architecture) => Array.from({ length: a.layers }, (_, layer) => widthsOf(a, layer))
+  if (widths(narrow).some(({ values }) => values.some(n => n < narrow.headSize)))
+    notices.push(
+      `llama.cpp holds as many value channels as query channels, ${narrow.headSize} a head: ${cost('attention')}, and the KV cache is no smaller.`,
+    )
+  if (widths(narrow).some(({ ffn }, layer) => ffn !== widthsOf(wide, layer).ffn))
+    notices.push(`FFN widths are filled up to multiples of ${BLOCK}, the block of the type: ${cost('ffn')}.`)
+  return notices
+}
+
+const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, GgufType>): GgufTensorInfo[] => {
+  const infos = [...tensorShapes(a)].map(
+    ([name, shape]): GgufTensorInfo => ({ name: storedName(name)!, type: types.get(name)!, shape }),
+  )
+  return ropeDivisors(a.rope!).kind === 'any'
+    ? [...infos, { name: ROPE_TENSOR, type: 'F32', shape: [a.headSize / 2] }]
+    : infos
+}
+
+const ROPE_TENSOR = 'rope_freqs.weight'
+
+/** By what scaling divides the frequencies: all by one factor, or each by its own (Llama 3). */
+function ropeDivisors({ theta, inverseFrequencies: scaled }: Rope): { kind: 'one' | 'any'; divisors: Float32Array } {
+  const e = 2 * scaled.length
+  const divisors = Float32Array.from(scaled, (frequency, i) => theta ** ((-2 * i) / e) / frequency)
+  return { kind: divisors.every(d => Math.abs(d / divisors[0] - 1) < 1e-6) ? 'one' : 'any', divisors }
+}
+
+/** Keys of the architecture, and of the model in general. */
+function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileType): GgufPair[] {
+  const { count, counts, real, text } = ggufValue
+  const { kind, divisors } = ropeDivisors(a.rope!)
+  const scaling = (checkpoint.config.rope_parameters ?? checkpoint.config.rope_scaling) as Record<
+    string,
+    unknown
+  > | null
+  const original = scaling?.original_max_position_embeddings
+  const linear = kind === 'one' && divisors[0] !== 1
+  const prefix = a.layerWidths ? 'deci' : 'llama'
+  const own: Record<string, GgufPair[1] | undefined | false> = {
+    block_count: count(a.layers),
+    context_length: count(a.maxPositions),
+    embedding_length: count(a.hiddenSize),
+    feed_forward_length: a.layerWidths ? counts(a.layerWidths.map(({ ffn }) => ffn)) : count(a.ffnWidth),
+    vocab_size: count(a.vocabularySize),
+    'attention.head_count': count(a.heads),
+    'attention.head_count_kv': count(a.kvHeads),
+    'attention.key_length': count(a.headSize),
+    'attention.value_length': count(a.headSize),
+    'attention.layer_norm_rms_epsilon': real(a.norm.epsilon),
+    'rope.dimension_count': count(a.headSize),
+    'rope.freq_base': real(a.rope!.theta),
+    'rope.scaling.type': linear && text('linear'),
+    'rope.scaling.factor': linear && real(divisors[0]),
+    'rope.scaling.original_context_length': kind === 'any' && typeof original === 'number' && count(original),
+  }
+  const general: Record<string, GgufPair[1] | undefined | false> = {
+    'general.architecture': text(prefix),
+    'general.type': text('model'),
+    'general.name':
+      !checkpoint.gguf && text(baseName(checkpoint.card?.hubId ?? checkpoint.name).replace(/\.gguf$/i, '')),
+    'general.license': !checkpoint.gguf && checkpoint.card?.license !== undefined && text(checkpoint.card.license),
+    'general.file_type': count(FILE_TYPES[fileType].number),
+    'general.quantization_version': count(2), // GGML_QNT_VERSION
+    [OWN_KEY]: text(VERSION),
+  }
+  const pairs = [...Object.entries(general), ...Object.entries(own).map(([key, value]) => [`${prefix}.${key}`, value])]
+  return pairs.filter((pair): pair is [string, GgufPair[1]] => pair[1] instanceof Uint8Array)
+}
+
+/** Of a GGUF source: general keys and tokenizer, as they stand there. What describes its size or parts does not hold any more. */
+async function copiedPairs({ checkpoint: { gguf } }: Model): Promise<GgufPair[]> {
+  const own = /^general\.(architecture|type|file_type|quantization_version|alignment|size_label|parameter_count)$/
+  const keys = [...(gguf?.metadata.keys() ?? [])].filter(key => /^(general|tokenizer)\./.test(key) && !own.test(key))
+  const pairs: GgufPair[] = []
+  for (const key of keys) pairs.push([key, await gguf!.rawValue(key)])
+  return pairs
+}
+
+async function* writeTensors(
+  model: Model,
+  pairs: readonly GgufPair[],
+  infos: readonly GgufTensorInfo[],
+  sink: Sink,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<ProgressEvent, void> {
+  const { architecture: a } = model
+  const layout = layoutGguf(pairs, infos)
+  const file = await sink.create(GGUF_FILE, layout.byteLength)
+  await file.write(layout.header, 0)
+  const put = async (stored: string, values: Float32Array<ArrayBuffer>) => {
+    const { type, offset } = layout.tensors.get(stored)!
+    const encoded = encodeTensor(values, type)
+    const bad = isDType(type) ? firstNotFinite(toFloat32(encoded, type)) : -1
+    if (bad >= 0)
+      throw new NumericError(
+        `${stored}: ${values[bad]} does not fit ${type}. Write in a wider type, --dtype bf16 or f32.`,
+      )
+    await file.write(encoded, offset)
+  }
+  const names = [...tensorShapes(a).keys()]
+  const heads = permutedHeads(a)
+  yield { type: 'phase', phase: 'export', total: names.length, unit: 'tensors' }
+  for (const [i, name] of names.entries()) {
+    signal?.throwIfAborted()
+    const values = await readWeights(model, name)
+    const of = heads.get(name)
+    await put(storedName(name)!, of === undefined ? values : inStoredOrder(values, of, a.headSize))
+    yield { type: 'progress', done: i + 1 }
+  }
+  if (layout.tensors.has(ROPE_TENSOR))
+    await put(ROPE_TENSOR, ropeDivisors(a.rope!).divisors as Float32Array<ArrayBuffer>)
+  await file.close()
+}
+
+/** Heads of the tensors whose rows llama.cpp has in another order. */
+function permutedHeads(a: Architecture): Map<string, number> {
+  const heads = new Map<string, number>()
+  for (let layer = 0; layer < a.layers; layer++) {
+    const [q, k] = halfBlocks(a, layer)[0].inputs
+    for (const kind of ['weight', 'bias']) heads.set(`${q.name}.${kind}`, a.heads).set(`${k.name}.${kind}`, a.kvHeads)
+  }
+  return heads
+}
+
+function inStoredOrder(values: Float32Array<ArrayBuffer>, heads: number, headSize: number): Float32Array<ArrayBuffer> {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+  return new Float32Array(toStoredRows(bytes, heads * headSize, heads).buffer)
+}

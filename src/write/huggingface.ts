@@ -1,0 +1,136 @@
+// Exports that are Hugging Face folders: any model as it is, in another type if asked for; and a pruned model in the shapes that it had,
+// with zeros where something was removed (`padded`), for tools that want these shapes. `fasp.json` says where the neurons were.
+import { FormatError, NumericError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import { DTYPE_BYTES, type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
+import { elements } from '../formats/tensors.ts'
+import { type Architecture, tensorShapes, widthsOf } from '../model/architecture.ts'
+import { compactConfig, stockConfig } from '../model/compact.ts'
+import { firstValueRows } from '../model/coupling.ts'
+import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
+import { type Places, widened } from '../model/widen.ts'
+import { outputTypes } from '../plan.ts'
+import { CheckpointWriter } from './checkpoint.ts'
+import { codeFiles } from './code-files.ts'
+import { configFile, dtypeFields } from './folder-files.ts'
+import { subSink } from './sink.ts'
+import type { ExportPlan, Target } from './target.ts'
+
+const DTYPES = ['F32', 'F16', 'BF16']
+
+export const huggingface: Target = {
+  dtypes: DTYPES,
+  plan(model, dtype) {
+    const { architecture: a, checkpoint } = model
+    const compact = a.layerWidths ? compactConfig(a, a.layerWidths) : {}
+    return planFolder(model, { ...checkpoint.config, ...compact }, dtype)
+  },
+}
+
+export const padded: Target = {
+  dtypes: DTYPES,
+  plan(model, dtype) {
+    const places = originalPlaces(model)
+    const wide = places ? widened(model, places) : model
+    const { architecture: a, checkpoint } = wide
+    const plan = planFolder(wide, { ...stockConfig(a, checkpoint.config), [a.ffnWidthKey]: a.ffnWidth }, dtype)
+    return places ? plan : { ...plan, notices: [NOTHING_TO_PAD] }
+  },
+}
+
+function planFolder(model: Model, config: Record<string, unknown>, wanted: string | undefined): ExportPlan {
+  const dtypeOf = outputTypes(model, wanted as FloatDType | undefined)
+  const infos = [...tensorShapes(model.architecture)].map(([name, shape]) => ({ name, shape, dtype: dtypeOf(name) }))
+  const dtypes = infos.map(({ dtype }) => dtype)
+  return {
+    dtype: wanted ?? dtypeOf(infos[0].name),
+    bytes: infos.reduce((sum, { shape, dtype }) => sum + elements(shape) * DTYPE_BYTES[dtype], 0),
+    notices: [],
+    expected: { model, types: new Map(infos.map(({ name, dtype }) => [name, dtype])) },
+    async *write(sink, signal) {
+      const writer = new CheckpointWriter(subSink(sink, ''), infos)
+      yield* writeTensors(model, writer, infos, signal)
+      const { tied } = model.architecture
+      const file = { ...config, tie_word_embeddings: tied, ...dtypeFields(config, dtypes) }
+      const code = model.architecture.layerWidths ? codeFiles() : []
+      await writer.finish([configFile(file), ...code, ...model.checkpoint.sideFiles])
+    },
+  }
+}
+
+async function* writeTensors(
+  model: Model,
+  writer: CheckpointWriter,
+  infos: readonly { name: string; dtype: FloatDType }[],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<ProgressEvent, void> {
+  const { tensors } = model.checkpoint
+  yield { type: 'phase', phase: 'export', total: infos.length, unit: 'tensors' }
+  for (const [i, { name, dtype }] of infos.entries()) {
+    signal?.throwIfAborted()
+    if (tensors.tensors.get(name)!.dtype === dtype) await writer.tensor(name, await tensors.bytes(name))
+    else {
+      const values = await readWeights(model, name)
+      const bytes = fromFloat32(values, dtype)
+      const bad = firstNotFinite(toFloat32(bytes, dtype))
+      if (bad >= 0)
+        throw new NumericError(
+          `${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`,
+        )
+      await writer.tensor(name, bytes)
+    }
+    yield { type: 'progress', done: i + 1 }
+  }
+}
+
+const NOTHING_TO_PAD =
+  'The model is written as it is: it has the shapes of a stock model, and no fasp.json says that it had wider ones.'
+
+/**
+ * Where the neurons and value rows of a pruned model were, undefined where nothing says that it was wider. The first places for what
+ * `fasp.json` does not say (rotated values).
+ */
+function originalPlaces({ architecture: a, checkpoint }: Model): Places[] | undefined {
+  const { name, recipe } = checkpoint
+  const before = (recipe?.widths as { before?: { ffn?: unknown } } | undefined)?.before?.ffn
+  const full = a.layerWidths ? a.ffnWidth : before
+  if (full === undefined || (!a.layerWidths && full === a.ffnWidth)) return undefined
+  const layers = (recipe?.layers ?? []) as RecipeLayer[]
+  const problem = (where: string, wanted: string) =>
+    new FormatError(`${name}/fasp.json`, `${where} must be ${wanted}; it does not belong to these weights. Prune again`)
+  if (!Number.isInteger(full) || Number(full) < a.ffnWidth || Number(full) > MAX_WIDTH)
+    throw problem('widths.before.ffn', `an integer of ${a.ffnWidth} or more`)
+  return Array.from({ length: a.layers }, (_, layer) => {
+    const { ffn, values } = widthsOf(a, layer)
+    const { attention, ffn: half } = layers[layer] ?? {}
+    const neurons = half?.kept ?? Array.from({ length: ffn }, (_, i) => i)
+    if (!ascending(neurons, Number(full)) || neurons.length !== ffn)
+      throw problem(`layers[${layer}].ffn.kept`, `${ffn} ascending integers below ${full}`)
+    return {
+      ffn: Number(full),
+      neurons: Int32Array.from(neurons),
+      valueRows: valueRows(a, values, attention?.kept, layer),
+    }
+  })
+
+  function valueRows(a: Architecture, values: readonly number[], kept: unknown, layer: number): Int32Array {
+    if (kept === undefined || !a.layerWidths) return firstValueRows(a, values)
+    const counts = (rows: readonly number[]) =>
+      values.map((_, head) => rows.filter(row => Math.floor(row / a.headSize) === head).length)
+    if (!ascending(kept, a.kvHeads * a.headSize) || counts(kept).join() !== values.join())
+      throw problem(`layers[${layer}].attention.kept`, `ascending rows of v_proj, ${values} in its KV heads`)
+    return Int32Array.from(kept)
+  }
+}
+
+interface RecipeLayer {
+  readonly attention?: { readonly kept?: unknown }
+  readonly ffn?: { readonly kept?: unknown }
+}
+
+/** No FFN is near this; a larger one would only be an attack on memory. */
+const MAX_WIDTH = 2 ** 20
+
+const ascending = (list: unknown, below: number): list is number[] =>
+  Array.isArray(list) &&
+  list.every((n, i) => Number.isInteger(n) && n >= 0 && n < below && (i === 0 || n > list[i - 1]))

@@ -1,0 +1,31 @@
+// What an export target is: something that turns a model into the files of another format. `export/targets.ts` lists them.
+import type { ProgressEvent } from '../events.ts'
+import type { GgufType } from '../formats/gguf-layout.ts'
+import type { DType } from '../formats/tensors.ts'
+import type { Model } from '../model/model.ts'
+import type { Sink } from './sink.ts'
+
+/** An export, known before any weight is read. */
+export interface ExportPlan {
+  /** Element type of most weights, one of the target's `dtypes`. */
+  readonly dtype: string
+  /** Bytes of all files, roughly. */
+  readonly bytes: number
+  /** What the user should know of it. */
+  readonly notices: readonly string[]
+  /** What our own reader must find in the result, and the type of each tensor. Without it the target checks its result itself. */
+  readonly expected?: { readonly model: Model; readonly types: ReadonlyMap<string, GgufType | DType> }
+  /** Writes all files. Whoever made the sink commits it, or aborts it where this throws. */
+  write(sink: Sink, signal?: AbortSignal): AsyncGenerator<ProgressEvent, void>
+}
+
+export interface Target {
+  /** Types that may be asked for. */
+  readonly dtypes: readonly string[]
+  /** The file among those written that stands for the result; none for a folder. */
+  readonly file?: string
+  /** The type to write where none is asked for. Without this function a target keeps each tensor's own. */
+  dtypeFor?(source: Model): string
+  /** @throws UnsupportedModelError where the model cannot go there */
+  plan(model: Model, dtype: string | undefined): ExportPlan
+}

@@ -1,0 +1,151 @@
+// fasp export, and fasp prune with --to, as a user runs them, where all is well. What goes wrong is in bad-export.
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { fasp, QUICK, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
+import { compactLlama, readModel, writeModel } from './made-models.ts'
+
+const workplace = workplaces()
+const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
+const write = (model: string) => ['generate', model, '-p', 'Once upon a time', '--max-tokens', '12']
+const size = (path: string) => statSync(path).size
+
+describe('to gguf', () => {
+  test('a file, from a folder, in the type of the folder, which our own commands read', async () => {
+    const folder = await workplace()
+    const { stdout, stderr, lines } = await run(folder, 'export', TINY_LLAMA, '-o', 'tiny.gguf', '--json')
+    expect(stdout).toMatch(/^export +folder +type +size\ngguf +\. +bf16 +2\.7 MB\nWrote tiny\.gguf\n/)
+    expect(stderr).toMatch(
+      /^export: 0 of 56 tensors\nexport: 56 of 56 tensors +took .*\nverify: 0 of 56 tensors\nverify: 56 of 56/,
+    )
+    const { exports } = JSON.parse(lines.at(-1)!)
+    expect(exports).toEqual([{ to: 'gguf', dtype: 'BF16', folder: '', bytes: size(join(folder, 'tiny.gguf')) }])
+    expect(readdirSync(folder).sort()).toEqual(['text.txt', 'tiny.gguf'])
+    expect((await run(folder, ...write('tiny.gguf'))).stdout).toBe((await run(folder, ...write(TINY_LLAMA))).stdout)
+    const { stdout: inspected } = await run(folder, 'inspect', 'tiny.gguf')
+    expect(inspected).toMatch(/^tiny\.gguf: llama, GGUF, 2\.6 MB of weights\n/)
+    expect(inspected).toMatch(/tensors: 43 BF16, 13 F32$/m)
+  })
+
+  test('a folder, in another type', async () => {
+    const folder = await workplace()
+    await run(folder, 'export', TINY_LLAMA, '--to', 'gguf', '--dtype', 'q8_0', '-o', 'out')
+    expect(readdirSync(join(folder, 'out')).sort()).toEqual(['fasp.json', 'model.gguf'])
+    expect(json(join(folder, 'out/fasp.json'))).toMatchObject({
+      source: { name: 'tiny-llama', format: 'huggingface', modelType: 'llama' },
+      exports: [{ to: 'gguf', dtype: 'Q8_0' }],
+    })
+    await run(folder, 'export', 'out/model.gguf', '--to', 'gguf:q4_k_m', '-o', 'again.gguf')
+    expect(size(join(folder, 'again.gguf'))).toBeLessThan(size(join(folder, 'out/model.gguf')))
+  })
+
+  test('compact, with widths of their own in each layer and narrow value channels', async () => {
+    const folder = await workplace()
+    const widths = [384, 288, 96, 200, 352, 64].map((ffn, i) => ({ ffn, values: [32 - 5 * i, 32] }))
+    writeModel(join(folder, 'compact'), compactLlama(await readModel(TINY_LLAMA), widths), TINY_LLAMA)
+    const { stderr } = await run(folder, 'export', 'compact', '--to', 'gguf', '-o', 'compact.gguf')
+    expect(stderr).toMatch(
+      /^gguf: llama\.cpp holds as many value channels as query channels, 32 a head: .* and the KV cache is no smaller\.$/m,
+    )
+    expect((await run(folder, ...write('compact.gguf'))).stdout).toBe((await run(folder, ...write('compact'))).stdout)
+    const { lines } = await run(folder, 'inspect', 'compact.gguf', '--json')
+    const shapes = JSON.parse(lines.at(-1)!).tensors.filter(({ name }: { name: string }) =>
+      name.endsWith('up_proj.weight'),
+    )
+    expect(shapes.map(({ shape }: { shape: number[] }) => shape[0])).toEqual([384, 288, 96, 200, 352, 64])
+  })
+})
+
+describe('prune', () => {
+  test('GGUF in, smaller GGUF out', async () => {
+    const folder = await workplace()
+    for (const type of ['q8_0', 'f16']) {
+      await run(folder, 'export', TINY_LLAMA, '--to', `gguf:${type}`, '-o', `${type}.gguf`)
+      const args = ['prune', `${type}.gguf`, '-s', '0.3', '-o', 'smaller.gguf', '--to', 'gguf', '--overwrite', ...QUICK]
+      const { stdout, lines } = await run(folder, ...args, '--eval', 'text.txt', '--max-windows', '2', '--json')
+      const [before, after] = [`${type}.gguf`, 'smaller.gguf'].map(name => size(join(folder, name)))
+      expect(after).toBeLessThan(0.8 * before)
+      expect(stdout).toMatch(new RegExp(`^export +folder +type +size\ngguf +\\. +${type} `, 'm'))
+      const { sizes, exports, perplexities } = JSON.parse(lines.at(-1)!)
+      expect(exports[0].bytes).toBe(after)
+      expect(sizes.weightBytes.after).toBe(after)
+      expect(perplexities.pruned[0].perplexity).toBeGreaterThan(1)
+    }
+    expect(readdirSync(folder).sort()).toEqual(['f16.gguf', 'q8_0.gguf', 'smaller.gguf', 'text.txt'])
+    const { stdout } = await run(folder, 'inspect', 'smaller.gguf')
+    expect(stdout).toContain('6 layers, hidden size 128, FFN 224,')
+    await run(folder, ...write('smaller.gguf'))
+  })
+
+  test('an output that ends in .gguf needs no --to, and one that is there is replaced only with --overwrite', async () => {
+    const folder = await workplace()
+    const args = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'small.gguf', ...QUICK]
+    await run(folder, ...args)
+    const before = await snapshot(folder)
+    const { code, stderr } = await fasp(args, { folder })
+    expect([code, stderr]).toEqual([1, expect.stringContaining('small.gguf exists already. Choose another file')])
+    expect(await snapshot(folder)).toEqual(before)
+    await run(folder, ...args, '--overwrite')
+  })
+
+  test('a folder with exports below it', async () => {
+    const folder = await workplace()
+    const to = ['--to', 'gguf:q8_0', '--to', 'padded']
+    await run(folder, 'prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK, ...to)
+    const names = (part: string) => readdirSync(join(folder, part)).sort()
+    expect(names('out')).toEqual(
+      expect.arrayContaining(['config.json', 'fasp.json', 'gguf', 'model.safetensors', 'padded']),
+    )
+    expect(names('out/gguf')).toEqual(['model.gguf'])
+    expect(json(join(folder, 'out/config.json')).intermediate_size).toBe(288)
+    expect(json(join(folder, 'out/padded/config.json')).intermediate_size).toBe(384)
+    expect((await run(folder, ...write('out'))).stdout).toBe((await run(folder, ...write('out/padded'))).stdout)
+  })
+})
+
+describe('to padded', () => {
+  test.each(['compact', 'stock'])('the %s result gives the bytes that layout padded has', async layout => {
+    const folder = await workplace()
+    const scope = layout === 'compact' ? ['--scope', 'ffn+vo'] : []
+    const args = ['prune', TINY_LLAMA, '-s', '0.3', '--multiple', '32', ...scope, ...QUICK]
+    await run(folder, ...args, '--layout', 'padded', '-o', 'padded')
+    await run(folder, ...args, '--layout', layout, '-o', 'narrow')
+    await run(folder, 'export', 'narrow', '--to', 'padded', '-o', 'wide')
+    const weights = (name: string) => readFileSync(join(folder, name, 'model.safetensors'))
+    expect(weights('wide').equals(weights('padded'))).toBe(true)
+    expect(json(join(folder, 'wide/config.json'))).toEqual(json(join(folder, 'padded/config.json')))
+    expect(json(join(folder, 'wide/fasp.json')).layers).toEqual(json(join(folder, 'narrow/fasp.json')).layers)
+  })
+
+  test('without fasp.json a compact model is filled up at the ends', async () => {
+    const folder = await workplace()
+    const widths = [384, 288, 96, 200, 352, 64].map(ffn => ({ ffn, values: [16, 32] }))
+    writeModel(join(folder, 'compact'), compactLlama(await readModel(TINY_LLAMA), widths), TINY_LLAMA)
+    await run(folder, 'export', 'compact', '--to', 'padded', '-o', 'wide')
+    const { layer_widths, ...config } = json(join(folder, 'wide/config.json'))
+    expect([layer_widths, config.model_type, config.intermediate_size]).toEqual([undefined, 'llama', 384])
+    expect((await run(folder, ...write('wide'))).stdout).toBe((await run(folder, ...write('compact'))).stdout)
+  })
+})
+
+test('to padded: a model that nothing was removed from stays as it is, and that is said', async () => {
+  const folder = await workplace()
+  const { stderr } = await run(folder, 'export', TINY_LLAMA, '--to', 'padded', '-o', 'out')
+  expect(stderr).toMatch(/^padded: The model is written as it is: /m)
+  const weights = [TINY_LLAMA, join(folder, 'out')].map(path => readFileSync(join(path, 'model.safetensors')))
+  expect(weights[0].equals(weights[1])).toBe(true)
+})
+
+test('to huggingface: a GGUF becomes a folder, in the type asked for', async () => {
+  const folder = await workplace()
+  await run(folder, 'export', TINY_LLAMA, '--to', 'gguf:f16', '-o', 'tiny.gguf')
+  await run(folder, 'export', 'tiny.gguf', '--to', 'huggingface', '--dtype', 'f32', '-o', 'out')
+  const config = json(join(folder, 'out/config.json'))
+  expect(config).toMatchObject({ model_type: 'llama', torch_dtype: 'float32', intermediate_size: 384 })
+  expect((await run(folder, ...write('out'))).stdout).toBe((await run(folder, ...write('tiny.gguf'))).stdout)
+})
+
+test('--verify says what it cannot check where node-llama-cpp is not installed', async () => {
+  const { stderr } = await run(await workplace(), 'export', TINY_LLAMA, '-o', 'tiny.gguf', '--verify')
+  expect(stderr).toContain('gguf: Not checked in llama.cpp: npm install node-llama-cpp, and --verify uses it.')
+})

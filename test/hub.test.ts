@@ -1,0 +1,236 @@
+// Models on the Hub as a user has them: the binary against a Hub on this machine, with a cache of its own.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { describeDisk, onDisk } from './disk.ts'
+import { fasp, put, QUICK, refused, TINY_LLAMA, workplaces } from './fasp.ts'
+import { expectSame, filesBelow, hubPlace, TINY_FILES } from './hub.ts'
+
+const workplace = workplaces()
+const place = hubPlace()
+const { server } = place
+const ID = 'me/tiny'
+const PRUNE = ['prune', ID, '-s', '0.2', '-o', 'out', ...QUICK]
+const sum = (files: Readonly<Record<string, Buffer>>) => Object.values(files).reduce((n, file) => n + file.length, 0)
+const WEIGHTS = TINY_FILES['model.safetensors']
+
+async function run(folder: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const { code, stdout, stderr } = await fasp(args, { folder, env: { ...place.env, ...env } })
+  expect(code, stderr).toBe(0)
+  expect(`${stdout}${stderr}`, 'codes that steer a terminal').not.toMatch(/\r|\p{Cc}\[/u)
+  return { stdout, stderr, lines: stdout.trimEnd().split('\n') }
+}
+const refusedHub = (folder: string, args: readonly string[], refusal: Parameters<typeof refused>[2]) =>
+  refused(folder, args, { ...refusal, env: { ...place.env, ...refusal.env } })
+
+describe('a model on the Hub', () => {
+  test('is pruned like the same model in a folder', async () => {
+    server.put(ID, { ...TINY_FILES, 'README.md': '---\nlicense: mit\n---\n' })
+    const folder = await workplace()
+    const { stderr } = await run(folder, PRUNE)
+    expect(stderr).toMatch(
+      /^download: 0\.0 kB of 2\.7 MB\ndownload: 2\.7 MB of 2\.7 MB {2}[\d.]+ [kMG]B\/s {2}took [\d.]+ s\nprune: /,
+    )
+    await run(folder, ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'local', ...QUICK])
+    const [out, local] = [filesBelow(join(folder, 'out')), filesBelow(join(folder, 'local'))]
+    const { 'README.md': card, 'fasp.json': recipe, ...rest } = out
+    const { 'README.md': _, 'fasp.json': __, ...expected } = local
+    expectSame(rest, expected)
+    expect(JSON.parse(recipe.toString()).source).toMatchObject({ name: 'tiny', format: 'huggingface' })
+    expect(card.toString()).toContain('\nbase_model: me/tiny\nlicense: "mit"\n')
+    expect(readdirSync(place.home)).toEqual(['hub'])
+  })
+  test('serves every command, offline from the second time on', async () => {
+    const commit = server.put(ID, TINY_FILES)
+    const folder = await workplace()
+    const { stderr, stdout } = await run(folder, ['inspect', ID])
+    expect(stdout).toContain('6 layers, hidden size 128')
+    expect(stderr).toMatch(/^download: /)
+    const offline = { HF_HUB_OFFLINE: '1', HF_ENDPOINT: 'http://127.0.0.1:9' }
+    const evaluated = await run(
+      folder,
+      ['eval', ID, '--text', 'text.txt', '--seq-len', '32', '--max-windows', '2', '--json'],
+      offline,
+    )
+    expect(JSON.parse(evaluated.lines.at(-1)!).model).toBe(ID)
+    await run(folder, ['generate', `${ID}@${commit}`, '-p', 'Once', '--max-tokens', '2'], offline)
+    const plan = await run(folder, ['prune', ID, '-s', '0.2', '--dry-run'], offline)
+    expect(plan.stdout).toContain('FFN neurons per layer: 288 of 384.')
+    await run(folder, ['bench', '--workload', 'tiny', '--model', ID], offline)
+  })
+  test('with --eval', async () => {
+    server.put(ID, TINY_FILES)
+    const { lines } = await run(await workplace(), [...PRUNE, '--eval', 'text.txt', '--max-windows', '1', '--json'])
+    expect(JSON.parse(lines.at(-1)!).perplexities.dense[0].windows).toBe(1)
+    expect(server.downloads().filter(({ store }) => store)).toHaveLength(1)
+  })
+  test('one GGUF file of it', async () => {
+    server.put(ID, { 'x.gguf': 'PK and so on' })
+    const args = ['inspect', `${ID}/x.gguf`]
+    await refusedHub(await workplace(), args, { says: ['x.gguf', 'not a GGUF file'] })
+  })
+  test('that nobody has', async () => {
+    const folder = await workplace()
+    await refusedHub(folder, PRUNE, {
+      says: ['me/tiny: there is no such file or folder, and no such model at', 'hf auth login'],
+    })
+    await refusedHub(folder, PRUNE, { env: { HF_HUB_OFFLINE: '1' }, says: ['HF_HUB_OFFLINE forbids to fetch it'] })
+    await refusedHub(folder, PRUNE, { env: { HF_ENDPOINT: 'nowhere' }, code: 2, says: ['HF_ENDPOINT is "nowhere"'] })
+  })
+  test('is not fetched where the output exists', async () => {
+    server.put(ID, TINY_FILES)
+    const folder = await workplace({ 'out/notes.md': 'mine' })
+    for (const more of [[], ['--eval', 'text.txt']])
+      await refusedHub(folder, [...PRUNE, ...more], { says: ['out exists already'] })
+    expect(server.requests).toEqual([])
+  })
+  test('goes on after Ctrl-C where it stopped', async () => {
+    server.put(ID, TINY_FILES)
+    const folder = await workplace()
+    server.fault = ({ store }) => (store ? { stallAt: 1_000_000 } : undefined)
+    let sent = false
+    const blobs = join(place.home, 'hub/models--me--tiny/blobs')
+    const interrupted = fasp(PRUNE, {
+      folder,
+      env: place.env,
+      onProgress: (_, child) => {
+        if (sent) return
+        sent = true
+        const timer = setInterval(() => {
+          const sizes = existsSync(blobs) ? Object.values(filesBelow(blobs)).map(file => file.length) : []
+          if (!sizes.includes(1_000_000)) return
+          clearInterval(timer)
+          child.kill('SIGINT')
+        }, 20)
+      },
+    })
+    expect(await interrupted).toMatchObject({ code: 130, stdout: '' })
+    expect(readdirSync(folder)).toEqual(['text.txt'])
+    server.fault = () => undefined
+    server.downloads()
+    const { stderr } = await run(folder, PRUNE)
+    expect(stderr).toMatch(/^download: 0\.0 kB of 1\.6 MB\n/)
+    expect(server.downloads().map(({ range }) => range)).toEqual(['bytes=1000000-', 'bytes=1000000-'])
+  })
+})
+
+test('the client of the Hub is loaded when a model on it is asked for, not before', () => {
+  const dist = fileURLToPath(new URL('../dist', import.meta.url))
+  const built = readdirSync(dist).filter(name => name.endsWith('.js'))
+  const text = built.map(name => readFileSync(join(dist, name), 'utf8')).join('\n')
+  expect(text).toContain('import("@huggingface/hub")')
+  expect(text).not.toMatch(/^(import|export)\b.*["']@huggingface\/hub["']/m)
+})
+
+describe('the cache', () => {
+  test('where files may not grow (ulimit -f)', async () => {
+    server.put(ID, TINY_FILES)
+    const wrap = ['bash', '-c', 'ulimit -f 100 && exec "$@"', 'limited']
+    await refusedHub(await workplace(), PRUNE, { wrap, says: ['cannot write', 'ulimit -f'] })
+  })
+  describeDisk('on a disk of its own', () => {
+    const cases = [
+      ['too small', 'size=1m', 'me/tiny: the download to disk/hub (set by HF_HOME) needs 3 MB, the disk has'],
+      ['read-only', 'ro', 'cannot write to disk/hub: a part of the path does not exist, or cannot be made'],
+    ] as const
+    test.for(cases)('that is %s', async ([, options, says]) => {
+      server.put(ID, TINY_FILES)
+      const folder = await workplace({ 'disk/x': '' })
+      await refusedHub(folder, PRUNE, { wrap: onDisk(options, false), env: { HF_HOME: 'disk' }, says: [says] })
+    })
+    test('that runs full', async () => {
+      server.put(ID, TINY_FILES)
+      const folder = await workplace({ 'disk/x': '' })
+      // Room for the sum of the sizes, but not for whole blocks of each file.
+      const wrap = onDisk(`size=${4 * Math.ceil(sum(TINY_FILES) / 4096)}k`, false)
+      await refusedHub(folder, PRUNE, {
+        wrap,
+        env: { HF_HOME: 'disk' },
+        says: ['cannot write disk/hub/', 'the disk is full'],
+      })
+    })
+  })
+})
+
+describe('push', () => {
+  const token = { HF_TOKEN: 'hf_writer' }
+
+  test('what was pruned comes back as it was', async () => {
+    const folder = await workplace()
+    await run(folder, ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK])
+    await put(folder, { 'out/.notes': 'mine' })
+    const { stdout, stderr, lines } = await run(folder, ['push', 'out', 'me/smaller', '--private', '--json'], token)
+    const { refs } = server.repos.get('me/smaller')!
+    const url = `${server.url}/me/smaller/commit/${refs.get('main')}`
+    expect(stdout).toMatch(`Pushed 7 files, 2.3 MB: ${url}\n`)
+    expect(stderr).toMatch(
+      /^Made http.+\/me\/smaller\.\nupload: 0\.0 kB of 2\.3 MB\nupload: 2\.3 MB of 2\.3 MB .+took [\d.]+ s\n$/,
+    )
+    expect(JSON.parse(lines.at(-1)!)).toMatchObject({ id: 'me/smaller', branch: 'main', created: true, url })
+    rmSync(join(folder, 'out/.notes'))
+    const home = mkdtempSync(join(tmpdir(), 'fasp-hub-other-'))
+    const inspected = await run(folder, ['inspect', 'me/smaller', '--json'], { ...token, HF_HOME: home })
+    expect(JSON.parse(inspected.lines.at(-1)!).ffnWidth).toBe(288)
+    const snapshot = join(home, 'hub/models--me--smaller/snapshots', refs.get('main')!)
+    expectSame(filesBelow(snapshot), filesBelow(join(folder, 'out')))
+    rmSync(home, { recursive: true })
+    await run(folder, ['push', 'out', 'me/smaller'], token)
+  })
+  test('options', async () => {
+    server.put(ID, { 'config.json': '{}' })
+    const folder = await workplace()
+    const push = ['push', TINY_LLAMA, ID]
+    await refusedHub(folder, push, { env: token, says: ['me/tiny was not written by fasp', '--overwrite'] })
+    const pull = await run(folder, [...push, '--create-pr'], token)
+    expect(pull.stdout).toContain(`${server.url}/me/tiny/discussions/1\n`)
+    await run(folder, [...push, '--revision', 'dense', '--message', 'As it was'], token)
+    await run(folder, [...push, '--overwrite'], token)
+    for (const ref of ['refs/pr/1', 'dense', 'main'])
+      expect(server.files(ID, ref)['model.safetensors'].equals(WEIGHTS), ref).toBe(true)
+  })
+  test('Ctrl-C while many parts are on their way', async () => {
+    const folder = await workplace({
+      'big/config.json': '{}',
+      'big/model.safetensors': Buffer.alloc(9_000_000, 'weights'),
+    })
+    server.fault = ({ store }) => (store ? { delay: 5000 } : undefined)
+    let sent = false
+    await refusedHub(folder, ['push', 'big', ID], {
+      env: token,
+      code: 130,
+      says: ['fasp: interrupted'],
+      onProgress: (_, child) => {
+        if (sent) return
+        sent = true
+        const timer = setInterval(() => {
+          if (server.requests.filter(({ store }) => store).length < 5) return
+          clearInterval(timer)
+          child.kill('SIGINT')
+        }, 20)
+      },
+    })
+    expect(Object.keys(server.files(ID))).toEqual(['.gitattributes'])
+  })
+  test('what is wrong', async () => {
+    const folder = await workplace()
+    const usage = (args: string[], says: string[]) => refusedHub(folder, args, { code: 2, says })
+    await usage(['push'], ['push takes a folder and a name on the Hub; got nothing.'])
+    await usage(['push', 'a', 'b', 'c'], ['got a, b, c'])
+    await usage(
+      ['push', TINY_LLAMA, 'tiny'],
+      ['"tiny" is no name of a model on the Hub; it must be of the form org/name'],
+    )
+    await refusedHub(folder, ['push', 'nothing', ID], { says: ['nothing: is no folder that can be read'] })
+    await refusedHub(folder, ['push', TINY_LLAMA, ID], { says: ['me/tiny: to push, log in with "hf auth login"'] })
+    await refusedHub(folder, ['push', TINY_LLAMA, ID], {
+      env: { HF_TOKEN: 'hf_reader' },
+      says: ['forbids it', 'the right'],
+    })
+    await refusedHub(folder, ['push', TINY_LLAMA, ID], {
+      env: { HF_TOKEN: 'x' },
+      says: ['does not accept the token in HF_TOKEN'],
+    })
+  })
+})

@@ -1,0 +1,280 @@
+// What we write as GGUF, in llama.cpp itself: it loads, gives our ids, logits, greedy text and perplexity; and its quantiser gives our bytes.
+// usage: npx vitest run --config test/llama-cpp/vitest.config.ts   (after npm run build; .ci/run does it; Linux x64, Python 3)
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { agreement, allowedFor } from '../../src/export/agreement.ts'
+import { runLlamaCpp, verifyInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
+import { memorySource } from '../../src/formats/bytes.ts'
+import { openGguf } from '../../src/formats/gguf.ts'
+import {
+  type Checkpoint,
+  describeModel,
+  exportModel,
+  loadTokenizer,
+  logits,
+  type Model,
+  openCheckpoint,
+  openEngine,
+  prune,
+} from '../../src/node.ts'
+import { gguf } from '../../src/write/gguf.ts'
+import { FILE_TYPES, type GgufFileType } from '../../src/write/gguf-types.ts'
+import { MemorySink } from '../../src/write/sink.ts'
+import { QUICK, run, TEXT, TINY_LLAMA } from '../fasp.ts'
+import { finish } from '../finish.ts'
+import { compactLlama, LLAMA3_ROPE, randomLlama, readModel, writeModel } from '../made-models.ts'
+import { describeShared, sharedPath } from '../shared.ts'
+
+const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url))
+const modules = join(
+  execFileSync(process.execPath, [path('scripts/llama-cpp.mjs')], { encoding: 'utf8' }).trim(),
+  'node_modules',
+)
+const library = pathToFileURL(join(modules, 'node-llama-cpp/dist/index.js')).href
+const child = pathToFileURL(path('dist/llama-cpp-child.js'))
+
+const root = mkdtempSync(join(tmpdir(), 'fasp-llama-cpp-'))
+const engine = openEngine()
+afterAll(async () => {
+  await engine.close()
+  rmSync(root, { recursive: true })
+})
+
+const STORY =
+  'It was a dark and stormy night, and the old man said that he had seen it all before. "I don\'t know," said the girl, who was 12. ' +
+  'Once upon a time there was a prince who lived in a great house by the sea, with his sister and a very small dog. '
+const GREEDY_TOKENS = 32
+
+/** Relative difference of perplexities, and largest difference of a probability, by type; see `allowedFor` for why they differ. */
+const TOLERANCES: Readonly<Record<string, { readonly perplexity: number; readonly probability: number }>> = {
+  F32: { perplexity: 1e-5, probability: 1e-4 },
+  F16: { perplexity: 1e-3, probability: 0.01 },
+  BF16: { perplexity: 1e-2, probability: 0.03 },
+  Q8_0: { perplexity: 3e-2, probability: 0.15 },
+  Q4_K_M: { perplexity: 3e-2, probability: 0.15 },
+}
+
+async function withModel<T>(path: string, use: (model: Model, checkpoint: Checkpoint) => Promise<T>): Promise<T> {
+  const checkpoint = await openCheckpoint(path)
+  try {
+    return await use(describeModel(checkpoint), checkpoint)
+  } finally {
+    await checkpoint.close()
+  }
+}
+
+/** Exports a folder and compares llama.cpp on the file with our own engine on the file; in F32, with the folder too. */
+async function expectAgreement(folder: string, dtype: string, tokens: number) {
+  const output = join(root, `model-${dtype}.gguf`)
+  await finish(exportModel(folder, { output, to: [{ to: 'gguf', dtype }], overwrite: true }))
+  await withModel(output, async (model, checkpoint) => {
+    const tokenizer = loadTokenizer(checkpoint)
+    const text = STORY.repeat(4)
+    const all = tokenizer.encode(text)
+    const ids = [...all.subarray(0, tokens)]
+    expect(ids).toHaveLength(tokens)
+    const request = { ids, greedy: GREEDY_TOKENS, texts: [text], threads: 2 }
+    const answer = await runLlamaCpp(library, output, request, child)
+    expect(answer.tokens[0]).toEqual([...all.subarray(tokenizer.encode('').length)])
+    const { vocabularySize } = model.architecture
+    expect(answer.vocabulary).toBe(vocabularySize)
+    const compare = async (ours: Model) => {
+      const rows = await logits(ours, engine, [...ids, ...answer.greedy])
+      const found = agreement(rows, answer.logits, answer.greedy, vocabularySize)
+      expect(found.divergence).toBeLessThan(allowedFor(dtype).divergence)
+      expect(found.probability).toBeLessThan(TOLERANCES[dtype].probability)
+      expect(found.preference).toBeLessThan(allowedFor(dtype).preference) // 0 where all 32 tokens are the same
+      if (dtype === 'F32') expect(found.same).toBe(GREEDY_TOKENS)
+      const [a, b] = [rows, answer.logits].map(side => perplexity(side, ids, vocabularySize))
+      expect(Math.abs(a / b - 1)).toBeLessThan(TOLERANCES[dtype].perplexity)
+      return { ...found, perplexity: [a, b] }
+    }
+    const found = await compare(model)
+    if (dtype === 'F32') await withModel(folder, compare)
+    console.log(dtype, JSON.stringify(found))
+  })
+}
+
+function perplexity(rows: Float32Array, ids: readonly number[], vocabulary: number): number {
+  let loss = 0
+  for (let i = 0; i + 1 < ids.length; i++) {
+    const row = rows.subarray(i * vocabulary, (i + 1) * vocabulary)
+    const largest = row.reduce((most, value) => Math.max(most, value))
+    const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0)
+    loss += Math.log(sum) + largest - row[ids[i + 1]]
+  }
+  return Math.exp(loss / (ids.length - 1))
+}
+
+describe('small models', () => {
+  const sources: Record<string, string> = {}
+  beforeAll(async () => {
+    const text = join(root, 'text.txt')
+    writeFileSync(text, TEXT)
+    const settings = { sparsity: 0.3, calibration: [text], samples: 8, seqLen: 64 }
+    await finish(prune(TINY_LLAMA, { ...settings, output: join(root, 'stock') }))
+    await finish(prune(TINY_LLAMA, { ...settings, preset: 'paper', output: join(root, 'padded') }))
+    const values = [
+      [32, 32],
+      [32, 20],
+      [8, 32],
+      [1, 5],
+      [32, 32],
+      [0, 32],
+    ] // prettier-ignore
+    const widths = [384, 288, 96, 200, 352, 64].map((ffn, i) => ({ ffn, values: values[i] }))
+    const biases = { attention_bias: true, mlp_bias: true, tie_word_embeddings: false, num_attention_heads: 4 }
+    const make = (name: string, model: Parameters<typeof writeModel>[1]) =>
+      writeModel(join(root, name), model, TINY_LLAMA)
+    Object.assign(sources, {
+      'tiny-llama, stock': join(root, 'stock'),
+      'tiny-llama, padded': join(root, 'padded'),
+      'tiny-llama, compact (deci)': make('compact', compactLlama(await readModel(TINY_LLAMA), widths)),
+      'Llama 3 positions': make('llama3', randomLlama({ rope_parameters: LLAMA3_ROPE }, 1)),
+      'linear positions': make('linear', randomLlama({ rope_scaling: { type: 'linear', factor: 4 } }, 2)),
+      'biases, separate head': make('biases', randomLlama({ ...biases, num_key_value_heads: 1, head_dim: 20 }, 3)),
+      'compact with biases (deci)': make(
+        'compact-biases',
+        compactLlama(
+          randomLlama({ ...biases, num_key_value_heads: 2, rope_parameters: LLAMA3_ROPE }, 4),
+          [256, 64, 160, 32].map(ffn => ({ ffn, values: [24, 11] })),
+        ),
+      ),
+    })
+  })
+  const names = [
+    'tiny-llama, stock',
+    'tiny-llama, padded',
+    'tiny-llama, compact (deci)',
+    'Llama 3 positions',
+    'linear positions',
+    'biases, separate head',
+    'compact with biases (deci)',
+  ]
+  test.each(names.flatMap(name => Object.keys(TOLERANCES).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
+    expectAgreement(sources[name], dtype, 192),
+  )
+})
+
+describeShared('SmolLM2-135M at 30 %', () => {
+  const output = join(root, 'smollm2')
+  beforeAll(async () => {
+    const source = execFileSync('bash', [sharedPath('scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
+    const calibration = [sharedPath('data/calibration/wikitext2-valid.txt')]
+    await finish(prune(source, { sparsity: 0.3, calibration, samples: 8, seqLen: 256, output }))
+  })
+  test.each(['F32', 'F16', 'BF16', 'Q8_0'])('%s', dtype => expectAgreement(output, dtype, 64))
+})
+
+describe("llama.cpp's quantiser gives the same file", () => {
+  const sizes = { hidden_size: 256, intermediate_size: 512, num_attention_heads: 4 }
+  const models = {
+    'tied head': () => randomLlama({ ...sizes, num_hidden_layers: 9 }, 5),
+    'separate head, widths of each layer': () => {
+      const dense = randomLlama({ ...sizes, num_hidden_layers: 8, tie_word_embeddings: false }, 6)
+      return compactLlama(
+        dense,
+        [256, 512, 96, 288, 480, 512, 256, 64].map(ffn => ({ ffn, values: [64, 64] })),
+      ) // prettier-ignore
+    },
+    '80 layers': () => randomLlama({ ...sizes, head_dim: 16, intermediate_size: 32, num_hidden_layers: 80 }, 7),
+    'rows of 96': () => randomLlama({}, 8),
+  }
+  const quantized = Object.keys(FILE_TYPES).filter(type => type.startsWith('Q')) as GgufFileType[]
+
+  test.each(Object.keys(models) as (keyof typeof models)[])('%s', async name => {
+    const folder = writeModel(join(root, `quantized ${name}`), models[name](), TINY_LLAMA)
+    await withModel(folder, async model => {
+      const write = async (type: GgufFileType) => {
+        const sink = new MemorySink()
+        await finish(gguf.plan(model, type).write(sink))
+        await sink.commit()
+        return sink.files.get('model.gguf')!
+      }
+      const [source, target] = [join(root, 'f32.gguf'), join(root, 'theirs.gguf')]
+      writeFileSync(source, await write('F32'))
+      for (const type of name === '80 layers' ? (['Q4_K_M', 'Q5_K_M'] as const) : quantized) {
+        const args = [path('test/llama-cpp/quantize.py'), modules, source, target, String(FILE_TYPES[type].number)]
+        execFileSync('python3', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+        expect(await contents(await write(type)), type).toEqual(await contents(readFileSync(target)))
+      }
+    })
+  })
+
+  /** Metadata, and of each tensor its type, shape and bytes. The order of tensors is not the same. */
+  async function contents(file: Uint8Array) {
+    const { metadata, tensors } = await openGguf(memorySource(file))
+    const placed = [...tensors.tensors.values()] as unknown as { name: string; offset: number; byteLength: number }[]
+    const described = placed.map(({ name, offset, byteLength }) => {
+      const { dtype, shape } = tensors.tensors.get(name)!
+      return [name, `${dtype} [${shape}] ${Buffer.from(file.subarray(offset, offset + byteLength)).toString('base64')}`]
+    })
+    return { metadata: Object.fromEntries(metadata), tensors: Object.fromEntries(described) }
+  }
+})
+
+describe('tokenizers', () => {
+  const strings: string[] = JSON.parse(readFileSync(path('test/fixtures/gguf/strings.json'), 'utf8'))
+  /** What llama.cpp makes of texts with special tokens inside is its own: it puts a space after each. */
+  const plain = strings.filter(text => !/<[^>]*>/.test(text))
+
+  async function expectSameIds(folder: string, texts: readonly string[]) {
+    const output = join(root, 'tokens.gguf')
+    await finish(exportModel(folder, { output, overwrite: true }))
+    const { tokens } = await runLlamaCpp(library, output, { ids: [1], greedy: 0, texts, threads: 2 }, child)
+    await withModel(folder, async (_, checkpoint) => {
+      const tokenizer = loadTokenizer(checkpoint)
+      const begin = tokenizer.encode('').length
+      for (const [i, text] of texts.entries()) expect(tokens[i]).toEqual([...tokenizer.encode(text).subarray(begin)])
+    })
+  }
+
+  test('byte-level BPE', async () => {
+    expect(plain.length).toBeGreaterThan(20)
+    await expectSameIds(TINY_LLAMA, plain)
+  })
+  describeShared('of Llama 2', () => {
+    test('SentencePiece BPE, by the ranks of merges', async () => {
+      const tiny = { hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2 }
+      const model = randomLlama(
+        { ...tiny, num_key_value_heads: 1, vocab_size: 32003, bos_token_id: 1, eos_token_id: 2 },
+        9,
+      )
+      const folder = writeModel(join(root, 'sentencepiece'), model, sharedPath('tokenizers/llama_hf'))
+      const wiki = readFileSync(sharedPath('data/eval/wikitext2-test.txt'), 'utf8').slice(0, 30_000)
+      await expectSameIds(folder, [...plain, ...wiki.match(/[\s\S]{1,3000}/g)!])
+    })
+  })
+})
+
+describe('the command', () => {
+  test('fasp prune model.gguf -o smaller.gguf, and export --verify', async () => {
+    const folder = mkdtempSync(join(root, 'command-'))
+    symlinkSync(modules, join(folder, 'node_modules')) // as after npm install node-llama-cpp
+    writeFileSync(join(folder, 'text.txt'), TEXT)
+    await run(folder, 'export', TINY_LLAMA, '--to', 'gguf:q8_0', '-o', 'model.gguf')
+    await run(folder, 'prune', 'model.gguf', '-s', '0.3', '-o', 'smaller.gguf', '--to', 'gguf', ...QUICK)
+    const { stderr } = await run(folder, 'export', 'smaller.gguf', '--to', 'gguf:f16', '-o', 'again.gguf', '--verify')
+    expect(stderr).toMatch(/^gguf: llama\.cpp writes the same 32 tokens; probabilities differ by 0\.\d+ at most\.$/m)
+  })
+
+  test('a file that llama.cpp does not load, and a model that is another one, are refused', async () => {
+    const output = join(root, 'broken.gguf')
+    await finish(exportModel(TINY_LLAMA, { output }))
+    await withModel(output, async model => {
+      const inverseFrequencies = model.architecture.rope!.inverseFrequencies.map(frequency => 2 * frequency)
+      const rope = { ...model.architecture.rope!, inverseFrequencies }
+      const other = { ...model, architecture: { ...model.architecture, rope } }
+      await expect(verifyInLlamaCpp(output, 'BF16', other, engine, { library, child })).rejects.toThrow(
+        /^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/,
+      )
+    })
+    truncateSync(output, statSync(output).size - 4096)
+    const request = { ids: [1], greedy: 0, texts: [], threads: 2 }
+    await expect(runLlamaCpp(library, output, request, child)).rejects.toThrow(/^llama\.cpp does not run the export/)
+  })
+})

@@ -1,0 +1,109 @@
+// What goes beyond the paper, against a second statement of it in PyTorch (test/fixtures/quality/make.py), on the tiny models.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, expect, test } from 'vitest'
+import {
+  describeModel,
+  openCheckpoint,
+  openEngine,
+  type PruneOptions,
+  perplexity,
+  prune,
+  type Windows,
+} from '../src/node.ts'
+import { finish } from './finish.ts'
+import { describeShared, sharedPath } from './shared.ts'
+
+interface OracleHalf {
+  readonly kept: readonly number[] | null
+  readonly errors: readonly [before: number, after: number]
+}
+
+interface OracleCase {
+  readonly model: string
+  readonly case: string
+  readonly options: Pick<PruneOptions, 'vo' | 'score' | 'target' | 'allocate' | 'center'>
+  readonly probeTokens?: number
+  readonly sensitivity?: readonly { layer: number; kind: string; kl: number; costs: Record<string, number> }[]
+  readonly layers: readonly { attention?: OracleHalf; ffn?: OracleHalf }[]
+  readonly widths: readonly [ffn: number, value: number][]
+  readonly perplexity: number
+}
+
+const oracle: { sparsity: number; cases: OracleCase[] } = JSON.parse(
+  readFileSync(fileURLToPath(new URL('fixtures/quality/oracle.json', import.meta.url)), 'utf8'),
+)
+
+const PERPLEXITY_TOLERANCE = 0.001
+const ERROR_TOLERANCE = 0.01
+/** Below, both have removed only what does nothing. */
+const ERROR_FLOOR = 1e-9
+const KL_TOLERANCE = 0.01
+/** Columns with almost equal scores may change places where G is rounded to float32. */
+const OTHER_COLUMNS = 0.02
+
+const engine = openEngine()
+const folder = mkdtempSync(join(tmpdir(), 'fasp-quality-'))
+afterAll(async () => {
+  await engine.close()
+  rmSync(folder, { recursive: true })
+})
+
+const asWindows = (rows: number[][]): Windows => ({
+  seqLen: rows[0].length,
+  windows: rows.map(row => Int32Array.from(row)),
+  texts: [{ name: 'golden', tokens: 0, available: rows.length, used: rows.length }],
+})
+
+describeShared('agrees with the oracle', () => {
+  test.each(oracle.cases.map(c => [`${c.model}, ${c.case}`, c] as const))('%s', async (name, expected) => {
+    const golden = JSON.parse(readFileSync(sharedPath(`golden/${expected.model}.json`), 'utf8'))
+    const output = join(folder, name)
+    const { allocation, ...result } = await finish(
+      prune(sharedPath(`models/${expected.model}`), {
+        ...expected.options,
+        sparsity: oracle.sparsity,
+        scope: 'ffn+vo',
+        multiple: 1,
+        layout: 'compact',
+        dtype: 'F32',
+        probeTokens: expected.probeTokens,
+        windows: asWindows(golden.calibration_windows),
+        output,
+      }),
+    )
+    expect(result.widths.after).toEqual(expected.widths.map(([ffn, value]) => ({ ffn, value })))
+    expect(allocation?.halfBlocks.length).toBe(expected.sensitivity?.length)
+    for (const [i, { layer, kind, probe, curve }] of allocation?.halfBlocks.entries() ?? []) {
+      const other = expected.sensitivity![i]
+      expect([layer, kind]).toEqual([other.layer, other.kind])
+      expectNear(probe.cost, other.kl, KL_TOLERANCE)
+      const compared = curve.filter(({ width }) => other.costs[width] !== undefined)
+      expect(compared.length).toBeGreaterThan(0)
+      for (const { width, cost } of compared) expectNear(cost, other.costs[width], KL_TOLERANCE)
+    }
+    for (const [i, layer] of result.layers.entries())
+      for (const kind of ['attention', 'ffn'] as const) {
+        const [ours, theirs] = [layer[kind], expected.layers[i][kind]]
+        expect(ours === undefined).toBe(theirs === undefined)
+        if (!ours || !theirs) continue
+        const different = theirs.kept ? ours.kept.filter(row => !theirs.kept!.includes(row)).length : 0
+        expect(different).toBeLessThanOrEqual(OTHER_COLUMNS * ours.kept.length)
+        expectNear(ours.errorBefore, theirs.errors[0], ERROR_TOLERANCE)
+        expectNear(ours.errorAfter, theirs.errors[1], ERROR_TOLERANCE)
+      }
+    const checkpoint = await openCheckpoint(output)
+    const model = describeModel(checkpoint)
+    const measured = await finish(perplexity(model, engine, asWindows(golden.evaluation_windows), 'evaluate'))
+    await checkpoint.close()
+    expectNear(measured.perplexity, expected.perplexity, PERPLEXITY_TOLERANCE)
+  })
+})
+
+function expectNear(ours: number, theirs: number, tolerance: number) {
+  expect(Math.abs(ours - theirs), `${ours} for ${theirs}`).toBeLessThanOrEqual(
+    tolerance * Math.abs(theirs) + ERROR_FLOOR,
+  )
+}
