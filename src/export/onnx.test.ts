@@ -2,8 +2,9 @@
 import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import { finish } from '../../test/finish.ts'
-import { madeModel, modelConfigs } from '../../test/made-model.ts'
+import { madeModel, modelConfigs } from '../../test/model-shapes.ts'
 import { openEngine } from '../engine/engine.node.ts'
+import { NumericError } from '../errors.ts'
 import { widthsOf } from '../model/architecture.ts'
 import { ONNX_DTYPES, type OnnxDtype } from '../write/onnx/dtypes.ts'
 import { MemorySink } from '../write/sink.ts'
@@ -35,4 +36,32 @@ test('every shape computes what we compute, in every dtype, with a cache as wide
     }),
     { numRuns: 60 },
   )
+})
+
+const LLAMA = {
+  model_type: 'llama',
+  vocab_size: 40,
+  hidden_size: 32,
+  intermediate_size: 48,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  max_position_embeddings: 64,
+}
+
+test.each<[string, number, RegExp]>([
+  ['weights', 1e6, /gate_proj.weight has values that do not fit float16/],
+  ['activations', 300, /activations of this model do not fit float16/],
+])('%s beyond float16 are refused, and nothing is left', async (_, factor, message) => {
+  const made = madeModel(LLAMA, 1)
+  const { tensors } = made.checkpoint
+  const float32 = async (name: string) => {
+    const values = await tensors.float32(name)
+    return /gate|up/.test(name) ? values.map(v => v * factor) : values
+  }
+  const model = { ...made, checkpoint: { ...made.checkpoint, tensors: { ...tensors, float32 } } }
+  const sink = new MemorySink()
+  const error = await finish(exportOnnx(model, sink, { engine, dtypes: ['fp32', 'fp16'] })).catch(error => error)
+  expect(error).toBeInstanceOf(NumericError)
+  expect(error.message).toMatch(message)
+  expect(sink.files.size).toBe(0)
 })
