@@ -1,10 +1,22 @@
-// Exports for transformers.js: every file is read back by ONNX Runtime and compared with our own forward pass before it appears
-// (src/export/verify-onnx.ts); here the differences are held against what each number format can do.
-import { mkdtempSync, rmSync } from 'node:fs'
+// Exports for transformers.js of the models that ship: files, config and cache; batches against transformers; and that nothing is left
+// where a file does not read back. Any other shape: src/export/onnx.test.ts. In transformers.js itself: test/transformers-js.
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
-import { describeModel, exportOnnx, MemorySink, openCheckpoint, openEngine, prune } from '../src/node.ts'
+import { afterAll, describe, expect, test } from 'vitest'
+import { values } from '../src/engine/engine.ts'
+import {
+  describeModel,
+  exportOnnx,
+  MemorySink,
+  type OnnxDtype,
+  type OnnxOptions,
+  openCheckpoint,
+  openEngine,
+  openFolderSink,
+  prune,
+  type Sink,
+} from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 import { describeShared, sharedPath } from './shared.ts'
@@ -16,56 +28,163 @@ afterAll(async () => {
   rmSync(root, { recursive: true })
 })
 
-async function exported(path: string, dtypes: readonly ('fp32' | 'fp16' | 'q8' | 'q4' | 'q4f16')[]) {
+async function exported(path: string, sink: Sink, options: Omit<OnnxOptions, 'engine'> = {}) {
   const checkpoint = await openCheckpoint(path)
-  const sink = new MemorySink()
   try {
-    return { files: await finish(exportOnnx(describeModel(checkpoint), sink, { engine, dtypes })), sink }
+    return await finish(exportOnnx(describeModel(checkpoint), sink, { engine, ...options }))
   } finally {
     await checkpoint.close()
   }
 }
 
-async function pruned(source: string, vo: 'ragged' | 'per-head'): Promise<string> {
-  const output = join(root, `${vo}-${Math.random()}`)
-  await finish(prune(source, { sparsity: 0.3, scope: 'ffn+vo', vo, layout: 'compact', samples: 2, seqLen: 32, output }))
-  return output
-}
+const json = (bytes: Uint8Array | undefined) => JSON.parse(new TextDecoder().decode(bytes))
 
-function checkModels(name: string, source: () => string) {
-  test(`${name}, dense and compact, in float32 is the same model`, async () => {
-    const dense = await exported(source(), ['fp32'])
-    for (const vo of ['ragged', 'per-head'] as const) {
-      const { files, sink } = await exported(await pruned(source(), vo), ['fp32'])
-      expect(files[0].divergence).toBeLessThan(1e-6)
-      expect(files[0].bytes).toBeLessThan(dense.files[0].bytes)
-      // Values of equal width in all heads are cached as narrow as they are.
-      if (vo === 'per-head') expect(files[0].cacheBytesPerToken).toBeLessThan(dense.files[0].cacheBytesPerToken)
-      const config = JSON.parse(new TextDecoder().decode(sink.files.get('config.json')))
-      expect(['llama', 'opt']).toContain(config.model_type) // transformers.js knows no other
-    }
-    expect(dense.files[0].divergence).toBeLessThan(1e-6)
-  })
-}
-
-checkModels('tiny-llama', () => TINY_LLAMA)
-describeShared('tiny-opt', () => checkModels('tiny-opt', () => sharedPath('models/tiny-opt')))
-
-test('smaller number formats stay near, each in a file of its own', async () => {
-  const { files, sink } = await exported(TINY_LLAMA, ['fp16', 'q8', 'q4'])
-  expect(files.map(({ file }) => file)).toEqual([
-    'onnx/model_fp16.onnx',
-    'onnx/model_quantized.onnx',
-    'onnx/model_q4.onnx',
-  ])
-  for (const { file, bytes, divergence } of files) {
-    expect(sink.files.get(file)).toHaveLength(bytes)
-    expect(divergence).toBeLessThan(0.05) // nats
-  }
-})
-
-test('a number format that there is not is refused before any work', async () => {
-  await expect(exported(TINY_LLAMA, ['fp8' as 'fp16'])).rejects.toThrow(
-    'ONNX dtypes are "fp8"; they must be some of fp32',
+test('a compact model is stock to transformers.js: widths and cache are in the graph', async () => {
+  const output = join(root, 'compact')
+  const options = { sparsity: 0.3, scope: 'ffn+vo', vo: 'per-head', layout: 'compact', samples: 2, seqLen: 32 } as const
+  await finish(prune(TINY_LLAMA, { ...options, output }))
+  const sinks = { dense: new MemorySink(), compact: new MemorySink() }
+  const [dense] = await exported(TINY_LLAMA, sinks.dense, { dtypes: ['fp32'] })
+  const [compact] = await exported(output, sinks.compact, { dtypes: ['fp32'] })
+  const before = json(readFileSync(join(output, 'config.json')))
+  expect(before.model_type).toBe('fasp_llama')
+  const { values: channels } = before.layer_widths[0]
+  expect(dense.cacheBytesPerToken).toBe(6 * 2 * (32 + 32) * 4) // layers · KV heads · (key + value) · bytes
+  expect(compact.cacheBytesPerToken).toBe(6 * 2 * (32 + channels[0]) * 4)
+  expect(compact.bytes).toBeLessThan(0.8 * dense.bytes)
+  const config = json(sinks.compact.files.get('config.json'))
+  expect(config).toMatchObject({ model_type: 'llama', 'transformers.js_config': { dtype: 'fp32' } })
+  expect(Object.keys(config)).not.toEqual(expect.arrayContaining(['layer_widths']))
+  expect(Object.keys(config)).not.toEqual(expect.arrayContaining(['auto_map']))
+  expect([...sinks.compact.files.keys()].sort()).toEqual(
+    [
+      'README.md',
+      'config.json',
+      'generation_config.json',
+      'onnx/model.onnx',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ].sort(),
   )
 })
+
+test('each dtype has its file; both that transformers.js takes unasked leave the choice to it', async () => {
+  const sink = new MemorySink()
+  const dtypes: OnnxDtype[] = ['fp32', 'fp16', 'q8', 'q4', 'q4f16']
+  const files = await exported(TINY_LLAMA, sink, { dtypes })
+  expect(files.map(({ file }) => file)).toEqual(
+    ['', '_fp16', '_quantized', '_q4', '_q4f16'].map(s => `onnx/model${s}.onnx`),
+  )
+  for (const { file, bytes } of files) expect(sink.files.get(file)).toHaveLength(bytes)
+  const sizes = files.map(({ bytes }) => bytes / files[0].bytes)
+  for (const [i, size] of [1, 0.5, 0.27, 0.18, 0.17].entries()) expect(sizes[i]).toBeCloseTo(size, 1)
+  expect(json(sink.files.get('config.json'))['transformers.js_config']).toEqual({})
+})
+
+test('weights beyond a file’s size are external data, announced, in memory and in a folder', async () => {
+  const options = { dtypes: ['fp32', 'q4'] as const, fileBytes: 2e6 }
+  const sink = new MemorySink()
+  const [fp32, q4] = await exported(TINY_LLAMA, sink, options)
+  const output = join(root, 'external')
+  await exported(TINY_LLAMA, await openFolderSink(output, false), options)
+  expect(readdirSync(join(output, 'onnx')).sort()).toEqual(
+    [...sink.files.keys()].flatMap(name => (name.startsWith('onnx/') ? [name.slice(5)] : [])).sort(),
+  )
+  expect([fp32.external, q4.external]).toEqual([3, 0])
+  const wanted = { 'model.onnx': 3 }
+  expect(json(sink.files.get('config.json'))['transformers.js_config']).toEqual({
+    dtype: 'fp32',
+    use_external_data_format: wanted,
+  })
+})
+
+describe('a file that does not read back leaves nothing', () => {
+  /** Passes on what is written, changed. */
+  const changing = (sink: Sink, change: (bytes: Uint8Array) => Uint8Array): Sink => ({
+    ...sink,
+    create: async (name, length) => {
+      const file = await sink.create(name, length)
+      return { ...file, write: (bytes, offset) => file.write(change(bytes), offset) }
+    },
+  })
+
+  /** q_proj and o_proj, [128, 128] in float32. */
+  const reversed = (bytes: Uint8Array) =>
+    bytes.length === 4 * 128 * 128 ? new Uint8Array(new Float32Array(bytes.slice().buffer).reverse().buffer) : bytes
+
+  test.each<[string, (bytes: Uint8Array) => Uint8Array, RegExp]>([
+    ['weights in another order', reversed, /nats a token from ours/],
+    ['a graph cut short', bytes => bytes.slice(0, bytes.length >> 1), /ONNX Runtime does not run it/],
+  ])('%s', async (name, change, message) => {
+    const output = join(root, name)
+    const sink = changing(await openFolderSink(output, false), change)
+    await expect(exported(TINY_LLAMA, sink, { dtypes: ['fp32'] })).rejects.toThrow(message)
+    expect(readdirSync(root).filter(entry => entry.includes(name))).toEqual([])
+  })
+
+  test('and an abort', async () => {
+    const sink = new MemorySink()
+    const signal = AbortSignal.abort()
+    await expect(exported(TINY_LLAMA, sink, { dtypes: ['q4'], signal })).rejects.toThrow(/abort/)
+    expect(sink.files.size).toBe(0)
+  })
+})
+
+test.each([[['fp8']], [['q4', 'q4']], [[]]])('dtypes %j are refused before any work', async dtypes => {
+  await expect(exported(TINY_LLAMA, new MemorySink(), { dtypes: dtypes as OnnxDtype[] })).rejects.toThrow(
+    'they must be some of fp32, fp16, q8, q4, q4f16, each once',
+  )
+})
+
+interface Batch {
+  readonly ids: number[][]
+  readonly mask: number[][]
+  readonly written: number[][]
+  readonly logits: string
+}
+const oracle: { models: Record<string, Batch> } = json(
+  readFileSync(new URL('fixtures/onnx/batch.json', import.meta.url)),
+)
+
+test('a batch with padding on the left is as in transformers, tiny-llama', () => compareBatch(TINY_LLAMA, 'tiny-llama'))
+describeShared('tiny-opt', () => {
+  test('a batch with padding on the left is as in transformers', () =>
+    compareBatch(sharedPath('models/tiny-opt'), 'tiny-opt'))
+})
+
+/** Writes on with the cache of the batch, and compares with what transformers wrote (test/fixtures/onnx/make_batch.py). */
+async function compareBatch(path: string, name: string): Promise<void> {
+  const sink = new MemorySink()
+  await exported(path, sink, { dtypes: ['fp32'] })
+  const open = await engine.open(sink.files.get('onnx/model.onnx')!)
+  const { ids, mask, written, logits } = oracle.models[name]
+  const int64 = (rows: number[][]) => values(BigInt64Array.from(rows.flat(), BigInt), [2, rows[0].length])
+  const cacheInputs = open.inputs.filter(input => input.name.startsWith('past_key_values'))
+  let cache = Object.fromEntries(
+    cacheInputs.map(input => {
+      const [, heads, , width] = input.isTensor ? input.shape : []
+      return [input.name, values(new Float32Array(), [2, Number(heads), 0, Number(width)])]
+    }),
+  ) as Parameters<typeof open.run>[0]
+  let next = ids
+  const seen = mask.map(row => [...row])
+  for (let step = 0; step < written[0].length; step++) {
+    // As transformers.js makes them: 1 for padding.
+    const positions = seen.map((row, i) =>
+      row.map((present, at) => (present ? row.slice(0, at).filter(n => n === 1).length : 1)).slice(-next[i].length),
+    )
+    const feeds = { input_ids: int64(next), attention_mask: int64(seen), position_ids: int64(positions) }
+    const found = await open.run({ ...feeds, num_logits_to_keep: values(BigInt64Array.of(1n), []), ...cache })
+    const rows = found.logits.data as Float32Array
+    const half = rows.length / 2
+    if (step === 0) {
+      const theirs = new Float32Array(new Uint8Array(Buffer.from(logits, 'base64')).buffer)
+      expect(rows.every((v, i) => Math.abs(v - theirs[i]) < 2e-4)).toBe(true) // float32 sums in another order
+    }
+    next = [rows.subarray(0, half), rows.subarray(half)].map(row => [row.indexOf(Math.max(...row))])
+    expect(next.map(([id]) => id)).toEqual(written.map(row => row[step]))
+    for (const row of seen) row.push(1)
+    cache = Object.fromEntries(cacheInputs.map(i => [i.name, found[i.name.replace('past_key_values', 'present')]]))
+  }
+  await open.close()
+}

@@ -15,6 +15,8 @@ export interface OnnxOptions {
   readonly engine: Engine
   /** Number formats, each a file. @default fp32 and q8: what transformers.js takes in Node and in browsers where it is not told */
   readonly dtypes?: readonly OnnxDtype[]
+  /** Weights of one file; more are external data, in files of at most this (or of one tensor). @default 2e9 */
+  readonly fileBytes?: number
   readonly signal?: AbortSignal
 }
 
@@ -29,14 +31,14 @@ const DEFAULT_DTYPES: readonly OnnxDtype[] = ['fp32', 'q8']
 export async function* exportOnnx(
   model: Model,
   sink: Sink,
-  { engine, dtypes = DEFAULT_DTYPES, signal }: OnnxOptions,
+  { engine, dtypes = DEFAULT_DTYPES, fileBytes, signal }: OnnxOptions,
 ): AsyncGenerator<ProgressEvent, readonly OnnxFileResult[]> {
   let finished = false
   try {
     checkDtypes(dtypes)
     const files: OnnxFileResult[] = []
     for (const dtype of dtypes) {
-      const plan = planOnnxFile(model.architecture, ONNX_FORMATS[dtype])
+      const plan = planOnnxFile(model.architecture, ONNX_FORMATS[dtype], fileBytes)
       yield* writeOnnxFile(model, plan, sink, signal)
       files.push({
         dtype,

@@ -15,10 +15,8 @@ import { concatBytes } from './bytes.ts'
 import { dataType, ELEMENT_BYTES, type Graph, type Initializer } from './onnx.ts'
 import { elements } from './tensors.ts'
 
-/** Weights of a model in one file: a protobuf message ends at 2³¹ − 1 bytes, and the graph needs some. */
-const INLINE_BYTES = 2e9
-/** Of one file of external data, where its tensors allow it: a browser holds each in one ArrayBuffer, which ends near 2³¹. */
-const EXTERNAL_BYTES = 2e9
+/** Weights in one file. A protobuf message ends at 2³¹ − 1 bytes, a browser's ArrayBuffer near there, and the graph needs some of it. */
+export const FILE_BYTES = 2e9
 /** Offsets that can be mapped into memory (ExternalData.md). */
 const ALIGNMENT = 4096
 
@@ -37,19 +35,17 @@ export interface OnnxLayout {
   readonly parts: readonly { readonly offset: number; readonly bytes: Uint8Array }[]
 }
 
-/** Plans the files of a model. External data are in `<file>_data`, `<file>_data_1`, …, as transformers.js names them. */
-export function layoutOnnx(
-  graph: Graph,
-  file: string,
-  inlineBytes = INLINE_BYTES,
-  externalBytes = EXTERNAL_BYTES,
-): OnnxLayout {
+/**
+ * Plans the files of a model. Where its weights pass `fileBytes` they are in `<file>_data`, `<file>_data_1`, …, as transformers.js names
+ * them, each within `fileBytes` or of one tensor.
+ */
+export function layoutOnnx(graph: Graph, file: string, fileBytes = FILE_BYTES): OnnxLayout {
   const sized = [...graph.initializers].map(init => ({
     init,
     byteLength: elements(init.shape) * ELEMENT_BYTES[init.type],
   }))
-  const external = sized.reduce((n, { byteLength }) => n + byteLength, 0) > inlineBytes
-  return external ? externalLayout(graph, sized, file, externalBytes) : inlineLayout(graph, sized, file)
+  const total = sized.reduce((n, { byteLength }) => n + byteLength, 0)
+  return total > fileBytes ? externalLayout(graph, sized, file, fileBytes) : inlineLayout(graph, sized, file)
 }
 
 interface Sized {

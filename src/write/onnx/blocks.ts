@@ -1,4 +1,4 @@
-// Matrices in blocks of 4 or 8 bits, for the operators MatMulNBits and GatherBlockQuantized of `com.microsoft`. A row is cut into blocks
+// Matrices in blocks of 4 or 8 bits, for the operator MatMulNBits of `com.microsoft`. A row is cut into blocks
 // of 32; a block has one scale, its value of largest magnitude over −2^(bits−1), and is stored as q = round(w / scale) + 2^(bits−1); of
 // 4 bits, two to a byte, the first in the low half. Source: ONNX Runtime, MatMulNBitsQuantizer with is_symmetric
 // (core/mlas/lib/q4_dq.cpp, BlockwiseQuantizer), whose bytes these are.

@@ -98,7 +98,7 @@ class Decoder {
     const v = cachedValues(a, layer)
     const [query, key, value] = inputs.map(layer => this.linear(x, layer))
     const rotate = (y: Value) => (rotary.length > 0 ? g.op('RotaryEmbedding', [y, ...rotary]) : y)
-    const q = g.op('Mul', [rotate(this.split(query, h, e)), this.scalar(1 / Math.sqrt(e))]) // [b, h, s, e]
+    const q = g.op('Mul', [rotate(this.split(query, h, e)), this.weights.constant(1 / Math.sqrt(e))]) // [b, h, s, e]
     const keys = this.cached(layer, 'key', rotate(this.split(key, k, e)), e)
     const values = this.cached(layer, 'value', this.split(this.pick(value, spread(widths, v)), k, v), v)
     const grouped = (y: Value, width: number) =>
@@ -146,7 +146,7 @@ class Decoder {
     const queries = g.op('Unsqueeze', [g.op('Range', [first, scalar(total), one]), g.constant('int64', [1])]) // [s, 1]
     const present = g.op('Unsqueeze', [g.cast(mask, 'bool'), g.constant('int64', [1, 2])]) // [b, 1, 1, t]
     const seen = g.op('And', [present, g.op('GreaterOrEqual', [queries, keys])])
-    return g.op('Where', [seen, this.scalar(0), this.scalar(HIDDEN)])
+    return g.op('Where', [seen, this.weights.constant(0), this.weights.constant(HIDDEN)])
   }
 
   /** cos and sin [b, s, e/2] of each position's angles; nothing for models without rotary positions. Angles are float32, as in transformers. */
@@ -192,18 +192,8 @@ class Decoder {
     const value = (part: string, i: number) =>
       a.norm.affine
         ? weights.vector(`${name}.${part}`, a.hiddenSize)
-        : this.constant(new Array<number>(a.hiddenSize).fill(1 - i))
+        : weights.constant(new Array<number>(a.hiddenSize).fill(1 - i))
     return normalise(this.g, a, x, parts.map(value))
-  }
-
-  scalar(value: number): Value {
-    return this.constant(value)
-  }
-
-  /** In the type of the activations. */
-  constant(values: number | number[]): Value {
-    const value = this.g.constant('float32', values)
-    return this.float === 'float32' ? value : this.g.cast(value, this.float)
   }
 }
 

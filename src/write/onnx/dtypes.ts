@@ -14,12 +14,10 @@ export interface OnnxFormat {
   readonly products: Products
 }
 
-const BLOCKS = blockProducts(4, 8)
-
 export const ONNX_FORMATS: Readonly<Record<OnnxDtype, OnnxFormat>> = {
   fp32: { file: 'onnx/model.onnx', float: 'float32', products: floatProducts },
   fp16: { file: 'onnx/model_fp16.onnx', float: 'float16', products: floatProducts },
   q8: { file: 'onnx/model_quantized.onnx', float: 'float32', products: rowProducts },
-  q4: { file: 'onnx/model_q4.onnx', float: 'float32', products: BLOCKS },
-  q4f16: { file: 'onnx/model_q4f16.onnx', float: 'float16', products: BLOCKS },
+  q4: { file: 'onnx/model_q4.onnx', float: 'float32', products: blockProducts },
+  q4f16: { file: 'onnx/model_q4f16.onnx', float: 'float16', products: blockProducts },
 }

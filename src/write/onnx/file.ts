@@ -1,29 +1,34 @@
 // Writes the model file of one number format, and its external data if it is large: tensor by tensor, no more than one in memory.
+import { NumericError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
 import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
 import type { Architecture } from '../../model/architecture.ts'
-import { type Model, readWeights } from '../../model/model.ts'
+import { firstNotFinite, type Model, readWeights } from '../../model/model.ts'
 import type { Sink, SinkFile } from '../sink.ts'
 import { decoderGraph } from './decoder.ts'
 import type { OnnxFormat } from './dtypes.ts'
+import type { FloatType } from './encoding.ts'
 import type { StoredTensor } from './products.ts'
 
 /** Everything of a model file but the weights. */
 export interface OnnxPlan {
   /** In the folder of the model; its external data are beside it. */
   readonly file: string
+  readonly float: FloatType
   readonly layout: OnnxLayout
   readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
-export function planOnnxFile(a: Architecture, { file, float, products }: OnnxFormat): OnnxPlan {
+/** @param fileBytes as in `layoutOnnx` */
+export function planOnnxFile(a: Architecture, { file, float, products }: OnnxFormat, fileBytes?: number): OnnxPlan {
   const { graph, tensors } = decoderGraph(a, products, float)
-  return { file, layout: layoutOnnx(graph, file), tensors }
+  return { file, float, layout: layoutOnnx(graph, file, fileBytes), tensors }
 }
 
+/** @throws NumericError where weights do not fit float16 */
 export async function* writeOnnxFile(
   model: Model,
-  { file, layout: { files, places, parts }, tensors }: OnnxPlan,
+  { file, float, layout: { files, places, parts }, tensors }: OnnxPlan,
   sink: Sink,
   signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, void> {
@@ -34,7 +39,10 @@ export async function* writeOnnxFile(
   let done = 0
   for (const { name, columns, encoding, parts: names } of tensors.values()) {
     signal?.throwIfAborted()
-    const encoded = encoding.encode(await readWeights(model, name), columns)
+    const values = await readWeights(model, name)
+    if (float === 'float16' && firstNotFinite(encoding.round(values, columns)) >= 0)
+      throw new NumericError(`${name} has values that do not fit float16. Choose another dtype: fp32, q8 or q4.`)
+    const encoded = encoding.encode(values, columns)
     for (const [i, part] of names.entries()) {
       const place = places.get(part)!
       await open.get(place.file)!.write(encoded[i], place.offset)

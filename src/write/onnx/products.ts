@@ -1,11 +1,11 @@
 // What a linear layer, and a look-up in a table, become in a decoder graph: the operators of each number format of transformers.js.
 //   floats   Gemm; Gather
-//   blocks   MatMulNBits; GatherBlockQuantized
+//   blocks   MatMulNBits; Gather of codes and scales (onnxruntime-web has no GatherBlockQuantized on the CPU)
 //   rows     DynamicQuantizeLinear and MatMulInteger (activations in 8 bits too); Gather of codes, scales and zero points
 // A table that is the tied head, too, is one initializer for both.
 import type { Graph, Value } from '../../formats/onnx.ts'
 import type { Linear } from '../../model/architecture.ts'
-import { BLOCK, inBlocks } from './blocks.ts'
+import { BLOCK, blocksOf, inBlocks } from './blocks.ts'
 import { type Encoding, type FloatType, floats } from './encoding.ts'
 import { inRows } from './rows.ts'
 
@@ -51,6 +51,12 @@ export class Weights {
     return name
   }
 
+  /** A constant in the type of the activations. */
+  constant(values: number | readonly number[]): Value {
+    const value = this.g.constant('float32', values)
+    return this.float === 'float32' ? value : this.g.cast(value, this.float)
+  }
+
   /** `x` [n, in] in 8 bits around `MIDDLE`, and the scale [n, 1] of each row: q = round(x / scale) + 128, scale = max |x| / 127. */
   quantised(x: Value): readonly [Value, Value] {
     let found = this.#quantised.get(x)
@@ -86,25 +92,25 @@ export const floatProducts: Products = {
   rows: (w, name, rows, columns, ids) => w.g.op('Gather', [...w.matrix(name, rows, columns, floats(w.float)), ids]),
 }
 
-export function blockProducts(bits: 4 | 8, tableBits: 4 | 8): Products {
-  return {
-    linear(w, x, layer, head = false) {
-      const n = head ? tableBits : bits
-      const [bias] = w.bias(layer)
-      const inputs = [x, ...weightOf(w, layer, inBlocks(n, w.float)), ...(bias ? ['', '', bias] : [])]
-      // accuracy_level 4: blocks of activations in 8 bits, which ONNX Runtime has its fast kernels for
-      const attributes = { K: layer.in, N: layer.out, bits: n, block_size: BLOCK, accuracy_level: 4 }
-      return w.g.op('com.microsoft.MatMulNBits', inputs, attributes)
-    },
-    rows(w, name, rows, columns, ids) {
-      const [codes, scales] = w.matrix(name, rows, columns, inBlocks(tableBits, w.float))
-      const flat = w.g.op('Reshape', [codes, w.g.constant('int64', [rows, -1])]) // blocks of a row side by side
-      const attributes = { bits: tableBits, block_size: BLOCK, gather_axis: 0, quantize_axis: 1 }
-      const found = w.g.op('com.microsoft.GatherBlockQuantized', [flat, ids, scales], attributes)
-      if (columns % BLOCK === 0) return found
-      return w.g.op('Slice', [found, ...[[0], [columns], [1]].map(v => w.g.constant('int64', v))])
-    },
-  }
+/** Layers in 4 bits; tables, which hold more of what a small model knows, in 8: they cost little more there (docs/onnx.md). */
+export const blockProducts: Products = {
+  linear(w, x, layer, head = false) {
+    const bits = head ? 8 : 4
+    const [bias] = w.bias(layer)
+    const inputs = [x, ...weightOf(w, layer, inBlocks(bits, w.float)), ...(bias ? ['', '', bias] : [])]
+    // accuracy_level 4: blocks of activations in 8 bits, which ONNX Runtime has its fast kernels for
+    const attributes = { K: layer.in, N: layer.out, bits, block_size: BLOCK, accuracy_level: 4 }
+    return w.g.op('com.microsoft.MatMulNBits', inputs, attributes)
+  },
+  rows(w, name, rows, columns, ids) {
+    const { g } = w
+    const [codes, scales] = w.matrix(name, rows, columns, inBlocks(8, w.float)).map(part => g.op('Gather', [part, ids])) // [n, blocks, 32] and [n, blocks]
+    const steps = g.op('Sub', [g.cast(codes, w.float), w.constant(MIDDLE)])
+    const values = g.op('Mul', [steps, g.op('Unsqueeze', [scales, g.constant('int64', [2])])])
+    const flat = g.op('Reshape', [values, g.constant('int64', [-1, blocksOf(columns) * BLOCK])])
+    if (columns % BLOCK === 0) return flat
+    return g.op('Slice', [flat, ...[[0], [columns], [1]].map(v => g.constant('int64', v))])
+  },
 }
 
 export const rowProducts: Products = {

@@ -1,0 +1,67 @@
+// Exports of made models of any shape: `exportOnnx` compares each with our own forward pass, and these tests with what a file must not do.
+import fc from 'fast-check'
+import { afterAll, expect, test } from 'vitest'
+import { finish } from '../../test/finish.ts'
+import { madeModel, modelConfigs } from '../../test/model-shapes.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import { NumericError } from '../errors.ts'
+import { widthsOf } from '../model/architecture.ts'
+import { ONNX_DTYPES, type OnnxDtype } from '../write/onnx/dtypes.ts'
+import { MemorySink } from '../write/sink.ts'
+import { exportOnnx, onnxBytes } from './onnx.ts'
+
+const engine = openEngine({ threads: 1 })
+afterAll(() => engine.close())
+
+/** What rounding the activations costs at most, in nats; random weights pass it on more than trained ones. */
+const DIVERGENCE: Record<OnnxDtype, number> = { fp32: 1e-9, fp16: 1e-3, q8: 0.1, q4: 0.1, q4f16: 0.1 }
+
+test('every shape computes what we compute, in every dtype, with a cache as wide as its values', async () => {
+  await fc.assert(
+    fc.asyncProperty(modelConfigs, fc.nat(1e6), fc.constantFrom(...ONNX_DTYPES), async (config, seed, dtype) => {
+      const model = madeModel(config, seed)
+      const a = model.architecture
+      const sink = new MemorySink()
+      const [file] = await finish(exportOnnx(model, sink, { engine, dtypes: [dtype] }))
+      expect(file.divergence).toBeLessThan(DIVERGENCE[dtype])
+      expect(onnxBytes(model, [dtype])).toBe(file.bytes)
+      const open = await engine.open(sink.files.get(file.file)!)
+      const cache = open.inputs.filter(({ name }) => name.startsWith('past_key_values'))
+      const shapes = Array.from({ length: a.layers }, (_, layer) => {
+        const shape = (width: number) => ['batch_size', a.kvHeads, 'past_sequence_length', width]
+        return [shape(a.headSize), shape(Math.max(...widthsOf(a, layer).values))]
+      })
+      expect(cache.map(input => input.isTensor && input.shape)).toEqual(shapes.flat())
+      await open.close()
+    }),
+    { numRuns: 60 },
+  )
+})
+
+const LLAMA = {
+  model_type: 'llama',
+  vocab_size: 40,
+  hidden_size: 32,
+  intermediate_size: 48,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  max_position_embeddings: 64,
+}
+
+test.each<[string, number, RegExp]>([
+  ['weights', 1e6, /gate_proj.weight has values that do not fit float16/],
+  ['activations', 300, /activations of this model do not fit float16/],
+])('%s beyond float16 are refused, and nothing is left', async (_, factor, message) => {
+  const made = madeModel(LLAMA, 1)
+  const { tensors } = made.checkpoint
+  const float32 = async (name: string) => {
+    const values = await tensors.float32(name)
+    return /gate|up/.test(name) ? values.map(v => v * factor) : values
+  }
+  const model = { ...made, checkpoint: { ...made.checkpoint, tensors: { ...tensors, float32 } } }
+  const sink = new MemorySink()
+  const error = await finish(exportOnnx(model, sink, { engine, dtypes: ['fp32', 'fp16'] })).catch(error => error)
+  expect(error).toBeInstanceOf(NumericError)
+  expect(error.message).toMatch(message)
+  expect(sink.files.size).toBe(0)
+})

@@ -1,0 +1,108 @@
+// Small models with random weights, in memory: any shape that a config can state, and widths of their own for each layer.
+import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
+import { randomNumbers } from '../src/blocks/sampler.ts'
+import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import { fromFloat32 } from '../src/formats/dtype.ts'
+import { elements } from '../src/formats/tensors.ts'
+import { type LayerWidths, tensorShapes } from '../src/model/architecture.ts'
+import { compactConfig } from '../src/model/compact.ts'
+import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
+
+const tokenizer = JSON.parse(readFileSync(new URL('../assets/tiny-llama/tokenizer.json', import.meta.url), 'utf8'))
+
+export type ModelConfig = Readonly<Record<string, unknown>>
+
+/** A model of normal weights whose products keep the size of their inputs; norms near 1, biases that matter. */
+export function madeModel(config: ModelConfig, seed: number): Model {
+  const random = randomNumbers(seed)
+  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+  const shapes = tensorShapes(architectureOf('made', config))
+  const values = new Map<string, Float32Array<ArrayBuffer>>()
+  for (const [name, shape] of shapes) {
+    const scale = shape.length === 1 ? 0.2 : 1.5 / Math.sqrt(shape[1])
+    const center = shape.length === 1 && name.endsWith('.weight') ? 1 : 0
+    values.set(
+      name,
+      Float32Array.from({ length: elements(shape) }, () => center + scale * normal()),
+    )
+  }
+  const infos = [...shapes].map(([name, shape]) => [name, { name, shape, dtype: 'F32' as const }] as const)
+  const checkpoint: Checkpoint = {
+    name: 'made',
+    format: 'huggingface',
+    config,
+    tensors: {
+      tensors: new Map(infos),
+      float32: async name => values.get(name)!.slice(),
+      bytes: async name => fromFloat32(values.get(name)!, 'F32'),
+      close: async () => {},
+    },
+    tokenizer,
+    tokenizerConfig: {},
+    sideFiles: [{ name: 'tokenizer.json', bytes: new TextEncoder().encode(JSON.stringify(tokenizer)) }],
+    weightBytes: 0,
+    close: async () => {},
+  }
+  return describeModel(checkpoint)
+}
+
+const size = (min: number, max: number) => fc.integer({ min, max })
+const shared = {
+  vocab_size: size(20, 60),
+  num_hidden_layers: size(1, 3),
+  max_position_embeddings: fc.constant(64),
+  tie_word_embeddings: fc.boolean(),
+}
+
+const llama3 = {
+  rope_type: 'llama3',
+  factor: 8,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 32,
+}
+const llamas = fc
+  .record({
+    ...shared,
+    model_type: fc.constant('llama'),
+    hidden_size: fc.constantFrom(24, 40, 64),
+    intermediate_size: size(3, 50),
+    num_key_value_heads: size(1, 3),
+    group: size(1, 3),
+    head_dim: fc.constantFrom(6, 8, 10, 16, 20),
+    attention_bias: fc.boolean(),
+    mlp_bias: fc.boolean(),
+    hidden_act: fc.constantFrom('silu', 'gelu', 'gelu_pytorch_tanh'),
+    rope_scaling: fc.constantFrom(undefined, { rope_type: 'linear', factor: 4 }, llama3),
+  })
+  .map(({ group, ...config }) => ({ ...config, num_attention_heads: config.num_key_value_heads * group }))
+
+const opts = fc.record({
+  ...shared,
+  model_type: fc.constant('opt'),
+  hidden_size: fc.constantFrom(24, 48),
+  num_attention_heads: fc.constantFrom(1, 2, 3, 4),
+  ffn_dim: size(3, 50),
+  word_embed_proj_dim: fc.constantFrom(undefined, 20, 32),
+  do_layer_norm_before: fc.boolean(),
+  _remove_final_layer_norm: fc.boolean(),
+  enable_bias: fc.boolean(),
+  layer_norm_elementwise_affine: fc.boolean(),
+  activation_function: fc.constantFrom('relu', 'gelu'),
+})
+
+/** Configs of either family, stock or compact. */
+export const modelConfigs: fc.Arbitrary<ModelConfig> = fc
+  .record({ stock: fc.oneof(llamas, opts), compact: fc.boolean(), widths: fc.infiniteStream(fc.nat(1e6)) })
+  .map(({ stock, compact, widths }) => {
+    if (!compact) return stock
+    const a = architectureOf('made', stock)
+    const upTo = (max: number) => widths.next().value! % (max + 1)
+    const layer = (): LayerWidths => {
+      const values = Array.from({ length: a.kvHeads }, () => upTo(a.headSize))
+      values[upTo(a.kvHeads - 1)] ||= 1 // a layer has a value channel
+      return { ffn: 1 + upTo(a.ffnWidth - 1), values: upTo(2) > 0 ? values : values.map(() => Math.max(...values)) }
+    }
+    return { ...stock, ...compactConfig(a, Array.from({ length: a.layers }, layer)) }
+  })
