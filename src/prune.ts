@@ -13,7 +13,7 @@ import { baseName } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
-import { type HalfBlock, halfBlocks } from './model/architecture.ts'
+import { type HalfBlock, halfBlocks, narrows } from './model/architecture.ts'
 import { describeModel, type Model } from './model/model.ts'
 import { dampingNotices, overfitNotices, planNotices } from './notices.ts'
 import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
@@ -64,7 +64,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
         : undefined
     const plan = makePlan(model, resolved, source, measured?.widths)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
-    const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
+    const writer = new ModelWriter(model, checkpointWriter, resolved.layout, resolved.scope)
     clock.start('prune')
     const job = { pool, model, engine: input.engine, windows, plan, options: resolved, writer, signal }
     const { layers, losses } = yield* pruneLayers(job)
@@ -149,10 +149,8 @@ async function* pruneHalf(
   const { model, engine, plan, options, writer, signal } = job
   const a = model.architecture
   const weights = await readHalf(model, half)
-  const { before, after } = plan.widths
-  const keep = after[half.layer]
-  const cuts = half.kind === 'ffn' ? keep.ffn < before.ffn : keep.value < before.value
-  if (!cuts) {
+  const keep = plan.widths.after[half.layer]
+  if (!narrows(a, half, keep)) {
     for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
     await check?.pass(runner, weights, undefined, signal)
     await writer.copyHalf(half)

@@ -14,7 +14,14 @@ import { advance, observe } from '../calibrate/hidden-pass.ts'
 import { spread, type Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
-import { type Architecture, decoderLinears, type HalfBlock, halfBlocks, type Widths } from '../model/architecture.ts'
+import {
+  type Architecture,
+  decoderLinears,
+  type HalfBlock,
+  halfBlocks,
+  type Scope,
+  type Widths,
+} from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { allColumns } from '../select/top.ts'
 import { type CurveOptions, errorCurve } from './curve.ts'
@@ -22,7 +29,7 @@ import { greedyWidths, type WidthCost } from './greedy.ts'
 
 export interface SensitivityOptions extends CurveOptions {
   readonly sparsity: number
-  readonly scope: 'ffn' | 'ffn+vo'
+  readonly scope: Scope
   /** FFN widths are multiples of this. */
   readonly multiple: number
   readonly probeTokens: number

@@ -3,7 +3,7 @@ import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import { NumericError } from '../errors.ts'
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
 import { pickColumns, pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
-import { type HalfBlock, type Linear, tensorShapes } from '../model/architecture.ts'
+import { type HalfBlock, type Linear, type Scope, tensorShapes } from '../model/architecture.ts'
 import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
 import type { Layout } from '../options.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
@@ -15,6 +15,7 @@ export class ModelWriter {
     readonly model: Model,
     readonly checkpoint: CheckpointWriter,
     readonly layout: Layout,
+    readonly scope: Scope,
   ) {}
 
   /** Copies embeddings, final norm and head. Calibration may not read all of them, so their values are checked here. */
@@ -32,7 +33,7 @@ export class ModelWriter {
 
   /**
    * Writes a pruned half-block.
-   * @param kept rows of the coupled input layers @param columns of the output layer that `restored.weight` [d, columns] holds
+   * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`) @param columns of the output layer that `restored.weight` [d, columns] holds
    * @returns the output layer [d, columns] with its values as rounded on disk
    */
   async writePruned(
@@ -44,15 +45,17 @@ export class ModelWriter {
     const { half } = weights
     const narrow = this.layout === 'compact' || (this.layout === 'stock' && half.kind === 'ffn')
     await this.#copyNorm(half)
+    const wholeHeads = half.kind === 'attention' && this.scope === 'ffn+heads'
     for (const [i, linear] of half.inputs.entries()) {
-      if (!half.coupled.includes(i)) {
+      if (!half.coupled.includes(i) && !wholeHeads) {
         await this.#copyLinear(linear)
         continue
       }
       const { weight, bias } = weights.inputs[i]
+      const stay = wholeHeads && i === 0 ? columns : kept
       const rows = (matrix: Floats, width: number) => {
-        const picked = pickRows(matrix, kept, width)
-        return narrow ? picked : scatterRows(picked, kept, linear.out, width)
+        const picked = pickRows(matrix, stay, width)
+        return narrow ? picked : scatterRows(picked, stay, linear.out, width)
       }
       await this.#write(`${linear.name}.weight`, rows(weight, linear.in))
       if (bias) await this.#write(`${linear.name}.bias`, rows(bias, 1))
