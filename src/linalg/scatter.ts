@@ -25,6 +25,14 @@ export function pickColumns(wide: Floats, at: Int32Array, total: number): Floats
   return picked
 }
 
+/** The rows and columns given of a matrix [.., width]: [rows.length, columns.length]. */
+export function pick(matrix: Floats, rows: Int32Array, columns: Int32Array, width: number): Floats {
+  const picked = new Float32Array(rows.length * columns.length)
+  for (let i = 0, to = 0; i < rows.length; i++)
+    for (let j = 0; j < columns.length; j++) picked[to++] = matrix[rows[i] * width + columns[j]]
+  return picked
+}
+
 /** The rows `at` of a matrix [.., width]. */
 export function pickRows(matrix: Floats, at: Int32Array, width: number): Floats {
   const picked = new Float32Array(at.length * width)

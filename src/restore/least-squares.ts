@@ -9,14 +9,14 @@
 // may be that of the dense model (FLAP, arXiv 2312.11983, §3.4, adds it to no other bias; with one we add, where its code overwrites):
 //   after = ‖H_P W_Pᵀ − 1cᵀ‖² = before − 2N⟨W_P μ_P, c⟩ + N‖c‖²
 // G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
-import type { Statistics } from '../calibrate/gram.ts'
+import { outputEnergy, type Statistics } from '../calibrate/gram.ts'
 import { factorDamped, type SystemOptions } from '../calibrate/system.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import { solve } from '../linalg/cholesky.ts'
 import { matrix } from '../linalg/gemm.ts'
 import { multiply } from '../linalg/product.ts'
-import { pickColumns, pickRows, transposed } from '../linalg/scatter.ts'
+import { pick, pickRows, transposed } from '../linalg/scatter.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
@@ -57,11 +57,9 @@ export async function restoreColumns(
   const columns = transposed(weight, width) // Wᵀ [in, out]: columns of W lie contiguous
   const wM = pickRows(columns, kept, out)
   const wP = pickRows(columns, removed, out)
-  const lost = await multiply(engine, pickRows(gram, removed, width), wP, out, true) // G_P W_Pᵀ [in, out]
-  const away = dot(pickRows(lost, removed, out), wP)
-  const right = pickRows(lost, kept, out) // R [|M|, out], without what the centring takes away
-  const gramM = pickColumns(pickRows(gram, kept, width), kept, width)
-  const total = dot(await multiply(engine, gramM, wM, out), wM) + 2 * dot(right, wM) + away
+  const right = await multiply(engine, pick(gram, removed, kept, width), wP, out, true) // R [|M|, out], without what the centring takes away
+  const away = await outputEnergy(engine, statistics, removed, wP)
+  const total = (await outputEnergy(engine, statistics, kept, wM)) + 2 * dot(right, wM) + away
   const before = away + (gap ? 2 * dot(pickRows(gap.cross, removed, out), wP) + gap.energy : 0)
   if (!Number.isFinite(total))
     throw new NumericError(
@@ -77,7 +75,8 @@ export async function restoreColumns(
     return { ...plain, weight: transposed(wM, out), bias: Float32Array.from(shifted), errorAfter: relative(after) }
   }
 
-  if (gap) for (const [i, v] of pickRows(gap.cross, kept, out).entries()) right[i] += v
+  const cross = gap && pickRows(gap.cross, kept, out)
+  if (cross) for (let i = 0; i < cross.length; i++) right[i] += cross[i]
   const mu = options.center && bias ? mean : undefined
   const shift = mu && meanOutput(wP, removed, mu).map((v, o) => v + (gap?.mean[o] ?? 0)) // mean of what is to be made up for [out]
   const delta = matrix(kept.length, out, Float64Array.from(right)) // R, then Δᵀ
