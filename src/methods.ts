@@ -22,7 +22,7 @@ interface Method {
   readonly layouts: readonly NonNullable<PruneOptions['layout']>[]
   /** Why no others. */
   readonly because?: string
-  /** Options that it takes beyond those that all take. */
+  /** Those of `OWN` that it takes. */
   readonly options: 'all' | readonly (keyof PruneOptions)[]
   /** What a model card says: the name, and the paper. */
   readonly source: readonly [name: string, arxiv?: string]
@@ -34,6 +34,12 @@ const HEADS = {
   because: 'query and key rows of removed heads have no place of their own in other layouts',
 } as const
 
+const LAYERS = {
+  scopes: ['layers'],
+  layouts: ['stock'],
+  because: 'the layers that stay are as they were, so that a stock model with fewer layers holds them',
+} as const
+
 export const METHODS = {
   fasp: {
     parts: {},
@@ -41,6 +47,14 @@ export const METHODS = {
     layouts: ['stock', 'padded', 'compact'],
     options: 'all',
     source: ['FASP', '2501.09412'],
+  },
+  flap: {
+    scopes: ['ffn+heads', 'ffn'],
+    layouts: ['padded'],
+    because: 'each layer has widths of its own, and may lose all its heads or neurons',
+    parts: { score: 'fluctuation', allocate: 'standardized', restore: 'bias' },
+    options: ['scope'],
+    source: ['FLAP', '2312.11983'],
   },
   'wanda-sp': {
     ...HEADS,
@@ -66,19 +80,32 @@ export const METHODS = {
     options: ['scope', 'multiple', 'damp'],
     source: ['OSSCAR', '2403.12983'],
   },
+  shortgpt: {
+    ...LAYERS,
+    parts: { allocate: 'influence', restore: false },
+    options: [],
+    source: ['ShortGPT', '2403.03853'],
+  },
+  sleb: {
+    ...LAYERS,
+    parts: { allocate: 'perplexity', restore: false },
+    options: ['probeTokens'],
+    source: ['SLEB', '2402.09025'],
+  },
 } as const satisfies Record<string, Method>
 
 export type MethodName = keyof typeof METHODS
 
-/** Options that every method takes. */
-const COMMON: readonly (keyof PruneOptions)[] = [
-  ...(['method', 'sparsity', 'layout', 'dtype', 'samples', 'seqLen', 'heldOut', 'seed', 'memory'] as const),
-]
+/** Options that only some methods take. */
+const OWN: readonly string[] = [
+  ...(['preset', 'scope', 'vo', 'allocate', 'probeTokens', 'score', 'target', 'alpha'] as const),
+  ...(['multiple', 'damp', 'center', 'restore'] as const),
+] satisfies (keyof PruneOptions)[]
 
 export const methodNamed = (name: string): Method | undefined =>
   Object.hasOwn(METHODS, name) ? METHODS[name as MethodName] : undefined
 
 export const takesOption = ({ options }: Method, option: string): boolean =>
-  options === 'all' || [...COMMON, ...options].some(name => name === option)
+  options === 'all' || !OWN.includes(option) || options.some(name => name === option)
 
 export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[]

@@ -13,7 +13,7 @@ export interface WidthOptions {
 
 /** @throws UsageError where the scope is too small for the sparsity, or the rounding leaves no neuron */
 export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: WidthOptions): Widths {
-  if (sparsity === 0) return fullWidths(a)
+  if (sparsity === 0 || scope === 'layers') return fullWidths(a)
   const { qk, vo, ffn } = decoderLinears(a)
   const total = qk + vo + ffn
   const goneHeads = scope === 'ffn+heads' ? Math.floor(sparsity * a.kvHeads) : 0

@@ -67,6 +67,8 @@ export interface Architecture {
   readonly postNorm: boolean
   readonly rope?: Rope
   readonly bias: { readonly qkv: boolean; readonly o: boolean; readonly ffn: boolean }
+  /** Fields of `config.json` that give all linear layers of the decoder a bias. */
+  readonly biasFields: Readonly<Record<string, true>>
   readonly tied: boolean
   readonly names: {
     readonly layers: string
@@ -111,6 +113,17 @@ export interface Widths {
 export type Scope = 'ffn' | 'ffn+vo' | 'ffn+heads' | 'layers'
 
 export const fullWidths = (a: Architecture): Widths => ({ ffn: a.ffnWidth, value: a.headSize })
+
+/** The architecture with a bias in all linear layers of the decoder. */
+export const withBiases = (a: Architecture): Architecture => ({ ...a, bias: { qkv: true, o: true, ffn: true } })
+
+/** A tensor's name with another number for its layer; the same where it belongs to none. */
+export function renumbered({ names }: Architecture, tensor: string, number: (layer: number) => number): string {
+  const prefix = `${names.layers}.`
+  if (!tensor.startsWith(prefix)) return tensor
+  const [layer, ...rest] = tensor.slice(prefix.length).split('.')
+  return [names.layers, number(Number(layer)), ...rest].join('.')
+}
 
 /** Whether these widths take anything from a half-block. */
 export const narrows = (a: Architecture, { kind }: HalfBlock, { ffn, value, kvHeads = a.kvHeads }: Widths): boolean =>

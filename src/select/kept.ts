@@ -1,11 +1,13 @@
 // Which units of a half-block stay, by the score that the options name, and the columns that go with them. Units are neurons, value
 // channels with their query group, or KV heads with all their query heads; the score of a unit is the sum over its columns.
 import type { HalfWeights } from '../blocks/halfblock.ts'
+import type { Moments } from '../calibrate/dense-statistics.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Architecture, Scope, Widths } from '../model/architecture.ts'
 import { columnGroups, columnsOfRows, headGroups, rowsOfHeads } from '../model/coupling.ts'
 import { columnScores } from '../score/column.ts'
+import { fluctuationScores } from '../score/fluctuation.ts'
 import { magnitudeScores } from '../score/magnitude.ts'
 import { randomScores } from '../score/random.ts'
 import { eliminate } from './eliminate.ts'
@@ -33,6 +35,8 @@ export interface SelectOptions {
 export interface Candidates {
   readonly weights: HalfWeights
   readonly statistics: Statistics
+  /** Of its H in the dense model, where the method goes by that. */
+  readonly dense?: Moments
   /** Of the value rows, where they were rotated: each KV head's own, descending. */
   readonly scores?: Float64Array<ArrayBuffer>
 }
@@ -66,9 +70,13 @@ export async function selectKept(
 }
 
 /** Scores of the columns. */
-function scoresOf({ weights, statistics }: Candidates, { score, seed }: SelectOptions): Float64Array<ArrayBuffer> {
+function scoresOf(
+  { weights, statistics, dense }: Candidates,
+  { score, seed }: SelectOptions,
+): Float64Array<ArrayBuffer> {
   const { weight } = weights.output
   if (score === 'magnitude') return magnitudeScores(weight, statistics.width)
+  if (score === 'fluctuation') return fluctuationScores(weight, dense!, weights.half)
   if (score === 'random') return randomScores(seed, weights.half, statistics.width)
   return columnScores(weight, statistics)
 }
