@@ -1,6 +1,7 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
 import type { Allocated } from './allocate/allocate.ts'
 import { layersToRemove } from './allocate/influence.ts'
+import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
 import { decoderBytes } from './blocks/decoder.ts'
 import { TOKENS_PER_RUN } from './blocks/stream.ts'
@@ -63,7 +64,7 @@ export function makePlan(
     )
   const before = fullWidths(a)
   const layers = layersThatStay(a, options, allocated?.removed)
-  const after = allocated?.widths ?? layers.map(() => uniformWidths(a, options))
+  const after = allocated?.widths ?? layers.map(() => expected(a, options))
   const stored = after.map(widths => storedWidths(options.layout, before, widths))
   const addsBiases = options.restore === 'bias' && options.sparsity > 0
   const output = narrowed(addsBiases ? withBiases(a) : a, stored)
@@ -102,6 +103,11 @@ export function makePlan(
     ),
   }
 }
+
+const expected = (a: Architecture, options: ResolvedOptions): Widths =>
+  options.allocate === 'standardized' && options.scope === 'ffn+heads'
+    ? expectedWidths(a, options.sparsity)
+    : uniformWidths(a, options)
 
 function layersThatStay(a: Architecture, options: ResolvedOptions, removed: Allocated['removed']): number[] {
   const all = Array.from({ length: a.layers }, (_, layer) => layer)

@@ -28,11 +28,13 @@ export async function* leastMissed(
   const { layers, hiddenSize } = model.architecture
   const probe = probeWindows(windows, probeTokens)
   const runner = new HalfBlockRunner(engine, model.architecture, probe[0].length)
-  yield { type: 'phase', phase: 'allocate', total: count * layers, unit: 'layers' }
+  const total = count * layers - (count * (count - 1)) / 2 // a round has one layer less than the one before
+  yield { type: 'phase', phase: 'allocate', total, unit: 'layers' }
   const head = await Head.open(model, engine)
   let left = Array.from({ length: layers }, (_, layer) => layer)
   const removed: RemovedLayer[] = []
-  for (let round = 0; round < count; round++) {
+  let done = 0
+  while (removed.length < count) {
     const whole = await embedWindows(model, engine, probe, pool)
     const branches: { readonly layer: number; readonly stream: Stream }[] = []
     for (const [place, layer] of left.entries()) {
@@ -44,7 +46,7 @@ export async function* leastMissed(
           await passThrough(runner, stream, weights, signal)
       }
       branches.push(...without)
-      yield { type: 'progress', done: round * layers + place + 1, tokens: whole.tokens * branches.length }
+      yield { type: 'progress', done: ++done, tokens: whole.tokens * branches.length }
     }
     const costs: RemovedLayer[] = []
     for (const { layer, stream } of branches) costs.push({ layer, cost: await perplexityAfter(head, stream, probe) })

@@ -4,7 +4,14 @@
 // A KV head counts with its query heads and all their rows and columns, (2r + 2) · e · d parameters (FLAP's code: 170 neurons' worth, whatever
 // the shape), a neuron its two or three rows and columns. No layer is protected: one can lose all its heads, or neurons.
 import type { DenseStatistics } from '../calibrate/dense-statistics.ts'
-import { decoderLinears, type HalfBlock, halfBlocks, type Scope, type Widths } from '../model/architecture.ts'
+import {
+  type Architecture,
+  decoderLinears,
+  type HalfBlock,
+  halfBlocks,
+  type Scope,
+  type Widths,
+} from '../model/architecture.ts'
 import { columnGroups, headGroups } from '../model/coupling.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { fluctuationScores } from '../score/fluctuation.ts'
@@ -47,6 +54,13 @@ export async function standardizedWidths(
     ...(scope !== 'ffn' && { kvHeads: count(layer, 'attention') }),
   }))
 }
+
+/** What a layer will keep about, before anything is measured. */
+export const expectedWidths = (a: Architecture, sparsity: number): Widths => ({
+  ffn: Math.round(a.ffnWidth * (1 - sparsity)),
+  value: a.headSize,
+  kvHeads: Math.round(a.kvHeads * (1 - sparsity)),
+})
 
 /** The units with the highest scores, as many as come nearest to `parameters` together; of equal ones the earlier. */
 function best(units: readonly Unit[], parameters: number): Unit[] {

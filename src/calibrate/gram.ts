@@ -102,6 +102,7 @@ export async function outputEnergy(
   at: Int32Array,
   w: Floats,
 ): Promise<number> {
+  if (at.length === 0) return 0
   const products = new GramAccumulator(engine, at.length, 'energy')
   await products.accumulate(w, w.length / at.length)
   return products.inner((i, from, line) => {

@@ -9,9 +9,13 @@ export function scatterRows(rows: Floats, at: Int32Array, total: number, width: 
   return wide
 }
 
-/** [rows, at.length] → [rows, total]: column i becomes column `at[i]`. */
-export function scatterColumns(narrow: Floats, at: Int32Array, total: number): Floats {
-  const rows = narrow.length / at.length
+/** [rows, at.length] → [rows, total]: column i becomes column `at[i]`. @param rows where `at` may be empty */
+export function scatterColumns(
+  narrow: Floats,
+  at: Int32Array,
+  total: number,
+  rows = narrow.length / at.length,
+): Floats {
   const wide = new Float32Array(rows * total)
   for (let row = 0, from = 0; row < rows; row++) for (const column of at) wide[row * total + column] = narrow[from++]
   return wide

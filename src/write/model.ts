@@ -70,7 +70,11 @@ export class ModelWriter {
     const name = `${output.name}.weight`
     const weight = narrow
       ? await this.#write(name, restored.weight)
-      : pickColumns(await this.#write(name, scatterColumns(restored.weight, columns, output.in)), columns, output.in)
+      : pickColumns(
+          await this.#write(name, scatterColumns(restored.weight, columns, output.in, output.out)),
+          columns,
+          output.in,
+        )
     return { weight, bias: restored.bias && (await this.#write(`${output.name}.bias`, restored.bias)) }
   }
 
