@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
 import { calibratedOn } from './calibrate/corpus.ts'
+import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from './calibrate/windows.ts'
@@ -76,6 +77,8 @@ export interface PrunePathOptions extends PruneOptions, EngineOptions {
   readonly calibration?: readonly string[]
   /** Calibration windows, ready made, instead. */
   readonly windows?: Windows
+  /** Of the dense model on these windows, where several runs share them (`denseStatistics`). */
+  readonly denseStatistics?: DenseStatistics
   readonly signal?: AbortSignal
 }
 
@@ -90,7 +93,8 @@ export interface PrunePathResult extends PruneResult {
  * @throws FaspError
  */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
-  const { output, to, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
+  const { output, to, overwrite = false, calibration, windows, denseStatistics, ...others } = options
+  const { device, threads, signal, ...pruneOptions } = others
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
   await checkOutput(output, overwrite) // before a long download
   const engine = openEngine({ device, threads })
@@ -108,7 +112,8 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
     const sink = await openFolderSink(output, overwrite, bytes)
     const folder = single ? 'pruned/' : ''
     const openTemporary = () => openScratch(output)
-    const input = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, ...source, signal }
+    const run = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, signal }
+    const input = { ...run, ...source, denseStatistics }
     return yield* committed(sink, async function* () {
       const result = yield* pruneCheckpoint(input, settings)
       if (requests.length === 0) return { ...result, exports: [] }
