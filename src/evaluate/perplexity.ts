@@ -1,16 +1,16 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
-import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
-import { lossGraph } from '../blocks/head.ts'
+import { HEAD_ROWS } from '../blocks/decoder.ts'
 import { forward } from '../blocks/stream.ts'
 import type { Windows } from '../calibrate/windows.ts'
-import { type Engine, values } from '../engine/engine.ts'
+import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
 import type { PerplexityResult } from '../result.ts'
+import { TokenLosses } from './losses.ts'
 
 /** Bytes of hidden states that go through the layers together; more windows take a second trip through the weights. */
-const STREAM_BYTES = 2 ** 30
+export const STREAM_BYTES = 2 ** 30
 
 /** Evaluates one text. @throws NumericError where the model gives NaN */
 export async function* perplexity(
@@ -56,23 +56,17 @@ export async function windowLosses(
   stream: Float32Array<ArrayBuffer>,
   windows: readonly Int32Array[],
 ): Promise<number[]> {
-  const { hiddenSize: d, vocabularySize } = model.architecture
-  const head = await Head.open(model, engine)
-  const buffer = new Float32Array(HEAD_ROWS * vocabularySize)
+  const d = model.architecture.hiddenSize
+  const tokenLosses = await TokenLosses.open(model, engine)
   const losses: number[] = []
   for (const [w, ids] of windows.entries()) {
     let sum = 0
     const targets = ids.length - 1
     for (let from = 0; from < targets; from += HEAD_ROWS) {
-      const n = Math.min(HEAD_ROWS, targets - from)
-      const start = w * ids.length + from
-      const logits = buffer.subarray(0, n * vocabularySize)
-      await head.logits(stream.subarray(start * d, (start + n) * d), logits)
-      const nll = new Float32Array(n)
-      const next = BigInt64Array.from(ids.subarray(from + 1, from + 1 + n), BigInt)
-      const feeds = { logits: values(logits, [n, vocabularySize]), targets: values(next, [n, 1]) }
-      await engine.run('loss', lossGraph, feeds, { nll: values(nll, [n, 1]) })
-      for (const value of nll) sum += value
+      const to = Math.min(from + HEAD_ROWS, targets)
+      const start = w * ids.length
+      const rows = stream.subarray((start + from) * d, (start + to) * d)
+      for (const value of await tokenLosses.of(rows, ids.subarray(from + 1, to + 1))) sum += value
     }
     losses.push(sum / targets)
   }
