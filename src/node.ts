@@ -38,6 +38,7 @@ export type { ExportResult } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
 export { fetchModel } from './hub/fetch.node.ts'
 export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
+export { type LoadTasksOptions, loadTasks } from './hub/tasks.node.ts'
 export * from './index.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
 

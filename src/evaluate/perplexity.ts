@@ -10,7 +10,7 @@ import type { Model } from '../model/model.ts'
 import type { PerplexityResult } from '../result.ts'
 
 /** Bytes of hidden states that go through the layers together; more windows take a second trip through the weights. */
-const STREAM_BYTES = 2 ** 30
+export const STREAM_BYTES = 2 ** 30
 
 /** Evaluates one text. @throws NumericError where the model gives NaN */
 export async function* perplexity(
