@@ -39,6 +39,8 @@ export { type ExportRequest, TARGETS, type TargetName } from './export/targets.t
 export { fetchModel } from './hub/fetch.node.ts'
 export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
 export * from './index.ts'
+export { describeMachine } from './report/machine.node.ts'
+export { checkReport, type ReportOptions, readResult, writeReport } from './report/report.node.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
 
 export interface OpenOptions {
