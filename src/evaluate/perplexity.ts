@@ -12,6 +12,16 @@ import type { PerplexityResult } from '../result.ts'
 /** Bytes of hidden states that go through the layers together; more windows take a second trip through the weights. */
 const STREAM_BYTES = 2 ** 30
 
+/**
+ * Sees the rows that the losses come from on their way: the stream after the last layer `x` [n, d] and its logits [n, vocabulary].
+ * @param first number of the first row, counted over all windows, L − 1 in each
+ */
+export type RowObserver = (
+  first: number,
+  x: Float32Array<ArrayBuffer>,
+  logits: Float32Array<ArrayBuffer>,
+) => Promise<void>
+
 /** Evaluates one text. @throws NumericError where the model gives NaN */
 export async function* perplexity(
   model: Model,
@@ -19,6 +29,7 @@ export async function* perplexity(
   { windows, seqLen, texts }: Windows,
   phase: Phase,
   signal?: AbortSignal,
+  observe?: RowObserver,
 ): AsyncGenerator<ProgressEvent, Omit<PerplexityResult, 'bos'>> {
   const a = model.architecture
   const perTrip = Math.max(1, Math.floor(STREAM_BYTES / (4 * seqLen * a.hiddenSize)))
@@ -31,7 +42,9 @@ export async function* perplexity(
     let step = await layers.next()
     for (; !step.done; step = await layers.next())
       yield { type: 'progress', done: trip * a.layers + step.value + 1, tokens: some.length * seqLen }
-    means.push(...(await windowLosses(model, engine, step.value, some)))
+    const firstRow = trip * perTrip * (seqLen - 1)
+    const observer: RowObserver | undefined = observe && ((first, x, logits) => observe(firstRow + first, x, logits))
+    means.push(...(await windowLosses(model, engine, step.value, some, observer)))
   }
   const mean = means.reduce((sum, m) => sum + m, 0) / means.length
   if (Number.isNaN(mean))
@@ -55,6 +68,7 @@ export async function windowLosses(
   engine: Engine,
   stream: Float32Array<ArrayBuffer>,
   windows: readonly Int32Array[],
+  observe?: RowObserver,
 ): Promise<number[]> {
   const { hiddenSize: d, vocabularySize } = model.architecture
   const head = await Head.open(model, engine)
@@ -67,7 +81,9 @@ export async function windowLosses(
       const n = Math.min(HEAD_ROWS, targets - from)
       const start = w * ids.length + from
       const logits = buffer.subarray(0, n * vocabularySize)
-      await head.logits(stream.subarray(start * d, (start + n) * d), logits)
+      const x = stream.subarray(start * d, (start + n) * d)
+      await head.logits(x, logits)
+      await observe?.(w * targets + from, x, logits)
       const nll = new Float32Array(n)
       const next = BigInt64Array.from(ids.subarray(from + 1, from + 1 + n), BigInt)
       const feeds = { logits: values(logits, [n, vocabularySize]), targets: values(next, [n, 1]) }
