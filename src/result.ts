@@ -87,3 +87,30 @@ export interface PerplexityResult {
   /** A text of the same corpus, where the model was calibrated on one: the figure flatters it. */
   readonly calibratedOn?: string
 }
+
+export interface DivergenceResult {
+  readonly file: string
+  readonly windows: number
+  readonly seqLen: number
+  /** Mean KL(dense ‖ pruned) of the next-token probabilities, in nats. */
+  readonly kl: number
+  /** Fraction of positions at which both models find the same token most likely. */
+  readonly topAgreement: number
+}
+
+/** A zero-shot task of multiple choice as lm-evaluation-harness defines it (docs/tasks.md). */
+export interface TaskResult {
+  readonly task: string
+  /** The harness's version of the task. */
+  readonly version: string
+  readonly items: number
+  readonly accuracy: Estimate
+  /** Of log-likelihoods divided by the characters of each choice; absent where the harness has none. */
+  readonly accuracyNorm?: Estimate
+}
+
+export interface Estimate {
+  readonly value: number
+  /** Of the mean: sample standard deviation / √items; NaN (null in JSON) for one item. */
+  readonly standardError: number
+}
