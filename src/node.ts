@@ -36,6 +36,7 @@ export { type ExportRequest, TARGETS, type TargetName } from './export/targets.t
 export { fetchModel } from './hub/fetch.node.ts'
 export { type OpenOptions, openCheckpoint, openModel } from './hub/open.node.ts'
 export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
+export { type LoadTasksOptions, loadTasks } from './hub/tasks.node.ts'
 export * from './index.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
 

@@ -2,10 +2,10 @@
 // and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
 import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
 import { agreementGraph, divergenceGraph } from '../blocks/head.ts'
+import type { RowObserver } from '../blocks/losses.ts'
 import { type Engine, values } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { Model } from '../model/model.ts'
-import type { RowObserver } from './perplexity.ts'
 
 /** Rows that were kept, in a file or in memory. */
 export interface Rows {

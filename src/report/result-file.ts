@@ -1,6 +1,8 @@
 // result.json: everything about a run of `prune`, `eval` or `compare`. All output, on a terminal and in HTML, is a pure function of it.
 // Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md.
-import type { PerplexityResult, PruneResult } from '../result.ts'
+import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult } from '../result.ts'
+
+export type { DivergenceResult, Estimate, TaskResult } from '../result.ts'
 
 export interface ResultFile {
   readonly schema: 1
@@ -48,31 +50,4 @@ export interface Run {
   /** Wall-clock seconds per phase, pruning included. */
   readonly seconds: Readonly<Record<string, number>>
   readonly peakMemoryBytes?: number
-}
-
-export interface DivergenceResult {
-  readonly file: string
-  readonly windows: number
-  readonly seqLen: number
-  /** Mean KL(dense ‖ pruned) of the next-token probabilities, in nats. */
-  readonly kl: number
-  /** Fraction of positions at which both models find the same token most likely. */
-  readonly topAgreement: number
-}
-
-/** A zero-shot task as lm-evaluation-harness defines it. */
-export interface TaskResult {
-  readonly task: string
-  /** The harness's version of the task. */
-  readonly version: string
-  readonly items: number
-  readonly accuracy: Estimate
-  /** Of likelihoods divided by the bytes of each choice; absent where the harness has none. */
-  readonly accuracyNorm?: Estimate
-}
-
-export interface Estimate {
-  readonly value: number
-  /** Of the mean: sample standard deviation / √items. */
-  readonly standardError: number
 }
