@@ -38,6 +38,8 @@ export { type OpenOptions, openCheckpoint, openModel } from './hub/open.node.ts'
 export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
 export { type LoadTasksOptions, loadTasks } from './hub/tasks.node.ts'
 export * from './index.ts'
+export { describeMachine } from './report/machine.node.ts'
+export { checkReport, type ReportOptions, readResult, writeReport } from './report/report.node.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
 
 export interface PrunePathOptions extends PruneOptions, EngineOptions {
