@@ -33,6 +33,7 @@ const PAGE = [
   ['prune'],
   ['index'],
   ['hub'],
+  ['compare'],
   ['node'],
   ['bench'],
   ['cli'],

@@ -30,6 +30,8 @@ import { type Sink, subSink, writeFile } from './write/sink.ts'
 import type { ExportPlan } from './write/target.ts'
 
 export { readText } from './calibrate/text.node.ts'
+export { type CompareOptions, compare } from './compare/compare.node.ts'
+export { type CompareMethod, compareMethod } from './compare/methods.ts'
 export { openEngine } from './engine/engine.node.ts'
 export type { ExportResult } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'

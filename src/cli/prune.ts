@@ -27,30 +27,8 @@ import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 
-const OPTIONS = {
-  sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
-  output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
-  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, …; repeatable' },
-  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
-  calibration: {
-    type: 'text',
-    many: true,
-    value: 'file',
-    help: 'text to calibrate on; repeatable (or self-written)',
-  },
-  samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
-  'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
-  'held-out': { type: 'integer', help: 'windows a text to see overfitting on (default 2)' },
-  method: {
-    type: 'text',
-    choices: METHOD_NAMES,
-    help: 'what decides and repairs (docs/methods.md)',
-  },
-  preset: {
-    type: 'text',
-    choices: ['paper', 'best', 'stock'],
-    help: 'as published; best; best in stock shapes',
-  },
+/** Options that make a method; `fasp compare` takes them, too. */
+export const METHOD_OPTIONS = {
   scope: { type: 'text', choices: ['ffn', 'ffn+vo', 'ffn+heads'], help: 'what to cut (default ffn)' },
   vo: {
     type: 'text',
@@ -84,6 +62,33 @@ const OPTIONS = {
     choices: ['f32', 'f16', 'bf16'],
     help: 'type of the weights (default: as the source)',
   },
+} as const
+
+const OPTIONS = {
+  sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
+  output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
+  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, …; repeatable' },
+  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
+  calibration: {
+    type: 'text',
+    many: true,
+    value: 'file',
+    help: 'text to calibrate on; repeatable (or self-written)',
+  },
+  samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
+  'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
+  'held-out': { type: 'integer', help: 'windows a text to see overfitting on (default 2)' },
+  method: {
+    type: 'text',
+    choices: METHOD_NAMES,
+    help: 'what decides and repairs (docs/methods.md)',
+  },
+  preset: {
+    type: 'text',
+    choices: ['paper', 'best', 'stock'],
+    help: 'as published; best; best in stock shapes',
+  },
+  ...METHOD_OPTIONS,
   eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
   seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
@@ -153,22 +158,27 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     heldOut: options['held-out'],
     method: options.method,
     preset: options.preset,
-    scope: options.scope,
-    vo: options.vo,
-    layout: options.layout,
-    allocate: options.allocate,
-    probeTokens: options['probe-tokens'],
-    score: options.score,
-    target: options.target,
-    alpha: options.alpha,
-    multiple: options.multiple,
-    damp: options.damp,
-    center: options.center,
-    restore: options['no-restore'] ? false : undefined,
-    dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
+    ...methodOptions(options),
     seed: options.seed,
     device: options.device,
     threads: options.threads,
     memory: options.memory,
   }
 }
+
+/** As the library takes them. */
+export const methodOptions = (options: Parsed<typeof METHOD_OPTIONS>) => ({
+  scope: options.scope,
+  vo: options.vo,
+  layout: options.layout,
+  allocate: options.allocate,
+  probeTokens: options['probe-tokens'],
+  score: options.score,
+  target: options.target,
+  alpha: options.alpha,
+  multiple: options.multiple,
+  damp: options.damp,
+  center: options.center,
+  restore: options['no-restore'] ? false : undefined,
+  dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
+})
