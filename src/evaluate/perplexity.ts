@@ -33,8 +33,8 @@ export async function* perplexity(
     for (; !step.done; step = await layers.next())
       yield { type: 'progress', done: trip * a.layers + step.value + 1, tokens: some.length * seqLen }
     const firstRow = trip * perTrip * (seqLen - 1)
-    const observer: RowObserver | undefined = observe && ((first, x, logits) => observe(firstRow + first, x, logits))
-    means.push(...(await windowLosses(await Head.open(model, engine), step.value, some, observer)))
+    const seen: RowObserver | undefined = observe && ((first, x, logits) => observe(firstRow + first, x, logits))
+    means.push(...(await windowLosses(await Head.open(model, engine), step.value, some, seen)))
   }
   const mean = means.reduce((sum, m) => sum + m, 0) / means.length
   if (Number.isNaN(mean))
