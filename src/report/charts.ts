@@ -24,6 +24,8 @@ export interface Chart {
   readonly svg: string
 }
 
+const percentTick = (part: number) => `${Number((100 * part).toFixed(1))} %`
+
 const CUT = {
   label: 'decoder linears removed',
   tickFormat: (part: number) => percent(part).replace('.0', ''),
@@ -50,6 +52,9 @@ function byMethod(runs: readonly Run[], value: (run: Run) => number | undefined,
   return { series, reference: dense && { name: `dense ${show(dense.y)}`, y: dense.y } }
 }
 
+/** A model with so many times the dense perplexity is of no use; what lies beyond is in the table. */
+const HOPELESS = 50
+
 /** For each text: perplexity against size, on a logarithmic scale. */
 export function perplexityCharts({ runs }: ResultFile): Chart[] {
   return labels(runs, run => run.perplexity, textLabel).flatMap(text => {
@@ -57,9 +62,10 @@ export function perplexityCharts({ runs }: ResultFile): Chart[] {
     const { series, reference } = byMethod(runs, of, value => decimal(value))
     if (series.length === 0) return []
     const title = `Perplexity against size: ${text}`
-    const y = { type: 'log', label: 'perplexity', tickFormat: (n: number) => decimal(n, 0), ticks: 6 } as const
-    const note = 'Lower is better. The scale of perplexity is logarithmic.'
-    return [{ title, note, svg: lineChart({ title, x: CUT, y, series, reference }) }]
+    const y = { type: 'log', label: 'perplexity', tickFormat: (n: number) => n.toLocaleString('en-US') } as const
+    const limit = reference && HOPELESS * reference.y
+    const note = `Lower is better. The scale of perplexity is logarithmic${limit ? `, up to ${HOPELESS} times that of the dense model` : ''}.`
+    return [{ title, note, svg: lineChart({ title, x: CUT, y, series, reference, limit }) }]
   })
 }
 
@@ -67,7 +73,7 @@ export function accuracyCharts({ runs }: ResultFile): Chart[] {
   const { series, reference } = byMethod(runs, meanAccuracy, value => percent(value))
   if (series.length === 0) return []
   const title = 'Mean zero-shot accuracy against size'
-  const y = { type: 'linear', label: 'mean accuracy', tickFormat: percent, ticks: 6 } as const
+  const y = { type: 'linear', label: 'mean accuracy', tickFormat: percentTick, ticks: 6 } as const
   const note = 'Higher is better. Mean over the tasks, normalised accuracy where there is one.'
   return [{ title, note, svg: lineChart({ title, x: CUT, y, series, reference }) }]
 }
@@ -123,8 +129,6 @@ export function layerCharts(run: PrunedRun): Chart[] {
   return charts
 }
 
-const percentTick = (part: number) => `${Number((100 * part).toFixed(1))} %`
-
 /** Restored errors of all runs at once. */
 export function errorMaps(result: ResultFile): Chart[] {
   const cells = prunedRuns(result).flatMap(run =>
@@ -139,7 +143,9 @@ export function errorMaps(result: ResultFile): Chart[] {
   )
   if (cells.length === 0) return []
   const title = 'Restored error of each layer'
-  return [{ title, note: 'The darker, the larger.', svg: heatMap(title, cells) }]
+  const most = percent(Math.max(...cells.map(cell => cell.value)))
+  const note = `Squared output error over the squared output, on the calibration activations. The darker, the larger; the darkest is ${most}.`
+  return [{ title, note, svg: heatMap(title, cells) }]
 }
 
 /** What cutting each half-block would cost, and what was chosen. */
