@@ -9,6 +9,7 @@ export type Phase =
   | 'evaluate'
   | 'evaluate dense'
   | 'evaluate pruned'
+  | 'tasks'
   | 'upload'
   | 'export'
   | 'verify'

@@ -11,9 +11,13 @@ export { type GenerateOptions, generate } from './evaluate/generate.ts'
 export { type Inspection, inspect } from './evaluate/inspect.ts'
 export { logits } from './evaluate/logits.ts'
 export { perplexity } from './evaluate/perplexity.ts'
+export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'
+export { evaluateTasks, type Task, type TaskOptions, taskLikelihoods } from './evaluate/tasks/evaluate.ts'
+export type { TaskItem } from './evaluate/tasks/item.ts'
 export type { Phase, ProgressEvent } from './events.ts'
 export { exportOnnx, type OnnxOptions, onnxBytes } from './export/onnx.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
+export { METHOD_NAMES, type MethodName } from './methods.ts'
 export { type Architecture, decoderLinears, tensorShapes } from './model/architecture.ts'
 export { describeModel, type Model } from './model/model.ts'
 export { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
@@ -21,7 +25,17 @@ export { makePlan, type Plan } from './plan.ts'
 export { type PruneInput, prune } from './prune.ts'
 export { parseResult } from './report/parse-result.ts'
 export * from './report/result-file.ts'
-export type { HalfResult, LayerResult, PerplexityResult, PruneResult, Recipe, Sizes } from './result.ts'
+export type {
+  DivergenceResult,
+  Estimate,
+  HalfResult,
+  LayerResult,
+  PerplexityResult,
+  PruneResult,
+  Recipe,
+  Sizes,
+  TaskResult,
+} from './result.ts'
 export { VERSION } from './version.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'
 export type { OnnxFileResult } from './write/onnx/folder.ts'

@@ -4,7 +4,10 @@ import { baseName } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
-import type { PerplexityResult, PruneResult } from '../result.ts'
+import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult } from '../result.ts'
+
+export type { DivergenceResult, Estimate, TaskResult } from '../result.ts'
+
 import { VERSION } from '../version.ts'
 
 /** The schema that this version writes and reads. */
@@ -73,33 +76,6 @@ export const prunedRuns = ({ runs }: Pick<ResultFile, 'runs'>): PrunedRun[] =>
   runs.filter((run): run is PrunedRun => run.prune !== undefined)
 
 export const isDense = (run: Run): boolean => run.prune === undefined && run.sparsity === 0
-
-export interface DivergenceResult {
-  readonly file: string
-  readonly windows: number
-  readonly seqLen: number
-  /** Mean KL(dense ‖ pruned) of the next-token probabilities, in nats. */
-  readonly kl: number
-  /** Fraction of positions at which both models find the same token most likely. */
-  readonly topAgreement: number
-}
-
-/** A zero-shot task as lm-evaluation-harness defines it. */
-export interface TaskResult {
-  readonly task: string
-  /** The harness's version of the task. */
-  readonly version: string
-  readonly items: number
-  readonly accuracy: Estimate
-  /** Of likelihoods divided by the bytes of each choice; absent where the harness has none. */
-  readonly accuracyNorm?: Estimate
-}
-
-export interface Estimate {
-  readonly value: number
-  /** Of the mean: sample standard deviation / √items. */
-  readonly standardError: number
-}
 
 /** The facts of a model that go into a result. @param path of the model, of which the last part is its name */
 export function modelFacts(path: string, a: Architecture): ModelFacts {
