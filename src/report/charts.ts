@@ -14,7 +14,7 @@ import {
   stackedBars,
 } from './plot.ts'
 import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
-import { decimal, labels, meanAccuracy, removedPart, runLabel, textLabel } from './tables.ts'
+import { decimal, labels, layerNumbers, meanAccuracy, removedPart, runLabel, textLabel } from './tables.ts'
 
 export interface Chart {
   /** What the picture shows: heading in the page, label for those who do not see it. */
@@ -86,20 +86,28 @@ type Half = keyof typeof HALVES
 /** Part of its width that each layer keeps. */
 function widthBars({ prune }: PrunedRun) {
   const { before, after } = prune.widths
-  const panel = (of: 'value' | 'ffn', unit: string) =>
-    after.map((widths, x) => ({
-      x,
-      value: widths[of] / before[of],
+  const numbers = layerNumbers(prune)
+  const panel = (of: 'value' | 'ffn', unit: string) => [
+    ...after.map((widths, i) => ({
+      ...{ x: numbers[i], value: widths[of] / before[of], before: 1 },
+      title: `layer ${numbers[i]}: ${widths[of]} of ${before[of]} ${unit}`,
+    })),
+    ...(prune.removedLayers ?? []).map(({ layer }) => ({
+      x: layer,
+      value: 0,
       before: 1,
-      title: `layer ${x}: ${widths[of]} of ${before[of]} ${unit}`,
-    }))
+      title: `layer ${layer}: removed`,
+    })),
+  ]
   const panels = { FFN: panel('ffn', 'neurons'), 'value channels': panel('value', 'value channels of each KV head') }
   return Object.fromEntries(Object.entries(panels).filter(([, bars]) => bars.some(bar => bar.value < 1)))
 }
 
 function errorBars({ prune }: PrunedRun) {
+  const numbers = layerNumbers(prune)
   const panel = (half: Half) =>
-    prune.layers.flatMap((layer, x) => {
+    prune.layers.flatMap((layer, i) => {
+      const x = numbers[i]
       const result = layer[half]
       if (!result || !Number.isFinite(result.errorAfter)) return []
       const { errorAfter: value, errorBefore: before } = result
@@ -131,16 +139,18 @@ export function layerCharts(run: PrunedRun): Chart[] {
 
 /** Restored errors of all runs at once. */
 export function errorMaps(result: ResultFile): Chart[] {
-  const cells = prunedRuns(result).flatMap(run =>
-    (['ffn', 'attention'] as const).flatMap(half =>
-      run.prune.layers.flatMap((layer, x): Cell[] => {
+  const cells = prunedRuns(result).flatMap(run => {
+    const numbers = layerNumbers(run.prune)
+    return (['ffn', 'attention'] as const).flatMap(half =>
+      run.prune.layers.flatMap((layer, i): Cell[] => {
+        const x = numbers[i]
         const value = layer[half]?.errorAfter
         if (value === undefined || !Number.isFinite(value)) return []
         const title = `${runLabel(run)}, layer ${x}, ${HALVES[half]}: ${percent(value)}`
         return [{ x, y: runLabel(run), panel: HALVES[half], value, title }]
       }),
-    ),
-  )
+    )
+  })
   if (cells.length === 0) return []
   const title = 'Restored error of each layer'
   const most = percent(Math.max(...cells.map(cell => cell.value)))

@@ -278,10 +278,16 @@ export interface Part {
   readonly title: string
 }
 
-/** A bar for each row, made of its parts. */
-export function stackedBars(title: string, parts: readonly Part[], label: string): string {
+/** A bar for each row, made of its parts: the largest, and the others together where there are more than colours. */
+export function stackedBars(title: string, all: readonly Part[], label: string): string {
+  const sizes = new Map<string, number>()
+  for (const { part, value } of all) sizes.set(part, (sizes.get(part) ?? 0) + value)
+  const largest = [...sizes.keys()].sort((a, b) => sizes.get(b)! - sizes.get(a)!).slice(0, COLOURS - 1)
+  const parts =
+    sizes.size <= COLOURS ? all : all.map(one => (largest.includes(one.part) ? one : { ...one, part: 'others' }))
   const rows = [...new Set(parts.map(part => part.row))]
-  const names = [...new Set(parts.map(part => part.part))]
+  const found = new Set(parts.map(part => part.part))
+  const names = sizes.size <= COLOURS ? [...found] : [...largest, 'others']
   const marginLeft = 12 + CHARACTER * Math.max(...rows.map(row => row.length))
   const top = legend(names, marginLeft)
   return draw({
@@ -294,7 +300,7 @@ export function stackedBars(title: string, parts: readonly Part[], label: string
       ...top.marks,
       Plot.barX(parts, {
         ...{ x: part => part.value, y: part => part.row, title: part => part.title },
-        ...{ fill: (part: Part) => colour(names.indexOf(part.part)), order: null },
+        ...{ fill: (part: Part) => colour(names.indexOf(part.part)), order: (part: Part) => names.indexOf(part.part) },
       } as Plot.BarXOptions),
       Plot.ruleX([0]),
     ],
@@ -329,7 +335,7 @@ export function curvePanels(
   const hue = (c: { kind: string }) => colour(kinds.indexOf(c.kind))
   return draw({
     title,
-    height: top.height + 70 + 78 * rows,
+    height: top.height + 70 + (rows > 2 ? 78 : 140) * rows,
     ...{ marginTop: top.height + 22, marginLeft: 56, marginBottom: 44, marginRight: 12 },
     x: { label: labels.x, domain: [100, 0], ticks: [100, 50], nice: false },
     y: { label: labels.y, type: 'sqrt', ticks: 3, grid: true, zero: true },

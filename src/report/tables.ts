@@ -190,7 +190,7 @@ export function tasksTables({ runs }: ResultFile): Table[] {
     },
     {
       title: 'Zero-shot accuracy, normalised',
-      note: `${note} Likelihoods divided by the bytes of each choice.`,
+      note: `${note} Log-likelihoods divided by the characters of each choice.`,
       rows: perRun(
         runs,
         run => run.tasks.filter(task => task.accuracyNorm),
@@ -251,13 +251,25 @@ export function engineTable(runs: readonly Run[]): Table {
   }
 }
 
+/** Numbers, in the dense model, of the layers that stay. */
+export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, 'layers' | 'removedLayers'>): number[] {
+  const removed = new Set(removedLayers.map(({ layer }) => layer))
+  return Array.from({ length: layers.length + removed.size }, (_, i) => i).filter(i => !removed.has(i))
+}
+
 /** Relative squared output error of every half-block, without and with restoration. */
-export function layerRows({ layers }: Pick<PruneResult, 'layers'>): string[][] {
+export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers'>): string[][] {
+  const { layers } = result
+  const numbers = layerNumbers(result)
   const cells = (half: HalfResult | undefined) =>
     half ? [String(half.kept.length), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
   const attention = layers.some(layer => layer.attention)
   const head = ['layer', ...(attention ? ['V rows', 'error', 'restored'] : []), 'neurons', 'error', 'restored']
-  const rows = layers.map((layer, i) => [String(i), ...(attention ? cells(layer.attention) : []), ...cells(layer.ffn)])
+  const rows = layers.map((layer, i) => [
+    String(numbers[i]),
+    ...(attention ? cells(layer.attention) : []),
+    ...cells(layer.ffn),
+  ])
   return [head, ...rows]
 }
 
