@@ -1,5 +1,4 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
@@ -8,19 +7,17 @@ import { readText } from './calibrate/text.node.ts'
 import { loadTokenizer } from './calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from './calibrate/windows.ts'
 import { type Checkpoint, jsonFile } from './checkpoint/checkpoint.ts'
-import { openGgufCheckpoint } from './checkpoint/gguf.node.ts'
-import { openHuggingFace } from './checkpoint/huggingface.node.ts'
 import { baseName } from './display.ts'
 import { openEngine } from './engine/engine.node.ts'
 import type { EngineOptions } from './engine/engine.ts'
-import { FormatError, UsageError } from './errors.ts'
+import { UsageError } from './errors.ts'
 import { perplexity } from './evaluate/perplexity.ts'
 import type { Phase, ProgressEvent } from './events.ts'
 import { exportRequests, writeExports } from './export/export.node.ts'
 import type { ExportResult } from './export/result.ts'
 import { type ExportRequest, planExport, TARGETS } from './export/targets.ts'
 import type { FloatDType } from './formats/dtype.ts'
-import { fetchModel } from './hub/fetch.node.ts'
+import { openCheckpoint, openModel } from './hub/open.node.ts'
 import { describeModel } from './model/model.ts'
 import { corpusNotice } from './notices.ts'
 import { checkRange, type PruneOptions, resolveOptions, TEXT_WINDOWS } from './options.ts'
@@ -37,36 +34,13 @@ export { openEngine } from './engine/engine.node.ts'
 export type { ExportResult } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
 export { fetchModel } from './hub/fetch.node.ts'
+export { type OpenOptions, openCheckpoint, openModel } from './hub/open.node.ts'
 export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
 export { type LoadTasksOptions, loadTasks } from './hub/tasks.node.ts'
 export * from './index.ts'
 export { describeMachine } from './report/machine.node.ts'
 export { checkReport, type ReportOptions, readResult, writeReport } from './report/report.node.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
-
-export interface OpenOptions {
-  readonly signal?: AbortSignal
-}
-
-/**
- * Opens a Hugging Face folder, a `.gguf` file, or a model on the Hub (`org/name`, see `fetchModel`), which is fetched first.
- * @throws FormatError, UnsupportedModelError, HubError
- */
-export async function openCheckpoint(path: string, options?: OpenOptions): Promise<Checkpoint> {
-  const opening = openModel(path, options)
-  for (;;) {
-    const step = await opening.next()
-    if (step.done) return step.value
-  }
-}
-
-/** `openCheckpoint` that tells how the download goes. */
-export async function* openModel(path: string, options?: OpenOptions): AsyncGenerator<ProgressEvent, Checkpoint> {
-  const local = yield* fetchModel(path, options)
-  if ((await stat(local)).isDirectory()) return { ...(await openHuggingFace(local)), name: path }
-  if (local.toLowerCase().endsWith('.gguf')) return { ...(await openGgufCheckpoint(local)), name: path }
-  throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
-}
 
 export interface PrunePathOptions extends PruneOptions, EngineOptions {
   /** Folder to write, or a `.gguf` file. */

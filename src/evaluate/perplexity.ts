@@ -1,6 +1,6 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
 import { Head } from '../blocks/decoder.ts'
-import { windowLosses } from '../blocks/losses.ts'
+import { type RowObserver, windowLosses } from '../blocks/losses.ts'
 import { forward } from '../blocks/stream.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -19,6 +19,7 @@ export async function* perplexity(
   { windows, seqLen, texts }: Windows,
   phase: Phase,
   signal?: AbortSignal,
+  observe?: RowObserver,
 ): AsyncGenerator<ProgressEvent, Omit<PerplexityResult, 'bos'>> {
   const a = model.architecture
   const perTrip = Math.max(1, Math.floor(STREAM_BYTES / (4 * seqLen * a.hiddenSize)))
@@ -31,7 +32,9 @@ export async function* perplexity(
     let step = await layers.next()
     for (; !step.done; step = await layers.next())
       yield { type: 'progress', done: trip * a.layers + step.value + 1, tokens: some.length * seqLen }
-    means.push(...(await windowLosses(await Head.open(model, engine), step.value, some)))
+    const firstRow = trip * perTrip * (seqLen - 1)
+    const seen: RowObserver | undefined = observe && ((first, x, logits) => observe(firstRow + first, x, logits))
+    means.push(...(await windowLosses(await Head.open(model, engine), step.value, some, seen)))
   }
   const mean = means.reduce((sum, m) => sum + m, 0) / means.length
   if (Number.isNaN(mean))
