@@ -107,6 +107,7 @@ const PRUNE = object({
       halfBlocks: list(object({ layer: number, kind: text, probe: POINT, curve: list(POINT), width: number })),
     }),
   ),
+  removedLayers: optional(list(object({ layer: number, cost: number }))),
   calibration: object({
     source: text,
     seqLen: number,

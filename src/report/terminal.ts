@@ -25,7 +25,7 @@ export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): 
 }
 
 /** Relative squared output error of every half-block, without and with restoration. */
-export const errorsTable = (result: Pick<PruneResult, 'layers'>): string => table(layerRows(result))
+export const errorsTable = (result: Pick<PruneResult, 'layers' | 'removedLayers'>): string => table(layerRows(result))
 
 export function perplexityTable(columns: Readonly<Record<string, readonly PerplexityResult[]>>): string {
   const names = Object.keys(columns)
