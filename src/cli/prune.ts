@@ -111,7 +111,8 @@ export default defineCommand({
     const { output, eval: text, device, threads } = options
     const measure = async (path: string, phase: Phase) => {
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
-      return text ? await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal })) : []
+      if (!text) return []
+      return (await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }))).perplexity
     }
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
     if (text) {
@@ -122,7 +123,7 @@ export default defineCommand({
     const dense = await measure(model, 'evaluate dense')
     const to = options.to?.map(text => exportRequest(text))
     const result = await showProgress(prune(model, { ...settings, output, to }))
-    const perplexities: Record<string, PerplexityResult[]> = text
+    const perplexities: Record<string, readonly PerplexityResult[]> = text
       ? { dense, pruned: await measure(output, 'evaluate pruned') }
       : {}
     const peakMemoryBytes = peakMemory()

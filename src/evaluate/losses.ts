@@ -19,11 +19,16 @@ export class TokenLosses {
     return new TokenLosses(engine, await Head.open(model, engine), buffer)
   }
 
+  /** The logits [n, vocabulary] of the rows last given, until the next. */
+  logits(n: number): Floats {
+    return this.buffer.subarray(0, n * this.head.model.architecture.vocabularySize)
+  }
+
   /** −log p of `targets` [n ≤ HEAD_ROWS] after the stream rows `x` [n, d], in nats. */
   async of(x: Floats, targets: Int32Array): Promise<Floats> {
     const n = targets.length
     const { vocabularySize } = this.head.model.architecture
-    const logits = this.buffer.subarray(0, n * vocabularySize)
+    const logits = this.logits(n)
     await this.head.logits(x, logits)
     const nll = new Float32Array(n)
     const next = BigInt64Array.from(targets, BigInt)

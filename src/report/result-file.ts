@@ -1,8 +1,8 @@
 // result.json: everything about a run of `prune`, `eval` or `compare`. All output, on a terminal and in HTML, is a pure function of it.
 // Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md.
-import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult } from '../result.ts'
+import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
 
-export type { DivergenceResult, Estimate, TaskResult } from '../result.ts'
+export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
 
 export interface ResultFile {
   readonly schema: 1
@@ -45,6 +45,7 @@ export interface Run {
   /** Against the dense model on the same windows; absent for the dense model. */
   readonly divergence?: readonly DivergenceResult[]
   readonly tasks: readonly TaskResult[]
+  readonly wordPerplexity?: WordPerplexityResult
   /** Greedy continuations. */
   readonly samples: readonly { readonly prompt: string; readonly text: string }[]
   /** Wall-clock seconds per phase, pruning included. */
