@@ -11,7 +11,8 @@ export default defineConfig({
   platform: 'node',
   target: 'node20',
   fixedExtension: false,
-  loader: { '.py': 'text' }, // src/write/python goes beside compact models
+  // src/write/python goes beside compact models; src/report/page.html is filled in.
+  loader: { '.py': 'text', '.html': 'text' },
   dts: { sourcemap: false },
   sourcemap: false,
 })

@@ -25,7 +25,7 @@ const PAGE = [
   ['select'],
   ['restore'],
   ['allocate'],
-  ['options', 'plan', 'result', 'notices'],
+  ['methods', 'options', 'plan', 'result', 'notices'],
   ['write'],
   ['evaluate'],
   ['export'],

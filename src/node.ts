@@ -1,25 +1,22 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
-import { stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
 import { readText } from './calibrate/text.node.ts'
 import type { Windows } from './calibrate/windows.ts'
 import { type Checkpoint, jsonFile } from './checkpoint/checkpoint.ts'
-import { openGgufCheckpoint } from './checkpoint/gguf.node.ts'
-import { openHuggingFace } from './checkpoint/huggingface.node.ts'
 import { baseName } from './display.ts'
 import { openEngine } from './engine/engine.node.ts'
 import type { EngineOptions } from './engine/engine.ts'
-import { FormatError, UsageError } from './errors.ts'
-import { DenseReference } from './evaluate/divergence.ts'
+import { UsageError } from './errors.ts'
 import { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'
 import type { ProgressEvent } from './events.ts'
 import { exportRequests, writeExports } from './export/export.node.ts'
 import type { ExportResult } from './export/result.ts'
 import { type ExportRequest, planExport, TARGETS } from './export/targets.ts'
 import type { FloatDType } from './formats/dtype.ts'
-import { fetchModel } from './hub/fetch.node.ts'
+import { openCheckpoint, openModel } from './hub/open.node.ts'
 import { type LoadTasksOptions, loadTasks, loadWikitext } from './hub/tasks.node.ts'
 import { describeModel } from './model/model.ts'
 import { type PruneOptions, resolveOptions } from './options.ts'
@@ -36,34 +33,13 @@ export { openEngine } from './engine/engine.node.ts'
 export type { ExportResult } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
 export { fetchModel } from './hub/fetch.node.ts'
+export { type OpenOptions, openCheckpoint, openModel } from './hub/open.node.ts'
 export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
 export { type LoadTasksOptions, loadTasks, loadWikitext } from './hub/tasks.node.ts'
 export * from './index.ts'
+export { describeMachine } from './report/machine.node.ts'
+export { checkReport, type ReportOptions, readResult, writeReport } from './report/report.node.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
-
-export interface OpenOptions {
-  readonly signal?: AbortSignal
-}
-
-/**
- * Opens a Hugging Face folder, a `.gguf` file, or a model on the Hub (`org/name`, see `fetchModel`), which is fetched first.
- * @throws FormatError, UnsupportedModelError, HubError
- */
-export async function openCheckpoint(path: string, options?: OpenOptions): Promise<Checkpoint> {
-  const opening = openModel(path, options)
-  for (;;) {
-    const step = await opening.next()
-    if (step.done) return step.value
-  }
-}
-
-/** `openCheckpoint` that tells how the download goes. */
-export async function* openModel(path: string, options?: OpenOptions): AsyncGenerator<ProgressEvent, Checkpoint> {
-  const local = yield* fetchModel(path, options)
-  if ((await stat(local)).isDirectory()) return { ...(await openHuggingFace(local)), name: path }
-  if (local.toLowerCase().endsWith('.gguf')) return { ...(await openGgufCheckpoint(local)), name: path }
-  throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
-}
 
 export interface PrunePathOptions extends PruneOptions, EngineOptions {
   /** Folder to write, or a `.gguf` file. */
@@ -224,7 +200,7 @@ const asText = (name: string) => ({ name, read: () => readText(name) })
 
 export interface EvaluateOptions
   extends EngineOptions,
-    Omit<MeasureOptions, 'texts' | 'reference' | 'tasks' | 'pages'>,
+    Omit<MeasureOptions, 'texts' | 'dense' | 'tasks' | 'pages'>,
     Omit<LoadTasksOptions, 'data'> {
   /** Text files. @default none */
   readonly text?: readonly string[]
@@ -238,7 +214,7 @@ export interface EvaluateOptions
 
 /** Perplexity of the model at `path` on each text, its distance to a dense model, zero-shot tasks. @throws FaspError */
 export async function* evaluate(path: string, options: EvaluateOptions): AsyncGenerator<ProgressEvent, Measures> {
-  const { text = [], dense, tasks: names = [], tasksData: data, signal } = options
+  const { text = [], dense: densePath, tasks: names = [], tasksData: data, signal } = options
   const choice = [...new Set(names)].filter(name => name !== 'wikitext')
   const tasks = yield* loadTasks(choice, { data, signal })
   const pages = names.includes('wikitext') ? yield* loadWikitext({ data, signal }) : undefined
@@ -251,8 +227,9 @@ export async function* evaluate(path: string, options: EvaluateOptions): AsyncGe
   }
   try {
     const model = yield* open(path)
-    const reference = dense === undefined ? undefined : new DenseReference(yield* open(dense), engine)
-    return yield* measure(model, engine, { ...options, texts: text.map(asText), reference, tasks, pages })
+    const openRows = () => openScratch(join(tmpdir(), 'fasp'))
+    const dense = densePath === undefined ? undefined : { model: yield* open(densePath), openRows }
+    return yield* measure(model, engine, { ...options, texts: text.map(asText), dense, tasks, pages })
   } finally {
     await engine.close()
     for (const checkpoint of opened) await checkpoint.close()

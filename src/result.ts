@@ -1,4 +1,5 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
+import type { RemovedLayer } from './allocate/influence.ts'
 import type { Allocation } from './allocate/sensitivity.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import type { TextShare } from './calibrate/windows.ts'
@@ -52,11 +53,14 @@ export interface Recipe {
   readonly sizes: Sizes
   /** With allocation by sensitivity: what was measured, and chosen. */
   readonly allocation?: Allocation
+  /** Whole layers of the source that went, in this order. `layers` and `widths` are of those that stay. */
+  readonly removedLayers?: readonly RemovedLayer[]
   readonly calibration: {
     readonly source: CalibrationSource
     readonly seqLen: number
     readonly texts: readonly (TextShare & { readonly loss?: TextLoss })[]
   }
+  /** Of each layer that stays. */
   readonly layers: readonly LayerResult[]
   readonly notices: readonly string[]
 }

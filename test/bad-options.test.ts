@@ -40,7 +40,7 @@ describe('options', () => {
     'an unknown one': [['--sparsty', '0.2'], 'unknown option --sparsty. Did you mean --sparsity? See --help.'],
     'an unknown short one': [['-x'], 'unknown option -x. See --help.'],
     'a flag with a value': [['--json=yes'], '--json takes no value.'],
-    'an unknown choice': [['--scope', 'all'], '--scope is "all"; it must be one of ffn, ffn+vo.'],
+    'an unknown choice': [['--scope', 'all'], '--scope is "all"; it must be one of ffn, ffn+vo, ffn+heads.'],
     'an unknown preset': [['--preset', 'worst'], '--preset is "worst"; it must be one of paper, best, stock.'],
     'an unknown score': [['--score', 'random'], '--score is "random"; it must be one of column, eliminate.'],
     'an unknown target': [['--target', 'half'], '--target is "half"; it must be one of pruned, dense.'],

@@ -95,8 +95,13 @@ export class HalfBlockRunner {
   }
 
   /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens] */
-  async residual(w: HalfWeights, { output, columns }: PrunedOutput, x: Floats, h: Floats): Promise<void> {
+  async residual(w: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const a = this.architecture
+    // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
+    const { output, columns } =
+      pruned.columns.length > 0
+        ? pruned
+        : { output: { ...pruned.output, weight: new Float32Array(a.hiddenSize) }, columns: Int32Array.of(0) }
     const tokens = this.#tokens(x)
     const feeds = {
       ...(a.postNorm ? w.norm : {}),

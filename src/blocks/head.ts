@@ -24,7 +24,7 @@ export function lossGraph(): Graph {
   return g
 }
 
-/** Graph of `same` [n, 1] = 1 where both models find the same token most likely, or else 0. */
+/** Graph of `same` [n, 1]: 1 where `logits` and `others` find the same token most likely, or else 0. */
 export function agreementGraph(): Graph {
   const g = new Graph('agreement')
   const [p, q] = ['logits', 'others'].map(name =>

@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{
   generate: { summary: 'continue a text', load: () => import('./generate.ts') },
   inspect: { summary: 'show architecture, shapes, parameters and bytes', load: () => import('./inspect.ts') },
   push: { summary: 'upload a result to the Hugging Face Hub', load: () => import('./push.ts') },
+  report: { summary: 'show results, as text, page, tables or chart', load: () => import('./report.ts') },
   bench: { summary: 'time pruning on this machine, stage by stage', load: () => import('./bench.ts') },
 }
 

@@ -7,10 +7,10 @@ import { sampleWindows } from '../calibrate/sample.ts'
 import { table } from '../display.ts'
 import {
   type Checkpoint,
-  DenseReference,
   describeModel,
   type Engine,
   generate,
+  klDivergence,
   loadTokenizer,
   openCheckpoint,
   openEngine,
@@ -58,14 +58,13 @@ export default defineCommand({
         { name: 'pruned, not restored', model: await open(join(folder, 'false')) },
       ]
       const heldOut = await showProgress(sampleWindows(dense, engine, HELD_OUT, signal))
-      const reference = new DenseReference(dense, engine)
       const rows = [['', 'perplexity', 'KL to dense']]
       for (const { name, model } of models) {
-        const phase = name === 'dense' ? 'evaluate dense' : 'evaluate pruned'
-        const { perplexity: value, divergence } = await showProgress(
-          perplexity(model, engine, heldOut, phase, signal, model === dense ? undefined : reference),
+        const { perplexity: value } = await showProgress(
+          perplexity(model, engine, heldOut, name === 'dense' ? 'evaluate dense' : 'evaluate pruned', signal),
         )
-        rows.push([name, value.toFixed(2), (divergence?.kl ?? 0).toFixed(4)])
+        const kl = model === dense ? 0 : await klDivergence(dense, model, engine, heldOut.windows)
+        rows.push([name, value.toFixed(2), kl.toFixed(4)])
       }
       print(
         `\ntiny-llama (6 layers, trained on novels and tales for this package), FFN cut so that ${SPARSITY * 100} % of the decoder linears go\n`,

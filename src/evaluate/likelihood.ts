@@ -3,14 +3,14 @@
 // together, and each layer's weights are read once for all of them, or once a trip where their hidden states would take too much memory.
 import { ActivationPool } from '../blocks/activations.ts'
 import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from '../blocks/branches.ts'
-import { HEAD_ROWS } from '../blocks/decoder.ts'
+import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
 import { HalfBlockRunner } from '../blocks/halfblock.ts'
+import { TokenLosses } from '../blocks/losses.ts'
 import { throughLayers } from '../blocks/stream.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
-import { TokenLosses } from './losses.ts'
 import { STREAM_BYTES } from './perplexity.ts'
 
 /** A sequence of tokens, the last `targets` of which are scored. Where it is longer than the model's context, its beginning is dropped. */
@@ -100,7 +100,7 @@ async function score(
   results: number[][],
 ): Promise<void> {
   const d = model.architecture.hiddenSize
-  const losses = await TokenLosses.open(model, engine)
+  const losses = new TokenLosses(await Head.open(model, engine))
   const x = new Float32Array(HEAD_ROWS * d)
   const targets = new Int32Array(HEAD_ROWS)
   const owners: { readonly question: number; readonly choice: number }[] = []

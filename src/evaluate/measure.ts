@@ -1,16 +1,17 @@
 // All measures of one model: perplexity on texts at several window lengths, distance to the dense model, zero-shot tasks.
+import type { Scratch } from '../blocks/activations.ts'
 import type { CalibrationText } from '../calibrate/calibration.ts'
 import { calibratedOn } from '../calibrate/corpus.ts'
 import { loadTokenizer } from '../calibrate/tokenizer.ts'
-import { evaluationWindows } from '../calibrate/windows.ts'
+import { evaluationWindows, type Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
 import { corpusNotice } from '../notices.ts'
 import { checkRange, TEXT_WINDOWS } from '../options.ts'
 import type { DivergenceResult, PerplexityResult, TaskResult, WordPerplexityResult } from '../result.ts'
-import type { DenseReference } from './divergence.ts'
 import { perplexity } from './perplexity.ts'
+import { checkVocabularies, DenseReference, keepRows } from './reference.ts'
 import { evaluateTasks, type Task, type TaskOptions } from './tasks/evaluate.ts'
 import { wordPerplexity } from './tasks/wikitext.ts'
 
@@ -21,8 +22,8 @@ export interface MeasureOptions extends TaskOptions {
   readonly seqLen?: number | readonly number[]
   /** The first so many windows of each text. @default all */
   readonly maxWindows?: number
-  /** Also say how far the model has moved from this one. */
-  readonly reference?: DenseReference
+  /** Also say, on each text, how far the model has moved from this one. `openRows` gives a file for its hidden states. */
+  readonly dense?: { readonly model: Model; openRows(): Promise<Scratch> }
   /** Of multiple choice. @default none */
   readonly tasks?: readonly Task[]
   /** Documents of the task wikitext. */
@@ -46,8 +47,8 @@ export async function* measure(
   engine: Engine,
   options: MeasureOptions,
 ): AsyncGenerator<ProgressEvent, Measures> {
-  const { reference, tasks = [], pages, phase = 'evaluate', signal } = options
-  reference?.check(model)
+  const { dense, tasks = [], pages, phase = 'evaluate' } = options
+  if (dense) checkVocabularies(dense.model, model)
   const texts = []
   for (const one of await textWindows(model, options)) {
     if (one.calibratedOn) yield { type: 'notice', message: corpusNotice(one.name, one.calibratedOn) }
@@ -58,7 +59,7 @@ export async function* measure(
   const perplexities: PerplexityResult[] = []
   const divergences: DivergenceResult[] = []
   for (const { windows, tokensPerByte, bos, calibratedOn } of texts) {
-    const { divergence, ...result } = yield* perplexity(model, engine, windows, phase, signal, reference)
+    const { result, divergence } = yield* onText(model, engine, windows, phase, options)
     // Gao et al., The Pile (arXiv 2101.00027), section 3.1: bits per byte = (tokens / bytes) · log2(e) · loss.
     const bitsPerByte = tokensPerByte * Math.log2(result.perplexity)
     perplexities.push({ ...result, bos, bitsPerByte, calibratedOn })
@@ -66,9 +67,33 @@ export async function* measure(
   }
   return {
     perplexity: perplexities,
-    ...(reference && { divergence: divergences }),
+    ...(dense && { divergence: divergences }),
     tasks: results,
     ...(words && { wordPerplexity: words }),
+  }
+}
+
+/** Perplexity on windows; with a dense model, that runs first, and the distance to it is measured in the same pass. */
+async function* onText(
+  model: Model,
+  engine: Engine,
+  windows: Windows,
+  phase: Phase,
+  { dense, signal }: MeasureOptions,
+): AsyncGenerator<
+  ProgressEvent,
+  { readonly result: Omit<PerplexityResult, 'bos'>; readonly divergence?: DivergenceResult }
+> {
+  if (!dense) return { result: yield* perplexity(model, engine, windows, phase, signal) }
+  const rows = await dense.openRows()
+  try {
+    yield* perplexity(dense.model, engine, windows, 'evaluate dense', signal, keepRows(dense.model, rows))
+    const reference = await DenseReference.open(dense.model, model, engine, rows)
+    const result = yield* perplexity(model, engine, windows, phase, signal, reference.observe)
+    const { file, windows: count, seqLen } = result
+    return { result, divergence: { file, windows: count, seqLen, ...reference.result() } }
+  } finally {
+    await rows.close()
   }
 }
 

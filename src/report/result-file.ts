@@ -1,25 +1,42 @@
 // result.json: everything about a run of `prune`, `eval` or `compare`. All output, on a terminal and in HTML, is a pure function of it.
-// Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md.
+// Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md, read by parse-result.ts.
+import { baseName } from '../display.ts'
+import { UsageError } from '../errors.ts'
+import { elements } from '../formats/tensors.ts'
+import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
 import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
 
 export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
 
+import { VERSION } from '../version.ts'
+
+/** The schema that this version writes and reads. */
+export const RESULT_SCHEMA = 1
+
+export const RESULT_COMMANDS = ['prune', 'eval', 'compare'] as const
+
 export interface ResultFile {
-  readonly schema: 1
-  readonly command: 'prune' | 'eval' | 'compare'
+  readonly schema: typeof RESULT_SCHEMA
+  readonly command: (typeof RESULT_COMMANDS)[number]
   /** Version of fasp. */
   readonly fasp: string
+  /** When it was made, ISO 8601 in UTC. */
+  readonly created: string
   readonly machine: Machine
-  readonly model: {
-    readonly name: string
-    readonly modelType: string
-    readonly layers: number
-    /** Tied weights count once. */
-    readonly parameters: number
-    readonly decoderLinears: number
-  }
+  /** The model that was pruned, before it; for `eval` the model that was measured. */
+  readonly model: ModelFacts
   /** The dense model first, where it was measured. */
   readonly runs: readonly Run[]
+}
+
+export interface ModelFacts {
+  /** Last part of its path, or its name on the Hub. */
+  readonly name: string
+  readonly modelType: string
+  readonly layers: number
+  /** Tied weights count once. */
+  readonly parameters: number
+  readonly decoderLinears: number
 }
 
 export interface Machine {
@@ -51,4 +68,52 @@ export interface Run {
   /** Wall-clock seconds per phase, pruning included. */
   readonly seconds: Readonly<Record<string, number>>
   readonly peakMemoryBytes?: number
+}
+
+/** A run that pruned. */
+export type PrunedRun = Run & { readonly prune: PruneResult }
+
+export const prunedRuns = ({ runs }: Pick<ResultFile, 'runs'>): PrunedRun[] =>
+  runs.filter((run): run is PrunedRun => run.prune !== undefined)
+
+export const isDense = (run: Run): boolean => run.prune === undefined && run.sparsity === 0
+
+/** The facts of a model that go into a result. @param path of the model, of which the last part is its name */
+export function modelFacts(path: string, a: Architecture): ModelFacts {
+  const { qk, vo, ffn } = decoderLinears(a)
+  return {
+    name: baseName(path),
+    modelType: a.modelType,
+    layers: a.layers,
+    parameters: [...tensorShapes(a).values()].reduce((n, shape) => n + elements(shape), 0),
+    decoderLinears: qk + vo + ffn,
+  }
+}
+
+/** A result of this version, made now. */
+export const resultFile = (of: Pick<ResultFile, 'command' | 'machine' | 'model' | 'runs'>): ResultFile => ({
+  schema: RESULT_SCHEMA,
+  fasp: VERSION,
+  created: new Date().toISOString(),
+  ...of,
+})
+
+/** The contents of a result file. JSON has no NaN and no infinity: `null` stands for them, and is read as NaN. */
+export const serializeResult = (result: ResultFile): string => `${JSON.stringify(result)}\n`
+
+/** The runs of several results as one: of the dense model one run, with the texts of all. @throws UsageError for results of different models */
+export function mergeResults(results: readonly ResultFile[]): ResultFile {
+  const [first] = results
+  const other = results.find(({ model }) => JSON.stringify(model) !== JSON.stringify(first.model))
+  if (other)
+    throw new UsageError(
+      `the results are of different models: ${first.model.name} and ${other.model.name}. Report on one model at a time.`,
+    )
+  const runs = results.flatMap(result => result.runs)
+  const dense = runs.filter(isDense)
+  const texts = new Map(
+    dense.flatMap(run => run.perplexity).map(text => [JSON.stringify([text.file, text.windows, text.seqLen]), text]),
+  )
+  const one = dense.slice(0, 1).map(run => ({ ...run, perplexity: [...texts.values()] }))
+  return { ...first, runs: [...one, ...runs.filter(run => !isDense(run))] }
 }
