@@ -91,10 +91,10 @@ async function readRecords(path: string): Promise<Record[]> {
 }
 
 async function readBzip2(path: string): Promise<string> {
-  const { decode } = await import('seek-bzip')
+  const { default: bzip2 } = await import('seek-bzip')
   let bytes: Uint8Array
   try {
-    bytes = decode(await readFile(path))
+    bytes = bzip2.decode(await readFile(path))
   } catch (cause) {
     throw new TextError(`${path}: not a whole bzip2 file (${(cause as Error).message}); fetch it again`, { cause })
   }
