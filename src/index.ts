@@ -11,10 +11,12 @@ export { klDivergence } from './evaluate/divergence.ts'
 export { type GenerateOptions, generate } from './evaluate/generate.ts'
 export { type Inspection, inspect } from './evaluate/inspect.ts'
 export { logits } from './evaluate/logits.ts'
+export { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'
 export { perplexity } from './evaluate/perplexity.ts'
 export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'
 export { evaluateTasks, type Task, type TaskOptions, taskLikelihoods } from './evaluate/tasks/evaluate.ts'
 export type { TaskItem } from './evaluate/tasks/item.ts'
+export { wordPerplexity } from './evaluate/tasks/wikitext.ts'
 export type { Phase, ProgressEvent } from './events.ts'
 export { exportOnnx, type OnnxOptions, onnxBytes } from './export/onnx.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
@@ -36,6 +38,7 @@ export type {
   Recipe,
   Sizes,
   TaskResult,
+  WordPerplexityResult,
 } from './result.ts'
 export { VERSION } from './version.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'

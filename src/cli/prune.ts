@@ -132,7 +132,7 @@ export default defineCommand({
       const started = performance.now()
       const results = await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }))
       seconds[phase] = (performance.now() - started) / 1000
-      return results
+      return results.perplexity
     }
     const reports = wantsReport(options)
     const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
@@ -149,7 +149,7 @@ export default defineCommand({
     const result = await showProgress(prune(model, { ...settings, output, to }))
     const perplexity = await measure(output, 'evaluate pruned')
     const after = await describe(output)
-    const perplexities: Record<string, PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
+    const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
     const peakMemoryBytes = peakMemory()
     const style = terminalStyle(process.stdout)
     print(

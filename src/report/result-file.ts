@@ -5,10 +5,10 @@ import { UsageError } from '../errors.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
-import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult } from '../result.ts'
+import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
 import { VERSION } from '../version.ts'
 
-export type { DivergenceResult, Estimate, TaskResult } from '../result.ts'
+export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
 
 /** The schema that this version writes and reads. */
 export const RESULT_SCHEMA = 1
@@ -91,6 +91,7 @@ export interface Run {
   /** Against the dense model on the same windows; absent for the dense model. */
   readonly divergence?: readonly DivergenceResult[]
   readonly tasks: readonly TaskResult[]
+  readonly wordPerplexity?: WordPerplexityResult
   /** Greedy continuations. */
   readonly samples: readonly Continuation[]
   /** Wall-clock seconds per phase, pruning included. */
