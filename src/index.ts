@@ -1,5 +1,7 @@
 // Public API that runs everywhere. Files, paths and the CPU engine of Node are added in `node.ts`.
 
+export { ActivationPool } from './blocks/activations.ts'
+export { type DenseStatistics, denseStatistics, type Moments } from './calibrate/dense-statistics.ts'
 export { loadTokenizer } from './calibrate/tokenizer.ts'
 export { evaluationWindows, type Windows } from './calibrate/windows.ts'
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'

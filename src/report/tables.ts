@@ -257,9 +257,11 @@ export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, '
   return Array.from({ length: layers.length + removed.size }, (_, i) => i).filter(i => !removed.has(i))
 }
 
-/** Relative squared output error of every half-block, without and with restoration. */
+/** Relative squared output error of every half-block, without and with restoration; or which layers went. */
 export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers'>): string[][] {
-  const { layers } = result
+  const { layers, removedLayers } = result
+  if (removedLayers)
+    return [['layer removed', 'cost'], ...removedLayers.map(({ layer, cost }) => [String(layer), cost.toPrecision(4)])]
   const numbers = layerNumbers(result)
   const cells = (half: HalfResult | undefined) =>
     half ? [String(half.kept.length), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
