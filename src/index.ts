@@ -1,11 +1,14 @@
 // Public API that runs everywhere. Files, paths and the CPU engine of Node are added in `node.ts`.
 
+export { ActivationPool } from './blocks/activations.ts'
+export { type DenseStatistics, denseStatistics, type Moments } from './calibrate/dense-statistics.ts'
 export { loadTokenizer } from './calibrate/tokenizer.ts'
 export { evaluationWindows, type Windows } from './calibrate/windows.ts'
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
 export * from './errors.ts'
+export { type Continuation, continuations } from './evaluate/continuations.ts'
 export { klDivergence } from './evaluate/divergence.ts'
 export { type GenerateOptions, generate } from './evaluate/generate.ts'
 export { type Inspection, inspect } from './evaluate/inspect.ts'

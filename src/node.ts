@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
+import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import { readText } from './calibrate/text.node.ts'
 import type { Windows } from './calibrate/windows.ts'
 import { type Checkpoint, jsonFile } from './checkpoint/checkpoint.ts'
@@ -29,6 +30,8 @@ import { type Sink, subSink, writeFile } from './write/sink.ts'
 import type { ExportPlan } from './write/target.ts'
 
 export { readText } from './calibrate/text.node.ts'
+export { type CompareOptions, compare } from './compare/compare.node.ts'
+export { type CompareMethod, compareMethod } from './compare/methods.ts'
 export { openEngine } from './engine/engine.node.ts'
 export type { ExportResult } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
@@ -52,6 +55,8 @@ export interface PrunePathOptions extends PruneOptions, EngineOptions {
   readonly calibration?: readonly string[]
   /** Calibration windows, ready made, instead. */
   readonly windows?: Windows
+  /** Of the dense model on these windows, where several runs share them (`denseStatistics`). */
+  readonly denseStatistics?: DenseStatistics
   readonly signal?: AbortSignal
 }
 
@@ -66,7 +71,8 @@ export interface PrunePathResult extends PruneResult {
  * @throws FaspError
  */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
-  const { output, to, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
+  const { output, to, overwrite = false, calibration, windows, denseStatistics, ...others } = options
+  const { device, threads, signal, ...pruneOptions } = others
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
   await checkOutput(output, overwrite) // before a long download
   const engine = openEngine({ device, threads })
@@ -84,7 +90,8 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
     const sink = await openFolderSink(output, overwrite, bytes)
     const folder = single ? 'pruned/' : ''
     const openTemporary = () => openScratch(output)
-    const input = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, ...source, signal }
+    const run = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, signal }
+    const input = { ...run, ...source, denseStatistics }
     return yield* committed(sink, async function* () {
       const result = yield* pruneCheckpoint(input, settings)
       if (requests.length === 0) return { ...result, exports: [] }

@@ -103,7 +103,7 @@ const DEFAULTS = {
   memory: 1,
 } as const
 
-const PRESETS = {
+export const PRESETS = {
   paper: {
     ...{ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
     ...{ allocate: 'uniform', score: 'column', target: 'pruned', heldOut: 0 },

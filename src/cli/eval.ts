@@ -1,11 +1,13 @@
 // fasp eval: perplexity of one model on texts, its distance to a dense model, zero-shot tasks.
 import { UsageError } from '../errors.ts'
-import { evaluate, VERSION } from '../node.ts'
+import { describeMachine, evaluate, VERSION } from '../node.ts'
 import { measuresText } from '../report/measures.ts'
+import { resultFile } from '../report/result-file.ts'
 import { secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
+import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
 export default defineCommand({
   usage: 'eval <folder | model.gguf | hub/id> [--text <file>] [--tasks <names>] [options]',
@@ -18,6 +20,8 @@ export default defineCommand({
     tasks: { type: 'text', list: true, value: 'names', help: 'zero-shot tasks: arc_easy,piqa,…' },
     'tasks-data': { type: 'text', many: true, value: 'folder', help: 'task files (default: from the Hub); repeatable' },
     limit: { type: 'integer', help: 'the first n items of each task (default all)' },
+    ...REPORT_OPTIONS,
+    overwrite: { type: 'flag', help: 'replace reports that fasp wrote' },
     ...ENGINE_OPTIONS,
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },
@@ -33,6 +37,7 @@ export default defineCommand({
     if (dense && !text) throw new UsageError('--dense compares models on texts. Give at least one with --text <file>.')
     if ((limit !== undefined || tasksData) && !tasks)
       throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
+    await checkReports(options)
     const started = performance.now()
     const { device, threads, 'seq-len': seqLen, 'max-windows': maxWindows } = options
     const measures = await showProgress(
@@ -41,6 +46,13 @@ export default defineCommand({
     const seconds = { evaluate: (performance.now() - started) / 1000 }
     const peakMemoryBytes = peakMemory()
     print(`${measuresText(measures)}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
+    if (wantsReport(options)) {
+      const { model: facts, ...described } = await describeForReport(model, options, signal)
+      const run = { ...described, ...measures, seconds, peakMemoryBytes }
+      const machine = describeMachine(options)
+      const file = resultFile({ command: 'eval', machine, model: facts, runs: [run] })
+      for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
+    }
     if (options.json) {
       const { perplexity: texts, ...others } = measures
       print(JSON.stringify({ fasp: VERSION, model, texts, ...others, seconds, peakMemoryBytes }))

@@ -1,5 +1,6 @@
 // The dense model as what others are measured against, without running it again for each: the rows of its last stream are kept [rows, d],
 // and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
+import type { Scratch } from '../blocks/activations.ts'
 import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
 import { agreementGraph, divergenceGraph } from '../blocks/head.ts'
 import type { RowObserver } from '../blocks/losses.ts'
@@ -7,11 +8,8 @@ import { type Engine, values } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { Model } from '../model/model.ts'
 
-/** Rows that were kept, in a file or in memory. */
-export interface Rows {
-  read(target: Uint8Array, offset: number): Promise<void>
-  write(bytes: Uint8Array, offset: number): Promise<void>
-}
+/** Where the rows are: a file, or memory. */
+export type Rows = Pick<Scratch, 'read' | 'write'>
 
 const asBytes = (x: Float32Array) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength)
 

@@ -107,6 +107,7 @@ const PRUNE = object({
       halfBlocks: list(object({ layer: number, kind: text, probe: POINT, curve: list(POINT), width: number })),
     }),
   ),
+  removedLayers: optional(list(object({ layer: number, cost: number }))),
   calibration: object({
     source: text,
     seqLen: number,
@@ -142,6 +143,15 @@ const RUN = object({
   samples: list(object({ prompt: text, text })),
   seconds: record(number),
   peakMemoryBytes: optional(number),
+  failed: optional(text),
+  asked: optional(record(value => value)),
+})
+
+const HASHES = list(object({ file: text, sha256: text }))
+const PROTOCOL = object({
+  ...{ model: text, text: HASHES, seqLen: number, maxWindows: optional(number), tasks: HASHES },
+  ...{ limit: optional(number), calibration: HASHES, samples: number, calibrationSeqLen: number },
+  ...{ seed: number, prompts: list(text), device: text },
 })
 
 const RESULT = object({
@@ -152,5 +162,6 @@ const RESULT = object({
     ...{ node: text, onnxruntime: text, device: text, threads: number },
   }),
   model: object({ name: text, modelType: text, layers: number, parameters: number, decoderLinears: number }),
+  protocol: optional(PROTOCOL),
   runs: list(RUN),
 })
