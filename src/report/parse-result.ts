@@ -136,7 +136,7 @@ const RUN = object({
   ),
   wordPerplexity: optional(
     object({
-      ...{ task: text, version: text, documents: number },
+      ...{ task: text, version: text, documents: number, seqLen: number },
       ...{ wordPerplexity: number, bytePerplexity: number, bitsPerByte: number },
     }),
   ),
