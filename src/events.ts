@@ -10,6 +10,7 @@ export type Phase =
   | 'evaluate dense'
   | 'evaluate pruned'
   | 'tasks'
+  | 'continuations'
   | 'upload'
   | 'export'
   | 'verify'

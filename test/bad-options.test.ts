@@ -83,7 +83,7 @@ describe('options', () => {
 
   test('no model', () => usage(['prune', '-s', '0.2', '-o', 'out'], 'no model. Give a Hugging Face model folder'))
   test('no output', () => usage(['prune', TINY_LLAMA, '-s', '0.2'], 'no output. Say where the pruned model goes: -o'))
-  test('eval without text', () => usage(['eval', TINY_LLAMA], 'no text. Give at least one with --text <file>.'))
+  test('eval of nothing', () => usage(['eval', TINY_LLAMA], 'nothing to measure. Give --text <file>, --tasks <names>'))
   test('eval beyond the context', () =>
     usage(['eval', TINY_LLAMA, '--text', 'text.txt', '--seq-len', '600'], 'seq-len is 600; it must be'))
   test('generate without a prompt', () => usage(['generate', TINY_LLAMA], 'no prompt. Give some text with -p.'))

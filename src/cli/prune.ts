@@ -4,6 +4,7 @@ import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
   checkOutput,
+  describeMachine,
   evaluate,
   fetchModel,
   METHOD_NAMES,
@@ -13,9 +14,11 @@ import {
   planPrune,
   prune,
 } from '../node.ts'
+import { type Run, resultFile, runName } from '../report/result-file.ts'
 import {
   errorsTable,
   exportsTable,
+  layerLines,
   lossTable,
   perplexityTable,
   planText,
@@ -24,8 +27,9 @@ import {
 } from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
+import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
 /** Options that make a method; `fasp compare` takes them, too. */
 export const METHOD_OPTIONS = {
@@ -91,6 +95,7 @@ const OPTIONS = {
   ...METHOD_OPTIONS,
   eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
+  ...REPORT_OPTIONS,
   seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
   ...ENGINE_OPTIONS,
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
@@ -120,29 +125,59 @@ export default defineCommand({
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
     const { output, eval: text, device, threads } = options
+    const seconds: Record<string, number> = {}
     const measure = async (path: string, phase: Phase) => {
+      if (!text) return []
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
-      return text ? await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal })) : []
+      const started = performance.now()
+      const results = await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }))
+      seconds[phase] = (performance.now() - started) / 1000
+      return results.perplexity
     }
+    const reports = wantsReport(options)
+    const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
-    if (text) {
+    await checkReports(options)
+    if (text || reports) {
       await checkOutput(output, options.overwrite)
       await showProgress(fetchModel(model, { signal }))
       await planPrune(model, settings)
     }
     const dense = await measure(model, 'evaluate dense')
+    const before = await describe(model)
     const to = options.to?.map(text => exportRequest(text))
     const result = await showProgress(prune(model, { ...settings, output, to }))
-    const perplexities: Record<string, PerplexityResult[]> = text
-      ? { dense, pruned: await measure(output, 'evaluate pruned') }
-      : {}
+    const perplexity = await measure(output, 'evaluate pruned')
+    const after = await describe(output)
+    const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
     const peakMemoryBytes = peakMemory()
-    print(`${errorsTable(result)}\n\n${sizesTable(result.sizes)}`)
+    const style = terminalStyle(process.stdout)
+    print(
+      `${errorsTable(result)}\n${style.blocks ? `\n${layerLines(result, style)}\n` : ''}\n${sizesTable(result.sizes)}`,
+    )
     const losses = lossTable(result)
     if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
     if (result.exports.length > 0) print(`\n${exportsTable(result.exports)}`)
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
+    if (before && after) {
+      const { 'evaluate dense': denseSeconds = 0, ...prunedSeconds } = seconds
+      const { exports: _, ...pruned } = result
+      const { samples } = after
+      const runs: Run[] = [
+        {
+          ...{ name: 'dense', sparsity: 0, samples: before.samples, tasks: [] },
+          ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds } },
+        },
+        {
+          ...{ name: runName(result), sparsity: result.options.sparsity, samples, tasks: [] },
+          ...{ prune: pruned, perplexity, seconds: { ...result.seconds, ...prunedSeconds }, peakMemoryBytes },
+        },
+      ]
+      const machine = describeMachine({ device, threads })
+      const file = resultFile({ command: 'prune', machine, model: before.model, runs })
+      for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
+    }
     if (options.json) print(JSON.stringify({ ...result, perplexities, peakMemoryBytes }))
   },
 })

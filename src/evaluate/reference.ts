@@ -19,6 +19,12 @@ export const keepRows =
   (first, x) =>
     rows.write(asBytes(x), first * hiddenSize * 4)
 
+/** @throws UsageError where the models have different vocabularies */
+export function checkVocabularies(dense: Model, other: Model): void {
+  const [p, q] = [dense, other].map(model => model.architecture.vocabularySize)
+  if (p !== q) throw new UsageError(`the models have vocabularies of ${p} and ${q}; KL needs the same.`)
+}
+
 /** Mean KL(dense ‖ other) in nats and top-1 agreement over the rows that `observe` has seen. */
 export class DenseReference {
   readonly #x: Float32Array<ArrayBuffer>
@@ -43,8 +49,7 @@ export class DenseReference {
    * @throws UsageError where the models have different vocabularies
    */
   static async open(dense: Model, other: Model, engine: Engine, rows: Rows): Promise<DenseReference> {
-    const [p, q] = [dense, other].map(model => model.architecture.vocabularySize)
-    if (p !== q) throw new UsageError(`the models have vocabularies of ${p} and ${q}; KL needs the same.`)
+    checkVocabularies(dense, other)
     return new DenseReference(dense, engine, await Head.open(dense, engine), rows)
   }
 

@@ -14,7 +14,7 @@ import {
   stackedBars,
 } from './plot.ts'
 import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
-import { decimal, labels, meanAccuracy, removedPart, runLabel, textLabel } from './tables.ts'
+import { decimal, labels, layerNumbers, meanAccuracy, removedPart, runLabel, textLabel } from './tables.ts'
 
 export interface Chart {
   /** What the picture shows: heading in the page, label for those who do not see it. */
@@ -23,6 +23,8 @@ export interface Chart {
   readonly note: string
   readonly svg: string
 }
+
+const percentTick = (part: number) => `${Number((100 * part).toFixed(1))} %`
 
 const CUT = {
   label: 'decoder linears removed',
@@ -50,6 +52,9 @@ function byMethod(runs: readonly Run[], value: (run: Run) => number | undefined,
   return { series, reference: dense && { name: `dense ${show(dense.y)}`, y: dense.y } }
 }
 
+/** A model with so many times the dense perplexity is of no use; what lies beyond is in the table. */
+const HOPELESS = 50
+
 /** For each text: perplexity against size, on a logarithmic scale. */
 export function perplexityCharts({ runs }: ResultFile): Chart[] {
   return labels(runs, run => run.perplexity, textLabel).flatMap(text => {
@@ -57,9 +62,10 @@ export function perplexityCharts({ runs }: ResultFile): Chart[] {
     const { series, reference } = byMethod(runs, of, value => decimal(value))
     if (series.length === 0) return []
     const title = `Perplexity against size: ${text}`
-    const y = { type: 'log', label: 'perplexity', tickFormat: (n: number) => decimal(n, 0), ticks: 6 } as const
-    const note = 'Lower is better. The scale of perplexity is logarithmic.'
-    return [{ title, note, svg: lineChart({ title, x: CUT, y, series, reference }) }]
+    const y = { type: 'log', label: 'perplexity', tickFormat: (n: number) => n.toLocaleString('en-US') } as const
+    const limit = reference && HOPELESS * reference.y
+    const note = `Lower is better. The scale of perplexity is logarithmic${limit ? `, up to ${HOPELESS} times that of the dense model` : ''}.`
+    return [{ title, note, svg: lineChart({ title, x: CUT, y, series, reference, limit }) }]
   })
 }
 
@@ -67,7 +73,7 @@ export function accuracyCharts({ runs }: ResultFile): Chart[] {
   const { series, reference } = byMethod(runs, meanAccuracy, value => percent(value))
   if (series.length === 0) return []
   const title = 'Mean zero-shot accuracy against size'
-  const y = { type: 'linear', label: 'mean accuracy', tickFormat: percent, ticks: 6 } as const
+  const y = { type: 'linear', label: 'mean accuracy', tickFormat: percentTick, ticks: 6 } as const
   const note = 'Higher is better. Mean over the tasks, normalised accuracy where there is one.'
   return [{ title, note, svg: lineChart({ title, x: CUT, y, series, reference }) }]
 }
@@ -80,20 +86,28 @@ type Half = keyof typeof HALVES
 /** Part of its width that each layer keeps. */
 function widthBars({ prune }: PrunedRun) {
   const { before, after } = prune.widths
-  const panel = (of: 'value' | 'ffn', unit: string) =>
-    after.map((widths, x) => ({
-      x,
-      value: widths[of] / before[of],
+  const numbers = layerNumbers(prune)
+  const panel = (of: 'value' | 'ffn', unit: string) => [
+    ...after.map((widths, i) => ({
+      ...{ x: numbers[i], value: widths[of] / before[of], before: 1 },
+      title: `layer ${numbers[i]}: ${widths[of]} of ${before[of]} ${unit}`,
+    })),
+    ...(prune.removedLayers ?? []).map(({ layer }) => ({
+      x: layer,
+      value: 0,
       before: 1,
-      title: `layer ${x}: ${widths[of]} of ${before[of]} ${unit}`,
-    }))
+      title: `layer ${layer}: removed`,
+    })),
+  ]
   const panels = { FFN: panel('ffn', 'neurons'), 'value channels': panel('value', 'value channels of each KV head') }
   return Object.fromEntries(Object.entries(panels).filter(([, bars]) => bars.some(bar => bar.value < 1)))
 }
 
 function errorBars({ prune }: PrunedRun) {
+  const numbers = layerNumbers(prune)
   const panel = (half: Half) =>
-    prune.layers.flatMap((layer, x) => {
+    prune.layers.flatMap((layer, i) => {
+      const x = numbers[i]
       const result = layer[half]
       if (!result || !Number.isFinite(result.errorAfter)) return []
       const { errorAfter: value, errorBefore: before } = result
@@ -123,23 +137,25 @@ export function layerCharts(run: PrunedRun): Chart[] {
   return charts
 }
 
-const percentTick = (part: number) => `${Number((100 * part).toFixed(1))} %`
-
 /** Restored errors of all runs at once. */
 export function errorMaps(result: ResultFile): Chart[] {
-  const cells = prunedRuns(result).flatMap(run =>
-    (['ffn', 'attention'] as const).flatMap(half =>
-      run.prune.layers.flatMap((layer, x): Cell[] => {
+  const cells = prunedRuns(result).flatMap(run => {
+    const numbers = layerNumbers(run.prune)
+    return (['ffn', 'attention'] as const).flatMap(half =>
+      run.prune.layers.flatMap((layer, i): Cell[] => {
+        const x = numbers[i]
         const value = layer[half]?.errorAfter
         if (value === undefined || !Number.isFinite(value)) return []
         const title = `${runLabel(run)}, layer ${x}, ${HALVES[half]}: ${percent(value)}`
         return [{ x, y: runLabel(run), panel: HALVES[half], value, title }]
       }),
-    ),
-  )
+    )
+  })
   if (cells.length === 0) return []
   const title = 'Restored error of each layer'
-  return [{ title, note: 'The darker, the larger.', svg: heatMap(title, cells) }]
+  const most = percent(Math.max(...cells.map(cell => cell.value)))
+  const note = `Squared output error over the squared output, on the calibration activations. The darker, the larger; the darkest is ${most}.`
+  return [{ title, note, svg: heatMap(title, cells) }]
 }
 
 /** What cutting each half-block would cost, and what was chosen. */

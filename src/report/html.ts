@@ -18,12 +18,12 @@ import { visible } from './plot.ts'
 import { type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
 import {
   decimal,
-  divergenceTable,
+  divergenceTables,
   engineTable,
   layerRows,
   lossTable,
   machineLine,
-  perplexityTable,
+  perplexityTables,
   runLabel,
   sampleRows,
   secondsTable,
@@ -100,13 +100,12 @@ function sectionsOf(result: ResultFile): Section[] {
   })
   const tables = (...of: Table[]) => of.filter(table => table.rows.length > 1).map(table => tableHtml(table))
   return [
-    { id: 'size', title: 'Size', content: tables(sizesTable(result)) },
     {
       id: 'perplexity',
       title: 'Perplexity',
       content: [
         ...(many ? perplexityCharts(result) : []).map(figure),
-        ...tables(perplexityTable(result), divergenceTable(result), lossTable(result)),
+        ...tables(...perplexityTables(result), ...divergenceTables(result), lossTable(result)),
       ],
     },
     {
@@ -114,6 +113,7 @@ function sectionsOf(result: ResultFile): Section[] {
       title: 'Zero-shot tasks',
       content: [...(many ? accuracyCharts(result) : []).map(figure), ...tables(...tasksTables(result))],
     },
+    { id: 'size', title: 'Size', content: tables(sizesTable(result)) },
     { id: 'layers', title: 'Layers', content: [...(many ? errorMaps(result) : []).map(figure), ...layers] },
     { id: 'texts', title: 'What the models write', content: samples(result.runs) },
     {

@@ -107,6 +107,7 @@ const PRUNE = object({
       halfBlocks: list(object({ layer: number, kind: text, probe: POINT, curve: list(POINT), width: number })),
     }),
   ),
+  removedLayers: optional(list(object({ layer: number, cost: number }))),
   calibration: object({
     source: text,
     seqLen: number,
@@ -125,12 +126,19 @@ const RUN = object({
   perplexity: list(
     object({
       ...{ file: text, windows: number, seqLen: number, tokens: number },
-      ...{ perplexity: number, standardError: number, bos: flag, calibratedOn: optional(text) },
+      ...{ perplexity: number, standardError: number, bitsPerByte: optional(number) },
+      ...{ bos: flag, calibratedOn: optional(text) },
     }),
   ),
   divergence: optional(list(object({ file: text, windows: number, seqLen: number, kl: number, topAgreement: number }))),
   tasks: list(
     object({ task: text, version: text, items: number, accuracy: ESTIMATE, accuracyNorm: optional(ESTIMATE) }),
+  ),
+  wordPerplexity: optional(
+    object({
+      ...{ task: text, version: text, documents: number },
+      ...{ wordPerplexity: number, bytePerplexity: number, bitsPerByte: number },
+    }),
   ),
   samples: list(object({ prompt: text, text })),
   seconds: record(number),

@@ -102,29 +102,34 @@ export interface LineChart {
   readonly series: readonly { readonly name: string; readonly points: readonly Point[] }[]
   /** A level to compare with. */
   readonly reference?: { readonly name: string; readonly y: number }
+  /** Lines leave the frame above this, so that one bad series does not flatten the others. @default none do */
+  readonly limit?: number
 }
 
 /** One line for each series, named at its right end. */
-export function lineChart({ title, x, y, series, reference }: LineChart): string {
+export function lineChart({ title, x, y, series, reference, limit = Number.POSITIVE_INFINITY }: LineChart): string {
   const height = 400
   const margins = { marginTop: 28, marginBottom: 44, marginLeft: 56 }
   const names = [...series.map(one => one.name), ...(reference ? [reference.name] : [])]
-  const marginRight = 24 + CHARACTER * Math.max(...names.map(name => name.length))
+  const marginRight = 36 + CHARACTER * Math.max(...names.map(name => name.length))
   const values = [...series.flatMap(one => one.points.map(point => point.y)), ...(reference ? [reference.y] : [])]
-  const [low, high] = [Math.min(...values), Math.max(...values)]
+  const [low, high] = [Math.min(...values), Math.min(limit, Math.max(...values))]
   const space = (high - low || 1) * 0.05
   const domain = y.type === 'log' ? [low * 0.95, high * 1.05] : [low - space, high + space]
   const range = [height - margins.marginBottom, margins.marginTop]
-  const scale = { ...y, domain, range, grid: true }
-  const { apply } = Plot.scale({ y: scale })!
-  const ends = series.map((one, i) => ({ name: one.name, at: one.points.at(-1)!, colour: colour(i) }))
+  const scale = { ...y, domain, range, grid: true, ...(y.type === 'log' ? { ticks: logTicks(domain) } : {}) }
+  const place = (value: number) => Plot.scale({ y: scale })!.apply(Math.min(value, domain[1])) as number
   const labels = [
-    ...ends.map(end => ({ ...end, y: apply(end.at.y) as number })),
-    ...(reference ? [{ name: reference.name, colour: 'currentColor', y: apply(reference.y) as number }] : []),
+    ...series.map(({ name, points }, i) => {
+      const end = points.at(-1)!.y
+      return { name: end > domain[1] ? `↑ ${name}` : name, colour: colour(i), y: place(end) }
+    }),
+    ...(reference ? [{ name: reference.name, colour: 'currentColor', y: place(reference.y) }] : []),
   ]
-  const spread = apart(
+  const gap = FONT * 1.25
+  const places = apart(
     labels.map(label => label.y),
-    FONT * 1.25,
+    gap,
     range[1],
     range[0],
   )
@@ -140,22 +145,32 @@ export function lineChart({ title, x, y, series, reference }: LineChart): string
       ...series.flatMap(({ points }, i) => {
         const channels = { x: (p: Point) => p.x, y: (p: Point) => p.y, stroke: colour(i) }
         return [
-          Plot.line(points, { ...channels, strokeWidth: 2 }),
-          Plot.dot(points, {
-            ...channels,
-            ...{ symbol: SYMBOLS[i % SYMBOLS.length], r: 4.5, fill: 'var(--paper)', strokeWidth: 1.8 },
-            title: p => p.title,
-          }),
+          Plot.line(points, { ...channels, strokeWidth: 2, clip: true }),
+          Plot.dot(
+            points.filter(point => point.y <= domain[1]),
+            {
+              ...channels,
+              ...{ symbol: SYMBOLS[i % SYMBOLS.length], r: 4.5, fill: 'var(--paper)', strokeWidth: 1.8 },
+              title: p => p.title,
+            },
+          ),
         ]
       }),
       ...labels.map((label, i) =>
         Plot.text([label.name], {
           ...{ frameAnchor: 'right', textAnchor: 'start', dx: 14, fill: label.colour, fontWeight: 600 },
-          y: { value: [spread[i]], scale: null },
+          y: { value: [places[i]], scale: null },
         } as Plot.TextOptions),
       ),
     ],
   })
+}
+
+/** Powers of ten, with 2 and 5 between them where there is room. */
+function logTicks([low, high]: readonly number[]): number[] {
+  const steps = high / low > 200 ? [1] : high / low > 5 ? [1, 2, 5] : [1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9]
+  const powers = Array.from({ length: 40 }, (_, i) => 10 ** (i - 10))
+  return powers.flatMap(power => steps.map(step => step * power)).filter(tick => tick >= low && tick <= high)
 }
 
 /** Places near the wanted ones with at least `gap` between two, between `low` and `high` as far as there is room. */
@@ -200,7 +215,7 @@ export function layerBars(
   return draw({
     title,
     height: 60 + 110 * Object.keys(panels).length,
-    ...{ marginLeft: 56, marginTop: 24, marginBottom: 40, marginRight: 90 },
+    ...{ marginLeft: 56, marginTop: 24, marginBottom: 40, marginRight: 16 + CHARACTER * 14 },
     x: { label: 'layer', ticks: tickLayers(layers), padding: 0.15 },
     y: { ...y, grid: true, ticks: 4 },
     fy: { label: null, padding: 0.18, domain: Object.keys(panels) },
@@ -263,10 +278,16 @@ export interface Part {
   readonly title: string
 }
 
-/** A bar for each row, made of its parts. */
-export function stackedBars(title: string, parts: readonly Part[], label: string): string {
+/** A bar for each row, made of its parts: the largest, and the others together where there are more than colours. */
+export function stackedBars(title: string, all: readonly Part[], label: string): string {
+  const sizes = new Map<string, number>()
+  for (const { part, value } of all) sizes.set(part, (sizes.get(part) ?? 0) + value)
+  const largest = [...sizes.keys()].sort((a, b) => sizes.get(b)! - sizes.get(a)!).slice(0, COLOURS - 1)
+  const parts =
+    sizes.size <= COLOURS ? all : all.map(one => (largest.includes(one.part) ? one : { ...one, part: 'others' }))
   const rows = [...new Set(parts.map(part => part.row))]
-  const names = [...new Set(parts.map(part => part.part))]
+  const found = new Set(parts.map(part => part.part))
+  const names = sizes.size <= COLOURS ? [...found] : [...largest, 'others']
   const marginLeft = 12 + CHARACTER * Math.max(...rows.map(row => row.length))
   const top = legend(names, marginLeft)
   return draw({
@@ -279,7 +300,7 @@ export function stackedBars(title: string, parts: readonly Part[], label: string
       ...top.marks,
       Plot.barX(parts, {
         ...{ x: part => part.value, y: part => part.row, title: part => part.title },
-        ...{ fill: (part: Part) => colour(names.indexOf(part.part)), order: null },
+        ...{ fill: (part: Part) => colour(names.indexOf(part.part)), order: (part: Part) => names.indexOf(part.part) },
       } as Plot.BarXOptions),
       Plot.ruleX([0]),
     ],
@@ -314,9 +335,9 @@ export function curvePanels(
   const hue = (c: { kind: string }) => colour(kinds.indexOf(c.kind))
   return draw({
     title,
-    height: top.height + 70 + 78 * rows,
+    height: top.height + 70 + (rows > 2 ? 78 : 140) * rows,
     ...{ marginTop: top.height + 22, marginLeft: 56, marginBottom: 44, marginRight: 12 },
-    x: { label: labels.x, domain: [100, 0], ticks: [100, 50, 0], tickFormat: d => `${d}`, nice: false },
+    x: { label: labels.x, domain: [100, 0], ticks: [100, 50], nice: false },
     y: { label: labels.y, type: 'sqrt', ticks: 3, grid: true, zero: true },
     fx: { axis: null, padding: 0.1 },
     fy: { axis: null, padding: 0.14 },

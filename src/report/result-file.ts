@@ -2,13 +2,13 @@
 // Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md, read by parse-result.ts.
 import { baseName } from '../display.ts'
 import { UsageError } from '../errors.ts'
+import type { Continuation } from '../evaluate/continuations.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
-import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult } from '../result.ts'
-
-export type { DivergenceResult, Estimate, TaskResult } from '../result.ts'
-
+import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
 import { VERSION } from '../version.ts'
+
+export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
 
 /** The schema that this version writes and reads. */
 export const RESULT_SCHEMA = 1
@@ -91,8 +91,9 @@ export interface Run {
   /** Against the dense model on the same windows; absent for the dense model. */
   readonly divergence?: readonly DivergenceResult[]
   readonly tasks: readonly TaskResult[]
+  readonly wordPerplexity?: WordPerplexityResult
   /** Greedy continuations. */
-  readonly samples: readonly { readonly prompt: string; readonly text: string }[]
+  readonly samples: readonly Continuation[]
   /** Wall-clock seconds per phase, pruning included. */
   readonly seconds: Readonly<Record<string, number>>
   /** Of the process, up to the end of pruning; of the dense model, up to the end of measuring. */
@@ -132,6 +133,13 @@ export const resultFile = (
   created: new Date().toISOString(),
   ...of,
 })
+
+/** How a run is called: its preset, or its method. */
+export const runName = ({
+  options: { preset, method },
+}: {
+  readonly options: { readonly preset?: unknown; readonly method?: unknown }
+}): string => (preset ? `preset ${preset}` : String(method ?? 'fasp'))
 
 /** The contents of a result file. JSON has no NaN and no infinity: `null` stands for them, and is read as NaN. */
 export const serializeResult = (result: ResultFile): string => `${JSON.stringify(result)}\n`

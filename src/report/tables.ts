@@ -1,7 +1,7 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
 import { baseName, bytes, count, cut, duration, percent } from '../display.ts'
 import type { HalfResult, PerplexityResult, PruneResult } from '../result.ts'
-import type { Estimate, Machine, ResultFile, Run, TaskResult } from './result-file.ts'
+import { type Estimate, isDense, type Machine, type ResultFile, type Run, type TaskResult } from './result-file.ts'
 
 export interface Table {
   readonly title: string
@@ -63,13 +63,55 @@ function perRun<T>(
   return [['model', ...columns], ...rows.filter(row => row.slice(1).some(text => text !== NONE))]
 }
 
+/** A row for each method, a column for each cut: what `perRun` has in one column. Undefined where that would leave most of it empty. */
+function perCut(runs: readonly Run[], cell: (run: Run) => string | undefined): string[][] | undefined {
+  const found = runs.flatMap(run => {
+    const text = isDense(run) ? undefined : cell(run)
+    return text === undefined ? [] : [{ name: run.name, sparsity: run.sparsity, text }]
+  })
+  const names = [...new Set(found.map(run => run.name))]
+  const cuts = [...new Set(found.map(run => run.sparsity))].sort((a, b) => a - b)
+  if (cuts.length < 2 || 2 * found.length < names.length * cuts.length) return undefined
+  if (new Set(found.map(run => JSON.stringify([run.name, run.sparsity]))).size < found.length) return undefined
+  const text = (name: string, sparsity: number) =>
+    found.find(run => run.name === name && run.sparsity === sparsity)?.text
+  return [
+    ['method', ...cuts.map(part => `${Number((100 * part).toFixed(1))} %`)],
+    ...names.map(name => [name, ...cuts.map(cut => text(name, cut) ?? NONE)]),
+  ]
+}
+
+/** For each text a table of methods and cuts; one table of runs and texts where there are too few runs for that. */
+function perText<T extends Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>>(
+  { title, note }: Omit<Table, 'rows'>,
+  runs: readonly Run[],
+  of: (run: Run) => readonly T[],
+  cell: (one: T) => string,
+): Table[] {
+  const tables = labels(runs, of, textLabel).map(label => {
+    const show = (run: Run) =>
+      of(run)
+        .filter(one => textLabel(one) === label)
+        .map(cell)
+        .at(0)
+    const dense = runs
+      .filter(isDense)
+      .map(show)
+      .find(text => text !== undefined)
+    const rows = perCut(runs, show)
+    return rows && { title: `${title}: ${label}`, note: dense ? `Dense: ${dense}. ${note}` : note, rows }
+  })
+  if (tables.some(table => table === undefined)) return [{ title, note, rows: perRun(runs, of, textLabel, cell) }]
+  return tables.filter(table => table !== undefined)
+}
+
 /** All tables of a result that have something in them. */
 export const resultTables = (result: ResultFile): Table[] =>
   [
-    sizesTable(result),
-    perplexityTable(result),
-    divergenceTable(result),
+    ...perplexityTables(result),
+    ...divergenceTables(result),
     ...tasksTables(result),
+    sizesTable(result),
     lossTable(result),
     secondsTable(result),
     failuresTable(result),
@@ -94,7 +136,7 @@ export function sizesTable({ model, runs }: ResultFile): Table {
   }
 }
 
-export function perplexityTable({ runs }: ResultFile): Table {
+export function perplexityTables({ runs }: ResultFile): Table[] {
   const texts = runs.flatMap(run => run.perplexity)
   const flattered = [...new Set(texts.flatMap(({ file, calibratedOn }) => (calibratedOn ? [baseName(file)] : [])))]
   const bos = new Set(texts.map(text => text.bos))
@@ -106,21 +148,19 @@ export function perplexityTable({ runs }: ResultFile): Table {
       : []),
   ]
   const cell = ({ perplexity, standardError }: PerplexityResult) => withError(perplexity, standardError)
-  return { title: 'Perplexity', note: notes.join(' '), rows: perRun(runs, run => run.perplexity, textLabel, cell) }
+  return perText({ title: 'Perplexity', note: notes.join(' ') }, runs, run => run.perplexity, cell)
 }
 
-export function divergenceTable({ runs }: ResultFile): Table {
-  return {
-    title: 'Distance from the dense model',
-    note: 'KL(dense ‖ pruned) in nats a token, and how often both find the same token most likely.',
-    rows: perRun(
-      runs,
-      run => run.divergence ?? [],
-      textLabel,
-      ({ kl, topAgreement }) => `${decimal(kl, 4)}, ${percent(topAgreement)}`,
-    ),
-  }
-}
+export const divergenceTables = ({ runs }: ResultFile): Table[] =>
+  perText(
+    {
+      title: 'Distance from the dense model',
+      note: 'KL(dense ‖ pruned) in nats a token, and how often both find the same token most likely.',
+    },
+    runs,
+    run => run.divergence ?? [],
+    ({ kl, topAgreement }) => `${decimal(kl, 4)}, ${percent(topAgreement)}`,
+  )
 
 /** Mean over the tasks, where each has the figure. */
 export function meanAccuracy({ tasks }: Pick<Run, 'tasks'>): number | undefined {
@@ -131,7 +171,8 @@ export function meanAccuracy({ tasks }: Pick<Run, 'tasks'>): number | undefined 
 const best = ({ accuracy, accuracyNorm }: TaskResult): Estimate => accuracyNorm ?? accuracy
 
 export function tasksTables({ runs }: ResultFile): Table[] {
-  const label = ({ task, items }: TaskResult) => `${task}, ${items}`
+  const items = new Set(runs.flatMap(run => run.tasks.map(task => task.items)))
+  const label = (task: TaskResult) => (items.size === 1 ? task.task : `${task.task}, ${task.items}`)
   const cell = ({ value, standardError }: Estimate) => withError(100 * value, 100 * standardError, 1)
   const accuracy = perRun(
     runs,
@@ -141,7 +182,7 @@ export function tasksTables({ runs }: ResultFile): Table[] {
   )
   const means = new Map(runs.map(run => [runLabel(run), meanAccuracy(run)]))
   const mean = (name: string) => decimal(100 * (means.get(name) ?? Number.NaN), 1)
-  const note = 'Percent ± standard error; task, items.'
+  const note = `Percent ± standard error; ${items.size === 1 ? `${[...items]} items a task` : 'task, items'}.`
   return [
     {
       title: 'Zero-shot accuracy',
@@ -150,7 +191,7 @@ export function tasksTables({ runs }: ResultFile): Table[] {
     },
     {
       title: 'Zero-shot accuracy, normalised',
-      note: `${note} Likelihoods divided by the bytes of each choice.`,
+      note: `${note} Log-likelihoods divided by the characters of each choice.`,
       rows: perRun(
         runs,
         run => run.tasks.filter(task => task.accuracyNorm),
@@ -163,17 +204,24 @@ export function tasksTables({ runs }: ResultFile): Table[] {
 
 /** What pruning cost on the calibration texts: on windows calibrated on, and on others. */
 export function lossTable({ runs }: Pick<ResultFile, 'runs'>): Table {
-  const rows = runs.flatMap(run =>
+  const losses = (run: Run) =>
     (run.prune?.calibration.texts ?? []).flatMap(({ name, loss }) =>
       loss
-        ? [[`${runLabel(run)}, ${name}`, ...[loss.calibratedOn, loss.heldOut].map(l => decimal(l.pruned - l.dense, 3))]]
+        ? [
+            { label: `${name}, used`, loss: loss.calibratedOn },
+            { label: `${name}, held out`, loss: loss.heldOut },
+          ]
         : [],
-    ),
-  )
+    )
   return {
     title: 'Cost on the calibration texts',
-    note: 'Loss of the pruned less that of the dense model, in nats a token. The gap is overfitting.',
-    rows: [['model, text', 'calibrated on', 'held out'], ...rows],
+    note: 'Loss of the pruned less that of the dense model, in nats a token, on windows calibrated on and on others. The gap is overfitting.',
+    rows: perRun(
+      runs,
+      losses,
+      one => one.label,
+      ({ loss }) => decimal(loss.pruned - loss.dense, 3),
+    ),
   }
 }
 
@@ -210,13 +258,27 @@ export function engineTable(runs: readonly Run[]): Table {
   }
 }
 
-/** Relative squared output error of every half-block, without and with restoration. */
-export function layerRows({ layers }: Pick<PruneResult, 'layers'>): string[][] {
+/** Numbers, in the dense model, of the layers that stay. */
+export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, 'layers' | 'removedLayers'>): number[] {
+  const removed = new Set(removedLayers.map(({ layer }) => layer))
+  return Array.from({ length: layers.length + removed.size }, (_, i) => i).filter(i => !removed.has(i))
+}
+
+/** Relative squared output error of every half-block, without and with restoration; or which layers went. */
+export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers'>): string[][] {
+  const { layers, removedLayers } = result
+  if (removedLayers)
+    return [['layer removed', 'cost'], ...removedLayers.map(({ layer, cost }) => [String(layer), cost.toPrecision(4)])]
+  const numbers = layerNumbers(result)
   const cells = (half: HalfResult | undefined) =>
     half ? [String(half.kept.length), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
   const attention = layers.some(layer => layer.attention)
   const head = ['layer', ...(attention ? ['V rows', 'error', 'restored'] : []), 'neurons', 'error', 'restored']
-  const rows = layers.map((layer, i) => [String(i), ...(attention ? cells(layer.attention) : []), ...cells(layer.ffn)])
+  const rows = layers.map((layer, i) => [
+    String(numbers[i]),
+    ...(attention ? cells(layer.attention) : []),
+    ...cells(layer.ffn),
+  ])
   return [head, ...rows]
 }
 
@@ -230,7 +292,7 @@ export function sensitivityRows({ allocation, widths }: Pick<PruneResult, 'alloc
   return [['layer', 'cut to', 'KL', 'chosen', 'part'], ...rows]
 }
 
-/** Prompts down, models across. */
+/** Models side by side, prompts down; where there are many models, the other way round. */
 export function sampleRows(runs: readonly Run[]): string[][] {
   const writers = runs.filter(run => run.samples.length > 0)
   const prompts = labels(
@@ -239,6 +301,8 @@ export function sampleRows(runs: readonly Run[]): string[][] {
     sample => sample.prompt,
   )
   const text = (run: Run, prompt: string) => run.samples.find(sample => sample.prompt === prompt)?.text ?? NONE
+  if (writers.length > 3)
+    return [['model', ...prompts], ...writers.map(run => [runLabel(run), ...prompts.map(prompt => text(run, prompt))])]
   return [
     ['prompt', ...writers.map(runLabel)],
     ...prompts.map(prompt => [prompt, ...writers.map(run => text(run, prompt))]),
