@@ -149,7 +149,7 @@ const RUN = object({
 
 const HASHES = list(object({ file: text, sha256: text }))
 const PROTOCOL = object({
-  ...{ model: text, text: HASHES, seqLen: number, maxWindows: optional(number), tasks: HASHES },
+  ...{ model: text, text: HASHES, seqLen: number, maxWindows: optional(list(number)), tasks: HASHES },
   ...{ limit: optional(number), calibration: HASHES, samples: number, calibrationSeqLen: number },
   ...{ seed: number, prompts: list(text), device: text },
 })
