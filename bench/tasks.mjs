@@ -1,6 +1,6 @@
 // Our part of bench/tasks.py, which calls it (after npm run build).
-// usage: node bench/tasks.mjs MODEL TASK LIMIT OUT FOLDER…   writes { items: [{ requests, lengths, gold, likelihoods }], seconds } to OUT,
-//   of the task wikitext its result
+// usage: node bench/tasks.mjs MODEL TASK FROM TO OUT FOLDER…   writes { items: [{ requests, lengths, gold, likelihoods }], seconds } of the
+//   items numbered FROM to TO to OUT; of the task wikitext its result
 import { writeFileSync } from 'node:fs'
 import {
   describeModel,
@@ -12,7 +12,7 @@ import {
   wordPerplexity,
 } from '../dist/node.js'
 
-const [path, name, limit, out, ...data] = process.argv.slice(2)
+const [path, name, from, to, out, ...data] = process.argv.slice(2)
 
 async function finish(events) {
   for (;;) {
@@ -27,10 +27,10 @@ const started = performance.now()
 let result
 if (name === 'wikitext') {
   const pages = await finish(loadWikitext({ data }))
-  result = await finish(wordPerplexity(model, engine, pages, { limit: Number(limit) }))
+  result = await finish(wordPerplexity(model, engine, pages.slice(Number(from), Number(to))))
 } else {
   const [task] = await finish(loadTasks([name], { data }))
-  const items = task.items.slice(0, Number(limit))
+  const items = task.items.slice(Number(from), Number(to))
   const [likelihoods] = await finish(taskLikelihoods(model, engine, [{ name, items }]))
   result = { items: items.map((item, i) => ({ ...item, likelihoods: likelihoods[i] })) }
 }

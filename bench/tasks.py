@@ -1,11 +1,12 @@
 """Our zero-shot tasks beside lm-evaluation-harness: the same items, from the same files, through its own YAML and code.
 
-  python bench/tasks.py score MODEL TASK --limit 200 --out FOLDER   both sides of one task (after npm run build)
-  python bench/tasks.py table --out FOLDER                          what was scored, as a Markdown table
+  python bench/tasks.py score MODEL TASK --from 0 --to 200 --out FOLDER   both sides of some items (after npm run build)
+  python bench/tasks.py table --out FOLDER                                what was scored, as a Markdown table
 
 MODEL is a Hugging Face folder (of a GGUF: fasp export … --to huggingface --dtype f32). Needs lm-eval, torch, transformers, accelerate.
 The data are those of shared/data (or FASP_SHARED), brought into the fields of the Hub's data sets. float32 on the CPU on both sides.
-A prediction is the same where both sides take the same choice; prompts must be equal to the letter. A side scored before is not run again.
+A prediction is the same where both sides take the same choice; prompts must be equal to the letter. What was scored before is not run
+again, so a long task can be scored in parts.
 """
 import argparse, bz2, json, os, platform, re, subprocess, time
 from pathlib import Path
@@ -70,7 +71,7 @@ def documents(task):
     return hellaswag() if task == "hellaswag" else wikitext()
 
 
-def theirs(model, task, limit):
+def theirs(model, task, first, end):
     import datasets, torch
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
@@ -80,7 +81,8 @@ def theirs(model, task, limit):
     datasets.load_dataset = lambda **_: splits  # in place of the Hub
     lm = HFLM(pretrained=str(model), dtype="float32", device="cpu", batch_size=8)
     started = time.perf_counter()
-    result = simple_evaluate(model=lm, tasks=[task], limit=limit, log_samples=True, bootstrap_iters=0)
+    some = {task: list(range(first, end))}
+    result = simple_evaluate(model=lm, tasks=[task], samples=some, log_samples=True, bootstrap_iters=0)
     seconds = time.perf_counter() - started
     samples = sorted(result["samples"][task], key=lambda sample: sample["doc_id"])
     items = [
@@ -101,12 +103,21 @@ def theirs(model, task, limit):
 def score(options):
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    ours, harness = out / f"{options.task}.ours.json", out / f"{options.task}.theirs.json"
+    first, end = getattr(options, "from"), options.to
+    ours, harness = (out / f"{options.task}.{side}.{first}.json" for side in ("ours", "theirs"))
     if not ours.exists():
-        command = ["node", ROOT / "bench/tasks.mjs", options.model, options.task, str(options.limit), ours]
+        command = ["node", ROOT / "bench/tasks.mjs", options.model, options.task, str(first), str(end), ours]
         subprocess.run([*command, DATA / "tasks", DATA], check=True)
     if not harness.exists():
-        harness.write_text(json.dumps(theirs(options.model, options.task, options.limit)))
+        harness.write_text(json.dumps(theirs(options.model, options.task, first, end)))
+
+
+def scored(out, task, side):
+    """The parts of a task in order, joined."""
+    parts = sorted(Path(out).glob(f"{task}.{side}.*.json"), key=lambda path: int(path.suffixes[-2][1:]))
+    read = [json.loads(part.read_text()) for part in parts]
+    joined = {"items": [i for part in read for i in part.get("items", [])], "seconds": sum(p["seconds"] for p in read)}
+    return {**read[0], **joined} if read else None
 
 
 def pick(likelihoods, lengths=None):
@@ -120,10 +131,9 @@ def table(options):
     print("| task | items | acc, ours | harness | acc_norm, ours | harness | same choice | by norm | largest difference | seconds |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for task in TASKS:
-        ours, harness = (Path(options.out) / f"{task}.{side}.json" for side in ("ours", "theirs"))
-        if not (ours.exists() and harness.exists()):
+        a, b = (scored(options.out, task, side) for side in ("ours", "theirs"))
+        if not (a and b):
             continue
-        a, b = json.loads(ours.read_text()), json.loads(harness.read_text())
         items = list(zip(a["items"], b["items"], strict=True))
         for x, y in items:
             prompts = [[request["context"], request["continuation"]] for request in x["requests"]]
@@ -137,15 +147,15 @@ def table(options):
             lengths = lambda x: x["lengths"] if norm else None
             return sum(pick(x["likelihoods"], lengths(x)) == pick(y["likelihoods"], lengths(x)) for x, y in items)
 
-        normed = "acc_norm,none" in b["results"]
+        normed = b["items"][0]["acc_norm"] is not None
+        mean = lambda name: sum(y[name] for _, y in items) / n
         worst = max(abs(p - q) for x, y in items for p, q in zip(x["likelihoods"], y["likelihoods"], strict=True))
-        cells = [task, n, f"{own(False):.4f}", f"{b['results']['acc,none']:.4f}"]
-        cells += [f"{own(True):.4f}", f"{b['results']['acc_norm,none']:.4f}"] if normed else ["", ""]
+        cells = [task, n, f"{own(False):.4f}", f"{mean('acc'):.4f}"]
+        cells += [f"{own(True):.4f}", f"{mean('acc_norm'):.4f}"] if normed else ["", ""]
         cells += [f"{same(False)}", f"{same(True)}" if normed else "", f"{worst:.1e}", f"{a['seconds']:.0f}, {b['seconds']:.0f}"]
         print("| " + " | ".join(map(str, cells)) + " |")
-    words = [Path(options.out) / f"wikitext.{side}.json" for side in ("ours", "theirs")]
-    if all(file.exists() for file in words):
-        a, b = (json.loads(file.read_text()) for file in words)
+    a, b = (scored(options.out, "wikitext", side) for side in ("ours", "theirs"))
+    if a and b:
         for key, name in (("wordPerplexity", "word_perplexity"), ("bytePerplexity", "byte_perplexity"), ("bitsPerByte", "bits_per_byte")):
             print(f"wikitext, {a['documents']} documents, {name}: ours {a[key]:.6f}, harness {b['results'][name + ',none']:.6f}")
     print(f"lm-eval {lm_eval.__version__}, {platform.machine()}")
@@ -157,7 +167,8 @@ if __name__ == "__main__":
     one = commands.add_parser("score")
     one.add_argument("model")
     one.add_argument("task")
-    one.add_argument("--limit", type=int, default=200)
+    one.add_argument("--from", type=int, default=0)
+    one.add_argument("--to", type=int, default=200)
     one.add_argument("--out", required=True)
     one.set_defaults(run=score)
     all_of_it = commands.add_parser("table")

@@ -117,6 +117,8 @@ export interface WordPerplexityResult {
   /** The harness's version of the task. */
   readonly version: string
   readonly documents: number
+  /** Tokens predicted in a window at most. */
+  readonly seqLen: number
   readonly wordPerplexity: number
   readonly bytePerplexity: number
   readonly bitsPerByte: number

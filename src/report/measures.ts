@@ -39,4 +39,4 @@ export function tasksTable(tasks: readonly TaskResult[]): string {
 }
 
 const wordsLine = (r: WordPerplexityResult): string =>
-  `${r.task} ${r.version}, ${r.documents} documents: word perplexity ${r.wordPerplexity.toFixed(3)}, byte perplexity ${r.bytePerplexity.toFixed(4)}, bits per byte ${r.bitsPerByte.toFixed(4)}`
+  `${r.task} ${r.version}, ${r.documents} documents, windows of ${r.seqLen}:\nword perplexity ${r.wordPerplexity.toFixed(3)}, byte perplexity ${r.bytePerplexity.toFixed(4)}, bits per byte ${r.bitsPerByte.toFixed(4)}`

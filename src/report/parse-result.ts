@@ -85,7 +85,7 @@ const object =
   }
 
 const ESTIMATE = object({ value: number, standardError: number })
-const WIDTHS = object({ ffn: number, value: number })
+const WIDTHS = object({ ffn: number, value: number, kvHeads: optional(number) })
 const HALF = object({ kept: list(number), errorBefore: number, errorAfter: number, damp: number })
 const POINT = object({ width: number, cost: number })
 const BEFORE_AFTER = object({ before: number, after: number })
@@ -136,7 +136,7 @@ const RUN = object({
   ),
   wordPerplexity: optional(
     object({
-      ...{ task: text, version: text, documents: number },
+      ...{ task: text, version: text, documents: number, seqLen: number },
       ...{ wordPerplexity: number, bytePerplexity: number, bitsPerByte: number },
     }),
   ),

@@ -109,6 +109,8 @@ function perText<T extends Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>
 export const resultTables = (result: ResultFile): Table[] =>
   [
     ...perplexityTables(result),
+    ...bitsTables(result),
+    wordsTable(result),
     ...divergenceTables(result),
     ...tasksTables(result),
     sizesTable(result),
@@ -150,6 +152,31 @@ export function perplexityTables({ runs }: ResultFile): Table[] {
   const cell = ({ perplexity, standardError }: PerplexityResult) => withError(perplexity, standardError)
   return perText({ title: 'Perplexity', note: notes.join(' ') }, runs, run => run.perplexity, cell)
 }
+
+const bitsTables = ({ runs }: ResultFile): Table[] =>
+  perText(
+    {
+      title: 'Bits per byte',
+      note: 'Loss in bits, times the tokens a byte of the text: comparable between tokenizers.',
+    },
+    runs,
+    run => run.perplexity.filter(one => one.bitsPerByte !== undefined),
+    ({ bitsPerByte }) => decimal(bitsPerByte!, 4),
+  )
+
+const wordsTable = ({ runs }: ResultFile): Table => ({
+  title: 'WikiText a word',
+  note: 'The task wikitext of lm-evaluation-harness: whole documents, each token predicted once.',
+  rows: [
+    ['model', 'word perplexity', 'byte perplexity', 'bits per byte'],
+    ...runs.flatMap(run => {
+      const { wordPerplexity: one } = run
+      return one
+        ? [[runLabel(run), decimal(one.wordPerplexity), decimal(one.bytePerplexity, 4), decimal(one.bitsPerByte, 4)]]
+        : []
+    }),
+  ],
+})
 
 export const divergenceTables = ({ runs }: ResultFile): Table[] =>
   perText(

@@ -20,6 +20,9 @@ export const WIKITEXT = {
   field: 'page',
 } as const
 
+/** ONNX Runtime keeps the attention of a whole window, [heads, length, length]; a window takes no more than this. */
+const ATTENTION_BYTES = 2 ** 32
+
 /** @param pages documents as WikiText has them @throws NumericError; UnsupportedModelError for a tokenizer without BOS and EOS */
 export async function* wordPerplexity(
   model: Model,
@@ -35,8 +38,14 @@ export async function* wordPerplexity(
       `${model.checkpoint.name}: its tokenizer names neither a BOS nor an EOS, and wikitext begins each document with one.`,
     )
   const some = pages.slice(0, limit)
-  const { maxPositions } = model.architecture
-  const windows = some.flatMap(page => rollingWindows(tokenizer.encode(detokenize(page)), prefix, maxPositions))
+  const { maxPositions, heads } = model.architecture
+  const seqLen = Math.min(maxPositions, Math.floor(Math.sqrt(ATTENTION_BYTES / 4 / heads)))
+  if (seqLen < maxPositions)
+    yield {
+      type: 'notice',
+      message: `wikitext: windows of ${seqLen} tokens, so that attention fits 4 GiB; the harness takes the context, ${maxPositions}.`,
+    }
+  const windows = some.flatMap(page => rollingWindows(tokenizer.encode(detokenize(page)), prefix, seqLen))
   const likelihoods = yield* logLikelihoods(
     model,
     engine,
@@ -51,6 +60,7 @@ export async function* wordPerplexity(
     task: 'wikitext',
     version: WIKITEXT.version,
     documents: some.length,
+    seqLen,
     wordPerplexity: Math.exp(nats / words),
     bytePerplexity: Math.exp(nats / bytes),
     bitsPerByte: nats / bytes / Math.LN2,
