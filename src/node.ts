@@ -133,7 +133,7 @@ export interface ExportPathOptions extends EngineOptions {
   readonly to?: readonly ExportRequest[]
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
-  /** Also run each export in the runtime that it is for, where that is installed (node-llama-cpp). @default false */
+  /** Also run each export in the runtime that it is for, where that is installed (node-llama-cpp, @huggingface/transformers). @default false */
   readonly verify?: boolean
   readonly signal?: AbortSignal
 }

@@ -9,14 +9,14 @@ import type { HalfResult, LayerResult, Recipe } from './result.ts'
 /** Known before any weight is read. */
 export function planNotices(
   model: Model,
-  { preset, scope, layout, samples, seqLen, sparsity }: ResolvedOptions,
+  { method, preset, scope, layout, samples, seqLen, sparsity }: ResolvedOptions,
   source: CalibrationSource,
   { sizes, widths, layers }: Plan,
 ): string[] {
   const notices: string[] = []
-  if (preset === 'paper' && layout === 'padded')
+  if (layout === 'padded' && (preset === 'paper' || method !== 'fasp'))
     notices.push(
-      'Preset paper writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.',
+      `${preset ? 'Preset' : 'Method'} ${preset ?? method} writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.`,
     )
   if (source === 'self')
     notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens of ${SELF_TEXT}.`)

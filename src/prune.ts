@@ -159,7 +159,9 @@ async function* pruneHalf(
   const weights = await readHalf(model, half)
   const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
   if (!narrows(a, half, keep)) {
-    for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
+    // Where only whole layers go, nothing is measured on the stream.
+    if (options.scope !== 'layers')
+      for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
     await check?.pass(runner, weights, undefined, signal)
     await writer.copyHalf(half)
     return undefined

@@ -32,7 +32,7 @@ describe('a grid', () => {
     const { runs, protocol, model } = result(folder)
     expect(JSON.parse(lines.at(-1)!).runs.length).toBe(runs.length)
     expect(model).toMatchObject({ name: 'tiny-llama', layers: 6, modelType: 'llama' })
-    expect(protocol).toMatchObject({ seqLen: 32, maxWindows: 3, samples: 4, prompts: ['It was'] })
+    expect(protocol).toMatchObject({ seqLen: 32, maxWindows: [3], samples: 4, prompts: ['It was'] })
     const [dense, paper, best] = runs
     expect([dense.divergence, dense.prune]).toEqual([undefined, undefined])
     expect(best.prune!.options).toMatchObject({ preset: 'best', alpha: 0.25, sparsity: 0.3 })
@@ -165,7 +165,10 @@ describe('refused before any run', () => {
   const usage: Record<string, [args: string[], says: string]> = {
     'no methods': [['-s', '0.2', ...TEXT, '-o', 'r.json'], 'no methods. Name some, for example --methods paper,best.'],
     'no sparsity': [['--methods', 'paper', ...TEXT, '-o', 'r.json'], 'no sparsity. Say how much to remove'],
-    'no text': [['--methods', 'paper', '-s', '0.2', '-o', 'r.json'], 'no text. Give at least one with --text <file>.'],
+    'no text and no tasks': [
+      ['--methods', 'paper', '-s', '0.2', '-o', 'r.json'],
+      'nothing to measure. Give a text with --text <file>, or tasks with --tasks arc_easy,piqa.',
+    ],
     'no output': [['--methods', 'paper', '-s', '0.2', ...TEXT], 'no output. Say where the result goes: -o <file>.'],
   }
   test.for(Object.entries(usage))('%s', async ([, [args, says]]) =>
@@ -202,6 +205,8 @@ describe('refused before any run', () => {
       'tasks-data no: there is no such folder',
     ],
     ['a task file that is cut short', ['--tasks', 'boolq', '--tasks-data', '.'], 'boolq.jsonl: line 1: not JSON'],
+    ['a number of windows too many', ['--max-windows', '3,2'], 'there are 2 max-windows for 1 texts.'],
+    ['a number of windows that is none', ['--max-windows', '3,'], '--max-windows has "" in it; it must be numbers'],
     ['a report of no kind', ['--report', 'r.pdf'], 'r.pdf does not say what to write'],
     ['a calibration text that is missing', ['--calibration', 'missing.txt'], 'missing.txt: no such file'],
     ['an output that is a folder', ['-o', '.'], 'is a folder'],
@@ -212,7 +217,7 @@ describe('refused before any run', () => {
     const folder = await workplace({ 'empty.txt': '', 'short.txt': 'Too short.', 'boolq.jsonl': '{"passage": "A' })
     const args = compare('paper', '0.2', ...more)
     if (name.startsWith('a model')) args[1] = './missing'
-    const code = /^(an unknown|a task without|a folder of|a report)/.test(name) ? 2 : 1
+    const code = /^(an unknown|a task without|a folder of|a report|a number)/.test(name) ? 2 : 1
     await refused(folder, args, { code, says: [says] })
   })
 
@@ -224,7 +229,7 @@ describe('refused before any run', () => {
     await refused(folder, other, { says })
     const { stderr } = await run(folder, ...other, '--overwrite')
     expect(begun(stderr)).toEqual(['dense', 'stock at 20.0 %'])
-    expect(result(folder).protocol).toMatchObject({ maxWindows: 2, seed: 1 })
+    expect(result(folder).protocol).toMatchObject({ maxWindows: [2], seed: 1 })
     expect(existsSync(join(folder, '.result.json.work'))).toBe(false)
   })
 })

@@ -25,7 +25,7 @@ export default defineCommand({
     },
     samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
     'seq-len': { type: 'integer', help: 'tokens per window, of both kinds (default 1024)' },
-    'max-windows': { type: 'integer', help: 'the first n windows of each text (default all)' },
+    'max-windows': { type: 'text', value: 'list', help: 'the first n windows of each text (default all)' },
     tasks: { type: 'text', value: 'list', help: 'zero-shot tasks: arc_easy,piqa,… (docs/tasks.md)' },
     'tasks-data': { type: 'text', many: true, value: 'folder', help: 'their items (default: from the Hub)' },
     limit: { type: 'integer', help: 'the first n items of each task (default all)' },
@@ -42,8 +42,9 @@ export default defineCommand({
     const { output, methods, sparsity, text, tasks, report, json, prompt: prompts } = options
     if (!methods) throw new UsageError('no methods. Name some, for example --methods paper,best.')
     if (!sparsity) throw new UsageError('no sparsity. Say how much to remove, for example -s 0.2,0.3.')
-    if (!text) throw new UsageError('no text. Give at least one with --text <file>.')
     if (!output) throw new UsageError('no output. Say where the result goes: -o <file>.')
+    const windows =
+      options['max-windows'] === undefined ? undefined : parseNumbers('max-windows', options['max-windows'])
     if (report) await checkReport(report, { overwrite: true })
     signal.addEventListener('abort', () =>
       process.stderr.write(`\nWhat is done is kept; the same command goes on from there.\n`),
@@ -53,11 +54,11 @@ export default defineCommand({
         ...options,
         ...{ output, text, prompts, signal },
         methods: methods.split(',').map(parseMethod),
-        sparsity: sparsity.split(',').map(parseSparsity),
+        sparsity: parseNumbers('sparsity', sparsity),
         tasks: tasks?.split(','),
         tasksData: options['tasks-data'],
         seqLen: options['seq-len'],
-        maxWindows: options['max-windows'],
+        maxWindows: windows?.length === 1 ? windows[0] : windows,
       }),
     )
     print(`${comparisonText(result, terminalStyle(process.stdout))}\n\nWrote ${output}`)
@@ -83,9 +84,10 @@ function parseMethod(text: string): CompareMethod {
 }
 
 /** @throws UsageError */
-function parseSparsity(text: string): number {
-  const value = Number(text)
-  if (text.trim() === '' || Number.isNaN(value))
-    throw new UsageError(`--sparsity has "${text}" in it; it must be numbers with commas between them: 0.2,0.3.`)
-  return value
-}
+const parseNumbers = (name: string, list: string): number[] =>
+  list.split(',').map(text => {
+    const value = Number(text)
+    if (text.trim() === '' || Number.isNaN(value))
+      throw new UsageError(`--${name} has "${text}" in it; it must be numbers with commas between them.`)
+    return value
+  })

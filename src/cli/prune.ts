@@ -49,7 +49,7 @@ export const METHOD_OPTIONS = {
     choices: ['uniform', 'sensitivity'],
     help: 'one width for all layers (default), or measured',
   },
-  'probe-tokens': { type: 'integer', help: 'tokens to measure sensitivity on (default 1024)' },
+  'probe-tokens': { type: 'integer', help: 'probe of sensitivity and sleb in tokens (1024)' },
   score: {
     type: 'text',
     choices: ['column', 'eliminate'],
@@ -96,7 +96,7 @@ const OPTIONS = {
   eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
   ...REPORT_OPTIONS,
-  seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
+  seed: { type: 'integer', help: 'seed of self-written text, and of random (0)' },
   ...ENGINE_OPTIONS,
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },

@@ -36,12 +36,12 @@ export interface CompareOptions extends EngineOptions {
   readonly methods: readonly CompareMethod[]
   /** Each above 0, up to 0.9. */
   readonly sparsity: readonly number[]
-  /** Text files for perplexity, KL and agreement. */
-  readonly text: readonly string[]
+  /** Text files for perplexity, KL and agreement. @default none, where there are tasks */
+  readonly text?: readonly string[]
   /** Tokens per window, of calibration too. @default 1024 or the context; self-written calibration 256 */
   readonly seqLen?: number
-  /** The first so many windows of each text. @default all */
-  readonly maxWindows?: number
+  /** The first so many windows of each text: one number for all, or one for each. @default all */
+  readonly maxWindows?: number | readonly number[]
   /** Zero-shot tasks (docs/tasks.md). @default none */
   readonly tasks?: readonly string[]
   /** Folders with the items of tasks. @default none: they are fetched from the Hub */
@@ -68,26 +68,10 @@ export interface CompareOptions extends EngineOptions {
  * @throws FaspError before any run for options that make no sense and files that cannot be read; RunError where the dense model fails
  */
 export async function* compare(path: string, options: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
-  const {
-    output,
-    text,
-    seqLen,
-    maxWindows,
-    tasks,
-    tasksData,
-    limit,
-    calibration,
-    samples,
-    seed,
-    memory,
-    device,
-    threads,
-    signal,
-  } = options
+  const { output, text = [], tasks = [], tasksData, limit, calibration, device, threads, signal } = options
+  const { samples, seqLen, seed, memory } = options
   const cells = grid(options.methods, options.sparsity, { samples, seqLen, seed, memory })
-  if (text.length === 0) throw new UsageError('no text. Give at least one with --text <file>.')
-  for (const [name, value] of [['max-windows', maxWindows] as const, ['limit', limit] as const])
-    if (value !== undefined) checkRange(name, value, 1, 1e9, true)
+  checkMeasures(options)
   await checkTextFile(output, true)
   const local = yield* fetchModel(path, { signal })
   const { facts, protocol } = yield* check(local, path, cells, options)
@@ -110,9 +94,9 @@ export async function* compare(path: string, options: CompareOptions): AsyncGene
   const key = protocolKey(protocol)
   const { seqLen: length, calibrationSeqLen, prompts } = protocol
   const dense: DenseTask = {
-    ...{ name: 'dense', key, text, seqLen: length, maxWindows },
+    ...{ name: 'dense', key, text, seqLen: length, maxWindows: protocol.maxWindows },
     ...{ calibration, samples: protocol.samples, calibrationSeqLen, seed: protocol.seed },
-    ...{ tasks: tasks ?? [], tasksData, limit, measured: runs.has(keyOf({ name: 'dense' })) },
+    ...{ tasks, tasksData, limit, measured: runs.has(keyOf({ name: 'dense' })) },
   }
   try {
     const shared = await openWork(work, key)
@@ -149,6 +133,18 @@ async function* attemptRun(job: Job, signal?: AbortSignal): AsyncGenerator<Progr
     yield { type: 'notice', message: `${task.name} at sparsity ${task.asked.sparsity} failed: ${error.message}` }
     return { ...runOf(task), perplexity: [], tasks: [], samples: [], seconds: {}, failed: error.message }
   }
+}
+
+/** @throws UsageError for nothing to measure, and numbers out of range */
+function checkMeasures({ text = [], tasks = [], maxWindows, limit }: CompareOptions): void {
+  if (text.length + tasks.length === 0)
+    throw new UsageError('nothing to measure. Give a text with --text <file>, or tasks with --tasks arc_easy,piqa.')
+  for (const n of [maxWindows ?? []].flat()) checkRange('max-windows', n, 1, 1e9, true)
+  if (typeof maxWindows === 'object' && maxWindows.length !== text.length)
+    throw new UsageError(
+      `there are ${maxWindows.length} max-windows for ${text.length} texts. Give one for all, or one for each.`,
+    )
+  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
 }
 
 /** Everything that can be known before a weight is read. @throws FaspError */

@@ -20,7 +20,8 @@ export interface DenseTask {
   readonly key: string
   readonly text: readonly string[]
   readonly seqLen: number
-  readonly maxWindows?: number
+  /** Of each text. */
+  readonly maxWindows?: readonly number[]
   /** Undefined: the model writes its own. */
   readonly calibration?: readonly string[]
   readonly samples: number

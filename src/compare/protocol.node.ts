@@ -22,7 +22,19 @@ export async function* protocolOf(
   a: Architecture,
   options: CompareOptions,
 ): AsyncGenerator<ProgressEvent, Protocol> {
-  const { text, maxWindows, tasks, tasksData, limit, calibration, seqLen, samples, seed, prompts, device } = options
+  const {
+    text = [],
+    maxWindows,
+    tasks,
+    tasksData,
+    limit,
+    calibration,
+    seqLen,
+    samples,
+    seed,
+    prompts,
+    device,
+  } = options
   const items = yield* loadTasks(tasks ?? [], { data: tasksData, signal: options.signal })
   const asked: PruneOptions = { sparsity: 0, samples, seqLen, seed }
   const resolved = resolveOptions(asked, a, { texts: calibration && [] })
@@ -30,7 +42,7 @@ export async function* protocolOf(
     model: await hashModel(local),
     text: await hashTexts(text),
     seqLen: seqLen ?? Math.min(TEXT_WINDOWS.seqLen, a.maxPositions),
-    maxWindows,
+    maxWindows: typeof maxWindows === 'number' ? text.map(() => maxWindows) : maxWindows,
     tasks: items.map(task => ({ file: task.name, sha256: sha256(JSON.stringify(task.items)) })),
     limit,
     calibration: await hashTexts(calibration ?? []),

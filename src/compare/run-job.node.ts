@@ -74,9 +74,9 @@ async function* share(
   const tokenizer = loadTokenizer(dense.checkpoint)
   const { vocabularySize } = dense.architecture
   const evaluation = []
-  for (const path of text) {
+  for (const [i, path] of text.entries()) {
     const ids = tokenizer.encode(await readText(path))
-    evaluation.push(evaluationWindows({ name: baseName(path), ids }, seqLen, vocabularySize, maxWindows))
+    evaluation.push(evaluationWindows({ name: baseName(path), ids }, seqLen, vocabularySize, maxWindows?.[i]))
   }
   const tasks = yield* loadTasks(of.tasks, { data: of.tasksData, signal })
   const texts = files?.map(path => ({ name: baseName(path), read: () => readText(path) }))

@@ -45,7 +45,7 @@ const notes = (texts: Run['perplexity'], tasks: Run['tasks']): string =>
       ({ file, windows, seqLen, bos }) =>
         `${baseName(file)}: perplexity ± standard error, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
     ),
-    'KL to the dense model in nats a token; top-1: same most likely token.',
+    ...(texts.length > 0 ? ['KL to the dense model in nats a token; top-1: same most likely token.'] : []),
     ...(tasks.length > 0 ? ['Tasks: accuracy, normalised where the task has that.'] : []),
     'cut: of the decoder linears; time and memory: of pruning.',
   ].join('\n')

@@ -14,7 +14,7 @@ import {
   timeCharts,
 } from './charts.ts'
 import page from './page.html'
-import { visible } from './plot.ts'
+import { DARK, LIGHT, visible } from './plot.ts'
 import { type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
 import {
   decimal,
@@ -66,6 +66,9 @@ export async function reportHtml(result: ResultFile): Promise<string> {
   const title = `${model.name}: ${command === 'compare' ? 'methods compared' : command === 'eval' ? 'evaluation' : 'pruned'}`
   const fields: Readonly<Record<string, Content>> = {
     version: VERSION,
+    palette: new Html(
+      `<style>:root{${LIGHT}}@media (prefers-color-scheme:dark){:root{${DARK}}}@media print{:root{${LIGHT}}}</style>`,
+    ),
     title,
     hash: await scriptHash(),
     header: html`<p>${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters (${count(model.decoderLinears)} in the decoder linears). fasp ${result.fasp}, ${result.created.slice(0, 10)}.</p>

@@ -85,7 +85,7 @@ const object =
   }
 
 const ESTIMATE = object({ value: number, standardError: number })
-const WIDTHS = object({ ffn: number, value: number })
+const WIDTHS = object({ ffn: number, value: number, kvHeads: optional(number) })
 const HALF = object({ kept: list(number), errorBefore: number, errorAfter: number, damp: number })
 const POINT = object({ width: number, cost: number })
 const BEFORE_AFTER = object({ before: number, after: number })
@@ -149,7 +149,7 @@ const RUN = object({
 
 const HASHES = list(object({ file: text, sha256: text }))
 const PROTOCOL = object({
-  ...{ model: text, text: HASHES, seqLen: number, maxWindows: optional(number), tasks: HASHES },
+  ...{ model: text, text: HASHES, seqLen: number, maxWindows: optional(list(number)), tasks: HASHES },
   ...{ limit: optional(number), calibration: HASHES, samples: number, calibrationSeqLen: number },
   ...{ seed: number, prompts: list(text), device: text },
 })

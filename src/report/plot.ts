@@ -1,6 +1,6 @@
 // Charts as SVG text, drawn by Observable Plot without a browser: the few forms that reports need. Titles on marks show on hover; a table
 // beside each chart says the same (html.ts). Colours are CSS variables, light and dark, told apart by people who see colours differently
-// (Okabe and Ito 2008); symbols and labels say the same once more.
+// (after Okabe and Ito 2008); symbols and labels say the same once more.
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 import { VERSION } from '../version.ts'
@@ -16,10 +16,11 @@ const SYMBOLS = ['circle', 'square2', 'triangle2', 'diamond2', 'times', 'plus', 
 /** Colour number i of the page's palette. */
 export const colour = (i: number): string => `var(--c${i % COLOURS})`
 
-/** For charts in files of their own; pages define the same in page.css. */
-const PALETTE = `
-:root{--paper:#fff;--ink:#1c1e21;--c0:#0072b2;--c1:#d55e00;--c2:#007f5f;--c3:#b0478d;--c4:#b07a00;--c5:#3b9fd8;--c6:#6b7280}
-@media (prefers-color-scheme:dark){:root{--paper:#16181c;--ink:#e7e9ec;--c0:#56b4e9;--c1:#ff8a4c;--c2:#2fc79b;--c3:#e48fc4;--c4:#e6b422;--c5:#8fb8ff;--c6:#9aa3af}}`
+/** Colours of pages and pictures as CSS; all have a contrast of 4.5 or more to the paper. */
+export const LIGHT =
+  '--paper:#fff;--ink:#1c1e21;--c0:#0072b2;--c1:#b34700;--c2:#007a5a;--c3:#a83c84;--c4:#8f6300;--c5:#7a4fd0;--c6:#6b7280'
+export const DARK =
+  '--paper:#16181c;--ink:#e7e9ec;--c0:#56b4e9;--c1:#ff8a4c;--c2:#2fc79b;--c3:#e48fc4;--c4:#e6b422;--c5:#b49bff;--c6:#9aa3af'
 
 interface Options extends Plot.PlotOptions {
   /** What the picture shows, for those who do not see it. */
@@ -52,8 +53,7 @@ export function pictureFile(charts: readonly { readonly title: string; readonly 
   })
   return `<!-- fasp ${VERSION} -->
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" fill="currentColor" font-family="system-ui, sans-serif">
-<style>${PALETTE}
-svg{color:var(--ink)}</style>
+<style>:root{${LIGHT}}@media (prefers-color-scheme:dark){:root{${DARK}}}svg{color:var(--ink)}</style>
 <rect width="100%" height="100%" fill="var(--paper)"/>
 ${parts.join('\n')}
 </svg>

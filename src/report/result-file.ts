@@ -37,8 +37,8 @@ export interface Protocol {
   readonly model: string
   readonly text: readonly ContentHash[]
   readonly seqLen: number
-  /** Absent: all. */
-  readonly maxWindows?: number
+  /** Of each text; absent: all. */
+  readonly maxWindows?: readonly number[]
   /** With hashes of the items. */
   readonly tasks: readonly ContentHash[]
   /** Items of each task; absent: all. */

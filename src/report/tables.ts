@@ -116,6 +116,7 @@ export const resultTables = (result: ResultFile): Table[] =>
     sizesTable(result),
     lossTable(result),
     secondsTable(result),
+    failuresTable(result),
   ].filter(table => table.rows.length > 1)
 
 export function sizesTable({ model, runs }: ResultFile): Table {
@@ -262,6 +263,12 @@ export function secondsTable({ runs }: ResultFile): Table {
     ),
   }
 }
+
+/** Runs of a comparison that have no measures. */
+export const failuresTable = ({ runs }: ResultFile): Table => ({
+  title: 'Failed',
+  rows: [['model', 'why'], ...runs.flatMap(run => (run.failed === undefined ? [] : [[runLabel(run), run.failed]]))],
+})
 
 /** Of the engine, by kind of graph. */
 export function engineTable(runs: readonly Run[]): Table {

@@ -159,6 +159,7 @@ export function layerLines({ widths, layers }: Pick<PruneResult, 'widths' | 'lay
   const rows = [
     ...[{ name: 'FFN neurons', values: after.map(w => w.ffn), full: before.ffn }],
     ...[{ name: 'value channels', values: after.map(w => w.value), full: before.value }],
+    ...[{ name: 'KV heads', values: after.map(w => w.kvHeads ?? before.kvHeads ?? 0), full: before.kvHeads ?? 0 }],
     { name: 'FFN error', values: errors('ffn') },
     { name: 'value error', values: errors('attention') },
   ].filter(({ values, full }) => values.some(value => value !== (full ?? 0)))
