@@ -5,7 +5,10 @@ export default defineConfig({
     index: 'src/index.ts',
     node: 'src/node.ts',
     cli: 'src/cli/cli.ts',
-    'llama-cpp-child': 'src/export/llama-cpp-child.node.ts', // started as a process of its own
+    // Started as processes of their own.
+    'llama-cpp-child': 'src/export/llama-cpp-child.node.ts',
+    'compare-child': 'src/compare/child.node.ts',
+    'transformers-js-child': 'src/export/transformers-js-child.node.ts',
   },
   format: 'esm',
   platform: 'node',

@@ -1,5 +1,7 @@
 // Public API that runs everywhere. Files, paths and the CPU engine of Node are added in `node.ts`.
 
+export { ActivationPool } from './blocks/activations.ts'
+export { type DenseStatistics, denseStatistics, type Moments } from './calibrate/dense-statistics.ts'
 export { loadTokenizer } from './calibrate/tokenizer.ts'
 export { evaluationWindows, type Windows } from './calibrate/windows.ts'
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
@@ -11,10 +13,12 @@ export { klDivergence } from './evaluate/divergence.ts'
 export { type GenerateOptions, generate } from './evaluate/generate.ts'
 export { type Inspection, inspect } from './evaluate/inspect.ts'
 export { logits } from './evaluate/logits.ts'
+export { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'
 export { perplexity } from './evaluate/perplexity.ts'
 export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'
 export { evaluateTasks, type Task, type TaskOptions, taskLikelihoods } from './evaluate/tasks/evaluate.ts'
 export type { TaskItem } from './evaluate/tasks/item.ts'
+export { wordPerplexity } from './evaluate/tasks/wikitext.ts'
 export type { Phase, ProgressEvent } from './events.ts'
 export { exportOnnx, type OnnxOptions, onnxBytes } from './export/onnx.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
@@ -36,6 +40,7 @@ export type {
   Recipe,
   Sizes,
   TaskResult,
+  WordPerplexityResult,
 } from './result.ts'
 export { VERSION } from './version.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'

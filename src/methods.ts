@@ -1,16 +1,19 @@
 // The methods, each as the parts that it is made of: what may go, how much of each layer (`allocate`), which (`score`), and the repair.
 // Nothing after `resolveOptions` asks for a method by its name. docs/methods.md says what each part follows, and where it departs.
+import type { AllocateOptions } from './allocate/allocate.ts'
 import type { Scope } from './model/architecture.ts'
 import type { PruneOptions } from './options.ts'
+import type { RestoreOptions } from './restore/least-squares.ts'
+import type { SelectOptions } from './select/kept.ts'
 
 export interface Parts {
   readonly scope: Scope
   /** What tells the units of a half-block that go from those that stay. Whole layers have none: `allocate` decides. */
-  readonly score: 'column' | 'eliminate' | 'magnitude' | 'random' | 'fluctuation'
+  readonly score: SelectOptions['score']
   /** How much goes where: by one rule for all layers, measured, or as whole layers. */
-  readonly allocate: 'uniform' | 'sensitivity' | 'standardized' | 'influence' | 'perplexity'
+  readonly allocate: AllocateOptions['allocate']
   /** Least squares on the kept columns, the mean of what went in the bias, or nothing. */
-  readonly restore: boolean | 'bias'
+  readonly restore: RestoreOptions['restore']
 }
 
 interface Method {

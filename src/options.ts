@@ -47,7 +47,7 @@ export interface PruneOptions {
    * @default 'uniform'
    */
   readonly allocate?: 'uniform' | 'sensitivity'
-  /** With `allocate: 'sensitivity'`: calibration tokens of the probe. @default 1024 */
+  /** With `allocate: 'sensitivity'` and method sleb: calibration tokens of the probe. @default 1024 */
   readonly probeTokens?: number
   /** Which columns go: those with the least column score at once, or backward elimination, round by round. @default 'column' */
   readonly score?: 'column' | 'eliminate'
@@ -77,7 +77,7 @@ export interface PruneOptions {
    * @default 2; preset paper 0
    */
   readonly heldOut?: number
-  /** Seed of the text that the model writes for itself. @default 0 */
+  /** Seed of the text that the model writes for itself, and of the method random. @default 0 */
   readonly seed?: number
   /** GiB of memory for activations; what does not fit goes to a scratch file beside the output. @default 1 */
   readonly memory?: number
@@ -103,7 +103,7 @@ const DEFAULTS = {
   memory: 1,
 } as const
 
-const PRESETS = {
+export const PRESETS = {
   paper: {
     ...{ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
     ...{ allocate: 'uniform', score: 'column', target: 'pruned', heldOut: 0 },

@@ -29,7 +29,7 @@ import type { Sizes } from './result.ts'
 
 export interface Plan {
   /** Layers of the source that stay; how many is known before it is known which. */
-  readonly layers: readonly number[]
+  readonly layers: { readonly before: number; readonly after: readonly number[] }
   /** Before pruning, and after it in each layer that stays. */
   readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }
   /** Widths of the tensors written; they differ from `widths.after` where the layout pads. */
@@ -79,7 +79,7 @@ export function makePlan(
   const linears = (of: Architecture) => Object.values(decoderLinears(of)).reduce((n, weights) => n + weights, 0)
   const activationBytes = placeActivations(a, options)
   return {
-    layers,
+    layers: { before: a.layers, after: layers },
     widths: { before, after },
     stored,
     biasFields: addsBiases ? a.biasFields : {},

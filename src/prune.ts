@@ -67,7 +67,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
         : {}
     const plan = makePlan(model, resolved, source, allocated)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
-    const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers })
+    const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers.after })
     clock.start('prune')
     const { dense } = allocated
     const job = { pool, model, engine: input.engine, windows, plan, dense, options: resolved, writer, signal }
@@ -129,7 +129,7 @@ async function* pruneLayers(job: PruneJob) {
   for (let layer = 0; layer < a.layers; layer++) {
     const [attention, ffn] = halfBlocks(a, layer)
     const through = { runner, pruned, dense, check }
-    if (job.plan.layers.includes(layer))
+    if (job.plan.layers.after.includes(layer))
       layers.push({
         attention: yield* pruneHalf(job, through, attention),
         ffn: yield* pruneHalf(job, through, ffn),
@@ -157,9 +157,11 @@ async function* pruneHalf(
   const { model, engine, plan, options, writer, signal } = job
   const a = model.architecture
   const weights = await readHalf(model, half)
-  const keep = plan.widths.after[plan.layers.indexOf(half.layer)]
+  const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
   if (!narrows(a, half, keep)) {
-    for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
+    // Where only whole layers go, nothing is measured on the stream.
+    if (options.scope !== 'layers')
+      for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
     await check?.pass(runner, weights, undefined, signal)
     await writer.copyHalf(half)
     return undefined

@@ -84,6 +84,8 @@ export interface PerplexityResult {
   readonly standardError: number
   /** Whether the tokenizer put a BOS before the text. */
   readonly bos: boolean
+  /** Mean negative log-likelihood in bits, times the tokens a byte of the whole text. Absent where the windows came as tokens. */
+  readonly bitsPerByte?: number
   /** A text of the same corpus, where the model was calibrated on one: the figure flatters it. */
   readonly calibratedOn?: string
 }
@@ -107,6 +109,19 @@ export interface TaskResult {
   readonly accuracy: Estimate
   /** Of log-likelihoods divided by the characters of each choice; absent where the harness has none. */
   readonly accuracyNorm?: Estimate
+}
+
+/** The task wikitext of lm-evaluation-harness: likelihood of whole documents, a word and a byte. */
+export interface WordPerplexityResult {
+  readonly task: string
+  /** The harness's version of the task. */
+  readonly version: string
+  readonly documents: number
+  /** Tokens predicted in a window at most. */
+  readonly seqLen: number
+  readonly wordPerplexity: number
+  readonly bytePerplexity: number
+  readonly bitsPerByte: number
 }
 
 export interface Estimate {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { exportModel } from '../src/node.ts'
 import { fasp, put, putModel, QUICK, refused, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
+import { finish } from './finish.ts'
 import { compactLlama, randomLlama, readModel, writeModel } from './made-models.ts'
 import { describeShared, sharedPath } from './shared.ts'
 
@@ -16,6 +17,9 @@ describe('usage', () => {
     [to('gguf:q3_k'), 'gguf cannot be written in q3_k; its types are f32, f16, bf16, q8_0,'],
     [to('huggingface:q8_0'), 'huggingface cannot be written in q8_0; its types are f32, f16, bf16.'],
     [to('gguf', '--dtype', 'int8'), 'gguf cannot be written in int8'],
+    [to('onnx:f16'), 'onnx cannot be written in f16; its types are fp32, fp16, q8, q4, q4f16.'],
+    [to('onnx', '--dtype', 'q8_0'), 'onnx cannot be written in q8_0'],
+    [['export', TINY_LLAMA, '--to', 'onnx', '-o', 'x.onnx'], 'x.onnx: ONNX for transformers.js is a folder. Name one'],
     [to('gguf', '--to', 'gguf:f16'), '--to gguf is given twice. Export once for each type.'],
     [['export', TINY_LLAMA, '-o', 'out'], 'no target. Say what to write, for example --to gguf.'],
     [['export', TINY_LLAMA, '--to', 'gguf'], 'no output. Say where it goes'],
@@ -76,10 +80,31 @@ describe('a source that cannot go there', () => {
     const large = randomLlama({}, 1)
     large.tensors['model.layers.2.mlp.down_proj.weight'].values[0] = 7e4
     writeModel(join(folder, 'large'), large, TINY_LLAMA)
-    for (const target of ['gguf', 'huggingface'])
-      await refused(folder, ['export', 'large', '--to', `${target}:f16`, '-o', 'out'], {
-        says: ['70000 does not fit F16'],
-      })
+    for (const [target, problem] of [
+      ['gguf:f16', '70000 does not fit F16'],
+      ['huggingface:f16', '70000 does not fit F16'],
+      ['onnx:fp16', 'model.layers.2.mlp.down_proj.weight has values that do not fit float16. Choose another dtype'],
+    ])
+      await refused(folder, ['export', 'large', '--to', target, '-o', 'out'], { says: [problem] })
+  })
+  test('an activation that llama.cpp does not have', async () => {
+    const folder = await workplace()
+    writeModel(join(folder, 'gelu'), randomLlama({ hidden_act: 'gelu' }, 1), TINY_LLAMA)
+    const says = ['gelu: llama models cannot be written as GGUF', 'an FFN gated by SiLU. Choose another --to.']
+    await refused(folder, ['export', 'gelu', '--to', 'gguf', '-o', 'out'], { says })
+    await refused(folder, ['prune', 'gelu', '-s', '0.2', '-o', 'out', '--to', 'gguf', ...QUICK], { says })
+  })
+  test('ONNX, which is not read', async () => {
+    const folder = await workplace()
+    await finish(exportModel(TINY_LLAMA, { output: join(folder, 'model'), to: [{ to: 'onnx', dtype: 'Q8' }] }))
+    const says = [
+      'model: has no weights; wanted is one of',
+      'ONNX is written, not read: give the model that it was made from',
+    ]
+    await refused(folder, ['export', 'model', '--to', 'gguf', '-o', 'out'], { says })
+    await refused(folder, ['prune', 'model', '-s', '0.2', '-o', 'out', ...QUICK], { says })
+    const file = ['model_quantized.onnx: is a file, but not a .gguf. Give the folder that holds config.json']
+    await refused(folder, ['export', 'model/onnx/model_quantized.onnx', '--to', 'gguf', '-o', 'out'], { says: file })
   })
   test('a tokenizer whose rule llama.cpp does not have', async () => {
     const tokenizer = JSON.parse(readFileSync(join(TINY_LLAMA, 'tokenizer.json'), 'utf8'))

@@ -163,6 +163,10 @@ describe('config.json', () => {
       edited({ intermediate_size: 392 }),
       ['mlp.gate_proj.weight has shape [384,128]; config.json calls for [392,128]'],
     ],
+    'with an absurd FFN width': [
+      edited({ intermediate_size: 2 ** 40 }),
+      ['"intermediate_size" is 1099511627776; it must be an integer from 1 to'],
+    ],
     'with more layers': [
       edited({ num_hidden_layers: 7 }),
       ['the tensor model.layers.6.input_layernorm.weight [128] that config.json calls for is missing'],

@@ -160,7 +160,9 @@ test('to huggingface: a GGUF becomes a folder, in the type asked for', async () 
   expect((await run(folder, ...write('out'))).stdout).toBe((await run(folder, ...write('tiny.gguf'))).stdout)
 })
 
-test('--verify says what it cannot check where node-llama-cpp is not installed', async () => {
-  const { stderr } = await run(await workplace(), 'export', TINY_LLAMA, '-o', 'tiny.gguf', '--verify')
+test('--verify says what it cannot check: where node-llama-cpp is not installed, and in Python', async () => {
+  const targets = ['--to', 'gguf', '--to', 'huggingface']
+  const { stderr } = await run(await workplace(), 'export', TINY_LLAMA, ...targets, '-o', 'out', '--verify')
   expect(stderr).toContain('gguf: Not checked in llama.cpp: npm install node-llama-cpp, and --verify uses it.')
+  expect(stderr).toContain('huggingface: Read back by fasp alone: --verify runs llama.cpp and transformers.js')
 })

@@ -1,5 +1,5 @@
 // Which whole layers go, as ShortGPT has it: those with the least block influence, `1 − E_t[cos(x_t, y_t)]` between the stream before and
-// after the layer on the dense model, all at once (arXiv 2403.03853, §3.2 and §3.3).
+// after the layer on the dense model, all at once (arXiv 2403.03853).
 import { UsageError } from '../errors.ts'
 import type { Architecture } from '../model/architecture.ts'
 

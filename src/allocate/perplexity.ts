@@ -1,5 +1,5 @@
 // Which whole layers go, as SLEB has it: one after another, each time the one without which the model predicts the calibration text best
-// (arXiv 2402.09025, §3.3). The first and the last of those left always stay, as in its code (sleb.py). Measured on the probe, not on all
+// (arXiv 2402.09025). The first and the last of those left always stay, as in its code (sleb.py). Measured on the probe, not on all
 // calibration windows: with L layers left a round takes about L² / 2 of them over the probe, and L times the head.
 // All candidates of a round go through the model together: at each layer a branch leaves the stream that skips it, so that what is before
 // it is computed once, and each layer is read once a round.

@@ -1,4 +1,4 @@
-// How much to cut where, as FLAP has it (AL-AM: adaptive across layers and modules; arXiv 2312.11983, §3.3): scores of each half-block are
+// How much to cut where, as FLAP has it (AL-AM: adaptive across layers and modules; arXiv 2312.11983): scores of each half-block are
 // standardised over its columns, z = (s − mean s) / std s; a head has the mean of its columns; all heads and neurons of the model are ranked
 // together, and the best stay, up to the number of parameters that is to be left.
 // A KV head counts with its query heads and all their rows and columns, (2r + 2) · e · d parameters (FLAP's code: 170 neurons' worth, whatever

@@ -2,7 +2,7 @@
 // (arXiv 2501.09412, §3.1: the other matrices are cut harder). Whole heads, with their rows of Q and K, go as Wanda-sp has it: ⌊s · k⌋
 // of k KV heads (FLAP's code, lib/prune.py), and the FFN makes up for the rest, so that all methods reach the same size.
 import { UsageError } from '../errors.ts'
-import { type Architecture, decoderLinears, fullWidths, type Scope, type Widths } from '../model/architecture.ts'
+import { type Architecture, decoderLinears, type Scope, type Widths } from '../model/architecture.ts'
 
 export interface WidthOptions {
   readonly sparsity: number
@@ -13,7 +13,7 @@ export interface WidthOptions {
 
 /** @throws UsageError where the scope is too small for the sparsity, or the rounding leaves no neuron */
 export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: WidthOptions): Widths {
-  if (sparsity === 0 || scope === 'layers') return fullWidths(a)
+  if (sparsity === 0 || scope === 'layers') return { ffn: a.ffnWidth, value: a.headSize }
   const { qk, vo, ffn } = decoderLinears(a)
   const total = qk + vo + ffn
   const goneHeads = scope === 'ffn+heads' ? Math.floor(sparsity * a.kvHeads) : 0
@@ -23,7 +23,9 @@ export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: Wi
   if (cut >= 1)
     throw new UsageError(
       `sparsity ${sparsity} cannot be reached: --scope ${scope} covers ${((100 * (prunable + goneWithHeads)) / total).toFixed(0)} % of the decoder linears.` +
-        (scope === 'ffn' ? ' Use --scope ffn+vo or a lower sparsity.' : ' Use a lower sparsity.'),
+        (scope === 'ffn'
+          ? ' Use --scope ffn+vo (other methods: ffn+heads) or a lower sparsity.'
+          : ' Use a lower sparsity.'),
     )
   const widths = {
     ffn: Math.min(a.ffnWidth, Math.round((a.ffnWidth * (1 - cut)) / multiple) * multiple),

@@ -126,6 +126,7 @@ describe('architecture deci', () => {
     ['a negative width', deci({ 'deci.feed_forward_length': i32s([32, -1]) }), /an array of whole numbers is allowed/],
     ['heads per layer', deci({ 'deci.attention.head_count': i32s([2, 0]) }), /"deci.attention.head_count".*same for/],
     ['no widths', deci({ 'deci.feed_forward_length': undefined }), /"deci.feed_forward_length" is missing/],
+    ['an absurd width', deci({ 'deci.feed_forward_length': i32s([32, 2 ** 31 - 1]) }), /the metadata say .*2147483647/],
     ['an absurd number of layers', deci({ 'deci.block_count': u32(2 ** 31 - 1) }), /deci.block_count is 2147483647/],
   ])('with %s is malformed', async (_, changes, message) => {
     const error = await open(changes).catch(error => error)
@@ -253,6 +254,11 @@ describe('ggufLlamaCheckpoint', () => {
     ['no heads', { metadata: { 'llama.attention.head_count': u32(0) } }, /must be 1 or more/],
     ['KV heads that do not divide', { metadata: { 'llama.attention.head_count_kv': u32(3) } }, /no multiple of 3/],
     ['a wrong width', { metadata: { 'llama.feed_forward_length': u32(16) } }, /shape \[32,6\], and the metadata say/],
+    [
+      'an absurd width',
+      { metadata: { 'llama.feed_forward_length': u32(2 ** 32 - 1) } },
+      /the metadata say .*4294967295/,
+    ],
     ['a missing tensor', { shapes: { 'blk.0.ffn_up.weight': undefined } }, /"blk.0.ffn_up.weight" is missing/],
     ['no embeddings', { shapes: { 'token_embd.weight': undefined } }, /"token_embd.weight" is missing/],
     ['one bias of four', { shapes: { 'blk.0.attn_q.bias': [8] } }, /bias" is missing/],

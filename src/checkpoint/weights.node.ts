@@ -1,4 +1,5 @@
 // The weights of a Hugging Face folder: which files hold them, and one `TensorSource` over all of them under our names.
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { FormatError } from '../errors.ts'
 import type { ByteSource } from '../formats/bytes.ts'
@@ -72,7 +73,10 @@ function findWeights(folder: string, files: ReadonlySet<string>): Found {
     if (files.has(index)) return { name: index, indexed: true, ending, open }
   }
   const wanted = KINDS.flatMap(({ name }) => [name, `${name}.index.json`]).join(', ')
-  throw new FormatError(folder, `has no weights; wanted is one of ${wanted}`)
+  const onnx = existsSync(join(folder, 'onnx'))
+    ? '. ONNX is written, not read: give the model that it was made from'
+    : ''
+  throw new FormatError(folder, `has no weights; wanted is one of ${wanted}${onnx}`)
 }
 
 const readShards = async (folder: string, { name, indexed, ending }: Found, files: ReadonlySet<string>) =>

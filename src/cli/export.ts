@@ -19,7 +19,7 @@ export default defineCommand({
     output: { type: 'text', short: 'o', value: 'path', help: 'folder, or a .gguf file' },
     overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
     dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; gguf: q8_0 … (default: as source)' },
-    verify: { type: 'flag', help: 'run in llama.cpp too, if node-llama-cpp is there' },
+    verify: { type: 'flag', help: 'run in llama.cpp or transformers.js too, if there' },
     ...ENGINE_OPTIONS,
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },

@@ -31,6 +31,43 @@ import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory, terminalStyle
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
+/** Options that make a method; `fasp compare` takes them, too. */
+export const METHOD_OPTIONS = {
+  scope: { type: 'text', choices: ['ffn', 'ffn+vo', 'ffn+heads'], help: 'what to cut (default ffn)' },
+  vo: {
+    type: 'text',
+    choices: ['ragged', 'per-head', 'rotate'],
+    help: 'value channels: any, per head, or rotated',
+  },
+  layout: {
+    type: 'text',
+    choices: ['stock', 'padded', 'compact'],
+    help: 'narrow FFNs (default), zeros, or all narrow',
+  },
+  allocate: {
+    type: 'text',
+    choices: ['uniform', 'sensitivity'],
+    help: 'one width for all layers (default), or measured',
+  },
+  'probe-tokens': { type: 'integer', help: 'probe of sensitivity and sleb in tokens (1024)' },
+  score: {
+    type: 'text',
+    choices: ['column', 'eliminate'],
+    help: 'columns to go: all at once, or in rounds',
+  },
+  target: { type: 'text', choices: ['pruned', 'dense'], help: 'restore towards this stream (default pruned)' },
+  alpha: { type: 'number', help: 'how far towards the dense stream (default 0.5)' },
+  multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
+  damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
+  center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
+  'no-restore': { type: 'flag', help: 'leave the kept weights as they are' },
+  dtype: {
+    type: 'text',
+    choices: ['f32', 'f16', 'bf16'],
+    help: 'type of the weights (default: as the source)',
+  },
+} as const
+
 const OPTIONS = {
   sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
   output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
@@ -55,43 +92,11 @@ const OPTIONS = {
     choices: ['paper', 'best', 'stock'],
     help: 'as published; best; best in stock shapes',
   },
-  scope: { type: 'text', choices: ['ffn', 'ffn+vo', 'ffn+heads'], help: 'what to cut (default ffn)' },
-  vo: {
-    type: 'text',
-    choices: ['ragged', 'per-head', 'rotate'],
-    help: 'value channels: any, per head, or rotated',
-  },
-  layout: {
-    type: 'text',
-    choices: ['stock', 'padded', 'compact'],
-    help: 'narrow FFNs (default), zeros, or all narrow',
-  },
-  allocate: {
-    type: 'text',
-    choices: ['uniform', 'sensitivity'],
-    help: 'one width for all layers (default), or measured',
-  },
-  'probe-tokens': { type: 'integer', help: 'tokens to measure sensitivity on (default 1024)' },
-  score: {
-    type: 'text',
-    choices: ['column', 'eliminate'],
-    help: 'columns to go: all at once, or in rounds',
-  },
-  target: { type: 'text', choices: ['pruned', 'dense'], help: 'restore towards this stream (default pruned)' },
-  alpha: { type: 'number', help: 'how far towards the dense stream (default 0.5)' },
-  multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
-  damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
-  center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
-  'no-restore': { type: 'flag', help: 'leave the kept weights as they are' },
-  dtype: {
-    type: 'text',
-    choices: ['f32', 'f16', 'bf16'],
-    help: 'type of the weights (default: as the source)',
-  },
+  ...METHOD_OPTIONS,
   eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
   ...REPORT_OPTIONS,
-  seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
+  seed: { type: 'integer', help: 'seed of self-written text, and of random (0)' },
   ...ENGINE_OPTIONS,
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
@@ -127,7 +132,7 @@ export default defineCommand({
       const started = performance.now()
       const results = await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }))
       seconds[phase] = (performance.now() - started) / 1000
-      return results
+      return results.perplexity
     }
     const reports = wantsReport(options)
     const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
@@ -144,7 +149,7 @@ export default defineCommand({
     const result = await showProgress(prune(model, { ...settings, output, to }))
     const perplexity = await measure(output, 'evaluate pruned')
     const after = await describe(output)
-    const perplexities: Record<string, PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
+    const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
     const peakMemoryBytes = peakMemory()
     const style = terminalStyle(process.stdout)
     print(
@@ -188,22 +193,27 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     heldOut: options['held-out'],
     method: options.method,
     preset: options.preset,
-    scope: options.scope,
-    vo: options.vo,
-    layout: options.layout,
-    allocate: options.allocate,
-    probeTokens: options['probe-tokens'],
-    score: options.score,
-    target: options.target,
-    alpha: options.alpha,
-    multiple: options.multiple,
-    damp: options.damp,
-    center: options.center,
-    restore: options['no-restore'] ? false : undefined,
-    dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
+    ...methodOptions(options),
     seed: options.seed,
     device: options.device,
     threads: options.threads,
     memory: options.memory,
   }
 }
+
+/** As the library takes them. */
+export const methodOptions = (options: Parsed<typeof METHOD_OPTIONS>) => ({
+  scope: options.scope,
+  vo: options.vo,
+  layout: options.layout,
+  allocate: options.allocate,
+  probeTokens: options['probe-tokens'],
+  score: options.score,
+  target: options.target,
+  alpha: options.alpha,
+  multiple: options.multiple,
+  damp: options.damp,
+  center: options.center,
+  restore: options['no-restore'] ? false : undefined,
+  dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
+})

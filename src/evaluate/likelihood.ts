@@ -53,7 +53,7 @@ export async function* logLikelihoods(
       yield { type: 'progress', done: trip * layers + layer + 1, tokens: stream.tokens }
     const rows = await stream.rows.load({ windows: 1, start: 0, tokens: stream.tokens })
     const starts = batches.flatMap(batch => batch.members.map((_, w) => batch.start + w * lengthOf(batch)))
-    await score(model, engine, rows, some, starts, results)
+    await score(model, engine, rows, some, starts, results, signal)
   }
   if (results.flat().some(Number.isNaN))
     throw new NumericError(`${model.checkpoint.name}: the model gives NaN; its weights are damaged.`)
@@ -98,6 +98,7 @@ async function score(
   windows: readonly Scored[],
   starts: readonly number[],
   results: number[][],
+  signal?: AbortSignal,
 ): Promise<void> {
   const d = model.architecture.hiddenSize
   const losses = new TokenLosses(await Head.open(model, engine))
@@ -105,6 +106,7 @@ async function score(
   const targets = new Int32Array(HEAD_ROWS)
   const owners: { readonly question: number; readonly choice: number }[] = []
   const flush = async () => {
+    signal?.throwIfAborted()
     const nll = await losses.of(x.subarray(0, owners.length * d), targets.subarray(0, owners.length))
     for (const [i, { question, choice }] of owners.entries()) results[question][choice] -= nll[i]
     owners.length = 0

@@ -1,5 +1,6 @@
 // The dense model as what others are measured against, without running it again for each: the rows of its last stream are kept [rows, d],
 // and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
+import type { Scratch } from '../blocks/activations.ts'
 import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
 import { agreementGraph, divergenceGraph } from '../blocks/head.ts'
 import type { RowObserver } from '../blocks/losses.ts'
@@ -7,11 +8,8 @@ import { type Engine, values } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { Model } from '../model/model.ts'
 
-/** Rows that were kept, in a file or in memory. */
-export interface Rows {
-  read(target: Uint8Array, offset: number): Promise<void>
-  write(bytes: Uint8Array, offset: number): Promise<void>
-}
+/** Where the rows are: a file, or memory. */
+export type Rows = Pick<Scratch, 'read' | 'write'>
 
 const asBytes = (x: Float32Array) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength)
 
@@ -20,6 +18,12 @@ export const keepRows =
   ({ architecture: { hiddenSize } }: Model, rows: Rows): RowObserver =>
   (first, x) =>
     rows.write(asBytes(x), first * hiddenSize * 4)
+
+/** @throws UsageError where the models have different vocabularies */
+export function checkVocabularies(dense: Model, other: Model): void {
+  const [p, q] = [dense, other].map(model => model.architecture.vocabularySize)
+  if (p !== q) throw new UsageError(`the models have vocabularies of ${p} and ${q}; KL needs the same.`)
+}
 
 /** Mean KL(dense ‖ other) in nats and top-1 agreement over the rows that `observe` has seen. */
 export class DenseReference {
@@ -45,8 +49,7 @@ export class DenseReference {
    * @throws UsageError where the models have different vocabularies
    */
   static async open(dense: Model, other: Model, engine: Engine, rows: Rows): Promise<DenseReference> {
-    const [p, q] = [dense, other].map(model => model.architecture.vocabularySize)
-    if (p !== q) throw new UsageError(`the models have vocabularies of ${p} and ${q}; KL needs the same.`)
+    checkVocabularies(dense, other)
     return new DenseReference(dense, engine, await Head.open(dense, engine), rows)
   }
 

@@ -11,21 +11,23 @@ export interface Agreement {
   readonly preference: number
 }
 
+/** How far another runtime may be from us: the first and the last of `Agreement`. */
+export type Allowance = Pick<Agreement, 'divergence' | 'preference'>
+
 /**
- * Largest mean divergence, and largest preference, by the type of the weights; `quantized` stands for all with blocks. llama.cpp multiplies
- * float32 by float32, but rounds activations to float16, to bfloat16 (2^-9), or to blocks of int8 (1/254 of the largest) where weights are of
- * that kind. The most that was measured (test/llama-cpp): 7e-12, 3e-6, 3e-4 and 7e-3 nats, on SmolLM2, whose activations have outliers.
- * Rows in a wrong order or a wrong frequency give more than 0.1.
+ * What is allowed of llama.cpp, by the type of the weights; `quantized` stands for all with blocks. It multiplies float32 by float32, but
+ * rounds activations to float16, to bfloat16 (2^-9), or to blocks of int8 (1/254 of the largest) where weights are of that kind. The most
+ * that was measured (test/llama-cpp): 7e-12, 3e-6, 3e-4 and 7e-3 nats, on SmolLM2, whose activations have outliers. Rows in a wrong order
+ * or a wrong frequency give more than 0.1.
  */
-const ALLOWED = {
+const ALLOWED: Readonly<Record<string, Allowance>> = {
   F32: { divergence: 1e-6, preference: 1e-4 },
   F16: { divergence: 1e-4, preference: 0.01 },
   BF16: { divergence: 1e-3, preference: 0.03 },
   quantized: { divergence: 3e-2, preference: 0.1 },
 }
 
-export const allowedFor = (dtype: string): { readonly divergence: number; readonly preference: number } =>
-  ALLOWED[dtype as keyof typeof ALLOWED] ?? ALLOWED.quantized
+export const allowedFor = (dtype: string): Allowance => ALLOWED[dtype] ?? ALLOWED.quantized
 
 /**
  * @param ours logits [tokens + written, vocabulary] of a sequence followed by what the other runtime wrote after it
@@ -38,28 +40,28 @@ export function agreement(
   written: readonly number[],
   vocabulary: number,
 ): Agreement {
-  const row = (logits: Float32Array, i: number) => softmax(logits.subarray(i * vocabulary, (i + 1) * vocabulary))
+  const row = (logits: Float32Array, i: number) => logSoftmax(logits.subarray(i * vocabulary, (i + 1) * vocabulary))
   const tokens = theirs.length / vocabulary
   let divergence = 0
   let probability = 0
   for (let i = 0; i < tokens; i++) {
     const [p, q] = [row(ours, i), row(theirs, i)]
     for (let token = 0; token < vocabulary; token++) {
-      if (p[token] > 0) divergence += (p[token] * Math.log(p[token] / q[token])) / tokens
-      probability = Math.max(probability, Math.abs(p[token] - q[token]))
+      const likely = Math.exp(p[token])
+      divergence += (likely * (p[token] - q[token])) / tokens
+      probability = Math.max(probability, Math.abs(likely - Math.exp(q[token])))
     }
   }
   for (const [same, token] of written.entries()) {
     const p = row(ours, tokens - 1 + same)
-    const preference = p.reduce((most, value) => Math.max(most, value), 0) - p[token]
+    const preference = Math.exp(p.reduce((most, value) => Math.max(most, value))) - Math.exp(p[token])
     if (preference > 0) return { divergence, probability, same, preference }
   }
   return { divergence, probability, same: written.length, preference: 0 }
 }
 
-function softmax(logits: Float32Array): Float64Array {
-  const largest = logits.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY)
-  const exps = Float64Array.from(logits, logit => Math.exp(logit - largest))
-  const sum = exps.reduce((total, value) => total + value, 0)
-  return exps.map(value => value / sum)
+function logSoftmax(logits: Float32Array): Float64Array {
+  const largest = logits.reduce((most, logit) => Math.max(most, logit), Number.NEGATIVE_INFINITY)
+  const total = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0)
+  return Float64Array.from(logits, logit => logit - largest - Math.log(total))
 }

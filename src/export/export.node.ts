@@ -11,6 +11,7 @@ import type { Target } from '../write/target.ts'
 import { verifyInLlamaCpp } from './llama-cpp.node.ts'
 import type { ExportResult } from './result.ts'
 import { type ExportRequest, planExport, TARGETS, type TargetName } from './targets.ts'
+import { verifyInTransformersJs } from './transformers-js.node.ts'
 import { verifyExport } from './verify.ts'
 
 /** The exports asked for; a `.gguf` output is one to GGUF. @throws UsageError where they do not fit the output */
@@ -21,13 +22,17 @@ export function exportRequests(output: string, to: readonly ExportRequest[] | un
   const other = requests.find(request => request.to !== 'gguf')
   if (isGgufFile(output) && other)
     throw new UsageError(`${output} is a .gguf file, and ${other.to} needs a folder. Name one: -o <folder>.`)
+  if (output.toLowerCase().endsWith('.onnx'))
+    throw new UsageError(`${output}: ONNX for transformers.js is a folder. Name one: -o <folder> --to onnx.`)
   return requests
 }
 
-/** Checks in other runtimes: each says what it found, or throws. */
+/** Checks in other runtimes: each says what it found, or throws. `model` is what the file or folder at `path` holds. */
 const RUNTIMES: Partial<
-  Record<TargetName, (path: string, dtype: string, written: Model, engine: Engine) => Promise<string>>
-> = { gguf: verifyInLlamaCpp }
+  Record<TargetName, (path: string, dtype: string, model: Model, engine: Engine) => Promise<readonly string[]>>
+> = { gguf: verifyInLlamaCpp, onnx: verifyInTransformersJs }
+
+const NO_RUNTIME = 'Read back by fasp alone: --verify runs llama.cpp and transformers.js, and no Python.'
 
 export interface ExportContext {
   readonly open: (path: string) => Promise<Checkpoint>
@@ -60,18 +65,17 @@ export async function* writeExports(
       return part.create(name, length)
     }
     yield* plan.write({ ...part, create }, { engine, signal })
-    if (plan.expected) {
-      const path = join(sink.pending, folder, (TARGETS[to] as Target).file ?? '')
-      const written = await open(path)
-      try {
-        yield* verifyExport(plan, written, engine, signal)
-        if (verify) {
-          const told = await RUNTIMES[to]?.(path, plan.dtype, describeModel(written), engine)
-          if (told !== undefined) yield { type: 'notice', message: `${to}: ${told}` }
-        }
-      } finally {
-        await written.close()
+    const path = join(sink.pending, folder, (TARGETS[to] as Target).file ?? '')
+    const written = plan.expected && (await open(path))
+    try {
+      if (written) yield* verifyExport(plan, written, engine, signal)
+      if (verify) {
+        const held = written ? describeModel(written) : model
+        const told = (await RUNTIMES[to]?.(path, plan.dtype, held, engine)) ?? [NO_RUNTIME]
+        for (const message of told) yield { type: 'notice', message: `${to}: ${message}` }
       }
+    } finally {
+      await written?.close()
     }
     results.push({ to, dtype: plan.dtype, folder, bytes })
   }

@@ -1,25 +1,8 @@
-// Runs a GGUF file in llama.cpp. A process of its own, started by `llama-cpp.node.ts`: a failed assertion in llama.cpp ends the process.
+// Runs a GGUF file in llama.cpp. A process of its own, started by `runtime.node.ts`.
 // usage: node llama-cpp-child.js URL_OF_NODE_LLAMA_CPP MODEL.gguf   with a request as JSON on stdin; the answer is a JSON line on stdout.
 // Keys and values are cached in float32, so that what differs from our own logits is the products with the weights alone.
 import { text } from 'node:stream/consumers'
-
-export interface LlamaRequest {
-  /** One sequence. */
-  readonly ids: readonly number[]
-  /** Tokens to write after it, each the most likely one. */
-  readonly greedy: number
-  /** Texts to tokenise, special tokens included. */
-  readonly texts: readonly string[]
-  readonly threads: number
-}
-
-export interface LlamaAnswer {
-  /** Logits after each token of the sequence, [ids.length · vocabulary] float32 as base64. */
-  readonly logits: string
-  readonly vocabulary: number
-  readonly greedy: readonly number[]
-  readonly tokens: readonly (readonly number[])[]
-}
+import type { RuntimeAnswer, RuntimeRequest } from './runtime.node.ts'
 
 /** What we use of node-llama-cpp, which is no dependency. */
 interface NodeLlamaCpp {
@@ -34,7 +17,7 @@ interface Sequence {
 }
 
 const [library, modelPath] = process.argv.slice(2)
-const { ids, greedy, texts, threads } = JSON.parse(await text(process.stdin)) as LlamaRequest
+const { ids, greedy, texts, threads } = JSON.parse(await text(process.stdin)) as RuntimeRequest
 const { getLlama } = (await import(library)) as NodeLlamaCpp
 const llama = await getLlama({ build: 'never', gpu: false, maxThreads: threads, logLevel: 'error' })
 const model = await llama.loadModel({ modelPath })
@@ -61,7 +44,7 @@ for (const [position, row] of rows.entries()) for (const [id, logit] of row) log
 const written: number[] = []
 for (let row = rows.at(-1)!; written.length < greedy; [row] = await evaluate([written.at(-1)!]))
   written.push(row.keys().next().value!) // in order of the logits
-const answer: LlamaAnswer = {
+const answer: RuntimeAnswer = {
   logits: Buffer.from(logits.buffer).toString('base64'),
   vocabulary,
   greedy: written,

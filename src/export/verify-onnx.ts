@@ -9,15 +9,23 @@ import type { Model } from '../model/model.ts'
 import type { OnnxDtype } from '../write/onnx/dtypes.ts'
 import { asStored, type OnnxPlan } from '../write/onnx/file.ts'
 import type { Sink } from '../write/sink.ts'
+import { type Allowance, agreement } from './agreement.ts'
 
 const PROMPT = 'It was a dark and stormy night; the rain fell in torrents, except at occasional intervals.'
 const TOKENS = 16
 
 /**
- * Allowed divergence. Both sides have the same weights; the operators round activations: to float32 (largest seen: 1e-11), float16 (1e-5),
- * 8 bits a token (0.06, SmolLM2) or 8 bits a block (0.02). One wrong matrix of tiny-llama or tiny-opt gives 0.02 to 0.6.
+ * What is allowed of ONNX Runtime, and of transformers.js upon it. Both sides have the same weights; the operators round activations: to
+ * float32 (largest divergence seen: 1e-11), float16 (1e-5), 8 bits a token (0.06, SmolLM2) or 8 bits a block (0.02). One wrong matrix of
+ * tiny-llama or tiny-opt gives 0.02 to 0.6.
  */
-const ALLOWED: Readonly<Record<OnnxDtype, number>> = { fp32: 1e-6, fp16: 1e-3, q8: 0.3, q4: 0.1, q4f16: 0.1 }
+export const ALLOWED: Readonly<Record<OnnxDtype, Allowance>> = {
+  fp32: { divergence: 1e-6, preference: 1e-4 },
+  fp16: { divergence: 1e-3, preference: 0.03 },
+  q8: { divergence: 0.3, preference: 0.3 },
+  q4: { divergence: 0.1, preference: 0.1 },
+  q4f16: { divergence: 0.1, preference: 0.1 },
+}
 
 /**
  * @returns how far the probabilities of next tokens are from ours: mean KL(ours ‖ theirs) of the positions, in nats
@@ -42,13 +50,14 @@ export async function* verifyOnnx(
   const theirs = await run(plan, sink, engine, ids).catch(cause => {
     throw fail(`ONNX Runtime does not run it (${(cause as Error).message})`, cause)
   })
-  const found = divergence(ours, theirs, vocabularySize)
+  const found = agreement(ours, theirs, [], vocabularySize).divergence
   if (Number.isNaN(found) && plan.float === 'float16')
     throw new NumericError(
       `${dtype}: activations of this model do not fit float16. Choose another dtype: fp32, q8 or q4.`,
     )
-  if (!(found <= ALLOWED[dtype]))
-    throw fail(`its probabilities are ${found.toPrecision(2)} nats a token from ours, allowed are ${ALLOWED[dtype]}`)
+  const allowed = ALLOWED[dtype].divergence
+  if (!(found <= allowed))
+    throw fail(`its probabilities are ${found.toPrecision(2)} nats a token from ours, allowed are ${allowed}`)
   yield { type: 'progress', done: 1 }
   return found
 }
@@ -95,20 +104,4 @@ function emptyCache({ inputs }: OpenModel): Record<string, Values> {
     return [[input.name, values(data, shape)]]
   })
   return Object.fromEntries(empty)
-}
-
-/** Mean KL(ours ‖ theirs) of the rows, in nats. */
-function divergence(ours: Float32Array, theirs: Float32Array, width: number): number {
-  let sum = 0
-  for (let row = 0; row < ours.length; row += width) {
-    const [p, q] = [ours, theirs].map(logits => logSoftmax(logits.subarray(row, row + width)))
-    for (let i = 0; i < width; i++) sum += Math.exp(p[i]) * (p[i] - q[i])
-  }
-  return sum / (ours.length / width)
-}
-
-function logSoftmax(logits: Float32Array): Float64Array {
-  const largest = logits.reduce((most, v) => Math.max(most, v), Number.NEGATIVE_INFINITY)
-  const total = logits.reduce((sum, v) => sum + Math.exp(v - largest), 0)
-  return Float64Array.from(logits, v => v - largest - Math.log(total))
 }

@@ -1,8 +1,9 @@
-// Names of tasks → tasks with their items: from local folders, or from the Hub.
+// Names of tasks → their items: from local folders, or from the Hub.
 import { UsageError } from '../errors.ts'
 import { TASK_NAMES, TASKS, type TaskDefinition, type TaskName } from '../evaluate/tasks/definitions.ts'
 import type { Task } from '../evaluate/tasks/evaluate.ts'
-import { findTaskFile, readTask } from '../evaluate/tasks/records.node.ts'
+import { findTaskFile, readPages, readTask } from '../evaluate/tasks/records.node.ts'
+import { WIKITEXT } from '../evaluate/tasks/wikitext.ts'
 import type { ProgressEvent } from '../events.ts'
 import { fetchSplit } from './dataset.node.ts'
 
@@ -15,33 +16,48 @@ export interface LoadTasksOptions {
   readonly signal?: AbortSignal
 }
 
+type Source = Pick<TaskDefinition, 'dataset' | 'files' | 'items'>
+
 /**
- * Reads the items of tasks, before any long work.
+ * Reads the items of tasks of multiple choice.
  * @throws UsageError for an unknown task or a missing file; FormatError, TextError for a file that is cut short, malformed or empty; HubError
  */
 export async function* loadTasks(
   names: readonly string[],
-  { data, signal }: LoadTasksOptions = {},
+  options: LoadTasksOptions = {},
 ): AsyncGenerator<ProgressEvent, Task[]> {
-  const known = [...new Set(names)].map(asTask)
-  const local = data && (await Promise.all(known.map(async name => [await findTaskFile(name, data)])))
+  const known = names.map(taskName) // all, before the first is fetched
   const tasks: Task[] = []
-  for (const [i, name] of known.entries()) {
-    const { dataset, items }: TaskDefinition = TASKS[name]
-    const task = await readTask(name, local ? local[i] : yield* fetchSplit(dataset, { signal }))
-    if (task.items.length !== items)
-      yield {
-        type: 'notice',
-        message: `${name}: ${task.items.length} items, where the whole data set has ${items}. Figures of others are of all.`,
-      }
+  for (const name of known) {
+    const task = await readTask(name, yield* filesOf(name, TASKS[name], options))
+    yield* tellCount(name, task.items.length, TASKS[name])
     tasks.push(task)
   }
   return tasks
 }
 
+/** Reads the documents of the task wikitext. @throws as `loadTasks` */
+export async function* loadWikitext(options: LoadTasksOptions = {}): AsyncGenerator<ProgressEvent, string[]> {
+  const pages = await readPages(yield* filesOf('wikitext', WIKITEXT, options))
+  yield* tellCount('wikitext', pages.length, WIKITEXT)
+  return pages
+}
+
+async function* filesOf(
+  name: string,
+  { files, dataset }: Source,
+  { data, signal }: LoadTasksOptions,
+): AsyncGenerator<ProgressEvent, string[]> {
+  return data ? [await findTaskFile(name, files, data)] : yield* fetchSplit(dataset, { signal })
+}
+
+function* tellCount(name: string, found: number, { items }: Source): Generator<ProgressEvent> {
+  const message = `${name}: ${found} items, where the whole data set has ${items}. Published figures are of all.`
+  if (found !== items) yield { type: 'notice', message }
+}
+
 /** @throws UsageError */
-function asTask(name: string): TaskName {
-  const known = TASK_NAMES.find(one => one === name)
-  if (known) return known
+function taskName(name: string): TaskName {
+  if (Object.hasOwn(TASKS, name)) return name as TaskName
   throw new UsageError(`unknown task "${name}"; there is: ${TASK_NAMES.join(', ')}.`)
 }

@@ -112,7 +112,7 @@ export interface Widths {
 /** What may be removed: FFN neurons, with value channels or whole KV heads and their query heads, or whole layers. */
 export type Scope = 'ffn' | 'ffn+vo' | 'ffn+heads' | 'layers'
 
-export const fullWidths = (a: Architecture): Widths => ({ ffn: a.ffnWidth, value: a.headSize })
+export const fullWidths = (a: Architecture): Widths => ({ ffn: a.ffnWidth, value: a.headSize, kvHeads: a.kvHeads })
 
 /** The architecture with a bias in all linear layers of the decoder. */
 export const withBiases = (a: Architecture): Architecture => ({ ...a, bias: { qkv: true, o: true, ffn: true } })

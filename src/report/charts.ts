@@ -1,6 +1,7 @@
 // From a result to the charts that it has something for. `fasp report -o x.svg --chart NAME` writes one of them.
-import { duration, percent } from '../display.ts'
+import { count, duration, percent } from '../display.ts'
 import { UsageError } from '../errors.ts'
+import type { Widths } from '../model/architecture.ts'
 import { CHART_NAMES, type ChartName } from './chart-names.ts'
 import {
   type Cell,
@@ -69,6 +70,31 @@ export function perplexityCharts({ runs }: ResultFile): Chart[] {
   })
 }
 
+/** For each text: perplexity against the size of the calibration text, where runs differ in that; a line for each method and cut. */
+export function calibrationCharts({ runs }: ResultFile): Chart[] {
+  const sized = runs.flatMap(run => {
+    if (!run.prune) return []
+    const { texts, seqLen } = run.prune.calibration
+    return [{ run, label: runLabel(run), x: seqLen * texts.reduce((n, text) => n + text.used, 0) }]
+  })
+  const ticks = [...new Set(sized.map(({ x }) => x))]
+  if (ticks.length < 2) return []
+  return labels(runs, run => run.perplexity, textLabel).map(text => {
+    const found = sized.flatMap(({ run, label, x }) => {
+      const y = run.perplexity.find(one => textLabel(one) === text)?.perplexity ?? Number.NaN
+      return Number.isFinite(y) ? [{ label, x, y, title: `${label}, ${count(x)} tokens: ${decimal(y)}` }] : []
+    })
+    const series = [...new Set(found.map(({ label }) => label))].map(name => ({
+      name,
+      points: found.filter(({ label }) => label === name).sort((a, b) => a.x - b.x),
+    }))
+    const title = `Perplexity against calibration tokens: ${text}`
+    const x = { type: 'log', label: 'calibration tokens', ticks, tickFormat: count } as const
+    const y = { type: 'log', label: 'perplexity', tickFormat: (n: number) => n.toLocaleString('en-US') } as const
+    return { title, note: 'Lower is better. Both scales are logarithmic.', svg: lineChart({ title, x, y, series }) }
+  })
+}
+
 export function accuracyCharts({ runs }: ResultFile): Chart[] {
   const { series, reference } = byMethod(runs, meanAccuracy, value => percent(value))
   if (series.length === 0) return []
@@ -87,19 +113,26 @@ type Half = keyof typeof HALVES
 function widthBars({ prune }: PrunedRun) {
   const { before, after } = prune.widths
   const numbers = layerNumbers(prune)
-  const panel = (of: 'value' | 'ffn', unit: string) => [
-    ...after.map((widths, i) => ({
-      ...{ x: numbers[i], value: widths[of] / before[of], before: 1 },
-      title: `layer ${numbers[i]}: ${widths[of]} of ${before[of]} ${unit}`,
-    })),
-    ...(prune.removedLayers ?? []).map(({ layer }) => ({
-      x: layer,
-      value: 0,
-      before: 1,
-      title: `layer ${layer}: removed`,
-    })),
-  ]
-  const panels = { FFN: panel('ffn', 'neurons'), 'value channels': panel('value', 'value channels of each KV head') }
+  const panel = (of: keyof Widths, unit: string) => {
+    const full = before[of] ?? 1 // a result may be without KV heads
+    return [
+      ...after.map((widths, i) => ({
+        ...{ x: numbers[i], value: (widths[of] ?? full) / full, before: 1 },
+        title: `layer ${numbers[i]}: ${widths[of] ?? full} of ${full} ${unit}`,
+      })),
+      ...(prune.removedLayers ?? []).map(({ layer }) => ({
+        x: layer,
+        value: 0,
+        before: 1,
+        title: `layer ${layer}: removed`,
+      })),
+    ]
+  }
+  const panels = {
+    FFN: panel('ffn', 'neurons'),
+    'value channels': panel('value', 'value channels of each KV head'),
+    ...(prune.removedLayers ? {} : { 'KV heads': panel('kvHeads', 'KV heads') }),
+  }
   return Object.fromEntries(Object.entries(panels).filter(([, bars]) => bars.some(bar => bar.value < 1)))
 }
 
@@ -208,6 +241,7 @@ const secondsOf = (row: string, seconds: Readonly<Record<string, number>>): Part
 /** By the names of `--chart`. Of what there is one for each run, the last. */
 const CHARTS: Readonly<Record<ChartName, (result: ResultFile) => Chart[]>> = {
   perplexity: perplexityCharts,
+  tokens: calibrationCharts,
   accuracy: accuracyCharts,
   errors: errorMaps,
   layers: result => prunedRuns(result).slice(-1).flatMap(layerCharts),

@@ -89,7 +89,7 @@ const object =
   }
 
 const ESTIMATE = object({ value: number, standardError: number })
-const WIDTHS = object({ ffn: number, value: number })
+const WIDTHS = object({ ffn: number, value: number, kvHeads: optional(number) })
 const HALF = object({ kept: list(number), errorBefore: number, errorAfter: number, damp: number })
 const POINT = object({ width: number, cost: number })
 const BEFORE_AFTER = object({ before: number, after: number })
@@ -142,16 +142,32 @@ const RUN = object({
   perplexity: list(
     object({
       ...{ file: text, windows: number, seqLen: number, tokens: number },
-      ...{ perplexity: number, standardError: number, bos: flag, calibratedOn: optional(text) },
+      ...{ perplexity: number, standardError: number, bitsPerByte: optional(number) },
+      ...{ bos: flag, calibratedOn: optional(text) },
     }),
   ),
   divergence: optional(list(object({ file: text, windows: number, seqLen: number, kl: number, topAgreement: number }))),
   tasks: list(
     object({ task: text, version: text, items: number, accuracy: ESTIMATE, accuracyNorm: optional(ESTIMATE) }),
   ),
+  wordPerplexity: optional(
+    object({
+      ...{ task: text, version: text, documents: number, seqLen: number },
+      ...{ wordPerplexity: number, bytePerplexity: number, bitsPerByte: number },
+    }),
+  ),
   samples: list(object({ prompt: text, text })),
   seconds: record(number),
   peakMemoryBytes: optional(number),
+  failed: optional(text),
+  asked: optional(record(value => value)),
+})
+
+const HASHES = list(object({ file: text, sha256: text }))
+const PROTOCOL = object({
+  ...{ model: text, text: HASHES, seqLen: number, maxWindows: optional(list(number)), tasks: HASHES },
+  ...{ limit: optional(number), calibration: HASHES, samples: number, calibrationSeqLen: number },
+  ...{ seed: number, prompts: list(text), device: text },
 })
 
 const RESULT = object({
@@ -162,5 +178,6 @@ const RESULT = object({
     ...{ node: text, onnxruntime: text, device: text, threads: number },
   }),
   model: object({ name: text, modelType: text, layers: number, parameters: number, decoderLinears: number }),
+  protocol: optional(PROTOCOL),
   runs: list(RUN),
 })

@@ -5,10 +5,10 @@ import { UsageError } from '../errors.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
-import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult } from '../result.ts'
+import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
 import { VERSION } from '../version.ts'
 
-export type { DivergenceResult, Estimate, TaskResult } from '../result.ts'
+export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
 
 /** The schema that this version writes and reads. */
 export const RESULT_SCHEMA = 1
@@ -25,8 +25,37 @@ export interface ResultFile {
   readonly machine: Machine
   /** The model that was pruned, before it; for `eval` the model that was measured. */
   readonly model: ModelFacts
+  /** With `compare`: what all runs have in common. */
+  readonly protocol?: Protocol
   /** The dense model first, where it was measured. */
   readonly runs: readonly Run[]
+}
+
+/** What runs must have in common to be compared. */
+export interface Protocol {
+  /** SHA-256 of the model's files. */
+  readonly model: string
+  readonly text: readonly ContentHash[]
+  readonly seqLen: number
+  /** Of each text; absent: all. */
+  readonly maxWindows?: readonly number[]
+  /** With hashes of the items. */
+  readonly tasks: readonly ContentHash[]
+  /** Items of each task; absent: all. */
+  readonly limit?: number
+  /** None where the model writes its own. */
+  readonly calibration: readonly ContentHash[]
+  readonly samples: number
+  readonly calibrationSeqLen: number
+  readonly seed: number
+  readonly prompts: readonly string[]
+  readonly device: string
+}
+
+/** A text, or a task. */
+export interface ContentHash {
+  readonly file: string
+  readonly sha256: string
 }
 
 export interface ModelFacts {
@@ -62,11 +91,17 @@ export interface Run {
   /** Against the dense model on the same windows; absent for the dense model. */
   readonly divergence?: readonly DivergenceResult[]
   readonly tasks: readonly TaskResult[]
+  readonly wordPerplexity?: WordPerplexityResult
   /** Greedy continuations. */
   readonly samples: readonly Continuation[]
   /** Wall-clock seconds per phase, pruning included. */
   readonly seconds: Readonly<Record<string, number>>
+  /** Of the process, up to the end of pruning; of the dense model, up to the end of measuring. */
   readonly peakMemoryBytes?: number
+  /** With `compare`: why there are no measures. */
+  readonly failed?: string
+  /** With `compare`: the options asked for, by which the run is known again. */
+  readonly asked?: Readonly<Record<string, unknown>>
 }
 
 /** A run that pruned. */
@@ -90,7 +125,9 @@ export function modelFacts(path: string, a: Architecture): ModelFacts {
 }
 
 /** A result of this version, made now. */
-export const resultFile = (of: Pick<ResultFile, 'command' | 'machine' | 'model' | 'runs'>): ResultFile => ({
+export const resultFile = (
+  of: Pick<ResultFile, 'command' | 'machine' | 'model' | 'protocol' | 'runs'>,
+): ResultFile => ({
   schema: RESULT_SCHEMA,
   fasp: VERSION,
   created: new Date().toISOString(),

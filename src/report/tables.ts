@@ -109,11 +109,14 @@ function perText<T extends Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>
 export const resultTables = (result: ResultFile): Table[] =>
   [
     ...perplexityTables(result),
+    ...bitsTables(result),
+    wordsTable(result),
     ...divergenceTables(result),
     ...tasksTables(result),
     sizesTable(result),
     lossTable(result),
     secondsTable(result),
+    failuresTable(result),
   ].filter(table => table.rows.length > 1)
 
 export function sizesTable({ model, runs }: ResultFile): Table {
@@ -149,6 +152,31 @@ export function perplexityTables({ runs }: ResultFile): Table[] {
   const cell = ({ perplexity, standardError }: PerplexityResult) => withError(perplexity, standardError)
   return perText({ title: 'Perplexity', note: notes.join(' ') }, runs, run => run.perplexity, cell)
 }
+
+const bitsTables = ({ runs }: ResultFile): Table[] =>
+  perText(
+    {
+      title: 'Bits per byte',
+      note: 'Loss in bits, times the tokens a byte of the text: comparable between tokenizers.',
+    },
+    runs,
+    run => run.perplexity.filter(one => one.bitsPerByte !== undefined),
+    ({ bitsPerByte }) => decimal(bitsPerByte!, 4),
+  )
+
+const wordsTable = ({ runs }: ResultFile): Table => ({
+  title: 'WikiText a word',
+  note: 'The task wikitext of lm-evaluation-harness: whole documents, each token predicted once.',
+  rows: [
+    ['model', 'word perplexity', 'byte perplexity', 'bits per byte'],
+    ...runs.flatMap(run => {
+      const { wordPerplexity: one } = run
+      return one
+        ? [[runLabel(run), decimal(one.wordPerplexity), decimal(one.bytePerplexity, 4), decimal(one.bitsPerByte, 4)]]
+        : []
+    }),
+  ],
+})
 
 export const divergenceTables = ({ runs }: ResultFile): Table[] =>
   perText(
@@ -236,6 +264,12 @@ export function secondsTable({ runs }: ResultFile): Table {
   }
 }
 
+/** Runs of a comparison that have no measures. */
+export const failuresTable = ({ runs }: ResultFile): Table => ({
+  title: 'Failed',
+  rows: [['model', 'why'], ...runs.flatMap(run => (run.failed === undefined ? [] : [[runLabel(run), run.failed]]))],
+})
+
 /** Of the engine, by kind of graph. */
 export function engineTable(runs: readonly Run[]): Table {
   const kinds = (run: Run) => Object.entries(run.prune?.engineSeconds ?? {}).sort(([, a], [, b]) => b - a)
@@ -257,9 +291,11 @@ export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, '
   return Array.from({ length: layers.length + removed.size }, (_, i) => i).filter(i => !removed.has(i))
 }
 
-/** Relative squared output error of every half-block, without and with restoration. */
+/** Relative squared output error of every half-block, without and with restoration; or which layers went. */
 export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers'>): string[][] {
-  const { layers } = result
+  const { layers, removedLayers } = result
+  if (removedLayers)
+    return [['layer removed', 'cost'], ...removedLayers.map(({ layer, cost }) => [String(layer), cost.toPrecision(4)])]
   const numbers = layerNumbers(result)
   const cells = (half: HalfResult | undefined) =>
     half ? [String(half.kept.length), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']

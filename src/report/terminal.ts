@@ -1,6 +1,6 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
-import { baseName, bytes, count, cut, duration, percent, span, table } from '../display.ts'
+import { baseName, bytes, count, cut, duration, percent, span, table, widthsText } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { LayerWidths } from '../model/architecture.ts'
@@ -24,7 +24,7 @@ export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): 
   return table(rows)
 }
 
-/** Relative squared output error of every half-block, without and with restoration. */
+/** Relative squared output error of every half-block, without and with restoration; or which layers went. */
 export const errorsTable = (result: Pick<PruneResult, 'layers' | 'removedLayers'>): string => table(layerRows(result))
 
 export function perplexityTable(columns: Readonly<Record<string, readonly PerplexityResult[]>>): string {
@@ -69,10 +69,10 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
   return `${parts.join(', ')}; peak memory ${bytes(peakBytes)}`
 }
 
-export function planText({ widths, sizes, memoryBytes, activationBytes }: Plan): string {
-  const { before, after } = widths
+export function planText({ widths, layers, sizes, memoryBytes, activationBytes }: Plan): string {
+  const { before, after } = layers
   return [
-    `FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}. Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}.`,
+    after.length < before ? `Layers: ${after.length} of ${before}.` : widthsText(widths),
     sizesTable(sizes),
     `Expected memory: ${bytes(memoryBytes)}.${activationBytes.scratch > 0 ? ` Activations in a scratch file: ${bytes(activationBytes.scratch)}; --memory keeps more in memory.` : ''}`,
   ].join('\n')
@@ -159,6 +159,7 @@ export function layerLines({ widths, layers }: Pick<PruneResult, 'widths' | 'lay
   const rows = [
     ...[{ name: 'FFN neurons', values: after.map(w => w.ffn), full: before.ffn }],
     ...[{ name: 'value channels', values: after.map(w => w.value), full: before.value }],
+    ...[{ name: 'KV heads', values: after.map(w => w.kvHeads ?? before.kvHeads ?? 0), full: before.kvHeads ?? 0 }],
     { name: 'FFN error', values: errors('ffn') },
     { name: 'value error', values: errors('attention') },
   ].filter(({ values, full }) => values.some(value => value !== (full ?? 0)))

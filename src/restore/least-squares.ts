@@ -5,8 +5,8 @@
 //   before = ⟨W_P G_PP, W_P⟩,  after = before − ⟨Δᵀ, R⟩ − δ‖Δ‖²,  both relative to ⟨W G, W⟩.
 // With a dense target (calibrate/gap.ts) the output is to be H Wᵀ + αD:
 //   R = G_MP W_Pᵀ + H_MᵀαD,  before = ‖H_P W_Pᵀ + αD‖²;  centred, what the mean of αD lacks is in R and b' as W_P μ_P is.
-// Instead of least squares, `bias` leaves the kept columns and gives the bias the mean of what went: b' = b + c with c = W_P μ_P, where μ
-// may be that of the dense model (FLAP, arXiv 2312.11983, §3.4, adds it to no other bias; with one we add, where its code overwrites):
+// Instead, `bias` leaves the kept columns and gives the bias the mean of what went: b' = b + c, c = W_P μ_P, where μ may be that of the dense
+// model (FLAP, arXiv 2312.11983; its code overwrites a bias that is there):
 //   after = ‖H_P W_Pᵀ − 1cᵀ‖² = before − 2N⟨W_P μ_P, c⟩ + N‖c‖²
 // G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
 import { outputEnergy, type Statistics } from '../calibrate/gram.ts'

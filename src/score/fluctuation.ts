@@ -1,6 +1,6 @@
-// Which columns fluctuate, and so cannot be replaced by their mean: FLAP's weighted input feature variance, `s_j = F_j · ‖W_:j‖₂²`, with F the
-// variance of column j of H on the dense model (arXiv 2312.11983, §3.2). The scores of o_proj are squared, as FLAP's code has it
-// (lib/prune.py); the paper does not say so, and its figures are the code's.
+// Which columns fluctuate, so that their mean cannot stand in for them: FLAP's weighted input feature variance, `s_j = F_j · ‖W_:j‖₂²`, with F_j
+// the variance of column j of H in the dense model (arXiv 2312.11983). The scores of o_proj are squared as in FLAP's code (lib/prune.py);
+// we have not found that in the paper, but its figures come from the code.
 import type { Moments } from '../calibrate/dense-statistics.ts'
 import type { HalfBlock } from '../model/architecture.ts'
 import { magnitudeScores } from './magnitude.ts'

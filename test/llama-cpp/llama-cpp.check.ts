@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { agreement, allowedFor } from '../../src/export/agreement.ts'
-import { runLlamaCpp, verifyInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
+import { LLAMA_CPP } from '../../src/export/llama-cpp.node.ts'
+import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
 import {
@@ -35,7 +36,8 @@ const modules = join(
   'node_modules',
 )
 const library = pathToFileURL(join(modules, 'node-llama-cpp/dist/index.js')).href
-const child = pathToFileURL(path('dist/llama-cpp-child.js'))
+const llamaCpp = { ...LLAMA_CPP, child: pathToFileURL(path('dist/llama-cpp-child.js')) }
+const runLlamaCpp = (file: string, request: RuntimeRequest) => runRuntime(llamaCpp, library, [file], request)
 
 const root = mkdtempSync(join(tmpdir(), 'fasp-llama-cpp-'))
 const engine = openEngine()
@@ -78,7 +80,7 @@ async function expectAgreement(folder: string, dtype: string, tokens: number) {
     const ids = [...all.subarray(0, tokens)]
     expect(ids).toHaveLength(tokens)
     const request = { ids, greedy: GREEDY_TOKENS, texts: [text], threads: 2 }
-    const answer = await runLlamaCpp(library, output, request, child)
+    const answer = await runLlamaCpp(output, request)
     expect(answer.tokens[0]).toEqual([...all.subarray(tokenizer.encode('').length)])
     const { vocabularySize } = model.architecture
     expect(answer.vocabulary).toBe(vocabularySize)
@@ -225,7 +227,7 @@ describe('tokenizers', () => {
   async function expectSameIds(folder: string, texts: readonly string[]) {
     const output = join(root, 'tokens.gguf')
     await finish(exportModel(folder, { output, overwrite: true }))
-    const { tokens } = await runLlamaCpp(library, output, { ids: [1], greedy: 0, texts, threads: 2 }, child)
+    const { tokens } = await runLlamaCpp(output, { ids: [1], greedy: 0, texts, threads: 2 })
     await withModel(folder, async (_, checkpoint) => {
       const tokenizer = loadTokenizer(checkpoint)
       const begin = tokenizer.encode('').length
@@ -269,12 +271,12 @@ describe('the command', () => {
       const inverseFrequencies = model.architecture.rope!.inverseFrequencies.map(frequency => 2 * frequency)
       const rope = { ...model.architecture.rope!, inverseFrequencies }
       const other = { ...model, architecture: { ...model.architecture, rope } }
-      await expect(verifyInLlamaCpp(output, 'BF16', other, engine, { library, child })).rejects.toThrow(
+      await expect(verifyIn(llamaCpp, [output], other, engine, allowedFor('BF16'), library)).rejects.toThrow(
         /^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/,
       )
     })
     truncateSync(output, statSync(output).size - 4096)
     const request = { ids: [1], greedy: 0, texts: [], threads: 2 }
-    await expect(runLlamaCpp(library, output, request, child)).rejects.toThrow(/^llama\.cpp does not run the export/)
+    await expect(runLlamaCpp(output, request)).rejects.toThrow(/^llama\.cpp does not run the export/)
   })
 })

@@ -99,20 +99,23 @@ export const TASKS = {
 export type TaskName = keyof typeof TASKS
 export const TASK_NAMES = Object.keys(TASKS) as TaskName[]
 
-/**
- * A question whose choices have letters: `choices` is { text: […], label: […] } beside the question (the Hub's form), or the question is
- * { stem, choices: [{ text, label }] } (the authors' form).
- */
+/** A question whose choices have letters. */
 function lettered(fields: Fields, name: string, prompt: (stem: string) => string): TaskItem {
-  const whole = fields.question as { stem?: unknown; choices?: unknown } | string | undefined
-  const own = typeof whole === 'object' && whole !== null && Array.isArray(whole.choices)
-  const rows: readonly Fields[] = own ? (whole.choices as Fields[]) : []
-  const choices = (
-    own ? { text: rows.map(row => row?.text), label: rows.map(row => row?.label) } : (fields.choices ?? {})
-  ) as Fields
-  const stem = own ? text(whole as Fields, 'stem') : text(fields, name)
-  const answer = text(fields, 'answerKey').trimStart()
-  return question(prompt(stem), texts(choices, 'text'), texts(choices, 'label').indexOf(answer))
+  const hub = asOnHub(fields, name)
+  const stem = text(hub, name)
+  const [choices, letters] = ['text', 'label'].map(key => texts((hub.choices ?? {}) as Fields, key))
+  return question(prompt(stem), choices, letters.indexOf(text(hub, 'answerKey').trimStart()))
+}
+
+/** The authors' { question: { stem, choices: [{ text, label }] } } as the Hub has it: { [name]: stem, choices: { text: […], label: […] } }. */
+function asOnHub(fields: Fields, name: string): Fields {
+  const { stem, choices } = (fields.question ?? {}) as { readonly stem?: unknown; readonly choices?: unknown }
+  if (!Array.isArray(choices)) return fields
+  return {
+    ...fields,
+    [name]: stem,
+    choices: { text: choices.map(choice => choice?.text), label: choices.map(choice => choice?.label) },
+  }
 }
 
 /** Python's `str.capitalize`. */

@@ -6,6 +6,7 @@ import type { Engine } from '../../engine/engine.ts'
 import { UsageError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
 import type { Model } from '../../model/model.ts'
+import { checkRange } from '../../options.ts'
 import type { Estimate, TaskResult } from '../../result.ts'
 import { type Continuation, logLikelihoods } from '../likelihood.ts'
 import { TASKS, type TaskDefinition, type TaskName } from './definitions.ts'
@@ -30,8 +31,7 @@ export async function* evaluateTasks(
   tasks: readonly Task[],
   { limit, signal }: TaskOptions = {},
 ): AsyncGenerator<ProgressEvent, TaskResult[]> {
-  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1))
-    throw new UsageError(`limit is ${limit}; it must be an integer of at least 1.`)
+  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const limited = tasks.map(({ name, items }) => ({ name, items: items.slice(0, limit) }))
   const likelihoods = yield* taskLikelihoods(model, engine, limited, signal)
   return limited.map(({ name, items }, i) => summarise(name, items, likelihoods[i]))

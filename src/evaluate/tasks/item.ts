@@ -32,7 +32,7 @@ export function blank(contexts: readonly string[], ending: string, gold: number)
 
 function checkGold(gold: number, choices: readonly string[]): number {
   if (Number.isInteger(gold) && gold >= 0 && gold < choices.length) return gold
-  throw new Error(`the right answer is number ${gold} of ${choices.length} choices`)
+  throw new Error(`the right answer is none of the ${choices.length} choices`)
 }
 
 /** A string field. @throws Error */

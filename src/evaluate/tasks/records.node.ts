@@ -4,12 +4,15 @@ import { existsSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { decodeUtf8, fileKind, jsonLines, parquetRows, readUtf8 } from '../../calibrate/rows.node.ts'
-import { FaspError, FormatError, TextError, UsageError } from '../../errors.ts'
-import { TASKS, type TaskDefinition, type TaskName } from './definitions.ts'
+import { FormatError, TextError, UsageError } from '../../errors.ts'
+import { TASKS, type TaskName } from './definitions.ts'
 import type { Task } from './evaluate.ts'
-import type { Fields, TaskItem } from './item.ts'
+import { type Fields, type TaskItem, text } from './item.ts'
+import { splitPages, WIKITEXT } from './wikitext.ts'
 
-const ENDINGS = ['.jsonl', '.json', '.parquet', '.txt'].flatMap(ending => ['', '.gz', '.bz2'].map(zip => ending + zip))
+const ENDINGS = ['.jsonl', '.json', '.parquet', '.txt', '.raw'].flatMap(ending =>
+  ['', '.gz', '.bz2'].map(zip => ending + zip),
+)
 const ALLOWED = '.jsonl, .json, .parquet or .txt, each also as .gz'
 /** HellaSwag as llama.cpp's perplexity tool reads it: question, label, four endings. */
 const LINES_AN_ITEM = 6
@@ -20,12 +23,18 @@ interface Record {
   readonly fields: Fields
 }
 
-/** The file of a task's items below one of some folders. @throws UsageError where a folder or the file is missing */
-export async function findTaskFile(name: TaskName, folders: readonly string[]): Promise<string> {
+/**
+ * The file of a task's items below one of some folders.
+ * @param files where it may be, without ending @throws UsageError where a folder or the file is missing
+ */
+export async function findTaskFile(
+  name: string,
+  files: readonly string[],
+  folders: readonly string[],
+): Promise<string> {
   for (const folder of folders)
     if (!(await stat(folder).catch(() => undefined))?.isDirectory())
       throw new UsageError(`tasks-data ${folder}: there is no such folder.`)
-  const { files }: TaskDefinition = TASKS[name]
   const names = [name, ...files]
   for (const folder of folders)
     for (const file of names)
@@ -38,16 +47,28 @@ export async function findTaskFile(name: TaskName, folders: readonly string[]): 
 /** Reads the items of a task. @throws FormatError, TextError for files that are cut short, malformed or empty */
 export async function readTask(name: TaskName, paths: readonly string[]): Promise<Task> {
   const items: TaskItem[] = []
-  for (const path of paths) for (const record of await readRecords(path)) items.push(toItem(name, record))
+  for (const path of paths)
+    for (const record of await readRecords(path)) items.push(parse(name, record, TASKS[name].item))
   if (items.length === 0) throw new FormatError(paths.join(', '), `there are no items of ${name} in it.`)
   return { name, items }
 }
 
-function toItem(name: TaskName, { where, fields }: Record): TaskItem {
+/** Reads the documents of the task wikitext: WikiText's own file (.raw, .txt), or records with a field `page`. */
+export async function readPages(paths: readonly string[]): Promise<string[]> {
+  const pages: string[] = []
+  for (const path of paths)
+    if (['.raw', '.txt'].includes(fileKind(path))) pages.push(...splitPages(await readUtf8(path, ALLOWED)))
+    else
+      for (const record of await readRecords(path))
+        pages.push(parse('wikitext', record, fields => text(fields, WIKITEXT.field)))
+  if (pages.join('').trim() === '') throw new FormatError(paths.join(', '), 'there is no document of wikitext in it.')
+  return pages
+}
+
+function parse<T>(name: string, { where, fields }: Record, read: (fields: Fields) => T): T {
   try {
-    return TASKS[name].item(fields)
+    return read(fields)
   } catch (cause) {
-    if (cause instanceof FaspError) throw cause
     throw new FormatError(where, `not an item of ${name}: ${(cause as Error).message}.`, { cause })
   }
 }
@@ -70,10 +91,10 @@ async function readRecords(path: string): Promise<Record[]> {
 }
 
 async function readBzip2(path: string): Promise<string> {
-  const { decode } = await import('seek-bzip')
+  const { default: bzip2 } = await import('seek-bzip')
   let bytes: Uint8Array
   try {
-    bytes = decode(await readFile(path))
+    bytes = bzip2.decode(await readFile(path))
   } catch (cause) {
     throw new TextError(`${path}: not a whole bzip2 file (${(cause as Error).message}); fetch it again`, { cause })
   }

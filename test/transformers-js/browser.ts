@@ -1,13 +1,19 @@
 // A server of one folder of models on this machine, and Chromium to open its page: how a web site runs transformers.js.
 import { createReadStream, statSync } from 'node:fs'
 import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { dirname, extname, join, normalize, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const modules = resolve(here, '../../node_modules')
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' }
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.wasm': 'application/wasm',
+}
 /** Chromium asks nobody but our server. */
 const FLAGS = [
   '--no-sandbox', // as root
@@ -19,15 +25,15 @@ const FLAGS = [
 ]
 
 /** Serves page, transformers.js with its WebAssembly, and `models`. Other paths are not there. */
-async function serve(models) {
-  const roots = {
+async function serve(models: string) {
+  const roots: Readonly<Record<string, string>> = {
     page: here,
     models,
     transformers: join(modules, '@huggingface/transformers/dist'),
     'onnxruntime-web': join(modules, 'onnxruntime-web/dist'),
   }
   const server = createServer((request, response) => {
-    const [, root, ...rest] = normalize(new URL(request.url, 'http://localhost').pathname).split('/')
+    const [, root, ...rest] = normalize(new URL(request.url!, 'http://localhost').pathname).split('/')
     const path = join(roots[root] ?? '/nowhere', ...rest)
     const size = statSync(path, { throwIfNoEntry: false })
     if (!roots[root] || !size?.isFile()) return response.writeHead(404).end()
@@ -40,28 +46,44 @@ async function serve(models) {
     })
     createReadStream(path).pipe(response)
   })
-  await new Promise(done => server.listen(0, '127.0.0.1', done))
-  return { origin: `http://127.0.0.1:${server.address().port}`, close: () => server.close() }
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+  return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => server.close() }
 }
 
-/** Chromium with the page. `generate` gives what the page found: `{ text, seconds }`, or throws. */
-export async function openBrowser(models, executablePath) {
+type Result = { text: string; seconds: number; error?: string }
+
+export interface Continuation {
+  /** Below the folder of models. */
+  readonly model: string
+  readonly dtype: string
+  readonly prompt: string
+  readonly tokens: number
+}
+
+/** Chromium with the page, for the models in a folder. */
+export async function openBrowser(models: string, executablePath: string) {
   const server = await serve(models)
   const browser = await chromium.launch({ executablePath, args: FLAGS }).catch(error => {
     server.close()
     throw error
   })
   return {
-    async generate({ model, dtype, prompt, tokens }, screenshot) {
+    /** What the page found. @throws where it found nothing in three minutes */
+    async generate(
+      { tokens, ...asked }: Continuation,
+      screenshot?: string,
+    ): Promise<{ text: string; seconds: number }> {
       const page = await browser.newPage()
       try {
-        const said = []
+        const said: string[] = []
         page.on('pageerror', error => said.push(String(error)))
         page.on('console', message => message.type() === 'error' && said.push(message.text()))
-        await page.goto(`${server.origin}/page/page.html?${new URLSearchParams({ model, dtype, prompt, tokens })}`)
-        const handle = await page.waitForFunction('window.result', undefined, { timeout: 180_000 }).catch(error => {
-          throw new Error([error.message, ...said].join('\n'))
-        })
+        await page.goto(`${server.origin}/page/page.html?${new URLSearchParams({ ...asked, tokens: String(tokens) })}`)
+        const handle = await page
+          .waitForFunction<Result>('window.result', undefined, { timeout: 180_000 })
+          .catch(error => {
+            throw new Error([error.message, ...said].join('\n'))
+          })
         const result = await handle.jsonValue()
         if (result.error) throw new Error([result.error, ...said].join('\n'))
         if (screenshot) await page.screenshot({ path: screenshot })

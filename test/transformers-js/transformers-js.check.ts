@@ -1,0 +1,247 @@
+// What we prune and export as ONNX, in transformers.js itself: ids, logits, greedy text, batches and perplexity are ours, in Node, and the
+// text in Chromium too. All models are made by the command line. usage: test/transformers-js/run.sh
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Allowance, agreement } from '../../src/export/agreement.ts'
+import { verifyIn } from '../../src/export/runtime.node.ts'
+import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
+import { ALLOWED } from '../../src/export/verify-onnx.ts'
+import {
+  describeModel,
+  generate,
+  loadTokenizer,
+  logits,
+  type Model,
+  openCheckpoint,
+  openEngine,
+} from '../../src/node.ts'
+import { cachedValues } from '../../src/write/onnx/decoder.ts'
+import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/dtypes.ts'
+import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
+import { run, TINY_LLAMA } from '../fasp.ts'
+import { describeShared, sharedPath } from '../shared.ts'
+import { openBrowser } from './browser.ts'
+import { inTransformersJs } from './runtime.ts'
+
+const PROMPTS = [
+  'Once upon a time there was a little',
+  'The old man said that he had never seen such a thing as the',
+] as const
+const GREEDY_TOKENS = 32
+
+/**
+ * Largest difference of a logit, as a part of the largest logit, and of perplexities, as a part of ours; beside what `--verify` allows. Both
+ * sides have the same weights. What each operator rounds activations to is the same as in `ALLOWED`.
+ */
+const TOLERANCES: Readonly<Record<OnnxDtype, Allowance & { readonly logit: number; readonly perplexity: number }>> = {
+  fp32: { ...ALLOWED.fp32, logit: 1e-4, perplexity: 1e-5 },
+  fp16: { ...ALLOWED.fp16, logit: 0.02, perplexity: 2e-3 },
+  q8: { ...ALLOWED.q8, logit: 0.5, perplexity: 0.1 },
+  q4: { ...ALLOWED.q4, logit: 0.2, perplexity: 0.05 },
+  q4f16: { ...ALLOWED.q4f16, logit: 0.2, perplexity: 0.05 },
+}
+
+const root = mkdtempSync(join(tmpdir(), 'fasp-transformers-js-'))
+const engine = openEngine()
+afterAll(async () => {
+  await engine.close()
+  rmSync(root, { recursive: true })
+})
+
+async function withModel<T>(path: string, use: (model: Model) => Promise<T>): Promise<T> {
+  const checkpoint = await openCheckpoint(path)
+  try {
+    return await use(describeModel(checkpoint))
+  } finally {
+    await checkpoint.close()
+  }
+}
+
+/** Compares one file of an export with our own forward pass over its weights; `source` is the folder that it was made from. */
+async function expectAgreement(source: string, folder: string, dtype: OnnxDtype, tokens: number): Promise<void> {
+  await withModel(join(root, source), async ({ checkpoint, architecture }) => {
+    const ours = inMemory(asStored({ checkpoint, architecture }, planOnnxFile(architecture, ONNX_FORMATS[dtype])))
+    const tokenizer = loadTokenizer(checkpoint)
+    const prose = readFileSync(sharedPath('data/eval/prose-heldout.txt'), 'utf8').slice(0, 20 * tokens)
+    const text = [...tokenizer.encode(prose).subarray(0, tokens)]
+    expect(text).toHaveLength(tokens)
+    const asked = { folder: join(root, folder), dtype, prompts: PROMPTS, tokens: GREEDY_TOKENS, text }
+    const found = await inTransformersJs(asked)
+    const { vocabularySize: vocabulary, layers } = architecture
+    const ids = PROMPTS.map(prompt => [...tokenizer.encode(prompt)])
+    expect(found.ids).toEqual(ids)
+    expect(found.cachedValues).toEqual(Array.from({ length: layers }, (_, layer) => cachedValues(architecture, layer)))
+
+    const rows = await logits(ours, engine, text)
+    const { divergence } = agreement(rows, found.logits, [], vocabulary)
+    const largest = rows.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0)
+    const difference = rows.reduce((most, logit, i) => Math.max(most, Math.abs(logit - found.logits[i])), 0) / largest
+    const [a, b] = [found.logits, rows].map(side => perplexity(side, text, vocabulary))
+    const chosen = await Promise.all(
+      [...found.written, ...found.together].map((row, i) => ownChoices(ours, ids[i % 2], row)),
+    )
+    const same = chosen.map(one => one.same)
+    const preference = Math.max(...chosen.map(one => one.preference))
+    console.log(
+      `${folder} ${dtype} ${JSON.stringify({ divergence, difference, perplexity: [b, a], preference, same })}`,
+    )
+    const allowed = TOLERANCES[dtype]
+    expect(divergence).toBeLessThan(allowed.divergence)
+    expect(difference).toBeLessThan(allowed.logit)
+    expect(Math.abs(a / b - 1)).toBeLessThan(allowed.perplexity)
+    expect(preference).toBeLessThan(allowed.preference)
+    if (dtype === 'fp32') {
+      expect(found.together).toEqual(found.written)
+      expect(found.written[0]).toEqual(await ourTokens(ours))
+      expect(found.firstText).toBe(tokenizer.decode(found.written[0]))
+    }
+  })
+}
+
+/** Rounds and reads each tensor once. */
+function inMemory({ architecture, checkpoint }: Model): Model {
+  const { tensors } = checkpoint
+  const read = new Map<string, ReturnType<typeof tensors.float32>>()
+  const float32 = (name: string) => {
+    if (!read.has(name)) read.set(name, tensors.float32(name))
+    return read.get(name)!
+  }
+  return { architecture, checkpoint: { ...checkpoint, tensors: { ...tensors, float32 } } }
+}
+
+/** What we write after the first prompt. */
+async function ourTokens(model: Model): Promise<number[]> {
+  const ids: number[] = []
+  const prompt = loadTokenizer(model.checkpoint).encode(PROMPTS[0])
+  for await (const id of generate(model, engine, [...prompt], { maxTokens: GREEDY_TOKENS })) ids.push(id)
+  return ids
+}
+
+/** How many tokens after a prompt are those that we find most likely, and by how much we prefer another where they are not. */
+async function ownChoices(model: Model, prompt: readonly number[], written: readonly number[]) {
+  const { vocabularySize } = model.architecture
+  const rows = await logits(model, engine, [...prompt, ...written])
+  return agreement(rows, rows.subarray(0, prompt.length * vocabularySize), written, vocabularySize)
+}
+
+function perplexity(rows: Float32Array, ids: readonly number[], vocabulary: number): number {
+  let loss = 0
+  for (let i = 0; i + 1 < ids.length; i++) {
+    const row = rows.subarray(i * vocabulary, (i + 1) * vocabulary)
+    const largest = row.reduce((most, value) => Math.max(most, value))
+    const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0)
+    loss += Math.log(sum) + largest - row[ids[i + 1]]
+  }
+  return Math.exp(loss / (ids.length - 1))
+}
+
+/** Names of what `fasp prune` writes, and how. */
+const LAYOUTS = {
+  stock: [],
+  padded: ['--scope', 'ffn+vo', '--layout', 'padded'],
+  ragged: ['--scope', 'ffn+vo', '--layout', 'compact'],
+  'per-head': ['--scope', 'ffn+vo', '--vo', 'per-head', '--layout', 'compact'],
+  best: ['--preset', 'best'],
+}
+const cut = (name: string, layout: keyof typeof LAYOUTS, tokens: string) => {
+  const calibration = [
+    '--calibration',
+    sharedPath('data/calibration/novels.txt'),
+    '--samples',
+    '8',
+    '--seq-len',
+    tokens,
+  ]
+  return ['-s', '0.3', '-o', `${name}-${layout}`, '--held-out', '0', ...calibration, ...LAYOUTS[layout]]
+}
+const OTHERS = ONNX_DTYPES.filter(dtype => dtype !== 'fp32' && dtype !== 'q8')
+
+describeShared('small models', () => {
+  const sources = { 'tiny-llama': () => TINY_LLAMA, 'tiny-opt': () => sharedPath('models/tiny-opt') }
+  describe.each(Object.keys(sources) as (keyof typeof sources)[])('%s', name => {
+    describe.each(Object.keys(LAYOUTS) as (keyof typeof LAYOUTS)[])('%s', layout => {
+      const folder = `${name}-${layout}`
+      beforeAll(() => run(root, 'prune', sources[name](), ...cut(name, layout, '128'), '--to', 'onnx'))
+      test.each(['fp32', 'q8'] as const)('%s', dtype => expectAgreement(folder, `${folder}/onnx`, dtype, 256))
+      if (layout === 'per-head')
+        test.each(OTHERS)('%s, by fasp export', async dtype => {
+          await run(root, 'export', folder, '--to', `onnx:${dtype}`, '-o', `${folder}-${dtype}`)
+          await expectAgreement(folder, `${folder}-${dtype}`, dtype, 256)
+        })
+    })
+  })
+
+  test('fasp export --verify runs it, and says so', async () => {
+    const { stderr } = await run(root, 'export', 'tiny-llama-ragged', '--to', 'onnx', '-o', 'verified', '--verify')
+    expect(stderr).toMatch(
+      /^onnx: fp32: transformers\.js writes the same 32 tokens; probabilities differ by \S+ at most\.$/m,
+    )
+    expect(stderr).toMatch(
+      /^onnx: q8: transformers\.js writes the same \d+ tokens.*; probabilities differ by 0\.\d+ at most\.$/m,
+    )
+  })
+})
+
+test('an export that is another model, and one that does not load, are refused', async () => {
+  await run(root, 'export', TINY_LLAMA, '--to', 'onnx:fp32', '-o', 'dense')
+  const runtime = { ...TRANSFORMERS_JS, child: new URL('../../dist/transformers-js-child.js', import.meta.url) }
+  const folder = join(root, 'dense')
+  await withModel(TINY_LLAMA, async model => {
+    const architecture = { ...model.architecture, rope: undefined }
+    const other = { ...model, architecture }
+    await expect(verifyIn(runtime, [folder, 'fp32'], other, engine, ALLOWED.fp32)).rejects.toThrow(
+      /^transformers\.js runs the export, but its probabilities are \d\S* nats a token from ours, allowed are 0\.000001/,
+    )
+    await expect(verifyIn(runtime, [folder, 'q8'], model, engine, ALLOWED.q8)).rejects.toThrow(
+      /^transformers\.js does not run the export \(1\): .*model_quantized\.onnx/,
+    )
+  })
+})
+
+describeShared('SmolLM2-135M', () => {
+  const source = () => execFileSync('bash', [sharedPath('scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
+  test.each(['stock', 'ragged', 'per-head'] as const)('%s, fp32', async layout => {
+    const folder = `smollm2-${layout}`
+    await run(root, 'prune', source(), ...cut('smollm2', layout, '128'), '--to', 'onnx:fp32')
+    await expectAgreement(folder, `${folder}/onnx`, 'fp32', 128)
+  })
+  test('padded, fp32', async () => {
+    await run(root, 'export', 'smollm2-ragged', '--to', 'padded', '-o', 'smollm2-padded')
+    await run(root, 'export', 'smollm2-padded', '--to', 'onnx:fp32', '-o', 'smollm2-padded-onnx')
+    await expectAgreement('smollm2-padded', 'smollm2-padded-onnx', 'fp32', 128)
+  })
+  test.each(['q8', ...OTHERS] as const)('per-head, %s', async dtype => {
+    await run(root, 'export', 'smollm2-per-head', '--to', `onnx:${dtype}`, '-o', `smollm2-${dtype}`)
+    await expectAgreement('smollm2-per-head', `smollm2-${dtype}`, dtype, 128)
+  })
+})
+
+describeShared('Chromium writes our text', () => {
+  let browser: Awaited<ReturnType<typeof openBrowser>>
+  beforeAll(async () => {
+    browser = await openBrowser(root, process.env.FASP_CHROMIUM!)
+  })
+  afterAll(() => browser?.close())
+  test.each(['tiny-llama-stock', 'tiny-llama-best', 'tiny-opt-padded', 'tiny-opt-ragged', 'smollm2-per-head'])(
+    '%s',
+    async folder => {
+      const model = `${folder}/onnx`
+      const page = browser.generate(
+        { model, dtype: 'fp32', prompt: PROMPTS[0], tokens: GREEDY_TOKENS },
+        screenshot(folder),
+      )
+      const { text, seconds } = await page
+      console.log(`${folder}: ${seconds.toFixed(1)} s in Chromium`)
+      await withModel(join(root, folder), async ours =>
+        expect(text).toBe(loadTokenizer(ours.checkpoint).decode(await ourTokens(ours))),
+      )
+    },
+  )
+})
+
+/** Where a picture of the page goes, if anybody wants one. */
+const screenshot = (name: string) =>
+  process.env.FASP_SCREENSHOTS ? join(process.env.FASP_SCREENSHOTS, `${name}.png`) : undefined
