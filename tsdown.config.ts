@@ -7,13 +7,15 @@ export default defineConfig({
     cli: 'src/cli/cli.ts',
     // Started as processes of their own.
     'llama-cpp-child': 'src/export/llama-cpp-child.node.ts',
+    'compare-child': 'src/compare/child.node.ts',
     'transformers-js-child': 'src/export/transformers-js-child.node.ts',
   },
   format: 'esm',
   platform: 'node',
   target: 'node20',
   fixedExtension: false,
-  loader: { '.py': 'text' }, // src/write/python goes beside compact models
+  // src/write/python goes beside compact models; src/report/page.html is filled in.
+  loader: { '.py': 'text', '.html': 'text' },
   dts: { sourcemap: false },
   sourcemap: false,
 })

@@ -32,6 +32,20 @@ export function span(values: readonly number[]): string {
   return low === high ? String(low) : `${low}–${high}`
 }
 
+/** What layers keep, in a sentence for each kind of unit. */
+export function widthsText({ before, after }: { before: DisplayedWidths; after: readonly DisplayedWidths[] }): string {
+  const neurons = `FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}.`
+  if (after.some(w => w.kvHeads !== undefined))
+    return `${neurons} KV heads per layer: ${span(after.map(w => w.kvHeads ?? before.kvHeads!))} of ${before.kvHeads}.`
+  return `${neurons} Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}.`
+}
+
+interface DisplayedWidths {
+  readonly ffn: number
+  readonly value: number
+  readonly kvHeads?: number
+}
+
 /** Aligned columns: the first to the left, the others to the right. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0].map((_, c) => Math.max(...rows.map(row => row[c].length)))

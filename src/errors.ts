@@ -47,6 +47,11 @@ export class OutputError extends FaspError {
   readonly code = 'OUTPUT'
 }
 
+/** A run of a comparison failed. */
+export class RunError extends FaspError {
+  readonly code = 'RUN'
+}
+
 /** A device that the engine cannot run on: no driver, no GPU, libraries missing. */
 export class DeviceError extends FaspError {
   readonly code = 'DEVICE'

@@ -9,6 +9,8 @@ export type Phase =
   | 'evaluate'
   | 'evaluate dense'
   | 'evaluate pruned'
+  | 'tasks'
+  | 'continuations'
   | 'upload'
   | 'export'
   | 'verify'
@@ -22,6 +24,15 @@ export type ProgressEvent =
       readonly unit: 'layers' | 'tokens' | 'bytes' | 'tensors'
     }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
+  /** A run of a comparison has begun, number `number` of `total`. `secondsLeft`: for all that are left, where runs before tell. */
+  | {
+      readonly type: 'run'
+      readonly name: string
+      readonly sparsity: number
+      readonly number: number
+      readonly total: number
+      readonly secondsLeft?: number
+    }
   /** The columns of one output layer (`half`: its name) are chosen. Scores are of neurons, or of value rows. */
   | {
       readonly type: 'selected'

@@ -1,25 +1,47 @@
 // Public API that runs everywhere. Files, paths and the CPU engine of Node are added in `node.ts`.
 
+export { ActivationPool } from './blocks/activations.ts'
+export { type DenseStatistics, denseStatistics, type Moments } from './calibrate/dense-statistics.ts'
 export { loadTokenizer } from './calibrate/tokenizer.ts'
 export { evaluationWindows, type Windows } from './calibrate/windows.ts'
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
 export * from './errors.ts'
+export { type Continuation, continuations } from './evaluate/continuations.ts'
 export { klDivergence } from './evaluate/divergence.ts'
 export { type GenerateOptions, generate } from './evaluate/generate.ts'
 export { type Inspection, inspect } from './evaluate/inspect.ts'
 export { logits } from './evaluate/logits.ts'
+export { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'
 export { perplexity } from './evaluate/perplexity.ts'
+export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'
+export { evaluateTasks, type Task, type TaskOptions, taskLikelihoods } from './evaluate/tasks/evaluate.ts'
+export type { TaskItem } from './evaluate/tasks/item.ts'
+export { wordPerplexity } from './evaluate/tasks/wikitext.ts'
 export type { Phase, ProgressEvent } from './events.ts'
 export { exportOnnx, type OnnxOptions, onnxBytes } from './export/onnx.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
+export { METHOD_NAMES, type MethodName } from './methods.ts'
 export { type Architecture, decoderLinears, tensorShapes } from './model/architecture.ts'
 export { describeModel, type Model } from './model/model.ts'
 export { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 export { makePlan, type Plan } from './plan.ts'
 export { type PruneInput, prune } from './prune.ts'
-export type { HalfResult, LayerResult, PerplexityResult, PruneResult, Recipe, Sizes } from './result.ts'
+export { parseResult } from './report/parse-result.ts'
+export * from './report/result-file.ts'
+export type {
+  DivergenceResult,
+  Estimate,
+  HalfResult,
+  LayerResult,
+  PerplexityResult,
+  PruneResult,
+  Recipe,
+  Sizes,
+  TaskResult,
+  WordPerplexityResult,
+} from './result.ts'
 export { VERSION } from './version.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'
 export type { OnnxFileResult } from './write/onnx/folder.ts'

@@ -1,69 +1,48 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
-import { stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
-import { calibratedOn } from './calibrate/corpus.ts'
+import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import { readText } from './calibrate/text.node.ts'
-import { loadTokenizer } from './calibrate/tokenizer.ts'
-import { evaluationWindows, type Windows } from './calibrate/windows.ts'
+import type { Windows } from './calibrate/windows.ts'
 import { type Checkpoint, jsonFile } from './checkpoint/checkpoint.ts'
-import { openGgufCheckpoint } from './checkpoint/gguf.node.ts'
-import { openHuggingFace } from './checkpoint/huggingface.node.ts'
 import { baseName } from './display.ts'
 import { openEngine } from './engine/engine.node.ts'
 import type { EngineOptions } from './engine/engine.ts'
-import { FormatError, UsageError } from './errors.ts'
-import { perplexity } from './evaluate/perplexity.ts'
-import type { Phase, ProgressEvent } from './events.ts'
+import { UsageError } from './errors.ts'
+import { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'
+import type { ProgressEvent } from './events.ts'
 import { exportRequests, writeExports } from './export/export.node.ts'
 import type { ExportResult } from './export/result.ts'
 import { type ExportRequest, planExport, TARGETS } from './export/targets.ts'
 import type { FloatDType } from './formats/dtype.ts'
-import { fetchModel } from './hub/fetch.node.ts'
+import { openCheckpoint, openModel } from './hub/open.node.ts'
+import { type LoadTasksOptions, loadTasks, loadWikitext } from './hub/tasks.node.ts'
 import { describeModel } from './model/model.ts'
-import { corpusNotice } from './notices.ts'
-import { checkRange, type PruneOptions, resolveOptions, TEXT_WINDOWS } from './options.ts'
+import { type PruneOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
-import type { PerplexityResult, PruneResult } from './result.ts'
+import type { PruneResult } from './result.ts'
 import { VERSION } from './version.ts'
 import { checkOutput, isGgufFile, openFolderSink } from './write/folder.node.ts'
 import { type Sink, subSink, writeFile } from './write/sink.ts'
 import type { ExportPlan } from './write/target.ts'
 
 export { readText } from './calibrate/text.node.ts'
+export { type CompareOptions, compare } from './compare/compare.node.ts'
+export { type CompareMethod, compareMethod } from './compare/methods.ts'
 export { openEngine } from './engine/engine.node.ts'
 export type { ExportResult } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
 export { fetchModel } from './hub/fetch.node.ts'
+export { type OpenOptions, openCheckpoint, openModel } from './hub/open.node.ts'
 export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
+export { type LoadTasksOptions, loadTasks, loadWikitext } from './hub/tasks.node.ts'
 export * from './index.ts'
+export { describeMachine } from './report/machine.node.ts'
+export { checkReport, type ReportOptions, readResult, writeReport } from './report/report.node.ts'
 export { checkOutput, openFolderSink } from './write/folder.node.ts'
-
-export interface OpenOptions {
-  readonly signal?: AbortSignal
-}
-
-/**
- * Opens a Hugging Face folder, a `.gguf` file, or a model on the Hub (`org/name`, see `fetchModel`), which is fetched first.
- * @throws FormatError, UnsupportedModelError, HubError
- */
-export async function openCheckpoint(path: string, options?: OpenOptions): Promise<Checkpoint> {
-  const opening = openModel(path, options)
-  for (;;) {
-    const step = await opening.next()
-    if (step.done) return step.value
-  }
-}
-
-/** `openCheckpoint` that tells how the download goes. */
-export async function* openModel(path: string, options?: OpenOptions): AsyncGenerator<ProgressEvent, Checkpoint> {
-  const local = yield* fetchModel(path, options)
-  if ((await stat(local)).isDirectory()) return { ...(await openHuggingFace(local)), name: path }
-  if (local.toLowerCase().endsWith('.gguf')) return { ...(await openGgufCheckpoint(local)), name: path }
-  throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
-}
 
 export interface PrunePathOptions extends PruneOptions, EngineOptions {
   /** Folder to write, or a `.gguf` file. */
@@ -76,6 +55,8 @@ export interface PrunePathOptions extends PruneOptions, EngineOptions {
   readonly calibration?: readonly string[]
   /** Calibration windows, ready made, instead. */
   readonly windows?: Windows
+  /** Of the dense model on these windows, where several runs share them (`denseStatistics`). */
+  readonly denseStatistics?: DenseStatistics
   readonly signal?: AbortSignal
 }
 
@@ -90,7 +71,8 @@ export interface PrunePathResult extends PruneResult {
  * @throws FaspError
  */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
-  const { output, to, overwrite = false, calibration, windows, device, threads, signal, ...pruneOptions } = options
+  const { output, to, overwrite = false, calibration, windows, denseStatistics, ...others } = options
+  const { device, threads, signal, ...pruneOptions } = others
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
   await checkOutput(output, overwrite) // before a long download
   const engine = openEngine({ device, threads })
@@ -108,7 +90,8 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
     const sink = await openFolderSink(output, overwrite, bytes)
     const folder = single ? 'pruned/' : ''
     const openTemporary = () => openScratch(output)
-    const input = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, ...source, signal }
+    const run = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, signal }
+    const input = { ...run, ...source, denseStatistics }
     return yield* committed(sink, async function* () {
       const result = yield* pruneCheckpoint(input, settings)
       if (requests.length === 0) return { ...result, exports: [] }
@@ -222,45 +205,40 @@ function planFor(checkpoint: Checkpoint, options: PruneOptions, source: Calibrat
 
 const asText = (name: string) => ({ name, read: () => readText(name) })
 
-export interface EvaluateOptions extends EngineOptions {
-  /** Text files. */
-  readonly text: readonly string[]
-  /** Tokens per window. @default 1024, or the model's context */
-  readonly seqLen?: number
-  /** The first so many windows of each text. @default all */
-  readonly maxWindows?: number
-  /** What the progress calls this. @default 'evaluate' */
-  readonly phase?: Phase
-  readonly signal?: AbortSignal
+export interface EvaluateOptions
+  extends EngineOptions,
+    Omit<MeasureOptions, 'texts' | 'dense' | 'tasks' | 'pages'>,
+    Omit<LoadTasksOptions, 'data'> {
+  /** Text files. @default none */
+  readonly text?: readonly string[]
+  /** A model, as `path`, to say how far this one has moved from. */
+  readonly dense?: string
+  /** Zero-shot tasks (`TASK_NAMES`), and `wikitext`. @default none */
+  readonly tasks?: readonly string[]
+  /** `data` of `loadTasks`. */
+  readonly tasksData?: readonly string[]
 }
 
-/** Perplexity of the model at `path` on each text. @throws FaspError */
-export async function* evaluate(
-  path: string,
-  options: EvaluateOptions,
-): AsyncGenerator<ProgressEvent, PerplexityResult[]> {
+/** Perplexity of the model at `path` on each text, its distance to a dense model, zero-shot tasks. @throws FaspError */
+export async function* evaluate(path: string, options: EvaluateOptions): AsyncGenerator<ProgressEvent, Measures> {
+  const { text = [], dense: densePath, tasks: names = [], tasksData: data, signal } = options
+  const choice = [...new Set(names)].filter(name => name !== 'wikitext')
+  const tasks = yield* loadTasks(choice, { data, signal })
+  const pages = names.includes('wikitext') ? yield* loadWikitext({ data, signal }) : undefined
   const engine = openEngine(options)
-  const checkpoint = yield* openModel(path, options)
+  const opened: Checkpoint[] = []
+  const open = async function* (path: string) {
+    const checkpoint = yield* openModel(path, options)
+    opened.push(checkpoint)
+    return describeModel(checkpoint)
+  }
   try {
-    const model = describeModel(checkpoint)
-    const { maxPositions, vocabularySize } = model.architecture
-    const seqLen = options.seqLen ?? Math.min(TEXT_WINDOWS.seqLen, maxPositions)
-    checkRange('seq-len', seqLen, 2, maxPositions, true)
-    if (options.maxWindows !== undefined) checkRange('max-windows', options.maxWindows, 1, 1e9, true)
-    const tokenizer = loadTokenizer(checkpoint)
-    const bos = tokenizer.encode('').length > 0
-    const results: PerplexityResult[] = []
-    for (const name of options.text) {
-      const same = calibratedOn(checkpoint.recipe, name)
-      if (same) yield { type: 'notice', message: corpusNotice(name, same) }
-      const ids = tokenizer.encode(await readText(name))
-      const windows = evaluationWindows({ name, ids }, seqLen, vocabularySize, options.maxWindows)
-      const result = yield* perplexity(model, engine, windows, options.phase ?? 'evaluate', options.signal)
-      results.push({ ...result, bos, calibratedOn: same })
-    }
-    return results
+    const model = yield* open(path)
+    const openRows = () => openScratch(join(tmpdir(), 'fasp'))
+    const dense = densePath === undefined ? undefined : { model: yield* open(densePath), openRows }
+    return yield* measure(model, engine, { ...options, texts: text.map(asText), dense, tasks, pages })
   } finally {
     await engine.close()
-    await checkpoint.close()
+    for (const checkpoint of opened) await checkpoint.close()
   }
 }

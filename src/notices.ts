@@ -9,19 +9,23 @@ import type { HalfResult, LayerResult, Recipe } from './result.ts'
 /** Known before any weight is read. */
 export function planNotices(
   model: Model,
-  { preset, layout, samples, seqLen, sparsity }: ResolvedOptions,
+  { method, preset, scope, layout, samples, seqLen, sparsity }: ResolvedOptions,
   source: CalibrationSource,
-  { sizes, widths }: Plan,
+  { sizes, widths, layers }: Plan,
 ): string[] {
   const notices: string[] = []
-  if (preset === 'paper' && layout === 'padded')
+  if (layout === 'padded' && (preset === 'paper' || method !== 'fasp'))
     notices.push(
-      'Preset paper writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.',
+      `${preset ? 'Preset' : 'Method'} ${preset ?? method} writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.`,
     )
   if (source === 'self')
     notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens of ${SELF_TEXT}.`)
   if (sparsity > 0 && sizes.parameters.effective === sizes.parameters.before)
-    notices.push(`Nothing is removed: the width rounds back to ${widths.before.ffn}. Use a smaller --multiple.`)
+    notices.push(
+      scope === 'layers'
+        ? `Nothing is removed: sparsity ${sparsity} is less than half of one of ${layers.before} layers.`
+        : `Nothing is removed: the width rounds back to ${widths.before.ffn}. Use a smaller --multiple.`,
+    )
   const { modelType, tied, names } = model.architecture
   const unused = unusedTensors(model).filter(name => !(tied && name === `${names.head}.weight`))
   if (unused.length > 0) {

@@ -3,6 +3,7 @@ import { defaultMultiple } from './allocate/uniform.ts'
 import type { CalibrationInput } from './calibrate/calibration.ts'
 import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
+import { METHODS, type MethodName, methodNamed, type Parts, takesOption } from './methods.ts'
 import type { Architecture } from './model/architecture.ts'
 
 export type Layout = (typeof LAYOUTS)[number]
@@ -15,14 +16,22 @@ export interface PruneOptions {
   /** Fraction of the decoder linears to remove, 0 to 0.9. */
   readonly sparsity: number
   /**
+   * What decides which parts go and repairs the rest. All but `fasp` are baselines that bring their own parts (docs/methods.md), have no
+   * presets, and write layout `padded`, or, where whole layers go, `stock`. @default 'fasp'
+   */
+  readonly method?: MethodName
+  /**
    * `paper`: what FASP publishes: scope `ffn+vo`, ragged, multiple 1, damp 0.01, no centring, layout `padded`.
    * `best`: the least loss at a size: scope `ffn+vo`, rotated, widths by sensitivity, elimination, dense target, layout `compact`.
    * `stock`: the best that loads wherever the model loaded: scope `ffn`, elimination, dense target, layout `stock`.
    * Other options win over it.
    */
   readonly preset?: keyof typeof PRESETS
-  /** FFN neurons only, or value channels (V rows, O columns) too. @default 'ffn' */
-  readonly scope?: 'ffn' | 'ffn+vo'
+  /**
+   * FFN neurons only; value channels (V rows, O columns) too; or whole heads too, of which a KV head goes with its query heads.
+   * @default 'ffn'; of the methods that remove heads 'ffn+heads'
+   */
+  readonly scope?: 'ffn' | 'ffn+vo' | 'ffn+heads'
   /**
    * Value channels: the best of the layer; the best, as many in every KV head; or as many in every KV head after a change of basis that
    * makes them the best directions. @default 'ragged'
@@ -30,7 +39,7 @@ export interface PruneOptions {
   readonly vo?: ValueSelection
   /**
    * `stock` stores narrow FFNs, removed value channels are zeros; `padded` keeps all shapes and zeros what is removed; `compact` stores
-   * only what is left, under a `model_type` of its own. @default 'stock'
+   * only what is left, under a `model_type` of its own. @default 'stock'; of the methods that remove heads 'padded'
    */
   readonly layout?: Layout
   /**
@@ -38,7 +47,7 @@ export interface PruneOptions {
    * @default 'uniform'
    */
   readonly allocate?: 'uniform' | 'sensitivity'
-  /** With `allocate: 'sensitivity'`: calibration tokens of the probe. @default 1024 */
+  /** With `allocate: 'sensitivity'` and method sleb: calibration tokens of the probe. @default 1024 */
   readonly probeTokens?: number
   /** Which columns go: those with the least column score at once, or backward elimination, round by round. @default 'column' */
   readonly score?: 'column' | 'eliminate'
@@ -68,18 +77,19 @@ export interface PruneOptions {
    * @default 2; preset paper 0
    */
   readonly heldOut?: number
-  /** Seed of the text that the model writes for itself. @default 0 */
+  /** Seed of the text that the model writes for itself, and of the method random. @default 0 */
   readonly seed?: number
   /** GiB of memory for activations; what does not fit goes to a scratch file beside the output. @default 1 */
   readonly memory?: number
 }
 
-export type ResolvedOptions = Required<Omit<PruneOptions, 'preset' | 'dtype'>> & Pick<PruneOptions, 'preset' | 'dtype'>
+export type ResolvedOptions = Required<Omit<PruneOptions, 'preset' | 'dtype' | keyof Parts>> &
+  Pick<PruneOptions, 'preset' | 'dtype'> &
+  Parts
 
 const DEFAULTS = {
-  scope: 'ffn',
+  method: 'fasp',
   vo: 'ragged',
-  layout: 'stock',
   allocate: 'uniform',
   probeTokens: 1024,
   score: 'column',
@@ -93,7 +103,7 @@ const DEFAULTS = {
   memory: 1,
 } as const
 
-const PRESETS = {
+export const PRESETS = {
   paper: {
     ...{ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
     ...{ allocate: 'uniform', score: 'column', target: 'pruned', heldOut: 0 },
@@ -116,6 +126,11 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
   const given = Object.fromEntries(
     Object.entries(options).filter(([, value]) => value !== undefined),
   ) as unknown as PruneOptions
+  const method = methodNamed(given.method ?? DEFAULTS.method)
+  if (!method)
+    throw new UsageError(`method "${given.method}" is unknown; there is: ${Object.keys(METHODS).join(', ')}.`)
+  for (const option of Object.keys(given))
+    if (!takesOption(method, option)) throw new UsageError(notTaken(given.method!, option))
   const { windows } = calibration
   const size = windows
     ? { samples: windows.windows.length, seqLen: windows.seqLen }
@@ -127,12 +142,15 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
     throw new UsageError(`preset "${given.preset}" is unknown; there is: ${Object.keys(PRESETS).join(', ')}.`)
   const o = {
     ...DEFAULTS,
+    scope: method.scopes[0],
+    layout: method.layouts[0],
     ...size,
     seqLen: Math.min(size.seqLen, a.maxPositions),
     ...preset,
     // A preset's dense target, where there is none to aim at.
     ...(a.postNorm || given.restore === false ? { target: DEFAULTS.target } : {}),
     ...given,
+    ...method.parts,
     ...(windows && size), // ready-made windows have the size they have
   }
   const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'padded' ? 1 : defaultMultiple(a.ffnWidth)) }
@@ -146,18 +164,33 @@ export function checkRange(name: string, value: number, low: number, high: numbe
     throw new UsageError(`${name} is ${value}; it must be ${whole ? 'an integer' : 'a number'} from ${low} to ${high}.`)
 }
 
+/** Options as the command line has them. */
+const optionName = (option: string): string =>
+  option === 'restore' ? 'no-restore' : option.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
+
+const notTaken = (method: string, option: string): string =>
+  option === 'preset'
+    ? `presets are of method fasp; method ${method} has none. Leave one of them out.`
+    : `${optionName(option)} is no option of method ${method}. Leave one of them out.`
+
 function check(o: ResolvedOptions, a: Architecture): void {
   const oneOf = (name: string, value: string, allowed: readonly string[]) => {
     if (!allowed.includes(value))
       throw new UsageError(`${name} is "${value}"; it must be one of ${allowed.join(', ')}.`)
   }
   checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
-  oneOf('scope', o.scope, ['ffn', 'ffn+vo'])
+  const { scopes, layouts, because, options } = methodNamed(o.method)!
+  if (!scopes.includes(o.scope))
+    throw new UsageError(`scope is "${o.scope}"; with method ${o.method} it must be one of ${scopes.join(', ')}.`)
   oneOf('vo', o.vo, VALUE_SELECTIONS)
   oneOf('layout', o.layout, LAYOUTS)
-  oneOf('allocate', o.allocate, ['uniform', 'sensitivity'])
+  if (!layouts.includes(o.layout))
+    throw new UsageError(`method ${o.method} cannot write layout ${o.layout}: ${because}. Use ${layouts.join(' or ')}.`)
+  if (options === 'all') {
+    oneOf('allocate', o.allocate, ['uniform', 'sensitivity'])
+    oneOf('score', o.score, ['column', 'eliminate'])
+  }
   checkRange('probe-tokens', o.probeTokens, 1, 1e6, true)
-  oneOf('score', o.score, ['column', 'eliminate'])
   oneOf('target', o.target, ['pruned', 'dense'])
   checkRange('alpha', o.alpha, 0, 1, false)
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)

@@ -1,4 +1,7 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
+import type { Allocated } from './allocate/allocate.ts'
+import { layersToRemove } from './allocate/influence.ts'
+import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
 import { decoderBytes } from './blocks/decoder.ts'
 import { TOKENS_PER_RUN } from './blocks/stream.ts'
@@ -15,18 +18,24 @@ import {
   fullWidths,
   halfBlocks,
   narrowed,
+  renumbered,
   tensorShapes,
   type Widths,
+  withBiases,
 } from './model/architecture.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
 
 export interface Plan {
-  /** Before pruning, and after it in each layer. */
+  /** Layers of the source that stay; how many is known before it is known which. */
+  readonly layers: { readonly before: number; readonly after: readonly number[] }
+  /** Before pruning, and after it in each layer that stays. */
   readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }
   /** Widths of the tensors written; they differ from `widths.after` where the layout pads. */
   readonly stored: readonly Widths[]
+  /** Config fields of biases that the output has and the source lacks. */
+  readonly biasFields: Readonly<Record<string, true>>
   readonly tensors: readonly DenseTensorInfo[]
   readonly sizes: Sizes
   /** Bytes of activations that are in memory, and in a scratch file because they do not fit the budget. */
@@ -40,13 +49,13 @@ const BASE_BYTES = 200e6
 
 /**
  * @param source self-written text needs the whole model in memory while it is written
- * @param allocated what each layer keeps. @default the same widths for all
+ * @param allocated what each layer keeps, and which go. @default the same widths for all, and the first layers
  */
 export function makePlan(
   model: Model,
   options: ResolvedOptions,
   source: CalibrationSource,
-  allocated?: readonly Widths[],
+  allocated?: Pick<Allocated, 'widths' | 'removed'>,
 ): Plan {
   const { architecture: a, checkpoint } = model
   if (a.layerWidths)
@@ -54,28 +63,33 @@ export function makePlan(
       `${checkpoint.name}: is a compact model, pruned already. Prune the model that it was made from, with a higher --sparsity.`,
     )
   const before = fullWidths(a)
-  const after = allocated ?? new Array<Widths>(a.layers).fill(uniformWidths(a, options))
+  const layers = layersThatStay(a, options, allocated?.removed)
+  const after = allocated?.widths ?? layers.map(() => expected(a, options))
   const stored = after.map(widths => storedWidths(options.layout, before, widths))
+  const addsBiases = options.restore === 'bias' && options.sparsity > 0
+  const output = narrowed(addsBiases ? withBiases(a) : a, stored)
   const dtypes = outputTypes(model, options.dtype)
-  const tensors = [...tensorShapes(narrowed(a, stored))].map(([name, shape]) => ({
-    name,
-    shape,
-    dtype: dtypes(name),
-  }))
+  const dtypeOf = (name: string) => {
+    const source = renumbered(a, name, layer => layers[layer])
+    return dtypes(checkpoint.tensors.tensors.has(source) ? source : source.replace(/bias$/, 'weight'))
+  }
+  const tensors = [...tensorShapes(output)].map(([name, shape]) => ({ name, shape, dtype: dtypeOf(name) }))
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
   const pruned = narrowed(a, after)
   const linears = (of: Architecture) => Object.values(decoderLinears(of)).reduce((n, weights) => n + weights, 0)
   const activationBytes = placeActivations(a, options)
   return {
+    layers: { before: a.layers, after: layers },
     widths: { before, after },
     stored,
+    biasFields: addsBiases ? a.biasFields : {},
     tensors,
     sizes: {
       decoderLinears: { before: linears(a), after: linears(pruned) },
       parameters: {
         before: count(tensorShapes(a).values()),
         stored: count(tensors.map(t => t.shape)),
-        effective: count(tensorShapes(pruned).values()),
+        effective: count(tensorShapes(pruned).values()) + (addsBiases ? outputBiases(a) : 0),
       },
       weightBytes: {
         before: checkpoint.weightBytes,
@@ -89,6 +103,20 @@ export function makePlan(
     ),
   }
 }
+
+const expected = (a: Architecture, options: ResolvedOptions): Widths =>
+  options.allocate === 'standardized' && options.scope === 'ffn+heads'
+    ? expectedWidths(a, options.sparsity)
+    : uniformWidths(a, options)
+
+function layersThatStay(a: Architecture, options: ResolvedOptions, removed: Allocated['removed']): number[] {
+  const all = Array.from({ length: a.layers }, (_, layer) => layer)
+  if (removed) return all.filter(layer => !removed.some(gone => gone.layer === layer))
+  return options.scope === 'layers' ? all.slice(0, a.layers - layersToRemove(a, options.sparsity)) : all
+}
+
+/** Biases that output layers have gained; those of the other layers are zeros. */
+const outputBiases = (a: Architecture): number => a.layers * a.hiddenSize * (Number(!a.bias.o) + Number(!a.bias.ffn))
 
 /** The element type of each output tensor. @throws UnsupportedModelError where a tensor is in a type that is not for weights */
 export function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {

@@ -1,10 +1,11 @@
 // The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on the stream
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
-import { allocateBySensitivity } from './allocate/sensitivity.ts'
+import { type Allocated, allocate } from './allocate/allocate.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner, readHalf } from './blocks/halfblock.ts'
 import { copyStream, embedWindows, passThrough, type Stream } from './blocks/stream.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
+import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
 import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
@@ -13,7 +14,7 @@ import { baseName } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
-import { type HalfBlock, halfBlocks } from './model/architecture.ts'
+import { type HalfBlock, halfBlocks, narrows } from './model/architecture.ts'
 import { describeModel, type Model } from './model/model.ts'
 import { dampingNotices, overfitNotices, planNotices } from './notices.ts'
 import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
@@ -33,6 +34,8 @@ export interface PruneInput extends CalibrationInput {
   readonly checkpoint: Checkpoint
   readonly engine: Engine
   readonly sink: Sink
+  /** Of the dense model on the same windows, where the caller has them: methods that need them compute them otherwise. */
+  readonly denseStatistics?: DenseStatistics
   /** Where activations go that do not fit `memory`. Without it, all are in memory. */
   readonly openScratch?: () => Promise<Scratch>
   readonly signal?: AbortSignal
@@ -58,15 +61,16 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const windows = yield* calibration(model, input.engine, input, resolved, signal)
     pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
     clock.start('allocate')
-    const measured =
-      resolved.allocate === 'sensitivity' && resolved.sparsity > 0
-        ? yield* allocateBySensitivity(model, input.engine, windows, pool, resolved, signal)
-        : undefined
-    const plan = makePlan(model, resolved, source, measured?.widths)
+    const allocated: Allocated =
+      resolved.sparsity > 0
+        ? yield* allocate(model, input.engine, windows, pool, resolved, input.denseStatistics, signal)
+        : {}
+    const plan = makePlan(model, resolved, source, allocated)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
-    const writer = new ModelWriter(model, checkpointWriter, resolved.layout)
+    const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers.after })
     clock.start('prune')
-    const job = { pool, model, engine: input.engine, windows, plan, options: resolved, writer, signal }
+    const { dense } = allocated
+    const job = { pool, model, engine: input.engine, windows, plan, dense, options: resolved, writer, signal }
     const { layers, losses } = yield* pruneLayers(job)
     clock.start('write')
     const texts = windows.texts.map((t, i) => ({ ...t, name: baseName(t.name), loss: losses?.[i] }))
@@ -81,7 +85,8 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
       source: { name: baseName(name), format, modelType: model.architecture.modelType },
       options: resolved,
       widths: plan.widths,
-      allocation: measured?.allocation,
+      allocation: allocated.allocation,
+      removedLayers: allocated.removed,
       sizes: { ...plan.sizes, weightBytes: { ...plan.sizes.weightBytes, after: checkpointWriter.weightBytes } },
       calibration: { source, seqLen: windows.seqLen, texts },
       layers,
@@ -103,6 +108,7 @@ interface PruneJob {
   readonly engine: Engine
   readonly windows: Windows
   readonly plan: Plan
+  readonly dense?: DenseStatistics
   readonly options: ResolvedOptions
   readonly writer: ModelWriter
   readonly signal?: AbortSignal
@@ -123,10 +129,12 @@ async function* pruneLayers(job: PruneJob) {
   for (let layer = 0; layer < a.layers; layer++) {
     const [attention, ffn] = halfBlocks(a, layer)
     const through = { runner, pruned, dense, check }
-    layers.push({
-      attention: yield* pruneHalf(job, through, attention),
-      ffn: yield* pruneHalf(job, through, ffn),
-    })
+    if (job.plan.layers.after.includes(layer))
+      layers.push({
+        attention: yield* pruneHalf(job, through, attention),
+        ffn: yield* pruneHalf(job, through, ffn),
+      })
+    else await check?.passRemoved(runner, layer, job.signal)
     yield { type: 'progress', done: layer + 1, tokens: pruned.tokens } as const
   }
   return { layers, losses: await check?.losses() }
@@ -149,11 +157,11 @@ async function* pruneHalf(
   const { model, engine, plan, options, writer, signal } = job
   const a = model.architecture
   const weights = await readHalf(model, half)
-  const { before, after } = plan.widths
-  const keep = after[half.layer]
-  const cuts = half.kind === 'ffn' ? keep.ffn < before.ffn : keep.value < before.value
-  if (!cuts) {
-    for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
+  const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
+  if (!narrows(a, half, keep)) {
+    // Where only whole layers go, nothing is measured on the stream.
+    if (options.scope !== 'layers')
+      for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
     await check?.pass(runner, weights, undefined, signal)
     await writer.copyHalf(half)
     return undefined
@@ -161,7 +169,7 @@ async function* pruneHalf(
   const { statistics, hidden } = await observe(runner, job.pool, stream, weights, dense, signal)
   const rotates = options.vo === 'rotate' && half.kind === 'attention'
   const rotated = rotates ? await rotateValues(engine, a, weights, statistics) : undefined
-  const seen = rotated ?? { weights, statistics }
+  const seen = rotated ?? { weights, statistics, dense: job.dense?.layers[half.layer][half.kind] }
   const { scores, kept, columns } = await selectKept(engine, a, seen, keep, options)
   yield { type: 'selected', half: half.output.name, scores, kept }
   const { weight, bias, ...errors } = await restore(job, seen, columns)
@@ -172,9 +180,9 @@ async function* pruneHalf(
   return { kept: [...kept], ...errors }
 }
 
-function restore(job: PruneJob, { weights, statistics }: Candidates, columns: Int32Array) {
+function restore(job: PruneJob, { weights, statistics, dense }: Candidates, columns: Int32Array) {
   const { half, output } = weights
   const removed = complement(columns, statistics.width)
-  const options = { ...job.options, layer: half.output.name }
+  const options = { ...job.options, means: dense?.mean, layer: half.output.name }
   return restoreColumns(job.engine, output.weight, output.bias, statistics, columns, removed, options)
 }

@@ -1,4 +1,5 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
+import type { RemovedLayer } from './allocate/influence.ts'
 import type { Allocation } from './allocate/sensitivity.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import type { TextShare } from './calibrate/windows.ts'
@@ -52,11 +53,14 @@ export interface Recipe {
   readonly sizes: Sizes
   /** With allocation by sensitivity: what was measured, and chosen. */
   readonly allocation?: Allocation
+  /** Whole layers of the source that went, in this order. `layers` and `widths` are of those that stay. */
+  readonly removedLayers?: readonly RemovedLayer[]
   readonly calibration: {
     readonly source: CalibrationSource
     readonly seqLen: number
     readonly texts: readonly (TextShare & { readonly loss?: TextLoss })[]
   }
+  /** Of each layer that stays. */
   readonly layers: readonly LayerResult[]
   readonly notices: readonly string[]
 }
@@ -80,6 +84,48 @@ export interface PerplexityResult {
   readonly standardError: number
   /** Whether the tokenizer put a BOS before the text. */
   readonly bos: boolean
+  /** Mean negative log-likelihood in bits, times the tokens a byte of the whole text. Absent where the windows came as tokens. */
+  readonly bitsPerByte?: number
   /** A text of the same corpus, where the model was calibrated on one: the figure flatters it. */
   readonly calibratedOn?: string
+}
+
+export interface DivergenceResult {
+  readonly file: string
+  readonly windows: number
+  readonly seqLen: number
+  /** Mean KL(dense ‖ pruned) of the next-token probabilities, in nats. */
+  readonly kl: number
+  /** Fraction of positions at which both models find the same token most likely. */
+  readonly topAgreement: number
+}
+
+/** A zero-shot task of multiple choice as lm-evaluation-harness defines it (docs/tasks.md). */
+export interface TaskResult {
+  readonly task: string
+  /** The harness's version of the task. */
+  readonly version: string
+  readonly items: number
+  readonly accuracy: Estimate
+  /** Of log-likelihoods divided by the characters of each choice; absent where the harness has none. */
+  readonly accuracyNorm?: Estimate
+}
+
+/** The task wikitext of lm-evaluation-harness: likelihood of whole documents, a word and a byte. */
+export interface WordPerplexityResult {
+  readonly task: string
+  /** The harness's version of the task. */
+  readonly version: string
+  readonly documents: number
+  /** Tokens predicted in a window at most. */
+  readonly seqLen: number
+  readonly wordPerplexity: number
+  readonly bytePerplexity: number
+  readonly bitsPerByte: number
+}
+
+export interface Estimate {
+  readonly value: number
+  /** Of the mean: sample standard deviation / √items; NaN (null in JSON) for one item. */
+  readonly standardError: number
 }

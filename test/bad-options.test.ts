@@ -40,7 +40,7 @@ describe('options', () => {
     'an unknown one': [['--sparsty', '0.2'], 'unknown option --sparsty. Did you mean --sparsity? See --help.'],
     'an unknown short one': [['-x'], 'unknown option -x. See --help.'],
     'a flag with a value': [['--json=yes'], '--json takes no value.'],
-    'an unknown choice': [['--scope', 'all'], '--scope is "all"; it must be one of ffn, ffn+vo.'],
+    'an unknown choice': [['--scope', 'all'], '--scope is "all"; it must be one of ffn, ffn+vo, ffn+heads.'],
     'an unknown preset': [['--preset', 'worst'], '--preset is "worst"; it must be one of paper, best, stock.'],
     'an unknown score': [['--score', 'random'], '--score is "random"; it must be one of column, eliminate.'],
     'an unknown target': [['--target', 'half'], '--target is "half"; it must be one of pruned, dense.'],
@@ -48,6 +48,36 @@ describe('options', () => {
     'a target without restoration': [
       ['--target', 'dense', '--no-restore'],
       'target dense is what the restoration aims at, and no-restore leaves that out. Leave one of them out.',
+    ],
+    'an unknown method': [['--method', 'best'], '--method is "best"; it must be one of fasp, flap, wanda-sp,'],
+    'a preset of another method': [
+      ['--method', 'flap', '--preset', 'paper'],
+      'presets are of method fasp; method flap has none. Leave one of them out.',
+    ],
+    'a part that the method brings': [
+      ['--method', 'wanda-sp', '--no-restore'],
+      'no-restore is no option of method wanda-sp. Leave one of them out.',
+    ],
+    'a layout that the method cannot write': [
+      ['--method', 'flap', '--layout', 'stock'],
+      'method flap cannot write layout stock: each layer has widths of its own, and may lose all its heads or neurons. Use padded.',
+    ],
+    'fewer layers in a layout of zeros': [
+      ['--method', 'sleb', '--layout', 'padded'],
+      'method sleb cannot write layout padded: the layers that stay are as they were',
+    ],
+    'a scope of another method': [
+      ['--method', 'osscar', '--scope', 'ffn+vo'],
+      'scope is "ffn+vo"; with method osscar it must be one of ffn+heads, ffn.',
+    ],
+    'heads by fasp': [
+      ['--scope', 'ffn+heads'],
+      'scope is "ffn+heads"; with method fasp it must be one of ffn, ffn+vo.',
+    ],
+    'a scope of whole layers': [['--method', 'shortgpt', '--scope', 'ffn'], 'scope is no option of method shortgpt.'],
+    'too few layers left': [
+      ['--method', 'shortgpt', '-s', '0.9'],
+      'sparsity 0.9 would remove 5 of 6 layers; 2 have to stay. Use a lower sparsity.',
     ],
     'widths by layer in stock': [
       ['--allocate', 'sensitivity'],
@@ -83,7 +113,7 @@ describe('options', () => {
 
   test('no model', () => usage(['prune', '-s', '0.2', '-o', 'out'], 'no model. Give a Hugging Face model folder'))
   test('no output', () => usage(['prune', TINY_LLAMA, '-s', '0.2'], 'no output. Say where the pruned model goes: -o'))
-  test('eval without text', () => usage(['eval', TINY_LLAMA], 'no text. Give at least one with --text <file>.'))
+  test('eval of nothing', () => usage(['eval', TINY_LLAMA], 'nothing to measure. Give --text <file>, --tasks <names>'))
   test('eval beyond the context', () =>
     usage(['eval', TINY_LLAMA, '--text', 'text.txt', '--seq-len', '600'], 'seq-len is 600; it must be'))
   test('generate without a prompt', () => usage(['generate', TINY_LLAMA], 'no prompt. Give some text with -p.'))

@@ -166,10 +166,11 @@ test('eval prints a table and, with --json, the schema of the documents', async 
     '2',
   ]
   const { stdout, lines } = await run(folder, ...args, '--json')
-  expect(stdout).toMatch(/^text\.txt, 2 × 64, BOS +\d+\.\d{3} ± \d+\.\d{3}$/m)
+  expect(stdout).toMatch(/^text\.txt, 2 × 64, BOS +\d+\.\d{3} ± \d+\.\d{3} +\d\.\d{4}$/m)
   const { texts, model } = JSON.parse(lines.at(-1)!)
   expect(model).toBe(TINY_LLAMA)
-  const one = { windows: 2, seqLen: 64, tokens: 126, perplexity: expect.any(Number), standardError: expect.any(Number) }
+  const figures = ['perplexity', 'standardError', 'bitsPerByte'].map(name => [name, expect.any(Number)])
+  const one = { windows: 2, seqLen: 64, tokens: 126, ...Object.fromEntries(figures) }
   expect(texts).toEqual(['text.txt', 'second.txt'].map(file => ({ file, bos: true, ...one })))
 })
 

@@ -1,11 +1,12 @@
-// The example of the README, run as a user runs it: through the built package. Needs `npm run build`.
+// The examples, run as a user runs them: through the built package. Needs `npm run build`.
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, expect, test } from 'vitest'
+import { TEXT } from './fasp.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'fasp-example-'))
@@ -21,4 +22,17 @@ test('examples/prune.mjs prunes the shipped model', { timeout: 180_000 }, async 
   const json = (name: string) => JSON.parse(readFileSync(join(output, name), 'utf8'))
   expect(json('config.json').intermediate_size).toBe(288)
   expect(json('fasp.json').layers[0].ffn.kept).toHaveLength(288)
+})
+
+test('examples/compare.mjs compares methods on the shipped model', { timeout: 180_000 }, async () => {
+  const [text, output] = ['text.txt', 'result.json'].map(name => join(folder, name))
+  writeFileSync(text, TEXT)
+  const args = ['examples/compare.mjs', 'assets/tiny-llama', text, text, output]
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd: root })
+  const lines = stdout.trimEnd().split('\n')
+  expect(lines.map(line => line.replace(/: [\d.]+$/, ''))).toEqual([
+    'dense 0',
+    ...['0.2', '0.3'].flatMap(cut => ['paper', 'flap', 'stock'].map(name => `${name} ${cut}`)),
+  ])
+  expect(stderr.match(/^\d of 7: /gm)).toHaveLength(7)
 })

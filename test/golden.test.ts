@@ -21,9 +21,9 @@ import {
 import { describeOn, devices } from './devices.ts'
 import { finish } from './finish.ts'
 import { describeShared, sharedPath } from './shared.ts'
+import { expectSameUpToTies } from './ties.ts'
 
 const LOGITS_TOLERANCE = 2e-4
-const TIE_TOLERANCE = 1e-4
 const ERROR_TOLERANCE = 0.01
 const ERROR_FLOOR = 1e-9
 const PERPLEXITY_TOLERANCE = 0.002
@@ -121,17 +121,6 @@ function compareAll(name: string, device: Device) {
     await compare(checkpoint, reference)
     await checkpoint.close()
   })
-}
-
-/** Columns that only one of the two keeps all score the same, within the tolerance: such as neurons that never fire. */
-function expectSameUpToTies(ours: readonly number[], theirs: readonly number[], scores: Float64Array) {
-  expect(ours.length).toBe(theirs.length)
-  const different = [...ours.filter(j => !theirs.includes(j)), ...theirs.filter(j => !ours.includes(j))].map(
-    j => scores[j],
-  )
-  if (different.length === 0) return
-  const [low, high] = [Math.min(...different), Math.max(...different)]
-  expect(high - low).toBeLessThanOrEqual(TIE_TOLERANCE * high)
 }
 
 /** Errors are parts of the dense output's energy; below the floor, both have removed only columns that do nothing. */

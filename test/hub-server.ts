@@ -82,12 +82,12 @@ export class HubServer {
     }
   }
 
-  /** Makes a repository, or a commit in it. @returns the commit */
-  put(id: string, files: Readonly<Record<string, Buffer | string>>, more: Partial<Repo> = {}): string {
+  /** Makes a repository (`org/name`, `datasets/org/name`), or a commit in it. @returns the commit */
+  put(id: string, files: Readonly<Record<string, Buffer | string>>, more: Partial<Repo> = {}, ref = 'main'): string {
     const repo = this.repos.get(id) ?? { refs: new Map(), ...more }
     this.repos.set(id, repo)
     const given = Object.entries(files).map(([path, bytes]) => [path, Buffer.from(bytes as string)] as const)
-    return this.#commit(repo, 'main', new Map([['.gitattributes', Buffer.from('*.bin lfs\n')], ...given]))
+    return this.#commit(repo, ref, new Map([['.gitattributes', Buffer.from('*.bin lfs\n')], ...given]))
   }
 
   /** The files at a branch or pull request. */
@@ -168,7 +168,8 @@ export class HubServer {
       return account ? json({ type: 'user', name: account.name, orgs: [] }) : refuse(401, '')
     if (path === '/api/validate-yaml') return json({ errors: [], warnings: [] })
     if (path === '/api/repos/create') return this.#create(account, JSON.parse(body.toString()))
-    const [, id = '', rest = ''] = /^\/(?:api\/models\/)?([^/]+\/[^/]+?)(?:\.git)?(?:\/(.+))?$/.exec(path) ?? []
+    const [, id = '', rest = ''] =
+      /^\/(?:api\/(?:models\/)?)?((?:datasets\/)?[^/]+\/[^/]+?)(?:\.git)?(?:\/(.+))?$/.exec(path) ?? []
     const repo = this.repos.get(id)
     if (!repo || (repo.private && account?.name !== owner(id)))
       return refuse(account ? 404 : 401, 'Repository not found', { 'X-Error-Code': 'RepoNotFound' })

@@ -1,5 +1,9 @@
-// For every configuration of vitest: `.py` files are imported as text, as `loader` in tsdown.config.ts has it.
+// For every configuration of vitest: files that are imported as text, as `loader` in tsdown.config.ts has it.
+const TEXT = /\/src\/.*\.(py|html)$/
+
 export const pythonAsText = {
   name: 'python-as-text',
-  transform: (code: string, id: string) => (id.endsWith('.py') ? `export default ${JSON.stringify(code)}` : undefined),
+  enforce: 'pre' as const,
+  transform: (code: string, id: string) =>
+    TEXT.test(id) ? { code: `export default ${JSON.stringify(code)}`, moduleType: 'js' } : undefined,
 }

@@ -11,18 +11,26 @@ import { Divergence } from '../blocks/divergence.ts'
 import { HalfBlockRunner, readHalf } from '../blocks/halfblock.ts'
 import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '../blocks/stream.ts'
 import { advance, observe } from '../calibrate/hidden-pass.ts'
-import { spread, type Windows } from '../calibrate/windows.ts'
+import type { Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
-import { type Architecture, decoderLinears, type HalfBlock, halfBlocks, type Widths } from '../model/architecture.ts'
+import {
+  type Architecture,
+  decoderLinears,
+  type HalfBlock,
+  halfBlocks,
+  type Scope,
+  type Widths,
+} from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { allColumns } from '../select/top.ts'
 import { type CurveOptions, errorCurve } from './curve.ts'
 import { greedyWidths, type WidthCost } from './greedy.ts'
+import { probeWindows, some } from './probe.ts'
 
 export interface SensitivityOptions extends CurveOptions {
   readonly sparsity: number
-  readonly scope: 'ffn' | 'ffn+vo'
+  readonly scope: Scope
   /** FFN widths are multiples of this. */
   readonly multiple: number
   readonly probeTokens: number
@@ -47,8 +55,6 @@ export interface Allocation {
 
 /** Tokens that the curves come from, at least; and twice the FFN width, so that G has full rank. */
 const STATISTICS_TOKENS = 8192
-/** Tokens of a probe window. KL counts in its second half, where there is something to look back at. */
-const PROBE_LENGTH = 256
 /** No half-block loses more than 7/8 of its width, or, beyond that sparsity, less than half of what uniform widths would leave. */
 const LEAST_SHARE = 1 / 8
 
@@ -74,15 +80,9 @@ export async function* allocateBySensitivity(
   const least = leastShare(a, options)
   const observed = some(windows.windows, Math.ceil(Math.max(STATISTICS_TOKENS, 2 * a.ffnWidth) / seqLen))
   const others = windows.windows.filter(window => !observed.includes(window))
-  const length = Math.min(PROBE_LENGTH, seqLen)
-  const probed = some(others.length > 0 ? others : windows.windows, Math.ceil(options.probeTokens / length))
+  const probed = probeWindows(others.length > 0 ? others : windows.windows, options.probeTokens)
   const stream = await embedWindows(model, engine, observed, pool)
-  const probe = await embedWindows(
-    model,
-    engine,
-    probed.map(window => window.subarray(0, length)),
-    pool,
-  )
+  const probe = await embedWindows(model, engine, probed, pool)
   const runner = new HalfBlockRunner(engine, a, seqLen)
   const branches: Stream[] = []
   const measured: Measured[] = []
@@ -115,16 +115,12 @@ export async function* allocateBySensitivity(
     }
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) }
   }
-  const kl = await divergences(model, engine, probe, branches, length)
+  const kl = await divergences(model, engine, probe, branches, probed[0].length)
   for (const { rows } of [stream, probe, ...branches]) await rows.close()
   return shareOut(a, measured, kl, options, least, probe.tokens)
 }
 
-/** `n` of the windows, or all, spread over them. */
-const some = <T>(windows: readonly T[], n: number): T[] =>
-  spread(windows.length, Math.min(n, windows.length)).map(i => windows[i])
-
-/** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window. */
+/** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window, where there is something to look back at. */
 async function divergences(model: Model, engine: Engine, probe: Stream, branches: readonly Stream[], length: number) {
   const { hiddenSize: d, vocabularySize } = model.architecture
   const head = await Head.open(model, engine)

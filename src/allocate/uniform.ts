@@ -1,30 +1,36 @@
 // How much to cut: the same widths for every layer, so that the decoder linears shrink by `sparsity` while Q and K stay whole
-// (arXiv 2501.09412, §3.1: the other matrices are cut harder).
+// (arXiv 2501.09412, §3.1: the other matrices are cut harder). Whole heads, with their rows of Q and K, go as Wanda-sp has it: ⌊s · k⌋
+// of k KV heads (FLAP's code, lib/prune.py), and the FFN makes up for the rest, so that all methods reach the same size.
 import { UsageError } from '../errors.ts'
-import { type Architecture, decoderLinears, fullWidths, type Widths } from '../model/architecture.ts'
+import { type Architecture, decoderLinears, type Scope, type Widths } from '../model/architecture.ts'
 
 export interface WidthOptions {
   readonly sparsity: number
-  readonly scope: 'ffn' | 'ffn+vo'
+  readonly scope: Scope
   /** FFN widths are rounded to a multiple of this. */
   readonly multiple: number
 }
 
 /** @throws UsageError where the scope is too small for the sparsity, or the rounding leaves no neuron */
 export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: WidthOptions): Widths {
-  if (sparsity === 0) return fullWidths(a)
+  if (sparsity === 0 || scope === 'layers') return { ffn: a.ffnWidth, value: a.headSize }
   const { qk, vo, ffn } = decoderLinears(a)
   const total = qk + vo + ffn
-  const prunable = scope === 'ffn' ? ffn : ffn + vo
-  const cut = (sparsity * total) / prunable
+  const goneHeads = scope === 'ffn+heads' ? Math.floor(sparsity * a.kvHeads) : 0
+  const goneWithHeads = ((qk + vo) * goneHeads) / a.kvHeads
+  const prunable = scope === 'ffn+vo' ? ffn + vo : ffn
+  const cut = (sparsity * total - goneWithHeads) / prunable
   if (cut >= 1)
     throw new UsageError(
-      `sparsity ${sparsity} cannot be reached: --scope ${scope} covers ${((100 * prunable) / total).toFixed(0)} % of the decoder linears.` +
-        (scope === 'ffn' ? ' Use --scope ffn+vo or a lower sparsity.' : ' Use a lower sparsity.'),
+      `sparsity ${sparsity} cannot be reached: --scope ${scope} covers ${((100 * (prunable + goneWithHeads)) / total).toFixed(0)} % of the decoder linears.` +
+        (scope === 'ffn'
+          ? ' Use --scope ffn+vo (other methods: ffn+heads) or a lower sparsity.'
+          : ' Use a lower sparsity.'),
     )
   const widths = {
     ffn: Math.min(a.ffnWidth, Math.round((a.ffnWidth * (1 - cut)) / multiple) * multiple),
-    value: scope === 'ffn' ? a.headSize : Math.round(a.headSize * (1 - cut)),
+    value: scope === 'ffn+vo' ? Math.round(a.headSize * (1 - cut)) : a.headSize,
+    ...(goneHeads > 0 && { kvHeads: a.kvHeads - goneHeads }),
   }
   if (widths.ffn < 1 || widths.value < 1)
     throw new UsageError(

@@ -1,9 +1,8 @@
 // One workload from end to end: rates of the machine, a random model on disk, `prune` on it, and where the seconds went.
 // The result is the document of result.ts; table.ts turns it into text.
-import { randomUUID } from 'node:crypto'
-import { access, constants, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { cpus, tmpdir, totalmem } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { randomNumbers } from '../blocks/sampler.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
@@ -13,6 +12,7 @@ import { OutputError } from '../errors.ts'
 import type { JsonObject } from '../formats/json.ts'
 import {
   type Architecture,
+  describeMachine,
   describeModel,
   type EngineOptions,
   openEngine,
@@ -98,12 +98,10 @@ async function* provideModel(
   await writeRandomCheckpoint(sink, config as JsonObject, SEED, sideFiles, signal)
 }
 
-const machine = () => ({
-  cpu: cpus()[0]?.model.trim() ?? 'unknown',
-  cores: cpus().length,
-  memoryBytes: totalmem(),
-  os: `${process.platform} ${process.arch}`,
-})
+function machine(): BenchResult['machine'] {
+  const { cpu, cores, memoryBytes, platform: os } = describeMachine({})
+  return { cpu, cores, memoryBytes, os }
+}
 
 async function* architectureAt(path: string, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Architecture> {
   const checkpoint = yield* openModel(path, { signal })
@@ -132,27 +130,5 @@ async function* timed(events: AsyncGenerator<ProgressEvent, PruneResult>): Async
     if (step.value.type === 'progress') layerSeconds.push((now - since) / 1000)
     if (step.value.type === 'progress' || step.value.type === 'phase') since = now
     yield step.value
-  }
-}
-
-/** Before the long part. @throws OutputError where `path` exists, or its folder cannot be written to */
-export async function checkResult(path: string): Promise<void> {
-  const there = await stat(path).catch(() => undefined)
-  if (there) throw new OutputError(`${path} exists already. Choose another name, or remove it.`)
-  await access(dirname(resolve(path)), constants.W_OK).catch(cause => {
-    throw new OutputError(`cannot write ${path}: ${cause.message}. Choose another folder.`, { cause })
-  })
-}
-
-/** Writes the result so that the file is complete or not there. @throws OutputError */
-export async function writeResult(path: string, result: BenchResult): Promise<void> {
-  const target = resolve(path)
-  const temporary = join(dirname(target), `.fasp-bench-${randomUUID().slice(0, 8)}.partial`)
-  try {
-    await writeFile(temporary, `${JSON.stringify(result, null, 2)}\n`)
-    await rename(temporary, target)
-  } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {})
-    throw new OutputError(`cannot write ${path}: ${(cause as Error).message}. Choose another name.`, { cause })
   }
 }

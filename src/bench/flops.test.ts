@@ -31,8 +31,10 @@ test('repairs: value rows count once for each query head that shares them', () =
   const flops = repairFlops(architecture('smollm2'), [{ attention: half(100), ffn: half(1000) }, { ffn: half(500) }])
   const solve = (m: number) => m ** 3 / 3 + 2 * m ** 2 * 576
   expect(flops.gemm64).toBeCloseTo(solve(300) + solve(1000) + solve(500), 0)
-  const product = (width: number, m: number) => 2 * 576 * ((width - m) * width + m * m)
+  const product = (width: number, m: number) => 2 * 576 * (width - m) * m
+  const energy = (width: number, m: number) => 576 * (m ** 2 + (width - m) ** 2)
   expect(flops.product).toBe(product(576, 300) + product(1536, 1000) + product(1536, 500))
+  expect(flops.energy).toBe(energy(576, 300) + energy(1536, 1000) + energy(1536, 500))
 })
 
 test('every workload describes a model that holds its windows', () => {

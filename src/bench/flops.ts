@@ -22,13 +22,14 @@ export function passFlops(a: Architecture, tokens: number, seqLen: number): Flop
 }
 
 /**
- * The repairs after it: `W_P G_P` and `W_M G_MM` for right-hand sides and errors in float32, the Cholesky factor of `G_MM` and two
- * triangular solves in float64.
+ * The repairs after it: `W_P G_PM` for right-hand sides, half of `W_MᵀW_M` and `W_PᵀW_P` for errors in float32, the Cholesky factor of
+ * `G_MM` and two triangular solves in float64.
  */
 export function repairFlops(a: Architecture, layers: readonly LayerResult[]): Flops {
-  const flops = { product: 0, gemm64: 0 }
+  const flops = { product: 0, energy: 0, gemm64: 0 }
   const add = ({ in: width, out }: Linear, kept: number) => {
-    flops.product += 2 * out * ((width - kept) * width + kept * kept)
+    flops.product += 2 * out * (width - kept) * kept
+    flops.energy += out * (kept ** 2 + (width - kept) ** 2)
     flops.gemm64 += kept ** 3 / 3 + 2 * out * kept ** 2
   }
   const [{ output: o }, { output: down }] = halfBlocks(a, 0)

@@ -120,4 +120,4 @@ export function summarise(
   }
 }
 
-const PRODUCTS: readonly string[] = ['ffn', 'gram', 'residual', 'product']
+const PRODUCTS: readonly string[] = ['ffn', 'gram', 'residual', 'product', 'energy']

@@ -16,16 +16,19 @@ export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize 
 export function attentionHiddenGraph(a: Architecture): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const transposed = g.op('Transpose', [heads(g, a, x, false)], { perm: [1, 0] })
+  const transposed = g.op('Transpose', [heads(g, a, x, 'plain')], { perm: [1, 0] })
   g.output('h', transposed, 'float32', [a.heads * a.headSize, 'n'])
   return g
 }
 
+/** Windows with a KV cache, or windows that branch (branches.ts). */
+export type AttentionKind = 'plain' | 'with cache' | 'with branches'
+
 /** Graph of the new stream `y` [n, d] from `x` [n, d] of whole windows, and the inputs of `heads`. */
-export function attentionGraph(a: Architecture, cache: boolean): Graph {
+export function attentionGraph(a: Architecture, kind: AttentionKind): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const update = linear(g, heads(g, a, x, cache), 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
+  const update = linear(g, heads(g, a, x, kind), 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
   g.output('y', residual(g, a, x, update), 'float32', ['n', a.hiddenSize])
   return g
 }
@@ -33,9 +36,10 @@ export function attentionGraph(a: Architecture, cache: boolean): Graph {
 /**
  * Adds `H` [n, h·e]. Inputs: `shape` = [windows, length, -1], `past` [windows] = position of each window's last token, `total` =
  * positions in all, `cos` and `sin` [positions, e/2] for rotary models. With a `cache` also `key` and `value` [windows, k, positions, e],
- * read and written in place.
+ * read and written in place. With `branches` also `bias` [windows, 1, length, length], which is added to the scores, and for rotary models
+ * `places` [windows, length], the position of each token in its own sequence.
  */
-function heads(g: Graph, a: Architecture, x: Value, cache: boolean): Value {
+function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind): Value {
   const shape = g.input('shape', 'int64', [3])
   const normed = a.postNorm ? x : norm(g, a, x)
   const width = paddedHeadSize(a)
@@ -43,15 +47,22 @@ function heads(g: Graph, a: Architecture, x: Value, cache: boolean): Value {
     const y = linear(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv)
     return g.op('Reshape', [padHeads(g, y, heads, a.headSize, width), shape])
   }
-  const inputs = [project('q', a.heads), project('k', a.kvHeads), project('v', a.kvHeads)]
+  const cache = kind === 'with cache'
+  const rotary = a.rope ? ['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', width / 2])) : []
+  // The attention operator turns by the place in the window, and branches have places of their own: these are turned before it.
+  const turned = kind === 'with branches' && rotary.length > 0
+  const positions = turned ? g.input('places', 'int64', ['windows', 'length']) : ''
+  const turn = (y: Value) => (turned ? g.op('com.microsoft.RotaryEmbedding', [y, positions, ...rotary]) : y)
+  const inputs = [turn(project('q', a.heads)), turn(project('k', a.kvHeads)), project('v', a.kvHeads)]
   const cacheShape = ['windows', a.kvHeads, 'positions', width]
   inputs.push(...(cache ? ['key', 'value'].map(name => g.input(name, 'float32', cacheShape)) : ['', '']))
   inputs.push(g.input('past', 'int32', ['windows']), g.input('total', 'int32', []))
-  if (a.rope) inputs.push(...['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', width / 2])))
+  if (kind === 'with branches') inputs.push('', '', '', g.input('bias', 'float32', ['windows', 1, 'length', 'length']))
+  else inputs.push(...rotary)
   const [h, key, value] = g.ops('com.microsoft.GroupQueryAttention', inputs, 3, {
     num_heads: a.heads,
     kv_num_heads: a.kvHeads,
-    do_rotary: a.rope ? 1 : 0,
+    do_rotary: a.rope && !turned ? 1 : 0,
     scale: { float: 1 / Math.sqrt(a.headSize) },
   })
   if (cache) {

@@ -10,9 +10,9 @@ export interface Embedding {
   readonly table: Float32Array<ArrayBuffer>
   /**
    * The stream [ids, d] of windows of equal length, one after another.
-   * @param position position of each window's first token
+   * @param position position of each window's first token; or those of all tokens, window by window
    */
-  embed(ids: readonly Int32Array[], position?: number): Promise<Float32Array<ArrayBuffer>>
+  embed(ids: readonly Int32Array[], position?: number | Int32Array): Promise<Float32Array<ArrayBuffer>>
 }
 
 /** Reads the embedding tables. @throws FormatError (from `embed`) for an id outside the vocabulary or a window too long */
@@ -25,10 +25,11 @@ export async function openEmbedding(model: Model, engine: Engine): Promise<Embed
     table,
     async embed(windows, position = 0) {
       const length = windows[0].length
-      if (position + length > maxPositions)
+      const end = typeof position === 'number' ? position + length : 1 + position.reduce((a, b) => Math.max(a, b))
+      if (end > maxPositions)
         throw new FormatError(
           model.checkpoint.name,
-          `the model has ${maxPositions} positions; a window of ${position + length} tokens does not fit. Use a shorter --seq-len.`,
+          `the model has ${maxPositions} positions; a window of ${end} tokens does not fit. Use a shorter --seq-len.`,
         )
       const rows = new Float32Array(windows.length * length * embeddingSize)
       windows.forEach((ids, w) => {
@@ -44,7 +45,8 @@ export async function openEmbedding(model: Model, engine: Engine): Promise<Embed
       const stream = project ? await projectRows(engine, rows, project, embeddingSize, hiddenSize) : rows
       if (positions)
         for (let row = 0; row < windows.length * length; row++) {
-          const from = (position + (row % length) + positionOffset) * hiddenSize
+          const place = typeof position === 'number' ? position + (row % length) : position[row]
+          const from = (place + positionOffset) * hiddenSize
           for (let i = 0; i < hiddenSize; i++) stream[row * hiddenSize + i] += positions[from + i]
         }
       return stream

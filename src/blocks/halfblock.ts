@@ -3,7 +3,7 @@
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
 import { type Model, readWeights } from '../model/model.ts'
-import { attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
+import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import { withAllValues } from './compact-values.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
 import { residualGraph } from './residual.ts'
@@ -59,6 +59,12 @@ export interface Cache {
   past: number
 }
 
+/** Feeds of attention for windows that branch: the position of each token [windows, length], and what is added to its scores. */
+export interface Branches {
+  readonly places: Values<BigInt64Array>
+  readonly bias: Values<Float32Array> // [windows, 1, length, length]
+}
+
 /** Runs the half-blocks of one architecture on one engine over windows of up to `positions` tokens. */
 export class HalfBlockRunner {
   readonly #rotary: Readonly<Record<string, Values>>
@@ -89,8 +95,13 @@ export class HalfBlockRunner {
   }
 
   /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens] */
-  async residual(w: HalfWeights, { output, columns }: PrunedOutput, x: Floats, h: Floats): Promise<void> {
+  async residual(w: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const a = this.architecture
+    // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
+    const { output, columns } =
+      pruned.columns.length > 0
+        ? pruned
+        : { output: { ...pruned.output, weight: new Float32Array(a.hiddenSize) }, columns: Int32Array.of(0) }
     const tokens = this.#tokens(x)
     const feeds = {
       ...(a.postNorm ? w.norm : {}),
@@ -105,20 +116,25 @@ export class HalfBlockRunner {
   }
 
   /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. */
-  async forward(w: HalfWeights, x: Floats, windows: number, cache?: Cache): Promise<void> {
+  async forward(w: HalfWeights, x: Floats, windows: number, cache?: Cache, branches?: Branches): Promise<void> {
     const a = this.architecture
     const inputs = { ...w.norm, ...this.#inputs(w, x), ...this.#output(w.output) }
     if (w.half.kind === 'ffn')
       return this.engine.run(`forward ffn ${this.#graphs}`, () => ffnGraph(a), inputs, { y: inputs.x })
     const feeds: Record<string, Values> = { ...inputs, ...this.#positions(x, windows, cache?.past ?? 0) }
     const outputs: Record<string, Values> = { y: inputs.x }
+    const kind: AttentionKind = cache ? 'with cache' : branches ? 'with branches' : 'plain'
     if (cache) {
       const shape = [windows, a.kvHeads, cache.positions, paddedHeadSize(a)]
       outputs.newKey = feeds.key = values(cache.key, shape)
       outputs.newValue = feeds.value = values(cache.value, shape)
     }
-    const key = `forward attention ${cache ? 'with cache ' : ''}${this.#graphs}`
-    await this.engine.run(key, () => attentionGraph(a, cache !== undefined), feeds, outputs)
+    if (branches) {
+      feeds.bias = branches.bias
+      if (a.rope) feeds.places = branches.places
+    }
+    const key = `forward attention ${kind} ${this.#graphs}`
+    await this.engine.run(key, () => attentionGraph(a, kind), feeds, outputs)
   }
 
   #tokens(x: Floats): number {

@@ -24,6 +24,16 @@ export function lossGraph(): Graph {
   return g
 }
 
+/** Graph of `same` [n, 1]: 1 where `logits` and `others` find the same token most likely, or else 0. */
+export function agreementGraph(): Graph {
+  const g = new Graph('agreement')
+  const [p, q] = ['logits', 'others'].map(name =>
+    g.op('ArgMax', [g.input(name, 'float32', ['n', 'v'])], { axis: -1, keepdims: 1 }),
+  )
+  g.output('same', g.cast(g.op('Equal', [p, q]), 'float32'), 'float32', ['n', 1])
+  return g
+}
+
 /** Graph of `kl` [n, 1] = Σ p (log p − log q) of the models with `logits` (p) and `others` (q). */
 export function divergenceGraph(): Graph {
   const g = new Graph('divergence')

@@ -1,6 +1,6 @@
 // A scratch file beside the output, which has to have room anyway. It has no name once open, so that nothing is left after a crash.
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { FormatError, OutputError } from '../errors.ts'
 import type { Scratch } from './activations.ts'
@@ -18,20 +18,26 @@ export async function openScratch(output: string): Promise<Scratch> {
   const handle = await open(path, 'wx+').catch(fail)
   await rm(path).catch(() => {}) // Windows keeps an open file's name; there, `close` removes it
   return {
-    async read(target, offset) {
-      for (let done = 0; done < target.byteLength; ) {
-        const { bytesRead } = await handle.read(target, done, target.byteLength - done, offset + done)
-        if (bytesRead === 0) throw new FormatError(path, 'the scratch file ends early. Was it changed while fasp ran?')
-        done += bytesRead
-      }
-    },
-    async write(bytes, offset) {
-      for (let done = 0; done < bytes.byteLength; )
-        done += (await handle.write(bytes, done, bytes.byteLength - done, offset + done).catch(fail)).bytesWritten
-    },
+    ...scratchIn(handle, path, fail),
     async close() {
       await handle.close()
       await rm(path, { force: true })
     },
   }
 }
+
+/** An open file as a scratch. @param fail turns what the file system says of a write into an error */
+export const scratchIn = (handle: FileHandle, path: string, fail: (cause: unknown) => never): Scratch => ({
+  async read(target, offset) {
+    for (let done = 0; done < target.byteLength; ) {
+      const { bytesRead } = await handle.read(target, done, target.byteLength - done, offset + done)
+      if (bytesRead === 0) throw new FormatError(path, 'the file ends early. Was it changed while fasp ran?')
+      done += bytesRead
+    }
+  },
+  async write(bytes, offset) {
+    for (let done = 0; done < bytes.byteLength; )
+      done += (await handle.write(bytes, done, bytes.byteLength - done, offset + done).catch(fail)).bytesWritten
+  },
+  close: () => handle.close(),
+})

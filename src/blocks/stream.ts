@@ -4,7 +4,7 @@ import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { ActivationPool, type Activations, type Batch } from './activations.ts'
 import { openEmbedding } from './embed.ts'
-import { HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalf } from './halfblock.ts'
+import { type Branches, HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalf } from './halfblock.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
 export const TOKENS_PER_RUN = 2048
@@ -12,7 +12,7 @@ export const TOKENS_PER_RUN = 2048
 export interface Stream {
   readonly rows: Activations // [tokens, d]
   readonly tokens: number
-  readonly batches: readonly Batch[]
+  readonly batches: readonly (Batch & { readonly branches?: Branches })[]
 }
 
 /** Embeds windows of equal length. */
@@ -58,7 +58,7 @@ export async function passThrough(
 ): Promise<void> {
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
-    await runner.forward(weights, await stream.rows.load(batch), batch.windows)
+    await runner.forward(weights, await stream.rows.load(batch), batch.windows, undefined, batch.branches)
     await stream.rows.store(batch)
   }
 }
@@ -81,8 +81,22 @@ export async function passPruned(
   }
 }
 
+/** Takes a stream through all layers, one half-block's weights in memory at a time. Yields each layer's number when done. */
+export async function* throughLayers(
+  model: Model,
+  runner: HalfBlockRunner,
+  stream: Stream,
+  signal?: AbortSignal,
+): AsyncGenerator<number, void> {
+  const a = model.architecture
+  for (let layer = 0; layer < a.layers; layer++) {
+    for (const half of halfBlocks(a, layer)) await passThrough(runner, stream, await readHalf(model, half), signal)
+    yield layer
+  }
+}
+
 /**
- * Takes windows of equal length through all layers, one half-block's weights in memory at a time. Yields each layer's number when done.
+ * Takes windows of equal length through all layers. Yields each layer's number when done.
  * @returns the stream after the last layer [tokens, d]
  */
 export async function* forward(
@@ -91,13 +105,9 @@ export async function* forward(
   windows: readonly Int32Array[],
   signal?: AbortSignal,
 ): AsyncGenerator<number, Float32Array<ArrayBuffer>> {
-  const a = model.architecture
-  const runner = new HalfBlockRunner(engine, a, windows[0].length)
+  const runner = new HalfBlockRunner(engine, model.architecture, windows[0].length)
   const stream = await embedWindows(model, engine, windows, new ActivationPool(Number.POSITIVE_INFINITY))
-  for (let layer = 0; layer < a.layers; layer++) {
-    for (const half of halfBlocks(a, layer)) await passThrough(runner, stream, await readHalf(model, half), signal)
-    yield layer
-  }
+  yield* throughLayers(model, runner, stream, signal)
   return stream.rows.load({ windows: windows.length, start: 0, tokens: stream.tokens })
 }
 

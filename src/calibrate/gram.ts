@@ -4,6 +4,7 @@
 // columns of a product are a view.
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
+import { transposed } from '../linalg/scatter.ts'
 import type { Gap } from './gap.ts'
 
 type Floats = Float32Array<ArrayBuffer>
@@ -44,6 +45,8 @@ export class GramAccumulator {
   constructor(
     readonly engine: Engine,
     readonly width: number,
+    /** The kind of graph that the engine's seconds count it under. */
+    readonly kind: 'gram' | 'energy' = 'gram',
   ) {
     this.#blocks = halve({ from: 0, size: width }, Math.max(TRIANGLE, width * TRIANGLE_SHARE))
     this.#sum = values(new Float32Array(width), [width])
@@ -58,23 +61,56 @@ export class GramAccumulator {
         feeds[rangeName({ from, size })] = values(h.subarray(from * tokens, (from + size) * tokens), [size, tokens])
       outputs[`new${i}`] = feeds[`gram${i}`] = sum
     }
-    await this.engine.run(`gram ${this.width}`, () => gramGraph(this.width, this.#blocks), feeds, outputs)
+    await this.engine.run(`${this.kind} ${this.width}`, () => gramGraph(this.width, this.#blocks), feeds, outputs)
     this.#tokens += tokens
   }
 
   finish(): Statistics {
     const { width } = this
     const gram = new Float32Array(width * width)
-    for (const { rows, columns, sum } of this.#blocks)
-      for (let r = 0; r < rows.size; r++) {
-        const row = rows.from + r
-        const line = sum.data.subarray(r * columns.size, (r + 1) * columns.size)
-        gram.set(line, row * width + columns.from)
-        if (rows !== columns) for (let c = 0; c < columns.size; c++) gram[(columns.from + c) * width + row] = line[c]
+    for (const { rows, columns, sum } of this.#blocks) {
+      const place = (lines: Floats, { from, size }: Columns, to: number) => {
+        for (let i = 0; i < size; i++)
+          gram.set(lines.subarray((i * lines.length) / size, ((i + 1) * lines.length) / size), (from + i) * width + to)
       }
+      place(sum.data, rows, columns.from)
+      if (rows !== columns) place(transposed(sum.data, columns.size), columns, rows.from)
+    }
     const mean = new Float64Array(this.#sum.data).map(s => s / this.#tokens)
     return { width, tokens: this.#tokens, gram, mean }
   }
+
+  /** Sum over all of G of what `of` gives for a part of row `i` that begins at column `from`. `of` is symmetric in rows and columns. */
+  inner(of: (i: number, from: number, part: Floats) => number): number {
+    let total = 0
+    for (const { rows, columns, sum } of this.#blocks)
+      for (let r = 0; r < rows.size; r++) {
+        const part = sum.data.subarray(r * columns.size, (r + 1) * columns.size)
+        total += (rows === columns ? 1 : 2) * of(rows.from + r, columns.from, part)
+      }
+    return total
+  }
+}
+
+/**
+ * `⟨W G, W⟩` over the columns `at`: the energy of the output that they give. It is `⟨G, WᵀW⟩`, of which half is enough.
+ * @param w `Wᵀ` of these columns [at.length, out]
+ */
+export async function outputEnergy(
+  engine: Engine,
+  { gram, width }: Statistics,
+  at: Int32Array,
+  w: Floats,
+): Promise<number> {
+  if (at.length === 0) return 0
+  const products = new GramAccumulator(engine, at.length, 'energy')
+  await products.accumulate(w, w.length / at.length)
+  return products.inner((i, from, line) => {
+    const row = at[i] * width
+    let sum = 0
+    for (let j = 0; j < line.length; j++) sum += gram[row + at[from + j]] * line[j]
+    return sum
+  })
 }
 
 /** The blocks of a square on the diagonal. */

@@ -10,6 +10,8 @@ export interface TextTokenizer {
   encode(text: string): Int32Array
   /** Text of `ids`. `skipSpecial` leaves special tokens out. @default skipSpecial true */
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string
+  /** The BOS, or else the EOS: what a text without a beginning of its own is conditioned on. */
+  readonly prefixToken: number | undefined
   /** One more than the largest id. The model's embedding may have more rows. */
   readonly vocabularySize: number
 }
@@ -25,7 +27,7 @@ const MAX_CACHED_LENGTH = 64
 export function loadTokenizer(checkpoint: Pick<Checkpoint, 'name' | 'tokenizer' | 'tokenizerConfig'>): TextTokenizer {
   const { name, tokenizer: json, tokenizerConfig } = checkpoint
   try {
-    return wrap(build(json, tokenizerConfig), cutsBeforeSpace(json))
+    return wrap(build(json, tokenizerConfig), cutsBeforeSpace(json), tokenizerConfig)
   } catch (cause) {
     throw new UnsupportedModelError(
       `${name}: its tokenizer.json cannot be used (${(cause as Error).message}); export the tokenizer with a recent transformers: AutoTokenizer.from_pretrained(…).save_pretrained(…)`,
@@ -55,7 +57,7 @@ function cutWords(tokenizer: Tokenizer, cutter: MergeCutter): void {
   tokenizer.pre_tokenizer = cut as unknown as Tokenizer['pre_tokenizer']
 }
 
-function wrap(tokenizer: Tokenizer, cuttable: boolean): TextTokenizer {
+function wrap(tokenizer: Tokenizer, cuttable: boolean, config: Json): TextTokenizer {
   const bare = (text: string): number[] => tokenizer.encode(text, { add_special_tokens: false }).ids
   // What the post-processor puts around a sequence: it is the same for every text.
   const inside = bare('a')
@@ -74,6 +76,7 @@ function wrap(tokenizer: Tokenizer, cuttable: boolean): TextTokenizer {
   }
 
   return {
+    prefixToken: [config.bos_token, config.eos_token].map(token => idOf(tokenizer, token)).find(id => id !== undefined),
     vocabularySize: tokenizer.model!.vocab.length,
     encode(text) {
       if (!cuttable || inside.length === 0) return Int32Array.from(tokenizer.encode(text).ids)
@@ -92,6 +95,12 @@ function wrap(tokenizer: Tokenizer, cuttable: boolean): TextTokenizer {
       })
     },
   }
+}
+
+/** @param token a string, or an object with the string as `content` */
+function idOf(tokenizer: Tokenizer, token: unknown): number | undefined {
+  const text = (token as { content?: unknown } | null | undefined)?.content ?? token
+  return typeof text === 'string' ? tokenizer.token_to_id(text) : undefined
 }
 
 /** A growing Int32Array: a large text has more ids than an array of numbers holds comfortably. */

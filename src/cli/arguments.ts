@@ -7,6 +7,8 @@ export interface OptionSpec {
   readonly short?: string
   /** May be given more than once. */
   readonly many?: boolean
+  /** Several values, with commas between them. */
+  readonly list?: boolean
   /** What stands for the value in `--help`. */
   readonly value?: string
   readonly choices?: readonly string[]
@@ -15,13 +17,15 @@ export interface OptionSpec {
 
 type ValueOf<S extends OptionSpec> = S['type'] extends 'flag'
   ? boolean
-  : S['type'] extends 'text'
-    ? S['many'] extends true
-      ? string[]
-      : S['choices'] extends readonly (infer C)[]
-        ? C
-        : string
-    : number
+  : S['list'] extends true
+    ? (S['type'] extends 'text' ? string : number)[]
+    : S['type'] extends 'text'
+      ? S['many'] extends true
+        ? string[]
+        : S['choices'] extends readonly (infer C)[]
+          ? C
+          : string
+      : number
 
 export type Parsed<O extends Record<string, OptionSpec>> = { readonly [K in keyof O]?: ValueOf<O[K]> }
 
@@ -74,6 +78,7 @@ function joinNegatives(args: readonly string[]): string[] {
 
 function convert(name: string, value: unknown, spec: OptionSpec): unknown {
   if (spec.type === 'flag' || typeof value !== 'string') return value
+  if (spec.list) return value.split(',').map(part => convert(name, part.trim(), { ...spec, list: false }))
   if (spec.choices && !spec.choices.includes(value))
     throw new UsageError(`--${name} is "${value}"; it must be one of ${spec.choices.join(', ')}.`)
   if (spec.type === 'text') return value

@@ -1,9 +1,10 @@
 // fasp bench: how fast pruning is on this machine, and where the time goes.
 import { readFile } from 'node:fs/promises'
-import { bench, checkResult, writeResult } from '../bench/bench.node.ts'
+import { bench } from '../bench/bench.node.ts'
 import { benchTable } from '../bench/table.ts'
 import { findWorkload } from '../bench/workloads.ts'
 import { UsageError } from '../errors.ts'
+import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
@@ -18,6 +19,7 @@ export default defineCommand({
     model: { type: 'text', value: 'path', help: 'prune this model instead of a random one' },
     windows: { type: 'integer', help: 'calibration windows (default: the workload’s)' },
     output: { type: 'text', short: 'o', value: 'file', help: 'write the result there as JSON' },
+    overwrite: { type: 'flag', help: 'replace a result of an earlier run' },
     keep: { type: 'text', value: 'folder', help: 'keep both models there, or use one again' },
     ...ENGINE_OPTIONS,
     memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
@@ -26,13 +28,13 @@ export default defineCommand({
   examples: ['fasp bench', 'fasp bench --workload llama-7b-4 -o result.json'],
   async run({ options, positionals }, { print, signal }) {
     if (positionals.length > 0) throw new UsageError(`bench takes no argument; got ${positionals.join(', ')}.`)
-    const { output, workload = 'quick', json, ...settings } = options
-    if (output !== undefined) await checkResult(output)
+    const { output, overwrite, workload = 'quick', json, ...settings } = options
+    if (output !== undefined) await checkTextFile(output, overwrite)
     const sideFiles = [{ name: 'tokenizer.json', bytes: await readFile(TOKENIZER) }]
     const result = await showProgress(bench({ ...settings, workload: findWorkload(workload), sideFiles, signal }))
     print(benchTable(result))
     if (output !== undefined) {
-      await writeResult(output, result)
+      await writeTextFile(output, `${JSON.stringify(result, null, 2)}\n`, overwrite)
       print(`Wrote ${output}`)
     }
     if (json) print(JSON.stringify(result))

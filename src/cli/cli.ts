@@ -10,10 +10,12 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{
   demo: { summary: 'prune the model that ships with the package, before and after', load: () => import('./demo.ts') },
   prune: { summary: 'prune a model and write the result', load: () => import('./prune.ts') },
   export: { summary: 'write a model as GGUF, or with its old shapes', load: () => import('./export.ts') },
-  eval: { summary: 'measure perplexity', load: () => import('./eval.ts') },
+  eval: { summary: 'measure perplexity and zero-shot tasks', load: () => import('./eval.ts') },
+  compare: { summary: 'measure several methods side by side', load: () => import('./compare.ts') },
   generate: { summary: 'continue a text', load: () => import('./generate.ts') },
   inspect: { summary: 'show architecture, shapes, parameters and bytes', load: () => import('./inspect.ts') },
   push: { summary: 'upload a result to the Hugging Face Hub', load: () => import('./push.ts') },
+  report: { summary: 'show results, as text, page, tables or chart', load: () => import('./report.ts') },
   bench: { summary: 'time pruning on this machine, stage by stage', load: () => import('./bench.ts') },
 }
 

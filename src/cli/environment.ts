@@ -2,6 +2,7 @@
 import { DEVICES } from '../engine/device.ts'
 import { UsageError } from '../errors.ts'
 import { type ExportRequest, TARGETS, type TargetName } from '../export/targets.ts'
+import type { TerminalStyle } from '../report/terminal.ts'
 import type { OptionSpec } from './arguments.ts'
 
 /** Options of every command that runs a model. */
@@ -32,3 +33,9 @@ export function modelArgument(positionals: readonly string[]): string {
 
 /** Peak resident memory of this process in bytes. */
 export const peakMemory = (): number => process.resourceUsage().maxRSS * 1024
+
+/** What a stream can show: no blocks and no codes where it is no terminal, or a dumb one; no bold with `NO_COLOR` (no-color.org). */
+export function terminalStyle(stream: NodeJS.WriteStream): TerminalStyle {
+  const blocks = stream.isTTY === true && process.env.TERM !== 'dumb'
+  return { columns: (blocks && stream.columns) || 80, blocks, bold: blocks && !process.env.NO_COLOR }
+}

@@ -1,39 +1,61 @@
-// fasp eval: perplexity of one model on texts.
+// fasp eval: perplexity of one model on texts, its distance to a dense model, zero-shot tasks.
 import { UsageError } from '../errors.ts'
-import { evaluate, VERSION } from '../node.ts'
-import { perplexityTable, secondsLine } from '../report/terminal.ts'
+import { describeMachine, evaluate, VERSION } from '../node.ts'
+import { measuresText } from '../report/measures.ts'
+import { resultFile } from '../report/result-file.ts'
+import { secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
+import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
 export default defineCommand({
-  usage: 'eval <folder | model.gguf | hub/id> --text <file> [options]',
-  summary: 'Perplexity: exp of the mean negative log-likelihood over consecutive windows.',
+  usage: 'eval <folder | model.gguf | hub/id> [--text <file>] [--tasks <names>] [options]',
+  summary: 'Measures a model: perplexity on texts, zero-shot tasks, distance to a dense model.',
   options: {
     text: { type: 'text', many: true, value: 'file', help: '.txt, .jsonl, .parquet, .gz of these; repeatable' },
-    'seq-len': { type: 'integer', help: 'tokens per window (default 1024 or the context)' },
+    'seq-len': { type: 'integer', list: true, value: 'n,…', help: 'tokens per window (default 1024 or the context)' },
     'max-windows': { type: 'integer', help: 'the first n windows of each text (default all)' },
+    dense: { type: 'text', value: 'model', help: 'on each text, KL to this model and top-1 agreement' },
+    tasks: { type: 'text', list: true, value: 'names', help: 'zero-shot tasks: arc_easy,piqa,…' },
+    'tasks-data': { type: 'text', many: true, value: 'folder', help: 'task files (default: from the Hub); repeatable' },
+    limit: { type: 'integer', help: 'the first n items of each task (default all)' },
+    ...REPORT_OPTIONS,
+    overwrite: { type: 'flag', help: 'replace reports that fasp wrote' },
     ...ENGINE_OPTIONS,
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },
-  examples: ['fasp eval my-model --text wiki.test.txt --seq-len 2048'],
+  examples: [
+    'fasp eval my-model --text wiki.test.txt --seq-len 1024,2048',
+    'fasp eval my-model --tasks arc_easy,hellaswag --limit 200',
+    'fasp eval smaller --dense my-model --text wiki.test.txt',
+  ],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
-    if (!options.text) throw new UsageError('no text. Give at least one with --text <file>.')
+    const { text, dense, tasks, limit, 'tasks-data': tasksData } = options
+    if (!text && !tasks) throw new UsageError('nothing to measure. Give --text <file>, --tasks <names>, or both.')
+    if (dense && !text) throw new UsageError('--dense compares models on texts. Give at least one with --text <file>.')
+    if ((limit !== undefined || tasksData) && !tasks)
+      throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
+    await checkReports(options)
     const started = performance.now()
-    const texts = await showProgress(
-      evaluate(model, {
-        text: options.text,
-        seqLen: options['seq-len'],
-        maxWindows: options['max-windows'],
-        device: options.device,
-        threads: options.threads,
-        signal,
-      }),
+    const { device, threads, 'seq-len': seqLen, 'max-windows': maxWindows } = options
+    const measures = await showProgress(
+      evaluate(model, { text, seqLen, maxWindows, dense, tasks, tasksData, limit, device, threads, signal }),
     )
     const seconds = { evaluate: (performance.now() - started) / 1000 }
     const peakMemoryBytes = peakMemory()
-    print(`${perplexityTable({ [model]: texts })}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
-    if (options.json) print(JSON.stringify({ fasp: VERSION, model, texts, seconds, peakMemoryBytes }))
+    print(`${measuresText(measures)}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
+    if (wantsReport(options)) {
+      const { model: facts, ...described } = await describeForReport(model, options, signal)
+      const run = { ...described, ...measures, seconds, peakMemoryBytes }
+      const machine = describeMachine(options)
+      const file = resultFile({ command: 'eval', machine, model: facts, runs: [run] })
+      for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
+    }
+    if (options.json) {
+      const { perplexity: texts, ...others } = measures
+      print(JSON.stringify({ fasp: VERSION, model, texts, ...others, seconds, peakMemoryBytes }))
+    }
   },
 })

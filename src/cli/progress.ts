@@ -1,6 +1,6 @@
 // Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
 
-import { bytes, duration } from '../display.ts'
+import { bytes, duration, percent } from '../display.ts'
 import type { ProgressEvent } from '../events.ts'
 
 /** Plain output gets a line at most this often. */
@@ -35,6 +35,13 @@ class Display {
         this.clear()
         process.stderr.write(`${event.message}\n`)
         break
+      case 'run': {
+        this.clear()
+        const cut = event.sparsity > 0 ? ` at ${percent(event.sparsity)}` : ''
+        const left = event.secondsLeft === undefined ? '' : `; ${duration(event.secondsLeft)} left for all`
+        process.stderr.write(`${event.number} of ${event.total}: ${event.name}${cut}${left}\n`)
+        break
+      }
       case 'phase':
         this.clear()
         this.#phase = event.phase

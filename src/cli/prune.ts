@@ -4,17 +4,21 @@ import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
   checkOutput,
+  describeMachine,
   evaluate,
   fetchModel,
+  METHOD_NAMES,
   type PerplexityResult,
   type Phase,
   type PrunePathOptions,
   planPrune,
   prune,
 } from '../node.ts'
+import { type Run, resultFile, runName } from '../report/result-file.ts'
 import {
   errorsTable,
   exportsTable,
+  layerLines,
   lossTable,
   perplexityTable,
   planText,
@@ -23,29 +27,13 @@ import {
 } from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
+import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
-const OPTIONS = {
-  sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
-  output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
-  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, …; repeatable' },
-  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
-  calibration: {
-    type: 'text',
-    many: true,
-    value: 'file',
-    help: 'text to calibrate on; repeatable (or self-written)',
-  },
-  samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
-  'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
-  'held-out': { type: 'integer', help: 'windows a text to see overfitting on (default 2)' },
-  preset: {
-    type: 'text',
-    choices: ['paper', 'best', 'stock'],
-    help: 'as published; best; best in stock shapes',
-  },
-  scope: { type: 'text', choices: ['ffn', 'ffn+vo'], help: 'what to cut (default ffn)' },
+/** Options that make a method; `fasp compare` takes them, too. */
+export const METHOD_OPTIONS = {
+  scope: { type: 'text', choices: ['ffn', 'ffn+vo', 'ffn+heads'], help: 'what to cut (default ffn)' },
   vo: {
     type: 'text',
     choices: ['ragged', 'per-head', 'rotate'],
@@ -61,7 +49,7 @@ const OPTIONS = {
     choices: ['uniform', 'sensitivity'],
     help: 'one width for all layers (default), or measured',
   },
-  'probe-tokens': { type: 'integer', help: 'tokens to measure sensitivity on (default 1024)' },
+  'probe-tokens': { type: 'integer', help: 'probe of sensitivity and sleb in tokens (1024)' },
   score: {
     type: 'text',
     choices: ['column', 'eliminate'],
@@ -78,9 +66,37 @@ const OPTIONS = {
     choices: ['f32', 'f16', 'bf16'],
     help: 'type of the weights (default: as the source)',
   },
+} as const
+
+const OPTIONS = {
+  sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
+  output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
+  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, …; repeatable' },
+  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
+  calibration: {
+    type: 'text',
+    many: true,
+    value: 'file',
+    help: 'text to calibrate on; repeatable (or self-written)',
+  },
+  samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
+  'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
+  'held-out': { type: 'integer', help: 'windows a text to see overfitting on (default 2)' },
+  method: {
+    type: 'text',
+    choices: METHOD_NAMES,
+    help: 'what decides and repairs (docs/methods.md)',
+  },
+  preset: {
+    type: 'text',
+    choices: ['paper', 'best', 'stock'],
+    help: 'as published; best; best in stock shapes',
+  },
+  ...METHOD_OPTIONS,
   eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
-  seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
+  ...REPORT_OPTIONS,
+  seed: { type: 'integer', help: 'seed of self-written text, and of random (0)' },
   ...ENGINE_OPTIONS,
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
@@ -109,29 +125,59 @@ export default defineCommand({
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
     const { output, eval: text, device, threads } = options
+    const seconds: Record<string, number> = {}
     const measure = async (path: string, phase: Phase) => {
+      if (!text) return []
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
-      return text ? await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal })) : []
+      const started = performance.now()
+      const results = await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }))
+      seconds[phase] = (performance.now() - started) / 1000
+      return results.perplexity
     }
+    const reports = wantsReport(options)
+    const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
-    if (text) {
+    await checkReports(options)
+    if (text || reports) {
       await checkOutput(output, options.overwrite)
       await showProgress(fetchModel(model, { signal }))
       await planPrune(model, settings)
     }
     const dense = await measure(model, 'evaluate dense')
+    const before = await describe(model)
     const to = options.to?.map(text => exportRequest(text))
     const result = await showProgress(prune(model, { ...settings, output, to }))
-    const perplexities: Record<string, PerplexityResult[]> = text
-      ? { dense, pruned: await measure(output, 'evaluate pruned') }
-      : {}
+    const perplexity = await measure(output, 'evaluate pruned')
+    const after = await describe(output)
+    const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
     const peakMemoryBytes = peakMemory()
-    print(`${errorsTable(result)}\n\n${sizesTable(result.sizes)}`)
+    const style = terminalStyle(process.stdout)
+    print(
+      `${errorsTable(result)}\n${style.blocks ? `\n${layerLines(result, style)}\n` : ''}\n${sizesTable(result.sizes)}`,
+    )
     const losses = lossTable(result)
     if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
     if (result.exports.length > 0) print(`\n${exportsTable(result.exports)}`)
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
+    if (before && after) {
+      const { 'evaluate dense': denseSeconds = 0, ...prunedSeconds } = seconds
+      const { exports: _, ...pruned } = result
+      const { samples } = after
+      const runs: Run[] = [
+        {
+          ...{ name: 'dense', sparsity: 0, samples: before.samples, tasks: [] },
+          ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds } },
+        },
+        {
+          ...{ name: runName(result), sparsity: result.options.sparsity, samples, tasks: [] },
+          ...{ prune: pruned, perplexity, seconds: { ...result.seconds, ...prunedSeconds }, peakMemoryBytes },
+        },
+      ]
+      const machine = describeMachine({ device, threads })
+      const file = resultFile({ command: 'prune', machine, model: before.model, runs })
+      for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
+    }
     if (options.json) print(JSON.stringify({ ...result, perplexities, peakMemoryBytes }))
   },
 })
@@ -145,23 +191,29 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     samples: options.samples,
     seqLen: options['seq-len'],
     heldOut: options['held-out'],
+    method: options.method,
     preset: options.preset,
-    scope: options.scope,
-    vo: options.vo,
-    layout: options.layout,
-    allocate: options.allocate,
-    probeTokens: options['probe-tokens'],
-    score: options.score,
-    target: options.target,
-    alpha: options.alpha,
-    multiple: options.multiple,
-    damp: options.damp,
-    center: options.center,
-    restore: options['no-restore'] ? false : undefined,
-    dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
+    ...methodOptions(options),
     seed: options.seed,
     device: options.device,
     threads: options.threads,
     memory: options.memory,
   }
 }
+
+/** As the library takes them. */
+export const methodOptions = (options: Parsed<typeof METHOD_OPTIONS>) => ({
+  scope: options.scope,
+  vo: options.vo,
+  layout: options.layout,
+  allocate: options.allocate,
+  probeTokens: options['probe-tokens'],
+  score: options.score,
+  target: options.target,
+  alpha: options.alpha,
+  multiple: options.multiple,
+  damp: options.damp,
+  center: options.center,
+  restore: options['no-restore'] ? false : undefined,
+  dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
+})

@@ -29,6 +29,7 @@ export const values = <T extends Data>(data: T, shape: readonly number[]): Value
 export type Feeds = Readonly<Record<string, Values | undefined>>
 
 export interface Engine {
+  readonly device: Device
   /**
    * Runs a graph. Its session is made on first use and kept under `key`, so `key` must name all that `build` depends on;
    * its first word is the kind that `seconds` counts under.
@@ -98,6 +99,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}): Eng
     Object.fromEntries(Object.entries(arrays).flatMap(([name, a]) => (a ? [[name, tensor(a)]] : [])))
   const seconds: Record<string, number> = {}
   return {
+    device,
     seconds,
     async run(key, build, feeds, outputs) {
       const session = await sessionOf(key, build)

@@ -1,13 +1,15 @@
 // Does the pruned model fit the calibration windows only? From each text some windows that are calibrated on, and as many that are not,
 // go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either.
 import { ActivationPool } from '../blocks/activations.ts'
-import type { HalfBlockRunner, HalfWeights, PrunedOutput } from '../blocks/halfblock.ts'
+import { Head } from '../blocks/decoder.ts'
+import { type HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalf } from '../blocks/halfblock.ts'
+import { windowLosses } from '../blocks/losses.ts'
 import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '../blocks/stream.ts'
 import { spread, type Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
+import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { TextLoss } from '../result.ts'
-import { windowLosses } from './perplexity.ts'
 
 /** Windows of one text. */
 interface Checked {
@@ -57,12 +59,19 @@ export class HeldOutCheck {
     else await passThrough(runner, this.pruned, weights, signal)
   }
 
+  /** Takes the dense stream through a layer that the pruned model lacks. */
+  async passRemoved(runner: HalfBlockRunner, layer: number, signal?: AbortSignal): Promise<void> {
+    for (const half of halfBlocks(this.model.architecture, layer))
+      await passThrough(runner, this.dense, await readHalf(this.model, half), signal)
+  }
+
   /** After the last layer. @returns the losses of each text, undefined for one without windows held out */
   async losses(): Promise<(TextLoss | undefined)[]> {
     const { model, engine, checked } = this
     const ids = checked.map(window => window.ids)
+    const head = await Head.open(model, engine)
     const losses = async ({ rows, tokens }: Stream) =>
-      windowLosses(model, engine, await rows.load({ windows: ids.length, start: 0, tokens }), ids)
+      windowLosses(head, await rows.load({ windows: ids.length, start: 0, tokens }), ids)
     const [dense, pruned] = [await losses(this.dense), await losses(this.pruned)]
     const side = (text: number, held: boolean) => {
       const which = [...checked.keys()].filter(i => checked[i].text === text && checked[i].held === held)

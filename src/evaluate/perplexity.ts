@@ -1,16 +1,16 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
-import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
-import { lossGraph } from '../blocks/head.ts'
+import { Head } from '../blocks/decoder.ts'
+import { type RowObserver, windowLosses } from '../blocks/losses.ts'
 import { forward } from '../blocks/stream.ts'
 import type { Windows } from '../calibrate/windows.ts'
-import { type Engine, values } from '../engine/engine.ts'
+import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
 import type { PerplexityResult } from '../result.ts'
 
 /** Bytes of hidden states that go through the layers together; more windows take a second trip through the weights. */
-const STREAM_BYTES = 2 ** 30
+export const STREAM_BYTES = 2 ** 30
 
 /** Evaluates one text. @throws NumericError where the model gives NaN */
 export async function* perplexity(
@@ -19,6 +19,7 @@ export async function* perplexity(
   { windows, seqLen, texts }: Windows,
   phase: Phase,
   signal?: AbortSignal,
+  observe?: RowObserver,
 ): AsyncGenerator<ProgressEvent, Omit<PerplexityResult, 'bos'>> {
   const a = model.architecture
   const perTrip = Math.max(1, Math.floor(STREAM_BYTES / (4 * seqLen * a.hiddenSize)))
@@ -31,7 +32,9 @@ export async function* perplexity(
     let step = await layers.next()
     for (; !step.done; step = await layers.next())
       yield { type: 'progress', done: trip * a.layers + step.value + 1, tokens: some.length * seqLen }
-    means.push(...(await windowLosses(model, engine, step.value, some)))
+    const firstRow = trip * perTrip * (seqLen - 1)
+    const seen: RowObserver | undefined = observe && ((first, x, logits) => observe(firstRow + first, x, logits))
+    means.push(...(await windowLosses(await Head.open(model, engine), step.value, some, seen)))
   }
   const mean = means.reduce((sum, m) => sum + m, 0) / means.length
   if (Number.isNaN(mean))
@@ -47,34 +50,4 @@ export async function* perplexity(
     perplexity: Math.exp(mean),
     standardError: Math.exp(mean) * Math.sqrt(variance / means.length),
   }
-}
-
-/** Mean negative log-likelihood of each window, from the stream after the last layer. */
-export async function windowLosses(
-  model: Model,
-  engine: Engine,
-  stream: Float32Array<ArrayBuffer>,
-  windows: readonly Int32Array[],
-): Promise<number[]> {
-  const { hiddenSize: d, vocabularySize } = model.architecture
-  const head = await Head.open(model, engine)
-  const buffer = new Float32Array(HEAD_ROWS * vocabularySize)
-  const losses: number[] = []
-  for (const [w, ids] of windows.entries()) {
-    let sum = 0
-    const targets = ids.length - 1
-    for (let from = 0; from < targets; from += HEAD_ROWS) {
-      const n = Math.min(HEAD_ROWS, targets - from)
-      const start = w * ids.length + from
-      const logits = buffer.subarray(0, n * vocabularySize)
-      await head.logits(stream.subarray(start * d, (start + n) * d), logits)
-      const nll = new Float32Array(n)
-      const next = BigInt64Array.from(ids.subarray(from + 1, from + 1 + n), BigInt)
-      const feeds = { logits: values(logits, [n, vocabularySize]), targets: values(next, [n, 1]) }
-      await engine.run('loss', lossGraph, feeds, { nll: values(nll, [n, 1]) })
-      for (const value of nll) sum += value
-    }
-    losses.push(sum / targets)
-  }
-  return losses
 }

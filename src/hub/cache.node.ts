@@ -1,4 +1,4 @@
-// One model in the Hub's cache, in the layout that Python's huggingface_hub reads and writes:
+// One repository in the Hub's cache, in the layout that Python's huggingface_hub reads and writes:
 //   models--org--name/refs/main                  the commit that a branch or tag was at
 //   models--org--name/blobs/<checksum>           contents
 //   models--org--name/snapshots/<commit>/<path>  links to them
@@ -21,18 +21,19 @@ import { dirname, join, relative } from 'node:path'
 import { attempt } from '../write/folder.node.ts'
 import type { HubEnvironment } from './environment.node.ts'
 import { isCommit, type RemoteFile } from './listing.ts'
+import type { RepoType } from './request.ts'
 
 /** Ending of incomplete downloads, which `hf cache` knows. Those of running processes have a part of their own before it. */
 const PARTIAL = '.fasp.incomplete'
 /** A download that has not grown for so long belongs to a process that was killed. */
 const ABANDONED_MS = 120_000
 
-export class ModelCache {
+export class RepoCache {
   readonly #folder: string
   readonly #symlinks: boolean
 
-  constructor({ cache, symlinks }: HubEnvironment, id: string) {
-    this.#folder = join(cache, `models--${id.replace('/', '--')}`)
+  constructor({ cache, symlinks }: HubEnvironment, id: string, type: RepoType = 'model') {
+    this.#folder = join(cache, `${type}s--${id.replace('/', '--')}`)
     this.#symlinks = symlinks
   }
 

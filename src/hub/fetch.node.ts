@@ -6,12 +6,12 @@ import { weightFiles } from '../checkpoint/weights.node.ts'
 import { FormatError, HubError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { attempt, checkSpace } from '../write/folder.node.ts'
-import { ModelCache } from './cache.node.ts'
+import { RepoCache } from './cache.node.ts'
 import { download } from './download.node.ts'
 import { type HubEnvironment, hubEnvironment } from './environment.node.ts'
-import { DEFAULT_REVISION, isCommit, type Listing, listModel, type RemoteFile } from './listing.ts'
-import { type HubReference, hubReference } from './reference.ts'
-import { type Access, hubFetch } from './request.ts'
+import { DEFAULT_REVISION, isCommit, type Listing, listRepo, type RemoteFile } from './listing.ts'
+import { hubReference } from './reference.ts'
+import { type Access, hubFetch, repoUrl } from './request.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
@@ -31,65 +31,78 @@ export async function* fetchModel(path: string, { signal }: { readonly signal?: 
     if (!reference) throw new FormatError(path, `there is no such file or folder. ${WANTED}`, { cause: missing })
   }
   const environment = await hubEnvironment()
-  return yield* fetchFromHub({
-    reference,
+  const { id, revision = DEFAULT_REVISION, file } = reference
+  const job = {
     environment,
-    cache: new ModelCache(environment, reference.id),
-    access: { ...environment, name: path, id: reference.id, local: !reference.explicit, signal },
+    cache: new RepoCache(environment, id),
+    access: { ...environment, name: path, id, local: !reference.explicit, signal },
+  }
+  return yield* fetchRevision(job, revision, {
+    cached: commit => (file === undefined ? cachedFolder(job, commit) : cachedFile(job, commit, file)),
+    fetch: listing => (file === undefined ? fetchFolder(job, listing) : fetchGguf(job, file, listing)),
   })
 }
 
 const WANTED = 'Give a Hugging Face model folder, a .gguf file, or the name of a model on the Hub (org/name).'
 
-interface Job {
-  readonly reference: HubReference
+/** A repository. */
+export interface Job {
   readonly environment: HubEnvironment
-  readonly cache: ModelCache
+  readonly cache: RepoCache
   readonly access: Access
 }
 
-async function* fetchFromHub(job: Job): Progress<string> {
-  const { reference, environment, access } = job
-  const { id, revision = DEFAULT_REVISION } = reference
-  const cached = await findCached(job, revision)
+/** What is wanted of a repository. */
+export interface Wanted<T> {
+  /** Where it is in the cache, if all of it is there. */
+  cached(commit: string): Promise<T | undefined>
+  fetch(listing: Listing): Progress<T>
+}
+
+/** What is wanted at a revision: from the cache where that will do, or else fetched. @throws HubError */
+export async function* fetchRevision<T>(job: Job, revision: string, wanted: Wanted<T>): Progress<T> {
+  const { environment, access, cache } = job
+  const commit = await cache.commit(revision)
+  const cached = commit === undefined ? undefined : await wanted.cached(commit)
   if (cached && (environment.offline || isCommit(revision))) return cached
-  if (environment.offline)
+  if (environment.offline) {
+    const nowhere = access.local ? 'is not a local path, and not' : 'is not'
     throw new HubError(
       access.name,
-      `is not a local path, and not, or not all of it, in the cache ${environment.cache}. HF_HUB_OFFLINE forbids to fetch it.`,
+      `${nowhere}, or not all of it, in the cache ${environment.cache}. HF_HUB_OFFLINE forbids to fetch it.`,
     )
+  }
   let listing: Listing
   try {
-    listing = await listModel(id, revision, access)
+    listing = await listRepo(access.id, revision, access)
   } catch (error) {
     if (!cached || !(error instanceof HubError) || isAnswer(error.status)) throw error
     yield { type: 'notice', message: `${error.message} Using the copy in the cache, ${cached}.` }
     return cached
   }
-  const local = yield* reference.file ? fetchGguf(job, reference.file, listing) : fetchFolder(job, listing)
-  await job.cache.note(revision, listing.commit) // last: what a branch points to is complete
+  const local = yield* wanted.fetch(listing)
+  await cache.note(revision, listing.commit) // last: what a branch points to is complete
   return local
 }
 
 /** Whether the Hub has spoken: the copy in the cache may be one that we must not use any more. */
 const isAnswer = (status = 500): boolean => status < 500 && status !== 429
 
-/** The files of the revision, if all that we need are in the cache. */
-async function findCached({ reference, cache }: Job, revision: string): Promise<string | undefined> {
-  const commit = await cache.commit(revision)
-  if (commit === undefined) return undefined
+/** The folder of a commit, if all that we need is in the cache. */
+async function cachedFolder({ cache }: Job, commit: string): Promise<string | undefined> {
   const folder = cache.snapshot(commit)
-  if (reference.file !== undefined) {
-    const file = join(folder, reference.file)
-    return stat(file).then(
-      () => file,
-      () => undefined,
-    )
-  }
   const names = await cache.names(commit)
   if (!names.has('config.json') || !(names.has('tokenizer.json') || names.has('vocab.json'))) return undefined
   return weightFiles(folder, names).then(
     () => folder,
+    () => undefined,
+  )
+}
+
+async function cachedFile({ cache }: Job, commit: string, name: string): Promise<string | undefined> {
+  const file = join(cache.snapshot(commit), name)
+  return stat(file).then(
+    () => file,
     () => undefined,
   )
 }
@@ -101,8 +114,8 @@ async function* fetchGguf(job: Job, path: string, listing: Listing): Progress<st
   return join(job.cache.snapshot(listing.commit), path)
 }
 
-const ggufHint = ({ reference }: Job, { files }: Listing): string => {
-  const found = [...files.keys()].filter(path => /\.gguf$/i.test(path)).map(path => `${reference.id}/${path}`)
+const ggufHint = ({ access }: Job, { files }: Listing): string => {
+  const found = [...files.keys()].filter(path => /\.gguf$/i.test(path)).map(path => `${access.id}/${path}`)
   return found.length > 0 ? ` It has .gguf files; give one of them: ${found.join(', ')}` : ''
 }
 
@@ -129,7 +142,8 @@ async function* fetchFolder(job: Job, listing: Listing): Progress<string> {
   return folder
 }
 
-async function* fetchFiles(job: Job, commit: string, files: readonly RemoteFile[]): Progress<void> {
+/** Fetches the files that the cache lacks. */
+export async function* fetchFiles(job: Job, commit: string, files: readonly RemoteFile[]): Progress<void> {
   const { environment, cache, access } = job
   const missing = []
   for (const file of files)
@@ -143,7 +157,7 @@ async function* fetchFiles(job: Job, commit: string, files: readonly RemoteFile[
   let done = 0
   for (const { file, there } of missing) {
     const path = file.path.split('/').map(encodeURIComponent).join('/')
-    const url = `${access.endpoint}/${access.id}/resolve/${commit}/${path}`
+    const url = `${repoUrl(access)}/resolve/${commit}/${path}`
     if (!(await cache.has(commit, file))) {
       const partial = await cache.claim(file)
       try {

@@ -21,16 +21,18 @@ export const DEFAULT_REVISION = 'main'
 export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision)
 
 /** @throws HubError */
-export function listModel(id: string, revision: string, access: Access): Promise<Listing> {
+export function listRepo(id: string, revision: string, access: Access): Promise<Listing> {
+  const { type: kind = 'model' } = access
   return asHub(access, async () => {
-    const { listFiles, modelInfo } = await import('@huggingface/hub')
+    const { datasetInfo, listFiles, modelInfo } = await import('@huggingface/hub')
     const common = { hubUrl: access.endpoint, fetch: hubFetch(access) }
-    const info = await modelInfo({ ...common, name: id, revision, additionalFields: ['sha'] })
+    const wanted = { ...common, name: id, revision, additionalFields: ['sha' as const] }
+    const info = await (kind === 'dataset' ? datasetInfo(wanted) : modelInfo(wanted))
     if (!isCommit(info.sha)) throw new Error(`the commit is "${info.sha}"`)
     const files = new Map<string, RemoteFile>()
     for await (const { type, path, size, oid, lfs } of listFiles({
       ...common,
-      repo: { type: 'model', name: id },
+      repo: { type: kind, name: id },
       revision: info.sha,
       recursive: true,
     })) {

@@ -8,7 +8,7 @@ import type { ProgressEvent } from '../events.ts'
 import { VERSION } from '../version.ts'
 import { OWN_MARK } from '../write/folder.node.ts'
 import { hubEnvironment } from './environment.node.ts'
-import { asHub, DEFAULT_REVISION, type Listing, listModel } from './listing.ts'
+import { asHub, DEFAULT_REVISION, type Listing, listRepo } from './listing.ts'
 import { hubReference } from './reference.ts'
 import { type Access, hubFetch, LOGIN } from './request.ts'
 import { sum, upload } from './upload.ts'
@@ -118,7 +118,7 @@ async function* prepare(
   { private: isPrivate }: PushOptions,
 ): AsyncGenerator<ProgressEvent, { created: boolean; fresh: boolean; listing: Listing }> {
   const common = { repo: { type: 'model', name: id }, hubUrl: access.endpoint, fetch: hubFetch(access) } as const
-  const existing = await unlessMissing(listModel(id, DEFAULT_REVISION, access))
+  const existing = await unlessMissing(listRepo(id, DEFAULT_REVISION, access))
   if (existing && !existing.private && isPrivate)
     throw new UsageError(
       `${id} exists and is public. Make it private in its settings on the Hub, or push without --private.`,
@@ -131,13 +131,13 @@ async function* prepare(
     })
     yield { type: 'notice', message: `Made ${access.endpoint}/${id}.` }
   }
-  const there = branch === DEFAULT_REVISION ? existing : await unlessMissing(listModel(id, branch, access))
+  const there = branch === DEFAULT_REVISION ? existing : await unlessMissing(listRepo(id, branch, access))
   if (there) return { created: !existing, fresh: false, listing: there }
   if (branch !== DEFAULT_REVISION) {
     await asHub(access, async () => (await import('@huggingface/hub')).createBranch({ ...common, branch }))
     yield { type: 'notice', message: `Made the branch ${branch} from ${DEFAULT_REVISION}.` }
   }
-  return { created: !existing, fresh: true, listing: await listModel(id, branch, access) }
+  return { created: !existing, fresh: true, listing: await listRepo(id, branch, access) }
 }
 
 const unlessMissing = (listing: Promise<Listing>): Promise<Listing | undefined> =>

@@ -13,9 +13,13 @@ export interface Server {
   readonly timeout: number
 }
 
+export type RepoType = 'model' | 'dataset'
+
 export interface Access extends Server {
-  /** What the user calls the model, for messages. */
+  /** What the user calls the model or data set, for messages. */
   readonly name: string
+  /** @default 'model' */
+  readonly type?: RepoType
   /** `org/name`. */
   readonly id: string
   /** A local path was looked for first. */
@@ -93,12 +97,16 @@ export const unreachable = (error: unknown, { name, endpoint, timeout }: Access)
   })
 }
 
+/** Page of the repository. */
+export const repoUrl = ({ endpoint, type, id }: Access): string =>
+  `${endpoint}/${type === 'dataset' ? 'datasets/' : ''}${id}`
+
 /** What to do to have a token. */
 export const LOGIN =
   'log in with "hf auth login", or set HF_TOKEN to a token from https://huggingface.co/settings/tokens'
 
 async function refusal(response: Response, access: Access): Promise<HubError> {
-  const { name, id, local, endpoint, token, tokenSource } = access
+  const { name, type = 'model', local, endpoint, token, tokenSource } = access
   const { status, headers } = response
   const code = headers.get('X-Error-Code') ?? undefined
   const body = await response.text().catch(() => '')
@@ -106,7 +114,7 @@ async function refusal(response: Response, access: Access): Promise<HubError> {
   const error = (problem: string) => new HubError(name, problem, { status, reason: code })
   if (code === 'GatedRepo') {
     const then = token ? `with the account of the token in ${tokenSource}` : `then ${LOGIN}`
-    return error(`is gated. Ask for access at ${endpoint}/${id}, ${then}.`)
+    return error(`is gated. Ask for access at ${repoUrl(access)}, ${then}.`)
   }
   if (code === 'RevisionNotFound') return error('has no such branch, tag or commit on the Hub. Check the part after @.')
   if (code === 'EntryNotFound') return error(`lacks a file that the Hub had listed (${told}). Try again.`)
@@ -114,7 +122,7 @@ async function refusal(response: Response, access: Access): Promise<HubError> {
     return error(`${endpoint} does not accept the token in ${tokenSource} (${told}). To get another, ${LOGIN}.`)
   if (status === 401 || status === 404) {
     const hidden = token ? `the token in ${tokenSource} may not see it` : `it is private: ${LOGIN}`
-    const nowhere = local ? 'there is no such file or folder, and no such model' : 'there is no such model'
+    const nowhere = local ? `there is no such file or folder, and no such ${type}` : `there is no such ${type}`
     return error(`${nowhere} at ${endpoint}. Check the name; if it is right, ${hidden}.`)
   }
   if (status === 403) {

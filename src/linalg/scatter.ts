@@ -9,9 +9,13 @@ export function scatterRows(rows: Floats, at: Int32Array, total: number, width: 
   return wide
 }
 
-/** [rows, at.length] → [rows, total]: column i becomes column `at[i]`. */
-export function scatterColumns(narrow: Floats, at: Int32Array, total: number): Floats {
-  const rows = narrow.length / at.length
+/** [rows, at.length] → [rows, total]: column i becomes column `at[i]`. @param rows where `at` may be empty */
+export function scatterColumns(
+  narrow: Floats,
+  at: Int32Array,
+  total: number,
+  rows = narrow.length / at.length,
+): Floats {
   const wide = new Float32Array(rows * total)
   for (let row = 0, from = 0; row < rows; row++) for (const column of at) wide[row * total + column] = narrow[from++]
   return wide
@@ -22,6 +26,14 @@ export function pickColumns(wide: Floats, at: Int32Array, total: number): Floats
   const rows = wide.length / total
   const picked = new Float32Array(rows * at.length)
   for (let row = 0, to = 0; row < rows; row++) for (const column of at) picked[to++] = wide[row * total + column]
+  return picked
+}
+
+/** The rows and columns given of a matrix [.., width]: [rows.length, columns.length]. */
+export function pick(matrix: Floats, rows: Int32Array, columns: Int32Array, width: number): Floats {
+  const picked = new Float32Array(rows.length * columns.length)
+  for (let i = 0, to = 0; i < rows.length; i++)
+    for (let j = 0; j < columns.length; j++) picked[to++] = matrix[rows[i] * width + columns[j]]
   return picked
 }
 

@@ -37,6 +37,8 @@ export interface LayerWidths {
   readonly ffn: number
   /** Value channels of each KV head, at most `headSize`. */
   readonly values: readonly number[] // [k]
+  /** KV heads that have query and key rows, where some have gone whole: no tensors are so, sizes are counted so. */
+  readonly kvHeads?: number
 }
 
 export interface Architecture {
@@ -65,6 +67,8 @@ export interface Architecture {
   readonly postNorm: boolean
   readonly rope?: Rope
   readonly bias: { readonly qkv: boolean; readonly o: boolean; readonly ffn: boolean }
+  /** Fields of `config.json` that give all linear layers of the decoder a bias. */
+  readonly biasFields: Readonly<Record<string, true>>
   readonly tied: boolean
   readonly names: {
     readonly layers: string
@@ -101,14 +105,39 @@ export interface Widths {
   readonly ffn: number
   /** Value channels of each KV head; with ragged selection the layer keeps `value · k` in all. */
   readonly value: number
+  /** KV heads with their query heads, where some go whole. */
+  readonly kvHeads?: number
 }
 
-export const fullWidths = (a: Architecture): Widths => ({ ffn: a.ffnWidth, value: a.headSize })
+/** What may be removed: FFN neurons, with value channels or whole KV heads and their query heads, or whole layers. */
+export type Scope = 'ffn' | 'ffn+vo' | 'ffn+heads' | 'layers'
+
+export const fullWidths = (a: Architecture): Widths => ({ ffn: a.ffnWidth, value: a.headSize, kvHeads: a.kvHeads })
+
+/** The architecture with a bias in all linear layers of the decoder. */
+export const withBiases = (a: Architecture): Architecture => ({ ...a, bias: { qkv: true, o: true, ffn: true } })
+
+/** A tensor's name with another number for its layer; the same where it belongs to none. */
+export function renumbered({ names }: Architecture, tensor: string, number: (layer: number) => number): string {
+  const prefix = `${names.layers}.`
+  if (!tensor.startsWith(prefix)) return tensor
+  const [layer, ...rest] = tensor.slice(prefix.length).split('.')
+  return [names.layers, number(Number(layer)), ...rest].join('.')
+}
+
+/** Whether these widths take anything from a half-block. */
+export const narrows = (a: Architecture, { kind }: HalfBlock, { ffn, value, kvHeads = a.kvHeads }: Widths): boolean =>
+  kind === 'ffn' ? ffn < a.ffnWidth : value < a.headSize || kvHeads < a.kvHeads
 
 /** The architecture with these widths, one for each layer. */
 export const narrowed = (a: Architecture, widths: readonly Widths[]): Architecture => ({
   ...a,
-  layerWidths: widths.map(({ ffn, value }) => ({ ffn, values: new Array<number>(a.kvHeads).fill(value) })),
+  layers: widths.length,
+  layerWidths: widths.map(({ ffn, value, kvHeads = a.kvHeads }) => ({
+    ffn,
+    values: new Array<number>(kvHeads).fill(value),
+    kvHeads,
+  })),
 })
 
 /** Widths of layer `index`. */
@@ -126,8 +155,8 @@ export function halfBlocks(a: Architecture, index: number): readonly [HalfBlock,
     bias,
   })
   const widths = widthsOf(a, index)
-  const query = a.heads * a.headSize
-  const key = a.kvHeads * a.headSize
+  const key = (widths.kvHeads ?? a.kvHeads) * a.headSize
+  const query = key * (a.heads / a.kvHeads)
   const value = widths.values.reduce((n, channels) => n + channels, 0)
   const n = names.layer
   return [

@@ -2,13 +2,6 @@
 // query heads; an FFN neuron is one row and one column, so its coupling is the identity.
 import type { Architecture, HalfBlock } from './architecture.ts'
 
-/** Sums scores of o_proj's columns [h·e] over the query heads of each KV head: scores of v_proj's rows [k·e]. */
-export function groupScores(a: Architecture, columns: Float64Array): Float64Array<ArrayBuffer> {
-  const rows = new Float64Array(a.kvHeads * a.headSize)
-  for (let c = 0; c < columns.length; c++) rows[valueRow(a, c)] += columns[c]
-  return rows
-}
-
 /** The columns of the output layer that only go together: one for each neuron, for each value row those of its query heads. */
 export function columnGroups({ heads, kvHeads, headSize, ffnWidth }: Architecture, { kind }: HalfBlock): number[][] {
   if (kind === 'ffn') return Array.from({ length: ffnWidth }, (_, neuron) => [neuron])
@@ -18,6 +11,16 @@ export function columnGroups({ heads, kvHeads, headSize, ffnWidth }: Architectur
     return Array.from({ length: group }, (_, i) => first + i * headSize)
   })
 }
+
+/** The columns of o_proj that go with each KV head as a whole: those of its query heads. */
+export function headGroups({ heads, kvHeads, headSize }: Architecture): number[][] {
+  const size = (heads / kvHeads) * headSize
+  return Array.from({ length: kvHeads }, (_, head) => Array.from({ length: size }, (_, i) => head * size + i))
+}
+
+/** All rows of v_proj, or of k_proj, that the given KV heads have. */
+export const rowsOfHeads = ({ headSize }: Architecture, heads: Int32Array): Int32Array<ArrayBuffer> =>
+  Int32Array.from([...heads].flatMap(head => Array.from({ length: headSize }, (_, i) => head * headSize + i)))
 
 /** Columns of o_proj, ascending, that read the given rows of v_proj. */
 export function columnsOfRows(a: Architecture, rows: Int32Array): Int32Array<ArrayBuffer> {

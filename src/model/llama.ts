@@ -25,6 +25,7 @@ export function llama(config: Config): Architecture {
     postNorm: false,
     rope: readRope(config, headSize),
     bias: { qkv: attentionBias, o: attentionBias, ffn: config.flag('mlp_bias', false) },
+    biasFields: { attention_bias: true, mlp_bias: true },
     tied: config.flag('tie_word_embeddings', false),
     positionOffset: 0,
     embeddingSize: hiddenSize,

@@ -26,6 +26,7 @@ export function opt(config: Config): Architecture {
     norm: { type: 'layer', epsilon: 1e-5, affine: config.flag('layer_norm_elementwise_affine', true) },
     postNorm: !preNorm,
     bias: { qkv: bias, o: bias, ffn: bias },
+    biasFields: { enable_bias: true },
     tied: config.flag('tie_word_embeddings', true),
     positionOffset: 2,
     embeddingSize,

@@ -1,23 +1,71 @@
 // result.json: everything about a run of `prune`, `eval` or `compare`. All output, on a terminal and in HTML, is a pure function of it.
-// Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md.
-import type { PerplexityResult, PruneResult } from '../result.ts'
+// Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md, read by parse-result.ts.
+import { baseName } from '../display.ts'
+import { UsageError } from '../errors.ts'
+import type { Continuation } from '../evaluate/continuations.ts'
+import { elements } from '../formats/tensors.ts'
+import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
+import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
+import { VERSION } from '../version.ts'
+
+export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
+
+/** The schema that this version writes and reads. */
+export const RESULT_SCHEMA = 1
+
+export const RESULT_COMMANDS = ['prune', 'eval', 'compare'] as const
 
 export interface ResultFile {
-  readonly schema: 1
-  readonly command: 'prune' | 'eval' | 'compare'
+  readonly schema: typeof RESULT_SCHEMA
+  readonly command: (typeof RESULT_COMMANDS)[number]
   /** Version of fasp. */
   readonly fasp: string
+  /** When it was made, ISO 8601 in UTC. */
+  readonly created: string
   readonly machine: Machine
-  readonly model: {
-    readonly name: string
-    readonly modelType: string
-    readonly layers: number
-    /** Tied weights count once. */
-    readonly parameters: number
-    readonly decoderLinears: number
-  }
+  /** The model that was pruned, before it; for `eval` the model that was measured. */
+  readonly model: ModelFacts
+  /** With `compare`: what all runs have in common. */
+  readonly protocol?: Protocol
   /** The dense model first, where it was measured. */
   readonly runs: readonly Run[]
+}
+
+/** What runs must have in common to be compared. */
+export interface Protocol {
+  /** SHA-256 of the model's files. */
+  readonly model: string
+  readonly text: readonly ContentHash[]
+  readonly seqLen: number
+  /** Of each text; absent: all. */
+  readonly maxWindows?: readonly number[]
+  /** With hashes of the items. */
+  readonly tasks: readonly ContentHash[]
+  /** Items of each task; absent: all. */
+  readonly limit?: number
+  /** None where the model writes its own. */
+  readonly calibration: readonly ContentHash[]
+  readonly samples: number
+  readonly calibrationSeqLen: number
+  readonly seed: number
+  readonly prompts: readonly string[]
+  readonly device: string
+}
+
+/** A text, or a task. */
+export interface ContentHash {
+  readonly file: string
+  readonly sha256: string
+}
+
+export interface ModelFacts {
+  /** Last part of its path, or its name on the Hub. */
+  readonly name: string
+  readonly modelType: string
+  readonly layers: number
+  /** Tied weights count once. */
+  readonly parameters: number
+  readonly decoderLinears: number
 }
 
 export interface Machine {
@@ -43,36 +91,72 @@ export interface Run {
   /** Against the dense model on the same windows; absent for the dense model. */
   readonly divergence?: readonly DivergenceResult[]
   readonly tasks: readonly TaskResult[]
+  readonly wordPerplexity?: WordPerplexityResult
   /** Greedy continuations. */
-  readonly samples: readonly { readonly prompt: string; readonly text: string }[]
+  readonly samples: readonly Continuation[]
   /** Wall-clock seconds per phase, pruning included. */
   readonly seconds: Readonly<Record<string, number>>
+  /** Of the process, up to the end of pruning; of the dense model, up to the end of measuring. */
   readonly peakMemoryBytes?: number
+  /** With `compare`: why there are no measures. */
+  readonly failed?: string
+  /** With `compare`: the options asked for, by which the run is known again. */
+  readonly asked?: Readonly<Record<string, unknown>>
 }
 
-export interface DivergenceResult {
-  readonly file: string
-  readonly windows: number
-  readonly seqLen: number
-  /** Mean KL(dense ‖ pruned) of the next-token probabilities, in nats. */
-  readonly kl: number
-  /** Fraction of positions at which both models find the same token most likely. */
-  readonly topAgreement: number
+/** A run that pruned. */
+export type PrunedRun = Run & { readonly prune: PruneResult }
+
+export const prunedRuns = ({ runs }: Pick<ResultFile, 'runs'>): PrunedRun[] =>
+  runs.filter((run): run is PrunedRun => run.prune !== undefined)
+
+export const isDense = (run: Run): boolean => run.prune === undefined && run.sparsity === 0
+
+/** The facts of a model that go into a result. @param path of the model, of which the last part is its name */
+export function modelFacts(path: string, a: Architecture): ModelFacts {
+  const { qk, vo, ffn } = decoderLinears(a)
+  return {
+    name: baseName(path),
+    modelType: a.modelType,
+    layers: a.layers,
+    parameters: [...tensorShapes(a).values()].reduce((n, shape) => n + elements(shape), 0),
+    decoderLinears: qk + vo + ffn,
+  }
 }
 
-/** A zero-shot task as lm-evaluation-harness defines it. */
-export interface TaskResult {
-  readonly task: string
-  /** The harness's version of the task. */
-  readonly version: string
-  readonly items: number
-  readonly accuracy: Estimate
-  /** Of likelihoods divided by the bytes of each choice; absent where the harness has none. */
-  readonly accuracyNorm?: Estimate
-}
+/** A result of this version, made now. */
+export const resultFile = (
+  of: Pick<ResultFile, 'command' | 'machine' | 'model' | 'protocol' | 'runs'>,
+): ResultFile => ({
+  schema: RESULT_SCHEMA,
+  fasp: VERSION,
+  created: new Date().toISOString(),
+  ...of,
+})
 
-export interface Estimate {
-  readonly value: number
-  /** Of the mean: sample standard deviation / √items. */
-  readonly standardError: number
+/** How a run is called: its preset, or its method. */
+export const runName = ({
+  options: { preset, method },
+}: {
+  readonly options: { readonly preset?: unknown; readonly method?: unknown }
+}): string => (preset ? `preset ${preset}` : String(method ?? 'fasp'))
+
+/** The contents of a result file. JSON has no NaN and no infinity: `null` stands for them, and is read as NaN. */
+export const serializeResult = (result: ResultFile): string => `${JSON.stringify(result)}\n`
+
+/** The runs of several results as one: of the dense model one run, with the texts of all. @throws UsageError for results of different models */
+export function mergeResults(results: readonly ResultFile[]): ResultFile {
+  const [first] = results
+  const other = results.find(({ model }) => JSON.stringify(model) !== JSON.stringify(first.model))
+  if (other)
+    throw new UsageError(
+      `the results are of different models: ${first.model.name} and ${other.model.name}. Report on one model at a time.`,
+    )
+  const runs = results.flatMap(result => result.runs)
+  const dense = runs.filter(isDense)
+  const texts = new Map(
+    dense.flatMap(run => run.perplexity).map(text => [JSON.stringify([text.file, text.windows, text.seqLen]), text]),
+  )
+  const one = dense.slice(0, 1).map(run => ({ ...run, perplexity: [...texts.values()] }))
+  return { ...first, runs: [...one, ...runs.filter(run => !isDense(run))] }
 }

@@ -1,11 +1,13 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
-import { baseName, bytes, count, cut, duration, percent, span, table } from '../display.ts'
+import { baseName, bytes, count, cut, duration, percent, span, table, widthsText } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { LayerWidths } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
-import type { HalfResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
+import type { PerplexityResult, PruneResult, Sizes } from '../result.ts'
+import { prunedRuns, type ResultFile } from './result-file.ts'
+import { layerRows, machineLine, resultTables, runLabel } from './tables.ts'
 
 /** The three sparsity figures. */
 export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {
@@ -22,15 +24,8 @@ export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): 
   return table(rows)
 }
 
-/** Relative squared output error of every half-block, without and with restoration. */
-export function errorsTable({ layers }: Pick<PruneResult, 'layers'>): string {
-  const cells = (half: HalfResult | undefined) =>
-    half ? [String(half.kept.length), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
-  const attention = layers.some(layer => layer.attention)
-  const head = ['layer', ...(attention ? ['V rows', 'error', 'restored'] : []), 'neurons', 'error', 'restored']
-  const rows = layers.map((layer, i) => [String(i), ...(attention ? cells(layer.attention) : []), ...cells(layer.ffn)])
-  return table([head, ...rows])
-}
+/** Relative squared output error of every half-block, without and with restoration; or which layers went. */
+export const errorsTable = (result: Pick<PruneResult, 'layers' | 'removedLayers'>): string => table(layerRows(result))
 
 export function perplexityTable(columns: Readonly<Record<string, readonly PerplexityResult[]>>): string {
   const names = Object.keys(columns)
@@ -74,10 +69,10 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
   return `${parts.join(', ')}; peak memory ${bytes(peakBytes)}`
 }
 
-export function planText({ widths, sizes, memoryBytes, activationBytes }: Plan): string {
-  const { before, after } = widths
+export function planText({ widths, layers, sizes, memoryBytes, activationBytes }: Plan): string {
+  const { before, after } = layers
   return [
-    `FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}. Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}.`,
+    after.length < before ? `Layers: ${after.length} of ${before}.` : widthsText(widths),
     sizesTable(sizes),
     `Expected memory: ${bytes(memoryBytes)}.${activationBytes.scratch > 0 ? ` Activations in a scratch file: ${bytes(activationBytes.scratch)}; --memory keeps more in memory.` : ''}`,
   ].join('\n')
@@ -118,3 +113,75 @@ function compactLine(layers: readonly LayerWidths[], headSize: number): string {
 
 export const tensorsTable = ({ tensors }: Inspection): string =>
   table([['tensor', 'type', 'shape'], ...tensors.map(t => [t.name, t.dtype, `[${t.shape.join(', ')}]`])])
+
+/** What the terminal can show. */
+export interface TerminalStyle {
+  readonly columns: number
+  /** Block characters, and codes that make headings bold. */
+  readonly blocks: boolean
+  readonly bold: boolean
+}
+
+/** A file, a pipe. */
+export const PLAIN: TerminalStyle = { columns: 80, blocks: false, bold: false }
+
+/** Everything that a result says, as text. */
+export function resultText(result: ResultFile, style: TerminalStyle = PLAIN): string {
+  const { model, machine } = result
+  const bold = (text: string) => (style.bold ? `\x1b[1m${text}\x1b[22m` : text)
+  const tables = resultTables(result).map(({ title, rows }) => `${bold(title)}\n${fitted(rows, style.columns)}`)
+  const layers = prunedRuns(result).map(run => `${bold(`Layers of ${runLabel(run)}`)}\n${layerLines(run.prune, style)}`)
+  const head = `${bold(model.name)}: ${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters`
+  return [`${head}\n${machineLine(machine)}`, ...tables, ...layers].join('\n\n')
+}
+
+/** A table, its columns in several parts below each other where they are too many for the line. */
+export function fitted(rows: readonly (readonly string[])[], columns: number): string {
+  const widths = rows[0].map((_, c) => Math.max(...rows.map(row => row[c].length)))
+  const parts: number[][] = []
+  let used = Number.POSITIVE_INFINITY
+  for (const [c, width] of widths.entries()) {
+    if (c === 0) continue
+    used += 2 + width
+    if (used > columns) {
+      parts.push([])
+      used = widths[0] + 2 + width
+    }
+    parts.at(-1)!.push(c)
+  }
+  return parts.map(part => table(rows.map(row => [row[0], ...part.map(c => row[c])]))).join('\n\n')
+}
+
+/** Widths and restored errors over the layers, as sparklines or, where those cannot be shown, as ranges. */
+export function layerLines({ widths, layers }: Pick<PruneResult, 'widths' | 'layers'>, style: TerminalStyle): string {
+  const { before, after } = widths
+  const errors = (half: 'ffn' | 'attention') => layers.map(layer => layer[half]?.errorAfter ?? 0)
+  const rows = [
+    ...[{ name: 'FFN neurons', values: after.map(w => w.ffn), full: before.ffn }],
+    ...[{ name: 'value channels', values: after.map(w => w.value), full: before.value }],
+    ...[{ name: 'KV heads', values: after.map(w => w.kvHeads ?? before.kvHeads ?? 0), full: before.kvHeads ?? 0 }],
+    { name: 'FFN error', values: errors('ffn') },
+    { name: 'value error', values: errors('attention') },
+  ].filter(({ values, full }) => values.some(value => value !== (full ?? 0)))
+  return rows
+    .map(({ name, values, full }) => {
+      const range = full
+        ? `${span(values)} of ${full}`
+        : `${percent(Math.min(...values))} to ${percent(Math.max(...values))}`
+      const line = style.blocks ? `${sparkline(values, full, style.columns - 40)}  ` : ''
+      return `${name.padEnd(15)}${line}${range}`
+    })
+    .join('\n')
+}
+
+const BLOCKS = '▁▂▃▄▅▆▇█'
+
+/** A block for each value, from 0 to `top`; means of neighbours where there are more than `columns`. @param top default: the largest */
+export function sparkline(values: readonly number[], top = Math.max(...values), columns = 60): string {
+  const n = Math.min(values.length, columns)
+  const means = Array.from({ length: n }, (_, i) => {
+    const some = values.slice(Math.floor((i * values.length) / n), Math.floor(((i + 1) * values.length) / n))
+    return some.reduce((sum, value) => sum + value, 0) / some.length
+  })
+  return means.map(mean => BLOCKS[Math.min(7, Math.max(0, Math.floor((8 * mean) / (top || 1))))] ?? ' ').join('')
+}

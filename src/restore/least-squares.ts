@@ -5,23 +5,28 @@
 //   before = ⟨W_P G_PP, W_P⟩,  after = before − ⟨Δᵀ, R⟩ − δ‖Δ‖²,  both relative to ⟨W G, W⟩.
 // With a dense target (calibrate/gap.ts) the output is to be H Wᵀ + αD:
 //   R = G_MP W_Pᵀ + H_MᵀαD,  before = ‖H_P W_Pᵀ + αD‖²;  centred, what the mean of αD lacks is in R and b' as W_P μ_P is.
+// Instead, `bias` leaves the kept columns and gives the bias the mean of what went: b' = b + c, c = W_P μ_P, where μ may be that of the dense
+// model (FLAP, arXiv 2312.11983; its code overwrites a bias that is there):
+//   after = ‖H_P W_Pᵀ − 1cᵀ‖² = before − 2N⟨W_P μ_P, c⟩ + N‖c‖²
 // G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
-import type { Statistics } from '../calibrate/gram.ts'
+import { outputEnergy, type Statistics } from '../calibrate/gram.ts'
 import { factorDamped, type SystemOptions } from '../calibrate/system.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import { solve } from '../linalg/cholesky.ts'
 import { matrix } from '../linalg/gemm.ts'
 import { multiply } from '../linalg/product.ts'
-import { pickColumns, pickRows, transposed } from '../linalg/scatter.ts'
+import { pick, pickRows, transposed } from '../linalg/scatter.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
 export interface RestoreOptions extends SystemOptions {
   /** Centre the activations and repair the bias. Ignored where there is no bias. */
   readonly center: boolean
-  /** False leaves the kept columns as they are. */
-  readonly restore: boolean
+  /** False leaves all as it is; `bias` changes only the bias. */
+  readonly restore: boolean | 'bias'
+  /** For `bias`: the means that it takes. @default those of the statistics */
+  readonly means?: Float64Array
 }
 
 export interface Restored {
@@ -52,11 +57,9 @@ export async function restoreColumns(
   const columns = transposed(weight, width) // Wᵀ [in, out]: columns of W lie contiguous
   const wM = pickRows(columns, kept, out)
   const wP = pickRows(columns, removed, out)
-  const lost = await multiply(engine, pickRows(gram, removed, width), wP, out, true) // G_P W_Pᵀ [in, out]
-  const away = dot(pickRows(lost, removed, out), wP)
-  const right = pickRows(lost, kept, out) // R [|M|, out], without what the centring takes away
-  const gramM = pickColumns(pickRows(gram, kept, width), kept, width)
-  const total = dot(await multiply(engine, gramM, wM, out), wM) + 2 * dot(right, wM) + away
+  const right = await multiply(engine, pick(gram, removed, kept, width), wP, out, true) // R [|M|, out], without what the centring takes away
+  const away = await outputEnergy(engine, statistics, removed, wP)
+  const total = (await outputEnergy(engine, statistics, kept, wM)) + 2 * dot(right, wM) + away
   const before = away + (gap ? 2 * dot(pickRows(gap.cross, removed, out), wP) + gap.energy : 0)
   if (!Number.isFinite(total))
     throw new NumericError(
@@ -65,8 +68,15 @@ export async function restoreColumns(
   const relative = (error: number) => (total > 0 ? Math.max(0, error) / total : 0)
   const plain = { bias, errorBefore: relative(before), damp: options.damp }
   if (!options.restore) return { ...plain, weight: transposed(wM, out), errorAfter: plain.errorBefore }
+  if (options.restore === 'bias') {
+    const [lacking, given] = [mean, options.means ?? mean].map(mu => meanOutput(wP, removed, mu))
+    const after = given.reduce((sum, c, o) => sum + tokens * (c - 2 * lacking[o]) * c, before)
+    const shifted = given.map((c, o) => (bias?.[o] ?? 0) + c)
+    return { ...plain, weight: transposed(wM, out), bias: Float32Array.from(shifted), errorAfter: relative(after) }
+  }
 
-  if (gap) for (const [i, v] of pickRows(gap.cross, kept, out).entries()) right[i] += v
+  const cross = gap && pickRows(gap.cross, kept, out)
+  if (cross) for (let i = 0; i < cross.length; i++) right[i] += cross[i]
   const mu = options.center && bias ? mean : undefined
   const shift = mu && meanOutput(wP, removed, mu).map((v, o) => v + (gap?.mean[o] ?? 0)) // mean of what is to be made up for [out]
   const delta = matrix(kept.length, out, Float64Array.from(right)) // R, then Δᵀ

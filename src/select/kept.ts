@@ -1,15 +1,20 @@
-// Which neurons or value channels of a half-block stay, by the method that the options name, and the columns that go with them.
+// Which units of a half-block stay, by the score that the options name, and the columns that go with them. Units are neurons, value
+// channels with their query group, or KV heads with all their query heads; the score of a unit is the sum over its columns.
 import type { HalfWeights } from '../blocks/halfblock.ts'
+import type { Moments } from '../calibrate/dense-statistics.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { Architecture, Widths } from '../model/architecture.ts'
-import { columnGroups, columnsOfRows, groupScores } from '../model/coupling.ts'
+import type { Architecture, Scope, Widths } from '../model/architecture.ts'
+import { columnGroups, columnsOfRows, headGroups, rowsOfHeads } from '../model/coupling.ts'
 import { columnScores } from '../score/column.ts'
+import { fluctuationScores } from '../score/fluctuation.ts'
+import { magnitudeScores } from '../score/magnitude.ts'
+import { randomScores } from '../score/random.ts'
 import { eliminate } from './eliminate.ts'
 import { keepTop, keepTopPerGroup } from './top.ts'
 
 export interface Selection {
-  /** Of neurons, or of value rows. */
+  /** Of neurons, value rows, or KV heads. */
   readonly scores: Float64Array
   /** The neurons or value rows that stay, ascending. */
   readonly kept: Int32Array<ArrayBuffer>
@@ -18,16 +23,20 @@ export interface Selection {
 }
 
 export interface SelectOptions {
-  readonly score: 'column' | 'eliminate'
+  readonly scope: Scope
+  readonly score: 'column' | 'eliminate' | 'magnitude' | 'random' | 'fluctuation'
   readonly vo: 'ragged' | 'per-head' | 'rotate'
   readonly damp: number
   readonly center: boolean
+  readonly seed: number
 }
 
 /** A half-block with what was observed of it. */
 export interface Candidates {
   readonly weights: HalfWeights
   readonly statistics: Statistics
+  /** Of its H in the dense model, where the method goes by that. */
+  readonly dense?: Moments
   /** Of the value rows, where they were rotated: each KV head's own, descending. */
   readonly scores?: Float64Array<ArrayBuffer>
 }
@@ -35,42 +44,42 @@ export interface Candidates {
 export async function selectKept(
   engine: Engine,
   a: Architecture,
-  { weights, statistics, scores: given }: Candidates,
-  { ffn, value }: Widths,
-  { score, vo, damp, center }: SelectOptions,
+  seen: Candidates,
+  { ffn, value, kvHeads = a.kvHeads }: Widths,
+  options: SelectOptions,
 ): Promise<Selection> {
-  const { half, output } = weights
+  const { half, output } = seen.weights
   const isFfn = half.kind === 'ffn'
-  const chosen = (scores: Float64Array, kept: Int32Array<ArrayBuffer>) => ({
-    scores,
-    kept,
-    columns: isFfn ? kept : columnsOfRows(a, kept),
-  })
-  if (score === 'eliminate' && !given) {
-    const groups = columnGroups(a, half)
-    const { scores, kept } = await eliminate(
-      engine,
-      output.weight,
-      statistics,
-      groups,
-      isFfn ? ffn : value * a.kvHeads,
-      {
-        damp,
-        center: center && output.bias !== undefined,
-        layer: half.output.name,
-        classes: isFfn || vo === 'ragged' ? undefined : { size: a.headSize, keep: value },
-      },
-    )
-    return chosen(scores, kept)
+  const wholeHeads = !isFfn && options.scope === 'ffn+heads'
+  const units = wholeHeads ? headGroups(a) : columnGroups(a, half)
+  const keep = isFfn ? ffn : wholeHeads ? kvHeads : value * a.kvHeads
+  const perHead = !isFfn && !wholeHeads && options.vo !== 'ragged'
+  const selected = async () => {
+    if (options.score === 'eliminate' && !seen.scores) {
+      const classes = perHead ? { size: a.headSize, keep: value } : undefined
+      const center = options.center && output.bias !== undefined
+      const eliminating = { damp: options.damp, center, layer: half.output.name, classes }
+      return eliminate(engine, output.weight, seen.statistics, units, keep, eliminating)
+    }
+    const scores = seen.scores ?? unitScores(units, scoresOf(seen, options))
+    return { scores, kept: perHead ? keepTopPerGroup(scores, a.kvHeads, value) : keepTop(scores, keep) }
   }
-  const ofColumns = () => columnScores(output.weight, statistics)
-  if (isFfn) {
-    const scores = ofColumns()
-    return chosen(scores, keepTop(scores, ffn))
-  }
-  const scores = given ?? groupScores(a, ofColumns())
-  return chosen(
-    scores,
-    vo === 'ragged' ? keepTop(scores, value * a.kvHeads) : keepTopPerGroup(scores, a.kvHeads, value),
-  )
+  const { scores, kept: keptUnits } = await selected()
+  const kept = wholeHeads ? rowsOfHeads(a, keptUnits) : keptUnits
+  return { scores, kept, columns: isFfn ? kept : columnsOfRows(a, kept) }
 }
+
+/** Scores of the columns. */
+function scoresOf(
+  { weights, statistics, dense }: Candidates,
+  { score, seed }: SelectOptions,
+): Float64Array<ArrayBuffer> {
+  const { weight } = weights.output
+  if (score === 'magnitude') return magnitudeScores(weight, statistics.width)
+  if (score === 'fluctuation') return fluctuationScores(weight, dense!, weights.half)
+  if (score === 'random') return randomScores(seed, weights.half, statistics.width)
+  return columnScores(weight, statistics)
+}
+
+const unitScores = (units: readonly (readonly number[])[], columns: Float64Array): Float64Array<ArrayBuffer> =>
+  Float64Array.from(units, unit => unit.reduce((sum, column) => sum + columns[column], 0))

@@ -1,12 +1,13 @@
 // README.md of an output folder: the model card that the Hub shows. Source: hub-docs, model-cards.
 
-import { baseName, bytes, count, cut, span } from '../display.ts'
+import { baseName, bytes, count, cut, widthsText } from '../display.ts'
+import { METHODS, type MethodName } from '../methods.ts'
 import type { Model } from '../model/model.ts'
 import type { Layout } from '../options.ts'
 import type { Recipe } from '../result.ts'
 
 const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
-  stock: 'narrow FFNs, loads like any',
+  stock: 'narrow FFNs or fewer layers, loads like any',
   padded: 'all shapes as before, zeros where something was removed; loads like any',
   compact: 'only what is left is stored; needs the Python code beside it; made from a',
 }
@@ -28,11 +29,15 @@ print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))
 \`\`\`
 `
 
+function sourceOf(method: MethodName): string {
+  const [name, arxiv] = METHODS[method].source as readonly [name: string, arxiv?: string]
+  return arxiv ? `${name} ([arXiv ${arxiv}](https://arxiv.org/abs/${arxiv}))` : name
+}
+
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): string {
-  const { options, sizes, widths, calibration } = recipe
+  const { options, sizes, widths, calibration, removedLayers } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
-  const { before, after } = widths
-  const zeros = options.layout !== 'compact' && after.some(w => w.value < before.value)
+  const zeros = parameters.effective < parameters.stored
   const hubId = checkpoint.card?.hubId
   const base = hubId ?? baseName(checkpoint.name)
   const texts = calibration.texts
@@ -49,8 +54,8 @@ ${hubId ? `base_model: ${hubId}\n` : ''}${checkpoint.card?.license ? `license: $
 
 # ${baseName(base)}, pruned
 
-Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fasp}: structured pruning after FASP
-([arXiv 2501.09412](https://arxiv.org/abs/2501.09412)), without gradients and without retraining.
+Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fasp}: structured pruning after ${sourceOf(options.method)}
+(\`--method ${options.method}\`), without gradients and without retraining.
 
 | | before | after | cut |
 |---|---:|---:|---:|
@@ -60,7 +65,8 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 | weights on disk | ${bytes(weightBytes.before)} | ${bytes(weightBytes.after)} | ${cut(weightBytes)} |
 
 - Layout \`${options.layout}\`: ${LAYOUT_TEXT[options.layout]} ${architecture.modelType} model.
-- FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}. Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}${zeros ? ' (removed ones are zeros)' : ''}.
+- ${widthsText(widths)}${zeros ? ' Removed ones are zeros.' : ''}
+${removedLayers ? `- Layers removed, in this order: ${removedLayers.map(({ layer }) => layer).join(', ')} of 0 to ${architecture.layers - 1}.\n` : ''}\
 - Calibrated on ${texts}.
 - \`fasp.json\` has all options, the kept indices and the error of every layer.
 ${options.layout === 'compact' ? COMPACT_USE : ''}`

@@ -43,6 +43,11 @@ export class CheckpointWriter {
     this.weightBytes = this.#shards.reduce((n, s) => n + s.layout.byteLength, 0)
   }
 
+  /** Whether the output has this tensor. */
+  has(name: string): boolean {
+    return this.#places.has(name)
+  }
+
   dtype(name: string) {
     return this.#places.get(name)!.tensor.dtype
   }

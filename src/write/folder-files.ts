@@ -39,7 +39,7 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
     ...olderRope(config),
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, layerWidths(a, recipe.layers))
-      : { [a.ffnWidthKey]: plan.stored[0].ffn }),
+      : { [a.ffnWidthKey]: plan.stored[0].ffn, num_hidden_layers: plan.layers.after.length, ...plan.biasFields }),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
     ...dtypeFields(
       config,

@@ -3,7 +3,7 @@ import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import { NumericError } from '../errors.ts'
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
 import { pickColumns, pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
-import { type HalfBlock, type Linear, tensorShapes } from '../model/architecture.ts'
+import { type HalfBlock, type Linear, renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
 import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
 import type { Layout } from '../options.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
@@ -14,7 +14,12 @@ export class ModelWriter {
   constructor(
     readonly model: Model,
     readonly checkpoint: CheckpointWriter,
-    readonly layout: Layout,
+    readonly options: {
+      readonly layout: Layout
+      readonly scope: Scope
+      /** The layers of the source that stay. */
+      readonly layers: readonly number[]
+    },
   ) {}
 
   /** Copies embeddings, final norm and head. Calibration may not read all of them, so their values are checked here. */
@@ -32,7 +37,7 @@ export class ModelWriter {
 
   /**
    * Writes a pruned half-block.
-   * @param kept rows of the coupled input layers @param columns of the output layer that `restored.weight` [d, columns] holds
+   * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`) @param columns of the output layer that `restored.weight` [d, columns] holds
    * @returns the output layer [d, columns] with its values as rounded on disk
    */
   async writePruned(
@@ -42,26 +47,34 @@ export class ModelWriter {
     restored: LinearWeights,
   ): Promise<LinearWeights> {
     const { half } = weights
-    const narrow = this.layout === 'compact' || (this.layout === 'stock' && half.kind === 'ffn')
+    const { layout, scope } = this.options
+    const narrow = layout === 'compact' || (layout === 'stock' && half.kind === 'ffn')
     await this.#copyNorm(half)
+    const wholeHeads = half.kind === 'attention' && scope === 'ffn+heads'
     for (const [i, linear] of half.inputs.entries()) {
-      if (!half.coupled.includes(i)) {
+      if (!half.coupled.includes(i) && !wholeHeads) {
         await this.#copyLinear(linear)
         continue
       }
       const { weight, bias } = weights.inputs[i]
+      const stay = wholeHeads && i === 0 ? columns : kept
       const rows = (matrix: Floats, width: number) => {
-        const picked = pickRows(matrix, kept, width)
-        return narrow ? picked : scatterRows(picked, kept, linear.out, width)
+        const picked = pickRows(matrix, stay, width)
+        return narrow ? picked : scatterRows(picked, stay, linear.out, width)
       }
       await this.#write(`${linear.name}.weight`, rows(weight, linear.in))
       if (bias) await this.#write(`${linear.name}.bias`, rows(bias, 1))
+      else await this.#addBias(linear)
     }
     const { output } = half
     const name = `${output.name}.weight`
     const weight = narrow
       ? await this.#write(name, restored.weight)
-      : pickColumns(await this.#write(name, scatterColumns(restored.weight, columns, output.in)), columns, output.in)
+      : pickColumns(
+          await this.#write(name, scatterColumns(restored.weight, columns, output.in, output.out)),
+          columns,
+          output.in,
+        )
     return { weight, bias: restored.bias && (await this.#write(`${output.name}.bias`, restored.bias)) }
   }
 
@@ -75,21 +88,34 @@ export class ModelWriter {
   async #copyLinear(linear: Linear): Promise<void> {
     await this.#copy(`${linear.name}.weight`)
     if (linear.bias) await this.#copy(`${linear.name}.bias`)
+    else await this.#addBias(linear)
+  }
+
+  /** Zeros, where the output has a bias and the source has none. */
+  async #addBias({ name, out }: Linear): Promise<void> {
+    if (this.checkpoint.has(this.#place(`${name}.bias`))) await this.#write(`${name}.bias`, new Float32Array(out))
+  }
+
+  /** The tensor's name in the output. */
+  #place(name: string): string {
+    return renumbered(this.model.architecture, name, layer => this.options.layers.indexOf(layer))
   }
 
   async #copy(name: string, check = false): Promise<void> {
     const { tensors } = this.model.checkpoint
-    const same = tensors.tensors.get(name)!.dtype === this.checkpoint.dtype(name)
+    const place = this.#place(name)
+    const same = tensors.tensors.get(name)!.dtype === this.checkpoint.dtype(place)
     const values = check || !same ? await readWeights(this.model, name) : undefined
     if (values && !same) await this.#write(name, values)
-    else await this.checkpoint.tensor(name, await tensors.bytes(name))
+    else await this.checkpoint.tensor(place, await tensors.bytes(name))
   }
 
-  /** @returns the values as a reader of the output will see them */
+  /** @param name of the source @returns the values as a reader of the output will see them */
   async #write(name: string, values: Floats): Promise<Floats> {
-    const dtype = this.checkpoint.dtype(name) as FloatDType
+    const place = this.#place(name)
+    const dtype = this.checkpoint.dtype(place) as FloatDType
     const bytes = fromFloat32(values, dtype)
-    await this.checkpoint.tensor(name, bytes)
+    await this.checkpoint.tensor(place, bytes)
     const rounded = toFloat32(bytes, dtype)
     const bad = firstNotFinite(rounded)
     if (bad >= 0)

@@ -91,6 +91,11 @@ for (const name of ['tiny-llama', 'tiny-opt']) {
     dtype: 'F32',
   })
 }
+for (const name of ['tiny-llama', 'tiny-opt']) {
+  const source = join(shared, 'models', name)
+  await pruned(source, `${name}-flap`, ['padded'], { method: 'flap' }) // biases that a LLaMA had not
+  await pruned(source, `${name}-shortgpt`, ['stock'], { method: 'shortgpt' }) // fewer layers
+}
 const smollm2 = execFileSync('bash', [join(shared, 'scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
 await pruned(smollm2, 'smollm2-ffn', ['stock'], FFN)
 await pruned(smollm2, 'smollm2-per-head', ['padded', 'compact'], { ...PER_HEAD, multiple: 32 })

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The comparison of docs/results.md. usage: bench/results.sh [PART…]   (after npm run build)
+#   text    (default) SmolLM2-135M: every method at 20 and 30 %, four of them at 10 and 50 %, on both texts
+#   tasks   (default) SmolLM2-135M: four methods at 20 and 30 % on the seven tasks, 200 items of each
+#   opt     (default) tiny-opt: every method at 10 to 50 %
+# Goes on where it was stopped, run by run: each run is in results/*.json as soon as it is done. `nice` and a lock go before the command:
+# RUN="nice heavy" bench/results.sh. Tables are in results/*.md at the end of each part.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+shared=${FASP_SHARED:-../shared}
+results=${FASP_RESULTS:-results}
+mkdir -p "$results"
+baselines=flap,wanda-sp,magnitude,random,osscar,shortgpt,sleb
+four=paper,stock,best,flap
+half=(--calibration "$shared/data/calibration/wikitext2-valid.txt" --calibration "$shared/data/calibration/novels.txt")
+texts=(--text "$shared/data/eval/wikitext2-test.txt" --text "$shared/data/eval/c4-like.txt" --max-windows 24,16)
+
+# compare NAME MODEL OPTIONS…: into results/NAME.json
+compare() {
+  local name=$1
+  shift
+  ${RUN:-} node dist/cli.js compare "$@" -o "$results/$name.json" --report "$results/$name.md"
+}
+
+smollm2() {
+  local name=$1
+  shift
+  compare "$name" "$("$shared/scripts/fetch-smollm2.sh")" "${half[@]}" --samples 32 --seq-len 1024 "$@"
+}
+
+text() {
+  smollm2 smollm2 "${texts[@]}" --methods "$four,fasp,${baselines#flap,}" -s 0.2,0.3
+  smollm2 smollm2 "${texts[@]}" --methods "$four" -s 0.1,0.5
+}
+
+tasks() {
+  smollm2 smollm2-tasks --methods "$four" -s 0.2,0.3 --limit 200 --tasks-data "$shared/data/tasks" \
+    --tasks arc_easy,arc_challenge,boolq,hellaswag,openbookqa,piqa,winogrande
+}
+
+opt() {
+  compare tiny-opt "$shared/models/tiny-opt" --methods "paper,stock,best,fasp,$baselines" -s 0.1,0.2,0.3,0.5 --seq-len 256 \
+    --text "$shared/data/prose/war-and-peace.txt" --max-windows 64 --calibration "$shared/data/calibration/novels.txt" --samples 128
+}
+
+for part in "${@:-text tasks opt}"; do for one in $part; do $one; done; done

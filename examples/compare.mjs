@@ -1,0 +1,21 @@
+// Compares methods on a model, as `fasp compare` does. usage: node examples/compare.mjs MODEL TEXT CALIBRATION RESULT.json
+import { compare, compareMethod } from 'fasp'
+
+const [model, text, calibration, output] = process.argv.slice(2)
+const events = compare(model, {
+  output, // run it again where it was stopped, and it goes on from there
+  methods: [compareMethod('paper'), compareMethod('flap'), compareMethod('stock', { alpha: 0.25 })],
+  sparsity: [0.2, 0.3],
+  text: [text],
+  calibration: [calibration],
+  maxWindows: 8,
+  samples: 8,
+  seqLen: 256,
+})
+let step = await events.next()
+for (; !step.done; step = await events.next()) {
+  const { value } = step
+  if (value.type === 'run') console.error(`${value.number} of ${value.total}: ${value.name}`)
+}
+for (const { name, sparsity, perplexity, failed } of step.value.runs)
+  console.log(`${name} ${sparsity}: ${failed ?? perplexity[0].perplexity.toFixed(2)}`)

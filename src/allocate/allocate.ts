@@ -1,0 +1,67 @@
+// How much goes where, by the rule that the options name: known from the sizes alone, or measured on the dense model before any layer is cut.
+import type { ActivationPool } from '../blocks/activations.ts'
+import { type DenseStatistics, denseStatistics } from '../calibrate/dense-statistics.ts'
+import type { Windows } from '../calibrate/windows.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { Widths } from '../model/architecture.ts'
+import type { Model } from '../model/model.ts'
+import { layersToRemove, leastInfluential, type RemovedLayer } from './influence.ts'
+import { leastMissed } from './perplexity.ts'
+import { type Allocation, allocateBySensitivity, type SensitivityOptions } from './sensitivity.ts'
+import { standardizedWidths } from './standardized.ts'
+
+/** What was measured, and what follows from it. */
+export interface Allocated {
+  /** Of each layer that stays. @default the same for all */
+  readonly widths?: readonly Widths[]
+  readonly allocation?: Allocation
+  /** Layers that go whole. */
+  readonly removed?: readonly RemovedLayer[]
+  /** Statistics that scores and repairs go by, too. */
+  readonly dense?: DenseStatistics
+}
+
+export interface AllocateOptions extends SensitivityOptions {
+  readonly allocate: 'uniform' | 'sensitivity' | 'standardized' | 'influence' | 'perplexity'
+}
+
+/** @param given statistics of the dense model on these windows, where the caller has them */
+export async function* allocate(
+  model: Model,
+  engine: Engine,
+  windows: Windows,
+  pool: ActivationPool,
+  options: AllocateOptions,
+  given?: DenseStatistics,
+  signal?: AbortSignal,
+): AsyncGenerator<ProgressEvent, Allocated> {
+  const statistics = async function* () {
+    return given ?? (yield* denseStatistics(model, engine, windows, pool, signal))
+  }
+  switch (options.allocate) {
+    case 'uniform':
+      return {}
+    case 'sensitivity':
+      return yield* allocateBySensitivity(model, engine, windows, pool, options, signal)
+    case 'standardized': {
+      const dense = yield* statistics()
+      return { dense, widths: await standardizedWidths(model, dense, options) }
+    }
+    case 'influence': {
+      const { layers } = yield* statistics()
+      const count = layersToRemove(model.architecture, options.sparsity)
+      return {
+        removed: leastInfluential(
+          layers.map(({ influence }) => influence),
+          count,
+        ),
+      }
+    }
+    case 'perplexity': {
+      const { probeTokens } = options
+      const count = layersToRemove(model.architecture, options.sparsity)
+      return { removed: yield* leastMissed(model, engine, windows, pool, { count, probeTokens }, signal) }
+    }
+  }
+}

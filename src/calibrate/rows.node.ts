@@ -1,0 +1,167 @@
+// Files of text and of records, before anything is made of them: a .txt, the objects of a .jsonl, the rows of a .parquet, each also as .gz.
+import { constants } from 'node:buffer'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, open, readFile } from 'node:fs/promises'
+import { extname } from 'node:path'
+import { createGunzip } from 'node:zlib'
+import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet'
+import { compressors } from 'hyparquet-compressors'
+import { TextError } from '../errors.ts'
+
+/** V8 keeps no longer string (about 512 MiB), and UTF-8 never has fewer bytes than the string has UTF-16 units. */
+export const MAX_TEXT_BYTES = constants.MAX_STRING_LENGTH
+/** A .gz grows up to a thousandfold; a parquet file is held in memory, and one ArrayBuffer takes about this much. */
+const MAX_INFLATED_BYTES = 2 ** 32
+
+/** Ending that says what is in the file, without the .gz. */
+export const fileKind = (path: string): string => extname(isZipped(path) ? path.slice(0, -3) : path).toLowerCase()
+
+const isZipped = (path: string): boolean => path.toLowerCase().endsWith('.gz')
+
+/**
+ * A file of UTF-8 as one string, a byte order mark dropped.
+ * @param allowed what a message says may be given @throws TextError
+ */
+export async function readUtf8(path: string, allowed: string): Promise<string> {
+  await using file = await openFile(path, allowed)
+  const { size } = await file.stat()
+  if (!isZipped(path) && size > MAX_TEXT_BYTES) throw tooLarge(path, size)
+  return decodeUtf8(path, isZipped(path) ? await inflate(path, MAX_TEXT_BYTES) : await readFile(file))
+}
+
+async function openFile(path: string, allowed: string): Promise<FileHandle> {
+  try {
+    const file = await open(path)
+    if ((await file.stat()).isFile()) return file
+    await file.close()
+  } catch (cause) {
+    const problem = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (cause as Error).message
+    throw new TextError(`${path}: ${problem}; give a text file: ${allowed}`, { cause })
+  }
+  throw new TextError(`${path}: a folder or device, not a file; give a text file: ${allowed}`)
+}
+
+export const tooLarge = (path: string, bytes: number): TextError =>
+  new TextError(
+    `${path}: at least ${bytes} bytes of text, more than the ${MAX_TEXT_BYTES} that fit one string; give a part of the file: calibration needs a few million tokens at most`,
+  )
+
+/** Inflates a .gz to memory and stops where it passes `limit`. */
+async function inflate(path: string, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let length = 0
+  const inflated = createGunzip()
+  const file = createReadStream(path).on('error', error => inflated.destroy(error))
+  file.pipe(inflated)
+  try {
+    for await (const chunk of inflated) {
+      length += chunk.length
+      if (length > limit) throw tooLarge(path, length)
+      chunks.push(chunk)
+    }
+  } catch (cause) {
+    if (cause instanceof TextError) throw cause
+    throw new TextError(`${path}: not a whole gzip file (${(cause as Error).message}); fetch or compress it again`, {
+      cause,
+    })
+  } finally {
+    file.destroy()
+  }
+  return Buffer.concat(chunks, length)
+}
+
+/** @throws TextError */
+export function decodeUtf8(path: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    const where = firstInvalidByte(bytes)
+    throw new TextError(`${path}: not UTF-8 from byte ${where} on; save the file as UTF-8`, { cause })
+  }
+}
+
+/** Offset of the first byte that a lenient decoder replaces. The mark U+FFFD itself may stand in the text, as EF BF BD. */
+function firstInvalidByte(bytes: Uint8Array): number {
+  const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
+  let offset = 0
+  let from = 0
+  for (let at = text.indexOf('\ufffd'); at >= 0; at = text.indexOf('\ufffd', from)) {
+    offset += Buffer.byteLength(text.slice(from, at))
+    if (bytes[offset] !== 0xef || bytes[offset + 1] !== 0xbf || bytes[offset + 2] !== 0xbd) return offset
+    offset += 3
+    from = at + 1
+  }
+  return offset
+}
+
+/** The value on each line that is not blank. @throws TextError for a line that is not JSON */
+export function* jsonLines(
+  path: string,
+  lines: string,
+): Generator<{ readonly where: string; readonly value: unknown }> {
+  for (const [index, line] of lines.split('\n').entries()) {
+    if (line.trim() === '') continue
+    const where = `${path}: line ${index + 1}`
+    let value: unknown
+    try {
+      value = JSON.parse(line)
+    } catch (cause) {
+      const problem = (cause as Error).message
+      throw new TextError(`${where}: not JSON (${problem}); a whole object is needed on each line`, { cause })
+    }
+    yield { where, value }
+  }
+}
+
+/**
+ * The rows of a parquet file, row group by row group: the whole file need not fit.
+ * @param needed the only column read, with what a message says to do where there is none @default all columns
+ * @throws TextError
+ */
+export async function* parquetRows(
+  path: string,
+  allowed: string,
+  needed?: { readonly column: string; readonly advice: string },
+): AsyncGenerator<Record<string, unknown>> {
+  await using handle = await openFile(path, allowed)
+  const { size } = await handle.stat()
+  const file = isZipped(path) ? memory(await inflate(path, MAX_INFLATED_BYTES)) : onDisk(handle, size)
+  const columns = needed && [needed.column]
+  try {
+    const metadata = await parquetMetadataAsync(file)
+    const names = parquetSchema(metadata).children.map(column => column.element.name)
+    if (needed && !names.includes(needed.column))
+      throw new TextError(`${path}: no column "${needed.column}", only ${names.join(', ')}; ${needed.advice}`)
+    let rowStart = 0
+    for (const group of metadata.row_groups) {
+      const rowEnd = rowStart + Number(group.num_rows)
+      yield* await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors })
+      rowStart = rowEnd
+    }
+  } catch (cause) {
+    if (cause instanceof TextError) throw cause
+    throw new TextError(`${path}: cannot be read as parquet (${(cause as Error).message}); fetch or write it again`, {
+      cause,
+    })
+  }
+}
+
+const copy = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer
+
+const memory = (bytes: Uint8Array): AsyncBuffer => ({
+  byteLength: bytes.length,
+  slice: (start, end) => copy(bytes.subarray(start, end)),
+})
+
+function onDisk(file: FileHandle, byteLength: number): AsyncBuffer {
+  return {
+    byteLength,
+    async slice(start, end = byteLength) {
+      const from = start < 0 ? Math.max(0, byteLength + start) : start
+      const { buffer, bytesRead } = await file.read(new Uint8Array(Math.min(end, byteLength) - from), {
+        position: from,
+      })
+      return copy(buffer.subarray(0, bytesRead))
+    },
+  }
+}

@@ -1,0 +1,27 @@
+// fasp report: results as text, as an HTML page, as Markdown tables, or as one of their charts.
+import { UsageError } from '../errors.ts'
+import { mergeResults, readResult, writeReport } from '../node.ts'
+import { CHART_NAMES } from '../report/chart-names.ts'
+import { resultText } from '../report/terminal.ts'
+import { defineCommand } from './command.ts'
+import { terminalStyle } from './environment.ts'
+
+export default defineCommand({
+  usage: 'report <result.json> … [-o <file>] [options]',
+  summary: 'Shows results that --result wrote: on the terminal, or as a page, tables or a chart.',
+  options: {
+    output: { type: 'text', short: 'o', value: 'file', help: '.html, .md, .svg, or .json of several' },
+    chart: { type: 'text', choices: CHART_NAMES, help: 'which chart an .svg shows (default perplexity)' },
+    overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
+  },
+  examples: ['fasp report result.json -o report.html', 'fasp report a.json b.json -o perplexity.svg'],
+  async run({ options, positionals }, { print }) {
+    const { output, chart, overwrite } = options
+    if (positionals.length === 0) throw new UsageError('no result. Give a file that --result wrote.')
+    if (chart && !output) throw new UsageError('no output for the chart. Say where it goes: -o <file>.svg.')
+    const result = mergeResults(await Promise.all(positionals.map(readResult)))
+    if (!output) return print(resultText(result, terminalStyle(process.stdout)))
+    await writeReport(output, result, { chart, overwrite })
+    print(`Wrote ${output}`)
+  },
+})

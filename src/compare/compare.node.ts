@@ -1,0 +1,193 @@
+// Methods under one protocol: the dense model, then each method at each sparsity, pruned and measured in a process of its own (run-job.node.ts).
+// The result file is written after each run, so that a comparison that was stopped goes on where it was; what runs share is in a folder
+// beside it (work.node.ts).
+import { readFile } from 'node:fs/promises'
+import { sameCorpus } from '../calibrate/corpus.ts'
+import { baseName } from '../display.ts'
+import type { EngineOptions } from '../engine/engine.ts'
+import { OutputError, RunError, UsageError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import { fetchModel } from '../hub/fetch.node.ts'
+import { openCheckpoint } from '../hub/open.node.ts'
+import { describeModel } from '../model/model.ts'
+import { corpusNotice } from '../notices.ts'
+import { checkRange } from '../options.ts'
+import { describeMachine } from '../report/machine.node.ts'
+import { parseResult } from '../report/parse-result.ts'
+import {
+  modelFacts,
+  type Protocol,
+  type ResultFile,
+  type Run,
+  resultFile,
+  serializeResult,
+} from '../report/result-file.ts'
+import { VERSION } from '../version.ts'
+import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
+import { type DenseTask, isDense, type Job } from './job.ts'
+import { type Cell, type CompareMethod, checkCells, grid, keyOf, runOf } from './methods.ts'
+import { runInProcess } from './process.node.ts'
+import { differences, protocolKey, protocolOf } from './protocol.node.ts'
+import { openWork, removeWork, workFolder } from './work.node.ts'
+
+export interface CompareOptions extends EngineOptions {
+  /** The result file (src/report/result-file.ts). One that this comparison began is completed. */
+  readonly output: string
+  readonly methods: readonly CompareMethod[]
+  /** Each above 0, up to 0.9. */
+  readonly sparsity: readonly number[]
+  /** Text files for perplexity, KL and agreement. @default none, where there are tasks */
+  readonly text?: readonly string[]
+  /** Tokens per window, of calibration too. @default 1024 or the context; self-written calibration 256 */
+  readonly seqLen?: number
+  /** The first so many windows of each text: one number for all, or one for each. @default all */
+  readonly maxWindows?: number | readonly number[]
+  /** Zero-shot tasks (docs/tasks.md). @default none */
+  readonly tasks?: readonly string[]
+  /** Folders with the items of tasks. @default none: they are fetched from the Hub */
+  readonly tasksData?: readonly string[]
+  /** The first so many items of each task. @default all */
+  readonly limit?: number
+  /** Text files to calibrate on. @default the model writes its own */
+  readonly calibration?: readonly string[]
+  /** Calibration windows. @default 32; self-written 64 */
+  readonly samples?: number
+  /** Of self-written text. @default 0 */
+  readonly seed?: number
+  /** GiB of memory for activations. @default 1 */
+  readonly memory?: number
+  /** Prompts that each model continues. @default two short ones */
+  readonly prompts?: readonly string[]
+  /** Replace a result of another comparison. @default false */
+  readonly overwrite?: boolean
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Compares methods on the model at `path`. Yields progress, returns the result; a run that fails says so there and leaves the others alone.
+ * @throws FaspError before any run for options that make no sense and files that cannot be read; RunError where the dense model fails
+ */
+export async function* compare(path: string, options: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
+  const { output, text = [], tasks = [], tasksData, limit, calibration, device, threads, signal } = options
+  const { samples, seqLen, seed, memory } = options
+  const cells = grid(options.methods, options.sparsity, { samples, seqLen, seed, memory })
+  checkMeasures(options)
+  await checkTextFile(output, true)
+  const local = yield* fetchModel(path, { signal })
+  const { facts, protocol } = yield* check(local, path, cells, options)
+  const earlier = await earlierRuns(output, protocol, options.overwrite)
+  const done = earlier.filter(run => run.failed === undefined)
+  const runs = new Map(done.map(run => [keyOf(run), run]))
+  const order = [...earlier, ...cells].map(keyOf)
+  const result = (): ResultFile => {
+    const place = (run: Run) => order.indexOf(keyOf(run))
+    const sorted = [...runs.values()].sort((a, b) => a.sparsity - b.sparsity || place(a) - place(b))
+    return resultFile({ command: 'compare', machine: describeMachine(options), model: facts, protocol, runs: sorted })
+  }
+  const missing = cells.filter(cell => !runs.has(keyOf(cell)))
+  if (missing.length === 0) return result()
+  for (const name of text) {
+    const same = calibration?.find(other => sameCorpus(other, name))
+    if (same) yield { type: 'notice', message: corpusNotice(name, baseName(same)) }
+  }
+  const work = workFolder(output)
+  const key = protocolKey(protocol)
+  const { seqLen: length, calibrationSeqLen, prompts } = protocol
+  const dense: DenseTask = {
+    ...{ name: 'dense', key, text, seqLen: length, maxWindows: protocol.maxWindows },
+    ...{ calibration, samples: protocol.samples, calibrationSeqLen, seed: protocol.seed },
+    ...{ tasks, tasksData, limit, measured: runs.has(keyOf({ name: 'dense' })) },
+  }
+  try {
+    const shared = await openWork(work, key)
+    const jobs = shared && dense.measured ? missing : [dense, ...missing]
+    if (done.length > 0)
+      yield { type: 'notice', message: `${output} has ${done.length} runs already; ${missing.length} are left.` }
+    for (const [i, task] of jobs.entries()) {
+      yield {
+        ...{ type: 'run', name: task.name, sparsity: isDense(task) ? 0 : task.asked.sparsity },
+        ...{ number: i + 1, total: jobs.length, secondsLeft: secondsLeft(jobs.slice(i), [...runs.values()]) },
+      }
+      const run = yield* attemptRun({ model: local, work, task, prompts, device, threads }, signal)
+      if (!(isDense(task) && task.measured)) runs.set(keyOf(task), run)
+      await writeTextFile(output, serializeResult(result()), true)
+    }
+    return result()
+  } finally {
+    if (!signal?.aborted) await removeWork(work)
+  }
+}
+
+/** A run, or what a result says of one that failed. @throws RunError, UsageError where it is the dense one, which all others need */
+async function* attemptRun(job: Job, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
+  const { task } = job
+  try {
+    const events = runInProcess(job, signal)
+    for (;;) {
+      const step = await events.next()
+      if (step.done) return step.value
+      if (step.value.type !== 'notice') yield step.value // they are in the result
+    }
+  } catch (error) {
+    if (isDense(task) || !(error instanceof RunError || error instanceof UsageError)) throw error
+    yield { type: 'notice', message: `${task.name} at sparsity ${task.asked.sparsity} failed: ${error.message}` }
+    return { ...runOf(task), perplexity: [], tasks: [], samples: [], seconds: {}, failed: error.message }
+  }
+}
+
+/** @throws UsageError for nothing to measure, and numbers out of range */
+function checkMeasures({ text = [], tasks = [], maxWindows, limit }: CompareOptions): void {
+  if (text.length + tasks.length === 0)
+    throw new UsageError('nothing to measure. Give a text with --text <file>, or tasks with --tasks arc_easy,piqa.')
+  for (const n of [maxWindows ?? []].flat()) checkRange('max-windows', n, 1, 1e9, true)
+  if (typeof maxWindows === 'object' && maxWindows.length !== text.length)
+    throw new UsageError(
+      `there are ${maxWindows.length} max-windows for ${text.length} texts. Give one for all, or one for each.`,
+    )
+  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
+}
+
+/** Everything that can be known before a weight is read. @throws FaspError */
+async function* check(local: string, path: string, cells: readonly Cell[], options: CompareOptions) {
+  const checkpoint = await openCheckpoint(local)
+  try {
+    const model = describeModel({ ...checkpoint, name: path })
+    checkCells(model, cells, options.calibration !== undefined)
+    const { architecture } = model
+    return { facts: modelFacts(path, architecture), protocol: yield* protocolOf(local, architecture, options) }
+  } finally {
+    await checkpoint.close()
+  }
+}
+
+/** What the file has of the same protocol. @throws OutputError where the file holds others; FormatError where it is damaged */
+async function earlierRuns(output: string, protocol: Protocol, overwrite = false): Promise<readonly Run[]> {
+  const text = overwrite ? undefined : await readFile(output, 'utf8').catch(() => undefined)
+  if (text === undefined) return []
+  const { fasp, protocol: found, runs } = parseResult(text, output)
+  const other = !found
+    ? 'no comparison'
+    : fasp === VERSION
+      ? differences(found, protocol).join(', ')
+      : `version ${fasp} of fasp`
+  if (other !== '')
+    throw new OutputError(
+      `${output} holds results that cannot go beside these (${other}). Choose another -o, or replace it with --overwrite.`,
+    )
+  return runs
+}
+
+/** By the seconds that runs of the same method took, or all runs; undefined before there are any. */
+function secondsLeft(tasks: readonly (DenseTask | Cell)[], runs: readonly Run[]): number | undefined {
+  const pruned = runs
+    .filter(run => run.prune)
+    .map(({ name, seconds }) => ({ name, seconds: sum(Object.values(seconds)) }))
+  const left = tasks.map(({ name }) => {
+    const same = pruned.filter(run => run.name === name)
+    const like = same.length > 0 ? same : pruned
+    return sum(like.map(run => run.seconds)) / like.length
+  })
+  return pruned.length > 0 ? sum(left) : undefined
+}
+
+const sum = (numbers: readonly number[]) => numbers.reduce((total, n) => total + n, 0)

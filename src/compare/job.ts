@@ -1,0 +1,47 @@
+// What a comparison hands to a process of its own (child.node.ts), and what comes back.
+import type { EngineOptions } from '../engine/engine.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { Run } from '../report/result-file.ts'
+import type { Cell } from './methods.ts'
+
+export interface Job extends EngineOptions {
+  readonly model: string
+  /** Folder that runs share. */
+  readonly work: string
+  /** The first job measures the dense model and leaves there what all others need; each of those prunes once. */
+  readonly task: DenseTask | Cell
+  /** Prompts of the samples. */
+  readonly prompts: readonly string[]
+}
+
+export interface DenseTask {
+  readonly name: 'dense'
+  /** Of the protocol, to know the shared windows by. */
+  readonly key: string
+  readonly text: readonly string[]
+  readonly seqLen: number
+  /** Of each text. */
+  readonly maxWindows?: readonly number[]
+  /** Undefined: the model writes its own. */
+  readonly calibration?: readonly string[]
+  readonly samples: number
+  readonly calibrationSeqLen: number
+  readonly seed: number
+  /** Names of zero-shot tasks, and where their items are. */
+  readonly tasks: readonly string[]
+  readonly tasksData?: readonly string[]
+  readonly limit?: number
+  /** The dense model was measured by an earlier command; only what others need is made again. */
+  readonly measured: boolean
+}
+
+export const isDense = (task: Job['task']): task is DenseTask => !('asked' in task)
+
+/** From the child: progress, then a run or an error. */
+export type Message =
+  | { readonly type: 'event'; readonly event: ProgressEvent }
+  | { readonly type: 'run'; readonly run: Run }
+  | { readonly type: 'error'; readonly code?: string; readonly message: string }
+
+/** To the child, after its job. */
+export const ABORT = 'abort'

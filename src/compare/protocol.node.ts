@@ -1,0 +1,84 @@
+// What all runs of a comparison have in common, as the result names it: options with their defaults, and hashes of what is read. Runs that
+// were made under another one are never mixed with these.
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readText } from '../calibrate/text.node.ts'
+import { baseName } from '../display.ts'
+import type { ProgressEvent } from '../events.ts'
+import { loadTasks } from '../hub/tasks.node.ts'
+import type { Architecture } from '../model/architecture.ts'
+import { type PruneOptions, resolveOptions, TEXT_WINDOWS } from '../options.ts'
+import type { ContentHash, Protocol } from '../report/result-file.ts'
+import type { CompareOptions } from './compare.node.ts'
+
+/**
+ * @param local where the model is on disk
+ * @throws TextError, FormatError, UsageError, HubError for a text or task that cannot be read
+ */
+export async function* protocolOf(
+  local: string,
+  a: Architecture,
+  options: CompareOptions,
+): AsyncGenerator<ProgressEvent, Protocol> {
+  const {
+    text = [],
+    maxWindows,
+    tasks,
+    tasksData,
+    limit,
+    calibration,
+    seqLen,
+    samples,
+    seed,
+    prompts,
+    device,
+  } = options
+  const items = yield* loadTasks(tasks ?? [], { data: tasksData, signal: options.signal })
+  const asked: PruneOptions = { sparsity: 0, samples, seqLen, seed }
+  const resolved = resolveOptions(asked, a, { texts: calibration && [] })
+  return {
+    model: await hashModel(local),
+    text: await hashTexts(text),
+    seqLen: seqLen ?? Math.min(TEXT_WINDOWS.seqLen, a.maxPositions),
+    maxWindows: typeof maxWindows === 'number' ? text.map(() => maxWindows) : maxWindows,
+    tasks: items.map(task => ({ file: task.name, sha256: sha256(JSON.stringify(task.items)) })),
+    limit,
+    calibration: await hashTexts(calibration ?? []),
+    samples: resolved.samples,
+    calibrationSeqLen: resolved.seqLen,
+    seed: resolved.seed,
+    prompts: prompts ?? PROMPTS,
+    device: device ?? 'cpu',
+  }
+}
+
+const PROMPTS = ['Once upon a time', 'The capital of France is']
+
+/** Names of the fields that differ. */
+export const differences = (one: Protocol, other: Protocol): string[] =>
+  [...new Set([...Object.keys(one), ...Object.keys(other)])].filter(
+    key => JSON.stringify(one[key as keyof Protocol]) !== JSON.stringify(other[key as keyof Protocol]),
+  )
+
+export const protocolKey = (protocol: Protocol): string => sha256(JSON.stringify(protocol))
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+
+const hashTexts = (paths: readonly string[]): Promise<ContentHash[]> =>
+  Promise.all(paths.map(async path => ({ file: baseName(path), sha256: sha256(await readText(path)) })))
+
+/** Of a .gguf file, or of all files of a folder, in the order of their names. */
+async function hashModel(local: string): Promise<string> {
+  const folder = (await stat(local)).isDirectory()
+  const entries = folder ? await readdir(local) : ['']
+  const hash = createHash('sha256')
+  for (const name of entries.sort()) {
+    const path = join(local, name)
+    if (!(await stat(path)).isFile()) continue // links of the Hub's cache are followed
+    hash.update(`${name}\0`)
+    for await (const chunk of createReadStream(path)) hash.update(chunk)
+  }
+  return hash.digest('hex')
+}

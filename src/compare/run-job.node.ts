@@ -1,0 +1,145 @@
+// What a process of a comparison does: the dense model with all that is shared, or one pruned model, from calibration windows to measures.
+import { rm } from 'node:fs/promises'
+import { ActivationPool, type Scratch } from '../blocks/activations.ts'
+import { openScratch } from '../blocks/scratch.node.ts'
+import { calibration, calibrationSource } from '../calibrate/calibration.ts'
+import { type DenseStatistics, denseStatistics } from '../calibrate/dense-statistics.ts'
+import { readText } from '../calibrate/text.node.ts'
+import { loadTokenizer } from '../calibrate/tokenizer.ts'
+import { evaluationWindows, type Windows } from '../calibrate/windows.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { baseName } from '../display.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import type { Engine } from '../engine/engine.ts'
+import { FormatError, UsageError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import { openCheckpoint } from '../hub/open.node.ts'
+import { loadTasks } from '../hub/tasks.node.ts'
+import { describeModel, type Model } from '../model/model.ts'
+import { type PruneOptions, resolveOptions } from '../options.ts'
+import { prune } from '../prune.ts'
+import type { Run } from '../report/result-file.ts'
+import { openFolderSink } from '../write/folder.node.ts'
+import { type DenseTask, isDense, type Job } from './job.ts'
+import { measure, SAMPLE_TOKENS } from './measure.node.ts'
+import { type Cell, runOf } from './methods.ts'
+import { prunedFolder, readShared, readStatistics, type Shared, writeShared, writeStatistics } from './work.node.ts'
+
+/** What both kinds of jobs have open. */
+interface Open {
+  readonly job: Job
+  readonly dense: Model
+  readonly engine: Engine
+  readonly signal: AbortSignal
+}
+
+/** @throws FaspError */
+export async function* runJob(job: Job, signal: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
+  const engine = openEngine(job)
+  const checkpoint = await openCheckpoint(job.model)
+  try {
+    const open = { job, dense: describeModel(checkpoint), engine, signal }
+    return yield* isDense(job.task) ? runDense(open, job.task) : runCell(open, job.task)
+  } finally {
+    await engine.close()
+    await checkpoint.close()
+  }
+}
+
+async function* runDense({ job, dense, engine, signal }: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Run> {
+  const { work, prompts } = job
+  checkPrompts(dense, prompts)
+  const shared = yield* share({ job, dense, engine, signal }, task)
+  const asked = task.measured ? { tasks: [], prompts: [] } : { prompts }
+  const measures = yield* measure(dense, undefined, { engine, work, shared, ...asked, signal })
+  await writeShared(work, shared)
+  return { name: 'dense', sparsity: 0, ...measures, peakMemoryBytes: peakMemory() }
+}
+
+/** @throws UsageError for a prompt without tokens, or that leaves no room for a sample */
+function checkPrompts(model: Model, prompts: readonly string[]): void {
+  const tokenizer = loadTokenizer(model.checkpoint)
+  const most = model.architecture.maxPositions - SAMPLE_TOKENS
+  for (const prompt of prompts) {
+    const { length } = tokenizer.encode(prompt)
+    if (length === 0 || length > most)
+      throw new UsageError(`the prompt "${prompt}" has ${length} tokens; it must have from 1 to ${most}.`)
+  }
+}
+
+async function* share(
+  { dense, engine, signal }: Open,
+  { key, text, seqLen, maxWindows, calibration: files, samples, calibrationSeqLen, seed, ...of }: DenseTask,
+): AsyncGenerator<ProgressEvent, Shared> {
+  const tokenizer = loadTokenizer(dense.checkpoint)
+  const { vocabularySize } = dense.architecture
+  const evaluation = []
+  for (const [i, path] of text.entries()) {
+    const ids = tokenizer.encode(await readText(path))
+    evaluation.push(evaluationWindows({ name: baseName(path), ids }, seqLen, vocabularySize, maxWindows?.[i]))
+  }
+  const tasks = yield* loadTasks(of.tasks, { data: of.tasksData, signal })
+  const texts = files?.map(path => ({ name: baseName(path), read: () => readText(path) }))
+  const options = { samples, seqLen: calibrationSeqLen, heldOut: 0, seed }
+  return {
+    key,
+    calibration: yield* calibration(dense, engine, { texts }, options, signal),
+    source: calibrationSource({ texts }),
+    evaluation,
+    bos: tokenizer.encode('').length > 0,
+    tasks: tasks.map(({ name, items }) => ({ name, items: items.slice(0, of.limit) })),
+  }
+}
+
+async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): AsyncGenerator<ProgressEvent, Run> {
+  const { work, prompts } = job
+  const shared = await readShared(work)
+  if (!shared) throw new FormatError(work, 'has no windows. Was it changed while fasp ran?')
+  const windows = shared.calibration
+  const output = prunedFolder(work)
+  let pruned: Checkpoint | undefined
+  try {
+    const sink = await openFolderSink(output, true)
+    const input = { checkpoint: dense.checkpoint, engine, sink, windows, signal }
+    const scratch = () => openScratch(output)
+    const denseStatistics = yield* statistics({ job, dense, engine, signal }, windows, cell.options, scratch)
+    const result = yield* prune({ ...input, denseStatistics, openScratch: scratch }, cell.options)
+    const peakMemoryBytes = peakMemory() // of pruning: measuring comes after
+    pruned = await openCheckpoint(output)
+    const measures = yield* measure(describeModel(pruned), dense, { engine, work, shared, prompts, signal })
+    return {
+      ...runOf(cell),
+      prune: { ...result, calibration: { ...result.calibration, source: shared.source } },
+      ...measures,
+      seconds: { ...result.seconds, ...measures.seconds },
+      peakMemoryBytes,
+    }
+  } finally {
+    await pruned?.close()
+    await rm(output, { recursive: true, force: true })
+  }
+}
+
+/** Statistics of the dense model on the calibration windows, made by the first method that needs them; undefined for one that does not. */
+async function* statistics(
+  { job: { work }, dense, engine, signal }: Open,
+  windows: Windows,
+  options: PruneOptions,
+  scratch: () => Promise<Scratch>,
+): AsyncGenerator<ProgressEvent, DenseStatistics | undefined> {
+  const { allocate, memory } = resolveOptions(options, dense.architecture, { windows })
+  if (allocate !== 'standardized' && allocate !== 'influence') return undefined
+  const there = await readStatistics(work)
+  if (there) return there
+  const pool = new ActivationPool(memory * 2 ** 30, scratch)
+  try {
+    const made = yield* denseStatistics(dense, engine, windows, pool, signal)
+    await writeStatistics(work, made)
+    return made
+  } finally {
+    await pool.close()
+  }
+}
+
+/** Peak resident memory of this process in bytes. */
+const peakMemory = (): number => process.resourceUsage().maxRSS * 1024

@@ -1,0 +1,45 @@
+// What a model writes, for people to read beside what the dense one writes: greedy continuations of short prompts.
+import { decoderBytes } from '../blocks/decoder.ts'
+import { loadTokenizer } from '../calibrate/tokenizer.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { Model } from '../model/model.ts'
+import { generate } from './generate.ts'
+
+export interface Continuation {
+  readonly prompt: string
+  readonly text: string
+}
+
+/** Prompts that models of any kind go on with. */
+export const SAMPLE_PROMPTS = ['Once upon a time', 'The capital of France is', 'The most important thing is']
+
+const TOKENS = 48
+
+/** Memory that this takes: the whole model in float32, and its cache. */
+export const continuationBytes = ({ architecture: a }: Model): number =>
+  decoderBytes(a, 1, Math.min(a.maxPositions, 256))
+
+/** Greedy continuations, 48 tokens each at most. @throws UsageError for an empty prompt or one that fills the context */
+export async function* continuations(
+  model: Model,
+  engine: Engine,
+  prompts: readonly string[] = SAMPLE_PROMPTS,
+  signal?: AbortSignal,
+): AsyncGenerator<ProgressEvent, Continuation[]> {
+  const tokenizer = loadTokenizer(model.checkpoint)
+  yield { type: 'phase', phase: 'continuations', total: prompts.length * TOKENS, unit: 'tokens' }
+  const written: Continuation[] = []
+  for (const [i, prompt] of prompts.entries()) {
+    const start = [...tokenizer.encode(prompt)]
+    const ids = start.slice()
+    for await (const id of generate(model, engine, start, { maxTokens: TOKENS }, signal)) {
+      ids.push(id)
+      yield { type: 'progress', done: i * TOKENS + ids.length - start.length }
+    }
+    yield { type: 'progress', done: (i + 1) * TOKENS }
+    // Decoded together, since some tokenizers drop the space at the start of a text.
+    written.push({ prompt, text: tokenizer.decode(ids).slice(tokenizer.decode(start).length) })
+  }
+  return written
+}

@@ -1,0 +1,123 @@
+// Log-likelihoods of continuations: Σ log p(token | all before it) over the last tokens of a sequence, for many sequences at once.
+// Those of one question share what they have in common (src/blocks/branches.ts), questions of similar length go through the layers
+// together, and each layer's weights are read once for all of them, or once a trip where their hidden states would take too much memory.
+import { ActivationPool } from '../blocks/activations.ts'
+import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from '../blocks/branches.ts'
+import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
+import { HalfBlockRunner } from '../blocks/halfblock.ts'
+import { TokenLosses } from '../blocks/losses.ts'
+import { throughLayers } from '../blocks/stream.ts'
+import type { Engine } from '../engine/engine.ts'
+import { NumericError } from '../errors.ts'
+import type { Phase, ProgressEvent } from '../events.ts'
+import type { Model } from '../model/model.ts'
+import { STREAM_BYTES } from './perplexity.ts'
+
+/** A sequence of tokens, the last `targets` of which are scored. Where it is longer than the model's context, its beginning is dropped. */
+export interface Continuation {
+  readonly ids: Int32Array
+  readonly targets: number
+}
+
+/** Continuations in one window, and where the results of each go. */
+interface Scored {
+  readonly window: BranchedWindow
+  readonly continuations: readonly (Continuation & { readonly question: number; readonly choice: number })[]
+}
+
+/**
+ * Log-likelihoods in nats: for each question, one a continuation.
+ * @throws NumericError where the model gives NaN
+ */
+export async function* logLikelihoods(
+  model: Model,
+  engine: Engine,
+  questions: readonly (readonly Continuation[])[],
+  phase: Phase,
+  signal?: AbortSignal,
+): AsyncGenerator<ProgressEvent, number[][]> {
+  const { layers, hiddenSize, maxPositions } = model.architecture
+  const share = engine.device !== 'cuda' // its attention takes no bias
+  const windows = questions
+    .flatMap((continuations, question) => layOut(continuations, question, maxPositions, share))
+    .sort((a, b) => b.window.ids.length - a.window.ids.length)
+  const trips = splitTrips(windows, hiddenSize)
+  yield { type: 'phase', phase, total: trips.length * layers, unit: 'layers' }
+  const results = questions.map(continuations => continuations.map(() => 0))
+  for (const [trip, some] of trips.entries()) {
+    const batches = batchWindows(some.map(({ window }) => window))
+    const pool = new ActivationPool(Number.POSITIVE_INFINITY)
+    const stream = await embedBranched(model, engine, batches, pool)
+    const runner = new HalfBlockRunner(engine, model.architecture, some[0].window.ids.length)
+    for await (const layer of throughLayers(model, runner, stream, signal))
+      yield { type: 'progress', done: trip * layers + layer + 1, tokens: stream.tokens }
+    const rows = await stream.rows.load({ windows: 1, start: 0, tokens: stream.tokens })
+    const starts = batches.flatMap(batch => batch.members.map((_, w) => batch.start + w * lengthOf(batch)))
+    await score(model, engine, rows, some, starts, results, signal)
+  }
+  if (results.flat().some(Number.isNaN))
+    throw new NumericError(`${model.checkpoint.name}: the model gives NaN; its weights are damaged.`)
+  return results
+}
+
+/** One window where the continuations have a beginning in common and fit together; or else one for each. */
+function layOut(all: readonly Continuation[], question: number, maxPositions: number, share: boolean): Scored[] {
+  const continuations = all.map(({ ids, targets }, choice) => ({
+    ids: ids.slice(-(maxPositions + 1)),
+    targets,
+    question,
+    choice,
+  }))
+  const inputs = continuations.map(({ ids }) => ids.subarray(0, -1))
+  const window = branch(inputs)
+  if (share && window.trunk > 0 && window.ids.length <= maxPositions) return [{ window, continuations }]
+  return continuations.map((one, i) => ({ window: branch([inputs[i]]), continuations: [one] }))
+}
+
+/** Hidden states, and what hides branches from each other, take `4 · length · (d + length)` bytes a window. */
+function splitTrips(windows: readonly Scored[], d: number): Scored[][] {
+  const trips: Scored[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const one of windows) {
+    const { length } = one.window.ids
+    bytes += 4 * length * (d + length)
+    if (bytes > STREAM_BYTES) {
+      trips.push([])
+      bytes = 4 * length * (d + length)
+    }
+    trips[trips.length - 1].push(one)
+  }
+  return trips
+}
+
+/** Adds up log p of each continuation's targets. @param starts row of each window's first token */
+async function score(
+  model: Model,
+  engine: Engine,
+  rows: Float32Array<ArrayBuffer>,
+  windows: readonly Scored[],
+  starts: readonly number[],
+  results: number[][],
+  signal?: AbortSignal,
+): Promise<void> {
+  const d = model.architecture.hiddenSize
+  const losses = new TokenLosses(await Head.open(model, engine))
+  const x = new Float32Array(HEAD_ROWS * d)
+  const targets = new Int32Array(HEAD_ROWS)
+  const owners: { readonly question: number; readonly choice: number }[] = []
+  const flush = async () => {
+    signal?.throwIfAborted()
+    const nll = await losses.of(x.subarray(0, owners.length * d), targets.subarray(0, owners.length))
+    for (const [i, { question, choice }] of owners.entries()) results[question][choice] -= nll[i]
+    owners.length = 0
+  }
+  for (const [w, { window, continuations }] of windows.entries())
+    for (const [branch, one] of continuations.entries())
+      for (let t = one.ids.length - one.targets; t < one.ids.length; t++) {
+        const row = starts[w] + rowOf(window, branch, t - 1)
+        x.set(rows.subarray(row * d, (row + 1) * d), owners.length * d)
+        targets[owners.length] = one.ids[t]
+        if (owners.push(one) === HEAD_ROWS) await flush()
+      }
+  if (owners.length > 0) await flush()
+}

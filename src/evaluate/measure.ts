@@ -1,0 +1,121 @@
+// All measures of one model: perplexity on texts at several window lengths, distance to the dense model, zero-shot tasks.
+import type { Scratch } from '../blocks/activations.ts'
+import type { CalibrationText } from '../calibrate/calibration.ts'
+import { calibratedOn } from '../calibrate/corpus.ts'
+import { loadTokenizer } from '../calibrate/tokenizer.ts'
+import { evaluationWindows, type Windows } from '../calibrate/windows.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { Phase, ProgressEvent } from '../events.ts'
+import type { Model } from '../model/model.ts'
+import { corpusNotice } from '../notices.ts'
+import { checkRange, TEXT_WINDOWS } from '../options.ts'
+import type { DivergenceResult, PerplexityResult, TaskResult, WordPerplexityResult } from '../result.ts'
+import { perplexity } from './perplexity.ts'
+import { checkVocabularies, DenseReference, keepRows } from './reference.ts'
+import { evaluateTasks, type Task, type TaskOptions } from './tasks/evaluate.ts'
+import { wordPerplexity } from './tasks/wikitext.ts'
+
+export interface MeasureOptions extends TaskOptions {
+  /** For perplexity. @default none */
+  readonly texts?: readonly CalibrationText[]
+  /** Tokens per window; each text is measured at each length. @default 1024, or the model's context */
+  readonly seqLen?: number | readonly number[]
+  /** The first so many windows of each text. @default all */
+  readonly maxWindows?: number
+  /** Also say, on each text, how far the model has moved from this one. `openRows` gives a file for its hidden states. */
+  readonly dense?: { readonly model: Model; openRows(): Promise<Scratch> }
+  /** Of multiple choice. @default none */
+  readonly tasks?: readonly Task[]
+  /** Documents of the task wikitext. */
+  readonly pages?: readonly string[]
+  /** What the progress calls the texts. @default 'evaluate' */
+  readonly phase?: Phase
+}
+
+/** What was measured of one model. */
+export interface Measures {
+  readonly perplexity: readonly PerplexityResult[]
+  /** With a dense model to compare with: for each perplexity, on the same windows. */
+  readonly divergence?: readonly DivergenceResult[]
+  readonly tasks: readonly TaskResult[]
+  readonly wordPerplexity?: WordPerplexityResult
+}
+
+/** Reads all texts before it runs the model. @throws FaspError */
+export async function* measure(
+  model: Model,
+  engine: Engine,
+  options: MeasureOptions,
+): AsyncGenerator<ProgressEvent, Measures> {
+  const { dense, tasks = [], pages, phase = 'evaluate' } = options
+  if (dense) checkVocabularies(dense.model, model)
+  const texts = []
+  for (const one of await textWindows(model, options)) {
+    if (one.calibratedOn) yield { type: 'notice', message: corpusNotice(one.name, one.calibratedOn) }
+    texts.push(...one.windows.map(windows => ({ ...one, windows })))
+  }
+  const results = tasks.length > 0 ? yield* evaluateTasks(model, engine, tasks, options) : []
+  const words = pages && (yield* wordPerplexity(model, engine, pages, options))
+  const perplexities: PerplexityResult[] = []
+  const divergences: DivergenceResult[] = []
+  for (const { windows, tokensPerByte, bos, calibratedOn } of texts) {
+    const { result, divergence } = yield* onText(model, engine, windows, phase, options)
+    // Gao et al., The Pile (arXiv 2101.00027), section 3.1: bits per byte = (tokens / bytes) · log2(e) · loss.
+    const bitsPerByte = tokensPerByte * Math.log2(result.perplexity)
+    perplexities.push({ ...result, bos, bitsPerByte, calibratedOn })
+    if (divergence) divergences.push(divergence)
+  }
+  return {
+    perplexity: perplexities,
+    ...(dense && { divergence: divergences }),
+    tasks: results,
+    ...(words && { wordPerplexity: words }),
+  }
+}
+
+/** Perplexity on windows; with a dense model, that runs first, and the distance to it is measured in the same pass. */
+async function* onText(
+  model: Model,
+  engine: Engine,
+  windows: Windows,
+  phase: Phase,
+  { dense, signal }: MeasureOptions,
+): AsyncGenerator<
+  ProgressEvent,
+  { readonly result: Omit<PerplexityResult, 'bos'>; readonly divergence?: DivergenceResult }
+> {
+  if (!dense) return { result: yield* perplexity(model, engine, windows, phase, signal) }
+  const rows = await dense.openRows()
+  try {
+    yield* perplexity(dense.model, engine, windows, 'evaluate dense', signal, keepRows(dense.model, rows))
+    const reference = await DenseReference.open(dense.model, model, engine, rows)
+    const result = yield* perplexity(model, engine, windows, phase, signal, reference.observe)
+    const { file, windows: count, seqLen } = result
+    return { result, divergence: { file, windows: count, seqLen, ...reference.result() } }
+  } finally {
+    await rows.close()
+  }
+}
+
+async function textWindows(model: Model, { texts = [], seqLen, maxWindows }: MeasureOptions) {
+  const { maxPositions, vocabularySize } = model.architecture
+  const lengths = [seqLen ?? Math.min(TEXT_WINDOWS.seqLen, maxPositions)].flat()
+  for (const length of lengths) checkRange('seq-len', length, 2, maxPositions, true)
+  if (maxWindows !== undefined) checkRange('max-windows', maxWindows, 1, 1e9, true)
+  if (texts.length === 0) return []
+  const tokenizer = loadTokenizer(model.checkpoint)
+  const added = tokenizer.encode('').length
+  const read = []
+  for (const { name, read: readIt } of texts) {
+    const text = await readIt()
+    const ids = tokenizer.encode(text)
+    read.push({
+      name,
+      bos: added > 0,
+      calibratedOn: calibratedOn(model.checkpoint.recipe, name),
+      tokensPerByte: (ids.length - added) / new TextEncoder().encode(text).length,
+      windows: lengths.map(length => evaluationWindows({ name, ids }, length, vocabularySize, maxWindows)),
+    })
+  }
+  return read
+}

@@ -1,0 +1,78 @@
+// The dense model as what others are measured against, without running it again for each: the rows of its last stream are kept [rows, d],
+// and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
+import type { Scratch } from '../blocks/activations.ts'
+import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
+import { agreementGraph, divergenceGraph } from '../blocks/head.ts'
+import type { RowObserver } from '../blocks/losses.ts'
+import { type Engine, values } from '../engine/engine.ts'
+import { UsageError } from '../errors.ts'
+import type { Model } from '../model/model.ts'
+
+/** Where the rows are: a file, or memory. */
+export type Rows = Pick<Scratch, 'read' | 'write'>
+
+const asBytes = (x: Float32Array) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength)
+
+/** Keeps the rows of `model` while its perplexity is measured. */
+export const keepRows =
+  ({ architecture: { hiddenSize } }: Model, rows: Rows): RowObserver =>
+  (first, x) =>
+    rows.write(asBytes(x), first * hiddenSize * 4)
+
+/** @throws UsageError where the models have different vocabularies */
+export function checkVocabularies(dense: Model, other: Model): void {
+  const [p, q] = [dense, other].map(model => model.architecture.vocabularySize)
+  if (p !== q) throw new UsageError(`the models have vocabularies of ${p} and ${q}; KL needs the same.`)
+}
+
+/** Mean KL(dense ‖ other) in nats and top-1 agreement over the rows that `observe` has seen. */
+export class DenseReference {
+  readonly #x: Float32Array<ArrayBuffer>
+  readonly #logits: Float32Array<ArrayBuffer>
+  #seen = 0
+  #kl = 0
+  #same = 0
+
+  private constructor(
+    readonly dense: Model,
+    readonly engine: Engine,
+    readonly head: Head,
+    readonly rows: Rows,
+  ) {
+    const { hiddenSize, vocabularySize } = dense.architecture
+    this.#x = new Float32Array(HEAD_ROWS * hiddenSize)
+    this.#logits = new Float32Array(HEAD_ROWS * vocabularySize)
+  }
+
+  /**
+   * @param rows of the dense model, as `keepRows` has kept them on the same windows
+   * @throws UsageError where the models have different vocabularies
+   */
+  static async open(dense: Model, other: Model, engine: Engine, rows: Rows): Promise<DenseReference> {
+    checkVocabularies(dense, other)
+    return new DenseReference(dense, engine, await Head.open(dense, engine), rows)
+  }
+
+  readonly observe: RowObserver = async (first, _, others) => {
+    const { hiddenSize: d, vocabularySize: v } = this.dense.architecture
+    const n = others.length / v
+    const x = this.#x.subarray(0, n * d)
+    await this.rows.read(asBytes(x), first * d * 4)
+    const logits = this.#logits.subarray(0, n * v)
+    await this.head.logits(x, logits)
+    const feeds = { logits: values(logits, [n, v]), others: values(others, [n, v]) }
+    const [kl, same] = [new Float32Array(n), new Float32Array(n)]
+    await this.engine.run('divergence', divergenceGraph, feeds, { kl: values(kl, [n, 1]) })
+    await this.engine.run('agreement', agreementGraph, feeds, { same: values(same, [n, 1]) })
+    this.#seen += n
+    this.#kl += sum(kl)
+    this.#same += sum(same)
+  }
+
+  result = (): { kl: number; topAgreement: number } => ({
+    kl: this.#kl / this.#seen,
+    topAgreement: this.#same / this.#seen,
+  })
+}
+
+const sum = (numbers: Float32Array) => numbers.reduce((total, n) => total + n, 0)

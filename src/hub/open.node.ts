@@ -1,0 +1,32 @@
+// From what a user calls a model to an open checkpoint: a folder, a .gguf file, or a name on the Hub.
+import { stat } from 'node:fs/promises'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { openGgufCheckpoint } from '../checkpoint/gguf.node.ts'
+import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
+import { FormatError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import { fetchModel } from './fetch.node.ts'
+
+export interface OpenOptions {
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Opens a Hugging Face folder, a `.gguf` file, or a model on the Hub (`org/name`, see `fetchModel`), which is fetched first.
+ * @throws FormatError, UnsupportedModelError, HubError
+ */
+export async function openCheckpoint(path: string, options?: OpenOptions): Promise<Checkpoint> {
+  const opening = openModel(path, options)
+  for (;;) {
+    const step = await opening.next()
+    if (step.done) return step.value
+  }
+}
+
+/** `openCheckpoint` that tells how the download goes. */
+export async function* openModel(path: string, options?: OpenOptions): AsyncGenerator<ProgressEvent, Checkpoint> {
+  const local = yield* fetchModel(path, options)
+  if ((await stat(local)).isDirectory()) return { ...(await openHuggingFace(local)), name: path }
+  if (local.toLowerCase().endsWith('.gguf')) return { ...(await openGgufCheckpoint(local)), name: path }
+  throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
+}

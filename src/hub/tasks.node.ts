@@ -1,0 +1,63 @@
+// Names of tasks → their items: from local folders, or from the Hub.
+import { UsageError } from '../errors.ts'
+import { TASK_NAMES, TASKS, type TaskDefinition, type TaskName } from '../evaluate/tasks/definitions.ts'
+import type { Task } from '../evaluate/tasks/evaluate.ts'
+import { findTaskFile, readPages, readTask } from '../evaluate/tasks/records.node.ts'
+import { WIKITEXT } from '../evaluate/tasks/wikitext.ts'
+import type { ProgressEvent } from '../events.ts'
+import { fetchSplit } from './dataset.node.ts'
+
+export interface LoadTasksOptions {
+  /**
+   * Folders to look for task files in, such as `arc_easy.jsonl` or `piqa/valid.jsonl` (docs/tasks.md).
+   * @default none: the data sets are fetched from the Hub
+   */
+  readonly data?: readonly string[]
+  readonly signal?: AbortSignal
+}
+
+type Source = Pick<TaskDefinition, 'dataset' | 'files' | 'items'>
+
+/**
+ * Reads the items of tasks of multiple choice.
+ * @throws UsageError for an unknown task or a missing file; FormatError, TextError for a file that is cut short, malformed or empty; HubError
+ */
+export async function* loadTasks(
+  names: readonly string[],
+  options: LoadTasksOptions = {},
+): AsyncGenerator<ProgressEvent, Task[]> {
+  const known = names.map(taskName) // all, before the first is fetched
+  const tasks: Task[] = []
+  for (const name of known) {
+    const task = await readTask(name, yield* filesOf(name, TASKS[name], options))
+    yield* tellCount(name, task.items.length, TASKS[name])
+    tasks.push(task)
+  }
+  return tasks
+}
+
+/** Reads the documents of the task wikitext. @throws as `loadTasks` */
+export async function* loadWikitext(options: LoadTasksOptions = {}): AsyncGenerator<ProgressEvent, string[]> {
+  const pages = await readPages(yield* filesOf('wikitext', WIKITEXT, options))
+  yield* tellCount('wikitext', pages.length, WIKITEXT)
+  return pages
+}
+
+async function* filesOf(
+  name: string,
+  { files, dataset }: Source,
+  { data, signal }: LoadTasksOptions,
+): AsyncGenerator<ProgressEvent, string[]> {
+  return data ? [await findTaskFile(name, files, data)] : yield* fetchSplit(dataset, { signal })
+}
+
+function* tellCount(name: string, found: number, { items }: Source): Generator<ProgressEvent> {
+  const message = `${name}: ${found} items, where the whole data set has ${items}. Published figures are of all.`
+  if (found !== items) yield { type: 'notice', message }
+}
+
+/** @throws UsageError */
+function taskName(name: string): TaskName {
+  if (Object.hasOwn(TASKS, name)) return name as TaskName
+  throw new UsageError(`unknown task "${name}"; there is: ${TASK_NAMES.join(', ')}.`)
+}

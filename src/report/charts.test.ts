@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest'
+import { madeResult } from '../../test/report/made-result.ts'
+import { count } from '../display.ts'
+import { UsageError } from '../errors.ts'
+import { chartFile } from './charts.ts'
+import { type ResultFile, type Run, resultFile } from './result-file.ts'
+import { runLabel } from './tables.ts'
+
+/** The runs again, calibrated on twice the text and with half the perplexity. */
+function withTwice(result: ResultFile): ResultFile {
+  const twice = result.runs.flatMap((run): Run[] => {
+    if (!run.prune) return []
+    const texts = run.prune.calibration.texts.map(text => ({ ...text, used: 2 * text.used }))
+    const prune = { ...run.prune, calibration: { ...run.prune.calibration, texts } }
+    return [{ ...run, prune, perplexity: run.perplexity.map(p => ({ ...p, perplexity: p.perplexity / 2 })) }]
+  })
+  return resultFile({ ...result, runs: [...result.runs, ...twice] })
+}
+
+test('perplexity against calibration tokens: a line for each method and cut, on each text', () => {
+  const result = madeResult()
+  const svg = chartFile(withTwice(result), 'tokens')
+  const run = result.runs.find(one => one.prune && one.perplexity.length === 2)!
+  const { texts, seqLen } = run.prune!.calibration
+  const tokens = seqLen * texts.reduce((n, { used }) => n + used, 0)
+  for (const { perplexity } of run.perplexity)
+    for (const [size, value] of [
+      [tokens, perplexity],
+      [2 * tokens, perplexity / 2],
+    ])
+      expect(svg).toContain(`${runLabel(run)}, ${count(size)} tokens: ${value.toFixed(2)}`)
+})
+
+test('says so where all runs were calibrated on as much', () => {
+  expect(() => chartFile(madeResult(), 'tokens')).toThrow(UsageError)
+})

@@ -1,0 +1,56 @@
+// The table of a comparison: a row a run, all measures in it. Columns that do not fit the terminal go on below.
+import { baseName, bytes, count, duration, percent } from '../display.ts'
+import { isDense, type ResultFile, type Run } from './result-file.ts'
+import { decimal, meanAccuracy, removedPart, runLabel, total } from './tables.ts'
+import { fitted, PLAIN, type TerminalStyle } from './terminal.ts'
+
+type Column = readonly [head: string, cell: (run: Run) => string | undefined]
+
+/** Perplexity, KL and top-1 agreement of each text, tasks, sizes, time and memory of each run; then what failed. */
+export function comparisonText({ runs, model }: ResultFile, style: TerminalStyle = PLAIN): string {
+  const { perplexity: texts, tasks } = runs.find(isDense)!
+  const columns: Column[] = [
+    ...texts.flatMap(({ file }, i): Column[] => [
+      [baseName(file).replace(/\.\w+$/, ''), run => of(run.perplexity[i], r => decimal(r.perplexity))],
+      ['±', run => of(run.perplexity[i], r => decimal(r.standardError))],
+      ['KL', run => of(run.divergence?.[i], r => decimal(r.kl, 3))],
+      ['top-1', run => of(run.divergence?.[i], r => percent(r.topAgreement))],
+    ]),
+    ...tasks.map(
+      ({ task }): Column => [
+        task,
+        run =>
+          of(
+            run.tasks.find(other => other.task === task),
+            r => accuracy(r),
+          ),
+      ],
+    ),
+    ...(tasks.length > 1 ? [['tasks, mean', run => of(meanAccuracy(run), percent)] as Column] : []),
+    ['cut', run => of(run.prune, () => percent(removedPart(run)))],
+    ['parameters', run => (run.failed ? undefined : count(run.prune?.sizes.parameters.effective ?? model.parameters))],
+    ['on disk', run => of(run.prune, ({ sizes }) => bytes(sizes.weightBytes.after))],
+    ['time', run => of(run.prune, ({ seconds }) => duration(total(seconds)))],
+    ['memory', run => of(run.prune && run.peakMemoryBytes, bytes)],
+  ]
+  const cells = (run: Run) => columns.map(([, cell]) => cell(run) ?? '–')
+  const rows = [['model', ...columns.map(([head]) => head)], ...runs.map(run => [runLabel(run), ...cells(run)])]
+  const failed = runs.flatMap(run => (run.failed ? [`${runLabel(run)} failed: ${run.failed}`] : []))
+  return [fitted(rows, style.columns), notes(texts, tasks), ...failed].join('\n\n')
+}
+
+const notes = (texts: Run['perplexity'], tasks: Run['tasks']): string =>
+  [
+    ...texts.map(
+      ({ file, windows, seqLen, bos }) =>
+        `${baseName(file)}: perplexity ± standard error, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
+    ),
+    ...(texts.length > 0 ? ['KL to the dense model in nats a token; top-1: same most likely token.'] : []),
+    ...(tasks.length > 0 ? ['Tasks: accuracy, normalised where the task has that.'] : []),
+    'cut: of the decoder linears; time and memory: of pruning.',
+  ].join('\n')
+
+const accuracy = ({ accuracy: plain, accuracyNorm }: Run['tasks'][number]) => percent((accuracyNorm ?? plain).value)
+
+const of = <T>(value: T | undefined, show: (value: T) => string): string | undefined =>
+  value === undefined ? undefined : show(value)

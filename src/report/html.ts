@@ -1,0 +1,229 @@
+// The report: one HTML page that needs nothing else, a pure function of the result. Charts are pictures in the page with the same figures
+// in a table below; the one script copies tables and may be absent. What comes from outside (names, texts) is escaped wherever it goes,
+// and the policy in the head lets the page load nothing and run nothing but that script.
+import { count, cut, duration, percent } from '../display.ts'
+import { VERSION } from '../version.ts'
+import {
+  accuracyCharts,
+  type Chart,
+  engineCharts,
+  errorMaps,
+  layerCharts,
+  perplexityCharts,
+  sensitivityCharts,
+  timeCharts,
+} from './charts.ts'
+import page from './page.html'
+import { DARK, LIGHT, visible } from './plot.ts'
+import { type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
+import {
+  decimal,
+  divergenceTables,
+  engineTable,
+  layerRows,
+  lossTable,
+  machineLine,
+  perplexityTables,
+  runLabel,
+  sampleRows,
+  secondsTable,
+  sensitivityRows,
+  sizesTable,
+  type Table,
+  tasksTables,
+  total,
+} from './tables.ts'
+
+/** HTML that is done: `html` escapes everything else. */
+class Html {
+  constructor(readonly text: string) {}
+}
+
+type Content = string | number | Html | readonly Content[]
+
+const escapeText = (text: string): string => visible(text).replace(/[&<>"']/g, c => `&#${c.charCodeAt(0)};`)
+
+const render = (content: Content): string =>
+  content instanceof Html
+    ? content.text
+    : Array.isArray(content)
+      ? content.map(render).join('')
+      : escapeText(String(content))
+
+const html = (parts: TemplateStringsArray, ...contents: readonly Content[]): Html =>
+  new Html(parts.reduce((text, part, i) => text + render(contents[i - 1]) + part))
+
+interface Section {
+  readonly id: string
+  readonly title: string
+  readonly content: readonly Html[]
+}
+
+/** The report of a result as an HTML page. */
+export async function reportHtml(result: ResultFile): Promise<string> {
+  const { model, command, runs } = result
+  const sections = sectionsOf(result).filter(section => section.content.length > 0)
+  const title = `${model.name}: ${command === 'compare' ? 'methods compared' : command === 'eval' ? 'evaluation' : 'pruned'}`
+  const fields: Readonly<Record<string, Content>> = {
+    version: VERSION,
+    palette: new Html(
+      `<style>:root{${LIGHT}}@media (prefers-color-scheme:dark){:root{${DARK}}}@media print{:root{${LIGHT}}}</style>`,
+    ),
+    title,
+    hash: await scriptHash(),
+    header: html`<p>${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters (${count(model.decoderLinears)} in the decoder linears). fasp ${result.fasp}, ${result.created.slice(0, 10)}.</p>
+<nav aria-label="Contents"><ul>${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>`,
+    main: [
+      ...(runs.length > 2 ? [] : keyFigures(result)),
+      ...sections.map(
+        ({ id, title, content }) =>
+          html`<section aria-labelledby="${id}"><h2 id="${id}">${title}</h2>${content}</section>`,
+      ),
+    ],
+  }
+  return page.replace(/\{\{(\w+)\}\}/g, (_, name) => render(fields[name]))
+}
+
+/** Of the script as it stands in the page: the only one that its policy lets run. */
+async function scriptHash(): Promise<string> {
+  const script = /<script type="module">([\s\S]*)<\/script>/.exec(page)![1]
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(script))
+  return `sha256-${btoa(String.fromCharCode(...new Uint8Array(digest)))}`
+}
+
+function sectionsOf(result: ResultFile): Section[] {
+  const pruned = prunedRuns(result)
+  const many = pruned.length > 1
+  const layers = pruned.map(run => {
+    const content = [...layerCharts(run), ...sensitivityCharts(run)].map(chart => figure(chart))
+    const tables = [layerTable(run), ...sensitivityTables(run)].map(table => tableHtml(table))
+    return many
+      ? folded(`${runLabel(run)}: widths, errors, sensitivity`, [...content, ...tables])
+      : html`${[...content, ...tables]}`
+  })
+  const tables = (...of: Table[]) => of.filter(table => table.rows.length > 1).map(table => tableHtml(table))
+  return [
+    {
+      id: 'perplexity',
+      title: 'Perplexity',
+      content: [
+        ...(many ? perplexityCharts(result) : []).map(figure),
+        ...tables(...perplexityTables(result), ...divergenceTables(result), lossTable(result)),
+      ],
+    },
+    {
+      id: 'tasks',
+      title: 'Zero-shot tasks',
+      content: [...(many ? accuracyCharts(result) : []).map(figure), ...tables(...tasksTables(result))],
+    },
+    { id: 'size', title: 'Size', content: tables(sizesTable(result)) },
+    { id: 'layers', title: 'Layers', content: [...(many ? errorMaps(result) : []).map(figure), ...layers] },
+    { id: 'texts', title: 'What the models write', content: samples(result.runs) },
+    {
+      id: 'time',
+      title: 'Time',
+      content: [...timeCharts(result), ...engineCharts(result)]
+        .map(figure)
+        .concat(tables(secondsTable(result), engineTable(result.runs))),
+    },
+    { id: 'run', title: 'How it was made', content: about(result, pruned) },
+  ]
+}
+
+/** What a reader wants first of one pruned model. */
+function keyFigures({ runs }: ResultFile): Html[] {
+  const dense = runs.find(run => !run.prune)
+  const run = runs.find((one): one is PrunedRun => one.prune !== undefined)
+  if (!run) return []
+  const { sizes, seconds } = run.prune
+  const figures = [
+    {
+      name: 'Decoder linears',
+      value: `−${percent(1 - sizes.decoderLinears.after / sizes.decoderLinears.before)}`,
+      more: `${count(sizes.decoderLinears.before)} → ${count(sizes.decoderLinears.after)}`,
+    },
+    {
+      name: 'Whole model',
+      value: cutText(sizes.parameters.before, sizes.parameters.effective),
+      more: `${count(sizes.parameters.before)} → ${count(sizes.parameters.effective)} parameters`,
+    },
+    ...run.perplexity.map((text, i) => ({
+      name: `Perplexity, ${text.file.split(/[/\\]/).at(-1)}`,
+      value: decimal(text.perplexity),
+      more: dense?.perplexity[i] ? `dense ${decimal(dense.perplexity[i].perplexity)}` : '',
+    })),
+    { name: 'Time to prune', value: duration(total(seconds)), more: '' },
+  ]
+  return [
+    html`<dl class="figures">${figures.map(({ name, value, more }) => html`<div><dt>${name}</dt><dd>${value}<small>${more}</small></dd></div>`)}</dl>`,
+  ]
+}
+
+const cutText = (before: number, after: number) =>
+  after > before ? cut({ before, after }) : `−${cut({ before, after })}`
+
+const figure = ({ title, note, svg }: Chart): Html =>
+  html`<figure><figcaption><h3>${title}</h3>${note}</figcaption>${new Html(svg)}</figure>`
+
+function tableHtml({ title, note, rows: [head, ...rows] }: Table, kind = ''): Html {
+  const body = rows.map(
+    ([name, ...cells]) => html`<tr><th scope="row">${name}</th>${cells.map(cell => html`<td>${cell}</td>`)}</tr>`,
+  )
+  return html`<div class="scroll" role="region" tabindex="0" aria-label="Table: ${title}"><table class="${kind}"><caption><b>${title}.</b> ${note ?? ''}</caption>
+<thead><tr>${head.map(name => html`<th scope="col">${name}</th>`)}</tr></thead>
+<tbody>${body.map(
+    row => html`${row}
+`,
+  )}</tbody></table></div><div class="copy"></div>`
+}
+
+const folded = (summary: string, content: readonly Html[]): Html =>
+  html`<details><summary>${summary}</summary>${content}</details>`
+
+const layerTable = (run: PrunedRun): Table => ({
+  title: `Layers of ${runLabel(run)}`,
+  note: 'What stays, and the squared output error over the squared output, without and with restoration.',
+  rows: layerRows(run.prune),
+})
+
+const sensitivityTables = (run: PrunedRun): Table[] => {
+  const rows = sensitivityRows(run.prune)
+  if (rows.length < 2) return []
+  const note = `Measured: KL to the dense model with only this half-block cut to the width given, on ${run.prune.allocation?.probeTokens} tokens.`
+  return [{ title: `Allocation of ${runLabel(run)}`, note, rows }]
+}
+
+/** Prompts down, models across. */
+function samples(runs: readonly Run[]): Html[] {
+  const rows = sampleRows(runs)
+  return rows.length > 1 ? [tableHtml({ title: 'Greedy continuations', rows }, 'text')] : []
+}
+
+function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
+  const notices = pruned.flatMap(run => run.prune.notices.map(notice => `${runLabel(run)}: ${notice}`))
+  const names = [...new Set(pruned.flatMap(run => Object.keys(run.prune.options)))]
+  const show = (value: unknown) => (value === undefined ? '' : String(value))
+  const options = names.map(name => [
+    name,
+    ...pruned.map(run => show((run.prune.options as unknown as Record<string, unknown>)[name])),
+  ])
+  const texts = pruned.map(run => {
+    const { source, seqLen, texts } = run.prune.calibration
+    const used = texts.map(({ name, used }) => `${name} (${used} windows)`).join(', ')
+    return [runLabel(run), source === 'self' ? 'written by the model' : source, used, String(seqLen)]
+  })
+  return [
+    html`<p>${machineLine(result.machine)}</p><p>fasp ${result.fasp}, ONNX Runtime ${result.machine.onnxruntime}, Node ${result.machine.node}; ${result.created}.</p>`,
+    ...(notices.length > 0
+      ? [html`<h3>Notices</h3><ul>${[...new Set(notices)].map(notice => html`<li>${notice}</li>`)}</ul>`]
+      : []),
+    ...(pruned.length > 0
+      ? [
+          tableHtml({ title: 'Calibration', rows: [['model', 'source', 'texts', 'tokens a window'], ...texts] }),
+          folded('All options', [
+            tableHtml({ title: 'Options', rows: [['option', ...pruned.map(runLabel)], ...options] }),
+          ]),
+        ]
+      : []),
+  ]
+}

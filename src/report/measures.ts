@@ -1,0 +1,42 @@
+// What `fasp eval` measured, as tables for a terminal of 80 columns. Pure functions of the result.
+import { baseName, percent, table } from '../display.ts'
+import type { Measures } from '../evaluate/measure.ts'
+import type { Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
+
+/** Everything that was measured, tables one below the other. */
+export function measuresText({ perplexity, divergence, tasks, wordPerplexity }: Measures): string {
+  return [
+    ...(perplexity.length > 0 ? [textsTable(perplexity, divergence)] : []),
+    ...(tasks.length > 0 ? [tasksTable(tasks)] : []),
+    ...(wordPerplexity ? [wordsLine(wordPerplexity)] : []),
+  ].join('\n\n')
+}
+
+function textsTable(perplexities: Measures['perplexity'], divergence: Measures['divergence']): string {
+  const rows = perplexities.map(({ file, windows, seqLen, bos, ...one }, i) => [
+    `${baseName(file)}, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
+    `${one.perplexity.toFixed(3)} ± ${Number.isNaN(one.standardError) ? '–' : one.standardError.toFixed(3)}`,
+    one.bitsPerByte?.toFixed(4) ?? '',
+    ...(divergence ? [divergence[i].kl.toFixed(4), percent(divergence[i].topAgreement)] : []),
+  ])
+  return table([['text', 'perplexity', 'bits/byte', ...(divergence ? ['KL', 'same token'] : [])], ...rows])
+}
+
+/** Accuracies in percent ± their standard errors. */
+export function tasksTable(tasks: readonly TaskResult[]): string {
+  const cell = (estimate: Estimate | undefined) =>
+    estimate ? `${(100 * estimate.value).toFixed(1)} ± ${(100 * estimate.standardError).toFixed(1)}` : ''
+  return table([
+    ['task', 'version', 'items', 'acc %', 'acc_norm %'],
+    ...tasks.map(({ task, version, items, accuracy, accuracyNorm }) => [
+      task,
+      version,
+      String(items),
+      cell(accuracy),
+      cell(accuracyNorm),
+    ]),
+  ])
+}
+
+const wordsLine = (r: WordPerplexityResult): string =>
+  `${r.task} ${r.version}, ${r.documents} documents, windows of ${r.seqLen}:\nword perplexity ${r.wordPerplexity.toFixed(3)}, byte perplexity ${r.bytePerplexity.toFixed(4)}, bits per byte ${r.bitsPerByte.toFixed(4)}`

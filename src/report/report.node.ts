@@ -1,0 +1,64 @@
+// Result files and reports on disk. The kind of a report is the ending of its name. What draws pages and charts is loaded when needed.
+import { readFile, stat } from 'node:fs/promises'
+import { extname } from 'node:path'
+import { FormatError, UsageError } from '../errors.ts'
+import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
+import { CHART_NAMES, type ChartName } from './chart-names.ts'
+import { parseResult } from './parse-result.ts'
+import type { ResultFile } from './result-file.ts'
+import { serializeResult } from './result-file.ts'
+import { resultMarkdown } from './tables.ts'
+
+export interface ReportOptions {
+  /** For an `.svg`: which chart, one of `CHART_NAMES`. @default 'perplexity' */
+  readonly chart?: string
+  /** Replace a file that fasp wrote. @default false */
+  readonly overwrite?: boolean
+}
+
+const WRITERS: Readonly<Record<string, (result: ResultFile, chart: ChartName) => Promise<string> | string>> = {
+  '.html': async result => (await import('./html.ts')).reportHtml(result),
+  '.svg': async (result, chart) => (await import('./charts.ts')).chartFile(result, chart),
+  '.md': resultMarkdown,
+  '.json': serializeResult,
+}
+
+/** More than any result has; a string in Node holds 512 MiB. */
+const MAX_BYTES = 256 * 2 ** 20
+
+/** @throws FormatError where it is no result file, or not one of this version */
+export async function readResult(path: string): Promise<ResultFile> {
+  const { size } = await stat(path).catch(cause => {
+    const problem = cause.code === 'ENOENT' ? 'there is no such file' : cause.message
+    throw new FormatError(path, `${problem}. Give the file that --result wrote.`, { cause })
+  })
+  if (size > MAX_BYTES)
+    throw new FormatError(path, `has ${size} bytes, more than any result. Give the file that --result wrote.`)
+  const text = await readFile(path, 'utf8').catch(cause => {
+    throw new FormatError(path, `cannot be read: ${cause.message}. Give the file that --result wrote.`, { cause })
+  })
+  return parseResult(text, path)
+}
+
+/**
+ * Before the long part: whether `writeReport` may write there.
+ * @throws UsageError for a name that does not say what to write, or an unknown chart
+ * @throws OutputError where the file exists and may not be replaced, or its folder cannot be written to
+ */
+export async function checkReport(path: string, { chart, overwrite }: ReportOptions = {}): Promise<void> {
+  const kind = extname(path).toLowerCase()
+  if (!Object.hasOwn(WRITERS, kind))
+    throw new UsageError(`${path} does not say what to write; its name must end in ${Object.keys(WRITERS).join(', ')}.`)
+  if (chart !== undefined && kind !== '.svg')
+    throw new UsageError(`chart is for pictures, and ${path} is none. Give a name that ends in .svg, or leave it out.`)
+  if (chart !== undefined && !(CHART_NAMES as readonly string[]).includes(chart))
+    throw new UsageError(`chart is "${chart}"; it must be one of ${CHART_NAMES.join(', ')}.`)
+  await checkTextFile(path, overwrite)
+}
+
+/** Writes a result as `.html`, `.md`, `.svg` or `.json`, complete or not at all. @throws as `checkReport`; UsageError where the result has nothing for the chart */
+export async function writeReport(path: string, result: ResultFile, options: ReportOptions = {}): Promise<void> {
+  await checkReport(path, options)
+  const text = await WRITERS[extname(path).toLowerCase()](result, (options.chart ?? 'perplexity') as ChartName)
+  await writeTextFile(path, text, options.overwrite)
+}

@@ -1,0 +1,358 @@
+// From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
+import { baseName, bytes, count, cut, duration, percent } from '../display.ts'
+import type { HalfResult, PerplexityResult, PruneResult } from '../result.ts'
+import { type Estimate, isDense, type Machine, type ResultFile, type Run, type TaskResult } from './result-file.ts'
+
+export interface Table {
+  readonly title: string
+  /** What a reader must know to read it. */
+  readonly note?: string
+  /** The first is the head; the first cell of each names the row. */
+  readonly rows: readonly (readonly string[])[]
+}
+
+/** What stands for a number that is not there, or is none. */
+const NONE = '–'
+
+/** `fasp 30 %`, `dense`. */
+export const runLabel = ({ name, sparsity }: Run): string =>
+  sparsity > 0 ? `${name} ${Number((100 * sparsity).toFixed(1))} %` : name
+
+/** The part of the decoder linears that is gone, as it came out; as it was asked for, where that is not known. */
+export function removedPart({ prune, sparsity }: Run): number {
+  if (!prune) return sparsity
+  const { before, after } = prune.sizes.decoderLinears
+  return 1 - after / before
+}
+
+/** 23.27, 51,234. */
+export function decimal(value: number, digits = 2): string {
+  if (!Number.isFinite(value)) return NONE
+  return value < 1e4 ? value.toFixed(digits) : Math.round(value).toLocaleString('en-US')
+}
+
+const withError = (value: number, error: number, digits = 2): string =>
+  Number.isFinite(error) ? `${decimal(value, digits)} ± ${decimal(error, digits)}` : decimal(value, digits)
+
+export const total = (seconds: Readonly<Record<string, number>>): number =>
+  Object.values(seconds).reduce((sum, s) => sum + s, 0)
+
+/** A text with its windows: what figures must share to be compared. */
+export const textLabel = ({ file, windows, seqLen }: Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>): string =>
+  `${baseName(file)}, ${windows} × ${seqLen}`
+
+/** Every label that some run has, in the order in which they come. */
+export const labels = <T>(
+  runs: readonly Run[],
+  of: (run: Run) => readonly T[],
+  label: (one: T) => string,
+): string[] => [...new Set(runs.flatMap(run => of(run).map(label)))]
+
+/** A row for each run that has any, a column for each label. */
+function perRun<T>(
+  runs: readonly Run[],
+  of: (run: Run) => readonly T[],
+  label: (one: T) => string,
+  cell: (one: T) => string,
+): string[][] {
+  const columns = labels(runs, of, label)
+  const rows = runs.map(run => {
+    const found = new Map(of(run).map(one => [label(one), cell(one)]))
+    return [runLabel(run), ...columns.map(column => found.get(column) ?? NONE)]
+  })
+  return [['model', ...columns], ...rows.filter(row => row.slice(1).some(text => text !== NONE))]
+}
+
+/** A row for each method, a column for each cut: what `perRun` has in one column. Undefined where that would leave most of it empty. */
+function perCut(runs: readonly Run[], cell: (run: Run) => string | undefined): string[][] | undefined {
+  const found = runs.flatMap(run => {
+    const text = isDense(run) ? undefined : cell(run)
+    return text === undefined ? [] : [{ name: run.name, sparsity: run.sparsity, text }]
+  })
+  const names = [...new Set(found.map(run => run.name))]
+  const cuts = [...new Set(found.map(run => run.sparsity))].sort((a, b) => a - b)
+  if (cuts.length < 2 || 2 * found.length < names.length * cuts.length) return undefined
+  if (new Set(found.map(run => JSON.stringify([run.name, run.sparsity]))).size < found.length) return undefined
+  const text = (name: string, sparsity: number) =>
+    found.find(run => run.name === name && run.sparsity === sparsity)?.text
+  return [
+    ['method', ...cuts.map(part => `${Number((100 * part).toFixed(1))} %`)],
+    ...names.map(name => [name, ...cuts.map(cut => text(name, cut) ?? NONE)]),
+  ]
+}
+
+/** For each text a table of methods and cuts; one table of runs and texts where there are too few runs for that. */
+function perText<T extends Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>>(
+  { title, note }: Omit<Table, 'rows'>,
+  runs: readonly Run[],
+  of: (run: Run) => readonly T[],
+  cell: (one: T) => string,
+): Table[] {
+  const tables = labels(runs, of, textLabel).map(label => {
+    const show = (run: Run) =>
+      of(run)
+        .filter(one => textLabel(one) === label)
+        .map(cell)
+        .at(0)
+    const dense = runs
+      .filter(isDense)
+      .map(show)
+      .find(text => text !== undefined)
+    const rows = perCut(runs, show)
+    return rows && { title: `${title}: ${label}`, note: dense ? `Dense: ${dense}. ${note}` : note, rows }
+  })
+  if (tables.some(table => table === undefined)) return [{ title, note, rows: perRun(runs, of, textLabel, cell) }]
+  return tables.filter(table => table !== undefined)
+}
+
+/** All tables of a result that have something in them. */
+export const resultTables = (result: ResultFile): Table[] =>
+  [
+    ...perplexityTables(result),
+    ...bitsTables(result),
+    wordsTable(result),
+    ...divergenceTables(result),
+    ...tasksTables(result),
+    sizesTable(result),
+    lossTable(result),
+    secondsTable(result),
+    failuresTable(result),
+  ].filter(table => table.rows.length > 1)
+
+export function sizesTable({ model, runs }: ResultFile): Table {
+  const dense = ['', count(model.parameters), '', '']
+  const rows = runs.map(({ prune, peakMemoryBytes }) => {
+    const memory = peakMemoryBytes === undefined ? '' : bytes(peakMemoryBytes)
+    if (!prune) return [...dense, memory]
+    const { decoderLinears, parameters, weightBytes } = prune.sizes
+    const cells = [cut(decoderLinears), count(parameters.effective), bytes(weightBytes.after)]
+    return [...cells, duration(total(prune.seconds)), memory]
+  })
+  return {
+    title: 'Size, time and memory',
+    note: 'Cut: part of the decoder linears that is gone. Time: of pruning alone. Memory: the peak of the whole run.',
+    rows: [
+      ['model', 'cut', 'parameters', 'on disk', 'time', 'memory'],
+      ...runs.map((run, i) => [runLabel(run), ...rows[i]]),
+    ],
+  }
+}
+
+export function perplexityTables({ runs }: ResultFile): Table[] {
+  const texts = runs.flatMap(run => run.perplexity)
+  const flattered = [...new Set(texts.flatMap(({ file, calibratedOn }) => (calibratedOn ? [baseName(file)] : [])))]
+  const bos = new Set(texts.map(text => text.bos))
+  const notes = [
+    'Perplexity ± standard error; windows × tokens.',
+    ...(bos.size === 1 ? [bos.has(true) ? 'A BOS token before each text.' : 'No BOS token.'] : []),
+    ...(flattered.length > 0
+      ? [`Calibrated on the same corpus, which flatters the figure: ${flattered.join(', ')}.`]
+      : []),
+  ]
+  const cell = ({ perplexity, standardError }: PerplexityResult) => withError(perplexity, standardError)
+  return perText({ title: 'Perplexity', note: notes.join(' ') }, runs, run => run.perplexity, cell)
+}
+
+const bitsTables = ({ runs }: ResultFile): Table[] =>
+  perText(
+    {
+      title: 'Bits per byte',
+      note: 'Loss in bits, times the tokens a byte of the text: comparable between tokenizers.',
+    },
+    runs,
+    run => run.perplexity.filter(one => one.bitsPerByte !== undefined),
+    ({ bitsPerByte }) => decimal(bitsPerByte!, 4),
+  )
+
+const wordsTable = ({ runs }: ResultFile): Table => ({
+  title: 'WikiText a word',
+  note: 'The task wikitext of lm-evaluation-harness: whole documents, each token predicted once.',
+  rows: [
+    ['model', 'word perplexity', 'byte perplexity', 'bits per byte'],
+    ...runs.flatMap(run => {
+      const { wordPerplexity: one } = run
+      return one
+        ? [[runLabel(run), decimal(one.wordPerplexity), decimal(one.bytePerplexity, 4), decimal(one.bitsPerByte, 4)]]
+        : []
+    }),
+  ],
+})
+
+export const divergenceTables = ({ runs }: ResultFile): Table[] =>
+  perText(
+    {
+      title: 'Distance from the dense model',
+      note: 'KL(dense ‖ pruned) in nats a token, and how often both find the same token most likely.',
+    },
+    runs,
+    run => run.divergence ?? [],
+    ({ kl, topAgreement }) => `${decimal(kl, 4)}, ${percent(topAgreement)}`,
+  )
+
+/** Mean over the tasks, where each has the figure. */
+export function meanAccuracy({ tasks }: Pick<Run, 'tasks'>): number | undefined {
+  return tasks.length > 0 ? tasks.reduce((sum, task) => sum + best(task).value, 0) / tasks.length : undefined
+}
+
+/** Normalised accuracy where the harness has it. */
+const best = ({ accuracy, accuracyNorm }: TaskResult): Estimate => accuracyNorm ?? accuracy
+
+export function tasksTables({ runs }: ResultFile): Table[] {
+  const items = new Set(runs.flatMap(run => run.tasks.map(task => task.items)))
+  const label = (task: TaskResult) => (items.size === 1 ? task.task : `${task.task}, ${task.items}`)
+  const cell = ({ value, standardError }: Estimate) => withError(100 * value, 100 * standardError, 1)
+  const accuracy = perRun(
+    runs,
+    run => run.tasks,
+    label,
+    task => cell(task.accuracy),
+  )
+  const means = new Map(runs.map(run => [runLabel(run), meanAccuracy(run)]))
+  const mean = (name: string) => decimal(100 * (means.get(name) ?? Number.NaN), 1)
+  const note = `Percent ± standard error; ${items.size === 1 ? `${[...items]} items a task` : 'task, items'}.`
+  return [
+    {
+      title: 'Zero-shot accuracy',
+      note: `${note} Mean: of normalised accuracies where there are any, of accuracies elsewhere.`,
+      rows: accuracy.map((row, i) => [...row, i === 0 ? 'mean' : mean(row[0])]),
+    },
+    {
+      title: 'Zero-shot accuracy, normalised',
+      note: `${note} Log-likelihoods divided by the characters of each choice.`,
+      rows: perRun(
+        runs,
+        run => run.tasks.filter(task => task.accuracyNorm),
+        label,
+        task => cell(task.accuracyNorm!),
+      ),
+    },
+  ]
+}
+
+/** What pruning cost on the calibration texts: on windows calibrated on, and on others. */
+export function lossTable({ runs }: Pick<ResultFile, 'runs'>): Table {
+  const losses = (run: Run) =>
+    (run.prune?.calibration.texts ?? []).flatMap(({ name, loss }) =>
+      loss
+        ? [
+            { label: `${name}, used`, loss: loss.calibratedOn },
+            { label: `${name}, held out`, loss: loss.heldOut },
+          ]
+        : [],
+    )
+  return {
+    title: 'Cost on the calibration texts',
+    note: 'Loss of the pruned less that of the dense model, in nats a token, on windows calibrated on and on others. The gap is overfitting.',
+    rows: perRun(
+      runs,
+      losses,
+      one => one.label,
+      ({ loss }) => decimal(loss.pruned - loss.dense, 3),
+    ),
+  }
+}
+
+export function secondsTable({ runs }: ResultFile): Table {
+  return {
+    title: 'Seconds by phase',
+    rows: perRun(
+      runs,
+      run => Object.entries(run.seconds),
+      ([phase]) => phase,
+      ([, seconds]) => decimal(seconds, 1),
+    ),
+  }
+}
+
+/** Runs of a comparison that have no measures. */
+export const failuresTable = ({ runs }: ResultFile): Table => ({
+  title: 'Failed',
+  rows: [['model', 'why'], ...runs.flatMap(run => (run.failed === undefined ? [] : [[runLabel(run), run.failed]]))],
+})
+
+/** Of the engine, by kind of graph. */
+export function engineTable(runs: readonly Run[]): Table {
+  const kinds = (run: Run) => Object.entries(run.prune?.engineSeconds ?? {}).sort(([, a], [, b]) => b - a)
+  return {
+    title: 'Seconds in the engine',
+    note: 'By kind of graph, while pruning. The rest of the time is reading, writing, selection and small blocks of the solve.',
+    rows: perRun(
+      runs,
+      kinds,
+      ([kind]) => kind,
+      ([, seconds]) => decimal(seconds, 1),
+    ),
+  }
+}
+
+/** Numbers, in the dense model, of the layers that stay. */
+export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, 'layers' | 'removedLayers'>): number[] {
+  const removed = new Set(removedLayers.map(({ layer }) => layer))
+  return Array.from({ length: layers.length + removed.size }, (_, i) => i).filter(i => !removed.has(i))
+}
+
+/** Relative squared output error of every half-block, without and with restoration; or which layers went. */
+export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers'>): string[][] {
+  const { layers, removedLayers } = result
+  if (removedLayers)
+    return [['layer removed', 'cost'], ...removedLayers.map(({ layer, cost }) => [String(layer), cost.toPrecision(4)])]
+  const numbers = layerNumbers(result)
+  const cells = (half: HalfResult | undefined) =>
+    half ? [String(half.kept.length), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
+  const attention = layers.some(layer => layer.attention)
+  const head = ['layer', ...(attention ? ['V rows', 'error', 'restored'] : []), 'neurons', 'error', 'restored']
+  const rows = layers.map((layer, i) => [
+    String(numbers[i]),
+    ...(attention ? cells(layer.attention) : []),
+    ...cells(layer.ffn),
+  ])
+  return [head, ...rows]
+}
+
+/** What allocation by sensitivity measured, and chose. */
+export function sensitivityRows({ allocation, widths }: Pick<PruneResult, 'allocation' | 'widths'>): string[][] {
+  const rows = (allocation?.halfBlocks ?? []).map(({ layer, kind, probe, width }) => {
+    const full = kind === 'ffn' ? widths.before.ffn : widths.before.value
+    const name = `${layer}, ${kind === 'ffn' ? 'FFN' : 'value channels'}`
+    return [name, String(probe.width), decimal(probe.cost, 5), `${width} of ${full}`, percent(width / full)]
+  })
+  return [['layer', 'cut to', 'KL', 'chosen', 'part'], ...rows]
+}
+
+/** Models side by side, prompts down; where there are many models, the other way round. */
+export function sampleRows(runs: readonly Run[]): string[][] {
+  const writers = runs.filter(run => run.samples.length > 0)
+  const prompts = labels(
+    writers,
+    run => run.samples,
+    sample => sample.prompt,
+  )
+  const text = (run: Run, prompt: string) => run.samples.find(sample => sample.prompt === prompt)?.text ?? NONE
+  if (writers.length > 3)
+    return [['model', ...prompts], ...writers.map(run => [runLabel(run), ...prompts.map(prompt => text(run, prompt))])]
+  return [
+    ['prompt', ...writers.map(runLabel)],
+    ...prompts.map(prompt => [prompt, ...writers.map(run => text(run, prompt))]),
+  ]
+}
+
+export const machineLine = ({ cpu, cores, threads, memoryBytes, platform, device }: Machine): string =>
+  `${cpu}, ${threads} of ${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
+
+/** All tables as Markdown. */
+export function resultMarkdown(result: ResultFile): string {
+  const { model, machine, fasp, created } = result
+  const cell = (text: string) => text.replace(/[\\|]/g, '\\$&').replace(/\s+/g, ' ')
+  const line = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`
+  const tables = resultTables(result).map(({ title, note, rows: [head, ...rows] }) =>
+    [
+      `**${title}.** ${note ?? ''}`.trim(),
+      '',
+      line(head),
+      `|---${'|---:'.repeat(head.length - 1)}|`,
+      ...rows.map(line),
+    ].join('\n'),
+  )
+  const made = `${model.name}. fasp ${fasp}, ${created.slice(0, 10)}, Node ${machine.node}, ONNX Runtime ${machine.onnxruntime}; ${machineLine(machine)}.`
+  return `<!-- fasp ${fasp} -->\n${[made, ...tables].join('\n\n')}\n`
+}

@@ -1,0 +1,235 @@
+// fasp compare as a user runs it: the same figures as prune and eval give, what is done is not done again, a run that fails leaves the
+// others alone, and grids that make no sense are refused at once.
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { parseResult } from '../src/report/parse-result.ts'
+import { fasp, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+
+const workplace = workplaces()
+
+const MEASURE = ['--text', 'text.txt', '--max-windows', '3', ...QUICK, '--prompt', 'It was']
+const compare = (methods: string, sparsity: string, ...more: string[]) => [
+  ...['compare', TINY_LLAMA, '--methods', methods, '-s', sparsity, ...MEASURE, '-o', 'result.json', ...more],
+]
+const result = (folder: string) => parseResult(readFileSync(join(folder, 'result.json'), 'utf8'), 'result.json')
+/** The runs that were begun, of the lines on stderr. */
+const begun = (stderr: string) => [...stderr.matchAll(/^\d+ of \d+: ([^;\n]+)/gm)].map(([, name]) => name)
+const names = (folder: string) => result(folder).runs.map(run => `${run.name} ${run.sparsity}`)
+const failed = (folder: string) => result(folder).runs.map(run => run.failed)
+
+describe('a grid', () => {
+  test('gives what prune and eval give, in one table and one file, and is not run again', async () => {
+    const folder = await workplace()
+    const { stdout, stderr, lines } = await run(folder, ...compare('paper,best:alpha=0.25', '0.3', '--json'))
+    expect(begun(stderr)).toEqual(['dense', 'paper at 30.0 %', 'best:alpha=0.25 at 30.0 %'])
+    expect(stdout).toMatch(/^model +text +± +KL +top-1 +cut /)
+    expect(lines.slice(0, -1).filter(line => line.length > 80)).toEqual([])
+    expect(stdout).toContain('text.txt: perplexity ± standard error, 3 × 32, BOS\n')
+    expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
+
+    const { runs, protocol, model } = result(folder)
+    expect(JSON.parse(lines.at(-1)!).runs.length).toBe(runs.length)
+    expect(model).toMatchObject({ name: 'tiny-llama', layers: 6, modelType: 'llama' })
+    expect(protocol).toMatchObject({ seqLen: 32, maxWindows: [3], samples: 4, prompts: ['It was'] })
+    const [dense, paper, best] = runs
+    expect([dense.divergence, dense.prune]).toEqual([undefined, undefined])
+    expect(best.prune!.options).toMatchObject({ preset: 'best', alpha: 0.25, sparsity: 0.3 })
+    for (const pruned of [paper, best]) {
+      expect(pruned.divergence![0].kl).toBeGreaterThan(0)
+      expect(pruned.divergence![0].topAgreement).toBeLessThan(1)
+      expect(pruned.prune!.calibration).toMatchObject({ source: 'texts', texts: [{ name: 'text.txt', used: 4 }] })
+      expect(pruned.peakMemoryBytes).toBeGreaterThan(5e7)
+      expect(pruned.seconds.evaluate).toBeGreaterThan(0)
+      expect(pruned.samples.map(({ prompt }) => prompt)).toEqual(['It was'])
+    }
+
+    await run(folder, 'prune', TINY_LLAMA, '-s', '0.3', '--preset', 'best', '--alpha', '0.25', ...QUICK, '-o', 'out')
+    for (const [path, of] of [[TINY_LLAMA, dense] as const, ['out', best] as const]) {
+      const args = ['eval', path, '--text', 'text.txt', '--seq-len', '32', '--max-windows', '3', '--json']
+      const { texts } = JSON.parse((await run(folder, ...args)).lines.at(-1)!)
+      expect(of.perplexity).toEqual(texts)
+    }
+    const { text } = JSON.parse(
+      (await run(folder, 'generate', 'out', '-p', 'It was', '--max-tokens', '32', '--json')).lines.at(-1)!,
+    )
+    expect(best.samples[0].text).toBe(text)
+
+    const before = readFileSync(join(folder, 'result.json'), 'utf8')
+    const again = await run(folder, ...compare('paper', '0.3'))
+    expect([begun(again.stderr), again.stdout]).toEqual([[], stdout.slice(0, again.stdout.length)])
+    expect(readFileSync(join(folder, 'result.json'), 'utf8')).toBe(before)
+  })
+
+  test('grows: what is there stays as it is, and the dense model lends its windows again', async () => {
+    const folder = await workplace()
+    await run(folder, ...compare('stock', '0.3'))
+    const [dense, first] = result(folder).runs
+    const { stderr } = await run(folder, ...compare('stock,fasp', '0.2'))
+    expect(stderr).toContain('result.json has 2 runs already; 2 are left.')
+    expect(names(folder)).toEqual(['dense 0', 'stock 0.2', 'fasp 0.2', 'stock 0.3'])
+    const { runs } = result(folder)
+    expect([runs[0], runs[3]]).toEqual([dense, first])
+    expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)
+  })
+
+  test('with tasks and a report; methods share the statistics of the dense model', async () => {
+    const items = ['sun', 'moon', 'sea'].map((text, i) => ({
+      goal: `Look at the ${text}`,
+      sol1: 'by day',
+      sol2: 'by night',
+      label: i % 2,
+    }))
+    const folder = await workplace({ 'data/piqa.jsonl': items.map(item => JSON.stringify(item)).join('\n') })
+    const tasks = ['--tasks', 'piqa', '--tasks-data', 'data', '--limit', '2', '--report', 'report.html']
+    const { stdout, stderr } = await run(folder, ...compare('flap,shortgpt', '0.3', ...tasks))
+    expect(begun(stderr)).toEqual(['dense', 'flap at 30.0 %', 'shortgpt at 30.0 %'])
+    expect(stderr.match(/^allocate: layer 6 of 6/gm)).toHaveLength(1)
+    const { runs, protocol } = result(folder)
+    expect(protocol).toMatchObject({ limit: 2, tasks: [{ file: 'piqa' }] })
+    expect(runs.map(of => of.tasks.map(({ task, items: n }) => [task, n]))).toEqual(Array(3).fill([['piqa', 2]]))
+    expect(stdout).toMatch(/^model +text +± +KL +top-1 +piqa +cut /)
+    expect(readFileSync(join(folder, 'report.html'), 'utf8')).toContain('shortgpt 30 %')
+
+    const args = ['-s', '0.3', '--method', 'flap', '--layout', 'padded', ...QUICK, '--held-out', '0', '-o', 'out']
+    await run(folder, 'prune', TINY_LLAMA, ...args)
+    const evaluate = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--max-windows', '3', '--json']
+    expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
+  })
+
+  test('of self-written calibration text: all methods share it', async () => {
+    const folder = await workplace()
+    const text = ['--text', 'text.txt', '--max-windows', '2', '--samples', '4', '--seq-len', '32']
+    await run(folder, 'compare', TINY_LLAMA, '--methods', 'fasp', '-s', '0.2', ...text, '-o', 'result.json')
+    const [, { prune: pruned, perplexity }] = result(folder).runs
+    expect(pruned!.calibration.source).toBe('self')
+    const args = ['-s', '0.2', '--samples', '4', '--seq-len', '32', '--eval', 'text.txt', '--max-windows', '2']
+    const { lines } = await run(folder, 'prune', TINY_LLAMA, ...args, '-o', 'out', '--json')
+    expect(perplexity).toEqual(JSON.parse(lines.at(-1)!).perplexities.pruned)
+  })
+})
+
+describe('stopped', () => {
+  test.for(['SIGINT', 'SIGKILL'] as const)('by %s, it goes on where it was', async signal => {
+    const folder = await workplace()
+    const args = compare('stock,fasp', '0.2,0.3')
+    const { code, stderr } = await fasp(args, {
+      folder,
+      onProgress: (all, child) => /^3 of 5/m.test(all) && child.kill(signal),
+    })
+    expect(code).toBe(signal === 'SIGINT' ? 130 : null)
+    if (signal === 'SIGINT') expect(stderr).toContain('What is done is kept; the same command goes on from there.')
+    expect(names(folder)).toEqual(['dense 0', 'stock 0.2'])
+    const done = result(folder).runs
+    const second = await run(folder, ...args)
+    expect(begun(second.stderr)).toEqual(['fasp at 20.0 %', 'stock at 30.0 %', 'fasp at 30.0 %'])
+    expect(second.stderr).toMatch(/^1 of 3: fasp at 20\.0 %; [\d.]+ s left for all$/m)
+    expect(result(folder).runs.slice(0, 2)).toEqual(done)
+    expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
+  })
+})
+
+describe('a run that fails', () => {
+  test('is named in table and result, the others are done, and the same command tries it again', async () => {
+    const folder = await workplace()
+    const args = compare('stock,fasp', '0.2')
+    let killed = false
+    const { code, stdout, stderr } = await fasp(args, {
+      folder,
+      onProgress(all, { pid }) {
+        if (killed || !/^2 of 3.*\n(?:.*\n)*prune: /m.test(all)) return
+        killed = true
+        const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')
+        execFileSync('kill', ['-KILL', ...children]) // as the kernel does where the memory is full
+      },
+    })
+    expect([code, stderr.trimEnd().split('\n').at(-1)]).toEqual([
+      1,
+      'fasp: 1 of 3 runs failed. The same command tries them again.',
+    ])
+    const reason = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --samples take less.'
+    expect(failed(folder)).toEqual([undefined, reason, undefined])
+    expect(stdout).toContain(`stock 20 % failed: ${reason}`)
+    expect(stdout).toMatch(/^stock 20 % +– +– /m)
+    expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
+    const second = await run(folder, ...args)
+    expect(begun(second.stderr)).toEqual(['dense', 'stock at 20.0 %'])
+    expect(failed(folder)).toEqual([undefined, undefined, undefined])
+    expect(names(folder)).toEqual(['dense 0', 'stock 0.2', 'fasp 0.2'])
+  })
+})
+
+describe('refused before any run', () => {
+  const TEXT = ['--text', 'text.txt']
+  const usage: Record<string, [args: string[], says: string]> = {
+    'no methods': [['-s', '0.2', ...TEXT, '-o', 'r.json'], 'no methods. Name some, for example --methods paper,best.'],
+    'no sparsity': [['--methods', 'paper', ...TEXT, '-o', 'r.json'], 'no sparsity. Say how much to remove'],
+    'no text and no tasks': [
+      ['--methods', 'paper', '-s', '0.2', '-o', 'r.json'],
+      'nothing to measure. Give a text with --text <file>, or tasks with --tasks arc_easy,piqa.',
+    ],
+    'no output': [['--methods', 'paper', '-s', '0.2', ...TEXT], 'no output. Say where the result goes: -o <file>.'],
+  }
+  test.for(Object.entries(usage))('%s', async ([, [args, says]]) =>
+    refused(await workplace(), ['compare', TINY_LLAMA, ...args], { code: 2, says: [says] }),
+  )
+
+  const grids: [methods: string, sparsity: string, says: string][] = [
+    ['papers', '0.2', 'method "papers" is unknown; there is: paper, best, stock, fasp, flap'],
+    ['paper,,best', '0.2', 'method "" is unknown'],
+    ['paper,paper', '0.2', 'method paper is named twice. Name it once.'],
+    ['best:alpa=0.3', '0.2', 'unknown option --alpa. Did you mean --alpha?'],
+    ['best:output=x', '0.2', 'unknown option --output.'],
+    ['best:alpha=2', '0.2', 'method best:alpha=2 at sparsity 0.2: alpha is 2; it must be a number from 0 to 1.'],
+    ['best:layout=stock', '0.2', 'method best:layout=stock at sparsity 0.2: layout stock has one FFN width for all'],
+    ['paper', '0', 'sparsity is 0; it must be a number above 0 and up to 0.9.'],
+    ['paper', '0.2,0.95', 'sparsity is 0.95; it must be'],
+    ['paper', '0.2,x', '--sparsity has "x" in it; it must be numbers with commas between them'],
+    ['paper', '0.2,0.20', 'sparsity 0.2 is named twice.'],
+    ['paper,fasp', '0.3,0.8', 'method fasp at sparsity 0.8: sparsity 0.8 cannot be reached'],
+  ]
+  test.for(grids)('--methods %s -s %s', async ([methods, sparsity, says]) =>
+    refused(await workplace(), compare(methods, sparsity), { code: 2, says: [says] }),
+  )
+
+  test.for<[string, string[], string]>([
+    ['a text that is missing', ['--text', 'missing.txt'], 'missing.txt: no such file'],
+    ['a text that is empty', ['--text', 'empty.txt'], 'empty.txt: no text in it'],
+    ['a text that is too short', ['--text', 'short.txt'], 'short.txt: '],
+    ['an unknown task', ['--tasks', 'arc_hard', '--tasks-data', '.'], 'unknown task "arc_hard"; there is: arc_easy'],
+    ['a task without items', ['--tasks', 'piqa', '--tasks-data', '.'], 'there are no items of piqa in .'],
+    [
+      'a folder of tasks that is missing',
+      ['--tasks', 'piqa', '--tasks-data', 'no'],
+      'tasks-data no: there is no such folder',
+    ],
+    ['a task file that is cut short', ['--tasks', 'boolq', '--tasks-data', '.'], 'boolq.jsonl: line 1: not JSON'],
+    ['a number of windows too many', ['--max-windows', '3,2'], 'there are 2 max-windows for 1 texts.'],
+    ['a number of windows that is none', ['--max-windows', '3,'], '--max-windows has "" in it; it must be numbers'],
+    ['a report of no kind', ['--report', 'r.pdf'], 'r.pdf does not say what to write'],
+    ['a calibration text that is missing', ['--calibration', 'missing.txt'], 'missing.txt: no such file'],
+    ['an output that is a folder', ['-o', '.'], 'is a folder'],
+    ['an output in no folder', ['-o', 'none/r.json'], 'cannot write none/r.json'],
+    ['an output of the user', ['-o', 'text.txt', '--overwrite'], 'text.txt was not written by fasp'],
+    ['a model that is missing', [], 'there is no such file or folder'],
+  ])('%s', async ([name, more, says]) => {
+    const folder = await workplace({ 'empty.txt': '', 'short.txt': 'Too short.', 'boolq.jsonl': '{"passage": "A' })
+    const args = compare('paper', '0.2', ...more)
+    if (name.startsWith('a model')) args[1] = './missing'
+    const code = /^(an unknown|a task without|a folder of|a report|a number)/.test(name) ? 2 : 1
+    await refused(folder, args, { code, says: [says] })
+  })
+
+  test('a result of another comparison, unless --overwrite', async () => {
+    const folder = await workplace()
+    await run(folder, ...compare('stock', '0.2'))
+    const other = compare('stock', '0.2', '--max-windows', '2', '--seed', '1')
+    const says = ['result.json holds results that cannot go beside these (maxWindows, seed).', 'with --overwrite.']
+    await refused(folder, other, { says })
+    const { stderr } = await run(folder, ...other, '--overwrite')
+    expect(begun(stderr)).toEqual(['dense', 'stock at 20.0 %'])
+    expect(result(folder).protocol).toMatchObject({ maxWindows: [2], seed: 1 })
+    expect(existsSync(join(folder, '.result.json.work'))).toBe(false)
+  })
+})

@@ -1,0 +1,201 @@
+// The methods beside FASP, against a second statement of them in PyTorch (test/fixtures/methods/make.py), on the tiny models.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, test } from 'vitest'
+import { ActivationPool } from '../src/blocks/activations.ts'
+import { denseStatistics } from '../src/calibrate/dense-statistics.ts'
+import { halfBlocks } from '../src/model/architecture.ts'
+import {
+  type Checkpoint,
+  describeModel,
+  METHOD_NAMES,
+  type MethodName,
+  openCheckpoint,
+  openEngine,
+  type PruneOptions,
+  type PruneResult,
+  perplexity,
+  prune,
+  type Windows,
+} from '../src/node.ts'
+import { TINY_LLAMA } from './fasp.ts'
+import { finish } from './finish.ts'
+import { describeShared, sharedPath } from './shared.ts'
+import { expectSameUpToTies } from './ties.ts'
+
+type Kept = Readonly<Partial<Record<'attention' | 'ffn', readonly number[]>>>
+
+interface OracleCase {
+  readonly model: string
+  readonly method: MethodName
+  readonly sparsity: number
+  readonly options: Pick<PruneOptions, 'scope' | 'seed'>
+  /** Neurons and KV heads that stay, where some go. */
+  readonly kept?: readonly Kept[]
+  readonly biases?: readonly (readonly [attention: readonly number[] | null, ffn: readonly number[] | null])[]
+  readonly removed?: readonly [layer: number, cost: number][]
+  readonly perplexity: number
+}
+
+const oracle: { calibration: number; evaluation: number; cases: OracleCase[] } = JSON.parse(
+  readFileSync(fileURLToPath(new URL('fixtures/methods/oracle.json', import.meta.url)), 'utf8'),
+)
+
+const PERPLEXITY_TOLERANCE = 0.001
+const COST_TOLERANCE = 0.001
+const BIAS_TOLERANCE = 1e-4
+
+const engine = openEngine()
+const folder = mkdtempSync(join(tmpdir(), 'fasp-methods-'))
+afterAll(async () => {
+  await engine.close()
+  rmSync(folder, { recursive: true })
+})
+
+const asWindows = (rows: number[][]): Windows => ({
+  seqLen: rows[0].length,
+  windows: rows.map(row => Int32Array.from(row)),
+  texts: [{ name: 'golden', tokens: 0, available: rows.length, used: rows.length }],
+})
+
+let count = 0
+async function pruned<T>(
+  model: string,
+  options: Omit<Parameters<typeof prune>[1], 'output'>,
+  look: (checkpoint: Checkpoint, result: PruneResult, ffnScores: Float64Array[]) => Promise<T> | T,
+): Promise<T> {
+  const output = join(folder, String(count++))
+  const ffnScores: Float64Array[] = []
+  const result = await finish(prune(model, { ...options, output }), event => {
+    if (event.type === 'selected' && !event.half.includes('attn')) ffnScores.push(event.scores)
+  })
+  const checkpoint = await openCheckpoint(output)
+  try {
+    return await look(checkpoint, result, ffnScores)
+  } finally {
+    await checkpoint.close()
+  }
+}
+
+describeShared('agrees with the oracle', () => {
+  const named = oracle.cases.map(c => [`${c.model}, ${c.method} ${c.sparsity} ${c.options.scope ?? ''}`, c] as const)
+  test.each(named)('%s', async (_, { model, method, sparsity, options, ...expected }) => {
+    const golden = JSON.parse(readFileSync(sharedPath(`golden/${model}.json`), 'utf8'))
+    const windows = asWindows(golden.calibration_windows.slice(0, oracle.calibration))
+    const settings = { method, sparsity, ...options, windows, dtype: 'F32' } as const
+    const probe = method === 'sleb' ? { probeTokens: 1e6 } : {} // all of the windows
+    await pruned(sharedPath(`models/${model}`), { ...settings, ...probe }, async (checkpoint, result, scores) => {
+      const { architecture } = describeModel(checkpoint)
+      const { headSize, kvHeads, ffnWidth, layers } = architecture
+      expect(result.removedLayers?.length).toBe(expected.removed?.length)
+      for (const [i, { layer, cost }] of result.removedLayers?.entries() ?? []) {
+        expect(layer).toBe(expected.removed![i][0])
+        expectNear(cost, expected.removed![i][1], COST_TOLERANCE)
+      }
+      for (const [i, { attention, ffn }] of expected.kept?.entries() ?? []) {
+        expect(result.widths.after[i].ffn).toBe(ffn?.length ?? ffnWidth)
+        expect(result.widths.after[i].kvHeads ?? kvHeads).toBe(attention?.length ?? kvHeads)
+        const rows = (attention ?? []).flatMap(head => Array.from({ length: headSize }, (_, c) => head * headSize + c))
+        if (result.layers[i].attention) expect(result.layers[i].attention.kept).toEqual(rows)
+        if (result.layers[i].ffn) expectSameUpToTies(result.layers[i].ffn.kept, ffn!, scores[i])
+      }
+      for (let layer = 0; layer < layers; layer++)
+        for (const [i, { output }] of halfBlocks(architecture, layer).entries()) {
+          const bias = expected.biases?.[layer][i]
+          if (!bias) continue
+          const ours = await checkpoint.tensors.float32(`${output.name}.bias`)
+          const size = Math.sqrt(bias.reduce((sum, b) => sum + b * b, 0))
+          expect(Math.hypot(...bias.map((b, o) => b - ours[o]))).toBeLessThanOrEqual(BIAS_TOLERANCE * size)
+        }
+      const held = asWindows(golden.evaluation_windows.slice(0, oracle.evaluation))
+      const measured = await finish(perplexity(describeModel(checkpoint), engine, held, 'evaluate'))
+      expectNear(measured.perplexity, expected.perplexity, PERPLEXITY_TOLERANCE)
+    })
+  })
+})
+
+const expectNear = (ours: number, theirs: number, tolerance: number) =>
+  expect(Math.abs(ours / theirs - 1), `${ours} for ${theirs}`).toBeLessThan(tolerance)
+
+const WINDOWS = asWindows(
+  Array.from({ length: 4 }, (_, w) => Array.from({ length: 64 }, (_, i) => (w * 997 + i * i * 37) % 1024)),
+)
+const QUICK = { windows: WINDOWS }
+const weights = ({ tensors }: Checkpoint) =>
+  Promise.all([...tensors.tensors.keys()].map(async name => [name, await tensors.bytes(name)] as const))
+
+describe('every method', () => {
+  test.each(METHOD_NAMES)('%s: sparsity 0 leaves all tensors as they are', async method => {
+    const source = await openCheckpoint(TINY_LLAMA)
+    await pruned(TINY_LLAMA, { ...QUICK, method, sparsity: 0 }, async ({ tensors }, result) => {
+      expect(result.options.method).toBe(method)
+      expect([...tensors.tensors.keys()].sort()).toEqual([...source.tensors.tensors.keys()].sort())
+      for (const name of tensors.tensors.keys())
+        expect(Buffer.compare(await tensors.bytes(name), await source.tensors.bytes(name))).toBe(0)
+    })
+    await source.close()
+  })
+
+  test.each(METHOD_NAMES.filter(name => name !== 'fasp'))(
+    '%s says so in the model card and in fasp.json',
+    async method =>
+      pruned(TINY_LLAMA, { ...QUICK, method, sparsity: 0.5 }, ({ recipe, name }) => {
+        expect(recipe).toMatchObject({ options: { method } })
+        expect(readFileSync(join(name, 'README.md'), 'utf8')).toContain(`--method ${method}`)
+      }),
+  )
+})
+
+test('random goes by the seed alone', async () => {
+  const kept = (seed: number) =>
+    pruned(TINY_LLAMA, { ...QUICK, method: 'random', sparsity: 0.5, seed }, (_, result) =>
+      JSON.stringify(result.layers.map(l => [l.attention?.kept, l.ffn?.kept])),
+    )
+  const first = await kept(1)
+  expect(await kept(1)).toBe(first)
+  expect(await kept(2)).not.toBe(first)
+})
+
+test('statistics of the dense model may be given, and the result is the same', async () => {
+  const checkpoint = await openCheckpoint(TINY_LLAMA)
+  const pool = new ActivationPool(1e9)
+  const given = await finish(denseStatistics(describeModel(checkpoint), engine, WINDOWS, pool))
+  await checkpoint.close()
+  for (const method of ['flap', 'shortgpt'] as const) {
+    const settings = { ...QUICK, method, sparsity: 0.5 }
+    const own = await pruned(TINY_LLAMA, settings, weights)
+    expect(await pruned(TINY_LLAMA, { ...settings, denseStatistics: given }, weights)).toEqual(own)
+  }
+})
+
+test('whole layers that go leave a stock model with fewer', async () =>
+  pruned(TINY_LLAMA, { ...QUICK, method: 'shortgpt', sparsity: 0.3 }, async (checkpoint, result) => {
+    expect(checkpoint.config).toMatchObject({ model_type: 'llama', num_hidden_layers: 4 })
+    const { before, after } = result.sizes.decoderLinears
+    expect(after / before).toBeCloseTo(4 / 6)
+    expect(result.layers.length).toBe(4)
+    const source = await openCheckpoint(TINY_LLAMA)
+    const gone = result.removedLayers!.map(({ layer }) => layer)
+    const left = [0, 1, 2, 3, 4, 5].filter(layer => !gone.includes(layer))
+    for (const [to, from] of left.entries()) {
+      const name = (layer: number) => `model.layers.${layer}.mlp.down_proj.weight`
+      const [ours, theirs] = [await checkpoint.tensors.bytes(name(to)), await source.tensors.bytes(name(from))]
+      expect(Buffer.compare(ours, theirs)).toBe(0)
+    }
+    await source.close()
+  }))
+
+test('heads that go take their rows of Q and K along, and the sizes count them', async () =>
+  pruned(TINY_LLAMA, { ...QUICK, method: 'magnitude', sparsity: 0.5 }, async (checkpoint, result) => {
+    const { before, after } = result.sizes.decoderLinears
+    expect(after / before).toBeCloseTo(0.5, 2)
+    const model = describeModel(checkpoint)
+    let left = 0
+    for (let layer = 0; layer < model.architecture.layers; layer++)
+      for (const { inputs, output } of halfBlocks(model.architecture, layer))
+        for (const { name } of [...inputs, output])
+          left += (await checkpoint.tensors.float32(`${name}.weight`)).filter(w => w !== 0).length
+    expect(left / after).toBeCloseTo(1, 3) // bfloat16 has a few zeros of its own
+  }))

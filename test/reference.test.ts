@@ -1,0 +1,81 @@
+// KL and top-1 agreement from the pass that measures perplexity, against the definitions computed here from the logits of both models.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { DenseReference, keepRows } from '../src/evaluate/reference.ts'
+import {
+  describeModel,
+  evaluationWindows,
+  loadTokenizer,
+  logits,
+  openCheckpoint,
+  openEngine,
+  perplexity,
+  prune,
+} from '../src/node.ts'
+import { TEXT, TINY_LLAMA } from './fasp.ts'
+import { finish } from './finish.ts'
+
+const engine = openEngine()
+const folder = mkdtempSync(join(tmpdir(), 'fasp-reference-'))
+afterAll(async () => {
+  await engine.close()
+  rmSync(folder, { recursive: true })
+})
+
+/** 300 rows of targets a window: more than go through the head at once. */
+const SEQ_LEN = 301
+
+function memory(bytes: number) {
+  const data = new Uint8Array(bytes)
+  return {
+    read: async (target: Uint8Array, offset: number) => target.set(data.subarray(offset, offset + target.byteLength)),
+    write: async (part: Uint8Array, offset: number) => data.set(part, offset),
+  }
+}
+
+const logSoftmax = (row: Float32Array) => {
+  const max = row.reduce((a, b) => Math.max(a, b))
+  const log = max + Math.log(row.reduce((sum, value) => sum + Math.exp(value - max), 0))
+  return Array.from(row, value => value - log)
+}
+
+test('KL and agreement of a pruned model are those of the logits, and of the dense model 0 and 1', async () => {
+  const output = join(folder, 'pruned')
+  const cut = { sparsity: 0.6, scope: 'ffn+vo', layout: 'compact' } as const
+  const checkpoint = await openCheckpoint(TINY_LLAMA)
+  const dense = describeModel(checkpoint)
+  const ids = loadTokenizer(checkpoint).encode(TEXT)
+  const windows = evaluationWindows({ name: 'text', ids }, SEQ_LEN, dense.architecture.vocabularySize, 2)
+  await finish(prune(TINY_LLAMA, { ...cut, windows, output }))
+  const prunedCheckpoint = await openCheckpoint(output)
+  const pruned = describeModel(prunedCheckpoint)
+
+  const rows = memory(2 * (SEQ_LEN - 1) * dense.architecture.hiddenSize * 4)
+  await finish(perplexity(dense, engine, windows, 'evaluate', undefined, keepRows(dense, rows)))
+  for (const model of [pruned, dense]) {
+    const reference = await DenseReference.open(dense, model, engine, rows)
+    const measured = await finish(perplexity(model, engine, windows, 'evaluate', undefined, reference.observe))
+    expect(measured).toEqual(await finish(perplexity(model, engine, windows, 'evaluate')))
+    const { kl, topAgreement } = reference.result()
+    const expected = { kl: 0, same: 0, rows: 0 }
+    for (const window of windows.windows) {
+      const [p, q] = [await logits(dense, engine, window), await logits(model, engine, window)]
+      const v = dense.architecture.vocabularySize
+      for (let row = 0; row < SEQ_LEN - 1; row++) {
+        const [logP, logQ] = [p, q].map(all => logSoftmax(all.subarray(row * v, (row + 1) * v)))
+        expected.kl += logP.reduce((sum, log, i) => sum + Math.exp(log) * (log - logQ[i]), 0)
+        const top = (log: number[]) => log.indexOf(Math.max(...log))
+        expected.same += Number(top(logP) === top(logQ))
+        expected.rows++
+      }
+    }
+    expect(kl).toBeCloseTo(expected.kl / expected.rows, 5)
+    expect(topAgreement).toBeCloseTo(expected.same / expected.rows, 2) // two tokens may be equally likely up to rounding
+    if (model === dense) expect([kl, topAgreement]).toEqual([0, 1])
+    else expect(kl).toBeGreaterThan(0.01)
+  }
+  await checkpoint.close()
+  await prunedCheckpoint.close()
+})

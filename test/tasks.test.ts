@@ -1,0 +1,371 @@
+// Zero-shot tasks beside lm-evaluation-harness (test/fixtures/tasks/make.py): made-up items from the Hub as parquet, with tiny-llama.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { describe, expect, test } from 'vitest'
+import { TASKS } from '../src/evaluate/tasks/definitions.ts'
+import { WIKITEXT } from '../src/evaluate/tasks/wikitext.ts'
+import {
+  describeModel,
+  type Engine,
+  evaluate,
+  evaluateTasks,
+  loadTasks,
+  loadTokenizer,
+  loadWikitext,
+  logits,
+  type Model,
+  openCheckpoint,
+  openEngine,
+  prune,
+  TASK_NAMES,
+  type TaskName,
+  type TaskResult,
+  taskLikelihoods,
+  wordPerplexity,
+} from '../src/node.ts'
+import { fasp, put, refused, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { finish } from './finish.ts'
+import { hubPlace, told } from './hub.ts'
+import { describeShared, sharedPath } from './shared.ts'
+
+interface OracleItem {
+  readonly requests: readonly [context: string, continuation: string][]
+  readonly loglikelihoods: readonly number[]
+  readonly acc: number
+  readonly acc_norm?: number
+}
+
+interface OracleTask<T> {
+  readonly version: string
+  readonly results: Readonly<Record<string, number>>
+  readonly items: readonly T[]
+}
+
+const fixtures = fileURLToPath(new URL('fixtures/tasks', import.meta.url))
+const fixture = (name: string) => readFileSync(join(fixtures, name))
+const oracle: {
+  tasks: Record<TaskName, OracleTask<OracleItem>> & {
+    wikitext: OracleTask<{ text: string; loglikelihood: number; words: number; bytes: number }>
+  }
+} = JSON.parse(fixture('oracle.json').toString())
+
+/** Nats of a whole answer, of tens of them: float32 on both sides. */
+const LIKELIHOOD_TOLERANCE = 1e-3
+
+const place = hubPlace()
+const workplace = workplaces()
+
+/** The data sets of all tasks on the Hub of this machine, with other configurations beside those wanted. */
+function serve(): void {
+  for (const name of [...TASK_NAMES, 'wikitext'] as const) {
+    const { dataset } = name === 'wikitext' ? WIKITEXT : TASKS[name]
+    const config = 'config' in dataset ? dataset.config : 'default'
+    const others = 'config' in dataset ? { [`other/${dataset.split}/0000.parquet`]: 'not parquet' } : {}
+    place.server.put(
+      `datasets/${dataset.id}`,
+      {
+        ...others,
+        [`${config}/train/0000.parquet`]: 'x',
+        [`${config}/${dataset.split}/0000.parquet`]: fixture(`${name}.parquet`),
+      },
+      {},
+      'refs/convert/parquet',
+    )
+  }
+}
+
+async function withModel<T>(path: string, use: (model: Model, engine: Engine) => Promise<T>): Promise<T> {
+  const engine = openEngine()
+  const checkpoint = await openCheckpoint(path)
+  try {
+    return await use(describeModel(checkpoint), engine)
+  } finally {
+    await checkpoint.close()
+    await engine.close()
+  }
+}
+
+describe('as in lm-evaluation-harness, from the Hub', () => {
+  test('prompts, to the letter', async () => {
+    serve()
+    for (const task of await finish(loadTasks(TASK_NAMES))) {
+      const { items, version } = oracle.tasks[task.name]
+      const requests = task.items.map(item => item.requests.map(({ context, continuation }) => [context, continuation]))
+      expect(requests, task.name).toEqual(items.map(item => item.requests))
+      expect(TASKS[task.name].version).toBe(version)
+    }
+  })
+
+  test('log-likelihoods and accuracies', async () => {
+    serve()
+    const tasks = await finish(loadTasks(TASK_NAMES))
+    const { likelihoods, results } = await withModel(TINY_LLAMA, async (model, engine) => ({
+      likelihoods: await finish(taskLikelihoods(model, engine, tasks)),
+      results: await finish(evaluateTasks(model, engine, tasks)),
+    }))
+    for (const [t, name] of TASK_NAMES.entries()) {
+      const expected = oracle.tasks[name]
+      const flat = likelihoods[t].flat()
+      const theirs = expected.items.flatMap(item => item.loglikelihoods)
+      expect(flat.length).toBe(theirs.length)
+      for (const [i, value] of flat.entries()) expect(Math.abs(value - theirs[i])).toBeLessThan(LIKELIHOOD_TOLERANCE)
+      const { acc, acc_stderr, acc_norm, acc_norm_stderr } = expected.results
+      const close = (value: number, standardError: number) => ({
+        value: expect.closeTo(value, 12),
+        standardError: expect.closeTo(standardError, 12),
+      })
+      const result: TaskResult = {
+        task: name,
+        version: expected.version,
+        items: expected.items.length,
+        accuracy: close(acc, acc_stderr),
+        ...(acc_norm === undefined ? {} : { accuracyNorm: close(acc_norm, acc_norm_stderr) }),
+      }
+      expect(results[t]).toEqual(result)
+    }
+  })
+
+  test('word perplexity, over documents longer than the context', async () => {
+    serve()
+    const pages = await finish(loadWikitext())
+    const { results, items } = oracle.tasks.wikitext
+    const measured = await withModel(TINY_LLAMA, (model, engine) => finish(wordPerplexity(model, engine, pages)))
+    expect(measured).toMatchObject({
+      task: 'wikitext',
+      version: oracle.tasks.wikitext.version,
+      documents: items.length,
+    })
+    expect(measured.wordPerplexity / results.word_perplexity).toBeCloseTo(1, 5)
+    expect(measured.bytePerplexity / results.byte_perplexity).toBeCloseTo(1, 5)
+    expect(measured.bitsPerByte / results.bits_per_byte).toBeCloseTo(1, 5)
+  })
+
+  test('once fetched, offline; and it tells that these are not all items', async () => {
+    serve()
+    await finish(loadTasks(['piqa', 'arc_easy']))
+    expect(place.server.downloads()).toHaveLength(2)
+    const { result, events } = await told(loadTasks(['arc_easy']))
+    expect(result[0].items).toHaveLength(4)
+    expect(events).toEqual([
+      {
+        type: 'notice',
+        message: 'arc_easy: 4 items, where the whole data set has 2376. Published figures are of all.',
+      },
+    ])
+    expect(place.server.downloads()).toEqual([])
+    const args = ['eval', TINY_LLAMA, '--tasks', 'arc_easy', '--json']
+    const offline = { ...place.env, HF_HUB_OFFLINE: '1', HF_ENDPOINT: 'http://127.0.0.1:9' }
+    const { code, stdout, stderr } = await fasp(args, { folder: await workplace(), env: offline })
+    expect(code, stderr).toBe(0)
+    expect(JSON.parse(stdout.trimEnd().split('\n').at(-1)!).tasks[0]).toMatchObject({ task: 'arc_easy', items: 4 })
+    await refused(await workplace(), ['eval', TINY_LLAMA, '--tasks', 'boolq'], {
+      env: offline,
+      says: ['datasets/aps/super_glue: is not, or not all of it, in the cache', 'HF_HUB_OFFLINE'],
+    })
+  })
+
+  test('a data set that is not there, or lacks the split', async () => {
+    const { env } = place
+    const args = ['eval', TINY_LLAMA, '--tasks', 'piqa']
+    await refused(await workplace(), args, { env, says: ['datasets/baber/piqa: there is no such dataset at '] })
+    place.server.put('datasets/baber/piqa', { 'default/train/0000.parquet': 'x' }, {}, 'refs/convert/parquet')
+    await refused(await workplace(), args, {
+      env,
+      says: ['datasets/baber/piqa: there is no validation in refs/convert/parquet; it has default.'],
+    })
+  })
+})
+
+describe('the text that choices have in common is run once', () => {
+  /** Every sequence on its own, as on devices without masks. */
+  const alone = (engine: Engine): Engine => ({ ...engine, device: 'cuda' })
+
+  async function compare(path: string): Promise<void> {
+    serve()
+    const tasks = await finish(loadTasks(TASK_NAMES))
+    await withModel(path, async (model, engine) => {
+      const shared = (await finish(taskLikelihoods(model, engine, tasks))).flat(2)
+      const each = (await finish(taskLikelihoods(model, alone(engine), tasks))).flat(2)
+      expect(shared.every(value => value < 0)).toBe(true)
+      for (const [i, value] of shared.entries()) expect(Math.abs(value - each[i])).toBeLessThan(LIKELIHOOD_TOLERANCE)
+    })
+  }
+
+  test('in a model with layers of different widths', async () => {
+    const folder = await workplace()
+    const output = join(folder, 'compact')
+    const calibration = [join(folder, 'text.txt')]
+    await finish(prune(TINY_LLAMA, { sparsity: 0.3, preset: 'best', output, calibration, samples: 4, seqLen: 64 }))
+    await compare(output)
+  })
+
+  describeShared('in a model with learned positions', () => {
+    test('tiny-opt', () => compare(sharedPath('models/tiny-opt')))
+  })
+})
+
+const ARC = (id: number, answerKey = 'B') =>
+  JSON.stringify({
+    id: String(id),
+    question: { stem: 'Who wears wool?', choices: ['a stone', 'a sheep'].map((text, i) => ({ text, label: 'AB'[i] })) },
+    answerKey,
+  })
+
+const HELLASWAG = 'Riding: A man gets on a horse. the man from spain\n0\nrides away.\neats it.\nsings.\nis a hat.\n'
+/** The same through Python's bz2. */
+const HELLASWAG_BZ2 = Buffer.from(
+  'QlpoOTFBWSZTWeipaoQAAA5fgAAQQAFAECAAEAAn49ygIABQoAMRppo0Gqn+lT9TepoSbU9NPU6+/HPHbkiA14bK3LtS+eWI3A1R52HtXuyyScGd6URSSMNQMKvhKarrA/WVrpmRHou5IpwoSHRUtUIA',
+  'base64',
+)
+
+describe('files of tasks', () => {
+  const args = (task: string) => ['eval', TINY_LLAMA, '--tasks', task, '--tasks-data', 'data']
+
+  test('in the form of the authors give the prompts of the Hub’s form', async () => {
+    const folder = await workplace()
+    await put(join(folder, 'data'), {
+      'arc/ARC-Easy-Test.jsonl': `${ARC(1)}\n${ARC(2, 'A')}\n`,
+      'openbookqa/test.jsonl': `${ARC(1)}\n`,
+      'boolq/dev.jsonl': `${JSON.stringify({ question: 'is it', answer: true, passage: 'It is.', title: '' })}\n`,
+      'piqa/valid.jsonl': `${JSON.stringify({ goal: 'To rest', sol1: 'run', sol2: 'sleep' })}\n`,
+      'piqa/valid-labels.lst': '1\n',
+      'hellaswag/hellaswag_val_full.txt': HELLASWAG,
+      'winogrande.jsonl': `${JSON.stringify({ sentence: 'He saw _ go.', option1: 'a', option2: 'b', answer: '2' })}\n`,
+    })
+    const names = ['arc_easy', 'openbookqa', 'boolq', 'piqa', 'hellaswag', 'winogrande']
+    const tasks = await finish(loadTasks(names, { data: [join(folder, 'data')] }))
+    const firsts = tasks.map(({ items: [{ requests, gold }] }) => [requests[gold].context, requests[gold].continuation])
+    expect(firsts).toEqual([
+      ['Question: Who wears wool?\nAnswer:', ' a sheep'],
+      ['Who wears wool?', ' a sheep'],
+      ['It is.\nQuestion: is it?\nAnswer:', ' yes'],
+      ['Question: To rest\nAnswer:', ' sleep'],
+      ['Riding: A man gets on a horse. The man from spain', ' rides away.'],
+      ['He saw b', ' go.'],
+    ])
+  })
+
+  test('are counted up to --limit, beside texts', async () => {
+    const folder = await workplace({ 'data/arc_easy.jsonl': `${ARC(1)}\n`.repeat(5) })
+    const more = ['--limit', '3', '--text', 'text.txt', '--seq-len', '32,64', '--max-windows', '2', '--json']
+    const { code, stdout, stderr } = await fasp([...args('arc_easy'), ...more], { folder })
+    expect(code, stderr).toBe(0)
+    expect(stdout).toMatch(/^task +version +items +acc % +acc_norm %\narc_easy +1\.0 +3 /m)
+    const { tasks, texts } = JSON.parse(stdout.trimEnd().split('\n').at(-1)!)
+    expect(tasks).toMatchObject([{ task: 'arc_easy', items: 3 }])
+    expect(texts.map((one: { seqLen: number }) => one.seqLen)).toEqual([32, 64])
+  })
+
+  test('may be compressed', async () => {
+    const folder = await workplace({
+      'data/hellaswag/hellaswag_val_full.txt.bz2': HELLASWAG_BZ2,
+      'data/arc_easy.jsonl.gz': gzipSync(ARC(1)),
+    })
+    const { code, stdout, stderr } = await fasp(args('hellaswag,arc_easy'), { folder })
+    expect(code, stderr).toBe(0)
+    expect(stdout).toMatch(/^hellaswag +1\.0 +1 .*\narc_easy +1\.0 +1 /m)
+  })
+
+  const LINES = `${ARC(1)}\n${ARC(2)}\n`
+  const cases: Record<string, [files: Readonly<Record<string, string | Uint8Array>>, says: string[], task?: string]> = {
+    'cut short': [{ 'arc_easy.jsonl': LINES.slice(0, -9) }, ['data/arc_easy.jsonl: line 2: not JSON']],
+    empty: [{ 'arc_easy.jsonl': '' }, ['data/arc_easy.jsonl: there are no items of arc_easy in it.']],
+    'no objects': [{ 'arc_easy.jsonl': '7\n' }, ['line 1: not an object']],
+    'of another task': [
+      { 'arc_easy.jsonl': '{"goal":"a"}\n' },
+      ['data/arc_easy.jsonl: line 1: not an item of arc_easy: there is no "question"; it must be a string.'],
+    ],
+    'an answer that is no choice': [{ 'arc_easy.jsonl': ARC(1, 'C') }, ['the right answer is none of the 2 choices']],
+    'no parquet': [{ 'arc_easy.parquet': 'PAR1' }, ['data/arc_easy.parquet: cannot be read as parquet']],
+    'parquet cut short': [
+      { 'arc_easy.parquet': fixture('arc_easy.parquet').subarray(0, 2000) },
+      ['data/arc_easy.parquet: cannot be read as parquet'],
+    ],
+    'fewer labels than items': [
+      { 'piqa/valid.jsonl': '{"goal":"a","sol1":"b","sol2":"c"}\n'.repeat(2), 'piqa/valid-labels.lst': '0\n' },
+      ['data/piqa/valid-labels.lst: has 1 labels for the 2 items of'],
+      'piqa',
+    ],
+    'lines that fill no item': [
+      { 'hellaswag/hellaswag_val_full.txt': 'Riding: A man.\n0\na\n' },
+      ['has 3 lines, which is no multiple of the 6 of an item.'],
+      'hellaswag',
+    ],
+    'no bzip2': [{ 'hellaswag.txt.bz2': 'BZh9' }, ['data/hellaswag.txt.bz2: not a whole bzip2 file'], 'hellaswag'],
+    'no blank': [
+      { 'winogrande.jsonl': '{"sentence":"He saw","option1":"a","option2":"b","answer":"1"}' },
+      ['"sentence" has no blank "_"'],
+      'winogrande',
+    ],
+    'no document': [
+      { 'wiki.test.raw': '\n' },
+      ['data/wiki.test.raw: there is no document of wikitext in it.'],
+      'wikitext',
+    ],
+  }
+  test.for(Object.entries(cases))('%s', async ([, [files, says, task = 'arc_easy']]) => {
+    const folder = await workplace()
+    await put(join(folder, 'data'), files)
+    await refused(folder, args(task), { says })
+  })
+
+  const usage: Record<string, [args: string[], says: string[]]> = {
+    'an unknown task': [args('arc_hard'), ['unknown task "arc_hard"; there is: arc_easy, arc_challenge, boolq,']],
+    'no file': [args('piqa'), ['there are no items of piqa in data. Wanted is piqa or piqa/valid, as .jsonl']],
+    'no folder': [
+      ['eval', TINY_LLAMA, '--tasks', 'piqa', '--tasks-data', 'nowhere'],
+      ['nowhere: there is no such folder.'],
+    ],
+    'limit 0': [[...args('arc_easy'), '--limit', '0'], ['limit is 0; it must be an integer from 1']],
+    'a limit of no tasks': [
+      ['eval', TINY_LLAMA, '--text', 'text.txt', '--limit', '1'],
+      ['--limit and --tasks-data are for'],
+    ],
+    'dense without text': [[...args('arc_easy'), '--dense', TINY_LLAMA], ['--dense compares models on texts.']],
+    'lengths that are none': [['eval', TINY_LLAMA, '--text', 'text.txt', '--seq-len', '64,x'], ['--seq-len is "x"']],
+  }
+  test.for(Object.entries(usage))('%s', async ([, [args, says]]) => {
+    const folder = await workplace({ 'data/arc_easy.jsonl': LINES })
+    await refused(folder, args, { code: 2, says })
+  })
+})
+
+test('distance to a dense model, against softmax in float64', async () => {
+  const folder = await workplace()
+  const text = [join(folder, 'text.txt')]
+  const output = join(folder, 'pruned')
+  await finish(prune(TINY_LLAMA, { sparsity: 0.2, output, calibration: text, samples: 4, seqLen: 64 }))
+  const options = { text, dense: TINY_LLAMA, seqLen: [32, 64], maxWindows: 2 }
+  const measured = await finish(evaluate(output, options))
+  const [{ kl, topAgreement }, other] = measured.divergence!
+  expect(other).toMatchObject({ file: text[0], windows: 2, seqLen: 64 })
+  const side = (path: string) => withModel(path, (model, engine) => predictions(model, engine, TEXT, 32, 2))
+  const [p, q] = [await side(TINY_LLAMA), await side(output)]
+  const divergence = p.reduce((sum, row, r) => sum + row.reduce((s, x, i) => s + x * Math.log(x / q[r][i]), 0), 0)
+  expect(kl).toBeGreaterThan(1e-4)
+  expect(kl / (divergence / p.length)).toBeCloseTo(1, 3)
+  const top = (row: readonly number[]) => row.indexOf(Math.max(...row))
+  expect(topAgreement).toBe(p.filter((row, r) => top(row) === top(q[r])).length / p.length)
+  // Bits a token over bytes a token: the second is the text's, whatever the windows.
+  const bytesPerToken = measured.perplexity.map(one => Math.log2(one.perplexity) / one.bitsPerByte!)
+  const tokens = await withModel(output, async ({ checkpoint }) => loadTokenizer(checkpoint).encode(TEXT).length - 1)
+  for (const one of bytesPerToken) expect(one).toBeCloseTo(Buffer.byteLength(TEXT) / tokens, 10)
+})
+
+/** Next-token probabilities at the positions of each window that predict. */
+async function predictions(model: Model, engine: Engine, text: string, length: number, windows: number) {
+  const { vocabularySize } = model.architecture
+  const ids = loadTokenizer(model.checkpoint).encode(text)
+  const rows: number[][] = []
+  for (let w = 0; w < windows; w++) {
+    const all = await logits(model, engine, ids.subarray(w * length, (w + 1) * length))
+    for (let t = 0; t < length - 1; t++) {
+      const scores = [...all.subarray(t * vocabularySize, (t + 1) * vocabularySize)].map(Math.exp)
+      const sum = scores.reduce((total, x) => total + x, 0)
+      rows.push(scores.map(x => x / sum))
+    }
+  }
+  return rows
+}
