@@ -175,7 +175,7 @@ describeShared('small models', () => {
   })
 
   test('fasp export --verify runs it, and says so', async () => {
-    const { stderr } = await run(root, 'export', 'tiny-llama-ragged', '--to', 'onnx', '-o', 'verified', '--verify')
+    const { stderr } = await run(root, 'export', TINY_LLAMA, '--to', 'onnx', '-o', 'verified', '--verify')
     expect(stderr).toMatch(
       /^onnx: fp32: transformers\.js writes the same 32 tokens; probabilities differ by \S+ at most\.$/m,
     )
