@@ -18,7 +18,7 @@ import type { ExportResult } from './export/result.ts'
 import { type ExportRequest, planExport, TARGETS } from './export/targets.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { openCheckpoint, openModel } from './hub/open.node.ts'
-import { type LoadTasksOptions, loadTasks, loadWikitext } from './hub/tasks.node.ts'
+import { type LoadTasksOptions, readTasks } from './hub/tasks.node.ts'
 import { describeModel } from './model/model.ts'
 import { type PruneOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
@@ -222,9 +222,7 @@ export interface EvaluateOptions
 /** Perplexity of the model at `path` on each text, its distance to a dense model, zero-shot tasks. @throws FaspError */
 export async function* evaluate(path: string, options: EvaluateOptions): AsyncGenerator<ProgressEvent, Measures> {
   const { text = [], dense: densePath, tasks: names = [], tasksData: data, signal } = options
-  const choice = [...new Set(names)].filter(name => name !== 'wikitext')
-  const tasks = yield* loadTasks(choice, { data, signal })
-  const pages = names.includes('wikitext') ? yield* loadWikitext({ data, signal }) : undefined
+  const { tasks, pages } = yield* readTasks(names, { data, signal })
   const engine = openEngine(options)
   const opened: Checkpoint[] = []
   const open = async function* (path: string) {

@@ -12,8 +12,19 @@ export default defineCommand({
   usage: 'compare <folder | model.gguf | hub/id> --methods <list> --sparsity <list> --text <file> -o <file> [options]',
   summary: 'Prunes with several methods at several sparsities, and measures each beside the dense model.',
   options: {
-    methods: { type: 'text', value: 'list', help: 'paper,best,flap,… (below); with options best:alpha=0.25' },
-    sparsity: { type: 'text', short: 's', value: 'list', help: 'parts of the decoder linears to remove: 0.2,0.3' },
+    methods: {
+      type: 'text',
+      list: true,
+      value: 'list',
+      help: 'paper,best,flap,… (below); with options best:alpha=0.25',
+    },
+    sparsity: {
+      type: 'number',
+      short: 's',
+      list: true,
+      value: 'list',
+      help: 'parts of the decoder linears to remove: 0.2,0.3',
+    },
     text: { type: 'text', many: true, value: 'file', help: 'text for perplexity and KL; repeatable' },
     output: { type: 'text', short: 'o', value: 'file', help: 'result file; one that was begun is completed' },
     overwrite: { type: 'flag', help: 'start anew where the file holds a result' },
@@ -25,8 +36,13 @@ export default defineCommand({
     },
     samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
     'seq-len': { type: 'integer', help: 'tokens per window, of both kinds (default 1024)' },
-    'max-windows': { type: 'text', value: 'list', help: 'the first n windows of each text (default all)' },
-    tasks: { type: 'text', value: 'list', help: 'zero-shot tasks: arc_easy,piqa,… (docs/tasks.md)' },
+    'max-windows': {
+      type: 'integer',
+      list: true,
+      value: 'list',
+      help: 'the first n windows of each text (default all)',
+    },
+    tasks: { type: 'text', list: true, value: 'list', help: 'zero-shot tasks: arc_easy,piqa,… (docs/tasks.md)' },
     'tasks-data': { type: 'text', many: true, value: 'folder', help: 'their items (default: from the Hub)' },
     limit: { type: 'integer', help: 'the first n items of each task (default all)' },
     prompt: { type: 'text', many: true, value: 'text', help: 'for each model to continue; repeatable' },
@@ -39,12 +55,10 @@ export default defineCommand({
   examples: ['fasp compare my-model --methods paper,stock,best -s 0.2,0.3 --text wiki.test.txt -o result.json'],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
-    const { output, methods, sparsity, text, tasks, report, json, prompt: prompts } = options
+    const { output, methods, sparsity, text, tasks, report, json, prompt: prompts, 'max-windows': windows } = options
     if (!methods) throw new UsageError('no methods. Name some, for example --methods paper,best.')
     if (!sparsity) throw new UsageError('no sparsity. Say how much to remove, for example -s 0.2,0.3.')
     if (!output) throw new UsageError('no output. Say where the result goes: -o <file>.')
-    const windows =
-      options['max-windows'] === undefined ? undefined : parseNumbers('max-windows', options['max-windows'])
     if (report) await checkReport(report, { overwrite: true })
     signal.addEventListener('abort', () =>
       process.stderr.write(`\nWhat is done is kept; the same command goes on from there.\n`),
@@ -53,9 +67,7 @@ export default defineCommand({
       compare(model, {
         ...options,
         ...{ output, text, prompts, signal },
-        methods: methods.split(',').map(parseMethod),
-        sparsity: parseNumbers('sparsity', sparsity),
-        tasks: tasks?.split(','),
+        ...{ methods: methods.map(parseMethod), sparsity, tasks },
         tasksData: options['tasks-data'],
         seqLen: options['seq-len'],
         maxWindows: windows?.length === 1 ? windows[0] : windows,
@@ -82,12 +94,3 @@ function parseMethod(text: string): CompareMethod {
   )
   return { ...compareMethod(name, methodOptions(options)), name: text }
 }
-
-/** @throws UsageError */
-const parseNumbers = (name: string, list: string): number[] =>
-  list.split(',').map(text => {
-    const value = Number(text)
-    if (text.trim() === '' || Number.isNaN(value))
-      throw new UsageError(`--${name} has "${text}" in it; it must be numbers with commas between them.`)
-    return value
-  })

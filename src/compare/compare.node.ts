@@ -56,7 +56,7 @@ export interface CompareOptions extends EngineOptions {
   readonly seed?: number
   /** GiB of memory for activations. @default 1 */
   readonly memory?: number
-  /** Prompts that each model continues. @default two short ones */
+  /** Prompts that each model continues. @default `SAMPLE_PROMPTS` */
   readonly prompts?: readonly string[]
   /** Replace a result of another comparison. @default false */
   readonly overwrite?: boolean

@@ -6,8 +6,9 @@ import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readText } from '../calibrate/text.node.ts'
 import { baseName } from '../display.ts'
+import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
-import { loadTasks } from '../hub/tasks.node.ts'
+import { readTasks } from '../hub/tasks.node.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { type PruneOptions, resolveOptions, TEXT_WINDOWS } from '../options.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
@@ -22,20 +23,8 @@ export async function* protocolOf(
   a: Architecture,
   options: CompareOptions,
 ): AsyncGenerator<ProgressEvent, Protocol> {
-  const {
-    text = [],
-    maxWindows,
-    tasks,
-    tasksData,
-    limit,
-    calibration,
-    seqLen,
-    samples,
-    seed,
-    prompts,
-    device,
-  } = options
-  const items = yield* loadTasks(tasks ?? [], { data: tasksData, signal: options.signal })
+  const { text = [], maxWindows, limit, calibration, seqLen, samples, seed, prompts = SAMPLE_PROMPTS } = options
+  const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal: options.signal })
   const asked: PruneOptions = { sparsity: 0, samples, seqLen, seed }
   const resolved = resolveOptions(asked, a, { texts: calibration && [] })
   return {
@@ -43,18 +32,19 @@ export async function* protocolOf(
     text: await hashTexts(text),
     seqLen: seqLen ?? Math.min(TEXT_WINDOWS.seqLen, a.maxPositions),
     maxWindows: typeof maxWindows === 'number' ? text.map(() => maxWindows) : maxWindows,
-    tasks: items.map(task => ({ file: task.name, sha256: sha256(JSON.stringify(task.items)) })),
+    tasks: [
+      ...tasks.map(({ name, items }) => ({ file: name, sha256: sha256(JSON.stringify(items)) })),
+      ...(pages ? [{ file: 'wikitext', sha256: sha256(JSON.stringify(pages)) }] : []),
+    ],
     limit,
     calibration: await hashTexts(calibration ?? []),
     samples: resolved.samples,
     calibrationSeqLen: resolved.seqLen,
     seed: resolved.seed,
-    prompts: prompts ?? PROMPTS,
-    device: device ?? 'cpu',
+    prompts,
+    device: options.device ?? 'cpu',
   }
 }
-
-const PROMPTS = ['Once upon a time', 'The capital of France is']
 
 /** Names of the fields that differ. */
 export const differences = (one: Protocol, other: Protocol): string[] =>

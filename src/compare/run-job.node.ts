@@ -6,22 +6,23 @@ import { calibration, calibrationSource } from '../calibrate/calibration.ts'
 import { type DenseStatistics, denseStatistics } from '../calibrate/dense-statistics.ts'
 import { readText } from '../calibrate/text.node.ts'
 import { loadTokenizer } from '../calibrate/tokenizer.ts'
-import { evaluationWindows, type Windows } from '../calibrate/windows.ts'
+import type { Windows } from '../calibrate/windows.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { baseName } from '../display.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine } from '../engine/engine.ts'
 import { FormatError, UsageError } from '../errors.ts'
+import { type TextWindows, textWindows } from '../evaluate/measure.ts'
 import type { ProgressEvent } from '../events.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
-import { loadTasks } from '../hub/tasks.node.ts'
+import { readTasks } from '../hub/tasks.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { type PruneOptions, resolveOptions } from '../options.ts'
 import { prune } from '../prune.ts'
 import type { Run } from '../report/result-file.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
-import { measure, SAMPLE_TOKENS } from './measure.node.ts'
+import { measureRun } from './measure.node.ts'
 import { type Cell, runOf } from './methods.ts'
 import { prunedFolder, readShared, readStatistics, type Shared, writeShared, writeStatistics } from './work.node.ts'
 
@@ -50,44 +51,42 @@ async function* runDense({ job, dense, engine, signal }: Open, task: DenseTask):
   const { work, prompts } = job
   checkPrompts(dense, prompts)
   const shared = yield* share({ job, dense, engine, signal }, task)
-  const asked = task.measured ? { tasks: [], prompts: [] } : { prompts }
-  const measures = yield* measure(dense, undefined, { engine, work, shared, ...asked, signal })
+  // Measured before, it only leaves its rows.
+  const asked = task.measured
+    ? { shared: { ...shared, tasks: [], pages: undefined }, prompts: [] }
+    : { shared, prompts }
+  const measures = yield* measureRun(dense, undefined, { engine, work, ...asked, signal })
   await writeShared(work, shared)
   return { name: 'dense', sparsity: 0, ...measures, peakMemoryBytes: peakMemory() }
 }
 
-/** @throws UsageError for a prompt without tokens, or that leaves no room for a sample */
+/** @throws UsageError for a prompt without tokens, or that leaves no room for text */
 function checkPrompts(model: Model, prompts: readonly string[]): void {
   const tokenizer = loadTokenizer(model.checkpoint)
-  const most = model.architecture.maxPositions - SAMPLE_TOKENS
+  const { maxPositions } = model.architecture
   for (const prompt of prompts) {
     const { length } = tokenizer.encode(prompt)
-    if (length === 0 || length > most)
-      throw new UsageError(`the prompt "${prompt}" has ${length} tokens; it must have from 1 to ${most}.`)
+    if (length === 0 || length >= maxPositions)
+      throw new UsageError(`the prompt "${prompt}" has ${length} tokens; it must have from 1 to ${maxPositions - 1}.`)
   }
 }
 
-async function* share(
-  { dense, engine, signal }: Open,
-  { key, text, seqLen, maxWindows, calibration: files, samples, calibrationSeqLen, seed, ...of }: DenseTask,
-): AsyncGenerator<ProgressEvent, Shared> {
-  const tokenizer = loadTokenizer(dense.checkpoint)
-  const { vocabularySize } = dense.architecture
-  const evaluation = []
-  for (const [i, path] of text.entries()) {
-    const ids = tokenizer.encode(await readText(path))
-    evaluation.push(evaluationWindows({ name: baseName(path), ids }, seqLen, vocabularySize, maxWindows?.[i]))
-  }
-  const tasks = yield* loadTasks(of.tasks, { data: of.tasksData, signal })
-  const texts = files?.map(path => ({ name: baseName(path), read: () => readText(path) }))
-  const options = { samples, seqLen: calibrationSeqLen, heldOut: 0, seed }
+async function* share({ dense, engine, signal }: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Shared> {
+  const { key, seqLen, maxWindows, limit, seed } = task
+  const asText = (path: string) => ({ name: baseName(path), read: () => readText(path) })
+  const texts: TextWindows[] = []
+  for (const [i, path] of task.text.entries())
+    texts.push(...(await textWindows(dense, { texts: [asText(path)], seqLen, maxWindows: maxWindows?.[i] })))
+  const { tasks, pages } = yield* readTasks(task.tasks, { data: task.tasksData, signal })
+  const source = { texts: task.calibration?.map(asText) }
+  const options = { samples: task.samples, seqLen: task.calibrationSeqLen, heldOut: 0, seed }
   return {
     key,
-    calibration: yield* calibration(dense, engine, { texts }, options, signal),
-    source: calibrationSource({ texts }),
-    evaluation,
-    bos: tokenizer.encode('').length > 0,
-    tasks: tasks.map(({ name, items }) => ({ name, items: items.slice(0, of.limit) })),
+    texts,
+    tasks: tasks.map(({ name, items }) => ({ name, items: items.slice(0, limit) })),
+    pages: pages?.slice(0, limit),
+    calibration: yield* calibration(dense, engine, source, options, signal),
+    source: calibrationSource(source),
   }
 }
 
@@ -106,7 +105,7 @@ async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): Async
     const result = yield* prune({ ...input, denseStatistics, openScratch: scratch }, cell.options)
     const peakMemoryBytes = peakMemory() // of pruning: measuring comes after
     pruned = await openCheckpoint(output)
-    const measures = yield* measure(describeModel(pruned), dense, { engine, work, shared, prompts, signal })
+    const measures = yield* measureRun(describeModel(pruned), dense, { engine, work, shared, prompts, signal })
     return {
       ...runOf(cell),
       prune: { ...result, calibration: { ...result.calibration, source: shared.source } },

@@ -10,6 +10,7 @@ import type { CalibrationSource } from '../calibrate/calibration.ts'
 import type { DenseStatistics } from '../calibrate/dense-statistics.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import { OutputError } from '../errors.ts'
+import type { TextWindows } from '../evaluate/measure.ts'
 import type { Task } from '../evaluate/tasks/evaluate.ts'
 import { attempt } from '../write/folder.node.ts'
 import { writeTextFile } from '../write/text-file.node.ts'
@@ -20,11 +21,10 @@ export interface Shared {
   readonly key: string
   readonly calibration: Windows
   readonly source: CalibrationSource
-  /** One a text. */
-  readonly evaluation: readonly Windows[]
-  /** Whether the tokenizer puts a BOS before a text. */
-  readonly bos: boolean
+  readonly texts: readonly TextWindows[]
   readonly tasks: readonly Task[]
+  /** Documents of the task wikitext. */
+  readonly pages?: readonly string[]
 }
 
 export const workFolder = (output: string): string => join(dirname(resolve(output)), `.${basename(output)}.work`)
@@ -57,7 +57,11 @@ export async function readShared(work: string): Promise<Shared | undefined> {
   if (text === undefined) return undefined
   const shared: Shared = JSON.parse(text)
   const typed = (w: Windows): Windows => ({ ...w, windows: w.windows.map(ids => Int32Array.from(ids)), heldOut: [] })
-  return { ...shared, calibration: typed(shared.calibration), evaluation: shared.evaluation.map(typed) }
+  return {
+    ...shared,
+    calibration: typed(shared.calibration),
+    texts: shared.texts.map(text => ({ ...text, windows: text.windows.map(typed) })),
+  }
 }
 
 /** The dense model's rows on text number `text`, to write or to read. */

@@ -58,11 +58,9 @@ export async function* measure(
   const words = pages && (yield* wordPerplexity(model, engine, pages, options))
   const perplexities: PerplexityResult[] = []
   const divergences: DivergenceResult[] = []
-  for (const { windows, tokensPerByte, bos, calibratedOn } of texts) {
+  for (const { windows, ...text } of texts) {
     const { result, divergence } = yield* onText(model, engine, windows, phase, options)
-    // Gao et al., The Pile (arXiv 2101.00027), section 3.1: bits per byte = (tokens / bytes) · log2(e) · loss.
-    const bitsPerByte = tokensPerByte * Math.log2(result.perplexity)
-    perplexities.push({ ...result, bos, bitsPerByte, calibratedOn })
+    perplexities.push(perplexityOf(text, result))
     if (divergence) divergences.push(divergence)
   }
   return {
@@ -97,7 +95,33 @@ async function* onText(
   }
 }
 
-async function textWindows(model: Model, { texts = [], seqLen, maxWindows }: MeasureOptions) {
+/** A text, ready to be measured on. */
+export interface TextWindows {
+  readonly name: string
+  readonly bos: boolean
+  readonly calibratedOn?: string
+  readonly tokensPerByte: number
+  /** At each window length. */
+  readonly windows: readonly Windows[]
+}
+
+/** A perplexity with what there is to say of its text. */
+export const perplexityOf = (
+  { bos, tokensPerByte, calibratedOn }: Omit<TextWindows, 'windows'>,
+  result: Omit<PerplexityResult, 'bos'>,
+): PerplexityResult => ({
+  ...result,
+  bos,
+  // Gao et al., The Pile (arXiv 2101.00027), section 3.1: bits per byte = (tokens / bytes) · log2(e) · loss.
+  bitsPerByte: tokensPerByte * Math.log2(result.perplexity),
+  calibratedOn,
+})
+
+/** @throws UsageError, TextError */
+export async function textWindows(
+  model: Model,
+  { texts = [], seqLen, maxWindows }: Pick<MeasureOptions, 'texts' | 'seqLen' | 'maxWindows'>,
+): Promise<TextWindows[]> {
   const { maxPositions, vocabularySize } = model.architecture
   const lengths = [seqLen ?? Math.min(TEXT_WINDOWS.seqLen, maxPositions)].flat()
   for (const length of lengths) checkRange('seq-len', length, 2, maxPositions, true)

@@ -43,6 +43,18 @@ export async function* loadWikitext(options: LoadTasksOptions = {}): AsyncGenera
   return pages
 }
 
+/** Reads tasks of both kinds by their names. @throws as `loadTasks` */
+export async function* readTasks(
+  names: readonly string[],
+  options: LoadTasksOptions = {},
+): AsyncGenerator<ProgressEvent, { readonly tasks: Task[]; readonly pages?: string[] }> {
+  const choice = [...new Set(names)].filter(name => name !== 'wikitext')
+  return {
+    tasks: yield* loadTasks(choice, options),
+    pages: names.includes('wikitext') ? yield* loadWikitext(options) : undefined,
+  }
+}
+
 async function* filesOf(
   name: string,
   { files, dataset }: Source,

@@ -169,7 +169,7 @@ function tableHtml({ title, note, rows: [head, ...rows] }: Table, kind = ''): Ht
   const body = rows.map(
     ([name, ...cells]) => html`<tr><th scope="row">${name}</th>${cells.map(cell => html`<td>${cell}</td>`)}</tr>`,
   )
-  return html`<div class="scroll" role="region" tabindex="0" aria-label="Table: ${title}"><table class="${kind}"><caption><b>${title}.</b> ${note ?? ''}</caption>
+  return html`<div class="scroll" role="region" tabindex="0" aria-label="Table: ${title}"><table class="${kind}"><caption><b>${title}</b>. ${note ?? ''}</caption>
 <thead><tr>${head.map(name => html`<th scope="col">${name}</th>`)}</tr></thead>
 <tbody>${body.map(
     row => html`${row}

@@ -1,6 +1,7 @@
 // result.json from a file that may be cut short, of another kind or version, or changed by hand: text → ResultFile, checked field by field.
 import { FormatError } from '../errors.ts'
 import { isJsonObject, quote } from '../formats/json.ts'
+import type { PruneResult } from '../result.ts'
 import { VERSION } from '../version.ts'
 import { RESULT_COMMANDS, RESULT_SCHEMA, type ResultFile } from './result-file.ts'
 
@@ -33,8 +34,7 @@ function parseJson(text: string, file: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    const problem = /[}\]]\s*$/.test(text) ? 'is not JSON' : 'is cut short, or is not JSON'
-    throw new FormatError(file, `${problem} (${quote((cause as Error).message)}). ${GIVE}`, { cause })
+    throw new FormatError(file, `is cut short, or is not JSON (${quote((cause as Error).message)}). ${GIVE}`, { cause })
   }
 }
 
@@ -61,6 +61,10 @@ const text: Check = (value, at) => (typeof value === 'string' ? value : wrong(va
 const flag: Check = (value, at) => (typeof value === 'boolean' ? value : wrong(value, at, 'true or false'))
 const number: Check = (value, at) =>
   value === null ? Number.NaN : typeof value === 'number' ? value : wrong(value, at, 'a number')
+const oneOf =
+  (allowed: readonly string[]): Check =>
+  (value, at) =>
+    isOneOf<unknown>(allowed, value) ? value : wrong(value, at, `one of ${allowed.join(', ')}`)
 const list =
   (item: Check): Check =>
   (value, at) =>
@@ -91,7 +95,17 @@ const POINT = object({ width: number, cost: number })
 const BEFORE_AFTER = object({ before: number, after: number })
 const LOSS = object({ windows: number, dense: number, pruned: number })
 
-const PRUNE = object({
+const PRUNE: Check = (value, at) => {
+  const prune = PRUNE_FIELDS(value, at) as PruneResult
+  const [widths, layers] = [prune.widths.after.length, prune.layers.length]
+  if (widths !== layers)
+    throw new Wrong(
+      `${at}.widths.after has ${widths} layers and ${at}.layers has ${layers}; it must be the same number`,
+    )
+  return prune
+}
+
+const PRUNE_FIELDS = object({
   fasp: text,
   source: object({ name: text, format: text, modelType: text }),
   options: record(value => value),
@@ -104,7 +118,9 @@ const PRUNE = object({
   allocation: optional(
     object({
       probeTokens: number,
-      halfBlocks: list(object({ layer: number, kind: text, probe: POINT, curve: list(POINT), width: number })),
+      halfBlocks: list(
+        object({ layer: number, kind: oneOf(['attention', 'ffn']), probe: POINT, curve: list(POINT), width: number }),
+      ),
     }),
   ),
   removedLayers: optional(list(object({ layer: number, cost: number }))),

@@ -31,6 +31,8 @@ interface Options extends Plot.PlotOptions {
 export function draw({ title, ...options }: Options): string {
   const { document } = parseHTML('<!doctype html><html></html>')
   const svg = Plot.plot({ document, figure: false, className: 'chart', width: WIDTH, ...options } as Plot.PlotOptions)
+  // Names of marks are for nobody: an image has one name, and ARIA forbids them on groups.
+  for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label')
   svg.setAttribute('role', 'img')
   svg.setAttribute('aria-label', title)
   svg.setAttribute('font-size', String(FONT))

@@ -35,6 +35,7 @@ export async function openPage(
   await writeFile(path, html)
   const own = pathToFileURL(path).href
   const context = await browser.newContext({ viewport: { width: 1100, height: 900 }, ...options })
+  context.setDefaultTimeout(10_000)
   const page = await context.newPage()
   const [said, requests]: [string[], string[]] = [[], []]
   page.on('console', message => said.push(message.text()))

@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest'
+import { madeResult } from '../../test/report/made-result.ts'
+import { FormatError } from '../errors.ts'
+import { parseResult } from './parse-result.ts'
+import { mergeResults, type ResultFile, serializeResult } from './result-file.ts'
+
+const made = madeResult()
+const result: ResultFile = { ...made, runs: made.runs.slice(0, 2) }
+const text = serializeResult(result)
+
+/** The result with one field replaced, or removed where undefined. */
+function changed(path: string, value: unknown): string {
+  const copy = JSON.parse(text)
+  const names = path.split('.')
+  const last = names.pop()!
+  const parent = names.reduce((object, name) => object[name], copy)
+  parent[last] = value
+  return JSON.stringify(copy)
+}
+
+test('what is written is read', () => {
+  expect(parseResult(text, 'r.json')).toEqual(JSON.parse(text))
+})
+
+test('numbers that JSON does not have are null, and read as NaN', () => {
+  const [dense] = result.runs
+  const perplexity = dense.perplexity.map(one => ({ ...one, standardError: Number.NaN, perplexity: Infinity }))
+  const read = parseResult(serializeResult({ ...result, runs: [{ ...dense, perplexity }] }), 'r.json')
+  expect(read.runs[0].perplexity[0]).toMatchObject({ standardError: Number.NaN, perplexity: Number.NaN })
+})
+
+test('fields that this version does not know stay', () => {
+  expect(parseResult(changed('runs.0.newer', { a: 1 }), 'r.json').runs[0]).toHaveProperty('newer.a', 1)
+})
+
+test.each([1, 100, text.length >> 1, text.length - 3])('a file cut short after %d characters', length => {
+  expect(() => parseResult(text.slice(0, length), 'r.json')).toThrow(FormatError)
+  expect(() => parseResult(text.slice(0, length), 'r.json')).toThrow('r.json: is cut short, or is not JSON')
+})
+
+test.each([
+  ['', 'is empty. Give the file that --result wrote.'],
+  ['[]', 'is JSON, not a result of fasp'],
+  ['{"schema":1}', 'is JSON, not a result of fasp'],
+  [JSON.stringify(result.runs[1].prune), 'is the fasp.json of a pruned model, not a result'],
+  ['{"schema":1,"workload":{}}', 'is a result of fasp bench, not a result of fasp prune'],
+  [changed('command', 'train'), 'not a result of fasp prune, eval or compare'],
+  [
+    changed('schema', 2),
+    'has schema "2"; fasp 0.1.0 reads schema 1. Use the fasp that wrote it ("0.1.0"), or a newer one.',
+  ],
+  [changed('runs', undefined), 'runs is missing; it must be a list.'],
+  [changed('machine.cores', '2'), 'machine.cores is "\\"2\\""; it must be a number.'],
+  [changed('runs.0.perplexity.1.bos', 1), 'runs[0].perplexity[1].bos is "1"; it must be true or false.'],
+  [changed('runs.1.prune.layers.3.ffn.errorAfter', 'x'), 'runs[1].prune.layers[3].ffn.errorAfter is'],
+  [changed('runs.1.prune.allocation.halfBlocks.0.kind', 'mlp'), 'it must be one of attention, ffn'],
+  [changed('runs.1.prune.widths.after', []), 'runs[1].prune.widths.after has 0'],
+  [changed('runs.1.seconds', []), 'runs[1].seconds is "[]"; it must be an object.'],
+])('refuses %#', (json, problem) => {
+  expect(() => parseResult(json, 'r.json')).toThrow(FormatError)
+  expect(() => parseResult(json, 'r.json')).toThrow(problem)
+})
+
+test('several results are one, with the dense model once', () => {
+  const [dense, ...pruned] = made.runs
+  const part = (runs: typeof made.runs) => ({ ...made, runs })
+  const other = dense.perplexity.map(one => ({ ...one, file: 'other.txt' }))
+  const merged = mergeResults([
+    part([dense, pruned[0]]),
+    part([{ ...dense, perplexity: other.slice(0, 1) }, pruned[1]]),
+  ])
+  expect(merged.runs.map(run => [run.name, run.sparsity, run.perplexity.length])).toEqual([
+    ['dense', 0, 3],
+    ['preset best', 0.1, 2],
+    ['preset best', 0.2, 2],
+  ])
+  const elsewhere = { ...made, model: { ...made.model, layers: 12 } }
+  expect(() => mergeResults([made, elsewhere])).toThrow('different models')
+})

@@ -1,0 +1,126 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { madeResult } from '../../test/report/made-result.ts'
+import { apart } from './plot.ts'
+import { decimal, layerNumbers, lossTable, perplexityTables, resultMarkdown, sampleRows } from './tables.ts'
+import { fitted, layerLines, resultText, sparkline } from './terminal.ts'
+
+const result = madeResult()
+
+test('methods down, cuts across; the dense model in the note', () => {
+  const [wiki] = perplexityTables(result)
+  expect(wiki.title).toBe('Perplexity: wikitext2-test.txt, 24 × 1024')
+  expect(wiki.rows[0]).toEqual(['method', '10 %', '20 %', '30 %', '50 %'])
+  expect(wiki.rows.map(row => row[0]).slice(1)).toEqual([
+    'preset best',
+    'preset stock',
+    'fasp',
+    'flap',
+    'wanda-sp',
+    'magnitude',
+  ])
+  expect(wiki.note).toMatch(/^Dense: 23\.27 ± 1\.86\. .*No BOS token\. Calibrated on the same corpus/)
+})
+
+test('one cut, or two runs of one name and cut: a row for each run', () => {
+  const [dense, ...pruned] = result.runs
+  const one = { ...result, runs: [dense, pruned[0], pruned[4]] }
+  const [table, ...none] = perplexityTables(one)
+  expect(none).toEqual([])
+  expect(table.rows.map(row => row[0])).toEqual(['model', 'dense', 'preset best 10 %', 'preset stock 10 %'])
+  const twice = { ...result, runs: [dense, ...pruned, pruned[0]] }
+  expect(perplexityTables(twice)[0].rows).toHaveLength(twice.runs.length + 1)
+})
+
+test('numbers that are none', () => {
+  expect([Number.NaN, Number.POSITIVE_INFINITY, 1234.5, 51234.5].map(n => decimal(n))).toEqual([
+    '–',
+    '–',
+    '1234.50',
+    '51,235',
+  ])
+})
+
+test('loss: used and held-out windows beside each other', () => {
+  const { rows } = lossTable(result)
+  expect(rows[0]).toEqual([
+    'model',
+    ...['wikitext2-valid.txt', 'novels.txt'].flatMap(n => [`${n}, used`, `${n}, held out`]),
+  ])
+  expect(rows).toHaveLength(25) // the dense model has none
+})
+
+test('samples of two models are side by side, of many below each other', () => {
+  expect(sampleRows(result.runs.slice(0, 2))[0]).toEqual(['prompt', 'dense', 'preset best 10 %'])
+  expect(sampleRows(result.runs).map(row => row[0])[1]).toBe('dense')
+})
+
+test('layers that stay keep their numbers', () => {
+  const layers = [{}, {}, {}]
+  expect(
+    layerNumbers({
+      layers,
+      removedLayers: [
+        { layer: 3, cost: 1 },
+        { layer: 1, cost: 2 },
+      ],
+    }),
+  ).toEqual([0, 2, 4])
+})
+
+test('Markdown: every row of a table has as many cells', () => {
+  const odd = { ...result, runs: result.runs.map(run => ({ ...run, name: run.name.replace('fasp', 'a|b\nc') })) }
+  const tables = resultMarkdown(odd)
+    .split('\n\n')
+    .filter(part => part.startsWith('|'))
+  expect(tables.length).toBeGreaterThan(5)
+  for (const table of tables) {
+    const cells = table
+      .trim()
+      .split('\n')
+      .map(line => line.replace(/\\\|/g, '').split('|').length)
+    expect(new Set(cells).size, table).toBe(1)
+  }
+})
+
+test('text fits 80 columns, whatever there is', () => {
+  for (const line of resultText(result).split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
+  expect(resultText(result)).not.toMatch(/\p{Cc}\[|[▁-█]/u)
+})
+
+test('columns that do not fit go below', () => {
+  const rows = [
+    ['name', 'aaaaaaaa', 'bbbbbbbb', 'cccccccc'],
+    ['x', '1', '2', '3'],
+  ]
+  expect(fitted(rows, 25)).toBe('name  aaaaaaaa  bbbbbbbb\nx            1         2\n\nname  cccccccc\nx            3')
+})
+
+test('sparklines on a terminal, ranges elsewhere', () => {
+  expect(sparkline([0, 1, 2, 3, 4, 5, 6, 7, 8])).toBe('▁▂▃▄▅▆▇██')
+  expect(sparkline([1, 3, 1, 3], 4, 2)).toBe('▅▅')
+  expect(sparkline([0, 0])).toBe('▁▁')
+  const { prune } = result.runs[3]
+  const style = { columns: 80, blocks: true, bold: false }
+  const lines = layerLines(prune!, style).split('\n')
+  expect(lines[0]).toMatch(/^FFN neurons {4}[▁-█]{30} {2}\d+–\d+ of 1536$/)
+  expect(layerLines(prune!, { ...style, blocks: false })).toMatch(/^FFN neurons {4}\d+–\d+ of 1536$/m)
+  const many = { widths: { before: { ffn: 8, value: 4 }, after: Array(200).fill({ ffn: 4, value: 4 }) }, layers: [] }
+  expect(layerLines(many, style).length).toBeLessThanOrEqual(80)
+})
+
+test('names of lines keep their order and their distance, where there is room', () => {
+  const wanted = fc.array(fc.double({ min: 0, max: 400, noNaN: true }), { minLength: 1, maxLength: 20 })
+  fc.assert(
+    fc.property(wanted, places => {
+      const spread = apart(places, 15, 0, 400)
+      const order = [...places.keys()].sort((a, b) => spread[a] - spread[b])
+      for (const [i, index] of order.entries()) {
+        expect(spread[index]).toBeGreaterThanOrEqual(-1e-9)
+        expect(spread[index]).toBeLessThanOrEqual(400)
+        if (i > 0) expect(spread[index] - spread[order[i - 1]]).toBeGreaterThanOrEqual(15 - 1e-9)
+        if (i > 0) expect(places[index]).toBeGreaterThanOrEqual(places[order[i - 1]])
+      }
+    }),
+  )
+})
