@@ -1,6 +1,6 @@
 // What each layout saves in each runtime: weights on disk, memory, key-value cache, prefill of 512 tokens and decode of 32, in transformers
 // (bfloat16), llama.cpp (Q8_0) and transformers.js (fp32), of SmolLM2-135M dense and with 30 % of the decoder linears gone.
-// usage: node bench/layouts.mjs PYTHON [--runs 5] [--threads n] [--runtimes torch,llama,js:q8,…] [--layouts 'dense;stock;…']
+// usage: node bench/layouts.mjs PYTHON [--runs 5] [--threads n] [--decode 32] [--runtimes torch,llama,js:q8,…] [--layouts 'dense;stock;…']
 //   (after npm run build)
 //   PYTHON has torch, transformers. Some four minutes on an idle machine, and three more the first time: models are kept in
 //   ~/.cache/fasp-bench/layouts (FASP_BENCH_CACHE); remove that to make them again.
@@ -13,7 +13,6 @@ import { parseArgs } from 'node:util'
 import { VERSION as NODE_LLAMA_CPP, nodeLlamaCpp } from '../scripts/llama-cpp.mjs'
 import { cache, fasp, median, PROMPT, pruneSmolLM2, spread, takeTurns } from './runtimes.mjs'
 
-const DECODE = 32
 const COMPACT = 'compact, one width'
 /** Few windows: what is kept does not change the speed, but widths of each layer should be ones that are chosen so. */
 const LAYOUTS = {
@@ -39,6 +38,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     runs: { type: 'string', default: '5' },
+    decode: { type: 'string', default: '32' },
     threads: { type: 'string', default: String(availableParallelism()) },
     runtimes: { type: 'string', default: 'torch,llama,js:fp32' },
     layouts: { type: 'string', default: Object.keys(LAYOUTS).join(';') },
@@ -46,7 +46,7 @@ const { values, positionals } = parseArgs({
 })
 const [python] = positionals
 if (!python) throw new Error('usage: node bench/layouts.mjs PYTHON')
-const settings = { runs: Number(values.runs), decode: DECODE, threads: Number(values.threads), python }
+const settings = { runs: Number(values.runs), decode: Number(values.decode), threads: Number(values.threads), python }
 const names = values.layouts.split(';')
 nodeLlamaCpp() // installs it
 const folders = names.map(made)
@@ -75,7 +75,7 @@ for (const key of values.runtimes.split(',')) {
         0,
       ),
       spread(
-        of(turn => DECODE / turn.decode),
+        of(turn => settings.decode / turn.decode),
         0,
       ),
     ])

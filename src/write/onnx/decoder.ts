@@ -1,8 +1,8 @@
 // The whole decoder as one graph with a KV cache, with the inputs and outputs that transformers.js (from 4.2) and optimum know:
 //   input_ids [b, s], attention_mask [b, t], position_ids [b, s], num_logits_to_keep (0: all),
 //   past_key_values.{i}.key [b, k, p, e] and .value [b, k, p, v]  →  logits [b, s, vocabulary], present.{i}.key and .value, t = p + s
-// Attention is products and a softmax: of what ONNX Runtime has, it alone takes fewer value than key channels, runs on WebGPU, and is no
-// slower on the CPU (docs/onnx.md). Each KV head meets the queries of its group stacked, [b, k, (h/k)·s, e].
+// Attention is products and a softmax: GroupQueryAttention wants values as wide as keys, MultiHeadAttention a cache of equal widths (ONNX
+// Runtime 1.30). Each KV head meets the queries of its group stacked, [b, k, (h/k)·s, e].
 import { activate } from '../../blocks/ffn.ts'
 import { normalise } from '../../blocks/norm.ts'
 import { Graph, type Value } from '../../formats/onnx.ts'

@@ -1,5 +1,5 @@
 // The number formats of transformers.js that we write: its name, the ending of its file, what its numbers are.
-// Source: transformers.js `src/utils/dtypes.js`. What each costs in size, speed and quality: docs/onnx.md.
+// Source: transformers.js `src/utils/dtypes.js`. What each costs in size and quality: docs/onnx.md.
 import type { FloatType } from './encoding.ts'
 import { blockProducts, floatProducts, type Products, rowProducts } from './products.ts'
 
