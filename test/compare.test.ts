@@ -20,7 +20,9 @@ const names = (folder: string) => result(folder).runs.map(run => `${run.name} ${
 const failed = (folder: string) => result(folder).runs.map(run => run.failed)
 
 describe('a grid', () => {
-  test('gives what prune and eval give, in one table and one file, and is not run again', async () => {
+  test('gives what prune and eval give, in one table and one file, and is not run again', {
+    timeout: 180_000,
+  }, async () => {
     const folder = await workplace()
     const { stdout, stderr, lines } = await run(folder, ...compare('paper,best:alpha=0.25', '0.3', '--json'))
     expect(begun(stderr)).toEqual(['dense', 'paper at 30.0 %', 'best:alpha=0.25 at 30.0 %'])
@@ -74,7 +76,7 @@ describe('a grid', () => {
     expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)
   })
 
-  test('with tasks and a report; methods share the statistics of the dense model', async () => {
+  test('with tasks and a report; methods share the statistics of the dense model', { timeout: 180_000 }, async () => {
     const items = ['sun', 'moon', 'sea'].map((text, i) => ({
       goal: `Look at the ${text}`,
       sol1: 'by day',

@@ -9,14 +9,14 @@ import { showProgress } from './progress.ts'
 import { METHOD_OPTIONS, methodOptions } from './prune.ts'
 
 export default defineCommand({
-  usage: 'compare <folder | model.gguf | hub/id> --methods <list> --sparsity <list> --text <file> -o <file> [options]',
-  summary: 'Prunes with several methods at several sparsities, and measures each beside the dense model.',
+  usage: 'compare <folder | model.gguf | hub/id> --methods <list> -s <list> -o <file>',
+  summary: 'Measures methods at several sparsities beside the dense model.',
   options: {
     methods: {
       type: 'text',
       list: true,
       value: 'list',
-      help: 'paper,best,flap,… (below); with options best:alpha=0.25',
+      help: 'presets and methods; with options best:alpha=0.25',
     },
     sparsity: {
       type: 'number',
@@ -52,7 +52,7 @@ export default defineCommand({
     report: { type: 'text', value: 'file', help: 'a report as well: .html, .md, .svg' },
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },
-  examples: ['fasp compare my-model --methods paper,stock,best -s 0.2,0.3 --text wiki.test.txt -o result.json'],
+  examples: ['fasp compare my-model --methods paper,best -s 0.2,0.3 --text wiki.txt -o r.json'],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
     const { output, methods, sparsity, text, tasks, report, json, prompt: prompts, 'max-windows': windows } = options

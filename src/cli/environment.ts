@@ -5,6 +5,8 @@ import { type ExportRequest, TARGETS, type TargetName } from '../export/targets.
 import type { TerminalStyle } from '../report/terminal.ts'
 import type { OptionSpec } from './arguments.ts'
 
+export { peakMemory } from '../report/machine.node.ts'
+
 /** Options of every command that runs a model. */
 export const ENGINE_OPTIONS = {
   device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
@@ -30,9 +32,6 @@ export function modelArgument(positionals: readonly string[]): string {
       : `one model at a time; got ${positionals.length}: ${positionals.join(', ')}.`,
   )
 }
-
-/** Peak resident memory of this process in bytes. */
-export const peakMemory = (): number => process.resourceUsage().maxRSS * 1024
 
 /** What a stream can show: no blocks and no codes where it is no terminal, or a dumb one; no bold with `NO_COLOR` (no-color.org). */
 export function terminalStyle(stream: NodeJS.WriteStream): TerminalStyle {

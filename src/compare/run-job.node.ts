@@ -19,6 +19,7 @@ import { readTasks } from '../hub/tasks.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { type PruneOptions, resolveOptions } from '../options.ts'
 import { prune } from '../prune.ts'
+import { peakMemory } from '../report/machine.node.ts'
 import type { Run } from '../report/result-file.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
@@ -139,6 +140,3 @@ async function* statistics(
     await pool.close()
   }
 }
-
-/** Peak resident memory of this process in bytes. */
-const peakMemory = (): number => process.resourceUsage().maxRSS * 1024

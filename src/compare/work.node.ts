@@ -13,7 +13,6 @@ import { OutputError } from '../errors.ts'
 import type { TextWindows } from '../evaluate/measure.ts'
 import type { Task } from '../evaluate/tasks/evaluate.ts'
 import { attempt } from '../write/folder.node.ts'
-import { writeTextFile } from '../write/text-file.node.ts'
 
 /** What all runs read. */
 export interface Shared {
@@ -48,7 +47,7 @@ const sharedFile = (work: string) => join(work, 'shared.json')
 /** The last file that the dense run writes. */
 export function writeShared(work: string, shared: Shared): Promise<void> {
   const plain = (_: string, value: unknown) => (value instanceof Int32Array ? [...value] : value)
-  return writeTextFile(sharedFile(work), JSON.stringify(shared, plain))
+  return replaceFile(sharedFile(work), JSON.stringify(shared, plain))
 }
 
 /** Undefined where the dense run has not ended. */
@@ -82,8 +81,13 @@ export const readStatistics = async (work: string): Promise<DenseStatistics | un
 }
 
 /** For the methods after this. */
-export async function writeStatistics(work: string, statistics: DenseStatistics): Promise<void> {
-  const partial = `${statisticsFile(work)}.partial`
-  await attempt(`write ${partial}`, () => writeFile(partial, serialize(statistics)))
-  await rename(partial, statisticsFile(work))
+export const writeStatistics = (work: string, statistics: DenseStatistics): Promise<void> =>
+  replaceFile(statisticsFile(work), serialize(statistics))
+
+/** Complete or not there: a process may be killed at any time. @throws OutputError */
+async function replaceFile(path: string, contents: string | Uint8Array): Promise<void> {
+  await attempt(`write ${path}`, async () => {
+    await writeFile(`${path}.partial`, contents)
+    await rename(`${path}.partial`, path)
+  })
 }

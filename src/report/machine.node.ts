@@ -14,3 +14,6 @@ export const describeMachine = ({ device = 'cpu', threads }: EngineOptions): Mac
   device,
   threads: threads ?? cpus().length,
 })
+
+/** Peak resident memory of this process in bytes. */
+export const peakMemory = (): number => process.resourceUsage().maxRSS * 1024
