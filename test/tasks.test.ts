@@ -115,6 +115,18 @@ describe('as in lm-evaluation-harness, from the Hub', () => {
     expect(measured.bitsPerByte / results.bits_per_byte).toBeCloseTo(1, 5)
   })
 
+  test('progress by layers, and the end at a signal', async () => {
+    serve()
+    const tasks = await finish(loadTasks(['piqa', 'boolq']))
+    await withModel(TINY_LLAMA, async (model, engine) => {
+      const { events } = await told(evaluateTasks(model, engine, tasks))
+      expect(events[0]).toEqual({ type: 'phase', phase: 'tasks', total: 6, unit: 'layers' })
+      expect(events.slice(1)).toMatchObject([1, 2, 3, 4, 5, 6].map(done => ({ type: 'progress', done })))
+      const signal = AbortSignal.abort(new Error('enough'))
+      await expect(finish(evaluateTasks(model, engine, tasks, { signal }))).rejects.toThrow('enough')
+    })
+  })
+
   test('once fetched, offline; and it tells that these are not all items', async () => {
     serve()
     await finish(loadTasks(['piqa', 'arc_easy']))
