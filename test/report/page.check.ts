@@ -34,7 +34,7 @@ const open = (text = html, options?: BrowserContextOptions) => openPage(browser,
 
 async function keep(page: Page, name: string): Promise<void> {
   const to = process.env.FASP_SCREENSHOTS
-  if (to) await page.screenshot({ path: join(to, `${name}.png`), fullPage: true })
+  if (to) await page.screenshot({ path: join(to, `${name}.png`), fullPage: true, timeout: 60_000 })
 }
 
 const openDetails = (page: Page) =>
