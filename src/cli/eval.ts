@@ -10,8 +10,8 @@ import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
 export default defineCommand({
-  usage: 'eval <folder | model.gguf | hub/id> [--text <file>] [--tasks <names>] [options]',
-  summary: 'Measures a model: perplexity on texts, zero-shot tasks, distance to a dense model.',
+  usage: 'eval <folder | model.gguf | hub/id> --text <file> --tasks <names> [options]',
+  summary: 'Perplexity on texts, zero-shot tasks, and the distance to a dense model.',
   options: {
     text: { type: 'text', many: true, value: 'file', help: '.txt, .jsonl, .parquet, .gz of these; repeatable' },
     'seq-len': { type: 'integer', list: true, value: 'n,…', help: 'tokens per window (default 1024 or the context)' },
