@@ -2,6 +2,7 @@
 
 import { bytes, duration, percent } from '../display.ts'
 import type { ProgressEvent } from '../events.ts'
+import { terminalStyle } from './environment.ts'
 
 /** Plain output gets a line at most this often. */
 const PLAIN_INTERVAL_MS = 5000
@@ -9,7 +10,7 @@ const BAR_WIDTH = 20
 
 /** Runs a generator of events to its end. */
 export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>): Promise<T> {
-  const display = new Display(process.stderr.isTTY === true)
+  const display = new Display(terminalStyle(process.stderr).blocks)
   try {
     for (;;) {
       const step = await events.next()

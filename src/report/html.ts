@@ -102,9 +102,10 @@ function sectionsOf(result: ResultFile): Section[] {
     const tables = [layerTable(run), ...sensitivityTables(run)].map(table => tableHtml(table))
     return many
       ? folded(`${runLabel(run)}: widths, errors, sensitivity`, [...content, ...tables])
-      : html`${[...content, ...tables]}`
+      : html`${content}${folded('The same in tables', tables)}`
   })
   const tables = (...of: Table[]) => of.filter(table => table.rows.length > 1).map(table => tableHtml(table))
+  const texts = (table: Table) => (table.rows.length > 1 ? [tableHtml(table, 'text')] : [])
   return [
     {
       id: 'perplexity',
@@ -120,7 +121,7 @@ function sectionsOf(result: ResultFile): Section[] {
       title: 'Zero-shot tasks',
       content: [...(many ? accuracyCharts(result) : []).map(figure), ...tables(...tasksTables(result))],
     },
-    { id: 'size', title: 'Size', content: tables(sizesTable(result), failuresTable(result)) },
+    { id: 'size', title: 'Size', content: [...tables(sizesTable(result)), ...texts(failuresTable(result))] },
     { id: 'layers', title: 'Layers', content: [...(many ? errorMaps(result) : []).map(figure), ...layers] },
     { id: 'texts', title: 'What the models write', content: samples(result.runs) },
     {
@@ -226,7 +227,10 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
       : []),
     ...(pruned.length > 0
       ? [
-          tableHtml({ title: 'Calibration', rows: [['model', 'source', 'texts', 'tokens a window'], ...texts] }),
+          tableHtml(
+            { title: 'Calibration', rows: [['model', 'source', 'texts', 'tokens a window'], ...texts] },
+            'text',
+          ),
           ...(hashes.length > 0
             ? [
                 folded('What was read', [

@@ -1,20 +1,8 @@
-// Chromium with a page from a file, as a user opens a report. It asks nobody anything.
+// A page from a file, as a user opens a report.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
-
-const FLAGS = [
-  '--no-sandbox', // as root
-  '--disable-gpu',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
-
-export const openChromium = (): Promise<Browser> =>
-  chromium.launch({ executablePath: process.env.FASP_CHROMIUM ?? '/usr/bin/chromium', args: FLAGS })
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 
 export interface Opened {
   readonly page: Page

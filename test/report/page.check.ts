@@ -8,7 +8,8 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { reportHtml } from '../../src/report/html.ts'
 import type { ResultFile } from '../../src/report/result-file.ts'
-import { badLabels, openChromium, openPage, paleLabels } from './browser.ts'
+import { openChromium } from '../chromium.ts'
+import { badLabels, openPage, paleLabels } from './browser.ts'
 import { madeResult } from './made-result.ts'
 
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core'), 'utf8')
@@ -34,7 +35,7 @@ const open = (text = html, options?: BrowserContextOptions) => openPage(browser,
 
 async function keep(page: Page, name: string): Promise<void> {
   const to = process.env.FASP_SCREENSHOTS
-  if (to) await page.screenshot({ path: join(to, `${name}.png`), fullPage: true })
+  if (to) await page.screenshot({ path: join(to, `${name}.png`), fullPage: true, timeout: 60_000 })
 }
 
 const openDetails = (page: Page) =>

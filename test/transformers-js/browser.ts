@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { dirname, extname, join, normalize, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { chromium } from 'playwright-core'
+import { openChromium } from '../chromium.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const modules = resolve(here, '../../node_modules')
@@ -14,16 +14,6 @@ const TYPES: Readonly<Record<string, string>> = {
   '.mjs': 'text/javascript',
   '.wasm': 'application/wasm',
 }
-/** Chromium asks nobody but our server. */
-const FLAGS = [
-  '--no-sandbox', // as root
-  '--disable-gpu',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
-
 /** Serves page, transformers.js with its WebAssembly, and `models`. Other paths are not there. */
 async function serve(models: string) {
   const roots: Readonly<Record<string, string>> = {
@@ -63,7 +53,7 @@ export interface Continuation {
 /** Chromium with the page, for the models in a folder. */
 export async function openBrowser(models: string, executablePath: string) {
   const server = await serve(models)
-  const browser = await chromium.launch({ executablePath, args: FLAGS }).catch(error => {
+  const browser = await openChromium(executablePath).catch(error => {
     server.close()
     throw error
   })

@@ -5,10 +5,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
-if ! FASP_CHROMIUM=$(command -v chromium); then
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
-  FASP_CHROMIUM=$(command -v chromium) # where it is still missing, its checks fail
-fi
+.ci/chromium.sh # where it is still missing, its checks fail
+FASP_CHROMIUM=$(command -v chromium)
 export FASP_CHROMIUM
 
 report=$(mktemp)
