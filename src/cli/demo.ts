@@ -3,14 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { openScratch } from '../blocks/scratch.node.ts'
 import { sampleWindows } from '../calibrate/sample.ts'
 import { table } from '../display.ts'
+import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import {
   type Checkpoint,
   describeModel,
   type Engine,
   generate,
-  klDivergence,
   loadTokenizer,
   openCheckpoint,
   openEngine,
@@ -59,13 +60,15 @@ export default defineCommand({
       ]
       const heldOut = await showProgress(sampleWindows(dense, engine, HELD_OUT, signal))
       const rows = [['', 'perplexity', 'KL to dense']]
+      const denseRows = await openScratch(join(folder, 'rows'))
       for (const { name, model } of models) {
-        const { perplexity: value } = await showProgress(
-          perplexity(model, engine, heldOut, name === 'dense' ? 'evaluate dense' : 'evaluate pruned', signal),
-        )
-        const kl = model === dense ? 0 : await klDivergence(dense, model, engine, heldOut.windows)
-        rows.push([name, value.toFixed(2), kl.toFixed(4)])
+        const reference = model === dense ? undefined : await DenseReference.open(dense, model, engine, denseRows)
+        const phase = reference ? 'evaluate pruned' : 'evaluate dense'
+        const observe = reference?.observe ?? keepRows(dense, denseRows)
+        const { perplexity: value } = await showProgress(perplexity(model, engine, heldOut, phase, signal, observe))
+        rows.push([name, value.toFixed(2), (reference?.result().kl ?? 0).toFixed(4)])
       }
+      await denseRows.close()
       print(
         `\ntiny-llama (6 layers, trained on novels and tales for this package), FFN cut so that ${SPARSITY * 100} % of the decoder linears go\n`,
       )

@@ -118,8 +118,8 @@ export async function runRuntime(
   return { ...answer, logits: new Float32Array(new Uint8Array(Buffer.from(answer.logits, 'base64')).buffer) }
 }
 
-/** The line that says most: what the runtime or Node call an error, or the last. */
+/** The line that says most: what the runtime or Node call an error, or the last. Node shows where it was thrown before it says what. */
 function reason(problems: string): string {
-  const lines = problems.split('\n').filter(line => line.trim() !== '')
+  const lines = problems.split('\n').filter(line => line.trim() !== '' && !/^\s*throw /.test(line))
   return (lines.find(line => /error|assert/i.test(line)) ?? lines.at(-1) ?? 'no message').trim()
 }

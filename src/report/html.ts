@@ -1,7 +1,7 @@
 // The report: one HTML page that needs nothing else, a pure function of the result. Charts are pictures in the page with the same figures
 // in a table below; the one script copies tables and may be absent. What comes from outside (names, texts) is escaped wherever it goes,
 // and the policy in the head lets the page load nothing and run nothing but that script.
-import { count, cut, duration, percent } from '../display.ts'
+import { baseName, count, cut, duration, percent } from '../display.ts'
 import { VERSION } from '../version.ts'
 import {
   accuracyCharts,
@@ -17,9 +17,11 @@ import page from './page.html'
 import { DARK, LIGHT, visible } from './plot.ts'
 import { type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
 import {
+  bitsTables,
   decimal,
   divergenceTables,
   engineTable,
+  failuresTable,
   layerRows,
   lossTable,
   machineLine,
@@ -32,6 +34,7 @@ import {
   type Table,
   tasksTables,
   total,
+  wordsTable,
 } from './tables.ts'
 
 /** HTML that is done: `html` escapes everything else. */
@@ -108,7 +111,8 @@ function sectionsOf(result: ResultFile): Section[] {
       title: 'Perplexity',
       content: [
         ...(many ? perplexityCharts(result) : []).map(figure),
-        ...tables(...perplexityTables(result), ...divergenceTables(result), lossTable(result)),
+        ...tables(...perplexityTables(result), ...divergenceTables(result), ...bitsTables(result)),
+        ...tables(wordsTable(result), lossTable(result)),
       ],
     },
     {
@@ -116,7 +120,7 @@ function sectionsOf(result: ResultFile): Section[] {
       title: 'Zero-shot tasks',
       content: [...(many ? accuracyCharts(result) : []).map(figure), ...tables(...tasksTables(result))],
     },
-    { id: 'size', title: 'Size', content: tables(sizesTable(result)) },
+    { id: 'size', title: 'Size', content: tables(sizesTable(result), failuresTable(result)) },
     { id: 'layers', title: 'Layers', content: [...(many ? errorMaps(result) : []).map(figure), ...layers] },
     { id: 'texts', title: 'What the models write', content: samples(result.runs) },
     {
@@ -148,7 +152,7 @@ function keyFigures({ runs }: ResultFile): Html[] {
       more: `${count(sizes.parameters.before)} → ${count(sizes.parameters.effective)} parameters`,
     },
     ...run.perplexity.map((text, i) => ({
-      name: `Perplexity, ${text.file.split(/[/\\]/).at(-1)}`,
+      name: `Perplexity, ${baseName(text.file)}`,
       value: decimal(text.perplexity),
       more: dense?.perplexity[i] ? `dense ${decimal(dense.perplexity[i].perplexity)}` : '',
     })),
@@ -212,6 +216,9 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
     const used = texts.map(({ name, used }) => `${name} (${used} windows)`).join(', ')
     return [runLabel(run), source === 'self' ? 'written by the model' : source, used, String(seqLen)]
   })
+  const { protocol } = result
+  const read = protocol ? [...protocol.text, ...protocol.tasks, ...protocol.calibration] : []
+  const hashes = read.map(({ file, sha256 }) => [baseName(file), sha256])
   return [
     html`<p>${machineLine(result.machine)}</p><p>fasp ${result.fasp}, ONNX Runtime ${result.machine.onnxruntime}, Node ${result.machine.node}; ${result.created}.</p>`,
     ...(notices.length > 0
@@ -220,6 +227,13 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
     ...(pruned.length > 0
       ? [
           tableHtml({ title: 'Calibration', rows: [['model', 'source', 'texts', 'tokens a window'], ...texts] }),
+          ...(hashes.length > 0
+            ? [
+                folded('What was read', [
+                  tableHtml({ title: 'Texts and tasks', rows: [['file', 'SHA-256'], ...hashes] }),
+                ]),
+              ]
+            : []),
           folded('All options', [
             tableHtml({ title: 'Options', rows: [['option', ...pruned.map(runLabel)], ...options] }),
           ]),

@@ -28,7 +28,7 @@ test('one cut, or two runs of one name and cut: a row for each run', () => {
   const [table, ...none] = perplexityTables(one)
   expect(none).toEqual([])
   expect(table.rows.map(row => row[0])).toEqual(['model', 'dense', 'preset best 10 %', 'preset stock 10 %'])
-  const twice = { ...result, runs: [dense, ...pruned, pruned[0]] }
+  const twice = { ...result, runs: [dense, ...pruned.slice(0, 24), pruned[0]] }
   expect(perplexityTables(twice)[0].rows).toHaveLength(twice.runs.length + 1)
 })
 

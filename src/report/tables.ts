@@ -120,21 +120,18 @@ export const resultTables = (result: ResultFile): Table[] =>
   ].filter(table => table.rows.length > 1)
 
 export function sizesTable({ model, runs }: ResultFile): Table {
-  const dense = ['', count(model.parameters), '', '']
-  const rows = runs.map(({ prune, peakMemoryBytes }) => {
+  const rows = runs.map(run => {
+    const { prune, peakMemoryBytes, failed } = run
     const memory = peakMemoryBytes === undefined ? '' : bytes(peakMemoryBytes)
-    if (!prune) return [...dense, memory]
+    if (!prune) return [runLabel(run), '', failed ? NONE : count(model.parameters), '', '', memory]
     const { decoderLinears, parameters, weightBytes } = prune.sizes
-    const cells = [cut(decoderLinears), count(parameters.effective), bytes(weightBytes.after)]
-    return [...cells, duration(total(prune.seconds)), memory]
+    const sizes = [cut(decoderLinears), count(parameters.effective), bytes(weightBytes.after)]
+    return [runLabel(run), ...sizes, duration(total(prune.seconds)), memory]
   })
   return {
     title: 'Size, time and memory',
-    note: 'Cut: part of the decoder linears that is gone. Time: of pruning alone. Memory: the peak of the whole run.',
-    rows: [
-      ['model', 'cut', 'parameters', 'on disk', 'time', 'memory'],
-      ...runs.map((run, i) => [runLabel(run), ...rows[i]]),
-    ],
+    note: 'Cut: part of the decoder linears that is gone. Time: of pruning alone. Memory: the peak of the process.',
+    rows: [['model', 'cut', 'parameters', 'on disk', 'time', 'memory'], ...rows],
   }
 }
 
@@ -153,7 +150,7 @@ export function perplexityTables({ runs }: ResultFile): Table[] {
   return perText({ title: 'Perplexity', note: notes.join(' ') }, runs, run => run.perplexity, cell)
 }
 
-const bitsTables = ({ runs }: ResultFile): Table[] =>
+export const bitsTables = ({ runs }: ResultFile): Table[] =>
   perText(
     {
       title: 'Bits per byte',
@@ -164,7 +161,7 @@ const bitsTables = ({ runs }: ResultFile): Table[] =>
     ({ bitsPerByte }) => decimal(bitsPerByte!, 4),
   )
 
-const wordsTable = ({ runs }: ResultFile): Table => ({
+export const wordsTable = ({ runs }: ResultFile): Table => ({
   title: 'WikiText a word',
   note: 'The task wikitext of lm-evaluation-harness: whole documents, each token predicted once.',
   rows: [

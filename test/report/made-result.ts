@@ -41,7 +41,14 @@ const perplexity = (loss: number, sparsity: number): PerplexityResult[] =>
   TEXTS.map(({ file, windows, dense, calibratedOn }, i) => {
     const value = dense * Math.exp(loss * sparsity * (1 + sparsity) * (1 + 0.3 * i))
     const size = { windows, seqLen: 1024, tokens: windows * 1023, bos: false }
-    return { file, ...size, perplexity: value, standardError: value * 0.08, ...(sparsity > 0 ? { calibratedOn } : {}) }
+    return {
+      file,
+      ...size,
+      perplexity: value,
+      standardError: value * 0.08,
+      bitsPerByte: Math.log2(value) / 4.3,
+      ...(sparsity > 0 ? { calibratedOn } : {}),
+    }
   })
 
 const tasks = (loss: number, sparsity: number): TaskResult[] =>
@@ -60,6 +67,8 @@ const divergence = (loss: number, sparsity: number): DivergenceResult[] =>
     kl: loss * sparsity * 0.6,
     topAgreement: 0.35 + 0.65 * Math.exp(-loss * sparsity * 0.7),
   }))
+
+const WORDS = { task: 'wikitext', version: '2.0', documents: 62, seqLen: 2048, bytePerplexity: 1.9, bitsPerByte: 0.93 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i)
 
@@ -137,6 +146,11 @@ const samples = (loss: number, sparsity: number) =>
         : `, and there was ${'a small house by the river, '.repeat(3)}`,
   }))
 
+const FAILED: Run = {
+  ...{ name: 'osscar', sparsity: 0.5, failed: 'The process ran out of memory.' },
+  ...{ perplexity: [], tasks: [], samples: [], seconds: {} },
+}
+
 export function madeResult(): ResultFile {
   const dense: Run = {
     ...{ name: 'dense', sparsity: 0 },
@@ -159,6 +173,7 @@ export function madeResult(): ResultFile {
           tasks: tasks(loss, sparsity),
         },
         samples: samples(loss, sparsity),
+        wordPerplexity: { ...WORDS, wordPerplexity: 30 * Math.exp(loss * sparsity) },
         seconds: { ...prune.seconds, evaluate: 60 * (1 - sparsity / 2), tasks: 180 * (1 - sparsity / 2) },
         peakMemoryBytes: 1.1e9 + seconds * 1e6,
       }
@@ -171,5 +186,5 @@ export function madeResult(): ResultFile {
     parameters: 134_515_008,
     decoderLinears: 106_168_320,
   }
-  return resultFile({ command: 'compare', machine: MACHINE, model, runs: [dense, ...pruned] })
+  return resultFile({ command: 'compare', machine: MACHINE, model, runs: [dense, ...pruned, FAILED] })
 }

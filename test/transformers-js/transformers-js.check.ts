@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Allowance, agreement } from '../../src/export/agreement.ts'
 import { verifyIn } from '../../src/export/runtime.node.ts'
@@ -11,17 +11,20 @@ import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
 import { ALLOWED } from '../../src/export/verify-onnx.ts'
 import {
   describeModel,
+  exportOnnx,
   generate,
   loadTokenizer,
   logits,
   type Model,
   openCheckpoint,
   openEngine,
+  openFolderSink,
 } from '../../src/node.ts'
 import { cachedValues } from '../../src/write/onnx/decoder.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/dtypes.ts'
 import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
+import { finish } from '../finish.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 import { openBrowser } from './browser.ts'
 import { inTransformersJs } from './runtime.ts'
@@ -62,7 +65,7 @@ async function withModel<T>(path: string, use: (model: Model) => Promise<T>): Pr
 
 /** Compares one file of an export with our own forward pass over its weights; `source` is the folder that it was made from. */
 async function expectAgreement(source: string, folder: string, dtype: OnnxDtype, tokens: number): Promise<void> {
-  await withModel(join(root, source), async ({ checkpoint, architecture }) => {
+  await withModel(resolve(root, source), async ({ checkpoint, architecture }) => {
     const ours = inMemory(asStored({ checkpoint, architecture }, planOnnxFile(architecture, ONNX_FORMATS[dtype])))
     const tokenizer = loadTokenizer(checkpoint)
     const prose = readFileSync(sharedPath('data/eval/prose-heldout.txt'), 'utf8').slice(0, 20 * tokens)
@@ -175,7 +178,7 @@ describeShared('small models', () => {
   })
 
   test('fasp export --verify runs it, and says so', async () => {
-    const { stderr } = await run(root, 'export', 'tiny-llama-ragged', '--to', 'onnx', '-o', 'verified', '--verify')
+    const { stderr } = await run(root, 'export', TINY_LLAMA, '--to', 'onnx', '-o', 'verified', '--verify')
     expect(stderr).toMatch(
       /^onnx: fp32: transformers\.js writes the same 32 tokens; probabilities differ by \S+ at most\.$/m,
     )
@@ -183,6 +186,14 @@ describeShared('small models', () => {
       /^onnx: q8: transformers\.js writes the same \d+ tokens.*; probabilities differ by 0\.\d+ at most\.$/m,
     )
   })
+})
+
+test('external data, which models over 2 GB have', async () => {
+  await withModel(TINY_LLAMA, async model => {
+    const sink = await openFolderSink(join(root, 'external'), false)
+    await finish(exportOnnx(model, sink, { engine, dtypes: ['fp32'], fileBytes: 2e6 }))
+  })
+  await expectAgreement(TINY_LLAMA, 'external', 'fp32', 256)
 })
 
 test('an export that is another model, and one that does not load, are refused', async () => {
@@ -225,23 +236,25 @@ describeShared('Chromium writes our text', () => {
     browser = await openBrowser(root, process.env.FASP_CHROMIUM!)
   })
   afterAll(() => browser?.close())
-  test.each(['tiny-llama-stock', 'tiny-llama-best', 'tiny-opt-padded', 'tiny-opt-ragged', 'smollm2-per-head'])(
-    '%s',
-    async folder => {
-      const model = `${folder}/onnx`
-      const page = browser.generate(
-        { model, dtype: 'fp32', prompt: PROMPTS[0], tokens: GREEDY_TOKENS },
-        screenshot(folder),
-      )
-      const { text, seconds } = await page
-      console.log(`${folder}: ${seconds.toFixed(1)} s in Chromium`)
-      await withModel(join(root, folder), async ours =>
-        expect(text).toBe(loadTokenizer(ours.checkpoint).decode(await ourTokens(ours))),
-      )
-    },
-  )
+  test.each<[string, string, OnnxDtype]>([
+    ['tiny-llama-stock/onnx', 'tiny-llama-stock', 'fp32'],
+    ['tiny-llama-ragged/onnx', 'tiny-llama-ragged', 'q8'],
+    ['tiny-llama-best/onnx', 'tiny-llama-best', 'fp32'],
+    ['tiny-opt-padded/onnx', 'tiny-opt-padded', 'fp32'],
+    ['tiny-opt-ragged/onnx', 'tiny-opt-ragged', 'fp32'],
+    ['external', TINY_LLAMA, 'fp32'],
+    ['smollm2-per-head/onnx', 'smollm2-per-head', 'fp32'],
+  ])('%s, from %s, %s', async (model, source, dtype) => {
+    const asked = { model, dtype, prompt: PROMPTS[0], tokens: GREEDY_TOKENS }
+    const { text, seconds } = await browser.generate(asked, screenshot(model))
+    console.log(`${model}: ${seconds.toFixed(1)} s in Chromium`)
+    await withModel(resolve(root, source), async ours => {
+      const stored = asStored(ours, planOnnxFile(ours.architecture, ONNX_FORMATS[dtype]))
+      expect(text).toBe(loadTokenizer(ours.checkpoint).decode(await ourTokens(inMemory(stored))))
+    })
+  })
 })
 
 /** Where a picture of the page goes, if anybody wants one. */
 const screenshot = (name: string) =>
-  process.env.FASP_SCREENSHOTS ? join(process.env.FASP_SCREENSHOTS, `${name}.png`) : undefined
+  process.env.FASP_SCREENSHOTS ? join(process.env.FASP_SCREENSHOTS, `${name.replaceAll('/', '-')}.png`) : undefined

@@ -13,11 +13,11 @@ import { splitPages, WIKITEXT } from './wikitext.ts'
 const ENDINGS = ['.jsonl', '.json', '.parquet', '.txt', '.raw'].flatMap(ending =>
   ['', '.gz', '.bz2'].map(zip => ending + zip),
 )
-const ALLOWED = '.jsonl, .json, .parquet or .txt, each also as .gz'
+const ALLOWED = '.jsonl, .json, .parquet or .txt, each also as .gz or .bz2'
 /** HellaSwag as llama.cpp's perplexity tool reads it: question, label, four endings. */
 const LINES_AN_ITEM = 6
 
-interface Record {
+interface TaskRecord {
   /** File and line, for messages. */
   readonly where: string
   readonly fields: Fields
@@ -65,7 +65,7 @@ export async function readPages(paths: readonly string[]): Promise<string[]> {
   return pages
 }
 
-function parse<T>(name: string, { where, fields }: Record, read: (fields: Fields) => T): T {
+function parse<T>(name: string, { where, fields }: TaskRecord, read: (fields: Fields) => T): T {
   try {
     return read(fields)
   } catch (cause) {
@@ -73,8 +73,8 @@ function parse<T>(name: string, { where, fields }: Record, read: (fields: Fields
   }
 }
 
-async function readRecords(path: string): Promise<Record[]> {
-  const records: Record[] = []
+async function readRecords(path: string): Promise<TaskRecord[]> {
+  const records: TaskRecord[] = []
   const kind = fileKind(path.replace(/\.bz2$/, ''))
   const push = (where: string, value: unknown) => {
     if (typeof value !== 'object' || value === null) throw new FormatError(where, 'not an object; an item is one.')
@@ -118,7 +118,7 @@ function* sixLines(path: string, contents: string): Generator<{ where: string; v
 }
 
 /** PIQA and WinoGrande are published with their labels in a file of their own, a line an item. */
-async function withLabels(path: string, records: Record[]): Promise<Record[]> {
+async function withLabels(path: string, records: TaskRecord[]): Promise<TaskRecord[]> {
   const file = path.replace(/\.\w+$/, '-labels.lst')
   if (records.some(({ fields }) => 'label' in fields || 'answer' in fields) || !existsSync(file)) return records
   const labels = (await readUtf8(file, ALLOWED)).trim().split('\n')

@@ -1,0 +1,116 @@
+// `fasp report`, and `--report` and `--result` of the commands that measure, as a user runs them.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { parseResult, serializeResult } from '../src/index.ts'
+import { QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { madeResult } from './report/made-result.ts'
+
+const workplace = workplaces()
+const MADE = serializeResult(madeResult())
+
+describe('prune and eval', () => {
+  let folder: string
+  beforeAll(async () => {
+    folder = await workplace()
+    const prune = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK, '--preset', 'best']
+    const measured = ['--eval', 'text.txt', '--max-windows', '2', '--report', 'out.html', '--result', 'out.json']
+    const { stdout } = await run(folder, ...prune, ...measured, '--prompt', 'It was a <b>dark</b>')
+    expect(stdout).toMatch(/\nWrote out\nWrote out\.html\nWrote out\.json\n$/)
+  })
+
+  test('the result has both models, with everything about them', () => {
+    const result = parseResult(readFileSync(join(folder, 'out.json'), 'utf8'), 'out.json')
+    expect(result).toMatchObject({ command: 'prune', model: { name: 'tiny-llama', layers: 6, parameters: 1312384 } })
+    const [dense, pruned] = result.runs
+    expect([dense.name, pruned.name, pruned.sparsity]).toEqual(['dense', 'preset best', 0.2])
+    expect(pruned.prune!.allocation!.halfBlocks).toHaveLength(12)
+    expect(Object.keys(pruned.seconds)).toEqual(expect.arrayContaining(['allocate', 'prune', 'evaluate pruned']))
+    for (const { perplexity, samples } of result.runs) {
+      expect(perplexity[0].perplexity).toBeGreaterThan(1)
+      expect(samples.map(sample => sample.prompt)).toEqual(['It was a <b>dark</b>'])
+      expect(samples[0].text.length).toBeGreaterThan(20)
+    }
+  })
+
+  test('the page and the tables are made of nothing but the result', async () => {
+    await run(folder, 'report', 'out.json', '-o', 'again.html')
+    const [first, again] = ['out.html', 'again.html'].map(name => readFileSync(join(folder, name), 'utf8'))
+    expect(again).toBe(first)
+    expect(first).toContain('It was a &#60;b&#62;dark')
+    expect(first).toContain('Sensitivity of each layer: preset best 20 %')
+    const { stdout } = await run(folder, 'report', 'out.json')
+    expect(stdout).toMatch(/^preset best 20 % +\d+\.\d+ ± \d+\.\d+$/m)
+    expect(stdout).toMatch(/^FFN neurons +\d+–\d+ of 384$/m)
+  })
+
+  test('eval keeps its result, too', async () => {
+    const args = ['eval', 'out', '--text', 'text.txt', '--max-windows', '1', '--seq-len', '32']
+    await run(folder, ...args, '--result', 'eval.json', '--report', 'eval.md')
+    const result = parseResult(readFileSync(join(folder, 'eval.json'), 'utf8'), 'eval.json')
+    expect(result).toMatchObject({ command: 'eval', runs: [{ name: 'preset best', sparsity: 0.2 }] })
+    expect(result.runs[0].perplexity[0].standardError).toBeNaN() // of one window
+    expect(readFileSync(join(folder, 'eval.md'), 'utf8')).toMatch(/^\| preset best 20 % \| [\d.]+ \|$/m)
+  })
+})
+
+describe('report', () => {
+  test('text of 80 columns, Markdown, and every chart', async () => {
+    const folder = await workplace({ 'r.json': MADE })
+    const { stdout } = await run(folder, 'report', 'r.json')
+    expect(stdout.split('\n').filter(line => [...line].length > 80)).toEqual([])
+    expect(stdout).toMatch(/^osscar 50 % +The process ran out of memory\.$/m)
+    await run(folder, 'report', 'r.json', '-o', 'r.md')
+    expect(readFileSync(join(folder, 'r.md'), 'utf8')).toContain('\n| fasp | 29.97 ± 2.40 | 40.41 ± 3.23 |')
+    for (const chart of ['perplexity', 'accuracy', 'errors', 'layers', 'sensitivity', 'time', 'engine']) {
+      await run(folder, 'report', 'r.json', '-o', `${chart}.svg`, '--chart', chart)
+      const svg = readFileSync(join(folder, `${chart}.svg`), 'utf8')
+      expect(svg).toMatch(/^<!-- fasp .* -->\n<svg xmlns=".*<title>.*<\/svg>\n$/s)
+      expect(svg).not.toMatch(/NaN|undefined|Infinity/)
+    }
+  })
+
+  test('replaces what fasp wrote, when asked, and nothing else', async () => {
+    const folder = await workplace({ 'r.json': MADE, 'mine.html': '<p>mine</p>' })
+    const report = (...args: string[]) => ['report', 'r.json', '-o', ...args]
+    await run(folder, ...report('r.html'))
+    await refused(folder, report('r.html'), { says: ['r.html exists already', '--overwrite'] })
+    writeFileSync(join(folder, 'r.html'), readFileSync(join(folder, 'r.html'), 'utf8').replace('Perplexity', 'Old'))
+    await run(folder, ...report('r.html', '--overwrite'))
+    expect(readFileSync(join(folder, 'r.html'), 'utf8')).not.toContain('Old')
+    await refused(folder, report('mine.html', '--overwrite'), { says: ['mine.html was not written by fasp'] })
+    expect(readdirSync(folder).sort()).toEqual(['mine.html', 'r.html', 'r.json', 'text.txt'])
+  })
+
+  const twoModels = serializeResult({ ...madeResult(), model: { ...madeResult().model, name: 'other' } })
+  test.each<[string[], string[], number?]>([
+    [['report'], ['no result'], 2],
+    [
+      ['report', 'none.json'],
+      ['none.json: there is no such file', '--result'],
+    ],
+    [['report', 'cut.json', '-o', 'x.html'], ['cut.json: is cut short, or is not JSON']],
+    [['report', 'text.txt'], ['text.txt: is cut short, or is not JSON']],
+    [['report', '.'], ['cannot be read']],
+    [['report', 'r.json', 'other.json'], ['different models', 'SmolLM2-135M-Instruct', 'other'], 2],
+    [['report', 'r.json', '-o', 'x.pdf'], ['x.pdf does not say what to write', '.html, .svg'], 2],
+    [
+      ['report', 'r.json', '-o', 'nowhere/x.html'],
+      ['cannot write nowhere/x.html', 'does not exist'],
+    ],
+    [['report', 'r.json', '-o', 'x.html', '--chart', 'time'], ['chart is for pictures'], 2],
+    [['report', 'r.json', '-o', 'x.svg', '--chart', 'pie'], ['--chart is "pie"', 'perplexity'], 2],
+    [['report', 'r.json', '--chart', 'time'], ['no output for the chart'], 2],
+    [['report', 'dense.json', '-o', 'x.svg'], ['has nothing for the chart perplexity', 'time'], 2],
+    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--report', 'text.txt'], ['text.txt does not say'], 2],
+    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--result', 'r.json'], ['r.json exists already']],
+    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--result', 'r.html'], ['must end in .json'], 2],
+    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--prompt', 'x'], ['prompt is for a report'], 2],
+    [['eval', TINY_LLAMA, '--text', 'text.txt', '--report', 'r.json'], ['r.json exists already']],
+  ])('refuses %j before any work', async (args, says, code = 1) => {
+    const made = madeResult()
+    const dense = serializeResult({ ...made, runs: made.runs.slice(0, 1) })
+    const files = { 'r.json': MADE, 'cut.json': MADE.slice(0, 5000), 'other.json': twoModels, 'dense.json': dense }
+    await refused(await workplace(files), args, { says, code })
+  })
+})
