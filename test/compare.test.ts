@@ -3,9 +3,11 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { parseResult } from '../src/report/parse-result.ts'
 import { fasp, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+
+vi.setConfig({ testTimeout: 180_000 }) // many processes, one after the other
 
 const workplace = workplaces()
 
@@ -76,7 +78,7 @@ describe('a grid', () => {
     expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)
   })
 
-  test('with tasks and a report; methods share the statistics of the dense model', { timeout: 180_000 }, async () => {
+  test('with tasks and a report; methods share the statistics of the dense model', async () => {
     const items = ['sun', 'moon', 'sea'].map((text, i) => ({
       goal: `Look at the ${text}`,
       sol1: 'by day',
@@ -155,6 +157,9 @@ describe('a run that fails', () => {
     expect(stdout).toContain(`stock 20 % failed: ${reason}`)
     expect(stdout).toMatch(/^stock 20 % +– +– /m)
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
+    const report = await run(folder, 'report', 'result.json')
+    expect(report.stdout).toMatch(/^Failed\nmodel +why\nstock 20 % +its process ended \(SIGKILL\)/m)
+    await run(folder, 'report', 'result.json', '-o', 'report.html')
     const second = await run(folder, ...args)
     expect(begun(second.stderr)).toEqual(['dense', 'stock at 20.0 %'])
     expect(failed(folder)).toEqual([undefined, undefined, undefined])

@@ -52,7 +52,7 @@ export default defineCommand({
     report: { type: 'text', value: 'file', help: 'a report as well: .html, .md, .svg' },
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },
-  examples: ['fasp compare my-model --methods paper,best -s 0.2,0.3 --text wiki.txt -o r.json'],
+  examples: ['fasp compare my-model --methods paper,best -s 0.2,0.3 --text w.txt -o r.json'],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
     const { output, methods, sparsity, text, tasks, report, json, prompt: prompts, 'max-windows': windows } = options
