@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The comparison of docs/results.md. usage: bench/results.sh [PART…]   (after npm run build)
-#   text    (default) SmolLM2-135M: every method at 20 and 30 %, four of them at 10 and 50 %, on both texts
-#   tasks   (default) SmolLM2-135M: four methods at 20 and 30 % on the seven tasks, 200 items of each
+#   tasks   (default) SmolLM2-135M: paper, stock, best and FLAP at 20 and 30 %, on both texts and the seven tasks, 200 items of each
+#   text    (default) SmolLM2-135M: these at 10 and 50 %, every other method at 20 and 30 %, on both texts
 #   opt     (default) tiny-opt: every method at 10 to 50 %
+#   table   (default) the first two as one: results/smollm2.md
 # Goes on where it was stopped, run by run: each run is in results/*.json as soon as it is done. `nice` and a lock go before the command:
-# RUN="nice heavy" bench/results.sh. Tables are in results/*.md at the end of each part.
+# RUN="nice heavy" bench/results.sh. Tables are in results/*.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shared=${FASP_SHARED:-../shared}
@@ -28,14 +29,14 @@ smollm2() {
   compare "$name" "$("$shared/scripts/fetch-smollm2.sh")" "${half[@]}" --samples 32 --seq-len 1024 "$@"
 }
 
-text() {
-  smollm2 smollm2 "${texts[@]}" --methods "$four,fasp,${baselines#flap,}" -s 0.2,0.3
-  smollm2 smollm2 "${texts[@]}" --methods "$four" -s 0.1,0.5
+tasks() {
+  smollm2 smollm2-tasks "${texts[@]}" --methods "$four" -s 0.2,0.3 --limit 200 --tasks-data "$shared/data/tasks" \
+    --tasks arc_easy,arc_challenge,boolq,hellaswag,openbookqa,piqa,winogrande
 }
 
-tasks() {
-  smollm2 smollm2-tasks --methods "$four" -s 0.2,0.3 --limit 200 --tasks-data "$shared/data/tasks" \
-    --tasks arc_easy,arc_challenge,boolq,hellaswag,openbookqa,piqa,winogrande
+text() {
+  smollm2 smollm2-text "${texts[@]}" --methods "fasp,${baselines#flap,}" -s 0.2,0.3
+  smollm2 smollm2-text "${texts[@]}" --methods "$four" -s 0.1,0.5
 }
 
 opt() {
@@ -43,4 +44,8 @@ opt() {
     --text "$shared/data/prose/war-and-peace.txt" --max-windows 64 --calibration "$shared/data/calibration/novels.txt" --samples 128
 }
 
-for part in "${@:-text tasks opt}"; do for one in $part; do $one; done; done
+table() {
+  node dist/cli.js report "$results"/smollm2-{tasks,text}.json -o "$results/smollm2.md" --overwrite
+}
+
+for part in "${@:-tasks text opt table}"; do for one in $part; do $one; done; done

@@ -61,14 +61,15 @@ test.each([
   expect(() => parseResult(json, 'r.json')).toThrow(problem)
 })
 
-test('several results are one, with the dense model once', () => {
+test('several results are one, with the dense model once and all that was measured of it', () => {
   const [dense, ...pruned] = made.runs
   const part = (runs: typeof made.runs) => ({ ...made, runs })
   const other = dense.perplexity.map(one => ({ ...one, file: 'other.txt' }))
   const merged = mergeResults([
     part([dense, pruned[0]]),
-    part([{ ...dense, perplexity: other.slice(0, 1) }, pruned[1]]),
+    part([{ ...dense, perplexity: other.slice(0, 1), tasks: [{ ...dense.tasks[0], task: 'other' }] }, pruned[1]]),
   ])
+  expect(merged.runs[0].tasks.map(({ task }) => task)).toEqual([...dense.tasks.map(({ task }) => task), 'other'])
   expect(merged.runs.map(run => [run.name, run.sparsity, run.perplexity.length])).toEqual([
     ['dense', 0, 3],
     ['preset best', 0.1, 2],

@@ -144,7 +144,7 @@ export const runName = ({
 /** The contents of a result file. JSON has no NaN and no infinity: `null` stands for them, and is read as NaN. */
 export const serializeResult = (result: ResultFile): string => `${JSON.stringify(result)}\n`
 
-/** The runs of several results as one: of the dense model one run, with the texts of all. @throws UsageError for results of different models */
+/** The runs of several results as one: of the dense model one run, with the texts and tasks of all. @throws UsageError for results of different models */
 export function mergeResults(results: readonly ResultFile[]): ResultFile {
   const [first] = results
   const other = results.find(({ model }) => JSON.stringify(model) !== JSON.stringify(first.model))
@@ -157,6 +157,7 @@ export function mergeResults(results: readonly ResultFile[]): ResultFile {
   const texts = new Map(
     dense.flatMap(run => run.perplexity).map(text => [JSON.stringify([text.file, text.windows, text.seqLen]), text]),
   )
-  const one = dense.slice(0, 1).map(run => ({ ...run, perplexity: [...texts.values()] }))
+  const tasks = new Map(dense.flatMap(run => run.tasks).map(task => [task.task, task]))
+  const one = dense.slice(0, 1).map(run => ({ ...run, perplexity: [...texts.values()], tasks: [...tasks.values()] }))
   return { ...first, runs: [...one, ...runs.filter(run => !isDense(run))] }
 }
