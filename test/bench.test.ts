@@ -42,6 +42,8 @@ test('refuses what it cannot do before it starts', async () => {
   await refused(folder, ['bench', 'model'], { code: 2, says: ['takes no argument', 'model'] })
   await refused(folder, [...TINY, '--windows', '0'], { code: 2, says: ['windows is 0', '1 to'] })
   await refused(folder, [...TINY, '-o', 'text.txt'], { says: ['text.txt exists already'] })
-  await refused(folder, [...TINY, '-o', 'no/result.json'], { says: ['no/result.json', 'no does not exist. Choose a folder'] })
+  await refused(folder, [...TINY, '-o', 'no/result.json'], {
+    says: ['no/result.json', 'no does not exist. Choose a folder'],
+  })
   await refused(folder, [...TINY, '--model', 'nothing'], { says: ['nothing', 'no such file'] })
 })
