@@ -1,63 +1,67 @@
 #!/usr/bin/env bash
-# Perplexity of pruned models, in the protocol of shared/golden/README.md. usage: bench/quality.sh [PART…]   (after npm run build)
-#   table   (default) SmolLM2-135M dense, as published, and the presets, on one calibration text and on two: the README's table
-#   parts   what each part of the preset best is worth, at 30 %
-#   cuts    10, 20, 30, 50 % with each preset
-#   tokens  8 to 256 calibration windows with the preset best
-#   opt     tiny-opt at 10, 20, 30, 50 %
-# Prints one JSON line a model and text. A SmolLM2 model takes some minutes on two cores.
+# The perplexities of docs/quality.md. usage: bench/quality.sh [PART…]   (after npm run build)
+#   reach   (default) SmolLM2-135M, 64 windows: FASP as published and the presets, on one calibration text and on two
+#   parts   SmolLM2-135M, 16 windows: what each part of the preset best is worth at 30 %
+#   tokens  SmolLM2-135M: 8 to 64 calibration windows; by TOKENS="8 … 256" others
+#   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
+# Goes on where it was stopped, run by run: each run is in results/quality-*.json as soon as it is done. Tables are in results/*.md, curves
+# in results/*.svg.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
-. bench/measure.sh
-half=(--calibration "$wikitext" --calibration "$novels")
+shared=${FASP_SHARED:-../shared}
+results=${FASP_RESULTS:-results}
+mkdir -p "$results"
+wikitext=(--calibration "$shared/data/calibration/wikitext2-valid.txt")
+novels=(--calibration "$shared/data/calibration/novels.txt")
+prose=(--text "$shared/data/prose/war-and-peace.txt" --seq-len 256 --max-windows 64 "${novels[@]}")
 
-table() {
-  evaluate dense "$model"
-  for cut in 0.2 0.3; do
-    measure "paper-$cut" -s $cut --preset paper --samples 64
-    measure "best-$cut" -s $cut --preset best --samples 64
-    measure "stock-$cut" -s $cut --preset stock --samples 64
-    measure "plain-$cut" -s $cut --samples 64
-  done
-  measure paper-0.25 -s 0.25 --preset paper --samples 64
-  for preset in paper best stock; do measure "$preset-0.3-half" -s 0.3 --preset $preset --samples 64 "${half[@]}"; done
+# compare NAME MODEL OPTIONS…: into results/quality-NAME.json
+compare() {
+  local name=quality-$1
+  shift
+  node dist/cli.js compare "$@" -o "$results/$name.json" --report "$results/$name.md"
+}
+
+# smollm2 NAME OPTIONS…: in the protocol of shared/golden/README.md
+smollm2() {
+  local name=$1 text=$shared/data/eval
+  shift
+  compare "$name" "$("$shared/scripts/fetch-smollm2.sh")" --text "$text/wikitext2-test.txt" --text "$text/c4-like.txt" \
+    --max-windows 24,16 --seq-len 1024 "${wikitext[@]}" "$@"
+}
+
+# curve NAME: perplexity against calibration tokens, of results/quality-NAME-*.json
+curve() {
+  node dist/cli.js report "$results/quality-$1"-*.json -o "$results/quality-$1.svg" --chart tokens --overwrite
+}
+
+reach() {
+  smollm2 half "${novels[@]}" --methods paper,stock,best -s 0.3 --samples 64
+  smollm2 wikitext --methods paper,best -s 0.2,0.3 --samples 64
+  smollm2 published "${novels[@]}" --methods paper -s 0.25 --samples 64
 }
 
 parts() {
-  local all=(-s 0.3 --preset best --samples 32)
-  measure best "${all[@]}"
-  measure "uniform widths" "${all[@]}" --allocate uniform
-  measure "value channels per head" "${all[@]}" --vo per-head
-  measure "column score" "${all[@]}" --score column
-  measure "pruned target" "${all[@]}" --target pruned
-  measure "FFN only" "${all[@]}" --scope ffn
-  for alpha in 0.25 0.75 1; do measure "alpha $alpha" "${all[@]}" --alpha $alpha; done
-  for tokens in 256 512 2048; do measure "probe of $tokens tokens" "${all[@]}" --probe-tokens $tokens; done
-}
-
-cuts() {
-  for cut in 0.1 0.2 0.3 0.5; do
-    for preset in paper stock best; do measure "$preset-$cut" -s $cut --preset $preset --samples 32 "${half[@]}"; done
-  done
+  local of=best:
+  smollm2 parts "${novels[@]}" -s 0.3 --samples 16 \
+    --methods "best,${of}allocate=uniform,${of}vo=per-head,${of}score=column,${of}target=pruned,${of}scope=ffn,${of}alpha=0.25,${of}alpha=1"
 }
 
 tokens() {
-  for samples in 8 16 32 64 128 256; do
-    measure "best-$samples" -s 0.3 --preset best --samples $samples "${half[@]}"
-    measure "paper-$samples" -s 0.3 --preset paper --samples $samples "${half[@]}"
+  for samples in ${TOKENS:-8 16 32 64}; do
+    smollm2 "tokens-$samples" "${novels[@]}" --methods paper,stock,best -s 0.3 --samples "$samples"
   done
+  curve tokens
 }
 
-opt() {
-  local model="$shared/models/tiny-opt" seqLen=256 texts=("$shared/data/prose/war-and-peace.txt 64")
-  evaluate dense "$model"
-  for cut in 0.1 0.2 0.3 0.5; do
-    for preset in paper stock best; do
-      measure "$preset-$cut" -s $cut --preset $preset --samples 128 --calibration "$novels"
+tiny() {
+  for samples in 8 16 32 64 128 256; do
+    for model in assets/tiny-llama "$shared/models/tiny-opt"; do
+      compare "${model##*/}-$samples" "$model" "${prose[@]}" --methods paper,stock,best -s 0.3 --samples "$samples"
     done
   done
+  curve tiny-llama
+  curve tiny-opt
 }
 
-for part in "${@:-table}"; do $part; done
+for part in "${@:-reach}"; do $part; done

@@ -14,7 +14,7 @@ mkdir -p "$results"
 baselines=flap,wanda-sp,magnitude,random,osscar,shortgpt,sleb
 four=paper,stock,best,flap
 half=(--calibration "$shared/data/calibration/wikitext2-valid.txt" --calibration "$shared/data/calibration/novels.txt")
-texts=(--text "$shared/data/eval/wikitext2-test.txt" --text "$shared/data/eval/c4-like.txt" --max-windows 24,16)
+texts=(--text "$shared/data/eval/wikitext2-test.txt" --text "$shared/data/eval/c4-like.txt" --max-windows 12,8)
 
 # compare NAME MODEL OPTIONS…: into results/NAME.json
 compare() {
@@ -26,7 +26,7 @@ compare() {
 smollm2() {
   local name=$1
   shift
-  compare "$name" "$("$shared/scripts/fetch-smollm2.sh")" "${half[@]}" --samples 32 --seq-len 1024 "$@"
+  compare "$name" "$("$shared/scripts/fetch-smollm2.sh")" "${half[@]}" --samples 16 --seq-len 1024 "$@"
 }
 
 tasks() {

@@ -157,7 +157,7 @@ const RUNTIMES = {
       const tensors = Object.values(past).filter(one => one?.dims)
       const bytes = tensors.reduce((sum, { type, size }) => sum + size * (type === 'float16' ? 2 : 4), 0)
       const cache = bytes / tensors[0].dims[2]
-      const memory = process.memoryUsage.rss() - empty
+      const memory = process.resourceUsage().maxRSS * 1024 - empty // the peak: it reads the file once more, some time later
       await past.dispose()
       return { started, prefilled: at[1], ended: at.at(-1), token: Number(sequences.data[PROMPT]), memory, cache }
     }
