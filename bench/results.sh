@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The comparison of docs/results.md. usage: bench/results.sh [PART…]   (after npm run build)
-#   tasks   (default) SmolLM2-135M: paper, stock, best and FLAP at 20 and 30 %, on both texts and the seven tasks, 200 items of each
-#   text    (default) SmolLM2-135M: these at 10 and 50 %, every other method at 20 and 30 %, on both texts
-#   opt     (default) tiny-opt: every method at 10 to 50 %
-#   table   (default) the first two as one: results/smollm2.md
-# Goes on where it was stopped, run by run: each run is in results/*.json as soon as it is done. `nice` and a lock go before the command:
-# RUN="nice heavy" bench/results.sh. Tables are in results/*.md.
+#   tasks    (default) SmolLM2-135M: paper, stock, best and FLAP at 20 and 30 %, on both texts and the seven tasks, 200 items of each
+#   cuts     (default) SmolLM2-135M: these at 10 and 50 %, on both texts
+#   methods  (default) SmolLM2-135M: every other method at 20 and 30 %, on both texts
+#   opt      (default) tiny-opt: every method at 10 to 50 %
+#   table    (default) the first three as one: results/smollm2.md
+# Goes on where it was stopped, run by run: each run is in results/*.json as soon as it is done. OPTIONS="--threads 1" adds options.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shared=${FASP_SHARED:-../shared}
@@ -20,7 +20,7 @@ texts=(--text "$shared/data/eval/wikitext2-test.txt" --text "$shared/data/eval/c
 compare() {
   local name=$1
   shift
-  ${RUN:-} node dist/cli.js compare "$@" -o "$results/$name.json" --report "$results/$name.md"
+  node dist/cli.js compare "$@" ${OPTIONS:-} -o "$results/$name.json" --report "$results/$name.md"
 }
 
 smollm2() {
@@ -34,9 +34,12 @@ tasks() {
     --tasks arc_easy,arc_challenge,boolq,hellaswag,openbookqa,piqa,winogrande
 }
 
-text() {
-  smollm2 smollm2-text "${texts[@]}" --methods "fasp,${baselines#flap,}" -s 0.2,0.3
-  smollm2 smollm2-text "${texts[@]}" --methods "$four" -s 0.1,0.5
+cuts() {
+  smollm2 smollm2-cuts "${texts[@]}" --methods "$four" -s 0.1,0.5
+}
+
+methods() {
+  smollm2 smollm2-methods "${texts[@]}" --methods "${baselines#flap,}" -s 0.2,0.3
 }
 
 opt() {
@@ -45,7 +48,7 @@ opt() {
 }
 
 table() {
-  node dist/cli.js report "$results"/smollm2-{tasks,text}.json -o "$results/smollm2.md" --overwrite
+  node dist/cli.js report "$results"/smollm2-{tasks,cuts,methods}.json -o "$results/smollm2.md" --overwrite
 }
 
-for part in "${@:-tasks text opt table}"; do for one in $part; do $one; done; done
+for part in "${@:-tasks cuts methods opt table}"; do for one in $part; do $one; done; done

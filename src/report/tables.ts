@@ -142,9 +142,7 @@ export function perplexityTables({ runs }: ResultFile): Table[] {
   const notes = [
     'Perplexity ± standard error; windows × tokens.',
     ...(bos.size === 1 ? [bos.has(true) ? 'A BOS token before each text.' : 'No BOS token.'] : []),
-    ...(flattered.length > 0
-      ? [`Calibrated on the same corpus, which flatters the figure: ${flattered.join(', ')}.`]
-      : []),
+    ...flattered.map(text => `Calibrated on the corpus of ${text}, which flatters its figures.`),
   ]
   const cell = ({ perplexity, standardError }: PerplexityResult) => withError(perplexity, standardError)
   return perText({ title: 'Perplexity', note: notes.join(' ') }, runs, run => run.perplexity, cell)
