@@ -4,18 +4,18 @@
 #   parts   SmolLM2-135M, 16 windows: what each part of the preset best is worth at 30 %
 #   tokens  SmolLM2-135M: 8 to 64 calibration windows; by TOKENS="8 … 256" others
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
-# Goes on where it was stopped, run by run: each run is in results/quality-*.json as soon as it is done. Tables are in results/*.md, curves
-# in results/*.svg.
+# Goes on where it was stopped, run by run: each run is in bench/results/quality-*.json as soon as it is done. Tables are in bench/results/*.md, curves
+# in bench/results/*.svg.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shared=${FASP_SHARED:-../shared}
-results=${FASP_RESULTS:-results}
+results=${FASP_RESULTS:-bench/results}
 mkdir -p "$results"
 wikitext=(--calibration "$shared/data/calibration/wikitext2-valid.txt")
 novels=(--calibration "$shared/data/calibration/novels.txt")
 prose=(--text "$shared/data/prose/war-and-peace.txt" --seq-len 256 --max-windows 64 "${novels[@]}")
 
-# compare NAME MODEL OPTIONS…: into results/quality-NAME.json
+# compare NAME MODEL OPTIONS…: into bench/results/quality-NAME.json
 compare() {
   local name=quality-$1
   shift
@@ -30,7 +30,7 @@ smollm2() {
     --max-windows 24,16 --seq-len 1024 "${wikitext[@]}" "$@"
 }
 
-# curve NAME: perplexity against calibration tokens, of results/quality-NAME-*.json
+# curve NAME: perplexity against calibration tokens, of bench/results/quality-NAME-*.json
 curve() {
   node dist/cli.js report "$results/quality-$1"-*.json -o "$results/quality-$1.svg" --chart tokens --overwrite
 }

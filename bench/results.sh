@@ -4,19 +4,19 @@
 #   cuts     (default) SmolLM2-135M: these at 10 and 50 %, on both texts
 #   methods  (default) SmolLM2-135M: every other method at 20 and 30 %, on both texts
 #   opt      (default) tiny-opt: every method at 10 to 50 %
-#   table    (default) the first three as one: results/smollm2.md
-# Goes on where it was stopped, run by run: each run is in results/*.json as soon as it is done. OPTIONS="--threads 1" adds options.
+#   table    (default) the first three as one: bench/results/smollm2.md
+# Goes on where it was stopped, run by run: each run is in bench/results/*.json as soon as it is done. OPTIONS="--threads 1" adds options.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shared=${FASP_SHARED:-../shared}
-results=${FASP_RESULTS:-results}
+results=${FASP_RESULTS:-bench/results}
 mkdir -p "$results"
 baselines=flap,wanda-sp,magnitude,random,osscar,shortgpt,sleb
 four=paper,stock,best,flap
 half=(--calibration "$shared/data/calibration/wikitext2-valid.txt" --calibration "$shared/data/calibration/novels.txt")
 texts=(--text "$shared/data/eval/wikitext2-test.txt" --text "$shared/data/eval/c4-like.txt" --max-windows 12,8)
 
-# compare NAME MODEL OPTIONS…: into results/NAME.json
+# compare NAME MODEL OPTIONS…: into bench/results/NAME.json
 compare() {
   local name=$1
   shift

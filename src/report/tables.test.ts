@@ -19,7 +19,7 @@ test('methods down, cuts across; the dense model in the note', () => {
     'wanda-sp',
     'magnitude',
   ])
-  expect(wiki.note).toMatch(/^Dense: 23\.27 ± 1\.86\. .*No BOS token\. Calibrated on the same corpus/)
+  expect(wiki.note).toMatch(/^Dense: 23\.27 ± 1\.86\. .*No BOS token\. Calibrated on the corpus of wiki/)
 })
 
 test('one cut, or two runs of one name and cut: a row for each run', () => {
