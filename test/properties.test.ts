@@ -8,18 +8,9 @@ import { afterAll, expect, test } from 'vitest'
 import { fromFloat32 } from '../src/formats/dtype.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { layoutSafetensors, openSafetensors } from '../src/formats/safetensors.ts'
-import {
-  describeModel,
-  logits,
-  type Model,
-  openCheckpoint,
-  openEngine,
-  type PrunePathOptions,
-  perplexity,
-  prune,
-  type Windows,
-} from '../src/node.ts'
+import { logits, openEngine, type PrunePathOptions, perplexity, prune, type Windows } from '../src/node.ts'
 import { finish } from './finish.ts'
+import { withModel } from './opened.ts'
 import { describeShared, sharedPath } from './shared.ts'
 
 const LLAMA = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
@@ -47,15 +38,6 @@ function windows(count: number, seqLen: number, seed: number): Windows {
 async function run(source: string, options: Omit<PrunePathOptions, 'output'>) {
   const output = newOutput()
   return { output, result: await finish(prune(source, { ...options, output })) }
-}
-
-async function withModel<T>(path: string, use: (model: Model) => Promise<T>): Promise<T> {
-  const checkpoint = await openCheckpoint(path)
-  try {
-    return await use(describeModel(checkpoint))
-  } finally {
-    await checkpoint.close()
-  }
 }
 
 const PROMPT = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 1024)

@@ -33,6 +33,8 @@ const CUT = {
   ticks: 6,
 }
 
+const PERPLEXITY = { type: 'log', label: 'perplexity', tickFormat: (n: number) => n.toLocaleString('en-US') } as const
+
 /** A series for each method: its runs by cut, the dense model at 0. Without a second cut there is no line to draw. */
 function byMethod(runs: readonly Run[], value: (run: Run) => number | undefined, show: (value: number) => string) {
   const found = runs.flatMap(run => {
@@ -63,10 +65,9 @@ export function perplexityCharts({ runs }: ResultFile): Chart[] {
     const { series, reference } = byMethod(runs, of, value => decimal(value))
     if (series.length === 0) return []
     const title = `Perplexity against size: ${text}`
-    const y = { type: 'log', label: 'perplexity', tickFormat: (n: number) => n.toLocaleString('en-US') } as const
     const limit = reference && HOPELESS * reference.y
     const note = `Lower is better. The scale of perplexity is logarithmic${limit ? `, up to ${HOPELESS} times that of the dense model` : ''}.`
-    return [{ title, note, svg: lineChart({ title, x: CUT, y, series, reference, limit }) }]
+    return [{ title, note, svg: lineChart({ title, x: CUT, y: PERPLEXITY, series, reference, limit }) }]
   })
 }
 
@@ -90,8 +91,11 @@ export function calibrationCharts({ runs }: ResultFile): Chart[] {
     }))
     const title = `Perplexity against calibration tokens: ${text}`
     const x = { type: 'log', label: 'calibration tokens', ticks, tickFormat: count } as const
-    const y = { type: 'log', label: 'perplexity', tickFormat: (n: number) => n.toLocaleString('en-US') } as const
-    return { title, note: 'Lower is better. Both scales are logarithmic.', svg: lineChart({ title, x, y, series }) }
+    return {
+      title,
+      note: 'Lower is better. Both scales are logarithmic.',
+      svg: lineChart({ title, x, y: PERPLEXITY, series }),
+    }
   })
 }
 

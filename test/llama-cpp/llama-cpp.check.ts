@@ -11,23 +11,14 @@ import { LLAMA_CPP } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
-import {
-  type Checkpoint,
-  describeModel,
-  exportModel,
-  loadTokenizer,
-  logits,
-  type Model,
-  openCheckpoint,
-  openEngine,
-  prune,
-} from '../../src/node.ts'
+import { exportModel, loadTokenizer, logits, type Model, openEngine, prune } from '../../src/node.ts'
 import { gguf } from '../../src/write/gguf.ts'
 import { FILE_TYPES, type GgufFileType } from '../../src/write/gguf-types.ts'
 import { MemorySink } from '../../src/write/sink.ts'
 import { QUICK, run, TEXT, TINY_LLAMA } from '../fasp.ts'
 import { finish } from '../finish.ts'
 import { compactLlama, LLAMA3_ROPE, randomLlama, readModel, writeModel } from '../made-models.ts'
+import { perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url))
@@ -60,15 +51,6 @@ const TOLERANCES: Readonly<Record<string, { readonly perplexity: number; readonl
   Q4_K_M: { perplexity: 3e-2, probability: 0.15 },
 }
 
-async function withModel<T>(path: string, use: (model: Model, checkpoint: Checkpoint) => Promise<T>): Promise<T> {
-  const checkpoint = await openCheckpoint(path)
-  try {
-    return await use(describeModel(checkpoint), checkpoint)
-  } finally {
-    await checkpoint.close()
-  }
-}
-
 /** Exports a folder and compares llama.cpp on the file with our own engine on the file; in F32, with the folder too. */
 async function expectAgreement(folder: string, dtype: string, tokens: number) {
   const output = join(root, `model-${dtype}.gguf`)
@@ -91,7 +73,7 @@ async function expectAgreement(folder: string, dtype: string, tokens: number) {
       expect(found.probability).toBeLessThan(TOLERANCES[dtype].probability)
       expect(found.preference).toBeLessThan(allowedFor(dtype).preference) // 0 where all 32 tokens are the same
       if (dtype === 'F32') expect(found.same).toBe(GREEDY_TOKENS)
-      const [a, b] = [rows, answer.logits].map(side => perplexity(side, ids, vocabularySize))
+      const [a, b] = [rows, answer.logits].map(side => perplexityOf(side, ids, vocabularySize))
       expect(Math.abs(a / b - 1)).toBeLessThan(TOLERANCES[dtype].perplexity)
       return { ...found, perplexity: [a, b] }
     }
@@ -99,17 +81,6 @@ async function expectAgreement(folder: string, dtype: string, tokens: number) {
     if (dtype === 'F32') await withModel(folder, compare)
     console.log(dtype, JSON.stringify(found))
   })
-}
-
-function perplexity(rows: Float32Array, ids: readonly number[], vocabulary: number): number {
-  let loss = 0
-  for (let i = 0; i + 1 < ids.length; i++) {
-    const row = rows.subarray(i * vocabulary, (i + 1) * vocabulary)
-    const largest = row.reduce((most, value) => Math.max(most, value))
-    const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0)
-    loss += Math.log(sum) + largest - row[ids[i + 1]]
-  }
-  return Math.exp(loss / (ids.length - 1))
 }
 
 describe('small models', () => {

@@ -9,22 +9,13 @@ import { type Allowance, agreement } from '../../src/export/agreement.ts'
 import { verifyIn } from '../../src/export/runtime.node.ts'
 import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
 import { ALLOWED } from '../../src/export/verify-onnx.ts'
-import {
-  describeModel,
-  exportOnnx,
-  generate,
-  loadTokenizer,
-  logits,
-  type Model,
-  openCheckpoint,
-  openEngine,
-  openFolderSink,
-} from '../../src/node.ts'
+import { exportOnnx, generate, loadTokenizer, logits, type Model, openEngine, openFolderSink } from '../../src/node.ts'
 import { cachedValues } from '../../src/write/onnx/decoder.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/dtypes.ts'
 import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
 import { finish } from '../finish.ts'
+import { perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 import { openBrowser } from './browser.ts'
 import { inTransformersJs } from './runtime.ts'
@@ -54,15 +45,6 @@ afterAll(async () => {
   rmSync(root, { recursive: true })
 })
 
-async function withModel<T>(path: string, use: (model: Model) => Promise<T>): Promise<T> {
-  const checkpoint = await openCheckpoint(path)
-  try {
-    return await use(describeModel(checkpoint))
-  } finally {
-    await checkpoint.close()
-  }
-}
-
 /** Compares one file of an export with our own forward pass over its weights; `source` is the folder that it was made from. */
 async function expectAgreement(source: string, folder: string, dtype: OnnxDtype, tokens: number): Promise<void> {
   await withModel(resolve(root, source), async ({ checkpoint, architecture }) => {
@@ -82,7 +64,7 @@ async function expectAgreement(source: string, folder: string, dtype: OnnxDtype,
     const { divergence } = agreement(rows, found.logits, [], vocabulary)
     const largest = rows.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0)
     const difference = rows.reduce((most, logit, i) => Math.max(most, Math.abs(logit - found.logits[i])), 0) / largest
-    const [a, b] = [found.logits, rows].map(side => perplexity(side, text, vocabulary))
+    const [a, b] = [found.logits, rows].map(side => perplexityOf(side, text, vocabulary))
     const chosen = await Promise.all(
       [...found.written, ...found.together].map((row, i) => ownChoices(ours, ids[i % 2], row)),
     )
@@ -128,17 +110,6 @@ async function ownChoices(model: Model, prompt: readonly number[], written: read
   const { vocabularySize } = model.architecture
   const rows = await logits(model, engine, [...prompt, ...written])
   return agreement(rows, rows.subarray(0, prompt.length * vocabularySize), written, vocabularySize)
-}
-
-function perplexity(rows: Float32Array, ids: readonly number[], vocabulary: number): number {
-  let loss = 0
-  for (let i = 0; i + 1 < ids.length; i++) {
-    const row = rows.subarray(i * vocabulary, (i + 1) * vocabulary)
-    const largest = row.reduce((most, value) => Math.max(most, value))
-    const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0)
-    loss += Math.log(sum) + largest - row[ids[i + 1]]
-  }
-  return Math.exp(loss / (ids.length - 1))
 }
 
 /** Names of what `fasp prune` writes, and how. */

@@ -1,0 +1,26 @@
+import { type Checkpoint, describeModel, type Model, openCheckpoint } from '../src/node.ts'
+
+/** Opens the model at `path` for as long as `use` takes. */
+export async function withModel<T>(
+  path: string,
+  use: (model: Model, checkpoint: Checkpoint) => Promise<T>,
+): Promise<T> {
+  const checkpoint = await openCheckpoint(path)
+  try {
+    return await use(describeModel(checkpoint), checkpoint)
+  } finally {
+    await checkpoint.close()
+  }
+}
+
+/** Of a sequence, from the logits after each of its tokens, [ids.length or more, vocabulary]. */
+export function perplexityOf(rows: Float32Array, ids: readonly number[], vocabulary: number): number {
+  let loss = 0
+  for (let i = 0; i + 1 < ids.length; i++) {
+    const row = rows.subarray(i * vocabulary, (i + 1) * vocabulary)
+    const largest = row.reduce((most, value) => Math.max(most, value))
+    const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0)
+    loss += Math.log(sum) + largest - row[ids[i + 1]]
+  }
+  return Math.exp(loss / (ids.length - 1))
+}
