@@ -101,7 +101,7 @@ export type MethodName = keyof typeof METHODS
 
 /** Options that only some methods take. */
 const OWN: readonly string[] = [
-  ...(['preset', 'scope', 'vo', 'allocate', 'probeTokens', 'score', 'target', 'alpha'] as const),
+  ...(['preset', 'scope', 'vo', 'allocate', 'probeTokens', 'score', 'target', 'alpha', 'inputs'] as const),
   ...(['multiple', 'damp', 'center', 'restore'] as const),
 ] satisfies (keyof PruneOptions)[]
 

@@ -47,7 +47,7 @@ export interface PruneOptions {
    * @default 'uniform'
    */
   readonly allocate?: 'uniform' | 'sensitivity'
-  /** With `allocate: 'sensitivity'` and method sleb: calibration tokens of the probe. @default 1024 */
+  /** With `allocate: 'sensitivity'` and method sleb: calibration tokens of the probe. @default 1024; preset best 512 */
   readonly probeTokens?: number
   /** Which columns go: those with the least column score at once, or backward elimination, round by round. @default 'column' */
   readonly score?: 'column' | 'eliminate'
@@ -58,6 +58,11 @@ export interface PruneOptions {
   readonly target?: 'pruned' | 'dense'
   /** With `target: 'dense'`: how much of what the pruned stream lacks is made up for, 0 to 1. @default 0.5 */
   readonly alpha?: number
+  /**
+   * With `target: 'dense'`: input layers stay as they are, but for what is cut, or are turned the same part of the way towards what the dense
+   * model's get to see. @default 'kept'
+   */
+  readonly inputs?: 'kept' | 'aligned'
   /** FFN widths are rounded to a multiple of this. @default 256, less for small models; padded: 1 */
   readonly multiple?: number
   /** Damping of the least squares, as a part of the mean of the Gram matrix's diagonal. @default 0.01 */
@@ -95,6 +100,7 @@ const DEFAULTS = {
   score: 'column',
   target: 'pruned',
   alpha: 0.5,
+  inputs: 'kept',
   damp: 0.01,
   center: false,
   restore: true,
@@ -106,14 +112,19 @@ const DEFAULTS = {
 export const PRESETS = {
   paper: {
     ...{ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1, damp: 0.01, center: false },
-    ...{ allocate: 'uniform', score: 'column', target: 'pruned', heldOut: 0 },
+    ...{ allocate: 'uniform', score: 'column', target: 'pruned', inputs: 'kept', heldOut: 0 },
   },
   best: {
     ...{ scope: 'ffn+vo', vo: 'rotate', layout: 'compact' },
-    ...{ allocate: 'sensitivity', score: 'eliminate', target: 'dense' },
+    ...{ allocate: 'sensitivity', probeTokens: 512, score: 'eliminate', target: 'dense', inputs: 'aligned' },
   },
-  stock: { scope: 'ffn', layout: 'stock', allocate: 'uniform', score: 'eliminate', target: 'dense' },
+  stock: {
+    ...{ scope: 'ffn', layout: 'stock', allocate: 'uniform' },
+    ...{ score: 'eliminate', target: 'dense', inputs: 'aligned' },
+  },
 } as const
+
+const PRUNED_TARGET = { target: DEFAULTS.target, inputs: DEFAULTS.inputs }
 
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
 export const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
@@ -148,7 +159,7 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
     seqLen: Math.min(size.seqLen, a.maxPositions),
     ...preset,
     // A preset's dense target, where there is none to aim at.
-    ...(a.postNorm || given.restore === false ? { target: DEFAULTS.target } : {}),
+    ...(a.postNorm || given.restore === false || given.target === 'pruned' ? PRUNED_TARGET : {}),
     ...given,
     ...method.parts,
     ...(windows && size), // ready-made windows have the size they have
@@ -193,6 +204,7 @@ function check(o: ResolvedOptions, a: Architecture): void {
   checkRange('probe-tokens', o.probeTokens, 1, 1e6, true)
   oneOf('target', o.target, ['pruned', 'dense'])
   checkRange('alpha', o.alpha, 0, 1, false)
+  oneOf('inputs', o.inputs, ['kept', 'aligned'])
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])
@@ -210,6 +222,10 @@ function check(o: ResolvedOptions, a: Architecture): void {
   if (o.target === 'dense' && !o.restore)
     throw new UsageError(
       'target dense is what the restoration aims at, and no-restore leaves that out. Leave one of them out.',
+    )
+  if (o.inputs === 'aligned' && o.target !== 'dense')
+    throw new UsageError(
+      'inputs aligned goes towards the dense stream, which runs with target dense. Add that, or use inputs kept.',
     )
   if (o.target === 'dense' && a.postNorm)
     throw new UsageError(

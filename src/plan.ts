@@ -149,9 +149,10 @@ function placeActivations(a: Architecture, { samples, seqLen, memory, target }: 
   return placed
 }
 
-function estimateMemory(a: Architecture, { score, allocate }: ResolvedOptions, activations: number): number {
+function estimateMemory(a: Architecture, { score, allocate, inputs }: ResolvedOptions, activations: number): number {
+  // Aligned input layers are in memory beside those that were read.
   const [attention, ffn] = halfBlocks(a, 0).map(half =>
-    [...half.inputs, half.output].reduce((n, l) => n + l.in * l.out, 0),
+    [...half.inputs, ...(inputs === 'aligned' ? half.inputs : []), half.output].reduce((n, l) => n + l.in * l.out, 0),
   )
   const width = Math.max(a.ffnWidth, a.heads * a.headSize)
   const embedding = 4 * a.vocabularySize * a.embeddingSize

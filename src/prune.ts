@@ -4,6 +4,7 @@ import { type Allocated, allocate } from './allocate/allocate.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner, readHalf } from './blocks/halfblock.ts'
 import { copyStream, embedWindows, passThrough, type Stream } from './blocks/stream.ts'
+import { alignInputs } from './calibrate/align.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
@@ -21,7 +22,7 @@ import { type PruneOptions, type ResolvedOptions, resolveOptions } from './optio
 import { makePlan, type Plan } from './plan.ts'
 import { restoreColumns } from './restore/least-squares.ts'
 import type { HalfResult, LayerResult, PruneResult, Recipe } from './result.ts'
-import { type Candidates, selectKept } from './select/kept.ts'
+import { type Candidates, keepAll, selectKept } from './select/kept.ts'
 import { rotateValues, unrotateOutput } from './select/rotate.ts'
 import { complement } from './select/top.ts'
 import { VERSION } from './version.ts'
@@ -148,7 +149,10 @@ interface Streams {
   readonly check?: HeldOutCheck
 }
 
-/** Prunes one half-block, writes it, and takes the streams through it. Undefined where the plan cuts nothing here. */
+/**
+ * Prunes one half-block, writes it, and takes the streams through it. With a dense target one that keeps all is repaired, too: its output layer
+ * makes up for a part of what was cut before it. Undefined where nothing changes.
+ */
 async function* pruneHalf(
   job: PruneJob,
   { runner, pruned: stream, dense, check }: Streams,
@@ -156,27 +160,41 @@ async function* pruneHalf(
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
   const { model, engine, plan, options, writer, signal } = job
   const a = model.architecture
-  const weights = await readHalf(model, half)
+  const original = await readHalf(model, half)
   const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
-  if (!narrows(a, half, keep)) {
+  const cuts = narrows(a, half, keep)
+  const repairs = dense && dense.alpha > 0 && options.sparsity > 0
+  if (!cuts && !repairs) {
     // Where only whole layers go, nothing is measured on the stream.
     if (options.scope !== 'layers')
-      for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, weights, signal)
-    await check?.pass(runner, weights, undefined, signal)
+      for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, original, signal)
+    await check?.pass(runner, original, undefined, signal)
     await writer.copyHalf(half)
     return undefined
   }
-  const { statistics, hidden } = await observe(runner, job.pool, stream, weights, dense, signal)
-  const rotates = options.vo === 'rotate' && half.kind === 'attention'
+  const aligned = repairs && options.inputs === 'aligned'
+  const weights = aligned
+    ? writer.rounded(await alignInputs(runner, stream, original, dense, options.damp, signal))
+    : original
+  const { statistics, hidden } = await observe(
+    runner,
+    job.pool,
+    stream,
+    weights,
+    dense && { ...dense, weights: original },
+    signal,
+  )
+  const rotates = cuts && options.vo === 'rotate' && half.kind === 'attention'
   const rotated = rotates ? await rotateValues(engine, a, weights, statistics) : undefined
   const seen = rotated ?? { weights, statistics, dense: job.dense?.layers[half.layer][half.kind] }
-  const { scores, kept, columns } = await selectKept(engine, a, seen, keep, options)
-  yield { type: 'selected', half: half.output.name, scores, kept }
+  const selected = cuts ? await selectKept(engine, a, seen, keep, options) : undefined
+  if (selected) yield { type: 'selected', half: half.output.name, scores: selected.scores, kept: selected.kept }
+  const { kept, columns } = selected ?? keepAll(a, half)
   const { weight, bias, ...errors } = await restore(job, seen, columns)
   const output = await writer.writePruned(seen.weights, kept, columns, { weight, bias })
   const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
   await advance(runner, stream, weights, pruned, hidden, signal)
-  await check?.pass(runner, weights, pruned, signal)
+  await check?.pass(runner, original, { weights, output: pruned }, signal)
   return { kept: [...kept], ...errors }
 }
 

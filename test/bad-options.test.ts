@@ -45,6 +45,10 @@ describe('options', () => {
     'an unknown score': [['--score', 'random'], '--score is "random"; it must be one of column, eliminate.'],
     'an unknown target': [['--target', 'half'], '--target is "half"; it must be one of pruned, dense.'],
     'alpha beyond 1': [['--target', 'dense', '--alpha', '1.5'], 'alpha is 1.5; it must be a number from 0 to 1.'],
+    'aligned inputs without a dense target': [
+      ['--inputs', 'aligned'],
+      'inputs aligned goes towards the dense stream, which runs with target dense. Add that, or use inputs kept.',
+    ],
     'a target without restoration': [
       ['--target', 'dense', '--no-restore'],
       'target dense is what the restoration aims at, and no-restore leaves that out. Leave one of them out.',

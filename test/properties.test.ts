@@ -118,7 +118,13 @@ test('restoration never makes an error larger, and all layouts are one model in 
 })
 
 test('activations in memory and in a scratch file give the same bytes', async () => {
-  const settings = { sparsity: 0.3, scope: 'ffn+vo', windows: windows(3, 64, 2) } as const
+  const settings = {
+    sparsity: 0.3,
+    scope: 'ffn+vo',
+    windows: windows(3, 64, 2),
+    target: 'dense',
+    inputs: 'aligned',
+  } as const
   const [inMemory, spilled] = [await run(LLAMA, settings), await run(LLAMA, { ...settings, memory: 0 })]
   const weights = (o: string) => readFileSync(join(o, 'model.safetensors'))
   expect(weights(spilled.output).equals(weights(inMemory.output))).toBe(true)
@@ -131,7 +137,14 @@ test('held-out losses are those of the written model, and windows held out leave
     { name: 'a', tokens: 99, available: 4, used: 3, heldOut: 1 },
     { name: 'b', tokens: 99, available: 3, used: 2, heldOut: 1 },
   ]
-  const settings = { sparsity: 0.3, scope: 'ffn+vo', vo: 'rotate', target: 'dense', dtype: 'F32' } as const
+  const settings = {
+    sparsity: 0.3,
+    scope: 'ffn+vo',
+    vo: 'rotate',
+    target: 'dense',
+    inputs: 'aligned',
+    dtype: 'F32',
+  } as const
   const { output, result } = await run(LLAMA, { ...settings, windows: { ...made, windows: used, heldOut, texts } })
   const plain = await run(LLAMA, { ...settings, windows: { ...made, windows: used } })
   const weights = (folder: string) => readFileSync(join(folder, 'model.safetensors'))
@@ -168,6 +181,36 @@ test('a dense target that nothing is taken from is the pruned target', async () 
   const weights = ({ output }: typeof pruned) => readFileSync(join(output, 'model.safetensors'))
   for (const same of [dense, spilled]) expect(weights(same).equals(weights(pruned))).toBe(true)
   expect(weights(half).equals(weights(pruned))).toBe(false)
+})
+
+test('with a dense target, what keeps all is repaired, and without one it stays byte for byte', async () => {
+  const settings = { sparsity: 0.3, windows: windows(3, 64, 2) } as const
+  const tensors = async ({ output }: { output: string }, name: string) => {
+    const file = await openSafetensors(await openFile(join(output, 'model.safetensors')))
+    const bytes = await file.bytes(`model.layers.2.self_attn.${name}.weight`)
+    await file.close()
+    return Buffer.from(bytes)
+  }
+  const [pruned, dense, aligned] = [
+    await run(LLAMA, settings),
+    await run(LLAMA, { ...settings, target: 'dense' }),
+    await run(LLAMA, { ...settings, target: 'dense', inputs: 'aligned' }),
+  ]
+  const source = { output: LLAMA }
+  expect(pruned.result.layers[2].attention).toBeUndefined()
+  for (const { result } of [dense, aligned])
+    for (const { attention } of result.layers.slice(1)) {
+      expect(attention!.kept.length).toBe(2 * 32)
+      expect(attention!.errorAfter).toBeLessThan(attention!.errorBefore)
+    }
+  const same = async (model: typeof pruned, name: string) =>
+    (await tensors(model, name)).equals(await tensors(source, name))
+  for (const name of ['q_proj', 'v_proj', 'o_proj']) expect(await same(pruned, name)).toBe(true)
+  expect(await same(dense, 'o_proj')).toBe(false)
+  for (const name of ['q_proj', 'v_proj']) {
+    expect(await same(dense, name)).toBe(true)
+    expect(await same(aligned, name)).toBe(false)
+  }
 })
 
 test('removing columns that are exactly zero changes no logit', async () => {

@@ -108,7 +108,7 @@ export class HalfBlockRunner {
       ...this.#output(output),
       x: values(x, [tokens, a.hiddenSize]),
       h: values(h, [h.length / tokens, tokens]),
-      kept: values(BigInt64Array.from(columns, BigInt), [columns.length]),
+      kept: values(columns, [columns.length]),
     }
     const bias = output.bias !== undefined
     const key = `residual ${bias ? 'with bias ' : ''}${this.#graphs}`

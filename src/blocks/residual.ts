@@ -16,7 +16,7 @@ export function residual(g: Graph, a: Architecture, x: Value, update: Value): Va
 export function residualGraph(a: Architecture, bias: boolean): Graph {
   const g = new Graph('residual')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const h = g.op('Gather', [g.input('h', 'float32', ['f', 'n']), g.input('kept', 'int64', ['m'])], { axis: 0 }) // [m, n]
+  const h = g.op('Gather', [g.input('h', 'float32', ['f', 'n']), g.input('kept', 'int32', ['m'])], { axis: 0 }) // [m, n]
   const inputs = [h, g.input('out.weight', 'float32', [a.hiddenSize, 'm'])]
   if (bias) inputs.push(g.input('out.bias', 'float32', [a.hiddenSize]))
   const update = g.op('Gemm', inputs, { transA: 1, transB: 1 }) // [n, d]

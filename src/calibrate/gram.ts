@@ -20,7 +20,7 @@ export interface Statistics {
 }
 
 /** Triangles are halved down to this: smaller products are slower than the work that they save. */
-const TRIANGLE = 96
+const TRIANGLE = 192
 /** In wide layers a triangle may be this part of the width: 1 / 32 leaves 1.6 % more than half of the work. */
 const TRIANGLE_SHARE = 1 / 32
 

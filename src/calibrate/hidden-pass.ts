@@ -14,14 +14,14 @@ export interface DenseTarget {
 
 /**
  * Computes `H` once, accumulating its statistics. The result must be advanced, or closed.
- * @param dense its stream is taken through the half-block on the way
+ * @param dense its stream is taken through the half-block on the way, as the dense model has it
  */
 export async function observe(
   runner: HalfBlockRunner,
   pool: ActivationPool,
   stream: Stream,
   weights: HalfWeights,
-  dense?: DenseTarget,
+  dense?: DenseTarget & { readonly weights: HalfWeights },
   signal?: AbortSignal,
 ): Promise<{ statistics: Statistics; hidden: Activations }> {
   const { engine, architecture } = runner
@@ -39,7 +39,7 @@ export async function observe(
     await hidden.store(batch)
     if (!gap) continue
     const y = await dense.stream.rows.load(batch)
-    await runner.forward(weights, y, batch.windows)
+    await runner.forward(dense.weights, y, batch.windows)
     await gap.accumulate(h, x, y)
     await dense.stream.rows.store(batch)
   }

@@ -47,16 +47,16 @@ export class HeldOutCheck {
     return new HeldOutCheck(model, engine, checked, dense, pruned)
   }
 
-  /** Takes both streams through a half-block. @param pruned undefined where nothing was removed */
+  /** Takes both streams through a half-block. @param pruned what it has become; undefined where nothing changed */
   async pass(
     runner: HalfBlockRunner,
-    weights: HalfWeights,
-    pruned: PrunedOutput | undefined,
+    dense: HalfWeights,
+    pruned: { readonly weights: HalfWeights; readonly output: PrunedOutput } | undefined,
     signal?: AbortSignal,
   ): Promise<void> {
-    await passThrough(runner, this.dense, weights, signal)
-    if (pruned) await passPruned(runner, this.pruned, weights, pruned, signal)
-    else await passThrough(runner, this.pruned, weights, signal)
+    await passThrough(runner, this.dense, dense, signal)
+    if (pruned) await passPruned(runner, this.pruned, pruned.weights, pruned.output, signal)
+    else await passThrough(runner, this.pruned, dense, signal)
   }
 
   /** Takes the dense stream through a layer that the pruned model lacks. */

@@ -57,7 +57,11 @@ export async function restoreColumns(
   const columns = transposed(weight, width) // Wᵀ [in, out]: columns of W lie contiguous
   const wM = pickRows(columns, kept, out)
   const wP = pickRows(columns, removed, out)
-  const right = await multiply(engine, pick(gram, removed, kept, width), wP, out, true) // R [|M|, out], without what the centring takes away
+  // R [|M|, out], without what the centring takes away
+  const right =
+    removed.length > 0
+      ? await multiply(engine, pick(gram, removed, kept, width), wP, out, true)
+      : new Float32Array(wM.length)
   const away = await outputEnergy(engine, statistics, removed, wP)
   const total = (await outputEnergy(engine, statistics, kept, wM)) + 2 * dot(right, wM) + away
   const before = away + (gap ? 2 * dot(pickRows(gap.cross, removed, out), wP) + gap.energy : 0)
@@ -69,7 +73,7 @@ export async function restoreColumns(
   const plain = { bias, errorBefore: relative(before), damp: options.damp }
   if (!options.restore) return { ...plain, weight: transposed(wM, out), errorAfter: plain.errorBefore }
   if (options.restore === 'bias') {
-    const [lacking, given] = [mean, options.means ?? mean].map(mu => meanOutput(wP, removed, mu))
+    const [lacking, given] = [mean, options.means ?? mean].map(mu => meanOutput(wP, removed, mu, out))
     const after = given.reduce((sum, c, o) => sum + tokens * (c - 2 * lacking[o]) * c, before)
     const shifted = given.map((c, o) => (bias?.[o] ?? 0) + c)
     return { ...plain, weight: transposed(wM, out), bias: Float32Array.from(shifted), errorAfter: relative(after) }
@@ -78,7 +82,7 @@ export async function restoreColumns(
   const cross = gap && pickRows(gap.cross, kept, out)
   if (cross) for (let i = 0; i < cross.length; i++) right[i] += cross[i]
   const mu = options.center && bias ? mean : undefined
-  const shift = mu && meanOutput(wP, removed, mu).map((v, o) => v + (gap?.mean[o] ?? 0)) // mean of what is to be made up for [out]
+  const shift = mu && meanOutput(wP, removed, mu, out).map((v, o) => v + (gap?.mean[o] ?? 0)) // mean of what is to be made up for [out]
   const delta = matrix(kept.length, out, Float64Array.from(right)) // R, then Δᵀ
   const carried = shift?.slice() // by the bias, while `shift` changes below
   const centred = (m: number, o: number) => (mu && carried ? tokens * mu[kept[m]] * carried[o] : 0)
@@ -114,8 +118,8 @@ function dot(a: Floats, b: Floats): number {
 }
 
 /** `W_P μ_P` [out], from `W_Pᵀ` [|P|, out]. */
-function meanOutput(wP: Floats, removed: Int32Array, mu: Float64Array): Float64Array {
-  const y = new Float64Array(wP.length / removed.length)
+function meanOutput(wP: Floats, removed: Int32Array, mu: Float64Array, out: number): Float64Array {
+  const y = new Float64Array(out)
   for (let j = 0, at = 0; j < removed.length; j++)
     for (let o = 0; o < y.length; o++, at++) y[o] += wP[at] * mu[removed[j]]
   return y

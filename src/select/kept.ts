@@ -4,14 +4,14 @@ import type { HalfWeights } from '../blocks/halfblock.ts'
 import type { Moments } from '../calibrate/dense-statistics.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { Architecture, Scope, Widths } from '../model/architecture.ts'
+import type { Architecture, HalfBlock, Scope, Widths } from '../model/architecture.ts'
 import { columnGroups, columnsOfRows, headGroups, rowsOfHeads } from '../model/coupling.ts'
 import { columnScores } from '../score/column.ts'
 import { fluctuationScores } from '../score/fluctuation.ts'
 import { magnitudeScores } from '../score/magnitude.ts'
 import { randomScores } from '../score/random.ts'
 import { eliminate } from './eliminate.ts'
-import { keepTop, keepTopPerGroup } from './top.ts'
+import { allColumns, keepTop, keepTopPerGroup } from './top.ts'
 
 export interface Selection {
   /** Of neurons, value rows, or KV heads. */
@@ -67,6 +67,12 @@ export async function selectKept(
   const { scores, kept: keptUnits } = await selected()
   const kept = wholeHeads ? rowsOfHeads(a, keptUnits) : keptUnits
   return { scores, kept, columns: isFfn ? kept : columnsOfRows(a, kept) }
+}
+
+/** All of a half-block that nothing is cut in. */
+export function keepAll(a: Architecture, { kind, output }: HalfBlock): Omit<Selection, 'scores'> {
+  const columns = allColumns(output.in)
+  return { kept: kind === 'ffn' ? columns : allColumns(a.kvHeads * a.headSize), columns }
 }
 
 /** Scores of the columns. */

@@ -17,6 +17,7 @@ export class ModelWriter {
     readonly options: {
       readonly layout: Layout
       readonly scope: Scope
+      readonly inputs: 'kept' | 'aligned'
       /** The layers of the source that stay. */
       readonly layers: readonly number[]
     },
@@ -35,6 +36,15 @@ export class ModelWriter {
     for (const l of [...half.inputs, half.output]) await this.#copyLinear(l)
   }
 
+  /** Input layers as a reader of the output will see them. */
+  rounded(weights: HalfWeights): HalfWeights {
+    const inputs = weights.inputs.map(({ weight, bias }, i) => {
+      const dtype = this.checkpoint.dtype(this.#place(`${weights.half.inputs[i].name}.weight`)) as FloatDType
+      return { weight: toFloat32(fromFloat32(weight, dtype), dtype), bias }
+    })
+    return { ...weights, inputs }
+  }
+
   /**
    * Writes a pruned half-block.
    * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`) @param columns of the output layer that `restored.weight` [d, columns] holds
@@ -47,18 +57,20 @@ export class ModelWriter {
     restored: LinearWeights,
   ): Promise<LinearWeights> {
     const { half } = weights
-    const { layout, scope } = this.options
+    const { layout, scope, inputs } = this.options
     const narrow = layout === 'compact' || (layout === 'stock' && half.kind === 'ffn')
     await this.#copyNorm(half)
     const wholeHeads = half.kind === 'attention' && scope === 'ffn+heads'
     for (const [i, linear] of half.inputs.entries()) {
-      if (!half.coupled.includes(i) && !wholeHeads) {
+      const whole = !half.coupled.includes(i) && !wholeHeads
+      if (whole && inputs === 'kept') {
         await this.#copyLinear(linear)
         continue
       }
       const { weight, bias } = weights.inputs[i]
       const stay = wholeHeads && i === 0 ? columns : kept
       const rows = (matrix: Floats, width: number) => {
+        if (whole) return matrix
         const picked = pickRows(matrix, stay, width)
         return narrow ? picked : scatterRows(picked, stay, linear.out, width)
       }
