@@ -110,12 +110,13 @@ function centre(cross: Matrix, { tokens, mean, gap }: Statistics): void {
 /** `⟨W_S P_SS⁻¹, W_S⟩` of one small group, by a Cholesky factorisation of P_SS: Σ of squares of L⁻¹ W_Sᵀ. */
 function loss(w: Matrix, inverse: Matrix, columns: readonly number[]): number {
   const out = w.columns
-  const rows = columns.map(j => w.data.subarray(j * out, (j + 1) * out))
   if (columns.length === 1) {
+    const [j] = columns
     let sum = 0
-    for (const v of rows[0]) sum += v * v
-    return sum / inverse.data[columns[0] * (inverse.columns + 1)]
+    for (let at = j * out; at < (j + 1) * out; at++) sum += w.data[at] ** 2
+    return sum / inverse.data[j * (inverse.columns + 1)]
   }
+  const rows = columns.map(j => w.data.subarray(j * out, (j + 1) * out))
   const factor = columns.map(i => columns.map(j => inverse.data[i * inverse.columns + j]))
   const solved: Float64Array[] = []
   let sum = 0
