@@ -73,7 +73,7 @@ export interface PruneOptions {
   readonly restore?: boolean
   /** Element type of all weights written. @default that of the source; BF16 from a quantised GGUF */
   readonly dtype?: FloatDType
-  /** Calibration windows. @default 32; 64 where the model writes its own text */
+  /** Calibration windows. @default 32; presets best and stock, and where the model writes its own text, 64 */
   readonly samples?: number
   /** Tokens per window. @default 1024, or the model's context; 256 where the model writes its own text */
   readonly seqLen?: number
@@ -117,10 +117,12 @@ export const PRESETS = {
   best: {
     ...{ scope: 'ffn+vo', vo: 'rotate', layout: 'compact' },
     ...{ allocate: 'sensitivity', probeTokens: 512, score: 'eliminate', target: 'dense', inputs: 'aligned' },
+    samples: 64,
   },
   stock: {
     ...{ scope: 'ffn', layout: 'stock', allocate: 'uniform' },
     ...{ score: 'eliminate', target: 'dense', inputs: 'aligned' },
+    samples: 64,
   },
 } as const
 
