@@ -4,7 +4,6 @@ import { type Allocated, allocate } from './allocate/allocate.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner, readHalf } from './blocks/halfblock.ts'
 import { copyStream, embedWindows, passThrough, type Stream } from './blocks/stream.ts'
-import { alignInputs } from './calibrate/align.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
@@ -20,6 +19,7 @@ import { describeModel, type Model } from './model/model.ts'
 import { dampingNotices, overfitNotices, planNotices } from './notices.ts'
 import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
+import { alignInputs } from './restore/align.ts'
 import { restoreColumns } from './restore/least-squares.ts'
 import type { HalfResult, LayerResult, PruneResult, Recipe } from './result.ts'
 import { type Candidates, keepAll, selectKept } from './select/kept.ts'
@@ -176,14 +176,8 @@ async function* pruneHalf(
   const weights = aligned
     ? writer.rounded(await alignInputs(runner, stream, original, dense, options.damp, signal))
     : original
-  const { statistics, hidden } = await observe(
-    runner,
-    job.pool,
-    stream,
-    weights,
-    dense && { ...dense, weights: original },
-    signal,
-  )
+  const beside = dense && { ...dense, weights: original }
+  const { statistics, hidden } = await observe(runner, job.pool, stream, weights, beside, signal)
   const rotates = cuts && options.vo === 'rotate' && half.kind === 'attention'
   const rotated = rotates ? await rotateValues(engine, a, weights, statistics) : undefined
   const seen = rotated ?? { weights, statistics, dense: job.dense?.layers[half.layer][half.kind] }

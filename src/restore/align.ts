@@ -6,6 +6,8 @@
 import type { HalfBlockRunner, HalfWeights } from '../blocks/halfblock.ts'
 import { norm } from '../blocks/norm.ts'
 import type { Stream } from '../blocks/stream.ts'
+import type { DenseTarget } from '../calibrate/hidden-pass.ts'
+import { factorDamped } from '../calibrate/system.ts'
 import { values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import { solve } from '../linalg/cholesky.ts'
@@ -14,8 +16,6 @@ import { multiply } from '../linalg/product.ts'
 import { transposed } from '../linalg/scatter.ts'
 import { type Architecture, graphKey } from '../model/architecture.ts'
 import { allColumns } from '../select/top.ts'
-import type { DenseTarget } from './hidden-pass.ts'
-import { factorDamped } from './system.ts'
 
 /** @param stream the pruned one before the half-block; the dense target is at the same place. @returns the half-block with its new input layers */
 export async function alignInputs(
