@@ -1,16 +1,11 @@
 import { afterAll, expect, test } from 'vitest'
+import { random } from '../../test/random.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { GapAccumulator } from './gap.ts'
 import { GramAccumulator } from './gram.ts'
 
 const engine = openEngine()
 afterAll(() => engine.close())
-
-/** Deterministic values in [-1, 1). */
-function random(length: number, seed: number): Float32Array<ArrayBuffer> {
-  let state = seed + 1
-  return Float32Array.from({ length }, () => (state = (state * 48271) % 2147483647) / 1073741823.5 - 1)
-}
 
 test('what the pruned stream lacks, as computed token by token', async () => {
   const [tokens, width, d, alpha] = [30, 7, 5, 0.5]

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
+import { random } from '../../test/random.ts'
 import { ActivationPool } from '../blocks/activations.ts'
 import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { openEngine } from '../engine/engine.node.ts'
@@ -14,12 +15,6 @@ const config = JSON.parse(
 )
 const engine = openEngine()
 afterAll(() => engine.close())
-
-/** Deterministic values in [-1, 1). */
-function random(length: number, seed: number): Float32Array<ArrayBuffer> {
-  let state = seed + 1
-  return Float32Array.from({ length }, () => (state = (state * 48271) % 2147483647) / 1073741823.5 - 1)
-}
 
 test('input layers turn by the map that takes the pruned rows closest to the dense ones, the part alpha of the way', async () => {
   const [d, tokens, alpha, damp, epsilon] = [8, 60, 0.5, 0.02, 1e-5]

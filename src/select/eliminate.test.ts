@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
+import { random } from '../../test/random.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { restoreColumns } from '../restore/least-squares.ts'
@@ -9,12 +10,6 @@ import { complement, keepTop } from './top.ts'
 
 const engine = openEngine()
 afterAll(() => engine.close())
-
-/** Deterministic values in [-1, 1). */
-function random(length: number, seed: number): Float32Array<ArrayBuffer> {
-  let state = seed + 1
-  return Float32Array.from({ length }, () => (state = (state * 48271) % 2147483647) / 1073741823.5 - 1)
-}
 
 /** Aᵀ B in float64 for row-major `a` [n, p], `b` [n, q]. */
 function product(a: ArrayLike<number>, b: ArrayLike<number>, n: number): Float64Array<ArrayBuffer> {

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
+import { random } from '../../test/random.ts'
 import { type HalfWeights, readHalf } from '../blocks/halfblock.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
@@ -19,12 +20,6 @@ afterAll(async () => {
   await engine.close()
   await checkpoint.close()
 })
-
-/** Deterministic values in [-1, 1). */
-function random(length: number, seed: number): Float32Array<ArrayBuffer> {
-  let state = seed + 1
-  return Float32Array.from({ length }, () => (state = (state * 48271) % 2147483647) / 1073741823.5 - 1)
-}
 
 /** Statistics of `tokens` random activations, of unequal size and dependent on each other. */
 function made(width: number, tokens: number, seed: number): Statistics {
