@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import { openEngine } from '../engine/engine.node.ts'
-import { cholesky, type RowReader, solve } from './cholesky.ts'
+import { cholesky, invert, type RowReader, solve } from './cholesky.ts'
 import { gemm, type Matrix, matrix } from './gemm.ts'
 
 const engine = openEngine()
@@ -50,6 +50,18 @@ test('solves A X = B to machine precision, across block edges', async () => {
     ),
     { numRuns: 20 },
   )
+})
+
+test('inverts to machine precision, symmetric to the last bit', async () => {
+  for (const n of [1, 100, 128, 129, 300]) {
+    const a = await gram(random(n + 3, n, n), 0.5)
+    const inverse = await invert(engine, (await cholesky(engine, n, rowsOfMatrix(a)))!)
+    const residual = matrix(n, n)
+    for (let i = 0; i < n; i++) residual.data[i * (n + 1)] = 1
+    await gemm(engine, a, inverse, residual, { alpha: -1, accumulate: true })
+    expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(inverse))
+    expect(inverse.data.every((v, at) => v === inverse.data[(at % n) * n + Math.floor(at / n)])).toBe(true)
+  }
 })
 
 test('gemm works on views and transposes, and adds in place', async () => {

@@ -1,4 +1,4 @@
-// Blocked Cholesky in float64: `A = L Lᵀ`, and `A X = B`. Small diagonal blocks are factored and inverted here, everything else is a
+// Blocked Cholesky in float64: `A = L Lᵀ`, `A X = B`, and `A⁻¹`. Small diagonal blocks are factored and inverted here, everything else is a
 // matrix product on the engine. Each block of the result is finished before the next is begun (left-looking), so that what a product
 // adds to stays in the cache. Source: Golub & Van Loan, Matrix Computations, 4th ed., §4.2.5 and §4.2.6.
 import type { Engine } from '../engine/engine.ts'
@@ -68,6 +68,26 @@ export async function solve(engine: Engine, factor: Factor, b: Matrix): Promise<
     if (rest.rows > 0) await gemm(engine, p.below, rest, blockOf(p), { transA: true, ...SUBTRACT })
     await applyInverse(p, true)
   }
+}
+
+/**
+ * `A⁻¹` [n, n]. Of each block column only what is on and below the diagonal is solved for, with the part of L that it depends on: a third
+ * of what `A X = I` takes. The rest is its mirror image.
+ */
+export async function invert(engine: Engine, factor: Factor): Promise<Matrix> {
+  const n = factor[0].inverse.rows + factor[0].below.rows
+  const inverse = matrix(n, n)
+  for (const [i, { first, inverse: diagonal }] of factor.entries()) {
+    const size = diagonal.rows
+    const column = matrix(n - first, size)
+    for (let j = 0; j < size; j++) column.data[j * (size + 1)] = 1
+    const trailing = factor.slice(i).map(panel => ({ ...panel, first: panel.first - first }))
+    await solve(engine, trailing, column)
+    for (let r = first, at = 0; r < n; r++)
+      for (let c = first; c < first + size; c++, at++)
+        inverse.data[r * n + c] = inverse.data[c * n + r] = column.data[at]
+  }
+  return inverse
 }
 
 /** Lower Cholesky factor of a small matrix, in place. False where a pivot is not positive. */

@@ -8,7 +8,7 @@ import type { Statistics } from '../calibrate/gram.ts'
 import { factorDamped, type SystemOptions } from '../calibrate/system.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
-import { cholesky, solve } from '../linalg/cholesky.ts'
+import { cholesky, invert, solve } from '../linalg/cholesky.ts'
 import { gemm, type Matrix, matrix } from '../linalg/gemm.ts'
 import { allColumns } from './top.ts'
 
@@ -95,10 +95,10 @@ async function dampedInverse(engine: Engine, statistics: Statistics, options: El
   const { width, mean } = statistics
   const mu = options.center ? mean : undefined
   const system = await factorDamped(engine, statistics, mu, allColumns(width), options)
-  const inverse = matrix(width, width)
-  for (let i = 0; i < width; i++) inverse.data[i * (width + 1)] = 1
-  if (system) await solve(engine, system.factor, inverse)
-  return inverse
+  if (system) return invert(engine, system.factor)
+  const identity = matrix(width, width)
+  for (let i = 0; i < width; i++) identity.data[i * (width + 1)] = 1
+  return identity
 }
 
 /** `Hᵀ(αD)` → the same of centred activations. */
