@@ -289,6 +289,15 @@ describe('files of tasks', () => {
     expect(stdout).toMatch(/^hellaswag +1\.0 +1 .*\narc_easy +1\.0 +1 /m)
   })
 
+  test('may have lines that end as on Windows', async () => {
+    const folder = await workplace({
+      'lf/hellaswag.txt': HELLASWAG,
+      'crlf/hellaswag.txt': HELLASWAG.replaceAll('\n', '\r\n'),
+    })
+    const read = (data: string) => finish(loadTasks(['hellaswag'], { data: [join(folder, data)] }))
+    expect(await read('crlf')).toEqual(await read('lf'))
+  })
+
   const LINES = `${ARC(1)}\n${ARC(2)}\n`
   const cases: Record<string, [files: Readonly<Record<string, string | Uint8Array>>, says: string[], task?: string]> = {
     'cut short': [{ 'arc_easy.jsonl': LINES.slice(0, -9) }, ['data/arc_easy.jsonl: line 2: not JSON']],
@@ -299,6 +308,12 @@ describe('files of tasks', () => {
       ['data/arc_easy.jsonl: line 1: not an item of arc_easy: there is no "question"; it must be a string.'],
     ],
     'an answer that is no choice': [{ 'arc_easy.jsonl': ARC(1, 'C') }, ['the right answer is none of the 2 choices']],
+    'choices without a letter': [
+      {
+        'arc_easy.jsonl': '{"question":"a","choices":{"text":["b","c","d"],"label":["A"]},"answerKey":"A"}\n',
+      },
+      ['3 choices have 1 letters'],
+    ],
     'no parquet': [{ 'arc_easy.parquet': 'PAR1' }, ['data/arc_easy.parquet: cannot be read as parquet']],
     'parquet cut short': [
       { 'arc_easy.parquet': fixture('arc_easy.parquet').subarray(0, 2000) },
@@ -334,6 +349,11 @@ describe('files of tasks', () => {
     const folder = await workplace()
     await put(join(folder, 'data'), files)
     await refused(folder, args(task), { says })
+  })
+
+  test('an answer that does not fit the context, before anything is run', async () => {
+    const folder = await workplace({ 'data/arc_easy.jsonl': ARC(1).replace('a sheep', 'a sheep '.repeat(300)) })
+    await refused(folder, args('arc_easy'), { code: 2, says: ['arc_easy: item 1: an answer has', 'room for 512'] })
   })
 
   const usage: Record<string, [args: string[], says: string[]]> = {

@@ -104,6 +104,7 @@ function lettered(fields: Fields, name: string, prompt: (stem: string) => string
   const hub = asOnHub(fields, name)
   const stem = text(hub, name)
   const [choices, letters] = ['text', 'label'].map(key => texts((hub.choices ?? {}) as Fields, key))
+  if (choices.length !== letters.length) throw new Error(`${choices.length} choices have ${letters.length} letters`)
   return question(prompt(stem), choices, letters.indexOf(text(hub, 'answerKey').trimStart()))
 }
 

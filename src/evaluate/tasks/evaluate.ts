@@ -45,7 +45,10 @@ export async function* taskLikelihoods(
   signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, number[][][]> {
   const tokenizer = loadTokenizer(model.checkpoint)
-  const questions = tasks.flatMap(({ name, items }) => items.map((item, i) => encode(tokenizer, item, `${name} ${i}`)))
+  const { maxPositions } = model.architecture
+  const questions = tasks.flatMap(({ name, items }) =>
+    items.map((item, i) => encode(tokenizer, item, maxPositions, `${name}: item ${i + 1}`)),
+  )
   const all = yield* logLikelihoods(model, engine, questions, 'tasks', signal)
   let from = 0
   return tasks.map(({ items }) => all.slice(from, (from += items.length)))
@@ -77,7 +80,7 @@ function estimate(hits: readonly number[]): Estimate {
 }
 
 /** Tokens of each choice. Spaces at the end of the context go to the continuation, and both are cut from one tokenisation. */
-function encode(tokenizer: TextTokenizer, { requests }: TaskItem, where: string): Continuation[] {
+function encode(tokenizer: TextTokenizer, { requests }: TaskItem, maxPositions: number, where: string): Continuation[] {
   return requests.map(({ context, continuation }) => {
     const trimmed = context.trimEnd()
     const given = tokenizer.encode(trimmed)
@@ -86,6 +89,10 @@ function encode(tokenizer: TextTokenizer, { requests }: TaskItem, where: string)
     if (given.length === 0 || targets <= 0)
       throw new UsageError(
         `${where}: nothing to score: the tokenizer gives ${given.length} tokens of question and ${targets} of answer.`,
+      )
+    if (targets > maxPositions)
+      throw new UsageError(
+        `${where}: an answer has ${targets} tokens; the model has room for ${maxPositions}. Leave the item out.`,
       )
     const ids = new Int32Array(whole.length)
     ids.set(whole)

@@ -103,7 +103,7 @@ async function readBzip2(path: string): Promise<string> {
 
 /** This file has one context, where the data set has two: the beginning of the last sentence (`ctx_b`) starts in lower case. */
 function* sixLines(path: string, contents: string): Generator<{ where: string; value: Fields }> {
-  const lines = contents.trimEnd().split('\n')
+  const lines = contents.trimEnd().split(/\r?\n/)
   if (contents.trim() === '') return
   if (lines.length % LINES_AN_ITEM !== 0)
     throw new FormatError(path, `has ${lines.length} lines, which is no multiple of the ${LINES_AN_ITEM} of an item.`)
@@ -121,7 +121,7 @@ function* sixLines(path: string, contents: string): Generator<{ where: string; v
 async function withLabels(path: string, records: TaskRecord[]): Promise<TaskRecord[]> {
   const file = path.replace(/\.\w+$/, '-labels.lst')
   if (records.some(({ fields }) => 'label' in fields || 'answer' in fields) || !existsSync(file)) return records
-  const labels = (await readUtf8(file, ALLOWED)).trim().split('\n')
+  const labels = (await readUtf8(file, ALLOWED)).trim().split(/\r?\n/)
   if (labels.length !== records.length)
     throw new FormatError(file, `has ${labels.length} labels for the ${records.length} items of ${path}.`)
   return records.map(({ where, fields }, i) => ({ where, fields: { ...fields, label: labels[i], answer: labels[i] } }))
