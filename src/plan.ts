@@ -1,9 +1,10 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
 import type { Allocated } from './allocate/allocate.ts'
 import { layersToRemove } from './allocate/influence.ts'
+import { allocationBytes } from './allocate/sensitivity.ts'
 import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
-import { decoderBytes } from './blocks/decoder.ts'
+import { decoderBytes, HEAD_ROWS } from './blocks/decoder.ts'
 import { TOKENS_PER_RUN } from './blocks/stream.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import { MAX_SEQUENCES } from './calibrate/sample.ts'
@@ -46,6 +47,8 @@ export interface Plan {
 
 /** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
 const BASE_BYTES = 200e6
+/** Arrays that nothing uses any more and that are not yet collected. */
+const GARBAGE_BYTES = 100e6
 
 /**
  * @param source self-written text needs the whole model in memory while it is written
@@ -149,18 +152,29 @@ function placeActivations(a: Architecture, { samples, seqLen, memory, target }: 
   return placed
 }
 
-function estimateMemory(a: Architecture, { score, allocate, inputs }: ResolvedOptions, activations: number): number {
+/**
+ * Peak resident memory: what is there all the time, and the larger of the embedding's table and the work on one half-block. Fitted to peaks
+ * that were measured (plan.test.ts).
+ */
+function estimateMemory(a: Architecture, options: ResolvedOptions, activations: number): number {
+  const { score, allocate, inputs, target, heldOut, memory } = options
   // Aligned input layers are in memory beside those that were read.
   const [attention, ffn] = halfBlocks(a, 0).map(half =>
     [...half.inputs, ...(inputs === 'aligned' ? half.inputs : []), half.output].reduce((n, l) => n + l.in * l.out, 0),
   )
   const width = Math.max(a.ffnWidth, a.heads * a.headSize)
-  const embedding = 4 * a.vocabularySize * a.embeddingSize
   const weights = 4 * Math.max(attention, ffn)
   const gram = 4 * width ** 2
   // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
-  const eliminates = score === 'eliminate' || allocate === 'sensitivity'
+  const measures = allocate === 'sensitivity'
+  const eliminates = score === 'eliminate' || measures
   const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + 3 * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
-  return BASE_BYTES + activations + Math.max(embedding, 1.5 * weights + 1.5 * gram + solve + run)
+  const work = 1.5 * weights + 1.5 * gram + solve + run
+  // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
+  const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * HEAD_ROWS * a.vocabularySize
+  const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
+  const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
+  const table = 4 * a.vocabularySize * a.embeddingSize
+  return BASE_BYTES + garbage + Math.max(activations, measured) + logits + Math.max(table, work)
 }

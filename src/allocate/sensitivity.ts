@@ -58,6 +58,22 @@ const STATISTICS_TOKENS = 8192
 /** No half-block loses more than 7/8 of its width, or, beyond that sparsity, less than half of what uniform widths would leave. */
 const LEAST_SHARE = 1 / 8
 
+export interface CalibrationSize {
+  readonly samples: number
+  readonly seqLen: number
+  readonly probeTokens: number
+}
+
+/** Bytes of activations: the streams of the dense model, a branch for each half-block, and hidden activations of one. */
+export function allocationBytes(a: Architecture, { samples, seqLen, probeTokens }: CalibrationSize): number {
+  const { hiddenSize: d, layers, heads, headSize, ffnWidth } = a
+  const observed = Math.min(samples * seqLen, statisticsTokens(a))
+  const hidden = Math.max(ffnWidth, heads * headSize)
+  return 4 * (observed * (d + hidden) + probeTokens * d * (2 * layers + 1))
+}
+
+const statisticsTokens = ({ ffnWidth }: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * ffnWidth)
+
 interface Measured {
   readonly half: HalfBlock
   readonly full: number
@@ -78,7 +94,7 @@ export async function* allocateBySensitivity(
   yield { type: 'phase', phase: 'allocate', total: a.layers, unit: 'layers' }
   const { seqLen } = windows
   const least = leastShare(a, options)
-  const observed = some(windows.windows, Math.ceil(Math.max(STATISTICS_TOKENS, 2 * a.ffnWidth) / seqLen))
+  const observed = some(windows.windows, Math.ceil(statisticsTokens(a) / seqLen))
   const others = windows.windows.filter(window => !observed.includes(window))
   const probed = probeWindows(others.length > 0 ? others : windows.windows, options.probeTokens)
   const stream = await embedWindows(model, engine, observed, pool)

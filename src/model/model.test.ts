@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { findWorkload } from '../bench/workloads.ts'
 import { calibrationSource } from '../calibrate/calibration.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { TensorInfo } from '../formats/tensors.ts'
 import { planNotices } from '../notices.ts'
-import { resolveOptions } from '../options.ts'
+import { type PRESETS, resolveOptions } from '../options.ts'
 import { makePlan } from '../plan.ts'
 import { tensorShapes } from './architecture.ts'
 import { architectureOf, describeModel } from './model.ts'
@@ -15,16 +16,16 @@ const config = JSON.parse(
 )
 
 /** A checkpoint of the right shapes without any weights. */
-function checkpoint(changes: object = {}, more: readonly string[] = []): Checkpoint {
+function checkpoint(changes: object = {}, more: readonly string[] = [], base = config): Checkpoint {
   const tensors = new Map<string, TensorInfo>()
-  for (const [name, shape] of tensorShapes(architectureOf('made', config)))
+  for (const [name, shape] of tensorShapes(architectureOf('made', base)))
     tensors.set(name, { name, shape, dtype: 'BF16' })
   for (const name of more) tensors.set(name, { name, shape: [1], dtype: 'BF16' })
   const none = () => Promise.reject(new Error('no weights here'))
   return {
     name: 'made',
     format: 'huggingface',
-    config: { ...config, ...changes },
+    config: { ...base, ...changes },
     tensors: { tensors, bytes: none, float32: none, close: async () => {} },
     tokenizer: {},
     tokenizerConfig: {},
@@ -62,6 +63,24 @@ test('a plan with self-written text counts the whole model and its caches', () =
   // 64 sequences × 512 positions × 6 layers × 2 KV heads × 32 channels, keys and values, float32
   expect(bytes('self')).toBeGreaterThan(4 * 2 * 64 * 512 * 6 * 2 * 32 + 200e6)
   expect(bytes('texts')).toBeLessThan(bytes('self') + 100e6)
+})
+
+// Peaks of whole runs, as `fasp compare` and `fasp bench` measured them (docs/results.md, docs/quality.md, bench/README.md), in MB.
+test.for<[workload: string, preset: keyof typeof PRESETS, samples: number, seqLen: number, peak: number]>([
+  ['smollm2', 'paper', 16, 1024, 555],
+  ['smollm2', 'paper', 64, 1024, 963],
+  ['smollm2', 'stock', 16, 1024, 922],
+  ['smollm2', 'stock', 64, 1024, 1349],
+  ['smollm2', 'best', 16, 1024, 1158],
+  ['smollm2', 'best', 64, 1024, 1642],
+  ['opt-125m', 'paper', 32, 2048, 1507],
+  ['llama-7b-4', 'paper', 4, 512, 3580],
+])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, preset, samples, seqLen, peak]) => {
+  const model = describeModel(checkpoint({}, [], findWorkload(workload).config))
+  const options = resolveOptions({ sparsity: 0.3, preset, samples, seqLen }, model.architecture, {})
+  const ratio = makePlan(model, options, 'texts').memoryBytes / (peak * 1e6)
+  expect(ratio).toBeGreaterThan(0.9)
+  expect(ratio).toBeLessThan(1.25)
 })
 
 test('options that contradict each other are refused', () => {
