@@ -4,7 +4,7 @@
 #   cuts     (default) SmolLM2-135M: these at 10 and 50 %, on both texts
 #   methods  (default) SmolLM2-135M: every other method at 20 and 30 %, on both texts
 #   opt      (default) tiny-opt: every method at 10 to 50 %
-#   table    (default) the first three as one: bench/results/smollm2.md
+#   page     (default) tables and chart of docs/results.md from these, and bench/results/smollm2.md, the first three as one
 # Goes on where it was stopped, run by run: each run is in bench/results/*.json as soon as it is done. OPTIONS="--threads 1" adds options.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,8 +47,11 @@ opt() {
     --text "$shared/data/prose/war-and-peace.txt" --max-windows 64 --calibration "$shared/data/calibration/novels.txt" --samples 128
 }
 
-table() {
-  node dist/cli.js report "$results"/smollm2-{tasks,cuts,methods}.json -o "$results/smollm2.md" --overwrite
+page() {
+  local smollm2=("$results"/smollm2-{tasks,cuts,methods}.json)
+  node dist/cli.js report "${smollm2[@]}" -o "$results/smollm2.md" --overwrite
+  node dist/cli.js report "${smollm2[@]}" -o docs/results.svg --chart perplexity --overwrite
+  node bench/results-page.mjs
 }
 
-for part in "${@:-tasks cuts methods opt table}"; do for one in $part; do $one; done; done
+for part in "${@:-tasks cuts methods opt page}"; do for one in $part; do $one; done; done

@@ -1,4 +1,5 @@
 // The documents against the code: options, files, dependencies, versions, and the example of the README.
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -52,6 +53,11 @@ test.each(defined.map(c => [c.usage.split(' ')[0], c.options] as const))(
 test('the example in the README is examples/prune.mjs', () => {
   const blocks = [...readme.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code)
   expect(blocks).toEqual([read('examples/prune.mjs')])
+})
+
+test('docs/results.md has the tables of bench/results', () => {
+  const { status, stderr } = spawnSync(process.execPath, [join(root, 'bench/results-page.mjs'), '--check'])
+  expect(status, String(stderr)).toBe(0)
 })
 
 test.each(documents)('%s names files that exist and keeps its lines short', document => {
