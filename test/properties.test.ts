@@ -185,9 +185,9 @@ test('a dense target that nothing is taken from is the pruned target', async () 
 
 test('with a dense target, what keeps all is repaired, and without one it stays byte for byte', async () => {
   const settings = { sparsity: 0.3, windows: windows(3, 64, 2) } as const
-  const tensors = async ({ output }: { output: string }, name: string) => {
+  const tensors = async ({ output }: { output: string }, name: string, layer = 2) => {
     const file = await openSafetensors(await openFile(join(output, 'model.safetensors')))
-    const bytes = await file.bytes(`model.layers.2.self_attn.${name}.weight`)
+    const bytes = await file.bytes(`model.layers.${layer}.self_attn.${name}.weight`)
     await file.close()
     return Buffer.from(bytes)
   }
@@ -211,6 +211,13 @@ test('with a dense target, what keeps all is repaired, and without one it stays 
     expect(await same(dense, name)).toBe(true)
     expect(await same(aligned, name)).toBe(false)
   }
+  // Up to the first cut both streams are one, whatever the damping.
+  const undamped = await run(LLAMA, { ...settings, target: 'dense', inputs: 'aligned', damp: 0 })
+  for (const name of ['q_proj', 'k_proj', 'v_proj', 'o_proj'])
+    expect((await tensors(undamped, name, 0)).equals(await tensors(source, name, 0))).toBe(true)
+  expect(undamped.result.layers[0].attention).toBeUndefined()
+  expect(undamped.result.layers[0].ffn!.errorBefore).toBeGreaterThan(0)
+  for (const { result } of [dense, aligned]) expect(result.layers[0]).toEqual(pruned.result.layers[0])
 })
 
 test('removing columns that are exactly zero changes no logit', async () => {

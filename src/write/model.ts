@@ -17,7 +17,6 @@ export class ModelWriter {
     readonly options: {
       readonly layout: Layout
       readonly scope: Scope
-      readonly inputs: 'kept' | 'aligned'
       /** The layers of the source that stay. */
       readonly layers: readonly number[]
     },
@@ -48,6 +47,7 @@ export class ModelWriter {
   /**
    * Writes a pruned half-block.
    * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`) @param columns of the output layer that `restored.weight` [d, columns] holds
+   * @param aligned whether input layers that nothing is cut from have changed, too
    * @returns the output layer [d, columns] with its values as rounded on disk
    */
   async writePruned(
@@ -55,15 +55,16 @@ export class ModelWriter {
     kept: Int32Array,
     columns: Int32Array,
     restored: LinearWeights,
+    aligned?: boolean,
   ): Promise<LinearWeights> {
     const { half } = weights
-    const { layout, scope, inputs } = this.options
+    const { layout, scope } = this.options
     const narrow = layout === 'compact' || (layout === 'stock' && half.kind === 'ffn')
     await this.#copyNorm(half)
     const wholeHeads = half.kind === 'attention' && scope === 'ffn+heads'
     for (const [i, linear] of half.inputs.entries()) {
       const whole = !half.coupled.includes(i) && !wholeHeads
-      if (whole && inputs === 'kept') {
+      if (whole && !aligned) {
         await this.#copyLinear(linear)
         continue
       }
