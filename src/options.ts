@@ -1,4 +1,5 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
+import { checkReach } from './allocate/sensitivity.ts'
 import { defaultMultiple } from './allocate/uniform.ts'
 import type { CalibrationInput } from './calibrate/calibration.ts'
 import { UsageError } from './errors.ts'
@@ -33,8 +34,8 @@ export interface PruneOptions {
    */
   readonly scope?: 'ffn' | 'ffn+vo' | 'ffn+heads'
   /**
-   * With scope `ffn+vo`, value channels: the best of the layer; the best, as many in every KV head; or as many in every KV head after a change of basis that
-   * makes them the best directions. @default 'ragged'
+   * With scope `ffn+vo`, value channels: the best of the layer; the best, as many in every KV head; or as many in every KV head after a
+   * change of basis that makes them the best directions. @default 'ragged'
    */
   readonly vo?: ValueSelection
   /**
@@ -172,6 +173,7 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
   const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'padded' ? 1 : defaultMultiple(a.ffnWidth)) }
   check(resolved, a)
   checkUses(given, resolved)
+  if (resolved.allocate === 'sensitivity') checkReach(a, resolved)
   return resolved
 }
 

@@ -111,6 +111,10 @@ describe('options', () => {
       ['--allocate', 'sensitivity'],
       'layout stock has one FFN width for all layers, and allocate sensitivity gives each its own. Use layout compact or padded.',
     ],
+    'a multiple that sensitivity cannot cut by': [
+      ['--preset', 'best', '--multiple', '384', '-s', '0.4'],
+      'sparsity 0.4 cannot be reached: in FFN widths that are a multiple of 384, allocate sensitivity can remove 10.9 % of the decoder linears. Use a smaller --multiple or a lower sparsity.',
+    ],
     'no probe': [
       ['--allocate', 'sensitivity', '--layout', 'compact', '--probe-tokens', '0'],
       'probe-tokens is 0; it must be an integer from 1 to',
