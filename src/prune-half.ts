@@ -65,9 +65,8 @@ export async function* pruneHalf(
   }
   if (!dense && options.target === 'dense' && options.alpha > 0) streams.dense = await leave(job, streams, original)
   const aligned = dense && options.inputs === 'aligned'
-  const weights = aligned
-    ? writer.rounded(await alignInputs(runner, stream, original, dense, options.damp, signal))
-    : original
+  const turned = aligned ? await alignInputs(runner, stream, original, dense, options.damp, signal) : undefined
+  const weights = turned ? writer.rounded(turned.weights) : original
   const beside = dense && { ...dense, weights: original }
   const { statistics, hidden } = await observe(runner, job.pool, stream, weights, beside, signal)
   const rotates = cuts && options.vo === 'rotate' && half.kind === 'attention'
@@ -76,12 +75,12 @@ export async function* pruneHalf(
   const selected = cuts ? await selectKept(engine, a, seen, keep, options) : undefined
   if (selected) yield { type: 'selected', half: half.output.name, scores: selected.scores, kept: selected.kept }
   const { kept, columns } = selected ?? keepAll(a, half)
-  const { weight, bias, ...errors } = await restore(job, seen, columns)
+  const { weight, bias, damp, ...errors } = await restore(job, seen, columns)
   const output = await writer.writePruned(seen.weights, kept, columns, { weight, bias }, aligned)
   const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
   await advance(runner, stream, weights, pruned, hidden, signal)
   await check?.pass(runner, original, { weights, output: pruned }, signal)
-  return { kept: [...kept], ...errors }
+  return { kept: [...kept], ...errors, damp: Math.max(damp, selected?.damp ?? 0, turned?.damp ?? 0) }
 }
 
 /** The dense stream leaves the pruned one before the first cut: after the half-block, as the dense model has it. */

@@ -8,7 +8,15 @@ import { afterAll, expect, test } from 'vitest'
 import { fromFloat32 } from '../src/formats/dtype.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { layoutSafetensors, openSafetensors } from '../src/formats/safetensors.ts'
-import { logits, openEngine, type PrunePathOptions, perplexity, prune, type Windows } from '../src/node.ts'
+import {
+  logits,
+  openEngine,
+  type PrunePathOptions,
+  type PruneResult,
+  perplexity,
+  prune,
+  type Windows,
+} from '../src/node.ts'
 import { finish } from './finish.ts'
 import { withModel } from './opened.ts'
 import { describeShared, sharedPath } from './shared.ts'
@@ -261,6 +269,20 @@ test('a layer whose activations are all zero is pruned without complaint', async
     expect(result.layers.flatMap(l => [l.attention!.errorAfter, l.ffn!.errorAfter])).toEqual(Array(12).fill(0))
     expect(result.layers[0].ffn!.damp).toBe(damp)
   }
+})
+
+test('damping that had to be raised to choose or to turn is in the result, and said, where the restoration took what was asked', async () => {
+  const source = newOutput()
+  const { output } = await run(LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
+  await copyWithZeros(output, source, { neurons: 96, values: 0 })
+  const settings = { sparsity: 0.3, multiple: 1, damp: 0, windows: windows(10, 64, 4) } as const
+  const damps = (result: PruneResult) => result.layers.map(({ ffn }) => ffn!.damp)
+  const [column, eliminate] = [await run(source, settings), await run(source, { ...settings, score: 'eliminate' })]
+  expect(damps(column.result)).toEqual(Array(6).fill(0))
+  expect(damps(eliminate.result)).toEqual(Array(6).fill(1e-8))
+  expect(eliminate.result.notices).toContain(
+    'Layer 5, ffn: the Gram matrix could not be factored with damping 0; 1e-8 was used.',
+  )
 })
 
 /** Copies a folder, zeroing every 4th neuron (in the matrices before it) and value row. */
