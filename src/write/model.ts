@@ -35,12 +35,12 @@ export class ModelWriter {
     for (const l of [...half.inputs, half.output]) await this.#copyLinear(l)
   }
 
-  /** Input layers as a reader of the output will see them. */
+  /** Input layers as a reader of the output will see them. @throws NumericError where a value does not fit its type */
   rounded(weights: HalfWeights): HalfWeights {
-    const inputs = weights.inputs.map(({ weight, bias }, i) => {
-      const dtype = this.checkpoint.dtype(this.#place(`${weights.half.inputs[i].name}.weight`)) as FloatDType
-      return { weight: toFloat32(fromFloat32(weight, dtype), dtype), bias }
-    })
+    const inputs = weights.inputs.map(({ weight, bias }, i) => ({
+      weight: this.#encode(`${weights.half.inputs[i].name}.weight`, weight).rounded,
+      bias,
+    }))
     return { ...weights, inputs }
   }
 
@@ -125,16 +125,21 @@ export class ModelWriter {
 
   /** @param name of the source @returns the values as a reader of the output will see them */
   async #write(name: string, values: Floats): Promise<Floats> {
-    const place = this.#place(name)
-    const dtype = this.checkpoint.dtype(place) as FloatDType
+    const { bytes, rounded } = this.#encode(name, values)
+    await this.checkpoint.tensor(this.#place(name), bytes)
+    return rounded
+  }
+
+  /** In the output's type. @throws NumericError where a value does not fit it */
+  #encode(name: string, values: Floats) {
+    const dtype = this.checkpoint.dtype(this.#place(name)) as FloatDType
     const bytes = fromFloat32(values, dtype)
-    await this.checkpoint.tensor(place, bytes)
     const rounded = toFloat32(bytes, dtype)
     const bad = firstNotFinite(rounded)
     if (bad >= 0)
       throw new NumericError(
         `${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`,
       )
-    return rounded
+    return { bytes, rounded }
   }
 }
