@@ -104,7 +104,7 @@ async function* pruneLayers(job: PruneJob) {
   yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
   const pruned = await embedWindows(model, engine, windows.windows, pool)
   await writer.copyOutsideLayers()
-  const check = await HeldOutCheck.open(model, engine, windows)
+  const check = await HeldOutCheck.open(model, engine, windows, pool)
   const runner = new HalfBlockRunner(engine, a, windows.seqLen)
   const streams: Streams = { runner, pruned, check }
   const layers: LayerResult[] = []
