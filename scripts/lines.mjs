@@ -30,7 +30,7 @@ const PAGE = [
   ['evaluate'],
   ['export'],
   ['report'],
-  ['prune'],
+  ['prune-half', 'prune'],
   ['index'],
   ['hub'],
   ['compare'],

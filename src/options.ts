@@ -1,4 +1,5 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
+import { checkReach } from './allocate/sensitivity.ts'
 import { defaultMultiple } from './allocate/uniform.ts'
 import type { CalibrationInput } from './calibrate/calibration.ts'
 import { UsageError } from './errors.ts'
@@ -33,8 +34,8 @@ export interface PruneOptions {
    */
   readonly scope?: 'ffn' | 'ffn+vo' | 'ffn+heads'
   /**
-   * Value channels: the best of the layer; the best, as many in every KV head; or as many in every KV head after a change of basis that
-   * makes them the best directions. @default 'ragged'
+   * With scope `ffn+vo`, value channels: the best of the layer; the best, as many in every KV head; or as many in every KV head after a
+   * change of basis that makes them the best directions. @default 'ragged'
    */
   readonly vo?: ValueSelection
   /**
@@ -69,7 +70,7 @@ export interface PruneOptions {
   readonly damp?: number
   /** Centre activations and repair biases, where there are biases (OPT). @default false */
   readonly center?: boolean
-  /** Repair the kept columns by least squares. @default true */
+  /** Repair the kept columns by least squares. False takes back a preset's elimination, dense target and sensitivity. @default true */
   readonly restore?: boolean
   /** Element type of all weights written. @default that of the source; BF16 from a quantised GGUF */
   readonly dtype?: FloatDType
@@ -126,7 +127,10 @@ export const PRESETS = {
   },
 } as const
 
+/** Instead of a preset's dense target, where there is none to aim at. */
 const PRUNED_TARGET = { target: DEFAULTS.target, inputs: DEFAULTS.inputs }
+/** Instead of what a preset has only for the repair, where there is none. */
+const UNREPAIRED = { ...PRUNED_TARGET, score: DEFAULTS.score, allocate: DEFAULTS.allocate }
 
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
 export const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
@@ -160,14 +164,16 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
     ...size,
     seqLen: Math.min(size.seqLen, a.maxPositions),
     ...preset,
-    // A preset's dense target, where there is none to aim at.
-    ...(a.postNorm || given.restore === false || given.target === 'pruned' ? PRUNED_TARGET : {}),
+    ...(a.postNorm || given.target === 'pruned' ? PRUNED_TARGET : {}),
+    ...(given.restore === false ? UNREPAIRED : {}),
     ...given,
     ...method.parts,
     ...(windows && size), // ready-made windows have the size they have
   }
   const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'padded' ? 1 : defaultMultiple(a.ffnWidth)) }
   check(resolved, a)
+  checkUses(given, resolved)
+  if (resolved.allocate === 'sensitivity') checkReach(a, resolved)
   return resolved
 }
 
@@ -221,6 +227,10 @@ function check(o: ResolvedOptions, a: Architecture): void {
     throw new UsageError(
       'layout stock has one FFN width for all layers, and allocate sensitivity gives each its own. Use layout compact or padded.',
     )
+  if (!o.restore && (o.score === 'eliminate' || o.allocate === 'sensitivity'))
+    throw new UsageError(
+      `${o.score === 'eliminate' ? 'score eliminate' : 'allocate sensitivity'} goes by what the restoration makes up for, and no-restore leaves that out. Leave one of them out.`,
+    )
   if (o.target === 'dense' && !o.restore)
     throw new UsageError(
       'target dense is what the restoration aims at, and no-restore leaves that out. Leave one of them out.',
@@ -235,4 +245,24 @@ function check(o: ResolvedOptions, a: Architecture): void {
     )
   if (o.center && !a.bias.o && !a.bias.ffn)
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
+}
+
+/** Options that do nothing beside the others. A preset's may: then what wins over the preset took their use away. */
+function checkUses(given: PruneOptions, o: ResolvedOptions): void {
+  if (given.alpha !== undefined && o.target !== 'dense')
+    throw new UsageError(
+      'alpha is how far to go towards the dense stream, which runs with target dense. Add that, or leave alpha out.',
+    )
+  if (given.inputs === 'aligned' && o.alpha === 0)
+    throw new UsageError(
+      'inputs aligned turns the part alpha of the way, and alpha is 0. Use a larger one, or inputs kept.',
+    )
+  if (given.vo !== undefined && o.scope === 'ffn')
+    throw new UsageError(
+      'vo says which value channels go, and scope ffn leaves all of them. Use scope ffn+vo, or leave vo out.',
+    )
+  if (given.probeTokens !== undefined && o.allocate === 'uniform')
+    throw new UsageError(
+      'probe-tokens is the size of the probe of allocate sensitivity. Add that, or leave probe-tokens out.',
+    )
 }

@@ -2,29 +2,23 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { type Allocated, allocate } from './allocate/allocate.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
-import { HalfBlockRunner, readHalf } from './blocks/halfblock.ts'
-import { copyStream, embedWindows, passThrough, type Stream } from './blocks/stream.ts'
+import { HalfBlockRunner } from './blocks/halfblock.ts'
+import { embedWindows } from './blocks/stream.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
-import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
-import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Clock, difference } from './clock.ts'
 import { baseName } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
-import { type HalfBlock, halfBlocks, narrows } from './model/architecture.ts'
-import { describeModel, type Model } from './model/model.ts'
+import { halfBlocks } from './model/architecture.ts'
+import { describeModel } from './model/model.ts'
 import { dampingNotices, overfitNotices, planNotices } from './notices.ts'
-import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
-import { makePlan, type Plan } from './plan.ts'
-import { alignInputs } from './restore/align.ts'
-import { restoreColumns } from './restore/least-squares.ts'
-import type { HalfResult, LayerResult, PruneResult, Recipe } from './result.ts'
-import { type Candidates, keepAll, selectKept } from './select/kept.ts'
-import { rotateValues, unrotateOutput } from './select/rotate.ts'
-import { complement } from './select/top.ts'
+import { type PruneOptions, resolveOptions } from './options.ts'
+import { makePlan } from './plan.ts'
+import { type PruneJob, pruneHalf, type Streams } from './prune-half.ts'
+import type { LayerResult, PruneResult, Recipe } from './result.ts'
 import { VERSION } from './version.ts'
 import { CheckpointWriter } from './write/checkpoint.ts'
 import { folderFiles } from './write/folder-files.ts'
@@ -103,98 +97,26 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
   }
 }
 
-interface PruneJob {
-  readonly pool: ActivationPool
-  readonly model: Model
-  readonly engine: Engine
-  readonly windows: Windows
-  readonly plan: Plan
-  readonly dense?: DenseStatistics
-  readonly options: ResolvedOptions
-  readonly writer: ModelWriter
-  readonly signal?: AbortSignal
-}
-
 /** Prunes all layers, writing each tensor as soon as it is final. @returns what was kept in each layer, and how well it fits */
 async function* pruneLayers(job: PruneJob) {
-  const { model, engine, writer, pool, windows, options } = job
+  const { model, engine, writer, pool, windows } = job
   const a = model.architecture
   yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
   const pruned = await embedWindows(model, engine, windows.windows, pool)
   await writer.copyOutsideLayers()
-  const { target, alpha } = options
-  const dense = target === 'dense' ? { stream: await copyStream(pruned, a.hiddenSize, pool), alpha } : undefined
-  const check = await HeldOutCheck.open(model, engine, windows)
+  const check = await HeldOutCheck.open(model, engine, windows, pool)
   const runner = new HalfBlockRunner(engine, a, windows.seqLen)
+  const streams: Streams = { runner, pruned, check }
   const layers: LayerResult[] = []
   for (let layer = 0; layer < a.layers; layer++) {
     const [attention, ffn] = halfBlocks(a, layer)
-    const through = { runner, pruned, dense, check }
     if (job.plan.layers.after.includes(layer))
       layers.push({
-        attention: yield* pruneHalf(job, through, attention),
-        ffn: yield* pruneHalf(job, through, ffn),
+        attention: yield* pruneHalf(job, streams, attention),
+        ffn: yield* pruneHalf(job, streams, ffn),
       })
     else await check?.passRemoved(runner, layer, job.signal)
     yield { type: 'progress', done: layer + 1, tokens: pruned.tokens } as const
   }
   return { layers, losses: await check?.losses() }
-}
-
-/** What goes through the layers together. */
-interface Streams {
-  readonly runner: HalfBlockRunner
-  readonly pruned: Stream
-  readonly dense?: DenseTarget
-  readonly check?: HeldOutCheck
-}
-
-/**
- * Prunes one half-block, writes it, and takes the streams through it. With a dense target one that keeps all is repaired, too: its output layer
- * makes up for a part of what was cut before it. Undefined where nothing changes.
- */
-async function* pruneHalf(
-  job: PruneJob,
-  { runner, pruned: stream, dense, check }: Streams,
-  half: HalfBlock,
-): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
-  const { model, engine, plan, options, writer, signal } = job
-  const a = model.architecture
-  const original = await readHalf(model, half)
-  const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
-  const cuts = narrows(a, half, keep)
-  const repairs = dense && dense.alpha > 0 && options.sparsity > 0
-  if (!cuts && !repairs) {
-    // Where only whole layers go, nothing is measured on the stream.
-    if (options.scope !== 'layers')
-      for (const s of dense ? [stream, dense.stream] : [stream]) await passThrough(runner, s, original, signal)
-    await check?.pass(runner, original, undefined, signal)
-    await writer.copyHalf(half)
-    return undefined
-  }
-  const aligned = repairs && options.inputs === 'aligned'
-  const weights = aligned
-    ? writer.rounded(await alignInputs(runner, stream, original, dense, options.damp, signal))
-    : original
-  const beside = dense && { ...dense, weights: original }
-  const { statistics, hidden } = await observe(runner, job.pool, stream, weights, beside, signal)
-  const rotates = cuts && options.vo === 'rotate' && half.kind === 'attention'
-  const rotated = rotates ? await rotateValues(engine, a, weights, statistics) : undefined
-  const seen = rotated ?? { weights, statistics, dense: job.dense?.layers[half.layer][half.kind] }
-  const selected = cuts ? await selectKept(engine, a, seen, keep, options) : undefined
-  if (selected) yield { type: 'selected', half: half.output.name, scores: selected.scores, kept: selected.kept }
-  const { kept, columns } = selected ?? keepAll(a, half)
-  const { weight, bias, ...errors } = await restore(job, seen, columns)
-  const output = await writer.writePruned(seen.weights, kept, columns, { weight, bias })
-  const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
-  await advance(runner, stream, weights, pruned, hidden, signal)
-  await check?.pass(runner, original, { weights, output: pruned }, signal)
-  return { kept: [...kept], ...errors }
-}
-
-function restore(job: PruneJob, { weights, statistics, dense }: Candidates, columns: Int32Array) {
-  const { half, output } = weights
-  const removed = complement(columns, statistics.width)
-  const options = { ...job.options, means: dense?.mean, layer: half.output.name }
-  return restoreColumns(job.engine, output.weight, output.bias, statistics, columns, removed, options)
 }

@@ -12,7 +12,7 @@ export interface HalfResult {
   readonly kept: readonly number[]
   readonly errorBefore: number
   readonly errorAfter: number
-  /** The damping that the factorisation took. */
+  /** The largest damping that a factorisation took: of elimination, of aligned inputs, of the restoration. */
   readonly damp: number
 }
 

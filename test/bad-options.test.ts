@@ -53,6 +53,30 @@ describe('options', () => {
       ['--target', 'dense', '--no-restore'],
       'target dense is what the restoration aims at, and no-restore leaves that out. Leave one of them out.',
     ],
+    'elimination without restoration': [
+      ['--score', 'eliminate', '--no-restore'],
+      'score eliminate goes by what the restoration makes up for, and no-restore leaves that out. Leave one of them out.',
+    ],
+    'sensitivity without restoration': [
+      ['--preset', 'best', '--allocate', 'sensitivity', '--no-restore'],
+      'allocate sensitivity goes by what the restoration makes up for, and no-restore leaves that out.',
+    ],
+    'alpha without a dense target': [
+      ['--preset', 'best', '--target', 'pruned', '--alpha', '0.5'],
+      'alpha is how far to go towards the dense stream, which runs with target dense. Add that, or leave alpha out.',
+    ],
+    'aligned inputs with alpha 0': [
+      ['--target', 'dense', '--inputs', 'aligned', '--alpha', '0'],
+      'inputs aligned turns the part alpha of the way, and alpha is 0. Use a larger one, or inputs kept.',
+    ],
+    'value channels of scope ffn': [
+      ['--preset', 'stock', '--vo', 'rotate'],
+      'vo says which value channels go, and scope ffn leaves all of them. Use scope ffn+vo, or leave vo out.',
+    ],
+    'a probe for uniform widths': [
+      ['--probe-tokens', '512'],
+      'probe-tokens is the size of the probe of allocate sensitivity. Add that, or leave probe-tokens out.',
+    ],
     'an unknown method': [['--method', 'best'], '--method is "best"; it must be one of fasp, flap, wanda-sp,'],
     'a preset of another method': [
       ['--method', 'flap', '--preset', 'paper'],
@@ -86,6 +110,10 @@ describe('options', () => {
     'widths by layer in stock': [
       ['--allocate', 'sensitivity'],
       'layout stock has one FFN width for all layers, and allocate sensitivity gives each its own. Use layout compact or padded.',
+    ],
+    'a multiple that sensitivity cannot cut by': [
+      ['--preset', 'best', '--multiple', '384', '-s', '0.4'],
+      'sparsity 0.4 cannot be reached: in FFN widths that are a multiple of 384, allocate sensitivity can remove 10.9 % of the decoder linears. Use a smaller --multiple or a lower sparsity.',
     ],
     'no probe': [
       ['--allocate', 'sensitivity', '--layout', 'compact', '--probe-tokens', '0'],

@@ -8,7 +8,15 @@ import { afterAll, expect, test } from 'vitest'
 import { fromFloat32 } from '../src/formats/dtype.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { layoutSafetensors, openSafetensors } from '../src/formats/safetensors.ts'
-import { logits, openEngine, type PrunePathOptions, perplexity, prune, type Windows } from '../src/node.ts'
+import {
+  logits,
+  openEngine,
+  type PrunePathOptions,
+  type PruneResult,
+  perplexity,
+  prune,
+  type Windows,
+} from '../src/node.ts'
 import { finish } from './finish.ts'
 import { withModel } from './opened.ts'
 import { describeShared, sharedPath } from './shared.ts'
@@ -185,9 +193,9 @@ test('a dense target that nothing is taken from is the pruned target', async () 
 
 test('with a dense target, what keeps all is repaired, and without one it stays byte for byte', async () => {
   const settings = { sparsity: 0.3, windows: windows(3, 64, 2) } as const
-  const tensors = async ({ output }: { output: string }, name: string) => {
+  const tensors = async ({ output }: { output: string }, name: string, layer = 2) => {
     const file = await openSafetensors(await openFile(join(output, 'model.safetensors')))
-    const bytes = await file.bytes(`model.layers.2.self_attn.${name}.weight`)
+    const bytes = await file.bytes(`model.layers.${layer}.self_attn.${name}.weight`)
     await file.close()
     return Buffer.from(bytes)
   }
@@ -211,6 +219,13 @@ test('with a dense target, what keeps all is repaired, and without one it stays 
     expect(await same(dense, name)).toBe(true)
     expect(await same(aligned, name)).toBe(false)
   }
+  // Up to the first cut both streams are one, whatever the damping.
+  const undamped = await run(LLAMA, { ...settings, target: 'dense', inputs: 'aligned', damp: 0 })
+  for (const name of ['q_proj', 'k_proj', 'v_proj', 'o_proj'])
+    expect((await tensors(undamped, name, 0)).equals(await tensors(source, name, 0))).toBe(true)
+  expect(undamped.result.layers[0].attention).toBeUndefined()
+  expect(undamped.result.layers[0].ffn!.errorBefore).toBeGreaterThan(0)
+  for (const { result } of [dense, aligned]) expect(result.layers[0]).toEqual(pruned.result.layers[0])
 })
 
 test('removing columns that are exactly zero changes no logit', async () => {
@@ -254,6 +269,20 @@ test('a layer whose activations are all zero is pruned without complaint', async
     expect(result.layers.flatMap(l => [l.attention!.errorAfter, l.ffn!.errorAfter])).toEqual(Array(12).fill(0))
     expect(result.layers[0].ffn!.damp).toBe(damp)
   }
+})
+
+test('damping that had to be raised to choose or to turn is in the result, and said, where the restoration took what was asked', async () => {
+  const source = newOutput()
+  const { output } = await run(LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
+  await copyWithZeros(output, source, { neurons: 96, values: 0 })
+  const settings = { sparsity: 0.3, multiple: 1, damp: 0, windows: windows(10, 64, 4) } as const
+  const damps = (result: PruneResult) => result.layers.map(({ ffn }) => ffn!.damp)
+  const [column, eliminate] = [await run(source, settings), await run(source, { ...settings, score: 'eliminate' })]
+  expect(damps(column.result)).toEqual(Array(6).fill(0))
+  expect(damps(eliminate.result)).toEqual(Array(6).fill(1e-8))
+  expect(eliminate.result.notices).toContain(
+    'Layer 5, ffn: the Gram matrix could not be factored with damping 0; 1e-8 was used.',
+  )
 })
 
 /** Copies a folder, zeroing every 4th neuron (in the matrices before it) and value row. */

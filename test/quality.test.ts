@@ -24,7 +24,7 @@ interface OracleHalf {
 interface OracleCase {
   readonly model: string
   readonly case: string
-  readonly options: Pick<PruneOptions, 'vo' | 'score' | 'target' | 'allocate' | 'center'>
+  readonly options: Pick<PruneOptions, 'vo' | 'score' | 'target' | 'inputs' | 'allocate' | 'center'>
   readonly probeTokens?: number
   readonly sensitivity?: readonly { layer: number; kind: string; kl: number; costs: Record<string, number> }[]
   readonly layers: readonly { attention?: OracleHalf; ffn?: OracleHalf }[]

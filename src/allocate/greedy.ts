@@ -16,7 +16,7 @@ export interface WidthCost {
 
 /**
  * Widths, one for each curve, that remove `target` parameters as nearly as the points of the curves allow.
- * The curves must be able to remove as many.
+ * The curves must be able to remove as many: `checkReach` sees to it.
  */
 export function greedyWidths(curves: readonly WidthCurve[], target: number): number[] {
   const steps = curves

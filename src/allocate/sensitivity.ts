@@ -13,6 +13,7 @@ import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '
 import { advance, observe } from '../calibrate/hidden-pass.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
+import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import {
   type Architecture,
@@ -27,12 +28,9 @@ import { allColumns } from '../select/top.ts'
 import { type CurveOptions, errorCurve } from './curve.ts'
 import { greedyWidths, type WidthCost } from './greedy.ts'
 import { probeWindows, some } from './probe.ts'
+import { uniformWidths, type WidthOptions } from './uniform.ts'
 
-export interface SensitivityOptions extends CurveOptions {
-  readonly sparsity: number
-  readonly scope: Scope
-  /** FFN widths are multiples of this. */
-  readonly multiple: number
+export interface SensitivityOptions extends CurveOptions, WidthOptions {
   readonly probeTokens: number
 }
 
@@ -76,9 +74,24 @@ const statisticsTokens = ({ ffnWidth }: Architecture): number => Math.max(STATIS
 
 interface Measured {
   readonly half: HalfBlock
-  readonly full: number
   readonly cutTo: number
   readonly errors: readonly WidthCost[]
+}
+
+/** @throws UsageError where not all half-blocks together can be cut so far; known from the sizes alone */
+export function checkReach(a: Architecture, options: WidthOptions): void {
+  const { sparsity, multiple, scope } = options
+  uniformWidths(a, options) // says where the scope is too small
+  const least = leastShare(a, options)
+  const most = Array.from({ length: a.layers }, (_, layer) => halfBlocks(a, layer).filter(half => inScope(half, scope)))
+    .flat()
+    .map(half => choicesOf(a, half, multiple, least))
+    .reduce((sum, { unit, widths }) => sum + unit * (widths[0] - widths[widths.length - 1]), 0)
+  const linears = allLinears(a)
+  if (most < Math.floor(sparsity * linears))
+    throw new UsageError(
+      `sparsity ${sparsity} cannot be reached: in FFN widths that are a multiple of ${multiple}, allocate sensitivity can remove ${((100 * most) / linears).toFixed(1)} % of the decoder linears. Use a smaller --multiple or a lower sparsity.`,
+    )
 }
 
 /** Measures all half-blocks in scope and shares the cut out among them. */
@@ -107,14 +120,14 @@ export async function* allocateBySensitivity(
       const weights = await readHalf(model, half)
       const go = (s: Stream) => passThrough(runner, s, weights, signal)
       for (const branch of branches) await go(branch)
-      if (half.kind === 'attention' && options.scope === 'ffn') await go(stream)
+      if (!inScope(half, options.scope)) await go(stream)
       else {
         const { statistics, hidden } = await observe(runner, pool, stream, weights, undefined, signal)
         const full = half.kind === 'ffn' ? a.ffnWidth : a.headSize
         const cutTo = Math.ceil(full / 2)
         const floor = leastOf(full, least)
         const { errors, cut } = await errorCurve(engine, a, weights, statistics, cutTo, floor, options)
-        measured.push({ half, full, cutTo, errors })
+        measured.push({ half, cutTo, errors })
         const branch = await copyStream(probe, a.hiddenSize, pool)
         await passPruned(runner, branch, weights, cut, signal)
         branches.push(branch)
@@ -156,10 +169,23 @@ async function divergences(model: Model, engine: Engine, probe: Stream, branches
 }
 
 /** The part of its width that a half-block keeps at least. */
-function leastShare(a: Architecture, { sparsity, scope }: SensitivityOptions): number {
-  const { qk, vo, ffn } = decoderLinears(a)
-  const cut = (sparsity * (qk + vo + ffn)) / (scope === 'ffn' ? ffn : ffn + vo)
+function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): number {
+  const { vo, ffn } = decoderLinears(a)
+  const cut = (sparsity * allLinears(a)) / (scope === 'ffn' ? ffn : ffn + vo)
   return Math.min(LEAST_SHARE, (1 - cut) / 2)
+}
+
+const allLinears = (a: Architecture): number => Object.values(decoderLinears(a)).reduce((n, weights) => n + weights, 0)
+
+const inScope = ({ kind }: HalfBlock, scope: Scope): boolean => kind === 'ffn' || scope !== 'ffn'
+
+/** The widths that a half-block may have, from the full one down, and the parameters of one unit of width. */
+function choicesOf(a: Architecture, { kind, inputs }: HalfBlock, multiple: number, least: number) {
+  const isFfn = kind === 'ffn'
+  const [full, step] = isFfn ? [a.ffnWidth, multiple] : [a.headSize, 1]
+  const widths = [full]
+  for (let width = Math.ceil(full / step - 1) * step; width >= leastOf(full, least); width -= step) widths.push(width)
+  return { unit: a.hiddenSize * (isFfn ? inputs.length + 1 : a.heads + a.kvHeads), widths }
 }
 
 const leastOf = (full: number, share: number): number => Math.max(1, Math.ceil(full * share))
@@ -173,18 +199,13 @@ function shareOut(
   least: number,
   probeTokens: number,
 ) {
-  const curves = measured.map(({ half, full, cutTo, errors }, i) => {
-    const isFfn = half.kind === 'ffn'
+  const curves = measured.map(({ half, cutTo, errors }, i) => {
+    const { unit, widths } = choicesOf(a, half, multiple, least)
     const error = interpolate(errors, cutTo)
     const scale = error > 0 ? kl[i] / error : 0 // a dead one is free
-    const step = isFfn ? multiple : 1
-    const widths = [full]
-    for (let width = Math.ceil(full / step - 1) * step; width >= leastOf(full, least); width -= step) widths.push(width)
-    const points = widths.map(width => ({ width, cost: scale * interpolate(errors, width) }))
-    return { unit: a.hiddenSize * (isFfn ? half.inputs.length + 1 : a.heads + a.kvHeads), points }
+    return { unit, points: widths.map(width => ({ width, cost: scale * interpolate(errors, width) })) }
   })
-  const linears = Object.values(decoderLinears(a)).reduce((n, weights) => n + weights, 0)
-  const chosen = greedyWidths(curves, sparsity * linears)
+  const chosen = greedyWidths(curves, sparsity * allLinears(a))
   const widths = Array.from({ length: a.layers }, (_, layer): Widths => {
     const of = (kind: HalfBlock['kind'], full: number) =>
       chosen[measured.findIndex(({ half }) => half.layer === layer && half.kind === kind)] ?? full

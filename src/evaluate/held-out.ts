@@ -1,6 +1,6 @@
 // Does the pruned model fit the calibration windows only? From each text some windows that are calibrated on, and as many that are not,
 // go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either.
-import { ActivationPool } from '../blocks/activations.ts'
+import type { ActivationPool } from '../blocks/activations.ts'
 import { Head } from '../blocks/decoder.ts'
 import { type HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalf } from '../blocks/halfblock.ts'
 import { windowLosses } from '../blocks/losses.ts'
@@ -28,7 +28,12 @@ export class HeldOutCheck {
   ) {}
 
   /** Undefined where no windows are held out. */
-  static async open(model: Model, engine: Engine, windows: Windows): Promise<HeldOutCheck | undefined> {
+  static async open(
+    model: Model,
+    engine: Engine,
+    windows: Windows,
+    pool: ActivationPool,
+  ): Promise<HeldOutCheck | undefined> {
     const checked: Checked[] = []
     let [used, held] = [0, 0]
     for (const [text, share] of windows.texts.entries()) {
@@ -40,7 +45,6 @@ export class HeldOutCheck {
       held += heldOut
     }
     if (checked.length === 0) return undefined
-    const pool = new ActivationPool(Number.POSITIVE_INFINITY) // a few windows
     const ids = checked.map(window => window.ids)
     const dense = await embedWindows(model, engine, ids, pool)
     const pruned = await copyStream(dense, model.architecture.hiddenSize, pool)
@@ -65,13 +69,20 @@ export class HeldOutCheck {
       await passThrough(runner, this.dense, await readHalf(this.model, half), signal)
   }
 
-  /** After the last layer. @returns the losses of each text, undefined for one without windows held out */
+  /** After the last layer; closes both streams. @returns the losses of each text, undefined for one without windows held out */
   async losses(): Promise<(TextLoss | undefined)[]> {
     const { model, engine, checked } = this
     const ids = checked.map(window => window.ids)
     const head = await Head.open(model, engine)
-    const losses = async ({ rows, tokens }: Stream) =>
-      windowLosses(head, await rows.load({ windows: ids.length, start: 0, tokens }), ids)
+    const losses = async ({ rows, batches }: Stream) => {
+      const found: number[] = []
+      for (const batch of batches) {
+        const these = ids.slice(found.length, found.length + batch.windows)
+        found.push(...(await windowLosses(head, await rows.load(batch), these)))
+      }
+      await rows.close()
+      return found
+    }
     const [dense, pruned] = [await losses(this.dense), await losses(this.pruned)]
     const side = (text: number, held: boolean) => {
       const which = [...checked.keys()].filter(i => checked[i].text === text && checked[i].held === held)

@@ -6,7 +6,7 @@ import { calibrationSource } from '../calibrate/calibration.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { TensorInfo } from '../formats/tensors.ts'
 import { planNotices } from '../notices.ts'
-import { type PRESETS, resolveOptions } from '../options.ts'
+import { type PRESETS, type PruneOptions, resolveOptions } from '../options.ts'
 import { makePlan } from '../plan.ts'
 import { tensorShapes } from './architecture.ts'
 import { architectureOf, describeModel } from './model.ts'
@@ -88,4 +88,16 @@ test('options that contradict each other are refused', () => {
   expect(() => resolveOptions({ sparsity: 0.3, center: true, restore: false }, model.architecture, {})).toThrow(
     /center is a part of the restoration/,
   )
+})
+
+test('no restoration takes back what presets have for it, and what options take from a preset is no contradiction', () => {
+  const { architecture } = describeModel(checkpoint())
+  const resolve = (options: Omit<PruneOptions, 'sparsity'>) =>
+    resolveOptions({ sparsity: 0.3, ...options }, architecture, {})
+  const unrepaired = { score: 'column', allocate: 'uniform', target: 'pruned', inputs: 'kept', restore: false }
+  for (const preset of ['paper', 'best', 'stock'] as const)
+    expect(resolve({ preset, restore: false })).toMatchObject(unrepaired)
+  for (const options of [{ scope: 'ffn' }, { allocate: 'uniform' }, { target: 'pruned' }, { alpha: 0 }] as const)
+    expect(resolve({ preset: 'best', ...options })).toMatchObject(options)
+  expect(resolve({ method: 'sleb', probeTokens: 64 }).probeTokens).toBe(64)
 })

@@ -43,7 +43,10 @@ test('input layers turn by the map that takes the pruned rows closest to the den
     output: { weight: new Float32Array(d) },
   }
   const dense = { stream: await stream(y), alpha }
-  const { inputs } = await alignInputs(runner, await stream(x), weights, dense, damp)
+  const { weights: turned, damp: taken } = await alignInputs(runner, await stream(x), weights, dense, damp)
+
+  const { inputs } = turned
+  expect(taken).toBe(damp)
 
   const z = (i: number, j: number) => (inputs[0].weight[j * d + i] - Number(i === j)) / alpha // W' = (I + αZ)ᵀ of W = I
   const normed = (data: Float32Array, t: number) => {
@@ -67,4 +70,13 @@ test('input layers turn by the map that takes the pruned rows closest to the den
       for (let j = 0; j < d; j++) turned += alpha * weight[o * d + j] * z(i, j)
       expect(inputs[1].weight[o * d + i]).toBeCloseTo(turned, 5)
     }
+  // A channel that is dead in the norm takes some damping.
+  const dead = {
+    'norm.weight': values(
+      norm.map((v, i) => (i === 3 ? 0 : v)),
+      [d],
+    ),
+  }
+  const raised = await alignInputs(runner, await stream(x), { ...weights, norm: dead }, dense, 0)
+  expect(raised.damp).toBe(1e-8)
 })

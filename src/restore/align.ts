@@ -17,7 +17,7 @@ import { transposed } from '../linalg/scatter.ts'
 import { type Architecture, graphKey } from '../model/architecture.ts'
 import { allColumns } from '../select/top.ts'
 
-/** @param stream the pruned one before the half-block; the dense target is at the same place. @returns the half-block with its new input layers */
+/** @param stream the pruned one before the half-block; the dense target is at the same place. @returns the half-block with its new input layers, and the `damp` that the factorisation took */
 export async function alignInputs(
   runner: HalfBlockRunner,
   stream: Stream,
@@ -25,7 +25,7 @@ export async function alignInputs(
   dense: DenseTarget,
   damp: number,
   signal?: AbortSignal,
-): Promise<HalfWeights> {
+): Promise<{ readonly weights: HalfWeights; readonly damp: number }> {
   const { engine, architecture: a } = runner
   const d = a.hiddenSize
   const [gram, cross] = [0, 0].map(() => values(new Float32Array(d * d), [d, d])) // XᵀX and Xᵀ(Y − X)
@@ -38,7 +38,7 @@ export async function alignInputs(
   }
   const statistics = { width: d, tokens: stream.tokens, gram: gram.data, mean: new Float64Array(d) }
   const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: weights.half.norm })
-  if (!system) return weights
+  if (!system) return { weights, damp }
   const z = matrix(d, d, Float64Array.from(cross.data))
   await solve(engine, system.factor, z)
   const turn = transposed(
@@ -50,7 +50,7 @@ export async function alignInputs(
     const change = await multiply(engine, weight, turn, d)
     inputs.push({ weight: weight.map((w, i) => w + change[i]), bias })
   }
-  return { ...weights, inputs }
+  return { weights: { ...weights, inputs }, damp: system.damp }
 }
 
 /** `XᵀX` and `Xᵀ(Y − X)`, added up in place, of the normalised rows of `x` and `y` [n, d]. */

@@ -197,6 +197,17 @@ test('each class keeps its number', async () => {
   for (const first of [0, 4, 8]) expect([...kept].filter(j => j >= first && j < first + 4)).toHaveLength(2)
 })
 
+test('a column that never fires takes some damping, and the result says how much', async () => {
+  const statistics = statisticsOf(
+    random(60 * 6, 8).map((v, i) => (i % 6 === 2 ? 0 : v)),
+    60,
+  )
+  const options = { damp: 0, center: false, layer: 'made' }
+  const { kept, damp } = await eliminate(engine, random(4 * 6, 9), statistics, single(6), 5, options)
+  expect([...kept]).toEqual([0, 1, 3, 4, 5])
+  expect(damp).toBe(1e-8)
+})
+
 test('activations that are all zero: some columns go, at no cost', async () => {
   const zero = { width: 6, tokens: 3, gram: new Float32Array(36), mean: new Float64Array(6) }
   const { kept } = await eliminate(engine, random(12, 7), zero, single(6), 2, { damp: 0.01, center: false, layer: 'x' })

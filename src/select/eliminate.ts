@@ -21,6 +21,8 @@ export interface Elimination {
   readonly curve: readonly { readonly removed: number; readonly error: number }[]
   /** What each group cost when it went, or would cost next. */
   readonly scores: Float64Array<ArrayBuffer>
+  /** The `damp` that the factorisation took. */
+  readonly damp: number
 }
 
 export interface EliminateOptions extends SystemOptions {
@@ -51,7 +53,7 @@ export async function eliminate(
   const spare = Array.from({ length: groups.length / classes.size }, () => classes.size - classes.keep)
   const w = matrix(width, out) // Wᵀ
   for (let o = 0, at = 0; o < out; o++) for (let j = 0; j < width; j++, at++) w.data[j * out + o] = weight[at]
-  const inverse = await dampedInverse(engine, statistics, options)
+  const { inverse, damp } = await dampedInverse(engine, statistics, options)
   if (statistics.gap) {
     const cross = matrix(width, out, Float64Array.from(statistics.gap.cross))
     if (options.center) centre(cross, statistics)
@@ -87,18 +89,18 @@ export async function eliminate(
     curve.push({ removed: order.length, error: curve[curve.length - 1].error + error })
   }
   const kept = Int32Array.from(groups.keys()).filter(g => !gone[g])
-  return { kept, order: Int32Array.from(order), curve, scores }
+  return { kept, order: Int32Array.from(order), curve, scores, damp }
 }
 
 /** `(G + δI)⁻¹`, or the identity where nothing is ever active and no choice matters. */
-async function dampedInverse(engine: Engine, statistics: Statistics, options: EliminateOptions): Promise<Matrix> {
+async function dampedInverse(engine: Engine, statistics: Statistics, options: EliminateOptions) {
   const { width, mean } = statistics
   const mu = options.center ? mean : undefined
   const system = await factorDamped(engine, statistics, mu, allColumns(width), options)
-  if (system) return invert(engine, system.factor)
+  if (system) return { inverse: await invert(engine, system.factor), damp: system.damp }
   const identity = matrix(width, width)
   for (let i = 0; i < width; i++) identity.data[i * (width + 1)] = 1
-  return identity
+  return { inverse: identity, damp: options.damp }
 }
 
 /** `Hᵀ(αD)` → the same of centred activations. */

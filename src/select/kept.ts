@@ -20,6 +20,8 @@ export interface Selection {
   readonly kept: Int32Array<ArrayBuffer>
   /** The input columns of the output layer that go with them, ascending. */
   readonly columns: Int32Array<ArrayBuffer>
+  /** The damping that elimination took; that asked for where nothing was factored. */
+  readonly damp: number
 }
 
 export interface SelectOptions {
@@ -62,15 +64,16 @@ export async function selectKept(
       return eliminate(engine, output.weight, seen.statistics, units, keep, eliminating)
     }
     const scores = seen.scores ?? unitScores(units, scoresOf(seen, options))
-    return { scores, kept: perHead ? keepTopPerGroup(scores, a.kvHeads, value) : keepTop(scores, keep) }
+    const { damp } = options
+    return { scores, damp, kept: perHead ? keepTopPerGroup(scores, a.kvHeads, value) : keepTop(scores, keep) }
   }
-  const { scores, kept: keptUnits } = await selected()
+  const { scores, damp, kept: keptUnits } = await selected()
   const kept = wholeHeads ? rowsOfHeads(a, keptUnits) : keptUnits
-  return { scores, kept, columns: isFfn ? kept : columnsOfRows(a, kept) }
+  return { scores, damp, kept, columns: isFfn ? kept : columnsOfRows(a, kept) }
 }
 
 /** All of a half-block that nothing is cut in. */
-export function keepAll(a: Architecture, { kind, output }: HalfBlock): Omit<Selection, 'scores'> {
+export function keepAll(a: Architecture, { kind, output }: HalfBlock): Pick<Selection, 'kept' | 'columns'> {
   const columns = allColumns(output.in)
   return { kept: kind === 'ffn' ? columns : allColumns(a.kvHeads * a.headSize), columns }
 }

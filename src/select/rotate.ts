@@ -8,6 +8,7 @@ import type { HalfWeights, LinearWeights, PrunedOutput } from '../blocks/halfblo
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
 import { gemm, type Matrix, matrix, rowsOf } from '../linalg/gemm.ts'
+import { transposed } from '../linalg/scatter.ts'
 import { symmetricEigen } from '../linalg/symmetric-eigen.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { allColumns } from './top.ts'
@@ -44,14 +45,14 @@ export async function rotateValues(
   const perHead = bases.flatMap(basis => new Array<Matrix>(heads / kvHeads).fill(basis))
   const [q, k, v] = weights.inputs
   const half = transposed(await rotatedRows(engine, perHead, statistics.gram), width) // T G, with T = diag(B)
-  const output = await rotatedRows(engine, perHead, transposed(weights.output.weight, d))
+  const output = await rotatedRows(engine, perHead, transposed(weights.output.weight, width))
   const value = {
     weight: await rotatedRows(engine, bases, v.weight),
     bias: v.bias && (await rotatedRows(engine, bases, v.bias)),
   }
   return {
     ...rotation,
-    weights: { ...weights, inputs: [q, k, value], output: { ...weights.output, weight: transposed(output, width) } },
+    weights: { ...weights, inputs: [q, k, value], output: { ...weights.output, weight: transposed(output, d) } },
     statistics: {
       ...statistics,
       gram: await rotatedRows(engine, perHead, half),
@@ -167,14 +168,6 @@ function dot(x: Float64Array, y: Float64Array): number {
   let sum = 0
   for (let i = 0; i < x.length; i++) sum += x[i] * y[i]
   return sum
-}
-
-/** [rows, columns] → [columns, rows]. */
-function transposed(data: Floats, rows: number): Floats {
-  const columns = data.length / rows
-  const result = new Float32Array(data.length)
-  for (let i = 0, at = 0; i < rows; i++) for (let j = 0; j < columns; j++, at++) result[j * rows + i] = data[at]
-  return result
 }
 
 /** Columns `from` to `from + count` of [rows, width] in float64. */

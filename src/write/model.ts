@@ -17,7 +17,6 @@ export class ModelWriter {
     readonly options: {
       readonly layout: Layout
       readonly scope: Scope
-      readonly inputs: 'kept' | 'aligned'
       /** The layers of the source that stay. */
       readonly layers: readonly number[]
     },
@@ -36,18 +35,19 @@ export class ModelWriter {
     for (const l of [...half.inputs, half.output]) await this.#copyLinear(l)
   }
 
-  /** Input layers as a reader of the output will see them. */
+  /** Input layers as a reader of the output will see them. @throws NumericError where a value does not fit its type */
   rounded(weights: HalfWeights): HalfWeights {
-    const inputs = weights.inputs.map(({ weight, bias }, i) => {
-      const dtype = this.checkpoint.dtype(this.#place(`${weights.half.inputs[i].name}.weight`)) as FloatDType
-      return { weight: toFloat32(fromFloat32(weight, dtype), dtype), bias }
-    })
+    const inputs = weights.inputs.map(({ weight, bias }, i) => ({
+      weight: this.#encode(`${weights.half.inputs[i].name}.weight`, weight).rounded,
+      bias,
+    }))
     return { ...weights, inputs }
   }
 
   /**
    * Writes a pruned half-block.
    * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`) @param columns of the output layer that `restored.weight` [d, columns] holds
+   * @param aligned whether input layers that nothing is cut from have changed, too
    * @returns the output layer [d, columns] with its values as rounded on disk
    */
   async writePruned(
@@ -55,15 +55,16 @@ export class ModelWriter {
     kept: Int32Array,
     columns: Int32Array,
     restored: LinearWeights,
+    aligned?: boolean,
   ): Promise<LinearWeights> {
     const { half } = weights
-    const { layout, scope, inputs } = this.options
+    const { layout, scope } = this.options
     const narrow = layout === 'compact' || (layout === 'stock' && half.kind === 'ffn')
     await this.#copyNorm(half)
     const wholeHeads = half.kind === 'attention' && scope === 'ffn+heads'
     for (const [i, linear] of half.inputs.entries()) {
       const whole = !half.coupled.includes(i) && !wholeHeads
-      if (whole && inputs === 'kept') {
+      if (whole && !aligned) {
         await this.#copyLinear(linear)
         continue
       }
@@ -124,16 +125,21 @@ export class ModelWriter {
 
   /** @param name of the source @returns the values as a reader of the output will see them */
   async #write(name: string, values: Floats): Promise<Floats> {
-    const place = this.#place(name)
-    const dtype = this.checkpoint.dtype(place) as FloatDType
+    const { bytes, rounded } = this.#encode(name, values)
+    await this.checkpoint.tensor(this.#place(name), bytes)
+    return rounded
+  }
+
+  /** In the output's type. @throws NumericError where a value does not fit it */
+  #encode(name: string, values: Floats) {
+    const dtype = this.checkpoint.dtype(this.#place(name)) as FloatDType
     const bytes = fromFloat32(values, dtype)
-    await this.checkpoint.tensor(place, bytes)
     const rounded = toFloat32(bytes, dtype)
     const bad = firstNotFinite(rounded)
     if (bad >= 0)
       throw new NumericError(
         `${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`,
       )
-    return rounded
+    return { bytes, rounded }
   }
 }

@@ -1,0 +1,38 @@
+import { fileURLToPath } from 'node:url'
+import { afterAll, expect, test } from 'vitest'
+import { withModel } from '../../test/opened.ts'
+import { ActivationPool, type Scratch } from '../blocks/activations.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import { HeldOutCheck } from './held-out.ts'
+
+const engine = openEngine()
+afterAll(() => engine.close())
+
+test('windows that do not fit the budget go to scratch files, which are closed at the end', () =>
+  withModel(fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url)), async model => {
+    const seqLen = 512 // four windows a run
+    const made = Array.from({ length: 6 }, (_, w) =>
+      Int32Array.from({ length: seqLen }, (_, i) => (i * (w + 7)) % 1024),
+    )
+    const text = { name: 'made', tokens: 6 * seqLen, available: 6, used: 3, heldOut: 3 }
+    const windows = { seqLen, windows: made.slice(0, 3), heldOut: made.slice(3), texts: [text] }
+    const files: Scratch[] = []
+    const openScratch = async () => {
+      const bytes = new Uint8Array(6 * seqLen * model.architecture.hiddenSize * 4)
+      const file: Scratch = {
+        read: async (target, offset) => target.set(bytes.subarray(offset, offset + target.byteLength)),
+        write: async (part, offset) => bytes.set(part, offset),
+        close: async () => void files.splice(files.indexOf(file), 1),
+      }
+      files.push(file)
+      return file
+    }
+    const [spilled, inMemory] = await Promise.all(
+      [new ActivationPool(0, openScratch), new ActivationPool(Number.POSITIVE_INFINITY)].map(pool =>
+        HeldOutCheck.open(model, engine, windows, pool),
+      ),
+    )
+    expect(files).toHaveLength(2) // the dense and the pruned stream
+    expect(await spilled!.losses()).toEqual(await inMemory!.losses())
+    expect(files).toHaveLength(0)
+  }))
