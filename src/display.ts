@@ -59,6 +59,10 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
+/** Lines of at most so many columns, broken at spaces. A word that is longer has a line of its own. */
+export const wrap = (text: string, columns: number): string =>
+  text.replace(new RegExp(`(.{1,${columns}})(?: +|(?=\n)|$)`, 'g'), '$1\n').trimEnd()
+
 /** The last part of a path. */
 export const baseName = (path: string): string =>
   path

@@ -2,6 +2,7 @@
 // others alone, and grids that make no sense are refused at once.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { parseResult } from '../src/report/parse-result.ts'
@@ -70,11 +71,14 @@ describe('a grid', () => {
     const folder = await workplace()
     await run(folder, ...compare('stock', '0.3'))
     const [dense, first] = result(folder).runs
-    const { stderr } = await run(folder, ...compare('stock,fasp', '0.2'))
+    const { stderr, stdout } = await run(folder, ...compare('stock,fasp', '0.2', '--threads', '1'))
     expect(stderr).toContain('result.json has 2 runs already; 2 are left.')
     expect(names(folder)).toEqual(['dense 0', 'stock 0.2', 'fasp 0.2', 'stock 0.3'])
     const { runs } = result(folder)
     expect([runs[0], runs[3]]).toEqual([dense, first])
+    expect(runs.map(({ made }) => made!.machine.threads)).toEqual([cpus().length, 1, 1, cpus().length])
+    expect(runs.map(({ made }) => made!.created)).toEqual(runs.map(() => expect.stringMatching(/^\d{4}-.*Z$/)))
+    if (cpus().length > 1) expect(stdout.replace(/\s+/g, ' ')).toContain('stock 20 %, fasp 20 %: fasp 0.1.0, ')
     expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)
   })
 

@@ -15,6 +15,8 @@ import { checkRange } from '../options.ts'
 import { describeMachine } from '../report/machine.node.ts'
 import { parseResult } from '../report/parse-result.ts'
 import {
+  madeNow,
+  madeOf,
   modelFacts,
   type Protocol,
   type ResultFile,
@@ -109,7 +111,7 @@ export async function* compare(path: string, options: CompareOptions): AsyncGene
         ...{ number: i + 1, total: jobs.length, secondsLeft: secondsLeft(jobs.slice(i), [...runs.values()]) },
       }
       const run = yield* attemptRun({ model: local, work, task, prompts, device, threads }, signal)
-      if (!(isDense(task) && task.measured)) runs.set(keyOf(task), run)
+      if (!(isDense(task) && task.measured)) runs.set(keyOf(task), { ...run, made: madeNow(describeMachine(options)) })
       await writeTextFile(output, serializeResult(result()), true)
     }
     return result()
@@ -164,7 +166,8 @@ async function* check(local: string, path: string, cells: readonly Cell[], optio
 async function earlierRuns(output: string, protocol: Protocol, overwrite = false): Promise<readonly Run[]> {
   const text = overwrite ? undefined : await readFile(output, 'utf8').catch(() => undefined)
   if (text === undefined) return []
-  const { fasp, protocol: found, runs } = parseResult(text, output)
+  const result = parseResult(text, output)
+  const { fasp, protocol: found, runs } = result
   const other = !found
     ? 'no comparison'
     : fasp === VERSION
@@ -174,7 +177,7 @@ async function earlierRuns(output: string, protocol: Protocol, overwrite = false
     throw new OutputError(
       `${output} holds results that cannot go beside these (${other}). Choose another -o, or replace it with --overwrite.`,
     )
-  return runs
+  return runs.map(run => ({ ...run, made: madeOf(run, result) }))
 }
 
 /** By the seconds that runs of the same method took, or all runs; undefined before there are any. */

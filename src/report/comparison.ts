@@ -1,13 +1,14 @@
 // The table of a comparison: a row a run, all measures in it. Columns that do not fit the terminal go on below.
-import { baseName, bytes, count, duration, percent } from '../display.ts'
+import { baseName, bytes, count, duration, percent, wrap } from '../display.ts'
 import { isDense, type ResultFile, type Run } from './result-file.ts'
-import { decimal, meanAccuracy, removedPart, runLabel, total } from './tables.ts'
+import { decimal, madeLines, meanAccuracy, removedPart, runLabel, total } from './tables.ts'
 import { fitted, PLAIN, type TerminalStyle } from './terminal.ts'
 
 type Column = readonly [head: string, cell: (run: Run) => string | undefined]
 
-/** Perplexity, KL and top-1 agreement of each text, tasks, sizes, time and memory of each run; then what failed. */
-export function comparisonText({ runs, model }: ResultFile, style: TerminalStyle = PLAIN): string {
+/** Perplexity, KL and top-1 agreement of each text, tasks, sizes, time and memory of each run; then what failed, and where runs were made. */
+export function comparisonText(result: ResultFile, style: TerminalStyle = PLAIN): string {
+  const { runs, model } = result
   const { perplexity: texts, tasks } = runs.find(isDense)!
   const columns: Column[] = [
     ...texts.flatMap(({ file }, i): Column[] => [
@@ -36,7 +37,9 @@ export function comparisonText({ runs, model }: ResultFile, style: TerminalStyle
   const cells = (run: Run) => columns.map(([, cell]) => cell(run) ?? '–')
   const rows = [['model', ...columns.map(([head]) => head)], ...runs.map(run => [runLabel(run), ...cells(run)])]
   const failed = runs.flatMap(run => (run.failed ? [`${runLabel(run)} failed: ${run.failed}`] : []))
-  return [fitted(rows, style.columns), notes(texts, tasks), ...failed].join('\n\n')
+  const made = madeLines(result)
+  const lines = [...failed, ...(made.length > 1 ? made : [])].map(text => wrap(text, style.columns))
+  return [fitted(rows, style.columns), notes(texts, tasks), ...lines].join('\n\n')
 }
 
 const notes = (texts: Run['perplexity'], tasks: Run['tasks']): string =>

@@ -24,7 +24,7 @@ import {
   failuresTable,
   layerRows,
   lossTable,
-  machineLine,
+  madeLines,
   perplexityTables,
   runLabel,
   sampleRows,
@@ -221,7 +221,7 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
   const read = protocol ? [...protocol.text, ...protocol.tasks, ...protocol.calibration] : []
   const hashes = read.map(({ file, sha256 }) => [baseName(file), sha256])
   return [
-    html`<p>${machineLine(result.machine)}</p><p>fasp ${result.fasp}, ONNX Runtime ${result.machine.onnxruntime}, Node ${result.machine.node}; ${result.created}.</p>`,
+    html`${madeLines(result).map(text => html`<p>${text}.</p>`)}`,
     ...(notices.length > 0
       ? [html`<h3>Notices</h3><ul>${[...new Set(notices)].map(notice => html`<li>${notice}</li>`)}</ul>`]
       : []),

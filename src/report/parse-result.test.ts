@@ -55,6 +55,7 @@ test.each([
   [changed('runs.1.prune.layers.3.ffn.errorAfter', 'x'), 'runs[1].prune.layers[3].ffn.errorAfter is'],
   [changed('runs.1.prune.allocation.halfBlocks.0.kind', 'mlp'), 'it must be one of attention, ffn'],
   [changed('runs.1.prune.widths.after', []), 'runs[1].prune.widths.after has 0'],
+  [changed('runs.1.made', { fasp: '0.1.0', created: '' }), 'runs[1].made.machine is missing; it must be an object.'],
   [changed('runs.1.seconds', []), 'runs[1].seconds is "[]"; it must be an object.'],
 ])('refuses %#', (json, problem) => {
   expect(() => parseResult(json, 'r.json')).toThrow(FormatError)
@@ -66,7 +67,7 @@ test('several results are one, with the dense model once and all that was measur
   const part = (runs: typeof made.runs) => ({ ...made, runs })
   const other = dense.perplexity.map(one => ({ ...one, file: 'other.txt' }))
   const merged = mergeResults([
-    part([dense, pruned[0]]),
+    { ...part([dense, pruned[0]]), created: '2026-11-24' },
     part([{ ...dense, perplexity: other.slice(0, 1), tasks: [{ ...dense.tasks[0], task: 'other' }] }, pruned[1]]),
   ])
   expect(merged.runs[0].tasks.map(({ task }) => task)).toEqual([...dense.tasks.map(({ task }) => task), 'other'])
@@ -75,6 +76,7 @@ test('several results are one, with the dense model once and all that was measur
     ['preset best', 0.1, 2],
     ['preset best', 0.2, 2],
   ])
+  expect(merged.runs.map(({ made }) => made?.created)).toEqual(['2026-11-24', '2026-11-24', made.created])
   const elsewhere = { ...made, model: { ...made.model, layers: 12 } }
   expect(() => mergeResults([made, elsewhere])).toThrow('different models')
 })

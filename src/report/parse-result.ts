@@ -135,6 +135,15 @@ const PRUNE_FIELDS = object({
   engineSeconds: record(number),
 })
 
+const MADE = {
+  fasp: text,
+  created: text,
+  machine: object({
+    ...{ cpu: text, cores: number, memoryBytes: number, platform: text },
+    ...{ node: text, onnxruntime: text, device: text, threads: number },
+  }),
+}
+
 const RUN = object({
   name: text,
   sparsity: number,
@@ -161,6 +170,7 @@ const RUN = object({
   peakMemoryBytes: optional(number),
   failed: optional(text),
   asked: optional(record(value => value)),
+  made: optional(object(MADE)),
 })
 
 const HASHES = list(object({ file: text, sha256: text }))
@@ -171,12 +181,7 @@ const PROTOCOL = object({
 })
 
 const RESULT = object({
-  fasp: text,
-  created: text,
-  machine: object({
-    ...{ cpu: text, cores: number, memoryBytes: number, platform: text },
-    ...{ node: text, onnxruntime: text, device: text, threads: number },
-  }),
+  ...MADE,
   model: object({ name: text, modelType: text, layers: number, parameters: number, decoderLinears: number }),
   protocol: optional(PROTOCOL),
   runs: list(RUN),

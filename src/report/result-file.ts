@@ -15,14 +15,19 @@ export const RESULT_SCHEMA = 1
 
 export const RESULT_COMMANDS = ['prune', 'eval', 'compare'] as const
 
-export interface ResultFile {
-  readonly schema: typeof RESULT_SCHEMA
-  readonly command: (typeof RESULT_COMMANDS)[number]
+/** By what, when and where something was made. */
+export interface Made {
   /** Version of fasp. */
   readonly fasp: string
-  /** When it was made, ISO 8601 in UTC. */
+  /** When, ISO 8601 in UTC. */
   readonly created: string
   readonly machine: Machine
+}
+
+/** With `compare`, what was made last; each run says its own. */
+export interface ResultFile extends Made {
+  readonly schema: typeof RESULT_SCHEMA
+  readonly command: (typeof RESULT_COMMANDS)[number]
   /** The model that was pruned, before it; for `eval` the model that was measured. */
   readonly model: ModelFacts
   /** With `compare`: what all runs have in common. */
@@ -102,6 +107,8 @@ export interface Run {
   readonly failed?: string
   /** With `compare`: the options asked for, by which the run is known again. */
   readonly asked?: Readonly<Record<string, unknown>>
+  /** With `compare`, whose runs may be made on several days and machines. Absent: as the file. */
+  readonly made?: Made
 }
 
 /** A run that pruned. */
@@ -124,13 +131,17 @@ export function modelFacts(path: string, a: Architecture): ModelFacts {
   }
 }
 
+export const madeNow = (machine: Machine): Made => ({ fasp: VERSION, created: new Date().toISOString(), machine })
+
+/** What made a run of this result. */
+export const madeOf = (run: Run, { fasp, created, machine }: Made): Made => run.made ?? { fasp, created, machine }
+
 /** A result of this version, made now. */
 export const resultFile = (
   of: Pick<ResultFile, 'command' | 'machine' | 'model' | 'protocol' | 'runs'>,
 ): ResultFile => ({
   schema: RESULT_SCHEMA,
-  fasp: VERSION,
-  created: new Date().toISOString(),
+  ...madeNow(of.machine),
   ...of,
 })
 
@@ -152,7 +163,7 @@ export function mergeResults(results: readonly ResultFile[]): ResultFile {
     throw new UsageError(
       `the results are of different models: ${first.model.name} and ${other.model.name}. Report on one model at a time.`,
     )
-  const runs = results.flatMap(result => result.runs)
+  const runs = results.flatMap(result => result.runs.map(run => ({ ...run, made: madeOf(run, result) })))
   const dense = runs.filter(isDense)
   const texts = new Map(
     dense.flatMap(run => run.perplexity).map(text => [JSON.stringify([text.file, text.windows, text.seqLen]), text]),

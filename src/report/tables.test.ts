@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { madeResult } from '../../test/report/made-result.ts'
+import { MACHINE, madeResult } from '../../test/report/made-result.ts'
+import { comparisonText } from './comparison.ts'
+import { reportHtml } from './html.ts'
 import { apart } from './plot.ts'
-import { decimal, layerNumbers, lossTable, perplexityTables, resultMarkdown, sampleRows } from './tables.ts'
+import { decimal, layerNumbers, lossTable, madeLines, perplexityTables, resultMarkdown, sampleRows } from './tables.ts'
 import { fitted, layerLines, resultText, sparkline } from './terminal.ts'
 
 const result = madeResult()
@@ -81,6 +83,24 @@ test('Markdown: every row of a table has as many cells', () => {
       .map(line => line.replace(/\\\|/g, '').split('|').length)
     expect(new Set(cells).size, table).toBe(1)
   }
+})
+
+test('machines: once where all runs agree, otherwise with the runs made there', async () => {
+  const made = { fasp: '0.1.0', created: '2026-11-25T20:00:00Z', machine: MACHINE }
+  const slow = { ...made, created: '2026-11-27T20:00:00Z', machine: { ...MACHINE, threads: 1 } }
+  const [dense, first, second] = result.runs
+  const runs = [{ ...dense, made }, { ...first, made: slow }, second]
+  const text = (threads: number, when: string) =>
+    `fasp 0.1.0, ${when}, Node 20.20.2, ONNX Runtime 1.30.0; AMD EPYC 9R14, ${threads} of 2 cores, 16.00 GB, linux x64, cpu`
+  expect(madeLines({ ...made, runs: [dense, { ...first, made: { ...slow, machine: MACHINE } }] })).toEqual([
+    text(2, '2026-11-25 to 2026-11-27'),
+  ])
+  const lines = [`dense, preset best 20 %: ${text(2, '2026-11-25')}`, `preset best 10 %: ${text(1, '2026-11-27')}`]
+  const mixed = { ...result, ...made, runs }
+  expect(madeLines(mixed)).toEqual(lines)
+  const reports = [resultText(mixed), comparisonText(mixed), resultMarkdown(mixed), await reportHtml(mixed)]
+  for (const report of reports) for (const line of lines) expect(report.replace(/\s+/g, ' ')).toContain(line)
+  for (const line of comparisonText(mixed).split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
 })
 
 test('text fits 80 columns, whatever there is', () => {

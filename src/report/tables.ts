@@ -1,7 +1,16 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
 import { baseName, bytes, count, cut, duration, percent } from '../display.ts'
 import type { HalfResult, PerplexityResult, PruneResult } from '../result.ts'
-import { type Estimate, isDense, type Machine, type ResultFile, type Run, type TaskResult } from './result-file.ts'
+import {
+  type Estimate,
+  isDense,
+  type Machine,
+  type Made,
+  madeOf,
+  type ResultFile,
+  type Run,
+  type TaskResult,
+} from './result-file.ts'
 
 export interface Table {
   readonly title: string
@@ -331,12 +340,26 @@ export function sampleRows(runs: readonly Run[]): string[][] {
   ]
 }
 
-export const machineLine = ({ cpu, cores, threads, memoryBytes, platform, device }: Machine): string =>
-  `${cpu}, ${threads} of ${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
+const machineText = ({ cpu, cores, threads, memoryBytes, platform, device, node, onnxruntime }: Machine): string =>
+  `Node ${node}, ONNX Runtime ${onnxruntime}; ${cpu}, ${threads} of ${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
+
+/** By what, when and where: once where all runs agree, otherwise a line for each, with the runs that it made. */
+export function madeLines(result: Pick<ResultFile, 'runs' | keyof Made>): string[] {
+  const found = result.runs.map(run => ({ run, ...madeOf(run, result) }))
+  const keyOf = ({ fasp, machine }: Omit<Made, 'created'>) => JSON.stringify([fasp, machineText(machine)])
+  return [...new Set(found.map(keyOf))].map((key, _, { length }) => {
+    const same = found.filter(one => keyOf(one) === key)
+    const [{ fasp, machine }] = same
+    const days = same.map(({ created }) => created.slice(0, 10)).sort()
+    const when = [...new Set([days[0], days.at(-1)])].join(' to ')
+    const which = length > 1 ? `${same.map(({ run }) => runLabel(run)).join(', ')}: ` : ''
+    return `${which}fasp ${fasp}, ${when}, ${machineText(machine)}`
+  })
+}
 
 /** All tables as Markdown. */
 export function resultMarkdown(result: ResultFile): string {
-  const { model, machine, fasp, created } = result
+  const { model, fasp } = result
   const cell = (text: string) => text.replace(/[\\|]/g, '\\$&').replace(/\s+/g, ' ')
   const line = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`
   const tables = resultTables(result).map(({ title, note, rows: [head, ...rows] }) =>
@@ -348,6 +371,6 @@ export function resultMarkdown(result: ResultFile): string {
       ...rows.map(line),
     ].join('\n'),
   )
-  const made = `${model.name}. fasp ${fasp}, ${created.slice(0, 10)}, Node ${machine.node}, ONNX Runtime ${machine.onnxruntime}; ${machineLine(machine)}.`
-  return `<!-- fasp ${fasp} -->\n${[made, ...tables].join('\n\n')}\n`
+  const made = madeLines(result).map(text => `${text}.`)
+  return `<!-- fasp ${fasp} -->\n${[`${model.name}. ${made.join(' ')}`, ...tables].join('\n\n')}\n`
 }

@@ -1,13 +1,13 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
-import { baseName, bytes, count, cut, duration, percent, span, table, widthsText } from '../display.ts'
+import { baseName, bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { LayerWidths } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
 import type { PerplexityResult, PruneResult, Sizes } from '../result.ts'
 import { prunedRuns, type ResultFile } from './result-file.ts'
-import { layerRows, machineLine, resultTables, runLabel } from './tables.ts'
+import { layerRows, madeLines, resultTables, runLabel } from './tables.ts'
 
 /** The three sparsity figures. */
 export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {
@@ -127,12 +127,13 @@ export const PLAIN: TerminalStyle = { columns: 80, blocks: false, bold: false }
 
 /** Everything that a result says, as text. */
 export function resultText(result: ResultFile, style: TerminalStyle = PLAIN): string {
-  const { model, machine } = result
+  const { model } = result
   const bold = (text: string) => (style.bold ? `\x1b[1m${text}\x1b[22m` : text)
   const tables = resultTables(result).map(({ title, rows }) => `${bold(title)}\n${fitted(rows, style.columns)}`)
   const layers = prunedRuns(result).map(run => `${bold(`Layers of ${runLabel(run)}`)}\n${layerLines(run.prune, style)}`)
   const head = `${bold(model.name)}: ${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters`
-  return [`${head}\n${machineLine(machine)}`, ...tables, ...layers].join('\n\n')
+  const made = madeLines(result).map(text => wrap(text, style.columns))
+  return [[head, ...made].join('\n'), ...tables, ...layers].join('\n\n')
 }
 
 /** A table, its columns in several parts below each other where they are too many for the line. */
