@@ -6,7 +6,7 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { parseResult } from '../src/report/parse-result.ts'
-import { fasp, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, QUICK, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 
 vi.setConfig({ testTimeout: 180_000 }) // many processes, one after the other
 
@@ -106,15 +106,29 @@ describe('a grid', () => {
     expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
   })
 
-  test('of self-written calibration text: all methods share it', async () => {
-    const folder = await workplace()
-    const text = ['--text', 'text.txt', '--max-windows', '2', '--samples', '4', '--seq-len', '32']
-    await run(folder, 'compare', TINY_LLAMA, '--methods', 'fasp', '-s', '0.2', ...text, '-o', 'result.json')
+  test('of self-written calibration text, which all methods share, on two texts of one name', async () => {
+    const folder = await workplace({ 'other/text.txt': TEXT.toUpperCase() })
+    const text = [
+      '--text',
+      'text.txt',
+      '--text',
+      'other/text.txt',
+      '--max-windows',
+      '2',
+      '--samples',
+      '4',
+      '--seq-len',
+      '32',
+    ]
+    const args = ['compare', TINY_LLAMA, '--methods', 'fasp', '-s', '0.2', ...text, '-o', 'result.json']
+    const { stdout } = await run(folder, ...args)
     const [, { prune: pruned, perplexity }] = result(folder).runs
     expect(pruned!.calibration.source).toBe('self')
-    const args = ['-s', '0.2', '--samples', '4', '--seq-len', '32', '--eval', 'text.txt', '--max-windows', '2']
-    const { lines } = await run(folder, 'prune', TINY_LLAMA, ...args, '-o', 'out', '--json')
-    expect(perplexity).toEqual(JSON.parse(lines.at(-1)!).perplexities.pruned)
+    expect(perplexity.map(({ file }) => file)).toEqual(['text.txt', 'other/text.txt'])
+    expect(stdout).toMatch(/^model +text +± +KL +top-1 +other\/text +± /)
+    const same = ['-s', '0.2', '--samples', '4', '--seq-len', '32', '--eval', 'text.txt', '--max-windows', '2']
+    const { lines } = await run(folder, 'prune', TINY_LLAMA, ...same, '-o', 'out', '--json')
+    expect(perplexity.slice(0, 1)).toEqual(JSON.parse(lines.at(-1)!).perplexities.pruned)
   })
 })
 

@@ -5,7 +5,7 @@ import { createReadStream } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readText } from '../calibrate/text.node.ts'
-import { baseName } from '../display.ts'
+import { shortNames } from '../display.ts'
 import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
 import { readTasks } from '../hub/tasks.node.ts'
@@ -56,8 +56,10 @@ export const protocolKey = (protocol: Protocol): string => sha256(JSON.stringify
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-const hashTexts = (paths: readonly string[]): Promise<ContentHash[]> =>
-  Promise.all(paths.map(async path => ({ file: baseName(path), sha256: sha256(await readText(path)) })))
+function hashTexts(paths: readonly string[]): Promise<ContentHash[]> {
+  const names = shortNames(paths)
+  return Promise.all(paths.map(async (path, i) => ({ file: names[i], sha256: sha256(await readText(path)) })))
+}
 
 /** Of a .gguf file, or of all files of a folder, in the order of their names. */
 async function hashModel(local: string): Promise<string> {

@@ -8,7 +8,7 @@ import { readText } from '../calibrate/text.node.ts'
 import { loadTokenizer } from '../calibrate/tokenizer.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { baseName } from '../display.ts'
+import { shortNames } from '../display.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine } from '../engine/engine.ts'
 import { FormatError, UsageError } from '../errors.ts'
@@ -74,12 +74,13 @@ function checkPrompts(model: Model, prompts: readonly string[]): void {
 
 async function* share({ dense, engine, signal }: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Shared> {
   const { key, seqLen, maxWindows, limit, seed } = task
-  const asText = (path: string) => ({ name: baseName(path), read: () => readText(path) })
+  const asTexts = (paths: readonly string[]) =>
+    shortNames(paths).map((name, i) => ({ name, read: () => readText(paths[i]) }))
   const texts: TextWindows[] = []
-  for (const [i, path] of task.text.entries())
-    texts.push(...(await textWindows(dense, { texts: [asText(path)], seqLen, maxWindows: maxWindows?.[i] })))
+  for (const [i, text] of asTexts(task.text).entries())
+    texts.push(...(await textWindows(dense, { texts: [text], seqLen, maxWindows: maxWindows?.[i] })))
   const { tasks, pages } = yield* readTasks(task.tasks, { data: task.tasksData, signal })
-  const source = { texts: task.calibration?.map(asText) }
+  const source = { texts: task.calibration && asTexts(task.calibration) }
   const options = { samples: task.samples, seqLen: task.calibrationSeqLen, heldOut: 0, seed }
   return {
     key,

@@ -1,7 +1,7 @@
 // The table of a comparison: a row a run, all measures in it. Columns that do not fit the terminal go on below.
-import { baseName, bytes, count, duration, percent, wrap } from '../display.ts'
+import { bytes, count, duration, percent, wrap } from '../display.ts'
 import { isDense, type ResultFile, type Run } from './result-file.ts'
-import { decimal, madeLines, meanAccuracy, removedPart, runLabel, total } from './tables.ts'
+import { decimal, madeLines, meanAccuracy, removedPart, runLabel, textName, total } from './tables.ts'
 import { fitted, PLAIN, type TerminalStyle } from './terminal.ts'
 
 type Column = readonly [head: string, cell: (run: Run) => string | undefined]
@@ -9,10 +9,11 @@ type Column = readonly [head: string, cell: (run: Run) => string | undefined]
 /** Perplexity, KL and top-1 agreement of each text, tasks, sizes, time and memory of each run; then what failed, and where runs were made. */
 export function comparisonText(result: ResultFile, style: TerminalStyle = PLAIN): string {
   const { runs, model } = result
-  const { perplexity: texts, tasks } = runs.find(isDense)!
+  const dense = runs.find(isDense)!
+  const { perplexity: texts, tasks } = dense
   const columns: Column[] = [
     ...texts.flatMap(({ file }, i): Column[] => [
-      [baseName(file).replace(/\.\w+$/, ''), run => of(run.perplexity[i], r => decimal(r.perplexity))],
+      [textName(file, dense).replace(/\.\w+$/, ''), run => of(run.perplexity[i], r => decimal(r.perplexity))],
       ['±', run => of(run.perplexity[i], r => decimal(r.standardError))],
       ['KL', run => of(run.divergence?.[i], r => decimal(r.kl, 3))],
       ['top-1', run => of(run.divergence?.[i], r => percent(r.topAgreement))],
@@ -46,7 +47,7 @@ const notes = (texts: Run['perplexity'], tasks: Run['tasks']): string =>
   [
     ...texts.map(
       ({ file, windows, seqLen, bos }) =>
-        `${baseName(file)}: perplexity ± standard error, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
+        `${textName(file, { perplexity: texts })}: perplexity ± standard error, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
     ),
     ...(texts.length > 0 ? ['KL to the dense model in nats a token; top-1: same most likely token.'] : []),
     ...(tasks.length > 0 ? ['Tasks: accuracy, normalised where the task has that.'] : []),

@@ -1,7 +1,7 @@
 // The report: one HTML page that needs nothing else, a pure function of the result. Charts are pictures in the page with the same figures
 // in a table below; the one script copies tables and may be absent. What comes from outside (names, texts) is escaped wherever it goes,
 // and the policy in the head lets the page load nothing and run nothing but that script.
-import { baseName, count, cut, duration, percent } from '../display.ts'
+import { count, cut, duration, percent } from '../display.ts'
 import { VERSION } from '../version.ts'
 import {
   accuracyCharts,
@@ -33,6 +33,7 @@ import {
   sizesTable,
   type Table,
   tasksTables,
+  textName,
   total,
   wordsTable,
 } from './tables.ts'
@@ -153,7 +154,7 @@ function keyFigures({ runs }: ResultFile): Html[] {
       more: `${count(sizes.parameters.before)} → ${count(sizes.parameters.effective)} parameters`,
     },
     ...run.perplexity.map((text, i) => ({
-      name: `Perplexity, ${baseName(text.file)}`,
+      name: `Perplexity, ${textName(text.file, run)}`,
       value: decimal(text.perplexity),
       more: dense?.perplexity[i] ? `dense ${decimal(dense.perplexity[i].perplexity)}` : '',
     })),
@@ -219,7 +220,7 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
   })
   const { protocol } = result
   const read = protocol ? [...protocol.text, ...protocol.tasks, ...protocol.calibration] : []
-  const hashes = read.map(({ file, sha256 }) => [baseName(file), sha256])
+  const hashes = read.map(({ file, sha256 }) => [file, sha256])
   return [
     html`${madeLines(result).map(text => html`<p>${text}.</p>`)}`,
     ...(notices.length > 0

@@ -1,7 +1,8 @@
 // What `fasp eval` measured, as tables for a terminal of 80 columns. Pure functions of the result.
-import { baseName, percent, table } from '../display.ts'
+import { percent, table } from '../display.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import type { Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
+import { textName } from './tables.ts'
 
 /** Everything that was measured, tables one below the other. */
 export function measuresText({ perplexity, divergence, tasks, wordPerplexity }: Measures): string {
@@ -14,7 +15,7 @@ export function measuresText({ perplexity, divergence, tasks, wordPerplexity }: 
 
 function textsTable(perplexities: Measures['perplexity'], divergence: Measures['divergence']): string {
   const rows = perplexities.map(({ file, windows, seqLen, bos, ...one }, i) => [
-    `${baseName(file)}, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
+    `${textName(file, { perplexity: perplexities })}, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
     `${one.perplexity.toFixed(3)} ± ${Number.isNaN(one.standardError) ? '–' : one.standardError.toFixed(3)}`,
     one.bitsPerByte?.toFixed(4) ?? '',
     ...(divergence ? [divergence[i].kl.toFixed(4), percent(divergence[i].topAgreement)] : []),

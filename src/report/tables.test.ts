@@ -3,9 +3,10 @@ import { expect, test } from 'vitest'
 import { MACHINE, madeResult } from '../../test/report/made-result.ts'
 import { comparisonText } from './comparison.ts'
 import { reportHtml } from './html.ts'
+import { measuresText } from './measures.ts'
 import { apart } from './plot.ts'
 import { decimal, layerNumbers, lossTable, madeLines, perplexityTables, resultMarkdown, sampleRows } from './tables.ts'
-import { fitted, layerLines, resultText, sparkline } from './terminal.ts'
+import { fitted, layerLines, perplexityTable, resultText, sparkline } from './terminal.ts'
 
 const result = madeResult()
 
@@ -101,6 +102,24 @@ test('machines: once where all runs agree, otherwise with the runs made there', 
   const reports = [resultText(mixed), comparisonText(mixed), resultMarkdown(mixed), await reportHtml(mixed)]
   for (const report of reports) for (const line of lines) expect(report.replace(/\s+/g, ' ')).toContain(line)
   for (const line of comparisonText(mixed).split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
+})
+
+test('two texts of one name are told apart by their folders, in every report', async () => {
+  const [first] = perplexityTables({ ...result, runs: result.runs.slice(0, 2) })
+  const files = ['a/test.txt', '/data/b/test.txt']
+  const named = <T extends { readonly file: string }>(texts: readonly T[]) =>
+    texts.map((one, i) => ({ ...one, file: files[i], windows: 8, bos: true }))
+  const runs = result.runs.slice(0, 2).map(run => ({
+    ...run,
+    ...{ perplexity: named(run.perplexity), divergence: run.divergence && named(run.divergence) },
+  }))
+  const [{ rows }] = perplexityTables({ ...result, runs })
+  expect(rows[0]).toEqual(['model', 'a/test.txt, 8 × 1024', 'b/test.txt, 8 × 1024'])
+  expect(rows.slice(1)).toEqual(first.rows.slice(1))
+  const both = { ...result, runs }
+  const [{ perplexity }, pruned] = runs
+  const texts = [comparisonText(both), measuresText(pruned), perplexityTable({ dense: perplexity })]
+  for (const text of [...texts, resultMarkdown(both), await reportHtml(both)]) expect(text).toMatch(/a\/test.*b\/test/s)
 })
 
 test('text fits 80 columns, whatever there is', () => {

@@ -1,5 +1,5 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
-import { baseName, bytes, count, cut, duration, percent } from '../display.ts'
+import { bytes, count, cut, duration, percent, shortNames } from '../display.ts'
 import type { HalfResult, PerplexityResult, PruneResult } from '../result.ts'
 import {
   type Estimate,
@@ -46,27 +46,35 @@ const withError = (value: number, error: number, digits = 2): string =>
 export const total = (seconds: Readonly<Record<string, number>>): number =>
   Object.values(seconds).reduce((sum, s) => sum + s, 0)
 
+/** What a run's text is called: its base name, with folders where the run has another of that name. */
+export function textName(file: string, { perplexity }: Pick<Run, 'perplexity'>): string {
+  const files = perplexity.map(text => text.file)
+  return shortNames([file, ...files])[0]
+}
+
 /** A text with its windows: what figures must share to be compared. */
-export const textLabel = ({ file, windows, seqLen }: Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>): string =>
-  `${baseName(file)}, ${windows} × ${seqLen}`
+export const textLabel = ({ file, windows, seqLen }: TextSize, run: Run): string =>
+  `${textName(file, run)}, ${windows} × ${seqLen}`
+
+type TextSize = Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>
 
 /** Every label that some run has, in the order in which they come. */
 export const labels = <T>(
   runs: readonly Run[],
   of: (run: Run) => readonly T[],
-  label: (one: T) => string,
-): string[] => [...new Set(runs.flatMap(run => of(run).map(label)))]
+  label: (one: T, run: Run) => string,
+): string[] => [...new Set(runs.flatMap(run => of(run).map(one => label(one, run))))]
 
 /** A row for each run that has any, a column for each label. */
 function perRun<T>(
   runs: readonly Run[],
   of: (run: Run) => readonly T[],
-  label: (one: T) => string,
+  label: (one: T, run: Run) => string,
   cell: (one: T) => string,
 ): string[][] {
   const columns = labels(runs, of, label)
   const rows = runs.map(run => {
-    const found = new Map(of(run).map(one => [label(one), cell(one)]))
+    const found = new Map(of(run).map(one => [label(one, run), cell(one)]))
     return [runLabel(run), ...columns.map(column => found.get(column) ?? NONE)]
   })
   return [['model', ...columns], ...rows.filter(row => row.slice(1).some(text => text !== NONE))]
@@ -91,7 +99,7 @@ function perCut(runs: readonly Run[], cell: (run: Run) => string | undefined): s
 }
 
 /** For each text a table of methods and cuts; one table of runs and texts where there are too few runs for that. */
-function perText<T extends Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>>(
+function perText<T extends TextSize>(
   { title, note }: Omit<Table, 'rows'>,
   runs: readonly Run[],
   of: (run: Run) => readonly T[],
@@ -100,7 +108,7 @@ function perText<T extends Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>
   const tables = labels(runs, of, textLabel).map(label => {
     const show = (run: Run) =>
       of(run)
-        .filter(one => textLabel(one) === label)
+        .filter(one => textLabel(one, run) === label)
         .map(cell)
         .at(0)
     const dense = runs
@@ -146,7 +154,11 @@ export function sizesTable({ model, runs }: ResultFile): Table {
 
 export function perplexityTables({ runs }: ResultFile): Table[] {
   const texts = runs.flatMap(run => run.perplexity)
-  const flattered = [...new Set(texts.flatMap(({ file, calibratedOn }) => (calibratedOn ? [baseName(file)] : [])))]
+  const flattered = labels(
+    runs,
+    run => run.perplexity.filter(text => text.calibratedOn),
+    ({ file }, run) => textName(file, run),
+  )
   const bos = new Set(texts.map(text => text.bos))
   const notes = [
     'Perplexity ± standard error; windows × tokens.',

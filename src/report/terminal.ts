@@ -1,13 +1,13 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
-import { baseName, bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
+import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { LayerWidths } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
 import type { PerplexityResult, PruneResult, Sizes } from '../result.ts'
 import { prunedRuns, type ResultFile } from './result-file.ts'
-import { layerRows, madeLines, resultTables, runLabel } from './tables.ts'
+import { layerRows, madeLines, resultTables, runLabel, textName } from './tables.ts'
 
 /** The three sparsity figures. */
 export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {
@@ -35,7 +35,7 @@ export function perplexityTable(columns: Readonly<Record<string, readonly Perple
   return table([
     ['perplexity ± standard error', ...names],
     ...texts.map((text, i) => [
-      `${baseName(text.file)}, ${text.windows} × ${text.seqLen}, ${text.bos ? 'BOS' : 'no BOS'}`,
+      `${textName(text.file, { perplexity: texts })}, ${text.windows} × ${text.seqLen}, ${text.bos ? 'BOS' : 'no BOS'}`,
       ...names.map(name => cell(columns[name][i])),
     ]),
   ])
