@@ -3,7 +3,9 @@
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
+  checkOptions,
   checkOutput,
+  checkTexts,
   describeMachine,
   evaluate,
   fetchModel,
@@ -117,6 +119,7 @@ export default defineCommand({
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
     const settings = { ...pruneOptions(options), signal }
+    checkOptions(settings, { texts: settings.calibration && [] }) // before a long download
     if (options['dry-run']) {
       await showProgress(fetchModel(model, { signal }))
       const plan = await planPrune(model, settings)
@@ -139,14 +142,15 @@ export default defineCommand({
     const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
     await checkReports(options)
+    const to = options.to?.map(text => exportRequest(text))
     if (text || reports) {
       await checkOutput(output, options.overwrite)
+      await checkTexts([...(settings.calibration ?? []), ...(text ?? [])])
       await showProgress(fetchModel(model, { signal }))
       await planPrune(model, settings)
     }
     const dense = await measure(model, 'evaluate dense')
     const before = await describe(model)
-    const to = options.to?.map(text => exportRequest(text))
     const result = await showProgress(prune(model, { ...settings, output, to }))
     const perplexity = await measure(output, 'evaluate pruned')
     const after = await describe(output)

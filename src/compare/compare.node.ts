@@ -27,9 +27,9 @@ import {
 import { VERSION } from '../version.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
-import { type Cell, type CompareMethod, checkCells, grid, keyOf, runOf } from './methods.ts'
+import { type Cell, type CompareMethod, checkCells, checkMethods, grid, keyOf, runOf } from './methods.ts'
 import { runInProcess } from './process.node.ts'
-import { differences, protocolKey, protocolOf } from './protocol.node.ts'
+import { type Contents, differences, protocolKey, protocolOf, readContents } from './protocol.node.ts'
 import { openWork, removeWork, workFolder } from './work.node.ts'
 
 export interface CompareOptions extends EngineOptions {
@@ -74,9 +74,11 @@ export async function* compare(path: string, options: CompareOptions): AsyncGene
   const { samples, seqLen, seed, memory } = options
   const cells = grid(options.methods, options.sparsity, { samples, seqLen, seed, memory })
   checkMeasures(options)
+  checkMethods(cells)
   await checkTextFile(output, true)
+  const read = yield* readContents(options)
   const local = yield* fetchModel(path, { signal })
-  const { facts, protocol } = yield* check(local, path, cells, options)
+  const { facts, protocol } = await check(local, path, cells, read, options)
   const earlier = await earlierRuns(output, protocol, options.overwrite)
   const done = earlier.filter(run => run.failed === undefined)
   const runs = new Map(done.map(run => [keyOf(run), run]))
@@ -149,14 +151,14 @@ function checkMeasures({ text = [], tasks = [], maxWindows, limit }: CompareOpti
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
 }
 
-/** Everything that can be known before a weight is read. @throws FaspError */
-async function* check(local: string, path: string, cells: readonly Cell[], options: CompareOptions) {
+/** What only the model can tell, before a weight is read. @throws FaspError */
+async function check(local: string, path: string, cells: readonly Cell[], read: Contents, options: CompareOptions) {
   const checkpoint = await openCheckpoint(local)
   try {
     const model = describeModel({ ...checkpoint, name: path })
     checkCells(model, cells, options.calibration !== undefined)
     const { architecture } = model
-    return { facts: modelFacts(path, architecture), protocol: yield* protocolOf(local, architecture, options) }
+    return { facts: modelFacts(path, architecture), protocol: await protocolOf(local, architecture, read, options) }
   } finally {
     await checkpoint.close()
   }
