@@ -95,6 +95,12 @@ describe('a grid', () => {
     expect(begun(stderr)).toEqual(['dense', 'flap at 30.0 %', 'shortgpt at 30.0 %'])
     expect(stderr.match(/^allocate: layer 6 of 6/gm)).toHaveLength(1)
     const { runs, protocol } = result(folder)
+    const [flap, short] = runs.slice(1).map(of => of.prune!)
+    const shared = short.engineSeconds.moments // run by the pass that they share, and by nothing else
+    expect([shared > 0, flap.engineSeconds.moments]).toEqual([true, shared])
+    const engine = Object.values(short.engineSeconds).reduce((sum, seconds) => sum + seconds, 0)
+    expect(short.seconds.allocate).toBeGreaterThan(engine)
+    expect(runs[2].seconds.allocate).toBe(short.seconds.allocate)
     expect(protocol).toMatchObject({ limit: 2, tasks: [{ file: 'piqa' }] })
     expect(runs.map(of => of.tasks.map(({ task, items: n }) => [task, n]))).toEqual(Array(3).fill([['piqa', 2]]))
     expect(stdout).toMatch(/^model +text +± +KL +top-1 +piqa +cut /)
