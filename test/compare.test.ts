@@ -29,7 +29,7 @@ describe('a grid', () => {
     const folder = await workplace()
     const { stdout, stderr, lines } = await run(folder, ...compare('paper,best:alpha=0.25', '0.3', '--json'))
     expect(begun(stderr)).toEqual(['dense', 'paper at 30.0 %', 'best:alpha=0.25 at 30.0 %'])
-    expect(stdout).toMatch(/^model +text +± +KL +top-1 +cut /)
+    expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +cut /)
     expect(lines.slice(0, -1).filter(line => line.length > 80)).toEqual([])
     expect(stdout).toContain('text.txt: perplexity ± standard error, 3 × 32, BOS\n')
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
@@ -103,7 +103,7 @@ describe('a grid', () => {
     expect(runs[2].seconds.allocate).toBe(short.seconds.allocate)
     expect(protocol).toMatchObject({ limit: 2, tasks: [{ file: 'piqa' }] })
     expect(runs.map(of => of.tasks.map(({ task, items: n }) => [task, n]))).toEqual(Array(3).fill([['piqa', 2]]))
-    expect(stdout).toMatch(/^model +text +± +KL +top-1 +piqa +cut /)
+    expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +piqa +cut /)
     expect(readFileSync(join(folder, 'report.html'), 'utf8')).toContain('shortgpt 30 %')
 
     const args = ['-s', '0.3', '--method', 'flap', '--layout', 'padded', ...QUICK, '--held-out', '0', '-o', 'out']
@@ -131,7 +131,7 @@ describe('a grid', () => {
     const [, { prune: pruned, perplexity }] = result(folder).runs
     expect(pruned!.calibration.source).toBe('self')
     expect(perplexity.map(({ file }) => file)).toEqual(['text.txt', 'other/text.txt'])
-    expect(stdout).toMatch(/^model +text +± +KL +top-1 +other\/text +± /)
+    expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +other\/text +± /)
     const same = ['-s', '0.2', '--samples', '4', '--seq-len', '32', '--eval', 'text.txt', '--max-windows', '2']
     const { lines } = await run(folder, 'prune', TINY_LLAMA, ...same, '-o', 'out', '--json')
     expect(perplexity.slice(0, 1)).toEqual(JSON.parse(lines.at(-1)!).perplexities.pruned)

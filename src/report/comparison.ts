@@ -6,18 +6,22 @@ import { fitted, PLAIN, type TerminalStyle } from './terminal.ts'
 
 type Column = readonly [head: string, cell: (run: Run) => string | undefined]
 
-/** Perplexity, KL and top-1 agreement of each text, tasks, sizes, time and memory of each run; then what failed, and where runs were made. */
+/** Perplexity, bits per byte, KL and top-1 agreement of each text, word perplexity, tasks, sizes, time and memory of each run; then what failed, and where runs were made. */
 export function comparisonText(result: ResultFile, style: TerminalStyle = PLAIN): string {
   const { runs, model } = result
   const dense = runs.find(isDense)!
   const { perplexity: texts, tasks } = dense
-  const columns: Column[] = [
+  const words = runs.find(run => run.wordPerplexity)?.wordPerplexity
+  const all: Column[] = [
     ...texts.flatMap(({ file }, i): Column[] => [
       [textName(file, dense).replace(/\.\w+$/, ''), run => of(run.perplexity[i], r => decimal(r.perplexity))],
       ['±', run => of(run.perplexity[i], r => decimal(r.standardError))],
+      ['bits/byte', run => of(run.perplexity[i]?.bitsPerByte, bits => decimal(bits, 4))],
       ['KL', run => of(run.divergence?.[i], r => decimal(r.kl, 3))],
       ['top-1', run => of(run.divergence?.[i], r => percent(r.topAgreement))],
     ]),
+    [words?.task ?? '', run => of(run.wordPerplexity, r => decimal(r.wordPerplexity))],
+    ['bits/byte', run => of(run.wordPerplexity, r => decimal(r.bitsPerByte, 4))],
     ...tasks.map(
       ({ task }): Column => [
         task,
@@ -35,21 +39,23 @@ export function comparisonText(result: ResultFile, style: TerminalStyle = PLAIN)
     ['time', run => of(run.prune, ({ seconds }) => duration(total(seconds)))],
     ['memory', run => of(run.prune && run.peakMemoryBytes, bytes)],
   ]
+  const columns = all.filter(([, cell]) => runs.some(run => cell(run) !== undefined))
   const cells = (run: Run) => columns.map(([, cell]) => cell(run) ?? '–')
   const rows = [['model', ...columns.map(([head]) => head)], ...runs.map(run => [runLabel(run), ...cells(run)])]
   const failed = runs.flatMap(run => (run.failed ? [`${runLabel(run)} failed: ${run.failed}`] : []))
   const made = madeLines(result)
   const lines = [...failed, ...(made.length > 1 ? made : [])].map(text => wrap(text, style.columns))
-  return [fitted(rows, style.columns), notes(texts, tasks), ...lines].join('\n\n')
+  return [fitted(rows, style.columns), notes(texts, tasks, words), ...lines].join('\n\n')
 }
 
-const notes = (texts: Run['perplexity'], tasks: Run['tasks']): string =>
+const notes = (texts: Run['perplexity'], tasks: Run['tasks'], words: Run['wordPerplexity']): string =>
   [
     ...texts.map(
       ({ file, windows, seqLen, bos }) =>
         `${textName(file, { perplexity: texts })}: perplexity ± standard error, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
     ),
     ...(texts.length > 0 ? ['KL to the dense model in nats a token; top-1: same most likely token.'] : []),
+    ...(words ? [`${words.task}: word perplexity, ${words.documents} documents, windows of ${words.seqLen}`] : []),
     ...(tasks.length > 0 ? ['Tasks: accuracy, normalised where the task has that.'] : []),
     'cut: of the decoder linears; time and memory: of pruning.',
   ].join('\n')

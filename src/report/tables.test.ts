@@ -122,6 +122,18 @@ test('two texts of one name are told apart by their folders, in every report', a
   for (const text of [...texts, resultMarkdown(both), await reportHtml(both)]) expect(text).toMatch(/a\/test.*b\/test/s)
 })
 
+test('a comparison has bits per byte and word perplexity, where they were measured', () => {
+  const [dense, ...pruned] = result.runs
+  const text = comparisonText(result)
+  const bits = dense.perplexity.map(one => one.bitsPerByte!.toFixed(4))
+  for (const part of [...bits, pruned[0].wordPerplexity!.wordPerplexity.toFixed(2), '0.9300'])
+    expect(text).toMatch(new RegExp(`(^| )${part}( |$)`, 'm'))
+  expect(text).toContain('\nwikitext: word perplexity, 62 documents, windows of 2048\n')
+  const runs = [dense].map(run => ({ ...run, perplexity: run.perplexity.map(({ bitsPerByte, ...one }) => one) }))
+  expect(comparisonText({ ...result, runs })).not.toMatch(/bits\/byte|wikitext:|KL {2}/)
+  for (const line of text.split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
+})
+
 test('text fits 80 columns, whatever there is', () => {
   for (const line of resultText(result).split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
   expect(resultText(result)).not.toMatch(/\p{Cc}\[|[▁-█]/u)
