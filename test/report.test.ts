@@ -82,6 +82,27 @@ describe('report', () => {
     expect(readdirSync(folder).sort()).toEqual(['mine.html', 'r.html', 'r.json', 'text.txt'])
   })
 
+  test('comparisons of several calibration sizes are one chart, and no table', async () => {
+    const made = madeResult()
+    const [dense, { prune, ...one }] = made.runs.slice(0, 2)
+    const protocol = {
+      ...{ model: 'a', text: [], seqLen: 1024, tasks: [], calibration: [], calibrationSeqLen: 1024 },
+      ...{ seed: 0, prompts: [], device: 'cpu' },
+    }
+    const sized = [8, 16].map(samples => {
+      const texts = prune!.calibration.texts.map(text => ({ ...text, used: samples / 2 }))
+      const run = { ...one, prune: { ...prune!, calibration: { ...prune!.calibration, texts } } }
+      return serializeResult({ ...made, protocol: { ...protocol, samples }, runs: [dense, run] })
+    })
+    const folder = await workplace({ '8.json': sized[0], '16.json': sized[1] })
+    await refused(folder, ['report', '8.json', '16.json'], {
+      code: 2,
+      says: ['differ in calibration windows: 8, and 16.'],
+    })
+    await run(folder, 'report', '8.json', '16.json', '-o', 'tokens.svg', '--chart', 'tokens')
+    expect(readFileSync(join(folder, 'tokens.svg'), 'utf8')).toContain('16.4 k tokens')
+  })
+
   const twoModels = serializeResult({ ...madeResult(), model: { ...madeResult().model, name: 'other' } })
   test.each<[string[], string[], number?]>([
     [['report'], ['no result'], 2],

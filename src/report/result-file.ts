@@ -1,7 +1,6 @@
 // result.json: everything about a run of `prune`, `eval` or `compare`. All output, on a terminal and in HTML, is a pure function of it.
 // Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md, read by parse-result.ts.
 import { baseName } from '../display.ts'
-import { UsageError } from '../errors.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
@@ -154,21 +153,3 @@ export const runName = ({
 
 /** The contents of a result file. JSON has no NaN and no infinity: `null` stands for them, and is read as NaN. */
 export const serializeResult = (result: ResultFile): string => `${JSON.stringify(result)}\n`
-
-/** The runs of several results as one: of the dense model one run, with the texts and tasks of all. @throws UsageError for results of different models */
-export function mergeResults(results: readonly ResultFile[]): ResultFile {
-  const [first] = results
-  const other = results.find(({ model }) => JSON.stringify(model) !== JSON.stringify(first.model))
-  if (other)
-    throw new UsageError(
-      `the results are of different models: ${first.model.name} and ${other.model.name}. Report on one model at a time.`,
-    )
-  const runs = results.flatMap(result => result.runs.map(run => ({ ...run, made: madeOf(run, result) })))
-  const dense = runs.filter(isDense)
-  const texts = new Map(
-    dense.flatMap(run => run.perplexity).map(text => [JSON.stringify([text.file, text.windows, text.seqLen]), text]),
-  )
-  const tasks = new Map(dense.flatMap(run => run.tasks).map(task => [task.task, task]))
-  const one = dense.slice(0, 1).map(run => ({ ...run, perplexity: [...texts.values()], tasks: [...tasks.values()] }))
-  return { ...first, runs: [...one, ...runs.filter(run => !isDense(run))] }
-}
