@@ -61,7 +61,7 @@ export function table(rows: readonly (readonly string[])[]): string {
 
 /** Lines of at most so many columns, broken at spaces. A word that is longer has a line of its own. */
 export const wrap = (text: string, columns: number): string =>
-  text.replace(new RegExp(`(.{1,${columns}})(?: +|(?=\n)|$)`, 'g'), '$1\n').trimEnd()
+  text.replace(new RegExp(`(.{1,${columns}})(?: *\n| +|$)`, 'g'), '$1\n').trimEnd()
 
 /** Of each path the shortest end that no other has: `test.txt`; where several files are called that, `a/test.txt`. */
 export function shortNames(paths: readonly string[]): string[] {

@@ -178,7 +178,8 @@ describe('a run that fails', () => {
     ])
     const reason = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --samples take less.'
     expect(failed(folder)).toEqual([undefined, reason, undefined])
-    expect(stdout).toContain(`stock 20 % failed: ${reason}`)
+    expect(stdout.replace(/\s+/g, ' ')).toContain(`stock 20 % failed: ${reason}`)
+    expect(stdout.split('\n').filter(line => line.length > 80)).toEqual([])
     expect(stdout).toMatch(/^stock 20 % +– +– /m)
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
     const report = await run(folder, 'report', 'result.json')

@@ -45,7 +45,7 @@ export function comparisonText(result: ResultFile, style: TerminalStyle = PLAIN)
   const failed = runs.flatMap(run => (run.failed ? [`${runLabel(run)} failed: ${run.failed}`] : []))
   const made = madeLines(result)
   const lines = [...failed, ...(made.length > 1 ? made : [])].map(text => wrap(text, style.columns))
-  return [fitted(rows, style.columns), notes(texts, tasks, words), ...lines].join('\n\n')
+  return [fitted(rows, style.columns), wrap(notes(texts, tasks, words), style.columns), ...lines].join('\n\n')
 }
 
 const notes = (texts: Run['perplexity'], tasks: Run['tasks'], words: Run['wordPerplexity']): string =>

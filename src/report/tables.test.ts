@@ -1,11 +1,21 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { MACHINE, madeResult } from '../../test/report/made-result.ts'
+import type { HalfResult } from '../result.ts'
 import { comparisonText } from './comparison.ts'
 import { reportHtml } from './html.ts'
 import { measuresText } from './measures.ts'
 import { apart } from './plot.ts'
-import { decimal, layerNumbers, lossTable, madeLines, perplexityTables, resultMarkdown, sampleRows } from './tables.ts'
+import {
+  decimal,
+  layerNumbers,
+  layerRows,
+  lossTable,
+  madeLines,
+  perplexityTables,
+  resultMarkdown,
+  sampleRows,
+} from './tables.ts'
 import { fitted, layerLines, perplexityTable, resultText, sparkline } from './terminal.ts'
 
 const result = madeResult()
@@ -128,7 +138,7 @@ test('a comparison has bits per byte and word perplexity, where they were measur
   const bits = dense.perplexity.map(one => one.bitsPerByte!.toFixed(4))
   for (const part of [...bits, pruned[0].wordPerplexity!.wordPerplexity.toFixed(2), '0.9300'])
     expect(text).toMatch(new RegExp(`(^| )${part}( |$)`, 'm'))
-  expect(text).toContain('\nwikitext: word perplexity, 62 documents, windows of 2048\n')
+  expect(text).toContain('\nwikitext: word perplexity, 62 documents, windows of 2048\nTasks: ')
   const runs = [dense].map(run => ({ ...run, perplexity: run.perplexity.map(({ bitsPerByte, ...one }) => one) }))
   expect(comparisonText({ ...result, runs })).not.toMatch(/bits\/byte|wikitext:|KL {2}/)
   for (const line of text.split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
@@ -137,6 +147,34 @@ test('a comparison has bits per byte and word perplexity, where they were measur
 test('text fits 80 columns, whatever there is', () => {
   for (const line of resultText(result).split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
   expect(resultText(result)).not.toMatch(/\p{Cc}\[|[▁-█]/u)
+})
+
+test('lines of 80 columns with long names and reasons, and no error of one item', () => {
+  const [dense, pruned] = result.runs
+  const failed = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --samples take less.'
+  const runs = [dense, { ...pruned, failed, name: 'best:alpha=0.25' }]
+  const text = resultText({ ...result, runs })
+  expect(text.replace(/\s+/g, ' ')).toContain(`Failed model why best:alpha=0.25 10 % ${failed}`)
+  expect(text).toMatch(/^Failed\nmodel {17}why\nbest:alpha=0\.25 10 % {2}its process ended .*\n {22}\S.*$/m)
+  const [accuracy] = dense.tasks
+  const one = { value: 1, standardError: Number.NaN }
+  const measured = measuresText({ ...pruned, tasks: [{ ...accuracy, items: 1, accuracy: one, accuracyNorm: one }] })
+  expect(measured).toMatch(/^arc_easy +1\.0 +1 +100\.0 +100\.0$/m)
+  const texts = [text, measured, comparisonText({ ...result, runs }), perplexityTable({ dense: dense.perplexity })]
+  for (const line of texts.join('\n').split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
+})
+
+test('widths of layers are told where what is kept is not', () => {
+  const { prune } = result.runs[1]
+  const strip = (half: HalfResult) => ({ ...half, kept: [] })
+  const layers = prune!.layers.map(({ attention, ffn }) => ({ attention: strip(attention!), ffn: strip(ffn!) }))
+  const { before, after } = prune!.widths
+  const widths = { before: { ...before, kvHeads: 3 }, after: [...after.slice(1), { ...after[0], kvHeads: 2 }] }
+  const [head, ...rows] = layerRows({ ...prune!, layers, widths })
+  const shown = (name: string) => rows.map(row => Number(row[head.indexOf(name)]))
+  expect(shown('neurons')).toEqual(widths.after.map(({ ffn }) => ffn))
+  expect(shown('V rows')).toEqual(widths.after.map(({ value }, i) => value * (i === 29 ? 2 : 3)))
+  expect(layerRows(prune!)[1][1]).toBe(String(prune!.layers[0].attention!.kept.length))
 })
 
 test('columns that do not fit go below', () => {

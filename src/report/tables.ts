@@ -1,5 +1,6 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
 import { bytes, count, cut, duration, percent, shortNames } from '../display.ts'
+import type { Widths } from '../model/architecture.ts'
 import type { HalfResult, PerplexityResult, PruneResult } from '../result.ts'
 import {
   type Estimate,
@@ -40,7 +41,8 @@ export function decimal(value: number, digits = 2): string {
   return value < 1e4 ? value.toFixed(digits) : Math.round(value).toLocaleString('en-US')
 }
 
-const withError = (value: number, error: number, digits = 2): string =>
+/** 23.27 ± 1.86; of one window or item there is no error to tell. */
+export const withError = (value: number, error: number, digits = 2): string =>
   Number.isFinite(error) ? `${decimal(value, digits)} ± ${decimal(error, digits)}` : decimal(value, digits)
 
 export const total = (seconds: Readonly<Record<string, number>>): number =>
@@ -308,19 +310,22 @@ export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, '
 }
 
 /** Relative squared output error of every half-block, without and with restoration; or which layers went. */
-export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers'>): string[][] {
-  const { layers, removedLayers } = result
+export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers' | 'widths'>): string[][] {
+  const { layers, removedLayers, widths } = result
   if (removedLayers)
     return [['layer removed', 'cost'], ...removedLayers.map(({ layer, cost }) => [String(layer), cost.toPrecision(4)])]
   const numbers = layerNumbers(result)
-  const cells = (half: HalfResult | undefined) =>
-    half ? [String(half.kept.length), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
+  // A result may be without indices of what is kept; one of before KV heads could go has those alone.
+  const valueRows = ({ value, kvHeads = widths.before.kvHeads }: Widths, half?: HalfResult) =>
+    kvHeads === undefined ? half?.kept.length : value * kvHeads
+  const cells = (width: number | undefined, half: HalfResult | undefined) =>
+    half ? [String(width), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
   const attention = layers.some(layer => layer.attention)
   const head = ['layer', ...(attention ? ['V rows', 'error', 'restored'] : []), 'neurons', 'error', 'restored']
   const rows = layers.map((layer, i) => [
     String(numbers[i]),
-    ...(attention ? cells(layer.attention) : []),
-    ...cells(layer.ffn),
+    ...(attention ? cells(valueRows(widths.after[i], layer.attention), layer.attention) : []),
+    ...cells(widths.after[i].ffn, layer.ffn),
   ])
   return [head, ...rows]
 }
