@@ -96,6 +96,7 @@ describe('a grid', () => {
     expect(stderr.match(/^allocate: layer 6 of 6/gm)).toHaveLength(1)
     const { runs, protocol } = result(folder)
     const [flap, short] = runs.slice(1).map(of => of.prune!)
+    expect(runs.map(of => of.notices)).toEqual([[expect.stringContaining('piqa: 3 items, where')], [], []])
     const shared = short.engineSeconds.moments // run by the pass that they share, and by nothing else
     expect([shared > 0, flap.engineSeconds.moments]).toEqual([true, shared])
     const engine = Object.values(short.engineSeconds).reduce((sum, seconds) => sum + seconds, 0)

@@ -130,12 +130,15 @@ export default defineCommand({
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
     const { output, eval: text, device, threads } = options
     const seconds: Record<string, number> = {}
+    const notices: Record<string, readonly string[]> = {}
     const measure = async (path: string, phase: Phase) => {
       if (!text) return []
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
       const started = performance.now()
-      const results = await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }))
+      const told: string[] = []
+      const results = await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }), told)
       seconds[phase] = (performance.now() - started) / 1000
+      notices[phase] = told
       return results.perplexity
     }
     const reports = wantsReport(options)
@@ -167,16 +170,17 @@ export default defineCommand({
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
     if (before && after) {
       const { 'evaluate dense': denseSeconds = 0, ...prunedSeconds } = seconds
-      const { exports: _, ...pruned } = result
+      const { exports, ...pruned } = result
       const { samples } = after
       const runs: Run[] = [
         {
           ...{ name: 'dense', sparsity: 0, samples: before.samples, tasks: [] },
-          ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds } },
+          ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds }, notices: notices['evaluate dense'] },
         },
         {
           ...{ name: runName(result), sparsity: result.options.sparsity, samples, tasks: [] },
           ...{ prune: pruned, perplexity, seconds: { ...result.seconds, ...prunedSeconds }, peakMemoryBytes },
+          ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
         },
       ]
       const machine = describeMachine({ device, threads })

@@ -127,10 +127,13 @@ async function* attemptRun(job: Job, signal?: AbortSignal): AsyncGenerator<Progr
   const { task } = job
   try {
     const events = runInProcess(job, signal)
+    const told: string[] = []
     for (;;) {
       const step = await events.next()
-      if (step.done) return step.value
-      if (step.value.type !== 'notice') yield step.value // they are in the result
+      if (step.done) return { ...step.value, notices: told.filter(one => !step.value.prune?.notices.includes(one)) }
+      if (step.value.type === 'notice')
+        told.push(step.value.message) // for the result alone
+      else yield step.value
     }
   } catch (error) {
     if (isDense(task) || !(error instanceof RunError || error instanceof UsageError)) throw error

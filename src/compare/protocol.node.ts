@@ -18,7 +18,9 @@ import type { CompareOptions } from './compare.node.ts'
 export type Contents = Pick<Protocol, 'text' | 'tasks' | 'calibration'>
 
 /** @throws TextError, FormatError, UsageError, HubError for a text or task that cannot be read */
-export async function* readContents(options: CompareOptions): AsyncGenerator<ProgressEvent, Contents> {
+export async function* readContents(
+  options: Pick<CompareOptions, 'text' | 'calibration' | 'tasks' | 'tasksData' | 'signal'>,
+): AsyncGenerator<ProgressEvent, Contents> {
   const [text, calibration] = [await hashTexts(options.text), await hashTexts(options.calibration)]
   const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal: options.signal })
   return {

@@ -13,6 +13,7 @@ import {
   sensitivityCharts,
   timeCharts,
 } from './charts.ts'
+import { madeLines } from './made.ts'
 import page from './page.html'
 import { DARK, LIGHT, visible } from './plot.ts'
 import { type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
@@ -21,10 +22,10 @@ import {
   decimal,
   divergenceTables,
   engineTable,
+  exportsTable,
   failuresTable,
   layerRows,
   lossTable,
-  madeLines,
   perplexityTables,
   runLabel,
   sampleRows,
@@ -122,7 +123,11 @@ function sectionsOf(result: ResultFile): Section[] {
       title: 'Zero-shot tasks',
       content: [...(many ? accuracyCharts(result) : []).map(figure), ...tables(...tasksTables(result))],
     },
-    { id: 'size', title: 'Size', content: [...tables(sizesTable(result)), ...texts(failuresTable(result))] },
+    {
+      id: 'size',
+      title: 'Size',
+      content: [...tables(sizesTable(result), exportsTable(result)), ...texts(failuresTable(result))],
+    },
     { id: 'layers', title: 'Layers', content: [...(many ? errorMaps(result) : []).map(figure), ...layers] },
     { id: 'texts', title: 'What the models write', content: samples(result.runs) },
     {
@@ -206,7 +211,9 @@ function samples(runs: readonly Run[]): Html[] {
 }
 
 function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
-  const notices = pruned.flatMap(run => run.prune.notices.map(notice => `${runLabel(run)}: ${notice}`))
+  const notices = result.runs.flatMap(run =>
+    [...(run.prune?.notices ?? []), ...(run.notices ?? [])].map(notice => `${runLabel(run)}: ${notice}`),
+  )
   const names = [...new Set(pruned.flatMap(run => Object.keys(run.prune.options)))]
   const show = (value: unknown) => (value === undefined ? '' : String(value))
   const options = names.map(name => [
@@ -218,13 +225,18 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
     const used = texts.map(({ name, used }) => `${name} (${used} windows)`).join(', ')
     return [runLabel(run), source === 'self' ? 'written by the model' : source, used, String(seqLen)]
   })
-  const { protocol } = result
-  const read = protocol ? [...protocol.text, ...protocol.tasks, ...protocol.calibration] : []
+  const { protocol, evaluation } = result
+  const { text = [], tasks = [] } = protocol ?? evaluation ?? {}
+  const read = [...text, ...tasks, ...(protocol?.calibration ?? [])]
   const hashes = read.map(({ file, sha256 }) => [file, sha256])
   return [
     html`${madeLines(result).map(text => html`<p>${text}.</p>`)}`,
     ...(notices.length > 0
       ? [html`<h3>Notices</h3><ul>${[...new Set(notices)].map(notice => html`<li>${notice}</li>`)}</ul>`]
+      : []),
+    ...(evaluation?.dense === undefined ? [] : [html`<p>Distances are from ${evaluation.dense}.</p>`]),
+    ...(hashes.length > 0
+      ? [folded('What was read', [tableHtml({ title: 'Texts and tasks', rows: [['file', 'SHA-256'], ...hashes] })])]
       : []),
     ...(pruned.length > 0
       ? [
@@ -232,13 +244,6 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
             { title: 'Calibration', rows: [['model', 'source', 'texts', 'tokens a window'], ...texts] },
             'text',
           ),
-          ...(hashes.length > 0
-            ? [
-                folded('What was read', [
-                  tableHtml({ title: 'Texts and tasks', rows: [['file', 'SHA-256'], ...hashes] }),
-                ]),
-              ]
-            : []),
           folded('All options', [
             tableHtml({ title: 'Options', rows: [['option', ...pruned.map(runLabel)], ...options] }),
           ]),

@@ -168,6 +168,8 @@ const RUN = object({
   samples: list(object({ prompt: text, text })),
   seconds: record(number),
   peakMemoryBytes: optional(number),
+  notices: optional(list(text)),
+  exports: optional(list(object({ to: text, dtype: text, folder: text, bytes: number }))),
   failed: optional(text),
   asked: optional(record(value => value)),
   made: optional(object(MADE)),
@@ -184,5 +186,6 @@ const RESULT = object({
   ...MADE,
   model: object({ name: text, modelType: text, layers: number, parameters: number, decoderLinears: number }),
   protocol: optional(PROTOCOL),
+  evaluation: optional(object({ dense: optional(text), text: HASHES, tasks: HASHES, limit: optional(number) })),
   runs: list(RUN),
 })

@@ -2,6 +2,7 @@
 // Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md, read by parse-result.ts.
 import { baseName } from '../display.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
+import type { ExportResult } from '../export/result.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
 import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
@@ -31,6 +32,8 @@ export interface ResultFile extends Made {
   readonly model: ModelFacts
   /** With `compare`: what all runs have in common. */
   readonly protocol?: Protocol
+  /** With `eval`: on what the model was measured. */
+  readonly evaluation?: Evaluation
   /** The dense model first, where it was measured. */
   readonly runs: readonly Run[]
 }
@@ -54,6 +57,17 @@ export interface Protocol {
   readonly seed: number
   readonly prompts: readonly string[]
   readonly device: string
+}
+
+/** What `fasp eval` read beside the model. */
+export interface Evaluation {
+  /** The model that divergences are from, as the user named it. */
+  readonly dense?: string
+  readonly text: readonly ContentHash[]
+  /** With hashes of the items. */
+  readonly tasks: readonly ContentHash[]
+  /** Items of each task; absent: all. */
+  readonly limit?: number
 }
 
 /** A text, or a task. */
@@ -102,6 +116,10 @@ export interface Run {
   readonly seconds: Readonly<Record<string, number>>
   /** Of the process, up to the end of pruning; of the dense model, up to the end of measuring. */
   readonly peakMemoryBytes?: number
+  /** What the user was told of measuring; of pruning, `prune` has it. */
+  readonly notices?: readonly string[]
+  /** With `prune --to`. */
+  readonly exports?: readonly ExportResult[]
   /** With `compare`: why there are no measures. */
   readonly failed?: string
   /** With `compare`: the options asked for, by which the run is known again. */
@@ -137,7 +155,7 @@ export const madeOf = (run: Run, { fasp, created, machine }: Made): Made => run.
 
 /** A result of this version, made now. */
 export const resultFile = (
-  of: Pick<ResultFile, 'command' | 'machine' | 'model' | 'protocol' | 'runs'>,
+  of: Pick<ResultFile, 'command' | 'machine' | 'model' | 'protocol' | 'evaluation' | 'runs'>,
 ): ResultFile => ({
   schema: RESULT_SCHEMA,
   ...madeNow(of.machine),

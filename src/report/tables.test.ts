@@ -4,18 +4,11 @@ import { MACHINE, madeResult } from '../../test/report/made-result.ts'
 import type { HalfResult } from '../result.ts'
 import { comparisonText } from './comparison.ts'
 import { reportHtml } from './html.ts'
+import { madeLines } from './made.ts'
 import { measuresText } from './measures.ts'
 import { apart } from './plot.ts'
-import {
-  decimal,
-  layerNumbers,
-  layerRows,
-  lossTable,
-  madeLines,
-  perplexityTables,
-  resultMarkdown,
-  sampleRows,
-} from './tables.ts'
+import { resultMarkdown } from './result-markdown.ts'
+import { decimal, layerNumbers, layerRows, lossTable, perplexityTables, sampleRows } from './tables.ts'
 import { fitted, layerLines, perplexityTable, resultText, sparkline } from './terminal.ts'
 
 const result = madeResult()

@@ -1,17 +1,9 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
 import { bytes, count, cut, duration, percent, shortNames } from '../display.ts'
+import type { ExportResult } from '../export/result.ts'
 import type { Widths } from '../model/architecture.ts'
 import type { HalfResult, PerplexityResult, PruneResult } from '../result.ts'
-import {
-  type Estimate,
-  isDense,
-  type Machine,
-  type Made,
-  madeOf,
-  type ResultFile,
-  type Run,
-  type TaskResult,
-} from './result-file.ts'
+import { type Estimate, isDense, type ResultFile, type Run, type TaskResult } from './result-file.ts'
 
 export interface Table {
   readonly title: string
@@ -133,6 +125,7 @@ export const resultTables = (result: ResultFile): Table[] =>
     ...divergenceTables(result),
     ...tasksTables(result),
     sizesTable(result),
+    exportsTable(result),
     lossTable(result),
     secondsTable(result),
     failuresTable(result),
@@ -282,6 +275,17 @@ export function secondsTable({ runs }: ResultFile): Table {
   }
 }
 
+/** What was written besides, with `prune --to`. */
+export const exportRows = (exports: readonly ExportResult[]): string[][] => [
+  ['export', 'folder', 'type', 'size'],
+  ...exports.map(({ to, folder, dtype, bytes: n }) => [to, folder || '.', dtype.toLowerCase(), bytes(n)]),
+]
+
+export const exportsTable = ({ runs }: ResultFile): Table => ({
+  title: 'Exports',
+  rows: exportRows(runs.flatMap(run => run.exports ?? [])),
+})
+
 /** Runs of a comparison that have no measures. */
 export const failuresTable = ({ runs }: ResultFile): Table => ({
   title: 'Failed',
@@ -355,39 +359,4 @@ export function sampleRows(runs: readonly Run[]): string[][] {
     ['prompt', ...writers.map(runLabel)],
     ...prompts.map(prompt => [prompt, ...writers.map(run => text(run, prompt))]),
   ]
-}
-
-const machineText = ({ cpu, cores, threads, memoryBytes, platform, device, node, onnxruntime }: Machine): string =>
-  `Node ${node}, ONNX Runtime ${onnxruntime}; ${cpu}, ${threads} of ${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
-
-/** By what, when and where: once where all runs agree, otherwise a line for each, with the runs that it made. */
-export function madeLines(result: Pick<ResultFile, 'runs' | keyof Made>): string[] {
-  const found = result.runs.map(run => ({ run, ...madeOf(run, result) }))
-  const keyOf = ({ fasp, machine }: Omit<Made, 'created'>) => JSON.stringify([fasp, machineText(machine)])
-  return [...new Set(found.map(keyOf))].map((key, _, { length }) => {
-    const same = found.filter(one => keyOf(one) === key)
-    const [{ fasp, machine }] = same
-    const days = same.map(({ created }) => created.slice(0, 10)).sort()
-    const when = [...new Set([days[0], days.at(-1)])].join(' to ')
-    const which = length > 1 ? `${same.map(({ run }) => runLabel(run)).join(', ')}: ` : ''
-    return `${which}fasp ${fasp}, ${when}, ${machineText(machine)}`
-  })
-}
-
-/** All tables as Markdown. */
-export function resultMarkdown(result: ResultFile): string {
-  const { model, fasp } = result
-  const cell = (text: string) => text.replace(/[\\|]/g, '\\$&').replace(/\s+/g, ' ')
-  const line = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`
-  const tables = resultTables(result).map(({ title, note, rows: [head, ...rows] }) =>
-    [
-      `**${title}.** ${note ?? ''}`.trim(),
-      '',
-      line(head),
-      `|---${'|---:'.repeat(head.length - 1)}|`,
-      ...rows.map(line),
-    ].join('\n'),
-  )
-  const made = madeLines(result).map(text => `${text}.`)
-  return `<!-- fasp ${fasp} -->\n${[`${model.name}. ${made.join(' ')}`, ...tables].join('\n\n')}\n`
 }

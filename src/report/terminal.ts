@@ -6,8 +6,9 @@ import type { ExportResult } from '../export/result.ts'
 import type { LayerWidths } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
 import type { PerplexityResult, PruneResult, Sizes } from '../result.ts'
+import { madeLines } from './made.ts'
 import { prunedRuns, type ResultFile } from './result-file.ts'
-import { layerRows, madeLines, resultTables, runLabel, textName } from './tables.ts'
+import { exportRows, layerRows, resultTables, runLabel, textName } from './tables.ts'
 
 /** The three sparsity figures. */
 export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {
@@ -58,11 +59,7 @@ export function lossTable({ calibration }: Pick<PruneResult, 'calibration'>): st
   return rows.length > 0 ? fitted([head, ...rows], PLAIN.columns) : undefined
 }
 
-export const exportsTable = (exports: readonly ExportResult[]): string =>
-  table([
-    ['export', 'folder', 'type', 'size'],
-    ...exports.map(({ to, folder, dtype, bytes: n }) => [to, folder || '.', dtype.toLowerCase(), bytes(n)]),
-  ])
+export const exportsTable = (exports: readonly ExportResult[]): string => table(exportRows(exports))
 
 export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes: number): string {
   const parts = Object.entries(seconds).map(([phase, s]) => `${phase} ${duration(s)}`)
