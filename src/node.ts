@@ -21,7 +21,7 @@ import type { FloatDType } from './formats/dtype.ts'
 import { openCheckpoint, openModel } from './hub/open.node.ts'
 import { type LoadTasksOptions, readTasks } from './hub/tasks.node.ts'
 import { describeModel } from './model/model.ts'
-import { type PruneOptions, resolveOptions } from './options.ts'
+import { checkRange, type PruneOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
 import type { PruneResult } from './result.ts'
@@ -227,7 +227,10 @@ export interface EvaluateOptions
 /** Perplexity of the model at `path` on each text, its distance to a dense model, zero-shot tasks. @throws FaspError */
 export async function* evaluate(path: string, options: EvaluateOptions): AsyncGenerator<ProgressEvent, Measures> {
   const { text = [], dense: densePath, tasks: names = [], tasksData: data, signal } = options
-  await checkTexts(text) // before a long download
+  const { maxWindows, limit } = options
+  if (maxWindows !== undefined) checkRange('max-windows', maxWindows, 1, 1e9, true) // all of this before a long download
+  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
+  await checkTexts(text)
   const { tasks, pages } = yield* readTasks(names, { data, signal })
   const engine = openEngine(options)
   const opened: Checkpoint[] = []

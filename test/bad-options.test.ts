@@ -193,6 +193,8 @@ describe('before a model is fetched', () => {
     [[...PRUNE, '--eval', 'none.txt'], 'none.txt: no such file', 1],
     [[...PRUNE, '--calibration', 'none.txt'], 'none.txt: no such file', 1],
     [['eval', 'org/none', '--text', 'none.txt'], 'none.txt: no such file', 1],
+    [['eval', 'org/none', '--text', 'text.txt', '--max-windows', '0'], 'max-windows is 0; it must be'],
+    [['eval', 'org/none', '--tasks', 'piqa', '--limit', '0'], 'limit is 0; it must be'],
     [['eval', 'org/none', '--tasks', 'arc_hard'], 'unknown task "arc_hard"'],
   ]
   test.for(cases)('%j', async ([args, says, code = 2]) =>
