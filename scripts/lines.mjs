@@ -25,7 +25,7 @@ const PAGE = [
   ['select'],
   ['restore'],
   ['allocate'],
-  ['methods', 'options', 'plan', 'result', 'notices'],
+  ['methods', 'options', 'check-options', 'plan', 'result', 'notices'],
   ['write'],
   ['evaluate'],
   ['export'],

@@ -59,6 +59,22 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
+/** Lines of at most so many columns, broken at spaces. A word that is longer has a line of its own. */
+export const wrap = (text: string, columns: number): string =>
+  text.replace(new RegExp(`(.{1,${columns}})(?: *\n| +|$)`, 'g'), '$1\n').trimEnd()
+
+/** Of each path the shortest end that no other has: `test.txt`; where several files are called that, `a/test.txt`. */
+export function shortNames(paths: readonly string[]): string[] {
+  const parts = paths.map(path => path.replace(/[/\\]+$/, '').split(/[/\\]/))
+  const end = (path: readonly string[], n: number) => path.slice(-n).join('/')
+  return parts.map(path => {
+    const others = parts.filter(other => end(other, other.length) !== end(path, path.length))
+    let n = 1
+    while (n < path.length && others.some(other => end(other, n) === end(path, n))) n++
+    return end(path, n)
+  })
+}
+
 /** The last part of a path. */
 export const baseName = (path: string): string =>
   path

@@ -27,6 +27,7 @@ export { describeModel, type Model } from './model/model.ts'
 export { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 export { makePlan, type Plan } from './plan.ts'
 export { type PruneInput, prune } from './prune.ts'
+export { mergeResults } from './report/merge-results.ts'
 export { parseResult } from './report/parse-result.ts'
 export * from './report/result-file.ts'
 export type {

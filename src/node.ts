@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
-import { readText } from './calibrate/text.node.ts'
+import { checkTexts, readText } from './calibrate/text.node.ts'
 import type { Windows } from './calibrate/windows.ts'
+import { checkOptions } from './check-options.ts'
 import { type Checkpoint, jsonFile } from './checkpoint/checkpoint.ts'
 import { baseName } from './display.ts'
 import { openEngine } from './engine/engine.node.ts'
@@ -20,7 +21,7 @@ import type { FloatDType } from './formats/dtype.ts'
 import { openCheckpoint, openModel } from './hub/open.node.ts'
 import { type LoadTasksOptions, readTasks } from './hub/tasks.node.ts'
 import { describeModel } from './model/model.ts'
-import { type PruneOptions, resolveOptions } from './options.ts'
+import { checkRange, type PruneOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
 import type { PruneResult } from './result.ts'
@@ -29,7 +30,8 @@ import { checkOutput, isGgufFile, openFolderSink } from './write/folder.node.ts'
 import { type Sink, subSink, writeFile } from './write/sink.ts'
 import type { ExportPlan } from './write/target.ts'
 
-export { readText } from './calibrate/text.node.ts'
+export { checkTexts, readText } from './calibrate/text.node.ts'
+export { checkOptions } from './check-options.ts'
 export { type CompareOptions, compare } from './compare/compare.node.ts'
 export { type CompareMethod, compareMethod } from './compare/methods.ts'
 export { openEngine } from './engine/engine.node.ts'
@@ -74,11 +76,13 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
   const { output, to, overwrite = false, calibration, windows, denseStatistics, ...others } = options
   const { device, threads, signal, ...pruneOptions } = others
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
-  await checkOutput(output, overwrite) // before a long download
+  const source = { windows, texts: calibration?.map(asText) }
+  checkOptions(pruneOptions, source) // before a long download, all of it
+  await checkOutput(output, overwrite)
+  await checkTexts(calibration)
   const engine = openEngine({ device, threads })
   const checkpoint = yield* openModel(path, { signal })
   try {
-    const source = { windows, texts: calibration?.map(asText) }
     const dense = describeModel(checkpoint)
     const planned = requests.map(request => planExport(dense, request))
     const single = isGgufFile(output)
@@ -189,6 +193,7 @@ export async function planPrune(
   options: PruneOptions & { calibration?: readonly string[] },
 ): Promise<Plan> {
   const { calibration, ...pruneOptions } = options
+  checkOptions(pruneOptions, { texts: calibration?.map(asText) })
   const checkpoint = await openCheckpoint(path)
   try {
     return planFor(checkpoint, pruneOptions, { texts: calibration?.map(asText) })
@@ -222,6 +227,10 @@ export interface EvaluateOptions
 /** Perplexity of the model at `path` on each text, its distance to a dense model, zero-shot tasks. @throws FaspError */
 export async function* evaluate(path: string, options: EvaluateOptions): AsyncGenerator<ProgressEvent, Measures> {
   const { text = [], dense: densePath, tasks: names = [], tasksData: data, signal } = options
+  const { maxWindows, limit } = options
+  if (maxWindows !== undefined) checkRange('max-windows', maxWindows, 1, 1e9, true) // all of this before a long download
+  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
+  await checkTexts(text)
   const { tasks, pages } = yield* readTasks(names, { data, signal })
   const engine = openEngine(options)
   const opened: Checkpoint[] = []

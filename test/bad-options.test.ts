@@ -200,3 +200,32 @@ describe('texts', () => {
     })
   })
 })
+
+describe('before a model is fetched', () => {
+  const COMPARE = ['compare', 'org/none', '-s', '0.2', '-o', 'r.json', '--text', 'text.txt']
+  const PRUNE = ['prune', 'org/none', '-s', '0.2', '-o', 'out']
+  const flap = 'method flap cannot write layout stock'
+  const cases: [args: string[], says: string, code?: number][] = [
+    [[...COMPARE, '--methods', 'paper', '--tasks', 'arc_hard'], 'unknown task "arc_hard"; there is: arc_easy'],
+    [[...COMPARE, '--methods', 'paper', '--tasks', 'x'], ', wikitext.'],
+    [[...COMPARE, '--methods', 'flap:layout=stock'], `method flap:layout=stock at sparsity 0.2: ${flap}`],
+    [[...COMPARE, '--methods', 'best:help'], 'method "best:help" has an option "help". Write options of fasp prune'],
+    [[...COMPARE, '--methods', 'best:'], 'method "best:" has an option "".'],
+    [[...COMPARE, '--methods', 'best', '--limit', '5'], '--limit and --tasks-data are for tasks.'],
+    [[...COMPARE, '--methods', 'best', '--tasks-data', '.'], '--limit and --tasks-data are for tasks.'],
+    [[...COMPARE, '--methods', 'best', '--text', 'none.txt'], 'none.txt: no such file', 1],
+    [[...COMPARE, '--methods', 'best', '--calibration', 'none.txt'], 'none.txt: no such file', 1],
+    [[...PRUNE, '--method', 'flap', '--layout', 'stock'], flap],
+    [[...PRUNE, '--method', 'flap', '--layout', 'stock', '--dry-run'], flap],
+    [[...PRUNE, '--eval', 'text.txt', '--to', 'gguf:q8_0', '--to', 'pickle'], '--to is "pickle"'],
+    [[...PRUNE, '--eval', 'none.txt'], 'none.txt: no such file', 1],
+    [[...PRUNE, '--calibration', 'none.txt'], 'none.txt: no such file', 1],
+    [['eval', 'org/none', '--text', 'none.txt'], 'none.txt: no such file', 1],
+    [['eval', 'org/none', '--text', 'text.txt', '--max-windows', '0'], 'max-windows is 0; it must be'],
+    [['eval', 'org/none', '--tasks', 'piqa', '--limit', '0'], 'limit is 0; it must be'],
+    [['eval', 'org/none', '--tasks', 'arc_hard'], 'unknown task "arc_hard"'],
+  ]
+  test.for(cases)('%j', async ([args, says, code = 2]) =>
+    refused(await workplace(), args, { code, says: [says], env: { HF_ENDPOINT: 'http://127.0.0.1:9' } }),
+  )
+})

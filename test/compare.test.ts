@@ -2,10 +2,11 @@
 // others alone, and grids that make no sense are refused at once.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { parseResult } from '../src/report/parse-result.ts'
-import { fasp, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, QUICK, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 
 vi.setConfig({ testTimeout: 180_000 }) // many processes, one after the other
 
@@ -28,7 +29,7 @@ describe('a grid', () => {
     const folder = await workplace()
     const { stdout, stderr, lines } = await run(folder, ...compare('paper,best:alpha=0.25', '0.3', '--json'))
     expect(begun(stderr)).toEqual(['dense', 'paper at 30.0 %', 'best:alpha=0.25 at 30.0 %'])
-    expect(stdout).toMatch(/^model +text +± +KL +top-1 +cut /)
+    expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +cut /)
     expect(lines.slice(0, -1).filter(line => line.length > 80)).toEqual([])
     expect(stdout).toContain('text.txt: perplexity ± standard error, 3 × 32, BOS\n')
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
@@ -70,11 +71,14 @@ describe('a grid', () => {
     const folder = await workplace()
     await run(folder, ...compare('stock', '0.3'))
     const [dense, first] = result(folder).runs
-    const { stderr } = await run(folder, ...compare('stock,fasp', '0.2'))
+    const { stderr, stdout } = await run(folder, ...compare('stock,fasp', '0.2', '--threads', '1'))
     expect(stderr).toContain('result.json has 2 runs already; 2 are left.')
     expect(names(folder)).toEqual(['dense 0', 'stock 0.2', 'fasp 0.2', 'stock 0.3'])
     const { runs } = result(folder)
     expect([runs[0], runs[3]]).toEqual([dense, first])
+    expect(runs.map(({ made }) => made!.machine.threads)).toEqual([cpus().length, 1, 1, cpus().length])
+    expect(runs.map(({ made }) => made!.created)).toEqual(runs.map(() => expect.stringMatching(/^\d{4}-.*Z$/)))
+    if (cpus().length > 1) expect(stdout.replace(/\s+/g, ' ')).toContain('stock 20 %, fasp 20 %: fasp 0.1.0, ')
     expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)
   })
 
@@ -91,9 +95,16 @@ describe('a grid', () => {
     expect(begun(stderr)).toEqual(['dense', 'flap at 30.0 %', 'shortgpt at 30.0 %'])
     expect(stderr.match(/^allocate: layer 6 of 6/gm)).toHaveLength(1)
     const { runs, protocol } = result(folder)
+    const [flap, short] = runs.slice(1).map(of => of.prune!)
+    expect(runs.map(of => of.notices)).toEqual([[expect.stringContaining('piqa: 3 items, where')], [], []])
+    const shared = short.engineSeconds.moments // run by the pass that they share, and by nothing else
+    expect([shared > 0, flap.engineSeconds.moments]).toEqual([true, shared])
+    const engine = Object.values(short.engineSeconds).reduce((sum, seconds) => sum + seconds, 0)
+    expect(short.seconds.allocate).toBeGreaterThan(engine)
+    expect(runs[2].seconds.allocate).toBe(short.seconds.allocate)
     expect(protocol).toMatchObject({ limit: 2, tasks: [{ file: 'piqa' }] })
     expect(runs.map(of => of.tasks.map(({ task, items: n }) => [task, n]))).toEqual(Array(3).fill([['piqa', 2]]))
-    expect(stdout).toMatch(/^model +text +± +KL +top-1 +piqa +cut /)
+    expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +piqa +cut /)
     expect(readFileSync(join(folder, 'report.html'), 'utf8')).toContain('shortgpt 30 %')
 
     const args = ['-s', '0.3', '--method', 'flap', '--layout', 'padded', ...QUICK, '--held-out', '0', '-o', 'out']
@@ -102,15 +113,29 @@ describe('a grid', () => {
     expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
   })
 
-  test('of self-written calibration text: all methods share it', async () => {
-    const folder = await workplace()
-    const text = ['--text', 'text.txt', '--max-windows', '2', '--samples', '4', '--seq-len', '32']
-    await run(folder, 'compare', TINY_LLAMA, '--methods', 'fasp', '-s', '0.2', ...text, '-o', 'result.json')
+  test('of self-written calibration text, which all methods share, on two texts of one name', async () => {
+    const folder = await workplace({ 'other/text.txt': TEXT.toUpperCase() })
+    const text = [
+      '--text',
+      'text.txt',
+      '--text',
+      'other/text.txt',
+      '--max-windows',
+      '2',
+      '--samples',
+      '4',
+      '--seq-len',
+      '32',
+    ]
+    const args = ['compare', TINY_LLAMA, '--methods', 'fasp', '-s', '0.2', ...text, '-o', 'result.json']
+    const { stdout } = await run(folder, ...args)
     const [, { prune: pruned, perplexity }] = result(folder).runs
     expect(pruned!.calibration.source).toBe('self')
-    const args = ['-s', '0.2', '--samples', '4', '--seq-len', '32', '--eval', 'text.txt', '--max-windows', '2']
-    const { lines } = await run(folder, 'prune', TINY_LLAMA, ...args, '-o', 'out', '--json')
-    expect(perplexity).toEqual(JSON.parse(lines.at(-1)!).perplexities.pruned)
+    expect(perplexity.map(({ file }) => file)).toEqual(['text.txt', 'other/text.txt'])
+    expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +other\/text +± /)
+    const same = ['-s', '0.2', '--samples', '4', '--seq-len', '32', '--eval', 'text.txt', '--max-windows', '2']
+    const { lines } = await run(folder, 'prune', TINY_LLAMA, ...same, '-o', 'out', '--json')
+    expect(perplexity.slice(0, 1)).toEqual(JSON.parse(lines.at(-1)!).perplexities.pruned)
   })
 })
 
@@ -154,7 +179,8 @@ describe('a run that fails', () => {
     ])
     const reason = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --samples take less.'
     expect(failed(folder)).toEqual([undefined, reason, undefined])
-    expect(stdout).toContain(`stock 20 % failed: ${reason}`)
+    expect(stdout.replace(/\s+/g, ' ')).toContain(`stock 20 % failed: ${reason}`)
+    expect(stdout.split('\n').filter(line => line.length > 80)).toEqual([])
     expect(stdout).toMatch(/^stock 20 % +– +– /m)
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
     const report = await run(folder, 'report', 'result.json')

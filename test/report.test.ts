@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { parseResult, serializeResult } from '../src/index.ts'
-import { QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { put, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
 import { madeResult } from './report/made-result.ts'
 
 const workplace = workplaces()
@@ -14,7 +14,18 @@ describe('prune and eval', () => {
   beforeAll(async () => {
     folder = await workplace()
     const prune = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK, '--preset', 'best']
-    const measured = ['--eval', 'text.txt', '--max-windows', '2', '--report', 'out.html', '--result', 'out.json']
+    const measured = [
+      '--eval',
+      'text.txt',
+      '--max-windows',
+      '2',
+      '--report',
+      'out.html',
+      '--result',
+      'out.json',
+      '--to',
+      'gguf',
+    ]
     const { stdout } = await run(folder, ...prune, ...measured, '--prompt', 'It was a <b>dark</b>')
     expect(stdout).toMatch(/\nWrote out\nWrote out\.html\nWrote out\.json\n$/)
   })
@@ -25,6 +36,8 @@ describe('prune and eval', () => {
     const [dense, pruned] = result.runs
     expect([dense.name, pruned.name, pruned.sparsity]).toEqual(['dense', 'preset best', 0.2])
     expect(pruned.prune!.allocation!.halfBlocks).toHaveLength(12)
+    expect(pruned.exports).toMatchObject([{ to: 'gguf', folder: 'gguf/' }])
+    expect(pruned.notices).toEqual([expect.stringContaining('text.txt')]) // calibrated on what is measured
     expect(Object.keys(pruned.seconds)).toEqual(expect.arrayContaining(['allocate', 'prune', 'evaluate pruned']))
     for (const { perplexity, samples } of result.runs) {
       expect(perplexity[0].perplexity).toBeGreaterThan(1)
@@ -45,10 +58,26 @@ describe('prune and eval', () => {
   })
 
   test('eval keeps its result, too', async () => {
-    const args = ['eval', 'out', '--text', 'text.txt', '--max-windows', '1', '--seq-len', '32']
-    await run(folder, ...args, '--result', 'eval.json', '--report', 'eval.md')
+    const item = JSON.stringify({ goal: 'To rest', sol1: 'run', sol2: 'sleep', label: 1 })
+    await put(folder, { 'data/piqa.jsonl': `${item}\n`.repeat(3) })
+    const args = ['eval', 'out', '--text', 'text.txt', '--max-windows', '1', '--seq-len', '32', '--dense', TINY_LLAMA]
+    const tasks = ['--tasks', 'piqa', '--tasks-data', 'data', '--limit', '2']
+    await run(folder, ...args, ...tasks, '--result', 'eval.json', '--report', 'eval.md')
     const result = parseResult(readFileSync(join(folder, 'eval.json'), 'utf8'), 'eval.json')
     expect(result).toMatchObject({ command: 'eval', runs: [{ name: 'preset best', sparsity: 0.2 }] })
+    const sha256 = expect.stringMatching(/^[0-9a-f]{64}$/)
+    expect(result.evaluation).toEqual({
+      ...{ dense: TINY_LLAMA, limit: 2 },
+      ...{ text: [{ file: 'text.txt', sha256 }], tasks: [{ file: 'piqa', sha256 }] },
+    })
+    expect(result.runs[0].notices).toEqual([
+      expect.stringContaining('piqa: 3 items, where'),
+      expect.stringContaining('text.txt'),
+    ])
+    await run(folder, 'report', 'eval.json', '-o', 'eval.html')
+    const page = readFileSync(join(folder, 'eval.html'), 'utf8')
+    for (const part of ['piqa: 3 items, where', `Distances are from ${TINY_LLAMA}`, 'What was read'])
+      expect(page).toContain(part)
     expect(result.runs[0].perplexity[0].standardError).toBeNaN() // of one window
     expect(readFileSync(join(folder, 'eval.md'), 'utf8')).toMatch(/^\| preset best 20 % \| [\d.]+ \|$/m)
   })
@@ -80,6 +109,27 @@ describe('report', () => {
     expect(readFileSync(join(folder, 'r.html'), 'utf8')).not.toContain('Old')
     await refused(folder, report('mine.html', '--overwrite'), { says: ['mine.html was not written by fasp'] })
     expect(readdirSync(folder).sort()).toEqual(['mine.html', 'r.html', 'r.json', 'text.txt'])
+  })
+
+  test('comparisons of several calibration sizes are one chart, and no table', async () => {
+    const made = madeResult()
+    const [dense, { prune, ...one }] = made.runs.slice(0, 2)
+    const protocol = {
+      ...{ model: 'a', text: [], seqLen: 1024, tasks: [], calibration: [], calibrationSeqLen: 1024 },
+      ...{ seed: 0, prompts: [], device: 'cpu' },
+    }
+    const sized = [8, 16].map(samples => {
+      const texts = prune!.calibration.texts.map(text => ({ ...text, used: samples / 2 }))
+      const run = { ...one, prune: { ...prune!, calibration: { ...prune!.calibration, texts } } }
+      return serializeResult({ ...made, protocol: { ...protocol, samples }, runs: [dense, run] })
+    })
+    const folder = await workplace({ '8.json': sized[0], '16.json': sized[1] })
+    await refused(folder, ['report', '8.json', '16.json'], {
+      code: 2,
+      says: ['differ in calibration windows: 8, and 16.'],
+    })
+    await run(folder, 'report', '8.json', '16.json', '-o', 'tokens.svg', '--chart', 'tokens')
+    expect(readFileSync(join(folder, 'tokens.svg'), 'utf8')).toContain('16.4 k tokens')
   })
 
   const twoModels = serializeResult({ ...madeResult(), model: { ...madeResult().model, name: 'other' } })

@@ -20,6 +20,11 @@ export async function readText(path: string): Promise<string> {
   return text
 }
 
+/** Reads texts that are wanted later, so that one that cannot be read is known before a long part. @throws as `readText` */
+export async function checkTexts(paths: readonly string[] = []): Promise<void> {
+  for (const path of paths) await readText(path)
+}
+
 async function read(path: string, kind: string): Promise<string> {
   if (kind === '.txt') return readUtf8(path, ALLOWED)
   if (kind === '.jsonl' || kind === '.json') return jsonLinesText(path, await readUtf8(path, ALLOWED))

@@ -59,6 +59,8 @@ export default defineCommand({
     if (!methods) throw new UsageError('no methods. Name some, for example --methods paper,best.')
     if (!sparsity) throw new UsageError('no sparsity. Say how much to remove, for example -s 0.2,0.3.')
     if (!output) throw new UsageError('no output. Say where the result goes: -o <file>.')
+    if ((options.limit !== undefined || options['tasks-data']) && !tasks)
+      throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
     if (report) await checkReport(report, { overwrite: true })
     signal.addEventListener('abort', () =>
       process.stderr.write(`\nWhat is done is kept; the same command goes on from there.\n`),
@@ -88,6 +90,9 @@ export default defineCommand({
 /** `best`, or with options of `fasp prune` after colons: `best:alpha=0.25:no-restore`. @throws UsageError */
 function parseMethod(text: string): CompareMethod {
   const [name, ...more] = text.split(':')
+  const none = more.find(option => option === '' || option === 'help')
+  if (none !== undefined)
+    throw new UsageError(`method "${text}" has an option "${none}". Write options of fasp prune: best:alpha=0.25.`)
   const { options } = parseArguments(
     more.map(option => `--${option}`),
     METHOD_OPTIONS,

@@ -1,4 +1,5 @@
 // fasp eval: perplexity of one model on texts, its distance to a dense model, zero-shot tasks.
+import { readContents } from '../compare/protocol.node.ts'
 import { UsageError } from '../errors.ts'
 import { describeMachine, evaluate, VERSION } from '../node.ts'
 import { measuresText } from '../report/measures.ts'
@@ -6,7 +7,7 @@ import { resultFile } from '../report/result-file.ts'
 import { secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
-import { showProgress } from './progress.ts'
+import { showProgress, silently } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
 export default defineCommand({
@@ -40,17 +41,21 @@ export default defineCommand({
     await checkReports(options)
     const started = performance.now()
     const { device, threads, 'seq-len': seqLen, 'max-windows': maxWindows } = options
+    const notices: string[] = []
     const measures = await showProgress(
       evaluate(model, { text, seqLen, maxWindows, dense, tasks, tasksData, limit, device, threads, signal }),
+      notices,
     )
     const seconds = { evaluate: (performance.now() - started) / 1000 }
     const peakMemoryBytes = peakMemory()
     print(`${measuresText(measures)}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
     if (wantsReport(options)) {
       const { model: facts, ...described } = await describeForReport(model, options, signal)
-      const run = { ...described, ...measures, seconds, peakMemoryBytes }
+      const run = { ...described, ...measures, seconds, peakMemoryBytes, notices }
+      const read = await silently(readContents({ text, tasks, tasksData, signal }))
+      const evaluation = { dense, text: read.text, tasks: read.tasks, limit }
       const machine = describeMachine(options)
-      const file = resultFile({ command: 'eval', machine, model: facts, runs: [run] })
+      const file = resultFile({ command: 'eval', machine, model: facts, evaluation, runs: [run] })
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }
     if (options.json) {

@@ -8,17 +8,26 @@ import { terminalStyle } from './environment.ts'
 const PLAIN_INTERVAL_MS = 5000
 const BAR_WIDTH = 20
 
-/** Runs a generator of events to its end. */
-export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>): Promise<T> {
+/** Runs a generator of events to its end. @param told gets the notices, which are shown, too */
+export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, told: string[] = []): Promise<T> {
   const display = new Display(terminalStyle(process.stderr).blocks)
   try {
     for (;;) {
       const step = await events.next()
       if (step.done) return step.value
+      if (step.value.type === 'notice') told.push(step.value.message)
       display.show(step.value)
     }
   } finally {
     display.clear()
+  }
+}
+
+/** The result of a generator whose events are of no use. */
+export async function silently<T>(events: AsyncGenerator<unknown, T>): Promise<T> {
+  for (;;) {
+    const step = await events.next()
+    if (step.done) return step.value
   }
 }
 

@@ -3,7 +3,9 @@
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
+  checkOptions,
   checkOutput,
+  checkTexts,
   describeMachine,
   evaluate,
   fetchModel,
@@ -117,6 +119,7 @@ export default defineCommand({
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
     const settings = { ...pruneOptions(options), signal }
+    checkOptions(settings, { texts: settings.calibration && [] }) // before a long download
     if (options['dry-run']) {
       await showProgress(fetchModel(model, { signal }))
       const plan = await planPrune(model, settings)
@@ -127,26 +130,30 @@ export default defineCommand({
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
     const { output, eval: text, device, threads } = options
     const seconds: Record<string, number> = {}
+    const notices: Record<string, readonly string[]> = {}
     const measure = async (path: string, phase: Phase) => {
       if (!text) return []
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
       const started = performance.now()
-      const results = await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }))
+      const told: string[] = []
+      const results = await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }), told)
       seconds[phase] = (performance.now() - started) / 1000
+      notices[phase] = told
       return results.perplexity
     }
     const reports = wantsReport(options)
     const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
     await checkReports(options)
+    const to = options.to?.map(text => exportRequest(text))
     if (text || reports) {
       await checkOutput(output, options.overwrite)
+      await checkTexts([...(settings.calibration ?? []), ...(text ?? [])])
       await showProgress(fetchModel(model, { signal }))
       await planPrune(model, settings)
     }
     const dense = await measure(model, 'evaluate dense')
     const before = await describe(model)
-    const to = options.to?.map(text => exportRequest(text))
     const result = await showProgress(prune(model, { ...settings, output, to }))
     const perplexity = await measure(output, 'evaluate pruned')
     const after = await describe(output)
@@ -163,16 +170,17 @@ export default defineCommand({
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
     if (before && after) {
       const { 'evaluate dense': denseSeconds = 0, ...prunedSeconds } = seconds
-      const { exports: _, ...pruned } = result
+      const { exports, ...pruned } = result
       const { samples } = after
       const runs: Run[] = [
         {
           ...{ name: 'dense', sparsity: 0, samples: before.samples, tasks: [] },
-          ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds } },
+          ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds }, notices: notices['evaluate dense'] },
         },
         {
           ...{ name: runName(result), sparsity: result.options.sparsity, samples, tasks: [] },
           ...{ prune: pruned, perplexity, seconds: { ...result.seconds, ...prunedSeconds }, peakMemoryBytes },
+          ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
         },
       ]
       const machine = describeMachine({ device, threads })

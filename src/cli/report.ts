@@ -19,7 +19,8 @@ export default defineCommand({
     const { output, chart, overwrite } = options
     if (positionals.length === 0) throw new UsageError('no result. Give a file that --result wrote.')
     if (chart && !output) throw new UsageError('no output for the chart. Say where it goes: -o <file>.svg.')
-    const result = mergeResults(await Promise.all(positionals.map(readResult)))
+    const varied = chart === 'tokens' ? (['samples', 'calibrationSeqLen'] as const) : []
+    const result = mergeResults(await Promise.all(positionals.map(readResult)), varied)
     if (!output) return print(resultText(result, terminalStyle(process.stdout)))
     await writeReport(output, result, { chart, overwrite })
     print(`Wrote ${output}`)

@@ -15,6 +15,8 @@ import { checkRange } from '../options.ts'
 import { describeMachine } from '../report/machine.node.ts'
 import { parseResult } from '../report/parse-result.ts'
 import {
+  madeNow,
+  madeOf,
   modelFacts,
   type Protocol,
   type ResultFile,
@@ -25,9 +27,9 @@ import {
 import { VERSION } from '../version.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
-import { type Cell, type CompareMethod, checkCells, grid, keyOf, runOf } from './methods.ts'
+import { type Cell, type CompareMethod, checkCells, checkMethods, grid, keyOf, runOf } from './methods.ts'
 import { runInProcess } from './process.node.ts'
-import { differences, protocolKey, protocolOf } from './protocol.node.ts'
+import { type Contents, differences, protocolKey, protocolOf, readContents } from './protocol.node.ts'
 import { openWork, removeWork, workFolder } from './work.node.ts'
 
 export interface CompareOptions extends EngineOptions {
@@ -72,9 +74,11 @@ export async function* compare(path: string, options: CompareOptions): AsyncGene
   const { samples, seqLen, seed, memory } = options
   const cells = grid(options.methods, options.sparsity, { samples, seqLen, seed, memory })
   checkMeasures(options)
+  checkMethods(cells)
   await checkTextFile(output, true)
+  const read = yield* readContents(options)
   const local = yield* fetchModel(path, { signal })
-  const { facts, protocol } = yield* check(local, path, cells, options)
+  const { facts, protocol } = await check(local, path, cells, read, options)
   const earlier = await earlierRuns(output, protocol, options.overwrite)
   const done = earlier.filter(run => run.failed === undefined)
   const runs = new Map(done.map(run => [keyOf(run), run]))
@@ -109,7 +113,7 @@ export async function* compare(path: string, options: CompareOptions): AsyncGene
         ...{ number: i + 1, total: jobs.length, secondsLeft: secondsLeft(jobs.slice(i), [...runs.values()]) },
       }
       const run = yield* attemptRun({ model: local, work, task, prompts, device, threads }, signal)
-      if (!(isDense(task) && task.measured)) runs.set(keyOf(task), run)
+      if (!(isDense(task) && task.measured)) runs.set(keyOf(task), { ...run, made: madeNow(describeMachine(options)) })
       await writeTextFile(output, serializeResult(result()), true)
     }
     return result()
@@ -123,10 +127,13 @@ async function* attemptRun(job: Job, signal?: AbortSignal): AsyncGenerator<Progr
   const { task } = job
   try {
     const events = runInProcess(job, signal)
+    const told: string[] = []
     for (;;) {
       const step = await events.next()
-      if (step.done) return step.value
-      if (step.value.type !== 'notice') yield step.value // they are in the result
+      if (step.done) return { ...step.value, notices: told.filter(one => !step.value.prune?.notices.includes(one)) }
+      if (step.value.type === 'notice')
+        told.push(step.value.message) // for the result alone
+      else yield step.value
     }
   } catch (error) {
     if (isDense(task) || !(error instanceof RunError || error instanceof UsageError)) throw error
@@ -147,14 +154,14 @@ function checkMeasures({ text = [], tasks = [], maxWindows, limit }: CompareOpti
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
 }
 
-/** Everything that can be known before a weight is read. @throws FaspError */
-async function* check(local: string, path: string, cells: readonly Cell[], options: CompareOptions) {
+/** What only the model can tell, before a weight is read. @throws FaspError */
+async function check(local: string, path: string, cells: readonly Cell[], read: Contents, options: CompareOptions) {
   const checkpoint = await openCheckpoint(local)
   try {
     const model = describeModel({ ...checkpoint, name: path })
     checkCells(model, cells, options.calibration !== undefined)
     const { architecture } = model
-    return { facts: modelFacts(path, architecture), protocol: yield* protocolOf(local, architecture, options) }
+    return { facts: modelFacts(path, architecture), protocol: await protocolOf(local, architecture, read, options) }
   } finally {
     await checkpoint.close()
   }
@@ -164,7 +171,8 @@ async function* check(local: string, path: string, cells: readonly Cell[], optio
 async function earlierRuns(output: string, protocol: Protocol, overwrite = false): Promise<readonly Run[]> {
   const text = overwrite ? undefined : await readFile(output, 'utf8').catch(() => undefined)
   if (text === undefined) return []
-  const { fasp, protocol: found, runs } = parseResult(text, output)
+  const result = parseResult(text, output)
+  const { fasp, protocol: found, runs } = result
   const other = !found
     ? 'no comparison'
     : fasp === VERSION
@@ -174,7 +182,7 @@ async function earlierRuns(output: string, protocol: Protocol, overwrite = false
     throw new OutputError(
       `${output} holds results that cannot go beside these (${other}). Choose another -o, or replace it with --overwrite.`,
     )
-  return runs
+  return runs.map(run => ({ ...run, made: madeOf(run, result) }))
 }
 
 /** By the seconds that runs of the same method took, or all runs; undefined before there are any. */

@@ -1,4 +1,5 @@
 // What a comparison runs: each method at each sparsity, with the options that `prune` takes for it.
+import { checkOptions } from '../check-options.ts'
 import { UsageError } from '../errors.ts'
 import { METHOD_NAMES } from '../methods.ts'
 import type { Model } from '../model/model.ts'
@@ -69,11 +70,19 @@ export function grid(
 }
 
 /** Resolves and plans each run, reading no weights. @throws UsageError where one makes no sense on this model, naming the run */
-export function checkCells(model: Model, cells: readonly Cell[], calibratesOnTexts: boolean): void {
-  const texts = calibratesOnTexts ? [] : undefined
+export const checkCells = (model: Model, cells: readonly Cell[], calibratesOnTexts: boolean): void =>
+  each(cells, options => {
+    const resolved = resolveOptions(options, model.architecture, { texts: calibratesOnTexts ? [] : undefined })
+    makePlan(model, resolved, calibratesOnTexts ? 'texts' : 'self')
+  })
+
+/** What `checkCells` finds without a model. */
+export const checkMethods = (cells: readonly Cell[]): void => each(cells, options => checkOptions(options, {}))
+
+function each(cells: readonly Cell[], check: (options: PruneOptions) => void): void {
   for (const { name, options } of cells)
     try {
-      makePlan(model, resolveOptions(options, model.architecture, { texts }), calibratesOnTexts ? 'texts' : 'self')
+      check(options)
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       throw new UsageError(`method ${name} at sparsity ${options.sparsity}: ${error.message}`, { cause: error })

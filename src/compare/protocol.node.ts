@@ -5,7 +5,7 @@ import { createReadStream } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readText } from '../calibrate/text.node.ts'
-import { baseName } from '../display.ts'
+import { shortNames } from '../display.ts'
 import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
 import { readTasks } from '../hub/tasks.node.ts'
@@ -14,30 +14,43 @@ import { type PruneOptions, resolveOptions, TEXT_WINDOWS } from '../options.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
 import type { CompareOptions } from './compare.node.ts'
 
-/**
- * @param local where the model is on disk
- * @throws TextError, FormatError, UsageError, HubError for a text or task that cannot be read
- */
-export async function* protocolOf(
-  local: string,
-  a: Architecture,
-  options: CompareOptions,
-): AsyncGenerator<ProgressEvent, Protocol> {
-  const { text = [], maxWindows, limit, calibration, seqLen, samples, seed, prompts = SAMPLE_PROMPTS } = options
+/** What the runs read beside the model. */
+export type Contents = Pick<Protocol, 'text' | 'tasks' | 'calibration'>
+
+/** @throws TextError, FormatError, UsageError, HubError for a text or task that cannot be read */
+export async function* readContents(
+  options: Pick<CompareOptions, 'text' | 'calibration' | 'tasks' | 'tasksData' | 'signal'>,
+): AsyncGenerator<ProgressEvent, Contents> {
+  const [text, calibration] = [await hashTexts(options.text), await hashTexts(options.calibration)]
   const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal: options.signal })
-  const asked: PruneOptions = { sparsity: 0, samples, seqLen, seed }
-  const resolved = resolveOptions(asked, a, { texts: calibration && [] })
   return {
-    model: await hashModel(local),
-    text: await hashTexts(text),
-    seqLen: seqLen ?? Math.min(TEXT_WINDOWS.seqLen, a.maxPositions),
-    maxWindows: typeof maxWindows === 'number' ? text.map(() => maxWindows) : maxWindows,
+    text,
     tasks: [
       ...tasks.map(({ name, items }) => ({ file: name, sha256: sha256(JSON.stringify(items)) })),
       ...(pages ? [{ file: 'wikitext', sha256: sha256(JSON.stringify(pages)) }] : []),
     ],
+    calibration,
+  }
+}
+
+/** @param local where the model is on disk */
+export async function protocolOf(
+  local: string,
+  a: Architecture,
+  { text, tasks, calibration }: Contents,
+  options: CompareOptions,
+): Promise<Protocol> {
+  const { maxWindows, limit, seqLen, samples, seed, prompts = SAMPLE_PROMPTS } = options
+  const asked: PruneOptions = { sparsity: 0, samples, seqLen, seed }
+  const resolved = resolveOptions(asked, a, { texts: options.calibration && [] })
+  return {
+    model: await hashModel(local),
+    text,
+    seqLen: seqLen ?? Math.min(TEXT_WINDOWS.seqLen, a.maxPositions),
+    maxWindows: typeof maxWindows === 'number' ? text.map(() => maxWindows) : maxWindows,
+    tasks,
     limit,
-    calibration: await hashTexts(calibration ?? []),
+    calibration,
     samples: resolved.samples,
     calibrationSeqLen: resolved.seqLen,
     seed: resolved.seed,
@@ -56,8 +69,10 @@ export const protocolKey = (protocol: Protocol): string => sha256(JSON.stringify
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-const hashTexts = (paths: readonly string[]): Promise<ContentHash[]> =>
-  Promise.all(paths.map(async path => ({ file: baseName(path), sha256: sha256(await readText(path)) })))
+function hashTexts(paths: readonly string[] = []): Promise<ContentHash[]> {
+  const names = shortNames(paths)
+  return Promise.all(paths.map(async (path, i) => ({ file: names[i], sha256: sha256(await readText(path)) })))
+}
 
 /** Of a .gguf file, or of all files of a folder, in the order of their names. */
 async function hashModel(local: string): Promise<string> {

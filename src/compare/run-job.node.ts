@@ -3,12 +3,12 @@ import { rm } from 'node:fs/promises'
 import { ActivationPool, type Scratch } from '../blocks/activations.ts'
 import { openScratch } from '../blocks/scratch.node.ts'
 import { calibration, calibrationSource } from '../calibrate/calibration.ts'
-import { type DenseStatistics, denseStatistics } from '../calibrate/dense-statistics.ts'
+import { denseStatistics } from '../calibrate/dense-statistics.ts'
 import { readText } from '../calibrate/text.node.ts'
 import { loadTokenizer } from '../calibrate/tokenizer.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { baseName } from '../display.ts'
+import { shortNames } from '../display.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine } from '../engine/engine.ts'
 import { FormatError, UsageError } from '../errors.ts'
@@ -21,11 +21,12 @@ import { type PruneOptions, resolveOptions } from '../options.ts'
 import { prune } from '../prune.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import type { Run } from '../report/result-file.ts'
+import type { PruneResult } from '../result.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
 import { measureRun } from './measure.node.ts'
 import { type Cell, runOf } from './methods.ts'
-import { prunedFolder, readShared, readStatistics, type Shared, writeShared, writeStatistics } from './work.node.ts'
+import { type DensePass, prunedFolder, readPass, readShared, type Shared, writePass, writeShared } from './work.node.ts'
 
 /** What both kinds of jobs have open. */
 interface Open {
@@ -74,12 +75,13 @@ function checkPrompts(model: Model, prompts: readonly string[]): void {
 
 async function* share({ dense, engine, signal }: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Shared> {
   const { key, seqLen, maxWindows, limit, seed } = task
-  const asText = (path: string) => ({ name: baseName(path), read: () => readText(path) })
+  const asTexts = (paths: readonly string[]) =>
+    shortNames(paths).map((name, i) => ({ name, read: () => readText(paths[i]) }))
   const texts: TextWindows[] = []
-  for (const [i, path] of task.text.entries())
-    texts.push(...(await textWindows(dense, { texts: [asText(path)], seqLen, maxWindows: maxWindows?.[i] })))
+  for (const [i, text] of asTexts(task.text).entries())
+    texts.push(...(await textWindows(dense, { texts: [text], seqLen, maxWindows: maxWindows?.[i] })))
   const { tasks, pages } = yield* readTasks(task.tasks, { data: task.tasksData, signal })
-  const source = { texts: task.calibration?.map(asText) }
+  const source = { texts: task.calibration && asTexts(task.calibration) }
   const options = { samples: task.samples, seqLen: task.calibrationSeqLen, heldOut: 0, seed }
   return {
     key,
@@ -102,8 +104,9 @@ async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): Async
     const sink = await openFolderSink(output, true)
     const input = { checkpoint: dense.checkpoint, engine, sink, windows, signal }
     const scratch = () => openScratch(output)
-    const denseStatistics = yield* statistics({ job, dense, engine, signal }, windows, cell.options, scratch)
-    const result = yield* prune({ ...input, denseStatistics, openScratch: scratch }, cell.options)
+    const pass = yield* densePass({ job, dense, engine, signal }, windows, cell.options, scratch)
+    const made = { ...input, denseStatistics: pass?.statistics, openScratch: scratch }
+    const result = withPass(yield* prune(made, cell.options), pass)
     const peakMemoryBytes = peakMemory() // of pruning: measuring comes after
     pruned = await openCheckpoint(output)
     const measures = yield* measureRun(describeModel(pruned), dense, { engine, work, shared, prompts, signal })
@@ -121,22 +124,36 @@ async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): Async
 }
 
 /** Statistics of the dense model on the calibration windows, made by the first method that needs them; undefined for one that does not. */
-async function* statistics(
+async function* densePass(
   { job: { work }, dense, engine, signal }: Open,
   windows: Windows,
   options: PruneOptions,
   scratch: () => Promise<Scratch>,
-): AsyncGenerator<ProgressEvent, DenseStatistics | undefined> {
+): AsyncGenerator<ProgressEvent, DensePass | undefined> {
   const { allocate, memory } = resolveOptions(options, dense.architecture, { windows })
   if (allocate !== 'standardized' && allocate !== 'influence') return undefined
-  const there = await readStatistics(work)
+  const there = await readPass(work)
   if (there) return there
+  const started = performance.now()
   const pool = new ActivationPool(memory * 2 ** 30, scratch)
   try {
-    const made = yield* denseStatistics(dense, engine, windows, pool, signal)
-    await writeStatistics(work, made)
-    return made
+    const statistics = yield* denseStatistics(dense, engine, windows, pool, signal)
+    const pass = { statistics, seconds: (performance.now() - started) / 1000, engineSeconds: { ...engine.seconds } }
+    await writePass(work, pass)
+    return pass
   } finally {
     await pool.close()
   }
 }
+
+/** The time of the dense pass is part of the allocation, as it is where a run makes its own. */
+function withPass(result: PruneResult, pass: DensePass | undefined): PruneResult {
+  if (!pass) return result
+  const seconds = sums(result.seconds, { allocate: pass.seconds })
+  return { ...result, seconds, engineSeconds: sums(result.engineSeconds, pass.engineSeconds) }
+}
+
+type Seconds = Readonly<Record<string, number>>
+
+const sums = (one: Seconds, other: Seconds): Seconds =>
+  Object.fromEntries(Object.keys({ ...one, ...other }).map(name => [name, (one[name] ?? 0) + (other[name] ?? 0)]))

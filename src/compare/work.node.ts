@@ -72,17 +72,23 @@ export async function openRows(work: string, text: number, flags: 'w' | 'r'): Pr
   })
 }
 
-const statisticsFile = (work: string) => join(work, 'statistics')
+/** The dense model's statistics, and the time of the pass that made them, which counts for each run that uses them. */
+export interface DensePass {
+  readonly statistics: DenseStatistics
+  readonly seconds: number
+  readonly engineSeconds: Readonly<Record<string, number>>
+}
+
+const passFile = (work: string) => join(work, 'dense-pass')
 
 /** Undefined where no method before has asked for them. */
-export const readStatistics = async (work: string): Promise<DenseStatistics | undefined> => {
-  const bytes = await readFile(statisticsFile(work)).catch(() => undefined)
+export const readPass = async (work: string): Promise<DensePass | undefined> => {
+  const bytes = await readFile(passFile(work)).catch(() => undefined)
   return bytes && deserialize(bytes)
 }
 
 /** For the methods after this. */
-export const writeStatistics = (work: string, statistics: DenseStatistics): Promise<void> =>
-  replaceFile(statisticsFile(work), serialize(statistics))
+export const writePass = (work: string, pass: DensePass): Promise<void> => replaceFile(passFile(work), serialize(pass))
 
 /** Complete or not there: a process may be killed at any time. @throws OutputError */
 async function replaceFile(path: string, contents: string | Uint8Array): Promise<void> {

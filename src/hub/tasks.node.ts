@@ -71,5 +71,5 @@ function* tellCount(name: string, found: number, { items }: Source): Generator<P
 /** @throws UsageError */
 function taskName(name: string): TaskName {
   if (Object.hasOwn(TASKS, name)) return name as TaskName
-  throw new UsageError(`unknown task "${name}"; there is: ${TASK_NAMES.join(', ')}.`)
+  throw new UsageError(`unknown task "${name}"; there is: ${[...TASK_NAMES, 'wikitext'].join(', ')}.`)
 }

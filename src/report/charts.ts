@@ -61,7 +61,7 @@ const HOPELESS = 50
 /** For each text: perplexity against size, on a logarithmic scale. */
 export function perplexityCharts({ runs }: ResultFile): Chart[] {
   return labels(runs, run => run.perplexity, textLabel).flatMap(text => {
-    const of = (run: Run) => run.perplexity.find(one => textLabel(one) === text)?.perplexity
+    const of = (run: Run) => run.perplexity.find(one => textLabel(one, run) === text)?.perplexity
     const { series, reference } = byMethod(runs, of, value => decimal(value))
     if (series.length === 0) return []
     const title = `Perplexity against size: ${text}`
@@ -82,7 +82,7 @@ export function calibrationCharts({ runs }: ResultFile): Chart[] {
   if (ticks.length < 2) return []
   return labels(runs, run => run.perplexity, textLabel).map(text => {
     const found = sized.flatMap(({ run, label, x }) => {
-      const y = run.perplexity.find(one => textLabel(one) === text)?.perplexity ?? Number.NaN
+      const y = run.perplexity.find(one => textLabel(one, run) === text)?.perplexity ?? Number.NaN
       return Number.isFinite(y) ? [{ label, x, y, title: `${label}, ${count(x)} tokens: ${decimal(y)}` }] : []
     })
     const series = [...new Set(found.map(({ label }) => label))].map(name => ({

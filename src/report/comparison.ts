@@ -1,21 +1,28 @@
 // The table of a comparison: a row a run, all measures in it. Columns that do not fit the terminal go on below.
-import { baseName, bytes, count, duration, percent } from '../display.ts'
+import { bytes, count, duration, percent, wrap } from '../display.ts'
+import { madeLines } from './made.ts'
 import { isDense, type ResultFile, type Run } from './result-file.ts'
-import { decimal, meanAccuracy, removedPart, runLabel, total } from './tables.ts'
+import { decimal, meanAccuracy, removedPart, runLabel, textName, total } from './tables.ts'
 import { fitted, PLAIN, type TerminalStyle } from './terminal.ts'
 
 type Column = readonly [head: string, cell: (run: Run) => string | undefined]
 
-/** Perplexity, KL and top-1 agreement of each text, tasks, sizes, time and memory of each run; then what failed. */
-export function comparisonText({ runs, model }: ResultFile, style: TerminalStyle = PLAIN): string {
-  const { perplexity: texts, tasks } = runs.find(isDense)!
-  const columns: Column[] = [
+/** Perplexity, bits per byte, KL and top-1 agreement of each text, word perplexity, tasks, sizes, time and memory of each run; then what failed, and where runs were made. */
+export function comparisonText(result: ResultFile, style: TerminalStyle = PLAIN): string {
+  const { runs, model } = result
+  const dense = runs.find(isDense)!
+  const { perplexity: texts, tasks } = dense
+  const words = runs.find(run => run.wordPerplexity)?.wordPerplexity
+  const all: Column[] = [
     ...texts.flatMap(({ file }, i): Column[] => [
-      [baseName(file).replace(/\.\w+$/, ''), run => of(run.perplexity[i], r => decimal(r.perplexity))],
+      [textName(file, dense).replace(/\.\w+$/, ''), run => of(run.perplexity[i], r => decimal(r.perplexity))],
       ['±', run => of(run.perplexity[i], r => decimal(r.standardError))],
+      ['bits/byte', run => of(run.perplexity[i]?.bitsPerByte, bits => decimal(bits, 4))],
       ['KL', run => of(run.divergence?.[i], r => decimal(r.kl, 3))],
       ['top-1', run => of(run.divergence?.[i], r => percent(r.topAgreement))],
     ]),
+    [words?.task ?? '', run => of(run.wordPerplexity, r => decimal(r.wordPerplexity))],
+    ['bits/byte', run => of(run.wordPerplexity, r => decimal(r.bitsPerByte, 4))],
     ...tasks.map(
       ({ task }): Column => [
         task,
@@ -33,19 +40,23 @@ export function comparisonText({ runs, model }: ResultFile, style: TerminalStyle
     ['time', run => of(run.prune, ({ seconds }) => duration(total(seconds)))],
     ['memory', run => of(run.prune && run.peakMemoryBytes, bytes)],
   ]
+  const columns = all.filter(([, cell]) => runs.some(run => cell(run) !== undefined))
   const cells = (run: Run) => columns.map(([, cell]) => cell(run) ?? '–')
   const rows = [['model', ...columns.map(([head]) => head)], ...runs.map(run => [runLabel(run), ...cells(run)])]
   const failed = runs.flatMap(run => (run.failed ? [`${runLabel(run)} failed: ${run.failed}`] : []))
-  return [fitted(rows, style.columns), notes(texts, tasks), ...failed].join('\n\n')
+  const made = madeLines(result)
+  const lines = [...failed, ...(made.length > 1 ? made : [])].map(text => wrap(text, style.columns))
+  return [fitted(rows, style.columns), wrap(notes(texts, tasks, words), style.columns), ...lines].join('\n\n')
 }
 
-const notes = (texts: Run['perplexity'], tasks: Run['tasks']): string =>
+const notes = (texts: Run['perplexity'], tasks: Run['tasks'], words: Run['wordPerplexity']): string =>
   [
     ...texts.map(
       ({ file, windows, seqLen, bos }) =>
-        `${baseName(file)}: perplexity ± standard error, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
+        `${textName(file, { perplexity: texts })}: perplexity ± standard error, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
     ),
     ...(texts.length > 0 ? ['KL to the dense model in nats a token; top-1: same most likely token.'] : []),
+    ...(words ? [`${words.task}: word perplexity, ${words.documents} documents, windows of ${words.seqLen}`] : []),
     ...(tasks.length > 0 ? ['Tasks: accuracy, normalised where the task has that.'] : []),
     'cut: of the decoder linears; time and memory: of pruning.',
   ].join('\n')

@@ -1,7 +1,7 @@
 // The report: one HTML page that needs nothing else, a pure function of the result. Charts are pictures in the page with the same figures
 // in a table below; the one script copies tables and may be absent. What comes from outside (names, texts) is escaped wherever it goes,
 // and the policy in the head lets the page load nothing and run nothing but that script.
-import { baseName, count, cut, duration, percent } from '../display.ts'
+import { count, cut, duration, percent } from '../display.ts'
 import { VERSION } from '../version.ts'
 import {
   accuracyCharts,
@@ -13,6 +13,7 @@ import {
   sensitivityCharts,
   timeCharts,
 } from './charts.ts'
+import { madeLines } from './made.ts'
 import page from './page.html'
 import { DARK, LIGHT, visible } from './plot.ts'
 import { type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
@@ -21,10 +22,10 @@ import {
   decimal,
   divergenceTables,
   engineTable,
+  exportsTable,
   failuresTable,
   layerRows,
   lossTable,
-  machineLine,
   perplexityTables,
   runLabel,
   sampleRows,
@@ -33,6 +34,7 @@ import {
   sizesTable,
   type Table,
   tasksTables,
+  textName,
   total,
   wordsTable,
 } from './tables.ts'
@@ -121,7 +123,11 @@ function sectionsOf(result: ResultFile): Section[] {
       title: 'Zero-shot tasks',
       content: [...(many ? accuracyCharts(result) : []).map(figure), ...tables(...tasksTables(result))],
     },
-    { id: 'size', title: 'Size', content: [...tables(sizesTable(result)), ...texts(failuresTable(result))] },
+    {
+      id: 'size',
+      title: 'Size',
+      content: [...tables(sizesTable(result), exportsTable(result)), ...texts(failuresTable(result))],
+    },
     { id: 'layers', title: 'Layers', content: [...(many ? errorMaps(result) : []).map(figure), ...layers] },
     { id: 'texts', title: 'What the models write', content: samples(result.runs) },
     {
@@ -153,7 +159,7 @@ function keyFigures({ runs }: ResultFile): Html[] {
       more: `${count(sizes.parameters.before)} → ${count(sizes.parameters.effective)} parameters`,
     },
     ...run.perplexity.map((text, i) => ({
-      name: `Perplexity, ${baseName(text.file)}`,
+      name: `Perplexity, ${textName(text.file, run)}`,
       value: decimal(text.perplexity),
       more: dense?.perplexity[i] ? `dense ${decimal(dense.perplexity[i].perplexity)}` : '',
     })),
@@ -205,7 +211,9 @@ function samples(runs: readonly Run[]): Html[] {
 }
 
 function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
-  const notices = pruned.flatMap(run => run.prune.notices.map(notice => `${runLabel(run)}: ${notice}`))
+  const notices = result.runs.flatMap(run =>
+    [...(run.prune?.notices ?? []), ...(run.notices ?? [])].map(notice => `${runLabel(run)}: ${notice}`),
+  )
   const names = [...new Set(pruned.flatMap(run => Object.keys(run.prune.options)))]
   const show = (value: unknown) => (value === undefined ? '' : String(value))
   const options = names.map(name => [
@@ -217,13 +225,18 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
     const used = texts.map(({ name, used }) => `${name} (${used} windows)`).join(', ')
     return [runLabel(run), source === 'self' ? 'written by the model' : source, used, String(seqLen)]
   })
-  const { protocol } = result
-  const read = protocol ? [...protocol.text, ...protocol.tasks, ...protocol.calibration] : []
-  const hashes = read.map(({ file, sha256 }) => [baseName(file), sha256])
+  const { protocol, evaluation } = result
+  const { text = [], tasks = [] } = protocol ?? evaluation ?? {}
+  const read = [...text, ...tasks, ...(protocol?.calibration ?? [])]
+  const hashes = read.map(({ file, sha256 }) => [file, sha256])
   return [
-    html`<p>${machineLine(result.machine)}</p><p>fasp ${result.fasp}, ONNX Runtime ${result.machine.onnxruntime}, Node ${result.machine.node}; ${result.created}.</p>`,
+    html`${madeLines(result).map(text => html`<p>${text}.</p>`)}`,
     ...(notices.length > 0
       ? [html`<h3>Notices</h3><ul>${[...new Set(notices)].map(notice => html`<li>${notice}</li>`)}</ul>`]
+      : []),
+    ...(evaluation?.dense === undefined ? [] : [html`<p>Distances are from ${evaluation.dense}.</p>`]),
+    ...(hashes.length > 0
+      ? [folded('What was read', [tableHtml({ title: 'Texts and tasks', rows: [['file', 'SHA-256'], ...hashes] })])]
       : []),
     ...(pruned.length > 0
       ? [
@@ -231,13 +244,6 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
             { title: 'Calibration', rows: [['model', 'source', 'texts', 'tokens a window'], ...texts] },
             'text',
           ),
-          ...(hashes.length > 0
-            ? [
-                folded('What was read', [
-                  tableHtml({ title: 'Texts and tasks', rows: [['file', 'SHA-256'], ...hashes] }),
-                ]),
-              ]
-            : []),
           folded('All options', [
             tableHtml({ title: 'Options', rows: [['option', ...pruned.map(runLabel)], ...options] }),
           ]),

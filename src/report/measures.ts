@@ -1,7 +1,9 @@
 // What `fasp eval` measured, as tables for a terminal of 80 columns. Pure functions of the result.
-import { baseName, percent, table } from '../display.ts'
+import { percent, table } from '../display.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import type { Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
+import { textName, withError } from './tables.ts'
+import { fitted, PLAIN } from './terminal.ts'
 
 /** Everything that was measured, tables one below the other. */
 export function measuresText({ perplexity, divergence, tasks, wordPerplexity }: Measures): string {
@@ -14,18 +16,19 @@ export function measuresText({ perplexity, divergence, tasks, wordPerplexity }: 
 
 function textsTable(perplexities: Measures['perplexity'], divergence: Measures['divergence']): string {
   const rows = perplexities.map(({ file, windows, seqLen, bos, ...one }, i) => [
-    `${baseName(file)}, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
+    `${textName(file, { perplexity: perplexities })}, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
     `${one.perplexity.toFixed(3)} ± ${Number.isNaN(one.standardError) ? '–' : one.standardError.toFixed(3)}`,
     one.bitsPerByte?.toFixed(4) ?? '',
     ...(divergence ? [divergence[i].kl.toFixed(4), percent(divergence[i].topAgreement)] : []),
   ])
-  return table([['text', 'perplexity', 'bits/byte', ...(divergence ? ['KL', 'same token'] : [])], ...rows])
+  const head = ['text', 'perplexity', 'bits/byte', ...(divergence ? ['KL', 'same token'] : [])]
+  return fitted([head, ...rows], PLAIN.columns)
 }
 
 /** Accuracies in percent ± their standard errors. */
 export function tasksTable(tasks: readonly TaskResult[]): string {
   const cell = (estimate: Estimate | undefined) =>
-    estimate ? `${(100 * estimate.value).toFixed(1)} ± ${(100 * estimate.standardError).toFixed(1)}` : ''
+    estimate ? withError(100 * estimate.value, 100 * estimate.standardError, 1) : ''
   return table([
     ['task', 'version', 'items', 'acc %', 'acc_norm %'],
     ...tasks.map(({ task, version, items, accuracy, accuracyNorm }) => [

@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { madeResult } from '../../test/report/made-result.ts'
 import { FormatError } from '../errors.ts'
+import { mergeResults } from './merge-results.ts'
 import { parseResult } from './parse-result.ts'
-import { mergeResults, type ResultFile, serializeResult } from './result-file.ts'
+import { type Protocol, type ResultFile, serializeResult } from './result-file.ts'
 
 const made = madeResult()
 const result: ResultFile = { ...made, runs: made.runs.slice(0, 2) }
@@ -55,6 +57,7 @@ test.each([
   [changed('runs.1.prune.layers.3.ffn.errorAfter', 'x'), 'runs[1].prune.layers[3].ffn.errorAfter is'],
   [changed('runs.1.prune.allocation.halfBlocks.0.kind', 'mlp'), 'it must be one of attention, ffn'],
   [changed('runs.1.prune.widths.after', []), 'runs[1].prune.widths.after has 0'],
+  [changed('runs.1.made', { fasp: '0.1.0', created: '' }), 'runs[1].made.machine is missing; it must be an object.'],
   [changed('runs.1.seconds', []), 'runs[1].seconds is "[]"; it must be an object.'],
 ])('refuses %#', (json, problem) => {
   expect(() => parseResult(json, 'r.json')).toThrow(FormatError)
@@ -66,7 +69,7 @@ test('several results are one, with the dense model once and all that was measur
   const part = (runs: typeof made.runs) => ({ ...made, runs })
   const other = dense.perplexity.map(one => ({ ...one, file: 'other.txt' }))
   const merged = mergeResults([
-    part([dense, pruned[0]]),
+    { ...part([dense, pruned[0]]), created: '2026-11-24' },
     part([{ ...dense, perplexity: other.slice(0, 1), tasks: [{ ...dense.tasks[0], task: 'other' }] }, pruned[1]]),
   ])
   expect(merged.runs[0].tasks.map(({ task }) => task)).toEqual([...dense.tasks.map(({ task }) => task), 'other'])
@@ -75,6 +78,47 @@ test('several results are one, with the dense model once and all that was measur
     ['preset best', 0.1, 2],
     ['preset best', 0.2, 2],
   ])
+  expect(merged.runs.map(({ made }) => made?.created)).toEqual(['2026-11-24', '2026-11-24', made.created])
+  const words = pruned[0].wordPerplexity!
+  const both = mergeResults([part([dense]), part([{ ...dense, wordPerplexity: words }])])
+  expect(both.runs.map(run => run.wordPerplexity)).toEqual([words])
   const elsewhere = { ...made, model: { ...made.model, layers: 12 } }
   expect(() => mergeResults([made, elsewhere])).toThrow('different models')
+})
+
+test('comparisons of one protocol, tasks and texts of their own aside', () => {
+  const hash = (file: string, sha256 = 'a'.repeat(64)) => ({ file, sha256 })
+  const protocol: Protocol = {
+    ...{ model: 'b'.repeat(64), text: [hash('wiki.txt')], seqLen: 1024, maxWindows: [24], tasks: [] },
+    ...{ calibration: [hash('valid.txt')], samples: 32, calibrationSeqLen: 1024, seed: 0, prompts: [], device: 'cpu' },
+  }
+  const merged = (other: Partial<Protocol>, ...varied: (keyof Protocol)[]) =>
+    mergeResults(
+      [protocol, { ...protocol, ...other }].map(one => ({ ...result, protocol: one })),
+      varied,
+    )
+  const tasks = { tasks: [hash('piqa')], limit: 200 }
+  merged({ ...tasks, prompts: ['x'], text: [hash('c4.txt')], maxWindows: [8] })
+  merged({ samples: 64 }, 'samples')
+  const differ: [Partial<Protocol>, string][] = [
+    [{ samples: 64 }, 'the results differ in calibration windows: 32, and 64. Report on each of them alone.'],
+    [{ calibrationSeqLen: 256 }, 'tokens of a calibration window: 1024, and 256.'],
+    [{ seqLen: 256 }, 'tokens of a window: 1024, and 256.'],
+    [{ seed: 1 }, 'the seed: 0, and 1.'],
+    [{ calibration: [] }, 'calibration texts: valid.txt (SHA-256 aaaaaaaa…), and self-written.'],
+    [{ maxWindows: undefined }, 'wiki.txt: the first 24 windows (SHA-256 aaaaaaaa…), and all windows (SHA'],
+    [{ text: [hash('wiki.txt', 'c'.repeat(64))] }, 'and the first 24 windows (SHA-256 cccccccc…)'],
+    [{ model: 'd'.repeat(64) }, 'the files of the model: SHA-256 bbbbbbbb…, and SHA-256 dddddddd….'],
+  ]
+  for (const [other, says] of differ) expect(() => merged(other)).toThrow(says)
+  const limits = [tasks, { ...tasks, limit: undefined }].map(one => ({ ...result, protocol: { ...protocol, ...one } }))
+  expect(() => mergeResults(limits)).toThrow('piqa: the first 200 items (SHA-256 aaaaaaaa…), and all items (')
+})
+
+test('the comparisons of docs/results.md are of one protocol', () => {
+  const folder = new URL('../../bench/results/', import.meta.url)
+  const names = ['smollm2-tasks.json', 'smollm2-cuts.json', 'smollm2-methods.json']
+  const read = names.map(name => parseResult(readFileSync(new URL(name, folder), 'utf8'), name))
+  const { runs } = mergeResults(read)
+  expect(runs).toHaveLength(read.reduce((n, one) => n + one.runs.length, 0) - 2)
 })

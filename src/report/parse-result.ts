@@ -135,6 +135,15 @@ const PRUNE_FIELDS = object({
   engineSeconds: record(number),
 })
 
+const MADE = {
+  fasp: text,
+  created: text,
+  machine: object({
+    ...{ cpu: text, cores: number, memoryBytes: number, platform: text },
+    ...{ node: text, onnxruntime: text, device: text, threads: number },
+  }),
+}
+
 const RUN = object({
   name: text,
   sparsity: number,
@@ -159,8 +168,11 @@ const RUN = object({
   samples: list(object({ prompt: text, text })),
   seconds: record(number),
   peakMemoryBytes: optional(number),
+  notices: optional(list(text)),
+  exports: optional(list(object({ to: text, dtype: text, folder: text, bytes: number }))),
   failed: optional(text),
   asked: optional(record(value => value)),
+  made: optional(object(MADE)),
 })
 
 const HASHES = list(object({ file: text, sha256: text }))
@@ -171,13 +183,9 @@ const PROTOCOL = object({
 })
 
 const RESULT = object({
-  fasp: text,
-  created: text,
-  machine: object({
-    ...{ cpu: text, cores: number, memoryBytes: number, platform: text },
-    ...{ node: text, onnxruntime: text, device: text, threads: number },
-  }),
+  ...MADE,
   model: object({ name: text, modelType: text, layers: number, parameters: number, decoderLinears: number }),
   protocol: optional(PROTOCOL),
+  evaluation: optional(object({ dense: optional(text), text: HASHES, tasks: HASHES, limit: optional(number) })),
   runs: list(RUN),
 })

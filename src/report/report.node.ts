@@ -7,7 +7,7 @@ import { CHART_NAMES, type ChartName } from './chart-names.ts'
 import { parseResult } from './parse-result.ts'
 import type { ResultFile } from './result-file.ts'
 import { serializeResult } from './result-file.ts'
-import { resultMarkdown } from './tables.ts'
+import { resultMarkdown } from './result-markdown.ts'
 
 export interface ReportOptions {
   /** For an `.svg`: which chart, one of `CHART_NAMES`. @default 'perplexity' */

@@ -1,8 +1,8 @@
 // result.json: everything about a run of `prune`, `eval` or `compare`. All output, on a terminal and in HTML, is a pure function of it.
 // Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md, read by parse-result.ts.
 import { baseName } from '../display.ts'
-import { UsageError } from '../errors.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
+import type { ExportResult } from '../export/result.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
 import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
@@ -15,18 +15,25 @@ export const RESULT_SCHEMA = 1
 
 export const RESULT_COMMANDS = ['prune', 'eval', 'compare'] as const
 
-export interface ResultFile {
-  readonly schema: typeof RESULT_SCHEMA
-  readonly command: (typeof RESULT_COMMANDS)[number]
+/** By what, when and where something was made. */
+export interface Made {
   /** Version of fasp. */
   readonly fasp: string
-  /** When it was made, ISO 8601 in UTC. */
+  /** When, ISO 8601 in UTC. */
   readonly created: string
   readonly machine: Machine
+}
+
+/** With `compare`, what was made last; each run says its own. */
+export interface ResultFile extends Made {
+  readonly schema: typeof RESULT_SCHEMA
+  readonly command: (typeof RESULT_COMMANDS)[number]
   /** The model that was pruned, before it; for `eval` the model that was measured. */
   readonly model: ModelFacts
   /** With `compare`: what all runs have in common. */
   readonly protocol?: Protocol
+  /** With `eval`: on what the model was measured. */
+  readonly evaluation?: Evaluation
   /** The dense model first, where it was measured. */
   readonly runs: readonly Run[]
 }
@@ -50,6 +57,17 @@ export interface Protocol {
   readonly seed: number
   readonly prompts: readonly string[]
   readonly device: string
+}
+
+/** What `fasp eval` read beside the model. */
+export interface Evaluation {
+  /** The model that divergences are from, as the user named it. */
+  readonly dense?: string
+  readonly text: readonly ContentHash[]
+  /** With hashes of the items. */
+  readonly tasks: readonly ContentHash[]
+  /** Items of each task; absent: all. */
+  readonly limit?: number
 }
 
 /** A text, or a task. */
@@ -98,10 +116,16 @@ export interface Run {
   readonly seconds: Readonly<Record<string, number>>
   /** Of the process, up to the end of pruning; of the dense model, up to the end of measuring. */
   readonly peakMemoryBytes?: number
+  /** What the user was told of measuring; of pruning, `prune` has it. */
+  readonly notices?: readonly string[]
+  /** With `prune --to`. */
+  readonly exports?: readonly ExportResult[]
   /** With `compare`: why there are no measures. */
   readonly failed?: string
   /** With `compare`: the options asked for, by which the run is known again. */
   readonly asked?: Readonly<Record<string, unknown>>
+  /** With `compare`, whose runs may be made on several days and machines. Absent: as the file. */
+  readonly made?: Made
 }
 
 /** A run that pruned. */
@@ -124,13 +148,17 @@ export function modelFacts(path: string, a: Architecture): ModelFacts {
   }
 }
 
+export const madeNow = (machine: Machine): Made => ({ fasp: VERSION, created: new Date().toISOString(), machine })
+
+/** What made a run of this result. */
+export const madeOf = (run: Run, { fasp, created, machine }: Made): Made => run.made ?? { fasp, created, machine }
+
 /** A result of this version, made now. */
 export const resultFile = (
-  of: Pick<ResultFile, 'command' | 'machine' | 'model' | 'protocol' | 'runs'>,
+  of: Pick<ResultFile, 'command' | 'machine' | 'model' | 'protocol' | 'evaluation' | 'runs'>,
 ): ResultFile => ({
   schema: RESULT_SCHEMA,
-  fasp: VERSION,
-  created: new Date().toISOString(),
+  ...madeNow(of.machine),
   ...of,
 })
 
@@ -143,21 +171,3 @@ export const runName = ({
 
 /** The contents of a result file. JSON has no NaN and no infinity: `null` stands for them, and is read as NaN. */
 export const serializeResult = (result: ResultFile): string => `${JSON.stringify(result)}\n`
-
-/** The runs of several results as one: of the dense model one run, with the texts and tasks of all. @throws UsageError for results of different models */
-export function mergeResults(results: readonly ResultFile[]): ResultFile {
-  const [first] = results
-  const other = results.find(({ model }) => JSON.stringify(model) !== JSON.stringify(first.model))
-  if (other)
-    throw new UsageError(
-      `the results are of different models: ${first.model.name} and ${other.model.name}. Report on one model at a time.`,
-    )
-  const runs = results.flatMap(result => result.runs)
-  const dense = runs.filter(isDense)
-  const texts = new Map(
-    dense.flatMap(run => run.perplexity).map(text => [JSON.stringify([text.file, text.windows, text.seqLen]), text]),
-  )
-  const tasks = new Map(dense.flatMap(run => run.tasks).map(task => [task.task, task]))
-  const one = dense.slice(0, 1).map(run => ({ ...run, perplexity: [...texts.values()], tasks: [...tasks.values()] }))
-  return { ...first, runs: [...one, ...runs.filter(run => !isDense(run))] }
-}

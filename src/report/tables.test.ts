@@ -1,9 +1,15 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { madeResult } from '../../test/report/made-result.ts'
+import { MACHINE, madeResult } from '../../test/report/made-result.ts'
+import type { HalfResult } from '../result.ts'
+import { comparisonText } from './comparison.ts'
+import { reportHtml } from './html.ts'
+import { madeLines } from './made.ts'
+import { measuresText } from './measures.ts'
 import { apart } from './plot.ts'
-import { decimal, layerNumbers, lossTable, perplexityTables, resultMarkdown, sampleRows } from './tables.ts'
-import { fitted, layerLines, resultText, sparkline } from './terminal.ts'
+import { resultMarkdown } from './result-markdown.ts'
+import { decimal, layerNumbers, layerRows, lossTable, perplexityTables, sampleRows } from './tables.ts'
+import { fitted, layerLines, perplexityTable, resultText, sparkline } from './terminal.ts'
 
 const result = madeResult()
 
@@ -83,9 +89,85 @@ test('Markdown: every row of a table has as many cells', () => {
   }
 })
 
+test('machines: once where all runs agree, otherwise with the runs made there', async () => {
+  const made = { fasp: '0.1.0', created: '2026-11-25T20:00:00Z', machine: MACHINE }
+  const slow = { ...made, created: '2026-11-27T20:00:00Z', machine: { ...MACHINE, threads: 1 } }
+  const [dense, first, second] = result.runs
+  const runs = [{ ...dense, made }, { ...first, made: slow }, second]
+  const text = (threads: number, when: string) =>
+    `fasp 0.1.0, ${when}, Node 20.20.2, ONNX Runtime 1.30.0; AMD EPYC 9R14, ${threads} of 2 cores, 16.00 GB, linux x64, cpu`
+  expect(madeLines({ ...made, runs: [dense, { ...first, made: { ...slow, machine: MACHINE } }] })).toEqual([
+    text(2, '2026-11-25 to 2026-11-27'),
+  ])
+  const lines = [`dense, preset best 20 %: ${text(2, '2026-11-25')}`, `preset best 10 %: ${text(1, '2026-11-27')}`]
+  const mixed = { ...result, ...made, runs }
+  expect(madeLines(mixed)).toEqual(lines)
+  const reports = [resultText(mixed), comparisonText(mixed), resultMarkdown(mixed), await reportHtml(mixed)]
+  for (const report of reports) for (const line of lines) expect(report.replace(/\s+/g, ' ')).toContain(line)
+  for (const line of comparisonText(mixed).split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
+})
+
+test('two texts of one name are told apart by their folders, in every report', async () => {
+  const [first] = perplexityTables({ ...result, runs: result.runs.slice(0, 2) })
+  const files = ['a/test.txt', '/data/b/test.txt']
+  const named = <T extends { readonly file: string }>(texts: readonly T[]) =>
+    texts.map((one, i) => ({ ...one, file: files[i], windows: 8, bos: true }))
+  const runs = result.runs.slice(0, 2).map(run => ({
+    ...run,
+    ...{ perplexity: named(run.perplexity), divergence: run.divergence && named(run.divergence) },
+  }))
+  const [{ rows }] = perplexityTables({ ...result, runs })
+  expect(rows[0]).toEqual(['model', 'a/test.txt, 8 × 1024', 'b/test.txt, 8 × 1024'])
+  expect(rows.slice(1)).toEqual(first.rows.slice(1))
+  const both = { ...result, runs }
+  const [{ perplexity }, pruned] = runs
+  const texts = [comparisonText(both), measuresText(pruned), perplexityTable({ dense: perplexity })]
+  for (const text of [...texts, resultMarkdown(both), await reportHtml(both)]) expect(text).toMatch(/a\/test.*b\/test/s)
+})
+
+test('a comparison has bits per byte and word perplexity, where they were measured', () => {
+  const [dense, ...pruned] = result.runs
+  const text = comparisonText(result)
+  const bits = dense.perplexity.map(one => one.bitsPerByte!.toFixed(4))
+  for (const part of [...bits, pruned[0].wordPerplexity!.wordPerplexity.toFixed(2), '0.9300'])
+    expect(text).toMatch(new RegExp(`(^| )${part}( |$)`, 'm'))
+  expect(text).toContain('\nwikitext: word perplexity, 62 documents, windows of 2048\nTasks: ')
+  const runs = [dense].map(run => ({ ...run, perplexity: run.perplexity.map(({ bitsPerByte, ...one }) => one) }))
+  expect(comparisonText({ ...result, runs })).not.toMatch(/bits\/byte|wikitext:|KL {2}/)
+  for (const line of text.split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
+})
+
 test('text fits 80 columns, whatever there is', () => {
   for (const line of resultText(result).split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
   expect(resultText(result)).not.toMatch(/\p{Cc}\[|[▁-█]/u)
+})
+
+test('lines of 80 columns with long names and reasons, and no error of one item', () => {
+  const [dense, pruned] = result.runs
+  const failed = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --samples take less.'
+  const runs = [dense, { ...pruned, failed, name: 'best:alpha=0.25' }]
+  const text = resultText({ ...result, runs })
+  expect(text.replace(/\s+/g, ' ')).toContain(`Failed model why best:alpha=0.25 10 % ${failed}`)
+  expect(text).toMatch(/^Failed\nmodel {17}why\nbest:alpha=0\.25 10 % {2}its process ended .*\n {22}\S.*$/m)
+  const [accuracy] = dense.tasks
+  const one = { value: 1, standardError: Number.NaN }
+  const measured = measuresText({ ...pruned, tasks: [{ ...accuracy, items: 1, accuracy: one, accuracyNorm: one }] })
+  expect(measured).toMatch(/^arc_easy +1\.0 +1 +100\.0 +100\.0$/m)
+  const texts = [text, measured, comparisonText({ ...result, runs }), perplexityTable({ dense: dense.perplexity })]
+  for (const line of texts.join('\n').split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
+})
+
+test('widths of layers are told where what is kept is not', () => {
+  const { prune } = result.runs[1]
+  const strip = (half: HalfResult) => ({ ...half, kept: [] })
+  const layers = prune!.layers.map(({ attention, ffn }) => ({ attention: strip(attention!), ffn: strip(ffn!) }))
+  const { before, after } = prune!.widths
+  const widths = { before: { ...before, kvHeads: 3 }, after: [...after.slice(1), { ...after[0], kvHeads: 2 }] }
+  const [head, ...rows] = layerRows({ ...prune!, layers, widths })
+  const shown = (name: string) => rows.map(row => Number(row[head.indexOf(name)]))
+  expect(shown('neurons')).toEqual(widths.after.map(({ ffn }) => ffn))
+  expect(shown('V rows')).toEqual(widths.after.map(({ value }, i) => value * (i === 29 ? 2 : 3)))
+  expect(layerRows(prune!)[1][1]).toBe(String(prune!.layers[0].attention!.kept.length))
 })
 
 test('columns that do not fit go below', () => {

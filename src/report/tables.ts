@@ -1,7 +1,9 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
-import { baseName, bytes, count, cut, duration, percent } from '../display.ts'
+import { bytes, count, cut, duration, percent, shortNames } from '../display.ts'
+import type { ExportResult } from '../export/result.ts'
+import type { Widths } from '../model/architecture.ts'
 import type { HalfResult, PerplexityResult, PruneResult } from '../result.ts'
-import { type Estimate, isDense, type Machine, type ResultFile, type Run, type TaskResult } from './result-file.ts'
+import { type Estimate, isDense, type ResultFile, type Run, type TaskResult } from './result-file.ts'
 
 export interface Table {
   readonly title: string
@@ -31,33 +33,42 @@ export function decimal(value: number, digits = 2): string {
   return value < 1e4 ? value.toFixed(digits) : Math.round(value).toLocaleString('en-US')
 }
 
-const withError = (value: number, error: number, digits = 2): string =>
+/** 23.27 ± 1.86; of one window or item there is no error to tell. */
+export const withError = (value: number, error: number, digits = 2): string =>
   Number.isFinite(error) ? `${decimal(value, digits)} ± ${decimal(error, digits)}` : decimal(value, digits)
 
 export const total = (seconds: Readonly<Record<string, number>>): number =>
   Object.values(seconds).reduce((sum, s) => sum + s, 0)
 
+/** What a run's text is called: its base name, with folders where the run has another of that name. */
+export function textName(file: string, { perplexity }: Pick<Run, 'perplexity'>): string {
+  const files = perplexity.map(text => text.file)
+  return shortNames([file, ...files])[0]
+}
+
 /** A text with its windows: what figures must share to be compared. */
-export const textLabel = ({ file, windows, seqLen }: Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>): string =>
-  `${baseName(file)}, ${windows} × ${seqLen}`
+export const textLabel = ({ file, windows, seqLen }: TextSize, run: Run): string =>
+  `${textName(file, run)}, ${windows} × ${seqLen}`
+
+type TextSize = Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>
 
 /** Every label that some run has, in the order in which they come. */
 export const labels = <T>(
   runs: readonly Run[],
   of: (run: Run) => readonly T[],
-  label: (one: T) => string,
-): string[] => [...new Set(runs.flatMap(run => of(run).map(label)))]
+  label: (one: T, run: Run) => string,
+): string[] => [...new Set(runs.flatMap(run => of(run).map(one => label(one, run))))]
 
 /** A row for each run that has any, a column for each label. */
 function perRun<T>(
   runs: readonly Run[],
   of: (run: Run) => readonly T[],
-  label: (one: T) => string,
+  label: (one: T, run: Run) => string,
   cell: (one: T) => string,
 ): string[][] {
   const columns = labels(runs, of, label)
   const rows = runs.map(run => {
-    const found = new Map(of(run).map(one => [label(one), cell(one)]))
+    const found = new Map(of(run).map(one => [label(one, run), cell(one)]))
     return [runLabel(run), ...columns.map(column => found.get(column) ?? NONE)]
   })
   return [['model', ...columns], ...rows.filter(row => row.slice(1).some(text => text !== NONE))]
@@ -82,7 +93,7 @@ function perCut(runs: readonly Run[], cell: (run: Run) => string | undefined): s
 }
 
 /** For each text a table of methods and cuts; one table of runs and texts where there are too few runs for that. */
-function perText<T extends Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>>(
+function perText<T extends TextSize>(
   { title, note }: Omit<Table, 'rows'>,
   runs: readonly Run[],
   of: (run: Run) => readonly T[],
@@ -91,7 +102,7 @@ function perText<T extends Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>
   const tables = labels(runs, of, textLabel).map(label => {
     const show = (run: Run) =>
       of(run)
-        .filter(one => textLabel(one) === label)
+        .filter(one => textLabel(one, run) === label)
         .map(cell)
         .at(0)
     const dense = runs
@@ -114,6 +125,7 @@ export const resultTables = (result: ResultFile): Table[] =>
     ...divergenceTables(result),
     ...tasksTables(result),
     sizesTable(result),
+    exportsTable(result),
     lossTable(result),
     secondsTable(result),
     failuresTable(result),
@@ -137,7 +149,11 @@ export function sizesTable({ model, runs }: ResultFile): Table {
 
 export function perplexityTables({ runs }: ResultFile): Table[] {
   const texts = runs.flatMap(run => run.perplexity)
-  const flattered = [...new Set(texts.flatMap(({ file, calibratedOn }) => (calibratedOn ? [baseName(file)] : [])))]
+  const flattered = labels(
+    runs,
+    run => run.perplexity.filter(text => text.calibratedOn),
+    ({ file }, run) => textName(file, run),
+  )
   const bos = new Set(texts.map(text => text.bos))
   const notes = [
     'Perplexity ± standard error; windows × tokens.',
@@ -259,6 +275,17 @@ export function secondsTable({ runs }: ResultFile): Table {
   }
 }
 
+/** What was written besides, with `prune --to`. */
+export const exportRows = (exports: readonly ExportResult[]): string[][] => [
+  ['export', 'folder', 'type', 'size'],
+  ...exports.map(({ to, folder, dtype, bytes: n }) => [to, folder || '.', dtype.toLowerCase(), bytes(n)]),
+]
+
+export const exportsTable = ({ runs }: ResultFile): Table => ({
+  title: 'Exports',
+  rows: exportRows(runs.flatMap(run => run.exports ?? [])),
+})
+
 /** Runs of a comparison that have no measures. */
 export const failuresTable = ({ runs }: ResultFile): Table => ({
   title: 'Failed',
@@ -287,19 +314,22 @@ export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, '
 }
 
 /** Relative squared output error of every half-block, without and with restoration; or which layers went. */
-export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers'>): string[][] {
-  const { layers, removedLayers } = result
+export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers' | 'widths'>): string[][] {
+  const { layers, removedLayers, widths } = result
   if (removedLayers)
     return [['layer removed', 'cost'], ...removedLayers.map(({ layer, cost }) => [String(layer), cost.toPrecision(4)])]
   const numbers = layerNumbers(result)
-  const cells = (half: HalfResult | undefined) =>
-    half ? [String(half.kept.length), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
+  // A result may be without indices of what is kept; one of before KV heads could go has those alone.
+  const valueRows = ({ value, kvHeads = widths.before.kvHeads }: Widths, half?: HalfResult) =>
+    kvHeads === undefined ? half?.kept.length : value * kvHeads
+  const cells = (width: number | undefined, half: HalfResult | undefined) =>
+    half ? [String(width), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
   const attention = layers.some(layer => layer.attention)
   const head = ['layer', ...(attention ? ['V rows', 'error', 'restored'] : []), 'neurons', 'error', 'restored']
   const rows = layers.map((layer, i) => [
     String(numbers[i]),
-    ...(attention ? cells(layer.attention) : []),
-    ...cells(layer.ffn),
+    ...(attention ? cells(valueRows(widths.after[i], layer.attention), layer.attention) : []),
+    ...cells(widths.after[i].ffn, layer.ffn),
   ])
   return [head, ...rows]
 }
@@ -329,25 +359,4 @@ export function sampleRows(runs: readonly Run[]): string[][] {
     ['prompt', ...writers.map(runLabel)],
     ...prompts.map(prompt => [prompt, ...writers.map(run => text(run, prompt))]),
   ]
-}
-
-export const machineLine = ({ cpu, cores, threads, memoryBytes, platform, device }: Machine): string =>
-  `${cpu}, ${threads} of ${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
-
-/** All tables as Markdown. */
-export function resultMarkdown(result: ResultFile): string {
-  const { model, machine, fasp, created } = result
-  const cell = (text: string) => text.replace(/[\\|]/g, '\\$&').replace(/\s+/g, ' ')
-  const line = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`
-  const tables = resultTables(result).map(({ title, note, rows: [head, ...rows] }) =>
-    [
-      `**${title}.** ${note ?? ''}`.trim(),
-      '',
-      line(head),
-      `|---${'|---:'.repeat(head.length - 1)}|`,
-      ...rows.map(line),
-    ].join('\n'),
-  )
-  const made = `${model.name}. fasp ${fasp}, ${created.slice(0, 10)}, Node ${machine.node}, ONNX Runtime ${machine.onnxruntime}; ${machineLine(machine)}.`
-  return `<!-- fasp ${fasp} -->\n${[made, ...tables].join('\n\n')}\n`
 }

@@ -1,13 +1,14 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
-import { baseName, bytes, count, cut, duration, percent, span, table, widthsText } from '../display.ts'
+import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { LayerWidths } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
 import type { PerplexityResult, PruneResult, Sizes } from '../result.ts'
+import { madeLines } from './made.ts'
 import { prunedRuns, type ResultFile } from './result-file.ts'
-import { layerRows, machineLine, resultTables, runLabel } from './tables.ts'
+import { exportRows, layerRows, resultTables, runLabel, textName } from './tables.ts'
 
 /** The three sparsity figures. */
 export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {
@@ -25,20 +26,19 @@ export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): 
 }
 
 /** Relative squared output error of every half-block, without and with restoration; or which layers went. */
-export const errorsTable = (result: Pick<PruneResult, 'layers' | 'removedLayers'>): string => table(layerRows(result))
+export const errorsTable = (result: Pick<PruneResult, 'layers' | 'removedLayers' | 'widths'>): string =>
+  table(layerRows(result))
 
 export function perplexityTable(columns: Readonly<Record<string, readonly PerplexityResult[]>>): string {
   const names = Object.keys(columns)
   const texts = columns[names[0]]
   const cell = (r: PerplexityResult) =>
     `${r.perplexity.toFixed(3)} ± ${Number.isNaN(r.standardError) ? '–' : r.standardError.toFixed(3)}`
-  return table([
-    ['perplexity ± standard error', ...names],
-    ...texts.map((text, i) => [
-      `${baseName(text.file)}, ${text.windows} × ${text.seqLen}, ${text.bos ? 'BOS' : 'no BOS'}`,
-      ...names.map(name => cell(columns[name][i])),
-    ]),
+  const rows = texts.map((text, i) => [
+    `${textName(text.file, { perplexity: texts })}, ${text.windows} × ${text.seqLen}, ${text.bos ? 'BOS' : 'no BOS'}`,
+    ...names.map(name => cell(columns[name][i])),
   ])
+  return fitted([['perplexity ± standard error', ...names], ...rows], PLAIN.columns)
 }
 
 /** What pruning cost on the calibration texts: on windows calibrated on, and on others. Undefined where none were held out. */
@@ -55,14 +55,11 @@ export function lossTable({ calibration }: Pick<PruneResult, 'calibration'>): st
         )
       : [],
   )
-  return rows.length > 0 ? table([['loss in nats a token', 'dense', 'pruned', 'cost'], ...rows]) : undefined
+  const head = ['loss in nats a token', 'dense', 'pruned', 'cost']
+  return rows.length > 0 ? fitted([head, ...rows], PLAIN.columns) : undefined
 }
 
-export const exportsTable = (exports: readonly ExportResult[]): string =>
-  table([
-    ['export', 'folder', 'type', 'size'],
-    ...exports.map(({ to, folder, dtype, bytes: n }) => [to, folder || '.', dtype.toLowerCase(), bytes(n)]),
-  ])
+export const exportsTable = (exports: readonly ExportResult[]): string => table(exportRows(exports))
 
 export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes: number): string {
   const parts = Object.entries(seconds).map(([phase, s]) => `${phase} ${duration(s)}`)
@@ -127,16 +124,18 @@ export const PLAIN: TerminalStyle = { columns: 80, blocks: false, bold: false }
 
 /** Everything that a result says, as text. */
 export function resultText(result: ResultFile, style: TerminalStyle = PLAIN): string {
-  const { model, machine } = result
+  const { model } = result
   const bold = (text: string) => (style.bold ? `\x1b[1m${text}\x1b[22m` : text)
   const tables = resultTables(result).map(({ title, rows }) => `${bold(title)}\n${fitted(rows, style.columns)}`)
   const layers = prunedRuns(result).map(run => `${bold(`Layers of ${runLabel(run)}`)}\n${layerLines(run.prune, style)}`)
   const head = `${bold(model.name)}: ${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters`
-  return [`${head}\n${machineLine(machine)}`, ...tables, ...layers].join('\n\n')
+  const made = madeLines(result).map(text => wrap(text, style.columns))
+  return [[head, ...made].join('\n'), ...tables, ...layers].join('\n\n')
 }
 
-/** A table, its columns in several parts below each other where they are too many for the line. */
-export function fitted(rows: readonly (readonly string[])[], columns: number): string {
+/** A table, its columns in several parts below each other where they are too many for the line; texts that are too long go on in rows below. */
+export function fitted(wide: readonly (readonly string[])[], columns: number): string {
+  const rows = broken(wide, columns)
   const widths = rows[0].map((_, c) => Math.max(...rows.map(row => row[c].length)))
   const parts: number[][] = []
   let used = Number.POSITIVE_INFINITY
@@ -150,6 +149,17 @@ export function fitted(rows: readonly (readonly string[])[], columns: number): s
     parts.at(-1)!.push(c)
   }
   return parts.map(part => table(rows.map(row => [row[0], ...part.map(c => row[c])]))).join('\n\n')
+}
+
+/** Columns that no line has room for, as text of several rows. */
+function broken(rows: readonly (readonly string[])[], columns: number): readonly (readonly string[])[] {
+  const room = Math.max(20, columns - 2 - Math.max(...rows.map(([name]) => name.length)))
+  const tooWide = rows[0].map((_, c) => c > 0 && rows.some(row => row[c].length > room))
+  return rows.flatMap(row => {
+    const cells = row.map((cell, c) => (tooWide[c] ? wrap(cell, room).split('\n') : [cell]))
+    const lines = Array.from({ length: Math.max(...cells.map(({ length }) => length)) }, (_, i) => i)
+    return lines.map(i => cells.map((cell, c) => (cell[i] ?? '').padEnd(tooWide[c] ? room : 0)))
+  })
 }
 
 /** Widths and restored errors over the layers, as sparklines or, where those cannot be shown, as ranges. */

@@ -89,6 +89,35 @@ test('tables say what the charts show', async () => {
   expect(await tasks.getByRole('row', { name: 'dense' }).getByRole('cell').first().textContent()).toBe('49.0 ± 3.5')
 })
 
+test('widths of each layer, in chart and table, once the run is unfolded', async () => {
+  const { page } = await open()
+  const table = page.getByRole('table', { name: 'Layers of preset best 30 %' })
+  expect(await table.isVisible()).toBe(false)
+  await page.getByText('preset best 30 %: widths, errors, sensitivity').click()
+  expect(await table.isVisible()).toBe(true)
+  expect(await table.getByRole('columnheader').allTextContents()).toEqual([
+    ...['layer', 'V rows', 'error', 'restored'],
+    ...['neurons', 'error', 'restored'],
+  ])
+  const { after } = result.runs.find(run => run.name === 'preset best' && run.sparsity === 0.3)!.prune!.widths
+  const row = table.getByRole('row').filter({ has: page.getByRole('rowheader', { name: '7', exact: true }) })
+  const cells = await row.getByRole('cell').allTextContents()
+  expect([cells[0], cells[3]]).toEqual([3 * after[7].value, after[7].ffn].map(String))
+  const titles = await page.locator('details[open] svg title').allTextContents()
+  expect(titles).toContain(`layer 7: ${after[7].ffn} of 1536 neurons`)
+})
+
+test('what the models write, beside the prompts', async () => {
+  const { page } = await open()
+  const table = page.getByRole('table', { name: 'Greedy continuations' })
+  expect(await table.getByRole('columnheader').allTextContents()).toEqual([
+    ...['model', 'Once upon a time', 'The capital of France is', 'Water boils when'],
+  ])
+  const text = (model: string) => table.getByRole('row', { name: model }).getByRole('cell').first().textContent()
+  expect(await text('dense')).toMatch(/^, and there was a small house by the river, /)
+  expect(await text('magnitude 50 %')).toBe(' the the of the, and the of the the.')
+})
+
 describe.each(['light', 'dark'] as const)('%s', colorScheme => {
   test.each([
     ['comparison', few],

@@ -1,0 +1,21 @@
+// What made the runs of a result, as reports say it.
+import { bytes } from '../display.ts'
+import { type Machine, type Made, madeOf, type ResultFile } from './result-file.ts'
+import { runLabel } from './tables.ts'
+
+const machineText = ({ cpu, cores, threads, memoryBytes, platform, device, node, onnxruntime }: Machine): string =>
+  `Node ${node}, ONNX Runtime ${onnxruntime}; ${cpu}, ${threads} of ${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
+
+/** By what, when and where: once where all runs agree, otherwise a line for each, with the runs that it made. */
+export function madeLines(result: Pick<ResultFile, 'runs' | keyof Made>): string[] {
+  const found = result.runs.map(run => ({ run, ...madeOf(run, result) }))
+  const keyOf = ({ fasp, machine }: Omit<Made, 'created'>) => JSON.stringify([fasp, machineText(machine)])
+  return [...new Set(found.map(keyOf))].map((key, _, { length }) => {
+    const same = found.filter(one => keyOf(one) === key)
+    const [{ fasp, machine }] = same
+    const days = same.map(({ created }) => created.slice(0, 10)).sort()
+    const when = [...new Set([days[0], days.at(-1)])].join(' to ')
+    const which = length > 1 ? `${same.map(({ run }) => runLabel(run)).join(', ')}: ` : ''
+    return `${which}fasp ${fasp}, ${when}, ${machineText(machine)}`
+  })
+}
