@@ -8,7 +8,7 @@ import { type CalibrationInput, calibration, calibrationSource } from './calibra
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Clock, difference } from './clock.ts'
-import { baseName } from './display.ts'
+import { baseName, shortNames } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
@@ -68,7 +68,8 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const job = { pool, model, engine: input.engine, windows, plan, dense, options: resolved, writer, signal }
     const { layers, losses } = yield* pruneLayers(job)
     clock.start('write')
-    const texts = windows.texts.map((t, i) => ({ ...t, name: baseName(t.name), loss: losses?.[i] }))
+    const names = shortNames(windows.texts.map(({ name }) => name))
+    const texts = windows.texts.map((t, i) => ({ ...t, name: names[i], loss: losses?.[i] }))
     for (const message of [...dampingNotices(layers, resolved.damp), ...overfitNotices(texts)]) {
       notices.push(message)
       yield { type: 'notice', message }

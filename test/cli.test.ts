@@ -62,10 +62,11 @@ describe('prune', () => {
   test('takes texts of every kind, in equal shares, and writes another type', async () => {
     const folder = await workplace({
       'b.jsonl': `${JSON.stringify({ text: TEXT })}\n`.repeat(2),
+      'c/text.txt': TEXT,
       'c.txt.gz': gzipSync(TEXT),
     })
-    const texts = ['text.txt', 'b.jsonl', 'c.txt.gz'].flatMap(name => ['--calibration', name])
-    const sizes = ['--samples', '6', '--seq-len', '32', '--max-windows', '1']
+    const texts = ['text.txt', 'b.jsonl', 'c.txt.gz', 'c/text.txt'].flatMap(name => ['--calibration', name])
+    const sizes = ['--samples', '8', '--seq-len', '32', '--max-windows', '1']
     const args = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...texts, ...sizes, '--dtype', 'f16']
     const { lines } = await run(folder, ...args, '--eval', 'text.txt', '--eval', 'b.jsonl', '--json')
     const { calibration, perplexities } = JSON.parse(lines.at(-1)!)
@@ -73,6 +74,7 @@ describe('prune', () => {
       ['text.txt', 2],
       ['b.jsonl', 2],
       ['c.txt.gz', 2],
+      ['c/text.txt', 2],
     ])
     expect(perplexities.pruned.map((r: { file: string }) => r.file)).toEqual(['text.txt', 'b.jsonl'])
     expect(perplexities.pruned[0].standardError).toBeNull() // one window has no spread
