@@ -3,6 +3,7 @@ import { madeResult } from '../../test/report/made-result.ts'
 import { count } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { chartFile } from './charts.ts'
+import { lineChart } from './plot.ts'
 import { type ResultFile, type Run, resultFile } from './result-file.ts'
 import { runLabel } from './tables.ts'
 
@@ -33,4 +34,19 @@ test('perplexity against calibration tokens: a line for each method and cut, on 
 
 test('says so where all runs were calibrated on as much', () => {
   expect(() => chartFile(madeResult(), 'tokens')).toThrow(UsageError)
+})
+
+test('lines are named where they end, apart from each other', () => {
+  const to = (x: number, y: number) => [0, x].map((at, i) => ({ x: at, y: i * y, title: '' }))
+  const series = [
+    { name: 'short', points: to(3, 9) },
+    { name: 'near', points: to(3.01, 9) },
+    { name: 'long', points: to(5, 9) },
+  ]
+  const svg = lineChart({ title: 'made', x: {}, y: { type: 'linear' }, series })
+  const place = (name: string) =>
+    new RegExp(`translate\\(([\\d.]+),([\\d.]+)\\)"[^>]*>${name}</text>`).exec(svg)!.slice(1).map(Number)
+  const [short, near, long] = ['short', 'near', 'long'].map(place)
+  expect(short[0]).toBeLessThan(long[0] - 100)
+  expect(Math.abs(short[1] - near[1])).toBeGreaterThan(12)
 })

@@ -11,6 +11,8 @@ const FONT = 12
 /** Mean width of a character at that size. */
 const CHARACTER = 6.6
 const COLOURS = 7
+/** Lines of a colour that is there already. */
+const DASHES = [undefined, '6 3', '2 3']
 const SYMBOLS = ['circle', 'square2', 'triangle2', 'diamond2', 'times', 'plus', 'asterisk'] as const
 
 /** Colour number i of the page's palette. */
@@ -108,7 +110,7 @@ export interface LineChart {
   readonly limit?: number
 }
 
-/** One line for each series, named at its right end. */
+/** One line for each series, named at its end, or where it leaves the frame. */
 export function lineChart({ title, x, y, series, reference, limit = Number.POSITIVE_INFINITY }: LineChart): string {
   const height = 400
   const margins = { marginTop: 28, marginBottom: 44, marginLeft: 56 }
@@ -121,20 +123,22 @@ export function lineChart({ title, x, y, series, reference, limit = Number.POSIT
   const range = [height - margins.marginBottom, margins.marginTop]
   const scale = { ...y, domain, range, grid: true, ...(y.type === 'log' ? { ticks: logTicks(domain) } : {}) }
   const place = (value: number) => Plot.scale({ y: scale })!.apply(Math.min(value, domain[1])) as number
+  const right = Math.max(...series.map(({ points }) => points.at(-1)!.x))
   const labels = [
     ...series.map(({ name, points }, i) => {
-      const end = points.at(-1)!.y
-      return { name: end > domain[1] ? `↑ ${name}` : name, colour: colour(i), y: place(end) }
+      const end = points.at(-1)!
+      const leaves = end.y > domain[1]
+      return { name: leaves ? `↑ ${name}` : name, colour: colour(i), x: leaves ? right : end.x, y: place(end.y) }
     }),
-    ...(reference ? [{ name: reference.name, colour: 'currentColor', y: place(reference.y) }] : []),
+    ...(reference ? [{ name: reference.name, colour: 'currentColor', x: right, y: place(reference.y) }] : []),
   ]
-  const gap = FONT * 1.25
-  const places = apart(
-    labels.map(label => label.y),
-    gap,
-    range[1],
-    range[0],
-  )
+  const columnOf = ({ x }: { readonly x: number }) => Math.round((20 * x) / right) // names this near to each other would overlap
+  const placed = [...new Set(labels.map(columnOf))].flatMap(number => {
+    const column = labels.filter(label => columnOf(label) === number)
+    const wanted = column.map(label => label.y)
+    const places = apart(wanted, FONT * 1.25, range[1], range[0])
+    return column.map((label, i) => ({ ...label, y: places[i] }))
+  })
   return draw({
     title,
     height,
@@ -147,7 +151,12 @@ export function lineChart({ title, x, y, series, reference, limit = Number.POSIT
       ...series.flatMap(({ points }, i) => {
         const channels = { x: (p: Point) => p.x, y: (p: Point) => p.y, stroke: colour(i) }
         return [
-          Plot.line(points, { ...channels, strokeWidth: 2, clip: true }),
+          Plot.line(points, {
+            ...channels,
+            strokeWidth: 2,
+            strokeDasharray: DASHES[Math.floor(i / COLOURS)],
+            clip: true,
+          }),
           Plot.dot(
             points.filter(point => point.y <= domain[1]),
             {
@@ -158,10 +167,18 @@ export function lineChart({ title, x, y, series, reference, limit = Number.POSIT
           ),
         ]
       }),
-      ...labels.map((label, i) =>
+      ...placed.map(label =>
         Plot.text([label.name], {
-          ...{ frameAnchor: 'right', textAnchor: 'start', dx: 14, fill: label.colour, fontWeight: 600 },
-          y: { value: [places[i]], scale: null },
+          ...{
+            textAnchor: 'start',
+            dx: 14,
+            fill: label.colour,
+            fontWeight: 600,
+            stroke: 'var(--paper)',
+            strokeWidth: 5,
+          },
+          x: [label.x],
+          y: { value: [label.y], scale: null },
         } as Plot.TextOptions),
       ),
     ],
