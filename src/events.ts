@@ -42,3 +42,11 @@ export type ProgressEvent =
     }
   /** Something that the user should know and that is no error. */
   | { readonly type: 'notice'; readonly message: string }
+
+/** What a generator returns, where its events are of no use. */
+export async function finish<T>(events: AsyncGenerator<unknown, T>): Promise<T> {
+  for (;;) {
+    const step = await events.next()
+    if (step.done) return step.value
+  }
+}

@@ -1,5 +1,4 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
-import { checkReach } from './allocate/sensitivity.ts'
 import { defaultMultiple } from './allocate/uniform.ts'
 import type { CalibrationInput } from './calibrate/calibration.ts'
 import { UsageError } from './errors.ts'
@@ -173,7 +172,6 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
   const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'padded' ? 1 : defaultMultiple(a.ffnWidth)) }
   check(resolved, a)
   checkUses(given, resolved)
-  if (resolved.allocate === 'sensitivity') checkReach(a, resolved)
   return resolved
 }
 

@@ -1,7 +1,7 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
 import type { Allocated } from './allocate/allocate.ts'
 import { layersToRemove } from './allocate/influence.ts'
-import { allocationBytes } from './allocate/sensitivity.ts'
+import { allocationBytes, checkReach } from './allocate/sensitivity.ts'
 import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
 import { decoderBytes, HEAD_ROWS } from './blocks/decoder.ts'
@@ -15,9 +15,9 @@ import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
 import {
   type Architecture,
-  decoderLinears,
   fullWidths,
   halfBlocks,
+  linearWeights,
   narrowed,
   renumbered,
   tensorShapes,
@@ -68,6 +68,7 @@ export function makePlan(
   const before = fullWidths(a)
   const layers = layersThatStay(a, options, allocated?.removed)
   const after = allocated?.widths ?? layers.map(() => expected(a, options))
+  if (options.allocate === 'sensitivity') checkReach(a, options)
   const stored = after.map(widths => storedWidths(options.layout, before, widths))
   const addsBiases = options.restore === 'bias' && options.sparsity > 0
   const output = narrowed(addsBiases ? withBiases(a) : a, stored)
@@ -79,7 +80,6 @@ export function makePlan(
   const tensors = [...tensorShapes(output)].map(([name, shape]) => ({ name, shape, dtype: dtypeOf(name) }))
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
   const pruned = narrowed(a, after)
-  const linears = (of: Architecture) => Object.values(decoderLinears(of)).reduce((n, weights) => n + weights, 0)
   const activationBytes = placeActivations(a, options)
   return {
     layers: { before: a.layers, after: layers },
@@ -88,7 +88,7 @@ export function makePlan(
     biasFields: addsBiases ? a.biasFields : {},
     tensors,
     sizes: {
-      decoderLinears: { before: linears(a), after: linears(pruned) },
+      decoderLinears: { before: linearWeights(a), after: linearWeights(pruned) },
       parameters: {
         before: count(tensorShapes(a).values()),
         stored: count(tensors.map(t => t.shape)),

@@ -20,6 +20,7 @@ import {
   decoderLinears,
   type HalfBlock,
   halfBlocks,
+  linearWeights,
   type Scope,
   type Widths,
 } from '../model/architecture.ts'
@@ -28,7 +29,7 @@ import { allColumns } from '../select/top.ts'
 import { type CurveOptions, errorCurve } from './curve.ts'
 import { greedyWidths, type WidthCost } from './greedy.ts'
 import { probeWindows, some } from './probe.ts'
-import { uniformWidths, type WidthOptions } from './uniform.ts'
+import type { WidthOptions } from './uniform.ts'
 
 export interface SensitivityOptions extends CurveOptions, WidthOptions {
   readonly probeTokens: number
@@ -81,13 +82,12 @@ interface Measured {
 /** @throws UsageError where not all half-blocks together can be cut so far; known from the sizes alone */
 export function checkReach(a: Architecture, options: WidthOptions): void {
   const { sparsity, multiple, scope } = options
-  uniformWidths(a, options) // says where the scope is too small
   const least = leastShare(a, options)
   const most = Array.from({ length: a.layers }, (_, layer) => halfBlocks(a, layer).filter(half => inScope(half, scope)))
     .flat()
     .map(half => choicesOf(a, half, multiple, least))
     .reduce((sum, { unit, widths }) => sum + unit * (widths[0] - widths[widths.length - 1]), 0)
-  const linears = allLinears(a)
+  const linears = linearWeights(a)
   if (most < Math.floor(sparsity * linears))
     throw new UsageError(
       `sparsity ${sparsity} cannot be reached: in FFN widths that are a multiple of ${multiple}, allocate sensitivity can remove ${((100 * most) / linears).toFixed(1)} % of the decoder linears. Use a smaller --multiple or a lower sparsity.`,
@@ -171,11 +171,9 @@ async function divergences(model: Model, engine: Engine, probe: Stream, branches
 /** The part of its width that a half-block keeps at least. */
 function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): number {
   const { vo, ffn } = decoderLinears(a)
-  const cut = (sparsity * allLinears(a)) / (scope === 'ffn' ? ffn : ffn + vo)
+  const cut = (sparsity * linearWeights(a)) / (scope === 'ffn' ? ffn : ffn + vo)
   return Math.min(LEAST_SHARE, (1 - cut) / 2)
 }
-
-const allLinears = (a: Architecture): number => Object.values(decoderLinears(a)).reduce((n, weights) => n + weights, 0)
 
 const inScope = ({ kind }: HalfBlock, scope: Scope): boolean => kind === 'ffn' || scope !== 'ffn'
 
@@ -205,7 +203,7 @@ function shareOut(
     const scale = error > 0 ? kl[i] / error : 0 // a dead one is free
     return { unit, points: widths.map(width => ({ width, cost: scale * interpolate(errors, width) })) }
   })
-  const chosen = greedyWidths(curves, sparsity * allLinears(a))
+  const chosen = greedyWidths(curves, sparsity * linearWeights(a))
   const widths = Array.from({ length: a.layers }, (_, layer): Widths => {
     const of = (kind: HalfBlock['kind'], full: number) =>
       chosen[measured.findIndex(({ half }) => half.layer === layer && half.kind === kind)] ?? full

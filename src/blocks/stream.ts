@@ -1,5 +1,6 @@
 // The stream: the hidden states [tokens, d] of many windows of one length, in batches small enough for one run.
 import type { Engine } from '../engine/engine.ts'
+import { finish } from '../events.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { ActivationPool, type Activations, type Batch } from './activations.ts'
@@ -112,10 +113,5 @@ export async function* forward(
 }
 
 /** The stream after the last layer, without progress. */
-export async function lastStream(model: Model, engine: Engine, windows: readonly Int32Array[]) {
-  const layers = forward(model, engine, windows)
-  for (;;) {
-    const step = await layers.next()
-    if (step.done) return step.value
-  }
-}
+export const lastStream = (model: Model, engine: Engine, windows: readonly Int32Array[]) =>
+  finish(forward(model, engine, windows))

@@ -1,13 +1,14 @@
 // fasp eval: perplexity of one model on texts, its distance to a dense model, zero-shot tasks.
 import { readContents } from '../compare/protocol.node.ts'
 import { UsageError } from '../errors.ts'
+import { finish } from '../events.ts'
 import { describeMachine, evaluate, VERSION } from '../node.ts'
 import { measuresText } from '../report/measures.ts'
 import { resultFile } from '../report/result-file.ts'
 import { secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
-import { showProgress, silently } from './progress.ts'
+import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
 export default defineCommand({
@@ -52,7 +53,7 @@ export default defineCommand({
     if (wantsReport(options)) {
       const { model: facts, ...described } = await describeForReport(model, options, signal)
       const run = { ...described, ...measures, seconds, peakMemoryBytes, notices }
-      const read = await silently(readContents({ text, tasks, tasksData, signal }))
+      const read = await finish(readContents({ text, tasks, tasksData, signal }))
       const evaluation = { dense, text: read.text, tasks: read.tasks, limit }
       const machine = describeMachine(options)
       const file = resultFile({ command: 'eval', machine, model: facts, evaluation, runs: [run] })

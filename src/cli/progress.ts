@@ -23,14 +23,6 @@ export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, 
   }
 }
 
-/** The result of a generator whose events are of no use. */
-export async function silently<T>(events: AsyncGenerator<unknown, T>): Promise<T> {
-  for (;;) {
-    const step = await events.next()
-    if (step.done) return step.value
-  }
-}
-
 class Display {
   #phase = ''
   #unit: 'layers' | 'tokens' | 'bytes' | 'tensors' = 'layers'

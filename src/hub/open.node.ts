@@ -4,7 +4,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { openGgufCheckpoint } from '../checkpoint/gguf.node.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { FormatError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import { finish, type ProgressEvent } from '../events.ts'
 import { fetchModel } from './fetch.node.ts'
 
 export interface OpenOptions {
@@ -15,12 +15,8 @@ export interface OpenOptions {
  * Opens a Hugging Face folder, a `.gguf` file, or a model on the Hub (`org/name`, see `fetchModel`), which is fetched first.
  * @throws FormatError, UnsupportedModelError, HubError
  */
-export async function openCheckpoint(path: string, options?: OpenOptions): Promise<Checkpoint> {
-  const opening = openModel(path, options)
-  for (;;) {
-    const step = await opening.next()
-    if (step.done) return step.value
-  }
+export function openCheckpoint(path: string, options?: OpenOptions): Promise<Checkpoint> {
+  return finish(openModel(path, options))
 }
 
 /** `openCheckpoint` that tells how the download goes. */

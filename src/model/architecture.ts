@@ -218,6 +218,10 @@ export function decoderLinears(a: Architecture): { qk: number; vo: number; ffn: 
   return linears
 }
 
+/** All of them together. */
+export const linearWeights = (a: Architecture): number =>
+  Object.values(decoderLinears(a)).reduce((n, size) => n + size, 0)
+
 /** Names all facts that graphs depend on: two architectures with the same key can share sessions. */
 export const graphKey = (a: Architecture): string =>
   JSON.stringify([

@@ -11,12 +11,13 @@ const FONT = 12
 /** Mean width of a character at that size. */
 const CHARACTER = 6.6
 const COLOURS = 7
-/** Lines of a colour that is there already. */
-const DASHES = [undefined, '6 3', '2 3']
 const SYMBOLS = ['circle', 'square2', 'triangle2', 'diamond2', 'times', 'plus', 'asterisk'] as const
 
 /** Colour number i of the page's palette. */
 export const colour = (i: number): string => `var(--c${i % COLOURS})`
+
+/** Dashes of line number i, where its colour is there already. */
+const dashes = (i: number): string | undefined => [undefined, '6 3', '2 3'][Math.floor(i / COLOURS)]
 
 /** Colours of pages and pictures as CSS; all have a contrast of 4.5 or more to the paper. */
 export const LIGHT =
@@ -151,12 +152,7 @@ export function lineChart({ title, x, y, series, reference, limit = Number.POSIT
       ...series.flatMap(({ points }, i) => {
         const channels = { x: (p: Point) => p.x, y: (p: Point) => p.y, stroke: colour(i) }
         return [
-          Plot.line(points, {
-            ...channels,
-            strokeWidth: 2,
-            strokeDasharray: DASHES[Math.floor(i / COLOURS)],
-            clip: true,
-          }),
+          Plot.line(points, { ...channels, strokeWidth: 2, strokeDasharray: dashes(i), clip: true }),
           Plot.dot(
             points.filter(point => point.y <= domain[1]),
             {
@@ -169,14 +165,8 @@ export function lineChart({ title, x, y, series, reference, limit = Number.POSIT
       }),
       ...placed.map(label =>
         Plot.text([label.name], {
-          ...{
-            textAnchor: 'start',
-            dx: 14,
-            fill: label.colour,
-            fontWeight: 600,
-            stroke: 'var(--paper)',
-            strokeWidth: 5,
-          },
+          ...{ textAnchor: 'start', dx: 14, fill: label.colour, fontWeight: 600 },
+          ...{ stroke: 'var(--paper)', strokeWidth: 5 }, // readable over other lines
           x: [label.x],
           y: { value: [label.y], scale: null },
         } as Plot.TextOptions),

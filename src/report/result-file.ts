@@ -4,7 +4,7 @@ import { baseName } from '../display.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
 import type { ExportResult } from '../export/result.ts'
 import { elements } from '../formats/tensors.ts'
-import { type Architecture, decoderLinears, tensorShapes } from '../model/architecture.ts'
+import { type Architecture, linearWeights, tensorShapes } from '../model/architecture.ts'
 import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
 import { VERSION } from '../version.ts'
 
@@ -138,13 +138,12 @@ export const isDense = (run: Run): boolean => run.prune === undefined && run.spa
 
 /** The facts of a model that go into a result. @param path of the model, of which the last part is its name */
 export function modelFacts(path: string, a: Architecture): ModelFacts {
-  const { qk, vo, ffn } = decoderLinears(a)
   return {
     name: baseName(path),
     modelType: a.modelType,
     layers: a.layers,
     parameters: [...tensorShapes(a).values()].reduce((n, shape) => n + elements(shape), 0),
-    decoderLinears: qk + vo + ffn,
+    decoderLinears: linearWeights(a),
   }
 }
 
