@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The perplexities of docs/quality.md. usage: bench/quality.sh [PART…]   (after npm run build)
-#   reach   (default) SmolLM2-135M, 64 windows: FASP as published and the presets, on one calibration text and on two
-#   parts   SmolLM2-135M, 16 windows: what each part of the preset best is worth at 30 %
-#   tokens  SmolLM2-135M: 8 to 64 calibration windows; by TOKENS="8 … 256" others
+#   reach   (default) SmolLM2-135M, 65,536 tokens: FASP as published and the presets, on one calibration text and on two
+#   parts   SmolLM2-135M, 16,384 tokens: what each part of the preset best is worth at 30 %
+#   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
 # Goes on where it was stopped, run by run: each run is in bench/results/quality-*.json as soon as it is done. Tables are in bench/results/*.md, curves
 # in bench/results/*.svg.
@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 shared=${FASP_SHARED:-../shared}
 results=${FASP_RESULTS:-bench/results}
 mkdir -p "$results"
+short=(--calibration-seq-len 512 --samples)
 wikitext=(--calibration "$shared/data/calibration/wikitext2-valid.txt")
 novels=(--calibration "$shared/data/calibration/novels.txt")
 prose=(--text "$shared/data/prose/war-and-peace.txt" --seq-len 256 --max-windows 64 "${novels[@]}")
@@ -36,20 +37,21 @@ curve() {
 }
 
 reach() {
-  smollm2 half "${novels[@]}" --methods paper,stock,best -s 0.3 --samples 64
-  smollm2 wikitext --methods paper,best -s 0.2,0.3 --samples 64
-  smollm2 published "${novels[@]}" --methods paper -s 0.25 --samples 64
+  tokens 128
+  smollm2 wikitext "${short[@]}" 128 --methods best -s 0.2,0.3
+  smollm2 published "${novels[@]}" --methods paper -s 0.25,0.3 --samples 64
 }
 
 parts() {
   local of=best:
-  smollm2 parts "${novels[@]}" -s 0.3 --samples 16 \
+  smollm2 parts "${novels[@]}" -s 0.3 "${short[@]}" 32 \
     --methods "best,${of}allocate=uniform,${of}vo=per-head,${of}score=column,${of}target=pruned,${of}scope=ffn,${of}alpha=0.25,${of}alpha=1"
 }
 
+# tokens [WINDOWS…]
 tokens() {
-  for samples in ${TOKENS:-8 16 32 64}; do
-    smollm2 "tokens-$samples" "${novels[@]}" --methods paper,stock,best -s 0.3 --samples "$samples"
+  for samples in ${*:-${TOKENS:-8 16 32 64 128}}; do
+    smollm2 "tokens-$samples" "${novels[@]}" "${short[@]}" "$samples" --methods best,stock,paper -s 0.3
   done
   curve tokens
 }

@@ -73,13 +73,13 @@ export interface PruneOptions {
   readonly restore?: boolean
   /** Element type of all weights written. @default that of the source; BF16 from a quantised GGUF */
   readonly dtype?: FloatDType
-  /** Calibration windows. @default 32; presets best and stock, and where the model writes its own text, 64 */
+  /** Calibration windows. @default 32; presets best and stock as many as make 65,536 tokens; where the model writes its own text 64 */
   readonly samples?: number
-  /** Tokens per window. @default 1024, or the model's context; 256 where the model writes its own text */
+  /** Tokens per window. @default 1024, or the model's context; presets best and stock 512; where the model writes its own text 256 */
   readonly seqLen?: number
   /**
    * Windows of each calibration text that are not calibrated on but measured on, beside as many that are: the gap is overfitting.
-   * @default 2; preset paper 0
+   * @default 2; presets best and stock as many as make 2048 tokens; preset paper 0
    */
   readonly heldOut?: number
   /** Seed of the text that the model writes for itself, and of the method random. @default 0 */
@@ -117,12 +117,10 @@ export const PRESETS = {
   best: {
     ...{ scope: 'ffn+vo', vo: 'rotate', layout: 'compact' },
     ...{ allocate: 'sensitivity', probeTokens: 512, score: 'eliminate', target: 'dense', inputs: 'aligned' },
-    samples: 64,
   },
   stock: {
     ...{ scope: 'ffn', layout: 'stock', allocate: 'uniform' },
     ...{ score: 'eliminate', target: 'dense', inputs: 'aligned' },
-    samples: 64,
   },
 } as const
 
@@ -134,6 +132,8 @@ const UNREPAIRED = { ...PRUNED_TARGET, score: DEFAULTS.score, allocate: DEFAULTS
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
 export const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
 const SELF_WINDOWS = { samples: 64, seqLen: 256 }
+/** Presets best and stock: so many tokens, in windows that are shorter and see more places of a text (docs/quality.md). */
+const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 
 export const MAX_SPARSITY = 0.9
 
@@ -147,32 +147,41 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
     throw new UsageError(`method "${given.method}" is unknown; there is: ${Object.keys(METHODS).join(', ')}.`)
   for (const option of Object.keys(given))
     if (!takesOption(method, option)) throw new UsageError(notTaken(given.method!, option))
-  const { windows } = calibration
-  const size = windows
-    ? { samples: windows.windows.length, seqLen: windows.seqLen }
-    : calibration.texts
-      ? TEXT_WINDOWS
-      : SELF_WINDOWS
   const preset = given.preset === undefined ? {} : PRESETS[given.preset]
   if (!preset)
     throw new UsageError(`preset "${given.preset}" is unknown; there is: ${Object.keys(PRESETS).join(', ')}.`)
+  const size = windowSize(given, a, calibration)
   const o = {
     ...DEFAULTS,
     scope: method.scopes[0],
     layout: method.layouts[0],
     ...size,
-    seqLen: Math.min(size.seqLen, a.maxPositions),
     ...preset,
     ...(a.postNorm || given.target === 'pruned' ? PRUNED_TARGET : {}),
     ...(given.restore === false ? UNREPAIRED : {}),
     ...given,
     ...method.parts,
-    ...(windows && size), // ready-made windows have the size they have
+    ...(calibration.windows && size), // ready-made windows have the size they have
   }
   const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'padded' ? 1 : defaultMultiple(a.ffnWidth)) }
   check(resolved, a)
   checkUses(given, resolved)
   return resolved
+}
+
+/** Calibration windows and tokens of each, where the user does not say. */
+function windowSize(
+  { preset, seqLen }: PruneOptions,
+  { maxPositions }: Architecture,
+  { windows, texts }: CalibrationInput,
+) {
+  if (windows) return { samples: windows.windows.length, seqLen: windows.seqLen }
+  const atMost = (size: typeof TEXT_WINDOWS) => ({ ...size, seqLen: Math.min(size.seqLen, maxPositions) })
+  if (!texts) return atMost(SELF_WINDOWS)
+  if (preset !== 'best' && preset !== 'stock') return atMost(TEXT_WINDOWS)
+  const length = seqLen ?? Math.min(SHORT_WINDOWS.seqLen, maxPositions)
+  const count = (tokens: number) => Math.ceil(tokens / length)
+  return { samples: count(SHORT_WINDOWS.tokens), heldOut: count(SHORT_WINDOWS.heldOutTokens), seqLen: length }
 }
 
 /** @throws UsageError where `value` is not in the range, or not whole but should be */
@@ -214,8 +223,8 @@ function check(o: ResolvedOptions, a: Architecture): void {
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])
-  checkRange('samples', o.samples, 1, 1e6, true)
   checkRange('seq-len', o.seqLen, 2, a.maxPositions, true)
+  checkRange('samples', o.samples, 1, 1e6, true)
   checkRange('held-out', o.heldOut, 0, 1000, true)
   checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
   checkRange('memory', o.memory, 0, 1e6, false)

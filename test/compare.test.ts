@@ -137,6 +137,20 @@ describe('a grid', () => {
     const { lines } = await run(folder, 'prune', TINY_LLAMA, ...same, '-o', 'out', '--json')
     expect(perplexity.slice(0, 1)).toEqual(JSON.parse(lines.at(-1)!).perplexities.pruned)
   })
+
+  test('calibrates on windows of a length of their own', async () => {
+    const place = await workplace()
+    await run(place, ...compare('stock', '0.2', '--calibration-seq-len', '16'))
+    const { runs, protocol } = result(place)
+    expect(protocol).toMatchObject({ seqLen: 32, calibrationSeqLen: 16, samples: 4 })
+    expect(runs[1].prune!.calibration).toMatchObject({ seqLen: 16, texts: [{ used: 4 }] })
+    expect(runs[1].perplexity[0].seqLen).toBe(32)
+    const { code, stderr } = await fasp(compare('stock', '0.2', '--calibration-seq-len', '600'), { folder: place })
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringContaining('calibration-seq-len is 600; it must be an integer from 2'),
+    ])
+  })
 })
 
 describe('stopped', () => {

@@ -35,6 +35,7 @@ export default defineCommand({
       help: 'text to calibrate on; repeatable (or self-written)',
     },
     samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
+    'calibration-seq-len': { type: 'integer', help: 'tokens per calibration window (--seq-len)' },
     'seq-len': { type: 'integer', help: 'tokens per window, of both kinds (default 1024)' },
     'max-windows': {
       type: 'integer',
@@ -72,6 +73,7 @@ export default defineCommand({
         ...{ methods: methods.map(parseMethod), sparsity, tasks },
         tasksData: options['tasks-data'],
         seqLen: options['seq-len'],
+        calibrationSeqLen: options['calibration-seq-len'],
         maxWindows: windows?.length === 1 ? windows[0] : windows,
       }),
     )

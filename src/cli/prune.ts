@@ -82,8 +82,8 @@ const OPTIONS = {
     value: 'file',
     help: 'text to calibrate on; repeatable (or self-written)',
   },
-  samples: { type: 'integer', help: 'windows (32; best, stock, self-written 64)' },
-  'seq-len': { type: 'integer', help: 'tokens per window, also of --eval (default 1024)' },
+  samples: { type: 'integer', help: 'windows (32; best, stock 128; self-written 64)' },
+  'seq-len': { type: 'integer', help: 'tokens per window (1024; best, stock 512)' },
   'held-out': { type: 'integer', help: 'windows a text to see overfitting on (default 2)' },
   method: {
     type: 'text',

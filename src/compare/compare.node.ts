@@ -40,7 +40,7 @@ export interface CompareOptions extends EngineOptions {
   readonly sparsity: readonly number[]
   /** Text files for perplexity, KL and agreement. @default none, where there are tasks */
   readonly text?: readonly string[]
-  /** Tokens per window, of calibration too. @default 1024 or the context; self-written calibration 256 */
+  /** Tokens per window of the texts. @default 1024 or the context */
   readonly seqLen?: number
   /** The first so many windows of each text: one number for all, or one for each. @default all */
   readonly maxWindows?: number | readonly number[]
@@ -54,6 +54,8 @@ export interface CompareOptions extends EngineOptions {
   readonly calibration?: readonly string[]
   /** Calibration windows. @default 32; self-written 64 */
   readonly samples?: number
+  /** Tokens per calibration window. @default `seqLen`, or where that is not given 1024 or the context; self-written 256 */
+  readonly calibrationSeqLen?: number
   /** Of self-written text. @default 0 */
   readonly seed?: number
   /** GiB of memory for activations. @default 1 */
@@ -71,8 +73,8 @@ export interface CompareOptions extends EngineOptions {
  */
 export async function* compare(path: string, options: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
   const { output, text = [], tasks = [], tasksData, limit, calibration, device, threads, signal } = options
-  const { samples, seqLen, seed, memory } = options
-  const cells = grid(options.methods, options.sparsity, { samples, seqLen, seed, memory })
+  const { samples, seqLen, calibrationSeqLen = seqLen, seed, memory } = options
+  const cells = grid(options.methods, options.sparsity, { samples, seqLen: calibrationSeqLen, seed, memory })
   checkMeasures(options)
   checkMethods(cells)
   await checkTextFile(output, true)
@@ -96,10 +98,10 @@ export async function* compare(path: string, options: CompareOptions): AsyncGene
   }
   const work = workFolder(output)
   const key = protocolKey(protocol)
-  const { seqLen: length, calibrationSeqLen, prompts } = protocol
+  const { prompts } = protocol
   const dense: DenseTask = {
-    ...{ name: 'dense', key, text, seqLen: length, maxWindows: protocol.maxWindows },
-    ...{ calibration, samples: protocol.samples, calibrationSeqLen, seed: protocol.seed },
+    ...{ name: 'dense', key, text, seqLen: protocol.seqLen, maxWindows: protocol.maxWindows },
+    ...{ calibration, samples: protocol.samples, calibrationSeqLen: protocol.calibrationSeqLen, seed: protocol.seed },
     ...{ tasks, tasksData, limit, measured: runs.has(keyOf({ name: 'dense' })) },
   }
   try {

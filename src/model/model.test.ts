@@ -71,8 +71,10 @@ test.for<[workload: string, preset: keyof typeof PRESETS, samples: number, seqLe
   ['smollm2', 'paper', 64, 1024, 963],
   ['smollm2', 'stock', 16, 1024, 922],
   ['smollm2', 'stock', 64, 1024, 1349],
+  ['smollm2', 'stock', 128, 512, 1416],
   ['smollm2', 'best', 16, 1024, 1158],
   ['smollm2', 'best', 64, 1024, 1642],
+  ['smollm2', 'best', 128, 512, 1669],
   ['opt-125m', 'paper', 32, 2048, 1507],
   ['llama-7b-4', 'paper', 4, 512, 3580],
 ])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, preset, samples, seqLen, peak]) => {
@@ -81,6 +83,23 @@ test.for<[workload: string, preset: keyof typeof PRESETS, samples: number, seqLe
   const ratio = makePlan(model, options, 'texts').memoryBytes / (peak * 1e6)
   expect(ratio).toBeGreaterThan(0.9)
   expect(ratio).toBeLessThan(1.25)
+})
+
+test('presets best and stock calibrate on short windows of text, as many as make the same tokens', () => {
+  const { architecture } = describeModel(checkpoint())
+  const size = (options: Omit<PruneOptions, 'sparsity'>, texts?: []) => {
+    const { samples, seqLen, heldOut } = resolveOptions({ sparsity: 0.3, ...options }, architecture, { texts })
+    return [samples, seqLen, heldOut]
+  }
+  const context = architecture.maxPositions
+  expect(size({}, [])).toEqual([32, Math.min(1024, context), 2])
+  expect(size({ preset: 'paper' }, [])).toEqual([32, Math.min(1024, context), 0])
+  for (const preset of ['best', 'stock'] as const) {
+    expect(size({ preset }, [])).toEqual([128, 512, 4])
+    expect(size({ preset, seqLen: 100 }, [])).toEqual([656, 100, 21])
+    expect(size({ preset, samples: 16, heldOut: 0 }, [])).toEqual([16, 512, 0])
+    expect(size({ preset })).toEqual([64, 256, 2])
+  }
 })
 
 test('options that contradict each other are refused', () => {
