@@ -161,8 +161,11 @@ async function check(local: string, path: string, cells: readonly Cell[], read: 
   const checkpoint = await openCheckpoint(local)
   try {
     const model = describeModel({ ...checkpoint, name: path })
-    checkCells(model, cells, options.calibration !== undefined)
     const { architecture } = model
+    const { seqLen, calibrationSeqLen } = options
+    for (const [name, length] of Object.entries({ 'seq-len': seqLen, 'calibration-seq-len': calibrationSeqLen }))
+      if (length !== undefined) checkRange(name, length, 2, architecture.maxPositions, true)
+    checkCells(model, cells, options.calibration !== undefined)
     return { facts: modelFacts(path, architecture), protocol: await protocolOf(local, architecture, read, options) }
   } finally {
     await checkpoint.close()

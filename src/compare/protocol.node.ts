@@ -10,7 +10,7 @@ import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import type { Architecture } from '../model/architecture.ts'
-import { checkRange, type PruneOptions, resolveOptions, TEXT_WINDOWS } from '../options.ts'
+import { type PruneOptions, resolveOptions, TEXT_WINDOWS } from '../options.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
 import type { CompareOptions } from './compare.node.ts'
 
@@ -41,8 +41,6 @@ export async function protocolOf(
   options: CompareOptions,
 ): Promise<Protocol> {
   const { maxWindows, limit, seqLen, samples, calibrationSeqLen = seqLen, seed, prompts = SAMPLE_PROMPTS } = options
-  for (const [name, length] of Object.entries({ 'seq-len': seqLen, 'calibration-seq-len': calibrationSeqLen }))
-    if (length !== undefined) checkRange(name, length, 2, a.maxPositions, true)
   const asked: PruneOptions = { sparsity: 0, samples, seqLen: calibrationSeqLen, seed }
   const resolved = resolveOptions(asked, a, { texts: options.calibration && [] })
   return {

@@ -34,6 +34,8 @@ export interface EliminateOptions extends SystemOptions {
 
 /** A round takes this part of the groups: smaller rounds choose better, and each costs a pass over P. */
 const ROUND_SHARE = 1 / 48
+/** W and P shrink to the columns that are left once these are less than this part of theirs: a round passes over all of P. */
+const SHRINK_SHARE = 7 / 8
 
 /**
  * @param weight [out, in] @param groups columns of each group, as many in each @param keep groups that stay
@@ -51,9 +53,9 @@ export async function eliminate(
   const out = weight.length / width
   const { classes = { size: groups.length, keep } } = options
   const spare = Array.from({ length: groups.length / classes.size }, () => classes.size - classes.keep)
-  const w = matrix(width, out) // Wᵀ
+  let w = matrix(width, out) // Wᵀ
   for (let o = 0, at = 0; o < out; o++) for (let j = 0; j < width; j++, at++) w.data[j * out + o] = weight[at]
-  const { inverse, damp } = await dampedInverse(engine, statistics, options)
+  let { inverse, damp } = await dampedInverse(engine, statistics, options)
   if (statistics.gap) {
     const cross = matrix(width, out, Float64Array.from(statistics.gap.cross))
     if (options.center) centre(cross, statistics)
@@ -64,8 +66,11 @@ export async function eliminate(
   const order: number[] = []
   const curve = [{ removed: 0, error: 0 }]
   const perRound = Math.ceil(groups.length * ROUND_SHARE)
+  let columns = allColumns(width) // of the rows of Wᵀ and P
+  const rowOf = columns.slice() // −1 for columns that are gone
+  const rowsOf = (g: number) => groups[g].map(column => rowOf[column])
   while (order.length < groups.length - keep) {
-    for (const [g, columns] of groups.entries()) if (!gone[g]) scores[g] = loss(w, inverse, columns)
+    for (const g of groups.keys()) if (!gone[g]) scores[g] = loss(w, inverse, rowsOf(g))
     const cheapest = Int32Array.from(groups.keys())
       .filter(g => !gone[g])
       .sort((a, b) => scores[a] - scores[b] || a - b)
@@ -77,14 +82,19 @@ export async function eliminate(
       spare[member]--
       round.push(g)
     }
-    const error = await remove(
-      engine,
-      w,
-      inverse,
-      round.flatMap(g => groups[g]),
-      options,
-    )
-    for (const g of round) gone[g] = 1
+    const error = await remove(engine, w, inverse, round.flatMap(rowsOf), options)
+    for (const g of round) {
+      gone[g] = 1
+      for (const column of groups[g]) rowOf[column] = -1
+    }
+    const left = columns.filter(column => rowOf[column] >= 0)
+    if (left.length < SHRINK_SHARE * columns.length) {
+      const rows = left.map(column => rowOf[column])
+      w = pickRows(w, rows)
+      inverse = pickColumns(pickRows(inverse, rows), rows)
+      columns = left
+      for (const [row, column] of columns.entries()) rowOf[column] = row
+    }
     order.push(...round)
     curve.push({ removed: order.length, error: curve[curve.length - 1].error + error })
   }
@@ -109,17 +119,17 @@ function centre(cross: Matrix, { tokens, mean, gap }: Statistics): void {
     for (let o = 0; o < cross.columns; o++, at++) cross.data[at] -= tokens * mean[j] * gap!.mean[o]
 }
 
-/** `⟨W_S P_SS⁻¹, W_S⟩` of one small group, by a Cholesky factorisation of P_SS: Σ of squares of L⁻¹ W_Sᵀ. */
-function loss(w: Matrix, inverse: Matrix, columns: readonly number[]): number {
+/** `⟨W_S P_SS⁻¹, W_S⟩` of one small group, by a Cholesky factorisation of P_SS: Σ of squares of L⁻¹ W_Sᵀ. `at`: its rows of W and P. */
+function loss(w: Matrix, inverse: Matrix, at: readonly number[]): number {
   const out = w.columns
-  if (columns.length === 1) {
-    const [j] = columns
+  if (at.length === 1) {
+    const [j] = at
     let sum = 0
-    for (let at = j * out; at < (j + 1) * out; at++) sum += w.data[at] ** 2
+    for (let i = j * out; i < (j + 1) * out; i++) sum += w.data[i] ** 2
     return sum / inverse.data[j * (inverse.columns + 1)]
   }
-  const rows = columns.map(j => w.data.subarray(j * out, (j + 1) * out))
-  const factor = columns.map(i => columns.map(j => inverse.data[i * inverse.columns + j]))
+  const rows = at.map(j => w.data.subarray(j * out, (j + 1) * out))
+  const factor = at.map(i => at.map(j => inverse.data[i * inverse.columns + j]))
   const solved: Float64Array[] = []
   let sum = 0
   for (const [i, row] of rows.entries()) {
@@ -140,17 +150,17 @@ function loss(w: Matrix, inverse: Matrix, columns: readonly number[]): number {
   return sum
 }
 
-/** Takes columns out: updates Wᵀ and P in place, and gives the error that this adds. Rows and columns that went are zeros. */
+/** Takes the columns in these rows of Wᵀ and P out: updates both in place, and gives the error that this adds. What went is zeros. */
 async function remove(
   engine: Engine,
   w: Matrix,
   inverse: Matrix,
-  columns: readonly number[],
+  at: readonly number[],
   { layer }: EliminateOptions,
 ): Promise<number> {
-  const [pS, wS] = [pickRows(inverse, columns), pickRows(w, columns)]
-  const factor = await cholesky(engine, columns.length, (i, from, target) => {
-    for (let j = 0; j < target.length; j++) target[j] = pS.data[i * inverse.columns + columns[from + j]]
+  const [pS, wS] = [pickRows(inverse, at), pickRows(w, at)]
+  const factor = await cholesky(engine, at.length, (i, from, target) => {
+    for (let j = 0; j < target.length; j++) target[j] = pS.data[i * inverse.columns + at[from + j]]
   })
   if (!factor)
     throw new NumericError(
@@ -161,7 +171,7 @@ async function remove(
   await solve(engine, factor, wY)
   await gemm(engine, pS, wY, w, { transA: true, alpha: -1, accumulate: true })
   await gemm(engine, pS, pY, inverse, { transA: true, alpha: -1, accumulate: true })
-  for (const j of columns) {
+  for (const j of at) {
     w.data.fill(0, j * w.columns, (j + 1) * w.columns)
     inverse.data.fill(0, j * inverse.columns, (j + 1) * inverse.columns)
     for (let i = 0; i < inverse.rows; i++) inverse.data[i * inverse.columns + j] = 0
@@ -171,9 +181,19 @@ async function remove(
   return error
 }
 
-function pickRows({ data, columns }: Matrix, rows: readonly number[]): Matrix {
+function pickRows({ data, columns }: Matrix, rows: readonly number[] | Int32Array): Matrix {
   const picked = matrix(rows.length, columns)
-  for (const [i, row] of rows.entries()) picked.data.set(data.subarray(row * columns, (row + 1) * columns), i * columns)
+  let to = 0
+  for (const row of rows) {
+    picked.data.set(data.subarray(row * columns, (row + 1) * columns), to)
+    to += columns
+  }
+  return picked
+}
+
+function pickColumns({ data, rows, columns }: Matrix, picks: Int32Array): Matrix {
+  const picked = matrix(rows, picks.length)
+  for (let i = 0, to = 0; i < rows; i++) for (const j of picks) picked.data[to++] = data[i * columns + j]
   return picked
 }
 
