@@ -71,9 +71,10 @@ export interface CompareOptions extends EngineOptions {
  * Compares methods on the model at `path`. Yields progress, returns the result; a run that fails says so there and leaves the others alone.
  * @throws FaspError before any run for options that make no sense and files that cannot be read; RunError where the dense model fails
  */
-export async function* compare(path: string, options: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
+export async function* compare(path: string, given: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
+  const options = { ...given, calibrationSeqLen: given.calibrationSeqLen ?? given.seqLen }
   const { output, text = [], tasks = [], tasksData, limit, calibration, device, threads, signal } = options
-  const { samples, seqLen, calibrationSeqLen = seqLen, seed, memory } = options
+  const { samples, calibrationSeqLen, seed, memory } = options
   const cells = grid(options.methods, options.sparsity, { samples, seqLen: calibrationSeqLen, seed, memory })
   checkMeasures(options)
   checkMethods(cells)

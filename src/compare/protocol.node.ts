@@ -40,7 +40,7 @@ export async function protocolOf(
   { text, tasks, calibration }: Contents,
   options: CompareOptions,
 ): Promise<Protocol> {
-  const { maxWindows, limit, seqLen, samples, calibrationSeqLen = seqLen, seed, prompts = SAMPLE_PROMPTS } = options
+  const { maxWindows, limit, seqLen, samples, calibrationSeqLen, seed, prompts = SAMPLE_PROMPTS } = options
   const asked: PruneOptions = { sparsity: 0, samples, seqLen: calibrationSeqLen, seed }
   const resolved = resolveOptions(asked, a, { texts: options.calibration && [] })
   return {

@@ -1,6 +1,7 @@
 // Moves rows and columns of row-major matrices: into their places in a wider matrix, with zeros elsewhere, and out of it again.
 
 type Floats = Float32Array<ArrayBuffer>
+type Numbers = Floats | Float64Array<ArrayBuffer>
 
 /** [at.length, width] → [total, width]: row i becomes row `at[i]`. */
 export function scatterRows(rows: Floats, at: Int32Array, total: number, width: number): Floats {
@@ -30,19 +31,22 @@ export function pickColumns(wide: Floats, at: Int32Array, total: number): Floats
 }
 
 /** The rows and columns given of a matrix [.., width]: [rows.length, columns.length]. */
-export function pick(matrix: Floats, rows: Int32Array, columns: Int32Array, width: number): Floats {
-  const picked = new Float32Array(rows.length * columns.length)
+export function pick<T extends Numbers>(matrix: T, rows: Int32Array, columns: Int32Array, width: number): T {
+  const picked = alike(matrix, rows.length * columns.length)
   for (let i = 0, to = 0; i < rows.length; i++)
     for (let j = 0; j < columns.length; j++) picked[to++] = matrix[rows[i] * width + columns[j]]
   return picked
 }
 
 /** The rows `at` of a matrix [.., width]. */
-export function pickRows(matrix: Floats, at: Int32Array, width: number): Floats {
-  const picked = new Float32Array(at.length * width)
+export function pickRows<T extends Numbers>(matrix: T, at: Int32Array, width: number): T {
+  const picked = alike(matrix, at.length * width)
   for (let i = 0; i < at.length; i++) picked.set(matrix.subarray(at[i] * width, (at[i] + 1) * width), i * width)
   return picked
 }
+
+const alike = <T extends Numbers>(matrix: T, length: number): T =>
+  new (matrix.constructor as new (length: number) => T)(length)
 
 /** Edge of the squares that a transpose goes by, so that both sides of the copy stay in the cache. */
 const SQUARE = 32

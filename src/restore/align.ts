@@ -28,22 +28,15 @@ export async function alignInputs(
 ): Promise<{ readonly weights: HalfWeights; readonly damp: number }> {
   const { engine, architecture: a } = runner
   const d = a.hiddenSize
-  const half = Math.ceil(d / 2) // of X = [L R]: LᵀX, and RᵀR with it, are all of XᵀX
-  const [upper, lower, cross] = [
-    [half, d],
-    [d - half, d - half],
-    [d, d],
-  ].map(shape => zeros(shape))
+  const [gram, cross] = [0, 0].map(() => values(new Float32Array(d * d), [d, d])) // XᵀX and Xᵀ(Y − X)
   for (const batch of stream.batches) {
     signal?.throwIfAborted()
     const [x, y] = [await stream.rows.load(batch), await dense.stream.rows.load(batch)]
     const shape = [batch.tokens, d]
-    const feeds = { ...weights.norm, x: values(x, shape), y: values(y, shape), upper, lower, cross }
-    const sums = { newUpper: upper, newLower: lower, newCross: cross }
-    await engine.run(`align ${graphKey(a)}`, () => alignGraph(a), feeds, sums)
+    const feeds = { ...weights.norm, x: values(x, shape), y: values(y, shape), gram, cross }
+    await engine.run(`align ${graphKey(a)}`, () => alignGraph(a), feeds, { newGram: gram, newCross: cross })
   }
-  const gram = symmetric(upper.data, lower.data, d)
-  const statistics = { width: d, tokens: stream.tokens, gram, mean: new Float64Array(d) }
+  const statistics = { width: d, tokens: stream.tokens, gram: gram.data, mean: new Float64Array(d) }
   const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: weights.half.norm })
   if (!system) return { weights, damp }
   const z = matrix(d, d, Float64Array.from(cross.data))
@@ -60,32 +53,15 @@ export async function alignInputs(
   return { weights: { ...weights, inputs }, damp: system.damp }
 }
 
-const zeros = (shape: readonly number[]) => values(new Float32Array(shape[0] * shape[1]), [...shape])
-
-/** The symmetric matrix [d, d] with the rows `upper` [h, d] on top and `lower` [d − h, d − h] at the bottom right. */
-function symmetric(upper: Float32Array, lower: Float32Array, d: number): Float32Array<ArrayBuffer> {
-  const all = new Float32Array(d * d)
-  const h = upper.length / d
-  all.set(upper)
-  for (let i = h; i < d; i++) {
-    for (let j = 0; j < h; j++) all[i * d + j] = upper[j * d + i]
-    all.set(lower.subarray((i - h) * (d - h), (i - h + 1) * (d - h)), i * d + h)
-  }
-  return all
-}
-
-/** `LᵀX`, `RᵀR` and `Xᵀ(Y − X)`, added up in place, of the normalised rows X = [L R] and Y of `x` and `y` [n, d]. */
+/** `XᵀX` and `Xᵀ(Y − X)`, added up in place, of the normalised rows of `x` and `y` [n, d]. */
 function alignGraph(a: Architecture): Graph {
   const g = new Graph('align')
   const d = a.hiddenSize
   const rows = g.op('Concat', [g.input('x', 'float32', ['n', d]), g.input('y', 'float32', ['n', d])], { axis: 0 })
   const [x, y] = g.ops('Split', [norm(g, a, rows)], 2, { axis: 0, num_outputs: 2 })
-  const [left, right] = g.ops('Split', [x], 2, { axis: 1, num_outputs: 2 })
-  const half = Math.ceil(d / 2)
-  const add = (sum: string, shape: number[], one: string, other: string, out: string) =>
-    g.output(out, g.op('Gemm', [one, other, g.input(sum, 'float32', shape)], { transA: 1 }), 'float32', shape)
-  add('upper', [half, d], left, x, 'newUpper')
-  add('lower', [d - half, d - half], right, right, 'newLower')
-  add('cross', [d, d], x, g.op('Sub', [y, x]), 'newCross')
+  const add = (sum: string, right: string, out: string) =>
+    g.output(out, g.op('Gemm', [x, right, g.input(sum, 'float32', [d, d])], { transA: 1 }), 'float32', [d, d])
+  add('gram', x, 'newGram')
+  add('cross', g.op('Sub', [y, x]), 'newCross')
   return g
 }

@@ -10,6 +10,7 @@ import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import { cholesky, invert, solve } from '../linalg/cholesky.ts'
 import { gemm, type Matrix, matrix } from '../linalg/gemm.ts'
+import { pick, pickRows } from '../linalg/scatter.ts'
 import { allColumns } from './top.ts'
 
 export interface Elimination {
@@ -82,7 +83,7 @@ export async function eliminate(
       spare[member]--
       round.push(g)
     }
-    const error = await remove(engine, w, inverse, round.flatMap(rowsOf), options)
+    const error = await remove(engine, w, inverse, Int32Array.from(round.flatMap(rowsOf)), options)
     for (const g of round) {
       gone[g] = 1
       for (const column of groups[g]) rowOf[column] = -1
@@ -90,8 +91,8 @@ export async function eliminate(
     const left = columns.filter(column => rowOf[column] >= 0)
     if (left.length < SHRINK_SHARE * columns.length) {
       const rows = left.map(column => rowOf[column])
-      w = pickRows(w, rows)
-      inverse = pickColumns(pickRows(inverse, rows), rows)
+      w = rowsAt(w, rows)
+      inverse = matrix(rows.length, rows.length, pick(inverse.data, rows, rows, inverse.columns))
       columns = left
       for (const [row, column] of columns.entries()) rowOf[column] = row
     }
@@ -155,10 +156,10 @@ async function remove(
   engine: Engine,
   w: Matrix,
   inverse: Matrix,
-  at: readonly number[],
+  at: Int32Array,
   { layer }: EliminateOptions,
 ): Promise<number> {
-  const [pS, wS] = [pickRows(inverse, at), pickRows(w, at)]
+  const [pS, wS] = [rowsAt(inverse, at), rowsAt(w, at)]
   const factor = await cholesky(engine, at.length, (i, from, target) => {
     for (let j = 0; j < target.length; j++) target[j] = pS.data[i * inverse.columns + at[from + j]]
   })
@@ -181,20 +182,7 @@ async function remove(
   return error
 }
 
-function pickRows({ data, columns }: Matrix, rows: readonly number[] | Int32Array): Matrix {
-  const picked = matrix(rows.length, columns)
-  let to = 0
-  for (const row of rows) {
-    picked.data.set(data.subarray(row * columns, (row + 1) * columns), to)
-    to += columns
-  }
-  return picked
-}
-
-function pickColumns({ data, rows, columns }: Matrix, picks: Int32Array): Matrix {
-  const picked = matrix(rows, picks.length)
-  for (let i = 0, to = 0; i < rows; i++) for (const j of picks) picked.data[to++] = data[i * columns + j]
-  return picked
-}
+const rowsAt = ({ data, columns }: Matrix, at: Int32Array): Matrix =>
+  matrix(at.length, columns, pickRows(data, at, columns))
 
 const copy = ({ rows, columns, data }: Matrix): Matrix => matrix(rows, columns, data.slice())
