@@ -11,7 +11,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { nodeLlamaCpp } from '../scripts/llama-cpp.mjs'
 
 export const PROMPT = 512
-const root = fileURLToPath(new URL('..', import.meta.url))
+export const root = fileURLToPath(new URL('..', import.meta.url))
 export const shared = process.env.FASP_SHARED ?? join(root, '../shared')
 export const cache = process.env.FASP_BENCH_CACHE ?? join(homedir(), '.cache/fasp-bench')
 /** The library's inner modules, bundled where they find its dependencies. */
@@ -22,12 +22,14 @@ export function fasp(...args) {
   execFileSync(process.execPath, [join(root, 'dist/cli.js'), ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
+/** Path of SmolLM2-135M, fetched when it is not there. */
+export const smollm2 = () => execFileSync(join(shared, 'scripts/fetch-smollm2.sh'), { encoding: 'utf8' }).trim()
+
 /** SmolLM2-135M at 30 % or another sparsity, as a folder. How few tokens it is calibrated on does not change its speed. */
 export function pruneSmolLM2(folder, sparsity, ...args) {
   mkdirSync(cache, { recursive: true })
-  const model = execFileSync(join(shared, 'scripts/fetch-smollm2.sh'), { encoding: 'utf8' }).trim()
   const text = ['--calibration', join(shared, 'data/calibration/wikitext2-valid.txt'), '--seq-len', '256']
-  fasp('prune', model, '-s', String(sparsity), '-o', folder, '--overwrite', ...text, ...args)
+  fasp('prune', smollm2(), '-s', String(sparsity), '-o', folder, '--overwrite', ...text, ...args)
 }
 
 /**
