@@ -11,15 +11,18 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { nodeLlamaCpp } from '../scripts/llama-cpp.mjs'
 
 export const PROMPT = 512
-export const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('..', import.meta.url))
 export const shared = process.env.FASP_SHARED ?? join(root, '../shared')
 export const cache = process.env.FASP_BENCH_CACHE ?? join(homedir(), '.cache/fasp-bench')
 /** The library's inner modules, bundled where they find its dependencies. */
 const bundle = join(root, 'node_modules/.cache/fasp-bench')
 
-/** Runs the built command line. */
+/** The built command line. */
+export const cli = join(root, 'dist/cli.js')
+
+/** Runs it. */
 export function fasp(...args) {
-  execFileSync(process.execPath, [join(root, 'dist/cli.js'), ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
+  execFileSync(process.execPath, [cli, ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
 /** Path of SmolLM2-135M, fetched when it is not there. */

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { root, shared, smollm2, spread } from './runtimes.mjs'
+import { cli, shared, smollm2, spread } from './runtimes.mjs'
 
 const folder = mkdtempSync(join(tmpdir(), 'fasp-startup-'))
 const text = join(shared, 'data/calibration/wikitext2-valid.txt')
@@ -20,12 +20,17 @@ rmSync(folder, { recursive: true })
 console.log(`fasp --help: ${spread(help, 3)} s`)
 console.log(`fasp prune, to layer 0: ${spread(work, 2)} s`)
 
-/** Until the process ends, or has said `word` on stderr: then it is stopped. */
+/** Until the process ends or, with a `word`, until it says that on stderr: then it is stopped. */
 async function seconds(args, word) {
   const started = performance.now()
-  const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
   const ended = once(child, 'exit')
-  if (word) for await (const said of child.stderr) if (String(said).includes(word)) break
+  let said = ''
+  for await (const part of child.stderr) {
+    said += part
+    if (word && said.includes(word)) break
+  }
+  if (word && !said.includes(word)) throw new Error(`fasp never said "${word}":\n${said}`)
   if (!word) await ended
   const passed = (performance.now() - started) / 1000
   child.kill('SIGINT')
