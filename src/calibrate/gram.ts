@@ -4,7 +4,7 @@
 // columns of a product are a view.
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
-import { transposed } from '../linalg/scatter.ts'
+import { transposeInto } from '../linalg/scatter.ts'
 import type { Gap } from './gap.ts'
 
 type Floats = Float32Array<ArrayBuffer>
@@ -69,12 +69,9 @@ export class GramAccumulator {
     const { width } = this
     const gram = new Float32Array(width * width)
     for (const { rows, columns, sum } of this.#blocks) {
-      const place = (lines: Floats, { from, size }: Columns, to: number) => {
-        for (let i = 0; i < size; i++)
-          gram.set(lines.subarray((i * lines.length) / size, ((i + 1) * lines.length) / size), (from + i) * width + to)
-      }
-      place(sum.data, rows, columns.from)
-      if (rows !== columns) place(transposed(sum.data, columns.size), columns, rows.from)
+      for (let i = 0; i < rows.size; i++)
+        gram.set(sum.data.subarray(i * columns.size, (i + 1) * columns.size), (rows.from + i) * width + columns.from)
+      if (rows !== columns) transposeInto(gram, columns.from * width + rows.from, width, sum.data, columns.size)
     }
     const mean = new Float64Array(this.#sum.data).map(s => s / this.#tokens)
     return { width, tokens: this.#tokens, gram, mean }

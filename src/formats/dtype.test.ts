@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { fromFloat32, isDType, toFloat32 } from './dtype.ts'
+import { elementsOf, firstNotFinite, fromFloat32, isDType, toFloat32 } from './dtype.ts'
 
 const bytesOf = (view: ArrayBufferView<ArrayBuffer>) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
 const allPatterns = Uint16Array.from({ length: 65536 }, (_, i) => i)
@@ -112,6 +112,34 @@ describe('other types', () => {
     const odd = new Uint8Array(9)
     odd.set(bytesOf(Float32Array.of(1.5, -2)), 1)
     expect([...toFloat32(odd.subarray(1), 'F32')]).toEqual([1.5, -2])
+  })
+
+  test('the first element that is no finite float32, in every type, at any offset', () => {
+    for (const pattern of allPatterns)
+      for (const [type, value] of [
+        ['F16', halfValue(pattern)],
+        ['BF16', new Float32Array(Uint32Array.of(pattern << 16).buffer)[0]],
+      ] as const)
+        if (firstNotFinite(bytesOf(Uint16Array.of(0, pattern)), type) !== (Number.isFinite(value) ? -1 : 1))
+          expect.fail(`${type} ${pattern.toString(16)}, which is ${value}`)
+    for (const bad of [Infinity, -Infinity, NaN]) {
+      expect(firstNotFinite(Float32Array.of(1, 3.4e38, bad), 'F32')).toBe(2)
+      expect(firstNotFinite(Float64Array.of(bad, 1), 'F64')).toBe(0)
+    }
+    expect(firstNotFinite(Float64Array.of(1, 1e39), 'F64')).toBe(1)
+    expect(firstNotFinite(Int16Array.of(-1), 'I16')).toBe(-1)
+    const odd = new Uint8Array(5)
+    odd.set(bytesOf(Uint16Array.of(0x3f80, 0x7f80)), 1)
+    expect(firstNotFinite(odd.subarray(1), 'BF16')).toBe(1)
+  })
+
+  test('elements to be moved are views of their size', () => {
+    const values = Float32Array.of(1.5, 0, -2)
+    for (const type of ['F64', 'F32', 'F16', 'BF16'] as const) {
+      const bytes = fromFloat32(values, type)
+      const elements = elementsOf(bytes, type)
+      expect([elements.buffer, elements.length, elements[1]]).toEqual([bytes.buffer, 3, 0])
+    }
   })
 
   test('refuses half an element and knows the types', () => {

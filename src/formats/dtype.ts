@@ -29,7 +29,7 @@ export const isDType = (text: unknown): text is DType => typeof text === 'string
 export function toFloat32(bytes: Uint8Array<ArrayBuffer>, dtype: DType): Float32Array<ArrayBuffer> {
   const size = DTYPE_BYTES[dtype]
   if (bytes.byteLength % size !== 0) throw new RangeError(`${bytes.byteLength} bytes are no whole number of ${dtype}`)
-  const { buffer, byteOffset } = bytes.byteOffset % size === 0 ? bytes : bytes.slice()
+  const { buffer, byteOffset } = aligned(bytes, size)
   const length = bytes.byteLength / size
   switch (dtype) {
     case 'F32':
@@ -67,6 +67,35 @@ export function fromFloat32(values: Float32Array, dtype: FloatDType): Uint8Array
       return new Uint8Array(float32ToBfloat(bitsOf(values)).buffer)
   }
 }
+
+/** The bits that only infinities and NaNs have all set: the exponent. */
+const EXPONENT: Partial<Readonly<Record<DType, number>>> = { F32: 0x7f800000, F16: 0x7c00, BF16: 0x7f80 }
+
+/** Index of the first stored element that is no finite float32, or −1. */
+export function firstNotFinite(stored: ArrayBufferView<ArrayBuffer>, dtype: DType): number {
+  const elements = elementsOf(stored, dtype)
+  const exponent = EXPONENT[dtype]
+  if (exponent !== undefined) {
+    for (let i = 0; i < elements.length; i++) if ((elements[i] & exponent) === exponent) return i
+  } else if (dtype === 'F64') {
+    for (let i = 0; i < elements.length; i++) if (!Number.isFinite(Math.fround(elements[i]))) return i
+  }
+  return -1
+}
+
+/** Stored elements as numbers of their size, to be looked at or moved: a view where the alignment allows it. All zero bits are zero in any type. */
+export function elementsOf(stored: ArrayBufferView<ArrayBuffer>, dtype: DType) {
+  const size = DTYPE_BYTES[dtype]
+  const { buffer, byteOffset, byteLength } = aligned(stored, size)
+  const View = size === 8 ? Float64Array : size === 4 ? Uint32Array : size === 2 ? Uint16Array : Uint8Array
+  return new View(buffer, byteOffset, byteLength / size)
+}
+
+/** The same bytes where elements of `size` can be viewed: a copy, where they do not begin at a multiple of it. */
+const aligned = ({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>, size: number) =>
+  byteOffset % size === 0
+    ? { buffer, byteOffset, byteLength }
+    : { buffer: buffer.slice(byteOffset, byteOffset + byteLength), byteOffset: 0, byteLength }
 
 const bitsOf = (values: Float32Array): Int32Array => new Int32Array(values.buffer, values.byteOffset, values.length)
 

@@ -2,10 +2,9 @@
 // magic, version, counts; key-value pairs; tensor infos; padding; tensor data, every tensor at a multiple of 32 bytes.
 // Source: ggml/docs/gguf.md.
 import { concatBytes } from './bytes.ts'
-import { DTYPE_BYTES, type FloatDType, fromFloat32, isDType } from './dtype.ts'
+import { DTYPE_BYTES, type FloatDType, isDType } from './dtype.ts'
 import { GGML_TYPES } from './gguf.ts'
 import { QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
-import { quantize } from './gguf-quantize.ts'
 import { elements, type QuantizedType } from './tensors.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
@@ -41,10 +40,6 @@ export const storedBytes = ({ type, shape }: Omit<GgufTensorInfo, 'name'>): numb
   isDType(type)
     ? elements(shape) * DTYPE_BYTES[type]
     : (elements(shape) / QUANTIZED_BLOCKS[type].elements) * QUANTIZED_BLOCKS[type].bytes
-
-/** The bytes of `values` in `type`. */
-export const encodeTensor = (values: Float32Array, type: GgufType): Bytes =>
-  isDType(type) ? fromFloat32(values, type) : quantize(values, type)
 
 export function layoutGguf(pairs: readonly GgufPair[], infos: readonly GgufTensorInfo[]): GgufLayout {
   const places = new Map<string, GgufTensorInfo & { offset: number; byteLength: number }>()

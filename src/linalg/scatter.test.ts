@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { pickColumns, pickRows, scatterColumns, scatterRows, transposed } from './scatter.ts'
+import { pickRows, scatterColumns, scatterRows, transposed } from './scatter.ts'
 
 /** A matrix whose elements are all different. */
 const counting = (rows: number, columns: number) => Float32Array.from({ length: rows * columns }, (_, i) => i + 1)
@@ -14,7 +14,7 @@ test('what was put into a wider matrix comes out of it, and the rest is zero', (
       expect(pickRows(tall, at, other)).toEqual(rows)
       const columns = counting(other, at.length)
       const wide = scatterColumns(columns, at, 20)
-      expect(pickColumns(wide, at, 20)).toEqual(columns)
+      expect(transposed(wide, 20, at)).toEqual(transposed(columns, at.length))
       for (const matrix of [tall, wide]) expect(matrix.filter(v => v !== 0)).toHaveLength(at.length * other)
     }),
   )

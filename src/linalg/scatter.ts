@@ -1,33 +1,31 @@
 // Moves rows and columns of row-major matrices: into their places in a wider matrix, with zeros elsewhere, and out of it again.
 
 type Floats = Float32Array<ArrayBuffer>
-type Numbers = Floats | Float64Array<ArrayBuffer>
+type Numbers =
+  | Floats
+  | Float64Array<ArrayBuffer>
+  | Uint32Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Uint8Array<ArrayBuffer>
 
 /** [at.length, width] → [total, width]: row i becomes row `at[i]`. */
-export function scatterRows(rows: Floats, at: Int32Array, total: number, width: number): Floats {
-  const wide = new Float32Array(total * width)
+export function scatterRows<T extends Numbers>(rows: T, at: Int32Array, total: number, width: number): T {
+  const wide = alike(rows, total * width)
   for (const [i, row] of at.entries()) wide.set(rows.subarray(i * width, (i + 1) * width), row * width)
   return wide
 }
 
 /** [rows, at.length] → [rows, total]: column i becomes column `at[i]`. @param rows where `at` may be empty */
-export function scatterColumns(
-  narrow: Floats,
+export function scatterColumns<T extends Numbers>(
+  narrow: T,
   at: Int32Array,
   total: number,
   rows = narrow.length / at.length,
-): Floats {
-  const wide = new Float32Array(rows * total)
-  for (let row = 0, from = 0; row < rows; row++) for (const column of at) wide[row * total + column] = narrow[from++]
+): T {
+  const wide = alike(narrow, rows * total)
+  for (let row = 0, from = 0; row < rows; row++)
+    for (let i = 0; i < at.length; i++) wide[row * total + at[i]] = narrow[from++]
   return wide
-}
-
-/** The columns `at` of a matrix [rows, total]: inverse of `scatterColumns`. */
-export function pickColumns(wide: Floats, at: Int32Array, total: number): Floats {
-  const rows = wide.length / total
-  const picked = new Float32Array(rows * at.length)
-  for (let row = 0, to = 0; row < rows; row++) for (const column of at) picked[to++] = wide[row * total + column]
-  return picked
 }
 
 /** The rows and columns given of a matrix [.., width]: [rows.length, columns.length]. */
@@ -51,13 +49,31 @@ const alike = <T extends Numbers>(matrix: T, length: number): T =>
 /** Edge of the squares that a transpose goes by, so that both sides of the copy stay in the cache. */
 const SQUARE = 32
 
-/** [rows, columns] → [columns, rows] */
-export function transposed(matrix: Floats, columns: number): Floats {
+/** The columns `at` of a matrix [rows, columns] as rows: [at.length, rows]. @param at all columns, where not given */
+export function transposed(matrix: Floats, columns: number, at?: Int32Array): Floats {
   const rows = matrix.length / columns
-  const result = new Float32Array(matrix.length)
-  for (let r0 = 0; r0 < rows; r0 += SQUARE)
-    for (let c0 = 0; c0 < columns; c0 += SQUARE)
-      for (let r = r0; r < Math.min(rows, r0 + SQUARE); r++)
-        for (let c = c0; c < Math.min(columns, c0 + SQUARE); c++) result[c * rows + r] = matrix[r * columns + c]
+  const result = new Float32Array((at?.length ?? columns) * rows)
+  transposeInto(result, 0, rows, matrix, columns, at)
   return result
+}
+
+/** Writes these rows into a wider matrix, from its element `first` on; its own rows are `width` apart. */
+export function transposeInto(
+  wide: Floats,
+  first: number,
+  width: number,
+  matrix: Floats,
+  columns: number,
+  at?: Int32Array,
+): void {
+  const rows = matrix.length / columns
+  const count = at?.length ?? columns
+  for (let i0 = 0; i0 < count; i0 += SQUARE)
+    for (let r0 = 0; r0 < rows; r0 += SQUARE)
+      for (let i = i0; i < Math.min(count, i0 + SQUARE); i++) {
+        const column = at ? at[i] : i
+        const to = first + i * width
+        const end = Math.min(rows, r0 + SQUARE)
+        for (let r = r0; r < end; r++) wide[to + r] = matrix[r * columns + column]
+      }
 }

@@ -1,6 +1,8 @@
 // A checkpoint with its architecture: every tensor is there and has the shape that the config promises.
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
+import { firstNotFinite, toFloat32 } from '../formats/dtype.ts'
+import type { DType } from '../formats/tensors.ts'
 import { type Architecture, tensorShapes } from './architecture.ts'
 import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
@@ -81,18 +83,28 @@ export function unusedTensors({ architecture, checkpoint }: Model): string[] {
  * Reads one tensor as float32.
  * @throws NumericError where a value is NaN or infinite
  */
-export async function readWeights({ checkpoint }: Model, tensor: string): Promise<Float32Array<ArrayBuffer>> {
-  const values = await checkpoint.tensors.float32(tensor)
-  const bad = firstNotFinite(values)
-  if (bad >= 0)
-    throw new NumericError(
-      `${checkpoint.name}: ${tensor} holds ${values[bad]} at element ${bad}. The checkpoint is damaged; fetch it again.`,
-    )
+export async function readWeights(model: Model, tensor: string): Promise<Float32Array<ArrayBuffer>> {
+  const values = await model.checkpoint.tensors.float32(tensor)
+  checkFinite(model, tensor, new Uint8Array(values.buffer, values.byteOffset, values.byteLength), 'F32')
   return values
 }
 
-/** Index of the first NaN or infinity, or −1. */
-export function firstNotFinite(values: Float32Array): number {
-  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i
-  return -1
+/**
+ * Reads one tensor as it is stored.
+ * @throws NumericError where a value is NaN or infinite
+ * @throws UsageError for a block-quantised tensor
+ */
+export async function readStored(model: Model, tensor: string): Promise<Uint8Array<ArrayBuffer>> {
+  const { tensors } = model.checkpoint
+  const bytes = await tensors.bytes(tensor)
+  checkFinite(model, tensor, bytes, tensors.tensors.get(tensor)!.dtype as DType)
+  return bytes
+}
+
+function checkFinite({ checkpoint }: Model, tensor: string, bytes: Uint8Array<ArrayBuffer>, dtype: DType): void {
+  const bad = firstNotFinite(bytes, dtype)
+  if (bad >= 0)
+    throw new NumericError(
+      `${checkpoint.name}: ${tensor} holds ${toFloat32(bytes, dtype)[bad]} at element ${bad}. The checkpoint is damaged; fetch it again.`,
+    )
 }

@@ -54,9 +54,8 @@ export async function restoreColumns(
 ): Promise<Restored> {
   const { width, tokens, mean, gram, gap } = statistics
   const out = weight.length / width
-  const columns = transposed(weight, width) // Wᵀ [in, out]: columns of W lie contiguous
-  const wM = pickRows(columns, kept, out)
-  const wP = pickRows(columns, removed, out)
+  const wM = transposed(weight, width, kept) // W_Mᵀ [|M|, out]: columns of W lie contiguous
+  const wP = transposed(weight, width, removed)
   // R [|M|, out], without what the centring takes away
   const right =
     removed.length > 0
@@ -82,29 +81,32 @@ export async function restoreColumns(
   const cross = gap && pickRows(gap.cross, kept, out)
   if (cross) for (let i = 0; i < cross.length; i++) right[i] += cross[i]
   const mu = options.center && bias ? mean : undefined
-  const shift = mu && meanOutput(wP, removed, mu, out).map((v, o) => v + (gap?.mean[o] ?? 0)) // mean of what is to be made up for [out]
-  const delta = matrix(kept.length, out, Float64Array.from(right)) // R, then Δᵀ
-  const carried = shift?.slice() // by the bias, while `shift` changes below
-  const centred = (m: number, o: number) => (mu && carried ? tokens * mu[kept[m]] * carried[o] : 0)
-  for (let m = 0, at = 0; m < kept.length; m++) for (let o = 0; o < out; o++, at++) delta.data[at] -= centred(m, o)
+  const muM = Float64Array.from(kept, column => mu?.[column] ?? 0)
+  // Mean of what is to be made up for [out]: the bias carries it, and R is without it.
+  const carried = mu ? meanOutput(wP, removed, mu, out).map((v, o) => v + (gap?.mean[o] ?? 0)) : new Float64Array(out)
+  const delta = matrix(kept.length, out, new Float64Array(right)) // R, then Δᵀ
+  if (mu)
+    for (let m = 0, at = 0; m < kept.length; m++)
+      for (let o = 0; o < out; o++, at++) delta.data[at] -= tokens * muM[m] * carried[o]
   const system = await factorDamped(engine, statistics, mu, kept, options)
   if (system) await solve(engine, system.factor, delta)
   else delta.data.fill(0)
   const { damp, damping } = system ?? { damp: options.damp, damping: 0 }
 
-  // A mean that the bias carries is no error once centred: N ‖shift‖² of `before` goes.
-  let after = before - (shift ? tokens * shift.reduce((sum, v) => sum + v * v, 0) : 0)
+  // A mean that the bias carries is no error once centred: N ‖carried‖² of `before` goes.
+  let after = before - tokens * carried.reduce((sum, v) => sum + v * v, 0)
+  const shift = carried.slice()
   for (let m = 0, at = 0; m < kept.length; m++)
     for (let o = 0; o < out; o++, at++) {
       const d = delta.data[at]
-      after -= d * (right[at] - centred(m, o)) + damping * d ** 2
+      after -= d * (right[at] - tokens * muM[m] * carried[o] + damping * d)
       wM[at] += d
-      if (mu && shift) shift[o] -= d * mu[kept[m]]
+      shift[o] -= d * muM[m]
     }
   return {
     ...plain,
     weight: transposed(wM, out),
-    bias: shift && bias ? bias.map((b, o) => b + shift[o]) : bias,
+    bias: bias?.map((b, o) => b + shift[o]),
     errorAfter: relative(after),
     damp,
   }

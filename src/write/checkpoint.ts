@@ -25,6 +25,7 @@ export class CheckpointWriter {
   readonly #shards: readonly Shard[]
   readonly #places = new Map<string, { shard: Shard; tensor: PlacedTensor }>()
   readonly #sink: Sink
+  #writing = Promise.resolve()
   /** Bytes of the weight files. */
   readonly weightBytes: number
 
@@ -52,18 +53,25 @@ export class CheckpointWriter {
     return this.#places.get(name)!.tensor.dtype
   }
 
-  /** Writes one tensor's bytes, row-major little-endian. The shard is closed when its last tensor has come. */
+  /**
+   * Writes one tensor's bytes, row-major little-endian; they must stay as they are. Returns while the disk is at it: where that fails, the
+   * next call throws. The shard is closed when its last tensor has come.
+   */
   async tensor(name: string, bytes: Uint8Array): Promise<void> {
     const { shard, tensor } = this.#places.get(name)!
     if (bytes.byteLength !== tensor.byteLength)
       throw new Error(`${name}: ${bytes.byteLength} bytes for a place of ${tensor.byteLength}`)
+    await this.#writing
     if (!shard.file) {
       shard.file = await this.#sink.create(shard.name, shard.layout.byteLength)
       await shard.file.write(shard.layout.header, 0)
     }
-    await shard.file.write(bytes, tensor.offset)
+    this.#writing = shard.file.write(bytes, tensor.offset)
+    this.#writing.catch(() => {}) // thrown where it is waited for
     shard.left--
-    if (shard.left === 0) await shard.file.close()
+    if (shard.left > 0) return
+    await this.#writing
+    await shard.file.close()
   }
 
   /** Writes the index, where there are several shards, and `files`; then makes the folder appear. */

@@ -3,11 +3,10 @@
 // Source: llama.cpp, conversion/llama.py and conversion/base.py (keys, types, permutation), src/models/llama.cpp and src/models/deci.cpp.
 import { storedName, toStoredRows } from '../checkpoint/gguf-names.ts'
 import { baseName, bytes, percent } from '../display.ts'
-import { NumericError, UnsupportedModelError } from '../errors.ts'
+import { UnsupportedModelError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
-import { isDType, toFloat32 } from '../formats/dtype.ts'
+import { isDType } from '../formats/dtype.ts'
 import {
-  encodeTensor,
   type GgufPair,
   type GgufTensorInfo,
   type GgufType,
@@ -15,12 +14,14 @@ import {
   layoutGguf,
   storedBytes,
 } from '../formats/gguf-layout.ts'
+import { quantize } from '../formats/gguf-quantize.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, halfBlocks, type Rope, tensorShapes, widthsOf } from '../model/architecture.ts'
 import { firstValueRows } from '../model/coupling.ts'
-import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
+import { type Model, readWeights } from '../model/model.ts'
 import { widened } from '../model/widen.ts'
 import { VERSION } from '../version.ts'
+import { encode } from './encode.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
 import { BLOCK, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
 import type { Sink } from './sink.ts'
@@ -220,13 +221,7 @@ async function* writeTensors(
   await file.write(layout.header, 0)
   const put = async (stored: string, values: Float32Array<ArrayBuffer>) => {
     const { type, offset } = layout.tensors.get(stored)!
-    const encoded = encodeTensor(values, type)
-    const bad = isDType(type) ? firstNotFinite(toFloat32(encoded, type)) : -1
-    if (bad >= 0)
-      throw new NumericError(
-        `${stored}: ${values[bad]} does not fit ${type}. Write in a wider type, --dtype bf16 or f32.`,
-      )
-    await file.write(encoded, offset)
+    await file.write(isDType(type) ? encode(stored, values, type) : quantize(values, type), offset)
   }
   const names = [...tensorShapes(a).keys()]
   const heads = permutedHeads(a)

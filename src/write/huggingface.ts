@@ -1,17 +1,18 @@
 // Exports that are Hugging Face folders: any model as it is, in another type if asked for; and a pruned model in the shapes that it had,
 // with zeros where something was removed (`padded`), for tools that want these shapes. `fasp.json` says where the neurons were.
-import { FormatError, NumericError } from '../errors.ts'
+import { FormatError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
-import { DTYPE_BYTES, type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
+import { DTYPE_BYTES, type FloatDType } from '../formats/dtype.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, tensorShapes, widthsOf } from '../model/architecture.ts'
 import { compactConfig, stockConfig } from '../model/compact.ts'
 import { firstValueRows } from '../model/coupling.ts'
-import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
+import { type Model, readWeights } from '../model/model.ts'
 import { type Places, widened } from '../model/widen.ts'
 import { outputTypes } from '../plan.ts'
 import { CheckpointWriter } from './checkpoint.ts'
 import { codeFiles } from './code-files.ts'
+import { encode } from './encode.ts'
 import { configFile, dtypeFields } from './folder-files.ts'
 import { subSink } from './sink.ts'
 import type { ExportPlan, Target } from './target.ts'
@@ -69,16 +70,7 @@ async function* writeTensors(
   for (const [i, { name, dtype }] of infos.entries()) {
     signal?.throwIfAborted()
     if (tensors.tensors.get(name)!.dtype === dtype) await writer.tensor(name, await tensors.bytes(name))
-    else {
-      const values = await readWeights(model, name)
-      const bytes = fromFloat32(values, dtype)
-      const bad = firstNotFinite(toFloat32(bytes, dtype))
-      if (bad >= 0)
-        throw new NumericError(
-          `${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`,
-        )
-      await writer.tensor(name, bytes)
-    }
+    else await writer.tensor(name, encode(name, await readWeights(model, name), dtype))
     yield { type: 'progress', done: i + 1 }
   }
 }

@@ -1,12 +1,12 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, and rounded to the output's type.
 import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
-import { NumericError } from '../errors.ts'
-import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
-import { pickColumns, pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
+import { DTYPE_BYTES, elementsOf, type FloatDType, toFloat32 } from '../formats/dtype.ts'
+import { pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import { type HalfBlock, type Linear, renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
-import { firstNotFinite, type Model, readWeights } from '../model/model.ts'
+import { type Model, readStored, readWeights } from '../model/model.ts'
 import type { Layout } from '../options.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
+import { encode } from './encode.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
@@ -37,10 +37,10 @@ export class ModelWriter {
 
   /** Input layers as a reader of the output will see them. @throws NumericError where a value does not fit its type */
   rounded(weights: HalfWeights): HalfWeights {
-    const inputs = weights.inputs.map(({ weight, bias }, i) => ({
-      weight: this.#encode(`${weights.half.inputs[i].name}.weight`, weight).rounded,
-      bias,
-    }))
+    const inputs = weights.inputs.map(({ weight, bias }, i) => {
+      const name = `${weights.half.inputs[i].name}.weight`
+      return { weight: toFloat32(this.#encode(name, weight), this.#dtype(name)), bias }
+    })
     return { ...weights, inputs }
   }
 
@@ -70,25 +70,25 @@ export class ModelWriter {
       }
       const { weight, bias } = weights.inputs[i]
       const stay = wholeHeads && i === 0 ? columns : kept
-      const rows = (matrix: Floats, width: number) => {
-        if (whole) return matrix
-        const picked = pickRows(matrix, stay, width)
-        return narrow ? picked : scatterRows(picked, stay, linear.out, width)
+      const write = (name: string, values: Floats, width: number) => {
+        const rows = this.#encode(name, whole ? values : pickRows(values, stay, width))
+        if (whole || narrow) return this.#put(name, rows)
+        return this.#put(name, scatterRows(rows, stay, linear.out, width * DTYPE_BYTES[this.#dtype(name)]))
       }
-      await this.#write(`${linear.name}.weight`, rows(weight, linear.in))
-      if (bias) await this.#write(`${linear.name}.bias`, rows(bias, 1))
+      await write(`${linear.name}.weight`, weight, linear.in)
+      if (bias) await write(`${linear.name}.bias`, bias, 1)
       else await this.#addBias(linear)
     }
     const { output } = half
     const name = `${output.name}.weight`
-    const weight = narrow
-      ? await this.#write(name, restored.weight)
-      : pickColumns(
-          await this.#write(name, scatterColumns(restored.weight, columns, output.in, output.out)),
-          columns,
-          output.in,
-        )
-    return { weight, bias: restored.bias && (await this.#write(`${output.name}.bias`, restored.bias)) }
+    const encoded = this.#encode(name, restored.weight)
+    const dtype = this.#dtype(name)
+    const padded = () => scatterColumns(elementsOf(encoded, dtype), columns, output.in, output.out)
+    await this.#put(name, narrow ? encoded : new Uint8Array(padded().buffer))
+    return {
+      weight: toFloat32(encoded, dtype),
+      bias: restored.bias && (await this.#write(`${output.name}.bias`, restored.bias)),
+    }
   }
 
   async #copyNorm({ norm }: HalfBlock): Promise<void> {
@@ -116,30 +116,28 @@ export class ModelWriter {
 
   async #copy(name: string, check = false): Promise<void> {
     const { tensors } = this.model.checkpoint
-    const place = this.#place(name)
-    const same = tensors.tensors.get(name)!.dtype === this.checkpoint.dtype(place)
-    const values = check || !same ? await readWeights(this.model, name) : undefined
-    if (values && !same) await this.#write(name, values)
-    else await this.checkpoint.tensor(place, await tensors.bytes(name))
+    const same = tensors.tensors.get(name)!.dtype === this.#dtype(name)
+    if (!same) await this.#write(name, await readWeights(this.model, name))
+    else await this.#put(name, check ? await readStored(this.model, name) : await tensors.bytes(name))
   }
 
   /** @param name of the source @returns the values as a reader of the output will see them */
   async #write(name: string, values: Floats): Promise<Floats> {
-    const { bytes, rounded } = this.#encode(name, values)
-    await this.checkpoint.tensor(this.#place(name), bytes)
-    return rounded
+    const bytes = this.#encode(name, values)
+    await this.#put(name, bytes)
+    return toFloat32(bytes, this.#dtype(name))
+  }
+
+  #put(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    return this.checkpoint.tensor(this.#place(name), bytes)
+  }
+
+  #dtype(name: string): FloatDType {
+    return this.checkpoint.dtype(this.#place(name)) as FloatDType
   }
 
   /** In the output's type. @throws NumericError where a value does not fit it */
-  #encode(name: string, values: Floats) {
-    const dtype = this.checkpoint.dtype(this.#place(name)) as FloatDType
-    const bytes = fromFloat32(values, dtype)
-    const rounded = toFloat32(bytes, dtype)
-    const bad = firstNotFinite(rounded)
-    if (bad >= 0)
-      throw new NumericError(
-        `${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`,
-      )
-    return { bytes, rounded }
+  #encode(name: string, values: Floats): Uint8Array<ArrayBuffer> {
+    return encode(name, values, this.#dtype(name))
   }
 }

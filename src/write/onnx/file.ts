@@ -1,9 +1,10 @@
 // Writes the model file of one number format, and its external data if it is large: tensor by tensor, no more than one in memory.
 import { NumericError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
+import { firstNotFinite } from '../../formats/dtype.ts'
 import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
 import type { Architecture } from '../../model/architecture.ts'
-import { firstNotFinite, type Model, readWeights } from '../../model/model.ts'
+import { type Model, readWeights } from '../../model/model.ts'
 import type { Sink, SinkFile } from '../sink.ts'
 import { decoderGraph } from './decoder.ts'
 import type { OnnxFormat } from './dtypes.ts'
@@ -40,7 +41,7 @@ export async function* writeOnnxFile(
   for (const { name, columns, encoding, parts: names } of tensors.values()) {
     signal?.throwIfAborted()
     const values = await readWeights(model, name)
-    if (float === 'float16' && firstNotFinite(encoding.round(values, columns)) >= 0)
+    if (float === 'float16' && firstNotFinite(encoding.round(values, columns), 'F32') >= 0)
       throw new NumericError(`${name} has values that do not fit float16. Choose another dtype: fp32, q8 or q4.`)
     const encoded = encoding.encode(values, columns)
     for (const [i, part] of names.entries()) {
