@@ -1,5 +1,6 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
 import { defaultMultiple } from './allocate/uniform.ts'
+import type { Products } from './blocks/halfblock.ts'
 import type { CalibrationInput } from './calibrate/calibration.ts'
 import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
@@ -63,6 +64,11 @@ export interface PruneOptions {
    * model's get to see. @default 'kept'
    */
   readonly inputs?: 'kept' | 'aligned'
+  /**
+   * How the calibration text is multiplied by weights: as they are, or both in 8-bit integers with a scale for each row, which is faster on
+   * CPUs that have dot products of bytes. Only there. @default 'float32'
+   */
+  readonly products?: Products
   /** FFN widths are rounded to a multiple of this. @default 256, less for small models; padded: 1 */
   readonly multiple?: number
   /** Damping of the least squares, as a part of the mean of the Gram matrix's diagonal. @default 0.01 */
@@ -101,6 +107,7 @@ const DEFAULTS = {
   target: 'pruned',
   alpha: 0.5,
   inputs: 'kept',
+  products: 'float32',
   damp: 0.01,
   center: false,
   restore: true,
@@ -220,6 +227,7 @@ function check(o: ResolvedOptions, a: Architecture): void {
   oneOf('target', o.target, ['pruned', 'dense'])
   checkRange('alpha', o.alpha, 0, 1, false)
   oneOf('inputs', o.inputs, ['kept', 'aligned'])
+  oneOf('products', o.products, ['float32', 'int8'])
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])

@@ -157,20 +157,21 @@ function placeActivations(a: Architecture, { samples, seqLen, memory, target }: 
  * that were measured (plan.test.ts).
  */
 function estimateMemory(a: Architecture, options: ResolvedOptions, activations: number): number {
-  const { score, allocate, inputs, target, heldOut, memory } = options
+  const { score, allocate, inputs, target, heldOut, memory, products } = options
   // Aligned input layers are in memory beside those that were read.
   const [attention, ffn] = halfBlocks(a, 0).map(half =>
     [...half.inputs, ...(inputs === 'aligned' ? half.inputs : []), half.output].reduce((n, l) => n + l.in * l.out, 0),
   )
   const width = Math.max(a.ffnWidth, a.heads * a.headSize)
   const weights = 4 * Math.max(attention, ffn)
+  const copies = products === 'int8' ? 2.25 : 1.5
   const gram = 4 * width ** 2
   // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
   const measures = allocate === 'sensitivity'
   const eliminates = score === 'eliminate' || measures
   const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + 3 * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
-  const work = 1.5 * weights + 1.5 * gram + solve + run
+  const work = copies * weights + 1.5 * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
   const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * HEAD_ROWS * a.vocabularySize
   const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0

@@ -3,6 +3,7 @@
 import { type Allocated, allocate } from './allocate/allocate.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner } from './blocks/halfblock.ts'
+import { checkInt8 } from './blocks/int8.ts'
 import { embedWindows } from './blocks/stream.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
@@ -52,6 +53,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const resolved = resolveOptions(options, model.architecture, input)
     const notices = planNotices(model, resolved, source, makePlan(model, resolved, source))
     for (const message of notices) yield { type: 'notice', message }
+    if (resolved.products === 'int8') await checkInt8(input.engine)
     clock.start('calibration text')
     const windows = yield* calibration(model, input.engine, input, resolved, signal)
     pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
@@ -106,7 +108,7 @@ async function* pruneLayers(job: PruneJob) {
   const pruned = await embedWindows(model, engine, windows.windows, pool)
   await writer.copyOutsideLayers()
   const check = await HeldOutCheck.open(model, engine, windows, pool)
-  const runner = new HalfBlockRunner(engine, a, windows.seqLen)
+  const runner = new HalfBlockRunner(engine, a, windows.seqLen, job.options.products)
   const streams: Streams = { runner, pruned, check }
   const layers: LayerResult[] = []
   for (let layer = 0; layer < a.layers; layer++) {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
+import { checkInt8 } from '../src/blocks/int8.ts'
 import {
   describeModel,
   openCheckpoint,
@@ -99,6 +100,33 @@ describeShared('agrees with the oracle', () => {
     const measured = await finish(perplexity(model, engine, asWindows(golden.evaluation_windows), 'evaluate'))
     await checkpoint.close()
     expectNear(measured.perplexity, expected.perplexity, PERPLEXITY_TOLERANCE)
+  })
+})
+
+/** What 8-bit products may change of a perplexity: less than other calibration text does. */
+const INT8_TOLERANCE = 0.005
+const int8 = await checkInt8(engine).then(
+  () => true,
+  () => false, // this CPU has none, and says so
+)
+
+describeShared('products in 8-bit integers', () => {
+  test.skipIf(!int8).each(['tiny-llama', 'tiny-opt'])('cost no quality on %s', async name => {
+    const golden = JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
+    const windows = asWindows(golden.calibration_windows)
+    for (const preset of ['paper', 'stock'] as const) {
+      const measured: number[] = []
+      for (const products of ['float32', 'int8'] as const) {
+        const output = join(folder, `${name} ${preset} ${products}`)
+        await finish(prune(sharedPath(`models/${name}`), { preset, sparsity: 0.3, products, windows, output }))
+        const checkpoint = await openCheckpoint(output)
+        const evaluation = asWindows(golden.evaluation_windows)
+        measured.push((await finish(perplexity(describeModel(checkpoint), engine, evaluation, 'evaluate'))).perplexity)
+        await checkpoint.close()
+      }
+      expect(measured[0]).not.toBe(measured[1])
+      expectNear(measured[1], measured[0], INT8_TOLERANCE)
+    }
   })
 })
 

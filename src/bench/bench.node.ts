@@ -24,7 +24,7 @@ import {
   VERSION,
   type Windows,
 } from '../node.ts'
-import { checkRange } from '../options.ts'
+import { checkRange, type PruneOptions } from '../options.ts'
 import { measureProducts } from './product-rate.ts'
 import { checkpointBytes, writeRandomCheckpoint } from './random-checkpoint.ts'
 import { type BenchResult, type Run, summarise } from './result.ts'
@@ -38,6 +38,8 @@ export interface BenchOptions extends EngineOptions {
   readonly model?: string
   /** @default the workload's */
   readonly windows?: number
+  /** As of `prune`. */
+  readonly products?: PruneOptions['products']
   /** GiB of memory for activations. @default that of `prune` */
   readonly memory?: number
   /** Work in this folder and leave `model` and `pruned` there; a model that is there is used again. @default a temporary folder */
@@ -62,7 +64,8 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     const engine = openEngine({ device, threads })
     const rates = await measureProducts(engine, a).finally(() => engine.close())
     signal?.throwIfAborted()
-    const settings = { sparsity: SPARSITY, preset: 'paper', overwrite: true, memory: options.memory } as const
+    const { products, memory } = options
+    const settings = { sparsity: SPARSITY, preset: 'paper', overwrite: true, products, memory } as const
     const output = join(folder, 'pruned')
     const ids = randomWindows(a.vocabularySize, windows, workload.seqLen)
     const run = yield* timed(prune(path, { ...settings, windows: ids, output, device, threads, signal }))
@@ -75,7 +78,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
       threads,
     }
     const { name, wholeLayers, seqLen } = workload
-    const size = { name, model: options.model, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
+    const size = { name, model: options.model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
     const measured = summarise(a, size, options.model ? undefined : wholeLayers, rates, run)
     return { schema: 1, ...place, ...measured, peakMemoryBytes: process.resourceUsage().maxRSS * 1024 }
   } finally {

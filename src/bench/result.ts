@@ -28,6 +28,8 @@ export interface BenchResult {
     readonly name: string
     /** Where it was not a random one. */
     readonly model?: string
+    /** Where it was not float32. */
+    readonly products?: string
     readonly modelType: string
     readonly layers: number
     readonly windows: number

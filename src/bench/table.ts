@@ -16,7 +16,7 @@ export function benchTable(r: BenchResult): string {
   const total = r.bound.flops / 1e9
   const rates = r.rates.map(p => [p.shape.join(' × '), p.type, p.gflops.toFixed(0)])
   return [
-    `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, preset paper`,
+    `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, preset paper${w.products ? `, products ${w.products}` : ''}`,
     `${m.cpu}, ${r.threads ?? m.cores} of ${m.cores} cores, ${bytes(m.memoryBytes)}, ${m.os}, ${r.device}`,
     `fasp ${r.fasp}, ONNX Runtime ${r.onnxruntime}, Node ${r.node}`,
     '',

@@ -2,7 +2,7 @@
 // ONNX Runtime's GroupQueryAttention does rotary positions, causality, grouped queries and the KV cache in one operator.
 import { Graph, type Value } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
-import { linear } from './linear.ts'
+import type { Layer } from './linear.ts'
 import { norm } from './norm.ts'
 import { residual } from './residual.ts'
 
@@ -13,10 +13,10 @@ const HEAD_MULTIPLE = 16
 export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE
 
 /** Graph of `Hᵀ` [h·e, n] from the stream `x` [n, d] of whole windows, and the inputs of `heads`. */
-export function attentionHiddenGraph(a: Architecture): Graph {
+export function attentionHiddenGraph(a: Architecture, layer: Layer): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const transposed = g.op('Transpose', [heads(g, a, x, 'plain')], { perm: [1, 0] })
+  const transposed = g.op('Transpose', [heads(g, a, x, 'plain', layer)], { perm: [1, 0] })
   g.output('h', transposed, 'float32', [a.heads * a.headSize, 'n'])
   return g
 }
@@ -25,10 +25,10 @@ export function attentionHiddenGraph(a: Architecture): Graph {
 export type AttentionKind = 'plain' | 'with cache' | 'with branches'
 
 /** Graph of the new stream `y` [n, d] from `x` [n, d] of whole windows, and the inputs of `heads`. */
-export function attentionGraph(a: Architecture, kind: AttentionKind): Graph {
+export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Layer): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const update = linear(g, heads(g, a, x, kind), 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
+  const update = layer(g, heads(g, a, x, kind, layer), 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
   g.output('y', residual(g, a, x, update), 'float32', ['n', a.hiddenSize])
   return g
 }
@@ -39,12 +39,12 @@ export function attentionGraph(a: Architecture, kind: AttentionKind): Graph {
  * read and written in place. With `branches` also `bias` [windows, 1, length, length], which is added to the scores, and for rotary models
  * `places` [windows, length], the position of each token in its own sequence.
  */
-function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind): Value {
+function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind, layer: Layer): Value {
   const shape = g.input('shape', 'int64', [3])
   const normed = a.postNorm ? x : norm(g, a, x)
   const width = paddedHeadSize(a)
   const project = (name: string, heads: number): Value => {
-    const y = linear(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv)
+    const y = layer(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv)
     return g.op('Reshape', [padHeads(g, y, heads, a.headSize, width), shape])
   }
   const cache = kind === 'with cache'

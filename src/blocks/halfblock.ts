@@ -6,6 +6,8 @@ import { type Model, readWeights } from '../model/model.ts'
 import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import { withAllValues } from './compact-values.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
+import { type Int8Weight, linearInt8, toInt8 } from './int8.ts'
+import { type Layer, linear } from './linear.ts'
 import { residualGraph } from './residual.ts'
 
 type Floats = Float32Array<ArrayBuffer>
@@ -65,16 +67,23 @@ export interface Branches {
   readonly bias: Values<Float32Array> // [windows, 1, length, length]
 }
 
+/** How the stream is multiplied by weights. */
+export type Products = 'float32' | 'int8'
+
 /** Runs the half-blocks of one architecture on one engine over windows of up to `positions` tokens. */
 export class HalfBlockRunner {
   readonly #rotary: Readonly<Record<string, Values>>
   readonly #graphs: string
+  readonly #layer: Layer
+  readonly #int8 = new WeakMap<Floats, Promise<Int8Weight>>()
   constructor(
     readonly engine: Engine,
     readonly architecture: Architecture,
     positions: number,
+    readonly products: Products = 'float32',
   ) {
-    this.#graphs = graphKey(architecture)
+    this.#graphs = `${products} ${graphKey(architecture)}`
+    this.#layer = products === 'int8' ? linearInt8 : linear
     const tables = rotaryTables(architecture, positions)
     const shape = [positions, paddedHeadSize(architecture) / 2]
     this.#rotary = tables ? { cos: values(tables.cos, shape), sin: values(tables.sin, shape) } : {}
@@ -88,9 +97,13 @@ export class HalfBlockRunner {
   /** Writes `Hᵀ` [width, tokens] of `windows` windows in `x` [tokens, d] to `h`. */
   async hidden(w: HalfWeights, x: Floats, windows: number, h: Floats): Promise<void> {
     const a = this.architecture
-    const feeds = { ...this.#inputs(w, x), ...(w.half.kind === 'attention' ? this.#positions(x, windows, 0) : {}) }
+    const feeds = {
+      ...(await this.#inputs(w, x)),
+      ...(w.half.kind === 'attention' ? this.#positions(x, windows, 0) : {}),
+    }
     const outputs = { h: values(h, [this.hiddenWidth(w), this.#tokens(x)]) }
-    const build = () => (w.half.kind === 'attention' ? attentionHiddenGraph(a) : ffnHiddenGraph(a))
+    const build = () =>
+      w.half.kind === 'attention' ? attentionHiddenGraph(a, this.#layer) : ffnHiddenGraph(a, this.#layer)
     await this.engine.run(`${w.half.kind} ${this.#graphs}`, build, feeds, outputs)
   }
 
@@ -105,22 +118,22 @@ export class HalfBlockRunner {
     const tokens = this.#tokens(x)
     const feeds = {
       ...(a.postNorm ? w.norm : {}),
-      ...this.#output(output),
+      ...(await this.#output(output)),
       x: values(x, [tokens, a.hiddenSize]),
       h: values(h, [h.length / tokens, tokens]),
       kept: values(columns, [columns.length]),
     }
     const bias = output.bias !== undefined
     const key = `residual ${bias ? 'with bias ' : ''}${this.#graphs}`
-    await this.engine.run(key, () => residualGraph(a, bias), feeds, { y: feeds.x })
+    await this.engine.run(key, () => residualGraph(a, this.#layer, bias), feeds, { y: feeds.x })
   }
 
   /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. */
   async forward(w: HalfWeights, x: Floats, windows: number, cache?: Cache, branches?: Branches): Promise<void> {
     const a = this.architecture
-    const inputs = { ...w.norm, ...this.#inputs(w, x), ...this.#output(w.output) }
+    const inputs = { ...w.norm, ...(await this.#inputs(w, x)), ...(await this.#output(w.output)) }
     if (w.half.kind === 'ffn')
-      return this.engine.run(`forward ffn ${this.#graphs}`, () => ffnGraph(a), inputs, { y: inputs.x })
+      return this.engine.run(`forward ffn ${this.#graphs}`, () => ffnGraph(a, this.#layer), inputs, { y: inputs.x })
     const feeds: Record<string, Values> = { ...inputs, ...this.#positions(x, windows, cache?.past ?? 0) }
     const outputs: Record<string, Values> = { y: inputs.x }
     const kind: AttentionKind = cache ? 'with cache' : branches ? 'with branches' : 'plain'
@@ -134,7 +147,7 @@ export class HalfBlockRunner {
       if (a.rope) feeds.places = branches.places
     }
     const key = `forward attention ${kind} ${this.#graphs}`
-    await this.engine.run(key, () => attentionGraph(a, kind), feeds, outputs)
+    await this.engine.run(key, () => attentionGraph(a, kind, this.#layer), feeds, outputs)
   }
 
   #tokens(x: Floats): number {
@@ -142,23 +155,33 @@ export class HalfBlockRunner {
   }
 
   /** The stream, the norm before the input layers, and those. */
-  #inputs(w: HalfWeights, x: Floats): Record<string, Values> & { x: Values } {
+  async #inputs(w: HalfWeights, x: Floats): Promise<Record<string, Values> & { x: Values }> {
     const { hiddenSize, postNorm } = this.architecture
     const names = w.half.kind === 'attention' ? ['q', 'k', 'v'] : w.inputs.map((_, i) => `in${i}`)
-    const layers = w.inputs.map((layer, i) => this.#linear(names[i], layer, hiddenSize))
+    const layers = await Promise.all(w.inputs.map((layer, i) => this.#linear(names[i], layer, hiddenSize)))
     return Object.assign({ x: values(x, [this.#tokens(x), hiddenSize]) }, postNorm ? {} : w.norm, ...layers)
   }
 
-  #output(output: LinearWeights): Record<string, Values> {
+  #output(output: LinearWeights): Promise<Record<string, Values>> {
     return this.#linear('out', output, output.weight.length / this.architecture.hiddenSize)
   }
 
-  #linear(name: string, { weight, bias }: LinearWeights, input: number): Record<string, Values> {
+  async #linear(name: string, { weight, bias }: LinearWeights, input: number): Promise<Record<string, Values>> {
     const out = weight.length / input
-    return {
-      [`${name}.weight`]: values(weight, [out, input]),
-      ...(bias ? { [`${name}.bias`]: values(bias, [out]) } : {}),
+    const ofBias: Record<string, Values> = bias ? { [`${name}.bias`]: values(bias, [out]) } : {}
+    if (this.products === 'float32') return { [`${name}.weight`]: values(weight, [out, input]), ...ofBias }
+    const { codes, step } = await this.#toInt8(weight, input)
+    return { [`${name}.codes`]: values(codes, [input, out]), [`${name}.step`]: values(step, [out]), ...ofBias }
+  }
+
+  /** Once for each array: weights do not change in place. */
+  #toInt8(weight: Floats, input: number): Promise<Int8Weight> {
+    let made = this.#int8.get(weight)
+    if (!made) {
+      made = toInt8(this.engine, weight, input)
+      this.#int8.set(weight, made)
     }
+    return made
   }
 
   #positions(x: Floats, windows: number, past: number): Record<string, Values> {

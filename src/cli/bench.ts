@@ -8,6 +8,7 @@ import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
+import { METHOD_OPTIONS } from './prune.ts'
 
 const TOKENIZER = new URL('../assets/tiny-llama/tokenizer.json', import.meta.url)
 
@@ -21,6 +22,7 @@ export default defineCommand({
     output: { type: 'text', short: 'o', value: 'file', help: 'write the result there as JSON' },
     overwrite: { type: 'flag', help: 'replace a result of an earlier run' },
     keep: { type: 'text', value: 'folder', help: 'keep both models there, or use one again' },
+    products: METHOD_OPTIONS.products,
     ...ENGINE_OPTIONS,
     memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },

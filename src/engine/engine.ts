@@ -16,7 +16,7 @@ export interface Runtime {
 const SPIN_MICROSECONDS = '100'
 
 /** Uint16Array holds float16. */
-type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
+type Data = Float32Array | Float64Array | Uint16Array | Int8Array | Int32Array | BigInt64Array
 
 /** Values with a shape. Views on larger buffers are fine: the runtime reads and writes them in place. */
 export interface Values<T extends Data = Data> {
@@ -92,6 +92,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}): Eng
     if (data instanceof Float32Array) return new runtime.Tensor('float32', data, shape)
     if (data instanceof Float64Array) return new runtime.Tensor('float64', data, shape)
     if (data instanceof Uint16Array) return new runtime.Tensor('float16', data, shape)
+    if (data instanceof Int8Array) return new runtime.Tensor('int8', data, shape)
     if (data instanceof Int32Array) return new runtime.Tensor('int32', data, shape)
     return new runtime.Tensor('int64', data, shape)
   }
