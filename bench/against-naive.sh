@@ -3,7 +3,8 @@
 # usage: bench/against-naive.sh PYTHON WORKLOAD [RUNS] [WINDOWS]   (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
 # tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
-# Prints a Markdown table; `ratio` is the seconds of a row over those of ours in the same run.
+# Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in 8-bit products as well,
+# where the CPU has them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 workload=$2 runs=${3:-1} windows=${4:-}
@@ -28,15 +29,22 @@ row() { # label, seconds, MiB
     console.log(`| ${label} | ${Number(s).toFixed(1)} | ${(s / ours).toFixed(2)} | ${Math.round(mib)} |`)' "$@" "$seconds"
 }
 
+bench() { # options of fasp bench; prints its result
+  node dist/cli.js bench --workload "$workload" "${model[@]}" ${windows:+--windows "$windows"} --keep "$out" --json "$@" 2>/dev/null | tail -n 1
+}
+
 first=1
 for _ in $(seq "$runs"); do
-  ours=$(node dist/cli.js bench --workload "$workload" "${model[@]}" ${windows:+--windows "$windows"} --keep "$out" --json 2>/dev/null | tail -n 1)
+  ours=$(bench)
   seconds=$(field "$ours" r.totalSeconds)
   if [ "$first" ]; then
     field "$ours" '`| ${r.workload.name}, ${r.workload.windows} × ${r.workload.seqLen} tokens | seconds | ratio | peak MiB |\n|---|---:|---:|---:|`'
     first=
   fi
   row "fasp, $(field "$ours" '`${r.overBound.toFixed(2)} × the bound`')" "$seconds" "$(field "$ours" 'r.peakMemoryBytes / 2 ** 20')"
+  if int8=$(bench --products int8); then
+    row "fasp, 8-bit products" "$(field "$int8" r.totalSeconds)" "$(field "$int8" 'r.peakMemoryBytes / 2 ** 20')"
+  fi
   for products in fp32 bf16; do
     flags=()
     if [ $products = bf16 ]; then flags=(--bf16); fi

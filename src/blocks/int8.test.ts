@@ -84,6 +84,16 @@ test.skipIf(!exact)('is the product of rows rounded to 255 steps of their own', 
   ),
 )
 
+test.skipIf(!exact)('what is not finite stays so, in its own row', async () => {
+  const weight = Float32Array.from({ length: 32 * 40 }, (_, i) => Math.sin(i))
+  for (const bad of [NaN, Infinity, -Infinity]) {
+    const x = new Float32Array(2 * 40).fill(1)
+    x[17] = bad
+    const y = await product(x, weight, undefined, 40)
+    expect(Array.from(y, Number.isFinite)).toEqual(Array.from(y, (_, i) => i >= 32))
+  }
+})
+
 describe('where integers are not to be had', () => {
   test('on another device', () =>
     expect(checkInt8({ ...engine, device: 'webgpu' })).rejects.toThrow(
