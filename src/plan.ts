@@ -164,7 +164,7 @@ function estimateMemory(a: Architecture, options: ResolvedOptions, activations: 
   )
   const width = Math.max(a.ffnWidth, a.heads * a.headSize)
   const weights = 4 * Math.max(attention, ffn)
-  const copies = products === 'int8' ? 2.25 : 1.5
+  const copies = products === 'int8' ? 2 : 1.5
   const gram = 4 * width ** 2
   // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
   const measures = allocate === 'sensitivity'

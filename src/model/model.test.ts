@@ -66,7 +66,9 @@ test('a plan with self-written text counts the whole model and its caches', () =
 })
 
 // Peaks of whole runs, as `fasp compare` and `fasp bench` measured them (docs/results.md, docs/quality.md, bench/README.md), in MB.
-test.for<[workload: string, preset: keyof typeof PRESETS, samples: number, seqLen: number, peak: number]>([
+test.for<
+  [workload: string, preset: keyof typeof PRESETS, samples: number, seqLen: number, peak: number, products?: 'int8']
+>([
   ['smollm2', 'paper', 16, 1024, 555],
   ['smollm2', 'paper', 64, 1024, 963],
   ['smollm2', 'stock', 16, 1024, 922],
@@ -77,9 +79,11 @@ test.for<[workload: string, preset: keyof typeof PRESETS, samples: number, seqLe
   ['smollm2', 'best', 128, 512, 1669],
   ['opt-125m', 'paper', 32, 2048, 1507],
   ['llama-7b-4', 'paper', 4, 512, 3580],
-])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, preset, samples, seqLen, peak]) => {
+  ['smollm2', 'paper', 64, 1024, 1040, 'int8'],
+  ['llama-7b-4', 'paper', 4, 512, 3790, 'int8'],
+])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, preset, samples, seqLen, peak, products]) => {
   const model = describeModel(checkpoint({}, [], findWorkload(workload).config))
-  const options = resolveOptions({ sparsity: 0.3, preset, samples, seqLen }, model.architecture, {})
+  const options = resolveOptions({ sparsity: 0.3, preset, samples, seqLen, products }, model.architecture, {})
   const ratio = makePlan(model, options, 'texts').memoryBytes / (peak * 1e6)
   expect(ratio).toBeGreaterThan(0.9)
   expect(ratio).toBeLessThan(1.25)
