@@ -154,7 +154,7 @@ function placeActivations(a: Architecture, { samples, seqLen, memory, target }: 
 
 /**
  * Peak resident memory: what is there all the time, and the larger of the embedding's table and the work on one half-block. Fitted to peaks
- * that were measured (plan.test.ts).
+ * that were measured (model/model.test.ts).
  */
 function estimateMemory(a: Architecture, options: ResolvedOptions, activations: number): number {
   const { score, allocate, inputs, target, heldOut, memory, products } = options

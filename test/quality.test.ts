@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
-import { checkInt8 } from '../src/blocks/int8.ts'
 import {
   describeModel,
   openCheckpoint,
@@ -15,6 +14,7 @@ import {
   type Windows,
 } from '../src/node.ts'
 import { finish } from './finish.ts'
+import { INT8 } from './int8.ts'
 import { describeShared, sharedPath } from './shared.ts'
 
 interface OracleHalf {
@@ -105,13 +105,9 @@ describeShared('agrees with the oracle', () => {
 
 /** What 8-bit products may change of a perplexity: less than other calibration text does. */
 const INT8_TOLERANCE = 0.005
-const int8 = await checkInt8(engine).then(
-  () => true,
-  () => false, // this CPU has none, and says so
-)
 
 describeShared('products in 8-bit integers', () => {
-  test.skipIf(!int8).each(['tiny-llama', 'tiny-opt'])('cost no quality on %s', async name => {
+  test.skipIf(!INT8).each(['tiny-llama', 'tiny-opt'])('cost no quality on %s', async name => {
     const golden = JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
     const windows = asWindows(golden.calibration_windows)
     for (const preset of ['paper', 'stock'] as const) {

@@ -28,7 +28,7 @@ export interface BenchResult {
     readonly name: string
     /** Where it was not a random one. */
     readonly model?: string
-    /** Where it was not float32. */
+    /** Where they were asked for. */
     readonly products?: string
     readonly modelType: string
     readonly layers: number

@@ -9,7 +9,7 @@ import { residual } from './residual.ts'
 export function ffnHiddenGraph(a: Architecture, layer: Layer): Graph {
   const g = new Graph('ffn')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  // In float32 the transpose costs nothing.
+  // A float32 product gives its transpose as fast.
   const h =
     layer === linear ? hidden(g, a, x, linearTransposed) : g.op('Transpose', [hidden(g, a, x, layer)], { perm: [1, 0] })
   g.output('h', h, 'float32', ['f', 'n'])

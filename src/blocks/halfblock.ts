@@ -125,7 +125,7 @@ export class HalfBlockRunner {
     }
     const bias = output.bias !== undefined
     const key = `residual ${bias ? 'with bias ' : ''}${this.#graphs}`
-    await this.engine.run(key, () => residualGraph(a, this.#layer, bias), feeds, { y: feeds.x })
+    await this.engine.run(key, () => residualGraph(a, bias, this.#layer), feeds, { y: feeds.x })
   }
 
   /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. */
@@ -171,7 +171,7 @@ export class HalfBlockRunner {
     const ofBias: Record<string, Values> = bias ? { [`${name}.bias`]: values(bias, [out]) } : {}
     if (this.products === 'float32') return { [`${name}.weight`]: values(weight, [out, input]), ...ofBias }
     const { codes, step } = await this.#toInt8(weight, input)
-    return { [`${name}.codes`]: values(codes, [input, out]), [`${name}.step`]: values(step, [out]), ...ofBias }
+    return { [`${name}.codes`]: codes, [`${name}.step`]: step, ...ofBias }
   }
 
   /** Once for each array: weights do not change in place. */

@@ -14,7 +14,7 @@ export function residual(g: Graph, a: Architecture, x: Value, update: Value): Va
  * Graph of the new stream from `x` [n, d], `h` = Hᵀ [f, n], `kept` [m] = the rows of Hᵀ that stay, and the inputs of the layer `out`.
  * `y` may overwrite `x`.
  */
-export function residualGraph(a: Architecture, layer: Layer, bias: boolean): Graph {
+export function residualGraph(a: Architecture, bias: boolean, layer: Layer): Graph {
   const g = new Graph('residual')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
   const h = g.op('Gather', [g.input('h', 'float32', ['f', 'n']), g.input('kept', 'int32', ['m'])], { axis: 0 }) // [m, n]

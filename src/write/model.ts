@@ -39,7 +39,7 @@ export class ModelWriter {
   rounded(weights: HalfWeights): HalfWeights {
     const inputs = weights.inputs.map(({ weight, bias }, i) => {
       const name = `${weights.half.inputs[i].name}.weight`
-      return { weight: toFloat32(this.#encode(name, weight), this.#dtype(name)), bias }
+      return { weight: this.#decode(name, this.#encode(name, weight)), bias }
     })
     return { ...weights, inputs }
   }
@@ -80,15 +80,13 @@ export class ModelWriter {
       else await this.#addBias(linear)
     }
     const { output } = half
-    const name = `${output.name}.weight`
-    const encoded = this.#encode(name, restored.weight)
-    const dtype = this.#dtype(name)
-    const padded = () => scatterColumns(elementsOf(encoded, dtype), columns, output.in, output.out)
-    await this.#put(name, narrow ? encoded : new Uint8Array(padded().buffer))
-    return {
-      weight: toFloat32(encoded, dtype),
-      bias: restored.bias && (await this.#write(`${output.name}.bias`, restored.bias)),
-    }
+    const [name, biasName] = ['weight', 'bias'].map(kind => `${output.name}.${kind}`)
+    const weight = this.#encode(name, restored.weight)
+    const padded = () => scatterColumns(elementsOf(weight, this.#dtype(name)), columns, output.in, output.out)
+    await this.#put(name, narrow ? weight : new Uint8Array(padded().buffer))
+    const bias = restored.bias && this.#encode(biasName, restored.bias)
+    if (bias) await this.#put(biasName, bias)
+    return { weight: this.#decode(name, weight), bias: bias && this.#decode(biasName, bias) }
   }
 
   async #copyNorm({ norm }: HalfBlock): Promise<void> {
@@ -121,11 +119,9 @@ export class ModelWriter {
     else await this.#put(name, check ? await readStored(this.model, name) : await tensors.bytes(name))
   }
 
-  /** @param name of the source @returns the values as a reader of the output will see them */
-  async #write(name: string, values: Floats): Promise<Floats> {
-    const bytes = this.#encode(name, values)
-    await this.#put(name, bytes)
-    return toFloat32(bytes, this.#dtype(name))
+  /** @param name of the source */
+  #write(name: string, values: Floats): Promise<void> {
+    return this.#put(name, this.#encode(name, values))
   }
 
   #put(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -139,5 +135,10 @@ export class ModelWriter {
   /** In the output's type. @throws NumericError where a value does not fit it */
   #encode(name: string, values: Floats): Uint8Array<ArrayBuffer> {
     return encode(name, values, this.#dtype(name))
+  }
+
+  /** The values as a reader of the output will see them. */
+  #decode(name: string, bytes: Uint8Array<ArrayBuffer>): Floats {
+    return toFloat32(bytes, this.#dtype(name))
   }
 }
