@@ -18,6 +18,8 @@ for (const { name, status, assertionResults, message } of testResults) {
   const broken = assertionResults.filter(test => test.status === 'failed')
   const skipped = assertionResults.filter(test => test.status !== 'failed' && test.status !== 'passed')
   failed += broken.length
+  for (const test of broken)
+    console.error(`failed: ${name}: ${test.fullName}: ${test.failureMessages[0]?.split('\n')[0]}`)
   if (existsSync(shared)) {
     for (const test of skipped) console.error(`skipped, counted as failed: ${name}: ${test.fullName}`)
     failed += skipped.length

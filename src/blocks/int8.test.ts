@@ -64,33 +64,6 @@ const matrices = fc
     })
   })
 
-test.skipIf(!INT8)('is the product of rows rounded to 255 steps of their own', () =>
-  fc.assert(
-    fc.asyncProperty(matrices, async ({ x, weight, bias, input }) => {
-      const y = await product(x, weight, bias, input)
-      const [a, b] = [rounded(x, input), rounded(weight, input)]
-      const out = weight.length / input
-      for (let i = 0; i < y.length; i++) {
-        const [row, o] = [Math.floor(i / out), i % out]
-        let sum = bias?.[o] ?? 0
-        for (let j = 0; j < input; j++) sum += a[row * input + j] * b[o * input + j]
-        expect(Math.abs(y[i] - sum)).toBeLessThanOrEqual(1e-4 * input)
-      }
-    }),
-    { numRuns: 50 },
-  ),
-)
-
-test.skipIf(!INT8)('what is not finite stays so, in its own row', async () => {
-  const weight = Float32Array.from({ length: 32 * 40 }, (_, i) => Math.sin(i))
-  for (const bad of [NaN, Infinity, -Infinity]) {
-    const x = new Float32Array(2 * 40).fill(1)
-    x[17] = bad
-    const y = await product(x, weight, undefined, 40)
-    expect(Array.from(y, Number.isFinite)).toEqual(Array.from(y, (_, i) => i >= 32))
-  }
-})
-
 describe('where integers are not to be had', () => {
   test('on another device', () =>
     expect(checkInt8({ ...engine, device: 'webgpu' })).rejects.toThrow(
@@ -106,9 +79,37 @@ describe('where integers are not to be had', () => {
     }
     return expect(checkInt8(cut)).rejects.toThrow('and this one does not. Leave it out.')
   })
-  test.skipIf(INT8)('on this CPU', () =>
-    expect(checkInt8(engine)).rejects.toThrow('and this one does not. Leave it out.'),
-  )
+  if (!INT8)
+    test('on this CPU', () => expect(checkInt8(engine)).rejects.toThrow('and this one does not. Leave it out.'))
 })
 
-test.skipIf(!INT8)('where they are to be had', () => checkInt8(engine))
+if (INT8)
+  describe('where they are to be had', () => {
+    test('says so', () => checkInt8(engine))
+
+    test('is the product of rows rounded to 255 steps of their own', () =>
+      fc.assert(
+        fc.asyncProperty(matrices, async ({ x, weight, bias, input }) => {
+          const y = await product(x, weight, bias, input)
+          const [a, b] = [rounded(x, input), rounded(weight, input)]
+          const out = weight.length / input
+          for (let i = 0; i < y.length; i++) {
+            const [row, o] = [Math.floor(i / out), i % out]
+            let sum = bias?.[o] ?? 0
+            for (let j = 0; j < input; j++) sum += a[row * input + j] * b[o * input + j]
+            expect(Math.abs(y[i] - sum)).toBeLessThanOrEqual(1e-4 * input)
+          }
+        }),
+        { numRuns: 50 },
+      ))
+
+    test('what is not finite stays so, in its own row', async () => {
+      const weight = Float32Array.from({ length: 32 * 40 }, (_, i) => Math.sin(i))
+      for (const bad of [NaN, Infinity, -Infinity]) {
+        const x = new Float32Array(2 * 40).fill(1)
+        x[17] = bad
+        const y = await product(x, weight, undefined, 40)
+        expect(Array.from(y, Number.isFinite)).toEqual(Array.from(y, (_, i) => i >= 32))
+      }
+    })
+  })
