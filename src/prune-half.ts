@@ -1,6 +1,6 @@
 // One half-block on its way: hidden activations → statistics → score → select → restore → write, and the streams go through it.
 import type { ActivationPool } from './blocks/activations.ts'
-import { type HalfBlockRunner, type HalfWeights, readHalf } from './blocks/halfblock.ts'
+import type { HalfBlockRunner, HalfWeights } from './blocks/halfblock.ts'
 import { copyStream, passThrough, type Stream } from './blocks/stream.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
@@ -8,7 +8,7 @@ import type { Windows } from './calibrate/windows.ts'
 import type { Engine } from './engine/engine.ts'
 import type { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
-import { type HalfBlock, narrows } from './model/architecture.ts'
+import { narrows } from './model/architecture.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
@@ -43,17 +43,17 @@ export interface Streams {
 
 /**
  * Prunes one half-block, writes it, and takes the streams through it. With a dense target one that keeps all is repaired, too: its output layer
- * makes up for a part of what was cut before it. Undefined where nothing changes.
+ * makes up for a part of what was cut before it. Undefined where nothing changes. @param original its weights
  */
 export async function* pruneHalf(
   job: PruneJob,
   streams: Streams,
-  half: HalfBlock,
+  original: HalfWeights,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
+  const { half } = original
   const { runner, pruned: stream, dense, check } = streams
   const { model, engine, plan, options, writer, signal } = job
   const a = model.architecture
-  const original = await readHalf(model, half)
   const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
   const cuts = narrows(a, half, keep)
   if (!cuts && !dense) {
@@ -76,9 +76,10 @@ export async function* pruneHalf(
   if (selected) yield { type: 'selected', half: half.output.name, scores: selected.scores, kept: selected.kept }
   const { kept, columns } = selected ?? keepAll(a, half)
   const { weight, bias, damp, ...errors } = await restore(job, seen, columns)
-  const output = await writer.writePruned(seen.weights, kept, columns, { weight, bias }, aligned)
+  const output = await writer.writeOutput(half, columns, { weight, bias })
   const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
-  await advance(runner, stream, weights, pruned, hidden, signal)
+  const advanced = advance(runner, stream, weights, pruned, hidden, signal)
+  await Promise.all([advanced, writer.writeInputs(seen.weights, kept, columns, aligned)]) // the engine works meanwhile
   await check?.pass(runner, original, { weights, output: pruned }, signal)
   return { kept: [...kept], ...errors, damp: Math.max(damp, selected?.damp ?? 0, turned?.damp ?? 0) }
 }

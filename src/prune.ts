@@ -2,7 +2,7 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { type Allocated, allocate } from './allocate/allocate.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
-import { HalfBlockRunner } from './blocks/halfblock.ts'
+import { HalfBlockRunner, readHalves } from './blocks/halfblock.ts'
 import { checkInt8 } from './blocks/int8.ts'
 import { embedWindows } from './blocks/stream.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
@@ -111,12 +111,17 @@ async function* pruneLayers(job: PruneJob) {
   const runner = new HalfBlockRunner(engine, a, windows.seqLen, job.options.products)
   const streams: Streams = { runner, pruned, check }
   const layers: LayerResult[] = []
+  const stay = job.plan.layers.after
+  const weights = readHalves(
+    model,
+    stay.flatMap(layer => halfBlocks(a, layer)),
+  )
+  const next = async () => (await weights.next()).value!
   for (let layer = 0; layer < a.layers; layer++) {
-    const [attention, ffn] = halfBlocks(a, layer)
-    if (job.plan.layers.after.includes(layer))
+    if (stay.includes(layer))
       layers.push({
-        attention: yield* pruneHalf(job, streams, attention),
-        ffn: yield* pruneHalf(job, streams, ffn),
+        attention: yield* pruneHalf(job, streams, await next()),
+        ffn: yield* pruneHalf(job, streams, await next()),
       })
     else await check?.passRemoved(runner, layer, job.signal)
     yield { type: 'progress', done: layer + 1, tokens: pruned.tokens } as const

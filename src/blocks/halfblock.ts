@@ -44,6 +44,21 @@ export async function readHalf(model: Model, half: HalfBlock): Promise<HalfWeigh
   return half.kind === 'attention' ? withAllValues(model.architecture, weights) : weights
 }
 
+/** The weights of half-blocks, one after the other; those of the next are read while the caller works with one. */
+export async function* readHalves(model: Model, halves: readonly HalfBlock[]): AsyncGenerator<HalfWeights, undefined> {
+  const read = (i: number) => {
+    const reading = i < halves.length ? readHalf(model, halves[i]) : undefined
+    reading?.catch(() => {}) // thrown where it is waited for
+    return reading
+  }
+  let next = read(0)
+  for (let i = 0; next; i++) {
+    const weights = await next
+    next = read(i + 1)
+    yield weights
+  }
+}
+
 /** Feeds of `norm` in a graph; ones and zeros where the model's norms have no weights. */
 export async function readNorm(model: Model, name: string): Promise<Readonly<Record<string, Values>>> {
   const { hiddenSize: d, norm } = model.architecture

@@ -5,7 +5,7 @@ import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { ActivationPool, type Activations, type Batch } from './activations.ts'
 import { openEmbedding } from './embed.ts'
-import { type Branches, HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalf } from './halfblock.ts'
+import { type Branches, HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalves } from './halfblock.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
 export const TOKENS_PER_RUN = 2048
@@ -82,7 +82,7 @@ export async function passPruned(
   }
 }
 
-/** Takes a stream through all layers, one half-block's weights in memory at a time. Yields each layer's number when done. */
+/** Takes a stream through all layers, the weights of two half-blocks in memory at a time. Yields each layer's number when done. */
 export async function* throughLayers(
   model: Model,
   runner: HalfBlockRunner,
@@ -90,9 +90,10 @@ export async function* throughLayers(
   signal?: AbortSignal,
 ): AsyncGenerator<number, void> {
   const a = model.architecture
-  for (let layer = 0; layer < a.layers; layer++) {
-    for (const half of halfBlocks(a, layer)) await passThrough(runner, stream, await readHalf(model, half), signal)
-    yield layer
+  const halves = Array.from({ length: a.layers }, (_, layer) => halfBlocks(a, layer)).flat()
+  for await (const weights of readHalves(model, halves)) {
+    await passThrough(runner, stream, weights, signal)
+    if (weights.half.kind === 'ffn') yield weights.half.layer
   }
 }
 

@@ -48,7 +48,7 @@ export async function factorDamped(
       const row = kept[i] * width
       for (let j = 0; j < target.length; j++) target[j] = gram[row + kept[from + j]]
       if (mu) for (let j = 0; j < target.length; j++) target[j] -= tokens * mu[kept[i]] * mu[kept[from + j]]
-      if (i - from < target.length) target[i - from] += damping
+      if (i >= from && i < from + target.length) target[i - from] += damping
     })
     if (factor) return { factor, damp: d, damping }
   }

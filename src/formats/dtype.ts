@@ -56,15 +56,23 @@ export function toFloat32(bytes: Uint8Array<ArrayBuffer>, dtype: DType): Float32
 
 /** Bytes of `values` in `dtype`: a fresh copy. Values beyond the range of F16 become infinite, as in PyTorch. */
 export function fromFloat32(values: Float32Array, dtype: FloatDType): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(values.length * DTYPE_BYTES[dtype])
+  writeFloat32(values, dtype, bytes)
+  return bytes
+}
+
+/** The same, to `bytes` of the right length, which begin at a multiple of the element size. */
+export function writeFloat32(values: Float32Array, dtype: FloatDType, { buffer, byteOffset }: Uint8Array<ArrayBuffer>) {
+  const { length } = values
   switch (dtype) {
     case 'F32':
-      return new Uint8Array(new Float32Array(values).buffer)
+      return new Float32Array(buffer, byteOffset, length).set(values)
     case 'F64':
-      return new Uint8Array(new Float64Array(values).buffer)
+      return new Float64Array(buffer, byteOffset, length).set(values)
     case 'F16':
-      return new Uint8Array(float32ToHalf(bitsOf(values)).buffer)
+      return float32ToHalf(bitsOf(values), new Uint16Array(buffer, byteOffset, length))
     case 'BF16':
-      return new Uint8Array(float32ToBfloat(bitsOf(values)).buffer)
+      return float32ToBfloat(bitsOf(values), new Uint16Array(buffer, byteOffset, length))
   }
 }
 
@@ -135,8 +143,7 @@ function bfloatToFloat32(bfloats: Uint16Array): Float32Array<ArrayBuffer> {
   return new Float32Array(bits.buffer)
 }
 
-function float32ToHalf(bits: Int32Array): Uint16Array<ArrayBuffer> {
-  const halves = new Uint16Array(bits.length)
+function float32ToHalf(bits: Int32Array, halves: Uint16Array): void {
   for (let i = 0; i < bits.length; i++) {
     const sign = (bits[i] >>> 16) & 0x8000
     const magnitude = bits[i] & 0x7fffffff
@@ -161,11 +168,9 @@ function float32ToHalf(bits: Int32Array): Uint16Array<ArrayBuffer> {
     }
     halves[i] = sign | half
   }
-  return halves
 }
 
-function float32ToBfloat(bits: Int32Array): Uint16Array<ArrayBuffer> {
-  const bfloats = new Uint16Array(bits.length)
+function float32ToBfloat(bits: Int32Array, bfloats: Uint16Array): void {
   for (let i = 0; i < bits.length; i++) {
     const x = bits[i]
     if ((x & 0x7fffffff) > 0x7f800000) {
@@ -174,5 +179,4 @@ function float32ToBfloat(bits: Int32Array): Uint16Array<ArrayBuffer> {
       bfloats[i] = (x + 0x7fff + ((x >>> 16) & 1)) >>> 16
     }
   }
-  return bfloats
 }

@@ -1,20 +1,32 @@
-// Blocked Cholesky in float64: `A = L Lᵀ`, `A X = B`, and `A⁻¹`. Small diagonal blocks are factored and inverted here, everything else is a
-// matrix product on the engine. Each block of the result is finished before the next is begun (left-looking), so that what a product
-// adds to stays in the cache. Source: Golub & Van Loan, Matrix Computations, 4th ed., §4.2.5 and §4.2.6.
+// Cholesky in float64, by halves: `A = L Lᵀ`, `A X = B`, and `A⁻¹`. Small diagonal blocks are factored and inverted here, everything else is a
+// matrix product on the engine. Halves make the sums of these products as long as can be, and memory is passed over the less. What the
+// columns before a block take off it is taken off when it is read (left-looking). Source: Golub & Van Loan, Matrix Computations, 4th ed.,
+// §4.2; by halves: Elmroth, Gustavson, Jonsson & Kågström, SIAM Review 46 (2004), §4.
 import type { Engine } from '../engine/engine.ts'
 import { gemm, type Matrix, matrix, rowsOf } from './gemm.ts'
 
-/** Edge of a diagonal block: its own factorisation runs in JavaScript, so it is small where the matrix is. */
-const blockEdge = (n: number): number => (n < 4096 ? 128 : 256)
+/** Edge of a diagonal block: its own factorisation runs in JavaScript. */
+const EDGE = 128
+/** Rows that a product makes at once: the part of the left operand that goes with them stays in the cache while the right one passes. */
+const ROWS = 512
 
-/** Block column j holds rows from its own diagonal down, so that any lower part of it is one contiguous view. */
-interface Panel {
-  readonly first: number
-  readonly below: Matrix // [n - first - size, size], L under the diagonal block
-  readonly inverse: Matrix // [size, size], inverse of the diagonal block of L
+/** L of a matrix [n, n]. */
+export type Factor = Diagonal | Halves
+
+interface Diagonal {
+  readonly n: number
+  /** Inverse of L. */
+  readonly inverse: Matrix
 }
 
-export type Factor = readonly Panel[]
+/** `L = [upper 0; below lower]`. */
+interface Halves {
+  readonly n: number
+  readonly upper: Factor
+  readonly below: Matrix // [lower.n, upper.n]
+  readonly belowT: Matrix // its transpose: products by way of `transA` are slow
+  readonly lower: Factor
+}
 
 /** Writes elements (i, j), (i, j + 1), … of a symmetric matrix to `target`, as many as it holds. */
 export type RowReader = (i: number, j: number, target: Float64Array) => void
@@ -22,72 +34,119 @@ export type RowReader = (i: number, j: number, target: Float64Array) => void
 const SUBTRACT = { alpha: -1, accumulate: true } as const
 
 /**
- * Factors a symmetric matrix [n, n], whose lower triangle is read once.
+ * Factors a symmetric matrix [n, n]. Its diagonal blocks and what is above them are read once.
  * @returns undefined where the matrix is not positive definite in float64
  */
-export async function cholesky(engine: Engine, n: number, read: RowReader): Promise<Factor | undefined> {
-  const panels: Panel[] = []
-  const edge = blockEdge(n)
-  for (let first = 0; first < n; first += edge) {
-    const size = Math.min(edge, n - first)
-    const column = matrix(n - first, size)
-    for (let i = 0; i < column.rows; i++) read(first + i, first, column.data.subarray(i * size, (i + 1) * size))
-    for (const p of panels) {
-      const from = first - p.first - p.inverse.rows
-      const across = rowsOf(p.below, from, from + size)
-      await gemm(engine, rowsOf(p.below, from), across, column, { transB: true, ...SUBTRACT })
-    }
-    const diagonal = rowsOf(column, 0, size)
-    if (!factorInPlace(diagonal)) return undefined
-    const inverse = invertLower(diagonal)
-    const below = matrix(n - first - size, size)
-    if (below.rows > 0) await gemm(engine, rowsOf(column, size), inverse, below, { transB: true })
-    panels.push({ first, below, inverse })
+export const cholesky = (engine: Engine, n: number, read: RowReader): Promise<Factor | undefined> =>
+  factorFrom(engine, 0, n, async (i, rows, j, columns) => {
+    const block = matrix(rows, columns)
+    for (let r = 0; r < rows; r++) read(i + r, j, block.data.subarray(r * columns, (r + 1) * columns))
+    return block
+  })
+
+/** Makes the block [rows, columns] at (i, j) of what is to be factored. */
+type BlockReader = (i: number, rows: number, j: number, columns: number) => Promise<Matrix>
+
+/** Factors the square [n, n] at (first, first). */
+async function factorFrom(engine: Engine, first: number, n: number, read: BlockReader): Promise<Factor | undefined> {
+  if (n <= EDGE) {
+    const block = await read(first, n, first, n)
+    return factorInPlace(block) ? { n, inverse: invertLower(block) } : undefined
   }
-  return panels
+  const half = EDGE * Math.ceil(n / EDGE / 2)
+  const upper = await factorFrom(engine, first, half, read)
+  if (!upper) return undefined
+  const [middle, rest] = [first + half, n - half]
+  const belowT = await read(first, half, middle, rest)
+  await solveLower(engine, upper, belowT)
+  const below = transposed(belowT)
+  const lower = await factorFrom(engine, middle, rest, async (i, rows, j, columns) => {
+    const block = await read(i, rows, j, columns)
+    const [a, b] = [rowsOf(below, i - middle, i - middle + rows), rowsOf(below, j - middle, j - middle + columns)]
+    await gemm(engine, a, b, block, { transB: true, ...SUBTRACT })
+    return block
+  })
+  return lower && { n, upper, below, belowT, lower }
 }
 
 /** Solves `A X = B` in place: `b` [n, m] becomes X. */
 export async function solve(engine: Engine, factor: Factor, b: Matrix): Promise<void> {
-  const blockOf = (p: Panel) => rowsOf(b, p.first, p.first + p.inverse.rows)
-  const applyInverse = async (p: Panel, transA: boolean) => {
-    const block = blockOf(p)
-    const copy = matrix(block.rows, block.columns, block.data.slice())
-    await gemm(engine, p.inverse, copy, block, { transA })
-  }
-  for (const [i, p] of factor.entries()) {
-    for (const above of factor.slice(0, i)) {
-      const from = p.first - above.first - above.inverse.rows
-      const across = rowsOf(above.below, from, from + p.inverse.rows)
-      await gemm(engine, across, blockOf(above), blockOf(p), SUBTRACT) // L Y = B, downwards
-    }
-    await applyInverse(p, false)
-  }
-  for (const p of factor.toReversed()) {
-    const rest = rowsOf(b, p.first + p.inverse.rows) // Lᵀ X = Y, upwards
-    if (rest.rows > 0) await gemm(engine, p.below, rest, blockOf(p), { transA: true, ...SUBTRACT })
-    await applyInverse(p, true)
+  await solveLower(engine, factor, b)
+  await solveUpper(engine, factor, b)
+}
+
+/** `L X = B`, downwards. */
+async function solveLower(engine: Engine, factor: Factor, b: Matrix): Promise<void> {
+  if ('inverse' in factor) return applyInverse(engine, factor, b, false)
+  const [above, below] = split(b, factor)
+  await solveLower(engine, factor.upper, above)
+  await subtractProduct(engine, factor.below, above, below)
+  await solveLower(engine, factor.lower, below)
+}
+
+/** `Lᵀ X = B`, upwards. */
+async function solveUpper(engine: Engine, factor: Factor, b: Matrix): Promise<void> {
+  if ('inverse' in factor) return applyInverse(engine, factor, b, true)
+  const [above, below] = split(b, factor)
+  await solveUpper(engine, factor.lower, below)
+  await subtractProduct(engine, factor.belowT, below, above)
+  await solveUpper(engine, factor.upper, above)
+}
+
+const split = (b: Matrix, { upper }: Halves) => [rowsOf(b, 0, upper.n), rowsOf(b, upper.n)]
+
+function applyInverse(engine: Engine, { inverse }: Diagonal, b: Matrix, transA: boolean): Promise<void> {
+  return gemm(engine, inverse, matrix(b.rows, b.columns, b.data.slice()), b, { transA })
+}
+
+/** `C ← C − A B`. */
+async function subtractProduct(engine: Engine, a: Matrix, b: Matrix, c: Matrix): Promise<void> {
+  for (let from = 0; from < c.rows; from += ROWS) {
+    const to = Math.min(c.rows, from + ROWS)
+    await gemm(engine, rowsOf(a, from, to), b, rowsOf(c, from, to), SUBTRACT)
   }
 }
 
 /**
- * `A⁻¹` [n, n]. Of each block column only what is on and below the diagonal is solved for, with the part of L that it depends on: a third
- * of what `A X = I` takes. The rest is its mirror image.
+ * `A⁻¹` [n, n], symmetric to the last bit. With S the inverse of `lower lowerᵀ` and V = upper⁻ᵀ belowᵀ it is
+ * `[(upper upperᵀ)⁻¹ + V S Vᵀ, −V S; ., S]`.
  */
 export async function invert(engine: Engine, factor: Factor): Promise<Matrix> {
-  const n = factor[0].inverse.rows + factor[0].below.rows
-  const inverse = matrix(n, n)
-  for (const [i, { first, inverse: diagonal }] of factor.entries()) {
-    const size = diagonal.rows
-    const column = matrix(n - first, size)
-    for (let j = 0; j < size; j++) column.data[j * (size + 1)] = 1
-    const trailing = factor.slice(i).map(panel => ({ ...panel, first: panel.first - first }))
-    await solve(engine, trailing, column)
-    for (let r = first, at = 0; r < n; r++)
-      for (let c = first; c < first + size; c++, at++)
-        inverse.data[r * n + c] = inverse.data[c * n + r] = column.data[at]
+  const inverse = matrix(factor.n, factor.n)
+  if ('inverse' in factor) {
+    const product = matrix(factor.n, factor.n)
+    await gemm(engine, factor.inverse, factor.inverse, product, { transA: true })
+    setSymmetric(inverse, 0, 0, product)
+    return inverse
   }
+  const { upper, belowT, lower } = factor
+  const v = matrix(upper.n, lower.n, belowT.data.slice())
+  await solveUpper(engine, upper, v)
+  const s = await invert(engine, lower)
+  const across = matrix(upper.n, lower.n)
+  await subtractProduct(engine, v, s, across)
+  const first = await invert(engine, upper)
+  await gemm(engine, across, v, first, { transB: true, ...SUBTRACT })
+  setSymmetric(inverse, 0, 0, first)
+  setSymmetric(inverse, 0, upper.n, across)
+  setSymmetric(inverse, upper.n, upper.n, s)
   return inverse
+}
+
+/** Puts a block at (i, j), and its mirror image at (j, i): of what is on and above the diagonal. */
+function setSymmetric({ data, columns: n }: Matrix, i: number, j: number, block: Matrix): void {
+  for (let r = 0, at = 0; r < block.rows; r++)
+    for (let c = 0; c < block.columns; c++, at++)
+      if (i + r <= j + c) data[(i + r) * n + j + c] = data[(j + c) * n + i + r] = block.data[at]
+}
+
+function transposed({ data, rows, columns }: Matrix): Matrix {
+  const result = matrix(columns, rows)
+  for (let r0 = 0; r0 < rows; r0 += EDGE)
+    for (let c = 0, to = r0; c < columns; c++, to += rows)
+      for (let r = 0, from = r0 * columns + c; r < Math.min(EDGE, rows - r0); r++, from += columns)
+        result.data[to + r] = data[from]
+  return result
 }
 
 /** Lower Cholesky factor of a small matrix, in place. False where a pivot is not positive. */

@@ -1,12 +1,33 @@
 // Weights in the type that they are written in.
 import { NumericError } from '../errors.ts'
-import { type FloatDType, firstNotFinite, fromFloat32 } from '../formats/dtype.ts'
+import { DTYPE_BYTES, type FloatDType, firstNotFinite, writeFloat32 } from '../formats/dtype.ts'
 
 /** Bytes of `values` in `dtype`. @param name of the tensor, for messages @throws NumericError where a value does not fit the type */
 export function encode(name: string, values: Float32Array, dtype: FloatDType): Uint8Array<ArrayBuffer> {
-  const bytes = fromFloat32(values, dtype)
+  const bytes = new Uint8Array(values.length * DTYPE_BYTES[dtype])
+  encodeInto(name, values, dtype, bytes)
+  return bytes
+}
+
+/** Of rows of `width`, those that `stay`: one after the other, or each in its place among `total` with zeros elsewhere. */
+export function encodeRows(
+  name: string,
+  values: Float32Array,
+  dtype: FloatDType,
+  { width, stay, total }: { readonly width: number; readonly stay: Int32Array; readonly total?: number },
+): Uint8Array<ArrayBuffer> {
+  const rowBytes = width * DTYPE_BYTES[dtype]
+  const bytes = new Uint8Array((total ?? stay.length) * rowBytes)
+  for (const [i, row] of stay.entries()) {
+    const to = (total ? row : i) * rowBytes
+    encodeInto(name, values.subarray(row * width, (row + 1) * width), dtype, bytes.subarray(to, to + rowBytes))
+  }
+  return bytes
+}
+
+function encodeInto(name: string, values: Float32Array, dtype: FloatDType, bytes: Uint8Array<ArrayBuffer>): void {
+  writeFloat32(values, dtype, bytes)
   const bad = firstNotFinite(bytes, dtype)
   if (bad >= 0)
     throw new NumericError(`${name}: ${values[bad]} does not fit ${dtype}. Write in a wider type, --dtype bf16 or f32.`)
-  return bytes
 }

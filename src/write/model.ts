@@ -1,12 +1,12 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, and rounded to the output's type.
 import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
-import { DTYPE_BYTES, elementsOf, type FloatDType, toFloat32 } from '../formats/dtype.ts'
-import { pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
+import { elementsOf, type FloatDType, toFloat32 } from '../formats/dtype.ts'
+import { scatterColumns } from '../linalg/scatter.ts'
 import { type HalfBlock, type Linear, renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
 import { type Model, readStored, readWeights } from '../model/model.ts'
 import type { Layout } from '../options.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
-import { encode } from './encode.ts'
+import { encode, encodeRows } from './encode.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
@@ -45,23 +45,14 @@ export class ModelWriter {
   }
 
   /**
-   * Writes a pruned half-block.
-   * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`) @param columns of the output layer that `restored.weight` [d, columns] holds
+   * Writes the norm and the input layers of a pruned half-block.
+   * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`)
    * @param aligned whether input layers that nothing is cut from have changed, too
-   * @returns the output layer [d, columns] with its values as rounded on disk
    */
-  async writePruned(
-    weights: HalfWeights,
-    kept: Int32Array,
-    columns: Int32Array,
-    restored: LinearWeights,
-    aligned?: boolean,
-  ): Promise<LinearWeights> {
+  async writeInputs(weights: HalfWeights, kept: Int32Array, columns: Int32Array, aligned?: boolean): Promise<void> {
     const { half } = weights
-    const { layout, scope } = this.options
-    const narrow = layout === 'compact' || (layout === 'stock' && half.kind === 'ffn')
     await this.#copyNorm(half)
-    const wholeHeads = half.kind === 'attention' && scope === 'ffn+heads'
+    const wholeHeads = half.kind === 'attention' && this.options.scope === 'ffn+heads'
     for (const [i, linear] of half.inputs.entries()) {
       const whole = !half.coupled.includes(i) && !wholeHeads
       if (whole && !aligned) {
@@ -70,23 +61,36 @@ export class ModelWriter {
       }
       const { weight, bias } = weights.inputs[i]
       const stay = wholeHeads && i === 0 ? columns : kept
-      const write = (name: string, values: Floats, width: number) => {
-        const rows = this.#encode(name, whole ? values : pickRows(values, stay, width))
-        if (whole || narrow) return this.#put(name, rows)
-        return this.#put(name, scatterRows(rows, stay, linear.out, width * DTYPE_BYTES[this.#dtype(name)]))
-      }
-      await write(`${linear.name}.weight`, weight, linear.in)
-      if (bias) await write(`${linear.name}.bias`, bias, 1)
+      const total = this.#narrows(half) ? undefined : linear.out
+      const encoded = (name: string, values: Floats, width: number) =>
+        whole ? this.#encode(name, values) : encodeRows(name, values, this.#dtype(name), { width, stay, total })
+      const [name, biasName] = [`${linear.name}.weight`, `${linear.name}.bias`]
+      await this.#put(name, encoded(name, weight, linear.in))
+      if (bias) await this.#put(biasName, encoded(biasName, bias, 1))
       else await this.#addBias(linear)
     }
+  }
+
+  /**
+   * Writes the output layer of a pruned half-block.
+   * @param columns those that `restored.weight` [d, columns] holds
+   * @returns it with its values as rounded on disk
+   */
+  async writeOutput(half: HalfBlock, columns: Int32Array, restored: LinearWeights): Promise<LinearWeights> {
     const { output } = half
-    const [name, biasName] = ['weight', 'bias'].map(kind => `${output.name}.${kind}`)
+    const [name, biasName] = [`${output.name}.weight`, `${output.name}.bias`]
     const weight = this.#encode(name, restored.weight)
     const padded = () => scatterColumns(elementsOf(weight, this.#dtype(name)), columns, output.in, output.out)
-    await this.#put(name, narrow ? weight : new Uint8Array(padded().buffer))
+    await this.#put(name, this.#narrows(half) ? weight : new Uint8Array(padded().buffer))
     const bias = restored.bias && this.#encode(biasName, restored.bias)
     if (bias) await this.#put(biasName, bias)
     return { weight: this.#decode(name, weight), bias: bias && this.#decode(biasName, bias) }
+  }
+
+  /** Whether the layout leaves the removed rows and columns of a half-block out, instead of zeros. */
+  #narrows({ kind }: HalfBlock): boolean {
+    const { layout } = this.options
+    return layout === 'compact' || (layout === 'stock' && kind === 'ffn')
   }
 
   async #copyNorm({ norm }: HalfBlock): Promise<void> {
