@@ -5,6 +5,7 @@ import { copyStream, passThrough, type Stream } from './blocks/stream.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
 import type { Windows } from './calibrate/windows.ts'
+import type { Clock } from './clock.ts'
 import type { Engine } from './engine/engine.ts'
 import type { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
@@ -20,6 +21,9 @@ import { rotateValues, unrotateOutput } from './select/rotate.ts'
 import { complement } from './select/top.ts'
 import type { ModelWriter } from './write/model.ts'
 
+/** What `outsideSeconds` of the result goes by. */
+export type Stage = 'embedding' | 'reading' | 'statistics' | 'selection' | 'repair' | 'writing' | 'losses'
+
 export interface PruneJob {
   readonly pool: ActivationPool
   readonly model: Model
@@ -29,6 +33,7 @@ export interface PruneJob {
   readonly dense?: DenseStatistics
   readonly options: ResolvedOptions
   readonly writer: ModelWriter
+  readonly stages: Clock<Stage>
   readonly signal?: AbortSignal
 }
 
@@ -52,7 +57,8 @@ export async function* pruneHalf(
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
   const { half } = original
   const { runner, pruned: stream, dense, check } = streams
-  const { model, engine, plan, options, writer, signal } = job
+  const { model, engine, plan, options, writer, stages, signal } = job
+  stages.start('statistics')
   const a = model.architecture
   const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
   const cuts = narrows(a, half, keep)
@@ -69,13 +75,16 @@ export async function* pruneHalf(
   const weights = turned ? writer.rounded(turned.weights) : original
   const beside = dense && { ...dense, weights: original }
   const { statistics, hidden } = await observe(runner, job.pool, stream, weights, beside, signal)
+  stages.start('selection')
   const rotates = cuts && options.vo === 'rotate' && half.kind === 'attention'
   const rotated = rotates ? await rotateValues(engine, a, weights, statistics) : undefined
   const seen = rotated ?? { weights, statistics, dense: job.dense?.layers[half.layer][half.kind] }
   const selected = cuts ? await selectKept(engine, a, seen, keep, options) : undefined
   if (selected) yield { type: 'selected', half: half.output.name, scores: selected.scores, kept: selected.kept }
   const { kept, columns } = selected ?? keepAll(a, half)
+  stages.start('repair')
   const { weight, bias, damp, ...errors } = await restore(job, seen, columns)
+  stages.start('writing')
   const output = await writer.writeOutput(half, columns, { weight, bias })
   const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
   const advanced = advance(runner, stream, weights, pruned, hidden, signal)

@@ -8,17 +8,17 @@ import { embedWindows } from './blocks/stream.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
-import { Clock, difference } from './clock.ts'
+import { Clock, difference, total } from './clock.ts'
 import { baseName, shortNames } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
-import type { ProgressEvent } from './events.ts'
+import type { Phase, ProgressEvent } from './events.ts'
 import { halfBlocks } from './model/architecture.ts'
 import { describeModel } from './model/model.ts'
 import { dampingNotices, overfitNotices, planNotices } from './notices.ts'
 import { type PruneOptions, resolveOptions } from './options.ts'
 import { makePlan } from './plan.ts'
-import { type PruneJob, pruneHalf, type Streams } from './prune-half.ts'
+import { type PruneJob, pruneHalf, type Stage, type Streams } from './prune-half.ts'
 import type { LayerResult, PruneResult, Recipe } from './result.ts'
 import { VERSION } from './version.ts'
 import { CheckpointWriter } from './write/checkpoint.ts'
@@ -43,7 +43,8 @@ export interface PruneInput extends CalibrationInput {
  */
 export async function* prune(input: PruneInput, options: PruneOptions): AsyncGenerator<ProgressEvent, PruneResult> {
   const { checkpoint, sink, signal } = input
-  const clock = new Clock()
+  const clock = new Clock<Phase>()
+  const stages = new Clock<Stage>(() => total(input.engine.seconds))
   let pool: ActivationPool | undefined
   const engineBefore = { ...input.engine.seconds }
   let finished = false
@@ -67,8 +68,9 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers.after })
     clock.start('prune')
     const { dense } = allocated
-    const job = { pool, model, engine: input.engine, windows, plan, dense, options: resolved, writer, signal }
+    const job = { pool, model, engine: input.engine, windows, plan, dense, options: resolved, writer, stages, signal }
     const { layers, losses } = yield* pruneLayers(job)
+    const outsideSeconds = stages.stop()
     clock.start('write')
     const names = shortNames(windows.texts.map(({ name }) => name))
     const texts = windows.texts.map((t, i) => ({ ...t, name: names[i], loss: losses?.[i] }))
@@ -93,7 +95,8 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     signal?.throwIfAborted()
     await checkpointWriter.finish(folderFiles(model, plan, recipe))
     finished = true
-    return { ...recipe, seconds: clock.stop(), engineSeconds: difference(input.engine.seconds, engineBefore) }
+    const engineSeconds = difference(input.engine.seconds, engineBefore)
+    return { ...recipe, seconds: clock.stop(), engineSeconds, outsideSeconds }
   } finally {
     await pool?.close()
     if (!finished) await sink.abort() // an error, or a caller that stopped listening
@@ -102,9 +105,10 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
 
 /** Prunes all layers, writing each tensor as soon as it is final. @returns what was kept in each layer, and how well it fits */
 async function* pruneLayers(job: PruneJob) {
-  const { model, engine, writer, pool, windows } = job
+  const { model, engine, writer, pool, windows, stages } = job
   const a = model.architecture
   yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
+  stages.start('embedding')
   const pruned = await embedWindows(model, engine, windows.windows, pool)
   await writer.copyOutsideLayers()
   const check = await HeldOutCheck.open(model, engine, windows, pool)
@@ -116,7 +120,10 @@ async function* pruneLayers(job: PruneJob) {
     model,
     stay.flatMap(layer => halfBlocks(a, layer)),
   )
-  const next = async () => (await weights.next()).value!
+  const next = async () => {
+    stages.start('reading')
+    return (await weights.next()).value!
+  }
   for (let layer = 0; layer < a.layers; layer++) {
     if (stay.includes(layer))
       layers.push({
@@ -126,5 +133,6 @@ async function* pruneLayers(job: PruneJob) {
     else await check?.passRemoved(runner, layer, job.signal)
     yield { type: 'progress', done: layer + 1, tokens: pruned.tokens } as const
   }
+  stages.start('losses')
   return { layers, losses: await check?.losses() }
 }

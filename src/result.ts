@@ -68,8 +68,10 @@ export interface Recipe {
 export interface PruneResult extends Recipe {
   /** Wall-clock seconds per phase. */
   readonly seconds: Readonly<Record<string, number>>
-  /** Those of them that the engine ran, per kind of graph; the rest is reading, writing, selection and small blocks of the solve. */
+  /** Those of them that the engine ran, per kind of graph. */
   readonly engineSeconds: Readonly<Record<string, number>>
+  /** Those of the phase `prune` in which it ran nothing, per stage (prune-half.ts). */
+  readonly outsideSeconds: Readonly<Record<string, number>>
 }
 
 /** exp of the mean NLL, with what is needed to compare it: text, windows, length, BOS rule. */

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
+import { total } from '../clock.ts'
 import { architectureOf } from '../model/model.ts'
-import { passFlops, repairFlops, sum } from './flops.ts'
+import { passFlops, repairFlops } from './flops.ts'
 import { findWorkload, WORKLOADS } from './workloads.ts'
 
 const architecture = (name: string) => architectureOf(name, findWorkload(name).config)
@@ -13,7 +14,7 @@ test('one pass of SmolLM2-135M, by hand', () => {
   expect(flops.ffn).toBe(tokens * 2 * 2 * 576 * 1536)
   expect(flops.gram).toBe(tokens * (576 ** 2 + 1536 ** 2))
   expect(flops.residual).toBe(tokens * 2 * 576 * (576 + 1536))
-  expect(sum(flops) / 1e12).toBeCloseTo(21.5, 1)
+  expect(total(flops) / 1e12).toBeCloseTo(21.5, 1)
 })
 
 test('OPT has one input layer in its FFN and a value head for each query head', () => {

@@ -39,5 +39,3 @@ export function repairFlops(a: Architecture, layers: readonly LayerResult[]): Fl
   }
   return flops
 }
-
-export const sum = (flops: Flops): number => Object.values(flops).reduce((a, b) => a + b, 0)

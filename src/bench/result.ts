@@ -1,10 +1,12 @@
 // What `fasp bench` finds, schema 1: plain data, printed by `--json` and written by `--output`. table.ts turns it into text.
+
+import { total } from '../clock.ts'
 import type { Architecture } from '../model/architecture.ts'
 import type { PruneResult } from '../result.ts'
-import { passFlops, repairFlops, sum } from './flops.ts'
+import { passFlops, repairFlops } from './flops.ts'
 import type { ProductRate } from './product-rate.ts'
 
-/** A kind of graph that the engine ran, or `other`: reading, writing, selection, blocks of the solve in JavaScript. */
+/** A kind of graph that the engine ran; `other: …`, a stage of pruning while it ran nothing; or `other`, what is left. */
 export interface Stage {
   readonly kind: string
   readonly seconds: number
@@ -94,9 +96,10 @@ export function summarise(
     return { kind, seconds, flops: flops[kind], gflops, ofPeak }
   })
   const add = (of: readonly Stage[], part: (stage: Stage) => number) => of.reduce((n, stage) => n + part(stage), 0)
-  const inEngine = add(stages, s => s.seconds)
+  const outside = Object.entries(result.outsideSeconds).map(([name, seconds]) => ({ kind: `other: ${name}`, seconds }))
+  const known = total(result.engineSeconds) + total(result.outsideSeconds)
   const products = stages.filter(s => PRODUCTS.includes(s.kind))
-  const bound = { flops: sum(pass), seconds: sum(pass) / peak.float32 / 1e9 }
+  const bound = { flops: total(pass), seconds: total(pass) / peak.float32 / 1e9 }
   const layer = layerSeconds.toSorted((x, y) => x - y)[Math.floor(layerSeconds.length / 2)]
   return {
     workload: { ...size, modelType: a.modelType, layers: a.layers },
@@ -105,7 +108,8 @@ export function summarise(
     // Graphs that run beside each other take more seconds than the clock shows.
     stages: [
       ...stages.sort((x, y) => y.seconds - x.seconds),
-      { kind: 'other', seconds: Math.max(0, totalSeconds - inEngine) },
+      ...outside.sort((x, y) => y.seconds - x.seconds),
+      { kind: 'other', seconds: Math.max(0, totalSeconds - known) },
     ],
     productsOfPeak: add(products, s => s.flops ?? 0) / add(products, s => s.seconds) / peak.float32 / 1e9,
     bound,

@@ -133,6 +133,7 @@ const PRUNE_FIELDS = object({
   notices: list(text),
   seconds: record(number),
   engineSeconds: record(number),
+  outsideSeconds: optional(record(number)),
 })
 
 const MADE = {

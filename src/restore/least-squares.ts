@@ -58,9 +58,7 @@ export async function restoreColumns(
   const wP = transposed(weight, width, removed)
   // R [|M|, out], without what the centring takes away
   const right =
-    removed.length > 0
-      ? await multiply(engine, pick(gram, removed, kept, width), wP, out, true)
-      : new Float32Array(wM.length)
+    removed.length > 0 ? await multiply(engine, pick(gram, kept, removed, width), wP, out) : new Float32Array(wM.length)
   const away = await outputEnergy(engine, statistics, removed, wP)
   const total = (await outputEnergy(engine, statistics, kept, wM)) + 2 * dot(right, wM) + away
   const before = away + (gap ? 2 * dot(pickRows(gap.cross, removed, out), wP) + gap.energy : 0)

@@ -134,6 +134,7 @@ function pruneResult(loss: number, sparsity: number, seconds: number, allocated:
       write: 1.5,
     },
     engineSeconds: { attention: seconds * 0.2, ffn: seconds * 0.15, gram: seconds * 0.1, gemm64: seconds * 0.08 },
+    outsideSeconds: { reading: seconds * 0.02, repair: seconds * 0.01 },
   }
 }
 
