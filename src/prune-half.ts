@@ -87,8 +87,13 @@ export async function* pruneHalf(
   stages.start('writing')
   const output = await writer.writeOutput(half, columns, { weight, bias })
   const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
-  const advanced = advance(runner, stream, weights, pruned, hidden, signal)
-  await Promise.all([advanced, writer.writeInputs(seen.weights, kept, columns, aligned)]) // the engine works meanwhile
+  const advancing = advance(runner, stream, weights, pruned, hidden, signal)
+  advancing.catch(() => {}) // thrown where it is waited for
+  try {
+    await writer.writeInputs(seen.weights, kept, columns, aligned) // the engine works meanwhile
+  } finally {
+    await advancing // nothing may run on when this ends with an error
+  }
   await check?.pass(runner, original, { weights, output: pruned }, signal)
   return { kept: [...kept], ...errors, damp: Math.max(damp, selected?.damp ?? 0, turned?.damp ?? 0) }
 }
