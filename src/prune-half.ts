@@ -65,7 +65,9 @@ export async function* pruneHalf(
   if (!cuts && !dense) {
     // Where only whole layers go, nothing is measured on the stream.
     if (options.scope !== 'layers') await passThrough(runner, stream, original, signal)
+    stages.start('losses')
     await check?.pass(runner, original, undefined, signal)
+    stages.start('writing')
     await writer.copyHalf(half)
     return undefined
   }
@@ -94,6 +96,7 @@ export async function* pruneHalf(
   } finally {
     await advancing // nothing may run on when this ends with an error
   }
+  stages.start('losses')
   await check?.pass(runner, original, { weights, output: pruned }, signal)
   return { kept: [...kept], ...errors, damp: Math.max(damp, selected?.damp ?? 0, turned?.damp ?? 0) }
 }

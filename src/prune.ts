@@ -130,7 +130,10 @@ async function* pruneLayers(job: PruneJob) {
         attention: yield* pruneHalf(job, streams, await next()),
         ffn: yield* pruneHalf(job, streams, await next()),
       })
-    else await check?.passRemoved(runner, layer, job.signal)
+    else {
+      stages.start('losses')
+      await check?.passRemoved(runner, layer, job.signal)
+    }
     yield { type: 'progress', done: layer + 1, tokens: pruned.tokens } as const
   }
   stages.start('losses')

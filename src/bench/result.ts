@@ -1,5 +1,4 @@
 // What `fasp bench` finds, schema 1: plain data, printed by `--json` and written by `--output`. table.ts turns it into text.
-
 import { total } from '../clock.ts'
 import type { Architecture } from '../model/architecture.ts'
 import type { PruneResult } from '../result.ts'
