@@ -4,7 +4,7 @@
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
 # tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
 # Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in 8-bit products as well,
-# where the CPU has them.
+# where the CPU has them, and with a BLAS, where there is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 workload=$2 runs=${3:-1} windows=${4:-}
@@ -44,6 +44,9 @@ for _ in $(seq "$runs"); do
   row "fasp, $(field "$ours" '`${r.overBound.toFixed(2)} × the bound`')" "$seconds" "$(field "$ours" 'r.peakMemoryBytes / 2 ** 20')"
   if int8=$(bench --products int8); then
     row "fasp, 8-bit products" "$(field "$int8" r.totalSeconds)" "$(field "$int8" 'r.peakMemoryBytes / 2 ** 20')"
+  fi
+  if blas=$(bench --blas auto); then
+    row "fasp, $(field "$blas" r.blas)" "$(field "$blas" r.totalSeconds)" "$(field "$blas" 'r.peakMemoryBytes / 2 ** 20')"
   fi
   for products in fp32 bf16; do
     flags=()

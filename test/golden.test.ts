@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
-import type { Device } from '../src/engine/device.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
@@ -18,7 +17,7 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
-import { describeOn, devices } from './devices.ts'
+import { describeOn, devices, type Place, withBlas } from './devices.ts'
 import { finish } from './finish.ts'
 import { describeShared, sharedPath } from './shared.ts'
 import { expectSameUpToTies } from './ties.ts'
@@ -55,17 +54,17 @@ const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options
   seqLen: 256,
 })
 
-for (const on of await devices())
+for (const on of [...(await devices()), await withBlas()])
   for (const name of ['tiny-llama', 'tiny-opt'])
-    describeShared(name, () => describeOn(on, 'agrees with the reference', () => compareAll(name, on.device)))
+    describeShared(name, () => describeOn(on, 'agrees with the reference', () => compareAll(name, on)))
 
-function compareAll(name: string, device: Device) {
+function compareAll(name: string, { device, blas }: Place) {
   const golden = () => JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
   const folder = mkdtempSync(join(tmpdir(), 'fasp-golden-'))
   let engine: Engine
   let expected: Awaited<ReturnType<typeof openSafetensors>>
   beforeAll(async () => {
-    engine = openEngine({ device })
+    engine = openEngine({ device, blas })
     expected = await openSafetensors(await openFile(sharedPath(`golden/${name}-logits.safetensors`)))
   })
   afterAll(async () => {
@@ -99,6 +98,7 @@ function compareAll(name: string, device: Device) {
       windows: asWindows(golden().calibration_windows),
       output,
       device,
+      blas,
     }
     const scores: Float64Array[] = []
     const result = await finish(prune(sharedPath(`models/${name}`), options), event => {

@@ -52,7 +52,7 @@ const SEED = 0
 
 /** @throws FaspError */
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
-  const { workload, keep, device = 'cpu', threads, signal } = options
+  const { workload, keep, device = 'cpu', threads, blas, signal } = options
   const windows = options.windows ?? workload.windows
   checkRange('windows', windows, 1, 1e6, true)
   const folder = keep ?? (await mkdtemp(join(tmpdir(), 'fasp-bench-')))
@@ -61,21 +61,23 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     if (!options.model) yield* provideModel(path, options)
     const a = yield* architectureAt(path, signal)
     yield { type: 'notice', message: 'Measuring matrix products.' }
-    const engine = openEngine({ device, threads })
+    const engine = openEngine({ device, threads, blas })
     const rates = await measureProducts(engine, a).finally(() => engine.close())
     signal?.throwIfAborted()
     const { products, memory } = options
     const settings = { sparsity: SPARSITY, preset: 'paper', overwrite: true, products, memory } as const
     const output = join(folder, 'pruned')
     const ids = randomWindows(a.vocabularySize, windows, workload.seqLen)
-    const run = yield* timed(prune(path, { ...settings, windows: ids, output, device, threads, signal }))
+    const run = yield* timed(prune(path, { ...settings, windows: ids, output, device, threads, blas, signal }))
+    const { cpu, cores, memoryBytes, platform: os, blas: blasName } = describeMachine({ blas })
     const place = {
       fasp: VERSION,
       node: process.versions.node,
       onnxruntime: runtimeVersion,
-      machine: machine(),
+      machine: { cpu, cores, memoryBytes, os },
       device,
       threads,
+      blas: blasName,
     }
     const { name, wholeLayers, seqLen } = workload
     const size = { name, model: options.model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
@@ -99,11 +101,6 @@ async function* provideModel(
   const sink = await openFolderSink(path, false, size)
   yield { type: 'notice', message: `Writing a random model of ${showBytes(size)} to ${path}.` }
   await writeRandomCheckpoint(sink, config as JsonObject, SEED, sideFiles, signal)
-}
-
-function machine(): BenchResult['machine'] {
-  const { cpu, cores, memoryBytes, platform: os } = describeMachine({})
-  return { cpu, cores, memoryBytes, os }
 }
 
 async function* architectureAt(path: string, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Architecture> {

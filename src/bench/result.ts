@@ -25,6 +25,8 @@ export interface BenchResult {
   readonly device: string
   /** Absent: all cores. */
   readonly threads?: number
+  /** Name of the BLAS library in use, absent without one. */
+  readonly blas?: string
   readonly workload: {
     readonly name: string
     /** Where it was not a random one. */
@@ -72,7 +74,7 @@ export interface Run {
 
 type Measured = Omit<
   BenchResult,
-  'schema' | 'fasp' | 'node' | 'onnxruntime' | 'machine' | 'device' | 'threads' | 'peakMemoryBytes'
+  'schema' | 'fasp' | 'node' | 'onnxruntime' | 'machine' | 'device' | 'threads' | 'blas' | 'peakMemoryBytes'
 >
 
 /** Holds the run against the rates. @param wholeLayers layers of the whole model, where the run had fewer */

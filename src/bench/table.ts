@@ -18,7 +18,7 @@ export function benchTable(r: BenchResult): string {
   return [
     `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, preset paper${w.products ? `, products ${w.products}` : ''}`,
     `${m.cpu}, ${r.threads ?? m.cores} of ${m.cores} cores, ${bytes(m.memoryBytes)}, ${m.os}, ${r.device}`,
-    `fasp ${r.fasp}, ONNX Runtime ${r.onnxruntime}, Node ${r.node}`,
+    `fasp ${r.fasp}, ONNX Runtime ${r.onnxruntime}, Node ${r.node}${r.blas ? `, ${r.blas}` : ''}`,
     '',
     table([['product', 'type', 'GFLOP/s'], ...rates]),
     '',

@@ -1,5 +1,6 @@
 // Runs half-blocks: reads the weights of one, takes the stream through it, or computes its hidden activations `H` on the way. `H` is
 // kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
+import type { Blas } from '../engine/blas.ts'
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
 import { type Model, readWeights } from '../model/model.ts'
@@ -122,9 +123,11 @@ export class HalfBlockRunner {
     await this.engine.run(`${w.half.kind} ${this.#graphs}`, build, feeds, outputs)
   }
 
-  /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens] */
+  /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
   async residual(w: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const a = this.architecture
+    if (this.engine.blas && this.products === 'float32' && !a.postNorm)
+      return this.engine.timed('residual', () => addProduct(this.engine.blas!, pruned, x, h, a.hiddenSize))
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =
       pruned.columns.length > 0
@@ -208,4 +211,15 @@ export class HalfBlockRunner {
       total: values(Int32Array.of(past + length), []),
     }
   }
+}
+
+/** `x ← x + H_M Wᵀ + b` with a BLAS, which adds in place. The rows M of `h` move to its beginning. */
+function addProduct(blas: Blas, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {
+  const tokens = x.length / d
+  const { weight, bias } = output
+  for (const [i, row] of columns.entries()) if (i !== row) h.copyWithin(i * tokens, row * tokens, (row + 1) * tokens)
+  if (bias) for (let t = 0, at = 0; t < tokens; t++) for (let o = 0; o < d; o++, at++) x[at] += bias[o]
+  if (columns.length === 0) return
+  const kept = { data: h, rows: columns.length, columns: tokens, transposed: true }
+  blas.gemm(kept, { data: weight, rows: d, columns: columns.length, transposed: true }, x, 1, 1)
 }

@@ -1,10 +1,10 @@
 // Statistics of hidden activations: `G = HᵀH` and `μ`, accumulated batch by batch on the engine in float32. Make, accumulate, finish.
 // G is symmetric: it is halved again and again, the square above the diagonal is computed, and the two triangles are halved in turn.
 // With s halvings that is (1 + 2⁻ˢ) / 2 of the work, in products as large as can be. `Hᵀ` comes as [width, tokens], so that the
-// columns of a product are a view.
+// columns of a product are a view. Where the engine has a BLAS, its symmetric product (syrk) computes what is on and above the diagonal.
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
-import { transposeInto } from '../linalg/scatter.ts'
+import { mirrorUpper, transposeInto } from '../linalg/scatter.ts'
 import type { Gap } from './gap.ts'
 
 type Floats = Float32Array<ArrayBuffer>
@@ -39,6 +39,7 @@ interface Block {
 
 export class GramAccumulator {
   readonly #blocks: readonly Block[]
+  readonly #upper?: Floats // [width, width], in place of the blocks
   readonly #sum: Values<Floats>
   #tokens = 0
 
@@ -48,7 +49,8 @@ export class GramAccumulator {
     /** The kind of graph that the engine's seconds count it under. */
     readonly kind: 'gram' | 'energy' = 'gram',
   ) {
-    this.#blocks = halve({ from: 0, size: width }, Math.max(TRIANGLE, width * TRIANGLE_SHARE))
+    if (engine.blas) this.#upper = new Float32Array(width * width)
+    this.#blocks = engine.blas ? [] : halve({ from: 0, size: width }, Math.max(TRIANGLE, width * TRIANGLE_SHARE))
     this.#sum = values(new Float32Array(width), [width])
   }
 
@@ -61,13 +63,17 @@ export class GramAccumulator {
         feeds[rangeName({ from, size })] = values(h.subarray(from * tokens, (from + size) * tokens), [size, tokens])
       outputs[`new${i}`] = feeds[`gram${i}`] = sum
     }
-    await this.engine.run(`${this.kind} ${this.width}`, () => gramGraph(this.width, this.#blocks), feeds, outputs)
+    const { engine, kind, width } = this
+    const upper = this.#upper
+    await engine.run(`${kind} ${width}`, () => gramGraph(width, this.#blocks), feeds, outputs)
+    if (upper) await engine.timed(kind, () => engine.blas!.syrk(h, upper, width))
     this.#tokens += tokens
   }
 
   finish(): Statistics {
     const { width } = this
-    const gram = new Float32Array(width * width)
+    const gram = this.#upper ?? new Float32Array(width * width)
+    if (this.#upper) mirrorUpper(gram, width)
     for (const { rows, columns, sum } of this.#blocks) {
       for (let i = 0; i < rows.size; i++)
         gram.set(sum.data.subarray(i * columns.size, (i + 1) * columns.size), (rows.from + i) * width + columns.from)
@@ -80,6 +86,10 @@ export class GramAccumulator {
   /** Sum over all of G of what `of` gives for a part of row `i` that begins at column `from`. `of` is symmetric in rows and columns. */
   inner(of: (i: number, from: number, part: Floats) => number): number {
     let total = 0
+    for (let i = 0, at = 0; this.#upper && i < this.width; i++, at += this.width + 1) {
+      const [diagonal, right] = [this.#upper.subarray(at, at + 1), this.#upper.subarray(at + 1, (i + 1) * this.width)]
+      total += of(i, i, diagonal) + 2 * of(i, i + 1, right)
+    }
     for (const { rows, columns, sum } of this.#blocks)
       for (let r = 0; r < rows.size; r++) {
         const part = sum.data.subarray(r * columns.size, (r + 1) * columns.size)

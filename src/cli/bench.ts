@@ -6,7 +6,7 @@ import { findWorkload } from '../bench/workloads.ts'
 import { UsageError } from '../errors.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS } from './environment.ts'
+import { PRUNING_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { METHOD_OPTIONS } from './prune.ts'
 
@@ -23,7 +23,7 @@ export default defineCommand({
     overwrite: { type: 'flag', help: 'replace a result of an earlier run' },
     keep: { type: 'text', value: 'folder', help: 'keep both models there, or use one again' },
     products: METHOD_OPTIONS.products,
-    ...ENGINE_OPTIONS,
+    ...PRUNING_OPTIONS,
     memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },

@@ -4,7 +4,7 @@ import { type CompareMethod, checkReport, compare, compareMethod, writeReport } 
 import { comparisonText } from '../report/comparison.ts'
 import { parseArguments } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, modelArgument, terminalStyle } from './environment.ts'
+import { modelArgument, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { METHOD_OPTIONS, methodOptions } from './prune.ts'
 
@@ -48,7 +48,7 @@ export default defineCommand({
     limit: { type: 'integer', help: 'the first n items of each task (default all)' },
     prompt: { type: 'text', many: true, value: 'text', help: 'for each model to continue; repeatable' },
     seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
-    ...ENGINE_OPTIONS,
+    ...PRUNING_OPTIONS,
     memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
     report: { type: 'text', value: 'file', help: 'a report as well: .html, .md, .svg' },
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },

@@ -13,6 +13,12 @@ export const ENGINE_OPTIONS = {
   threads: { type: 'integer', help: 'threads (default: all cores)' },
 } as const satisfies Record<string, OptionSpec>
 
+/** Options of commands that prune. */
+export const PRUNING_OPTIONS = {
+  ...ENGINE_OPTIONS,
+  blas: { type: 'text', value: 'library', help: 'BLAS for Gram matrices and solves: auto, or its path' },
+} as const satisfies Record<string, OptionSpec>
+
 /** `--to gguf` or `--to gguf:q8_0`. @throws UsageError for an unknown target */
 export function exportRequest(text: string, dtype?: string): ExportRequest {
   const [to, type = dtype] = text.split(':')

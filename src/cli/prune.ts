@@ -29,7 +29,7 @@ import {
 } from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory, terminalStyle } from './environment.ts'
+import { exportRequest, modelArgument, PRUNING_OPTIONS, peakMemory, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
@@ -101,7 +101,7 @@ const OPTIONS = {
   'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
   ...REPORT_OPTIONS,
   seed: { type: 'integer', help: 'seed of self-written text, and of random (0)' },
-  ...ENGINE_OPTIONS,
+  ...PRUNING_OPTIONS,
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
@@ -129,7 +129,7 @@ export default defineCommand({
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, eval: text, device, threads } = options
+    const { output, eval: text, device, threads, blas } = options
     const seconds: Record<string, number> = {}
     const notices: Record<string, readonly string[]> = {}
     const measure = async (path: string, phase: Phase) => {
@@ -184,7 +184,7 @@ export default defineCommand({
           ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
         },
       ]
-      const machine = describeMachine({ device, threads })
+      const machine = describeMachine({ device, threads, blas })
       const file = resultFile({ command: 'prune', machine, model: before.model, runs })
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }
@@ -207,6 +207,7 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     seed: options.seed,
     device: options.device,
     threads: options.threads,
+    blas: options.blas,
     memory: options.memory,
   }
 }

@@ -73,11 +73,12 @@ export interface CompareOptions extends EngineOptions {
  */
 export async function* compare(path: string, given: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
   const options = { ...given, calibrationSeqLen: given.calibrationSeqLen ?? given.seqLen }
-  const { output, text = [], tasks = [], tasksData, limit, calibration, device, threads, signal } = options
+  const { output, text = [], tasks = [], tasksData, limit, calibration, device, threads, blas, signal } = options
   const { samples, calibrationSeqLen, seed, memory } = options
   const cells = grid(options.methods, options.sparsity, { samples, seqLen: calibrationSeqLen, seed, memory })
   checkMeasures(options)
   checkMethods(cells)
+  const machine = describeMachine(options) // before a long download, as all that may be refused
   await checkTextFile(output, true)
   const read = yield* readContents(options)
   const local = yield* fetchModel(path, { signal })
@@ -89,7 +90,7 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
   const result = (): ResultFile => {
     const place = (run: Run) => order.indexOf(keyOf(run))
     const sorted = [...runs.values()].sort((a, b) => a.sparsity - b.sparsity || place(a) - place(b))
-    return resultFile({ command: 'compare', machine: describeMachine(options), model: facts, protocol, runs: sorted })
+    return resultFile({ command: 'compare', machine, model: facts, protocol, runs: sorted })
   }
   const missing = cells.filter(cell => !runs.has(keyOf(cell)))
   if (missing.length === 0) return result()
@@ -115,8 +116,8 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
         ...{ type: 'run', name: task.name, sparsity: isDense(task) ? 0 : task.asked.sparsity },
         ...{ number: i + 1, total: jobs.length, secondsLeft: secondsLeft(jobs.slice(i), [...runs.values()]) },
       }
-      const run = yield* attemptRun({ model: local, work, task, prompts, device, threads }, signal)
-      if (!(isDense(task) && task.measured)) runs.set(keyOf(task), { ...run, made: madeNow(describeMachine(options)) })
+      const run = yield* attemptRun({ model: local, work, task, prompts, device, threads, blas }, signal)
+      if (!(isDense(task) && task.measured)) runs.set(keyOf(task), { ...run, made: madeNow(machine) })
       await writeTextFile(output, serializeResult(result()), true)
     }
     return result()

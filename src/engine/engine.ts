@@ -2,6 +2,7 @@
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-common'
 import type { Graph } from '../formats/onnx.ts'
+import type { Blas } from './blas.ts'
 import { checkDevice, type Device, deviceError, providers } from './device.ts'
 
 /** What the engine uses of an ONNX Runtime package. */
@@ -41,7 +42,11 @@ export interface Engine {
    * @param model its path, or its bytes @param external bytes of its external data by their location, where there is no path
    */
   open(model: string | Uint8Array, external?: ReadonlyMap<string, Uint8Array>): Promise<OpenModel>
-  /** Seconds spent in runs so far, by the first word of their keys. */
+  /** A library for products, factorisations and solves outside graphs, where one is in use. */
+  readonly blas?: Blas
+  /** Makes a call of `blas` once what waits for input and output has had its turn. Its seconds count under `kind`. */
+  timed<T>(kind: string, call: () => T): Promise<T>
+  /** Seconds spent in runs and calls so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
   /** Frees all sessions. */
   close(): Promise<void>
@@ -60,9 +65,14 @@ export interface EngineOptions {
   readonly device?: Device
   /** Threads of one operator. @default all cores */
   readonly threads?: number
+  /**
+   * In Node, on the CPU: a library with BLAS and LAPACK that takes over Gram matrices, solves and other products outside graphs. Its path,
+   * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md). @default none
+   */
+  readonly blas?: string
 }
 
-export function createEngine(runtime: Runtime, options: EngineOptions = {}): Engine {
+export function createEngine(runtime: Runtime, options: EngineOptions = {}, blas?: Blas): Engine {
   const { device = 'cpu' } = options
   checkDevice(device)
   const sessions = new Map<string, Promise<InferenceSession>>()
@@ -99,15 +109,25 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}): Eng
   const tensors = (arrays: Feeds) =>
     Object.fromEntries(Object.entries(arrays).flatMap(([name, a]) => (a ? [[name, tensor(a)]] : [])))
   const seconds: Record<string, number> = {}
+  const count = (kind: string, since: number) => {
+    seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - since) / 1000
+  }
   return {
     device,
+    blas,
     seconds,
+    async timed(kind, call) {
+      await new Promise(resolve => setImmediate(resolve)) // of Node, as every BLAS is
+      const started = performance.now()
+      const result = call()
+      count(kind, started)
+      return result
+    },
     async run(key, build, feeds, outputs) {
       const session = await sessionOf(key, build)
       const started = performance.now()
       await session.run(tensors(feeds), tensors(outputs))
-      const kind = key.split(' ', 1)[0]
-      seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - started) / 1000
+      count(key.split(' ', 1)[0], started)
     },
     async open(model, external) {
       const externalData = external && [...external].map(([path, data]) => ({ path, data }))

@@ -1,11 +1,21 @@
 import fc from 'fast-check'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { describeOn, withBlas } from '../../test/devices.ts'
 import { openEngine } from '../engine/engine.node.ts'
+import type { Engine } from '../engine/engine.ts'
 import { cholesky, invert, type RowReader, solve } from './cholesky.ts'
 import { gemm, type Matrix, matrix } from './gemm.ts'
 
-const engine = openEngine()
-afterAll(() => engine.close())
+let engine: Engine
+
+for (const on of [{ device: 'cpu' } as const, await withBlas()])
+  describeOn(on, 'linear algebra in float64', () => {
+    beforeAll(() => {
+      engine = openEngine(on)
+    })
+    afterAll(() => engine.close())
+    testAll()
+  })
 
 /** Deterministic values in [-1, 1). */
 function random(rows: number, columns: number, seed: number): Matrix {
@@ -31,60 +41,62 @@ async function gram(x: Matrix, damp: number): Promise<Matrix> {
   return a
 }
 
-test('solves A X = B to machine precision, across block edges', async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.constantFrom(1, 2, 17, 127, 128, 129, 256, 300, 1100),
-      fc.integer({ min: 1, max: 9 }),
-      fc.nat(1e6),
-      async (n, m, seed) => {
-        const a = await gram(random(n + 3, n, seed), 0.5)
-        const b = random(n, m, seed + 7)
-        const x = matrix(n, m, b.data.slice())
-        const factor = await cholesky(engine, n, rowsOfMatrix(a))
-        await solve(engine, factor!, x)
-        const residual = matrix(n, m, b.data.slice())
-        await gemm(engine, a, x, residual, { alpha: -1, accumulate: true })
-        expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(x))
-      },
-    ),
-    { numRuns: 20 },
-  )
-})
-
-test('inverts to machine precision, symmetric to the last bit', async () => {
-  for (const n of [1, 100, 128, 129, 300, 1100]) {
-    const a = await gram(random(n + 3, n, n), 0.5)
-    const inverse = await invert(engine, (await cholesky(engine, n, rowsOfMatrix(a)))!)
-    const residual = matrix(n, n)
-    for (let i = 0; i < n; i++) residual.data[i * (n + 1)] = 1
-    await gemm(engine, a, inverse, residual, { alpha: -1, accumulate: true })
-    expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(inverse))
-    expect(inverse.data.every((v, at) => v === inverse.data[(at % n) * n + Math.floor(at / n)])).toBe(true)
-  }
-})
-
-test('gemm works on views and transposes, and adds in place', async () => {
-  const a = random(5, 3, 1)
-  const b = random(4, 3, 2)
-  const c = random(5, 4, 3)
-  const expected = c.data.map((v, k) => {
-    const [i, j] = [Math.floor(k / 4), k % 4]
-    return v - [0, 1, 2].reduce((s, l) => s + a.data[i * 3 + l] * b.data[j * 3 + l], 0)
-  })
-  await gemm(engine, a, b, c, { transB: true, alpha: -1, accumulate: true })
-  expect(
-    norm(
-      matrix(
-        5,
-        4,
-        c.data.map((v, k) => v - expected[k]),
+function testAll() {
+  test('solves A X = B to machine precision, across block edges', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(1, 2, 17, 127, 128, 129, 256, 300, 1100),
+        fc.integer({ min: 1, max: 9 }),
+        fc.nat(1e6),
+        async (n, m, seed) => {
+          const a = await gram(random(n + 3, n, seed), 0.5)
+          const b = random(n, m, seed + 7)
+          const x = matrix(n, m, b.data.slice())
+          const factor = await cholesky(engine, n, rowsOfMatrix(a))
+          await solve(engine, factor!, x)
+          const residual = matrix(n, m, b.data.slice())
+          await gemm(engine, a, x, residual, { alpha: -1, accumulate: true })
+          expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(x))
+        },
       ),
-    ),
-  ).toBeLessThan(1e-14)
-})
+      { numRuns: 20 },
+    )
+  })
 
-test('says when a matrix is not positive definite', async () => {
-  expect(await cholesky(engine, 2, rowsOfMatrix(matrix(2, 2, Float64Array.of(1, 2, 2, 1))))).toBeUndefined()
-  expect(await cholesky(engine, 1, (_i, _j, target) => target.fill(Number.NaN))).toBeUndefined()
-})
+  test('inverts to machine precision, symmetric to the last bit', async () => {
+    for (const n of [1, 100, 128, 129, 300, 1100]) {
+      const a = await gram(random(n + 3, n, n), 0.5)
+      const inverse = await invert(engine, (await cholesky(engine, n, rowsOfMatrix(a)))!)
+      const residual = matrix(n, n)
+      for (let i = 0; i < n; i++) residual.data[i * (n + 1)] = 1
+      await gemm(engine, a, inverse, residual, { alpha: -1, accumulate: true })
+      expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(inverse))
+      expect(inverse.data.every((v, at) => v === inverse.data[(at % n) * n + Math.floor(at / n)])).toBe(true)
+    }
+  })
+
+  test('gemm works on views and transposes, and adds in place', async () => {
+    const a = random(5, 3, 1)
+    const b = random(4, 3, 2)
+    const c = random(5, 4, 3)
+    const expected = c.data.map((v, k) => {
+      const [i, j] = [Math.floor(k / 4), k % 4]
+      return v - [0, 1, 2].reduce((s, l) => s + a.data[i * 3 + l] * b.data[j * 3 + l], 0)
+    })
+    await gemm(engine, a, b, c, { transB: true, alpha: -1, accumulate: true })
+    expect(
+      norm(
+        matrix(
+          5,
+          4,
+          c.data.map((v, k) => v - expected[k]),
+        ),
+      ),
+    ).toBeLessThan(1e-14)
+  })
+
+  test('says when a matrix is not positive definite', async () => {
+    expect(await cholesky(engine, 2, rowsOfMatrix(matrix(2, 2, Float64Array.of(1, 2, 2, 1))))).toBeUndefined()
+    expect(await cholesky(engine, 1, (_i, _j, target) => target.fill(Number.NaN))).toBeUndefined()
+  })
+}

@@ -1,9 +1,10 @@
 // Cholesky in float64, by halves: `A = L Lᵀ`, `A X = B`, and `A⁻¹`. Small diagonal blocks are factored and inverted here, everything else is a
 // matrix product on the engine. Halves make the sums of these products as long as can be, and memory is passed over the less. What the
 // columns before a block take off it is taken off when it is read (left-looking). Source: Golub & Van Loan, Matrix Computations, 4th ed.,
-// §4.2; by halves: Elmroth, Gustavson, Jonsson & Kågström, SIAM Review 46 (2004), §4.
+// §4.2; by halves: Elmroth, Gustavson, Jonsson & Kågström, SIAM Review 46 (2004), §4. Where the engine has a BLAS, LAPACK does it all.
 import type { Engine } from '../engine/engine.ts'
 import { gemm, type Matrix, matrix, rowsOf } from './gemm.ts'
+import { mirrorUpper } from './scatter.ts'
 
 /** Edge of a diagonal block: its own factorisation runs in JavaScript. */
 const EDGE = 128
@@ -11,7 +12,7 @@ const EDGE = 128
 const ROWS = 512
 
 /** L of a matrix [n, n]. */
-export type Factor = Diagonal | Halves
+export type Factor = Diagonal | Halves | Whole
 
 interface Diagonal {
   readonly n: number
@@ -22,10 +23,17 @@ interface Diagonal {
 /** `L = [upper 0; below lower]`. */
 interface Halves {
   readonly n: number
-  readonly upper: Factor
+  readonly upper: Diagonal | Halves
   readonly below: Matrix // [lower.n, upper.n]
   readonly belowT: Matrix // its transpose: products by way of `transA` are slow
-  readonly lower: Factor
+  readonly lower: Diagonal | Halves
+}
+
+/** As LAPACK leaves it. */
+interface Whole {
+  readonly n: number
+  /** `Lᵀ` [n, n], on and above the diagonal. */
+  readonly transposed: Matrix
 }
 
 /** Writes elements (i, j), (i, j + 1), … of a symmetric matrix to `target`, as many as it holds. */
@@ -37,18 +45,31 @@ const SUBTRACT = { alpha: -1, accumulate: true } as const
  * Factors a symmetric matrix [n, n]. Its diagonal blocks and what is above them are read once.
  * @returns undefined where the matrix is not positive definite in float64
  */
-export const cholesky = (engine: Engine, n: number, read: RowReader): Promise<Factor | undefined> =>
-  factorFrom(engine, 0, n, async (i, rows, j, columns) => {
-    const block = matrix(rows, columns)
-    for (let r = 0; r < rows; r++) read(i + r, j, block.data.subarray(r * columns, (r + 1) * columns))
-    return block
-  })
+export async function cholesky(engine: Engine, n: number, read: RowReader): Promise<Factor | undefined> {
+  const { blas } = engine
+  if (!blas)
+    return factorFrom(engine, 0, n, async (i, rows, j, columns) => {
+      const block = matrix(rows, columns)
+      for (let r = 0; r < rows; r++) read(i + r, j, block.data.subarray(r * columns, (r + 1) * columns))
+      return block
+    })
+  const transposed = matrix(n, n)
+  for (let i = 0; i < n; i++) read(i, i, transposed.data.subarray(i * (n + 1), (i + 1) * n))
+  // LAPACK may take a pivot that is not a number for a positive one.
+  const definite = await engine.timed('gemm64', () => blas.potrf(transposed.data, n))
+  return definite && Number.isFinite(transposed.data[n * n - 1]) ? { n, transposed } : undefined
+}
 
 /** Makes the block [rows, columns] at (i, j) of what is to be factored. */
 type BlockReader = (i: number, rows: number, j: number, columns: number) => Promise<Matrix>
 
 /** Factors the square [n, n] at (first, first). */
-async function factorFrom(engine: Engine, first: number, n: number, read: BlockReader): Promise<Factor | undefined> {
+async function factorFrom(
+  engine: Engine,
+  first: number,
+  n: number,
+  read: BlockReader,
+): Promise<Diagonal | Halves | undefined> {
   if (n <= EDGE) {
     const block = await read(first, n, first, n)
     return factorInPlace(block) ? { n, inverse: invertLower(block) } : undefined
@@ -71,12 +92,14 @@ async function factorFrom(engine: Engine, first: number, n: number, read: BlockR
 
 /** Solves `A X = B` in place: `b` [n, m] becomes X. */
 export async function solve(engine: Engine, factor: Factor, b: Matrix): Promise<void> {
+  if ('transposed' in factor)
+    return engine.timed('gemm64', () => engine.blas!.potrs(factor.transposed.data, factor.n, b.data))
   await solveLower(engine, factor, b)
   await solveUpper(engine, factor, b)
 }
 
 /** `L X = B`, downwards. */
-async function solveLower(engine: Engine, factor: Factor, b: Matrix): Promise<void> {
+async function solveLower(engine: Engine, factor: Diagonal | Halves, b: Matrix): Promise<void> {
   if ('inverse' in factor) return applyInverse(engine, factor, b, false)
   const [above, below] = split(b, factor)
   await solveLower(engine, factor.upper, above)
@@ -85,7 +108,7 @@ async function solveLower(engine: Engine, factor: Factor, b: Matrix): Promise<vo
 }
 
 /** `Lᵀ X = B`, upwards. */
-async function solveUpper(engine: Engine, factor: Factor, b: Matrix): Promise<void> {
+async function solveUpper(engine: Engine, factor: Diagonal | Halves, b: Matrix): Promise<void> {
   if ('inverse' in factor) return applyInverse(engine, factor, b, true)
   const [above, below] = split(b, factor)
   await solveUpper(engine, factor.lower, below)
@@ -112,6 +135,12 @@ async function subtractProduct(engine: Engine, a: Matrix, b: Matrix, c: Matrix):
  * `[(upper upperᵀ)⁻¹ + V S Vᵀ, −V S; ., S]`.
  */
 export async function invert(engine: Engine, factor: Factor): Promise<Matrix> {
+  if ('transposed' in factor) {
+    const inverse = matrix(factor.n, factor.n, factor.transposed.data.slice())
+    await engine.timed('gemm64', () => engine.blas!.potri(inverse.data, factor.n))
+    mirrorUpper(inverse.data, factor.n)
+    return inverse
+  }
   const inverse = matrix(factor.n, factor.n)
   if ('inverse' in factor) {
     const product = matrix(factor.n, factor.n)

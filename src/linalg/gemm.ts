@@ -30,6 +30,14 @@ export interface GemmOptions {
 
 export async function gemm(engine: Engine, a: Matrix, b: Matrix, c: Matrix, options: GemmOptions = {}): Promise<void> {
   const { transA = false, transB = false, alpha = 1, accumulate = false } = options
+  const { blas } = engine
+  if (blas) {
+    const operands = [
+      { ...a, transposed: transA },
+      { ...b, transposed: transB },
+    ] as const
+    return engine.timed('gemm64', () => blas.gemm(...operands, c.data, alpha, accumulate ? 1 : 0))
+  }
   const build = () => {
     const g = new Graph('gemm')
     const inputs = ['a', 'b', ...(accumulate ? ['c'] : [])].map(name =>

@@ -12,6 +12,15 @@ export async function multiply(engine: Engine, a: Floats, b: Floats, columns: nu
   const n = b.length / columns
   const rows = a.length / n
   const y = new Float32Array(rows * columns)
+  const { blas } = engine
+  if (blas) {
+    const operands = [
+      { data: a, rows, columns: n },
+      { data: b, rows: n, columns },
+    ] as const
+    await engine.timed('product', () => blas.gemm(...operands, y, 1, 0))
+    return y
+  }
   for (let from = 0; from < rows; from += ROWS) {
     const to = Math.min(rows, from + ROWS)
     const feeds = { a: values(a.subarray(from * n, to * n), [to - from, n]), b: values(b, [n, columns]) }

@@ -77,3 +77,11 @@ export function transposeInto(
         for (let r = r0; r < end; r++) wide[to + r] = matrix[r * columns + column]
       }
 }
+
+/** Mirrors what is above the diagonal of a square matrix [n, n] to below it. */
+export function mirrorUpper(square: Floats | Float64Array<ArrayBuffer>, n: number): void {
+  for (let i0 = 0; i0 < n; i0 += SQUARE)
+    for (let j0 = i0; j0 < n; j0 += SQUARE)
+      for (let j = j0; j < Math.min(n, j0 + SQUARE); j++)
+        for (let i = i0; i < Math.min(j, i0 + SQUARE); i++) square[j * n + i] = square[i * n + j]
+}

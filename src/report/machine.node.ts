@@ -1,10 +1,11 @@
 // What a result says of the machine that it was made on.
 import { cpus, totalmem } from 'node:os'
+import { openBlas } from '../engine/blas.node.ts'
 import { runtimeVersion } from '../engine/engine.node.ts'
 import type { EngineOptions } from '../engine/engine.ts'
 import type { Machine } from './result-file.ts'
 
-export const describeMachine = ({ device = 'cpu', threads }: EngineOptions): Machine => ({
+export const describeMachine = ({ device = 'cpu', threads, blas }: EngineOptions): Machine => ({
   cpu: cpus()[0]?.model.trim() ?? 'unknown',
   cores: cpus().length,
   memoryBytes: totalmem(),
@@ -13,6 +14,7 @@ export const describeMachine = ({ device = 'cpu', threads }: EngineOptions): Mac
   onnxruntime: runtimeVersion,
   device,
   threads: threads ?? cpus().length,
+  ...(blas === undefined ? {} : { blas: openBlas(blas).name }),
 })
 
 /** Peak resident memory of this process in bytes. */

@@ -3,8 +3,10 @@ import { bytes } from '../display.ts'
 import { type Machine, type Made, madeOf, type ResultFile } from './result-file.ts'
 import { runLabel } from './tables.ts'
 
-const machineText = ({ cpu, cores, threads, memoryBytes, platform, device, node, onnxruntime }: Machine): string =>
-  `Node ${node}, ONNX Runtime ${onnxruntime}; ${cpu}, ${threads} of ${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
+function machineText({ cpu, cores, threads, memoryBytes, platform, device, node, onnxruntime, blas }: Machine): string {
+  const software = [`Node ${node}`, `ONNX Runtime ${onnxruntime}`, ...(blas ? [blas] : [])].join(', ')
+  return `${software}; ${cpu}, ${threads} of ${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
+}
 
 /** By what, when and where: once where all runs agree, otherwise a line for each, with the runs that it made. */
 export function madeLines(result: Pick<ResultFile, 'runs' | keyof Made>): string[] {

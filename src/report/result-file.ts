@@ -95,6 +95,8 @@ export interface Machine {
   readonly onnxruntime: string
   readonly device: string
   readonly threads: number
+  /** Name of the BLAS library in use, absent without one. */
+  readonly blas?: string
 }
 
 /** One model, dense or pruned, with what was measured of it. */

@@ -1,0 +1,112 @@
+// A BLAS library beside ONNX Runtime: what the golden tests and those of linear algebra do not reach.
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { HalfBlockRunner, readHalf } from '../src/blocks/halfblock.ts'
+import { GramAccumulator, outputEnergy } from '../src/calibrate/gram.ts'
+import type { Engine } from '../src/engine/engine.ts'
+import { multiply } from '../src/linalg/product.ts'
+import { halfBlocks } from '../src/model/architecture.ts'
+import { describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
+import { describeOn, withBlas } from './devices.ts'
+import { TINY_LLAMA, workplaces } from './fasp.ts'
+import { finish } from './finish.ts'
+import { random } from './random.ts'
+
+const workplace = workplaces()
+const on = await withBlas()
+
+describeOn(on, 'what ONNX Runtime computes', () => {
+  let [plain, blas]: Engine[] = []
+  beforeAll(() => {
+    plain = openEngine()
+    blas = openEngine(on)
+  })
+  afterAll(async () => {
+    await plain.close()
+    await blas.close()
+  })
+  const both = async <T>(of: (engine: Engine) => Promise<T>) => [await of(plain), await of(blas)]
+
+  test('Gram matrices, means and energies', async () => {
+    const [width, tokens, out] = [450, 70, 30]
+    const h = [random(width * tokens, 1), random(width * tokens, 2)]
+    const at = Int32Array.from({ length: 200 }, (_, i) => 2 * i)
+    const [expected, found] = await both(async engine => {
+      const gram = new GramAccumulator(engine, width)
+      for (const batch of h) await gram.accumulate(batch, tokens)
+      const statistics = gram.finish()
+      return { ...statistics, energy: await outputEnergy(engine, statistics, at, random(at.length * out, 3)) }
+    })
+    expectClose(found.gram, expected.gram)
+    expectClose(found.mean, expected.mean)
+    expectClose([found.energy], [expected.energy])
+  })
+
+  test('float32 products', async () => {
+    const [expected, found] = await both(engine => multiply(engine, random(40 * 30, 1), random(30 * 50, 2), 50))
+    expectClose(found, expected)
+  })
+
+  test.each([
+    ['all columns', 0, 0],
+    ['some', 20, 1],
+    ['none', 0, 1],
+  ])('the stream after an output layer on %s', async (_, count, first) => {
+    const checkpoint = await openCheckpoint(TINY_LLAMA)
+    const model = describeModel(checkpoint)
+    const { architecture: a } = model
+    for (const half of halfBlocks(a, 1)) {
+      const weights = await readHalf(model, half)
+      const width = weights.output.weight.length / a.hiddenSize
+      const columns = Int32Array.from({ length: first === 0 ? width : count }, (_, i) => first + (first + 1) * i)
+      const weight = random(a.hiddenSize * columns.length, 5)
+      for (const bias of [undefined, random(a.hiddenSize, 7)]) {
+        const [expected, found] = await both(async engine => {
+          const x = random(16 * a.hiddenSize, 4)
+          const runner = new HalfBlockRunner(engine, a, 16)
+          await runner.residual(weights, { output: { weight, bias }, columns }, x, random(16 * width, 6))
+          return x
+        })
+        expectClose(found, expected)
+      }
+    }
+    await checkpoint.close()
+  })
+
+  test.each(['best', 'stock'] as const)('preset %s', async preset => {
+    const folder = await workplace()
+    const ids = Int32Array.from(random(32 * 64, 8), v => Math.floor(Math.abs(v) * 1000))
+    const rows = Array.from({ length: 32 }, (_, i) => ids.subarray(i * 64, (i + 1) * 64))
+    const windows = { seqLen: 64, windows: rows, texts: [{ name: 'ids', tokens: 2048, available: 32, used: 32 }] }
+    const pruned = async (blas?: string) => {
+      const output = join(folder, `pruned ${blas}`)
+      const { layers } = await finish(prune(TINY_LLAMA, { sparsity: 0.3, preset, windows, blas, output }))
+      return layers.map(({ ffn }) => ffn!)
+    }
+    const [expected, found] = [await pruned(), await pruned('auto')]
+    for (const [i, { kept, errorAfter }] of found.entries()) {
+      // Columns that cost all but the same may change places.
+      expect(kept.filter(j => !expected[i].kept.includes(j)).length).toBeLessThanOrEqual(0.05 * kept.length)
+      expect(Math.abs(errorAfter / expected[i].errorAfter - 1)).toBeLessThan(0.01)
+    }
+  })
+})
+
+/** To the rounding of float32. */
+function expectClose(found: ArrayLike<number>, expected: ArrayLike<number>) {
+  expect(found.length).toBe(expected.length)
+  let [scale, worst] = [0, 0]
+  for (let i = 0; i < expected.length; i++) {
+    scale = Math.max(scale, Math.abs(expected[i]))
+    worst = Math.max(worst, Math.abs(found[i] - expected[i]))
+  }
+  expect(worst).toBeLessThanOrEqual(1e-5 * scale)
+}
+
+test('works on the CPU alone', () => {
+  expect(() => openEngine({ blas: 'auto', device: 'webgpu' })).toThrow('blas works on the CPU, and device is "webgpu"')
+})
+
+test.runIf(process.platform === 'linux')('a library that lacks what is needed', () => {
+  expect(() => openEngine({ blas: 'libm.so.6' })).toThrow(/^blas: libm\.so\.6 has no cblas_sgemm\. Install one/)
+})
