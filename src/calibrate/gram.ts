@@ -86,10 +86,12 @@ export class GramAccumulator {
   /** Sum over all of G of what `of` gives for a part of row `i` that begins at column `from`. `of` is symmetric in rows and columns. */
   inner(of: (i: number, from: number, part: Floats) => number): number {
     let total = 0
-    for (let i = 0, at = 0; this.#upper && i < this.width; i++, at += this.width + 1) {
-      const [diagonal, right] = [this.#upper.subarray(at, at + 1), this.#upper.subarray(at + 1, (i + 1) * this.width)]
-      total += of(i, i, diagonal) + 2 * of(i, i + 1, right)
-    }
+    const upper = this.#upper
+    if (upper)
+      for (let i = 0, at = 0; i < this.width; i++, at += this.width + 1) {
+        const [diagonal, right] = [upper.subarray(at, at + 1), upper.subarray(at + 1, (i + 1) * this.width)]
+        total += of(i, i, diagonal) + 2 * of(i, i + 1, right)
+      }
     for (const { rows, columns, sum } of this.#blocks)
       for (let r = 0; r < rows.size; r++) {
         const part = sum.data.subarray(r * columns.size, (r + 1) * columns.size)

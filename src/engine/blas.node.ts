@@ -27,38 +27,20 @@ const LAPACK_LOWER = 'L'
 /** @param library its path, its name where the system's loader finds it, or `auto` @throws UsageError where there is none */
 export function openBlas(library: string, threads?: number): Blas {
   const lib = load(library)
-  const operand = 'void *'
-  const gemm = (type: string) =>
-    ['int', 'int', 'int', 'int', 'int', 'int', type, operand, 'int', operand, 'int', type, operand, 'int'] as const
-  const declare = (name: string, types: readonly string[]) => {
+  const declare = (prototype: string) => {
     try {
-      return lib.handle.func(name, 'void', [...types])
+      return lib.handle.func(prototype)
     } catch (cause) {
-      throw new UsageError(`blas: ${lib.path} has no ${name}. ${HINT}`, { cause })
+      throw new UsageError(`blas: ${lib.path} has no ${/\w+(?=\()/.exec(prototype)}. ${HINT}`, { cause })
     }
   }
-  const sgemm = declare('cblas_sgemm', gemm('float'))
-  const dgemm = declare('cblas_dgemm', gemm('double'))
-  const ssyrk = declare('cblas_ssyrk', [
-    'int',
-    'int',
-    'int',
-    'int',
-    'int',
-    'float',
-    operand,
-    'int',
-    'float',
-    operand,
-    'int',
-  ])
-  const dtrsm = declare('cblas_dtrsm', [
-    ...['int', 'int', 'int', 'int', 'int', 'int', 'int'],
-    ...['double', operand, 'int', operand, 'int'],
-  ])
-  const [dpotrf, dpotri] = ['dpotrf_', 'dpotri_'].map(name =>
-    declare(name, ['const char *', operand, operand, operand, operand]),
-  )
+  const gemm = (name: string, real: string) =>
+    declare(`void ${name}(int, int, int, int, int, int, ${real}, void *, int, void *, int, ${real}, void *, int)`)
+  const [sgemm, dgemm] = [gemm('cblas_sgemm', 'float'), gemm('cblas_dgemm', 'double')]
+  const ssyrk = declare('void cblas_ssyrk(int, int, int, int, int, float, void *, int, float, void *, int)')
+  const dtrsm = declare('void cblas_dtrsm(int, int, int, int, int, int, int, double, void *, int, void *, int)')
+  const dpotrf = declare('void dpotrf_(const char *, void *, void *, void *, void *)')
+  const dpotri = declare('void dpotri_(const char *, void *, void *, void *, void *)')
   const info = (routine: typeof dpotrf, a: Float64Array, n: number): number => {
     const [size, result] = [Int32Array.of(n), new Int32Array(1)]
     routine(LAPACK_LOWER, size, a, size, result)
@@ -70,6 +52,8 @@ export function openBlas(library: string, threads?: number): Blas {
     gemm(a, b, c, alpha, beta) {
       const [m, k] = a.transposed ? [a.columns, a.rows] : [a.rows, a.columns]
       const n = b.transposed ? b.rows : b.columns
+      if (k === 0 && beta === 0) c.fill(0)
+      if (m * n * k === 0) return // a leading dimension of 0 is an error
       const trans = (o: Operand) => (o.transposed ? TRANS : NO_TRANS)
       const routine = c instanceof Float32Array ? sgemm : dgemm
       const operands = [alpha, a.data, a.columns, b.data, b.columns, beta, c, n]
@@ -77,11 +61,12 @@ export function openBlas(library: string, threads?: number): Blas {
     },
     syrk(a, c, n) {
       const k = a.length / n
-      ssyrk(ROW_MAJOR, UPPER, NO_TRANS, n, k, 1, a, k, 1, c, n)
+      if (n * k > 0) ssyrk(ROW_MAJOR, UPPER, NO_TRANS, n, k, 1, a, k, 1, c, n)
     },
     potrf: (a, n) => info(dpotrf, a, n) === 0,
     potrs(u, n, b) {
       const m = b.length / n
+      if (m === 0) return
       for (const trans of [TRANS, NO_TRANS]) dtrsm(ROW_MAJOR, LEFT, UPPER, trans, NON_UNIT, n, m, 1, u, n, b, m)
     },
     potri(u, n) {

@@ -20,7 +20,7 @@ export interface Blas {
   /** `C ← C + A Aᵀ` on and above the diagonal of C [n, n]. @param a [n, ..] */
   syrk(a: Floats, c: Floats, n: number): void
   /**
-   * `A = Uᵀ U` in the place of A [n, n], of which only what is on and above the diagonal is read and written.
+   * `A = Uᵀ U` in the place of A [n, n], n > 0, of which only what is on and above the diagonal is read and written.
    * @returns whether A is positive definite
    */
   potrf(a: Doubles, n: number): boolean

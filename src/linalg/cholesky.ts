@@ -47,7 +47,7 @@ const SUBTRACT = { alpha: -1, accumulate: true } as const
  */
 export async function cholesky(engine: Engine, n: number, read: RowReader): Promise<Factor | undefined> {
   const { blas } = engine
-  if (!blas)
+  if (!blas || n === 0)
     return factorFrom(engine, 0, n, async (i, rows, j, columns) => {
       const block = matrix(rows, columns)
       for (let r = 0; r < rows; r++) read(i + r, j, block.data.subarray(r * columns, (r + 1) * columns))
