@@ -16,7 +16,7 @@ export const ENGINE_OPTIONS = {
 /** Options of commands that prune. */
 export const PRUNING_OPTIONS = {
   ...ENGINE_OPTIONS,
-  blas: { type: 'text', value: 'library', help: 'BLAS for Gram matrices and solves: auto, or its path' },
+  blas: { type: 'text', value: 'library', help: 'BLAS for Gram matrices, solves: auto, or path' },
 } as const satisfies Record<string, OptionSpec>
 
 /** `--to gguf` or `--to gguf:q8_0`. @throws UsageError for an unknown target */
