@@ -55,6 +55,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
   const { workload, keep, device = 'cpu', threads, blas, signal } = options
   const windows = options.windows ?? workload.windows
   checkRange('windows', windows, 1, 1e6, true)
+  const { cpu, cores, memoryBytes, platform: os, blas: blasName } = describeMachine({ blas })
   const folder = keep ?? (await mkdtemp(join(tmpdir(), 'fasp-bench-')))
   try {
     const path = options.model ?? join(folder, 'model')
@@ -69,7 +70,6 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     const output = join(folder, 'pruned')
     const ids = randomWindows(a.vocabularySize, windows, workload.seqLen)
     const run = yield* timed(prune(path, { ...settings, windows: ids, output, device, threads, blas, signal }))
-    const { cpu, cores, memoryBytes, platform: os, blas: blasName } = describeMachine({ blas })
     const place = {
       fasp: VERSION,
       node: process.versions.node,

@@ -12,7 +12,10 @@ const EDGE = 128
 const ROWS = 512
 
 /** L of a matrix [n, n]. */
-export type Factor = Diagonal | Halves | Whole
+export type Factor = Blocked | Whole
+
+/** By halves, down to the diagonal blocks. */
+type Blocked = Diagonal | Halves
 
 interface Diagonal {
   readonly n: number
@@ -23,10 +26,10 @@ interface Diagonal {
 /** `L = [upper 0; below lower]`. */
 interface Halves {
   readonly n: number
-  readonly upper: Diagonal | Halves
+  readonly upper: Blocked
   readonly below: Matrix // [lower.n, upper.n]
   readonly belowT: Matrix // its transpose: products by way of `transA` are slow
-  readonly lower: Diagonal | Halves
+  readonly lower: Blocked
 }
 
 /** As LAPACK leaves it. */
@@ -64,12 +67,7 @@ export async function cholesky(engine: Engine, n: number, read: RowReader): Prom
 type BlockReader = (i: number, rows: number, j: number, columns: number) => Promise<Matrix>
 
 /** Factors the square [n, n] at (first, first). */
-async function factorFrom(
-  engine: Engine,
-  first: number,
-  n: number,
-  read: BlockReader,
-): Promise<Diagonal | Halves | undefined> {
+async function factorFrom(engine: Engine, first: number, n: number, read: BlockReader): Promise<Blocked | undefined> {
   if (n <= EDGE) {
     const block = await read(first, n, first, n)
     return factorInPlace(block) ? { n, inverse: invertLower(block) } : undefined
@@ -99,7 +97,7 @@ export async function solve(engine: Engine, factor: Factor, b: Matrix): Promise<
 }
 
 /** `L X = B`, downwards. */
-async function solveLower(engine: Engine, factor: Diagonal | Halves, b: Matrix): Promise<void> {
+async function solveLower(engine: Engine, factor: Blocked, b: Matrix): Promise<void> {
   if ('inverse' in factor) return applyInverse(engine, factor, b, false)
   const [above, below] = split(b, factor)
   await solveLower(engine, factor.upper, above)
@@ -108,7 +106,7 @@ async function solveLower(engine: Engine, factor: Diagonal | Halves, b: Matrix):
 }
 
 /** `Lᵀ X = B`, upwards. */
-async function solveUpper(engine: Engine, factor: Diagonal | Halves, b: Matrix): Promise<void> {
+async function solveUpper(engine: Engine, factor: Blocked, b: Matrix): Promise<void> {
   if ('inverse' in factor) return applyInverse(engine, factor, b, true)
   const [above, below] = split(b, factor)
   await solveUpper(engine, factor.lower, below)
