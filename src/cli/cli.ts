@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 // The `fasp` binary: finds the command, loads only its code, turns errors into one line and an exit code.
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+import { setFlagsFromString } from 'node:v8'
+import { MARK_IN_ONE_PIECE } from '../engine/garbage.ts'
 import { FaspError, UsageError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import { editDistance, optionHelp, parseArguments } from './arguments.ts'
@@ -96,4 +98,5 @@ process.stdout.on('error', error => {
   process.exit(1)
 })
 process.stderr.on('error', () => {}) // whoever read the progress has gone: no reason to leave half an output behind
+setFlagsFromString(MARK_IN_ONE_PIECE)
 process.exitCode = await main(process.argv.slice(2))

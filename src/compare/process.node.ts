@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process'
 import { on, once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { MARK_IN_ONE_PIECE } from '../engine/garbage.ts'
 import { RunError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Run } from '../report/result-file.ts'
@@ -13,7 +14,11 @@ const CHILD = fileURLToPath(new URL('./compare-child.js', import.meta.url))
 /** @throws RunError with the child's message, or that it died; UsageError where the child's was one; the signal's reason */
 export async function* runInProcess(job: Job, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
   signal?.throwIfAborted()
-  const child = fork(CHILD, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const child = fork(CHILD, {
+    serialization: 'advanced',
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    execArgv: [...process.execArgv, MARK_IN_ONE_PIECE],
+  })
   const ended = once(child, 'exit') as Promise<[code: number | null, signal: NodeJS.Signals | null]>
   const messages = on(child, 'message', { close: ['disconnect'] })
   const abort = () => child.connected && child.send(ABORT)
