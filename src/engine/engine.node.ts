@@ -3,6 +3,7 @@ import * as runtime from 'onnxruntime-node'
 import { UsageError } from '../errors.ts'
 import { openBlas } from './blas.node.ts'
 import { createEngine, type Engine, type EngineOptions } from './engine.ts'
+import { nativeGraphs } from './native.node.ts'
 
 runtime.env.logLevel = 'fatal' // what goes wrong before there is a session, too, reaches the user as an exception
 
@@ -16,7 +17,10 @@ export function openEngine(options: EngineOptions = {}): Engine {
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
   if (blas !== undefined && device !== 'cpu')
     throw new UsageError(`blas works on the CPU, and device is "${device}". Leave one of them out.`)
-  return createEngine(runtime, options, blas === undefined ? undefined : openBlas(blas, options.threads))
+  return createEngine(runtime, options, {
+    blas: blas === undefined ? undefined : openBlas(blas, options.threads),
+    graphs: device === 'cpu' ? nativeGraphs(runtimeVersion, options.threads) : undefined,
+  })
 }
 
 /** The version of ONNX Runtime. */

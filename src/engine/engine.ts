@@ -1,7 +1,7 @@
 // ONNX Runtime behind a small interface: sessions made from graphs and kept by name, runs over typed arrays.
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-common'
-import type { Graph } from '../formats/onnx.ts'
+import type { ElementType, Graph } from '../formats/onnx.ts'
 import type { Blas } from './blas.ts'
 import { checkDevice, type Device, deviceError, providers } from './device.ts'
 
@@ -13,8 +13,11 @@ export interface Runtime {
   }
 }
 
-/** Time a thread waits awake: longer than the gaps between the operators of a run. */
-const SPIN_MICROSECONDS = '100'
+/** Threads wait awake for as long as the gaps between the operators of a run; longer, and they would take the cores from other programs. */
+export const SESSION_CONFIG = {
+  'session.intra_op.allow_spinning': '1',
+  'session.intra_op.spin_duration_us': '100',
+} as const
 
 /** Uint16Array holds float16. */
 type Data = Float32Array | Float64Array | Uint16Array | Int8Array | Int32Array | BigInt64Array
@@ -26,6 +29,16 @@ export interface Values<T extends Data = Data> {
 }
 
 export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
+
+/** What the values are for ONNX. */
+export function elementType(data: Data): ElementType & Tensor.Type {
+  if (data instanceof Float32Array) return 'float32'
+  if (data instanceof Float64Array) return 'float64'
+  if (data instanceof Uint16Array) return 'float16'
+  if (data instanceof Int8Array) return 'int8'
+  if (data instanceof Int32Array) return 'int32'
+  return 'int64'
+}
 
 export type Feeds = Readonly<Record<string, Values | undefined>>
 
@@ -52,6 +65,23 @@ export interface Engine {
   close(): Promise<void>
 }
 
+/** Opens graphs. Another than that of the runtime may have less to do. */
+export interface GraphRuntime {
+  open(graph: Graph): Promise<GraphSession>
+}
+
+export interface GraphSession {
+  /** @param outputs where results go */
+  run(feeds: Readonly<Record<string, Values>>, outputs: Readonly<Record<string, Values>>): Promise<void>
+  close(): Promise<void>
+}
+
+/** What an engine may have beside its runtime. */
+export interface EngineParts {
+  readonly blas?: Blas
+  readonly graphs?: GraphRuntime
+}
+
 /** A model with its own weights. */
 export interface OpenModel {
   readonly inputs: readonly InferenceSession.ValueMetadata[]
@@ -72,25 +102,20 @@ export interface EngineOptions {
   readonly blas?: string
 }
 
-export function createEngine(runtime: Runtime, options: EngineOptions = {}, blas?: Blas): Engine {
+export function createEngine(runtime: Runtime, options: EngineOptions = {}, parts: EngineParts = {}): Engine {
   const { device = 'cpu' } = options
   checkDevice(device)
-  const sessions = new Map<string, Promise<InferenceSession>>()
+  const sessions = new Map<string, Promise<GraphSession>>()
   const settings = {
     ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
     logSeverityLevel: 4, // failures reach the user as exceptions
-    // Waiting threads spin within a run and for a moment after it; longer, and they would take the cores from other programs.
-    extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: SPIN_MICROSECONDS } } },
+    extra: SESSION_CONFIG,
   } as const
+  const graphs = parts.graphs ?? graphsOf(runtime, device, settings)
   const sessionOf = (key: string, build: () => Graph) => {
     let session = sessions.get(key)
     if (!session) {
-      const graph = build()
-      const created = runtime.InferenceSession.create(graph.bytes(), {
-        ...settings,
-        executionProviders: providers(device, graph),
-      })
-      session = created.catch(cause => {
+      session = graphs.open(build()).catch(cause => {
         sessions.delete(key) // nothing to release
         throw device === 'cpu' ? cause : deviceError(device, cause)
       })
@@ -98,23 +123,13 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, blas
     }
     return session
   }
-  const tensor = ({ data, shape }: Values): Tensor => {
-    if (data instanceof Float32Array) return new runtime.Tensor('float32', data, shape)
-    if (data instanceof Float64Array) return new runtime.Tensor('float64', data, shape)
-    if (data instanceof Uint16Array) return new runtime.Tensor('float16', data, shape)
-    if (data instanceof Int8Array) return new runtime.Tensor('int8', data, shape)
-    if (data instanceof Int32Array) return new runtime.Tensor('int32', data, shape)
-    return new runtime.Tensor('int64', data, shape)
-  }
-  const tensors = (arrays: Feeds) =>
-    Object.fromEntries(Object.entries(arrays).flatMap(([name, a]) => (a ? [[name, tensor(a)]] : [])))
   const seconds: Record<string, number> = {}
   const count = (kind: string, since: number) => {
     seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - since) / 1000
   }
   return {
     device,
-    blas,
+    blas: parts.blas,
     seconds,
     async timed(kind, call) {
       await new Promise(resolve => setImmediate(resolve)) // of Node, as every BLAS is
@@ -125,8 +140,9 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, blas
     },
     async run(key, build, feeds, outputs) {
       const session = await sessionOf(key, build)
+      const given = Object.entries(feeds).filter((entry): entry is [string, Values] => entry[1] !== undefined)
       const started = performance.now()
-      await session.run(tensors(feeds), tensors(outputs))
+      await session.run(Object.fromEntries(given), outputs)
       count(key.split(' ', 1)[0], started)
     },
     async open(model, external) {
@@ -140,7 +156,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, blas
         inputs: session.inputMetadata,
         run: feeds =>
           session.run(
-            Object.fromEntries(Object.entries(feeds).map(([name, v]) => [name, 'shape' in v ? tensor(v) : v])),
+            Object.fromEntries(Object.entries(feeds).map(([name, v]) => [name, 'shape' in v ? tensor(runtime, v) : v])),
           ),
         close: () => session.release(),
       }
@@ -148,7 +164,28 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, blas
     async close() {
       const open = await Promise.all(sessions.values())
       sessions.clear()
-      await Promise.all(open.map(s => s.release()))
+      await Promise.all(open.map(s => s.close()))
     },
   }
+}
+
+/** Graphs as sessions of the runtime. */
+function graphsOf(runtime: Runtime, device: Device, settings: InferenceSession.SessionOptions): GraphRuntime {
+  const tensors = (arrays: Readonly<Record<string, Values>>) =>
+    Object.fromEntries(Object.entries(arrays).map(([name, a]) => [name, tensor(runtime, a)]))
+  return {
+    async open(graph) {
+      const executionProviders = providers(device, graph)
+      const session = await runtime.InferenceSession.create(graph.bytes(), { ...settings, executionProviders })
+      return {
+        run: async (feeds, outputs) => void (await session.run(tensors(feeds), tensors(outputs))),
+        close: () => session.release(),
+      }
+    },
+  }
+}
+
+/** Of Tensor's signatures TypeScript has one for each type, and none for all of them. */
+function tensor({ Tensor }: Runtime, { data, shape }: Values): Tensor {
+  return new Tensor(elementType(data) as 'float32', data as Float32Array, shape)
 }

@@ -35,7 +35,8 @@ export type Value = string
 export type Dimension = number | string
 type Attribute = number | string | readonly number[] | { readonly float: number }
 
-const DATA_TYPES: Record<ElementType, DataType> = {
+/** As ONNX numbers them, and ONNX Runtime's C interface. */
+export const DATA_TYPES: Readonly<Record<ElementType, DataType>> = {
   float32: DataType.FLOAT,
   float64: DataType.DOUBLE,
   float16: DataType.FLOAT16,

@@ -1,0 +1,96 @@
+import * as runtime from 'onnxruntime-node'
+import { afterAll, describe, expect, test } from 'vitest'
+import { Graph } from '../formats/onnx.ts'
+import { runtimeVersion } from './engine.node.ts'
+import { createEngine, type Feeds, values } from './engine.ts'
+import { nativeGraphs } from './native.node.ts'
+
+const graphs = nativeGraphs(runtimeVersion)
+
+describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C interface", () => {
+  const native = createEngine(runtime, {}, { graphs })
+  const binding = createEngine(runtime)
+  afterAll(() => Promise.all([native.close(), binding.close()]))
+
+  test('the interface is there', () => expect(graphs).toBeDefined())
+
+  test('another version of the library is not called', () => expect(nativeGraphs('0.0.0')).toBeUndefined())
+
+  test('results are those of the binding, in the arrays that were given', async () => {
+    const [tokens, width] = [37, 24]
+    const build = () => {
+      const g = new Graph('product')
+      const x = g.input('x', 'float32', ['n', width])
+      const y = g.op('Gemm', [x, g.input('w', 'float32', ['m', width])], { transB: 1 })
+      g.output('y', g.op('Gather', [y, g.input('rows', 'int32', ['k'])]), 'float32', ['k', 'm'])
+      g.output('half', g.op('Cast', [x], { to: 10 }), 'float16', ['n', width])
+      g.output('wide', g.op('Cast', [y], { to: 11 }), 'float64', ['n', 'm'])
+      return g
+    }
+    const buffer = Float32Array.from({ length: tokens * width + 5 }, (_, i) => Math.sin(i))
+    const feeds: Feeds = {
+      x: values(buffer.subarray(5), [tokens, width]), // a view that begins within its buffer
+      w: values(Float32Array.from({ length: 3 * width }, Math.cos), [3, width]),
+      rows: values(Int32Array.of(4, 0, 36), [3]),
+      unused: undefined,
+    }
+    const results = []
+    for (const engine of [native, binding]) {
+      const y = new Float32Array(9)
+      const half = new Uint16Array(tokens * width)
+      const wide = new Float64Array(tokens * 3)
+      const outputs = { y: values(y, [3, 3]), half: values(half, [tokens, width]), wide: values(wide, [tokens, 3]) }
+      await engine.run('product', build, feeds, outputs)
+      results.push({ y, half, wide })
+    }
+    expect(results[0]).toEqual(results[1])
+    expect(results[0].y.some(v => v !== 0)).toBe(true)
+  })
+
+  test('a result may overwrite its input, and a scalar has no dimensions', async () => {
+    const build = () => {
+      const g = new Graph('add')
+      g.output('y', g.op('Add', [g.input('x', 'int64', [2]), g.input('by', 'int64', [])]), 'int64', [2])
+      return g
+    }
+    const x = values(BigInt64Array.of(1n, 2n), [2])
+    await native.run('add', build, { x, by: values(BigInt64Array.of(40n), []) }, { y: x })
+    expect([...x.data]).toEqual([41n, 42n])
+  })
+
+  test('no array is made for a result', async () => {
+    const n = 2 ** 20
+    const build = () => {
+      const g = new Graph('negative')
+      g.output('y', g.op('Neg', [g.input('x', 'float32', ['n'])]), 'float32', ['n'])
+      return g
+    }
+    const [x, y] = [values(new Float32Array(n), [n]), values(new Float32Array(n), [n])]
+    await native.run('negative', build, { x }, { y })
+    const before = process.memoryUsage().arrayBuffers
+    for (let i = 0; i < 5; i++) await native.run('negative', build, { x }, { y })
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4 * n)
+  })
+
+  test('a failure says what ONNX Runtime says, and leaves the session as it was', async () => {
+    const build = () => {
+      const g = new Graph('sum')
+      g.output('y', g.op('Add', [g.input('a', 'float32', ['n']), g.input('b', 'float32', ['m'])]), 'float32', ['n'])
+      return g
+    }
+    const sum = (b: number[]) => {
+      const y = values(new Float32Array(3), [3])
+      const feeds = { a: values(Float32Array.of(1, 2, 3), [3]), b: values(Float32Array.from(b), [b.length]) }
+      return native.run('sum', build, feeds, { y }).then(() => [...y.data])
+    }
+    await expect(sum([1, 2])).rejects.toThrow(/Add.*broadcast|broadcast/i)
+    expect(await sum([1, 1, 1])).toEqual([2, 3, 4])
+    const wrong = () => {
+      const g = new Graph('wrong')
+      g.output('y', g.op('NoSuchOperator', [g.input('x', 'float32', [1])]), 'float32', [1])
+      return g
+    }
+    const one = values(new Float32Array(1), [1])
+    await expect(native.run('wrong', wrong, { x: one }, { y: one })).rejects.toThrow(/NoSuchOperator/)
+  })
+})
