@@ -4,38 +4,39 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type * as Koffi from 'koffi'
-import { DATA_TYPES, type ElementType } from '../formats/onnx.ts'
+import { DATA_TYPES } from '../formats/onnx.ts'
 import { elementType, type GraphRuntime, SESSION_CONFIG, type Values } from './engine.ts'
 
 /** The version of the interface: that of ONNX Runtime 1.14. Later ones have it, too. */
 const API_VERSION = 14
 const [FATAL, DEVICE_ALLOCATOR, DEFAULT_MEMORY] = [4, 0, 0]
 
-/** Place in the table, type of the result, types of the arguments. Most return a status: null, or an error. */
-const FUNCTIONS = {
-  GetErrorMessage: [2, 'const char *', ['void *']],
-  CreateEnv: [3, 'void *', ['int', 'const char *', '_Out_ void **']],
-  CreateSessionFromArray: [8, 'void *', ['void *', 'void *', 'size_t', 'void *', '_Out_ void **']],
-  Run: [9, 'void *', ['void *', 'void *', 'const char **', 'void *', 'size_t', 'const char **', 'size_t', 'void *']],
-  CreateSessionOptions: [10, 'void *', ['_Out_ void **']],
-  SetSessionLogSeverityLevel: [22, 'void *', ['void *', 'int']],
-  SetIntraOpNumThreads: [24, 'void *', ['void *', 'int']],
-  CreateTensorWithDataAsOrtValue: [
-    49,
-    'void *',
-    ['void *', 'void *', 'size_t', 'void *', 'size_t', 'int', '_Out_ void **'],
-  ],
-  CreateCpuMemoryInfo: [69, 'void *', ['int', 'int', '_Out_ void **']],
-  ReleaseStatus: [93, 'void', ['void *']],
-  ReleaseSession: [95, 'void', ['void *']],
-  ReleaseValue: [96, 'void', ['void *']],
-  ReleaseSessionOptions: [100, 'void', ['void *']],
-  AddSessionConfigEntry: [130, 'void *', ['void *', 'const char *', 'const char *']],
+// Functions by their place in the table, and the types of their arguments.
+const [P, TEXT, TEXTS, SIZE] = ['void *', 'const char *', 'const char **', 'size_t']
+/** Return a status, and what they make by a last argument. */
+const MAKERS = {
+  CreateEnv: [3, 'int', TEXT],
+  CreateSessionFromArray: [8, P, P, SIZE, P],
+  CreateSessionOptions: [10],
+  CreateTensorWithDataAsOrtValue: [49, P, P, SIZE, P, SIZE, 'int'],
+  CreateCpuMemoryInfo: [69, 'int', 'int'],
 } as const
+/** Return a status. */
+const ACTIONS = {
+  Run: [9, P, P, TEXTS, P, SIZE, TEXTS, SIZE, P],
+  SetSessionLogSeverityLevel: [22, P, 'int'],
+  SetIntraOpNumThreads: [24, P, 'int'],
+  AddSessionConfigEntry: [130, P, TEXT, TEXT],
+} as const
+/** Free what was made, and return nothing. */
+const RELEASES = { ReleaseStatus: 93, ReleaseSession: 95, ReleaseValue: 96, ReleaseSessionOptions: 100 } as const
+const GET_ERROR_MESSAGE = 2
 
 type Pointer = bigint | null
-type Call = (...args: unknown[]) => Pointer
-type Api = Record<keyof typeof FUNCTIONS, Call> & { readonly env: Pointer; readonly memory: Pointer }
+/** The interface; each function throws what its status says. */
+type Api = Record<keyof typeof MAKERS, (...args: unknown[]) => Pointer> &
+  Record<keyof typeof ACTIONS, (...args: unknown[]) => void> &
+  Record<keyof typeof RELEASES, (made: Pointer) => void> & { readonly env: Pointer; readonly memory: Pointer }
 
 /** By version, once each was looked for. */
 const opened = new Map<string, Api | undefined>()
@@ -57,37 +58,64 @@ function open(version: string): Api | undefined {
     const koffi: typeof Koffi = require('koffi')
     const folder = join(dirname(require.resolve('onnxruntime-node')), '..', 'bin', 'napi-v6', 'linux', process.arch)
     const base = koffi.load(join(folder, 'libonnxruntime.so.1')).func('void *OrtGetApiBase()')()
-    const decode = (table: Pointer, place: number, result: string, args: readonly string[]): Call =>
-      koffi.decode(koffi.decode(table, place * koffi.sizeof('void *'), 'void *'), koffi.proto(result, [...args]))
-    if (decode(base, 1, 'const char *', [])() !== (version as unknown)) return undefined
-    const table = decode(base, 0, 'void *', ['uint32_t'])(API_VERSION)
-    const entries = Object.entries(FUNCTIONS).map(([name, [place, result, args]]) => [
-      name,
-      decode(table, place, result, args),
-    ])
-    const functions = Object.fromEntries(entries) as Record<keyof typeof FUNCTIONS, Call>
-    const env = made(functions, out => functions.CreateEnv(FATAL, 'fasp', out))
-    const memory = made(functions, out => functions.CreateCpuMemoryInfo(DEVICE_ALLOCATOR, DEFAULT_MEMORY, out))
-    return { ...functions, env, memory }
+    const at = (table: Pointer, place: number, result: string, args: string[]) =>
+      koffi.decode(koffi.decode(table, place * koffi.sizeof(P), P), koffi.proto(result, args))
+    if (at(base, 1, TEXT, [])() !== version) return undefined
+    return declare((place, result, args) => at(at(base, 0, P, ['uint32_t'])(API_VERSION), place, result, args))
   } catch {
     return undefined
   }
 }
 
+function declare(at: (place: number, result: string, args: string[]) => (...args: unknown[]) => unknown): Api {
+  const map = <K extends string, D, F>(of: Record<K, D>, to: (declared: D) => F) =>
+    Object.fromEntries(Object.entries<D>(of).map(([name, declared]) => [name, to(declared)])) as Record<K, F>
+  const releases = map(RELEASES, place => at(place, 'void', [P]))
+  const message = at(GET_ERROR_MESSAGE, TEXT, [P])
+  const check = (status: unknown) => {
+    if (status === null) return
+    const said = String(message(status))
+    releases.ReleaseStatus(status)
+    throw new Error(said)
+  }
+  const makers = map(MAKERS, ([place, ...types]) => {
+    const make = at(place, P, [...types, '_Out_ void **'])
+    return (...args: unknown[]) => {
+      const made: [Pointer] = [null]
+      check(make(...args, made))
+      return made[0]
+    }
+  })
+  const actions = map(ACTIONS, ([place, ...types]) => {
+    const act = at(place, P, types)
+    return (...args: unknown[]) => check(act(...args))
+  })
+  const env = makers.CreateEnv(FATAL, 'fasp')
+  return {
+    ...makers,
+    ...actions,
+    ...releases,
+    env,
+    memory: makers.CreateCpuMemoryInfo(DEVICE_ALLOCATOR, DEFAULT_MEMORY),
+  }
+}
+
 function graphRuntime(api: Api, threads?: number): GraphRuntime {
-  const check = (status: Pointer) => throwWhereFailed(api, status)
   return {
     async open(graph) {
-      const options = made(api, out => api.CreateSessionOptions(out))
+      const options = api.CreateSessionOptions()
       try {
-        check(api.SetSessionLogSeverityLevel(options, FATAL))
-        if (threads) check(api.SetIntraOpNumThreads(options, threads))
-        for (const [key, value] of Object.entries(SESSION_CONFIG)) check(api.AddSessionConfigEntry(options, key, value))
+        api.SetSessionLogSeverityLevel(options, FATAL)
+        if (threads) api.SetIntraOpNumThreads(options, threads)
+        for (const [key, value] of Object.entries(SESSION_CONFIG)) api.AddSessionConfigEntry(options, key, value)
         const bytes = graph.bytes()
-        const session = made(api, out => api.CreateSessionFromArray(api.env, bytes, bytes.length, options, out))
+        const session = api.CreateSessionFromArray(api.env, bytes, bytes.length, options)
         return {
-          run: async (feeds, outputs) => run(api, session, feeds, outputs),
-          close: async () => void api.ReleaseSession(session),
+          async run(feeds, outputs) {
+            await new Promise(resolve => setImmediate(resolve)) // what waits for input and output has its turn
+            run(api, session, feeds, outputs)
+          },
+          close: async () => api.ReleaseSession(session),
         }
       } finally {
         api.ReleaseSessionOptions(options)
@@ -96,46 +124,26 @@ function graphRuntime(api: Api, threads?: number): GraphRuntime {
   }
 }
 
-/** Blocks until it is done, once what waits for input and output has had its turn. */
-async function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays): Promise<void> {
-  await new Promise(resolve => setImmediate(resolve))
+type Arrays = Readonly<Record<string, Values>>
+
+/** Blocks until it is done. */
+function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays): void {
   const tensors: Pointer[] = []
+  /** Tensors whose values are those of the arrays themselves. */
   const pointers = (arrays: Arrays): BigUint64Array => {
-    const made = Object.values(arrays).map(a => tensor(api, a))
-    tensors.push(...made)
-    return BigUint64Array.from(made as bigint[])
+    const first = tensors.length
+    for (const { data, shape } of Object.values(arrays)) {
+      const dims = BigInt64Array.from(shape, BigInt)
+      const layout = [dims, dims.length, DATA_TYPES[elementType(data)]]
+      tensors.push(api.CreateTensorWithDataAsOrtValue(api.memory, data, data.byteLength, ...layout))
+    }
+    return BigUint64Array.from(tensors.slice(first) as bigint[])
   }
   try {
     const [inputs, results] = [pointers(feeds), pointers(outputs)]
-    const names = [Object.keys(feeds), Object.keys(outputs)]
-    const status = api.Run(session, null, names[0], inputs, inputs.length, names[1], results.length, results)
-    throwWhereFailed(api, status)
+    const [inputNames, resultNames] = [Object.keys(feeds), Object.keys(outputs)]
+    api.Run(session, null, inputNames, inputs, inputs.length, resultNames, results.length, results)
   } finally {
     for (const t of tensors) api.ReleaseValue(t)
   }
-}
-
-type Arrays = Readonly<Record<string, Values>>
-
-/** A tensor whose values are those of the array itself. */
-function tensor(api: Api, { data, shape }: Values): Pointer {
-  const dims = BigInt64Array.from(shape, BigInt)
-  const type = DATA_TYPES[elementType(data) satisfies ElementType]
-  return made(api, out =>
-    api.CreateTensorWithDataAsOrtValue(api.memory, data, data.byteLength, dims, dims.length, type, out),
-  )
-}
-
-/** What a function makes and returns by its last argument. */
-function made(api: Pick<Api, 'GetErrorMessage' | 'ReleaseStatus'>, make: (out: [Pointer]) => Pointer): Pointer {
-  const out: [Pointer] = [null]
-  throwWhereFailed(api, make(out))
-  return out[0]
-}
-
-function throwWhereFailed(api: Pick<Api, 'GetErrorMessage' | 'ReleaseStatus'>, status: Pointer): void {
-  if (status === null) return
-  const message = String(api.GetErrorMessage(status))
-  api.ReleaseStatus(status)
-  throw new Error(message)
 }
