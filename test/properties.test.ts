@@ -123,7 +123,7 @@ test('restoration never makes an error larger, and all layouts are one model in 
     ),
     { numRuns: 6 },
   )
-})
+}, 180_000) // 18 models
 
 test('activations in memory and in a scratch file give the same bytes', async () => {
   const settings = {
