@@ -23,8 +23,8 @@ describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C in
       const x = g.input('x', 'float32', ['n', width])
       const y = g.op('Gemm', [x, g.input('w', 'float32', ['m', width])], { transB: 1 })
       g.output('y', g.op('Gather', [y, g.input('rows', 'int32', ['k'])]), 'float32', ['k', 'm'])
-      g.output('half', g.op('Cast', [x], { to: 10 }), 'float16', ['n', width])
-      g.output('wide', g.op('Cast', [y], { to: 11 }), 'float64', ['n', 'm'])
+      g.output('half', g.cast(x, 'float16'), 'float16', ['n', width])
+      g.output('wide', g.cast(y, 'float64'), 'float64', ['n', 'm'])
       return g
     }
     const buffer = Float32Array.from({ length: tokens * width + 5 }, (_, i) => Math.sin(i))
@@ -83,7 +83,7 @@ describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C in
       const feeds = { a: values(Float32Array.of(1, 2, 3), [3]), b: values(Float32Array.from(b), [b.length]) }
       return native.run('sum', build, feeds, { y }).then(() => [...y.data])
     }
-    await expect(sum([1, 2])).rejects.toThrow(/Add.*broadcast|broadcast/i)
+    await expect(sum([1, 2])).rejects.toThrow(/broadcast/i)
     expect(await sum([1, 1, 1])).toEqual([2, 3, 4])
     const wrong = () => {
       const g = new Graph('wrong')

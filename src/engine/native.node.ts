@@ -3,6 +3,7 @@
 // Source: onnxruntime_c_api.h. Its table of functions only grows at the end, so that places in it hold for all versions.
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import type * as Koffi from 'koffi'
 import { DATA_TYPES } from '../formats/onnx.ts'
 import { elementType, type GraphRuntime, SESSION_CONFIG, type Values } from './engine.ts'
@@ -61,7 +62,8 @@ function open(version: string): Api | undefined {
     const at = (table: Pointer, place: number, result: string, args: string[]) =>
       koffi.decode(koffi.decode(table, place * koffi.sizeof(P), P), koffi.proto(result, args))
     if (at(base, 1, TEXT, [])() !== version) return undefined
-    return declare((place, result, args) => at(at(base, 0, P, ['uint32_t'])(API_VERSION), place, result, args))
+    const table = at(base, 0, P, ['uint32_t'])(API_VERSION)
+    return declare((place, result, args) => at(table, place, result, args))
   } catch {
     return undefined
   }
@@ -112,7 +114,7 @@ function graphRuntime(api: Api, threads?: number): GraphRuntime {
         const session = api.CreateSessionFromArray(api.env, bytes, bytes.length, options)
         return {
           async run(feeds, outputs) {
-            await new Promise(resolve => setImmediate(resolve)) // what waits for input and output has its turn
+            await setImmediate() // what waits for input and output has its turn
             run(api, session, feeds, outputs)
           },
           close: async () => api.ReleaseSession(session),
