@@ -1,8 +1,9 @@
 // The table of a comparison: a row a run, all measures in it. Columns that do not fit the terminal go on below.
+import { total } from '../clock.ts'
 import { bytes, count, duration, percent, wrap } from '../display.ts'
 import { madeLines } from './made.ts'
 import { isDense, type ResultFile, type Run } from './result-file.ts'
-import { decimal, meanAccuracy, removedPart, runLabel, textName, total } from './tables.ts'
+import { decimal, meanAccuracy, removedPart, runLabel, textName } from './tables.ts'
 import { fitted, PLAIN, type TerminalStyle } from './terminal.ts'
 
 type Column = readonly [head: string, cell: (run: Run) => string | undefined]

@@ -1,4 +1,5 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
+import { total } from '../clock.ts'
 import { bytes, count, cut, duration, percent, shortNames } from '../display.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { Widths } from '../model/architecture.ts'
@@ -36,9 +37,6 @@ export function decimal(value: number, digits = 2): string {
 /** 23.27 ± 1.86; of one window or item there is no error to tell. */
 export const withError = (value: number, error: number, digits = 2): string =>
   Number.isFinite(error) ? `${decimal(value, digits)} ± ${decimal(error, digits)}` : decimal(value, digits)
-
-export const total = (seconds: Readonly<Record<string, number>>): number =>
-  Object.values(seconds).reduce((sum, s) => sum + s, 0)
 
 /** What a run's text is called: its base name, with folders where the run has another of that name. */
 export function textName(file: string, { perplexity }: Pick<Run, 'perplexity'>): string {
