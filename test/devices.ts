@@ -1,7 +1,7 @@
 // Which devices this machine has, for suites that run on each of them. WebGPU needs a Vulkan driver on Linux; Mesa's software driver will do
 // (.ci/vulkan.sh installs it). With FASP_REQUIRE_WEBGPU=1, as in CI, a missing WebGPU is a failure; otherwise its suites are skipped and
 // say so in their names. CUDA is looked for only with FASP_REQUIRE_CUDA=1. A BLAS beside the CPU is looked for, too (FASP_REQUIRE_BLAS=1).
-import { describe, test } from 'vitest'
+import { afterAll, beforeAll, describe, test, vi } from 'vitest'
 import type { Device } from '../src/engine/device.ts'
 import { type Engine, type EngineOptions, values } from '../src/engine/engine.ts'
 import { Graph } from '../src/formats/onnx.ts'
@@ -11,6 +11,8 @@ import { openEngine } from '../src/node.ts'
 export interface Place {
   readonly device: Device
   readonly blas?: 'auto'
+  /** Whether graphs go through the binding of onnxruntime-node where they need not. */
+  readonly binding?: true
   readonly missing?: unknown
 }
 
@@ -27,9 +29,18 @@ export async function withBlas(): Promise<Place> {
   return { device: 'cpu', blas: 'auto', missing: await probe({ blas: 'auto' }) }
 }
 
+/** The CPU through the binding, where graphs go through the C interface otherwise. */
+export const withBinding: Place[] = process.platform === 'linux' ? [{ device: 'cpu', binding: true }] : []
+
 /** `describe`; for a place that is missing, a failing test where it is required, or else a visible skip. */
-export function describeOn({ device, blas, missing }: Place, name: string, suite: () => void) {
-  const full = `${name} on ${device}${blas ? ' with a BLAS' : ''}`
+export function describeOn({ device, blas, binding, missing }: Place, name: string, suite: () => void) {
+  const full = `${name} on ${device}${blas ? ' with a BLAS' : binding ? ' through the binding' : ''}`
+  if (binding)
+    return describe(full, () => {
+      beforeAll(() => void vi.stubEnv('FASP_GRAPHS', 'binding'))
+      afterAll(() => void vi.unstubAllEnvs())
+      suite()
+    })
   if (!missing) return describe(full, suite)
   if (!required(blas ? 'blas' : device)) return describe.skip(`${full} (not on this machine)`, suite)
   test(full, () => {

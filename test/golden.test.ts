@@ -17,7 +17,7 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
-import { describeOn, devices, type Place, withBlas } from './devices.ts'
+import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
 import { finish } from './finish.ts'
 import { describeShared, sharedPath } from './shared.ts'
 import { expectSameUpToTies } from './ties.ts'
@@ -54,7 +54,7 @@ const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options
   seqLen: 256,
 })
 
-for (const on of [...(await devices()), await withBlas()])
+for (const on of [...(await devices()), await withBlas(), ...withBinding])
   for (const name of ['tiny-llama', 'tiny-opt'])
     describeShared(name, () => describeOn(on, 'agrees with the reference', () => compareAll(name, on)))
 

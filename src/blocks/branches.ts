@@ -5,7 +5,7 @@
 import { type Engine, values } from '../engine/engine.ts'
 import type { Model } from '../model/model.ts'
 import type { ActivationPool, Batch } from './activations.ts'
-import { openEmbedding } from './embed.ts'
+import { openEmbedding, readTokenRows } from './embed.ts'
 import type { Branches } from './halfblock.ts'
 import { type Stream, TOKENS_PER_RUN } from './stream.ts'
 
@@ -71,11 +71,11 @@ export async function embedBranched(
   batches: readonly BranchedBatch[],
   pool: ActivationPool,
 ): Promise<Stream> {
-  const embedding = await openEmbedding(model, engine)
+  const padded = batches.map(batch => batch.members.map(({ ids }) => pad(ids, lengthOf(batch))))
+  const embedding = await openEmbedding(model, engine, await readTokenRows(model, padded.flat()))
   const rows = await pool.open(batches, model.architecture.hiddenSize)
-  for (const batch of batches) {
-    const padded = batch.members.map(({ ids }) => pad(ids, lengthOf(batch)))
-    rows.room(batch).set(await embedding.embed(padded, placesOf(batch)))
+  for (const [b, batch] of batches.entries()) {
+    rows.room(batch).set(await embedding.embed(padded[b], placesOf(batch)))
     await rows.store(batch)
   }
   const { start, tokens } = batches[batches.length - 1]

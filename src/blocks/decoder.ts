@@ -73,8 +73,9 @@ export class Decoder {
       caches.push({ key: new Float32Array(size), value: new Float32Array(size), positions, past: 0 })
     }
     const runner = new HalfBlockRunner(engine, a, positions)
-    const embedding = await openEmbedding(model, engine)
-    const head = await Head.open(model, engine, embedding.table)
+    const table = await readWeights(model, `${a.names.embedding}.weight`)
+    const embedding = await openEmbedding(model, engine, { rows: table })
+    const head = await Head.open(model, engine, table)
     return new Decoder(model, sequences, positions, runner, embedding, halves, caches, head)
   }
 

@@ -2,12 +2,45 @@
 import { type Engine, values } from '../engine/engine.ts'
 import { FormatError } from '../errors.ts'
 import { Graph } from '../formats/onnx.ts'
-import { type Model, readWeights } from '../model/model.ts'
+import { type Model, readRows, readWeights } from '../model/model.ts'
+
+/** Rows of the embedding's table [.., embedding size]. */
+export interface TokenRows {
+  readonly rows: Float32Array<ArrayBuffer>
+  /** Where among them the row of a token is. @default at its id */
+  readonly places?: Int32Array
+}
+
+/** Fewer bytes than this between two rows are read with them: sooner done than another read. */
+const GAP_BYTES = 32 * 2 ** 10
+/** What is read at once. */
+const READ_BYTES = 4 * 2 ** 20
+
+/** Reads the rows of the tokens in `windows`: a vocabulary's table can be larger than all else that is in memory. */
+export async function readTokenRows(model: Model, windows: readonly Int32Array[]): Promise<Required<TokenRows>> {
+  const { names, embeddingSize: size, vocabularySize } = model.architecture
+  const used = new Uint8Array(vocabularySize)
+  for (const ids of windows) for (const id of ids) used[id] = 1
+  const rows = new Float32Array(used.reduce((n, is) => n + is, 0) * size)
+  const places = new Int32Array(vocabularySize)
+  const [gap, most] = [GAP_BYTES, READ_BYTES].map(bytes => Math.ceil(bytes / (4 * size)))
+  let count = 0
+  for (let from = used.indexOf(1); from >= 0; ) {
+    let [to, next] = [from + 1, used.indexOf(1, from + 1)]
+    while (next >= 0 && next - to < gap && next - from < most) [to, next] = [next + 1, used.indexOf(1, next + 1)]
+    const read = await readRows(model, `${names.embedding}.weight`, from, to)
+    for (let id = from; id < to; id++)
+      if (used[id] === 1) {
+        rows.set(read.subarray((id - from) * size, (id - from + 1) * size), count * size)
+        places[id] = count++
+      }
+    from = next
+  }
+  return { rows, places }
+}
 
 /** Tables that turn token ids into the stream. */
 export interface Embedding {
-  /** Rows of the tokens [vocabulary, embedding size]; a tied head has the same. */
-  readonly table: Float32Array<ArrayBuffer>
   /**
    * The stream [ids, d] of windows of equal length, one after another.
    * @param position position of each window's first token; or those of all tokens, window by window
@@ -15,14 +48,19 @@ export interface Embedding {
   embed(ids: readonly Int32Array[], position?: number | Int32Array): Promise<Float32Array<ArrayBuffer>>
 }
 
-/** Reads the embedding tables. @throws FormatError (from `embed`) for an id outside the vocabulary or a window too long */
-export async function openEmbedding(model: Model, engine: Engine): Promise<Embedding> {
+/**
+ * Reads what there is besides the rows of the tokens.
+ * @throws FormatError (from `embed`) for an id outside the vocabulary or a window too long
+ */
+export async function openEmbedding(
+  model: Model,
+  engine: Engine,
+  { rows: table, places }: TokenRows,
+): Promise<Embedding> {
   const { names, embeddingSize, hiddenSize, maxPositions, vocabularySize, positionOffset } = model.architecture
-  const table = await readWeights(model, `${names.embedding}.weight`)
   const positions = names.positions && (await readWeights(model, `${names.positions}.weight`))
   const project = names.projectIn && (await readWeights(model, `${names.projectIn}.weight`))
   return {
-    table,
     async embed(windows, position = 0) {
       const length = windows[0].length
       const end = typeof position === 'number' ? position + length : 1 + position.reduce((a, b) => Math.max(a, b))
@@ -39,7 +77,8 @@ export async function openEmbedding(model: Model, engine: Engine): Promise<Embed
               model.checkpoint.name,
               `the tokenizer gave id ${id}, but the vocabulary has ${vocabularySize} rows. Tokenizer and weights do not belong together.`,
             )
-          rows.set(table.subarray(id * embeddingSize, (id + 1) * embeddingSize), (w * length + i) * embeddingSize)
+          const row = places ? places[id] : id
+          rows.set(table.subarray(row * embeddingSize, (row + 1) * embeddingSize), (w * length + i) * embeddingSize)
         })
       })
       const stream = project ? await projectRows(engine, rows, project, embeddingSize, hiddenSize) : rows

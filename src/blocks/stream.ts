@@ -4,7 +4,7 @@ import { finish } from '../events.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { ActivationPool, type Activations, type Batch } from './activations.ts'
-import { openEmbedding } from './embed.ts'
+import { openEmbedding, readTokenRows } from './embed.ts'
 import { type Branches, HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalves } from './halfblock.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
@@ -31,7 +31,7 @@ export async function embedWindows(
     batches.push({ windows: count, start: w * length, tokens: count * length })
   }
   const rows = await pool.open(batches, model.architecture.hiddenSize)
-  const embedding = await openEmbedding(model, engine)
+  const embedding = await openEmbedding(model, engine, await readTokenRows(model, windows))
   for (const batch of batches) {
     const first = batch.start / length
     rows.room(batch).set(await embedding.embed(windows.slice(first, first + batch.windows)))

@@ -3,7 +3,7 @@
 // Browser-safe; `gguf.node.ts` opens the file.
 import { FormatError, UnsupportedModelError } from '../errors.ts'
 import type { Gguf } from '../formats/gguf.ts'
-import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
+import { cutRows, type TensorInfo, type TensorSource } from '../formats/tensors.ts'
 import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { fromStoredRows, IN_LAYER, OUTSIDE_LAYERS } from './gguf-names.ts'
@@ -253,6 +253,13 @@ function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mappe
       throw new UnsupportedModelError(`the model has no tensor "${name}" among its ${tensors.size}`)
     return tensor
   }
+  const float32 = async (name: string) => {
+    const { stored, shape, permutedHeads } = find(name)
+    const values = await source.float32(stored)
+    if (permutedHeads === 0) return values
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    return new Float32Array(fromStoredRows(bytes, shape[0], permutedHeads).buffer)
+  }
   return {
     tensors,
     bytes: async name => {
@@ -260,12 +267,10 @@ function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mappe
       const bytes = await source.bytes(stored)
       return permutedHeads === 0 ? bytes : fromStoredRows(bytes, shape[0], permutedHeads)
     },
-    float32: async name => {
+    float32,
+    rows: async (name, from, to) => {
       const { stored, shape, permutedHeads } = find(name)
-      const values = await source.float32(stored)
-      if (permutedHeads === 0) return values
-      const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-      return new Float32Array(fromStoredRows(bytes, shape[0], permutedHeads).buffer)
+      return permutedHeads === 0 ? source.rows(stored, from, to) : cutRows(shape, await float32(name), from, to)
     },
     close: () => source.close(),
   }

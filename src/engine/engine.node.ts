@@ -1,4 +1,5 @@
 // The engine on `onnxruntime-node`, all platforms of that package.
+import { setImmediate } from 'node:timers/promises'
 import * as runtime from 'onnxruntime-node'
 import { UsageError } from '../errors.ts'
 import { openBlas } from './blas.node.ts'
@@ -20,6 +21,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
   return createEngine(runtime, options, {
     blas: blas === undefined ? undefined : openBlas(blas, options.threads),
     graphs: device === 'cpu' ? nativeGraphs(runtimeVersion, options.threads) : undefined,
+    turn: () => setImmediate(),
   })
 }
 

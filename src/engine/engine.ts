@@ -4,6 +4,7 @@ import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-co
 import type { ElementType, Graph } from '../formats/onnx.ts'
 import type { Blas } from './blas.ts'
 import { checkDevice, type Device, deviceError, providers } from './device.ts'
+import { Sessions } from './sessions.ts'
 
 /** What the engine uses of an ONNX Runtime package. */
 export interface Runtime {
@@ -57,11 +58,11 @@ export interface Engine {
   open(model: string | Uint8Array, external?: ReadonlyMap<string, Uint8Array>): Promise<OpenModel>
   /** A library for products, factorisations and solves outside graphs, where one is in use. */
   readonly blas?: Blas
-  /** Makes a call of `blas` once what waits for input and output has had its turn. Its seconds count under `kind`. */
+  /** Makes a call of `blas`, which blocks. Its seconds count under `kind`. */
   timed<T>(kind: string, call: () => T): Promise<T>
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
-  /** Frees all sessions. */
+  /** Frees all sessions once what runs has ended; nothing can run after it. */
   close(): Promise<void>
 }
 
@@ -80,6 +81,8 @@ export interface GraphSession {
 export interface EngineParts {
   readonly blas?: Blas
   readonly graphs?: GraphRuntime
+  /** Lets what waits for input and output have its turn: runs and calls may block. */
+  readonly turn?: () => Promise<void>
 }
 
 /** A model with its own weights. */
@@ -105,24 +108,12 @@ export interface EngineOptions {
 export function createEngine(runtime: Runtime, options: EngineOptions = {}, parts: EngineParts = {}): Engine {
   const { device = 'cpu' } = options
   checkDevice(device)
-  const sessions = new Map<string, Promise<GraphSession>>()
   const settings = {
     ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
     logSeverityLevel: 4, // failures reach the user as exceptions
     extra: SESSION_CONFIG,
   } as const
-  const graphs = parts.graphs ?? graphsOf(runtime, device, settings)
-  const sessionOf = (key: string, build: () => Graph) => {
-    let session = sessions.get(key)
-    if (!session) {
-      session = graphs.open(build()).catch(cause => {
-        sessions.delete(key) // nothing to release
-        throw device === 'cpu' ? cause : deviceError(device, cause)
-      })
-      sessions.set(key, session)
-    }
-    return session
-  }
+  const sessions = new Sessions(parts.graphs ?? graphsOf(runtime, device, settings))
   const seconds: Record<string, number> = {}
   const count = (kind: string, since: number) => {
     seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - since) / 1000
@@ -132,18 +123,20 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     blas: parts.blas,
     seconds,
     async timed(kind, call) {
-      await new Promise(resolve => setImmediate(resolve)) // of Node, as every BLAS is
+      await parts.turn?.()
       const started = performance.now()
       const result = call()
       count(kind, started)
       return result
     },
-    async run(key, build, feeds, outputs) {
-      const session = await sessionOf(key, build)
+    run(key, build, feeds, outputs) {
       const given = Object.entries(feeds).filter((entry): entry is [string, Values] => entry[1] !== undefined)
-      const started = performance.now()
-      await session.run(Object.fromEntries(given), outputs)
-      count(key.split(' ', 1)[0], started)
+      return sessions.use(key, build, async session => {
+        await parts.turn?.()
+        const started = performance.now()
+        await session.run(Object.fromEntries(given), outputs)
+        count(key.split(' ', 1)[0], started)
+      })
     },
     async open(model, external) {
       const externalData = external && [...external].map(([path, data]) => ({ path, data }))
@@ -161,11 +154,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
         close: () => session.release(),
       }
     },
-    async close() {
-      const open = await Promise.all(sessions.values())
-      sessions.clear()
-      await Promise.all(open.map(s => s.close()))
-    },
+    close: () => sessions.close(),
   }
 }
 
@@ -176,7 +165,11 @@ function graphsOf(runtime: Runtime, device: Device, settings: InferenceSession.S
   return {
     async open(graph) {
       const executionProviders = providers(device, graph)
-      const session = await runtime.InferenceSession.create(graph.bytes(), { ...settings, executionProviders })
+      const session = await runtime.InferenceSession.create(graph.bytes(), { ...settings, executionProviders }).catch(
+        cause => {
+          throw device === 'cpu' ? cause : deviceError(device, cause)
+        },
+      )
       return {
         run: async (feeds, outputs) => void (await session.run(tensors(feeds), tensors(outputs))),
         close: () => session.release(),

@@ -1,5 +1,5 @@
 import * as runtime from 'onnxruntime-node'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { Graph } from '../formats/onnx.ts'
 import { runtimeVersion } from './engine.node.ts'
 import { createEngine, type Feeds, values } from './engine.ts'
@@ -15,6 +15,21 @@ describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C in
   test('the interface is there', () => expect(graphs).toBeDefined())
 
   test('another version of the library is not called', () => expect(nativeGraphs('0.0.0')).toBeUndefined())
+
+  test('without koffi it is not called, nor where the binding is asked for', async () => {
+    vi.stubEnv('FASP_GRAPHS', 'binding')
+    expect(nativeGraphs(runtimeVersion)).toBeUndefined()
+    vi.unstubAllEnvs()
+    vi.doMock('node:module', () => ({
+      createRequire: () => (name: string) => {
+        throw new Error(`Cannot find module '${name}'`)
+      },
+    }))
+    vi.resetModules()
+    const { nativeGraphs: without } = await import('./native.node.ts')
+    vi.doUnmock('node:module')
+    expect(without(runtimeVersion)).toBeUndefined()
+  })
 
   test('results are those of the binding, in the arrays that were given', async () => {
     const [tokens, width] = [37, 24]

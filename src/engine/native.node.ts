@@ -3,7 +3,6 @@
 // Source: onnxruntime_c_api.h. Its table of functions only grows at the end, so that places in it hold for all versions.
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
 import type * as Koffi from 'koffi'
 import { DATA_TYPES } from '../formats/onnx.ts'
 import { elementType, type GraphRuntime, SESSION_CONFIG, type Values } from './engine.ts'
@@ -44,9 +43,10 @@ const opened = new Map<string, Api | undefined>()
 
 /**
  * Opens graphs with the library that onnxruntime-node brings. Undefined where it cannot be called: not on Linux, without koffi, or where the
- * library is of another version.
+ * library is of another version; and where FASP_GRAPHS=binding asks for the binding.
  */
 export function nativeGraphs(version: string, threads?: number): GraphRuntime | undefined {
+  if (process.env.FASP_GRAPHS === 'binding') return undefined
   if (!opened.has(version)) opened.set(version, open(version))
   const api = opened.get(version)
   return api && graphRuntime(api, threads)
@@ -113,10 +113,7 @@ function graphRuntime(api: Api, threads?: number): GraphRuntime {
         const bytes = graph.bytes()
         const session = api.CreateSessionFromArray(api.env, bytes, bytes.length, options)
         return {
-          async run(feeds, outputs) {
-            await setImmediate() // what waits for input and output has its turn
-            run(api, session, feeds, outputs)
-          },
+          run: async (feeds, outputs) => run(api, session, feeds, outputs),
           close: async () => api.ReleaseSession(session),
         }
       } finally {

@@ -128,6 +128,13 @@ describe('other types', () => {
     }
     expect(firstNotFinite(Float64Array.of(1, 1e39), 'F64')).toBe(1)
     expect(firstNotFinite(Int16Array.of(-1), 'I16')).toBe(-1)
+    for (const type of ['F32', 'F16', 'BF16'] as const)
+      for (let length = 1; length <= 5; length++)
+        for (let bad = 0; bad < length; bad++) {
+          const values = new Float32Array(length).fill(-1)
+          values[bad] = -Infinity
+          expect(firstNotFinite(fromFloat32(values, type), type), `${type} ${length}`).toBe(bad)
+        }
     const odd = new Uint8Array(5)
     odd.set(bytesOf(Uint16Array.of(0x3f80, 0x7f80)), 1)
     expect(firstNotFinite(odd.subarray(1), 'BF16')).toBe(1)

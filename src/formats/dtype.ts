@@ -76,19 +76,31 @@ export function writeFloat32(values: Float32Array, dtype: FloatDType, { buffer, 
   }
 }
 
-/** The bits that only infinities and NaNs have all set: the exponent. */
+/** The exponent: infinities and NaNs, and only they, have all its bits set. */
 const EXPONENT: Partial<Readonly<Record<DType, number>>> = { F32: 0x7f800000, F16: 0x7c00, BF16: 0x7f80 }
 
 /** Index of the first stored element that is no finite float32, or −1. */
 export function firstNotFinite(stored: ArrayBufferView<ArrayBuffer>, dtype: DType): number {
-  const elements = elementsOf(stored, dtype)
   const exponent = EXPONENT[dtype]
-  if (exponent !== undefined) {
-    for (let i = 0; i < elements.length; i++) if ((elements[i] & exponent) === exponent) return i
-  } else if (dtype === 'F64') {
-    for (let i = 0; i < elements.length; i++) if (!Number.isFinite(Math.fround(elements[i]))) return i
-  }
-  return -1
+  if (exponent === undefined && dtype !== 'F64') return -1
+  const elements = elementsOf(stored, dtype)
+  const finite = (value: number) =>
+    exponent === undefined ? Number.isFinite(Math.fround(value)) : (value & exponent) !== exponent
+  let i = exponent === undefined ? 0 : elementsInFiniteWords(stored, exponent)
+  while (i < elements.length && finite(elements[i])) i++
+  return i < elements.length ? i : -1
+}
+
+/** How many elements of 16 or 32 bits at the beginning of `stored` fill words of 32 bits without infinities and NaNs. */
+function elementsInFiniteWords(stored: ArrayBufferView<ArrayBuffer>, exponent: number): number {
+  const { buffer, byteOffset, byteLength } = aligned(stored, 4)
+  const words = new Int32Array(buffer, byteOffset, byteLength >> 2)
+  const halves = exponent < 0x8000 ? 0x10001 : 1
+  const [exponents, signs] = [exponent * halves, halves === 1 ? 0x80000000 : 0x80008000]
+  const lowest = (exponent & -exponent) * halves // added to an exponent of ones, it carries to the sign's place
+  let i = 0
+  while (i < words.length && (((words[i] & exponents) + lowest) & signs) === 0) i++
+  return halves === 1 ? i : i * 2
 }
 
 /** Stored elements as numbers of their size, to be looked at or moved: a view where the alignment allows it. All zero bits are zero in any type. */

@@ -45,6 +45,7 @@ describe('openGguf', () => {
     })
     expect(tensors.tensors.get('m')).toMatchObject({ dtype: 'F32', shape: [2, 3] })
     expect(await tensors.float32('m')).toEqual(Float32Array.of(1, 2, 3, 4, 5, 6))
+    expect(await tensors.rows('m', 1, 2)).toEqual(Float32Array.of(4, 5, 6))
     expect(await tensors.bytes('v')).toEqual(new Uint8Array(Float32Array.of(-1, 0.25).buffer))
     expect(weightBytes).toBe(32)
   })
@@ -70,9 +71,12 @@ describe('openGguf', () => {
   })
 
   test('a quantised tensor has no dense bytes', async () => {
-    const { tensors } = await openGguf(ggufSource(tensor({ type: 8, shape: [2, 32], bytes: new Uint8Array(68) })))
+    const bytes = new Uint8Array(68).fill(0x3c, 34, 36).fill(2, 36) // the second row: a scale of 1.06 and 32 times 2
+    const { tensors } = await openGguf(ggufSource(tensor({ type: 8, shape: [2, 32], bytes })))
     await expect(tensors.bytes('m')).rejects.toThrow(UsageError)
-    expect(await tensors.float32('m')).toEqual(new Float32Array(64))
+    const values = await tensors.float32('m')
+    expect([values[31], values[32]]).toEqual([0, 2.1171875])
+    expect(await tensors.rows('m', 1, 2)).toEqual(values.subarray(32))
   })
 
   const broken: [string, BuiltGguf, RegExp][] = [

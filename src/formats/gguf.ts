@@ -199,25 +199,33 @@ function place(cursor: GgufCursor, infos: readonly Placed[], start: number, alig
 }
 
 function lazyTensors(source: ByteSource, tensors: ReadonlyMap<string, Placed>): TensorSource {
-  const stored = async (name: string) => {
+  const find = (name: string) => {
     const info = tensors.get(name)
     if (info === undefined) throw new FormatError(source.name, `no tensor "${name}" among its ${tensors.size}`)
-    const bytes = new Uint8Array(await source.slice(info.offset, info.offset + info.byteLength))
-    if (bytes.length !== info.byteLength)
-      throw new FormatError(source.name, `cut short: "${name}" has ${bytes.length} of ${info.byteLength} bytes`)
-    return { bytes, dtype: info.dtype }
+    return info
   }
+  /** Bytes `from` to `to` of the tensor. */
+  const stored = async ({ name, offset, byteLength }: Placed, from = 0, to = byteLength) => {
+    const bytes = new Uint8Array(await source.slice(offset + from, offset + to))
+    if (bytes.length !== to - from)
+      throw new FormatError(source.name, `cut short: "${name}" has ${from + bytes.length} of ${byteLength} bytes`)
+    return bytes
+  }
+  const decode = (bytes: Uint8Array<ArrayBuffer>, { dtype }: Placed) =>
+    isDType(dtype) ? toFloat32(bytes, dtype) : dequantize(bytes, dtype)
   return {
     tensors,
     bytes: async name => {
-      const dtype = tensors.get(name)?.dtype
-      if (dtype !== undefined && !isDType(dtype))
-        throw new UsageError(`${source.name}: "${name}" is ${dtype}, which has no dense bytes. Read it as float32`)
-      return (await stored(name)).bytes
+      const info = find(name)
+      if (!isDType(info.dtype))
+        throw new UsageError(`${source.name}: "${name}" is ${info.dtype}, which has no dense bytes. Read it as float32`)
+      return stored(info)
     },
-    float32: async name => {
-      const { bytes, dtype } = await stored(name)
-      return isDType(dtype) ? toFloat32(bytes, dtype) : dequantize(bytes, dtype)
+    float32: async name => decode(await stored(find(name)), find(name)),
+    rows: async (name, from, to) => {
+      const info = find(name)
+      const row = info.byteLength / info.shape[0]
+      return decode(await stored(info, from * row, to * row), info)
     },
     close: async () => source.close?.(),
   }

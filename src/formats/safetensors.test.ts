@@ -159,9 +159,11 @@ describeShared('safetensors written by PyTorch', () => {
     const bytes = readFileSync(sharedPath('models/tiny-llama/model.safetensors'))
     const opened = await openSafetensors(memorySource(bytes))
     expect(opened.tensors.get('model.embed_tokens.weight')).toMatchObject({ dtype: 'BF16', shape: [1024, 128] })
-    const values = await opened.float32('model.layers.5.mlp.up_proj.weight')
+    const name = 'model.layers.5.mlp.up_proj.weight'
+    const values = await opened.float32(name)
     expect(values.every(Number.isFinite)).toBe(true)
-    expect(fromFloat32(values, 'BF16')).toEqual(await opened.bytes('model.layers.5.mlp.up_proj.weight'))
+    expect(fromFloat32(values, 'BF16')).toEqual(await opened.bytes(name))
+    expect(await opened.rows(name, 3, 5)).toEqual(values.subarray(3 * 128, 5 * 128))
   })
 
   test('our layout of the same tensors is the header that was written', async () => {

@@ -42,6 +42,11 @@ export async function openSafetensors(source: ByteSource): Promise<TensorSource>
     tensors,
     bytes,
     float32: async name => toFloat32(await bytes(name), find(name).dtype),
+    async rows(name, from, to) {
+      const { start, end, shape, dtype } = find(name)
+      const [first, last] = [from, to].map(row => start + ((end - start) / shape[0]) * row)
+      return toFloat32(await readBytes(source, first, last), dtype)
+    },
     close: async () => source.close?.(),
   }
 }

@@ -81,6 +81,11 @@ export async function openTorch(source: ByteSource): Promise<TensorSource> {
     tensors: new Map(infos),
     bytes,
     float32: async name => toFloat32(await bytes(name), find(name).storage.dtype),
+    async rows(name, from, to) {
+      const { storage, offset, shape, strides } = find(name)
+      const part = new View(storage, offset + from * strides[0], [to - from, ...shape.slice(1)], strides)
+      return toFloat32(await readView(part, zip, source), storage.dtype)
+    },
     close: async () => source.close?.(),
   }
 }

@@ -26,7 +26,7 @@ function checkpoint(changes: object = {}, more: readonly string[] = [], base = c
     name: 'made',
     format: 'huggingface',
     config: { ...base, ...changes },
-    tensors: { tensors, bytes: none, float32: none, close: async () => {} },
+    tensors: { tensors, bytes: none, float32: none, rows: none, close: async () => {} },
     tokenizer: {},
     tokenizerConfig: {},
     sideFiles: [],

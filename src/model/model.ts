@@ -85,7 +85,14 @@ export function unusedTensors({ architecture, checkpoint }: Model): string[] {
  */
 export async function readWeights(model: Model, tensor: string): Promise<Float32Array<ArrayBuffer>> {
   const values = await model.checkpoint.tensors.float32(tensor)
-  checkFinite(model, tensor, new Uint8Array(values.buffer, values.byteOffset, values.byteLength), 'F32')
+  checkFinite(model, tensor, values, 'F32')
+  return values
+}
+
+/** Reads the rows `from` (included) to `to` (excluded) of a matrix as float32. @throws as `readWeights` */
+export async function readRows(model: Model, tensor: string, from: number, to: number) {
+  const values = await model.checkpoint.tensors.rows(tensor, from, to)
+  checkFinite(model, tensor, values, 'F32', (values.length / (to - from)) * from)
   return values
 }
 
@@ -101,10 +108,18 @@ export async function readStored(model: Model, tensor: string): Promise<Uint8Arr
   return bytes
 }
 
-function checkFinite({ checkpoint }: Model, tensor: string, bytes: Uint8Array<ArrayBuffer>, dtype: DType): void {
-  const bad = firstNotFinite(bytes, dtype)
-  if (bad >= 0)
-    throw new NumericError(
-      `${checkpoint.name}: ${tensor} holds ${toFloat32(bytes, dtype)[bad]} at element ${bad}. The checkpoint is damaged; fetch it again.`,
-    )
+/** @param first element of the tensor that `stored` begins with */
+function checkFinite(
+  { checkpoint }: Model,
+  tensor: string,
+  stored: Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
+  dtype: DType,
+  first = 0,
+): void {
+  const bad = firstNotFinite(stored, dtype)
+  if (bad < 0) return
+  const value = stored instanceof Uint8Array ? toFloat32(stored, dtype)[bad] : stored[bad]
+  throw new NumericError(
+    `${checkpoint.name}: ${tensor} holds ${value} at element ${first + bad}. The checkpoint is damaged; fetch it again.`,
+  )
 }

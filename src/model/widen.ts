@@ -3,7 +3,7 @@
 
 import type { FloatDType } from '../formats/dtype.ts'
 import { fromFloat32, isDType } from '../formats/dtype.ts'
-import type { TensorInfo } from '../formats/tensors.ts'
+import { cutRows, type TensorInfo } from '../formats/tensors.ts'
 import { scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import { type Architecture, halfBlocks, tensorShapes } from './architecture.ts'
 import { columnsOfRows } from './coupling.ts'
@@ -38,18 +38,18 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
       moves.set(`${output.name}.weight`, values => scatterColumns(values, fromColumns, output.in))
     }
   }
-  const infos = [...tensorShapes(architecture)].map(([name, shape]): [string, TensorInfo] => [
-    name,
-    { ...source.tensors.get(name)!, shape },
-  ])
+  const tensors = new Map<string, TensorInfo>()
+  for (const [name, shape] of tensorShapes(architecture)) tensors.set(name, { ...source.tensors.get(name)!, shape })
   const float32 = async (name: string) => {
     const values = await source.float32(name)
     return moves.get(name)?.(values) ?? values
   }
-  const tensors = {
+  const wider = {
     ...source,
-    tensors: new Map(infos),
+    tensors,
     float32,
+    rows: async (name: string, from: number, to: number) =>
+      moves.has(name) ? cutRows(tensors.get(name)!.shape, await float32(name), from, to) : source.rows(name, from, to),
     bytes: async (name: string) => {
       const { dtype } = source.tensors.get(name)!
       return moves.has(name) && isDType(dtype)
@@ -57,7 +57,7 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
         : source.bytes(name)
     },
   }
-  return { checkpoint: { ...checkpoint, tensors }, architecture }
+  return { checkpoint: { ...checkpoint, tensors: wider }, architecture }
 }
 
 function widenedArchitecture(a: Architecture, places: readonly Places[]): Architecture {

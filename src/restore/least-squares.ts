@@ -20,6 +20,9 @@ import { pick, pickRows, transposed } from '../linalg/scatter.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
+/** Outputs that are solved for at once: in float64 all of a wide layer's would take as much memory as the factor. */
+const OUTPUTS = 1024
+
 export interface RestoreOptions extends SystemOptions {
   /** Centre the activations and repair the bias. Ignored where there is no bias. */
   readonly center: boolean
@@ -82,25 +85,26 @@ export async function restoreColumns(
   const muM = Float64Array.from(kept, column => mu?.[column] ?? 0)
   // Mean of what is to be made up for [out]: the bias carries it, and R is without it.
   const carried = mu ? meanOutput(wP, removed, mu, out).map((v, o) => v + (gap?.mean[o] ?? 0)) : new Float64Array(out)
-  const delta = matrix(kept.length, out, new Float64Array(right)) // R, then Δᵀ
-  if (mu)
-    for (let m = 0, at = 0; m < kept.length; m++)
-      for (let o = 0; o < out; o++, at++) delta.data[at] -= tokens * muM[m] * carried[o]
   const system = await factorDamped(engine, statistics, mu, kept, options)
-  if (system) await solve(engine, system.factor, delta)
-  else delta.data.fill(0)
   const { damp, damping } = system ?? { damp: options.damp, damping: 0 }
 
   // A mean that the bias carries is no error once centred: N ‖carried‖² of `before` goes.
   let after = before - tokens * carried.reduce((sum, v) => sum + v * v, 0)
   const shift = carried.slice()
-  for (let m = 0, at = 0; m < kept.length; m++)
-    for (let o = 0; o < out; o++, at++) {
-      const d = delta.data[at]
-      after -= d * (right[at] - tokens * muM[m] * carried[o] + damping * d)
-      wM[at] += d
-      shift[o] -= d * muM[m]
-    }
+  for (let first = 0; system && first < out; first += OUTPUTS) {
+    const delta = matrix(kept.length, Math.min(OUTPUTS, out - first)) // R, then Δᵀ, of some outputs
+    const centred = (m: number, o: number) => right[m * out + o] - tokens * muM[m] * carried[o]
+    for (let m = 0, at = 0; m < kept.length; m++)
+      for (let o = first; o < first + delta.columns; o++) delta.data[at++] = centred(m, o)
+    await solve(engine, system.factor, delta)
+    for (let m = 0, at = 0; m < kept.length; m++)
+      for (let o = first; o < first + delta.columns; o++) {
+        const d = delta.data[at++]
+        after -= d * (centred(m, o) + damping * d)
+        wM[m * out + o] += d
+        shift[o] -= d * muM[m]
+      }
+  }
   return {
     ...plain,
     weight: transposed(wM, out),
