@@ -22,7 +22,16 @@ import { complement } from './select/top.ts'
 import type { ModelWriter } from './write/model.ts'
 
 /** What `outsideSeconds` of the result goes by. */
-export type Stage = 'embedding' | 'reading' | 'statistics' | 'selection' | 'repair' | 'writing' | 'losses'
+export type Stage =
+  | 'calibration'
+  | 'allocation'
+  | 'embedding'
+  | 'reading'
+  | 'statistics'
+  | 'selection'
+  | 'repair'
+  | 'writing'
+  | 'losses'
 
 export interface PruneJob {
   readonly pool: ActivationPool

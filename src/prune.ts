@@ -44,8 +44,9 @@ export interface PruneInput extends CalibrationInput {
 export async function* prune(input: PruneInput, options: PruneOptions): AsyncGenerator<ProgressEvent, PruneResult> {
   const { checkpoint, sink, signal } = input
   const clock = new Clock<Phase>()
-  const stages = new Clock<Stage>(() => total(input.engine.seconds))
   let pool: ActivationPool | undefined
+  const scratchSeconds = () => pool?.seconds ?? 0
+  const stages = new Clock<Stage>(() => total(input.engine.seconds) + scratchSeconds())
   const engineBefore = { ...input.engine.seconds }
   let finished = false
   try {
@@ -56,9 +57,11 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     for (const message of notices) yield { type: 'notice', message }
     if (resolved.products === 'int8') await checkInt8(input.engine)
     clock.start('calibration text')
+    stages.start('calibration')
     const windows = yield* calibration(model, input.engine, input, resolved, signal)
     pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
     clock.start('allocate')
+    stages.start('allocation')
     const allocated: Allocated =
       resolved.sparsity > 0
         ? yield* allocate(model, input.engine, windows, pool, resolved, input.denseStatistics, signal)
@@ -70,7 +73,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const { dense } = allocated
     const job = { pool, model, engine: input.engine, windows, plan, dense, options: resolved, writer, stages, signal }
     const { layers, losses } = yield* pruneLayers(job)
-    const outsideSeconds = stages.stop()
+    const outsideSeconds = { ...stages.stop(), scratch: scratchSeconds() }
     clock.start('write')
     const names = shortNames(windows.texts.map(({ name }) => name))
     const texts = windows.texts.map((t, i) => ({ ...t, name: names[i], loss: losses?.[i] }))
@@ -107,7 +110,6 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
 async function* pruneLayers(job: PruneJob) {
   const { model, engine, writer, pool, windows, stages } = job
   const a = model.architecture
-  yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
   stages.start('embedding')
   const pruned = await embedWindows(model, engine, windows.windows, pool)
   await writer.copyOutsideLayers()
@@ -124,6 +126,7 @@ async function* pruneLayers(job: PruneJob) {
     stages.start('reading')
     return (await weights.next()).value!
   }
+  yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
   for (let layer = 0; layer < a.layers; layer++) {
     if (stay.includes(layer))
       layers.push({

@@ -70,7 +70,7 @@ export interface PruneResult extends Recipe {
   readonly seconds: Readonly<Record<string, number>>
   /** Those of them that the engine ran, per kind of graph. */
   readonly engineSeconds: Readonly<Record<string, number>>
-  /** Those of the phase `prune` in which it ran nothing, per stage (prune-half.ts). */
+  /** Those in which it ran nothing, per stage (prune-half.ts), before the phase `write`; `scratch`: for activations on disk. */
   readonly outsideSeconds: Readonly<Record<string, number>>
 }
 

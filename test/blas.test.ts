@@ -108,5 +108,7 @@ test('works on the CPU alone', () => {
 })
 
 test.runIf(process.platform === 'linux')('a library that lacks what is needed', () => {
+  const missing = /^blas: cannot load \/none\.so \(.*No such file or directory.*\)\. Install one/
+  expect(() => openEngine({ blas: '/none.so' })).toThrow(missing)
   expect(() => openEngine({ blas: 'libm.so.6' })).toThrow(/^blas: libm\.so\.6 has no cblas_sgemm\. Install one/)
 })

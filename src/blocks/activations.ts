@@ -32,6 +32,8 @@ export interface Activations {
 
 /** Hands out activations, the first ones in memory, as long as they fit the budget together. */
 export class ActivationPool {
+  /** Seconds spent on scratch files. */
+  seconds = 0
   #left: number
   readonly #scratch = new Set<Scratch>()
   #spare?: Floats
@@ -66,10 +68,18 @@ export class ActivationPool {
   async #spill(batches: readonly Batch[], width: number, openScratch: () => Promise<Scratch>): Promise<Activations> {
     const scratch = await openScratch()
     this.#scratch.add(scratch)
-    return new Spilled(batches, width, scratch, async () => {
+    const close = async () => {
       this.#scratch.delete(scratch)
       await scratch.close()
-    })
+    }
+    const timed = async (transfer: Promise<void>) => {
+      const started = performance.now()
+      await transfer
+      this.seconds += (performance.now() - started) / 1000
+    }
+    const read: Scratch['read'] = (target, offset) => timed(scratch.read(target, offset))
+    const write: Scratch['write'] = (bytes, offset) => timed(scratch.write(bytes, offset))
+    return new Spilled(batches, width, { read, write, close })
   }
 }
 
@@ -102,7 +112,6 @@ class Spilled implements Activations {
     batches: readonly Batch[],
     readonly width: number,
     readonly scratch: Scratch,
-    readonly close: () => Promise<void>,
   ) {
     this.#buffer = new Float32Array(Math.max(...batches.map(b => b.tokens)) * width)
   }
@@ -119,6 +128,10 @@ class Spilled implements Activations {
 
   store(batch: Batch): Promise<void> {
     return this.scratch.write(asBytes(this.room(batch)), this.#offset(batch))
+  }
+
+  close(): Promise<void> {
+    return this.scratch.close()
   }
 
   #offset({ start }: Batch): number {

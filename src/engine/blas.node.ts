@@ -41,12 +41,14 @@ export function openBlas(library: string, threads?: number): Blas {
   const dtrsm = declare('void cblas_dtrsm(int, int, int, int, int, int, int, double, void *, int, void *, int)')
   const dpotrf = declare('void dpotrf_(const char *, void *, void *, void *, void *)')
   const dpotri = declare('void dpotri_(const char *, void *, void *, void *, void *)')
-  const info = (routine: typeof dpotrf, a: Float64Array, n: number): number => {
-    const [size, result] = [Int32Array.of(n), new Int32Array(1)]
-    routine(LAPACK_LOWER, size, a, size, result)
-    return result[0]
+  /** Whether the routine came to its end. */
+  const ended = (name: string, routine: typeof dpotrf, a: Float64Array, n: number): boolean => {
+    const [size, info] = [Int32Array.of(n), new Int32Array(1)]
+    routine(LAPACK_LOWER, size, a, size, info)
+    if (info[0] < 0) throw new Error(`${lib.path}: ${name} refuses its argument number ${-info[0]}.`)
+    return info[0] === 0
   }
-  setThreads(lib.handle, threads)
+  setThreads(lib, threads)
   return {
     name: nameOf(lib),
     gemm(a, b, c, alpha, beta) {
@@ -63,14 +65,14 @@ export function openBlas(library: string, threads?: number): Blas {
       const k = a.length / n
       if (n * k > 0) ssyrk(ROW_MAJOR, UPPER, NO_TRANS, n, k, 1, a, k, 1, c, n)
     },
-    potrf: (a, n) => info(dpotrf, a, n) === 0,
+    potrf: (a, n) => ended('dpotrf', dpotrf, a, n),
     potrs(u, n, b) {
       const m = b.length / n
       if (m === 0) return
       for (const trans of [TRANS, NO_TRANS]) dtrsm(ROW_MAJOR, LEFT, UPPER, trans, NON_UNIT, n, m, 1, u, n, b, m)
     },
     potri(u, n) {
-      info(dpotri, u, n)
+      if (!ended('dpotri', dpotri, u, n)) throw new Error(`${lib.path}: dpotri finds a zero on the diagonal.`)
     },
   }
 }
@@ -96,7 +98,10 @@ function load(library: string): Library {
     } catch (error) {
       cause = error
     }
-  const problem = library === 'auto' ? `no library found (${candidates.join(', ')})` : `cannot load ${library}`
+  const problem =
+    library === 'auto'
+      ? `no library found (${candidates.join(', ')})`
+      : `cannot load ${library} (${(cause as Error).message})`
   throw new UsageError(`blas: ${problem}. ${HINT}`, { cause })
 }
 
@@ -109,10 +114,20 @@ function callIfThere(handle: Koffi.LibraryHandle, declaration: string, ...args: 
   }
 }
 
-function setThreads(handle: Koffi.LibraryHandle, threads: number | undefined): void {
-  if (threads === undefined) return
-  for (const name of ['openblas_set_num_threads', 'MKL_Set_Num_Threads'])
-    callIfThere(handle, `void ${name}(int threads)`, threads)
+/** Threads that a library took by itself, by its path. */
+const ownThreads = new Map<string, unknown>()
+
+/** For all that use the library in this process. @param threads undefined for as many as it took by itself */
+function setThreads({ path, handle }: Library, threads: number | undefined): void {
+  for (const [get, set] of [
+    ['openblas_get_num_threads', 'openblas_set_num_threads'],
+    ['MKL_Get_Max_Threads', 'MKL_Set_Num_Threads'],
+  ]) {
+    const now = callIfThere(handle, `int ${get}()`)
+    if (now === undefined) continue
+    if (!ownThreads.has(path)) ownThreads.set(path, now)
+    callIfThere(handle, `void ${set}(int threads)`, threads ?? ownThreads.get(path))
+  }
 }
 
 /** As OpenBLAS puts it: `OpenBLAS 0.3.21 … Zen MAX_THREADS=64`; of others the name of the file. */
