@@ -13,7 +13,7 @@ export const describeMachine = ({ device = 'cpu', threads, blas }: EngineOptions
   node: process.versions.node,
   onnxruntime: runtimeVersion,
   device,
-  threads: threads ?? cpus().length,
+  threads,
   ...(blas === undefined ? {} : { blas: openBlas(blas).name }),
 })
 
