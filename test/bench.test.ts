@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { benchTable } from '../src/bench/table.ts'
 import { refused, run, workplaces } from './fasp.ts'
 
 const workplace = workplaces()
@@ -12,7 +13,11 @@ test('prints a table, writes the result, leaves nothing else', async () => {
   const { stdout, lines } = await run(folder, ...TINY, '-o', 'result.json', '--json')
   const result = JSON.parse(readFileSync(join(folder, 'result.json'), 'utf8'))
   expect(JSON.parse(lines.at(-1)!)).toEqual(result)
-  expect(result).toMatchObject({ schema: 1, workload: { name: 'tiny', layers: 2, windows: 2, seqLen: 32, tokens: 64 } })
+  expect(result).toMatchObject({ schema: 2, workload: { name: 'tiny', layers: 2, windows: 2, seqLen: 32, tokens: 64 } })
+  expect(result.machine).toMatchObject({ platform: `${process.platform} ${process.arch}`, device: 'cpu' })
+  expect(result.machine).not.toHaveProperty('threads')
+  expect(result.activationBytes).toEqual({ memory: 4 * 64 * (64 + 192), scratch: 0 })
+  expect(stdout).not.toContain('activations: ')
   expect(result.layerSeconds).toHaveLength(2)
   const kinds = result.stages.map((s: { kind: string }) => s.kind)
   expect(kinds).toEqual(expect.arrayContaining(['attention', 'ffn', 'residual', 'gram', 'product', 'gemm64', 'other']))
@@ -21,6 +26,9 @@ test('prints a table, writes the result, leaves nothing else', async () => {
   expect(stdout).toMatch(
     /× the bound \([\d.]+ × at the rate of the square product\)\nproducts at [\d.]+ % of the peak\n\d+ tokens\/s, peak memory /,
   )
+  const withBlas = benchTable({ ...result, machine: { ...result.machine, blas: 'OpenBLAS 0.3.21' } })
+  const rates = 'Products, peak and bound are of ONNX Runtime alone; the BLAS may pass them.'
+  expect([stdout, withBlas].map(text => text.includes(rates))).toEqual([false, true])
   expect(lines.slice(0, -1).filter(line => [...line].length > 80)).toEqual([])
   expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
 })

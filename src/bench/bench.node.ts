@@ -7,7 +7,6 @@ import { randomNumbers } from '../blocks/sampler.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { bytes as showBytes } from '../display.ts'
-import { runtimeVersion } from '../engine/engine.node.ts'
 import { OutputError } from '../errors.ts'
 import type { JsonObject } from '../formats/json.ts'
 import {
@@ -20,11 +19,13 @@ import {
   openModel,
   type ProgressEvent,
   type PruneResult,
+  planPrune,
   prune,
-  VERSION,
   type Windows,
 } from '../node.ts'
 import { checkRange, type PruneOptions } from '../options.ts'
+import { peakMemory } from '../report/machine.node.ts'
+import { madeNow } from '../report/result-file.ts'
 import { measureProducts } from './product-rate.ts'
 import { checkpointBytes, writeRandomCheckpoint } from './random-checkpoint.ts'
 import { type BenchResult, type Run, summarise } from './result.ts'
@@ -52,10 +53,10 @@ const SEED = 0
 
 /** @throws FaspError */
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
-  const { workload, keep, device = 'cpu', threads, blas, signal } = options
+  const { workload, keep, device, threads, blas, signal } = options
   const windows = options.windows ?? workload.windows
   checkRange('windows', windows, 1, 1e6, true)
-  const { cpu, cores, memoryBytes, platform: os, blas: blasName } = describeMachine({ blas })
+  const machine = describeMachine({ device, threads, blas })
   const folder = keep ?? (await mkdtemp(join(tmpdir(), 'fasp-bench-')))
   try {
     const path = options.model ?? join(folder, 'model')
@@ -66,23 +67,15 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     const rates = await measureProducts(engine, a).finally(() => engine.close())
     signal?.throwIfAborted()
     const { products, memory } = options
-    const settings = { sparsity: SPARSITY, preset: 'paper', overwrite: true, products, memory } as const
+    const settings = { sparsity: SPARSITY, preset: 'paper', products, memory } as const
     const output = join(folder, 'pruned')
-    const ids = randomWindows(a.vocabularySize, windows, workload.seqLen)
-    const run = yield* timed(prune(path, { ...settings, windows: ids, output, device, threads, blas, signal }))
-    const place = {
-      fasp: VERSION,
-      node: process.versions.node,
-      onnxruntime: runtimeVersion,
-      machine: { cpu, cores, memoryBytes, os },
-      device,
-      threads,
-      blas: blasName,
-    }
+    const input = { windows: randomWindows(a.vocabularySize, windows, workload.seqLen), output, overwrite: true }
+    const run = yield* timed(prune(path, { ...settings, ...input, device, threads, blas, signal }))
     const { name, wholeLayers, seqLen } = workload
+    const { activationBytes } = await planPrune(path, { ...settings, samples: windows, seqLen })
     const size = { name, model: options.model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
     const measured = summarise(a, size, options.model ? undefined : wholeLayers, rates, run)
-    return { schema: 1, ...place, ...measured, peakMemoryBytes: process.resourceUsage().maxRSS * 1024 }
+    return { schema: 2, ...madeNow(machine), ...measured, activationBytes, peakMemoryBytes: peakMemory() }
   } finally {
     if (!keep) await rm(folder, { recursive: true, force: true })
   }
