@@ -1,11 +1,11 @@
 // `fasp bench` on a workload that takes a second.
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { benchTable } from '../src/bench/table.ts'
 import { CUDA } from './devices.ts'
 import { describeDisk, onDisk } from './disk.ts'
-import { refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
 import { INT8 } from './int8.ts'
 
 const workplace = workplaces()
@@ -55,6 +55,20 @@ test('prunes another model, in windows no longer than its context, with activati
   expect(machine.threads).toBe(1)
   expect(activationBytes).toEqual({ memory: 0, scratch: 4 * 512 * (128 + 384) })
   expect(stdout).toContain('\nactivations: 0.0 kB in memory, 1.0 MB on disk\n')
+})
+
+test('prints the result as JSON where its file cannot be written', async () => {
+  const folder = await workplace()
+  const onProgress = () => writeFileSync(join(folder, 'result.json'), 'in the way')
+  const { code, stdout, stderr } = await fasp([...TINY, '-o', 'result.json', '--json'], { folder, onProgress })
+  expect(JSON.parse(stdout.trimEnd().split('\n').at(-1)!)).toMatchObject({ schema: 2 })
+  expect(stderr).toContain('result.json exists already')
+  expect(code).toBe(1)
+})
+
+test('the help fits 80 columns', async () => {
+  const { lines } = await run(await workplace(), 'bench', '--help')
+  expect(lines.filter(line => line.length > 80)).toEqual([])
 })
 
 test('refuses what it cannot do before it starts', async () => {
