@@ -1,25 +1,35 @@
 #!/usr/bin/env bash
 # Time and memory of a workload of `fasp bench`, ours beside the PyTorch baseline (shared/reference/naive_fasp.py), one after the other.
-# usage: bench/against-naive.sh PYTHON WORKLOAD [RUNS] [WINDOWS]   (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
+# usage: [BF16=1] bench/against-naive.sh PYTHON WORKLOAD [RUNS] [WINDOWS]
+#   (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
 # tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
-# Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in 8-bit products as well,
-# where the CPU has them, and with a BLAS, where there is one.
+# Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in 8-bit products, too,
+# where the CPU has them, and with a BLAS, where there is one; the baseline in products by bf16, where the CPU has them, or with BF16=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 workload=$2 runs=${3:-1} windows=${4:-}
 shared=${FASP_SHARED:-../shared}
 out=$(mktemp -d "${TMPDIR:-/tmp}/fasp-naive.XXXXXX")
 trap 'rm -rf "$out"' EXIT
+quietly() { # runs a command; of its stderr the end, where it fails
+  "$@" 2>"$out/stderr" || { tail -n 5 "$out/stderr" >&2; return 1; }
+}
 model=() naive=("$out/model")
 case $workload in
   smollm2)
     source=$("$shared/scripts/fetch-smollm2.sh")
     model=(--model "$source")
-    "$python" "$shared/reference/gguf_to_hf.py" "$source" "$out/model" >&2 2>/dev/null
+    quietly "$python" "$shared/reference/gguf_to_hf.py" "$source" "$out/model" >&2
     ;;
   opt-125m) naive=("$shared/models/opt-125m-shape" --random) ;;
 esac
+baselines=(fp32)
+if [ "${BF16:-}" ] || grep -qwE 'avx512_bf16|amx_bf16|bf16' /proc/cpuinfo; then
+  baselines+=(bf16)
+else
+  echo 'Left out: products by bf16, which this CPU has no instructions for; one takes PyTorch minutes. BF16=1 runs them.' >&2
+fi
 
 field() { # JSON, expression over r
   node -e "const r = JSON.parse(process.argv[1]); console.log($2)" "$1"
@@ -30,7 +40,8 @@ row() { # label, seconds, MiB
 }
 
 bench() { # options of fasp bench; prints its result
-  node dist/cli.js bench --workload "$workload" "${model[@]}" ${windows:+--windows "$windows"} --keep "$out" --json "$@" 2>/dev/null | tail -n 1
+  local size=(--workload "$workload" "${model[@]}" ${windows:+--windows "$windows"})
+  quietly node dist/cli.js bench "${size[@]}" --keep "$out" --json "$@" | tail -n 1
 }
 
 first=1
@@ -46,13 +57,14 @@ for _ in $(seq "$runs"); do
     row "fasp, 8-bit products" "$(field "$int8" r.totalSeconds)" "$(field "$int8" 'r.peakMemoryBytes / 2 ** 20')"
   fi
   if blas=$(bench --blas auto); then
-    row "fasp, $(field "$blas" r.blas)" "$(field "$blas" r.totalSeconds)" "$(field "$blas" 'r.peakMemoryBytes / 2 ** 20')"
+    row "fasp, $(field "$blas" r.machine.blas)" "$(field "$blas" r.totalSeconds)" "$(field "$blas" 'r.peakMemoryBytes / 2 ** 20')"
   fi
-  for products in fp32 bf16; do
+  for products in "${baselines[@]}"; do
     flags=()
     if [ $products = bf16 ]; then flags=(--bf16); fi
     size=("$(field "$ours" r.workload.windows)" "$(field "$ours" r.workload.seqLen)")
-    theirs=$("$python" "$shared/reference/naive_fasp.py" "${naive[0]}" "${size[@]}" "${naive[@]:1}" "${flags[@]}" 2>/dev/null | tail -n 1)
+    args=("${naive[0]}" "${size[@]}" "${naive[@]:1}" "${flags[@]}")
+    theirs=$(quietly "$python" "$shared/reference/naive_fasp.py" "${args[@]}" | tail -n 1)
     row "naive, $products products (PyTorch $(field "$theirs" r.torch))" "$(field "$theirs" r.seconds)" "$(field "$theirs" r.peak_rss_mib)"
   done
 done

@@ -1,8 +1,12 @@
 // `fasp bench` on a workload that takes a second.
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { refused, run, workplaces } from './fasp.ts'
+import { benchTable } from '../src/bench/table.ts'
+import { CUDA } from './devices.ts'
+import { describeDisk, onDisk } from './disk.ts'
+import { fasp, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { INT8 } from './int8.ts'
 
 const workplace = workplaces()
 const TINY = ['bench', '--workload', 'tiny']
@@ -12,7 +16,11 @@ test('prints a table, writes the result, leaves nothing else', async () => {
   const { stdout, lines } = await run(folder, ...TINY, '-o', 'result.json', '--json')
   const result = JSON.parse(readFileSync(join(folder, 'result.json'), 'utf8'))
   expect(JSON.parse(lines.at(-1)!)).toEqual(result)
-  expect(result).toMatchObject({ schema: 1, workload: { name: 'tiny', layers: 2, windows: 2, seqLen: 32, tokens: 64 } })
+  expect(result).toMatchObject({ schema: 2, workload: { name: 'tiny', layers: 2, windows: 2, seqLen: 32, tokens: 64 } })
+  expect(result.machine).toMatchObject({ platform: `${process.platform} ${process.arch}`, device: 'cpu' })
+  expect(result.machine).not.toHaveProperty('threads')
+  expect(result.activationBytes).toEqual({ memory: 4 * 64 * (64 + 192), scratch: 0 })
+  expect(stdout).not.toContain('activations: ')
   expect(result.layerSeconds).toHaveLength(2)
   const kinds = result.stages.map((s: { kind: string }) => s.kind)
   expect(kinds).toEqual(expect.arrayContaining(['attention', 'ffn', 'residual', 'gram', 'product', 'gemm64', 'other']))
@@ -21,6 +29,9 @@ test('prints a table, writes the result, leaves nothing else', async () => {
   expect(stdout).toMatch(
     /× the bound \([\d.]+ × at the rate of the square product\)\nproducts at [\d.]+ % of the peak\n\d+ tokens\/s, peak memory /,
   )
+  const withBlas = benchTable({ ...result, machine: { ...result.machine, blas: 'OpenBLAS 0.3.21' } })
+  const rates = 'Products, peak and bound are of ONNX Runtime alone; the BLAS may pass them.'
+  expect([stdout, withBlas].map(text => text.includes(rates))).toEqual([false, true])
   expect(lines.slice(0, -1).filter(line => [...line].length > 80)).toEqual([])
   expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
 })
@@ -36,6 +47,30 @@ test('--keep leaves both models, and uses the first again', async () => {
   await refused(folder, ['bench', '--keep', 'kept'], { says: ['kept/model holds another model', '--keep'] })
 })
 
+test('prunes another model, in windows no longer than its context, with activations on disk', async () => {
+  const args = ['bench', '--model', TINY_LLAMA, '--windows', '1', '--memory', '0', '--threads', '1', '--json']
+  const { stdout, lines } = await run(await workplace(), ...args)
+  const { workload, activationBytes, machine } = JSON.parse(lines.at(-1)!)
+  expect(workload).toMatchObject({ model: TINY_LLAMA, windows: 1, seqLen: 512, memory: 0 })
+  expect(machine.threads).toBe(1)
+  expect(activationBytes).toEqual({ memory: 0, scratch: 4 * 512 * (128 + 384) })
+  expect(stdout).toContain('\nactivations: 0.0 kB in memory, 1.0 MB on disk\n')
+})
+
+test('prints the result as JSON where its file cannot be written', async () => {
+  const folder = await workplace()
+  const onProgress = () => writeFileSync(join(folder, 'result.json'), 'in the way')
+  const { code, stdout, stderr } = await fasp([...TINY, '-o', 'result.json', '--json'], { folder, onProgress })
+  expect(JSON.parse(stdout.trimEnd().split('\n').at(-1)!)).toMatchObject({ schema: 2 })
+  expect(stderr).toContain('result.json exists already')
+  expect(code).toBe(1)
+})
+
+test('the help fits 80 columns', async () => {
+  const { lines } = await run(await workplace(), 'bench', '--help')
+  expect(lines.filter(line => line.length > 80)).toEqual([])
+})
+
 test('refuses what it cannot do before it starts', async () => {
   const folder = await workplace()
   await refused(folder, ['bench', '--workload', 'slow'], { code: 2, says: ['"slow"', 'quick, smollm2'] })
@@ -46,4 +81,41 @@ test('refuses what it cannot do before it starts', async () => {
     says: ['no/result.json', 'no does not exist. Choose a folder'],
   })
   await refused(folder, [...TINY, '--model', 'nothing'], { says: ['nothing', 'no such file'] })
+})
+
+test('refuses what pruning would refuse before it writes a model', async () => {
+  const folder = await workplace({ 'kept/pruned/notes.md': 'mine', 'other/model/notes.md': 'mine' })
+  const usage = (args: string[], ...says: string[]) =>
+    refused(folder, [...TINY, '--keep', 'new', ...args], { code: 2, says })
+  await usage(['--threads', '0'], 'threads is 0; it must be an integer')
+  await usage(['--memory', '-1'], 'memory is -1; it must be a number')
+  await usage(['--blas', 'auto', '--device', 'webgpu'], 'blas works on the CPU')
+  await usage(['--products', 'int8', '--device', 'webgpu'], 'products int8 runs on the CPU only')
+  await refused(folder, [...TINY, '--keep', 'kept'], {
+    says: ['kept/pruned was not written by fasp', 'Choose another'],
+  })
+  await refused(folder, [...TINY, '--keep', 'other'], { says: ['other/model holds another model', '--keep'] })
+  await refused(folder, [...TINY, '--keep', 'text.txt'], { says: ['a part of the path is a file'] })
+  await refused(folder, TINY, {
+    env: { TMPDIR: join(folder, 'nowhere') },
+    says: [`cannot make a temporary folder in ${join(folder, 'nowhere')}`, 'Set TMPDIR', '--keep'],
+  })
+})
+
+test.skipIf(INT8)('refuses 8-bit products where the CPU has none before it writes a model', async () => {
+  const args = [...TINY, '--keep', 'new', '--products', 'int8']
+  await refused(await workplace(), args, { code: 2, says: ['products int8 needs a CPU that multiplies bytes exactly'] })
+})
+
+test.skipIf(CUDA)('refuses a device that is not there before it writes a model', async () => {
+  const args = [...TINY, '--keep', 'new', '--device', 'cuda']
+  await refused(await workplace(), args, { says: ['cuda: ONNX Runtime cannot use it', 'or use --device'] })
+})
+
+describeDisk('a disk of its own', () => {
+  test('has to have room for both models', async () => {
+    const folder = await workplace({ 'disk/x': '' })
+    const wrap = onDisk('size=300k') // the model takes 229 kB
+    await refused(folder, [...TINY, '--keep', 'disk/new'], { wrap, says: ['disk/new/model: the output needs 1 MB'] })
+  })
 })

@@ -2,7 +2,6 @@
 // others alone, and grids that make no sense are refused at once.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { parseResult } from '../src/report/parse-result.ts'
@@ -76,9 +75,9 @@ describe('a grid', () => {
     expect(names(folder)).toEqual(['dense 0', 'stock 0.2', 'fasp 0.2', 'stock 0.3'])
     const { runs } = result(folder)
     expect([runs[0], runs[3]]).toEqual([dense, first])
-    expect(runs.map(({ made }) => made!.machine.threads)).toEqual([cpus().length, 1, 1, cpus().length])
+    expect(runs.map(({ made }) => made!.machine.threads)).toEqual([undefined, 1, 1, undefined])
     expect(runs.map(({ made }) => made!.created)).toEqual(runs.map(() => expect.stringMatching(/^\d{4}-.*Z$/)))
-    if (cpus().length > 1) expect(stdout.replace(/\s+/g, ' ')).toContain('stock 20 %, fasp 20 %: fasp 0.1.0, ')
+    expect(stdout.replace(/\s+/g, ' ')).toContain('stock 20 %, fasp 20 %: fasp 0.1.0, ')
     expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)
   })
 

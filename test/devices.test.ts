@@ -1,5 +1,4 @@
 // Devices beside the CPU: what the golden tests do not reach, and what is said where there is no such device.
-import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Device } from '../src/engine/device.ts'
 import { describeModel, generate, openCheckpoint, openEngine, prune } from '../src/node.ts'
-import { describeOn, devices } from './devices.ts'
+import { CUDA, describeOn, devices } from './devices.ts'
 import { finish } from './finish.ts'
 
 const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
@@ -42,20 +41,12 @@ test('a device that does not exist is a wrong usage', () => {
   expect(() => openEngine({ device: 'tpu' as Device })).toThrow('device is "tpu"; it must be one of cpu, webgpu, cuda.')
 })
 
-// The npm package has no CUDA libraries; where someone put them beside it, this is not the case to test.
-const libraries = new URL(
-  './bin/napi-v6/linux/x64/libonnxruntime_providers_cuda.so',
-  import.meta.resolve('onnxruntime-node/package.json'),
-)
-test.skipIf(existsSync(libraries))(
-  'cuda without its libraries says what is missing, and leaves nothing behind',
-  async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'fasp-devices-'))
-    const run = prune(MODEL, { device: 'cuda', sparsity: 0.2, samples: 1, seqLen: 16, output: join(folder, 'out') })
-    const error = await finish(run).catch(e => e)
-    expect(error).toMatchObject({ name: 'DeviceError', code: 'DEVICE', device: 'cuda' })
-    expect(error.message).toMatch(/^cuda: ONNX Runtime cannot use it: .*Install them \(docs\/devices\.md\)/)
-    expect(await readdir(folder)).toEqual([])
-    await rm(folder, { recursive: true })
-  },
-)
+test.skipIf(CUDA)('cuda without its libraries says what is missing, and leaves nothing behind', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'fasp-devices-'))
+  const run = prune(MODEL, { device: 'cuda', sparsity: 0.2, samples: 1, seqLen: 16, output: join(folder, 'out') })
+  const error = await finish(run).catch(e => e)
+  expect(error).toMatchObject({ name: 'DeviceError', code: 'DEVICE', device: 'cuda' })
+  expect(error.message).toMatch(/^cuda: ONNX Runtime cannot use it: .*Install them \(docs\/devices\.md\)/)
+  expect(await readdir(folder)).toEqual([])
+  await rm(folder, { recursive: true })
+})

@@ -1,6 +1,7 @@
 // Which devices this machine has, for suites that run on each of them. WebGPU needs a Vulkan driver on Linux; Mesa's software driver will do
 // (.ci/vulkan.sh installs it). With FASP_REQUIRE_WEBGPU=1, as in CI, a missing WebGPU is a failure; otherwise its suites are skipped and
 // say so in their names. CUDA is looked for only with FASP_REQUIRE_CUDA=1. A BLAS beside the CPU is looked for, too (FASP_REQUIRE_BLAS=1).
+import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, test, vi } from 'vitest'
 import type { Device } from '../src/engine/device.ts'
 import { type Engine, type EngineOptions, values } from '../src/engine/engine.ts'
@@ -15,6 +16,14 @@ export interface Place {
   readonly binding?: true
   readonly missing?: unknown
 }
+
+/** The npm package has no CUDA libraries; someone may have put them beside it. */
+export const CUDA = existsSync(
+  new URL(
+    './bin/napi-v6/linux/x64/libonnxruntime_providers_cuda.so',
+    import.meta.resolve('onnxruntime-node/package.json'),
+  ),
+)
 
 const required = (place: string) => process.env[`FASP_REQUIRE_${place.toUpperCase()}`] === '1'
 

@@ -1,17 +1,20 @@
-// One workload from end to end: rates of the machine, a random model on disk, `prune` on it, and where the seconds went.
+// One workload from end to end: a random model on disk, rates of the machine, `prune` on the model, and where the seconds went.
 // The result is the document of result.ts; table.ts turns it into text.
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { checkInt8 } from '../blocks/int8.ts'
 import { randomNumbers } from '../blocks/sampler.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { bytes as showBytes } from '../display.ts'
-import { runtimeVersion } from '../engine/engine.node.ts'
 import { OutputError } from '../errors.ts'
 import type { JsonObject } from '../formats/json.ts'
+import { multiply } from '../linalg/product.ts'
 import {
   type Architecture,
+  checkOptions,
+  checkOutput,
   describeMachine,
   describeModel,
   type EngineOptions,
@@ -20,11 +23,13 @@ import {
   openModel,
   type ProgressEvent,
   type PruneResult,
+  planPrune,
   prune,
-  VERSION,
   type Windows,
 } from '../node.ts'
 import { checkRange, type PruneOptions } from '../options.ts'
+import { peakMemory } from '../report/machine.node.ts'
+import { madeNow } from '../report/result-file.ts'
 import { measureProducts } from './product-rate.ts'
 import { checkpointBytes, writeRandomCheckpoint } from './random-checkpoint.ts'
 import { type BenchResult, type Run, summarise } from './result.ts'
@@ -34,7 +39,7 @@ export interface BenchOptions extends EngineOptions {
   readonly workload: Workload
   /** Files that go beside the random weights, so that the folder is complete: a tokenizer. */
   readonly sideFiles: readonly SideFile[]
-  /** Prune this model, on as many tokens, instead of a random one. */
+  /** Prune this model instead of a random one, in windows of the same length, or of its context where that is less. */
   readonly model?: string
   /** @default the workload's */
   readonly windows?: number
@@ -52,41 +57,48 @@ const SEED = 0
 
 /** @throws FaspError */
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
-  const { workload, keep, device = 'cpu', threads, blas, signal } = options
+  const { workload, model, products, memory, keep, device, threads, blas, signal } = options
   const windows = options.windows ?? workload.windows
+  const settings = { sparsity: SPARSITY, preset: 'paper', products, memory } as const
   checkRange('windows', windows, 1, 1e6, true)
-  const { cpu, cores, memoryBytes, platform: os, blas: blasName } = describeMachine({ blas })
-  const folder = keep ?? (await mkdtemp(join(tmpdir(), 'fasp-bench-')))
+  checkOptions(settings, {})
+  const engine = openEngine({ device, threads, blas })
+  const folder = keep ?? (await temporaryFolder())
+  const output = join(folder, 'pruned')
   try {
-    const path = options.model ?? join(folder, 'model')
-    if (!options.model) yield* provideModel(path, options)
+    // Refused before gigabytes are written: an output that is not ours, products or a device that this machine lacks.
+    await checkOutput(output, true)
+    if (products === 'int8') await checkInt8(engine)
+    await multiply(engine, new Float32Array(1), new Float32Array(1), 1)
+    const path = model ?? join(folder, 'model')
+    if (model === undefined) yield* provideModel(path, options)
     const a = yield* architectureAt(path, signal)
+    const seqLen = Math.min(workload.seqLen, a.maxPositions)
+    const { activationBytes } = await planPrune(path, { ...settings, samples: windows, seqLen })
     yield { type: 'notice', message: 'Measuring matrix products.' }
-    const engine = openEngine({ device, threads, blas })
-    const rates = await measureProducts(engine, a).finally(() => engine.close())
+    const rates = await measureProducts(engine, a)
+    await engine.close() // its memory is no part of the run
     signal?.throwIfAborted()
-    const { products, memory } = options
-    const settings = { sparsity: SPARSITY, preset: 'paper', overwrite: true, products, memory } as const
-    const output = join(folder, 'pruned')
-    const ids = randomWindows(a.vocabularySize, windows, workload.seqLen)
-    const run = yield* timed(prune(path, { ...settings, windows: ids, output, device, threads, blas, signal }))
-    const place = {
-      fasp: VERSION,
-      node: process.versions.node,
-      onnxruntime: runtimeVersion,
-      machine: { cpu, cores, memoryBytes, os },
-      device,
-      threads,
-      blas: blasName,
-    }
-    const { name, wholeLayers, seqLen } = workload
-    const size = { name, model: options.model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
-    const measured = summarise(a, size, options.model ? undefined : wholeLayers, rates, run)
-    return { schema: 1, ...place, ...measured, peakMemoryBytes: process.resourceUsage().maxRSS * 1024 }
+    const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
+    const run = yield* timed(prune(path, { ...settings, ...input, device, threads, blas, signal }))
+    const { name, wholeLayers } = workload
+    const size = { name, model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
+    const measured = summarise(a, size, model === undefined ? wholeLayers : undefined, rates, run)
+    const made = madeNow(describeMachine({ device, threads, blas }))
+    return { schema: 2, ...made, ...measured, activationBytes, peakMemoryBytes: peakMemory() }
   } finally {
-    if (!keep) await rm(folder, { recursive: true, force: true })
+    await engine.close()
+    if (keep === undefined) await rm(folder, { recursive: true, force: true })
   }
 }
+
+const temporaryFolder = (): Promise<string> =>
+  mkdtemp(join(tmpdir(), 'fasp-bench-')).catch(cause => {
+    throw new OutputError(
+      `cannot make a temporary folder in ${tmpdir()} (${cause.code}). Set TMPDIR to a folder that you may write to, or give one with --keep.`,
+      { cause },
+    )
+  })
 
 /** Writes the random model, unless it is there. */
 async function* provideModel(
@@ -96,9 +108,10 @@ async function* provideModel(
   const { config } = workload
   const found = await readFile(join(path, 'config.json')).catch(() => undefined)
   if (found && Buffer.compare(found, jsonFile('config.json', config).bytes) === 0) return
-  if (found) throw new OutputError(`${path} holds another model. Choose another folder for --keep.`)
+  const other = await readdir(path).catch(() => [])
+  if (other.length > 0) throw new OutputError(`${path} holds another model. Choose another folder for --keep.`)
   const size = checkpointBytes(config)
-  const sink = await openFolderSink(path, false, size)
+  const sink = await openFolderSink(path, false, 2 * size) // the pruned one is as large, in layout padded
   yield { type: 'notice', message: `Writing a random model of ${showBytes(size)} to ${path}.` }
   await writeRandomCheckpoint(sink, config as JsonObject, SEED, sideFiles, signal)
 }

@@ -1,6 +1,8 @@
-// What `fasp bench` finds, schema 1: plain data, printed by `--json` and written by `--output`. table.ts turns it into text.
+// What `fasp bench` finds, schema 2: plain data, printed by `--json` and written by `--output`. table.ts turns it into text.
 import { total } from '../clock.ts'
 import type { Architecture } from '../model/architecture.ts'
+import type { Plan } from '../plan.ts'
+import type { Made } from '../report/result-file.ts'
 import type { PruneResult } from '../result.ts'
 import { passFlops, repairFlops } from './flops.ts'
 import type { ProductRate } from './product-rate.ts'
@@ -16,17 +18,8 @@ export interface Stage {
   readonly ofPeak?: number
 }
 
-export interface BenchResult {
-  readonly schema: 1
-  readonly fasp: string
-  readonly node: string
-  readonly onnxruntime: string
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryBytes: number; readonly os: string }
-  readonly device: string
-  /** Absent: all cores. */
-  readonly threads?: number
-  /** Name of the BLAS library in use, absent without one. */
-  readonly blas?: string
+export interface BenchResult extends Made {
+  readonly schema: 2
   readonly workload: {
     readonly name: string
     /** Where it was not a random one. */
@@ -39,9 +32,12 @@ export interface BenchResult {
     readonly seqLen: number
     readonly tokens: number
     readonly sparsity: number
+    /** GiB of memory for activations. */
+    readonly memory: number
   }
+  /** Of ONNX Runtime, also where a BLAS is in use: stages that the BLAS computes may then pass the peak. */
   readonly rates: readonly ProductRate[]
-  /** Best measured rates in 10⁹ FLOPs a second. */
+  /** The best of them in 10⁹ FLOPs a second. */
   readonly peak: { readonly float32: number; readonly float64: number }
   readonly stages: readonly Stage[]
   /** The float32 products with weights and of Gram matrices, attention excluded: their share of the peak, weighted by time. */
@@ -62,6 +58,8 @@ export interface BenchResult {
   readonly medianLayerSeconds: number
   /** What the whole model would take, where the workload has fewer layers: the median layer for each that is missing. */
   readonly wholeModel?: { readonly layers: number; readonly seconds: number }
+  /** Of activations, as planned: in memory, and in the scratch file. */
+  readonly activationBytes: Plan['activationBytes']
   readonly peakMemoryBytes: number
 }
 
@@ -72,15 +70,12 @@ export interface Run {
   readonly layerSeconds: readonly number[]
 }
 
-type Measured = Omit<
-  BenchResult,
-  'schema' | 'fasp' | 'node' | 'onnxruntime' | 'machine' | 'device' | 'threads' | 'blas' | 'peakMemoryBytes'
->
+type Measured = Omit<BenchResult, keyof Made | 'schema' | 'activationBytes' | 'peakMemoryBytes'>
 
 /** Holds the run against the rates. @param wholeLayers layers of the whole model, where the run had fewer */
 export function summarise(
   a: Architecture,
-  size: Omit<BenchResult['workload'], 'modelType' | 'layers'>,
+  size: Omit<BenchResult['workload'], 'modelType' | 'layers' | 'memory'>,
   wholeLayers: number | undefined,
   rates: readonly ProductRate[],
   { result, seconds: totalSeconds, layerSeconds }: Run,
@@ -103,7 +98,7 @@ export function summarise(
   const bound = { flops: total(pass), seconds: total(pass) / peak.float32 / 1e9 }
   const layer = layerSeconds.toSorted((x, y) => x - y)[Math.floor(layerSeconds.length / 2)]
   return {
-    workload: { ...size, modelType: a.modelType, layers: a.layers },
+    workload: { ...size, modelType: a.modelType, layers: a.layers, memory: result.options.memory },
     rates,
     peak,
     // Graphs that run beside each other take more seconds than the clock shows.

@@ -1,9 +1,10 @@
 // A bench result as text for a terminal of 80 columns. A pure function of the result.
 import { bytes, duration, percent, table } from '../display.ts'
+import { hardwareText, softwareText } from '../report/made.ts'
 import type { BenchResult, Stage } from './result.ts'
 
 export function benchTable(r: BenchResult): string {
-  const { workload: w, machine: m } = r
+  const { workload: w, machine, activationBytes: placed } = r
   const share = (part: number | undefined) => (part === undefined ? '' : percent(part))
   const row = (s: Stage) => [
     s.kind,
@@ -17,10 +18,11 @@ export function benchTable(r: BenchResult): string {
   const rates = r.rates.map(p => [p.shape.join(' × '), p.type, p.gflops.toFixed(0)])
   return [
     `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, preset paper${w.products ? `, products ${w.products}` : ''}`,
-    `${m.cpu}, ${r.threads ?? m.cores} of ${m.cores} cores, ${bytes(m.memoryBytes)}, ${m.os}, ${r.device}`,
-    `fasp ${r.fasp}, ONNX Runtime ${r.onnxruntime}, Node ${r.node}${r.blas ? `, ${r.blas}` : ''}`,
+    hardwareText(machine),
+    `fasp ${r.fasp}, ${softwareText(machine)}`,
     '',
     table([['product', 'type', 'GFLOP/s'], ...rates]),
+    ...(machine.blas ? ['Products, peak and bound are of ONNX Runtime alone; the BLAS may pass them.'] : []),
     '',
     table([
       ['stage', 'seconds', 'share', 'GFLOP', 'GFLOP/s', 'of peak'],
@@ -32,6 +34,7 @@ export function benchTable(r: BenchResult): string {
     `${r.overBound.toFixed(2)} × the bound (${r.overSquareBound.toFixed(2)} × at the rate of the square product)`,
     `products at ${percent(r.productsOfPeak)} of the peak`,
     `${Math.round(r.tokensPerSecond)} tokens/s, peak memory ${bytes(r.peakMemoryBytes)}`,
+    ...(placed.scratch > 0 ? [`activations: ${bytes(placed.memory)} in memory, ${bytes(placed.scratch)} on disk`] : []),
     ...(r.wholeModel
       ? [
           `A layer takes ${duration(r.medianLayerSeconds)}; ${r.wholeModel.layers} layers would take ${duration(r.wholeModel.seconds)}.`,

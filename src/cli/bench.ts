@@ -14,14 +14,14 @@ const TOKENIZER = new URL('../assets/tiny-llama/tokenizer.json', import.meta.url
 
 export default defineCommand({
   usage: 'bench [options]',
-  summary: 'Times pruning a random model of a known shape, stage by stage, beside this machine’s own rate.',
+  summary: 'Times pruning a random model, stage by stage, beside this machine’s own rate.',
   options: {
-    workload: { type: 'text', value: 'name', help: 'quick (default), smollm2, opt-125m, llama-7b-1, -4, -8' },
+    workload: { type: 'text', value: 'name', help: 'quick (default), smollm2, opt-125m, llama-7b-1/4/8' },
     model: { type: 'text', value: 'path', help: 'prune this model instead of a random one' },
     windows: { type: 'integer', help: 'calibration windows (default: the workload’s)' },
     output: { type: 'text', short: 'o', value: 'file', help: 'write the result there as JSON' },
     overwrite: { type: 'flag', help: 'replace a result of an earlier run' },
-    keep: { type: 'text', value: 'folder', help: 'keep both models there, or use one again' },
+    keep: { type: 'text', value: 'folder', help: 'work there and keep both models (default TMPDIR)' },
     products: METHOD_OPTIONS.products,
     ...PRUNING_OPTIONS,
     memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
@@ -35,10 +35,13 @@ export default defineCommand({
     const sideFiles = [{ name: 'tokenizer.json', bytes: await readFile(TOKENIZER) }]
     const result = await showProgress(bench({ ...settings, workload: findWorkload(workload), sideFiles, signal }))
     print(benchTable(result))
-    if (output !== undefined) {
-      await writeTextFile(output, `${JSON.stringify(result, null, 2)}\n`, overwrite)
-      print(`Wrote ${output}`)
+    try {
+      if (output !== undefined) {
+        await writeTextFile(output, `${JSON.stringify(result, null, 2)}\n`, overwrite)
+        print(`Wrote ${output}`)
+      }
+    } finally {
+      if (json) print(JSON.stringify(result)) // where the file cannot be written, too
     }
-    if (json) print(JSON.stringify(result))
   },
 })

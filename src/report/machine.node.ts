@@ -3,6 +3,7 @@ import { cpus, totalmem } from 'node:os'
 import { openBlas } from '../engine/blas.node.ts'
 import { runtimeVersion } from '../engine/engine.node.ts'
 import type { EngineOptions } from '../engine/engine.ts'
+import { nativeGraphs } from '../engine/native.node.ts'
 import type { Machine } from './result-file.ts'
 
 export const describeMachine = ({ device = 'cpu', threads, blas }: EngineOptions): Machine => ({
@@ -13,7 +14,8 @@ export const describeMachine = ({ device = 'cpu', threads, blas }: EngineOptions
   node: process.versions.node,
   onnxruntime: runtimeVersion,
   device,
-  threads: threads ?? cpus().length,
+  ...(device === 'cpu' ? { graphs: nativeGraphs(runtimeVersion) ? 'C interface' : 'binding' } : {}),
+  threads,
   ...(blas === undefined ? {} : { blas: openBlas(blas).name }),
 })
 

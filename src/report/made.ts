@@ -3,10 +3,15 @@ import { bytes } from '../display.ts'
 import { type Machine, type Made, madeOf, type ResultFile } from './result-file.ts'
 import { runLabel } from './tables.ts'
 
-function machineText({ cpu, cores, threads, memoryBytes, platform, device, node, onnxruntime, blas }: Machine): string {
-  const software = [`Node ${node}`, `ONNX Runtime ${onnxruntime}`, ...(blas ? [blas] : [])].join(', ')
-  return `${software}; ${cpu}, ${threads} of ${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
+export const softwareText = ({ node, onnxruntime, graphs, blas }: Machine): string =>
+  [`Node ${node}`, `ONNX Runtime ${onnxruntime}${graphs ? ` (${graphs})` : ''}`, ...(blas ? [blas] : [])].join(', ')
+
+export function hardwareText({ cpu, cores, threads, memoryBytes, platform, device }: Machine): string {
+  const used = threads === undefined ? '' : `${threads} of `
+  return `${cpu}, ${used}${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
 }
+
+const machineText = (machine: Machine): string => `${softwareText(machine)}; ${hardwareText(machine)}`
 
 /** By what, when and where: once where all runs agree, otherwise a line for each, with the runs that it made. */
 export function madeLines(result: Pick<ResultFile, 'runs' | keyof Made>): string[] {

@@ -31,6 +31,11 @@ test('numbers that JSON does not have are null, and read as NaN', () => {
   expect(read.runs[0].perplexity[0]).toMatchObject({ standardError: Number.NaN, perplexity: Number.NaN })
 })
 
+test('threads are there only where they were asked for', () => {
+  expect(parseResult(text, 'r.json').machine.threads).toBe(2)
+  expect(parseResult(changed('machine.threads', undefined), 'r.json').machine).not.toHaveProperty('threads')
+})
+
 test('fields that this version does not know stay', () => {
   expect(parseResult(changed('runs.0.newer', { a: 1 }), 'r.json').runs[0]).toHaveProperty('newer.a', 1)
 })

@@ -141,7 +141,8 @@ const MADE = {
   created: text,
   machine: object({
     ...{ cpu: text, cores: number, memoryBytes: number, platform: text },
-    ...{ node: text, onnxruntime: text, device: text, threads: number, blas: optional(text) },
+    ...{ node: text, onnxruntime: text, device: text, graphs: optional(text) },
+    ...{ threads: optional(number), blas: optional(text) },
   }),
 }
 

@@ -88,13 +88,17 @@ export interface ModelFacts {
 
 export interface Machine {
   readonly cpu: string
+  /** As the operating system counts them. */
   readonly cores: number
   readonly memoryBytes: number
   readonly platform: string
   readonly node: string
   readonly onnxruntime: string
   readonly device: string
-  readonly threads: number
+  /** How graphs reach ONNX Runtime on the CPU: through its `C interface` or the `binding` of its package. */
+  readonly graphs?: string
+  /** Of one operator, as asked for. Absent: as ONNX Runtime chooses, one for each physical core. */
+  readonly threads?: number
   /** Name of the BLAS library in use, absent without one. */
   readonly blas?: string
 }

@@ -91,15 +91,18 @@ test('Markdown: every row of a table has as many cells', () => {
 
 test('machines: once where all runs agree, otherwise with the runs made there', async () => {
   const made = { fasp: '0.1.0', created: '2026-11-25T20:00:00Z', machine: MACHINE }
-  const slow = { ...made, created: '2026-11-27T20:00:00Z', machine: { ...MACHINE, threads: 1 } }
+  const slow = { ...made, created: '2026-11-27T20:00:00Z', machine: { ...MACHINE, threads: undefined } }
   const [dense, first, second] = result.runs
   const runs = [{ ...dense, made }, { ...first, made: slow }, second]
-  const text = (threads: number, when: string) =>
-    `fasp 0.1.0, ${when}, Node 20.20.2, ONNX Runtime 1.30.0; AMD EPYC 9R14, ${threads} of 2 cores, 16.00 GB, linux x64, cpu`
+  const text = (cores: string, when: string) =>
+    `fasp 0.1.0, ${when}, Node 20.20.2, ONNX Runtime 1.30.0; AMD EPYC 9R14, ${cores}, 16.00 GB, linux x64, cpu`
   expect(madeLines({ ...made, runs: [dense, { ...first, made: { ...slow, machine: MACHINE } }] })).toEqual([
-    text(2, '2026-11-25 to 2026-11-27'),
+    text('2 of 2 cores', '2026-11-25 to 2026-11-27'),
   ])
-  const lines = [`dense, preset best 20 %: ${text(2, '2026-11-25')}`, `preset best 10 %: ${text(1, '2026-11-27')}`]
+  const lines = [
+    `dense, preset best 20 %: ${text('2 of 2 cores', '2026-11-25')}`,
+    `preset best 10 %: ${text('2 cores', '2026-11-27')}`,
+  ]
   const mixed = { ...result, ...made, runs }
   expect(madeLines(mixed)).toEqual(lines)
   const reports = [resultText(mixed), comparisonText(mixed), resultMarkdown(mixed), await reportHtml(mixed)]
