@@ -112,7 +112,6 @@ async function* pruneLayers(job: PruneJob) {
   const a = model.architecture
   stages.start('embedding')
   const pruned = await embedWindows(model, engine, windows.windows, pool)
-  await writer.copyOutsideLayers()
   const check = await HeldOutCheck.open(model, engine, windows, pool)
   const runner = new HalfBlockRunner(engine, a, windows.seqLen, job.options.products)
   const streams: Streams = { runner, pruned, check }
@@ -136,6 +135,10 @@ async function* pruneLayers(job: PruneJob) {
     else {
       stages.start('losses')
       await check?.passRemoved(runner, layer, job.signal)
+    }
+    if (layer === 0) {
+      stages.start('writing')
+      await writer.copyOutsideLayers() // the work begins sooner so, and tables that are damaged still show early
     }
     yield { type: 'progress', done: layer + 1, tokens: pruned.tokens } as const
   }

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { randomNumbers } from '../src/blocks/sampler.ts'
-import { cutRows, elements } from '../src/formats/tensors.ts'
+import { elements } from '../src/formats/tensors.ts'
+import { pickRows } from '../src/linalg/scatter.ts'
 import { halfBlocks, type LayerWidths, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
 import { columnsOfRows } from '../src/model/coupling.ts'
@@ -227,7 +228,7 @@ function inMemory(config: Record<string, unknown>, weights: ReadonlyMap<string, 
         expect(weights.get(name)!.length, name).toBe(elements(shapes.get(name)!))
         return weights.get(name)!
       },
-      rows: async (name, from, to) => cutRows(shapes.get(name)!, weights.get(name)!, from, to),
+      rows: async (name, ids) => pickRows(weights.get(name)!, ids, shapes.get(name)![1]),
       close: async () => {},
     },
     tokenizer: {},

@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import { randomNumbers } from '../src/blocks/sampler.ts'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import { fromFloat32 } from '../src/formats/dtype.ts'
-import { cutRows, elements } from '../src/formats/tensors.ts'
+import { elements } from '../src/formats/tensors.ts'
+import { pickRows } from '../src/linalg/scatter.ts'
 import { type LayerWidths, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
@@ -35,7 +36,7 @@ export function madeModel(config: ModelConfig, seed: number): Model {
     tensors: {
       tensors: new Map(infos),
       float32: async name => values.get(name)!.slice(),
-      rows: async (name, from, to) => cutRows(shapes.get(name)!, values.get(name)!, from, to),
+      rows: async (name, ids) => pickRows(values.get(name)!, ids, shapes.get(name)![1]),
       bytes: async name => fromFloat32(values.get(name)!, 'F32'),
       close: async () => {},
     },

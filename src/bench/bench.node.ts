@@ -1,7 +1,6 @@
 // One workload from end to end: a random model on disk, rates of the machine, `prune` on the model, and where the seconds went.
 // The result is the document of result.ts; table.ts turns it into text.
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkInt8 } from '../blocks/int8.ts'
 import { randomNumbers } from '../blocks/sampler.ts'
@@ -30,6 +29,7 @@ import {
 import { checkRange, type PruneOptions } from '../options.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import { madeNow } from '../report/result-file.ts'
+import { temporaryFolder } from '../write/folder.node.ts'
 import { measureProducts } from './product-rate.ts'
 import { checkpointBytes, writeRandomCheckpoint } from './random-checkpoint.ts'
 import { type BenchResult, type Run, summarise } from './result.ts'
@@ -63,7 +63,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
   checkRange('windows', windows, 1, 1e6, true)
   checkOptions(settings, {})
   const engine = openEngine({ device, threads, blas })
-  const folder = keep ?? (await temporaryFolder())
+  const folder = keep ?? (await temporaryFolder('fasp-bench-', ', or give one with --keep'))
   const output = join(folder, 'pruned')
   try {
     // Refused before gigabytes are written: an output that is not ours, products or a device that this machine lacks.
@@ -91,14 +91,6 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     if (keep === undefined) await rm(folder, { recursive: true, force: true })
   }
 }
-
-const temporaryFolder = (): Promise<string> =>
-  mkdtemp(join(tmpdir(), 'fasp-bench-')).catch(cause => {
-    throw new OutputError(
-      `cannot make a temporary folder in ${tmpdir()} (${cause.code}). Set TMPDIR to a folder that you may write to, or give one with --keep.`,
-      { cause },
-    )
-  })
 
 /** Writes the random model, unless it is there. */
 async function* provideModel(

@@ -26,7 +26,7 @@ export function benchTable(r: BenchResult): string {
     '',
     table([
       ['stage', 'seconds', 'share', 'GFLOP', 'GFLOP/s', 'of peak'],
-      ...r.stages.map(row),
+      ...r.stages.filter(s => s.seconds >= 0.005).map(row),
       ['all', r.totalSeconds.toFixed(2), '', '', '', ''],
       ['one pass at the peak', r.bound.seconds.toFixed(2), '', total.toFixed(0), r.peak.float32.toFixed(0), ''],
     ]),

@@ -25,37 +25,13 @@ describe('rows of the tokens', () => {
       expect(await b.embed(windows)).toEqual(await a.embed(windows))
     }))
 
-  test('are read without the table, far ones alone', () =>
-    onModel('tiny-llama', async model => {
-      const read: [number, number][] = []
-      const { tensors } = model.checkpoint
-      const d = 8192 // as if rows were 32 KiB
-      const wide: Model = {
-        architecture: { ...model.architecture, embeddingSize: d },
-        checkpoint: {
-          ...model.checkpoint,
-          tensors: {
-            ...tensors,
-            float32: () => Promise.reject(new Error('all of it')),
-            rows: async (_, from, to) => {
-              read.push([from, to])
-              return new Float32Array((to - from) * d).map((_, i) => from + Math.floor(i / d))
-            },
-          },
-        },
-      }
-      const { rows, places } = await readTokenRows(wide, [Int32Array.of(500, 7, 501, 9)])
-      expect(read).toEqual([[7, 8], [9, 10], [500, 502]]) // biome-ignore format: pairs
-      expect([7, 9, 500, 501].map(id => rows[places[id] * d])).toEqual([7, 9, 500, 501])
-    }))
-
   test('are checked, and an error has the place in the table', () =>
     onModel('tiny-llama', async model => {
       const { tensors } = model.checkpoint
       const d = model.architecture.embeddingSize
-      const rows = async (name: string, from: number, to: number) => {
-        const values = await tensors.rows(name, from, to)
-        if (from <= 20 && 20 < to) values[(20 - from) * d + 5] = Number.NaN
+      const rows = async (name: string, ids: Int32Array) => {
+        const values = await tensors.rows(name, ids)
+        values[ids.indexOf(20) * d + 5] = Number.NaN
         return values
       }
       const damaged = { ...model, checkpoint: { ...model.checkpoint, tensors: { ...tensors, rows } } }

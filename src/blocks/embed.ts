@@ -11,32 +11,14 @@ export interface TokenRows {
   readonly places?: Int32Array
 }
 
-/** Fewer bytes than this between two rows are read with them: sooner done than another read. */
-const GAP_BYTES = 32 * 2 ** 10
-/** What is read at once. */
-const READ_BYTES = 4 * 2 ** 20
-
 /** Reads the rows of the tokens in `windows`: a vocabulary's table can be larger than all else that is in memory. */
 export async function readTokenRows(model: Model, windows: readonly Int32Array[]): Promise<Required<TokenRows>> {
-  const { names, embeddingSize: size, vocabularySize } = model.architecture
-  const used = new Uint8Array(vocabularySize)
-  for (const ids of windows) for (const id of ids) used[id] = 1
-  const rows = new Float32Array(used.reduce((n, is) => n + is, 0) * size)
+  const { names, vocabularySize } = model.architecture
   const places = new Int32Array(vocabularySize)
-  const [gap, most] = [GAP_BYTES, READ_BYTES].map(bytes => Math.ceil(bytes / (4 * size)))
-  let count = 0
-  for (let from = used.indexOf(1); from >= 0; ) {
-    let [to, next] = [from + 1, used.indexOf(1, from + 1)]
-    while (next >= 0 && next - to < gap && next - from < most) [to, next] = [next + 1, used.indexOf(1, next + 1)]
-    const read = await readRows(model, `${names.embedding}.weight`, from, to)
-    for (let id = from; id < to; id++)
-      if (used[id] === 1) {
-        rows.set(read.subarray((id - from) * size, (id - from + 1) * size), count * size)
-        places[id] = count++
-      }
-    from = next
-  }
-  return { rows, places }
+  for (const ids of windows) for (const id of ids) places[id] = 1
+  const ids = Int32Array.from(places.keys()).filter(id => places[id] > 0)
+  for (const [i, id] of ids.entries()) places[id] = i
+  return { rows: await readRows(model, `${names.embedding}.weight`, ids), places }
 }
 
 /** Tables that turn token ids into the stream. */

@@ -38,8 +38,12 @@ export interface Checkpoint {
 export const textFile = (name: string, text: string): SideFile => ({ name, bytes: new TextEncoder().encode(text) })
 
 /** A JSON file, indented as transformers writes it. */
-export const jsonFile = (name: string, value: unknown): SideFile =>
-  textFile(name, `${JSON.stringify(value, null, 2)}\n`)
+export const jsonFile = (name: string, value: unknown): SideFile => ({
+  name,
+  get bytes() {
+    return textFile(name, `${JSON.stringify(value, null, 2)}\n`).bytes // when asked for: a tokenizer has megabytes
+  },
+})
 
 /** The id on the Hub that a text is, or undefined. */
 export const hubId = (text: unknown): string | undefined =>

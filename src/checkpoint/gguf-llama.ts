@@ -3,7 +3,8 @@
 // Browser-safe; `gguf.node.ts` opens the file.
 import { FormatError, UnsupportedModelError } from '../errors.ts'
 import type { Gguf } from '../formats/gguf.ts'
-import { cutRows, type TensorInfo, type TensorSource } from '../formats/tensors.ts'
+import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
+import { pickRows } from '../linalg/scatter.ts'
 import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { fromStoredRows, IN_LAYER, OUTSIDE_LAYERS } from './gguf-names.ts'
@@ -268,9 +269,9 @@ function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mappe
       return permutedHeads === 0 ? bytes : fromStoredRows(bytes, shape[0], permutedHeads)
     },
     float32,
-    rows: async (name, from, to) => {
+    rows: async (name, ids) => {
       const { stored, shape, permutedHeads } = find(name)
-      return permutedHeads === 0 ? source.rows(stored, from, to) : cutRows(shape, await float32(name), from, to)
+      return permutedHeads === 0 ? source.rows(stored, ids) : pickRows(await float32(name), ids, shape[1])
     },
     close: () => source.close(),
   }

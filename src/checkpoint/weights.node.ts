@@ -183,9 +183,9 @@ function merged(folder: string, located: ReadonlyMap<string, Located>): Omit<Ten
       const { source, storedName } = find(name)
       return source.float32(storedName)
     },
-    async rows(name, from, to) {
+    async rows(name, ids) {
       const { source, storedName } = find(name)
-      return source.rows(storedName, from, to)
+      return source.rows(storedName, ids)
     },
   }
 }

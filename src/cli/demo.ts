@@ -1,6 +1,5 @@
 // fasp demo: the main job on the model that ships with the package. No network, no files left behind.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openScratch } from '../blocks/scratch.node.ts'
@@ -19,6 +18,7 @@ import {
   prune,
 } from '../node.ts'
 import { errorsTable, secondsLine, sizesTable } from '../report/terminal.ts'
+import { temporaryFolder } from '../write/folder.node.ts'
 import { defineCommand } from './command.ts'
 import { peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
@@ -36,7 +36,7 @@ export default defineCommand({
   summary: 'Prunes the model that ships with the package and shows it before and after.',
   options: {},
   async run(_, { print, signal }) {
-    const folder = await mkdtemp(join(tmpdir(), 'fasp-demo-'))
+    const folder = await temporaryFolder('fasp-demo-')
     const engine = openEngine()
     const opened: Checkpoint[] = []
     const open = async (path: string) => {

@@ -7,6 +7,7 @@ import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
 import { GgufCursor } from './gguf-cursor.ts'
 import { dequantize, isQuantized, QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
+import { gatherRows } from './rows.ts'
 import { type DType, elements, type QuantizedType, type TensorInfo, type TensorSource } from './tensors.ts'
 
 /** A metadata value. 64-bit integers beyond ±2^53 stay bigint. */
@@ -222,10 +223,10 @@ function lazyTensors(source: ByteSource, tensors: ReadonlyMap<string, Placed>): 
       return stored(info)
     },
     float32: async name => decode(await stored(find(name)), find(name)),
-    rows: async (name, from, to) => {
+    rows: async (name, ids) => {
       const info = find(name)
       const row = info.byteLength / info.shape[0]
-      return decode(await stored(info, from * row, to * row), info)
+      return decode(await gatherRows(ids, row, (from, to) => stored(info, from * row, to * row)), info)
     },
     close: async () => source.close?.(),
   }

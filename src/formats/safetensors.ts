@@ -5,6 +5,7 @@ import { FormatError, OutputError } from '../errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
 import { isJsonObject, parseStrictJsonObject, quote } from './json.ts'
+import { gatherRows } from './rows.ts'
 import type { DType, TensorInfo, TensorSource } from './tensors.ts'
 
 /** The reference implementation's limit: a header beyond it is an attack on the reader's memory. */
@@ -42,10 +43,11 @@ export async function openSafetensors(source: ByteSource): Promise<TensorSource>
     tensors,
     bytes,
     float32: async name => toFloat32(await bytes(name), find(name).dtype),
-    async rows(name, from, to) {
+    async rows(name, ids) {
       const { start, end, shape, dtype } = find(name)
-      const [first, last] = [from, to].map(row => start + ((end - start) / shape[0]) * row)
-      return toFloat32(await readBytes(source, first, last), dtype)
+      const row = (end - start) / shape[0]
+      const read = (from: number, to: number) => readBytes(source, start + from * row, start + to * row)
+      return toFloat32(await gatherRows(ids, row, read), dtype)
     },
     close: async () => source.close?.(),
   }

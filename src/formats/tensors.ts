@@ -20,15 +20,9 @@ export interface TensorSource {
   bytes(name: string): Promise<Uint8Array<ArrayBuffer>>
   /** The values as float32, dequantised or converted. @throws FormatError where the file ends early. */
   float32(name: string): Promise<Float32Array<ArrayBuffer>>
-  /** Of these, the rows `from` (included) to `to` (excluded) of the first dimension, without reading all of them. @throws as `float32` */
-  rows(name: string, from: number, to: number): Promise<Float32Array<ArrayBuffer>>
+  /** Of these the rows `ids` (ascending) of a matrix, without the others. @throws as `float32` */
+  rows(name: string, ids: Int32Array): Promise<Float32Array<ArrayBuffer>>
   close(): Promise<void>
-}
-
-/** Rows `from` to `to` of all values of a tensor. */
-export function cutRows(shape: readonly number[], values: Float32Array<ArrayBuffer>, from: number, to: number) {
-  const width = values.length / shape[0]
-  return values.slice(from * width, to * width)
 }
 
 /** Number of elements of a shape. */

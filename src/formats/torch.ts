@@ -5,6 +5,7 @@ import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, toFloat32 } from './dtype.ts'
 import { quote } from './json.ts'
 import { Global, Made, type PickleDict, type PickleHandlers, type PickleValue, Tuple, unpickle } from './pickle.ts'
+import { gatherRows } from './rows.ts'
 import { type DType, elements, type TensorInfo, type TensorSource } from './tensors.ts'
 import { openZip, type ZipArchive, type ZipMember } from './zip.ts'
 
@@ -81,10 +82,11 @@ export async function openTorch(source: ByteSource): Promise<TensorSource> {
     tensors: new Map(infos),
     bytes,
     float32: async name => toFloat32(await bytes(name), find(name).storage.dtype),
-    async rows(name, from, to) {
+    async rows(name, ids) {
       const { storage, offset, shape, strides } = find(name)
-      const part = new View(storage, offset + from * strides[0], [to - from, ...shape.slice(1)], strides)
-      return toFloat32(await readView(part, zip, source), storage.dtype)
+      const read = (from: number, to: number) =>
+        readView(new View(storage, offset + from * strides[0], [to - from, shape[1]], strides), zip, source)
+      return toFloat32(await gatherRows(ids, shape[1] * DTYPE_BYTES[storage.dtype], read), storage.dtype)
     },
     close: async () => source.close?.(),
   }

@@ -89,10 +89,11 @@ export async function readWeights(model: Model, tensor: string): Promise<Float32
   return values
 }
 
-/** Reads the rows `from` (included) to `to` (excluded) of a matrix as float32. @throws as `readWeights` */
-export async function readRows(model: Model, tensor: string, from: number, to: number) {
-  const values = await model.checkpoint.tensors.rows(tensor, from, to)
-  checkFinite(model, tensor, values, 'F32', (values.length / (to - from)) * from)
+/** Reads the rows `ids` (ascending) of a matrix as float32. @throws as `readWeights` */
+export async function readRows(model: Model, tensor: string, ids: Int32Array): Promise<Float32Array<ArrayBuffer>> {
+  const values = await model.checkpoint.tensors.rows(tensor, ids)
+  const width = values.length / ids.length
+  checkFinite(model, tensor, values, 'F32', i => ids[Math.floor(i / width)] * width + (i % width))
   return values
 }
 
@@ -108,18 +109,18 @@ export async function readStored(model: Model, tensor: string): Promise<Uint8Arr
   return bytes
 }
 
-/** @param first element of the tensor that `stored` begins with */
+/** @param place of an element of `stored` among those of the tensor. @default the same */
 function checkFinite(
   { checkpoint }: Model,
   tensor: string,
   stored: Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
   dtype: DType,
-  first = 0,
+  place = (i: number) => i,
 ): void {
   const bad = firstNotFinite(stored, dtype)
   if (bad < 0) return
   const value = stored instanceof Uint8Array ? toFloat32(stored, dtype)[bad] : stored[bad]
   throw new NumericError(
-    `${checkpoint.name}: ${tensor} holds ${value} at element ${first + bad}. The checkpoint is damaged; fetch it again.`,
+    `${checkpoint.name}: ${tensor} holds ${value} at element ${place(bad)}. The checkpoint is damaged; fetch it again.`,
   )
 }

@@ -3,8 +3,8 @@
 
 import type { FloatDType } from '../formats/dtype.ts'
 import { fromFloat32, isDType } from '../formats/dtype.ts'
-import { cutRows, type TensorInfo } from '../formats/tensors.ts'
-import { scatterColumns, scatterRows } from '../linalg/scatter.ts'
+import type { TensorInfo } from '../formats/tensors.ts'
+import { pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import { type Architecture, halfBlocks, tensorShapes } from './architecture.ts'
 import { columnsOfRows } from './coupling.ts'
 import type { Model } from './model.ts'
@@ -48,8 +48,8 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
     ...source,
     tensors,
     float32,
-    rows: async (name: string, from: number, to: number) =>
-      moves.has(name) ? cutRows(tensors.get(name)!.shape, await float32(name), from, to) : source.rows(name, from, to),
+    rows: async (name: string, ids: Int32Array) =>
+      moves.has(name) ? pickRows(await float32(name), ids, tensors.get(name)!.shape[1]) : source.rows(name, ids),
     bytes: async (name: string) => {
       const { dtype } = source.tensors.get(name)!
       return moves.has(name) && isDType(dtype)

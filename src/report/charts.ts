@@ -233,7 +233,7 @@ export function engineCharts(result: ResultFile): Chart[] {
   const parts = prunedRuns(result).flatMap(run => secondsOf(runLabel(run), run.prune.engineSeconds))
   if (parts.length === 0) return []
   const title = 'Seconds in the engine, by kind of graph'
-  const note = 'While pruning. The rest of the time is reading, writing, selection and small blocks of the solve.'
+  const note = 'While pruning. The rest of the time is outside the engine.'
   return [{ title, note, svg: stackedBars(title, parts, 'seconds') }]
 }
 

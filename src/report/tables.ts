@@ -290,16 +290,19 @@ export const failuresTable = ({ runs }: ResultFile): Table => ({
   rows: [['model', 'why'], ...runs.flatMap(run => (run.failed === undefined ? [] : [[runLabel(run), run.failed]]))],
 })
 
-/** Of the engine, by kind of graph. */
+/** Of pruning: in the engine by kind of graph, and outside it by stage. */
 export function engineTable(runs: readonly Run[]): Table {
-  const kinds = (run: Run) => Object.entries(run.prune?.engineSeconds ?? {}).sort(([, a], [, b]) => b - a)
+  const sorted = (seconds: Readonly<Record<string, number>> = {}) =>
+    Object.entries(seconds).sort(([, a], [, b]) => b - a)
+  const outside = (run: Run) =>
+    sorted(run.prune?.outsideSeconds).map(([stage, seconds]) => [`outside: ${stage}`, seconds] as const)
   return {
-    title: 'Seconds in the engine',
-    note: 'By kind of graph, while pruning. The rest of the time is reading, writing, selection and small blocks of the solve.',
+    title: 'Seconds in the engine and outside',
+    note: 'While pruning: by kind of graph, and by stage while the engine ran nothing.',
     rows: perRun(
       runs,
-      kinds,
-      ([kind]) => kind,
+      run => [...sorted(run.prune?.engineSeconds), ...outside(run)],
+      ([part]) => part,
       ([, seconds]) => decimal(seconds, 1),
     ),
   }

@@ -62,7 +62,7 @@ test('a rotation of all value channels changes no logit', async () => {
       tensors: {
         tensors: tensors.tensors,
         bytes: name => tensors.bytes(name),
-        rows: (name, from, to) => tensors.rows(name, from, to),
+        rows: (name, ids) => tensors.rows(name, ids),
         float32: async name => changed.get(name) ?? tensors.float32(name),
         close: async () => {},
       },

@@ -1,6 +1,7 @@
 // A sink that is a folder, or one file of it: written under a temporary name beside it and renamed at the end.
 import { randomUUID } from 'node:crypto'
-import { access, constants, mkdir, open, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { access, constants, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { OutputError } from '../errors.ts'
 import { openFile } from '../formats/file.node.ts'
@@ -18,6 +19,13 @@ export interface FolderSink extends Sink {
   /** Where the files are until `commit`. */
   readonly pending: string
 }
+
+/** Makes a folder below TMPDIR; who asks for it removes it. @param hint what else the user can do @throws OutputError */
+export const temporaryFolder = (prefix: string, hint = ''): Promise<string> =>
+  mkdtemp(join(tmpdir(), prefix)).catch(cause => {
+    const problem = `cannot make a temporary folder in ${tmpdir()} (${cause.code})`
+    throw new OutputError(`${problem}. Set TMPDIR to a folder that you may write to${hint}.`, { cause })
+  })
 
 /**
  * Opens a folder for output, or a `.gguf` file: then of all that is written only `model.gguf` remains, under that name.
