@@ -10,7 +10,7 @@ export { peakMemory } from '../report/machine.node.ts'
 /** Options of every command that runs a model. */
 export const ENGINE_OPTIONS = {
   device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
-  threads: { type: 'integer', help: 'threads (default: all cores)' },
+  threads: { type: 'integer', help: 'threads (default: one a physical core)' },
 } as const satisfies Record<string, OptionSpec>
 
 /** Options of commands that prune. */

@@ -96,7 +96,7 @@ export interface OpenModel {
 export interface EngineOptions {
   /** Where the graphs run; what a GPU's provider has no kernel for runs on the CPU. @default 'cpu' */
   readonly device?: Device
-  /** Threads of one operator. @default all cores */
+  /** Threads of one operator. @default one for each physical core */
   readonly threads?: number
   /**
    * In Node, on the CPU: a library with BLAS and LAPACK that takes over Gram matrices, solves and other products outside graphs. Its path,
