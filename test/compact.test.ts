@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { randomNumbers } from '../src/blocks/sampler.ts'
+import { floatSource } from '../src/formats/float-source.ts'
 import { elements } from '../src/formats/tensors.ts'
-import { pickRows } from '../src/linalg/scatter.ts'
 import { halfBlocks, type LayerWidths, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
 import { columnsOfRows } from '../src/model/coupling.ts'
@@ -221,16 +221,10 @@ function inMemory(config: Record<string, unknown>, weights: ReadonlyMap<string, 
     name: 'made',
     format: 'huggingface',
     config,
-    tensors: {
-      tensors: new Map([...shapes].map(([name, shape]) => [name, { name, shape, dtype: 'F32' }])),
-      bytes: async name => new Uint8Array(weights.get(name)!.buffer),
-      float32: async name => {
-        expect(weights.get(name)!.length, name).toBe(elements(shapes.get(name)!))
-        return weights.get(name)!
-      },
-      rows: async (name, ids) => pickRows(weights.get(name)!, ids, shapes.get(name)![1]),
-      close: async () => {},
-    },
+    tensors: floatSource(shapes, async name => {
+      expect(weights.get(name)!.length, name).toBe(elements(shapes.get(name)!))
+      return weights.get(name)!
+    }),
     tokenizer: {},
     tokenizerConfig: {},
     sideFiles: [],

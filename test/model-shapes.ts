@@ -3,9 +3,8 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { randomNumbers } from '../src/blocks/sampler.ts'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
-import { fromFloat32 } from '../src/formats/dtype.ts'
+import { floatSource } from '../src/formats/float-source.ts'
 import { elements } from '../src/formats/tensors.ts'
-import { pickRows } from '../src/linalg/scatter.ts'
 import { type LayerWidths, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
@@ -28,18 +27,11 @@ export function madeModel(config: ModelConfig, seed: number): Model {
       Float32Array.from({ length: elements(shape) }, () => center + scale * normal()),
     )
   }
-  const infos = [...shapes].map(([name, shape]) => [name, { name, shape, dtype: 'F32' as const }] as const)
   const checkpoint: Checkpoint = {
     name: 'made',
     format: 'huggingface',
     config,
-    tensors: {
-      tensors: new Map(infos),
-      float32: async name => values.get(name)!.slice(),
-      rows: async (name, ids) => pickRows(values.get(name)!, ids, shapes.get(name)![1]),
-      bytes: async name => fromFloat32(values.get(name)!, 'F32'),
-      close: async () => {},
-    },
+    tensors: floatSource(shapes, async name => values.get(name)!.slice()),
     tokenizer,
     tokenizerConfig: {},
     sideFiles: [{ name: 'tokenizer.json', bytes: new TextEncoder().encode(JSON.stringify(tokenizer)) }],

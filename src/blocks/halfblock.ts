@@ -3,7 +3,7 @@
 import type { Blas } from '../engine/blas.ts'
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
-import { type Model, readWeights } from '../model/model.ts'
+import { fetchWeights, type Model, readWeights } from '../model/model.ts'
 import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import { withAllValues } from './compact-values.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
@@ -34,29 +34,37 @@ export interface PrunedOutput {
   readonly columns: Int32Array
 }
 
-export async function readHalf(model: Model, half: HalfBlock): Promise<HalfWeights> {
-  const linear = async (l: Linear): Promise<LinearWeights> => ({
-    weight: await readWeights(model, `${l.name}.weight`),
-    bias: l.bias ? await readWeights(model, `${l.name}.bias`) : undefined,
-  })
-  const inputs: LinearWeights[] = []
+export const readHalf = async (model: Model, half: HalfBlock): Promise<HalfWeights> => (await fetchHalf(model, half))()
+
+/** Reads the weights as they are stored; what comes of it decodes them. */
+async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeights> {
+  const linear = async (l: Linear): Promise<() => LinearWeights> => {
+    const weight = await fetchWeights(model, `${l.name}.weight`)
+    const bias = l.bias ? await fetchWeights(model, `${l.name}.bias`) : undefined
+    return () => ({ weight: weight(), bias: bias?.() })
+  }
+  const inputs: (() => LinearWeights)[] = []
   for (const l of half.inputs) inputs.push(await linear(l))
-  const weights = { half, norm: await readNorm(model, half.norm), inputs, output: await linear(half.output) }
-  return half.kind === 'attention' ? withAllValues(model.architecture, weights) : weights
+  const output = await linear(half.output)
+  const norm = await readNorm(model, half.norm)
+  return () => {
+    const weights = { half, norm, inputs: inputs.map(decode => decode()), output: output() }
+    return half.kind === 'attention' ? withAllValues(model.architecture, weights) : weights
+  }
 }
 
-/** The weights of half-blocks, one after the other; those of the next are read while the caller works with one. */
+/** The weights of half-blocks, one after the other; those of the next are read, but not decoded, while the caller works with one. */
 export async function* readHalves(model: Model, halves: readonly HalfBlock[]): AsyncGenerator<HalfWeights, undefined> {
-  const read = (i: number) => {
-    const reading = i < halves.length ? readHalf(model, halves[i]) : undefined
-    reading?.catch(() => {}) // thrown where it is waited for
-    return reading
+  const fetch = (i: number) => {
+    const fetching = i < halves.length ? fetchHalf(model, halves[i]) : undefined
+    fetching?.catch(() => {}) // thrown where it is waited for
+    return fetching
   }
-  let next = read(0)
+  let next = fetch(0)
   for (let i = 0; next; i++) {
-    const weights = await next
-    next = read(i + 1)
-    yield weights
+    const decode = await next
+    next = fetch(i + 1)
+    yield decode()
   }
 }
 

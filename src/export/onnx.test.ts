@@ -5,7 +5,8 @@ import { finish } from '../../test/finish.ts'
 import { madeModel, modelConfigs } from '../../test/model-shapes.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { NumericError } from '../errors.ts'
-import { widthsOf } from '../model/architecture.ts'
+import { floatSource } from '../formats/float-source.ts'
+import { tensorShapes, widthsOf } from '../model/architecture.ts'
 import { ONNX_DTYPES, type OnnxDtype } from '../write/onnx/dtypes.ts'
 import { MemorySink } from '../write/sink.ts'
 import { exportOnnx, onnxBytes } from './onnx.ts'
@@ -53,12 +54,11 @@ test.each<[string, number, RegExp]>([
   ['activations', 300, /activations of this model do not fit float16/],
 ])('%s beyond float16 are refused, and nothing is left', async (_, factor, message) => {
   const made = madeModel(LLAMA, 1)
-  const { tensors } = made.checkpoint
-  const float32 = async (name: string) => {
-    const values = await tensors.float32(name)
+  const tensors = floatSource(tensorShapes(made.architecture), async name => {
+    const values = await made.checkpoint.tensors.float32(name)
     return /gate|up/.test(name) ? values.map(v => v * factor) : values
-  }
-  const model = { ...made, checkpoint: { ...made.checkpoint, tensors: { ...tensors, float32 } } }
+  })
+  const model = { ...made, checkpoint: { ...made.checkpoint, tensors } }
   const sink = new MemorySink()
   const error = await finish(exportOnnx(model, sink, { engine, dtypes: ['fp32', 'fp16'] })).catch(error => error)
   expect(error).toBeInstanceOf(NumericError)

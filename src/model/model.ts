@@ -1,7 +1,7 @@
 // A checkpoint with its architecture: every tensor is there and has the shape that the config promises.
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
-import { firstNotFinite, toFloat32 } from '../formats/dtype.ts'
+import { firstNotFinite, isDType, toFloat32 } from '../formats/dtype.ts'
 import type { DType } from '../formats/tensors.ts'
 import { type Architecture, tensorShapes } from './architecture.ts'
 import { COMPACT_PREFIX, compact } from './compact.ts'
@@ -83,10 +83,23 @@ export function unusedTensors({ architecture, checkpoint }: Model): string[] {
  * Reads one tensor as float32.
  * @throws NumericError where a value is NaN or infinite
  */
-export async function readWeights(model: Model, tensor: string): Promise<Float32Array<ArrayBuffer>> {
-  const values = await model.checkpoint.tensors.float32(tensor)
-  checkFinite(model, tensor, values, 'F32')
-  return values
+export const readWeights = async (model: Model, tensor: string): Promise<Float32Array<ArrayBuffer>> =>
+  (await fetchWeights(model, tensor))()
+
+/** Reads one tensor as it is stored, where it is dense; what comes of it gives the values as float32, and throws as `readWeights`. */
+export async function fetchWeights(model: Model, tensor: string): Promise<() => Float32Array<ArrayBuffer>> {
+  const { tensors } = model.checkpoint
+  const { dtype } = tensors.tensors.get(tensor)!
+  if (!isDType(dtype)) {
+    const values = await tensors.float32(tensor)
+    checkFinite(model, tensor, values, 'F32')
+    return () => values
+  }
+  const stored = await tensors.bytes(tensor)
+  return () => {
+    checkFinite(model, tensor, stored, dtype)
+    return toFloat32(stored, dtype)
+  }
 }
 
 /** Reads the rows `ids` (ascending) of a matrix as float32. @throws as `readWeights` */

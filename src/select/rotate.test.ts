@@ -6,7 +6,8 @@ import type { Statistics } from '../calibrate/gram.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { logits } from '../evaluate/logits.ts'
-import { type Architecture, halfBlocks } from '../model/architecture.ts'
+import { floatSource } from '../formats/float-source.ts'
+import { type Architecture, halfBlocks, tensorShapes } from '../model/architecture.ts'
 import { columnsOfRows } from '../model/coupling.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { restoreColumns } from '../restore/least-squares.ts'
@@ -55,19 +56,8 @@ test('a rotation of all value channels changes no logit', async () => {
     changed.set(`${half.output.name}.weight`, turned.output.weight)
   }
   const { tensors } = checkpoint
-  const model: Model = {
-    ...llama,
-    checkpoint: {
-      ...checkpoint,
-      tensors: {
-        tensors: tensors.tensors,
-        bytes: name => tensors.bytes(name),
-        rows: (name, ids) => tensors.rows(name, ids),
-        float32: async name => changed.get(name) ?? tensors.float32(name),
-        close: async () => {},
-      },
-    },
-  }
+  const turned = floatSource(tensorShapes(a), async name => changed.get(name) ?? tensors.float32(name))
+  const model: Model = { ...llama, checkpoint: { ...checkpoint, tensors: turned } }
   const ids = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 1024)
   expect(largest(await logits(model, engine, ids), await logits(llama, engine, ids))).toBeLessThan(1e-4)
 })

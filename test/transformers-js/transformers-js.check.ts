@@ -9,6 +9,8 @@ import { type Allowance, agreement } from '../../src/export/agreement.ts'
 import { verifyIn } from '../../src/export/runtime.node.ts'
 import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
 import { ALLOWED } from '../../src/export/verify-onnx.ts'
+import { floatSource } from '../../src/formats/float-source.ts'
+import { tensorShapes } from '../../src/model/architecture.ts'
 import { exportOnnx, generate, loadTokenizer, logits, type Model, openEngine, openFolderSink } from '../../src/node.ts'
 import { cachedValues } from '../../src/write/onnx/decoder.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/dtypes.ts'
@@ -94,7 +96,7 @@ function inMemory({ architecture, checkpoint }: Model): Model {
     if (!read.has(name)) read.set(name, tensors.float32(name))
     return read.get(name)!
   }
-  return { architecture, checkpoint: { ...checkpoint, tensors: { ...tensors, float32 } } }
+  return { architecture, checkpoint: { ...checkpoint, tensors: floatSource(tensorShapes(architecture), float32) } }
 }
 
 /** What we write after the first prompt. */

@@ -2,8 +2,9 @@
 import { NumericError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
 import { firstNotFinite } from '../../formats/dtype.ts'
+import { floatSource } from '../../formats/float-source.ts'
 import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
-import type { Architecture } from '../../model/architecture.ts'
+import { type Architecture, tensorShapes } from '../../model/architecture.ts'
 import { type Model, readWeights } from '../../model/model.ts'
 import type { Sink, SinkFile } from '../sink.ts'
 import { decoderGraph } from './decoder.ts'
@@ -56,11 +57,11 @@ export async function* writeOnnxFile(
 
 /** The model with the weights that the file holds: rounded as there. */
 export function asStored({ architecture, checkpoint }: Model, { tensors: stored }: OnnxPlan): Model {
-  const { tensors } = checkpoint
-  const float32 = async (name: string) => {
-    const values = await tensors.float32(name)
+  const shapes = tensorShapes(architecture)
+  const tensors = floatSource(shapes, async name => {
+    const values = await checkpoint.tensors.float32(name)
     const { encoding, columns } = stored.get(name)!
     return encoding.round(values, columns)
-  }
-  return { architecture, checkpoint: { ...checkpoint, tensors: { ...tensors, tensors: tensors.tensors, float32 } } }
+  })
+  return { architecture, checkpoint: { ...checkpoint, tensors } }
 }
