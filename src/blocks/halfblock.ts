@@ -62,9 +62,9 @@ export async function* readHalves(model: Model, halves: readonly HalfBlock[]): A
   }
   let next = fetch(0)
   for (let i = 0; next; i++) {
-    const decode = await next
-    next = fetch(i + 1)
-    yield decode()
+    const weights = (await next)()
+    next = fetch(i + 1) // and what was decoded goes
+    yield weights
   }
 }
 

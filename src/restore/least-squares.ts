@@ -92,18 +92,23 @@ export async function restoreColumns(
   let after = before - tokens * carried.reduce((sum, v) => sum + v * v, 0)
   const shift = carried.slice()
   for (let first = 0; system && first < out; first += OUTPUTS) {
-    const delta = matrix(kept.length, Math.min(OUTPUTS, out - first)) // R, then Δᵀ, of some outputs
-    const centred = (m: number, o: number) => right[m * out + o] - tokens * muM[m] * carried[o]
-    for (let m = 0, at = 0; m < kept.length; m++)
-      for (let o = first; o < first + delta.columns; o++) delta.data[at++] = centred(m, o)
+    const last = Math.min(out, first + OUTPUTS)
+    const delta = matrix(kept.length, last - first) // R, then Δᵀ, of some outputs
+    const { data } = delta
+    for (let m = 0, at = 0; m < kept.length; m++) {
+      const [row, moved] = [m * out, tokens * muM[m]]
+      for (let o = first; o < last; o++) data[at++] = right[row + o] - moved * carried[o]
+    }
     await solve(engine, system.factor, delta)
-    for (let m = 0, at = 0; m < kept.length; m++)
-      for (let o = first; o < first + delta.columns; o++) {
-        const d = delta.data[at++]
-        after -= d * (centred(m, o) + damping * d)
-        wM[m * out + o] += d
-        shift[o] -= d * muM[m]
+    for (let m = 0, at = 0; m < kept.length; m++) {
+      const [row, moved, mean] = [m * out, tokens * muM[m], muM[m]]
+      for (let o = first; o < last; o++, at++) {
+        const d = data[at]
+        after -= d * (right[row + o] - moved * carried[o] + damping * d)
+        wM[row + o] += d
+        shift[o] -= d * mean
       }
+    }
   }
   return {
     ...plain,
