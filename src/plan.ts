@@ -164,12 +164,12 @@ function estimateMemory(a: Architecture, options: ResolvedOptions, activations: 
   )
   const width = Math.max(a.ffnWidth, a.heads * a.headSize)
   const weights = 4 * Math.max(attention, ffn)
-  const copies = products === 'int8' ? 2 : 1.5
+  const copies = products === 'int8' ? 1.75 : 1.25 // those of the next half-block are as stored
   const gram = 4 * width ** 2
   // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
   const measures = allocate === 'sensitivity'
   const eliminates = score === 'eliminate' || measures
-  const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + 3 * width * a.hiddenSize)
+  const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + (eliminates ? 3 : 2) * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
   const work = copies * weights + 1.5 * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { randomNumbers } from '../src/blocks/sampler.ts'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
-import { floatSource } from '../src/formats/float-source.ts'
 import { elements } from '../src/formats/tensors.ts'
 import { type LayerWidths, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
+import { floatSource } from '../src/model/float-source.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
 
 const tokenizer = JSON.parse(readFileSync(new URL('../assets/tiny-llama/tokenizer.json', import.meta.url), 'utf8'))

@@ -184,9 +184,12 @@ describe('ggufLlamaCheckpoint', () => {
     expect(rowOrder(await tensors.float32('model.layers.0.self_attn.k_proj.weight'), 6)).toEqual([0, 2, 1, 3])
     expect(rowOrder(await tensors.float32('model.layers.0.self_attn.v_proj.weight'), 6)).toEqual([0, 1, 2, 3])
     expect(await tensors.bytes('model.layers.0.self_attn.q_proj.weight')).toEqual(new Uint8Array(q.buffer))
-    const v = 'model.layers.0.self_attn.v_proj.weight'
-    for (const name of ['model.layers.0.self_attn.q_proj.weight', v])
-      expect(await tensors.rows(name, Int32Array.of(1, 2))).toEqual((await tensors.float32(name)).subarray(6, 18))
+    const some = async (name: string, ids: number[]) => tensors.rows(name, Int32Array.from(ids))
+    for (const ids of [[1, 2], [2, 5], [7]])
+      expect(rowOrder(await some('model.layers.0.self_attn.q_proj.weight', ids), 6)).toEqual(
+        ids.map(id => [0, 2, 1, 3, 4, 6, 5, 7][id]),
+      )
+    expect(rowOrder(await some('model.layers.0.self_attn.v_proj.weight', [1, 3]), 6)).toEqual([1, 3])
     await expect(tensors.float32('lm_head.weight')).rejects.toThrow(/no tensor "lm_head.weight"/)
   })
 

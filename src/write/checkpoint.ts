@@ -18,12 +18,20 @@ interface Shard {
   readonly name: string
   readonly layout: SafetensorsLayout
   file?: SinkFile
+  /** Tensors that have not come. */
+  left: number
+}
+
+interface Place {
+  readonly shard: Shard
+  readonly tensor: PlacedTensor
+  /** Bytes that have not come. */
   left: number
 }
 
 export class CheckpointWriter {
   readonly #shards: readonly Shard[]
-  readonly #places = new Map<string, { shard: Shard; tensor: PlacedTensor }>()
+  readonly #places = new Map<string, Place>()
   readonly #sink: Sink
   #writing = Promise.resolve()
   /** Bytes of the weight files. */
@@ -40,7 +48,8 @@ export class CheckpointWriter {
       left: infos.length,
     }))
     for (const shard of this.#shards)
-      for (const tensor of shard.layout.tensors.values()) this.#places.set(tensor.name, { shard, tensor })
+      for (const tensor of shard.layout.tensors.values())
+        this.#places.set(tensor.name, { shard, tensor, left: tensor.byteLength })
     this.weightBytes = this.#shards.reduce((n, s) => n + s.layout.byteLength, 0)
   }
 
@@ -54,20 +63,24 @@ export class CheckpointWriter {
   }
 
   /**
-   * Writes one tensor's bytes, row-major little-endian; they must stay as they are. Returns while the disk is at it: where that fails, the
-   * next call throws. The shard is closed when its last tensor has come.
+   * Writes the bytes of one tensor, row-major little-endian, or the next part of them; they must stay as they are. Returns while the disk
+   * is at it: where that fails, the next call throws. The shard is closed when its last tensor has come.
    */
   async tensor(name: string, bytes: Uint8Array): Promise<void> {
-    const { shard, tensor } = this.#places.get(name)!
-    if (bytes.byteLength !== tensor.byteLength)
-      throw new Error(`${name}: ${bytes.byteLength} bytes for a place of ${tensor.byteLength}`)
+    const place = this.#places.get(name)!
+    const { shard, tensor } = place
+    if (bytes.byteLength > place.left)
+      throw new Error(`${name}: ${bytes.byteLength} bytes for a place of ${place.left}`)
+    const offset = tensor.offset + tensor.byteLength - place.left
+    place.left -= bytes.byteLength
     await this.#writing
     if (!shard.file) {
       shard.file = await this.#sink.create(shard.name, shard.layout.byteLength)
       await shard.file.write(shard.layout.header, 0)
     }
-    this.#writing = shard.file.write(bytes, tensor.offset)
+    this.#writing = shard.file.write(bytes, offset)
     this.#writing.catch(() => {}) // thrown where it is waited for
+    if (place.left > 0) return
     shard.left--
     if (shard.left > 0) return
     await this.#writing

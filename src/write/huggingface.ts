@@ -7,12 +7,12 @@ import { elements } from '../formats/tensors.ts'
 import { type Architecture, tensorShapes, widthsOf } from '../model/architecture.ts'
 import { compactConfig, stockConfig } from '../model/compact.ts'
 import { firstValueRows } from '../model/coupling.ts'
-import { type Model, readWeights } from '../model/model.ts'
+import type { Model } from '../model/model.ts'
 import { type Places, widened } from '../model/widen.ts'
 import { outputTypes } from '../plan.ts'
 import { CheckpointWriter } from './checkpoint.ts'
 import { codeFiles } from './code-files.ts'
-import { encode } from './encode.ts'
+import { converted } from './encode.ts'
 import { configFile, dtypeFields } from './folder-files.ts'
 import { subSink } from './sink.ts'
 import type { ExportPlan, Target } from './target.ts'
@@ -70,7 +70,7 @@ async function* writeTensors(
   for (const [i, { name, dtype }] of infos.entries()) {
     signal?.throwIfAborted()
     if (tensors.tensors.get(name)!.dtype === dtype) await writer.tensor(name, await tensors.bytes(name))
-    else await writer.tensor(name, encode(name, await readWeights(model, name), dtype))
+    else for await (const part of converted(model, name, dtype)) await writer.tensor(name, part)
     yield { type: 'progress', done: i + 1 }
   }
 }

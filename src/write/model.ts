@@ -3,10 +3,10 @@ import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
 import { elementsOf, type FloatDType, toFloat32 } from '../formats/dtype.ts'
 import { scatterColumns } from '../linalg/scatter.ts'
 import { type HalfBlock, type Linear, renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
-import { type Model, readStored, readWeights } from '../model/model.ts'
+import { type Model, readStored } from '../model/model.ts'
 import type { Layout } from '../options.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
-import { encode, encodeRows } from './encode.ts'
+import { converted, encode, encodeRows } from './encode.ts'
 
 type Floats = Float32Array<ArrayBuffer>
 
@@ -118,9 +118,9 @@ export class ModelWriter {
 
   async #copy(name: string, check = false): Promise<void> {
     const { tensors } = this.model.checkpoint
-    const same = tensors.tensors.get(name)!.dtype === this.#dtype(name)
-    if (!same) await this.#write(name, await readWeights(this.model, name))
-    else await this.#put(name, check ? await readStored(this.model, name) : await tensors.bytes(name))
+    if (tensors.tensors.get(name)!.dtype === this.#dtype(name))
+      await this.#put(name, check ? await readStored(this.model, name) : await tensors.bytes(name))
+    else for await (const part of converted(this.model, name, this.#dtype(name))) await this.#put(name, part)
   }
 
   /** @param name of the source */

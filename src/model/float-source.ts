@@ -1,7 +1,8 @@
 // Tensors that are computed, not stored.
+
+import { fromFloat32 } from '../formats/dtype.ts'
+import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { pickRows } from '../linalg/scatter.ts'
-import { fromFloat32 } from './dtype.ts'
-import type { TensorInfo, TensorSource } from './tensors.ts'
 
 /** A source of float32 tensors of these shapes, in which every way of reading gives what `float32` gives. */
 export function floatSource(
