@@ -101,7 +101,7 @@ export function makePlan(
     },
     activationBytes,
     memoryBytes: Math.max(
-      estimateMemory(a, options, activationBytes.memory),
+      estimateMemory(model, options, activationBytes.memory),
       source === 'self' ? BASE_BYTES + decoderBytes(a, Math.min(MAX_SEQUENCES, options.samples), options.seqLen) : 0,
     ),
   }
@@ -153,10 +153,11 @@ function placeActivations(a: Architecture, { samples, seqLen, memory, target }: 
 }
 
 /**
- * Peak resident memory: what is there all the time, and the larger of the embedding's table and the work on one half-block. Fitted to peaks
- * that were measured (model/model.test.ts).
+ * Peak resident memory: what is there all the time, and the larger of a table of the vocabulary and the work on one half-block. Fitted to
+ * peaks that were measured (model/model.test.ts).
  */
-function estimateMemory(a: Architecture, options: ResolvedOptions, activations: number): number {
+function estimateMemory(model: Model, options: ResolvedOptions, activations: number): number {
+  const { architecture: a, checkpoint } = model
   const { score, allocate, inputs, target, heldOut, memory, products } = options
   // Aligned input layers are in memory beside those that were read.
   const [attention, ffn] = halfBlocks(a, 0).map(half =>
@@ -164,7 +165,9 @@ function estimateMemory(a: Architecture, options: ResolvedOptions, activations: 
   )
   const width = Math.max(a.ffnWidth, a.heads * a.headSize)
   const weights = 4 * Math.max(attention, ffn)
-  const copies = products === 'int8' ? 1.75 : 1.25 // those of the next half-block are as stored
+  const stored = checkpoint.tensors.tensors.get(`${halfBlocks(a, 0)[1].output.name}.weight`)!.dtype
+  const next = ['F16', 'BF16'].includes(stored) ? 0.25 : 0.5 // the next half-block, as it is stored where it is dense
+  const copies = (products === 'int8' ? 1.5 : 1) + next
   const gram = 4 * width ** 2
   // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
   const measures = allocate === 'sensitivity'

@@ -41,7 +41,10 @@ describe('options', () => {
     'an unknown short one': [['-x'], 'unknown option -x. See --help.'],
     'a flag with a value': [['--json=yes'], '--json takes no value.'],
     'an unknown choice': [['--scope', 'all'], '--scope is "all"; it must be one of ffn, ffn+vo, ffn+heads.'],
-    'a BLAS that is not there': [['-s', '0.2', '--blas', 'libnone.so'], 'blas: cannot load libnone.so. Install one'],
+    'a BLAS that is not there': [
+      ['-s', '0.2', '--blas', 'libnone.so'],
+      'blas: cannot load libnone.so (libnone.so: cannot open shared object',
+    ],
     'an unknown preset': [['--preset', 'worst'], '--preset is "worst"; it must be one of paper, best, stock.'],
     'an unknown score': [['--score', 'random'], '--score is "random"; it must be one of column, eliminate.'],
     'an unknown target': [['--target', 'half'], '--target is "half"; it must be one of pruned, dense.'],

@@ -1,4 +1,5 @@
 // A BLAS library beside ONNX Runtime: what the golden tests and those of linear algebra do not reach.
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { HalfBlockRunner, readHalf } from '../src/blocks/halfblock.ts'
@@ -6,7 +7,7 @@ import { GramAccumulator, outputEnergy } from '../src/calibrate/gram.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { multiply } from '../src/linalg/product.ts'
 import { halfBlocks } from '../src/model/architecture.ts'
-import { describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
+import { describeMachine, describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
 import { describeOn, withBlas } from './devices.ts'
 import { TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
@@ -25,6 +26,20 @@ describeOn(on, 'what ONNX Runtime computes', () => {
     await plain.close()
     await blas.close()
   })
+  test('threads are those asked for, and without that the library’s own', async ({ skip }) => {
+    if (process.platform !== 'linux' || !blas.blas!.name.startsWith('OpenBLAS')) return skip()
+    const library = createRequire(import.meta.url)('koffi').load('libopenblas.so.0')
+    const threads = library.func('int openblas_get_num_threads()')
+    const own = threads()
+    const one = openEngine({ ...on, threads: 1 })
+    expect(threads()).toBe(1)
+    expect(describeMachine({ ...on, threads: 1 }).blas).toBe(one.blas!.name)
+    expect(threads()).toBe(1)
+    await one.close()
+    openEngine(on)
+    expect(threads()).toBe(own)
+  })
+
   const both = async <T>(of: (engine: Engine) => Promise<T>) => [await of(plain), await of(blas)]
 
   test('Gram matrices, means and energies', async () => {

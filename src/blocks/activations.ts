@@ -32,7 +32,7 @@ export interface Activations {
 
 /** Hands out activations, the first ones in memory, as long as they fit the budget together. */
 export class ActivationPool {
-  /** Seconds spent on scratch files. */
+  /** Seconds in which scratch files were waited for, and of what JavaScript ran beside. */
   seconds = 0
   #left: number
   readonly #scratch = new Set<Scratch>()

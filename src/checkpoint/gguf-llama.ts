@@ -254,10 +254,12 @@ function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mappe
       throw new UnsupportedModelError(`the model has no tensor "${name}" among its ${tensors.size}`)
     return tensor
   }
-  /** Whole heads in the order of transformers. */
-  const permuted = (values: Float32Array<ArrayBuffer>, rows: number, heads: number) => {
+  const float32 = async (name: string) => {
+    const { stored, shape, permutedHeads } = find(name)
+    const values = await source.float32(stored)
+    if (permutedHeads === 0) return values
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    return new Float32Array(fromStoredRows(bytes, rows, heads).buffer)
+    return new Float32Array(fromStoredRows(bytes, shape[0], permutedHeads).buffer)
   }
   return {
     tensors,
@@ -266,20 +268,10 @@ function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mappe
       const bytes = await source.bytes(stored)
       return permutedHeads === 0 ? bytes : fromStoredRows(bytes, shape[0], permutedHeads)
     },
-    float32: async name => {
-      const { stored, shape, permutedHeads } = find(name)
-      const values = await source.float32(stored)
-      return permutedHeads === 0 ? values : permuted(values, shape[0], permutedHeads)
-    },
+    float32,
     rows: async (name, ids) => {
       const { stored, shape, permutedHeads } = find(name)
-      if (permutedHeads === 0) return source.rows(stored, ids)
-      const headSize = shape[0] / permutedHeads
-      const [first, last] = [ids[0], ids[ids.length - 1]].map(id => Math.floor(id / headSize))
-      const all = Int32Array.from({ length: (last - first + 1) * headSize }, (_, i) => first * headSize + i)
-      const heads = permuted(await source.rows(stored, all), all.length, last - first + 1)
-      const places = ids.map(id => id - all[0])
-      return pickRows(heads, places, shape[1])
+      return permutedHeads === 0 ? source.rows(stored, ids) : pickRows(await float32(name), ids, shape[1])
     },
     close: () => source.close(),
   }

@@ -8,6 +8,7 @@ import { readText } from '../calibrate/text.node.ts'
 import { loadTokenizer } from '../calibrate/tokenizer.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { total } from '../clock.ts'
 import { shortNames } from '../display.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -149,8 +150,13 @@ async function* densePass(
 /** The time of the dense pass is part of the allocation, as it is where a run makes its own. */
 function withPass(result: PruneResult, pass: DensePass | undefined): PruneResult {
   if (!pass) return result
-  const seconds = sums(result.seconds, { allocate: pass.seconds })
-  return { ...result, seconds, engineSeconds: sums(result.engineSeconds, pass.engineSeconds) }
+  const outside = Math.max(0, pass.seconds - total(pass.engineSeconds))
+  return {
+    ...result,
+    seconds: sums(result.seconds, { allocate: pass.seconds }),
+    engineSeconds: sums(result.engineSeconds, pass.engineSeconds),
+    outsideSeconds: sums(result.outsideSeconds, { allocation: outside }),
+  }
 }
 
 type Seconds = Readonly<Record<string, number>>

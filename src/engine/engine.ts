@@ -62,7 +62,7 @@ export interface Engine {
   timed<T>(kind: string, call: () => T): Promise<T>
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
-  /** Frees all sessions once what runs has ended; nothing can run after it. */
+  /** Frees the sessions of graphs once those that run have ended; `run` throws after it. */
   close(): Promise<void>
 }
 

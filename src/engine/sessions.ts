@@ -13,6 +13,7 @@ interface Kept {
 
 export class Sessions {
   readonly #kept = new Map<string, Kept>() // the last used comes last
+  readonly #closing = new Set<Promise<void>>()
   #closed = false
 
   constructor(readonly graphs: GraphRuntime) {}
@@ -36,7 +37,9 @@ export class Sessions {
     const unused = [...this.#kept].find(([, { uses }]) => uses.size === 0)
     if (unused && this.#kept.size >= MOST) {
       this.#kept.delete(unused[0])
-      void unused[1].session.then(session => session.close())
+      const closing = unused[1].session.then(session => session.close()).catch(() => {}) // its memory is all that is lost
+      this.#closing.add(closing)
+      void closing.then(() => this.#closing.delete(closing))
     }
     const session = this.graphs.open(build())
     session.catch(() => this.#kept.delete(key)) // nothing to release
@@ -51,5 +54,6 @@ export class Sessions {
     await Promise.allSettled(kept.flatMap(({ uses }) => [...uses]))
     const opened = await Promise.allSettled(kept.map(({ session }) => session))
     await Promise.all(opened.map(result => result.status === 'fulfilled' && result.value.close()))
+    await Promise.all(this.#closing)
   }
 }

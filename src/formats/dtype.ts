@@ -94,7 +94,7 @@ export function firstNotFinite(stored: ArrayBufferView<ArrayBuffer>, dtype: DTyp
 /** How many elements of 16 or 32 bits at the beginning of `stored` fill words of 32 bits without infinities and NaNs. */
 function elementsInFiniteWords(stored: ArrayBufferView<ArrayBuffer>, exponent: number): number {
   const { buffer, byteOffset, byteLength } = aligned(stored, 4)
-  const words = new Int32Array(buffer, byteOffset, byteLength >> 2)
+  const words = new Int32Array(buffer, byteOffset, Math.floor(byteLength / 4))
   const halves = exponent < 0x8000 ? 0x10001 : 1
   const [exponents, signs] = [exponent * halves, halves === 1 ? 0x80000000 : 0x80008000]
   const lowest = (exponent & -exponent) * halves // added to an exponent of ones, it carries to the sign's place

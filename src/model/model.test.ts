@@ -65,7 +65,7 @@ test('a plan with self-written text counts the whole model and its caches', () =
   expect(bytes('texts')).toBeLessThan(bytes('self') + 100e6)
 })
 
-// Peaks of whole runs, as `fasp compare` and `fasp bench` measured them (docs/results.md, docs/quality.md, bench/README.md), in MB.
+// Peaks of whole runs, as `fasp compare` and `fasp bench` measured them on a quantised file and on random bfloat16 weights, in MB.
 test.for<
   [workload: string, preset: keyof typeof PRESETS, samples: number, seqLen: number, peak: number, products?: 'int8']
 >([
@@ -78,7 +78,7 @@ test.for<
   ['smollm2', 'best', 64, 1024, 1642],
   ['smollm2', 'best', 128, 512, 1669],
   ['opt-125m', 'paper', 32, 2048, 1507],
-  ['llama-7b-4', 'paper', 4, 512, 3840],
+  ['llama-7b-8', 'paper', 4, 512, 3410],
   ['smollm2', 'paper', 64, 1024, 1040, 'int8'],
   ['llama-7b-4', 'paper', 4, 512, 4230, 'int8'],
 ])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, preset, samples, seqLen, peak, products]) => {

@@ -16,7 +16,7 @@ export const describeMachine = ({ device = 'cpu', threads, blas }: EngineOptions
   device,
   ...(device === 'cpu' ? { graphs: nativeGraphs(runtimeVersion) ? 'C interface' : 'binding' } : {}),
   threads,
-  ...(blas === undefined ? {} : { blas: openBlas(blas).name }),
+  ...(blas === undefined ? {} : { blas: openBlas(blas, threads).name }),
 })
 
 /** Peak resident memory of this process in bytes. */

@@ -223,7 +223,7 @@ describe('what comes from outside stays text', () => {
     if (typeof value === 'string') return ['command', 'kind', 'source'].includes(name) ? value : `${value}${evil}`
     if (Array.isArray(value)) return value.map(one => poison(one, evil))
     if (typeof value !== 'object' || value === null) return value
-    const keyed = ['seconds', 'engineSeconds'].includes(name)
+    const keyed = ['seconds', 'engineSeconds', 'outsideSeconds'].includes(name)
     return Object.fromEntries(
       Object.entries(value).map(([key, one]) => [keyed ? `${key}${evil}` : key, poison(one, evil, key)]),
     )

@@ -1,0 +1,46 @@
+import { afterAll, expect, test } from 'vitest'
+import { random } from '../../test/random.ts'
+import type { Statistics } from '../calibrate/gram.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import { restoreColumns } from './least-squares.ts'
+
+const engine = openEngine({ threads: 1 })
+afterAll(() => engine.close())
+
+test('outputs are solved for in parts, and each has what it would have alone', async () => {
+  const [width, tokens, out] = [6, 200, 2100]
+  const h = random(tokens * width, 1)
+  const gram = new Float32Array(width * width)
+  const mean = new Float64Array(width)
+  for (let t = 0; t < tokens; t++)
+    for (let i = 0; i < width; i++) {
+      mean[i] += h[t * width + i] / tokens
+      for (let j = 0; j < width; j++) gram[i * width + j] += h[t * width + i] * h[t * width + j]
+    }
+  const statistics: Statistics = { width, tokens, gram, mean }
+  const [weight, bias] = [random(out * width, 2), random(out, 3)]
+  const [kept, removed] = [Int32Array.of(0, 1, 3, 5), Int32Array.of(2, 4)]
+  const options = { center: true, restore: true, damp: 0.01, layer: 'made' }
+  const restore = (from: number, to: number) => {
+    const rows = weight.slice(from * width, to * width)
+    return restoreColumns(engine, rows, bias.slice(from, to), statistics, kept, removed, options)
+  }
+  const whole = await restore(0, out)
+  const errors: number[] = []
+  for (const [from, to] of [
+    [0, 700],
+    [700, 1500],
+    [1500, 2100],
+  ]) {
+    const part = await restore(from, to)
+    const rows = whole.weight.subarray(from * kept.length, to * kept.length)
+    expect(worst(rows, part.weight)).toBeLessThan(1e-6)
+    expect(worst(whole.bias!.subarray(from, to), part.bias!)).toBeLessThan(1e-6)
+    errors.push(part.errorAfter)
+  }
+  expect(whole.errorAfter).toBeLessThan(whole.errorBefore)
+  expect(whole.errorAfter).toBeGreaterThan(Math.min(...errors))
+  expect(whole.errorAfter).toBeLessThan(Math.max(...errors))
+})
+
+const worst = (a: Float32Array, b: Float32Array) => a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i])), 0)
