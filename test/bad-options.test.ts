@@ -43,7 +43,7 @@ describe('options', () => {
     'an unknown choice': [['--scope', 'all'], '--scope is "all"; it must be one of ffn, ffn+vo, ffn+heads.'],
     'a BLAS that is not there': [
       ['-s', '0.2', '--blas', 'libnone.so'],
-      'blas: cannot load libnone.so (libnone.so: cannot open shared object',
+      'blas: cannot load libnone.so (Failed to load shared library',
     ],
     'an unknown preset': [['--preset', 'worst'], '--preset is "worst"; it must be one of paper, best, stock.'],
     'an unknown score': [['--score', 'random'], '--score is "random"; it must be one of column, eliminate.'],
