@@ -53,7 +53,7 @@ async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeigh
   }
 }
 
-/** The weights of half-blocks, one after the other; those of the next are read while the caller works with one; dense ones are not decoded yet. */
+/** The weights of half-blocks, one after the other. While the caller works with one the next is read and, where it is dense, not decoded yet. */
 export async function* readHalves(model: Model, halves: readonly HalfBlock[]): AsyncGenerator<HalfWeights, undefined> {
   const fetch = (i: number) => {
     const fetching = i < halves.length ? fetchHalf(model, halves[i]) : undefined

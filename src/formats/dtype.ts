@@ -84,11 +84,10 @@ export function firstNotFinite(stored: ArrayBufferView<ArrayBuffer>, dtype: DTyp
   const exponent = EXPONENT[dtype]
   if (exponent === undefined && dtype !== 'F64') return -1
   const elements = elementsOf(stored, dtype)
-  const finite = (value: number) =>
-    exponent === undefined ? Number.isFinite(Math.fround(value)) : (value & exponent) !== exponent
-  let i = exponent === undefined ? 0 : elementsInFiniteWords(stored, exponent)
-  while (i < elements.length && finite(elements[i])) i++
-  return i < elements.length ? i : -1
+  if (exponent === undefined) return elements.findIndex((value: number) => !Number.isFinite(Math.fround(value)))
+  for (let i = elementsInFiniteWords(stored, exponent); i < elements.length; i++)
+    if ((elements[i] & exponent) === exponent) return i
+  return -1
 }
 
 /** How many elements of 16 or 32 bits at the beginning of `stored` fill words of 32 bits without infinities and NaNs. */

@@ -19,8 +19,7 @@ test('shards with their index are read back, whatever the order of writing', asy
   const writer = new CheckpointWriter(sink, infos, 200)
   for (const i of [6, 2, 0, 5, 1, 4, 3]) {
     const half = 20 * (i >> 1) // in two parts, the first of which may be empty
-    for (const part of [bytesOf(i).subarray(0, half), bytesOf(i).subarray(half)])
-      await writer.tensor(infos[i].name, part)
+    for (const part of [bytesOf(i).subarray(0, half), bytesOf(i).subarray(half)]) await writer.part(infos[i].name, part)
   }
   await writer.finish([jsonFile('config.json', { model_type: 'x' }), jsonFile('tokenizer.json', {})])
   const shards = [...sink.files.keys()].filter(name => name.endsWith('.safetensors'))
@@ -47,7 +46,8 @@ test('one shard has the plain name and no index; a tensor larger than a shard ha
   const whole = new MemorySink()
   const one = new CheckpointWriter(whole, infos)
   for (const [i, { name }] of infos.entries()) await one.tensor(name, bytesOf(i))
-  await expect(one.tensor(infos[0].name, new Uint8Array(1))).rejects.toThrow('1 bytes for a place of 0')
+  await expect(one.tensor(infos[0].name, new Uint8Array(1))).rejects.toThrow('1 bytes for a place of 20')
+  await expect(one.part(infos[0].name, new Uint8Array(1))).rejects.toThrow('1 bytes for a place of 0')
   await one.finish([])
   expect([...whole.files.keys()]).toEqual(['model.safetensors'])
   const many = new CheckpointWriter(new MemorySink(), infos, 1)

@@ -62,11 +62,19 @@ export class CheckpointWriter {
     return this.#places.get(name)!.tensor.dtype
   }
 
-  /**
-   * Writes the bytes of one tensor, row-major little-endian, or the next part of them; they must stay as they are. Returns while the disk
-   * is at it: where that fails, the next call throws. The shard is closed when its last tensor has come.
-   */
+  /** Writes one tensor's bytes, as `part` does. */
   async tensor(name: string, bytes: Uint8Array): Promise<void> {
+    const { byteLength } = this.#places.get(name)!.tensor
+    if (bytes.byteLength !== byteLength)
+      throw new Error(`${name}: ${bytes.byteLength} bytes for a place of ${byteLength}`)
+    await this.part(name, bytes)
+  }
+
+  /**
+   * Writes the next part of a tensor's bytes, row-major little-endian; they must stay as they are. Returns while the disk is at it: where
+   * that fails, the next call throws. The shard is closed when its last tensor has come.
+   */
+  async part(name: string, bytes: Uint8Array): Promise<void> {
     const place = this.#places.get(name)!
     const { shard, tensor } = place
     if (bytes.byteLength > place.left)

@@ -70,7 +70,7 @@ async function* writeTensors(
   for (const [i, { name, dtype }] of infos.entries()) {
     signal?.throwIfAborted()
     if (tensors.tensors.get(name)!.dtype === dtype) await writer.tensor(name, await tensors.bytes(name))
-    else for await (const part of converted(model, name, dtype)) await writer.tensor(name, part)
+    else for await (const part of converted(model, name, dtype)) await writer.part(name, part)
     yield { type: 'progress', done: i + 1 }
   }
 }

@@ -120,7 +120,9 @@ export class ModelWriter {
     const { tensors } = this.model.checkpoint
     if (tensors.tensors.get(name)!.dtype === this.#dtype(name))
       await this.#put(name, check ? await readStored(this.model, name) : await tensors.bytes(name))
-    else for await (const part of converted(this.model, name, this.#dtype(name))) await this.#put(name, part)
+    else
+      for await (const part of converted(this.model, name, this.#dtype(name)))
+        await this.checkpoint.part(this.#place(name), part)
   }
 
   /** @param name of the source */
