@@ -27,6 +27,7 @@ import {
   failuresTable,
   layerRows,
   lossTable,
+  outsideTable,
   perplexityTables,
   runLabel,
   sampleRows,
@@ -135,7 +136,7 @@ function sectionsOf(result: ResultFile): Section[] {
       title: 'Time',
       content: [...timeCharts(result), ...engineCharts(result)]
         .map(figure)
-        .concat(tables(secondsTable(result), engineTable(result.runs))),
+        .concat(tables(secondsTable(result), engineTable(result.runs), outsideTable(result.runs))),
     },
     { id: 'run', title: 'How it was made', content: about(result, pruned) },
   ]

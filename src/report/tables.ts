@@ -290,23 +290,28 @@ export const failuresTable = ({ runs }: ResultFile): Table => ({
   rows: [['model', 'why'], ...runs.flatMap(run => (run.failed === undefined ? [] : [[runLabel(run), run.failed]]))],
 })
 
-/** Of pruning: in the engine by kind of graph, and outside it by stage. */
-export function engineTable(runs: readonly Run[]): Table {
-  const sorted = (seconds: Readonly<Record<string, number>> = {}) =>
-    Object.entries(seconds).sort(([, a], [, b]) => b - a)
-  const outside = (run: Run) =>
-    sorted(run.prune?.outsideSeconds).map(([stage, seconds]) => [`outside: ${stage}`, seconds] as const)
-  return {
-    title: 'Seconds in the engine and outside',
-    note: 'While pruning: by kind of graph, and by stage while the engine ran nothing.',
-    rows: perRun(
-      runs,
-      run => [...sorted(run.prune?.engineSeconds), ...outside(run)],
-      ([part]) => part,
-      ([, seconds]) => decimal(seconds, 1),
-    ),
-  }
-}
+/** Of the engine, by kind of graph. */
+export const engineTable = (runs: readonly Run[]): Table => ({
+  title: 'Seconds in the engine',
+  note: 'By kind of graph, while pruning.',
+  rows: partRows(runs, ({ prune }) => prune?.engineSeconds),
+})
+
+/** Outside the engine, by stage. */
+export const outsideTable = (runs: readonly Run[]): Table => ({
+  title: 'Seconds outside the engine',
+  note: 'By stage of pruning, while the engine ran nothing.',
+  rows: partRows(runs, ({ prune }) => prune?.outsideSeconds),
+})
+
+/** A column for each part, the longest first. */
+const partRows = (runs: readonly Run[], of: (run: Run) => Readonly<Record<string, number>> | undefined) =>
+  perRun(
+    runs,
+    run => Object.entries(of(run) ?? {}).sort(([, a], [, b]) => b - a),
+    ([part]) => part,
+    ([, seconds]) => decimal(seconds, 1),
+  )
 
 /** Numbers, in the dense model, of the layers that stay. */
 export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, 'layers' | 'removedLayers'>): number[] {
