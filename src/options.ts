@@ -227,7 +227,7 @@ function check(o: ResolvedOptions, a: Architecture): void {
   oneOf('target', o.target, ['pruned', 'dense'])
   checkRange('alpha', o.alpha, 0, 1, false)
   oneOf('inputs', o.inputs, ['kept', 'aligned'])
-  oneOf('products', o.products, ['float32', 'int8'])
+  oneOf('products', o.products, ['float32', 'int8', 'bf16'])
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])

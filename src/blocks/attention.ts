@@ -2,6 +2,7 @@
 // ONNX Runtime's GroupQueryAttention does rotary positions, causality, grouped queries and the KV cache in one operator.
 import { Graph, type Value } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
+import { causalAttention, type WholeWindows } from './causal-attention.ts'
 import type { Layer } from './linear.ts'
 import { norm } from './norm.ts'
 import { residual } from './residual.ts'
@@ -12,11 +13,14 @@ const HEAD_MULTIPLE = 16
 /** Head size as the attention operator and the KV cache see it. */
 export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE
 
-/** Graph of `Hᵀ` [h·e, n] from the stream `x` [n, d] of whole windows, and the inputs of `heads`. */
-export function attentionHiddenGraph(a: Architecture, layer: Layer): Graph {
+/**
+ * Graph of `Hᵀ` [h·e, n] from the stream `x` [n, d] of whole windows, and the inputs of `heads`.
+ * @param parts where attention is to come in parts, and for which sizes
+ */
+export function attentionHiddenGraph(a: Architecture, layer: Layer, parts?: WholeWindows): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const transposed = g.op('Transpose', [heads(g, a, x, 'plain', layer)], { perm: [1, 0] })
+  const transposed = g.op('Transpose', [heads(g, a, x, 'plain', layer, parts)], { perm: [1, 0] })
   g.output('h', transposed, 'float32', [a.heads * a.headSize, 'n'])
   return g
 }
@@ -24,11 +28,11 @@ export function attentionHiddenGraph(a: Architecture, layer: Layer): Graph {
 /** Windows with a KV cache, or windows that branch (branches.ts). */
 export type AttentionKind = 'plain' | 'with cache' | 'with branches'
 
-/** Graph of the new stream `y` [n, d] from `x` [n, d] of whole windows, and the inputs of `heads`. */
-export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Layer): Graph {
+/** Graph of the new stream `y` [n, d] from `x` [n, d] of whole windows, and the inputs of `heads`. @param parts as above, for `plain` */
+export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Layer, parts?: WholeWindows): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const update = layer(g, heads(g, a, x, kind, layer), 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
+  const update = layer(g, heads(g, a, x, kind, layer, parts), 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
   g.output('y', residual(g, a, x, update), 'float32', ['n', a.hiddenSize])
   return g
 }
@@ -37,18 +41,21 @@ export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Laye
  * Adds `H` [n, h·e]. Inputs: `shape` = [windows, length, -1], `past` [windows] = position of each window's last token, `total` =
  * positions in all, `cos` and `sin` [positions, e/2] for rotary models. With a `cache` also `key` and `value` [windows, k, positions, e],
  * read and written in place. With `branches` also `bias` [windows, 1, length, length], which is added to the scores, and for rotary models
- * `places` [windows, length], the position of each token in its own sequence.
+ * `places` [windows, length], the position of each token in its own sequence. In `parts` it takes `cos` and `sin` alone.
  */
-function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind, layer: Layer): Value {
-  const shape = g.input('shape', 'int64', [3])
+function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind, layer: Layer, parts?: WholeWindows): Value {
   const normed = a.postNorm ? x : norm(g, a, x)
   const width = paddedHeadSize(a)
-  const project = (name: string, heads: number): Value => {
-    const y = layer(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv)
-    return g.op('Reshape', [padHeads(g, y, heads, a.headSize, width), shape])
-  }
-  const cache = kind === 'with cache'
+  const padded = (name: string, heads: number): Value =>
+    padHeads(g, layer(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv), heads, a.headSize, width)
   const rotary = a.rope ? ['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', width / 2])) : []
+  if (parts) {
+    const projections = [padded('q', a.heads), padded('k', a.kvHeads), padded('v', a.kvHeads)] as const
+    return trimHeads(g, causalAttention(g, a, projections, parts, width, rotary), a.heads, a.headSize, width)
+  }
+  const shape = g.input('shape', 'int64', [3])
+  const project = (name: string, heads: number): Value => g.op('Reshape', [padded(name, heads), shape])
+  const cache = kind === 'with cache'
   // The attention operator turns by the place in the window, and branches have places of their own: these are turned before it.
   const turned = kind === 'with branches' && rotary.length > 0
   const positions = turned ? g.input('places', 'int64', ['windows', 'length']) : ''

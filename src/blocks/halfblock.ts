@@ -5,6 +5,7 @@ import { type Engine, type Values, values } from '../engine/engine.ts'
 import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
 import { fetchWeights, type Model, readWeights } from '../model/model.ts'
 import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
+import type { WholeWindows } from './causal-attention.ts'
 import { withAllValues } from './compact-values.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
 import { type Int8Weight, linearInt8, toInt8 } from './int8.ts'
@@ -92,12 +93,14 @@ export interface Branches {
 }
 
 /** How the stream is multiplied by weights. */
-export type Products = 'float32' | 'int8'
+export type Products = 'float32' | 'int8' | 'bf16'
 
 /** Runs the half-blocks of one architecture on one engine over windows of up to `positions` tokens. */
 export class HalfBlockRunner {
   readonly #rotary: Readonly<Record<string, Values>>
-  readonly #graphs: string
+  /** The engine of all that goes through the layers, and of its Gram matrices. */
+  readonly graphs: Engine
+  readonly #key: string
   readonly #layer: Layer
   readonly #int8 = new WeakMap<Floats, Promise<Int8Weight>>()
   constructor(
@@ -106,7 +109,8 @@ export class HalfBlockRunner {
     positions: number,
     readonly products: Products = 'float32',
   ) {
-    this.#graphs = `${products} ${graphKey(architecture)}`
+    this.graphs = products === 'bf16' ? engine.bf16() : engine
+    this.#key = `${products} ${graphKey(architecture)}`
     this.#layer = products === 'int8' ? linearInt8 : linear
     const tables = rotaryTables(architecture, positions)
     const shape = [positions, paddedHeadSize(architecture) / 2]
@@ -121,21 +125,21 @@ export class HalfBlockRunner {
   /** Writes `Hᵀ` [width, tokens] of `windows` windows in `x` [tokens, d] to `h`. */
   async hidden(w: HalfWeights, x: Floats, windows: number, h: Floats): Promise<void> {
     const a = this.architecture
-    const feeds = {
-      ...(await this.#inputs(w, x)),
-      ...(w.half.kind === 'attention' ? this.#positions(x, windows, 0) : {}),
-    }
+    const inputs = await this.#inputs(w, x)
     const outputs = { h: values(h, [this.hiddenWidth(w), this.#tokens(x)]) }
-    const build = () =>
-      w.half.kind === 'attention' ? attentionHiddenGraph(a, this.#layer) : ffnHiddenGraph(a, this.#layer)
-    await this.engine.run(`${w.half.kind} ${this.#graphs}`, build, feeds, outputs)
+    if (w.half.kind === 'ffn')
+      return this.graphs.run(`ffn ${this.#key}`, () => ffnHiddenGraph(a, this.#layer), inputs, outputs)
+    const parts = this.#parts(x, windows)
+    const feeds = { ...inputs, ...this.#positions(x, windows, 0, parts) }
+    const key = `attention ${sizes(parts)}${this.#key}`
+    await this.graphs.run(key, () => attentionHiddenGraph(a, this.#layer, parts), feeds, outputs)
   }
 
   /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
   async residual(w: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const a = this.architecture
-    if (this.engine.blas && this.products === 'float32' && !a.postNorm)
-      return this.engine.timed('residual', () => addProduct(this.engine.blas!, pruned, x, h, a.hiddenSize))
+    if (this.graphs.blas && this.products === 'float32' && !a.postNorm)
+      return this.graphs.timed('residual', () => addProduct(this.graphs.blas!, pruned, x, h, a.hiddenSize))
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =
       pruned.columns.length > 0
@@ -150,8 +154,8 @@ export class HalfBlockRunner {
       kept: values(columns, [columns.length]),
     }
     const bias = output.bias !== undefined
-    const key = `residual ${bias ? 'with bias ' : ''}${this.#graphs}`
-    await this.engine.run(key, () => residualGraph(a, bias, this.#layer), feeds, { y: feeds.x })
+    const key = `residual ${bias ? 'with bias ' : ''}${this.#key}`
+    await this.graphs.run(key, () => residualGraph(a, bias, this.#layer), feeds, { y: feeds.x })
   }
 
   /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. */
@@ -159,10 +163,11 @@ export class HalfBlockRunner {
     const a = this.architecture
     const inputs = { ...w.norm, ...(await this.#inputs(w, x)), ...(await this.#output(w.output)) }
     if (w.half.kind === 'ffn')
-      return this.engine.run(`forward ffn ${this.#graphs}`, () => ffnGraph(a, this.#layer), inputs, { y: inputs.x })
-    const feeds: Record<string, Values> = { ...inputs, ...this.#positions(x, windows, cache?.past ?? 0) }
-    const outputs: Record<string, Values> = { y: inputs.x }
+      return this.graphs.run(`forward ffn ${this.#key}`, () => ffnGraph(a, this.#layer), inputs, { y: inputs.x })
     const kind: AttentionKind = cache ? 'with cache' : branches ? 'with branches' : 'plain'
+    const parts = kind === 'plain' ? this.#parts(x, windows) : undefined
+    const feeds: Record<string, Values> = { ...inputs, ...this.#positions(x, windows, cache?.past ?? 0, parts) }
+    const outputs: Record<string, Values> = { y: inputs.x }
     if (cache) {
       const shape = [windows, a.kvHeads, cache.positions, paddedHeadSize(a)]
       outputs.newKey = feeds.key = values(cache.key, shape)
@@ -172,8 +177,8 @@ export class HalfBlockRunner {
       feeds.bias = branches.bias
       if (a.rope) feeds.places = branches.places
     }
-    const key = `forward attention ${kind} ${this.#graphs}`
-    await this.engine.run(key, () => attentionGraph(a, kind, this.#layer), feeds, outputs)
+    const key = `forward attention ${kind} ${sizes(parts)}${this.#key}`
+    await this.graphs.run(key, () => attentionGraph(a, kind, this.#layer, parts), feeds, outputs)
   }
 
   #tokens(x: Floats): number {
@@ -195,7 +200,7 @@ export class HalfBlockRunner {
   async #linear(name: string, { weight, bias }: LinearWeights, input: number): Promise<Record<string, Values>> {
     const out = weight.length / input
     const ofBias: Record<string, Values> = bias ? { [`${name}.bias`]: values(bias, [out]) } : {}
-    if (this.products === 'float32') return { [`${name}.weight`]: values(weight, [out, input]), ...ofBias }
+    if (this.products !== 'int8') return { [`${name}.weight`]: values(weight, [out, input]), ...ofBias }
     const { codes, step } = await this.#toInt8(weight, input)
     return { [`${name}.codes`]: codes, [`${name}.step`]: step, ...ofBias }
   }
@@ -210,7 +215,13 @@ export class HalfBlockRunner {
     return made
   }
 
-  #positions(x: Floats, windows: number, past: number): Record<string, Values> {
+  /** Sizes for attention in parts, where that is faster. */
+  #parts(x: Floats, windows: number): WholeWindows | undefined {
+    return this.graphs.precision === 'bf16' ? { windows, length: this.#tokens(x) / windows } : undefined
+  }
+
+  #positions(x: Floats, windows: number, past: number, parts?: WholeWindows): Readonly<Record<string, Values>> {
+    if (parts) return this.#rotary
     const length = this.#tokens(x) / windows
     return {
       ...this.#rotary,
@@ -220,6 +231,9 @@ export class HalfBlockRunner {
     }
   }
 }
+
+/** Of a graph's key. */
+const sizes = (parts?: WholeWindows): string => (parts ? `${parts.windows}x${parts.length} ` : '')
 
 /** `x ← x + H_M Wᵀ + b` with a BLAS, which adds in place. The rows M of `h` move to its beginning. */
 function addProduct(blas: Blas, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {

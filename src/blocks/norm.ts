@@ -5,11 +5,14 @@ import type { Architecture } from '../model/architecture.ts'
 /** Adds `norm(x)` over the last axis. Its weights become the inputs `norm.weight` [d] and, for LayerNorm, `norm.bias` [d]. */
 export function norm(g: Graph, a: Architecture, x: Value): Value {
   const input = (name: string) => g.input(name, 'float32', [a.hiddenSize])
-  return normalise(g, a, x, a.norm.type === 'rms' ? [input('norm.weight')] : [input('norm.weight'), input('norm.bias')])
+  if (a.norm.type === 'layer') return normalise(g, a, x, [input('norm.weight'), input('norm.bias')])
+  // ONNX Runtime's own name for RMSNormalization, which is the one that OpenVINO knows.
+  return g.op('SimplifiedLayerNormalization', [x, input('norm.weight')], attributes(a))
 }
 
-/** Adds `norm(x)` with weights that are there: [weight], or [weight, bias] for LayerNorm. */
-export function normalise(g: Graph, { norm: { type, epsilon } }: Architecture, x: Value, weights: Value[]): Value {
-  const operator = type === 'rms' ? 'RMSNormalization' : 'LayerNormalization'
-  return g.op(operator, [x, ...weights], { axis: -1, epsilon: { float: epsilon } })
+/** Adds `norm(x)` with weights that are there: [weight], or [weight, bias] for LayerNorm. All operators are of the standard. */
+export function normalise(g: Graph, a: Architecture, x: Value, weights: Value[]): Value {
+  return g.op(a.norm.type === 'rms' ? 'RMSNormalization' : 'LayerNormalization', [x, ...weights], attributes(a))
 }
+
+const attributes = ({ norm }: Architecture) => ({ axis: -1, epsilon: { float: norm.epsilon } })

@@ -20,7 +20,7 @@ export interface Statistics {
 }
 
 /** Triangles are halved down to this: smaller products are slower than the work that they save. */
-const TRIANGLE = 192
+const TRIANGLE = { float32: 192, bf16: 384 }
 /** In wide layers a triangle may be this part of the width: 1 / 32 leaves 1.6 % more than half of the work. */
 const TRIANGLE_SHARE = 1 / 32
 
@@ -50,7 +50,8 @@ export class GramAccumulator {
     readonly kind: 'gram' | 'energy' = 'gram',
   ) {
     if (engine.blas) this.#upper = new Float32Array(width * width)
-    this.#blocks = engine.blas ? [] : halve({ from: 0, size: width }, Math.max(TRIANGLE, width * TRIANGLE_SHARE))
+    const smallest = Math.max(TRIANGLE[engine.precision], width * TRIANGLE_SHARE)
+    this.#blocks = engine.blas ? [] : halve({ from: 0, size: width }, smallest)
     this.#sum = values(new Float32Array(width), [width])
   }
 
@@ -65,7 +66,7 @@ export class GramAccumulator {
     }
     const { engine, kind, width } = this
     const upper = this.#upper
-    await engine.run(`${kind} ${width}`, () => gramGraph(width, this.#blocks), feeds, outputs)
+    await engine.run(`${kind} ${width}`, () => gramGraph(width, this.#blocks, engine.precision), feeds, outputs)
     if (upper) await engine.timed(kind, () => engine.blas!.syrk(h, upper, width))
     this.#tokens += tokens
   }
@@ -141,7 +142,7 @@ const block = (rows: Columns, columns: Columns): Block => ({
 const rangeName = ({ from, size }: Columns): string => `h${from}_${size}`
 
 /** `G_ij ← G_ij + H_iᵀ H_j` for each block, `s ← s + Σ H`, in place. */
-function gramGraph(width: number, blocks: readonly Block[]): Graph {
+function gramGraph(width: number, blocks: readonly Block[], precision: Engine['precision']): Graph {
   const g = new Graph('gram')
   const h = g.input('h', 'float32', [width, 'n'])
   const ranges = new Set<string>()
@@ -154,7 +155,13 @@ function gramGraph(width: number, blocks: readonly Block[]): Graph {
   for (const [i, { rows, columns }] of blocks.entries()) {
     const shape = [rows.size, columns.size]
     const sum = g.input(`gram${i}`, 'float32', shape)
-    g.output(`new${i}`, g.op('Gemm', [input(rows), input(columns), sum], { transB: 1 }), 'float32', shape)
+    const operands = [input(rows), input(columns)]
+    if (precision === 'bf16') {
+      // OpenVINO rounds a product that it adds to. One that is a result by itself stays in float32.
+      const product = g.op('Gemm', operands, { transB: 1 })
+      g.output(`product${i}`, product, 'float32', shape)
+      g.output(`new${i}`, g.op('Add', [`product${i}`, sum]), 'float32', shape)
+    } else g.output(`new${i}`, g.op('Gemm', [...operands, sum], { transB: 1 }), 'float32', shape)
   }
   const sums = g.op('ReduceSum', [h, g.constant('int64', [1])], { keepdims: 0 })
   g.output('newSum', g.op('Add', [g.input('sum', 'float32', [width]), sums]), 'float32', [width])

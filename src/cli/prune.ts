@@ -60,7 +60,7 @@ export const METHOD_OPTIONS = {
   target: { type: 'text', choices: ['pruned', 'dense'], help: 'restore towards this stream (default pruned)' },
   alpha: { type: 'number', help: 'how far towards the dense stream (default 0.5)' },
   inputs: { type: 'text', choices: ['kept', 'aligned'], help: 'turn input layers to it as well (default kept)' },
-  products: { type: 'text', choices: ['float32', 'int8'], help: 'of calibration; int8 needs VNNI (default float32)' },
+  products: { type: 'text', choices: ['float32', 'bf16', 'int8'], help: 'of calibration (default float32)' },
   multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
   damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
   center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },

@@ -5,6 +5,7 @@ import { UsageError } from '../errors.ts'
 import { openBlas } from './blas.node.ts'
 import { createEngine, type Engine, type EngineOptions } from './engine.ts'
 import { nativeGraphs } from './native.node.ts'
+import { openvinoGraphs } from './openvino.node.ts'
 
 runtime.env.logLevel = 'fatal' // what goes wrong before there is a session, too, reaches the user as an exception
 
@@ -13,7 +14,7 @@ const MAX_THREADS = 1024
 
 /** An engine on this machine's CPU or GPU. Close it to free its sessions. @throws UsageError for threads or a BLAS library that make no sense */
 export function openEngine(options: EngineOptions = {}): Engine {
-  const { device = 'cpu', threads = 1, blas } = options
+  const { device = 'cpu', threads = 1, blas, openvino = 'auto' } = options
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
   if (blas !== undefined && device !== 'cpu')
@@ -21,6 +22,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
   return createEngine(runtime, options, {
     blas: blas === undefined ? undefined : openBlas(blas, options.threads),
     graphs: device === 'cpu' ? nativeGraphs(runtimeVersion, options.threads) : undefined,
+    bf16: device === 'cpu' ? () => openvinoGraphs(runtimeVersion, openvino, options.threads) : undefined,
     turn: () => setImmediate(),
   })
 }

@@ -1,6 +1,7 @@
 // ONNX Runtime behind a small interface: sessions made from graphs and kept by name, runs over typed arrays.
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-common'
+import { UsageError } from '../errors.ts'
 import type { ElementType, Graph } from '../formats/onnx.ts'
 import type { Blas } from './blas.ts'
 import { checkDevice, type Device, deviceError, providers } from './device.ts'
@@ -58,6 +59,13 @@ export interface Engine {
   open(model: string | Uint8Array, external?: ReadonlyMap<string, Uint8Array>): Promise<OpenModel>
   /** A library for products, factorisations and solves outside graphs, where one is in use. */
   readonly blas?: Blas
+  /**
+   * The same engine with matrix products in bfloat16, without a BLAS. What graphs take and give stays float32.
+   * @throws UsageError where it has none
+   */
+  bf16(): Engine
+  /** Of matrix products. */
+  readonly precision: 'float32' | 'bf16'
   /** Makes a call of `blas`, which blocks. Its seconds count under `kind`. */
   timed<T>(kind: string, call: () => T): Promise<T>
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
@@ -80,6 +88,8 @@ export interface GraphSession {
 /** What an engine may have beside its runtime. */
 export interface EngineParts {
   readonly blas?: Blas
+  /** Opens graphs with products in bfloat16. @throws UsageError where it cannot */
+  readonly bf16?: () => GraphRuntime
   readonly graphs?: GraphRuntime
   /** Lets what waits for input and output have its turn: runs and calls may block. */
   readonly turn?: () => Promise<void>
@@ -103,6 +113,11 @@ export interface EngineOptions {
    * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md). @default none
    */
   readonly blas?: string
+  /**
+   * In Node, on Linux x64: the library of OpenVINO's execution provider, for products in bfloat16. Its path, or `auto`, which looks where
+   * Python keeps packages (docs/devices.md). Opened on first use. @default 'auto'
+   */
+  readonly openvino?: string
 }
 
 export function createEngine(runtime: Runtime, options: EngineOptions = {}, parts: EngineParts = {}): Engine {
@@ -114,29 +129,39 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     extra: SESSION_CONFIG,
   } as const
   const sessions = new Sessions(parts.graphs ?? graphsOf(runtime, device, settings))
+  let bf16: Sessions | undefined
   const seconds: Record<string, number> = {}
   const count = (kind: string, since: number) => {
     seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - since) / 1000
   }
-  return {
+  const runIn =
+    (kept: Sessions): Engine['run'] =>
+    (key, build, feeds, outputs) => {
+      const given = Object.entries(feeds).filter((entry): entry is [string, Values] => entry[1] !== undefined)
+      return kept.use(key, build, async session => {
+        await parts.turn?.()
+        const started = performance.now()
+        await session.run(Object.fromEntries(given), outputs)
+        count(key.split(' ', 1)[0], started)
+      })
+    }
+  const engine: Engine = {
     device,
+    precision: 'float32',
     blas: parts.blas,
     seconds,
+    run: runIn(sessions),
+    bf16() {
+      if (!parts.bf16) throw new UsageError(`Products in bf16 run on the CPU in Node only, and device is ${device}.`)
+      bf16 ??= new Sessions(parts.bf16())
+      return { ...engine, run: runIn(bf16), precision: 'bf16', blas: undefined }
+    },
     async timed(kind, call) {
       await parts.turn?.()
       const started = performance.now()
       const result = call()
       count(kind, started)
       return result
-    },
-    run(key, build, feeds, outputs) {
-      const given = Object.entries(feeds).filter((entry): entry is [string, Values] => entry[1] !== undefined)
-      return sessions.use(key, build, async session => {
-        await parts.turn?.()
-        const started = performance.now()
-        await session.run(Object.fromEntries(given), outputs)
-        count(key.split(' ', 1)[0], started)
-      })
     },
     async open(model, external) {
       const externalData = external && [...external].map(([path, data]) => ({ path, data }))
@@ -154,8 +179,9 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
         close: () => session.release(),
       }
     },
-    close: () => sessions.close(),
+    close: async () => void (await Promise.all([sessions.close(), bf16?.close()])),
   }
+  return engine
 }
 
 /** Graphs as sessions of the runtime. */

@@ -7,9 +7,9 @@ import type * as Koffi from 'koffi'
 import { DATA_TYPES } from '../formats/onnx.ts'
 import { elementType, type GraphRuntime, SESSION_CONFIG, type Values } from './engine.ts'
 
-/** The version of the interface: that of ONNX Runtime 1.14. Later ones have it, too. */
-const API_VERSION = 14
-const [FATAL, DEVICE_ALLOCATOR, DEFAULT_MEMORY] = [4, 0, 0]
+/** The version of the interface: that of ONNX Runtime 1.22, the first with execution providers in libraries of their own. */
+const API_VERSION = 22
+const [FATAL, DEVICE_ALLOCATOR, DEFAULT_MEMORY, CPU] = [4, 0, 0, 0]
 
 // Functions by their place in the table, and the types of their arguments.
 const [P, TEXT, TEXTS, SIZE] = ['void *', 'const char *', 'const char **', 'size_t']
@@ -27,7 +27,12 @@ const ACTIONS = {
   SetSessionLogSeverityLevel: [22, P, 'int'],
   SetIntraOpNumThreads: [24, P, 'int'],
   AddSessionConfigEntry: [130, P, TEXT, TEXT],
+  RegisterExecutionProviderLibrary: [301, P, TEXT, TEXT],
+  GetEpDevices: [303, P, '_Out_ void **', '_Out_ size_t *'],
+  SessionOptionsAppendExecutionProvider_V2: [304, P, P, P, SIZE, TEXTS, TEXTS, SIZE],
 } as const
+/** Return what they are asked for. */
+const GETTERS = { HardwareDevice_Type: [307, 'int'], EpDevice_EpName: [312, TEXT], EpDevice_Device: [316, P] } as const
 /** Free what was made, and return nothing. */
 const RELEASES = { ReleaseStatus: 93, ReleaseSession: 95, ReleaseValue: 96, ReleaseSessionOptions: 100 } as const
 const GET_ERROR_MESSAGE = 2
@@ -36,7 +41,26 @@ type Pointer = bigint | null
 /** The interface; each function throws what its status says. */
 type Api = Record<keyof typeof MAKERS, (...args: unknown[]) => Pointer> &
   Record<keyof typeof ACTIONS, (...args: unknown[]) => void> &
-  Record<keyof typeof RELEASES, (made: Pointer) => void> & { readonly env: Pointer; readonly memory: Pointer }
+  Record<keyof typeof GETTERS, (of: unknown) => unknown> &
+  Record<keyof typeof RELEASES, (made: Pointer) => void> & {
+    readonly env: Pointer
+    readonly memory: Pointer
+    /** Addresses of `count` things behind `table`. */
+    readonly addresses: (table: Pointer, count: number) => bigint[]
+    /** Calls with numbers below the normal ones taken for zero. */
+    readonly flushing: <T>(call: () => T) => T
+  }
+
+/** An execution provider in a library of its own. */
+export interface Plugin {
+  readonly provider: string
+  /** Path of the library. */
+  readonly library: string
+  readonly options: Readonly<Record<string, string>>
+}
+
+/** For the threads of a session; see `flushing`. */
+const FLUSH_CONFIG = { 'session.set_denormal_as_zero': '1' } as const
 
 /** By version, once each was looked for. */
 const opened = new Map<string, Api | undefined>()
@@ -44,12 +68,13 @@ const opened = new Map<string, Api | undefined>()
 /**
  * Opens graphs with the library that onnxruntime-node brings. Undefined where it cannot be called: not on Linux, without koffi, or where the
  * library is of another version; and where FASP_GRAPHS=binding asks for the binding.
+ * @param plugin takes what it can on the CPU @throws Error where it cannot be loaded
  */
-export function nativeGraphs(version: string, threads?: number): GraphRuntime | undefined {
+export function nativeGraphs(version: string, threads?: number, plugin?: Plugin): GraphRuntime | undefined {
   if (process.env.FASP_GRAPHS === 'binding') return undefined
   if (!opened.has(version)) opened.set(version, open(version))
   const api = opened.get(version)
-  return api && graphRuntime(api, threads)
+  return api && graphRuntime(api, threads, plugin && { options: plugin.options, device: register(api, plugin) })
 }
 
 function open(version: string): Api | undefined {
@@ -63,13 +88,42 @@ function open(version: string): Api | undefined {
       koffi.decode(koffi.decode(table, place * koffi.sizeof(P), P), koffi.proto(result, args))
     if (at(base, 1, TEXT, [])() !== version) return undefined
     const table = at(base, 0, P, ['uint32_t'])(API_VERSION)
-    return declare((place, result, args) => at(table, place, result, args))
+    const addresses: Api['addresses'] = (list, count) => koffi.decode(list, koffi.array('uintptr_t', count)).map(BigInt)
+    const declared = declare((place, result, args) => at(table, place, result, args))
+    return { ...declared, addresses, flushing: flushing(koffi) }
   } catch {
     return undefined
   }
 }
 
-function declare(at: (place: number, result: string, args: string[]) => (...args: unknown[]) => unknown): Api {
+/** Bits of MXCSR, where glibc's `fenv_t` keeps it, that take numbers below the normal ones for zero in operands and results. */
+const [MXCSR, FENV_BYTES, FLUSH] = [28, 32, 0x8040]
+
+/**
+ * Softmaxes make numbers below the normal ones by the million, e⁻⁸⁸ and less, and Intel's CPUs take a hundred cycles and more over each
+ * (docs/log.md). This thread works on the graphs as those of the session do, which its options see to; JavaScript keeps its numbers.
+ */
+function flushing(koffi: typeof Koffi): Api['flushing'] {
+  if (process.arch !== 'x64') return call => call()
+  const libm = koffi.load('libm.so.6')
+  const [get, set] = ['fegetenv', 'fesetenv'].map(name => libm.func(`int ${name}(void *)`))
+  const [own, flush] = [0, 0].map(() => Buffer.alloc(FENV_BYTES))
+  return call => {
+    get(own)
+    own.copy(flush)
+    flush.writeUInt32LE(own.readUInt32LE(MXCSR) | FLUSH, MXCSR)
+    set(flush)
+    try {
+      return call()
+    } finally {
+      set(own)
+    }
+  }
+}
+
+type Declared = Omit<Api, 'addresses' | 'flushing'>
+
+function declare(at: (place: number, result: string, args: string[]) => (...args: unknown[]) => unknown): Declared {
   const map = <K extends string, D, F>(of: Record<K, D>, to: (declared: D) => F) =>
     Object.fromEntries(Object.entries<D>(of).map(([name, declared]) => [name, to(declared)])) as Record<K, F>
   const releases = map(RELEASES, place => at(place, 'void', [P]))
@@ -92,26 +146,54 @@ function declare(at: (place: number, result: string, args: string[]) => (...args
     const act = at(place, P, types)
     return (...args: unknown[]) => check(act(...args))
   })
+  const getters = map(GETTERS, ([place, result]) => at(place, result, [P]))
   const env = makers.CreateEnv(FATAL, 'fasp')
   return {
     ...makers,
     ...actions,
+    ...getters,
     ...releases,
     env,
     memory: makers.CreateCpuMemoryInfo(DEVICE_ALLOCATOR, DEFAULT_MEMORY),
   }
 }
 
-function graphRuntime(api: Api, threads?: number): GraphRuntime {
+/** Its device that is the CPU. Libraries are registered once. @throws Error where there is none */
+function register(api: Api, { provider, library }: Plugin): Pointer {
+  const find = (): Pointer | undefined => {
+    const [list, count]: [[Pointer], [number]] = [[null], [0]]
+    api.GetEpDevices(api.env, list, count)
+    return api
+      .addresses(list[0], Number(count[0]))
+      .find(d => api.EpDevice_EpName(d) === provider && api.HardwareDevice_Type(api.EpDevice_Device(d)) === CPU)
+  }
+  const before = find()
+  if (before) return before
+  api.RegisterExecutionProviderLibrary(api.env, provider, library)
+  const device = find()
+  if (!device) throw new Error(`${library} has no ${provider} for the CPU.`)
+  return device
+}
+
+type Registered = Pick<Plugin, 'options'> & { readonly device: Pointer }
+
+function graphRuntime(api: Api, threads?: number, plugin?: Registered): GraphRuntime {
   return {
     async open(graph) {
       const options = api.CreateSessionOptions()
       try {
         api.SetSessionLogSeverityLevel(options, FATAL)
         if (threads) api.SetIntraOpNumThreads(options, threads)
-        for (const [key, value] of Object.entries(SESSION_CONFIG)) api.AddSessionConfigEntry(options, key, value)
+        for (const [key, value] of Object.entries({ ...SESSION_CONFIG, ...FLUSH_CONFIG }))
+          api.AddSessionConfigEntry(options, key, value)
+        if (plugin) {
+          const [keys, texts] = [Object.keys(plugin.options), Object.values(plugin.options)]
+          const devices = BigUint64Array.of(plugin.device as bigint)
+          api.SessionOptionsAppendExecutionProvider_V2(options, api.env, devices, 1, keys, texts, keys.length)
+        }
         const bytes = graph.bytes()
-        const session = api.CreateSessionFromArray(api.env, bytes, bytes.length, options)
+        // Making the first session of a process flushes numbers on this thread for good.
+        const session = api.flushing(() => api.CreateSessionFromArray(api.env, bytes, bytes.length, options))
         return {
           run: async (feeds, outputs) => run(api, session, feeds, outputs),
           close: async () => api.ReleaseSession(session),
@@ -141,7 +223,8 @@ function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays): void {
   try {
     const [inputs, results] = [pointers(feeds), pointers(outputs)]
     const [inputNames, resultNames] = [Object.keys(feeds), Object.keys(outputs)]
-    api.Run(session, null, inputNames, inputs, inputs.length, resultNames, results.length, results)
+    const [names, count] = [resultNames, results.length]
+    api.flushing(() => api.Run(session, null, inputNames, inputs, inputs.length, names, count, results))
   } finally {
     for (const t of tensors) api.ReleaseValue(t)
   }
