@@ -20,8 +20,11 @@ export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize 
 export function attentionHiddenGraph(a: Architecture, layer: Layer, parts?: WholeWindows): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const transposed = g.op('Transpose', [heads(g, a, x, 'plain', layer, parts)], { perm: [1, 0] })
-  g.output('h', transposed, 'float32', [a.heads * a.headSize, 'n'])
+  const width = a.heads * a.headSize
+  const transposed = parts
+    ? g.op('Reshape', [inParts(g, a, x, layer, parts, [1, 2, 4, 0, 3]), g.constant('int64', [width, -1])])
+    : g.op('Transpose', [heads(g, a, x, 'plain', layer)], { perm: [1, 0] })
+  g.output('h', transposed, 'float32', [width, 'n'])
   return g
 }
 
@@ -32,7 +35,11 @@ export type AttentionKind = 'plain' | 'with cache' | 'with branches'
 export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Layer, parts?: WholeWindows): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const update = layer(g, heads(g, a, x, kind, layer, parts), 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
+  const width = a.heads * a.headSize
+  const h = parts
+    ? g.op('Reshape', [inParts(g, a, x, layer, parts, [0, 3, 1, 2, 4]), g.constant('int64', [-1, width])])
+    : heads(g, a, x, kind, layer)
+  const update = layer(g, h, 'out', a.hiddenSize, width, a.bias.o)
   g.output('y', residual(g, a, x, update), 'float32', ['n', a.hiddenSize])
   return g
 }
@@ -41,26 +48,21 @@ export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Laye
  * Adds `H` [n, h·e]. Inputs: `shape` = [windows, length, -1], `past` [windows] = position of each window's last token, `total` =
  * positions in all, `cos` and `sin` [positions, e/2] for rotary models. With a `cache` also `key` and `value` [windows, k, positions, e],
  * read and written in place. With `branches` also `bias` [windows, 1, length, length], which is added to the scores, and for rotary models
- * `places` [windows, length], the position of each token in its own sequence. In `parts` it takes `cos` and `sin` alone.
+ * `places` [windows, length], the position of each token in its own sequence.
  */
-function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind, layer: Layer, parts?: WholeWindows): Value {
-  const normed = a.postNorm ? x : norm(g, a, x)
-  const width = paddedHeadSize(a)
-  const padded = (name: string, heads: number): Value =>
-    padHeads(g, layer(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv), heads, a.headSize, width)
-  const rotary = a.rope ? ['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', width / 2])) : []
-  if (parts) {
-    const projections = [padded('q', a.heads), padded('k', a.kvHeads), padded('v', a.kvHeads)] as const
-    return trimHeads(g, causalAttention(g, a, projections, parts, width, rotary), a.heads, a.headSize, width)
-  }
+function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind, layer: Layer): Value {
   const shape = g.input('shape', 'int64', [3])
-  const project = (name: string, heads: number): Value => g.op('Reshape', [padded(name, heads), shape])
+  const width = paddedHeadSize(a)
+  const [q, k, v] = projections(g, a, x, layer).map(({ y, heads }) =>
+    g.op('Reshape', [padHeads(g, y, heads, a.headSize, width), shape]),
+  )
   const cache = kind === 'with cache'
+  const rotary = rotaryInputs(g, a)
   // The attention operator turns by the place in the window, and branches have places of their own: these are turned before it.
   const turned = kind === 'with branches' && rotary.length > 0
   const positions = turned ? g.input('places', 'int64', ['windows', 'length']) : ''
   const turn = (y: Value) => (turned ? g.op('com.microsoft.RotaryEmbedding', [y, positions, ...rotary]) : y)
-  const inputs = [turn(project('q', a.heads)), turn(project('k', a.kvHeads)), project('v', a.kvHeads)]
+  const inputs = [turn(q), turn(k), v]
   const cacheShape = ['windows', a.kvHeads, 'positions', width]
   inputs.push(...(cache ? ['key', 'value'].map(name => g.input(name, 'float32', cacheShape)) : ['', '']))
   inputs.push(g.input('past', 'int32', ['windows']), g.input('total', 'int32', []))
@@ -79,6 +81,25 @@ function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind, layer: 
   const rows = g.op('Reshape', [h, g.constant('int64', [-1, a.heads * width])])
   return trimHeads(g, rows, a.heads, a.headSize, width)
 }
+
+/** Adds `H` [windows, k, h/k, length, e], transposed to the order `perm`. Inputs: `cos` and `sin` as those of `heads`. */
+function inParts(g: Graph, a: Architecture, x: Value, layer: Layer, parts: WholeWindows, perm: readonly number[]): Value {
+  const [q, k, v] = projections(g, a, x, layer)
+  const h = causalAttention(g, a, [q.y, k.y, v.y], parts, rotaryInputs(g, a))
+  return g.op('Transpose', [h], { perm })
+}
+
+/** Queries, keys and values `y` [n, heads·e]. */
+function projections(g: Graph, a: Architecture, x: Value, layer: Layer): { readonly y: Value; readonly heads: number }[] {
+  const normed = a.postNorm ? x : norm(g, a, x)
+  return Object.entries({ q: a.heads, k: a.kvHeads, v: a.kvHeads }).map(([name, heads]) => ({
+    y: layer(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv),
+    heads,
+  }))
+}
+
+const rotaryInputs = (g: Graph, a: Architecture): Value[] =>
+  a.rope ? ['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', paddedHeadSize(a) / 2])) : []
 
 /** [n, heads·e] → [n, heads·width]: zeros after each half of each head, so that rotary pairs (i, i + e/2) stay pairs. */
 function padHeads(g: Graph, x: Value, heads: number, e: number, width: number): Value {

@@ -15,27 +15,27 @@ export interface WholeWindows {
 }
 
 /**
- * Adds `H` [n, h·width] from `q` [n, h·width], `k` and `v` [n, k·width], heads side by side.
- * @param rotary `cos` and `sin` [positions, width/2], or none where the model does not turn queries and keys
+ * Adds `H` [windows, k, h/k, length, e] from `q` [n, h·e], `k` and `v` [n, k·e], heads side by side.
+ * @param rotary `cos` and `sin` [positions, e/2 or more], or none where the model does not turn queries and keys
  */
 export function causalAttention(
   g: Graph,
   a: Architecture,
   [q, k, v]: readonly [Value, Value, Value],
   { windows, length }: WholeWindows,
-  width: number,
   rotary: readonly Value[],
 ): Value {
   const ints = (...values: number[]) => g.constant('int64', values)
   const slice = (x: Value, from: number, to: number, axis: number) =>
     g.op('Slice', [x, ints(from), ints(to), ints(axis)])
-  const tables = rotary.map(table => slice(table, 0, length, 0)) // [length, width/2]
+  const width = a.headSize
+  const tables = rotary.map(table => slice(slice(table, 0, length, 0), 0, width / 2, 1)) // [length, width/2]
   const [groups, queries] = [a.kvHeads, a.heads / a.kvHeads]
   /** [n, heads·width] → [windows, heads, length, width] */
   const split = (x: Value, heads: number) =>
     g.op('Transpose', [g.op('Reshape', [x, ints(windows, length, heads, width)])], { perm: [0, 2, 1, 3] })
   const turn = (x: Value) => (tables.length > 0 ? rotate(g, x, tables) : x)
-  const scaled = g.op('Mul', [turn(split(q, a.heads)), g.constant('float32', [1 / Math.sqrt(a.headSize)])])
+  const scaled = g.op('Mul', [turn(split(q, a.heads)), g.constant('float32', [1 / Math.sqrt(width)])])
   const byGroup = g.op('Reshape', [scaled, ints(windows, groups, queries, length, width)])
   const keys = g.op('Transpose', [turn(split(k, groups))], { perm: [0, 1, 3, 2] }) // [windows, groups, width, length]
   const vs = split(v, groups)
@@ -54,8 +54,7 @@ export function causalAttention(
     const sums = g.op('MatMul', [weights, slice(vs, 0, to, 2)])
     blocks.push(g.op('Reshape', [sums, ints(windows, groups, queries, size, width)]))
   }
-  const h = blocks.length > 1 ? g.op('Concat', blocks, { axis: 3 }) : blocks[0]
-  return g.op('Reshape', [g.op('Transpose', [h], { perm: [0, 3, 1, 2, 4] }), ints(-1, a.heads * width)])
+  return blocks.length > 1 ? g.op('Concat', blocks, { axis: 3 }) : blocks[0]
 }
 
 const filled = (g: Graph, value: number, shape: readonly number[]): Value =>
