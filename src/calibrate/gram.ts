@@ -35,6 +35,8 @@ interface Block {
   readonly rows: Columns
   readonly columns: Columns
   readonly sum: Values<Floats> // [rows.size, columns.size]
+  /** Room for the product by itself, in bf16. */
+  readonly product?: Values<Floats>
 }
 
 export class GramAccumulator {
@@ -51,7 +53,7 @@ export class GramAccumulator {
   ) {
     if (engine.blas) this.#upper = new Float32Array(width * width)
     const smallest = Math.max(TRIANGLE[engine.precision], width * TRIANGLE_SHARE)
-    this.#blocks = engine.blas ? [] : halve({ from: 0, size: width }, smallest)
+    this.#blocks = engine.blas ? [] : halve({ from: 0, size: width }, smallest, engine.precision === 'bf16')
     this.#sum = values(new Float32Array(width), [width])
   }
 
@@ -59,14 +61,15 @@ export class GramAccumulator {
   async accumulate(h: Floats, tokens: number): Promise<void> {
     const feeds: Record<string, Values> = { h: values(h, [this.width, tokens]), sum: this.#sum }
     const outputs: Record<string, Values> = { newSum: this.#sum }
-    for (const [i, { rows, columns, sum }] of this.#blocks.entries()) {
+    for (const [i, { rows, columns, sum, product }] of this.#blocks.entries()) {
       for (const { from, size } of [rows, columns])
         feeds[rangeName({ from, size })] = values(h.subarray(from * tokens, (from + size) * tokens), [size, tokens])
       outputs[`new${i}`] = feeds[`gram${i}`] = sum
+      if (product) outputs[`product${i}`] = product
     }
     const { engine, kind, width } = this
     const upper = this.#upper
-    await engine.run(`${kind} ${width}`, () => gramGraph(width, this.#blocks, engine.precision), feeds, outputs)
+    await engine.run(`${kind} ${width}`, () => gramGraph(width, this.#blocks), feeds, outputs)
     if (upper) await engine.timed(kind, () => engine.blas!.syrk(h, upper, width))
     this.#tokens += tokens
   }
@@ -123,26 +126,25 @@ export async function outputEnergy(
   })
 }
 
-/** The blocks of a square on the diagonal. */
-function halve(square: Columns, smallest: number): Block[] {
+/** The blocks of a square on the diagonal. @param apart whether each has room for its product */
+function halve(square: Columns, smallest: number, apart: boolean): Block[] {
   const { from, size } = square
-  if (size <= smallest) return [block(square, square)]
+  if (size <= smallest) return [block(square, square, apart)]
   const half = Math.floor(size / 2)
   const upper = { from, size: half }
   const lower = { from: from + half, size: size - half }
-  return [block(upper, lower), ...halve(upper, smallest), ...halve(lower, smallest)]
+  return [block(upper, lower, apart), ...halve(upper, smallest, apart), ...halve(lower, smallest, apart)]
 }
 
-const block = (rows: Columns, columns: Columns): Block => ({
-  rows,
-  columns,
-  sum: values(new Float32Array(rows.size * columns.size), [rows.size, columns.size]),
-})
+function block(rows: Columns, columns: Columns, apart: boolean): Block {
+  const room = () => values(new Float32Array(rows.size * columns.size), [rows.size, columns.size])
+  return { rows, columns, sum: room(), ...(apart ? { product: room() } : {}) }
+}
 
 const rangeName = ({ from, size }: Columns): string => `h${from}_${size}`
 
 /** `G_ij ← G_ij + H_iᵀ H_j` for each block, `s ← s + Σ H`, in place. */
-function gramGraph(width: number, blocks: readonly Block[], precision: Engine['precision']): Graph {
+function gramGraph(width: number, blocks: readonly Block[]): Graph {
   const g = new Graph('gram')
   const h = g.input('h', 'float32', [width, 'n'])
   const ranges = new Set<string>()
@@ -152,14 +154,13 @@ function gramGraph(width: number, blocks: readonly Block[], precision: Engine['p
     ranges.add(name)
     return name
   }
-  for (const [i, { rows, columns }] of blocks.entries()) {
+  for (const [i, { rows, columns, product }] of blocks.entries()) {
     const shape = [rows.size, columns.size]
     const sum = g.input(`gram${i}`, 'float32', shape)
     const operands = [input(rows), input(columns)]
-    if (precision === 'bf16') {
-      // OpenVINO rounds a product that it adds to. One that is a result by itself stays in float32.
-      const product = g.op('Gemm', operands, { transB: 1 })
-      g.output(`product${i}`, product, 'float32', shape)
+    if (product) {
+      // OpenVINO rounds a product that it adds to, but for one that is a result by itself.
+      g.output(`product${i}`, g.op('Gemm', operands, { transB: 1 }), 'float32', shape)
       g.output(`new${i}`, g.op('Add', [`product${i}`, sum]), 'float32', shape)
     } else g.output(`new${i}`, g.op('Gemm', [...operands, sum], { transB: 1 }), 'float32', shape)
   }
