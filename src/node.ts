@@ -74,13 +74,13 @@ export interface PrunePathResult extends PruneResult {
  */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
   const { output, to, overwrite = false, calibration, windows, denseStatistics, ...others } = options
-  const { device, threads, blas, signal, ...pruneOptions } = others
+  const { device, threads, blas, openvino, signal, ...pruneOptions } = others
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
   const source = { windows, texts: calibration?.map(asText) }
   checkOptions(pruneOptions, source) // before a long download, all of it
   await checkOutput(output, overwrite)
   await checkTexts(calibration)
-  const engine = openEngine({ device, threads, blas })
+  const engine = openEngine({ device, threads, blas, openvino })
   const checkpoint = yield* openModel(path, { signal })
   try {
     const dense = describeModel(checkpoint)

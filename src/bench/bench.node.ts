@@ -2,7 +2,7 @@
 // The result is the document of result.ts; table.ts turns it into text.
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checkInt8 } from '../blocks/int8.ts'
+import { checkProducts } from '../blocks/products.ts'
 import { randomNumbers } from '../blocks/sampler.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
@@ -57,18 +57,18 @@ const SEED = 0
 
 /** @throws FaspError */
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
-  const { workload, model, products, memory, keep, device, threads, blas, signal } = options
+  const { workload, model, products, memory, keep, device, threads, blas, openvino, signal } = options
   const windows = options.windows ?? workload.windows
   const settings = { sparsity: SPARSITY, preset: 'paper', products, memory } as const
   checkRange('windows', windows, 1, 1e6, true)
   checkOptions(settings, {})
-  const engine = openEngine({ device, threads, blas })
+  const engine = openEngine({ device, threads, blas, openvino })
   const folder = keep ?? (await temporaryFolder('fasp-bench-', ', or give one with --keep'))
   const output = join(folder, 'pruned')
   try {
     // Refused before gigabytes are written: an output that is not ours, products or a device that this machine lacks.
     await checkOutput(output, true)
-    if (products === 'int8') await checkInt8(engine)
+    if (products) await checkProducts(engine, products)
     await multiply(engine, new Float32Array(1), new Float32Array(1), 1)
     const path = model ?? join(folder, 'model')
     if (model === undefined) yield* provideModel(path, options)
@@ -80,11 +80,11 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     await engine.close() // its memory is no part of the run
     signal?.throwIfAborted()
     const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
-    const run = yield* timed(prune(path, { ...settings, ...input, device, threads, blas, signal }))
+    const run = yield* timed(prune(path, { ...settings, ...input, device, threads, blas, openvino, signal }))
     const { name, wholeLayers } = workload
     const size = { name, model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
     const measured = summarise(a, size, model === undefined ? wholeLayers : undefined, rates, run)
-    const made = madeNow(describeMachine({ device, threads, blas }))
+    const made = madeNow(describeMachine({ device, threads, blas, openvino }, products))
     return { schema: 2, ...made, ...measured, activationBytes, peakMemoryBytes: peakMemory() }
   } finally {
     await engine.close()

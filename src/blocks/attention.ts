@@ -83,14 +83,26 @@ function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind, layer: 
 }
 
 /** Adds `H` [windows, k, h/k, length, e], transposed to the order `perm`. Inputs: `cos` and `sin` as those of `heads`. */
-function inParts(g: Graph, a: Architecture, x: Value, layer: Layer, parts: WholeWindows, perm: readonly number[]): Value {
+function inParts(
+  g: Graph,
+  a: Architecture,
+  x: Value,
+  layer: Layer,
+  parts: WholeWindows,
+  perm: readonly number[],
+): Value {
   const [q, k, v] = projections(g, a, x, layer)
   const h = causalAttention(g, a, [q.y, k.y, v.y], parts, rotaryInputs(g, a))
   return g.op('Transpose', [h], { perm })
 }
 
 /** Queries, keys and values `y` [n, heads·e]. */
-function projections(g: Graph, a: Architecture, x: Value, layer: Layer): { readonly y: Value; readonly heads: number }[] {
+function projections(
+  g: Graph,
+  a: Architecture,
+  x: Value,
+  layer: Layer,
+): { readonly y: Value; readonly heads: number }[] {
   const normed = a.postNorm ? x : norm(g, a, x)
   return Object.entries({ q: a.heads, k: a.kvHeads, v: a.kvHeads }).map(([name, heads]) => ({
     y: layer(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv),

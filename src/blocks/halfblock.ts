@@ -10,6 +10,7 @@ import { withAllValues } from './compact-values.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
 import { type Int8Weight, linearInt8, toInt8 } from './int8.ts'
 import { type Layer, linear } from './linear.ts'
+import type { Products } from './products.ts'
 import { residualGraph } from './residual.ts'
 
 type Floats = Float32Array<ArrayBuffer>
@@ -91,9 +92,6 @@ export interface Branches {
   readonly places: Values<BigInt64Array>
   readonly bias: Values<Float32Array> // [windows, 1, length, length]
 }
-
-/** How the stream is multiplied by weights. */
-export type Products = 'float32' | 'int8' | 'bf16'
 
 /** Runs the half-blocks of one architecture on one engine over windows of up to `positions` tokens. */
 export class HalfBlockRunner {

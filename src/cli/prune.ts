@@ -1,5 +1,6 @@
 // fasp prune: options → library → tables.
 
+import { PRODUCTS } from '../blocks/products.ts'
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
@@ -60,7 +61,7 @@ export const METHOD_OPTIONS = {
   target: { type: 'text', choices: ['pruned', 'dense'], help: 'restore towards this stream (default pruned)' },
   alpha: { type: 'number', help: 'how far towards the dense stream (default 0.5)' },
   inputs: { type: 'text', choices: ['kept', 'aligned'], help: 'turn input layers to it as well (default kept)' },
-  products: { type: 'text', choices: ['float32', 'bf16', 'int8'], help: 'of calibration (default float32)' },
+  products: { type: 'text', choices: PRODUCTS, help: 'of calibration (default float32)' },
   multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
   damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
   center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
@@ -129,7 +130,7 @@ export default defineCommand({
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, eval: text, device, threads, blas } = options
+    const { output, eval: text, device, threads, blas, openvino } = options
     const seconds: Record<string, number> = {}
     const notices: Record<string, readonly string[]> = {}
     const measure = async (path: string, phase: Phase) => {
@@ -184,7 +185,7 @@ export default defineCommand({
           ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
         },
       ]
-      const machine = describeMachine({ device, threads, blas })
+      const machine = describeMachine({ device, threads, blas, openvino }, options.products)
       const file = resultFile({ command: 'prune', machine, model: before.model, runs })
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }
@@ -208,6 +209,7 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     device: options.device,
     threads: options.threads,
     blas: options.blas,
+    openvino: options.openvino,
     memory: options.memory,
   }
 }

@@ -5,7 +5,7 @@ import { UsageError } from '../errors.ts'
 import { openBlas } from './blas.node.ts'
 import { createEngine, type Engine, type EngineOptions } from './engine.ts'
 import { nativeGraphs } from './native.node.ts'
-import { openvinoGraphs } from './openvino.node.ts'
+import { openOpenVino } from './openvino.node.ts'
 
 runtime.env.logLevel = 'fatal' // what goes wrong before there is a session, too, reaches the user as an exception
 
@@ -22,7 +22,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
   return createEngine(runtime, options, {
     blas: blas === undefined ? undefined : openBlas(blas, options.threads),
     graphs: device === 'cpu' ? nativeGraphs(runtimeVersion, options.threads) : undefined,
-    bf16: device === 'cpu' ? () => openvinoGraphs(runtimeVersion, openvino, options.threads) : undefined,
+    bf16: device === 'cpu' ? () => openOpenVino(runtimeVersion, openvino).bf16(options.threads) : undefined,
     turn: () => setImmediate(),
   })
 }

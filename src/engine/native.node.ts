@@ -32,7 +32,13 @@ const ACTIONS = {
   SessionOptionsAppendExecutionProvider_V2: [304, P, P, P, SIZE, TEXTS, TEXTS, SIZE],
 } as const
 /** Return what they are asked for. */
-const GETTERS = { HardwareDevice_Type: [307, 'int'], EpDevice_EpName: [312, TEXT], EpDevice_Device: [316, P] } as const
+const GETTERS = {
+  GetKeyValue: [297, TEXT, P, TEXT],
+  HardwareDevice_Type: [307, 'int', P],
+  EpDevice_EpName: [312, TEXT, P],
+  EpDevice_EpMetadata: [314, P, P],
+  EpDevice_Device: [316, P, P],
+} as const
 /** Free what was made, and return nothing. */
 const RELEASES = { ReleaseStatus: 93, ReleaseSession: 95, ReleaseValue: 96, ReleaseSessionOptions: 100 } as const
 const GET_ERROR_MESSAGE = 2
@@ -41,7 +47,7 @@ type Pointer = bigint | null
 /** The interface; each function throws what its status says. */
 type Api = Record<keyof typeof MAKERS, (...args: unknown[]) => Pointer> &
   Record<keyof typeof ACTIONS, (...args: unknown[]) => void> &
-  Record<keyof typeof GETTERS, (of: unknown) => unknown> &
+  Record<keyof typeof GETTERS, (...args: unknown[]) => unknown> &
   Record<keyof typeof RELEASES, (made: Pointer) => void> & {
     readonly env: Pointer
     readonly memory: Pointer
@@ -51,12 +57,12 @@ type Api = Record<keyof typeof MAKERS, (...args: unknown[]) => Pointer> &
     readonly flushing: <T>(call: () => T) => T
   }
 
-/** An execution provider in a library of its own. */
+/** An execution provider in a library of its own, on the CPU. */
 export interface Plugin {
-  readonly provider: string
-  /** Path of the library. */
-  readonly library: string
-  readonly options: Readonly<Record<string, string>>
+  /** What it says of itself. */
+  about(key: string): string | undefined
+  /** Opens graphs; it takes what it can of them. */
+  graphs(options: Readonly<Record<string, string>>, threads?: number): GraphRuntime
 }
 
 /** For the threads of a session; see `flushing`. */
@@ -68,13 +74,27 @@ const opened = new Map<string, Api | undefined>()
 /**
  * Opens graphs with the library that onnxruntime-node brings. Undefined where it cannot be called: not on Linux, without koffi, or where the
  * library is of another version; and where FASP_GRAPHS=binding asks for the binding.
- * @param plugin takes what it can on the CPU @throws Error where it cannot be loaded
  */
-export function nativeGraphs(version: string, threads?: number, plugin?: Plugin): GraphRuntime | undefined {
+export function nativeGraphs(version: string, threads?: number): GraphRuntime | undefined {
+  const api = apiOf(version)
+  return api && graphRuntime(api, threads)
+}
+
+/** Undefined where graphs cannot be opened natively. @throws Error where the library cannot be used */
+export function nativePlugin(version: string, provider: string, library: string): Plugin | undefined {
+  const api = apiOf(version)
+  if (!api) return undefined
+  const device = register(api, provider, library)
+  return {
+    about: key => (api.GetKeyValue(api.EpDevice_EpMetadata(device), key) as string | null) ?? undefined,
+    graphs: (options, threads) => graphRuntime(api, threads, { device, options }),
+  }
+}
+
+function apiOf(version: string): Api | undefined {
   if (process.env.FASP_GRAPHS === 'binding') return undefined
   if (!opened.has(version)) opened.set(version, open(version))
-  const api = opened.get(version)
-  return api && graphRuntime(api, threads, plugin && { options: plugin.options, device: register(api, plugin) })
+  return opened.get(version)
 }
 
 function open(version: string): Api | undefined {
@@ -146,7 +166,7 @@ function declare(at: (place: number, result: string, args: string[]) => (...args
     const act = at(place, P, types)
     return (...args: unknown[]) => check(act(...args))
   })
-  const getters = map(GETTERS, ([place, result]) => at(place, result, [P]))
+  const getters = map(GETTERS, ([place, result, ...types]) => at(place, result, types))
   const env = makers.CreateEnv(FATAL, 'fasp')
   return {
     ...makers,
@@ -159,8 +179,8 @@ function declare(at: (place: number, result: string, args: string[]) => (...args
 }
 
 /** Its device that is the CPU. Libraries are registered once. @throws Error where there is none */
-function register(api: Api, { provider, library }: Plugin): Pointer {
-  const find = (): Pointer | undefined => {
+function register(api: Api, provider: string, library: string): bigint {
+  const find = (): bigint | undefined => {
     const [list, count]: [[Pointer], [number]] = [[null], [0]]
     api.GetEpDevices(api.env, list, count)
     return api
@@ -175,9 +195,12 @@ function register(api: Api, { provider, library }: Plugin): Pointer {
   return device
 }
 
-type Registered = Pick<Plugin, 'options'> & { readonly device: Pointer }
+interface PluginDevice {
+  readonly device: bigint
+  readonly options: Readonly<Record<string, string>>
+}
 
-function graphRuntime(api: Api, threads?: number, plugin?: Registered): GraphRuntime {
+function graphRuntime(api: Api, threads?: number, plugin?: PluginDevice): GraphRuntime {
   return {
     async open(graph) {
       const options = api.CreateSessionOptions()
@@ -188,7 +211,7 @@ function graphRuntime(api: Api, threads?: number, plugin?: Registered): GraphRun
           api.AddSessionConfigEntry(options, key, value)
         if (plugin) {
           const [keys, texts] = [Object.keys(plugin.options), Object.values(plugin.options)]
-          const devices = BigUint64Array.of(plugin.device as bigint)
+          const devices = BigUint64Array.of(plugin.device)
           api.SessionOptionsAppendExecutionProvider_V2(options, api.env, devices, 1, keys, texts, keys.length)
         }
         const bytes = graph.bytes()

@@ -1,12 +1,18 @@
 // What a result says of the machine that it was made on.
 import { cpus, totalmem } from 'node:os'
+import type { Products } from '../blocks/products.ts'
 import { openBlas } from '../engine/blas.node.ts'
 import { runtimeVersion } from '../engine/engine.node.ts'
 import type { EngineOptions } from '../engine/engine.ts'
 import { nativeGraphs } from '../engine/native.node.ts'
+import { openOpenVino } from '../engine/openvino.node.ts'
 import type { Machine } from './result-file.ts'
 
-export const describeMachine = ({ device = 'cpu', threads, blas }: EngineOptions): Machine => ({
+/** @param products of the runs, where they need more than the engine */
+export const describeMachine = (
+  { device = 'cpu', threads, blas, openvino = 'auto' }: EngineOptions,
+  products?: Products,
+): Machine => ({
   cpu: cpus()[0]?.model.trim() ?? 'unknown',
   cores: cpus().length,
   memoryBytes: totalmem(),
@@ -17,6 +23,7 @@ export const describeMachine = ({ device = 'cpu', threads, blas }: EngineOptions
   ...(device === 'cpu' ? { graphs: nativeGraphs(runtimeVersion) ? 'C interface' : 'binding' } : {}),
   threads,
   ...(blas === undefined ? {} : { blas: openBlas(blas, threads).name }),
+  ...(products === 'bf16' ? { openvino: openOpenVino(runtimeVersion, openvino).name } : {}),
 })
 
 /** Peak resident memory of this process in bytes. */

@@ -3,8 +3,10 @@ import { bytes } from '../display.ts'
 import { type Machine, type Made, madeOf, type ResultFile } from './result-file.ts'
 import { runLabel } from './tables.ts'
 
-export const softwareText = ({ node, onnxruntime, graphs, blas }: Machine): string =>
-  [`Node ${node}`, `ONNX Runtime ${onnxruntime}${graphs ? ` (${graphs})` : ''}`, ...(blas ? [blas] : [])].join(', ')
+export const softwareText = ({ node, onnxruntime, graphs, blas, openvino }: Machine): string =>
+  [`Node ${node}`, `ONNX Runtime ${onnxruntime}${graphs ? ` (${graphs})` : ''}`, blas, openvino]
+    .filter(Boolean)
+    .join(', ')
 
 export function hardwareText({ cpu, cores, threads, memoryBytes, platform, device }: Machine): string {
   const used = threads === undefined ? '' : `${threads} of `

@@ -142,7 +142,7 @@ const MADE = {
   machine: object({
     ...{ cpu: text, cores: number, memoryBytes: number, platform: text },
     ...{ node: text, onnxruntime: text, device: text, graphs: optional(text) },
-    ...{ threads: optional(number), blas: optional(text) },
+    ...{ threads: optional(number), blas: optional(text), openvino: optional(text) },
   }),
 }
 

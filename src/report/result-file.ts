@@ -101,6 +101,8 @@ export interface Machine {
   readonly threads?: number
   /** Name of the BLAS library in use, absent without one. */
   readonly blas?: string
+  /** Name and version of OpenVINO's plugin, where products are in bf16. */
+  readonly openvino?: string
 }
 
 /** One model, dense or pruned, with what was measured of it. */
