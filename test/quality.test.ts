@@ -13,8 +13,10 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
+import { BF16 } from './bf16.ts'
 import { finish } from './finish.ts'
 import { INT8 } from './int8.ts'
+import { withModel } from './opened.ts'
 import { describeShared, sharedPath } from './shared.ts'
 
 interface OracleHalf {
@@ -103,29 +105,32 @@ describeShared('agrees with the oracle', () => {
   })
 })
 
-/** What 8-bit products may change of a perplexity: less than other calibration text does. */
-const INT8_TOLERANCE = 0.005
+/** What products in fewer bits may change of a perplexity: less than other calibration text does. */
+const FEW_BITS_TOLERANCE = 0.005
 
-// Not a skipped test elsewhere: what is skipped fails .ci/run. The refusal is tested in src/blocks/int8.test.ts.
-if (INT8)
-  describeShared('products in 8-bit integers', () => {
+// Not skipped tests elsewhere: what is skipped fails .ci/run. The refusals are tested in src/blocks/int8.test.ts and test/bf16.test.ts.
+const fewBits = (['int8', 'bf16'] as const).filter(products => (products === 'int8' ? INT8 : BF16))
+if (fewBits.length > 0)
+  describeShared('products in fewer bits', () => {
     test.each(['tiny-llama', 'tiny-opt'])('cost no quality on %s', async name => {
       const golden = JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
       const windows = asWindows(golden.calibration_windows)
       for (const preset of ['paper', 'stock'] as const) {
-        const measured: number[] = []
-        for (const products of ['float32', 'int8'] as const) {
+        const measure = async (products: 'float32' | 'int8' | 'bf16') => {
           const output = join(folder, `${name} ${preset} ${products}`)
           await finish(prune(sharedPath(`models/${name}`), { preset, sparsity: 0.3, products, windows, output }))
-          const checkpoint = await openCheckpoint(output)
           const evaluation = asWindows(golden.evaluation_windows)
-          measured.push(
-            (await finish(perplexity(describeModel(checkpoint), engine, evaluation, 'evaluate'))).perplexity,
+          return withModel(
+            output,
+            async model => (await finish(perplexity(model, engine, evaluation, 'evaluate'))).perplexity,
           )
-          await checkpoint.close()
         }
-        expect(measured[0]).not.toBe(measured[1])
-        expectNear(measured[1], measured[0], INT8_TOLERANCE)
+        const exact = await measure('float32')
+        for (const products of fewBits) {
+          const measured = await measure(products)
+          expect(measured).not.toBe(exact)
+          expectNear(measured, exact, FEW_BITS_TOLERANCE)
+        }
       }
     })
   })

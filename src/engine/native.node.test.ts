@@ -31,6 +31,22 @@ describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C in
     expect(without(runtimeVersion)).toBeUndefined()
   })
 
+  test.runIf(process.arch === 'x64')(
+    'numbers below the normal ones are zero in graphs, and stay in JavaScript',
+    async () => {
+      const build = () => {
+        const g = new Graph('tiny')
+        g.output('y', g.op('Mul', [g.input('a', 'float32', ['n']), g.input('b', 'float32', ['n'])]), 'float32', ['n'])
+        return g
+      }
+      const [a, b, y] = [1e-30, 1e-10, 1].map(v => values(new Float32Array(4096).fill(v), [4096]))
+      await native.run('tiny', build, { a, b }, { y })
+      expect(new Set(y.data)).toEqual(new Set([0]))
+      expect(Math.fround(a.data[0] * b.data[0])).toBeGreaterThan(0)
+      expect(Number.MIN_VALUE * Math.sqrt(y.data.length)).toBeGreaterThan(0)
+    },
+  )
+
   test('results are those of the binding, in the arrays that were given', async () => {
     const [tokens, width] = [37, 24]
     const build = () => {

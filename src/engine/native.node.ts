@@ -178,20 +178,26 @@ function declare(at: (place: number, result: string, args: string[]) => (...args
   }
 }
 
-/** Its device that is the CPU. Libraries are registered once. @throws Error where there is none */
+/** Devices that are the CPU, by the library that brought them: each is registered once. */
+const registered = new Map<string, bigint>()
+
+/** @throws Error where the library has no such provider for the CPU */
 function register(api: Api, provider: string, library: string): bigint {
-  const find = (): bigint | undefined => {
+  const devices = () => {
     const [list, count]: [[Pointer], [number]] = [[null], [0]]
     api.GetEpDevices(api.env, list, count)
-    return api
-      .addresses(list[0], Number(count[0]))
-      .find(d => api.EpDevice_EpName(d) === provider && api.HardwareDevice_Type(api.EpDevice_Device(d)) === CPU)
+    return api.addresses(list[0], Number(count[0]))
   }
-  const before = find()
-  if (before) return before
-  api.RegisterExecutionProviderLibrary(api.env, provider, library)
-  const device = find()
-  if (!device) throw new Error(`${library} has no ${provider} for the CPU.`)
+  const known = registered.get(library)
+  if (known) return known
+  const before = new Set(devices())
+  api.RegisterExecutionProviderLibrary(api.env, library, library)
+  const device = devices().find(
+    d =>
+      !before.has(d) && api.EpDevice_EpName(d) === provider && api.HardwareDevice_Type(api.EpDevice_Device(d)) === CPU,
+  )
+  if (!device) throw new Error(`it has no ${provider} for the CPU`)
+  registered.set(library, device)
   return device
 }
 

@@ -1,0 +1,73 @@
+import { afterAll, expect, test } from 'vitest'
+import { openEngine } from '../engine/engine.node.ts'
+import { type Values, values } from '../engine/engine.ts'
+import type { Graph } from '../formats/onnx.ts'
+import type { Architecture } from '../model/architecture.ts'
+import { attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
+import { linear } from './linear.ts'
+
+const engine = openEngine()
+afterAll(() => engine.close())
+
+/** The parts of an architecture that attention goes by. */
+const ofHeads = (heads: number, kvHeads: number, headSize: number, rotary: boolean) =>
+  ({
+    ...{ hiddenSize: 24, heads, kvHeads, headSize, postNorm: false },
+    norm: { type: 'rms', epsilon: 1e-5, affine: true },
+    bias: { qkv: !rotary, o: false, ffn: false },
+    rope: rotary ? { inverseFrequencies: Float64Array.from({ length: headSize / 2 }, (_, i) => 100 ** -i) } : undefined,
+  }) as unknown as Architecture
+
+const random = (...shape: number[]): Values<Float32Array> =>
+  values(
+    Float32Array.from({ length: shape.reduce((p, q) => p * q) }, () => 2 * Math.random() - 1),
+    shape,
+  )
+
+test.each([
+  ['one head', ofHeads(1, 1, 8, true), 1, 5],
+  ['grouped heads, of a size that GroupQueryAttention wants padded', ofHeads(6, 2, 6, true), 2, 300],
+  ['no rotary positions, biases', ofHeads(4, 4, 16, false), 3, 256],
+  ['several blocks of queries', ofHeads(2, 1, 16, true), 1, 1000],
+])('in parts it is what GroupQueryAttention gives: %s', async (_, a, windows, length) => {
+  const [d, n, width] = [a.hiddenSize, windows * length, a.heads * a.headSize]
+  const tables = rotaryTables(a, length + 7)
+  const ofTables = [length + 7, paddedHeadSize(a) / 2]
+  const outs = { q: width, k: a.kvHeads * a.headSize, v: a.kvHeads * a.headSize }
+  const layers = Object.entries(outs).map(([name, out]) => ({
+    [`${name}.weight`]: random(out, d),
+    ...(a.bias.qkv && { [`${name}.bias`]: random(out) }),
+  }))
+  const feeds = Object.assign({ x: random(n, d), 'norm.weight': random(d) }, ...layers, {
+    ...(tables && { cos: values(tables.cos, ofTables), sin: values(tables.sin, ofTables) }),
+  })
+  const whole = {
+    shape: values(BigInt64Array.of(BigInt(windows), BigInt(length), -1n), [3]),
+    past: values(new Int32Array(windows).fill(length - 1), [windows]),
+    total: values(Int32Array.of(length), []),
+  }
+  const parts = { windows, length }
+  const expectSame = async (
+    build: (parts?: { windows: number; length: number }) => Graph,
+    more: object,
+    out: string,
+  ) => {
+    const shape = out === 'h' ? [width, n] : [n, d]
+    const results = await Promise.all(
+      [undefined, parts].map(async parts => {
+        const y = values(new Float32Array(shape[0] * shape[1]), shape)
+        const graph = build(parts)
+        await engine.run(
+          `${graph.name} ${out} ${parts !== undefined} ${_}`,
+          () => graph,
+          { ...feeds, ...more, ...(parts ? {} : whole) },
+          { [out]: y },
+        )
+        return y.data
+      }),
+    )
+    for (const [i, v] of results[0].entries()) expect(Math.abs(v - results[1][i])).toBeLessThan(2e-5)
+  }
+  await expectSame(parts => attentionHiddenGraph(a, linear, parts), {}, 'h')
+  await expectSame(parts => attentionGraph(a, 'plain', linear, parts), { 'out.weight': random(d, width) }, 'y')
+})

@@ -1,0 +1,125 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { GramAccumulator } from '../src/calibrate/gram.ts'
+import { values } from '../src/engine/engine.ts'
+import { Graph } from '../src/formats/onnx.ts'
+import { openEngine, prune } from '../src/node.ts'
+import { describeMachine } from '../src/report/machine.node.ts'
+import { BF16 } from './bf16.ts'
+import { TINY_LLAMA } from './fasp.ts'
+import { finish } from './finish.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'fasp-bf16-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+/** To the nearest, ties to even. */
+function rounded(x: Float32Array): Float32Array {
+  const bits = new Uint32Array(x.slice().buffer)
+  return new Float32Array(bits.map(b => (b + 0x7fff + ((b >>> 16) & 1)) & 0xffff0000).buffer)
+}
+
+const random = (length: number) => Float32Array.from({ length }, () => 2 * Math.random() - 1)
+
+if (BF16)
+  describe('products in bfloat16', () => {
+    const engine = openEngine()
+    afterAll(() => engine.close())
+
+    test('are those of rounded operands, added up in float32', async () => {
+      const [n, m, k] = [37, 24, 500]
+      const [a, b, y] = [random(n * k), random(m * k), new Float32Array(n * m)]
+      const build = () => {
+        const g = new Graph('product')
+        const operands = [g.input('a', 'float32', ['n', k]), g.input('b', 'float32', ['m', k])]
+        g.output('y', g.op('Gemm', operands, { transB: 1 }), 'float32', ['n', 'm'])
+        return g
+      }
+      const feeds = { a: values(a, [n, k]), b: values(b, [m, k]) }
+      await engine.bf16().run('product', build, feeds, { y: values(y, [n, m]) })
+      const [p, q] = [rounded(a), rounded(b)]
+      for (let i = 0; i < n; i++)
+        for (let j = 0; j < m; j++) {
+          let sum = 0
+          for (let l = 0; l < k; l++) sum += p[i * k + l] * q[j * k + l]
+          expect(Math.abs(y[i * m + j] - sum)).toBeLessThan(1e-4)
+        }
+    })
+
+    test('of a Gram matrix add up in float32 from run to run', async () => {
+      const [width, tokens] = [70, 40]
+      const gram = new GramAccumulator(engine.bf16(), width)
+      const parts = [1, 2, 3].map(() => random(width * tokens))
+      for (const h of parts) await gram.accumulate(h, tokens)
+      const statistics = gram.finish()
+      const exact = parts.map(rounded)
+      for (let i = 0; i < width; i++)
+        for (let j = 0; j < width; j++) {
+          let sum = 0
+          for (const h of exact) for (let t = 0; t < tokens; t++) sum += h[i * tokens + t] * h[j * tokens + t]
+          expect(Math.abs(statistics.gram[i * width + j] - sum)).toBeLessThan(1e-4)
+        }
+      expect(statistics.tokens).toBe(3 * tokens)
+    })
+
+    test('come from an engine without a BLAS, whose seconds count together', async () => {
+      const bf16 = engine.bf16()
+      expect([engine.precision, bf16.precision, bf16.blas]).toEqual(['float32', 'bf16', undefined])
+      expect(bf16.seconds).toBe(engine.seconds)
+      expect(bf16.seconds.product).toBeGreaterThan(0)
+    })
+
+    test('are named in results', () => {
+      expect(describeMachine({}, 'bf16').openvino).toMatch(/^OpenVINO plugin \d+\.\d+\.\d+$/)
+      expect(describeMachine({}, 'int8').openvino).toBeUndefined()
+    })
+
+    test('take as many threads as they are given', async () => {
+      const output = join(folder, 'one thread')
+      const ids = Int32Array.from({ length: 32 }, (_, i) => (7 * i) % 100)
+      const windows = { seqLen: 32, windows: [ids], texts: [{ name: 'ids', tokens: 32, available: 1, used: 1 }] }
+      const options = { sparsity: 0.3, products: 'bf16', threads: 1, windows, output } as const
+      const { engineSeconds } = await finish(prune(TINY_LLAMA, options))
+      expect(engineSeconds.attention).toBeGreaterThan(0)
+    })
+  })
+
+describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a plugin that cannot be used', () => {
+  test('is refused with what to do', async () => {
+    const none = openEngine({ openvino: join(folder, 'none.so') })
+    expect(() => none.bf16()).toThrow(/^openvino: cannot load .*none\.so \(.*\)\. Install it \(pip install/s)
+    const text = join(folder, 'text.so')
+    await writeFile(text, 'no library')
+    expect(() => openEngine({ openvino: text }).bf16()).toThrow(
+      /^openvino: cannot load .*text\.so \(.*\)\. Install it/s,
+    )
+  })
+
+  test('is not called without the C interface', () => {
+    vi.stubEnv('FASP_GRAPHS', 'binding')
+    expect(() => openEngine({ openvino: '/none.so' }).bf16()).toThrow(
+      'openvino: it needs Linux x64 and the package koffi',
+    )
+    vi.unstubAllEnvs()
+  })
+
+  test('is looked for where Python keeps packages', () => {
+    vi.stubEnv('HOME', folder)
+    vi.stubEnv('VIRTUAL_ENV', folder)
+    try {
+      openEngine().bf16() // a plugin of the system
+    } catch (error) {
+      expect(String(error)).toContain(`onnxruntime_ep_openvino in a Python under ${folder}`)
+    }
+    vi.unstubAllEnvs()
+  })
+})
+
+test('on a GPU there are no products in bf16', () =>
+  expect(() => openEngine({ device: 'webgpu' }).bf16()).toThrow(
+    'Products in bf16 run on the CPU in Node only, and device is webgpu',
+  ))
