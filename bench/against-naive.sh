@@ -4,8 +4,8 @@
 #   (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
 # tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
-# Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in 8-bit products, too,
-# where the CPU has them, and with a BLAS, where there is one; the baseline in products by bf16, where the CPU has them, or with BF16=1.
+# Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in products by
+# bf16 and in 8 bits, too, where the CPU (and OpenVINO's plugin) has them, and with a BLAS, where there is one; the baseline in products by bf16, where the CPU has them, or with BF16=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 workload=$2 runs=${3:-1} windows=${4:-}
@@ -53,9 +53,11 @@ for _ in $(seq "$runs"); do
     first=
   fi
   row "fasp, $(field "$ours" '`${r.overBound.toFixed(2)} × the bound`')" "$seconds" "$(field "$ours" 'r.peakMemoryBytes / 2 ** 20')"
-  if int8=$(bench --products int8); then
-    row "fasp, 8-bit products" "$(field "$int8" r.totalSeconds)" "$(field "$int8" 'r.peakMemoryBytes / 2 ** 20')"
-  fi
+  for products in bf16 int8; do
+    if fewer=$(bench --products $products); then
+      row "fasp, \`--products $products\`" "$(field "$fewer" r.totalSeconds)" "$(field "$fewer" 'r.peakMemoryBytes / 2 ** 20')"
+    fi
+  done
   if blas=$(bench --blas auto); then
     row "fasp, $(field "$blas" r.machine.blas)" "$(field "$blas" r.totalSeconds)" "$(field "$blas" 'r.peakMemoryBytes / 2 ** 20')"
   fi
