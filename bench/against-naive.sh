@@ -4,8 +4,9 @@
 #   (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
 # tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
-# Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in products by
-# bf16 and in 8 bits, too, where the CPU (and OpenVINO's plugin) has them, and with a BLAS, where there is one; the baseline in products by bf16, where the CPU has them, or with BF16=1.
+# Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in products by bf16 and
+# in 8 bits, too, where the CPU (for bf16 with OpenVINO's plugin) has them, and with a BLAS, where there is one; the baseline in products by
+# bf16, where the CPU has them, or with BF16=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 workload=$2 runs=${3:-1} windows=${4:-}

@@ -47,6 +47,8 @@ export interface Plan {
 
 /** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
 const BASE_BYTES = 200e6
+/** OpenVINO and what it keeps between runs. */
+const OPENVINO_BYTES = 100e6
 /** Arrays that nothing uses any more and that are not yet collected. */
 const GARBAGE_BYTES = 100e6
 
@@ -174,11 +176,20 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const eliminates = score === 'eliminate' || measures
   const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + (eliminates ? 3 : 2) * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
-  const work = copies * weights + 1.5 * gram + solve + run
+  const bf16 = products === 'bf16'
+  const grams = bf16 ? 2 : 1.5 // the whole of G, half of it as it adds up, and with bf16 half of it in products by themselves
+  const work = copies * weights + grams * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
   const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * HEAD_ROWS * a.vocabularySize
   const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = 4 * a.vocabularySize * a.embeddingSize
-  return BASE_BYTES + garbage + Math.max(activations, measured) + logits + Math.max(table, work)
+  return (
+    BASE_BYTES +
+    (bf16 ? OPENVINO_BYTES : 0) +
+    garbage +
+    Math.max(activations, measured) +
+    logits +
+    Math.max(table, work)
+  )
 }

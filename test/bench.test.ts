@@ -29,9 +29,10 @@ test('prints a table, writes the result, leaves nothing else', async () => {
   expect(stdout).toMatch(
     /× the bound \([\d.]+ × at the rate of the square product\)\nproducts at [\d.]+ % of the peak\n\d+ tokens\/s, peak memory /,
   )
-  const withBlas = benchTable({ ...result, machine: { ...result.machine, blas: 'OpenBLAS 0.3.21' } })
-  const rates = 'Products, peak and bound are of ONNX Runtime alone; the BLAS may pass them.'
-  expect([stdout, withBlas].map(text => text.includes(rates))).toEqual([false, true])
+  const machine = { ...result.machine, blas: 'OpenBLAS 0.3.21' }
+  const beyond = benchTable({ ...result, machine, workload: { ...result.workload, products: 'bf16' } })
+  const rates = "Peak and bound are ONNX Runtime's in float32; the BLAS and bf16 may pass them."
+  expect([stdout, beyond].map(text => text.includes(rates))).toEqual([false, true])
   expect(lines.slice(0, -1).filter(line => [...line].length > 80)).toEqual([])
   expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
 })
@@ -91,6 +92,8 @@ test('refuses what pruning would refuse before it writes a model', async () => {
   await usage(['--memory', '-1'], 'memory is -1; it must be a number')
   await usage(['--blas', 'auto', '--device', 'webgpu'], 'blas works on the CPU')
   await usage(['--products', 'int8', '--device', 'webgpu'], 'products int8 runs on the CPU only')
+  await usage(['--products', 'bf16', '--device', 'webgpu'], 'Products in bf16 run on the CPU in Node only')
+  await usage(['--products', 'bf16', '--openvino', 'none.so'], 'openvino: cannot load', 'none.so', '--openvino')
   await refused(folder, [...TINY, '--keep', 'kept'], {
     says: ['kept/pruned was not written by fasp', 'Choose another'],
   })
@@ -102,10 +105,11 @@ test('refuses what pruning would refuse before it writes a model', async () => {
   })
 })
 
-test.skipIf(INT8)('refuses 8-bit products where the CPU has none before it writes a model', async () => {
-  const args = [...TINY, '--keep', 'new', '--products', 'int8']
-  await refused(await workplace(), args, { code: 2, says: ['products int8 needs a CPU that multiplies bytes exactly'] })
-})
+if (!INT8)
+  test('refuses 8-bit products where the CPU has none before it writes a model', async () => {
+    const says = ['products int8 needs a CPU that multiplies bytes exactly']
+    await refused(await workplace(), [...TINY, '--keep', 'new', '--products', 'int8'], { code: 2, says })
+  })
 
 test.skipIf(CUDA)('refuses a device that is not there before it writes a model', async () => {
   const args = [...TINY, '--keep', 'new', '--device', 'cuda']

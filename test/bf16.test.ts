@@ -1,10 +1,13 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { linear } from '../src/blocks/linear.ts'
+import { residualGraph } from '../src/blocks/residual.ts'
 import { GramAccumulator } from '../src/calibrate/gram.ts'
 import { values } from '../src/engine/engine.ts'
 import { Graph } from '../src/formats/onnx.ts'
+import type { Architecture } from '../src/model/architecture.ts'
 import { openEngine, prune } from '../src/node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
 import { BF16 } from './bf16.ts'
@@ -66,6 +69,34 @@ if (BF16)
       expect(statistics.tokens).toBe(3 * tokens)
     })
 
+    test('leave the stream that they add to as it is', async () => {
+      const [n, d, f] = [40, 24, 50]
+      const [h, weight, x] = [random(f * n), random(d * f), random(n * d).map(v => 1e6 * v)]
+      const y = new Float32Array(n * d)
+      const kept = Int32Array.from({ length: f }, (_, i) => i)
+      const a = { hiddenSize: d, postNorm: false } as Architecture
+      const feeds = {
+        ...{ x: values(x, [n, d]), h: values(h, [f, n]), kept: values(kept, [f]) },
+        'out.weight': values(weight, [d, f]),
+      }
+      await engine.bf16().run('residual', () => residualGraph(a, false, linear), feeds, { y: values(y, [n, d]) })
+      for (let t = 0; t < n; t++)
+        for (let o = 0; o < d; o++) {
+          let sum = x[t * d + o]
+          for (let i = 0; i < f; i++) sum += h[i * n + t] * weight[o * f + i]
+          expect(Math.abs(y[t * d + o] - sum)).toBeLessThan(0.2) // a millionth part of x is 1, its last bit 0.06
+        }
+    })
+
+    test('end with the engine', async () => {
+      const closing = openEngine()
+      const bf16 = closing.bf16()
+      await closing.close()
+      expect(() => closing.bf16()).toThrow('The engine is closed.')
+      const x = values(new Float32Array(1), [1])
+      await expect(bf16.run('late', () => new Graph('late'), { x }, {})).rejects.toThrow('came too late')
+    })
+
     test('come from an engine without a BLAS, whose seconds count together', async () => {
       const bf16 = engine.bf16()
       expect([engine.precision, bf16.precision, bf16.blas]).toEqual(['float32', 'bf16', undefined])
@@ -102,19 +133,34 @@ describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a plugin
   test('is not called without the C interface', () => {
     vi.stubEnv('FASP_GRAPHS', 'binding')
     expect(() => openEngine({ openvino: '/none.so' }).bf16()).toThrow(
-      'openvino: it needs Linux x64 and the package koffi',
+      'Products in bf16 need Linux x64 and the package koffi',
     )
     vi.unstubAllEnvs()
   })
 
-  test('is looked for where Python keeps packages', () => {
-    vi.stubEnv('HOME', folder)
+  test('is looked for where Python keeps packages', async () => {
+    const python = join(folder, 'lib/python3.99/site-packages/onnxruntime_ep_openvino')
+    await mkdir(python, { recursive: true })
+    await writeFile(join(python, 'libonnxruntime_providers_openvino_plugin.so'), 'no library')
     vi.stubEnv('VIRTUAL_ENV', folder)
+    expect(() => openEngine().bf16()).toThrow(`openvino: cannot load ${python}`)
+    vi.unstubAllEnvs()
+  })
+
+  test('is missed where there is none', () => {
+    vi.stubEnv('HOME', join(folder, 'nobody'))
+    vi.stubEnv('VIRTUAL_ENV', '')
+    const roots = `${join(folder, 'nobody', '.local')}, /usr/local, /usr`
+    let said = ''
     try {
-      openEngine().bf16() // a plugin of the system
+      openEngine().bf16()
+      said = describeMachine({}, 'bf16').openvino! // one of the system
     } catch (error) {
-      expect(String(error)).toContain(`onnxruntime_ep_openvino in a Python under ${folder}`)
+      said = String(error)
     }
+    expect(said).toMatch(
+      new RegExp(`^OpenVINO plugin|there is no onnxruntime_ep_openvino in a Python under ${roots}\\. Install it`),
+    )
     vi.unstubAllEnvs()
   })
 })

@@ -35,12 +35,12 @@ export interface BenchResult extends Made {
     /** GiB of memory for activations. */
     readonly memory: number
   }
-  /** Of ONNX Runtime, also where a BLAS is in use: stages that the BLAS computes may then pass the peak. */
+  /** Of ONNX Runtime in float32, also with a BLAS or other products: stages may then pass the peak. */
   readonly rates: readonly ProductRate[]
   /** The best of them in 10⁹ FLOPs a second. */
   readonly peak: { readonly float32: number; readonly float64: number }
   readonly stages: readonly Stage[]
-  /** The float32 products with weights and of Gram matrices, attention excluded: their share of the peak, weighted by time. */
+  /** The products with weights and of Gram matrices, attention excluded: their share of the float32 peak, weighted by time. */
   readonly productsOfPeak: number
   /** FLOPs of one pass (flops.ts), and the seconds they take at the float32 peak. */
   readonly bound: { readonly flops: number; readonly seconds: number }

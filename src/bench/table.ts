@@ -16,13 +16,14 @@ export function benchTable(r: BenchResult): string {
   ]
   const total = r.bound.flops / 1e9
   const rates = r.rates.map(p => [p.shape.join(' × '), p.type, p.gflops.toFixed(0)])
+  const beyond = [machine.blas && 'the BLAS', w.products].filter(Boolean).join(' and ')
   return [
     `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, preset paper${w.products ? `, products ${w.products}` : ''}`,
     hardwareText(machine),
     `fasp ${r.fasp}, ${softwareText(machine)}`,
     '',
     table([['product', 'type', 'GFLOP/s'], ...rates]),
-    ...(machine.blas ? ['Products, peak and bound are of ONNX Runtime alone; the BLAS may pass them.'] : []),
+    ...(beyond ? [`Peak and bound are ONNX Runtime's in float32; ${beyond} may pass them.`] : []),
     '',
     table([
       ['stage', 'seconds', 'share', 'GFLOP', 'GFLOP/s', 'of peak'],

@@ -10,7 +10,7 @@ export function norm(g: Graph, a: Architecture, x: Value): Value {
   return g.op('SimplifiedLayerNormalization', [x, input('norm.weight')], attributes(a))
 }
 
-/** Adds `norm(x)` with weights that are there: [weight], or [weight, bias] for LayerNorm. All operators are of the standard. */
+/** Adds `norm(x)` with weights that are there: [weight], or [weight, bias] for LayerNorm. In standard ONNX, as models are exported with it. */
 export function normalise(g: Graph, a: Architecture, x: Value, weights: Value[]): Value {
   return g.op(a.norm.type === 'rms' ? 'RMSNormalization' : 'LayerNormalization', [x, ...weights], attributes(a))
 }

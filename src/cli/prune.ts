@@ -147,6 +147,7 @@ export default defineCommand({
     const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
     await checkReports(options)
+    const machine = describeMachine({ device, threads, blas, openvino }, options.products)
     const to = options.to?.map(text => exportRequest(text))
     if (text || reports) {
       await checkOutput(output, options.overwrite)
@@ -185,7 +186,6 @@ export default defineCommand({
           ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
         },
       ]
-      const machine = describeMachine({ device, threads, blas, openvino }, options.products)
       const file = resultFile({ command: 'prune', machine, model: before.model, runs })
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }

@@ -130,6 +130,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
   } as const
   const sessions = new Sessions(parts.graphs ?? graphsOf(runtime, device, settings))
   let bf16: Sessions | undefined
+  let closed = false
   const seconds: Record<string, number> = {}
   const count = (kind: string, since: number) => {
     seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - since) / 1000
@@ -153,6 +154,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     run: runIn(sessions),
     bf16() {
       if (!parts.bf16) throw new UsageError(`Products in bf16 run on the CPU in Node only, and device is ${device}.`)
+      if (closed) throw new Error('The engine is closed.')
       bf16 ??= new Sessions(parts.bf16())
       return { ...engine, run: runIn(bf16), precision: 'bf16', blas: undefined }
     },
@@ -179,7 +181,10 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
         close: () => session.release(),
       }
     },
-    close: async () => void (await Promise.all([sessions.close(), bf16?.close()])),
+    async close() {
+      closed = true
+      await Promise.all([sessions.close(), bf16?.close()])
+    },
   }
   return engine
 }

@@ -28,6 +28,7 @@ const ACTIONS = {
   SetIntraOpNumThreads: [24, P, 'int'],
   AddSessionConfigEntry: [130, P, TEXT, TEXT],
   RegisterExecutionProviderLibrary: [301, P, TEXT, TEXT],
+  UnregisterExecutionProviderLibrary: [302, P, TEXT],
   GetEpDevices: [303, P, '_Out_ void **', '_Out_ size_t *'],
   SessionOptionsAppendExecutionProvider_V2: [304, P, P, P, SIZE, TEXTS, TEXTS, SIZE],
 } as const
@@ -178,27 +179,27 @@ function declare(at: (place: number, result: string, args: string[]) => (...args
   }
 }
 
-/** Devices that are the CPU, by the library that brought them: each is registered once. */
-const registered = new Map<string, bigint>()
-
-/** @throws Error where the library has no such provider for the CPU */
+/** The device of a library that is the CPU. It is registered once in a process. @throws Error where it has no such provider for the CPU */
 function register(api: Api, provider: string, library: string): bigint {
-  const devices = () => {
+  const find = () => {
     const [list, count]: [[Pointer], [number]] = [[null], [0]]
     api.GetEpDevices(api.env, list, count)
-    return api.addresses(list[0], Number(count[0]))
+    return api
+      .addresses(list[0], Number(count[0]))
+      .find(
+        d =>
+          api.EpDevice_EpName(d) === provider &&
+          api.GetKeyValue(api.EpDevice_EpMetadata(d), 'library_path') === library &&
+          api.HardwareDevice_Type(api.EpDevice_Device(d)) === CPU,
+      )
   }
-  const known = registered.get(library)
-  if (known) return known
-  const before = new Set(devices())
+  const before = find()
+  if (before) return before
   api.RegisterExecutionProviderLibrary(api.env, library, library)
-  const device = devices().find(
-    d =>
-      !before.has(d) && api.EpDevice_EpName(d) === provider && api.HardwareDevice_Type(api.EpDevice_Device(d)) === CPU,
-  )
-  if (!device) throw new Error(`it has no ${provider} for the CPU`)
-  registered.set(library, device)
-  return device
+  const device = find()
+  if (device) return device
+  api.UnregisterExecutionProviderLibrary(api.env, library)
+  throw new Error(`it has no ${provider} for the CPU`)
 }
 
 interface PluginDevice {

@@ -1,17 +1,17 @@
-// Matrix products in bfloat16 on the CPU: OpenVINO as an execution provider of ONNX Runtime, in a library of its own. It takes and gives
-// float32, rounds both operands of a product to bfloat16, and adds up in float32. Source: package onnxruntime-ep-openvino (PyPI, MIT).
+// Matrix products in bfloat16 on the CPU: OpenVINO as an execution provider of ONNX Runtime, in a library of its own. Graphs take and give
+// float32; between, operands are rounded to bfloat16, and products add up in float32. Source: package onnxruntime-ep-openvino (PyPI, MIT).
 import { readdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { UsageError } from '../errors.ts'
 import type { GraphRuntime } from './engine.ts'
-import { nativePlugin } from './native.node.ts'
+import { nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
 
 const PROVIDER = 'OpenVINOExecutionProvider'
 const LIBRARY = 'libonnxruntime_providers_openvino_plugin.so'
 const PACKAGE = 'onnxruntime_ep_openvino'
 const HINT =
-  'Install it (pip install --no-deps onnxruntime-ep-openvino), and give the path of its library with --openvino where it is not found.'
+  'Install it (pip install --no-deps onnxruntime-ep-openvino), give the path of its library with --openvino, or leave these products out.'
 
 export interface OpenVino {
   /** With its version. */
@@ -20,15 +20,15 @@ export interface OpenVino {
   bf16(threads?: number): GraphRuntime
 }
 
-/** @param runtime version of ONNX Runtime @param library its path, or `auto` @throws UsageError where it, or this CPU, has no products in bf16 */
+/** @param runtime version of ONNX Runtime @param library its path, or `auto` @throws UsageError where it, or this machine, has no products in bf16 */
 export function openOpenVino(runtime: string, library: string): OpenVino {
-  const path = library === 'auto' ? installed() : resolve(library)
-  const plugin = load(runtime, path)
-  if (!plugin)
+  if (process.platform !== 'linux' || process.arch !== 'x64' || !nativeGraphs(runtime))
     throw new UsageError(
-      'openvino: it needs Linux x64 and the package koffi (npm install koffi), without FASP_GRAPHS=binding in the environment.',
+      'Products in bf16 need Linux x64 and the package koffi (npm install koffi), without FASP_GRAPHS=binding in the environment.',
     )
-  if (!plugin.about('OPTIMIZATION_CAPABILITIES')?.split(' ').includes('BF16'))
+  const plugin = load(runtime, library === 'auto' ? installed() : resolve(library))
+  const capabilities = plugin.about('OPTIMIZATION_CAPABILITIES')
+  if (capabilities && !capabilities.split(' ').includes('BF16'))
     throw new UsageError(
       'Products in bf16 need a CPU with instructions for them (AVX-512 BF16 or AMX), and this one has none. Leave them out.',
     )
@@ -42,9 +42,9 @@ export function openOpenVino(runtime: string, library: string): OpenVino {
   }
 }
 
-function load(runtime: string, path: string) {
+function load(runtime: string, path: string): Plugin {
   try {
-    return nativePlugin(runtime, PROVIDER, path)
+    return nativePlugin(runtime, PROVIDER, path)!
   } catch (cause) {
     throw new UsageError(`openvino: cannot load ${path} (${(cause as Error).message.trim()}). ${HINT}`, { cause })
   }
@@ -60,7 +60,9 @@ function installed(): string {
         const folder = join(lib, python, packages, PACKAGE)
         if (entries(folder).includes(LIBRARY)) return join(folder, LIBRARY)
       }
-  throw new UsageError(`openvino: no ${PACKAGE} in a Python under ${roots.join(', ')}. ${HINT}`)
+  throw new UsageError(
+    `Products in bf16 need OpenVINO’s plugin, and there is no ${PACKAGE} in a Python under ${roots.join(', ')}. ${HINT}`,
+  )
 }
 
 function entries(folder: string): string[] {

@@ -2,29 +2,31 @@
 import { cpus, totalmem } from 'node:os'
 import type { Products } from '../blocks/products.ts'
 import { openBlas } from '../engine/blas.node.ts'
-import { runtimeVersion } from '../engine/engine.node.ts'
+import { openEngine, runtimeVersion } from '../engine/engine.node.ts'
 import type { EngineOptions } from '../engine/engine.ts'
 import { nativeGraphs } from '../engine/native.node.ts'
 import { openOpenVino } from '../engine/openvino.node.ts'
 import type { Machine } from './result-file.ts'
 
-/** @param products of the runs, where they need more than the engine */
-export const describeMachine = (
-  { device = 'cpu', threads, blas, openvino = 'auto' }: EngineOptions,
-  products?: Products,
-): Machine => ({
-  cpu: cpus()[0]?.model.trim() ?? 'unknown',
-  cores: cpus().length,
-  memoryBytes: totalmem(),
-  platform: `${process.platform} ${process.arch}`,
-  node: process.versions.node,
-  onnxruntime: runtimeVersion,
-  device,
-  ...(device === 'cpu' ? { graphs: nativeGraphs(runtimeVersion) ? 'C interface' : 'binding' } : {}),
-  threads,
-  ...(blas === undefined ? {} : { blas: openBlas(blas, threads).name }),
-  ...(products === 'bf16' ? { openvino: openOpenVino(runtimeVersion, openvino).name } : {}),
-})
+/** @param products of the runs @throws UsageError where the options or the products are nothing for this machine */
+export function describeMachine(options: EngineOptions, products: Products = 'float32'): Machine {
+  const { device = 'cpu', threads, blas, openvino = 'auto' } = options
+  const engine = openEngine({ device, threads, openvino })
+  if (products === 'bf16') engine.bf16()
+  return {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    platform: `${process.platform} ${process.arch}`,
+    node: process.versions.node,
+    onnxruntime: runtimeVersion,
+    device,
+    ...(device === 'cpu' ? { graphs: nativeGraphs(runtimeVersion) ? 'C interface' : 'binding' } : {}),
+    threads,
+    ...(blas === undefined ? {} : { blas: openBlas(blas, threads).name }),
+    ...(products === 'bf16' ? { openvino: openOpenVino(runtimeVersion, openvino).name } : {}),
+  }
+}
 
 /** Peak resident memory of this process in bytes. */
 export const peakMemory = (): number => process.resourceUsage().maxRSS * 1024
