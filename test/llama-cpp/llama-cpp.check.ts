@@ -114,7 +114,8 @@ describe('small models', () => {
         'compact-biases',
         compactLlama(
           randomLlama({ ...biases, num_key_value_heads: 2, rope_parameters: LLAMA3_ROPE }, 4),
-          [256, 64, 160, 32].map(ffn => ({ ffn, values: [24, 11] })),
+          // Not 32: rows of one block come out wrong in llama.cpp's build for AMX, in Q8_0 and Q4_K_M (docs/gguf.md).
+          [256, 64, 160, 96].map(ffn => ({ ffn, values: [24, 11] })),
         ),
       ),
     })
@@ -232,7 +233,7 @@ describe('the command', () => {
     await run(folder, 'export', TINY_LLAMA, '--to', 'gguf:q8_0', '-o', 'model.gguf')
     await run(folder, 'prune', 'model.gguf', '-s', '0.3', '-o', 'smaller.gguf', '--to', 'gguf', ...QUICK)
     const { stderr } = await run(folder, 'export', 'smaller.gguf', '--to', 'gguf:f16', '-o', 'again.gguf', '--verify')
-    expect(stderr).toMatch(/^gguf: llama\.cpp writes the same 32 tokens; probabilities differ by 0\.\d+ at most\.$/m)
+    expect(stderr).toMatch(/^gguf: llama\.cpp writes the same 32 tokens; probabilities differ by [\d.e-]+ at most\.$/m)
   })
 
   test('a file that llama.cpp does not load, and a model that is another one, are refused', async () => {
