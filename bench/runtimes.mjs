@@ -87,7 +87,8 @@ export const spread = (numbers, digits) =>
 /** The decoder of our library, bundled: `ort` needs it. */
 export function bundleDecoder() {
   const entries = ['src/blocks/decoder.ts', 'src/node.ts']
-  const flags = ['--no-config', '--no-dts', '--format', 'esm', '--platform', 'node', '--loader.py', 'text', '--loader.html', 'text']
+  const texts = ['--loader.py', 'text', '--loader.html', 'text']
+  const flags = ['--no-config', '--no-dts', '--format', 'esm', '--platform', 'node', ...texts]
   execFileSync('npx', ['tsdown', ...flags, '--out-dir', bundle, ...entries], {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
