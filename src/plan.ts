@@ -184,12 +184,6 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = 4 * a.vocabularySize * a.embeddingSize
-  return (
-    BASE_BYTES +
-    (bf16 ? OPENVINO_BYTES : 0) +
-    garbage +
-    Math.max(activations, measured) +
-    logits +
-    Math.max(table, work)
-  )
+  const base = BASE_BYTES + (bf16 ? OPENVINO_BYTES : 0)
+  return base + garbage + Math.max(activations, measured) + logits + Math.max(table, work)
 }

@@ -3,10 +3,10 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { benchTable } from '../src/bench/table.ts'
+import { INT8 } from './cpu.ts'
 import { CUDA } from './devices.ts'
 import { describeDisk, onDisk } from './disk.ts'
 import { fasp, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
-import { INT8 } from './int8.ts'
 
 const workplace = workplaces()
 const TINY = ['bench', '--workload', 'tiny']

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { linear } from '../src/blocks/linear.ts'
 import { residualGraph } from '../src/blocks/residual.ts'
 import { GramAccumulator } from '../src/calibrate/gram.ts'
@@ -10,7 +10,7 @@ import { Graph } from '../src/formats/onnx.ts'
 import type { Architecture } from '../src/model/architecture.ts'
 import { openEngine, prune } from '../src/node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
-import { BF16 } from './bf16.ts'
+import { BF16 } from './cpu.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 
@@ -19,6 +19,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'fasp-bf16-'))
 })
 afterAll(() => rm(folder, { recursive: true }))
+afterEach(() => void vi.unstubAllEnvs())
 
 /** To the nearest, ties to even. */
 function rounded(x: Float32Array): Float32Array {
@@ -135,7 +136,6 @@ describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a plugin
     expect(() => openEngine({ openvino: '/none.so' }).bf16()).toThrow(
       'Products in bf16 need Linux x64 and the package koffi',
     )
-    vi.unstubAllEnvs()
   })
 
   test('is looked for where Python keeps packages', async () => {
@@ -144,7 +144,6 @@ describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a plugin
     await writeFile(join(python, 'libonnxruntime_providers_openvino_plugin.so'), 'no library')
     vi.stubEnv('VIRTUAL_ENV', folder)
     expect(() => openEngine().bf16()).toThrow(`openvino: cannot load ${python}`)
-    vi.unstubAllEnvs()
   })
 
   test('is missed where there is none', () => {
@@ -161,7 +160,6 @@ describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a plugin
     expect(said).toMatch(
       new RegExp(`^OpenVINO plugin|there is no onnxruntime_ep_openvino in a Python under ${roots}\\. Install it`),
     )
-    vi.unstubAllEnvs()
   })
 })
 

@@ -13,9 +13,8 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
-import { BF16 } from './bf16.ts'
+import { BF16, INT8 } from './cpu.ts'
 import { finish } from './finish.ts'
-import { INT8 } from './int8.ts'
 import { withModel } from './opened.ts'
 import { describeShared, sharedPath } from './shared.ts'
 

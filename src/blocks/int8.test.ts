@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
-import { INT8 } from '../../test/int8.ts'
+import { INT8 } from '../../test/cpu.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'

@@ -53,7 +53,8 @@ export class GramAccumulator {
   ) {
     if (engine.blas) this.#upper = new Float32Array(width * width)
     const smallest = Math.max(TRIANGLE[engine.precision], width * TRIANGLE_SHARE)
-    this.#blocks = engine.blas ? [] : halve({ from: 0, size: width }, smallest, engine.precision === 'bf16')
+    const blocks = engine.blas ? [] : halve({ from: 0, size: width }, smallest)
+    this.#blocks = engine.precision === 'bf16' ? blocks.map(b => ({ ...b, product: room(b.rows, b.columns) })) : blocks
     this.#sum = values(new Float32Array(width), [width])
   }
 
@@ -126,20 +127,20 @@ export async function outputEnergy(
   })
 }
 
-/** The blocks of a square on the diagonal. @param apart whether each has room for its product */
-function halve(square: Columns, smallest: number, apart: boolean): Block[] {
+/** The blocks of a square on the diagonal. */
+function halve(square: Columns, smallest: number): Block[] {
   const { from, size } = square
-  if (size <= smallest) return [block(square, square, apart)]
+  if (size <= smallest) return [block(square, square)]
   const half = Math.floor(size / 2)
   const upper = { from, size: half }
   const lower = { from: from + half, size: size - half }
-  return [block(upper, lower, apart), ...halve(upper, smallest, apart), ...halve(lower, smallest, apart)]
+  return [block(upper, lower), ...halve(upper, smallest), ...halve(lower, smallest)]
 }
 
-function block(rows: Columns, columns: Columns, apart: boolean): Block {
-  const room = () => values(new Float32Array(rows.size * columns.size), [rows.size, columns.size])
-  return { rows, columns, sum: room(), ...(apart ? { product: room() } : {}) }
-}
+const block = (rows: Columns, columns: Columns): Block => ({ rows, columns, sum: room(rows, columns) })
+
+const room = (rows: Columns, columns: Columns): Values<Floats> =>
+  values(new Float32Array(rows.size * columns.size), [rows.size, columns.size])
 
 const rangeName = ({ from, size }: Columns): string => `h${from}_${size}`
 

@@ -14,7 +14,7 @@ const MAX_THREADS = 1024
 
 /** An engine on this machine's CPU or GPU. Close it to free its sessions. @throws UsageError for threads or a BLAS library that make no sense */
 export function openEngine(options: EngineOptions = {}): Engine {
-  const { device = 'cpu', threads = 1, blas, openvino = 'auto' } = options
+  const { device = 'cpu', threads = 1, blas, openvino } = options
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
   if (blas !== undefined && device !== 'cpu')

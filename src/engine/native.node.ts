@@ -253,8 +253,8 @@ function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays): void {
   try {
     const [inputs, results] = [pointers(feeds), pointers(outputs)]
     const [inputNames, resultNames] = [Object.keys(feeds), Object.keys(outputs)]
-    const [names, count] = [resultNames, results.length]
-    api.flushing(() => api.Run(session, null, inputNames, inputs, inputs.length, names, count, results))
+    const given = [inputNames, inputs, inputs.length, resultNames, results.length, results]
+    api.flushing(() => api.Run(session, null, ...given))
   } finally {
     for (const t of tensors) api.ReleaseValue(t)
   }

@@ -21,7 +21,7 @@ export interface OpenVino {
 }
 
 /** @param runtime version of ONNX Runtime @param library its path, or `auto` @throws UsageError where it, or this machine, has no products in bf16 */
-export function openOpenVino(runtime: string, library: string): OpenVino {
+export function openOpenVino(runtime: string, library = 'auto'): OpenVino {
   if (process.platform !== 'linux' || process.arch !== 'x64' || !nativeGraphs(runtime))
     throw new UsageError(
       'Products in bf16 need Linux x64 and the package koffi (npm install koffi), without FASP_GRAPHS=binding in the environment.',

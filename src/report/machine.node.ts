@@ -1,7 +1,6 @@
 // What a result says of the machine that it was made on.
 import { cpus, totalmem } from 'node:os'
 import type { Products } from '../blocks/products.ts'
-import { openBlas } from '../engine/blas.node.ts'
 import { openEngine, runtimeVersion } from '../engine/engine.node.ts'
 import type { EngineOptions } from '../engine/engine.ts'
 import { nativeGraphs } from '../engine/native.node.ts'
@@ -10,8 +9,8 @@ import type { Machine } from './result-file.ts'
 
 /** @param products of the runs @throws UsageError where the options or the products are nothing for this machine */
 export function describeMachine(options: EngineOptions, products: Products = 'float32'): Machine {
-  const { device = 'cpu', threads, blas, openvino = 'auto' } = options
-  const engine = openEngine({ device, threads, openvino })
+  const { device = 'cpu', threads, openvino } = options
+  const engine = openEngine(options)
   if (products === 'bf16') engine.bf16()
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
@@ -23,7 +22,7 @@ export function describeMachine(options: EngineOptions, products: Products = 'fl
     device,
     ...(device === 'cpu' ? { graphs: nativeGraphs(runtimeVersion) ? 'C interface' : 'binding' } : {}),
     threads,
-    ...(blas === undefined ? {} : { blas: openBlas(blas, threads).name }),
+    ...(engine.blas ? { blas: engine.blas.name } : {}),
     ...(products === 'bf16' ? { openvino: openOpenVino(runtimeVersion, openvino).name } : {}),
   }
 }
