@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs OpenVINO's plugin for ONNX Runtime, for tests of products in bf16, where `auto` finds it with that folder as VIRTUAL_ENV.
+# Installs OpenVINO's plugin for ONNX Runtime, for the tests with it, where `auto` finds it with that folder as VIRTUAL_ENV.
 # usage: .ci/openvino.sh FOLDER
 set -euo pipefail
 [ -x "$1/bin/pip" ] || python3 -m venv "$1"

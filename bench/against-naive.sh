@@ -5,8 +5,8 @@
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
 # tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
 # Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in products by bf16 and
-# in 8 bits, too, where the CPU (for bf16 with OpenVINO's plugin) has them, and with a BLAS, where there is one; the baseline in products by
-# bf16, where the CPU has them, or with BF16=1.
+# in 8 bits, too, where the CPU (for bf16 with OpenVINO's plugin) has them, with OpenVINO in float32, where that is there, and with a BLAS,
+# where there is one (BLAS=path for another than `auto` finds); the baseline in products by bf16, where the CPU has them, or with BF16=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 workload=$2 runs=${3:-1} windows=${4:-}
@@ -59,9 +59,13 @@ for _ in $(seq "$runs"); do
       row "fasp, \`--products $products\`" "$(field "$fewer" r.totalSeconds)" "$(field "$fewer" 'r.peakMemoryBytes / 2 ** 20')"
     fi
   done
-  if blas=$(bench --blas auto); then
-    row "fasp, $(field "$blas" r.machine.blas)" "$(field "$blas" r.totalSeconds)" "$(field "$blas" 'r.peakMemoryBytes / 2 ** 20')"
-  fi
+  for libraries in "--openvino auto" "--blas ${BLAS:-auto}" "--openvino auto --blas ${BLAS:-auto}"; do
+    # shellcheck disable=SC2086 # several options
+    if other=$(bench $libraries); then
+      name=$(field "$other" '[r.machine.openvino, r.machine.blas].filter(Boolean).join(" and ")')
+      row "fasp, $name, $(field "$other" '`${r.overBound.toFixed(2)} × the bound`')" "$(field "$other" r.totalSeconds)" "$(field "$other" 'r.peakMemoryBytes / 2 ** 20')"
+    fi
+  done
   for products in "${baselines[@]}"; do
     flags=()
     if [ $products = bf16 ]; then flags=(--bf16); fi

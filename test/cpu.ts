@@ -13,17 +13,17 @@ export const INT8 = flags === undefined || /\bavx(512)?_vnni\b/.test(flags)
 export const AMX = flags !== undefined && /\bamx_int8\b/.test(flags)
 
 /**
- * Whether it has products in bfloat16, and OpenVINO's plugin is there, which `.ci/openvino.sh` installs. With FASP_REQUIRE_BF16=1, as in CI,
- * the plugin must be there.
+ * Whether it has products in bfloat16, and OpenVINO's plugin is there, which `.ci/openvino.sh` installs. With FASP_REQUIRE_OPENVINO=1, as in
+ * CI, the plugin must be there.
  */
 export const BF16 =
   flags !== undefined &&
   /\b(avx512_bf16|amx_bf16)\b/.test(flags) &&
-  (process.env.FASP_REQUIRE_BF16 === '1' || hasPlugin())
+  (process.env.FASP_REQUIRE_OPENVINO === '1' || hasPlugin())
 
 function hasPlugin(): boolean {
   try {
-    openEngine().bf16()
+    openEngine().inPrecision('bf16')
     return true
   } catch {
     return false

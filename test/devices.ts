@@ -1,6 +1,7 @@
 // Which devices this machine has, for suites that run on each of them. WebGPU needs a Vulkan driver on Linux; Mesa's software driver will do
 // (.ci/vulkan.sh installs it). With FASP_REQUIRE_WEBGPU=1, as in CI, a missing WebGPU is a failure; otherwise its suites are skipped and
-// say so in their names. CUDA is looked for only with FASP_REQUIRE_CUDA=1. A BLAS beside the CPU is looked for, too (FASP_REQUIRE_BLAS=1).
+// say so in their names. CUDA is looked for only with FASP_REQUIRE_CUDA=1. A BLAS and OpenVINO beside the CPU are looked for, too
+// (FASP_REQUIRE_BLAS=1, FASP_REQUIRE_OPENVINO=1).
 import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, test, vi } from 'vitest'
 import type { Device } from '../src/engine/device.ts'
@@ -12,6 +13,7 @@ import { openEngine } from '../src/node.ts'
 export interface Place {
   readonly device: Device
   readonly blas?: 'auto'
+  readonly openvino?: 'auto'
   /** Whether graphs go through the binding of onnxruntime-node where they need not. */
   readonly binding?: true
   readonly missing?: unknown
@@ -38,12 +40,18 @@ export async function withBlas(): Promise<Place> {
   return { device: 'cpu', blas: 'auto', missing: await probe({ blas: 'auto' }) }
 }
 
+/** The CPU with OpenVINO's plugin for the graphs of half-blocks. */
+export async function withOpenVino(): Promise<Place> {
+  return { device: 'cpu', openvino: 'auto', missing: await probe({ openvino: 'auto' }) }
+}
+
 /** The CPU through the binding, where graphs go through the C interface otherwise. */
 export const withBinding: Place[] = process.platform === 'linux' ? [{ device: 'cpu', binding: true }] : []
 
 /** `describe`; for a place that is missing, a failing test where it is required, or else a visible skip. */
-export function describeOn({ device, blas, binding, missing }: Place, name: string, suite: () => void) {
-  const full = `${name} on ${device}${blas ? ' with a BLAS' : binding ? ' through the binding' : ''}`
+export function describeOn({ device, blas, openvino, binding, missing }: Place, name: string, suite: () => void) {
+  const way = blas ? ' with a BLAS' : openvino ? ' with OpenVINO' : binding ? ' through the binding' : ''
+  const full = `${name} on ${device}${way}`
   if (binding)
     return describe(full, () => {
       beforeAll(() => void vi.stubEnv('FASP_GRAPHS', 'binding'))
@@ -51,7 +59,8 @@ export function describeOn({ device, blas, binding, missing }: Place, name: stri
       suite()
     })
   if (!missing) return describe(full, suite)
-  if (!required(blas ? 'blas' : device)) return describe.skip(`${full} (not on this machine)`, suite)
+  if (!required(blas ? 'blas' : openvino ? 'openvino' : device))
+    return describe.skip(`${full} (not on this machine)`, suite)
   test(full, () => {
     throw missing
   })
@@ -67,7 +76,7 @@ async function probe(options: EngineOptions): Promise<unknown> {
   try {
     engine = openEngine(options)
     const one = values(Float32Array.of(1), [1])
-    await engine.run('probe', build, { x: one }, { y: values(new Float32Array(1), [1]) })
+    await engine.inPrecision('float32').run('probe', build, { x: one }, { y: values(new Float32Array(1), [1]) })
     return undefined
   } catch (error) {
     return error

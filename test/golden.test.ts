@@ -17,7 +17,7 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
-import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
+import { describeOn, devices, type Place, withBinding, withBlas, withOpenVino } from './devices.ts'
 import { finish } from './finish.ts'
 import { describeShared, sharedPath } from './shared.ts'
 import { expectSameUpToTies } from './ties.ts'
@@ -54,17 +54,17 @@ const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options
   seqLen: 256,
 })
 
-for (const on of [...(await devices()), await withBlas(), ...withBinding])
+for (const on of [...(await devices()), await withBlas(), await withOpenVino(), ...withBinding])
   for (const name of ['tiny-llama', 'tiny-opt'])
     describeShared(name, () => describeOn(on, 'agrees with the reference', () => compareAll(name, on)))
 
-function compareAll(name: string, { device, blas }: Place) {
+function compareAll(name: string, { device, blas, openvino }: Place) {
   const golden = () => JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
   const folder = mkdtempSync(join(tmpdir(), 'fasp-golden-'))
   let engine: Engine
   let expected: Awaited<ReturnType<typeof openSafetensors>>
   beforeAll(async () => {
-    engine = openEngine({ device, blas })
+    engine = openEngine({ device, blas, openvino })
     expected = await openSafetensors(await openFile(sharedPath(`golden/${name}-logits.safetensors`)))
   })
   afterAll(async () => {
@@ -97,8 +97,7 @@ function compareAll(name: string, { device, blas }: Place) {
       ...asOptions(reference.options),
       windows: asWindows(golden().calibration_windows),
       output,
-      device,
-      blas,
+      ...{ device, blas, openvino },
     }
     const scores: Float64Array[] = []
     const result = await finish(prune(sharedPath(`models/${name}`), options), event => {

@@ -1,10 +1,10 @@
 // Causal attention of whole windows from products and softmaxes, in blocks of queries, each with the keys up to its last: the scores beyond
-// are nearly all the work that causality saves. OpenVINO takes half the time for it that GroupQueryAttention takes (docs/log.md).
+// are nearly all the work that causality saves. A block is four operators on four axes, which OpenVINO makes one of (docs/log.md).
 import type { Graph, Value } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
 
 /** Queries of a block. */
-const BLOCK = 256
+const BLOCK = 128
 /** Added to the scores of later keys: its exponential is 0 beside any other score. */
 const MASKED = -30000
 
@@ -36,25 +36,21 @@ export function causalAttention(
     g.op('Transpose', [g.op('Reshape', [x, ints(windows, length, heads, width)])], { perm: [0, 2, 1, 3] })
   const turn = (x: Value) => (tables.length > 0 ? rotate(g, x, tables) : x)
   const scaled = g.op('Mul', [turn(split(q, a.heads)), g.constant('float32', [1 / Math.sqrt(width)])])
-  const byGroup = g.op('Reshape', [scaled, ints(windows, groups, queries, length, width)])
-  const keys = g.op('Transpose', [turn(split(k, groups))], { perm: [0, 1, 3, 2] }) // [windows, groups, width, length]
-  const vs = split(v, groups)
+  const all = windows * groups
+  const grouped = g.op('Reshape', [scaled, ints(all, queries, length, width)])
+  const keys = g.op('Reshape', [turn(split(k, groups)), ints(all, 1, length, width)])
+  const turnedKeys = g.op('Transpose', [keys], { perm: [0, 1, 3, 2] }) // [all, 1, width, length]
+  const vs = g.op('Reshape', [split(v, groups), ints(all, 1, length, width)])
   const blocks: Value[] = []
   for (let from = 0; from < length; from += BLOCK) {
     const to = Math.min(from + BLOCK, length)
-    const size = to - from
-    const rows = g.op('Reshape', [slice(byGroup, from, to, 3), ints(windows, groups, queries * size, width)])
-    const products = g.op('MatMul', [rows, slice(keys, 0, to, 3)]) // [windows, groups, queries·size, to]
-    const later = g.op('Trilu', [filled(g, MASKED, [size, to]), g.constant('int64', from + 1)], { upper: 1 })
-    const scores = g.op('Add', [g.op('Reshape', [products, ints(windows, groups, queries, size, to)]), later])
-    const weights = g.op('Reshape', [
-      g.op('Softmax', [scores], { axis: -1 }),
-      ints(windows, groups, queries * size, to),
-    ])
-    const sums = g.op('MatMul', [weights, slice(vs, 0, to, 2)])
-    blocks.push(g.op('Reshape', [sums, ints(windows, groups, queries, size, width)]))
+    const later = g.op('Trilu', [filled(g, MASKED, [to - from, to]), g.constant('int64', from + 1)], { upper: 1 })
+    const products = g.op('MatMul', [slice(grouped, from, to, 2), slice(turnedKeys, 0, to, 3)])
+    const weights = g.op('Softmax', [g.op('Add', [products, later])], { axis: -1 }) // [all, queries, to − from, to]
+    blocks.push(g.op('MatMul', [weights, slice(vs, 0, to, 2)]))
   }
-  return blocks.length > 1 ? g.op('Concat', blocks, { axis: 3 }) : blocks[0]
+  const h = blocks.length > 1 ? g.op('Concat', blocks, { axis: 2 }) : blocks[0]
+  return g.op('Reshape', [h, ints(windows, groups, queries, length, width)])
 }
 
 const filled = (g: Graph, value: number, shape: readonly number[]): Value =>

@@ -107,7 +107,7 @@ export class HalfBlockRunner {
     positions: number,
     readonly products: Products = 'float32',
   ) {
-    this.graphs = products === 'bf16' ? engine.bf16() : engine
+    this.graphs = products === 'int8' ? engine : engine.inPrecision(products)
     this.#key = `${products} ${graphKey(architecture)}`
     this.#layer = products === 'int8' ? linearInt8 : linear
     const tables = rotaryTables(architecture, positions)
@@ -176,7 +176,8 @@ export class HalfBlockRunner {
       if (a.rope) feeds.places = branches.places
     }
     const key = `forward attention ${kind} ${sizes(parts)}${this.#key}`
-    await this.graphs.run(key, () => attentionGraph(a, kind, this.#layer, parts), feeds, outputs)
+    const engine = kind === 'plain' ? this.graphs : this.engine // OpenVINO is slow at GroupQueryAttention
+    await engine.run(key, () => attentionGraph(a, kind, this.#layer, parts), feeds, outputs)
   }
 
   #tokens(x: Floats): number {
@@ -215,7 +216,7 @@ export class HalfBlockRunner {
 
   /** Sizes for attention in parts, where that is faster. */
   #parts(x: Floats, windows: number): WholeWindows | undefined {
-    return this.graphs.precision === 'bf16' ? { windows, length: this.#tokens(x) / windows } : undefined
+    return this.graphs.openvino ? { windows, length: this.#tokens(x) / windows } : undefined
   }
 
   #positions(x: Floats, windows: number, past: number, parts?: WholeWindows): Readonly<Record<string, Values>> {

@@ -2,6 +2,7 @@
 // G is symmetric: it is halved again and again, the square above the diagonal is computed, and the two triangles are halved in turn.
 // With s halvings that is (1 + 2⁻ˢ) / 2 of the work, in products as large as can be. `Hᵀ` comes as [width, tokens], so that the
 // columns of a product are a view. Where the engine has a BLAS, its symmetric product (syrk) computes what is on and above the diagonal.
+// OpenVINO makes products that ONNX Runtime adds up: it rounds those that it adds to in bf16, and none of its results may overwrite an input.
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import { mirrorUpper, transposeInto } from '../linalg/scatter.ts'
@@ -30,19 +31,19 @@ interface Columns {
   readonly size: number
 }
 
-/** The product of two ranges of columns, as it adds up. */
+/** The product of two ranges of columns [rows.size, columns.size]. */
 interface Block {
   readonly rows: Columns
   readonly columns: Columns
-  readonly sum: Values<Floats> // [rows.size, columns.size]
-  /** Room for the product by itself, in bf16. */
-  readonly product?: Values<Floats>
+  /** Its first element in the array of all blocks, which `Σ H` [width] ends. */
+  readonly first: number
 }
 
 export class GramAccumulator {
   readonly #blocks: readonly Block[]
   readonly #upper?: Floats // [width, width], in place of the blocks
-  readonly #sum: Values<Floats>
+  readonly #sums: Floats
+  readonly #products?: Floats // of one batch, where they are not added to the sums in one graph
   #tokens = 0
 
   constructor(
@@ -50,41 +51,60 @@ export class GramAccumulator {
     readonly width: number,
     /** The kind of graph that the engine's seconds count it under. */
     readonly kind: 'gram' | 'energy' = 'gram',
+    /** Makes the products. */
+    readonly graphs = engine,
   ) {
-    if (engine.blas) this.#upper = new Float32Array(width * width)
-    const smallest = Math.max(TRIANGLE[engine.precision], width * TRIANGLE_SHARE)
-    const blocks = engine.blas ? [] : halve({ from: 0, size: width }, smallest)
-    this.#blocks = engine.precision === 'bf16' ? blocks.map(b => ({ ...b, product: room(b.rows, b.columns) })) : blocks
-    this.#sum = values(new Float32Array(width), [width])
+    if (graphs.blas) this.#upper = new Float32Array(width * width)
+    const smallest = Math.max(TRIANGLE[graphs.openvino ?? 'float32'], width * TRIANGLE_SHARE)
+    let size = 0
+    this.#blocks = (graphs.blas ? [] : halve({ from: 0, size: width }, smallest)).map(([rows, columns]) => {
+      const first = size
+      size += rows.size * columns.size
+      return { rows, columns, first }
+    })
+    this.#sums = new Float32Array(size + width)
+    if (graphs.openvino) this.#products = new Float32Array(size + width)
   }
 
   /** @param h `Hᵀ` [width, tokens] */
   async accumulate(h: Floats, tokens: number): Promise<void> {
-    const feeds: Record<string, Values> = { h: values(h, [this.width, tokens]), sum: this.#sum }
-    const outputs: Record<string, Values> = { newSum: this.#sum }
-    for (const [i, { rows, columns, sum, product }] of this.#blocks.entries()) {
+    const { engine, graphs, kind, width } = this
+    const [sums, products] = [this.#sums, this.#products]
+    const feeds: Record<string, Values> = { h: values(h, [width, tokens]), ...(products ? {} : this.#parts('', sums)) }
+    for (const { rows, columns } of this.#blocks)
       for (const { from, size } of [rows, columns])
         feeds[rangeName({ from, size })] = values(h.subarray(from * tokens, (from + size) * tokens), [size, tokens])
-      outputs[`new${i}`] = feeds[`gram${i}`] = sum
-      if (product) outputs[`product${i}`] = product
+    const build = () => gramGraph(width, this.#blocks, products === undefined)
+    await graphs.run(`${kind} ${width}`, build, feeds, this.#parts('new ', products ?? sums))
+    if (products) {
+      const [s, p] = [sums, products].map(parts => values(parts, [parts.length]))
+      await engine.run(`${kind} sums`, sumGraph, { s, p }, { y: s })
     }
-    const { engine, kind, width } = this
     const upper = this.#upper
-    await engine.run(`${kind} ${width}`, () => gramGraph(width, this.#blocks), feeds, outputs)
-    if (upper) await engine.timed(kind, () => engine.blas!.syrk(h, upper, width))
+    if (upper) await graphs.timed(kind, () => graphs.blas!.syrk(h, upper, width))
     this.#tokens += tokens
+  }
+
+  /** What `all` holds, by the names of inputs and outputs of the graph. */
+  #parts(prefix: string, all: Floats): Record<string, Values> {
+    const parts: Record<string, Values> = { [`${prefix}sum`]: values(all.subarray(-this.width), [this.width]) }
+    for (const [i, block] of this.#blocks.entries())
+      parts[`${prefix}gram${i}`] = values(ofBlock(all, block), [block.rows.size, block.columns.size])
+    return parts
   }
 
   finish(): Statistics {
     const { width } = this
     const gram = this.#upper ?? new Float32Array(width * width)
     if (this.#upper) mirrorUpper(gram, width)
-    for (const { rows, columns, sum } of this.#blocks) {
+    for (const block of this.#blocks) {
+      const { rows, columns } = block
+      const sum = ofBlock(this.#sums, block)
       for (let i = 0; i < rows.size; i++)
-        gram.set(sum.data.subarray(i * columns.size, (i + 1) * columns.size), (rows.from + i) * width + columns.from)
-      if (rows !== columns) transposeInto(gram, columns.from * width + rows.from, width, sum.data, columns.size)
+        gram.set(sum.subarray(i * columns.size, (i + 1) * columns.size), (rows.from + i) * width + columns.from)
+      if (rows !== columns) transposeInto(gram, columns.from * width + rows.from, width, sum, columns.size)
     }
-    const mean = new Float64Array(this.#sum.data).map(s => s / this.#tokens)
+    const mean = new Float64Array(this.#sums.subarray(-width)).map(s => s / this.#tokens)
     return { width, tokens: this.#tokens, gram, mean }
   }
 
@@ -97,11 +117,14 @@ export class GramAccumulator {
         const [diagonal, right] = [upper.subarray(at, at + 1), upper.subarray(at + 1, (i + 1) * this.width)]
         total += of(i, i, diagonal) + 2 * of(i, i + 1, right)
       }
-    for (const { rows, columns, sum } of this.#blocks)
+    for (const block of this.#blocks) {
+      const { rows, columns } = block
+      const sum = ofBlock(this.#sums, block)
       for (let r = 0; r < rows.size; r++) {
-        const part = sum.data.subarray(r * columns.size, (r + 1) * columns.size)
+        const part = sum.subarray(r * columns.size, (r + 1) * columns.size)
         total += (rows === columns ? 1 : 2) * of(rows.from + r, columns.from, part)
       }
+    }
     return total
   }
 }
@@ -127,27 +150,24 @@ export async function outputEnergy(
   })
 }
 
-/** The blocks of a square on the diagonal. */
-function halve(square: Columns, smallest: number): Block[] {
+/** Rows and columns of the blocks of a square on the diagonal. */
+function halve(square: Columns, smallest: number): [rows: Columns, columns: Columns][] {
   const { from, size } = square
-  if (size <= smallest) return [block(square, square)]
+  if (size <= smallest) return [[square, square]]
   const half = Math.floor(size / 2)
   const upper = { from, size: half }
   const lower = { from: from + half, size: size - half }
-  return [block(upper, lower), ...halve(upper, smallest), ...halve(lower, smallest)]
+  return [[upper, lower], ...halve(upper, smallest), ...halve(lower, smallest)]
 }
 
-const block = (rows: Columns, columns: Columns): Block => ({ rows, columns, sum: room(rows, columns) })
-
-const room = (rows: Columns, columns: Columns): Values<Floats> =>
-  values(new Float32Array(rows.size * columns.size), [rows.size, columns.size])
+const ofBlock = (all: Floats, { rows, columns, first }: Block): Floats =>
+  all.subarray(first, first + rows.size * columns.size)
 
 const rangeName = ({ from, size }: Columns): string => `h${from}_${size}`
 
-/** `G_ij ← G_ij + H_iᵀ H_j` for each block, `s ← s + Σ H`, in place. */
-function gramGraph(width: number, blocks: readonly Block[]): Graph {
+/** `G_ij = H_iᵀ H_j` for each block, and `s = Σ H`; where it `adds`, to what they were. */
+function gramGraph(width: number, blocks: readonly Block[], adds: boolean): Graph {
   const g = new Graph('gram')
-  const h = g.input('h', 'float32', [width, 'n'])
   const ranges = new Set<string>()
   const input = (range: Columns): string => {
     const name = rangeName(range)
@@ -155,17 +175,20 @@ function gramGraph(width: number, blocks: readonly Block[]): Graph {
     ranges.add(name)
     return name
   }
-  for (const [i, { rows, columns, product }] of blocks.entries()) {
+  for (const [i, { rows, columns }] of blocks.entries()) {
     const shape = [rows.size, columns.size]
-    const sum = g.input(`gram${i}`, 'float32', shape)
-    const operands = [input(rows), input(columns)]
-    if (product) {
-      // OpenVINO rounds a product that it adds to, but for one that is a result by itself.
-      g.output(`product${i}`, g.op('Gemm', operands, { transB: 1 }), 'float32', shape)
-      g.output(`new${i}`, g.op('Add', [`product${i}`, sum]), 'float32', shape)
-    } else g.output(`new${i}`, g.op('Gemm', [...operands, sum], { transB: 1 }), 'float32', shape)
+    const operands = [input(rows), input(columns), ...(adds ? [g.input(`gram${i}`, 'float32', shape)] : [])]
+    g.output(`new gram${i}`, g.op('Gemm', operands, { transB: 1 }), 'float32', shape)
   }
-  const sums = g.op('ReduceSum', [h, g.constant('int64', [1])], { keepdims: 0 })
-  g.output('newSum', g.op('Add', [g.input('sum', 'float32', [width]), sums]), 'float32', [width])
+  const h = g.input('h', 'float32', [width, 'n'])
+  const sum = g.op('ReduceSum', [h, g.constant('int64', [1])], { keepdims: 0 })
+  const sums = adds ? g.op('Add', [g.input('sum', 'float32', [width]), sum]) : sum
+  g.output('new sum', sums, 'float32', [width])
+  return g
+}
+
+function sumGraph(): Graph {
+  const g = new Graph('sums')
+  g.output('y', g.op('Add', [g.input('s', 'float32', ['n']), g.input('p', 'float32', ['n'])]), 'float32', ['n'])
   return g
 }

@@ -27,7 +27,7 @@ export async function observe(
   const { engine, architecture } = runner
   const width = runner.hiddenWidth(weights)
   const hidden = await pool.open(stream.batches, width)
-  const gram = new GramAccumulator(runner.graphs, width)
+  const gram = new GramAccumulator(engine, width, 'gram', runner.graphs)
   const { weight, bias = new Float32Array(architecture.hiddenSize) } = weights.output
   const gap = dense && new GapAccumulator(engine, width, bias)
   for (const batch of stream.batches) {

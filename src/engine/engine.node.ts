@@ -19,10 +19,15 @@ export function openEngine(options: EngineOptions = {}): Engine {
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
   if (blas !== undefined && device !== 'cpu')
     throw new UsageError(`blas works on the CPU, and device is "${device}". Leave one of them out.`)
+  if (openvino !== undefined && device !== 'cpu')
+    throw new UsageError(`openvino works on the CPU, and device is "${device}". Leave one of them out.`)
   return createEngine(runtime, options, {
     blas: blas === undefined ? undefined : openBlas(blas, options.threads),
     graphs: device === 'cpu' ? nativeGraphs(runtimeVersion, options.threads) : undefined,
-    bf16: device === 'cpu' ? () => openOpenVino(runtimeVersion, openvino).bf16(options.threads) : undefined,
+    openvino:
+      device === 'cpu'
+        ? precision => openOpenVino(runtimeVersion, openvino).graphs(precision, options.threads)
+        : undefined,
     turn: () => setImmediate(),
   })
 }

@@ -42,6 +42,9 @@ export function elementType(data: Data): ElementType & Tensor.Type {
   return 'int64'
 }
 
+/** Of matrix products. */
+export type Precision = 'float32' | 'bf16'
+
 export type Feeds = Readonly<Record<string, Values | undefined>>
 
 export interface Engine {
@@ -60,12 +63,13 @@ export interface Engine {
   /** A library for products, factorisations and solves outside graphs, where one is in use. */
   readonly blas?: Blas
   /**
-   * The same engine with matrix products in bfloat16, without a BLAS. What graphs take and give stays float32.
-   * @throws UsageError where it has none
+   * The engine for the graphs of half-blocks. In float32 it is this one, or OpenVINO's where that was asked for; in bf16 OpenVINO's, without
+   * a BLAS. What graphs take and give is float32 in either.
+   * @throws UsageError where it has no such products
    */
-  bf16(): Engine
-  /** Of matrix products. */
-  readonly precision: 'float32' | 'bf16'
+  inPrecision(precision: Precision): Engine
+  /** What graphs multiply in where OpenVINO runs them. */
+  readonly openvino?: Precision
   /** Makes a call of `blas`, which blocks. Its seconds count under `kind`. */
   timed<T>(kind: string, call: () => T): Promise<T>
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
@@ -88,8 +92,8 @@ export interface GraphSession {
 /** What an engine may have beside its runtime. */
 export interface EngineParts {
   readonly blas?: Blas
-  /** Opens graphs with products in bfloat16. @throws UsageError where it cannot */
-  readonly bf16?: () => GraphRuntime
+  /** Opens graphs with OpenVINO. @throws UsageError where it cannot */
+  readonly openvino?: (precision: Precision) => GraphRuntime
   readonly graphs?: GraphRuntime
   /** Lets what waits for input and output have its turn: runs and calls may block. */
   readonly turn?: () => Promise<void>
@@ -114,8 +118,8 @@ export interface EngineOptions {
    */
   readonly blas?: string
   /**
-   * In Node, on Linux x64: the library of OpenVINO's execution provider, for products in bfloat16. Its path, or `auto`, which looks where
-   * Python keeps packages (docs/devices.md). Opened on first use. @default 'auto'
+   * In Node, on Linux x64: the library of OpenVINO's execution provider, which takes over the graphs of half-blocks. Its path, or `auto`,
+   * which looks where Python keeps packages (docs/devices.md). @default none; products in bfloat16, which come from it alone, look for it
    */
   readonly openvino?: string
 }
@@ -129,7 +133,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     extra: SESSION_CONFIG,
   } as const
   const sessions = new Sessions(parts.graphs ?? graphsOf(runtime, device, settings))
-  let bf16: Sessions | undefined
+  const openvino = new Map<Precision, Sessions>()
   let closed = false
   const seconds: Record<string, number> = {}
   const count = (kind: string, since: number) => {
@@ -148,15 +152,17 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     }
   const engine: Engine = {
     device,
-    precision: 'float32',
     blas: parts.blas,
     seconds,
     run: runIn(sessions),
-    bf16() {
-      if (!parts.bf16) throw new UsageError(`Products in bf16 run on the CPU in Node only, and device is ${device}.`)
+    inPrecision(precision) {
+      if (precision === 'float32' && options.openvino === undefined) return engine
+      if (!parts.openvino)
+        throw new UsageError(`Products in bf16 run on the CPU in Node only, and device is ${device}.`)
       if (closed) throw new Error('The engine is closed.')
-      bf16 ??= new Sessions(parts.bf16())
-      return { ...engine, run: runIn(bf16), precision: 'bf16', blas: undefined }
+      const kept = openvino.get(precision) ?? new Sessions(parts.openvino(precision))
+      openvino.set(precision, kept)
+      return { ...engine, run: runIn(kept), openvino: precision, blas: precision === 'bf16' ? undefined : parts.blas }
     },
     async timed(kind, call) {
       await parts.turn?.()
@@ -183,7 +189,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     },
     async close() {
       closed = true
-      await Promise.all([sessions.close(), bf16?.close()])
+      await Promise.all([sessions, ...openvino.values()].map(kept => kept.close()))
     },
   }
   return engine

@@ -223,9 +223,15 @@ function graphRuntime(api: Api, threads?: number, plugin?: PluginDevice): GraphR
         }
         const bytes = graph.bytes()
         // Making the first session of a process flushes numbers on this thread for good.
+        const rooms = new Map<string, Values>()
         const session = api.flushing(() => api.CreateSessionFromArray(api.env, bytes, bytes.length, options))
         return {
-          run: async (feeds, outputs) => run(api, session, feeds, outputs),
+          run: async (feeds, outputs) => {
+            const results = plugin ? apart(rooms, feeds, outputs) : outputs
+            run(api, session, feeds, results)
+            for (const [name, { data }] of Object.entries(outputs))
+              if (results[name].data !== data) data.set(results[name].data as never)
+          },
           close: async () => api.ReleaseSession(session),
         }
       } finally {
@@ -236,6 +242,30 @@ function graphRuntime(api: Api, threads?: number, plugin?: PluginDevice): GraphR
 }
 
 type Arrays = Readonly<Record<string, Values>>
+
+/**
+ * Where results go while inputs are read. OpenVINO keeps what lies between operators in the array of a result, where it fits; so one that is
+ * to overwrite an input gets an array of its own. @param rooms those arrays, from run to run
+ */
+function apart(rooms: Map<string, Values>, feeds: Arrays, outputs: Arrays): Arrays {
+  const inputs = Object.values(feeds)
+  const placed = Object.entries(outputs).map(([name, output]): [string, Values] => {
+    if (!inputs.some(input => overlap(input, output))) return [name, output]
+    let room = rooms.get(name)
+    if (room?.data.length !== output.data.length) room = { ...output, data: output.data.slice() }
+    rooms.set(name, room)
+    return [name, { ...room, shape: output.shape }]
+  })
+  return Object.fromEntries(placed)
+}
+
+function overlap({ data: a }: Values, { data: b }: Values): boolean {
+  const [from, to] = [
+    Math.max(a.byteOffset, b.byteOffset),
+    Math.min(a.byteOffset + a.byteLength, b.byteOffset + b.byteLength),
+  ]
+  return a.buffer === b.buffer && from < to
+}
 
 /** Blocks until it is done. */
 function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays): void {

@@ -1,42 +1,43 @@
-// Matrix products in bfloat16 on the CPU: OpenVINO as an execution provider of ONNX Runtime, in a library of its own. Graphs take and give
-// float32; between, operands are rounded to bfloat16, and products add up in float32. Source: package onnxruntime-ep-openvino (PyPI, MIT).
+// OpenVINO on the CPU, as an execution provider of ONNX Runtime in a library of its own. Graphs take and give float32; in bf16, operands are
+// rounded to bfloat16 between, and products add up in float32. Source: package onnxruntime-ep-openvino (PyPI, MIT).
 import { readdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { UsageError } from '../errors.ts'
-import type { GraphRuntime } from './engine.ts'
+import type { GraphRuntime, Precision } from './engine.ts'
 import { nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
 
 const PROVIDER = 'OpenVINOExecutionProvider'
 const LIBRARY = 'libonnxruntime_providers_openvino_plugin.so'
 const PACKAGE = 'onnxruntime_ep_openvino'
 const HINT =
-  'Install it (pip install --no-deps onnxruntime-ep-openvino), give the path of its library with --openvino, or leave these products out.'
+  'Install it (pip install --no-deps onnxruntime-ep-openvino), give the path of its library with --openvino, or do without.'
 
 export interface OpenVino {
   /** With its version. */
   readonly name: string
-  /** @param threads of one operator, undefined for one a physical core */
-  bf16(threads?: number): GraphRuntime
+  /** @param threads of one operator, undefined for one a physical core @throws UsageError where the CPU has no such products */
+  graphs(precision: Precision, threads?: number): GraphRuntime
 }
 
-/** @param runtime version of ONNX Runtime @param library its path, or `auto` @throws UsageError where it, or this machine, has no products in bf16 */
+/** @param runtime version of ONNX Runtime @param library its path, or `auto` @throws UsageError where it cannot be used */
 export function openOpenVino(runtime: string, library = 'auto'): OpenVino {
   if (process.platform !== 'linux' || process.arch !== 'x64' || !nativeGraphs(runtime))
     throw new UsageError(
-      'Products in bf16 need Linux x64 and the package koffi (npm install koffi), without FASP_GRAPHS=binding in the environment.',
+      'OpenVINO, from which products in bf16 come, needs Linux x64 and the package koffi (npm install koffi), without FASP_GRAPHS=binding in the environment.',
     )
   const plugin = load(runtime, library === 'auto' ? installed() : resolve(library))
-  const capabilities = plugin.about('OPTIMIZATION_CAPABILITIES')
-  if (capabilities && !capabilities.split(' ').includes('BF16'))
-    throw new UsageError(
-      'Products in bf16 need a CPU with instructions for them (AVX-512 BF16 or AMX), and this one has none. Leave them out.',
-    )
   return {
     name: `OpenVINO plugin ${plugin.about('version')?.split('+')[0]}`,
-    bf16(threads) {
+    graphs(precision, threads) {
+      const capabilities = plugin.about('OPTIMIZATION_CAPABILITIES')
+      if (precision === 'bf16' && capabilities && !capabilities.split(' ').includes('BF16'))
+        throw new UsageError(
+          'Products in bf16 need a CPU with instructions for them (AVX-512 BF16 or AMX), and this one has none. Leave them out.',
+        )
+      const hint = precision === 'bf16' ? 'bf16' : 'f32'
       const ofThreads = threads ? { INFERENCE_NUM_THREADS: String(threads) } : {}
-      const load_config = JSON.stringify({ CPU: { INFERENCE_PRECISION_HINT: 'bf16', ...ofThreads } })
+      const load_config = JSON.stringify({ CPU: { INFERENCE_PRECISION_HINT: hint, ...ofThreads } })
       return plugin.graphs({ load_config }, threads)
     },
   }
@@ -61,7 +62,7 @@ function installed(): string {
         if (entries(folder).includes(LIBRARY)) return join(folder, LIBRARY)
       }
   throw new UsageError(
-    `Products in bf16 need OpenVINO’s plugin, and there is no ${PACKAGE} in a Python under ${roots.join(', ')}. ${HINT}`,
+    `OpenVINO’s plugin is not there, from which products in bf16 come: no ${PACKAGE} in a Python under ${roots.join(', ')}. ${HINT}`,
   )
 }
 

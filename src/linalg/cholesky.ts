@@ -4,7 +4,7 @@
 // §4.2; by halves: Elmroth, Gustavson, Jonsson & Kågström, SIAM Review 46 (2004), §4. Where the engine has a BLAS, LAPACK does it all.
 import type { Engine } from '../engine/engine.ts'
 import { gemm, type Matrix, matrix, rowsOf } from './gemm.ts'
-import { mirrorUpper } from './scatter.ts'
+import { mirrorUpper, transposeInto } from './scatter.ts'
 
 /** Edge of a diagonal block: its own factorisation runs in JavaScript. */
 const EDGE = 128
@@ -169,10 +169,7 @@ function setSymmetric({ data, columns: n }: Matrix, i: number, j: number, block:
 
 function transposed({ data, rows, columns }: Matrix): Matrix {
   const result = matrix(columns, rows)
-  for (let r0 = 0; r0 < rows; r0 += EDGE)
-    for (let c = 0, to = r0; c < columns; c++, to += rows)
-      for (let r = 0, from = r0 * columns + c; r < Math.min(EDGE, rows - r0); r++, from += columns)
-        result.data[to + r] = data[from]
+  transposeInto(result.data, 0, rows, data, columns)
   return result
 }
 

@@ -58,11 +58,11 @@ export function transposed(matrix: Floats, columns: number, at?: Int32Array): Fl
 }
 
 /** Writes these rows into a wider matrix, from its element `first` on; its own rows are `width` apart. */
-export function transposeInto(
-  wide: Floats,
+export function transposeInto<T extends Floats | Float64Array<ArrayBuffer>>(
+  wide: T,
   first: number,
   width: number,
-  matrix: Floats,
+  matrix: T,
   columns: number,
   at?: Int32Array,
 ): void {

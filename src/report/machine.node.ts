@@ -1,6 +1,6 @@
 // What a result says of the machine that it was made on.
 import { cpus, totalmem } from 'node:os'
-import type { Products } from '../blocks/products.ts'
+import { type Products, precisionOf } from '../blocks/products.ts'
 import { openEngine, runtimeVersion } from '../engine/engine.node.ts'
 import type { EngineOptions } from '../engine/engine.ts'
 import { nativeGraphs } from '../engine/native.node.ts'
@@ -11,7 +11,7 @@ import type { Machine } from './result-file.ts'
 export function describeMachine(options: EngineOptions, products: Products = 'float32'): Machine {
   const { device = 'cpu', threads, openvino } = options
   const engine = openEngine(options)
-  if (products === 'bf16') engine.bf16()
+  const graphs = engine.inPrecision(precisionOf(products))
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,
@@ -23,7 +23,7 @@ export function describeMachine(options: EngineOptions, products: Products = 'fl
     ...(device === 'cpu' ? { graphs: nativeGraphs(runtimeVersion) ? 'C interface' : 'binding' } : {}),
     threads,
     ...(engine.blas ? { blas: engine.blas.name } : {}),
-    ...(products === 'bf16' ? { openvino: openOpenVino(runtimeVersion, openvino).name } : {}),
+    ...(graphs.openvino ? { openvino: openOpenVino(runtimeVersion, openvino).name } : {}),
   }
 }
 

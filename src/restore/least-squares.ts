@@ -91,23 +91,24 @@ export async function restoreColumns(
   // A mean that the bias carries is no error once centred: N ‖carried‖² of `before` goes.
   let after = before - tokens * carried.reduce((sum, v) => sum + v * v, 0)
   const shift = carried.slice()
+  const room = new Float64Array(kept.length * Math.min(out, OUTPUTS))
   for (let first = 0; system && first < out; first += OUTPUTS) {
     const last = Math.min(out, first + OUTPUTS)
-    const delta = matrix(kept.length, last - first) // R, then Δᵀ, of some outputs
-    const { data } = delta
-    for (let m = 0, at = 0; m < kept.length; m++) {
-      const [row, moved] = [m * out, tokens * muM[m]]
-      for (let o = first; o < last; o++) data[at++] = right[row + o] - moved * carried[o]
+    const columns = last - first
+    const delta = matrix(kept.length, columns, room.subarray(0, kept.length * columns)) // R, then Δᵀ, of some outputs
+    const rowOf = (m: number) => delta.data.subarray(m * columns, (m + 1) * columns)
+    const part = carried.subarray(first, last)
+    for (let m = 0; m < kept.length; m++) {
+      rowOf(m).set(right.subarray(m * out + first, m * out + last))
+      if (mu) addScaled(rowOf(m), -tokens * muM[m], part)
     }
     await solve(engine, system.factor, delta)
-    for (let m = 0, at = 0; m < kept.length; m++) {
-      const [row, moved, mean] = [m * out, tokens * muM[m], muM[m]]
-      for (let o = first; o < last; o++, at++) {
-        const d = data[at]
-        after -= d * (right[row + o] - moved * carried[o] + damping * d)
-        wM[row + o] += d
-        shift[o] -= d * mean
-      }
+    for (let m = 0; m < kept.length; m++) {
+      const [from, to] = [m * out + first, m * out + last]
+      after -= addDelta(wM.subarray(from, to), rowOf(m), right.subarray(from, to), damping)
+      if (!mu) continue
+      after += tokens * muM[m] * dot(rowOf(m), part)
+      addScaled(shift.subarray(first, last), -muM[m], rowOf(m))
     }
   }
   return {
@@ -120,10 +121,27 @@ export async function restoreColumns(
 }
 
 /** `⟨a, b⟩`, summed in float64. */
-function dot(a: Floats, b: Floats): number {
+function dot(a: Floats | Float64Array, b: Floats | Float64Array): number {
   let sum = 0
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i]
   return sum
+}
+
+/** `y ← y + s x` */
+function addScaled(y: Float64Array, s: number, x: Float64Array): void {
+  for (let i = 0; i < y.length; i++) y[i] += s * x[i]
+}
+
+/** `w ← w + d`, for one row of Δᵀ. @returns `⟨d, r⟩ + δ‖d‖²` */
+function addDelta(w: Floats, d: Float64Array, r: Floats, damping: number): number {
+  let [inner, square] = [0, 0]
+  for (let i = 0; i < d.length; i++) {
+    const v = d[i]
+    inner += v * r[i]
+    square += v * v
+    w[i] += v
+  }
+  return inner + damping * square
 }
 
 /** `W_P μ_P` [out], from `W_Pᵀ` [|P|, out]. */

@@ -1,0 +1,212 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { linear } from '../src/blocks/linear.ts'
+import { residualGraph } from '../src/blocks/residual.ts'
+import { GramAccumulator } from '../src/calibrate/gram.ts'
+import { type Precision, values } from '../src/engine/engine.ts'
+import { Graph } from '../src/formats/onnx.ts'
+import type { Architecture } from '../src/model/architecture.ts'
+import { openEngine, prune } from '../src/node.ts'
+import { describeMachine } from '../src/report/machine.node.ts'
+import { BF16 } from './cpu.ts'
+import { describeOn, withBlas, withOpenVino } from './devices.ts'
+import { TINY_LLAMA } from './fasp.ts'
+import { finish } from './finish.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'fasp-bf16-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+afterEach(() => void vi.unstubAllEnvs())
+
+/** To the nearest, ties to even. */
+function rounded(x: Float32Array): Float32Array {
+  const bits = new Uint32Array(x.slice().buffer)
+  return new Float32Array(bits.map(b => (b + 0x7fff + ((b >>> 16) & 1)) & 0xffff0000).buffer)
+}
+
+const random = (length: number) => Float32Array.from({ length }, () => 2 * Math.random() - 1)
+
+/** Products in float32 or bfloat16 against sums of our own, with results that overwrite what they are made from. */
+function products(precision: Precision) {
+  const engine = openEngine({ openvino: 'auto' })
+  afterAll(() => engine.close())
+  const operands = precision === 'bf16' ? rounded : (x: Float32Array) => x
+
+  test('add up in float32', async () => {
+    const [n, m, k] = [37, 24, 500]
+    const [a, b, y] = [random(n * k), random(m * k), new Float32Array(n * m)]
+    const build = () => {
+      const g = new Graph('product')
+      const operands = [g.input('a', 'float32', ['n', k]), g.input('b', 'float32', ['m', k])]
+      g.output('y', g.op('Gemm', operands, { transB: 1 }), 'float32', ['n', 'm'])
+      return g
+    }
+    const feeds = { a: values(a, [n, k]), b: values(b, [m, k]) }
+    await engine.inPrecision(precision).run('product', build, feeds, { y: values(y, [n, m]) })
+    const [p, q] = [operands(a), operands(b)]
+    for (let i = 0; i < n; i++)
+      for (let j = 0; j < m; j++) {
+        let sum = 0
+        for (let l = 0; l < k; l++) sum += p[i * k + l] * q[j * k + l]
+        expect(Math.abs(y[i * m + j] - sum)).toBeLessThan(1e-4)
+      }
+  })
+
+  test('of a Gram matrix add up from run to run', async () => {
+    const [width, tokens] = [70, 40]
+    const gram = new GramAccumulator(engine, width, 'gram', engine.inPrecision(precision))
+    const parts = [1, 2, 3].map(() => random(width * tokens))
+    for (const h of parts) await gram.accumulate(h, tokens)
+    const statistics = gram.finish()
+    const exact = parts.map(operands)
+    for (let i = 0; i < width; i++)
+      for (let j = 0; j < width; j++) {
+        let sum = 0
+        for (const h of exact) for (let t = 0; t < tokens; t++) sum += h[i * tokens + t] * h[j * tokens + t]
+        expect(Math.abs(statistics.gram[i * width + j] - sum)).toBeLessThan(1e-4)
+      }
+    expect(statistics.tokens).toBe(3 * tokens)
+  })
+
+  test('leave the stream that they add to as it is, in place', async () => {
+    const [n, d, f] = [40, 24, 50]
+    const [h, weight, x] = [random(f * n), random(d * f), random(n * d).map(v => 1e6 * v)]
+    const kept = Int32Array.from({ length: f }, (_, i) => i)
+    const a = { hiddenSize: d, postNorm: false } as Architecture
+    const stream = values(x.slice(), [n, d])
+    const feeds = { x: stream, h: values(h, [f, n]), kept: values(kept, [f]), 'out.weight': values(weight, [d, f]) }
+    await engine.inPrecision(precision).run('residual', () => residualGraph(a, false, linear), feeds, { y: stream })
+    for (let t = 0; t < n; t++)
+      for (let o = 0; o < d; o++) {
+        let sum = x[t * d + o]
+        for (let i = 0; i < f; i++) sum += h[i * n + t] * weight[o * f + i]
+        expect(Math.abs(stream.data[t * d + o] - sum)).toBeLessThan(0.2) // a millionth part of x is 1, its last bit 0.06
+      }
+  })
+
+  test('may overwrite an input that is read after them', async () => {
+    const [n, a, b, c] = [64, ...[1, 2, 3].map(() => values(random(64 * 64), [64, 64]))] as const
+    const build = () => {
+      const g = new Graph('product added to')
+      const inputs = ['a', 'b', 'c'].map(name => g.input(name, 'float32', [n, n]))
+      g.output('y', g.op('Gemm', inputs), 'float32', [n, n])
+      return g
+    }
+    const graphs = engine.inPrecision(precision)
+    const [apart, inPlace] = [values(new Float32Array(n * n), [n, n]), values(c.data.slice(), [n, n])]
+    await graphs.run('product added to', build, { a, b, c }, { y: apart })
+    await graphs.run('product added to', build, { a, b, c: inPlace }, { y: inPlace })
+    expect(inPlace.data).toEqual(apart.data)
+  })
+}
+
+describeOn(await withOpenVino(), 'products in float32', () => {
+  products('float32')
+
+  test('go through it where it is asked for', async () => {
+    const [plain, asked] = [
+      openEngine(),
+      openEngine({ openvino: 'auto', ...((await withBlas()).missing ? {} : { blas: 'auto' }) }),
+    ]
+    expect(plain.inPrecision('float32')).toBe(plain)
+    const graphs = asked.inPrecision('float32')
+    expect([asked.openvino, graphs.openvino, graphs.blas]).toEqual([undefined, 'float32', asked.blas])
+    expect(describeMachine({ openvino: 'auto' }).openvino).toMatch(/^OpenVINO plugin \d+\.\d+\.\d+$/)
+    expect(describeMachine({}).openvino).toBeUndefined()
+    await Promise.all([plain.close(), asked.close()])
+  })
+})
+
+if (BF16)
+  describe('products in bfloat16', () => {
+    const engine = openEngine()
+    afterAll(() => engine.close())
+    products('bf16')
+
+    test('end with the engine', async () => {
+      const closing = openEngine()
+      const bf16 = closing.inPrecision('bf16')
+      await closing.close()
+      expect(() => closing.inPrecision('bf16')).toThrow('The engine is closed.')
+      const x = values(new Float32Array(1), [1])
+      await expect(bf16.run('late', () => new Graph('late'), { x }, {})).rejects.toThrow('came too late')
+    })
+
+    test('come from an engine without a BLAS, whose seconds count together', async () => {
+      const bf16 = engine.inPrecision('bf16')
+      expect([engine.openvino, bf16.openvino, bf16.blas]).toEqual([undefined, 'bf16', undefined])
+      expect(bf16.seconds).toBe(engine.seconds)
+    })
+
+    test('are named in results', () => {
+      expect(describeMachine({}, 'bf16').openvino).toMatch(/^OpenVINO plugin \d+\.\d+\.\d+$/)
+      expect(describeMachine({}, 'int8').openvino).toBeUndefined()
+    })
+
+    test('take as many threads as they are given', async () => {
+      const output = join(folder, 'one thread')
+      const ids = Int32Array.from({ length: 32 }, (_, i) => (7 * i) % 100)
+      const windows = { seqLen: 32, windows: [ids], texts: [{ name: 'ids', tokens: 32, available: 1, used: 1 }] }
+      const options = { sparsity: 0.3, products: 'bf16', threads: 1, windows, output } as const
+      const { engineSeconds } = await finish(prune(TINY_LLAMA, options))
+      expect(engineSeconds.ffn).toBeGreaterThan(0)
+    })
+  })
+
+describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a plugin that cannot be used', () => {
+  test('is refused with what to do', async () => {
+    const none = openEngine({ openvino: join(folder, 'none.so') })
+    expect(() => none.inPrecision('bf16')).toThrow(
+      /^openvino: cannot load .*none\.so \(.*\)\. Install it \(pip install/s,
+    )
+    const text = join(folder, 'text.so')
+    await writeFile(text, 'no library')
+    expect(() => openEngine({ openvino: text }).inPrecision('bf16')).toThrow(
+      /^openvino: cannot load .*text\.so \(.*\)\. Install it/s,
+    )
+  })
+
+  test('is not called without the C interface', () => {
+    vi.stubEnv('FASP_GRAPHS', 'binding')
+    expect(() => openEngine({ openvino: '/none.so' }).inPrecision('bf16')).toThrow(
+      'OpenVINO, from which products in bf16 come, needs Linux x64 and the package koffi',
+    )
+  })
+
+  test('is looked for where Python keeps packages', async () => {
+    const python = join(folder, 'lib/python3.99/site-packages/onnxruntime_ep_openvino')
+    await mkdir(python, { recursive: true })
+    await writeFile(join(python, 'libonnxruntime_providers_openvino_plugin.so'), 'no library')
+    vi.stubEnv('VIRTUAL_ENV', folder)
+    expect(() => openEngine().inPrecision('bf16')).toThrow(`openvino: cannot load ${python}`)
+  })
+
+  test('is missed where there is none', () => {
+    vi.stubEnv('HOME', join(folder, 'nobody'))
+    vi.stubEnv('VIRTUAL_ENV', '')
+    const roots = `${join(folder, 'nobody', '.local')}, /usr/local, /usr`
+    let said = ''
+    try {
+      openEngine().inPrecision('bf16')
+      said = describeMachine({}, 'bf16').openvino! // one of the system
+    } catch (error) {
+      said = String(error)
+    }
+    expect(said).toMatch(
+      new RegExp(`^OpenVINO plugin|no onnxruntime_ep_openvino in a Python under ${roots}\\. Install it`),
+    )
+  })
+})
+
+test('on a GPU there are neither products in bf16 nor OpenVINO', () => {
+  expect(() => openEngine({ device: 'webgpu', openvino: 'auto' })).toThrow(
+    'openvino works on the CPU, and device is "webgpu"',
+  )
+  expect(() => openEngine({ device: 'webgpu' }).inPrecision('bf16')).toThrow(
+    'Products in bf16 run on the CPU in Node only, and device is webgpu',
+  )
+})
