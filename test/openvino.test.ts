@@ -104,8 +104,25 @@ function products(precision: Precision) {
   })
 }
 
+const windowsOf = (length: number) => ({
+  seqLen: length,
+  windows: [1, 2, 3, 4].map(step => Int32Array.from({ length }, (_, i) => (7 * step * i) % 100)),
+  texts: [{ name: 'ids', tokens: 4 * length, available: 4, used: 4 }],
+})
+
 describeOn(await withOpenVino(), 'products in float32', () => {
   products('float32')
+
+  test('take the dense stream of a target through the layers, too', async () => {
+    const errors = []
+    for (const openvino of [undefined, 'auto']) {
+      const output = join(folder, `target ${openvino}`)
+      const options = { sparsity: 0.3, target: 'dense', windows: windowsOf(200), output, openvino } as const
+      const { layers } = await finish(prune(TINY_LLAMA, options))
+      errors.push(layers.map(({ ffn }) => ffn!.errorAfter))
+    }
+    for (const [i, error] of errors[0].entries()) expect(errors[1][i] / error).toBeCloseTo(1, 2)
+  })
 
   test('go through it where it is asked for', async () => {
     const [plain, asked] = [
@@ -149,9 +166,7 @@ if (BF16)
 
     test('take as many threads as they are given', async () => {
       const output = join(folder, 'one thread')
-      const ids = Int32Array.from({ length: 32 }, (_, i) => (7 * i) % 100)
-      const windows = { seqLen: 32, windows: [ids], texts: [{ name: 'ids', tokens: 32, available: 1, used: 1 }] }
-      const options = { sparsity: 0.3, products: 'bf16', threads: 1, windows, output } as const
+      const options = { sparsity: 0.3, products: 'bf16', threads: 1, windows: windowsOf(32), output } as const
       const { engineSeconds } = await finish(prune(TINY_LLAMA, options))
       expect(engineSeconds.ffn).toBeGreaterThan(0)
     })

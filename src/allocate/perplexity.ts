@@ -27,7 +27,7 @@ export async function* leastMissed(
 ): AsyncGenerator<ProgressEvent, RemovedLayer[]> {
   const { layers, hiddenSize } = model.architecture
   const probe = probeWindows(windows, probeTokens)
-  const runner = new HalfBlockRunner(engine, model.architecture, probe[0].length)
+  const runner = new HalfBlockRunner(engine, model.architecture, probe[0].length, 'float32')
   const total = count * layers - (count * (count - 1)) / 2 // a round has one layer less than the one before
   yield { type: 'phase', phase: 'allocate', total, unit: 'layers' }
   const head = await Head.open(model, engine)

@@ -112,7 +112,7 @@ export async function* allocateBySensitivity(
   const probed = probeWindows(others.length > 0 ? others : windows.windows, options.probeTokens)
   const stream = await embedWindows(model, engine, observed, pool)
   const probe = await embedWindows(model, engine, probed, pool)
-  const runner = new HalfBlockRunner(engine, a, seqLen)
+  const runner = new HalfBlockRunner(engine, a, seqLen, 'float32')
   const branches: Stream[] = []
   const measured: Measured[] = []
   for (let layer = 0; layer < a.layers; layer++) {

@@ -105,11 +105,13 @@ export class HalfBlockRunner {
     readonly engine: Engine,
     readonly architecture: Architecture,
     positions: number,
-    readonly products: Products = 'float32',
+    /** Of pruning. @default float32, by the engine itself */
+    readonly products?: Products,
   ) {
-    this.graphs = products === 'int8' ? engine : engine.inPrecision(products)
-    this.#key = `${products} ${graphKey(architecture)}`
-    this.#layer = products === 'int8' ? linearInt8 : linear
+    this.graphs = products === undefined || products === 'int8' ? engine : engine.inPrecision(products)
+    const int8 = products === 'int8'
+    this.#key = `${int8 ? 'int8 ' : ''}${graphKey(architecture)}`
+    this.#layer = int8 ? linearInt8 : linear
     const tables = rotaryTables(architecture, positions)
     const shape = [positions, paddedHeadSize(architecture) / 2]
     this.#rotary = tables ? { cos: values(tables.cos, shape), sin: values(tables.sin, shape) } : {}
@@ -136,7 +138,7 @@ export class HalfBlockRunner {
   /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
   async residual(w: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const a = this.architecture
-    if (this.graphs.blas && this.products === 'float32' && !a.postNorm)
+    if (this.graphs.blas && this.products !== 'int8' && !a.postNorm)
       return this.graphs.timed('residual', () => addProduct(this.graphs.blas!, pruned, x, h, a.hiddenSize))
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =

@@ -41,7 +41,7 @@ export async function* denseStatistics(
 ): AsyncGenerator<ProgressEvent, DenseStatistics> {
   const a = model.architecture
   yield { type: 'phase', phase: 'allocate', total: a.layers, unit: 'layers' }
-  const runner = new HalfBlockRunner(engine, a, seqLen)
+  const runner = new HalfBlockRunner(engine, a, seqLen, 'float32')
   const stream = await embedWindows(model, engine, windows, pool)
   const layers = []
   for (let layer = 0; layer < a.layers; layer++) {
