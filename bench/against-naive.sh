@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Time and memory of a workload of `fasp bench`, ours beside the PyTorch baseline (shared/reference/naive_fasp.py), one after the other.
-# usage: [BF16=1] bench/against-naive.sh PYTHON WORKLOAD [RUNS] [WINDOWS]
+# usage: [BF16=1] [BLAS=path] bench/against-naive.sh PYTHON WORKLOAD [RUNS] [WINDOWS]
 #   (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
 # tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
 # Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in products by bf16 and
-# in 8 bits, too, where the CPU (for bf16 with OpenVINO's plugin) has them, with OpenVINO in float32, where that is there, and with a BLAS,
-# where there is one (BLAS=path for another than `auto` finds); the baseline in products by bf16, where the CPU has them, or with BF16=1.
+# in 8 bits, too, where the CPU (for bf16 with OpenVINO's plugin) has them, and in float32 with OpenVINO, with a BLAS (BLAS=path for another
+# than `auto` finds), and with both, where they are there; the bound is ONNX Runtime's own in all rows. The baseline runs in products by
+# bf16, too, where the CPU has them, or with BF16=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 workload=$2 runs=${3:-1} windows=${4:-}

@@ -192,22 +192,22 @@ async function* committed<T>(
 /** What `prune` would do: widths, parameters, bytes, memory. Reads no weights. @throws FaspError */
 export async function planPrune(
   path: string,
-  options: PruneOptions & { calibration?: readonly string[] },
+  options: PruneOptions & Pick<EngineOptions, 'openvino'> & { calibration?: readonly string[] },
 ): Promise<Plan> {
-  const { calibration, ...pruneOptions } = options
+  const { calibration, openvino, ...pruneOptions } = options
   checkOptions(pruneOptions, { texts: calibration?.map(asText) })
   const checkpoint = await openCheckpoint(path)
   try {
-    return planFor(checkpoint, pruneOptions, { texts: calibration?.map(asText) })
+    return planFor(checkpoint, pruneOptions, { texts: calibration?.map(asText) }, openvino !== undefined)
   } finally {
     await checkpoint.close()
   }
 }
 
-function planFor(checkpoint: Checkpoint, options: PruneOptions, source: CalibrationInput): Plan {
+function planFor(checkpoint: Checkpoint, options: PruneOptions, source: CalibrationInput, openvino?: boolean): Plan {
   const model = describeModel(checkpoint)
   const resolved = resolveOptions(options, model.architecture, source)
-  return makePlan(model, resolved, calibrationSource(source))
+  return makePlan(model, resolved, calibrationSource(source), undefined, openvino)
 }
 
 const asText = (name: string) => ({ name, read: () => readText(name) })

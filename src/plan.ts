@@ -55,12 +55,14 @@ const GARBAGE_BYTES = 100e6
 /**
  * @param source self-written text needs the whole model in memory while it is written
  * @param allocated what each layer keeps, and which go. @default the same widths for all, and the first layers
+ * @param openvino whether it is asked to run the layers; in bf16 it does anyway
  */
 export function makePlan(
   model: Model,
   options: ResolvedOptions,
   source: CalibrationSource,
   allocated?: Pick<Allocated, 'widths' | 'removed'>,
+  openvino = false,
 ): Plan {
   const { architecture: a, checkpoint } = model
   if (a.layerWidths)
@@ -103,7 +105,7 @@ export function makePlan(
     },
     activationBytes,
     memoryBytes: Math.max(
-      estimateMemory(model, options, activationBytes.memory),
+      estimateMemory(model, options, activationBytes.memory, openvino || options.products === 'bf16'),
       source === 'self' ? BASE_BYTES + decoderBytes(a, Math.min(MAX_SEQUENCES, options.samples), options.seqLen) : 0,
     ),
   }
@@ -158,7 +160,7 @@ function placeActivations(a: Architecture, { samples, seqLen, memory, target }: 
  * Peak resident memory: what is there all the time, and the larger of a table of the vocabulary and the work on one half-block. Fitted to
  * peaks that were measured (model/model.test.ts).
  */
-function estimateMemory(model: Model, options: ResolvedOptions, activations: number): number {
+function estimateMemory(model: Model, options: ResolvedOptions, activations: number, openvino: boolean): number {
   const { architecture: a, checkpoint } = model
   const { score, allocate, inputs, target, heldOut, memory, products } = options
   // Aligned input layers are in memory beside those that were read.
@@ -176,14 +178,13 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const eliminates = score === 'eliminate' || measures
   const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + (eliminates ? 3 : 2) * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
-  const bf16 = products === 'bf16'
-  const grams = bf16 ? 2 : 1.5 // the whole of G, half of it as it adds up, and with bf16 half of it in products by themselves
+  const grams = openvino ? 2 : 1.5 // the whole of G, half of it as it adds up, and with OpenVINO half of it in products by themselves
   const work = copies * weights + grams * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
   const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * HEAD_ROWS * a.vocabularySize
   const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = 4 * a.vocabularySize * a.embeddingSize
-  const base = BASE_BYTES + (bf16 ? OPENVINO_BYTES : 0)
+  const base = BASE_BYTES + (openvino ? OPENVINO_BYTES : 0)
   return base + garbage + Math.max(activations, measured) + logits + Math.max(table, work)
 }

@@ -1,13 +1,21 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as runtime from 'onnxruntime-node'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { findWorkload } from '../src/bench/workloads.ts'
+import { attentionGraph, attentionHiddenGraph } from '../src/blocks/attention.ts'
+import { ffnGraph, ffnHiddenGraph } from '../src/blocks/ffn.ts'
 import { linear } from '../src/blocks/linear.ts'
 import { residualGraph } from '../src/blocks/residual.ts'
 import { GramAccumulator } from '../src/calibrate/gram.ts'
-import { type Precision, values } from '../src/engine/engine.ts'
+import { runtimeVersion } from '../src/engine/engine.node.ts'
+import { createEngine, type Engine, type Precision, values } from '../src/engine/engine.ts'
+import { nativeGraphs } from '../src/engine/native.node.ts'
+import { openOpenVino } from '../src/engine/openvino.node.ts'
 import { Graph } from '../src/formats/onnx.ts'
 import type { Architecture } from '../src/model/architecture.ts'
+import { architectureOf } from '../src/model/model.ts'
 import { openEngine, prune } from '../src/node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
 import { BF16 } from './cpu.ts'
@@ -17,7 +25,7 @@ import { finish } from './finish.ts'
 
 let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'fasp-bf16-'))
+  folder = await mkdtemp(join(tmpdir(), 'fasp-openvino-'))
 })
 afterAll(() => rm(folder, { recursive: true }))
 afterEach(() => void vi.unstubAllEnvs())
@@ -30,9 +38,15 @@ function rounded(x: Float32Array): Float32Array {
 
 const random = (length: number) => Float32Array.from({ length }, () => 2 * Math.random() - 1)
 
+/** On the CPU with OpenVINO, which has to take graphs whole. */
+function openWhole(): Engine {
+  const openvino = (precision: Precision) => openOpenVino(runtimeVersion).graphs(precision, undefined, true)
+  return createEngine(runtime, { openvino: 'auto' }, { graphs: nativeGraphs(runtimeVersion), openvino })
+}
+
 /** Products in float32 or bfloat16 against sums of our own, with results that overwrite what they are made from. */
 function products(precision: Precision) {
-  const engine = openEngine({ openvino: 'auto' })
+  const engine = openWhole()
   afterAll(() => engine.close())
   const operands = precision === 'bf16' ? rounded : (x: Float32Array) => x
 
@@ -69,6 +83,11 @@ function products(precision: Precision) {
         for (const h of exact) for (let t = 0; t < tokens; t++) sum += h[i * tokens + t] * h[j * tokens + t]
         expect(Math.abs(statistics.gram[i * width + j] - sum)).toBeLessThan(1e-4)
       }
+    for (const [i, mean] of statistics.mean.entries()) {
+      let sum = 0
+      for (const h of parts) for (let t = 0; t < tokens; t++) sum += h[i * tokens + t]
+      expect(Math.abs(mean - sum / (3 * tokens))).toBeLessThan(precision === 'bf16' ? 1e-3 : 1e-6)
+    }
     expect(statistics.tokens).toBe(3 * tokens)
   })
 
@@ -110,28 +129,46 @@ const windowsOf = (length: number) => ({
   texts: [{ name: 'ids', tokens: 4 * length, available: 4, used: 4 }],
 })
 
+const blas = await withBlas()
+const beside = blas.missing ? {} : { blas: 'auto' }
+
 describeOn(await withOpenVino(), 'products in float32', () => {
   products('float32')
 
-  test('take the dense stream of a target through the layers, too', async () => {
-    const errors = []
-    for (const openvino of [undefined, 'auto']) {
-      const output = join(folder, `target ${openvino}`)
-      const options = { sparsity: 0.3, target: 'dense', windows: windowsOf(200), output, openvino } as const
-      const { layers } = await finish(prune(TINY_LLAMA, options))
-      errors.push(layers.map(({ ffn }) => ffn!.errorAfter))
-    }
-    for (const [i, error] of errors[0].entries()) expect(errors[1][i] / error).toBeCloseTo(1, 2)
+  test.each(['smollm2', 'opt-125m'])('graphs of pruning go through it whole: %s', async workload => {
+    const a = architectureOf(workload, findWorkload(workload).config)
+    const graphs = openOpenVino(runtimeVersion).graphs('float32', undefined, true)
+    const parts = { windows: 2, length: 300 }
+    for (const graph of [
+      ...[ffnHiddenGraph(a, linear), ffnGraph(a, linear), residualGraph(a, a.bias.ffn, linear)],
+      ...[attentionHiddenGraph(a, linear, parts), attentionGraph(a, 'plain', linear, parts)],
+    ])
+      await (await graphs.open(graph)).close()
   })
 
+  test.each([
+    ['alone', {}],
+    ['beside a BLAS, where there is one', beside],
+  ])(
+    'with a dense target, whose stream goes through the layers, too, errors are those without it: %s',
+    async (name, more) => {
+      const errors = []
+      for (const options of [{}, { openvino: 'auto', ...more }]) {
+        const output = join(folder, `target ${name} ${errors.length}`)
+        const given = { sparsity: 0.3, target: 'dense', windows: windowsOf(200), output, ...options } as const
+        const { layers } = await finish(prune(TINY_LLAMA, given))
+        errors.push(layers.map(({ ffn }) => ffn!.errorAfter))
+      }
+      for (const [i, error] of errors[0].entries()) expect(errors[1][i] / error).toBeCloseTo(1, 2)
+    },
+  )
+
   test('go through it where it is asked for', async () => {
-    const [plain, asked] = [
-      openEngine(),
-      openEngine({ openvino: 'auto', ...((await withBlas()).missing ? {} : { blas: 'auto' }) }),
-    ]
+    const [plain, asked] = [openEngine(), openEngine({ openvino: 'auto', ...beside })]
     expect(plain.inPrecision('float32')).toBe(plain)
     const graphs = asked.inPrecision('float32')
-    expect([asked.openvino, graphs.openvino, graphs.blas]).toEqual([undefined, 'float32', asked.blas])
+    expect([asked.openvino, graphs.openvino]).toEqual([undefined, 'float32'])
+    expect(graphs.blas).toBe(asked.blas)
     expect(describeMachine({ openvino: 'auto' }).openvino).toMatch(/^OpenVINO plugin \d+\.\d+\.\d+$/)
     expect(describeMachine({}).openvino).toBeUndefined()
     await Promise.all([plain.close(), asked.close()])
@@ -140,8 +177,6 @@ describeOn(await withOpenVino(), 'products in float32', () => {
 
 if (BF16)
   describe('products in bfloat16', () => {
-    const engine = openEngine()
-    afterAll(() => engine.close())
     products('bf16')
 
     test('end with the engine', async () => {
@@ -154,9 +189,11 @@ if (BF16)
     })
 
     test('come from an engine without a BLAS, whose seconds count together', async () => {
+      const engine = openEngine(beside)
       const bf16 = engine.inPrecision('bf16')
       expect([engine.openvino, bf16.openvino, bf16.blas]).toEqual([undefined, 'bf16', undefined])
       expect(bf16.seconds).toBe(engine.seconds)
+      await engine.close()
     })
 
     test('are named in results', () => {
@@ -175,9 +212,10 @@ if (BF16)
 describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a plugin that cannot be used', () => {
   test('is refused with what to do', async () => {
     const none = openEngine({ openvino: join(folder, 'none.so') })
-    expect(() => none.inPrecision('bf16')).toThrow(
-      /^openvino: cannot load .*none\.so \(.*\)\. Install it \(pip install/s,
-    )
+    for (const precision of ['float32', 'bf16'] as const)
+      expect(() => none.inPrecision(precision)).toThrow(
+        /^openvino: cannot load .*none\.so \(.*\)\. Install it \(pip install/s,
+      )
     const text = join(folder, 'text.so')
     await writeFile(text, 'no library')
     expect(() => openEngine({ openvino: text }).inPrecision('bf16')).toThrow(
@@ -222,6 +260,6 @@ test('on a GPU there are neither products in bf16 nor OpenVINO', () => {
     'openvino works on the CPU, and device is "webgpu"',
   )
   expect(() => openEngine({ device: 'webgpu' }).inPrecision('bf16')).toThrow(
-    'Products in bf16 run on the CPU in Node only, and device is webgpu',
+    'OpenVINO, from which products in bf16 come, runs on the CPU in Node only (device is webgpu).',
   )
 })

@@ -105,7 +105,7 @@ export class HalfBlockRunner {
     readonly engine: Engine,
     readonly architecture: Architecture,
     positions: number,
-    /** Of pruning. @default float32, by the engine itself */
+    /** Of pruning, for which OpenVINO may be asked. @default as for all else: float32, by the engine itself */
     readonly products?: Products,
   ) {
     this.graphs = products === undefined || products === 'int8' ? engine : engine.inPrecision(products)
@@ -178,8 +178,7 @@ export class HalfBlockRunner {
       if (a.rope) feeds.places = branches.places
     }
     const key = `forward attention ${kind} ${sizes(parts)}${this.#key}`
-    const engine = kind === 'plain' ? this.graphs : this.engine // OpenVINO is slow at GroupQueryAttention
-    await engine.run(key, () => attentionGraph(a, kind, this.#layer, parts), feeds, outputs)
+    await this.graphs.run(key, () => attentionGraph(a, kind, this.#layer, parts), feeds, outputs)
   }
 
   #tokens(x: Floats): number {

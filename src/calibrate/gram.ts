@@ -2,7 +2,7 @@
 // G is symmetric: it is halved again and again, the square above the diagonal is computed, and the two triangles are halved in turn.
 // With s halvings that is (1 + 2⁻ˢ) / 2 of the work, in products as large as can be. `Hᵀ` comes as [width, tokens], so that the
 // columns of a product are a view. Where the engine has a BLAS, its symmetric product (syrk) computes what is on and above the diagonal.
-// OpenVINO makes products that ONNX Runtime adds up: it rounds those that it adds to in bf16, and none of its results may overwrite an input.
+// OpenVINO makes products that ONNX Runtime adds up: in bf16 it rounds those that it adds to, and results over inputs cost it a copy.
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import { mirrorUpper, transposeInto } from '../linalg/scatter.ts'
@@ -43,7 +43,7 @@ export class GramAccumulator {
   readonly #blocks: readonly Block[]
   readonly #upper?: Floats // [width, width], in place of the blocks
   readonly #sums: Floats
-  readonly #products?: Floats // of one batch, where they are not added to the sums in one graph
+  #products?: Floats // of one batch after the first, where they are not added to the sums in one graph
   #tokens = 0
 
   constructor(
@@ -63,25 +63,28 @@ export class GramAccumulator {
       return { rows, columns, first }
     })
     this.#sums = new Float32Array(size + width)
-    if (graphs.openvino) this.#products = new Float32Array(size + width)
   }
 
   /** @param h `Hᵀ` [width, tokens] */
   async accumulate(h: Floats, tokens: number): Promise<void> {
     const { engine, graphs, kind, width } = this
-    const [sums, products] = [this.#sums, this.#products]
-    const feeds: Record<string, Values> = { h: values(h, [width, tokens]), ...(products ? {} : this.#parts('', sums)) }
+    const sums = this.#sums
+    const first = this.#tokens === 0 // nothing to add to, and no page of it touched yet: reading it would cost as much as writing it
+    const adds = !first && graphs.openvino === undefined
+    if (!first && !adds) this.#products ??= new Float32Array(sums.length)
+    const products = this.#products
+    const feeds: Record<string, Values> = { h: values(h, [width, tokens]), ...(adds ? this.#parts('', sums) : {}) }
     for (const { rows, columns } of this.#blocks)
       for (const { from, size } of [rows, columns])
         feeds[rangeName({ from, size })] = values(h.subarray(from * tokens, (from + size) * tokens), [size, tokens])
-    const build = () => gramGraph(width, this.#blocks, products === undefined)
-    await graphs.run(`${kind} ${width}`, build, feeds, this.#parts('new ', products ?? sums))
+    const build = () => gramGraph(width, this.#blocks, adds)
+    await graphs.run(`${kind} ${width}${adds ? ' added' : ''}`, build, feeds, this.#parts('new ', products ?? sums))
     if (products) {
-      const [s, p] = [sums, products].map(parts => values(parts, [parts.length]))
+      const [s, p] = [sums, products].map(all => values(all, [all.length]))
       await engine.run(`${kind} sums`, sumGraph, { s, p }, { y: s })
     }
     const upper = this.#upper
-    if (upper) await graphs.timed(kind, () => graphs.blas!.syrk(h, upper, width))
+    if (upper) await graphs.timed(kind, () => graphs.blas!.syrk(h, upper, width, first ? 0 : 1))
     this.#tokens += tokens
   }
 

@@ -61,9 +61,9 @@ export function openBlas(library: string, threads?: number): Blas {
       const operands = [alpha, a.data, a.columns, b.data, b.columns, beta, c, n]
       routine(ROW_MAJOR, trans(a), trans(b), m, n, k, ...operands)
     },
-    syrk(a, c, n) {
+    syrk(a, c, n, beta) {
       const k = a.length / n
-      if (n * k > 0) ssyrk(ROW_MAJOR, UPPER, NO_TRANS, n, k, 1, a, k, 1, c, n)
+      if (n * k > 0) ssyrk(ROW_MAJOR, UPPER, NO_TRANS, n, k, 1, a, k, beta, c, n)
     },
     potrf: (a, n) => ended('dpotrf', dpotrf, a, n),
     potrs(u, n, b) {

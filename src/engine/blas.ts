@@ -17,8 +17,8 @@ export interface Blas {
   readonly name: string
   /** `C ← α op(A) op(B) + β C`, all three in one type. */
   gemm(a: Operand, b: Operand, c: Floats | Doubles, alpha: 1 | -1, beta: 0 | 1): void
-  /** `C ← C + A Aᵀ` on and above the diagonal of C [n, n]. @param a [n, ..] */
-  syrk(a: Floats, c: Floats, n: number): void
+  /** `C ← A Aᵀ + β C` on and above the diagonal of C [n, n]. @param a [n, ..] */
+  syrk(a: Floats, c: Floats, n: number, beta: 0 | 1): void
   /**
    * `A = Uᵀ U` in the place of A [n, n], n > 0, of which only what is on and above the diagonal is read and written.
    * @returns whether A is positive definite

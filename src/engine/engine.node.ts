@@ -12,7 +12,7 @@ runtime.env.logLevel = 'fatal' // what goes wrong before there is a session, too
 /** More than any machine has; ONNX Runtime would start them all. */
 const MAX_THREADS = 1024
 
-/** An engine on this machine's CPU or GPU. Close it to free its sessions. @throws UsageError for threads or a BLAS library that make no sense */
+/** An engine on this machine's CPU or GPU. Close it to free its sessions. @throws UsageError for threads or libraries that make no sense */
 export function openEngine(options: EngineOptions = {}): Engine {
   const { device = 'cpu', threads = 1, blas, openvino } = options
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)

@@ -118,7 +118,7 @@ export interface EngineOptions {
    */
   readonly blas?: string
   /**
-   * In Node, on Linux x64: the library of OpenVINO's execution provider, which takes over the graphs of half-blocks. Its path, or `auto`,
+   * In Node, on Linux x64: the library of OpenVINO's execution provider, which takes over the graphs of half-blocks in pruning. Its path, or `auto`,
    * which looks where Python keeps packages (docs/devices.md). @default none; products in bfloat16, which come from it alone, look for it
    */
   readonly openvino?: string
@@ -133,7 +133,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     extra: SESSION_CONFIG,
   } as const
   const sessions = new Sessions(parts.graphs ?? graphsOf(runtime, device, settings))
-  const openvino = new Map<Precision, Sessions>()
+  const openvinoSessions = new Map<Precision, Sessions>()
   let closed = false
   const seconds: Record<string, number> = {}
   const count = (kind: string, since: number) => {
@@ -158,10 +158,12 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     inPrecision(precision) {
       if (precision === 'float32' && options.openvino === undefined) return engine
       if (!parts.openvino)
-        throw new UsageError(`Products in bf16 run on the CPU in Node only, and device is ${device}.`)
+        throw new UsageError(
+          `OpenVINO, from which products in bf16 come, runs on the CPU in Node only (device is ${device}).`,
+        )
       if (closed) throw new Error('The engine is closed.')
-      const kept = openvino.get(precision) ?? new Sessions(parts.openvino(precision))
-      openvino.set(precision, kept)
+      const kept = openvinoSessions.get(precision) ?? new Sessions(parts.openvino(precision))
+      openvinoSessions.set(precision, kept)
       return { ...engine, run: runIn(kept), openvino: precision, blas: precision === 'bf16' ? undefined : parts.blas }
     },
     async timed(kind, call) {
@@ -189,7 +191,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     },
     async close() {
       closed = true
-      await Promise.all([sessions, ...openvino.values()].map(kept => kept.close()))
+      await Promise.all([sessions, ...openvinoSessions.values()].map(kept => kept.close()))
     },
   }
   return engine

@@ -5,7 +5,8 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type * as Koffi from 'koffi'
 import { DATA_TYPES } from '../formats/onnx.ts'
-import { elementType, type GraphRuntime, SESSION_CONFIG, type Values } from './engine.ts'
+import { type Arrays, apart, type Place } from './apart.ts'
+import { elementType, type GraphRuntime, SESSION_CONFIG } from './engine.ts'
 
 /** The version of the interface: that of ONNX Runtime 1.22, the first with execution providers in libraries of their own. */
 const API_VERSION = 22
@@ -62,8 +63,8 @@ type Api = Record<keyof typeof MAKERS, (...args: unknown[]) => Pointer> &
 export interface Plugin {
   /** What it says of itself. */
   about(key: string): string | undefined
-  /** Opens graphs; it takes what it can of them. */
-  graphs(options: Readonly<Record<string, string>>, threads?: number): GraphRuntime
+  /** Opens graphs; it takes what it can of them. @param whole refuse those of which it leaves a part */
+  graphs(options: Readonly<Record<string, string>>, threads?: number, whole?: boolean): GraphRuntime
 }
 
 /** For the threads of a session; see `flushing`. */
@@ -88,7 +89,7 @@ export function nativePlugin(version: string, provider: string, library: string)
   const device = register(api, provider, library)
   return {
     about: key => (api.GetKeyValue(api.EpDevice_EpMetadata(device), key) as string | null) ?? undefined,
-    graphs: (options, threads) => graphRuntime(api, threads, { device, options }),
+    graphs: (options, threads, whole = false) => graphRuntime(api, threads, { device, options, whole }),
   }
 }
 
@@ -205,9 +206,11 @@ function register(api: Api, provider: string, library: string): bigint {
 interface PluginDevice {
   readonly device: bigint
   readonly options: Readonly<Record<string, string>>
+  readonly whole: boolean
 }
 
 function graphRuntime(api: Api, threads?: number, plugin?: PluginDevice): GraphRuntime {
+  const place: Place = plugin ? apart() : (feeds, outputs, then) => then(feeds, outputs)
   return {
     async open(graph) {
       const options = api.CreateSessionOptions()
@@ -220,18 +223,13 @@ function graphRuntime(api: Api, threads?: number, plugin?: PluginDevice): GraphR
           const [keys, texts] = [Object.keys(plugin.options), Object.values(plugin.options)]
           const devices = BigUint64Array.of(plugin.device)
           api.SessionOptionsAppendExecutionProvider_V2(options, api.env, devices, 1, keys, texts, keys.length)
+          if (plugin.whole) api.AddSessionConfigEntry(options, 'session.disable_cpu_ep_fallback', '1')
         }
         const bytes = graph.bytes()
         // Making the first session of a process flushes numbers on this thread for good.
-        const rooms = new Map<string, Values>()
         const session = api.flushing(() => api.CreateSessionFromArray(api.env, bytes, bytes.length, options))
         return {
-          run: async (feeds, outputs) => {
-            const results = plugin ? apart(rooms, feeds, outputs) : outputs
-            run(api, session, feeds, results)
-            for (const [name, { data }] of Object.entries(outputs))
-              if (results[name].data !== data) data.set(results[name].data as never)
-          },
+          run: async (feeds, outputs) => place(feeds, outputs, (...placed) => run(api, session, ...placed)),
           close: async () => api.ReleaseSession(session),
         }
       } finally {
@@ -239,32 +237,6 @@ function graphRuntime(api: Api, threads?: number, plugin?: PluginDevice): GraphR
       }
     },
   }
-}
-
-type Arrays = Readonly<Record<string, Values>>
-
-/**
- * Where results go while inputs are read. OpenVINO keeps what lies between operators in the array of a result, where it fits; so one that is
- * to overwrite an input gets an array of its own. @param rooms those arrays, from run to run
- */
-function apart(rooms: Map<string, Values>, feeds: Arrays, outputs: Arrays): Arrays {
-  const inputs = Object.values(feeds)
-  const placed = Object.entries(outputs).map(([name, output]): [string, Values] => {
-    if (!inputs.some(input => overlap(input, output))) return [name, output]
-    let room = rooms.get(name)
-    if (room?.data.length !== output.data.length) room = { ...output, data: output.data.slice() }
-    rooms.set(name, room)
-    return [name, { ...room, shape: output.shape }]
-  })
-  return Object.fromEntries(placed)
-}
-
-function overlap({ data: a }: Values, { data: b }: Values): boolean {
-  const [from, to] = [
-    Math.max(a.byteOffset, b.byteOffset),
-    Math.min(a.byteOffset + a.byteLength, b.byteOffset + b.byteLength),
-  ]
-  return a.buffer === b.buffer && from < to
 }
 
 /** Blocks until it is done. */

@@ -16,8 +16,11 @@ const HINT =
 export interface OpenVino {
   /** With its version. */
   readonly name: string
-  /** @param threads of one operator, undefined for one a physical core @throws UsageError where the CPU has no such products */
-  graphs(precision: Precision, threads?: number): GraphRuntime
+  /**
+   * @param threads of one operator, undefined for one a physical core @param whole refuse graphs of which ONNX Runtime would run a part
+   * @throws UsageError where the CPU has no such products
+   */
+  graphs(precision: Precision, threads?: number, whole?: boolean): GraphRuntime
 }
 
 /** @param runtime version of ONNX Runtime @param library its path, or `auto` @throws UsageError where it cannot be used */
@@ -29,7 +32,7 @@ export function openOpenVino(runtime: string, library = 'auto'): OpenVino {
   const plugin = load(runtime, library === 'auto' ? installed() : resolve(library))
   return {
     name: `OpenVINO plugin ${plugin.about('version')?.split('+')[0]}`,
-    graphs(precision, threads) {
+    graphs(precision, threads, whole) {
       const capabilities = plugin.about('OPTIMIZATION_CAPABILITIES')
       if (precision === 'bf16' && capabilities && !capabilities.split(' ').includes('BF16'))
         throw new UsageError(
@@ -38,7 +41,7 @@ export function openOpenVino(runtime: string, library = 'auto'): OpenVino {
       const hint = precision === 'bf16' ? 'bf16' : 'f32'
       const ofThreads = threads ? { INFERENCE_NUM_THREADS: String(threads) } : {}
       const load_config = JSON.stringify({ CPU: { INFERENCE_PRECISION_HINT: hint, ...ofThreads } })
-      return plugin.graphs({ load_config }, threads)
+      return plugin.graphs({ load_config }, threads, whole)
     },
   }
 }
@@ -62,7 +65,7 @@ function installed(): string {
         if (entries(folder).includes(LIBRARY)) return join(folder, LIBRARY)
       }
   throw new UsageError(
-    `OpenVINO’s plugin is not there, from which products in bf16 come: no ${PACKAGE} in a Python under ${roots.join(', ')}. ${HINT}`,
+    `OpenVINO’s plugin, from which products in bf16 come, was not found: no ${PACKAGE} in a Python under ${roots.join(', ')}. ${HINT}`,
   )
 }
 

@@ -4,7 +4,7 @@
 // §4.2; by halves: Elmroth, Gustavson, Jonsson & Kågström, SIAM Review 46 (2004), §4. Where the engine has a BLAS, LAPACK does it all.
 import type { Engine } from '../engine/engine.ts'
 import { gemm, type Matrix, matrix, rowsOf } from './gemm.ts'
-import { mirrorUpper, transposeInto } from './scatter.ts'
+import { mirrorUpper, transposed } from './scatter.ts'
 
 /** Edge of a diagonal block: its own factorisation runs in JavaScript. */
 const EDGE = 128
@@ -78,7 +78,7 @@ async function factorFrom(engine: Engine, first: number, n: number, read: BlockR
   const [middle, rest] = [first + half, n - half]
   const belowT = await read(first, half, middle, rest)
   await solveLower(engine, upper, belowT)
-  const below = transposed(belowT)
+  const below = matrix(rest, half, transposed(belowT.data, rest))
   const lower = await factorFrom(engine, middle, rest, async (i, rows, j, columns) => {
     const block = await read(i, rows, j, columns)
     const [a, b] = [rowsOf(below, i - middle, i - middle + rows), rowsOf(below, j - middle, j - middle + columns)]
@@ -165,12 +165,6 @@ function setSymmetric({ data, columns: n }: Matrix, i: number, j: number, block:
   for (let r = 0, at = 0; r < block.rows; r++)
     for (let c = 0; c < block.columns; c++, at++)
       if (i + r <= j + c) data[(i + r) * n + j + c] = data[(j + c) * n + i + r] = block.data[at]
-}
-
-function transposed({ data, rows, columns }: Matrix): Matrix {
-  const result = matrix(columns, rows)
-  transposeInto(result.data, 0, rows, data, columns)
-  return result
 }
 
 /** Lower Cholesky factor of a small matrix, in place. False where a pivot is not positive. */

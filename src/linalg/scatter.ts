@@ -50,9 +50,13 @@ const alike = <T extends Numbers>(matrix: T, length: number): T =>
 const SQUARE = 32
 
 /** The columns `at` of a matrix [rows, columns] as rows: [at.length, rows]. @param at all columns, where not given */
-export function transposed(matrix: Floats, columns: number, at?: Int32Array): Floats {
+export function transposed<T extends Floats | Float64Array<ArrayBuffer>>(
+  matrix: T,
+  columns: number,
+  at?: Int32Array,
+): T {
   const rows = matrix.length / columns
-  const result = new Float32Array((at?.length ?? columns) * rows)
+  const result = alike(matrix, (at?.length ?? columns) * rows)
   transposeInto(result, 0, rows, matrix, columns, at)
   return result
 }

@@ -91,7 +91,7 @@ export async function restoreColumns(
   // A mean that the bias carries is no error once centred: N ‖carried‖² of `before` goes.
   let after = before - tokens * carried.reduce((sum, v) => sum + v * v, 0)
   const shift = carried.slice()
-  const room = new Float64Array(kept.length * Math.min(out, OUTPUTS))
+  const room = new Float64Array(system ? kept.length * Math.min(out, OUTPUTS) : 0)
   for (let first = 0; system && first < out; first += OUTPUTS) {
     const last = Math.min(out, first + OUTPUTS)
     const columns = last - first
