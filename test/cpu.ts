@@ -4,7 +4,7 @@ import { openEngine } from '../src/node.ts'
 
 const CPU = '/proc/cpuinfo'
 
-/** Its flags, undefined where the system or the processor does not say them so. */
+/** What is said of it, its flags among it; undefined where the system or the processor does not say it so. */
 const flags = process.arch === 'x64' && existsSync(CPU) ? readFileSync(CPU, 'utf8') : undefined
 
 /** Whether it multiplies bytes exactly; where nothing is said of it, it is taken to. */
@@ -12,14 +12,15 @@ export const INT8 = flags === undefined || /\bavx(512)?_vnni\b/.test(flags)
 
 export const AMX = flags !== undefined && /\bamx_int8\b/.test(flags)
 
+/** OpenVINO's plugin takes no other. */
+export const INTEL = flags !== undefined && /^vendor_id\s*: GenuineIntel$/m.test(flags)
+
 /**
- * Whether it has products in bfloat16, and OpenVINO's plugin is there, which `.ci/openvino.sh` installs. With FASP_REQUIRE_OPENVINO=1, as in
- * CI, the plugin must be there.
+ * Whether OpenVINO has products in bfloat16 here: where its plugin is there, which `.ci/openvino.sh` installs and FASP_REQUIRE_OPENVINO=1, as
+ * in CI, requires.
  */
 export const BF16 =
-  flags !== undefined &&
-  /\b(avx512_bf16|amx_bf16)\b/.test(flags) &&
-  (process.env.FASP_REQUIRE_OPENVINO === '1' || hasPlugin())
+  INTEL && /\b(avx512_bf16|amx_bf16)\b/.test(flags!) && (process.env.FASP_REQUIRE_OPENVINO === '1' || hasPlugin())
 
 function hasPlugin(): boolean {
   try {

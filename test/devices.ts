@@ -8,6 +8,7 @@ import type { Device } from '../src/engine/device.ts'
 import { type Engine, type EngineOptions, values } from '../src/engine/engine.ts'
 import { Graph } from '../src/formats/onnx.ts'
 import { openEngine } from '../src/node.ts'
+import { INTEL } from './cpu.ts'
 
 /** Where to test, with the reason why it cannot be used, if it cannot. */
 export interface Place {
@@ -40,9 +41,9 @@ export async function withBlas(): Promise<Place> {
   return { device: 'cpu', blas: 'auto', missing: await probe({ blas: 'auto' }) }
 }
 
-/** The CPU with OpenVINO's plugin for the graphs of half-blocks. */
-export async function withOpenVino(): Promise<Place> {
-  return { device: 'cpu', openvino: 'auto', missing: await probe({ openvino: 'auto' }) }
+/** The CPU with OpenVINO's plugin for the graphs of half-blocks, where that takes it. */
+export async function withOpenVino(): Promise<Place[]> {
+  return INTEL ? [{ device: 'cpu', openvino: 'auto', missing: await probe({ openvino: 'auto' }) }] : []
 }
 
 /** The CPU through the binding, where graphs go through the C interface otherwise. */

@@ -132,48 +132,49 @@ const windowsOf = (length: number) => ({
 const blas = await withBlas()
 const beside = blas.missing ? {} : { blas: 'auto' }
 
-describeOn(await withOpenVino(), 'products in float32', () => {
-  products('float32')
+for (const on of await withOpenVino())
+  describeOn(on, 'products in float32', () => {
+    products('float32')
 
-  test.each(['smollm2', 'opt-125m'])('graphs of pruning go through it whole: %s', async workload => {
-    const a = architectureOf(workload, findWorkload(workload).config)
-    const graphs = openOpenVino(runtimeVersion).graphs('float32', undefined, true)
-    const parts = { windows: 2, length: 300 }
-    for (const graph of [
-      ...[ffnHiddenGraph(a, linear), ffnGraph(a, linear), residualGraph(a, a.bias.ffn, linear)],
-      ...[attentionHiddenGraph(a, linear, parts), attentionGraph(a, 'plain', linear, parts)],
-    ])
-      await (await graphs.open(graph)).close()
+    test.each(['smollm2', 'opt-125m'])('graphs of pruning go through it whole: %s', async workload => {
+      const a = architectureOf(workload, findWorkload(workload).config)
+      const graphs = openOpenVino(runtimeVersion).graphs('float32', undefined, true)
+      const parts = { windows: 2, length: 300 }
+      for (const graph of [
+        ...[ffnHiddenGraph(a, linear), ffnGraph(a, linear), residualGraph(a, a.bias.ffn, linear)],
+        ...[attentionHiddenGraph(a, linear, parts), attentionGraph(a, 'plain', linear, parts)],
+      ])
+        await (await graphs.open(graph)).close()
+    })
+
+    test.each([
+      ['alone', {}],
+      ['beside a BLAS, where there is one', beside],
+    ])(
+      'with a dense target, whose stream goes through the layers, too, errors are those without it: %s',
+      async (name, more) => {
+        const errors = []
+        for (const options of [{}, { openvino: 'auto', ...more }]) {
+          const output = join(folder, `target ${name} ${errors.length}`)
+          const given = { sparsity: 0.3, target: 'dense', windows: windowsOf(200), output, ...options } as const
+          const { layers } = await finish(prune(TINY_LLAMA, given))
+          errors.push(layers.map(({ ffn }) => ffn!.errorAfter))
+        }
+        for (const [i, error] of errors[0].entries()) expect(errors[1][i] / error).toBeCloseTo(1, 2)
+      },
+    )
+
+    test('go through it where it is asked for', async () => {
+      const [plain, asked] = [openEngine(), openEngine({ openvino: 'auto', ...beside })]
+      expect(plain.inPrecision('float32')).toBe(plain)
+      const graphs = asked.inPrecision('float32')
+      expect([asked.openvino, graphs.openvino]).toEqual([undefined, 'float32'])
+      expect(graphs.blas).toBe(asked.blas)
+      expect(describeMachine({ openvino: 'auto' }).openvino).toMatch(/^OpenVINO plugin \d+\.\d+\.\d+$/)
+      expect(describeMachine({}).openvino).toBeUndefined()
+      await Promise.all([plain.close(), asked.close()])
+    })
   })
-
-  test.each([
-    ['alone', {}],
-    ['beside a BLAS, where there is one', beside],
-  ])(
-    'with a dense target, whose stream goes through the layers, too, errors are those without it: %s',
-    async (name, more) => {
-      const errors = []
-      for (const options of [{}, { openvino: 'auto', ...more }]) {
-        const output = join(folder, `target ${name} ${errors.length}`)
-        const given = { sparsity: 0.3, target: 'dense', windows: windowsOf(200), output, ...options } as const
-        const { layers } = await finish(prune(TINY_LLAMA, given))
-        errors.push(layers.map(({ ffn }) => ffn!.errorAfter))
-      }
-      for (const [i, error] of errors[0].entries()) expect(errors[1][i] / error).toBeCloseTo(1, 2)
-    },
-  )
-
-  test('go through it where it is asked for', async () => {
-    const [plain, asked] = [openEngine(), openEngine({ openvino: 'auto', ...beside })]
-    expect(plain.inPrecision('float32')).toBe(plain)
-    const graphs = asked.inPrecision('float32')
-    expect([asked.openvino, graphs.openvino]).toEqual([undefined, 'float32'])
-    expect(graphs.blas).toBe(asked.blas)
-    expect(describeMachine({ openvino: 'auto' }).openvino).toMatch(/^OpenVINO plugin \d+\.\d+\.\d+$/)
-    expect(describeMachine({}).openvino).toBeUndefined()
-    await Promise.all([plain.close(), asked.close()])
-  })
-})
 
 if (BF16)
   describe('products in bfloat16', () => {

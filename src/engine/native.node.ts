@@ -82,7 +82,10 @@ export function nativeGraphs(version: string, threads?: number): GraphRuntime | 
   return api && graphRuntime(api, threads)
 }
 
-/** Undefined where graphs cannot be opened natively. @throws Error where the library cannot be used */
+/** The library has nothing for this CPU. */
+export class NoDeviceError extends Error {}
+
+/** Undefined where graphs cannot be opened natively. @throws NoDeviceError, or Error where the library cannot be used */
 export function nativePlugin(version: string, provider: string, library: string): Plugin | undefined {
   const api = apiOf(version)
   if (!api) return undefined
@@ -180,7 +183,7 @@ function declare(at: (place: number, result: string, args: string[]) => (...args
   }
 }
 
-/** The device of a library that is the CPU. It is registered once in a process. @throws Error where it has no such provider for the CPU */
+/** The device of a library that is the CPU. It is registered once in a process. @throws NoDeviceError where it has no such provider for it */
 function register(api: Api, provider: string, library: string): bigint {
   const find = () => {
     const [list, count]: [[Pointer], [number]] = [[null], [0]]
@@ -200,7 +203,7 @@ function register(api: Api, provider: string, library: string): bigint {
   const device = find()
   if (device) return device
   api.UnregisterExecutionProviderLibrary(api.env, library)
-  throw new Error(`it has no ${provider} for the CPU`)
+  throw new NoDeviceError(`it has no ${provider} for this CPU`)
 }
 
 interface PluginDevice {

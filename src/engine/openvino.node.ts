@@ -1,11 +1,12 @@
 // OpenVINO on the CPU, as an execution provider of ONNX Runtime in a library of its own. Graphs take and give float32; in bf16, operands are
-// rounded to bfloat16 between, and products add up in float32. Source: package onnxruntime-ep-openvino (PyPI, MIT).
+// rounded to bfloat16 between, and products add up in float32. It takes Intel's CPUs only: by their vendor, not by what they can do.
+// Source: package onnxruntime-ep-openvino (PyPI, MIT).
 import { readdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { UsageError } from '../errors.ts'
 import type { GraphRuntime, Precision } from './engine.ts'
-import { nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
+import { NoDeviceError, nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
 
 const PROVIDER = 'OpenVINOExecutionProvider'
 const LIBRARY = 'libonnxruntime_providers_openvino_plugin.so'
@@ -50,7 +51,9 @@ function load(runtime: string, path: string): Plugin {
   try {
     return nativePlugin(runtime, PROVIDER, path)!
   } catch (cause) {
-    throw new UsageError(`openvino: cannot load ${path} (${(cause as Error).message.trim()}). ${HINT}`, { cause })
+    const said = `openvino: cannot load ${path} (${(cause as Error).message.trim()}).`
+    const advice = cause instanceof NoDeviceError ? 'OpenVINO’s plugin takes Intel’s CPUs only. Do without.' : HINT
+    throw new UsageError(`${said} ${advice}`, { cause })
   }
 }
 
