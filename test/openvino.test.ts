@@ -145,6 +145,9 @@ for (const on of await withOpenVino())
         ...[attentionHiddenGraph(a, linear, parts), attentionGraph(a, 'plain', linear, parts)],
       ])
         await (await graphs.open(graph)).close()
+      const unknown = new Graph('of an operator that it lacks')
+      unknown.output('y', unknown.op('Det', [unknown.input('x', 'float32', [2, 2])]), 'float32', [])
+      await expect(graphs.open(unknown)).rejects.toThrow('fallback')
     })
 
     test.each([
