@@ -82,7 +82,7 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
   await checkOutput(output, overwrite)
   await checkTexts(calibration)
   const engine = openEngine({ device, threads, blas, openvino })
-  await checkProducts(engine, pruneOptions.products ?? 'float32')
+  await checkProducts(engine, pruneOptions.products)
   const checkpoint = yield* openModel(path, { signal })
   try {
     const dense = describeModel(checkpoint)

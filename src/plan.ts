@@ -178,8 +178,8 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const eliminates = score === 'eliminate' || measures
   const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + (eliminates ? 3 : 2) * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
-  const batches = samples * seqLen > TOKENS_PER_RUN
-  const grams = openvino && batches ? 2 : 1.5 // the whole of G, half as it adds up, and with OpenVINO half in products of one batch
+  const severalBatches = samples * seqLen > TOKENS_PER_RUN
+  const grams = openvino && severalBatches ? 2 : 1.5 // the whole of G, half as it adds up, and with OpenVINO half in products of one batch
   const work = copies * weights + grams * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
   const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * HEAD_ROWS * a.vocabularySize

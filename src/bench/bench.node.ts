@@ -68,7 +68,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
   try {
     // Refused before gigabytes are written: an output that is not ours, products or a device that this machine lacks.
     await checkOutput(output, true)
-    await checkProducts(engine, products ?? 'float32')
+    await checkProducts(engine, products)
     await multiply(engine, new Float32Array(1), new Float32Array(1), 1)
     const path = model ?? join(folder, 'model')
     if (model === undefined) yield* provideModel(path, options)

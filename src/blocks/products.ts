@@ -10,7 +10,7 @@ export type Products = (typeof PRODUCTS)[number]
 export const precisionOf = (products: Products): Precision => (products === 'bf16' ? 'bf16' : 'float32')
 
 /** @throws UsageError where the engine has no such products */
-export async function checkProducts(engine: Engine, products: Products): Promise<void> {
+export async function checkProducts(engine: Engine, products: Products = 'float32'): Promise<void> {
   if (products === 'int8') await checkInt8(engine)
   engine.inPrecision(precisionOf(products))
 }
