@@ -104,32 +104,43 @@ describeShared('agrees with the oracle', () => {
   })
 })
 
-/** What products in fewer bits may change of a perplexity: less than other calibration text does. */
-const FEW_BITS_TOLERANCE = 0.005
+/**
+ * What products in fewer bits may change of a perplexity: less than one of the 16 calibration windows does, without which tiny-llama by
+ * `stock` has 26.75 to 27.20 instead of 26.99 (the first ten left out in turn). In the mean of both models and presets, half of that.
+ */
+const FEW_BITS_TOLERANCE = 0.01
 
-// Not skipped tests elsewhere: what is skipped fails .ci/run. The refusals are tested in src/blocks/int8.test.ts and test/bf16.test.ts.
+// Not skipped tests elsewhere: what is skipped fails .ci/run. The refusals are tested in src/blocks/int8.test.ts and test/openvino.test.ts.
 const fewBits = (['int8', 'bf16'] as const).filter(products => (products === 'int8' ? INT8 : BF16))
 if (fewBits.length > 0)
   describeShared('products in fewer bits', () => {
-    test.each(['tiny-llama', 'tiny-opt'])('cost no quality on %s', async name => {
-      const golden = JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
-      const windows = asWindows(golden.calibration_windows)
-      for (const preset of ['paper', 'stock'] as const) {
-        const measure = async (products: 'float32' | 'int8' | 'bf16') => {
-          const output = join(folder, `${name} ${preset} ${products}`)
-          await finish(prune(sharedPath(`models/${name}`), { preset, sparsity: 0.3, products, windows, output }))
-          const evaluation = asWindows(golden.evaluation_windows)
-          return withModel(
-            output,
-            async model => (await finish(perplexity(model, engine, evaluation, 'evaluate'))).perplexity,
-          )
+    test('cost no quality', async () => {
+      const changes = fewBits.map((): number[] => [])
+      for (const name of ['tiny-llama', 'tiny-opt']) {
+        const golden = JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
+        const windows = asWindows(golden.calibration_windows)
+        for (const preset of ['paper', 'stock'] as const) {
+          const measure = async (products: 'float32' | 'int8' | 'bf16') => {
+            const output = join(folder, `${name} ${preset} ${products}`)
+            await finish(prune(sharedPath(`models/${name}`), { preset, sparsity: 0.3, products, windows, output }))
+            const evaluation = asWindows(golden.evaluation_windows)
+            return withModel(
+              output,
+              async model => (await finish(perplexity(model, engine, evaluation, 'evaluate'))).perplexity,
+            )
+          }
+          const exact = await measure('float32')
+          for (const [i, products] of fewBits.entries()) {
+            const measured = await measure(products)
+            expect(measured).not.toBe(exact)
+            expectNear(measured, exact, FEW_BITS_TOLERANCE)
+            changes[i].push(measured / exact - 1)
+          }
         }
-        const exact = await measure('float32')
-        for (const products of fewBits) {
-          const measured = await measure(products)
-          expect(measured).not.toBe(exact)
-          expectNear(measured, exact, FEW_BITS_TOLERANCE)
-        }
+      }
+      for (const some of changes) {
+        const mean = some.reduce((sum, change) => sum + change) / some.length
+        expect(Math.abs(mean)).toBeLessThan(FEW_BITS_TOLERANCE / 2)
       }
     })
   })

@@ -13,33 +13,27 @@ const HEAD_MULTIPLE = 16
 /** Head size as the attention operator and the KV cache see it. */
 export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE
 
-/**
- * Graph of `Hᵀ` [h·e, n] from the stream `x` [n, d] of whole windows, and the inputs of `heads`.
- * @param parts where attention is to come in parts, and for which sizes
- */
-export function attentionHiddenGraph(a: Architecture, layer: Layer, parts?: WholeWindows): Graph {
+/** Windows with a KV cache, windows that branch (branches.ts), or windows in blocks, which have `cos` and `sin` alone of the inputs of `heads`. */
+export type AttentionKind = 'plain' | 'with cache' | 'with branches' | WholeWindows
+
+/** Graph of `Hᵀ` [h·e, n] from the stream `x` [n, d] of whole windows, and the inputs of `heads`. */
+export function attentionHiddenGraph(a: Architecture, kind: 'plain' | WholeWindows, layer: Layer): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const width = a.heads * a.headSize
-  const transposed = parts
-    ? g.op('Reshape', [inParts(g, a, x, layer, parts, [1, 2, 4, 0, 3]), g.constant('int64', [width, -1])])
-    : g.op('Transpose', [heads(g, a, x, 'plain', layer)], { perm: [1, 0] })
-  g.output('h', transposed, 'float32', [width, 'n'])
+  const h =
+    typeof kind === 'string'
+      ? g.op('Transpose', [heads(g, a, x, kind, layer)], { perm: [1, 0] })
+      : blocks(g, a, x, kind, layer, 'transposed')
+  g.output('h', h, 'float32', [a.heads * a.headSize, 'n'])
   return g
 }
 
-/** Windows with a KV cache, or windows that branch (branches.ts). */
-export type AttentionKind = 'plain' | 'with cache' | 'with branches'
-
-/** Graph of the new stream `y` [n, d] from `x` [n, d] of whole windows, and the inputs of `heads`. @param parts as above, for `plain` */
-export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Layer, parts?: WholeWindows): Graph {
+/** Graph of the new stream `y` [n, d] from `x` [n, d] of whole windows, and the inputs of `heads`. */
+export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Layer): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const width = a.heads * a.headSize
-  const h = parts
-    ? g.op('Reshape', [inParts(g, a, x, layer, parts, [0, 3, 1, 2, 4]), g.constant('int64', [-1, width])])
-    : heads(g, a, x, kind, layer)
-  const update = layer(g, h, 'out', a.hiddenSize, width, a.bias.o)
+  const h = typeof kind === 'string' ? heads(g, a, x, kind, layer) : blocks(g, a, x, kind, layer)
+  const update = layer(g, h, 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
   g.output('y', residual(g, a, x, update), 'float32', ['n', a.hiddenSize])
   return g
 }
@@ -50,7 +44,7 @@ export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Laye
  * read and written in place. With `branches` also `bias` [windows, 1, length, length], which is added to the scores, and for rotary models
  * `places` [windows, length], the position of each token in its own sequence.
  */
-function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind, layer: Layer): Value {
+function heads(g: Graph, a: Architecture, x: Value, kind: Extract<AttentionKind, string>, layer: Layer): Value {
   const shape = g.input('shape', 'int64', [3])
   const width = paddedHeadSize(a)
   const [q, k, v] = projections(g, a, x, layer).map(({ y, heads }) =>
@@ -82,18 +76,10 @@ function heads(g: Graph, a: Architecture, x: Value, kind: AttentionKind, layer: 
   return trimHeads(g, rows, a.heads, a.headSize, width)
 }
 
-/** Adds `H` [windows, k, h/k, length, e], transposed to the order `perm`. Inputs: `cos` and `sin` as those of `heads`. */
-function inParts(
-  g: Graph,
-  a: Architecture,
-  x: Value,
-  layer: Layer,
-  parts: WholeWindows,
-  perm: readonly number[],
-): Value {
-  const [q, k, v] = projections(g, a, x, layer)
-  const h = causalAttention(g, a, [q.y, k.y, v.y], parts, rotaryInputs(g, a))
-  return g.op('Transpose', [h], { perm })
+/** Adds `H` [n, h·e], or `Hᵀ`. */
+function blocks(g: Graph, a: Architecture, x: Value, whole: WholeWindows, layer: Layer, order?: 'transposed'): Value {
+  const qkv = projections(g, a, x, layer).map(({ y }) => y)
+  return causalAttention(g, a, qkv, whole, rotaryInputs(g, a), order)
 }
 
 /** Queries, keys and values `y` [n, heads·e]. */

@@ -4,6 +4,7 @@ import { type Values, values } from '../engine/engine.ts'
 import type { Graph } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
+import type { WholeWindows } from './causal-attention.ts'
 import { linear } from './linear.ts'
 
 const engine = openEngine()
@@ -29,7 +30,7 @@ test.each([
   ['grouped heads, of a size that GroupQueryAttention wants padded', ofHeads(6, 2, 6, true), 2, 300],
   ['no rotary positions, biases', ofHeads(4, 4, 16, false), 3, 256],
   ['several blocks of queries', ofHeads(2, 1, 16, true), 1, 1000],
-])('in parts it is what GroupQueryAttention gives: %s', async (_, a, windows, length) => {
+])('in blocks it is what GroupQueryAttention gives: %s', async (_, a, windows, length) => {
   const [d, n, width] = [a.hiddenSize, windows * length, a.heads * a.headSize]
   const tables = rotaryTables(a, length + 7)
   const ofTables = [length + 7, paddedHeadSize(a) / 2]
@@ -46,28 +47,24 @@ test.each([
     past: values(new Int32Array(windows).fill(length - 1), [windows]),
     total: values(Int32Array.of(length), []),
   }
-  const parts = { windows, length }
-  const expectSame = async (
-    build: (parts?: { windows: number; length: number }) => Graph,
-    more: object,
-    out: string,
-  ) => {
+  const ways = ['plain', { length }, { length, fused: windows }] as const
+  const expectSame = async (build: (kind: 'plain' | WholeWindows) => Graph, more: object, out: string) => {
     const shape = out === 'h' ? [width, n] : [n, d]
     const results = await Promise.all(
-      [undefined, parts].map(async parts => {
+      ways.map(async kind => {
         const y = values(new Float32Array(shape[0] * shape[1]), shape)
-        const graph = build(parts)
+        const graph = build(kind)
         await engine.run(
-          `${graph.name} ${out} ${parts !== undefined} ${_}`,
+          `${graph.name} ${out} ${JSON.stringify(kind)} ${_}`,
           () => graph,
-          { ...feeds, ...more, ...(parts ? {} : whole) },
+          { ...feeds, ...more, ...(kind === 'plain' ? whole : {}) },
           { [out]: y },
         )
         return y.data
       }),
     )
-    for (const [i, v] of results[0].entries()) expect(Math.abs(v - results[1][i])).toBeLessThan(2e-5)
+    for (const [i, v] of results[0].entries()) for (const y of results) expect(Math.abs(v - y[i])).toBeLessThan(2e-5)
   }
-  await expectSame(parts => attentionHiddenGraph(a, linear, parts), {}, 'h')
-  await expectSame(parts => attentionGraph(a, 'plain', linear, parts), { 'out.weight': random(d, width) }, 'y')
+  await expectSame(kind => attentionHiddenGraph(a, kind, linear), {}, 'h')
+  await expectSame(kind => attentionGraph(a, kind, linear), { 'out.weight': random(d, width) }, 'y')
 })

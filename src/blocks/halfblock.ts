@@ -5,7 +5,7 @@ import { type Engine, type Values, values } from '../engine/engine.ts'
 import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
 import { fetchWeights, type Model, readWeights } from '../model/model.ts'
 import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
-import type { WholeWindows } from './causal-attention.ts'
+import { inBlocks, type WholeWindows } from './causal-attention.ts'
 import { withAllValues } from './compact-values.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
 import { type Int8Weight, linearInt8, toInt8 } from './int8.ts'
@@ -129,10 +129,10 @@ export class HalfBlockRunner {
     const outputs = { h: values(h, [this.hiddenWidth(w), this.#tokens(x)]) }
     if (w.half.kind === 'ffn')
       return this.graphs.run(`ffn ${this.#key}`, () => ffnHiddenGraph(a, this.#layer), inputs, outputs)
-    const parts = this.#parts(x, windows)
-    const feeds = { ...inputs, ...this.#positions(x, windows, 0, parts) }
-    const key = `attention ${sizes(parts)}${this.#key}`
-    await this.graphs.run(key, () => attentionHiddenGraph(a, this.#layer, parts), feeds, outputs)
+    const kind = this.#plain(x, windows)
+    const feeds = { ...inputs, ...this.#positions(kind, x, windows) }
+    const key = `attention ${nameOf(kind)} ${this.#key}`
+    await this.graphs.run(key, () => attentionHiddenGraph(a, kind, this.#layer), feeds, outputs)
   }
 
   /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
@@ -164,9 +164,8 @@ export class HalfBlockRunner {
     const inputs = { ...w.norm, ...(await this.#inputs(w, x)), ...(await this.#output(w.output)) }
     if (w.half.kind === 'ffn')
       return this.graphs.run(`forward ffn ${this.#key}`, () => ffnGraph(a, this.#layer), inputs, { y: inputs.x })
-    const kind: AttentionKind = cache ? 'with cache' : branches ? 'with branches' : 'plain'
-    const parts = kind === 'plain' ? this.#parts(x, windows) : undefined
-    const feeds: Record<string, Values> = { ...inputs, ...this.#positions(x, windows, cache?.past ?? 0, parts) }
+    const kind = cache ? 'with cache' : branches ? 'with branches' : this.#plain(x, windows)
+    const feeds: Record<string, Values> = { ...inputs, ...this.#positions(kind, x, windows, cache?.past) }
     const outputs: Record<string, Values> = { y: inputs.x }
     if (cache) {
       const shape = [windows, a.kvHeads, cache.positions, paddedHeadSize(a)]
@@ -177,8 +176,8 @@ export class HalfBlockRunner {
       feeds.bias = branches.bias
       if (a.rope) feeds.places = branches.places
     }
-    const key = `forward attention ${kind} ${sizes(parts)}${this.#key}`
-    await this.graphs.run(key, () => attentionGraph(a, kind, this.#layer, parts), feeds, outputs)
+    const key = `forward attention ${nameOf(kind)} ${this.#key}`
+    await this.graphs.run(key, () => attentionGraph(a, kind, this.#layer), feeds, outputs)
   }
 
   #tokens(x: Floats): number {
@@ -215,13 +214,15 @@ export class HalfBlockRunner {
     return made
   }
 
-  /** Sizes for attention in parts, where that is faster. */
-  #parts(x: Floats, windows: number): WholeWindows | undefined {
-    return this.graphs.openvino ? { windows, length: this.#tokens(x) / windows } : undefined
+  /** What attention in blocks is for, where that is faster. */
+  #plain(x: Floats, windows: number): 'plain' | WholeWindows {
+    const length = this.#tokens(x) / windows
+    if (this.graphs.openvino) return { length, fused: windows }
+    return this.graphs.device === 'cpu' && inBlocks(length) ? { length } : 'plain'
   }
 
-  #positions(x: Floats, windows: number, past: number, parts?: WholeWindows): Readonly<Record<string, Values>> {
-    if (parts) return this.#rotary
+  #positions(kind: AttentionKind, x: Floats, windows: number, past = 0): Readonly<Record<string, Values>> {
+    if (typeof kind === 'object') return this.#rotary
     const length = this.#tokens(x) / windows
     return {
       ...this.#rotary,
@@ -233,7 +234,7 @@ export class HalfBlockRunner {
 }
 
 /** Of a graph's key. */
-const sizes = (parts?: WholeWindows): string => (parts ? `${parts.windows}x${parts.length} ` : '')
+const nameOf = (kind: AttentionKind): string => (typeof kind === 'string' ? kind : JSON.stringify(kind))
 
 /** `x ← x + H_M Wᵀ + b` with a BLAS, which adds in place. The rows M of `h` move to its beginning. */
 function addProduct(blas: Blas, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {
