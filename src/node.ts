@@ -92,8 +92,9 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
       ? { ...pruneOptions, dtype: pruneOptions.dtype ?? intermediateType(planned[0]) }
       : pruneOptions
     const plan = planFor(checkpoint, settings, source)
-    const bytes = planned.reduce((sum, { bytes }) => sum + bytes, plan.sizes.weightBytes.after)
-    const sink = await openFolderSink(output, overwrite, bytes)
+    const { scratch } = plan.activationBytes // on the same disk
+    const bytes = planned.reduce((sum, { bytes }) => sum + bytes, plan.sizes.weightBytes.after + scratch)
+    const sink = await openFolderSink(output, overwrite, bytes, scratch > 0 ? 'the output with activations' : undefined)
     const folder = single ? 'pruned/' : ''
     const openTemporary = () => openScratch(output)
     const run = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, signal }

@@ -89,6 +89,14 @@ describeDisk('a disk of its own', () => {
       says: ['disk/out: the output needs 3 MB, the disk has 2 MB left. Free some space or choose another folder.'],
     })
   })
+  test('that is too small for the activations beside it', async () => {
+    const folder = await workplace({ 'disk/x': '' })
+    const text = ['--calibration', 'text.txt', '--samples', '64', '--seq-len', '128', '--memory', '0']
+    await refused(folder, ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'disk/out', ...text], {
+      wrap: onDisk('size=9m'),
+      says: ['disk/out: the output with activations needs 19 MB, the disk has 10 MB left. Free some space'],
+    })
+  })
   test('that runs full', async () => {
     const folder = await workplace({ 'disk/x': '' })
     // Room for the weights, not for the small files that follow.

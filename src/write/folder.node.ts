@@ -31,9 +31,15 @@ export const temporaryFolder = (prefix: string, hint = ''): Promise<string> =>
  * Opens a folder for output, or a `.gguf` file: then of all that is written only `model.gguf` remains, under that name.
  * Nothing appears under `path` before `commit`.
  * @param overwrite replace what an earlier run of ours wrote
+ * @param expectedBytes room that must be there, for what `expected` names
  * @throws OutputError where `path` exists and may not be replaced, or its parent cannot be written
  */
-export async function openFolderSink(path: string, overwrite: boolean, expectedBytes = 0): Promise<FolderSink> {
+export async function openFolderSink(
+  path: string,
+  overwrite: boolean,
+  expectedBytes = 0,
+  expected = 'the output',
+): Promise<FolderSink> {
   const target = resolve(path)
   const parent = dirname(target)
   await checkOutput(path, overwrite)
@@ -47,7 +53,7 @@ export async function openFolderSink(path: string, overwrite: boolean, expectedB
   await attempt(`create ${path}`, async () => {
     made = await mkdir(parent, { recursive: true })
     await access(parent, constants.W_OK)
-    await checkSpace(`${path}: the output`, parent, expectedBytes)
+    await checkSpace(`${path}: ${expected}`, parent, expectedBytes)
     await mkdir(temporary)
   }).catch(async error => {
     await removeMade()
