@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 /** More than this and a file is more than one room. */
 const MAX_FILE = 400
 /** A reader can take in the whole library. */
-const MAX_TOTAL = 22500
+const MAX_TOTAL = 22800
 /** The pipeline reads like the diagram of the stages. */
 const MAX_PIPELINE = 200
 

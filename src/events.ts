@@ -14,6 +14,7 @@ export type Phase =
   | 'upload'
   | 'export'
   | 'verify'
+  | 'speed'
 
 export type ProgressEvent =
   /** A phase has begun. `total` counts what its `progress` events count. */
@@ -21,7 +22,7 @@ export type ProgressEvent =
       readonly type: 'phase'
       readonly phase: Phase
       readonly total: number
-      readonly unit: 'layers' | 'tokens' | 'bytes' | 'tensors'
+      readonly unit: 'layers' | 'tokens' | 'bytes' | 'tensors' | 'turns'
     }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
   /** A run of a comparison has begun, number `number` of `total`. `secondsLeft`: for all that are left, where runs before tell. */

@@ -1,12 +1,13 @@
-// `fasp bench` on a workload that takes a second.
+// `fasp bench` on a workload that takes a second, and on small models.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { benchTable } from '../src/bench/table.ts'
+import type { SpeedResult } from '../src/bench/result.ts'
+import { benchTable, speedTable } from '../src/bench/table.ts'
 import { INT8 } from './cpu.ts'
 import { CUDA } from './devices.ts'
 import { describeDisk, onDisk } from './disk.ts'
-import { fasp, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
 
 const workplace = workplaces()
 const TINY = ['bench', '--workload', 'tiny']
@@ -67,6 +68,39 @@ test('prints the result as JSON where its file cannot be written', async () => {
   expect(code).toBe(1)
 })
 
+test('times models side by side, in turns', async () => {
+  const folder = await workplace()
+  await run(folder, 'prune', TINY_LLAMA, '-s', '0.3', '-o', 'smaller', ...QUICK)
+  await run(folder, 'export', 'smaller', '--to', 'gguf', '-o', 'smaller.gguf')
+  const args = ['bench', TINY_LLAMA, 'smaller', 'smaller.gguf', '--runs', '2', '-o', 'speed.json', '--json']
+  const { stdout, stderr, lines } = await run(folder, ...args)
+  const result: SpeedResult = JSON.parse(readFileSync(join(folder, 'speed.json'), 'utf8'))
+  expect(JSON.parse(lines.at(-1)!)).toEqual(result)
+  expect(result).toMatchObject({ schema: 1, prompt: 448, decode: 64, machine: { device: 'cpu' } }) // of 512 positions
+  expect(result.speeds.map(({ runtime, model }) => [runtime, model])).toEqual(
+    ['tiny-llama', 'smaller', 'smaller.gguf'].map(model => ['ONNX Runtime', model]),
+  )
+  for (const { prefill, decode } of result.speeds)
+    for (const rates of [prefill, decode]) {
+      expect(rates).toHaveLength(2)
+      expect(Math.min(...rates)).toBeGreaterThan(0)
+    }
+  expect(stdout).toMatch(/^runtime +model +prefill +× +decode +×$/m)
+  expect(stdout).toMatch(/^ONNX Runtime +smaller +\d+ \[\d+–\d+\] +\d\.\d\d +\d+ \[\d+–\d+\] +\d\.\d\d$/m)
+  expect(stderr).toContain('Not timed in llama.cpp: npm install node-llama-cpp.')
+  expect(stderr).toContain('llama.cpp times GGUF files only')
+  expect(lines.slice(0, -1).filter(line => [...line].length > 80)).toEqual([])
+})
+
+test('rates are medians, and ratios those of the same turn', () => {
+  const turns = (model: string, prefill: number[], decode: number[]) => ({ runtime: 'x', model, prefill, decode })
+  const speeds = [turns('a', [100, 50, 80], [1, 4, 2]), turns('b', [200, 150, 80], [1, 4, 3])]
+  const machine = { cpu: 'c', cores: 2, memoryBytes: 1e9, platform: 'p', node: '20', onnxruntime: '1', device: 'cpu' }
+  const text = speedTable({ schema: 1, fasp: '0', created: '', machine, prompt: 512, decode: 64, speeds })
+  expect(text).toContain('x            a   80 [50–100]        2.0 [1.0–4.0]\n')
+  expect(text).toContain('x            b  150 [80–200]  2.00  3.0 [1.0–4.0]  1.00\n')
+})
+
 test('the help fits 80 columns', async () => {
   const { lines } = await run(await workplace(), 'bench', '--help')
   expect(lines.filter(line => line.length > 80)).toEqual([])
@@ -75,7 +109,10 @@ test('the help fits 80 columns', async () => {
 test('refuses what it cannot do before it starts', async () => {
   const folder = await workplace()
   await refused(folder, ['bench', '--workload', 'slow'], { code: 2, says: ['"slow"', 'quick, smollm2'] })
-  await refused(folder, ['bench', 'model'], { code: 2, says: ['takes no argument', 'model'] })
+  await refused(folder, ['bench', 'nothing'], { says: ['nothing', 'no such file'] })
+  await refused(folder, ['bench', TINY_LLAMA, '--windows', '1'], { code: 2, says: ['--windows is for timing pruning'] })
+  await refused(folder, ['bench', TINY_LLAMA, '--runs', '0'], { code: 2, says: ['runs is 0', '1 to'] })
+  await refused(folder, [...TINY, '--runs', '1'], { code: 2, says: ['--runs is for timing models: name some'] })
   await refused(folder, [...TINY, '--windows', '0'], { code: 2, says: ['windows is 0', '1 to'] })
   await refused(folder, [...TINY, '-o', 'text.txt'], { says: ['text.txt exists already'] })
   await refused(folder, [...TINY, '-o', 'no/result.json'], {

@@ -63,6 +63,25 @@ export interface BenchResult extends Made {
   readonly peakMemoryBytes: number
 }
 
+/** What `fasp bench` finds for models that are named, schema 1. */
+export interface SpeedResult extends Made {
+  readonly schema: 1
+  /** Tokens of the prompt. */
+  readonly prompt: number
+  /** Tokens after it, one by one. */
+  readonly decode: number
+  /** By runtime, then in the order of the models. */
+  readonly speeds: readonly Speed[]
+}
+
+export interface Speed {
+  readonly runtime: string
+  readonly model: string
+  /** Tokens a second, turn by turn. */
+  readonly prefill: readonly number[]
+  readonly decode: readonly number[]
+}
+
 /** One run of `prune` with its wall clock. */
 export interface Run {
   readonly result: PruneResult

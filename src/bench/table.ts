@@ -1,7 +1,7 @@
 // A bench result as text for a terminal of 80 columns. A pure function of the result.
 import { bytes, duration, percent, table } from '../display.ts'
 import { hardwareText, softwareText } from '../report/made.ts'
-import type { BenchResult, Stage } from './result.ts'
+import type { BenchResult, Speed, SpeedResult, Stage } from './result.ts'
 
 export function benchTable(r: BenchResult): string {
   const { workload: w, machine, activationBytes: placed } = r
@@ -43,4 +43,37 @@ export function benchTable(r: BenchResult): string {
         ]
       : []),
   ].join('\n')
+}
+
+/** Times as fast: the median of the ratios to the first model in the same turn. */
+export function speedTable({ machine, fasp, prompt, decode, speeds }: SpeedResult): string {
+  const row = (one: Speed) => {
+    const first = speeds.find(({ runtime }) => runtime === one.runtime)!
+    const cells = (kind: 'prefill' | 'decode') => [
+      spread(one[kind]),
+      one === first ? '' : median(one[kind].map((rate, turn) => rate / first[kind][turn])).toFixed(2),
+    ]
+    return [one.runtime, one.model, ...cells('prefill'), ...cells('decode')]
+  }
+  return [
+    hardwareText(machine),
+    `fasp ${fasp}, ${softwareText(machine)}`,
+    '',
+    table([['runtime', 'model', 'prefill', '×', 'decode', '×'], ...speeds.map(row)]),
+    '',
+    `Tokens a second, medians of ${speeds[0].prefill.length} turns [lowest–highest]:`,
+    `a prompt of ${prompt} tokens, then ${decode} one by one. × is beside the first model.`,
+  ].join('\n')
+}
+
+const spread = (rates: readonly number[]): string => {
+  const digits = Math.min(...rates) < 10 ? 1 : 0
+  const [middle, low, high] = [median(rates), Math.min(...rates), Math.max(...rates)].map(n => n.toFixed(digits))
+  return `${middle} [${low}–${high}]`
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((x, y) => x - y)
+  const middle = sorted.length / 2 - 0.5
+  return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2
 }

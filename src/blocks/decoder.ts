@@ -79,6 +79,11 @@ export class Decoder {
     return new Decoder(model, sequences, positions, runner, embedding, halves, caches, head)
   }
 
+  /** Forgets the tokens so far. */
+  reset(): void {
+    for (const cache of this.caches) cache.past = 0
+  }
+
   /** Takes the next tokens of every sequence (as many for each) and gives the logits [sequences, vocabulary] after them. */
   async step(ids: readonly Int32Array[]): Promise<Float32Array<ArrayBuffer>> {
     const { hiddenSize: d, vocabularySize } = this.model.architecture

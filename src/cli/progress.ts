@@ -25,7 +25,7 @@ export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, 
 
 class Display {
   #phase = ''
-  #unit: 'layers' | 'tokens' | 'bytes' | 'tensors' = 'layers'
+  #unit: 'layers' | 'tokens' | 'bytes' | 'tensors' | 'turns' = 'layers'
   #total = 0
   #started = 0
   #lastLine = 0
@@ -82,6 +82,7 @@ class Display {
       tokens: `${done} of ${total} tokens`,
       bytes: `${bytes(done)} of ${bytes(total)}`,
       tensors: `${done} of ${total} tensors`,
+      turns: `turn ${done} of ${total}`,
     }
     const parts = [`${this.#phase}: ${count[this.#unit]}`]
     if (this.terminal) {
@@ -91,7 +92,8 @@ class Display {
     if (done > 0) {
       const passed = this.#unit === 'tokens' ? done : ((tokens ?? 0) * done) / this.#total // tokens through the whole model
       if (this.#unit === 'bytes') parts.push(`${bytes(done / seconds)}/s`)
-      else if (this.#unit !== 'tensors') parts.push(`${Math.round(passed / seconds)} tokens/s`)
+      else if (this.#unit === 'layers' || this.#unit === 'tokens')
+        parts.push(`${Math.round(passed / seconds)} tokens/s`)
       parts.push(
         done < this.#total ? `${duration((seconds / done) * (this.#total - done))} left` : `took ${duration(seconds)}`,
       )

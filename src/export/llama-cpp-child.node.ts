@@ -1,8 +1,7 @@
 // Runs a GGUF file in llama.cpp. A process of its own, started by `runtime.node.ts`.
 // usage: node llama-cpp-child.js URL_OF_NODE_LLAMA_CPP MODEL.gguf   with a request as JSON on stdin; the answer is a JSON line on stdout.
-// Keys and values are cached in float32, so that what differs from our own logits is the products with the weights alone.
 import { text } from 'node:stream/consumers'
-import type { RuntimeAnswer, RuntimeRequest } from './runtime.node.ts'
+import type { RuntimeAnswer, RuntimeRequest, SpeedAnswer, SpeedRequest } from './runtime.node.ts'
 
 /** What we use of node-llama-cpp, which is no dependency. */
 interface NodeLlamaCpp {
@@ -14,40 +13,68 @@ interface LlamaModel {
 }
 interface Sequence {
   controlledEvaluate(input: unknown[]): Promise<({ next: { logits?: Map<number, number> } } | undefined)[]>
+  evaluate(tokens: readonly number[], options: object): AsyncGenerator<number>
+  evaluateWithoutGeneratingNewTokens(tokens: readonly number[]): Promise<void>
+  clearHistory(): Promise<void>
 }
 
 const [library, modelPath] = process.argv.slice(2)
-const { ids, greedy, texts, threads } = JSON.parse(await text(process.stdin)) as RuntimeRequest
+const request = JSON.parse(await text(process.stdin)) as RuntimeRequest | SpeedRequest
+const { threads } = request
 const { getLlama } = (await import(library)) as NodeLlamaCpp
 const llama = await getLlama({ build: 'never', gpu: false, maxThreads: threads, logLevel: 'error' })
 const model = await llama.loadModel({ modelPath })
-const context = await model.createContext({
-  contextSize: ids.length + greedy + 8,
-  batchSize: ids.length,
-  threads,
-  flashAttention: false,
-  experimentalKvCacheKeyType: 'F32',
-  experimentalKvCacheValueType: 'F32',
-})
-const sequence = context.getSequence()
-
-/** Logits after each token. */
-async function evaluate(tokens: readonly number[]): Promise<Map<number, number>[]> {
-  const outputs = await sequence.controlledEvaluate(tokens.map(id => [id, { generateNext: { logits: true } }]))
-  return outputs.map(output => output!.next.logits!)
-}
-
-const rows = await evaluate(ids)
-const vocabulary = rows[0].size
-const logits = new Float32Array(rows.length * vocabulary)
-for (const [position, row] of rows.entries()) for (const [id, logit] of row) logits[position * vocabulary + id] = logit
-const written: number[] = []
-for (let row = rows.at(-1)!; written.length < greedy; [row] = await evaluate([written.at(-1)!]))
-  written.push(row.keys().next().value!) // in order of the logits
-const answer: RuntimeAnswer = {
-  logits: Buffer.from(logits.buffer).toString('base64'),
-  vocabulary,
-  greedy: written,
-  tokens: texts.map(one => model.tokenize(one, true)),
-}
+const answer = 'decode' in request ? await time(request) : await run(request)
 process.stdout.write(`\n${JSON.stringify(answer)}\n`, () => process.exit(0))
+
+/** As users run it: all settings are llama.cpp's own. */
+async function time({ ids, decode }: SpeedRequest): Promise<SpeedAnswer> {
+  const contextSize = ids.length + decode + 8
+  const sequence = (await model.createContext({ contextSize, batchSize: ids.length, threads })).getSequence()
+  const turn = async () => {
+    await sequence.clearHistory()
+    const started = performance.now()
+    await sequence.evaluateWithoutGeneratingNewTokens(ids.slice(0, -1))
+    const tokens = sequence.evaluate(ids.slice(-1), { temperature: 0, yieldEogToken: true })
+    await tokens.next()
+    const prefilled = performance.now()
+    for (let i = 0; i < decode; i++) await tokens.next()
+    const ended = performance.now()
+    await tokens.return(undefined)
+    return { prefill: (prefilled - started) / 1000, decode: (ended - prefilled) / 1000 }
+  }
+  await turn()
+  return turn()
+}
+
+/** Keys and values are cached in float32, so that what differs from our own logits is the products with the weights alone. */
+async function run({ ids, greedy, texts }: RuntimeRequest): Promise<RuntimeAnswer> {
+  const context = await model.createContext({
+    contextSize: ids.length + greedy + 8,
+    batchSize: ids.length,
+    threads,
+    flashAttention: false,
+    experimentalKvCacheKeyType: 'F32',
+    experimentalKvCacheValueType: 'F32',
+  })
+  const sequence = context.getSequence()
+  /** Logits after each token. */
+  const evaluate = async (tokens: readonly number[]): Promise<Map<number, number>[]> => {
+    const outputs = await sequence.controlledEvaluate(tokens.map(id => [id, { generateNext: { logits: true } }]))
+    return outputs.map(output => output!.next.logits!)
+  }
+  const rows = await evaluate(ids)
+  const vocabulary = rows[0].size
+  const logits = new Float32Array(rows.length * vocabulary)
+  for (const [position, row] of rows.entries())
+    for (const [id, logit] of row) logits[position * vocabulary + id] = logit
+  const written: number[] = []
+  for (let row = rows.at(-1)!; written.length < greedy; [row] = await evaluate([written.at(-1)!]))
+    written.push(row.keys().next().value!) // in order of the logits
+  return {
+    logits: Buffer.from(logits.buffer).toString('base64'),
+    vocabulary,
+    greedy: written,
+    tokens: texts.map(one => model.tokenize(one, true)),
+  }
+}

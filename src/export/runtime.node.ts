@@ -34,7 +34,20 @@ export interface RuntimeAnswer {
   readonly tokens: readonly (readonly number[])[]
 }
 
-/** The same with the logits decoded. */
+/** What it reads instead where speed is asked for: a prompt, and how many tokens are to follow it, one by one. */
+export interface SpeedRequest {
+  readonly ids: readonly number[]
+  readonly decode: number
+  readonly threads: number
+}
+
+/** Seconds of the prompt and of the tokens after it. */
+export interface SpeedAnswer {
+  readonly prefill: number
+  readonly decode: number
+}
+
+/** A `RuntimeAnswer` with the logits decoded. */
 export interface RuntimeResult extends Omit<RuntimeAnswer, 'logits'> {
   readonly logits: Float32Array<ArrayBuffer>
 }
@@ -98,11 +111,27 @@ export async function verifyIn(
 
 /** @throws OutputError where the runtime does not load or run the export */
 export async function runRuntime(
-  { name, child: script }: Runtime,
+  runtime: Runtime,
   library: string,
   args: readonly string[],
   request: RuntimeRequest,
 ): Promise<RuntimeResult> {
+  const answer = (await ask(runtime, library, args, request, 'the export')) as RuntimeAnswer
+  return { ...answer, logits: new Float32Array(new Uint8Array(Buffer.from(answer.logits, 'base64')).buffer) }
+}
+
+/** Times a model in a runtime once, after a turn that warms up. @throws OutputError as `runRuntime` */
+export const timeRuntime = async (runtime: Runtime, library: string, path: string, request: SpeedRequest) =>
+  (await ask(runtime, library, [path], request, path)) as SpeedAnswer
+
+/** @param what the user sees that runs */
+async function ask(
+  { name, child: script }: Runtime,
+  library: string,
+  args: readonly string[],
+  request: RuntimeRequest | SpeedRequest,
+  what: string,
+): Promise<unknown> {
   const child = spawn(process.execPath, [fileURLToPath(script), library, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.on('error', () => {}) // it ended before it read; why is on stderr
   child.stdin.end(JSON.stringify(request))
@@ -113,9 +142,8 @@ export async function runRuntime(
       child.on('error', reject).on('close', (code, signal) => resolve(code ?? signal)),
     ),
   ])
-  if (code !== 0) throw new OutputError(`${name} does not run the export (${code}): ${reason(problems)}.`)
-  const answer = JSON.parse(out.trimEnd().split('\n').at(-1)!) as RuntimeAnswer
-  return { ...answer, logits: new Float32Array(new Uint8Array(Buffer.from(answer.logits, 'base64')).buffer) }
+  if (code !== 0) throw new OutputError(`${name} does not run ${what} (${code}): ${reason(problems)}.`)
+  return JSON.parse(out.trimEnd().split('\n').at(-1)!)
 }
 
 /** The line that says most: what the runtime or Node call an error, or the last. Node shows where it was thrown before it says what. */

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { SpeedResult } from '../../src/bench/result.ts'
 import { agreement, allowedFor } from '../../src/export/agreement.ts'
 import { LLAMA_CPP } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
@@ -237,6 +238,13 @@ describe('the command', () => {
     expect(stderr).toMatch(
       /^gguf: llama\.cpp writes the same 32 tokens; probabilities differ by (0\.\d+|\d(\.\d+)?e-\d+) at most\.$/m,
     )
+    const { lines } = await run(folder, 'bench', 'model.gguf', 'smaller.gguf', '--runs', '1', '--json')
+    const { speeds }: SpeedResult = JSON.parse(lines.at(-1)!)
+    const places = ['ONNX Runtime', 'llama.cpp'].flatMap(runtime =>
+      ['model.gguf', 'smaller.gguf'].map(model => ({ runtime, model })),
+    )
+    expect(speeds).toMatchObject(places)
+    for (const { prefill, decode } of speeds) expect(Math.min(...prefill, ...decode)).toBeGreaterThan(0)
   })
 
   test('a file that llama.cpp does not load, and a model that is another one, are refused', async () => {
