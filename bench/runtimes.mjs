@@ -108,7 +108,7 @@ const RUNTIMES = {
     let decoder
     return async decode => {
       decoder ??= await Decoder.open(model, openEngine({ threads }), 1, PROMPT + decode)
-      for (const one of decoder.caches) one.past = 0
+      decoder.reset()
       const started = performance.now()
       const token = best(await decoder.step([Int32Array.from(ids)]))
       const prefilled = performance.now()

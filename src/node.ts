@@ -92,9 +92,11 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
       ? { ...pruneOptions, dtype: pruneOptions.dtype ?? intermediateType(planned[0]) }
       : pruneOptions
     const plan = planFor(checkpoint, settings, source)
-    const { scratch } = plan.activationBytes // on the same disk
-    const bytes = planned.reduce((sum, { bytes }) => sum + bytes, plan.sizes.weightBytes.after + scratch)
-    const sink = await openFolderSink(output, overwrite, bytes, scratch > 0 ? 'the output with activations' : undefined)
+    const exported = planned.reduce((sum, { bytes }) => sum + bytes, 0)
+    const { scratch } = plan.activationBytes // on the same disk, and gone before exports are written
+    const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined
+    const bytes = plan.sizes.weightBytes.after + Math.max(exported, scratch)
+    const sink = await openFolderSink(output, overwrite, bytes, expected)
     const folder = single ? 'pruned/' : ''
     const openTemporary = () => openScratch(output)
     const run = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, signal }

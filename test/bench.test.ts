@@ -76,9 +76,9 @@ test('times models side by side, in turns', async () => {
   const { stdout, stderr, lines } = await run(folder, ...args)
   const result: SpeedResult = JSON.parse(readFileSync(join(folder, 'speed.json'), 'utf8'))
   expect(JSON.parse(lines.at(-1)!)).toEqual(result)
-  expect(result).toMatchObject({ schema: 1, prompt: 448, decode: 64, machine: { device: 'cpu' } }) // of 512 positions
+  expect(result).toMatchObject({ schema: 1, tokens: { prompt: 448, after: 64 }, machine: { device: 'cpu' } }) // of 512 positions
   expect(result.speeds.map(({ runtime, model }) => [runtime, model])).toEqual(
-    ['tiny-llama', 'smaller', 'smaller.gguf'].map(model => ['ONNX Runtime', model]),
+    ['tiny-llama', 'smaller', 'smaller.gguf'].map(model => ['fasp', model]),
   )
   for (const { prefill, decode } of result.speeds)
     for (const rates of [prefill, decode]) {
@@ -86,9 +86,8 @@ test('times models side by side, in turns', async () => {
       expect(Math.min(...rates)).toBeGreaterThan(0)
     }
   expect(stdout).toMatch(/^runtime +model +prefill +× +decode +×$/m)
-  expect(stdout).toMatch(/^ONNX Runtime +smaller +\d+ \[\d+–\d+\] +\d\.\d\d +\d+ \[\d+–\d+\] +\d\.\d\d$/m)
-  expect(stderr).toContain('Not timed in llama.cpp: npm install node-llama-cpp.')
-  expect(stderr).toContain('llama.cpp times GGUF files only')
+  expect(stdout).toMatch(/^fasp +smaller +[\d.]+ \[[\d.]+–[\d.]+\] +[\d.]+ +[\d.]+ \[[\d.]+–[\d.]+\] +[\d.]+$/m)
+  expect(stderr).toContain('GGUF files ("fasp export" makes them) after npm install node-llama-cpp.')
   expect(lines.slice(0, -1).filter(line => [...line].length > 80)).toEqual([])
 })
 
@@ -96,7 +95,7 @@ test('rates are medians, and ratios those of the same turn', () => {
   const turns = (model: string, prefill: number[], decode: number[]) => ({ runtime: 'x', model, prefill, decode })
   const speeds = [turns('a', [100, 50, 80], [1, 4, 2]), turns('b', [200, 150, 80], [1, 4, 3])]
   const machine = { cpu: 'c', cores: 2, memoryBytes: 1e9, platform: 'p', node: '20', onnxruntime: '1', device: 'cpu' }
-  const text = speedTable({ schema: 1, fasp: '0', created: '', machine, prompt: 512, decode: 64, speeds })
+  const text = speedTable({ schema: 1, fasp: '0', created: '', machine, tokens: { prompt: 512, after: 64 }, speeds })
   expect(text).toContain('x            a   80 [50–100]        2.0 [1.0–4.0]\n')
   expect(text).toContain('x            b  150 [80–200]  2.00  3.0 [1.0–4.0]  1.00\n')
 })

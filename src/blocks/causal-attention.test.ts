@@ -1,10 +1,11 @@
 import { afterAll, expect, test } from 'vitest'
 import { openEngine } from '../engine/engine.node.ts'
-import { type Values, values } from '../engine/engine.ts'
+import { type Engine, type Values, values } from '../engine/engine.ts'
 import type { Graph } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import type { WholeWindows } from './causal-attention.ts'
+import { HalfBlockRunner, type HalfWeights } from './halfblock.ts'
 import { linear } from './linear.ts'
 
 const engine = openEngine()
@@ -16,6 +17,7 @@ const ofHeads = (heads: number, kvHeads: number, headSize: number, rotary: boole
     ...{ hiddenSize: 24, heads, kvHeads, headSize, postNorm: false },
     norm: { type: 'rms', epsilon: 1e-5, affine: true },
     bias: { qkv: !rotary, o: false, ffn: false },
+    names: { layer: { ffnIn: [] } },
     rope: rotary ? { inverseFrequencies: Float64Array.from({ length: headSize / 2 }, (_, i) => 100 ** -i) } : undefined,
   }) as unknown as Architecture
 
@@ -47,7 +49,7 @@ test.each([
     past: values(new Int32Array(windows).fill(length - 1), [windows]),
     total: values(Int32Array.of(length), []),
   }
-  const ways = ['plain', { length }, { length, fused: windows }] as const
+  const ways = ['plain', { length }, { length, windows }] as const
   const expectSame = async (build: (kind: 'plain' | WholeWindows) => Graph, more: object, out: string) => {
     const shape = out === 'h' ? [width, n] : [n, d]
     const results = await Promise.all(
@@ -67,4 +69,21 @@ test.each([
   }
   await expectSame(kind => attentionHiddenGraph(a, kind, linear), {}, 'h')
   await expectSame(kind => attentionGraph(a, kind, linear), { 'out.weight': random(d, width) }, 'y')
+})
+
+test.each([
+  ['cpu', [1, 0, 1, 0, 1]],
+  ['webgpu', [1, 1, 1, 1, 1]],
+] as const)('windows of some lengths go in blocks: %s', async (device, expected) => {
+  const a = ofHeads(2, 1, 16, true)
+  const graphs: Graph[] = []
+  const engine = { device, run: async (_, build) => void graphs.push(build()) } as Pick<Engine, 'device' | 'run'>
+  const runner = new HalfBlockRunner(engine as Engine, a, 2048)
+  const layer = (out: number) => ({ weight: new Float32Array(out * a.hiddenSize) })
+  const weights = { half: { kind: 'attention' }, norm: {}, inputs: [32, 16, 16].map(layer), output: layer(32) }
+  for (const length of [128, 256, 300, 1024, 1152]) {
+    const [x, h] = [a.hiddenSize, 32].map(width => new Float32Array(length * width))
+    await runner.hidden(weights as unknown as HalfWeights, x, 1, h)
+  }
+  expect(graphs.map(graph => graph.nodesOf('GroupQueryAttention').length)).toEqual(expected)
 })

@@ -11,12 +11,12 @@ const MASKED = -30000
 /** What a graph is for. */
 export interface WholeWindows {
   readonly length: number
-  /** How many, where OpenVINO is to make one operator of each block's; it is slower where that is left open. @default any number */
-  readonly fused?: number
+  /** How many, for OpenVINO, which is slower where that is left open. @default any number, for ONNX Runtime */
+  readonly windows?: number
 }
 
 /** Whether windows of this length are faster in blocks on ONNX Runtime: longer ones have more scores in a block than a cache holds. */
-export const inBlocks = (length: number): boolean => length % BLOCK === 0 && length > BLOCK && length <= 1024
+export const fitBlocks = (length: number): boolean => length % BLOCK === 0 && length > BLOCK && length <= 1024
 
 /**
  * Adds `H` [n, h·e], or `Hᵀ`, from `q` [n, h·e], `k` and `v` [n, k·e], heads side by side.
@@ -26,18 +26,18 @@ export function causalAttention(
   g: Graph,
   a: Architecture,
   qkv: readonly Value[],
-  { length, fused }: WholeWindows,
+  { length, windows }: WholeWindows,
   rotary: readonly Value[],
   order?: 'transposed',
 ): Value {
   const rows = (table: Value) => slice(g, slice(g, table, 0, length, 0), 0, a.headSize / 2, 1)
   const tables = rotary.map(rows) // [length, e/2]
   const width = a.heads * a.headSize
-  if (fused === undefined) {
+  if (windows === undefined) {
     const h = g.op('Reshape', [operators(g, a, qkv, length, tables), ints(g, -1, width)])
     return order ? g.op('Transpose', [h], { perm: [1, 0] }) : h
   }
-  const h = products(g, a, qkv, [fused, length], tables)
+  const h = products(g, a, qkv, [windows, length], tables)
   const transposed = g.op('Transpose', [h], { perm: order ? [1, 2, 4, 0, 3] : [0, 3, 1, 2, 4] })
   return g.op('Reshape', [transposed, order ? ints(g, width, -1) : ints(g, -1, width)])
 }

@@ -5,7 +5,7 @@ import { type Engine, type Values, values } from '../engine/engine.ts'
 import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
 import { fetchWeights, type Model, readWeights } from '../model/model.ts'
 import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
-import { inBlocks, type WholeWindows } from './causal-attention.ts'
+import { fitBlocks, type WholeWindows } from './causal-attention.ts'
 import { withAllValues } from './compact-values.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
 import { type Int8Weight, linearInt8, toInt8 } from './int8.ts'
@@ -129,7 +129,7 @@ export class HalfBlockRunner {
     const outputs = { h: values(h, [this.hiddenWidth(w), this.#tokens(x)]) }
     if (w.half.kind === 'ffn')
       return this.graphs.run(`ffn ${this.#key}`, () => ffnHiddenGraph(a, this.#layer), inputs, outputs)
-    const kind = this.#plain(x, windows)
+    const kind = this.#whole(x, windows)
     const feeds = { ...inputs, ...this.#positions(kind, x, windows) }
     const key = `attention ${nameOf(kind)} ${this.#key}`
     await this.graphs.run(key, () => attentionHiddenGraph(a, kind, this.#layer), feeds, outputs)
@@ -164,7 +164,7 @@ export class HalfBlockRunner {
     const inputs = { ...w.norm, ...(await this.#inputs(w, x)), ...(await this.#output(w.output)) }
     if (w.half.kind === 'ffn')
       return this.graphs.run(`forward ffn ${this.#key}`, () => ffnGraph(a, this.#layer), inputs, { y: inputs.x })
-    const kind = cache ? 'with cache' : branches ? 'with branches' : this.#plain(x, windows)
+    const kind = cache ? 'with cache' : branches ? 'with branches' : this.#whole(x, windows)
     const feeds: Record<string, Values> = { ...inputs, ...this.#positions(kind, x, windows, cache?.past) }
     const outputs: Record<string, Values> = { y: inputs.x }
     if (cache) {
@@ -214,11 +214,11 @@ export class HalfBlockRunner {
     return made
   }
 
-  /** What attention in blocks is for, where that is faster. */
-  #plain(x: Floats, windows: number): 'plain' | WholeWindows {
+  /** Windows without cache and branches: in blocks where that is faster. */
+  #whole(x: Floats, windows: number): 'plain' | WholeWindows {
     const length = this.#tokens(x) / windows
-    if (this.graphs.openvino) return { length, fused: windows }
-    return this.graphs.device === 'cpu' && inBlocks(length) ? { length } : 'plain'
+    if (this.graphs.openvino) return { length, windows }
+    return this.graphs.device === 'cpu' && fitBlocks(length) ? { length } : 'plain'
   }
 
   #positions(kind: AttentionKind, x: Floats, windows: number, past = 0): Readonly<Record<string, Values>> {

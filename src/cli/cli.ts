@@ -18,7 +18,7 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{
   inspect: { summary: 'show architecture, shapes, parameters and bytes', load: () => import('./inspect.ts') },
   push: { summary: 'upload a result to the Hugging Face Hub', load: () => import('./push.ts') },
   report: { summary: 'show results, as text, page, tables or chart', load: () => import('./report.ts') },
-  bench: { summary: 'time pruning on this machine, stage by stage', load: () => import('./bench.ts') },
+  bench: { summary: 'time pruning, or models, on this machine', load: () => import('./bench.ts') },
 }
 
 const HELP = `fasp ${VERSION}: makes language models smaller and faster by structured pruning

@@ -1,7 +1,8 @@
 // Runs a GGUF file in llama.cpp. A process of its own, started by `runtime.node.ts`.
 // usage: node llama-cpp-child.js URL_OF_NODE_LLAMA_CPP MODEL.gguf   with a request as JSON on stdin; the answer is a JSON line on stdout.
 import { text } from 'node:stream/consumers'
-import type { RuntimeAnswer, RuntimeRequest, SpeedAnswer, SpeedRequest } from './runtime.node.ts'
+import type { SpeedAnswer, SpeedRequest } from './llama-cpp.node.ts'
+import type { RuntimeAnswer, RuntimeRequest } from './runtime.node.ts'
 
 /** What we use of node-llama-cpp, which is no dependency. */
 interface NodeLlamaCpp {
@@ -14,7 +15,6 @@ interface LlamaModel {
 interface Sequence {
   controlledEvaluate(input: unknown[]): Promise<({ next: { logits?: Map<number, number> } } | undefined)[]>
   evaluate(tokens: readonly number[], options: object): AsyncGenerator<number>
-  evaluateWithoutGeneratingNewTokens(tokens: readonly number[]): Promise<void>
   clearHistory(): Promise<void>
 }
 
@@ -22,23 +22,22 @@ const [library, modelPath] = process.argv.slice(2)
 const request = JSON.parse(await text(process.stdin)) as RuntimeRequest | SpeedRequest
 const { threads } = request
 const { getLlama } = (await import(library)) as NodeLlamaCpp
-const llama = await getLlama({ build: 'never', gpu: false, maxThreads: threads, logLevel: 'error' })
+const llama = await getLlama({ build: 'never', gpu: false, maxThreads: threads ?? 0, logLevel: 'error' }) // 0: a thread for each physical core
 const model = await llama.loadModel({ modelPath })
-const answer = 'decode' in request ? await time(request) : await run(request)
+const answer = 'after' in request ? await time(request) : await run(request)
 process.stdout.write(`\n${JSON.stringify(answer)}\n`, () => process.exit(0))
 
-/** As users run it: all settings are llama.cpp's own. */
-async function time({ ids, decode }: SpeedRequest): Promise<SpeedAnswer> {
-  const contextSize = ids.length + decode + 8
+/** As users run it on a CPU: caches and kernels are llama.cpp's own choice. */
+async function time({ ids, after }: SpeedRequest): Promise<SpeedAnswer> {
+  const contextSize = ids.length + after + 8
   const sequence = (await model.createContext({ contextSize, batchSize: ids.length, threads })).getSequence()
   const turn = async () => {
     await sequence.clearHistory()
     const started = performance.now()
-    await sequence.evaluateWithoutGeneratingNewTokens(ids.slice(0, -1))
-    const tokens = sequence.evaluate(ids.slice(-1), { temperature: 0, yieldEogToken: true })
+    const tokens = sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })
     await tokens.next()
     const prefilled = performance.now()
-    for (let i = 0; i < decode; i++) await tokens.next()
+    for (let i = 0; i < after; i++) await tokens.next()
     const ended = performance.now()
     await tokens.return(undefined)
     return { prefill: (prefilled - started) / 1000, decode: (ended - prefilled) / 1000 }

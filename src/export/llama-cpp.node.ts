@@ -1,8 +1,8 @@
-// llama.cpp, through node-llama-cpp, as `--verify` runs it on a GGUF file.
+// llama.cpp, through node-llama-cpp, as `--verify` and `fasp bench` run it on a GGUF file.
 import type { Engine } from '../engine/engine.ts'
 import type { Model } from '../model/model.ts'
 import { allowedFor } from './agreement.ts'
-import { type Runtime, verifyIn } from './runtime.node.ts'
+import { ask, type Runtime, verifyIn } from './runtime.node.ts'
 
 export const LLAMA_CPP: Runtime = {
   name: 'llama.cpp',
@@ -15,3 +15,27 @@ export const LLAMA_CPP: Runtime = {
 export const verifyInLlamaCpp = async (path: string, dtype: string, model: Model, engine: Engine) => [
   await verifyIn(LLAMA_CPP, [path], model, engine, allowedFor(dtype)),
 ]
+
+/** What the child process reads instead of a `RuntimeRequest` where it is to tell the speed. */
+export interface SpeedRequest {
+  /** The prompt. */
+  readonly ids: readonly number[]
+  /** How many tokens are to follow, one by one. */
+  readonly after: number
+  /** @default the runtime's own */
+  readonly threads?: number
+}
+
+/** Seconds of the prompt, and of the tokens after it. */
+export interface SpeedAnswer {
+  readonly prefill: number
+  readonly decode: number
+}
+
+/** Times a GGUF file once, after a turn that warms up. @param name for errors @throws OutputError where llama.cpp does not run it */
+export const timeInLlamaCpp = async (
+  library: string,
+  { path, name }: { readonly path: string; readonly name: string },
+  request: SpeedRequest,
+  signal?: AbortSignal,
+) => (await ask(LLAMA_CPP, library, [path], request, { what: name, signal })) as SpeedAnswer

@@ -34,19 +34,6 @@ export interface RuntimeAnswer {
   readonly tokens: readonly (readonly number[])[]
 }
 
-/** What it reads instead where speed is asked for: a prompt, and how many tokens are to follow it, one by one. */
-export interface SpeedRequest {
-  readonly ids: readonly number[]
-  readonly decode: number
-  readonly threads: number
-}
-
-/** Seconds of the prompt and of the tokens after it. */
-export interface SpeedAnswer {
-  readonly prefill: number
-  readonly decode: number
-}
-
 /** A `RuntimeAnswer` with the logits decoded. */
 export interface RuntimeResult extends Omit<RuntimeAnswer, 'logits'> {
   readonly logits: Float32Array<ArrayBuffer>
@@ -116,32 +103,37 @@ export async function runRuntime(
   args: readonly string[],
   request: RuntimeRequest,
 ): Promise<RuntimeResult> {
-  const answer = (await ask(runtime, library, args, request, 'the export')) as RuntimeAnswer
+  const answer = (await ask(runtime, library, args, request, { what: 'the export' })) as RuntimeAnswer
   return { ...answer, logits: new Float32Array(new Uint8Array(Buffer.from(answer.logits, 'base64')).buffer) }
 }
 
-/** Times a model in a runtime once, after a turn that warms up. @throws OutputError as `runRuntime` */
-export const timeRuntime = async (runtime: Runtime, library: string, path: string, request: SpeedRequest) =>
-  (await ask(runtime, library, [path], request, path)) as SpeedAnswer
-
-/** @param what the user sees that runs */
-async function ask(
+/**
+ * Starts the child with a request as JSON on stdin, and parses its answer.
+ * @param what the user sees that runs @throws OutputError where it ends with an error; what aborts `signal`, where that ended it
+ */
+export async function ask(
   { name, child: script }: Runtime,
   library: string,
   args: readonly string[],
-  request: RuntimeRequest | SpeedRequest,
-  what: string,
+  request: object,
+  { what, signal }: { readonly what: string; readonly signal?: AbortSignal },
 ): Promise<unknown> {
-  const child = spawn(process.execPath, [fileURLToPath(script), library, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [fileURLToPath(script), library, ...args], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    signal,
+  })
   child.stdin.on('error', () => {}) // it ended before it read; why is on stderr
   child.stdin.end(JSON.stringify(request))
   const [out, problems, code] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
     new Promise<number | string | null>((resolve, reject) =>
-      child.on('error', reject).on('close', (code, signal) => resolve(code ?? signal)),
+      child
+        .on('error', error => reject(signal?.aborted ? signal.reason : error))
+        .on('close', (code, killed) => resolve(code ?? killed)),
     ),
   ])
+  signal?.throwIfAborted()
   if (code !== 0) throw new OutputError(`${name} does not run ${what} (${code}): ${reason(problems)}.`)
   return JSON.parse(out.trimEnd().split('\n').at(-1)!)
 }

@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SpeedResult } from '../../src/bench/result.ts'
 import { agreement, allowedFor } from '../../src/export/agreement.ts'
-import { LLAMA_CPP } from '../../src/export/llama-cpp.node.ts'
+import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
@@ -240,11 +240,16 @@ describe('the command', () => {
     )
     const { lines } = await run(folder, 'bench', 'model.gguf', 'smaller.gguf', '--runs', '1', '--json')
     const { speeds }: SpeedResult = JSON.parse(lines.at(-1)!)
-    const places = ['ONNX Runtime', 'llama.cpp'].flatMap(runtime =>
+    const places = ['fasp', 'llama.cpp'].flatMap(runtime =>
       ['model.gguf', 'smaller.gguf'].map(model => ({ runtime, model })),
     )
     expect(speeds).toMatchObject(places)
     for (const { prefill, decode } of speeds) expect(Math.min(...prefill, ...decode)).toBeGreaterThan(0)
+    const controller = new AbortController()
+    const file = { path: join(folder, 'model.gguf'), name: 'model.gguf' }
+    const timed = timeInLlamaCpp(library, file, { ids: [1, 2], after: 8 }, controller.signal)
+    controller.abort(new Error('no more'))
+    await expect(timed).rejects.toThrow('no more')
   })
 
   test('a file that llama.cpp does not load, and a model that is another one, are refused', async () => {
