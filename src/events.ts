@@ -16,13 +16,16 @@ export type Phase =
   | 'verify'
   | 'speed'
 
+/** What a phase counts. */
+export type Unit = 'layers' | 'tokens' | 'bytes' | 'tensors' | 'turns'
+
 export type ProgressEvent =
   /** A phase has begun. `total` counts what its `progress` events count. */
   | {
       readonly type: 'phase'
       readonly phase: Phase
       readonly total: number
-      readonly unit: 'layers' | 'tokens' | 'bytes' | 'tensors' | 'turns'
+      readonly unit: Unit
     }
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
   /** A run of a comparison has begun, number `number` of `total`. `secondsLeft`: for all that are left, where runs before tell. */

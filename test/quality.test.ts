@@ -104,38 +104,41 @@ describeShared('agrees with the oracle', () => {
   })
 })
 
-/**
- * What products in fewer bits may change of a perplexity, in the mean of both models and presets. One of them varies more by chance: where one
- * of the calibration windows is left out in turn, ten times, tiny-llama by `stock` has 26.75 to 27.20, in 8 bits 1.3 % less to 1.0 % more.
- */
+/** What products in fewer bits may change of a perplexity: less than other calibration text does. */
 const FEW_BITS_TOLERANCE = 0.005
+/**
+ * Of one model by `stock`, which aims at small differences between two streams. With one of the calibration windows left out in turn, ten
+ * times, tiny-llama has 26.75 to 27.20 in float32, and in 8 bits 1.3 % less to 1.0 % more than that. The mean has the bound above.
+ */
+const STOCK_TOLERANCE = 0.015
 
 // Not skipped tests elsewhere: what is skipped fails .ci/run. The refusals are tested in src/blocks/int8.test.ts and test/openvino.test.ts.
 const fewBits = (['int8', 'bf16'] as const).filter(products => (products === 'int8' ? INT8 : BF16))
+const pruned = ['tiny-llama', 'tiny-opt'].flatMap(name =>
+  (['paper', 'stock'] as const).map(preset => ({ name, preset })),
+)
 if (fewBits.length > 0)
   describeShared('products in fewer bits', () => {
     test('cost no quality', { timeout: 120_000 }, async () => {
       const changes = fewBits.map((): number[] => [])
-      for (const name of ['tiny-llama', 'tiny-opt']) {
+      for (const { name, preset } of pruned) {
         const golden = JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
         const windows = asWindows(golden.calibration_windows)
-        for (const preset of ['paper', 'stock'] as const) {
-          const measure = async (products: 'float32' | 'int8' | 'bf16') => {
-            const output = join(folder, `${name} ${preset} ${products}`)
-            await finish(prune(sharedPath(`models/${name}`), { preset, sparsity: 0.3, products, windows, output }))
-            const evaluation = asWindows(golden.evaluation_windows)
-            return withModel(
-              output,
-              async model => (await finish(perplexity(model, engine, evaluation, 'evaluate'))).perplexity,
-            )
-          }
-          const exact = await measure('float32')
-          for (const [i, products] of fewBits.entries()) {
-            const measured = await measure(products)
-            expect(measured).not.toBe(exact)
-            expectNear(measured, exact, 4 * FEW_BITS_TOLERANCE)
-            changes[i].push(measured / exact - 1)
-          }
+        const evaluation = asWindows(golden.evaluation_windows)
+        const measure = async (products: 'float32' | 'int8' | 'bf16') => {
+          const output = join(folder, `${name} ${preset} ${products}`)
+          await finish(prune(sharedPath(`models/${name}`), { preset, sparsity: 0.3, products, windows, output }))
+          return withModel(
+            output,
+            async model => (await finish(perplexity(model, engine, evaluation, 'evaluate'))).perplexity,
+          )
+        }
+        const exact = await measure('float32')
+        for (const [i, products] of fewBits.entries()) {
+          const measured = await measure(products)
+          expect(measured).not.toBe(exact)
+          expectNear(measured, exact, preset === 'stock' ? STOCK_TOLERANCE : FEW_BITS_TOLERANCE)
+          changes[i].push(measured / exact - 1)
         }
       }
       for (const some of changes) {

@@ -53,26 +53,27 @@ export async function* speed(
     }
   const contestants = [
     ...found.map(model => ({
-      ...{ runtime: 'fasp', model, turns: [] as SpeedAnswer[] },
+      ...{ runtime: 'fasp', model: model.name },
       turn: () => inOurs(model, request, { device, threads }, signal),
     })),
     ...files.map(model => ({
-      ...{ runtime: LLAMA_CPP.name, model, turns: [] as SpeedAnswer[] },
+      ...{ runtime: LLAMA_CPP.name, model: model.name },
       turn: () => timeInLlamaCpp(library!, model, request, signal),
     })),
   ]
+  const answers = contestants.map((): SpeedAnswer[] => [])
   yield { type: 'phase', phase: 'speed', total: runs * contestants.length, unit: 'turns' }
   for (let done = 0; done < runs * contestants.length; done++) {
     signal?.throwIfAborted()
-    const { turn, turns } = contestants[done % contestants.length]
-    turns.push(await turn())
+    const next = done % contestants.length
+    answers[next].push(await contestants[next].turn())
     yield { type: 'progress', done: done + 1 }
   }
-  const speeds = contestants.map(({ runtime, model, turns }) => ({
+  const speeds = contestants.map(({ runtime, model }, i) => ({
     runtime,
-    model: model.name,
-    prefill: turns.map(({ prefill }) => prompt / prefill),
-    decode: turns.map(({ decode }) => AFTER / decode),
+    model,
+    prefill: answers[i].map(({ prefill }) => prompt / prefill),
+    decode: answers[i].map(({ decode }) => AFTER / decode),
   }))
   return { schema: 1, ...made, tokens: { prompt, after: AFTER }, speeds }
 }

@@ -1,7 +1,7 @@
 // Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
 
 import { bytes, duration, percent } from '../display.ts'
-import type { ProgressEvent } from '../events.ts'
+import type { ProgressEvent, Unit } from '../events.ts'
 import { terminalStyle } from './environment.ts'
 
 /** Plain output gets a line at most this often. */
@@ -25,7 +25,7 @@ export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, 
 
 class Display {
   #phase = ''
-  #unit: 'layers' | 'tokens' | 'bytes' | 'tensors' | 'turns' = 'layers'
+  #unit: Unit = 'layers'
   #total = 0
   #started = 0
   #lastLine = 0

@@ -1,6 +1,6 @@
-// Compares an export with what another runtime makes of it: ids, logits, greedy text. The second half of `--verify`. The runtime is a package
-// that the user has installed, no dependency of ours, and runs in a process of its own: an assertion in its native library ends that one,
-// and two versions of ONNX Runtime do not meet.
+// Asks other runtimes, and compares an export with what they make of it: ids, logits, greedy text. The second half of `--verify`. A runtime is
+// a package that the user has installed, no dependency of ours, and runs in a process of its own: an assertion in its native library ends
+// that one, and two versions of ONNX Runtime do not meet.
 import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
