@@ -1,0 +1,23 @@
+// ONNX Runtime for Linux and macOS queues events for Microsoft, looks up its host and writes into the home, the temporary and the current
+// folder, unless this variable says no when its environment is made (onnxruntime/core/platform/posix/telemetry.cc, since 1.29). Windows'
+// build has no such uploader. Called by `engine.node.ts` before it loads the library; child processes inherit the variable.
+import { createRequire } from 'node:module'
+import { isMainThread } from 'node:worker_threads'
+
+const OFF = 'ORT_DISABLE_TELEMETRY'
+
+/** @returns whether it is off for sure: the environment of a worker may be a copy, which the library does not see */
+export function turnTelemetryOff(): boolean {
+  const reachesLibrary = isMainThread || process.platform === 'win32' || process.env[OFF] === '1'
+  process.env[OFF] = '1'
+  return reachesLibrary || setInProcess()
+}
+
+function setInProcess(): boolean {
+  try {
+    const koffi = createRequire(import.meta.url)('koffi')
+    return koffi.load(null).func('int setenv(const char *, const char *, int)')(OFF, '1', 1) === 0
+  } catch {
+    return false // koffi is optional
+  }
+}
