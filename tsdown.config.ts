@@ -5,6 +5,7 @@ export default defineConfig({
     index: 'src/index.ts',
     node: 'src/node.ts',
     cli: 'src/cli/cli.ts',
+    main: 'src/cli/main.ts', // the worker of it
     // Started as processes of their own.
     'llama-cpp-child': 'src/export/llama-cpp-child.node.ts',
     'compare-child': 'src/compare/child.node.ts',

@@ -1,11 +1,11 @@
-#!/usr/bin/env node
-// The `fasp` binary: finds the command, loads only its code, turns errors into one line and an exit code.
-// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
-import { setFlagsFromString } from 'node:v8'
-import { MARK_IN_ONE_PIECE } from '../engine/garbage.ts'
+// The worker of the `fasp` binary (cli.ts): finds the command, loads only its code, turns errors into one line and an exit code.
+import { subscribe } from 'node:diagnostics_channel'
+import { parentPort, workerData } from 'node:worker_threads'
 import { FaspError, UsageError } from '../errors.ts'
 import { VERSION } from '../version.ts'
+import { UNFINISHED } from '../write/unfinished.node.ts'
 import { editDistance, optionHelp, parseArguments } from './arguments.ts'
+import type { Terminals, Word } from './cli.ts'
 import type { Command } from './command.ts'
 
 const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{ default: unknown }> }>> = {
@@ -44,12 +44,6 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(`${VERSION}\n`)
     return 0
   }
-  const controller = new AbortController()
-  const interrupt = () => {
-    if (controller.signal.aborted) process.exit(130) // a second Ctrl-C does not wait
-    controller.abort(new Interrupted())
-  }
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
   try {
     if (!Object.hasOwn(COMMANDS, name))
       throw new UsageError(`unknown command "${name}".${suggestion(name)} See fasp --help.`)
@@ -68,16 +62,22 @@ async function main(args: readonly string[]): Promise<number> {
 
 class Interrupted extends Error {}
 
+const controller = new AbortController()
+
 function report(error: unknown): number {
-  if (error instanceof Interrupted) {
-    process.stderr.write('fasp: interrupted; unfinished output was removed.\n')
-    return 130
-  }
-  process.stderr.write(`fasp: ${oneLine(error instanceof Error ? error.message : String(error))}\n`)
+  if (error instanceof Interrupted) return 130 // the main thread says so
+  const message = error instanceof Error ? error.message : String(error)
+  const noMemory = NO_MEMORY.test(message) && !(error instanceof FaspError)
+  process.stderr.write(`fasp: ${oneLine(noMemory ? `not enough memory (${message}). ${MORE_MEMORY}` : message)}\n`)
   if (process.env.FASP_LOG === 'debug') console.error(error)
-  else if (!(error instanceof FaspError)) process.stderr.write('This is a bug in fasp; FASP_LOG=debug shows where.\n')
+  else if (!(error instanceof FaspError || noMemory))
+    process.stderr.write('This is a bug in fasp; FASP_LOG=debug shows where.\n')
   return error instanceof UsageError ? 2 : 1
 }
+
+/** What V8 says, of arrays and of WebAssembly. */
+const NO_MEMORY = /out of memory|allocation failed/i
+const MORE_MEMORY = 'Is it limited here (ulimit -v, a container)? A lower --memory and fewer --samples take less.'
 
 /** Names in a file may hold line breaks, or codes that steer the terminal. */
 const oneLine = (message: string): string => message.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
@@ -92,11 +92,15 @@ function commandHelp({ usage, summary, options, examples = [] }: Command): strin
   return `fasp ${usage}\n\n${summary}\n\nOptions:\n${optionHelp(options)}${shown}\n`
 }
 
-process.stdout.on('error', error => {
-  if (error.code === 'EPIPE') process.exit(0) // `fasp … | head`
-  process.stderr.write(`fasp: cannot write to stdout (${error.code}); send it elsewhere.\n`)
-  process.exit(1)
-})
-process.stderr.on('error', () => {}) // whoever read the progress has gone: no reason to leave half an output behind
-setFlagsFromString(MARK_IN_ONE_PIECE)
+// The streams of a worker do not know where they lead.
+const { stdout, stderr } = workerData as Terminals
+Object.assign(process.stdout, stdout)
+Object.assign(process.stderr, stderr)
+subscribe(UNFINISHED, message => parentPort!.postMessage(message))
+parentPort!
+  .on('message', (word: Word) => {
+    if (word === 'abort') controller.abort(new Interrupted())
+    else process.stderr.columns = word
+  })
+  .unref()
 process.exitCode = await main(process.argv.slice(2))

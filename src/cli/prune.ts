@@ -150,7 +150,7 @@ export default defineCommand({
     const machine = describeMachine({ device, threads, blas, openvino }, options.products)
     const to = options.to?.map(text => exportRequest(text))
     if (text || reports) {
-      await checkOutput(output, options.overwrite)
+      await checkOutput(output, options.overwrite, [model])
       await checkTexts([...(settings.calibration ?? []), ...(text ?? [])])
       await showProgress(fetchModel(model, { signal }))
       await planPrune(model, settings)

@@ -1,0 +1,106 @@
+#!/usr/bin/env node
+// The `fasp` binary. Commands run in a worker (main.ts), so that this thread obeys signals whatever JavaScript or a native call does there.
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+import { rmdirSync, rmSync } from 'node:fs'
+import { getHeapStatistics, setFlagsFromString } from 'node:v8'
+import { SHARE_ENV, Worker } from 'node:worker_threads'
+import { MARK_IN_ONE_PIECE } from '../engine/garbage.ts'
+import type { Unfinished } from '../write/unfinished.node.ts'
+
+/** What a command may take to stop and clear up by itself after a signal. */
+const PATIENCE_MS = 800
+
+/** What a worker does not know of the streams that its output goes to. */
+export interface Terminals {
+  readonly stdout: Terminal
+  readonly stderr: Terminal
+}
+interface Terminal {
+  readonly isTTY: boolean
+  readonly columns: number | undefined
+}
+
+/** What this thread says to the worker: to stop, or the new width of the terminal. */
+export type Word = 'abort' | number
+
+const INTERRUPTED =
+  'fasp: interrupted; unfinished output was removed, downloads and finished runs of a comparison are kept.\n'
+const BUG = 'This is a bug in fasp; FASP_LOG=debug shows where.'
+
+const unfinished = new Map<string, Unfinished['state']>()
+
+function start(): Worker {
+  setFlagsFromString(MARK_IN_ONE_PIECE)
+  const [stdout, stderr] = [process.stdout, process.stderr].map(({ isTTY, columns }) => ({ isTTY, columns }))
+  const worker = new Worker(new URL('./main.js', import.meta.url), {
+    argv: process.argv.slice(2),
+    env: SHARE_ENV, // native libraries read variables that commands set
+    workerData: { stdout, stderr } satisfies Terminals,
+    resourceLimits: { maxOldGenerationSizeMb: getHeapStatistics().heap_size_limit / 2 ** 20 }, // what this thread may have
+  })
+  worker.on('message', ({ path, state }: Unfinished) => unfinished.set(path, state))
+  worker.on('error', (error: NodeJS.ErrnoException) => {
+    const outOfMemory = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+    fail(outOfMemory ? MEMORY : `${error.message}. ${BUG}`, error)
+  })
+  worker.on('exit', code => {
+    if (code === 130) process.stderr.write(INTERRUPTED)
+    process.exitCode ??= code
+  })
+  process.stderr.on('resize', () => worker.postMessage(process.stderr.columns satisfies Word))
+  return worker
+}
+
+const MEMORY =
+  'JavaScript has no memory left. Is a file crafted to take it? If not, NODE_OPTIONS=--max-old-space-size=<MB> gives it more.'
+
+/** Something ended the worker, or keeps it from starting. */
+function fail(problem: string, error?: Error): void {
+  removeUnfinished()
+  process.exitCode = 1
+  process.stderr.write(`fasp: ${problem}\n`)
+  if (process.env.FASP_LOG === 'debug') console.error(error)
+}
+
+function removeUnfinished(): void {
+  for (const [path, state] of [...unfinished].reverse())
+    try {
+      if (state === 'temporary') rmSync(path, { recursive: true, force: true, maxRetries: 3 })
+      if (state === 'parent') rmdirSync(path)
+    } catch {} // somebody uses it
+}
+
+/** Obeys a signal where the worker does not. Not by `process.exit`, which waits for native code in the worker. */
+function end(worker: Worker): void {
+  void worker.terminate() // it may write no more
+  removeUnfinished()
+  process.stderr.write(INTERRUPTED)
+  process.removeAllListeners('SIGINT')
+  process.kill(process.pid, 'SIGINT')
+}
+
+function obeySignals(worker: Worker): void {
+  let asked = false
+  const interrupt = () => {
+    if (asked) return end(worker) // a second Ctrl-C does not wait
+    asked = true
+    worker.postMessage('abort' satisfies Word)
+    setTimeout(() => end(worker), PATIENCE_MS).unref()
+  }
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt).on('SIGHUP', interrupt)
+}
+
+process.stdout.on('error', error => {
+  if (error.code === 'EPIPE') process.exit(0) // `fasp … | head`
+  process.stderr.write(`fasp: cannot write to stdout (${error.code}); send it elsewhere.\n`)
+  process.exit(1)
+})
+process.stderr.on('error', () => {}) // whoever read the progress has gone: no reason to leave half an output behind
+
+try {
+  process.cwd()
+  obeySignals(start())
+} catch (error) {
+  const { code, message } = error as NodeJS.ErrnoException
+  fail(code === 'ENOENT' ? 'the current folder is gone. Go to another one (cd).' : message, error as Error)
+}
