@@ -27,7 +27,8 @@ import { makePlan, type Plan } from './plan.ts'
 import { prune as pruneCheckpoint } from './prune.ts'
 import type { PruneResult } from './result.ts'
 import { VERSION } from './version.ts'
-import { checkOutput, isGgufFile, openFolderSink } from './write/folder.node.ts'
+import { openFolderSink } from './write/folder.node.ts'
+import { checkOutput, isGgufFile } from './write/place.node.ts'
 import { type Sink, subSink, writeFile } from './write/sink.ts'
 import type { ExportPlan } from './write/target.ts'
 
@@ -45,7 +46,8 @@ export { type LoadTasksOptions, loadTasks, loadWikitext } from './hub/tasks.node
 export * from './index.ts'
 export { describeMachine } from './report/machine.node.ts'
 export { checkReport, type ReportOptions, readResult, writeReport } from './report/report.node.ts'
-export { checkOutput, openFolderSink } from './write/folder.node.ts'
+export { openFolderSink } from './write/folder.node.ts'
+export { checkOutput } from './write/place.node.ts'
 
 export interface PrunePathOptions extends PruneOptions, EngineOptions {
   /** Folder to write, or a `.gguf` file. */
@@ -79,7 +81,7 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
   const source = { windows, texts: calibration?.map(asText) }
   checkOptions(pruneOptions, source) // before a long download, all of it
-  await checkOutput(output, overwrite)
+  await checkOutput(output, overwrite, [path])
   await checkTexts(calibration)
   const engine = openEngine({ device, threads, blas, openvino })
   await checkProducts(engine, pruneOptions.products)
@@ -95,8 +97,8 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
     const exported = planned.reduce((sum, { bytes }) => sum + bytes, 0)
     const { scratch } = plan.activationBytes // on the same disk, and gone before exports are written
     const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined
-    const bytes = plan.sizes.weightBytes.after + Math.max(exported, scratch)
-    const sink = await openFolderSink(output, overwrite, bytes, expected)
+    const expectedBytes = plan.sizes.weightBytes.after + Math.max(exported, scratch)
+    const sink = await openFolderSink(output, overwrite, { inputs: [path], expectedBytes, expected })
     const folder = single ? 'pruned/' : ''
     const openTemporary = () => openScratch(output)
     const run = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, signal }
@@ -155,13 +157,13 @@ export async function* exportModel(
   const { output, to, overwrite = false, verify, device, threads, signal } = options
   const requests = exportRequests(output, to)
   if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
-  await checkOutput(output, overwrite)
+  await checkOutput(output, overwrite, [path])
   const engine = openEngine({ device, threads })
   const checkpoint = yield* openModel(path, { signal })
   try {
     const model = describeModel(checkpoint)
-    const bytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
-    const sink = await openFolderSink(output, overwrite, bytes)
+    const expectedBytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
+    const sink = await openFolderSink(output, overwrite, { inputs: [path], expectedBytes })
     return yield* committed(sink, async function* () {
       const context = { open: openCheckpoint, engine, apart: requests.length > 1, verify, signal }
       const results = yield* writeExports(model, requests, sink, context)

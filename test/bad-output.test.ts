@@ -1,11 +1,13 @@
 // Outputs that cannot be written or may not be replaced, and runs that are interrupted: nothing is left behind, nothing old is touched.
-import { mkdirSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { prune } from '../src/node.ts'
+import { checkOutput, openCheckpoint, openFolderSink, prune } from '../src/node.ts'
+import { writeFile } from '../src/write/sink.ts'
 import { describeDisk, onDisk } from './disk.ts'
-import { fasp, QUICK, refused, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, put, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { hasStrace } from './strace.ts'
 
 const workplace = workplaces()
 const to = (output: string, ...more: string[]) => ['prune', TINY_LLAMA, '-s', '0.2', '-o', output, ...QUICK, ...more]
@@ -27,11 +29,11 @@ describe('an output that exists', () => {
     })
   })
   test('keeps its files where the new run fails', async () => {
-    const folder = await workplace({ 'out/fasp.json': '{}', 'out/model.safetensors': 'old', 'short.txt': 'Short.' })
+    const folder = await workplace({ 'out/fasp.json': '{}', 'short.txt': 'Short.' })
     await refused(folder, to('out', '--overwrite', '--calibration', 'short.txt'), { says: ['short.txt: '] })
   })
   test('is replaced with --overwrite where fasp wrote it, and used where it is empty', async () => {
-    const folder = await workplace({ 'out/fasp.json': '{}', 'out/old.txt': 'old' })
+    const folder = await workplace({ 'out/fasp.json': '{"files":["old.txt"]}', 'out/old.txt': 'old' })
     mkdirSync(join(folder, 'empty'))
     for (const args of [to('out', '--overwrite'), to('empty')]) {
       const { code, stderr } = await fasp(args, { folder })
@@ -46,12 +48,131 @@ describe('an output that exists', () => {
   })
 })
 
+describe('--overwrite leaves alone', () => {
+  test('what the user put into the folder', async () => {
+    const folder = await workplace({ 'out/fasp.json': '{"files":["gguf/model.gguf"]}', 'out/gguf/model.gguf': 'old' })
+    await put(folder, { 'out/NOTES.md': 'mine', 'out/gguf/mine.txt': 'mine' })
+    mkdirSync(join(folder, 'out/eval'))
+    await refused(folder, to('out', '--overwrite'), { says: ['out holds what its fasp.json does not list as written'] })
+  })
+  test('the model that is read', async () => {
+    const folder = await workplace()
+    await run(folder, ...to('out', '--to', 'padded'))
+    const again = (model: string) => ['prune', model, '-s', '0.2', '-o', 'out', ...QUICK, '--overwrite']
+    await refused(folder, again('out/padded'), { says: ['out holds out/padded, which is read'] })
+    await refused(folder, again('out'), { says: ['out holds out, which is read'] })
+    await refused(folder, ['export', 'out/padded', '--to', 'gguf', '-o', 'out', '--overwrite'], { says: ['is read'] })
+  })
+})
+
+describe('a link', () => {
+  test('is followed', async () => {
+    const folder = await workplace({ 'disk/x': '' })
+    symlinkSync('disk/new', join(folder, 'link'))
+    await refused(folder, to('link'), { says: ['link is a link that leads nowhere'] })
+    mkdirSync(join(folder, 'disk/new'))
+    await run(folder, ...to('link'))
+    expect(lstatSync(join(folder, 'link')).isSymbolicLink()).toBe(true)
+    expect(readdirSync(join(folder, 'disk/new'))).toContain('model.safetensors')
+    expect(readdirSync(join(folder, 'disk'))).toEqual(['new', 'x'])
+  })
+})
+
+describe('what happens to the unfinished folder', () => {
+  /** Calls once, at the first time that the folder has a file of weights. */
+  const atFirstWeights = (folder: string, act: (partial: string) => void) => {
+    let done = false
+    return () => {
+      const partial = readdirSync(folder).find(name => name.endsWith('.partial'))
+      if (done || !partial || !existsSync(join(folder, partial, 'model.safetensors'))) return
+      done = true
+      act(join(folder, partial))
+    }
+  }
+  const LONG = ['--calibration', 'text.txt', '--samples', '40', '--seq-len', '128', '--overwrite']
+  const old = { 'out/fasp.json': '{}' }
+
+  test('removed: the run fails, and the old output stays', async () => {
+    const folder = await workplace(old)
+    const onProgress = atFirstWeights(folder, partial => rmSync(partial, { recursive: true }))
+    await refused(folder, ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...LONG], {
+      says: ['out: somebody removed', 'Run again'],
+      onProgress,
+    })
+  })
+  test('a file of it cut: the run fails, and the old output stays', async () => {
+    const folder = await workplace(old)
+    const sink = await openFolderSink(join(folder, 'out'), true)
+    await writeFile(sink, { name: 'model.safetensors', bytes: new Uint8Array(100) })
+    truncateSync(join(sink.pending, 'model.safetensors'), 50)
+    await expect(sink.commit()).rejects.toThrow('model.safetensors of')
+    await sink.abort()
+    expect(readdirSync(folder)).toEqual(['out', 'text.txt'])
+  })
+  test('the place taken meanwhile: the result is kept, and said where', async () => {
+    const folder = await workplace()
+    const sink = await openFolderSink(join(folder, 'out'), false)
+    await writeFile(sink, { name: 'model.safetensors', bytes: new Uint8Array(100) })
+    await put(folder, { 'out/other.txt': 'of another run' })
+    const error = await sink.commit().catch(error => error)
+    await sink.abort()
+    expect(error.message).toContain(`exists already`)
+    expect(error.message).toContain(`The finished result is kept in ${sink.pending}.`)
+    expect(readdirSync(sink.pending)).toEqual(['model.safetensors'])
+    expect(readdirSync(join(folder, 'out'))).toEqual(['other.txt'])
+  })
+})
+
+describe('a run killed while the new output takes the place of the old', () => {
+  const [partial, gone] = ['.out.12345678.partial', '.out.12345678.partial.old']
+  test('between the two renames: the next run puts the new one in place', async () => {
+    const folder = await workplace({ [`${partial}/fasp.json`]: '{"new":1}', [`${gone}/fasp.json`]: '{}' })
+    const { stderr, code } = await fasp(to('out'), { folder })
+    expect(code).toBe(1)
+    expect(stderr).toContain('out exists already')
+    expect(readdirSync(folder)).toEqual(['out', 'text.txt'])
+    expect(readFileSync(join(folder, 'out/fasp.json'), 'utf8')).toBe('{"new":1}')
+  })
+  test('before the new one was whole: the old one comes back', async () => {
+    const folder = await workplace({ [`${gone}/fasp.json`]: '{"old":1}' })
+    await expect(checkOutput(join(folder, 'out'))).rejects.toThrow('exists already')
+    expect(readFileSync(join(folder, 'out/fasp.json'), 'utf8')).toBe('{"old":1}')
+  })
+  test('while the old one was removed: the rest of it goes', async () => {
+    const folder = await workplace({
+      'out/fasp.json': '{}',
+      [`${gone}/fasp.json`]: '{}',
+      '.output.1.partial.old/x': '',
+    })
+    await checkOutput(join(folder, 'out'), true)
+    expect(readdirSync(folder)).toEqual(['.output.1.partial.old', 'out', 'text.txt'])
+  })
+  test.runIf(hasStrace)('by the kernel, at each rename', async () => {
+    const folder = await workplace()
+    await run(folder, ...to('out'))
+    for (const when of [1, 2, 3, 4]) {
+      // One thread of files, so that calls have an order. The first rename is of `checkMovable`.
+      const inject = ['-e', 'trace=rename', '-e', `inject=rename:signal=KILL:when=${when}`]
+      const wrap = ['env', 'UV_THREADPOOL_SIZE=1', 'strace', '-f', '-o', '/dev/null', ...inject]
+      await fasp(to('out', '--overwrite'), { folder, wrap })
+      await checkOutput(join(folder, 'out'), true)
+      expect((await openCheckpoint(join(folder, 'out'))).tensors.tensors.size).toBeGreaterThan(0)
+      expect(readdirSync(folder).filter(name => name.endsWith('.old'))).toEqual([])
+    }
+  })
+})
+
 describe('an output that cannot be written', () => {
   test('below a file', async () => {
     await refused(await workplace(), to('text.txt/out'), {
       says: ['cannot create text.txt/out: a part of the path is a file; choose another folder'],
     })
     await refused(await workplace(), to('text.txt/deep/out'), { says: ['a part of the path is a file'] })
+  })
+  test('with the longest name that there is: it can', async () => {
+    const folder = await workplace()
+    await run(folder, ...to('x'.repeat(255)))
+    expect(readdirSync(folder)).toEqual(['text.txt', 'x'.repeat(255)])
   })
   test('with a name that is too long', async () => {
     await refused(await workplace(), to('x'.repeat(300)), { says: ['the name is too long; choose a shorter one'] })
@@ -64,6 +185,16 @@ describe('an output that cannot be written', () => {
     const wrap = ['bash', '-c', 'ulimit -f 100 && exec "$@"', 'limited']
     await refused(await workplace(), to('out'), { wrap, says: ['cannot write model.safetensors of out', 'ulimit -f'] })
   })
+  test.runIf(hasStrace)(
+    'on a disk that becomes read-only: the first error is told, though nothing can be removed',
+    async () => {
+      const calls = ['ftruncate', 'unlink', 'rmdir'].flatMap(call => ['-e', `inject=${call}:error=EROFS`])
+      const wrap = ['strace', '-f', '-o', '/dev/null', '-e', 'trace=ftruncate,unlink,rmdir', ...calls]
+      const { code, stderr } = await fasp(to('out'), { folder: await workplace(), wrap })
+      expect(code).toBe(1)
+      expect(stderr).toMatch(/fasp: cannot write \S+ of out: the file system is read-only; choose another folder.\n$/)
+    },
+  )
   test('in a folder without permission', async () => {
     // Root may write everywhere, unless the capability is taken away.
     const wrap = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-dac_override,-dac_read_search'] : undefined
@@ -81,6 +212,16 @@ describeDisk('a disk of its own', () => {
   test('that is read-only', async () => {
     const folder = await workplace({ 'disk/x': '' })
     await refused(folder, to('disk/out'), { wrap: onDisk('ro'), says: ['disk/out: the file system is read-only'] })
+  })
+  test('that is the output itself', async () => {
+    const folder = await workplace()
+    mkdirSync(join(folder, 'disk'))
+    await refused(folder, to('disk'), {
+      wrap: onDisk('size=9m'),
+      says: ['disk is a mount point', 'Name a folder in it: disk/model.'],
+    })
+    const bind = ['unshare', '-m', 'bash', '-c', 'mount --bind disk disk && "$@"', 'bound']
+    await refused(folder, to('disk'), { wrap: bind, says: ['disk is a mount point'] })
   })
   test('that is too small', async () => {
     const folder = await workplace({ 'disk/x': '' })
@@ -121,11 +262,11 @@ describe('Ctrl-C', () => {
     ['calibration text: 0', ['--samples', '64', '--seq-len', '256']],
     ['evaluate dense: layer 0', [...LONG, '--eval', 'long.txt']],
   ] as const)('at "%s"', async ([phase, args]) => {
-    const folder = await workplace({ 'long.txt': TEXT.repeat(20), 'out/fasp.json': '{}', 'out/old.txt': 'old' })
+    const folder = await workplace({ 'long.txt': TEXT.repeat(20), 'out/fasp.json': '{}' })
     const all = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--overwrite', ...args]
     await refused(folder, all, {
       code: 130,
-      says: ['fasp: interrupted; unfinished output was removed.'],
+      says: ['fasp: interrupted; unfinished output was removed'],
       onProgress: interruptAt(phase),
     })
   })
@@ -136,6 +277,30 @@ describe('Ctrl-C', () => {
       says: ['interrupted'],
       onProgress: interruptAt('prune: layer 0'),
     })
+  })
+})
+
+describe('a command that never comes to an end, within its unfinished folder', () => {
+  // In the worker that runs the command, once the folder has a name and the main thread knows it.
+  const HANG = `data:text/javascript,import { subscribe } from 'node:diagnostics_channel'
+    subscribe('fasp:unfinished', ({ state }) => state === 'temporary' && setTimeout(() => { console.error('hangs'); for (;;); }, 300))`
+  test.for(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('obeys %s, and leaves nothing', async signal => {
+    const folder = await workplace({ 'out/fasp.json': '{}' })
+    const before = await snapshot(folder)
+    let sent = 0
+    const { code, stderr } = await fasp(to('out', '--overwrite', '--samples', '400'), {
+      folder,
+      env: { NODE_OPTIONS: `--import=${encodeURI(HANG)}` },
+      onProgress: (stderr, child) => {
+        if (sent > 0 || !stderr.includes('hangs')) return
+        sent = performance.now()
+        child.kill(signal)
+      },
+    })
+    expect(performance.now() - sent).toBeLessThan(10_000)
+    expect(code).toBe(null) // ended by a signal, which a shell shows as 130
+    expect(stderr).toContain('fasp: interrupted; unfinished output was removed')
+    expect(await snapshot(folder)).toEqual(before)
   })
 })
 

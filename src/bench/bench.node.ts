@@ -103,7 +103,7 @@ async function* provideModel(
   const other = await readdir(path).catch(() => [])
   if (other.length > 0) throw new OutputError(`${path} holds another model. Choose another folder for --keep.`)
   const size = checkpointBytes(config)
-  const sink = await openFolderSink(path, false, 2 * size) // the pruned one is as large, in layout padded
+  const sink = await openFolderSink(path, false, { expectedBytes: 2 * size }) // the pruned one is as large, in layout padded
   yield { type: 'notice', message: `Writing a random model of ${showBytes(size)} to ${path}.` }
   await writeRandomCheckpoint(sink, config as JsonObject, SEED, sideFiles, signal)
 }

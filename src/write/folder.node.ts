@@ -1,19 +1,26 @@
 // A sink that is a folder, or one file of it: written under a temporary name beside it and renamed at the end.
-import { randomUUID } from 'node:crypto'
-import { access, constants, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { access, constants, mkdir, mkdtemp, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
+import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { OutputError } from '../errors.ts'
-import { openFile } from '../formats/file.node.ts'
-import { openGguf } from '../formats/gguf.ts'
-import { GGUF_FILE, OWN_KEY } from './gguf.ts'
+import { attempt } from '../formats/file-errors.node.ts'
+import { GGUF_FILE } from './gguf.ts'
+import {
+  checkMovable,
+  checkOutput,
+  existing,
+  isGgufFile,
+  makeParents,
+  OWN_MARK,
+  outputTarget,
+  partialPath,
+  removeParents,
+  swap,
+  syncFolder,
+} from './place.node.ts'
 import type { Sink, SinkFile } from './sink.ts'
-
-/** The file that marks a folder as written by us: only such a folder may be replaced. */
-export const OWN_MARK = 'fasp.json'
-
-/** Whether an output is a GGUF file, and not a folder. */
-export const isGgufFile = (path: string): boolean => path.toLowerCase().endsWith('.gguf')
+import { tellUnfinished } from './unfinished.node.ts'
 
 export interface FolderSink extends Sink {
   /** Where the files are until `commit`. */
@@ -21,83 +28,133 @@ export interface FolderSink extends Sink {
 }
 
 /** Makes a folder below TMPDIR; who asks for it removes it. @param hint what else the user can do @throws OutputError */
-export const temporaryFolder = (prefix: string, hint = ''): Promise<string> =>
-  mkdtemp(join(tmpdir(), prefix)).catch(cause => {
+export async function temporaryFolder(prefix: string, hint = ''): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), prefix)).catch(cause => {
     const problem = `cannot make a temporary folder in ${tmpdir()} (${cause.code})`
     throw new OutputError(`${problem}. Set TMPDIR to a folder that you may write to${hint}.`, { cause })
   })
+  tellUnfinished(folder, 'temporary')
+  return folder
+}
 
 /**
  * Opens a folder for output, or a `.gguf` file: then of all that is written only `model.gguf` remains, under that name.
- * Nothing appears under `path` before `commit`.
+ * Nothing appears under `path` before `commit`, which leaves a finished result under its temporary name where it cannot be put in place.
  * @param overwrite replace what an earlier run of ours wrote
+ * @param inputs paths that the run reads, which are not replaced
  * @param expectedBytes room that must be there, for what `expected` names
  * @throws OutputError where `path` exists and may not be replaced, or its parent cannot be written
  */
 export async function openFolderSink(
   path: string,
   overwrite: boolean,
-  expectedBytes = 0,
-  expected = 'the output',
+  { inputs, expectedBytes = 0, expected = 'the output' }: SinkOptions = {},
 ): Promise<FolderSink> {
-  const target = resolve(path)
-  const parent = dirname(target)
-  await checkOutput(path, overwrite)
-  const temporary = join(parent, `.${basename(target)}.${randomUUID().slice(0, 8)}.partial`)
+  await checkOutput(path, overwrite, inputs)
+  const target = await outputTarget(path)
+  const partial = partialPath(target)
+  const parents = await attempt(`create ${path}`, () => makeParents(dirname(target)))
+  for (const parent of parents) tellUnfinished(parent, 'parent')
   const open = new Set<SinkFile>()
-  let made: string | undefined // the uppermost folder above the output that we made
-  const removeMade = async () => {
-    for (let folder = parent; made && folder.length >= made.length; folder = dirname(folder))
-      await rmdir(folder).catch(() => {}) // somebody else uses it by now
+  const lengths = new Map<string, number>() // of all files
+  let finished = false
+  const abort = async () => {
+    for (const file of open) await file.close().catch(() => {})
+    if (!finished) await rm(partial, { recursive: true, force: true }).catch(() => {})
+    await removeParents(parents)
   }
   await attempt(`create ${path}`, async () => {
-    made = await mkdir(parent, { recursive: true })
-    await access(parent, constants.W_OK)
-    await checkSpace(`${path}: ${expected}`, parent, expectedBytes)
-    await mkdir(temporary)
+    await access(dirname(target), constants.W_OK)
+    await checkSpace(`${path}: ${expected}`, dirname(target), expectedBytes)
+    tellUnfinished(partial, 'temporary')
+    await mkdir(partial)
+    await checkMovable(path, target, partial)
   }).catch(async error => {
-    await removeMade()
+    await abort()
     throw error
   })
+  /** `attempt` on what is in the folder, which people remove by hand where they take it for a leftover. */
+  const write = <T>(what: string, action: () => Promise<T>): Promise<T> =>
+    attempt(`write ${what}`, action).catch(async cause => {
+      if (await existing(partial)) throw cause
+      throw new OutputError(`${path}: somebody removed ${partial}, which fasp was writing. Run again.`, { cause })
+    })
+  /** Lists all files in the one that marks the folder as ours. */
+  const list = async () => {
+    if (!lengths.has(OWN_MARK)) return
+    const recipe = JSON.parse(await readFile(join(partial, OWN_MARK), 'utf8'))
+    const { bytes } = jsonFile(OWN_MARK, { ...recipe, files: [...lengths.keys()].sort() })
+    await writeFile(join(partial, OWN_MARK), bytes)
+    lengths.set(OWN_MARK, bytes.byteLength)
+  }
   return {
-    pending: temporary,
+    pending: partial,
     create: async (name, byteLength) => {
-      const file = await attempt(`write ${name} of ${path}`, async () => {
-        await mkdir(dirname(join(temporary, name)), { recursive: true })
-        return createFile(join(temporary, name), byteLength)
+      const what = `${name} of ${path}`
+      const file = await write(what, async () => {
+        await makeFoldersIn(partial, dirname(name))
+        return createFile(join(partial, name), byteLength)
       })
       open.add(file)
+      lengths.set(name, byteLength)
       return {
-        write: (bytes, offset) => attempt(`write ${name} of ${path}`, () => file.write(bytes, offset)),
+        write: (bytes, offset) => write(what, () => file.write(bytes, offset)),
         close: async () => {
           open.delete(file)
-          await attempt(`write ${name} of ${path}`, () => file.close())
+          await write(what, () => file.close())
         },
       }
     },
-    written: name => join(temporary, name),
-    commit: () =>
-      attempt(`put ${path} in place`, async () => {
-        await checkOutput(path, overwrite)
-        if (isGgufFile(path)) {
-          await rename(join(temporary, GGUF_FILE), target)
-          await rm(temporary, { recursive: true })
-          return
-        }
-        const old = `${temporary}.old`
-        const replaced = await exists(path, target)
-        if (replaced) await rename(target, old)
-        await rename(temporary, target).catch(async error => {
-          if (replaced) await rename(old, target)
-          throw error
-        })
-        if (replaced) await rm(old, { recursive: true })
-      }),
-    abort: async () => {
-      for (const file of open) await file.close().catch(() => {})
-      await rm(temporary, { recursive: true, force: true })
-      await removeMade()
+    written: name => join(partial, name),
+    commit: async () => {
+      await write(path, async () => {
+        await list()
+        for (const [name, length] of lengths) await syncFile(join(partial, name), length, `${name} of ${path}`)
+        await syncFolder(partial)
+      })
+      finished = true
+      tellUnfinished(partial, 'kept')
+      await attempt(`put ${path} in place`, async () => {
+        await checkOutput(path, overwrite, inputs)
+        if (!isGgufFile(path)) return swap(partial, target, partial)
+        await rename(join(partial, GGUF_FILE), target)
+        await syncFolder(dirname(target))
+        await rm(partial, { recursive: true, force: true })
+      }).catch(error => {
+        throw new OutputError(`${error.message} The finished result is kept in ${partial}.`, { cause: error })
+      })
     },
+    abort,
+  }
+}
+
+export interface SinkOptions {
+  /** Paths that the run reads, which are not replaced. */
+  readonly inputs?: readonly string[]
+  /** Room that must be there. */
+  readonly expectedBytes?: number
+  /** What takes it, for messages. @default 'the output' */
+  readonly expected?: string
+}
+
+/** Makes folders in one that is there, and not that one, which somebody may have removed. */
+async function makeFoldersIn(folder: string, name: string): Promise<void> {
+  if (name === '.') return
+  await makeFoldersIn(folder, dirname(name))
+  await mkdir(join(folder, name)).catch(error => {
+    if (error.code !== 'EEXIST') throw error
+  })
+}
+
+/** Sees that a file is what was written, and that it is on the disk. @throws OutputError */
+async function syncFile(path: string, length: number, what: string): Promise<void> {
+  const handle = await open(path, 'r+')
+  try {
+    if ((await handle.stat()).size !== length)
+      throw new OutputError(`${what} was changed by something else while fasp wrote it. Run again.`)
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }
 
@@ -112,45 +169,6 @@ export async function checkSpace(what: string, folder: string, needed: number): 
 
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
 
-const exists = (path: string, target: string) =>
-  stat(target).then(
-    () => true,
-    error => {
-      if (error.code === 'ENOENT') return false
-      throw new OutputError(`cannot create ${path}: ${REASONS[error.code] ?? error.message}.`, { cause: error })
-    },
-  )
-
-/** @throws OutputError where `path` exists and may not be replaced */
-export async function checkOutput(path: string, overwrite = false): Promise<void> {
-  const target = resolve(path)
-  if (!(await exists(path, target))) return
-  const [kind, mark] = isGgufFile(path) ? ['file', OWN_KEY] : ['folder', OWN_MARK]
-  const isFolder = (await stat(target)).isDirectory()
-  if (isFolder !== (kind === 'folder'))
-    throw new OutputError(`${path} is a ${isFolder ? 'folder' : 'file'}. The output is a ${kind}; choose another name.`)
-  const marks = isFolder ? await readdir(target) : await metadataKeys(target)
-  if (isFolder && marks.length === 0) return
-  if (!overwrite)
-    throw new OutputError(`${path} exists already. Choose another ${kind}, or replace it with --overwrite.`)
-  if (!marks.includes(mark))
-    throw new OutputError(
-      `${path} was not written by fasp (it has no ${mark}), so --overwrite leaves it alone. Choose another ${kind}.`,
-    )
-}
-
-/** Keys in the header of a GGUF file; none where it is something else. */
-async function metadataKeys(path: string): Promise<string[]> {
-  const file = await openFile(path)
-  try {
-    return [...(await openGguf(file)).metadata.keys()]
-  } catch {
-    return []
-  } finally {
-    await file.close?.()
-  }
-}
-
 async function createFile(path: string, byteLength: number): Promise<SinkFile> {
   const handle = await open(path, 'wx')
   await handle.truncate(byteLength).catch(async error => {
@@ -163,30 +181,5 @@ async function createFile(path: string, byteLength: number): Promise<SinkFile> {
         done += (await handle.write(bytes, done, bytes.byteLength - done, offset + done)).bytesWritten
     },
     close: () => handle.close(),
-  }
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOSPC: 'the disk is full; free some space or choose another folder',
-  EDQUOT: 'the disk quota is used up; free some space or choose another folder',
-  EFBIG: 'files of this size are not allowed here; raise the limit (ulimit -f) or choose another folder',
-  ENAMETOOLONG: 'the name is too long; choose a shorter one',
-  // Node says this of folders on a read-only disk, too.
-  ENOENT: 'a part of the path does not exist, or cannot be made; choose another folder',
-  EEXIST: 'a part of the path is a file; choose another folder',
-  EACCES: 'permission denied; choose a folder that you may write to',
-  EPERM: 'permission denied; choose a folder that you may write to',
-  EROFS: 'the file system is read-only; choose another folder',
-  ENOTDIR: 'a part of the path is a file; choose another folder',
-}
-
-/** Turns what the file system says into an OutputError: `cannot ${what}: …`. */
-export async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action()
-  } catch (error) {
-    if (error instanceof OutputError) throw error
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new OutputError(`cannot ${what}: ${REASONS[code ?? ''] ?? message}.`, { cause: error })
   }
 }

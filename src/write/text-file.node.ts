@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { access, constants, open, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { OutputError } from '../errors.ts'
-import { attempt } from './folder.node.ts'
+import { attempt } from '../formats/file-errors.node.ts'
+import { tellUnfinished } from './unfinished.node.ts'
 
 /** What files that we wrote have near their start: results, HTML pages, SVG and Markdown. Only such a file may be replaced. */
 const OWN_MARK = /"fasp": ?"|<meta name="generator" content="fasp |<!-- fasp /
@@ -35,6 +36,7 @@ export async function writeTextFile(path: string, text: string, overwrite = fals
   const target = resolve(path)
   const temporary = join(dirname(target), `.${basename(target)}.${randomUUID().slice(0, 8)}.partial`)
   await checkTextFile(path, overwrite)
+  tellUnfinished(temporary, 'temporary')
   try {
     await attempt(`write ${path}`, async () => {
       await writeFile(temporary, text, { flag: 'wx' })

@@ -1,0 +1,190 @@
+// Where an output goes and what may be replaced there, looked at before a run and again before it ends; and the swap that ends it.
+import { createHash, randomUUID } from 'node:crypto'
+import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve, sep } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { OutputError } from '../errors.ts'
+import { openFile, readSmallFile } from '../formats/file.node.ts'
+import { attempt } from '../formats/file-errors.node.ts'
+import { openGguf } from '../formats/gguf.ts'
+import { parseJsonObject } from '../formats/json.ts'
+import { OWN_KEY } from './gguf.ts'
+
+/** The file that marks a folder as written by us, and lists what we wrote there as `files`: only that may be replaced. */
+export const OWN_MARK = 'fasp.json'
+
+/** Whether an output is a GGUF file, and not a folder. */
+export const isGgufFile = (path: string): boolean => path.toLowerCase().endsWith('.gguf')
+
+/** The path behind links. @throws OutputError where a link leads nowhere */
+export async function outputTarget(path: string): Promise<string> {
+  const target = resolve(path)
+  const there = await lstat(target).catch(() => undefined)
+  if (!there) return target
+  return realpath(target).catch(cause => {
+    throw new OutputError(`${path} is a link that leads nowhere. Choose another name, or make what it leads to.`, {
+      cause,
+    })
+  })
+}
+
+/**
+ * @param overwrite replace what an earlier run of ours wrote
+ * @param inputs paths that the run reads, which must not go with what is replaced
+ * @throws OutputError where `path` exists and may not be replaced
+ */
+export const checkOutput = (path: string, overwrite = false, inputs: readonly string[] = []): Promise<void> =>
+  attempt(`create ${path}`, async () => {
+    const target = await outputTarget(path)
+    await finishSwap(target)
+    const found = await existing(target)
+    if (!found) return
+    const [kind, other] = isGgufFile(path) ? ['file', 'folder'] : ['folder', 'file']
+    if (found.isDirectory() !== (kind === 'folder'))
+      throw new OutputError(`${path} is a ${other}. The output is a ${kind}; choose another name.`)
+    if (kind === 'file' && !found.isFile()) throw new OutputError(`${path} is no regular file. Choose another name.`)
+    if (kind === 'folder' && (await readdir(target)).length === 0) return
+    if (!overwrite)
+      throw new OutputError(`${path} exists already. Choose another ${kind}, or replace it with --overwrite.`)
+    await (kind === 'file' ? checkFile(path, target) : checkFolder(path, target))
+    for (const input of inputs) await checkInput(path, target, input)
+  })
+
+/** Undefined where nothing is. */
+export const existing = (path: string) =>
+  stat(path).catch(error => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+
+const notOurs = (path: string, mark: string, kind: string) =>
+  new OutputError(
+    `${path} was not written by fasp (it has no ${mark}), so --overwrite leaves it alone. Choose another ${kind}.`,
+  )
+
+async function checkFile(path: string, target: string): Promise<void> {
+  const file = await openFile(target)
+  const ours = await openGguf(file).then(
+    ({ metadata }) => metadata.has(OWN_KEY),
+    () => false,
+  )
+  await file.close?.()
+  if (!ours) throw notOurs(path, OWN_KEY, 'file')
+}
+
+/** The kept indices of a 70 B model take some 20 MB. */
+const MAX_MARK_BYTES = 256e6
+/** Names that a message shows of many. */
+const SHOWN = 3
+
+async function checkFolder(path: string, target: string): Promise<void> {
+  const entries = await readdir(target, { recursive: true, withFileTypes: true })
+  const names = entries.map(entry => relative(target, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
+  if (!names.includes(OWN_MARK)) throw notOurs(path, OWN_MARK, 'folder')
+  const own = await ownFiles(target)
+  const folders = new Set(own.flatMap(name => [...name.matchAll(/\//g)].map(({ index }) => name.slice(0, index))))
+  const foreign = names.filter((name, i) => !(entries[i].isDirectory() ? folders.has(name) : own.includes(name)))
+  if (foreign.length === 0) return
+  const shown = `${foreign.slice(0, SHOWN).join(', ')}${foreign.length > SHOWN ? ', …' : ''}`
+  throw new OutputError(
+    `${path} holds what its ${OWN_MARK} does not list as written by fasp (${shown}), so --overwrite leaves it alone. Move that away, or choose another folder.`,
+  )
+}
+
+async function ownFiles(folder: string): Promise<string[]> {
+  const { files } = parseJsonObject(await readSmallFile(join(folder, OWN_MARK), MAX_MARK_BYTES), OWN_MARK)
+  return [OWN_MARK, ...(Array.isArray(files) ? files.filter(name => typeof name === 'string') : [])]
+}
+
+async function checkInput(path: string, target: string, input: string): Promise<void> {
+  const read = await realpath(input).catch(() => input) // a name on the Hub
+  if (`${read}${sep}`.startsWith(`${target}${sep}`))
+    throw new OutputError(
+      `${path} holds ${input}, which is read, so --overwrite leaves it alone. Choose another output.`,
+    )
+}
+
+/** The longest base name that stays readable in a hidden one: file systems allow 255 bytes. */
+const MAX_NAME_BYTES = 200
+
+/** What all hidden names of one output begin with. */
+function hiddenName(target: string): string {
+  const name = basename(target)
+  const fits = Buffer.byteLength(name) <= MAX_NAME_BYTES
+  return `.${fits ? name : createHash('sha256').update(name).digest('hex').slice(0, 16)}.`
+}
+
+/** A new name beside `target`: `.out.1a2b3c4d.partial`. */
+export const partialPath = (target: string): string =>
+  join(dirname(target), `${hiddenName(target)}${randomUUID().slice(0, 8)}.partial`)
+
+/** The old output, from the moment that it gives way until the new one is in its place. */
+const OLD = '.old'
+const SWAPPED = /^[0-9a-f]{8}\.partial\.old$/
+
+/**
+ * Nothing can be put in the place of a mount point: rename says so before it sees that what it shall replace is not empty.
+ * @param partial an empty folder
+ * @throws OutputError
+ */
+export async function checkMovable(path: string, target: string, partial: string): Promise<void> {
+  if (!(await existing(target))?.isDirectory()) return
+  const full = join(partial, 'full')
+  await mkdir(join(full, 'x'), { recursive: true })
+  const { code } = await rename(target, full).catch(error => error)
+  await rm(full, { recursive: true })
+  if (code !== 'EBUSY' && code !== 'EXDEV') return
+  throw new OutputError(
+    `${path} is a mount point, and cannot be put in place at once. Name a folder in it: ${join(path, 'model')}.`,
+  )
+}
+
+/** Puts a folder or file in the place of what is there. At any moment, the old or the new one can be found: see `finishSwap`. */
+export async function swap(made: string, target: string, partial: string): Promise<void> {
+  const old = `${partial}${OLD}`
+  const replaced = (await existing(target)) !== undefined
+  if (replaced) await rename(target, old)
+  await rename(made, target).catch(async error => {
+    if (replaced) await rename(old, target)
+    throw error
+  })
+  await syncFolder(dirname(target))
+  if (replaced) await rm(old, { recursive: true, force: true }).catch(() => {}) // another user's: the new one is in place
+}
+
+/** Between two renames; a run that takes longer has been killed there. */
+const SWAP_MS = 200
+
+/** Ends what a run had begun that was killed in `swap`. */
+async function finishSwap(target: string): Promise<void> {
+  const folder = dirname(target)
+  const start = hiddenName(target)
+  const names = await readdir(folder).catch(() => [])
+  for (const name of names.filter(name => name.startsWith(start) && SWAPPED.test(name.slice(start.length)))) {
+    const old = join(folder, name)
+    const partial = old.slice(0, -OLD.length)
+    if (!(await existing(target))) await setTimeout(SWAP_MS)
+    if (!(await existing(target))) await rename((await existing(partial)) ? partial : old, target)
+    if (!(await existing(partial))) await rm(old, { recursive: true, force: true })
+  }
+}
+
+/** So that names, too, are on the disk. Windows opens no folders. */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path).catch(() => undefined)
+  await handle?.sync().catch(() => {})
+  await handle?.close()
+}
+
+/** Makes the folders above an output. @returns those that were not there, the uppermost first */
+export async function makeParents(folder: string): Promise<string[]> {
+  const first = await mkdir(folder, { recursive: true })
+  const made = []
+  for (let path = folder; first && path.length >= first.length; path = dirname(path)) made.unshift(path)
+  return made
+}
+
+/** Removes folders that are empty. */
+export async function removeParents(made: readonly string[]): Promise<void> {
+  for (const path of [...made].reverse()) await rmdir(path).catch(() => {}) // somebody else uses it by now
+}
