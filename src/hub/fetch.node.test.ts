@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
 import { expectSame, filesBelow, hubPlace, TINY_FILES, told } from '../../test/hub.ts'
@@ -109,6 +110,12 @@ describe('which files', () => {
       'model.safetensors.index.json': '{"weight_map":{"x":"model-1.safetensors"}}',
     })
     expect((await failure()).message).toContain('lacks 1 of 1 shards: model-1.safetensors')
+  })
+  test('not more than a model has', async () => {
+    const licences = Array.from({ length: 101 }, (_, i) => [`LICENSE${i}`, 'terms'])
+    server.put(ID, { ...FILES, ...Object.fromEntries(licences) })
+    expect((await failure()).message).toContain('has 103 files that go with the weights (')
+    expect(server.downloads()).toEqual([])
   })
 })
 
@@ -379,7 +386,15 @@ describe('a Hub that does not help', () => {
     server.put(ID, FILES)
     const tree = [{ type: 'file', path: 'config.json', oid: '../../evil', size: 2 }]
     server.fault = ({ path }) => (path.includes('/tree/') ? { answer: json(tree) } : undefined)
-    expect((await failure()).message).toContain('(the checksum of config.json is "../../evil"')
+    expect((await failure()).message).toContain('(the checksum of "config.json" is "../../evil"')
+  })
+  test('refers to an address that is none, which is not repeated: it may be signed', async () => {
+    server.put(ID, FILES)
+    const elsewhere = answer(302, '', { Location: 'http://[store/x?signature=secret' })
+    server.fault = ({ path }) => (path.includes('/resolve/') ? { answer: elsewhere } : undefined)
+    const error = await failure()
+    expect(error.message).toContain('refers to an address that is no URL')
+    expect(inspect(error)).not.toContain('secret')
   })
   test('sends more than it said', async () => {
     server.put(ID, FILES)

@@ -1,9 +1,10 @@
 // Uploading to a Hub on this machine: what is sent, what is refused, and that a commit is whole or not there.
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { inspect } from 'node:util'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { expectSame, hubPlace, told } from '../../test/hub.ts'
-import { answer, refuse } from '../../test/hub-answers.ts'
+import { answer, json, refuse } from '../../test/hub-answers.ts'
 import { FormatError, HubError, OutputError, UsageError } from '../errors.ts'
 import { type PushOptions, push } from './push.node.ts'
 
@@ -233,6 +234,22 @@ describe('what breaks', () => {
       return { answer: answer(200, JSON.stringify({ transfer: 'basic', objects })) }
     }
     expect((await failure()).message).toMatch(/^me\/small: .+ refuses it: .*model\.safetensors: storage quota exceeded/)
+  })
+  test('an address that is none is not repeated: it may be signed', async () => {
+    server.fault = ({ path, body }) => {
+      if (!path.endsWith('/batch')) return undefined
+      const actions = { upload: { href: 'http://[store/x?signature=secret' } }
+      const objects = JSON.parse(body.toString()).objects.map((one: object) => ({ ...one, actions }))
+      return { answer: answer(200, JSON.stringify({ transfer: 'basic', objects })) }
+    }
+    const error = await failure()
+    expect(error.message).toContain('refers to an address that is no URL')
+    expect(inspect(error)).not.toContain('secret')
+  })
+  test('a Hub that does not say which commit it has made', async () => {
+    const made = { success: true, commitOid: { toString: 1 }, commitUrl: 'x' }
+    server.fault = ({ path }) => (path.includes('/commit/') ? { answer: json(made) } : undefined)
+    expect((await failure()).message).toContain('does not say which commit it has made')
   })
   test('nobody listens any more', async () => {
     put({ 'b.gguf': 'small, so not in parts' })
