@@ -5,6 +5,7 @@ import { isSideFile } from '../checkpoint/huggingface.node.ts'
 import { weightFiles } from '../checkpoint/weights.node.ts'
 import { FormatError, HubError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
+import { quote } from '../formats/json.ts'
 import { attempt, checkSpace } from '../write/folder.node.ts'
 import { RepoCache } from './cache.node.ts'
 import { download } from './download.node.ts'
@@ -152,9 +153,19 @@ async function* fetchFolder(job: Job, listing: Listing): Progress<string> {
   return folder
 }
 
+/** Whether a path of a repository stays in its folder on every system. On Windows `\\` parts, `:` names a disk, dots and blanks at an end go. */
+const isInside = (path: string): boolean =>
+  !/[\\:\p{Cc}]/u.test(path) && path.split('/').every(part => !/^[. ]*$/.test(part))
+
 /** Fetches the files that the cache lacks. @throws HubError, OutputError */
 export async function* fetchFiles(job: Job, commit: string, files: readonly RemoteFile[]): Progress<void> {
   const { environment, cache, access } = job
+  const outside = files.find(({ path }) => !isInside(path))
+  if (outside)
+    throw new HubError(
+      access.name,
+      `the repository has a file ${quote(outside.path)}, which cannot be a path below a folder.`,
+    )
   if (files.length > MAX_FETCHED)
     throw new HubError(
       access.name,

@@ -1,4 +1,6 @@
 // A Hub that lies, is broken, or never ends: whatever it lists, the answer is a HubError that says so, soon and with little memory.
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { constants, createGzip } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
 import { hubPlace, told } from '../../test/hub.ts'
@@ -118,5 +120,20 @@ describe('what a list says', () => {
   test.each([{ toString: 1 }, ['0'.repeat(40)]])('%j is no commit', async sha => {
     server.fault = () => ({ answer: json({ id: ID, sha }) })
     expect((await failure()).message).toContain('(the commit is of type object)')
+  })
+  test.each([
+    ['../validation/0000.parquet', '..'],
+    ['..\\validation/test/0000.parquet', '..\\validation'],
+    ['a/test/..\\..\\0000.parquet', 'a'],
+    ['. ./test/0000.parquet', '. .'],
+    ['C:/test/0000.parquet', 'C:'],
+    ['a/test/0000\0.parquet', 'a'],
+  ])('%j is linked nowhere', async (path, config) => {
+    server.put('datasets/org/set', { [path]: 'PAR1' }, {}, 'refs/convert/parquet')
+    const split = path.split('/')[1] === 'test' ? 'test' : 'validation'
+    const error = await told(fetchSplit({ id: 'org/set', config, split })).catch(error => error)
+    expect(error.message).toMatch(/^datasets\/org\/set: (the repository has a file ".+", which cannot be|there is no )/)
+    expect(server.downloads()).toEqual([])
+    expect(readdirSync(join(place.home))).toEqual([])
   })
 })
