@@ -242,6 +242,25 @@ describe('a download that breaks', () => {
     expect(ranges()).toEqual(['bytes=50000-'])
     expect([existsSync(killed), existsSync(working)]).toEqual([false, true])
   })
+  test.each([
+    ['a byte at a time', {}],
+    ['by broken connections', { cutAt: 1 }],
+  ])('is given up where it would take for ever, %s', async (_, more) => {
+    server.put(ID, FILES)
+    let minutes = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => 60_000 * minutes++)
+    vi.stubEnv('HF_HUB_DOWNLOAD_TIMEOUT', '120')
+    server.fault = ({ store }) => (store ? { trickle: 20, ...more } : undefined)
+    const error = await failure().finally(() => vi.restoreAllMocks())
+    expect(error).toBeInstanceOf(HubError)
+    expect(error.message).toMatch(
+      /model\.safetensors comes at less than 4\.096 kB\/s \(byte \d of 300000\)\. What has arrived is kept/,
+    )
+    server.fault = () => undefined
+    ranges()
+    await fetch()
+    expect(ranges()).toEqual([expect.stringMatching(/^bytes=\d-$/)])
+  })
   test('starts again where the server knows no ranges', async () => {
     server.put(ID, FILES)
     server.fault = ({ store, range }) => (store ? { cutAt: range ? undefined : 100_000, noRanges: true } : undefined)
