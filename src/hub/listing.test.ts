@@ -65,7 +65,7 @@ describe('an answer', () => {
     for await (const chunk of gzip) chunks.push(chunk)
     return Buffer.concat(chunks)
   }
-  test.each([200, 400])('of status %i that grows when it is decompressed', async status => {
+  test.each([400, 200])('of status %i that grows when it is decompressed', async status => {
     const bytes = await bomb(300)
     server.put(ID, {})
     server.fault = () => ({ answer: answer(status, bytes, { 'Content-Encoding': 'gzip' }) })
