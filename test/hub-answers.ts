@@ -19,6 +19,8 @@ export interface Fault {
   readonly cutAt?: number
   /** Nothing more comes after so many bytes of the body. */
   readonly stallAt?: number
+  /** The body comes a byte at a time, with so many milliseconds between them. */
+  readonly trickle?: number
   /** One bit of the body is wrong. */
   readonly damaged?: boolean
   /** The whole file comes, whatever was asked for. */
@@ -57,6 +59,15 @@ export function send(request: IncomingMessage, response: ServerResponse, reply: 
   response.writeHead(status, { 'Content-Length': String(body.length), ...headers })
   if (request.method === 'HEAD') {
     response.end()
+    return
+  }
+  if (fault.trickle !== undefined && fault.cutAt === undefined) {
+    let at = 0
+    const timer = setInterval(
+      () => (at < sent.length ? response.write(sent.subarray(at, ++at)) : response.end()),
+      fault.trickle,
+    )
+    response.on('close', () => clearInterval(timer))
     return
   }
   const end = fault.cutAt ?? fault.stallAt

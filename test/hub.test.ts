@@ -86,7 +86,10 @@ describe('a model on the Hub', () => {
       await refusedHub(folder, [...PRUNE, ...more], { says: ['out exists already'] })
     expect(server.requests).toEqual([])
   })
-  test('goes on after Ctrl-C where it stopped', async () => {
+  test.each([
+    ['SIGINT', 130],
+    ['SIGKILL', null],
+  ] as const)('goes on after %s where it stopped', async (signal, code) => {
     server.put(ID, TINY_FILES)
     const folder = await workplace()
     server.fault = ({ store }) => (store ? { stallAt: 1_000_000 } : undefined)
@@ -102,17 +105,18 @@ describe('a model on the Hub', () => {
           const sizes = existsSync(blobs) ? Object.values(filesBelow(blobs)).map(file => file.length) : []
           if (!sizes.includes(1_000_000)) return
           clearInterval(timer)
-          child.kill('SIGINT')
+          child.kill(signal)
         }, 20)
       },
     })
-    expect(await interrupted).toMatchObject({ code: 130, stdout: '' })
+    expect(await interrupted).toMatchObject({ code, stdout: '' })
     expect(readdirSync(folder)).toEqual(['text.txt'])
     server.fault = () => undefined
     server.downloads()
     const { stderr } = await run(folder, PRUNE)
     expect(stderr).toMatch(/^download: 0\.0 kB of 1\.6 MB\n/)
     expect(server.downloads().map(({ range }) => range)).toEqual(['bytes=1000000-', 'bytes=1000000-'])
+    expect(readdirSync(blobs).filter(name => name.endsWith('.incomplete'))).toEqual([])
   })
 })
 

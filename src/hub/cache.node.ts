@@ -3,13 +3,14 @@
 //   models--org--name/blobs/<checksum>           contents
 //   models--org--name/snapshots/<commit>/<path>  links to them
 // Source: huggingface_hub 2.4.0, file_download.py.
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import {
   copyFile,
   link,
   mkdir,
   readdir,
   readFile,
+  readlink,
   rename,
   rm,
   stat,
@@ -17,6 +18,7 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { attempt } from '../formats/file-errors.node.ts'
 import type { HubEnvironment } from './environment.node.ts'
@@ -25,8 +27,14 @@ import type { RepoType } from './request.ts'
 
 /** Ending of incomplete downloads, which `hf cache` knows. Those of running processes have a part of their own before it. */
 const PARTIAL = '.fasp.incomplete'
-/** A download that has not grown for so long belongs to a process that was killed. */
+/** A download that has not grown for so long belongs to a process that was killed, on another machine maybe. */
 const ABANDONED_MS = 120_000
+/** Where our process ids mean something: this machine, and under Linux this boot and container. The cache may be shared with others. */
+const machine = async (): Promise<string> => {
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')
+  const container = await readlink('/proc/self/ns/pid').catch(() => '')
+  return createHash('sha256').update(`${hostname()} ${boot} ${container}`).digest('hex').slice(0, 8)
+}
 
 export class RepoCache {
   readonly #folder: string
@@ -75,7 +83,7 @@ export class RepoCache {
    */
   async claim(file: RemoteFile): Promise<string> {
     const blob = this.#blob(file)
-    const claimed = `${blob}.${randomUUID().slice(0, 8)}${PARTIAL}`
+    const claimed = `${blob}.${await machine()}-${process.pid}-${randomUUID().slice(0, 8)}${PARTIAL}`
     await attempt(`write to ${dirname(blob)}`, () => mkdir(dirname(blob), { recursive: true }))
     for (const { path } of await this.#leftovers(file)) {
       const taken = await rename(path, claimed).catch(error => error)
@@ -118,11 +126,15 @@ export class RepoCache {
     const blob = this.#blob(file)
     const names = await readdir(dirname(blob)).catch(() => [])
     const partial = names.filter(name => name.startsWith(`${file.etag}.`) && name.endsWith(PARTIAL))
+    const here = await machine()
     const found = []
-    for (const path of partial.map(name => join(dirname(blob), name))) {
+    for (const name of partial) {
+      const path = join(dirname(blob), name)
       const info = await stat(path).catch(() => undefined)
-      const left = path === `${blob}${PARTIAL}` || Date.now() - (info?.mtimeMs ?? 0) > ABANDONED_MS
-      if (info && left) found.push({ path, size: info.size })
+      const [, where, owner] = /\.([0-9a-f]{8})-(\d+)-[^.]+\.fasp/.exec(name) ?? []
+      const released = name === `${file.etag}${PARTIAL}`
+      const left = released || (where === here && hasGone(Number(owner)))
+      if (info && (left || Date.now() - info.mtimeMs > ABANDONED_MS)) found.push({ path, size: info.size })
     }
     return found.sort((a, b) => b.size - a.size)
   }
@@ -146,6 +158,16 @@ export class RepoCache {
         if (way === ways.at(-1)) throw error
       }
     })
+  }
+}
+
+/** Whether there is no such process here. Of one that has its number by chance we wait until its download counts as abandoned. */
+function hasGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0) // sends nothing
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
   }
 }
 

@@ -7,7 +7,7 @@ import type { ProgressEvent } from '../events.ts'
 import { RepoCache } from './cache.node.ts'
 import { hubEnvironment } from './environment.node.ts'
 import { fetchFiles, fetchRevision, type Job } from './fetch.node.ts'
-import type { Listing } from './listing.ts'
+import { firstOf, type Listing } from './listing.ts'
 
 const REVISION = 'refs/convert/parquet'
 
@@ -62,7 +62,7 @@ async function* fetchListed(
   if (files.length === 0)
     throw new FormatError(
       job.access.name,
-      `there is no ${[config, split].filter(Boolean).join('/')} in ${REVISION}; it has ${[...configs].join(', ') || 'no parquet files'}.`,
+      `there is no ${[config, split].filter(Boolean).join('/')} in ${REVISION}; it has ${firstOf([...configs]) || 'no parquet files'}.`,
     )
   yield* fetchFiles(job, listing.commit, files)
   return files.map(({ path }) => join(job.cache.snapshot(listing.commit), path))

@@ -8,6 +8,11 @@ import { type Access, failure, pause } from './request.ts'
 
 /** Attempts without a new byte between them, after which we give up. */
 const ATTEMPTS = 4
+/**
+ * Less in so much time is no download: snapd's bounds, 4 kB/s over 5 minutes (snapd, store/store_download.go). At that rate a model of 1 GB
+ * takes three days. cargo's and rustup's bound, 10 B/s over 30 s, would let it take three years; curl, git, pip, huggingface_hub have none.
+ */
+const LEAST = { bytes: 4096 * 300, ms: 300_000 }
 const READ_BYTES = 2 ** 20
 /** Progress is told this often. */
 const INTERVAL_MS = 100
@@ -93,13 +98,47 @@ class Target {
 const startHash = ({ etag, size }: RemoteFile): Hash =>
   etag.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
 
+/** Refuses a server that would take for ever, also by breaking the connection after each few bytes. */
+class Pace {
+  #last = performance.now()
+  #ms = 0
+  #from: number
+  constructor(
+    readonly target: Target,
+    readonly access: Access,
+  ) {
+    this.#from = target.at
+  }
+
+  /** To be called after each piece, and after each failure. @throws HubError */
+  check(): void {
+    const { target, access } = this
+    const now = performance.now()
+    this.#ms += Math.min(now - this.#last, access.timeout) // where it was longer, the computer or the process was asleep
+    this.#last = now
+    this.#from = Math.min(this.#from, target.at) // from the start again, where the server knows no ranges
+    if (this.#ms < LEAST.ms) return
+    const { path, size } = target.file
+    if (target.at - this.#from < LEAST.bytes)
+      throw new HubError(
+        access.name,
+        `${path} comes at less than ${LEAST.bytes / LEAST.ms} kB/s (byte ${target.at} of ${size}). ${KEPT}`,
+      )
+    this.#ms = 0
+    this.#from = target.at
+  }
+}
+
+const KEPT = 'What has arrived is kept: run the same command again.'
+
 /** Asks again for the rest as long as more arrives. */
 async function* receiveAll(source: Source, target: Target): AsyncGenerator<number> {
   const { name, signal } = source.access
+  const pace = new Pace(target, source.access)
   for (let failures = 0; target.at < target.file.size; ) {
     const before = target.at
     try {
-      yield* receive(source, target)
+      yield* receive(source, target, pace)
     } catch (error) {
       signal?.throwIfAborted()
       if (error instanceof HubError || error instanceof OutputError) throw error
@@ -107,19 +146,16 @@ async function* receiveAll(source: Source, target: Target): AsyncGenerator<numbe
       if (failures >= ATTEMPTS) {
         const { path, size } = target.file
         const where = `at byte ${target.at} of ${size} of ${path}`
-        throw new HubError(
-          name,
-          `the connection broke ${where} (${failure(error)}). What has arrived is kept: run the same command again.`,
-          { cause: error },
-        )
+        throw new HubError(name, `the connection broke ${where} (${failure(error)}). ${KEPT}`, { cause: error })
       }
+      pace.check()
       await pause(failures, signal)
     }
   }
 }
 
 /** One request for what is missing. @throws Error where the connection breaks */
-async function* receive({ url, access, fetch }: Source, target: Target): AsyncGenerator<number> {
+async function* receive({ url, access, fetch }: Source, target: Target, pace: Pace): AsyncGenerator<number> {
   const { timeout } = access
   const stalled = new AbortController()
   const stall = () => stalled.abort(new Error(`no data for ${timeout / 1000} s`))
@@ -137,6 +173,7 @@ async function* receive({ url, access, fetch }: Source, target: Target): AsyncGe
           `${target.file.path} is longer than the ${target.file.size} bytes that the Hub lists.`,
         )
       await target.write(bytes)
+      pace.check()
       if (performance.now() - told < INTERVAL_MS || target.at === target.file.size) continue
       yield target.at
       told = performance.now()

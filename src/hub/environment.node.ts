@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
-import type { Server } from './request.ts'
+import { LOGIN, type Server } from './request.ts'
 
 export interface HubEnvironment extends Server {
   /** Folder of the cache. */
@@ -20,13 +20,18 @@ type Variables = Readonly<Record<string, string | undefined>>
 const ENDPOINT = 'https://huggingface.co'
 const TIMEOUT_SECONDS = 10
 
-/** @throws UsageError where a variable has no usable value */
+/** @throws UsageError where a variable or the token has no usable value */
 export async function hubEnvironment(env: Variables = process.env): Promise<HubEnvironment> {
   const path = (name: string, otherwise: string) => expand(env[name] || otherwise, env)
   const home = path('HF_HOME', join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'))
   const endpoint = (env.HF_ENDPOINT || ENDPOINT).replace(/\/+$/, '')
-  if (!/^https?:/.test(endpoint) || !URL.canParse(endpoint))
-    throw new UsageError(`HF_ENDPOINT is "${endpoint}"; it must be a URL such as ${ENDPOINT}.`)
+  const { protocol, username, password, search } = URL.canParse(endpoint) ? new URL(endpoint) : ({} as Partial<URL>)
+  if (!/^https?:$/.test(protocol ?? '') || username || password || search) {
+    const shown = endpoint.replace(/^.*@|\?.*$/gs, '…') // neither a password nor a key
+    throw new UsageError(
+      `HF_ENDPOINT is "${shown}"; it must be a URL such as ${ENDPOINT}, with no user or query in it.`,
+    )
+  }
   const timeout = Number(env.HF_HUB_DOWNLOAD_TIMEOUT || TIMEOUT_SECONDS)
   if (!(timeout > 0))
     throw new UsageError(`HF_HUB_DOWNLOAD_TIMEOUT is "${env.HF_HUB_DOWNLOAD_TIMEOUT}"; it must be a number of seconds.`)
@@ -43,10 +48,18 @@ export async function hubEnvironment(env: Variables = process.env): Promise<HubE
 async function findToken(env: Variables, file: string): Promise<{ token?: string; tokenSource?: string }> {
   for (const name of ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN']) {
     const token = env[name]?.trim()
-    if (token) return { token, tokenSource: name }
+    if (token) return checked(token, name)
   }
   const token = (await readFile(file, 'utf8').catch(() => '')).trim() // nobody has logged in
-  return token ? { token, tokenSource: file } : {}
+  return token ? checked(token, file) : {}
+}
+
+/** A token of other characters would be quoted by what sets the header. @throws UsageError */
+function checked(token: string, tokenSource: string): { token: string; tokenSource: string } {
+  if (/^[\x21-\x7e]+$/.test(token)) return { token, tokenSource }
+  throw new UsageError(
+    `${tokenSource} holds no token: a token is one line of letters, digits and signs, without a blank. To get another, ${LOGIN}.`,
+  )
 }
 
 const isTrue = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(value ?? '')

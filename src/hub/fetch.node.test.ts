@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
 import { expectSame, filesBelow, hubPlace, TINY_FILES, told } from '../../test/hub.ts'
@@ -109,6 +110,12 @@ describe('which files', () => {
       'model.safetensors.index.json': '{"weight_map":{"x":"model-1.safetensors"}}',
     })
     expect((await failure()).message).toContain('lacks 1 of 1 shards: model-1.safetensors')
+  })
+  test('not more than a model has', async () => {
+    const licences = Array.from({ length: 101 }, (_, i) => [`LICENSE${i}`, 'terms'])
+    server.put(ID, { ...FILES, ...Object.fromEntries(licences) })
+    expect((await failure()).message).toContain('has 103 files that go with the weights (')
+    expect(server.downloads()).toEqual([])
   })
 })
 
@@ -234,6 +241,25 @@ describe('a download that breaks', () => {
     await fetch()
     expect(ranges()).toEqual(['bytes=50000-'])
     expect([existsSync(killed), existsSync(working)]).toEqual([false, true])
+  })
+  test.each([
+    ['a byte at a time', {}],
+    ['by broken connections', { cutAt: 1 }],
+  ])('is given up where it would take for ever, %s', async (_, more) => {
+    server.put(ID, FILES)
+    let minutes = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => 60_000 * minutes++)
+    vi.stubEnv('HF_HUB_DOWNLOAD_TIMEOUT', '120')
+    server.fault = ({ store }) => (store ? { trickle: 20, ...more } : undefined)
+    const error = await failure().finally(() => vi.restoreAllMocks())
+    expect(error).toBeInstanceOf(HubError)
+    expect(error.message).toMatch(
+      /model\.safetensors comes at less than 4\.096 kB\/s \(byte \d of 300000\)\. What has arrived is kept/,
+    )
+    server.fault = () => undefined
+    ranges()
+    await fetch()
+    expect(ranges()).toEqual([expect.stringMatching(/^bytes=\d-$/)])
   })
   test('starts again where the server knows no ranges', async () => {
     server.put(ID, FILES)
@@ -379,7 +405,15 @@ describe('a Hub that does not help', () => {
     server.put(ID, FILES)
     const tree = [{ type: 'file', path: 'config.json', oid: '../../evil', size: 2 }]
     server.fault = ({ path }) => (path.includes('/tree/') ? { answer: json(tree) } : undefined)
-    expect((await failure()).message).toContain('(the checksum of config.json is "../../evil"')
+    expect((await failure()).message).toContain('(the checksum of "config.json" is "../../evil"')
+  })
+  test('refers to an address that is none, which is not repeated: it may be signed', async () => {
+    server.put(ID, FILES)
+    const elsewhere = answer(302, '', { Location: 'http://[store/x?signature=secret' })
+    server.fault = ({ path }) => (path.includes('/resolve/') ? { answer: elsewhere } : undefined)
+    const error = await failure()
+    expect(error.message).toContain('refers to an address that is no URL')
+    expect(inspect(error)).not.toContain('secret')
   })
   test('sends more than it said', async () => {
     server.put(ID, FILES)

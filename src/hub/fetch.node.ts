@@ -6,11 +6,12 @@ import { weightFiles } from '../checkpoint/weights.node.ts'
 import { FormatError, HubError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { attempt } from '../formats/file-errors.node.ts'
+import { quote } from '../formats/json.ts'
 import { checkSpace } from '../write/folder.node.ts'
 import { RepoCache } from './cache.node.ts'
 import { download } from './download.node.ts'
 import { type HubEnvironment, hubEnvironment } from './environment.node.ts'
-import { DEFAULT_REVISION, isCommit, type Listing, listRepo, type RemoteFile } from './listing.ts'
+import { DEFAULT_REVISION, firstOf, isCommit, type Listing, listRepo, type RemoteFile } from './listing.ts'
 import { hubReference } from './reference.ts'
 import { type Access, hubFetch, repoUrl } from './request.ts'
 
@@ -43,6 +44,11 @@ export async function* fetchModel(path: string, { signal }: { readonly signal?: 
     fetch: listing => (file === undefined ? fetchFolder(job, listing) : fetchGguf(job, file, listing)),
   })
 }
+
+/** The largest models have some hundred shards. For each file the folder of the cache is read. */
+const MAX_FETCHED = 2000
+/** Tokenizer, licences, code: some twenty at most. They are held in memory, and written beside the pruned model. */
+const MAX_SIDE_FILES = 100
 
 const WANTED = 'Give a Hugging Face model folder, a .gguf file, or the name of a model on the Hub (org/name).'
 
@@ -117,7 +123,7 @@ async function* fetchGguf(job: Job, path: string, listing: Listing): Progress<st
 
 const ggufHint = ({ access }: Job, { files }: Listing): string => {
   const found = [...files.keys()].filter(path => /\.gguf$/i.test(path)).map(path => `${access.id}/${path}`)
-  return found.length > 0 ? ` It has .gguf files; give one of them: ${found.join(', ')}` : ''
+  return found.length > 0 ? ` It has .gguf files; give one of them: ${firstOf(found)}` : ''
 }
 
 /** What the reader of folders reads: config, tokenizer, licence, card, and one kind of weights. */
@@ -135,6 +141,11 @@ async function* fetchFolder(job: Job, listing: Listing): Progress<string> {
     name =>
       ['config.json', 'README.md', 'fasp.json'].includes(name) || isSideFile(name) || (ours && name.endsWith('.py')),
   )
+  if (small.length > MAX_SIDE_FILES)
+    throw new HubError(
+      job.access.name,
+      `the repository has ${small.length} files that go with the weights (${firstOf(small, 5)}); at most ${MAX_SIDE_FILES} are read.`,
+    )
   const wanted = (list: readonly string[]) => list.map(name => files.get(name)!)
   const weights = await weightFiles(folder, names, async index => {
     for await (const _ of fetchFiles(job, commit, wanted([index])));
@@ -143,9 +154,24 @@ async function* fetchFolder(job: Job, listing: Listing): Progress<string> {
   return folder
 }
 
-/** Fetches the files that the cache lacks. */
+/** Whether a path of a repository stays in its folder on every system. On Windows `\\` parts, `:` names a disk, dots and blanks at an end go. */
+const isInside = (path: string): boolean =>
+  !/[\\:\p{Cc}]/u.test(path) && path.split('/').every(part => !/^[. ]*$/.test(part))
+
+/** Fetches the files that the cache lacks. @throws HubError, OutputError */
 export async function* fetchFiles(job: Job, commit: string, files: readonly RemoteFile[]): Progress<void> {
   const { environment, cache, access } = job
+  const outside = files.find(({ path }) => !isInside(path))
+  if (outside)
+    throw new HubError(
+      access.name,
+      `the repository has a file ${quote(outside.path)}, which cannot be a path below a folder.`,
+    )
+  if (files.length > MAX_FETCHED)
+    throw new HubError(
+      access.name,
+      `${files.length} files are wanted of the repository; at most ${MAX_FETCHED} are fetched.`,
+    )
   const missing = []
   for (const file of files)
     if (!(await cache.has(commit, file))) missing.push({ file, there: await cache.partialSize(file) })

@@ -1,6 +1,7 @@
 // What a repository on the Hub holds at a revision: the commit, and its files with their checksums.
 import { FaspError, HubError } from '../errors.ts'
-import { type Access, hubFetch, unreachable } from './request.ts'
+import { quote } from '../formats/json.ts'
+import { type Access, repeated, unreachable, wholeFetch } from './request.ts'
 
 /** A file of a repository. */
 export interface RemoteFile {
@@ -18,32 +19,69 @@ export interface Listing {
 
 export const DEFAULT_REVISION = 'main'
 
-export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision)
+/** The Hub asks for fewer files in a repository: huggingface.co/docs/hub/repositories-recommendations. */
+const MAX_FILES = 100_000
+/** The Hub sends 1,000 files a page; a mirror may send 100. */
+const MAX_PAGES = 1000
+
+export const isCommit = (revision: unknown): revision is string =>
+  typeof revision === 'string' && /^[0-9a-f]{40}$/.test(revision)
+
+/** The first of many names, for messages. */
+export const firstOf = (names: readonly string[], most = 20): string =>
+  names.slice(0, most).join(', ') + (names.length > most ? ', …' : '')
 
 /** @throws HubError */
 export function listRepo(id: string, revision: string, access: Access): Promise<Listing> {
   const { type: kind = 'model' } = access
   return asHub(access, async () => {
     const { datasetInfo, listFiles, modelInfo } = await import('@huggingface/hub')
-    const common = { hubUrl: access.endpoint, fetch: hubFetch(access) }
+    const common = { hubUrl: access.endpoint, fetch: pagedFetch(access) }
     const wanted = { ...common, name: id, revision, additionalFields: ['sha' as const] }
     const info = await (kind === 'dataset' ? datasetInfo(wanted) : modelInfo(wanted))
-    if (!isCommit(info.sha)) throw new Error(`the commit is "${info.sha}"`)
+    if (!isCommit(info.sha)) throw new Error(`the commit is ${shown(info.sha)}`)
     const files = new Map<string, RemoteFile>()
+    let entries = 0
     for await (const { type, path, size, oid, lfs } of listFiles({
       ...common,
       repo: { type: kind, name: id },
       revision: info.sha,
       recursive: true,
     })) {
+      if (++entries > MAX_FILES) throw endless(access)
       if (type !== 'file') continue
       const etag = lfs?.oid ?? oid ?? ''
-      if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag) || !Number.isSafeInteger(size) || size < 0)
-        throw new Error(`the checksum of ${path} is "${etag}", its size ${size}`)
+      if (typeof path !== 'string') throw new Error(`the path of a file is ${shown(path)}`)
+      if (typeof etag !== 'string' || !CHECKSUM.test(etag) || !Number.isSafeInteger(size) || size < 0)
+        throw new Error(`the checksum of ${shown(path)} is ${shown(etag)}, its size ${shown(size)}`)
       files.set(path, { path, size, etag })
     }
     return { commit: info.sha, private: info.private, files }
   })
+}
+
+const CHECKSUM = /^([0-9a-f]{40}|[0-9a-f]{64})$/
+
+/** What stands in place of a text or a number. */
+const shown = (value: unknown): string | number =>
+  typeof value === 'string' ? quote(value) : typeof value === 'number' ? value : `of type ${typeof value}`
+
+const endless = ({ name, endpoint }: Access): HubError =>
+  new HubError(
+    name,
+    `the list of files at ${endpoint} has no end, or is of more than ${MAX_FILES} files. Check the name, and HF_ENDPOINT if you set it.`,
+  )
+
+/** `wholeFetch` that follows no list in a circle. */
+function pagedFetch(access: Access): typeof fetch {
+  const plain = wholeFetch(access)
+  const asked = new Set<string>()
+  return async (input, init) => {
+    const url = String(input)
+    if (asked.has(url) || asked.size > MAX_PAGES) throw endless(access)
+    asked.add(url)
+    return plain(input, init)
+  }
 }
 
 /** Runs calls of @huggingface/hub; what they say of answers that are none of the Hub's becomes a HubError. */
@@ -54,7 +92,8 @@ export async function asHub<T>(access: Access, call: () => Promise<T>): Promise<
   } catch (error) {
     signal?.throwIfAborted()
     if (error instanceof FaspError) throw error
-    const { message, name: kind, cause } = error as Error
+    const { name: kind, cause } = error as Error
+    const message = repeated((error as Error).message, access)
     if (kind === 'TimeoutError' || cause) throw unreachable(error, access)
     if (error instanceof Error && 'statusCode' in error)
       throw new HubError(name, `${endpoint} refuses it: ${message}`, { cause: error }) // as part of an answer that is ok

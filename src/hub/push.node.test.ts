@@ -1,9 +1,10 @@
 // Uploading to a Hub on this machine: what is sent, what is refused, and that a commit is whole or not there.
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { inspect } from 'node:util'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { expectSame, hubPlace, told } from '../../test/hub.ts'
-import { answer, refuse } from '../../test/hub-answers.ts'
+import { answer, json, refuse } from '../../test/hub-answers.ts'
 import { FormatError, HubError, OutputError, UsageError } from '../errors.ts'
 import { type PushOptions, push } from './push.node.ts'
 
@@ -234,13 +235,30 @@ describe('what breaks', () => {
     }
     expect((await failure()).message).toMatch(/^me\/small: .+ refuses it: .*model\.safetensors: storage quota exceeded/)
   })
+  test('an address that is none is not repeated: it may be signed', async () => {
+    server.fault = ({ path, body }) => {
+      if (!path.endsWith('/batch')) return undefined
+      const actions = { upload: { href: 'http://[store/x?signature=secret' } }
+      const objects = JSON.parse(body.toString()).objects.map((one: object) => ({ ...one, actions }))
+      return { answer: answer(200, JSON.stringify({ transfer: 'basic', objects })) }
+    }
+    const error = await failure()
+    expect(error.message).toContain('refers to an address that is no URL')
+    expect(inspect(error)).not.toContain('secret')
+  })
+  test('a Hub that does not say which commit it has made', async () => {
+    const made = { success: true, commitOid: { toString: 1 }, commitUrl: 'x' }
+    server.fault = ({ path }) => (path.includes('/commit/') ? { answer: json(made) } : undefined)
+    expect((await failure()).message).toContain('does not say which commit it has made')
+  })
   test('nobody listens any more', async () => {
     put({ 'b.gguf': 'small, so not in parts' })
     server.fault = ({ store, path }) => (store ? { delay: path.includes('.') ? 150 : 5000 } : undefined)
     const started = performance.now()
-    for await (const { type } of push(folder, ID)) if (type === 'progress') break
+    const stored = () => writes().filter(({ store }) => store)
+    for await (const { type } of push(folder, ID)) if (type === 'progress' && stored().length === 4) break
     expect(performance.now() - started).toBeLessThan(4000)
-    expect(writes().filter(({ store }) => store)).toHaveLength(4)
+    expect(stored()).toHaveLength(4)
     expect(writes().filter(({ path }) => path.includes('/commit/'))).toEqual([])
   })
   test('the caller stops', async () => {

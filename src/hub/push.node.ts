@@ -8,9 +8,9 @@ import type { ProgressEvent } from '../events.ts'
 import { VERSION } from '../version.ts'
 import { OWN_MARK } from '../write/place.node.ts'
 import { hubEnvironment } from './environment.node.ts'
-import { asHub, DEFAULT_REVISION, type Listing, listRepo } from './listing.ts'
+import { asHub, DEFAULT_REVISION, firstOf, type Listing, listRepo } from './listing.ts'
 import { hubReference } from './reference.ts'
-import { type Access, hubFetch, LOGIN } from './request.ts'
+import { type Access, LOGIN, wholeFetch } from './request.ts'
 import { sum, upload } from './upload.ts'
 
 export interface PushOptions {
@@ -66,7 +66,7 @@ export async function* push(
   const { created, fresh, listing } = yield* prepare(name, branch, access, options)
   if (!fresh && !createPullRequest && !options.overwrite) checkReplaceable(name, branch, listing)
   const stale = [...listing.files.keys()].filter(path => WEIGHTS.test(path) && !files.has(path))
-  if (stale.length > 0) yield { type: 'notice', message: `Weights from before go: ${stale.join(', ')}.` }
+  if (stale.length > 0) yield { type: 'notice', message: `Weights from before go: ${firstOf(stale)}.` }
   const { commit, pullRequestUrl } = yield* upload(access, files, {
     repo: { type: 'model', name },
     operations: [
@@ -117,7 +117,7 @@ async function* prepare(
   access: Access,
   { private: isPrivate }: PushOptions,
 ): AsyncGenerator<ProgressEvent, { created: boolean; fresh: boolean; listing: Listing }> {
-  const common = { repo: { type: 'model', name: id }, hubUrl: access.endpoint, fetch: hubFetch(access) } as const
+  const common = { repo: { type: 'model', name: id }, hubUrl: access.endpoint, fetch: wholeFetch(access) } as const
   const existing = await unlessMissing(listRepo(id, DEFAULT_REVISION, access))
   if (existing && !existing.private && isPrivate)
     throw new UsageError(
@@ -127,7 +127,7 @@ async function* prepare(
     const visibility = isPrivate ? 'private' : undefined
     await asHub(access, async () => {
       const { createRepo } = await import('@huggingface/hub')
-      await createRepo({ ...common, visibility, accessToken: 'hf_' }) // hubFetch sends the real one
+      await createRepo({ ...common, visibility, accessToken: 'hf_' }) // wholeFetch sends the real one
     })
     yield { type: 'notice', message: `Made ${access.endpoint}/${id}.` }
   }
@@ -152,8 +152,7 @@ const unlessMissing = (listing: Promise<Listing>): Promise<Listing | undefined> 
 function checkReplaceable(id: string, branch: string, { files }: Listing): void {
   const found = [...files.keys()].filter(path => path !== '.gitattributes')
   if (found.length === 0 || files.has(OWN_MARK)) return
-  const some = found.slice(0, 3).join(', ') + (found.length > 3 ? ', …' : '')
   throw new OutputError(
-    `${id} was not written by fasp (its branch ${branch} has no ${OWN_MARK}, but ${some}). Choose another name, another branch (--revision), a pull request (--create-pr), or replace its files with --overwrite.`,
+    `${id} was not written by fasp (its branch ${branch} has no ${OWN_MARK}, but ${firstOf(found, 3)}). Choose another name, another branch (--revision), a pull request (--create-pr), or replace its files with --overwrite.`,
   )
 }

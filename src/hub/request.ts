@@ -31,17 +31,28 @@ const ATTEMPTS = 4
 const FIRST_PAUSE_MS = 250
 /** The server is overloaded or its gateway lost it: the same request may succeed. */
 const PASSING = new Set([429, 500, 502, 503, 504])
+/** Most bytes of a listing's answer: the Hub sends 1,000 files at a time, of some 500 bytes each. JSON takes up to 50 times as much memory. */
+const LISTING_BYTES = 8 * 2 ** 20
+/** Most bytes of a refusal, which is a line or a page. */
+const REFUSAL_BYTES = 2 ** 16
+/** Longest piece of a refusal that a message repeats. */
+const MAX_TOLD = 400
+/** Milliseconds for an answer that is read whole: listings come in seconds, and in this time even over some 10 kB/s. */
+const ANSWER_MS = 120_000
 /** The connection broke. A host that cannot be found or refuses does so the next time too. */
 const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'])
 
 /**
  * A `fetch` whose response is always `ok`. The token goes to the Hub alone, not to the stores that it refers to; it is set here because the
- * library accepts none but those of huggingface.co. Without a signal of its own, a GET must be answered within the time limit.
+ * library accepts none but those of huggingface.co. Without a signal of its own, a GET must begin to be answered within the time limit.
  * @throws HubError, or the reason of an aborted signal
  */
 export function hubFetch(access: Access): typeof fetch {
-  const { endpoint, token, timeout, signal } = access
+  const { name, endpoint, token, timeout, signal } = access
   return async (input, init = {}) => {
+    // Neither quoted nor in a cause: addresses of the stores are signed.
+    const noUrl = () => new HubError(name, `${endpoint} refers to an address that is no URL.`)
+    if (!URL.canParse(String(input))) throw noUrl()
     const url = new URL(String(input))
     const { method = 'GET' } = init
     const headers = new Headers(init.headers)
@@ -53,8 +64,10 @@ export function hubFetch(access: Access): typeof fetch {
     const repeatable = method === 'GET' || method === 'PUT'
     for (let attempt = 1; ; attempt++) {
       const last = !repeatable || attempt === ATTEMPTS
-      const limit = init.signal ?? (method === 'GET' ? AbortSignal.timeout(timeout) : undefined)
-      const signals = [signal, limit].filter(one => one != null)
+      const late = new AbortController()
+      const limited = method === 'GET' && !init.signal
+      const timer = limited ? setTimeout(() => late.abort(timeoutError()), timeout) : undefined
+      const signals = [signal, init.signal, late.signal].filter(one => one != null)
       try {
         const response = await fetch(url, { ...init, headers, signal: AbortSignal.any(signals) })
         if (response.ok) return response
@@ -64,12 +77,71 @@ export function hubFetch(access: Access): typeof fetch {
         signal?.throwIfAborted()
         init.signal?.throwIfAborted()
         if (error instanceof HubError) throw error
+        if (errorCode(error) === 'ERR_INVALID_URL') throw noUrl()
         if (last || !BROKEN.has(errorCode(error))) throw unreachable(error, access)
+      } finally {
+        clearTimeout(timer)
       }
       await pause(attempt, signal)
     }
   }
 }
+
+/** `hubFetch` for answers that are read whole, of at most `most` bytes. */
+export function wholeFetch(access: Access, most = LISTING_BYTES): typeof fetch {
+  const streamed = hubFetch(access)
+  return async (input, init) => {
+    const response = await streamed(input, init)
+    return new Response(await readWhole(response, most, access), response)
+  }
+}
+
+/**
+ * The body of an answer, decompressed.
+ * @throws HubError where it has more than `most` bytes, stands still for the time limit, or takes more than `ANSWER_MS`
+ */
+async function readWhole({ body }: Response, most: number, access: Access): Promise<Uint8Array<ArrayBuffer> | null> {
+  if (!body) return null
+  const { name, endpoint, timeout } = access
+  const reader = body.getReader()
+  const end = performance.now() + ANSWER_MS
+  let bytes = new Uint8Array(2 ** 16)
+  let length = 0
+  let problem: HubError | undefined
+  const stop = (why: HubError) => {
+    problem = why
+    return reader.cancel().catch(() => {}) // ends the loop
+  }
+  const timer = setTimeout(() => stop(unreachable(timeoutError(), access)), timeout)
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (problem) throw problem
+      if (done) return bytes.subarray(0, length)
+      timer.refresh()
+      const needed = length + value.length
+      if (needed > most)
+        await stop(new HubError(name, `${endpoint} answers with more than ${most / 2 ** 20} MiB. Check HF_ENDPOINT.`))
+      else if (performance.now() > end)
+        await stop(new HubError(name, `${endpoint} has not ended an answer in ${ANSWER_MS / 1000} s. Try again later.`))
+      else {
+        if (needed > bytes.length) bytes = enlarged(bytes, 2 * needed)
+        bytes.set(value, length)
+        length = needed
+      }
+    }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function enlarged(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+  const more = new Uint8Array(length)
+  more.set(bytes)
+  return more
+}
+
+const timeoutError = () => new DOMException('no answer', 'TimeoutError')
 
 /** Waits longer after each attempt. */
 export async function pause(attempt: number, signal?: AbortSignal): Promise<void> {
@@ -109,8 +181,9 @@ async function refusal(response: Response, access: Access): Promise<HubError> {
   const { name, type = 'model', local, endpoint, token, tokenSource } = access
   const { status, headers } = response
   const code = headers.get('X-Error-Code') ?? undefined
-  const body = await response.text().catch(() => '')
-  const told = (headers.get('X-Error-Message') ?? jsonError(body) ?? `status ${status}`).replace(/\.$/, '')
+  const body = await readWhole(response, REFUSAL_BYTES, access).catch(() => null)
+  const message = headers.get('X-Error-Message') ?? jsonError(body) ?? `status ${status}`
+  const told = repeated(message, access).replace(/\.$/, '')
   const error = (problem: string) => new HubError(name, problem, { status, reason: code })
   if (code === 'GatedRepo') {
     const then = token ? `with the account of the token in ${tokenSource}` : `then ${LOGIN}`
@@ -136,9 +209,13 @@ async function refusal(response: Response, access: Access): Promise<HubError> {
   return error(`${endpoint} refuses the request (status ${status}: ${told}).`)
 }
 
-function jsonError(body: string): string | undefined {
+/** What a server says, for a message: not too long, and without the token where it repeats what it was sent. */
+export const repeated = (text: string, { token }: Access): string =>
+  (token ? text.replaceAll(token, '…') : text).slice(0, MAX_TOLD)
+
+function jsonError(body: Uint8Array | null): string | undefined {
   try {
-    const { error, message } = JSON.parse(body)
+    const { error, message } = JSON.parse(new TextDecoder().decode(body ?? undefined))
     return [error, message].find(text => typeof text === 'string')
   } catch {
     return undefined

@@ -1,11 +1,15 @@
 // One commit on the Hub, by @huggingface/hub, with progress within files.
 import type { CommitOutput, CommitParams } from '@huggingface/hub'
+import { HubError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { asHub } from './listing.ts'
-import { type Access, hubFetch } from './request.ts'
+import { type Access, wholeFetch } from './request.ts'
 
 /** Progress is told this often. */
 const INTERVAL_MS = 100
+
+/** Most bytes of an answer: it has the addresses of all parts of large files, of some 1,000 bytes each. */
+const ANSWER_BYTES = 32 * 2 ** 20
 
 type Commit = Pick<CommitParams, 'repo' | 'operations' | 'title' | 'branch' | 'parentCommit' | 'isPullRequest'>
 
@@ -26,7 +30,7 @@ export async function* upload(
   const steps = commitIter({
     ...commit,
     hubUrl: access.endpoint,
-    fetch: countedFetch(hubFetch(access)),
+    fetch: countedFetch(wholeFetch(access, ANSWER_BYTES)),
     abortSignal: AbortSignal.any([stop.signal, access.signal ?? stop.signal]),
     useXet: false, // plain LFS, which other servers than huggingface.co have, too
   })
@@ -42,6 +46,9 @@ export async function* upload(
     for (let next = ahead(); ; ) {
       const step = await next
       if (step.done) {
+        const { commit, pullRequestUrl = '' } = step.value!
+        if ([commit.oid, commit.url, pullRequestUrl].some(one => typeof one !== 'string'))
+          throw new HubError(access.name, `${access.endpoint} does not say which commit it has made. See its page.`)
         yield { type: 'progress', done: total }
         return step.value!
       }

@@ -1,0 +1,139 @@
+// A Hub that lies, is broken, or never ends: whatever it lists, the answer is a HubError that says so, soon and with little memory.
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { constants, createGzip } from 'node:zlib'
+import { describe, expect, test, vi } from 'vitest'
+import { hubPlace, told } from '../../test/hub.ts'
+import { type Answer, answer, json, refuse } from '../../test/hub-answers.ts'
+import { HubError } from '../errors.ts'
+import { fetchSplit } from './dataset.node.ts'
+import { fetchModel } from './fetch.node.ts'
+
+const place = hubPlace()
+const { server } = place
+const ID = 'org/model'
+const failure = (): Promise<Error> =>
+  told(fetchModel(ID)).then(
+    () => expect.unreachable('it was fetched'),
+    error => error,
+  )
+const inTree = (reply: (search: URLSearchParams) => Answer) => {
+  server.put(ID, {})
+  server.fault = ({ path, search }) => (path.includes('/tree/') ? { answer: reply(search) } : undefined)
+}
+const file = (path: unknown) => ({ type: 'file', path, oid: '0'.repeat(40), size: 1 })
+const next = (url: string) => ({ Link: `<${server.url}/${url}>; rel="next"` })
+
+describe('a list that never ends', () => {
+  const message = /^org\/model: the list of files at .+ has no end, or is of more than 100000 files/
+
+  test('in a circle', async () => {
+    const circle = `api/models/${ID}/tree/x?cursor=1`
+    inTree(() => json([file('config.json')], next(circle)))
+    expect((await failure()).message).toMatch(message)
+    expect(server.requests).toHaveLength(3)
+  })
+  test('of empty pages', async () => {
+    inTree(search => json([], next(`api/models/${ID}/tree/x?cursor=${Number(search.get('cursor')) + 1}`)))
+    expect((await failure()).message).toMatch(message)
+    expect(server.requests.length).toBeLessThan(1010)
+  })
+  test('of files', async () => {
+    const page = Buffer.from(JSON.stringify(Array.from({ length: 20_000 }, (_, i) => file(`LICENSE${i}`))))
+    inTree(search => answer(200, page, next(`api/models/${ID}/tree/x?cursor=${Number(search.get('cursor')) + 1}`)))
+    expect((await failure()).message).toMatch(message)
+    expect(server.requests).toHaveLength(7)
+  })
+})
+
+test('more files than are fetched', async () => {
+  const files = Array.from({ length: 2001 }, (_, i) => file(`a/test/${i}.parquet`))
+  server.put('datasets/org/set', {}, {}, 'refs/convert/parquet')
+  server.fault = ({ path }) => (path.includes('/tree/') ? { answer: json(files) } : undefined)
+  const error = await told(fetchSplit({ id: 'org/set', split: 'test' })).catch(error => error)
+  expect(error.message).toBe('datasets/org/set: 2001 files are wanted of the repository; at most 2000 are fetched.')
+})
+
+describe('an answer', () => {
+  /** Blanks, compressed a thousandfold. */
+  const bomb = async (megabytes: number) => {
+    const gzip = createGzip({ level: constants.Z_BEST_COMPRESSION })
+    const blanks = Buffer.alloc(2 ** 20, ' ')
+    for (let i = 0; i < megabytes; i++) gzip.write(blanks)
+    gzip.end()
+    const chunks = []
+    for await (const chunk of gzip) chunks.push(chunk)
+    return Buffer.concat(chunks)
+  }
+  test.each([400, 200])('of status %i that grows when it is decompressed', async status => {
+    const bytes = await bomb(300)
+    server.put(ID, {})
+    server.fault = () => ({ answer: answer(status, bytes, { 'Content-Encoding': 'gzip' }) })
+    const before = process.memoryUsage().rss
+    const says = status === 200 ? 'answers with more than 8 MiB. Check HF_ENDPOINT' : 'refuses the request (status 400'
+    expect((await failure()).message).toContain(says)
+    expect(process.memoryUsage().rss - before).toBeLessThan(150e6)
+  })
+  test('as deep as it may be long', async () => {
+    inTree(() => answer(200, '['.repeat(8 * 2 ** 20)))
+    const error = await failure()
+    expect(error).toBeInstanceOf(HubError)
+    expect(error.message.length).toBeLessThan(600)
+  })
+  test('that comes a byte at a time', async () => {
+    let seconds = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => 10_000 * seconds++)
+    server.fault = () => ({ answer: answer(200, ' '.repeat(1000)), trickle: 20 })
+    const error = await failure().finally(() => vi.restoreAllMocks())
+    expect(error.message).toContain('has not ended an answer in 120 s')
+  })
+  test('that is slow, but comes', async () => {
+    vi.stubEnv('HF_HUB_DOWNLOAD_TIMEOUT', '0.2')
+    server.put(ID, {})
+    server.fault = ({ path }) => (path.includes('/revision/') ? { trickle: 2 } : undefined)
+    expect((await failure()).message).toContain('the repository has no config.json')
+  })
+  test('that repeats the token', async () => {
+    vi.stubEnv('HF_TOKEN', 'hf_reader')
+    server.fault = ({ token }) => ({
+      answer: refuse(400, `bad header: Authorization: Bearer ${token}${'.'.repeat(1000)}`),
+    })
+    const { message } = await failure()
+    expect(message).toContain('bad header: Authorization: Bearer ….')
+    expect(message).not.toContain('hf_reader')
+    expect(message.length).toBeLessThan(600)
+  })
+})
+
+describe('what a list says', () => {
+  test.each([
+    [file({ toString: 1 }), 'the path of a file is of type object'],
+    [{ ...file('config.json'), oid: ['0'.repeat(40)] }, 'the checksum of "config.json" is of type object, its size 1'],
+    [{ ...file('config.json'), size: { toString: 1 } }, 'its size of type object'],
+  ])('%j is no file', async (entry, message) => {
+    inTree(() => json([entry]))
+    const error = await failure()
+    expect(error).toBeInstanceOf(HubError)
+    expect(error.message).toContain(`does not answer as the Hub does (`)
+    expect(error.message).toContain(message)
+  })
+  test.each([{ toString: 1 }, ['0'.repeat(40)]])('%j is no commit', async sha => {
+    server.fault = () => ({ answer: json({ id: ID, sha }) })
+    expect((await failure()).message).toContain('(the commit is of type object)')
+  })
+  test.each([
+    ['../validation/0000.parquet', '..'],
+    ['..\\validation/test/0000.parquet', '..\\validation'],
+    ['a/test/..\\..\\0000.parquet', 'a'],
+    ['. ./test/0000.parquet', '. .'],
+    ['C:/test/0000.parquet', 'C:'],
+    ['a/test/0000\0.parquet', 'a'],
+  ])('%j is linked nowhere', async (path, config) => {
+    server.put('datasets/org/set', { [path]: 'PAR1' }, {}, 'refs/convert/parquet')
+    const split = path.split('/')[1] === 'test' ? 'test' : 'validation'
+    const error = await told(fetchSplit({ id: 'org/set', config, split })).catch(error => error)
+    expect(error.message).toMatch(/^datasets\/org\/set: (the repository has a file ".+", which cannot be|there is no )/)
+    expect(server.downloads()).toEqual([])
+    expect(readdirSync(join(place.home))).toEqual([])
+  })
+})
