@@ -32,11 +32,12 @@ export async function* calibration(
   options: { readonly samples: number; readonly seqLen: number; readonly heldOut: number; readonly seed: number },
   signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, Windows> {
+  // In any case, and first: the result goes with it.
+  const tokenizer = loadTokenizer(model.checkpoint)
   if (windows) return windows
   if (!texts) return yield* sampleWindows(model, engine, options, signal)
-  const tokenizer = loadTokenizer(model.checkpoint)
   const tokenized = []
-  for (const { name, read } of texts) tokenized.push({ name, ids: tokenizer.encode(await read()) })
+  for (const { name, read } of texts) tokenized.push({ name, ids: tokenizer.encode(await read(), name) })
   const { seqLen, samples, heldOut } = options
   return calibrationWindows(tokenized, seqLen, samples, model.architecture.vocabularySize, heldOut)
 }

@@ -1,11 +1,25 @@
+import { Tokenizer } from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { correctPreTokenizer, cutsBeforeSpace, MergeCutter, piecesBeforeSpace } from './pretokenizer.ts'
+import {
+  correctPreTokenizer,
+  cutsBeforeSpace,
+  literalContents,
+  MergeCutter,
+  piecesBeforeSpace,
+} from './pretokenizer.ts'
 
 const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true }
 const spaced = fc
   .array(fc.constantFrom('a', 'bc', ' ', '  ', '\n', '\u0085', '\u3000', '\u{1f600}', '.'))
   .map(parts => parts.join(''))
+
+/** One token a character, words and normalizer as they are. */
+const characters = Array.from({ length: 0x180 }, (_, i) => String.fromCharCode(i))
+const plain = {
+  model: { type: 'BPE', vocab: Object.fromEntries(characters.map((c, id) => [c, id])), merges: [] },
+  ...{ added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null },
+}
 
 describe('piecesBeforeSpace', () => {
   test('cuts between a visible character and a space, nowhere else', () => {
@@ -98,4 +112,23 @@ test('correctPreTokenizer leaves alone what the library does right', () => {
   const split = { type: 'Split', pattern: { Regex: '\\s' }, behavior: 'Isolated', invert: false }
   for (const config of [null, split, { ...byteLevel, use_regex: false }, { type: 'Metaspace', split: false }])
     expect(correctPreTokenizer(config)).toEqual(config)
+})
+
+test('the space before a text is one step, for all that split', () => {
+  const library = new Tokenizer({ ...plain, pre_tokenizer: { ...byteLevel, add_prefix_space: true } } as never, {})
+  const corrected = correctPreTokenizer({ ...byteLevel, add_prefix_space: true })
+  const ours = new Tokenizer({ ...plain, pre_tokenizer: corrected } as never, {})
+  for (const text of ['one two', ' one', '', '\n x', '12 a'])
+    expect([text, ours.tokenize(text)]).toEqual([text, library.tokenize(text)])
+})
+
+test('a dollar that takes the place of something is a dollar', () => {
+  const replace = { type: 'Replace', pattern: { String: 'a' }, content: "$&$'" }
+  const normalizer = literalContents({ type: 'Sequence', normalizers: [replace] })
+  expect(new Tokenizer({ ...plain, normalizer } as never, {}).tokenize('bab')).toEqual([
+    ...'b',
+    ...replace.content,
+    ...'b',
+  ])
+  expect(literalContents(null)).toBeNull()
 })

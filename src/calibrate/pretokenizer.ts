@@ -3,6 +3,7 @@
 // - Corrections. JavaScript's \s and \d are not the classes that Rust uses (White_Space and N): the pre-tokenizers that the library
 //   builds on them are replaced by `Split` with the pattern spelled out, which the library translates exactly.
 //   Metaspace with `split` cuts before every replacement character; the library ignores that.
+//   A `$` in what `Replace` puts in is a `$`; JavaScript would put in parts of the text.
 // - Cuts. Where no match of the pre-tokenizer can reach from a visible character to a space after it, the text can be cut there; where
 //   no merge can join two characters, what BPE makes of the left side and of the right side is independent, so it can be cut there too.
 
@@ -28,6 +29,7 @@ const split = (regex: string): Json => ({
   behavior: 'Isolated',
   invert: false,
 })
+const PREFIX_SPACE: Json = { type: 'Replace', pattern: { Regex: String.raw`\A(?! )` }, content: ' ' }
 const sequence = (...pretokenizers: Json[]): Json => ({ type: 'Sequence', pretokenizers })
 
 /** The same pre-tokenizer in forms that the library handles as the Rust tokenizers do. */
@@ -37,10 +39,12 @@ export function correctPreTokenizer(config: Json | null): Json | null {
       return sequence(...(config.pretokenizers as Json[]).map(part => correctPreTokenizer(part)!))
     case 'Digits':
       return split(config.individual_digits ? String.raw`\p{N}` : String.raw`\p{N}+`)
-    case 'ByteLevel':
-      // The prefix space comes before the split; no LLaMA or OPT has it.
-      if (config.add_prefix_space || config.use_regex === false) return config
-      return sequence(split(GPT2), { ...config, use_regex: false })
+    case 'ByteLevel': {
+      if (!config.add_prefix_space && config.use_regex === false) return config
+      const before = config.add_prefix_space ? [PREFIX_SPACE] : []
+      const words = config.use_regex === false ? [] : [split(GPT2)]
+      return sequence(...before, ...words, { ...config, add_prefix_space: false, use_regex: false })
+    }
     case 'Metaspace': {
       if (config.split === false) return config
       const mark = (config.replacement as string | undefined) ?? '\u2581'
@@ -51,6 +55,12 @@ export function correctPreTokenizer(config: Json | null): Json | null {
   }
 }
 
+/** The same part with texts of `Replace` that JavaScript takes as they are. */
+export const literalContents = (part: unknown): unknown =>
+  JSON.parse(JSON.stringify(part ?? null), (_, value) =>
+    value?.type === 'Replace' ? { ...value, content: value.content.replaceAll('$', '$$$$') } : value,
+  )
+
 /** Whether a text may be cut before a space that follows a visible character: the ids of the pieces, joined, are those of the text. */
 export function cutsBeforeSpace(tokenizer: Json): boolean {
   const added = (tokenizer.added_tokens ?? []) as Json[]
@@ -60,7 +70,7 @@ export function cutsBeforeSpace(tokenizer: Json): boolean {
   const patterns = parts.filter(isolates).map(part => (part.pattern as Json).Regex)
   return (
     tokenizer.normalizer === null &&
-    parts.every(part => isolates(part) || (part.type === 'ByteLevel' && !part.add_prefix_space)) &&
+    parts.every(part => isolates(part) || part.type === 'ByteLevel') &&
     patterns.every(pattern => SPACE_BEGINS_A_MATCH.has(pattern) || NUMBERS.has(pattern)) &&
     patterns.some(pattern => SPACE_BEGINS_A_MATCH.has(pattern))
   )

@@ -4,7 +4,7 @@ import { Tokenizer } from '@huggingface/tokenizers'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
-import { UnsupportedModelError } from '../errors.ts'
+import { TextError, UnsupportedModelError } from '../errors.ts'
 import { readText } from './text.node.ts'
 import { loadTokenizer, type TextTokenizer } from './tokenizer.ts'
 import { calibrationWindows, evaluationWindows } from './windows.ts'
@@ -29,6 +29,31 @@ test('a tokenizer that cannot be built names the model', () => {
   const run = () => loadTokenizer({ name: 'some/model', tokenizer: { model: {} }, tokenizerConfig: {} })
   expect(run).toThrow(UnsupportedModelError)
   expect(run).toThrow(/^some\/model: its tokenizer\.json cannot be used/)
+})
+
+describe('a word longer than any text has', () => {
+  const json = parse(new URL('../../assets/tiny-llama/tokenizer.json', import.meta.url).pathname)
+  const tokenizer = (changes = {}) =>
+    loadTokenizer({ name: 'm', tokenizer: { ...json, ...changes }, tokenizerConfig: {} })
+  const prefixed = { pre_tokenizer: { type: 'ByteLevel', add_prefix_space: true, use_regex: true } }
+  const blanks = (character: string) => character.repeat(2e5)
+
+  test.each(['a', ' ', '\n', '=', '7'])('is refused with its place: %j', character => {
+    for (const changes of [{}, prefixed]) {
+      const run = () => tokenizer(changes).encode(`one two\n${blanks(character)}`, 'some.txt')
+      expect(run).toThrow(TextError)
+      expect(run).toThrow(/^some\.txt: from about character [4-9] on, 20000\d characters \(".*"\) are one word/)
+    }
+  })
+
+  test('where it can be cut is none', () => {
+    const whole = tokenizer({
+      pre_tokenizer: null,
+      model: { ...json.model, vocab: { a: 0, b: 1, ab: 2 }, merges: ['a b'] },
+    })
+    expect(whole.encode('ab'.repeat(1e5))).toHaveLength(1e5 + 1) // with BOS
+    expect(tokenizer().encode(`${'a'.repeat(1e5)} `.repeat(3)).length).toBeGreaterThan(1e4)
+  })
 })
 
 describeShared('ids of the Rust tokenizers', () => {

@@ -2,12 +2,24 @@
 // `@huggingface/tokenizers` does the work; `pretokenizer.ts` makes it exact and lets long texts be cut where that changes no id.
 import { Tokenizer } from '@huggingface/tokenizers'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { UnsupportedModelError } from '../errors.ts'
-import { correctPreTokenizer, cutsBeforeSpace, MergeCutter, piecesBeforeSpace } from './pretokenizer.ts'
+import { FaspError, TextError, UnsupportedModelError } from '../errors.ts'
+import { quote } from '../formats/json.ts'
+import { checkTokenizer } from './check-tokenizer.ts'
+import {
+  correctPreTokenizer,
+  cutsBeforeSpace,
+  literalContents,
+  MergeCutter,
+  piecesBeforeSpace,
+} from './pretokenizer.ts'
 
 export interface TextTokenizer {
-  /** Ids of `text`, with the BOS (and whatever else) that the tokenizer adds around one sequence. */
-  encode(text: string): Int32Array
+  /**
+   * Ids of `text`, with the BOS (and whatever else) that the tokenizer adds around one sequence.
+   * @param name of the text, for messages
+   * @throws TextError for a word longer than any text has
+   */
+  encode(text: string, name?: string): Int32Array
   /** Text of `ids`. `skipSpecial` leaves special tokens out. @default skipSpecial true */
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string
   /** The BOS, or else the EOS: what a text without a beginning of its own is conditioned on. */
@@ -17,51 +29,144 @@ export interface TextTokenizer {
 }
 
 type Json = Readonly<Record<string, unknown>>
+type Source = Pick<Checkpoint, 'name' | 'tokenizer' | 'tokenizerConfig' | 'within'>
 
 /** Words of a text repeat: their ids are kept, and dropped all at once when there are this many (some tens of MB). */
 const MAX_CACHED_PIECES = 2 ** 17
 /** Longer pieces, such as text without spaces, hardly repeat. */
 const MAX_CACHED_LENGTH = 64
 
-/** @throws UnsupportedModelError for a tokenizer that cannot be built */
-export function loadTokenizer(checkpoint: Pick<Checkpoint, 'name' | 'tokenizer' | 'tokenizerConfig'>): TextTokenizer {
-  const { name, tokenizer: json, tokenizerConfig } = checkpoint
-  try {
-    return wrap(build(json, tokenizerConfig), cutsBeforeSpace(json), tokenizerConfig)
-  } catch (cause) {
-    throw new UnsupportedModelError(
-      `${name}: its tokenizer.json cannot be used (${(cause as Error).message}); export the tokenizer with a recent transformers: AutoTokenizer.from_pretrained(…).save_pretrained(…)`,
-      { cause },
+/** What a tokenizer is tried on: what rules for splitting words treat differently, as digits, cases, apostrophes, spaces, lines, marks, scripts. */
+export const PROBE =
+  "Once upon a time, in 1987, 12 or 3456789 people (the \"BIG-five\") didn't know; WE'LL see what they've got.\n\n" +
+  '  if (x[i] != 0) {\n\treturn f(x) / 1e-05; // naïve café — £5\n  }\r\n \n   3.14 33 333 3333 33333 camelCaseWords HTTPServer ' +
+  "I'm  two   spaces ...!!!??? ------ ==== _under_scores_ #tag @name a/b\\c, Привет мир 12 лет, 你好世界123, مرحبا, नमस्ते, 🚀🦙👍🏽 e\u0301\n"
+/** Long runs, which patterns that backtrack take exponentially long for. */
+const RUNS = ['a', 'A', '1', '=', ' ', '\n', '语'].map(character => character.repeat(64)).join('')
+
+/**
+ * Seconds that end what takes for ever. Measured on two cores: 3 µs for each entry of the vocabulary and the merges; 1 µs for each character
+ * of a text, up to 45 where its words are long or rare, and five times as much where other work keeps the cores busy.
+ */
+const ALLOWANCE = { seconds: 10, perEntry: 1e-4, perCharacter: 3e-4 }
+
+/**
+ * The library merges a word in 7 to 45 µs and 800 bytes a character: one of this length in some seconds and 100 MB. No text has such a
+ * word: in languages without spaces there is punctuation, and few pairs of rare characters ever join. Data may: DNA, blanks.
+ */
+const MAX_WORD = 2 ** 17
+
+/** @throws UnsupportedModelError for a tokenizer that cannot be built, or does not come to an end */
+export function loadTokenizer(checkpoint: Source): TextTokenizer {
+  const { tokenizer: json, tokenizerConfig } = checkpoint
+  const entries = bounded(checkpoint, 0, () => checkTokenizer(json, tokenizerConfig))
+  return bounded(checkpoint, ALLOWANCE.perEntry * entries, () => {
+    const tokenizer = wrap(build(json, tokenizerConfig), cutsBeforeSpace(json), checkpoint)
+    tokenizer.decode(tokenizer.encode(PROBE + RUNS))
+    return tokenizer
+  })
+}
+
+/**
+ * Does work on a tokenizer, in bounded time where the checkpoint can bound it. What the work throws besides errors of ours is the fault of
+ * the tokenizer.
+ */
+function bounded<T>({ name, within }: Source, extra: number, work: () => T): T {
+  const seconds = Math.ceil(ALLOWANCE.seconds + extra)
+  const unusable = (problem: string, options?: ErrorOptions) =>
+    new UnsupportedModelError(
+      `${name}: its tokenizer.json cannot be used (${problem}); export the tokenizer with a recent transformers: AutoTokenizer.from_pretrained(…).save_pretrained(…)`,
+      options,
     )
+  try {
+    return within ? within(seconds, work, () => unusable(`no end after ${seconds} seconds`)) : work()
+  } catch (cause) {
+    throw cause instanceof FaspError ? cause : unusable((cause as Error).message, { cause })
   }
 }
 
 function build(json: Json, config: Json): Tokenizer {
   const pre = json.pre_tokenizer as Json | null
-  const tokenizer = new Tokenizer({ ...json, pre_tokenizer: correctPreTokenizer(pre) }, config)
+  const tokenizer = new Tokenizer(
+    {
+      ...json,
+      normalizer: literalContents(json.normalizer),
+      pre_tokenizer: literalContents(correctPreTokenizer(pre)),
+      decoder: literalContents(json.decoder),
+    } as ConstructorParameters<typeof Tokenizer>[0],
+    config,
+  )
   const model = json.model as Json
   // SentencePiece models have no pre-tokenizer that splits: BPE would work on the whole text as one word, ten times slower.
   const oneWord = pre === null || (pre.type === 'Metaspace' && pre.split === false)
-  if (oneWord && model.type === 'BPE' && !model.ignore_merges && !model.end_of_word_suffix)
-    cutWords(tokenizer, new MergeCutter(model.merges as string[]))
+  const cuttable = model.type === 'BPE' && !model.ignore_merges && !model.end_of_word_suffix
+  limitWords(tokenizer, cuttable ? (model.merges as string[]) : undefined, oneWord ? 0 : MAX_WORD)
   return tokenizer
 }
 
-/** Lets the pre-tokenizer cut each of its words where no merge can join. The library calls it as a function. */
-function cutWords(tokenizer: Tokenizer, cutter: MergeCutter): void {
-  const split = tokenizer.pre_tokenizer as unknown as ((text: string, options?: object) => string[]) | null
-  const cut = (text: string, options?: object): string[] => {
-    const words = split ? split(text, options) : [text]
-    return words.flatMap(word => cutter.cut(word))
-  }
-  tokenizer.pre_tokenizer = cut as unknown as Tokenizer['pre_tokenizer']
+/** A pre-tokenizer of the library. */
+interface Step {
+  readonly config?: { readonly type?: string }
+  /** Of a sequence. */
+  readonly tokenizers?: readonly Step[]
+  pre_tokenize(text: string | string[], options?: object): string[]
 }
 
-function wrap(tokenizer: Tokenizer, cuttable: boolean, config: Json): TextTokenizer {
+const steps = (step: Step): Step[] => step.tokenizers?.flatMap(steps) ?? [step]
+
+/**
+ * Has words longer than `cutFrom` cut where no merge can join, and refuses those that remain longer than any text has: before they are
+ * spelled in bytes, and before the model.
+ */
+function limitWords({ pre_tokenizer: pre, model }: Tokenizer, merges: string[] | undefined, cutFrom: number): void {
+  for (const step of pre ? steps(pre as unknown as Step) : []) {
+    if (step.config?.type !== 'ByteLevel') continue
+    const spell = step.pre_tokenize
+    step.pre_tokenize = (text, options) => spell.call(step, checkWords([text].flat()), options)
+  }
+  const encode = model!.encode
+  let cutter: MergeCutter | undefined
+  const cut = (word: string) => {
+    if (merges === undefined || word.length <= cutFrom) return word
+    return (cutter ??= new MergeCutter(merges)).cut(word)
+  }
+  model!.encode = (words: string[]) => encode.call(model, checkWords(words.flatMap(cut)))
+}
+
+class LongWord extends Error {
+  /** @param place characters before the word, where the library was given a part of a text */
+  constructor(
+    readonly word: string,
+    readonly place: number,
+  ) {
+    super('a word is too long')
+  }
+
+  /** @param at characters before that part */
+  in(name: string, at: number): TextError {
+    return new TextError(
+      `${name}: from about character ${at + this.place} on, ${this.word.length} characters (${quote(this.word)}) are one word to the tokenizer; at most ${MAX_WORD} are allowed. Take such data out of the text, or break it into lines.`,
+    )
+  }
+}
+
+/** @throws LongWord */
+function checkWords(words: string[]): string[] {
+  let before = 0
+  for (const word of words) {
+    if (word.length > MAX_WORD) throw new LongWord(word, before)
+    before += word.length
+  }
+  return words
+}
+
+function wrap(tokenizer: Tokenizer, cuttable: boolean, checkpoint: Source): TextTokenizer {
+  const { tokenizerConfig: config } = checkpoint
   const bare = (text: string): number[] => tokenizer.encode(text, { add_special_tokens: false }).ids
   // What the post-processor puts around a sequence: it is the same for every text.
   const inside = bare('a')
   const around = tokenizer.encode('a').ids
+  if (!around.every(Number.isInteger)) throw new Error('post_processor adds a token that has no id')
   const before = around.slice(0, Math.max(0, around.indexOf(inside[0])))
   const after = around.slice(before.length + inside.length)
   const cache = new Map<string, number[]>()
@@ -78,22 +183,32 @@ function wrap(tokenizer: Tokenizer, cuttable: boolean, config: Json): TextTokeni
   return {
     prefixToken: [config.bos_token, config.eos_token].map(token => idOf(tokenizer, token)).find(id => id !== undefined),
     vocabularySize: tokenizer.model!.vocab.length,
-    encode(text) {
-      if (!cuttable || inside.length === 0) return Int32Array.from(tokenizer.encode(text).ids)
-      const ids = new IdList()
-      ids.push(before)
-      for (const part of piecesBeforeSpace(text)) ids.push(piece(part))
-      ids.push(after)
-      return ids.toArray()
-    },
-    decode(ids, { skipSpecial = true } = {}) {
-      if (ids.length === 0) return ''
-      // transformers leaves the spaces of BPE text as they are; the library would tidy them.
-      return tokenizer.decode(Array.from(ids), {
-        skip_special_tokens: skipSpecial,
-        clean_up_tokenization_spaces: false,
-      })
-    },
+    encode: (text, name = 'the text') =>
+      bounded(checkpoint, ALLOWANCE.perCharacter * text.length, () => {
+        let at = 0
+        try {
+          if (!cuttable || inside.length === 0) return Int32Array.from(tokenizer.encode(text).ids)
+          const ids = new IdList()
+          ids.push(before)
+          for (const part of piecesBeforeSpace(text)) {
+            ids.push(piece(part))
+            at += part.length
+          }
+          ids.push(after)
+          return ids.toArray()
+        } catch (error) {
+          throw error instanceof LongWord ? error.in(name, at) : error
+        }
+      }),
+    decode: (ids, { skipSpecial = true } = {}) =>
+      bounded(checkpoint, ALLOWANCE.perCharacter * ids.length, () => {
+        if (ids.length === 0) return ''
+        // transformers leaves the spaces of BPE text as they are; the library would tidy them.
+        return tokenizer.decode(Array.from(ids), {
+          skip_special_tokens: skipSpecial,
+          clean_up_tokenization_spaces: false,
+        })
+      }),
   }
 }
 

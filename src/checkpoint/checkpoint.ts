@@ -8,6 +8,9 @@ export interface SideFile {
   readonly bytes: Uint8Array
 }
 
+/** Does `work`, which is not asynchronous, and throws what `tooLate` gives where it has not ended after some seconds. */
+export type Within = <T>(seconds: number, work: () => T, tooLate: () => Error) => T
+
 export interface Checkpoint {
   /** Folder or file, as the user gave it. */
   readonly name: string
@@ -20,6 +23,8 @@ export interface Checkpoint {
   readonly tokenizer: Readonly<Record<string, unknown>>
   /** `tokenizer_config.json` as parsed, or `{}`. */
   readonly tokenizerConfig: Readonly<Record<string, unknown>>
+  /** Bounds the time of its tokenizer, whose patterns a stranger wrote. Only Node can; a page can end its worker. @default no bound */
+  readonly within?: Within
   /** Files to copy beside the pruned weights, `config.json` and weights excluded. Always has what AutoTokenizer needs. */
   readonly sideFiles: readonly SideFile[]
   /** Names of the Python files beside the weights. */

@@ -135,6 +135,11 @@ describe('SentencePiece BPE', () => {
     expect(() => rebuild({ ...pieces, scores: [1] })).toThrow(/scores has 1 entries/)
   })
 
+  test('refuses pieces whose splits are too many to look up', () => {
+    const long = [...(pieces.tokens as string[]).slice(0, -1), 'a'.repeat(2 ** 15)]
+    expect(() => rebuild({ ...pieces, tokens: long })).toThrow(/tokens that are too long for merges/)
+  })
+
   test('decodes what it encoded', () => {
     const { tokenizer, config } = rebuild(pieces)
     const built = new Tokenizer(tokenizer as ConstructorParameters<typeof Tokenizer>[0], config)

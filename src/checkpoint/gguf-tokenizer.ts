@@ -17,6 +17,9 @@ const UNKNOWN = 2
 const CONTROL = 3
 const USER_DEFINED = 4
 
+/** Each split of each piece is looked up: the squares of the pieces' lengths, added up. Gemma's 256,000 pieces have some 10⁷. */
+const MAX_SPLIT_CHARACTERS = 2 ** 28
+
 const SPACE = '▁' // ▁, the space of SentencePiece
 
 interface Vocabulary {
@@ -78,7 +81,7 @@ function sentencePieceTokenizer(metadata: GgufMetadata): GgufTokenizer {
       fuse_unk: true,
       byte_fallback: true,
       ignore_merges: false,
-      merges: readMerges(metadata) ?? mergesFromScores(vocabulary, readScores(metadata, vocabulary)),
+      merges: readMerges(metadata) ?? mergesFromScores(metadata, vocabulary),
     },
   })
 }
@@ -115,7 +118,11 @@ function readScores(metadata: GgufMetadata, { tokens, types }: Vocabulary): read
 }
 
 /** Pieces that text can become are the normal ones; bytes, control tokens and the like are never made by merging. */
-function mergesFromScores({ tokens, types, ids }: Vocabulary, scores: readonly number[]): [string, string][] {
+function mergesFromScores(metadata: GgufMetadata, vocabulary: Vocabulary): [string, string][] {
+  const { tokens, types, ids } = vocabulary
+  const scores = readScores(metadata, vocabulary)
+  if (tokens.reduce((sum, { length }) => sum + length ** 2, 0) > MAX_SPLIT_CHARACTERS)
+    throw metadata.error('tokenizer.ggml.tokens has tokens that are too long for merges to be made from scores')
   const normal = (piece: string) => {
     const id = ids.get(piece)
     return id !== undefined && types[id] === NORMAL ? id : undefined

@@ -3,6 +3,7 @@ import { openFile } from '../formats/file.node.ts'
 import { openGguf } from '../formats/gguf.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { ggufLlamaCheckpoint } from './gguf-llama.ts'
+import { within } from './within.node.ts'
 
 /**
  * Opens a GGUF of a dense LLaMA. Close the checkpoint to release the file.
@@ -12,7 +13,7 @@ import { ggufLlamaCheckpoint } from './gguf-llama.ts'
 export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
   const source = await openFile(path)
   try {
-    return await ggufLlamaCheckpoint(await openGguf(source), path)
+    return { ...(await ggufLlamaCheckpoint(await openGguf(source), path)), within }
   } catch (error) {
     await source.close?.()
     throw error

@@ -8,6 +8,7 @@ import { type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { byteLevelBpe } from './byte-level-bpe.ts'
 import { type Checkpoint, hubId, jsonFile, type SideFile } from './checkpoint.ts'
 import { openWeights } from './weights.node.ts'
+import { within } from './within.node.ts'
 
 /** The largest `tokenizer.json` have some 40 MB. */
 const MAX_SIDE_FILE_BYTES = 256 * 2 ** 20
@@ -67,6 +68,7 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
     card,
     recipe,
     tokenizerConfig,
+    within,
     sideFiles: side('tokenizer.json') ? sideFiles : [...sideFiles, jsonFile('tokenizer.json', tokenizer)],
     weightBytes: byteLength,
     close: () => tensors.close(),

@@ -132,7 +132,7 @@ export async function textWindows(
   const read = []
   for (const { name, read: readIt } of texts) {
     const text = await readIt()
-    const ids = tokenizer.encode(text)
+    const ids = tokenizer.encode(text, name)
     read.push({
       name,
       bos: added > 0,

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
-import { loadTokenizer } from '../calibrate/tokenizer.ts'
+import { loadTokenizer, PROBE } from '../calibrate/tokenizer.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { GgufMetadata } from '../checkpoint/gguf-metadata.ts'
@@ -13,7 +13,7 @@ import { memorySource } from '../formats/bytes.ts'
 import { type GgufValue, openGguf } from '../formats/gguf.ts'
 import { layoutGguf } from '../formats/gguf-layout.ts'
 import { openCheckpoint } from '../node.ts'
-import { PROBE, tokenizerPairs } from './gguf-tokenizer.ts'
+import { tokenizerPairs } from './gguf-tokenizer.ts'
 
 type Parts = Partial<Checkpoint>
 const checkpoint = (parts: Parts) =>

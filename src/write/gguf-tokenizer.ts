@@ -3,7 +3,7 @@
 // BPE, which merges by scores. The name is found by comparing ids under every rule that we know, in place of the hashes that llama.cpp's
 // converter compares, which name vocabularies and not rules. Scores are the ranks of the merges, in place of the converter's −1000 for all.
 // Source: llama.cpp, conversion/base.py (`get_vocab_base`, `_create_vocab_sentencepiece`), src/llama-vocab.cpp.
-import { loadTokenizer } from '../calibrate/tokenizer.ts'
+import { loadTokenizer, PROBE } from '../calibrate/tokenizer.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { PRE_TOKENIZERS } from '../checkpoint/gguf-pretokenizers.ts'
 import { UnsupportedModelError } from '../errors.ts'
@@ -12,12 +12,6 @@ import { isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.
 
 /** `tokenizer.ggml.token_type` (llama.h, `enum llama_token_type`). */
 const TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 }
-
-/** What the rules for splitting words treat differently: digits, cases, apostrophes, spaces, lines, marks, scripts. */
-export const PROBE =
-  "Once upon a time, in 1987, 12 or 3456789 people (the \"BIG-five\") didn't know; WE'LL see what they've got.\n\n" +
-  '  if (x[i] != 0) {\n\treturn f(x) / 1e-05; // naïve café — £5\n  }\r\n \n   3.14 33 333 3333 33333 camelCaseWords HTTPServer ' +
-  "I'm  two   spaces ...!!!??? ------ ==== _under_scores_ #tag @name a/b\\c, Привет мир 12 лет, 你好世界123, مرحبا, नमस्ते, 🚀🦙👍🏽 e\u0301\n"
 
 export function tokenizerPairs(checkpoint: Checkpoint, vocabularySize: number): GgufPair[] {
   const { name, tokenizer: json } = checkpoint
