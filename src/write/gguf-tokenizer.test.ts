@@ -8,7 +8,7 @@ import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { GgufMetadata } from '../checkpoint/gguf-metadata.ts'
 import { PRE_TOKENIZERS } from '../checkpoint/gguf-pretokenizers.ts'
 import { ggufTokenizer } from '../checkpoint/gguf-tokenizer.ts'
-import { UnsupportedModelError } from '../errors.ts'
+import { FormatError, UnsupportedModelError } from '../errors.ts'
 import { memorySource } from '../formats/bytes.ts'
 import { type GgufValue, openGguf } from '../formats/gguf.ts'
 import { layoutGguf } from '../formats/gguf-layout.ts'
@@ -144,6 +144,19 @@ describe('byte-level BPE', () => {
     ['nowhere', {}, undefined],
   ])('chat template %s', async (_, parts, template) => {
     expect((await written({ tokenizer: byteLevel(), ...parts }, 258)).short.chat_template).toBe(template)
+  })
+
+  test('a chat template that is no JSON is refused', () => {
+    const sideFiles = [{ name: 'chat_template.json', bytes: new TextEncoder().encode('{') }]
+    expect(() => tokenizerPairs(checkpoint({ tokenizer: byteLevel(), sideFiles } as Parts), 258)).toThrow(FormatError)
+  })
+
+  test('a vocabulary of the size of Llama 3', async () => {
+    const { model, ...rest } = byteLevel() as { model: { vocab: Record<string, number> } }
+    const more = Object.fromEntries(Array.from({ length: 130_000 }, (_, i) => [`more${i}`, 300 + i]))
+    const tokenizer = { ...rest, model: { ...model, vocab: { ...model.vocab, ...more } } }
+    const { short } = await written({ tokenizer } as Parts, 130_300)
+    expect((short.tokens as string[]).at(-1)).toBe('more129999')
   })
 
   test.each<[string, object, number, RegExp]>([

@@ -62,7 +62,7 @@ function readTokens(json: JsonObject, kind: 'gpt2' | 'llama', size: number, refu
   const model = json.model as JsonObject
   const added = json.added_tokens as { id: number; content: string; special: boolean }[]
   const vocabulary = Object.entries(model.vocab as Record<string, number>)
-  const most = Math.max(...vocabulary.map(([, id]) => id), ...added.map(({ id }) => id))
+  const most = [...vocabulary.map(([, id]) => id), ...added.map(({ id }) => id)].reduce((a, b) => Math.max(a, b))
   if (most >= size) refuse(`its tokenizer has the id ${most}, and the embedding ${size} rows`)
   const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`)
   const types = new Array<number>(size).fill(TYPES.unused)
@@ -153,11 +153,9 @@ function chatTemplate({ tokenizerConfig, sideFiles }: Checkpoint): string | unde
     const named = given.find(entry => isJsonObject(entry) && entry.name === 'default') as JsonObject | undefined
     if (typeof named?.template === 'string') return named.template
   }
-  const text = (name: string) => {
-    const file = sideFiles.find(side => side.name === name)
-    return file && new TextDecoder().decode(file.bytes)
-  }
-  const json = text('chat_template.json')
-  const inJson = json === undefined ? undefined : (JSON.parse(json) as JsonObject).chat_template
-  return text('chat_template.jinja') ?? (typeof inJson === 'string' ? inJson : undefined)
+  const bytesOf = (wanted: string) => sideFiles.find(({ name }) => name === wanted)?.bytes
+  const [jinja, json] = [bytesOf('chat_template.jinja'), bytesOf('chat_template.json')]
+  if (jinja) return new TextDecoder().decode(jinja)
+  const inJson = json && parseJsonObject(json, 'chat_template.json').chat_template
+  return typeof inJson === 'string' ? inJson : undefined
 }
