@@ -30,7 +30,7 @@ const optionCells = (text: string) => text.split('\n').flatMap(line => /^\| (`-.
 
 const commands = await Promise.all(
   readdirSync(join(root, 'src/cli'))
-    .filter(name => name.endsWith('.ts') && !name.endsWith('.test.ts') && name !== 'cli.ts')
+    .filter(name => name.endsWith('.ts') && !name.endsWith('.test.ts') && !['cli.ts', 'main.ts'].includes(name))
     .map(async name => (await import(join(root, 'src/cli', name))).default as Command | undefined),
 )
 const defined = commands.filter(command => command !== undefined)
