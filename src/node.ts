@@ -1,7 +1,6 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { checkProducts } from './blocks/products.ts'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
@@ -82,7 +81,7 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
   await checkOutput(output, overwrite)
   await checkTexts(calibration)
   const engine = openEngine({ device, threads, blas, openvino })
-  await checkProducts(engine, pruneOptions.products)
+  engine.inPrecision(pruneOptions.products)
   const checkpoint = yield* openModel(path, { signal })
   try {
     const dense = describeModel(checkpoint)

@@ -162,7 +162,7 @@ function placeActivations(a: Architecture, { samples, seqLen, memory, target }: 
  */
 function estimateMemory(model: Model, options: ResolvedOptions, activations: number, openvino: boolean): number {
   const { architecture: a, checkpoint } = model
-  const { samples, seqLen, score, allocate, inputs, target, heldOut, memory, products } = options
+  const { samples, seqLen, score, allocate, inputs, target, heldOut, memory } = options
   // Aligned input layers are in memory beside those that were read.
   const [attention, ffn] = halfBlocks(a, 0).map(half =>
     [...half.inputs, ...(inputs === 'aligned' ? half.inputs : []), half.output].reduce((n, l) => n + l.in * l.out, 0),
@@ -171,7 +171,7 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const weights = 4 * Math.max(attention, ffn)
   const stored = checkpoint.tensors.tensors.get(`${halfBlocks(a, 0)[1].output.name}.weight`)!.dtype
   const next = ['F16', 'BF16'].includes(stored) ? 0.25 : 0.5 // the next half-block, as it is stored where it is dense
-  const copies = (products === 'int8' ? 1.5 : 1) + next
+  const copies = 1 + next
   const gram = 4 * width ** 2
   // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
   const measures = allocate === 'sensitivity'

@@ -3,7 +3,6 @@
 import { type Allocated, allocate } from './allocate/allocate.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner, readHalves } from './blocks/halfblock.ts'
-import { checkProducts } from './blocks/products.ts'
 import { embedWindows } from './blocks/stream.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
@@ -55,7 +54,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const resolved = resolveOptions(options, model.architecture, input)
     const notices = planNotices(model, resolved, source, makePlan(model, resolved, source))
     for (const message of notices) yield { type: 'notice', message }
-    await checkProducts(input.engine, resolved.products)
+    input.engine.inPrecision(resolved.products)
     clock.start('calibration text')
     stages.start('calibration')
     const windows = yield* calibration(model, input.engine, input, resolved, signal)

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { SpeedResult } from '../src/bench/result.ts'
 import { benchTable, speedTable } from '../src/bench/table.ts'
-import { INT8 } from './cpu.ts'
 import { CUDA } from './devices.ts'
 import { describeDisk, onDisk } from './disk.ts'
 import { fasp, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
@@ -127,7 +126,6 @@ test('refuses what pruning would refuse before it writes a model', async () => {
   await usage(['--threads', '0'], 'threads is 0; it must be an integer')
   await usage(['--memory', '-1'], 'memory is -1; it must be a number')
   await usage(['--blas', 'auto', '--device', 'webgpu'], 'blas works on the CPU')
-  await usage(['--products', 'int8', '--device', 'webgpu'], 'products int8 runs on the CPU only')
   await usage(['--products', 'bf16', '--device', 'webgpu'], 'products in bf16 come, runs on the CPU in Node only')
   await usage(['--openvino', 'auto', '--device', 'webgpu'], 'openvino works on the CPU')
   await usage(['--openvino', 'none.so'], 'openvino: cannot load', 'none.so', '--openvino')
@@ -142,12 +140,6 @@ test('refuses what pruning would refuse before it writes a model', async () => {
     says: [`cannot make a temporary folder in ${join(folder, 'nowhere')}`, 'Set TMPDIR', '--keep'],
   })
 })
-
-if (!INT8)
-  test('refuses 8-bit products where the CPU has none before it writes a model', async () => {
-    const says = ['products int8 needs a CPU that multiplies bytes exactly']
-    await refused(await workplace(), [...TINY, '--keep', 'new', '--products', 'int8'], { code: 2, says })
-  })
 
 test.skipIf(CUDA)('refuses a device that is not there before it writes a model', async () => {
   const args = [...TINY, '--keep', 'new', '--device', 'cuda']

@@ -2,7 +2,6 @@
 // The result is the document of result.ts; table.ts turns it into text.
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checkProducts } from '../blocks/products.ts'
 import { randomNumbers } from '../blocks/sampler.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
@@ -68,7 +67,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
   try {
     // Refused before gigabytes are written: an output that is not ours, products or a device that this machine lacks.
     await checkOutput(output, true)
-    await checkProducts(engine, products)
+    engine.inPrecision(products)
     await multiply(engine, new Float32Array(1), new Float32Array(1), 1)
     const path = model ?? join(folder, 'model')
     if (model === undefined) yield* provideModel(path, options)

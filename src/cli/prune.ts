@@ -1,6 +1,6 @@
 // fasp prune: options → library → tables.
 
-import { PRODUCTS } from '../blocks/products.ts'
+import { PRECISIONS } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
@@ -61,7 +61,7 @@ export const METHOD_OPTIONS = {
   target: { type: 'text', choices: ['pruned', 'dense'], help: 'restore towards this stream (default pruned)' },
   alpha: { type: 'number', help: 'how far towards the dense stream (default 0.5)' },
   inputs: { type: 'text', choices: ['kept', 'aligned'], help: 'turn input layers to it as well (default kept)' },
-  products: { type: 'text', choices: PRODUCTS, help: 'of calibration (default float32)' },
+  products: { type: 'text', choices: PRECISIONS, help: 'of calibration (default float32)' },
   multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
   damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
   center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },

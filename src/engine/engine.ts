@@ -22,7 +22,7 @@ export const SESSION_CONFIG = {
 } as const
 
 /** Uint16Array holds float16. */
-type Data = Float32Array | Float64Array | Uint16Array | Int8Array | Int32Array | BigInt64Array
+type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
 
 /** Values with a shape. Views on larger buffers are fine: the runtime reads and writes them in place. */
 export interface Values<T extends Data = Data> {
@@ -37,13 +37,14 @@ export function elementType(data: Data): ElementType & Tensor.Type {
   if (data instanceof Float32Array) return 'float32'
   if (data instanceof Float64Array) return 'float64'
   if (data instanceof Uint16Array) return 'float16'
-  if (data instanceof Int8Array) return 'int8'
   if (data instanceof Int32Array) return 'int32'
   return 'int64'
 }
 
 /** Of matrix products. */
-export type Precision = 'float32' | 'bf16'
+export const PRECISIONS = ['float32', 'bf16'] as const
+
+export type Precision = (typeof PRECISIONS)[number]
 
 export type Feeds = Readonly<Record<string, Values | undefined>>
 
@@ -67,7 +68,7 @@ export interface Engine {
    * a BLAS. What graphs take and give is float32 in either.
    * @throws UsageError where it has no such products
    */
-  inPrecision(precision: Precision): Engine
+  inPrecision(precision?: Precision): Engine
   /** What graphs multiply in where OpenVINO runs them. */
   readonly openvino?: Precision
   /** Makes a call of `blas`, which blocks. Its seconds count under `kind`. */
@@ -155,7 +156,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     blas: parts.blas,
     seconds,
     run: runIn(sessions),
-    inPrecision(precision) {
+    inPrecision(precision = 'float32') {
       if (precision === 'float32' && options.openvino === undefined) return engine
       if (!parts.openvino)
         throw new UsageError(
