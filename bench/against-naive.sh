@@ -5,8 +5,8 @@
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
 # tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
 # Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in products by bf16,
-# too, where the CPU with OpenVINO's plugin has them, and in float32 with OpenVINO, with a BLAS (BLAS=path for another
-# than `auto` finds), and with both, where they are there; the bound is ONNX Runtime's own in all rows. The baseline runs in products by
+# too, where the CPU with OpenVINO's plugin has them, and in float32 with a BLAS (BLAS=path for another
+# than `auto` finds), where there is one; the bound is ONNX Runtime's own in all rows. The baseline runs in products by
 # bf16, too, where the CPU has them, or with BF16=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -58,13 +58,9 @@ for _ in $(seq "$runs"); do
   if fewer=$(bench --products bf16); then
     row 'fasp, `--products bf16`' "$(field "$fewer" r.totalSeconds)" "$(field "$fewer" 'r.peakMemoryBytes / 2 ** 20')"
   fi
-  for libraries in "--openvino auto" "--blas ${BLAS:-auto}" "--openvino auto --blas ${BLAS:-auto}"; do
-    # shellcheck disable=SC2086 # several options
-    if other=$(bench $libraries); then
-      name=$(field "$other" '[r.machine.openvino, r.machine.blas].filter(Boolean).join(" and ")')
-      row "fasp, $name, $(field "$other" '`${r.overBound.toFixed(2)} × the bound`')" "$(field "$other" r.totalSeconds)" "$(field "$other" 'r.peakMemoryBytes / 2 ** 20')"
-    fi
-  done
+  if other=$(bench --blas "${BLAS:-auto}"); then
+    row "fasp, $(field "$other" '`${r.machine.blas}, ${r.overBound.toFixed(2)} × the bound`')" "$(field "$other" r.totalSeconds)" "$(field "$other" 'r.peakMemoryBytes / 2 ** 20')"
+  fi
   for products in "${baselines[@]}"; do
     flags=()
     if [ $products = bf16 ]; then flags=(--bf16); fi

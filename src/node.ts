@@ -74,13 +74,13 @@ export interface PrunePathResult extends PruneResult {
  */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
   const { output, to, overwrite = false, calibration, windows, denseStatistics, ...others } = options
-  const { device, threads, blas, openvino, signal, ...pruneOptions } = others
+  const { device, threads, blas, signal, ...pruneOptions } = others
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
   const source = { windows, texts: calibration?.map(asText) }
   checkOptions(pruneOptions, source) // before a long download, all of it
   await checkOutput(output, overwrite)
   await checkTexts(calibration)
-  const engine = openEngine({ device, threads, blas, openvino })
+  const engine = openEngine({ device, threads, blas })
   engine.inPrecision(pruneOptions.products)
   const checkpoint = yield* openModel(path, { signal })
   try {
@@ -194,22 +194,22 @@ async function* committed<T>(
 /** What `prune` would do: widths, parameters, bytes, memory. Reads no weights. @throws FaspError */
 export async function planPrune(
   path: string,
-  options: PruneOptions & Pick<EngineOptions, 'openvino'> & { calibration?: readonly string[] },
+  options: PruneOptions & { calibration?: readonly string[] },
 ): Promise<Plan> {
-  const { calibration, openvino, ...pruneOptions } = options
+  const { calibration, ...pruneOptions } = options
   checkOptions(pruneOptions, { texts: calibration?.map(asText) })
   const checkpoint = await openCheckpoint(path)
   try {
-    return planFor(checkpoint, pruneOptions, { texts: calibration?.map(asText) }, openvino !== undefined)
+    return planFor(checkpoint, pruneOptions, { texts: calibration?.map(asText) })
   } finally {
     await checkpoint.close()
   }
 }
 
-function planFor(checkpoint: Checkpoint, options: PruneOptions, source: CalibrationInput, openvino?: boolean): Plan {
+function planFor(checkpoint: Checkpoint, options: PruneOptions, source: CalibrationInput): Plan {
   const model = describeModel(checkpoint)
   const resolved = resolveOptions(options, model.architecture, source)
-  return makePlan(model, resolved, calibrationSource(source), undefined, openvino)
+  return makePlan(model, resolved, calibrationSource(source))
 }
 
 const asText = (name: string) => ({ name, read: () => readText(name) })

@@ -29,9 +29,9 @@ test('prints a table, writes the result, leaves nothing else', async () => {
   expect(stdout).toMatch(
     /× the bound \([\d.]+ × at the rate of the square product\)\nproducts at [\d.]+ % of the peak\n\d+ tokens\/s, peak memory /,
   )
-  const machine = { ...result.machine, blas: 'OpenBLAS 0.3.21', openvino: 'OpenVINO plugin 1.8.1' }
+  const machine = { ...result.machine, blas: 'OpenBLAS 0.3.21' }
   const beyond = benchTable({ ...result, machine, workload: { ...result.workload, products: 'bf16' } })
-  const rates = "Peak and bound are ONNX Runtime's in float32; the BLAS, OpenVINO, bf16 may pass them."
+  const rates = "Peak and bound are ONNX Runtime's in float32; the BLAS, bf16 may pass them."
   expect([stdout, beyond].map(text => text.includes(rates))).toEqual([false, true])
   expect(lines.slice(0, -1).filter(line => [...line].length > 80)).toEqual([])
   expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
@@ -127,9 +127,6 @@ test('refuses what pruning would refuse before it writes a model', async () => {
   await usage(['--memory', '-1'], 'memory is -1; it must be a number')
   await usage(['--blas', 'auto', '--device', 'webgpu'], 'blas works on the CPU')
   await usage(['--products', 'bf16', '--device', 'webgpu'], 'products in bf16 come, runs on the CPU in Node only')
-  await usage(['--openvino', 'auto', '--device', 'webgpu'], 'openvino works on the CPU')
-  await usage(['--openvino', 'none.so'], 'openvino: cannot load', 'none.so', '--openvino')
-  await usage(['--products', 'bf16', '--openvino', 'none.so'], 'openvino: cannot load', 'none.so', '--openvino')
   await refused(folder, [...TINY, '--keep', 'kept'], {
     says: ['kept/pruned was not written by fasp', 'Choose another'],
   })

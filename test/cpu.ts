@@ -10,7 +10,7 @@ const flags = process.arch === 'x64' && existsSync(CPU) ? readFileSync(CPU, 'utf
 export const AMX = flags !== undefined && /\bamx_int8\b/.test(flags)
 
 /** OpenVINO's plugin takes no other. */
-export const INTEL = flags !== undefined && /^vendor_id\s*: GenuineIntel$/m.test(flags)
+const INTEL = flags !== undefined && /^vendor_id\s*: GenuineIntel$/m.test(flags)
 
 /**
  * Whether OpenVINO has products in bfloat16 here: where its plugin is there, which `.ci/openvino.sh` installs and FASP_REQUIRE_OPENVINO=1, as

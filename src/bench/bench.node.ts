@@ -56,12 +56,12 @@ const SEED = 0
 
 /** @throws FaspError */
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
-  const { workload, model, products, memory, keep, device, threads, blas, openvino, signal } = options
+  const { workload, model, products, memory, keep, device, threads, blas, signal } = options
   const windows = options.windows ?? workload.windows
   const settings = { sparsity: SPARSITY, preset: 'paper', products, memory } as const
   checkRange('windows', windows, 1, 1e6, true)
   checkOptions(settings, {})
-  const engine = openEngine({ device, threads, blas, openvino })
+  const engine = openEngine({ device, threads, blas })
   const folder = keep ?? (await temporaryFolder('fasp-bench-', ', or give one with --keep'))
   const output = join(folder, 'pruned')
   try {
@@ -79,11 +79,11 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     await engine.close() // its memory is no part of the run
     signal?.throwIfAborted()
     const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
-    const run = yield* timed(prune(path, { ...settings, ...input, device, threads, blas, openvino, signal }))
+    const run = yield* timed(prune(path, { ...settings, ...input, device, threads, blas, signal }))
     const { name, wholeLayers } = workload
     const size = { name, model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
     const measured = summarise(a, size, model === undefined ? wholeLayers : undefined, rates, run)
-    const made = madeNow(describeMachine({ device, threads, blas, openvino }, products))
+    const made = madeNow(describeMachine({ device, threads, blas }, products))
     return { schema: 2, ...made, ...measured, activationBytes, peakMemoryBytes: peakMemory() }
   } finally {
     await engine.close()

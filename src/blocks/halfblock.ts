@@ -100,10 +100,9 @@ export class HalfBlockRunner {
     readonly engine: Engine,
     readonly architecture: Architecture,
     positions: number,
-    /** Of pruning, for which OpenVINO may be asked. @default as for all else: float32, by the engine itself */
-    readonly products?: Precision,
+    products?: Precision,
   ) {
-    this.graphs = products === undefined ? engine : engine.inPrecision(products)
+    this.graphs = engine.inPrecision(products)
     this.#key = graphKey(architecture)
     const tables = rotaryTables(architecture, positions)
     const shape = [positions, paddedHeadSize(architecture) / 2]
@@ -197,7 +196,7 @@ export class HalfBlockRunner {
   /** Windows without cache and branches: in blocks where that is faster. */
   #whole(x: Floats, windows: number): 'plain' | WholeWindows {
     const length = this.#tokens(x) / windows
-    if (this.graphs.openvino) return { length, windows }
+    if (this.graphs.precision === 'bf16') return { length, windows }
     return this.graphs.device === 'cpu' && fitBlocks(length) ? { length } : 'plain'
   }
 

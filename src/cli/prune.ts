@@ -130,7 +130,7 @@ export default defineCommand({
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, eval: text, device, threads, blas, openvino } = options
+    const { output, eval: text, device, threads, blas } = options
     const seconds: Record<string, number> = {}
     const notices: Record<string, readonly string[]> = {}
     const measure = async (path: string, phase: Phase) => {
@@ -147,7 +147,7 @@ export default defineCommand({
     const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
     await checkReports(options)
-    const machine = describeMachine({ device, threads, blas, openvino }, options.products)
+    const machine = describeMachine({ device, threads, blas }, options.products)
     const to = options.to?.map(text => exportRequest(text))
     if (text || reports) {
       await checkOutput(output, options.overwrite)
@@ -209,7 +209,6 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     device: options.device,
     threads: options.threads,
     blas: options.blas,
-    openvino: options.openvino,
     memory: options.memory,
   }
 }

@@ -74,7 +74,7 @@ export interface CompareOptions extends EngineOptions {
 export async function* compare(path: string, given: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
   const options = { ...given, calibrationSeqLen: given.calibrationSeqLen ?? given.seqLen }
   const { output, text = [], tasks = [], tasksData, limit, calibration, signal } = options
-  const { device, threads, blas, openvino, samples, calibrationSeqLen, seed, memory } = options
+  const { device, threads, blas, samples, calibrationSeqLen, seed, memory } = options
   const cells = grid(options.methods, options.sparsity, { samples, seqLen: calibrationSeqLen, seed, memory })
   checkMeasures(options)
   checkMethods(cells)
@@ -117,7 +117,7 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
         ...{ type: 'run', name: task.name, sparsity: isDense(task) ? 0 : task.asked.sparsity },
         ...{ number: i + 1, total: jobs.length, secondsLeft: secondsLeft(jobs.slice(i), [...runs.values()]) },
       }
-      const run = yield* attemptRun({ model: local, work, task, prompts, device, threads, blas, openvino }, signal)
+      const run = yield* attemptRun({ model: local, work, task, prompts, device, threads, blas }, signal)
       if (!(isDense(task) && task.measured)) runs.set(keyOf(task), { ...run, made: madeNow(machine) })
       await writeTextFile(output, serializeResult(result()), true)
     }

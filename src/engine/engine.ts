@@ -64,13 +64,12 @@ export interface Engine {
   /** A library for products, factorisations and solves outside graphs, where one is in use. */
   readonly blas?: Blas
   /**
-   * The engine for the graphs of half-blocks. In float32 it is this one, or OpenVINO's where that was asked for; in bf16 OpenVINO's, without
-   * a BLAS. What graphs take and give is float32 in either.
-   * @throws UsageError where it has no such products
+   * The engine for the graphs of half-blocks: this one, or in bf16 OpenVINO's, without a BLAS. What graphs take and give is float32 in either.
+   * @throws UsageError where it has no such products @default 'float32'
    */
   inPrecision(precision?: Precision): Engine
-  /** What graphs multiply in where OpenVINO runs them. */
-  readonly openvino?: Precision
+  /** What graphs multiply in. */
+  readonly precision: Precision
   /** Makes a call of `blas`, which blocks. Its seconds count under `kind`. */
   timed<T>(kind: string, call: () => T): Promise<T>
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
@@ -93,8 +92,8 @@ export interface GraphSession {
 /** What an engine may have beside its runtime. */
 export interface EngineParts {
   readonly blas?: Blas
-  /** Opens graphs with OpenVINO. @throws UsageError where it cannot */
-  readonly openvino?: (precision: Precision) => GraphRuntime
+  /** Opens graphs whose products are in bf16. @throws UsageError where it cannot */
+  readonly bf16?: () => GraphRuntime
   readonly graphs?: GraphRuntime
   /** Lets what waits for input and output have its turn: runs and calls may block. */
   readonly turn?: () => Promise<void>
@@ -118,11 +117,6 @@ export interface EngineOptions {
    * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md). @default none
    */
   readonly blas?: string
-  /**
-   * In Node, on Linux x64: the library of OpenVINO's execution provider, which takes over the graphs of half-blocks in pruning. Its path, or `auto`,
-   * which looks where Python keeps packages (docs/devices.md). @default none; products in bfloat16, which come from it alone, look for it
-   */
-  readonly openvino?: string
 }
 
 export function createEngine(runtime: Runtime, options: EngineOptions = {}, parts: EngineParts = {}): Engine {
@@ -134,7 +128,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     extra: SESSION_CONFIG,
   } as const
   const sessions = new Sessions(parts.graphs ?? graphsOf(runtime, device, settings))
-  const openvinoSessions = new Map<Precision, Sessions>()
+  let bf16: Sessions | undefined
   let closed = false
   const seconds: Record<string, number> = {}
   const count = (kind: string, since: number) => {
@@ -153,19 +147,19 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     }
   const engine: Engine = {
     device,
+    precision: 'float32',
     blas: parts.blas,
     seconds,
     run: runIn(sessions),
     inPrecision(precision = 'float32') {
-      if (precision === 'float32' && options.openvino === undefined) return engine
-      if (!parts.openvino)
+      if (precision === 'float32') return engine
+      if (!parts.bf16)
         throw new UsageError(
           `OpenVINO, from which products in bf16 come, runs on the CPU in Node only (device is ${device}).`,
         )
       if (closed) throw new Error('The engine is closed.')
-      const kept = openvinoSessions.get(precision) ?? new Sessions(parts.openvino(precision))
-      openvinoSessions.set(precision, kept)
-      return { ...engine, run: runIn(kept), openvino: precision, blas: precision === 'bf16' ? undefined : parts.blas }
+      bf16 ??= new Sessions(parts.bf16())
+      return { ...engine, run: runIn(bf16), precision, blas: undefined }
     },
     async timed(kind, call) {
       await parts.turn?.()
@@ -192,7 +186,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     },
     async close() {
       closed = true
-      await Promise.all([sessions, ...openvinoSessions.values()].map(kept => kept.close()))
+      await Promise.all([sessions, bf16].map(kept => kept?.close()))
     },
   }
   return engine

@@ -3,7 +3,7 @@
 import type { Graph } from '../formats/onnx.ts'
 import type { GraphRuntime, GraphSession } from './engine.ts'
 
-/** More than a half-block uses. On 64 cores so many have 2000 threads; those of OpenVINO are counted by themselves, in each precision. */
+/** More than a half-block uses. On 64 cores so many have 2000 threads; those of OpenVINO are counted by themselves. */
 const MOST = 32
 
 interface Kept {

@@ -68,14 +68,7 @@ test('a plan with self-written text counts the whole model and its caches', () =
 
 // Peaks of whole runs, as `fasp compare` and `fasp bench` measured them on a quantised file and on random bfloat16 weights, in MB.
 test.for<
-  [
-    workload: string,
-    preset: keyof typeof PRESETS,
-    samples: number,
-    seqLen: number,
-    peak: number,
-    way?: Precision | 'openvino',
-  ]
+  [workload: string, preset: keyof typeof PRESETS, samples: number, seqLen: number, peak: number, products?: Precision]
 >([
   ['smollm2', 'paper', 16, 1024, 555],
   ['smollm2', 'paper', 64, 1024, 1020],
@@ -92,14 +85,10 @@ test.for<
   ['smollm2', 'best', 128, 512, 1826, 'bf16'],
   ['opt-125m', 'paper', 32, 2048, 1648, 'bf16'],
   ['llama-7b-8', 'paper', 4, 512, 3220, 'bf16'],
-  ['smollm2', 'paper', 64, 1024, 1156, 'openvino'],
-  ['opt-125m', 'paper', 32, 2048, 1671, 'openvino'],
-  ['llama-7b-8', 'paper', 4, 512, 3210, 'openvino'],
-])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, preset, samples, seqLen, peak, way]) => {
+])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, preset, samples, seqLen, peak, products]) => {
   const model = describeModel(checkpoint({}, [], findWorkload(workload).config))
-  const products = way === 'openvino' ? undefined : way
   const options = resolveOptions({ sparsity: 0.3, preset, samples, seqLen, products }, model.architecture, {})
-  const ratio = makePlan(model, options, 'texts', undefined, way === 'openvino').memoryBytes / (peak * 1e6)
+  const ratio = makePlan(model, options, 'texts').memoryBytes / (peak * 1e6)
   expect(ratio).toBeGreaterThan(0.9)
   expect(ratio).toBeLessThan(1.25)
 })

@@ -8,7 +8,7 @@ import type { Machine } from './result-file.ts'
 
 /** @param products of the runs @throws UsageError where the options or the products are nothing for this machine */
 export function describeMachine(options: EngineOptions, products?: Precision): Machine {
-  const { device = 'cpu', threads, openvino } = options
+  const { device = 'cpu', threads } = options
   const engine = openEngine(options)
   const graphs = engine.inPrecision(products)
   return {
@@ -22,7 +22,7 @@ export function describeMachine(options: EngineOptions, products?: Precision): M
     ...(device === 'cpu' ? { graphs: nativeGraphs(runtimeVersion) ? 'C interface' : 'binding' } : {}),
     threads,
     ...(engine.blas ? { blas: engine.blas.name } : {}),
-    ...(graphs.openvino ? { openvino: openOpenVino(runtimeVersion, openvino).name } : {}),
+    ...(graphs.precision === 'bf16' ? { openvino: openOpenVino(runtimeVersion).name } : {}),
   }
 }
 
