@@ -4,11 +4,8 @@ import type { CalibrationInput } from './calibrate/calibration.ts'
 import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
-import { METHODS, type MethodName, methodNamed, type Parts, takesOption } from './methods.ts'
+import { LAYOUTS, type Layout, METHODS, type MethodName, methodNamed, type Parts, takesOption } from './methods.ts'
 import type { Architecture } from './model/architecture.ts'
-
-export type Layout = (typeof LAYOUTS)[number]
-const LAYOUTS = ['stock', 'padded', 'compact'] as const
 
 export type ValueSelection = (typeof VALUE_SELECTIONS)[number]
 const VALUE_SELECTIONS = ['ragged', 'per-head', 'rotate'] as const

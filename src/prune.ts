@@ -2,8 +2,9 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { type Allocated, allocate } from './allocate/allocate.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
-import { HalfBlockRunner, readHalves } from './blocks/halfblock.ts'
+import { HalfBlockRunner } from './blocks/halfblock.ts'
 import { embedWindows } from './blocks/stream.ts'
+import { readHalves } from './blocks/weights.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'

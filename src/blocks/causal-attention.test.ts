@@ -5,7 +5,8 @@ import type { Graph } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import type { WholeWindows } from './causal-attention.ts'
-import { HalfBlockRunner, type HalfWeights } from './halfblock.ts'
+import { HalfBlockRunner } from './halfblock.ts'
+import type { HalfWeights } from './weights.ts'
 
 const engine = openEngine()
 afterAll(() => engine.close())

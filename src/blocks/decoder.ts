@@ -5,8 +5,9 @@ import { type Architecture, graphKey, halfBlocks, tensorShapes } from '../model/
 import { type Model, readWeights } from '../model/model.ts'
 import { paddedHeadSize } from './attention.ts'
 import { type Embedding, openEmbedding } from './embed.ts'
-import { type Cache, HalfBlockRunner, type HalfWeights, readHalf, readNorm } from './halfblock.ts'
+import { type Cache, HalfBlockRunner } from './halfblock.ts'
 import { logitsGraph } from './head.ts'
+import { type HalfWeights, readHalf, readNorm } from './weights.ts'
 
 /** Rows of logits held at once: with a vocabulary of 128 000 they take 130 MB, and the products are still large. */
 export const HEAD_ROWS = 256

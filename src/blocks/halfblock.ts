@@ -1,79 +1,21 @@
-// Runs half-blocks: reads the weights of one, takes the stream through it, or computes its hidden activations `H` on the way. `H` is
+// Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
 // kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
 import type { Blas } from '../engine/blas.ts'
 import { type Engine, type Precision, type Values, values } from '../engine/engine.ts'
-import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
-import { fetchWeights, type Model, readWeights } from '../model/model.ts'
+import { type Architecture, graphKey } from '../model/architecture.ts'
 import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import { fitBlocks, type WholeWindows } from './causal-attention.ts'
-import { withAllValues } from './compact-values.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
 import { residualGraph } from './residual.ts'
+import type { HalfWeights, LinearWeights } from './weights.ts'
 
 type Floats = Float32Array<ArrayBuffer>
-
-/** A linear layer's values: `weight` [out, in] row-major, `bias` [out]. */
-export interface LinearWeights {
-  readonly weight: Floats
-  readonly bias?: Floats
-}
-
-/** The weights of one half-block. Widths are those of the arrays, which pruning may have narrowed. */
-export interface HalfWeights {
-  readonly half: HalfBlock
-  readonly norm: Readonly<Record<string, Values>>
-  readonly inputs: readonly LinearWeights[]
-  readonly output: LinearWeights
-}
 
 /** What of `H` a pruned half-block reads, and its output layer [d, columns] on that. */
 export interface PrunedOutput {
   readonly output: LinearWeights
   /** Ascending columns of `H`. */
   readonly columns: Int32Array
-}
-
-export const readHalf = async (model: Model, half: HalfBlock): Promise<HalfWeights> => (await fetchHalf(model, half))()
-
-/** Reads the weights as they are stored; what comes of it decodes them. */
-async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeights> {
-  const linear = async (l: Linear): Promise<() => LinearWeights> => {
-    const weight = await fetchWeights(model, `${l.name}.weight`)
-    const bias = l.bias ? await fetchWeights(model, `${l.name}.bias`) : undefined
-    return () => ({ weight: weight(), bias: bias?.() })
-  }
-  const inputs: (() => LinearWeights)[] = []
-  for (const l of half.inputs) inputs.push(await linear(l))
-  const output = await linear(half.output)
-  const norm = await readNorm(model, half.norm)
-  return () => {
-    const weights = { half, norm, inputs: inputs.map(decode => decode()), output: output() }
-    return half.kind === 'attention' ? withAllValues(model.architecture, weights) : weights
-  }
-}
-
-/** The weights of half-blocks, one after the other. While the caller works with one the next is read and, where it is dense, not decoded yet. */
-export async function* readHalves(model: Model, halves: readonly HalfBlock[]): AsyncGenerator<HalfWeights, undefined> {
-  const fetch = (i: number) => {
-    const fetching = i < halves.length ? fetchHalf(model, halves[i]) : undefined
-    fetching?.catch(() => {}) // thrown where it is waited for
-    return fetching
-  }
-  let next = fetch(0)
-  for (let i = 0; next; i++) {
-    const weights = (await next)()
-    next = fetch(i + 1) // and what was decoded goes
-    yield weights
-  }
-}
-
-/** Feeds of `norm` in a graph; ones and zeros where the model's norms have no weights. */
-export async function readNorm(model: Model, name: string): Promise<Readonly<Record<string, Values>>> {
-  const { hiddenSize: d, norm } = model.architecture
-  const weight = norm.affine ? await readWeights(model, `${name}.weight`) : new Float32Array(d).fill(1)
-  if (norm.type === 'rms') return { 'norm.weight': values(weight, [d]) }
-  const bias = norm.affine ? await readWeights(model, `${name}.bias`) : new Float32Array(d)
-  return { 'norm.weight': values(weight, [d]), 'norm.bias': values(bias, [d]) }
 }
 
 /** Keys and values [windows, k, positions, e] of one layer, filled in place. `past` positions are filled already. */

@@ -4,8 +4,9 @@
 //   of each layer: block influence 1 − E_t[cos(x_t, y_t)] between the streams x before and y after it.
 // Batches are put together as in Chan, Golub & LeVeque, The American Statistician 1983.
 import type { ActivationPool } from '../blocks/activations.ts'
-import { HalfBlockRunner, readHalf } from '../blocks/halfblock.ts'
+import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { embedWindows } from '../blocks/stream.ts'
+import { readHalf } from '../blocks/weights.ts'
 import { type Engine, values } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import { Graph } from '../formats/onnx.ts'

@@ -6,18 +6,9 @@
 import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import { multiply } from '../linalg/product.ts'
-import type { Statistics } from './gram.ts'
+import type { Gap, Statistics } from './gram.ts'
 
 type Floats = Float32Array<ArrayBuffer>
-
-/** Statistics of αD. */
-export interface Gap {
-  /** `Hᵀ(αD)` */
-  readonly cross: Floats // [width, d]
-  readonly mean: Float64Array<ArrayBuffer> // [d]
-  /** `‖αD‖²` */
-  readonly energy: number
-}
 
 export class GapAccumulator {
   readonly #cross: Floats // [width, d], Hᵀz

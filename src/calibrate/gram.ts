@@ -6,9 +6,17 @@
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import { mirrorUpper, transposeInto } from '../linalg/scatter.ts'
-import type { Gap } from './gap.ts'
 
 type Floats = Float32Array<ArrayBuffer>
+
+/** Statistics of αD, the dense target (gap.ts). */
+export interface Gap {
+  /** `Hᵀ(αD)` */
+  readonly cross: Floats // [width, d]
+  readonly mean: Float64Array<ArrayBuffer> // [d]
+  /** `‖αD‖²` */
+  readonly energy: number
+}
 
 /** What score and restoration need to know of `H` [tokens, width]. */
 export interface Statistics {

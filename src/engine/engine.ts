@@ -2,10 +2,13 @@
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-common'
 import { UsageError } from '../errors.ts'
-import type { ElementType, Graph } from '../formats/onnx.ts'
+import type { Graph } from '../formats/onnx.ts'
 import type { Blas } from './blas.ts'
 import { checkDevice, type Device, deviceError, providers } from './device.ts'
+import { elementType, type GraphRuntime, type Values } from './graph-runtime.ts'
 import { Sessions } from './sessions.ts'
+
+export { type Values, values } from './graph-runtime.ts'
 
 /** What the engine uses of an ONNX Runtime package. */
 export interface Runtime {
@@ -20,26 +23,6 @@ export const SESSION_CONFIG = {
   'session.intra_op.allow_spinning': '1',
   'session.intra_op.spin_duration_us': '100',
 } as const
-
-/** Uint16Array holds float16. */
-type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
-
-/** Values with a shape. Views on larger buffers are fine: the runtime reads and writes them in place. */
-export interface Values<T extends Data = Data> {
-  readonly data: T
-  readonly shape: readonly number[]
-}
-
-export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
-
-/** What the values are for ONNX. */
-export function elementType(data: Data): ElementType & Tensor.Type {
-  if (data instanceof Float32Array) return 'float32'
-  if (data instanceof Float64Array) return 'float64'
-  if (data instanceof Uint16Array) return 'float16'
-  if (data instanceof Int32Array) return 'int32'
-  return 'int64'
-}
 
 /** Of matrix products. */
 export const PRECISIONS = ['float32', 'bf16'] as const
@@ -75,17 +58,6 @@ export interface Engine {
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
   /** Frees the sessions of graphs once those that run have ended; `run` throws after it. */
-  close(): Promise<void>
-}
-
-/** Opens graphs. Another than that of the runtime may have less to do. */
-export interface GraphRuntime {
-  open(graph: Graph): Promise<GraphSession>
-}
-
-export interface GraphSession {
-  /** @param outputs where results go */
-  run(feeds: Readonly<Record<string, Values>>, outputs: Readonly<Record<string, Values>>): Promise<void>
   close(): Promise<void>
 }
 

@@ -6,7 +6,7 @@ import { readdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
-import type { GraphRuntime } from './engine.ts'
+import type { GraphRuntime } from './graph-runtime.ts'
 import { NoDeviceError, nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
 
 const PROVIDER = 'OpenVINOExecutionProvider'

@@ -4,7 +4,8 @@
 // With A the outputs of a head, Ḡ = AᵀA, the best rank-k approximation of A Oᵀ is A Bᵀ C where the rows of B span those of U_k F⁻ᵀ (Eckart
 // & Young, Psychometrika 1936, in the metric Ḡ), and Σ_{j > k} σ_j² is its error: exact for r = 1, by the mean Ḡ for grouped queries.
 // Selection and least squares then go on in the new basis.
-import type { HalfWeights, LinearWeights, PrunedOutput } from '../blocks/halfblock.ts'
+import type { PrunedOutput } from '../blocks/halfblock.ts'
+import type { HalfWeights, LinearWeights } from '../blocks/weights.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
 import { gemm, type Matrix, matrix, rowsOf } from '../linalg/gemm.ts'
