@@ -2,7 +2,6 @@
 // The result is the document of result.ts; table.ts turns it into text.
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { randomNumbers } from '../blocks/sampler.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { bytes as showBytes } from '../display.ts'
@@ -26,6 +25,7 @@ import {
   type Windows,
 } from '../node.ts'
 import { checkRange, type PruneOptions } from '../options.ts'
+import { randomNumbers } from '../random.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import { madeNow } from '../report/result-file.ts'
 import { temporaryFolder } from '../write/folder.node.ts'
