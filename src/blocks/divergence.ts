@@ -1,9 +1,9 @@
 // KL(p ‖ q) between rows of logits, in nats: Σ over rows, from the streams after the last layer.
+
 import { type Engine, values } from '../engine/engine.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { HEAD_ROWS, type Head } from './decoder.ts'
 import { divergenceGraph } from './head.ts'
-
-type Floats = Float32Array<ArrayBuffer>
 
 /** Holds logits of up to `HEAD_ROWS` rows of one model, to compare others with. */
 export class Divergence {

@@ -1,15 +1,15 @@
 // Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
 // kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
+
 import type { Blas } from '../engine/blas.ts'
 import { type Engine, type Precision, type Values, values } from '../engine/engine.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { type Architecture, graphKey } from '../model/architecture.ts'
 import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import { fitBlocks, type WholeWindows } from './causal-attention.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
 import { residualGraph } from './residual.ts'
 import type { HalfWeights, LinearWeights } from './weights.ts'
-
-type Floats = Float32Array<ArrayBuffer>
 
 /** What of `H` a pruned half-block reads, and its output layer [d, columns] on that. */
 export interface PrunedOutput {

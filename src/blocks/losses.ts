@@ -1,9 +1,9 @@
 // From the stream after the last layer to −log p of the next tokens.
+
 import { values } from '../engine/engine.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { HEAD_ROWS, type Head } from './decoder.ts'
 import { lossGraph } from './head.ts'
-
-type Floats = Float32Array<ArrayBuffer>
 
 /**
  * Sees the rows that the losses come from on their way: the stream after the last layer `x` [n, d] and its logits [n, vocabulary].

@@ -1,11 +1,11 @@
 // The weights of half-blocks, read as they are wanted.
+
 import { type Values, values } from '../engine/engine.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import { type Architecture, type HalfBlock, type Linear, widthsOf } from '../model/architecture.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
 import { fetchWeights, type Model, readWeights } from '../model/model.ts'
-
-type Floats = Float32Array<ArrayBuffer>
 
 /** A linear layer's values: `weight` [out, in] row-major, `bias` [out]. */
 export interface LinearWeights {

@@ -3,11 +3,11 @@
 // With s halvings that is (1 + 2⁻ˢ) / 2 of the work, in products as large as can be. `Hᵀ` comes as [width, tokens], so that the
 // columns of a product are a view. Where the engine has a BLAS, its symmetric product (syrk) computes what is on and above the diagonal.
 // In bf16 OpenVINO makes products that ONNX Runtime adds up: it rounds those that it adds to.
+
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { mirrorUpper, transposeInto } from '../linalg/scatter.ts'
-
-type Floats = Float32Array<ArrayBuffer>
 
 /** Statistics of αD, the dense target (gap.ts). */
 export interface Gap {
