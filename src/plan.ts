@@ -4,7 +4,7 @@ import { layersToRemove } from './allocate/influence.ts'
 import { allocationBytes, checkReach } from './allocate/sensitivity.ts'
 import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
-import { decoderBytes, HEAD_ROWS } from './blocks/decoder.ts'
+import { decoderBytes, headRows } from './blocks/decoder.ts'
 import { TOKENS_PER_RUN } from './blocks/stream.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import { MAX_SEQUENCES } from './calibrate/sample.ts'
@@ -180,7 +180,7 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const grams = products === 'bf16' && severalBatches ? 2 : 1.5 // the whole of G, half as it adds up, and in bf16 half in products of one batch
   const work = copies * weights + grams * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
-  const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * HEAD_ROWS * a.vocabularySize
+  const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * headRows(a) * a.vocabularySize
   const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = 4 * a.vocabularySize * a.embeddingSize
