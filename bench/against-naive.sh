@@ -4,9 +4,9 @@
 #   (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
 # tokens. Ours counts opening, reading and writing the model; the baseline counts pruning alone, on a model that is loaded already.
-# Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in products by bf16 and
-# in 8 bits, too, where the CPU (for bf16 with OpenVINO's plugin) has them, and in float32 with OpenVINO, with a BLAS (BLAS=path for another
-# than `auto` finds), and with both, where they are there; the bound is ONNX Runtime's own in all rows. The baseline runs in products by
+# Prints a Markdown table; `ratio` is the seconds of a row over those of ours, in float32, in the same run. Ours runs in products by bf16,
+# too, where the CPU with OpenVINO's plugin has them, and in float32 with a BLAS (BLAS=path for another
+# than `auto` finds), where there is one; the bound is ONNX Runtime's own in all rows. The baseline runs in products by
 # bf16, too, where the CPU has them, or with BF16=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,18 +55,12 @@ for _ in $(seq "$runs"); do
     first=
   fi
   row "fasp, $(field "$ours" '`${r.overBound.toFixed(2)} × the bound`')" "$seconds" "$(field "$ours" 'r.peakMemoryBytes / 2 ** 20')"
-  for products in bf16 int8; do
-    if fewer=$(bench --products $products); then
-      row "fasp, \`--products $products\`" "$(field "$fewer" r.totalSeconds)" "$(field "$fewer" 'r.peakMemoryBytes / 2 ** 20')"
-    fi
-  done
-  for libraries in "--openvino auto" "--blas ${BLAS:-auto}" "--openvino auto --blas ${BLAS:-auto}"; do
-    # shellcheck disable=SC2086 # several options
-    if other=$(bench $libraries); then
-      name=$(field "$other" '[r.machine.openvino, r.machine.blas].filter(Boolean).join(" and ")')
-      row "fasp, $name, $(field "$other" '`${r.overBound.toFixed(2)} × the bound`')" "$(field "$other" r.totalSeconds)" "$(field "$other" 'r.peakMemoryBytes / 2 ** 20')"
-    fi
-  done
+  if fewer=$(bench --products bf16); then
+    row 'fasp, `--products bf16`' "$(field "$fewer" r.totalSeconds)" "$(field "$fewer" 'r.peakMemoryBytes / 2 ** 20')"
+  fi
+  if other=$(bench --blas "${BLAS:-auto}"); then
+    row "fasp, $(field "$other" '`${r.machine.blas}, ${r.overBound.toFixed(2)} × the bound`')" "$(field "$other" r.totalSeconds)" "$(field "$other" 'r.peakMemoryBytes / 2 ** 20')"
+  fi
   for products in "${baselines[@]}"; do
     flags=()
     if [ $products = bf16 ]; then flags=(--bf16); fi

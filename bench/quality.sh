@@ -2,7 +2,7 @@
 # The perplexities of docs/quality.md. usage: bench/quality.sh [PART…]   (after npm run build)
 #   reach   (default) SmolLM2-135M, 65,536 tokens: FASP as published and the presets, on one calibration text and on two
 #   parts   SmolLM2-135M, 16,384 tokens: what each part of the preset best is worth at 30 %
-#   int8    SmolLM2-135M, 65,536 tokens: the presets with 8-bit products; bf16 with products in bf16
+#   bf16    SmolLM2-135M, 65,536 tokens: the presets with products in bf16
 #   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
 # Goes on where it was stopped, run by run: each run is in bench/results/quality-*.json as soon as it is done. Tables are in bench/results/*.md, curves
@@ -49,13 +49,9 @@ parts() {
     --methods "best,${of}allocate=uniform,${of}vo=per-head,${of}score=column,${of}target=pruned,${of}scope=ffn,${of}alpha=0.25,${of}alpha=1"
 }
 
-# fewer PRODUCTS
-fewer() {
-  smollm2 "$1" "${novels[@]}" "${short[@]}" 128 -s 0.3 --methods "paper:products=$1,stock:products=$1,best:products=$1"
+bf16() {
+  smollm2 bf16 "${novels[@]}" "${short[@]}" 128 -s 0.3 --methods paper:products=bf16,stock:products=bf16,best:products=bf16
 }
-
-int8() { fewer int8; }
-bf16() { fewer bf16; }
 
 # tokens [WINDOWS…]
 tokens() {

@@ -30,7 +30,8 @@ smollm2() {
 }
 
 tasks() {
-  smollm2 smollm2-tasks "${texts[@]}" --methods "$four" -s 0.2,0.3 --limit 200 --tasks-data "$shared/data/tasks" \
+  python3 bench/tasks.py write "$results/tasks"
+  smollm2 smollm2-tasks "${texts[@]}" --methods "$four" -s 0.2,0.3 --limit 200 --tasks-data "$results/tasks" \
     --tasks arc_easy,arc_challenge,boolq,hellaswag,openbookqa,piqa,winogrande
 }
 

@@ -1,5 +1,6 @@
 """Our zero-shot tasks beside lm-evaluation-harness: the same items, from the same files, through its own YAML and code.
 
+  python bench/tasks.py write FOLDER                                      the items as fasp reads them, <task>.jsonl
   python bench/tasks.py score MODEL TASK --from 0 --to 200 --out FOLDER   both sides of some items (after npm run build)
   python bench/tasks.py table --out FOLDER                                what was scored, as a Markdown table
 
@@ -31,7 +32,7 @@ def lettered(path, stem):
 
 
 def hellaswag():
-    # The text file joins ctx_a and ctx_b; see sixLines in src/evaluate/tasks/records.node.ts.
+    # The text file joins ctx_a and ctx_b: the beginning of the last sentence (ctx_b) starts in lower case.
     text = bz2.open(DATA / "tasks/hellaswag/hellaswag_val_full.txt.bz2", "rt").read().rstrip().split("\n")
     for at in range(0, len(text), 6):
         activity, context = text[at].split(": ", 1)
@@ -71,6 +72,13 @@ def documents(task):
     return hellaswag() if task == "hellaswag" else wikitext()
 
 
+def write(options):
+    folder = Path(options.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for task in [*TASKS, "wikitext"]:
+        (folder / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents(task)))
+
+
 def theirs(model, task, first, end):
     import datasets, torch
     from lm_eval import simple_evaluate
@@ -106,8 +114,10 @@ def score(options):
     first, end = getattr(options, "from"), options.to
     ours, harness = (out / f"{options.task}.{side}.{first}.json" for side in ("ours", "theirs"))
     if not ours.exists():
+        options.folder = out / "data"
+        write(options)
         command = ["node", ROOT / "bench/tasks.mjs", options.model, options.task, str(first), str(end), ours]
-        subprocess.run([*command, DATA / "tasks", DATA], check=True)
+        subprocess.run([*command, options.folder], check=True)
     if not harness.exists():
         harness.write_text(json.dumps(theirs(options.model, options.task, first, end)))
 
@@ -164,6 +174,9 @@ def table(options):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
+    files = commands.add_parser("write")
+    files.add_argument("folder")
+    files.set_defaults(run=write)
     one = commands.add_parser("score")
     one.add_argument("model")
     one.add_argument("task")

@@ -2,9 +2,17 @@
 // Nothing after `resolveOptions` asks for a method by its name. docs/methods.md says what each part follows, and where it departs.
 import type { AllocateOptions } from './allocate/allocate.ts'
 import type { Scope } from './model/architecture.ts'
-import type { PruneOptions } from './options.ts'
 import type { RestoreOptions } from './restore/least-squares.ts'
 import type { SelectOptions } from './select/kept.ts'
+
+export type Layout = (typeof LAYOUTS)[number]
+export const LAYOUTS = ['stock', 'padded', 'compact'] as const
+
+/** Options that only some methods take. */
+const OWN = [
+  ...(['preset', 'scope', 'vo', 'allocate', 'probeTokens', 'score', 'target', 'alpha', 'inputs'] as const),
+  ...(['multiple', 'damp', 'center', 'restore'] as const),
+] as const
 
 export interface Parts {
   readonly scope: Scope
@@ -22,11 +30,10 @@ interface Method {
   /** Scopes that may be asked for; the first is the default. */
   readonly scopes: readonly Scope[]
   /** Layouts that hold the result; the first is the default. */
-  readonly layouts: readonly NonNullable<PruneOptions['layout']>[]
+  readonly layouts: readonly Layout[]
   /** Why no others. */
   readonly because?: string
-  /** Those of `OWN` that it takes. */
-  readonly options: 'all' | readonly (keyof PruneOptions)[]
+  readonly options: 'all' | readonly (typeof OWN)[number][]
   /** What a model card says: the name, and the paper. */
   readonly source: readonly [name: string, arxiv?: string]
 }
@@ -99,16 +106,10 @@ export const METHODS = {
 
 export type MethodName = keyof typeof METHODS
 
-/** Options that only some methods take. */
-const OWN: readonly string[] = [
-  ...(['preset', 'scope', 'vo', 'allocate', 'probeTokens', 'score', 'target', 'alpha', 'inputs'] as const),
-  ...(['multiple', 'damp', 'center', 'restore'] as const),
-] satisfies (keyof PruneOptions)[]
-
 export const methodNamed = (name: string): Method | undefined =>
   Object.hasOwn(METHODS, name) ? METHODS[name as MethodName] : undefined
 
 export const takesOption = ({ options }: Method, option: string): boolean =>
-  options === 'all' || !OWN.includes(option) || options.some(name => name === option)
+  options === 'all' || !OWN.some(name => name === option) || options.some(name => name === option)
 
 export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[]

@@ -1,7 +1,6 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { checkProducts } from './blocks/products.ts'
 import { openScratch } from './blocks/scratch.node.ts'
 import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
@@ -34,8 +33,9 @@ import type { ExportPlan } from './write/target.ts'
 
 export { checkTexts, readText } from './calibrate/text.node.ts'
 export { checkOptions } from './check-options.ts'
-export { type CompareOptions, compare } from './compare/compare.node.ts'
+export { compare } from './compare/compare.node.ts'
 export { type CompareMethod, compareMethod } from './compare/methods.ts'
+export type { CompareOptions } from './compare/options.ts'
 export { openEngine } from './engine/engine.node.ts'
 export type { ExportResult } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
@@ -77,14 +77,14 @@ export interface PrunePathResult extends PruneResult {
  */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
   const { output, to, overwrite = false, calibration, windows, denseStatistics, ...others } = options
-  const { device, threads, blas, openvino, signal, ...pruneOptions } = others
+  const { device, threads, blas, signal, ...pruneOptions } = others
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
   const source = { windows, texts: calibration?.map(asText) }
   checkOptions(pruneOptions, source) // before a long download, all of it
   await checkOutput(output, overwrite, [path])
   await checkTexts(calibration)
-  const engine = openEngine({ device, threads, blas, openvino })
-  await checkProducts(engine, pruneOptions.products)
+  const engine = openEngine({ device, threads, blas })
+  engine.inPrecision(pruneOptions.products)
   const checkpoint = yield* openModel(path, { signal })
   try {
     const dense = describeModel(checkpoint)
@@ -197,22 +197,22 @@ async function* committed<T>(
 /** What `prune` would do: widths, parameters, bytes, memory. Reads no weights. @throws FaspError */
 export async function planPrune(
   path: string,
-  options: PruneOptions & Pick<EngineOptions, 'openvino'> & { calibration?: readonly string[] },
+  options: PruneOptions & { calibration?: readonly string[] },
 ): Promise<Plan> {
-  const { calibration, openvino, ...pruneOptions } = options
+  const { calibration, ...pruneOptions } = options
   checkOptions(pruneOptions, { texts: calibration?.map(asText) })
   const checkpoint = await openCheckpoint(path)
   try {
-    return planFor(checkpoint, pruneOptions, { texts: calibration?.map(asText) }, openvino !== undefined)
+    return planFor(checkpoint, pruneOptions, { texts: calibration?.map(asText) })
   } finally {
     await checkpoint.close()
   }
 }
 
-function planFor(checkpoint: Checkpoint, options: PruneOptions, source: CalibrationInput, openvino?: boolean): Plan {
+function planFor(checkpoint: Checkpoint, options: PruneOptions, source: CalibrationInput): Plan {
   const model = describeModel(checkpoint)
   const resolved = resolveOptions(options, model.architecture, source)
-  return makePlan(model, resolved, calibrationSource(source), undefined, openvino)
+  return makePlan(model, resolved, calibrationSource(source))
 }
 
 const asText = (name: string) => ({ name, read: () => readText(name) })

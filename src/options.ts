@@ -1,14 +1,11 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
 import { defaultMultiple } from './allocate/uniform.ts'
-import { PRODUCTS, type Products } from './blocks/products.ts'
 import type { CalibrationInput } from './calibrate/calibration.ts'
+import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
-import { METHODS, type MethodName, methodNamed, type Parts, takesOption } from './methods.ts'
+import { LAYOUTS, type Layout, METHODS, type MethodName, methodNamed, type Parts, takesOption } from './methods.ts'
 import type { Architecture } from './model/architecture.ts'
-
-export type Layout = (typeof LAYOUTS)[number]
-const LAYOUTS = ['stock', 'padded', 'compact'] as const
 
 export type ValueSelection = (typeof VALUE_SELECTIONS)[number]
 const VALUE_SELECTIONS = ['ragged', 'per-head', 'rotate'] as const
@@ -65,10 +62,10 @@ export interface PruneOptions {
    */
   readonly inputs?: 'kept' | 'aligned'
   /**
-   * How the calibration text is multiplied by weights: as they are; both rounded to bfloat16, as in attention and Gram matrices, too; or both
-   * in 8-bit integers with a scale for each row. Faster on CPUs that have such products, and only there. @default 'float32'
+   * How the calibration text is multiplied by weights: as they are, or both rounded to bfloat16, as in attention and Gram matrices, too.
+   * Faster on CPUs that have such products, and only there. @default 'float32'
    */
-  readonly products?: Products
+  readonly products?: Precision
   /** FFN widths are rounded to a multiple of this. @default 256, less for small models; padded: 1 */
   readonly multiple?: number
   /** Damping of the least squares, as a part of the mean of the Gram matrix's diagonal. @default 0.01 */
@@ -227,7 +224,7 @@ function check(o: ResolvedOptions, a: Architecture): void {
   oneOf('target', o.target, ['pruned', 'dense'])
   checkRange('alpha', o.alpha, 0, 1, false)
   oneOf('inputs', o.inputs, ['kept', 'aligned'])
-  oneOf('products', o.products, PRODUCTS)
+  oneOf('products', o.products, PRECISIONS)
   checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])

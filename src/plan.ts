@@ -4,7 +4,7 @@ import { layersToRemove } from './allocate/influence.ts'
 import { allocationBytes, checkReach } from './allocate/sensitivity.ts'
 import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
-import { decoderBytes, HEAD_ROWS } from './blocks/decoder.ts'
+import { decoderBytes, headRows } from './blocks/decoder.ts'
 import { TOKENS_PER_RUN } from './blocks/stream.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import { MAX_SEQUENCES } from './calibrate/sample.ts'
@@ -47,7 +47,7 @@ export interface Plan {
 
 /** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
 const BASE_BYTES = 200e6
-/** OpenVINO and what it keeps between runs. */
+/** OpenVINO, which products in bf16 come from, and what it keeps between runs. */
 const OPENVINO_BYTES = 100e6
 /** Arrays that nothing uses any more and that are not yet collected. */
 const GARBAGE_BYTES = 100e6
@@ -55,14 +55,12 @@ const GARBAGE_BYTES = 100e6
 /**
  * @param source self-written text needs the whole model in memory while it is written
  * @param allocated what each layer keeps, and which go. @default the same widths for all, and the first layers
- * @param openvino whether it is asked to run the layers; in bf16 it does anyway
  */
 export function makePlan(
   model: Model,
   options: ResolvedOptions,
   source: CalibrationSource,
   allocated?: Pick<Allocated, 'widths' | 'removed'>,
-  openvino = false,
 ): Plan {
   const { architecture: a, checkpoint } = model
   if (a.layerWidths)
@@ -105,7 +103,7 @@ export function makePlan(
     },
     activationBytes,
     memoryBytes: Math.max(
-      estimateMemory(model, options, activationBytes.memory, openvino || options.products === 'bf16'),
+      estimateMemory(model, options, activationBytes.memory),
       source === 'self' ? BASE_BYTES + decoderBytes(a, Math.min(MAX_SEQUENCES, options.samples), options.seqLen) : 0,
     ),
   }
@@ -160,7 +158,7 @@ function placeActivations(a: Architecture, { samples, seqLen, memory, target }: 
  * Peak resident memory: what is there all the time, and the larger of a table of the vocabulary and the work on one half-block. Fitted to
  * peaks that were measured (model/model.test.ts).
  */
-function estimateMemory(model: Model, options: ResolvedOptions, activations: number, openvino: boolean): number {
+function estimateMemory(model: Model, options: ResolvedOptions, activations: number): number {
   const { architecture: a, checkpoint } = model
   const { samples, seqLen, score, allocate, inputs, target, heldOut, memory, products } = options
   // Aligned input layers are in memory beside those that were read.
@@ -171,7 +169,7 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const weights = 4 * Math.max(attention, ffn)
   const stored = checkpoint.tensors.tensors.get(`${halfBlocks(a, 0)[1].output.name}.weight`)!.dtype
   const next = ['F16', 'BF16'].includes(stored) ? 0.25 : 0.5 // the next half-block, as it is stored where it is dense
-  const copies = (products === 'int8' ? 1.5 : 1) + next
+  const copies = 1 + next
   const gram = 4 * width ** 2
   // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
   const measures = allocate === 'sensitivity'
@@ -179,13 +177,13 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + (eliminates ? 3 : 2) * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
   const severalBatches = samples * seqLen > TOKENS_PER_RUN
-  const grams = openvino && severalBatches ? 2 : 1.5 // the whole of G, half as it adds up, and with OpenVINO half in products of one batch
+  const grams = products === 'bf16' && severalBatches ? 2 : 1.5 // the whole of G, half as it adds up, and in bf16 half in products of one batch
   const work = copies * weights + grams * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
-  const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * HEAD_ROWS * a.vocabularySize
+  const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * headRows(a) * a.vocabularySize
   const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = 4 * a.vocabularySize * a.embeddingSize
-  const base = BASE_BYTES + (openvino ? OPENVINO_BYTES : 0)
+  const base = BASE_BYTES + (products === 'bf16' ? OPENVINO_BYTES : 0)
   return base + garbage + Math.max(activations, measured) + logits + Math.max(table, work)
 }

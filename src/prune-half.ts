@@ -1,7 +1,8 @@
 // One half-block on its way: hidden activations → statistics → score → select → restore → write, and the streams go through it.
 import type { ActivationPool } from './blocks/activations.ts'
-import type { HalfBlockRunner, HalfWeights } from './blocks/halfblock.ts'
+import type { HalfBlockRunner } from './blocks/halfblock.ts'
 import { copyStream, passThrough, type Stream } from './blocks/stream.ts'
+import type { HalfWeights } from './blocks/weights.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
 import type { Windows } from './calibrate/windows.ts'

@@ -2,9 +2,9 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { type Allocated, allocate } from './allocate/allocate.ts'
 import { ActivationPool, type Scratch } from './blocks/activations.ts'
-import { HalfBlockRunner, readHalves } from './blocks/halfblock.ts'
-import { checkProducts } from './blocks/products.ts'
+import { HalfBlockRunner } from './blocks/halfblock.ts'
 import { embedWindows } from './blocks/stream.ts'
+import { readHalves } from './blocks/weights.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
 import type { DenseStatistics } from './calibrate/dense-statistics.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
@@ -55,7 +55,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     const resolved = resolveOptions(options, model.architecture, input)
     const notices = planNotices(model, resolved, source, makePlan(model, resolved, source))
     for (const message of notices) yield { type: 'notice', message }
-    await checkProducts(input.engine, resolved.products)
+    input.engine.inPrecision(resolved.products)
     clock.start('calibration text')
     stages.start('calibration')
     const windows = yield* calibration(model, input.engine, input, resolved, signal)

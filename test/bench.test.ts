@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { SpeedResult } from '../src/bench/result.ts'
 import { benchTable, speedTable } from '../src/bench/table.ts'
-import { INT8 } from './cpu.ts'
 import { CUDA } from './devices.ts'
 import { describeDisk, onDisk } from './disk.ts'
 import { fasp, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
@@ -30,9 +29,9 @@ test('prints a table, writes the result, leaves nothing else', async () => {
   expect(stdout).toMatch(
     /× the bound \([\d.]+ × at the rate of the square product\)\nproducts at [\d.]+ % of the peak\n\d+ tokens\/s, peak memory /,
   )
-  const machine = { ...result.machine, blas: 'OpenBLAS 0.3.21', openvino: 'OpenVINO plugin 1.8.1' }
+  const machine = { ...result.machine, blas: 'OpenBLAS 0.3.21' }
   const beyond = benchTable({ ...result, machine, workload: { ...result.workload, products: 'bf16' } })
-  const rates = "Peak and bound are ONNX Runtime's in float32; the BLAS, OpenVINO, bf16 may pass them."
+  const rates = "Peak and bound are ONNX Runtime's in float32; the BLAS, bf16 may pass them."
   expect([stdout, beyond].map(text => text.includes(rates))).toEqual([false, true])
   expect(lines.slice(0, -1).filter(line => [...line].length > 80)).toEqual([])
   expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
@@ -127,11 +126,7 @@ test('refuses what pruning would refuse before it writes a model', async () => {
   await usage(['--threads', '0'], 'threads is 0; it must be an integer')
   await usage(['--memory', '-1'], 'memory is -1; it must be a number')
   await usage(['--blas', 'auto', '--device', 'webgpu'], 'blas works on the CPU')
-  await usage(['--products', 'int8', '--device', 'webgpu'], 'products int8 runs on the CPU only')
   await usage(['--products', 'bf16', '--device', 'webgpu'], 'products in bf16 come, runs on the CPU in Node only')
-  await usage(['--openvino', 'auto', '--device', 'webgpu'], 'openvino works on the CPU')
-  await usage(['--openvino', 'none.so'], 'openvino: cannot load', 'none.so', '--openvino')
-  await usage(['--products', 'bf16', '--openvino', 'none.so'], 'openvino: cannot load', 'none.so', '--openvino')
   await refused(folder, [...TINY, '--keep', 'kept'], {
     says: ['kept/pruned was not written by fasp', 'Choose another'],
   })
@@ -142,12 +137,6 @@ test('refuses what pruning would refuse before it writes a model', async () => {
     says: [`cannot make a temporary folder in ${join(folder, 'nowhere')}`, 'Set TMPDIR', '--keep'],
   })
 })
-
-if (!INT8)
-  test('refuses 8-bit products where the CPU has none before it writes a model', async () => {
-    const says = ['products int8 needs a CPU that multiplies bytes exactly']
-    await refused(await workplace(), [...TINY, '--keep', 'new', '--products', 'int8'], { code: 2, says })
-  })
 
 test.skipIf(CUDA)('refuses a device that is not there before it writes a model', async () => {
   const args = [...TINY, '--keep', 'new', '--device', 'cuda']

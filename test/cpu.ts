@@ -7,13 +7,10 @@ const CPU = '/proc/cpuinfo'
 /** What is said of it, its flags among it; undefined where the system or the processor does not say it so. */
 const flags = process.arch === 'x64' && existsSync(CPU) ? readFileSync(CPU, 'utf8') : undefined
 
-/** Whether it multiplies bytes exactly; where nothing is said of it, it is taken to. */
-export const INT8 = flags === undefined || /\bavx(512)?_vnni\b/.test(flags)
-
 export const AMX = flags !== undefined && /\bamx_int8\b/.test(flags)
 
 /** OpenVINO's plugin takes no other. */
-export const INTEL = flags !== undefined && /^vendor_id\s*: GenuineIntel$/m.test(flags)
+const INTEL = flags !== undefined && /^vendor_id\s*: GenuineIntel$/m.test(flags)
 
 /**
  * Whether OpenVINO has products in bfloat16 here: where its plugin is there, which `.ci/openvino.sh` installs and FASP_REQUIRE_OPENVINO=1, as

@@ -1,20 +1,17 @@
 // Which devices this machine has, for suites that run on each of them. WebGPU needs a Vulkan driver on Linux; Mesa's software driver will do
 // (.ci/vulkan.sh installs it). With FASP_REQUIRE_WEBGPU=1, as in CI, a missing WebGPU is a failure; otherwise its suites are skipped and
-// say so in their names. CUDA is looked for only with FASP_REQUIRE_CUDA=1. A BLAS and OpenVINO beside the CPU are looked for, too
-// (FASP_REQUIRE_BLAS=1, FASP_REQUIRE_OPENVINO=1).
+// say so in their names. CUDA is looked for only with FASP_REQUIRE_CUDA=1. A BLAS beside the CPU is looked for, too (FASP_REQUIRE_BLAS=1).
 import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, test, vi } from 'vitest'
 import type { Device } from '../src/engine/device.ts'
 import { type Engine, type EngineOptions, values } from '../src/engine/engine.ts'
 import { Graph } from '../src/formats/onnx.ts'
 import { openEngine } from '../src/node.ts'
-import { INTEL } from './cpu.ts'
 
 /** Where to test, with the reason why it cannot be used, if it cannot. */
 export interface Place {
   readonly device: Device
   readonly blas?: 'auto'
-  readonly openvino?: 'auto'
   /** Whether graphs go through the binding of onnxruntime-node where they need not. */
   readonly binding?: true
   readonly missing?: unknown
@@ -41,17 +38,12 @@ export async function withBlas(): Promise<Place> {
   return { device: 'cpu', blas: 'auto', missing: await probe({ blas: 'auto' }) }
 }
 
-/** The CPU with OpenVINO's plugin for the graphs of half-blocks, where that takes it. */
-export async function withOpenVino(): Promise<Place[]> {
-  return INTEL ? [{ device: 'cpu', openvino: 'auto', missing: await probe({ openvino: 'auto' }) }] : []
-}
-
 /** The CPU through the binding, where graphs go through the C interface otherwise. */
 export const withBinding: Place[] = process.platform === 'linux' ? [{ device: 'cpu', binding: true }] : []
 
 /** `describe`; for a place that is missing, a failing test where it is required, or else a visible skip. */
-export function describeOn({ device, blas, openvino, binding, missing }: Place, name: string, suite: () => void) {
-  const way = blas ? ' with a BLAS' : openvino ? ' with OpenVINO' : binding ? ' through the binding' : ''
+export function describeOn({ device, blas, binding, missing }: Place, name: string, suite: () => void) {
+  const way = blas ? ' with a BLAS' : binding ? ' through the binding' : ''
   const full = `${name} on ${device}${way}`
   if (binding)
     return describe(full, () => {
@@ -60,8 +52,7 @@ export function describeOn({ device, blas, openvino, binding, missing }: Place, 
       suite()
     })
   if (!missing) return describe(full, suite)
-  if (!required(blas ? 'blas' : openvino ? 'openvino' : device))
-    return describe.skip(`${full} (not on this machine)`, suite)
+  if (!required(blas ? 'blas' : device)) return describe.skip(`${full} (not on this machine)`, suite)
   test(full, () => {
     throw missing
   })
@@ -77,7 +68,7 @@ async function probe(options: EngineOptions): Promise<unknown> {
   try {
     engine = openEngine(options)
     const one = values(Float32Array.of(1), [1])
-    await engine.inPrecision('float32').run('probe', build, { x: one }, { y: values(new Float32Array(1), [1]) })
+    await engine.run('probe', build, { x: one }, { y: values(new Float32Array(1), [1]) })
     return undefined
   } catch (error) {
     return error

@@ -17,7 +17,7 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
-import { describeOn, devices, type Place, withBinding, withBlas, withOpenVino } from './devices.ts'
+import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
 import { finish } from './finish.ts'
 import { describeShared, sharedPath } from './shared.ts'
 import { expectSameUpToTies } from './ties.ts'
@@ -54,17 +54,17 @@ const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options
   seqLen: 256,
 })
 
-for (const on of [...(await devices()), await withBlas(), ...(await withOpenVino()), ...withBinding])
+for (const on of [...(await devices()), await withBlas(), ...withBinding])
   for (const name of ['tiny-llama', 'tiny-opt'])
     describeShared(name, () => describeOn(on, 'agrees with the reference', () => compareAll(name, on)))
 
-function compareAll(name: string, { device, blas, openvino }: Place) {
+function compareAll(name: string, { device, blas }: Place) {
   const golden = () => JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
   const folder = mkdtempSync(join(tmpdir(), 'fasp-golden-'))
   let engine: Engine
   let expected: Awaited<ReturnType<typeof openSafetensors>>
   beforeAll(async () => {
-    engine = openEngine({ device, blas, openvino })
+    engine = openEngine({ device, blas })
     expected = await openSafetensors(await openFile(sharedPath(`golden/${name}-logits.safetensors`)))
   })
   afterAll(async () => {
@@ -84,13 +84,11 @@ function compareAll(name: string, { device, blas, openvino }: Place) {
     expect(relative(measured.perplexity, reference['prose-heldout'])).toBeLessThan(PERPLEXITY_TOLERANCE)
   }
 
-  // Evaluation leaves OpenVINO alone.
-  if (!openvino)
-    test('dense', async () => {
-      const checkpoint = await openCheckpoint(sharedPath(`models/${name}`))
-      await compare(checkpoint, golden().cases[0])
-      await checkpoint.close()
-    })
+  test('dense', async () => {
+    const checkpoint = await openCheckpoint(sharedPath(`models/${name}`))
+    await compare(checkpoint, golden().cases[0])
+    await checkpoint.close()
+  })
 
   test.each(name === 'tiny-opt' ? [...CASES, 'paper-0.3-center'] : CASES)('%s', async caseName => {
     const reference: GoldenCase = golden().cases.find((c: GoldenCase) => c.name === caseName)
@@ -99,7 +97,7 @@ function compareAll(name: string, { device, blas, openvino }: Place) {
       ...asOptions(reference.options),
       windows: asWindows(golden().calibration_windows),
       output,
-      ...{ device, blas, openvino },
+      ...{ device, blas },
     }
     const scores: Float64Array[] = []
     const result = await finish(prune(sharedPath(`models/${name}`), options), event => {

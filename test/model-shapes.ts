@@ -1,13 +1,13 @@
 // Small models with random weights, in memory: any shape that a config can state, and widths of their own for each layer.
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { randomNumbers } from '../src/blocks/sampler.ts'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import { elements } from '../src/formats/tensors.ts'
 import { type LayerWidths, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
 import { floatSource } from '../src/model/float-source.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
+import { randomNumbers } from '../src/random.ts'
 
 const tokenizer = JSON.parse(readFileSync(new URL('../assets/tiny-llama/tokenizer.json', import.meta.url), 'utf8'))
 

@@ -229,44 +229,12 @@ describe('the text that choices have in common is run once', () => {
 
 const ARC = (id: number, answerKey = 'B') =>
   JSON.stringify({
-    id: String(id),
-    question: { stem: 'Who wears wool?', choices: ['a stone', 'a sheep'].map((text, i) => ({ text, label: 'AB'[i] })) },
-    answerKey,
+    ...{ id: String(id), question: 'Who wears wool?' },
+    ...{ choices: { text: ['a stone', 'a sheep'], label: ['A', 'B'] }, answerKey },
   })
-
-const HELLASWAG = 'Riding: A man gets on a horse. the man from spain\n0\nrides away.\neats it.\nsings.\nis a hat.\n'
-/** The same through Python's bz2. */
-const HELLASWAG_BZ2 = Buffer.from(
-  'QlpoOTFBWSZTWeipaoQAAA5fgAAQQAFAECAAEAAn49ygIABQoAMRppo0Gqn+lT9TepoSbU9NPU6+/HPHbkiA14bK3LtS+eWI3A1R52HtXuyyScGd6URSSMNQMKvhKarrA/WVrpmRHou5IpwoSHRUtUIA',
-  'base64',
-)
 
 describe('files of tasks', () => {
   const args = (task: string) => ['eval', TINY_LLAMA, '--tasks', task, '--tasks-data', 'data']
-
-  test('in the form of the authors give the prompts of the Hub’s form', async () => {
-    const folder = await workplace()
-    await put(join(folder, 'data'), {
-      'arc/ARC-Easy-Test.jsonl': `${ARC(1)}\n${ARC(2, 'A')}\n`,
-      'openbookqa/test.jsonl': `${ARC(1)}\n`,
-      'boolq/dev.jsonl': `${JSON.stringify({ question: 'is it', answer: true, passage: 'It is.', title: '' })}\n`,
-      'piqa/valid.jsonl': `${JSON.stringify({ goal: 'To rest', sol1: 'run', sol2: 'sleep' })}\n`,
-      'piqa/valid-labels.lst': '1\n',
-      'hellaswag/hellaswag_val_full.txt': HELLASWAG,
-      'winogrande.jsonl': `${JSON.stringify({ sentence: 'He saw _ go.', option1: 'a', option2: 'b', answer: '2' })}\n`,
-    })
-    const names = ['arc_easy', 'openbookqa', 'boolq', 'piqa', 'hellaswag', 'winogrande']
-    const tasks = await finish(loadTasks(names, { data: [join(folder, 'data')] }))
-    const firsts = tasks.map(({ items: [{ requests, gold }] }) => [requests[gold].context, requests[gold].continuation])
-    expect(firsts).toEqual([
-      ['Question: Who wears wool?\nAnswer:', ' a sheep'],
-      ['Who wears wool?', ' a sheep'],
-      ['It is.\nQuestion: is it?\nAnswer:', ' yes'],
-      ['Question: To rest\nAnswer:', ' sleep'],
-      ['Riding: A man gets on a horse. The man from spain', ' rides away.'],
-      ['He saw b', ' go.'],
-    ])
-  })
 
   test('are counted up to --limit, beside texts', async () => {
     const folder = await workplace({ 'data/arc_easy.jsonl': `${ARC(1)}\n`.repeat(5) })
@@ -279,23 +247,16 @@ describe('files of tasks', () => {
     expect(texts.map((one: { seqLen: number }) => one.seqLen)).toEqual([32, 64])
   })
 
-  test('may be compressed', async () => {
+  test('may be compressed, and have lines that end as on Windows', async () => {
+    const items = `${ARC(1)}\n${ARC(2, 'A')}\n`
     const folder = await workplace({
-      'data/hellaswag/hellaswag_val_full.txt.bz2': HELLASWAG_BZ2,
-      'data/arc_easy.jsonl.gz': gzipSync(ARC(1)),
+      'lf/arc_easy.jsonl': items,
+      'crlf/arc_easy.jsonl.gz': gzipSync(items.replaceAll('\n', '\r\n')),
     })
-    const { code, stdout, stderr } = await fasp(args('hellaswag,arc_easy'), { folder })
-    expect(code, stderr).toBe(0)
-    expect(stdout).toMatch(/^hellaswag +1\.0 +1 .*\narc_easy +1\.0 +1 /m)
-  })
-
-  test('may have lines that end as on Windows', async () => {
-    const folder = await workplace({
-      'lf/hellaswag.txt': HELLASWAG,
-      'crlf/hellaswag.txt': HELLASWAG.replaceAll('\n', '\r\n'),
-    })
-    const read = (data: string) => finish(loadTasks(['hellaswag'], { data: [join(folder, data)] }))
-    expect(await read('crlf')).toEqual(await read('lf'))
+    const read = (data: string) => finish(loadTasks(['arc_easy'], { data: [join(folder, data)] }))
+    const [task] = await read('lf')
+    expect(task.items.map(({ gold }) => gold)).toEqual([1, 0])
+    expect(await read('crlf')).toEqual([task])
   })
 
   const LINES = `${ARC(1)}\n${ARC(2)}\n`
@@ -319,29 +280,14 @@ describe('files of tasks', () => {
       { 'arc_easy.parquet': fixture('arc_easy.parquet').subarray(0, 2000) },
       ['data/arc_easy.parquet: cannot be read as parquet'],
     ],
-    'fewer labels than items': [
-      { 'piqa/valid.jsonl': '{"goal":"a","sol1":"b","sol2":"c"}\n'.repeat(2), 'piqa/valid-labels.lst': '0\n' },
-      ['data/piqa/valid-labels.lst: has 1 labels for the 2 items of'],
-      'piqa',
-    ],
-    'lines that fill no item': [
-      { 'hellaswag/hellaswag_val_full.txt': 'Riding: A man.\n0\na\n' },
-      ['has 3 lines, which is no multiple of the 6 of an item.'],
-      'hellaswag',
-    ],
-    'bzip2 cut short': [
-      { 'hellaswag.txt.bz2': HELLASWAG_BZ2.subarray(0, -30) },
-      ['data/hellaswag.txt.bz2: not a whole bzip2 file'],
-      'hellaswag',
-    ],
     'no blank': [
       { 'winogrande.jsonl': '{"sentence":"He saw","option1":"a","option2":"b","answer":"1"}' },
       ['"sentence" has no blank "_"'],
       'winogrande',
     ],
     'no document': [
-      { 'wiki.test.raw': '\n' },
-      ['data/wiki.test.raw: there is no document of wikitext in it.'],
+      { 'wikitext.jsonl': '{"page":""}\n' },
+      ['data/wikitext.jsonl: there is no document of wikitext in it.'],
       'wikitext',
     ],
   }
@@ -358,7 +304,7 @@ describe('files of tasks', () => {
 
   const usage: Record<string, [args: string[], says: string[]]> = {
     'an unknown task': [args('arc_hard'), ['unknown task "arc_hard"; there is: arc_easy, arc_challenge, boolq,']],
-    'no file': [args('piqa'), ['there are no items of piqa in data. Wanted is piqa or piqa/valid, as .jsonl']],
+    'no file': [args('piqa'), ['there are no items of piqa in data. Wanted is piqa as .jsonl']],
     'no folder': [
       ['eval', TINY_LLAMA, '--tasks', 'piqa', '--tasks-data', 'nowhere'],
       ['nowhere: there is no such folder.'],

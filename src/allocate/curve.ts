@@ -1,7 +1,8 @@
 // What a half-block would lose at each width, from its statistics alone, and the half-block cut to one of these widths:
 //   err(w) is the error of backward elimination once all but w neurons or value channels a head are gone;
 //   of rotated values it is Σ σ² over the channels that go.
-import type { HalfWeights, PrunedOutput } from '../blocks/halfblock.ts'
+import type { PrunedOutput } from '../blocks/halfblock.ts'
+import type { HalfWeights } from '../blocks/weights.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Architecture } from '../model/architecture.ts'

@@ -5,9 +5,10 @@
 // it is computed once, and each layer is read once a round.
 import type { ActivationPool } from '../blocks/activations.ts'
 import { Head } from '../blocks/decoder.ts'
-import { HalfBlockRunner, readHalf } from '../blocks/halfblock.ts'
+import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { windowLosses } from '../blocks/losses.ts'
 import { copyStream, embedWindows, passThrough, type Stream } from '../blocks/stream.ts'
+import { readHalf } from '../blocks/weights.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'

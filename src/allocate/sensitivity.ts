@@ -6,10 +6,11 @@
 // of it that left through the cut half-block, go on together, so that every layer is read once.
 // The measurement is ours; EvoPress (arXiv 2410.14649) searches for per-layer levels by KL.
 import type { ActivationPool } from '../blocks/activations.ts'
-import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
+import { Head, headRows } from '../blocks/decoder.ts'
 import { Divergence } from '../blocks/divergence.ts'
-import { HalfBlockRunner, readHalf } from '../blocks/halfblock.ts'
+import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '../blocks/stream.ts'
+import { readHalf } from '../blocks/weights.ts'
 import { advance, observe } from '../calibrate/hidden-pass.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -153,13 +154,14 @@ export async function* allocateBySensitivity(
 async function divergences(model: Model, engine: Engine, probe: Stream, branches: readonly Stream[], length: number) {
   const { hiddenSize: d, vocabularySize } = model.architecture
   const head = await Head.open(model, engine)
+  const most = headRows(model.architecture)
   const divergence = new Divergence(engine, vocabularySize)
   const sums = new Float64Array(branches.length)
   let rows = 0
   for (const batch of probe.batches)
     for (let w = 0; w < batch.windows; w++)
-      for (let from = Math.floor(length / 2); from < length; from += HEAD_ROWS) {
-        const [start, end] = [w * length + from, w * length + Math.min(from + HEAD_ROWS, length)].map(row => row * d)
+      for (let from = Math.floor(length / 2); from < length; from += most) {
+        const [start, end] = [w * length + from, w * length + Math.min(from + most, length)].map(row => row * d)
         await divergence.from(head, (await probe.rows.load(batch)).subarray(start, end))
         for (const [b, branch] of branches.entries())
           sums[b] += await divergence.to(head, (await branch.rows.load(batch)).subarray(start, end))

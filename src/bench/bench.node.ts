@@ -2,8 +2,6 @@
 // The result is the document of result.ts; table.ts turns it into text.
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checkProducts } from '../blocks/products.ts'
-import { randomNumbers } from '../blocks/sampler.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { bytes as showBytes } from '../display.ts'
@@ -27,6 +25,7 @@ import {
   type Windows,
 } from '../node.ts'
 import { checkRange, type PruneOptions } from '../options.ts'
+import { randomNumbers } from '../random.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import { madeNow } from '../report/result-file.ts'
 import { temporaryFolder } from '../write/folder.node.ts'
@@ -57,18 +56,18 @@ const SEED = 0
 
 /** @throws FaspError */
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
-  const { workload, model, products, memory, keep, device, threads, blas, openvino, signal } = options
+  const { workload, model, products, memory, keep, device, threads, blas, signal } = options
   const windows = options.windows ?? workload.windows
   const settings = { sparsity: SPARSITY, preset: 'paper', products, memory } as const
   checkRange('windows', windows, 1, 1e6, true)
   checkOptions(settings, {})
-  const engine = openEngine({ device, threads, blas, openvino })
+  const engine = openEngine({ device, threads, blas })
   const folder = keep ?? (await temporaryFolder('fasp-bench-', ', or give one with --keep'))
   const output = join(folder, 'pruned')
   try {
     // Refused before gigabytes are written: an output that is not ours, products or a device that this machine lacks.
     await checkOutput(output, true)
-    await checkProducts(engine, products)
+    engine.inPrecision(products)
     await multiply(engine, new Float32Array(1), new Float32Array(1), 1)
     const path = model ?? join(folder, 'model')
     if (model === undefined) yield* provideModel(path, options)
@@ -80,11 +79,11 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     await engine.close() // its memory is no part of the run
     signal?.throwIfAborted()
     const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
-    const run = yield* timed(prune(path, { ...settings, ...input, device, threads, blas, openvino, signal }))
+    const run = yield* timed(prune(path, { ...settings, ...input, device, threads, blas, signal }))
     const { name, wholeLayers } = workload
     const size = { name, model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
     const measured = summarise(a, size, model === undefined ? wholeLayers : undefined, rates, run)
-    const made = madeNow(describeMachine({ device, threads, blas, openvino }, products))
+    const made = madeNow(describeMachine({ device, threads, blas }, products))
     return { schema: 2, ...made, ...measured, activationBytes, peakMemoryBytes: peakMemory() }
   } finally {
     await engine.close()

@@ -1,6 +1,6 @@
 // A checkpoint with random weights, as transformers would initialise it: normal with σ = 0.02, norms 1, biases 0, all in bf16.
 // Written tensor by tensor, never more than one in memory. The same seed gives the same bytes.
-import { randomNumbers } from '../blocks/sampler.ts'
+
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { DTYPE_BYTES, fromFloat32 } from '../formats/dtype.ts'
@@ -8,6 +8,7 @@ import type { JsonObject } from '../formats/json.ts'
 import { elements } from '../formats/tensors.ts'
 import { tensorShapes } from '../model/architecture.ts'
 import { architectureOf } from '../model/model.ts'
+import { randomNumbers } from '../random.ts'
 import { CheckpointWriter } from '../write/checkpoint.ts'
 import type { Sink } from '../write/sink.ts'
 

@@ -17,7 +17,7 @@ export function benchTable(r: BenchResult): string {
   const total = r.bound.flops / 1e9
   const rates = r.rates.map(p => [p.shape.join(' × '), p.type, p.gflops.toFixed(0)])
   const products = w.products === 'float32' ? undefined : w.products
-  const beyond = [machine.blas && 'the BLAS', machine.openvino && 'OpenVINO', products].filter(Boolean).join(', ')
+  const beyond = [machine.blas && 'the BLAS', products].filter(Boolean).join(', ')
   return [
     `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, preset paper${w.products ? `, products ${w.products}` : ''}`,
     hardwareText(machine),

@@ -1,7 +1,6 @@
 // Activations [tokens, width] of many windows, batch by batch: in memory within a budget, beyond it in a scratch file that is read and
 // written front to back.
-
-type Floats = Float32Array<ArrayBuffer>
+import type { Floats } from '../formats/tensors.ts'
 
 /** Some consecutive windows and where their tokens lie. */
 export interface Batch {

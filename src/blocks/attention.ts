@@ -4,7 +4,7 @@
 import { Graph, type Value } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { causalAttention, type WholeWindows } from './causal-attention.ts'
-import type { Layer } from './linear.ts'
+import { linear } from './linear.ts'
 import { norm } from './norm.ts'
 import { residual } from './residual.ts'
 
@@ -18,23 +18,23 @@ export const paddedHeadSize = (a: Architecture): number => Math.ceil(a.headSize 
 export type AttentionKind = 'plain' | 'with cache' | 'with branches' | WholeWindows
 
 /** Graph of `Hᵀ` [h·e, n] from the stream `x` [n, d] of whole windows, and the inputs of `heads`. */
-export function attentionHiddenGraph(a: Architecture, kind: 'plain' | WholeWindows, layer: Layer): Graph {
+export function attentionHiddenGraph(a: Architecture, kind: 'plain' | WholeWindows): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
   const h =
     typeof kind === 'string'
-      ? g.op('Transpose', [heads(g, a, x, kind, layer)], { perm: [1, 0] })
-      : blocks(g, a, x, kind, layer, 'transposed')
+      ? g.op('Transpose', [heads(g, a, x, kind)], { perm: [1, 0] })
+      : blocks(g, a, x, kind, 'transposed')
   g.output('h', h, 'float32', [a.heads * a.headSize, 'n'])
   return g
 }
 
 /** Graph of the new stream `y` [n, d] from `x` [n, d] of whole windows, and the inputs of `heads`. */
-export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Layer): Graph {
+export function attentionGraph(a: Architecture, kind: AttentionKind): Graph {
   const g = new Graph('attention')
   const x = g.input('x', 'float32', ['n', a.hiddenSize])
-  const h = typeof kind === 'string' ? heads(g, a, x, kind, layer) : blocks(g, a, x, kind, layer)
-  const update = layer(g, h, 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
+  const h = typeof kind === 'string' ? heads(g, a, x, kind) : blocks(g, a, x, kind)
+  const update = linear(g, h, 'out', a.hiddenSize, a.heads * a.headSize, a.bias.o)
   g.output('y', residual(g, a, x, update), 'float32', ['n', a.hiddenSize])
   return g
 }
@@ -45,10 +45,10 @@ export function attentionGraph(a: Architecture, kind: AttentionKind, layer: Laye
  * read and written in place. With `branches` also `bias` [windows, 1, length, length], which is added to the scores, and for rotary models
  * `places` [windows, length], the position of each token in its own sequence.
  */
-function heads(g: Graph, a: Architecture, x: Value, kind: Extract<AttentionKind, string>, layer: Layer): Value {
+function heads(g: Graph, a: Architecture, x: Value, kind: Extract<AttentionKind, string>): Value {
   const shape = g.input('shape', 'int64', [3])
   const width = paddedHeadSize(a)
-  const [q, k, v] = projections(g, a, x, layer).map(({ y, heads }) =>
+  const [q, k, v] = projections(g, a, x).map(({ y, heads }) =>
     g.op('Reshape', [padHeads(g, y, heads, a.headSize, width), shape]),
   )
   const cache = kind === 'with cache'
@@ -78,21 +78,16 @@ function heads(g: Graph, a: Architecture, x: Value, kind: Extract<AttentionKind,
 }
 
 /** Adds `H` [n, h·e], or `Hᵀ`. */
-function blocks(g: Graph, a: Architecture, x: Value, whole: WholeWindows, layer: Layer, order?: 'transposed'): Value {
-  const qkv = projections(g, a, x, layer).map(({ y }) => y)
+function blocks(g: Graph, a: Architecture, x: Value, whole: WholeWindows, order?: 'transposed'): Value {
+  const qkv = projections(g, a, x).map(({ y }) => y)
   return causalAttention(g, a, qkv, whole, rotaryInputs(g, a), order)
 }
 
 /** Queries, keys and values `y` [n, heads·e]. */
-function projections(
-  g: Graph,
-  a: Architecture,
-  x: Value,
-  layer: Layer,
-): { readonly y: Value; readonly heads: number }[] {
+function projections(g: Graph, a: Architecture, x: Value): { readonly y: Value; readonly heads: number }[] {
   const normed = a.postNorm ? x : norm(g, a, x)
   return Object.entries({ q: a.heads, k: a.kvHeads, v: a.kvHeads }).map(([name, heads]) => ({
-    y: layer(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv),
+    y: linear(g, normed, name, heads * a.headSize, a.hiddenSize, a.bias.qkv),
     heads,
   }))
 }

@@ -5,11 +5,18 @@ import { type Architecture, graphKey, halfBlocks, tensorShapes } from '../model/
 import { type Model, readWeights } from '../model/model.ts'
 import { paddedHeadSize } from './attention.ts'
 import { type Embedding, openEmbedding } from './embed.ts'
-import { type Cache, HalfBlockRunner, type HalfWeights, readHalf, readNorm } from './halfblock.ts'
+import { type Cache, HalfBlockRunner } from './halfblock.ts'
 import { logitsGraph } from './head.ts'
+import { type HalfWeights, readHalf, readNorm } from './weights.ts'
 
-/** Rows of logits held at once: with a vocabulary of 128 000 they take 130 MB, and the products are still large. */
-export const HEAD_ROWS = 256
+/** Rows of logits held at once, where their bytes allow it: products are large enough then. */
+const HEAD_ROWS = 256
+/** Of the logits held at once: all rows of a vocabulary of 131,072, which LLaMA 3's is within. Up to six such arrays are there at a time. */
+const HEAD_BYTES = 2 ** 27
+
+/** Rows of logits that go through a head together. */
+export const headRows = ({ vocabularySize }: Pick<Architecture, 'vocabularySize'>): number =>
+  Math.max(1, Math.min(HEAD_ROWS, Math.floor(HEAD_BYTES / 4 / vocabularySize)))
 
 /** Final norm, projection and head: turns the stream into logits. */
 export class Head {

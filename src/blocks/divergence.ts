@@ -1,11 +1,11 @@
 // KL(p ‖ q) between rows of logits, in nats: Σ over rows, from the streams after the last layer.
+
 import { type Engine, values } from '../engine/engine.ts'
-import { HEAD_ROWS, type Head } from './decoder.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { type Head, headRows } from './decoder.ts'
 import { divergenceGraph } from './head.ts'
 
-type Floats = Float32Array<ArrayBuffer>
-
-/** Holds logits of up to `HEAD_ROWS` rows of one model, to compare others with. */
+/** Holds logits of up to `headRows` rows of one model, to compare others with. */
 export class Divergence {
   readonly #rows: Floats
   readonly #others: Floats
@@ -14,11 +14,12 @@ export class Divergence {
     readonly engine: Engine,
     readonly vocabulary: number,
   ) {
-    this.#rows = new Float32Array(HEAD_ROWS * vocabulary)
-    this.#others = new Float32Array(HEAD_ROWS * vocabulary)
+    const most = headRows({ vocabularySize: vocabulary })
+    this.#rows = new Float32Array(most * vocabulary)
+    this.#others = new Float32Array(most * vocabulary)
   }
 
-  /** Takes the stream rows `x` [n ≤ HEAD_ROWS, d] that p comes from. */
+  /** Takes the stream rows `x` [n ≤ headRows, d] that p comes from. */
   from(head: Head, x: Floats): Promise<void> {
     return head.logits(x, this.#view(this.#rows, this.#count(head, x)))
   }

@@ -1,82 +1,21 @@
-// Runs half-blocks: reads the weights of one, takes the stream through it, or computes its hidden activations `H` on the way. `H` is
+// Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
 // kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
+
 import type { Blas } from '../engine/blas.ts'
-import { type Engine, type Values, values } from '../engine/engine.ts'
-import { type Architecture, graphKey, type HalfBlock, type Linear } from '../model/architecture.ts'
-import { fetchWeights, type Model, readWeights } from '../model/model.ts'
+import { type Engine, type Precision, type Values, values } from '../engine/engine.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { type Architecture, graphKey } from '../model/architecture.ts'
 import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import { fitBlocks, type WholeWindows } from './causal-attention.ts'
-import { withAllValues } from './compact-values.ts'
 import { ffnGraph, ffnHiddenGraph } from './ffn.ts'
-import { type Int8Weight, linearInt8, toInt8 } from './int8.ts'
-import { type Layer, linear } from './linear.ts'
-import type { Products } from './products.ts'
 import { residualGraph } from './residual.ts'
-
-type Floats = Float32Array<ArrayBuffer>
-
-/** A linear layer's values: `weight` [out, in] row-major, `bias` [out]. */
-export interface LinearWeights {
-  readonly weight: Floats
-  readonly bias?: Floats
-}
-
-/** The weights of one half-block. Widths are those of the arrays, which pruning may have narrowed. */
-export interface HalfWeights {
-  readonly half: HalfBlock
-  readonly norm: Readonly<Record<string, Values>>
-  readonly inputs: readonly LinearWeights[]
-  readonly output: LinearWeights
-}
+import type { HalfWeights, LinearWeights } from './weights.ts'
 
 /** What of `H` a pruned half-block reads, and its output layer [d, columns] on that. */
 export interface PrunedOutput {
   readonly output: LinearWeights
   /** Ascending columns of `H`. */
   readonly columns: Int32Array
-}
-
-export const readHalf = async (model: Model, half: HalfBlock): Promise<HalfWeights> => (await fetchHalf(model, half))()
-
-/** Reads the weights as they are stored; what comes of it decodes them. */
-async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeights> {
-  const linear = async (l: Linear): Promise<() => LinearWeights> => {
-    const weight = await fetchWeights(model, `${l.name}.weight`)
-    const bias = l.bias ? await fetchWeights(model, `${l.name}.bias`) : undefined
-    return () => ({ weight: weight(), bias: bias?.() })
-  }
-  const inputs: (() => LinearWeights)[] = []
-  for (const l of half.inputs) inputs.push(await linear(l))
-  const output = await linear(half.output)
-  const norm = await readNorm(model, half.norm)
-  return () => {
-    const weights = { half, norm, inputs: inputs.map(decode => decode()), output: output() }
-    return half.kind === 'attention' ? withAllValues(model.architecture, weights) : weights
-  }
-}
-
-/** The weights of half-blocks, one after the other. While the caller works with one the next is read and, where it is dense, not decoded yet. */
-export async function* readHalves(model: Model, halves: readonly HalfBlock[]): AsyncGenerator<HalfWeights, undefined> {
-  const fetch = (i: number) => {
-    const fetching = i < halves.length ? fetchHalf(model, halves[i]) : undefined
-    fetching?.catch(() => {}) // thrown where it is waited for
-    return fetching
-  }
-  let next = fetch(0)
-  for (let i = 0; next; i++) {
-    const weights = (await next)()
-    next = fetch(i + 1) // and what was decoded goes
-    yield weights
-  }
-}
-
-/** Feeds of `norm` in a graph; ones and zeros where the model's norms have no weights. */
-export async function readNorm(model: Model, name: string): Promise<Readonly<Record<string, Values>>> {
-  const { hiddenSize: d, norm } = model.architecture
-  const weight = norm.affine ? await readWeights(model, `${name}.weight`) : new Float32Array(d).fill(1)
-  if (norm.type === 'rms') return { 'norm.weight': values(weight, [d]) }
-  const bias = norm.affine ? await readWeights(model, `${name}.bias`) : new Float32Array(d)
-  return { 'norm.weight': values(weight, [d]), 'norm.bias': values(bias, [d]) }
 }
 
 /** Keys and values [windows, k, positions, e] of one layer, filled in place. `past` positions are filled already. */
@@ -99,19 +38,14 @@ export class HalfBlockRunner {
   /** The engine of all that goes through the layers, and of its Gram matrices. */
   readonly graphs: Engine
   readonly #key: string
-  readonly #layer: Layer
-  readonly #int8 = new WeakMap<Floats, Promise<Int8Weight>>()
   constructor(
     readonly engine: Engine,
     readonly architecture: Architecture,
     positions: number,
-    /** Of pruning, for which OpenVINO may be asked. @default as for all else: float32, by the engine itself */
-    readonly products?: Products,
+    products?: Precision,
   ) {
-    this.graphs = products === undefined || products === 'int8' ? engine : engine.inPrecision(products)
-    const int8 = products === 'int8'
-    this.#key = `${int8 ? 'int8 ' : ''}${graphKey(architecture)}`
-    this.#layer = int8 ? linearInt8 : linear
+    this.graphs = engine.inPrecision(products)
+    this.#key = graphKey(architecture)
     const tables = rotaryTables(architecture, positions)
     const shape = [positions, paddedHeadSize(architecture) / 2]
     this.#rotary = tables ? { cos: values(tables.cos, shape), sin: values(tables.sin, shape) } : {}
@@ -125,20 +59,19 @@ export class HalfBlockRunner {
   /** Writes `Hᵀ` [width, tokens] of `windows` windows in `x` [tokens, d] to `h`. */
   async hidden(w: HalfWeights, x: Floats, windows: number, h: Floats): Promise<void> {
     const a = this.architecture
-    const inputs = await this.#inputs(w, x)
+    const inputs = this.#inputs(w, x)
     const outputs = { h: values(h, [this.hiddenWidth(w), this.#tokens(x)]) }
-    if (w.half.kind === 'ffn')
-      return this.graphs.run(`ffn ${this.#key}`, () => ffnHiddenGraph(a, this.#layer), inputs, outputs)
+    if (w.half.kind === 'ffn') return this.graphs.run(`ffn ${this.#key}`, () => ffnHiddenGraph(a), inputs, outputs)
     const kind = this.#whole(x, windows)
     const feeds = { ...inputs, ...this.#positions(kind, x, windows) }
     const key = `attention ${nameOf(kind)} ${this.#key}`
-    await this.graphs.run(key, () => attentionHiddenGraph(a, kind, this.#layer), feeds, outputs)
+    await this.graphs.run(key, () => attentionHiddenGraph(a, kind), feeds, outputs)
   }
 
   /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
   async residual(w: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const a = this.architecture
-    if (this.graphs.blas && this.products !== 'int8' && !a.postNorm)
+    if (this.graphs.blas && !a.postNorm)
       return this.graphs.timed('residual', () => addProduct(this.graphs.blas!, pruned, x, h, a.hiddenSize))
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =
@@ -148,22 +81,22 @@ export class HalfBlockRunner {
     const tokens = this.#tokens(x)
     const feeds = {
       ...(a.postNorm ? w.norm : {}),
-      ...(await this.#output(output)),
+      ...this.#output(output),
       x: values(x, [tokens, a.hiddenSize]),
       h: values(h, [h.length / tokens, tokens]),
       kept: values(columns, [columns.length]),
     }
     const bias = output.bias !== undefined
     const key = `residual ${bias ? 'with bias ' : ''}${this.#key}`
-    await this.graphs.run(key, () => residualGraph(a, bias, this.#layer), feeds, { y: feeds.x })
+    await this.graphs.run(key, () => residualGraph(a, bias), feeds, { y: feeds.x })
   }
 
   /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. */
   async forward(w: HalfWeights, x: Floats, windows: number, cache?: Cache, branches?: Branches): Promise<void> {
     const a = this.architecture
-    const inputs = { ...w.norm, ...(await this.#inputs(w, x)), ...(await this.#output(w.output)) }
+    const inputs = { ...w.norm, ...this.#inputs(w, x), ...this.#output(w.output) }
     if (w.half.kind === 'ffn')
-      return this.graphs.run(`forward ffn ${this.#key}`, () => ffnGraph(a, this.#layer), inputs, { y: inputs.x })
+      return this.graphs.run(`forward ffn ${this.#key}`, () => ffnGraph(a), inputs, { y: inputs.x })
     const kind = cache ? 'with cache' : branches ? 'with branches' : this.#whole(x, windows)
     const feeds: Record<string, Values> = { ...inputs, ...this.#positions(kind, x, windows, cache?.past) }
     const outputs: Record<string, Values> = { y: inputs.x }
@@ -177,7 +110,7 @@ export class HalfBlockRunner {
       if (a.rope) feeds.places = branches.places
     }
     const key = `forward attention ${nameOf(kind)} ${this.#key}`
-    await this.graphs.run(key, () => attentionGraph(a, kind, this.#layer), feeds, outputs)
+    await this.graphs.run(key, () => attentionGraph(a, kind), feeds, outputs)
   }
 
   #tokens(x: Floats): number {
@@ -185,39 +118,27 @@ export class HalfBlockRunner {
   }
 
   /** The stream, the norm before the input layers, and those. */
-  async #inputs(w: HalfWeights, x: Floats): Promise<Record<string, Values> & { x: Values }> {
+  #inputs(w: HalfWeights, x: Floats): Record<string, Values> & { x: Values } {
     const { hiddenSize, postNorm } = this.architecture
     const names = w.half.kind === 'attention' ? ['q', 'k', 'v'] : w.inputs.map((_, i) => `in${i}`)
-    const layers = await Promise.all(w.inputs.map((layer, i) => this.#linear(names[i], layer, hiddenSize)))
+    const layers = w.inputs.map((layer, i) => this.#linear(names[i], layer, hiddenSize))
     return Object.assign({ x: values(x, [this.#tokens(x), hiddenSize]) }, postNorm ? {} : w.norm, ...layers)
   }
 
-  #output(output: LinearWeights): Promise<Record<string, Values>> {
+  #output(output: LinearWeights): Record<string, Values> {
     return this.#linear('out', output, output.weight.length / this.architecture.hiddenSize)
   }
 
-  async #linear(name: string, { weight, bias }: LinearWeights, input: number): Promise<Record<string, Values>> {
+  #linear(name: string, { weight, bias }: LinearWeights, input: number): Record<string, Values> {
     const out = weight.length / input
     const ofBias: Record<string, Values> = bias ? { [`${name}.bias`]: values(bias, [out]) } : {}
-    if (this.products !== 'int8') return { [`${name}.weight`]: values(weight, [out, input]), ...ofBias }
-    const { codes, step } = await this.#toInt8(weight, input)
-    return { [`${name}.codes`]: codes, [`${name}.step`]: step, ...ofBias }
-  }
-
-  /** Once for each array: weights do not change in place. */
-  #toInt8(weight: Floats, input: number): Promise<Int8Weight> {
-    let made = this.#int8.get(weight)
-    if (!made) {
-      made = toInt8(this.engine, weight, input)
-      this.#int8.set(weight, made)
-    }
-    return made
+    return { [`${name}.weight`]: values(weight, [out, input]), ...ofBias }
   }
 
   /** Windows without cache and branches: in blocks where that is faster. */
   #whole(x: Floats, windows: number): 'plain' | WholeWindows {
     const length = this.#tokens(x) / windows
-    if (this.graphs.openvino) return { length, windows }
+    if (this.graphs.precision === 'bf16') return { length, windows }
     return this.graphs.device === 'cpu' && fitBlocks(length) ? { length } : 'plain'
   }
 

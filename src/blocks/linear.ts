@@ -5,14 +5,7 @@ import type { Graph, Value } from '../formats/onnx.ts'
  * What a layer adds to a graph `g`. Its weights become the inputs `<name>.weight` [out, input] and, with a bias, `<name>.bias` [out].
  * @param x [n, input]
  */
-export type Layer = (
-  g: Graph,
-  x: Value,
-  name: string,
-  out: number | string,
-  input: number | string,
-  bias: boolean,
-) => Value
+type Layer = (g: Graph, x: Value, name: string, out: number | string, input: number | string, bias: boolean) => Value
 
 /** `x Wᵀ + b` [n, out] */
 export const linear: Layer = (g, x, name, out, input, bias) => {

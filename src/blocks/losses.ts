@@ -1,9 +1,9 @@
 // From the stream after the last layer to −log p of the next tokens.
-import { values } from '../engine/engine.ts'
-import { HEAD_ROWS, type Head } from './decoder.ts'
-import { lossGraph } from './head.ts'
 
-type Floats = Float32Array<ArrayBuffer>
+import { values } from '../engine/engine.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { type Head, headRows } from './decoder.ts'
+import { lossGraph } from './head.ts'
 
 /**
  * Sees the rows that the losses come from on their way: the stream after the last layer `x` [n, d] and its logits [n, vocabulary].
@@ -11,15 +11,16 @@ type Floats = Float32Array<ArrayBuffer>
  */
 export type RowObserver = (first: number, x: Floats, logits: Floats) => Promise<void>
 
-/** A head with room for `HEAD_ROWS` rows of logits. */
+/** A head with room for `headRows` rows of logits. */
 export class TokenLosses {
   readonly #logits: Floats
 
   constructor(readonly head: Head) {
-    this.#logits = new Float32Array(HEAD_ROWS * head.model.architecture.vocabularySize)
+    const a = head.model.architecture
+    this.#logits = new Float32Array(headRows(a) * a.vocabularySize)
   }
 
-  /** −log p of `targets` [n ≤ HEAD_ROWS] after the stream rows `x` [n, d], in nats. */
+  /** −log p of `targets` [n ≤ headRows] after the stream rows `x` [n, d], in nats. */
   async of(x: Floats, targets: Int32Array, observe?: (logits: Floats) => Promise<void>): Promise<Floats> {
     const { engine, model } = this.head
     const n = targets.length
@@ -42,14 +43,16 @@ export async function windowLosses(
   windows: readonly Int32Array[],
   observe?: RowObserver,
 ): Promise<number[]> {
-  const d = head.model.architecture.hiddenSize
+  const a = head.model.architecture
+  const d = a.hiddenSize
+  const most = headRows(a)
   const tokenLosses = new TokenLosses(head)
   const losses: number[] = []
   for (const [w, ids] of windows.entries()) {
     let sum = 0
     const targets = ids.length - 1
-    for (let from = 0; from < targets; from += HEAD_ROWS) {
-      const to = Math.min(from + HEAD_ROWS, targets)
+    for (let from = 0; from < targets; from += most) {
+      const to = Math.min(from + most, targets)
       const start = w * ids.length
       const x = stream.subarray((start + from) * d, (start + to) * d)
       const seen = observe && ((logits: Floats) => observe(w * targets + from, x, logits))

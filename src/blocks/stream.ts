@@ -5,7 +5,8 @@ import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { ActivationPool, type Activations, type Batch } from './activations.ts'
 import { openEmbedding, readTokenRows } from './embed.ts'
-import { type Branches, HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalves } from './halfblock.ts'
+import { type Branches, HalfBlockRunner, type PrunedOutput } from './halfblock.ts'
+import { type HalfWeights, readHalves } from './weights.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
 export const TOKENS_PER_RUN = 2048

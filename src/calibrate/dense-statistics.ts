@@ -3,17 +3,19 @@
 //   of each half-block's H: mean μ_j and variance F_j = Σ_t (h_tj − μ_j)² / (N − 1);
 //   of each layer: block influence 1 − E_t[cos(x_t, y_t)] between the streams x before and y after it.
 // Batches are put together as in Chan, Golub & LeVeque, The American Statistician 1983.
+
 import type { ActivationPool } from '../blocks/activations.ts'
-import { HalfBlockRunner, readHalf } from '../blocks/halfblock.ts'
+import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { embedWindows } from '../blocks/stream.ts'
+import { readHalf } from '../blocks/weights.ts'
 import { type Engine, values } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import { Graph } from '../formats/onnx.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { Windows } from './windows.ts'
 
-type Floats = Float32Array<ArrayBuffer>
 type Doubles = Float64Array<ArrayBuffer>
 
 /** Of the columns of H. */

@@ -3,21 +3,12 @@
 // `Hᵀ(αD)` [width, d] is added to the right-hand side of the least squares. With z = y_dense − x − b, accumulated batch by batch,
 //   HᵀD = Hᵀz − G Wᵀ,  mean D = mean z − W μ,  ‖D‖² = ‖z‖² − 2⟨Hᵀz, Wᵀ⟩ + ⟨W G, W⟩
 // so that the output of the half-block is not computed for it.
+
 import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { multiply } from '../linalg/product.ts'
-import type { Statistics } from './gram.ts'
-
-type Floats = Float32Array<ArrayBuffer>
-
-/** Statistics of αD. */
-export interface Gap {
-  /** `Hᵀ(αD)` */
-  readonly cross: Floats // [width, d]
-  readonly mean: Float64Array<ArrayBuffer> // [d]
-  /** `‖αD‖²` */
-  readonly energy: number
-}
+import type { Gap, Statistics } from './gram.ts'
 
 export class GapAccumulator {
   readonly #cross: Floats // [width, d], Hᵀz

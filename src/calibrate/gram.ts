@@ -2,13 +2,21 @@
 // G is symmetric: it is halved again and again, the square above the diagonal is computed, and the two triangles are halved in turn.
 // With s halvings that is (1 + 2⁻ˢ) / 2 of the work, in products as large as can be. `Hᵀ` comes as [width, tokens], so that the
 // columns of a product are a view. Where the engine has a BLAS, its symmetric product (syrk) computes what is on and above the diagonal.
-// OpenVINO makes products that ONNX Runtime adds up: in bf16 it rounds those that it adds to, and results over inputs cost it a copy.
+// In bf16 OpenVINO makes products that ONNX Runtime adds up: it rounds those that it adds to.
+
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { mirrorUpper, transposeInto } from '../linalg/scatter.ts'
-import type { Gap } from './gap.ts'
 
-type Floats = Float32Array<ArrayBuffer>
+/** Statistics of αD, the dense target (gap.ts). */
+export interface Gap {
+  /** `Hᵀ(αD)` */
+  readonly cross: Floats // [width, d]
+  readonly mean: Float64Array<ArrayBuffer> // [d]
+  /** `‖αD‖²` */
+  readonly energy: number
+}
 
 /** What score and restoration need to know of `H` [tokens, width]. */
 export interface Statistics {
@@ -55,7 +63,7 @@ export class GramAccumulator {
     readonly graphs = engine,
   ) {
     if (graphs.blas) this.#upper = new Float32Array(width * width)
-    const smallest = Math.max(TRIANGLE[graphs.openvino ?? 'float32'], width * TRIANGLE_SHARE)
+    const smallest = Math.max(TRIANGLE[graphs.precision], width * TRIANGLE_SHARE)
     let size = 0
     this.#blocks = (graphs.blas ? [] : halve({ from: 0, size: width }, smallest)).map(([rows, columns]) => {
       const first = size
@@ -70,7 +78,7 @@ export class GramAccumulator {
     const { engine, graphs, kind, width } = this
     const sums = this.#sums
     const first = this.#tokens === 0 // nothing to add to, and no page of it touched yet: reading it would cost as much as writing it
-    const adds = !first && graphs.openvino === undefined
+    const adds = !first && graphs.precision === 'float32'
     if (!first && !adds) this.#products ??= new Float32Array(sums.length)
     const products = this.#products
     const feeds: Record<string, Values> = { h: values(h, [width, tokens]), ...(adds ? this.#parts('', sums) : {}) }

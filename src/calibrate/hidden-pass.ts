@@ -1,7 +1,8 @@
 // The passes over the stream that one half-block takes: statistics of `H`, then the new stream once the half-block is pruned.
 import type { ActivationPool, Activations } from '../blocks/activations.ts'
-import type { HalfBlockRunner, HalfWeights, PrunedOutput } from '../blocks/halfblock.ts'
+import type { HalfBlockRunner, PrunedOutput } from '../blocks/halfblock.ts'
 import type { Stream } from '../blocks/stream.ts'
+import type { HalfWeights } from '../blocks/weights.ts'
 import { GapAccumulator } from './gap.ts'
 import { GramAccumulator, type Statistics } from './gram.ts'
 

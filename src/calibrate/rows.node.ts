@@ -71,7 +71,7 @@ async function inflate(path: string, limit: number): Promise<Buffer> {
 }
 
 /** @throws TextError */
-export function decodeUtf8(path: string, bytes: Uint8Array): string {
+function decodeUtf8(path: string, bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {

@@ -1,10 +1,11 @@
 // Calibration text where the user has none: the model writes it, token by token at temperature 1, so that its activations are typical
 // of what it says itself. Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free calibration.
 import { Decoder } from '../blocks/decoder.ts'
-import { pickToken, randomNumbers } from '../blocks/sampler.ts'
+import { pickToken } from '../blocks/sampler.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
+import { randomNumbers } from '../random.ts'
 import type { Windows } from './windows.ts'
 
 /** Sequences written at once: the weights are read once per token for all of them. */

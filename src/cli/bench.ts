@@ -22,7 +22,6 @@ const WORKLOAD_OPTIONS = {
   keep: { type: 'text', value: 'folder', help: 'work there and keep both models (default TMPDIR)' },
   products: METHOD_OPTIONS.products,
   blas: PRUNING_OPTIONS.blas,
-  openvino: PRUNING_OPTIONS.openvino,
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
 } as const
 

@@ -17,7 +17,6 @@ export const ENGINE_OPTIONS = {
 export const PRUNING_OPTIONS = {
   ...ENGINE_OPTIONS,
   blas: { type: 'text', value: 'library', help: 'BLAS for Gram matrices, solves: auto, or path' },
-  openvino: { type: 'text', value: 'library', help: 'OpenVINO for the layers: auto, or path' },
 } as const satisfies Record<string, OptionSpec>
 
 /** `--to gguf` or `--to gguf:q8_0`. @throws UsageError for an unknown target */

@@ -1,6 +1,6 @@
 // fasp prune: options → library → tables.
 
-import { PRODUCTS } from '../blocks/products.ts'
+import { PRECISIONS } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
@@ -61,7 +61,7 @@ export const METHOD_OPTIONS = {
   target: { type: 'text', choices: ['pruned', 'dense'], help: 'restore towards this stream (default pruned)' },
   alpha: { type: 'number', help: 'how far towards the dense stream (default 0.5)' },
   inputs: { type: 'text', choices: ['kept', 'aligned'], help: 'turn input layers to it as well (default kept)' },
-  products: { type: 'text', choices: PRODUCTS, help: 'of calibration (default float32)' },
+  products: { type: 'text', choices: PRECISIONS, help: 'of calibration (default float32)' },
   multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
   damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
   center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
@@ -130,7 +130,7 @@ export default defineCommand({
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, eval: text, device, threads, blas, openvino } = options
+    const { output, eval: text, device, threads, blas } = options
     const seconds: Record<string, number> = {}
     const notices: Record<string, readonly string[]> = {}
     const measure = async (path: string, phase: Phase) => {
@@ -147,7 +147,7 @@ export default defineCommand({
     const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
     // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
     await checkReports(options)
-    const machine = describeMachine({ device, threads, blas, openvino }, options.products)
+    const machine = describeMachine({ device, threads, blas }, options.products)
     const to = options.to?.map(text => exportRequest(text))
     if (text || reports) {
       await checkOutput(output, options.overwrite, [model])
@@ -209,7 +209,6 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     device: options.device,
     threads: options.threads,
     blas: options.blas,
-    openvino: options.openvino,
     memory: options.memory,
   }
 }

@@ -4,7 +4,6 @@
 import { readFile } from 'node:fs/promises'
 import { sameCorpus } from '../calibrate/corpus.ts'
 import { baseName } from '../display.ts'
-import type { EngineOptions } from '../engine/engine.ts'
 import { OutputError, RunError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { fetchModel } from '../hub/fetch.node.ts'
@@ -27,45 +26,11 @@ import {
 import { VERSION } from '../version.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
-import { type Cell, type CompareMethod, checkCells, checkMethods, grid, keyOf, runOf } from './methods.ts'
+import { type Cell, checkCells, checkMethods, grid, keyOf, runOf } from './methods.ts'
+import type { CompareOptions } from './options.ts'
 import { runInProcess } from './process.node.ts'
 import { type Contents, differences, protocolKey, protocolOf, readContents } from './protocol.node.ts'
 import { openWork, removeWork, workFolder } from './work.node.ts'
-
-export interface CompareOptions extends EngineOptions {
-  /** The result file (src/report/result-file.ts). One that this comparison began is completed. */
-  readonly output: string
-  readonly methods: readonly CompareMethod[]
-  /** Each above 0, up to 0.9. */
-  readonly sparsity: readonly number[]
-  /** Text files for perplexity, KL and agreement. @default none, where there are tasks */
-  readonly text?: readonly string[]
-  /** Tokens per window of the texts. @default 1024 or the context */
-  readonly seqLen?: number
-  /** The first so many windows of each text: one number for all, or one for each. @default all */
-  readonly maxWindows?: number | readonly number[]
-  /** Zero-shot tasks (docs/tasks.md). @default none */
-  readonly tasks?: readonly string[]
-  /** Folders with the items of tasks. @default none: they are fetched from the Hub */
-  readonly tasksData?: readonly string[]
-  /** The first so many items of each task. @default all */
-  readonly limit?: number
-  /** Text files to calibrate on. @default the model writes its own */
-  readonly calibration?: readonly string[]
-  /** Calibration windows. @default 32; self-written 64 */
-  readonly samples?: number
-  /** Tokens per calibration window. @default `seqLen`, or where that is not given 1024 or the context; self-written 256 */
-  readonly calibrationSeqLen?: number
-  /** Of self-written text. @default 0 */
-  readonly seed?: number
-  /** GiB of memory for activations. @default 1 */
-  readonly memory?: number
-  /** Prompts that each model continues. @default `SAMPLE_PROMPTS` */
-  readonly prompts?: readonly string[]
-  /** Replace a result of another comparison. @default false */
-  readonly overwrite?: boolean
-  readonly signal?: AbortSignal
-}
 
 /**
  * Compares methods on the model at `path`. Yields progress, returns the result; a run that fails says so there and leaves the others alone.
@@ -74,7 +39,7 @@ export interface CompareOptions extends EngineOptions {
 export async function* compare(path: string, given: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
   const options = { ...given, calibrationSeqLen: given.calibrationSeqLen ?? given.seqLen }
   const { output, text = [], tasks = [], tasksData, limit, calibration, signal } = options
-  const { device, threads, blas, openvino, samples, calibrationSeqLen, seed, memory } = options
+  const { device, threads, blas, samples, calibrationSeqLen, seed, memory } = options
   const cells = grid(options.methods, options.sparsity, { samples, seqLen: calibrationSeqLen, seed, memory })
   checkMeasures(options)
   checkMethods(cells)
@@ -117,7 +82,7 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
         ...{ type: 'run', name: task.name, sparsity: isDense(task) ? 0 : task.asked.sparsity },
         ...{ number: i + 1, total: jobs.length, secondsLeft: secondsLeft(jobs.slice(i), [...runs.values()]) },
       }
-      const run = yield* attemptRun({ model: local, work, task, prompts, device, threads, blas, openvino }, signal)
+      const run = yield* attemptRun({ model: local, work, task, prompts, device, threads, blas }, signal)
       if (!(isDense(task) && task.measured)) runs.set(keyOf(task), { ...run, made: madeNow(machine) })
       await writeTextFile(output, serializeResult(result()), true)
     }

@@ -12,7 +12,7 @@ import { readTasks } from '../hub/tasks.node.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { type PruneOptions, resolveOptions, TEXT_WINDOWS } from '../options.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
-import type { CompareOptions } from './compare.node.ts'
+import type { CompareOptions } from './options.ts'
 
 /** What the runs read beside the model. */
 export type Contents = Pick<Protocol, 'text' | 'tasks' | 'calibration'>

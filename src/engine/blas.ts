@@ -1,7 +1,7 @@
 // What the engine takes from a BLAS and LAPACK library where one is in use: products with one shape in both operands, factorisations, solves.
 // Calls block, as the runs of ONNX Runtime do. All matrices are row-major and dense. Names are those of the BLAS (Dongarra et al., ACM TOMS 16, 1990) and of LAPACK.
+import type { Floats } from '../formats/tensors.ts'
 
-type Floats = Float32Array<ArrayBuffer>
 type Doubles = Float64Array<ArrayBuffer>
 
 export interface Operand {

@@ -18,21 +18,16 @@ const MAX_THREADS = 1024
 
 /** An engine on this machine's CPU or GPU. Close it to free its sessions. @throws UsageError for threads or libraries that make no sense */
 export function openEngine(options: EngineOptions = {}): Engine {
-  const { device = 'cpu', threads = 1, blas, openvino } = options
+  const { device = 'cpu', threads = 1, blas } = options
   if (!silent) throw new DeviceError(device, TELEMETRY)
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
   if (blas !== undefined && device !== 'cpu')
     throw new UsageError(`blas works on the CPU, and device is "${device}". Leave one of them out.`)
-  if (openvino !== undefined && device !== 'cpu')
-    throw new UsageError(`openvino works on the CPU, and device is "${device}". Leave one of them out.`)
   return createEngine(runtime, options, {
     blas: blas === undefined ? undefined : openBlas(blas, options.threads),
     graphs: device === 'cpu' ? nativeGraphs(runtimeVersion, options.threads) : undefined,
-    openvino:
-      device === 'cpu'
-        ? precision => openOpenVino(runtimeVersion, openvino).graphs(precision, options.threads)
-        : undefined,
+    bf16: device === 'cpu' ? () => openOpenVino(runtimeVersion).graphs(options.threads) : undefined,
     turn: () => setImmediate(),
   })
 }

@@ -2,10 +2,13 @@
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-common'
 import { UsageError } from '../errors.ts'
-import type { ElementType, Graph } from '../formats/onnx.ts'
+import type { Graph } from '../formats/onnx.ts'
 import type { Blas } from './blas.ts'
 import { checkDevice, type Device, deviceError, providers } from './device.ts'
+import { elementType, type GraphRuntime, type Values } from './graph-runtime.ts'
 import { Sessions } from './sessions.ts'
+
+export { type Values, values } from './graph-runtime.ts'
 
 /** What the engine uses of an ONNX Runtime package. */
 export interface Runtime {
@@ -21,29 +24,10 @@ export const SESSION_CONFIG = {
   'session.intra_op.spin_duration_us': '100',
 } as const
 
-/** Uint16Array holds float16. */
-type Data = Float32Array | Float64Array | Uint16Array | Int8Array | Int32Array | BigInt64Array
-
-/** Values with a shape. Views on larger buffers are fine: the runtime reads and writes them in place. */
-export interface Values<T extends Data = Data> {
-  readonly data: T
-  readonly shape: readonly number[]
-}
-
-export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
-
-/** What the values are for ONNX. */
-export function elementType(data: Data): ElementType & Tensor.Type {
-  if (data instanceof Float32Array) return 'float32'
-  if (data instanceof Float64Array) return 'float64'
-  if (data instanceof Uint16Array) return 'float16'
-  if (data instanceof Int8Array) return 'int8'
-  if (data instanceof Int32Array) return 'int32'
-  return 'int64'
-}
-
 /** Of matrix products. */
-export type Precision = 'float32' | 'bf16'
+export const PRECISIONS = ['float32', 'bf16'] as const
+
+export type Precision = (typeof PRECISIONS)[number]
 
 export type Feeds = Readonly<Record<string, Values | undefined>>
 
@@ -63,13 +47,12 @@ export interface Engine {
   /** A library for products, factorisations and solves outside graphs, where one is in use. */
   readonly blas?: Blas
   /**
-   * The engine for the graphs of half-blocks. In float32 it is this one, or OpenVINO's where that was asked for; in bf16 OpenVINO's, without
-   * a BLAS. What graphs take and give is float32 in either.
-   * @throws UsageError where it has no such products
+   * The engine for the graphs of half-blocks: this one, or in bf16 OpenVINO's, without a BLAS. What graphs take and give is float32 in either.
+   * @throws UsageError where it has no such products @default 'float32'
    */
-  inPrecision(precision: Precision): Engine
-  /** What graphs multiply in where OpenVINO runs them. */
-  readonly openvino?: Precision
+  inPrecision(precision?: Precision): Engine
+  /** What graphs multiply in. */
+  readonly precision: Precision
   /** Makes a call of `blas`, which blocks. Its seconds count under `kind`. */
   timed<T>(kind: string, call: () => T): Promise<T>
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
@@ -78,22 +61,11 @@ export interface Engine {
   close(): Promise<void>
 }
 
-/** Opens graphs. Another than that of the runtime may have less to do. */
-export interface GraphRuntime {
-  open(graph: Graph): Promise<GraphSession>
-}
-
-export interface GraphSession {
-  /** @param outputs where results go */
-  run(feeds: Readonly<Record<string, Values>>, outputs: Readonly<Record<string, Values>>): Promise<void>
-  close(): Promise<void>
-}
-
 /** What an engine may have beside its runtime. */
 export interface EngineParts {
   readonly blas?: Blas
-  /** Opens graphs with OpenVINO. @throws UsageError where it cannot */
-  readonly openvino?: (precision: Precision) => GraphRuntime
+  /** Opens graphs whose products are in bf16. @throws UsageError where it cannot */
+  readonly bf16?: () => GraphRuntime
   readonly graphs?: GraphRuntime
   /** Lets what waits for input and output have its turn: runs and calls may block. */
   readonly turn?: () => Promise<void>
@@ -117,11 +89,6 @@ export interface EngineOptions {
    * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md). @default none
    */
   readonly blas?: string
-  /**
-   * In Node, on Linux x64: the library of OpenVINO's execution provider, which takes over the graphs of half-blocks in pruning. Its path, or `auto`,
-   * which looks where Python keeps packages (docs/devices.md). @default none; products in bfloat16, which come from it alone, look for it
-   */
-  readonly openvino?: string
 }
 
 export function createEngine(runtime: Runtime, options: EngineOptions = {}, parts: EngineParts = {}): Engine {
@@ -133,7 +100,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     extra: SESSION_CONFIG,
   } as const
   const sessions = new Sessions(parts.graphs ?? graphsOf(runtime, device, settings))
-  const openvinoSessions = new Map<Precision, Sessions>()
+  let bf16: Sessions | undefined
   let closed = false
   const seconds: Record<string, number> = {}
   const count = (kind: string, since: number) => {
@@ -152,19 +119,19 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     }
   const engine: Engine = {
     device,
+    precision: 'float32',
     blas: parts.blas,
     seconds,
     run: runIn(sessions),
-    inPrecision(precision) {
-      if (precision === 'float32' && options.openvino === undefined) return engine
-      if (!parts.openvino)
+    inPrecision(precision = 'float32') {
+      if (precision === 'float32') return engine
+      if (!parts.bf16)
         throw new UsageError(
           `OpenVINO, from which products in bf16 come, runs on the CPU in Node only (device is ${device}).`,
         )
       if (closed) throw new Error('The engine is closed.')
-      const kept = openvinoSessions.get(precision) ?? new Sessions(parts.openvino(precision))
-      openvinoSessions.set(precision, kept)
-      return { ...engine, run: runIn(kept), openvino: precision, blas: precision === 'bf16' ? undefined : parts.blas }
+      bf16 ??= new Sessions(parts.bf16())
+      return { ...engine, run: runIn(bf16), precision, blas: undefined }
     },
     async timed(kind, call) {
       await parts.turn?.()
@@ -191,7 +158,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     },
     async close() {
       closed = true
-      await Promise.all([sessions, ...openvinoSessions.values()].map(kept => kept.close()))
+      await Promise.all([sessions, bf16].map(kept => kept?.close()))
     },
   }
   return engine

@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path'
 import type * as Koffi from 'koffi'
 import { DATA_TYPES } from '../formats/onnx.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
-import { elementType, type GraphRuntime, SESSION_CONFIG } from './engine.ts'
+import { SESSION_CONFIG } from './engine.ts'
+import { elementType, type GraphRuntime } from './graph-runtime.ts'
 
 /** The version of the interface: that of ONNX Runtime 1.22, the first with execution providers in libraries of their own. */
 const API_VERSION = 22

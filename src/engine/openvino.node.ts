@@ -1,18 +1,18 @@
-// OpenVINO on the CPU, as an execution provider of ONNX Runtime in a library of its own. Graphs take and give float32; in bf16, operands are
-// rounded to bfloat16 between, and products add up in float32. It takes Intel's CPUs only: by their vendor, not by what they can do.
+// Products in bf16 by OpenVINO on the CPU, an execution provider of ONNX Runtime in a library of its own. Graphs take and give float32;
+// operands are rounded to bfloat16 between, and products add up in float32. It takes Intel's CPUs only: by their vendor, not by what they
+// can do.
 // Source: package onnxruntime-ep-openvino (PyPI, MIT).
 import { readdirSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
-import type { GraphRuntime, Precision } from './engine.ts'
+import type { GraphRuntime } from './graph-runtime.ts'
 import { NoDeviceError, nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
 
 const PROVIDER = 'OpenVINOExecutionProvider'
 const LIBRARY = 'libonnxruntime_providers_openvino_plugin.so'
 const PACKAGE = 'onnxruntime_ep_openvino'
-const HINT =
-  'Install it (pip install --no-deps onnxruntime-ep-openvino), give the path of its library with --openvino, or do without.'
+const HINT = 'Install it (pip install --no-deps onnxruntime-ep-openvino), or do without.'
 
 export interface OpenVino {
   /** With its version. */
@@ -21,27 +21,26 @@ export interface OpenVino {
    * @param threads of one operator, undefined for one a physical core @param whole refuse graphs of which ONNX Runtime would run a part
    * @throws UsageError where the CPU has no such products
    */
-  graphs(precision: Precision, threads?: number, whole?: boolean): GraphRuntime
+  graphs(threads?: number, whole?: boolean): GraphRuntime
 }
 
-/** @param runtime version of ONNX Runtime @param library its path, or `auto` @throws UsageError where it cannot be used */
-export function openOpenVino(runtime: string, library = 'auto'): OpenVino {
+/** @param runtime version of ONNX Runtime @throws UsageError where it cannot be used */
+export function openOpenVino(runtime: string): OpenVino {
   if (process.platform !== 'linux' || process.arch !== 'x64' || !nativeGraphs(runtime))
     throw new UsageError(
       'OpenVINO, from which products in bf16 come, needs Linux x64 and the package koffi (npm install koffi), without FASP_GRAPHS=binding in the environment.',
     )
-  const plugin = load(runtime, library === 'auto' ? installed() : resolve(library))
+  const plugin = load(runtime, installed())
   return {
     name: `OpenVINO plugin ${plugin.about('version')?.split('+')[0]}`,
-    graphs(precision, threads, whole) {
+    graphs(threads, whole) {
       const capabilities = plugin.about('OPTIMIZATION_CAPABILITIES')
-      if (precision === 'bf16' && capabilities && !capabilities.split(' ').includes('BF16'))
+      if (capabilities && !capabilities.split(' ').includes('BF16'))
         throw new UsageError(
           'Products in bf16 need a CPU with instructions for them (AVX-512 BF16 or AMX), and this one has none. Leave them out.',
         )
-      const hint = precision === 'bf16' ? 'bf16' : 'f32'
       const ofThreads = threads ? { INFERENCE_NUM_THREADS: String(threads) } : {}
-      const load_config = JSON.stringify({ CPU: { INFERENCE_PRECISION_HINT: hint, ...ofThreads } })
+      const load_config = JSON.stringify({ CPU: { INFERENCE_PRECISION_HINT: 'bf16', ...ofThreads } })
       return plugin.graphs({ load_config }, threads, whole)
     },
   }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { Graph } from '../formats/onnx.ts'
-import type { GraphRuntime } from './engine.ts'
+import type { GraphRuntime } from './graph-runtime.ts'
 import { Sessions } from './sessions.ts'
 
 /** A runtime whose sessions say what happens to them. */

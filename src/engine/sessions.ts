@@ -1,9 +1,9 @@
 // Sessions made from graphs on first use and kept by key. Each has threads of its own, and widths that differ from layer to layer ask for new
 // ones, so only those used last are kept.
 import type { Graph } from '../formats/onnx.ts'
-import type { GraphRuntime, GraphSession } from './engine.ts'
+import type { GraphRuntime, GraphSession } from './graph-runtime.ts'
 
-/** More than a half-block uses. On 64 cores so many have 2000 threads; those of OpenVINO are counted by themselves, in each precision. */
+/** More than a half-block uses. On 64 cores so many have 2000 threads; those of OpenVINO are counted by themselves. */
 const MOST = 32
 
 interface Kept {

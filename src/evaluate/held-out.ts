@@ -2,9 +2,10 @@
 // go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either.
 import type { ActivationPool } from '../blocks/activations.ts'
 import { Head } from '../blocks/decoder.ts'
-import { type HalfBlockRunner, type HalfWeights, type PrunedOutput, readHalf } from '../blocks/halfblock.ts'
+import type { HalfBlockRunner, PrunedOutput } from '../blocks/halfblock.ts'
 import { windowLosses } from '../blocks/losses.ts'
 import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '../blocks/stream.ts'
+import { type HalfWeights, readHalf } from '../blocks/weights.ts'
 import { spread, type Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import { halfBlocks } from '../model/architecture.ts'

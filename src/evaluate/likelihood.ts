@@ -3,7 +3,7 @@
 // together, and each layer's weights are read once for all of them, or once a trip where their hidden states would take too much memory.
 import { ActivationPool } from '../blocks/activations.ts'
 import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from '../blocks/branches.ts'
-import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
+import { Head, headRows } from '../blocks/decoder.ts'
 import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { TokenLosses } from '../blocks/losses.ts'
 import { throughLayers } from '../blocks/stream.ts'
@@ -102,8 +102,9 @@ async function score(
 ): Promise<void> {
   const d = model.architecture.hiddenSize
   const losses = new TokenLosses(await Head.open(model, engine))
-  const x = new Float32Array(HEAD_ROWS * d)
-  const targets = new Int32Array(HEAD_ROWS)
+  const most = headRows(model.architecture)
+  const x = new Float32Array(most * d)
+  const targets = new Int32Array(most)
   const owners: { readonly question: number; readonly choice: number }[] = []
   const flush = async () => {
     signal?.throwIfAborted()
@@ -117,7 +118,7 @@ async function score(
         const row = starts[w] + rowOf(window, branch, t - 1)
         x.set(rows.subarray(row * d, (row + 1) * d), owners.length * d)
         targets[owners.length] = one.ids[t]
-        if (owners.push(one) === HEAD_ROWS) await flush()
+        if (owners.push(one) === most) await flush()
       }
   if (owners.length > 0) await flush()
 }

@@ -1,5 +1,5 @@
 // Logits of every position of one sequence: for comparing with other implementations.
-import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
+import { Head, headRows } from '../blocks/decoder.ts'
 import { lastStream } from '../blocks/stream.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Model } from '../model/model.ts'
@@ -10,8 +10,9 @@ export async function logits(model: Model, engine: Engine, ids: ArrayLike<number
   const data = await lastStream(model, engine, [Int32Array.from(ids)])
   const head = await Head.open(model, engine)
   const result = new Float32Array(ids.length * vocabularySize)
-  for (let from = 0; from < ids.length; from += HEAD_ROWS) {
-    const to = Math.min(ids.length, from + HEAD_ROWS)
+  const most = headRows(model.architecture)
+  for (let from = 0; from < ids.length; from += most) {
+    const to = Math.min(ids.length, from + most)
     await head.logits(data.subarray(from * d, to * d), result.subarray(from * vocabularySize, to * vocabularySize))
   }
   return result

@@ -1,7 +1,7 @@
 // The dense model as what others are measured against, without running it again for each: the rows of its last stream are kept [rows, d],
 // and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
 import type { Scratch } from '../blocks/activations.ts'
-import { HEAD_ROWS, Head } from '../blocks/decoder.ts'
+import { Head, headRows } from '../blocks/decoder.ts'
 import { agreementGraph, divergenceGraph } from '../blocks/head.ts'
 import type { RowObserver } from '../blocks/losses.ts'
 import { type Engine, values } from '../engine/engine.ts'
@@ -40,8 +40,9 @@ export class DenseReference {
     readonly rows: Rows,
   ) {
     const { hiddenSize, vocabularySize } = dense.architecture
-    this.#x = new Float32Array(HEAD_ROWS * hiddenSize)
-    this.#logits = new Float32Array(HEAD_ROWS * vocabularySize)
+    const most = headRows(dense.architecture)
+    this.#x = new Float32Array(most * hiddenSize)
+    this.#logits = new Float32Array(most * vocabularySize)
   }
 
   /**

@@ -2,7 +2,6 @@
 // Used by `gguf.ts`. Scalars, strings and arrays are spelled as in ggml/docs/gguf.md, section "File structure".
 import { FormatError } from '../errors.ts'
 import type { ByteSource } from './bytes.ts'
-import type { GgufValue } from './gguf.ts'
 
 /** One read: most headers take one to ten of these. */
 const CHUNK_BYTES = 2 ** 20
@@ -17,6 +16,9 @@ const STRING = 8
 const ARRAY = 9
 /** Bytes of a value by type number; for strings and arrays of the shortest one. */
 const VALUE_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8]
+
+/** A metadata value. 64-bit integers beyond ±2^53 stay bigint. */
+export type GgufValue = number | bigint | boolean | string | readonly GgufValue[]
 
 export class GgufCursor {
   #view = new DataView(new ArrayBuffer(0))

@@ -5,13 +5,10 @@
 import { FormatError, UsageError } from '../errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
-import { GgufCursor } from './gguf-cursor.ts'
+import { GgufCursor, type GgufValue } from './gguf-cursor.ts'
 import { dequantize, isQuantized, QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
 import { gatherRows } from './rows.ts'
 import { type DType, elements, type QuantizedType, type TensorInfo, type TensorSource } from './tensors.ts'
-
-/** A metadata value. 64-bit integers beyond ±2^53 stay bigint. */
-export type GgufValue = number | bigint | boolean | string | readonly GgufValue[]
 
 export interface Gguf {
   readonly version: 2 | 3

@@ -26,9 +26,9 @@ import {
 const OPSET = 23n
 const IR_VERSION = 10n
 
-export type ElementType = 'float32' | 'float64' | 'float16' | 'int32' | 'int64' | 'uint8' | 'int8' | 'bool'
+export type ElementType = 'float32' | 'float64' | 'float16' | 'int32' | 'int64' | 'uint8' | 'bool'
 /** Types that constants are given in. */
-type ConstantType = Exclude<ElementType, 'float16' | 'uint8' | 'int8' | 'bool'>
+type ConstantType = Exclude<ElementType, 'float16' | 'uint8' | 'bool'>
 /** The name of a value in a graph. `''` stands for an optional input that is left out. */
 export type Value = string
 /** A number is fixed, a string is a symbolic dimension. */
@@ -43,7 +43,6 @@ export const DATA_TYPES: Readonly<Record<ElementType, DataType>> = {
   int32: DataType.INT32,
   int64: DataType.INT64,
   uint8: DataType.UINT8,
-  int8: DataType.INT8,
   bool: DataType.BOOL,
 }
 
@@ -55,7 +54,6 @@ export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = {
   int32: 4,
   int64: 8,
   uint8: 1,
-  int8: 1,
   bool: 1,
 }
 

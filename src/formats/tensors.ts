@@ -13,6 +13,9 @@ export interface TensorInfo {
   readonly shape: readonly number[]
 }
 
+/** Numbers in memory of their own, or a view of it. */
+export type Floats = Float32Array<ArrayBuffer>
+
 /** Named tensors of a checkpoint. Nothing is read before it is asked for. */
 export interface TensorSource {
   readonly tensors: ReadonlyMap<string, TensorInfo>

@@ -9,14 +9,14 @@ import { fetchSplit } from './dataset.node.ts'
 
 export interface LoadTasksOptions {
   /**
-   * Folders to look for task files in, such as `arc_easy.jsonl` or `piqa/valid.jsonl` (docs/tasks.md).
+   * Folders to look for task files in, such as `arc_easy.jsonl` (docs/tasks.md).
    * @default none: the data sets are fetched from the Hub
    */
   readonly data?: readonly string[]
   readonly signal?: AbortSignal
 }
 
-type Source = Pick<TaskDefinition, 'dataset' | 'files' | 'items'>
+type Source = Pick<TaskDefinition, 'dataset' | 'items'>
 
 /**
  * Reads the items of tasks of multiple choice.
@@ -57,10 +57,10 @@ export async function* readTasks(
 
 async function* filesOf(
   name: string,
-  { files, dataset }: Source,
+  { dataset }: Source,
   { data, signal }: LoadTasksOptions,
 ): AsyncGenerator<ProgressEvent, string[]> {
-  return data ? [await findTaskFile(name, files, data)] : yield* fetchSplit(dataset, { signal })
+  return data ? [await findTaskFile(name, data)] : yield* fetchSplit(dataset, { signal })
 }
 
 function* tellCount(name: string, found: number, { items }: Source): Generator<ProgressEvent> {

@@ -1,8 +1,8 @@
 // Float32 matrix products on the engine, where G and what comes of it are float32 already.
+
 import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
-
-type Floats = Float32Array<ArrayBuffer>
+import type { Floats } from '../formats/tensors.ts'
 
 /** Rows that a product makes at once: taller ones are a fifth slower, as `a` leaves the cache while `b` passes. */
 const ROWS = 1024

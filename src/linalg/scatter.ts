@@ -1,6 +1,6 @@
 // Moves rows and columns of row-major matrices: into their places in a wider matrix, with zeros elsewhere, and out of it again.
+import type { Floats } from '../formats/tensors.ts'
 
-type Floats = Float32Array<ArrayBuffer>
 type Numbers =
   | Floats
   | Float64Array<ArrayBuffer>

@@ -3,13 +3,11 @@
 
 import type { FloatDType } from '../formats/dtype.ts'
 import { fromFloat32, isDType } from '../formats/dtype.ts'
-import type { TensorInfo } from '../formats/tensors.ts'
+import type { Floats, TensorInfo } from '../formats/tensors.ts'
 import { pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import { type Architecture, halfBlocks, tensorShapes } from './architecture.ts'
 import { columnsOfRows } from './coupling.ts'
 import type { Model } from './model.ts'
-
-type Floats = Float32Array<ArrayBuffer>
 
 /** Where the neurons and value rows of a layer go. */
 export interface Places {

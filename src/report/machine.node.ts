@@ -1,17 +1,16 @@
 // What a result says of the machine that it was made on.
 import { cpus, totalmem } from 'node:os'
-import { type Products, precisionOf } from '../blocks/products.ts'
 import { openEngine, runtimeVersion } from '../engine/engine.node.ts'
-import type { EngineOptions } from '../engine/engine.ts'
+import type { EngineOptions, Precision } from '../engine/engine.ts'
 import { nativeGraphs } from '../engine/native.node.ts'
 import { openOpenVino } from '../engine/openvino.node.ts'
 import type { Machine } from './result-file.ts'
 
 /** @param products of the runs @throws UsageError where the options or the products are nothing for this machine */
-export function describeMachine(options: EngineOptions, products: Products = 'float32'): Machine {
-  const { device = 'cpu', threads, openvino } = options
+export function describeMachine(options: EngineOptions, products?: Precision): Machine {
+  const { device = 'cpu', threads } = options
   const engine = openEngine(options)
-  const graphs = engine.inPrecision(precisionOf(products))
+  const graphs = engine.inPrecision(products)
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,
@@ -23,7 +22,7 @@ export function describeMachine(options: EngineOptions, products: Products = 'fl
     ...(device === 'cpu' ? { graphs: nativeGraphs(runtimeVersion) ? 'C interface' : 'binding' } : {}),
     threads,
     ...(engine.blas ? { blas: engine.blas.name } : {}),
-    ...(graphs.openvino ? { openvino: openOpenVino(runtimeVersion, openvino).name } : {}),
+    ...(graphs.precision === 'bf16' ? { openvino: openOpenVino(runtimeVersion).name } : {}),
   }
 }
 

@@ -101,7 +101,7 @@ export interface Machine {
   readonly threads?: number
   /** Name of the BLAS library in use, absent without one. */
   readonly blas?: string
-  /** Name and version of OpenVINO's plugin, where it was asked for or products are in bf16. */
+  /** Name and version of OpenVINO's plugin, where products are in bf16. */
   readonly openvino?: string
 }
 

@@ -3,9 +3,10 @@
 //   Z = argmin ‖Y − X (I + Z)‖² + δ‖Z‖²,  that is (XᵀX + δI) Z = Xᵀ(Y − X),
 // goes into the input layers, α of the way: W' = W (I + αZ)ᵀ. They keep their shapes, so that it costs nothing later.
 // Ours; GPTAQ (arXiv 2504.02692) quantises layers towards the outputs of the unquantised model in the same spirit.
-import type { HalfBlockRunner, HalfWeights } from '../blocks/halfblock.ts'
+import type { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { norm } from '../blocks/norm.ts'
 import type { Stream } from '../blocks/stream.ts'
+import type { HalfWeights } from '../blocks/weights.ts'
 import type { DenseTarget } from '../calibrate/hidden-pass.ts'
 import { factorDamped } from '../calibrate/system.ts'
 import { values } from '../engine/engine.ts'

@@ -9,16 +9,16 @@
 // model (FLAP, arXiv 2312.11983; its code overwrites a bias that is there):
 //   after = ‖H_P W_Pᵀ − 1cᵀ‖² = before − 2N⟨W_P μ_P, c⟩ + N‖c‖²
 // G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
+
 import { outputEnergy, type Statistics } from '../calibrate/gram.ts'
 import { factorDamped, type SystemOptions } from '../calibrate/system.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { solve } from '../linalg/cholesky.ts'
 import { matrix } from '../linalg/gemm.ts'
 import { multiply } from '../linalg/product.ts'
 import { pick, pickRows, transposed } from '../linalg/scatter.ts'
-
-type Floats = Float32Array<ArrayBuffer>
 
 /** Outputs that are solved for at once: in float64 all of a wide layer's would take as much memory as the factor. */
 const OUTPUTS = 1024

@@ -1,6 +1,7 @@
 // Which columns go, by chance: what a method must be better than. Numbers from mulberry32, a stream of its own for each half-block.
-import { randomNumbers } from '../blocks/sampler.ts'
+
 import type { HalfBlock } from '../model/architecture.ts'
+import { randomNumbers } from '../random.ts'
 
 /** 2³² / φ: seeds of neighbours are far apart. */
 const STRIDE = 0x9e3779b9

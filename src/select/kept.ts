@@ -1,6 +1,6 @@
 // Which units of a half-block stay, by the score that the options name, and the columns that go with them. Units are neurons, value
 // channels with their query group, or KV heads with all their query heads; the score of a unit is the sum over its columns.
-import type { HalfWeights } from '../blocks/halfblock.ts'
+import type { HalfWeights } from '../blocks/weights.ts'
 import type { Moments } from '../calibrate/dense-statistics.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
-import { type HalfWeights, readHalf } from '../blocks/halfblock.ts'
+import { type HalfWeights, readHalf } from '../blocks/weights.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { openEngine } from '../engine/engine.node.ts'

@@ -4,16 +4,17 @@
 // With A the outputs of a head, Ḡ = AᵀA, the best rank-k approximation of A Oᵀ is A Bᵀ C where the rows of B span those of U_k F⁻ᵀ (Eckart
 // & Young, Psychometrika 1936, in the metric Ḡ), and Σ_{j > k} σ_j² is its error: exact for r = 1, by the mean Ḡ for grouped queries.
 // Selection and least squares then go on in the new basis.
-import type { HalfWeights, LinearWeights, PrunedOutput } from '../blocks/halfblock.ts'
+
+import type { PrunedOutput } from '../blocks/halfblock.ts'
+import type { HalfWeights, LinearWeights } from '../blocks/weights.ts'
 import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { gemm, type Matrix, matrix, rowsOf } from '../linalg/gemm.ts'
 import { transposed } from '../linalg/scatter.ts'
 import { symmetricEigen } from '../linalg/symmetric-eigen.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { allColumns } from './top.ts'
-
-type Floats = Float32Array<ArrayBuffer>
 
 /** Eigenvalues of Ḡ below this part of the largest count as so large: directions that never fire must not divide by zero. */
 const FLOOR = 1e-9

@@ -1,9 +1,9 @@
 // README.md of an output folder: the model card that the Hub shows. Source: hub-docs, model-cards.
 
 import { baseName, bytes, count, cut, widthsText } from '../display.ts'
+import type { Layout } from '../methods.ts'
 import { METHODS, type MethodName } from '../methods.ts'
 import type { Model } from '../model/model.ts'
-import type { Layout } from '../options.ts'
 import type { Recipe } from '../result.ts'
 
 const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {

@@ -1,14 +1,14 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, and rounded to the output's type.
-import type { HalfWeights, LinearWeights } from '../blocks/halfblock.ts'
+
+import type { HalfWeights, LinearWeights } from '../blocks/weights.ts'
 import { elementsOf, type FloatDType, toFloat32 } from '../formats/dtype.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { scatterColumns } from '../linalg/scatter.ts'
+import type { Layout } from '../methods.ts'
 import { type HalfBlock, type Linear, renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
 import { type Model, readStored } from '../model/model.ts'
-import type { Layout } from '../options.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
 import { converted, encode, encodeRows } from './encode.ts'
-
-type Floats = Float32Array<ArrayBuffer>
 
 export class ModelWriter {
   constructor(

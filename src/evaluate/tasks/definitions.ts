@@ -1,6 +1,6 @@
 // The zero-shot tasks of lm-evaluation-harness 0.4.13 as data: prompt, choices, right answer, metrics, version, data set and split.
-// Source: lm_eval/tasks/<task>/*.yaml and the Python files beside them. Each also reads the records that the authors of the data set
-// published, where they name fields in another way than the Hub's copy. docs/tasks.md tells each in words.
+// Source: lm_eval/tasks/<task>/*.yaml and the Python files beside them. Fields are those of the Hub's data sets. docs/tasks.md tells each in
+// words.
 import { blank, type Fields, label, question, type TaskItem, text, texts } from './item.ts'
 
 export interface TaskDefinition {
@@ -12,8 +12,6 @@ export interface TaskDefinition {
   readonly norm: boolean
   /** On the Hub. Where there is no configuration, the repository has one only. */
   readonly dataset: { readonly id: string; readonly config?: string; readonly split: string }
-  /** Names of files without ending, below a folder of local files: the authors' own, and `<task>`. The first that is there counts. */
-  readonly files: readonly string[]
   /** @throws Error where a field is missing or of another type */
   item(fields: Fields): TaskItem
 }
@@ -23,7 +21,6 @@ const arc = (config: string, items: number): TaskDefinition => ({
   items,
   norm: true,
   dataset: { id: 'allenai/ai2_arc', config, split: 'test' },
-  files: [`arc/${config}-Test`, `arc/${config}-Test.derived`, `${config}-Test`],
   item: fields => lettered(fields, 'question', stem => `Question: ${stem}\nAnswer:`),
 })
 
@@ -35,12 +32,11 @@ export const TASKS = {
     items: 3270,
     norm: false,
     dataset: { id: 'aps/super_glue', config: 'boolq', split: 'validation' },
-    files: ['boolq/val', 'boolq/dev', 'boolq/dev.derived'],
     item: fields =>
       question(
         `${text(fields, 'passage')}\nQuestion: ${text(fields, 'question')}?\nAnswer:`,
         ['no', 'yes'],
-        label(fields, 'answer' in fields ? 'answer' : 'label'),
+        label(fields, 'label'),
       ),
   },
   hellaswag: {
@@ -48,7 +44,6 @@ export const TASKS = {
     items: 10042,
     norm: true,
     dataset: { id: 'Rowan/hellaswag', split: 'validation' },
-    files: ['hellaswag/hellaswag_val', 'hellaswag/hellaswag_val_full'],
     item: fields => {
       const context = `${text(fields, 'ctx_a')} ${capitalize(text(fields, 'ctx_b'))}`
       return question(
@@ -63,7 +58,6 @@ export const TASKS = {
     items: 500,
     norm: true,
     dataset: { id: 'allenai/openbookqa', config: 'main', split: 'test' },
-    files: ['openbookqa/test'],
     item: fields => lettered(fields, 'question_stem', stem => stem),
   },
   piqa: {
@@ -71,7 +65,6 @@ export const TASKS = {
     items: 1838,
     norm: true,
     dataset: { id: 'baber/piqa', split: 'validation' },
-    files: ['piqa/valid'],
     item: fields =>
       question(
         `Question: ${text(fields, 'goal')}\nAnswer:`,
@@ -84,7 +77,6 @@ export const TASKS = {
     items: 1267,
     norm: false,
     dataset: { id: 'allenai/winogrande', config: 'winogrande_xl', split: 'validation' },
-    files: ['winogrande/dev', 'winogrande/dev.derived'],
     item: fields => {
       // The choices fill the blank, and what is scored is the text after it: the same for both.
       const sentence = text(fields, 'sentence')
@@ -101,22 +93,10 @@ export const TASK_NAMES = Object.keys(TASKS) as TaskName[]
 
 /** A question whose choices have letters. */
 function lettered(fields: Fields, name: string, prompt: (stem: string) => string): TaskItem {
-  const hub = asOnHub(fields, name)
-  const stem = text(hub, name)
-  const [choices, letters] = ['text', 'label'].map(key => texts((hub.choices ?? {}) as Fields, key))
+  const stem = text(fields, name)
+  const [choices, letters] = ['text', 'label'].map(key => texts((fields.choices ?? {}) as Fields, key))
   if (choices.length !== letters.length) throw new Error(`${choices.length} choices have ${letters.length} letters`)
-  return question(prompt(stem), choices, letters.indexOf(text(hub, 'answerKey').trimStart()))
-}
-
-/** The authors' { question: { stem, choices: [{ text, label }] } } as the Hub has it: { [name]: stem, choices: { text: […], label: […] } }. */
-function asOnHub(fields: Fields, name: string): Fields {
-  const { stem, choices } = (fields.question ?? {}) as { readonly stem?: unknown; readonly choices?: unknown }
-  if (!Array.isArray(choices)) return fields
-  return {
-    ...fields,
-    [name]: stem,
-    choices: { text: choices.map(choice => choice?.text), label: choices.map(choice => choice?.label) },
-  }
+  return question(prompt(stem), choices, letters.indexOf(text(fields, 'answerKey').trimStart()))
 }
 
 /** Python's `str.capitalize`. */

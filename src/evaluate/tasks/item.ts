@@ -49,7 +49,7 @@ export function texts(fields: Fields, name: string): readonly string[] {
   throw new Error(`${describe(name, value)}; it must be a list of strings`)
 }
 
-/** A label: a number, as text, as a class number (bigint in parquet), or a truth value. @throws Error */
+/** A label: a number, as text, or as a class number (bigint in parquet). @throws Error */
 export function label(fields: Fields, name: string): number {
   const value = fields[name]
   const number = typeof value === 'string' && value.trim() === '' ? Number.NaN : Number(value ?? Number.NaN)

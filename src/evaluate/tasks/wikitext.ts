@@ -15,7 +15,6 @@ export const WIKITEXT = {
   version: '2.0',
   items: 62,
   dataset: { id: 'EleutherAI/wikitext_document_level', config: 'wikitext-2-raw-v1', split: 'test' },
-  files: ['wikitext2/wiki.test', 'wiki.test'],
   /** Field that holds a document. */
   field: 'page',
 } as const
@@ -78,21 +77,6 @@ export function rollingWindows(ids: Int32Array, prefix: number, length: number):
     windows.push({ ids: whole.slice(Math.max(0, end - length), end + 1), targets: end - done })
   }
   return windows
-}
-
-/** The documents in a file of WikiText: each begins with a title, ` = Title = `. Source: wikitext_document_level.py on the Hub. */
-export function splitPages(raw: string): string[] {
-  const pages: string[] = []
-  let lines: string[] = []
-  for (const line of raw.split('\n')) {
-    const heading = line.replaceAll('= = =', '===').replaceAll('= =', '==').trim()
-    if (heading.startsWith('= ') && heading.endsWith(' =')) {
-      if (lines.join('').trim() !== '') pages.push(lines.join('\n'))
-      lines = []
-    }
-    lines.push(line)
-  }
-  return [...pages, lines.join('\n')]
 }
 
 /** `wikitext_detokenizer` of lm_eval/tasks/wikitext/preprocess_wikitext.py, to the letter. */

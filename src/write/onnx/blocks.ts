@@ -2,7 +2,8 @@
 // of 32; a block has one scale, its value of largest magnitude over −2^(bits−1), and is stored as q = round(w / scale) + 2^(bits−1); of
 // 4 bits, two to a byte, the first in the low half. Source: ONNX Runtime, MatMulNBitsQuantizer with is_symmetric
 // (core/mlas/lib/q4_dq.cpp, BlockwiseQuantizer), whose bytes these are.
-import { type Encoding, type Floats, type FloatType, floatBytes, rounded } from './encoding.ts'
+import type { Floats } from '../../formats/tensors.ts'
+import { type Encoding, type FloatType, floatBytes, rounded } from './encoding.ts'
 
 /** Weights that share a scale: the quantiser's default, and that of published models. */
 export const BLOCK = 32

@@ -1,9 +1,10 @@
 // How a matrix [rows, columns] (of a linear layer [out, in], or an embedding table) is stored: as floats, or as integers with scales
 // (`blocks.ts`, `rows.ts`).
+
 import { fromFloat32, toFloat32 } from '../../formats/dtype.ts'
 import type { ElementType } from '../../formats/onnx.ts'
+import type { Floats } from '../../formats/tensors.ts'
 
-export type Floats = Float32Array<ArrayBuffer>
 export type FloatType = 'float32' | 'float16'
 
 /** One of the initializers that hold a matrix. */

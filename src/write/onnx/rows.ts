@@ -1,7 +1,8 @@
 // Matrices of 8 bits with a scale and a zero point for each row (output channel, or token), for DynamicQuantizeLinear, MatMulInteger and
 // DequantizeLinear: w ≈ scale · (q − zero), over the row's range with 0 in it: scale = (max − min) / 255, zero = round(−min / scale).
 // Source: ONNX Runtime, quantize_dynamic with per_channel and QUInt8 (python/tools/quantization/quant_utils.py), whose bytes these are.
-import { type Encoding, type Floats, floatBytes } from './encoding.ts'
+import type { Floats } from '../../formats/tensors.ts'
+import { type Encoding, floatBytes } from './encoding.ts'
 
 const MAX = 255
 /** The smallest normal float32: rows whose scale would be below it are all zeros, as there. */

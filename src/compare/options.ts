@@ -1,0 +1,38 @@
+// What is compared on what, as `compare` takes it.
+import type { EngineOptions } from '../engine/engine.ts'
+import type { CompareMethod } from './methods.ts'
+
+export interface CompareOptions extends EngineOptions {
+  /** The result file (src/report/result-file.ts). One that this comparison began is completed. */
+  readonly output: string
+  readonly methods: readonly CompareMethod[]
+  /** Each above 0, up to 0.9. */
+  readonly sparsity: readonly number[]
+  /** Text files for perplexity, KL and agreement. @default none, where there are tasks */
+  readonly text?: readonly string[]
+  /** Tokens per window of the texts. @default 1024 or the context */
+  readonly seqLen?: number
+  /** The first so many windows of each text: one number for all, or one for each. @default all */
+  readonly maxWindows?: number | readonly number[]
+  /** Zero-shot tasks (docs/tasks.md). @default none */
+  readonly tasks?: readonly string[]
+  /** Folders with the items of tasks. @default none: they are fetched from the Hub */
+  readonly tasksData?: readonly string[]
+  /** The first so many items of each task. @default all */
+  readonly limit?: number
+  /** Text files to calibrate on. @default the model writes its own */
+  readonly calibration?: readonly string[]
+  /** Calibration windows. @default 32; self-written 64 */
+  readonly samples?: number
+  /** Tokens per calibration window. @default `seqLen`, or where that is not given 1024 or the context; self-written 256 */
+  readonly calibrationSeqLen?: number
+  /** Of self-written text. @default 0 */
+  readonly seed?: number
+  /** GiB of memory for activations. @default 1 */
+  readonly memory?: number
+  /** Prompts that each model continues. @default `SAMPLE_PROMPTS` */
+  readonly prompts?: readonly string[]
+  /** Replace a result of another comparison. @default false */
+  readonly overwrite?: boolean
+  readonly signal?: AbortSignal
+}
