@@ -2,6 +2,7 @@
 // Used by the files that turn metadata into a config, a rope scaling and a tokenizer.
 import { FormatError } from '../errors.ts'
 import type { Gguf, GgufValue } from '../formats/gguf.ts'
+import { describeValue } from '../formats/json.ts'
 
 /** Metadata of `file`. Getters return undefined for a missing key; `need` makes one required. */
 export class GgufMetadata {
@@ -109,4 +110,4 @@ const isArrayOf =
     Array.isArray(value) && value.every(is)
 
 const describe = (value: GgufValue): string =>
-  Array.isArray(value) ? `an array of ${value.length}` : `${typeof value} ${String(value).slice(0, 40)}`
+  Array.isArray(value) ? `an array of ${value.length}` : `${typeof value} ${describeValue(value)}`

@@ -10,7 +10,7 @@ import { type Checkpoint, hubId, jsonFile, type SideFile } from './checkpoint.ts
 import { openWeights } from './weights.node.ts'
 
 /** The largest `tokenizer.json` have some 40 MB. */
-const MAX_SIDE_FILE_BYTES = 256 * 2 ** 20
+const MAX_SIDE_FILE_BYTES = 64 * 2 ** 20
 
 const SIDE_FILES = new Set([
   'tokenizer.json',

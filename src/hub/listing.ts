@@ -1,5 +1,6 @@
 // What a repository on the Hub holds at a revision: the commit, and its files with their checksums.
 import { FaspError, HubError } from '../errors.ts'
+import { describeValue } from '../formats/json.ts'
 import { type Access, hubFetch, unreachable } from './request.ts'
 
 /** A file of a repository. */
@@ -28,7 +29,7 @@ export function listRepo(id: string, revision: string, access: Access): Promise<
     const common = { hubUrl: access.endpoint, fetch: hubFetch(access) }
     const wanted = { ...common, name: id, revision, additionalFields: ['sha' as const] }
     const info = await (kind === 'dataset' ? datasetInfo(wanted) : modelInfo(wanted))
-    if (!isCommit(info.sha)) throw new Error(`the commit is "${info.sha}"`)
+    if (!isCommit(info.sha)) throw new Error(`the commit is ${describeValue(info.sha)}`)
     const files = new Map<string, RemoteFile>()
     for await (const { type, path, size, oid, lfs } of listFiles({
       ...common,
@@ -39,7 +40,9 @@ export function listRepo(id: string, revision: string, access: Access): Promise<
       if (type !== 'file') continue
       const etag = lfs?.oid ?? oid ?? ''
       if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag) || !Number.isSafeInteger(size) || size < 0)
-        throw new Error(`the checksum of ${path} is "${etag}", its size ${size}`)
+        throw new Error(
+          `the checksum of ${describeValue(path)} is ${describeValue(etag)}, its size ${describeValue(size)}`,
+        )
       files.set(path, { path, size, etag })
     }
     return { commit: info.sha, private: info.private, files }
