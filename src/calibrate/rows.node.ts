@@ -1,12 +1,13 @@
 // Files of text and of records, before anything is made of them: a .txt, the objects of a .jsonl, the rows of a .parquet, each also as .gz.
 import { constants } from 'node:buffer'
-import { createReadStream } from 'node:fs'
-import { type FileHandle, open, readFile } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { createGunzip } from 'node:zlib'
 import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 import { TextError } from '../errors.ts'
+import { openRegular } from '../formats/file.node.ts'
+import { parseJson } from '../formats/json.ts'
 
 /** V8 keeps no longer string (about 512 MiB), and UTF-8 never has fewer bytes than the string has UTF-16 units. */
 export const MAX_TEXT_BYTES = constants.MAX_STRING_LENGTH
@@ -23,23 +24,16 @@ const isZipped = (path: string): boolean => path.toLowerCase().endsWith('.gz')
  * @param allowed what a message says may be given @throws TextError
  */
 export async function readUtf8(path: string, allowed: string): Promise<string> {
-  await using file = await openFile(path, allowed)
-  const { size } = await file.stat()
+  const { handle, size } = await openText(path, allowed)
+  await using file = handle
   if (!isZipped(path) && size > MAX_TEXT_BYTES) throw tooLarge(path, size)
-  return decodeUtf8(path, isZipped(path) ? await inflate(path, MAX_TEXT_BYTES) : await readFile(file))
+  return decodeUtf8(path, isZipped(path) ? await inflate(path, file, MAX_TEXT_BYTES) : await file.readFile())
 }
 
-async function openFile(path: string, allowed: string): Promise<FileHandle> {
-  try {
-    const file = await open(path)
-    if ((await file.stat()).isFile()) return file
-    await file.close()
-  } catch (cause) {
-    const problem = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (cause as Error).message
-    throw new TextError(`${path}: ${problem}; give a text file: ${allowed}`, { cause })
-  }
-  throw new TextError(`${path}: a folder or device, not a file; give a text file: ${allowed}`)
-}
+const openText = (path: string, allowed: string) =>
+  openRegular(path).catch(cause => {
+    throw new TextError(`${cause.message}; give a text file: ${allowed}`, { cause })
+  })
 
 export const tooLarge = (path: string, bytes: number): TextError =>
   new TextError(
@@ -47,11 +41,11 @@ export const tooLarge = (path: string, bytes: number): TextError =>
   )
 
 /** Inflates a .gz to memory and stops where it passes `limit`. */
-async function inflate(path: string, limit: number): Promise<Buffer> {
+async function inflate(path: string, handle: FileHandle, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let length = 0
   const inflated = createGunzip()
-  const file = createReadStream(path).on('error', error => inflated.destroy(error))
+  const file = handle.createReadStream({ autoClose: false }).on('error', error => inflated.destroy(error))
   file.pipe(inflated)
   try {
     for await (const chunk of inflated) {
@@ -104,7 +98,7 @@ export function* jsonLines(
     const where = `${path}: line ${index + 1}`
     let value: unknown
     try {
-      value = JSON.parse(line)
+      value = parseJson(line)
     } catch (cause) {
       const problem = (cause as Error).message
       throw new TextError(`${where}: not JSON (${problem}); a whole object is needed on each line`, { cause })
@@ -123,9 +117,9 @@ export async function* parquetRows(
   allowed: string,
   needed?: { readonly column: string; readonly advice: string },
 ): AsyncGenerator<Record<string, unknown>> {
-  await using handle = await openFile(path, allowed)
-  const { size } = await handle.stat()
-  const file = isZipped(path) ? memory(await inflate(path, MAX_INFLATED_BYTES)) : onDisk(handle, size)
+  const { handle, size } = await openText(path, allowed)
+  await using opened = handle
+  const file = isZipped(path) ? memory(await inflate(path, opened, MAX_INFLATED_BYTES)) : onDisk(opened, size)
   const columns = needed && [needed.column]
   try {
     const metadata = await parquetMetadataAsync(file)

@@ -1,10 +1,11 @@
 // Task files → items. Records come as .jsonl or .json (an object a line), .parquet, or the six lines an item of llama.cpp's HellaSwag
 // file (.txt: question, label, four endings), each also as .gz or, where it is text, .bz2; labels also from a file `<name>-labels.lst`.
 import { existsSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { decodeUtf8, fileKind, jsonLines, parquetRows, readUtf8 } from '../../calibrate/rows.node.ts'
+import { decodeUtf8, fileKind, jsonLines, MAX_TEXT_BYTES, parquetRows, readUtf8 } from '../../calibrate/rows.node.ts'
 import { FormatError, TextError, UsageError } from '../../errors.ts'
+import { readSmallFile } from '../../formats/file.node.ts'
 import { TASKS, type TaskName } from './definitions.ts'
 import type { Task } from './evaluate.ts'
 import { type Fields, type TaskItem, text } from './item.ts'
@@ -92,9 +93,10 @@ async function readRecords(path: string): Promise<TaskRecord[]> {
 
 async function readBzip2(path: string): Promise<string> {
   const { default: bzip2 } = await import('seek-bzip')
+  const packed = await readSmallFile(path, MAX_TEXT_BYTES)
   let bytes: Uint8Array
   try {
-    bytes = bzip2.decode(await readFile(path))
+    bytes = bzip2.decode(packed)
   } catch (cause) {
     throw new TextError(`${path}: not a whole bzip2 file (${(cause as Error).message}); fetch it again`, { cause })
   }
