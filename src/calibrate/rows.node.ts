@@ -3,16 +3,27 @@ import { constants } from 'node:buffer'
 import type { FileHandle } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { createGunzip } from 'node:zlib'
-import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet'
+import {
+  type AsyncBuffer,
+  type Compressors,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+} from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 import { TextError } from '../errors.ts'
 import { openRegular } from '../formats/file.node.ts'
 import { parseJson } from '../formats/json.ts'
+import { checkStruct } from '../formats/thrift.ts'
 
 /** V8 keeps no longer string (about 512 MiB), and UTF-8 never has fewer bytes than the string has UTF-16 units. */
 export const MAX_TEXT_BYTES = constants.MAX_STRING_LENGTH
 /** A .gz grows up to a thousandfold; a parquet file is held in memory, and one ArrayBuffer takes about this much. */
 const MAX_INFLATED_BYTES = 2 ** 32
+
+/** Metadata take some 100 bytes for each column of a row group; a table of all rows of a group is made before any is read; pages have 1 MB. */
+const [MAX_METADATA_BYTES, MAX_GROUP_ROWS, MAX_PAGE_BYTES] = [2 ** 26, 2 ** 22, 2 ** 26]
 
 /** Ending that says what is in the file, without the .gz. */
 export const fileKind = (path: string): string => extname(isZipped(path) ? path.slice(0, -3) : path).toLowerCase()
@@ -122,14 +133,16 @@ export async function* parquetRows(
   const file = isZipped(path) ? memory(await inflate(path, opened, MAX_INFLATED_BYTES)) : onDisk(opened, size)
   const columns = needed && [needed.column]
   try {
-    const metadata = await parquetMetadataAsync(file)
+    const metadata = await readMetadata(file)
     const names = parquetSchema(metadata).children.map(column => column.element.name)
     if (needed && !names.includes(needed.column))
       throw new TextError(`${path}: no column "${needed.column}", only ${names.join(', ')}; ${needed.advice}`)
     let rowStart = 0
     for (const group of metadata.row_groups) {
       const rowEnd = rowStart + Number(group.num_rows)
-      yield* await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors })
+      if (rowEnd - rowStart > MAX_GROUP_ROWS)
+        throw new RangeError(`a row group of ${group.num_rows} rows, allowed are ${MAX_GROUP_ROWS}`)
+      yield* await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors: BOUNDED })
       rowStart = rowEnd
     }
   } catch (cause) {
@@ -139,6 +152,29 @@ export async function* parquetRows(
     })
   }
 }
+
+/** The metadata at the end, before which stands their length; hyparquet makes room for as many elements as a list claims. */
+async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
+  const end = file.byteLength - FOOTER_BYTES
+  const length = end < 0 ? 0 : new DataView(await file.slice(end)).getUint32(0, true)
+  if (length > Math.min(end, MAX_METADATA_BYTES)) throw new RangeError(`metadata of ${length} bytes`)
+  checkStruct(new Uint8Array(await file.slice(end - length, end)))
+  return parquetMetadataAsync(file)
+}
+
+/** Length of the metadata, magic number. */
+const FOOTER_BYTES = 8
+
+/** `compressors` that make no room for more than a page has. */
+const BOUNDED: Compressors = Object.fromEntries(
+  Object.entries(compressors).map(([codec, decompress]) => [
+    codec,
+    (input: Uint8Array, length: number) => {
+      if (length > MAX_PAGE_BYTES) throw new RangeError(`a page of ${length} bytes, allowed are ${MAX_PAGE_BYTES}`)
+      return decompress(input, length)
+    },
+  ]),
+)
 
 const copy = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer
 
