@@ -379,7 +379,7 @@ describe('a Hub that does not help', () => {
     server.put(ID, FILES)
     const tree = [{ type: 'file', path: 'config.json', oid: '../../evil', size: 2 }]
     server.fault = ({ path }) => (path.includes('/tree/') ? { answer: json(tree) } : undefined)
-    expect((await failure()).message).toContain('(the checksum of config.json is "../../evil"')
+    expect((await failure()).message).toContain('(the checksum of "config.json" is "../../evil"')
   })
   test('sends more than it said', async () => {
     server.put(ID, FILES)
