@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs'
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { createGunzip } from 'node:zlib'
-import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet'
+import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects, parquetSchema, type SchemaTree } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 import { TextError } from '../errors.ts'
 
@@ -129,11 +129,16 @@ export async function* parquetRows(
   const columns = needed && [needed.column]
   try {
     const metadata = await parquetMetadataAsync(file)
-    const names = parquetSchema(metadata).children.map(column => column.element.name)
+    const schema = parquetSchema(metadata)
+    const names = schema.children.map(column => column.element.name)
     if (needed && !names.includes(needed.column))
       throw new TextError(`${path}: no column "${needed.column}", only ${names.join(', ')}; ${needed.advice}`)
+    const stored = leaves(schema).join('\n')
     let rowStart = 0
     for (const group of metadata.row_groups) {
+      // Where one is not in the schema or there twice, hyparquet forgets others that it has begun to read: if they fail, the process ends.
+      const found = group.columns.map(({ meta_data }) => meta_data?.path_in_schema.join('.'))
+      if (found.join('\n') !== stored) throw new Error('a row group has other columns than the schema')
       const rowEnd = rowStart + Number(group.num_rows)
       yield* await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors })
       rowStart = rowEnd
@@ -145,6 +150,10 @@ export async function* parquetRows(
     })
   }
 }
+
+/** Paths of the columns that hold values. */
+const leaves = ({ path, children }: SchemaTree): string[] =>
+  children.length === 0 ? [path.join('.')] : children.flatMap(leaves)
 
 const copy = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer
 
