@@ -6,22 +6,35 @@ import { expect, test } from 'vitest'
 import { TextError } from '../errors.ts'
 import { parquetRows } from './rows.node.ts'
 
-test('a damaged column before one that is not in the schema', async () => {
+/** Reads rows of two columns, "id" and "text", as `change` left the file. `column` is where the first row group describes "text". */
+async function read(change: (bytes: Buffer, column: number) => void): Promise<unknown> {
   const bytes = await readFile(new URL('../../test/fixtures/text/documents-none.parquet', import.meta.url))
-  bytes.fill(0xff, 4, 40) // the first page of the column "id"
-  const inSchema = bytes.indexOf('text')
-  bytes.write('toxt', bytes.indexOf('text', inSchema + 4)) // in the first row group
+  change(bytes, bytes.indexOf('text', bytes.indexOf('text') + 4)) // after its name in the schema
   const folder = await mkdtemp(join(tmpdir(), 'fasp-rows-'))
   try {
     const path = join(folder, 'a.parquet')
     await writeFile(path, bytes)
-    const error = await parquetRows(path, '')
-      .next()
-      .catch((error: unknown) => error)
-    expect(error).toBeInstanceOf(TextError)
-    expect((error as Error).message).toMatch(/other columns than the schema/)
-    await setTimeout(20) // a promise that is rejected unseen fails the run
+    return await parquetRows(path, '').next()
+  } catch (error) {
+    return error
   } finally {
+    await setTimeout(20) // a promise that is rejected with nobody to see it fails the run
     await rm(folder, { recursive: true })
   }
+}
+
+test('a damaged column before one that is not in the schema', async () => {
+  const error = await read((bytes, column) => {
+    bytes.fill(0xff, 4, 40) // the first page of "id"
+    bytes.write('toxt', column)
+  })
+  expect(error).toBeInstanceOf(TextError)
+  expect((error as Error).message).toMatch(/other columns than the schema/)
+})
+
+test('columns that lie in another order than in the schema', async () => {
+  const row = await read((bytes, column) => {
+    for (const field of [12, 15, 18]) bytes.set([0x80, 0], column + field) // compressed bytes, offsets of pages and dictionary: 0
+  })
+  expect(row).toMatchObject({ value: { id: 1n } })
 })

@@ -165,11 +165,11 @@ const memory = (bytes: Uint8Array): AsyncBuffer => ({
 function onDisk(file: FileHandle, byteLength: number): AsyncBuffer {
   return {
     byteLength,
+    // As ArrayBuffer's, which cuts any range to what there is: hyparquet asks for all from the first column's start to the last one's end.
     async slice(start, end = byteLength) {
-      const from = start < 0 ? Math.max(0, byteLength + start) : start
-      const { buffer, bytesRead } = await file.read(new Uint8Array(Math.min(end, byteLength) - from), {
-        position: from,
-      })
+      const from = start < 0 ? Math.max(0, byteLength + start) : Math.min(start, byteLength)
+      const length = Math.max(0, Math.min(end, byteLength) - from)
+      const { buffer, bytesRead } = await file.read(new Uint8Array(length), { position: from })
       return copy(buffer.subarray(0, bytesRead))
     },
   }
