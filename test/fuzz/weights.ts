@@ -26,6 +26,8 @@ import { type Dice, jsonCase, mutateBytes } from './mutate.ts'
 import { CONFIG, readTensors, type SmallTensor, smallTensors, type Target, tolerate } from './target.ts'
 
 const TENSORS = smallTensors(CONFIG)
+/** Of the cases, those of some hundred kB. */
+const HUGE = 1 / 1000
 
 // torch
 
@@ -125,11 +127,30 @@ const GOOD_DICT = dict(
   ),
 )
 
-/** A few bytes once deflated, many values once read. */
+/** Some hundred kB that are many values, or that take the square of their number of steps. */
 function bomb(dice: Dice): Uint8Array {
+  const many = (n: number, item: (i: number) => Uint8Array) =>
+    concat(op.mark, ...Array.from({ length: n }, (_, i) => item(i)))
   const item = dice.pick([op.emptyDict, op.byte(0x5d), op.emptyTuple, op.byte(0x4e), op.byte(0x4e, 0x85), op.text('a')])
-  const group = concat(op.mark, ...new Array<Uint8Array>(50_000).fill(item), op.byte(0x65))
-  return concat(op.byte(0x5d), ...new Array<Uint8Array>(100).fill(group))
+  const group = concat(
+    many(50_000, () => item),
+    op.byte(0x65),
+  )
+  const keys = (value: Uint8Array) =>
+    concat(
+      many(45_000, i => concat(op.int(i), value)),
+      op.setItems,
+    )
+  const square = concat(
+    op.emptyDict,
+    op.text('a'),
+    op.emptyDict,
+    op.byte(0x71, 0),
+    keys(op.byte(0x4e)),
+    op.byte(0x73),
+    keys(op.byte(0x68, 0)),
+  )
+  return dice.or(0.3, concat(op.byte(0x5d), ...new Array<Uint8Array>(20).fill(group)), () => square)
 }
 
 function anyMember(member: Member, dice: Dice): Member {
@@ -151,8 +172,8 @@ function anyMember(member: Member, dice: Dice): Member {
 const torch: Target = {
   cases: 8000,
   make(dice) {
-    const huge = dice.chance(1 / 4000)
-    const made = huge ? bomb(dice) : dice.or(0.6, GOOD_DICT, () => dice.or(0.3, anyDict(dice, 0), () => anyValue(dice)))
+    if (dice.chance(HUGE)) return { 'pytorch_model.bin': zipFile([{ name: 'm/data.pkl', data: pickle(bomb(dice)) }]) }
+    const made = dice.or(0.6, GOOD_DICT, () => dice.or(0.3, anyDict(dice, 0), () => anyValue(dice)))
     const data = dice.or(0.4, pickle(made), () => mutateBytes(pickle(made), dice))
     const storages = TENSORS.map(
       ({ values }, key): Member => ({ name: `m/data/${key}`, data: new Uint8Array(values.buffer) }),
@@ -160,7 +181,7 @@ const torch: Target = {
     const order: Member[] = dice.chance(0.1)
       ? [{ name: 'm/byteorder', data: Buffer.from(dice.pick(['little', 'big'])) }]
       : []
-    const members = [{ name: 'm/data.pkl', data, deflated: huge }, ...storages, ...order]
+    const members = [{ name: 'm/data.pkl', data }, ...storages, ...order]
     if (dice.chance(0.3)) members.push(members[dice.below(members.length)])
     const changed = members.map(member => dice.or(0.03, member, () => anyMember(member, dice)))
     const zip = zipFile(changed, dice.chance(0.2))
@@ -183,15 +204,19 @@ export function safetensorsFile(tensors: readonly SmallTensor[]): Uint8Array<Arr
 const SAFETENSORS = Buffer.from(safetensorsFile(TENSORS))
 const HEADER_END = 8 + Number(SAFETENSORS.readBigUInt64LE(0))
 const HEADER = JSON.parse(SAFETENSORS.toString('utf8', 8, HEADER_END))
-const WIDE = ['[],', '{},', '[[]],', '{"a":0},', '0,', '[', '{"a":']
+const WIDE = [
+  ...['[],', '{},', '[[]],', '{"a":0},', '0,'].map(item => item.repeat(2 ** 18)),
+  '['.repeat(3e6),
+  '{"a":'.repeat(1e6),
+]
 
 const safetensors: Target = {
   cases: 14_000,
   make(dice) {
-    const huge = dice.chance(1 / 4000)
-    const header = huge ? Buffer.from(`{"x":[${dice.pick(WIDE).repeat(2 ** 20)}`) : jsonCase(HEADER, dice)
+    const huge = dice.chance(HUGE)
+    const header = huge ? Buffer.from(`{"x":[${dice.pick(WIDE)}`) : jsonCase(HEADER, dice)
     const length = Buffer.alloc(8)
-    length.writeBigUInt64LE(BigInt(dice.or(0.02, header.length, dice.size)))
+    length.writeBigUInt64LE(BigInt(dice.or(huge ? 0 : 0.02, header.length, dice.size)))
     const file = concatBytes([length, header, SAFETENSORS.subarray(HEADER_END)])
     return { 'model.safetensors': dice.or(0.2, file, () => mutateBytes(file, dice)) }
   },
