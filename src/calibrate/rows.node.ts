@@ -10,6 +10,7 @@ import {
   parquetMetadataAsync,
   parquetReadObjects,
   parquetSchema,
+  type SchemaTree,
 } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 import { TextError } from '../errors.ts'
@@ -134,11 +135,16 @@ export async function* parquetRows(
   const columns = needed && [needed.column]
   try {
     const metadata = await readMetadata(file)
-    const names = parquetSchema(metadata).children.map(column => column.element.name)
+    const schema = parquetSchema(metadata)
+    const names = schema.children.map(column => column.element.name)
     if (needed && !names.includes(needed.column))
       throw new TextError(`${path}: no column "${needed.column}", only ${names.join(', ')}; ${needed.advice}`)
+    const stored = leaves(schema).join('\n')
     let rowStart = 0
     for (const group of metadata.row_groups) {
+      // Where one is not in the schema or there twice, hyparquet forgets others that it has begun to read: if they fail, the process ends.
+      const found = group.columns.map(({ meta_data }) => meta_data?.path_in_schema.join('.'))
+      if (found.join('\n') !== stored) throw new Error('a row group has other columns than the schema')
       const rowEnd = rowStart + Number(group.num_rows)
       if (rowEnd - rowStart > MAX_GROUP_ROWS)
         throw new RangeError(`a row group of ${group.num_rows} rows, allowed are ${MAX_GROUP_ROWS}`)
@@ -176,6 +182,10 @@ const BOUNDED: Compressors = Object.fromEntries(
   ]),
 )
 
+/** Paths of the columns that hold values. */
+const leaves = ({ path, children }: SchemaTree): string[] =>
+  children.length === 0 ? [path.join('.')] : children.flatMap(leaves)
+
 const copy = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer
 
 const memory = (bytes: Uint8Array): AsyncBuffer => ({
@@ -186,11 +196,11 @@ const memory = (bytes: Uint8Array): AsyncBuffer => ({
 function onDisk(file: FileHandle, byteLength: number): AsyncBuffer {
   return {
     byteLength,
+    // As ArrayBuffer's, which cuts any range to what there is: hyparquet asks for all from the first column's start to the last one's end.
     async slice(start, end = byteLength) {
-      const from = start < 0 ? Math.max(0, byteLength + start) : start
-      const { buffer, bytesRead } = await file.read(new Uint8Array(Math.min(end, byteLength) - from), {
-        position: from,
-      })
+      const from = start < 0 ? Math.max(0, byteLength + start) : Math.min(start, byteLength)
+      const length = Math.max(0, Math.min(end, byteLength) - from)
+      const { buffer, bytesRead } = await file.read(new Uint8Array(length), { position: from })
       return copy(buffer.subarray(0, bytesRead))
     },
   }
