@@ -12,7 +12,7 @@ import type { Windows } from '../calibrate/windows.ts'
 import { OutputError } from '../errors.ts'
 import type { TextWindows } from '../evaluate/measure.ts'
 import type { Task } from '../evaluate/tasks/evaluate.ts'
-import { attempt } from '../write/folder.node.ts'
+import { attempt } from '../formats/file-errors.node.ts'
 
 /** What all runs read. */
 export interface Shared {

@@ -18,7 +18,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import { attempt } from '../write/folder.node.ts'
+import { attempt } from '../formats/file-errors.node.ts'
 import type { HubEnvironment } from './environment.node.ts'
 import { isCommit, type RemoteFile } from './listing.ts'
 import type { RepoType } from './request.ts'

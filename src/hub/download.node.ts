@@ -2,7 +2,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants, type FileHandle, open } from 'node:fs/promises'
 import { HubError, OutputError } from '../errors.ts'
-import { attempt } from '../write/folder.node.ts'
+import { attempt } from '../formats/file-errors.node.ts'
 import type { RemoteFile } from './listing.ts'
 import { type Access, failure, pause } from './request.ts'
 

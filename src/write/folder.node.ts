@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { OutputError } from '../errors.ts'
 import { openFile } from '../formats/file.node.ts'
+import { attempt, REASONS } from '../formats/file-errors.node.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { GGUF_FILE, OWN_KEY } from './gguf.ts'
 import type { Sink, SinkFile } from './sink.ts'
@@ -163,30 +164,5 @@ async function createFile(path: string, byteLength: number): Promise<SinkFile> {
         done += (await handle.write(bytes, done, bytes.byteLength - done, offset + done)).bytesWritten
     },
     close: () => handle.close(),
-  }
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOSPC: 'the disk is full; free some space or choose another folder',
-  EDQUOT: 'the disk quota is used up; free some space or choose another folder',
-  EFBIG: 'files of this size are not allowed here; raise the limit (ulimit -f) or choose another folder',
-  ENAMETOOLONG: 'the name is too long; choose a shorter one',
-  // Node says this of folders on a read-only disk, too.
-  ENOENT: 'a part of the path does not exist, or cannot be made; choose another folder',
-  EEXIST: 'a part of the path is a file; choose another folder',
-  EACCES: 'permission denied; choose a folder that you may write to',
-  EPERM: 'permission denied; choose a folder that you may write to',
-  EROFS: 'the file system is read-only; choose another folder',
-  ENOTDIR: 'a part of the path is a file; choose another folder',
-}
-
-/** Turns what the file system says into an OutputError: `cannot ${what}: …`. */
-export async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action()
-  } catch (error) {
-    if (error instanceof OutputError) throw error
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new OutputError(`cannot ${what}: ${REASONS[code ?? ''] ?? message}.`, { cause: error })
   }
 }

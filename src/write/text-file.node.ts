@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { access, constants, open, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { OutputError } from '../errors.ts'
-import { attempt } from './folder.node.ts'
+import { attempt } from '../formats/file-errors.node.ts'
 
 /** What files that we wrote have near their start: results, HTML pages, SVG and Markdown. Only such a file may be replaced. */
 const OWN_MARK = /"fasp": ?"|<meta name="generator" content="fasp |<!-- fasp /

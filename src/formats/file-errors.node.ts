@@ -1,0 +1,28 @@
+// What the file system says, as errors that say what to do.
+import { OutputError } from '../errors.ts'
+
+/** By the code of an error. */
+export const REASONS: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full; free some space or choose another folder',
+  EDQUOT: 'the disk quota is used up; free some space or choose another folder',
+  EFBIG: 'files of this size are not allowed here; raise the limit (ulimit -f) or choose another folder',
+  ENAMETOOLONG: 'the name is too long; choose a shorter one',
+  // Node says this of folders on a read-only disk, too.
+  ENOENT: 'a part of the path does not exist, or cannot be made; choose another folder',
+  EEXIST: 'a part of the path is a file; choose another folder',
+  EACCES: 'permission denied; choose a folder that you may write to',
+  EPERM: 'permission denied; choose a folder that you may write to',
+  EROFS: 'the file system is read-only; choose another folder',
+  ENOTDIR: 'a part of the path is a file; choose another folder',
+}
+
+/** Turns what the file system says into an OutputError: `cannot ${what}: …`. */
+export async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } catch (error) {
+    if (error instanceof OutputError) throw error
+    const { code, message } = error as NodeJS.ErrnoException
+    throw new OutputError(`cannot ${what}: ${REASONS[code ?? ''] ?? message}.`, { cause: error })
+  }
+}
