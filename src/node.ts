@@ -83,7 +83,7 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
   checkOptions(pruneOptions, source) // before a long download, all of it
   await checkOutput(output, overwrite, [path])
   await checkTexts(calibration)
-  const engine = openEngine({ device, threads, blas })
+  await using engine = openEngine({ device, threads, blas })
   engine.inPrecision(pruneOptions.products)
   const checkpoint = yield* openModel(path, { signal })
   try {
@@ -118,7 +118,6 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
       }
     })
   } finally {
-    await engine.close()
     await checkpoint.close()
   }
 }
@@ -158,7 +157,7 @@ export async function* exportModel(
   const requests = exportRequests(output, to)
   if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
   await checkOutput(output, overwrite, [path])
-  const engine = openEngine({ device, threads })
+  await using engine = openEngine({ device, threads })
   const checkpoint = yield* openModel(path, { signal })
   try {
     const model = describeModel(checkpoint)
@@ -173,7 +172,6 @@ export async function* exportModel(
       return results
     })
   } finally {
-    await engine.close()
     await checkpoint.close()
   }
 }
@@ -239,7 +237,7 @@ export async function* evaluate(path: string, options: EvaluateOptions): AsyncGe
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   await checkTexts(text)
   const { tasks, pages } = yield* readTasks(names, { data, signal })
-  const engine = openEngine(options)
+  await using engine = openEngine(options)
   const opened: Checkpoint[] = []
   const open = async function* (path: string) {
     const checkpoint = yield* openModel(path, options)
@@ -252,7 +250,6 @@ export async function* evaluate(path: string, options: EvaluateOptions): AsyncGe
     const dense = densePath === undefined ? undefined : { model: yield* open(densePath), openRows }
     return yield* measure(model, engine, { ...options, texts: text.map(asText), dense, tasks, pages })
   } finally {
-    await engine.close()
     for (const checkpoint of opened) await checkpoint.close()
   }
 }

@@ -64,7 +64,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
   const settings = { sparsity: SPARSITY, preset: 'paper', products, memory } as const
   checkRange('windows', windows, 1, 1e6, true)
   checkOptions(settings, {})
-  const engine = openEngine({ device, threads, blas })
+  await using engine = openEngine({ device, threads, blas })
   const folder = keep ?? (await temporaryFolder('fasp-bench-', ', or give one with --keep'))
   const output = join(folder, 'pruned')
   try {
@@ -89,7 +89,6 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     const made = madeNow(describeMachine({ device, threads, blas }, products))
     return { schema: 2, ...made, ...measured, activationBytes, peakMemoryBytes: peakMemory() }
   } finally {
-    await engine.close()
     if (keep === undefined) await rm(folder, { recursive: true, force: true })
   }
 }

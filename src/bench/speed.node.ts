@@ -113,8 +113,8 @@ async function inOurs(
   signal?: AbortSignal,
 ): Promise<SpeedAnswer> {
   const checkpoint = await openCheckpoint(path)
-  const engine = openEngine(options)
   try {
+    await using engine = openEngine(options)
     const decoder = await Decoder.open(describeModel(checkpoint), engine, 1, ids.length + after)
     /** The most likely token after `ids`. */
     const step = async (ids: Int32Array) => {
@@ -132,7 +132,6 @@ async function inOurs(
     await turn(1)
     return await turn(after)
   } finally {
-    await engine.close()
     await checkpoint.close()
   }
 }

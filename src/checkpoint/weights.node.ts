@@ -164,7 +164,7 @@ function locate(located: Map<string, Located>, source: TensorSource, storedName:
  * The name of a tensor in the whole model: checkpoints of a base model lack `model.`, those of facebook/opt-* among them.
  * Source: transformers, `base_model_prefix`; vLLM, opt.py (`decoder.` to `model.decoder.`).
  */
-export const tensorName = (stored: string): string =>
+const tensorName = (stored: string): string =>
   /^(decoder|layers|embed_tokens|norm)\./.test(stored) ? `model.${stored}` : stored
 
 function merged(folder: string, located: ReadonlyMap<string, Located>): Omit<TensorSource, 'close'> {

@@ -37,7 +37,7 @@ export default defineCommand({
       topP: range('top-p', 1e-6, 1),
       seed: range('seed', 0, 2 ** 32 - 1),
     }
-    const engine = openEngine({ device: options.device, threads: options.threads })
+    await using engine = openEngine({ device: options.device, threads: options.threads })
     const checkpoint = await showProgress(openModel(path, { signal }))
     try {
       const tokenizer = loadTokenizer(checkpoint)
@@ -55,7 +55,6 @@ export default defineCommand({
       if (options.json) print(JSON.stringify({ prompt, text: tokenizer.decode(ids), promptIds, ids }))
       else print(tokenizer.decode(ids).slice(shown.length))
     } finally {
-      await engine.close()
       await checkpoint.close()
     }
   },

@@ -60,8 +60,8 @@ export async function describeForReport(
   signal: AbortSignal,
 ): Promise<Described> {
   const checkpoint = await showProgress(openModel(path, { signal }))
-  const engine = openEngine({ device, threads })
   try {
+    await using engine = openEngine({ device, threads })
     const model = describeModel(checkpoint)
     const options = checkpoint.recipe?.options
     const pruned = isJsonObject(options) && typeof options.sparsity === 'number' ? options : undefined
@@ -78,7 +78,6 @@ export async function describeForReport(
     )
     return { ...facts, samples: [] }
   } finally {
-    await engine.close()
     await checkpoint.close()
   }
 }

@@ -39,13 +39,12 @@ interface Open {
 
 /** @throws FaspError */
 export async function* runJob(job: Job, signal: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
-  const engine = openEngine(job)
+  await using engine = openEngine(job)
   const checkpoint = await openCheckpoint(job.model)
   try {
     const open = { job, dense: describeModel(checkpoint), engine, signal }
     return yield* isDense(job.task) ? runDense(open, job.task) : runCell(open, job.task)
   } finally {
-    await engine.close()
     await checkpoint.close()
   }
 }
