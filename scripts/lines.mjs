@@ -10,11 +10,9 @@ const MAX_FILE = 400
 /** The method itself: what a reader takes in to know how a model is pruned. Never to be raised: what does not fit is simplified. */
 const MAX_CORE = 8000
 const CORE = [
-  ...['prune', 'prune-half', 'methods', 'options', 'check-options', 'plan', 'notices', 'result'],
-  ...['model', 'engine', 'linalg', 'blocks', 'calibrate', 'score', 'select', 'restore', 'allocate'],
+  ...['prune', 'prune-half', 'cut', 'methods', 'options', 'check-options', 'plan', 'notices', 'result'],
+  ...['model', 'engine', 'linalg', 'blocks', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
 ]
-/** Of `calibrate`, from texts to windows of tokens: half of what asks for them evaluates. */
-const TEXT = ['calibration', 'corpus', 'pretokenizer', 'rows', 'sample', 'text', 'tokenizer', 'windows']
 /** The pipeline reads like the diagram of the stages. */
 const MAX_PIPELINE = 200
 
@@ -27,10 +25,13 @@ const PAGE = [
   ['checkpoint'],
   ['model'],
   ['blocks'],
+  ['forward'],
   ['calibrate'],
+  ['statistics'],
   ['score'],
   ['select'],
   ['restore'],
+  ['cut'],
   ['allocate'],
   ['methods', 'options', 'check-options', 'plan', 'result', 'notices'],
   ['write'],
@@ -55,10 +56,7 @@ const files = readdirSync(src, { recursive: true, withFileTypes: true })
 const problems = []
 const named = part => part.replace(/(\.node)?\.ts$/, '')
 const place = file => PAGE.findIndex(line => line.includes(named(file.split('/')[0])))
-const isCore = file => {
-  const [room, inside = ''] = file.split('/').map(named)
-  return CORE.includes(room) && !(room === 'calibrate' && TEXT.includes(inside))
-}
+const isCore = file => CORE.includes(named(file.split('/')[0]))
 const mayUseNode = file => /(^|\/)(node|[^/]+\.node)\.ts$/.test(file) || file.startsWith('cli/')
 
 /** Of each file the files that it imports, those of types too. */

@@ -1,7 +1,5 @@
 // Public API that runs everywhere. Files, paths and the CPU engine of Node are added in `node.ts`.
 
-export { ActivationPool } from './blocks/activations.ts'
-export { type DenseStatistics, denseStatistics, type Moments } from './calibrate/dense-statistics.ts'
 export { loadTokenizer } from './calibrate/tokenizer.ts'
 export { evaluationWindows, type Windows } from './calibrate/windows.ts'
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
@@ -21,6 +19,7 @@ export { wordPerplexity } from './evaluate/tasks/wikitext.ts'
 export type { Phase, ProgressEvent } from './events.ts'
 export { exportOnnx, type OnnxOptions, onnxBytes } from './export/onnx.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
+export { ActivationPool } from './forward/activations.ts'
 export { METHOD_NAMES, type MethodName } from './methods.ts'
 export { type Architecture, decoderLinears, tensorShapes } from './model/architecture.ts'
 export { describeModel, type Model } from './model/model.ts'
@@ -42,6 +41,8 @@ export type {
   TaskResult,
   WordPerplexityResult,
 } from './result.ts'
+export { type DenseStatistics, denseStatistics } from './statistics/dense.ts'
+export type { Moments } from './statistics/moments.ts'
 export { VERSION } from './version.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'
 export type { OnnxFileResult } from './write/onnx/folder.ts'

@@ -5,7 +5,6 @@ import { allocationBytes, checkReach } from './allocate/sensitivity.ts'
 import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
 import { decoderBytes, headRows } from './blocks/decoder.ts'
-import { TOKENS_PER_RUN } from './blocks/stream.ts'
 import type { CalibrationSource } from './calibrate/calibration.ts'
 import { MAX_SEQUENCES } from './calibrate/sample.ts'
 import { UnsupportedModelError } from './errors.ts'
@@ -13,6 +12,7 @@ import type { FloatDType } from './formats/dtype.ts'
 import { DTYPE_BYTES } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
+import { TOKENS_PER_RUN } from './forward/stream.ts'
 import {
   type Architecture,
   fullWidths,
@@ -137,6 +137,12 @@ export function outputTypes(model: Model, wanted: FloatDType | undefined): (name
     )
   const quantized = names.some(name => !isDense(tensors.get(name)!.dtype))
   return name => wanted ?? (quantized ? 'BF16' : (tensors.get(name)!.dtype as FloatDType))
+}
+
+/** The type that a tensor of the source is written in. */
+export function typesOf({ tensors, layers }: Plan, a: Architecture): (name: string) => FloatDType {
+  const types = new Map(tensors.map(({ name, dtype }) => [name, dtype as FloatDType]))
+  return name => types.get(renumbered(a, name, layer => layers.after.indexOf(layer)))!
 }
 
 /** `stock` narrows FFNs only, `padded` nothing, `compact` all. */

@@ -1,25 +1,21 @@
-// One half-block on its way: hidden activations → statistics → score → select → restore → write, and the streams go through it.
-import type { ActivationPool } from './blocks/activations.ts'
-import type { HalfBlockRunner } from './blocks/halfblock.ts'
-import { copyStream, passThrough, type Stream } from './blocks/stream.ts'
-import type { HalfWeights } from './blocks/weights.ts'
-import type { DenseStatistics } from './calibrate/dense-statistics.ts'
-import { advance, type DenseTarget, observe } from './calibrate/hidden-pass.ts'
-import type { Windows } from './calibrate/windows.ts'
+// One half-block on its way: hidden activations → statistics → cut → write, and the streams go through it.
+import type { HalfWeights, LinearWeights } from './blocks/weights.ts'
 import type { Clock } from './clock.ts'
-import type { Engine } from './engine/engine.ts'
+import { cut } from './cut.ts'
 import type { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
+import { rounded } from './formats/encode.ts'
+import type { Context } from './forward/context.ts'
+import type { Twins } from './forward/twins.ts'
 import { narrows } from './model/architecture.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { Plan } from './plan.ts'
+import { type Plan, typesOf } from './plan.ts'
 import { alignInputs } from './restore/align.ts'
-import { restoreColumns } from './restore/least-squares.ts'
 import type { HalfResult } from './result.ts'
-import { type Candidates, keepAll, selectKept } from './select/kept.ts'
-import { rotateValues, unrotateOutput } from './select/rotate.ts'
-import { complement } from './select/top.ts'
+import { keepAll, selectKept } from './select/kept.ts'
+import type { DenseStatistics } from './statistics/dense.ts'
+import { observe } from './statistics/observe.ts'
 import type { ModelWriter } from './write/model.ts'
 
 /** What `outsideSeconds` of the result goes by. */
@@ -34,25 +30,18 @@ export type Stage =
   | 'writing'
   | 'losses'
 
-export interface PruneJob {
-  readonly pool: ActivationPool
+export interface PruneJob extends Context {
   readonly model: Model
-  readonly engine: Engine
-  readonly windows: Windows
   readonly plan: Plan
   readonly dense?: DenseStatistics
   readonly options: ResolvedOptions
   readonly writer: ModelWriter
   readonly stages: Clock<Stage>
-  readonly signal?: AbortSignal
 }
 
-/** What goes through the layers together. */
+/** What goes through the layers together. The dense one of the calibration windows is there with a dense target only. */
 export interface Streams {
-  readonly runner: HalfBlockRunner
-  readonly pruned: Stream
-  /** With a dense target, from the first cut on: until then both streams are one, and there is nothing to make up for. */
-  dense?: DenseTarget
+  readonly calibration: Twins
   readonly check?: HeldOutCheck
 }
 
@@ -62,65 +51,75 @@ export interface Streams {
  */
 export async function* pruneHalf(
   job: PruneJob,
-  streams: Streams,
+  { calibration, check }: Streams,
   original: HalfWeights,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
   const { half } = original
-  const { runner, pruned: stream, dense, check } = streams
-  const { model, engine, plan, options, writer, stages, signal } = job
+  const { model, engine, plan, options, writer, stages } = job
   stages.start('statistics')
   const a = model.architecture
+  const stream = calibration.pruned
+  const dense = calibration.dense && { stream: calibration.dense, alpha: options.alpha }
   const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
   const cuts = narrows(a, half, keep)
   if (!cuts && !dense) {
     // Where only whole layers go, nothing is measured on the stream.
-    if (options.scope !== 'layers') await passThrough(runner, stream, original, signal)
+    if (options.scope !== 'layers') await stream.through(original)
     stages.start('losses')
-    await check?.pass(runner, original, undefined, signal)
+    await check?.pass(original)
     stages.start('writing')
     await writer.copyHalf(half)
     return undefined
   }
-  if (!dense && options.target === 'dense' && options.alpha > 0) streams.dense = await leave(job, streams, original)
+  // Before the first cut both streams are one, and there is nothing to make up for.
+  if (!dense && options.target === 'dense' && options.alpha > 0) await calibration.throughDense(original)
+  const typeOf = typesOf(plan, a)
+  const round = (name: string, values: LinearWeights['weight']) => rounded(name, values, typeOf(name))
   const aligned = dense && options.inputs === 'aligned'
-  const turned = aligned ? await alignInputs(runner, stream, original, dense, options.damp, signal) : undefined
-  const weights = turned ? writer.rounded(turned.weights) : original
-  const beside = dense && { ...dense, weights: original }
-  const { statistics, hidden } = await observe(runner, job.pool, stream, weights, beside, signal)
+  const turned = aligned ? await alignInputs(stream, original, dense, options.damp) : undefined
+  const weights = turned ? withInputs(turned.weights, round) : original
+  const { statistics, hidden } = await observe(stream, weights, dense && { ...dense, weights: original })
   stages.start('selection')
-  const rotates = cuts && options.vo === 'rotate' && half.kind === 'attention'
-  const rotated = rotates ? await rotateValues(engine, a, weights, statistics) : undefined
-  const seen = rotated ?? { weights, statistics, dense: job.dense?.layers[half.layer][half.kind] }
-  const selected = cuts ? await selectKept(engine, a, seen, keep, options) : undefined
-  if (selected) yield { type: 'selected', half: half.output.name, scores: selected.scores, kept: selected.kept }
-  const { kept, columns } = selected ?? keepAll(a, half)
-  stages.start('repair')
-  const { weight, bias, damp, ...errors } = await restore(job, seen, columns)
+  const ofDense = job.dense?.layers[half.layer][half.kind]
+  const seen = { weights, statistics, dense: ofDense }
+  const { selected, pruned, output, ...done } = await cut(engine, a, seen, {
+    rotate: cuts && options.vo === 'rotate' && half.kind === 'attention',
+    async select(seen) {
+      const selected = cuts ? await selectKept(engine, a, seen, keep, options) : keepAll(a, half)
+      stages.start('repair')
+      return selected
+    },
+    restore: { ...options, means: ofDense?.mean },
+    round: ({ weight, bias }) => ({
+      weight: round(`${half.output.name}.weight`, weight),
+      bias: bias && round(`${half.output.name}.bias`, bias),
+    }),
+  })
+  const { scores, kept, columns } = selected
+  if (scores) yield { type: 'selected', half: half.output.name, scores, kept }
   stages.start('writing')
-  const output = await writer.writeOutput(half, columns, { weight, bias })
-  const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
-  const advancing = advance(runner, stream, weights, pruned, hidden, signal)
+  await writer.writeOutput(half, columns, output)
+  const advancing = stream.advance(weights, pruned, hidden)
   advancing.catch(() => {}) // thrown where it is waited for
   try {
-    await writer.writeInputs(seen.weights, kept, columns, aligned) // the engine works meanwhile
+    await writer.writeInputs(done.weights, kept, columns, aligned) // the engine works meanwhile
   } finally {
     await advancing // nothing may run on when this ends with an error
   }
   stages.start('losses')
-  await check?.pass(runner, original, { weights, output: pruned }, signal)
-  return { kept: [...kept], ...errors, damp: Math.max(damp, selected?.damp ?? 0, turned?.damp ?? 0) }
+  await check?.pass(original, { weights, pruned })
+  const { errorBefore, errorAfter } = done
+  return { kept: [...kept], errorBefore, errorAfter, damp: Math.max(done.damp, selected.damp, turned?.damp ?? 0) }
 }
 
-/** The dense stream leaves the pruned one before the first cut: after the half-block, as the dense model has it. */
-async function leave({ pool, options, signal }: PruneJob, { runner, pruned }: Streams, weights: HalfWeights) {
-  const stream = await copyStream(pruned, runner.architecture.hiddenSize, pool)
-  await passThrough(runner, stream, weights, signal)
-  return { stream, alpha: options.alpha }
-}
-
-function restore(job: PruneJob, { weights, statistics, dense }: Candidates, columns: Int32Array) {
-  const { half, output } = weights
-  const removed = complement(columns, statistics.width)
-  const options = { ...job.options, means: dense?.mean, layer: half.output.name }
-  return restoreColumns(job.engine, output.weight, output.bias, statistics, columns, removed, options)
+/** Input layers as a reader of the output will see them. */
+function withInputs(
+  weights: HalfWeights,
+  round: (name: string, values: LinearWeights['weight']) => LinearWeights['weight'],
+) {
+  const inputs = weights.inputs.map(({ weight, bias }, i) => {
+    const name = `${weights.half.inputs[i].name}.weight`
+    return { weight: round(name, weight), bias }
+  })
+  return { ...weights, inputs }
 }

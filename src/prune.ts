@@ -1,25 +1,27 @@
 // The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on the stream
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { type Allocated, allocate } from './allocate/allocate.ts'
-import { ActivationPool, type Scratch } from './blocks/activations.ts'
 import { HalfBlockRunner } from './blocks/halfblock.ts'
-import { embedWindows } from './blocks/stream.ts'
 import { readHalves } from './blocks/weights.ts'
 import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
-import type { DenseStatistics } from './calibrate/dense-statistics.ts'
+import type { Windows } from './calibrate/windows.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Clock, difference, total } from './clock.ts'
 import { baseName, shortNames } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { Phase, ProgressEvent } from './events.ts'
+import { ActivationPool, type Scratch } from './forward/activations.ts'
+import { embedWindows } from './forward/stream.ts'
+import { Twins } from './forward/twins.ts'
 import { halfBlocks } from './model/architecture.ts'
 import { describeModel } from './model/model.ts'
 import { dampingNotices, overfitNotices, planNotices } from './notices.ts'
 import { type PruneOptions, resolveOptions } from './options.ts'
 import { makePlan } from './plan.ts'
-import { type PruneJob, pruneHalf, type Stage, type Streams } from './prune-half.ts'
+import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
 import type { LayerResult, PruneResult, Recipe } from './result.ts'
+import type { DenseStatistics } from './statistics/dense.ts'
 import { VERSION } from './version.ts'
 import { CheckpointWriter } from './write/checkpoint.ts'
 import { folderFiles } from './write/folder-files.ts'
@@ -60,19 +62,18 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
     stages.start('calibration')
     const windows = yield* calibration(model, input.engine, input, resolved, signal)
     pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
+    const context = { engine: input.engine, pool, signal }
     clock.start('allocate')
     stages.start('allocation')
     const allocated: Allocated =
-      resolved.sparsity > 0
-        ? yield* allocate(model, input.engine, windows, pool, resolved, input.denseStatistics, signal)
-        : {}
+      resolved.sparsity > 0 ? yield* allocate(context, model, windows, resolved, input.denseStatistics) : {}
     const plan = makePlan(model, resolved, source, allocated)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers.after })
     clock.start('prune')
     const { dense } = allocated
-    const job = { pool, model, engine: input.engine, windows, plan, dense, options: resolved, writer, stages, signal }
-    const { layers, losses } = yield* pruneLayers(job)
+    const job = { ...context, model, plan, dense, options: resolved, writer, stages }
+    const { layers, losses } = yield* pruneLayers(job, windows)
     const outsideSeconds = { ...stages.stop(), scratch: scratchSeconds() }
     clock.start('write')
     const names = shortNames(windows.texts.map(({ name }) => name))
@@ -107,14 +108,14 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
 }
 
 /** Prunes all layers, writing each tensor as soon as it is final. @returns what was kept in each layer, and how well it fits */
-async function* pruneLayers(job: PruneJob) {
-  const { model, engine, writer, pool, windows, stages } = job
+async function* pruneLayers(job: PruneJob, windows: Windows) {
+  const { model, engine, writer, stages } = job
   const a = model.architecture
   stages.start('embedding')
-  const pruned = await embedWindows(model, engine, windows.windows, pool)
-  const check = await HeldOutCheck.open(model, engine, windows, pool)
   const runner = new HalfBlockRunner(engine, a, windows.seqLen, job.options.products)
-  const streams: Streams = { runner, pruned, check }
+  const calibration = new Twins(await embedWindows(job, model, runner, windows.windows))
+  const check = await HeldOutCheck.open(job, model, runner, windows)
+  const streams = { calibration, check }
   const layers: LayerResult[] = []
   const stay = job.plan.layers.after
   const weights = readHalves(
@@ -134,13 +135,13 @@ async function* pruneLayers(job: PruneJob) {
       })
     else {
       stages.start('losses')
-      await check?.passRemoved(runner, layer, job.signal)
+      await check?.passRemoved(layer)
     }
     if (layer === 0) {
       stages.start('writing')
       await writer.copyOutsideLayers() // the work begins sooner so, and tables that are damaged still show early
     }
-    yield { type: 'progress', done: layer + 1, tokens: pruned.tokens } as const
+    yield { type: 'progress', done: layer + 1, tokens: calibration.pruned.tokens } as const
   }
   stages.start('losses')
   return { layers, losses: await check?.losses() }

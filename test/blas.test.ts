@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { HalfBlockRunner } from '../src/blocks/halfblock.ts'
 import { readHalf } from '../src/blocks/weights.ts'
-import { GramAccumulator, outputEnergy } from '../src/calibrate/gram.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { multiply } from '../src/linalg/product.ts'
 import { halfBlocks } from '../src/model/architecture.ts'
 import { describeMachine, describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
+import { GramAccumulator, outputEnergy } from '../src/statistics/gram.ts'
 import { describeOn, withBlas } from './devices.ts'
 import { TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
@@ -49,7 +49,7 @@ describeOn(on, 'what ONNX Runtime computes', () => {
     const at = Int32Array.from({ length: 200 }, (_, i) => 2 * i)
     const [expected, found] = await both(async engine => {
       const gram = new GramAccumulator(engine, width)
-      for (const batch of h) await gram.accumulate(batch, tokens)
+      for (const batch of h) await gram.add({ h: batch, tokens })
       const statistics = gram.finish()
       return { ...statistics, energy: await outputEnergy(engine, statistics, at, random(at.length * out, 3)) }
     })

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { ActivationPool } from '../src/blocks/activations.ts'
-import { denseStatistics } from '../src/calibrate/dense-statistics.ts'
+import { ActivationPool } from '../src/forward/activations.ts'
 import { halfBlocks } from '../src/model/architecture.ts'
 import {
   type Checkpoint,
@@ -20,6 +19,7 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
+import { denseStatistics } from '../src/statistics/dense.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 import { describeShared, sharedPath } from './shared.ts'
@@ -161,7 +161,7 @@ test('random goes by the seed alone', async () => {
 test('statistics of the dense model may be given, and the result is the same', async () => {
   const checkpoint = await openCheckpoint(TINY_LLAMA)
   const pool = new ActivationPool(1e9)
-  const given = await finish(denseStatistics(describeModel(checkpoint), engine, WINDOWS, pool))
+  const given = await finish(denseStatistics({ engine, pool }, describeModel(checkpoint), WINDOWS))
   await checkpoint.close()
   for (const method of ['flap', 'shortgpt'] as const) {
     const settings = { ...QUICK, method, sparsity: 0.5 }

@@ -7,7 +7,6 @@ import { findWorkload } from '../src/bench/workloads.ts'
 import { attentionGraph, attentionHiddenGraph } from '../src/blocks/attention.ts'
 import { ffnGraph, ffnHiddenGraph } from '../src/blocks/ffn.ts'
 import { residualGraph } from '../src/blocks/residual.ts'
-import { GramAccumulator } from '../src/calibrate/gram.ts'
 import { runtimeVersion } from '../src/engine/engine.node.ts'
 import { createEngine, type Engine, values } from '../src/engine/engine.ts'
 import { nativeGraphs } from '../src/engine/native.node.ts'
@@ -17,6 +16,7 @@ import type { Architecture } from '../src/model/architecture.ts'
 import { architectureOf } from '../src/model/model.ts'
 import { openEngine, prune } from '../src/node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
+import { GramAccumulator } from '../src/statistics/gram.ts'
 import { BF16 } from './cpu.ts'
 import { withBlas } from './devices.ts'
 import { TINY_LLAMA } from './fasp.ts'
@@ -82,7 +82,7 @@ if (BF16)
       const [width, tokens] = [70, 40]
       const gram = new GramAccumulator(engine, width, 'gram', engine.inPrecision('bf16'))
       const parts = [1, 2, 3].map(() => random(width * tokens))
-      for (const h of parts) await gram.accumulate(h, tokens)
+      for (const h of parts) await gram.add({ h, tokens })
       const statistics = gram.finish()
       const exact = parts.map(rounded)
       for (let i = 0; i < width; i++)

@@ -1,11 +1,10 @@
 // How much goes where, by the rule that the options name: known from the sizes alone, or measured on the dense model before any layer is cut.
-import type { ActivationPool } from '../blocks/activations.ts'
-import { type DenseStatistics, denseStatistics } from '../calibrate/dense-statistics.ts'
 import type { Windows } from '../calibrate/windows.ts'
-import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import type { Widths } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
+import { type DenseStatistics, denseStatistics } from '../statistics/dense.ts'
 import { layersToRemove, leastInfluential, type RemovedLayer } from './influence.ts'
 import { leastMissed } from './perplexity.ts'
 import { type Allocation, allocateBySensitivity, type SensitivityOptions } from './sensitivity.ts'
@@ -28,22 +27,20 @@ export interface AllocateOptions extends SensitivityOptions {
 
 /** @param given statistics of the dense model on these windows, where the caller has them */
 export async function* allocate(
+  context: Context,
   model: Model,
-  engine: Engine,
   windows: Windows,
-  pool: ActivationPool,
   options: AllocateOptions,
   given?: DenseStatistics,
-  signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, Allocated> {
   const statistics = async function* () {
-    return given ?? (yield* denseStatistics(model, engine, windows, pool, signal))
+    return given ?? (yield* denseStatistics(context, model, windows))
   }
   switch (options.allocate) {
     case 'uniform':
       return {}
     case 'sensitivity':
-      return yield* allocateBySensitivity(model, engine, windows, pool, options, signal)
+      return yield* allocateBySensitivity(context, model, windows, options)
     case 'standardized': {
       const dense = yield* statistics()
       return { dense, widths: await standardizedWidths(model, dense, options) }
@@ -61,7 +58,7 @@ export async function* allocate(
     case 'perplexity': {
       const { probeTokens } = options
       const count = layersToRemove(model.architecture, options.sparsity)
-      return { removed: yield* leastMissed(model, engine, windows, pool, { count, probeTokens }, signal) }
+      return { removed: yield* leastMissed(context, model, windows, { count, probeTokens }) }
     }
   }
 }

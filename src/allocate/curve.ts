@@ -3,15 +3,13 @@
 //   of rotated values it is Σ σ² over the channels that go.
 import type { PrunedOutput } from '../blocks/halfblock.ts'
 import type { HalfWeights } from '../blocks/weights.ts'
-import type { Statistics } from '../calibrate/gram.ts'
+import { cut } from '../cut.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { columnGroups, columnsOfRows } from '../model/coupling.ts'
-import { restoreColumns } from '../restore/least-squares.ts'
 import { eliminate } from '../select/eliminate.ts'
-import type { Candidates } from '../select/kept.ts'
-import { rotateValues, unrotateOutput } from '../select/rotate.ts'
 import { complement } from '../select/top.ts'
+import type { Statistics } from '../statistics/gram.ts'
 import type { WidthCost } from './greedy.ts'
 
 export interface CurveOptions {
@@ -34,35 +32,37 @@ export async function errorCurve(
   { vo, ...options }: CurveOptions,
 ): Promise<{ errors: readonly WidthCost[]; cut: PrunedOutput }> {
   const { half, output } = weights
-  const layer = half.output.name
-  const repaired = ({ weights: w, statistics: s }: Candidates, columns: Int32Array<ArrayBuffer>) => {
-    const removed = complement(columns, s.width)
-    const restoring = { ...options, restore: true, layer }
-    return restoreColumns(engine, w.output.weight, w.output.bias, s, columns, removed, restoring)
-  }
-  if (half.kind === 'attention' && vo === 'rotate') {
-    const { headSize: e, kvHeads } = a
-    const rotated = await rotateValues(engine, a, weights, statistics)
-    const errors: WidthCost[] = [{ width: e, cost: 0 }]
+  const heads = half.kind === 'ffn' ? 1 : a.kvHeads
+  const errors: WidthCost[] = []
+  const byDirections = (scores: Float64Array) => {
+    const e = a.headSize
+    errors.push({ width: e, cost: 0 })
     for (let width = e - 1, cost = 0; width >= least; width--) {
-      for (let g = 0; g < kvHeads; g++) cost += Math.max(0, rotated.scores[g * e + width])
+      for (let g = 0; g < heads; g++) cost += Math.max(0, scores[g * e + width])
       errors.push({ width, cost })
     }
-    const first = Int32Array.from(rotated.scores.keys()).filter(row => row % e < cutTo)
-    return { errors, cut: await unrotateOutput(engine, a, rotated, await repaired(rotated, columnsOfRows(a, first))) }
+    return Int32Array.from(scores.keys()).filter(row => row % e < cutTo)
   }
-  const heads = half.kind === 'ffn' ? 1 : a.kvHeads
-  const groups = columnGroups(a, half)
-  const full = groups.length / heads
-  const { order, curve } = await eliminate(engine, output.weight, statistics, groups, least * heads, {
-    ...options,
-    center: options.center && output.bias !== undefined,
-    layer,
-  })
-  const kept = complement(order.slice(0, (full - cutTo) * heads), groups.length)
-  const columns = half.kind === 'ffn' ? kept : columnsOfRows(a, kept)
-  return {
-    errors: curve.map(({ removed, error }) => ({ width: full - removed / heads, cost: error })),
-    cut: { output: await repaired({ weights, statistics }, columns), columns },
+  const byElimination = async () => {
+    const groups = columnGroups(a, half)
+    const full = groups.length / heads
+    const centring = { ...options, center: options.center && output.bias !== undefined, layer: half.output.name }
+    const { order, curve } = await eliminate(engine, output.weight, statistics, groups, least * heads, centring)
+    for (const { removed, error } of curve) errors.push({ width: full - removed / heads, cost: error })
+    return complement(order.slice(0, (full - cutTo) * heads), groups.length)
   }
+  const { pruned } = await cut(
+    engine,
+    a,
+    { weights, statistics },
+    {
+      rotate: half.kind === 'attention' && vo === 'rotate',
+      restore: { ...options, restore: true },
+      async select({ scores }) {
+        const kept = scores ? byDirections(scores) : await byElimination()
+        return { columns: half.kind === 'ffn' ? kept : columnsOfRows(a, kept) }
+      },
+    },
+  )
+  return { errors, cut: pruned }
 }

@@ -5,17 +5,16 @@
 // Then the widths are those of greedy.ts. One pass over the layers does it: the probe's dense stream and, from each half-block on, a branch
 // of it that left through the cut half-block, go on together, so that every layer is read once.
 // The measurement is ours; EvoPress (arXiv 2410.14649) searches for per-layer levels by KL.
-import type { ActivationPool } from '../blocks/activations.ts'
 import { Head, headRows } from '../blocks/decoder.ts'
 import { Divergence } from '../blocks/divergence.ts'
 import { HalfBlockRunner } from '../blocks/halfblock.ts'
-import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '../blocks/stream.ts'
 import { readHalf } from '../blocks/weights.ts'
-import { advance, observe } from '../calibrate/hidden-pass.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
+import { embedWindows, type Stream } from '../forward/stream.ts'
 import {
   type Architecture,
   decoderLinears,
@@ -27,6 +26,7 @@ import {
 } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { allColumns } from '../select/top.ts'
+import { observe } from '../statistics/observe.ts'
 import { type CurveOptions, errorCurve } from './curve.ts'
 import { greedyWidths, type WidthCost } from './greedy.ts'
 import { probeWindows, some } from './probe.ts'
@@ -97,13 +97,12 @@ export function checkReach(a: Architecture, options: WidthOptions): void {
 
 /** Measures all half-blocks in scope and shares the cut out among them. */
 export async function* allocateBySensitivity(
+  context: Context,
   model: Model,
-  engine: Engine,
   windows: Windows,
-  pool: ActivationPool,
   options: SensitivityOptions,
-  signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, { widths: Widths[]; allocation: Allocation }> {
+  const { engine } = context
   const a = model.architecture
   yield { type: 'phase', phase: 'allocate', total: a.layers, unit: 'layers' }
   const { seqLen } = windows
@@ -111,42 +110,34 @@ export async function* allocateBySensitivity(
   const observed = some(windows.windows, Math.ceil(statisticsTokens(a) / seqLen))
   const others = windows.windows.filter(window => !observed.includes(window))
   const probed = probeWindows(others.length > 0 ? others : windows.windows, options.probeTokens)
-  const stream = await embedWindows(model, engine, observed, pool)
-  const probe = await embedWindows(model, engine, probed, pool)
   const runner = new HalfBlockRunner(engine, a, seqLen, 'float32')
+  const stream = await embedWindows(context, model, runner, observed)
+  const probe = await embedWindows(context, model, runner, probed)
   const branches: Stream[] = []
   const measured: Measured[] = []
   for (let layer = 0; layer < a.layers; layer++) {
     for (const half of halfBlocks(a, layer)) {
       const weights = await readHalf(model, half)
-      const go = (s: Stream) => passThrough(runner, s, weights, signal)
-      for (const branch of branches) await go(branch)
-      if (!inScope(half, options.scope)) await go(stream)
+      for (const branch of branches) await branch.through(weights)
+      if (!inScope(half, options.scope)) await stream.through(weights)
       else {
-        const { statistics, hidden } = await observe(runner, pool, stream, weights, undefined, signal)
+        const { statistics, hidden } = await observe(stream, weights)
         const full = half.kind === 'ffn' ? a.ffnWidth : a.headSize
         const cutTo = Math.ceil(full / 2)
         const floor = leastOf(full, least)
         const { errors, cut } = await errorCurve(engine, a, weights, statistics, cutTo, floor, options)
         measured.push({ half, cutTo, errors })
-        const branch = await copyStream(probe, a.hiddenSize, pool)
-        await passPruned(runner, branch, weights, cut, signal)
+        const branch = await probe.fork()
+        await branch.throughPruned(weights, cut)
         branches.push(branch)
-        await advance(
-          runner,
-          stream,
-          weights,
-          { output: weights.output, columns: allColumns(statistics.width) },
-          hidden,
-          signal,
-        )
+        await stream.advance(weights, { output: weights.output, columns: allColumns(statistics.width) }, hidden)
       }
-      await go(probe)
+      await probe.through(weights)
     }
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) }
   }
   const kl = await divergences(model, engine, probe, branches, probed[0].length)
-  for (const { rows } of [stream, probe, ...branches]) await rows.close()
+  for (const each of [stream, probe, ...branches]) await each.close()
   return shareOut(a, measured, kl, options, least, probe.tokens)
 }
 
@@ -158,15 +149,16 @@ async function divergences(model: Model, engine: Engine, probe: Stream, branches
   const divergence = new Divergence(engine, vocabularySize)
   const sums = new Float64Array(branches.length)
   let rows = 0
-  for (const batch of probe.batches)
+  await probe.read(async (x, batch) => {
     for (let w = 0; w < batch.windows; w++)
       for (let from = Math.floor(length / 2); from < length; from += most) {
         const [start, end] = [w * length + from, w * length + Math.min(from + most, length)].map(row => row * d)
-        await divergence.from(head, (await probe.rows.load(batch)).subarray(start, end))
+        await divergence.from(head, x.subarray(start, end))
         for (const [b, branch] of branches.entries())
           sums[b] += await divergence.to(head, (await branch.rows.load(batch)).subarray(start, end))
         rows += (end - start) / d
       }
+  })
   return sums.map(sum => sum / rows)
 }
 

@@ -3,7 +3,7 @@
 // together, and the best stay, up to the number of parameters that is to be left.
 // A KV head counts with its query heads and all their rows and columns, (2r + 2) · e · d parameters (FLAP's code: 170 neurons' worth, whatever
 // the shape), a neuron its two or three rows and columns. No layer is protected: one can lose all its heads, or neurons.
-import type { DenseStatistics } from '../calibrate/dense-statistics.ts'
+
 import {
   type Architecture,
   decoderLinears,
@@ -15,6 +15,7 @@ import {
 import { columnGroups, headGroups } from '../model/coupling.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { fluctuationScores } from '../score/fluctuation.ts'
+import type { DenseStatistics } from '../statistics/dense.ts'
 
 interface Unit {
   readonly layer: number

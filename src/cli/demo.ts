@@ -2,10 +2,10 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { openScratch } from '../blocks/scratch.node.ts'
 import { sampleWindows } from '../calibrate/sample.ts'
 import { table } from '../display.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
+import { openScratch } from '../forward/scratch.node.ts'
 import {
   type Checkpoint,
   describeModel,

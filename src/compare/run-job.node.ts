@@ -1,9 +1,6 @@
 // What a process of a comparison does: the dense model with all that is shared, or one pruned model, from calibration windows to measures.
 import { rm } from 'node:fs/promises'
-import { ActivationPool, type Scratch } from '../blocks/activations.ts'
-import { openScratch } from '../blocks/scratch.node.ts'
 import { calibration, calibrationSource } from '../calibrate/calibration.ts'
-import { denseStatistics } from '../calibrate/dense-statistics.ts'
 import { readText } from '../calibrate/text.node.ts'
 import { loadTokenizer } from '../calibrate/tokenizer.ts'
 import type { Windows } from '../calibrate/windows.ts'
@@ -15,6 +12,8 @@ import type { Engine } from '../engine/engine.ts'
 import { FormatError, UsageError } from '../errors.ts'
 import { type TextWindows, textWindows } from '../evaluate/measure.ts'
 import type { ProgressEvent } from '../events.ts'
+import { ActivationPool, type Scratch } from '../forward/activations.ts'
+import { openScratch } from '../forward/scratch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
@@ -23,6 +22,7 @@ import { prune } from '../prune.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import type { Run } from '../report/result-file.ts'
 import type { PruneResult } from '../result.ts'
+import { denseStatistics } from '../statistics/dense.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
 import { measureRun } from './measure.node.ts'
@@ -137,7 +137,7 @@ async function* densePass(
   const started = performance.now()
   const pool = new ActivationPool(memory * 2 ** 30, scratch)
   try {
-    const statistics = yield* denseStatistics(dense, engine, windows, pool, signal)
+    const statistics = yield* denseStatistics({ engine, pool, signal }, dense, windows)
     const pass = { statistics, seconds: (performance.now() - started) / 1000, engineSeconds: { ...engine.seconds } }
     await writePass(work, pass)
     return pass

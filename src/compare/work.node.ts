@@ -4,15 +4,15 @@
 import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { deserialize, serialize } from 'node:v8'
-import type { Scratch } from '../blocks/activations.ts'
-import { scratchIn } from '../blocks/scratch.node.ts'
 import type { CalibrationSource } from '../calibrate/calibration.ts'
-import type { DenseStatistics } from '../calibrate/dense-statistics.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import { OutputError } from '../errors.ts'
 import type { TextWindows } from '../evaluate/measure.ts'
 import type { Task } from '../evaluate/tasks/evaluate.ts'
 import { attempt } from '../formats/file-errors.node.ts'
+import type { Scratch } from '../forward/activations.ts'
+import { scratchIn } from '../forward/scratch.node.ts'
+import type { DenseStatistics } from '../statistics/dense.ts'
 
 /** What all runs read. */
 export interface Shared {

@@ -1,8 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { withModel } from '../../test/opened.ts'
-import { ActivationPool, type Scratch } from '../blocks/activations.ts'
+import { HalfBlockRunner } from '../blocks/halfblock.ts'
+import { readHalf } from '../blocks/weights.ts'
 import { openEngine } from '../engine/engine.node.ts'
+import { ActivationPool, type Scratch } from '../forward/activations.ts'
+import { halfBlocks } from '../model/architecture.ts'
+import { allColumns } from '../select/top.ts'
 import { HeldOutCheck } from './held-out.ts'
 
 const engine = openEngine()
@@ -29,10 +33,15 @@ test('windows that do not fit the budget go to scratch files, which are closed a
     }
     const [spilled, inMemory] = await Promise.all(
       [new ActivationPool(0, openScratch), new ActivationPool(Number.POSITIVE_INFINITY)].map(pool =>
-        HeldOutCheck.open(model, engine, windows, pool),
+        HeldOutCheck.open({ engine, pool }, model, new HalfBlockRunner(engine, model.architecture, seqLen), windows),
       ),
     )
-    expect(files).toHaveLength(2) // the dense and the pruned stream
+    expect(files).toHaveLength(1) // the dense and the pruned stream are one
+    const [half] = halfBlocks(model.architecture, 0)
+    const weights = await readHalf(model, half)
+    const pruned = { output: weights.output, columns: allColumns(half.output.in) }
+    for (const check of [spilled, inMemory]) await check!.pass(weights, { weights, pruned })
+    expect(files).toHaveLength(2)
     expect(await spilled!.losses()).toEqual(await inMemory!.losses())
     expect(files).toHaveLength(0)
   }))

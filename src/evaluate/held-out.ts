@@ -1,13 +1,12 @@
 // Does the pruned model fit the calibration windows only? From each text some windows that are calibrated on, and as many that are not,
 // go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either.
-import type { ActivationPool } from '../blocks/activations.ts'
 import { Head } from '../blocks/decoder.ts'
 import type { HalfBlockRunner, PrunedOutput } from '../blocks/halfblock.ts'
-import { windowLosses } from '../blocks/losses.ts'
-import { copyStream, embedWindows, passPruned, passThrough, type Stream } from '../blocks/stream.ts'
 import { type HalfWeights, readHalf } from '../blocks/weights.ts'
 import { spread, type Windows } from '../calibrate/windows.ts'
-import type { Engine } from '../engine/engine.ts'
+import type { Context } from '../forward/context.ts'
+import { embedWindows } from '../forward/stream.ts'
+import { Twins } from '../forward/twins.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { TextLoss } from '../result.ts'
@@ -22,18 +21,16 @@ interface Checked {
 export class HeldOutCheck {
   private constructor(
     readonly model: Model,
-    readonly engine: Engine,
     readonly checked: readonly Checked[],
-    readonly dense: Stream,
-    readonly pruned: Stream,
+    readonly streams: Twins,
   ) {}
 
   /** Undefined where no windows are held out. */
   static async open(
+    context: Context,
     model: Model,
-    engine: Engine,
+    runner: HalfBlockRunner,
     windows: Windows,
-    pool: ActivationPool,
   ): Promise<HeldOutCheck | undefined> {
     const checked: Checked[] = []
     let [used, held] = [0, 0]
@@ -47,44 +44,33 @@ export class HeldOutCheck {
     }
     if (checked.length === 0) return undefined
     const ids = checked.map(window => window.ids)
-    const dense = await embedWindows(model, engine, ids, pool)
-    const pruned = await copyStream(dense, model.architecture.hiddenSize, pool)
-    return new HeldOutCheck(model, engine, checked, dense, pruned)
+    return new HeldOutCheck(model, checked, new Twins(await embedWindows(context, model, runner, ids)))
   }
 
-  /** Takes both streams through a half-block. @param pruned what it has become; undefined where nothing changed */
+  /** Takes both streams through a half-block. @param cut what it has become; undefined where nothing changed */
   async pass(
-    runner: HalfBlockRunner,
     dense: HalfWeights,
-    pruned: { readonly weights: HalfWeights; readonly output: PrunedOutput } | undefined,
-    signal?: AbortSignal,
+    cut?: { readonly weights: HalfWeights; readonly pruned: PrunedOutput },
   ): Promise<void> {
-    await passThrough(runner, this.dense, dense, signal)
-    if (pruned) await passPruned(runner, this.pruned, pruned.weights, pruned.output, signal)
-    else await passThrough(runner, this.pruned, dense, signal)
+    if (!cut) return this.streams.through(dense)
+    await this.streams.throughDense(dense)
+    await this.streams.pruned.throughPruned(cut.weights, cut.pruned)
   }
 
   /** Takes the dense stream through a layer that the pruned model lacks. */
-  async passRemoved(runner: HalfBlockRunner, layer: number, signal?: AbortSignal): Promise<void> {
+  async passRemoved(layer: number): Promise<void> {
     for (const half of halfBlocks(this.model.architecture, layer))
-      await passThrough(runner, this.dense, await readHalf(this.model, half), signal)
+      await this.streams.throughDense(await readHalf(this.model, half))
   }
 
   /** After the last layer; closes both streams. @returns the losses of each text, undefined for one without windows held out */
   async losses(): Promise<(TextLoss | undefined)[]> {
-    const { model, engine, checked } = this
+    const { model, checked, streams } = this
     const ids = checked.map(window => window.ids)
-    const head = await Head.open(model, engine)
-    const losses = async ({ rows, batches }: Stream) => {
-      const found: number[] = []
-      for (const batch of batches) {
-        const these = ids.slice(found.length, found.length + batch.windows)
-        found.push(...(await windowLosses(head, await rows.load(batch), these)))
-      }
-      await rows.close()
-      return found
-    }
-    const [dense, pruned] = [await losses(this.dense), await losses(this.pruned)]
+    const head = await Head.open(model, streams.pruned.context.engine)
+    const pruned = await streams.pruned.losses(head, ids)
+    const dense = (await streams.dense?.losses(head, ids)) ?? pruned
+    await streams.close()
     const side = (text: number, held: boolean) => {
       const which = [...checked.keys()].filter(i => checked[i].text === text && checked[i].held === held)
       const mean = (of: readonly number[]) => which.reduce((sum, i) => sum + of[i], 0) / which.length

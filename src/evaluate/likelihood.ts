@@ -1,16 +1,15 @@
 // Log-likelihoods of continuations: Σ log p(token | all before it) over the last tokens of a sequence, for many sequences at once.
-// Those of one question share what they have in common (src/blocks/branches.ts), questions of similar length go through the layers
+// Those of one question share what they have in common (branches.ts), questions of similar length go through the layers
 // together, and each layer's weights are read once for all of them, or once a trip where their hidden states would take too much memory.
-import { ActivationPool } from '../blocks/activations.ts'
-import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from '../blocks/branches.ts'
 import { Head, headRows } from '../blocks/decoder.ts'
 import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { TokenLosses } from '../blocks/losses.ts'
-import { throughLayers } from '../blocks/stream.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
+import { ActivationPool } from '../forward/activations.ts'
 import type { Model } from '../model/model.ts'
+import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from './branches.ts'
 import { STREAM_BYTES } from './perplexity.ts'
 
 /** A sequence of tokens, the last `targets` of which are scored. Where it is longer than the model's context, its beginning is dropped. */
@@ -46,10 +45,10 @@ export async function* logLikelihoods(
   const results = questions.map(continuations => continuations.map(() => 0))
   for (const [trip, some] of trips.entries()) {
     const batches = batchWindows(some.map(({ window }) => window))
-    const pool = new ActivationPool(Number.POSITIVE_INFINITY)
-    const stream = await embedBranched(model, engine, batches, pool)
+    const context = { engine, pool: new ActivationPool(Number.POSITIVE_INFINITY), signal }
     const runner = new HalfBlockRunner(engine, model.architecture, some[0].window.ids.length)
-    for await (const layer of throughLayers(model, runner, stream, signal))
+    const stream = await embedBranched(context, model, runner, batches)
+    for await (const layer of stream.throughLayers(model))
       yield { type: 'progress', done: trip * layers + layer + 1, tokens: stream.tokens }
     const rows = await stream.rows.load({ windows: 1, start: 0, tokens: stream.tokens })
     const starts = batches.flatMap(batch => batch.members.map((_, w) => batch.start + w * lengthOf(batch)))

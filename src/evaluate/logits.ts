@@ -1,7 +1,7 @@
 // Logits of every position of one sequence: for comparing with other implementations.
 import { Head, headRows } from '../blocks/decoder.ts'
-import { lastStream } from '../blocks/stream.ts'
 import type { Engine } from '../engine/engine.ts'
+import { lastStream } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
 
 /** @returns [ids.length, vocabulary] row-major */

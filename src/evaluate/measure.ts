@@ -1,11 +1,12 @@
 // All measures of one model: perplexity on texts at several window lengths, distance to the dense model, zero-shot tasks.
-import type { Scratch } from '../blocks/activations.ts'
+
 import type { CalibrationText } from '../calibrate/calibration.ts'
 import { calibratedOn } from '../calibrate/corpus.ts'
 import { loadTokenizer } from '../calibrate/tokenizer.ts'
 import { evaluationWindows, type Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
+import type { Scratch } from '../forward/activations.ts'
 import type { Model } from '../model/model.ts'
 import { corpusNotice } from '../notices.ts'
 import { checkRange, TEXT_WINDOWS } from '../options.ts'

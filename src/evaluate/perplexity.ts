@@ -1,11 +1,11 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
 import { Head } from '../blocks/decoder.ts'
 import { type RowObserver, windowLosses } from '../blocks/losses.ts'
-import { forward } from '../blocks/stream.ts'
 import type { Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
+import { forward } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
 import type { PerplexityResult } from '../result.ts'
 

@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
-import { ActivationPool } from '../blocks/activations.ts'
 import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { values } from '../engine/engine.ts'
+import { ActivationPool } from '../forward/activations.ts'
+import { Stream } from '../forward/stream.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import { architectureOf } from '../model/model.ts'
 import { alignInputs } from './align.ts'
@@ -31,9 +32,9 @@ test('input layers turn by the map that takes the pruned rows closest to the den
   ]
   const pool = new ActivationPool(Number.POSITIVE_INFINITY)
   const stream = async (data: Float32Array<ArrayBuffer>) => {
-    const rows = await pool.open(batches, d)
-    for (const batch of batches) rows.room(batch).set(data.subarray(batch.start * d, (batch.start + batch.tokens) * d))
-    return { rows, tokens, batches }
+    return Stream.open({ engine, pool }, runner, batches, async batch =>
+      data.subarray(batch.start * d, (batch.start + batch.tokens) * d),
+    )
   }
   const identity = Float32Array.from({ length: d * d }, (_, i) => (i % (d + 1) === 0 ? 1 : 0))
   const weights = {
@@ -43,7 +44,7 @@ test('input layers turn by the map that takes the pruned rows closest to the den
     output: { weight: new Float32Array(d) },
   }
   const dense = { stream: await stream(y), alpha }
-  const { weights: turned, damp: taken } = await alignInputs(runner, await stream(x), weights, dense, damp)
+  const { weights: turned, damp: taken } = await alignInputs(await stream(x), weights, dense, damp)
 
   const { inputs } = turned
   expect(taken).toBe(damp)
@@ -77,6 +78,6 @@ test('input layers turn by the map that takes the pruned rows closest to the den
       [d],
     ),
   }
-  const raised = await alignInputs(runner, await stream(x), { ...weights, norm: dead }, dense, 0)
+  const raised = await alignInputs(await stream(x), { ...weights, norm: dead }, dense, 0)
   expect(raised.damp).toBe(1e-8)
 })

@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
-import type { Statistics } from '../calibrate/gram.ts'
 import { openEngine } from '../engine/engine.node.ts'
+import type { Statistics } from '../statistics/gram.ts'
 import { restoreColumns } from './least-squares.ts'
 
 const engine = openEngine({ threads: 1 })

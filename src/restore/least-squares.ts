@@ -3,15 +3,13 @@
 //   centred (where the layer has a bias): G − Nμμᵀ for G, and b' = b + W_P μ_P − Δ μ_M
 // The errors follow from the normal equations without another pass: with R = G_MP W_Pᵀ,
 //   before = ⟨W_P G_PP, W_P⟩,  after = before − ⟨Δᵀ, R⟩ − δ‖Δ‖²,  both relative to ⟨W G, W⟩.
-// With a dense target (calibrate/gap.ts) the output is to be H Wᵀ + αD:
+// With a dense target (statistics/gap.ts) the output is to be H Wᵀ + αD:
 //   R = G_MP W_Pᵀ + H_MᵀαD,  before = ‖H_P W_Pᵀ + αD‖²;  centred, what the mean of αD lacks is in R and b' as W_P μ_P is.
 // Instead, `bias` leaves the kept columns and gives the bias the mean of what went: b' = b + c, c = W_P μ_P, where μ may be that of the dense
 // model (FLAP, arXiv 2312.11983; its code overwrites a bias that is there):
 //   after = ‖H_P W_Pᵀ − 1cᵀ‖² = before − 2N⟨W_P μ_P, c⟩ + N‖c‖²
 // G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
 
-import { outputEnergy, type Statistics } from '../calibrate/gram.ts'
-import { factorDamped, type SystemOptions } from '../calibrate/system.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -19,6 +17,8 @@ import { solve } from '../linalg/cholesky.ts'
 import { matrix } from '../linalg/gemm.ts'
 import { multiply } from '../linalg/product.ts'
 import { pick, pickRows, transposed } from '../linalg/scatter.ts'
+import { outputEnergy, type Statistics } from '../statistics/gram.ts'
+import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 
 /** Outputs that are solved for at once: in float64 all of a wide layer's would take as much memory as the factor. */
 const OUTPUTS = 1024

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
-import type { Statistics } from '../calibrate/gram.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { restoreColumns } from '../restore/least-squares.ts'
 import { columnScores } from '../score/column.ts'
+import type { Statistics } from '../statistics/gram.ts'
 import { eliminate } from './eliminate.ts'
 import { complement, keepTop } from './top.ts'
 

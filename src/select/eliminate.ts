@@ -4,13 +4,14 @@
 // (Optimal Brain Surgeon: Hassibi & Stork, NeurIPS 1992; for layers, Frantar & Alistarh, NeurIPS 2022; OSSCAR, arXiv 2403.12983, searches
 // on from there.) The error includes δ‖W' − W‖², as that of the restoration does; both end at the same weights. Columns that only go
 // together, those of a value channel's query group, are one group: r columns instead of one.
-import type { Statistics } from '../calibrate/gram.ts'
-import { factorDamped, type SystemOptions } from '../calibrate/system.ts'
+
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import { cholesky, invert, solve } from '../linalg/cholesky.ts'
 import { gemm, type Matrix, matrix } from '../linalg/gemm.ts'
 import { pick, pickRows } from '../linalg/scatter.ts'
+import type { Statistics } from '../statistics/gram.ts'
+import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 import { allColumns } from './top.ts'
 
 export interface Elimination {

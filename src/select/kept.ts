@@ -1,8 +1,6 @@
 // Which units of a half-block stay, by the score that the options name, and the columns that go with them. Units are neurons, value
 // channels with their query group, or KV heads with all their query heads; the score of a unit is the sum over its columns.
 import type { HalfWeights } from '../blocks/weights.ts'
-import type { Moments } from '../calibrate/dense-statistics.ts'
-import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Architecture, HalfBlock, Scope, Widths } from '../model/architecture.ts'
 import { columnGroups, columnsOfRows, headGroups, rowsOfHeads } from '../model/coupling.ts'
@@ -10,12 +8,14 @@ import { columnScores } from '../score/column.ts'
 import { fluctuationScores } from '../score/fluctuation.ts'
 import { magnitudeScores } from '../score/magnitude.ts'
 import { randomScores } from '../score/random.ts'
+import type { Statistics } from '../statistics/gram.ts'
+import type { Moments } from '../statistics/moments.ts'
 import { eliminate } from './eliminate.ts'
 import { allColumns, keepTop, keepTopPerGroup } from './top.ts'
 
 export interface Selection {
-  /** Of neurons, value rows, or KV heads. */
-  readonly scores: Float64Array
+  /** Of neurons, value rows, or KV heads. @default nothing was to be chosen */
+  readonly scores?: Float64Array
   /** The neurons or value rows that stay, ascending. */
   readonly kept: Int32Array<ArrayBuffer>
   /** The input columns of the output layer that go with them, ascending. */
@@ -73,9 +73,9 @@ export async function selectKept(
 }
 
 /** All of a half-block that nothing is cut in. */
-export function keepAll(a: Architecture, { kind, output }: HalfBlock): Pick<Selection, 'kept' | 'columns'> {
+export function keepAll(a: Architecture, { kind, output }: HalfBlock): Selection {
   const columns = allColumns(output.in)
-  return { kept: kind === 'ffn' ? columns : allColumns(a.kvHeads * a.headSize), columns }
+  return { kept: kind === 'ffn' ? columns : allColumns(a.kvHeads * a.headSize), columns, damp: 0 }
 }
 
 /** Scores of the columns. */

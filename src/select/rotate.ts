@@ -7,13 +7,13 @@
 
 import type { PrunedOutput } from '../blocks/halfblock.ts'
 import type { HalfWeights, LinearWeights } from '../blocks/weights.ts'
-import type { Statistics } from '../calibrate/gram.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { gemm, type Matrix, matrix, rowsOf } from '../linalg/gemm.ts'
 import { transposed } from '../linalg/scatter.ts'
 import { symmetricEigen } from '../linalg/symmetric-eigen.ts'
 import type { Architecture } from '../model/architecture.ts'
+import type { Statistics } from '../statistics/gram.ts'
 import { allColumns } from './top.ts'
 
 /** Eigenvalues of Ḡ below this part of the largest count as so large: directions that never fire must not divide by zero. */

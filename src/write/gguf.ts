@@ -1,11 +1,13 @@
 // Writes a GGUF file of a LLaMA-like model, tensor by tensor, that llama.cpp runs: architecture `llama` where all FFNs have one width,
 // `deci` where they differ. Both want as many value channels as query channels: narrower ones get channels of zeros.
 // Source: llama.cpp, conversion/llama.py and conversion/base.py (keys, types, permutation), src/models/llama.cpp and src/models/deci.cpp.
+
 import { storedName, toStoredRows } from '../checkpoint/gguf-names.ts'
 import { baseName, bytes, percent } from '../display.ts'
 import { UnsupportedModelError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { isDType } from '../formats/dtype.ts'
+import { encode } from '../formats/encode.ts'
 import {
   type GgufPair,
   type GgufTensorInfo,
@@ -21,7 +23,6 @@ import { firstValueRows } from '../model/coupling.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { widened } from '../model/widen.ts'
 import { VERSION } from '../version.ts'
-import { encode } from './encode.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
 import { BLOCK, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
 import type { Sink } from './sink.ts'

@@ -1,14 +1,15 @@
-// Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, and rounded to the output's type.
+// Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, in the output's type.
 
 import type { HalfWeights, LinearWeights } from '../blocks/weights.ts'
-import { elementsOf, type FloatDType, toFloat32 } from '../formats/dtype.ts'
+import { elementsOf, type FloatDType } from '../formats/dtype.ts'
+import { encode, encodeRows } from '../formats/encode.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { scatterColumns } from '../linalg/scatter.ts'
 import type { Layout } from '../methods.ts'
 import { type HalfBlock, type Linear, renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
 import { type Model, readStored } from '../model/model.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
-import { converted, encode, encodeRows } from './encode.ts'
+import { converted } from './converted.ts'
 
 export class ModelWriter {
   constructor(
@@ -33,15 +34,6 @@ export class ModelWriter {
   async copyHalf(half: HalfBlock): Promise<void> {
     await this.#copyNorm(half)
     for (const l of [...half.inputs, half.output]) await this.#copyLinear(l)
-  }
-
-  /** Input layers as a reader of the output will see them. @throws NumericError where a value does not fit its type */
-  rounded(weights: HalfWeights): HalfWeights {
-    const inputs = weights.inputs.map(({ weight, bias }, i) => {
-      const name = `${weights.half.inputs[i].name}.weight`
-      return { weight: this.#decode(name, this.#encode(name, weight)), bias }
-    })
-    return { ...weights, inputs }
   }
 
   /**
@@ -74,17 +66,14 @@ export class ModelWriter {
   /**
    * Writes the output layer of a pruned half-block.
    * @param columns those that `restored.weight` [d, columns] holds
-   * @returns it with its values as rounded on disk
    */
-  async writeOutput(half: HalfBlock, columns: Int32Array, restored: LinearWeights): Promise<LinearWeights> {
+  async writeOutput(half: HalfBlock, columns: Int32Array, restored: LinearWeights): Promise<void> {
     const { output } = half
     const [name, biasName] = [`${output.name}.weight`, `${output.name}.bias`]
     const weight = this.#encode(name, restored.weight)
     const padded = () => scatterColumns(elementsOf(weight, this.#dtype(name)), columns, output.in, output.out)
     await this.#put(name, this.#narrows(half) ? weight : new Uint8Array(padded().buffer))
-    const bias = restored.bias && this.#encode(biasName, restored.bias)
-    if (bias) await this.#put(biasName, bias)
-    return { weight: this.#decode(name, weight), bias: bias && this.#decode(biasName, bias) }
+    if (restored.bias) await this.#write(biasName, restored.bias)
   }
 
   /** Whether the layout leaves the removed rows and columns of a half-block out, instead of zeros. */
@@ -141,10 +130,5 @@ export class ModelWriter {
   /** In the output's type. @throws NumericError where a value does not fit it */
   #encode(name: string, values: Floats): Uint8Array<ArrayBuffer> {
     return encode(name, values, this.#dtype(name))
-  }
-
-  /** The values as a reader of the output will see them. */
-  #decode(name: string, bytes: Uint8Array<ArrayBuffer>): Floats {
-    return toFloat32(bytes, this.#dtype(name))
   }
 }

@@ -1,7 +1,7 @@
 // Weights in the type that they are written in.
 import { NumericError } from '../errors.ts'
-import { DTYPE_BYTES, type FloatDType, firstNotFinite, writeFloat32 } from '../formats/dtype.ts'
-import { type Model, readRows, readWeights } from '../model/model.ts'
+import { DTYPE_BYTES, type FloatDType, firstNotFinite, toFloat32, writeFloat32 } from './dtype.ts'
+import type { Floats } from './tensors.ts'
 
 /** Bytes of `values` in `dtype`. @param name of the tensor, for messages @throws NumericError where a value does not fit the type */
 export function encode(name: string, values: Float32Array, dtype: FloatDType): Uint8Array<ArrayBuffer> {
@@ -10,25 +10,9 @@ export function encode(name: string, values: Float32Array, dtype: FloatDType): U
   return bytes
 }
 
-/** What is converted at once, in bytes of float32. */
-const PART_BYTES = 16 * 2 ** 20
-
-/** A tensor of the model in `dtype`; tables outside the layers in parts, as in float32 one can be larger than all else that is in memory. */
-export async function* converted(
-  model: Model,
-  name: string,
-  dtype: FloatDType,
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const { shape } = model.checkpoint.tensors.tensors.get(name)!
-  const inLayer = name.startsWith(`${model.architecture.names.layers}.`)
-  if (inLayer || shape.length !== 2) return yield encode(name, await readWeights(model, name), dtype)
-  const [rows, width] = shape
-  const most = Math.ceil(PART_BYTES / (4 * width))
-  for (let first = 0; first < rows; first += most) {
-    const ids = Int32Array.from({ length: Math.min(most, rows - first) }, (_, i) => first + i)
-    yield encode(name, await readRows(model, name, ids), dtype)
-  }
-}
+/** The values as a reader of what is written will see them. @throws NumericError where a value does not fit the type */
+export const rounded = (name: string, values: Float32Array, dtype: FloatDType): Floats =>
+  toFloat32(encode(name, values, dtype), dtype)
 
 /** Of rows of `width`, those that `stay`: one after the other, or each in its place among `total` with zeros elsewhere. */
 export function encodeRows(

@@ -1,4 +1,4 @@
-// Statistics of hidden activations: `G = HᵀH` and `μ`, accumulated batch by batch on the engine in float32. Make, accumulate, finish.
+// Statistics of hidden activations: `G = HᵀH` and `μ`, added up batch by batch on the engine in float32.
 // G is symmetric: it is halved again and again, the square above the diagonal is computed, and the two triangles are halved in turn.
 // With s halvings that is (1 + 2⁻ˢ) / 2 of the work, in products as large as can be. `Hᵀ` comes as [width, tokens], so that the
 // columns of a product are a view. Where the engine has a BLAS, its symmetric product (syrk) computes what is on and above the diagonal.
@@ -7,7 +7,9 @@
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
+import type { Accumulator, Observed } from '../forward/stream.ts'
 import { mirrorUpper, transposeInto } from '../linalg/scatter.ts'
+import { addTo } from './sums.ts'
 
 /** Statistics of αD, the dense target (gap.ts). */
 export interface Gap {
@@ -47,7 +49,7 @@ interface Block {
   readonly first: number
 }
 
-export class GramAccumulator {
+export class GramAccumulator implements Accumulator {
   readonly #blocks: readonly Block[]
   readonly #upper?: Floats // [width, width], in place of the blocks
   readonly #sums: Floats
@@ -73,8 +75,7 @@ export class GramAccumulator {
     this.#sums = new Float32Array(size + width)
   }
 
-  /** @param h `Hᵀ` [width, tokens] */
-  async accumulate(h: Floats, tokens: number): Promise<void> {
+  async add({ h, tokens }: Pick<Observed, 'h' | 'tokens'>): Promise<void> {
     const { engine, graphs, kind, width } = this
     const sums = this.#sums
     const first = this.#tokens === 0 // nothing to add to, and no page of it touched yet: reading it would cost as much as writing it
@@ -94,6 +95,13 @@ export class GramAccumulator {
     const upper = this.#upper
     if (upper) await graphs.timed(kind, () => graphs.blas!.syrk(h, upper, width, first ? 0 : 1))
     this.#tokens += tokens
+  }
+
+  /** Adds what another one of the same width, on the same engine, has seen. */
+  merge(other: GramAccumulator): void {
+    addTo(this.#sums, other.#sums)
+    if (this.#upper) addTo(this.#upper, other.#upper!)
+    this.#tokens += other.#tokens
   }
 
   /** What `all` holds, by the names of inputs and outputs of the graph. */
@@ -152,7 +160,7 @@ export async function outputEnergy(
 ): Promise<number> {
   if (at.length === 0) return 0
   const products = new GramAccumulator(engine, at.length, 'energy')
-  await products.accumulate(w, w.length / at.length)
+  await products.add({ h: w, tokens: w.length / at.length })
   return products.inner((i, from, line) => {
     const row = at[i] * width
     let sum = 0

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
+import { encode } from '../formats/encode.ts'
 import { floatSource } from '../model/float-source.ts'
 import type { Model } from '../model/model.ts'
-import { converted, encode } from './encode.ts'
+import { converted } from './converted.ts'
 
 test('a table outside the layers is converted in parts, a matrix in a layer at once', async () => {
   const [rows, width] = [5000, 1024]

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { TOKENS_PER_RUN } from '../forward/stream.ts'
 import { batchWindows, branch, rowOf } from './branches.ts'
-import { TOKENS_PER_RUN } from './stream.ts'
 
 const ids = fc.array(fc.nat(3), { maxLength: 6 })
 const sequences = fc

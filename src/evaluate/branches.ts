@@ -2,12 +2,13 @@
 // and itself; its tokens have the positions that they have in their own sequence. So the choices of one question cost its text once, and
 // every sequence gets the hidden states that it would get alone. Windows of similar length go through the layers together, shorter ones
 // with padding at their end, which causal attention hides.
-import { type Engine, values } from '../engine/engine.ts'
+import { openEmbedding, readTokenRows } from '../blocks/embed.ts'
+import type { Branches, HalfBlockRunner } from '../blocks/halfblock.ts'
+import { values } from '../engine/engine.ts'
+import type { Batch } from '../forward/activations.ts'
+import type { Context } from '../forward/context.ts'
+import { Stream, TOKENS_PER_RUN } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
-import type { ActivationPool, Batch } from './activations.ts'
-import { openEmbedding, readTokenRows } from './embed.ts'
-import type { Branches } from './halfblock.ts'
-import { type Stream, TOKENS_PER_RUN } from './stream.ts'
 
 /** Added to the score of a token that must not be seen: its weight is zero. */
 const UNSEEN = -1e30
@@ -64,22 +65,17 @@ export function batchWindows(windows: readonly BranchedWindow[]): BranchedBatch[
   return batches
 }
 
-/** Embeds windows in batches. */
+/** A stream of embedded windows, in batches. */
 export async function embedBranched(
+  context: Context,
   model: Model,
-  engine: Engine,
+  runner: HalfBlockRunner,
   batches: readonly BranchedBatch[],
-  pool: ActivationPool,
 ): Promise<Stream> {
   const padded = batches.map(batch => batch.members.map(({ ids }) => pad(ids, lengthOf(batch))))
-  const embedding = await openEmbedding(model, engine, await readTokenRows(model, padded.flat()))
-  const rows = await pool.open(batches, model.architecture.hiddenSize)
-  for (const [b, batch] of batches.entries()) {
-    rows.room(batch).set(await embedding.embed(padded[b], placesOf(batch)))
-    await rows.store(batch)
-  }
-  const { start, tokens } = batches[batches.length - 1]
-  return { rows, tokens: start + tokens, batches: batches.map(batch => ({ ...batch, branches: branchesOf(batch) })) }
+  const embedding = await openEmbedding(model, context.engine, await readTokenRows(model, padded.flat()))
+  const branched = batches.map(batch => ({ ...batch, branches: branchesOf(batch) }))
+  return Stream.open(context, runner, branched, (_, b) => embedding.embed(padded[b], placesOf(batches[b])))
 }
 
 /** Tokens of each window, padding included. */

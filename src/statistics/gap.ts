@@ -1,16 +1,18 @@
 // The dense target: what the pruned stream lacks of the dense one after a half-block, as far as the columns of H can make up for it.
 //   D = y_dense − (x + H Wᵀ + b),  wanted output: H Wᵀ + α D
-// `Hᵀ(αD)` [width, d] is added to the right-hand side of the least squares. With z = y_dense − x − b, accumulated batch by batch,
+// `Hᵀ(αD)` [width, d] is added to the right-hand side of the least squares. With z = y_dense − x − b, added up batch by batch,
 //   HᵀD = Hᵀz − G Wᵀ,  mean D = mean z − W μ,  ‖D‖² = ‖z‖² − 2⟨Hᵀz, Wᵀ⟩ + ⟨W G, W⟩
 // so that the output of the half-block is not computed for it.
 
 import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
+import type { Accumulator, Observed } from '../forward/stream.ts'
 import { multiply } from '../linalg/product.ts'
 import type { Gap, Statistics } from './gram.ts'
+import { addTo } from './sums.ts'
 
-export class GapAccumulator {
+export class GapAccumulator implements Accumulator {
   readonly #cross: Floats // [width, d], Hᵀz
   readonly #sum: Floats // [d]
   #energy = 0
@@ -25,24 +27,29 @@ export class GapAccumulator {
     this.#sum = new Float32Array(bias.length)
   }
 
-  /** @param h `Hᵀ` [width, tokens] @param x the pruned stream before the half-block @param y the dense one after it, both [tokens, d] */
-  async accumulate(h: Floats, x: Floats, y: Floats): Promise<void> {
+  async add({ h, tokens, x, y }: Observed): Promise<void> {
     const { width, bias } = this
     const d = bias.length
-    const tokens = h.length / width
     const cross = values(this.#cross, [width, d])
     const sum = values(this.#sum, [d])
     const energy = new Float32Array(1)
     const feeds = {
       h: values(h, [width, tokens]),
       x: values(x, [tokens, d]),
-      y: values(y, [tokens, d]),
+      y: values(y!, [tokens, d]),
       bias: values(bias, [d]),
       cross,
       sum,
     }
     await this.engine.run('gap', gapGraph, feeds, { newCross: cross, newSum: sum, energy: values(energy, []) })
     this.#energy += energy[0]
+  }
+
+  /** Adds what another one of the same half-block has seen. */
+  merge(other: GapAccumulator): void {
+    addTo(this.#cross, other.#cross)
+    addTo(this.#sum, other.#sum)
+    this.#energy += other.#energy
   }
 
   /** @param statistics of H @param weight W [d, width] */

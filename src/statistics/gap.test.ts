@@ -23,8 +23,9 @@ test('what the pruned stream lacks, as computed token by token', async () => {
       { length: width * n },
       (_, i) => h[(from + (i % n)) * width + Math.floor(i / n)],
     )
-    await gram.accumulate(transposed, n)
-    await gap.accumulate(transposed, rows(x), rows(y))
+    const seen = { h: transposed, tokens: n, x: rows(x), y: rows(y) }
+    await gram.add(seen)
+    await gap.add(seen)
   }
   const { cross, mean, energy } = await gap.finish(gram.finish(), weight, alpha)
 

@@ -1,0 +1,57 @@
+// Cuts one half-block by what was observed of it: rotate → select → restore → round. For the loop (prune-half.ts), which writes what comes of
+// it, and for the curves of allocation (allocate/curve.ts), which measure it.
+import type { PrunedOutput } from './blocks/halfblock.ts'
+import type { HalfWeights, LinearWeights } from './blocks/weights.ts'
+import type { Engine } from './engine/engine.ts'
+import type { Architecture } from './model/architecture.ts'
+import { type Restored, type RestoreOptions, restoreColumns } from './restore/least-squares.ts'
+import type { Candidates, Selection } from './select/kept.ts'
+import { rotateValues, unrotateOutput } from './select/rotate.ts'
+import { complement } from './select/top.ts'
+
+export interface CutRules<S> {
+  /** Turn the value channels of each KV head into those of their best directions first. */
+  readonly rotate: boolean
+  /** What stays. */
+  readonly select: (seen: Candidates) => Promise<S>
+  readonly restore: Omit<RestoreOptions, 'layer'>
+  /** The output layer as a reader of what is written will see it. @default as it is */
+  readonly round?: (output: LinearWeights) => LinearWeights
+}
+
+/** A half-block that is cut. */
+export interface Cut<S> extends Pick<Restored, 'errorBefore' | 'errorAfter' | 'damp'> {
+  readonly selected: S
+  /** Its weights before the cut, rotated where they were: what is selected is of these. */
+  readonly weights: HalfWeights
+  /** The output layer [d, columns] that stays. */
+  readonly output: LinearWeights
+  /** The same on `H` as it was observed. */
+  readonly pruned: PrunedOutput
+}
+
+export async function cut<S extends Pick<Selection, 'columns'>>(
+  engine: Engine,
+  a: Architecture,
+  seen: Candidates,
+  { rotate, select, restore, round = output => output }: CutRules<S>,
+): Promise<Cut<S>> {
+  const rotated = rotate ? await rotateValues(engine, a, seen.weights, seen.statistics) : undefined
+  const { weights, statistics } = rotated ?? seen
+  const selected = await select(rotated ?? seen)
+  const { columns } = selected
+  const removed = complement(columns, statistics.width)
+  const options = { ...restore, layer: weights.half.output.name }
+  const { weight, bias, ...fit } = await restoreColumns(
+    engine,
+    weights.output.weight,
+    weights.output.bias,
+    statistics,
+    columns,
+    removed,
+    options,
+  )
+  const output = round({ weight, bias })
+  const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
+  return { selected, weights, output, pruned, ...fit }
+}

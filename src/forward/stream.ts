@@ -1,0 +1,209 @@
+// The stream: the hidden states [tokens, d] of many windows, in batches small enough for one run, and all that is done with it. Every loop
+// over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
+
+import type { Head } from '../blocks/decoder.ts'
+import { openEmbedding, readTokenRows } from '../blocks/embed.ts'
+import { type Branches, HalfBlockRunner, type PrunedOutput } from '../blocks/halfblock.ts'
+import { windowLosses } from '../blocks/losses.ts'
+import { type HalfWeights, readHalves } from '../blocks/weights.ts'
+import type { Engine } from '../engine/engine.ts'
+import { finish } from '../events.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { halfBlocks } from '../model/architecture.ts'
+import type { Model } from '../model/model.ts'
+import { ActivationPool, type Activations, type Batch } from './activations.ts'
+import type { Context } from './context.ts'
+
+/** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
+export const TOKENS_PER_RUN = 2048
+
+/** Windows of one length that go through together. Those that branch say how. */
+export type StreamBatch = Batch & { readonly branches?: Branches }
+
+/** What a half-block computes of one batch before its output layer, and what is to come out. */
+export interface Observed {
+  /** `Hᵀ` [width, tokens] */
+  readonly h: Floats
+  readonly tokens: number
+  /** The stream before the half-block [tokens, d]. */
+  readonly x: Floats
+  /** The dense stream after it [tokens, d], where one goes beside. */
+  readonly y?: Floats
+}
+
+/** Adds up what it needs to know of all batches. */
+export interface Accumulator {
+  add(observed: Observed): Promise<void>
+}
+
+/** The stream of the dense model beside the pruned one, batch by batch the same windows. */
+export interface DenseTarget {
+  readonly stream: Stream
+  /** How much of what the pruned stream lacks each half-block is to make up for. */
+  readonly alpha: number
+}
+
+export class Stream {
+  private constructor(
+    readonly context: Context,
+    readonly runner: HalfBlockRunner,
+    readonly batches: readonly StreamBatch[],
+    readonly rows: Activations,
+  ) {}
+
+  /** @param fill gives the rows of a batch */
+  static async open(
+    context: Context,
+    runner: HalfBlockRunner,
+    batches: readonly StreamBatch[],
+    fill: (batch: StreamBatch, number: number) => Promise<Floats>,
+  ): Promise<Stream> {
+    const rows = await context.pool.open(batches, runner.architecture.hiddenSize)
+    for (const [i, batch] of batches.entries()) {
+      rows.room(batch).set(await fill(batch, i))
+      await rows.store(batch)
+    }
+    return new Stream(context, runner, batches, rows)
+  }
+
+  get tokens(): number {
+    const { start, tokens } = this.batches[this.batches.length - 1]
+    return start + tokens
+  }
+
+  /** The same stream again: from here on the two go their own ways. */
+  fork(): Promise<Stream> {
+    return Stream.open(this.context, this.runner, this.batches, batch => this.rows.load(batch))
+  }
+
+  /** Gives its memory or file back. */
+  close(): Promise<void> {
+    return this.rows.close()
+  }
+
+  /** Shows each batch's rows. They may be used until those of the next are asked for. */
+  async read(visit: (x: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
+    for (const batch of this.batches) {
+      this.context.signal?.throwIfAborted()
+      await visit(await this.rows.load(batch), batch)
+    }
+  }
+
+  /** As `read`, with the rows of another stream of the same windows. */
+  readBeside(other: Stream, visit: (x: Floats, y: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
+    return this.read(async (x, batch) => visit(x, await other.rows.load(batch), batch))
+  }
+
+  /** As `read`, and keeps what `visit` makes of the rows. */
+  change(visit: (x: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
+    return this.read(async (x, batch) => {
+      await visit(x, batch)
+      await this.rows.store(batch)
+    })
+  }
+
+  /** Goes through a half-block that nothing is removed from. */
+  through(weights: HalfWeights): Promise<void> {
+    return this.change((x, { windows, branches }) => this.runner.forward(weights, x, windows, undefined, branches))
+  }
+
+  /** Goes through a half-block with a pruned output layer, `H` being computed on the way. */
+  throughPruned(weights: HalfWeights, pruned: PrunedOutput): Promise<void> {
+    return this.change(async (x, batch) => {
+      const h = new Float32Array(this.runner.hiddenWidth(weights) * batch.tokens)
+      await this.runner.hidden(weights, x, batch.windows, h)
+      await this.runner.residual(weights, pruned, x, h)
+    })
+  }
+
+  /**
+   * Computes `H` once, for accumulators and for `advance`, which must follow, or `close` of the result. The stream itself stays where it is.
+   * @param dense goes through its own half-block on the way, as the dense model has it
+   */
+  async observe(
+    weights: HalfWeights,
+    accumulators: readonly Accumulator[],
+    dense?: { readonly stream: Stream; readonly weights: HalfWeights },
+  ): Promise<Activations> {
+    const { runner } = this
+    const hidden = await this.context.pool.open(this.batches, runner.hiddenWidth(weights))
+    await this.read(async (x, batch) => {
+      const h = hidden.room(batch)
+      await runner.hidden(weights, x, batch.windows, h)
+      const y = await dense?.stream.rows.load(batch)
+      if (dense && y) await runner.forward(dense.weights, y, batch.windows)
+      for (const accumulator of accumulators) await accumulator.add({ h, tokens: batch.tokens, x, y })
+      await hidden.store(batch)
+      await dense?.stream.rows.store(batch)
+    })
+    return hidden
+  }
+
+  /** `x ← x + H_M Wᵀ + b` with the pruned output layer. @param hidden of `observe`, closed */
+  async advance(weights: HalfWeights, pruned: PrunedOutput, hidden: Activations): Promise<void> {
+    await this.change(async (x, batch) => this.runner.residual(weights, pruned, x, await hidden.load(batch)))
+    await hidden.close()
+  }
+
+  /** Goes through all layers, the weights of two half-blocks in memory at a time. Yields each layer's number when done. */
+  async *throughLayers(model: Model): AsyncGenerator<number, void> {
+    const a = model.architecture
+    const halves = Array.from({ length: a.layers }, (_, layer) => halfBlocks(a, layer)).flat()
+    for await (const weights of readHalves(model, halves)) {
+      await this.through(weights)
+      if (weights.half.kind === 'ffn') yield weights.half.layer
+    }
+  }
+
+  /** After the last layer: mean negative log-likelihood of each of the windows. */
+  async losses(head: Head, windows: readonly Int32Array[]): Promise<number[]> {
+    const found: number[] = []
+    await this.read(async (x, batch) => {
+      const these = windows.slice(found.length, found.length + batch.windows)
+      found.push(...(await windowLosses(head, x, these)))
+    })
+    return found
+  }
+}
+
+/** A stream of embedded windows of equal length. */
+export async function embedWindows(
+  context: Context,
+  model: Model,
+  runner: HalfBlockRunner,
+  windows: readonly Int32Array[],
+): Promise<Stream> {
+  const length = windows[0].length
+  const perBatch = Math.max(1, Math.floor(TOKENS_PER_RUN / length))
+  const batches: Batch[] = []
+  for (let w = 0; w < windows.length; w += perBatch) {
+    const count = Math.min(perBatch, windows.length - w)
+    batches.push({ windows: count, start: w * length, tokens: count * length })
+  }
+  const embedding = await openEmbedding(model, context.engine, await readTokenRows(model, windows))
+  return Stream.open(context, runner, batches, ({ start, windows: count }) => {
+    const first = start / length
+    return embedding.embed(windows.slice(first, first + count))
+  })
+}
+
+/**
+ * Takes windows of equal length through all layers. Yields each layer's number when done.
+ * @returns the stream after the last layer [tokens, d]
+ */
+export async function* forward(
+  model: Model,
+  engine: Engine,
+  windows: readonly Int32Array[],
+  signal?: AbortSignal,
+): AsyncGenerator<number, Floats> {
+  const context = { engine, pool: new ActivationPool(Number.POSITIVE_INFINITY), signal }
+  const runner = new HalfBlockRunner(engine, model.architecture, windows[0].length)
+  const stream = await embedWindows(context, model, runner, windows)
+  yield* stream.throughLayers(model)
+  return stream.rows.load({ windows: windows.length, start: 0, tokens: stream.tokens })
+}
+
+/** The stream after the last layer, without progress. */
+export const lastStream = (model: Model, engine: Engine, windows: readonly Int32Array[]) =>
+  finish(forward(model, engine, windows))

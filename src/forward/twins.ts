@@ -1,0 +1,32 @@
+// The streams of the pruned and of the dense model. Until something is cut they are one; then the dense one goes its own way. So it is for
+// the windows that are calibrated on, where there is a dense target, and for those that losses are measured on.
+import type { HalfWeights } from '../blocks/weights.ts'
+import type { Stream } from './stream.ts'
+
+export class Twins {
+  #dense?: Stream
+
+  constructor(readonly pruned: Stream) {}
+
+  /** Undefined as long as both are one. */
+  get dense(): Stream | undefined {
+    return this.#dense
+  }
+
+  /** Both go through a half-block that is the same in both models. */
+  async through(weights: HalfWeights): Promise<void> {
+    await this.#dense?.through(weights)
+    await this.pruned.through(weights)
+  }
+
+  /** The dense stream goes through a half-block that the pruned model has otherwise, or lacks; the pruned one stays before it. */
+  async throughDense(weights: HalfWeights): Promise<void> {
+    this.#dense ??= await this.pruned.fork()
+    await this.#dense.through(weights)
+  }
+
+  async close(): Promise<void> {
+    await this.#dense?.close()
+    await this.pruned.close()
+  }
+}

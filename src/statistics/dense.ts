@@ -1,0 +1,76 @@
+// What the dense model's own activations say of it, from one pass over the calibration windows. It depends on no method, so that all
+// methods that ask for it can share it (FLAP, ShortGPT):
+//   of each half-block's H: mean μ_j and variance F_j = Σ_t (h_tj − μ_j)² / (N − 1);
+//   of each layer: block influence 1 − E_t[cos(x_t, y_t)] between the streams x before and y after it.
+
+import { HalfBlockRunner } from '../blocks/halfblock.ts'
+import { readHalf } from '../blocks/weights.ts'
+import type { Windows } from '../calibrate/windows.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { Floats } from '../formats/tensors.ts'
+import type { Context } from '../forward/context.ts'
+import { embedWindows } from '../forward/stream.ts'
+import { halfBlocks } from '../model/architecture.ts'
+import type { Model } from '../model/model.ts'
+import { MomentAccumulator, type Moments } from './moments.ts'
+
+export interface DenseStatistics {
+  readonly layers: readonly {
+    readonly attention: Moments
+    readonly ffn: Moments
+    /** Block influence. */
+    readonly influence: number
+  }[]
+}
+
+/** @throws FaspError */
+export async function* denseStatistics(
+  context: Context,
+  model: Model,
+  { windows, seqLen }: Windows,
+): AsyncGenerator<ProgressEvent, DenseStatistics> {
+  const { engine } = context
+  const a = model.architecture
+  yield { type: 'phase', phase: 'allocate', total: a.layers, unit: 'layers' }
+  const runner = new HalfBlockRunner(engine, a, seqLen, 'float32')
+  const stream = await embedWindows(context, model, runner, windows)
+  const layers = []
+  for (let layer = 0; layer < a.layers; layer++) {
+    const [attention, ffn] = halfBlocks(a, layer)
+    const halves = [await readHalf(model, attention), await readHalf(model, ffn)]
+    const moments = halves.map(weights => new MomentAccumulator(engine, runner.hiddenWidth(weights)))
+    let cosines = 0
+    await stream.change(async (x, { windows, tokens }) => {
+      const before = x.slice()
+      for (const [i, weights] of halves.entries()) {
+        const { width } = moments[i]
+        const h = new Float32Array(width * tokens)
+        await runner.hidden(weights, x, windows, h)
+        await moments[i].add({ h, tokens })
+        const columns = Int32Array.from({ length: width }, (_, j) => j)
+        await runner.residual(weights, { output: weights.output, columns }, x, h)
+      }
+      cosines += sumOfCosines(before, x, a.hiddenSize)
+    })
+    const [m, n] = moments.map(moment => moment.finish())
+    layers.push({ attention: m, ffn: n, influence: 1 - cosines / stream.tokens })
+    yield { type: 'progress', done: layer + 1, tokens: stream.tokens }
+  }
+  await stream.close()
+  return { layers }
+}
+
+/** `Σ_t cos(x_t, y_t)` over the rows of two matrices [tokens, d]; of a row of zeros it is 0. */
+function sumOfCosines(x: Floats, y: Floats, d: number): number {
+  let sum = 0
+  for (let from = 0; from < x.length; from += d) {
+    let [xy, xx, yy] = [0, 0, 0]
+    for (let i = from; i < from + d; i++) {
+      xy += x[i] * y[i]
+      xx += x[i] * x[i]
+      yy += y[i] * y[i]
+    }
+    sum += xy / (Math.sqrt(xx * yy) || 1)
+  }
+  return sum
+}

@@ -1,0 +1,103 @@
+// Statistics add up: what two accumulators have seen apart, put together, is what one has seen of all.
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
+import { afterAll, describe, expect, test } from 'vitest'
+import { random } from '../../test/random.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import { values } from '../engine/engine.ts'
+import type { Observed } from '../forward/stream.ts'
+import { architectureOf } from '../model/model.ts'
+import { AlignmentAccumulator } from './alignment.ts'
+import { GapAccumulator } from './gap.ts'
+import { GramAccumulator } from './gram.ts'
+import { MomentAccumulator } from './moments.ts'
+
+const engine = openEngine()
+afterAll(() => engine.close())
+const config = JSON.parse(
+  readFileSync(fileURLToPath(new URL('../../assets/tiny-llama/config.json', import.meta.url)), 'utf8'),
+)
+const [width, d] = [6, 8]
+const architecture = architectureOf('made', {
+  ...config,
+  ...{ hidden_size: d, num_attention_heads: 2, num_key_value_heads: 2, head_dim: 4 },
+})
+const norm = { 'norm.weight': values(random(d, 9), [d]) }
+const gramOf = () => new GramAccumulator(engine, width)
+
+interface Merging<A> {
+  add(observed: Required<Observed>): Promise<void>
+  merge(other: A): void
+}
+
+/** One accumulator of all batches, and one that merges two: of the first `cut` batches, and of the others. */
+async function both<A extends Merging<A>>(
+  make: () => A,
+  sizes: readonly number[],
+  cut: number,
+): Promise<[one: A, merged: A]> {
+  const [one, merged, other] = [make(), make(), make()]
+  for (const [i, tokens] of sizes.entries()) {
+    const observed = {
+      tokens,
+      h: random(width * tokens, i),
+      x: random(d * tokens, i + 50),
+      y: random(d * tokens, i + 100),
+    }
+    await one.add(observed)
+    await (i < cut ? merged : other).add(observed)
+  }
+  merged.merge(other)
+  return [one, merged]
+}
+
+function expectClose(found: ArrayLike<number>, expected: ArrayLike<number>) {
+  const most = Array.from(expected).reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  expect(found.length).toBe(expected.length)
+  for (let i = 0; i < found.length; i++) expect(Math.abs(found[i] - expected[i])).toBeLessThanOrEqual(1e-5 * most)
+}
+
+/** Batches, and where they are split: one side may be empty. */
+const batches = fc
+  .array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 5 })
+  .chain(sizes => fc.tuple(fc.constant(sizes), fc.integer({ min: 0, max: sizes.length })))
+const holds = (check: (sizes: number[], cut: number) => Promise<void>) =>
+  fc.assert(
+    fc.asyncProperty(batches, ([sizes, cut]) => check(sizes, cut)),
+    { numRuns: 20 },
+  )
+
+describe('merging is as one pass', () => {
+  test('of Gram matrix and mean', () =>
+    holds(async (sizes, cut) => {
+      const [one, merged] = (await both(gramOf, sizes, cut)).map(gram => gram.finish())
+      expect(merged.tokens).toBe(one.tokens)
+      expectClose(merged.gram, one.gram)
+      expectClose(merged.mean, one.mean)
+    }))
+  test('of the gap to the dense stream', () =>
+    holds(async (sizes, cut) => {
+      const [gram] = await both(gramOf, sizes, cut)
+      const [weight, bias] = [random(d * width, 7), random(d, 8)]
+      const gaps = await both(() => new GapAccumulator(engine, width, bias), sizes, cut)
+      const [one, merged] = await Promise.all(gaps.map(gap => gap.finish(gram.finish(), weight, 0.5)))
+      expectClose(merged.cross, one.cross)
+      expectClose(merged.mean, one.mean)
+      expectClose([merged.energy], [one.energy])
+    }))
+  test('of moments', () =>
+    holds(async (sizes, cut) => {
+      const moments = await both(() => new MomentAccumulator(engine, width), sizes, cut)
+      const [one, merged] = moments.map(each => each.finish())
+      expectClose(merged.mean, one.mean)
+      expectClose(merged.variance, one.variance)
+    }))
+  test('of the alignment of two streams', () =>
+    holds(async (sizes, cut) => {
+      const made = await both(() => new AlignmentAccumulator(engine, architecture, norm), sizes, cut)
+      const [one, merged] = made.map(each => each.finish())
+      expectClose(merged.gram, one.gram)
+      expectClose(merged.cross, one.cross)
+    }))
+})

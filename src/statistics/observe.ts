@@ -1,0 +1,28 @@
+// What score and restoration need to know of a half-block, from one pass of the stream through it.
+import type { HalfWeights } from '../blocks/weights.ts'
+import type { Activations } from '../forward/activations.ts'
+import type { DenseTarget, Stream } from '../forward/stream.ts'
+import { GapAccumulator } from './gap.ts'
+import { GramAccumulator, type Statistics } from './gram.ts'
+
+/**
+ * Computes `H` once, adding up its statistics. What comes of it must be advanced (`Stream.advance`), or closed.
+ * @param dense its stream is taken through the half-block on the way, as the dense model has it
+ */
+export async function observe(
+  stream: Stream,
+  weights: HalfWeights,
+  dense?: DenseTarget & { readonly weights: HalfWeights },
+): Promise<{ statistics: Statistics; hidden: Activations }> {
+  const { engine, graphs, architecture } = stream.runner
+  const { weight, bias = new Float32Array(architecture.hiddenSize) } = weights.output
+  const width = stream.runner.hiddenWidth(weights)
+  const gram = new GramAccumulator(engine, width, 'gram', graphs)
+  const gap = dense && new GapAccumulator(engine, width, bias)
+  const hidden = await stream.observe(weights, gap ? [gram, gap] : [gram], dense)
+  const statistics = gram.finish()
+  return {
+    statistics: gap ? { ...statistics, gap: await gap.finish(statistics, weight, dense!.alpha) } : statistics,
+    hidden,
+  }
+}
