@@ -10,7 +10,7 @@ const MAX_FILE = 400
 /** The method itself: what a reader takes in to know how a model is pruned. Never to be raised: what does not fit is simplified. */
 const MAX_CORE = 8000
 const CORE = [
-  ...['prune', 'prune-half', 'methods', 'options', 'check-options', 'plan', 'notices', 'result'],
+  ...['run', 'prune', 'prune-half', 'methods', 'options', 'plan', 'notices', 'result'],
   ...['model', 'engine', 'linalg', 'blocks', 'calibrate', 'score', 'select', 'restore', 'allocate'],
 ]
 /** Of `calibrate`, from texts to windows of tokens: half of what asks for them evaluates. */
@@ -32,7 +32,8 @@ const PAGE = [
   ['select'],
   ['restore'],
   ['allocate'],
-  ['methods', 'options', 'check-options', 'plan', 'result', 'notices'],
+  ['methods', 'options', 'plan', 'result', 'notices'],
+  ['run'],
   ['write'],
   ['evaluate'],
   ['export'],

@@ -24,8 +24,8 @@ export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
 export { METHOD_NAMES, type MethodName } from './methods.ts'
 export { type Architecture, decoderLinears, tensorShapes } from './model/architecture.ts'
 export { describeModel, type Model } from './model/model.ts'
-export { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
-export { makePlan, type Plan } from './plan.ts'
+export type { PruneOptions, ResolvedOptions } from './options.ts'
+export type { Plan } from './plan.ts'
 export { type PruneInput, prune } from './prune.ts'
 export { mergeResults } from './report/merge-results.ts'
 export { parseResult } from './report/parse-result.ts'
@@ -42,6 +42,7 @@ export type {
   TaskResult,
   WordPerplexityResult,
 } from './result.ts'
+export { checkOptions, type PreparedRun, prepare } from './run.ts'
 export { VERSION } from './version.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'
 export type { OnnxFileResult } from './write/onnx/folder.ts'

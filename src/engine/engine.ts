@@ -31,7 +31,7 @@ export type Precision = (typeof PRECISIONS)[number]
 
 export type Feeds = Readonly<Record<string, Values | undefined>>
 
-export interface Engine {
+export interface Engine extends AsyncDisposable {
   readonly device: Device
   /**
    * Runs a graph. Its session is made on first use and kept under `key`, so `key` must name all that `build` depends on;
@@ -57,7 +57,7 @@ export interface Engine {
   timed<T>(kind: string, call: () => T): Promise<T>
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
-  /** Frees the sessions of graphs once those that run have ended; `run` throws after it. */
+  /** Frees the sessions of graphs once those that run have ended; `run` throws after it. Leaving `await using` does the same. */
   close(): Promise<void>
 }
 
@@ -160,6 +160,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
       closed = true
       await Promise.all([sessions, bf16].map(kept => kept?.close()))
     },
+    [Symbol.asyncDispose]: () => engine.close(),
   }
   return engine
 }
