@@ -21,6 +21,7 @@ export interface PreparedRun {
 /**
  * Decides how `model` is pruned.
  * @param calibration windows or texts. @default the model writes its own text
+ * @example prune(prepare(describeModel(checkpoint), { sparsity: 0.2 }), { engine, sink })
  * @throws UsageError for options that make no sense, or not on this model; UnsupportedModelError where it cannot be pruned
  */
 export function prepare(model: Model, options: PruneOptions, calibration: CalibrationInput = {}): PreparedRun {

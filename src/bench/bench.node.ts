@@ -107,12 +107,8 @@ async function* provideModel(
 }
 
 async function* architectureAt(path: string, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Architecture> {
-  const checkpoint = yield* openModel(path, { signal })
-  try {
-    return describeModel(checkpoint).architecture
-  } finally {
-    await checkpoint.close()
-  }
+  await using checkpoint = yield* openModel(path, { signal })
+  return describeModel(checkpoint).architecture
 }
 
 function randomWindows(vocabulary: number, count: number, seqLen: number): Windows {
