@@ -1,11 +1,13 @@
 // A prepared run of Node: what it plans is what it does, and the model is closed again on every path.
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { evaluate, planPrune, prepare, prune } from '../src/node.ts'
+import * as everywhere from '../src/index.ts'
+import { evaluate, openEngine, planPrune, prepare, prune } from '../src/node.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
+import { withModel } from './opened.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'fasp-prepare-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -56,4 +58,18 @@ test('options that the model cannot meet, targets that do not fit it, and a call
   }
   for await (const { type } of prune(TINY_LLAMA, options)) if (type === 'phase') break
   expect(open()).toBe(0)
+})
+
+test('a run of the API without files writes the same weights into a sink', async () => {
+  const texts = [{ name: text, read: async () => TEXT }]
+  const { calibration, ...asked } = cut
+  const sink = new everywhere.MemorySink()
+  await using engine = openEngine()
+  await withModel(TINY_LLAMA, async model => {
+    const run = everywhere.prepare(model, asked, { texts })
+    await finish(everywhere.prune(run, { engine, sink }))
+  })
+  await finish(prune(TINY_LLAMA, options))
+  const name = 'model.safetensors'
+  expect(readFileSync(join(options.output, name)).equals(sink.files.get(name)!)).toBe(true)
 })
