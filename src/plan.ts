@@ -24,6 +24,7 @@ import {
   type Widths,
   withBiases,
 } from './model/architecture.ts'
+import { compactClasses } from './model/compact.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
@@ -70,6 +71,7 @@ export function makePlan(
   const before = fullWidths(a)
   const layers = layersThatStay(a, options, allocated?.removed)
   const after = allocated?.widths ?? layers.map(() => expected(a, options))
+  if (options.layout === 'compact') compactClasses(a)
   if (options.allocate === 'sensitivity') checkReach(a, options)
   const stored = after.map(widths => storedWidths(options.layout, before, widths))
   const addsBiases = options.restore === 'bias' && options.sparsity > 0

@@ -100,10 +100,9 @@ describe('torch checkpoints', () => {
   ])('a pickle that calls %s.%s', ([module, name]) =>
     refusedTorch(torchFile(call(module, name, 'touch called')), [`${module}.${name}`]),
   )
-  test('a zip bomb', () =>
+  test('a pickle that is compressed', () =>
     refusedTorch(zipFile([{ name: 'm/data.pkl', data: new Uint8Array(2e6), deflated: true }]), [
-      '"m/data.pkl" inflates',
-      'refused as a zip bomb',
+      '"m/data.pkl" is compressed',
     ]))
   test('a member that leads out of the archive', () =>
     refusedTorch(torchFile(pickle(op.emptyDict), {}, [{ name: 'm/../../called', data: new Uint8Array(4) }]), [
@@ -224,7 +223,7 @@ describe('GGUF', () => {
     ],
     'a name that steers the terminal': [
       { metadata, tensors: [{ ...tensors[0], name: 'a\n\u001b[31mfasp: done', shape: [3n ** 30n, 4n] }] },
-      ['"a [31mfasp: done"'],
+      ['"a\\n\\u001b[31mfasp: done"'],
     ],
     'another architecture': [
       { metadata: [['general.architecture', text('mamba')]] },

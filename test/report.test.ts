@@ -135,13 +135,10 @@ describe('report', () => {
   const twoModels = serializeResult({ ...madeResult(), model: { ...madeResult().model, name: 'other' } })
   test.each<[string[], string[], number?]>([
     [['report'], ['no result'], 2],
-    [
-      ['report', 'none.json'],
-      ['none.json: there is no such file', '--result'],
-    ],
+    [['report', 'none.json'], ['none.json: no such file']],
     [['report', 'cut.json', '-o', 'x.html'], ['cut.json: is cut short, or is not JSON']],
     [['report', 'text.txt'], ['text.txt: is cut short, or is not JSON']],
-    [['report', '.'], ['cannot be read']],
+    [['report', '.'], ['is no regular file']],
     [['report', 'r.json', 'other.json'], ['different models', 'SmolLM2-135M-Instruct', 'other'], 2],
     [['report', 'r.json', '-o', 'x.pdf'], ['x.pdf does not say what to write', '.html, .svg'], 2],
     [

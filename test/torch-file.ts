@@ -1,5 +1,5 @@
 // Builds zips and pickles in memory, good and bad ones, for the tests of the readers.
-import { deflateRawSync } from 'node:zlib'
+import { crc32, deflateRawSync } from 'node:zlib'
 import { concatBytes } from '../src/formats/bytes.ts'
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -29,6 +29,7 @@ export interface Member {
   header?: number
   flags?: number
   method?: number
+  crc?: number
   /** Name in the local header. */
   localName?: string
 }
@@ -51,7 +52,8 @@ export function zipFile(members: readonly Member[], zip64 = false): Uint8Array<A
     const short = (value: number) => (zip64 ? 0xffffffff : value)
     const flags = member.flags ?? 0
     // What both headers say of a member: flags, method, time, checksum, sizes.
-    const facts = record([2, flags], [2, method], [4, 0], [4, 0], [4, short(packed)], [4, short(size)])
+    const crc = member.crc ?? crc32(member.data)
+    const facts = record([2, flags], [2, method], [4, 0], [4, crc], [4, short(packed)], [4, short(size)])
     const local = concat(record([4, 0x04034b50], [2, 45]), facts)
     parts.push(local, record([2, localName.byteLength], [2, padding.byteLength]), localName, padding, data)
     directory.push(

@@ -1,11 +1,12 @@
 // One workload from end to end: a random model on disk, rates of the machine, `prune` on the model, and where the seconds went.
 // The result is the document of result.ts; table.ts turns it into text.
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { bytes as showBytes } from '../display.ts'
 import { OutputError } from '../errors.ts'
+import { readSmallFile } from '../formats/file.node.ts'
 import type { JsonObject } from '../formats/json.ts'
 import { multiply } from '../linalg/product.ts'
 import {
@@ -52,6 +53,8 @@ export interface BenchOptions extends EngineOptions {
 
 const SPARSITY = 0.3
 const SEED = 0
+/** One that we wrote has a few hundred. */
+const MAX_CONFIG_BYTES = 2 ** 16
 
 /** @throws FaspError */
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
@@ -96,7 +99,7 @@ async function* provideModel(
   { workload, sideFiles, signal }: BenchOptions,
 ): AsyncGenerator<ProgressEvent> {
   const { config } = workload
-  const found = await readFile(join(path, 'config.json')).catch(() => undefined)
+  const found = await readSmallFile(join(path, 'config.json'), MAX_CONFIG_BYTES).catch(() => undefined)
   if (found && Buffer.compare(found, jsonFile('config.json', config).bytes) === 0) return
   const other = await readdir(path).catch(() => [])
   if (other.length > 0) throw new OutputError(`${path} holds another model. Choose another folder for --keep.`)

@@ -77,8 +77,9 @@ test.each([
 ] as const)('windows of some lengths go in blocks: %s', async (device, expected) => {
   const a = ofHeads(2, 1, 16, true)
   const graphs: Graph[] = []
-  const engine = { device, run: async (_, build) => void graphs.push(build()) } as Pick<Engine, 'device' | 'run'>
-  const runner = new HalfBlockRunner(engine as Engine, a, 2048)
+  const run: Engine['run'] = async (_, build) => void graphs.push(build())
+  const engine = { device, run, inPrecision: () => engine } as Pick<Engine, 'device' | 'run' | 'inPrecision'> as Engine
+  const runner = new HalfBlockRunner(engine, a, 2048)
   const layer = (out: number) => ({ weight: new Float32Array(out * a.hiddenSize) })
   const weights = { half: { kind: 'attention' }, norm: {}, inputs: [32, 16, 16].map(layer), output: layer(32) }
   for (const length of [128, 256, 300, 1024, 1152]) {

@@ -1,17 +1,30 @@
 // Files of text and of records, before anything is made of them: a .txt, the objects of a .jsonl, the rows of a .parquet, each also as .gz.
 import { constants } from 'node:buffer'
-import { createReadStream } from 'node:fs'
-import { type FileHandle, open, readFile } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { createGunzip } from 'node:zlib'
-import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet'
+import {
+  type AsyncBuffer,
+  type Compressors,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+  type SchemaTree,
+} from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 import { TextError } from '../errors.ts'
+import { openRegular } from '../formats/file.node.ts'
+import { parseJson } from '../formats/json.ts'
+import { checkStruct } from '../formats/thrift.ts'
 
 /** V8 keeps no longer string (about 512 MiB), and UTF-8 never has fewer bytes than the string has UTF-16 units. */
 export const MAX_TEXT_BYTES = constants.MAX_STRING_LENGTH
 /** A .gz grows up to a thousandfold; a parquet file is held in memory, and one ArrayBuffer takes about this much. */
 const MAX_INFLATED_BYTES = 2 ** 32
+
+/** Metadata take some 100 bytes for each column of a row group; a table of all rows of a group is made before any is read; pages have 1 MB. */
+const [MAX_METADATA_BYTES, MAX_GROUP_ROWS, MAX_PAGE_BYTES] = [2 ** 26, 2 ** 22, 2 ** 26]
 
 /** Ending that says what is in the file, without the .gz. */
 export const fileKind = (path: string): string => extname(isZipped(path) ? path.slice(0, -3) : path).toLowerCase()
@@ -23,23 +36,16 @@ const isZipped = (path: string): boolean => path.toLowerCase().endsWith('.gz')
  * @param allowed what a message says may be given @throws TextError
  */
 export async function readUtf8(path: string, allowed: string): Promise<string> {
-  await using file = await openFile(path, allowed)
-  const { size } = await file.stat()
+  const { handle, size } = await openText(path, allowed)
+  await using file = handle
   if (!isZipped(path) && size > MAX_TEXT_BYTES) throw tooLarge(path, size)
-  return decodeUtf8(path, isZipped(path) ? await inflate(path, MAX_TEXT_BYTES) : await readFile(file))
+  return decodeUtf8(path, isZipped(path) ? await inflate(path, file, MAX_TEXT_BYTES) : await file.readFile())
 }
 
-async function openFile(path: string, allowed: string): Promise<FileHandle> {
-  try {
-    const file = await open(path)
-    if ((await file.stat()).isFile()) return file
-    await file.close()
-  } catch (cause) {
-    const problem = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (cause as Error).message
-    throw new TextError(`${path}: ${problem}; give a text file: ${allowed}`, { cause })
-  }
-  throw new TextError(`${path}: a folder or device, not a file; give a text file: ${allowed}`)
-}
+const openText = (path: string, allowed: string) =>
+  openRegular(path).catch(cause => {
+    throw new TextError(`${cause.message}; give a text file: ${allowed}`, { cause })
+  })
 
 export const tooLarge = (path: string, bytes: number): TextError =>
   new TextError(
@@ -47,11 +53,11 @@ export const tooLarge = (path: string, bytes: number): TextError =>
   )
 
 /** Inflates a .gz to memory and stops where it passes `limit`. */
-async function inflate(path: string, limit: number): Promise<Buffer> {
+async function inflate(path: string, handle: FileHandle, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let length = 0
   const inflated = createGunzip()
-  const file = createReadStream(path).on('error', error => inflated.destroy(error))
+  const file = handle.createReadStream({ autoClose: false }).on('error', error => inflated.destroy(error))
   file.pipe(inflated)
   try {
     for await (const chunk of inflated) {
@@ -104,7 +110,7 @@ export function* jsonLines(
     const where = `${path}: line ${index + 1}`
     let value: unknown
     try {
-      value = JSON.parse(line)
+      value = parseJson(line)
     } catch (cause) {
       const problem = (cause as Error).message
       throw new TextError(`${where}: not JSON (${problem}); a whole object is needed on each line`, { cause })
@@ -123,19 +129,26 @@ export async function* parquetRows(
   allowed: string,
   needed?: { readonly column: string; readonly advice: string },
 ): AsyncGenerator<Record<string, unknown>> {
-  await using handle = await openFile(path, allowed)
-  const { size } = await handle.stat()
-  const file = isZipped(path) ? memory(await inflate(path, MAX_INFLATED_BYTES)) : onDisk(handle, size)
+  const { handle, size } = await openText(path, allowed)
+  await using opened = handle
+  const file = isZipped(path) ? memory(await inflate(path, opened, MAX_INFLATED_BYTES)) : onDisk(opened, size)
   const columns = needed && [needed.column]
   try {
-    const metadata = await parquetMetadataAsync(file)
-    const names = parquetSchema(metadata).children.map(column => column.element.name)
+    const metadata = await readMetadata(file)
+    const schema = parquetSchema(metadata)
+    const names = schema.children.map(column => column.element.name)
     if (needed && !names.includes(needed.column))
       throw new TextError(`${path}: no column "${needed.column}", only ${names.join(', ')}; ${needed.advice}`)
+    const stored = leaves(schema).join('\n')
     let rowStart = 0
     for (const group of metadata.row_groups) {
+      // Where one is not in the schema or there twice, hyparquet forgets others that it has begun to read: if they fail, the process ends.
+      const found = group.columns.map(({ meta_data }) => meta_data?.path_in_schema.join('.'))
+      if (found.join('\n') !== stored) throw new Error('a row group has other columns than the schema')
       const rowEnd = rowStart + Number(group.num_rows)
-      yield* await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors })
+      if (rowEnd - rowStart > MAX_GROUP_ROWS)
+        throw new RangeError(`a row group of ${group.num_rows} rows, allowed are ${MAX_GROUP_ROWS}`)
+      yield* await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors: BOUNDED })
       rowStart = rowEnd
     }
   } catch (cause) {
@@ -145,6 +158,33 @@ export async function* parquetRows(
     })
   }
 }
+
+/** The metadata at the end, before which stands their length; hyparquet makes room for as many elements as a list claims. */
+async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
+  const end = file.byteLength - FOOTER_BYTES
+  const length = end < 0 ? 0 : new DataView(await file.slice(end)).getUint32(0, true)
+  if (length > Math.min(end, MAX_METADATA_BYTES)) throw new RangeError(`metadata of ${length} bytes`)
+  checkStruct(new Uint8Array(await file.slice(end - length, end)))
+  return parquetMetadataAsync(file)
+}
+
+/** Length of the metadata, magic number. */
+const FOOTER_BYTES = 8
+
+/** `compressors` that make no room for more than a page has. */
+const BOUNDED: Compressors = Object.fromEntries(
+  Object.entries(compressors).map(([codec, decompress]) => [
+    codec,
+    (input: Uint8Array, length: number) => {
+      if (length > MAX_PAGE_BYTES) throw new RangeError(`a page of ${length} bytes, allowed are ${MAX_PAGE_BYTES}`)
+      return decompress(input, length)
+    },
+  ]),
+)
+
+/** Paths of the columns that hold values. */
+const leaves = ({ path, children }: SchemaTree): string[] =>
+  children.length === 0 ? [path.join('.')] : children.flatMap(leaves)
 
 const copy = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer
 
@@ -156,11 +196,11 @@ const memory = (bytes: Uint8Array): AsyncBuffer => ({
 function onDisk(file: FileHandle, byteLength: number): AsyncBuffer {
   return {
     byteLength,
+    // As ArrayBuffer's, which cuts any range to what there is: hyparquet asks for all from the first column's start to the last one's end.
     async slice(start, end = byteLength) {
-      const from = start < 0 ? Math.max(0, byteLength + start) : start
-      const { buffer, bytesRead } = await file.read(new Uint8Array(Math.min(end, byteLength) - from), {
-        position: from,
-      })
+      const from = start < 0 ? Math.max(0, byteLength + start) : Math.min(start, byteLength)
+      const length = Math.max(0, Math.min(end, byteLength) - from)
+      const { buffer, bytesRead } = await file.read(new Uint8Array(length), { position: from })
       return copy(buffer.subarray(0, bytesRead))
     },
   }

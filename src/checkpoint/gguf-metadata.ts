@@ -3,6 +3,7 @@
 import { FormatError } from '../errors.ts'
 import type { Gguf } from '../formats/gguf.ts'
 import type { GgufValue } from '../formats/gguf-cursor.ts'
+import { describeValue } from '../formats/json.ts'
 
 /** Metadata of `file`. Getters return undefined for a missing key; `need` makes one required. */
 export class GgufMetadata {
@@ -110,4 +111,4 @@ const isArrayOf =
     Array.isArray(value) && value.every(is)
 
 const describe = (value: GgufValue): string =>
-  Array.isArray(value) ? `an array of ${value.length}` : `${typeof value} ${String(value).slice(0, 40)}`
+  Array.isArray(value) ? `an array of ${value.length}` : `${typeof value} ${describeValue(value)}`

@@ -159,6 +159,12 @@ describe('refuses', () => {
     ['a shard with a backslash', indexed({ x: '..\\a.safetensors' }), 'Do not trust'],
     ['a pickle as safetensors shard', indexed({ x: 'a.bin' }), 'Do not trust'],
     ['a shard that is a number', indexed({ x: 3 }), 'Do not trust'],
+    ['a shard with a toString of its own', indexed({ x: { toString: 0 } }), 'puts "x" into an object'],
+    [
+      'a config field nested 30,000 deep',
+      { ...good, 'config.json': `{"unused":${'['.repeat(3e4)}${']'.repeat(3e4)}}` },
+      'nested 30001 deep, allowed are 64',
+    ],
     [
       'two tensors of one name',
       { ...good, 'model.safetensors': safetensors('norm.weight', 'model.norm.weight') },

@@ -11,7 +11,7 @@ import { openWeights } from './weights.node.ts'
 import { within } from './within.node.ts'
 
 /** The largest `tokenizer.json` have some 40 MB. */
-const MAX_SIDE_FILE_BYTES = 256 * 2 ** 20
+const MAX_SIDE_FILE_BYTES = 64 * 2 ** 20
 
 const SIDE_FILES = new Set([
   'tokenizer.json',

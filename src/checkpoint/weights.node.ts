@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { FormatError } from '../errors.ts'
 import type { ByteSource } from '../formats/bytes.ts'
 import { openFile, readSmallFile } from '../formats/file.node.ts'
-import { isJsonObject, parseStrictJsonObject, quote } from '../formats/json.ts'
+import { describeValue, isJsonObject, parseStrictJsonObject, quote } from '../formats/json.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { openTorch } from '../formats/torch.ts'
@@ -95,7 +95,7 @@ async function readIndex(folder: string, index: string, ending: string, files: R
       const allowed = `allowed are names of *${ending} files in the same folder`
       throw new FormatError(
         path,
-        `puts ${quote(tensor)} into ${quote(String(shard))}; ${allowed}. Do not trust this file`,
+        `puts ${quote(tensor)} into ${describeValue(shard)}; ${allowed}. Do not trust this file`,
       )
     }
     const names = shards.get(shard)
@@ -164,7 +164,7 @@ function locate(located: Map<string, Located>, source: TensorSource, storedName:
  * The name of a tensor in the whole model: checkpoints of a base model lack `model.`, those of facebook/opt-* among them.
  * Source: transformers, `base_model_prefix`; vLLM, opt.py (`decoder.` to `model.decoder.`).
  */
-export const tensorName = (stored: string): string =>
+const tensorName = (stored: string): string =>
   /^(decoder|layers|embed_tokens|norm)\./.test(stored) ? `model.${stored}` : stored
 
 function merged(folder: string, located: ReadonlyMap<string, Located>): Omit<TensorSource, 'close'> {

@@ -35,7 +35,7 @@ export interface Arguments<O extends Record<string, OptionSpec>> {
 }
 
 /** Options that every command has. */
-export const COMMON = {
+const COMMON = {
   help: { type: 'flag', short: 'h', help: 'show this text' },
 } as const satisfies Record<string, OptionSpec>
 

@@ -37,7 +37,7 @@ export default defineCommand({
   options: {},
   async run(_, { print, signal }) {
     const folder = await temporaryFolder('fasp-demo-')
-    const engine = openEngine()
+    await using engine = openEngine()
     const opened: Checkpoint[] = []
     const open = async (path: string) => {
       const checkpoint = await openCheckpoint(path)
@@ -80,7 +80,6 @@ export default defineCommand({
       print(`\n${secondsLine({ 'all of it': (performance.now() - started) / 1000 }, peakMemory())}`)
       print('Prune your own: fasp prune <folder | model.gguf | hub/id> -s 0.2 -o <folder>')
     } finally {
-      await engine.close()
       for (const checkpoint of opened) await checkpoint.close()
       await rm(folder, { recursive: true, force: true })
     }

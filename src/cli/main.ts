@@ -11,7 +11,7 @@ import type { Command } from './command.ts'
 const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{ default: unknown }> }>> = {
   demo: { summary: 'prune the model that ships with the package, before and after', load: () => import('./demo.ts') },
   prune: { summary: 'prune a model and write the result', load: () => import('./prune.ts') },
-  export: { summary: 'write a model as GGUF, or with its old shapes', load: () => import('./export.ts') },
+  export: { summary: 'write a model as GGUF, ONNX, or with its old shapes', load: () => import('./export.ts') },
   eval: { summary: 'measure perplexity and zero-shot tasks', load: () => import('./eval.ts') },
   compare: { summary: 'measure several methods side by side', load: () => import('./compare.ts') },
   generate: { summary: 'continue a text', load: () => import('./generate.ts') },

@@ -33,7 +33,7 @@ export const keyOf = (of: { readonly name: string; readonly asked?: object }): s
   JSON.stringify([of.name, of.asked])
 
 /** What `compareMethod` knows: the methods of `prune`, of which `fasp` has presets, too. */
-export const COMPARE_METHODS: readonly string[] = [...Object.keys(PRESETS), ...METHOD_NAMES]
+const COMPARE_METHODS: readonly string[] = [...Object.keys(PRESETS), ...METHOD_NAMES]
 
 /** The method or preset of that name. @throws UsageError */
 export function compareMethod(name: string, more: MethodOptions = {}): CompareMethod {

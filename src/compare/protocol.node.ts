@@ -1,13 +1,13 @@
 // What all runs of a comparison have in common, as the result names it: options with their defaults, and hashes of what is read. Runs that
 // were made under another one are never mixed with these.
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readText } from '../calibrate/text.node.ts'
 import { shortNames } from '../display.ts'
 import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
+import { openRegular } from '../formats/file.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import type { Model } from '../model/model.ts'
 import { TEXT_WINDOWS } from '../options.ts'
@@ -84,7 +84,8 @@ async function hashModel(local: string): Promise<string> {
     const path = join(local, name)
     if (!(await stat(path)).isFile()) continue // links of the Hub's cache are followed
     hash.update(`${name}\0`)
-    for await (const chunk of createReadStream(path)) hash.update(chunk)
+    const { handle } = await openRegular(path)
+    for await (const chunk of handle.createReadStream()) hash.update(chunk)
   }
   return hash.digest('hex')
 }

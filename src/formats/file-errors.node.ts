@@ -9,6 +9,7 @@ const REASONS: Readonly<Record<string, string>> = {
   // Node says this of folders on a read-only disk, too.
   ENOENT: 'a part of the path does not exist, or cannot be made; choose another folder',
   EEXIST: 'a part of the path is a file; choose another folder',
+  ENOTEMPTY: 'another run has put its output there; choose another folder',
   EACCES: 'permission denied; choose a folder that you may write to',
   EPERM: 'permission denied; choose a folder that you may write to',
   EROFS: 'the file system is read-only; choose another folder',

@@ -1,9 +1,11 @@
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { mkdtemp, rm, truncate, utimes, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FormatError } from '../errors.ts'
-import { openFile } from './file.node.ts'
+import { openFile, openRegular, readSmallFile } from './file.node.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -32,3 +34,28 @@ test('refuses a missing file, a folder, and a file that shrinks', async () => {
   await expect(file.slice(0)).rejects.toThrow('ended at byte 50')
   await file.close!()
 })
+
+test('refuses a file that is written to while it is read, its length being the same', async () => {
+  const path = join(folder, 'overwritten')
+  await writeFile(path, new Uint8Array(2 ** 17))
+  const file = await openFile(path)
+  expect((await file.slice(0)).byteLength).toBe(2 ** 17)
+  await utimes(path, 1, 1)
+  await expect(file.slice(0, 2 ** 16)).rejects.toThrow('was changed while it was read')
+  await file.close!()
+})
+
+test.skipIf(process.platform === 'win32')(
+  'a pipe, a socket and a device are refused at once',
+  async () => {
+    const [pipe, socket] = [join(folder, 'pipe'), join(folder, 'socket')]
+    execFileSync('mkfifo', [pipe])
+    await using _ = createServer().listen(socket)
+    for (const path of [pipe, socket, '/dev/null', '/dev/zero'])
+      for (const open of [openRegular, openFile, (file: string) => readSmallFile(file, 10)])
+        await expect(open(path)).rejects.toThrow(
+          new FormatError(path, 'is no regular file, but a folder, pipe, socket or device'),
+        )
+  },
+  5000,
+)

@@ -1,5 +1,5 @@
-// A file on disk as a `ByteSource`: the only place where weights are read from disk.
-import { type FileHandle, open } from 'node:fs/promises'
+// A file on disk as a handle, as a `ByteSource`, or whole: the only place where files that users name are opened for reading.
+import { constants, type FileHandle, open } from 'node:fs/promises'
 import { FormatError } from '../errors.ts'
 import type { ByteSource } from './bytes.ts'
 
@@ -7,29 +7,48 @@ import type { ByteSource } from './bytes.ts'
 const MAX_READ = 2 ** 30
 
 /**
- * Opens a file for reading at any offset.
- * @throws FormatError where it is missing, unreadable or no file.
+ * Opens a regular file, and nothing else: from a pipe (`<(…)` is one), a socket or a device one could wait for ever.
+ * @throws FormatError where it is missing, unreadable or no regular file
  */
-export async function openFile(path: string): Promise<ByteSource> {
-  const handle = await open(path, 'r').catch(cause => {
+export async function openRegular(path: string): Promise<{ handle: FileHandle; size: number; changed: number }> {
+  // Without O_NONBLOCK, which regular files ignore and Windows lacks, opening a pipe waits for its other end.
+  const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(cause => {
+    if (cause.code === 'ENOENT') throw new FormatError(path, 'no such file', { cause })
+    if (cause.code === 'ENXIO') throw irregular(path) // a socket
     throw new FormatError(path, `cannot be opened (${reason(cause)}); check the path and its permissions`, { cause })
   })
   try {
     const stat = await handle.stat()
-    if (!stat.isFile()) throw new FormatError(path, 'is no regular file')
-    return {
-      name: path,
-      byteLength: stat.size,
-      slice: (start, end = stat.size) => read(handle, path, start, Math.min(end, stat.size)),
-      close: () => handle.close(),
-    }
+    if (!stat.isFile()) throw irregular(path)
+    return { handle, size: stat.size, changed: stat.mtimeMs }
   } catch (error) {
     await handle.close()
     throw error
   }
 }
 
-/** All of a file. @throws FormatError where it is missing, unreadable, or has more than `limit` bytes */
+const irregular = (path: string) => new FormatError(path, 'is no regular file, but a folder, pipe, socket or device')
+
+/** After reading as much, looking whether somebody wrote to the file meanwhile costs nothing: tensors are as large. */
+const WATCHED_BYTES = 2 ** 16
+
+/** Opens a file for reading at any offset. @throws as `openRegular` */
+export async function openFile(path: string): Promise<ByteSource> {
+  const { handle, size, changed } = await openRegular(path)
+  return {
+    name: path,
+    byteLength: size,
+    async slice(start, end = size) {
+      const bytes = await read(handle, path, start, Math.min(end, size))
+      if (bytes.byteLength >= WATCHED_BYTES && (await handle.stat()).mtimeMs !== changed)
+        throw new FormatError(path, 'was changed while it was read. Run again, on a file that stays as it is')
+      return bytes
+    },
+    close: () => handle.close(),
+  }
+}
+
+/** All of a file. @throws as `openRegular`; FormatError where it has more than `limit` bytes */
 export async function readSmallFile(path: string, limit: number): Promise<Uint8Array> {
   const file = await openFile(path)
   try {

@@ -7,8 +7,10 @@ import type { ByteSource } from './bytes.ts'
 const CHUNK_BYTES = 2 ** 20
 /** The longest strings are chat templates, below 100 kB. */
 const MAX_STRING_BYTES = 2 ** 24
-/** The longest arrays are vocabularies and merges, below 2^20. */
-const MAX_ARRAY_LENGTH = 2 ** 24
+/** Values of all arrays together: vocabularies, with a score and a type a token, and merges have 1.3 million. */
+const MAX_VALUES = 2 ** 21
+/** A value takes up to 60 bytes of memory, an array in an array 200. */
+const ARRAY_VALUES = 8
 /** Arrays of arrays are allowed and unused; more levels can only be an attack on the stack. */
 const MAX_DEPTH = 4
 
@@ -24,6 +26,7 @@ export class GgufCursor {
   #view = new DataView(new ArrayBuffer(0))
   #base = 0 // offset in the file of the first byte of #view
   #at = 0
+  #values = 0 // of arrays, so far
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
   constructor(readonly source: ByteSource) {}
@@ -74,8 +77,8 @@ export class GgufCursor {
     return Number(value)
   }
 
-  /** A count of things of at least `bytes` each. @throws FormatError where the rest of the file cannot hold them. */
-  async count(bytes: number, what: string): Promise<number> {
+  /** A count of things of at least `bytes` each. @throws FormatError above `max`, or where the rest of the file cannot hold them. */
+  async count(bytes: number, max: number, what: string): Promise<number> {
     await this.ensure(8, what)
     const count = this.u64(what)
     const left = this.source.byteLength - this.offset
@@ -83,6 +86,7 @@ export class GgufCursor {
       throw this.error(
         `${what} is ${count}, more than the ${left} bytes that are left can hold: cut short or damaged. Fetch the file again`,
       )
+    if (count > max) throw this.error(`${what} is ${count}; ${max} are allowed, far more than any model has`)
     return count
   }
 
@@ -116,10 +120,10 @@ export class GgufCursor {
   /** A value of any type, preceded by its type number. */
   async value(what: string): Promise<GgufValue> {
     await this.ensure(4, what)
-    return (await this.#values(this.u32(), 1, what, 0))[0]
+    return (await this.#read(this.u32(), 1, what, 0))[0]
   }
 
-  async #values(type: number, count: number, what: string, depth: number): Promise<GgufValue[]> {
+  async #read(type: number, count: number, what: string, depth: number): Promise<GgufValue[]> {
     const size = VALUE_BYTES[type]
     if (size === undefined) throw this.error(`${what} has type number ${type}; 0 to ${VALUE_BYTES.length - 1} exist`)
     this.#checkLeft(count * size, what)
@@ -138,8 +142,10 @@ export class GgufCursor {
       await this.ensure(12, what)
       const type = this.u32()
       const length = this.u64(`the length of ${what}`)
-      if (length > MAX_ARRAY_LENGTH) throw this.error(`${what} has ${length} elements; ${MAX_ARRAY_LENGTH} are allowed`)
-      arrays.push(await this.#values(type, length, what, depth))
+      this.#values += length + ARRAY_VALUES
+      if (this.#values > MAX_VALUES)
+        throw this.error(`${what} has ${length} elements; ${MAX_VALUES} are allowed in all arrays together`)
+      arrays.push(await this.#read(type, length, what, depth))
     }
     return arrays
   }

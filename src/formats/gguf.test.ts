@@ -28,6 +28,13 @@ const small: BuiltGguf = {
   ],
   tensors: [f32Tensor('m', [2, 3], [1, 2, 3, 4, 5, 6]), f32Tensor('v', [2], [-1, 0.25])],
 }
+const megabytes = f32Tensor('w', [2 ** 19], new Float32Array(2 ** 19))
+/** So many zeros of type u8. */
+function bytesArray(length: number): Uint8Array {
+  const bytes = new Uint8Array(12 + length)
+  new DataView(bytes.buffer).setBigUint64(4, BigInt(length), true)
+  return bytes
+}
 const tensor = (patch: object) => ({ ...small, tensors: [{ ...small.tensors![0], ...patch }] })
 
 describe('openGguf', () => {
@@ -85,6 +92,15 @@ describe('openGguf', () => {
     ['big-endian', { ...small, bigEndian: true }, /big-endian/],
     ['absurd tensor count', { ...small, tensorCount: 2n ** 40n }, /number of tensors is 1099511627776/],
     ['absurd pair count', { ...small, pairCount: 2n ** 40n }, /number of metadata pairs/],
+    ['very many tensors', { tensors: [megabytes], tensorCount: 60_000n }, /60000; 50000 are allowed/],
+    ['very many pairs', { tensors: [megabytes], pairCount: 20_000n }, /20000; 10000 are allowed/],
+    [
+      'very many values, in two arrays',
+      {
+        metadata: ['k', 'l'].map(key => [key, { type: 'raw', number: 9, bytes: bytesArray(2 ** 20) }] as const),
+      },
+      /"l" has 1048576 elements; 2097152 are allowed in all/,
+    ],
     ['a count above 2^53', { ...small, pairCount: 2n ** 60n }, /above 2\^53/],
     ['one pair too many', { ...small, pairCount: 9n }, /./],
     ['absurd string', { metadata: [['k', { type: 'string', value: 'x', length: 10_000n }]] }, /"k" needs 10000 bytes/],
@@ -116,7 +132,7 @@ describe('openGguf', () => {
     ['a tensor twice', { ...small, tensors: [small.tensors![0], small.tensors![0]] }, /"m" appears twice/],
     ['alignment 48', { ...small, metadata: [['general.alignment', u32(48)]] }, /alignment is 48/],
     ['alignment 0', { ...small, metadata: [['general.alignment', u32(0)]] }, /alignment is 0/],
-    ['alignment as text', { ...small, metadata: [['general.alignment', text('32')]] }, /alignment is 32/],
+    ['alignment as text', { ...small, metadata: [['general.alignment', text('32')]] }, /alignment is "32"/],
     ['an offset off the alignment', tensor({ offset: 8 }), /no multiple of the alignment 32/],
     ['an offset outside', tensor({ shape: [20, 30] }), /ends at byte/],
     ['no dimensions', tensor({ shape: [] }), /0 dimensions/],

@@ -7,6 +7,7 @@ import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
 import { GgufCursor, type GgufValue } from './gguf-cursor.ts'
 import { dequantize, isQuantized, QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
+import { describeValue, quote } from './json.ts'
 import { gatherRows } from './rows.ts'
 import { type DType, elements, type QuantizedType, type TensorInfo, type TensorSource } from './tensors.ts'
 
@@ -68,6 +69,10 @@ const UNREADABLE_TYPES: ReadonlyMap<number, string> = new Map(
 const MIN_PAIR_BYTES = 14
 /** Name length 8, name 1, dimension count 4, one dimension 8, type 4, offset 8. */
 const MIN_INFO_BYTES = 33
+/** A tensor takes 500 bytes of memory, so these take 25 MB; the largest dense models have 2,000. */
+const MAX_TENSORS = 50_000
+/** Files have some 50 pairs. */
+const MAX_PAIRS = 10_000
 /** GGML_MAX_DIMS. */
 const MAX_DIMS = 4
 /** Of the specification. */
@@ -87,8 +92,8 @@ interface Placed extends TensorInfo {
 export async function openGguf(source: ByteSource): Promise<Gguf> {
   const cursor = new GgufCursor(source)
   const version = await readVersion(cursor)
-  const tensorCount = await cursor.count(MIN_INFO_BYTES, 'the number of tensors')
-  const pairCount = await cursor.count(MIN_PAIR_BYTES, 'the number of metadata pairs')
+  const tensorCount = await cursor.count(MIN_INFO_BYTES, MAX_TENSORS, 'the number of tensors')
+  const pairCount = await cursor.count(MIN_PAIR_BYTES, MAX_PAIRS, 'the number of metadata pairs')
   const { metadata, places } = await readMetadata(cursor, pairCount)
   const alignment = checkAlignment(cursor, metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT)
   const infos = await readInfos(cursor, tensorCount)
@@ -118,9 +123,9 @@ async function readMetadata(cursor: GgufCursor, count: number) {
   const places = new Map<string, [start: number, end: number]>() // of the values in the file
   for (let i = 0; i < count; i++) {
     const key = await cursor.text(`the key of metadata pair ${i}`)
-    if (metadata.has(key)) throw cursor.error(`the metadata key "${key}" appears twice`)
+    if (metadata.has(key)) throw cursor.error(`the metadata key ${quote(key)} appears twice`)
     const start = cursor.offset
-    metadata.set(key, await cursor.value(`the value of "${key}"`))
+    metadata.set(key, await cursor.value(`the value of ${quote(key)}`))
     places.set(key, [start, cursor.offset])
   }
   return { metadata, places }
@@ -129,21 +134,21 @@ async function readMetadata(cursor: GgufCursor, count: number) {
 function checkAlignment(cursor: GgufCursor, value: GgufValue): number {
   if (typeof value === 'number' && value >= 1 && value <= MAX_ALIGNMENT && Number.isInteger(Math.log2(value)))
     return value
-  throw cursor.error(`general.alignment is ${String(value)}; it must be a power of two up to ${MAX_ALIGNMENT}`)
+  throw cursor.error(`general.alignment is ${describeValue(value)}; it must be a power of two up to ${MAX_ALIGNMENT}`)
 }
 
 async function readInfos(cursor: GgufCursor, count: number): Promise<Placed[]> {
   const infos: Placed[] = []
   for (let i = 0; i < count; i++) {
     const name = await cursor.text(`the name of tensor ${i}`)
-    await cursor.ensure(4, `the dimensions of "${name}"`)
+    await cursor.ensure(4, `the dimensions of ${quote(name)}`)
     const rank = cursor.u32()
     if (rank < 1 || rank > MAX_DIMS)
-      throw cursor.error(`"${name}" has ${rank} dimensions; 1 to ${MAX_DIMS} are allowed`)
-    await cursor.ensure(8 * rank + 12, `the description of "${name}"`)
-    const shape = Array.from({ length: rank }, () => cursor.u64(`a dimension of "${name}"`)).reverse()
+      throw cursor.error(`${quote(name)} has ${rank} dimensions; 1 to ${MAX_DIMS} are allowed`)
+    await cursor.ensure(8 * rank + 12, `the description of ${quote(name)}`)
+    const shape = Array.from({ length: rank }, () => cursor.u64(`a dimension of ${quote(name)}`)).reverse()
     const dtype = readType(cursor, name)
-    const offset = cursor.u64(`the offset of "${name}"`)
+    const offset = cursor.u64(`the offset of ${quote(name)}`)
     infos.push({ name, dtype, shape, offset, byteLength: storedBytes(cursor, name, dtype, shape) })
   }
   return infos
@@ -154,7 +159,7 @@ function readType(cursor: GgufCursor, name: string): DType | QuantizedType {
   const type = GGML_TYPES.get(id)
   if (type !== undefined) return type
   throw cursor.error(
-    `"${name}" has type ${UNREADABLE_TYPES.get(id) ?? `number ${id}`}, which is not read. ` +
+    `${quote(name)} has type ${UNREADABLE_TYPES.get(id) ?? `number ${id}`}, which is not read. ` +
       `Supported: ${[...GGML_TYPES.values()].join(', ')}. Use a file in one of these, such as Q8_0 or F16`,
   )
 }
@@ -164,13 +169,13 @@ function storedBytes(cursor: GgufCursor, name: string, dtype: DType | QuantizedT
   const row = shape[shape.length - 1]
   if (row % block.elements !== 0)
     throw cursor.error(
-      `"${name}" has rows of ${row} elements, no multiple of the ${block.elements} of a ${dtype} block`,
+      `${quote(name)} has rows of ${row} elements, no multiple of the ${block.elements} of a ${dtype} block`,
     )
   // Divide before multiplying: the number of elements may pass 2^53 while every dimension is safe.
   const bytes = shape.slice(0, -1).reduce((product, n) => product * n, (row / block.elements) * block.bytes)
   if (shape.includes(0) || !Number.isSafeInteger(bytes) || !Number.isSafeInteger(elements(shape)))
     throw cursor.error(
-      `"${name}" has shape [${shape.join(', ')}]; every dimension must be 1 or more and the product below 2^53`,
+      `${quote(name)} has shape [${shape.join(', ')}]; every dimension must be 1 or more and the product below 2^53`,
     )
   return bytes
 }
@@ -181,32 +186,36 @@ function place(cursor: GgufCursor, infos: readonly Placed[], start: number, alig
   const size = cursor.source.byteLength
   for (const info of infos) {
     const { name, byteLength } = info
-    if (placed.has(name)) throw cursor.error(`the tensor "${name}" appears twice`)
+    if (placed.has(name)) throw cursor.error(`the tensor ${quote(name)} appears twice`)
     if (info.offset % alignment !== 0)
-      throw cursor.error(`"${name}" starts at ${info.offset} of the data, no multiple of the alignment ${alignment}`)
+      throw cursor.error(
+        `${quote(name)} starts at ${info.offset} of the data, no multiple of the alignment ${alignment}`,
+      )
     const offset = start + info.offset
     if (offset + byteLength > size)
-      throw cursor.error(`cut short: "${name}" ends at byte ${offset + byteLength} of ${size}. Fetch the file again`)
+      throw cursor.error(
+        `cut short: ${quote(name)} ends at byte ${offset + byteLength} of ${size}. Fetch the file again`,
+      )
     placed.set(name, { ...info, offset })
   }
   const ordered = [...placed.values()].sort((a, b) => a.offset - b.offset)
   for (let i = 1; i < ordered.length; i++)
     if (ordered[i - 1].offset + ordered[i - 1].byteLength > ordered[i].offset)
-      throw cursor.error(`the tensors "${ordered[i - 1].name}" and "${ordered[i].name}" overlap`)
+      throw cursor.error(`the tensors ${quote(ordered[i - 1].name)} and ${quote(ordered[i].name)} overlap`)
   return placed
 }
 
 function lazyTensors(source: ByteSource, tensors: ReadonlyMap<string, Placed>): TensorSource {
   const find = (name: string) => {
     const info = tensors.get(name)
-    if (info === undefined) throw new FormatError(source.name, `no tensor "${name}" among its ${tensors.size}`)
+    if (info === undefined) throw new FormatError(source.name, `no tensor ${quote(name)} among its ${tensors.size}`)
     return info
   }
   /** Bytes `from` to `to` of the tensor. */
   const stored = async ({ name, offset, byteLength }: Placed, from = 0, to = byteLength) => {
     const bytes = new Uint8Array(await source.slice(offset + from, offset + to))
     if (bytes.length !== to - from)
-      throw new FormatError(source.name, `cut short: "${name}" has ${from + bytes.length} of ${byteLength} bytes`)
+      throw new FormatError(source.name, `cut short: ${quote(name)} has ${from + bytes.length} of ${byteLength} bytes`)
     return bytes
   }
   const decode = (bytes: Uint8Array<ArrayBuffer>, { dtype }: Placed) =>
@@ -216,7 +225,9 @@ function lazyTensors(source: ByteSource, tensors: ReadonlyMap<string, Placed>): 
     bytes: async name => {
       const info = find(name)
       if (!isDType(info.dtype))
-        throw new UsageError(`${source.name}: "${name}" is ${info.dtype}, which has no dense bytes. Read it as float32`)
+        throw new UsageError(
+          `${source.name}: ${quote(name)} is ${info.dtype}, which has no dense bytes. Read it as float32`,
+        )
       return stored(info)
     },
     float32: async name => decode(await stored(find(name)), find(name)),

@@ -16,7 +16,7 @@ import { dataType, ELEMENT_BYTES, type Graph, type Initializer } from './onnx.ts
 import { elements } from './tensors.ts'
 
 /** Weights in one file. A protobuf message ends at 2³¹ − 1 bytes, a browser's ArrayBuffer near there, and the graph needs some of it. */
-export const FILE_BYTES = 2e9
+const FILE_BYTES = 2e9
 /** Offsets that can be mapped into memory (ExternalData.md). */
 const ALIGNMENT = 4096
 

@@ -4,10 +4,8 @@
 import { FormatError } from '../errors.ts'
 import { quote } from './json.ts'
 
-/** `torch.save` batches 1000 pairs; a state dict nests a handful of levels. */
-const MAX_STACK = 100_000
-/** Every string, tuple and tensor is memoised once: some 20 for a tensor, so 50,000 tensors. */
-const MAX_MEMO = 1_000_000
+/** A tensor takes some 21 values, so this is for 9,000 tensors. A list or dict, even an empty one, takes up to 240 bytes: 48 MB in all. */
+const MAX_VALUES = 200_000
 /** Longest `module` or `name` line of a global. */
 const MAX_GLOBAL = 256
 
@@ -57,8 +55,11 @@ export function unpickle(bytes: Uint8Array, file: string, handlers: PickleHandle
   return new Machine(bytes, file, handlers).run()
 }
 
+const UTF8 = new TextDecoder()
+
 class Machine {
   private at = 0
+  private pushed = 0
   private stack: PickleValue[] = []
   private readonly marks: number[] = []
   private readonly memo = new Map<number, PickleValue>()
@@ -78,10 +79,7 @@ class Machine {
       if (opcode === 0x2e /* STOP */) break
       const value = this.value(opcode)
       if (value === undefined) this.act(opcode)
-      else this.stack.push(value)
-      if (this.stack.length > MAX_STACK || this.marks.length > MAX_STACK) {
-        throw this.fail(`stacks more than ${MAX_STACK} values`)
-      }
+      else if (this.stack.push(value) && ++this.pushed > MAX_VALUES) throw this.tooMany()
     }
     const result = this.pop()
     if (this.stack.length > 0 || this.marks.length > 0) throw this.fail('leaves values on its stack')
@@ -144,7 +142,7 @@ class Machine {
         this.protocol(this.u8())
         break
       case 0x28: // MARK
-        this.marks.push(this.stack.length)
+        if (this.marks.push(this.stack.length) > MAX_VALUES) throw this.tooMany()
         break
       case 0x61: // APPEND
         this.append([this.pop()])
@@ -226,7 +224,7 @@ class Machine {
 
   private remember(index: number): void {
     this.memo.set(index, this.top())
-    if (this.memo.size > MAX_MEMO) throw this.fail(`remembers more than ${MAX_MEMO} values`)
+    if (this.memo.size > MAX_VALUES) throw this.tooMany()
   }
 
   private recall(index: number): PickleValue {
@@ -267,7 +265,7 @@ class Machine {
 
   private text(length: number): string {
     const start = this.take(length)
-    return new TextDecoder().decode(this.bytes.subarray(start, start + length))
+    return UTF8.decode(this.bytes.subarray(start, start + length))
   }
 
   private line(): string {
@@ -292,6 +290,10 @@ class Machine {
     if (start + count > this.bytes.byteLength) throw this.fail('ends early; the file is cut short, download it again')
     this.at += count
     return start
+  }
+
+  private tooMany(): FormatError {
+    return this.fail(`makes more than ${MAX_VALUES} values, far more than the tensors of a model need`)
   }
 
   private fail(problem: string): FormatError {

@@ -4,12 +4,14 @@
 import { FormatError, OutputError } from '../errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
-import { isJsonObject, parseStrictJsonObject, quote } from './json.ts'
+import { describeValue, isJsonObject, parseStrictJsonObject, quote } from './json.ts'
 import { gatherRows } from './rows.ts'
-import type { DType, TensorInfo, TensorSource } from './tensors.ts'
+import { type DType, MAX_RANK, type TensorInfo, type TensorSource } from './tensors.ts'
 
-/** The reference implementation's limit: a header beyond it is an attack on the reader's memory. */
-const MAX_HEADER_BYTES = 100_000_000
+/** A tensor takes some 100 bytes. The reference implementation allows 100 MB, for which JSON.parse may take gigabytes. */
+const MAX_HEADER_BYTES = 32_000_000
+/** {name: {shape: []}} */
+const HEADER_DEPTH = 3
 /** The u64 before the header. */
 const LENGTH_BYTES = 8
 /** Header and data start at multiples of this, so that a memory map serves aligned tensors. */
@@ -66,7 +68,8 @@ async function readHeader(source: ByteSource): Promise<Map<string, Stored>> {
     throw new FormatError(file, `claims a header of ${length} bytes, allowed are ${allowed}; ${hint}`)
   }
   const dataStart = LENGTH_BYTES + Number(length)
-  const header = parseStrictJsonObject(await readBytes(source, LENGTH_BYTES, dataStart), file, 'the safetensors header')
+  const bytes = await readBytes(source, LENGTH_BYTES, dataStart)
+  const header = parseStrictJsonObject(bytes, file, 'the safetensors header', HEADER_DEPTH)
   const tensors = new Map<string, Stored>()
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__') checkMetadata(entry, file)
@@ -87,9 +90,10 @@ function readEntry(name: string, entry: unknown, file: string, dataStart: number
   const { dtype, shape, data_offsets: offsets } = entry
   if (!isDType(dtype)) {
     const allowed = Object.keys(DTYPE_BYTES).join(', ')
-    throw fail(`has dtype ${quote(String(dtype))}; allowed are ${allowed}. Convert the checkpoint to one of them`)
+    throw fail(`has dtype ${describeValue(dtype)}; allowed are ${allowed}. Convert the checkpoint to one of them`)
   }
-  if (!isSizes(shape)) throw fail('has a shape that is no list of non-negative integers below 2^53')
+  if (!isSizes(shape) || shape.length > MAX_RANK)
+    throw fail(`has a shape that is no list of at most ${MAX_RANK} non-negative integers below 2^53`)
   if (!isSizes(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
     throw fail('has data_offsets other than [begin, end] with 0 ≤ begin ≤ end < 2^53')
   }

@@ -6,6 +6,9 @@ export type DType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8
 /** Block-quantised element types of GGUF, dequantised on reading. */
 export type QuantizedType = 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q4_K' | 'Q5_K' | 'Q6_K'
 
+/** torch allows 64 dimensions; weights have up to 5. */
+export const MAX_RANK = 16
+
 export interface TensorInfo {
   readonly name: string
   readonly dtype: DType | QuantizedType

@@ -51,7 +51,7 @@ describe('reading', () => {
     expect([...opened.tensors.keys()]).toEqual(['w'])
   })
 
-  test('every allowed type, and a pickle that is deflated', async () => {
+  test('every allowed type', async () => {
     const bytes = new Uint8Array(48)
     const types = ['Double', 'Float', 'Half', 'BFloat16', 'Long', 'Int', 'Byte', 'Bool']
     const lengths = [6, 12, 24, 24, 6, 12, 48, 48]
@@ -59,7 +59,7 @@ describe('reading', () => {
       return [type, tensor({ type: `${type}Storage`, length: lengths[i], shape: [lengths[i]], strides: [1] })] as const
     })
     const members = [
-      { name: 'm/data.pkl', data: pickle(dict(Object.fromEntries(entries))), deflated: true },
+      { name: 'm/data.pkl', data: pickle(dict(Object.fromEntries(entries))) },
       { name: 'm/data/0', data: bytes },
     ]
     const opened = await open(zipFile(members, true))
@@ -110,6 +110,24 @@ describe('refuses to run code', () => {
   ])('%s', async (_, pickled, message) => refused(torchFile(pickled, { 0: six }), message))
 })
 
+/** 300 times a group of 1000 empty dicts, appended to a list. */
+const dicts = Array.from({ length: 300 }, () => concat(op.mark, new Uint8Array(1000).fill(0x7d), op.byte(0x65)))
+
+/** A dict of 50 · 999 pairs, whose values are all `value`. */
+const manyPairs = (value: Uint8Array): Uint8Array =>
+  concat(
+    op.emptyDict,
+    ...Array.from({ length: 50 }, (_, i) =>
+      concat(op.mark, ...Array.from({ length: 999 }, (_, j) => concat(op.text(`${i}.${j}`), value)), op.setItems),
+    ),
+  )
+
+test('one large dict under very many keys is looked through once', async () => {
+  const inner = concat(manyPairs(op.byte(0x4e)), op.byte(0x71, 0)) // kept as value 0 of the memo
+  const outer = concat(dict({ x: inner }), manyPairs(op.byte(0x68, 0)).subarray(1))
+  await refused(torchFile(pickle(outer)), 'holds 0 dicts of tensors')
+}, 10_000)
+
 describe('refuses a broken pickle', () => {
   test.each([
     ['no STOP', concat(op.byte(0x80, 2), op.emptyDict), 'ends early'],
@@ -124,8 +142,9 @@ describe('refuses a broken pickle', () => {
     ['a text beyond the end', pickle(op.byte(0x58, 255, 255, 255, 255)), 'ends early'],
     ['a global without end', pickle(new Uint8Array(400).fill(0x63)), 'does not end within 256'],
     ['an integer beyond 2^53', pickle(op.long(2n ** 60n)), 'beyond 2^53'],
-    ['too many values', pickle(new Uint8Array(100_002).fill(0x4e)), 'stacks more than 100000'],
-    ['too many marks', pickle(new Uint8Array(100_002).fill(0x28)), 'stacks more than 100000'],
+    ['too many values', pickle(new Uint8Array(200_002).fill(0x4e)), 'more than 200000 values'],
+    ['too many marks', pickle(new Uint8Array(200_002).fill(0x28)), 'more than 200000 values'],
+    ['too many dicts', pickle(op.byte(0x5d), ...dicts), 'more than 200000 values'],
     ['a list', pickle(op.byte(0x5d)), 'no dict of tensors'],
     [
       'two dicts of tensors',
@@ -135,6 +154,33 @@ describe('refuses a broken pickle', () => {
     ['no tensors', pickle(dict({ a: op.int(1) })), '0 dicts of tensors'],
     ['a dict beside tensors', pickle(dict({ w: tensor(matrix), config: op.emptyDict })), '"config" among its tensors'],
   ])('%s', async (_, pickled, message) => refused(torchFile(pickled, { 0: six }), message))
+})
+
+describe('a storage that was changed', () => {
+  const changed = (crc?: number) => {
+    const members = [
+      {
+        name: 'm/data.pkl',
+        data: pickle(dict({ w: tensor(matrix), row: tensor({ ...matrix, offset: 3, shape: [1, 3] }) })),
+      },
+      { name: 'm/data/0', data: new Uint8Array(six.buffer.slice(0)), crc },
+    ]
+    const bytes = zipFile(members)
+    const at = Buffer.from(bytes.buffer).indexOf(members[1].data)
+    bytes[at] ^= 1
+    return bytes
+  }
+
+  test('is refused where it is read whole', async () => {
+    const opened = await open(changed())
+    await expect(opened.float32('w')).rejects.toThrow('m.bin: member "m/data/0" does not match its checksum')
+    await expect(opened.bytes('w')).rejects.toThrow(FormatError)
+    expect([...(await opened.float32('row'))]).toEqual([3, 4, 5]) // no part can be checked
+  })
+
+  test('is read where torch.save computed no checksum', async () => {
+    expect((await (await open(changed(0))).float32('w')).subarray(1)).toEqual(six.subarray(1))
+  })
 })
 
 describe('refuses a tensor', () => {

@@ -3,16 +3,14 @@
 import { FormatError } from '../errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, toFloat32 } from './dtype.ts'
-import { quote } from './json.ts'
+import { quote, shorten } from './json.ts'
 import { Global, Made, type PickleDict, type PickleHandlers, type PickleValue, Tuple, unpickle } from './pickle.ts'
 import { gatherRows } from './rows.ts'
-import { type DType, elements, type TensorInfo, type TensorSource } from './tensors.ts'
+import { type DType, elements, MAX_RANK, type TensorInfo, type TensorSource } from './tensors.ts'
 import { openZip, type ZipArchive, type ZipMember } from './zip.ts'
 
-/** A tensor takes some 150 bytes of pickle, so this is for 200,000 tensors. */
-const MAX_PICKLE_BYTES = 32 * 2 ** 20
-/** torch allows 64 dimensions; weights have up to 5. */
-const MAX_RANK = 16
+/** A tensor takes some 110 bytes of pickle, and more where its name is long: this is for 20,000 tensors at least. */
+const MAX_PICKLE_BYTES = 4 * 2 ** 20
 /** `byteorder` holds 'little' or 'big'. */
 const MAX_BYTEORDER_BYTES = 16
 
@@ -77,7 +75,7 @@ export async function openTorch(source: ByteSource): Promise<TensorSource> {
     if (found === undefined) throw new FormatError(source.name, `has no tensor ${quote(name)}`)
     return found
   }
-  const bytes = async (name: string) => readView(find(name), zip, source)
+  const bytes = async (name: string) => readView(find(name), zip)
   return {
     tensors: new Map(infos),
     bytes,
@@ -88,7 +86,7 @@ export async function openTorch(source: ByteSource): Promise<TensorSource> {
       const whole = strides[1] === 1 ? undefined : await bytes(name) // rows of a transposed view lie all over it
       const read = async (from: number, to: number) =>
         whole?.subarray(from * row, to * row) ??
-        readView(new View(storage, offset + from * strides[0], [to - from, shape[1]], strides), zip, source)
+        readView(new View(storage, offset + from * strides[0], [to - from, shape[1]], strides), zip)
       return toFloat32(await gatherRows(ids, row, read), storage.dtype)
     },
     close: async () => source.close?.(),
@@ -146,9 +144,6 @@ class Rebuild implements PickleHandlers {
     const member = this.zip.members.get(`${this.folder}data/${key}`)
     if (member === undefined)
       throw new FormatError(this.file, `has no storage ${key}; the file is incomplete, download it again`)
-    if (member.method !== 'stored') {
-      throw new FormatError(this.file, `storage ${key} is compressed; unpack and repack the file without compression`)
-    }
     if (member.size !== length * DTYPE_BYTES[dtype]) {
       throw new FormatError(this.file, `storage ${key} has ${member.size} bytes, but ${length} elements of ${dtype}`)
     }
@@ -191,12 +186,16 @@ const sizes = (value: PickleValue): number[] | undefined =>
 function stateDict(top: PickleValue, file: string): Map<string, View> {
   if (!(top instanceof Map)) throw new FormatError(file, `holds no dict of tensors. ${CONVERT} of its state_dict()`)
   if (hasTensors(top) || top.size === 0) return tensorsOf(top, file)
-  const inner = [...top].filter(([, value]) => value instanceof Map && hasTensors(value))
-  if (inner.length === 1) return tensorsOf(inner[0][1] as PickleDict, file)
-  const keys = inner.map(([key]) => quote(String(key))).join(', ')
+  const values = new Set(top.values()) // however many keys have a dict, it is looked through once
+  const dicts = new Set([...values].filter(value => value instanceof Map).filter(hasTensors))
+  const [only] = dicts
+  if (dicts.size === 1) return tensorsOf(only, file)
+  const keys = shorten(
+    [...top].flatMap(([key, value]) => (dicts.has(value as PickleDict) ? [quote(String(key))] : [])).join(', '),
+  )
   throw new FormatError(
     file,
-    `holds ${inner.length} dicts of tensors ${keys}, allowed is one. ${CONVERT}, only the model's`,
+    `holds ${dicts.size} dicts of tensors (${keys}), allowed is one. ${CONVERT}, only the model's`,
   )
 }
 
@@ -214,14 +213,13 @@ function tensorsOf(dict: PickleDict, file: string): Map<string, View> {
   return views
 }
 
-async function readView(view: View, zip: ZipArchive, source: ByteSource): Promise<Uint8Array<ArrayBuffer>> {
+async function readView(view: View, zip: ZipArchive): Promise<Uint8Array<ArrayBuffer>> {
   const { storage, offset, shape, strides } = view
   const size = DTYPE_BYTES[storage.dtype]
   const count = elements(shape)
   if (count === 0) return new Uint8Array(0)
-  const start = (await zip.dataOffset(storage.member)) + offset * size
   const span = 1 + shape.reduce((sum, n, i) => sum + (n - 1) * strides[i], 0) // elements from the first to the last
-  const bytes = await readBytes(source, start, start + span * size)
+  const bytes = await zip.slice(storage.member, offset * size, (offset + span) * size)
   return isContiguous(shape, strides) ? bytes : gather(bytes, size, shape, strides)
 }
 

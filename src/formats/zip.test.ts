@@ -13,10 +13,10 @@ async function read(members: readonly Member[], zip64 = false, limit = 1000) {
 }
 
 test.each([
-  ['stored', {}, false],
-  ['deflated', { deflated: true }, false],
+  ['plain', {}, false],
+  ['without a checksum', { crc: 0 }, false],
   ['zip64', {}, true],
-])('reads a %s member', async (_, options, zip64) => {
+])('reads a member: %s', async (_, options, zip64) => {
   expect(
     await read(
       [
@@ -39,28 +39,21 @@ describe('refuses', () => {
     await expect(open(zipFile([{ name, data: hello }]))).rejects.toThrow('leads out of the archive')
   })
 
-  const zeros = new Uint8Array(1e6)
   test.each<[string, Member, string]>([
     ['more than the limit', { name: 'a', data: new Uint8Array(1001) }, 'has 1001 bytes, allowed are 1000'],
-    ['a bomb', { name: 'a', data: zeros, deflated: true, size: 1e6 }, 'allowed are 1000'],
     [
-      'a bomb that understates its size',
-      { name: 'a', data: zeros, deflated: true, size: 1000 },
-      'does not inflate to its 1000',
+      'a member that is compressed',
+      { name: 'a', data: new Uint8Array(1e6), deflated: true },
+      'is compressed (method 8)',
     ],
-    [
-      'a member that inflates to less',
-      { name: 'a', data: hello, deflated: true, size: 6 },
-      'does not inflate to its 6',
-    ],
-    ['garbage', { name: 'a', data: hello, method: 8 }, 'does not inflate'],
-    ['a stored member of two sizes', { name: 'a', data: hello, size: 6 }, 'is stored, but has 5 bytes for 6'],
+    ['another checksum', { name: 'a', data: hello, crc: 1 }, '"a" does not match its checksum'],
+    ['a stored member of two sizes', { name: 'a', data: hello, size: 6 }, 'is not compressed, but has 5 bytes for 6'],
     ['a member beyond the file', { name: 'a', data: hello, size: 500, packed: 500 }, 'ends beyond the file'],
     ['a header beyond the file', { name: 'a', data: hello, header: 5000 }, 'ends beyond the file'],
     ['a header that is none', { name: 'a', data: hello, header: 3 }, 'no header where the directory says'],
     ['another local name', { name: 'a', data: hello, localName: 'b' }, 'calls itself "b"'],
     ['encryption', { name: 'a', data: hello, flags: 1 }, 'encrypted'],
-    ['other methods', { name: 'a', data: hello, method: 12 }, 'compression method 12'],
+    ['other methods', { name: 'a', data: hello, method: 12 }, 'is compressed (method 12)'],
   ])('%s', async (_, member, message) => {
     const error = await read([member]).then(
       () => undefined,
@@ -68,10 +61,6 @@ describe('refuses', () => {
     )
     expect(error).toBeInstanceOf(FormatError)
     expect(error.message).toContain(message)
-  })
-
-  test('a high ratio within the limit', async () => {
-    await expect(read([{ name: 'a', data: zeros, deflated: true }], false, 2e6)).rejects.toThrow('zip bomb')
   })
 
   test('one name twice', async () => {

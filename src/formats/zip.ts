@@ -1,7 +1,8 @@
-// Zip archives as PyTorch writes them: stored members, zip64, data aligned by an extra field that only the local header has.
+// Zip archives as PyTorch writes them: members that are not compressed, zip64, data aligned by an extra field that only the local header has.
 // Source: PKWARE APPNOTE 6.3.10, sections 4.3 (layout) and 4.5.3 (zip64); PyTorch caffe2/serialize/inline_container.h.
 import { FormatError } from '../errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
+import { crc32 } from './crc32.ts'
 import { quote } from './json.ts'
 
 /** The end record is 22 bytes and a comment of at most 65535; it is searched for from the end of the file. */
@@ -11,10 +12,8 @@ const LOCATOR_BYTES = 20
 const ZIP64_END_BYTES = 56
 const LOCAL_BYTES = 30
 const CENTRAL_BYTES = 46
-/** The largest checkpoints have a few thousand members of some 60 bytes each in the directory. */
-const MAX_DIRECTORY_BYTES = 64 * 2 ** 20
-/** Text compresses less than this; deflate reaches 1032, which only bombs come near. */
-const MAX_INFLATE_RATIO = 200
+/** The largest checkpoints have a few thousand members of some 80 bytes each in the directory; in memory they take four times as much. */
+const MAX_DIRECTORY_BYTES = 8 * 2 ** 20
 
 /** In a 32-bit or 16-bit field: the value is in the zip64 extra field. */
 const IN_ZIP64 = 0xffffffff
@@ -24,19 +23,19 @@ const ENCRYPTED = 0x0001
 
 export interface ZipMember {
   readonly name: string
-  readonly method: 'stored' | 'deflated'
-  /** Bytes in the archive, and of the contents. Equal for a stored member. */
-  readonly packed: number
+  /** Bytes of the contents. */
   readonly size: number
+  /** Checksum of the contents; 0 where none was computed, as torch.save does on demand (compute_crc32). */
+  readonly crc: number
   /** Offset of the local header. */
   readonly header: number
 }
 
 export interface ZipArchive {
   readonly members: ReadonlyMap<string, ZipMember>
-  /** Offset in the file of a member's data, from its local header. */
-  dataOffset(member: ZipMember): Promise<number>
-  /** Contents of a small member. @throws FormatError where it has more than `limit` bytes or inflates suspiciously. */
+  /** Bytes `start` to `end` of a member. @throws FormatError where they are all of it and do not match its checksum */
+  slice(member: ZipMember, start: number, end: number): Promise<Uint8Array<ArrayBuffer>>
+  /** Contents of a small member. @throws FormatError where it has more than `limit` bytes, or as `slice` */
   read(member: ZipMember, limit: number): Promise<Uint8Array<ArrayBuffer>>
 }
 
@@ -53,21 +52,23 @@ interface Directory {
 export async function openZip(source: ByteSource): Promise<ZipArchive> {
   const directory = await findDirectory(source)
   const members = await readDirectory(source, directory)
-  const dataOffset = (member: ZipMember) => localDataOffset(source, member, directory.start)
+  const slice: ZipArchive['slice'] = async (member, start, end) => {
+    const data = await localDataOffset(source, member, directory.start)
+    const bytes = await readBytes(source, data + start, data + end)
+    const whole = start === 0 && end === member.size
+    if (whole && member.crc !== 0 && crc32(bytes) !== member.crc) {
+      const problem = `member ${quote(member.name)} does not match its checksum`
+      throw new FormatError(source.name, `${problem}: it is damaged, download it again`)
+    }
+    return bytes
+  }
   return {
     members,
-    dataOffset,
+    slice,
     async read(member, limit) {
-      if (member.size > limit) {
+      if (member.size > limit)
         throw new FormatError(source.name, `${quote(member.name)} has ${member.size} bytes, allowed are ${limit}`)
-      }
-      if (member.size > member.packed * MAX_INFLATE_RATIO) {
-        const problem = `${quote(member.name)} inflates ${member.packed} bytes to ${member.size}`
-        throw new FormatError(source.name, `${problem}, more than ${MAX_INFLATE_RATIO} times: refused as a zip bomb`)
-      }
-      const start = await dataOffset(member)
-      const bytes = await readBytes(source, start, start + member.packed)
-      return member.method === 'stored' ? bytes : inflate(bytes, member, source.name)
+      return slice(member, 0, member.size)
     },
   }
 }
@@ -143,7 +144,7 @@ async function readDirectory(source: ByteSource, { start, size, count }: Directo
       bytes.subarray(nameEnd, extraEnd),
     )
     if (members.has(member.name)) throw new FormatError(source.name, `has the member ${quote(member.name)} twice`)
-    if (member.header + LOCAL_BYTES + member.packed > start) {
+    if (member.header + LOCAL_BYTES + member.size > start) {
       throw new FormatError(
         source.name,
         `member ${quote(member.name)} ends beyond the file; it is cut short, download it again`,
@@ -162,8 +163,8 @@ function readMember(file: string, at: DataView, offset: number, name: Uint8Array
   if ((at.getUint16(offset + 8, true) & ENCRYPTED) !== 0)
     throw fail('is encrypted; save the checkpoint without a password')
   const method = at.getUint16(offset + 10, true)
-  if (method !== 0 && method !== 8)
-    throw fail(`has compression method ${method}; allowed are 0 (stored) and 8 (deflated)`)
+  if (method !== 0)
+    throw fail(`is compressed (method ${method}); torch.save compresses nothing. Unpack it and pack it again without`)
   // Zip64 holds, in this order, only the fields that are full here (4.5.3).
   const large = zip64Fields(extra)
   const wide = (short: number): number => (short === IN_ZIP64 ? (large.shift() ?? Number.NaN) : short)
@@ -171,8 +172,9 @@ function readMember(file: string, at: DataView, offset: number, name: Uint8Array
   const packed = wide(at.getUint32(offset + 20, true))
   const header = wide(at.getUint32(offset + 42, true))
   if (![size, packed, header].every(Number.isSafeInteger)) throw fail('has sizes that are missing or beyond 2^53')
-  if (method === 0 && size !== packed) throw fail(`is stored, but has ${packed} bytes for ${size}`)
-  return { name: text, method: method === 0 ? 'stored' : 'deflated', packed, size, header }
+  if (size !== packed) throw fail(`is not compressed, but has ${packed} bytes for ${size}`)
+  const crc = at.getUint32(offset + 16, true)
+  return { name: text, size, crc, header }
 }
 
 /** Not absolute, no `..`, no drive, no backslash or control character. */
@@ -213,33 +215,11 @@ async function localDataOffset(source: ByteSource, member: ZipMember, limit: num
     )
   }
   const start = nameEnd + local.getUint16(28, true)
-  if (start + member.packed > limit) {
+  if (start + member.size > limit) {
     throw new FormatError(
       source.name,
       `member ${quote(member.name)} ends beyond the file; it is cut short, download it again`,
     )
   }
   return start
-}
-
-async function inflate(
-  bytes: Uint8Array<ArrayBuffer>,
-  member: ZipMember,
-  file: string,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const contents = new Uint8Array(member.size)
-  let at = 0
-  const lies = (cause?: unknown) =>
-    new FormatError(file, `member ${quote(member.name)} does not inflate to its ${member.size} bytes`, { cause })
-  try {
-    for await (const chunk of new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw'))) {
-      if (at + chunk.byteLength > member.size) throw lies()
-      contents.set(chunk, at)
-      at += chunk.byteLength
-    }
-  } catch (cause) {
-    throw cause instanceof FormatError ? cause : lies(cause)
-  }
-  if (at !== member.size) throw lies()
-  return contents
 }

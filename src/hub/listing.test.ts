@@ -107,9 +107,9 @@ describe('an answer', () => {
 
 describe('what a list says', () => {
   test.each([
-    [file({ toString: 1 }), 'the path of a file is of type object'],
-    [{ ...file('config.json'), oid: ['0'.repeat(40)] }, 'the checksum of "config.json" is of type object, its size 1'],
-    [{ ...file('config.json'), size: { toString: 1 } }, 'its size of type object'],
+    [file({ toString: 1 }), 'the path of a file is an object'],
+    [{ ...file('config.json'), oid: ['0'.repeat(40)] }, 'the checksum of "config.json" is a list of 1, its size 1'],
+    [{ ...file('config.json'), size: { toString: 1 } }, 'its size an object'],
   ])('%j is no file', async (entry, message) => {
     inTree(() => json([entry]))
     const error = await failure()
@@ -117,9 +117,12 @@ describe('what a list says', () => {
     expect(error.message).toContain(`does not answer as the Hub does (`)
     expect(error.message).toContain(message)
   })
-  test.each([{ toString: 1 }, ['0'.repeat(40)]])('%j is no commit', async sha => {
+  test.each([
+    [{ toString: 1 }, 'an object'],
+    [['0'.repeat(40)], 'a list of 1'],
+  ])('%j is no commit', async (sha, shown) => {
     server.fault = () => ({ answer: json({ id: ID, sha }) })
-    expect((await failure()).message).toContain('(the commit is of type object)')
+    expect((await failure()).message).toContain(`(the commit is ${shown})`)
   })
   test.each([
     ['../validation/0000.parquet', '..'],

@@ -1,6 +1,6 @@
 // What a repository on the Hub holds at a revision: the commit, and its files with their checksums.
 import { FaspError, HubError } from '../errors.ts'
-import { quote } from '../formats/json.ts'
+import { describeValue } from '../formats/json.ts'
 import { type Access, repeated, unreachable, wholeFetch } from './request.ts'
 
 /** A file of a repository. */
@@ -39,7 +39,7 @@ export function listRepo(id: string, revision: string, access: Access): Promise<
     const common = { hubUrl: access.endpoint, fetch: pagedFetch(access) }
     const wanted = { ...common, name: id, revision, additionalFields: ['sha' as const] }
     const info = await (kind === 'dataset' ? datasetInfo(wanted) : modelInfo(wanted))
-    if (!isCommit(info.sha)) throw new Error(`the commit is ${shown(info.sha)}`)
+    if (!isCommit(info.sha)) throw new Error(`the commit is ${describeValue(info.sha)}`)
     const files = new Map<string, RemoteFile>()
     let entries = 0
     for await (const { type, path, size, oid, lfs } of listFiles({
@@ -51,9 +51,11 @@ export function listRepo(id: string, revision: string, access: Access): Promise<
       if (++entries > MAX_FILES) throw endless(access)
       if (type !== 'file') continue
       const etag = lfs?.oid ?? oid ?? ''
-      if (typeof path !== 'string') throw new Error(`the path of a file is ${shown(path)}`)
+      if (typeof path !== 'string') throw new Error(`the path of a file is ${describeValue(path)}`)
       if (typeof etag !== 'string' || !CHECKSUM.test(etag) || !Number.isSafeInteger(size) || size < 0)
-        throw new Error(`the checksum of ${shown(path)} is ${shown(etag)}, its size ${shown(size)}`)
+        throw new Error(
+          `the checksum of ${describeValue(path)} is ${describeValue(etag)}, its size ${describeValue(size)}`,
+        )
       files.set(path, { path, size, etag })
     }
     return { commit: info.sha, private: info.private, files }
@@ -61,10 +63,6 @@ export function listRepo(id: string, revision: string, access: Access): Promise<
 }
 
 const CHECKSUM = /^([0-9a-f]{40}|[0-9a-f]{64})$/
-
-/** What stands in place of a text or a number. */
-const shown = (value: unknown): string | number =>
-  typeof value === 'string' ? quote(value) : typeof value === 'number' ? value : `of type ${typeof value}`
 
 const endless = ({ name, endpoint }: Access): HubError =>
   new HubError(

@@ -4,6 +4,7 @@
 //   o_proj [d, Σ values · h / k]: the columns of query head 0, as many as its KV head has channels, then those of head 1, …
 // transformers loads it with code of ours, which `auto_map` names and src/write/python holds.
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { UnsupportedModelError } from '../errors.ts'
 import type { Architecture, LayerWidths } from './architecture.ts'
 import type { Config } from './config.ts'
 
@@ -33,12 +34,22 @@ export function compact(a: Architecture, config: Config): Architecture {
 /** Our Python files beside the weights. */
 const CODE_FILES = ['configuration_fasp.py', 'modeling_fasp.py'] as const
 
-/** How our Python classes begin, per `model_type` of the stock model. */
-const CLASSES: Readonly<Record<string, string>> = { llama: 'FaspLlama', opt: 'FaspOPT' }
+/** How the classes of transformers begin that ours follow, per `model_type` of the stock model. */
+const CLASSES: Readonly<Record<string, string>> = { llama: 'Llama', opt: 'OPT' }
+/** How ours begin. */
+const OURS = 'Fasp'
 
-/** The fields of `config.json` that make it compact. `ffnWidth` stays the width of the model before. */
+/** How our Python classes begin. @throws UnsupportedModelError for a family that src/write/python has none for */
+export function compactClasses({ modelType }: Pick<Architecture, 'modelType'>): string {
+  if (Object.hasOwn(CLASSES, modelType)) return OURS + CLASSES[modelType]
+  throw new UnsupportedModelError(
+    `layout compact has no code for models of type ${modelType} in transformers. Use layout stock or padded.`,
+  )
+}
+
+/** The fields of `config.json` that make it compact. `ffnWidth` stays the width of the model before. @throws as `compactClasses` */
 export function compactConfig(a: Architecture, layerWidths: readonly LayerWidths[]): Record<string, unknown> {
-  const name = CLASSES[a.modelType]
+  const name = compactClasses(a)
   return {
     model_type: `${COMPACT_PREFIX}${a.modelType}`,
     architectures: [`${name}ForCausalLM`],
@@ -54,10 +65,11 @@ export function compactConfig(a: Architecture, layerWidths: readonly LayerWidths
 /** The config of the stock model, without what makes it compact. */
 export function stockConfig(a: Architecture, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const { [FIELD]: _, auto_map: __, ...rest } = config
+  const classes = Array.isArray(config.architectures) ? config.architectures : []
   return {
     ...rest,
     model_type: a.modelType,
-    architectures: [`${CLASSES[a.modelType].slice('Fasp'.length)}ForCausalLM`],
+    architectures: classes.map(name => String(name).replace(new RegExp(`^${OURS}`), '')),
   }
 }
 

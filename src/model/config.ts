@@ -1,11 +1,13 @@
 // Reads fields of `config.json` with their checks, so that a model's data file states facts only.
 import { UnsupportedModelError } from '../errors.ts'
-import { shorten } from '../formats/json.ts'
+import { describeValue } from '../formats/json.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
 /** No size of a real model is near this; a larger one is a damaged or hostile config. */
 const MAX_SIZE = 2 ** 24
+/** Numbers of real models lie between 1e-12 (epsilons) and 1e9 (rope_theta); float32, in which they are used, has 1e-38 to 3e38. */
+const [MIN_NUMBER, MAX_NUMBER] = [1e-20, 1e12]
 
 export class Config {
   constructor(
@@ -14,18 +16,18 @@ export class Config {
     readonly json: Json,
   ) {}
 
-  /** A positive integer. @throws UnsupportedModelError where it is missing without a default, or not one */
-  size(key: string, fallback?: number): number {
+  /** A positive integer. @throws UnsupportedModelError where it is missing without a default, not one, or above `max` */
+  size(key: string, fallback?: number, max = MAX_SIZE): number {
     const value = this.json[key] ?? fallback
-    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_SIZE)
-      throw this.error(key, value, `an integer from 1 to ${MAX_SIZE}`)
+    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > max)
+      throw this.error(key, value, `an integer from 1 to ${max}`)
     return value as number
   }
 
   number(key: string, fallback: number): number {
     const value = this.json[key] ?? fallback
-    if (typeof value !== 'number' || !(value > 0) || !Number.isFinite(value))
-      throw this.error(key, value, 'a number above 0')
+    if (typeof value !== 'number' || !(value >= MIN_NUMBER && value <= MAX_NUMBER))
+      throw this.error(key, value, `a number from ${MIN_NUMBER} to ${MAX_NUMBER}`)
     return value
   }
 
@@ -50,7 +52,7 @@ export class Config {
   }
 
   error(key: string, value: unknown, allowed: string): UnsupportedModelError {
-    const got = value === undefined ? 'is missing' : `is ${shorten(JSON.stringify(value))}`
+    const got = value === undefined ? 'is missing' : `is ${describeValue(value)}`
     return new UnsupportedModelError(`${this.where}: "${key}" ${got}; it must be ${allowed}.`)
   }
 }

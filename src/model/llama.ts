@@ -4,10 +4,13 @@ import type { Architecture } from './architecture.ts'
 import type { Config } from './config.ts'
 import { readRope } from './rope.ts'
 
+/** Heads have up to 512 channels. A table of frequencies is made for as many, before any tensor is looked at. */
+const MAX_HEAD_SIZE = 2 ** 14
+
 export function llama(config: Config): Architecture {
   const hiddenSize = config.size('hidden_size')
   const heads = config.size('num_attention_heads')
-  const headSize = config.size('head_dim', hiddenSize / heads)
+  const headSize = config.size('head_dim', hiddenSize / heads, MAX_HEAD_SIZE)
   const attentionBias = config.flag('attention_bias', false)
   return {
     modelType: 'llama',

@@ -1,10 +1,36 @@
 import { expect, test } from 'vitest'
 import { withoutWeights } from '../../test/without-weights.ts'
+import { UnsupportedModelError } from '../errors.ts'
 import { describeModel } from './model.ts'
 
 test('tensors inside a layer that the architecture does not have mean another model', () => {
   const foreign = withoutWeights({}, ['model.layers.0.self_attn.q_norm.weight'])
   expect(() => describeModel(foreign)).toThrow(/q_norm.weight is no part of a llama layer .* Is model_type right/)
+})
+
+test('whole numbers are no weights', () => {
+  const model = withoutWeights()
+  const name = 'model.embed_tokens.weight'
+  const tensors = new Map(model.tensors.tensors)
+  for (const dtype of ['I8', 'I16', 'I64', 'U8', 'BOOL'] as const) {
+    tensors.set(name, { ...tensors.get(name)!, dtype })
+    const changed = { ...model, tensors: { ...model.tensors, tensors } }
+    expect(() => describeModel(changed)).toThrow(`${name} is of type ${dtype}; weights are floating-point`)
+  }
+})
+
+test.each<[object, string]>([
+  [{ rms_norm_eps: 1e300 }, '"rms_norm_eps" is 1e+300; it must be a number from 1e-20 to 1000000000000'],
+  [{ rms_norm_eps: 1e-300 }, 'it must be a number from'],
+  [{ rope_parameters: null, rope_theta: 1e30 }, '"rope_theta" is 1e+30'],
+  [{ rope_parameters: { rope_type: 'linear', factor: 1e21 } }, '"factor" is 1e+21'],
+  [{ rope_parameters: { rope_type: { toString: 0 } } }, 'rope type an object is not supported'],
+  [{ head_dim: 2 ** 24 }, '"head_dim" is 16777216; it must be an integer from 1 to 16384'],
+  [{ hidden_size: { toString: 0 } }, '"hidden_size" is an object; it must be'],
+  [{ model_type: { toString: 0 } }, 'model_type an object is not supported'],
+])('a config with %j is refused', (changes, problem) => {
+  expect(() => describeModel(withoutWeights(changes))).toThrow(UnsupportedModelError)
+  expect(() => describeModel(withoutWeights(changes))).toThrow(problem)
 })
 
 test('a quantised folder is refused', () => {

@@ -1,7 +1,8 @@
 // A checkpoint with its architecture: every tensor is there and has the shape that the config promises.
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
-import { firstNotFinite, isDType, toFloat32 } from '../formats/dtype.ts'
+import { firstNotFinite, isDType, isFloat, toFloat32 } from '../formats/dtype.ts'
+import { describeValue } from '../formats/json.ts'
 import type { DType } from '../formats/tensors.ts'
 import { type Architecture, tensorShapes } from './architecture.ts'
 import { COMPACT_PREFIX, compact } from './compact.ts'
@@ -32,6 +33,11 @@ export function describeModel(checkpoint: Checkpoint): Model {
     if (!info) throw new FormatError(name, `the tensor ${tensor} [${shape}] that config.json calls for is missing.`)
     if (info.shape.length !== shape.length || info.shape.some((n, i) => n !== shape[i]))
       throw new FormatError(name, `${tensor} has shape [${info.shape}]; config.json calls for [${shape}].`)
+    if (isDType(info.dtype) && !isFloat(info.dtype))
+      throw new FormatError(
+        name,
+        `${tensor} is of type ${info.dtype}; weights are floating-point or a quantisation of GGUF.`,
+      )
   }
   const layers = `${architecture.names.layers}.`
   const foreign = [...tensors.tensors.keys()].find(tensor => tensor.startsWith(layers) && !shapes.has(tensor))
@@ -50,7 +56,7 @@ export function architectureOf(name: string, config: Checkpoint['config']): Arch
   const family = isCompact ? type.slice(COMPACT_PREFIX.length) : type
   if (typeof family !== 'string' || !Object.hasOwn(FAMILIES, family))
     throw new UnsupportedModelError(
-      `${name}: model_type ${JSON.stringify(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.`,
+      `${name}: model_type ${describeValue(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.`,
     )
   if (config.quantization_config)
     throw new UnsupportedModelError(

@@ -1,6 +1,7 @@
 // Inverse frequencies of the rotary embedding: plain, linear scaling, and Llama 3's.
 // Source: transformers `modeling_rope_utils.py`, `_compute_default_rope_parameters` and `_compute_llama3_parameters`.
 import { UnsupportedModelError } from '../errors.ts'
+import { describeValue } from '../formats/json.ts'
 import type { Rope } from './architecture.ts'
 import type { Config } from './config.ts'
 
@@ -23,7 +24,7 @@ export function readRope(config: Config, headSize: number): Rope {
       return { theta, inverseFrequencies: inverseFrequencies.map(llama3(parameters!)) }
     default:
       throw new UnsupportedModelError(
-        `${config.where}: rope type ${JSON.stringify(type)} is not supported; default, linear and llama3 are.`,
+        `${config.where}: rope type ${describeValue(type)} is not supported; default, linear and llama3 are.`,
       )
   }
 }

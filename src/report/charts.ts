@@ -72,7 +72,7 @@ export function perplexityCharts({ runs }: ResultFile): Chart[] {
 }
 
 /** For each text: perplexity against the size of the calibration text, where runs differ in that; a line for each method and cut. */
-export function calibrationCharts({ runs }: ResultFile): Chart[] {
+function calibrationCharts({ runs }: ResultFile): Chart[] {
   const sized = runs.flatMap(run => {
     if (!run.prune) return []
     const { texts, seqLen } = run.prune.calibration

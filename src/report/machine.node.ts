@@ -11,6 +11,7 @@ export function describeMachine(options: EngineOptions, products?: Precision): M
   const { device = 'cpu', threads } = options
   const engine = openEngine(options)
   const graphs = engine.inPrecision(products)
+  void engine.close() // nothing was run on it
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,

@@ -26,7 +26,7 @@ function textsTable(perplexities: Measures['perplexity'], divergence: Measures['
 }
 
 /** Accuracies in percent ± their standard errors. */
-export function tasksTable(tasks: readonly TaskResult[]): string {
+function tasksTable(tasks: readonly TaskResult[]): string {
   const cell = (estimate: Estimate | undefined) =>
     estimate ? withError(100 * estimate.value, 100 * estimate.standardError, 1) : ''
   return table([

@@ -55,16 +55,18 @@ test.each([
   [changed('command', 'train'), 'not a result of fasp prune, eval or compare'],
   [
     changed('schema', 2),
-    'has schema "2"; fasp 0.1.0 reads schema 1. Use the fasp that wrote it ("0.1.0"), or a newer one.',
+    'has schema 2; fasp 0.1.0 reads schema 1. Use the fasp that wrote it ("0.1.0"), or a newer one.',
   ],
+  [changed('schema', { toString: 0 }), 'has schema an object; fasp'],
+  ['['.repeat(3e4) + ']'.repeat(3e4), 'nested 30000 deep, allowed are 64'],
   [changed('runs', undefined), 'runs is missing; it must be a list.'],
-  [changed('machine.cores', '2'), 'machine.cores is "\\"2\\""; it must be a number.'],
-  [changed('runs.0.perplexity.1.bos', 1), 'runs[0].perplexity[1].bos is "1"; it must be true or false.'],
+  [changed('machine.cores', '2'), 'machine.cores is "2"; it must be a number.'],
+  [changed('runs.0.perplexity.1.bos', 1), 'runs[0].perplexity[1].bos is 1; it must be true or false.'],
   [changed('runs.1.prune.layers.3.ffn.errorAfter', 'x'), 'runs[1].prune.layers[3].ffn.errorAfter is'],
   [changed('runs.1.prune.allocation.halfBlocks.0.kind', 'mlp'), 'it must be one of attention, ffn'],
   [changed('runs.1.prune.widths.after', []), 'runs[1].prune.widths.after has 0'],
   [changed('runs.1.made', { fasp: '0.1.0', created: '' }), 'runs[1].made.machine is missing; it must be an object.'],
-  [changed('runs.1.seconds', []), 'runs[1].seconds is "[]"; it must be an object.'],
+  [changed('runs.1.seconds', []), 'runs[1].seconds is a list of 0; it must be an object.'],
 ])('refuses %#', (json, problem) => {
   expect(() => parseResult(json, 'r.json')).toThrow(FormatError)
   expect(() => parseResult(json, 'r.json')).toThrow(problem)

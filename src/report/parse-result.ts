@@ -1,6 +1,6 @@
 // result.json from a file that may be cut short, of another kind or version, or changed by hand: text → ResultFile, checked field by field.
 import { FormatError } from '../errors.ts'
-import { isJsonObject, quote } from '../formats/json.ts'
+import { describeValue, isJsonObject, parseJson, quote } from '../formats/json.ts'
 import type { PruneResult } from '../result.ts'
 import { VERSION } from '../version.ts'
 import { RESULT_COMMANDS, RESULT_SCHEMA, type ResultFile } from './result-file.ts'
@@ -11,13 +11,13 @@ import { RESULT_COMMANDS, RESULT_SCHEMA, type ResultFile } from './result-file.t
  * @throws FormatError where it is not JSON, not a result, of a newer schema, or has a field that is missing or of the wrong kind
  */
 export function parseResult(text: string, file: string): ResultFile {
-  const value = parseJson(text, file)
+  const value = parse(text, file)
   if (!isJsonObject(value) || !isOneOf(RESULT_COMMANDS, value.command))
     throw new FormatError(file, `is ${describe(value)}, not a result of fasp prune, eval or compare. ${GIVE}`)
   if (value.schema !== RESULT_SCHEMA)
     throw new FormatError(
       file,
-      `has schema ${quote(String(value.schema))}; fasp ${VERSION} reads schema ${RESULT_SCHEMA}. Use the fasp that wrote it${typeof value.fasp === 'string' ? ` (${quote(value.fasp)})` : ''}, or a newer one.`,
+      `has schema ${describeValue(value.schema)}; fasp ${VERSION} reads schema ${RESULT_SCHEMA}. Use the fasp that wrote it${typeof value.fasp === 'string' ? ` (${quote(value.fasp)})` : ''}, or a newer one.`,
     )
   try {
     return RESULT(value, '') as ResultFile
@@ -29,10 +29,10 @@ export function parseResult(text: string, file: string): ResultFile {
 
 const GIVE = 'Give the file that --result wrote.'
 
-function parseJson(text: string, file: string): unknown {
+function parse(text: string, file: string): unknown {
   if (text.trim() === '') throw new FormatError(file, `is empty. ${GIVE}`)
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch (cause) {
     throw new FormatError(file, `is cut short, or is not JSON (${quote((cause as Error).message)}). ${GIVE}`, { cause })
   }
@@ -53,7 +53,7 @@ class Wrong extends Error {}
 type Check = (value: unknown, at: string) => unknown
 
 const wrong = (value: unknown, at: string, expected: string): never => {
-  const found = value === undefined ? 'is missing' : `is ${quote(JSON.stringify(value))}`
+  const found = value === undefined ? 'is missing' : `is ${describeValue(value)}`
   throw new Wrong(`${at} ${found}; it must be ${expected}`)
 }
 

@@ -66,7 +66,7 @@ ${parts.join('\n')}
 }
 
 /** Names beside squares in their colours, in lines above the frame. */
-export function legend(names: readonly string[], left: number): { marks: Plot.Markish[]; height: number } {
+function legend(names: readonly string[], left: number): { marks: Plot.Markish[]; height: number } {
   const line = FONT * 1.6
   let [x, row] = [0, 0]
   const places = names.map(name => {
@@ -237,7 +237,7 @@ export function layerBars(
 }
 
 /** Every layer where there is room for its number, or every fifth or tenth. */
-export const tickLayers = (layers: number): number[] => {
+const tickLayers = (layers: number): number[] => {
   const step = layers <= 32 ? 1 : layers <= 100 ? 5 : 10
   return Array.from({ length: Math.ceil(layers / step) }, (_, i) => i * step)
 }

@@ -1,7 +1,7 @@
 // Result files and reports on disk. The kind of a report is the ending of its name. What draws pages and charts is loaded when needed.
-import { readFile, stat } from 'node:fs/promises'
 import { extname } from 'node:path'
-import { FormatError, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
+import { readSmallFile } from '../formats/file.node.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { CHART_NAMES, type ChartName } from './chart-names.ts'
 import { parseResult } from './parse-result.ts'
@@ -26,17 +26,9 @@ const WRITERS: Readonly<Record<string, (result: ResultFile, chart: ChartName) =>
 /** More than any result has; a string in Node holds 512 MiB. */
 const MAX_BYTES = 256 * 2 ** 20
 
-/** @throws FormatError where it is no result file, or not one of this version */
+/** @throws FormatError where it cannot be read, is no result file, or not one of this version */
 export async function readResult(path: string): Promise<ResultFile> {
-  const { size } = await stat(path).catch(cause => {
-    const problem = cause.code === 'ENOENT' ? 'there is no such file' : cause.message
-    throw new FormatError(path, `${problem}. Give the file that --result wrote.`, { cause })
-  })
-  if (size > MAX_BYTES)
-    throw new FormatError(path, `has ${size} bytes, more than any result. Give the file that --result wrote.`)
-  const text = await readFile(path, 'utf8').catch(cause => {
-    throw new FormatError(path, `cannot be read: ${cause.message}. Give the file that --result wrote.`, { cause })
-  })
+  const text = new TextDecoder().decode(await readSmallFile(path, MAX_BYTES))
   return parseResult(text, path)
 }
 

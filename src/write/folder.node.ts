@@ -120,7 +120,8 @@ export async function openFolderSink(
         await rename(join(partial, GGUF_FILE), target)
         await syncFolder(dirname(target))
         await rm(partial, { recursive: true, force: true })
-      }).catch(error => {
+      }).catch(async error => {
+        if (!(await existing(partial))) throw error
         throw new OutputError(`${error.message} The finished result is kept in ${partial}.`, { cause: error })
       })
     },

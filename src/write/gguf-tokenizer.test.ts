@@ -161,7 +161,7 @@ describe('byte-level BPE', () => {
   })
 
   test.each<[string, object, number, RegExp]>([
-    ['another kind', byteLevel({ model: { type: 'Unigram', vocab: {} } }), 258, /tokenizer \(Unigram\) is neither/],
+    ['another kind', byteLevel({ model: { type: 'Unigram', vocab: {} } }), 258, /tokenizer \("Unigram"\) is neither/],
     ['more ids than rows', byteLevel(), 257, /has the id 257, and the embedding 257 rows/],
     [
       'an unknown rule',

@@ -8,7 +8,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { PRE_TOKENIZERS } from '../checkpoint/gguf-pretokenizers.ts'
 import { UnsupportedModelError } from '../errors.ts'
 import { type GgufPair, ggufValue } from '../formats/gguf-layout.ts'
-import { isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
+import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 
 /** `tokenizer.ggml.token_type` (llama.h, `enum llama_token_type`). */
 const TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 }
@@ -22,7 +22,7 @@ export function tokenizerPairs(checkpoint: Checkpoint, vocabularySize: number): 
   const kind = tokenizerKind(json)
   if (kind === undefined)
     return refuse(
-      `its tokenizer (${String(model.type)}) is neither byte-level BPE nor SentencePiece BPE, the kinds that llama.cpp has for LLaMA`,
+      `its tokenizer (${describeValue(model.type)}) is neither byte-level BPE nor SentencePiece BPE, the kinds that llama.cpp has for LLaMA`,
     )
   const { tokens, types } = readTokens(json, kind, vocabularySize, refuse)
   const ids = new Map(tokens.map((token, id) => [token, id]))

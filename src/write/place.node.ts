@@ -22,6 +22,7 @@ export async function outputTarget(path: string): Promise<string> {
   const there = await lstat(target).catch(() => undefined)
   if (!there) return target
   return realpath(target).catch(cause => {
+    if (!there.isSymbolicLink()) return target // removed since
     throw new OutputError(`${path} is a link that leads nowhere. Choose another name, or make what it leads to.`, {
       cause,
     })

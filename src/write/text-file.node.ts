@@ -1,8 +1,9 @@
 // Results and reports as files: complete or not there, and nothing of the user's replaced.
 import { randomUUID } from 'node:crypto'
-import { access, constants, open, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { access, constants, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { OutputError } from '../errors.ts'
+import { openFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { tellUnfinished } from './unfinished.node.ts'
 
@@ -26,6 +27,8 @@ export async function checkTextFile(path: string, overwrite = false): Promise<vo
     throw new OutputError(
       `${path} is a folder. The output is a file; choose another name, such as ${join(path, 'report.html')}.`,
     )
+  if (!there.isFile())
+    throw new OutputError(`${path} is no regular file, but a pipe, socket or device. Choose another name.`)
   if (!overwrite) throw new OutputError(`${path} exists already. Choose another name, or replace it with --overwrite.`)
   if (there.size > 0 && !OWN_MARK.test(await start(target)))
     throw new OutputError(`${path} was not written by fasp, so --overwrite leaves it alone. Choose another name.`)
@@ -48,11 +51,10 @@ export async function writeTextFile(path: string, text: string, overwrite = fals
 }
 
 async function start(path: string): Promise<string> {
-  const file = await open(path)
+  const file = await openFile(path)
   try {
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(MARK_BYTES), 0, MARK_BYTES, 0)
-    return buffer.toString('utf8', 0, bytesRead)
+    return new TextDecoder().decode(await file.slice(0, MARK_BYTES))
   } finally {
-    await file.close()
+    await file.close?.()
   }
 }

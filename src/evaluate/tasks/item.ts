@@ -1,4 +1,5 @@
 // One question of a task: what the model reads, what it may answer, and which answer is right.
+import { describeValue } from '../../formats/json.ts'
 
 /** A record of a data set, as a .jsonl or .parquet file has it. */
 export type Fields = Readonly<Record<string, unknown>>
@@ -39,14 +40,14 @@ function checkGold(gold: number, choices: readonly string[]): number {
 export function text(fields: Fields, name: string): string {
   const value = fields[name]
   if (typeof value === 'string') return value
-  throw new Error(`${describe(name, value)}; it must be a string`)
+  throw new Error(`${problem(name, value)}; it must be a string`)
 }
 
 /** A list of strings. @throws Error */
 export function texts(fields: Fields, name: string): readonly string[] {
   const value = fields[name]
   if (Array.isArray(value) && value.length > 0 && value.every(one => typeof one === 'string')) return value
-  throw new Error(`${describe(name, value)}; it must be a list of strings`)
+  throw new Error(`${problem(name, value)}; it must be a list of strings`)
 }
 
 /** A label: a number, as text, or as a class number (bigint in parquet). @throws Error */
@@ -54,8 +55,8 @@ export function label(fields: Fields, name: string): number {
   const value = fields[name]
   const number = typeof value === 'string' && value.trim() === '' ? Number.NaN : Number(value ?? Number.NaN)
   if (Number.isInteger(number)) return number
-  throw new Error(`${describe(name, value)}; it must be the number of the right choice`)
+  throw new Error(`${problem(name, value)}; it must be the number of the right choice`)
 }
 
-const describe = (name: string, value: unknown): string =>
-  value === undefined ? `there is no "${name}"` : `"${name}" is ${JSON.stringify(value)?.slice(0, 40) ?? typeof value}`
+const problem = (name: string, value: unknown): string =>
+  value === undefined ? `there is no "${name}"` : `"${name}" is ${describeValue(value)}`

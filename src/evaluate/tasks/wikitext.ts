@@ -67,7 +67,7 @@ export async function* wordPerplexity(
 }
 
 /** Every token is predicted once: the first window from the prefix, each further one from the tokens before it that fit. */
-export function rollingWindows(ids: Int32Array, prefix: number, length: number): Continuation[] {
+function rollingWindows(ids: Int32Array, prefix: number, length: number): Continuation[] {
   const whole = new Int32Array(ids.length + 1)
   whole[0] = prefix
   whole.set(ids, 1)
@@ -80,7 +80,7 @@ export function rollingWindows(ids: Int32Array, prefix: number, length: number):
 }
 
 /** `wikitext_detokenizer` of lm_eval/tasks/wikitext/preprocess_wikitext.py, to the letter. */
-export function detokenize(page: string): string {
+function detokenize(page: string): string {
   let text = page
     .replaceAll("s '", "s'")
     .replace(/\/' [0-9]\//g, "/'[0-9]/")

@@ -1,0 +1,110 @@
+// Texts and tables (.txt, .jsonl, .parquet, each also as .gz), and result.json with the reports made of it.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { parquetRows } from '../../src/calibrate/rows.node.ts'
+import { readText } from '../../src/calibrate/text.node.ts'
+import { CHART_NAMES } from '../../src/report/chart-names.ts'
+import { chartFile } from '../../src/report/charts.ts'
+import { mergeResults } from '../../src/report/merge-results.ts'
+import { parseResult } from '../../src/report/parse-result.ts'
+import type { ResultFile } from '../../src/report/result-file.ts'
+import { resultMarkdown } from '../../src/report/result-markdown.ts'
+import { resultText } from '../../src/report/terminal.ts'
+import { madeResult } from '../report/made-result.ts'
+import { type Dice, jsonCase, mutateBytes } from './mutate.ts'
+import { type Target, tolerate } from './target.ts'
+
+const TABLES = [
+  'text/documents-none',
+  'text/documents-snappy',
+  'text/documents-zstd',
+  'tasks/piqa',
+  'tasks/openbookqa',
+].map(name => readFileSync(`test/fixtures/${name}.parquet`))
+const DOCUMENTS = [{ text: 'It was a dark night.' }, { id: 2, text: 'naïve café\n' }, { text: '' }]
+const TXT = Buffer.from('\ufeffIt was a dark night.\r\nnaïve café, £5 \u{1f600}\n')
+
+const lines = (dice: Dice) =>
+  Buffer.concat(
+    DOCUMENTS.flatMap(document => [
+      dice.or(0.4, Buffer.from(JSON.stringify(document)), () => Buffer.from(jsonCase(document, dice))),
+      Buffer.from('\n'),
+    ]),
+  )
+
+/** Ending and bytes. */
+function anyText(dice: Dice): [string, Uint8Array] {
+  const ending = dice.pick(['.txt', '.jsonl', '.parquet', '.parquet'])
+  const good = ending === '.txt' ? TXT : ending === '.jsonl' ? lines(dice) : dice.pick(TABLES)
+  const bytes = dice.or(ending === '.jsonl' ? 0.1 : 0.95, good, () => mutateBytes(good, dice))
+  if (dice.chance(0.75)) return [ending, bytes]
+  const zipped = gzipSync(bytes, { level: 1 })
+  return [`${ending}.gz`, dice.or(0.4, zipped, () => mutateBytes(zipped, dice))]
+}
+
+const text: Target = {
+  cases: 3000,
+  onDisk: true,
+  make(dice) {
+    const [ending, bytes] = anyText(dice)
+    return { [`a${ending}`]: bytes }
+  },
+  async read(files, folder) {
+    const path = join(folder, Object.keys(files)[0])
+    await tolerate(() => readText(path))
+    if (path.includes('.parquet')) for await (const _ of parquetRows(path, '')); // all columns, as of tasks
+  },
+}
+
+/** The made-up result with few of everything. */
+function smallResult(): ResultFile {
+  const { runs, ...rest } = { ...madeResult(), created: '2026-11-27T00:00:00.000Z' }
+  const few = [runs[0], runs[1], runs.at(-1)!].map(run =>
+    JSON.parse(JSON.stringify(run), (key, value) =>
+      Array.isArray(value) && key !== 'curve' ? value.slice(0, 2) : value,
+    ),
+  )
+  const hashes = [{ file: 'a.txt', sha256: '0'.repeat(64) }]
+  const protocol = {
+    ...{
+      model: 'a',
+      text: hashes,
+      seqLen: 8,
+      maxWindows: [2],
+      tasks: hashes,
+      limit: 3,
+      calibration: hashes,
+      samples: 2,
+    },
+    ...{ calibrationSeqLen: 8, seed: 1, prompts: ['a'], device: 'cpu' },
+  }
+  const exports = [{ to: 'gguf', dtype: 'Q8_0', folder: 'gguf', bytes: 1 }]
+  return {
+    ...rest,
+    protocol,
+    evaluation: { text: hashes, tasks: hashes },
+    runs: few.map(run => ({ ...run, exports, asked: { a: 1 } })),
+  }
+}
+const RESULT = smallResult()
+
+/** Reports with pictures take a hundred times as long as tables. */
+const DRAWN = 1 / 100
+
+const result: Target = {
+  cases: 6000,
+  make: dice => ({
+    'result.json': jsonCase(RESULT, dice),
+    ...(dice.chance(DRAWN) ? { chart: Buffer.from(dice.pick(CHART_NAMES)) } : {}),
+  }),
+  async read(files) {
+    const result = mergeResults([parseResult(new TextDecoder().decode(files['result.json']), 'result.json')])
+    resultText(result)
+    resultMarkdown(result)
+    const name = new TextDecoder().decode(files.chart)
+    if (files.chart) chartFile(result, CHART_NAMES.find(one => one === name)!)
+  },
+}
+
+export const documents: Readonly<Record<string, Target>> = { text, result }
