@@ -10,7 +10,7 @@ const MAX_FILE = 400
 /** The method itself: what a reader takes in to know how a model is pruned. Never to be raised: what does not fit is simplified. */
 const MAX_CORE = 8000
 const CORE = [
-  ...['prune', 'prune-half', 'cut', 'methods', 'options', 'check-options', 'plan', 'notices', 'result'],
+  ...['run', 'prune', 'prune-half', 'cut', 'methods', 'options', 'plan', 'notices', 'result'],
   ...['model', 'engine', 'linalg', 'blocks', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
 ]
 /** The pipeline reads like the diagram of the stages. */
@@ -33,7 +33,8 @@ const PAGE = [
   ['restore'],
   ['cut'],
   ['allocate'],
-  ['methods', 'options', 'check-options', 'plan', 'result', 'notices'],
+  ['methods', 'options', 'plan', 'result', 'notices'],
+  ['run'],
   ['write'],
   ['evaluate'],
   ['export'],

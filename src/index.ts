@@ -23,8 +23,8 @@ export { ActivationPool } from './forward/activations.ts'
 export { METHOD_NAMES, type MethodName } from './methods.ts'
 export { type Architecture, decoderLinears, tensorShapes } from './model/architecture.ts'
 export { describeModel, type Model } from './model/model.ts'
-export { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
-export { makePlan, type Plan } from './plan.ts'
+export type { PruneOptions, ResolvedOptions } from './options.ts'
+export type { Plan } from './plan.ts'
 export { type PruneInput, prune } from './prune.ts'
 export { mergeResults } from './report/merge-results.ts'
 export { parseResult } from './report/parse-result.ts'
@@ -41,6 +41,7 @@ export type {
   TaskResult,
   WordPerplexityResult,
 } from './result.ts'
+export { checkOptions, type PreparedRun, prepare } from './run.ts'
 export { type DenseStatistics, denseStatistics } from './statistics/dense.ts'
 export type { Moments } from './statistics/moments.ts'
 export { VERSION } from './version.ts'

@@ -1,13 +1,11 @@
 // Public API of Node: everything in `index.ts`, and the same verbs over paths.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type CalibrationInput, calibrationSource } from './calibrate/calibration.ts'
 import { checkTexts, readText } from './calibrate/text.node.ts'
 import type { Windows } from './calibrate/windows.ts'
-import { checkOptions } from './check-options.ts'
-import { type Checkpoint, jsonFile } from './checkpoint/checkpoint.ts'
+import { jsonFile } from './checkpoint/checkpoint.ts'
 import { baseName } from './display.ts'
-import { openEngine } from './engine/engine.node.ts'
+import { checkEngine, openEngine } from './engine/engine.node.ts'
 import type { EngineOptions } from './engine/engine.ts'
 import { UsageError } from './errors.ts'
 import { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'
@@ -19,11 +17,12 @@ import type { FloatDType } from './formats/dtype.ts'
 import { openScratch } from './forward/scratch.node.ts'
 import { openCheckpoint, openModel } from './hub/open.node.ts'
 import { type LoadTasksOptions, readTasks } from './hub/tasks.node.ts'
-import { describeModel } from './model/model.ts'
-import { checkRange, type PruneOptions, resolveOptions } from './options.ts'
-import { makePlan, type Plan } from './plan.ts'
-import { prune as pruneCheckpoint } from './prune.ts'
+import { describeModel, type Model } from './model/model.ts'
+import { checkRange, type PruneOptions } from './options.ts'
+import type { Plan } from './plan.ts'
+import { prune as pruneModel } from './prune.ts'
 import type { PruneResult } from './result.ts'
+import { checkOptions, type PreparedRun, prepare as prepareModel } from './run.ts'
 import type { DenseStatistics } from './statistics/dense.ts'
 import { VERSION } from './version.ts'
 import { openFolderSink } from './write/folder.node.ts'
@@ -32,7 +31,6 @@ import { type Sink, subSink, writeFile } from './write/sink.ts'
 import type { ExportPlan } from './write/target.ts'
 
 export { checkTexts, readText } from './calibrate/text.node.ts'
-export { checkOptions } from './check-options.ts'
 export { compare } from './compare/compare.node.ts'
 export { type CompareMethod, compareMethod } from './compare/methods.ts'
 export type { CompareOptions } from './compare/options.ts'
@@ -40,7 +38,7 @@ export { openEngine } from './engine/engine.node.ts'
 export type { ExportResult } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
 export { fetchModel } from './hub/fetch.node.ts'
-export { type OpenOptions, openCheckpoint, openModel } from './hub/open.node.ts'
+export { type OpenCheckpoint, type OpenOptions, openCheckpoint, openModel } from './hub/open.node.ts'
 export { type PushOptions, type PushResult, push } from './hub/push.node.ts'
 export { type LoadTasksOptions, loadTasks, loadWikitext } from './hub/tasks.node.ts'
 export * from './index.ts'
@@ -70,12 +68,28 @@ export interface PrunePathResult extends PruneResult {
   readonly exports: readonly ExportResult[]
 }
 
+/** A prepared run on files. It holds the model open until it is disposed of, as `await using` does. */
+export interface PathRun extends PreparedRun, AsyncDisposable {
+  /** Runs it, as `prune(path, options)` does. */
+  prune(): AsyncGenerator<ProgressEvent, PrunePathResult>
+}
+
 /**
  * Prunes the model at `path` into the folder `output`, and exports the result; or into a `.gguf` file, of which no folder remains.
  * Yields progress, returns the result.
  * @throws FaspError
  */
 export async function* prune(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PrunePathResult> {
+  await using run = yield* prepare(path, options)
+  return yield* run.prune()
+}
+
+/**
+ * All of `prune` that comes before a weight is read: checks options, machine, output and texts, fetches the model where need be, opens it, and
+ * decides how it is pruned. Yields progress, returns the run.
+ * @throws FaspError
+ */
+export async function* prepare(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PathRun> {
   const { output, to, overwrite = false, calibration, windows, denseStatistics, ...others } = options
   const { device, threads, blas, signal, ...pruneOptions } = others
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
@@ -83,42 +97,43 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
   checkOptions(pruneOptions, source) // before a long download, all of it
   await checkOutput(output, overwrite, [path])
   await checkTexts(calibration)
-  await using engine = openEngine({ device, threads, blas })
-  engine.inPrecision(pruneOptions.products)
+  await checkEngine({ device, threads, blas }, pruneOptions.products)
   const checkpoint = yield* openModel(path, { signal })
   try {
-    const dense = describeModel(checkpoint)
-    const planned = requests.map(request => planExport(dense, request))
+    const model = describeModel(checkpoint)
+    const planned = requests.map(request => planExport(model, request))
     const single = isGgufFile(output)
     const settings = single
       ? { ...pruneOptions, dtype: pruneOptions.dtype ?? intermediateType(planned[0]) }
       : pruneOptions
-    const plan = planFor(checkpoint, settings, source)
-    const exported = planned.reduce((sum, { bytes }) => sum + bytes, 0)
-    const { scratch } = plan.activationBytes // on the same disk, and gone before exports are written
-    const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined
-    const expectedBytes = plan.sizes.weightBytes.after + Math.max(exported, scratch)
-    const sink = await openFolderSink(output, overwrite, { inputs: [path], expectedBytes, expected })
-    const folder = single ? 'pruned/' : ''
-    const openTemporary = () => openScratch(output)
-    const run = { checkpoint, engine, sink: subSink(sink, folder), openScratch: openTemporary, signal }
-    const input = { ...run, ...source, denseStatistics }
-    return yield* committed(sink, async function* () {
-      const result = yield* pruneCheckpoint(input, settings)
-      if (requests.length === 0) return { ...result, exports: [] }
-      const pruned = await openCheckpoint(join(sink.pending, folder))
-      try {
-        // A GGUF source gives its tokenizer and names to a GGUF result.
-        const model = describeModel({ ...pruned, name: output, gguf: checkpoint.gguf })
-        const context = { open: openCheckpoint, engine, apart: !single, source: dense, signal }
-        const exports = yield* writeExports(model, requests, sink, context)
-        return single ? withWeightBytes({ ...result, exports }, exports[0].bytes) : { ...result, exports }
-      } finally {
-        await pruned.close()
-      }
-    })
-  } finally {
+    const run = prepareModel(model, settings, source)
+    return {
+      ...run,
+      [Symbol.asyncDispose]: checkpoint[Symbol.asyncDispose],
+      async *prune() {
+        await using engine = openEngine({ device, threads, blas })
+        const exported = planned.reduce((sum, { bytes }) => sum + bytes, 0)
+        const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
+        const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined
+        const expectedBytes = run.plan.sizes.weightBytes.after + Math.max(exported, scratch)
+        const sink = await openFolderSink(output, overwrite, { inputs: [path], expectedBytes, expected })
+        const folder = single ? 'pruned/' : ''
+        const place = { sink: subSink(sink, folder), openScratch: () => openScratch(output) }
+        return yield* committed(sink, async function* () {
+          const result = yield* pruneModel(run, { ...place, engine, denseStatistics, signal })
+          if (requests.length === 0) return { ...result, exports: [] }
+          await using pruned = await openCheckpoint(join(sink.pending, folder))
+          // A GGUF source gives its tokenizer and names to a GGUF result.
+          const written = describeModel({ ...pruned, name: output, gguf: checkpoint.gguf })
+          const context = { open: openCheckpoint, engine, apart: !single, source: model, signal }
+          const exports = yield* writeExports(written, requests, sink, context)
+          return single ? withWeightBytes({ ...result, exports }, exports[0].bytes) : { ...result, exports }
+        })
+      },
+    }
+  } catch (error) {
     await checkpoint.close()
+    throw error
   }
 }
 
@@ -158,22 +173,18 @@ export async function* exportModel(
   if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
   await checkOutput(output, overwrite, [path])
   await using engine = openEngine({ device, threads })
-  const checkpoint = yield* openModel(path, { signal })
-  try {
-    const model = describeModel(checkpoint)
-    const expectedBytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
-    const sink = await openFolderSink(output, overwrite, { inputs: [path], expectedBytes })
-    return yield* committed(sink, async function* () {
-      const context = { open: openCheckpoint, engine, apart: requests.length > 1, verify, signal }
-      const results = yield* writeExports(model, requests, sink, context)
-      const { name, format, recipe } = checkpoint
-      const source = { name: baseName(name), format, modelType: model.architecture.modelType }
-      await writeFile(sink, jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, exports: results }))
-      return results
-    })
-  } finally {
-    await checkpoint.close()
-  }
+  await using checkpoint = yield* openModel(path, { signal })
+  const model = describeModel(checkpoint)
+  const expectedBytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
+  const sink = await openFolderSink(output, overwrite, { inputs: [path], expectedBytes })
+  return yield* committed(sink, async function* () {
+    const context = { open: openCheckpoint, engine, apart: requests.length > 1, verify, signal }
+    const results = yield* writeExports(model, requests, sink, context)
+    const { name, format, recipe } = checkpoint
+    const source = { name: baseName(name), format, modelType: model.architecture.modelType }
+    await writeFile(sink, jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, exports: results }))
+    return results
+  })
 }
 
 /** Shows the output once `write` has ended well, and removes it on an error, or where the caller stops listening. */
@@ -192,25 +203,16 @@ async function* committed<T>(
   }
 }
 
-/** What `prune` would do: widths, parameters, bytes, memory. Reads no weights. @throws FaspError */
-export async function planPrune(
+/** What `prune` would do: widths, parameters, bytes, memory. Reads no weights, and needs no output. @throws FaspError */
+export async function* planPrune(
   path: string,
-  options: PruneOptions & { calibration?: readonly string[] },
-): Promise<Plan> {
-  const { calibration, ...pruneOptions } = options
-  checkOptions(pruneOptions, { texts: calibration?.map(asText) })
-  const checkpoint = await openCheckpoint(path)
-  try {
-    return planFor(checkpoint, pruneOptions, { texts: calibration?.map(asText) })
-  } finally {
-    await checkpoint.close()
-  }
-}
-
-function planFor(checkpoint: Checkpoint, options: PruneOptions, source: CalibrationInput): Plan {
-  const model = describeModel(checkpoint)
-  const resolved = resolveOptions(options, model.architecture, source)
-  return makePlan(model, resolved, calibrationSource(source))
+  options: PruneOptions & { readonly calibration?: readonly string[]; readonly signal?: AbortSignal },
+): AsyncGenerator<ProgressEvent, Plan> {
+  const { calibration, signal, ...pruneOptions } = options
+  const source = { texts: calibration?.map(asText) }
+  checkOptions(pruneOptions, source)
+  await using checkpoint = yield* openModel(path, { signal })
+  return prepareModel(describeModel(checkpoint), pruneOptions, source).plan
 }
 
 const asText = (name: string) => ({ name, read: () => readText(name) })
@@ -229,8 +231,11 @@ export interface EvaluateOptions
   readonly tasksData?: readonly string[]
 }
 
-/** Perplexity of the model at `path` on each text, its distance to a dense model, zero-shot tasks. @throws FaspError */
-export async function* evaluate(path: string, options: EvaluateOptions): AsyncGenerator<ProgressEvent, Measures> {
+/**
+ * Perplexity on each text of a model, which is open or at a path, its distance to a dense model, zero-shot tasks.
+ * @throws FaspError
+ */
+export async function* evaluate(of: string | Model, options: EvaluateOptions): AsyncGenerator<ProgressEvent, Measures> {
   const { text = [], dense: densePath, tasks: names = [], tasksData: data, signal } = options
   const { maxWindows, limit } = options
   if (maxWindows !== undefined) checkRange('max-windows', maxWindows, 1, 1e9, true) // all of this before a long download
@@ -238,18 +243,10 @@ export async function* evaluate(path: string, options: EvaluateOptions): AsyncGe
   await checkTexts(text)
   const { tasks, pages } = yield* readTasks(names, { data, signal })
   await using engine = openEngine(options)
-  const opened: Checkpoint[] = []
-  const open = async function* (path: string) {
-    const checkpoint = yield* openModel(path, options)
-    opened.push(checkpoint)
-    return describeModel(checkpoint)
-  }
-  try {
-    const model = yield* open(path)
-    const openRows = () => openScratch(join(tmpdir(), 'fasp'))
-    const dense = densePath === undefined ? undefined : { model: yield* open(densePath), openRows }
-    return yield* measure(model, engine, { ...options, texts: text.map(asText), dense, tasks, pages })
-  } finally {
-    for (const checkpoint of opened) await checkpoint.close()
-  }
+  await using checkpoint = typeof of === 'string' ? yield* openModel(of, options) : undefined
+  const model = typeof of === 'string' ? describeModel(checkpoint!) : of
+  await using denseCheckpoint = densePath === undefined ? undefined : yield* openModel(densePath, options)
+  const openRows = () => openScratch(join(tmpdir(), 'fasp'))
+  const dense = denseCheckpoint && { model: describeModel(denseCheckpoint), openRows }
+  return yield* measure(model, engine, { ...options, texts: text.map(asText), dense, tasks, pages })
 }

@@ -141,8 +141,16 @@ const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 
 export const MAX_SPARSITY = 0.9
 
-/** Fills in presets and defaults. @throws UsageError for a value outside its range */
-export function resolveOptions(options: PruneOptions, a: Architecture, calibration: CalibrationInput): ResolvedOptions {
+/**
+ * Fills in presets and defaults. Called by `run.ts` alone.
+ * @param a undefined before there is a model: then as on one that sets no limits
+ * @throws UsageError for a value outside its range
+ */
+export function resolveOptions(
+  options: PruneOptions,
+  a: Architecture | undefined,
+  calibration: CalibrationInput,
+): ResolvedOptions {
   const given = Object.fromEntries(
     Object.entries(options).filter(([, value]) => value !== undefined),
   ) as unknown as PruneOptions
@@ -154,31 +162,30 @@ export function resolveOptions(options: PruneOptions, a: Architecture, calibrati
   const preset = given.preset === undefined ? {} : PRESETS[given.preset]
   if (!preset)
     throw new UsageError(`preset "${given.preset}" is unknown; there is: ${Object.keys(PRESETS).join(', ')}.`)
-  const size = windowSize(given, a, calibration)
+  const size = windowSize(given, a?.maxPositions, calibration)
   const o = {
     ...DEFAULTS,
     scope: method.scopes[0],
     layout: method.layouts[0],
     ...size,
     ...preset,
-    ...(a.postNorm || given.target === 'pruned' ? PRUNED_TARGET : {}),
+    ...(a?.postNorm || given.target === 'pruned' ? PRUNED_TARGET : {}),
     ...(given.restore === false ? UNREPAIRED : {}),
     ...given,
     ...method.parts,
     ...(calibration.windows && size), // ready-made windows have the size they have
   }
-  const resolved = { ...o, multiple: o.multiple ?? (o.layout === 'padded' ? 1 : defaultMultiple(a.ffnWidth)) }
+  const resolved = {
+    ...o,
+    multiple: o.multiple ?? (o.layout === 'padded' ? 1 : defaultMultiple(a?.ffnWidth ?? Infinity)),
+  }
   check(resolved, a)
   checkUses(given, resolved)
   return resolved
 }
 
 /** Calibration windows and tokens of each, where the user does not say. */
-function windowSize(
-  { preset, seqLen }: PruneOptions,
-  { maxPositions }: Architecture,
-  { windows, texts }: CalibrationInput,
-) {
+function windowSize({ preset, seqLen }: PruneOptions, maxPositions = Infinity, { windows, texts }: CalibrationInput) {
   if (windows) return { samples: windows.windows.length, seqLen: windows.seqLen }
   const atMost = (size: typeof TEXT_WINDOWS) => ({ ...size, seqLen: Math.min(size.seqLen, maxPositions) })
   if (!texts) return atMost(SELF_WINDOWS)
@@ -203,7 +210,7 @@ const notTaken = (method: string, option: string): string =>
     ? `presets are of method fasp; method ${method} has none. Leave one of them out.`
     : `${optionName(option)} is no option of method ${method}. Leave one of them out.`
 
-function check(o: ResolvedOptions, a: Architecture): void {
+function check(o: ResolvedOptions, a: Architecture | undefined): void {
   const oneOf = (name: string, value: string, allowed: readonly string[]) => {
     if (!allowed.includes(value))
       throw new UsageError(`${name} is "${value}"; it must be one of ${allowed.join(', ')}.`)
@@ -225,10 +232,10 @@ function check(o: ResolvedOptions, a: Architecture): void {
   checkRange('alpha', o.alpha, 0, 1, false)
   oneOf('inputs', o.inputs, ['kept', 'aligned'])
   oneOf('products', o.products, PRECISIONS)
-  checkRange('multiple', o.multiple, 1, a.ffnWidth, true)
+  checkRange('multiple', o.multiple, 1, a?.ffnWidth ?? Infinity, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])
-  checkRange('seq-len', o.seqLen, 2, a.maxPositions, true)
+  checkRange('seq-len', o.seqLen, 2, a?.maxPositions ?? Infinity, true)
   checkRange('samples', o.samples, 1, 1e6, true)
   checkRange('held-out', o.heldOut, 0, 1000, true)
   checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
@@ -251,11 +258,11 @@ function check(o: ResolvedOptions, a: Architecture): void {
     throw new UsageError(
       'inputs aligned goes towards the dense stream, which runs with target dense. Add that, or use inputs kept.',
     )
-  if (o.target === 'dense' && a.postNorm)
+  if (o.target === 'dense' && a?.postNorm)
     throw new UsageError(
       'target dense needs a model that normalises before each half-block; this one does it after. Use target pruned.',
     )
-  if (o.center && !a.bias.o && !a.bias.ffn)
+  if (o.center && a && !a.bias.o && !a.bias.ffn)
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
 }
 

@@ -3,9 +3,8 @@
 import { type Allocated, allocate } from './allocate/allocate.ts'
 import { HalfBlockRunner } from './blocks/halfblock.ts'
 import { readHalves } from './blocks/weights.ts'
-import { type CalibrationInput, calibration, calibrationSource } from './calibrate/calibration.ts'
+import { calibration } from './calibrate/calibration.ts'
 import type { Windows } from './calibrate/windows.ts'
-import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import { Clock, difference, total } from './clock.ts'
 import { baseName, shortNames } from './display.ts'
 import type { Engine } from './engine/engine.ts'
@@ -15,12 +14,10 @@ import { ActivationPool, type Scratch } from './forward/activations.ts'
 import { embedWindows } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
 import { halfBlocks } from './model/architecture.ts'
-import { describeModel } from './model/model.ts'
-import { dampingNotices, overfitNotices, planNotices } from './notices.ts'
-import { type PruneOptions, resolveOptions } from './options.ts'
-import { makePlan } from './plan.ts'
+import { dampingNotices, overfitNotices } from './notices.ts'
 import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
 import type { LayerResult, PruneResult, Recipe } from './result.ts'
+import { type PreparedRun, withWidths } from './run.ts'
 import type { DenseStatistics } from './statistics/dense.ts'
 import { VERSION } from './version.ts'
 import { CheckpointWriter } from './write/checkpoint.ts'
@@ -28,8 +25,8 @@ import { folderFiles } from './write/folder-files.ts'
 import { ModelWriter } from './write/model.ts'
 import type { Sink } from './write/sink.ts'
 
-export interface PruneInput extends CalibrationInput {
-  readonly checkpoint: Checkpoint
+/** What a run takes beside what it is. */
+export interface PruneInput {
   readonly engine: Engine
   readonly sink: Sink
   /** Of the dense model on the same windows, where the caller has them: methods that need them compute them otherwise. */
@@ -40,11 +37,12 @@ export interface PruneInput extends CalibrationInput {
 }
 
 /**
- * Prunes a checkpoint and writes the result as a Hugging Face folder. The sink shows all files at the end, or none where this throws.
- * @throws FaspError one of its classes: bad options, text, weights, or output
+ * Prunes as `prepare` decided and writes the result as a Hugging Face folder. The sink shows all files at the end, or none where this throws.
+ * @throws FaspError one of its classes: bad text, weights, or output
  */
-export async function* prune(input: PruneInput, options: PruneOptions): AsyncGenerator<ProgressEvent, PruneResult> {
-  const { checkpoint, sink, signal } = input
+export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerator<ProgressEvent, PruneResult> {
+  const { model, options: resolved, source } = run
+  const { sink, signal } = input
   const clock = new Clock<Phase>()
   let pool: ActivationPool | undefined
   const scratchSeconds = () => pool?.seconds ?? 0
@@ -52,22 +50,19 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
   const engineBefore = { ...input.engine.seconds }
   let finished = false
   try {
-    const model = describeModel(checkpoint)
-    const source = calibrationSource(input)
-    const resolved = resolveOptions(options, model.architecture, input)
-    const notices = planNotices(model, resolved, source, makePlan(model, resolved, source))
+    const notices = [...run.notices]
     for (const message of notices) yield { type: 'notice', message }
     input.engine.inPrecision(resolved.products)
     clock.start('calibration text')
     stages.start('calibration')
-    const windows = yield* calibration(model, input.engine, input, resolved, signal)
+    const windows = yield* calibration(model, input.engine, run.calibration, resolved, signal)
     pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
     const context = { engine: input.engine, pool, signal }
     clock.start('allocate')
     stages.start('allocation')
     const allocated: Allocated =
       resolved.sparsity > 0 ? yield* allocate(context, model, windows, resolved, input.denseStatistics) : {}
-    const plan = makePlan(model, resolved, source, allocated)
+    const { plan } = withWidths(run, allocated)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers.after })
     clock.start('prune')
@@ -82,7 +77,7 @@ export async function* prune(input: PruneInput, options: PruneOptions): AsyncGen
       notices.push(message)
       yield { type: 'notice', message }
     }
-    const { name, format } = checkpoint
+    const { name, format } = model.checkpoint
     const recipe: Recipe = {
       schema: 1,
       fasp: VERSION,

@@ -21,8 +21,7 @@ import {
   openModel,
   type ProgressEvent,
   type PruneResult,
-  planPrune,
-  prune,
+  prepare,
   type Windows,
 } from '../node.ts'
 import { checkRange, type PruneOptions } from '../options.ts'
@@ -63,7 +62,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
   const windows = options.windows ?? workload.windows
   const settings = { sparsity: SPARSITY, preset: 'paper', products, memory } as const
   checkRange('windows', windows, 1, 1e6, true)
-  checkOptions(settings, {})
+  checkOptions(settings)
   await using engine = openEngine({ device, threads, blas })
   const folder = keep ?? (await temporaryFolder('fasp-bench-', ', or give one with --keep'))
   const output = join(folder, 'pruned')
@@ -76,13 +75,14 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     if (model === undefined) yield* provideModel(path, options)
     const a = yield* architectureAt(path, signal)
     const seqLen = Math.min(workload.seqLen, a.maxPositions)
-    const { activationBytes } = await planPrune(path, { ...settings, samples: windows, seqLen })
+    const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
+    await using prepared = yield* prepare(path, { ...settings, ...input, device, threads, blas, signal })
+    const { activationBytes } = prepared.plan
     yield { type: 'notice', message: 'Measuring matrix products.' }
     const rates = await measureProducts(engine, a)
     await engine.close() // its memory is no part of the run
     signal?.throwIfAborted()
-    const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
-    const run = yield* timed(prune(path, { ...settings, ...input, device, threads, blas, signal }))
+    const run = yield* timed(prepared.prune())
     const { name, wholeLayers } = workload
     const size = { name, model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
     const measured = summarise(a, size, model === undefined ? wholeLayers : undefined, rates, run)
@@ -110,12 +110,8 @@ async function* provideModel(
 }
 
 async function* architectureAt(path: string, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Architecture> {
-  const checkpoint = yield* openModel(path, { signal })
-  try {
-    return describeModel(checkpoint).architecture
-  } finally {
-    await checkpoint.close()
-  }
+  await using checkpoint = yield* openModel(path, { signal })
+  return describeModel(checkpoint).architecture
 }
 
 function randomWindows(vocabulary: number, count: number, seqLen: number): Windows {

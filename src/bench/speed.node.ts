@@ -88,21 +88,17 @@ interface Found {
 
 /** @throws UsageError for a model whose context is too short, or that our decoder, which holds it in float32, has no room for */
 async function look(path: string, name: string): Promise<Found> {
-  const checkpoint = await openCheckpoint(path)
-  try {
-    const { architecture: a } = describeModel(checkpoint)
-    const { vocabularySize: vocabulary, maxPositions: positions } = a
-    if (positions <= AFTER)
-      throw new UsageError(`${name} takes ${positions} tokens at most, too few to be timed. Leave it out.`)
-    const needed = decoderBytes(a, 1, PROMPT + AFTER)
-    if (needed > totalmem() / 2)
-      throw new UsageError(
-        `${name} takes ${bytes(needed)} in float32, more than half of what this machine has (${bytes(totalmem())}). Leave it out.`,
-      )
-    return { path, name, gguf: checkpoint.format === 'gguf', vocabulary, positions }
-  } finally {
-    await checkpoint.close()
-  }
+  await using checkpoint = await openCheckpoint(path)
+  const { architecture: a } = describeModel(checkpoint)
+  const { vocabularySize: vocabulary, maxPositions: positions } = a
+  if (positions <= AFTER)
+    throw new UsageError(`${name} takes ${positions} tokens at most, too few to be timed. Leave it out.`)
+  const needed = decoderBytes(a, 1, PROMPT + AFTER)
+  if (needed > totalmem() / 2)
+    throw new UsageError(
+      `${name} takes ${bytes(needed)} in float32, more than half of what this machine has (${bytes(totalmem())}). Leave it out.`,
+    )
+  return { path, name, gguf: checkpoint.format === 'gguf', vocabulary, positions }
 }
 
 /** Our decoder, timed once after a turn that warms up. */
@@ -112,26 +108,22 @@ async function inOurs(
   options: EngineOptions,
   signal?: AbortSignal,
 ): Promise<SpeedAnswer> {
-  const checkpoint = await openCheckpoint(path)
-  try {
-    await using engine = openEngine(options)
-    const decoder = await Decoder.open(describeModel(checkpoint), engine, 1, ids.length + after)
-    /** The most likely token after `ids`. */
-    const step = async (ids: Int32Array) => {
-      signal?.throwIfAborted()
-      return Int32Array.of(pickToken(await decoder.step([ids]), {}, Math.random))
-    }
-    const turn = async (count: number) => {
-      decoder.reset()
-      const started = performance.now()
-      let token = await step(Int32Array.from(ids))
-      const prefilled = performance.now()
-      for (let i = 0; i < count; i++) token = await step(token)
-      return { prefill: (prefilled - started) / 1000, decode: (performance.now() - prefilled) / 1000 }
-    }
-    await turn(1)
-    return await turn(after)
-  } finally {
-    await checkpoint.close()
+  await using checkpoint = await openCheckpoint(path)
+  await using engine = openEngine(options)
+  const decoder = await Decoder.open(describeModel(checkpoint), engine, 1, ids.length + after)
+  /** The most likely token after `ids`. */
+  const step = async (ids: Int32Array) => {
+    signal?.throwIfAborted()
+    return Int32Array.of(pickToken(await decoder.step([ids]), {}, Math.random))
   }
+  const turn = async (count: number) => {
+    decoder.reset()
+    const started = performance.now()
+    let token = await step(Int32Array.from(ids))
+    const prefilled = performance.now()
+    for (let i = 0; i < count; i++) token = await step(token)
+    return { prefill: (prefilled - started) / 1000, decode: (performance.now() - prefilled) / 1000 }
+  }
+  await turn(1)
+  return await turn(after)
 }

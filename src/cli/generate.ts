@@ -38,24 +38,20 @@ export default defineCommand({
       seed: range('seed', 0, 2 ** 32 - 1),
     }
     await using engine = openEngine({ device: options.device, threads: options.threads })
-    const checkpoint = await showProgress(openModel(path, { signal }))
-    try {
-      const tokenizer = loadTokenizer(checkpoint)
-      const promptIds = [...tokenizer.encode(prompt)]
-      const ids: number[] = []
-      let shown = ''
-      if (!options.json) process.stdout.write(prompt)
-      for await (const id of generate(describeModel(checkpoint), engine, promptIds, settings, signal)) {
-        ids.push(id)
-        const text = tokenizer.decode(ids)
-        if (options.json || text.endsWith('\ufffd')) continue // half of a character: wait for the rest
-        process.stdout.write(text.slice(shown.length))
-        shown = text
-      }
-      if (options.json) print(JSON.stringify({ prompt, text: tokenizer.decode(ids), promptIds, ids }))
-      else print(tokenizer.decode(ids).slice(shown.length))
-    } finally {
-      await checkpoint.close()
+    await using checkpoint = await showProgress(openModel(path, { signal }))
+    const tokenizer = loadTokenizer(checkpoint)
+    const promptIds = [...tokenizer.encode(prompt)]
+    const ids: number[] = []
+    let shown = ''
+    if (!options.json) process.stdout.write(prompt)
+    for await (const id of generate(describeModel(checkpoint), engine, promptIds, settings, signal)) {
+      ids.push(id)
+      const text = tokenizer.decode(ids)
+      if (options.json || text.endsWith('\ufffd')) continue // half of a character: wait for the rest
+      process.stdout.write(text.slice(shown.length))
+      shown = text
     }
+    if (options.json) print(JSON.stringify({ prompt, text: tokenizer.decode(ids), promptIds, ids }))
+    else print(tokenizer.decode(ids).slice(shown.length))
   },
 })

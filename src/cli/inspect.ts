@@ -13,14 +13,10 @@ export default defineCommand({
     json: { type: 'flag', help: 'print everything as JSON, last line of stdout' },
   },
   async run({ options, positionals }, { print, signal }) {
-    const checkpoint = await showProgress(openModel(modelArgument(positionals), { signal }))
-    try {
-      const inspection = inspect(checkpoint)
-      print(inspectionText(inspection))
-      if (options.tensors) print(`\n${tensorsTable(inspection)}`)
-      if (options.json) print(JSON.stringify(inspection))
-    } finally {
-      await checkpoint.close()
-    }
+    await using checkpoint = await showProgress(openModel(modelArgument(positionals), { signal }))
+    const inspection = inspect(checkpoint)
+    print(inspectionText(inspection))
+    if (options.tensors) print(`\n${tensorsTable(inspection)}`)
+    if (options.json) print(JSON.stringify(inspection))
   },
 })

@@ -4,18 +4,16 @@ import { PRECISIONS } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
-  checkOptions,
-  checkOutput,
   checkTexts,
   describeMachine,
   evaluate,
-  fetchModel,
   METHOD_NAMES,
+  type Model,
   type PerplexityResult,
   type Phase,
   type PrunePathOptions,
   planPrune,
-  prune,
+  prepare,
 } from '../node.ts'
 import { type Run, resultFile, runName } from '../report/result-file.ts'
 import {
@@ -121,10 +119,8 @@ export default defineCommand({
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
     const settings = { ...pruneOptions(options), signal }
-    checkOptions(settings, { texts: settings.calibration && [] }) // before a long download
     if (options['dry-run']) {
-      await showProgress(fetchModel(model, { signal }))
-      const plan = await planPrune(model, settings)
+      const plan = await showProgress(planPrune(model, settings))
       print(planText(plan))
       if (options.json) print(JSON.stringify({ ...plan, tensors: undefined }))
       return
@@ -133,31 +129,26 @@ export default defineCommand({
     const { output, eval: text, device, threads, blas } = options
     const seconds: Record<string, number> = {}
     const notices: Record<string, readonly string[]> = {}
-    const measure = async (path: string, phase: Phase) => {
+    const measure = async (of: string | Model, phase: Phase) => {
       if (!text) return []
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
       const started = performance.now()
       const told: string[] = []
-      const results = await showProgress(evaluate(path, { text, ...windows, device, threads, phase, signal }), told)
+      const results = await showProgress(evaluate(of, { text, ...windows, device, threads, phase, signal }), told)
       seconds[phase] = (performance.now() - started) / 1000
       notices[phase] = told
       return results.perplexity
     }
     const reports = wantsReport(options)
-    const describe = async (path: string) => (reports ? await describeForReport(path, options, signal) : undefined)
-    // The dense model is measured first, so that a text that cannot be read is known before the long part; options even before that.
+    const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
     await checkReports(options)
-    const machine = describeMachine({ device, threads, blas }, options.products)
+    await checkTexts(text)
     const to = options.to?.map(text => exportRequest(text))
-    if (text || reports) {
-      await checkOutput(output, options.overwrite, [model])
-      await checkTexts([...(settings.calibration ?? []), ...(text ?? [])])
-      await showProgress(fetchModel(model, { signal }))
-      await planPrune(model, settings)
-    }
-    const dense = await measure(model, 'evaluate dense')
-    const before = await describe(model)
-    const result = await showProgress(prune(model, { ...settings, output, to }))
+    await using run = await showProgress(prepare(model, { ...settings, output, to }))
+    // The dense model is measured first: what is wrong with a text is known before the long part.
+    const dense = await measure(run.model, 'evaluate dense')
+    const before = await describe(run.model)
+    const result = await showProgress(run.prune())
     const perplexity = await measure(output, 'evaluate pruned')
     const after = await describe(output)
     const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
@@ -186,6 +177,7 @@ export default defineCommand({
           ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
         },
       ]
+      const machine = describeMachine({ device, threads, blas }, options.products)
       const file = resultFile({ command: 'prune', machine, model: before.model, runs })
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }

@@ -8,6 +8,7 @@ import {
   checkReport,
   describeModel,
   type EngineOptions,
+  type Model,
   type ModelFacts,
   modelFacts,
   openEngine,
@@ -53,31 +54,29 @@ export interface Described {
   readonly samples: readonly Continuation[]
 }
 
-/** What a report says of the model at `path`, and what that writes. A model that does not fit the memory writes nothing. */
+/** What a report says of a model, open or at a path, and what that writes. A model that does not fit the memory writes nothing. */
 export async function describeForReport(
-  path: string,
+  of: string | Model,
   { prompt, device, threads }: ReportOptions & EngineOptions,
   signal: AbortSignal,
 ): Promise<Described> {
-  const checkpoint = await showProgress(openModel(path, { signal }))
-  try {
-    await using engine = openEngine({ device, threads })
-    const model = describeModel(checkpoint)
-    const options = checkpoint.recipe?.options
-    const pruned = isJsonObject(options) && typeof options.sparsity === 'number' ? options : undefined
-    const facts = {
-      model: modelFacts(path, model.architecture),
-      name: pruned ? runName({ options: pruned }) : 'dense',
-      sparsity: Number(pruned?.sparsity ?? 0),
-    }
-    const needed = continuationBytes(model)
-    if (needed < totalmem() / 2)
-      return { ...facts, samples: await showProgress(continuations(model, engine, prompt, signal)) }
-    process.stderr.write(
-      `The report has no texts of ${path}: it writes them with all of it in memory, ${bytes(needed)}.\n`,
-    )
-    return { ...facts, samples: [] }
-  } finally {
-    await checkpoint.close()
+  await using opened = typeof of === 'string' ? await showProgress(openModel(of, { signal })) : undefined
+  const model = typeof of === 'string' ? describeModel(opened!) : of
+  const { name, recipe } = model.checkpoint
+  const pruned =
+    isJsonObject(recipe?.options) && typeof recipe.options.sparsity === 'number' ? recipe.options : undefined
+  const facts = {
+    model: modelFacts(name, model.architecture),
+    name: pruned ? runName({ options: pruned }) : 'dense',
+    sparsity: Number(pruned?.sparsity ?? 0),
   }
+  const needed = continuationBytes(model)
+  if (needed < totalmem() / 2) {
+    await using engine = openEngine({ device, threads })
+    return { ...facts, samples: await showProgress(continuations(model, engine, prompt, signal)) }
+  }
+  process.stderr.write(
+    `The report has no texts of ${name}: it writes them with all of it in memory, ${bytes(needed)}.\n`,
+  )
+  return { ...facts, samples: [] }
 }

@@ -126,18 +126,14 @@ function checkMeasures({ text = [], tasks = [], maxWindows, limit }: CompareOpti
 
 /** What only the model can tell, before a weight is read. @throws FaspError */
 async function check(local: string, path: string, cells: readonly Cell[], read: Contents, options: CompareOptions) {
-  const checkpoint = await openCheckpoint(local)
-  try {
-    const model = describeModel({ ...checkpoint, name: path })
-    const { architecture } = model
-    const { seqLen, calibrationSeqLen } = options
-    for (const [name, length] of Object.entries({ 'seq-len': seqLen, 'calibration-seq-len': calibrationSeqLen }))
-      if (length !== undefined) checkRange(name, length, 2, architecture.maxPositions, true)
-    checkCells(model, cells, options.calibration !== undefined)
-    return { facts: modelFacts(path, architecture), protocol: await protocolOf(local, architecture, read, options) }
-  } finally {
-    await checkpoint.close()
-  }
+  await using checkpoint = await openCheckpoint(local)
+  const model = describeModel({ ...checkpoint, name: path })
+  const { architecture } = model
+  const { seqLen, calibrationSeqLen } = options
+  for (const [name, length] of Object.entries({ 'seq-len': seqLen, 'calibration-seq-len': calibrationSeqLen }))
+    if (length !== undefined) checkRange(name, length, 2, architecture.maxPositions, true)
+  checkCells(model, cells, { texts: options.calibration && [] })
+  return { facts: modelFacts(path, architecture), protocol: await protocolOf(local, model, read, options) }
 }
 
 /** What the file has of the same protocol. @throws OutputError where the file holds others; FormatError where it is damaged */

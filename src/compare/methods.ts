@@ -1,10 +1,10 @@
 // What a comparison runs: each method at each sparsity, with the options that `prune` takes for it.
-import { checkOptions } from '../check-options.ts'
+import type { CalibrationInput } from '../calibrate/calibration.ts'
 import { UsageError } from '../errors.ts'
 import { METHOD_NAMES } from '../methods.ts'
 import type { Model } from '../model/model.ts'
-import { MAX_SPARSITY, PRESETS, type PruneOptions, resolveOptions } from '../options.ts'
-import { makePlan } from '../plan.ts'
+import { MAX_SPARSITY, PRESETS, type PruneOptions } from '../options.ts'
+import { checkOptions, prepare } from '../run.ts'
 
 /** Options of a method: those of `prune` that are not the same for all runs of a comparison. */
 export type MethodOptions = Omit<PruneOptions, (typeof SHARED)[number]>
@@ -69,17 +69,14 @@ export function grid(
   )
 }
 
-/** Resolves and plans each run, reading no weights. @throws UsageError where one makes no sense on this model, naming the run */
-export const checkCells = (model: Model, cells: readonly Cell[], calibratesOnTexts: boolean): void =>
-  each(cells, options => {
-    const resolved = resolveOptions(options, model.architecture, { texts: calibratesOnTexts ? [] : undefined })
-    makePlan(model, resolved, calibratesOnTexts ? 'texts' : 'self')
-  })
+/** Prepares each run. @throws UsageError where one makes no sense on this model, naming the run */
+export const checkCells = (model: Model, cells: readonly Cell[], calibration: CalibrationInput): void =>
+  each(cells, options => prepare(model, options, calibration))
 
 /** What `checkCells` finds without a model. */
-export const checkMethods = (cells: readonly Cell[]): void => each(cells, options => checkOptions(options, {}))
+export const checkMethods = (cells: readonly Cell[]): void => each(cells, options => checkOptions(options))
 
-function each(cells: readonly Cell[], check: (options: PruneOptions) => void): void {
+function each(cells: readonly Cell[], check: (options: PruneOptions) => unknown): void {
   for (const { name, options } of cells)
     try {
       check(options)

@@ -9,9 +9,10 @@ import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
 import { openRegular } from '../formats/file.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
-import type { Architecture } from '../model/architecture.ts'
-import { type PruneOptions, resolveOptions, TEXT_WINDOWS } from '../options.ts'
+import type { Model } from '../model/model.ts'
+import { TEXT_WINDOWS } from '../options.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
+import { prepare } from '../run.ts'
 import type { CompareOptions } from './options.ts'
 
 /** What the runs read beside the model. */
@@ -36,17 +37,17 @@ export async function* readContents(
 /** @param local where the model is on disk */
 export async function protocolOf(
   local: string,
-  a: Architecture,
+  model: Model,
   { text, tasks, calibration }: Contents,
   options: CompareOptions,
 ): Promise<Protocol> {
   const { maxWindows, limit, seqLen, samples, calibrationSeqLen, seed, prompts = SAMPLE_PROMPTS } = options
-  const asked: PruneOptions = { sparsity: 0, samples, seqLen: calibrationSeqLen, seed }
-  const resolved = resolveOptions(asked, a, { texts: options.calibration && [] })
+  const asked = { sparsity: 0, samples, seqLen: calibrationSeqLen, seed }
+  const { options: resolved } = prepare(model, asked, { texts: options.calibration && [] })
   return {
     model: await hashModel(local),
     text,
-    seqLen: seqLen ?? Math.min(TEXT_WINDOWS.seqLen, a.maxPositions),
+    seqLen: seqLen ?? Math.min(TEXT_WINDOWS.seqLen, model.architecture.maxPositions),
     maxWindows: typeof maxWindows === 'number' ? text.map(() => maxWindows) : maxWindows,
     tasks,
     limit,

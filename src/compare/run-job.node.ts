@@ -4,7 +4,6 @@ import { calibration, calibrationSource } from '../calibrate/calibration.ts'
 import { readText } from '../calibrate/text.node.ts'
 import { loadTokenizer } from '../calibrate/tokenizer.ts'
 import type { Windows } from '../calibrate/windows.ts'
-import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { total } from '../clock.ts'
 import { shortNames } from '../display.ts'
 import { openEngine } from '../engine/engine.node.ts'
@@ -17,11 +16,11 @@ import { openScratch } from '../forward/scratch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import { type PruneOptions, resolveOptions } from '../options.ts'
 import { prune } from '../prune.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import type { Run } from '../report/result-file.ts'
 import type { PruneResult } from '../result.ts'
+import { type PreparedRun, prepare } from '../run.ts'
 import { denseStatistics } from '../statistics/dense.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
@@ -40,13 +39,9 @@ interface Open {
 /** @throws FaspError */
 export async function* runJob(job: Job, signal: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
   await using engine = openEngine(job)
-  const checkpoint = await openCheckpoint(job.model)
-  try {
-    const open = { job, dense: describeModel(checkpoint), engine, signal }
-    return yield* isDense(job.task) ? runDense(open, job.task) : runCell(open, job.task)
-  } finally {
-    await checkpoint.close()
-  }
+  await using checkpoint = await openCheckpoint(job.model)
+  const open = { job, dense: describeModel(checkpoint), engine, signal }
+  return yield* isDense(job.task) ? runDense(open, job.task) : runCell(open, job.task)
 }
 
 async function* runDense({ job, dense, engine, signal }: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Run> {
@@ -98,17 +93,16 @@ async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): Async
   const shared = await readShared(work)
   if (!shared) throw new FormatError(work, 'has no windows. Was it changed while fasp ran?')
   const windows = shared.calibration
+  const run = prepare(dense, cell.options, { windows })
   const output = prunedFolder(work)
-  let pruned: Checkpoint | undefined
   try {
     const sink = await openFolderSink(output, true)
-    const input = { checkpoint: dense.checkpoint, engine, sink, windows, signal }
     const scratch = () => openScratch(output)
-    const pass = yield* densePass({ job, dense, engine, signal }, windows, cell.options, scratch)
-    const made = { ...input, denseStatistics: pass?.statistics, openScratch: scratch }
-    const result = withPass(yield* prune(made, cell.options), pass)
+    const pass = yield* densePass({ job, dense, engine, signal }, run, windows, scratch)
+    const made = { engine, sink, denseStatistics: pass?.statistics, openScratch: scratch, signal }
+    const result = withPass(yield* prune(run, made), pass)
     const peakMemoryBytes = peakMemory() // of pruning: measuring comes after
-    pruned = await openCheckpoint(output)
+    await using pruned = await openCheckpoint(output)
     const measures = yield* measureRun(describeModel(pruned), dense, { engine, work, shared, prompts, signal })
     return {
       ...runOf(cell),
@@ -118,7 +112,6 @@ async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): Async
       peakMemoryBytes,
     }
   } finally {
-    await pruned?.close()
     await rm(output, { recursive: true, force: true })
   }
 }
@@ -126,11 +119,10 @@ async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): Async
 /** Statistics of the dense model on the calibration windows, made by the first method that needs them; undefined for one that does not. */
 async function* densePass(
   { job: { work }, dense, engine, signal }: Open,
+  { options: { allocate, memory } }: PreparedRun,
   windows: Windows,
-  options: PruneOptions,
   scratch: () => Promise<Scratch>,
 ): AsyncGenerator<ProgressEvent, DensePass | undefined> {
-  const { allocate, memory } = resolveOptions(options, dense.architecture, { windows })
   if (allocate !== 'standardized' && allocate !== 'influence') return undefined
   const there = await readPass(work)
   if (there) return there

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import type * as OnnxRuntime from 'onnxruntime-node'
 import { DeviceError, UsageError } from '../errors.ts'
 import { openBlas } from './blas.node.ts'
-import { createEngine, type Engine, type EngineOptions } from './engine.ts'
+import { createEngine, type Engine, type EngineOptions, type Precision } from './engine.ts'
 import { nativeGraphs } from './native.node.ts'
 import { openOpenVino } from './openvino.node.ts'
 import { turnTelemetryOff } from './telemetry.node.ts'
@@ -30,6 +30,12 @@ export function openEngine(options: EngineOptions = {}): Engine {
     bf16: device === 'cpu' ? () => openOpenVino(runtimeVersion).graphs(options.threads) : undefined,
     turn: () => setImmediate(),
   })
+}
+
+/** Before a long part: refuses what this machine lacks. @throws UsageError as `openEngine`, and for products */
+export async function checkEngine(options: EngineOptions, products?: Precision): Promise<void> {
+  await using engine = openEngine(options)
+  engine.inPrecision(products)
 }
 
 const TELEMETRY =

@@ -57,7 +57,7 @@ export interface Engine extends AsyncDisposable {
   timed<T>(kind: string, call: () => T): Promise<T>
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
-  /** Frees the sessions of graphs once those that run have ended; `run` throws after it. */
+  /** Frees the sessions of graphs once those that run have ended; `run` throws after it. Leaving `await using` does the same. */
   close(): Promise<void>
 }
 
