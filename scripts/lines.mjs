@@ -26,7 +26,7 @@ const PAGE = [
   ['model'],
   ['blocks'],
   ['forward'],
-  ['calibrate'],
+  ['text'],
   ['statistics'],
   ['score'],
   ['select'],

@@ -1,7 +1,5 @@
 // Public API that runs everywhere. Files, paths and the CPU engine of Node are added in `node.ts`.
 
-export { loadTokenizer } from './calibrate/tokenizer.ts'
-export { evaluationWindows, type Windows } from './calibrate/windows.ts'
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
@@ -44,6 +42,8 @@ export type {
 export { checkOptions, type PreparedRun, prepare } from './run.ts'
 export { type DenseStatistics, denseStatistics } from './statistics/dense.ts'
 export type { Moments } from './statistics/moments.ts'
+export { loadTokenizer } from './text/tokenizer.ts'
+export { evaluationWindows, type Windows } from './text/windows.ts'
 export { VERSION } from './version.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'
 export type { OnnxFileResult } from './write/onnx/folder.ts'

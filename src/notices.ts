@@ -1,10 +1,11 @@
 // What the user should know of a run that goes well: said on the way, and kept in the result.
-import type { CalibrationSource } from './calibrate/calibration.ts'
-import { SELF_TEXT } from './calibrate/sample.ts'
+
 import { type Model, unusedTensors } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
 import type { HalfResult, LayerResult, Recipe } from './result.ts'
+import type { CalibrationSource } from './text/calibration.ts'
+import { SELF_TEXT } from './text/sample.ts'
 
 /** Known before any weight is read. */
 export function planNotices(

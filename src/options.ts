@@ -1,11 +1,11 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
 import { defaultMultiple } from './allocate/uniform.ts'
-import type { CalibrationInput } from './calibrate/calibration.ts'
 import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { LAYOUTS, type Layout, METHODS, type MethodName, methodNamed, type Parts, takesOption } from './methods.ts'
 import type { Architecture } from './model/architecture.ts'
+import type { CalibrationInput } from './text/calibration.ts'
 
 export type ValueSelection = (typeof VALUE_SELECTIONS)[number]
 const VALUE_SELECTIONS = ['ragged', 'per-head', 'rotate'] as const

@@ -5,8 +5,6 @@ import { allocationBytes, checkReach } from './allocate/sensitivity.ts'
 import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
 import { decoderBytes, headRows } from './blocks/decoder.ts'
-import type { CalibrationSource } from './calibrate/calibration.ts'
-import { MAX_SEQUENCES } from './calibrate/sample.ts'
 import { UnsupportedModelError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { DTYPE_BYTES } from './formats/dtype.ts'
@@ -28,6 +26,8 @@ import { compactClasses } from './model/compact.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
+import type { CalibrationSource } from './text/calibration.ts'
+import { MAX_SEQUENCES } from './text/sample.ts'
 
 export interface Plan {
   /** Layers of the source that stay; how many is known before it is known which. */

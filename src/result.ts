@@ -1,10 +1,10 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
 import type { RemovedLayer } from './allocate/influence.ts'
 import type { Allocation } from './allocate/sensitivity.ts'
-import type { CalibrationSource } from './calibrate/calibration.ts'
-import type { TextShare } from './calibrate/windows.ts'
 import type { Widths } from './model/architecture.ts'
 import type { ResolvedOptions } from './options.ts'
+import type { CalibrationSource } from './text/calibration.ts'
+import type { TextShare } from './text/windows.ts'
 
 /** One half-block after pruning. Errors are squared output errors over the squared output, on the calibration activations. */
 export interface HalfResult {

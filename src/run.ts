@@ -1,11 +1,11 @@
 // A prepared run: what `prune` will do to a model, decided once, before any weight is read. A plan of it is printed, and `prune` runs it.
 // Options are resolved and plans are made here and nowhere else.
 import type { Allocated } from './allocate/allocate.ts'
-import { type CalibrationInput, type CalibrationSource, calibrationSource } from './calibrate/calibration.ts'
 import type { Model } from './model/model.ts'
 import { planNotices } from './notices.ts'
 import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
+import { type CalibrationInput, type CalibrationSource, calibrationSource } from './text/calibration.ts'
 
 export interface PreparedRun {
   readonly model: Model

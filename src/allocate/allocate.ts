@@ -1,10 +1,11 @@
 // How much goes where, by the rule that the options name: known from the sizes alone, or measured on the dense model before any layer is cut.
-import type { Windows } from '../calibrate/windows.ts'
+
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import type { Widths } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { type DenseStatistics, denseStatistics } from '../statistics/dense.ts'
+import type { Windows } from '../text/windows.ts'
 import { layersToRemove, leastInfluential, type RemovedLayer } from './influence.ts'
 import { leastMissed } from './perplexity.ts'
 import { type Allocation, allocateBySensitivity, type SensitivityOptions } from './sensitivity.ts'

@@ -6,12 +6,12 @@
 import { Head } from '../blocks/decoder.ts'
 import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { readHalf } from '../blocks/weights.ts'
-import type { Windows } from '../calibrate/windows.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import { embedWindows, type Stream } from '../forward/stream.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
+import type { Windows } from '../text/windows.ts'
 import type { RemovedLayer } from './influence.ts'
 import { probeWindows } from './probe.ts'
 

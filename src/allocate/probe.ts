@@ -1,5 +1,5 @@
 // The probe: short windows, spread over the calibration windows, for what is measured on the whole model again and again.
-import { spread } from '../calibrate/windows.ts'
+import { spread } from '../text/windows.ts'
 
 /** Tokens of a probe window. */
 const PROBE_LENGTH = 256

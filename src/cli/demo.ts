@@ -2,7 +2,6 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { sampleWindows } from '../calibrate/sample.ts'
 import { table } from '../display.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import { openScratch } from '../forward/scratch.node.ts'
@@ -18,6 +17,7 @@ import {
   prune,
 } from '../node.ts'
 import { errorsTable, secondsLine, sizesTable } from '../report/terminal.ts'
+import { sampleWindows } from '../text/sample.ts'
 import { temporaryFolder } from '../write/folder.node.ts'
 import { defineCommand } from './command.ts'
 import { peakMemory } from './environment.ts'

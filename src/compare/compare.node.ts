@@ -2,7 +2,6 @@
 // The result file is written after each run, so that a comparison that was stopped goes on where it was; what runs share is in a folder
 // beside it (work.node.ts).
 import { readFile } from 'node:fs/promises'
-import { sameCorpus } from '../calibrate/corpus.ts'
 import { baseName } from '../display.ts'
 import { OutputError, RunError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
@@ -23,6 +22,7 @@ import {
   resultFile,
   serializeResult,
 } from '../report/result-file.ts'
+import { sameCorpus } from '../text/corpus.ts'
 import { VERSION } from '../version.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'

@@ -1,6 +1,5 @@
 // One model of a comparison: perplexity of each text, in the same pass its distance from the dense model, tasks, and samples.
 import { totalmem } from 'node:os'
-import { sameCorpus } from '../calibrate/corpus.ts'
 import type { Engine } from '../engine/engine.ts'
 import { continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { type Measures, measure, perplexityOf } from '../evaluate/measure.ts'
@@ -10,6 +9,7 @@ import type { ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
 import type { DivergenceResult, Run } from '../report/result-file.ts'
 import type { PerplexityResult } from '../result.ts'
+import { sameCorpus } from '../text/corpus.ts'
 import { openRows, type Shared } from './work.node.ts'
 
 export interface Measuring {

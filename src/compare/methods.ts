@@ -1,10 +1,11 @@
 // What a comparison runs: each method at each sparsity, with the options that `prune` takes for it.
-import type { CalibrationInput } from '../calibrate/calibration.ts'
+
 import { UsageError } from '../errors.ts'
 import { METHOD_NAMES } from '../methods.ts'
 import type { Model } from '../model/model.ts'
 import { MAX_SPARSITY, PRESETS, type PruneOptions } from '../options.ts'
 import { checkOptions, prepare } from '../run.ts'
+import type { CalibrationInput } from '../text/calibration.ts'
 
 /** Options of a method: those of `prune` that are not the same for all runs of a comparison. */
 export type MethodOptions = Omit<PruneOptions, (typeof SHARED)[number]>

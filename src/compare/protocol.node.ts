@@ -3,7 +3,6 @@
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { readText } from '../calibrate/text.node.ts'
 import { shortNames } from '../display.ts'
 import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
@@ -13,6 +12,7 @@ import type { Model } from '../model/model.ts'
 import { TEXT_WINDOWS } from '../options.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
 import { prepare } from '../run.ts'
+import { readText } from '../text/text.node.ts'
 import type { CompareOptions } from './options.ts'
 
 /** What the runs read beside the model. */

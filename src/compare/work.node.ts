@@ -4,8 +4,6 @@
 import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { deserialize, serialize } from 'node:v8'
-import type { CalibrationSource } from '../calibrate/calibration.ts'
-import type { Windows } from '../calibrate/windows.ts'
 import { OutputError } from '../errors.ts'
 import type { TextWindows } from '../evaluate/measure.ts'
 import type { Task } from '../evaluate/tasks/evaluate.ts'
@@ -13,6 +11,8 @@ import { attempt } from '../formats/file-errors.node.ts'
 import type { Scratch } from '../forward/activations.ts'
 import { scratchIn } from '../forward/scratch.node.ts'
 import type { DenseStatistics } from '../statistics/dense.ts'
+import type { CalibrationSource } from '../text/calibration.ts'
+import type { Windows } from '../text/windows.ts'
 
 /** What all runs read. */
 export interface Shared {

@@ -3,13 +3,13 @@
 import { Head } from '../blocks/decoder.ts'
 import type { HalfBlockRunner, PrunedOutput } from '../blocks/halfblock.ts'
 import { type HalfWeights, readHalf } from '../blocks/weights.ts'
-import { spread, type Windows } from '../calibrate/windows.ts'
 import type { Context } from '../forward/context.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/twins.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { TextLoss } from '../result.ts'
+import { spread, type Windows } from '../text/windows.ts'
 
 /** Windows of one text. */
 interface Checked {

@@ -1,13 +1,13 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
 import { Head } from '../blocks/decoder.ts'
 import { type RowObserver, windowLosses } from '../blocks/losses.ts'
-import type { Windows } from '../calibrate/windows.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import { forward } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
 import type { PerplexityResult } from '../result.ts'
+import type { Windows } from '../text/windows.ts'
 
 /** Bytes of hidden states that go through the layers together; more windows take a second trip through the weights. */
 export const STREAM_BYTES = 2 ** 30

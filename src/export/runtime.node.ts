@@ -7,11 +7,11 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { loadTokenizer } from '../calibrate/tokenizer.ts'
 import type { Engine } from '../engine/engine.ts'
 import { OutputError } from '../errors.ts'
 import { logits } from '../evaluate/logits.ts'
 import type { Model } from '../model/model.ts'
+import { loadTokenizer } from '../text/tokenizer.ts'
 import { type Allowance, agreement } from './agreement.ts'
 
 /** What a child process reads from stdin, as JSON. */

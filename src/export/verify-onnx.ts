@@ -1,11 +1,12 @@
 // Reads a model file back with ONNX Runtime before it appears, and compares its logits with those of our own forward pass over the same
 // weights, as rounded there: first half of a prompt without a cache, second half with the cache of the first.
-import { loadTokenizer } from '../calibrate/tokenizer.ts'
+
 import { type Engine, type OpenModel, type Values, values } from '../engine/engine.ts'
 import { NumericError, OutputError } from '../errors.ts'
 import { logits } from '../evaluate/logits.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
+import { loadTokenizer } from '../text/tokenizer.ts'
 import type { OnnxDtype } from '../write/onnx/dtypes.ts'
 import { asStored, type OnnxPlan } from '../write/onnx/file.ts'
 import type { Sink } from '../write/sink.ts'

@@ -1,6 +1,6 @@
 // Reads an export back with our own reader and compares it with what was to be written: shapes, values within the rounding of their
 // types, token ids, and the facts of the model (positions, norms, heads) by its logits. Last step of an export, before it appears.
-import { loadTokenizer, PROBE } from '../calibrate/tokenizer.ts'
+
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Engine } from '../engine/engine.ts'
 import { OutputError } from '../errors.ts'
@@ -11,6 +11,7 @@ import { blockElements, type GgufType } from '../formats/gguf-layout.ts'
 import { type DType, elements } from '../formats/tensors.ts'
 import { tensorShapes } from '../model/architecture.ts'
 import { describeModel, type Model, readWeights } from '../model/model.ts'
+import { loadTokenizer, PROBE } from '../text/tokenizer.ts'
 import type { ExportPlan } from '../write/target.ts'
 
 /** Models of more parameters are not run: their tensors and sizes are compared, and their logits would take minutes. */

@@ -5,13 +5,13 @@
 
 import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { readHalf } from '../blocks/weights.ts'
-import type { Windows } from '../calibrate/windows.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
+import type { Windows } from '../text/windows.ts'
 import { MomentAccumulator, type Moments } from './moments.ts'
 
 export interface DenseStatistics {

@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
-import { loadTokenizer, PROBE } from '../calibrate/tokenizer.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { GgufMetadata } from '../checkpoint/gguf-metadata.ts'
@@ -14,6 +13,7 @@ import { openGguf } from '../formats/gguf.ts'
 import type { GgufValue } from '../formats/gguf-cursor.ts'
 import { layoutGguf } from '../formats/gguf-layout.ts'
 import { openCheckpoint } from '../node.ts'
+import { loadTokenizer, PROBE } from '../text/tokenizer.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
 
 type Parts = Partial<Checkpoint>

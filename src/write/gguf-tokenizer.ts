@@ -3,12 +3,13 @@
 // BPE, which merges by scores. The name is found by comparing ids under every rule that we know, in place of the hashes that llama.cpp's
 // converter compares, which name vocabularies and not rules. Scores are the ranks of the merges, in place of the converter's −1000 for all.
 // Source: llama.cpp, conversion/base.py (`get_vocab_base`, `_create_vocab_sentencepiece`), src/llama-vocab.cpp.
-import { loadTokenizer, PROBE } from '../calibrate/tokenizer.ts'
+
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { PRE_TOKENIZERS } from '../checkpoint/gguf-pretokenizers.ts'
 import { UnsupportedModelError } from '../errors.ts'
 import { type GgufPair, ggufValue } from '../formats/gguf-layout.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
+import { loadTokenizer, PROBE } from '../text/tokenizer.ts'
 
 /** `tokenizer.ggml.token_type` (llama.h, `enum llama_token_type`). */
 const TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 }

@@ -1,6 +1,5 @@
 // Files of weights: torch (zip and pickle), safetensors, GGUF with its checkpoint and tokenizer.
 
-import { loadTokenizer } from '../../src/calibrate/tokenizer.ts'
 import { ggufLlamaCheckpoint } from '../../src/checkpoint/gguf-llama.ts'
 import { storedName } from '../../src/checkpoint/gguf-names.ts'
 import { concatBytes, memorySource } from '../../src/formats/bytes.ts'
@@ -9,6 +8,7 @@ import { type GgufType, storedBytes } from '../../src/formats/gguf-layout.ts'
 import { layoutSafetensors, openSafetensors } from '../../src/formats/safetensors.ts'
 import { openTorch } from '../../src/formats/torch.ts'
 import { describeModel } from '../../src/model/model.ts'
+import { loadTokenizer } from '../../src/text/tokenizer.ts'
 import {
   type BuiltTensor,
   type BuiltValue,

@@ -1,13 +1,14 @@
 // Zero-shot tasks of multiple choice, scored as lm-evaluation-harness scores them: the log-likelihood of each choice after the question;
 // acc takes the likeliest choice, acc_norm the likeliest by log-likelihood / characters of the choice.
 // Source: lm_eval 0.4.13, api/task.py (process_results), api/model.py (_encode_pair, loglikelihood), api/metrics.py (mean_stderr).
-import { loadTokenizer, type TextTokenizer } from '../../calibrate/tokenizer.ts'
+
 import type { Engine } from '../../engine/engine.ts'
 import { UsageError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
 import type { Model } from '../../model/model.ts'
 import { checkRange } from '../../options.ts'
 import type { Estimate, TaskResult } from '../../result.ts'
+import { loadTokenizer, type TextTokenizer } from '../../text/tokenizer.ts'
 import { type Continuation, logLikelihoods } from '../likelihood.ts'
 import { TASKS, type TaskDefinition, type TaskName } from './definitions.ts'
 import type { TaskItem } from './item.ts'
