@@ -94,7 +94,7 @@ describe('a folder', () => {
     'no value channels': [l => (l[3] = { ...l[3], values: [0, 0] }), ['above 0 in at least one KV head']],
     'a million heads': [
       l => (l[3] = { ...l[3], values: new Array(1e6).fill(1) }),
-      ['[1,1,', '…; it must be 2 integers'],
+      ['a list of 1000000; it must be 2 integers'],
     ],
     'other widths than the weights': [
       l => (l[3] = { ...l[3], ffn: 7 }),

@@ -43,11 +43,8 @@ describe.skipIf(process.platform === 'win32')(
       await expect(openCheckpoint(await pipe('x.gguf'))).rejects.toThrow(NO_FILE)
       for (const name of ['a.txt', 'a.txt.gz', 'a.jsonl', 'a.parquet'])
         await expect(readText(await pipe(name))).rejects.toThrow(NO_FILE)
-      for (const name of ['boolq.jsonl', 'piqa.jsonl.bz2']) {
-        await pipe(name)
-        const tasks = loadTasks([name.split('.')[0] as 'boolq' | 'piqa'], { data: [folder] })
-        await expect(finish(tasks)).rejects.toThrow(NO_FILE)
-      }
+      await pipe('boolq.jsonl')
+      await expect(finish(loadTasks(['boolq'], { data: [folder] }))).rejects.toThrow(NO_FILE)
       await expect(readResult(await pipe('r.json'))).rejects.toThrow(NO_FILE)
       await expect(checkOutput(await pipe('out.gguf'), true)).rejects.toThrow(NO_FILE)
       await expect(checkTextFile(await pipe('out.json'), true)).rejects.toThrow(NO_FILE)
@@ -57,11 +54,14 @@ describe.skipIf(process.platform === 'win32')(
 )
 
 const CHILD = `
+import { readFileSync } from 'node:fs'
 const { openCheckpoint, readResult, readText } = await import(${JSON.stringify(new URL('../dist/node.js', import.meta.url).href)})
 const [kind, path] = process.argv.slice(1)
 const read = { model: openCheckpoint, result: readResult, text: readText }[kind]
 const said = await read(path).then(() => 'read', error => error.name + ' ' + error.message)
-console.log(JSON.stringify({ said, bytes: process.resourceUsage().maxRSS * 1024 }))
+// maxRSS counts what the parent had when it forked.
+const peak = /^VmHWM:\\s*(\\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]
+console.log(JSON.stringify({ said, bytes: peak * 1024 }))
 `
 type Kind = 'model' | 'result' | 'text'
 
@@ -120,7 +120,7 @@ describe('memory', () => {
     model('model.safetensors', () => safetensors(`{"x":${'['.repeat(31e6)}`), 'nested 31000001 deep'),
     model('model.safetensors', () => safetensors(list(1e7, '{}')), 'too many'),
     model('model.safetensors', () => safetensors(list(1e7, '[]')), 'too many'),
-    model('model.safetensors', () => safetensors(list(3e5, '{}')), 'has no {dtype'),
+    model('model.safetensors', () => safetensors(list(2.7e5, '{}')), 'has no {dtype'),
     model('model.safetensors', () => safetensors(`{${tensors(45_000)}}`), 'read'),
     model(
       'pytorch_model.bin',
@@ -147,7 +147,7 @@ describe('memory', () => {
       'general.architecture',
     ),
     model('config.json', () => utf8(list(5e6, '{}')), 'too many'),
-    model('config.json', () => utf8(list(4.8e5, '{}')), 'read'),
+    model('config.json', () => utf8(list(4.4e5, '{}')), 'read'),
     ['result', 'r.json', () => utf8(list(5e6, '{}')), 'too many'],
     ['text', 'a.jsonl', () => utf8(`${list(5e6, '{}')}\n`), 'too many'],
     ['text', 'a.parquet', parquetOfLongList, 'a list of 18000000 in'],

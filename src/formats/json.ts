@@ -9,11 +9,14 @@ const MAX_QUOTE = 80
 /** Tokenizers nest some ten levels. Far more would exhaust the stack of whoever walks or writes the value later. */
 const MAX_DEPTH = 64
 /** Bytes of memory that JSON.parse takes for a list or object, for a key of one, and for any value or text. */
-const [LIST_BYTES, KEY_BYTES, VALUE_BYTES] = [80, 60, 20]
+const [LIST_BYTES, KEY_BYTES, VALUE_BYTES] = [100, 60, 20]
 /** Enough for the header of a file of 50,000 tensors. */
 const MAX_BYTES = 32 * 2 ** 20
 /** Vocabularies grow with their file: tokenizers of 260,000 tokens, the largest in use, take 3 bytes a character. */
 const [MAX_GROWING_BYTES, BYTES_A_CHARACTER] = [48 * 2 ** 20, 2]
+
+/** A list of at most so many numbers or texts is repeated. */
+const MAX_ITEMS = 8
 
 /** Text cut to a bearable length for a message. */
 export const shorten = (text: string): string => (text.length > MAX_QUOTE ? `${text.slice(0, MAX_QUOTE)}…` : text)
@@ -24,7 +27,10 @@ export const quote = (text: string): string => JSON.stringify(shorten(text))
 /** Any value of a file for a message. Neither depth nor a `toString` of the file's own can make it fail. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') return quote(value)
-  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (Array.isArray(value))
+    return value.length <= MAX_ITEMS && value.every(item => typeof item !== 'object')
+      ? shorten(JSON.stringify(value))
+      : `a list of ${value.length}`
   return typeof value === 'object' && value !== null ? 'an object' : String(value)
 }
 

@@ -108,7 +108,10 @@ describe('an answer', () => {
 describe('what a list says', () => {
   test.each([
     [file({ toString: 1 }), 'the path of a file is an object'],
-    [{ ...file('config.json'), oid: ['0'.repeat(40)] }, 'the checksum of "config.json" is a list of 1, its size 1'],
+    [
+      { ...file('config.json'), oid: ['0'.repeat(40)] },
+      'the checksum of "config.json" is ["0000000000000000000000000000000000000000"], its size 1',
+    ],
     [{ ...file('config.json'), size: { toString: 1 } }, 'its size an object'],
   ])('%j is no file', async (entry, message) => {
     inTree(() => json([entry]))
@@ -119,7 +122,7 @@ describe('what a list says', () => {
   })
   test.each([
     [{ toString: 1 }, 'an object'],
-    [['0'.repeat(40)], 'a list of 1'],
+    [['0'.repeat(40)], `["${'0'.repeat(40)}"]`],
   ])('%j is no commit', async (sha, shown) => {
     server.fault = () => ({ answer: json({ id: ID, sha }) })
     expect((await failure()).message).toContain(`(the commit is ${shown})`)
