@@ -83,8 +83,8 @@ async function checkFolder(path: string, target: string): Promise<void> {
   const names = entries.map(entry => relative(target, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
   if (!names.includes(OWN_MARK)) throw notOurs(path, OWN_MARK, 'folder')
   const own = await ownFiles(target)
-  const folders = new Set(own.flatMap(name => [...name.matchAll(/\//g)].map(({ index }) => name.slice(0, index))))
-  const foreign = names.filter((name, i) => !(entries[i].isDirectory() ? folders.has(name) : own.includes(name)))
+  const folders = new Set([...own].flatMap(name => [...name.matchAll(/\//g)].map(({ index }) => name.slice(0, index))))
+  const foreign = names.filter((name, i) => !(entries[i].isDirectory() ? folders : own).has(name))
   if (foreign.length === 0) return
   const shown = `${foreign.slice(0, SHOWN).join(', ')}${foreign.length > SHOWN ? ', …' : ''}`
   throw new OutputError(
@@ -92,9 +92,9 @@ async function checkFolder(path: string, target: string): Promise<void> {
   )
 }
 
-async function ownFiles(folder: string): Promise<string[]> {
+async function ownFiles(folder: string): Promise<Set<string>> {
   const { files } = parseJsonObject(await readSmallFile(join(folder, OWN_MARK), MAX_MARK_BYTES), OWN_MARK)
-  return [OWN_MARK, ...(Array.isArray(files) ? files.filter(name => typeof name === 'string') : [])]
+  return new Set([OWN_MARK, ...(Array.isArray(files) ? files.filter(name => typeof name === 'string') : [])])
 }
 
 async function checkInput(path: string, target: string, input: string): Promise<void> {
