@@ -66,7 +66,7 @@ test.each([
   [changed('runs.1.prune.allocation.halfBlocks.0.kind', 'mlp'), 'it must be one of attention, ffn'],
   [changed('runs.1.prune.widths.after', []), 'runs[1].prune.widths.after has 0'],
   [changed('runs.1.made', { fasp: '0.1.0', created: '' }), 'runs[1].made.machine is missing; it must be an object.'],
-  [changed('runs.1.seconds', []), 'runs[1].seconds is a list of 0; it must be an object.'],
+  [changed('runs.1.seconds', []), 'runs[1].seconds is []; it must be an object.'],
 ])('refuses %#', (json, problem) => {
   expect(() => parseResult(json, 'r.json')).toThrow(FormatError)
   expect(() => parseResult(json, 'r.json')).toThrow(problem)
