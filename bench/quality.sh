@@ -63,7 +63,7 @@ tokens() {
 
 tiny() {
   for samples in 8 16 32 64 128 256; do
-    for model in assets/tiny-llama "$shared/models/tiny-opt"; do
+    for model in assets/tiny-llama test/fixtures/tiny-opt; do
       compare "${model##*/}-$samples" "$model" "${prose[@]}" --methods paper,stock,best -s 0.3 --samples "$samples"
     done
   done

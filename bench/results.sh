@@ -44,7 +44,7 @@ methods() {
 }
 
 opt() {
-  compare tiny-opt "$shared/models/tiny-opt" --methods "paper,stock,best,fasp,$baselines" -s 0.1,0.2,0.3,0.5 --seq-len 256 \
+  compare tiny-opt test/fixtures/tiny-opt --methods "paper,stock,best,fasp,$baselines" -s 0.1,0.2,0.3,0.5 --seq-len 256 \
     --text "$shared/data/prose/war-and-peace.txt" --max-windows 64 --calibration "$shared/data/calibration/novels.txt" --samples 128
 }
 

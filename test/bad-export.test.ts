@@ -6,7 +6,7 @@ import { exportModel } from '../src/node.ts'
 import { fasp, put, putModel, QUICK, refused, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
 import { compactLlama, randomLlama, readModel, writeModel } from './made-models.ts'
-import { describeShared, sharedPath } from './shared.ts'
+import { TINY_OPT } from './tiny.ts'
 
 const workplace = workplaces()
 const to = (target: string, ...more: string[]) => ['export', TINY_LLAMA, '--to', target, '-o', 'out', ...more]
@@ -139,13 +139,12 @@ describe('a source that cannot go there', () => {
   })
 })
 
-describeShared('OPT', () => {
+describe('OPT', () => {
   test('to GGUF, before any work', async () => {
     const folder = await workplace()
-    const source = sharedPath('models/tiny-opt')
     const says = ['opt models cannot be written as GGUF: llama.cpp has no architecture for them']
-    await refused(folder, ['export', source, '--to', 'gguf', '-o', 'out'], { says })
-    const { stderr } = await fasp(['prune', source, '-s', '0.2', '-o', 'x.gguf', ...QUICK], { folder })
+    await refused(folder, ['export', TINY_OPT, '--to', 'gguf', '-o', 'out'], { says })
+    const { stderr } = await fasp(['prune', TINY_OPT, '-s', '0.2', '-o', 'x.gguf', ...QUICK], { folder })
     expect(stderr).toContain(says[0])
     expect(stderr).not.toContain('layer')
   })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { fasp, putModel, QUICK, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
-import { describeShared, sharedPath } from './shared.ts'
+import { TINY_OPT } from './tiny.ts'
 
 const workplace = workplaces()
 
@@ -143,10 +143,10 @@ describe('prune', () => {
   })
 })
 
-describeShared('prune on OPT', () => {
+describe('prune on OPT', () => {
   test('with centring', async () => {
     const folder = await workplace()
-    const args = ['prune', sharedPath('models/tiny-opt'), '-s', '0.2', '-o', 'out', ...QUICK, '--center']
+    const args = ['prune', TINY_OPT, '-s', '0.2', '-o', 'out', ...QUICK, '--center']
     await run(folder, ...args)
     expect(json(join(folder, 'out/config.json')).ffn_dim).toBe(352)
     await run(folder, 'inspect', 'out')

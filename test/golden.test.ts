@@ -1,5 +1,5 @@
-// Our numbers against the PyTorch reference (shared/golden, shared/reference/fasp_reference.py), on each device of this machine.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+// Our numbers against the PyTorch reference (test/fixtures/golden), on each device of this machine.
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -7,20 +7,11 @@ import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
-import {
-  describeModel,
-  logits,
-  openCheckpoint,
-  openEngine,
-  type PruneOptions,
-  perplexity,
-  prune,
-  type Windows,
-} from '../src/node.ts'
+import { describeModel, logits, openCheckpoint, openEngine, type PruneOptions, perplexity, prune } from '../src/node.ts'
 import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
 import { finish } from './finish.ts'
-import { describeShared, sharedPath } from './shared.ts'
 import { expectSameUpToTies } from './ties.ts'
+import { asWindows, goldenLogitsOf, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 
 const LOGITS_TOLERANCE = 2e-4
 const ERROR_TOLERANCE = 0.01
@@ -36,12 +27,6 @@ interface GoldenCase {
   readonly layers?: readonly { v_rows?: number[]; o_error?: number[]; neurons?: number[]; down_error?: number[] }[]
 }
 
-const asWindows = (rows: number[][]): Windows => ({
-  seqLen: rows[0].length,
-  windows: rows.map(row => Int32Array.from(row)),
-  texts: [{ name: 'golden', tokens: 0, available: rows.length, used: rows.length }],
-})
-
 const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options']): PruneOptions => ({
   sparsity: sparsity!,
   scope: scope ?? 'ffn+vo',
@@ -55,17 +40,16 @@ const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options
 })
 
 for (const on of [...(await devices()), await withBlas(), ...withBinding])
-  for (const name of ['tiny-llama', 'tiny-opt'])
-    describeShared(name, () => describeOn(on, 'agrees with the reference', () => compareAll(name, on)))
+  for (const name of TINY_NAMES) describeOn(on, `${name} agrees with the reference`, () => compareAll(name, on))
 
-function compareAll(name: string, { device, blas }: Place) {
-  const golden = () => JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
+function compareAll(name: TinyModel, { device, blas }: Place) {
+  const golden = () => goldenOf(name)
   const folder = mkdtempSync(join(tmpdir(), 'fasp-golden-'))
   let engine: Engine
   let expected: Awaited<ReturnType<typeof openSafetensors>>
   beforeAll(async () => {
     engine = openEngine({ device, blas })
-    expected = await openSafetensors(await openFile(sharedPath(`golden/${name}-logits.safetensors`)))
+    expected = await openSafetensors(await openFile(goldenLogitsOf(name)))
   })
   afterAll(async () => {
     await engine.close()
@@ -85,7 +69,7 @@ function compareAll(name: string, { device, blas }: Place) {
   }
 
   test('dense', async () => {
-    const checkpoint = await openCheckpoint(sharedPath(`models/${name}`))
+    const checkpoint = await openCheckpoint(TINY_MODELS[name])
     await compare(checkpoint, golden().cases[0])
     await checkpoint.close()
   })
@@ -100,7 +84,7 @@ function compareAll(name: string, { device, blas }: Place) {
       ...{ device, blas },
     }
     const scores: Float64Array[] = []
-    const result = await finish(prune(sharedPath(`models/${name}`), options), event => {
+    const result = await finish(prune(TINY_MODELS[name], options), event => {
       if (event.type === 'selected') scores.push(event.scores)
     })
     result.layers.forEach((layer, i) => {

@@ -17,18 +17,17 @@ import {
   type PruneResult,
   perplexity,
   prune,
-  type Windows,
 } from '../src/node.ts'
 import { denseStatistics } from '../src/statistics/dense.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
-import { describeShared, sharedPath } from './shared.ts'
 import { expectSameUpToTies } from './ties.ts'
+import { asWindows, goldenOf, TINY_MODELS, type TinyModel } from './tiny.ts'
 
 type Kept = Readonly<Partial<Record<'attention' | 'ffn', readonly number[]>>>
 
 interface OracleCase {
-  readonly model: string
+  readonly model: TinyModel
   readonly method: MethodName
   readonly sparsity: number
   readonly options: Pick<PruneOptions, 'scope' | 'seed'>
@@ -54,12 +53,6 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-const asWindows = (rows: number[][]): Windows => ({
-  seqLen: rows[0].length,
-  windows: rows.map(row => Int32Array.from(row)),
-  texts: [{ name: 'golden', tokens: 0, available: rows.length, used: rows.length }],
-})
-
 let count = 0
 async function pruned<T>(
   model: string,
@@ -79,14 +72,14 @@ async function pruned<T>(
   }
 }
 
-describeShared('agrees with the oracle', () => {
+describe('agrees with the oracle', () => {
   const named = oracle.cases.map(c => [`${c.model}, ${c.method} ${c.sparsity} ${c.options.scope ?? ''}`, c] as const)
   test.each(named)('%s', async (_, { model, method, sparsity, options, ...expected }) => {
-    const golden = JSON.parse(readFileSync(sharedPath(`golden/${model}.json`), 'utf8'))
+    const golden = goldenOf(model)
     const windows = asWindows(golden.calibration_windows.slice(0, oracle.calibration))
     const settings = { method, sparsity, ...options, windows, dtype: 'F32' } as const
     const probe = method === 'sleb' ? { probeTokens: 1e6 } : {} // all of the windows
-    await pruned(sharedPath(`models/${model}`), { ...settings, ...probe }, async (checkpoint, result, scores) => {
+    await pruned(TINY_MODELS[model], { ...settings, ...probe }, async (checkpoint, result, scores) => {
       const { architecture } = describeModel(checkpoint)
       const { headSize, kvHeads, ffnWidth, layers } = architecture
       expect(result.removedLayers?.length).toBe(expected.removed?.length)

@@ -19,7 +19,7 @@ import {
 } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
-import { describeShared, sharedPath } from './shared.ts'
+import { TINY_OPT } from './tiny.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'fasp-onnx-'))
 const engine = openEngine()
@@ -147,10 +147,7 @@ const oracle: { models: Record<string, Batch> } = json(
 )
 
 test('a batch with padding on the left is as in transformers, tiny-llama', () => compareBatch(TINY_LLAMA, 'tiny-llama'))
-describeShared('tiny-opt', () => {
-  test('a batch with padding on the left is as in transformers', () =>
-    compareBatch(sharedPath('models/tiny-opt'), 'tiny-opt'))
-})
+test('a batch with padding on the left is as in transformers, tiny-opt', () => compareBatch(TINY_OPT, 'tiny-opt'))
 
 /** Writes on with the cache of the batch, and compares with what transformers wrote (test/fixtures/onnx/make_batch.py). */
 async function compareBatch(path: string, name: string): Promise<void> {

@@ -2,7 +2,6 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import { fromFloat32 } from '../src/formats/dtype.ts'
@@ -17,11 +16,11 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
+import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 import { withModel } from './opened.ts'
-import { describeShared, sharedPath } from './shared.ts'
+import { TINY_OPT } from './tiny.ts'
 
-const LLAMA = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
 const root = mkdtempSync(join(tmpdir(), 'fasp-properties-'))
 const engine = openEngine()
 afterAll(async () => {
@@ -55,37 +54,34 @@ const largestDifference = (a: Float32Array, b: Float32Array) =>
 
 test('sparsity 0 gives byte-identical tensors', async () => {
   for (const layout of ['stock', 'padded'] as const) {
-    const { output } = await run(LLAMA, { sparsity: 0, layout, scope: 'ffn+vo', windows: windows(2, 16, 1) })
-    expect(readFileSync(join(output, 'model.safetensors')).equals(readFileSync(join(LLAMA, 'model.safetensors')))).toBe(
-      true,
-    )
+    const { output } = await run(TINY_LLAMA, { sparsity: 0, layout, scope: 'ffn+vo', windows: windows(2, 16, 1) })
+    expect(
+      readFileSync(join(output, 'model.safetensors')).equals(readFileSync(join(TINY_LLAMA, 'model.safetensors'))),
+    ).toBe(true)
   }
 })
 
-describeShared('tiny-opt', () => {
-  test('sparsity 0 gives byte-identical tensors', async () => {
-    const source = sharedPath('models/tiny-opt')
-    const { output } = await run(source, { sparsity: 0, windows: windows(2, 16, 1) })
-    await withModel(source, before =>
-      withModel(output, async after => {
-        expect(after.checkpoint.tensors.tensors.size).toBe(before.checkpoint.tensors.tensors.size)
-        for (const name of before.checkpoint.tensors.tensors.keys())
-          expect(
-            Buffer.compare(await after.checkpoint.tensors.bytes(name), await before.checkpoint.tensors.bytes(name)),
-          ).toBe(0)
-      }),
-    )
-  })
+test('sparsity 0 gives byte-identical tensors of a pytorch_model.bin', async () => {
+  const { output } = await run(TINY_OPT, { sparsity: 0, windows: windows(2, 16, 1) })
+  await withModel(TINY_OPT, before =>
+    withModel(output, async after => {
+      expect(after.checkpoint.tensors.tensors.size).toBe(before.checkpoint.tensors.tensors.size)
+      for (const name of before.checkpoint.tensors.tensors.keys())
+        expect(
+          Buffer.compare(await after.checkpoint.tensors.bytes(name), await before.checkpoint.tensors.bytes(name)),
+        ).toBe(0)
+    }),
+  )
 })
 
 test('the same seed and input give byte-identical output', async () => {
   const options = { sparsity: 0.3, scope: 'ffn+vo', samples: 4, seqLen: 32, seed: 5 } as const
-  const [one, two] = [await run(LLAMA, options), await run(LLAMA, options)]
+  const [one, two] = [await run(TINY_LLAMA, options), await run(TINY_LLAMA, options)]
   const files = readdirSync(one.output)
   expect(readdirSync(two.output)).toEqual(files)
   for (const file of files)
     expect(readFileSync(join(two.output, file)).equals(readFileSync(join(one.output, file)))).toBe(true)
-  const other = await run(LLAMA, { ...options, seed: 6 })
+  const other = await run(TINY_LLAMA, { ...options, seed: 6 })
   expect(
     readFileSync(join(other.output, 'model.safetensors')).equals(readFileSync(join(one.output, 'model.safetensors'))),
   ).toBe(false)
@@ -110,13 +106,13 @@ test('restoration never makes an error larger, and all layouts are one model in 
           dtype: 'F32',
           windows: windows(3, 64, seed),
         } as const
-        const stock = await run(LLAMA, { ...settings, layout: 'stock' })
+        const stock = await run(TINY_LLAMA, { ...settings, layout: 'stock' })
         for (const { attention, ffn } of stock.result.layers)
           for (const half of [attention!, ffn!])
             expect(half.errorAfter).toBeLessThanOrEqual(half.errorBefore * (1 + 1e-9))
         const expected = await logitsOf(stock.output)
         for (const layout of ['padded', 'compact'] as const) {
-          const { output } = await run(LLAMA, { ...settings, layout })
+          const { output } = await run(TINY_LLAMA, { ...settings, layout })
           expect(largestDifference(await logitsOf(output), expected), layout).toBeLessThan(1e-4)
         }
       },
@@ -133,7 +129,7 @@ test('activations in memory and in a scratch file give the same bytes', async ()
     target: 'dense',
     inputs: 'aligned',
   } as const
-  const [inMemory, spilled] = [await run(LLAMA, settings), await run(LLAMA, { ...settings, memory: 0 })]
+  const [inMemory, spilled] = [await run(TINY_LLAMA, settings), await run(TINY_LLAMA, { ...settings, memory: 0 })]
   const weights = (o: string) => readFileSync(join(o, 'model.safetensors'))
   expect(weights(spilled.output).equals(weights(inMemory.output))).toBe(true)
 })
@@ -153,8 +149,8 @@ test('held-out losses are those of the written model, and windows held out leave
     inputs: 'aligned',
     dtype: 'F32',
   } as const
-  const { output, result } = await run(LLAMA, { ...settings, windows: { ...made, windows: used, heldOut, texts } })
-  const plain = await run(LLAMA, { ...settings, windows: { ...made, windows: used } })
+  const { output, result } = await run(TINY_LLAMA, { ...settings, windows: { ...made, windows: used, heldOut, texts } })
+  const plain = await run(TINY_LLAMA, { ...settings, windows: { ...made, windows: used } })
   const weights = (folder: string) => readFileSync(join(folder, 'model.safetensors'))
   expect(weights(output).equals(weights(plain.output))).toBe(true)
   const loss = (path: string, window: Int32Array) =>
@@ -172,7 +168,7 @@ test('held-out losses are those of the written model, and windows held out leave
     ] as const) {
       const found = result.calibration.texts[i].loss![side]
       expect(found.windows).toBe(1)
-      expect(found.dense).toBeCloseTo(await loss(LLAMA, window), 4)
+      expect(found.dense).toBeCloseTo(await loss(TINY_LLAMA, window), 4)
       expect(found.pruned).toBeCloseTo(await loss(output, window), 4)
     }
   expect(plain.result.calibration.texts[0].loss).toBeUndefined()
@@ -181,10 +177,10 @@ test('held-out losses are those of the written model, and windows held out leave
 test('a dense target that nothing is taken from is the pruned target', async () => {
   const settings = { sparsity: 0.3, scope: 'ffn+vo', windows: windows(3, 64, 2) } as const
   const [pruned, dense, spilled, half] = [
-    await run(LLAMA, settings),
-    await run(LLAMA, { ...settings, target: 'dense', alpha: 0 }),
-    await run(LLAMA, { ...settings, target: 'dense', alpha: 0, memory: 0 }),
-    await run(LLAMA, { ...settings, target: 'dense' }),
+    await run(TINY_LLAMA, settings),
+    await run(TINY_LLAMA, { ...settings, target: 'dense', alpha: 0 }),
+    await run(TINY_LLAMA, { ...settings, target: 'dense', alpha: 0, memory: 0 }),
+    await run(TINY_LLAMA, { ...settings, target: 'dense' }),
   ]
   const weights = ({ output }: typeof pruned) => readFileSync(join(output, 'model.safetensors'))
   for (const same of [dense, spilled]) expect(weights(same).equals(weights(pruned))).toBe(true)
@@ -200,11 +196,11 @@ test('with a dense target, what keeps all is repaired, and without one it stays 
     return Buffer.from(bytes)
   }
   const [pruned, dense, aligned] = [
-    await run(LLAMA, settings),
-    await run(LLAMA, { ...settings, target: 'dense' }),
-    await run(LLAMA, { ...settings, target: 'dense', inputs: 'aligned' }),
+    await run(TINY_LLAMA, settings),
+    await run(TINY_LLAMA, { ...settings, target: 'dense' }),
+    await run(TINY_LLAMA, { ...settings, target: 'dense', inputs: 'aligned' }),
   ]
-  const source = { output: LLAMA }
+  const source = { output: TINY_LLAMA }
   expect(pruned.result.layers[2].attention).toBeUndefined()
   for (const { result } of [dense, aligned])
     for (const { attention } of result.layers.slice(1)) {
@@ -220,7 +216,7 @@ test('with a dense target, what keeps all is repaired, and without one it stays 
     expect(await same(aligned, name)).toBe(false)
   }
   // Up to the first cut both streams are one, whatever the damping.
-  const undamped = await run(LLAMA, { ...settings, target: 'dense', inputs: 'aligned', damp: 0 })
+  const undamped = await run(TINY_LLAMA, { ...settings, target: 'dense', inputs: 'aligned', damp: 0 })
   for (const name of ['q_proj', 'k_proj', 'v_proj', 'o_proj'])
     expect((await tensors(undamped, name, 0)).equals(await tensors(source, name, 0))).toBe(true)
   expect(undamped.result.layers[0].attention).toBeUndefined()
@@ -232,11 +228,11 @@ test('removing columns that are exactly zero changes no logit', async () => {
   // A model with dead neurons and value rows of its own: what is removed must be just those.
   const dead = { neurons: 96, values: 8 }
   const source = newOutput()
-  const { output } = await run(LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
+  const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
   await copyWithZeros(output, source, dead)
   const kept = 1 - dead.neurons / 384
   // 25 % of the neurons and of the value channels: the cut that scope ffn+vo takes at this sparsity.
-  const sparsity = await withModel(LLAMA, async ({ architecture: a }) => {
+  const sparsity = await withModel(TINY_LLAMA, async ({ architecture: a }) => {
     const qk = a.hiddenSize * (a.heads + a.kvHeads) * a.headSize
     const ffn = 3 * a.hiddenSize * a.ffnWidth
     return ((1 - kept) * (qk + ffn)) / (2 * qk + ffn)
@@ -262,7 +258,7 @@ test('removing columns that are exactly zero changes no logit', async () => {
 
 test('a layer whose activations are all zero is pruned without complaint', async () => {
   const source = newOutput()
-  const { output } = await run(LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
+  const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
   await copyWithZeros(output, source, { neurons: 384, values: 32 }) // all of them, in every layer
   for (const damp of [0, 0.01]) {
     const { result } = await run(source, { sparsity: 0.3, scope: 'ffn+vo', damp, windows: windows(2, 32, 4) })
@@ -273,7 +269,7 @@ test('a layer whose activations are all zero is pruned without complaint', async
 
 test('damping that had to be raised to choose or to turn is in the result, and said, where the restoration took what was asked', async () => {
   const source = newOutput()
-  const { output } = await run(LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
+  const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
   await copyWithZeros(output, source, { neurons: 96, values: 0 })
   const settings = { sparsity: 0.3, multiple: 1, damp: 0, windows: windows(10, 64, 4) } as const
   const damps = (result: PruneResult) => result.layers.map(({ ffn }) => ffn!.damp)

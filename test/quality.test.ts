@@ -3,20 +3,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, expect, test } from 'vitest'
-import {
-  describeModel,
-  openCheckpoint,
-  openEngine,
-  type PruneOptions,
-  perplexity,
-  prune,
-  type Windows,
-} from '../src/node.ts'
+import { afterAll, describe, expect, test } from 'vitest'
+import { describeModel, openCheckpoint, openEngine, type PruneOptions, perplexity, prune } from '../src/node.ts'
 import { BF16 } from './cpu.ts'
 import { finish } from './finish.ts'
 import { withModel } from './opened.ts'
-import { describeShared, sharedPath } from './shared.ts'
+import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 
 interface OracleHalf {
   readonly kept: readonly number[] | null
@@ -24,7 +16,7 @@ interface OracleHalf {
 }
 
 interface OracleCase {
-  readonly model: string
+  readonly model: TinyModel
   readonly case: string
   readonly options: Pick<PruneOptions, 'vo' | 'score' | 'target' | 'inputs' | 'allocate' | 'center'>
   readonly probeTokens?: number
@@ -53,18 +45,12 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-const asWindows = (rows: number[][]): Windows => ({
-  seqLen: rows[0].length,
-  windows: rows.map(row => Int32Array.from(row)),
-  texts: [{ name: 'golden', tokens: 0, available: rows.length, used: rows.length }],
-})
-
-describeShared('agrees with the oracle', () => {
+describe('agrees with the oracle', () => {
   test.each(oracle.cases.map(c => [`${c.model}, ${c.case}`, c] as const))('%s', async (name, expected) => {
-    const golden = JSON.parse(readFileSync(sharedPath(`golden/${expected.model}.json`), 'utf8'))
+    const golden = goldenOf(expected.model)
     const output = join(folder, name)
     const { allocation, ...result } = await finish(
-      prune(sharedPath(`models/${expected.model}`), {
+      prune(TINY_MODELS[expected.model], {
         ...expected.options,
         sparsity: oracle.sparsity,
         scope: 'ffn+vo',
@@ -108,19 +94,17 @@ describeShared('agrees with the oracle', () => {
 const BF16_TOLERANCE = 0.005
 
 // Not skipped tests elsewhere: what is skipped fails .ci/run. The refusals are tested in test/openvino.test.ts.
-const pruned = ['tiny-llama', 'tiny-opt'].flatMap(name =>
-  (['paper', 'stock'] as const).map(preset => ({ name, preset })),
-)
+const pruned = TINY_NAMES.flatMap(name => (['paper', 'stock'] as const).map(preset => ({ name, preset })))
 if (BF16)
-  describeShared('products in bf16', () => {
+  describe('products in bf16', () => {
     test('cost no quality', { timeout: 120_000 }, async () => {
       for (const { name, preset } of pruned) {
-        const golden = JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
+        const golden = goldenOf(name)
         const windows = asWindows(golden.calibration_windows)
         const evaluation = asWindows(golden.evaluation_windows)
         const measure = async (products: 'float32' | 'bf16') => {
           const output = join(folder, `${name} ${preset} ${products}`)
-          await finish(prune(sharedPath(`models/${name}`), { preset, sparsity: 0.3, products, windows, output }))
+          await finish(prune(TINY_MODELS[name], { preset, sparsity: 0.3, products, windows, output }))
           return withModel(
             output,
             async model => (await finish(perplexity(model, engine, evaluation, 'evaluate'))).perplexity,

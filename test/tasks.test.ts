@@ -31,7 +31,7 @@ import { describeOn, devices } from './devices.ts'
 import { fasp, put, refused, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
 import { hubPlace, told } from './hub.ts'
-import { describeShared, sharedPath } from './shared.ts'
+import { TINY_OPT } from './tiny.ts'
 
 interface OracleItem {
   readonly requests: readonly [context: string, continuation: string][]
@@ -222,9 +222,7 @@ describe('the text that choices have in common is run once', () => {
     await compare(output)
   })
 
-  describeShared('in a model with learned positions', () => {
-    test('tiny-opt', () => compare(sharedPath('models/tiny-opt')))
-  })
+  test('in a model with learned positions', () => compare(TINY_OPT))
 })
 
 const ARC = (id: number, answerKey = 'B') =>

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Tokenizer } from '@huggingface/tokenizers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
+import { goldenOf, TINY_MODELS, TINY_NAMES, TINY_OPT } from '../../test/tiny.ts'
 import { dict, pickle, tensor, torchFile } from '../../test/torch-file.ts'
 import { FormatError } from '../errors.ts'
 import { layoutSafetensors } from '../formats/safetensors.ts'
@@ -193,29 +193,31 @@ describe('refuses', () => {
   })
 })
 
-describeShared('the tiny models', () => {
-  test.each(['tiny-opt', 'tiny-llama'])('%s: names, weights, and ids as transformers gives them', async name => {
-    const opened = await openHuggingFace(sharedPath(`models/${name}`))
-    const golden = JSON.parse(readFileSync(sharedPath(`golden/${name}.json`), 'utf8'))
+describe('the tiny models', () => {
+  test.each(TINY_NAMES)('%s: names, weights, and ids as transformers gives them', async name => {
+    const opened = await openHuggingFace(TINY_MODELS[name])
     const tokenizer = new Tokenizer(opened.tokenizer, opened.tokenizerConfig)
-    for (const { text, ids } of golden.tokenizer) expect([text, tokenizer.encode(text).ids]).toEqual([text, ids])
+    for (const { text, ids } of goldenOf(name).tokenizer)
+      expect([text, tokenizer.encode(text).ids]).toEqual([text, ids])
     for (const tensor of opened.tensors.tensors.keys()) {
       expect(tensor).toMatch(/^(model\.|lm_head\.weight$)/)
       expect((await opened.tensors.float32(tensor)).every(Number.isFinite)).toBe(true)
     }
     const file = name === 'tiny-opt' ? 'pytorch_model.bin' : 'model.safetensors'
-    expect(opened.weightBytes).toBe((await stat(sharedPath(`models/${name}/${file}`))).size)
+    expect(opened.weightBytes).toBe((await stat(join(TINY_MODELS[name], file))).size)
     await opened.close()
   })
 
   test('tiny-opt gets a tokenizer.json beside its own files', async () => {
-    const opened = await openHuggingFace(sharedPath('models/tiny-opt'))
+    const opened = await openHuggingFace(TINY_OPT)
     const side = new Map(opened.sideFiles.map(file => [file.name, file.bytes]))
     expect(JSON.parse(new TextDecoder().decode(side.get('tokenizer.json')))).toEqual(opened.tokenizer)
-    expect(side.get('merges.txt')).toEqual(new Uint8Array(await readFile(sharedPath('models/tiny-opt/merges.txt'))))
+    expect(side.get('merges.txt')).toEqual(new Uint8Array(await readFile(join(TINY_OPT, 'merges.txt'))))
     await opened.close()
   })
+})
 
+describeShared('checkpoints of others', () => {
   test('a whole folder with .bin weights of PyTorch', async () => {
     const opened = await openHuggingFace(sharedPath('checkpoints/BloomForCausalLM'))
     expect(opened.tensors.tensors.get('transformer.word_embeddings.weight')!.shape).toEqual([1024, 32])

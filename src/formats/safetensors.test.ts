@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { describeShared, sharedPath } from '../../test/shared.ts'
+import { TINY_LLAMA } from '../../test/fasp.ts'
 import { FormatError, OutputError } from '../errors.ts'
 import { memorySource } from './bytes.ts'
 import { fromFloat32 } from './dtype.ts'
@@ -162,9 +163,9 @@ describe('layout', () => {
   })
 })
 
-describeShared('safetensors written by PyTorch', () => {
+describe('safetensors written by PyTorch', () => {
   test('tiny-llama', async () => {
-    const bytes = readFileSync(sharedPath('models/tiny-llama/model.safetensors'))
+    const bytes = readFileSync(join(TINY_LLAMA, 'model.safetensors'))
     const opened = await openSafetensors(memorySource(bytes))
     expect(opened.tensors.get('model.embed_tokens.weight')).toMatchObject({ dtype: 'BF16', shape: [1024, 128] })
     const name = 'model.layers.5.mlp.up_proj.weight'
@@ -175,7 +176,7 @@ describeShared('safetensors written by PyTorch', () => {
   })
 
   test('our layout of the same tensors is the header that was written', async () => {
-    const bytes = readFileSync(sharedPath('models/tiny-llama/model.safetensors'))
+    const bytes = readFileSync(join(TINY_LLAMA, 'model.safetensors'))
     const opened = await openSafetensors(memorySource(bytes))
     const { header, byteLength } = layoutSafetensors([...opened.tensors.values()] as DenseTensorInfo[])
     expect(new TextDecoder().decode(header)).toBe(new TextDecoder().decode(bytes.subarray(0, header.byteLength)))

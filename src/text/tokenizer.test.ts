@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Tokenizer } from '@huggingface/tokenizers'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { TINY_LLAMA } from '../../test/fasp.ts'
 import { describeShared, sharedPath } from '../../test/shared.ts'
+import { goldenOf, TINY_MODELS } from '../../test/tiny.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { TextError, UnsupportedModelError } from '../errors.ts'
 import { readText } from './text.node.ts'
@@ -22,8 +25,11 @@ interface Oracle {
 
 const parse = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
 const oracle: Oracle = parse(new URL('../../test/fixtures/text/ids.json', import.meta.url).pathname)
+/** The tokenizer of the oracle that is in the repository; the others are in the shared folder. */
+const TINY = 'models/tiny-llama/tokenizer.json'
+const find = (path: string) => (path === TINY ? join(TINY_LLAMA, 'tokenizer.json') : sharedPath(path))
 const load = (path: string, changes = {}) =>
-  loadTokenizer({ name: path, tokenizer: { ...parse(sharedPath(path)), ...changes }, tokenizerConfig: {} })
+  loadTokenizer({ name: path, tokenizer: { ...parse(find(path)), ...changes }, tokenizerConfig: {} })
 
 test('a tokenizer that cannot be built names the model', () => {
   const run = () => loadTokenizer({ name: 'some/model', tokenizer: { model: {} }, tokenizerConfig: {} })
@@ -32,7 +38,7 @@ test('a tokenizer that cannot be built names the model', () => {
 })
 
 describe('a word longer than any text has', () => {
-  const json = parse(new URL('../../assets/tiny-llama/tokenizer.json', import.meta.url).pathname)
+  const json = parse(join(TINY_LLAMA, 'tokenizer.json'))
   const tokenizer = (changes = {}) =>
     loadTokenizer({ name: 'm', tokenizer: { ...json, ...changes }, tokenizerConfig: {} })
   const prefixed = { pre_tokenizer: { type: 'ByteLevel', add_prefix_space: true, use_regex: true } }
@@ -56,21 +62,26 @@ describe('a word longer than any text has', () => {
   })
 })
 
-describeShared('ids of the Rust tokenizers', () => {
+describe('ids of the Rust tokenizers', () => {
   describe.each(oracle.kinds)('$name', ({ path, changes, strings, texts }) => {
-    test('on strings that pre-tokenizers trip over', () => {
-      const tokenizer = load(path, changes)
-      for (const [index, text] of oracle.strings.entries())
-        expect([...tokenizer.encode(text)], JSON.stringify(text)).toEqual(strings[index])
+    const describeStrings = path === TINY ? describe : describeShared
+    describeStrings('on strings', () => {
+      test('that pre-tokenizers trip over', () => {
+        const tokenizer = load(path, changes)
+        for (const [index, text] of oracle.strings.entries())
+          expect([...tokenizer.encode(text)], JSON.stringify(text)).toEqual(strings[index])
+      })
     })
 
-    test('on whole texts', async () => {
-      const tokenizer = load(path, changes)
-      for (const { path, length, sha256 } of texts) {
-        const ids = tokenizer.encode(await readText(sharedPath(path)))
-        expect(ids).toHaveLength(length)
-        expect(createHash('sha256').update(ids).digest('hex')).toBe(sha256)
-      }
+    describeShared('on texts', () => {
+      test('that are whole', async () => {
+        const tokenizer = load(path, changes)
+        for (const { path, length, sha256 } of texts) {
+          const ids = tokenizer.encode(await readText(sharedPath(path)))
+          expect(ids).toHaveLength(length)
+          expect(createHash('sha256').update(ids).digest('hex')).toBe(sha256)
+        }
+      })
     })
   })
 })
@@ -80,19 +91,19 @@ describeShared('cutting a text', () => {
     'changes no id of %s',
     async folder => {
       const text = (await readText(sharedPath('data/calibration/wikitext2-valid.txt'))).slice(0, 50_000)
-      const whole = new Tokenizer(parse(sharedPath(`${folder}/tokenizer.json`)), {}).encode(text).ids
+      const whole = new Tokenizer(parse(find(`${folder}/tokenizer.json`)), {}).encode(text).ids
       expect([...load(`${folder}/tokenizer.json`).encode(text)]).toEqual(whole)
     },
   )
 })
 
-describeShared('the tiny models', () => {
+describe('the tiny models', () => {
   const plain = (windows: readonly Int32Array[]) => windows.map(window => [...window])
 
   describe.each([
     { name: 'tiny-llama', bos: '<s>' },
     { name: 'tiny-opt', bos: '</s>' },
-  ])('$name', ({ name, bos }) => {
+  ] as const)('$name', ({ name, bos }) => {
     let tokenizer: TextTokenizer
     let golden: {
       tokenizer: { text: string; ids: number[] }[]
@@ -102,10 +113,10 @@ describeShared('the tiny models', () => {
     const tokenize = async (path: string) => ({ name: path, ids: tokenizer.encode(await readText(sharedPath(path))) })
 
     beforeAll(async () => {
-      const checkpoint = await openHuggingFace(sharedPath(`models/${name}`))
+      const checkpoint = await openHuggingFace(TINY_MODELS[name])
       tokenizer = loadTokenizer(checkpoint)
       await checkpoint.close()
-      golden = parse(sharedPath(`golden/${name}.json`))
+      golden = goldenOf(name)
     })
 
     test('encodes as AutoTokenizer, the empty text included', () => {
@@ -121,15 +132,17 @@ describeShared('the tiny models', () => {
       expect(tokenizer.vocabularySize).toBe(1024)
     })
 
-    test('gives the calibration windows of the reference', async () => {
-      const { windows, texts } = calibrationWindows([await tokenize('data/calibration/novels.txt')], 256, 16, 1024)
-      expect(plain(windows)).toEqual(golden.calibration_windows)
-      expect(texts[0].used).toBe(16)
-    })
+    describeShared('gives the windows of the reference', () => {
+      test('for calibration', async () => {
+        const { windows, texts } = calibrationWindows([await tokenize('data/calibration/novels.txt')], 256, 16, 1024)
+        expect(plain(windows)).toEqual(golden.calibration_windows)
+        expect(texts[0].used).toBe(16)
+      })
 
-    test('gives the evaluation windows of the reference', async () => {
-      const { windows } = evaluationWindows(await tokenize('data/eval/prose-heldout.txt'), 256, 1024, 32)
-      expect(plain(windows)).toEqual(golden.evaluation_windows)
+      test('for evaluation', async () => {
+        const { windows } = evaluationWindows(await tokenize('data/eval/prose-heldout.txt'), 256, 1024, 32)
+        expect(plain(windows)).toEqual(golden.evaluation_windows)
+      })
     })
   })
 })

@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
+import { TINY_LLAMA } from '../../test/fasp.ts'
 import { finish } from '../../test/finish.ts'
 import { bool, buildGguf, f32, f32s, f32Tensor, i32s, text, texts, u32 } from '../../test/gguf-builder.ts'
 import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel } from '../../test/made-models.ts'
-import { describeShared, sharedPath } from '../../test/shared.ts'
+import { TINY_OPT } from '../../test/tiny.ts'
 import { ggufLlamaCheckpoint } from '../checkpoint/gguf-llama.ts'
 import { NumericError, UnsupportedModelError } from '../errors.ts'
 import { memorySource } from '../formats/bytes.ts'
@@ -17,7 +18,6 @@ import { describeModel, logits, type Model, openCheckpoint, openEngine } from '.
 import { gguf } from './gguf.ts'
 import { MemorySink } from './sink.ts'
 
-const TINY = new URL('../../assets/tiny-llama', import.meta.url).pathname
 const root = mkdtempSync(join(tmpdir(), 'fasp-gguf-'))
 const engine = openEngine()
 const opened: { close(): Promise<void> }[] = [engine]
@@ -33,7 +33,7 @@ async function open(folder: string): Promise<Model> {
 }
 
 let folders = 0
-const made = (model: MadeModel) => open(writeModel(join(root, String(folders++)), model, TINY))
+const made = (model: MadeModel) => open(writeModel(join(root, String(folders++)), model, TINY_LLAMA))
 
 /** The file, as our reader has it. */
 async function exported(model: Model, dtype: string) {
@@ -60,7 +60,7 @@ const sha256 = (value: unknown) => createHash('sha256').update(JSON.stringify(va
 
 describe(`as convert_hf_to_gguf.py of llama.cpp ${versions['llama.cpp']}`, () => {
   test.each(Object.keys(cases))('%s', async dtype => {
-    const { file, bytes } = await exported(await open(TINY), dtype)
+    const { file, bytes } = await exported(await open(TINY_LLAMA), dtype)
     const metadata = [...file.metadata].map(([key, value]) => [key, Array.isArray(value) ? sha256(value) : value])
     const { 'general.size_label': _, ...theirs } = cases[dtype].metadata
     expect(Object.fromEntries(metadata)).toEqual({
@@ -213,9 +213,7 @@ test('a value beyond float16 stops the export', async () => {
   )
 })
 
-describeShared('OPT', () => {
-  test('has no architecture in llama.cpp', async () => {
-    const model = await open(sharedPath('models/tiny-opt'))
-    expect(() => gguf.plan(model, 'F32')).toThrow(/opt models cannot be written as GGUF: llama.cpp has no architecture/)
-  })
+test('OPT has no architecture in llama.cpp', async () => {
+  const model = await open(TINY_OPT)
+  expect(() => gguf.plan(model, 'F32')).toThrow(/opt models cannot be written as GGUF: llama.cpp has no architecture/)
 })

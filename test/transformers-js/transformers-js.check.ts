@@ -19,6 +19,7 @@ import { run, TINY_LLAMA } from '../fasp.ts'
 import { finish } from '../finish.ts'
 import { perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
+import { TINY_MODELS, TINY_NAMES } from '../tiny.ts'
 import { openBrowser } from './browser.ts'
 import { inTransformersJs } from './runtime.ts'
 
@@ -136,11 +137,10 @@ const cut = (name: string, layout: keyof typeof LAYOUTS, tokens: string) => {
 const OTHERS = ONNX_DTYPES.filter(dtype => dtype !== 'fp32' && dtype !== 'q8')
 
 describeShared('small models', () => {
-  const sources = { 'tiny-llama': () => TINY_LLAMA, 'tiny-opt': () => sharedPath('models/tiny-opt') }
-  describe.each(Object.keys(sources) as (keyof typeof sources)[])('%s', name => {
+  describe.each(TINY_NAMES)('%s', name => {
     describe.each(Object.keys(LAYOUTS) as (keyof typeof LAYOUTS)[])('%s', layout => {
       const folder = `${name}-${layout}`
-      beforeAll(() => run(root, 'prune', sources[name](), ...cut(name, layout, '128'), '--to', 'onnx'))
+      beforeAll(() => run(root, 'prune', TINY_MODELS[name], ...cut(name, layout, '128'), '--to', 'onnx'))
       test.each(['fp32', 'q8'] as const)('%s', dtype => expectAgreement(folder, `${folder}/onnx`, dtype, 256))
       if (layout === 'per-head')
         test.each(OTHERS)('%s, by fasp export', async dtype => {
