@@ -9,33 +9,33 @@ import type { Candidates, Selection } from './select/kept.ts'
 import { rotateValues, unrotateOutput } from './select/rotate.ts'
 import { complement } from './select/top.ts'
 
-export interface CutRules<S> {
+export interface CutRules<S, O> {
   /** Turn the value channels of each KV head into those of their best directions first. */
   readonly rotate: boolean
   /** What stays. */
   readonly select: (seen: Candidates) => Promise<S>
   readonly restore: Omit<RestoreOptions, 'layer'>
-  /** The output layer as a reader of what is written will see it. @default as it is */
-  readonly round?: (output: LinearWeights) => LinearWeights
+  /** The output layer as a reader of what is written will see it. */
+  readonly round: (output: LinearWeights) => O
 }
 
 /** A half-block that is cut. */
-export interface Cut<S> extends Pick<Restored, 'errorBefore' | 'errorAfter' | 'damp'> {
+export interface Cut<S, O> extends Pick<Restored, 'errorBefore' | 'errorAfter' | 'damp'> {
   readonly selected: S
   /** Its weights before the cut, rotated where they were: what is selected is of these. */
   readonly weights: HalfWeights
   /** The output layer [d, columns] that stays. */
-  readonly output: LinearWeights
+  readonly output: O
   /** The same on `H` as it was observed. */
   readonly pruned: PrunedOutput
 }
 
-export async function cut<S extends Pick<Selection, 'columns'>>(
+export async function cut<S extends Pick<Selection, 'columns'>, O extends LinearWeights>(
   engine: Engine,
   a: Architecture,
   seen: Candidates,
-  { rotate, select, restore, round = output => output }: CutRules<S>,
-): Promise<Cut<S>> {
+  { rotate, select, restore, round }: CutRules<S, O>,
+): Promise<Cut<S, O>> {
   const rotated = rotate ? await rotateValues(engine, a, seen.weights, seen.statistics) : undefined
   const { weights, statistics } = rotated ?? seen
   const selected = await select(rotated ?? seen)

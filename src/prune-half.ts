@@ -1,10 +1,11 @@
 // One half-block on its way: hidden activations → statistics → cut → write, and the streams go through it.
-import type { HalfWeights, LinearWeights } from './blocks/weights.ts'
+import type { HalfWeights } from './blocks/weights.ts'
 import type { Clock } from './clock.ts'
 import { cut } from './cut.ts'
 import type { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
-import { rounded } from './formats/encode.ts'
+import { type Rounded, rounded } from './formats/encode.ts'
+import type { Floats } from './formats/tensors.ts'
 import type { Context } from './forward/context.ts'
 import type { Twins } from './forward/twins.ts'
 import { narrows } from './model/architecture.ts'
@@ -74,7 +75,7 @@ export async function* pruneHalf(
   // Before the first cut both streams are one, and there is nothing to make up for.
   if (!dense && options.target === 'dense' && options.alpha > 0) await calibration.throughDense(original)
   const typeOf = typesOf(plan, a)
-  const round = (name: string, values: LinearWeights['weight']) => rounded(name, values, typeOf(name))
+  const round = (name: string, values: Floats) => rounded(name, values, typeOf(name))
   const aligned = dense && options.inputs === 'aligned'
   const turned = aligned ? await alignInputs(stream, original, dense, options.damp) : undefined
   const weights = turned ? withInputs(turned.weights, round) : original
@@ -90,15 +91,16 @@ export async function* pruneHalf(
       return selected
     },
     restore: { ...options, means: ofDense?.mean },
-    round: ({ weight, bias }) => ({
-      weight: round(`${half.output.name}.weight`, weight),
-      bias: bias && round(`${half.output.name}.bias`, bias),
-    }),
+    round({ weight, bias }) {
+      const w = round(`${half.output.name}.weight`, weight)
+      const b = bias && round(`${half.output.name}.bias`, bias)
+      return { weight: w.values, bias: b?.values, bytes: { weight: w.bytes, bias: b?.bytes } }
+    },
   })
   const { scores, kept, columns } = selected
   if (scores) yield { type: 'selected', half: half.output.name, scores, kept }
   stages.start('writing')
-  await writer.writeOutput(half, columns, output)
+  await writer.writeOutput(half, columns, output.bytes)
   const advancing = stream.advance(weights, pruned, hidden)
   advancing.catch(() => {}) // thrown where it is waited for
   try {
@@ -113,13 +115,10 @@ export async function* pruneHalf(
 }
 
 /** Input layers as a reader of the output will see them. */
-function withInputs(
-  weights: HalfWeights,
-  round: (name: string, values: LinearWeights['weight']) => LinearWeights['weight'],
-) {
+function withInputs(weights: HalfWeights, round: (name: string, values: Floats) => Rounded): HalfWeights {
   const inputs = weights.inputs.map(({ weight, bias }, i) => {
     const name = `${weights.half.inputs[i].name}.weight`
-    return { weight: round(name, weight), bias }
+    return { weight: round(name, weight).values, bias }
   })
   return { ...weights, inputs }
 }

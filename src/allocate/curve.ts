@@ -58,6 +58,7 @@ export async function errorCurve(
     {
       rotate: half.kind === 'attention' && vo === 'rotate',
       restore: { ...options, restore: true },
+      round: output => output, // nobody writes it
       async select({ scores }) {
         const kept = scores ? byDirections(scores) : await byElimination()
         return { columns: half.kind === 'ffn' ? kept : columnsOfRows(a, kept) }

@@ -10,9 +10,17 @@ export function encode(name: string, values: Float32Array, dtype: FloatDType): U
   return bytes
 }
 
-/** The values as a reader of what is written will see them. @throws NumericError where a value does not fit the type */
-export const rounded = (name: string, values: Float32Array, dtype: FloatDType): Floats =>
-  toFloat32(encode(name, values, dtype), dtype)
+/** Values as they are written, and as a reader of that will see them. */
+export interface Rounded {
+  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly values: Floats
+}
+
+/** @throws NumericError where a value does not fit the type */
+export function rounded(name: string, values: Float32Array, dtype: FloatDType): Rounded {
+  const bytes = encode(name, values, dtype)
+  return { bytes, values: toFloat32(bytes, dtype) }
+}
 
 /** Of rows of `width`, those that `stay`: one after the other, or each in its place among `total` with zeros elsewhere. */
 export function encodeRows(

@@ -1,6 +1,6 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, in the output's type.
 
-import type { HalfWeights, LinearWeights } from '../blocks/weights.ts'
+import type { HalfWeights } from '../blocks/weights.ts'
 import { elementsOf, type FloatDType } from '../formats/dtype.ts'
 import { encode, encodeRows } from '../formats/encode.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -65,15 +65,18 @@ export class ModelWriter {
 
   /**
    * Writes the output layer of a pruned half-block.
-   * @param columns those that `restored.weight` [d, columns] holds
+   * @param columns those that `weight` [d, columns] holds, in the type of the output
    */
-  async writeOutput(half: HalfBlock, columns: Int32Array, restored: LinearWeights): Promise<void> {
+  async writeOutput(
+    half: HalfBlock,
+    columns: Int32Array,
+    { weight, bias }: { readonly weight: Uint8Array<ArrayBuffer>; readonly bias?: Uint8Array<ArrayBuffer> },
+  ): Promise<void> {
     const { output } = half
-    const [name, biasName] = [`${output.name}.weight`, `${output.name}.bias`]
-    const weight = this.#encode(name, restored.weight)
+    const name = `${output.name}.weight`
     const padded = () => scatterColumns(elementsOf(weight, this.#dtype(name)), columns, output.in, output.out)
     await this.#put(name, this.#narrows(half) ? weight : new Uint8Array(padded().buffer))
-    if (restored.bias) await this.#write(biasName, restored.bias)
+    if (bias) await this.#put(`${output.name}.bias`, bias)
   }
 
   /** Whether the layout leaves the removed rows and columns of a half-block out, instead of zeros. */
