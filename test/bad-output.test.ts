@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { checkOutput, openCheckpoint, openFolderSink, prune } from '../src/node.ts'
 import { writeFile } from '../src/write/sink.ts'
+import { writeTextFile } from '../src/write/text-file.node.ts'
 import { describeDisk, onDisk } from './disk.ts'
 import { fasp, put, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { hasStrace } from './strace.ts'
@@ -76,6 +77,18 @@ describe('a link', () => {
     expect(readdirSync(join(folder, 'disk/new'))).toContain('model.safetensors')
     expect(readdirSync(join(folder, 'disk'))).toEqual(['new', 'x'])
   })
+})
+
+test('a link to a report is followed, and one that leads nowhere is refused', async () => {
+  const folder = await workplace({ 'disk/x': '' })
+  symlinkSync('disk/report.html', join(folder, 'link.html'))
+  const path = join(folder, 'link.html')
+  await expect(writeTextFile(path, 'text')).rejects.toThrow('is a link that leads nowhere')
+  await put(folder, { 'disk/report.html': '' })
+  await writeTextFile(path, 'text', true)
+  expect(lstatSync(path).isSymbolicLink()).toBe(true)
+  expect(readFileSync(join(folder, 'disk/report.html'), 'utf8')).toBe('text')
+  expect(readdirSync(join(folder, 'disk'))).toEqual(['report.html', 'x'])
 })
 
 describe('what happens to the unfinished folder', () => {

@@ -1,10 +1,10 @@
 // Results and reports as files: complete or not there, and nothing of the user's replaced.
-import { randomUUID } from 'node:crypto'
 import { access, constants, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { OutputError } from '../errors.ts'
 import { openFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
+import { outputTarget, partialPath } from './place.node.ts'
 import { tellUnfinished } from './unfinished.node.ts'
 
 /** What files that we wrote have near their start: results, HTML pages, SVG and Markdown. Only such a file may be replaced. */
@@ -15,7 +15,7 @@ const MARK_BYTES = 1024
 
 /** Before the long part. @throws OutputError where `path` exists and may not be replaced, or its folder cannot be written to */
 export async function checkTextFile(path: string, overwrite = false): Promise<void> {
-  const target = resolve(path)
+  const target = await outputTarget(path)
   const folder = dirname(target)
   await access(folder, constants.W_OK).catch(cause => {
     const problem = cause.code === 'ENOENT' ? `the folder ${folder} does not exist` : `${folder}: permission denied`
@@ -36,13 +36,13 @@ export async function checkTextFile(path: string, overwrite = false): Promise<vo
 
 /** Writes the file, so that it is complete or not there. @throws OutputError */
 export async function writeTextFile(path: string, text: string, overwrite = false): Promise<void> {
-  const target = resolve(path)
-  const temporary = join(dirname(target), `.${basename(target)}.${randomUUID().slice(0, 8)}.partial`)
+  const target = await outputTarget(path)
+  const temporary = partialPath(target)
   await checkTextFile(path, overwrite)
   tellUnfinished(temporary, 'temporary')
   try {
     await attempt(`write ${path}`, async () => {
-      await writeFile(temporary, text, { flag: 'wx' })
+      await writeFile(temporary, text, { flag: 'wx', flush: true })
       await rename(temporary, target)
     })
   } finally {
