@@ -26,6 +26,10 @@ export function duration(seconds: number): string {
   return `${(seconds / 3600).toFixed(1)} h`
 }
 
+/** The first of many names, for messages. */
+export const firstOf = (names: readonly string[], most = 20): string =>
+  names.slice(0, most).join(', ') + (names.length > most ? ', …' : '')
+
 /** 288 → "288", 96 and 352 → "96–352". */
 export function span(values: readonly number[]): string {
   const [low, high] = [Math.min(...values), Math.max(...values)]

@@ -4,6 +4,7 @@ import type { Clock } from './clock.ts'
 import { cut } from './cut.ts'
 import type { HeldOutCheck } from './evaluate/held-out.ts'
 import type { ProgressEvent } from './events.ts'
+import type { FloatDType } from './formats/dtype.ts'
 import { type Rounded, rounded } from './formats/encode.ts'
 import type { Floats } from './formats/tensors.ts'
 import type { Context } from './forward/context.ts'
@@ -11,7 +12,7 @@ import type { Twins } from './forward/twins.ts'
 import { narrows } from './model/architecture.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
-import { type Plan, typesOf } from './plan.ts'
+import type { Plan } from './plan.ts'
 import { alignInputs } from './restore/align.ts'
 import type { HalfResult } from './result.ts'
 import { keepAll, selectKept } from './select/kept.ts'
@@ -37,6 +38,8 @@ export interface PruneJob extends Context {
   readonly dense?: DenseStatistics
   readonly options: ResolvedOptions
   readonly writer: ModelWriter
+  /** `typesOf` the plan. */
+  readonly typeOf: (name: string) => FloatDType
   readonly stages: Clock<Stage>
 }
 
@@ -74,8 +77,7 @@ export async function* pruneHalf(
   }
   // Before the first cut both streams are one, and there is nothing to make up for.
   if (!dense && options.target === 'dense' && options.alpha > 0) await calibration.throughDense(original)
-  const typeOf = typesOf(plan, a)
-  const round = (name: string, values: Floats) => rounded(name, values, typeOf(name))
+  const round = (name: string, values: Floats) => rounded(name, values, job.typeOf(name))
   const aligned = dense && options.inputs === 'aligned'
   const turned = aligned ? await alignInputs(stream, original, dense, options.damp) : undefined
   const weights = turned ? withInputs(turned.weights, round) : original

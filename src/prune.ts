@@ -13,6 +13,7 @@ import { embedWindows } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
 import { halfBlocks } from './model/architecture.ts'
 import { dampingNotices, overfitNotices } from './notices.ts'
+import { typesOf } from './plan.ts'
 import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
 import type { LayerResult, PruneResult, Recipe } from './result.ts'
 import { type PreparedRun, withWidths } from './run.ts'
@@ -64,10 +65,11 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
       resolved.sparsity > 0 ? yield* allocate(context, model, windows, resolved, input.denseStatistics) : {}
     const { plan } = withWidths(run, allocated)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
-    const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers.after })
+    const typeOf = typesOf(plan, model.architecture)
+    const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers.after, typeOf })
     clock.start('prune')
     const { dense } = allocated
-    const job = { ...context, model, plan, dense, options: resolved, writer, stages }
+    const job = { ...context, model, plan, dense, options: resolved, writer, typeOf, stages }
     const { layers, losses } = yield* pruneLayers(job, windows)
     const outsideSeconds = { ...stages.stop(), scratch: scratchSeconds() }
     clock.start('write')

@@ -6,6 +6,7 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { MARK_IN_ONE_PIECE } from '../engine/garbage.ts'
 import type { Unfinished } from '../write/unfinished.node.ts'
+import { BUG } from './command.ts'
 
 /** What a command may take to stop and clear up by itself after a signal. */
 const PATIENCE_MS = 800
@@ -25,7 +26,6 @@ export type Word = 'abort' | number
 
 const INTERRUPTED =
   'fasp: interrupted; unfinished output was removed, downloads and finished runs of a comparison are kept.\n'
-const BUG = 'This is a bug in fasp; FASP_LOG=debug shows where.'
 
 const unfinished = new Map<string, Unfinished['state']>()
 

@@ -17,4 +17,7 @@ export interface Context {
   print(text: string): void
 }
 
+/** What an error says that is not one of ours. */
+export const BUG = 'This is a bug in fasp; FASP_LOG=debug shows where.'
+
 export const defineCommand = <O extends Record<string, OptionSpec>>(command: Command<O>): Command<O> => command

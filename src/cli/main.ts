@@ -6,7 +6,7 @@ import { VERSION } from '../version.ts'
 import { UNFINISHED } from '../write/unfinished.node.ts'
 import { editDistance, optionHelp, parseArguments } from './arguments.ts'
 import type { Terminals, Word } from './cli.ts'
-import type { Command } from './command.ts'
+import { BUG, type Command } from './command.ts'
 
 const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{ default: unknown }> }>> = {
   demo: { summary: 'prune the model that ships with the package, before and after', load: () => import('./demo.ts') },
@@ -70,8 +70,7 @@ function report(error: unknown): number {
   const noMemory = NO_MEMORY.test(message) && !(error instanceof FaspError)
   process.stderr.write(`fasp: ${oneLine(noMemory ? `not enough memory (${message}). ${MORE_MEMORY}` : message)}\n`)
   if (process.env.FASP_LOG === 'debug') console.error(error)
-  else if (!(error instanceof FaspError || noMemory))
-    process.stderr.write('This is a bug in fasp; FASP_LOG=debug shows where.\n')
+  else if (!(error instanceof FaspError || noMemory)) process.stderr.write(`${BUG}\n`)
   return error instanceof UsageError ? 2 : 1
 }
 

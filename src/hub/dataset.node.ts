@@ -2,12 +2,13 @@
 // <configuration>/<split>/0000.parquet and so on. Source: huggingface.co/docs/dataset-viewer/parquet.
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { firstOf } from '../display.ts'
 import { FormatError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { RepoCache } from './cache.node.ts'
 import { hubEnvironment } from './environment.node.ts'
 import { fetchFiles, fetchRevision, type Job } from './fetch.node.ts'
-import { firstOf, type Listing } from './listing.ts'
+import type { Listing } from './listing.ts'
 
 const REVISION = 'refs/convert/parquet'
 

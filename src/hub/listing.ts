@@ -27,10 +27,6 @@ const MAX_PAGES = 1000
 export const isCommit = (revision: unknown): revision is string =>
   typeof revision === 'string' && /^[0-9a-f]{40}$/.test(revision)
 
-/** The first of many names, for messages. */
-export const firstOf = (names: readonly string[], most = 20): string =>
-  names.slice(0, most).join(', ') + (names.length > most ? ', …' : '')
-
 /** @throws HubError */
 export function listRepo(id: string, revision: string, access: Access): Promise<Listing> {
   const { type: kind = 'model' } = access

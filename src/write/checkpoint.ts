@@ -58,10 +58,6 @@ export class CheckpointWriter {
     return this.#places.has(name)
   }
 
-  dtype(name: string) {
-    return this.#places.get(name)!.tensor.dtype
-  }
-
   /** Writes one tensor's bytes, as `part` does. */
   async tensor(name: string, bytes: Uint8Array): Promise<void> {
     const { byteLength } = this.#places.get(name)!.tensor

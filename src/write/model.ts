@@ -20,6 +20,8 @@ export class ModelWriter {
       readonly scope: Scope
       /** The layers of the source that stay. */
       readonly layers: readonly number[]
+      /** The type that a tensor of the source is written in. */
+      readonly typeOf: (name: string) => FloatDType
     },
   ) {}
 
@@ -55,7 +57,7 @@ export class ModelWriter {
       const stay = wholeHeads && i === 0 ? columns : kept
       const total = this.#narrows(half) ? undefined : linear.out
       const encoded = (name: string, values: Floats, width: number) =>
-        whole ? this.#encode(name, values) : encodeRows(name, values, this.#dtype(name), { width, stay, total })
+        whole ? this.#encode(name, values) : encodeRows(name, values, this.options.typeOf(name), { width, stay, total })
       const [name, biasName] = [`${linear.name}.weight`, `${linear.name}.bias`]
       await this.#put(name, encoded(name, weight, linear.in))
       if (bias) await this.#put(biasName, encoded(biasName, bias, 1))
@@ -74,7 +76,7 @@ export class ModelWriter {
   ): Promise<void> {
     const { output } = half
     const name = `${output.name}.weight`
-    const padded = () => scatterColumns(elementsOf(weight, this.#dtype(name)), columns, output.in, output.out)
+    const padded = () => scatterColumns(elementsOf(weight, this.options.typeOf(name)), columns, output.in, output.out)
     await this.#put(name, this.#narrows(half) ? weight : new Uint8Array(padded().buffer))
     if (bias) await this.#put(`${output.name}.bias`, bias)
   }
@@ -110,10 +112,10 @@ export class ModelWriter {
 
   async #copy(name: string, check = false): Promise<void> {
     const { tensors } = this.model.checkpoint
-    if (tensors.tensors.get(name)!.dtype === this.#dtype(name))
+    if (tensors.tensors.get(name)!.dtype === this.options.typeOf(name))
       await this.#put(name, check ? await readStored(this.model, name) : await tensors.bytes(name))
     else
-      for await (const part of converted(this.model, name, this.#dtype(name)))
+      for await (const part of converted(this.model, name, this.options.typeOf(name)))
         await this.checkpoint.part(this.#place(name), part)
   }
 
@@ -126,12 +128,8 @@ export class ModelWriter {
     return this.checkpoint.tensor(this.#place(name), bytes)
   }
 
-  #dtype(name: string): FloatDType {
-    return this.checkpoint.dtype(this.#place(name)) as FloatDType
-  }
-
   /** In the output's type. @throws NumericError where a value does not fit it */
   #encode(name: string, values: Floats): Uint8Array<ArrayBuffer> {
-    return encode(name, values, this.#dtype(name))
+    return encode(name, values, this.options.typeOf(name))
   }
 }

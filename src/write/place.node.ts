@@ -3,6 +3,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import { firstOf } from '../display.ts'
 import { OutputError } from '../errors.ts'
 import { openFile, readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
@@ -86,9 +87,8 @@ async function checkFolder(path: string, target: string): Promise<void> {
   const folders = new Set([...own].flatMap(name => [...name.matchAll(/\//g)].map(({ index }) => name.slice(0, index))))
   const foreign = names.filter((name, i) => !(entries[i].isDirectory() ? folders : own).has(name))
   if (foreign.length === 0) return
-  const shown = `${foreign.slice(0, SHOWN).join(', ')}${foreign.length > SHOWN ? ', …' : ''}`
   throw new OutputError(
-    `${path} holds what its ${OWN_MARK} does not list as written by fasp (${shown}), so --overwrite leaves it alone. Move that away, or choose another folder.`,
+    `${path} holds what its ${OWN_MARK} does not list as written by fasp (${firstOf(foreign, SHOWN)}), so --overwrite leaves it alone. Move that away, or choose another folder.`,
   )
 }
 
