@@ -49,6 +49,21 @@ export const i32s = (values: readonly number[]): BuiltValue => ({
   items: values.map(value => ({ type: 'i32', value })),
 })
 
+/** Of a LLaMA of one layer: 2 heads of 4, 1 KV head, FFN 32. @param hidden its hidden size */
+export const oneLayer = (hidden: number): Record<string, BuiltValue> => ({
+  'general.architecture': text('llama'),
+  'llama.block_count': u32(1),
+  'llama.context_length': u32(64),
+  'llama.embedding_length': u32(hidden),
+  'llama.feed_forward_length': u32(32),
+  'llama.attention.head_count': u32(2),
+  'llama.attention.head_count_kv': u32(1),
+  'llama.attention.key_length': u32(4),
+  'llama.attention.value_length': u32(4),
+  'llama.attention.layer_norm_rms_epsilon': f32(1e-5),
+  'llama.rope.dimension_count': u32(4),
+})
+
 export function f32Tensor(name: string, shape: readonly number[], values: ArrayLike<number>): BuiltTensor {
   return { name, shape, type: 0, bytes: new Uint8Array(Float32Array.from(values).buffer) }
 }

@@ -7,6 +7,7 @@ import {
   f32Tensor,
   ggufSource,
   i32s,
+  oneLayer,
   text,
   texts,
   u32,
@@ -17,17 +18,7 @@ import { ggufLlamaCheckpoint } from './gguf-llama.ts'
 
 /** One layer: hidden 6, 2 heads of 4, 1 KV head, FFN 32, 4 tokens. */
 const METADATA: Record<string, BuiltValue> = {
-  'general.architecture': text('llama'),
-  'llama.block_count': u32(1),
-  'llama.context_length': u32(64),
-  'llama.embedding_length': u32(6),
-  'llama.feed_forward_length': u32(32),
-  'llama.attention.head_count': u32(2),
-  'llama.attention.head_count_kv': u32(1),
-  'llama.attention.key_length': u32(4),
-  'llama.attention.value_length': u32(4),
-  'llama.attention.layer_norm_rms_epsilon': f32(1e-5),
-  'llama.rope.dimension_count': u32(4),
+  ...oneLayer(6),
   'llama.rope.freq_base': f32(500000),
   'tokenizer.ggml.model': text('llama'),
   'tokenizer.ggml.tokens': texts(['<unk>', '<s>', '</s>', '▁']),

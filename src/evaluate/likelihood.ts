@@ -50,7 +50,7 @@ export async function* logLikelihoods(
     const stream = await embedBranched(context, model, runner, batches)
     for await (const layer of stream.throughLayers(model))
       yield { type: 'progress', done: trip * layers + layer + 1, tokens: stream.tokens }
-    const rows = await stream.rows.load({ windows: 1, start: 0, tokens: stream.tokens })
+    const rows = await stream.whole()
     const starts = batches.flatMap(batch => batch.members.map((_, w) => batch.start + w * lengthOf(batch)))
     await score(model, engine, rows, some, starts, results, signal)
   }

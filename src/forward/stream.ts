@@ -76,6 +76,11 @@ export class Stream {
     return Stream.open(this.context, this.runner, this.batches, batch => this.rows.load(batch))
   }
 
+  /** All rows [tokens, d], where they are in memory. */
+  whole(): Promise<Floats> {
+    return this.rows.load({ windows: 1, start: 0, tokens: this.tokens })
+  }
+
   /** Gives its memory or file back. */
   close(): Promise<void> {
     return this.rows.close()
@@ -201,7 +206,7 @@ export async function* forward(
   const runner = new HalfBlockRunner(engine, model.architecture, windows[0].length)
   const stream = await embedWindows(context, model, runner, windows)
   yield* stream.throughLayers(model)
-  return stream.rows.load({ windows: windows.length, start: 0, tokens: stream.tokens })
+  return stream.whole()
 }
 
 /** The stream after the last layer, without progress. */

@@ -17,6 +17,7 @@ import {
   f32,
   f32s,
   i32s,
+  oneLayer,
   text,
   texts,
   u32,
@@ -226,17 +227,7 @@ const safetensors: Target = {
 // GGUF
 
 const SHARED: Readonly<Record<string, BuiltValue>> = {
-  'general.architecture': text('llama'),
-  'llama.block_count': u32(1),
-  'llama.context_length': u32(64),
-  'llama.embedding_length': u32(8),
-  'llama.feed_forward_length': u32(32),
-  'llama.attention.head_count': u32(2),
-  'llama.attention.head_count_kv': u32(1),
-  'llama.attention.key_length': u32(4),
-  'llama.attention.value_length': u32(4),
-  'llama.attention.layer_norm_rms_epsilon': f32(1e-5),
-  'llama.rope.dimension_count': u32(4),
+  ...oneLayer(8),
   'llama.rope.freq_base': f32(10_000),
   'tokenizer.ggml.bos_token_id': u32(1),
   'tokenizer.ggml.eos_token_id': u32(2),
