@@ -40,7 +40,12 @@ async function traced(act: (wrap: readonly string[], env: Record<string, string>
   expect(['home', 'tmp', 'here'].flatMap(name => readdirSync(join(folder, name)))).toEqual(['.keep', '.keep', '.keep'])
   const network = lines.filter(line => /AF_INET|resolv\.conf|:53\b|htons/.test(line))
   const written = lines.filter(line => /O_WRONLY|O_RDWR|O_CREAT|creat\(|mkdir|rename|symlink/.test(line))
-  return { network, written: written.filter(line => !/"\/dev\/|ENOENT|EEXIST/.test(line)), tmp: join(folder, 'tmp') }
+  return {
+    network,
+    written: written.filter(line => !/"\/dev\/|ENOENT|EEXIST/.test(line)),
+    tmp: join(folder, 'tmp'),
+    folder,
+  }
 }
 
 describe.runIf(hasStrace)('with nothing said against telemetry, no name is looked up and no file written', () => {
@@ -53,6 +58,22 @@ describe.runIf(hasStrace)('with nothing said against telemetry, no name is looke
     expect(written.length).toBeGreaterThan(0)
     expect(written.filter(line => !line.includes(`"${tmp}/fasp-demo-`))).toEqual([])
   }, 300_000)
+
+  const QUICK = ['--samples', '2', '--calibration', '../text.txt', '--seq-len', '32']
+  test.for<[string, ...string[]]>([
+    ['compare', '--methods', 'paper', '-s', '0.2', '--text', '../text.txt', ...QUICK, '-o', '../out/r.json'],
+    ['export', '--to', 'onnx', '--verify', '-o', '../out/onnx'],
+  ])('by %s and its processes but beside its result', { timeout: 120_000 }, async ([command, ...args]) => {
+    const { network, written, folder } = await traced(async (wrap, env, folder) => {
+      await put(folder, { 'out/.keep': '' })
+      const { code, stderr } = await fasp([command, TINY_LLAMA, ...args], { folder: join(folder, 'here'), wrap, env })
+      expect(code, stderr).toBe(0)
+      if (command === 'export') expect(stderr).toContain('transformers.js')
+    })
+    expect(network).toEqual([])
+    expect(written.length).toBeGreaterThan(0)
+    expect(written.filter(line => !line.includes(`"${folder}/out/`))).toEqual([])
+  })
 
   test.for(['shared', 'copied'])('by the library in a worker with a %s environment', async kind => {
     const { network, written } = await traced(async (wrap, env, folder) => {
