@@ -1,10 +1,10 @@
 // Compares methods on a model, as `fasp compare` does. usage: node examples/compare.mjs MODEL TEXT CALIBRATION RESULT.json
-import { compare, compareMethod } from 'fasp'
+import { compare } from 'fasp'
 
 const [model, text, calibration, output] = process.argv.slice(2)
 const events = compare(model, {
   output, // run it again where it was stopped, and it goes on from there
-  methods: [compareMethod('paper'), compareMethod('flap'), compareMethod('stock', { alpha: 0.25 })],
+  methods: ['paper', 'flap', 'stock:alpha=0.25'],
   sparsity: [0.2, 0.3],
   text: [text],
   calibration: [calibration],

@@ -10,7 +10,7 @@ const MAX_FILE = 400
 /** The method itself: what a reader takes in to know how a model is pruned. Never to be raised: what does not fit is simplified. */
 const MAX_CORE = 8000
 const CORE = [
-  ...['run', 'prune', 'prune-half', 'cut', 'methods', 'options', 'plan', 'notices', 'result'],
+  ...['run', 'prune', 'prune-half', 'cut', 'method', 'options', 'plan', 'notices', 'result'],
   ...['model', 'engine', 'linalg', 'blocks', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
 ]
 /** The pipeline reads like the diagram of the stages. */
@@ -33,7 +33,7 @@ const PAGE = [
   ['restore'],
   ['cut'],
   ['allocate'],
-  ['methods', 'options', 'plan', 'result', 'notices'],
+  ['method', 'options', 'plan', 'result', 'notices'],
   ['run'],
   ['write'],
   ['evaluate'],

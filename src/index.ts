@@ -1,5 +1,6 @@
 // Public API that runs everywhere. Files, paths and the CPU engine of Node are added in `node.ts`.
 
+export type { Allocate } from './allocate/own.ts'
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
@@ -18,7 +19,24 @@ export type { Phase, ProgressEvent } from './events.ts'
 export { exportOnnx, type OnnxOptions, onnxBytes } from './export/onnx.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
 export { ActivationPool } from './forward/activations.ts'
-export { METHOD_NAMES, type MethodName } from './methods.ts'
+export {
+  best,
+  fasp,
+  flap,
+  type Layout,
+  METHOD_NAMES,
+  type Method,
+  type MethodName,
+  type MethodOptions,
+  magnitude,
+  osscar,
+  paper,
+  random,
+  shortgpt,
+  sleb,
+  stock,
+  wandaSp,
+} from './method.ts'
 export { type Architecture, decoderLinears, tensorShapes } from './model/architecture.ts'
 export { describeModel, type Model } from './model/model.ts'
 export type { PruneOptions, ResolvedOptions } from './options.ts'
@@ -40,6 +58,7 @@ export type {
   WordPerplexityResult,
 } from './result.ts'
 export { checkOptions, type PreparedRun, prepare } from './run.ts'
+export type { Score, Scored } from './score/own.ts'
 export { type DenseStatistics, denseStatistics } from './statistics/dense.ts'
 export type { Moments } from './statistics/moments.ts'
 export { loadTokenizer } from './text/tokenizer.ts'

@@ -31,7 +31,6 @@ import { type Sink, subSink, writeFile } from './write/sink.ts'
 import type { ExportPlan } from './write/target.ts'
 
 export { compare } from './compare/compare.node.ts'
-export { type CompareMethod, compareMethod } from './compare/methods.ts'
 export type { CompareOptions } from './compare/options.ts'
 export { openEngine } from './engine/engine.node.ts'
 export type { ExportResult } from './export/result.ts'

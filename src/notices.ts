@@ -10,14 +10,14 @@ import { SELF_TEXT } from './text/sample.ts'
 /** Known before any weight is read. */
 export function planNotices(
   model: Model,
-  { method, preset, scope, layout, samples, seqLen, sparsity }: ResolvedOptions,
+  { method, scope, layout, samples, seqLen, sparsity }: ResolvedOptions,
   source: CalibrationSource,
   { sizes, widths, layers }: Plan,
 ): string[] {
   const notices: string[] = []
-  if (layout === 'padded' && (preset === 'paper' || method !== 'fasp'))
+  if (layout === 'padded' && !method.includes(':layout='))
     notices.push(
-      `${preset ? 'Preset' : 'Method'} ${preset ?? method} writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.`,
+      `Method ${method} writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.`,
     )
   if (source === 'self')
     notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens of ${SELF_TEXT}.`)
@@ -25,7 +25,7 @@ export function planNotices(
     notices.push(
       scope === 'layers'
         ? `Nothing is removed: sparsity ${sparsity} is less than half of one of ${layers.before} layers.`
-        : `Nothing is removed: the width rounds back to ${widths.before.ffn}. Use a smaller --multiple.`,
+        : `Nothing is removed: the width rounds back to ${widths.before.ffn}. Use a smaller multiple, for example --method stock:multiple=1.`,
     )
   const { modelType, tied, names } = model.architecture
   const unused = unusedTensors(model).filter(name => !(tied && name === `${names.head}.weight`))

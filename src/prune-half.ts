@@ -9,6 +9,7 @@ import { type Rounded, rounded } from './formats/encode.ts'
 import type { Floats } from './formats/tensors.ts'
 import type { Context } from './forward/context.ts'
 import type { Twins } from './forward/twins.ts'
+import type { Own } from './method.ts'
 import { narrows } from './model/architecture.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -36,7 +37,7 @@ export interface PruneJob extends Context {
   readonly model: Model
   readonly plan: Plan
   readonly dense?: DenseStatistics
-  readonly options: ResolvedOptions
+  readonly options: ResolvedOptions & { readonly own: Own }
   readonly writer: ModelWriter
   /** `typesOf` the plan. */
   readonly typeOf: (name: string) => FloatDType

@@ -42,7 +42,7 @@ export interface PruneInput {
  * @throws FaspError one of its classes: bad text, weights, or output
  */
 export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerator<ProgressEvent, PruneResult> {
-  const { model, options: resolved, source } = run
+  const { model, options: resolved, own, source } = run
   const { sink, signal } = input
   const clock = new Clock<Phase>()
   let pool: ActivationPool | undefined
@@ -62,14 +62,14 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     clock.start('allocate')
     stages.start('allocation')
     const allocated: Allocated =
-      resolved.sparsity > 0 ? yield* allocate(context, model, windows, resolved, input.denseStatistics) : {}
+      resolved.sparsity > 0 ? yield* allocate(context, model, windows, { ...resolved, own }, input.denseStatistics) : {}
     const { plan } = withWidths(run, allocated)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const typeOf = typesOf(plan, model.architecture)
     const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers.after, typeOf })
     clock.start('prune')
     const { dense } = allocated
-    const job = { ...context, model, plan, dense, options: resolved, writer, typeOf, stages }
+    const job = { ...context, model, plan, dense, options: { ...resolved, own }, writer, typeOf, stages }
     const { layers, losses } = yield* pruneLayers(job, windows)
     const outsideSeconds = { ...stages.stop(), scratch: scratchSeconds() }
     clock.start('write')

@@ -1,15 +1,18 @@
 // A prepared run: what `prune` will do to a model, decided once, before any weight is read. A plan of it is printed, and `prune` runs it.
 // Options are resolved and plans are made here and nowhere else.
 import type { Allocated } from './allocate/allocate.ts'
+import { methodOf, type Own } from './method.ts'
 import type { Model } from './model/model.ts'
 import { planNotices } from './notices.ts'
-import { type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
+import { DEFAULT_METHOD, type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { type CalibrationInput, type CalibrationSource, calibrationSource } from './text/calibration.ts'
 
 export interface PreparedRun {
   readonly model: Model
   readonly options: ResolvedOptions
+  /** What its method has of functions. */
+  readonly own: Own
   readonly calibration: CalibrationInput
   /** What `calibration` is. */
   readonly source: CalibrationSource
@@ -28,15 +31,17 @@ export function prepare(model: Model, options: PruneOptions, calibration: Calibr
   const resolved = resolveOptions(options, model.architecture, calibration)
   const source = calibrationSource(calibration)
   const plan = makePlan(model, resolved, source)
-  return { model, options: resolved, calibration, source, plan, notices: planNotices(model, resolved, source, plan) }
+  const { own } = methodOf(options.method ?? DEFAULT_METHOD)
+  const notices = planNotices(model, resolved, source, plan)
+  return { model, options: resolved, own, calibration, source, plan, notices }
 }
 
 /**
  * Before there is a model, which may have to be fetched: refuses what is wrong on any.
- * Widths and lengths, whose ranges are the model's, are left to `prepare`.
+ * Lengths, whose range is the model's, are left to `prepare`.
  * @throws UsageError as `prepare`
  */
-export function checkOptions({ seqLen, multiple, ...options }: PruneOptions, calibration: CalibrationInput = {}): void {
+export function checkOptions({ seqLen, ...options }: PruneOptions, calibration: CalibrationInput = {}): void {
   resolveOptions(options, undefined, calibration)
 }
 

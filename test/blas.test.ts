@@ -89,14 +89,14 @@ describeOn(on, 'what ONNX Runtime computes', () => {
     await checkpoint.close()
   })
 
-  test.each(['best', 'stock'] as const)('preset %s', async preset => {
+  test.each(['best', 'stock'] as const)('method %s', async method => {
     const folder = await workplace()
     const ids = Int32Array.from(random(32 * 64, 8), v => Math.floor(Math.abs(v) * 1000))
     const rows = Array.from({ length: 32 }, (_, i) => ids.subarray(i * 64, (i + 1) * 64))
     const windows = { seqLen: 64, windows: rows, texts: [{ name: 'ids', tokens: 2048, available: 32, used: 32 }] }
     const pruned = async (blas?: string) => {
       const output = join(folder, `pruned ${blas}`)
-      const { layers } = await finish(prune(TINY_LLAMA, { sparsity: 0.3, preset, windows, blas, output }))
+      const { layers } = await finish(prune(TINY_LLAMA, { sparsity: 0.3, method, windows, blas, output }))
       return layers.map(({ ffn }) => ffn!)
     }
     const [expected, found] = [await pruned(), await pruned('auto')]

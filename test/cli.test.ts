@@ -10,14 +10,25 @@ import { TINY_OPT } from './tiny.ts'
 const workplace = workplaces()
 
 const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
-const prune = (...more: string[]) => ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK, ...more]
+const prune = (...more: string[]) => [
+  'prune',
+  TINY_LLAMA,
+  '-s',
+  '0.2',
+  '-o',
+  'out',
+  ...QUICK,
+  '--held-out',
+  '2',
+  ...more,
+]
 
 describe('prune', () => {
   test('stock, with --eval and --json', async () => {
     const folder = await workplace()
     const args = prune('--eval', 'text.txt', '--max-windows', '3', '--json')
     const { stdout, stderr, lines } = await run(folder, ...args)
-    expect(stdout).toMatch(/^layer +neurons +error +restored\n0 +288 /)
+    expect(stdout).toMatch(/^layer +V rows +error +restored +neurons +error +restored\n0 .* 288 /)
     expect(stdout).toMatch(/^decoder linears +1\.2 M +958\.5 k +18\.8 %$/m)
     expect(stdout).toMatch(/^perplexity ± standard error +dense +pruned\ntext\.txt, 3 × 32, BOS /m)
     expect(stdout).toMatch(/peak memory [\d.]+ MB\nWrote out\n/)
@@ -85,15 +96,15 @@ describe('prune', () => {
 
   test('padded keeps every shape', async () => {
     const folder = await workplace()
-    const { stdout } = await run(folder, ...prune('--layout', 'padded'))
+    const { stdout } = await run(folder, ...prune('--method', 'fasp:layout=padded'))
     expect(stdout).toMatch(/^whole model, zeros stored +1\.3 M +1\.3 M +0\.0 %$/m)
     expect(json(join(folder, 'out/config.json')).intermediate_size).toBe(384)
   })
 
-  test('preset paper cuts value channels too and says that the file does not shrink', async () => {
+  test('method paper cuts value channels too and says that the file does not shrink', async () => {
     const folder = await workplace()
-    const { stdout, stderr } = await run(folder, ...prune('--preset', 'paper'))
-    expect(stderr).toContain('Preset paper writes layout padded: all shapes stay, removed parts are zeros.')
+    const { stdout, stderr } = await run(folder, ...prune('--method', 'paper'))
+    expect(stderr).toContain('Method paper writes layout padded: all shapes stay, removed parts are zeros.')
     expect(stdout).toMatch(/^layer +V rows +error +restored +neurons +error +restored$/m)
     const { options, notices } = json(join(folder, 'out/fasp.json'))
     expect(options).toMatchObject({ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1 })
@@ -146,7 +157,7 @@ describe('prune', () => {
 describe('prune on OPT', () => {
   test('with centring', async () => {
     const folder = await workplace()
-    const args = ['prune', TINY_OPT, '-s', '0.2', '-o', 'out', ...QUICK, '--center']
+    const args = ['prune', TINY_OPT, '-s', '0.2', '-o', 'out', ...QUICK, '--method', 'fasp:center']
     await run(folder, ...args)
     expect(json(join(folder, 'out/config.json')).ffn_dim).toBe(352)
     await run(folder, 'inspect', 'out')
@@ -214,6 +225,15 @@ describe('help', () => {
       expect(stderr).toBe('')
     },
   )
+  test('fasp prune --help shows at most 18 options, --help-all has all of them and the methods', async () => {
+    const help = async (flag: string) => (await run(await workplace(), 'prune', flag)).stdout
+    const [few, all] = [await help('--help'), await help('--help-all')]
+    const options = (text: string) => text.match(/^ +(-\w, )?--[\w-]+/gm)!.map(option => option.trim())
+    expect(options(few).length).toBeLessThanOrEqual(18)
+    expect(options(all)).toEqual(expect.arrayContaining([...options(few), '--held-out', '--seed']))
+    expect(all).toContain('\n  paper ')
+    expect(all.split('\n').filter(line => line.length > 80)).toEqual([])
+  })
   test('--version', async () => {
     const { version } = json(new URL('../package.json', import.meta.url).pathname)
     expect((await run(await workplace(), '--version')).stdout).toBe(`${version}\n`)

@@ -39,7 +39,7 @@ describe('a grid', () => {
     expect(protocol).toMatchObject({ seqLen: 32, maxWindows: [3], samples: 4, prompts: ['It was'] })
     const [dense, paper, best] = runs
     expect([dense.divergence, dense.prune]).toEqual([undefined, undefined])
-    expect(best.prune!.options).toMatchObject({ preset: 'best', alpha: 0.25, sparsity: 0.3 })
+    expect(best.prune!.options).toMatchObject({ method: 'best:alpha=0.25', alpha: 0.25, sparsity: 0.3 })
     for (const pruned of [paper, best]) {
       expect(pruned.divergence![0].kl).toBeGreaterThan(0)
       expect(pruned.divergence![0].topAgreement).toBeLessThan(1)
@@ -49,7 +49,7 @@ describe('a grid', () => {
       expect(pruned.samples.map(({ prompt }) => prompt)).toEqual(['It was'])
     }
 
-    await run(folder, 'prune', TINY_LLAMA, '-s', '0.3', '--preset', 'best', '--alpha', '0.25', ...QUICK, '-o', 'out')
+    await run(folder, 'prune', TINY_LLAMA, '-s', '0.3', '--method', 'best:alpha=0.25', ...QUICK, '-o', 'out')
     for (const [path, of] of [[TINY_LLAMA, dense] as const, ['out', best] as const]) {
       const args = ['eval', path, '--text', 'text.txt', '--seq-len', '32', '--max-windows', '3', '--json']
       const { texts } = JSON.parse((await run(folder, ...args)).lines.at(-1)!)
@@ -106,7 +106,7 @@ describe('a grid', () => {
     expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +piqa +cut /)
     expect(readFileSync(join(folder, 'report.html'), 'utf8')).toContain('shortgpt 30 %')
 
-    const args = ['-s', '0.3', '--method', 'flap', '--layout', 'padded', ...QUICK, '--held-out', '0', '-o', 'out']
+    const args = ['-s', '0.3', '--method', 'flap', ...QUICK, '--held-out', '0', '-o', 'out']
     await run(folder, 'prune', TINY_LLAMA, ...args)
     const evaluate = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--max-windows', '3', '--json']
     expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
@@ -132,7 +132,20 @@ describe('a grid', () => {
     expect(pruned!.calibration.source).toBe('self')
     expect(perplexity.map(({ file }) => file)).toEqual(['text.txt', 'other/text.txt'])
     expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +other\/text +± /)
-    const same = ['-s', '0.2', '--samples', '4', '--seq-len', '32', '--eval', 'text.txt', '--max-windows', '2']
+    const same = [
+      '-s',
+      '0.2',
+      '--method',
+      'fasp',
+      '--samples',
+      '4',
+      '--seq-len',
+      '32',
+      '--eval',
+      'text.txt',
+      '--max-windows',
+      '2',
+    ]
     const { lines } = await run(folder, 'prune', TINY_LLAMA, ...same, '-o', 'out', '--json')
     expect(perplexity.slice(0, 1)).toEqual(JSON.parse(lines.at(-1)!).perplexities.pruned)
   })
@@ -226,13 +239,13 @@ describe('refused before any run', () => {
   )
 
   const grids: [methods: string, sparsity: string, says: string][] = [
-    ['papers', '0.2', 'method "papers" is unknown; there is: paper, best, stock, fasp, flap'],
+    ['papers', '0.2', 'method "papers" is unknown; there is: stock, best, paper, fasp, flap'],
     ['paper,,best', '0.2', 'method "" is unknown'],
     ['paper,paper', '0.2', 'method paper is named twice. Name it once.'],
-    ['best:alpa=0.3', '0.2', 'unknown option --alpa. Did you mean --alpha?'],
-    ['best:output=x', '0.2', 'unknown option --output.'],
+    ['best:alpa=0.3', '0.2', 'method best has no option "alpa"; it has: scope, score, repair, alpha,'],
+    ['best:output=x', '0.2', 'method best has no option "output"'],
     ['best:alpha=2', '0.2', 'method best:alpha=2 at sparsity 0.2: alpha is 2; it must be a number from 0 to 1.'],
-    ['best:layout=stock', '0.2', 'method best:layout=stock at sparsity 0.2: layout stock has one FFN width for all'],
+    ['best:layout=stock', '0.2', 'layout is "stock"; with method best it must be one of compact, padded.'],
     ['paper', '0', 'sparsity is 0; it must be a number above 0 and up to 0.9.'],
     ['paper', '0.2,0.95', 'sparsity is 0.95; it must be'],
     ['paper', '0.2,x', '--sparsity is "x"; it must be a number.'],

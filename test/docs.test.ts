@@ -1,15 +1,14 @@
-// The documents against the code: options, files, dependencies, versions, and the example of the README.
+// The documents against the code: commands, files, dependencies, versions, and the example of the README.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import type { OptionSpec } from '../src/cli/arguments.ts'
-import type { Command } from '../src/cli/command.ts'
+import { COMMANDS } from '../src/cli/commands.ts'
+import { cliPage } from '../src/cli/help.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
-const readme = read('README.md')
 const documents = [
   ...readdirSync(root).filter(name => name.endsWith('.md')),
   ...readdirSync(join(root, 'docs')).flatMap(name => (name.endsWith('.md') ? [`docs/${name}`] : [])),
@@ -18,40 +17,14 @@ const manifest = JSON.parse(read('package.json'))
 
 const MAX_LINE = 140
 
-/** The part of a document under a heading, up to the next heading of any level. */
-function section(text: string, heading: string): string {
-  const [, after] = text.split(`\n${heading}\n`)
-  expect(after, `README.md has no "${heading}"`).toBeDefined()
-  return after.split(/\n#+ /)[0]
-}
-
-/** First cells of the option table: `--name` with its short form and choices. */
-const optionCells = (text: string) => text.split('\n').flatMap(line => /^\| (`-.*?) \| /.exec(line)?.[1] ?? [])
-
-const commands = await Promise.all(
-  readdirSync(join(root, 'src/cli'))
-    .filter(name => name.endsWith('.ts') && !name.endsWith('.test.ts') && !['cli.ts', 'main.ts'].includes(name))
-    .map(async name => (await import(join(root, 'src/cli', name))).default as Command | undefined),
-)
-const defined = commands.filter(command => command !== undefined)
-
-test('there are commands to check', () => {
-  expect(defined.map(command => command.usage.split(' ')[0])).toEqual(expect.arrayContaining(['prune', 'eval']))
+test('docs/cli.md is what the commands say of themselves', async () => {
+  const commands = await Promise.all(Object.values(COMMANDS).map(async ({ load }) => (await load()).default))
+  expect(commands.map(({ usage }) => usage.split(' ')[0])).toEqual(Object.keys(COMMANDS))
+  await expect(cliPage(commands)).toMatchFileSnapshot(join(root, 'docs/cli.md'))
 })
 
-test.each(defined.map(c => [c.usage.split(' ')[0], c.options] as const))(
-  'README lists the options of %s',
-  (name, options) => {
-    const cell = ([option, spec]: [string, OptionSpec]) => {
-      const value = spec.type === 'flag' ? '' : ` ${spec.choices?.join('\\|') ?? spec.value ?? 'n'}`
-      return `${spec.short ? `\`-${spec.short}\`, ` : ''}\`--${option}${value}\``
-    }
-    expect(optionCells(section(readme, `### fasp ${name}`))).toEqual(Object.entries(options).map(cell))
-  },
-)
-
 test('the example in the README is examples/prune.mjs', () => {
-  const blocks = [...readme.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code)
+  const blocks = [...read('README.md').matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code)
   expect(blocks).toEqual([read('examples/prune.mjs')])
 })
 

@@ -109,10 +109,10 @@ describe('prune', () => {
 describe('to padded', () => {
   test.each(['compact', 'stock'])('the %s result gives the bytes that layout padded has', async layout => {
     const folder = await workplace()
-    const scope = layout === 'compact' ? ['--scope', 'ffn+vo'] : []
-    const args = ['prune', TINY_LLAMA, '-s', '0.3', '--multiple', '32', ...scope, ...QUICK]
-    await run(folder, ...args, '--layout', 'padded', '-o', 'padded')
-    await run(folder, ...args, '--layout', layout, '-o', 'narrow')
+    const method = `fasp:scope=${layout === 'compact' ? 'ffn+ragged' : 'ffn'}:multiple=32:layout=`
+    const args = ['prune', TINY_LLAMA, '-s', '0.3', ...QUICK, '--method']
+    await run(folder, ...args, `${method}padded`, '-o', 'padded')
+    await run(folder, ...args, `${method}${layout}`, '-o', 'narrow')
     await run(folder, 'export', 'narrow', '--to', 'padded', '-o', 'wide')
     const weights = (name: string) => readFileSync(join(folder, name, 'model.safetensors'))
     expect(weights('wide').equals(weights('padded'))).toBe(true)

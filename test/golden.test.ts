@@ -7,7 +7,16 @@ import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
-import { describeModel, logits, openCheckpoint, openEngine, type PruneOptions, perplexity, prune } from '../src/node.ts'
+import {
+  describeModel,
+  fasp,
+  logits,
+  openCheckpoint,
+  openEngine,
+  type PruneOptions,
+  perplexity,
+  prune,
+} from '../src/node.ts'
 import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
 import { finish } from './finish.ts'
 import { expectSameUpToTies } from './ties.ts'
@@ -29,12 +38,13 @@ interface GoldenCase {
 
 const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options']): PruneOptions => ({
   sparsity: sparsity!,
-  scope: scope ?? 'ffn+vo',
-  vo,
-  multiple: rnd ?? 1,
-  restore: on,
-  center,
-  layout: 'padded',
+  method: fasp({
+    scope: scope ?? (vo ? `ffn+${vo}` : 'ffn+ragged'),
+    multiple: rnd ?? 1,
+    repair: on === false ? 'none' : 'pruned',
+    center,
+    layout: 'padded',
+  }),
   dtype: 'F32',
   seqLen: 256,
 })

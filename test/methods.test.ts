@@ -7,16 +7,20 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { ActivationPool } from '../src/forward/activations.ts'
 import { halfBlocks } from '../src/model/architecture.ts'
 import {
+  type Allocate,
   type Checkpoint,
   describeModel,
+  fasp,
   METHOD_NAMES,
+  type Method,
   type MethodName,
+  magnitude,
   openCheckpoint,
   openEngine,
-  type PruneOptions,
   type PruneResult,
   perplexity,
   prune,
+  type Score,
 } from '../src/node.ts'
 import { denseStatistics } from '../src/statistics/dense.ts'
 import { TINY_LLAMA } from './fasp.ts'
@@ -30,7 +34,7 @@ interface OracleCase {
   readonly model: TinyModel
   readonly method: MethodName
   readonly sparsity: number
-  readonly options: Pick<PruneOptions, 'scope' | 'seed'>
+  readonly options: { readonly scope?: 'ffn'; readonly seed?: number }
   /** Neurons and KV heads that stay, where some go. */
   readonly kept?: readonly Kept[]
   readonly biases?: readonly (readonly [attention: readonly number[] | null, ffn: readonly number[] | null])[]
@@ -77,9 +81,11 @@ describe('agrees with the oracle', () => {
   test.each(named)('%s', async (_, { model, method, sparsity, options, ...expected }) => {
     const golden = goldenOf(model)
     const windows = asWindows(golden.calibration_windows.slice(0, oracle.calibration))
-    const settings = { method, sparsity, ...options, windows, dtype: 'F32' } as const
-    const probe = method === 'sleb' ? { probeTokens: 1e6 } : {} // all of the windows
-    await pruned(TINY_MODELS[model], { ...settings, ...probe }, async (checkpoint, result, scores) => {
+    const { scope, seed } = options
+    const probe = method === 'sleb' ? ':probe-tokens=1000000' : '' // all of the windows
+    const named = `${method}${probe}${scope ? `:scope=${scope}` : ''}`
+    const settings = { method: named, sparsity, seed, windows, dtype: 'F32' } as const
+    await pruned(TINY_MODELS[model], settings, async (checkpoint, result, scores) => {
       const { architecture } = describeModel(checkpoint)
       const { headSize, kvHeads, ffnWidth, layers } = architecture
       expect(result.removedLayers?.length).toBe(expected.removed?.length)
@@ -139,6 +145,43 @@ describe('every method', () => {
         expect(readFileSync(join(name, 'README.md'), 'utf8')).toContain(`--method ${method}`)
       }),
   )
+})
+
+describe("functions of the user's", () => {
+  const largest: Score = ({ weight, width }) => {
+    const scores = new Float64Array(width)
+    for (const [i, w] of weight.entries()) scores[i % width] += w ** 2
+    return scores.map(Math.sqrt)
+  }
+  const kept = (method: Method) =>
+    pruned(TINY_LLAMA, { ...QUICK, method, sparsity: 0.3 }, ({ recipe }, result) => {
+      expect(recipe).toMatchObject({ options: { method: method.text } })
+      return { layers: result.layers.map(({ ffn }) => ffn?.kept), options: result.options, widths: result.widths.after }
+    })
+
+  test('a score keeps what the same score of ours keeps, and is recorded as custom', async () => {
+    const ours = await kept(magnitude({ scope: 'ffn' }))
+    const theirs = await kept(fasp({ score: largest, repair: 'none', layout: 'padded' }))
+    expect(theirs.layers).toEqual(ours.layers)
+    expect(theirs.options).toMatchObject({ method: 'fasp:score=custom:repair=none:layout=padded', score: 'custom' })
+    expect(JSON.stringify(theirs.options)).not.toContain('own')
+  })
+
+  test('an allocation gives each layer its widths', async () => {
+    const late: Allocate = ({ layers, ffnWidth, headSize }) =>
+      Array.from({ length: layers }, (_, i) => ({ ffn: i < layers / 2 ? ffnWidth : ffnWidth / 2, value: headSize }))
+    const { widths, options } = await kept(fasp({ allocate: late, repair: 'dense', layout: 'compact' }))
+    expect(widths.map(({ ffn }) => ffn)).toEqual([384, 384, 384, 192, 192, 192])
+    expect(options.allocate).toBe('custom')
+    await expect(kept(fasp({ allocate: late }))).rejects.toThrow(
+      /allocate must return .* \(in layout stock as many in all\)/,
+    )
+  })
+
+  test('what they must return is checked', async () => {
+    await expect(kept(fasp({ score: () => new Float64Array(3) }))).rejects.toThrow(/Float64Array of 384 finite numbers/)
+    await expect(kept(fasp({ allocate: () => [] }))).rejects.toThrow(/for each of 6 layers/)
+  })
 })
 
 test('random goes by the seed alone', async () => {

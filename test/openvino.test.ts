@@ -168,7 +168,14 @@ if (BF16)
 
     test('take as many threads as they are given', async () => {
       const output = join(folder, 'one thread')
-      const options = { sparsity: 0.3, products: 'bf16', threads: 1, windows: windowsOf(32), output } as const
+      const options = {
+        sparsity: 0.3,
+        method: 'fasp',
+        products: 'bf16',
+        threads: 1,
+        windows: windowsOf(32),
+        output,
+      } as const
       const { engineSeconds } = await finish(prune(TINY_LLAMA, options))
       expect(engineSeconds.ffn).toBeGreaterThan(0)
     })

@@ -8,6 +8,8 @@ import { fromFloat32 } from '../src/formats/dtype.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { layoutSafetensors, openSafetensors } from '../src/formats/safetensors.ts'
 import {
+  fasp,
+  type Layout,
   logits,
   openEngine,
   type PrunePathOptions,
@@ -54,7 +56,11 @@ const largestDifference = (a: Float32Array, b: Float32Array) =>
 
 test('sparsity 0 gives byte-identical tensors', async () => {
   for (const layout of ['stock', 'padded'] as const) {
-    const { output } = await run(TINY_LLAMA, { sparsity: 0, layout, scope: 'ffn+vo', windows: windows(2, 16, 1) })
+    const { output } = await run(TINY_LLAMA, {
+      sparsity: 0,
+      method: fasp({ scope: 'ffn+ragged', layout }),
+      windows: windows(2, 16, 1),
+    })
     expect(
       readFileSync(join(output, 'model.safetensors')).equals(readFileSync(join(TINY_LLAMA, 'model.safetensors'))),
     ).toBe(true)
@@ -75,7 +81,7 @@ test('sparsity 0 gives byte-identical tensors of a pytorch_model.bin', async () 
 })
 
 test('the same seed and input give byte-identical output', async () => {
-  const options = { sparsity: 0.3, scope: 'ffn+vo', samples: 4, seqLen: 32, seed: 5 } as const
+  const options = { sparsity: 0.3, method: 'fasp:scope=ffn+ragged', samples: 4, seqLen: 32, seed: 5 } as const
   const [one, two] = [await run(TINY_LLAMA, options), await run(TINY_LLAMA, options)]
   const files = readdirSync(one.output)
   expect(readdirSync(two.output)).toEqual(files)
@@ -92,27 +98,25 @@ test('restoration never makes an error larger, and all layouts are one model in 
     fc.asyncProperty(
       fc.record({
         sparsity: fc.double({ min: 0.05, max: 0.6, noNaN: true }),
-        vo: fc.constantFrom('ragged' as const, 'per-head' as const, 'rotate' as const),
+        scope: fc.constantFrom('ffn+ragged' as const, 'ffn+per-head' as const, 'ffn+rotate' as const),
         seed: fc.nat(1e6),
         damp: fc.constantFrom(0, 0.01, 0.1),
         score: fc.constantFrom('column' as const, 'eliminate' as const),
-        target: fc.constantFrom('pruned' as const, 'dense' as const),
+        repair: fc.constantFrom('pruned' as const, 'dense' as const),
       }),
-      async ({ seed, ...options }) => {
-        const settings = {
-          ...options,
-          scope: 'ffn+vo',
-          multiple: 1,
-          dtype: 'F32',
-          windows: windows(3, 64, seed),
-        } as const
-        const stock = await run(TINY_LLAMA, { ...settings, layout: 'stock' })
+      async ({ seed, sparsity, ...options }) => {
+        const calibration = windows(3, 64, seed)
+        const pruned = (layout: Layout) => {
+          const method = fasp({ ...options, multiple: 1, layout })
+          return run(TINY_LLAMA, { sparsity, method, dtype: 'F32', windows: calibration })
+        }
+        const stock = await pruned('stock')
         for (const { attention, ffn } of stock.result.layers)
           for (const half of [attention!, ffn!])
             expect(half.errorAfter).toBeLessThanOrEqual(half.errorBefore * (1 + 1e-9))
         const expected = await logitsOf(stock.output)
         for (const layout of ['padded', 'compact'] as const) {
-          const { output } = await run(TINY_LLAMA, { ...settings, layout })
+          const { output } = await pruned(layout)
           expect(largestDifference(await logitsOf(output), expected), layout).toBeLessThan(1e-4)
         }
       },
@@ -122,13 +126,7 @@ test('restoration never makes an error larger, and all layouts are one model in 
 }, 180_000) // 18 models
 
 test('activations in memory and in a scratch file give the same bytes', async () => {
-  const settings = {
-    sparsity: 0.3,
-    scope: 'ffn+vo',
-    windows: windows(3, 64, 2),
-    target: 'dense',
-    inputs: 'aligned',
-  } as const
+  const settings = { sparsity: 0.3, method: 'fasp:scope=ffn+ragged:repair=aligned', windows: windows(3, 64, 2) }
   const [inMemory, spilled] = [await run(TINY_LLAMA, settings), await run(TINY_LLAMA, { ...settings, memory: 0 })]
   const weights = (o: string) => readFileSync(join(o, 'model.safetensors'))
   expect(weights(spilled.output).equals(weights(inMemory.output))).toBe(true)
@@ -141,14 +139,7 @@ test('held-out losses are those of the written model, and windows held out leave
     { name: 'a', tokens: 99, available: 4, used: 3, heldOut: 1 },
     { name: 'b', tokens: 99, available: 3, used: 2, heldOut: 1 },
   ]
-  const settings = {
-    sparsity: 0.3,
-    scope: 'ffn+vo',
-    vo: 'rotate',
-    target: 'dense',
-    inputs: 'aligned',
-    dtype: 'F32',
-  } as const
+  const settings = { sparsity: 0.3, method: 'fasp:scope=ffn+rotate:repair=aligned', dtype: 'F32' } as const
   const { output, result } = await run(TINY_LLAMA, { ...settings, windows: { ...made, windows: used, heldOut, texts } })
   const plain = await run(TINY_LLAMA, { ...settings, windows: { ...made, windows: used } })
   const weights = (folder: string) => readFileSync(join(folder, 'model.safetensors'))
@@ -175,12 +166,15 @@ test('held-out losses are those of the written model, and windows held out leave
 })
 
 test('a dense target that nothing is taken from is the pruned target', async () => {
-  const settings = { sparsity: 0.3, scope: 'ffn+vo', windows: windows(3, 64, 2) } as const
+  const repaired = (repair: 'pruned' | 'dense', alpha?: number, memory?: number) => {
+    const method = fasp({ scope: 'ffn+ragged', repair, alpha })
+    return run(TINY_LLAMA, { sparsity: 0.3, method, memory, windows: windows(3, 64, 2) })
+  }
   const [pruned, dense, spilled, half] = [
-    await run(TINY_LLAMA, settings),
-    await run(TINY_LLAMA, { ...settings, target: 'dense', alpha: 0 }),
-    await run(TINY_LLAMA, { ...settings, target: 'dense', alpha: 0, memory: 0 }),
-    await run(TINY_LLAMA, { ...settings, target: 'dense' }),
+    await repaired('pruned'),
+    await repaired('dense', 0),
+    await repaired('dense', 0, 0),
+    await repaired('dense'),
   ]
   const weights = ({ output }: typeof pruned) => readFileSync(join(output, 'model.safetensors'))
   for (const same of [dense, spilled]) expect(weights(same).equals(weights(pruned))).toBe(true)
@@ -188,7 +182,8 @@ test('a dense target that nothing is taken from is the pruned target', async () 
 })
 
 test('with a dense target, what keeps all is repaired, and without one it stays byte for byte', async () => {
-  const settings = { sparsity: 0.3, windows: windows(3, 64, 2) } as const
+  const repaired = (options: Parameters<typeof fasp>[0]) =>
+    run(TINY_LLAMA, { sparsity: 0.3, method: fasp(options), windows: windows(3, 64, 2) })
   const tensors = async ({ output }: { output: string }, name: string, layer = 2) => {
     const file = await openSafetensors(await openFile(join(output, 'model.safetensors')))
     const bytes = await file.bytes(`model.layers.${layer}.self_attn.${name}.weight`)
@@ -196,9 +191,9 @@ test('with a dense target, what keeps all is repaired, and without one it stays 
     return Buffer.from(bytes)
   }
   const [pruned, dense, aligned] = [
-    await run(TINY_LLAMA, settings),
-    await run(TINY_LLAMA, { ...settings, target: 'dense' }),
-    await run(TINY_LLAMA, { ...settings, target: 'dense', inputs: 'aligned' }),
+    await repaired({}),
+    await repaired({ repair: 'dense' }),
+    await repaired({ repair: 'aligned' }),
   ]
   const source = { output: TINY_LLAMA }
   expect(pruned.result.layers[2].attention).toBeUndefined()
@@ -216,7 +211,7 @@ test('with a dense target, what keeps all is repaired, and without one it stays 
     expect(await same(aligned, name)).toBe(false)
   }
   // Up to the first cut both streams are one, whatever the damping.
-  const undamped = await run(TINY_LLAMA, { ...settings, target: 'dense', inputs: 'aligned', damp: 0 })
+  const undamped = await repaired({ repair: 'aligned', damp: 0 })
   for (const name of ['q_proj', 'k_proj', 'v_proj', 'o_proj'])
     expect((await tensors(undamped, name, 0)).equals(await tensors(source, name, 0))).toBe(true)
   expect(undamped.result.layers[0].attention).toBeUndefined()
@@ -237,18 +232,14 @@ test('removing columns that are exactly zero changes no logit', async () => {
     const ffn = 3 * a.hiddenSize * a.ffnWidth
     return ((1 - kept) * (qk + ffn)) / (2 * qk + ffn)
   })
-  for (const [layout, restore, tolerance] of [
-    ['padded', true, 0],
-    ['padded', false, 0],
-    ['stock', true, 5e-5], // narrower products add in another order: float32 rounding of logits near 20
+  for (const [layout, repair, tolerance] of [
+    ['padded', 'pruned', 0],
+    ['padded', 'none', 0],
+    ['stock', 'pruned', 5e-5], // narrower products add in another order: float32 rounding of logits near 20
   ] as const) {
     const pruned = await run(source, {
       sparsity,
-      scope: 'ffn+vo',
-      vo: 'per-head',
-      multiple: 1,
-      layout,
-      restore,
+      method: fasp({ scope: 'ffn+per-head', multiple: 1, layout, repair }),
       windows: windows(3, 64, 4),
     })
     expect(pruned.result.widths.after).toEqual(Array(6).fill({ ffn: 384 - dead.neurons, value: 32 - dead.values }))
@@ -261,7 +252,11 @@ test('a layer whose activations are all zero is pruned without complaint', async
   const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
   await copyWithZeros(output, source, { neurons: 384, values: 32 }) // all of them, in every layer
   for (const damp of [0, 0.01]) {
-    const { result } = await run(source, { sparsity: 0.3, scope: 'ffn+vo', damp, windows: windows(2, 32, 4) })
+    const { result } = await run(source, {
+      sparsity: 0.3,
+      method: fasp({ scope: 'ffn+ragged', damp }),
+      windows: windows(2, 32, 4),
+    })
     expect(result.layers.flatMap(l => [l.attention!.errorAfter, l.ffn!.errorAfter])).toEqual(Array(12).fill(0))
     expect(result.layers[0].ffn!.damp).toBe(damp)
   }
@@ -271,9 +266,12 @@ test('damping that had to be raised to choose or to turn is in the result, and s
   const source = newOutput()
   const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
   await copyWithZeros(output, source, { neurons: 96, values: 0 })
-  const settings = { sparsity: 0.3, multiple: 1, damp: 0, windows: windows(10, 64, 4) } as const
+  const chosen = (score: 'column' | 'eliminate') => {
+    const method = fasp({ score, multiple: 1, damp: 0 })
+    return run(source, { sparsity: 0.3, method, windows: windows(10, 64, 4) })
+  }
   const damps = (result: PruneResult) => result.layers.map(({ ffn }) => ffn!.damp)
-  const [column, eliminate] = [await run(source, settings), await run(source, { ...settings, score: 'eliminate' })]
+  const [column, eliminate] = [await chosen('column'), await chosen('eliminate')]
   expect(damps(column.result)).toEqual(Array(6).fill(0))
   expect(damps(eliminate.result)).toEqual(Array(6).fill(1e-8))
   expect(eliminate.result.notices).toContain(

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { describeModel, openCheckpoint, openEngine, type PruneOptions, perplexity, prune } from '../src/node.ts'
+import { best, describeModel, fasp, openCheckpoint, openEngine, perplexity, prune } from '../src/node.ts'
 import { BF16 } from './cpu.ts'
 import { finish } from './finish.ts'
 import { withModel } from './opened.ts'
@@ -18,7 +18,14 @@ interface OracleHalf {
 interface OracleCase {
   readonly model: TinyModel
   readonly case: string
-  readonly options: Pick<PruneOptions, 'vo' | 'score' | 'target' | 'inputs' | 'allocate' | 'center'>
+  readonly options: {
+    readonly vo?: 'per-head' | 'rotate'
+    readonly score?: 'eliminate'
+    readonly target?: 'dense'
+    readonly inputs?: 'aligned'
+    readonly allocate?: 'sensitivity'
+    readonly center?: boolean
+  }
   readonly probeTokens?: number
   readonly sensitivity?: readonly { layer: number; kind: string; kl: number; costs: Record<string, number> }[]
   readonly layers: readonly { attention?: OracleHalf; ffn?: OracleHalf }[]
@@ -29,6 +36,18 @@ interface OracleCase {
 const oracle: { sparsity: number; cases: OracleCase[] } = JSON.parse(
   readFileSync(fileURLToPath(new URL('fixtures/quality/oracle.json', import.meta.url)), 'utf8'),
 )
+
+function methodOf({ options: { vo, score, target, inputs, allocate, center }, probeTokens }: OracleCase) {
+  const parts = {
+    scope: `ffn+${vo ?? 'ragged'}`,
+    score: score ?? 'column',
+    repair: inputs ?? target ?? 'pruned',
+    center,
+    multiple: 1,
+    layout: 'compact',
+  } as const
+  return allocate ? best({ ...parts, probeTokens }) : fasp(parts)
+}
 
 const PERPLEXITY_TOLERANCE = 0.001
 const ERROR_TOLERANCE = 0.01
@@ -51,13 +70,9 @@ describe('agrees with the oracle', () => {
     const output = join(folder, name)
     const { allocation, ...result } = await finish(
       prune(TINY_MODELS[expected.model], {
-        ...expected.options,
+        method: methodOf(expected),
         sparsity: oracle.sparsity,
-        scope: 'ffn+vo',
-        multiple: 1,
-        layout: 'compact',
         dtype: 'F32',
-        probeTokens: expected.probeTokens,
         windows: asWindows(golden.calibration_windows),
         output,
       }),
@@ -94,17 +109,17 @@ describe('agrees with the oracle', () => {
 const BF16_TOLERANCE = 0.005
 
 // Not skipped tests elsewhere: what is skipped fails .ci/run. The refusals are tested in test/openvino.test.ts.
-const pruned = TINY_NAMES.flatMap(name => (['paper', 'stock'] as const).map(preset => ({ name, preset })))
+const pruned = TINY_NAMES.flatMap(name => (['paper', 'stock'] as const).map(method => ({ name, method })))
 if (BF16)
   describe('products in bf16', () => {
     test('cost no quality', { timeout: 120_000 }, async () => {
-      for (const { name, preset } of pruned) {
+      for (const { name, method } of pruned) {
         const golden = goldenOf(name)
         const windows = asWindows(golden.calibration_windows)
         const evaluation = asWindows(golden.evaluation_windows)
         const measure = async (products: 'float32' | 'bf16') => {
-          const output = join(folder, `${name} ${preset} ${products}`)
-          await finish(prune(TINY_MODELS[name], { preset, sparsity: 0.3, products, windows, output }))
+          const output = join(folder, `${name} ${method} ${products}`)
+          await finish(prune(TINY_MODELS[name], { method, sparsity: 0.3, products, windows, output }))
           return withModel(
             output,
             async model => (await finish(perplexity(model, engine, evaluation, 'evaluate'))).perplexity,

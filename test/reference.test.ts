@@ -43,7 +43,7 @@ const logSoftmax = (row: Float32Array) => {
 
 test('KL and agreement of a pruned model are those of the logits, and of the dense model 0 and 1', async () => {
   const output = join(folder, 'pruned')
-  const cut = { sparsity: 0.6, scope: 'ffn+vo', layout: 'compact' } as const
+  const cut = { sparsity: 0.6, method: 'fasp:scope=ffn+ragged:layout=compact' } as const
   const checkpoint = await openCheckpoint(TINY_LLAMA)
   const dense = describeModel(checkpoint)
   const ids = loadTokenizer(checkpoint).encode(TEXT)

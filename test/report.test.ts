@@ -13,7 +13,7 @@ describe('prune and eval', () => {
   let folder: string
   beforeAll(async () => {
     folder = await workplace()
-    const prune = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK, '--preset', 'best']
+    const prune = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK, '--method', 'best']
     const measured = [
       '--eval',
       'text.txt',
@@ -34,7 +34,7 @@ describe('prune and eval', () => {
     const result = parseResult(readFileSync(join(folder, 'out.json'), 'utf8'), 'out.json')
     expect(result).toMatchObject({ command: 'prune', model: { name: 'tiny-llama', layers: 6, parameters: 1312384 } })
     const [dense, pruned] = result.runs
-    expect([dense.name, pruned.name, pruned.sparsity]).toEqual(['dense', 'preset best', 0.2])
+    expect([dense.name, pruned.name, pruned.sparsity]).toEqual(['dense', 'best', 0.2])
     expect(pruned.prune!.allocation!.halfBlocks).toHaveLength(12)
     expect(pruned.exports).toMatchObject([{ to: 'gguf', folder: 'gguf/' }])
     expect(pruned.notices).toEqual([expect.stringContaining('text.txt')]) // calibrated on what is measured
@@ -51,9 +51,9 @@ describe('prune and eval', () => {
     const [first, again] = ['out.html', 'again.html'].map(name => readFileSync(join(folder, name), 'utf8'))
     expect(again).toBe(first)
     expect(first).toContain('It was a &#60;b&#62;dark')
-    expect(first).toContain('Sensitivity of each layer: preset best 20 %')
+    expect(first).toContain('Sensitivity of each layer: best 20 %')
     const { stdout } = await run(folder, 'report', 'out.json')
-    expect(stdout).toMatch(/^preset best 20 % +\d+\.\d+ ± \d+\.\d+$/m)
+    expect(stdout).toMatch(/^best 20 % +\d+\.\d+ ± \d+\.\d+$/m)
     expect(stdout).toMatch(/^FFN neurons +\d+–\d+ of 384$/m)
   })
 
@@ -64,7 +64,7 @@ describe('prune and eval', () => {
     const tasks = ['--tasks', 'piqa', '--tasks-data', 'data', '--limit', '2']
     await run(folder, ...args, ...tasks, '--result', 'eval.json', '--report', 'eval.md')
     const result = parseResult(readFileSync(join(folder, 'eval.json'), 'utf8'), 'eval.json')
-    expect(result).toMatchObject({ command: 'eval', runs: [{ name: 'preset best', sparsity: 0.2 }] })
+    expect(result).toMatchObject({ command: 'eval', runs: [{ name: 'best', sparsity: 0.2 }] })
     const sha256 = expect.stringMatching(/^[0-9a-f]{64}$/)
     expect(result.evaluation).toEqual({
       ...{ dense: TINY_LLAMA, limit: 2 },
@@ -79,7 +79,7 @@ describe('prune and eval', () => {
     for (const part of ['piqa: 3 items, where', `Distances are from ${TINY_LLAMA}`, 'What was read'])
       expect(page).toContain(part)
     expect(result.runs[0].perplexity[0].standardError).toBeNaN() // of one window
-    expect(readFileSync(join(folder, 'eval.md'), 'utf8')).toMatch(/^\| preset best 20 % \| [\d.]+ \|$/m)
+    expect(readFileSync(join(folder, 'eval.md'), 'utf8')).toMatch(/^\| best 20 % \| [\d.]+ \|$/m)
   })
 })
 

@@ -218,7 +218,7 @@ describe('the text that choices have in common is run once', () => {
     const folder = await workplace()
     const output = join(folder, 'compact')
     const calibration = [join(folder, 'text.txt')]
-    await finish(prune(TINY_LLAMA, { sparsity: 0.3, preset: 'best', output, calibration, samples: 4, seqLen: 64 }))
+    await finish(prune(TINY_LLAMA, { sparsity: 0.3, method: 'best', output, calibration, samples: 4, seqLen: 64 }))
     await compare(output)
   })
 

@@ -7,6 +7,7 @@ import type { Model } from '../model/model.ts'
 import { type DenseStatistics, denseStatistics } from '../statistics/dense.ts'
 import type { Windows } from '../text/windows.ts'
 import { layersToRemove, leastInfluential, type RemovedLayer } from './influence.ts'
+import { type Allocate, ownWidths } from './own.ts'
 import { leastMissed } from './perplexity.ts'
 import { type Allocation, allocateBySensitivity, type SensitivityOptions } from './sensitivity.ts'
 import { standardizedWidths } from './standardized.ts'
@@ -23,7 +24,10 @@ export interface Allocated {
 }
 
 export interface AllocateOptions extends SensitivityOptions {
-  readonly allocate: 'uniform' | 'sensitivity' | 'standardized' | 'influence' | 'perplexity'
+  readonly allocate: 'uniform' | 'sensitivity' | 'standardized' | 'influence' | 'perplexity' | 'custom'
+  /** What `custom` is. */
+  readonly own?: { readonly allocate?: Allocate }
+  readonly layout: string
 }
 
 /** @param given statistics of the dense model on these windows, where the caller has them */
@@ -40,6 +44,8 @@ export async function* allocate(
   switch (options.allocate) {
     case 'uniform':
       return {}
+    case 'custom':
+      return { widths: await ownWidths(options.own!.allocate!, model.architecture, options) }
     case 'sensitivity':
       return yield* allocateBySensitivity(context, model, windows, options)
     case 'standardized': {

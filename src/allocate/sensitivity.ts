@@ -91,7 +91,7 @@ export function checkReach(a: Architecture, options: WidthOptions): void {
   const linears = linearWeights(a)
   if (most < Math.floor(sparsity * linears))
     throw new UsageError(
-      `sparsity ${sparsity} cannot be reached: in FFN widths that are a multiple of ${multiple}, allocate sensitivity can remove ${((100 * most) / linears).toFixed(1)} % of the decoder linears. Use a smaller --multiple or a lower sparsity.`,
+      `sparsity ${sparsity} cannot be reached: in FFN widths that are a multiple of ${multiple}, allocation by sensitivity can remove ${((100 * most) / linears).toFixed(1)} % of the decoder linears. Use a smaller multiple or a lower sparsity.`,
     )
 }
 

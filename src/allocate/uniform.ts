@@ -22,9 +22,9 @@ export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: Wi
   const cut = (sparsity * total - goneWithHeads) / prunable
   if (cut >= 1)
     throw new UsageError(
-      `sparsity ${sparsity} cannot be reached: --scope ${scope} covers ${((100 * (prunable + goneWithHeads)) / total).toFixed(0)} % of the decoder linears.` +
+      `sparsity ${sparsity} cannot be reached: scope ${scope} covers ${((100 * (prunable + goneWithHeads)) / total).toFixed(0)} % of the decoder linears.` +
         (scope === 'ffn'
-          ? ' Use --scope ffn+vo (other methods: ffn+heads) or a lower sparsity.'
+          ? ' Use a method that cuts attention too (best, paper, fasp:scope=ffn+ragged) or a lower sparsity.'
           : ' Use a lower sparsity.'),
     )
   const widths = {
@@ -35,7 +35,7 @@ export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: Wi
   if (widths.ffn < 1 || widths.value < 1)
     throw new UsageError(
       `sparsity ${sparsity} would leave ${widths.ffn} of ${a.ffnWidth} neurons and ${widths.value} of ${a.headSize} value channels per head. ` +
-        'Use a lower sparsity or a smaller --multiple.',
+        'Use a lower sparsity or a smaller multiple.',
     )
   return widths
 }

@@ -60,7 +60,7 @@ const MAX_CONFIG_BYTES = 2 ** 16
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
   const { workload, model, products, memory, keep, device, threads, blas, signal } = options
   const windows = options.windows ?? workload.windows
-  const settings = { sparsity: SPARSITY, preset: 'paper', products, memory } as const
+  const settings = { sparsity: SPARSITY, method: 'paper', products, memory } as const
   checkRange('windows', windows, 1, 1e6, true)
   checkOptions(settings)
   await using engine = openEngine({ device, threads, blas })

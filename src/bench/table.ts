@@ -19,7 +19,7 @@ export function benchTable(r: BenchResult): string {
   const products = w.products === 'float32' ? undefined : w.products
   const beyond = [machine.blas && 'the BLAS', products].filter(Boolean).join(', ')
   return [
-    `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, preset paper${w.products ? `, products ${w.products}` : ''}`,
+    `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, method paper${w.products ? `, products ${w.products}` : ''}`,
     hardwareText(machine),
     `fasp ${r.fasp}, ${softwareText(machine)}`,
     '',

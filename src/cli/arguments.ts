@@ -1,6 +1,7 @@
 // Typed command-line options over `util.parseArgs`: each command states its options once, for parsing, checking and `--help`.
 import { parseArgs } from 'node:util'
 import { UsageError } from '../errors.ts'
+import { METHOD_OPTIONS, optionName } from '../method.ts'
 
 export interface OptionSpec {
   readonly type: 'flag' | 'text' | 'number' | 'integer'
@@ -13,6 +14,8 @@ export interface OptionSpec {
   readonly value?: string
   readonly choices?: readonly string[]
   readonly help: string
+  /** Shown by `--help-all` only. */
+  readonly rare?: boolean
 }
 
 type ValueOf<S extends OptionSpec> = S['type'] extends 'flag'
@@ -35,8 +38,9 @@ export interface Arguments<O extends Record<string, OptionSpec>> {
 }
 
 /** Options that every command has. */
-const COMMON = {
+export const COMMON = {
   help: { type: 'flag', short: 'h', help: 'show this text' },
+  'help-all': { type: 'flag', help: 'show all options' },
 } as const satisfies Record<string, OptionSpec>
 
 /** @throws UsageError for an unknown option, a missing or malformed value */
@@ -59,7 +63,7 @@ export function parseArguments<O extends Record<string, OptionSpec>>(args: reado
   }
   const values = Object.entries(parsed.values).map(([name, value]) => [
     name,
-    convert(name, value, specs[name] ?? COMMON.help),
+    convert(name, value, specs[name] ?? COMMON.help), // the common ones are flags
   ])
   return { options: Object.fromEntries(values), positionals: parsed.positionals }
 }
@@ -96,6 +100,9 @@ function explain(error: Error, known: readonly string[]): string {
   if (flag) return `${flag} takes no value. See --help.`
   if (!unknown) return error.message.split('\n')[0]
   const wanted = unknown.replace(/^-+/, '')
+  const ofMethod = wanted === 'preset' || Object.keys(METHOD_OPTIONS).some(option => optionName(option) === wanted)
+  if (ofMethod && known.includes('method'))
+    return `unknown option ${unknown}. Use --method: best, or with options of a method best:alpha=0.25. See --help-all.`
   const near = known
     .map(name => ({ name, distance: editDistance(name, wanted) }))
     .filter(({ name, distance }) => distance <= Math.min(2, wanted.length / 3) || name.startsWith(wanted))
@@ -113,15 +120,4 @@ export function editDistance(a: string, b: string): number {
     row = next
   }
   return row[b.length]
-}
-
-/** The options' part of a command's help, within 80 columns where the texts allow. */
-export function optionHelp(specs: Record<string, OptionSpec>): string {
-  const rows = Object.entries({ ...specs, ...COMMON } as Record<string, OptionSpec>).map(([name, spec]) => {
-    const value = spec.type === 'flag' ? '' : ` ${spec.choices?.join('|') ?? spec.value ?? 'n'}`
-    return [`${spec.short ? `-${spec.short}, ` : '    '}--${name}${value}`, spec.help]
-  })
-  return rows
-    .map(([left, help]) => (left.length > 26 ? `  ${left}\n${' '.repeat(30)}${help}` : `  ${left.padEnd(28)}${help}`))
-    .join('\n')
 }

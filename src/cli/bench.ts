@@ -10,7 +10,6 @@ import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, PRUNING_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
-import { METHOD_OPTIONS } from './prune.ts'
 
 const TOKENIZER = new URL('../assets/tiny-llama/tokenizer.json', import.meta.url)
 
@@ -20,9 +19,9 @@ const WORKLOAD_OPTIONS = {
   model: { type: 'text', value: 'path', help: 'prune this model instead of a random one' },
   windows: { type: 'integer', help: 'calibration windows (default: the workload’s)' },
   keep: { type: 'text', value: 'folder', help: 'work there and keep both models (default TMPDIR)' },
-  products: METHOD_OPTIONS.products,
+  products: PRUNING_OPTIONS.products,
   blas: PRUNING_OPTIONS.blas,
-  memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
+  memory: PRUNING_OPTIONS.memory,
 } as const
 
 export default defineCommand({

@@ -7,6 +7,8 @@ export interface Command<O extends Record<string, OptionSpec> = Record<string, O
   readonly summary: string
   readonly options: O
   readonly examples?: readonly string[]
+  /** It takes methods, which `--help-all` lists. */
+  readonly methods?: true
   run(args: Arguments<O>, context: Context): Promise<void>
 }
 

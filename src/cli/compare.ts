@@ -1,12 +1,10 @@
 // fasp compare: methods under one protocol → one table and one result file.
 import { RunError, UsageError } from '../errors.ts'
-import { type CompareMethod, checkReport, compare, compareMethod, writeReport } from '../node.ts'
+import { checkReport, compare, writeReport } from '../node.ts'
 import { comparisonText } from '../report/comparison.ts'
-import { parseArguments } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { modelArgument, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
-import { METHOD_OPTIONS, methodOptions } from './prune.ts'
 
 export default defineCommand({
   usage: 'compare <folder | model.gguf | hub/id> --methods <list> -s <list> -o <file>',
@@ -16,7 +14,7 @@ export default defineCommand({
       type: 'text',
       list: true,
       value: 'list',
-      help: 'presets and methods; with options best:alpha=0.25',
+      help: 'methods of fasp prune: paper,best:alpha=0.25,flap; --help-all lists them',
     },
     sparsity: {
       type: 'number',
@@ -35,7 +33,7 @@ export default defineCommand({
       help: 'text to calibrate on; repeatable (or self-written)',
     },
     samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
-    'calibration-seq-len': { type: 'integer', help: 'tokens per calibration window (--seq-len)' },
+    'calibration-seq-len': { type: 'integer', rare: true, help: 'tokens per calibration window (--seq-len)' },
     'seq-len': { type: 'integer', help: 'tokens per window, of both kinds (default 1024)' },
     'max-windows': {
       type: 'integer',
@@ -44,15 +42,21 @@ export default defineCommand({
       help: 'the first n windows of each text (default all)',
     },
     tasks: { type: 'text', list: true, value: 'list', help: 'zero-shot tasks: arc_easy,piqa,… (docs/tasks.md)' },
-    'tasks-data': { type: 'text', many: true, value: 'folder', help: 'their items (default: from the Hub)' },
-    limit: { type: 'integer', help: 'the first n items of each task (default all)' },
+    'tasks-data': {
+      type: 'text',
+      rare: true,
+      many: true,
+      value: 'folder',
+      help: 'their items (default: from the Hub)',
+    },
+    limit: { type: 'integer', rare: true, help: 'the first n items of each task (default all)' },
     prompt: { type: 'text', many: true, value: 'text', help: 'for each model to continue; repeatable' },
-    seed: { type: 'integer', help: 'seed of the self-written text (default 0)' },
+    seed: { type: 'integer', rare: true, help: 'seed of the self-written text (default 0)' },
     ...PRUNING_OPTIONS,
-    memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
     report: { type: 'text', value: 'file', help: 'a report as well: .html, .md, .svg' },
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },
+  methods: true,
   examples: ['fasp compare my-model --methods paper,best -s 0.2,0.3 --text w.txt -o r.json'],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
@@ -70,7 +74,7 @@ export default defineCommand({
       compare(model, {
         ...options,
         ...{ output, text, prompts, signal },
-        ...{ methods: methods.map(parseMethod), sparsity, tasks },
+        ...{ methods, sparsity, tasks },
         tasksData: options['tasks-data'],
         seqLen: options['seq-len'],
         calibrationSeqLen: options['calibration-seq-len'],
@@ -88,16 +92,3 @@ export default defineCommand({
       throw new RunError(`${failed} of ${result.runs.length} runs failed. The same command tries them again.`)
   },
 })
-
-/** `best`, or with options of `fasp prune` after colons: `best:alpha=0.25:no-restore`. @throws UsageError */
-function parseMethod(text: string): CompareMethod {
-  const [name, ...more] = text.split(':')
-  const none = more.find(option => option === '' || option === 'help')
-  if (none !== undefined)
-    throw new UsageError(`method "${text}" has an option "${none}". Write options of fasp prune: best:alpha=0.25.`)
-  const { options } = parseArguments(
-    more.map(option => `--${option}`),
-    METHOD_OPTIONS,
-  )
-  return { ...compareMethod(name, methodOptions(options)), name: text }
-}

@@ -9,6 +9,7 @@ import {
   type Checkpoint,
   describeModel,
   type Engine,
+  fasp,
   generate,
   loadTokenizer,
   openCheckpoint,
@@ -49,14 +50,14 @@ export default defineCommand({
       const dense = await open(MODEL)
       const results = []
       const windows = await showProgress(sampleWindows(dense, engine, CALIBRATION, signal))
-      for (const restore of [true, false]) {
-        const settings = { sparsity: SPARSITY, restore, windows, output: join(folder, `${restore}`), signal }
+      for (const repair of ['pruned', 'none'] as const) {
+        const settings = { sparsity: SPARSITY, method: fasp({ repair }), windows, output: join(folder, repair), signal }
         results.push(await showProgress(prune(MODEL, settings)))
       }
       const models = [
         { name: 'dense', model: dense },
-        { name: 'pruned', model: await open(join(folder, 'true')) },
-        { name: 'pruned, not restored', model: await open(join(folder, 'false')) },
+        { name: 'pruned', model: await open(join(folder, 'pruned')) },
+        { name: 'pruned, not restored', model: await open(join(folder, 'none')) },
       ]
       const heldOut = await showProgress(sampleWindows(dense, engine, HELD_OUT, signal))
       const rows = [['', 'perplexity', 'KL to dense']]

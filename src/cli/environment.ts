@@ -1,5 +1,6 @@
 // Small things that several commands need of the process.
 import { DEVICES } from '../engine/device.ts'
+import { PRECISIONS } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import { type ExportRequest, TARGETS, type TargetName } from '../export/targets.ts'
 import type { TerminalStyle } from '../report/terminal.ts'
@@ -16,7 +17,14 @@ export const ENGINE_OPTIONS = {
 /** Options of commands that prune. */
 export const PRUNING_OPTIONS = {
   ...ENGINE_OPTIONS,
-  blas: { type: 'text', value: 'library', help: 'BLAS for Gram matrices, solves: auto, or path' },
+  memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
+  blas: { type: 'text', value: 'library', rare: true, help: 'for Gram matrices, solves and more: auto, or a path' },
+  products: {
+    type: 'text',
+    choices: PRECISIONS,
+    rare: true,
+    help: 'of calibration (default float32; docs/devices.md)',
+  },
 } as const satisfies Record<string, OptionSpec>
 
 /** `--to gguf` or `--to gguf:q8_0`. @throws UsageError for an unknown target */

@@ -4,22 +4,11 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { FaspError, UsageError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import { UNFINISHED } from '../write/unfinished.node.ts'
-import { editDistance, optionHelp, parseArguments } from './arguments.ts'
+import { editDistance, parseArguments } from './arguments.ts'
 import type { Terminals, Word } from './cli.ts'
-import { BUG, type Command } from './command.ts'
-
-const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<{ default: unknown }> }>> = {
-  demo: { summary: 'prune the model that ships with the package, before and after', load: () => import('./demo.ts') },
-  prune: { summary: 'prune a model and write the result', load: () => import('./prune.ts') },
-  export: { summary: 'write a model as GGUF, ONNX, or with its old shapes', load: () => import('./export.ts') },
-  eval: { summary: 'measure perplexity and zero-shot tasks', load: () => import('./eval.ts') },
-  compare: { summary: 'measure several methods side by side', load: () => import('./compare.ts') },
-  generate: { summary: 'continue a text', load: () => import('./generate.ts') },
-  inspect: { summary: 'show architecture, shapes, parameters and bytes', load: () => import('./inspect.ts') },
-  push: { summary: 'upload a result to the Hugging Face Hub', load: () => import('./push.ts') },
-  report: { summary: 'show results, as text, page, tables or chart', load: () => import('./report.ts') },
-  bench: { summary: 'time pruning, or models, on this machine', load: () => import('./bench.ts') },
-}
+import { BUG } from './command.ts'
+import { COMMANDS } from './commands.ts'
+import { commandHelp } from './help.ts'
 
 const HELP = `fasp ${VERSION}: makes language models smaller and faster by structured pruning
 
@@ -30,7 +19,7 @@ ${Object.entries(COMMANDS)
   .map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`)
   .join('\n')}
 
-fasp <command> --help shows a command's options.
+fasp <command> --help shows its options, --help-all those that few need, too.
 FASP_LOG=debug shows stack traces.
 `
 
@@ -47,10 +36,11 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     if (!Object.hasOwn(COMMANDS, name))
       throw new UsageError(`unknown command "${name}".${suggestion(name)} See fasp --help.`)
-    const command = (await COMMANDS[name].load()).default as Command
+    const command = (await COMMANDS[name].load()).default
     const parsed = parseArguments(rest, command.options)
-    if (parsed.options.help) {
-      process.stdout.write(commandHelp(command))
+    const { help, 'help-all': helpAll } = parsed.options
+    if (help || helpAll) {
+      process.stdout.write(commandHelp(command, helpAll === true))
       return 0
     }
     await command.run(parsed, { signal: controller.signal, print: text => void process.stdout.write(`${text}\n`) })
@@ -84,11 +74,6 @@ const oneLine = (message: string): string => message.replace(/[\p{Cc}\u2028\u202
 function suggestion(name: string): string {
   const near = Object.keys(COMMANDS).find(command => editDistance(command, name) <= 2)
   return near ? ` Did you mean ${near}?` : ''
-}
-
-function commandHelp({ usage, summary, options, examples = [] }: Command): string {
-  const shown = examples.length > 0 ? `\n\nExamples:\n${examples.map(e => `  ${e}`).join('\n')}` : ''
-  return `fasp ${usage}\n\n${summary}\n\nOptions:\n${optionHelp(options)}${shown}\n`
 }
 
 // The streams of a worker do not know where they lead.

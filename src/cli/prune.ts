@@ -1,13 +1,11 @@
 // fasp prune: options → library → tables.
 
-import { PRECISIONS } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
   checkTexts,
   describeMachine,
   evaluate,
-  METHOD_NAMES,
   type Model,
   type PerplexityResult,
   type Phase,
@@ -32,87 +30,40 @@ import { exportRequest, modelArgument, PRUNING_OPTIONS, peakMemory, terminalStyl
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
-/** Options that make a method; `fasp compare` takes them, too. */
-export const METHOD_OPTIONS = {
-  scope: { type: 'text', choices: ['ffn', 'ffn+vo', 'ffn+heads'], help: 'what to cut (default ffn)' },
-  vo: {
-    type: 'text',
-    choices: ['ragged', 'per-head', 'rotate'],
-    help: 'value channels: any, per head, or rotated',
-  },
-  layout: {
-    type: 'text',
-    choices: ['stock', 'padded', 'compact'],
-    help: 'narrow FFNs (default), zeros, or all narrow',
-  },
-  allocate: {
-    type: 'text',
-    choices: ['uniform', 'sensitivity'],
-    help: 'one width for all layers (default), or measured',
-  },
-  'probe-tokens': { type: 'integer', help: 'probe of sensitivity and sleb in tokens (1024)' },
-  score: {
-    type: 'text',
-    choices: ['column', 'eliminate'],
-    help: 'columns to go: all at once, or in rounds',
-  },
-  target: { type: 'text', choices: ['pruned', 'dense'], help: 'restore towards this stream (default pruned)' },
-  alpha: { type: 'number', help: 'how far towards the dense stream (default 0.5)' },
-  inputs: { type: 'text', choices: ['kept', 'aligned'], help: 'turn input layers to it as well (default kept)' },
-  products: { type: 'text', choices: PRECISIONS, help: 'of calibration (default float32)' },
-  multiple: { type: 'integer', help: 'round FFN widths to it (up to 256, padded 1)' },
-  damp: { type: 'number', help: 'damping of the least squares (default 0.01)' },
-  center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
-  'no-restore': { type: 'flag', help: 'leave the kept weights as they are' },
-  dtype: {
-    type: 'text',
-    choices: ['f32', 'f16', 'bf16'],
-    help: 'type of the weights (default: as the source)',
-  },
-} as const
-
 const OPTIONS = {
   sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
   output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
-  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, …; repeatable' },
-  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
-  calibration: {
-    type: 'text',
-    many: true,
-    value: 'file',
-    help: 'text to calibrate on; repeatable (or self-written)',
-  },
-  samples: { type: 'integer', help: 'windows (32; best, stock 128; self-written 64)' },
-  'seq-len': { type: 'integer', help: 'tokens per window (1024; best, stock 512)' },
-  'held-out': { type: 'integer', help: 'windows a text to measure on (2; best, stock 4)' },
-  method: {
-    type: 'text',
-    choices: METHOD_NAMES,
-    help: 'what decides and repairs (docs/methods.md)',
-  },
-  preset: {
-    type: 'text',
-    choices: ['paper', 'best', 'stock'],
-    help: 'as published; best; best in stock shapes',
-  },
-  ...METHOD_OPTIONS,
+  method: { type: 'text', value: 'name', help: 'stock (default), best, paper, …: see --help-all' },
+  calibration: { type: 'text', many: true, value: 'file', help: 'text to calibrate on; repeatable (or self-written)' },
+  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, onnx, …; repeatable' },
   eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
-  'max-windows': { type: 'integer', help: 'evaluate the first n windows of each text' },
-  ...REPORT_OPTIONS,
-  seed: { type: 'integer', help: 'seed of self-written text, and of random (0)' },
-  ...PRUNING_OPTIONS,
-  memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
+  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
+  samples: { type: 'integer', help: 'windows (default 32; stock, best 65,536 tokens; self-written 64)' },
+  'seq-len': { type: 'integer', help: 'tokens per window (default 1024; stock, best 512; self-written 256)' },
+  dtype: { type: 'text', choices: ['f32', 'f16', 'bf16'], help: 'of the weights (default: as the source)' },
+  device: PRUNING_OPTIONS.device,
+  threads: PRUNING_OPTIONS.threads,
+  memory: PRUNING_OPTIONS.memory,
+  report: REPORT_OPTIONS.report,
   json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
+  'held-out': { type: 'integer', rare: true, help: 'windows a text to measure on (2; stock, best 4; paper 0)' },
+  'max-windows': { type: 'integer', rare: true, help: 'evaluate the first n windows of each text' },
+  result: { ...REPORT_OPTIONS.result, rare: true },
+  prompt: { ...REPORT_OPTIONS.prompt, rare: true },
+  seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
+  blas: PRUNING_OPTIONS.blas,
+  products: PRUNING_OPTIONS.products,
 } as const
 
 export default defineCommand({
   usage: 'prune <folder | model.gguf | hub/id> -s <sparsity> -o <output> [options]',
   summary: 'Removes FFN neurons (and value channels), repairs what stays, writes the result.',
   options: OPTIONS,
+  methods: true,
   examples: [
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
-    'fasp prune my-model.gguf -s 0.3 -o smaller --preset paper',
+    'fasp prune my-model.gguf -s 0.3 -o smaller --method best:alpha=0.25',
     'fasp prune facebook/opt-125m -s 0.2 -o smaller',
     'fasp prune my-model.gguf -s 0.3 -o smaller.gguf',
   ],
@@ -168,13 +119,25 @@ export default defineCommand({
       const { samples } = after
       const runs: Run[] = [
         {
-          ...{ name: 'dense', sparsity: 0, samples: before.samples, tasks: [] },
-          ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds }, notices: notices['evaluate dense'] },
+          name: 'dense',
+          sparsity: 0,
+          samples: before.samples,
+          tasks: [],
+          perplexity: dense,
+          seconds: { 'evaluate dense': denseSeconds },
+          notices: notices['evaluate dense'],
         },
         {
-          ...{ name: runName(result), sparsity: result.options.sparsity, samples, tasks: [] },
-          ...{ prune: pruned, perplexity, seconds: { ...result.seconds, ...prunedSeconds }, peakMemoryBytes },
-          ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
+          name: runName(result),
+          sparsity: result.options.sparsity,
+          samples,
+          tasks: [],
+          prune: pruned,
+          perplexity,
+          seconds: { ...result.seconds, ...prunedSeconds },
+          peakMemoryBytes,
+          notices: notices['evaluate pruned'],
+          exports: exports.length > 0 ? exports : undefined,
         },
       ]
       const machine = describeMachine({ device, threads, blas }, options.products)
@@ -195,8 +158,8 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     seqLen: options['seq-len'],
     heldOut: options['held-out'],
     method: options.method,
-    preset: options.preset,
-    ...methodOptions(options),
+    products: options.products,
+    dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
     seed: options.seed,
     device: options.device,
     threads: options.threads,
@@ -204,22 +167,3 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     memory: options.memory,
   }
 }
-
-/** As the library takes them. */
-export const methodOptions = (options: Parsed<typeof METHOD_OPTIONS>) => ({
-  scope: options.scope,
-  vo: options.vo,
-  layout: options.layout,
-  allocate: options.allocate,
-  probeTokens: options['probe-tokens'],
-  score: options.score,
-  target: options.target,
-  alpha: options.alpha,
-  inputs: options.inputs,
-  products: options.products,
-  multiple: options.multiple,
-  damp: options.damp,
-  center: options.center,
-  restore: options['no-restore'] ? false : undefined,
-  dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
-})

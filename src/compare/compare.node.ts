@@ -25,8 +25,8 @@ import {
 import { sameCorpus } from '../text/corpus.ts'
 import { VERSION } from '../version.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
+import { type Cell, checkCells, checkMethods, grid, keyOf, runOf } from './grid.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
-import { type Cell, checkCells, checkMethods, grid, keyOf, runOf } from './methods.ts'
 import type { CompareOptions } from './options.ts'
 import { runInProcess } from './process.node.ts'
 import { type Contents, differences, protocolKey, protocolOf, readContents } from './protocol.node.ts'
@@ -39,12 +39,12 @@ import { openWork, removeWork, workFolder } from './work.node.ts'
 export async function* compare(path: string, given: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
   const options = { ...given, calibrationSeqLen: given.calibrationSeqLen ?? given.seqLen }
   const { output, text = [], tasks = [], tasksData, limit, calibration, signal } = options
-  const { device, threads, blas, samples, calibrationSeqLen, seed, memory } = options
-  const cells = grid(options.methods, options.sparsity, { samples, seqLen: calibrationSeqLen, seed, memory })
+  const { device, threads, blas, samples, calibrationSeqLen, seed, memory, products } = options
+  const shared = { samples, seqLen: calibrationSeqLen, seed, memory, products }
+  const cells = grid(options.methods, options.sparsity, shared)
   checkMeasures(options)
   checkMethods(cells)
-  const bf16 = cells.some(cell => cell.options.products === 'bf16')
-  const machine = describeMachine(options, bf16 ? 'bf16' : undefined) // before a long download, as all that may be refused
+  const machine = describeMachine(options, products) // before a long download, as all that may be refused
   await checkTextFile(output, true)
   const read = yield* readContents(options)
   const local = yield* fetchModel(path, { signal })

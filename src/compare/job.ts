@@ -2,7 +2,7 @@
 import type { EngineOptions } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Run } from '../report/result-file.ts'
-import type { Cell } from './methods.ts'
+import type { Cell } from './grid.ts'
 
 export interface Job extends EngineOptions {
   readonly model: string

@@ -1,11 +1,11 @@
 // What is compared on what, as `compare` takes it.
-import type { EngineOptions } from '../engine/engine.ts'
-import type { CompareMethod } from './methods.ts'
+import type { EngineOptions, Precision } from '../engine/engine.ts'
 
 export interface CompareOptions extends EngineOptions {
   /** The result file (src/report/result-file.ts). One that this comparison began is completed. */
   readonly output: string
-  readonly methods: readonly CompareMethod[]
+  /** As `prune` takes them: `best`, `best:alpha=0.25`. */
+  readonly methods: readonly string[]
   /** Each above 0, up to 0.9. */
   readonly sparsity: readonly number[]
   /** Text files for perplexity, KL and agreement. @default none, where there are tasks */
@@ -28,6 +28,8 @@ export interface CompareOptions extends EngineOptions {
   readonly calibrationSeqLen?: number
   /** Of self-written text. @default 0 */
   readonly seed?: number
+  /** As of `prune`. @default 'float32' */
+  readonly products?: Precision
   /** GiB of memory for activations. @default 1 */
   readonly memory?: number
   /** Prompts that each model continues. @default `SAMPLE_PROMPTS` */

@@ -42,7 +42,8 @@ export async function protocolOf(
   options: CompareOptions,
 ): Promise<Protocol> {
   const { maxWindows, limit, seqLen, samples, calibrationSeqLen, seed, prompts = SAMPLE_PROMPTS } = options
-  const asked = { sparsity: 0, samples, seqLen: calibrationSeqLen, seed }
+  // `fasp` has the windows of most methods, `stock` and `best` windows of their own.
+  const asked = { sparsity: 0, method: 'fasp', samples, seqLen: calibrationSeqLen, seed }
   const { options: resolved } = prepare(model, asked, { texts: options.calibration && [] })
   return {
     model: await hashModel(local),
@@ -55,6 +56,7 @@ export async function protocolOf(
     samples: resolved.samples,
     calibrationSeqLen: resolved.seqLen,
     seed: resolved.seed,
+    ...(options.products === 'bf16' && { products: options.products }),
     prompts,
     device: options.device ?? 'cpu',
   }

@@ -23,9 +23,9 @@ import { readText } from '../text/text.node.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { Windows } from '../text/windows.ts'
 import { openFolderSink } from '../write/folder.node.ts'
+import { type Cell, runOf } from './grid.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
 import { measureRun } from './measure.node.ts'
-import { type Cell, runOf } from './methods.ts'
 import { type DensePass, prunedFolder, readPass, readShared, type Shared, writePass, writeShared } from './work.node.ts'
 
 /** What both kinds of jobs have open. */

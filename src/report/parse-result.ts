@@ -181,7 +181,7 @@ const HASHES = list(object({ file: text, sha256: text }))
 const PROTOCOL = object({
   ...{ model: text, text: HASHES, seqLen: number, maxWindows: optional(list(number)), tasks: HASHES },
   ...{ limit: optional(number), calibration: HASHES, samples: number, calibrationSeqLen: number },
-  ...{ seed: number, prompts: list(text), device: text },
+  ...{ seed: number, products: optional(text), prompts: list(text), device: text },
 })
 
 const RESULT = object({

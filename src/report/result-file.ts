@@ -55,6 +55,8 @@ export interface Protocol {
   readonly samples: number
   readonly calibrationSeqLen: number
   readonly seed: number
+  /** Absent: float32. */
+  readonly products?: string
   readonly prompts: readonly string[]
   readonly device: string
 }
@@ -107,7 +109,7 @@ export interface Machine {
 
 /** One model, dense or pruned, with what was measured of it. */
 export interface Run {
-  /** `dense`, or the method with what distinguishes it: `fasp`, `flap`, `preset best`. */
+  /** `dense`, or the method with its options: `flap`, `best:alpha=0.25`. */
   readonly name: string
   /** Fraction of the decoder linears asked for; 0 for the dense model. */
   readonly sparsity: number
@@ -169,7 +171,7 @@ export const resultFile = (
   ...of,
 })
 
-/** How a run is called: its preset, or its method. */
+/** How a run is called: its method, with its options; a preset of earlier versions. */
 export const runName = ({
   options: { preset, method },
 }: {

@@ -166,7 +166,7 @@ async function remove(
   })
   if (!factor)
     throw new NumericError(
-      `${layer}: elimination ran out of precision. Use a larger --damp, more calibration text, or --score column.`,
+      `${layer}: elimination ran out of precision. Use a larger damp, more calibration text, or score column.`,
     )
   const [pY, wY] = [copy(pS), copy(wS)]
   await solve(engine, factor, pY)

@@ -7,6 +7,7 @@ import { columnGroups, columnsOfRows, headGroups, rowsOfHeads } from '../model/c
 import { columnScores } from '../score/column.ts'
 import { fluctuationScores } from '../score/fluctuation.ts'
 import { magnitudeScores } from '../score/magnitude.ts'
+import { ownScores, type Score } from '../score/own.ts'
 import { randomScores } from '../score/random.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import type { Moments } from '../statistics/moments.ts'
@@ -26,7 +27,9 @@ export interface Selection {
 
 export interface SelectOptions {
   readonly scope: Scope
-  readonly score: 'column' | 'eliminate' | 'magnitude' | 'random' | 'fluctuation'
+  readonly score: 'column' | 'eliminate' | 'magnitude' | 'random' | 'fluctuation' | 'custom'
+  /** What `custom` is. */
+  readonly own?: { readonly score?: Score }
   readonly vo: 'ragged' | 'per-head' | 'rotate'
   readonly damp: number
   readonly center: boolean
@@ -81,8 +84,9 @@ export function keepAll(a: Architecture, { kind, output }: HalfBlock): Selection
 /** Scores of the columns. */
 function scoresOf(
   { weights, statistics, dense }: Candidates,
-  { score, seed }: SelectOptions,
+  { score, own, seed }: SelectOptions,
 ): Float64Array<ArrayBuffer> {
+  if (score === 'custom') return ownScores(own!.score!, weights, statistics)
   const { weight } = weights.output
   if (score === 'magnitude') return magnitudeScores(weight, statistics.width)
   if (score === 'fluctuation') return fluctuationScores(weight, dense!, weights.half)

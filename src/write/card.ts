@@ -1,8 +1,7 @@
 // README.md of an output folder: the model card that the Hub shows. Source: hub-docs, model-cards.
 
 import { baseName, bytes, count, cut, widthsText } from '../display.ts'
-import type { Layout } from '../methods.ts'
-import { METHODS, type MethodName } from '../methods.ts'
+import { type Layout, specOf } from '../method.ts'
 import type { Model } from '../model/model.ts'
 import type { Recipe } from '../result.ts'
 
@@ -29,8 +28,8 @@ print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))
 \`\`\`
 `
 
-function sourceOf(method: MethodName): string {
-  const [name, arxiv] = METHODS[method].source as readonly [name: string, arxiv?: string]
+function sourceOf(method: string): string {
+  const [name, arxiv] = specOf(method).source
   return arxiv ? `${name} ([arXiv ${arxiv}](https://arxiv.org/abs/${arxiv}))` : name
 }
 

@@ -91,8 +91,8 @@ describe('small models', () => {
     const text = join(root, 'text.txt')
     writeFileSync(text, TEXT)
     const settings = { sparsity: 0.3, calibration: [text], samples: 8, seqLen: 64 }
-    await finish(prune(TINY_LLAMA, { ...settings, output: join(root, 'stock') }))
-    await finish(prune(TINY_LLAMA, { ...settings, preset: 'paper', output: join(root, 'padded') }))
+    await finish(prune(TINY_LLAMA, { ...settings, method: 'fasp', output: join(root, 'stock') }))
+    await finish(prune(TINY_LLAMA, { ...settings, method: 'paper', output: join(root, 'padded') }))
     const values = [
       [32, 32],
       [32, 20],
@@ -141,7 +141,7 @@ describeShared('SmolLM2-135M at 30 %', () => {
   beforeAll(async () => {
     const source = execFileSync('bash', [sharedPath('scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
     const calibration = [sharedPath('data/calibration/wikitext2-valid.txt')]
-    await finish(prune(source, { sparsity: 0.3, calibration, samples: 8, seqLen: 256, output }))
+    await finish(prune(source, { sparsity: 0.3, method: 'fasp', calibration, samples: 8, seqLen: 256, output }))
   })
   test.each(['F32', 'F16', 'BF16', 'Q8_0'])('%s', dtype => expectAgreement(output, dtype, 64))
 })

@@ -24,11 +24,12 @@ const novels = [join(shared, 'data/calibration/novels.txt')]
 const calibration = existsSync(novels[0]) ? novels : undefined
 const engine = openEngine()
 
-/** Prunes `source` in all of the layouts with the same options. A compact model is compared with the padded one. */
-async function pruned(source, name, layouts, options) {
+/** Prunes `source` in all of the layouts by the same method. A compact model is compared with the padded one. */
+async function pruned(source, name, layouts, method, options) {
   for (const layout of layouts) {
     const output = `${name}-${layout}`
-    const events = prune(source, { ...settings, ...options, layout, output: join(out, output), calibration })
+    const asked = { ...settings, ...options, method: `${method}:layout=${layout}` }
+    const events = prune(source, { ...asked, output: join(out, output), calibration })
     while (!(await events.next()).done);
     await writeCase(output, layout === 'compact' ? `${name}-padded` : undefined)
   }
@@ -66,14 +67,12 @@ async function writeCase(folder, padded) {
   await checkpoint.close()
 }
 
-const FFN = { scope: 'ffn' }
-const RAGGED = { scope: 'ffn+vo', vo: 'ragged' }
-const PER_HEAD = { scope: 'ffn+vo', vo: 'per-head' }
+const PER_HEAD = 'fasp:scope=ffn+per-head'
 for (const name of readdirSync(join(out, 'models/stock'))) {
   const source = join(out, 'models/stock', name)
-  await pruned(source, `${name}-ffn`, ['stock'], { ...FFN, multiple: 32 })
-  await pruned(source, `${name}-ragged`, ['padded', 'compact'], { ...RAGGED, multiple: 8 })
-  await pruned(source, `${name}-per-head`, ['padded', 'compact'], { ...PER_HEAD, multiple: 1, sparsity: 0.5 })
+  await pruned(source, `${name}-ffn`, ['stock'], 'fasp:multiple=32')
+  await pruned(source, `${name}-ragged`, ['padded', 'compact'], 'fasp:scope=ffn+ragged:multiple=8')
+  await pruned(source, `${name}-per-head`, ['padded', 'compact'], `${PER_HEAD}:multiple=1`, { sparsity: 0.5 })
 }
 for (const folder of readdirSync(join(out, 'models/cut')))
   await writeCase(
@@ -82,21 +81,19 @@ for (const folder of readdirSync(join(out, 'models/cut')))
   )
 for (const name of ['tiny-llama', 'tiny-opt']) {
   const source = join(shared, 'models', name)
-  await pruned(source, `${name}-ffn`, ['stock', 'padded'], FFN)
-  await pruned(source, `${name}-paper`, ['padded', 'compact'], { preset: 'paper' })
-  await pruned(source, `${name}-per-head`, ['stock', 'padded', 'compact'], {
-    ...PER_HEAD,
-    multiple: 8,
-    center: name === 'tiny-opt',
+  const center = name === 'tiny-opt' ? ':center' : ''
+  await pruned(source, `${name}-ffn`, ['stock', 'padded'], 'fasp')
+  await pruned(source, `${name}-paper`, ['padded', 'compact'], 'paper')
+  await pruned(source, `${name}-per-head`, ['stock', 'padded', 'compact'], `${PER_HEAD}:multiple=8${center}`, {
     dtype: 'F32',
   })
 }
 for (const name of ['tiny-llama', 'tiny-opt']) {
   const source = join(shared, 'models', name)
-  await pruned(source, `${name}-flap`, ['padded'], { method: 'flap' }) // biases that a LLaMA had not
-  await pruned(source, `${name}-shortgpt`, ['stock'], { method: 'shortgpt' }) // fewer layers
+  await pruned(source, `${name}-flap`, ['padded'], 'flap') // biases that a LLaMA had not
+  await pruned(source, `${name}-shortgpt`, ['stock'], 'shortgpt') // fewer layers
 }
 const smollm2 = execFileSync('bash', [join(shared, 'scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
-await pruned(smollm2, 'smollm2-ffn', ['stock'], FFN)
-await pruned(smollm2, 'smollm2-per-head', ['padded', 'compact'], { ...PER_HEAD, multiple: 32 })
+await pruned(smollm2, 'smollm2-ffn', ['stock'], 'fasp')
+await pruned(smollm2, 'smollm2-per-head', ['padded', 'compact'], `${PER_HEAD}:multiple=32`)
 await engine.close()

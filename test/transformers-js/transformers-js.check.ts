@@ -117,11 +117,11 @@ async function ownChoices(model: Model, prompt: readonly number[], written: read
 
 /** Names of what `fasp prune` writes, and how. */
 const LAYOUTS = {
-  stock: [],
-  padded: ['--scope', 'ffn+vo', '--layout', 'padded'],
-  ragged: ['--scope', 'ffn+vo', '--layout', 'compact'],
-  'per-head': ['--scope', 'ffn+vo', '--vo', 'per-head', '--layout', 'compact'],
-  best: ['--preset', 'best'],
+  stock: 'fasp',
+  padded: 'fasp:scope=ffn+ragged:layout=padded',
+  ragged: 'fasp:scope=ffn+ragged:layout=compact',
+  'per-head': 'fasp:scope=ffn+per-head:layout=compact',
+  best: 'best',
 }
 const cut = (name: string, layout: keyof typeof LAYOUTS, tokens: string) => {
   const calibration = [
@@ -132,7 +132,7 @@ const cut = (name: string, layout: keyof typeof LAYOUTS, tokens: string) => {
     '--seq-len',
     tokens,
   ]
-  return ['-s', '0.3', '-o', `${name}-${layout}`, '--held-out', '0', ...calibration, ...LAYOUTS[layout]]
+  return ['-s', '0.3', '-o', `${name}-${layout}`, '--held-out', '0', ...calibration, '--method', LAYOUTS[layout]]
 }
 const OTHERS = ONNX_DTYPES.filter(dtype => dtype !== 'fp32' && dtype !== 'q8')
 

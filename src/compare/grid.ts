@@ -1,27 +1,17 @@
 // What a comparison runs: each method at each sparsity, with the options that `prune` takes for it.
-
 import { UsageError } from '../errors.ts'
-import { METHOD_NAMES } from '../methods.ts'
+import { methodOf } from '../method.ts'
 import type { Model } from '../model/model.ts'
-import { MAX_SPARSITY, PRESETS, type PruneOptions } from '../options.ts'
+import { MAX_SPARSITY, type PruneOptions } from '../options.ts'
 import { checkOptions, prepare } from '../run.ts'
 import type { CalibrationInput } from '../text/calibration.ts'
 
-/** Options of a method: those of `prune` that are not the same for all runs of a comparison. */
-export type MethodOptions = Omit<PruneOptions, (typeof SHARED)[number]>
-const SHARED = ['sparsity', 'samples', 'seqLen', 'heldOut', 'seed', 'memory'] as const
-
-export interface CompareMethod {
-  /** What the results call it. */
-  readonly name: string
-  readonly options: MethodOptions
-}
-
 /** One run of the grid. */
 export interface Cell {
+  /** The method, with its options. */
   readonly name: string
   /** What tells the run from others of its protocol. */
-  readonly asked: MethodOptions & Pick<PruneOptions, 'sparsity'>
+  readonly asked: { readonly method: string; readonly sparsity: number }
   /** All options of `prune`. */
   readonly options: PruneOptions
 }
@@ -33,29 +23,16 @@ export const runOf = ({ name, asked }: Cell) => ({ name, sparsity: asked.sparsit
 export const keyOf = (of: { readonly name: string; readonly asked?: object }): string =>
   JSON.stringify([of.name, of.asked])
 
-/** What `compareMethod` knows: the methods of `prune`, of which `fasp` has presets, too. */
-const COMPARE_METHODS: readonly string[] = [...Object.keys(PRESETS), ...METHOD_NAMES]
-
-/** The method or preset of that name. @throws UsageError */
-export function compareMethod(name: string, more: MethodOptions = {}): CompareMethod {
-  if (Object.hasOwn(PRESETS, name)) return { name, options: { preset: name as keyof typeof PRESETS, ...more } }
-  const method = METHOD_NAMES.find(one => one === name)
-  if (method) return { name, options: { method, ...more } }
-  throw new UsageError(`method "${name}" is unknown; there is: ${COMPARE_METHODS.join(', ')}.`)
-}
-
 /** All runs, sparsity by sparsity. @throws UsageError for an empty grid, one that names something twice, a sparsity out of range */
 export function grid(
-  methods: readonly CompareMethod[],
+  methods: readonly string[],
   sparsities: readonly number[],
-  shared: Pick<PruneOptions, 'samples' | 'seqLen' | 'seed' | 'memory'>,
+  shared: Pick<PruneOptions, 'samples' | 'seqLen' | 'seed' | 'memory' | 'products'>,
 ): Cell[] {
   if (methods.length === 0) throw new UsageError('no methods. Name at least one, for example --methods paper,best.')
   if (sparsities.length === 0) throw new UsageError('no sparsity. Give at least one, for example --sparsity 0.2,0.3.')
-  once(
-    'method',
-    methods.map(({ name }) => name),
-  )
+  const names = methods.map(method => methodOf(method).text)
+  once('method', names)
   once('sparsity', sparsities)
   for (const sparsity of sparsities)
     if (!(sparsity > 0 && sparsity <= MAX_SPARSITY))
@@ -63,8 +40,8 @@ export function grid(
         `sparsity is ${sparsity}; it must be a number above 0 and up to ${MAX_SPARSITY}. The dense model is always measured.`,
       )
   return sparsities.flatMap(sparsity =>
-    methods.map(({ name, options }) => {
-      const asked = { ...options, sparsity }
+    names.map(name => {
+      const asked = { method: name, sparsity }
       return { name, asked, options: { ...asked, ...shared, heldOut: 0 } } // the texts show what held-out windows would
     }),
   )

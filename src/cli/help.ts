@@ -1,0 +1,75 @@
+// What commands say of themselves, from their one specification: `--help`, `--help-all`, and docs/cli.md.
+import { METHOD_NAMES, METHOD_OPTIONS, METHODS, type MethodName, optionName, optionsOf, specOf } from '../method.ts'
+import { COMMON, type OptionSpec } from './arguments.ts'
+import type { Command } from './command.ts'
+
+const COLUMNS = 80
+
+/** @param all what few need and what methods there are, too */
+export function commandHelp({ usage, summary, options, examples = [], methods }: Command, all: boolean): string {
+  const more = Object.values(options).some(({ rare }) => rare)
+  const shown = Object.entries(options).filter(([, { rare }]) => all || !rare)
+  const common = Object.entries(COMMON).filter(([name]) => more || name === 'help')
+  const parts = [
+    `fasp ${usage}`,
+    summary,
+    `Options:\n${rows([...shown, ...common].map(([name, spec]) => [written(name, spec), spec.help]))}`,
+    ...(methods && all ? [methodsHelp()] : []),
+    ...(examples.length > 0 ? [`Examples:\n${examples.map(example => `  ${example}`).join('\n')}`] : []),
+  ]
+  return `${parts.join('\n\n')}\n`
+}
+
+function written(name: string, { type, short, choices, value = 'n' }: OptionSpec): string {
+  return `${short ? `-${short}, ` : '    '}--${name}${type === 'flag' ? '' : ` ${choices?.join('|') ?? value}`}`
+}
+
+const methodsHelp = (): string =>
+  `Methods, and their options with the default first:
+${METHOD_NAMES.map(methodHelp).join('\n')}
+
+Options of methods, as in best:alpha=0.25:center:
+${rows(Object.entries(METHOD_OPTIONS).map(([option, { help }]) => [optionName(option), help]))}`
+
+function methodHelp(name: MethodName): string {
+  const options = optionsOf(name).map(option => {
+    const values = specOf(name).parts[option]!
+    const flag = METHOD_OPTIONS[option].type === 'flag'
+    return `${optionName(option)}${flag ? '' : `=${values.join('|') || 'n'}`}`
+  })
+  const text = rows([[name, METHODS[name].help]])
+  return options.length > 0 ? `${text}\n${wrapped(`      ${options.join(' ')}`, 6)}` : text
+}
+
+/** Two columns, the second from 30 on. */
+const rows = (of: readonly (readonly [left: string, right: string])[]): string =>
+  of
+    .map(([left, right]) =>
+      left.length > 26 ? `  ${left}\n${' '.repeat(30)}${right}` : `  ${left.padEnd(28)}${right}`,
+    )
+    .map(row =>
+      row
+        .split('\n')
+        .map(line => wrapped(line, 30))
+        .join('\n'),
+    )
+    .join('\n')
+
+/** At spaces, the lines after the first indented. */
+function wrapped(text: string, indent: number): string {
+  const at = text.length > COLUMNS ? text.lastIndexOf(' ', COLUMNS) : -1
+  return at <= indent ? text : `${text.slice(0, at)}\n${wrapped(' '.repeat(indent) + text.slice(at + 1), indent)}`
+}
+
+/** docs/cli.md. */
+export const cliPage = (commands: readonly Command[]): string => `# Commands
+
+Every command takes \`--help\`, which shows what most people need, and where it has more \`--help-all\`, which is what this page has
+of each. Progress goes to stderr, results to stdout; \`--json\` adds one JSON document as the last line of stdout. Exit codes: 0 done, 1
+failed, 2 wrong usage, 130 interrupted (Ctrl-C, SIGTERM and SIGHUP are obeyed within a second). \`FASP_LOG=debug\` shows stack traces.
+
+\`--method\` takes the name of a method, and after colons its options: \`stock\`, \`best:alpha=0.25\`,
+\`fasp:scope=ffn+ragged:layout=compact:center\`. Of several values the first is the default. [methods.md](methods.md) says what they are.
+
+Made from the specifications in \`src/cli\` and \`src/method.ts\`: \`npx vitest run test/docs.test.ts -u\` writes it anew.
+${commands.map(command => `\n## fasp ${command.usage.split(' ')[0]}\n\n\`\`\`text\n${commandHelp(command, true)}\`\`\`\n`).join('')}`

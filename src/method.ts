@@ -1,0 +1,334 @@
+// Methods as parts: what may go, how much of each half-block (`allocate`), which (`score`), and the repair. A method is one value of each part:
+// `best:alpha=0.25` on the command line, `best({ alpha: 0.25 })` in a program. Parts take only values that go with the others of their method.
+// Nothing after `resolveOptions` asks for a method by its name. docs/methods.md says what each part follows, and where it departs.
+import type { AllocateOptions } from './allocate/allocate.ts'
+import type { Allocate } from './allocate/own.ts'
+import { UsageError } from './errors.ts'
+import type { RestoreOptions } from './restore/least-squares.ts'
+import type { Score } from './score/own.ts'
+import type { SelectOptions } from './select/kept.ts'
+
+export type Layout = 'stock' | 'padded' | 'compact'
+
+/** What methods can be told. Each has some of these, with some of their values; the first of `METHODS` is its default. */
+export interface MethodOptions {
+  /**
+   * FFN neurons only; value channels (V rows, O columns) too: the best of the layer (`ragged`), the best, as many in every KV head, or as many in
+   * every KV head after a change of basis that makes them the best directions (`rotate`); or whole heads too; or whole layers.
+   */
+  readonly scope: keyof typeof SCOPES
+  /** Which columns go: those with the least score at once, or by backward elimination, round by round. */
+  readonly score: SelectOptions['score']
+  /**
+   * Of what stays. `pruned` and `dense`: least squares towards the half-block's output on the pruned stream, or part of the way (`alpha`) from
+   * there to the dense model's stream, which then runs beside; `aligned`: input layers are turned as far, too; `bias`: the mean of what went.
+   */
+  readonly repair: keyof typeof REPAIRS
+  /** With `repair` dense and aligned: how much of what the pruned stream lacks is made up for, 0 to 1. */
+  readonly alpha: number
+  /** Damping of the least squares, as a part of the mean of the Gram matrix's diagonal. */
+  readonly damp: number
+  /** Centre activations and repair biases, where there are biases (OPT). */
+  readonly center: boolean
+  /** FFN widths are rounded to a multiple of this. @default 256, less for small models; layout padded: 1 */
+  readonly multiple: number
+  /**
+   * `stock` stores narrow FFNs, removed value channels are zeros; `padded` keeps all shapes and zeros what is removed; `compact` stores only what
+   * is left, under a `model_type` of its own.
+   */
+  readonly layout: Layout
+  /** Calibration tokens of the probe that half-blocks or layers are measured on. */
+  readonly probeTokens: number
+}
+
+/** How `MethodOptions` are written after the name of a method, and what they are. */
+export const METHOD_OPTIONS = {
+  scope: { type: 'text', help: 'neurons; value channels too: any, per head, or rotated; or heads' },
+  score: { type: 'text', help: 'which go: by column, at once, or in rounds by what the rest cannot make up for' },
+  repair: { type: 'text', help: 'of what stays: towards the pruned or the dense stream, with inputs aligned, or none' },
+  alpha: { type: 'number', help: 'how far towards the dense stream, 0 to 1; with repair dense and aligned' },
+  damp: { type: 'number', help: 'damping of the least squares' },
+  center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
+  multiple: { type: 'integer', help: 'FFN widths are rounded to it; up to 256 by the width, in layout padded 1' },
+  layout: { type: 'text', help: 'narrow FFNs alone, zeros for what went, or only what is left' },
+  probeTokens: { type: 'integer', help: 'tokens that half-blocks or layers are measured on' },
+} as const satisfies Record<keyof MethodOptions, { type: 'text' | 'number' | 'integer' | 'flag'; help: string }>
+
+const SCOPES = {
+  ffn: { scope: 'ffn', vo: 'ragged' },
+  'ffn+ragged': { scope: 'ffn+vo', vo: 'ragged' },
+  'ffn+per-head': { scope: 'ffn+vo', vo: 'per-head' },
+  'ffn+rotate': { scope: 'ffn+vo', vo: 'rotate' },
+  'ffn+heads': { scope: 'ffn+heads', vo: 'ragged' },
+  layers: { scope: 'layers', vo: 'ragged' },
+} as const
+
+const REPAIRS = {
+  none: { restore: false, target: 'pruned', inputs: 'kept' },
+  bias: { restore: 'bias', target: 'pruned', inputs: 'kept' },
+  pruned: { restore: true, target: 'pruned', inputs: 'kept' },
+  dense: { restore: true, target: 'dense', inputs: 'kept' },
+  aligned: { restore: true, target: 'dense', inputs: 'aligned' },
+} as const
+
+/** What the pipeline reads, and results record. */
+export interface Parts
+  extends Omit<MethodOptions, 'scope' | 'repair' | 'multiple'>,
+    Pick<SelectOptions, 'scope' | 'vo'>,
+    Pick<AllocateOptions, 'allocate'>,
+    Pick<RestoreOptions, 'restore'> {
+  readonly target: 'pruned' | 'dense'
+  readonly inputs: 'kept' | 'aligned'
+  /** @default by layout and model */
+  readonly multiple?: number
+}
+
+/** Parts that a method does not name. */
+const PLAIN = {
+  allocate: 'uniform',
+  score: 'column',
+  repair: 'none',
+  probeTokens: 1024,
+  alpha: 0.5,
+  damp: 0.01,
+  center: false,
+} as const
+
+interface MethodSpec {
+  readonly help: string
+  /** What a model card says: the name, and the paper. */
+  readonly source: readonly [name: string, arxiv?: string]
+  /** The values that each part may have; the first is the default. Of numbers it is the default alone, which may be left to the model. */
+  readonly parts: { readonly [K in keyof MethodOptions]?: readonly MethodOptions[K][] } & {
+    readonly allocate?: readonly [Parts['allocate']]
+  }
+  /** Calibrates on windows that are shorter and see more places of a text (docs/quality.md). */
+  readonly shortWindows?: true
+  /** Windows held out, where not as many as of the others. */
+  readonly heldOut?: number
+}
+
+const FASP = ['FASP', '2501.09412'] as const
+const SQUARES = { repair: ['pruned'], damp: [0.01], center: [false], multiple: [] } as const
+const LEAST_LOSS = {
+  ...SQUARES,
+  score: ['eliminate', 'column'],
+  repair: ['aligned', 'dense', 'pruned'],
+  alpha: [0.5],
+} as const
+/** No other layout has a place for query and key rows of removed heads. */
+const HEADS = { scope: ['ffn+heads', 'ffn'], multiple: [], layout: ['padded', 'stock'] } as const
+/** What stays is a stock model with fewer layers. */
+const LAYERS = { scope: ['layers'], layout: ['stock'] } as const
+
+export const METHODS = {
+  stock: {
+    help: 'the least loss that loads wherever the model loaded: FFNs of one width',
+    source: FASP,
+    parts: { scope: ['ffn'], ...LEAST_LOSS, layout: ['stock'] },
+    shortWindows: true,
+  },
+  best: {
+    help: 'the least loss at a size: widths by sensitivity, value channels rotated',
+    source: FASP,
+    parts: {
+      scope: ['ffn+rotate', 'ffn+ragged', 'ffn+per-head', 'ffn'],
+      allocate: ['sensitivity'],
+      ...LEAST_LOSS,
+      layout: ['compact', 'padded'], // not stock, which has one width for all layers
+      probeTokens: [512],
+    },
+    shortWindows: true,
+  },
+  paper: {
+    help: 'FASP as published',
+    source: FASP,
+    parts: {
+      ...SQUARES,
+      scope: ['ffn+ragged', 'ffn+per-head', 'ffn'],
+      multiple: [1],
+      layout: ['padded', 'stock', 'compact'],
+    },
+    heldOut: 0,
+  },
+  fasp: {
+    help: 'the plain base of these, with uniform widths',
+    source: FASP,
+    parts: {
+      ...LEAST_LOSS,
+      scope: ['ffn', 'ffn+ragged', 'ffn+per-head', 'ffn+rotate'],
+      score: ['column', 'eliminate'],
+      repair: ['pruned', 'dense', 'aligned', 'none'],
+      layout: ['stock', 'padded', 'compact'],
+    },
+  },
+  flap: {
+    help: 'FLAP: heads and neurons that fluctuate least, their mean in the bias',
+    source: ['FLAP', '2312.11983'],
+    parts: {
+      scope: HEADS.scope,
+      allocate: ['standardized'],
+      score: ['fluctuation'],
+      repair: ['bias'],
+      layout: ['padded'], // each layer has widths of its own, and may lose all its heads or neurons
+    },
+  },
+  'wanda-sp': {
+    help: 'Wanda-sp: heads and neurons by the column score',
+    source: ['Wanda-sp', '2312.11983'],
+    parts: HEADS,
+  },
+  magnitude: {
+    help: 'heads and neurons by their weights alone',
+    source: ['mag-sp', '2312.11983'],
+    parts: { ...HEADS, score: ['magnitude'] },
+  },
+  random: {
+    help: 'heads and neurons by chance, from --seed',
+    source: ['a random choice'],
+    parts: { ...HEADS, score: ['random'] },
+  },
+  osscar: {
+    help: 'OSSCAR-like: heads and neurons by elimination, least squares',
+    source: ['OSSCAR', '2403.12983'],
+    parts: { ...HEADS, score: ['eliminate'], repair: ['pruned'], damp: [0.01] },
+  },
+  shortgpt: {
+    help: 'ShortGPT: the layers that change the stream least',
+    source: ['ShortGPT', '2403.03853'],
+    parts: { ...LAYERS, allocate: ['influence'] },
+  },
+  sleb: {
+    help: 'SLEB: the layers that the perplexity misses least',
+    source: ['SLEB', '2402.09025'],
+    parts: { ...LAYERS, allocate: ['perplexity'], probeTokens: [1024] },
+  },
+} as const satisfies Record<string, MethodSpec>
+
+export type MethodName = keyof typeof METHODS
+export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[]
+
+/** Functions of the user's. Results name them `custom`. */
+export interface Own {
+  readonly score?: Score
+  readonly allocate?: Allocate
+}
+
+export interface Method {
+  readonly name: MethodName
+  /** As the command line takes it: name and options. */
+  readonly text: string
+  readonly options: Readonly<Record<string, unknown>>
+  readonly own: Own
+}
+
+type PartsOf<N extends MethodName> = (typeof METHODS)[N]['parts']
+/** The options of a method: parts that have a choice. */
+export type OptionsOf<N extends MethodName> = {
+  readonly [K in keyof PartsOf<N> & keyof MethodOptions as PartsOf<N>[K] extends readonly [string]
+    ? never
+    : K]?: MethodOptions[K] extends string ? (PartsOf<N>[K] extends readonly (infer V)[] ? V : never) : MethodOptions[K]
+}
+
+const named =
+  <N extends MethodName>(name: N) =>
+  (options: OptionsOf<N> = {}): Method =>
+    compose(name, options)
+
+/** The least loss that loads wherever the model loaded: narrower FFNs of one width. @example prune(model, { sparsity: 0.2, method: stock() }) */
+export const stock = named('stock')
+/** The least loss at a size. @example prune(model, { sparsity: 0.3, method: best({ alpha: 0.25, layout: 'padded' }) }) */
+export const best = named('best')
+/** FASP as published, for comparisons. */
+export const paper = named('paper')
+/**
+ * The plain base, with all options; `score` and `allocate` may be functions.
+ * @example
+ * const largest: Score = ({ weight, width }) => {
+ *   const scores = new Float64Array(width) // of the columns of weight [d, width]
+ *   weight.forEach((w, i) => (scores[i % width] = Math.max(scores[i % width], Math.abs(w))))
+ *   return scores
+ * }
+ * const late: Allocate = ({ layers, ffnWidth, headSize }) =>
+ *   Array.from({ length: layers }, (_, i) => ({ ffn: ffnWidth / (i < layers / 2 ? 1 : 2), value: headSize }))
+ * prune(model, { sparsity: 0.2, method: fasp({ score: largest, allocate: late, layout: 'compact' }) })
+ */
+export const fasp = (
+  options: Omit<OptionsOf<'fasp'> & Own, 'score'> & { score?: OptionsOf<'fasp'>['score'] | Score } = {},
+): Method => compose('fasp', options)
+export const flap = named('flap')
+export const wandaSp = named('wanda-sp')
+export const magnitude = named('magnitude')
+export const random = named('random')
+export const osscar = named('osscar')
+export const shortgpt = named('shortgpt')
+export const sleb = named('sleb')
+
+/** By the name in a `text`. */
+export const specOf = (text: string): MethodSpec => METHODS[text.split(':')[0] as MethodName]
+
+/** Options as they are written. */
+export const optionName = (option: string): string => option.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
+
+/** Options of a method that have a choice. */
+export const optionsOf = (name: MethodName): (keyof MethodOptions)[] =>
+  (Object.keys(METHOD_OPTIONS) as (keyof MethodOptions)[]).filter(option => {
+    const values = specOf(name).parts[option]
+    return values && (values.length > 1 || METHOD_OPTIONS[option].type !== 'text')
+  })
+
+/** The method that a text such as `best:alpha=0.25` names, or the method itself. @throws UsageError */
+export function methodOf(method: Method | string): Method {
+  if (typeof method !== 'string') return method
+  const [name, ...options] = method.split(':')
+  if (!Object.hasOwn(METHODS, name))
+    throw new UsageError(`method "${name}" is unknown; there is: ${METHOD_NAMES.join(', ')}.`)
+  const asked = options.map(option => {
+    const [written, value] = option.split(/=(.*)/s)
+    return [written.replace(/-(.)/g, (_, letter) => letter.toUpperCase()), typed(written, value)]
+  })
+  return compose(name as MethodName, Object.fromEntries(asked))
+}
+
+/** The value of an option that was written. What none is, `compose` refuses. */
+function typed(written: string, value = ''): string | number | boolean {
+  const type = Object.entries(METHOD_OPTIONS).find(([option]) => optionName(option) === written)?.[1].type
+  if (type === undefined || type === 'text') return value
+  if (type === 'flag' ? value === '' : value.trim() !== '' && Number.isFinite(Number(value)))
+    return type === 'flag' || Number(value)
+  throw new UsageError(`${written} is "${value}"; it must be ${type === 'flag' ? 'without a value' : 'a number'}.`)
+}
+
+/** @throws UsageError for an option or a value that the method has not */
+function compose(name: MethodName, given: object): Method {
+  const spec: Readonly<Record<string, readonly unknown[] | undefined>> = specOf(name).parts
+  const [options, own]: Record<string, unknown>[] = [{}, {}]
+  for (const [option, value] of Object.entries(given)) {
+    if (value === undefined || value === false) continue
+    const isOwn = typeof value === 'function' && name === 'fasp'
+    const values = spec[option]
+    if (!values && !isOwn)
+      throw new UsageError(
+        `method ${name} has no option "${optionName(option)}"; it has: ${optionsOf(name).map(optionName).join(', ') || 'none'}.`,
+      )
+    if (typeof values?.[0] === 'string' && !values.includes(value) && !isOwn)
+      throw new UsageError(`${option} is "${value}"; with method ${name} it must be one of ${values.join(', ')}.`)
+    options[option] = isOwn ? 'custom' : value
+    if (isOwn) own[option] = value
+  }
+  const { target, restore } = partsOf({ name, options })
+  const idle = options.alpha !== undefined && target !== 'dense' ? 'alpha' : options.center && !restore && 'center'
+  const repair = options.repair ?? spec.repair?.[0]
+  if (idle) throw new UsageError(`${idle} does nothing with repair ${repair}. Leave it out, or use another repair.`)
+  const written = Object.entries(options).map(([o, value]) => (value === true ? o : `${optionName(o)}=${value}`))
+  return { name, text: [name, ...written].join(':'), options, own }
+}
+
+/** @param noDense the model has no dense stream to aim at: a method that aims there unasked does not */
+export function partsOf({ name, options }: Pick<Method, 'name' | 'options'>, noDense = false): Parts {
+  const first = Object.fromEntries(Object.entries(specOf(name).parts).map(([part, values]) => [part, values[0]]))
+  const spared = noDense && first.repair === 'aligned' && { repair: 'pruned' }
+  const all = { ...PLAIN, ...first, ...spared, ...options }
+  const { scope, repair, ...rest } = all as unknown as MethodOptions & Pick<Parts, 'allocate'>
+  return { ...rest, ...SCOPES[scope], ...REPAIRS[repair] }
+}
