@@ -17,11 +17,11 @@ const COMPACT = 'compact, one width'
 /** Few windows: what is kept does not change the speed, but widths of each layer should be ones that are chosen so. */
 const LAYOUTS = {
   dense: folder => pruneSmolLM2(folder, 0, '--samples', '1'),
-  stock: folder => pruneSmolLM2(folder, 0.3, '--samples', '8'),
+  stock: folder => pruneSmolLM2(folder, 0.3, '--samples', '8', '--method', 'fasp'),
   padded: folder => fasp('export', made(COMPACT), '--to', 'padded', '-o', folder),
   [COMPACT]: folder =>
-    pruneSmolLM2(folder, 0.3, '--samples', '8', '--scope', 'ffn+vo', '--vo', 'per-head', '--layout', 'compact'),
-  'compact, best': folder => pruneSmolLM2(folder, 0.3, '--samples', '8', '--preset', 'best'),
+    pruneSmolLM2(folder, 0.3, '--samples', '8', '--method', 'fasp:scope=ffn+per-head:layout=compact'),
+  'compact, best': folder => pruneSmolLM2(folder, 0.3, '--samples', '8', '--method', 'best'),
 }
 const RUNTIMES = {
   torch: { name: 'transformers, bfloat16', runtime: 'torch', dtype: 'bfloat16' },

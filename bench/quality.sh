@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The perplexities of docs/quality.md. usage: bench/quality.sh [PART…]   (after npm run build)
-#   reach   (default) SmolLM2-135M, 65,536 tokens: FASP as published and the presets, on one calibration text and on two
-#   parts   SmolLM2-135M, 16,384 tokens: what each part of the preset best is worth at 30 %
-#   bf16    SmolLM2-135M, 65,536 tokens: the presets with products in bf16
+#   reach   (default) SmolLM2-135M, 65,536 tokens: FASP as published and ours, on one calibration text and on two
+#   parts   SmolLM2-135M, 16,384 tokens: what each part of method best is worth at 30 %
+#   bf16    SmolLM2-135M, 65,536 tokens: the same with products in bf16
 #   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
 # Goes on where it was stopped, run by run: each run is in bench/results/quality-*.json as soon as it is done. Tables are in bench/results/*.md, curves
@@ -44,13 +44,13 @@ reach() {
 }
 
 parts() {
-  local of=best:
+  local of=best: uniform=fasp:scope=ffn+rotate:score=eliminate:repair=aligned:layout=compact
   smollm2 parts "${novels[@]}" -s 0.3 "${short[@]}" 32 \
-    --methods "best,${of}allocate=uniform,${of}vo=per-head,${of}score=column,${of}target=pruned,${of}scope=ffn,${of}alpha=0.25,${of}alpha=1"
+    --methods "best,$uniform,${of}scope=ffn+per-head,${of}score=column,${of}repair=pruned,${of}scope=ffn,${of}alpha=0.25,${of}alpha=1"
 }
 
 bf16() {
-  smollm2 bf16 "${novels[@]}" "${short[@]}" 128 -s 0.3 --methods paper:products=bf16,stock:products=bf16,best:products=bf16
+  smollm2 bf16 "${novels[@]}" "${short[@]}" 128 -s 0.3 --products bf16 --methods paper,stock,best
 }
 
 # tokens [WINDOWS…]
