@@ -1,13 +1,11 @@
 // The weights of a Hugging Face folder: which files hold them, and one `TensorSource` over all of them under our names.
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { FormatError } from '../errors.ts'
-import type { ByteSource } from '../formats/bytes.ts'
-import { openFile, readSmallFile } from '../formats/file.node.ts'
+import { type ByteSource, readWhole } from '../formats/bytes.ts'
 import { describeValue, isJsonObject, parseStrictJsonObject, quote } from '../formats/json.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { openTorch } from '../formats/torch.ts'
+import type { ModelFolder } from './folder.ts'
 
 type Open = (source: ByteSource) => Promise<TensorSource>
 
@@ -19,6 +17,9 @@ const KINDS: readonly { name: string; ending: string; open: Open }[] = [
   { name: 'model.safetensors', ending: '.safetensors', open: openSafetensors },
   { name: 'pytorch_model.bin', ending: '.bin', open: openTorch },
 ]
+
+/** Names that the weights may have, or the index of their shards. */
+export const WEIGHT_FILES = KINDS.flatMap(({ name }) => [name, `${name}.index.json`])
 
 /** Buffers that older versions saved with the weights: rotary tables, causal masks, fairseq's version number. */
 const BUFFERS = /\.rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.attn\.masked_bias$|^(model\.)?decoder\.version$/
@@ -36,27 +37,18 @@ interface Located {
 }
 
 /**
- * Opens the weights among `files`, the names in `folder`. Reads headers only.
+ * Opens the weights in `folder`. Reads headers only.
  * @throws FormatError where there are none, a shard or a tensor of the index is missing, or two tensors get one name.
  */
-export async function openWeights(folder: string, files: ReadonlySet<string>): Promise<Weights> {
-  const found = findWeights(folder, files)
-  return openShards(folder, await readShards(folder, found, files), found.open)
+export async function openWeights(folder: ModelFolder): Promise<Weights> {
+  const found = findWeights(folder)
+  return openShards(folder, await readShards(folder, found), found.open)
 }
 
-/**
- * Names of the files that hold the weights, among `files`. The index of shards is asked for, and then read in `folder`, if there is one.
- * @throws FormatError as `openWeights`
- */
-export async function weightFiles(
-  folder: string,
-  files: ReadonlySet<string>,
-  provide: (index: string) => Promise<void> = async () => {},
-): Promise<string[]> {
-  const found = findWeights(folder, files)
-  if (found.indexed) await provide(found.name)
-  return [...(await readShards(folder, found, files)).keys()]
-}
+/** Names of the files that hold the weights; the index of shards is read if there is one. @throws FormatError as `openWeights` */
+export const weightFiles = async (folder: ModelFolder): Promise<string[]> => [
+  ...(await readShards(folder, findWeights(folder))).keys(),
+]
 
 interface Found {
   /** The weights, or the index of their shards. */
@@ -66,28 +58,26 @@ interface Found {
   readonly open: Open
 }
 
-function findWeights(folder: string, files: ReadonlySet<string>): Found {
+function findWeights({ name: folder, files }: ModelFolder): Found {
   for (const { name, ending, open } of KINDS) {
     if (files.has(name)) return { name, indexed: false, ending, open }
     const index = `${name}.index.json`
     if (files.has(index)) return { name: index, indexed: true, ending, open }
   }
-  const wanted = KINDS.flatMap(({ name }) => [name, `${name}.index.json`]).join(', ')
-  const onnx = existsSync(join(folder, 'onnx'))
-    ? '. ONNX is written, not read: give the model that it was made from'
-    : ''
-  throw new FormatError(folder, `has no weights; wanted is one of ${wanted}${onnx}`)
+  const onnx = files.has('onnx/') ? '. ONNX is written, not read: give the model that it was made from' : ''
+  throw new FormatError(folder, `has no weights; wanted is one of ${WEIGHT_FILES.join(', ')}${onnx}`)
 }
 
-const readShards = async (folder: string, { name, indexed, ending }: Found, files: ReadonlySet<string>) =>
-  indexed ? readIndex(folder, name, ending, files) : new Map([[name, undefined]])
+const readShards = async (folder: ModelFolder, { name, indexed, ending }: Found): Promise<Shards> =>
+  indexed ? readIndex(folder, name, ending) : new Map([[name, undefined]])
 
 /** Tensors by shard, as the index says; undefined stands for all that the file has. */
 type Shards = ReadonlyMap<string, readonly string[] | undefined>
 
-async function readIndex(folder: string, index: string, ending: string, files: ReadonlySet<string>): Promise<Shards> {
-  const path = join(folder, index)
-  const map = parseStrictJsonObject(await readSmallFile(path, MAX_INDEX_BYTES), path).weight_map
+async function readIndex({ name: folder, files, open }: ModelFolder, index: string, ending: string): Promise<Shards> {
+  const file = await open(index)
+  const path = file.name
+  const map = parseStrictJsonObject(await readWhole(file, MAX_INDEX_BYTES), path).weight_map
   if (!isJsonObject(map)) throw new FormatError(path, 'has no weight_map from tensor names to files; download it again')
   const shards = new Map<string, string[]>()
   for (const [tensor, shard] of Object.entries(map)) {
@@ -114,7 +104,7 @@ async function readIndex(folder: string, index: string, ending: string, files: R
 
 const isPlainName = (name: string): boolean => !/[\\/:]/.test(name) && !name.includes('..') && !name.includes('\0')
 
-async function openShards(folder: string, shards: Shards, open: Open): Promise<Weights> {
+async function openShards(folder: ModelFolder, shards: Shards, open: Open): Promise<Weights> {
   const opened: TensorSource[] = []
   const close = async () => {
     await Promise.all(opened.map(source => source.close()))
@@ -123,17 +113,16 @@ async function openShards(folder: string, shards: Shards, open: Open): Promise<W
     const located = new Map<string, Located>()
     let byteLength = 0
     for (const [shard, wanted] of shards) {
-      const path = join(folder, shard)
-      const file = await openFile(path)
+      const file = await folder.open(shard)
       const source = await open(file).catch(async error => {
         await file.close?.()
         throw error
       })
       opened.push(source)
       byteLength += file.byteLength
-      for (const name of wanted ?? source.tensors.keys()) locate(located, source, name, path)
+      for (const name of wanted ?? source.tensors.keys()) locate(located, source, name, file.name)
     }
-    return { tensors: { ...merged(folder, located), close }, byteLength }
+    return { tensors: { ...merged(folder.name, located), close }, byteLength }
   } catch (error) {
     await close()
     throw error
