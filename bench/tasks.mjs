@@ -1,16 +1,8 @@
-// Our part of bench/tasks.py, which calls it (after npm run build).
+// Our part of bench/tasks.py, which calls it.
 // usage: node bench/tasks.mjs MODEL TASK FROM TO OUT FOLDER…   writes { items: [{ requests, lengths, gold, likelihoods }], seconds } of the
 //   items numbered FROM to TO to OUT; of the task wikitext its result
 import { writeFileSync } from 'node:fs'
-import {
-  describeModel,
-  loadTasks,
-  loadWikitext,
-  openCheckpoint,
-  openEngine,
-  taskLikelihoods,
-  wordPerplexity,
-} from '../dist/node.js'
+import { bundled, bundleModules } from './runtimes.mjs'
 
 const [path, name, from, to, out, ...data] = process.argv.slice(2)
 
@@ -21,8 +13,14 @@ async function finish(events) {
   }
 }
 
+bundleModules('hub/tasks.node', 'evaluate/tasks/evaluate', 'evaluate/tasks/wikitext')
+const { loadTasks, loadWikitext } = await bundled('hub/tasks.node')
+const { taskLikelihoods } = await bundled('evaluate/tasks/evaluate')
+const { wordPerplexity } = await bundled('evaluate/tasks/wikitext')
+const { openEngine, openModel } = await bundled('node')
+
 const engine = openEngine()
-const model = describeModel(await openCheckpoint(path))
+const model = await openModel(path)
 const started = performance.now()
 let result
 if (name === 'wikitext') {

@@ -11,7 +11,6 @@ import { describeMachine, describeModel, openCheckpoint, openEngine, prune } fro
 import { GramAccumulator, outputEnergy } from '../src/statistics/gram.ts'
 import { describeOn, withBlas } from './devices.ts'
 import { TINY_LLAMA, workplaces } from './fasp.ts'
-import { finish } from './finish.ts'
 import { random } from './random.ts'
 
 const workplace = workplaces()
@@ -96,7 +95,7 @@ describeOn(on, 'what ONNX Runtime computes', () => {
     const windows = { seqLen: 64, windows: rows, texts: [{ name: 'ids', tokens: 2048, available: 32, used: 32 }] }
     const pruned = async (blas?: string) => {
       const output = join(folder, `pruned ${blas}`)
-      const { layers } = await finish(prune(TINY_LLAMA, { sparsity: 0.3, preset, windows, blas, output }))
+      const { layers } = await prune(TINY_LLAMA, { sparsity: 0.3, preset, windows, blas, output })
       return layers.map(({ ffn }) => ffn!)
     }
     const [expected, found] = [await pruned(), await pruned('auto')]

@@ -5,9 +5,18 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import type { Engine } from '../src/engine/engine.ts'
+import { perplexity } from '../src/evaluate/perplexity.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
-import { describeModel, logits, openCheckpoint, openEngine, type PruneOptions, perplexity, prune } from '../src/node.ts'
+import {
+  describeModel,
+  logits,
+  openCheckpoint,
+  openEngine,
+  type ProgressEvent,
+  type PruneOptions,
+  prune,
+} from '../src/node.ts'
 import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
 import { finish } from './finish.ts'
 import { expectSameUpToTies } from './ties.ts'
@@ -84,9 +93,10 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
       ...{ device, blas },
     }
     const scores: Float64Array[] = []
-    const result = await finish(prune(TINY_MODELS[name], options), event => {
+    const onEvent = (event: ProgressEvent) => {
       if (event.type === 'selected') scores.push(event.scores)
-    })
+    }
+    const result = await prune(TINY_MODELS[name], { ...options, onEvent })
     result.layers.forEach((layer, i) => {
       const { v_rows, o_error, neurons, down_error } = reference.layers![i]
       for (const [half, kept, errors] of [

@@ -4,21 +4,25 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
+import { perplexity } from '../src/evaluate/perplexity.ts'
 import { ActivationPool } from '../src/forward/activations.ts'
 import { halfBlocks } from '../src/model/architecture.ts'
 import {
   type Checkpoint,
   describeModel,
   METHOD_NAMES,
+  MemorySink,
   type MethodName,
   openCheckpoint,
   openEngine,
+  type ProgressEvent,
   type PruneOptions,
   type PruneResult,
-  perplexity,
   prune,
 } from '../src/node.ts'
-import { denseStatistics } from '../src/statistics/dense.ts'
+import { prune as pruneRun } from '../src/prune.ts'
+import { prepare } from '../src/run.ts'
+import { type DenseStatistics, denseStatistics } from '../src/statistics/dense.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 import { expectSameUpToTies } from './ties.ts'
@@ -61,9 +65,10 @@ async function pruned<T>(
 ): Promise<T> {
   const output = join(folder, String(count++))
   const ffnScores: Float64Array[] = []
-  const result = await finish(prune(model, { ...options, output }), event => {
+  const onEvent = (event: ProgressEvent) => {
     if (event.type === 'selected' && !event.half.includes('attn')) ffnScores.push(event.scores)
-  })
+  }
+  const result = await prune(model, { ...options, output, onEvent })
   const checkpoint = await openCheckpoint(output)
   try {
     return await look(checkpoint, result, ffnScores)
@@ -116,8 +121,6 @@ const WINDOWS = asWindows(
   Array.from({ length: 4 }, (_, w) => Array.from({ length: 64 }, (_, i) => (w * 997 + i * i * 37) % 1024)),
 )
 const QUICK = { windows: WINDOWS }
-const weights = ({ tensors }: Checkpoint) =>
-  Promise.all([...tensors.tensors.keys()].map(async name => [name, await tensors.bytes(name)] as const))
 
 describe('every method', () => {
   test.each(METHOD_NAMES)('%s: sparsity 0 leaves all tensors as they are', async method => {
@@ -153,14 +156,19 @@ test('random goes by the seed alone', async () => {
 
 test('statistics of the dense model may be given, and the result is the same', async () => {
   const checkpoint = await openCheckpoint(TINY_LLAMA)
+  const model = describeModel(checkpoint)
   const pool = new ActivationPool(1e9)
-  const given = await finish(denseStatistics({ engine, pool }, describeModel(checkpoint), WINDOWS))
-  await checkpoint.close()
+  const given = await finish(denseStatistics({ engine, pool }, model, WINDOWS))
   for (const method of ['flap', 'shortgpt'] as const) {
-    const settings = { ...QUICK, method, sparsity: 0.5 }
-    const own = await pruned(TINY_LLAMA, settings, weights)
-    expect(await pruned(TINY_LLAMA, { ...settings, denseStatistics: given }, weights)).toEqual(own)
+    const run = prepare(model, { method, sparsity: 0.5 }, QUICK)
+    const weights = async (denseStatistics?: DenseStatistics) => {
+      const sink = new MemorySink()
+      await finish(pruneRun(run, { engine, sink, denseStatistics }))
+      return sink.files.get('model.safetensors')
+    }
+    expect(await weights(given)).toEqual(await weights())
   }
+  await checkpoint.close()
 })
 
 test('whole layers that go leave a stock model with fewer', async () =>

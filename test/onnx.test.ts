@@ -13,12 +13,11 @@ import {
   type OnnxOptions,
   openCheckpoint,
   openEngine,
-  openFolderSink,
   prune,
   type Sink,
 } from '../src/node.ts'
+import { openFolderSink } from '../src/write/folder.node.ts'
 import { TINY_LLAMA } from './fasp.ts'
-import { finish } from './finish.ts'
 import { TINY_OPT } from './tiny.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'fasp-onnx-'))
@@ -31,7 +30,7 @@ afterAll(async () => {
 async function exported(path: string, sink: Sink, options: Omit<OnnxOptions, 'engine'> = {}) {
   const checkpoint = await openCheckpoint(path)
   try {
-    return await finish(exportOnnx(describeModel(checkpoint), sink, { engine, ...options }))
+    return await exportOnnx(describeModel(checkpoint), sink, { engine, ...options })
   } finally {
     await checkpoint.close()
   }
@@ -42,7 +41,7 @@ const json = (bytes: Uint8Array | undefined) => JSON.parse(new TextDecoder().dec
 test('a compact model is stock to transformers.js: widths and cache are in the graph', async () => {
   const output = join(root, 'compact')
   const options = { sparsity: 0.3, scope: 'ffn+vo', vo: 'per-head', layout: 'compact', samples: 2, seqLen: 32 } as const
-  await finish(prune(TINY_LLAMA, { ...options, output }))
+  await prune(TINY_LLAMA, { ...options, output })
   const sinks = { dense: new MemorySink(), compact: new MemorySink() }
   const [dense] = await exported(TINY_LLAMA, sinks.dense, { dtypes: ['fp32'] })
   const [compact] = await exported(output, sinks.compact, { dtypes: ['fp32'] })

@@ -1,16 +1,12 @@
-import { type Checkpoint, describeModel, type Model, openCheckpoint } from '../src/node.ts'
+import { type Checkpoint, type Model, openModel } from '../src/node.ts'
 
 /** Opens the model at `path` for as long as `use` takes. */
 export async function withModel<T>(
   path: string,
   use: (model: Model, checkpoint: Checkpoint) => Promise<T>,
 ): Promise<T> {
-  const checkpoint = await openCheckpoint(path)
-  try {
-    return await use(describeModel(checkpoint), checkpoint)
-  } finally {
-    await checkpoint.close()
-  }
+  await using model = await openModel(path)
+  return await use(model, model.checkpoint)
 }
 
 /** Of a sequence, from the logits after each of its tokens, [ids.length or more, vocabulary]. */

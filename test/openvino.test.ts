@@ -20,7 +20,6 @@ import { GramAccumulator } from '../src/statistics/gram.ts'
 import { BF16 } from './cpu.ts'
 import { withBlas } from './devices.ts'
 import { TINY_LLAMA } from './fasp.ts'
-import { finish } from './finish.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -169,7 +168,7 @@ if (BF16)
     test('take as many threads as they are given', async () => {
       const output = join(folder, 'one thread')
       const options = { sparsity: 0.3, products: 'bf16', threads: 1, windows: windowsOf(32), output } as const
-      const { engineSeconds } = await finish(prune(TINY_LLAMA, options))
+      const { engineSeconds } = await prune(TINY_LLAMA, options)
       expect(engineSeconds.ffn).toBeGreaterThan(0)
     })
   })

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { describeModel, openCheckpoint, openEngine, type PruneOptions, perplexity, prune } from '../src/node.ts'
+import { perplexity } from '../src/evaluate/perplexity.ts'
+import { describeModel, openCheckpoint, openEngine, type PruneOptions, prune } from '../src/node.ts'
 import { BF16 } from './cpu.ts'
 import { finish } from './finish.ts'
 import { withModel } from './opened.ts'
@@ -49,19 +50,17 @@ describe('agrees with the oracle', () => {
   test.each(oracle.cases.map(c => [`${c.model}, ${c.case}`, c] as const))('%s', async (name, expected) => {
     const golden = goldenOf(expected.model)
     const output = join(folder, name)
-    const { allocation, ...result } = await finish(
-      prune(TINY_MODELS[expected.model], {
-        ...expected.options,
-        sparsity: oracle.sparsity,
-        scope: 'ffn+vo',
-        multiple: 1,
-        layout: 'compact',
-        dtype: 'F32',
-        probeTokens: expected.probeTokens,
-        windows: asWindows(golden.calibration_windows),
-        output,
-      }),
-    )
+    const { allocation, ...result } = await prune(TINY_MODELS[expected.model], {
+      ...expected.options,
+      sparsity: oracle.sparsity,
+      scope: 'ffn+vo',
+      multiple: 1,
+      layout: 'compact',
+      dtype: 'F32',
+      probeTokens: expected.probeTokens,
+      windows: asWindows(golden.calibration_windows),
+      output,
+    })
     expect(result.widths.after).toEqual(expected.widths.map(([ffn, value]) => ({ ffn, value })))
     expect(allocation?.halfBlocks.length).toBe(expected.sensitivity?.length)
     for (const [i, { layer, kind, probe, curve }] of allocation?.halfBlocks.entries() ?? []) {
@@ -104,7 +103,7 @@ if (BF16)
         const evaluation = asWindows(golden.evaluation_windows)
         const measure = async (products: 'float32' | 'bf16') => {
           const output = join(folder, `${name} ${preset} ${products}`)
-          await finish(prune(TINY_MODELS[name], { preset, sparsity: 0.3, products, windows, output }))
+          await prune(TINY_MODELS[name], { preset, sparsity: 0.3, products, windows, output })
           return withModel(
             output,
             async model => (await finish(perplexity(model, engine, evaluation, 'evaluate'))).perplexity,

@@ -3,17 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { perplexity } from '../src/evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../src/evaluate/reference.ts'
-import {
-  describeModel,
-  evaluationWindows,
-  loadTokenizer,
-  logits,
-  openCheckpoint,
-  openEngine,
-  perplexity,
-  prune,
-} from '../src/node.ts'
+import { describeModel, loadTokenizer, logits, openCheckpoint, openEngine, prune } from '../src/node.ts'
+import { evaluationWindows } from '../src/text/windows.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 
@@ -48,7 +41,7 @@ test('KL and agreement of a pruned model are those of the logits, and of the den
   const dense = describeModel(checkpoint)
   const ids = loadTokenizer(checkpoint).encode(TEXT)
   const windows = evaluationWindows({ name: 'text', ids }, SEQ_LEN, dense.architecture.vocabularySize, 2)
-  await finish(prune(TINY_LLAMA, { ...cut, windows, output }))
+  await prune(TINY_LLAMA, { ...cut, windows, output })
   const prunedCheckpoint = await openCheckpoint(output)
   const pruned = describeModel(prunedCheckpoint)
 

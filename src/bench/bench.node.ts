@@ -11,24 +11,22 @@ import type { JsonObject } from '../formats/json.ts'
 import { multiply } from '../linalg/product.ts'
 import {
   type Architecture,
-  checkOptions,
-  checkOutput,
   describeMachine,
-  describeModel,
   type EngineOptions,
   openEngine,
-  openFolderSink,
-  openModel,
+  openModelEvents,
   type ProgressEvent,
   type PruneResult,
-  prepare,
+  prepareEvents,
   type Windows,
 } from '../node.ts'
 import { checkRange, type PruneOptions } from '../options.ts'
 import { randomNumbers } from '../random.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import { madeNow } from '../report/result-file.ts'
-import { temporaryFolder } from '../write/folder.node.ts'
+import { checkOptions } from '../run.ts'
+import { openFolderSink, temporaryFolder } from '../write/folder.node.ts'
+import { checkOutput } from '../write/place.node.ts'
 import { measureProducts } from './product-rate.ts'
 import { checkpointBytes, writeRandomCheckpoint } from './random-checkpoint.ts'
 import { type BenchResult, type Run, summarise } from './result.ts'
@@ -76,13 +74,13 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     const a = yield* architectureAt(path, signal)
     const seqLen = Math.min(workload.seqLen, a.maxPositions)
     const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
-    await using prepared = yield* prepare(path, { ...settings, ...input, device, threads, blas, signal })
+    await using prepared = yield* prepareEvents(path, { ...settings, ...input, device, threads, blas, signal })
     const { activationBytes } = prepared.plan
     yield { type: 'notice', message: 'Measuring matrix products.' }
     const rates = await measureProducts(engine, a)
     await engine.close() // its memory is no part of the run
     signal?.throwIfAborted()
-    const run = yield* timed(prepared.prune())
+    const run = yield* timed(prepared.pruneEvents())
     const { name, wholeLayers } = workload
     const size = { name, model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
     const measured = summarise(a, size, model === undefined ? wholeLayers : undefined, rates, run)
@@ -110,8 +108,8 @@ async function* provideModel(
 }
 
 async function* architectureAt(path: string, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Architecture> {
-  await using checkpoint = yield* openModel(path, { signal })
-  return describeModel(checkpoint).architecture
+  await using model = yield* openModelEvents(path, { signal })
+  return model.architecture
 }
 
 function randomWindows(vocabulary: number, count: number, seqLen: number): Windows {

@@ -9,11 +9,10 @@ import { LLAMA_CPP, type SpeedAnswer, type SpeedRequest, timeInLlamaCpp } from '
 import { findPackage } from '../export/runtime.node.ts'
 import {
   describeMachine,
-  describeModel,
   type EngineOptions,
-  fetchModel,
-  openCheckpoint,
+  fetchModelEvents,
   openEngine,
+  openModel,
   type ProgressEvent,
 } from '../node.ts'
 import { checkRange } from '../options.ts'
@@ -39,7 +38,8 @@ export async function* speed(
   const made = madeNow(describeMachine({ device, threads }))
   const found: Found[] = []
   const names = shortNames(models)
-  for (const [i, model] of models.entries()) found.push(await look(yield* fetchModel(model, { signal }), names[i]))
+  for (const [i, model] of models.entries())
+    found.push(await look(yield* fetchModelEvents(model, { signal }), names[i]))
   const vocabulary = Math.min(...found.map(model => model.vocabulary))
   const prompt = Math.min(PROMPT, ...found.map(model => model.positions - AFTER))
   const ids = Array.from({ length: prompt }, (_, i) => (i * 7919 + 13) % vocabulary)
@@ -88,8 +88,8 @@ interface Found {
 
 /** @throws UsageError for a model whose context is too short, or that our decoder, which holds it in float32, has no room for */
 async function look(path: string, name: string): Promise<Found> {
-  await using checkpoint = await openCheckpoint(path)
-  const { architecture: a } = describeModel(checkpoint)
+  await using model = await openModel(path)
+  const { checkpoint, architecture: a } = model
   const { vocabularySize: vocabulary, maxPositions: positions } = a
   if (positions <= AFTER)
     throw new UsageError(`${name} takes ${positions} tokens at most, too few to be timed. Leave it out.`)
@@ -108,9 +108,9 @@ async function inOurs(
   options: EngineOptions,
   signal?: AbortSignal,
 ): Promise<SpeedAnswer> {
-  await using checkpoint = await openCheckpoint(path)
+  await using model = await openModel(path)
   await using engine = openEngine(options)
-  const decoder = await Decoder.open(describeModel(checkpoint), engine, 1, ids.length + after)
+  const decoder = await Decoder.open(model, engine, 1, ids.length + after)
   /** The most likely token after `ids`. */
   const step = async (ids: Int32Array) => {
     signal?.throwIfAborted()

@@ -1,7 +1,8 @@
 // fasp compare: methods under one protocol → one table and one result file.
 import { RunError, UsageError } from '../errors.ts'
-import { type CompareMethod, checkReport, compare, compareMethod, writeReport } from '../node.ts'
+import { type CompareMethod, compareEvents, compareMethod, writeReport } from '../node.ts'
 import { comparisonText } from '../report/comparison.ts'
+import { checkReport } from '../report/report.node.ts'
 import { parseArguments } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { modelArgument, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
@@ -67,7 +68,7 @@ export default defineCommand({
       process.stderr.write(`\nWhat is done is kept; the same command goes on from there.\n`),
     )
     const result = await showProgress(
-      compare(model, {
+      compareEvents(model, {
         ...options,
         ...{ output, text, prompts, signal },
         ...{ methods: methods.map(parseMethod), sparsity, tasks },

@@ -3,19 +3,10 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { table } from '../display.ts'
+import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import { openScratch } from '../forward/scratch.node.ts'
-import {
-  type Checkpoint,
-  describeModel,
-  type Engine,
-  generate,
-  loadTokenizer,
-  openCheckpoint,
-  openEngine,
-  perplexity,
-  prune,
-} from '../node.ts'
+import { type Engine, generate, type Model, openEngine, openModel, pruneEvents } from '../node.ts'
 import { errorsTable, secondsLine, sizesTable } from '../report/terminal.ts'
 import { sampleWindows } from '../text/sample.ts'
 import { temporaryFolder } from '../write/folder.node.ts'
@@ -38,25 +29,21 @@ export default defineCommand({
   async run(_, { print, signal }) {
     const folder = await temporaryFolder('fasp-demo-')
     await using engine = openEngine()
-    const opened: Checkpoint[] = []
-    const open = async (path: string) => {
-      const checkpoint = await openCheckpoint(path)
-      opened.push(checkpoint)
-      return describeModel(checkpoint)
-    }
     try {
       const started = performance.now()
-      const dense = await open(MODEL)
+      await using dense = await openModel(MODEL)
       const results = []
       const windows = await showProgress(sampleWindows(dense, engine, CALIBRATION, signal))
       for (const restore of [true, false]) {
         const settings = { sparsity: SPARSITY, restore, windows, output: join(folder, `${restore}`), signal }
-        results.push(await showProgress(prune(MODEL, settings)))
+        results.push(await showProgress(pruneEvents(MODEL, settings)))
       }
+      await using restored = await openModel(join(folder, 'true'))
+      await using unrestored = await openModel(join(folder, 'false'))
       const models = [
         { name: 'dense', model: dense },
-        { name: 'pruned', model: await open(join(folder, 'true')) },
-        { name: 'pruned, not restored', model: await open(join(folder, 'false')) },
+        { name: 'pruned', model: restored },
+        { name: 'pruned, not restored', model: unrestored },
       ]
       const heldOut = await showProgress(sampleWindows(dense, engine, HELD_OUT, signal))
       const rows = [['', 'perplexity', 'KL to dense']]
@@ -80,15 +67,12 @@ export default defineCommand({
       print(`\n${secondsLine({ 'all of it': (performance.now() - started) / 1000 }, peakMemory())}`)
       print('Prune your own: fasp prune <folder | model.gguf | hub/id> -s 0.2 -o <folder>')
     } finally {
-      for (const checkpoint of opened) await checkpoint.close()
       await rm(folder, { recursive: true, force: true })
     }
   },
 })
 
-async function write(model: ReturnType<typeof describeModel>, engine: Engine, prompt: string): Promise<string> {
-  const tokenizer = loadTokenizer(model.checkpoint)
-  const ids = [...tokenizer.encode(prompt)]
-  for await (const id of generate(model, engine, ids.slice(), { maxTokens: WRITTEN_TOKENS })) ids.push(id)
-  return tokenizer.decode(ids).replace(/\s+/g, ' ')
+async function write(model: Model, engine: Engine, prompt: string): Promise<string> {
+  const { text } = await generate(model, prompt, { engine, maxTokens: WRITTEN_TOKENS })
+  return `${prompt}${text}`.replace(/\s+/g, ' ')
 }

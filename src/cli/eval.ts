@@ -2,7 +2,7 @@
 import { readContents } from '../compare/protocol.node.ts'
 import { UsageError } from '../errors.ts'
 import { finish } from '../events.ts'
-import { describeMachine, evaluate, VERSION } from '../node.ts'
+import { describeMachine, evaluateEvents, VERSION } from '../node.ts'
 import { measuresText } from '../report/measures.ts'
 import { resultFile } from '../report/result-file.ts'
 import { secondsLine } from '../report/terminal.ts'
@@ -44,7 +44,7 @@ export default defineCommand({
     const { device, threads, 'seq-len': seqLen, 'max-windows': maxWindows } = options
     const notices: string[] = []
     const measures = await showProgress(
-      evaluate(model, { text, seqLen, maxWindows, dense, tasks, tasksData, limit, device, threads, signal }),
+      evaluateEvents(model, { text, seqLen, maxWindows, dense, tasks, tasksData, limit, device, threads, signal }),
       notices,
     )
     const seconds = { evaluate: (performance.now() - started) / 1000 }

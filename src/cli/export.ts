@@ -1,6 +1,6 @@
 // fasp export: a model in other formats.
 import { UsageError } from '../errors.ts'
-import { exportModel } from '../node.ts'
+import { exportModelEvents } from '../node.ts'
 import { exportsTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
@@ -32,7 +32,9 @@ export default defineCommand({
     const { output, overwrite, dtype, verify, device, threads } = options
     if (!output) throw new UsageError('no output. Say where it goes: -o <folder>, or -o <file>.gguf.')
     const to = options.to?.map(text => exportRequest(text, dtype))
-    const results = await showProgress(exportModel(model, { output, to, overwrite, verify, device, threads, signal }))
+    const results = await showProgress(
+      exportModelEvents(model, { output, to, overwrite, verify, device, threads, signal }),
+    )
     print(exportsTable(results))
     print(`Wrote ${output}`)
     if (options.json) print(JSON.stringify({ exports: results, peakMemoryBytes: peakMemory() }))

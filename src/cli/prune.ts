@@ -4,16 +4,15 @@ import { PRECISIONS } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
-  checkTexts,
   describeMachine,
-  evaluate,
+  evaluateEvents,
   METHOD_NAMES,
   type Model,
   type PerplexityResult,
   type Phase,
   type PrunePathOptions,
-  planPrune,
-  prepare,
+  planPruneEvents,
+  prepareEvents,
 } from '../node.ts'
 import { type Run, resultFile, runName } from '../report/result-file.ts'
 import {
@@ -26,6 +25,7 @@ import {
   secondsLine,
   sizesTable,
 } from '../report/terminal.ts'
+import { checkTexts } from '../text/text.node.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { exportRequest, modelArgument, PRUNING_OPTIONS, peakMemory, terminalStyle } from './environment.ts'
@@ -120,7 +120,7 @@ export default defineCommand({
     const model = modelArgument(positionals)
     const settings = { ...pruneOptions(options), signal }
     if (options['dry-run']) {
-      const plan = await showProgress(planPrune(model, settings))
+      const plan = await showProgress(planPruneEvents(model, settings))
       print(planText(plan))
       if (options.json) print(JSON.stringify({ ...plan, tensors: undefined }))
       return
@@ -134,7 +134,7 @@ export default defineCommand({
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
       const started = performance.now()
       const told: string[] = []
-      const results = await showProgress(evaluate(of, { text, ...windows, device, threads, phase, signal }), told)
+      const results = await showProgress(evaluateEvents(of, { text, ...windows, device, threads, phase, signal }), told)
       seconds[phase] = (performance.now() - started) / 1000
       notices[phase] = told
       return results.perplexity
@@ -144,11 +144,11 @@ export default defineCommand({
     await checkReports(options)
     await checkTexts(text)
     const to = options.to?.map(text => exportRequest(text))
-    await using run = await showProgress(prepare(model, { ...settings, output, to }))
+    await using run = await showProgress(prepareEvents(model, { ...settings, output, to }))
     // The dense model is measured first: what is wrong with a text is known before the long part.
     const dense = await measure(run.model, 'evaluate dense')
     const before = await describe(run.model)
-    const result = await showProgress(run.prune())
+    const result = await showProgress(run.pruneEvents())
     const perplexity = await measure(output, 'evaluate pruned')
     const after = await describe(output)
     const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}

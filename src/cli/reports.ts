@@ -4,19 +4,9 @@ import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { isJsonObject } from '../formats/json.ts'
-import {
-  checkReport,
-  describeModel,
-  type EngineOptions,
-  type Model,
-  type ModelFacts,
-  modelFacts,
-  openEngine,
-  openModel,
-  type ResultFile,
-  runName,
-  writeReport,
-} from '../node.ts'
+import { type EngineOptions, type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
+import { checkReport } from '../report/report.node.ts'
+import { type ModelFacts, modelFacts, runName } from '../report/result-file.ts'
 import type { Parsed } from './arguments.ts'
 import { showProgress } from './progress.ts'
 
@@ -60,8 +50,7 @@ export async function describeForReport(
   { prompt, device, threads }: ReportOptions & EngineOptions,
   signal: AbortSignal,
 ): Promise<Described> {
-  await using opened = typeof of === 'string' ? await showProgress(openModel(of, { signal })) : undefined
-  const model = typeof of === 'string' ? describeModel(opened!) : of
+  await using model = await showProgress(openModelEvents(of, { signal }))
   const { name, recipe } = model.checkpoint
   const pruned =
     isJsonObject(recipe?.options) && typeof recipe.options.sparsity === 'number' ? recipe.options : undefined

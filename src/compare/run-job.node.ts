@@ -71,7 +71,7 @@ function checkPrompts(model: Model, prompts: readonly string[]): void {
 async function* share({ dense, engine, signal }: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Shared> {
   const { key, seqLen, maxWindows, limit, seed } = task
   const asTexts = (paths: readonly string[]) =>
-    shortNames(paths).map((name, i) => ({ name, read: () => readText(paths[i]) }))
+    shortNames(paths).map((name, i) => ({ name, text: () => readText(paths[i]) }))
   const texts: TextWindows[] = []
   for (const [i, text] of asTexts(task.text).entries())
     texts.push(...(await textWindows(dense, { texts: [text], seqLen, maxWindows: maxWindows?.[i] })))

@@ -33,7 +33,7 @@ export async function* continuations(
   for (const [i, prompt] of prompts.entries()) {
     const start = [...tokenizer.encode(prompt)]
     const ids = start.slice()
-    for await (const id of generate(model, engine, start, { maxTokens: TOKENS }, signal)) {
+    for await (const id of generate(model, engine, start, { maxTokens: TOKENS, signal })) {
       ids.push(id)
       yield { type: 'progress', done: i * TOKENS + ids.length - start.length }
     }

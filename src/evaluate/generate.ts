@@ -8,6 +8,7 @@ import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
 
 export interface GenerateOptions extends SamplingOptions {
+  readonly signal?: AbortSignal
   /** Tokens to write at most. @default 64 */
   readonly maxTokens?: number
   /** @default 0 */
@@ -23,9 +24,8 @@ export async function* generate(
   engine: Engine,
   prompt: ArrayLike<number>,
   options: GenerateOptions = {},
-  signal?: AbortSignal,
 ): AsyncGenerator<number, void> {
-  const { maxTokens = 64, seed = 0 } = options
+  const { maxTokens = 64, seed = 0, signal } = options
   const { maxPositions } = model.architecture
   if (prompt.length === 0)
     throw new UsageError('the prompt has no tokens, and this tokenizer adds none. Give some text.')

@@ -1,9 +1,8 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
-import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { elements, type TensorInfo } from '../formats/tensors.ts'
 import { decoderLinears, type LayerWidths, tensorShapes } from '../model/architecture.ts'
 import { missingCode } from '../model/compact.ts'
-import { describeModel, unusedTensors } from '../model/model.ts'
+import { type Model, unusedTensors } from '../model/model.ts'
 
 export interface Inspection {
   readonly name: string
@@ -36,10 +35,8 @@ export interface Inspection {
   readonly missingCode: readonly string[]
 }
 
-/** @throws as `describeModel` */
-export function inspect(checkpoint: Checkpoint): Inspection {
-  const model = describeModel(checkpoint)
-  const a = model.architecture
+export function inspect(model: Model): Inspection {
+  const { checkpoint, architecture: a } = model
   const tensors = [...tensorShapes(a).keys()].map(name => checkpoint.tensors.tensors.get(name)!)
   const total = tensors.reduce((n, t) => n + elements(t.shape), 0)
   const { qk, vo, ffn } = decoderLinears(a)

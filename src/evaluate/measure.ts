@@ -7,7 +7,7 @@ import type { Model } from '../model/model.ts'
 import { corpusNotice } from '../notices.ts'
 import { checkRange, TEXT_WINDOWS } from '../options.ts'
 import type { DivergenceResult, PerplexityResult, TaskResult, WordPerplexityResult } from '../result.ts'
-import type { CalibrationText } from '../text/calibration.ts'
+import type { NamedText } from '../text/calibration.ts'
 import { calibratedOn } from '../text/corpus.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import { evaluationWindows, type Windows } from '../text/windows.ts'
@@ -18,7 +18,7 @@ import { wordPerplexity } from './tasks/wikitext.ts'
 
 export interface MeasureOptions extends TaskOptions {
   /** For perplexity. @default none */
-  readonly texts?: readonly CalibrationText[]
+  readonly texts?: readonly NamedText[]
   /** Tokens per window; each text is measured at each length. @default 1024, or the model's context */
   readonly seqLen?: number | readonly number[]
   /** The first so many windows of each text. @default all */
@@ -131,8 +131,9 @@ export async function textWindows(
   const tokenizer = loadTokenizer(model.checkpoint)
   const added = tokenizer.encode('').length
   const read = []
-  for (const { name, read: readIt } of texts) {
-    const text = await readIt()
+  for (const one of texts) {
+    const { name } = one
+    const text = await one.text()
     const ids = tokenizer.encode(text, name)
     read.push({
       name,

@@ -10,13 +10,13 @@ export interface CalibrationInput {
   /** Windows, ready made. */
   readonly windows?: Windows
   /** Texts, in equal shares. Without any, and without windows, the model writes its own. */
-  readonly texts?: readonly CalibrationText[]
+  readonly texts?: readonly NamedText[]
 }
 
-/** A text that is read when its turn comes. */
-export interface CalibrationText {
+/** A text that is read when its turn comes. A `File` is one. */
+export interface NamedText {
   readonly name: string
-  read(): Promise<string>
+  text(): Promise<string>
 }
 
 export type CalibrationSource = 'windows' | 'texts' | 'self'
@@ -37,7 +37,7 @@ export async function* calibration(
   if (windows) return windows
   if (!texts) return yield* sampleWindows(model, engine, options, signal)
   const tokenized = []
-  for (const { name, read } of texts) tokenized.push({ name, ids: tokenizer.encode(await read(), name) })
+  for (const text of texts) tokenized.push({ name: text.name, ids: tokenizer.encode(await text.text(), text.name) })
   const { seqLen, samples, heldOut } = options
   return calibrationWindows(tokenized, seqLen, samples, model.architecture.vocabularySize, heldOut)
 }

@@ -152,7 +152,7 @@ const folder: Target = {
     const checkpoint = await openHuggingFace(path)
     try {
       await tolerate(() => {
-        const inspection = inspect(checkpoint)
+        const inspection = inspect(describeModel(checkpoint))
         inspectionText(inspection)
         tensorsTable(inspection)
       })

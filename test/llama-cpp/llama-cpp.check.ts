@@ -56,7 +56,7 @@ const TOLERANCES: Readonly<Record<string, { readonly perplexity: number; readonl
 /** Exports a folder and compares llama.cpp on the file with our own engine on the file; in F32, with the folder too. */
 async function expectAgreement(folder: string, dtype: string, tokens: number) {
   const output = join(root, `model-${dtype}.gguf`)
-  await finish(exportModel(folder, { output, to: [{ to: 'gguf', dtype }], overwrite: true }))
+  await exportModel(folder, { output, to: [{ to: 'gguf', dtype }], overwrite: true })
   await withModel(output, async (model, checkpoint) => {
     const tokenizer = loadTokenizer(checkpoint)
     const text = STORY.repeat(4)
@@ -91,8 +91,8 @@ describe('small models', () => {
     const text = join(root, 'text.txt')
     writeFileSync(text, TEXT)
     const settings = { sparsity: 0.3, calibration: [text], samples: 8, seqLen: 64 }
-    await finish(prune(TINY_LLAMA, { ...settings, output: join(root, 'stock') }))
-    await finish(prune(TINY_LLAMA, { ...settings, preset: 'paper', output: join(root, 'padded') }))
+    await prune(TINY_LLAMA, { ...settings, output: join(root, 'stock') })
+    await prune(TINY_LLAMA, { ...settings, preset: 'paper', output: join(root, 'padded') })
     const values = [
       [32, 32],
       [32, 20],
@@ -141,7 +141,7 @@ describeShared('SmolLM2-135M at 30 %', () => {
   beforeAll(async () => {
     const source = execFileSync('bash', [sharedPath('scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
     const calibration = [sharedPath('data/calibration/wikitext2-valid.txt')]
-    await finish(prune(source, { sparsity: 0.3, calibration, samples: 8, seqLen: 256, output }))
+    await prune(source, { sparsity: 0.3, calibration, samples: 8, seqLen: 256, output })
   })
   test.each(['F32', 'F16', 'BF16', 'Q8_0'])('%s', dtype => expectAgreement(output, dtype, 64))
 })
@@ -200,7 +200,7 @@ describe('tokenizers', () => {
 
   async function expectSameIds(folder: string, texts: readonly string[]) {
     const output = join(root, 'tokens.gguf')
-    await finish(exportModel(folder, { output, overwrite: true }))
+    await exportModel(folder, { output, overwrite: true })
     const { tokens } = await runLlamaCpp(output, { ids: [1], greedy: 0, texts, threads: 2 })
     await withModel(folder, async (_, checkpoint) => {
       const tokenizer = loadTokenizer(checkpoint)
@@ -254,7 +254,7 @@ describe('the command', () => {
 
   test('a file that llama.cpp does not load, and a model that is another one, are refused', async () => {
     const output = join(root, 'broken.gguf')
-    await finish(exportModel(TINY_LLAMA, { output }))
+    await exportModel(TINY_LLAMA, { output })
     await withModel(output, async model => {
       const inverseFrequencies = model.architecture.rope!.inverseFrequencies.map(frequency => 2 * frequency)
       const rope = { ...model.architecture.rope!, inverseFrequencies }

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { hubEnvironment } from '../../src/hub/environment.node.ts'
-import { fetchModel, openCheckpoint, push } from '../../src/node.ts'
+import { fetchModel, openCheckpoint, pushEvents } from '../../src/node.ts'
 import { TINY_LLAMA } from '../fasp.ts'
 import { expectSame, filesBelow, hubPlace, TINY_FILES, told } from '../hub.ts'
 
@@ -16,7 +16,7 @@ const place = hubPlace()
 const { server } = place
 const script = fileURLToPath(new URL('hub.py', import.meta.url))
 const ID = 'me/tiny'
-const fetch = async (id = ID) => (await told(fetchModel(id))).result
+const fetch = (id = ID) => fetchModel(id)
 
 const interpreters = (process.env.FASP_HUB_PYTHONS ?? '').split(':')
 describe.each(interpreters.map(path => [path.split('/').at(-3), path]))('%s', (_, interpreter) => {
@@ -73,7 +73,7 @@ describe.each(interpreters.map(path => [path.split('/').at(-3), path]))('%s', (_
   })
   test('downloads what fasp has pushed', async () => {
     vi.stubEnv('HF_TOKEN', 'hf_writer')
-    await told(push(TINY_LLAMA, 'me/pushed'))
+    await told(pushEvents(TINY_LLAMA, 'me/pushed'))
     const { '.gitattributes': _, ...files } = filesBelow(await python(['snapshot', 'me/pushed']))
     expectSame(files, TINY_FILES)
   })

@@ -5,18 +5,19 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { generate } from '../../src/evaluate/generate.ts'
 import { type Allowance, agreement } from '../../src/export/agreement.ts'
 import { verifyIn } from '../../src/export/runtime.node.ts'
 import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
 import { ALLOWED } from '../../src/export/verify-onnx.ts'
 import { tensorShapes } from '../../src/model/architecture.ts'
 import { floatSource } from '../../src/model/float-source.ts'
-import { exportOnnx, generate, loadTokenizer, logits, type Model, openEngine, openFolderSink } from '../../src/node.ts'
+import { exportOnnx, loadTokenizer, logits, type Model, openEngine } from '../../src/node.ts'
+import { openFolderSink } from '../../src/write/folder.node.ts'
 import { cachedValues } from '../../src/write/onnx/decoder.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/dtypes.ts'
 import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
-import { finish } from '../finish.ts'
 import { perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 import { TINY_MODELS, TINY_NAMES } from '../tiny.ts'
@@ -164,7 +165,7 @@ describeShared('small models', () => {
 test('external data, which models over 2 GB have', async () => {
   await withModel(TINY_LLAMA, async model => {
     const sink = await openFolderSink(join(root, 'external'), false)
-    await finish(exportOnnx(model, sink, { engine, dtypes: ['fp32'], fileBytes: 2e6 }))
+    await exportOnnx(model, sink, { engine, dtypes: ['fp32'], fileBytes: 2e6 })
   })
   await expectAgreement(TINY_LLAMA, 'external', 'fp32', 256)
 })
