@@ -144,6 +144,7 @@ export type { EngineChoice, TextInput } from './library/platform.node.ts'
 export type { PathRun, PlanOptions, PrunePathOptions, PrunePathResult } from './library/prune.node.ts'
 export { describeMachine } from './report/machine.node.ts'
 export { type ReportOptions, readResult, writeReport } from './report/report.node.ts'
+export { readText } from './text/text.node.ts'
 export {
   compareEvents,
   evaluateEvents,

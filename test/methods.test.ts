@@ -164,9 +164,9 @@ test('statistics of the dense model may be given, and the result is the same', a
     const weights = async (denseStatistics?: DenseStatistics) => {
       const sink = new MemorySink()
       await finish(pruneRun(run, { engine, sink, denseStatistics }))
-      return sink.files.get('model.safetensors')
+      return sink.files.get('model.safetensors')!
     }
-    expect(await weights(given)).toEqual(await weights())
+    expect(Buffer.compare(await weights(given), await weights())).toBe(0)
   }
   await checkpoint.close()
 })

@@ -97,7 +97,8 @@ test('the verbs give what they give in Node', async () => {
   await prune(model, { ...cut, calibration: [file], output })
   await node.prune(TINY_LLAMA, { ...cut, calibration: texts, output: other })
   expect([...output.files.keys()]).toEqual([...other.files.keys()])
-  expect(output.files.get('model.safetensors')).toEqual(other.files.get('model.safetensors'))
+  const [ours, theirs] = [output, other].map(sink => sink.files.get('model.safetensors')!)
+  expect(Buffer.compare(ours, theirs)).toBe(0)
 })
 
 const ADDRESS = 'https://models.test/tiny'

@@ -5,7 +5,7 @@ import type { Checkpoint } from './checkpoint.ts'
 import { ggufLlamaCheckpoint } from './gguf-llama.ts'
 
 /**
- * The checkpoint in a file, which it closes, and which is closed where this throws.
+ * The checkpoint in a file, which is closed with it, or where this throws.
  * @throws FormatError where the file is damaged or in a form that we do not read
  * @throws UnsupportedModelError for anything but a dense LLaMA, another tokenizer or rope scaling
  */
