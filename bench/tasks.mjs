@@ -13,23 +13,24 @@ async function finish(events) {
   }
 }
 
-bundleModules('hub/tasks.node', 'evaluate/tasks/evaluate', 'evaluate/tasks/wikitext')
+bundleModules('hub/tasks.node', 'evaluate/tasks/evaluate', 'evaluate/tasks/wikitext', 'forward/context')
 const { loadTasks, loadWikitext } = await bundled('hub/tasks.node')
 const { taskLikelihoods } = await bundled('evaluate/tasks/evaluate')
 const { wordPerplexity } = await bundled('evaluate/tasks/wikitext')
+const { memoryContext } = await bundled('forward/context')
 const { openEngine, openModel } = await bundled('node')
 
-const engine = openEngine()
+const context = memoryContext(openEngine())
 const model = await openModel(path)
 const started = performance.now()
 let result
 if (name === 'wikitext') {
   const pages = await finish(loadWikitext({ data }))
-  result = await finish(wordPerplexity(model, engine, pages.slice(Number(from), Number(to))))
+  result = await finish(wordPerplexity(context, model, pages.slice(Number(from), Number(to))))
 } else {
   const [task] = await finish(loadTasks([name], { data }))
   const items = task.items.slice(Number(from), Number(to))
-  const [likelihoods] = await finish(taskLikelihoods(model, engine, [{ name, items }]))
+  const [likelihoods] = await finish(taskLikelihoods(context, model, [{ name, items }]))
   result = { items: items.map((item, i) => ({ ...item, likelihoods: likelihoods[i] })) }
 }
 writeFileSync(out, JSON.stringify({ ...result, seconds: (performance.now() - started) / 1000 }))

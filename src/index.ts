@@ -1,6 +1,10 @@
 // Public API that runs everywhere. `node.ts` adds the verbs over paths, `web.ts` those over what a page has.
+import type { Engine } from './engine/engine.ts'
+import { logits as logitsIn } from './evaluate/logits.ts'
 import { promised } from './events.ts'
 import { exportOnnx as exportOnnxEvents } from './export/onnx.ts'
+import { memoryContext } from './forward/context.ts'
+import type { Model } from './model/model.ts'
 
 /**
  * Writes a model for transformers.js into a sink: `onnx/model.onnx` and its like with the files beside them, each read back.
@@ -12,13 +16,21 @@ import { exportOnnx as exportOnnxEvents } from './export/onnx.ts'
  */
 export const exportOnnx = promised(exportOnnxEvents)
 
+/**
+ * Logits of every position of one sequence.
+ * @returns [ids.length, vocabulary] row-major
+ * @example
+ * const rows = await logits(model, engine, loadTokenizer(model.checkpoint).encode('It was'))
+ */
+export const logits = (model: Model, engine: Engine, ids: ArrayLike<number>) =>
+  logitsIn(memoryContext(engine), model, ids)
+
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
 export * from './errors.ts'
 export type { GenerateOptions } from './evaluate/generate.ts'
 export type { Inspection } from './evaluate/inspect.ts'
-export { logits } from './evaluate/logits.ts'
 export type { Measures } from './evaluate/measure.ts'
 export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'
 export type { Listener, Phase, ProgressEvent } from './events.ts'

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Device } from '../src/engine/device.ts'
-import { generate } from '../src/evaluate/generate.ts'
 import { describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
 import { CUDA, describeOn, devices } from './devices.ts'
+import { generate } from './evaluation.ts'
 
 const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
 const PROMPT = [1, 300, 200, 100, 50]

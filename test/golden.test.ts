@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import type { Engine } from '../src/engine/engine.ts'
-import { perplexity } from '../src/evaluate/perplexity.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 import {
@@ -18,6 +17,7 @@ import {
   prune,
 } from '../src/node.ts'
 import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
+import { perplexity } from './evaluation.ts'
 import { finish } from './finish.ts'
 import { expectSameUpToTies } from './ties.ts'
 import { asWindows, goldenLogitsOf, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'

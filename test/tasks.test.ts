@@ -5,8 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { TASKS } from '../src/evaluate/tasks/definitions.ts'
-import { evaluateTasks, taskLikelihoods } from '../src/evaluate/tasks/evaluate.ts'
-import { WIKITEXT, wordPerplexity } from '../src/evaluate/tasks/wikitext.ts'
+import { WIKITEXT } from '../src/evaluate/tasks/wikitext.ts'
 import type { Split } from '../src/hub/dataset.node.ts'
 import { loadTasks, loadWikitext } from '../src/hub/tasks.node.ts'
 import {
@@ -25,6 +24,7 @@ import {
   type TaskResult,
 } from '../src/node.ts'
 import { describeOn, devices } from './devices.ts'
+import { evaluateTasks, taskLikelihoods, wordPerplexity } from './evaluation.ts'
 import { fasp, put, refused, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
 import { hubPlace, told } from './hub.ts'

@@ -51,7 +51,7 @@ describe('logits of', () => {
     ['the files of a folder', async () => [picked({ ...TINY_FILES, 'onnx/model.onnx': '', 'onnx/config.json': '{}' })]],
     [
       'files picked one by one',
-      async () => [Object.entries(TINY_FILES).map(([name, bytes]) => new File([bytes], name))],
+      async () => [Object.entries(TINY_FILES).map(([name, bytes]) => new File([new Uint8Array(bytes)], name))],
     ],
     ['the files of a folder with shards', async () => [picked(sharded)]],
     ['the address of a folder', async () => [served(TINY_FILES)]],
@@ -196,7 +196,7 @@ describe('refused with what to do', () => {
       'no engine. Give one: engine: createEngine(ort), where ort is onnxruntime-web.',
     ],
   ])('%s', async ([, act, says]) => {
-    const error = await act().catch(e => e)
+    const error = (await act().catch(e => e)) as Error
     expect(error).toBeInstanceOf(node.FaspError)
     expect(error.message).toContain(says)
     expect(error.message).not.toContain('secret')

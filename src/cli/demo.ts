@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { table } from '../display.ts'
 import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
+import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { type Engine, generate, type Model, openEngine, openModel, pruneEvents } from '../node.ts'
 import { errorsTable, secondsLine, sizesTable } from '../report/terminal.ts'
@@ -29,11 +30,12 @@ export default defineCommand({
   async run(_, { print, signal }) {
     const folder = await temporaryFolder('fasp-demo-')
     await using engine = openEngine()
+    const context = memoryContext(engine, signal)
     try {
       const started = performance.now()
       await using dense = await openModel(MODEL)
       const results = []
-      const windows = await showProgress(sampleWindows(dense, engine, CALIBRATION, signal))
+      const windows = await showProgress(sampleWindows(context, dense, CALIBRATION))
       for (const restore of [true, false]) {
         const settings = { sparsity: SPARSITY, restore, windows, output: join(folder, `${restore}`), signal }
         results.push(await showProgress(pruneEvents(MODEL, settings)))
@@ -45,14 +47,14 @@ export default defineCommand({
         { name: 'pruned', model: restored },
         { name: 'pruned, not restored', model: unrestored },
       ]
-      const heldOut = await showProgress(sampleWindows(dense, engine, HELD_OUT, signal))
+      const heldOut = await showProgress(sampleWindows(context, dense, HELD_OUT))
       const rows = [['', 'perplexity', 'KL to dense']]
       const denseRows = await openScratch(join(folder, 'rows'))
       for (const { name, model } of models) {
-        const reference = model === dense ? undefined : await DenseReference.open(dense, model, engine, denseRows)
+        const reference = model === dense ? undefined : await DenseReference.open(context, dense, model, denseRows)
         const phase = reference ? 'evaluate pruned' : 'evaluate dense'
         const observe = reference?.observe ?? keepRows(dense, denseRows)
-        const { perplexity: value } = await showProgress(perplexity(model, engine, heldOut, phase, signal, observe))
+        const { perplexity: value } = await showProgress(perplexity(context, model, heldOut, phase, observe))
         rows.push([name, value.toFixed(2), (reference?.result().kl ?? 0).toFixed(4)])
       }
       await denseRows.close()

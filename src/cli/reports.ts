@@ -4,6 +4,7 @@ import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { isJsonObject } from '../formats/json.ts'
+import { memoryContext } from '../forward/context.ts'
 import { type EngineOptions, type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
 import { checkReport } from '../report/report.node.ts'
 import { type ModelFacts, modelFacts, runName } from '../report/result-file.ts'
@@ -62,7 +63,7 @@ export async function describeForReport(
   const needed = continuationBytes(model)
   if (needed < totalmem() / 2) {
     await using engine = openEngine({ device, threads })
-    return { ...facts, samples: await showProgress(continuations(model, engine, prompt, signal)) }
+    return { ...facts, samples: await showProgress(continuations(memoryContext(engine, signal), model, prompt)) }
   }
   process.stderr.write(
     `The report has no texts of ${name}: it writes them with all of it in memory, ${bytes(needed)}.\n`,

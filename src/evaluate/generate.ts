@@ -1,14 +1,13 @@
 // Continues a text: one prompt, greedy or sampled, with a KV cache.
 import { Decoder } from '../blocks/decoder.ts'
 import { pickToken, type SamplingOptions } from '../blocks/sampler.ts'
-import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import { parseJsonObject } from '../formats/json.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
 
 export interface GenerateOptions extends SamplingOptions {
-  readonly signal?: AbortSignal
   /** Tokens to write at most. @default 64 */
   readonly maxTokens?: number
   /** @default 0 */
@@ -20,12 +19,12 @@ export interface GenerateOptions extends SamplingOptions {
  * @throws UsageError for an empty prompt or one that fills the context
  */
 export async function* generate(
+  { engine, signal }: Context,
   model: Model,
-  engine: Engine,
   prompt: ArrayLike<number>,
   options: GenerateOptions = {},
 ): AsyncGenerator<number, void> {
-  const { maxTokens = 64, seed = 0, signal } = options
+  const { maxTokens = 64, seed = 0 } = options
   const { maxPositions } = model.architecture
   if (prompt.length === 0)
     throw new UsageError('the prompt has no tokens, and this tokenizer adds none. Give some text.')

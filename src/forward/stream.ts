@@ -6,12 +6,10 @@ import { openEmbedding, readTokenRows } from '../blocks/embed.ts'
 import { type Branches, HalfBlockRunner, type PrunedOutput } from '../blocks/halfblock.ts'
 import { windowLosses } from '../blocks/losses.ts'
 import { type HalfWeights, readHalves } from '../blocks/weights.ts'
-import type { Engine } from '../engine/engine.ts'
-import { finish } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import { ActivationPool, type Activations, type Batch } from './activations.ts'
+import type { Activations, Batch } from './activations.ts'
 import type { Context } from './context.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
@@ -197,18 +195,12 @@ export async function embedWindows(
  * @returns the stream after the last layer [tokens, d]
  */
 export async function* forward(
+  context: Context,
   model: Model,
-  engine: Engine,
   windows: readonly Int32Array[],
-  signal?: AbortSignal,
 ): AsyncGenerator<number, Floats> {
-  const context = { engine, pool: new ActivationPool(Number.POSITIVE_INFINITY), signal }
-  const runner = new HalfBlockRunner(engine, model.architecture, windows[0].length)
+  const runner = new HalfBlockRunner(context.engine, model.architecture, windows[0].length)
   const stream = await embedWindows(context, model, runner, windows)
   yield* stream.throughLayers(model)
   return stream.whole()
 }
-
-/** The stream after the last layer, without progress. */
-export const lastStream = (model: Model, engine: Engine, windows: readonly Int32Array[]) =>
-  finish(forward(model, engine, windows))

@@ -11,9 +11,7 @@ import { checkRange } from '../options.ts'
 import { checkTextFiles, type EngineChoice, nodeVerbs, type TextInput } from './platform.node.ts'
 import type { TextMeasures } from './verbs.ts'
 
-export interface EvaluateOptions
-  extends EngineChoice,
-    Omit<TextMeasures<TextInput>, 'dense' | 'tasks' | 'pages' | 'signal'> {
+export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInput>, 'dense' | 'tasks' | 'pages'> {
   /** A model, by its name or open, to say how far this one has moved from. */
   readonly dense?: string | Model
   /** Zero-shot tasks (`TASK_NAMES`), and `wikitext`. @default none */

@@ -6,6 +6,7 @@ import { type GenerateOptions, generate as generateTokens } from '../evaluate/ge
 import { type Inspection, inspect as inspectModel } from '../evaluate/inspect.ts'
 import { type MeasureOptions, type Measures, measure } from '../evaluate/measure.ts'
 import { finish, type Listener, type ProgressEvent } from '../events.ts'
+import { memoryContext } from '../forward/context.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import type { PerplexityResult } from '../result.ts'
 import type { PreparedRun } from '../run.ts'
@@ -46,6 +47,10 @@ export interface Platform<Source, Text, Opening, Engines> {
   text(text: Text): NamedText
 }
 
+interface Stoppable {
+  readonly signal?: AbortSignal
+}
+
 /** An engine that is given stays open. */
 interface Given {
   readonly engine?: Engine
@@ -57,7 +62,7 @@ export type TextMeasures<Text> = Omit<MeasureOptions, 'texts'> & {
   readonly text?: readonly Text[]
 }
 
-export type PerplexityOptions = Pick<MeasureOptions, 'maxWindows' | 'signal'> & {
+export type PerplexityOptions = Pick<MeasureOptions, 'maxWindows'> & {
   /** Tokens per window. @default 1024, or the model's context */
   readonly seqLen?: number
 }
@@ -72,7 +77,7 @@ export interface Generated {
 }
 
 /** A model: by a name that the platform opens, or open, and then it stays so. */
-export function bindVerbs<Source, Text, Opening extends object, Engines extends Given & Opening>(
+export function bindVerbs<Source, Text, Opening extends Stoppable, Engines extends Given & Opening>(
   platform: Platform<Source, Text, Opening, Engines>,
 ) {
   async function* openModel(source: Source | Model, options: Opening = {} as Opening): Progress<OpenedModel> {
@@ -105,7 +110,7 @@ export function bindVerbs<Source, Text, Opening extends object, Engines extends 
 
   const evaluate = (source: Source | Model, options: TextMeasures<Text> & Engines): Progress<Measures> =>
     withBoth(source, options, (model, engine) =>
-      measure(model, engine, { ...options, texts: options.text?.map(platform.text) }),
+      measure(memoryContext(engine, options.signal), model, { ...options, texts: options.text?.map(platform.text) }),
     )
 
   async function* perplexity(
@@ -130,7 +135,7 @@ export function bindVerbs<Source, Text, Opening extends object, Engines extends 
       const start = tokenizer.decode(promptIds).length
       let text = ''
       let told = 0
-      for await (const id of generateTokens(model, engine, promptIds, options)) {
+      for await (const id of generateTokens(memoryContext(engine, options.signal), model, promptIds, options)) {
         ids.push(id)
         text = tokenizer.decode([...promptIds, ...ids]).slice(start)
         if (text.endsWith('\ufffd')) continue // half of a character: wait for the rest

@@ -10,6 +10,7 @@
 //   after = ‖H_P W_Pᵀ − 1cᵀ‖² = before − 2N⟨W_P μ_P, c⟩ + N‖c‖²
 // G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
 
+import type { LinearWeights } from '../blocks/weights.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -17,6 +18,7 @@ import { solve } from '../linalg/cholesky.ts'
 import { matrix } from '../linalg/gemm.ts'
 import { multiply } from '../linalg/product.ts'
 import { pick, pickRows, transposed } from '../linalg/scatter.ts'
+import { complement } from '../select/top.ts'
 import { outputEnergy, type Statistics } from '../statistics/gram.ts'
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 
@@ -43,20 +45,19 @@ export interface Restored {
 }
 
 /**
- * @param weight [out, in] @param kept M, ascending @param removed P, ascending
+ * @param kept M, ascending
  * @throws NumericError where activations are not finite, or no damping makes `G_MM` positive definite
  */
 export async function restoreColumns(
   engine: Engine,
-  weight: Floats,
-  bias: Floats | undefined,
+  { weight, bias }: LinearWeights,
   statistics: Statistics,
   kept: Int32Array,
-  removed: Int32Array,
   options: RestoreOptions,
 ): Promise<Restored> {
   const { width, tokens, mean, gram, gap } = statistics
   const out = weight.length / width
+  const removed = complement(kept, width) // P
   const wM = transposed(weight, width, kept) // W_Mᵀ [|M|, out]: columns of W lie contiguous
   const wP = transposed(weight, width, removed)
   // R [|M|, out], without what the centring takes away

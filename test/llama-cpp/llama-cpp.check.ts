@@ -12,6 +12,7 @@ import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
+import { memoryContext } from '../../src/forward/context.ts'
 import { exportModel, loadTokenizer, logits, type Model, openEngine, prune } from '../../src/node.ts'
 import { gguf } from '../../src/write/gguf.ts'
 import { FILE_TYPES, type GgufFileType } from '../../src/write/gguf-types.ts'
@@ -167,7 +168,7 @@ describe("llama.cpp's quantiser gives the same file", () => {
     await withModel(folder, async model => {
       const write = async (type: GgufFileType) => {
         const sink = new MemorySink()
-        await finish(gguf.plan(model, type).write(sink, { engine }))
+        await finish(gguf.plan(model, type).write(sink, memoryContext(engine)))
         await sink.commit()
         return sink.files.get('model.gguf')!
       }
@@ -259,9 +260,9 @@ describe('the command', () => {
       const inverseFrequencies = model.architecture.rope!.inverseFrequencies.map(frequency => 2 * frequency)
       const rope = { ...model.architecture.rope!, inverseFrequencies }
       const other = { ...model, architecture: { ...model.architecture, rope } }
-      await expect(verifyIn(llamaCpp, [output], other, engine, allowedFor('BF16'), library)).rejects.toThrow(
-        /^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/,
-      )
+      await expect(
+        verifyIn(memoryContext(engine), other, llamaCpp, [output], allowedFor('BF16'), library),
+      ).rejects.toThrow(/^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/)
     })
     truncateSync(output, statSync(output).size - 4096)
     const request = { ids: [1], greedy: 0, texts: [], threads: 2 }

@@ -5,11 +5,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { generate } from '../../src/evaluate/generate.ts'
 import { type Allowance, agreement } from '../../src/export/agreement.ts'
 import { verifyIn } from '../../src/export/runtime.node.ts'
 import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
 import { ALLOWED } from '../../src/export/verify-onnx.ts'
+import { memoryContext } from '../../src/forward/context.ts'
 import { tensorShapes } from '../../src/model/architecture.ts'
 import { floatSource } from '../../src/model/float-source.ts'
 import { exportOnnx, loadTokenizer, logits, type Model, openEngine } from '../../src/node.ts'
@@ -17,6 +17,7 @@ import { openFolderSink } from '../../src/write/folder.node.ts'
 import { cachedValues } from '../../src/write/onnx/decoder.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/dtypes.ts'
 import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
+import { generate } from '../evaluation.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
 import { perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
@@ -177,10 +178,11 @@ test('an export that is another model, and one that does not load, are refused',
   await withModel(TINY_LLAMA, async model => {
     const architecture = { ...model.architecture, rope: undefined }
     const other = { ...model, architecture }
-    await expect(verifyIn(runtime, [folder, 'fp32'], other, engine, ALLOWED.fp32)).rejects.toThrow(
+    const context = memoryContext(engine)
+    await expect(verifyIn(context, other, runtime, [folder, 'fp32'], ALLOWED.fp32)).rejects.toThrow(
       /^transformers\.js runs the export, but its probabilities are \d\S* nats a token from ours, allowed are 0\.000001/,
     )
-    await expect(verifyIn(runtime, [folder, 'q8'], model, engine, ALLOWED.q8)).rejects.toThrow(
+    await expect(verifyIn(context, model, runtime, [folder, 'q8'], ALLOWED.q8)).rejects.toThrow(
       /^transformers\.js does not run the export \(1\): .*model_quantized\.onnx/,
     )
   })
