@@ -16,7 +16,13 @@ runtime.env.logLevel = 'fatal' // what goes wrong before there is a session, too
 /** More than any machine has; ONNX Runtime would start them all. */
 const MAX_THREADS = 1024
 
-/** An engine on this machine's CPU or GPU. Close it to free its sessions. @throws UsageError for threads or libraries that make no sense */
+/**
+ * An engine on this machine's CPU or GPU, for several verbs. Close it to free its sessions.
+ * @example
+ * await using engine = openEngine({ threads: 4 })
+ * const { perplexity: value } = await perplexity('my-model', 'wiki.test.txt', { engine })
+ * @throws UsageError for threads or libraries that make no sense
+ */
 export function openEngine(options: EngineOptions = {}): Engine {
   const { device = 'cpu', threads = 1, blas } = options
   if (!silent) throw new DeviceError(device, TELEMETRY)

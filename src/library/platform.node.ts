@@ -1,7 +1,7 @@
 // What Node opens: models at paths and on the Hub, text files, engines of this machine.
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine, EngineOptions } from '../engine/engine.ts'
-import { openCheckpointEvents } from '../hub/open.node.ts'
+import { type OpenOptions, openCheckpointEvents } from '../hub/open.node.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { checkTexts, readText } from '../text/text.node.ts'
 import { bindVerbs } from './verbs.ts'
@@ -23,8 +23,8 @@ export const asText = (text: TextInput): NamedText =>
 export const checkTextFiles = (texts: readonly TextInput[] = []): Promise<void> =>
   checkTexts(texts.filter(text => typeof text === 'string'))
 
-export const nodeVerbs = bindVerbs({
+export const nodeVerbs = bindVerbs<string, TextInput, OpenOptions, EngineChoice>({
   checkpoint: openCheckpointEvents,
-  engine: (options: EngineChoice) => openEngine(options),
+  engine: openEngine,
   text: asText,
 })

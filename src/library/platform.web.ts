@@ -17,11 +17,11 @@ export function checkGiven(engine: Engine | undefined): Engine {
   return engine
 }
 
-export const webVerbs = bindVerbs({
+export const webVerbs = bindVerbs<WebSource, NamedText, FetchOptions, WebOptions>({
   // biome-ignore lint/correctness/useYield: a page tells nothing of what it fetches
-  async *checkpoint(source: WebSource, options: FetchOptions) {
+  async *checkpoint(source, options) {
     return await openSource(source, options)
   },
-  engine: ({ engine }: WebOptions) => checkGiven(engine),
-  text: (text: NamedText) => text,
+  engine: ({ engine }) => checkGiven(engine),
+  text: text => text,
 })
