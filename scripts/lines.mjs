@@ -11,7 +11,7 @@ const MAX_FILE = 400
 const MAX_CORE = 8000
 const CORE = [
   ...['run', 'prune', 'prune-half', 'cut', 'methods', 'options', 'plan', 'notices', 'result'],
-  ...['model', 'engine', 'linalg', 'blocks', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
+  ...['model', 'engine', 'linalg', 'graphs', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
 ]
 /** The pipeline reads like the diagram of the stages. */
 const MAX_PIPELINE = 200
@@ -24,8 +24,9 @@ const PAGE = [
   ['linalg'],
   ['checkpoint'],
   ['model'],
-  ['blocks'],
+  ['graphs'],
   ['forward'],
+  ['decode'],
   ['text'],
   ['statistics'],
   ['score'],

@@ -1,11 +1,11 @@
 // Public API that runs everywhere. Files, paths and the CPU engine of Node are added in `node.ts`.
 
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
+export { type GenerateOptions, generate } from './decode/generate.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
 export * from './errors.ts'
 export { type Continuation, continuations } from './evaluate/continuations.ts'
-export { type GenerateOptions, generate } from './evaluate/generate.ts'
 export { type Inspection, inspect } from './evaluate/inspect.ts'
 export { logits } from './evaluate/logits.ts'
 export { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'

@@ -4,7 +4,7 @@ import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { LAYOUTS, type Layout, METHODS, type MethodName, methodNamed, type Parts, takesOption } from './methods.ts'
-import type { Architecture } from './model/architecture.ts'
+import { type Architecture, isPreNorm } from './model/architecture.ts'
 import type { CalibrationInput } from './text/calibration.ts'
 
 export type ValueSelection = (typeof VALUE_SELECTIONS)[number]
@@ -169,7 +169,7 @@ export function resolveOptions(
     layout: method.layouts[0],
     ...size,
     ...preset,
-    ...(a?.postNorm || given.target === 'pruned' ? PRUNED_TARGET : {}),
+    ...((a && !isPreNorm(a)) || given.target === 'pruned' ? PRUNED_TARGET : {}),
     ...(given.restore === false ? UNREPAIRED : {}),
     ...given,
     ...method.parts,
@@ -258,11 +258,11 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
     throw new UsageError(
       'inputs aligned goes towards the dense stream, which runs with target dense. Add that, or use inputs kept.',
     )
-  if (o.target === 'dense' && a?.postNorm)
+  if (o.target === 'dense' && a && !isPreNorm(a))
     throw new UsageError(
       'target dense needs a model that normalises before each half-block; this one does it after. Use target pruned.',
     )
-  if (o.center && a && !a.bias.o && !a.bias.ffn)
+  if (o.center && a && !a.halves.some(({ output }) => output.bias))
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
 }
 

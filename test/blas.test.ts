@@ -2,9 +2,9 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { HalfBlockRunner } from '../src/blocks/halfblock.ts'
-import { readHalf } from '../src/blocks/weights.ts'
 import type { Engine } from '../src/engine/engine.ts'
+import { HalfBlockRunner } from '../src/forward/halfblock.ts'
+import { readHalf } from '../src/forward/weights.ts'
 import { multiply } from '../src/linalg/product.ts'
 import { halfBlocks } from '../src/model/architecture.ts'
 import { describeMachine, describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
@@ -79,7 +79,7 @@ describeOn(on, 'what ONNX Runtime computes', () => {
       for (const bias of [undefined, random(a.hiddenSize, 7)]) {
         const [expected, found] = await both(async engine => {
           const x = random(16 * a.hiddenSize, 4)
-          const runner = new HalfBlockRunner(engine, a, 16)
+          const runner = new HalfBlockRunner(engine, 16)
           await runner.residual(weights, { output: { weight, bias }, columns }, x, random(16 * width, 6))
           return x
         })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { ActivationPool } from '../src/forward/activations.ts'
-import { halfBlocks } from '../src/model/architecture.ts'
+import { attentionHalves } from '../src/model/architecture.ts'
 import {
   type Checkpoint,
   describeModel,
@@ -81,7 +81,8 @@ describe('agrees with the oracle', () => {
     const probe = method === 'sleb' ? { probeTokens: 1e6 } : {} // all of the windows
     await pruned(TINY_MODELS[model], { ...settings, ...probe }, async (checkpoint, result, scores) => {
       const { architecture } = describeModel(checkpoint)
-      const { headSize, kvHeads, ffnWidth, layers } = architecture
+      const { ffnWidth } = architecture
+      const [{ headSize, kvHeads }] = attentionHalves(architecture)
       expect(result.removedLayers?.length).toBe(expected.removed?.length)
       for (const [i, { layer, cost }] of result.removedLayers?.entries() ?? []) {
         expect(layer).toBe(expected.removed![i][0])
@@ -94,14 +95,13 @@ describe('agrees with the oracle', () => {
         if (result.layers[i].attention) expect(result.layers[i].attention.kept).toEqual(rows)
         if (result.layers[i].ffn) expectSameUpToTies(result.layers[i].ffn.kept, ffn!, scores[i])
       }
-      for (let layer = 0; layer < layers; layer++)
-        for (const [i, { output }] of halfBlocks(architecture, layer).entries()) {
-          const bias = expected.biases?.[layer][i]
-          if (!bias) continue
-          const ours = await checkpoint.tensors.float32(`${output.name}.bias`)
-          const size = Math.sqrt(bias.reduce((sum, b) => sum + b * b, 0))
-          expect(Math.hypot(...bias.map((b, o) => b - ours[o]))).toBeLessThanOrEqual(BIAS_TOLERANCE * size)
-        }
+      for (const { output, layer, kind } of architecture.halves) {
+        const bias = expected.biases?.[layer][kind === 'ffn' ? 1 : 0]
+        if (!bias) continue
+        const ours = await checkpoint.tensors.float32(`${output.name}.bias`)
+        const size = Math.sqrt(bias.reduce((sum, b) => sum + b * b, 0))
+        expect(Math.hypot(...bias.map((b, o) => b - ours[o]))).toBeLessThanOrEqual(BIAS_TOLERANCE * size)
+      }
       const held = asWindows(golden.evaluation_windows.slice(0, oracle.evaluation))
       const measured = await finish(perplexity(describeModel(checkpoint), engine, held, 'evaluate'))
       expectNear(measured.perplexity, expected.perplexity, PERPLEXITY_TOLERANCE)
@@ -186,9 +186,8 @@ test('heads that go take their rows of Q and K along, and the sizes count them',
     expect(after / before).toBeCloseTo(0.5, 2)
     const model = describeModel(checkpoint)
     let left = 0
-    for (let layer = 0; layer < model.architecture.layers; layer++)
-      for (const { inputs, output } of halfBlocks(model.architecture, layer))
-        for (const { name } of [...inputs, output])
-          left += (await checkpoint.tensors.float32(`${name}.weight`)).filter(w => w !== 0).length
+    for (const { inputs, output } of model.architecture.halves)
+      for (const { name } of [...inputs, output])
+        left += (await checkpoint.tensors.float32(`${name}.weight`)).filter(w => w !== 0).length
     expect(left / after).toBeCloseTo(1, 3) // bfloat16 has a few zeros of its own
   }))

@@ -4,15 +4,13 @@ import { join } from 'node:path'
 import * as runtime from 'onnxruntime-node'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { findWorkload } from '../src/bench/workloads.ts'
-import { attentionGraph, attentionHiddenGraph } from '../src/blocks/attention.ts'
-import { ffnGraph, ffnHiddenGraph } from '../src/blocks/ffn.ts'
-import { residualGraph } from '../src/blocks/residual.ts'
 import { runtimeVersion } from '../src/engine/engine.node.ts'
 import { createEngine, type Engine, values } from '../src/engine/engine.ts'
 import { nativeGraphs } from '../src/engine/native.node.ts'
 import { openOpenVino } from '../src/engine/openvino.node.ts'
 import { Graph } from '../src/formats/onnx.ts'
-import type { Architecture } from '../src/model/architecture.ts'
+import { halfBlockGraph, hiddenGraph, residualGraph } from '../src/graphs/half-block.ts'
+import type { HalfBlock } from '../src/model/half-block.ts'
 import { architectureOf } from '../src/model/model.ts'
 import { openEngine, prune } from '../src/node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
@@ -103,10 +101,14 @@ if (BF16)
       const [n, d, f] = [40, 24, 50]
       const [h, weight, x] = [random(f * n), random(d * f), random(n * d).map(v => 1e6 * v)]
       const kept = Int32Array.from({ length: f }, (_, i) => i)
-      const a = { hiddenSize: d, postNorm: false } as Architecture
+      const half = {
+        kind: 'ffn',
+        inputs: [],
+        output: { name: 'out', out: d, in: f, bias: false },
+      } as unknown as HalfBlock
       const stream = values(x.slice(), [n, d])
       const feeds = { x: stream, h: values(h, [f, n]), kept: values(kept, [f]), 'out.weight': values(weight, [d, f]) }
-      await engine.inPrecision('bf16').run('residual', () => residualGraph(a, false), feeds, { y: stream })
+      await engine.inPrecision('bf16').run('residual', () => residualGraph(half, false), feeds, { y: stream })
       for (let t = 0; t < n; t++)
         for (let o = 0; o < d; o++) {
           let sum = x[t * d + o]
@@ -133,12 +135,14 @@ if (BF16)
     test.each(['smollm2', 'opt-125m'])('graphs of pruning go through it whole: %s', async workload => {
       const a = architectureOf(workload, findWorkload(workload).config)
       const graphs = openOpenVino(runtimeVersion).graphs(undefined, true)
-      const windows = { length: 300, windows: 2 }
-      for (const graph of [
-        ...[ffnHiddenGraph(a), ffnGraph(a), residualGraph(a, a.bias.ffn)],
-        ...[attentionHiddenGraph(a, windows), attentionGraph(a, windows)],
-      ])
-        await (await graphs.open(graph)).close()
+      const form = { by: 'products', length: 300, windows: 2 } as const
+      for (const half of a.halves.slice(0, 2))
+        for (const graph of [
+          hiddenGraph(half, form),
+          halfBlockGraph(half, form),
+          residualGraph(half, half.output.bias),
+        ])
+          await (await graphs.open(graph)).close()
       const unknown = new Graph('of an operator that it lacks')
       unknown.output('y', unknown.op('Det', [unknown.input('x', 'float32', [2, 2])]), 'float32', [])
       await expect(graphs.open(unknown)).rejects.toThrow('fallback')

@@ -1,4 +1,5 @@
 // Identities that hold for every model, checked on the model that ships with the package and on the tiny OPT.
+
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { afterAll, expect, test } from 'vitest'
 import { fromFloat32 } from '../src/formats/dtype.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { layoutSafetensors, openSafetensors } from '../src/formats/safetensors.ts'
+import { attentionHalves } from '../src/model/architecture.ts'
 import {
   logits,
   openEngine,
@@ -233,7 +235,8 @@ test('removing columns that are exactly zero changes no logit', async () => {
   const kept = 1 - dead.neurons / 384
   // 25 % of the neurons and of the value channels: the cut that scope ffn+vo takes at this sparsity.
   const sparsity = await withModel(TINY_LLAMA, async ({ architecture: a }) => {
-    const qk = a.hiddenSize * (a.heads + a.kvHeads) * a.headSize
+    const [{ heads, kvHeads, headSize }] = attentionHalves(a)
+    const qk = a.hiddenSize * (heads + kvHeads) * headSize
     const ffn = 3 * a.hiddenSize * a.ffnWidth
     return ((1 - kept) * (qk + ffn)) / (2 * qk + ffn)
   })

@@ -1,8 +1,8 @@
 // Speed of models: a prompt, then token by token, in our own decoder and, for GGUF files, in llama.cpp. Models take turns, so that what else
 // the machine does hits all alike, and are opened for each.
 import { totalmem } from 'node:os'
-import { Decoder, decoderBytes } from '../blocks/decoder.ts'
-import { pickToken } from '../blocks/sampler.ts'
+import { Decoder, decoderBytes } from '../decode/decoder.ts'
+import { pickToken } from '../decode/sampler.ts'
 import { bytes, shortNames } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { LLAMA_CPP, type SpeedAnswer, type SpeedRequest, timeInLlamaCpp } from '../export/llama-cpp.node.ts'

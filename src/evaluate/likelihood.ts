@@ -1,13 +1,15 @@
 // Log-likelihoods of continuations: Σ log p(token | all before it) over the last tokens of a sequence, for many sequences at once.
 // Those of one question share what they have in common (branches.ts), questions of similar length go through the layers
 // together, and each layer's weights are read once for all of them, or once a trip where their hidden states would take too much memory.
-import { Head, headRows } from '../blocks/decoder.ts'
-import { HalfBlockRunner } from '../blocks/halfblock.ts'
-import { TokenLosses } from '../blocks/losses.ts'
+
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import { ActivationPool } from '../forward/activations.ts'
+import { HalfBlockRunner } from '../forward/halfblock.ts'
+import { Head, headRows } from '../forward/head.ts'
+import { TokenLosses } from '../forward/losses.ts'
+import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from './branches.ts'
 import { STREAM_BYTES } from './perplexity.ts'
@@ -35,8 +37,12 @@ export async function* logLikelihoods(
   phase: Phase,
   signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, number[][]> {
-  const { layers, hiddenSize, maxPositions } = model.architecture
-  const share = engine.device !== 'cuda' // its attention takes no bias
+  const { hiddenSize, maxPositions, halves } = model.architecture
+  const layers = layersOf(model.architecture)
+  const slides = halves.some(
+    half => half.kind === 'attention' && half.window !== undefined && half.window < maxPositions,
+  )
+  const share = engine.device !== 'cuda' && !slides // its attention takes no bias; a branch's window is not that of its place
   const windows = questions
     .flatMap((continuations, question) => layOut(continuations, question, maxPositions, share))
     .sort((a, b) => b.window.ids.length - a.window.ids.length)
@@ -46,7 +52,7 @@ export async function* logLikelihoods(
   for (const [trip, some] of trips.entries()) {
     const batches = batchWindows(some.map(({ window }) => window))
     const context = { engine, pool: new ActivationPool(Number.POSITIVE_INFINITY), signal }
-    const runner = new HalfBlockRunner(engine, model.architecture, some[0].window.ids.length)
+    const runner = new HalfBlockRunner(engine, some[0].window.ids.length)
     const stream = await embedBranched(context, model, runner, batches)
     for await (const layer of stream.throughLayers(model))
       yield { type: 'progress', done: trip * layers + layer + 1, tokens: stream.tokens }

@@ -1,6 +1,7 @@
 // Logits of every position of one sequence: for comparing with other implementations.
-import { Head, headRows } from '../blocks/decoder.ts'
+
 import type { Engine } from '../engine/engine.ts'
+import { Head, headRows } from '../forward/head.ts'
 import { lastStream } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
 

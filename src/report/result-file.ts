@@ -4,7 +4,7 @@ import { baseName } from '../display.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
 import type { ExportResult } from '../export/result.ts'
 import { elements } from '../formats/tensors.ts'
-import { type Architecture, linearWeights, tensorShapes } from '../model/architecture.ts'
+import { type Architecture, layersOf, linearWeights, tensorShapes } from '../model/architecture.ts'
 import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
 import { VERSION } from '../version.ts'
 
@@ -149,7 +149,7 @@ export function modelFacts(path: string, a: Architecture): ModelFacts {
   return {
     name: baseName(path),
     modelType: a.modelType,
-    layers: a.layers,
+    layers: layersOf(a),
     parameters: [...tensorShapes(a).values()].reduce((n, shape) => n + elements(shape), 0),
     decoderLinears: linearWeights(a),
   }

@@ -5,14 +5,14 @@
 // & Young, Psychometrika 1936, in the metric Ḡ), and Σ_{j > k} σ_j² is its error: exact for r = 1, by the mean Ḡ for grouped queries.
 // Selection and least squares then go on in the new basis.
 
-import type { PrunedOutput } from '../blocks/halfblock.ts'
-import type { HalfWeights, LinearWeights } from '../blocks/weights.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
+import type { PrunedOutput } from '../forward/halfblock.ts'
+import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
 import { gemm, type Matrix, matrix, rowsOf } from '../linalg/gemm.ts'
 import { transposed } from '../linalg/scatter.ts'
 import { symmetricEigen } from '../linalg/symmetric-eigen.ts'
-import type { Architecture } from '../model/architecture.ts'
+import { type AttentionHalf, groupSize } from '../model/half-block.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import { allColumns } from './top.ts'
 
@@ -35,17 +35,16 @@ export interface RotatedValues extends Rotation {
 /** Turns weights and statistics of an attention half-block. */
 export async function rotateValues(
   engine: Engine,
-  a: Architecture,
+  half: AttentionHalf,
   weights: HalfWeights,
   statistics: Statistics,
 ): Promise<RotatedValues> {
-  const { heads, kvHeads, hiddenSize: d } = a
   const { width, gap } = statistics
-  const rotation = await valueRotation(engine, a, weights.output.weight, statistics)
+  const rotation = await valueRotation(engine, half, weights.output.weight, statistics)
   const { bases } = rotation
-  const perHead = bases.flatMap(basis => new Array<Matrix>(heads / kvHeads).fill(basis))
+  const perHead = bases.flatMap(basis => new Array<Matrix>(groupSize(half)).fill(basis))
   const [q, k, v] = weights.inputs
-  const half = transposed(await rotatedRows(engine, perHead, statistics.gram), width) // T G, with T = diag(B)
+  const turned = transposed(await rotatedRows(engine, perHead, statistics.gram), width) // T G, with T = diag(B)
   const output = await rotatedRows(engine, perHead, transposed(weights.output.weight, width))
   const value = {
     weight: await rotatedRows(engine, bases, v.weight),
@@ -53,10 +52,14 @@ export async function rotateValues(
   }
   return {
     ...rotation,
-    weights: { ...weights, inputs: [q, k, value], output: { ...weights.output, weight: transposed(output, d) } },
+    weights: {
+      ...weights,
+      inputs: [q, k, value],
+      output: { ...weights.output, weight: transposed(output, half.output.out) },
+    },
     statistics: {
       ...statistics,
-      gram: await rotatedRows(engine, perHead, half),
+      gram: await rotatedRows(engine, perHead, turned),
       mean: Float64Array.from(await rotatedRows(engine, perHead, Float32Array.from(statistics.mean))),
       gap: gap && { ...gap, cross: await rotatedRows(engine, perHead, gap.cross) },
     },
@@ -66,7 +69,7 @@ export async function rotateValues(
 /** o_proj [d, h·k'] on the first k' channels of each head → [d, h·e] on the columns that `H` has, all of them. */
 export async function unrotateOutput(
   engine: Engine,
-  { heads, kvHeads, headSize: e, hiddenSize: d }: Architecture,
+  { heads, kvHeads, headSize: e, output: { out: d } }: AttentionHalf,
   { bases }: RotatedValues,
   { weight, bias }: LinearWeights,
 ): Promise<PrunedOutput> {
@@ -85,11 +88,13 @@ export async function unrotateOutput(
 /** @param output weight of o_proj [d, h·e] */
 async function valueRotation(
   engine: Engine,
-  { heads, kvHeads, headSize: e, hiddenSize: d }: Architecture,
+  half: AttentionHalf,
   output: Floats,
   { gram, width }: Statistics,
 ): Promise<Rotation> {
-  const group = heads / kvHeads
+  const { kvHeads, headSize: e } = half
+  const d = half.output.out
+  const group = groupSize(half)
   const bases: Matrix[] = []
   const scores = new Float64Array(kvHeads * e)
   for (let g = 0; g < kvHeads; g++) {

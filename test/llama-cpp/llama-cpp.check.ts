@@ -1,5 +1,6 @@
 // What we write as GGUF, in llama.cpp itself: it loads, gives our ids, logits, greedy text and perplexity; and its quantiser gives our bytes.
 // usage: npx vitest run --config test/llama-cpp/vitest.config.ts   (after npm run build; .ci/run does it; Linux x64, Python 3)
+
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,6 +13,7 @@ import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
+import type { HalfBlock } from '../../src/model/half-block.ts'
 import { exportModel, loadTokenizer, logits, type Model, openEngine, prune } from '../../src/node.ts'
 import { gguf } from '../../src/write/gguf.ts'
 import { FILE_TYPES, type GgufFileType } from '../../src/write/gguf-types.ts'
@@ -256,9 +258,12 @@ describe('the command', () => {
     const output = join(root, 'broken.gguf')
     await finish(exportModel(TINY_LLAMA, { output }))
     await withModel(output, async model => {
-      const inverseFrequencies = model.architecture.rope!.inverseFrequencies.map(frequency => 2 * frequency)
-      const rope = { ...model.architecture.rope!, inverseFrequencies }
-      const other = { ...model, architecture: { ...model.architecture, rope } }
+      const faster = (half: HalfBlock): HalfBlock =>
+        half.kind === 'ffn'
+          ? half
+          : { ...half, rope: { ...half.rope!, inverseFrequencies: half.rope!.inverseFrequencies.map(f => 2 * f) } }
+      const { architecture } = model
+      const other = { ...model, architecture: { ...architecture, halves: architecture.halves.map(faster) } }
       await expect(verifyIn(llamaCpp, [output], other, engine, allowedFor('BF16'), library)).rejects.toThrow(
         /^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/,
       )

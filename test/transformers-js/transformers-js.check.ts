@@ -9,10 +9,10 @@ import { type Allowance, agreement } from '../../src/export/agreement.ts'
 import { verifyIn } from '../../src/export/runtime.node.ts'
 import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
 import { ALLOWED } from '../../src/export/verify-onnx.ts'
-import { tensorShapes } from '../../src/model/architecture.ts'
+import { cachedValues } from '../../src/graphs/cached-attention.ts'
+import { attentionHalves, tensorShapes } from '../../src/model/architecture.ts'
 import { floatSource } from '../../src/model/float-source.ts'
 import { exportOnnx, generate, loadTokenizer, logits, type Model, openEngine, openFolderSink } from '../../src/node.ts'
-import { cachedValues } from '../../src/write/onnx/decoder.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/dtypes.ts'
 import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
@@ -58,10 +58,10 @@ async function expectAgreement(source: string, folder: string, dtype: OnnxDtype,
     expect(text).toHaveLength(tokens)
     const asked = { folder: join(root, folder), dtype, prompts: PROMPTS, tokens: GREEDY_TOKENS, text }
     const found = await inTransformersJs(asked)
-    const { vocabularySize: vocabulary, layers } = architecture
+    const { vocabularySize: vocabulary } = architecture
     const ids = PROMPTS.map(prompt => [...tokenizer.encode(prompt)])
     expect(found.ids).toEqual(ids)
-    expect(found.cachedValues).toEqual(Array.from({ length: layers }, (_, layer) => cachedValues(architecture, layer)))
+    expect(found.cachedValues).toEqual(attentionHalves(architecture).map(cachedValues))
 
     const rows = await logits(ours, engine, text)
     const { divergence } = agreement(rows, found.logits, [], vocabulary)

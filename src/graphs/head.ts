@@ -1,13 +1,13 @@
 // After the last layer: final norm, projection, head, and what is read off the logits.
 import { Graph } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
-import { norm } from './norm.ts'
+import { inputNorm } from './layers.ts'
 
 /** Graph of the logits [n, vocabulary] from the stream `x` [n, d]. */
 export function logitsGraph(a: Architecture): Graph {
   const g = new Graph('logits')
   let y = g.input('x', 'float32', ['n', a.hiddenSize])
-  if (a.names.finalNorm) y = norm(g, a, y)
+  if (a.finalNorm) y = inputNorm(g, y, a.finalNorm, 'norm')
   if (a.names.projectOut)
     y = g.op('Gemm', [y, g.input('project', 'float32', [a.embeddingSize, a.hiddenSize])], { transB: 1 })
   const head = g.input('head', 'float32', [a.vocabularySize, a.embeddingSize])

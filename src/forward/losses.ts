@@ -2,8 +2,8 @@
 
 import { values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { type Head, headRows } from './decoder.ts'
-import { lossGraph } from './head.ts'
+import { lossGraph } from '../graphs/head.ts'
+import { type Head, headRows } from './head.ts'
 
 /**
  * Sees the rows that the losses come from on their way: the stream after the last layer `x` [n, d] and its logits [n, vocabulary].

@@ -2,8 +2,8 @@
 
 import { type Engine, values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { type Head, headRows } from './decoder.ts'
-import { divergenceGraph } from './head.ts'
+import { divergenceGraph } from '../graphs/head.ts'
+import { type Head, headRows } from './head.ts'
 
 /** Holds logits of up to `headRows` rows of one model, to compare others with. */
 export class Divergence {

@@ -1,11 +1,12 @@
 // Continues a text: one prompt, greedy or sampled, with a KV cache.
-import { Decoder } from '../blocks/decoder.ts'
-import { pickToken, type SamplingOptions } from '../blocks/sampler.ts'
+
 import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import { parseJsonObject } from '../formats/json.ts'
 import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
+import { Decoder } from './decoder.ts'
+import { pickToken, type SamplingOptions } from './sampler.ts'
 
 export interface GenerateOptions extends SamplingOptions {
   /** Tokens to write at most. @default 64 */

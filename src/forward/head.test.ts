@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { headRows } from './decoder.ts'
+import { headRows } from './head.ts'
 
 test('large vocabularies have fewer rows of logits at once', () => {
   const rows = [1, 49152, 128256, 131072, 262144, 1e9].map(vocabularySize => headRows({ vocabularySize }))
