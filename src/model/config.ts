@@ -44,10 +44,10 @@ export class Config {
   heads(hiddenSize: number): { heads: number; kvHeads: number; headSize: number } {
     const heads = this.size('num_attention_heads', undefined, MAX_HEADS)
     const kvHeads = this.size('num_key_value_heads', heads)
-    const headSize = Number(this.json.head_dim ?? hiddenSize / heads)
-    if (!Number.isInteger(headSize) || headSize % 2 !== 0 || headSize < 2 || headSize > MAX_HEAD_SIZE)
+    const headSize = this.size('head_dim', Math.floor(hiddenSize / heads), MAX_HEAD_SIZE)
+    if (headSize % 2 !== 0 || (this.json.head_dim == null && headSize * heads !== hiddenSize))
       throw new UnsupportedModelError(
-        `${this.where}: ${heads} heads over hidden size ${hiddenSize} give head size ${headSize}; it must be an even integer up to ${MAX_HEAD_SIZE}.`,
+        `${this.where}: ${heads} heads over hidden size ${hiddenSize} give head size ${hiddenSize / heads}; it must be an even integer.`,
       )
     if (heads % kvHeads !== 0)
       throw new UnsupportedModelError(`${this.where}: ${heads} query heads cannot share ${kvHeads} KV heads evenly.`)
