@@ -1,9 +1,10 @@
 // Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
 // kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
 
-import type { Blas } from '../engine/blas.ts'
 import { type Engine, type Precision, type Values, values } from '../engine/engine.ts'
+import type { Linalg } from '../engine/linalg.ts'
 import type { Floats } from '../formats/tensors.ts'
+import { matrix } from '../linalg/matrix.ts'
 import { type Architecture, graphKey } from '../model/architecture.ts'
 import { type AttentionKind, attentionGraph, attentionHiddenGraph, paddedHeadSize, rotaryTables } from './attention.ts'
 import { fitBlocks, type WholeWindows } from './causal-attention.ts'
@@ -71,8 +72,8 @@ export class HalfBlockRunner {
   /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
   async residual(w: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const a = this.architecture
-    if (this.graphs.blas && !a.postNorm)
-      return this.graphs.timed('residual', () => addProduct(this.graphs.blas!, pruned, x, h, a.hiddenSize))
+    if (this.graphs.dialect.residual === 'product' && !a.postNorm)
+      return addProduct(this.graphs.linalg, pruned, x, h, a.hiddenSize)
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =
       pruned.columns.length > 0
@@ -138,8 +139,9 @@ export class HalfBlockRunner {
   /** Windows without cache and branches: in blocks where that is faster. */
   #whole(x: Floats, windows: number): 'plain' | WholeWindows {
     const length = this.#tokens(x) / windows
-    if (this.graphs.precision === 'bf16') return { length, windows }
-    return this.graphs.device === 'cpu' && fitBlocks(length) ? { length } : 'plain'
+    const { attention } = this.graphs.dialect
+    if (attention === 'products') return { length, windows }
+    return attention === 'blocks' && fitBlocks(length) ? { length } : 'plain'
   }
 
   #positions(kind: AttentionKind, x: Floats, windows: number, past = 0): Readonly<Record<string, Values>> {
@@ -157,13 +159,14 @@ export class HalfBlockRunner {
 /** Of a graph's key. */
 const nameOf = (kind: AttentionKind): string => (typeof kind === 'string' ? kind : JSON.stringify(kind))
 
-/** `x ← x + H_M Wᵀ + b` with a BLAS, which adds in place. The rows M of `h` move to its beginning. */
-function addProduct(blas: Blas, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {
+/** `x ← x + H_M Wᵀ + b` by a product that adds in place. The rows M of `h` move to its beginning. */
+async function addProduct(linalg: Linalg, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {
   const tokens = x.length / d
   const { weight, bias } = output
   for (const [i, row] of columns.entries()) if (i !== row) h.copyWithin(i * tokens, row * tokens, (row + 1) * tokens)
   if (bias) for (let t = 0, at = 0; t < tokens; t++) for (let o = 0; o < d; o++, at++) x[at] += bias[o]
   if (columns.length === 0) return
-  const kept = { data: h, rows: columns.length, columns: tokens, transposed: true }
-  blas.gemm(kept, { data: weight, rows: d, columns: columns.length, transposed: true }, x, 1, 1)
+  const kept = matrix(columns.length, tokens, h)
+  const options = { transA: true, transB: true, accumulate: true, kind: 'residual' }
+  await linalg.gemm(kept, matrix(d, columns.length, weight), matrix(tokens, d, x), options)
 }

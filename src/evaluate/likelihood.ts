@@ -36,7 +36,7 @@ export async function* logLikelihoods(
   signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, number[][]> {
   const { layers, hiddenSize, maxPositions } = model.architecture
-  const share = engine.device !== 'cuda' // its attention takes no bias
+  const share = engine.dialect.bias
   const windows = questions
     .flatMap((continuations, question) => layOut(continuations, question, maxPositions, share))
     .sort((a, b) => b.window.ids.length - a.window.ids.length)

@@ -5,9 +5,7 @@
 // Ours; GPTAQ (arXiv 2504.02692) quantises layers towards the outputs of the unquantised model in the same spirit.
 import type { HalfWeights } from '../blocks/weights.ts'
 import type { DenseTarget, Stream } from '../forward/stream.ts'
-import { solve } from '../linalg/cholesky.ts'
-import { matrix } from '../linalg/gemm.ts'
-import { multiply } from '../linalg/product.ts'
+import { matrix } from '../linalg/matrix.ts'
 import { transposed } from '../linalg/scatter.ts'
 import { allColumns } from '../select/top.ts'
 import { AlignmentAccumulator } from '../statistics/alignment.ts'
@@ -29,14 +27,14 @@ export async function alignInputs(
   const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: weights.half.norm })
   if (!system) return { weights, damp }
   const z = matrix(d, d, Float64Array.from(cross))
-  await solve(engine, system.factor, z)
+  await system.factor.solve(z)
   const turn = transposed(
     Float32Array.from(z.data, v => dense.alpha * v),
     d,
   ) // αZᵀ
   const inputs = []
   for (const { weight, bias } of weights.inputs) {
-    const change = await multiply(engine, weight, turn, d)
+    const change = await engine.linalg.multiply(weight, turn, d)
     inputs.push({ weight: weight.map((w, i) => w + change[i]), bias })
   }
   return { weights: { ...weights, inputs }, damp: system.damp }

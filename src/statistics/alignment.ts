@@ -5,8 +5,8 @@ import { type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Observed } from '../forward/stream.ts'
+import { addTo } from '../linalg/sums.ts'
 import { type Architecture, graphKey } from '../model/architecture.ts'
-import { addTo } from './sums.ts'
 
 export class AlignmentAccumulator {
   readonly #gram: Floats // [d, d]

@@ -17,7 +17,7 @@ export async function observe(
   const { engine, graphs, architecture } = stream.runner
   const { weight, bias = new Float32Array(architecture.hiddenSize) } = weights.output
   const width = stream.runner.hiddenWidth(weights)
-  const gram = new GramAccumulator(engine, width, 'gram', graphs)
+  const gram = new GramAccumulator(graphs, width)
   const gap = dense && new GapAccumulator(engine, width, bias)
   const hidden = await stream.observe(weights, gap ? [gram, gap] : [gram], dense)
   const statistics = gram.finish()
