@@ -2,9 +2,18 @@
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-common'
 import { UsageError } from '../errors.ts'
+import { elements, type Floats } from '../formats/tensors.ts'
 import { checkDevice, type Device, type Dialect, deviceError, dialectOf, providers } from './device.ts'
 import type { EngineFacts } from './facts.ts'
-import { elementType, type GraphRuntime, type Run, type Values } from './graph-runtime.ts'
+import {
+  type Data,
+  elementType,
+  type GraphRuntime,
+  type Run,
+  type Tensor,
+  type Values,
+  values,
+} from './graph-runtime.ts'
 import type { Library, Linalg, Timed } from './linalg.ts'
 import { graphLinalg } from './linalg-graphs.ts'
 import type { EngineOptions } from './options.ts'
@@ -35,6 +44,12 @@ export type Precision = (typeof PRECISIONS)[number]
 
 export interface Engine extends AsyncDisposable {
   readonly run: Run
+  /** Hands values over for many runs: once for all that read them. On the CPU the handle is the array, and nothing is copied. */
+  tensor(data: Data, shape: readonly number[]): Tensor
+  /** Room for results in float32. */
+  empty(shape: readonly number[]): Tensor
+  /** What a tensor in float32 holds; on the CPU the array itself. */
+  read(tensor: Tensor): Promise<Floats>
   /** What graphs are made of. */
   readonly dialect: Dialect
   /** Products, factorisations and solves outside graphs. */
@@ -113,6 +128,9 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
   const graphs = graphLinalg(run)
   const engine: Engine = {
     run,
+    tensor: values,
+    empty: shape => values(new Float32Array(elements(shape)), shape),
+    read: async tensor => (tensor as Values<Floats>).data,
     dialect: dialectOf(device, parts.blas ? 'product' : 'graph'),
     linalg: parts.blas?.linalg(timed, graphs) ?? graphs,
     facts: { onnxruntime: 'unknown', ...parts.facts, device, threads: options.threads, blas: parts.blas?.name },
