@@ -5,6 +5,7 @@ import { jsonFile } from './checkpoint/checkpoint.ts'
 import { baseName } from './display.ts'
 import { describeEngine, openEngine } from './engine/engine.node.ts'
 import type { EngineOptions } from './engine/engine.ts'
+import { engineNotice } from './engine/facts.ts'
 import { UsageError } from './errors.ts'
 import { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'
 import type { ProgressEvent } from './events.ts'
@@ -114,6 +115,8 @@ export async function* prepare(path: string, options: PrunePathOptions): AsyncGe
       [Symbol.asyncDispose]: checkpoint[Symbol.asyncDispose],
       async *prune() {
         await using engine = openEngine(engineOptions)
+        const message = engineNotice(engine.facts)
+        if (message) yield { type: 'notice', message }
         const exported = planned.reduce((sum, { bytes }) => sum + bytes, 0)
         const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
         const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined

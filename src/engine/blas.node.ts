@@ -1,6 +1,7 @@
 // Linear algebra by a BLAS and LAPACK library of this machine, called through FFI (koffi): products (Dongarra et al., ACM TOMS 16, 1990),
 // factorisations and solves. Calls block: on threads of Node's pool they would run beside JavaScript, and the library's threads wait for each
 // other awake, so that what takes one of their cores costs them both (docs/log.md).
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename } from 'node:path'
 import type * as Koffi from 'koffi'
@@ -29,11 +30,31 @@ const [ROW_MAJOR, NO_TRANS, TRANS, UPPER, NON_UNIT, LEFT] = [101, 111, 112, 121,
 /** A row-major upper triangle is a column-major lower one, and LAPACK is column-major. */
 const LAPACK_LOWER = 'L'
 
-/** The library that the options ask for. @throws UsageError */
+/** Products of it are those that were measured, with threads of its own: what openblas_get_parallel says. */
+const [MEASURED, PTHREADS] = ['libopenblas.so.0', 1]
+
+/** The library that the options ask for; where they say nothing of it, one that is known to help and there. @throws UsageError */
 export function chooseBlas({ device = 'cpu', threads, blas }: EngineOptions): Library | undefined {
-  if (blas === undefined) return undefined
+  if (blas === false || blas === 'none') return undefined
+  if (blas === undefined) return device === 'cpu' && helps() ? findMeasured(threads) : undefined
   if (device !== 'cpu') throw new UsageError(`blas works on the CPU, and device is "${device}". Leave one of them out.`)
   return bind(load(blas), threads)
+}
+
+/** Whether OpenBLAS is known to be faster than ONNX Runtime here: on x64 with AVX2 and without AVX-512 (bench/README.md). */
+function helps(): boolean {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return false
+  const flags = readFileSync('/proc/cpuinfo', 'utf8')
+  return /\bavx2\b/.test(flags) && !/\bavx512f\b/.test(flags)
+}
+
+function findMeasured(threads?: number): Library | undefined {
+  try {
+    const lib = load(MEASURED)
+    return callIfThere(lib.handle, 'int openblas_get_parallel()') === PTHREADS ? bind(lib, threads) : undefined
+  } catch {
+    return undefined // not there, or without LAPACK
+  }
 }
 
 /** @throws UsageError where something is lacking */

@@ -22,3 +22,7 @@ export const librariesBeside = ({ blas, openvino }: EngineFacts): string[] =>
 
 export const engineText = (facts: EngineFacts): string =>
   [`ONNX Runtime ${facts.onnxruntime}${facts.graphs ? ` (${facts.graphs})` : ''}`, ...librariesBeside(facts)].join(', ')
+
+/** What a user is to know before a run on it, if anything. */
+export const engineNotice = ({ blas }: EngineFacts): string | undefined =>
+  blas && `Gram matrices and solves are made by ${blas}. --blas none does without.`

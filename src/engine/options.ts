@@ -8,9 +8,10 @@ export interface EngineOptions {
   readonly threads?: number
   /**
    * In Node, on the CPU: a library with BLAS and LAPACK that takes over Gram matrices, solves and other products outside graphs. Its path,
-   * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md). @default none
+   * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md); `false` or `none` for none.
+   * @default OpenBLAS, where it is installed and known to be faster (Linux, x64 with AVX2 and without AVX-512)
    */
-  readonly blas?: string
+  readonly blas?: string | false
 }
 
 /** Of every command that runs a model. */
@@ -21,7 +22,7 @@ export const ENGINE_OPTIONS = {
 
 /** Of commands that prune, too. */
 export const LINALG_OPTIONS = {
-  blas: { type: 'text', value: 'library', help: 'BLAS for Gram matrices, solves: auto, or path' },
+  blas: { type: 'text', value: 'library', help: 'BLAS for Gram matrices, solves: auto, none, path' },
 } as const
 
 /** The engine's among other options. */
