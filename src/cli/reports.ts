@@ -18,6 +18,7 @@ import {
   writeReport,
 } from '../node.ts'
 import type { Parsed } from './arguments.ts'
+import { engineOptions } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export const REPORT_OPTIONS = {
@@ -57,7 +58,7 @@ export interface Described {
 /** What a report says of a model, open or at a path, and what that writes. A model that does not fit the memory writes nothing. */
 export async function describeForReport(
   of: string | Model,
-  { prompt, device, threads }: ReportOptions & EngineOptions,
+  options: ReportOptions & EngineOptions,
   signal: AbortSignal,
 ): Promise<Described> {
   await using opened = typeof of === 'string' ? await showProgress(openModel(of, { signal })) : undefined
@@ -72,8 +73,8 @@ export async function describeForReport(
   }
   const needed = continuationBytes(model)
   if (needed < totalmem() / 2) {
-    await using engine = openEngine({ device, threads })
-    return { ...facts, samples: await showProgress(continuations(model, engine, prompt, signal)) }
+    await using engine = openEngine(engineOptions(options))
+    return { ...facts, samples: await showProgress(continuations(model, engine, options.prompt, signal)) }
   }
   process.stderr.write(
     `The report has no texts of ${name}: it writes them with all of it in memory, ${bytes(needed)}.\n`,

@@ -38,7 +38,7 @@ interface Open {
 
 /** @throws FaspError */
 export async function* runJob(job: Job, signal: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
-  await using engine = openEngine(job)
+  await using engine = openEngine(job.engine)
   await using checkpoint = await openCheckpoint(job.model)
   const open = { job, dense: describeModel(checkpoint), engine, signal }
   return yield* isDense(job.task) ? runDense(open, job.task) : runCell(open, job.task)

@@ -39,10 +39,9 @@ export async function* logLikelihoods(
 ): AsyncGenerator<ProgressEvent, number[][]> {
   const { hiddenSize, maxPositions, halves } = model.architecture
   const layers = layersOf(model.architecture)
-  const slides = halves.some(
-    half => half.kind === 'attention' && half.window !== undefined && half.window < maxPositions,
-  )
-  const share = engine.device !== 'cuda' && !slides // its attention takes no bias; a branch's window is not that of its place
+  // A branch's window would be that of its place, not of its position.
+  const slides = halves.some(half => half.kind === 'attention' && (half.window ?? maxPositions) < maxPositions)
+  const share = engine.dialect.bias && !slides
   const windows = questions
     .flatMap((continuations, question) => layOut(continuations, question, maxPositions, share))
     .sort((a, b) => b.window.ids.length - a.window.ids.length)
