@@ -2,10 +2,11 @@
 import { totalmem } from 'node:os'
 import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
-import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
+import { type Continuation, continuationBytes } from '../evaluate/continuations.ts'
 import { isJsonObject } from '../formats/json.ts'
 import {
   checkReport,
+  continuations,
   describeModel,
   type EngineOptions,
   type Model,

@@ -13,8 +13,10 @@
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Floats } from '../formats/tensors.ts'
+import type { LinearWeights } from '../forward/weights.ts'
 import { matrix } from '../linalg/matrix.ts'
 import { pick, pickRows, transposed } from '../linalg/scatter.ts'
+import { complement } from '../select/top.ts'
 import { outputEnergy, type Statistics } from '../statistics/gram.ts'
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 
@@ -41,20 +43,19 @@ export interface Restored {
 }
 
 /**
- * @param weight [out, in] @param kept M, ascending @param removed P, ascending
+ * @param kept M, ascending
  * @throws NumericError where activations are not finite, or no damping makes `G_MM` positive definite
  */
 export async function restoreColumns(
   engine: Engine,
-  weight: Floats,
-  bias: Floats | undefined,
+  { weight, bias }: LinearWeights,
   statistics: Statistics,
   kept: Int32Array,
-  removed: Int32Array,
   options: RestoreOptions,
 ): Promise<Restored> {
   const { width, tokens, mean, gram, gap } = statistics
   const out = weight.length / width
+  const removed = complement(kept, width) // P
   const wM = transposed(weight, width, kept) // W_Mᵀ [|M|, out]: columns of W lie contiguous
   const wP = transposed(weight, width, removed)
   // R [|M|, out], without what the centring takes away
