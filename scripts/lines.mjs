@@ -11,7 +11,7 @@ const MAX_FILE = 400
 const MAX_CORE = 8000
 const CORE = [
   ...['run', 'prune', 'prune-half', 'cut', 'methods', 'options', 'plan', 'notices', 'result'],
-  ...['model', 'engine', 'linalg', 'blocks', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
+  ...['model', 'engine', 'linalg', 'graphs', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
 ]
 /** The pipeline reads like the diagram of the stages. */
 const MAX_PIPELINE = 200
@@ -20,12 +20,13 @@ const MAX_PIPELINE = 200
 const PAGE = [
   ['errors', 'version', 'clock', 'events', 'display', 'random'],
   ['formats'],
-  ['engine'],
   ['linalg'],
+  ['engine'],
   ['checkpoint'],
   ['model'],
-  ['blocks'],
+  ['graphs'],
   ['forward'],
+  ['decode'],
   ['text'],
   ['statistics'],
   ['score'],

@@ -26,10 +26,10 @@ export const logits = (model: Model, engine: Engine, ids: ArrayLike<number>) =>
   logitsIn(memoryContext(engine), model, ids)
 
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
+export type { GenerateOptions } from './decode/generate.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
 export * from './errors.ts'
-export type { GenerateOptions } from './evaluate/generate.ts'
 export type { Inspection } from './evaluate/inspect.ts'
 export type { Measures } from './evaluate/measure.ts'
 export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'

@@ -4,7 +4,7 @@ import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { LAYOUTS, type Layout, METHODS, type MethodName, methodNamed, type Parts, takesOption } from './methods.ts'
-import type { Architecture } from './model/architecture.ts'
+import { type Architecture, isPreNorm } from './model/architecture.ts'
 import type { CalibrationInput } from './text/calibration.ts'
 
 export type ValueSelection = (typeof VALUE_SELECTIONS)[number]
@@ -136,7 +136,7 @@ const UNREPAIRED = { ...PRUNED_TARGET, score: DEFAULTS.score, allocate: DEFAULTS
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
 export const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
 const SELF_WINDOWS = { samples: 64, seqLen: 256 }
-/** Presets best and stock: so many tokens, in windows that are shorter and see more places of a text (docs/quality.md). */
+/** Presets best and stock: so many tokens, in windows that are shorter and see more places of a text (bench/README.md). */
 const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 
 export const MAX_SPARSITY = 0.9
@@ -169,7 +169,7 @@ export function resolveOptions(
     layout: method.layouts[0],
     ...size,
     ...preset,
-    ...(a?.postNorm || given.target === 'pruned' ? PRUNED_TARGET : {}),
+    ...((a && !isPreNorm(a)) || given.target === 'pruned' ? PRUNED_TARGET : {}),
     ...(given.restore === false ? UNREPAIRED : {}),
     ...given,
     ...method.parts,
@@ -258,11 +258,11 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
     throw new UsageError(
       'inputs aligned goes towards the dense stream, which runs with target dense. Add that, or use inputs kept.',
     )
-  if (o.target === 'dense' && a?.postNorm)
+  if (o.target === 'dense' && a && !isPreNorm(a))
     throw new UsageError(
       'target dense needs a model that normalises before each half-block; this one does it after. Use target pruned.',
     )
-  if (o.center && a && !a.bias.o && !a.bias.ffn)
+  if (o.center && a && !a.halves.some(({ output }) => output.bias))
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
 }
 

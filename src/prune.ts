@@ -1,17 +1,17 @@
 // The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on the stream
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { type Allocated, allocate } from './allocate/allocate.ts'
-import { HalfBlockRunner } from './blocks/halfblock.ts'
-import { readHalves } from './blocks/weights.ts'
 import { Clock, difference, total } from './clock.ts'
 import { baseName, shortNames } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { Phase, ProgressEvent } from './events.ts'
 import { ActivationPool, type Scratch } from './forward/activations.ts'
+import { HalfBlockRunner } from './forward/halfblock.ts'
 import { embedWindows } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
-import { halfBlocks } from './model/architecture.ts'
+import { readHalves } from './forward/weights.ts'
+import { halfBlocks, layersOf } from './model/architecture.ts'
 import { dampingNotices, overfitNotices } from './notices.ts'
 import { typesOf } from './plan.ts'
 import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
@@ -107,7 +107,7 @@ async function* pruneLayers(job: PruneJob, windows: Windows) {
   const { model, engine, writer, stages } = job
   const a = model.architecture
   stages.start('embedding')
-  const runner = new HalfBlockRunner(engine, a, windows.seqLen, job.options.products)
+  const runner = new HalfBlockRunner(engine, windows.seqLen, job.options.products)
   const calibration = new Twins(await embedWindows(job, model, runner, windows.windows))
   const check = await HeldOutCheck.open(job, model, runner, windows)
   const streams = { calibration, check }
@@ -121,8 +121,8 @@ async function* pruneLayers(job: PruneJob, windows: Windows) {
     stages.start('reading')
     return (await weights.next()).value!
   }
-  yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
-  for (let layer = 0; layer < a.layers; layer++) {
+  yield { type: 'phase', phase: 'prune', total: layersOf(a), unit: 'layers' } as const
+  for (let layer = 0; layer < layersOf(a); layer++) {
     if (stay.includes(layer))
       layers.push({
         attention: yield* pruneHalf(job, streams, await next()),

@@ -1,7 +1,7 @@
 // Engines are closed where what they were opened for fails.
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Engine } from '../src/engine/engine.ts'
-import { describeMachine, evaluate, exportModel, generate, perplexity, prune } from '../src/node.ts'
+import { evaluate, exportModel, generate, perplexity, prune } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 
 const opened: { readonly close: ReturnType<typeof vi.fn<Engine['close']>> }[] = []
@@ -35,10 +35,5 @@ test.each<[string, number, () => Promise<unknown>]>([
 test('prune on windows of ids that the model lacks', async () => {
   const windows = { seqLen: 4, windows: [Int32Array.of(0, 1, 2, 1e6)], texts: [] }
   await expect(prune(TINY_LLAMA, { sparsity: 0.3, output, windows })).rejects.toThrow('vocabulary')
-  expect(opened.map(({ close }) => close.mock.calls.length)).toEqual([1])
-})
-
-test('the machine is described', () => {
-  describeMachine({})
   expect(opened.map(({ close }) => close.mock.calls.length)).toEqual([1])
 })

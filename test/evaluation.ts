@@ -1,7 +1,7 @@
 // What evaluates, on an engine: in a context of its own.
-import type { RowObserver } from '../src/blocks/losses.ts'
+
+import { type GenerateOptions, generate as generateIn } from '../src/decode/generate.ts'
 import type { Engine } from '../src/engine/engine.ts'
-import { type GenerateOptions, generate as generateIn } from '../src/evaluate/generate.ts'
 import { perplexity as perplexityIn } from '../src/evaluate/perplexity.ts'
 import {
   evaluateTasks as evaluateTasksIn,
@@ -12,6 +12,7 @@ import {
 import { wordPerplexity as wordPerplexityIn } from '../src/evaluate/tasks/wikitext.ts'
 import type { Phase } from '../src/events.ts'
 import { memoryContext } from '../src/forward/context.ts'
+import type { RowObserver } from '../src/forward/losses.ts'
 import type { Model } from '../src/model/model.ts'
 import type { Windows } from '../src/text/windows.ts'
 

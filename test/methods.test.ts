@@ -1,11 +1,10 @@
 // The methods beside FASP, against a second statement of them in PyTorch (test/fixtures/methods/make.py), on the tiny models.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ActivationPool } from '../src/forward/activations.ts'
-import { halfBlocks } from '../src/model/architecture.ts'
+import { attentionHalves } from '../src/model/architecture.ts'
 import {
   type Checkpoint,
   describeModel,
@@ -13,7 +12,6 @@ import {
   MemorySink,
   type MethodName,
   openCheckpoint,
-  openEngine,
   type ProgressEvent,
   type PruneOptions,
   type PruneResult,
@@ -25,7 +23,8 @@ import { type DenseStatistics, denseStatistics } from '../src/statistics/dense.t
 import { perplexity } from './evaluation.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
-import { expectSameUpToTies } from './ties.ts'
+import { expectNear, expectSameUpToTies, TOLERANCE } from './near.ts'
+import { engineAndFolder } from './opened.ts'
 import { asWindows, goldenOf, TINY_MODELS, type TinyModel } from './tiny.ts'
 
 type Kept = Readonly<Partial<Record<'attention' | 'ffn', readonly number[]>>>
@@ -46,16 +45,9 @@ const oracle: { calibration: number; evaluation: number; cases: OracleCase[] } =
   readFileSync(fileURLToPath(new URL('fixtures/methods/oracle.json', import.meta.url)), 'utf8'),
 )
 
-const PERPLEXITY_TOLERANCE = 0.001
-const COST_TOLERANCE = 0.001
 const BIAS_TOLERANCE = 1e-4
 
-const engine = openEngine()
-const folder = mkdtempSync(join(tmpdir(), 'fasp-methods-'))
-afterAll(async () => {
-  await engine.close()
-  rmSync(folder, { recursive: true })
-})
+const { engine, folder } = engineAndFolder()
 
 let count = 0
 async function pruned<T>(
@@ -86,11 +78,12 @@ describe('agrees with the oracle', () => {
     const probe = method === 'sleb' ? { probeTokens: 1e6 } : {} // all of the windows
     await pruned(TINY_MODELS[model], { ...settings, ...probe }, async (checkpoint, result, scores) => {
       const { architecture } = describeModel(checkpoint)
-      const { headSize, kvHeads, ffnWidth, layers } = architecture
+      const { ffnWidth } = architecture
+      const [{ headSize, kvHeads }] = attentionHalves(architecture)
       expect(result.removedLayers?.length).toBe(expected.removed?.length)
       for (const [i, { layer, cost }] of result.removedLayers?.entries() ?? []) {
         expect(layer).toBe(expected.removed![i][0])
-        expectNear(cost, expected.removed![i][1], COST_TOLERANCE)
+        expectNear(cost, expected.removed![i][1], TOLERANCE.perplexity)
       }
       for (const [i, { attention, ffn }] of expected.kept?.entries() ?? []) {
         expect(result.widths.after[i].ffn).toBe(ffn?.length ?? ffnWidth)
@@ -99,23 +92,19 @@ describe('agrees with the oracle', () => {
         if (result.layers[i].attention) expect(result.layers[i].attention.kept).toEqual(rows)
         if (result.layers[i].ffn) expectSameUpToTies(result.layers[i].ffn.kept, ffn!, scores[i])
       }
-      for (let layer = 0; layer < layers; layer++)
-        for (const [i, { output }] of halfBlocks(architecture, layer).entries()) {
-          const bias = expected.biases?.[layer][i]
-          if (!bias) continue
-          const ours = await checkpoint.tensors.float32(`${output.name}.bias`)
-          const size = Math.sqrt(bias.reduce((sum, b) => sum + b * b, 0))
-          expect(Math.hypot(...bias.map((b, o) => b - ours[o]))).toBeLessThanOrEqual(BIAS_TOLERANCE * size)
-        }
+      for (const { output, layer, kind } of architecture.halves) {
+        const bias = expected.biases?.[layer][kind === 'ffn' ? 1 : 0]
+        if (!bias) continue
+        const ours = await checkpoint.tensors.float32(`${output.name}.bias`)
+        const size = Math.sqrt(bias.reduce((sum, b) => sum + b * b, 0))
+        expect(Math.hypot(...bias.map((b, o) => b - ours[o]))).toBeLessThanOrEqual(BIAS_TOLERANCE * size)
+      }
       const held = asWindows(golden.evaluation_windows.slice(0, oracle.evaluation))
       const measured = await finish(perplexity(describeModel(checkpoint), engine, held, 'evaluate'))
-      expectNear(measured.perplexity, expected.perplexity, PERPLEXITY_TOLERANCE)
+      expectNear(measured.perplexity, expected.perplexity, TOLERANCE.perplexity)
     })
   })
 })
-
-const expectNear = (ours: number, theirs: number, tolerance: number) =>
-  expect(Math.abs(ours / theirs - 1), `${ours} for ${theirs}`).toBeLessThan(tolerance)
 
 const WINDOWS = asWindows(
   Array.from({ length: 4 }, (_, w) => Array.from({ length: 64 }, (_, i) => (w * 997 + i * i * 37) % 1024)),
@@ -194,9 +183,8 @@ test('heads that go take their rows of Q and K along, and the sizes count them',
     expect(after / before).toBeCloseTo(0.5, 2)
     const model = describeModel(checkpoint)
     let left = 0
-    for (let layer = 0; layer < model.architecture.layers; layer++)
-      for (const { inputs, output } of halfBlocks(model.architecture, layer))
-        for (const { name } of [...inputs, output])
-          left += (await checkpoint.tensors.float32(`${name}.weight`)).filter(w => w !== 0).length
+    for (const { inputs, output } of model.architecture.halves)
+      for (const { name } of [...inputs, output])
+        left += (await checkpoint.tensors.float32(`${name}.weight`)).filter(w => w !== 0).length
     expect(left / after).toBeCloseTo(1, 3) // bfloat16 has a few zeros of its own
   }))

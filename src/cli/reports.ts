@@ -9,6 +9,7 @@ import { type EngineOptions, type Model, openEngine, openModelEvents, type Resul
 import { checkReport } from '../report/report.node.ts'
 import { type ModelFacts, modelFacts, runName } from '../report/result-file.ts'
 import type { Parsed } from './arguments.ts'
+import { engineOptions } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export const REPORT_OPTIONS = {
@@ -48,7 +49,7 @@ export interface Described {
 /** What a report says of a model, open or at a path, and what that writes. A model that does not fit the memory writes nothing. */
 export async function describeForReport(
   of: string | Model,
-  { prompt, device, threads }: ReportOptions & EngineOptions,
+  options: ReportOptions & EngineOptions,
   signal: AbortSignal,
 ): Promise<Described> {
   await using model = await showProgress(openModelEvents(of, { signal }))
@@ -62,8 +63,9 @@ export async function describeForReport(
   }
   const needed = continuationBytes(model)
   if (needed < totalmem() / 2) {
-    await using engine = openEngine({ device, threads })
-    return { ...facts, samples: await showProgress(continuations(memoryContext(engine, signal), model, prompt)) }
+    await using engine = openEngine(engineOptions(options))
+    const context = memoryContext(engine, signal)
+    return { ...facts, samples: await showProgress(continuations(context, model, options.prompt)) }
   }
   process.stderr.write(
     `The report has no texts of ${name}: it writes them with all of it in memory, ${bytes(needed)}.\n`,

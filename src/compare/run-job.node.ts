@@ -36,7 +36,7 @@ interface Open extends Context {
 
 /** @throws FaspError */
 export async function* runJob(job: Job, signal: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
-  await using engine = openEngine(job)
+  await using engine = openEngine(job.engine)
   await using checkpoint = await openCheckpoint(job.model)
   const open = { ...memoryContext(engine, signal), job, dense: describeModel(checkpoint) }
   return yield* isDense(job.task) ? runDense(open, job.task) : runCell(open, job.task)

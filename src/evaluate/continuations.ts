@@ -1,10 +1,10 @@
 // What a model writes, for people to read beside what the dense one writes: greedy continuations of short prompts.
-import { decoderBytes } from '../blocks/decoder.ts'
+import { decoderBytes } from '../decode/decoder.ts'
+import { generate } from '../decode/generate.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
-import { generate } from './generate.ts'
 
 export interface Continuation {
   readonly prompt: string

@@ -1,13 +1,14 @@
 // Log-likelihoods of continuations: Σ log p(token | all before it) over the last tokens of a sequence, for many sequences at once.
 // Those of one question share what they have in common (branches.ts), questions of similar length go through the layers
 // together, and each layer's weights are read once for all of them, or once a trip where their hidden states would take too much memory.
-import { Head, headRows } from '../blocks/decoder.ts'
-import { HalfBlockRunner } from '../blocks/halfblock.ts'
-import { TokenLosses } from '../blocks/losses.ts'
 import { NumericError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
+import { HalfBlockRunner } from '../forward/halfblock.ts'
+import { Head, headRows } from '../forward/head.ts'
+import { TokenLosses } from '../forward/losses.ts'
 import type { Stream } from '../forward/stream.ts'
+import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from './branches.ts'
 import { STREAM_BYTES } from './perplexity.ts'
@@ -33,8 +34,11 @@ export async function* logLikelihoods(
   model: Model,
   questions: readonly (readonly Continuation[])[],
 ): AsyncGenerator<ProgressEvent, number[][]> {
-  const { layers, hiddenSize, maxPositions } = model.architecture
-  const share = context.engine.device !== 'cuda' // its attention takes no bias
+  const { hiddenSize, maxPositions, halves } = model.architecture
+  const layers = layersOf(model.architecture)
+  // A branch's window would be that of its place, not of its position.
+  const slides = halves.some(half => half.kind === 'attention' && (half.window ?? maxPositions) < maxPositions)
+  const share = context.engine.dialect.bias && !slides
   const windows = questions
     .flatMap((continuations, question) => layOut(continuations, question, maxPositions, share))
     .sort((a, b) => b.window.ids.length - a.window.ids.length)
@@ -43,7 +47,7 @@ export async function* logLikelihoods(
   const results = questions.map(continuations => continuations.map(() => 0))
   for (const [trip, some] of trips.entries()) {
     const batches = batchWindows(some.map(({ window }) => window))
-    const runner = new HalfBlockRunner(context.engine, model.architecture, some[0].window.ids.length)
+    const runner = new HalfBlockRunner(context.engine, some[0].window.ids.length)
     const stream = await embedBranched(context, model, runner, batches)
     for await (const layer of stream.throughLayers(model))
       yield { type: 'progress', done: trip * layers + layer + 1, tokens: stream.tokens }

@@ -1,7 +1,7 @@
 // Logits of every position of one sequence: for comparing with other implementations.
-import { Head, headRows } from '../blocks/decoder.ts'
 import { finish } from '../events.ts'
 import type { Context } from '../forward/context.ts'
+import { Head, headRows } from '../forward/head.ts'
 import { forward } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
 

@@ -1,13 +1,13 @@
 // The dense model as what others are measured against, without running it again for each: the rows of its last stream are kept [rows, d],
 // and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
 
-import { Head, headRows } from '../blocks/decoder.ts'
-import { agreementGraph, divergenceGraph } from '../blocks/head.ts'
-import type { RowObserver } from '../blocks/losses.ts'
 import { values } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { Scratch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
+import { Head, headRows } from '../forward/head.ts'
+import type { RowObserver } from '../forward/losses.ts'
+import { agreementGraph, divergenceGraph } from '../graphs/head.ts'
 import type { Model } from '../model/model.ts'
 
 /** Where the rows are: a file, or memory. */

@@ -1,14 +1,13 @@
 // `evaluate` in Node: zero-shot tasks by their names, and the distance to a dense model, whose hidden states are on disk meanwhile.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openEngine } from '../engine/engine.node.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import type { ProgressEvent } from '../events.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import type { Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
-import { checkTextFiles, type EngineChoice, nodeVerbs, type TextInput } from './platform.node.ts'
+import { checkTextFiles, choose, type EngineChoice, nodeVerbs, type TextInput } from './platform.node.ts'
 import type { TextMeasures } from './verbs.ts'
 
 export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInput>, 'dense' | 'tasks' | 'pages'> {
@@ -32,8 +31,8 @@ export async function* evaluateEvents(
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   await checkTextFiles(text)
   const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })
-  await using opened = options.engine ? undefined : openEngine(options)
+  await using chosen = choose(options)
   await using model = options.dense === undefined ? undefined : yield* nodeVerbs.openModel(options.dense, { signal })
   const dense = model && { model, openRows: () => openScratch(join(tmpdir(), 'fasp')) }
-  return yield* nodeVerbs.evaluate(of, { ...options, engine: options.engine ?? opened, dense, tasks, pages })
+  return yield* nodeVerbs.evaluate(of, { ...options, engine: chosen.engine, dense, tasks, pages })
 }

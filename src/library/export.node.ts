@@ -1,7 +1,6 @@
 // `exportModel`: a model in other formats, into a folder or a .gguf file.
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { baseName } from '../display.ts'
-import { openEngine } from '../engine/engine.node.ts'
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { exportRequests, writeExports } from '../export/export.node.ts'
@@ -13,7 +12,7 @@ import { VERSION } from '../version.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { checkOutput } from '../write/place.node.ts'
 import { committed, writeFile } from '../write/sink.ts'
-import { type EngineChoice, nodeVerbs } from './platform.node.ts'
+import { choose, type EngineChoice, nodeVerbs } from './platform.node.ts'
 import { nameOf } from './verbs.ts'
 
 export interface ExportPathOptions extends EngineChoice {
@@ -35,13 +34,12 @@ export async function* exportModelEvents(
   const requests = exportRequests(output, to)
   if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
   await checkOutput(output, overwrite, [nameOf(of)])
-  await using opened = options.engine ? undefined : openEngine(options)
+  await using chosen = choose(options)
   await using model = yield* nodeVerbs.openModel(of, { signal })
   const expectedBytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
   const sink = await openFolderSink(output, overwrite, { inputs: [nameOf(of)], expectedBytes })
   return yield* committed(sink, async function* () {
-    const engine = options.engine ?? opened!
-    const context = { open: openCheckpoint, engine, apart: requests.length > 1, verify, signal }
+    const context = { open: openCheckpoint, engine: chosen.engine, apart: requests.length > 1, verify, signal }
     const results = yield* writeExports(model, requests, sink, context)
     const { name, format, recipe } = model.checkpoint
     const source = { name: baseName(name), format, modelType: model.architecture.modelType }

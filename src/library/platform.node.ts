@@ -4,13 +4,21 @@ import type { Engine, EngineOptions } from '../engine/engine.ts'
 import { type OpenOptions, openCheckpointEvents } from '../hub/open.node.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { checkTexts, readText } from '../text/text.node.ts'
-import { bindVerbs } from './verbs.ts'
+import { bindVerbs, type ChosenEngine, leave } from './verbs.ts'
 
-/** The engine to work on: one that is open, or one of these options, which is closed at the end. */
-export interface EngineChoice extends EngineOptions {
-  /** An open engine, which stays open; other options of engines do nothing then. */
-  readonly engine?: Engine
+export interface EngineChoice {
+  /** What multiplies, and where; or an open engine, which stays open. @default this machine's CPU */
+  readonly engine?: EngineOptions | Engine
   readonly signal?: AbortSignal
+}
+
+export const isOpen = (engine: EngineOptions | Engine): engine is Engine => 'run' in engine
+
+/** The engine of a choice, opened unless it is open. */
+export function choose({ engine = {} }: EngineChoice): ChosenEngine {
+  if (isOpen(engine)) return { engine, [Symbol.asyncDispose]: leave }
+  const opened = openEngine(engine)
+  return { engine: opened, [Symbol.asyncDispose]: () => opened.close() }
 }
 
 /** A text file (.txt, .jsonl, .parquet, .gz of these), or a text. */
@@ -25,6 +33,6 @@ export const checkTextFiles = (texts: readonly TextInput[] = []): Promise<void> 
 
 export const nodeVerbs = bindVerbs<string, TextInput, OpenOptions, EngineChoice>({
   checkpoint: openCheckpointEvents,
-  engine: openEngine,
+  engine: choose,
   text: asText,
 })

@@ -4,7 +4,7 @@ import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { FetchOptions } from '../formats/source.web.ts'
 import type { NamedText } from '../text/calibration.ts'
-import { bindVerbs } from './verbs.ts'
+import { bindVerbs, leave } from './verbs.ts'
 
 export interface WebOptions extends FetchOptions {
   /** `createEngine(ort)`, of `onnxruntime-web`. It stays open. */
@@ -22,6 +22,6 @@ export const webVerbs = bindVerbs<WebSource, NamedText, FetchOptions, WebOptions
   async *checkpoint(source, options) {
     return await openSource(source, options)
   },
-  engine: ({ engine }) => checkGiven(engine),
+  engine: ({ engine }) => ({ engine: checkGiven(engine), [Symbol.asyncDispose]: leave }),
   text: text => text,
 })

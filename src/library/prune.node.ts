@@ -1,7 +1,8 @@
 // `prune` in Node: into a folder, a .gguf file or a sink, with exports.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { checkEngine, openEngine } from '../engine/engine.node.ts'
+import { describeEngine } from '../engine/engine.node.ts'
+import { engineNotice } from '../engine/facts.ts'
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { exportRequests, writeExports } from '../export/export.node.ts'
@@ -21,7 +22,15 @@ import { openFolderSink } from '../write/folder.node.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
 import { committed, type Sink, subSink } from '../write/sink.ts'
 import type { ExportPlan } from '../write/target.ts'
-import { asText, checkTextFiles, type EngineChoice, nodeVerbs, type TextInput } from './platform.node.ts'
+import {
+  asText,
+  checkTextFiles,
+  choose,
+  type EngineChoice,
+  isOpen,
+  nodeVerbs,
+  type TextInput,
+} from './platform.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune } from './verbs.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
@@ -52,8 +61,8 @@ export interface PrunePathResult extends PruneResult {
 export type PathRun = PreparedPrune<PrunePathResult>
 
 export async function* prepareEvents(source: string | Model, options: PrunePathOptions): Progress<PathRun> {
-  const { output, to, overwrite = false, calibration, windows, engine, ...others } = options
-  const { device, threads, blas, signal, ...pruneOptions } = others
+  const { output, to, overwrite = false, calibration, windows, engine = {}, ...others } = options
+  const { signal, ...pruneOptions } = others
   const path = typeof output === 'string' ? output : undefined
   if (path === undefined && to)
     throw new UsageError('a sink takes no exports (to). Give the path of a folder as output.')
@@ -63,7 +72,7 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
   checkOptions(pruneOptions, input) // before a long download, all of it
   if (path !== undefined) await checkOutput(path, overwrite, [name])
   await checkTextFiles(calibration)
-  if (!engine) await checkEngine({ device, threads, blas }, pruneOptions.products)
+  if (!isOpen(engine)) describeEngine(engine, pruneOptions.products) // refuses what this machine lacks
   const model = yield* nodeVerbs.openModel(source, { signal })
   try {
     const planned = requests.map(request => planExport(model, request))
@@ -73,8 +82,10 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
       : pruneOptions
     const run = prepare(model, settings, input)
     return preparedPrune(run, model, async function* () {
-      await using opened = engine ? undefined : openEngine({ device, threads, blas })
-      const on = { engine: engine ?? opened!, signal }
+      await using chosen = choose({ engine })
+      const message = engineNotice(chosen.engine.facts)
+      if (message) yield { type: 'notice', message } as const
+      const on = { engine: chosen.engine, signal }
       if (typeof output !== 'string') {
         const scratch = () => openScratch(join(tmpdir(), 'fasp'))
         return { ...(yield* prune(run, { ...on, sink: output, openScratch: scratch })), exports: [] }

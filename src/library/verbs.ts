@@ -1,8 +1,8 @@
 // The verbs of the public API that read one model, over whatever opens it: node.ts binds them to paths, web.ts to what a page has.
 // Here they are generators; each is a promise besides (`promised`).
 import { type Checkpoint, disposable } from '../checkpoint/checkpoint.ts'
+import { type GenerateOptions, generate as generateTokens } from '../decode/generate.ts'
 import type { Engine } from '../engine/engine.ts'
-import { type GenerateOptions, generate as generateTokens } from '../evaluate/generate.ts'
 import { type Inspection, inspect as inspectModel } from '../evaluate/inspect.ts'
 import { type MeasureOptions, type Measures, measure } from '../evaluate/measure.ts'
 import { finish, type Listener, type ProgressEvent } from '../events.ts'
@@ -43,7 +43,7 @@ export const preparedPrune = <Result>(
 /** How a platform opens what users name. */
 export interface Platform<Source, Text, Opening, Engines> {
   checkpoint(source: Source, options: Opening): Progress<Checkpoint>
-  engine(options: Engines): Engine
+  engine(options: Engines): ChosenEngine
   text(text: Text): NamedText
 }
 
@@ -51,9 +51,9 @@ interface Stoppable {
   readonly signal?: AbortSignal
 }
 
-/** An engine that is given stays open. */
-interface Given {
-  readonly engine?: Engine
+/** An engine, which is closed with this unless it was given open. */
+export interface ChosenEngine extends AsyncDisposable {
+  readonly engine: Engine
 }
 
 /** What is measured on texts. */
@@ -77,7 +77,7 @@ export interface Generated {
 }
 
 /** A model: by a name that the platform opens, or open, and then it stays so. */
-export function bindVerbs<Source, Text, Opening extends Stoppable, Engines extends Given & Opening>(
+export function bindVerbs<Source, Text, Opening extends Stoppable, Engines extends Opening>(
   platform: Platform<Source, Text, Opening, Engines>,
 ) {
   async function* openModel(source: Source | Model, options: Opening = {} as Opening): Progress<OpenedModel> {
@@ -98,9 +98,9 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
     options: Engines,
     work: (model: Model, engine: Engine) => Progress<T>,
   ): Progress<T> {
-    await using opened = options.engine ? undefined : platform.engine(options)
+    await using chosen = platform.engine(options)
     await using model = yield* openModel(source, options)
-    return yield* work(model, options.engine ?? opened!)
+    return yield* work(model, chosen.engine)
   }
 
   async function* inspect(source: Source | Model, options?: Opening): Progress<Inspection> {
@@ -153,7 +153,7 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
 export const nameOf = (source: string | Model): string => (isModel(source) ? source.checkpoint.name : source)
 
 /** Closes nothing. */
-const leave = async () => {}
+export const leave = async () => {}
 
 const isModel = (source: unknown): source is Model =>
   typeof source === 'object' && source !== null && 'architecture' in source

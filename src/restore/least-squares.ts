@@ -10,13 +10,11 @@
 //   after = ‖H_P W_Pᵀ − 1cᵀ‖² = before − 2N⟨W_P μ_P, c⟩ + N‖c‖²
 // G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
 
-import type { LinearWeights } from '../blocks/weights.ts'
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { solve } from '../linalg/cholesky.ts'
-import { matrix } from '../linalg/gemm.ts'
-import { multiply } from '../linalg/product.ts'
+import type { LinearWeights } from '../forward/weights.ts'
+import { matrix } from '../linalg/matrix.ts'
 import { pick, pickRows, transposed } from '../linalg/scatter.ts'
 import { complement } from '../select/top.ts'
 import { outputEnergy, type Statistics } from '../statistics/gram.ts'
@@ -62,7 +60,9 @@ export async function restoreColumns(
   const wP = transposed(weight, width, removed)
   // R [|M|, out], without what the centring takes away
   const right =
-    removed.length > 0 ? await multiply(engine, pick(gram, kept, removed, width), wP, out) : new Float32Array(wM.length)
+    removed.length > 0
+      ? await engine.linalg.multiply(pick(gram, kept, removed, width), wP, out)
+      : new Float32Array(wM.length)
   const away = await outputEnergy(engine, statistics, removed, wP)
   const total = (await outputEnergy(engine, statistics, kept, wM)) + 2 * dot(right, wM) + away
   const before = away + (gap ? 2 * dot(pickRows(gap.cross, removed, out), wP) + gap.energy : 0)
@@ -103,7 +103,7 @@ export async function restoreColumns(
       rowOf(m).set(right.subarray(m * out + first, m * out + last))
       if (mu) addScaled(rowOf(m), -tokens * muM[m], part)
     }
-    await solve(engine, system.factor, delta)
+    await system.factor.solve(delta)
     for (let m = 0; m < kept.length; m++) {
       const [from, to] = [m * out + first, m * out + last]
       after -= addDelta(wM.subarray(from, to), rowOf(m), right.subarray(from, to), damping)

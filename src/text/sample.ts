@@ -1,7 +1,7 @@
 // Calibration text where the user has none: the model writes it, token by token at temperature 1, so that its activations are typical
 // of what it says itself. Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free calibration.
-import { Decoder } from '../blocks/decoder.ts'
-import { pickToken } from '../blocks/sampler.ts'
+import { Decoder } from '../decode/decoder.ts'
+import { pickToken } from '../decode/sampler.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'

@@ -1,11 +1,10 @@
 // What we write as GGUF, in llama.cpp itself: it loads, gives our ids, logits, greedy text and perplexity; and its quantiser gives our bytes.
-// usage: npx vitest run --config test/llama-cpp/vitest.config.ts   (after npm run build; .ci/run does it; Linux x64, Python 3)
+// usage: npx vitest run --project llama.cpp   (after npm run build; Linux x64, Python 3)
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { SpeedResult } from '../../src/bench/result.ts'
 import { agreement, allowedFor } from '../../src/export/agreement.ts'
 import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
@@ -13,7 +12,8 @@ import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runt
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
 import { memoryContext } from '../../src/forward/context.ts'
-import { exportModel, loadTokenizer, logits, type Model, openEngine, prune } from '../../src/node.ts'
+import type { HalfBlock } from '../../src/model/half-block.ts'
+import { exportModel, loadTokenizer, logits, type Model, prune } from '../../src/node.ts'
 import { gguf } from '../../src/write/gguf.ts'
 import { FILE_TYPES, type GgufFileType } from '../../src/write/gguf-types.ts'
 import { MemorySink } from '../../src/write/sink.ts'
@@ -21,7 +21,7 @@ import { AMX } from '../cpu.ts'
 import { QUICK, run, TEXT, TINY_LLAMA } from '../fasp.ts'
 import { finish } from '../finish.ts'
 import { compactLlama, LLAMA3_ROPE, randomLlama, readModel, writeModel } from '../made-models.ts'
-import { perplexityOf, withModel } from '../opened.ts'
+import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url))
@@ -33,12 +33,7 @@ const library = pathToFileURL(join(modules, 'node-llama-cpp/dist/index.js')).hre
 const llamaCpp = { ...LLAMA_CPP, child: pathToFileURL(path('dist/llama-cpp-child.js')) }
 const runLlamaCpp = (file: string, request: RuntimeRequest) => runRuntime(llamaCpp, library, [file], request)
 
-const root = mkdtempSync(join(tmpdir(), 'fasp-llama-cpp-'))
-const engine = openEngine()
-afterAll(async () => {
-  await engine.close()
-  rmSync(root, { recursive: true })
-})
+const { engine, folder: root } = engineAndFolder()
 
 const STORY =
   'It was a dark and stormy night, and the old man said that he had seen it all before. "I don\'t know," said the girl, who was 12. ' +
@@ -257,9 +252,12 @@ describe('the command', () => {
     const output = join(root, 'broken.gguf')
     await exportModel(TINY_LLAMA, { output })
     await withModel(output, async model => {
-      const inverseFrequencies = model.architecture.rope!.inverseFrequencies.map(frequency => 2 * frequency)
-      const rope = { ...model.architecture.rope!, inverseFrequencies }
-      const other = { ...model, architecture: { ...model.architecture, rope } }
+      const faster = (half: HalfBlock): HalfBlock =>
+        half.kind === 'ffn'
+          ? half
+          : { ...half, rope: { ...half.rope!, inverseFrequencies: half.rope!.inverseFrequencies.map(f => 2 * f) } }
+      const { architecture } = model
+      const other = { ...model, architecture: { ...architecture, halves: architecture.halves.map(faster) } }
       await expect(
         verifyIn(memoryContext(engine), other, llamaCpp, [output], allowedFor('BF16'), library),
       ).rejects.toThrow(/^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/)

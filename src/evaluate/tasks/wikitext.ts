@@ -5,6 +5,7 @@
 import { UnsupportedModelError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
 import type { Context } from '../../forward/context.ts'
+import { attentionHalves } from '../../model/architecture.ts'
 import type { Model } from '../../model/model.ts'
 import { checkRange } from '../../options.ts'
 import type { WordPerplexityResult } from '../../result.ts'
@@ -38,7 +39,8 @@ export async function* wordPerplexity(
       `${model.checkpoint.name}: its tokenizer names neither a BOS nor an EOS, and wikitext begins each document with one.`,
     )
   const some = pages.slice(0, limit)
-  const { maxPositions, heads } = model.architecture
+  const { maxPositions } = model.architecture
+  const heads = Math.max(...attentionHalves(model.architecture).map(({ heads }) => heads))
   const seqLen = Math.min(maxPositions, Math.floor(Math.sqrt(ATTENTION_BYTES / 4 / heads)))
   if (seqLen < maxPositions)
     yield {
