@@ -21,8 +21,8 @@ const licences: Rolldown.Plugin = {
 
 export default defineConfig({
   entry: {
-    index: 'src/index.ts',
     node: 'src/node.ts',
+    web: 'src/web.ts',
     cli: 'src/cli/cli.ts',
     main: 'src/cli/main.ts', // the worker of it
     // Started as processes of their own.

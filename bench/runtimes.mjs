@@ -84,9 +84,9 @@ export function median(numbers) {
 export const spread = (numbers, digits) =>
   `${median(numbers).toFixed(digits)} [${Math.min(...numbers).toFixed(digits)}–${Math.max(...numbers).toFixed(digits)}]`
 
-/** The decoder of our library, bundled: `ort` needs it. */
-export function bundleDecoder() {
-  const entries = ['src/blocks/decoder.ts', 'src/node.ts']
+/** Bundles modules that our library does not export, beside what it does: `ort` needs `blocks/decoder`. @param modules their paths below src */
+export function bundleModules(...modules) {
+  const entries = [...modules, 'node'].map(name => `src/${name}.ts`)
   const texts = ['--loader.py', 'text', '--loader.html', 'text']
   const flags = ['--no-config', '--no-dts', '--format', 'esm', '--platform', 'node', ...texts]
   execFileSync('npx', ['tsdown', ...flags, '--out-dir', bundle, ...entries], {
@@ -95,16 +95,18 @@ export function bundleDecoder() {
   })
 }
 
+/** One that was bundled. */
+export const bundled = name => import(pathToFileURL(join(bundle, `${name}.mjs`)).href)
+
 const ids = Array.from({ length: PROMPT }, (_, i) => ((i * 7919 + 13) % 40000) + 100)
 const best = logits => logits.reduce((top, value, i) => (value > logits[top] ? i : top), 0)
 
 /** Each opens a model and gives a function that times one turn. */
 const RUNTIMES = {
   async ort(path, threads) {
-    const load = name => import(pathToFileURL(join(bundle, name)).href)
-    const { Decoder } = await load('blocks/decoder.mjs')
-    const { openCheckpoint, describeModel, openEngine } = await load('node.mjs')
-    const model = describeModel(await openCheckpoint(path))
+    const { Decoder } = await bundled('blocks/decoder')
+    const { openModel, openEngine } = await bundled('node')
+    const model = await openModel(path)
     let decoder
     return async decode => {
       decoder ??= await Decoder.open(model, openEngine({ threads }), 1, PROMPT + decode)

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { nodeLlamaCpp } from '../scripts/llama-cpp.mjs'
-import { bundleDecoder, cache, fasp, PROMPT, pruneSmolLM2, spread, takeTurns } from './runtimes.mjs'
+import { bundleModules, cache, fasp, PROMPT, pruneSmolLM2, spread, takeTurns } from './runtimes.mjs'
 
 const DECODE = 64
 
@@ -35,7 +35,7 @@ async function main(python) {
     ? narrowModels(python, options.widths.split(','))
     : [makeModel('dense', 0, 1), makeModel('pruned', 0.3, 16)]
   if (runtimes.includes('llama')) nodeLlamaCpp() // installs it
-  if (runtimes.includes('ort')) bundleDecoder()
+  if (runtimes.includes('ort')) bundleModules('blocks/decoder')
   console.log(`${cpus()[0].model}, ${threads} threads; load before: ${loadavg()[0].toFixed(1)}\n`)
   console.log('| runtime | model | prefill, tokens/s | × | decode, tokens/s | × |\n|---|---|---:|---:|---:|---:|')
   for (const runtime of runtimes) {

@@ -2,7 +2,7 @@
 import { compare } from 'fasp'
 
 const [model, text, calibration, output] = process.argv.slice(2)
-const events = compare(model, {
+const { runs } = await compare(model, {
   output, // run it again where it was stopped, and it goes on from there
   methods: ['paper', 'flap', 'stock:alpha=0.25'],
   sparsity: [0.2, 0.3],
@@ -11,11 +11,7 @@ const events = compare(model, {
   maxWindows: 8,
   samples: 8,
   seqLen: 256,
+  onEvent: event => event.type === 'run' && console.error(`${event.number} of ${event.total}: ${event.name}`),
 })
-let step = await events.next()
-for (; !step.done; step = await events.next()) {
-  const { value } = step
-  if (value.type === 'run') console.error(`${value.number} of ${value.total}: ${value.name}`)
-}
-for (const { name, sparsity, perplexity, failed } of step.value.runs)
+for (const { name, sparsity, perplexity, failed } of runs)
   console.log(`${name} ${sparsity}: ${failed ?? perplexity[0].perplexity.toFixed(2)}`)

@@ -1,5 +1,5 @@
 // Keeps the source tree as docs and CONVENTIONS draw it: sizes of files and of the core, direction of imports, no circles of files, where Node
-// may be used.
+// and where a page may be used.
 // usage: npm run lines   prints the lines of each file of src without tests; exits 1 after naming every violation
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -11,7 +11,7 @@ const MAX_FILE = 400
 const MAX_CORE = 8000
 const CORE = [
   ...['run', 'prune', 'prune-half', 'cut', 'method', 'options', 'plan', 'notices', 'result'],
-  ...['model', 'engine', 'linalg', 'blocks', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
+  ...['model', 'engine', 'linalg', 'graphs', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
 ]
 /** The pipeline reads like the diagram of the stages. */
 const MAX_PIPELINE = 200
@@ -20,12 +20,13 @@ const MAX_PIPELINE = 200
 const PAGE = [
   ['errors', 'version', 'clock', 'events', 'display', 'random'],
   ['formats'],
-  ['engine'],
   ['linalg'],
+  ['engine'],
   ['checkpoint'],
   ['model'],
-  ['blocks'],
+  ['graphs'],
   ['forward'],
+  ['decode'],
   ['text'],
   ['statistics'],
   ['score'],
@@ -40,10 +41,11 @@ const PAGE = [
   ['export'],
   ['report'],
   ['prune-half', 'prune'],
-  ['index'],
   ['hub'],
   ['compare'],
-  ['node'],
+  ['library'],
+  ['index'],
+  ['node', 'web'],
   ['bench'],
   ['cli'],
 ]
@@ -55,9 +57,11 @@ const files = readdirSync(src, { recursive: true, withFileTypes: true })
   .sort()
 
 const problems = []
-const named = part => part.replace(/(\.node)?\.ts$/, '')
+const named = part => part.replace(/(\.node|\.web)?\.ts$/, '')
 const place = file => PAGE.findIndex(line => line.includes(named(file.split('/')[0])))
 const isCore = file => CORE.includes(named(file.split('/')[0]))
+/** Where a page's own types and objects are used: from nowhere that runs in Node. */
+const isWeb = file => /(^|\/)(web|[^/]+\.web)\.ts$/.test(file)
 const mayUseNode = file => /(^|\/)(node|[^/]+\.node)\.ts$/.test(file) || file.startsWith('cli/')
 
 /** Of each file the files that it imports, those of types too. */
@@ -79,6 +83,7 @@ function checkImport(file, target) {
     problems.push(`${file} imports ${imported}: a later stage; imports go up the page of scripts/lines.mjs`)
   if (mayUseNode(imported) && !mayUseNode(file))
     problems.push(`${file} imports ${imported}: it would need Node in the browser`)
+  if (isWeb(imported) && !isWeb(file)) problems.push(`${file} imports ${imported}: only *.web.ts and web.ts may`)
 }
 
 const counts = files.map(file => {

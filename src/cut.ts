@@ -1,16 +1,15 @@
 // Cuts one half-block by what was observed of it: rotate → select → restore → round. For the loop (prune-half.ts), which writes what comes of
 // it, and for the curves of allocation (allocate/curve.ts), which measure it.
-import type { PrunedOutput } from './blocks/halfblock.ts'
-import type { HalfWeights, LinearWeights } from './blocks/weights.ts'
+
 import type { Engine } from './engine/engine.ts'
-import type { Architecture } from './model/architecture.ts'
+import type { PrunedOutput } from './forward/halfblock.ts'
+import type { HalfWeights, LinearWeights } from './forward/weights.ts'
 import { type Restored, type RestoreOptions, restoreColumns } from './restore/least-squares.ts'
 import type { Candidates, Selection } from './select/kept.ts'
 import { rotateValues, unrotateOutput } from './select/rotate.ts'
-import { complement } from './select/top.ts'
 
 export interface CutRules<S, O> {
-  /** Turn the value channels of each KV head into those of their best directions first. */
+  /** Turn the value channels of each KV head, where there are some, into those of their best directions first. */
   readonly rotate: boolean
   /** What stays. */
   readonly select: (seen: Candidates) => Promise<S>
@@ -32,26 +31,18 @@ export interface Cut<S, O> extends Pick<Restored, 'errorBefore' | 'errorAfter' |
 
 export async function cut<S extends Pick<Selection, 'columns'>, O extends LinearWeights>(
   engine: Engine,
-  a: Architecture,
   seen: Candidates,
   { rotate, select, restore, round }: CutRules<S, O>,
 ): Promise<Cut<S, O>> {
-  const rotated = rotate ? await rotateValues(engine, a, seen.weights, seen.statistics) : undefined
+  const { half } = seen.weights
+  const turns = rotate && half.kind === 'attention' ? half : undefined
+  const rotated = turns && (await rotateValues(engine, turns, seen.weights, seen.statistics))
   const { weights, statistics } = rotated ?? seen
   const selected = await select(rotated ?? seen)
   const { columns } = selected
-  const removed = complement(columns, statistics.width)
   const options = { ...restore, layer: weights.half.output.name }
-  const { weight, bias, ...fit } = await restoreColumns(
-    engine,
-    weights.output.weight,
-    weights.output.bias,
-    statistics,
-    columns,
-    removed,
-    options,
-  )
+  const { weight, bias, ...fit } = await restoreColumns(engine, weights.output, statistics, columns, options)
   const output = round({ weight, bias })
-  const pruned = rotated ? await unrotateOutput(engine, a, rotated, output) : { output, columns }
+  const pruned = rotated ? await unrotateOutput(engine, turns, rotated, output) : { output, columns }
   return { selected, weights, output, pruned, ...fit }
 }

@@ -44,13 +44,38 @@ export type ProgressEvent =
       readonly scores: Float64Array
       readonly kept: Int32Array
     }
+  /** What a model has written since the last. */
+  | { readonly type: 'text'; readonly text: string }
   /** Something that the user should know and that is no error. */
   | { readonly type: 'notice'; readonly message: string }
 
-/** What a generator returns, where its events are of no use. */
-export async function finish<T>(events: AsyncGenerator<unknown, T>): Promise<T> {
-  for (;;) {
-    const step = await events.next()
-    if (step.done) return step.value
+export interface Listener {
+  /** Hears how the work goes on. Where it throws, the work ends. */
+  readonly onEvent?: (event: ProgressEvent) => void
+}
+
+/** What a generator returns. */
+export async function finish<E, T>(events: AsyncGenerator<E, T>, onEvent?: (event: E) => void): Promise<T> {
+  try {
+    for (;;) {
+      const step = await events.next()
+      if (step.done) return step.value
+      onEvent?.(step.value)
+    }
+  } finally {
+    await events.return(undefined as T) // where `onEvent` throws; does nothing after an end
   }
 }
+
+/** Parameters of a verb, of which the last are options, with a listener. */
+type Listening<A extends readonly unknown[]> = A extends readonly [...infer First, infer Options]
+  ? [...First, options: Options & Listener]
+  : A extends readonly [...infer First, (infer Options)?]
+    ? [...First, options?: Options & Listener]
+    : never
+
+/** The promise of a verb that is a generator: each verb of the public API is both. */
+export const promised =
+  <A extends readonly unknown[], T>(verb: (...args: A) => AsyncGenerator<ProgressEvent, T>) =>
+  (...args: Listening<A>): Promise<T> =>
+    finish(verb(...(args as unknown as A)), (args.at(-1) as Listener | undefined)?.onEvent)

@@ -1,24 +1,43 @@
-// Public API that runs everywhere. Files, paths and the CPU engine of Node are added in `node.ts`.
+// Public API that runs everywhere. `node.ts` adds the verbs over paths, `web.ts` those over what a page has.
+import type { Engine } from './engine/engine.ts'
+import { logits as logitsIn } from './evaluate/logits.ts'
+import { promised } from './events.ts'
+import { exportOnnx as exportOnnxEvents } from './export/onnx.ts'
+import { memoryContext } from './forward/context.ts'
+import type { Model } from './model/model.ts'
+
+/**
+ * Writes a model for transformers.js into a sink: `onnx/model.onnx` and its like with the files beside them, each read back.
+ * @example
+ * const sink = new MemorySink()
+ * await exportOnnx(model, sink, { engine, dtypes: ['q8'] })
+ * sink.files.get('onnx/model_quantized.onnx')
+ * @throws UsageError, NumericError, OutputError
+ */
+export const exportOnnx = promised(exportOnnxEvents)
+
+/**
+ * Logits of every position of one sequence.
+ * @returns [ids.length, vocabulary] row-major
+ * @example
+ * const rows = await logits(model, engine, loadTokenizer(model.checkpoint).encode('It was'))
+ */
+export const logits = (model: Model, engine: Engine, ids: ArrayLike<number>) =>
+  logitsIn(memoryContext(engine), model, ids)
 
 export type { Allocate } from './allocate/own.ts'
 export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
+export type { GenerateOptions } from './decode/generate.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
 export * from './errors.ts'
-export { type Continuation, continuations } from './evaluate/continuations.ts'
-export { type GenerateOptions, generate } from './evaluate/generate.ts'
-export { type Inspection, inspect } from './evaluate/inspect.ts'
-export { logits } from './evaluate/logits.ts'
-export { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'
-export { perplexity } from './evaluate/perplexity.ts'
+export type { Inspection } from './evaluate/inspect.ts'
+export type { Measures } from './evaluate/measure.ts'
 export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'
-export { evaluateTasks, type Task, type TaskOptions, taskLikelihoods } from './evaluate/tasks/evaluate.ts'
-export type { TaskItem } from './evaluate/tasks/item.ts'
-export { wordPerplexity } from './evaluate/tasks/wikitext.ts'
-export type { Phase, ProgressEvent } from './events.ts'
-export { exportOnnx, type OnnxOptions, onnxBytes } from './export/onnx.ts'
+export type { Listener, Phase, ProgressEvent } from './events.ts'
+export { type OnnxOptions, onnxBytes } from './export/onnx.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
-export { ActivationPool } from './forward/activations.ts'
+export type { Generated, OpenedModel, PerplexityOptions, PreparedPrune } from './library/verbs.ts'
 export {
   best,
   fasp,
@@ -37,14 +56,13 @@ export {
   stock,
   wandaSp,
 } from './method.ts'
-export { type Architecture, decoderLinears, tensorShapes } from './model/architecture.ts'
+export type { Architecture } from './model/architecture.ts'
 export { describeModel, type Model } from './model/model.ts'
 export type { PruneOptions, ResolvedOptions } from './options.ts'
 export type { Plan } from './plan.ts'
-export { type PruneInput, prune } from './prune.ts'
 export { mergeResults } from './report/merge-results.ts'
 export { parseResult } from './report/parse-result.ts'
-export * from './report/result-file.ts'
+export { type ResultFile, type Run, serializeResult } from './report/result-file.ts'
 export type {
   DivergenceResult,
   Estimate,
@@ -57,13 +75,12 @@ export type {
   TaskResult,
   WordPerplexityResult,
 } from './result.ts'
-export { checkOptions, type PreparedRun, prepare } from './run.ts'
 export type { Score, Scored } from './score/own.ts'
-export { type DenseStatistics, denseStatistics } from './statistics/dense.ts'
-export type { Moments } from './statistics/moments.ts'
+export type { NamedText } from './text/calibration.ts'
 export { loadTokenizer } from './text/tokenizer.ts'
-export { evaluationWindows, type Windows } from './text/windows.ts'
+export type { Windows } from './text/windows.ts'
 export { VERSION } from './version.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'
 export type { OnnxFileResult } from './write/onnx/folder.ts'
 export { MemorySink, type Sink, type SinkFile } from './write/sink.ts'
+export { exportOnnxEvents }

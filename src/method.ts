@@ -102,7 +102,7 @@ interface MethodSpec {
   readonly parts: { readonly [K in keyof MethodOptions]?: readonly MethodOptions[K][] } & {
     readonly allocate?: readonly [Parts['allocate']]
   }
-  /** Calibrates on windows that are shorter and see more places of a text (docs/quality.md). */
+  /** Calibrates on windows that are shorter and see more places of a text (bench/README.md). */
   readonly shortWindows?: true
   /** Windows held out, where not as many as of the others. */
   readonly heldOut?: number
@@ -249,8 +249,8 @@ export const paper = named('paper')
  *   weight.forEach((w, i) => (scores[i % width] = Math.max(scores[i % width], Math.abs(w))))
  *   return scores
  * }
- * const late: Allocate = ({ layers, ffnWidth, headSize }) =>
- *   Array.from({ length: layers }, (_, i) => ({ ffn: ffnWidth / (i < layers / 2 ? 1 : 2), value: headSize }))
+ * const late: Allocate = ({ layers, full }) =>
+ *   Array.from({ length: layers }, (_, i) => ({ ...full, ffn: i < layers / 2 ? full.ffn : full.ffn / 2 }))
  * prune(model, { sparsity: 0.2, method: fasp({ score: largest, allocate: late, layout: 'compact' }) })
  */
 export const fasp = (

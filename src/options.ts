@@ -4,7 +4,7 @@ import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { UsageError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { METHOD_OPTIONS, type Method, methodOf, type Parts, partsOf, specOf } from './method.ts'
-import type { Architecture } from './model/architecture.ts'
+import { type Architecture, isPreNorm } from './model/architecture.ts'
 import type { CalibrationInput } from './text/calibration.ts'
 
 export interface PruneOptions {
@@ -52,7 +52,7 @@ export const DEFAULT_METHOD = 'stock'
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
 export const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
 const SELF_WINDOWS = { samples: 64, seqLen: 256 }
-/** Methods best and stock: so many tokens, in windows that are shorter and see more places of a text (docs/quality.md). */
+/** Methods best and stock: so many tokens, in windows that are shorter and see more places of a text (bench/README.md). */
 const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 
 export const MAX_SPARSITY = 0.9
@@ -73,7 +73,7 @@ export function resolveOptions(
   const moved = Object.keys(given).find(option => option === 'preset' || option in METHOD_OPTIONS)
   if (moved) throw new UsageError(`${moved} is no option of prune but of its method. Write method: 'best:alpha=0.25'.`)
   const method = methodOf(given.method ?? DEFAULT_METHOD)
-  const parts = partsOf(method, a?.postNorm)
+  const parts = partsOf(method, a && !isPreNorm(a))
   const size = windowSize(method.name, given.seqLen, a?.maxPositions, calibration)
   const multiple = parts.layout === 'padded' ? 1 : defaultMultiple(a?.ffnWidth ?? Infinity)
   const resolved = {
@@ -127,10 +127,10 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
   checkRange('held-out', o.heldOut, 0, 1000, true)
   checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
   checkRange('memory', o.memory, 0, 1e6, false)
-  if (o.target === 'dense' && a?.postNorm)
+  if (o.target === 'dense' && a && !isPreNorm(a))
     throw new UsageError(
       'repair dense needs a model that normalises before each half-block; this one does it after. Use repair pruned.',
     )
-  if (o.center && a && !a.bias.o && !a.bias.ffn)
+  if (o.center && a && !a.halves.some(({ output }) => output.bias))
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
 }

@@ -4,25 +4,25 @@ import { layersToRemove } from './allocate/influence.ts'
 import { allocationBytes, checkReach } from './allocate/sensitivity.ts'
 import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
-import { decoderBytes, headRows } from './blocks/decoder.ts'
+import { decoderBytes } from './decode/decoder.ts'
 import { UnsupportedModelError } from './errors.ts'
 import type { FloatDType } from './formats/dtype.ts'
 import { DTYPE_BYTES } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
+import { headRows } from './forward/head.ts'
 import { TOKENS_PER_RUN } from './forward/stream.ts'
 import {
   type Architecture,
+  ffnHalves,
   fullWidths,
-  halfBlocks,
+  layersOf,
   linearWeights,
   narrowed,
   renumbered,
   tensorShapes,
-  type Widths,
-  withBiases,
 } from './model/architecture.ts'
-import { compactClasses } from './model/compact.ts'
+import { type HalfBlock, hiddenWidth, type Widths, withBiases } from './model/half-block.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
@@ -48,8 +48,8 @@ export interface Plan {
 
 /** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
 const BASE_BYTES = 200e6
-/** OpenVINO, which products in bf16 come from, and what it keeps between runs. */
-const OPENVINO_BYTES = 100e6
+/** The library that products in bf16 come from, and what it keeps between runs. */
+const BF16_BYTES = 100e6
 /** Arrays that nothing uses any more and that are not yet collected. */
 const GARBAGE_BYTES = 100e6
 
@@ -64,18 +64,18 @@ export function makePlan(
   allocated?: Pick<Allocated, 'widths' | 'removed'>,
 ): Plan {
   const { architecture: a, checkpoint } = model
-  if (a.layerWidths)
+  if (a.compact)
     throw new UnsupportedModelError(
       `${checkpoint.name}: is a compact model, pruned already. Prune the model that it was made from, with a higher --sparsity.`,
     )
   const before = fullWidths(a)
   const layers = layersThatStay(a, options, allocated?.removed)
   const after = allocated?.widths ?? layers.map(() => expected(a, options))
-  if (options.layout === 'compact') compactClasses(a)
   if (options.allocate === 'sensitivity') checkReach(a, options)
   const stored = after.map(widths => storedWidths(options.layout, before, widths))
   const addsBiases = options.restore === 'bias' && options.sparsity > 0
-  const output = narrowed(addsBiases ? withBiases(a) : a, stored)
+  const biased = addsBiases ? { ...a, halves: a.halves.map(withBiases) } : a
+  const output = narrowed(biased, layers, stored)
   const dtypes = outputTypes(model, options.dtype)
   const dtypeOf = (name: string) => {
     const source = renumbered(a, name, layer => layers[layer])
@@ -83,13 +83,13 @@ export function makePlan(
   }
   const tensors = [...tensorShapes(output)].map(([name, shape]) => ({ name, shape, dtype: dtypeOf(name) }))
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
-  const pruned = narrowed(a, after)
+  const pruned = narrowed(a, layers, after)
   const activationBytes = placeActivations(a, options)
   return {
-    layers: { before: a.layers, after: layers },
+    layers: { before: layersOf(a), after: layers },
     widths: { before, after },
     stored,
-    biasFields: addsBiases ? a.biasFields : {},
+    biasFields: addsBiases ? a.biasFields! : {},
     tensors,
     sizes: {
       decoderLinears: { before: linearWeights(a), after: linearWeights(pruned) },
@@ -117,13 +117,14 @@ const expected = (a: Architecture, options: ResolvedOptions): Widths =>
     : uniformWidths(a, options)
 
 function layersThatStay(a: Architecture, options: ResolvedOptions, removed: Allocated['removed']): number[] {
-  const all = Array.from({ length: a.layers }, (_, layer) => layer)
+  const all = Array.from({ length: layersOf(a) }, (_, layer) => layer)
   if (removed) return all.filter(layer => !removed.some(gone => gone.layer === layer))
-  return options.scope === 'layers' ? all.slice(0, a.layers - layersToRemove(a, options.sparsity)) : all
+  return options.scope === 'layers' ? all.slice(0, all.length - layersToRemove(a, options.sparsity)) : all
 }
 
 /** Biases that output layers have gained; those of the other layers are zeros. */
-const outputBiases = (a: Architecture): number => a.layers * a.hiddenSize * (Number(!a.bias.o) + Number(!a.bias.ffn))
+const outputBiases = ({ halves, hiddenSize }: Architecture): number =>
+  hiddenSize * halves.filter(({ output }) => !output.bias).length
 
 /** The element type of each output tensor. @throws UnsupportedModelError where a tensor is in a type that is not for weights */
 export function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {
@@ -155,7 +156,7 @@ function storedWidths(layout: ResolvedOptions['layout'], before: Widths, after: 
 function placeActivations(a: Architecture, { samples, seqLen, memory, target }: ResolvedOptions) {
   const placed = { memory: 0, scratch: 0 }
   const streams = new Array<number>(target === 'dense' ? 2 : 1).fill(a.hiddenSize)
-  for (const width of [...streams, Math.max(a.ffnWidth, a.heads * a.headSize)]) {
+  for (const width of [...streams, Math.max(...a.halves.map(hiddenWidth))]) {
     const bytes = 4 * samples * seqLen * width
     placed[placed.memory + bytes <= memory * 2 ** 30 ? 'memory' : 'scratch'] += bytes
   }
@@ -170,12 +171,11 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const { architecture: a, checkpoint } = model
   const { samples, seqLen, score, allocate, inputs, target, heldOut, memory, products } = options
   // Aligned input layers are in memory beside those that were read.
-  const [attention, ffn] = halfBlocks(a, 0).map(half =>
-    [...half.inputs, ...(inputs === 'aligned' ? half.inputs : []), half.output].reduce((n, l) => n + l.in * l.out, 0),
-  )
-  const width = Math.max(a.ffnWidth, a.heads * a.headSize)
-  const weights = 4 * Math.max(attention, ffn)
-  const stored = checkpoint.tensors.tensors.get(`${halfBlocks(a, 0)[1].output.name}.weight`)!.dtype
+  const weightsOf = (half: HalfBlock) =>
+    [...half.inputs, ...(inputs === 'aligned' ? half.inputs : []), half.output].reduce((n, l) => n + l.in * l.out, 0)
+  const width = Math.max(...a.halves.map(hiddenWidth))
+  const weights = 4 * Math.max(...a.halves.map(weightsOf))
+  const stored = checkpoint.tensors.tensors.get(`${ffnHalves(a)[0].output.name}.weight`)!.dtype
   const next = ['F16', 'BF16'].includes(stored) ? 0.25 : 0.5 // the next half-block, as it is stored where it is dense
   const copies = 1 + next
   const gram = 4 * width ** 2
@@ -192,6 +192,6 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = 4 * a.vocabularySize * a.embeddingSize
-  const base = BASE_BYTES + (products === 'bf16' ? OPENVINO_BYTES : 0)
+  const base = BASE_BYTES + (products === 'bf16' ? BF16_BYTES : 0)
   return base + garbage + Math.max(activations, measured) + logits + Math.max(table, work)
 }

@@ -1,5 +1,5 @@
 // One half-block on its way: hidden activations → statistics → cut → write, and the streams go through it.
-import type { HalfWeights } from './blocks/weights.ts'
+
 import type { Clock } from './clock.ts'
 import { cut } from './cut.ts'
 import type { HeldOutCheck } from './evaluate/held-out.ts'
@@ -9,8 +9,9 @@ import { type Rounded, rounded } from './formats/encode.ts'
 import type { Floats } from './formats/tensors.ts'
 import type { Context } from './forward/context.ts'
 import type { Twins } from './forward/twins.ts'
+import type { HalfWeights } from './forward/weights.ts'
 import type { Own } from './method.ts'
-import { narrows } from './model/architecture.ts'
+import { narrows } from './model/half-block.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
@@ -60,13 +61,12 @@ export async function* pruneHalf(
   original: HalfWeights,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
   const { half } = original
-  const { model, engine, plan, options, writer, stages } = job
+  const { engine, plan, options, writer, stages } = job
   stages.start('statistics')
-  const a = model.architecture
   const stream = calibration.pruned
   const dense = calibration.dense && { stream: calibration.dense, alpha: options.alpha }
   const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
-  const cuts = narrows(a, half, keep)
+  const cuts = narrows(half, keep)
   if (!cuts && !dense) {
     // Where only whole layers go, nothing is measured on the stream.
     if (options.scope !== 'layers') await stream.through(original)
@@ -86,10 +86,10 @@ export async function* pruneHalf(
   stages.start('selection')
   const ofDense = job.dense?.layers[half.layer][half.kind]
   const seen = { weights, statistics, dense: ofDense }
-  const { selected, pruned, output, ...done } = await cut(engine, a, seen, {
-    rotate: cuts && options.vo === 'rotate' && half.kind === 'attention',
+  const { selected, pruned, output, ...done } = await cut(engine, seen, {
+    rotate: cuts && options.vo === 'rotate',
     async select(seen) {
-      const selected = cuts ? await selectKept(engine, a, seen, keep, options) : keepAll(a, half)
+      const selected = cuts ? await selectKept(engine, seen, keep, options) : keepAll(half)
       stages.start('repair')
       return selected
     },

@@ -1,17 +1,17 @@
 // The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on the stream
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { type Allocated, allocate } from './allocate/allocate.ts'
-import { HalfBlockRunner } from './blocks/halfblock.ts'
-import { readHalves } from './blocks/weights.ts'
 import { Clock, difference, total } from './clock.ts'
 import { baseName, shortNames } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { Phase, ProgressEvent } from './events.ts'
 import { ActivationPool, type Scratch } from './forward/activations.ts'
+import { HalfBlockRunner } from './forward/halfblock.ts'
 import { embedWindows } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
-import { halfBlocks } from './model/architecture.ts'
+import { readHalves } from './forward/weights.ts'
+import { halfBlocks, layersOf } from './model/architecture.ts'
 import { dampingNotices, overfitNotices } from './notices.ts'
 import { typesOf } from './plan.ts'
 import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
@@ -43,22 +43,20 @@ export interface PruneInput {
  */
 export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerator<ProgressEvent, PruneResult> {
   const { model, options: resolved, own, source } = run
-  const { sink, signal } = input
+  const { engine, sink, signal } = input
   const clock = new Clock<Phase>()
-  let pool: ActivationPool | undefined
-  const scratchSeconds = () => pool?.seconds ?? 0
-  const stages = new Clock<Stage>(() => total(input.engine.seconds) + scratchSeconds())
-  const engineBefore = { ...input.engine.seconds }
+  const pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
+  const context = { engine, pool, signal }
+  const stages = new Clock<Stage>(() => total(engine.seconds) + pool.seconds)
+  const engineBefore = { ...engine.seconds }
   let finished = false
   try {
     const notices = [...run.notices]
     for (const message of notices) yield { type: 'notice', message }
-    input.engine.inPrecision(resolved.products)
+    engine.inPrecision(resolved.products)
     clock.start('calibration text')
     stages.start('calibration')
-    const windows = yield* calibration(model, input.engine, run.calibration, resolved, signal)
-    pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
-    const context = { engine: input.engine, pool, signal }
+    const windows = yield* calibration(context, model, run.calibration, resolved)
     clock.start('allocate')
     stages.start('allocation')
     const allocated: Allocated =
@@ -71,7 +69,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const { dense } = allocated
     const job = { ...context, model, plan, dense, options: { ...resolved, own }, writer, typeOf, stages }
     const { layers, losses } = yield* pruneLayers(job, windows)
-    const outsideSeconds = { ...stages.stop(), scratch: scratchSeconds() }
+    const outsideSeconds = { ...stages.stop(), scratch: pool.seconds }
     clock.start('write')
     const names = shortNames(windows.texts.map(({ name }) => name))
     const texts = windows.texts.map((t, i) => ({ ...t, name: names[i], loss: losses?.[i] }))
@@ -96,10 +94,10 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     signal?.throwIfAborted()
     await checkpointWriter.finish(folderFiles(model, plan, recipe))
     finished = true
-    const engineSeconds = difference(input.engine.seconds, engineBefore)
+    const engineSeconds = difference(engine.seconds, engineBefore)
     return { ...recipe, seconds: clock.stop(), engineSeconds, outsideSeconds }
   } finally {
-    await pool?.close()
+    await pool.close()
     if (!finished) await sink.abort() // an error, or a caller that stopped listening
   }
 }
@@ -109,7 +107,7 @@ async function* pruneLayers(job: PruneJob, windows: Windows) {
   const { model, engine, writer, stages } = job
   const a = model.architecture
   stages.start('embedding')
-  const runner = new HalfBlockRunner(engine, a, windows.seqLen, job.options.products)
+  const runner = new HalfBlockRunner(engine, windows.seqLen, job.options.products)
   const calibration = new Twins(await embedWindows(job, model, runner, windows.windows))
   const check = await HeldOutCheck.open(job, model, runner, windows)
   const streams = { calibration, check }
@@ -123,8 +121,8 @@ async function* pruneLayers(job: PruneJob, windows: Windows) {
     stages.start('reading')
     return (await weights.next()).value!
   }
-  yield { type: 'phase', phase: 'prune', total: a.layers, unit: 'layers' } as const
-  for (let layer = 0; layer < a.layers; layer++) {
+  yield { type: 'phase', phase: 'prune', total: layersOf(a), unit: 'layers' } as const
+  for (let layer = 0; layer < layersOf(a); layer++) {
     if (stay.includes(layer))
       layers.push({
         attention: yield* pruneHalf(job, streams, await next()),

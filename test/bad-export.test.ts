@@ -2,9 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { exportModel } from '../src/node.ts'
+import { exportModel, exportModelEvents } from '../src/node.ts'
 import { fasp, put, putModel, QUICK, refused, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
-import { finish } from './finish.ts'
 import { compactLlama, randomLlama, readModel, writeModel } from './made-models.ts'
 import { TINY_OPT } from './tiny.ts'
 
@@ -96,7 +95,7 @@ describe('a source that cannot go there', () => {
   })
   test('ONNX, which is not read', async () => {
     const folder = await workplace()
-    await finish(exportModel(TINY_LLAMA, { output: join(folder, 'model'), to: [{ to: 'onnx', dtype: 'Q8' }] }))
+    await exportModel(TINY_LLAMA, { output: join(folder, 'model'), to: [{ to: 'onnx', dtype: 'Q8' }] })
     const says = [
       'model: has no weights; wanted is one of',
       'ONNX is written, not read: give the model that it was made from',
@@ -153,7 +152,7 @@ describe('OPT', () => {
 test('a caller that stops listening, and Ctrl-C, leave nothing', async () => {
   const folder = await workplace()
   const before = await snapshot(folder)
-  for await (const event of exportModel(TINY_LLAMA, { output: join(folder, 'new/x.gguf') }))
+  for await (const event of exportModelEvents(TINY_LLAMA, { output: join(folder, 'new/x.gguf') }))
     if (event.type === 'progress') break
   expect(await snapshot(folder)).toEqual(before)
   let sent = false

@@ -155,7 +155,7 @@ describe('config.json', () => {
     'that is missing': [{ 'config.json': undefined }, ['model: has no config.json; wanted is a folder']],
     'of an unknown model_type': [
       edited({ model_type: 'mamba' }),
-      ['model: model_type "mamba" is not supported; supported are llama, opt.'],
+      ['model: model_type "mamba" is not supported; supported are llama, mistral, opt, qwen2.'],
     ],
     'without a model_type': [edited({ model_type: undefined }), ['model_type undefined is not supported']],
     'with another FFN width': [
@@ -170,7 +170,10 @@ describe('config.json', () => {
       edited({ num_hidden_layers: 7 }),
       ['the tensor model.layers.6.input_layernorm.weight [128] that config.json calls for is missing'],
     ],
-    'with absurdly many layers': [edited({ num_hidden_layers: 2 ** 24 }), ['calls for 16777216 layers']],
+    'with absurdly many layers': [
+      edited({ num_hidden_layers: 2 ** 24 }),
+      ['"num_hidden_layers" is 16777216; it must be an integer from 1 to 4096'],
+    ],
     'with a size of another type': [
       edited({ hidden_size: '128' }),
       ['"hidden_size" is "128"; it must be an integer from 1 to'],

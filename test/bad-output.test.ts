@@ -3,7 +3,9 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, sy
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { checkOutput, openCheckpoint, openFolderSink, prune } from '../src/node.ts'
+import { openCheckpoint, pruneEvents } from '../src/node.ts'
+import { openFolderSink } from '../src/write/folder.node.ts'
+import { checkOutput } from '../src/write/place.node.ts'
 import { writeFile } from '../src/write/sink.ts'
 import { writeTextFile } from '../src/write/text-file.node.ts'
 import { describeDisk, onDisk } from './disk.ts'
@@ -321,7 +323,7 @@ test('a caller of the library that stops listening leaves nothing', async () => 
   const folder = await workplace()
   const before = await snapshot(folder)
   const options = { sparsity: 0.2, samples: 2, seqLen: 32, calibration: [join(folder, 'text.txt')] }
-  for await (const event of prune(TINY_LLAMA, { ...options, output: join(folder, 'new/out') }))
+  for await (const event of pruneEvents(TINY_LLAMA, { ...options, output: join(folder, 'new/out') }))
     if (event.type === 'progress') break
   expect(await snapshot(folder)).toEqual(before)
 })

@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { elements } from '../src/formats/tensors.ts'
-import { halfBlocks, type LayerWidths, tensorShapes } from '../src/model/architecture.ts'
+import { halfBlocks, layersOf, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
 import { columnsOfRows } from '../src/model/coupling.ts'
 import { floatSource } from '../src/model/float-source.ts'
+import type { LayerWidths } from '../src/model/half-block.ts'
 import { architectureOf } from '../src/model/model.ts'
 import { describeModel, logits, type Model, openEngine } from '../src/node.ts'
 import { randomNumbers } from '../src/random.ts'
@@ -194,7 +195,7 @@ function twins({ opt, kvHeads, group, headSize, flags: [bias, tied, other], seed
       .slice(0, count)
       .map(({ i }) => i)
       .sort((x, y) => x - y)
-  const layerWidths = Array.from({ length: a.layers }, (_, layer): LayerWidths => {
+  const layerWidths = Array.from({ length: layersOf(a) }, (_, layer): LayerWidths => {
     const values = Array.from({ length: kvHeads }, () => upTo(headSize))
     values[upTo(kvHeads - 1)] ||= 1
     const widths = { ffn: 1 + upTo(a.ffnWidth - 1), values }
@@ -205,7 +206,7 @@ function twins({ opt, kvHeads, group, headSize, flags: [bias, tied, other], seed
         keep(`${half.inputs[i].name}.weight`, kept, 0)
         keep(`${half.inputs[i].name}.bias`, kept, 0)
       }
-      keep(`${half.output.name}.weight`, half.kind === 'ffn' ? kept : columnsOfRows(a, rows), 1)
+      keep(`${half.output.name}.weight`, half.kind === 'ffn' ? kept : columnsOfRows(half, rows), 1)
     }
     return widths
   })

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Device } from '../src/engine/device.ts'
-import { describeModel, generate, openCheckpoint, openEngine, prune } from '../src/node.ts'
+import { describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
 import { CUDA, describeOn, devices } from './devices.ts'
-import { finish } from './finish.ts'
+import { generate } from './evaluation.ts'
 
 const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
 const PROMPT = [1, 300, 200, 100, 50]
@@ -43,8 +43,14 @@ test('a device that does not exist is a wrong usage', () => {
 
 test.skipIf(CUDA)('cuda without its libraries says what is missing, and leaves nothing behind', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'fasp-devices-'))
-  const run = prune(MODEL, { device: 'cuda', sparsity: 0.2, samples: 1, seqLen: 16, output: join(folder, 'out') })
-  const error = await finish(run).catch(e => e)
+  const run = prune(MODEL, {
+    engine: { device: 'cuda' },
+    sparsity: 0.2,
+    samples: 1,
+    seqLen: 16,
+    output: join(folder, 'out'),
+  })
+  const error = await run.catch(e => e)
   expect(error).toMatchObject({ name: 'DeviceError', code: 'DEVICE', device: 'cuda' })
   expect(error.message).toMatch(/^cuda: ONNX Runtime cannot use it: .*Install them \(docs\/devices\.md\)/)
   expect(await readdir(folder)).toEqual([])

@@ -12,16 +12,30 @@ const scripts = readdirSync(dist).filter(name => name.endsWith('.js'))
 const bundled = (name: string) =>
   [...read(name).matchAll(/^\/\/#region .*node_modules\/((?:@[^/]+\/)?[^/]+)/gm)].map(([, found]) => found)
 
-test('dist imports only what is installed with it', () => {
-  const imported = scripts.flatMap(name =>
-    [...read(name).matchAll(/^(?:import|export)\b[^"\n]*"([^".][^"]*)"|\bimport\("([^".][^"]*)"\)/gm)].map(
-      ([, statically, dynamically]) => statically ?? dynamically,
-    ),
+/** What a script imports. */
+const imports = (name: string) =>
+  [...read(name).matchAll(/^(?:import|export)\b[^"\n]*"([^"]+)"|\bimport\("([^"]+)"\)/gm)].map(
+    ([, statically, dynamically]) => statically ?? dynamically,
   )
+const isOwn = (imported: string) => imported.startsWith('.')
+
+test('dist imports only what is installed with it', () => {
+  const imported = scripts.flatMap(imports).filter(name => !isOwn(name))
   const packages = new Set(imported.filter(name => !isBuiltin(name)).map(name => /^(?:@[^/]+\/)?[^/]+/.exec(name)![0]))
   const installed = { ...manifest.dependencies, ...manifest.optionalDependencies }
   expect([...packages]).toContain('hyparquet')
   expect([...packages].filter(name => !(name in installed))).toEqual([])
+})
+
+test('what pages load needs no Node', () => {
+  const loaded = new Set(['./web.js'])
+  for (const name of loaded) for (const imported of imports(name)) if (isOwn(imported)) loaded.add(imported)
+  const others = [...loaded].flatMap(imports).filter(name => !isOwn(name))
+  expect(others).toContain('@huggingface/tokenizers')
+  expect(others.filter(isBuiltin)).toEqual([])
+  expect(others.filter(name => name.startsWith('onnxruntime'))).toEqual([]) // the engine is the caller's
+  const node = /\bprocess\.|\bBuffer\.|\brequire\(|\b__dirname\b/
+  expect([...loaded].filter(name => node.test(read(name)))).toEqual([])
 })
 
 test('only the file of the chart libraries is bundled from packages, with the licence of each', () => {

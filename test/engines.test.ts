@@ -1,10 +1,8 @@
 // Engines are closed where what they were opened for fails.
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Engine } from '../src/engine/engine.ts'
-import type { ProgressEvent } from '../src/events.ts'
-import { describeMachine, evaluate, exportModel, prune } from '../src/node.ts'
+import { evaluate, exportModel, generate, perplexity, prune } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
-import { finish } from './finish.ts'
 
 const opened: { readonly close: ReturnType<typeof vi.fn<Engine['close']>> }[] = []
 vi.mock(import('../src/engine/engine.node.ts'), async original => {
@@ -22,22 +20,20 @@ vi.mock(import('../src/engine/engine.node.ts'), async original => {
 afterEach(() => void opened.splice(0))
 
 const output = 'never-written'
-test.each<[string, number, () => AsyncGenerator<ProgressEvent, unknown>]>([
+test.each<[string, number, () => Promise<unknown>]>([
   ['prune', 0, () => prune('no-model', { sparsity: 0.3, output })], // opens the model first
   ['export', 1, () => exportModel('no-model', { output, to: [{ to: 'gguf' }] })],
   ['evaluate', 1, () => evaluate('no-model', {})],
+  ['evaluate beside a dense model', 1, () => evaluate(TINY_LLAMA, { dense: 'no-model' })],
+  ['perplexity', 1, () => perplexity('no-model', { name: 'text', text: async () => '' })],
+  ['generate', 1, () => generate('no-model', 'It was')],
 ])('%s of a model that is not there', async (_, engines, run) => {
-  await expect(finish(run())).rejects.toThrow('no-model')
+  await expect(run()).rejects.toThrow('no-model')
   expect(opened.map(({ close }) => close.mock.calls.length)).toEqual(new Array(engines).fill(1))
 })
 
 test('prune on windows of ids that the model lacks', async () => {
   const windows = { seqLen: 4, windows: [Int32Array.of(0, 1, 2, 1e6)], texts: [] }
-  await expect(finish(prune(TINY_LLAMA, { sparsity: 0.3, output, windows }))).rejects.toThrow('vocabulary')
-  expect(opened.map(({ close }) => close.mock.calls.length)).toEqual([1])
-})
-
-test('the machine is described', () => {
-  describeMachine({})
+  await expect(prune(TINY_LLAMA, { sparsity: 0.3, output, windows })).rejects.toThrow('vocabulary')
   expect(opened.map(({ close }) => close.mock.calls.length)).toEqual([1])
 })

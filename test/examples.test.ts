@@ -36,3 +36,12 @@ test('examples/compare.mjs compares methods on the shipped model', { timeout: 18
   ])
   expect(stderr.match(/^\d of 7: /gm)).toHaveLength(7)
 })
+
+test('examples/measure.mjs measures the shipped model, and shows what it writes', { timeout: 180_000 }, async () => {
+  const text = join(folder, 'measured.txt')
+  writeFileSync(text, TEXT)
+  const args = ['examples/measure.mjs', 'assets/tiny-llama', text]
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd: root })
+  expect(stdout).toMatch(/^perplexity [\d.]+ on 8 windows\n16 tokens written\n$/)
+  expect(stderr).toMatch(/\w{3}/)
+})

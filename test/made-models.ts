@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { layoutSafetensors } from '../src/formats/safetensors.ts'
-import type { LayerWidths } from '../src/model/architecture.ts'
+import type { LayerWidths } from '../src/model/half-block.ts'
 import { openCheckpoint } from '../src/node.ts'
 
 export interface MadeModel {

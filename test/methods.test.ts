@@ -1,31 +1,34 @@
 // The methods beside FASP, against a second statement of them in PyTorch (test/fixtures/methods/make.py), on the tiny models.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ActivationPool } from '../src/forward/activations.ts'
-import { halfBlocks } from '../src/model/architecture.ts'
+import { attentionHalves } from '../src/model/architecture.ts'
 import {
   type Allocate,
   type Checkpoint,
   describeModel,
   fasp,
   METHOD_NAMES,
+  MemorySink,
   type Method,
   type MethodName,
   magnitude,
   openCheckpoint,
-  openEngine,
+  type ProgressEvent,
   type PruneResult,
-  perplexity,
   prune,
   type Score,
 } from '../src/node.ts'
-import { denseStatistics } from '../src/statistics/dense.ts'
+import { prune as pruneRun } from '../src/prune.ts'
+import { prepare } from '../src/run.ts'
+import { type DenseStatistics, denseStatistics } from '../src/statistics/dense.ts'
+import { perplexity } from './evaluation.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
-import { expectSameUpToTies } from './ties.ts'
+import { expectNear, expectSameUpToTies, TOLERANCE } from './near.ts'
+import { engineAndFolder } from './opened.ts'
 import { asWindows, goldenOf, TINY_MODELS, type TinyModel } from './tiny.ts'
 
 type Kept = Readonly<Partial<Record<'attention' | 'ffn', readonly number[]>>>
@@ -46,16 +49,9 @@ const oracle: { calibration: number; evaluation: number; cases: OracleCase[] } =
   readFileSync(fileURLToPath(new URL('fixtures/methods/oracle.json', import.meta.url)), 'utf8'),
 )
 
-const PERPLEXITY_TOLERANCE = 0.001
-const COST_TOLERANCE = 0.001
 const BIAS_TOLERANCE = 1e-4
 
-const engine = openEngine()
-const folder = mkdtempSync(join(tmpdir(), 'fasp-methods-'))
-afterAll(async () => {
-  await engine.close()
-  rmSync(folder, { recursive: true })
-})
+const { engine, folder } = engineAndFolder()
 
 let count = 0
 async function pruned<T>(
@@ -65,9 +61,10 @@ async function pruned<T>(
 ): Promise<T> {
   const output = join(folder, String(count++))
   const ffnScores: Float64Array[] = []
-  const result = await finish(prune(model, { ...options, output }), event => {
+  const onEvent = (event: ProgressEvent) => {
     if (event.type === 'selected' && !event.half.includes('attn')) ffnScores.push(event.scores)
-  })
+  }
+  const result = await prune(model, { ...options, output, onEvent })
   const checkpoint = await openCheckpoint(output)
   try {
     return await look(checkpoint, result, ffnScores)
@@ -87,11 +84,12 @@ describe('agrees with the oracle', () => {
     const settings = { method: named, sparsity, seed, windows, dtype: 'F32' } as const
     await pruned(TINY_MODELS[model], settings, async (checkpoint, result, scores) => {
       const { architecture } = describeModel(checkpoint)
-      const { headSize, kvHeads, ffnWidth, layers } = architecture
+      const { ffnWidth } = architecture
+      const [{ headSize, kvHeads }] = attentionHalves(architecture)
       expect(result.removedLayers?.length).toBe(expected.removed?.length)
       for (const [i, { layer, cost }] of result.removedLayers?.entries() ?? []) {
         expect(layer).toBe(expected.removed![i][0])
-        expectNear(cost, expected.removed![i][1], COST_TOLERANCE)
+        expectNear(cost, expected.removed![i][1], TOLERANCE.perplexity)
       }
       for (const [i, { attention, ffn }] of expected.kept?.entries() ?? []) {
         expect(result.widths.after[i].ffn).toBe(ffn?.length ?? ffnWidth)
@@ -100,30 +98,24 @@ describe('agrees with the oracle', () => {
         if (result.layers[i].attention) expect(result.layers[i].attention.kept).toEqual(rows)
         if (result.layers[i].ffn) expectSameUpToTies(result.layers[i].ffn.kept, ffn!, scores[i])
       }
-      for (let layer = 0; layer < layers; layer++)
-        for (const [i, { output }] of halfBlocks(architecture, layer).entries()) {
-          const bias = expected.biases?.[layer][i]
-          if (!bias) continue
-          const ours = await checkpoint.tensors.float32(`${output.name}.bias`)
-          const size = Math.sqrt(bias.reduce((sum, b) => sum + b * b, 0))
-          expect(Math.hypot(...bias.map((b, o) => b - ours[o]))).toBeLessThanOrEqual(BIAS_TOLERANCE * size)
-        }
+      for (const { output, layer, kind } of architecture.halves) {
+        const bias = expected.biases?.[layer][kind === 'ffn' ? 1 : 0]
+        if (!bias) continue
+        const ours = await checkpoint.tensors.float32(`${output.name}.bias`)
+        const size = Math.sqrt(bias.reduce((sum, b) => sum + b * b, 0))
+        expect(Math.hypot(...bias.map((b, o) => b - ours[o]))).toBeLessThanOrEqual(BIAS_TOLERANCE * size)
+      }
       const held = asWindows(golden.evaluation_windows.slice(0, oracle.evaluation))
       const measured = await finish(perplexity(describeModel(checkpoint), engine, held, 'evaluate'))
-      expectNear(measured.perplexity, expected.perplexity, PERPLEXITY_TOLERANCE)
+      expectNear(measured.perplexity, expected.perplexity, TOLERANCE.perplexity)
     })
   })
 })
-
-const expectNear = (ours: number, theirs: number, tolerance: number) =>
-  expect(Math.abs(ours / theirs - 1), `${ours} for ${theirs}`).toBeLessThan(tolerance)
 
 const WINDOWS = asWindows(
   Array.from({ length: 4 }, (_, w) => Array.from({ length: 64 }, (_, i) => (w * 997 + i * i * 37) % 1024)),
 )
 const QUICK = { windows: WINDOWS }
-const weights = ({ tensors }: Checkpoint) =>
-  Promise.all([...tensors.tensors.keys()].map(async name => [name, await tensors.bytes(name)] as const))
 
 describe('every method', () => {
   test.each(METHOD_NAMES)('%s: sparsity 0 leaves all tensors as they are', async method => {
@@ -168,8 +160,8 @@ describe("functions of the user's", () => {
   })
 
   test('an allocation gives each layer its widths', async () => {
-    const late: Allocate = ({ layers, ffnWidth, headSize }) =>
-      Array.from({ length: layers }, (_, i) => ({ ffn: i < layers / 2 ? ffnWidth : ffnWidth / 2, value: headSize }))
+    const late: Allocate = ({ layers, full }) =>
+      Array.from({ length: layers }, (_, i) => ({ ...full, ffn: i < layers / 2 ? full.ffn : full.ffn / 2 }))
     const { widths, options } = await kept(fasp({ allocate: late, repair: 'dense', layout: 'compact' }))
     expect(widths.map(({ ffn }) => ffn)).toEqual([384, 384, 384, 192, 192, 192])
     expect(options.allocate).toBe('custom')
@@ -196,14 +188,19 @@ test('random goes by the seed alone', async () => {
 
 test('statistics of the dense model may be given, and the result is the same', async () => {
   const checkpoint = await openCheckpoint(TINY_LLAMA)
+  const model = describeModel(checkpoint)
   const pool = new ActivationPool(1e9)
-  const given = await finish(denseStatistics({ engine, pool }, describeModel(checkpoint), WINDOWS))
-  await checkpoint.close()
+  const given = await finish(denseStatistics({ engine, pool }, model, WINDOWS))
   for (const method of ['flap', 'shortgpt'] as const) {
-    const settings = { ...QUICK, method, sparsity: 0.5 }
-    const own = await pruned(TINY_LLAMA, settings, weights)
-    expect(await pruned(TINY_LLAMA, { ...settings, denseStatistics: given }, weights)).toEqual(own)
+    const run = prepare(model, { method, sparsity: 0.5 }, QUICK)
+    const weights = async (denseStatistics?: DenseStatistics) => {
+      const sink = new MemorySink()
+      await finish(pruneRun(run, { engine, sink, denseStatistics }))
+      return sink.files.get('model.safetensors')!
+    }
+    expect(Buffer.compare(await weights(given), await weights())).toBe(0)
   }
+  await checkpoint.close()
 })
 
 test('whole layers that go leave a stock model with fewer', async () =>
@@ -229,9 +226,8 @@ test('heads that go take their rows of Q and K along, and the sizes count them',
     expect(after / before).toBeCloseTo(0.5, 2)
     const model = describeModel(checkpoint)
     let left = 0
-    for (let layer = 0; layer < model.architecture.layers; layer++)
-      for (const { inputs, output } of halfBlocks(model.architecture, layer))
-        for (const { name } of [...inputs, output])
-          left += (await checkpoint.tensors.float32(`${name}.weight`)).filter(w => w !== 0).length
+    for (const { inputs, output } of model.architecture.halves)
+      for (const { name } of [...inputs, output])
+        left += (await checkpoint.tensors.float32(`${name}.weight`)).filter(w => w !== 0).length
     expect(left / after).toBeCloseTo(1, 3) // bfloat16 has a few zeros of its own
   }))

@@ -1,11 +1,13 @@
 // Small models with random weights, in memory: any shape that a config can state, and widths of their own for each layer.
+
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import { elements } from '../src/formats/tensors.ts'
-import { type LayerWidths, tensorShapes } from '../src/model/architecture.ts'
+import { attentionHalves, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
 import { floatSource } from '../src/model/float-source.ts'
+import type { AttentionHalf, LayerWidths } from '../src/model/half-block.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
 import { randomNumbers } from '../src/random.ts'
 
@@ -93,10 +95,10 @@ export const modelConfigs: fc.Arbitrary<ModelConfig> = fc
     if (!compact) return stock
     const a = architectureOf('made', stock)
     const upTo = (max: number) => widths.next().value! % (max + 1)
-    const layer = (): LayerWidths => {
-      const values = Array.from({ length: a.kvHeads }, () => upTo(a.headSize))
-      values[upTo(a.kvHeads - 1)] ||= 1 // a layer has a value channel
+    const layer = ({ kvHeads, headSize }: AttentionHalf): LayerWidths => {
+      const values = Array.from({ length: kvHeads }, () => upTo(headSize))
+      values[upTo(kvHeads - 1)] ||= 1 // a layer has a value channel
       return { ffn: 1 + upTo(a.ffnWidth - 1), values: upTo(2) > 0 ? values : values.map(() => Math.max(...values)) }
     }
-    return { ...stock, ...compactConfig(a, Array.from({ length: a.layers }, layer)) }
+    return { ...stock, ...compactConfig(a, attentionHalves(a).map(layer)) }
   })

@@ -1,9 +1,8 @@
 // Exports for transformers.js of the models that ship: files, config and cache; batches against transformers; and that nothing is left
 // where a file does not read back. Any other shape: src/export/onnx.test.ts. In transformers.js itself: test/transformers-js.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { values } from '../src/engine/engine.ts'
 import {
   describeModel,
@@ -12,26 +11,20 @@ import {
   type OnnxDtype,
   type OnnxOptions,
   openCheckpoint,
-  openEngine,
-  openFolderSink,
   prune,
   type Sink,
 } from '../src/node.ts'
+import { openFolderSink } from '../src/write/folder.node.ts'
 import { TINY_LLAMA } from './fasp.ts'
-import { finish } from './finish.ts'
+import { engineAndFolder } from './opened.ts'
 import { TINY_OPT } from './tiny.ts'
 
-const root = mkdtempSync(join(tmpdir(), 'fasp-onnx-'))
-const engine = openEngine()
-afterAll(async () => {
-  await engine.close()
-  rmSync(root, { recursive: true })
-})
+const { engine, folder: root } = engineAndFolder()
 
 async function exported(path: string, sink: Sink, options: Omit<OnnxOptions, 'engine'> = {}) {
   const checkpoint = await openCheckpoint(path)
   try {
-    return await finish(exportOnnx(describeModel(checkpoint), sink, { engine, ...options }))
+    return await exportOnnx(describeModel(checkpoint), sink, { engine, ...options })
   } finally {
     await checkpoint.close()
   }
@@ -42,7 +35,7 @@ const json = (bytes: Uint8Array | undefined) => JSON.parse(new TextDecoder().dec
 test('a compact model is stock to transformers.js: widths and cache are in the graph', async () => {
   const output = join(root, 'compact')
   const options = { sparsity: 0.3, method: 'fasp:scope=ffn+per-head:layout=compact', samples: 2, seqLen: 32 } as const
-  await finish(prune(TINY_LLAMA, { ...options, output }))
+  await prune(TINY_LLAMA, { ...options, output })
   const sinks = { dense: new MemorySink(), compact: new MemorySink() }
   const [dense] = await exported(TINY_LLAMA, sinks.dense, { dtypes: ['fp32'] })
   const [compact] = await exported(output, sinks.compact, { dtypes: ['fp32'] })

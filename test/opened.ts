@@ -1,16 +1,28 @@
-import { type Checkpoint, describeModel, type Model, openCheckpoint } from '../src/node.ts'
+// Models and engines of tests, closed again.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll } from 'vitest'
+import { type Checkpoint, type Model, openEngine, openModel } from '../src/node.ts'
+
+/** An engine and a folder for one test file. Both go at its end. */
+export function engineAndFolder() {
+  const engine = openEngine()
+  const folder = mkdtempSync(join(tmpdir(), 'fasp-test-'))
+  afterAll(async () => {
+    await engine.close()
+    rmSync(folder, { recursive: true })
+  })
+  return { engine, folder }
+}
 
 /** Opens the model at `path` for as long as `use` takes. */
 export async function withModel<T>(
   path: string,
   use: (model: Model, checkpoint: Checkpoint) => Promise<T>,
 ): Promise<T> {
-  const checkpoint = await openCheckpoint(path)
-  try {
-    return await use(describeModel(checkpoint), checkpoint)
-  } finally {
-    await checkpoint.close()
-  }
+  await using model = await openModel(path)
+  return await use(model, model.checkpoint)
 }
 
 /** Of a sequence, from the logits after each of its tokens, [ids.length or more, vocabulary]. */

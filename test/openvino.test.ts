@@ -4,15 +4,13 @@ import { join } from 'node:path'
 import * as runtime from 'onnxruntime-node'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { findWorkload } from '../src/bench/workloads.ts'
-import { attentionGraph, attentionHiddenGraph } from '../src/blocks/attention.ts'
-import { ffnGraph, ffnHiddenGraph } from '../src/blocks/ffn.ts'
-import { residualGraph } from '../src/blocks/residual.ts'
 import { runtimeVersion } from '../src/engine/engine.node.ts'
 import { createEngine, type Engine, values } from '../src/engine/engine.ts'
 import { nativeGraphs } from '../src/engine/native.node.ts'
 import { openOpenVino } from '../src/engine/openvino.node.ts'
 import { Graph } from '../src/formats/onnx.ts'
-import type { Architecture } from '../src/model/architecture.ts'
+import { halfBlockGraph, hiddenGraph, residualGraph } from '../src/graphs/half-block.ts'
+import type { HalfBlock } from '../src/model/half-block.ts'
 import { architectureOf } from '../src/model/model.ts'
 import { openEngine, prune } from '../src/node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
@@ -20,7 +18,6 @@ import { GramAccumulator } from '../src/statistics/gram.ts'
 import { BF16 } from './cpu.ts'
 import { withBlas } from './devices.ts'
 import { TINY_LLAMA } from './fasp.ts'
-import { finish } from './finish.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -39,7 +36,7 @@ const random = (length: number) => Float32Array.from({ length }, () => 2 * Math.
 
 /** On the CPU with OpenVINO, which has to take graphs whole. */
 function openWhole(): Engine {
-  const bf16 = () => openOpenVino(runtimeVersion).graphs(undefined, true)
+  const bf16 = () => ({ name: 'whole', graphs: openOpenVino(runtimeVersion).graphs(undefined, true) })
   return createEngine(runtime, {}, { graphs: nativeGraphs(runtimeVersion), bf16 })
 }
 
@@ -80,7 +77,7 @@ if (BF16)
 
     test('of a Gram matrix add up from run to run', async () => {
       const [width, tokens] = [70, 40]
-      const gram = new GramAccumulator(engine, width, 'gram', engine.inPrecision('bf16'))
+      const gram = new GramAccumulator(engine.inPrecision('bf16'), width)
       const parts = [1, 2, 3].map(() => random(width * tokens))
       for (const h of parts) await gram.add({ h, tokens })
       const statistics = gram.finish()
@@ -103,10 +100,14 @@ if (BF16)
       const [n, d, f] = [40, 24, 50]
       const [h, weight, x] = [random(f * n), random(d * f), random(n * d).map(v => 1e6 * v)]
       const kept = Int32Array.from({ length: f }, (_, i) => i)
-      const a = { hiddenSize: d, postNorm: false } as Architecture
+      const half = {
+        kind: 'ffn',
+        inputs: [],
+        output: { name: 'out', out: d, in: f, bias: false },
+      } as unknown as HalfBlock
       const stream = values(x.slice(), [n, d])
       const feeds = { x: stream, h: values(h, [f, n]), kept: values(kept, [f]), 'out.weight': values(weight, [d, f]) }
-      await engine.inPrecision('bf16').run('residual', () => residualGraph(a, false), feeds, { y: stream })
+      await engine.inPrecision('bf16').run('residual', () => residualGraph(half, false), feeds, { y: stream })
       for (let t = 0; t < n; t++)
         for (let o = 0; o < d; o++) {
           let sum = x[t * d + o]
@@ -133,12 +134,14 @@ if (BF16)
     test.each(['smollm2', 'opt-125m'])('graphs of pruning go through it whole: %s', async workload => {
       const a = architectureOf(workload, findWorkload(workload).config)
       const graphs = openOpenVino(runtimeVersion).graphs(undefined, true)
-      const windows = { length: 300, windows: 2 }
-      for (const graph of [
-        ...[ffnHiddenGraph(a), ffnGraph(a), residualGraph(a, a.bias.ffn)],
-        ...[attentionHiddenGraph(a, windows), attentionGraph(a, windows)],
-      ])
-        await (await graphs.open(graph)).close()
+      const form = { by: 'products', length: 300, windows: 2 } as const
+      for (const half of a.halves.slice(0, 2))
+        for (const graph of [
+          hiddenGraph(half, form),
+          halfBlockGraph(half, form),
+          residualGraph(half, half.output.bias),
+        ])
+          await (await graphs.open(graph)).close()
       const unknown = new Graph('of an operator that it lacks')
       unknown.output('y', unknown.op('Det', [unknown.input('x', 'float32', [2, 2])]), 'float32', [])
       await expect(graphs.open(unknown)).rejects.toThrow('fallback')
@@ -153,10 +156,11 @@ if (BF16)
       await expect(bf16.run('late', () => new Graph('late'), { x }, {})).rejects.toThrow('came too late')
     })
 
-    test('come from an engine without a BLAS, whose seconds count together', async () => {
+    test('come from an engine of its own, whose seconds count together', async () => {
       const engine = openEngine(beside)
       const bf16 = engine.inPrecision('bf16')
-      expect([engine.precision, bf16.precision, bf16.blas]).toEqual(['float32', 'bf16', undefined])
+      expect([engine.dialect.attention, bf16.dialect.attention]).toEqual(['blocks', 'products'])
+      expect(bf16.dialect.residual).toBe('graph') // with a BLAS, too
       expect(bf16.seconds).toBe(engine.seconds)
       await engine.close()
     })
@@ -172,11 +176,11 @@ if (BF16)
         sparsity: 0.3,
         method: 'fasp',
         products: 'bf16',
-        threads: 1,
+        engine: { threads: 1 },
         windows: windowsOf(32),
         output,
       } as const
-      const { engineSeconds } = await finish(prune(TINY_LLAMA, options))
+      const { engineSeconds } = await prune(TINY_LLAMA, options)
       expect(engineSeconds.ffn).toBeGreaterThan(0)
     })
   })

@@ -3,11 +3,20 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFile
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import * as everywhere from '../src/index.ts'
-import { evaluate, openEngine, planPrune, prepare, prune } from '../src/node.ts'
+import {
+  evaluate,
+  generate,
+  MemorySink,
+  openEngine,
+  openModel,
+  type ProgressEvent,
+  perplexity,
+  planPrune,
+  prepare,
+  prune,
+  pruneEvents,
+} from '../src/node.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
-import { finish } from './finish.ts'
-import { withModel } from './opened.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'fasp-prepare-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -28,23 +37,23 @@ const open = () =>
   }).length
 
 test('it is planned as `planPrune` says, measured on while it is open, and pruned as planned', async () => {
-  const plan = await finish(planPrune(TINY_LLAMA, cut))
+  const plan = await planPrune(TINY_LLAMA, cut)
   expect(open()).toBe(0)
   {
-    await using run = await finish(prepare(TINY_LLAMA, options))
+    await using run = await prepare(TINY_LLAMA, options)
     expect(run.plan).toEqual(plan)
     expect(readdirSync(folder)).toEqual(['text.txt'])
-    const { perplexity } = await finish(evaluate(run.model, { text: [text], seqLen: 32, maxWindows: 2 }))
+    const { perplexity } = await evaluate(run.model, { text: [text], seqLen: 32, maxWindows: 2 })
     expect(perplexity[0].windows).toBe(2)
     expect(open()).toBe(1) // evaluating has left it open
-    const { sizes, widths, options: used } = await finish(run.prune())
+    const { sizes, widths, options: used } = await run.prune()
     expect([sizes.parameters, widths, used]).toEqual([plan.sizes.parameters, plan.widths, run.options])
   }
   expect(open()).toBe(0)
 })
 
 test('an output of a .gguf file decides the type of the folder that it is made from', async () => {
-  await using run = await finish(prepare(TINY_LLAMA, { ...cut, output: join(folder, 'out.gguf') }))
+  await using run = await prepare(TINY_LLAMA, { ...cut, output: join(folder, 'out.gguf') })
   expect(run.options.dtype).toBe('BF16')
 })
 
@@ -53,23 +62,43 @@ test('options that the model cannot meet, targets that do not fit it, and a call
     [{ sparsity: 0.8 }, /sparsity 0.8 cannot be reached/],
     [{ to: [{ to: 'onnx', dtype: 'F64' }] }, /onnx cannot be written in f64/],
   ] as const) {
-    await expect(finish(prepare(TINY_LLAMA, { ...options, ...wrong }))).rejects.toThrow(says)
+    await expect(prepare(TINY_LLAMA, { ...options, ...wrong })).rejects.toThrow(says)
     expect(open()).toBe(0)
   }
-  for await (const { type } of prune(TINY_LLAMA, options)) if (type === 'phase') break
+  for await (const { type } of pruneEvents(TINY_LLAMA, options)) if (type === 'phase') break
   expect(open()).toBe(0)
 })
 
-test('a run of the API without files writes the same weights into a sink', async () => {
-  const texts = [{ name: text, read: async () => TEXT }]
-  const { calibration, ...asked } = cut
-  const sink = new everywhere.MemorySink()
+test('a caller whose listener throws leaves nothing open', async () => {
+  const onEvent = () => {
+    throw new Error('enough')
+  }
+  await expect(prune(TINY_LLAMA, { ...options, onEvent })).rejects.toThrow('enough')
+  expect(open()).toBe(0)
+})
+
+test('into a sink, of an open model and on an open engine, the same is written, and both stay open', async () => {
+  const output = new MemorySink()
   await using engine = openEngine()
-  await withModel(TINY_LLAMA, async model => {
-    const run = everywhere.prepare(model, asked, { texts })
-    await finish(everywhere.prune(run, { engine, sink }))
-  })
-  await finish(prune(TINY_LLAMA, options))
+  await using model = await openModel(TINY_LLAMA)
+  const texts = [{ name: text, text: async () => TEXT }]
+  const { exports } = await prune(model, { ...cut, calibration: texts, output, engine })
+  expect(exports).toEqual([])
+  expect(open()).toBe(1)
+  await prune(TINY_LLAMA, options)
   const name = 'model.safetensors'
-  expect(readFileSync(join(options.output, name)).equals(sink.files.get(name)!)).toBe(true)
+  expect(readFileSync(join(options.output, name)).equals(output.files.get(name)!)).toBe(true)
+  const { perplexity: value } = await perplexity(model, texts[0], { engine, seqLen: 32, maxWindows: 2 })
+  const measures = await evaluate(TINY_LLAMA, { text: [text], seqLen: 32, maxWindows: 2 })
+  expect(value).toBe(measures.perplexity[0].perplexity)
+  await expect(prune(model, { ...cut, output, to: [{ to: 'gguf' }] })).rejects.toThrow('a sink takes no exports')
+})
+
+test('what is written is told as it is written', async () => {
+  const told: string[] = []
+  const onEvent = (event: ProgressEvent) => void (event.type === 'text' && told.push(event.text))
+  const { text, ids } = await generate(TINY_LLAMA, 'It was a dark', { maxTokens: 8, onEvent })
+  expect(ids).toHaveLength(8)
+  expect(told.length).toBeGreaterThan(1)
+  expect(told.join('')).toBe(text)
 })

@@ -1,34 +1,20 @@
 // Identities that hold for every model, checked on the model that ships with the package and on the tiny OPT.
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { fromFloat32 } from '../src/formats/dtype.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { layoutSafetensors, openSafetensors } from '../src/formats/safetensors.ts'
-import {
-  fasp,
-  type Layout,
-  logits,
-  openEngine,
-  type PrunePathOptions,
-  type PruneResult,
-  perplexity,
-  prune,
-  type Windows,
-} from '../src/node.ts'
+import { attentionHalves } from '../src/model/architecture.ts'
+import { fasp, type Layout, logits, type PrunePathOptions, type PruneResult, prune, type Windows } from '../src/node.ts'
+import { perplexity } from './evaluation.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
-import { withModel } from './opened.ts'
+import { engineAndFolder, withModel } from './opened.ts'
 import { TINY_OPT } from './tiny.ts'
 
-const root = mkdtempSync(join(tmpdir(), 'fasp-properties-'))
-const engine = openEngine()
-afterAll(async () => {
-  await engine.close()
-  rmSync(root, { recursive: true })
-})
+const { engine, folder: root } = engineAndFolder()
 
 let outputs = 0
 const newOutput = () => join(root, `${outputs++}`)
@@ -46,7 +32,7 @@ function windows(count: number, seqLen: number, seed: number): Windows {
 
 async function run(source: string, options: Omit<PrunePathOptions, 'output'>) {
   const output = newOutput()
-  return { output, result: await finish(prune(source, { ...options, output })) }
+  return { output, result: await prune(source, { ...options, output }) }
 }
 
 const PROMPT = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 1024)
@@ -228,7 +214,8 @@ test('removing columns that are exactly zero changes no logit', async () => {
   const kept = 1 - dead.neurons / 384
   // 25 % of the neurons and of the value channels: the cut that scope ffn+vo takes at this sparsity.
   const sparsity = await withModel(TINY_LLAMA, async ({ architecture: a }) => {
-    const qk = a.hiddenSize * (a.heads + a.kvHeads) * a.headSize
+    const [{ heads, kvHeads, headSize }] = attentionHalves(a)
+    const qk = a.hiddenSize * (heads + kvHeads) * headSize
     const ffn = 3 * a.hiddenSize * a.ffnWidth
     return ((1 - kept) * (qk + ffn)) / (2 * qk + ffn)
   })

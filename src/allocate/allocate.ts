@@ -2,7 +2,7 @@
 
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
-import type { Widths } from '../model/architecture.ts'
+import type { Widths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { type DenseStatistics, denseStatistics } from '../statistics/dense.ts'
 import type { Windows } from '../text/windows.ts'

@@ -1,7 +1,7 @@
 // Which whole layers go, as ShortGPT has it: those with the least block influence, `1 − E_t[cos(x_t, y_t)]` between the stream before and
 // after the layer on the dense model, all at once (arXiv 2403.03853).
 import { UsageError } from '../errors.ts'
-import type { Architecture } from '../model/architecture.ts'
+import { type Architecture, layersOf } from '../model/architecture.ts'
 
 /** A layer that goes, in the order of going. */
 export interface RemovedLayer {
@@ -14,7 +14,8 @@ export interface RemovedLayer {
 const LEAST = 2
 
 /** The sparsity in whole layers. @throws UsageError where too few would stay */
-export function layersToRemove({ layers }: Architecture, sparsity: number): number {
+export function layersToRemove(a: Architecture, sparsity: number): number {
+  const layers = layersOf(a)
   const removed = Math.round(sparsity * layers)
   if (removed > 0 && layers - removed < LEAST)
     throw new UsageError(

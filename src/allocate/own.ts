@@ -1,13 +1,15 @@
 // How much to cut where, by a function of the user's: `fasp({ allocate })` of method.ts.
 import { UsageError } from '../errors.ts'
-import type { Architecture, Widths } from '../model/architecture.ts'
+import { type Architecture, fullWidths, layersOf } from '../model/architecture.ts'
+import type { Widths } from '../model/half-block.ts'
 import type { WidthOptions } from './uniform.ts'
 
-/** The widths that each layer keeps: neurons, and value channels of each KV head. */
-export type Allocate = (
-  a: Architecture,
-  options: Pick<WidthOptions, 'sparsity'>,
-) => readonly Widths[] | Promise<readonly Widths[]>
+/** The neurons, and the value channels of each KV head, that each layer keeps. */
+export type Allocate = (of: {
+  readonly layers: number
+  readonly full: Pick<Widths, 'ffn' | 'value'>
+  readonly sparsity: number
+}) => readonly Widths[] | Promise<readonly Widths[]>
 
 /** @throws UsageError where a layer has none, or one that it cannot keep */
 export async function ownWidths(
@@ -15,16 +17,17 @@ export async function ownWidths(
   a: Architecture,
   { sparsity, scope, layout }: WidthOptions & { readonly layout: string },
 ): Promise<readonly Widths[]> {
-  const widths = await allocate(a, { sparsity })
+  const [layers, { ffn, value }] = [layersOf(a), fullWidths(a)]
+  const widths = await allocate({ layers, full: { ffn, value }, sparsity })
   const within = (n: number, low: number, high: number) => Number.isInteger(n) && n >= low && n <= high
-  const fits = ({ ffn, value }: Widths) =>
-    within(ffn, 1, a.ffnWidth) &&
-    within(value, scope === 'ffn' ? a.headSize : 1, a.headSize) &&
-    (layout !== 'stock' || ffn === widths[0].ffn)
-  if (!Array.isArray(widths) || widths.length !== a.layers || !widths.every(fits))
+  const fits = (of: Widths) =>
+    within(of.ffn, 1, ffn) &&
+    (layout !== 'stock' || of.ffn === widths[0].ffn) &&
+    within(of.value, scope === 'ffn' ? value : 1, value)
+  if (!Array.isArray(widths) || widths.length !== layers || !widths.every(fits))
     throw new UsageError(
-      `allocate must return { ffn, value } for each of ${a.layers} layers: 1 to ${a.ffnWidth} neurons (in layout stock as many in all), ` +
-        `1 to ${a.headSize} value channels (with scope ffn all). Mend the function, or use another scope or layout.`,
+      `allocate must return { ffn, value } for each of ${layers} layers: 1 to ${ffn} neurons (in layout stock as many in all), ` +
+        `1 to ${value} value channels (with scope ffn all). Mend the function, or use another scope or layout.`,
     )
-  return widths.map(({ ffn, value }) => ({ ffn, value }))
+  return widths.map(of => ({ ffn: of.ffn, value: of.value }))
 }

@@ -3,13 +3,14 @@
 // calibration windows: with L layers left a round takes about L² / 2 of them over the probe, and L times the head.
 // All candidates of a round go through the model together: at each layer a branch leaves the stream that skips it, so that what is before
 // it is computed once, and each layer is read once a round.
-import { Head } from '../blocks/decoder.ts'
-import { HalfBlockRunner } from '../blocks/halfblock.ts'
-import { readHalf } from '../blocks/weights.ts'
+
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
+import { HalfBlockRunner } from '../forward/halfblock.ts'
+import { Head } from '../forward/head.ts'
 import { embedWindows, type Stream } from '../forward/stream.ts'
-import { halfBlocks } from '../model/architecture.ts'
+import { readHalf } from '../forward/weights.ts'
+import { halfBlocks, layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { Windows } from '../text/windows.ts'
 import type { RemovedLayer } from './influence.ts'
@@ -23,9 +24,9 @@ export async function* leastMissed(
   { count, probeTokens }: { readonly count: number; readonly probeTokens: number },
 ): AsyncGenerator<ProgressEvent, RemovedLayer[]> {
   const { engine } = context
-  const { layers } = model.architecture
+  const layers = layersOf(model.architecture)
   const probe = probeWindows(windows, probeTokens)
-  const runner = new HalfBlockRunner(engine, model.architecture, probe[0].length, 'float32')
+  const runner = new HalfBlockRunner(engine, probe[0].length, 'float32')
   const total = count * layers - (count * (count - 1)) / 2 // a round has one layer less than the one before
   yield { type: 'phase', phase: 'allocate', total, unit: 'layers' }
   const head = await Head.open(model, engine)

@@ -5,24 +5,24 @@
 // Then the widths are those of greedy.ts. One pass over the layers does it: the probe's dense stream and, from each half-block on, a branch
 // of it that left through the cut half-block, go on together, so that every layer is read once.
 // The measurement is ours; EvoPress (arXiv 2410.14649) searches for per-layer levels by KL.
-import { Head, headRows } from '../blocks/decoder.ts'
-import { Divergence } from '../blocks/divergence.ts'
-import { HalfBlockRunner } from '../blocks/halfblock.ts'
-import { readHalf } from '../blocks/weights.ts'
-import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
+import { Divergence } from '../forward/divergence.ts'
+import { HalfBlockRunner } from '../forward/halfblock.ts'
+import { Head, headRows } from '../forward/head.ts'
 import { embedWindows, type Stream } from '../forward/stream.ts'
+import { readHalf } from '../forward/weights.ts'
 import {
   type Architecture,
   decoderLinears,
-  type HalfBlock,
+  fullWidths,
   halfBlocks,
+  layersOf,
   linearWeights,
   type Scope,
-  type Widths,
 } from '../model/architecture.ts'
+import { fullWidth, type HalfBlock, hiddenSize, hiddenWidth, type Widths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { allColumns } from '../select/top.ts'
 import { observe } from '../statistics/observe.ts'
@@ -66,13 +66,13 @@ export interface CalibrationSize {
 
 /** Bytes of activations: the streams of the dense model, a branch for each half-block, and hidden activations of one. */
 export function allocationBytes(a: Architecture, { samples, seqLen, probeTokens }: CalibrationSize): number {
-  const { hiddenSize: d, layers, heads, headSize, ffnWidth } = a
+  const { hiddenSize: d, halves } = a
   const observed = Math.min(samples * seqLen, statisticsTokens(a))
-  const hidden = Math.max(ffnWidth, heads * headSize)
-  return 4 * (observed * (d + hidden) + probeTokens * d * (2 * layers + 1))
+  const hidden = Math.max(...halves.map(hiddenWidth))
+  return 4 * (observed * (d + hidden) + probeTokens * d * (halves.length + 1))
 }
 
-const statisticsTokens = ({ ffnWidth }: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * ffnWidth)
+const statisticsTokens = (a: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * fullWidths(a).ffn)
 
 interface Measured {
   readonly half: HalfBlock
@@ -84,9 +84,9 @@ interface Measured {
 export function checkReach(a: Architecture, options: WidthOptions): void {
   const { sparsity, multiple, scope } = options
   const least = leastShare(a, options)
-  const most = Array.from({ length: a.layers }, (_, layer) => halfBlocks(a, layer).filter(half => inScope(half, scope)))
-    .flat()
-    .map(half => choicesOf(a, half, multiple, least))
+  const most = a.halves
+    .filter(half => inScope(half, scope))
+    .map(half => choicesOf(half, multiple, least))
     .reduce((sum, { unit, widths }) => sum + unit * (widths[0] - widths[widths.length - 1]), 0)
   const linears = linearWeights(a)
   if (most < Math.floor(sparsity * linears))
@@ -104,28 +104,28 @@ export async function* allocateBySensitivity(
 ): AsyncGenerator<ProgressEvent, { widths: Widths[]; allocation: Allocation }> {
   const { engine } = context
   const a = model.architecture
-  yield { type: 'phase', phase: 'allocate', total: a.layers, unit: 'layers' }
+  yield { type: 'phase', phase: 'allocate', total: layersOf(a), unit: 'layers' }
   const { seqLen } = windows
   const least = leastShare(a, options)
   const observed = some(windows.windows, Math.ceil(statisticsTokens(a) / seqLen))
   const others = windows.windows.filter(window => !observed.includes(window))
   const probed = probeWindows(others.length > 0 ? others : windows.windows, options.probeTokens)
-  const runner = new HalfBlockRunner(engine, a, seqLen, 'float32')
+  const runner = new HalfBlockRunner(engine, seqLen, 'float32')
   const stream = await embedWindows(context, model, runner, observed)
   const probe = await embedWindows(context, model, runner, probed)
   const branches: Stream[] = []
   const measured: Measured[] = []
-  for (let layer = 0; layer < a.layers; layer++) {
+  for (let layer = 0; layer < layersOf(a); layer++) {
     for (const half of halfBlocks(a, layer)) {
       const weights = await readHalf(model, half)
       for (const branch of branches) await branch.through(weights)
       if (!inScope(half, options.scope)) await stream.through(weights)
       else {
         const { statistics, hidden } = await observe(stream, weights)
-        const full = half.kind === 'ffn' ? a.ffnWidth : a.headSize
+        const full = fullWidth(half)
         const cutTo = Math.ceil(full / 2)
-        const floor = leastOf(full, least)
-        const { errors, cut } = await errorCurve(engine, a, weights, statistics, cutTo, floor, options)
+        const range = { cutTo, least: leastOf(full, least) }
+        const { errors, cut } = await errorCurve(engine, { weights, statistics }, { ...options, ...range })
         measured.push({ half, cutTo, errors })
         const branch = await probe.fork()
         await branch.throughPruned(weights, cut)
@@ -136,26 +136,25 @@ export async function* allocateBySensitivity(
     }
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) }
   }
-  const kl = await divergences(model, engine, probe, branches, probed[0].length)
+  const kl = await divergences(model, probe, branches, probed[0].length)
   for (const each of [stream, probe, ...branches]) await each.close()
   return shareOut(a, measured, kl, options, least, probe.tokens)
 }
 
 /** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window, where there is something to look back at. */
-async function divergences(model: Model, engine: Engine, probe: Stream, branches: readonly Stream[], length: number) {
-  const { hiddenSize: d, vocabularySize } = model.architecture
-  const head = await Head.open(model, engine)
+async function divergences(model: Model, probe: Stream, branches: readonly Stream[], length: number) {
+  const { hiddenSize: d } = model.architecture
   const most = headRows(model.architecture)
-  const divergence = new Divergence(engine, vocabularySize)
+  const divergence = new Divergence(await Head.open(model, probe.context.engine))
   const sums = new Float64Array(branches.length)
   let rows = 0
   await probe.read(async (x, batch) => {
     for (let w = 0; w < batch.windows; w++)
       for (let from = Math.floor(length / 2); from < length; from += most) {
         const [start, end] = [w * length + from, w * length + Math.min(from + most, length)].map(row => row * d)
-        await divergence.from(head, x.subarray(start, end))
+        await divergence.from(x.subarray(start, end))
         for (const [b, branch] of branches.entries())
-          sums[b] += await divergence.to(head, (await branch.rows.load(batch)).subarray(start, end))
+          sums[b] += await divergence.to((await branch.rows.load(batch)).subarray(start, end))
         rows += (end - start) / d
       }
   })
@@ -172,12 +171,12 @@ function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): number 
 const inScope = ({ kind }: HalfBlock, scope: Scope): boolean => kind === 'ffn' || scope !== 'ffn'
 
 /** The widths that a half-block may have, from the full one down, and the parameters of one unit of width. */
-function choicesOf(a: Architecture, { kind, inputs }: HalfBlock, multiple: number, least: number) {
-  const isFfn = kind === 'ffn'
-  const [full, step] = isFfn ? [a.ffnWidth, multiple] : [a.headSize, 1]
+function choicesOf(half: HalfBlock, multiple: number, least: number) {
+  const full = fullWidth(half)
+  const step = half.kind === 'ffn' ? multiple : 1
   const widths = [full]
   for (let width = Math.ceil(full / step - 1) * step; width >= leastOf(full, least); width -= step) widths.push(width)
-  return { unit: a.hiddenSize * (isFfn ? inputs.length + 1 : a.heads + a.kvHeads), widths }
+  return { unit: hiddenSize(half) * (half.kind === 'ffn' ? half.inputs.length + 1 : half.heads + half.kvHeads), widths }
 }
 
 const leastOf = (full: number, share: number): number => Math.max(1, Math.ceil(full * share))
@@ -192,16 +191,17 @@ function shareOut(
   probeTokens: number,
 ) {
   const curves = measured.map(({ half, cutTo, errors }, i) => {
-    const { unit, widths } = choicesOf(a, half, multiple, least)
+    const { unit, widths } = choicesOf(half, multiple, least)
     const error = interpolate(errors, cutTo)
     const scale = error > 0 ? kl[i] / error : 0 // a dead one is free
     return { unit, points: widths.map(width => ({ width, cost: scale * interpolate(errors, width) })) }
   })
   const chosen = greedyWidths(curves, sparsity * linearWeights(a))
-  const widths = Array.from({ length: a.layers }, (_, layer): Widths => {
+  const full = fullWidths(a)
+  const widths = Array.from({ length: layersOf(a) }, (_, layer): Widths => {
     const of = (kind: HalfBlock['kind'], full: number) =>
       chosen[measured.findIndex(({ half }) => half.layer === layer && half.kind === kind)] ?? full
-    return { ffn: of('ffn', a.ffnWidth), value: of('attention', a.headSize) }
+    return { ffn: of('ffn', full.ffn), value: of('attention', full.value) }
   })
   const halfBlocks = measured.map(
     ({ half, cutTo }, i): HalfSensitivity => ({

@@ -4,15 +4,9 @@
 // A KV head counts with its query heads and all their rows and columns, (2r + 2) · e · d parameters (FLAP's code: 170 neurons' worth, whatever
 // the shape), a neuron its two or three rows and columns. No layer is protected: one can lose all its heads, or neurons.
 
-import {
-  type Architecture,
-  decoderLinears,
-  type HalfBlock,
-  halfBlocks,
-  type Scope,
-  type Widths,
-} from '../model/architecture.ts'
+import { type Architecture, decoderLinears, fullWidths, layersOf, type Scope } from '../model/architecture.ts'
 import { columnGroups, headGroups } from '../model/coupling.ts'
+import type { HalfBlock, Widths } from '../model/half-block.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { fluctuationScores } from '../score/fluctuation.ts'
 import type { DenseStatistics } from '../statistics/dense.ts'
@@ -33,35 +27,35 @@ export async function standardizedWidths(
   const a = model.architecture
   const { qk, vo, ffn } = decoderLinears(a)
   const units: Unit[] = []
-  for (let layer = 0; layer < a.layers; layer++)
-    for (const half of halfBlocks(a, layer)) {
-      if (half.kind === 'attention' && scope === 'ffn') continue
-      const weight = await readWeights(model, `${half.output.name}.weight`)
-      const scores = standardized(fluctuationScores(weight, dense.layers[layer][half.kind], half))
-      const groups = half.kind === 'attention' ? headGroups(a) : columnGroups(a, half)
-      const parameters = (half.kind === 'attention' ? qk + vo : ffn) / a.layers / groups.length
-      for (const columns of groups) {
-        const score = columns.reduce((sum, j) => sum + scores[j], 0) / columns.length
-        units.push({ layer, kind: half.kind, score, parameters })
-      }
+  const layers = layersOf(a)
+  for (const half of a.halves) {
+    const { layer } = half
+    if (half.kind === 'attention' && scope === 'ffn') continue
+    const weight = await readWeights(model, `${half.output.name}.weight`)
+    const scores = standardized(fluctuationScores(weight, dense.layers[layer][half.kind], half))
+    const groups = half.kind === 'attention' ? headGroups(half) : columnGroups(half)
+    const parameters = (half.kind === 'attention' ? qk + vo : ffn) / layers / groups.length
+    for (const columns of groups) {
+      const score = columns.reduce((sum, j) => sum + scores[j], 0) / columns.length
+      units.push({ layer, kind: half.kind, score, parameters })
     }
+  }
   const inScope = units.reduce((sum, { parameters }) => sum + parameters, 0)
   const stay = best(units, inScope - sparsity * (qk + vo + ffn))
   const count = (layer: number, kind: HalfBlock['kind']) =>
     stay.filter(unit => unit.layer === layer && unit.kind === kind).length
-  return Array.from({ length: a.layers }, (_, layer) => ({
+  return Array.from({ length: layers }, (_, layer) => ({
     ffn: count(layer, 'ffn'),
-    value: a.headSize,
+    value: fullWidths(a).value,
     ...(scope !== 'ffn' && { kvHeads: count(layer, 'attention') }),
   }))
 }
 
 /** What a layer will keep about, before anything is measured. */
-export const expectedWidths = (a: Architecture, sparsity: number): Widths => ({
-  ffn: Math.round(a.ffnWidth * (1 - sparsity)),
-  value: a.headSize,
-  kvHeads: Math.round(a.kvHeads * (1 - sparsity)),
-})
+export function expectedWidths(a: Architecture, sparsity: number): Widths {
+  const { ffn, value, kvHeads } = fullWidths(a)
+  return { ffn: Math.round(ffn * (1 - sparsity)), value, kvHeads: Math.round(kvHeads * (1 - sparsity)) }
+}
 
 /** The units with the highest scores, as many as come nearest to `parameters` together; of equal ones the earlier. */
 function best(units: readonly Unit[], parameters: number): Unit[] {

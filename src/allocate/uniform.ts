@@ -2,7 +2,8 @@
 // (arXiv 2501.09412, §3.1: the other matrices are cut harder). Whole heads, with their rows of Q and K, go as Wanda-sp has it: ⌊s · k⌋
 // of k KV heads (FLAP's code, lib/prune.py), and the FFN makes up for the rest, so that all methods reach the same size.
 import { UsageError } from '../errors.ts'
-import { type Architecture, decoderLinears, type Scope, type Widths } from '../model/architecture.ts'
+import { type Architecture, decoderLinears, fullWidths, type Scope } from '../model/architecture.ts'
+import type { Widths } from '../model/half-block.ts'
 
 export interface WidthOptions {
   readonly sparsity: number
@@ -13,11 +14,12 @@ export interface WidthOptions {
 
 /** @throws UsageError where the scope is too small for the sparsity, or the rounding leaves no neuron */
 export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: WidthOptions): Widths {
-  if (sparsity === 0 || scope === 'layers') return { ffn: a.ffnWidth, value: a.headSize }
+  const full = fullWidths(a)
+  if (sparsity === 0 || scope === 'layers') return { ffn: full.ffn, value: full.value }
   const { qk, vo, ffn } = decoderLinears(a)
   const total = qk + vo + ffn
-  const goneHeads = scope === 'ffn+heads' ? Math.floor(sparsity * a.kvHeads) : 0
-  const goneWithHeads = ((qk + vo) * goneHeads) / a.kvHeads
+  const goneHeads = scope === 'ffn+heads' ? Math.floor(sparsity * full.kvHeads) : 0
+  const goneWithHeads = ((qk + vo) * goneHeads) / full.kvHeads
   const prunable = scope === 'ffn+vo' ? ffn + vo : ffn
   const cut = (sparsity * total - goneWithHeads) / prunable
   if (cut >= 1)
@@ -28,13 +30,13 @@ export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: Wi
           : ' Use a lower sparsity.'),
     )
   const widths = {
-    ffn: Math.min(a.ffnWidth, Math.round((a.ffnWidth * (1 - cut)) / multiple) * multiple),
-    value: scope === 'ffn+vo' ? Math.round(a.headSize * (1 - cut)) : a.headSize,
-    ...(goneHeads > 0 && { kvHeads: a.kvHeads - goneHeads }),
+    ffn: Math.min(full.ffn, Math.round((full.ffn * (1 - cut)) / multiple) * multiple),
+    value: scope === 'ffn+vo' ? Math.round(full.value * (1 - cut)) : full.value,
+    ...(goneHeads > 0 && { kvHeads: full.kvHeads - goneHeads }),
   }
   if (widths.ffn < 1 || widths.value < 1)
     throw new UsageError(
-      `sparsity ${sparsity} would leave ${widths.ffn} of ${a.ffnWidth} neurons and ${widths.value} of ${a.headSize} value channels per head. ` +
+      `sparsity ${sparsity} would leave ${widths.ffn} of ${full.ffn} neurons and ${widths.value} of ${full.value} value channels per head. ` +
         'Use a lower sparsity or a smaller multiple.',
     )
   return widths

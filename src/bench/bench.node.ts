@@ -8,33 +8,30 @@ import { bytes as showBytes } from '../display.ts'
 import { OutputError } from '../errors.ts'
 import { readSmallFile } from '../formats/file.node.ts'
 import type { JsonObject } from '../formats/json.ts'
-import { multiply } from '../linalg/product.ts'
 import {
   type Architecture,
-  checkOptions,
-  checkOutput,
   describeMachine,
-  describeModel,
   type EngineOptions,
   openEngine,
-  openFolderSink,
-  openModel,
+  openModelEvents,
   type ProgressEvent,
   type PruneResult,
-  prepare,
+  prepareEvents,
   type Windows,
 } from '../node.ts'
 import { checkRange, type PruneOptions } from '../options.ts'
 import { randomNumbers } from '../random.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import { madeNow } from '../report/result-file.ts'
-import { temporaryFolder } from '../write/folder.node.ts'
+import { checkOptions } from '../run.ts'
+import { openFolderSink, temporaryFolder } from '../write/folder.node.ts'
+import { checkOutput } from '../write/place.node.ts'
 import { measureProducts } from './product-rate.ts'
 import { checkpointBytes, writeRandomCheckpoint } from './random-checkpoint.ts'
 import { type BenchResult, type Run, summarise } from './result.ts'
 import type { Workload } from './workloads.ts'
 
-export interface BenchOptions extends EngineOptions {
+export interface BenchOptions {
   readonly workload: Workload
   /** Files that go beside the random weights, so that the folder is complete: a tokenizer. */
   readonly sideFiles: readonly SideFile[]
@@ -48,6 +45,7 @@ export interface BenchOptions extends EngineOptions {
   readonly memory?: number
   /** Work in this folder and leave `model` and `pruned` there; a model that is there is used again. @default a temporary folder */
   readonly keep?: string
+  readonly engine?: EngineOptions
   readonly signal?: AbortSignal
 }
 
@@ -58,35 +56,35 @@ const MAX_CONFIG_BYTES = 2 ** 16
 
 /** @throws FaspError */
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
-  const { workload, model, products, memory, keep, device, threads, blas, signal } = options
+  const { workload, model, products, memory, keep, engine: engineOptions, signal } = options
   const windows = options.windows ?? workload.windows
   const settings = { sparsity: SPARSITY, method: 'paper', products, memory } as const
   checkRange('windows', windows, 1, 1e6, true)
   checkOptions(settings)
-  await using engine = openEngine({ device, threads, blas })
+  await using engine = openEngine(engineOptions)
   const folder = keep ?? (await temporaryFolder('fasp-bench-', ', or give one with --keep'))
   const output = join(folder, 'pruned')
   try {
     // Refused before gigabytes are written: an output that is not ours, products or a device that this machine lacks.
     await checkOutput(output, true)
     engine.inPrecision(products)
-    await multiply(engine, new Float32Array(1), new Float32Array(1), 1)
+    await engine.linalg.multiply(new Float32Array(1), new Float32Array(1), 1)
     const path = model ?? join(folder, 'model')
     if (model === undefined) yield* provideModel(path, options)
     const a = yield* architectureAt(path, signal)
     const seqLen = Math.min(workload.seqLen, a.maxPositions)
     const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
-    await using prepared = yield* prepare(path, { ...settings, ...input, device, threads, blas, signal })
+    await using prepared = yield* prepareEvents(path, { ...settings, ...input, engine: engineOptions, signal })
     const { activationBytes } = prepared.plan
     yield { type: 'notice', message: 'Measuring matrix products.' }
     const rates = await measureProducts(engine, a)
     await engine.close() // its memory is no part of the run
     signal?.throwIfAborted()
-    const run = yield* timed(prepared.prune())
+    const run = yield* timed(prepared.pruneEvents())
     const { name, wholeLayers } = workload
     const size = { name, model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
     const measured = summarise(a, size, model === undefined ? wholeLayers : undefined, rates, run)
-    const made = madeNow(describeMachine({ device, threads, blas }, products))
+    const made = madeNow(describeMachine(engineOptions, products))
     return { schema: 2, ...made, ...measured, activationBytes, peakMemoryBytes: peakMemory() }
   } finally {
     if (keep === undefined) await rm(folder, { recursive: true, force: true })
@@ -110,8 +108,8 @@ async function* provideModel(
 }
 
 async function* architectureAt(path: string, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Architecture> {
-  await using checkpoint = yield* openModel(path, { signal })
-  return describeModel(checkpoint).architecture
+  await using model = yield* openModelEvents(path, { signal })
+  return model.architecture
 }
 
 function randomWindows(vocabulary: number, count: number, seqLen: number): Windows {

@@ -1,6 +1,7 @@
 // Work of one run, counted from the shapes: a multiplication and an addition are 2 FLOPs. Keys are the kinds of graph that the engine
 // times. One pass is what no exact method can leave out: each window once through every layer, and one Gram matrix a half-block.
-import { type Architecture, halfBlocks, type Linear } from '../model/architecture.ts'
+import type { Architecture } from '../model/architecture.ts'
+import { groupSize, hiddenWidth, type Linear } from '../model/half-block.ts'
 import type { LayerResult } from '../result.ts'
 
 export type Flops = Readonly<Record<string, number>>
@@ -10,15 +11,16 @@ export type Flops = Readonly<Record<string, number>>
  * causal, so half of them count; a Gram matrix is symmetric, so half of it counts.
  */
 export function passFlops(a: Architecture, tokens: number, seqLen: number): Flops {
-  const [attention, ffn] = halfBlocks(a, 0)
-  const linear = (layers: readonly Linear[]) => layers.reduce((n, l) => n + 2 * l.in * l.out, 0)
-  const perToken = {
-    attention: linear(attention.inputs) + 2 * seqLen * a.heads * a.headSize,
-    ffn: linear(ffn.inputs),
-    gram: attention.output.in ** 2 + ffn.output.in ** 2,
-    residual: linear([attention.output, ffn.output]),
+  const flops = { attention: 0, ffn: 0, gram: 0, residual: 0 }
+  const linear = (layers: readonly Linear[]) => layers.reduce((n, l) => n + 2 * l.in * l.out, 0) * tokens
+  for (const half of a.halves) {
+    flops[half.kind] += linear(half.inputs)
+    if (half.kind === 'attention')
+      flops.attention += 2 * Math.min(seqLen, half.window ?? seqLen) * hiddenWidth(half) * tokens
+    flops.gram += half.output.in ** 2 * tokens
+    flops.residual += linear([half.output])
   }
-  return Object.fromEntries(Object.entries(perToken).map(([kind, n]) => [kind, n * tokens * a.layers]))
+  return flops
 }
 
 /**
@@ -32,10 +34,9 @@ export function repairFlops(a: Architecture, layers: readonly LayerResult[]): Fl
     flops.energy += out * (kept ** 2 + (width - kept) ** 2)
     flops.gemm64 += kept ** 3 / 3 + 2 * out * kept ** 2
   }
-  const [{ output: o }, { output: down }] = halfBlocks(a, 0)
-  for (const { attention, ffn } of layers) {
-    if (attention) add(o, attention.kept.length * (a.heads / a.kvHeads))
-    if (ffn) add(down, ffn.kept.length)
+  for (const half of a.halves) {
+    const kept = layers[half.layer]?.[half.kind]?.kept.length
+    if (kept !== undefined) add(half.output, half.kind === 'ffn' ? kept : kept * groupSize(half))
   }
   return flops
 }

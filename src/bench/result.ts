@@ -1,6 +1,6 @@
 // What `fasp bench` finds: plain data, printed by `--json` and written by `--output`. table.ts turns it into text.
 import { total } from '../clock.ts'
-import type { Architecture } from '../model/architecture.ts'
+import { type Architecture, layersOf } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
 import type { Made } from '../report/result-file.ts'
 import type { PruneResult } from '../result.ts'
@@ -35,7 +35,7 @@ export interface BenchResult extends Made {
     /** GiB of memory for activations. */
     readonly memory: number
   }
-  /** Of ONNX Runtime in float32, also with a BLAS or other products: stages may then pass the peak. */
+  /** Of ONNX Runtime in float32, also where other libraries multiply: stages may then pass the peak. */
   readonly rates: readonly ProductRate[]
   /** The best of them in 10⁹ FLOPs a second. */
   readonly peak: { readonly float32: number; readonly float64: number }
@@ -115,7 +115,7 @@ export function summarise(
   const bound = { flops: total(pass), seconds: total(pass) / peak.float32 / 1e9 }
   const layer = layerSeconds.toSorted((x, y) => x - y)[Math.floor(layerSeconds.length / 2)]
   return {
-    workload: { ...size, modelType: a.modelType, layers: a.layers, memory: result.options.memory },
+    workload: { ...size, modelType: a.modelType, layers: layersOf(a), memory: result.options.memory },
     rates,
     peak,
     // Graphs that run beside each other take more seconds than the clock shows.
@@ -133,8 +133,8 @@ export function summarise(
     seconds: result.seconds,
     layerSeconds,
     medianLayerSeconds: layer,
-    ...(wholeLayers && wholeLayers > a.layers
-      ? { wholeModel: { layers: wholeLayers, seconds: totalSeconds + (wholeLayers - a.layers) * layer } }
+    ...(wholeLayers && wholeLayers > layersOf(a)
+      ? { wholeModel: { layers: wholeLayers, seconds: totalSeconds + (wholeLayers - layersOf(a)) * layer } }
       : {}),
   }
 }

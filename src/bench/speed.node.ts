@@ -1,28 +1,28 @@
 // Speed of models: a prompt, then token by token, in our own decoder and, for GGUF files, in llama.cpp. Models take turns, so that what else
 // the machine does hits all alike, and are opened for each.
 import { totalmem } from 'node:os'
-import { Decoder, decoderBytes } from '../blocks/decoder.ts'
-import { pickToken } from '../blocks/sampler.ts'
+import { Decoder, decoderBytes } from '../decode/decoder.ts'
+import { pickToken } from '../decode/sampler.ts'
 import { bytes, shortNames } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { LLAMA_CPP, type SpeedAnswer, type SpeedRequest, timeInLlamaCpp } from '../export/llama-cpp.node.ts'
 import { findPackage } from '../export/runtime.node.ts'
 import {
   describeMachine,
-  describeModel,
   type EngineOptions,
-  fetchModel,
-  openCheckpoint,
+  fetchModelEvents,
   openEngine,
+  openModel,
   type ProgressEvent,
 } from '../node.ts'
 import { checkRange } from '../options.ts'
 import { madeNow } from '../report/result-file.ts'
 import type { SpeedResult } from './result.ts'
 
-export interface SpeedOptions extends EngineOptions {
+export interface SpeedOptions {
   /** Turns of each model in each runtime. @default 3 */
   readonly runs?: number
+  readonly engine?: EngineOptions
   readonly signal?: AbortSignal
 }
 
@@ -33,17 +33,18 @@ const AFTER = 64
 /** @param models paths, or names on the Hub @throws FaspError */
 export async function* speed(
   models: readonly string[],
-  { runs = 3, device, threads, signal }: SpeedOptions,
+  { runs = 3, engine, signal }: SpeedOptions,
 ): AsyncGenerator<ProgressEvent, SpeedResult> {
   checkRange('runs', runs, 1, 1000, true)
-  const made = madeNow(describeMachine({ device, threads }))
+  const made = madeNow(describeMachine(engine))
   const found: Found[] = []
   const names = shortNames(models)
-  for (const [i, model] of models.entries()) found.push(await look(yield* fetchModel(model, { signal }), names[i]))
+  for (const [i, model] of models.entries())
+    found.push(await look(yield* fetchModelEvents(model, { signal }), names[i]))
   const vocabulary = Math.min(...found.map(model => model.vocabulary))
   const prompt = Math.min(PROMPT, ...found.map(model => model.positions - AFTER))
   const ids = Array.from({ length: prompt }, (_, i) => (i * 7919 + 13) % vocabulary)
-  const request = { ids, after: AFTER, threads }
+  const request = { ids, after: AFTER, threads: engine?.threads }
   const library = findPackage(LLAMA_CPP.package)
   const files = library === undefined ? [] : found.filter(model => model.gguf)
   if (files.length < found.length)
@@ -54,7 +55,7 @@ export async function* speed(
   const contestants = [
     ...found.map(model => ({
       ...{ runtime: 'fasp', model: model.name },
-      turn: () => inOurs(model, request, { device, threads }, signal),
+      turn: () => inOurs(model, request, engine, signal),
     })),
     ...files.map(model => ({
       ...{ runtime: LLAMA_CPP.name, model: model.name },
@@ -88,8 +89,8 @@ interface Found {
 
 /** @throws UsageError for a model whose context is too short, or that our decoder, which holds it in float32, has no room for */
 async function look(path: string, name: string): Promise<Found> {
-  await using checkpoint = await openCheckpoint(path)
-  const { architecture: a } = describeModel(checkpoint)
+  await using model = await openModel(path)
+  const { checkpoint, architecture: a } = model
   const { vocabularySize: vocabulary, maxPositions: positions } = a
   if (positions <= AFTER)
     throw new UsageError(`${name} takes ${positions} tokens at most, too few to be timed. Leave it out.`)
@@ -105,12 +106,12 @@ async function look(path: string, name: string): Promise<Found> {
 async function inOurs(
   { path }: Found,
   { ids, after }: SpeedRequest,
-  options: EngineOptions,
+  options?: EngineOptions,
   signal?: AbortSignal,
 ): Promise<SpeedAnswer> {
-  await using checkpoint = await openCheckpoint(path)
+  await using model = await openModel(path)
   await using engine = openEngine(options)
-  const decoder = await Decoder.open(describeModel(checkpoint), engine, 1, ids.length + after)
+  const decoder = await Decoder.open(model, engine, 1, ids.length + after)
   /** The most likely token after `ids`. */
   const step = async (ids: Int32Array) => {
     signal?.throwIfAborted()

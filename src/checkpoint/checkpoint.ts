@@ -40,6 +40,14 @@ export interface Checkpoint {
   close(): Promise<void>
 }
 
+/** Closed by `close`, or where `await using` is left. */
+export type OpenCheckpoint = Checkpoint & AsyncDisposable
+
+export const disposable = (checkpoint: Checkpoint): OpenCheckpoint => ({
+  ...checkpoint,
+  [Symbol.asyncDispose]: () => checkpoint.close(),
+})
+
 export const textFile = (name: string, text: string): SideFile => ({ name, bytes: new TextEncoder().encode(text) })
 
 /** A JSON file, indented as transformers writes it. */

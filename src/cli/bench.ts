@@ -8,7 +8,7 @@ import { findWorkload } from '../bench/workloads.ts'
 import { UsageError } from '../errors.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, PRUNING_OPTIONS } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS, PRUNING_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 const TOKENIZER = new URL('../assets/tiny-llama/tokenizer.json', import.meta.url)
@@ -20,7 +20,7 @@ const WORKLOAD_OPTIONS = {
   windows: { type: 'integer', help: 'calibration windows (default: the workload’s)' },
   keep: { type: 'text', value: 'folder', help: 'work there and keep both models (default TMPDIR)' },
   products: PRUNING_OPTIONS.products,
-  blas: PRUNING_OPTIONS.blas,
+  ...LINALG_OPTIONS,
   memory: PRUNING_OPTIONS.memory,
 } as const
 
@@ -57,13 +57,15 @@ export default defineCommand({
         if (json) print(JSON.stringify(result)) // where the file cannot be written, too
       }
     }
+    const engine = engineOptions(options)
     if (named) {
-      const { device, threads } = options
-      const result = await showProgress(speed(positionals, { runs, device, threads, signal }))
+      const result = await showProgress(speed(positionals, { runs, engine, signal }))
       return finished(result, speedTable(result))
     }
     const sideFiles = [{ name: 'tokenizer.json', bytes: await readFile(TOKENIZER) }]
-    const result = await showProgress(bench({ ...settings, workload: findWorkload(workload), sideFiles, signal }))
+    const result = await showProgress(
+      bench({ ...settings, engine, workload: findWorkload(workload), sideFiles, signal }),
+    )
     return finished(result, benchTable(result))
   },
 })

@@ -1,9 +1,10 @@
 // fasp compare: methods under one protocol → one table and one result file.
 import { RunError, UsageError } from '../errors.ts'
-import { checkReport, compare, writeReport } from '../node.ts'
+import { compareEvents, writeReport } from '../node.ts'
 import { comparisonText } from '../report/comparison.ts'
+import { checkReport } from '../report/report.node.ts'
 import { defineCommand } from './command.ts'
-import { modelArgument, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
+import { engineOptions, modelArgument, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
@@ -71,9 +72,9 @@ export default defineCommand({
       process.stderr.write(`\nWhat is done is kept; the same command goes on from there.\n`),
     )
     const result = await showProgress(
-      compare(model, {
+      compareEvents(model, {
         ...options,
-        ...{ output, text, prompts, signal },
+        ...{ output, text, prompts, engine: engineOptions(options), signal },
         ...{ methods, sparsity, tasks },
         tasksData: options['tasks-data'],
         seqLen: options['seq-len'],

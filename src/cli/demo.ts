@@ -3,20 +3,11 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { table } from '../display.ts'
+import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
+import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
-import {
-  type Checkpoint,
-  describeModel,
-  type Engine,
-  fasp,
-  generate,
-  loadTokenizer,
-  openCheckpoint,
-  openEngine,
-  perplexity,
-  prune,
-} from '../node.ts'
+import { type Engine, fasp, generate, type Model, openEngine, openModel, pruneEvents } from '../node.ts'
 import { errorsTable, secondsLine, sizesTable } from '../report/terminal.ts'
 import { sampleWindows } from '../text/sample.ts'
 import { temporaryFolder } from '../write/folder.node.ts'
@@ -39,34 +30,31 @@ export default defineCommand({
   async run(_, { print, signal }) {
     const folder = await temporaryFolder('fasp-demo-')
     await using engine = openEngine()
-    const opened: Checkpoint[] = []
-    const open = async (path: string) => {
-      const checkpoint = await openCheckpoint(path)
-      opened.push(checkpoint)
-      return describeModel(checkpoint)
-    }
+    const context = memoryContext(engine, signal)
     try {
       const started = performance.now()
-      const dense = await open(MODEL)
+      await using dense = await openModel(MODEL)
       const results = []
-      const windows = await showProgress(sampleWindows(dense, engine, CALIBRATION, signal))
+      const windows = await showProgress(sampleWindows(context, dense, CALIBRATION))
       for (const repair of ['pruned', 'none'] as const) {
         const settings = { sparsity: SPARSITY, method: fasp({ repair }), windows, output: join(folder, repair), signal }
-        results.push(await showProgress(prune(MODEL, settings)))
+        results.push(await showProgress(pruneEvents(MODEL, settings)))
       }
+      await using restored = await openModel(join(folder, 'pruned'))
+      await using unrestored = await openModel(join(folder, 'none'))
       const models = [
         { name: 'dense', model: dense },
-        { name: 'pruned', model: await open(join(folder, 'pruned')) },
-        { name: 'pruned, not restored', model: await open(join(folder, 'none')) },
+        { name: 'pruned', model: restored },
+        { name: 'pruned, not restored', model: unrestored },
       ]
-      const heldOut = await showProgress(sampleWindows(dense, engine, HELD_OUT, signal))
+      const heldOut = await showProgress(sampleWindows(context, dense, HELD_OUT))
       const rows = [['', 'perplexity', 'KL to dense']]
       const denseRows = await openScratch(join(folder, 'rows'))
       for (const { name, model } of models) {
-        const reference = model === dense ? undefined : await DenseReference.open(dense, model, engine, denseRows)
+        const reference = model === dense ? undefined : await DenseReference.open(context, dense, model, denseRows)
         const phase = reference ? 'evaluate pruned' : 'evaluate dense'
         const observe = reference?.observe ?? keepRows(dense, denseRows)
-        const { perplexity: value } = await showProgress(perplexity(model, engine, heldOut, phase, signal, observe))
+        const { perplexity: value } = await showProgress(perplexity(context, model, heldOut, phase, observe))
         rows.push([name, value.toFixed(2), (reference?.result().kl ?? 0).toFixed(4)])
       }
       await denseRows.close()
@@ -81,15 +69,12 @@ export default defineCommand({
       print(`\n${secondsLine({ 'all of it': (performance.now() - started) / 1000 }, peakMemory())}`)
       print('Prune your own: fasp prune <folder | model.gguf | hub/id> -s 0.2 -o <folder>')
     } finally {
-      for (const checkpoint of opened) await checkpoint.close()
       await rm(folder, { recursive: true, force: true })
     }
   },
 })
 
-async function write(model: ReturnType<typeof describeModel>, engine: Engine, prompt: string): Promise<string> {
-  const tokenizer = loadTokenizer(model.checkpoint)
-  const ids = [...tokenizer.encode(prompt)]
-  for await (const id of generate(model, engine, ids.slice(), { maxTokens: WRITTEN_TOKENS })) ids.push(id)
-  return tokenizer.decode(ids).replace(/\s+/g, ' ')
+async function write(model: Model, engine: Engine, prompt: string): Promise<string> {
+  const { text } = await generate(model, prompt, { engine, maxTokens: WRITTEN_TOKENS })
+  return `${prompt}${text}`.replace(/\s+/g, ' ')
 }

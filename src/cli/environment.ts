@@ -1,24 +1,19 @@
 // Small things that several commands need of the process.
-import { DEVICES } from '../engine/device.ts'
 import { PRECISIONS } from '../engine/engine.ts'
+import { ENGINE_OPTIONS, LINALG_OPTIONS } from '../engine/options.ts'
 import { UsageError } from '../errors.ts'
 import { type ExportRequest, TARGETS, type TargetName } from '../export/targets.ts'
 import type { TerminalStyle } from '../report/terminal.ts'
 import type { OptionSpec } from './arguments.ts'
 
+export { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS } from '../engine/options.ts'
 export { peakMemory } from '../report/machine.node.ts'
-
-/** Options of every command that runs a model. */
-export const ENGINE_OPTIONS = {
-  device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
-  threads: { type: 'integer', help: 'threads (default: one a physical core)' },
-} as const satisfies Record<string, OptionSpec>
 
 /** Options of commands that prune. */
 export const PRUNING_OPTIONS = {
   ...ENGINE_OPTIONS,
+  ...LINALG_OPTIONS,
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
-  blas: { type: 'text', value: 'library', rare: true, help: 'for Gram matrices, solves and more: auto, or a path' },
   products: {
     type: 'text',
     choices: PRECISIONS,

@@ -1,9 +1,9 @@
 // fasp generate: continues a prompt, token by token.
 
 import { UsageError } from '../errors.ts'
-import { describeModel, generate, loadTokenizer, openEngine, openModel } from '../node.ts'
+import { generate, openEngine, openModelEvents, type ProgressEvent } from '../node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, modelArgument } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, modelArgument } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
@@ -37,21 +37,14 @@ export default defineCommand({
       topP: range('top-p', 1e-6, 1),
       seed: range('seed', 0, 2 ** 32 - 1),
     }
-    await using engine = openEngine({ device: options.device, threads: options.threads })
-    await using checkpoint = await showProgress(openModel(path, { signal }))
-    const tokenizer = loadTokenizer(checkpoint)
-    const promptIds = [...tokenizer.encode(prompt)]
-    const ids: number[] = []
-    let shown = ''
-    if (!options.json) process.stdout.write(prompt)
-    for await (const id of generate(describeModel(checkpoint), engine, promptIds, settings, signal)) {
-      ids.push(id)
-      const text = tokenizer.decode(ids)
-      if (options.json || text.endsWith('\ufffd')) continue // half of a character: wait for the rest
-      process.stdout.write(text.slice(shown.length))
-      shown = text
+    await using engine = openEngine(engineOptions(options))
+    await using model = await showProgress(openModelEvents(path, { signal }))
+    const { json } = options
+    if (!json) process.stdout.write(prompt)
+    const onEvent = (event: ProgressEvent) => {
+      if (event.type === 'text' && !json) process.stdout.write(event.text)
     }
-    if (options.json) print(JSON.stringify({ prompt, text: tokenizer.decode(ids), promptIds, ids }))
-    else print(tokenizer.decode(ids).slice(shown.length))
+    const written = await generate(model, prompt, { ...settings, engine, signal, onEvent })
+    print(json ? JSON.stringify(written) : '')
   },
 })

@@ -1,5 +1,5 @@
 // fasp inspect: what a checkpoint is, without reading its weights.
-import { inspect, openModel } from '../node.ts'
+import { inspectEvents } from '../node.ts'
 import { inspectionText, tensorsTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { modelArgument } from './environment.ts'
@@ -13,8 +13,7 @@ export default defineCommand({
     json: { type: 'flag', help: 'print everything as JSON, last line of stdout' },
   },
   async run({ options, positionals }, { print, signal }) {
-    await using checkpoint = await showProgress(openModel(modelArgument(positionals), { signal }))
-    const inspection = inspect(checkpoint)
+    const inspection = await showProgress(inspectEvents(modelArgument(positionals), { signal }))
     print(inspectionText(inspection))
     if (options.tensors) print(`\n${tensorsTable(inspection)}`)
     if (options.json) print(JSON.stringify(inspection))

@@ -3,15 +3,14 @@
 import { UsageError } from '../errors.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import {
-  checkTexts,
   describeMachine,
-  evaluate,
+  evaluateEvents,
   type Model,
   type PerplexityResult,
   type Phase,
   type PrunePathOptions,
-  planPrune,
-  prepare,
+  planPruneEvents,
+  prepareEvents,
 } from '../node.ts'
 import { type Run, resultFile, runName } from '../report/result-file.ts'
 import {
@@ -24,9 +23,17 @@ import {
   secondsLine,
   sizesTable,
 } from '../report/terminal.ts'
+import { checkTexts } from '../text/text.node.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { exportRequest, modelArgument, PRUNING_OPTIONS, peakMemory, terminalStyle } from './environment.ts'
+import {
+  engineOptions,
+  exportRequest,
+  modelArgument,
+  PRUNING_OPTIONS,
+  peakMemory,
+  terminalStyle,
+} from './environment.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
@@ -71,13 +78,14 @@ export default defineCommand({
     const model = modelArgument(positionals)
     const settings = { ...pruneOptions(options), signal }
     if (options['dry-run']) {
-      const plan = await showProgress(planPrune(model, settings))
+      const plan = await showProgress(planPruneEvents(model, settings))
       print(planText(plan))
       if (options.json) print(JSON.stringify({ ...plan, tensors: undefined }))
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, eval: text, device, threads, blas } = options
+    const { output, eval: text } = options
+    const engine = engineOptions(options)
     const seconds: Record<string, number> = {}
     const notices: Record<string, readonly string[]> = {}
     const measure = async (of: string | Model, phase: Phase) => {
@@ -85,7 +93,7 @@ export default defineCommand({
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
       const started = performance.now()
       const told: string[] = []
-      const results = await showProgress(evaluate(of, { text, ...windows, device, threads, phase, signal }), told)
+      const results = await showProgress(evaluateEvents(of, { text, ...windows, engine, phase, signal }), told)
       seconds[phase] = (performance.now() - started) / 1000
       notices[phase] = told
       return results.perplexity
@@ -95,11 +103,11 @@ export default defineCommand({
     await checkReports(options)
     await checkTexts(text)
     const to = options.to?.map(text => exportRequest(text))
-    await using run = await showProgress(prepare(model, { ...settings, output, to }))
+    await using run = await showProgress(prepareEvents(model, { ...settings, output, to }))
     // The dense model is measured first: what is wrong with a text is known before the long part.
     const dense = await measure(run.model, 'evaluate dense')
     const before = await describe(run.model)
-    const result = await showProgress(run.prune())
+    const result = await showProgress(run.pruneEvents())
     const perplexity = await measure(output, 'evaluate pruned')
     const after = await describe(output)
     const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
@@ -119,28 +127,16 @@ export default defineCommand({
       const { samples } = after
       const runs: Run[] = [
         {
-          name: 'dense',
-          sparsity: 0,
-          samples: before.samples,
-          tasks: [],
-          perplexity: dense,
-          seconds: { 'evaluate dense': denseSeconds },
-          notices: notices['evaluate dense'],
+          ...{ name: 'dense', sparsity: 0, samples: before.samples, tasks: [] },
+          ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds }, notices: notices['evaluate dense'] },
         },
         {
-          name: runName(result),
-          sparsity: result.options.sparsity,
-          samples,
-          tasks: [],
-          prune: pruned,
-          perplexity,
-          seconds: { ...result.seconds, ...prunedSeconds },
-          peakMemoryBytes,
-          notices: notices['evaluate pruned'],
-          exports: exports.length > 0 ? exports : undefined,
+          ...{ name: runName(result), sparsity: result.options.sparsity, samples, tasks: [] },
+          ...{ prune: pruned, perplexity, seconds: { ...result.seconds, ...prunedSeconds }, peakMemoryBytes },
+          ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
         },
       ]
-      const machine = describeMachine({ device, threads, blas }, options.products)
+      const machine = describeMachine(engine, options.products)
       const file = resultFile({ command: 'prune', machine, model: before.model, runs })
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }
@@ -161,9 +157,7 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     products: options.products,
     dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
     seed: options.seed,
-    device: options.device,
-    threads: options.threads,
-    blas: options.blas,
+    engine: engineOptions(options),
     memory: options.memory,
   }
 }

@@ -1,7 +1,7 @@
 // fasp push: a folder to the Hugging Face Hub.
 import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
-import { push } from '../node.ts'
+import { pushEvents } from '../node.ts'
 import { defineCommand } from './command.ts'
 import { showProgress } from './progress.ts'
 
@@ -30,7 +30,7 @@ export default defineCommand({
       overwrite,
       signal,
     }
-    const result = await showProgress(push(folder, id, settings))
+    const result = await showProgress(pushEvents(folder, id, settings))
     print(`Pushed ${result.files.length} files, ${bytes(result.bytes)}: ${result.pullRequestUrl ?? result.url}`)
     if (json) print(JSON.stringify(result))
   },

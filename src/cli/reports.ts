@@ -4,20 +4,12 @@ import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { isJsonObject } from '../formats/json.ts'
-import {
-  checkReport,
-  describeModel,
-  type EngineOptions,
-  type Model,
-  type ModelFacts,
-  modelFacts,
-  openEngine,
-  openModel,
-  type ResultFile,
-  runName,
-  writeReport,
-} from '../node.ts'
+import { memoryContext } from '../forward/context.ts'
+import { type EngineOptions, type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
+import { checkReport } from '../report/report.node.ts'
+import { type ModelFacts, modelFacts, runName } from '../report/result-file.ts'
 import type { Parsed } from './arguments.ts'
+import { engineOptions } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export const REPORT_OPTIONS = {
@@ -57,11 +49,10 @@ export interface Described {
 /** What a report says of a model, open or at a path, and what that writes. A model that does not fit the memory writes nothing. */
 export async function describeForReport(
   of: string | Model,
-  { prompt, device, threads }: ReportOptions & EngineOptions,
+  options: ReportOptions & EngineOptions,
   signal: AbortSignal,
 ): Promise<Described> {
-  await using opened = typeof of === 'string' ? await showProgress(openModel(of, { signal })) : undefined
-  const model = typeof of === 'string' ? describeModel(opened!) : of
+  await using model = await showProgress(openModelEvents(of, { signal }))
   const { name, recipe } = model.checkpoint
   const pruned =
     isJsonObject(recipe?.options) && typeof recipe.options.sparsity === 'number' ? recipe.options : undefined
@@ -72,8 +63,9 @@ export async function describeForReport(
   }
   const needed = continuationBytes(model)
   if (needed < totalmem() / 2) {
-    await using engine = openEngine({ device, threads })
-    return { ...facts, samples: await showProgress(continuations(model, engine, prompt, signal)) }
+    await using engine = openEngine(engineOptions(options))
+    const context = memoryContext(engine, signal)
+    return { ...facts, samples: await showProgress(continuations(context, model, options.prompt)) }
   }
   process.stderr.write(
     `The report has no texts of ${name}: it writes them with all of it in memory, ${bytes(needed)}.\n`,

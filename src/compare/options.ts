@@ -1,7 +1,7 @@
 // What is compared on what, as `compare` takes it.
 import type { EngineOptions, Precision } from '../engine/engine.ts'
 
-export interface CompareOptions extends EngineOptions {
+export interface CompareOptions {
   /** The result file (src/report/result-file.ts). One that this comparison began is completed. */
   readonly output: string
   /** As `prune` takes them: `best`, `best:alpha=0.25`. */
@@ -36,5 +36,7 @@ export interface CompareOptions extends EngineOptions {
   readonly prompts?: readonly string[]
   /** Replace a result of another comparison. @default false */
   readonly overwrite?: boolean
+  /** What multiplies, and where. @default this machine's CPU */
+  readonly engine?: EngineOptions
   readonly signal?: AbortSignal
 }

@@ -58,7 +58,7 @@ export async function protocolOf(
     seed: resolved.seed,
     ...(options.products === 'bf16' && { products: options.products }),
     prompts,
-    device: options.device ?? 'cpu',
+    device: options.engine?.device ?? 'cpu',
   }
 }
 

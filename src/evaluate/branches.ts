@@ -2,11 +2,12 @@
 // and itself; its tokens have the positions that they have in their own sequence. So the choices of one question cost its text once, and
 // every sequence gets the hidden states that it would get alone. Windows of similar length go through the layers together, shorter ones
 // with padding at their end, which causal attention hides.
-import { openEmbedding, readTokenRows } from '../blocks/embed.ts'
-import type { Branches, HalfBlockRunner } from '../blocks/halfblock.ts'
+
 import { values } from '../engine/engine.ts'
 import type { Batch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
+import { openEmbedding, readTokenRows } from '../forward/embed.ts'
+import type { Branches, HalfBlockRunner } from '../forward/halfblock.ts'
 import { Stream, TOKENS_PER_RUN } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
 
@@ -75,7 +76,9 @@ export async function embedBranched(
   const padded = batches.map(batch => batch.members.map(({ ids }) => pad(ids, lengthOf(batch))))
   const embedding = await openEmbedding(model, context.engine, await readTokenRows(model, padded.flat()))
   const branched = batches.map(batch => ({ ...batch, branches: branchesOf(batch) }))
-  return Stream.open(context, runner, branched, (_, b) => embedding.embed(padded[b], placesOf(batches[b])))
+  return Stream.open(context, runner, branched, model.architecture.hiddenSize, (_, b) =>
+    embedding.embed(padded[b], placesOf(batches[b])),
+  )
 }
 
 /** Tokens of each window, padding included. */

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { withModel } from '../../test/opened.ts'
-import { HalfBlockRunner } from '../blocks/halfblock.ts'
-import { readHalf } from '../blocks/weights.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { ActivationPool, type Scratch } from '../forward/activations.ts'
+import { HalfBlockRunner } from '../forward/halfblock.ts'
+import { readHalf } from '../forward/weights.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import { allColumns } from '../select/top.ts'
 import { HeldOutCheck } from './held-out.ts'
@@ -33,7 +33,7 @@ test('windows that do not fit the budget go to scratch files, which are closed a
     }
     const [spilled, inMemory] = await Promise.all(
       [new ActivationPool(0, openScratch), new ActivationPool(Number.POSITIVE_INFINITY)].map(pool =>
-        HeldOutCheck.open({ engine, pool }, model, new HalfBlockRunner(engine, model.architecture, seqLen), windows),
+        HeldOutCheck.open({ engine, pool }, model, new HalfBlockRunner(engine, seqLen), windows),
       ),
     )
     expect(files).toHaveLength(1) // the dense and the pruned stream are one

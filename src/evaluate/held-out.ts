@@ -1,11 +1,12 @@
 // Does the pruned model fit the calibration windows only? From each text some windows that are calibrated on, and as many that are not,
 // go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either.
-import { Head } from '../blocks/decoder.ts'
-import type { HalfBlockRunner, PrunedOutput } from '../blocks/halfblock.ts'
-import { type HalfWeights, readHalf } from '../blocks/weights.ts'
+
 import type { Context } from '../forward/context.ts'
+import type { HalfBlockRunner, PrunedOutput } from '../forward/halfblock.ts'
+import { Head } from '../forward/head.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/twins.ts'
+import { type HalfWeights, readHalf } from '../forward/weights.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { TextLoss } from '../result.ts'

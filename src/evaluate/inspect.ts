@@ -1,9 +1,9 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
-import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { elements, type TensorInfo } from '../formats/tensors.ts'
-import { decoderLinears, type LayerWidths, tensorShapes } from '../model/architecture.ts'
+import { attentionHalves, decoderLinears, layersOf, layerWidths, tensorShapes } from '../model/architecture.ts'
 import { missingCode } from '../model/compact.ts'
-import { describeModel, unusedTensors } from '../model/model.ts'
+import type { LayerWidths } from '../model/half-block.ts'
+import { type Model, unusedTensors } from '../model/model.ts'
 
 export interface Inspection {
   readonly name: string
@@ -36,12 +36,11 @@ export interface Inspection {
   readonly missingCode: readonly string[]
 }
 
-/** @throws as `describeModel` */
-export function inspect(checkpoint: Checkpoint): Inspection {
-  const model = describeModel(checkpoint)
-  const a = model.architecture
+export function inspect(model: Model): Inspection {
+  const { checkpoint, architecture: a } = model
   const tensors = [...tensorShapes(a).keys()].map(name => checkpoint.tensors.tensors.get(name)!)
   const total = tensors.reduce((n, t) => n + elements(t.shape), 0)
+  const [{ heads, kvHeads, headSize }] = attentionHalves(a)
   const { qk, vo, ffn } = decoderLinears(a)
   const dtypes: Record<string, number> = {}
   for (const { dtype } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1
@@ -49,13 +48,13 @@ export function inspect(checkpoint: Checkpoint): Inspection {
     name: checkpoint.name,
     format: checkpoint.format,
     modelType: a.modelType,
-    layers: a.layers,
+    layers: layersOf(a),
     hiddenSize: a.hiddenSize,
     ffnWidth: a.ffnWidth,
-    layerWidths: a.layerWidths,
-    heads: a.heads,
-    kvHeads: a.kvHeads,
-    headSize: a.headSize,
+    layerWidths: a.compact ? layerWidths(a) : undefined,
+    heads,
+    kvHeads,
+    headSize,
     vocabularySize: a.vocabularySize,
     context: a.maxPositions,
     tiedHead: a.tied,
@@ -64,6 +63,6 @@ export function inspect(checkpoint: Checkpoint): Inspection {
     weightBytes: checkpoint.weightBytes,
     tensors,
     unused: unusedTensors(model),
-    missingCode: a.layerWidths && checkpoint.format === 'huggingface' ? missingCode(checkpoint) : [],
+    missingCode: a.compact && checkpoint.format === 'huggingface' ? missingCode(checkpoint) : [],
   }
 }

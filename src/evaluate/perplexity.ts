@@ -1,10 +1,11 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
-import { Head } from '../blocks/decoder.ts'
-import { type RowObserver, windowLosses } from '../blocks/losses.ts'
-import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
+import { Head } from '../forward/head.ts'
+import { type RowObserver, windowLosses } from '../forward/losses.ts'
 import { forward } from '../forward/stream.ts'
+import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { PerplexityResult } from '../result.ts'
 import type { Windows } from '../text/windows.ts'
@@ -14,27 +15,26 @@ export const STREAM_BYTES = 2 ** 30
 
 /** Evaluates one text. @throws NumericError where the model gives NaN */
 export async function* perplexity(
+  context: Context,
   model: Model,
-  engine: Engine,
   { windows, seqLen, texts }: Windows,
   phase: Phase,
-  signal?: AbortSignal,
   observe?: RowObserver,
 ): AsyncGenerator<ProgressEvent, Omit<PerplexityResult, 'bos'>> {
   const a = model.architecture
   const perTrip = Math.max(1, Math.floor(STREAM_BYTES / (4 * seqLen * a.hiddenSize)))
   const trips = Math.ceil(windows.length / perTrip)
-  yield { type: 'phase', phase, total: trips * a.layers, unit: 'layers' }
+  yield { type: 'phase', phase, total: trips * layersOf(a), unit: 'layers' }
   const means: number[] = []
   for (let trip = 0; trip < trips; trip++) {
     const some = windows.slice(trip * perTrip, (trip + 1) * perTrip)
-    const layers = forward(model, engine, some, signal)
+    const layers = forward(context, model, some)
     let step = await layers.next()
     for (; !step.done; step = await layers.next())
-      yield { type: 'progress', done: trip * a.layers + step.value + 1, tokens: some.length * seqLen }
+      yield { type: 'progress', done: trip * layersOf(a) + step.value + 1, tokens: some.length * seqLen }
     const firstRow = trip * perTrip * (seqLen - 1)
     const seen: RowObserver | undefined = observe && ((first, x, logits) => observe(firstRow + first, x, logits))
-    means.push(...(await windowLosses(await Head.open(model, engine), step.value, some, seen)))
+    means.push(...(await windowLosses(await Head.open(model, context.engine), step.value, some, seen)))
   }
   const mean = means.reduce((sum, m) => sum + m, 0) / means.length
   if (Number.isNaN(mean))

@@ -5,7 +5,7 @@ import { finish } from '../../test/finish.ts'
 import { madeModel, modelConfigs } from '../../test/model-shapes.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { NumericError } from '../errors.ts'
-import { tensorShapes, widthsOf } from '../model/architecture.ts'
+import { attentionHalves, tensorShapes } from '../model/architecture.ts'
 import { floatSource } from '../model/float-source.ts'
 import { ONNX_DTYPES, type OnnxDtype } from '../write/onnx/dtypes.ts'
 import { MemorySink } from '../write/sink.ts'
@@ -21,16 +21,15 @@ test('every shape computes what we compute, in every dtype, with a cache as wide
   await fc.assert(
     fc.asyncProperty(modelConfigs, fc.nat(1e6), fc.constantFrom(...ONNX_DTYPES), async (config, seed, dtype) => {
       const model = madeModel(config, seed)
-      const a = model.architecture
       const sink = new MemorySink()
       const [file] = await finish(exportOnnx(model, sink, { engine, dtypes: [dtype] }))
       expect(file.divergence).toBeLessThan(DIVERGENCE[dtype])
       expect(onnxBytes(model, [dtype])).toBe(file.bytes)
       const open = await engine.open(sink.files.get(file.file)!)
       const cache = open.inputs.filter(({ name }) => name.startsWith('past_key_values'))
-      const shapes = Array.from({ length: a.layers }, (_, layer) => {
-        const shape = (width: number) => ['batch_size', a.kvHeads, 'past_sequence_length', width]
-        return [shape(a.headSize), shape(Math.max(...widthsOf(a, layer).values))]
+      const shapes = attentionHalves(model.architecture).map(({ kvHeads, headSize, values }) => {
+        const shape = (width: number) => ['batch_size', kvHeads, 'past_sequence_length', width]
+        return [shape(headSize), shape(Math.max(...values))]
       })
       expect(cache.map(input => input.isTensor && input.shape)).toEqual(shapes.flat())
       await open.close()

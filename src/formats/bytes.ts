@@ -35,6 +35,18 @@ export async function readBytes(source: ByteSource, start: number, end: number):
   return bytes
 }
 
+/** All of a file, which is closed then. @throws FormatError where it has more than `limit` bytes */
+export async function readWhole(source: ByteSource, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    const { name, byteLength } = source
+    if (byteLength > limit)
+      throw new FormatError(name, `has ${byteLength} bytes, allowed are ${limit}; is it the file it claims to be?`)
+    return await readBytes(source, 0, byteLength)
+  } finally {
+    await source.close?.()
+  }
+}
+
 /** All parts, one after the other. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((n, part) => n + part.byteLength, 0))

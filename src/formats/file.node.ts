@@ -1,7 +1,7 @@
 // A file on disk as a handle, as a `ByteSource`, or whole: the only place where files that users name are opened for reading.
 import { constants, type FileHandle, open } from 'node:fs/promises'
 import { FormatError } from '../errors.ts'
-import type { ByteSource } from './bytes.ts'
+import { type ByteSource, readWhole } from './bytes.ts'
 
 /** The operating system reads at most 2^31 − 4096 bytes in one call. */
 const MAX_READ = 2 ** 30
@@ -49,16 +49,8 @@ export async function openFile(path: string): Promise<ByteSource> {
 }
 
 /** All of a file. @throws as `openRegular`; FormatError where it has more than `limit` bytes */
-export async function readSmallFile(path: string, limit: number): Promise<Uint8Array> {
-  const file = await openFile(path)
-  try {
-    if (file.byteLength > limit)
-      throw new FormatError(path, `has ${file.byteLength} bytes, allowed are ${limit}; is it the file it claims to be?`)
-    return new Uint8Array(await file.slice(0))
-  } finally {
-    await file.close?.()
-  }
-}
+export const readSmallFile = async (path: string, limit: number): Promise<Uint8Array> =>
+  readWhole(await openFile(path), limit)
 
 async function read(handle: FileHandle, path: string, start: number, end: number): Promise<ArrayBuffer> {
   const buffer = new ArrayBuffer(Math.max(0, end - start))

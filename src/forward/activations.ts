@@ -19,6 +19,7 @@ export interface Scratch {
 
 /** The rows of one matrix. Only the batch last asked for may be used at a time. */
 export interface Activations {
+  readonly width: number
   /** Room for the rows of a batch, to be filled. */
   room(batch: Batch): Floats
   /** The rows of a batch as last stored. */

@@ -1,18 +1,16 @@
 // The stream: the hidden states [tokens, d] of many windows, in batches small enough for one run, and all that is done with it. Every loop
 // over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
 
-import type { Head } from '../blocks/decoder.ts'
-import { openEmbedding, readTokenRows } from '../blocks/embed.ts'
-import { type Branches, HalfBlockRunner, type PrunedOutput } from '../blocks/halfblock.ts'
-import { windowLosses } from '../blocks/losses.ts'
-import { type HalfWeights, readHalves } from '../blocks/weights.ts'
-import type { Engine } from '../engine/engine.ts'
-import { finish } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { halfBlocks } from '../model/architecture.ts'
+import { hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
-import { ActivationPool, type Activations, type Batch } from './activations.ts'
+import type { Activations, Batch } from './activations.ts'
 import type { Context } from './context.ts'
+import { openEmbedding, readTokenRows } from './embed.ts'
+import { type Branches, HalfBlockRunner, type PrunedOutput } from './halfblock.ts'
+import type { Head } from './head.ts'
+import { windowLosses } from './losses.ts'
+import { type HalfWeights, readHalves } from './weights.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
 export const TOKENS_PER_RUN = 2048
@@ -51,14 +49,15 @@ export class Stream {
     readonly rows: Activations,
   ) {}
 
-  /** @param fill gives the rows of a batch */
+  /** @param width d @param fill gives the rows of a batch */
   static async open(
     context: Context,
     runner: HalfBlockRunner,
     batches: readonly StreamBatch[],
+    width: number,
     fill: (batch: StreamBatch, number: number) => Promise<Floats>,
   ): Promise<Stream> {
-    const rows = await context.pool.open(batches, runner.architecture.hiddenSize)
+    const rows = await context.pool.open(batches, width)
     for (const [i, batch] of batches.entries()) {
       rows.room(batch).set(await fill(batch, i))
       await rows.store(batch)
@@ -73,7 +72,7 @@ export class Stream {
 
   /** The same stream again: from here on the two go their own ways. */
   fork(): Promise<Stream> {
-    return Stream.open(this.context, this.runner, this.batches, batch => this.rows.load(batch))
+    return Stream.open(this.context, this.runner, this.batches, this.rows.width, batch => this.rows.load(batch))
   }
 
   /** All rows [tokens, d], where they are in memory. */
@@ -115,7 +114,7 @@ export class Stream {
   /** Goes through a half-block with a pruned output layer, `H` being computed on the way. */
   throughPruned(weights: HalfWeights, pruned: PrunedOutput): Promise<void> {
     return this.change(async (x, batch) => {
-      const h = new Float32Array(this.runner.hiddenWidth(weights) * batch.tokens)
+      const h = new Float32Array(hiddenWidth(weights.half) * batch.tokens)
       await this.runner.hidden(weights, x, batch.windows, h)
       await this.runner.residual(weights, pruned, x, h)
     })
@@ -131,7 +130,7 @@ export class Stream {
     dense?: { readonly stream: Stream; readonly weights: HalfWeights },
   ): Promise<Activations> {
     const { runner } = this
-    const hidden = await this.context.pool.open(this.batches, runner.hiddenWidth(weights))
+    const hidden = await this.context.pool.open(this.batches, hiddenWidth(weights.half))
     await this.read(async (x, batch) => {
       const h = hidden.room(batch)
       await runner.hidden(weights, x, batch.windows, h)
@@ -152,9 +151,7 @@ export class Stream {
 
   /** Goes through all layers, the weights of two half-blocks in memory at a time. Yields each layer's number when done. */
   async *throughLayers(model: Model): AsyncGenerator<number, void> {
-    const a = model.architecture
-    const halves = Array.from({ length: a.layers }, (_, layer) => halfBlocks(a, layer)).flat()
-    for await (const weights of readHalves(model, halves)) {
+    for await (const weights of readHalves(model, model.architecture.halves)) {
       await this.through(weights)
       if (weights.half.kind === 'ffn') yield weights.half.layer
     }
@@ -186,7 +183,7 @@ export async function embedWindows(
     batches.push({ windows: count, start: w * length, tokens: count * length })
   }
   const embedding = await openEmbedding(model, context.engine, await readTokenRows(model, windows))
-  return Stream.open(context, runner, batches, ({ start, windows: count }) => {
+  return Stream.open(context, runner, batches, model.architecture.hiddenSize, ({ start, windows: count }) => {
     const first = start / length
     return embedding.embed(windows.slice(first, first + count))
   })
@@ -197,18 +194,12 @@ export async function embedWindows(
  * @returns the stream after the last layer [tokens, d]
  */
 export async function* forward(
+  context: Context,
   model: Model,
-  engine: Engine,
   windows: readonly Int32Array[],
-  signal?: AbortSignal,
 ): AsyncGenerator<number, Floats> {
-  const context = { engine, pool: new ActivationPool(Number.POSITIVE_INFINITY), signal }
-  const runner = new HalfBlockRunner(engine, model.architecture, windows[0].length)
+  const runner = new HalfBlockRunner(context.engine, windows[0].length)
   const stream = await embedWindows(context, model, runner, windows)
   yield* stream.throughLayers(model)
   return stream.whole()
 }
-
-/** The stream after the last layer, without progress. */
-export const lastStream = (model: Model, engine: Engine, windows: readonly Int32Array[]) =>
-  finish(forward(model, engine, windows))

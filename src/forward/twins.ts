@@ -1,7 +1,8 @@
 // The streams of the pruned and of the dense model. Until something is cut they are one; then the dense one goes its own way. So it is for
 // the windows that are calibrated on, where there is a dense target, and for those that losses are measured on.
-import type { HalfWeights } from '../blocks/weights.ts'
+
 import type { Stream } from './stream.ts'
+import type { HalfWeights } from './weights.ts'
 
 export class Twins {
   #dense?: Stream

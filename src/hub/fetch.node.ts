@@ -1,11 +1,12 @@
 // From a name on the Hub to files on disk: which commit, which of its files, download of those that the cache lacks.
 import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isSideFile } from '../checkpoint/huggingface.node.ts'
-import { weightFiles } from '../checkpoint/weights.node.ts'
+import { isSideFile } from '../checkpoint/huggingface.ts'
+import { weightFiles } from '../checkpoint/weights.ts'
 import { firstOf } from '../display.ts'
 import { FormatError, HubError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import { finish, type ProgressEvent } from '../events.ts'
+import { openFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { quote } from '../formats/json.ts'
 import { checkSpace } from '../write/folder.node.ts'
@@ -101,7 +102,8 @@ async function cachedFolder({ cache }: Job, commit: string): Promise<string | un
   const folder = cache.snapshot(commit)
   const names = await cache.names(commit)
   if (!names.has('config.json') || !(names.has('tokenizer.json') || names.has('vocab.json'))) return undefined
-  return weightFiles(folder, names).then(
+  const open = (file: string) => openFile(join(folder, file))
+  return weightFiles({ name: folder, files: names, open }).then(
     () => folder,
     () => undefined,
   )
@@ -148,9 +150,11 @@ async function* fetchFolder(job: Job, listing: Listing): Progress<string> {
       `the repository has ${small.length} files that go with the weights (${firstOf(small, 5)}); at most ${MAX_SIDE_FILES} are read.`,
     )
   const wanted = (list: readonly string[]) => list.map(name => files.get(name)!)
-  const weights = await weightFiles(folder, names, async index => {
-    for await (const _ of fetchFiles(job, commit, wanted([index])));
-  })
+  const open = async (index: string) => {
+    await finish(fetchFiles(job, commit, wanted([index])))
+    return openFile(join(folder, index))
+  }
+  const weights = await weightFiles({ name: folder, files: names, open })
   yield* fetchFiles(job, commit, wanted([...small, ...weights]))
   return folder
 }

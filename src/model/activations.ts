@@ -1,5 +1,5 @@
 // Names of activation functions in Hugging Face configs.
-import type { Activation } from './architecture.ts'
+import type { Activation } from './half-block.ts'
 
 export const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   silu: 'silu',

@@ -1,12 +1,12 @@
-// The compact layout: a `model_type` of its own, `fasp_llama` or `fasp_opt`, with the config of the stock model and one more field,
+// The compact layout: a `model_type` of its own, `fasp_llama` and the like, with the config of the stock model and one more field,
 // `layer_widths`, a list of `{ "ffn": neurons, "values": [channels of each KV head] }`. What was removed is not stored.
 //   v_proj [Σ values, d]: the rows of KV head 0, then those of head 1, …
 //   o_proj [d, Σ values · h / k]: the columns of query head 0, as many as its KV head has channels, then those of head 1, …
 // transformers loads it with code of ours, which `auto_map` names and src/write/python holds.
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { UnsupportedModelError } from '../errors.ts'
-import type { Architecture, LayerWidths } from './architecture.ts'
+import { type Architecture, attentionHalves, layersOf, withLayerWidths } from './architecture.ts'
 import type { Config } from './config.ts'
+import type { LayerWidths } from './half-block.ts'
 
 export const COMPACT_PREFIX = 'fasp_'
 const FIELD = 'layer_widths'
@@ -14,42 +14,38 @@ const FIELD = 'layer_widths'
 /** @throws UnsupportedModelError where the widths do not fit the architecture */
 export function compact(a: Architecture, config: Config): Architecture {
   const list = config.json[FIELD]
-  if (!Array.isArray(list) || list.length !== a.layers)
-    throw config.error(FIELD, Array.isArray(list) ? `${list.length} long` : list, `a list of ${a.layers} layers`)
-  const layerWidths = list.map((entry: unknown, i): LayerWidths => {
+  const layers = layersOf(a)
+  if (!Array.isArray(list) || list.length !== layers)
+    throw config.error(FIELD, Array.isArray(list) ? `${list.length} long` : list, `a list of ${layers} layers`)
+  const attentions = attentionHalves(a)
+  const widths = list.map((entry: unknown, i): LayerWidths => {
+    const { kvHeads, headSize } = attentions[i]
     const { ffn, values } = (entry ?? {}) as Partial<LayerWidths>
     const within = (n: unknown, low: number, high: number) =>
       Number.isInteger(n) && Number(n) >= low && Number(n) <= high
     if (!within(ffn, 1, a.ffnWidth))
       throw config.error(`${FIELD}[${i}].ffn`, ffn, `an integer from 1 to ${a.ffnWidth} (${a.ffnWidthKey})`)
-    if (!Array.isArray(values) || values.length !== a.kvHeads || !values.every(n => within(n, 0, a.headSize)))
-      throw config.error(`${FIELD}[${i}].values`, values, `${a.kvHeads} integers from 0 to ${a.headSize}`)
+    if (!Array.isArray(values) || values.length !== kvHeads || !values.every(n => within(n, 0, headSize)))
+      throw config.error(`${FIELD}[${i}].values`, values, `${kvHeads} integers from 0 to ${headSize}`)
     if (values.every(n => n === 0))
       throw config.error(`${FIELD}[${i}].values`, values, 'above 0 in at least one KV head')
     return { ffn: ffn as number, values }
   })
-  return { ...a, layerWidths }
+  return withLayerWidths(a, widths)
 }
 
 /** Our Python files beside the weights. */
 const CODE_FILES = ['configuration_fasp.py', 'modeling_fasp.py'] as const
 
-/** How the classes of transformers begin that ours follow, per `model_type` of the stock model. */
-const CLASSES: Readonly<Record<string, string>> = { llama: 'Llama', opt: 'OPT' }
-/** How ours begin. */
+/** How our Python classes begin; those of transformers that they follow come after it. */
 const OURS = 'Fasp'
 
-/** How our Python classes begin. @throws UnsupportedModelError for a family that src/write/python has none for */
-export function compactClasses({ modelType }: Pick<Architecture, 'modelType'>): string {
-  if (Object.hasOwn(CLASSES, modelType)) return OURS + CLASSES[modelType]
-  throw new UnsupportedModelError(
-    `layout compact has no code for models of type ${modelType} in transformers. Use layout stock or padded.`,
-  )
-}
-
-/** The fields of `config.json` that make it compact. `ffnWidth` stays the width of the model before. @throws as `compactClasses` */
-export function compactConfig(a: Architecture, layerWidths: readonly LayerWidths[]): Record<string, unknown> {
-  const name = compactClasses(a)
+/** The fields of `config.json` that make it compact. `ffnWidth` stays the width of the model before. */
+export function compactConfig(
+  a: Pick<Architecture, 'classes' | 'modelType'>,
+  layerWidths: readonly LayerWidths[],
+): Record<string, unknown> {
+  const name = OURS + a.classes
   return {
     model_type: `${COMPACT_PREFIX}${a.modelType}`,
     architectures: [`${name}ForCausalLM`],

@@ -1,6 +1,12 @@
 // Reads fields of `config.json` with their checks, so that a model's data file states facts only.
 import { UnsupportedModelError } from '../errors.ts'
 import { describeValue } from '../formats/json.ts'
+import type { HalfBlock } from './half-block.ts'
+
+/** The deepest models have some hundred layers. A list of them is made before any tensor is looked at. */
+const MAX_LAYERS = 2 ** 12
+/** Models have up to some hundred heads of up to 512 channels. Tables of as many are made, too. */
+const [MAX_HEADS, MAX_HEAD_SIZE] = [2 ** 14, 2 ** 14]
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -22,6 +28,30 @@ export class Config {
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > max)
       throw this.error(key, value, `an integer from 1 to ${max}`)
     return value as number
+  }
+
+  /** As `size`, and 0 where there may be none. */
+  count(key: string, fallback: number): number {
+    return this.json[key] === 0 ? 0 : this.size(key, fallback)
+  }
+
+  /** The half-blocks of all layers. */
+  layers(of: (layer: number) => readonly HalfBlock[]): HalfBlock[] {
+    return Array.from({ length: this.size('num_hidden_layers', undefined, MAX_LAYERS) }, (_, layer) => of(layer)).flat()
+  }
+
+  /** h, k and e. @param hiddenSize d @throws UnsupportedModelError where they do not go together */
+  heads(hiddenSize: number): { heads: number; kvHeads: number; headSize: number } {
+    const heads = this.size('num_attention_heads', undefined, MAX_HEADS)
+    const kvHeads = this.size('num_key_value_heads', heads)
+    const headSize = this.size('head_dim', Math.floor(hiddenSize / heads), MAX_HEAD_SIZE)
+    if (headSize % 2 !== 0 || (this.json.head_dim == null && headSize * heads !== hiddenSize))
+      throw new UnsupportedModelError(
+        `${this.where}: ${heads} heads over hidden size ${hiddenSize} give head size ${hiddenSize / heads}; it must be an even integer.`,
+      )
+    if (heads % kvHeads !== 0)
+      throw new UnsupportedModelError(`${this.where}: ${heads} query heads cannot share ${kvHeads} KV heads evenly.`)
+    return { heads, kvHeads, headSize }
   }
 
   number(key: string, fallback: number): number {

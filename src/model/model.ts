@@ -4,14 +4,16 @@ import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
 import { firstNotFinite, isDType, isFloat, toFloat32 } from '../formats/dtype.ts'
 import { describeValue } from '../formats/json.ts'
 import type { DType } from '../formats/tensors.ts'
-import { type Architecture, tensorShapes } from './architecture.ts'
+import { type Architecture, layersOf, tensorShapes } from './architecture.ts'
 import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
-import { llama } from './llama.ts'
-import { opt } from './opt.ts'
+import { llama } from './families/llama.ts'
+import { mistral } from './families/mistral.ts'
+import { opt } from './families/opt.ts'
+import { qwen2 } from './families/qwen2.ts'
 import { checkRecipe } from './recipe.ts'
 
-const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = { llama, opt }
+const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = { llama, mistral, opt, qwen2 }
 
 export interface Model {
   readonly checkpoint: Checkpoint
@@ -26,7 +28,9 @@ export interface Model {
 export function describeModel(checkpoint: Checkpoint): Model {
   const { config, name, tensors } = checkpoint
   const architecture = architectureOf(name, config)
-  checkSizes(name, architecture, tensors.tensors.size)
+  const [layers, all] = [layersOf(architecture), tensors.tensors.size]
+  if (layers > all)
+    throw new FormatError(name, `config.json calls for ${layers} layers, but there are ${all} tensors in all.`)
   const shapes = tensorShapes(architecture)
   for (const [tensor, shape] of shapes) {
     const info = tensors.tensors.get(tensor)
@@ -39,8 +43,8 @@ export function describeModel(checkpoint: Checkpoint): Model {
         `${tensor} is of type ${info.dtype}; weights are floating-point or a quantisation of GGUF.`,
       )
   }
-  const layers = `${architecture.names.layers}.`
-  const foreign = [...tensors.tensors.keys()].find(tensor => tensor.startsWith(layers) && !shapes.has(tensor))
+  const prefix = `${architecture.names.layers}.`
+  const foreign = [...tensors.tensors.keys()].find(tensor => tensor.startsWith(prefix) && !shapes.has(tensor))
   if (foreign)
     throw new UnsupportedModelError(
       `${name}: ${foreign} is no part of a ${architecture.modelType} layer as config.json describes it. Is model_type right?`,
@@ -65,18 +69,6 @@ export function architectureOf(name: string, config: Checkpoint['config']): Arch
   const fields = new Config(`${name}, config.json`, config)
   const architecture = FAMILIES[family](fields)
   return isCompact ? compact(architecture, fields) : architecture
-}
-
-function checkSizes(name: string, a: Architecture, tensors: number): void {
-  // Before a table of all layers is made: the number is only what the config says.
-  if (a.layers > tensors)
-    throw new FormatError(name, `config.json calls for ${a.layers} layers, but there are ${tensors} tensors in all.`)
-  if (!Number.isInteger(a.headSize) || a.headSize % 2 !== 0)
-    throw new UnsupportedModelError(
-      `${name}: ${a.heads} heads over hidden size ${a.hiddenSize} give head size ${a.headSize}; it must be an even integer.`,
-    )
-  if (a.heads % a.kvHeads !== 0)
-    throw new UnsupportedModelError(`${name}: ${a.heads} query heads cannot share ${a.kvHeads} KV heads evenly.`)
 }
 
 /** Tensors of the checkpoint that the architecture does not use. */

@@ -3,7 +3,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { FormatError } from '../errors.ts'
 import { isJsonObject } from '../formats/json.ts'
-import { type Architecture, widthsOf } from './architecture.ts'
+import { type Architecture, attentionHalves, layerWidths } from './architecture.ts'
 
 /** @throws FormatError where the kept indices do not fit the widths of the weights */
 export function checkRecipe(a: Architecture, { name, recipe }: Checkpoint): void {
@@ -14,15 +14,15 @@ export function checkRecipe(a: Architecture, { name, recipe }: Checkpoint): void
       `${problem}. It does not belong to these weights: remove it, or fetch the folder again.`,
     )
   const { layers, widths } = recipe as { layers?: unknown; widths?: { before?: { ffn?: unknown } } }
-  if (!Array.isArray(layers) || layers.length !== a.layers)
-    throw mismatch(`"layers" must be a list of ${a.layers}, as many as the model has`)
-  for (let i = 0; i < a.layers; i++) {
-    const { ffn, values } = widthsOf(a, i)
+  const stored = layerWidths(a)
+  if (!Array.isArray(layers) || layers.length !== stored.length)
+    throw mismatch(`"layers" must be a list of ${stored.length}, as many as the model has`)
+  for (const [i, { ffn, values }] of stored.entries()) {
     const before = widths?.before?.ffn
     if (isJsonObject(layers[i]) && layers[i].ffn && !(Number.isInteger(before) && Number(before) >= ffn))
       throw mismatch(`"widths.before.ffn" must be an integer from ${ffn} on`)
     checkKept(i, 'ffn', [ffn], Number(before))
-    checkKept(i, 'attention', values, a.headSize)
+    checkKept(i, 'attention', values, attentionHalves(a)[i].headSize)
   }
 
   /** @param stored rows in the weights of each KV head, or of the FFN; `size` of them where the layout pads */

@@ -2,8 +2,8 @@
 // Source: transformers `modeling_rope_utils.py`, `_compute_default_rope_parameters` and `_compute_llama3_parameters`.
 import { UnsupportedModelError } from '../errors.ts'
 import { describeValue } from '../formats/json.ts'
-import type { Rope } from './architecture.ts'
 import type { Config } from './config.ts'
+import type { Rope } from './half-block.ts'
 
 /** @param headSize e @throws UnsupportedModelError for a kind of scaling that is not listed above */
 export function readRope(config: Config, headSize: number): Rope {

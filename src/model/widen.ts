@@ -5,8 +5,9 @@ import type { FloatDType } from '../formats/dtype.ts'
 import { fromFloat32, isDType } from '../formats/dtype.ts'
 import type { Floats, TensorInfo } from '../formats/tensors.ts'
 import { pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
-import { type Architecture, halfBlocks, tensorShapes } from './architecture.ts'
+import { type Architecture, attentionHalves, tensorShapes, withLayerWidths } from './architecture.ts'
 import { columnsOfRows } from './coupling.ts'
+import { hiddenWidth, storedInputs } from './half-block.ts'
 import type { Model } from './model.ts'
 
 /** Where the neurons and value rows of a layer go. */
@@ -24,17 +25,28 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
   const architecture = widenedArchitecture(a, places)
   const { tensors: source } = checkpoint
   const moves = new Map<string, (values: Floats) => Floats>()
-  for (const [layer, { ffn: width, neurons, valueRows }] of places.entries()) {
-    const columns = columnsOfRows(a, valueRows)
-    const kinds = { attention: [valueRows, columns, a.kvHeads * a.headSize], ffn: [neurons, neurons, width] } as const
-    for (const { kind, inputs, coupled, output } of halfBlocks(architecture, layer)) {
-      const [rows, fromColumns, total] = kinds[kind]
-      for (const i of coupled) {
-        moves.set(`${inputs[i].name}.weight`, values => scatterRows(values, rows, total, inputs[i].in))
-        moves.set(`${inputs[i].name}.bias`, values => scatterRows(values, rows, total, 1))
+  for (const [i, half] of architecture.halves.entries()) {
+    const { neurons, valueRows } = places[half.layer]
+    const isFfn = half.kind === 'ffn'
+    const rows = isFfn ? neurons : valueRows
+    const columns = isFfn ? neurons : columnsOfRows(half, valueRows)
+    const narrow = a.halves[i].inputs
+    for (const [name, slices] of storedInputs(half)) {
+      if (!slices.some(j => half.coupled.includes(j))) continue
+      const widen = (values: Floats, columns: number) => {
+        const wide = new Float32Array(slices.reduce((sum, j) => sum + half.inputs[j].out, 0) * columns)
+        for (let from = 0, to = 0, s = 0; s < slices.length; s++) {
+          const j = slices[s]
+          const part = values.subarray(from * columns, (from += narrow[j].out) * columns)
+          wide.set(half.coupled.includes(j) ? scatterRows(part, rows, half.inputs[j].out, columns) : part, to * columns)
+          to += half.inputs[j].out
+        }
+        return wide
       }
-      moves.set(`${output.name}.weight`, values => scatterColumns(values, fromColumns, output.in))
+      moves.set(`${name}.weight`, values => widen(values, half.inputs[0].in))
+      moves.set(`${name}.bias`, values => widen(values, 1))
     }
+    moves.set(`${half.output.name}.weight`, values => scatterColumns(values, columns, hiddenWidth(half)))
   }
   const tensors = new Map<string, TensorInfo>()
   for (const [name, shape] of tensorShapes(architecture)) tensors.set(name, { ...source.tensors.get(name)!, shape })
@@ -60,7 +72,10 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
 
 function widenedArchitecture(a: Architecture, places: readonly Places[]): Architecture {
   const [{ ffn }] = places
-  if (places.every(layer => layer.ffn === ffn)) return { ...a, ffnWidth: ffn, layerWidths: undefined }
-  const values = new Array<number>(a.kvHeads).fill(a.headSize)
-  return { ...a, layerWidths: places.map(layer => ({ ffn: layer.ffn, values })) }
+  const widths = attentionHalves(a).map(({ values, headSize }, i) => ({
+    ffn: places[i].ffn,
+    values: values.map(() => headSize),
+  }))
+  if (places.some(layer => layer.ffn !== ffn)) return withLayerWidths(a, widths)
+  return { ...withLayerWidths(a, widths, false), ffnWidth: ffn }
 }

@@ -1,7 +1,7 @@
 // From a result to the charts that it has something for. `fasp report -o x.svg --chart NAME` writes one of them.
 import { count, duration, percent } from '../display.ts'
 import { UsageError } from '../errors.ts'
-import type { Widths } from '../model/architecture.ts'
+import type { Widths } from '../model/half-block.ts'
 import { CHART_NAMES, type ChartName } from './chart-names.ts'
 import {
   type Cell,

@@ -2,7 +2,7 @@
 import { total } from '../clock.ts'
 import { bytes, count, cut, duration, percent, shortNames } from '../display.ts'
 import type { ExportResult } from '../export/result.ts'
-import type { Widths } from '../model/architecture.ts'
+import type { Widths } from '../model/half-block.ts'
 import type { HalfResult, PerplexityResult, PruneResult } from '../result.ts'
 import { type Estimate, isDense, type ResultFile, type Run, type TaskResult } from './result-file.ts'
 

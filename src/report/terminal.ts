@@ -3,7 +3,7 @@
 import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult } from '../export/result.ts'
-import type { LayerWidths } from '../model/architecture.ts'
+import type { LayerWidths } from '../model/half-block.ts'
 import type { Plan } from '../plan.ts'
 import type { PerplexityResult, PruneResult, Sizes } from '../result.ts'
 import { madeLines } from './made.ts'

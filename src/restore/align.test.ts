@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
-import { HalfBlockRunner } from '../blocks/halfblock.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { values } from '../engine/engine.ts'
 import { ActivationPool } from '../forward/activations.ts'
+import { HalfBlockRunner } from '../forward/halfblock.ts'
 import { Stream } from '../forward/stream.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import { architectureOf } from '../model/model.ts'
@@ -23,7 +23,7 @@ test('input layers turn by the map that takes the pruned rows closest to the den
     ...config,
     ...{ hidden_size: d, num_attention_heads: 2, num_key_value_heads: 2, head_dim: 4, rms_norm_eps: epsilon },
   })
-  const runner = new HalfBlockRunner(engine, a, tokens)
+  const runner = new HalfBlockRunner(engine, tokens)
   const [, ffn] = halfBlocks(a, 0)
   const [x, y, norm, weight] = [random(tokens * d, 1), random(tokens * d, 2), random(d, 3), random(3 * d, 4)]
   const batches = [
@@ -32,14 +32,14 @@ test('input layers turn by the map that takes the pruned rows closest to the den
   ]
   const pool = new ActivationPool(Number.POSITIVE_INFINITY)
   const stream = async (data: Float32Array<ArrayBuffer>) => {
-    return Stream.open({ engine, pool }, runner, batches, async batch =>
+    return Stream.open({ engine, pool }, runner, batches, d, async batch =>
       data.subarray(batch.start * d, (batch.start + batch.tokens) * d),
     )
   }
   const identity = Float32Array.from({ length: d * d }, (_, i) => (i % (d + 1) === 0 ? 1 : 0))
   const weights = {
     half: ffn,
-    norm: { 'norm.weight': values(norm, [d]) },
+    norms: { before: { 'before.weight': values(norm, [d]) }, afterSum: {} },
     inputs: [{ weight: identity }, { weight }],
     output: { weight: new Float32Array(d) },
   }
@@ -73,11 +73,11 @@ test('input layers turn by the map that takes the pruned rows closest to the den
     }
   // A channel that is dead in the norm takes some damping.
   const dead = {
-    'norm.weight': values(
+    'before.weight': values(
       norm.map((v, i) => (i === 3 ? 0 : v)),
       [d],
     ),
   }
-  const raised = await alignInputs(await stream(x), { ...weights, norm: dead }, dense, 0)
+  const raised = await alignInputs(await stream(x), { ...weights, norms: { ...weights.norms, before: dead } }, dense, 0)
   expect(raised.damp).toBe(1e-8)
 })

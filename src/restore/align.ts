@@ -3,11 +3,10 @@
 //   Z = argmin ‖Y − X (I + Z)‖² + δ‖Z‖²,  that is (XᵀX + δI) Z = Xᵀ(Y − X),
 // goes into the input layers, α of the way: W' = W (I + αZ)ᵀ. They keep their shapes, so that it costs nothing later.
 // Ours; GPTAQ (arXiv 2504.02692) quantises layers towards the outputs of the unquantised model in the same spirit.
-import type { HalfWeights } from '../blocks/weights.ts'
+
 import type { DenseTarget, Stream } from '../forward/stream.ts'
-import { solve } from '../linalg/cholesky.ts'
-import { matrix } from '../linalg/gemm.ts'
-import { multiply } from '../linalg/product.ts'
+import type { HalfWeights } from '../forward/weights.ts'
+import { matrix } from '../linalg/matrix.ts'
 import { transposed } from '../linalg/scatter.ts'
 import { allColumns } from '../select/top.ts'
 import { AlignmentAccumulator } from '../statistics/alignment.ts'
@@ -20,23 +19,24 @@ export async function alignInputs(
   dense: DenseTarget,
   damp: number,
 ): Promise<{ readonly weights: HalfWeights; readonly damp: number }> {
-  const { engine, architecture: a } = stream.runner
-  const d = a.hiddenSize
-  const sums = new AlignmentAccumulator(engine, a, weights.norm)
+  const { engine } = stream.runner
+  const norm = weights.half.before!
+  const d = norm.size
+  const sums = new AlignmentAccumulator(engine, norm, weights.norms.before)
   await stream.readBeside(dense.stream, (x, y, { tokens }) => sums.add({ x, y, tokens }))
   const { gram, cross } = sums.finish()
   const statistics = { width: d, tokens: stream.tokens, gram, mean: new Float64Array(d) }
-  const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: weights.half.norm })
+  const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: norm.name })
   if (!system) return { weights, damp }
   const z = matrix(d, d, Float64Array.from(cross))
-  await solve(engine, system.factor, z)
+  await system.factor.solve(z)
   const turn = transposed(
     Float32Array.from(z.data, v => dense.alpha * v),
     d,
   ) // αZᵀ
   const inputs = []
   for (const { weight, bias } of weights.inputs) {
-    const change = await multiply(engine, weight, turn, d)
+    const change = await engine.linalg.multiply(weight, turn, d)
     inputs.push({ weight: weight.map((w, i) => w + change[i]), bias })
   }
   return { weights: { ...weights, inputs }, damp: system.damp }

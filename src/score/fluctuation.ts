@@ -2,7 +2,7 @@
 // the variance of column j of H in the dense model (arXiv 2312.11983). The scores of o_proj are squared as in FLAP's code (lib/prune.py);
 // we have not found that in the paper, but its figures come from the code.
 
-import type { HalfBlock } from '../model/architecture.ts'
+import type { HalfBlock } from '../model/half-block.ts'
 import type { Moments } from '../statistics/moments.ts'
 import { magnitudeScores } from './magnitude.ts'
 

@@ -1,7 +1,7 @@
 // Which columns matter, by a function of the user's: `fasp({ score })` of method.ts.
-import type { HalfWeights } from '../blocks/weights.ts'
 import { UsageError } from '../errors.ts'
-import type { HalfBlock } from '../model/architecture.ts'
+import type { HalfWeights } from '../forward/weights.ts'
+import type { HalfBlock } from '../model/half-block.ts'
 import type { Statistics } from '../statistics/gram.ts'
 
 /** An output layer (`o_proj`, `down_proj`) and what was observed of its input H [tokens, width] on the pruned stream. Read only. */

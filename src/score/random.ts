@@ -1,6 +1,6 @@
 // Which columns go, by chance: what a method must be better than. Numbers from mulberry32, a stream of its own for each half-block.
 
-import type { HalfBlock } from '../model/architecture.ts'
+import type { HalfBlock } from '../model/half-block.ts'
 import { randomNumbers } from '../random.ts'
 
 /** 2³² / φ: seeds of neighbours are far apart. */

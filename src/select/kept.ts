@@ -1,9 +1,11 @@
 // Which units of a half-block stay, by the score that the options name, and the columns that go with them. Units are neurons, value
 // channels with their query group, or KV heads with all their query heads; the score of a unit is the sum over its columns.
-import type { HalfWeights } from '../blocks/weights.ts'
+
 import type { Engine } from '../engine/engine.ts'
-import type { Architecture, HalfBlock, Scope, Widths } from '../model/architecture.ts'
+import type { HalfWeights } from '../forward/weights.ts'
+import type { Scope } from '../model/architecture.ts'
 import { columnGroups, columnsOfRows, headGroups, rowsOfHeads } from '../model/coupling.ts'
+import { fullWidth, type HalfBlock, type Widths } from '../model/half-block.ts'
 import { columnScores } from '../score/column.ts'
 import { fluctuationScores } from '../score/fluctuation.ts'
 import { magnitudeScores } from '../score/magnitude.ts'
@@ -48,37 +50,37 @@ export interface Candidates {
 
 export async function selectKept(
   engine: Engine,
-  a: Architecture,
   seen: Candidates,
-  { ffn, value, kvHeads = a.kvHeads }: Widths,
+  { ffn, value, kvHeads }: Widths,
   options: SelectOptions,
 ): Promise<Selection> {
   const { half, output } = seen.weights
-  const isFfn = half.kind === 'ffn'
-  const wholeHeads = !isFfn && options.scope === 'ffn+heads'
-  const units = wholeHeads ? headGroups(a) : columnGroups(a, half)
-  const keep = isFfn ? ffn : wholeHeads ? kvHeads : value * a.kvHeads
-  const perHead = !isFfn && !wholeHeads && options.vo !== 'ragged'
+  const heads = half.kind === 'attention' ? half.kvHeads : 0
+  const wholeHeads = heads > 0 && options.scope === 'ffn+heads'
+  const units = half.kind === 'attention' && wholeHeads ? headGroups(half) : columnGroups(half)
+  const keep = heads === 0 ? ffn : wholeHeads ? (kvHeads ?? heads) : value * heads
+  const perHead = heads > 0 && !wholeHeads && options.vo !== 'ragged'
   const selected = async () => {
     if (options.score === 'eliminate' && !seen.scores) {
-      const classes = perHead ? { size: a.headSize, keep: value } : undefined
+      const classes = perHead ? { size: fullWidth(half), keep: value } : undefined
       const center = options.center && output.bias !== undefined
       const eliminating = { damp: options.damp, center, layer: half.output.name, classes }
       return eliminate(engine, output.weight, seen.statistics, units, keep, eliminating)
     }
     const scores = seen.scores ?? unitScores(units, scoresOf(seen, options))
     const { damp } = options
-    return { scores, damp, kept: perHead ? keepTopPerGroup(scores, a.kvHeads, value) : keepTop(scores, keep) }
+    return { scores, damp, kept: perHead ? keepTopPerGroup(scores, heads, value) : keepTop(scores, keep) }
   }
   const { scores, damp, kept: keptUnits } = await selected()
-  const kept = wholeHeads ? rowsOfHeads(a, keptUnits) : keptUnits
-  return { scores, damp, kept, columns: isFfn ? kept : columnsOfRows(a, kept) }
+  if (half.kind === 'ffn') return { scores, damp, kept: keptUnits, columns: keptUnits }
+  const kept = wholeHeads ? rowsOfHeads(half, keptUnits) : keptUnits
+  return { scores, damp, kept, columns: columnsOfRows(half, kept) }
 }
 
 /** All of a half-block that nothing is cut in. */
-export function keepAll(a: Architecture, { kind, output }: HalfBlock): Selection {
-  const columns = allColumns(output.in)
-  return { kept: kind === 'ffn' ? columns : allColumns(a.kvHeads * a.headSize), columns, damp: 0 }
+export function keepAll(half: HalfBlock): Selection {
+  const columns = allColumns(half.output.in)
+  return { kept: half.kind === 'ffn' ? columns : allColumns(half.kvHeads * half.headSize), columns, damp: 0 }
 }
 
 /** Scores of the columns. */

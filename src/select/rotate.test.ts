@@ -1,18 +1,18 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
-import { type HalfWeights, readHalf } from '../blocks/weights.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { openEngine } from '../engine/engine.node.ts'
-import { logits } from '../evaluate/logits.ts'
-import { type Architecture, halfBlocks, tensorShapes } from '../model/architecture.ts'
+import { type HalfWeights, readHalf } from '../forward/weights.ts'
+import { logits } from '../index.ts'
+import { attentionHalves, tensorShapes } from '../model/architecture.ts'
 import { columnsOfRows } from '../model/coupling.ts'
 import { floatSource } from '../model/float-source.ts'
-import { describeModel, type Model } from '../model/model.ts'
+import { hiddenWidth } from '../model/half-block.ts'
+import { architectureOf, describeModel, type Model } from '../model/model.ts'
 import { restoreColumns } from '../restore/least-squares.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import { rotateValues, unrotateOutput } from './rotate.ts'
-import { complement } from './top.ts'
 
 const engine = openEngine()
 const checkpoint = await openHuggingFace(fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url)))
@@ -47,10 +47,9 @@ const largest = (a: ArrayLike<number>, b: ArrayLike<number>) =>
 test('a rotation of all value channels changes no logit', async () => {
   const a = llama.architecture
   const changed = new Map<string, Float32Array<ArrayBuffer>>()
-  for (let layer = 0; layer < a.layers; layer++) {
-    const [half] = halfBlocks(a, layer)
+  for (const half of attentionHalves(a)) {
     const weights = await readHalf(llama, half)
-    const turned = (await rotateValues(engine, a, weights, made(a.heads * a.headSize, 300, layer))).weights
+    const turned = (await rotateValues(engine, half, weights, made(hiddenWidth(half), 300, half.layer))).weights
     expect(largest(turned.inputs[2].weight, weights.inputs[2].weight)).toBeGreaterThan(0.01)
     changed.set(`${half.inputs[2].name}.weight`, turned.inputs[2].weight)
     changed.set(`${half.output.name}.weight`, turned.output.weight)
@@ -62,26 +61,28 @@ test('a rotation of all value channels changes no logit', async () => {
   expect(largest(await logits(model, engine, ids), await logits(llama, engine, ids))).toBeLessThan(1e-4)
 })
 
+/** The first attention of a LLaMA of these sizes. */
+const ofHeads = (sizes: object) => attentionHalves(architectureOf('made', { ...llama.checkpoint.config, ...sizes }))[0]
+
 describe.each([
   ['one query head per KV head', 4],
   ['grouped queries', 2],
 ])('%s', (_, kvHeads) => {
-  const a: Architecture = { ...llama.architecture, heads: 4, kvHeads, headSize: 8, hiddenSize: 24 }
-  const [half] = halfBlocks(a, 0)
+  const half = ofHeads({ hidden_size: 24, num_attention_heads: 4, num_key_value_heads: kvHeads, head_dim: 8 })
   const linear = (out: number, width: number, seed: number) => ({
     weight: random(out * width, seed),
     bias: random(out, seed + 1),
   })
   const weights: HalfWeights = {
     half,
-    norm: {},
+    norms: { before: {}, afterSum: {} },
     inputs: [linear(32, 24, 1), linear(8 * kvHeads, 24, 3), linear(8 * kvHeads, 24, 5)],
     output: linear(24, 32, 7),
   }
   const statistics = made(32, 200, 9)
 
   test('bases are orthonormal, scores descend in each head, and the way back is exact', async () => {
-    const rotated = await rotateValues(engine, a, weights, statistics)
+    const rotated = await rotateValues(engine, half, weights, statistics)
     for (const { data } of rotated.bases)
       for (let i = 0; i < 8; i++)
         for (let j = 0; j < 8; j++) {
@@ -90,7 +91,7 @@ describe.each([
         }
     for (let row = 1; row < rotated.scores.length; row++)
       if (row % 8 > 0) expect(rotated.scores[row]).toBeLessThanOrEqual(rotated.scores[row - 1])
-    const { output, columns } = await unrotateOutput(engine, a, rotated, rotated.weights.output)
+    const { output, columns } = await unrotateOutput(engine, half, rotated, rotated.weights.output)
     expect(largest(output.weight, weights.output.weight)).toBeLessThan(1e-6)
     expect(columns).toHaveLength(32)
     const trace = (g: ArrayLike<number>) =>
@@ -108,7 +109,7 @@ describe.each([
       for (let o = 0; o < 24; o++) gap.cross[i * 24 + o] = h[i] * (o - 10)
     }
     const one = { width: 32, tokens: 1, gram, mean: Float64Array.from(h), gap }
-    const { bases, statistics: turned } = await rotateValues(engine, a, weights, one)
+    const { bases, statistics: turned } = await rotateValues(engine, half, weights, one)
     const t = Array.from({ length: 32 }, (_, i) => {
       const head = Math.floor(i / 8)
       const { data } = bases[Math.floor((head * kvHeads) / 4)]
@@ -131,16 +132,15 @@ describe.each([
 
   /** Error of the layer's output where each KV head keeps its first `k` channels, others zero, repaired. */
   async function error(k: number, gram: Float32Array<ArrayBuffer>, output: Float32Array<ArrayBuffer>, keep = first(k)) {
-    const columns = columnsOfRows(a, keep)
+    const columns = columnsOfRows(half, keep)
     const options = { damp: 0, center: false, restore: true, layer: 'made' }
     const given = { ...statistics, gram }
-    return (await restoreColumns(engine, output, undefined, given, columns, complement(columns, 32), options))
-      .errorAfter
+    return (await restoreColumns(engine, { weight: output }, given, columns, options)).errorAfter
   }
   const first = (k: number) => Int32Array.from({ length: k * kvHeads }, (_, i) => Math.floor(i / k) * 8 + (i % k))
 
   test('every rank loses less than channels of the old basis', async () => {
-    const { weights: w, statistics: s } = await rotateValues(engine, a, weights, statistics)
+    const { weights: w, statistics: s } = await rotateValues(engine, half, weights, statistics)
     const plain = (k: number) => Int32Array.from({ length: k * kvHeads }, (_, i) => Math.floor(i / k) * 8 + 7 - (i % k))
     for (const k of [1, 2, 4, 6, 7]) {
       const turned = await error(k, s.gram, w.output.weight)
@@ -152,7 +152,7 @@ describe.each([
   if (kvHeads === 4)
     test('without correlation between heads the scores are the errors (Eckart & Young)', async () => {
       const gram = statistics.gram.map((v, i) => (Math.floor(i / 32 / 8) === Math.floor((i % 32) / 8) ? v : 0))
-      const { scores, weights: w, statistics: s } = await rotateValues(engine, a, weights, { ...statistics, gram })
+      const { scores, weights: w, statistics: s } = await rotateValues(engine, half, weights, { ...statistics, gram })
       const all = scores.reduce((sum, v) => sum + v, 0)
       for (const k of [1, 3, 5, 7]) {
         const lost = scores.reduce((sum, v, row) => (row % 8 < k ? sum : sum + v), 0)
@@ -162,12 +162,12 @@ describe.each([
 })
 
 test('activations that are all zero give some basis', async () => {
-  const a: Architecture = { ...llama.architecture, heads: 2, kvHeads: 1, headSize: 4, hiddenSize: 6 }
+  const half = ofHeads({ hidden_size: 6, num_attention_heads: 2, num_key_value_heads: 1, head_dim: 4 })
   const zero = { ...made(8, 4, 1), gram: new Float32Array(64) }
   const linear = (out: number, width: number) => ({ weight: random(out * width, 1) })
   const inputs = [linear(8, 6), linear(4, 6), linear(4, 6)]
-  const weights = { half: halfBlocks(a, 0)[0], norm: {}, inputs, output: linear(6, 8) }
-  const { bases, scores } = await rotateValues(engine, a, weights, zero)
+  const weights = { half, norms: { before: {}, afterSum: {} }, inputs, output: linear(6, 8) }
+  const { bases, scores } = await rotateValues(engine, half, weights, zero)
   expect([...scores].every(Number.isFinite)).toBe(true)
   expect(bases[0].data.every(Number.isFinite)).toBe(true)
 })

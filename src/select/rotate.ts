@@ -5,14 +5,13 @@
 // & Young, Psychometrika 1936, in the metric Ḡ), and Σ_{j > k} σ_j² is its error: exact for r = 1, by the mean Ḡ for grouped queries.
 // Selection and least squares then go on in the new basis.
 
-import type { PrunedOutput } from '../blocks/halfblock.ts'
-import type { HalfWeights, LinearWeights } from '../blocks/weights.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { gemm, type Matrix, matrix, rowsOf } from '../linalg/gemm.ts'
+import type { PrunedOutput } from '../forward/halfblock.ts'
+import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
+import { type Matrix, matrix, rowsOf } from '../linalg/matrix.ts'
 import { transposed } from '../linalg/scatter.ts'
-import { symmetricEigen } from '../linalg/symmetric-eigen.ts'
-import type { Architecture } from '../model/architecture.ts'
+import { type AttentionHalf, groupSize } from '../model/half-block.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import { allColumns } from './top.ts'
 
@@ -35,17 +34,16 @@ export interface RotatedValues extends Rotation {
 /** Turns weights and statistics of an attention half-block. */
 export async function rotateValues(
   engine: Engine,
-  a: Architecture,
+  half: AttentionHalf,
   weights: HalfWeights,
   statistics: Statistics,
 ): Promise<RotatedValues> {
-  const { heads, kvHeads, hiddenSize: d } = a
   const { width, gap } = statistics
-  const rotation = await valueRotation(engine, a, weights.output.weight, statistics)
+  const rotation = await valueRotation(engine, half, weights.output.weight, statistics)
   const { bases } = rotation
-  const perHead = bases.flatMap(basis => new Array<Matrix>(heads / kvHeads).fill(basis))
+  const perHead = bases.flatMap(basis => new Array<Matrix>(groupSize(half)).fill(basis))
   const [q, k, v] = weights.inputs
-  const half = transposed(await rotatedRows(engine, perHead, statistics.gram), width) // T G, with T = diag(B)
+  const turned = transposed(await rotatedRows(engine, perHead, statistics.gram), width) // T G, with T = diag(B)
   const output = await rotatedRows(engine, perHead, transposed(weights.output.weight, width))
   const value = {
     weight: await rotatedRows(engine, bases, v.weight),
@@ -53,10 +51,14 @@ export async function rotateValues(
   }
   return {
     ...rotation,
-    weights: { ...weights, inputs: [q, k, value], output: { ...weights.output, weight: transposed(output, d) } },
+    weights: {
+      ...weights,
+      inputs: [q, k, value],
+      output: { ...weights.output, weight: transposed(output, half.output.out) },
+    },
     statistics: {
       ...statistics,
-      gram: await rotatedRows(engine, perHead, half),
+      gram: await rotatedRows(engine, perHead, turned),
       mean: Float64Array.from(await rotatedRows(engine, perHead, Float32Array.from(statistics.mean))),
       gap: gap && { ...gap, cross: await rotatedRows(engine, perHead, gap.cross) },
     },
@@ -66,7 +68,7 @@ export async function rotateValues(
 /** o_proj [d, h·k'] on the first k' channels of each head → [d, h·e] on the columns that `H` has, all of them. */
 export async function unrotateOutput(
   engine: Engine,
-  { heads, kvHeads, headSize: e, hiddenSize: d }: Architecture,
+  { heads, kvHeads, headSize: e, output: { out: d } }: AttentionHalf,
   { bases }: RotatedValues,
   { weight, bias }: LinearWeights,
 ): Promise<PrunedOutput> {
@@ -76,7 +78,7 @@ export async function unrotateOutput(
   for (let head = 0; head < heads; head++) {
     const basis = rowsOf(bases[Math.floor((head * kvHeads) / heads)], 0, kept)
     const product = matrix(d, e)
-    await gemm(engine, columnBlock(weight, d, width, head * kept, kept), basis, product)
+    await engine.linalg.gemm(columnBlock(weight, d, width, head * kept, kept), basis, product)
     for (let o = 0; o < d; o++) full.set(product.data.subarray(o * e, (o + 1) * e), (o * heads + head) * e)
   }
   return { output: { weight: full, bias }, columns: allColumns(heads * e) }
@@ -85,11 +87,13 @@ export async function unrotateOutput(
 /** @param output weight of o_proj [d, h·e] */
 async function valueRotation(
   engine: Engine,
-  { heads, kvHeads, headSize: e, hiddenSize: d }: Architecture,
+  half: AttentionHalf,
   output: Floats,
   { gram, width }: Statistics,
 ): Promise<Rotation> {
-  const group = heads / kvHeads
+  const { kvHeads, headSize: e } = half
+  const d = half.output.out
+  const group = groupSize(half)
   const bases: Matrix[] = []
   const scores = new Float64Array(kvHeads * e)
   for (let g = 0; g < kvHeads; g++) {
@@ -97,21 +101,20 @@ async function valueRotation(
     const mean = matrix(e, e) // Ḡ
     for (let head = g * group; head < (g + 1) * group; head++) {
       const block = columnBlock(output, d, width, head * e, e)
-      await gemm(engine, block, block, energy, { transA: true, accumulate: true })
+      await engine.linalg.gemm(block, block, energy, { transA: true, accumulate: true })
       for (let i = 0; i < e; i++)
         for (let j = 0; j < e; j++) mean.data[i * e + j] += gram[(head * e + i) * width + head * e + j] / group
     }
-    const { values: lambda, vectors: axes } = symmetricEigen(mean)
+    const { values: lambda, vectors: axes } = await engine.linalg.eigh(mean)
     const roots = lambda.map(l => Math.sqrt(Math.max(l, FLOOR * lambda[0])) || 1) // all zero: any basis will do
     const F = scaledRows(axes, roots)
     const half = matrix(e, e)
-    await gemm(engine, F, energy, half)
+    await engine.linalg.gemm(F, energy, half)
     const metric = matrix(e, e)
-    await gemm(engine, half, F, metric, { transB: true })
-    const { values, vectors } = symmetricEigen(metric)
+    await engine.linalg.gemm(half, F, metric, { transB: true })
+    const { values, vectors } = await engine.linalg.eigh(metric)
     const basis = matrix(e, e)
-    await gemm(
-      engine,
+    await engine.linalg.gemm(
       vectors,
       scaledRows(
         axes,
@@ -133,7 +136,7 @@ async function rotatedRows(engine: Engine, bases: readonly Matrix[], x: Floats):
   for (const [i, basis] of bases.entries()) {
     const block = matrix(basis.rows, size / basis.rows, Float64Array.from(x.subarray(i * size, (i + 1) * size)))
     const product = matrix(block.rows, block.columns)
-    await gemm(engine, basis, block, product)
+    await engine.linalg.gemm(basis, block, product)
     rotated.set(product.data, i * size)
   }
   return rotated

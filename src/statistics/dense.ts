@@ -3,13 +3,14 @@
 //   of each half-block's H: mean μ_j and variance F_j = Σ_t (h_tj − μ_j)² / (N − 1);
 //   of each layer: block influence 1 − E_t[cos(x_t, y_t)] between the streams x before and y after it.
 
-import { HalfBlockRunner } from '../blocks/halfblock.ts'
-import { readHalf } from '../blocks/weights.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
+import { HalfBlockRunner } from '../forward/halfblock.ts'
 import { embedWindows } from '../forward/stream.ts'
-import { halfBlocks } from '../model/architecture.ts'
+import { readHalf } from '../forward/weights.ts'
+import { halfBlocks, layersOf } from '../model/architecture.ts'
+import { hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import type { Windows } from '../text/windows.ts'
 import { MomentAccumulator, type Moments } from './moments.ts'
@@ -31,14 +32,15 @@ export async function* denseStatistics(
 ): AsyncGenerator<ProgressEvent, DenseStatistics> {
   const { engine } = context
   const a = model.architecture
-  yield { type: 'phase', phase: 'allocate', total: a.layers, unit: 'layers' }
-  const runner = new HalfBlockRunner(engine, a, seqLen, 'float32')
+  const count = layersOf(a)
+  yield { type: 'phase', phase: 'allocate', total: count, unit: 'layers' }
+  const runner = new HalfBlockRunner(engine, seqLen, 'float32')
   const stream = await embedWindows(context, model, runner, windows)
   const layers = []
-  for (let layer = 0; layer < a.layers; layer++) {
+  for (let layer = 0; layer < count; layer++) {
     const [attention, ffn] = halfBlocks(a, layer)
     const halves = [await readHalf(model, attention), await readHalf(model, ffn)]
-    const moments = halves.map(weights => new MomentAccumulator(engine, runner.hiddenWidth(weights)))
+    const moments = halves.map(weights => new MomentAccumulator(engine, hiddenWidth(weights.half)))
     let cosines = 0
     await stream.change(async (x, { windows, tokens }) => {
       const before = x.slice()

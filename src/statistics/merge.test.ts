@@ -1,13 +1,11 @@
 // Statistics add up: what two accumulators have seen apart, put together, is what one has seen of all.
-import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { values } from '../engine/engine.ts'
 import type { Observed } from '../forward/stream.ts'
-import { architectureOf } from '../model/model.ts'
+import type { Norm } from '../model/half-block.ts'
 import { AlignmentAccumulator } from './alignment.ts'
 import { GapAccumulator } from './gap.ts'
 import { GramAccumulator } from './gram.ts'
@@ -15,15 +13,9 @@ import { MomentAccumulator } from './moments.ts'
 
 const engine = openEngine()
 afterAll(() => engine.close())
-const config = JSON.parse(
-  readFileSync(fileURLToPath(new URL('../../assets/tiny-llama/config.json', import.meta.url)), 'utf8'),
-)
 const [width, d] = [6, 8]
-const architecture = architectureOf('made', {
-  ...config,
-  ...{ hidden_size: d, num_attention_heads: 2, num_key_value_heads: 2, head_dim: 4 },
-})
-const norm = { 'norm.weight': values(random(d, 9), [d]) }
+const norm: Norm = { name: 'norm', type: 'rms', size: d, epsilon: 1e-5, affine: true }
+const weights = { 'before.weight': values(random(d, 9), [d]) }
 const gramOf = () => new GramAccumulator(engine, width)
 
 interface Merging<A> {
@@ -95,7 +87,7 @@ describe('merging is as one pass', () => {
     }))
   test('of the alignment of two streams', () =>
     holds(async (sizes, cut) => {
-      const made = await both(() => new AlignmentAccumulator(engine, architecture, norm), sizes, cut)
+      const made = await both(() => new AlignmentAccumulator(engine, norm, weights), sizes, cut)
       const [one, merged] = made.map(each => each.finish())
       expectClose(merged.gram, one.gram)
       expectClose(merged.cross, one.cross)

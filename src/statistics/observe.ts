@@ -1,7 +1,9 @@
 // What score and restoration need to know of a half-block, from one pass of the stream through it.
-import type { HalfWeights } from '../blocks/weights.ts'
+
 import type { Activations } from '../forward/activations.ts'
 import type { DenseTarget, Stream } from '../forward/stream.ts'
+import type { HalfWeights } from '../forward/weights.ts'
+import { hiddenSize, hiddenWidth } from '../model/half-block.ts'
 import { GapAccumulator } from './gap.ts'
 import { GramAccumulator, type Statistics } from './gram.ts'
 
@@ -14,10 +16,10 @@ export async function observe(
   weights: HalfWeights,
   dense?: DenseTarget & { readonly weights: HalfWeights },
 ): Promise<{ statistics: Statistics; hidden: Activations }> {
-  const { engine, graphs, architecture } = stream.runner
-  const { weight, bias = new Float32Array(architecture.hiddenSize) } = weights.output
-  const width = stream.runner.hiddenWidth(weights)
-  const gram = new GramAccumulator(engine, width, 'gram', graphs)
+  const { engine, graphs } = stream.runner
+  const { weight, bias = new Float32Array(hiddenSize(weights.half)) } = weights.output
+  const width = hiddenWidth(weights.half)
+  const gram = new GramAccumulator(graphs, width)
   const gap = dense && new GapAccumulator(engine, width, bias)
   const hidden = await stream.observe(weights, gap ? [gram, gap] : [gram], dense)
   const statistics = gram.finish()

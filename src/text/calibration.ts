@@ -1,6 +1,6 @@
 // Where calibration windows come from: given ready made, cut from texts, or written by the model itself.
-import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { sampleWindows } from './sample.ts'
 import { loadTokenizer } from './tokenizer.ts'
@@ -10,13 +10,13 @@ export interface CalibrationInput {
   /** Windows, ready made. */
   readonly windows?: Windows
   /** Texts, in equal shares. Without any, and without windows, the model writes its own. */
-  readonly texts?: readonly CalibrationText[]
+  readonly texts?: readonly NamedText[]
 }
 
-/** A text that is read when its turn comes. */
-export interface CalibrationText {
+/** A text that is read when its turn comes. A `File` is one. */
+export interface NamedText {
   readonly name: string
-  read(): Promise<string>
+  text(): Promise<string>
 }
 
 export type CalibrationSource = 'windows' | 'texts' | 'self'
@@ -26,18 +26,17 @@ export const calibrationSource = ({ windows, texts }: CalibrationInput): Calibra
 
 /** @throws TextError, UnsupportedModelError */
 export async function* calibration(
+  context: Context,
   model: Model,
-  engine: Engine,
   { windows, texts }: CalibrationInput,
   options: { readonly samples: number; readonly seqLen: number; readonly heldOut: number; readonly seed: number },
-  signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, Windows> {
   // In any case, and first: the result goes with it.
   const tokenizer = loadTokenizer(model.checkpoint)
   if (windows) return windows
-  if (!texts) return yield* sampleWindows(model, engine, options, signal)
+  if (!texts) return yield* sampleWindows(context, model, options)
   const tokenized = []
-  for (const { name, read } of texts) tokenized.push({ name, ids: tokenizer.encode(await read(), name) })
+  for (const text of texts) tokenized.push({ name: text.name, ids: tokenizer.encode(await text.text(), text.name) })
   const { seqLen, samples, heldOut } = options
   return calibrationWindows(tokenized, seqLen, samples, model.architecture.vocabularySize, heldOut)
 }

@@ -2,6 +2,7 @@
 
 import { baseName, bytes, count, cut, widthsText } from '../display.ts'
 import { type Layout, specOf } from '../method.ts'
+import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { Recipe } from '../result.ts'
 
@@ -65,7 +66,7 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 
 - Layout \`${options.layout}\`: ${LAYOUT_TEXT[options.layout]} ${architecture.modelType} model.
 - ${widthsText(widths)}${zeros ? ' Removed ones are zeros.' : ''}
-${removedLayers ? `- Layers removed, in this order: ${removedLayers.map(({ layer }) => layer).join(', ')} of 0 to ${architecture.layers - 1}.\n` : ''}\
+${removedLayers ? `- Layers removed, in this order: ${removedLayers.map(({ layer }) => layer).join(', ')} of 0 to ${layersOf(architecture) - 1}.\n` : ''}\
 - Calibrated on ${texts}.
 - \`fasp.json\` has all options, the kept indices and the error of every layer.
 ${options.layout === 'compact' ? COMPACT_USE : ''}`

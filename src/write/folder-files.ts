@@ -1,7 +1,8 @@
 // The small files of an output folder: config.json, tokenizer files, model card, fasp.json, and Python code for the compact layout.
 import { jsonFile, type SideFile, textFile } from '../checkpoint/checkpoint.ts'
-import type { Architecture, LayerWidths } from '../model/architecture.ts'
+import { type Architecture, attentionHalves } from '../model/architecture.ts'
 import { compactConfig } from '../model/compact.ts'
+import type { LayerWidths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import type { Plan } from '../plan.ts'
 import type { Recipe } from '../result.ts'
@@ -22,7 +23,7 @@ export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[
     ...model.checkpoint.sideFiles,
     textFile('README.md', modelCard(model, recipe)),
     jsonFile('fasp.json', recipe),
-    ...(recipe.options.layout === 'compact' ? codeFiles() : []),
+    ...(recipe.options.layout === 'compact' ? codeFiles(model.architecture) : []),
   ]
 }
 
@@ -38,7 +39,7 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
     ...config,
     ...olderRope(config),
     ...(recipe.options.layout === 'compact'
-      ? compactConfig(a, layerWidths(a, recipe.layers))
+      ? compactConfig(a, keptWidths(a, recipe.layers))
       : { [a.ffnWidthKey]: plan.stored[0].ffn, num_hidden_layers: plan.layers.after.length, ...plan.biasFields }),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
     ...dtypeFields(
@@ -66,10 +67,12 @@ function olderRope({ rope_parameters: rope }: Model['checkpoint']['config']): Re
 }
 
 /** What each layer keeps. */
-const layerWidths = (a: Architecture, layers: Recipe['layers']): LayerWidths[] =>
-  layers.map(({ attention, ffn }) => ({
+const keptWidths = (a: Architecture, layers: Recipe['layers']): LayerWidths[] => {
+  const attentions = attentionHalves(a)
+  return layers.map(({ attention, ffn }, i) => ({
     ffn: ffn?.kept.length ?? a.ffnWidth,
-    values: Array.from({ length: a.kvHeads }, (_, head) =>
-      attention ? attention.kept.filter(row => Math.floor(row / a.headSize) === head).length : a.headSize,
+    values: attentions[i].values.map((all, head) =>
+      attention ? attention.kept.filter(row => Math.floor(row / all) === head).length : all,
     ),
   }))
+}

@@ -3,7 +3,7 @@
 // Quantised files have a wider type for the head, and the mixes Q4_K_M and Q5_K_M for half of v_proj and down_proj. Source: llama.cpp,
 // src/llama-quant.cpp (`llama_tensor_get_type_impl`, `tensor_type_fallback`); conversion/base.py for F16 where no block fits.
 import { blockElements, type GgufType } from '../formats/gguf-layout.ts'
-import { type Architecture, halfBlocks, tensorShapes } from '../model/architecture.ts'
+import { type Architecture, attentionHalves, layersOf, tensorShapes } from '../model/architecture.ts'
 
 /** Types of whole files: the type of most weights, and the number in `general.file_type` (llama.h, `enum llama_ftype`). */
 export const FILE_TYPES = {
@@ -54,12 +54,12 @@ function widerTypes(a: Architecture, base: GgufType): Map<string, GgufType> {
   )
   if (base !== 'Q4_K' && base !== 'Q5_K') return types
   // 80 layers with grouped queries are Llama 70B; architecture `deci`, which has widths for each layer, does not ask for the groups.
-  const is70B = a.layers === 80 && (a.heads !== a.kvHeads || a.layerWidths !== undefined)
-  for (let layer = 0; layer < a.layers; layer++) {
-    const [attention, ffn] = halfBlocks(a, layer)
-    const more = moreBits(layer, a.layers)
-    types.set(`${attention.inputs[2].name}.weight`, more ? 'Q6_K' : is70B ? 'Q5_K' : base)
-    types.set(`${ffn.output.name}.weight`, more ? 'Q6_K' : base)
+  const layers = layersOf(a)
+  const is70B = layers === 80 && (a.compact || attentionHalves(a)[0].kvHeads < attentionHalves(a)[0].heads)
+  for (const half of a.halves) {
+    const more = moreBits(half.layer, layers)
+    if (half.kind === 'ffn') types.set(`${half.output.name}.weight`, more ? 'Q6_K' : base)
+    else types.set(`${half.inputs[2].name}.weight`, more ? 'Q6_K' : is70B ? 'Q5_K' : base)
   }
   return types
 }

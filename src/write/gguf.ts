@@ -18,8 +18,16 @@ import {
 } from '../formats/gguf-layout.ts'
 import { quantize } from '../formats/gguf-quantize.ts'
 import { elements } from '../formats/tensors.ts'
-import { type Architecture, halfBlocks, type Rope, tensorShapes, widthsOf } from '../model/architecture.ts'
+import {
+  type Architecture,
+  attentionHalves,
+  ffnHalves,
+  layersOf,
+  layerWidths,
+  tensorShapes,
+} from '../model/architecture.ts'
 import { firstValueRows } from '../model/coupling.ts'
+import type { Rope } from '../model/half-block.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { widened } from '../model/widen.ts'
 import { VERSION } from '../version.ts'
@@ -51,6 +59,11 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
   const model = fitted(source, fileType)
   const types = tensorTypes(model.architecture, fileType)
   const notices = sizeNotices(source, model, types)
+  const { window } = attentionHalves(model.architecture).find(half => half.window !== undefined) ?? {}
+  if (window !== undefined)
+    notices.push(
+      `llama.cpp lets all tokens of these models see all before them; this one sees the last ${window}. Longer texts come out differently.`,
+    )
   const rows = [...types].filter(([name, type]) => type === 'F16' && fileType !== 'F16' && isMatrix(model, name))
   if (rows.length > 0)
     notices.push(
@@ -75,8 +88,8 @@ const isMatrix = ({ architecture }: Model, name: string) => tensorShapes(archite
 
 /** @throws UnsupportedModelError for what llama.cpp's graphs of LLaMA do not compute */
 function checkArchitecture({ checkpoint, architecture: a }: Model): void {
-  const llama = a.rope && a.norm.type === 'rms' && a.activation === 'silu' && a.names.layer.ffnIn.length === 2
-  if (!llama || a.postNorm || [...tensorShapes(a).keys()].some(name => storedName(name) === undefined))
+  const known = a.gguf && ffnHalves(a).every(({ activation }) => activation === 'silu')
+  if (!known || [...tensorShapes(a).keys()].some(name => storedName(name) === undefined))
     throw new UnsupportedModelError(
       `${checkpoint.name}: ${a.modelType} models cannot be written as GGUF: llama.cpp has no architecture for them. It runs LLaMA: rotary positions, RMSNorm, an FFN gated by SiLU. Choose another --to.`,
     )
@@ -96,15 +109,16 @@ function commonType({ checkpoint, architecture }: Model): string {
 function fitted(model: Model, fileType: GgufFileType): Model {
   const { architecture: a } = model
   const multiple = isDType(fileType) ? 1 : BLOCK
-  const places = Array.from({ length: a.layers }, (_, layer) => {
-    const { ffn, values } = widthsOf(a, layer)
+  const widths = layerWidths(a)
+  const places = attentionHalves(a).map((half, layer) => {
+    const { ffn } = widths[layer]
     return {
       ffn: Math.ceil(ffn / multiple) * multiple,
       neurons: Int32Array.from({ length: ffn }, (_, i) => i),
-      valueRows: firstValueRows(a, values),
+      valueRows: firstValueRows(half),
     }
   })
-  const same = !a.layerWidths && places[0].ffn === a.ffnWidth
+  const same = !a.compact && places[0].ffn === a.ffnWidth
   return same ? model : widened(model, places)
 }
 
@@ -118,24 +132,23 @@ function sizeNotices(
   const cost = (kind: 'attention' | 'ffn') => {
     let added = 0
     let all = 0
-    for (let layer = 0; layer < wide.layers; layer++)
-      for (const [i, half] of halfBlocks(wide, layer).entries()) {
-        const before = halfBlocks(narrow, layer)[i]
-        for (const [j, l] of [...half.inputs, half.output].entries()) {
-          const size = storedBytes({ type: types.get(`${l.name}.weight`)!, shape: [l.out, l.in] })
-          const old = [...before.inputs, before.output][j]
-          all += size
-          if (half.kind === kind) added += size * (1 - (old.out * old.in) / (l.out * l.in))
-        }
+    for (const [i, half] of wide.halves.entries()) {
+      const before = narrow.halves[i]
+      for (const [j, l] of [...half.inputs, half.output].entries()) {
+        const size = storedBytes({ type: types.get(`${l.name}.weight`)!, shape: [l.out, l.in] })
+        const old = [...before.inputs, before.output][j]
+        all += size
+        if (half.kind === kind) added += size * (1 - (old.out * old.in) / (l.out * l.in))
       }
+    }
     return `${bytes(added)} (${percent(added / all)} of the decoder's linear layers) are zeros`
   }
-  const widths = (a: Architecture) => Array.from({ length: a.layers }, (_, layer) => widthsOf(a, layer))
-  if (widths(narrow).some(({ values }) => values.some(n => n < narrow.headSize)))
+  const { headSize } = attentionHalves(narrow)[0]
+  if (attentionHalves(narrow).some(({ values }) => values.some(n => n < headSize)))
     notices.push(
-      `llama.cpp holds as many value channels as query channels, ${narrow.headSize} a head: ${cost('attention')}, and the KV cache is no smaller.`,
+      `llama.cpp holds as many value channels as query channels, ${headSize} a head: ${cost('attention')}, and the KV cache is no smaller.`,
     )
-  if (widths(narrow).some(({ ffn }, layer) => ffn !== widthsOf(wide, layer).ffn))
+  if (ffnHalves(narrow).some(({ output }, layer) => output.in !== ffnHalves(wide)[layer].output.in))
     notices.push(`FFN widths are filled up to multiples of ${BLOCK}, the block of the type: ${cost('ffn')}.`)
   return notices
 }
@@ -144,12 +157,14 @@ const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, Gguf
   const infos = [...tensorShapes(a)].map(
     ([name, shape]): GgufTensorInfo => ({ name: storedName(name)!, type: types.get(name)!, shape }),
   )
-  return ropeDivisors(a.rope!).kind === 'any'
-    ? [...infos, { name: ROPE_TENSOR, type: 'F32', shape: [a.headSize / 2] }]
-    : infos
+  const { kind, divisors } = ropeDivisors(ropeOf(a))
+  return kind === 'any' ? [...infos, { name: ROPE_TENSOR, type: 'F32', shape: [divisors.length] }] : infos
 }
 
 const ROPE_TENSOR = 'rope_freqs.weight'
+
+/** Of all layers. */
+const ropeOf = (a: Architecture): Rope => attentionHalves(a)[0].rope!
 
 /** By what scaling divides the frequencies: all by one factor, or each by its own (Llama 3). */
 function ropeDivisors({ theta, inverseFrequencies: scaled }: Rope): { kind: 'one' | 'any'; divisors: Float32Array } {
@@ -161,27 +176,28 @@ function ropeDivisors({ theta, inverseFrequencies: scaled }: Rope): { kind: 'one
 /** Keys of the architecture, and of the model in general. */
 function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileType): GgufPair[] {
   const { count, counts, real, text } = ggufValue
-  const { kind, divisors } = ropeDivisors(a.rope!)
+  const { heads, kvHeads, headSize, rope } = attentionHalves(a)[0]
+  const { kind, divisors } = ropeDivisors(rope!)
   const scaling = (checkpoint.config.rope_parameters ?? checkpoint.config.rope_scaling) as Record<
     string,
     unknown
   > | null
   const original = scaling?.original_max_position_embeddings
   const linear = kind === 'one' && divisors[0] !== 1
-  const prefix = a.layerWidths ? 'deci' : 'llama'
+  const prefix = ggufArchitecture(a)
   const own: Record<string, GgufPair[1] | undefined | false> = {
-    block_count: count(a.layers),
+    block_count: count(layersOf(a)),
     context_length: count(a.maxPositions),
     embedding_length: count(a.hiddenSize),
-    feed_forward_length: a.layerWidths ? counts(a.layerWidths.map(({ ffn }) => ffn)) : count(a.ffnWidth),
+    feed_forward_length: a.compact ? counts(layerWidths(a).map(({ ffn }) => ffn)) : count(a.ffnWidth),
     vocab_size: count(a.vocabularySize),
-    'attention.head_count': count(a.heads),
-    'attention.head_count_kv': count(a.kvHeads),
-    'attention.key_length': count(a.headSize),
-    'attention.value_length': count(a.headSize),
-    'attention.layer_norm_rms_epsilon': real(a.norm.epsilon),
-    'rope.dimension_count': count(a.headSize),
-    'rope.freq_base': real(a.rope!.theta),
+    'attention.head_count': count(heads),
+    'attention.head_count_kv': count(kvHeads),
+    'attention.key_length': count(headSize),
+    'attention.value_length': count(headSize),
+    'attention.layer_norm_rms_epsilon': real(a.finalNorm!.epsilon),
+    'rope.dimension_count': count(headSize),
+    'rope.freq_base': real(rope!.theta),
     'rope.scaling.type': linear && text('linear'),
     'rope.scaling.factor': linear && real(divisors[0]),
     'rope.scaling.original_context_length': kind === 'any' && typeof original === 'number' && count(original),
@@ -225,31 +241,34 @@ async function* writeTensors(
     await file.write(isDType(type) ? encode(stored, values, type) : quantize(values, type), offset)
   }
   const names = [...tensorShapes(a).keys()]
-  const heads = permutedHeads(a)
+  const permuted = permutedRows(a)
   yield { type: 'phase', phase: 'export', total: names.length, unit: 'tensors' }
   for (const [i, name] of names.entries()) {
     signal?.throwIfAborted()
     const values = await readWeights(model, name)
-    const of = heads.get(name)
-    await put(storedName(name)!, of === undefined ? values : inStoredOrder(values, of, a.headSize))
+    const order = permuted.get(name)
+    const stored = () => new Float32Array(toStoredRows(new Uint8Array(values.buffer), order!.rows, order!.heads).buffer)
+    await put(storedName(name)!, order ? stored() : values)
     yield { type: 'progress', done: i + 1 }
   }
   if (layout.tensors.has(ROPE_TENSOR))
-    await put(ROPE_TENSOR, ropeDivisors(a.rope!).divisors as Float32Array<ArrayBuffer>)
+    await put(ROPE_TENSOR, ropeDivisors(ropeOf(a)).divisors as Float32Array<ArrayBuffer>)
   await file.close()
 }
 
-/** Heads of the tensors whose rows llama.cpp has in another order. */
-function permutedHeads(a: Architecture): Map<string, number> {
-  const heads = new Map<string, number>()
-  for (let layer = 0; layer < a.layers; layer++) {
-    const [q, k] = halfBlocks(a, layer)[0].inputs
-    for (const kind of ['weight', 'bias']) heads.set(`${q.name}.${kind}`, a.heads).set(`${k.name}.${kind}`, a.kvHeads)
-  }
-  return heads
-}
+/** Files with a width for each layer are of architecture `deci`, which is like `llama`, biases included, and turns neighbours, too. */
+const ggufArchitecture = ({ compact, gguf }: Architecture): string => (compact ? 'deci' : gguf!.architecture)
 
-function inStoredOrder(values: Float32Array<ArrayBuffer>, heads: number, headSize: number): Float32Array<ArrayBuffer> {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-  return new Float32Array(toStoredRows(bytes, heads * headSize, heads).buffer)
+/** The tensors whose rows llama.cpp has in another order. */
+function permutedRows(a: Architecture): Map<string, { readonly rows: number; readonly heads: number }> {
+  const permuted = new Map<string, { readonly rows: number; readonly heads: number }>()
+  if (!a.compact && a.gguf!.rope === 'halves') return permuted
+  for (const { inputs, heads, kvHeads } of attentionHalves(a)) {
+    const [q, k] = inputs
+    for (const kind of ['weight', 'bias']) {
+      permuted.set(`${q.name}.${kind}`, { rows: q.out, heads })
+      permuted.set(`${k.name}.${kind}`, { rows: k.out, heads: kvHeads })
+    }
+  }
+  return permuted
 }

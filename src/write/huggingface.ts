@@ -4,9 +4,10 @@ import { FormatError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { DTYPE_BYTES, type FloatDType } from '../formats/dtype.ts'
 import { elements } from '../formats/tensors.ts'
-import { type Architecture, tensorShapes, widthsOf } from '../model/architecture.ts'
+import { attentionHalves, layerWidths, tensorShapes } from '../model/architecture.ts'
 import { compactConfig, stockConfig } from '../model/compact.ts'
 import { firstValueRows } from '../model/coupling.ts'
+import type { AttentionHalf } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { type Places, widened } from '../model/widen.ts'
 import { outputTypes } from '../plan.ts'
@@ -23,7 +24,7 @@ export const huggingface: Target = {
   dtypes: DTYPES,
   plan(model, dtype) {
     const { architecture: a, checkpoint } = model
-    const compact = a.layerWidths ? compactConfig(a, a.layerWidths) : {}
+    const compact = a.compact ? compactConfig(a, layerWidths(a)) : {}
     return planFolder(model, { ...checkpoint.config, ...compact }, dtype)
   },
 }
@@ -53,7 +54,7 @@ function planFolder(model: Model, config: Record<string, unknown>, wanted: strin
       yield* writeTensors(model, writer, infos, signal)
       const { tied } = model.architecture
       const file = { ...config, tie_word_embeddings: tied, ...dtypeFields(config, dtypes) }
-      const code = model.architecture.layerWidths ? codeFiles() : []
+      const code = model.architecture.compact ? codeFiles(model.architecture) : []
       await writer.finish([configFile(file), ...code, ...model.checkpoint.sideFiles])
     },
   }
@@ -85,15 +86,16 @@ const NOTHING_TO_PAD =
 function originalPlaces({ architecture: a, checkpoint }: Model): Places[] | undefined {
   const { name, recipe } = checkpoint
   const before = (recipe?.widths as { before?: { ffn?: unknown } } | undefined)?.before?.ffn
-  const full = a.layerWidths ? a.ffnWidth : before
-  if (full === undefined || (!a.layerWidths && full === a.ffnWidth)) return undefined
+  const full = a.compact ? a.ffnWidth : before
+  if (full === undefined || (!a.compact && full === a.ffnWidth)) return undefined
   const layers = (recipe?.layers ?? []) as RecipeLayer[]
   const problem = (where: string, wanted: string) =>
     new FormatError(`${name}/fasp.json`, `${where} must be ${wanted}; it does not belong to these weights. Prune again`)
   if (!Number.isInteger(full) || Number(full) < a.ffnWidth || Number(full) > MAX_WIDTH)
     throw problem('widths.before.ffn', `an integer of ${a.ffnWidth} or more`)
-  return Array.from({ length: a.layers }, (_, layer) => {
-    const { ffn, values } = widthsOf(a, layer)
+  const widths = layerWidths(a)
+  return attentionHalves(a).map((stored, layer) => {
+    const { ffn } = widths[layer]
     const { attention, ffn: half } = layers[layer] ?? {}
     const neurons = half?.kept ?? Array.from({ length: ffn }, (_, i) => i)
     if (!ascending(neurons, Number(full)) || neurons.length !== ffn)
@@ -101,15 +103,16 @@ function originalPlaces({ architecture: a, checkpoint }: Model): Places[] | unde
     return {
       ffn: Number(full),
       neurons: Int32Array.from(neurons),
-      valueRows: valueRows(a, values, attention?.kept, layer),
+      valueRows: valueRows(stored, attention?.kept, layer),
     }
   })
 
-  function valueRows(a: Architecture, values: readonly number[], kept: unknown, layer: number): Int32Array {
-    if (kept === undefined || !a.layerWidths) return firstValueRows(a, values)
+  function valueRows(half: AttentionHalf, kept: unknown, layer: number): Int32Array {
+    const { kvHeads, headSize, values } = half
+    if (kept === undefined || !a.compact) return firstValueRows(half)
     const counts = (rows: readonly number[]) =>
-      values.map((_, head) => rows.filter(row => Math.floor(row / a.headSize) === head).length)
-    if (!ascending(kept, a.kvHeads * a.headSize) || counts(kept).join() !== values.join())
+      values.map((_, head) => rows.filter(row => Math.floor(row / headSize) === head).length)
+    if (!ascending(kept, kvHeads * headSize) || counts(kept).join() !== values.join())
       throw problem(`layers[${layer}].attention.kept`, `ascending rows of v_proj, ${values} in its KV heads`)
     return Int32Array.from(kept)
   }

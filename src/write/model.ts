@@ -1,12 +1,13 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, in the output's type.
 
-import type { HalfWeights } from '../blocks/weights.ts'
 import { elementsOf, type FloatDType } from '../formats/dtype.ts'
 import { encode, encodeRows } from '../formats/encode.ts'
 import type { Floats } from '../formats/tensors.ts'
+import type { HalfWeights } from '../forward/weights.ts'
 import { scatterColumns } from '../linalg/scatter.ts'
 import type { Layout } from '../method.ts'
-import { type HalfBlock, type Linear, renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
+import { renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
+import { type HalfBlock, type Linear, normsOf, normTensors, storedInputs } from '../model/half-block.ts'
 import { type Model, readStored } from '../model/model.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
 import { converted } from './converted.ts'
@@ -34,8 +35,9 @@ export class ModelWriter {
 
   /** Copies a half-block that nothing was removed from. */
   async copyHalf(half: HalfBlock): Promise<void> {
-    await this.#copyNorm(half)
-    for (const l of [...half.inputs, half.output]) await this.#copyLinear(l)
+    await this.#copyNorms(half)
+    for (const [name] of storedInputs(half)) await this.#copyLinear(half.inputs.find(l => l.name === name)!)
+    await this.#copyLinear(half.output)
   }
 
   /**
@@ -45,23 +47,29 @@ export class ModelWriter {
    */
   async writeInputs(weights: HalfWeights, kept: Int32Array, columns: Int32Array, aligned?: boolean): Promise<void> {
     const { half } = weights
-    await this.#copyNorm(half)
+    await this.#copyNorms(half)
     const wholeHeads = half.kind === 'attention' && this.options.scope === 'ffn+heads'
-    for (const [i, linear] of half.inputs.entries()) {
-      const whole = !half.coupled.includes(i) && !wholeHeads
-      if (whole && !aligned) {
-        await this.#copyLinear(linear)
+    const isWhole = (i: number) => !half.coupled.includes(i) && !wholeHeads
+    for (const slices of storedInputs(half).values()) {
+      if (!aligned && slices.every(isWhole)) {
+        await this.#copyLinear(half.inputs[slices[0]])
         continue
       }
-      const { weight, bias } = weights.inputs[i]
-      const stay = wholeHeads && i === 0 ? columns : kept
-      const total = this.#narrows(half) ? undefined : linear.out
-      const encoded = (name: string, values: Floats, width: number) =>
-        whole ? this.#encode(name, values) : encodeRows(name, values, this.options.typeOf(name), { width, stay, total })
-      const [name, biasName] = [`${linear.name}.weight`, `${linear.name}.bias`]
-      await this.#put(name, encoded(name, weight, linear.in))
-      if (bias) await this.#put(biasName, encoded(biasName, bias, 1))
-      else await this.#addBias(linear)
+      for (const i of slices) {
+        const linear = half.inputs[i]
+        const { weight, bias } = weights.inputs[i]
+        const stay = wholeHeads && i === 0 ? columns : kept
+        const total = this.#narrows(half) ? undefined : linear.out
+        const put = (name: string, values: Floats, width: number) => {
+          const bytes = isWhole(i)
+            ? this.#encode(name, values)
+            : encodeRows(name, values, this.options.typeOf(name), { width, stay, total })
+          return this.checkpoint.part(this.#place(name), bytes)
+        }
+        await put(`${linear.name}.weight`, weight, linear.in)
+        if (bias) await put(`${linear.name}.bias`, bias, 1)
+        else await this.#addBias(linear)
+      }
     }
   }
 
@@ -87,11 +95,8 @@ export class ModelWriter {
     return layout === 'compact' || (layout === 'stock' && kind === 'ffn')
   }
 
-  async #copyNorm({ norm }: HalfBlock): Promise<void> {
-    const { norm: kind } = this.model.architecture
-    if (!kind.affine) return
-    await this.#copy(`${norm}.weight`)
-    if (kind.type === 'layer') await this.#copy(`${norm}.bias`)
+  async #copyNorms(half: HalfBlock): Promise<void> {
+    for (const name of normsOf(half).flatMap(normTensors)) await this.#copy(name)
   }
 
   async #copyLinear(linear: Linear): Promise<void> {

@@ -1,5 +1,6 @@
 // Where outputs go. A sink's files are seen all at once, at `commit`, or never.
 import type { SideFile } from '../checkpoint/checkpoint.ts'
+import type { ProgressEvent } from '../events.ts'
 
 export interface SinkFile {
   write(bytes: Uint8Array, offset: number): Promise<void>
@@ -22,6 +23,22 @@ export async function writeFile(sink: Sink, { name, bytes }: SideFile): Promise<
   const file = await sink.create(name, bytes.byteLength)
   await file.write(bytes, 0)
   await file.close()
+}
+
+/** Shows the output once `write` has ended well, and removes it on an error, or where the caller stops listening. */
+export async function* committed<T>(
+  sink: Sink,
+  write: () => AsyncGenerator<ProgressEvent, T>,
+): AsyncGenerator<ProgressEvent, T> {
+  let finished = false
+  try {
+    const result = yield* write()
+    await sink.commit()
+    finished = true
+    return result
+  } finally {
+    if (!finished) await sink.abort()
+  }
 }
 
 /** A folder inside a sink, for those who write a whole output: to commit or abort is left to whoever made the sink. */

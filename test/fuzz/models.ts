@@ -1,9 +1,9 @@
 // config.json as an architecture, and whole Hugging Face folders through the opener.
-import { attentionGraph } from '../../src/blocks/attention.ts'
-import { ffnGraph } from '../../src/blocks/ffn.ts'
+
 import { openHuggingFace } from '../../src/checkpoint/huggingface.node.ts'
 import { inspect } from '../../src/evaluate/inspect.ts'
 import { parseJsonObject } from '../../src/formats/json.ts'
+import { halfBlockGraph } from '../../src/graphs/half-block.ts'
 import { floatSource } from '../../src/model/float-source.ts'
 import { describeModel } from '../../src/model/model.ts'
 import { inspectionText, tensorsTable } from '../../src/report/terminal.ts'
@@ -61,8 +61,7 @@ const config: Target = {
     const rest = { tokenizer: {}, tokenizerConfig: {}, sideFiles: [], weightBytes: 0, close: async () => {} }
     const { architecture } = describeModel({ name: 'made', format: 'huggingface', config, tensors: source, ...rest })
     // What is made of the numbers first.
-    attentionGraph(architecture, 'plain').bytes()
-    ffnGraph(architecture).bytes()
+    for (const half of architecture.halves) halfBlockGraph(half, { by: 'operator' }).bytes()
   },
 }
 
@@ -152,7 +151,7 @@ const folder: Target = {
     const checkpoint = await openHuggingFace(path)
     try {
       await tolerate(() => {
-        const inspection = inspect(checkpoint)
+        const inspection = inspect(describeModel(checkpoint))
         inspectionText(inspection)
         tensorsTable(inspection)
       })

@@ -1,18 +1,19 @@
 // What we write as GGUF, in llama.cpp itself: it loads, gives our ids, logits, greedy text and perplexity; and its quantiser gives our bytes.
-// usage: npx vitest run --config test/llama-cpp/vitest.config.ts   (after npm run build; .ci/run does it; Linux x64, Python 3)
+// usage: npx vitest run --project llama.cpp   (after npm run build; Linux x64, Python 3)
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { SpeedResult } from '../../src/bench/result.ts'
 import { agreement, allowedFor } from '../../src/export/agreement.ts'
 import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
-import { exportModel, loadTokenizer, logits, type Model, openEngine, prune } from '../../src/node.ts'
+import { memoryContext } from '../../src/forward/context.ts'
+import type { HalfBlock } from '../../src/model/half-block.ts'
+import { exportModel, loadTokenizer, logits, type Model, prune } from '../../src/node.ts'
 import { gguf } from '../../src/write/gguf.ts'
 import { FILE_TYPES, type GgufFileType } from '../../src/write/gguf-types.ts'
 import { MemorySink } from '../../src/write/sink.ts'
@@ -20,7 +21,7 @@ import { AMX } from '../cpu.ts'
 import { QUICK, run, TEXT, TINY_LLAMA } from '../fasp.ts'
 import { finish } from '../finish.ts'
 import { compactLlama, LLAMA3_ROPE, randomLlama, readModel, writeModel } from '../made-models.ts'
-import { perplexityOf, withModel } from '../opened.ts'
+import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url))
@@ -32,12 +33,7 @@ const library = pathToFileURL(join(modules, 'node-llama-cpp/dist/index.js')).hre
 const llamaCpp = { ...LLAMA_CPP, child: pathToFileURL(path('dist/llama-cpp-child.js')) }
 const runLlamaCpp = (file: string, request: RuntimeRequest) => runRuntime(llamaCpp, library, [file], request)
 
-const root = mkdtempSync(join(tmpdir(), 'fasp-llama-cpp-'))
-const engine = openEngine()
-afterAll(async () => {
-  await engine.close()
-  rmSync(root, { recursive: true })
-})
+const { engine, folder: root } = engineAndFolder()
 
 const STORY =
   'It was a dark and stormy night, and the old man said that he had seen it all before. "I don\'t know," said the girl, who was 12. ' +
@@ -56,7 +52,7 @@ const TOLERANCES: Readonly<Record<string, { readonly perplexity: number; readonl
 /** Exports a folder and compares llama.cpp on the file with our own engine on the file; in F32, with the folder too. */
 async function expectAgreement(folder: string, dtype: string, tokens: number) {
   const output = join(root, `model-${dtype}.gguf`)
-  await finish(exportModel(folder, { output, to: [{ to: 'gguf', dtype }], overwrite: true }))
+  await exportModel(folder, { output, to: [{ to: 'gguf', dtype }], overwrite: true })
   await withModel(output, async (model, checkpoint) => {
     const tokenizer = loadTokenizer(checkpoint)
     const text = STORY.repeat(4)
@@ -91,8 +87,8 @@ describe('small models', () => {
     const text = join(root, 'text.txt')
     writeFileSync(text, TEXT)
     const settings = { sparsity: 0.3, calibration: [text], samples: 8, seqLen: 64 }
-    await finish(prune(TINY_LLAMA, { ...settings, method: 'fasp', output: join(root, 'stock') }))
-    await finish(prune(TINY_LLAMA, { ...settings, method: 'paper', output: join(root, 'padded') }))
+    await prune(TINY_LLAMA, { ...settings, method: 'fasp', output: join(root, 'stock') })
+    await prune(TINY_LLAMA, { ...settings, method: 'paper', output: join(root, 'padded') })
     const values = [
       [32, 32],
       [32, 20],
@@ -141,7 +137,7 @@ describeShared('SmolLM2-135M at 30 %', () => {
   beforeAll(async () => {
     const source = execFileSync('bash', [sharedPath('scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
     const calibration = [sharedPath('data/calibration/wikitext2-valid.txt')]
-    await finish(prune(source, { sparsity: 0.3, method: 'fasp', calibration, samples: 8, seqLen: 256, output }))
+    await prune(source, { sparsity: 0.3, method: 'fasp', calibration, samples: 8, seqLen: 256, output })
   })
   test.each(['F32', 'F16', 'BF16', 'Q8_0'])('%s', dtype => expectAgreement(output, dtype, 64))
 })
@@ -167,7 +163,7 @@ describe("llama.cpp's quantiser gives the same file", () => {
     await withModel(folder, async model => {
       const write = async (type: GgufFileType) => {
         const sink = new MemorySink()
-        await finish(gguf.plan(model, type).write(sink, { engine }))
+        await finish(gguf.plan(model, type).write(sink, memoryContext(engine)))
         await sink.commit()
         return sink.files.get('model.gguf')!
       }
@@ -200,7 +196,7 @@ describe('tokenizers', () => {
 
   async function expectSameIds(folder: string, texts: readonly string[]) {
     const output = join(root, 'tokens.gguf')
-    await finish(exportModel(folder, { output, overwrite: true }))
+    await exportModel(folder, { output, overwrite: true })
     const { tokens } = await runLlamaCpp(output, { ids: [1], greedy: 0, texts, threads: 2 })
     await withModel(folder, async (_, checkpoint) => {
       const tokenizer = loadTokenizer(checkpoint)
@@ -254,14 +250,17 @@ describe('the command', () => {
 
   test('a file that llama.cpp does not load, and a model that is another one, are refused', async () => {
     const output = join(root, 'broken.gguf')
-    await finish(exportModel(TINY_LLAMA, { output }))
+    await exportModel(TINY_LLAMA, { output })
     await withModel(output, async model => {
-      const inverseFrequencies = model.architecture.rope!.inverseFrequencies.map(frequency => 2 * frequency)
-      const rope = { ...model.architecture.rope!, inverseFrequencies }
-      const other = { ...model, architecture: { ...model.architecture, rope } }
-      await expect(verifyIn(llamaCpp, [output], other, engine, allowedFor('BF16'), library)).rejects.toThrow(
-        /^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/,
-      )
+      const faster = (half: HalfBlock): HalfBlock =>
+        half.kind === 'ffn'
+          ? half
+          : { ...half, rope: { ...half.rope!, inverseFrequencies: half.rope!.inverseFrequencies.map(f => 2 * f) } }
+      const { architecture } = model
+      const other = { ...model, architecture: { ...architecture, halves: architecture.halves.map(faster) } }
+      await expect(
+        verifyIn(memoryContext(engine), other, llamaCpp, [output], allowedFor('BF16'), library),
+      ).rejects.toThrow(/^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/)
     })
     truncateSync(output, statSync(output).size - 4096)
     const request = { ids: [1], greedy: 0, texts: [], threads: 2 }

@@ -3,16 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  describeModel,
-  generate,
-  loadTokenizer,
-  logits,
-  openCheckpoint,
-  openEngine,
-  perplexity,
-  prune,
-} from '../../dist/node.js'
+import { generate, loadTokenizer, logits, openEngine, openModel, perplexity, prune } from '../../dist/node.js'
 
 const [out] = process.argv.slice(2)
 const shared = process.env.FASP_SHARED ?? new URL('../../../shared', import.meta.url).pathname
@@ -29,27 +20,27 @@ async function pruned(source, name, layouts, method, options) {
   for (const layout of layouts) {
     const output = `${name}-${layout}`
     const asked = { ...settings, ...options, method: `${method}:layout=${layout}` }
-    const events = prune(source, { ...asked, output: join(out, output), calibration })
-    while (!(await events.next()).done);
+    await prune(source, { ...asked, output: join(out, output), calibration })
     await writeCase(output, layout === 'compact' ? `${name}-padded` : undefined)
   }
 }
 
 async function writeCase(folder, padded) {
-  const checkpoint = await openCheckpoint(join(out, folder))
-  const model = describeModel(checkpoint)
-  const tokenizer = loadTokenizer(checkpoint)
-  const ids = [...tokenizer.encode(`${TEXTS.join(' ')} and then the old man spoke again of the sea.`)]
-  const prompt = ids.slice(0, 8)
-  const generated = []
-  for await (const id of generate(model, engine, prompt, { maxTokens: GREEDY_TOKENS })) generated.push(id)
-  const random = Array.from({ length: WINDOWS.count }, (_, w) =>
-    Int32Array.from({ length: WINDOWS.length }, (_, i) => ((w + 2) * i * i + 31 * i + 7 * w) % 1024),
+  const model = await openModel(join(out, folder))
+  const tokenizer = loadTokenizer(model.checkpoint)
+  const text = `${TEXTS.join(' ')} and then the old man spoke again of the sea.`
+  const ids = [...tokenizer.encode(text)]
+  const { promptIds, ids: generated } = await generate(model, TEXTS[0], { engine, maxTokens: GREEDY_TOKENS })
+  const long = text.repeat(8)
+  const measured = await perplexity(
+    model,
+    { name: 'text', text: async () => long },
+    { engine, seqLen: WINDOWS.length, maxWindows: WINDOWS.count },
   )
-  const texts = [{ name: 'arbitrary ids', tokens: 0, available: WINDOWS.count, used: WINDOWS.count }]
-  const losses = perplexity(model, engine, { windows: random, seqLen: WINDOWS.length, texts }, 'evaluate')
-  let loss = await losses.next()
-  while (!loss.done) loss = await losses.next()
+  const longIds = [...tokenizer.encode(long)]
+  const windows = Array.from({ length: WINDOWS.count }, (_, w) =>
+    longIds.slice(w * WINDOWS.length, (w + 1) * WINDOWS.length),
+  )
   const name = folder.replaceAll('/', '-')
   writeFileSync(join(out, `${name}.f32`), await logits(model, engine, ids)) // [ids, vocabulary]
   writeFileSync(
@@ -59,12 +50,12 @@ async function writeCase(folder, padded) {
       ids,
       logits: `${name}.f32`,
       texts: TEXTS.map(text => ({ text, ids: [...tokenizer.encode(text)] })),
-      greedy: { prompt, generated },
-      perplexity: { windows: random.map(window => [...window]), value: loss.value.perplexity },
+      greedy: { prompt: promptIds, generated },
+      perplexity: { windows, value: measured.perplexity },
       padded,
     }),
   )
-  await checkpoint.close()
+  await model.close()
 }
 
 const PER_HEAD = 'fasp:scope=ffn+per-head'

@@ -1,5 +1,5 @@
-// The Hub's cache and repositories, shared with Python's huggingface_hub in both directions. Run by hub.sh, which sets FASP_HUB_PYTHONS:
-// interpreters of one virtual environment for each version, separated by colons.
+// The Hub's cache and repositories, shared with Python's huggingface_hub in both directions: with the version that transformers 5 runs on, and
+// with that of transformers 4. usage: npx vitest run --project huggingface_hub
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
@@ -8,18 +8,20 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { hubEnvironment } from '../../src/hub/environment.node.ts'
-import { fetchModel, openCheckpoint, push } from '../../src/node.ts'
+import { fetchModel, openCheckpoint, pushEvents } from '../../src/node.ts'
 import { TINY_LLAMA } from '../fasp.ts'
 import { expectSame, filesBelow, hubPlace, TINY_FILES, told } from '../hub.ts'
+import { environment } from './environment.ts'
 
 const place = hubPlace()
 const { server } = place
 const script = fileURLToPath(new URL('hub.py', import.meta.url))
 const ID = 'me/tiny'
-const fetch = async (id = ID) => (await told(fetchModel(id))).result
+const fetch = (id = ID) => fetchModel(id)
 
-const interpreters = (process.env.FASP_HUB_PYTHONS ?? '').split(':')
-describe.each(interpreters.map(path => [path.split('/').at(-3), path]))('%s', (_, interpreter) => {
+const VERSIONS = ['2.4.0', '0.36.2']
+describe.each(VERSIONS)('huggingface_hub %s', async version => {
+  const interpreter = await environment(`huggingface_hub-${version}`, `huggingface_hub==${version}`)
   /** Runs hub.py with these variables, those that are empty left out. */
   async function python(args: readonly string[], variables: Readonly<Record<string, string>> = place.env) {
     const set = Object.entries({ ...variables, HOME: homedir() }).filter(([, value]) => value !== '')
@@ -73,7 +75,7 @@ describe.each(interpreters.map(path => [path.split('/').at(-3), path]))('%s', (_
   })
   test('downloads what fasp has pushed', async () => {
     vi.stubEnv('HF_TOKEN', 'hf_writer')
-    await told(push(TINY_LLAMA, 'me/pushed'))
+    await told(pushEvents(TINY_LLAMA, 'me/pushed'))
     const { '.gitattributes': _, ...files } = filesBelow(await python(['snapshot', 'me/pushed']))
     expectSame(files, TINY_FILES)
   })

@@ -1,12 +1,14 @@
 // The whole decoder as one graph with a KV cache, with the inputs and outputs that transformers.js (from 4.2) and optimum know:
 //   input_ids [b, s], attention_mask [b, t], position_ids [b, s], num_logits_to_keep (0: all),
 //   past_key_values.{i}.key [b, k, p, e] and .value [b, k, p, v]  →  logits [b, s, vocabulary], present.{i}.key and .value, t = p + s
-// Attention is products and a softmax: GroupQueryAttention wants values as wide as keys, MultiHeadAttention a cache of equal widths (ONNX
-// Runtime 1.30). Each KV head meets the queries of its group stacked, [b, k, (h/k)·s, e].
-import { activate } from '../../blocks/ffn.ts'
-import { normalise } from '../../blocks/norm.ts'
+// Half-blocks are composed of the builders that our own engine runs (src/graphs), with weights in the file.
 import { Graph, type Value } from '../../formats/onnx.ts'
-import { type Architecture, type HalfBlock, halfBlocks, type Linear, widthsOf } from '../../model/architecture.ts'
+import { byCache } from '../../graphs/cached-attention.ts'
+import { ffnHidden } from '../../graphs/ffn.ts'
+import { normed, residual } from '../../graphs/half-block.ts'
+import { type Layers, normalise } from '../../graphs/layers.ts'
+import type { Architecture } from '../../model/architecture.ts'
+import type { AttentionHalf, Linear, Norm, Rope } from '../../model/half-block.ts'
 import type { FloatType } from './encoding.ts'
 import { floatProducts, type Products, type StoredTensor, Weights } from './products.ts'
 
@@ -18,16 +20,13 @@ export interface DecoderGraph {
   readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
-/** Value channels that the cache of a layer has in each KV head: those of its widest. */
-export const cachedValues = (a: Architecture, layer: number): number => Math.max(...widthsOf(a, layer).values)
-
 export function decoderGraph(a: Architecture, products: Products, float: FloatType): DecoderGraph {
   const decoder = new Decoder(a, products, float)
   decoder.build()
   return { graph: decoder.g, tensors: decoder.weights.stored }
 }
 
-class Decoder {
+class Decoder implements Layers {
   readonly g = new Graph('decoder')
   readonly weights: Weights
   /** [b] and [s], one number each. */
@@ -35,7 +34,9 @@ class Decoder {
   readonly length: Value
   readonly ids: Value
   readonly positions: Value
-  readonly bias: Value
+  /** By their window: what layers have in common stands in the file once. */
+  readonly bias: (window: number | undefined) => Value
+  readonly rotary: (rope: Rope | undefined) => readonly Value[]
 
   constructor(
     readonly a: Architecture,
@@ -49,17 +50,17 @@ class Decoder {
     this.positions = g.input('position_ids', 'int64', ['batch_size', 'sequence_length'])
     this.batch = g.op('Shape', [this.ids], { start: 0, end: 1 })
     this.length = g.op('Shape', [this.ids], { start: 1, end: 2 })
-    this.bias = this.attentionBias(mask)
+    this.bias = once(window => this.attentionBias(mask, window))
+    this.rotary = once(rope => this.angles(rope))
   }
 
   build(): void {
     const { a, g } = this
     let x = this.embed()
-    const rotary = this.rotary()
-    for (let layer = 0; layer < a.layers; layer++) {
-      const [attention, ffn] = halfBlocks(a, layer)
-      x = this.residual(attention, x, y => this.attention(attention, y, rotary))
-      x = this.residual(ffn, x, y => this.ffn(ffn, y))
+    for (const half of a.halves) {
+      const from = normed(half, x, this)
+      const h = half.kind === 'ffn' ? ffnHidden(g, half, from, this) : this.attention(half, from)
+      x = residual(g, half, x, this.linear(h, half.output), this)
     }
     const logits = this.head(this.lastPositions(x))
     g.output('logits', logits, 'float32', ['batch_size', 'num_logits', a.vocabularySize])
@@ -78,65 +79,24 @@ class Decoder {
     return g.op('Add', [x, floatProducts.rows(weights, `${names.positions}.weight`, rowCount, d, index)])
   }
 
-  /** `y = x + f(norm(x))`, or `norm(x + f(x))`. */
-  residual({ norm }: HalfBlock, x: Value, f: (x: Value) => Value): Value {
-    const { postNorm } = this.a
-    const y = this.g.op('Add', [x, f(postNorm ? x : this.norm(norm, x))])
-    return postNorm ? this.norm(norm, y) : y
+  attention(half: AttentionHalf, x: Value): Value {
+    const { g, float, weights, batch, length } = this
+    const qkv = half.inputs.map(layer => this.linear(x, layer))
+    return byCache(g, half, qkv, {
+      ...{ batch, length, bias: this.bias(half.window), rotary: this.rotary(half.rope) },
+      constant: value => weights.constant(value),
+      cached(kind, fresh, width) {
+        const shape = (positions: string) => ['batch_size', half.kvHeads, positions, width]
+        const past = g.input(`past_key_values.${half.layer}.${kind}`, float, shape('past_sequence_length'))
+        const name = `present.${half.layer}.${kind}`
+        g.output(name, g.op('Concat', [past, fresh], { axis: 2 }), float, shape('total_sequence_length'))
+        return name
+      },
+    })
   }
 
-  ffn({ inputs, output }: HalfBlock, x: Value): Value {
-    const [first, ...others] = inputs.map(layer => this.linear(x, layer))
-    const h = others.reduce((product, y) => this.g.op('Mul', [product, y]), activate(this.g, first, this.a.activation))
-    return this.linear(h, output)
-  }
-
-  attention({ layer, inputs, output }: HalfBlock, x: Value, rotary: Value[]): Value {
-    const { a, g } = this
-    const { heads: h, kvHeads: k, headSize: e } = a
-    const widths = widthsOf(a, layer).values
-    const v = cachedValues(a, layer)
-    const [query, key, value] = inputs.map(layer => this.linear(x, layer))
-    const rotate = (y: Value) => (rotary.length > 0 ? g.op('RotaryEmbedding', [y, ...rotary]) : y)
-    const q = g.op('Mul', [rotate(this.split(query, h, e)), this.weights.constant(1 / Math.sqrt(e))]) // [b, h, s, e]
-    const keys = this.cached(layer, 'key', rotate(this.split(key, k, e)), e)
-    const values = this.cached(layer, 'value', this.split(this.pick(value, spread(widths, v)), k, v), v)
-    const grouped = (y: Value, width: number) =>
-      h === k ? y : g.op('Reshape', [y, g.constant('int64', [0, k, -1, width])])
-    const perHead = (y: Value, width: number) =>
-      h === k ? y : g.op('Reshape', [y, g.constant('int64', [0, h, -1, width])])
-    const scores = g.op('MatMul', [grouped(q, e), g.op('Transpose', [keys], { perm: [0, 1, 3, 2] })])
-    const weights = g.op('Softmax', [g.op('Add', [perHead(scores, 0), this.bias])], { axis: -1 }) // [b, h, s, t]
-    const found = perHead(g.op('MatMul', [grouped(weights, 0), values]), v)
-    const rows = g.op('Reshape', [g.op('Transpose', [found], { perm: [0, 2, 1, 3] }), g.constant('int64', [-1, h * v])])
-    const columns = widths.flatMap(n => new Array<number>(h / k).fill(n)) // of each query head
-    return this.linear(this.pick(rows, gather(columns, v)), output)
-  }
-
-  /** [b·s, heads·width] → [b, heads, s, width]. */
-  split(x: Value, heads: number, width: number): Value {
-    const { g } = this
-    const shape = g.op('Concat', [this.batch, this.length, g.constant('int64', [heads, width])], { axis: 0 })
-    return g.op('Transpose', [g.op('Reshape', [x, shape])], { perm: [0, 2, 1, 3] })
-  }
-
-  /** Puts new keys or values [b, k, s, width] behind those of the past. */
-  cached(layer: number, kind: 'key' | 'value', fresh: Value, width: number): Value {
-    const { a, g, float } = this
-    const shape = (positions: string) => ['batch_size', a.kvHeads, positions, width]
-    const past = g.input(`past_key_values.${layer}.${kind}`, float, shape('past_sequence_length'))
-    const name = `present.${layer}.${kind}`
-    g.output(name, g.op('Concat', [past, fresh], { axis: 2 }), float, shape('total_sequence_length'))
-    return name
-  }
-
-  /** Columns `index` of x [n, width]; x itself where that is all of them. */
-  pick(x: Value, index: readonly number[] | undefined): Value {
-    return index ? this.g.op('Gather', [x, this.g.constant('int64', index)], { axis: 1 }) : x
-  }
-
-  /** [b, 1, s, t]: 0 where a query may see a key, `HIDDEN` where the key is padding or comes later. */
-  attentionBias(mask: Value): Value {
+  /** [b, 1, s, t]: 0 where a query may see a key, `HIDDEN` where the key is padding, comes later, or came before its window. */
+  attentionBias(mask: Value, window: number | undefined): Value {
     const { g } = this
     const scalar = (value: Value) => g.op('Squeeze', [value])
     const total = g.op('Shape', [mask], { start: 1, end: 2 })
@@ -145,16 +105,18 @@ class Decoder {
     const first = scalar(g.op('Sub', [total, this.length]))
     const queries = g.op('Unsqueeze', [g.op('Range', [first, scalar(total), one]), g.constant('int64', [1])]) // [s, 1]
     const present = g.op('Unsqueeze', [g.cast(mask, 'bool'), g.constant('int64', [1, 2])]) // [b, 1, 1, t]
-    const seen = g.op('And', [present, g.op('GreaterOrEqual', [queries, keys])])
+    const causal = g.op('And', [present, g.op('GreaterOrEqual', [queries, keys])])
+    const ends = window === undefined ? undefined : g.op('Add', [keys, g.constant('int64', window)])
+    const seen = ends ? g.op('And', [causal, g.op('Less', [queries, ends])]) : causal
     return g.op('Where', [seen, this.weights.constant(0), this.weights.constant(HIDDEN)])
   }
 
   /** cos and sin [b, s, e/2] of each position's angles; nothing for models without rotary positions. Angles are float32, as in transformers. */
-  rotary(): Value[] {
-    const { a, g, float } = this
-    if (!a.rope) return []
+  angles(rope: Rope | undefined): Value[] {
+    const { g, float } = this
+    if (!rope) return []
     const positions = g.op('Unsqueeze', [g.cast(this.positions, 'float32'), g.constant('int64', [2])])
-    const angles = g.op('Mul', [positions, g.constant('float32', [...a.rope.inverseFrequencies])])
+    const angles = g.op('Mul', [positions, g.constant('float32', [...rope.inverseFrequencies])])
     return ['Cos', 'Sin'].map(f => (float === 'float32' ? g.op(f, [angles]) : g.cast(g.op(f, [angles]), float)))
   }
 
@@ -173,7 +135,7 @@ class Decoder {
   head(x: Value): Value {
     const { a, g } = this
     const { names, embeddingSize, vocabularySize, hiddenSize: d } = a
-    let y = names.finalNorm ? this.norm(names.finalNorm, x) : x
+    let y = a.finalNorm ? this.norm(x, a.finalNorm) : x
     if (names.projectOut) y = this.linear(y, plain(names.projectOut, embeddingSize, d))
     const head = plain(a.tied ? names.embedding : names.head, vocabularySize, embeddingSize)
     const logits = this.products.linear(this.weights, y, head, true)
@@ -186,32 +148,24 @@ class Decoder {
     return this.products.linear(this.weights, x, layer)
   }
 
-  norm(name: string, x: Value): Value {
-    const { a, weights } = this
-    const parts = a.norm.type === 'rms' ? ['weight'] : ['weight', 'bias']
+  norm(x: Value, norm: Norm): Value {
+    const { weights } = this
+    const parts = norm.type === 'rms' ? ['weight'] : ['weight', 'bias']
     const value = (part: string, i: number) =>
-      a.norm.affine
-        ? weights.vector(`${name}.${part}`, a.hiddenSize)
-        : weights.constant(new Array<number>(a.hiddenSize).fill(1 - i))
-    return normalise(this.g, a, x, parts.map(value))
+      norm.affine
+        ? weights.vector(`${norm.name}.${part}`, norm.size)
+        : weights.constant(new Array<number>(norm.size).fill(1 - i))
+    return normalise(this.g, x, norm, parts.map(value))
   }
 }
 
 const plain = (name: string, out: number, columns: number): Linear => ({ name, out, in: columns, bias: false })
 
-/** Which of Σ counts columns stand in counts.length · size places, where each head has as many; what fills its rest is never read. */
-function spread(counts: readonly number[], size: number): number[] | undefined {
-  if (counts.every(n => n === size)) return undefined
-  let start = 0
-  return counts.flatMap(n => {
-    const columns = Array.from({ length: size }, (_, i) => (i < n ? start + i : 0))
-    start += n
-    return columns
-  })
-}
-
-/** Which of those places hold columns: the inverse of `spread`. */
-function gather(counts: readonly number[], size: number): number[] | undefined {
-  if (counts.every(n => n === size)) return undefined
-  return counts.flatMap((n, head) => Array.from({ length: n }, (_, i) => head * size + i))
+/** Makes what belongs to a key when it is first asked for. */
+function once<K, V>(make: (key: K) => V): (key: K) => V {
+  const made = new Map<K, V>()
+  return key => {
+    if (!made.has(key)) made.set(key, make(key))
+    return made.get(key)!
+  }
 }

@@ -2,11 +2,11 @@
 // tokenizer, generation config, licence, model card. Source: transformers.js `src/configs.js` (transformers.js_config).
 import { jsonFile, type SideFile } from '../../checkpoint/checkpoint.ts'
 import { baseName, bytes } from '../../display.ts'
-import { type Architecture, widthsOf } from '../../model/architecture.ts'
+import { cachedValues } from '../../graphs/cached-attention.ts'
+import { type Architecture, attentionHalves, layerWidths } from '../../model/architecture.ts'
 import { stockConfig } from '../../model/compact.ts'
 import type { Model } from '../../model/model.ts'
 import { VERSION } from '../../version.ts'
-import { cachedValues } from './decoder.ts'
 import { ONNX_FORMATS, type OnnxDtype } from './dtypes.ts'
 
 export interface OnnxFileResult {
@@ -35,7 +35,7 @@ export function onnxFolderFiles(model: Model, files: readonly OnnxFileResult[]):
   return [jsonFile('config.json', config), ...side, ...missing, card]
 }
 
-/** What transformers.js takes where it is not told: fp32, in browsers without WebGPU q8. Where one of them is not there, the first file. */
+/** What transformers.js takes where it is not told: fp32, in browsers without a GPU q8. Where one of them is not there, the first file. */
 function runtimeConfig(files: readonly OnnxFileResult[]): Record<string, unknown> {
   const has = (dtype: OnnxDtype) => files.some(file => file.dtype === dtype)
   const external = files.flatMap(({ file, external }) => (external > 0 ? [[baseName(file), external]] : []))
@@ -48,14 +48,14 @@ function runtimeConfig(files: readonly OnnxFileResult[]): Record<string, unknown
 /** Bytes of keys and values for each token of each sequence. */
 export function cacheBytesPerToken(a: Architecture, dtype: OnnxDtype): number {
   const size = ONNX_FORMATS[dtype].float === 'float16' ? 2 : 4
-  const channels = Array.from({ length: a.layers }, (_, layer) => a.headSize + cachedValues(a, layer))
-  return size * a.kvHeads * channels.reduce((sum, n) => sum + n, 0)
+  const channels = attentionHalves(a).map(half => half.kvHeads * (half.headSize + cachedValues(half)))
+  return size * channels.reduce((sum, n) => sum + n, 0)
 }
 
 function onnxCard({ checkpoint, architecture: a }: Model, files: readonly OnnxFileResult[]): string {
   const { hubId, license } = checkpoint.card ?? {}
   const base = hubId ?? baseName(checkpoint.name)
-  const layers = Array.from({ length: a.layers }, (_, i) => widthsOf(a, i))
+  const layers = layerWidths(a)
   const neurons = range(layers.map(({ ffn }) => ffn))
   const values = range(layers.flatMap(layer => layer.values))
   const rows = files.map(
@@ -74,7 +74,7 @@ ${hubId ? `base_model: ${hubId}\n` : ''}${license ? `license: ${JSON.stringify(l
 
 Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${VERSION}: the decoder as one graph with a KV cache, for
 [transformers.js](https://huggingface.co/docs/transformers.js) 4.2 or later. The widths of each layer are in the graph: ${neurons} FFN neurons,
-${values} value channels in a KV head (keys have ${a.headSize}).
+${values} value channels in a KV head (keys have ${range(attentionHalves(a).map(({ headSize }) => headSize))}).
 
 | dtype | file | size | KV cache for a token |
 |---|---|---:|---:|

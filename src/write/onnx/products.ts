@@ -4,7 +4,7 @@
 //   rows     DynamicQuantizeLinear and MatMulInteger (activations in 8 bits too); Gather of codes, scales and zero points
 // A table that is the tied head, too, is one initializer for both.
 import type { Graph, Value } from '../../formats/onnx.ts'
-import type { Linear } from '../../model/architecture.ts'
+import type { Linear } from '../../model/half-block.ts'
 import { BLOCK, blocksOf, inBlocks } from './blocks.ts'
 import { type Encoding, type FloatType, floats } from './encoding.ts'
 import { inRows } from './rows.ts'

@@ -1,4 +1,4 @@
-"""LLaMA and OPT models that fasp pruned (https://www.npmjs.com/package/fasp), layout `compact`: nothing that was removed is stored.
+"""Llama models that fasp pruned (https://www.npmjs.com/package/fasp), layout `compact`: nothing that was removed is stored.
 
 The models are the stock ones of transformers. After their construction, the modules of each layer are replaced by narrower ones:
   FFN      linear layers with fewer neurons
@@ -14,9 +14,9 @@ from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import DynamicCache, LlamaForCausalLM, LlamaModel, OPTForCausalLM, OPTModel
+from transformers import DynamicCache, LlamaForCausalLM, LlamaModel
 
-from .configuration_fasp import FaspLlamaConfig, FaspOPTConfig
+from .configuration_fasp import FaspLlamaConfig
 
 CACHE_ARGUMENTS = ("cache", "past_key_values", "past_key_value")  # of attention modules, newest name first
 
@@ -144,15 +144,24 @@ def resize(linear, rows, columns):
     linear.out_features, linear.in_features = linear.weight.shape
 
 
-def narrow(layers, config, output_name, ffn_name, ffn_in, ffn_out):
+# Modules of a layer: of the families that have a gated FFN, and of OPT.
+OUTPUTS = ("o_proj", "out_proj")
+FFNS = (("mlp", ("gate_proj", "up_proj"), "down_proj"), ("", ("fc1",), "fc2"))
+
+
+def narrow(model, config):
     """Gives each layer the widths of `config.layer_widths`. A layer that keeps all value channels keeps its stock attention."""
+    layers = model.layers if hasattr(model, "layers") else model.decoder.layers
     widths = config.layer_widths
     if len(widths) != len(layers):
         raise ValueError(f"config.json: layer_widths has {len(widths)} entries for {len(layers)} layers.")
     query_heads = config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", query_heads)
     for i, (layer, width) in enumerate(zip(layers, widths)):
-        attention, ffn = layer.self_attn, layer.get_submodule(ffn_name)
+        attention = layer.self_attn
+        output_name = next(name for name in OUTPUTS if hasattr(attention, name))
+        ffn_name, ffn_in, ffn_out = FFNS[0] if hasattr(layer, "mlp") else FFNS[1]
+        ffn = layer.get_submodule(ffn_name)
         values, size = width["values"], attention.head_dim
         if len(values) != heads or not all(0 <= n <= size for n in values) or not 0 < width["ffn"] <= getattr(ffn, ffn_out).in_features:
             raise ValueError(f"config.json: layer_widths[{i}] does not fit the sizes of the model: {width}")
@@ -169,20 +178,12 @@ def narrow(layers, config, output_name, ffn_name, ffn_in, ffn_out):
             attention.register_forward_hook(partial(restore_cache, width=max(values)))
 
 
-def narrow_llama(model, config):
-    narrow(model.layers, config, "o_proj", "mlp", ("gate_proj", "up_proj"), "down_proj")
-
-
-def narrow_opt(model, config):
-    narrow(model.decoder.layers, config, "out_proj", "", ("fc1",), "fc2")
-
-
 class FaspLlamaModel(LlamaModel):
     config_class = FaspLlamaConfig
 
     def __init__(self, config):
         super().__init__(config)
-        narrow_llama(self, config)
+        narrow(self, config)
 
 
 class FaspLlamaForCausalLM(LlamaForCausalLM):
@@ -190,26 +191,8 @@ class FaspLlamaForCausalLM(LlamaForCausalLM):
 
     def __init__(self, config):
         super().__init__(config)
-        narrow_llama(self.model, config)
+        narrow(self.model, config)
 
 
-class FaspOPTModel(OPTModel):
-    config_class = FaspOPTConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        narrow_opt(self, config)
-
-
-class FaspOPTForCausalLM(OPTForCausalLM):
-    config_class = FaspOPTConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        narrow_opt(self.model, config)
-
-
-for model_class in (FaspLlamaModel, FaspOPTModel):
-    model_class.register_for_auto_class("AutoModel")
-for model_class in (FaspLlamaForCausalLM, FaspOPTForCausalLM):
-    model_class.register_for_auto_class("AutoModelForCausalLM")
+FaspLlamaModel.register_for_auto_class("AutoModel")
+FaspLlamaForCausalLM.register_for_auto_class("AutoModelForCausalLM")

@@ -1,0 +1,59 @@
+// From what a page has to an open checkpoint: picked files, a Blob, or an address.
+import { FormatError } from '../errors.ts'
+import { blobSource, type FetchOptions, openUrl, urlName } from '../formats/source.web.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import { ggufCheckpoint } from './gguf.ts'
+import { huggingFaceCheckpoint, USUAL_FILES } from './huggingface.ts'
+
+/**
+ * A Hugging Face folder as its files (`<input webkitdirectory>` gives them), the `Blob` of a `.gguf` file, or the URL of either; a text is a
+ * URL, too, relative to the page.
+ */
+export type WebSource = Iterable<File> | Blob | URL | string
+
+/** @throws FormatError, UnsupportedModelError */
+export async function openSource(source: WebSource, options: FetchOptions): Promise<Checkpoint> {
+  if (source instanceof Blob) return ggufCheckpoint(blobSource(source, nameOf(source)))
+  if (typeof source === 'string' || source instanceof URL)
+    return openAddress(new URL(source, globalThis.location?.href), options)
+  const files = [...source]
+  const gguf = files.length === 1 && isGguf(files[0].name)
+  return gguf ? openSource(files[0], options) : openFiles(files)
+}
+
+const isGguf = (name: string) => name.toLowerCase().endsWith('.gguf')
+
+const nameOf = (blob: Blob): string => (blob instanceof File ? blob.name : 'model.gguf')
+
+/** The files of a folder. Those of folders in it do not count. */
+async function openFiles(files: readonly File[]): Promise<Checkpoint> {
+  // Browsers give the path from the folder that was picked, that one included; files that were picked one by one have none.
+  const paths = files.map(file => (file.webkitRelativePath || `/${file.name}`).split('/'))
+  const name = paths[0]?.[0] || 'the model'
+  const byName = new Map(files.map((file, i) => [paths[i].slice(1, 3).join('/').replace(/\/.*/, '/'), file]))
+  return huggingFaceCheckpoint({
+    name,
+    files: new Set(byName.keys()),
+    open: async file => blobSource(byName.get(file)!, `${name}/${file}`),
+  })
+}
+
+async function openAddress(url: URL, options: FetchOptions): Promise<Checkpoint> {
+  const opened = async (address: URL) => {
+    const file = await openUrl(address, options)
+    if (!file) throw new FormatError(urlName(address), 'is not there, or its server does not give it to this page')
+    return file
+  }
+  if (isGguf(url.pathname)) return ggufCheckpoint(await opened(url))
+  const name = urlName(url).replace(/\/+$/, '')
+  const address = (file: string) => new URL(`${name}/${encodeURIComponent(file)}`)
+  // Servers do not list folders: each file that there may be is asked for.
+  const asked = await Promise.all(USUAL_FILES.map(async file => [file, await openUrl(address(file), options)] as const))
+  const found = new Map(asked.filter(([, file]) => file !== undefined))
+  return huggingFaceCheckpoint({
+    name,
+    // Shards have the names that their index gives: one that is missing says so when it is opened.
+    files: { has: file => found.has(file) || /-of-\d+\./.test(file), [Symbol.iterator]: () => found.keys() },
+    open: async file => found.get(file) ?? opened(address(file)),
+  })
+}

@@ -1,0 +1,83 @@
+// Token by token: the whole model in memory, a KV cache per layer, many sequences of equal length at once.
+import type { Engine } from '../engine/engine.ts'
+import { elements } from '../formats/tensors.ts'
+import { type Embedding, openEmbedding } from '../forward/embed.ts'
+import { type Cache, HalfBlockRunner } from '../forward/halfblock.ts'
+import { Head } from '../forward/head.ts'
+import { type HalfWeights, readHalf } from '../forward/weights.ts'
+import { paddedHeadSize } from '../graphs/attention.ts'
+import { type Architecture, attentionHalves, tensorShapes } from '../model/architecture.ts'
+import type { AttentionHalf } from '../model/half-block.ts'
+import { type Model, readWeights } from '../model/model.ts'
+
+/** Bytes that a decoder holds: all weights in float32, and the caches. */
+export function decoderBytes(a: Architecture, sequences: number, positions: number): number {
+  const weights = [...tensorShapes(a).values()].reduce((n, shape) => n + elements(shape), 0)
+  const caches = attentionHalves(a).reduce((n, half) => n + 2 * cacheSize(half, sequences, positions), 0)
+  return 4 * (weights + caches + sequences * a.vocabularySize)
+}
+
+const cacheSize = (half: AttentionHalf, sequences: number, positions: number): number =>
+  sequences * half.kvHeads * positions * paddedHeadSize(half)
+
+/** A model ready to go on with `sequences` texts of up to `positions` tokens. */
+export class Decoder {
+  private constructor(
+    readonly model: Model,
+    readonly sequences: number,
+    readonly positions: number,
+    private readonly runner: HalfBlockRunner,
+    private readonly embedding: Embedding,
+    private readonly halves: readonly HalfWeights[],
+    /** Of each attention. */
+    private readonly caches: ReadonlyMap<HalfWeights, Cache>,
+    private readonly head: Head,
+  ) {}
+
+  static async open(model: Model, engine: Engine, sequences: number, positions: number): Promise<Decoder> {
+    const a = model.architecture
+    const halves: HalfWeights[] = []
+    const caches = new Map<HalfWeights, Cache>()
+    for (const half of a.halves) {
+      const weights = await readHalf(model, half)
+      halves.push(weights)
+      if (half.kind === 'ffn') continue
+      const [key, value] = [0, 1].map(() => new Float32Array(cacheSize(half, sequences, positions)))
+      caches.set(weights, { key, value, positions, past: 0 })
+    }
+    const runner = new HalfBlockRunner(engine, positions)
+    const table = await readWeights(model, `${a.names.embedding}.weight`)
+    const embedding = await openEmbedding(model, engine, { rows: table })
+    const head = await Head.open(model, engine, table)
+    return new Decoder(model, sequences, positions, runner, embedding, halves, caches, head)
+  }
+
+  /** Forgets the tokens so far. */
+  reset(): void {
+    for (const cache of this.caches.values()) cache.past = 0
+  }
+
+  /** Tokens of each sequence so far. */
+  get #past(): number {
+    const [{ past }] = this.caches.values()
+    return past
+  }
+
+  /** Takes the next tokens of every sequence (as many for each) and gives the logits [sequences, vocabulary] after them. */
+  async step(ids: readonly Int32Array[]): Promise<Float32Array<ArrayBuffer>> {
+    const { hiddenSize: d, vocabularySize } = this.model.architecture
+    const length = ids[0].length
+    const x = await this.embedding.embed(ids, this.#past)
+    for (const weights of this.halves) {
+      const cache = this.caches.get(weights)
+      await this.runner.forward(weights, x, this.sequences, cache)
+      if (cache) cache.past += length
+    }
+    const last = new Float32Array(this.sequences * d)
+    for (let s = 0; s < this.sequences; s++)
+      last.set(x.subarray(((s + 1) * length - 1) * d, (s + 1) * length * d), s * d)
+    const logits = new Float32Array(this.sequences * vocabularySize)
+    await this.head.logits(last, logits)
+    return logits
+  }
+}

@@ -1,0 +1,186 @@
+// Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
+// kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
+
+import { type Engine, type Feeds, type Precision, type Tensor, values } from '../engine/engine.ts'
+import type { Linalg } from '../engine/linalg.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { type AttentionForm, paddedHeadSize, rotaryTables } from '../graphs/attention.ts'
+import { fitBlocks } from '../graphs/causal-attention.ts'
+import { type Form, halfBlockGraph, hiddenGraph, residualGraph } from '../graphs/half-block.ts'
+import { matrix } from '../linalg/matrix.ts'
+import {
+  type AttentionHalf,
+  graphKey,
+  type HalfBlock,
+  hiddenSize,
+  hiddenWidth,
+  type Rope,
+} from '../model/half-block.ts'
+import type { HalfWeights, LinearWeights } from './weights.ts'
+
+/** What of `H` a pruned half-block reads, and its output layer [d, columns] on that. */
+export interface PrunedOutput {
+  readonly output: LinearWeights
+  /** Ascending columns of `H`. */
+  readonly columns: Int32Array
+}
+
+/** Keys and values [windows, k, positions, e] of one layer, filled in place. `past` positions are filled already. */
+export interface Cache {
+  readonly key: Floats
+  readonly value: Floats
+  readonly positions: number
+  past: number
+}
+
+/** Feeds of attention for windows that branch: the position of each token [windows, length], and what is added to its scores. */
+export interface Branches {
+  readonly places: Tensor
+  readonly bias: Tensor // [windows, 1, length, length]
+}
+
+/** Runs half-blocks on one engine, over windows of up to `positions` tokens. */
+export class HalfBlockRunner {
+  /** The engine of all that goes through the layers, and of its Gram matrices. */
+  readonly graphs: Engine
+  readonly #rotary = new Map<Rope, Feeds>()
+  /** Weights are handed over once a half-block. */
+  readonly #handles = new WeakMap<LinearWeights, Feeds>()
+
+  constructor(
+    readonly engine: Engine,
+    readonly positions: number,
+    products?: Precision,
+  ) {
+    this.graphs = engine.inPrecision(products)
+  }
+
+  /** Writes `Hᵀ` [width, tokens] of `windows` windows in `x` [tokens, d] to `h`. */
+  async hidden(w: HalfWeights, x: Floats, windows: number, h: Floats): Promise<void> {
+    const { half } = w
+    const tokens = tokensOf(w, x)
+    const form = this.#form(half, tokens / windows, windows)
+    const feeds = { ...this.#inputs(w, x), ...this.#positions(half, form, tokens, windows) }
+    const outputs = { h: values(h, [hiddenWidth(half), tokens]) }
+    await this.graphs.run(`${half.kind} ${keyOf(half, form)}`, () => hiddenGraph(half, form), feeds, outputs)
+  }
+
+  /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
+  async residual({ half, norms }: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
+    const d = hiddenSize(half)
+    const { dialect, linalg } = this.graphs
+    if (dialect.residual === 'product' && !half.afterSum) return addProduct(linalg, pruned, x, h, d)
+    // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
+    const { output, columns } =
+      pruned.columns.length > 0
+        ? pruned
+        : { output: { ...pruned.output, weight: new Float32Array(d) }, columns: Int32Array.of(0) }
+    const tokens = x.length / d
+    const feeds = {
+      ...norms.afterSum,
+      ...this.#layer('out', output, columns.length),
+      x: values(x, [tokens, d]),
+      h: values(h, [h.length / tokens, tokens]),
+      kept: values(columns, [columns.length]),
+    }
+    const bias = output.bias !== undefined
+    const key = `residual ${bias ? 'with bias ' : ''}${graphKey(half)}`
+    await this.graphs.run(key, () => residualGraph(half, bias), feeds, { y: feeds.x })
+  }
+
+  /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. */
+  async forward(w: HalfWeights, x: Floats, windows: number, cache?: Cache, branches?: Branches): Promise<void> {
+    const { half } = w
+    const tokens = tokensOf(w, x)
+    const special = cache ? 'cache' : branches && 'branches'
+    const form = this.#form(half, tokens / windows, windows, special)
+    const feeds: Record<string, Tensor | undefined> = {
+      ...this.#inputs(w, x),
+      ...w.norms.afterSum,
+      ...this.#layer('out', w.output, hiddenWidth(half)),
+      ...this.#positions(half, form, tokens, windows, cache?.past),
+    }
+    const outputs: Record<string, Tensor> = { y: feeds.x! }
+    if (half.kind === 'attention' && cache) {
+      const shape = [windows, half.kvHeads, cache.positions, paddedHeadSize(half)]
+      outputs.newKey = feeds.key = values(cache.key, shape)
+      outputs.newValue = feeds.value = values(cache.value, shape)
+    }
+    if (half.kind === 'attention' && branches) {
+      feeds.bias = branches.bias
+      if (half.rope) feeds.places = branches.places
+    }
+    await this.graphs.run(`forward ${half.kind} ${keyOf(half, form)}`, () => halfBlockGraph(half, form), feeds, outputs)
+  }
+
+  /** The stream, the norm before the input layers, and those. */
+  #inputs({ half, norms, inputs }: HalfWeights, x: Floats): Feeds {
+    const d = hiddenSize(half)
+    const layers = inputs.map((layer, i) => this.#layer(`in${i}`, layer, d))
+    return Object.assign({ x: values(x, [x.length / d, d]) }, norms.before, ...layers)
+  }
+
+  #layer(name: string, layer: LinearWeights, columns: number): Feeds {
+    const known = this.#handles.get(layer)
+    if (known) return known
+    const { weight, bias } = layer
+    const out = weight.length / columns
+    const feeds = {
+      [`${name}.weight`]: this.graphs.tensor(weight, [out, columns]),
+      ...(bias && { [`${name}.bias`]: this.graphs.tensor(bias, [out]) }),
+    }
+    this.#handles.set(layer, feeds)
+    return feeds
+  }
+
+  /** Windows without cache and branches go in blocks where that is faster. */
+  #form({ kind }: HalfBlock, length: number, windows: number, special?: 'cache' | 'branches'): Form {
+    if (kind === 'ffn') return undefined
+    if (special) return { by: 'operator', with: special }
+    const { attention } = this.graphs.dialect
+    if (attention === 'products') return { by: 'products', length, windows }
+    return attention === 'blocks' && fitBlocks(length) ? { by: 'blocks', length } : { by: 'operator' }
+  }
+
+  #positions(half: HalfBlock, form: Form, tokens: number, windows: number, past = 0): Feeds {
+    if (half.kind === 'ffn' || !form) return {}
+    const rotary = this.#tables(half)
+    if (form.by !== 'operator') return rotary
+    const length = tokens / windows
+    return {
+      ...rotary,
+      shape: values(BigInt64Array.of(BigInt(windows), BigInt(length), -1n), [3]),
+      past: values(new Int32Array(windows).fill(past + length - 1), [windows]),
+      total: values(Int32Array.of(past + length), []),
+    }
+  }
+
+  #tables(half: AttentionHalf): Feeds {
+    const { rope } = half
+    if (!rope) return {}
+    let feeds = this.#rotary.get(rope)
+    if (!feeds) {
+      const { cos, sin } = rotaryTables(half, this.positions)
+      const shape = [this.positions, paddedHeadSize(half) / 2]
+      feeds = { cos: values(cos, shape), sin: values(sin, shape) }
+      this.#rotary.set(rope, feeds)
+    }
+    return feeds
+  }
+}
+
+const tokensOf = ({ half }: HalfWeights, x: Floats): number => x.length / hiddenSize(half)
+
+const keyOf = (half: HalfBlock, form: AttentionForm | undefined): string => `${JSON.stringify(form)} ${graphKey(half)}`
+
+/** `x ← x + H_M Wᵀ + b` by a product that adds in place. The rows M of `h` move to its beginning. */
+async function addProduct(linalg: Linalg, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {
+  const tokens = x.length / d
+  const { weight, bias } = output
+  for (const [i, row] of columns.entries()) if (i !== row) h.copyWithin(i * tokens, row * tokens, (row + 1) * tokens)
+  if (bias) for (let t = 0, at = 0; t < tokens; t++) for (let o = 0; o < d; o++, at++) x[at] += bias[o]
+  if (columns.length === 0) return
+  const kept = matrix(columns.length, tokens, h)
+  const options = { transA: true, transB: true, accumulate: true, kind: 'residual' }
+  await linalg.gemm(kept, matrix(d, columns.length, weight), matrix(tokens, d, x), options)
+}

@@ -1,0 +1,115 @@
+// The weights of half-blocks, read as they are wanted.
+
+import { type Feeds, values } from '../engine/engine.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { scatterColumns, scatterRows } from '../linalg/scatter.ts'
+import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
+import {
+  type AttentionHalf,
+  type HalfBlock,
+  hiddenSize,
+  hiddenWidth,
+  type Linear,
+  type Norm,
+  normTensors,
+  storedInputs,
+  withValues,
+} from '../model/half-block.ts'
+import { fetchWeights, type Model, readWeights } from '../model/model.ts'
+
+/** A linear layer's values: `weight` [out, in] row-major, `bias` [out]. */
+export interface LinearWeights {
+  readonly weight: Floats
+  readonly bias?: Floats
+}
+
+/** The weights of one half-block. Values have `headSize` channels in every head. */
+export interface HalfWeights {
+  readonly half: HalfBlock
+  /** Feeds of its graphs. */
+  readonly norms: { readonly before: Feeds; readonly afterSum: Feeds }
+  readonly inputs: readonly LinearWeights[]
+  readonly output: LinearWeights
+}
+
+export const readHalf = async (model: Model, half: HalfBlock): Promise<HalfWeights> => (await fetchHalf(model, half))()
+
+/** Reads the weights as they are stored; what comes of it decodes them. */
+async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeights> {
+  const linear = async ({ name, bias: hasBias }: Linear): Promise<() => LinearWeights> => {
+    const weight = await fetchWeights(model, `${name}.weight`)
+    const bias = hasBias ? await fetchWeights(model, `${name}.bias`) : undefined
+    return () => ({ weight: weight(), bias: bias?.() })
+  }
+  const stored: (() => LinearWeights[])[] = []
+  for (const slices of storedInputs(half).values()) {
+    const layers = slices.map(i => half.inputs[i])
+    const decode = await linear(layers[0])
+    stored.push(() => sliced(decode(), layers))
+  }
+  const output = await linear(half.output)
+  const [before, afterSum] = [
+    half.before ? await readNorm(model, half.before, 'before') : {},
+    half.afterSum ? await readNorm(model, half.afterSum, 'afterSum') : {},
+  ]
+  return () => {
+    const inputs = stored.flatMap(decode => decode())
+    const weights = { half, norms: { before, afterSum }, inputs, output: output() }
+    return half.kind === 'attention' ? withAllValues(half, weights) : weights
+  }
+}
+
+/** The layers whose rows lie one after another in a stored tensor: views. */
+function sliced({ weight, bias }: LinearWeights, layers: readonly Linear[]): LinearWeights[] {
+  if (layers.length === 1) return [{ weight, bias }]
+  let end = 0
+  return layers.map(({ out, in: columns }) => {
+    const start = end
+    end += out
+    return { weight: weight.subarray(start * columns, end * columns), bias: bias?.subarray(start, end) }
+  })
+}
+
+/** The weights of half-blocks, one after the other. While the caller works with one the next is read and, where it is dense, not decoded yet. */
+export async function* readHalves(model: Model, halves: readonly HalfBlock[]): AsyncGenerator<HalfWeights, undefined> {
+  const fetch = (i: number) => {
+    const fetching = i < halves.length ? fetchHalf(model, halves[i]) : undefined
+    fetching?.catch(() => {}) // thrown where it is waited for
+    return fetching
+  }
+  let next = fetch(0)
+  for (let i = 0; next; i++) {
+    const weights = (await next)()
+    next = fetch(i + 1) // and what was decoded goes
+    yield weights
+  }
+}
+
+/** Feeds of a norm that graphs call `role`; ones and zeros where the model's norms have no weights. */
+export async function readNorm(model: Model, norm: Norm, role: string): Promise<Feeds> {
+  const stored = normTensors(norm)
+  const feed = async (i: number) =>
+    values(stored[i] ? await readWeights(model, stored[i]) : new Float32Array(norm.size).fill(1 - i), [norm.size])
+  const weight = { [`${role}.weight`]: await feed(0) }
+  return norm.type === 'rms' ? weight : { ...weight, [`${role}.bias`]: await feed(1) }
+}
+
+/**
+ * Attention weights with `headSize` value channels in every head; the same object where that is so already. Compact checkpoints store fewer,
+ * and the attention operator wants as many: a channel of zeros adds nothing to the output.
+ */
+function withAllValues(half: AttentionHalf, weights: HalfWeights): HalfWeights {
+  const { kvHeads, headSize, values } = half
+  if (values.every(n => n === headSize)) return weights
+  const [q, k, v] = weights.inputs
+  const rows = firstValueRows(half)
+  const all = kvHeads * headSize
+  const value: LinearWeights = {
+    weight: scatterRows(v.weight, rows, all, hiddenSize(half)),
+    bias: v.bias && scatterRows(v.bias, rows, all, 1),
+  }
+  const { weight, bias } = weights.output
+  const wide = scatterColumns(weight, columnsOfRows(half, rows), hiddenWidth(half))
+  const wideHalf = withValues(half, new Array<number>(kvHeads).fill(headSize))
+  return { ...weights, half: wideHalf, inputs: [q, k, value], output: { weight: wide, bias } }
+}

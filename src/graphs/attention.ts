@@ -1,0 +1,125 @@
+// Attention's hidden activations are `H = concat of heads` [tokens, h·e]: the input of o_proj. One attention in several dialects, which say what
+// operators it is made of: the engine names that in which it is fastest and right (engine/), an export has one of its own.
+//   operator   ONNX Runtime's GroupQueryAttention: rotary positions, causality, grouped queries and the KV cache in one
+//   blocks     causal windows of one length in blocks of queries, each by ONNX's Attention
+//   products   the same of products and softmax; with a cache, in an exported decoder
+import type { Graph, Value } from '../formats/onnx.ts'
+import type { AttentionHalf } from '../model/half-block.ts'
+import { byBlocks, byProducts } from './causal-attention.ts'
+import type { Layers } from './layers.ts'
+
+export type Dialect = 'operator' | 'blocks' | 'products'
+
+/** What a graph is for: any whole windows, some with a KV cache, or that branch (evaluate/branches.ts); or whole windows of one length. */
+export type AttentionForm =
+  | { readonly by: 'operator'; readonly with?: 'cache' | 'branches' }
+  | { readonly by: 'blocks'; readonly length: number }
+  | { readonly by: 'products'; readonly length: number; readonly windows: number }
+
+/** GroupQueryAttention with rotary positions wants head sizes that are multiples of this; others are padded with zeros inside the graph. */
+const HEAD_MULTIPLE = 16
+
+/** Head size as the attention operator and the KV cache see it. */
+export const paddedHeadSize = ({ headSize }: Pick<AttentionHalf, 'headSize'>): number =>
+  Math.ceil(headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE
+
+/** Adds `H` [n, h·e], or `Hᵀ`. @param x normed [n, d] */
+export function attentionHidden(
+  g: Graph,
+  half: AttentionHalf,
+  x: Value,
+  layers: Layers,
+  form: AttentionForm,
+  order?: 'transposed',
+): Value {
+  const qkv = half.inputs.map(layer => layers.linear(x, layer))
+  const rotary = half.rope
+    ? ['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', paddedHeadSize(half) / 2]))
+    : []
+  switch (form.by) {
+    case 'operator': {
+      const h = byOperator(g, half, qkv, rotary, form.with)
+      return order ? g.op('Transpose', [h], { perm: [1, 0] }) : h
+    }
+    case 'blocks':
+      return byBlocks(g, half, qkv, form.length, rotary, order)
+    case 'products':
+      return byProducts(g, half, qkv, form, rotary, order)
+  }
+}
+
+/**
+ * Adds `H` [n, h·e]. Inputs: `shape` = [windows, length, -1], `past` [windows] = position of each window's last token, `total` =
+ * positions in all, `cos` and `sin` [positions, e/2] for rotary models. With a `cache` also `key` and `value` [windows, k, positions, e],
+ * read and written in place. With `branches` also `bias` [windows, 1, length, length], which is added to the scores, and for rotary models
+ * `places` [windows, length], the position of each token in its own sequence.
+ */
+function byOperator(
+  g: Graph,
+  half: AttentionHalf,
+  qkv: readonly Value[],
+  rotary: readonly Value[],
+  special?: 'cache' | 'branches',
+): Value {
+  const { heads, kvHeads, headSize } = half
+  const shape = g.input('shape', 'int64', [3])
+  const width = paddedHeadSize(half)
+  const [q, k, v] = qkv.map((y, i) =>
+    g.op('Reshape', [padHeads(g, y, i === 0 ? heads : kvHeads, headSize, width), shape]),
+  )
+  const cache = special === 'cache'
+  // The attention operator turns by the place in the window, and branches have places of their own: these are turned before it.
+  const turned = special === 'branches' && rotary.length > 0
+  const positions = turned ? g.input('places', 'int64', ['windows', 'length']) : ''
+  const turn = (y: Value) => (turned ? g.op('com.microsoft.RotaryEmbedding', [y, positions, ...rotary]) : y)
+  const inputs = [turn(q), turn(k), v]
+  const cacheShape = ['windows', kvHeads, 'positions', width]
+  inputs.push(...(cache ? ['key', 'value'].map(name => g.input(name, 'float32', cacheShape)) : ['', '']))
+  inputs.push(g.input('past', 'int32', ['windows']), g.input('total', 'int32', []))
+  if (special === 'branches') inputs.push('', '', '', g.input('bias', 'float32', ['windows', 1, 'length', 'length']))
+  else inputs.push(...rotary)
+  const [h, key, value] = g.ops('com.microsoft.GroupQueryAttention', inputs, 3, {
+    num_heads: heads,
+    kv_num_heads: kvHeads,
+    do_rotary: half.rope && !turned ? 1 : 0,
+    scale: { float: half.scale },
+    ...(half.window && { local_window_size: half.window }),
+  })
+  if (cache) {
+    g.output('newKey', key, 'float32', cacheShape)
+    g.output('newValue', value, 'float32', cacheShape)
+  }
+  const rows = g.op('Reshape', [h, g.constant('int64', [-1, heads * width])])
+  return trimHeads(g, rows, heads, headSize, width)
+}
+
+/** [n, heads·e] → [n, heads·width]: zeros after each half of each head, so that rotary pairs (i, i + e/2) stay pairs. */
+function padHeads(g: Graph, x: Value, heads: number, e: number, width: number): Value {
+  if (e === width) return x
+  const halves = g.op('Reshape', [x, g.constant('int64', [-1, heads * 2, e / 2])])
+  const padded = g.op('Pad', [halves, g.constant('int64', [0, 0, 0, 0, 0, (width - e) / 2])])
+  return g.op('Reshape', [padded, g.constant('int64', [-1, heads * width])])
+}
+
+/** Inverse of `padHeads`. */
+function trimHeads(g: Graph, x: Value, heads: number, e: number, width: number): Value {
+  if (e === width) return x
+  const halves = g.op('Reshape', [x, g.constant('int64', [-1, heads * 2, width / 2])])
+  const kept = g.op('Slice', [halves, ...[[0], [e / 2], [2]].map(v => g.constant('int64', v))])
+  return g.op('Reshape', [kept, g.constant('int64', [-1, heads * e])])
+}
+
+/** Rotary tables `cos` and `sin` [positions, width/2], rounded as transformers rounds: angles and values are float32. */
+export function rotaryTables(half: AttentionHalf, positions: number): { cos: Float32Array; sin: Float32Array } {
+  const width = paddedHeadSize(half) / 2
+  const cos = new Float32Array(positions * width).fill(1)
+  const sin = new Float32Array(positions * width)
+  const frequencies = Float32Array.from(half.rope!.inverseFrequencies)
+  for (let p = 0; p < positions; p++)
+    for (let i = 0; i < frequencies.length; i++) {
+      const angle = Math.fround(p * frequencies[i])
+      cos[p * width + i] = Math.cos(angle)
+      sin[p * width + i] = Math.sin(angle)
+    }
+  return { cos, sin }
+}

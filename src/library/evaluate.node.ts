@@ -1,0 +1,38 @@
+// `evaluate` in Node: zero-shot tasks by their names, and the distance to a dense model, whose hidden states are on disk meanwhile.
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Measures } from '../evaluate/measure.ts'
+import type { ProgressEvent } from '../events.ts'
+import { openScratch } from '../forward/scratch.node.ts'
+import { readTasks } from '../hub/tasks.node.ts'
+import type { Model } from '../model/model.ts'
+import { checkRange } from '../options.ts'
+import { checkTextFiles, choose, type EngineChoice, nodeVerbs, type TextInput } from './platform.node.ts'
+import type { TextMeasures } from './verbs.ts'
+
+export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInput>, 'dense' | 'tasks' | 'pages'> {
+  /** A model, by its name or open, to say how far this one has moved from. */
+  readonly dense?: string | Model
+  /** Zero-shot tasks (`TASK_NAMES`), and `wikitext`. @default none */
+  readonly tasks?: readonly string[]
+  /**
+   * Folders to look for task files in, such as `arc_easy.jsonl` (docs/tasks.md).
+   * @default none: the data sets are fetched from the Hub
+   */
+  readonly tasksData?: readonly string[]
+}
+
+export async function* evaluateEvents(
+  of: string | Model,
+  options: EvaluateOptions,
+): AsyncGenerator<ProgressEvent, Measures> {
+  const { text, maxWindows, limit, signal } = options
+  if (maxWindows !== undefined) checkRange('max-windows', maxWindows, 1, 1e9, true) // all of this before a long download
+  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
+  await checkTextFiles(text)
+  const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })
+  await using chosen = choose(options)
+  await using model = options.dense === undefined ? undefined : yield* nodeVerbs.openModel(options.dense, { signal })
+  const dense = model && { model, openRows: () => openScratch(join(tmpdir(), 'fasp')) }
+  return yield* nodeVerbs.evaluate(of, { ...options, engine: chosen.engine, dense, tasks, pages })
+}

@@ -1,0 +1,49 @@
+// `exportModel`: a model in other formats, into a folder or a .gguf file.
+import { jsonFile } from '../checkpoint/checkpoint.ts'
+import { baseName } from '../display.ts'
+import { UsageError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import { exportRequests, writeExports } from '../export/export.node.ts'
+import type { ExportResult } from '../export/result.ts'
+import { type ExportRequest, planExport } from '../export/targets.ts'
+import { openCheckpoint } from '../hub/open.node.ts'
+import type { Model } from '../model/model.ts'
+import { VERSION } from '../version.ts'
+import { openFolderSink } from '../write/folder.node.ts'
+import { checkOutput } from '../write/place.node.ts'
+import { committed, writeFile } from '../write/sink.ts'
+import { choose, type EngineChoice, nodeVerbs } from './platform.node.ts'
+import { nameOf } from './verbs.ts'
+
+export interface ExportPathOptions extends EngineChoice {
+  /** Folder to write, or a `.gguf` file. */
+  readonly output: string
+  /** Several have a folder each below `output`. @default gguf where `output` is a `.gguf` */
+  readonly to?: readonly ExportRequest[]
+  /** Replace an output that an earlier run wrote. @default false */
+  readonly overwrite?: boolean
+  /** Also run each export in the runtime that it is for, where that is installed (node-llama-cpp, @huggingface/transformers). @default false */
+  readonly verify?: boolean
+}
+
+export async function* exportModelEvents(
+  of: string | Model,
+  options: ExportPathOptions,
+): AsyncGenerator<ProgressEvent, ExportResult[]> {
+  const { output, to, overwrite = false, verify, signal } = options
+  const requests = exportRequests(output, to)
+  if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
+  await checkOutput(output, overwrite, [nameOf(of)])
+  await using chosen = choose(options)
+  await using model = yield* nodeVerbs.openModel(of, { signal })
+  const expectedBytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
+  const sink = await openFolderSink(output, overwrite, { inputs: [nameOf(of)], expectedBytes })
+  return yield* committed(sink, async function* () {
+    const context = { open: openCheckpoint, engine: chosen.engine, apart: requests.length > 1, verify, signal }
+    const results = yield* writeExports(model, requests, sink, context)
+    const { name, format, recipe } = model.checkpoint
+    const source = { name: baseName(name), format, modelType: model.architecture.modelType }
+    await writeFile(sink, jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, exports: results }))
+    return results
+  })
+}

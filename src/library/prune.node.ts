@@ -1,0 +1,142 @@
+// `prune` in Node: into a folder, a .gguf file or a sink, with exports.
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describeEngine } from '../engine/engine.node.ts'
+import { engineNotice } from '../engine/facts.ts'
+import { UsageError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import { exportRequests, writeExports } from '../export/export.node.ts'
+import type { ExportResult } from '../export/result.ts'
+import { type ExportRequest, planExport, TARGETS } from '../export/targets.ts'
+import type { FloatDType } from '../formats/dtype.ts'
+import { openScratch } from '../forward/scratch.node.ts'
+import { openCheckpoint } from '../hub/open.node.ts'
+import { describeModel, type Model } from '../model/model.ts'
+import type { PruneOptions } from '../options.ts'
+import type { Plan } from '../plan.ts'
+import { prune } from '../prune.ts'
+import type { PruneResult } from '../result.ts'
+import { checkOptions, prepare } from '../run.ts'
+import type { Windows } from '../text/windows.ts'
+import { openFolderSink } from '../write/folder.node.ts'
+import { checkOutput, isGgufFile } from '../write/place.node.ts'
+import { committed, type Sink, subSink } from '../write/sink.ts'
+import type { ExportPlan } from '../write/target.ts'
+import {
+  asText,
+  checkTextFiles,
+  choose,
+  type EngineChoice,
+  isOpen,
+  nodeVerbs,
+  type TextInput,
+} from './platform.node.ts'
+import { nameOf, type PreparedPrune, preparedPrune } from './verbs.ts'
+
+type Progress<T> = AsyncGenerator<ProgressEvent, T>
+
+/** What is pruned, and on what. */
+export interface PlanOptions extends PruneOptions {
+  /** Texts or text files (.txt, .jsonl, .parquet, .gz of these), in equal shares. @default the model writes its own text */
+  readonly calibration?: readonly TextInput[]
+  /** Calibration windows, ready made, instead. */
+  readonly windows?: Windows
+  readonly signal?: AbortSignal
+}
+
+export interface PrunePathOptions extends PlanOptions, EngineChoice {
+  /** Folder to write, a `.gguf` file, or a sink. */
+  readonly output: string | Sink
+  /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
+  readonly to?: readonly ExportRequest[]
+  /** Replace an output that an earlier run wrote. @default false */
+  readonly overwrite?: boolean
+}
+
+/** What `prune` gives. */
+export interface PrunePathResult extends PruneResult {
+  readonly exports: readonly ExportResult[]
+}
+
+export type PathRun = PreparedPrune<PrunePathResult>
+
+export async function* prepareEvents(source: string | Model, options: PrunePathOptions): Progress<PathRun> {
+  const { output, to, overwrite = false, calibration, windows, engine = {}, ...others } = options
+  const { signal, ...pruneOptions } = others
+  const path = typeof output === 'string' ? output : undefined
+  if (path === undefined && to)
+    throw new UsageError('a sink takes no exports (to). Give the path of a folder as output.')
+  const requests = path === undefined ? [] : exportRequests(path, to).map(one => withDtype(one, pruneOptions.dtype))
+  const input = { windows, texts: calibration?.map(asText) }
+  const name = nameOf(source)
+  checkOptions(pruneOptions, input) // before a long download, all of it
+  if (path !== undefined) await checkOutput(path, overwrite, [name])
+  await checkTextFiles(calibration)
+  if (!isOpen(engine)) describeEngine(engine, pruneOptions.products) // refuses what this machine lacks
+  const model = yield* nodeVerbs.openModel(source, { signal })
+  try {
+    const planned = requests.map(request => planExport(model, request))
+    const single = path !== undefined && isGgufFile(path)
+    const settings = single
+      ? { ...pruneOptions, dtype: pruneOptions.dtype ?? intermediateType(planned[0]) }
+      : pruneOptions
+    const run = prepare(model, settings, input)
+    return preparedPrune(run, model, async function* () {
+      await using chosen = choose({ engine })
+      const message = engineNotice(chosen.engine.facts)
+      if (message) yield { type: 'notice', message } as const
+      const on = { engine: chosen.engine, signal }
+      if (typeof output !== 'string') {
+        const scratch = () => openScratch(join(tmpdir(), 'fasp'))
+        return { ...(yield* prune(run, { ...on, sink: output, openScratch: scratch })), exports: [] }
+      }
+      const exported = planned.reduce((sum, { bytes }) => sum + bytes, 0)
+      const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
+      const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined
+      const expectedBytes = run.plan.sizes.weightBytes.after + Math.max(exported, scratch)
+      const sink = await openFolderSink(output, overwrite, { inputs: [name], expectedBytes, expected })
+      const folder = single ? 'pruned/' : ''
+      const place = { sink: subSink(sink, folder), openScratch: () => openScratch(output) }
+      return yield* committed(sink, async function* () {
+        const result = yield* prune(run, { ...place, ...on })
+        if (requests.length === 0) return { ...result, exports: [] }
+        await using pruned = await openCheckpoint(join(sink.pending, folder))
+        // A GGUF source gives its tokenizer and names to a GGUF result.
+        const written = describeModel({ ...pruned, name: output, gguf: model.checkpoint.gguf })
+        const context = { ...on, open: openCheckpoint, apart: !single, source: model }
+        const exports = yield* writeExports(written, requests, sink, context)
+        return single ? withWeightBytes({ ...result, exports }, exports[0].bytes) : { ...result, exports }
+      })
+    })
+  } catch (error) {
+    await model.close()
+    throw error
+  }
+}
+
+export async function* pruneEvents(source: string | Model, options: PrunePathOptions): Progress<PrunePathResult> {
+  await using run = yield* prepareEvents(source, options)
+  return yield* run.pruneEvents()
+}
+
+export async function* planPruneEvents(source: string | Model, options: PlanOptions): Progress<Plan> {
+  const { calibration, windows, signal, ...pruneOptions } = options
+  const input = { windows, texts: calibration?.map(asText) }
+  checkOptions(pruneOptions, input)
+  await using model = yield* nodeVerbs.openModel(source, { signal })
+  return prepare(model, pruneOptions, input).plan
+}
+
+/** The type of the weights holds for exports that name none, where a target has it. */
+const withDtype = ({ to, dtype }: ExportRequest, own: FloatDType | undefined): ExportRequest => ({
+  to,
+  dtype: dtype ?? TARGETS[to]?.dtypes.find(one => one === own),
+})
+
+/** The type of the folder that a GGUF file is made from and that does not remain. 11 bits are enough for 8 of a quantised type. */
+const intermediateType = ({ dtype }: ExportPlan): FloatDType => (dtype === 'F32' || dtype === 'BF16' ? dtype : 'F16')
+
+const withWeightBytes = (result: PrunePathResult, after: number): PrunePathResult => ({
+  ...result,
+  sizes: { ...result.sizes, weightBytes: { ...result.sizes.weightBytes, after } },
+})

@@ -1,0 +1,47 @@
+// `prune` in a page: into a sink.
+import type { WebSource } from '../checkpoint/open.web.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { Model } from '../model/model.ts'
+import type { PruneOptions } from '../options.ts'
+import { prune } from '../prune.ts'
+import type { PruneResult } from '../result.ts'
+import { checkOptions, prepare } from '../run.ts'
+import type { NamedText } from '../text/calibration.ts'
+import type { Windows } from '../text/windows.ts'
+import type { Sink } from '../write/sink.ts'
+import { checkGiven, type WebOptions, webVerbs } from './platform.web.ts'
+import { type PreparedPrune, preparedPrune } from './verbs.ts'
+
+type Progress<T> = AsyncGenerator<ProgressEvent, T>
+
+export interface PruneInPageOptions extends PruneOptions, WebOptions {
+  /** Where the files go: a `MemorySink`, or one of your own. */
+  readonly output: Sink
+  /** Texts, in equal shares; a `File` is one. @default the model writes its own text */
+  readonly calibration?: readonly NamedText[]
+  /** Calibration windows, ready made, instead. */
+  readonly windows?: Windows
+}
+
+export async function* prepareEvents(
+  source: WebSource | Model,
+  options: PruneInPageOptions,
+): Progress<PreparedPrune<PruneResult>> {
+  const { output: sink, calibration, windows, engine, fetch, signal, ...pruneOptions } = options
+  const input = { windows, texts: calibration }
+  checkGiven(engine)
+  checkOptions(pruneOptions, input) // before a long download
+  const model = yield* webVerbs.openModel(source, { fetch, signal })
+  try {
+    const run = prepare(model, pruneOptions, input)
+    return preparedPrune(run, model, () => prune(run, { engine, sink, signal }))
+  } catch (error) {
+    await model.close()
+    throw error
+  }
+}
+
+export async function* pruneEvents(source: WebSource | Model, options: PruneInPageOptions): Progress<PruneResult> {
+  await using run = yield* prepareEvents(source, options)
+  return yield* run.pruneEvents()
+}

@@ -1,0 +1,159 @@
+// The verbs of the public API that read one model, over whatever opens it: node.ts binds them to paths, web.ts to what a page has.
+// Here they are generators; each is a promise besides (`promised`).
+import { type Checkpoint, disposable } from '../checkpoint/checkpoint.ts'
+import { type GenerateOptions, generate as generateTokens } from '../decode/generate.ts'
+import type { Engine } from '../engine/engine.ts'
+import { type Inspection, inspect as inspectModel } from '../evaluate/inspect.ts'
+import { type MeasureOptions, type Measures, measure } from '../evaluate/measure.ts'
+import { finish, type Listener, type ProgressEvent } from '../events.ts'
+import { memoryContext } from '../forward/context.ts'
+import { describeModel, type Model } from '../model/model.ts'
+import type { PerplexityResult } from '../result.ts'
+import type { PreparedRun } from '../run.ts'
+import type { NamedText } from '../text/calibration.ts'
+import { loadTokenizer } from '../text/tokenizer.ts'
+
+type Progress<T> = AsyncGenerator<ProgressEvent, T>
+
+/** A model that is open until `close`, or until `await using` is left. */
+export interface OpenedModel extends Model, AsyncDisposable {
+  close(): Promise<void>
+}
+
+/** A run that `prepare` decided. It holds the model open until `close`, or until `await using` is left. */
+export interface PreparedPrune<Result> extends PreparedRun, AsyncDisposable {
+  /** Runs it, as `prune` does. */
+  prune(options?: Listener): Promise<Result>
+  pruneEvents(): Progress<Result>
+  close(): Promise<void>
+}
+
+export const preparedPrune = <Result>(
+  run: PreparedRun,
+  { close }: OpenedModel,
+  pruneEvents: () => Progress<Result>,
+): PreparedPrune<Result> => ({
+  ...run,
+  prune: ({ onEvent } = {}) => finish(pruneEvents(), onEvent),
+  pruneEvents,
+  close,
+  [Symbol.asyncDispose]: close,
+})
+
+/** How a platform opens what users name. */
+export interface Platform<Source, Text, Opening, Engines> {
+  checkpoint(source: Source, options: Opening): Progress<Checkpoint>
+  engine(options: Engines): ChosenEngine
+  text(text: Text): NamedText
+}
+
+interface Stoppable {
+  readonly signal?: AbortSignal
+}
+
+/** An engine, which is closed with this unless it was given open. */
+export interface ChosenEngine extends AsyncDisposable {
+  readonly engine: Engine
+}
+
+/** What is measured on texts. */
+export type TextMeasures<Text> = Omit<MeasureOptions, 'texts'> & {
+  /** For perplexity. @default none */
+  readonly text?: readonly Text[]
+}
+
+export type PerplexityOptions = Pick<MeasureOptions, 'maxWindows'> & {
+  /** Tokens per window. @default 1024, or the model's context */
+  readonly seqLen?: number
+}
+
+/** What `generate` wrote. */
+export interface Generated {
+  readonly prompt: string
+  /** What comes after the prompt. */
+  readonly text: string
+  readonly promptIds: readonly number[]
+  readonly ids: readonly number[]
+}
+
+/** A model: by a name that the platform opens, or open, and then it stays so. */
+export function bindVerbs<Source, Text, Opening extends Stoppable, Engines extends Opening>(
+  platform: Platform<Source, Text, Opening, Engines>,
+) {
+  async function* openModel(source: Source | Model, options: Opening = {} as Opening): Progress<OpenedModel> {
+    if (isModel(source)) return { ...source, close: leave, [Symbol.asyncDispose]: leave }
+    const checkpoint = disposable(yield* platform.checkpoint(source, options))
+    const { close } = checkpoint
+    try {
+      return { ...describeModel(checkpoint), close, [Symbol.asyncDispose]: close }
+    } catch (error) {
+      await close()
+      throw error
+    }
+  }
+
+  /** Opens both, the engine first: what is wrong with that shows before a long download. */
+  async function* withBoth<T>(
+    source: Source | Model,
+    options: Engines,
+    work: (model: Model, engine: Engine) => Progress<T>,
+  ): Progress<T> {
+    await using chosen = platform.engine(options)
+    await using model = yield* openModel(source, options)
+    return yield* work(model, chosen.engine)
+  }
+
+  async function* inspect(source: Source | Model, options?: Opening): Progress<Inspection> {
+    await using model = yield* openModel(source, options)
+    return inspectModel(model)
+  }
+
+  const evaluate = (source: Source | Model, options: TextMeasures<Text> & Engines): Progress<Measures> =>
+    withBoth(source, options, (model, engine) =>
+      measure(memoryContext(engine, options.signal), model, { ...options, texts: options.text?.map(platform.text) }),
+    )
+
+  async function* perplexity(
+    source: Source | Model,
+    text: Text,
+    options = {} as PerplexityOptions & Engines,
+  ): Progress<PerplexityResult> {
+    const { perplexity: texts } = yield* evaluate(source, { ...options, text: [text] })
+    return texts[0]
+  }
+
+  const generate = (
+    source: Source | Model,
+    prompt: string,
+    options = {} as GenerateOptions & Engines,
+  ): Progress<Generated> =>
+    withBoth(source, options, async function* (model, engine) {
+      const tokenizer = loadTokenizer(model.checkpoint)
+      const promptIds = [...tokenizer.encode(prompt)]
+      const ids: number[] = []
+      // Decoded together, since some tokenizers drop the space at the start of a text.
+      const start = tokenizer.decode(promptIds).length
+      let text = ''
+      let told = 0
+      for await (const id of generateTokens(memoryContext(engine, options.signal), model, promptIds, options)) {
+        ids.push(id)
+        text = tokenizer.decode([...promptIds, ...ids]).slice(start)
+        if (text.endsWith('\ufffd')) continue // half of a character: wait for the rest
+        yield { type: 'text', text: text.slice(told) } as const
+        told = text.length
+      }
+      if (told < text.length) yield { type: 'text', text: text.slice(told) } as const
+      return { prompt, text, promptIds, ids }
+    })
+
+  return { openModel, inspect, evaluate, perplexity, generate }
+}
+
+/** Of a model at a path, or open. */
+export const nameOf = (source: string | Model): string => (isModel(source) ? source.checkpoint.name : source)
+
+/** Closes nothing. */
+export const leave = async () => {}
+
+const isModel = (source: unknown): source is Model =>
+  typeof source === 'object' && source !== null && 'architecture' in source

@@ -1,0 +1,80 @@
+// LLaMA: RMSNorm, rotary positions, gated FFN, grouped queries. Source: transformers `models/llama/modeling_llama.py`.
+// Families that differ in a few facts begin with `llamaLike`.
+import { ACTIVATIONS } from '../activations.ts'
+import type { Architecture, GgufFacts } from '../architecture.ts'
+import type { Config } from '../config.ts'
+import type { Linear, Norm } from '../half-block.ts'
+import { readRope } from '../rope.ts'
+
+/** What tells a family from LLaMA. */
+export interface LlamaFacts extends Pick<Architecture, 'modelType' | 'classes' | 'biasFields'> {
+  readonly gguf: GgufFacts
+  readonly bias: { readonly qkv: boolean; readonly o: boolean; readonly ffn: boolean }
+  /** Tokens that a token of this layer sees. @default all */
+  readonly window?: (layer: number) => number | undefined
+}
+
+export function llama(config: Config): Architecture {
+  const attentionBias = config.flag('attention_bias', false)
+  return llamaLike(config, {
+    modelType: 'llama',
+    classes: 'Llama',
+    gguf: { architecture: 'llama', rope: 'neighbours' },
+    bias: { qkv: attentionBias, o: attentionBias, ffn: config.flag('mlp_bias', false) },
+    biasFields: { attention_bias: true, mlp_bias: true },
+  })
+}
+
+export function llamaLike(config: Config, { bias, window, ...facts }: LlamaFacts): Architecture {
+  const d = config.size('hidden_size')
+  const { heads, kvHeads, headSize } = config.heads(d)
+  const values = new Array<number>(kvHeads).fill(headSize)
+  const rope = readRope(config, headSize)
+  const ffnWidth = config.size('intermediate_size')
+  const activation = config.oneOf('hidden_act', 'silu', ACTIVATIONS)
+  const epsilon = config.number('rms_norm_eps', 1e-6)
+  const norm = (name: string): Norm => ({ name, type: 'rms', size: d, epsilon, affine: true })
+  return {
+    ...facts,
+    hiddenSize: d,
+    halves: config.layers(layer => {
+      const at = (name: string) => `model.layers.${layer}.${name}`
+      const linear = (name: string, out: number, input: number, bias: boolean): Linear => ({
+        name: at(name),
+        out,
+        in: input,
+        bias,
+      })
+      return [
+        {
+          ...{ kind: 'attention', layer, heads, kvHeads, headSize, rope, window: window?.(layer), coupled: [2] },
+          values,
+          scale: 1 / Math.sqrt(headSize),
+          before: norm(at('input_layernorm')),
+          inputs: [
+            linear('self_attn.q_proj', heads * headSize, d, bias.qkv),
+            linear('self_attn.k_proj', kvHeads * headSize, d, bias.qkv),
+            linear('self_attn.v_proj', kvHeads * headSize, d, bias.qkv),
+          ],
+          output: linear('self_attn.o_proj', d, heads * headSize, bias.o),
+        },
+        {
+          ...{ kind: 'ffn', layer, activation, coupled: [0, 1] },
+          before: norm(at('post_attention_layernorm')),
+          inputs: ['mlp.gate_proj', 'mlp.up_proj'].map(name => linear(name, ffnWidth, d, bias.ffn)),
+          output: linear('mlp.down_proj', d, ffnWidth, bias.ffn),
+        },
+      ]
+    }),
+    compact: false,
+    ffnWidth,
+    ffnWidthKey: 'intermediate_size',
+    vocabularySize: config.size('vocab_size'),
+    maxPositions: config.size('max_position_embeddings', 2048),
+    tied: config.flag('tie_word_embeddings', false),
+    finalNorm: norm('model.norm'),
+    names: { layers: 'model.layers', embedding: 'model.embed_tokens', head: 'lm_head' },
+    positionOffset: 0,
+    embeddingSize: d,
+  }
+}

@@ -1,0 +1,171 @@
+// Half of a decoder layer as data: `y = x + after(W_out · hidden(before(x)))`, each with all its own facts, so that one layer may differ from
+// another. Every forward pass, statistic, cut and export is a function of it; a family's data file fills it in.
+
+export type Activation = 'silu' | 'relu' | 'gelu' | 'gelu_tanh'
+
+/** A norm over [size] values by the name before `.weight` and `.bias`. */
+export interface Norm {
+  readonly name: string
+  readonly type: 'rms' | 'layer'
+  readonly size: number
+  readonly epsilon: number
+  /** Whether it has weights. */
+  readonly affine: boolean
+}
+
+/**
+ * A linear layer by the name before `.weight` and `.bias`; `W` is [out, in]. Input layers of a half-block that have one name are slices of one
+ * stored tensor, whose rows are theirs in the order of the list (Phi-3's `qkv_proj` and `gate_up_proj`).
+ */
+export interface Linear {
+  readonly name: string
+  readonly out: number
+  readonly in: number
+  readonly bias: boolean
+}
+
+/** Rotary embedding: angle of pair i at position p is `p · inverseFrequencies[i]`. Pairs are (i, i + e/2), as in Hugging Face. */
+export interface Rope {
+  /** Base of the frequencies before any scaling: θ^(−2i/e). */
+  readonly theta: number
+  readonly inverseFrequencies: Float64Array // [e/2]
+}
+
+interface Half {
+  readonly layer: number
+  /** Of the stream, before the input layers. */
+  readonly before?: Norm
+  /** Of the sum `x + update` (opt-350m): the stream then has no other way around. */
+  readonly afterSum?: Norm
+  /** q, k, v, or gate and up, or fc1. */
+  readonly inputs: readonly Linear[]
+  /** o_proj or down_proj: the layer whose input columns are removed. */
+  readonly output: Linear
+  /** Indices into `inputs` of the layers whose rows go with the columns of `output`. */
+  readonly coupled: readonly number[]
+}
+
+export interface AttentionHalf extends Half {
+  readonly kind: 'attention'
+  /** h */
+  readonly heads: number
+  /** k; h / k query heads share one value head. */
+  readonly kvHeads: number
+  /** e */
+  readonly headSize: number
+  /** Value channels stored of each KV head, at most `headSize`. */
+  readonly values: readonly number[] // [k]
+  /** Of the scores. */
+  readonly scale: number
+  /** Queries and keys are turned by their positions. */
+  readonly rope?: Rope
+  /** A token sees the last `window` ones, itself among them. @default all */
+  readonly window?: number
+}
+
+export interface FfnHalf extends Half {
+  readonly kind: 'ffn'
+  /** Of the first input layer; others multiply what it gives. */
+  readonly activation: Activation
+}
+
+export type HalfBlock = AttentionHalf | FfnHalf
+
+/** How much a layer keeps, before it is known which. */
+export interface Widths {
+  /** FFN neurons. */
+  readonly ffn: number
+  /** Value channels of each KV head; with ragged selection the layer keeps `value · k` in all. */
+  readonly value: number
+  /** KV heads with their query heads, where some go whole. */
+  readonly kvHeads?: number
+}
+
+/** What is stored of a layer that is narrower than the model's config says. */
+export interface LayerWidths {
+  /** FFN neurons. */
+  readonly ffn: number
+  /** Value channels of each KV head, at most `headSize`. */
+  readonly values: readonly number[] // [k]
+}
+
+/** d: what a half-block reads and writes. */
+export const hiddenSize = ({ output }: HalfBlock): number => output.out
+
+/** Query heads that share one KV head. */
+export const groupSize = ({ heads, kvHeads }: AttentionHalf): number => heads / kvHeads
+
+/** The stored tensors of the input layers, and which layers each holds the rows of, in this order. */
+export function storedInputs({ inputs }: HalfBlock): Map<string, number[]> {
+  const stored = new Map<string, number[]>()
+  for (const [i, { name }] of inputs.entries()) stored.set(name, [...(stored.get(name) ?? []), i])
+  return stored
+}
+
+/** Units that may go one by one: neurons, or value channels of each KV head. */
+export const fullWidth = (half: HalfBlock): number => (half.kind === 'ffn' ? half.output.in : half.headSize)
+
+/** Columns of `H` where nothing is removed: neurons, or heads · headSize. */
+export const hiddenWidth = (half: HalfBlock): number =>
+  half.kind === 'ffn' ? half.output.in : half.heads * half.headSize
+
+/** Whether these widths take anything from a half-block. */
+export const narrows = (half: HalfBlock, { ffn, value, kvHeads = Infinity }: Widths): boolean =>
+  half.kind === 'ffn' ? ffn < half.output.in : value < half.headSize || kvHeads < half.kvHeads
+
+/** An FFN with so many neurons. */
+export const withNeurons = (half: FfnHalf, neurons: number): FfnHalf => ({
+  ...half,
+  inputs: half.inputs.map(linear => ({ ...linear, out: neurons })),
+  output: { ...half.output, in: neurons },
+})
+
+/** An attention with so many value channels in each KV head, and no more KV heads than there are numbers. */
+export function withValues(half: AttentionHalf, values: readonly number[]): AttentionHalf {
+  const [q, k, v] = half.inputs
+  const kvHeads = values.length
+  const heads = kvHeads * groupSize(half)
+  const channels = values.reduce((sum, n) => sum + n, 0)
+  const inputs = [
+    { ...q, out: heads * half.headSize },
+    { ...k, out: kvHeads * half.headSize },
+    { ...v, out: channels },
+  ]
+  return { ...half, heads, kvHeads, values, inputs, output: { ...half.output, in: channels * groupSize(half) } }
+}
+
+/** The half-block with the widths of its layer. */
+export const narrowedTo = (half: HalfBlock, { ffn, value, kvHeads }: Widths): HalfBlock =>
+  half.kind === 'ffn'
+    ? withNeurons(half, ffn)
+    : withValues(half, new Array<number>(kvHeads ?? half.kvHeads).fill(value))
+
+/** The half-block with a bias in all its linear layers. */
+export const withBiases = <H extends HalfBlock>(half: H): H => ({
+  ...half,
+  inputs: half.inputs.map(linear => ({ ...linear, bias: true })),
+  output: { ...half.output, bias: true },
+})
+
+/** Weights of the linear layers of a half-block. */
+export const linearSize = ({ inputs, output }: HalfBlock): number =>
+  [...inputs, output].reduce((sum, linear) => sum + linear.out * linear.in, 0)
+
+/** Tensors of a norm that has weights. */
+export const normTensors = ({ name, type, affine }: Norm): string[] =>
+  affine ? (type === 'rms' ? [`${name}.weight`] : [`${name}.weight`, `${name}.bias`]) : []
+
+/** The norms of a half-block. */
+export const normsOf = ({ before, afterSum }: HalfBlock): Norm[] =>
+  [before, afterSum].filter(norm => norm !== undefined)
+
+/** Names all facts that the graphs of a half-block depend on, but for its widths: those with the same key can share sessions. */
+export function graphKey(half: HalfBlock): string {
+  const norms = normsOf(half).map(({ type, size, epsilon }) => [type, size, epsilon])
+  const biases = [...half.inputs, half.output].map(({ bias }) => bias)
+  const own =
+    half.kind === 'ffn'
+      ? [half.activation]
+      : [half.heads, half.kvHeads, half.headSize, half.scale, half.rope !== undefined, half.window]
+  return JSON.stringify([hiddenSize(half), half.afterSum !== undefined, norms, biases, ...own])
+}

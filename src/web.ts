@@ -1,0 +1,78 @@
+// Public API of pages and their workers: everything in `index.ts`, and the verbs of `node.ts` over picked files, Blobs and addresses.
+import { promised } from './events.ts'
+import { webVerbs } from './library/platform.web.ts'
+import { prepareEvents, pruneEvents } from './library/prune.web.ts'
+
+const {
+  openModel: openModelEvents,
+  inspect: inspectEvents,
+  evaluate: evaluateEvents,
+  perplexity: perplexityEvents,
+  generate: generateEvents,
+} = webVerbs
+
+/**
+ * Prunes a model into a sink.
+ * @param source the files of a Hugging Face folder, the `Blob` of a `.gguf` file, the URL of either, or a model that is open
+ * @example
+ * import * as ort from 'onnxruntime-web'
+ * await using engine = createEngine(ort)
+ * const output = new MemorySink()
+ * await prune(input.files, { sparsity: 0.2, output, engine }) // <input type="file" webkitdirectory>
+ * output.files.get('model.safetensors')
+ * @throws FaspError
+ */
+export const prune = promised(pruneEvents)
+
+/**
+ * All of `prune` that comes before a weight is read: checks options, opens the model, and decides how it is pruned.
+ * @example
+ * await using run = await prepare('/models/tiny', { sparsity: 0.2, output, engine })
+ * console.log(run.plan.sizes, run.notices)
+ * const { sizes } = await run.prune()
+ * @throws FaspError
+ */
+export const prepare = promised(prepareEvents)
+
+/**
+ * Opens a model for several verbs, which leave it open.
+ * @param source the files of a Hugging Face folder, the `Blob` of a `.gguf` file, or the URL of either, whose server answers ranges
+ * @example
+ * const model = await openModel(new URL('https://huggingface.co/org/name/resolve/main/model.gguf'))
+ * @throws FormatError, UnsupportedModelError
+ */
+export const openModel = promised(openModelEvents)
+
+/**
+ * Perplexity on texts.
+ * @example
+ * const { perplexity } = await evaluate(model, { text: [file], engine })
+ * @throws FaspError
+ */
+export const evaluate = promised(evaluateEvents)
+
+/**
+ * Perplexity on one text.
+ * @example
+ * const { perplexity: value } = await perplexity(model, file, { engine, maxWindows: 4 })
+ * @throws FaspError
+ */
+export const perplexity = promised(perplexityEvents)
+
+/**
+ * Continues a text. Events of type `text` are what is written as it is written.
+ * @example
+ * const { text } = await generate(model, 'Once upon a time', { engine, onEvent: event => show(event) })
+ * @throws FaspError
+ */
+export const generate = promised(generateEvents)
+
+/** What a model is: architecture, tensors, parameters, bytes. Reads no weights. @throws FormatError, UnsupportedModelError */
+export const inspect = promised(inspectEvents)
+
+export type { WebSource } from './checkpoint/open.web.ts'
+export type { FetchOptions } from './formats/source.web.ts'
+export * from './index.ts'
+export type { WebOptions } from './library/platform.web.ts'
+export type { PruneInPageOptions } from './library/prune.web.ts'
+export { evaluateEvents, generateEvents, inspectEvents, openModelEvents, perplexityEvents, prepareEvents, pruneEvents }

@@ -1,0 +1,221 @@
+// Models as a page has them: picked files, Blobs and addresses. What they give is what the same files give at paths.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import * as node from '../src/node.ts'
+import { evaluate, generate, inspect, logits, MemorySink, openModel, perplexity, prepare, prune } from '../src/web.ts'
+import { TEXT, TINY_LLAMA } from './fasp.ts'
+import { hubPlace, TINY_FILES } from './hub.ts'
+
+const { server } = hubPlace()
+const engine = node.openEngine()
+const folder = mkdtempSync(join(tmpdir(), 'fasp-web-'))
+afterAll(async () => {
+  await engine.close()
+  rmSync(folder, { recursive: true })
+})
+
+const IDS = [1, 7, 42, 300, 999, 12]
+const logitsAt = async (path: string) => {
+  await using model = await node.openModel(path)
+  return await logits(model, engine, IDS)
+}
+
+/** Files as `<input webkitdirectory>` gives them. */
+const picked = (files: Readonly<Record<string, Uint8Array | string>>, root = 'tiny-llama') =>
+  Object.entries(files).map(([path, bytes]) => {
+    const file = new File([bytes as Uint8Array<ArrayBuffer>], path.split('/').at(-1)!)
+    return Object.defineProperty(file, 'webkitRelativePath', { value: `${root}/${path}` })
+  })
+
+/** Address of a folder on the Hub of this machine. */
+function served(files: Readonly<Record<string, Buffer>>): string {
+  server.put('me/tiny', files)
+  return `${server.url}/me/tiny/resolve/main`
+}
+
+const SHARD = 'model-00001-of-00001.safetensors'
+const { 'model.safetensors': weights, ...others } = TINY_FILES
+const tensors = (await node.inspect(TINY_LLAMA)).tensors
+const sharded = {
+  ...others,
+  [SHARD]: weights,
+  'model.safetensors.index.json': Buffer.from(
+    JSON.stringify({ weight_map: Object.fromEntries(tensors.map(({ name }) => [name, SHARD])) }),
+  ),
+}
+
+describe('logits of', () => {
+  test.for<[string, () => Promise<Parameters<typeof openModel>>]>([
+    ['the files of a folder', async () => [picked({ ...TINY_FILES, 'onnx/model.onnx': '', 'onnx/config.json': '{}' })]],
+    [
+      'files picked one by one',
+      async () => [Object.entries(TINY_FILES).map(([name, bytes]) => new File([new Uint8Array(bytes)], name))],
+    ],
+    ['the files of a folder with shards', async () => [picked(sharded)]],
+    ['the address of a folder', async () => [served(TINY_FILES)]],
+    ['the address of a folder with shards', async () => [new URL(`${served(sharded)}/`)]],
+    ['a server that sends files whole', async () => [ADDRESS, { fetch: serve(TINY_FILES, { ranges: false }) }]],
+  ])('%s', async ([, source]) => {
+    await using model = await openModel(...(await source()))
+    expect(await logits(model, engine, IDS)).toEqual(await logitsAt(TINY_LLAMA))
+  })
+
+  test('a .gguf file, as a Blob, a picked file and an address', async () => {
+    const output = join(folder, 'tiny.gguf')
+    await node.exportModel(TINY_LLAMA, { output, to: [{ to: 'gguf', dtype: 'Q8_0' }] })
+    const expected = await logitsAt(output)
+    const bytes = readFileSync(output)
+    const address = `${served({ 'tiny.gguf': bytes })}/tiny.gguf?download=true`
+    for (const source of [new Blob([bytes]), [new File([bytes], 'tiny.gguf')], address]) {
+      await using model = await openModel(source)
+      expect(await logits(model, engine, IDS)).toEqual(expected)
+    }
+  })
+})
+
+test('the verbs give what they give in Node', async () => {
+  const file = new File([TEXT], 'text.txt')
+  const texts = [{ name: 'text.txt', text: async () => TEXT }]
+  await using model = await openModel(picked(TINY_FILES))
+  const windows = { seqLen: 32, maxWindows: 2, engine }
+  expect(await perplexity(model, file, windows)).toEqual(await node.perplexity(TINY_LLAMA, texts[0], windows))
+  expect(await evaluate(model, { text: [file], ...windows })).toEqual(
+    await node.evaluate(TINY_LLAMA, { text: texts, ...windows }),
+  )
+  expect(await generate(model, 'It was', { maxTokens: 4, engine })).toEqual(
+    await node.generate(TINY_LLAMA, 'It was', { maxTokens: 4 }),
+  )
+  expect({ ...(await inspect(model)), name: '' }).toEqual({ ...(await node.inspect(TINY_LLAMA)), name: '' })
+  const cut = { sparsity: 0.2, samples: 2, seqLen: 32, engine }
+  const [output, other] = [new MemorySink(), new MemorySink()]
+  await using run = await prepare(model, { ...cut, calibration: [file], output })
+  expect(run.plan).toEqual(
+    await node.planPrune(TINY_LLAMA, { sparsity: 0.2, samples: 2, seqLen: 32, calibration: texts }),
+  )
+  await prune(model, { ...cut, calibration: [file], output })
+  await node.prune(TINY_LLAMA, { ...cut, calibration: texts, output: other })
+  expect([...output.files.keys()]).toEqual([...other.files.keys()])
+  const [ours, theirs] = [output, other].map(sink => sink.files.get('model.safetensors')!)
+  expect(Buffer.compare(ours, theirs)).toBe(0)
+})
+
+const ADDRESS = 'https://models.test/tiny'
+
+interface Faults {
+  readonly ranges?: boolean
+  /** Instead of the answer to a request beyond the first. */
+  readonly later?: (bytes: Buffer, start: number, end: number) => Response
+}
+
+/** A web server in place of the network. */
+function serve(files: Readonly<Record<string, Buffer>>, { ranges = true, later }: Faults = {}): typeof fetch {
+  return async (input, init) => {
+    const bytes = files[decodeURIComponent(new URL(String(input)).pathname.split('/').at(-1)!)]
+    if (!bytes) return new Response('no such file', { status: 404 })
+    if (!ranges) return new Response(new Uint8Array(bytes))
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(new Headers(init?.headers).get('Range')!)!.map(Number)
+    const end = Math.min(to + 1, bytes.length)
+    return from > 0 && later ? later(bytes, from, end) : part(bytes, from, end)
+  }
+}
+
+const part = (bytes: Buffer, start: number, end: number, told = `bytes ${start}-${end - 1}/${bytes.length}`) =>
+  new Response(new Uint8Array(bytes.subarray(start, end)), { status: 206, headers: { 'Content-Range': told } })
+
+describe('refused with what to do', () => {
+  const page = () => new Response('<html>', { headers: { 'Content-Type': 'text/html; charset=utf-8' } })
+  test.for<[string, () => Promise<unknown>, string]>([
+    [
+      'files without a config',
+      () => openModel(picked({ 'x/config.json': '{}' })),
+      'tiny-llama: has no config.json; wanted',
+    ],
+    ['no files', () => openModel([]), 'the model: has no config.json'],
+    ['ONNX', () => openModel(picked({ ...others, 'onnx/model.onnx': '' })), 'ONNX is written, not read'],
+    ['a Blob of something else', () => openModel(new Blob(['x'.repeat(99)])), 'model.gguf: not a GGUF file'],
+    [
+      'an address where there is nothing',
+      () => openModel(ADDRESS, { fetch: serve({}) }),
+      `${ADDRESS}: has no config.json`,
+    ],
+    [
+      'a missing file of a signed address',
+      () => openModel(`${ADDRESS}/x.gguf?signature=secret`, { fetch: serve({}) }),
+      `${ADDRESS}/x.gguf: is not there, or its server does not give it to this page`,
+    ],
+    ['a server of pages', () => openModel(ADDRESS, { fetch: async () => page() }), `${ADDRESS}: has no config.json`],
+    [
+      'a shard that is missing',
+      () => openModel(ADDRESS, { fetch: serve({ ...sharded, [SHARD]: undefined as unknown as Buffer }) }),
+      `${ADDRESS}/${SHARD}: is not there`,
+    ],
+    [
+      'a server that cannot be reached',
+      () => openModel(ADDRESS, { fetch: () => Promise.reject(new TypeError('Failed to fetch')) }),
+      'cannot be fetched (Failed to fetch). Check the connection',
+    ],
+    [
+      'a server that fails',
+      () => openModel(ADDRESS, { fetch: async () => new Response('', { status: 500 }) }),
+      'its server answers status 500, no range of bytes 0 to',
+    ],
+    [
+      'more than was asked for',
+      () =>
+        read({
+          later: (bytes, start, end) => part(bytes, start, end + 1, `bytes ${start}-${end - 1}/${bytes.length}`),
+        }),
+      'its server sends more than the',
+    ],
+    [
+      'less than was asked for',
+      () =>
+        read({
+          later: (bytes, start, end) => part(bytes, start, end - 1, `bytes ${start}-${end - 1}/${bytes.length}`),
+        }),
+      'ended after',
+    ],
+    [
+      'a file that was changed',
+      () =>
+        read({
+          later: (bytes, start, end) => part(bytes, start, end, `bytes ${start}-${end - 1}/${bytes.length + 1}`),
+        }),
+      'was the file changed? Try again',
+    ],
+    [
+      'an endless file of a server without ranges',
+      () => openModel(`${ADDRESS}/x.gguf`, { fetch: async () => new Response(endless()) }),
+      'larger ones than 64 MiB need a server that answers requests with a Range',
+    ],
+    [
+      'no engine',
+      () => generate(picked(TINY_FILES), 'It was'),
+      'no engine. Give one: engine: createEngine(ort), where ort is onnxruntime-web.',
+    ],
+  ])('%s', async ([, act, says]) => {
+    const error = (await act().catch(e => e)) as Error
+    expect(error).toBeInstanceOf(node.FaspError)
+    expect(error.message).toContain(says)
+    expect(error.message).not.toContain('secret')
+  })
+
+  async function read(faults: Faults) {
+    await using model = await openModel(ADDRESS, { fetch: serve(TINY_FILES, faults) })
+    return await logits(model, engine, IDS)
+  }
+
+  const endless = () => new ReadableStream({ pull: controller => controller.enqueue(new Uint8Array(2 ** 22)) })
+
+  test('an aborted signal ends the fetch with its reason', async () => {
+    const stop = new AbortController()
+    const fetch: typeof globalThis.fetch = async (_, init) => {
+      stop.abort(new Error('enough'))
+      init?.signal?.throwIfAborted()
+      return page()
+    }
+    await expect(openModel(ADDRESS, { fetch, signal: stop.signal })).rejects.toThrow('enough')
+  })
+})
