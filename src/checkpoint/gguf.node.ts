@@ -1,8 +1,8 @@
-// Opens a .gguf file as a checkpoint: the file handle is here, everything else is browser-safe in `gguf-llama.ts`.
+// Opens a .gguf file as a checkpoint: the file handle is here, everything else is browser-safe in `gguf.ts`.
 import { openFile } from '../formats/file.node.ts'
 import { openGguf } from '../formats/gguf.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import { ggufLlamaCheckpoint } from './gguf-llama.ts'
+import { ggufCheckpoint } from './gguf.ts'
 import { within } from './within.node.ts'
 
 /**
@@ -13,7 +13,7 @@ import { within } from './within.node.ts'
 export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
   const source = await openFile(path)
   try {
-    return { ...(await ggufLlamaCheckpoint(await openGguf(source), path)), within }
+    return { ...(await ggufCheckpoint(await openGguf(source), path)), within }
   } catch (error) {
     await source.close?.()
     throw error

@@ -10,7 +10,7 @@ import { finish } from '../../test/finish.ts'
 import { bool, buildGguf, f32, f32s, f32Tensor, i32s, text, texts, u32 } from '../../test/gguf-builder.ts'
 import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel } from '../../test/made-models.ts'
 import { TINY_OPT } from '../../test/tiny.ts'
-import { ggufLlamaCheckpoint } from '../checkpoint/gguf-llama.ts'
+import { ggufCheckpoint } from '../checkpoint/gguf.ts'
 import { NumericError, UnsupportedModelError } from '../errors.ts'
 import { memorySource } from '../formats/bytes.ts'
 import { openGguf } from '../formats/gguf.ts'
@@ -42,7 +42,7 @@ async function exported(model: Model, dtype: string) {
   await finish(plan.write(sink, { engine }))
   await sink.commit()
   const file = await openGguf(memorySource(sink.files.get('model.gguf')!, 'model.gguf'))
-  const read = async () => describeModel(await ggufLlamaCheckpoint(file, 'model.gguf'))
+  const read = async () => describeModel(await ggufCheckpoint(file, 'model.gguf'))
   return { plan, file, read, bytes: sink.files.get('model.gguf')! }
 }
 
@@ -186,7 +186,7 @@ test('a GGUF source gives its tokenizer, names and template as they are, and not
     ),
   })
   const before = await openGguf(memorySource(source))
-  const { file } = await exported(describeModel(await ggufLlamaCheckpoint(before, 'source.gguf')), 'F32')
+  const { file } = await exported(describeModel(await ggufCheckpoint(before, 'source.gguf')), 'F32')
   const carried = [...before.metadata.keys()].filter(key => /^(tokenizer\.|general\.(name|tags))/.test(key))
   expect(carried).toHaveLength(9)
   for (const key of carried) expect(await file.rawValue(key)).toEqual(await before.rawValue(key))

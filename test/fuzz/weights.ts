@@ -1,6 +1,6 @@
 // Files of weights: torch (zip and pickle), safetensors, GGUF with its checkpoint and tokenizer.
 
-import { ggufLlamaCheckpoint } from '../../src/checkpoint/gguf-llama.ts'
+import { ggufCheckpoint } from '../../src/checkpoint/gguf.ts'
 import { storedName } from '../../src/checkpoint/gguf-names.ts'
 import { concatBytes, memorySource } from '../../src/formats/bytes.ts'
 import { GGML_TYPES, openGguf } from '../../src/formats/gguf.ts'
@@ -346,7 +346,7 @@ const gguf: Target = {
   async read(files) {
     const opened = await openGguf(memorySource(files['model.gguf']))
     await readTensors(opened.tensors)
-    const checkpoint = await ggufLlamaCheckpoint(opened, 'model.gguf')
+    const checkpoint = await ggufCheckpoint(opened, 'model.gguf')
     await tolerate(() => describeModel(checkpoint))
     await tolerate(() => loadTokenizer(checkpoint).encode('ab acd 12 <s>'))
     for (const key of opened.metadata.keys()) await opened.rawValue(key)

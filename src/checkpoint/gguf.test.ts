@@ -14,7 +14,7 @@ import {
 } from '../../test/gguf-builder.ts'
 import { FormatError, UnsupportedModelError, UsageError } from '../errors.ts'
 import { openGguf } from '../formats/gguf.ts'
-import { ggufLlamaCheckpoint } from './gguf-llama.ts'
+import { ggufCheckpoint } from './gguf.ts'
 
 /** One layer: hidden 6, 2 heads of 4, 1 KV head, FFN 32, 4 tokens. */
 const METADATA: Record<string, BuiltValue> = {
@@ -56,7 +56,7 @@ async function open({ metadata = {}, shapes = {}, replace = [] }: Changes = {}) 
   const pairs = Object.entries({ ...METADATA, ...metadata }).filter((pair): pair is [string, BuiltValue] => !!pair[1])
   const entries = Object.entries({ ...SHAPES, ...shapes }).filter((pair): pair is [string, number[]] => !!pair[1])
   const tensors = entries.map(([name, shape]) => replace.find(t => t.name === name) ?? filled(name, shape))
-  return ggufLlamaCheckpoint(await openGguf(ggufSource({ metadata: pairs, tensors })), 'built.gguf')
+  return ggufCheckpoint(await openGguf(ggufSource({ metadata: pairs, tensors })), 'built.gguf')
 }
 /** First column, divided by the row length: the number of the row in the file. */
 const rowOrder = (values: Float32Array, columns: number) =>
@@ -126,7 +126,7 @@ describe('architecture deci', () => {
   })
 })
 
-describe('ggufLlamaCheckpoint', () => {
+describe('ggufCheckpoint', () => {
   test('the config that transformers would have', async () => {
     const { config, format, weightBytes } = await open()
     expect(format).toBe('gguf')

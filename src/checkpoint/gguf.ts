@@ -1,11 +1,13 @@
-// A GGUF of architecture `llama` as the Hugging Face checkpoint it was made from: config.json, tensor names, row order of Q and K.
-// Architecture `deci` is the same model with an FFN width for each layer: a compact checkpoint (`model/compact.ts`).
+// A GGUF file as the Hugging Face checkpoint that it was made from: config.json, tensor names, row order of Q and K. Which family that is
+// the biases say: of q, k and v alone in Qwen2, of all or none in LLaMA, which Mistral without its window is, too.
+// An FFN width for each layer (architecture `deci`) makes it a compact checkpoint (`model/compact.ts`).
 // Browser-safe; `gguf.node.ts` opens the file.
 import { FormatError, UnsupportedModelError } from '../errors.ts'
 import type { Gguf } from '../formats/gguf.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { pickRows } from '../linalg/scatter.ts'
 import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
+import { type GgufArchitecture, GRAPHS } from './gguf-architectures.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { fromStoredRows, IN_LAYER, OUTSIDE_LAYERS } from './gguf-names.ts'
 import { ropeScaling } from './gguf-rope.ts'
@@ -13,7 +15,7 @@ import { ggufTokenizer } from './gguf-tokenizer.ts'
 
 interface Sizes {
   readonly hidden: number
-  /** FFN width of each layer; all the same in architecture `llama`. */
+  /** FFN width of each layer. */
   readonly widths: readonly number[]
   readonly heads: number
   readonly kvHeads: number
@@ -38,7 +40,7 @@ const LAYER_SHAPES: Readonly<
 /** Turned into the config, or (`attn_rot_embd`, in files of 2023) computed from it. */
 const NOT_WEIGHTS = /^(rope_freqs|blk\.\d+\.attn_rot_embd)\.weight$/
 
-/** Multipliers of other models of the family (Granite, MiniCPM), which LlamaForCausalLM does not have. */
+/** Multipliers of other models of the kind (Granite, MiniCPM). */
 const FOREIGN_KEYS = ['attention.scale', 'embedding_scale', 'residual_scale', 'logit_scale']
 
 interface Mapped extends TensorInfo {
@@ -48,14 +50,14 @@ interface Mapped extends TensorInfo {
 
 /**
  * The checkpoint in an opened GGUF file.
- * @throws UnsupportedModelError for anything but a dense LLaMA
+ * @throws UnsupportedModelError for anything but a dense model of an architecture that `GRAPHS` has
  * @throws FormatError where the metadata contradict themselves
  */
-export async function ggufLlamaCheckpoint(gguf: Gguf, name: string): Promise<Checkpoint> {
+export async function ggufCheckpoint(gguf: Gguf, name: string): Promise<Checkpoint> {
   const metadata = new GgufMetadata(name, gguf.metadata)
-  checkArchitecture(metadata)
-  const sizes = readSizes(metadata, gguf.tensors.tensors.size)
-  const tensors = mapTensors(name, gguf.tensors, sizes)
+  const graph = GRAPHS[readArchitecture(metadata)]
+  const sizes = readSizes(metadata, gguf.tensors.tensors.size, graph.perLayer)
+  const tensors = mapTensors(name, gguf.tensors, sizes, graph.permuted)
   const tokenizer = ggufTokenizer(metadata)
   const config = await makeConfig(metadata, gguf.tensors, tensors, sizes)
   const tokens = metadata.texts('tokenizer.ggml.tokens')?.length ?? 0
@@ -83,25 +85,26 @@ export async function ggufLlamaCheckpoint(gguf: Gguf, name: string): Promise<Che
   }
 }
 
-function checkArchitecture(metadata: GgufMetadata): void {
+function readArchitecture(metadata: GgufMetadata): GgufArchitecture {
   const architecture = metadata.need('general.architecture', metadata.text('general.architecture'))
-  const refuse = (what: string) => {
+  const refuse = (what: string): never => {
     throw new UnsupportedModelError(
-      `${metadata.file}: ${what}. Of GGUF files, dense models of architecture "llama" are supported, and of "deci" as fasp writes it`,
+      `${metadata.file}: ${what}. Of GGUF files, dense models of architecture "llama" and "qwen2" are supported, and of "deci" as fasp writes it`,
     )
   }
-  if (architecture !== 'llama' && architecture !== 'deci') refuse(`architecture "${architecture}"`)
+  if (!Object.hasOwn(GRAPHS, architecture)) refuse(`architecture "${architecture}"`)
   const experts = metadata.count('llama.expert_count') ?? 0
   if (experts > 0) refuse(`a mixture of ${experts} experts`)
   const parts = metadata.count('split.count') ?? 1
   if (parts > 1) refuse(`one of ${parts} parts; join them first with "llama-gguf-split --merge"`)
   for (const key of FOREIGN_KEYS) {
     const scale = metadata.real(`llama.${key}`) ?? 0
-    if (scale !== 0 && scale !== 1) refuse(`${metadata.prefix}${key} is ${scale}, which LlamaForCausalLM does not have`)
+    if (scale !== 0 && scale !== 1) refuse(`${metadata.prefix}${key} is ${scale}, which none of these has`)
   }
+  return architecture as GgufArchitecture
 }
 
-function readSizes(metadata: GgufMetadata, tensorCount: number): Sizes {
+function readSizes(metadata: GgufMetadata, tensorCount: number, perLayer: boolean): Sizes {
   const positive = (key: string, value: number) => {
     if (value === 0) throw metadata.error(`${metadata.prefix}${key} is 0; it must be 1 or more`)
     return value
@@ -127,23 +130,22 @@ function readSizes(metadata: GgufMetadata, tensorCount: number): Sizes {
   if (layers > tensorCount)
     throw metadata.error(`${metadata.prefix}block_count is ${layers}, with ${tensorCount} tensors in the file`)
   const width = 'feed_forward_length'
-  const widths =
-    metadata.prefix === 'llama.'
-      ? new Array<number>(layers).fill(need(width))
-      : metadata.need(`llama.${width}`, metadata.perLayer(`llama.${width}`, layers)).map(n => positive(width, n))
+  const widths = perLayer
+    ? metadata.need(`llama.${width}`, metadata.perLayer(`llama.${width}`, layers)).map(n => positive(width, n))
+    : new Array<number>(layers).fill(need(width))
   return { hidden, heads, kvHeads, headSize, widths }
 }
 
 /** Hugging Face name → tensor, in the order of the file, checked for shape and completeness. */
-function mapTensors(file: string, { tensors }: TensorSource, sizes: Sizes): Map<string, Mapped> {
-  const expected = expectedTensors(tensors, sizes)
+function mapTensors(file: string, { tensors }: TensorSource, sizes: Sizes, permuted: boolean): Map<string, Mapped> {
+  const expected = expectedTensors(tensors, sizes, permuted)
   const mapped = new Map<string, Mapped>()
   for (const [stored, { dtype, shape }] of tensors) {
     const target = expected.get(stored)
     if (target === undefined && NOT_WEIGHTS.test(stored)) continue
     if (target === undefined)
       throw new UnsupportedModelError(
-        `${file}: the tensor "${stored}" is no part of a dense LLaMA, which is what is supported`,
+        `${file}: the tensor "${stored}" is no part of a dense LLaMA, Mistral or Qwen2, which are supported`,
       )
     if (shape.join() !== target.shape.join())
       throw new FormatError(file, `"${stored}" has shape [${shape}], and the metadata say [${target.shape}]`)
@@ -162,7 +164,7 @@ interface Expected {
   readonly required: boolean
 }
 
-function expectedTensors(tensors: TensorSource['tensors'], sizes: Sizes): Map<string, Expected> {
+function expectedTensors(tensors: TensorSource['tensors'], sizes: Sizes, permuted: boolean): Map<string, Expected> {
   const vocabulary = tensors.get('token_embd.weight')?.shape[0] ?? 0
   const expected = new Map<string, Expected>()
   for (const [stored, name] of Object.entries(OUTSIDE_LAYERS)) {
@@ -171,15 +173,14 @@ function expectedTensors(tensors: TensorSource['tensors'], sizes: Sizes): Map<st
   }
   for (const [layer, width] of sizes.widths.entries())
     for (const [stored, shapeOf] of Object.entries(LAYER_SHAPES)) {
-      const [shape, permutedHeads = 0] = shapeOf(sizes, width)
+      const [shape, heads = 0] = shapeOf(sizes, width)
+      const rest = { permutedHeads: permuted ? heads : 0, required: true }
       const name = `model.layers.${layer}.${IN_LAYER[stored as keyof typeof IN_LAYER]}`
-      expected.set(`blk.${layer}.${stored}.weight`, { name: `${name}.weight`, shape, permutedHeads, required: true })
-      if (shape.length === 2) {
-        // LlamaForCausalLM has a bias on all projections of a kind, in all layers, or on none.
-        const required = tensors.has(stored.startsWith('attn') ? 'blk.0.attn_q.bias' : 'blk.0.ffn_gate.bias')
-        const bias = { name: `${name}.bias`, shape: [shape[0]], permutedHeads, required }
-        expected.set(`blk.${layer}.${stored}.bias`, bias)
-      }
+      expected.set(`blk.${layer}.${stored}.weight`, { name: `${name}.weight`, shape, ...rest })
+      // In all layers or in none there is a bias on q, k and v, on o, and on all projections of the FFN.
+      const first = stored.startsWith('ffn') ? 'ffn_gate' : stored === 'attn_output' ? stored : 'attn_q'
+      if (shape.length === 2 && tensors.has(`blk.0.${first}.bias`))
+        expected.set(`blk.${layer}.${stored}.bias`, { name: `${name}.bias`, shape: [shape[0]], ...rest })
     }
   return expected
 }
@@ -199,11 +200,14 @@ async function makeConfig(
     )
   const width = Math.max(...sizes.widths)
   const values = new Array<number>(sizes.kvHeads).fill(sizes.headSize)
+  const biased = (name: string) => tensors.has(`model.layers.0.${name}.bias`)
+  const isQwen2 = biased('self_attn.q_proj') && !biased('self_attn.o_proj')
+  const family = isQwen2 ? 'qwen2' : 'llama'
   return {
-    architectures: ['LlamaForCausalLM'],
+    architectures: [isQwen2 ? 'Qwen2ForCausalLM' : 'LlamaForCausalLM'],
     ...(sizes.widths.every(n => n === width)
-      ? { model_type: 'llama' }
-      : { model_type: 'fasp_llama', layer_widths: sizes.widths.map(ffn => ({ ffn, values })) }), // model/compact.ts
+      ? { model_type: family }
+      : { model_type: `fasp_${family}`, layer_widths: sizes.widths.map(ffn => ({ ffn, values })) }), // model/compact.ts
     hidden_size: sizes.hidden,
     intermediate_size: width,
     num_hidden_layers: sizes.widths.length,
@@ -218,8 +222,7 @@ async function makeConfig(
     vocab_size: tensors.get('model.embed_tokens.weight')?.shape[0],
     ...specialIds(metadata),
     tie_word_embeddings: !tensors.has('lm_head.weight'),
-    attention_bias: tensors.has('model.layers.0.self_attn.q_proj.bias'),
-    mlp_bias: tensors.has('model.layers.0.mlp.gate_proj.bias'),
+    ...(!isQwen2 && { attention_bias: biased('self_attn.q_proj'), mlp_bias: biased('mlp.gate_proj') }),
     torch_dtype: torchDtype(tensors),
   }
 }
