@@ -81,7 +81,7 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
       ...asOptions(reference.options),
       windows: asWindows(golden().calibration_windows),
       output,
-      ...{ device, blas },
+      engine: { device, blas },
     }
     const scores: Float64Array[] = []
     const result = await finish(prune(TINY_MODELS[name], options), event => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { DenseReference, keepRows } from '../src/evaluate/reference.ts'
+import { memoryContext } from '../src/forward/context.ts'
 import {
   describeModel,
   evaluationWindows,
@@ -55,7 +56,7 @@ test('KL and agreement of a pruned model are those of the logits, and of the den
   const rows = memory(2 * (SEQ_LEN - 1) * dense.architecture.hiddenSize * 4)
   await finish(perplexity(dense, engine, windows, 'evaluate', undefined, keepRows(dense, rows)))
   for (const model of [pruned, dense]) {
-    const reference = await DenseReference.open(dense, model, engine, rows)
+    const reference = await DenseReference.open(memoryContext(engine), dense, model, rows)
     const measured = await finish(perplexity(model, engine, windows, 'evaluate', undefined, reference.observe))
     expect(measured).toEqual(await finish(perplexity(model, engine, windows, 'evaluate')))
     const { kl, topAgreement } = reference.result()

@@ -13,6 +13,7 @@ import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
+import { memoryContext } from '../../src/forward/context.ts'
 import type { HalfBlock } from '../../src/model/half-block.ts'
 import { exportModel, loadTokenizer, logits, type Model, openEngine, prune } from '../../src/node.ts'
 import { gguf } from '../../src/write/gguf.ts'
@@ -169,7 +170,7 @@ describe("llama.cpp's quantiser gives the same file", () => {
     await withModel(folder, async model => {
       const write = async (type: GgufFileType) => {
         const sink = new MemorySink()
-        await finish(gguf.plan(model, type).write(sink, { engine }))
+        await finish(gguf.plan(model, type).write(sink, memoryContext(engine)))
         await sink.commit()
         return sink.files.get('model.gguf')!
       }
@@ -264,9 +265,9 @@ describe('the command', () => {
           : { ...half, rope: { ...half.rope!, inverseFrequencies: half.rope!.inverseFrequencies.map(f => 2 * f) } }
       const { architecture } = model
       const other = { ...model, architecture: { ...architecture, halves: architecture.halves.map(faster) } }
-      await expect(verifyIn(llamaCpp, [output], other, engine, allowedFor('BF16'), library)).rejects.toThrow(
-        /^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/,
-      )
+      await expect(
+        verifyIn(memoryContext(engine), other, llamaCpp, [output], allowedFor('BF16'), library),
+      ).rejects.toThrow(/^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/)
     })
     truncateSync(output, statSync(output).size - 4096)
     const request = { ids: [1], greedy: 0, texts: [], threads: 2 }

@@ -9,6 +9,7 @@ import { type Allowance, agreement } from '../../src/export/agreement.ts'
 import { verifyIn } from '../../src/export/runtime.node.ts'
 import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
 import { ALLOWED } from '../../src/export/verify-onnx.ts'
+import { memoryContext } from '../../src/forward/context.ts'
 import { cachedValues } from '../../src/graphs/cached-attention.ts'
 import { attentionHalves, tensorShapes } from '../../src/model/architecture.ts'
 import { floatSource } from '../../src/model/float-source.ts'
@@ -176,10 +177,11 @@ test('an export that is another model, and one that does not load, are refused',
   await withModel(TINY_LLAMA, async model => {
     const architecture = { ...model.architecture, rope: undefined }
     const other = { ...model, architecture }
-    await expect(verifyIn(runtime, [folder, 'fp32'], other, engine, ALLOWED.fp32)).rejects.toThrow(
+    const context = memoryContext(engine)
+    await expect(verifyIn(context, other, runtime, [folder, 'fp32'], ALLOWED.fp32)).rejects.toThrow(
       /^transformers\.js runs the export, but its probabilities are \d\S* nats a token from ours, allowed are 0\.000001/,
     )
-    await expect(verifyIn(runtime, [folder, 'q8'], model, engine, ALLOWED.q8)).rejects.toThrow(
+    await expect(verifyIn(context, model, runtime, [folder, 'q8'], ALLOWED.q8)).rejects.toThrow(
       /^transformers\.js does not run the export \(1\): .*model_quantized\.onnx/,
     )
   })
