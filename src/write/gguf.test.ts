@@ -12,6 +12,7 @@ import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel } fr
 import { TINY_OPT } from '../../test/tiny.ts'
 import { ggufCheckpoint } from '../checkpoint/gguf.ts'
 import { NumericError, UnsupportedModelError } from '../errors.ts'
+import { verifyExport } from '../export/verify.ts'
 import { memorySource } from '../formats/bytes.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { memoryContext } from '../forward/context.ts'
@@ -132,6 +133,43 @@ describe('reads back as the same model', () => {
       expect(plan.notices.length).toBe(quantized ? 1 : 0)
       expect(file.tensors.tensors.get('blk.0.attn_norm.weight')!.dtype).toBe('F32')
     }
+  })
+})
+
+describe('other families: the same tensors and logits, from all layouts', () => {
+  const uniform = [160, 160, 160, 160].map(ffn => ({ ffn, values: [16, 16] }))
+  const perLayer = [96, 160, 32, 256].map((ffn, i) => ({ ffn, values: [16, 4 * i] }))
+  test.each<[string, Record<string, unknown>, string, string]>([
+    ['Qwen2', { model_type: 'qwen2' }, 'qwen2', 'qwen2'],
+    ['Qwen2, heads of a size of their own', { model_type: 'qwen2', head_dim: 20 }, 'llama', 'qwen2'],
+    ['Qwen2, Llama 3 positions', { model_type: 'qwen2', rope_parameters: LLAMA3_ROPE }, 'llama', 'qwen2'],
+    ['Mistral', { model_type: 'mistral', tie_word_embeddings: false, sliding_window: null }, 'llama', 'llama'],
+  ])('%s', async (_, changes, architecture, family) => {
+    const dense = randomLlama(changes, 7)
+    const layouts: [MadeModel, string, string][] = [
+      [dense, architecture, family],
+      [compactLlama(dense, uniform), architecture, family],
+      [compactLlama(dense, perLayer), 'deci', `fasp_${family}`],
+    ]
+    for (const [layout, wanted, type] of layouts) {
+      const model = await made(layout)
+      for (const dtype of ['F32', 'Q8_0']) {
+        const { plan, file, read } = await exported(model, dtype)
+        const back = await read()
+        expect(file.metadata.get('general.architecture')).toBe(wanted)
+        expect(back.checkpoint.config.model_type).toBe(type)
+        await finish(verifyExport(memoryContext(engine), plan, back.checkpoint))
+        if (dtype === 'F32') await expectSameLogits(model, back, 1e-4)
+      }
+    }
+  })
+
+  test('without the windows, which is said where a text can be longer', async () => {
+    const windowed = (window: number) => made(randomLlama({ model_type: 'mistral', sliding_window: window }, 8))
+    expect(gguf.plan(await windowed(512), 'F32').notices).toEqual([])
+    const { plan, read } = await exported(await windowed(8), 'F32')
+    expect(plan.notices).toEqual([expect.stringMatching(/no sliding window .* not the last 8 alone/)])
+    await expectSameLogits(await made(randomLlama({}, 8)), await read(), 1e-4)
   })
 })
 

@@ -332,11 +332,11 @@ const gguf: Target = {
       key,
       dice.or(0.04, value, () => nearBuilt(value, dice)),
     ])
-    const deci = dice.chance(0.1)
+    const architecture = dice.or(0.2, 'llama', () => dice.pick(['deci', 'qwen2']))
     const metadata = changed
       .filter(() => !dice.chance(0.01))
-      .map(([key, value]): [string, BuiltValue] => [deci ? key.replace('llama', 'deci') : key, value])
-    if (deci) metadata[0] = ['general.architecture', text('deci')]
+      .map(([key, value]): [string, BuiltValue] => [key.replace('llama', architecture), value])
+    if (architecture !== 'llama') metadata[0] = ['general.architecture', text(architecture)]
     const tensors = TENSORS.map(one => ggufTensor(one, dice)).filter(() => !dice.chance(0.01))
     const count = () => dice.or(0.02, undefined, () => BigInt(dice.size()))
     const alignment = dice.or(0.03, undefined, () => dice.pick([1, 64, 4096]))

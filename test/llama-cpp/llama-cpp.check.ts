@@ -106,6 +106,9 @@ describe('small models', () => {
     ] // prettier-ignore
     const widths = [384, 288, 96, 200, 352, 64].map((ffn, i) => ({ ffn, values: values[i] }))
     const biases = { attention_bias: true, mlp_bias: true, tie_word_embeddings: false, num_attention_heads: 4 }
+    const qwen2 = { model_type: 'qwen2', tie_word_embeddings: false, rms_norm_eps: 1e-6, rope_theta: 1e6 }
+    const mistral = { model_type: 'mistral', tie_word_embeddings: false, sliding_window: 256 } // more than the tokens here
+    const narrow = [256, 64, 160, 96].map(ffn => ({ ffn, values: [16, 11] }))
     const make = (name: string, model: Parameters<typeof writeModel>[1]) =>
       writeModel(join(root, name), model, TINY_LLAMA)
     Object.assign(sources, {
@@ -123,6 +126,14 @@ describe('small models', () => {
           [256, 64, 160, AMX ? 96 : 32].map(ffn => ({ ffn, values: [24, 11] })),
         ),
       ),
+      Qwen2: make('qwen2', randomLlama({ ...qwen2, rope_scaling: { type: 'linear', factor: 4 } }, 10)),
+      'Qwen2, compact (deci)': make('qwen2-compact', compactLlama(randomLlama(qwen2, 11), narrow)),
+      'Qwen2, positions and heads that its graph does not take (llama)': make(
+        'qwen2-llama',
+        randomLlama({ ...qwen2, num_attention_heads: 4, head_dim: 20, rope_parameters: LLAMA3_ROPE }, 12),
+      ),
+      Mistral: make('mistral', randomLlama({ ...mistral, head_dim: 20 }, 13)),
+      'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
   })
   const names = [
@@ -133,6 +144,11 @@ describe('small models', () => {
     'linear positions',
     'biases, separate head',
     'compact with biases (deci)',
+    'Qwen2',
+    'Qwen2, compact (deci)',
+    'Qwen2, positions and heads that its graph does not take (llama)',
+    'Mistral',
+    'Mistral, compact (deci)',
   ]
   test.each(names.flatMap(name => Object.keys(TOLERANCES).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
     expectAgreement(sources[name], dtype, 192),
