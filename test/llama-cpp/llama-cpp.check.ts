@@ -2,12 +2,13 @@
 // usage: npx vitest run --config test/llama-cpp/vitest.config.ts   (after npm run build; .ci/run does it; Linux x64, Python 3)
 
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SpeedResult } from '../../src/bench/result.ts'
+import { PRE_TOKENIZERS } from '../../src/checkpoint/gguf-pretokenizers.ts'
 import { agreement, allowedFor } from '../../src/export/agreement.ts'
 import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
@@ -176,6 +177,11 @@ describe("llama.cpp's quantiser gives the same file", () => {
         [256, 512, 96, 288, 480, 512, 256, 64].map(ffn => ({ ffn, values: [64, 64] })),
       ) // prettier-ignore
     },
+    'Qwen2, 80 layers': () =>
+      randomLlama(
+        { ...sizes, model_type: 'qwen2', intermediate_size: 32, num_key_value_heads: 4, num_hidden_layers: 80 },
+        15,
+      ),
     '80 layers': () => randomLlama({ ...sizes, head_dim: 16, intermediate_size: 32, num_hidden_layers: 80 }, 7),
     'rows of 96': () => randomLlama({}, 8),
   }
@@ -192,7 +198,7 @@ describe("llama.cpp's quantiser gives the same file", () => {
       }
       const [source, target] = [join(root, 'f32.gguf'), join(root, 'theirs.gguf')]
       writeFileSync(source, await write('F32'))
-      for (const type of name === '80 layers' ? (['Q4_K_M', 'Q5_K_M'] as const) : quantized) {
+      for (const type of name.endsWith('80 layers') ? (['Q4_K_M', 'Q5_K_M'] as const) : quantized) {
         const args = [path('test/llama-cpp/quantize.py'), modules, source, target, String(FILE_TYPES[type].number)]
         execFileSync('python3', args, { stdio: ['ignore', 'ignore', 'pipe'] })
         expect(await contents(await write(type)), type).toEqual(await contents(readFileSync(target)))
@@ -231,6 +237,17 @@ describe('tokenizers', () => {
   test('byte-level BPE', async () => {
     expect(plain.length).toBeGreaterThan(20)
     await expectSameIds(TINY_LLAMA, plain)
+  })
+  test('split as Qwen2 does, of texts that are in NFC already: llama.cpp does not bring them there', async () => {
+    const { normalizer, preTokenizer: pre_tokenizer } = PRE_TOKENIZERS.get('qwen2')!
+    const folder = join(root, 'qwen2-tokenizer')
+    cpSync(TINY_LLAMA, folder, { recursive: true })
+    const file = join(folder, 'tokenizer.json')
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), normalizer, pre_tokenizer }))
+    await expectSameIds(
+      folder,
+      plain.filter(text => text.normalize() === text),
+    )
   })
   describeShared('of Llama 2', () => {
     test('SentencePiece BPE, by the ranks of merges', async () => {
