@@ -1,8 +1,6 @@
 // KL and top-1 agreement from the pass that measures perplexity, against the definitions computed here from the logits of both models.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { DenseReference, keepRows } from '../src/evaluate/reference.ts'
 import { memoryContext } from '../src/forward/context.ts'
 import {
@@ -11,19 +9,14 @@ import {
   loadTokenizer,
   logits,
   openCheckpoint,
-  openEngine,
   perplexity,
   prune,
 } from '../src/node.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
+import { engineAndFolder } from './opened.ts'
 
-const engine = openEngine()
-const folder = mkdtempSync(join(tmpdir(), 'fasp-reference-'))
-afterAll(async () => {
-  await engine.close()
-  rmSync(folder, { recursive: true })
-})
+const { engine, folder } = engineAndFolder()
 
 /** 300 rows of targets a window: more than go through the head at once. */
 const SEQ_LEN = 301
