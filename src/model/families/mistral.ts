@@ -8,7 +8,7 @@ export function mistral(config: Config): Architecture {
   return llamaLike(config, {
     modelType: 'mistral',
     classes: 'Mistral',
-    gguf: { architecture: 'llama', rope: 'neighbours' },
+    gguf: 'llama',
     bias: { qkv: false, o: false, ffn: false },
     window: () => window,
   })

@@ -12,7 +12,7 @@ export function qwen2(config: Config): Architecture {
   return llamaLike(config, {
     modelType: 'qwen2',
     classes: 'Qwen2',
-    gguf: { architecture: 'qwen2', rope: 'halves' },
+    gguf: 'qwen2',
     bias: { qkv: true, o: false, ffn: false },
     window: layer => (slides(layer) ? window : undefined),
   })
