@@ -86,7 +86,7 @@ export const spread = (numbers, digits) =>
 
 /** The decoder of our library, bundled: `ort` needs it. */
 export function bundleDecoder() {
-  const entries = ['src/blocks/decoder.ts', 'src/node.ts']
+  const entries = ['src/decode/decoder.ts', 'src/node.ts']
   const texts = ['--loader.py', 'text', '--loader.html', 'text']
   const flags = ['--no-config', '--no-dts', '--format', 'esm', '--platform', 'node', ...texts]
   execFileSync('npx', ['tsdown', ...flags, '--out-dir', bundle, ...entries], {
