@@ -12,7 +12,8 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from randomise import randomise
 
@@ -96,6 +97,10 @@ def cut(model, folder):
 
 
 def copy_tokenizer(folder):
+    if json.loads((folder / "config.json").read_text())["model_type"].endswith("qwen2"):
+        # transformers 5 splits words as Qwen2 does, whatever tokenizer.json says, where config.json has that type.
+        Qwen2Tokenizer.from_pretrained(tokenizer, pad_token="<unk>").save_pretrained(folder)
+        return
     for file in tokenizer.glob("tokenizer*"):
         shutil.copy(file, folder)
 

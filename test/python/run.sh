@@ -31,8 +31,11 @@ export HF_MODULES_CACHE=$out/modules # the code of compact models is copied ther
 node test/python/export.mjs "$out"
 passed=0
 failed=0
+shopt -s extglob
+# In the oldest, tokens of Qwen2 see all before them, whatever the config says, unless flash attention is there.
+declare -A cases=([venv]='*' [oldest]='!(*qwen2-window*)')
 for environment in venv oldest; do
-  "$cache/$environment/bin/python" test/python/check_transformers.py "$out"/*.json | tee "$out/checked.txt" || true
+  "$cache/$environment/bin/python" test/python/check_transformers.py "$out"/${cases[$environment]}.json | tee "$out/checked.txt" || true
   [[ $(tail -n 1 "$out/checked.txt") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]] || exit 1
   passed=$((passed + BASH_REMATCH[1]))
   failed=$((failed + BASH_REMATCH[2]))
