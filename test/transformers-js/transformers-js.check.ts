@@ -198,7 +198,8 @@ test('an export that is another model, and one that does not load, are refused',
   const runtime = { ...TRANSFORMERS_JS, child: new URL('../../dist/transformers-js-child.js', import.meta.url) }
   const folder = join(root, 'dense')
   await withModel(TINY_LLAMA, async model => {
-    const architecture = { ...model.architecture, rope: undefined }
+    const halves = model.architecture.halves.map(half => ({ ...half, rope: undefined }))
+    const architecture = { ...model.architecture, halves }
     const other = { ...model, architecture }
     await expect(verifyIn(runtime, [folder, 'fp32'], other, engine, ALLOWED.fp32)).rejects.toThrow(
       /^transformers\.js runs the export, but its probabilities are \d\S* nats a token from ours, allowed are 0\.000001/,
