@@ -1,13 +1,42 @@
+// Every suite: `npm test` runs `unit`, which needs Node alone, .ci/run all of them. The others fail where what they run in is missing.
 import { defineConfig } from 'vitest/config'
-import { pythonAsText } from './test/python-as-text.ts'
 
-// Two cores: test files that run models share them badly, so files run one at a time in few workers.
+/** Files that are imported as text, as `loader` in tsdown.config.ts has it. */
+const TEXT = /\/src\/.*\.(py|html)$/
+
+const SUITES = {
+  unit: ['src/**/*.test.ts', 'test/*.test.ts'],
+  report: ['test/report/*.check.ts'], // Chromium: .ci/chromium.sh
+  transformers: ['test/python/transformers.check.ts'], // Python; it makes its own virtual environments, some GB
+  huggingface_hub: ['test/python/hub.check.ts'], // the same, of some MB
+  'llama.cpp': ['test/llama-cpp/*.check.ts'], // installs node-llama-cpp into a cache folder
+  'transformers.js': ['test/transformers-js/*.check.ts'], // Chromium
+}
+
+/** These load and prune models of some size in one test or hook. */
+const SLOW = ['transformers', 'llama.cpp', 'transformers.js']
+
 export default defineConfig({
-  plugins: [pythonAsText],
+  plugins: [
+    {
+      name: 'python-as-text',
+      enforce: 'pre',
+      transform: (code, id) =>
+        TEXT.test(id) ? { code: `export default ${JSON.stringify(code)}`, moduleType: 'js' } : undefined,
+    },
+  ],
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Two cores: test files that run models share them badly, so few run at a time, and the suites one after the other.
     maxWorkers: 2,
+    projects: Object.entries(SUITES).map(([name, include], groupOrder) => ({
+      extends: true,
+      test: {
+        name,
+        include,
+        sequence: { groupOrder },
+        testTimeout: SLOW.includes(name) ? 120_000 : 60_000,
+        hookTimeout: SLOW.includes(name) ? 240_000 : 60_000,
+      },
+    })),
   },
 })

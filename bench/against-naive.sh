@@ -48,14 +48,14 @@ bench() { # options of fasp bench; prints its result
 
 first=1
 for _ in $(seq "$runs"); do
-  ours=$(bench)
+  ours=$(bench --blas none)
   seconds=$(field "$ours" r.totalSeconds)
   if [ "$first" ]; then
     field "$ours" '`| ${r.workload.name}, ${r.workload.windows} × ${r.workload.seqLen} tokens | seconds | ratio | peak MiB |\n|---|---:|---:|---:|`'
     first=
   fi
   row "fasp, $(field "$ours" '`${r.overBound.toFixed(2)} × the bound`')" "$seconds" "$(field "$ours" 'r.peakMemoryBytes / 2 ** 20')"
-  if fewer=$(bench --products bf16); then
+  if fewer=$(bench --products bf16 --blas none); then
     row 'fasp, `--products bf16`' "$(field "$fewer" r.totalSeconds)" "$(field "$fewer" 'r.peakMemoryBytes / 2 ** 20')"
   fi
   if other=$(bench --blas "${BLAS:-auto}"); then

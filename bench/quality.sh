@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The perplexities of docs/quality.md. usage: bench/quality.sh [PART…]   (after npm run build)
+# The perplexities of bench/README.md. usage: bench/quality.sh [PART…]   (after npm run build)
 #   reach   (default) SmolLM2-135M, 65,536 tokens: FASP as published and the presets, on one calibration text and on two
 #   parts   SmolLM2-135M, 16,384 tokens: what each part of the preset best is worth at 30 %
 #   bf16    SmolLM2-135M, 65,536 tokens: the presets with products in bf16

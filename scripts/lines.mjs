@@ -20,8 +20,8 @@ const MAX_PIPELINE = 200
 const PAGE = [
   ['errors', 'version', 'clock', 'events', 'display', 'random'],
   ['formats'],
-  ['engine'],
   ['linalg'],
+  ['engine'],
   ['checkpoint'],
   ['model'],
   ['graphs'],

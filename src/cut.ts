@@ -7,7 +7,6 @@ import type { HalfWeights, LinearWeights } from './forward/weights.ts'
 import { type Restored, type RestoreOptions, restoreColumns } from './restore/least-squares.ts'
 import type { Candidates, Selection } from './select/kept.ts'
 import { rotateValues, unrotateOutput } from './select/rotate.ts'
-import { complement } from './select/top.ts'
 
 export interface CutRules<S, O> {
   /** Turn the value channels of each KV head, where there are some, into those of their best directions first. */
@@ -41,17 +40,8 @@ export async function cut<S extends Pick<Selection, 'columns'>, O extends Linear
   const { weights, statistics } = rotated ?? seen
   const selected = await select(rotated ?? seen)
   const { columns } = selected
-  const removed = complement(columns, statistics.width)
   const options = { ...restore, layer: weights.half.output.name }
-  const { weight, bias, ...fit } = await restoreColumns(
-    engine,
-    weights.output.weight,
-    weights.output.bias,
-    statistics,
-    columns,
-    removed,
-    options,
-  )
+  const { weight, bias, ...fit } = await restoreColumns(engine, weights.output, statistics, columns, options)
   const output = round({ weight, bias })
   const pruned = rotated ? await unrotateOutput(engine, turns, rotated, output) : { output, columns }
   return { selected, weights, output, pruned, ...fit }

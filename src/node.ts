@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { jsonFile } from './checkpoint/checkpoint.ts'
 import { baseName } from './display.ts'
-import { checkEngine, openEngine } from './engine/engine.node.ts'
+import { describeEngine, openEngine } from './engine/engine.node.ts'
 import type { EngineOptions } from './engine/engine.ts'
+import { engineNotice } from './engine/facts.ts'
 import { UsageError } from './errors.ts'
-import { type MeasureOptions, type Measures, measure } from './evaluate/measure.ts'
+import type { Measures } from './evaluate/measure.ts'
+import { type MeasureOptions, measure } from './evaluate/public.ts'
 import type { ProgressEvent } from './events.ts'
 import { exportRequests, writeExports } from './export/export.node.ts'
 import type { ExportResult } from './export/result.ts'
@@ -47,7 +49,7 @@ export { checkTexts, readText } from './text/text.node.ts'
 export { openFolderSink } from './write/folder.node.ts'
 export { checkOutput } from './write/place.node.ts'
 
-export interface PrunePathOptions extends PruneOptions, EngineOptions {
+export interface PrunePathOptions extends PruneOptions {
   /** Folder to write, or a `.gguf` file. */
   readonly output: string
   /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
@@ -60,6 +62,8 @@ export interface PrunePathOptions extends PruneOptions, EngineOptions {
   readonly windows?: Windows
   /** Of the dense model on these windows, where several runs share them (`denseStatistics`). */
   readonly denseStatistics?: DenseStatistics
+  /** What multiplies, and where. @default this machine's CPU */
+  readonly engine?: EngineOptions
   readonly signal?: AbortSignal
 }
 
@@ -91,13 +95,13 @@ export async function* prune(path: string, options: PrunePathOptions): AsyncGene
  */
 export async function* prepare(path: string, options: PrunePathOptions): AsyncGenerator<ProgressEvent, PathRun> {
   const { output, to, overwrite = false, calibration, windows, denseStatistics, ...others } = options
-  const { device, threads, blas, signal, ...pruneOptions } = others
+  const { engine: engineOptions, signal, ...pruneOptions } = others
   const requests = exportRequests(output, to).map(request => withDtype(request, pruneOptions.dtype))
   const source = { windows, texts: calibration?.map(asText) }
   checkOptions(pruneOptions, source) // before a long download, all of it
   await checkOutput(output, overwrite, [path])
   await checkTexts(calibration)
-  await checkEngine({ device, threads, blas }, pruneOptions.products)
+  describeEngine(engineOptions, pruneOptions.products) // refuses what this machine lacks
   const checkpoint = yield* openModel(path, { signal })
   try {
     const model = describeModel(checkpoint)
@@ -111,7 +115,9 @@ export async function* prepare(path: string, options: PrunePathOptions): AsyncGe
       ...run,
       [Symbol.asyncDispose]: checkpoint[Symbol.asyncDispose],
       async *prune() {
-        await using engine = openEngine({ device, threads, blas })
+        await using engine = openEngine(engineOptions)
+        const message = engineNotice(engine.facts)
+        if (message) yield { type: 'notice', message }
         const exported = planned.reduce((sum, { bytes }) => sum + bytes, 0)
         const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
         const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined
@@ -151,7 +157,7 @@ const withWeightBytes = (result: PrunePathResult, after: number): PrunePathResul
   sizes: { ...result.sizes, weightBytes: { ...result.sizes.weightBytes, after } },
 })
 
-export interface ExportPathOptions extends EngineOptions {
+export interface ExportPathOptions {
   /** Folder to write, or a `.gguf` file. */
   readonly output: string
   /** Several have a folder each below `output`. @default gguf where `output` is a `.gguf` */
@@ -160,6 +166,8 @@ export interface ExportPathOptions extends EngineOptions {
   readonly overwrite?: boolean
   /** Also run each export in the runtime that it is for, where that is installed (node-llama-cpp, @huggingface/transformers). @default false */
   readonly verify?: boolean
+  /** What multiplies, and where. @default this machine's CPU */
+  readonly engine?: EngineOptions
   readonly signal?: AbortSignal
 }
 
@@ -168,11 +176,11 @@ export async function* exportModel(
   path: string,
   options: ExportPathOptions,
 ): AsyncGenerator<ProgressEvent, ExportResult[]> {
-  const { output, to, overwrite = false, verify, device, threads, signal } = options
+  const { output, to, overwrite = false, verify, engine: engineOptions, signal } = options
   const requests = exportRequests(output, to)
   if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
   await checkOutput(output, overwrite, [path])
-  await using engine = openEngine({ device, threads })
+  await using engine = openEngine(engineOptions)
   await using checkpoint = yield* openModel(path, { signal })
   const model = describeModel(checkpoint)
   const expectedBytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
@@ -218,8 +226,7 @@ export async function* planPrune(
 const asText = (name: string) => ({ name, read: () => readText(name) })
 
 export interface EvaluateOptions
-  extends EngineOptions,
-    Omit<MeasureOptions, 'texts' | 'dense' | 'tasks' | 'pages'>,
+  extends Omit<MeasureOptions, 'texts' | 'dense' | 'tasks' | 'pages'>,
     Omit<LoadTasksOptions, 'data'> {
   /** Text files. @default none */
   readonly text?: readonly string[]
@@ -229,6 +236,8 @@ export interface EvaluateOptions
   readonly tasks?: readonly string[]
   /** `data` of `loadTasks`. */
   readonly tasksData?: readonly string[]
+  /** What multiplies, and where. @default this machine's CPU */
+  readonly engine?: EngineOptions
 }
 
 /**
@@ -242,7 +251,7 @@ export async function* evaluate(of: string | Model, options: EvaluateOptions): A
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   await checkTexts(text)
   const { tasks, pages } = yield* readTasks(names, { data, signal })
-  await using engine = openEngine(options)
+  await using engine = openEngine(options.engine)
   await using checkpoint = typeof of === 'string' ? yield* openModel(of, options) : undefined
   const model = typeof of === 'string' ? describeModel(checkpoint!) : of
   await using denseCheckpoint = densePath === undefined ? undefined : yield* openModel(densePath, options)

@@ -136,7 +136,7 @@ const UNREPAIRED = { ...PRUNED_TARGET, score: DEFAULTS.score, allocate: DEFAULTS
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
 export const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
 const SELF_WINDOWS = { samples: 64, seqLen: 256 }
-/** Presets best and stock: so many tokens, in windows that are shorter and see more places of a text (docs/quality.md). */
+/** Presets best and stock: so many tokens, in windows that are shorter and see more places of a text (bench/README.md). */
 const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 
 export const MAX_SPARSITY = 0.9

@@ -48,8 +48,8 @@ export interface Plan {
 
 /** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
 const BASE_BYTES = 200e6
-/** OpenVINO, which products in bf16 come from, and what it keeps between runs. */
-const OPENVINO_BYTES = 100e6
+/** The library that products in bf16 come from, and what it keeps between runs. */
+const BF16_BYTES = 100e6
 /** Arrays that nothing uses any more and that are not yet collected. */
 const GARBAGE_BYTES = 100e6
 
@@ -192,6 +192,6 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = 4 * a.vocabularySize * a.embeddingSize
-  const base = BASE_BYTES + (products === 'bf16' ? OPENVINO_BYTES : 0)
+  const base = BASE_BYTES + (products === 'bf16' ? BF16_BYTES : 0)
   return base + garbage + Math.max(activations, measured) + logits + Math.max(table, work)
 }

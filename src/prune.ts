@@ -43,22 +43,20 @@ export interface PruneInput {
  */
 export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerator<ProgressEvent, PruneResult> {
   const { model, options: resolved, source } = run
-  const { sink, signal } = input
+  const { engine, sink, signal } = input
   const clock = new Clock<Phase>()
-  let pool: ActivationPool | undefined
-  const scratchSeconds = () => pool?.seconds ?? 0
-  const stages = new Clock<Stage>(() => total(input.engine.seconds) + scratchSeconds())
-  const engineBefore = { ...input.engine.seconds }
+  const pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
+  const context = { engine, pool, signal }
+  const stages = new Clock<Stage>(() => total(engine.seconds) + pool.seconds)
+  const engineBefore = { ...engine.seconds }
   let finished = false
   try {
     const notices = [...run.notices]
     for (const message of notices) yield { type: 'notice', message }
-    input.engine.inPrecision(resolved.products)
+    engine.inPrecision(resolved.products)
     clock.start('calibration text')
     stages.start('calibration')
-    const windows = yield* calibration(model, input.engine, run.calibration, resolved, signal)
-    pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
-    const context = { engine: input.engine, pool, signal }
+    const windows = yield* calibration(context, model, run.calibration, resolved)
     clock.start('allocate')
     stages.start('allocation')
     const allocated: Allocated =
@@ -71,7 +69,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const { dense } = allocated
     const job = { ...context, model, plan, dense, options: resolved, writer, typeOf, stages }
     const { layers, losses } = yield* pruneLayers(job, windows)
-    const outsideSeconds = { ...stages.stop(), scratch: scratchSeconds() }
+    const outsideSeconds = { ...stages.stop(), scratch: pool.seconds }
     clock.start('write')
     const names = shortNames(windows.texts.map(({ name }) => name))
     const texts = windows.texts.map((t, i) => ({ ...t, name: names[i], loss: losses?.[i] }))
@@ -96,10 +94,10 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     signal?.throwIfAborted()
     await checkpointWriter.finish(folderFiles(model, plan, recipe))
     finished = true
-    const engineSeconds = difference(input.engine.seconds, engineBefore)
+    const engineSeconds = difference(engine.seconds, engineBefore)
     return { ...recipe, seconds: clock.stop(), engineSeconds, outsideSeconds }
   } finally {
-    await pool?.close()
+    await pool.close()
     if (!finished) await sink.abort() // an error, or a caller that stopped listening
   }
 }

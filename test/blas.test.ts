@@ -5,11 +5,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Engine } from '../src/engine/engine.ts'
 import { HalfBlockRunner } from '../src/forward/halfblock.ts'
 import { readHalf } from '../src/forward/weights.ts'
-import { multiply } from '../src/linalg/product.ts'
 import { halfBlocks } from '../src/model/architecture.ts'
 import { describeMachine, describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
 import { GramAccumulator, outputEnergy } from '../src/statistics/gram.ts'
-import { describeOn, withBlas } from './devices.ts'
+import { CPU, describeOn, withBlas } from './devices.ts'
 import { TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
 import { random } from './random.ts'
@@ -20,7 +19,7 @@ const on = await withBlas()
 describeOn(on, 'what ONNX Runtime computes', () => {
   let [plain, blas]: Engine[] = []
   beforeAll(() => {
-    plain = openEngine()
+    plain = openEngine(CPU)
     blas = openEngine(on)
   })
   afterAll(async () => {
@@ -28,13 +27,13 @@ describeOn(on, 'what ONNX Runtime computes', () => {
     await blas.close()
   })
   test('threads are those asked for, and without that the library’s own', async ({ skip }) => {
-    if (process.platform !== 'linux' || !blas.blas!.name.startsWith('OpenBLAS')) return skip()
+    if (process.platform !== 'linux' || !blas.facts.blas!.startsWith('OpenBLAS')) return skip()
     const library = createRequire(import.meta.url)('koffi').load('libopenblas.so.0')
     const threads = library.func('int openblas_get_num_threads()')
     const own = threads()
     const one = openEngine({ ...on, threads: 1 })
     expect(threads()).toBe(1)
-    expect(describeMachine({ ...on, threads: 1 }).blas).toBe(one.blas!.name)
+    expect(describeMachine({ ...on, threads: 1 }).blas).toBe(one.facts.blas)
     expect(threads()).toBe(1)
     await one.close()
     openEngine(on)
@@ -59,7 +58,7 @@ describeOn(on, 'what ONNX Runtime computes', () => {
   })
 
   test.each([40, 0])('float32 products of %i rows', async rows => {
-    const [expected, found] = await both(engine => multiply(engine, random(rows * 30, 1), random(30 * 50, 2), 50))
+    const [expected, found] = await both(engine => engine.linalg.multiply(random(rows * 30, 1), random(30 * 50, 2), 50))
     expectClose(found, expected)
   })
 
@@ -94,12 +93,17 @@ describeOn(on, 'what ONNX Runtime computes', () => {
     const ids = Int32Array.from(random(32 * 64, 8), v => Math.floor(Math.abs(v) * 1000))
     const rows = Array.from({ length: 32 }, (_, i) => ids.subarray(i * 64, (i + 1) * 64))
     const windows = { seqLen: 64, windows: rows, texts: [{ name: 'ids', tokens: 2048, available: 32, used: 32 }] }
-    const pruned = async (blas?: string) => {
+    const pruned = async (blas: 'auto' | false) => {
       const output = join(folder, `pruned ${blas}`)
-      const { layers } = await finish(prune(TINY_LLAMA, { sparsity: 0.3, preset, windows, blas, output }))
+      const told: string[] = []
+      const options = { sparsity: 0.3, preset, windows, engine: { blas }, output }
+      const { layers } = await finish(prune(TINY_LLAMA, options), event => {
+        if (event.type === 'notice') told.push(event.message)
+      })
+      expect(told.some(message => /^Gram matrices and solves are made by \w/.test(message))).toBe(blas === 'auto')
       return layers.map(({ ffn }) => ffn!)
     }
-    const [expected, found] = [await pruned(), await pruned('auto')]
+    const [expected, found] = [await pruned(false), await pruned('auto')]
     for (const [i, { kept, errorAfter }] of found.entries()) {
       // Columns that cost all but the same change places: up to 5.5 % of them, by CPU, for 0.6 % of the error either way.
       expect(kept.filter(j => !expected[i].kept.includes(j)).length).toBeLessThanOrEqual(0.06 * kept.length)

@@ -43,7 +43,13 @@ test('a device that does not exist is a wrong usage', () => {
 
 test.skipIf(CUDA)('cuda without its libraries says what is missing, and leaves nothing behind', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'fasp-devices-'))
-  const run = prune(MODEL, { device: 'cuda', sparsity: 0.2, samples: 1, seqLen: 16, output: join(folder, 'out') })
+  const run = prune(MODEL, {
+    engine: { device: 'cuda' },
+    sparsity: 0.2,
+    samples: 1,
+    seqLen: 16,
+    output: join(folder, 'out'),
+  })
   const error = await finish(run).catch(e => e)
   expect(error).toMatchObject({ name: 'DeviceError', code: 'DEVICE', device: 'cuda' })
   expect(error.message).toMatch(/^cuda: ONNX Runtime cannot use it: .*Install them \(docs\/devices\.md\)/)

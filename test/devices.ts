@@ -11,7 +11,7 @@ import { openEngine } from '../src/node.ts'
 /** Where to test, with the reason why it cannot be used, if it cannot. */
 export interface Place {
   readonly device: Device
-  readonly blas?: 'auto'
+  readonly blas?: 'auto' | false
   /** Whether graphs go through the binding of onnxruntime-node where they need not. */
   readonly binding?: true
   readonly missing?: unknown
@@ -27,10 +27,13 @@ export const CUDA = existsSync(
 
 const required = (place: string) => process.env[`FASP_REQUIRE_${place.toUpperCase()}`] === '1'
 
-/** Devices to test on. */
+/** The CPU by ONNX Runtime alone. */
+export const CPU: Place = { device: 'cpu', blas: false }
+
+/** Devices to test on, by ONNX Runtime alone. */
 export async function devices(): Promise<Place[]> {
   const wanted: Device[] = required('cuda') ? ['cpu', 'webgpu', 'cuda'] : ['cpu', 'webgpu']
-  return Promise.all(wanted.map(async device => ({ device, missing: await probe({ device }) })))
+  return Promise.all(wanted.map(async device => ({ device, blas: false, missing: await probe({ device }) })))
 }
 
 /** The CPU with a BLAS library of this machine. */
@@ -39,7 +42,7 @@ export async function withBlas(): Promise<Place> {
 }
 
 /** The CPU through the binding, where graphs go through the C interface otherwise. */
-export const withBinding: Place[] = process.platform === 'linux' ? [{ device: 'cpu', binding: true }] : []
+export const withBinding: Place[] = process.platform === 'linux' ? [{ ...CPU, binding: true }] : []
 
 /** `describe`; for a place that is missing, a failing test where it is required, or else a visible skip. */
 export function describeOn({ device, blas, binding, missing }: Place, name: string, suite: () => void) {

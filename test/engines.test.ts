@@ -2,7 +2,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Engine } from '../src/engine/engine.ts'
 import type { ProgressEvent } from '../src/events.ts'
-import { describeMachine, evaluate, exportModel, prune } from '../src/node.ts'
+import { evaluate, exportModel, prune } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 
@@ -34,10 +34,5 @@ test.each<[string, number, () => AsyncGenerator<ProgressEvent, unknown>]>([
 test('prune on windows of ids that the model lacks', async () => {
   const windows = { seqLen: 4, windows: [Int32Array.of(0, 1, 2, 1e6)], texts: [] }
   await expect(finish(prune(TINY_LLAMA, { sparsity: 0.3, output, windows }))).rejects.toThrow('vocabulary')
-  expect(opened.map(({ close }) => close.mock.calls.length)).toEqual([1])
-})
-
-test('the machine is described', () => {
-  describeMachine({})
   expect(opened.map(({ close }) => close.mock.calls.length)).toEqual([1])
 })

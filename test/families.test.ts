@@ -1,28 +1,19 @@
 // Families that are a data file each (src/model/families), on random models against transformers (test/python/make_families.py): read with every
 // attention that there is, pruned in all layouts, and exported. Texts are longer than the sliding windows. Any other shape:
 // test/compact.test.ts, src/export/onnx.test.ts; what we write in transformers itself: test/python.
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { Decoder } from '../src/decode/decoder.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 import { attentionHalves } from '../src/model/architecture.ts'
 import { architectureOf } from '../src/model/model.ts'
-import {
-  exportOnnx,
-  logits,
-  MemorySink,
-  openEngine,
-  type PrunePathOptions,
-  prune,
-  UnsupportedModelError,
-} from '../src/node.ts'
+import { exportOnnx, logits, MemorySink, type PrunePathOptions, prune, UnsupportedModelError } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
-import { withModel } from './opened.ts'
+import { engineAndFolder, withModel } from './opened.ts'
 import { asWindows } from './tiny.ts'
 
 const LENGTH = 256
@@ -31,12 +22,7 @@ const VOCABULARY = 64
 const TOLERANCE = 2e-5
 const DIVERGENCE = 1e-9
 
-const engine = openEngine()
-const root = mkdtempSync(join(tmpdir(), 'fasp-families-'))
-afterAll(async () => {
-  await engine.close()
-  rmSync(root, { recursive: true })
-})
+const { engine, folder: root } = engineAndFolder()
 
 function expectSame(ours: Float32Array, theirs: Float32Array) {
   const size = theirs.reduce((most, v) => Math.max(most, Math.abs(v)), 0)

@@ -1,9 +1,9 @@
 // Layers whose rows lie in one stored tensor (Phi-3's qkv_proj and gate_up_proj): all that is read, pruned, widened and exported is what the twin
 // gives that has them apart. The family is made here: LLaMA with its input layers renamed.
-import { afterAll, describe, expect, test } from 'vitest'
-import { openEngine } from '../src/engine/engine.node.ts'
+import { describe, expect, test } from 'vitest'
 import { parseJsonObject } from '../src/formats/json.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
+import { memoryContext } from '../src/forward/context.ts'
 import { exportOnnx, logits, MemorySink, type Model, type PruneOptions, prepare, prune } from '../src/index.ts'
 import { type Architecture, tensorShapes } from '../src/model/architecture.ts'
 import { floatSource } from '../src/model/float-source.ts'
@@ -11,10 +11,10 @@ import { architectureOf } from '../src/model/model.ts'
 import { padded } from '../src/write/huggingface.ts'
 import { finish } from './finish.ts'
 import { madeModel } from './model-shapes.ts'
+import { engineAndFolder } from './opened.ts'
 import { asWindows } from './tiny.ts'
 
-const engine = openEngine()
-afterAll(() => engine.close())
+const { engine } = engineAndFolder()
 
 const CONFIG = {
   ...{ model_type: 'llama', vocab_size: 40, hidden_size: 24, intermediate_size: 36, num_hidden_layers: 3 },
@@ -117,7 +117,7 @@ describe.each([
     const wide = await Promise.all(
       [apart, together].map(async (model, i) => {
         const sink = new MemorySink()
-        await finish(padded.plan(model, undefined).write(sink, { engine }))
+        await finish(padded.plan(model, undefined).write(sink, memoryContext(engine)))
         await sink.commit()
         return readBack(sink, model, i === 0 ? a => a : fusedArchitecture)
       }),

@@ -10,13 +10,12 @@ import { openSafetensors } from '../src/formats/safetensors.ts'
 import { describeModel, logits, openCheckpoint, openEngine, type PruneOptions, perplexity, prune } from '../src/node.ts'
 import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
 import { finish } from './finish.ts'
-import { expectSameUpToTies } from './ties.ts'
+import { expectNear, expectSameUpToTies, TOLERANCE } from './near.ts'
 import { asWindows, goldenLogitsOf, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 
 const LOGITS_TOLERANCE = 2e-4
-const ERROR_TOLERANCE = 0.01
-const ERROR_FLOOR = 1e-9
-const PERPLEXITY_TOLERANCE = 0.002
+/** On all devices. */
+const PERPLEXITY_TOLERANCE = 2 * TOLERANCE.perplexity
 
 const CASES = ['paper-0.3', 'paper-0.2', 'per-head-0.3', 'ffn-0.3-multiple-32', 'paper-0.3-no-restore']
 
@@ -65,7 +64,7 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
     expect(ours.length).toBe(theirs.length)
     expect(ours.reduce((worst, v, i) => Math.max(worst, Math.abs(v - theirs[i])), 0)).toBeLessThan(LOGITS_TOLERANCE)
     const measured = await finish(perplexity(model, engine, asWindows(evaluation_windows), 'evaluate'))
-    expect(relative(measured.perplexity, reference['prose-heldout'])).toBeLessThan(PERPLEXITY_TOLERANCE)
+    expectNear(measured.perplexity, reference['prose-heldout'], PERPLEXITY_TOLERANCE)
   }
 
   test('dense', async () => {
@@ -81,7 +80,7 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
       ...asOptions(reference.options),
       windows: asWindows(golden().calibration_windows),
       output,
-      ...{ device, blas },
+      engine: { device, blas },
     }
     const scores: Float64Array[] = []
     const result = await finish(prune(TINY_MODELS[name], options), event => {
@@ -96,8 +95,8 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
         expect(half === undefined).toBe(kept === undefined)
         if (!half) continue
         expectSameUpToTies(half.kept, kept!, scores.shift()!)
-        expectError(half.errorBefore, errors![0])
-        expectError(half.errorAfter, errors![1])
+        expectNear(half.errorBefore, errors![0], TOLERANCE.error)
+        expectNear(half.errorAfter, errors![1], TOLERANCE.error)
       }
     })
     const checkpoint = await openCheckpoint(output)
@@ -105,10 +104,3 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
     await checkpoint.close()
   })
 }
-
-/** Errors are parts of the dense output's energy; below the floor, both have removed only columns that do nothing. */
-function expectError(ours: number, theirs: number) {
-  expect(Math.abs(ours - theirs)).toBeLessThanOrEqual(ERROR_TOLERANCE * theirs + ERROR_FLOOR)
-}
-
-const relative = (value: number, reference: number) => Math.abs(value / reference - 1)

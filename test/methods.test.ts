@@ -1,9 +1,8 @@
 // The methods beside FASP, against a second statement of them in PyTorch (test/fixtures/methods/make.py), on the tiny models.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ActivationPool } from '../src/forward/activations.ts'
 import { attentionHalves } from '../src/model/architecture.ts'
 import {
@@ -12,7 +11,6 @@ import {
   METHOD_NAMES,
   type MethodName,
   openCheckpoint,
-  openEngine,
   type PruneOptions,
   type PruneResult,
   perplexity,
@@ -21,7 +19,8 @@ import {
 import { denseStatistics } from '../src/statistics/dense.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
-import { expectSameUpToTies } from './ties.ts'
+import { expectNear, expectSameUpToTies, TOLERANCE } from './near.ts'
+import { engineAndFolder } from './opened.ts'
 import { asWindows, goldenOf, TINY_MODELS, type TinyModel } from './tiny.ts'
 
 type Kept = Readonly<Partial<Record<'attention' | 'ffn', readonly number[]>>>
@@ -42,16 +41,9 @@ const oracle: { calibration: number; evaluation: number; cases: OracleCase[] } =
   readFileSync(fileURLToPath(new URL('fixtures/methods/oracle.json', import.meta.url)), 'utf8'),
 )
 
-const PERPLEXITY_TOLERANCE = 0.001
-const COST_TOLERANCE = 0.001
 const BIAS_TOLERANCE = 1e-4
 
-const engine = openEngine()
-const folder = mkdtempSync(join(tmpdir(), 'fasp-methods-'))
-afterAll(async () => {
-  await engine.close()
-  rmSync(folder, { recursive: true })
-})
+const { engine, folder } = engineAndFolder()
 
 let count = 0
 async function pruned<T>(
@@ -86,7 +78,7 @@ describe('agrees with the oracle', () => {
       expect(result.removedLayers?.length).toBe(expected.removed?.length)
       for (const [i, { layer, cost }] of result.removedLayers?.entries() ?? []) {
         expect(layer).toBe(expected.removed![i][0])
-        expectNear(cost, expected.removed![i][1], COST_TOLERANCE)
+        expectNear(cost, expected.removed![i][1], TOLERANCE.perplexity)
       }
       for (const [i, { attention, ffn }] of expected.kept?.entries() ?? []) {
         expect(result.widths.after[i].ffn).toBe(ffn?.length ?? ffnWidth)
@@ -104,13 +96,10 @@ describe('agrees with the oracle', () => {
       }
       const held = asWindows(golden.evaluation_windows.slice(0, oracle.evaluation))
       const measured = await finish(perplexity(describeModel(checkpoint), engine, held, 'evaluate'))
-      expectNear(measured.perplexity, expected.perplexity, PERPLEXITY_TOLERANCE)
+      expectNear(measured.perplexity, expected.perplexity, TOLERANCE.perplexity)
     })
   })
 })
-
-const expectNear = (ours: number, theirs: number, tolerance: number) =>
-  expect(Math.abs(ours / theirs - 1), `${ours} for ${theirs}`).toBeLessThan(tolerance)
 
 const WINDOWS = asWindows(
   Array.from({ length: 4 }, (_, w) => Array.from({ length: 64 }, (_, i) => (w * 997 + i * i * 37) % 1024)),

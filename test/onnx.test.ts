@@ -1,9 +1,8 @@
 // Exports for transformers.js of the models that ship: files, config and cache; batches against transformers; and that nothing is left
 // where a file does not read back. Any other shape: src/export/onnx.test.ts. In transformers.js itself: test/transformers-js.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { values } from '../src/engine/engine.ts'
 import {
   describeModel,
@@ -12,21 +11,16 @@ import {
   type OnnxDtype,
   type OnnxOptions,
   openCheckpoint,
-  openEngine,
   openFolderSink,
   prune,
   type Sink,
 } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
+import { engineAndFolder } from './opened.ts'
 import { TINY_OPT } from './tiny.ts'
 
-const root = mkdtempSync(join(tmpdir(), 'fasp-onnx-'))
-const engine = openEngine()
-afterAll(async () => {
-  await engine.close()
-  rmSync(root, { recursive: true })
-})
+const { engine, folder: root } = engineAndFolder()
 
 async function exported(path: string, sink: Sink, options: Omit<OnnxOptions, 'engine'> = {}) {
   const checkpoint = await openCheckpoint(path)

@@ -1,4 +1,20 @@
-import { type Checkpoint, describeModel, type Model, openCheckpoint } from '../src/node.ts'
+// Models and engines of tests, closed again.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll } from 'vitest'
+import { type Checkpoint, describeModel, type Model, openCheckpoint, openEngine } from '../src/node.ts'
+
+/** An engine and a folder for one test file. Both go at its end. */
+export function engineAndFolder() {
+  const engine = openEngine()
+  const folder = mkdtempSync(join(tmpdir(), 'fasp-test-'))
+  afterAll(async () => {
+    await engine.close()
+    rmSync(folder, { recursive: true })
+  })
+  return { engine, folder }
+}
 
 /** Opens the model at `path` for as long as `use` takes. */
 export async function withModel<T>(

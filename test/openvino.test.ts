@@ -37,7 +37,7 @@ const random = (length: number) => Float32Array.from({ length }, () => 2 * Math.
 
 /** On the CPU with OpenVINO, which has to take graphs whole. */
 function openWhole(): Engine {
-  const bf16 = () => openOpenVino(runtimeVersion).graphs(undefined, true)
+  const bf16 = () => ({ name: 'whole', graphs: openOpenVino(runtimeVersion).graphs(undefined, true) })
   return createEngine(runtime, {}, { graphs: nativeGraphs(runtimeVersion), bf16 })
 }
 
@@ -78,7 +78,7 @@ if (BF16)
 
     test('of a Gram matrix add up from run to run', async () => {
       const [width, tokens] = [70, 40]
-      const gram = new GramAccumulator(engine, width, 'gram', engine.inPrecision('bf16'))
+      const gram = new GramAccumulator(engine.inPrecision('bf16'), width)
       const parts = [1, 2, 3].map(() => random(width * tokens))
       for (const h of parts) await gram.add({ h, tokens })
       const statistics = gram.finish()
@@ -157,10 +157,11 @@ if (BF16)
       await expect(bf16.run('late', () => new Graph('late'), { x }, {})).rejects.toThrow('came too late')
     })
 
-    test('come from an engine without a BLAS, whose seconds count together', async () => {
+    test('come from an engine of its own, whose seconds count together', async () => {
       const engine = openEngine(beside)
       const bf16 = engine.inPrecision('bf16')
-      expect([engine.precision, bf16.precision, bf16.blas]).toEqual(['float32', 'bf16', undefined])
+      expect([engine.dialect.attention, bf16.dialect.attention]).toEqual(['blocks', 'products'])
+      expect(bf16.dialect.residual).toBe('graph') // with a BLAS, too
       expect(bf16.seconds).toBe(engine.seconds)
       await engine.close()
     })
@@ -172,7 +173,13 @@ if (BF16)
 
     test('take as many threads as they are given', async () => {
       const output = join(folder, 'one thread')
-      const options = { sparsity: 0.3, products: 'bf16', threads: 1, windows: windowsOf(32), output } as const
+      const options = {
+        sparsity: 0.3,
+        products: 'bf16',
+        engine: { threads: 1 },
+        windows: windowsOf(32),
+        output,
+      } as const
       const { engineSeconds } = await finish(prune(TINY_LLAMA, options))
       expect(engineSeconds.ffn).toBeGreaterThan(0)
     })

@@ -1,34 +1,19 @@
 // Identities that hold for every model, checked on the model that ships with the package and on the tiny OPT.
-
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { fromFloat32 } from '../src/formats/dtype.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { layoutSafetensors, openSafetensors } from '../src/formats/safetensors.ts'
 import { attentionHalves } from '../src/model/architecture.ts'
-import {
-  logits,
-  openEngine,
-  type PrunePathOptions,
-  type PruneResult,
-  perplexity,
-  prune,
-  type Windows,
-} from '../src/node.ts'
+import { logits, type PrunePathOptions, type PruneResult, perplexity, prune, type Windows } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
-import { withModel } from './opened.ts'
+import { engineAndFolder, withModel } from './opened.ts'
 import { TINY_OPT } from './tiny.ts'
 
-const root = mkdtempSync(join(tmpdir(), 'fasp-properties-'))
-const engine = openEngine()
-afterAll(async () => {
-  await engine.close()
-  rmSync(root, { recursive: true })
-})
+const { engine, folder: root } = engineAndFolder()
 
 let outputs = 0
 const newOutput = () => join(root, `${outputs++}`)

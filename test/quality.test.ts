@@ -1,13 +1,13 @@
 // What goes beyond the paper, against a second statement of it in PyTorch (test/fixtures/quality/make.py), on the tiny models.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, test } from 'vitest'
-import { describeModel, openCheckpoint, openEngine, type PruneOptions, perplexity, prune } from '../src/node.ts'
+import { describe, expect, test } from 'vitest'
+import { type PruneOptions, perplexity, prune } from '../src/node.ts'
 import { BF16 } from './cpu.ts'
 import { finish } from './finish.ts'
-import { withModel } from './opened.ts'
+import { expectNear, TOLERANCE } from './near.ts'
+import { engineAndFolder, withModel } from './opened.ts'
 import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 
 interface OracleHalf {
@@ -30,20 +30,13 @@ const oracle: { sparsity: number; cases: OracleCase[] } = JSON.parse(
   readFileSync(fileURLToPath(new URL('fixtures/quality/oracle.json', import.meta.url)), 'utf8'),
 )
 
-const PERPLEXITY_TOLERANCE = 0.001
-const ERROR_TOLERANCE = 0.01
-/** Below, both have removed only what does nothing. */
-const ERROR_FLOOR = 1e-9
-const KL_TOLERANCE = 0.01
 /** Columns with almost equal scores may change places where G is rounded to float32. */
 const OTHER_COLUMNS = 0.02
 
-const engine = openEngine()
-const folder = mkdtempSync(join(tmpdir(), 'fasp-quality-'))
-afterAll(async () => {
-  await engine.close()
-  rmSync(folder, { recursive: true })
-})
+const { engine, folder } = engineAndFolder()
+
+const perplexityOn = (rows: number[][], output: string) =>
+  withModel(output, async model => (await finish(perplexity(model, engine, asWindows(rows), 'evaluate'))).perplexity)
 
 describe('agrees with the oracle', () => {
   test.each(oracle.cases.map(c => [`${c.model}, ${c.case}`, c] as const))('%s', async (name, expected) => {
@@ -67,10 +60,10 @@ describe('agrees with the oracle', () => {
     for (const [i, { layer, kind, probe, curve }] of allocation?.halfBlocks.entries() ?? []) {
       const other = expected.sensitivity![i]
       expect([layer, kind]).toEqual([other.layer, other.kind])
-      expectNear(probe.cost, other.kl, KL_TOLERANCE)
+      expectNear(probe.cost, other.kl, TOLERANCE.kl)
       const compared = curve.filter(({ width }) => other.costs[width] !== undefined)
       expect(compared.length).toBeGreaterThan(0)
-      for (const { width, cost } of compared) expectNear(cost, other.costs[width], KL_TOLERANCE)
+      for (const { width, cost } of compared) expectNear(cost, other.costs[width], TOLERANCE.kl)
     }
     for (const [i, layer] of result.layers.entries())
       for (const kind of ['attention', 'ffn'] as const) {
@@ -79,14 +72,10 @@ describe('agrees with the oracle', () => {
         if (!ours || !theirs) continue
         const different = theirs.kept ? ours.kept.filter(row => !theirs.kept!.includes(row)).length : 0
         expect(different).toBeLessThanOrEqual(OTHER_COLUMNS * ours.kept.length)
-        expectNear(ours.errorBefore, theirs.errors[0], ERROR_TOLERANCE)
-        expectNear(ours.errorAfter, theirs.errors[1], ERROR_TOLERANCE)
+        expectNear(ours.errorBefore, theirs.errors[0], TOLERANCE.error)
+        expectNear(ours.errorAfter, theirs.errors[1], TOLERANCE.error)
       }
-    const checkpoint = await openCheckpoint(output)
-    const model = describeModel(checkpoint)
-    const measured = await finish(perplexity(model, engine, asWindows(golden.evaluation_windows), 'evaluate'))
-    await checkpoint.close()
-    expectNear(measured.perplexity, expected.perplexity, PERPLEXITY_TOLERANCE)
+    expectNear(await perplexityOn(golden.evaluation_windows, output), expected.perplexity, TOLERANCE.perplexity)
   })
 })
 
@@ -101,14 +90,10 @@ if (BF16)
       for (const { name, preset } of pruned) {
         const golden = goldenOf(name)
         const windows = asWindows(golden.calibration_windows)
-        const evaluation = asWindows(golden.evaluation_windows)
         const measure = async (products: 'float32' | 'bf16') => {
           const output = join(folder, `${name} ${preset} ${products}`)
           await finish(prune(TINY_MODELS[name], { preset, sparsity: 0.3, products, windows, output }))
-          return withModel(
-            output,
-            async model => (await finish(perplexity(model, engine, evaluation, 'evaluate'))).perplexity,
-          )
+          return perplexityOn(golden.evaluation_windows, output)
         }
         const [exact, measured] = [await measure('float32'), await measure('bf16')]
         expect(measured).not.toBe(exact)
@@ -116,9 +101,3 @@ if (BF16)
       }
     })
   })
-
-function expectNear(ours: number, theirs: number, tolerance: number) {
-  expect(Math.abs(ours - theirs), `${ours} for ${theirs}`).toBeLessThanOrEqual(
-    tolerance * Math.abs(theirs) + ERROR_FLOOR,
-  )
-}

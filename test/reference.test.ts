@@ -1,28 +1,22 @@
 // KL and top-1 agreement from the pass that measures perplexity, against the definitions computed here from the logits of both models.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { DenseReference, keepRows } from '../src/evaluate/reference.ts'
+import { memoryContext } from '../src/forward/context.ts'
 import {
   describeModel,
   evaluationWindows,
   loadTokenizer,
   logits,
   openCheckpoint,
-  openEngine,
   perplexity,
   prune,
 } from '../src/node.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
+import { engineAndFolder } from './opened.ts'
 
-const engine = openEngine()
-const folder = mkdtempSync(join(tmpdir(), 'fasp-reference-'))
-afterAll(async () => {
-  await engine.close()
-  rmSync(folder, { recursive: true })
-})
+const { engine, folder } = engineAndFolder()
 
 /** 300 rows of targets a window: more than go through the head at once. */
 const SEQ_LEN = 301
@@ -55,7 +49,7 @@ test('KL and agreement of a pruned model are those of the logits, and of the den
   const rows = memory(2 * (SEQ_LEN - 1) * dense.architecture.hiddenSize * 4)
   await finish(perplexity(dense, engine, windows, 'evaluate', undefined, keepRows(dense, rows)))
   for (const model of [pruned, dense]) {
-    const reference = await DenseReference.open(dense, model, engine, rows)
+    const reference = await DenseReference.open(memoryContext(engine), dense, model, rows)
     const measured = await finish(perplexity(model, engine, windows, 'evaluate', undefined, reference.observe))
     expect(measured).toEqual(await finish(perplexity(model, engine, windows, 'evaluate')))
     const { kl, topAgreement } = reference.result()

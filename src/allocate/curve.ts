@@ -1,16 +1,14 @@
 // What a half-block would lose at each width, from its statistics alone, and the half-block cut to one of these widths:
 //   err(w) is the error of backward elimination once all but w neurons or value channels a head are gone;
 //   of rotated values it is Σ σ² over the channels that go.
-
 import { cut } from '../cut.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { PrunedOutput } from '../forward/halfblock.ts'
-import type { HalfWeights } from '../forward/weights.ts'
 import { columnGroups, columnsOfRows } from '../model/coupling.ts'
 import { fullWidth } from '../model/half-block.ts'
 import { eliminate } from '../select/eliminate.ts'
+import type { Candidates } from '../select/kept.ts'
 import { complement } from '../select/top.ts'
-import type { Statistics } from '../statistics/gram.ts'
 import type { WidthCost } from './greedy.ts'
 
 export interface CurveOptions {
@@ -19,19 +17,20 @@ export interface CurveOptions {
   readonly center: boolean
 }
 
-/**
- * @param cutTo width of the half-block that is to be made @param least width that the curve goes down to
- * @returns squared errors at descending widths, from the full one at 0; and the half-block cut to `cutTo`
- */
+interface CurveRange {
+  /** Width of the half-block that is to be made. */
+  readonly cutTo: number
+  /** Width that the curve goes down to. */
+  readonly least: number
+}
+
+/** @returns squared errors at descending widths, from the full one at 0; and the half-block cut to `cutTo` */
 export async function errorCurve(
   engine: Engine,
-  weights: HalfWeights,
-  statistics: Statistics,
-  cutTo: number,
-  least: number,
-  { vo, ...options }: CurveOptions,
+  seen: Candidates,
+  { vo, cutTo, least, ...options }: CurveOptions & CurveRange,
 ): Promise<{ errors: readonly WidthCost[]; cut: PrunedOutput }> {
-  const { half, output } = weights
+  const { half, output } = seen.weights
   const heads = half.kind === 'ffn' ? 1 : half.kvHeads
   const errors: WidthCost[] = []
   const byDirections = (scores: Float64Array) => {
@@ -47,22 +46,18 @@ export async function errorCurve(
     const groups = columnGroups(half)
     const full = groups.length / heads
     const centring = { ...options, center: options.center && output.bias !== undefined, layer: half.output.name }
-    const { order, curve } = await eliminate(engine, output.weight, statistics, groups, least * heads, centring)
+    const { order, curve } = await eliminate(engine, output.weight, seen.statistics, groups, least * heads, centring)
     for (const { removed, error } of curve) errors.push({ width: full - removed / heads, cost: error })
     return complement(order.slice(0, (full - cutTo) * heads), groups.length)
   }
-  const { pruned } = await cut(
-    engine,
-    { weights, statistics },
-    {
-      rotate: vo === 'rotate',
-      restore: { ...options, restore: true },
-      round: output => output, // nobody writes it
-      async select({ scores }) {
-        const kept = scores ? byDirections(scores) : await byElimination()
-        return { columns: half.kind === 'ffn' ? kept : columnsOfRows(half, kept) }
-      },
+  const { pruned } = await cut(engine, seen, {
+    rotate: vo === 'rotate',
+    restore: { ...options, restore: true },
+    round: output => output, // nobody writes it
+    async select({ scores }) {
+      const kept = scores ? byDirections(scores) : await byElimination()
+      return { columns: half.kind === 'ffn' ? kept : columnsOfRows(half, kept) }
     },
-  )
+  })
   return { errors, cut: pruned }
 }

@@ -5,8 +5,6 @@
 // Then the widths are those of greedy.ts. One pass over the layers does it: the probe's dense stream and, from each half-block on, a branch
 // of it that left through the cut half-block, go on together, so that every layer is read once.
 // The measurement is ours; EvoPress (arXiv 2410.14649) searches for per-layer levels by KL.
-
-import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
@@ -126,8 +124,8 @@ export async function* allocateBySensitivity(
         const { statistics, hidden } = await observe(stream, weights)
         const full = fullWidth(half)
         const cutTo = Math.ceil(full / 2)
-        const floor = leastOf(full, least)
-        const { errors, cut } = await errorCurve(engine, weights, statistics, cutTo, floor, options)
+        const range = { cutTo, least: leastOf(full, least) }
+        const { errors, cut } = await errorCurve(engine, { weights, statistics }, { ...options, ...range })
         measured.push({ half, cutTo, errors })
         const branch = await probe.fork()
         await branch.throughPruned(weights, cut)
@@ -138,26 +136,25 @@ export async function* allocateBySensitivity(
     }
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) }
   }
-  const kl = await divergences(model, engine, probe, branches, probed[0].length)
+  const kl = await divergences(model, probe, branches, probed[0].length)
   for (const each of [stream, probe, ...branches]) await each.close()
   return shareOut(a, measured, kl, options, least, probe.tokens)
 }
 
 /** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window, where there is something to look back at. */
-async function divergences(model: Model, engine: Engine, probe: Stream, branches: readonly Stream[], length: number) {
-  const { hiddenSize: d, vocabularySize } = model.architecture
-  const head = await Head.open(model, engine)
+async function divergences(model: Model, probe: Stream, branches: readonly Stream[], length: number) {
+  const { hiddenSize: d } = model.architecture
   const most = headRows(model.architecture)
-  const divergence = new Divergence(engine, vocabularySize)
+  const divergence = new Divergence(await Head.open(model, probe.context.engine))
   const sums = new Float64Array(branches.length)
   let rows = 0
   await probe.read(async (x, batch) => {
     for (let w = 0; w < batch.windows; w++)
       for (let from = Math.floor(length / 2); from < length; from += most) {
         const [start, end] = [w * length + from, w * length + Math.min(from + most, length)].map(row => row * d)
-        await divergence.from(head, x.subarray(start, end))
+        await divergence.from(x.subarray(start, end))
         for (const [b, branch] of branches.entries())
-          sums[b] += await divergence.to(head, (await branch.rows.load(batch)).subarray(start, end))
+          sums[b] += await divergence.to((await branch.rows.load(batch)).subarray(start, end))
         rows += (end - start) / d
       }
   })

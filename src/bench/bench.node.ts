@@ -8,7 +8,6 @@ import { bytes as showBytes } from '../display.ts'
 import { OutputError } from '../errors.ts'
 import { readSmallFile } from '../formats/file.node.ts'
 import type { JsonObject } from '../formats/json.ts'
-import { multiply } from '../linalg/product.ts'
 import {
   type Architecture,
   checkOptions,
@@ -34,7 +33,7 @@ import { checkpointBytes, writeRandomCheckpoint } from './random-checkpoint.ts'
 import { type BenchResult, type Run, summarise } from './result.ts'
 import type { Workload } from './workloads.ts'
 
-export interface BenchOptions extends EngineOptions {
+export interface BenchOptions {
   readonly workload: Workload
   /** Files that go beside the random weights, so that the folder is complete: a tokenizer. */
   readonly sideFiles: readonly SideFile[]
@@ -48,6 +47,7 @@ export interface BenchOptions extends EngineOptions {
   readonly memory?: number
   /** Work in this folder and leave `model` and `pruned` there; a model that is there is used again. @default a temporary folder */
   readonly keep?: string
+  readonly engine?: EngineOptions
   readonly signal?: AbortSignal
 }
 
@@ -58,25 +58,25 @@ const MAX_CONFIG_BYTES = 2 ** 16
 
 /** @throws FaspError */
 export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEvent, BenchResult> {
-  const { workload, model, products, memory, keep, device, threads, blas, signal } = options
+  const { workload, model, products, memory, keep, engine: engineOptions, signal } = options
   const windows = options.windows ?? workload.windows
   const settings = { sparsity: SPARSITY, preset: 'paper', products, memory } as const
   checkRange('windows', windows, 1, 1e6, true)
   checkOptions(settings)
-  await using engine = openEngine({ device, threads, blas })
+  await using engine = openEngine(engineOptions)
   const folder = keep ?? (await temporaryFolder('fasp-bench-', ', or give one with --keep'))
   const output = join(folder, 'pruned')
   try {
     // Refused before gigabytes are written: an output that is not ours, products or a device that this machine lacks.
     await checkOutput(output, true)
     engine.inPrecision(products)
-    await multiply(engine, new Float32Array(1), new Float32Array(1), 1)
+    await engine.linalg.multiply(new Float32Array(1), new Float32Array(1), 1)
     const path = model ?? join(folder, 'model')
     if (model === undefined) yield* provideModel(path, options)
     const a = yield* architectureAt(path, signal)
     const seqLen = Math.min(workload.seqLen, a.maxPositions)
     const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
-    await using prepared = yield* prepare(path, { ...settings, ...input, device, threads, blas, signal })
+    await using prepared = yield* prepare(path, { ...settings, ...input, engine: engineOptions, signal })
     const { activationBytes } = prepared.plan
     yield { type: 'notice', message: 'Measuring matrix products.' }
     const rates = await measureProducts(engine, a)
@@ -86,7 +86,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     const { name, wholeLayers } = workload
     const size = { name, model, products, windows, seqLen, tokens: windows * seqLen, sparsity: SPARSITY }
     const measured = summarise(a, size, model === undefined ? wholeLayers : undefined, rates, run)
-    const made = madeNow(describeMachine({ device, threads, blas }, products))
+    const made = madeNow(describeMachine(engineOptions, products))
     return { schema: 2, ...made, ...measured, activationBytes, peakMemoryBytes: peakMemory() }
   } finally {
     if (keep === undefined) await rm(folder, { recursive: true, force: true })

@@ -35,7 +35,7 @@ export interface BenchResult extends Made {
     /** GiB of memory for activations. */
     readonly memory: number
   }
-  /** Of ONNX Runtime in float32, also with a BLAS or other products: stages may then pass the peak. */
+  /** Of ONNX Runtime in float32, also where other libraries multiply: stages may then pass the peak. */
   readonly rates: readonly ProductRate[]
   /** The best of them in 10⁹ FLOPs a second. */
   readonly peak: { readonly float32: number; readonly float64: number }

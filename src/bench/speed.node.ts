@@ -20,9 +20,10 @@ import { checkRange } from '../options.ts'
 import { madeNow } from '../report/result-file.ts'
 import type { SpeedResult } from './result.ts'
 
-export interface SpeedOptions extends EngineOptions {
+export interface SpeedOptions {
   /** Turns of each model in each runtime. @default 3 */
   readonly runs?: number
+  readonly engine?: EngineOptions
   readonly signal?: AbortSignal
 }
 
@@ -33,17 +34,17 @@ const AFTER = 64
 /** @param models paths, or names on the Hub @throws FaspError */
 export async function* speed(
   models: readonly string[],
-  { runs = 3, device, threads, signal }: SpeedOptions,
+  { runs = 3, engine, signal }: SpeedOptions,
 ): AsyncGenerator<ProgressEvent, SpeedResult> {
   checkRange('runs', runs, 1, 1000, true)
-  const made = madeNow(describeMachine({ device, threads }))
+  const made = madeNow(describeMachine(engine))
   const found: Found[] = []
   const names = shortNames(models)
   for (const [i, model] of models.entries()) found.push(await look(yield* fetchModel(model, { signal }), names[i]))
   const vocabulary = Math.min(...found.map(model => model.vocabulary))
   const prompt = Math.min(PROMPT, ...found.map(model => model.positions - AFTER))
   const ids = Array.from({ length: prompt }, (_, i) => (i * 7919 + 13) % vocabulary)
-  const request = { ids, after: AFTER, threads }
+  const request = { ids, after: AFTER, threads: engine?.threads }
   const library = findPackage(LLAMA_CPP.package)
   const files = library === undefined ? [] : found.filter(model => model.gguf)
   if (files.length < found.length)
@@ -54,7 +55,7 @@ export async function* speed(
   const contestants = [
     ...found.map(model => ({
       ...{ runtime: 'fasp', model: model.name },
-      turn: () => inOurs(model, request, { device, threads }, signal),
+      turn: () => inOurs(model, request, engine, signal),
     })),
     ...files.map(model => ({
       ...{ runtime: LLAMA_CPP.name, model: model.name },
@@ -105,7 +106,7 @@ async function look(path: string, name: string): Promise<Found> {
 async function inOurs(
   { path }: Found,
   { ids, after }: SpeedRequest,
-  options: EngineOptions,
+  options?: EngineOptions,
   signal?: AbortSignal,
 ): Promise<SpeedAnswer> {
   await using checkpoint = await openCheckpoint(path)

@@ -1,5 +1,6 @@
 // Bench results as text, for a terminal of 80 columns where models have short names. Pure functions of the result.
 import { bytes, duration, percent, table } from '../display.ts'
+import { librariesBeside } from '../engine/facts.ts'
 import { hardwareText, softwareText } from '../report/made.ts'
 import type { BenchResult, Speed, SpeedResult, Stage } from './result.ts'
 
@@ -16,8 +17,7 @@ export function benchTable(r: BenchResult): string {
   ]
   const total = r.bound.flops / 1e9
   const rates = r.rates.map(p => [p.shape.join(' × '), p.type, p.gflops.toFixed(0)])
-  const products = w.products === 'float32' ? undefined : w.products
-  const beyond = [machine.blas && 'the BLAS', products].filter(Boolean).join(', ')
+  const beyond = librariesBeside(machine).join(', ')
   return [
     `${w.name}: ${w.model ?? `random ${w.modelType}`}, ${w.layers} layers, ${w.windows} × ${w.seqLen} tokens, ${w.sparsity * 100} %, preset paper${w.products ? `, products ${w.products}` : ''}`,
     hardwareText(machine),

@@ -8,7 +8,7 @@ import { findWorkload } from '../bench/workloads.ts'
 import { UsageError } from '../errors.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, PRUNING_OPTIONS } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { METHOD_OPTIONS } from './prune.ts'
 
@@ -21,7 +21,7 @@ const WORKLOAD_OPTIONS = {
   windows: { type: 'integer', help: 'calibration windows (default: the workload’s)' },
   keep: { type: 'text', value: 'folder', help: 'work there and keep both models (default TMPDIR)' },
   products: METHOD_OPTIONS.products,
-  blas: PRUNING_OPTIONS.blas,
+  ...LINALG_OPTIONS,
   memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
 } as const
 
@@ -58,13 +58,15 @@ export default defineCommand({
         if (json) print(JSON.stringify(result)) // where the file cannot be written, too
       }
     }
+    const engine = engineOptions(options)
     if (named) {
-      const { device, threads } = options
-      const result = await showProgress(speed(positionals, { runs, device, threads, signal }))
+      const result = await showProgress(speed(positionals, { runs, engine, signal }))
       return finished(result, speedTable(result))
     }
     const sideFiles = [{ name: 'tokenizer.json', bytes: await readFile(TOKENIZER) }]
-    const result = await showProgress(bench({ ...settings, workload: findWorkload(workload), sideFiles, signal }))
+    const result = await showProgress(
+      bench({ ...settings, engine, workload: findWorkload(workload), sideFiles, signal }),
+    )
     return finished(result, benchTable(result))
   },
 })

@@ -4,7 +4,7 @@ import { type CompareMethod, checkReport, compare, compareMethod, writeReport } 
 import { comparisonText } from '../report/comparison.ts'
 import { parseArguments } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { modelArgument, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
+import { engineOptions, modelArgument, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { METHOD_OPTIONS, methodOptions } from './prune.ts'
 
@@ -69,7 +69,7 @@ export default defineCommand({
     const result = await showProgress(
       compare(model, {
         ...options,
-        ...{ output, text, prompts, signal },
+        ...{ output, text, prompts, engine: engineOptions(options), signal },
         ...{ methods: methods.map(parseMethod), sparsity, tasks },
         tasksData: options['tasks-data'],
         seqLen: options['seq-len'],

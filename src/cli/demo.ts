@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { table } from '../display.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
+import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import {
   type Checkpoint,
@@ -38,6 +39,7 @@ export default defineCommand({
   async run(_, { print, signal }) {
     const folder = await temporaryFolder('fasp-demo-')
     await using engine = openEngine()
+    const context = memoryContext(engine, signal)
     const opened: Checkpoint[] = []
     const open = async (path: string) => {
       const checkpoint = await openCheckpoint(path)
@@ -48,7 +50,7 @@ export default defineCommand({
       const started = performance.now()
       const dense = await open(MODEL)
       const results = []
-      const windows = await showProgress(sampleWindows(dense, engine, CALIBRATION, signal))
+      const windows = await showProgress(sampleWindows(context, dense, CALIBRATION))
       for (const restore of [true, false]) {
         const settings = { sparsity: SPARSITY, restore, windows, output: join(folder, `${restore}`), signal }
         results.push(await showProgress(prune(MODEL, settings)))
@@ -58,11 +60,11 @@ export default defineCommand({
         { name: 'pruned', model: await open(join(folder, 'true')) },
         { name: 'pruned, not restored', model: await open(join(folder, 'false')) },
       ]
-      const heldOut = await showProgress(sampleWindows(dense, engine, HELD_OUT, signal))
+      const heldOut = await showProgress(sampleWindows(context, dense, HELD_OUT))
       const rows = [['', 'perplexity', 'KL to dense']]
       const denseRows = await openScratch(join(folder, 'rows'))
       for (const { name, model } of models) {
-        const reference = model === dense ? undefined : await DenseReference.open(dense, model, engine, denseRows)
+        const reference = model === dense ? undefined : await DenseReference.open(context, dense, model, denseRows)
         const phase = reference ? 'evaluate pruned' : 'evaluate dense'
         const observe = reference?.observe ?? keepRows(dense, denseRows)
         const { perplexity: value } = await showProgress(perplexity(model, engine, heldOut, phase, signal, observe))

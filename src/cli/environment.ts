@@ -1,23 +1,15 @@
 // Small things that several commands need of the process.
-import { DEVICES } from '../engine/device.ts'
+import { ENGINE_OPTIONS, LINALG_OPTIONS } from '../engine/options.ts'
 import { UsageError } from '../errors.ts'
 import { type ExportRequest, TARGETS, type TargetName } from '../export/targets.ts'
 import type { TerminalStyle } from '../report/terminal.ts'
 import type { OptionSpec } from './arguments.ts'
 
+export { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS } from '../engine/options.ts'
 export { peakMemory } from '../report/machine.node.ts'
 
-/** Options of every command that runs a model. */
-export const ENGINE_OPTIONS = {
-  device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
-  threads: { type: 'integer', help: 'threads (default: one a physical core)' },
-} as const satisfies Record<string, OptionSpec>
-
 /** Options of commands that prune. */
-export const PRUNING_OPTIONS = {
-  ...ENGINE_OPTIONS,
-  blas: { type: 'text', value: 'library', help: 'BLAS for Gram matrices, solves: auto, or path' },
-} as const satisfies Record<string, OptionSpec>
+export const PRUNING_OPTIONS = { ...ENGINE_OPTIONS, ...LINALG_OPTIONS } as const satisfies Record<string, OptionSpec>
 
 /** `--to gguf` or `--to gguf:q8_0`. @throws UsageError for an unknown target */
 export function exportRequest(text: string, dtype?: string): ExportRequest {

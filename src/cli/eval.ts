@@ -7,7 +7,7 @@ import { measuresText } from '../report/measures.ts'
 import { resultFile } from '../report/result-file.ts'
 import { secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
@@ -41,10 +41,11 @@ export default defineCommand({
       throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
     await checkReports(options)
     const started = performance.now()
-    const { device, threads, 'seq-len': seqLen, 'max-windows': maxWindows } = options
+    const engine = engineOptions(options)
+    const { 'seq-len': seqLen, 'max-windows': maxWindows } = options
     const notices: string[] = []
     const measures = await showProgress(
-      evaluate(model, { text, seqLen, maxWindows, dense, tasks, tasksData, limit, device, threads, signal }),
+      evaluate(model, { text, seqLen, maxWindows, dense, tasks, tasksData, limit, engine, signal }),
       notices,
     )
     const seconds = { evaluate: (performance.now() - started) / 1000 }
@@ -55,7 +56,7 @@ export default defineCommand({
       const run = { ...described, ...measures, seconds, peakMemoryBytes, notices }
       const read = await finish(readContents({ text, tasks, tasksData, signal }))
       const evaluation = { dense, text: read.text, tasks: read.tasks, limit }
-      const machine = describeMachine(options)
+      const machine = describeMachine(engine)
       const file = resultFile({ command: 'eval', machine, model: facts, evaluation, runs: [run] })
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }

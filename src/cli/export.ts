@@ -3,7 +3,7 @@ import { UsageError } from '../errors.ts'
 import { exportModel } from '../node.ts'
 import { exportsTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, exportRequest, modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, exportRequest, modelArgument, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
@@ -29,10 +29,12 @@ export default defineCommand({
   ],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
-    const { output, overwrite, dtype, verify, device, threads } = options
+    const { output, overwrite, dtype, verify } = options
     if (!output) throw new UsageError('no output. Say where it goes: -o <folder>, or -o <file>.gguf.')
     const to = options.to?.map(text => exportRequest(text, dtype))
-    const results = await showProgress(exportModel(model, { output, to, overwrite, verify, device, threads, signal }))
+    const results = await showProgress(
+      exportModel(model, { output, to, overwrite, verify, engine: engineOptions(options), signal }),
+    )
     print(exportsTable(results))
     print(`Wrote ${output}`)
     if (options.json) print(JSON.stringify({ exports: results, peakMemoryBytes: peakMemory() }))

@@ -3,7 +3,7 @@
 import { UsageError } from '../errors.ts'
 import { describeModel, generate, loadTokenizer, openEngine, openModel } from '../node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, modelArgument } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, modelArgument } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
@@ -37,7 +37,7 @@ export default defineCommand({
       topP: range('top-p', 1e-6, 1),
       seed: range('seed', 0, 2 ** 32 - 1),
     }
-    await using engine = openEngine({ device: options.device, threads: options.threads })
+    await using engine = openEngine(engineOptions(options))
     await using checkpoint = await showProgress(openModel(path, { signal }))
     const tokenizer = loadTokenizer(checkpoint)
     const promptIds = [...tokenizer.encode(prompt)]

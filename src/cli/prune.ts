@@ -28,7 +28,14 @@ import {
 } from '../report/terminal.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { exportRequest, modelArgument, PRUNING_OPTIONS, peakMemory, terminalStyle } from './environment.ts'
+import {
+  engineOptions,
+  exportRequest,
+  modelArgument,
+  PRUNING_OPTIONS,
+  peakMemory,
+  terminalStyle,
+} from './environment.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
@@ -126,7 +133,8 @@ export default defineCommand({
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, eval: text, device, threads, blas } = options
+    const { output, eval: text } = options
+    const engine = engineOptions(options)
     const seconds: Record<string, number> = {}
     const notices: Record<string, readonly string[]> = {}
     const measure = async (of: string | Model, phase: Phase) => {
@@ -134,7 +142,7 @@ export default defineCommand({
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
       const started = performance.now()
       const told: string[] = []
-      const results = await showProgress(evaluate(of, { text, ...windows, device, threads, phase, signal }), told)
+      const results = await showProgress(evaluate(of, { text, ...windows, engine, phase, signal }), told)
       seconds[phase] = (performance.now() - started) / 1000
       notices[phase] = told
       return results.perplexity
@@ -177,7 +185,7 @@ export default defineCommand({
           ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
         },
       ]
-      const machine = describeMachine({ device, threads, blas }, options.products)
+      const machine = describeMachine(engine, options.products)
       const file = resultFile({ command: 'prune', machine, model: before.model, runs })
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }
@@ -198,9 +206,7 @@ function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, '
     preset: options.preset,
     ...methodOptions(options),
     seed: options.seed,
-    device: options.device,
-    threads: options.threads,
-    blas: options.blas,
+    engine: engineOptions(options),
     memory: options.memory,
   }
 }

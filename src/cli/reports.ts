@@ -2,10 +2,11 @@
 import { totalmem } from 'node:os'
 import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
-import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
+import { type Continuation, continuationBytes } from '../evaluate/continuations.ts'
 import { isJsonObject } from '../formats/json.ts'
 import {
   checkReport,
+  continuations,
   describeModel,
   type EngineOptions,
   type Model,
@@ -18,6 +19,7 @@ import {
   writeReport,
 } from '../node.ts'
 import type { Parsed } from './arguments.ts'
+import { engineOptions } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export const REPORT_OPTIONS = {
@@ -57,7 +59,7 @@ export interface Described {
 /** What a report says of a model, open or at a path, and what that writes. A model that does not fit the memory writes nothing. */
 export async function describeForReport(
   of: string | Model,
-  { prompt, device, threads }: ReportOptions & EngineOptions,
+  options: ReportOptions & EngineOptions,
   signal: AbortSignal,
 ): Promise<Described> {
   await using opened = typeof of === 'string' ? await showProgress(openModel(of, { signal })) : undefined
@@ -72,8 +74,8 @@ export async function describeForReport(
   }
   const needed = continuationBytes(model)
   if (needed < totalmem() / 2) {
-    await using engine = openEngine({ device, threads })
-    return { ...facts, samples: await showProgress(continuations(model, engine, prompt, signal)) }
+    await using engine = openEngine(engineOptions(options))
+    return { ...facts, samples: await showProgress(continuations(model, engine, options.prompt, signal)) }
   }
   process.stderr.write(
     `The report has no texts of ${name}: it writes them with all of it in memory, ${bytes(needed)}.\n`,

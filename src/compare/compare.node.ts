@@ -39,12 +39,12 @@ import { openWork, removeWork, workFolder } from './work.node.ts'
 export async function* compare(path: string, given: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
   const options = { ...given, calibrationSeqLen: given.calibrationSeqLen ?? given.seqLen }
   const { output, text = [], tasks = [], tasksData, limit, calibration, signal } = options
-  const { device, threads, blas, samples, calibrationSeqLen, seed, memory } = options
+  const { engine, samples, calibrationSeqLen, seed, memory } = options
   const cells = grid(options.methods, options.sparsity, { samples, seqLen: calibrationSeqLen, seed, memory })
   checkMeasures(options)
   checkMethods(cells)
   const bf16 = cells.some(cell => cell.options.products === 'bf16')
-  const machine = describeMachine(options, bf16 ? 'bf16' : undefined) // before a long download, as all that may be refused
+  const machine = describeMachine(engine, bf16 ? 'bf16' : undefined) // before a long download, as all that may be refused
   await checkTextFile(output, true)
   const read = yield* readContents(options)
   const local = yield* fetchModel(path, { signal })
@@ -82,7 +82,7 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
         ...{ type: 'run', name: task.name, sparsity: isDense(task) ? 0 : task.asked.sparsity },
         ...{ number: i + 1, total: jobs.length, secondsLeft: secondsLeft(jobs.slice(i), [...runs.values()]) },
       }
-      const run = yield* attemptRun({ model: local, work, task, prompts, device, threads, blas }, signal)
+      const run = yield* attemptRun({ model: local, work, task, prompts, engine }, signal)
       if (!(isDense(task) && task.measured)) runs.set(keyOf(task), { ...run, made: madeNow(machine) })
       await writeTextFile(output, serializeResult(result()), true)
     }

@@ -4,7 +4,8 @@ import type { ProgressEvent } from '../events.ts'
 import type { Run } from '../report/result-file.ts'
 import type { Cell } from './methods.ts'
 
-export interface Job extends EngineOptions {
+export interface Job {
+  readonly engine?: EngineOptions
   readonly model: string
   /** Folder that runs share. */
   readonly work: string

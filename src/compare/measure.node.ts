@@ -1,11 +1,11 @@
 // One model of a comparison: perplexity of each text, in the same pass its distance from the dense model, tasks, and samples.
 import { totalmem } from 'node:os'
-import type { Engine } from '../engine/engine.ts'
 import { continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { type Measures, measure, perplexityOf } from '../evaluate/measure.ts'
 import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import type { DivergenceResult, Run } from '../report/result-file.ts'
 import type { PerplexityResult } from '../result.ts'
@@ -13,18 +13,17 @@ import { sameCorpus } from '../text/corpus.ts'
 import { openRows, type Shared } from './work.node.ts'
 
 export interface Measuring {
-  readonly engine: Engine
   readonly work: string
   readonly shared: Shared
   readonly prompts: readonly string[]
-  readonly signal: AbortSignal
 }
 
 /** @param dense undefined where `model` is the dense model: then its rows are kept for the others */
 export async function* measureRun(
+  context: Context,
   model: Model,
   dense: Model | undefined,
-  { engine, work, shared, prompts, signal }: Measuring,
+  { work, shared, prompts }: Measuring,
 ): AsyncGenerator<ProgressEvent, Measures & Pick<Run, 'samples' | 'seconds'>> {
   const started = performance.now()
   const perplexities: PerplexityResult[] = []
@@ -32,9 +31,9 @@ export async function* measureRun(
   for (const [i, text] of shared.texts.entries()) {
     const rows = await openRows(work, i, dense ? 'r' : 'w')
     try {
-      const reference = dense && (await DenseReference.open(dense, model, engine, rows))
+      const reference = dense && (await DenseReference.open(context, dense, model, rows))
       const observe = reference?.observe ?? keepRows(model, rows)
-      const result = yield* perplexity(model, engine, text.windows[0], 'evaluate', signal, observe)
+      const result = yield* perplexity(context, model, text.windows[0], 'evaluate', observe)
       const { file, windows, seqLen } = result
       const calibratedOn = dense && shared.calibration.texts.find(({ name }) => sameCorpus(name, file))?.name
       perplexities.push(perplexityOf({ ...text, calibratedOn }, result))
@@ -45,11 +44,11 @@ export async function* measureRun(
   }
   const measured = performance.now()
   const { tasks, pages } = shared
-  const others = yield* measure(model, engine, { tasks, pages, signal })
+  const others = yield* measure(context, model, { tasks, pages })
   const answered = performance.now()
   // Writing takes the whole model in memory.
   const writes = prompts.length > 0 && continuationBytes(model) < totalmem() / 2
-  const samples = writes ? yield* continuations(model, engine, prompts, signal) : []
+  const samples = writes ? yield* continuations(context, model, prompts) : []
   return {
     ...others,
     perplexity: perplexities,

@@ -2,7 +2,7 @@
 import type { EngineOptions } from '../engine/engine.ts'
 import type { CompareMethod } from './methods.ts'
 
-export interface CompareOptions extends EngineOptions {
+export interface CompareOptions {
   /** The result file (src/report/result-file.ts). One that this comparison began is completed. */
   readonly output: string
   readonly methods: readonly CompareMethod[]
@@ -34,5 +34,7 @@ export interface CompareOptions extends EngineOptions {
   readonly prompts?: readonly string[]
   /** Replace a result of another comparison. @default false */
   readonly overwrite?: boolean
+  /** What multiplies, and where. @default this machine's CPU */
+  readonly engine?: EngineOptions
   readonly signal?: AbortSignal
 }

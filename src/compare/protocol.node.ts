@@ -56,7 +56,7 @@ export async function protocolOf(
     calibrationSeqLen: resolved.seqLen,
     seed: resolved.seed,
     prompts,
-    device: options.device ?? 'cpu',
+    device: options.engine?.device ?? 'cpu',
   }
 }
 

@@ -3,11 +3,11 @@ import { rm } from 'node:fs/promises'
 import { total } from '../clock.ts'
 import { shortNames } from '../display.ts'
 import { openEngine } from '../engine/engine.node.ts'
-import type { Engine } from '../engine/engine.ts'
 import { FormatError, UsageError } from '../errors.ts'
 import { type TextWindows, textWindows } from '../evaluate/measure.ts'
 import type { ProgressEvent } from '../events.ts'
 import { ActivationPool, type Scratch } from '../forward/activations.ts'
+import { type Context, memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
@@ -29,30 +29,29 @@ import { type Cell, runOf } from './methods.ts'
 import { type DensePass, prunedFolder, readPass, readShared, type Shared, writePass, writeShared } from './work.node.ts'
 
 /** What both kinds of jobs have open. */
-interface Open {
+interface Open extends Context {
   readonly job: Job
   readonly dense: Model
-  readonly engine: Engine
-  readonly signal: AbortSignal
 }
 
 /** @throws FaspError */
 export async function* runJob(job: Job, signal: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
-  await using engine = openEngine(job)
+  await using engine = openEngine(job.engine)
   await using checkpoint = await openCheckpoint(job.model)
-  const open = { job, dense: describeModel(checkpoint), engine, signal }
+  const open = { ...memoryContext(engine, signal), job, dense: describeModel(checkpoint) }
   return yield* isDense(job.task) ? runDense(open, job.task) : runCell(open, job.task)
 }
 
-async function* runDense({ job, dense, engine, signal }: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Run> {
-  const { work, prompts } = job
+async function* runDense(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Run> {
+  const { dense } = open
+  const { work, prompts } = open.job
   checkPrompts(dense, prompts)
-  const shared = yield* share({ job, dense, engine, signal }, task)
+  const shared = yield* share(open, task)
   // Measured before, it only leaves its rows.
   const asked = task.measured
     ? { shared: { ...shared, tasks: [], pages: undefined }, prompts: [] }
     : { shared, prompts }
-  const measures = yield* measureRun(dense, undefined, { engine, work, ...asked, signal })
+  const measures = yield* measureRun(open, dense, undefined, { work, ...asked })
   await writeShared(work, shared)
   return { name: 'dense', sparsity: 0, ...measures, peakMemoryBytes: peakMemory() }
 }
@@ -68,7 +67,8 @@ function checkPrompts(model: Model, prompts: readonly string[]): void {
   }
 }
 
-async function* share({ dense, engine, signal }: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Shared> {
+async function* share(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Shared> {
+  const { dense, signal } = open
   const { key, seqLen, maxWindows, limit, seed } = task
   const asTexts = (paths: readonly string[]) =>
     shortNames(paths).map((name, i) => ({ name, read: () => readText(paths[i]) }))
@@ -83,12 +83,13 @@ async function* share({ dense, engine, signal }: Open, task: DenseTask): AsyncGe
     texts,
     tasks: tasks.map(({ name, items }) => ({ name, items: items.slice(0, limit) })),
     pages: pages?.slice(0, limit),
-    calibration: yield* calibration(dense, engine, source, options, signal),
+    calibration: yield* calibration(open, dense, source, options),
     source: calibrationSource(source),
   }
 }
 
-async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): AsyncGenerator<ProgressEvent, Run> {
+async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, Run> {
+  const { job, dense, engine, signal } = open
   const { work, prompts } = job
   const shared = await readShared(work)
   if (!shared) throw new FormatError(work, 'has no windows. Was it changed while fasp ran?')
@@ -98,12 +99,12 @@ async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): Async
   try {
     const sink = await openFolderSink(output, true)
     const scratch = () => openScratch(output)
-    const pass = yield* densePass({ job, dense, engine, signal }, run, windows, scratch)
+    const pass = yield* densePass(open, run, windows, scratch)
     const made = { engine, sink, denseStatistics: pass?.statistics, openScratch: scratch, signal }
     const result = withPass(yield* prune(run, made), pass)
     const peakMemoryBytes = peakMemory() // of pruning: measuring comes after
     await using pruned = await openCheckpoint(output)
-    const measures = yield* measureRun(describeModel(pruned), dense, { engine, work, shared, prompts, signal })
+    const measures = yield* measureRun(open, describeModel(pruned), dense, { work, shared, prompts })
     return {
       ...runOf(cell),
       prune: { ...result, calibration: { ...result.calibration, source: shared.source } },
@@ -118,20 +119,21 @@ async function* runCell({ job, dense, engine, signal }: Open, cell: Cell): Async
 
 /** Statistics of the dense model on the calibration windows, made by the first method that needs them; undefined for one that does not. */
 async function* densePass(
-  { job: { work }, dense, engine, signal }: Open,
+  open: Open,
   { options: { allocate, memory } }: PreparedRun,
   windows: Windows,
   scratch: () => Promise<Scratch>,
 ): AsyncGenerator<ProgressEvent, DensePass | undefined> {
   if (allocate !== 'standardized' && allocate !== 'influence') return undefined
-  const there = await readPass(work)
+  const { job, dense, engine } = open
+  const there = await readPass(job.work)
   if (there) return there
   const started = performance.now()
   const pool = new ActivationPool(memory * 2 ** 30, scratch)
   try {
-    const statistics = yield* denseStatistics({ engine, pool, signal }, dense, windows)
+    const statistics = yield* denseStatistics({ ...open, pool }, dense, windows)
     const pass = { statistics, seconds: (performance.now() - started) / 1000, engineSeconds: { ...engine.seconds } }
-    await writePass(work, pass)
+    await writePass(job.work, pass)
     return pass
   } finally {
     await pool.close()

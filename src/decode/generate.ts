@@ -1,8 +1,7 @@
 // Continues a text: one prompt, greedy or sampled, with a KV cache.
-
-import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import { parseJsonObject } from '../formats/json.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
 import { Decoder } from './decoder.ts'
@@ -20,11 +19,10 @@ export interface GenerateOptions extends SamplingOptions {
  * @throws UsageError for an empty prompt or one that fills the context
  */
 export async function* generate(
+  { engine, signal }: Context,
   model: Model,
-  engine: Engine,
   prompt: ArrayLike<number>,
   options: GenerateOptions = {},
-  signal?: AbortSignal,
 ): AsyncGenerator<number, void> {
   const { maxTokens = 64, seed = 0 } = options
   const { maxPositions } = model.architecture

@@ -1,10 +1,16 @@
-// A BLAS and LAPACK library of this machine, called through FFI (koffi). Calls block: on threads of Node's pool they would run beside
-// JavaScript, and the library's threads wait for each other awake, so that what takes one of their cores costs them both (docs/log.md).
+// Linear algebra by a BLAS and LAPACK library of this machine, called through FFI (koffi): products (Dongarra et al., ACM TOMS 16, 1990),
+// factorisations and solves. Calls block: on threads of Node's pool they would run beside JavaScript, and the library's threads wait for each
+// other awake, so that what takes one of their cores costs them both (docs/log.md).
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename } from 'node:path'
 import type * as Koffi from 'koffi'
 import { UsageError } from '../errors.ts'
-import type { Blas, Operand } from './blas.ts'
+import { type Gemm, matrix } from '../linalg/matrix.ts'
+import { mirrorUpper } from '../linalg/scatter.ts'
+import { kindOf, type Library, multiplyBy } from './linalg.ts'
+import type { EngineOptions } from './options.ts'
+import { UpperSum } from './syrk.ts'
 
 /** Where `auto` looks, in this order. All have both BLAS and LAPACK, with 32-bit integers. */
 const LIBRARIES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
@@ -24,9 +30,35 @@ const [ROW_MAJOR, NO_TRANS, TRANS, UPPER, NON_UNIT, LEFT] = [101, 111, 112, 121,
 /** A row-major upper triangle is a column-major lower one, and LAPACK is column-major. */
 const LAPACK_LOWER = 'L'
 
-/** @param library its path, its name where the system's loader finds it, or `auto` @throws UsageError where there is none */
-export function openBlas(library: string, threads?: number): Blas {
-  const lib = load(library)
+/** Products of it are those that were measured, with threads of its own: what openblas_get_parallel says. */
+const [MEASURED, PTHREADS] = ['libopenblas.so.0', 1]
+
+/** The library that the options ask for; where they say nothing of it, one that is known to help and there. @throws UsageError */
+export function chooseBlas({ device = 'cpu', threads, blas }: EngineOptions): Library | undefined {
+  if (blas === false || blas === 'none') return undefined
+  if (blas === undefined) return device === 'cpu' && helps() ? findMeasured(threads) : undefined
+  if (device !== 'cpu') throw new UsageError(`blas works on the CPU, and device is "${device}". Leave one of them out.`)
+  return bind(load(blas), threads)
+}
+
+/** Whether OpenBLAS is known to be faster than ONNX Runtime here: on x64 with AVX2 and without AVX-512 (bench/README.md). */
+function helps(): boolean {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return false
+  const flags = readFileSync('/proc/cpuinfo', 'utf8')
+  return /\bavx2\b/.test(flags) && !/\bavx512f\b/.test(flags)
+}
+
+function findMeasured(threads?: number): Library | undefined {
+  try {
+    const lib = load(MEASURED)
+    return callIfThere(lib.handle, 'int openblas_get_parallel()') === PTHREADS ? bind(lib, threads) : undefined
+  } catch {
+    return undefined // not there, or without LAPACK
+  }
+}
+
+/** @throws UsageError where something is lacking */
+function bind(lib: Loaded, threads?: number): Library {
   const declare = (prototype: string) => {
     try {
       return lib.handle.func(prototype)
@@ -51,38 +83,64 @@ export function openBlas(library: string, threads?: number): Blas {
   setThreads(lib, threads)
   return {
     name: nameOf(lib),
-    gemm(a, b, c, alpha, beta) {
-      const [m, k] = a.transposed ? [a.columns, a.rows] : [a.rows, a.columns]
-      const n = b.transposed ? b.rows : b.columns
-      if (k === 0 && beta === 0) c.fill(0)
-      if (m * n * k === 0) return // a leading dimension of 0 is an error
-      const trans = (o: Operand) => (o.transposed ? TRANS : NO_TRANS)
-      const routine = c instanceof Float32Array ? sgemm : dgemm
-      const operands = [alpha, a.data, a.columns, b.data, b.columns, beta, c, n]
-      routine(ROW_MAJOR, trans(a), trans(b), m, n, k, ...operands)
-    },
-    syrk(a, c, n, beta) {
-      const k = a.length / n
-      if (n * k > 0) ssyrk(ROW_MAJOR, UPPER, NO_TRANS, n, k, 1, a, k, beta, c, n)
-    },
-    potrf: (a, n) => ended('dpotrf', dpotrf, a, n),
-    potrs(u, n, b) {
-      const m = b.length / n
-      if (m === 0) return
-      for (const trans of [TRANS, NO_TRANS]) dtrsm(ROW_MAJOR, LEFT, UPPER, trans, NON_UNIT, n, m, 1, u, n, b, m)
-    },
-    potri(u, n) {
-      if (!ended('dpotri', dpotri, u, n)) throw new Error(`${lib.path}: dpotri finds a zero on the diagonal.`)
+    linalg(timed, graphs) {
+      const gemm: Gemm = (a, b, c, options = {}) => {
+        const { transA, transB, alpha = 1, accumulate, kind = kindOf(c) } = options
+        const [m, k, n] = [c.rows, transA ? a.rows : a.columns, c.columns]
+        const trans = [transA, transB].map(is => (is ? TRANS : NO_TRANS))
+        const operands = [alpha, a.data, a.columns, b.data, b.columns, accumulate ? 1 : 0, c.data, n]
+        const routine = c.data instanceof Float32Array ? sgemm : dgemm
+        return timed(kind, () => {
+          if (k === 0 && !accumulate) c.data.fill(0)
+          if (m * n * k > 0) routine(ROW_MAJOR, ...trans, m, n, k, ...operands) // a leading dimension of 0 is an error
+        })
+      }
+      return {
+        ...graphs,
+        gemm,
+        multiply: multiplyBy(gemm),
+        syrk: (n, kind) =>
+          new UpperSum(n, (h, sum, beta) =>
+            timed(kind, () => {
+              const k = h.length / n
+              if (n * k > 0) ssyrk(ROW_MAJOR, UPPER, NO_TRANS, n, k, 1, h, k, beta, sum, n)
+            }),
+          ),
+        async factor(n, read) {
+          if (n === 0) return graphs.factor(n, read)
+          const u = matrix(n, n) // Lᵀ, on and above the diagonal
+          for (let i = 0; i < n; i++) read(i, i, u.data.subarray(i * (n + 1), (i + 1) * n))
+          const definite = await timed('gemm64', () => ended('dpotrf', dpotrf, u.data, n))
+          // LAPACK may take a pivot that is not a number for a positive one.
+          if (!definite || !Number.isFinite(u.data[n * n - 1])) return undefined
+          return {
+            solve: ({ data, columns: m }) =>
+              timed('gemm64', () => {
+                if (m === 0) return
+                for (const trans of [TRANS, NO_TRANS])
+                  dtrsm(ROW_MAJOR, LEFT, UPPER, trans, NON_UNIT, n, m, 1, u.data, n, data, m)
+              }),
+            async invert() {
+              const data = u.data.slice()
+              if (!(await timed('gemm64', () => ended('dpotri', dpotri, data, n))))
+                throw new Error(`${lib.path}: dpotri finds a zero on the diagonal.`)
+              mirrorUpper(data, n)
+              return matrix(n, n, data)
+            },
+          }
+        },
+      }
     },
   }
 }
 
-interface Library {
+interface Loaded {
   readonly path: string
   readonly handle: Koffi.LibraryHandle
 }
 
-function load(library: string): Library {
+/** @param library its path, its name where the system's loader finds it, or `auto` @throws UsageError where there is none */
+function load(library: string): Loaded {
   let koffi: typeof Koffi
   try {
     koffi = createRequire(import.meta.url)('koffi')
@@ -118,7 +176,7 @@ function callIfThere(handle: Koffi.LibraryHandle, declaration: string, ...args: 
 const ownThreads = new Map<string, unknown>()
 
 /** For all that use the library in this process. @param threads undefined for as many as it took by itself */
-function setThreads({ path, handle }: Library, threads: number | undefined): void {
+function setThreads({ path, handle }: Loaded, threads: number | undefined): void {
   for (const [get, set] of [
     ['openblas_get_num_threads', 'openblas_set_num_threads'],
     ['MKL_Get_Max_Threads', 'MKL_Set_Num_Threads'],
@@ -131,7 +189,7 @@ function setThreads({ path, handle }: Library, threads: number | undefined): voi
 }
 
 /** As OpenBLAS puts it: `OpenBLAS 0.3.21 … Zen MAX_THREADS=64`; of others the name of the file. */
-function nameOf({ handle, path }: Library): string {
+function nameOf({ handle, path }: Loaded): string {
   const said = callIfThere(handle, 'const char *openblas_get_config()')
   const core = callIfThere(handle, 'const char *openblas_get_corename()')
   return typeof said === 'string' ? `${said.split(' ', 2).join(' ')} (${core})` : basename(path)

@@ -14,6 +14,25 @@ export type Device = (typeof DEVICES)[number]
  */
 const WRONG_ON_WEBGPU = ['GroupQueryAttention']
 
+/** What graphs are made of on an engine. */
+export interface Dialect {
+  /**
+   * Attention of whole windows: one operator; the same in blocks of queries, where windows have a length that is faster so; or products and
+   * softmax.
+   */
+  readonly attention: 'operator' | 'blocks' | 'products'
+  /** Whether the operator of attention takes what is added to its scores. */
+  readonly bias: boolean
+  /** The end of a pruned half-block: a graph, or the product alone, by `Linalg.gemm`, which adds in place. */
+  readonly residual: 'graph' | 'product'
+}
+
+export const dialectOf = (device: Device, residual: Dialect['residual']): Dialect => ({
+  attention: device === 'cpu' ? 'blocks' : 'operator',
+  bias: device !== 'cuda',
+  residual,
+})
+
 /** What to do where a device cannot be used. */
 const HINTS = {
   webgpu:

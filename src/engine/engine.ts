@@ -1,14 +1,27 @@
 // ONNX Runtime behind a small interface: sessions made from graphs and kept by name, runs over typed arrays.
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
-import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-common'
+import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-common'
 import { UsageError } from '../errors.ts'
-import type { Graph } from '../formats/onnx.ts'
-import type { Blas } from './blas.ts'
-import { checkDevice, type Device, deviceError, providers } from './device.ts'
-import { elementType, type GraphRuntime, type Values } from './graph-runtime.ts'
+import { elements, type Floats } from '../formats/tensors.ts'
+import { checkDevice, type Device, type Dialect, deviceError, dialectOf, providers } from './device.ts'
+import type { EngineFacts } from './facts.ts'
+import {
+  type Data,
+  elementType,
+  type GraphRuntime,
+  type Run,
+  type Tensor,
+  type Values,
+  values,
+} from './graph-runtime.ts'
+import type { Library, Linalg, Timed } from './linalg.ts'
+import { graphLinalg } from './linalg-graphs.ts'
+import type { EngineOptions } from './options.ts'
 import { Sessions } from './sessions.ts'
+import { GraphSum } from './syrk.ts'
 
-export { type Values, values } from './graph-runtime.ts'
+export { type Feeds, type Tensor, type Values, values } from './graph-runtime.ts'
+export type { EngineOptions } from './options.ts'
 
 /** What the engine uses of an ONNX Runtime package. */
 export interface Runtime {
@@ -29,32 +42,30 @@ export const PRECISIONS = ['float32', 'bf16'] as const
 
 export type Precision = (typeof PRECISIONS)[number]
 
-export type Feeds = Readonly<Record<string, Values | undefined>>
-
 export interface Engine extends AsyncDisposable {
-  readonly device: Device
-  /**
-   * Runs a graph. Its session is made on first use and kept under `key`, so `key` must name all that `build` depends on;
-   * its first word is the kind that `seconds` counts under.
-   * @param outputs where each result goes; a result may overwrite an input of the same shape
-   */
-  run(key: string, build: () => Graph, feeds: Feeds, outputs: Readonly<Record<string, Values>>): Promise<void>
+  readonly run: Run
+  /** Hands values over for many runs: once for all that read them. On the CPU the handle is the array, and nothing is copied. */
+  tensor(data: Data, shape: readonly number[]): Tensor
+  /** Room for results in float32. */
+  empty(shape: readonly number[]): Tensor
+  /** What a tensor in float32 holds; on the CPU the array itself. */
+  read(tensor: Tensor): Promise<Floats>
+  /** What graphs are made of. */
+  readonly dialect: Dialect
+  /** Products, factorisations and solves outside graphs. */
+  readonly linalg: Linalg
   /**
    * Opens a whole model as a file has it, on the CPU.
    * @param model its path, or its bytes @param external bytes of its external data by their location, where there is no path
    */
   open(model: string | Uint8Array, external?: ReadonlyMap<string, Uint8Array>): Promise<OpenModel>
-  /** A library for products, factorisations and solves outside graphs, where one is in use. */
-  readonly blas?: Blas
   /**
-   * The engine for the graphs of half-blocks: this one, or in bf16 OpenVINO's, without a BLAS. What graphs take and give is float32 in either.
-   * @throws UsageError where it has no such products @default 'float32'
+   * The engine for the graphs of half-blocks and their Gram matrices: this one, or in bf16 OpenVINO's. What graphs take and give is float32 in
+   * either. @throws UsageError where it has no such products @default 'float32'
    */
   inPrecision(precision?: Precision): Engine
-  /** What graphs multiply in. */
-  readonly precision: Precision
-  /** Makes a call of `blas`, which blocks. Its seconds count under `kind`. */
-  timed<T>(kind: string, call: () => T): Promise<T>
+  /** What a result says of it. */
+  readonly facts: EngineFacts
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
   /** Frees the sessions of graphs once those that run have ended; `run` throws after it. Leaving `await using` does the same. */
@@ -63,33 +74,26 @@ export interface Engine extends AsyncDisposable {
 
 /** What an engine may have beside its runtime. */
 export interface EngineParts {
-  readonly blas?: Blas
+  readonly blas?: Library
   /** Opens graphs whose products are in bf16. @throws UsageError where it cannot */
-  readonly bf16?: () => GraphRuntime
+  readonly bf16?: () => { readonly name: string; readonly graphs: GraphRuntime }
   readonly graphs?: GraphRuntime
   /** Lets what waits for input and output have its turn: runs and calls may block. */
   readonly turn?: () => Promise<void>
+  /** What results say of the runtime. */
+  readonly facts?: Partial<EngineFacts>
 }
 
 /** A model with its own weights. */
 export interface OpenModel {
   readonly inputs: readonly InferenceSession.ValueMetadata[]
   /** @param feeds values, or results of an earlier run (a KV cache) */
-  run(feeds: Readonly<Record<string, Values | Tensor>>): Promise<Readonly<Record<string, Tensor>>>
+  run(feeds: Readonly<Record<string, Values | OrtTensor>>): Promise<Readonly<Record<string, OrtTensor>>>
   close(): Promise<void>
 }
 
-export interface EngineOptions {
-  /** Where the graphs run; what a GPU's provider has no kernel for runs on the CPU. @default 'cpu' */
-  readonly device?: Device
-  /** Threads of one operator. @default one for each physical core */
-  readonly threads?: number
-  /**
-   * In Node, on the CPU: a library with BLAS and LAPACK that takes over Gram matrices, solves and other products outside graphs. Its path,
-   * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md). @default none
-   */
-  readonly blas?: string
-}
+/** As `TRIANGLE` of syrk.ts, of products in bf16. OpenVINO rounds those that it adds to: ONNX Runtime adds them up. */
+const TRIANGLE_BF16 = 384
 
 export function createEngine(runtime: Runtime, options: EngineOptions = {}, parts: EngineParts = {}): Engine {
   const { device = 'cpu' } = options
@@ -100,29 +104,37 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     extra: SESSION_CONFIG,
   } as const
   const sessions = new Sessions(parts.graphs ?? graphsOf(runtime, device, settings))
-  let bf16: Sessions | undefined
+  let bf16: { readonly name: string; readonly sessions: Sessions } | undefined
   let closed = false
   const seconds: Record<string, number> = {}
   const count = (kind: string, since: number) => {
     seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - since) / 1000
   }
+  const timed: Timed = async (kind, call) => {
+    await parts.turn?.()
+    const started = performance.now()
+    const result = await call()
+    count(kind, started)
+    return result
+  }
   const runIn =
-    (kept: Sessions): Engine['run'] =>
+    (kept: Sessions): Run =>
     (key, build, feeds, outputs) => {
-      const given = Object.entries(feeds).filter((entry): entry is [string, Values] => entry[1] !== undefined)
-      return kept.use(key, build, async session => {
-        await parts.turn?.()
-        const started = performance.now()
-        await session.run(Object.fromEntries(given), outputs)
-        count(key.split(' ', 1)[0], started)
-      })
+      const given = Object.entries(feeds).filter(entry => entry[1] !== undefined)
+      const arrays = [Object.fromEntries(given), outputs] as Record<string, Values>[] // as `tensor` and `empty` make them
+      return kept.use(key, build, session => timed(key.split(' ', 1)[0], () => session.run(arrays[0], arrays[1])))
     }
+  const run = runIn(sessions)
+  const graphs = graphLinalg(run)
   const engine: Engine = {
-    device,
-    precision: 'float32',
-    blas: parts.blas,
+    run,
+    tensor: values,
+    empty: shape => values(new Float32Array(elements(shape)), shape),
+    read: async tensor => (tensor as Values<Floats>).data,
+    dialect: dialectOf(device, parts.blas ? 'product' : 'graph'),
+    linalg: parts.blas?.linalg(timed, graphs) ?? graphs,
+    facts: { onnxruntime: 'unknown', ...parts.facts, device, threads: options.threads, blas: parts.blas?.name },
     seconds,
-    run: runIn(sessions),
     inPrecision(precision = 'float32') {
       if (precision === 'float32') return engine
       if (!parts.bf16)
@@ -130,15 +142,19 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
           `OpenVINO, from which products in bf16 come, runs on the CPU in Node only (device is ${device}).`,
         )
       if (closed) throw new Error('The engine is closed.')
-      bf16 ??= new Sessions(parts.bf16())
-      return { ...engine, run: runIn(bf16), precision, blas: undefined }
-    },
-    async timed(kind, call) {
-      await parts.turn?.()
-      const started = performance.now()
-      const result = call()
-      count(kind, started)
-      return result
+      if (!bf16) {
+        const { name, graphs } = parts.bf16()
+        bf16 = { name, sessions: new Sessions(graphs) }
+      }
+      const products = runIn(bf16.sessions)
+      const syrk: Linalg['syrk'] = (n, kind) => new GraphSum(n, kind, products, { triangle: TRIANGLE_BF16, run })
+      return {
+        ...engine,
+        run: products,
+        dialect: { ...engine.dialect, attention: 'products', residual: 'graph' },
+        linalg: { ...engine.linalg, syrk },
+        facts: { ...engine.facts, openvino: bf16.name },
+      }
     },
     async open(model, external) {
       const externalData = external && [...external].map(([path, data]) => ({ path, data }))
@@ -158,7 +174,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     },
     async close() {
       closed = true
-      await Promise.all([sessions, bf16].map(kept => kept?.close()))
+      await Promise.all([sessions, bf16?.sessions].map(kept => kept?.close()))
     },
     [Symbol.asyncDispose]: () => engine.close(),
   }
@@ -186,6 +202,6 @@ function graphsOf(runtime: Runtime, device: Device, settings: InferenceSession.S
 }
 
 /** Of Tensor's signatures TypeScript has one for each type, and none for all of them. */
-function tensor({ Tensor }: Runtime, { data, shape }: Values): Tensor {
+function tensor({ Tensor }: Runtime, { data, shape }: Values): OrtTensor {
   return new Tensor(elementType(data) as 'float32', data as Float32Array, shape)
 }

@@ -1,20 +1,24 @@
-// What runs graphs, and what goes in and out: typed arrays with a shape.
-import type { Tensor } from 'onnxruntime-common'
+// What runs graphs, and what goes in and out: handles of tensors, typed arrays where the runtime works in the caller's memory.
+import type { Tensor as OrtTensor } from 'onnxruntime-common'
 import type { ElementType, Graph } from '../formats/onnx.ts'
 
 /** Uint16Array holds float16. */
-type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
+export type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
 
-/** Values with a shape. Views on larger buffers are fine: the runtime reads and writes them in place. */
-export interface Values<T extends Data = Data> {
-  readonly data: T
+/** A handle: values where the engine keeps them. `Engine.read` shows them. */
+export interface Tensor {
   readonly shape: readonly number[]
+}
+
+/** A handle that is the caller's array. Views on larger buffers are fine: the runtime reads and writes them in place. */
+export interface Values<T extends Data = Data> extends Tensor {
+  readonly data: T
 }
 
 export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
 
 /** What the values are for ONNX. */
-export function elementType(data: Data): ElementType & Tensor.Type {
+export function elementType(data: Data): ElementType & OrtTensor.Type {
   if (data instanceof Float32Array) return 'float32'
   if (data instanceof Float64Array) return 'float64'
   if (data instanceof Uint16Array) return 'float16'
@@ -32,3 +36,17 @@ export interface GraphSession {
   run(feeds: Readonly<Record<string, Values>>, outputs: Readonly<Record<string, Values>>): Promise<void>
   close(): Promise<void>
 }
+
+export type Feeds = Readonly<Record<string, Tensor | undefined>>
+
+/**
+ * Runs a graph. Its session is made on first use and kept under `key`, so `key` must name all that `build` depends on;
+ * its first word is the kind that `seconds` counts under.
+ * @param outputs where each result goes; a result may overwrite an input of the same shape
+ */
+export type Run = (
+  key: string,
+  build: () => Graph,
+  feeds: Feeds,
+  outputs: Readonly<Record<string, Tensor>>,
+) => Promise<void>

@@ -1,8 +1,8 @@
 // What a model writes, for people to read beside what the dense one writes: greedy continuations of short prompts.
 import { decoderBytes } from '../decode/decoder.ts'
 import { generate } from '../decode/generate.ts'
-import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 
@@ -22,10 +22,9 @@ export const continuationBytes = ({ architecture: a }: Model): number =>
 
 /** Greedy continuations, 48 tokens each at most. @throws UsageError for an empty prompt or one that fills the context */
 export async function* continuations(
+  context: Context,
   model: Model,
-  engine: Engine,
   prompts: readonly string[] = SAMPLE_PROMPTS,
-  signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, Continuation[]> {
   const tokenizer = loadTokenizer(model.checkpoint)
   yield { type: 'phase', phase: 'continuations', total: prompts.length * TOKENS, unit: 'tokens' }
@@ -33,7 +32,7 @@ export async function* continuations(
   for (const [i, prompt] of prompts.entries()) {
     const start = [...tokenizer.encode(prompt)]
     const ids = start.slice()
-    for await (const id of generate(model, engine, start, { maxTokens: TOKENS }, signal)) {
+    for await (const id of generate(context, model, start, { maxTokens: TOKENS })) {
       ids.push(id)
       yield { type: 'progress', done: i * TOKENS + ids.length - start.length }
     }

@@ -1,14 +1,13 @@
 // Log-likelihoods of continuations: Σ log p(token | all before it) over the last tokens of a sequence, for many sequences at once.
 // Those of one question share what they have in common (branches.ts), questions of similar length go through the layers
 // together, and each layer's weights are read once for all of them, or once a trip where their hidden states would take too much memory.
-
-import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
-import type { Phase, ProgressEvent } from '../events.ts'
-import { ActivationPool } from '../forward/activations.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import { HalfBlockRunner } from '../forward/halfblock.ts'
 import { Head, headRows } from '../forward/head.ts'
 import { TokenLosses } from '../forward/losses.ts'
+import type { Stream } from '../forward/stream.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from './branches.ts'
@@ -31,34 +30,30 @@ interface Scored {
  * @throws NumericError where the model gives NaN
  */
 export async function* logLikelihoods(
+  context: Context,
   model: Model,
-  engine: Engine,
   questions: readonly (readonly Continuation[])[],
-  phase: Phase,
-  signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, number[][]> {
   const { hiddenSize, maxPositions, halves } = model.architecture
   const layers = layersOf(model.architecture)
-  const slides = halves.some(
-    half => half.kind === 'attention' && half.window !== undefined && half.window < maxPositions,
-  )
-  const share = engine.device !== 'cuda' && !slides // its attention takes no bias; a branch's window is not that of its place
+  // A branch's window would be that of its place, not of its position.
+  const slides = halves.some(half => half.kind === 'attention' && (half.window ?? maxPositions) < maxPositions)
+  const share = context.engine.dialect.bias && !slides
   const windows = questions
     .flatMap((continuations, question) => layOut(continuations, question, maxPositions, share))
     .sort((a, b) => b.window.ids.length - a.window.ids.length)
   const trips = splitTrips(windows, hiddenSize)
-  yield { type: 'phase', phase, total: trips.length * layers, unit: 'layers' }
+  yield { type: 'phase', phase: 'tasks', total: trips.length * layers, unit: 'layers' }
   const results = questions.map(continuations => continuations.map(() => 0))
   for (const [trip, some] of trips.entries()) {
     const batches = batchWindows(some.map(({ window }) => window))
-    const context = { engine, pool: new ActivationPool(Number.POSITIVE_INFINITY), signal }
-    const runner = new HalfBlockRunner(engine, some[0].window.ids.length)
+    const runner = new HalfBlockRunner(context.engine, some[0].window.ids.length)
     const stream = await embedBranched(context, model, runner, batches)
     for await (const layer of stream.throughLayers(model))
       yield { type: 'progress', done: trip * layers + layer + 1, tokens: stream.tokens }
-    const rows = await stream.whole()
     const starts = batches.flatMap(batch => batch.members.map((_, w) => batch.start + w * lengthOf(batch)))
-    await score(model, engine, rows, some, starts, results, signal)
+    const placed = some.map((one, w) => ({ ...one, start: starts[w] }))
+    await score(model, stream, placed, results)
   }
   if (results.flat().some(Number.isNaN))
     throw new NumericError(`${model.checkpoint.name}: the model gives NaN; its weights are damaged.`)
@@ -95,16 +90,15 @@ function splitTrips(windows: readonly Scored[], d: number): Scored[][] {
   return trips
 }
 
-/** Adds up log p of each continuation's targets. @param starts row of each window's first token */
+/** Adds up log p of each continuation's targets. @param stream after the last layer @param windows with the row of each one's first token */
 async function score(
   model: Model,
-  engine: Engine,
-  rows: Float32Array<ArrayBuffer>,
-  windows: readonly Scored[],
-  starts: readonly number[],
+  stream: Stream,
+  windows: readonly (Scored & { readonly start: number })[],
   results: number[][],
-  signal?: AbortSignal,
 ): Promise<void> {
+  const { engine, signal } = stream.context
+  const rows = await stream.whole()
   const d = model.architecture.hiddenSize
   const losses = new TokenLosses(await Head.open(model, engine))
   const most = headRows(model.architecture)
@@ -117,10 +111,10 @@ async function score(
     for (const [i, { question, choice }] of owners.entries()) results[question][choice] -= nll[i]
     owners.length = 0
   }
-  for (const [w, { window, continuations }] of windows.entries())
+  for (const { window, continuations, start } of windows)
     for (const [branch, one] of continuations.entries())
       for (let t = one.ids.length - one.targets; t < one.ids.length; t++) {
-        const row = starts[w] + rowOf(window, branch, t - 1)
+        const row = start + rowOf(window, branch, t - 1)
         x.set(rows.subarray(row * d, (row + 1) * d), owners.length * d)
         targets[owners.length] = one.ids[t]
         if (owners.push(one) === most) await flush()

@@ -1,15 +1,19 @@
 // Logits of every position of one sequence: for comparing with other implementations.
-
-import type { Engine } from '../engine/engine.ts'
+import { finish } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import { Head, headRows } from '../forward/head.ts'
-import { lastStream } from '../forward/stream.ts'
+import { forward } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
 
 /** @returns [ids.length, vocabulary] row-major */
-export async function logits(model: Model, engine: Engine, ids: ArrayLike<number>): Promise<Float32Array<ArrayBuffer>> {
+export async function logits(
+  context: Context,
+  model: Model,
+  ids: ArrayLike<number>,
+): Promise<Float32Array<ArrayBuffer>> {
   const { hiddenSize: d, vocabularySize } = model.architecture
-  const data = await lastStream(model, engine, [Int32Array.from(ids)])
-  const head = await Head.open(model, engine)
+  const data = await finish(forward(context, model, [Int32Array.from(ids)]))
+  const head = await Head.open(model, context.engine)
   const result = new Float32Array(ids.length * vocabularySize)
   const most = headRows(model.architecture)
   for (let from = 0; from < ids.length; from += most) {

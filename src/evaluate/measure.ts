@@ -1,8 +1,8 @@
 // All measures of one model: perplexity on texts at several window lengths, distance to the dense model, zero-shot tasks.
 
-import type { Engine } from '../engine/engine.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import type { Scratch } from '../forward/activations.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { corpusNotice } from '../notices.ts'
 import { checkRange, TEXT_WINDOWS } from '../options.ts'
@@ -44,8 +44,8 @@ export interface Measures {
 
 /** Reads all texts before it runs the model. @throws FaspError */
 export async function* measure(
+  context: Context,
   model: Model,
-  engine: Engine,
   options: MeasureOptions,
 ): AsyncGenerator<ProgressEvent, Measures> {
   const { dense, tasks = [], pages, phase = 'evaluate' } = options
@@ -55,12 +55,12 @@ export async function* measure(
     if (one.calibratedOn) yield { type: 'notice', message: corpusNotice(one.name, one.calibratedOn) }
     texts.push(...one.windows.map(windows => ({ ...one, windows })))
   }
-  const results = tasks.length > 0 ? yield* evaluateTasks(model, engine, tasks, options) : []
-  const words = pages && (yield* wordPerplexity(model, engine, pages, options))
+  const results = tasks.length > 0 ? yield* evaluateTasks(context, model, tasks, options) : []
+  const words = pages && (yield* wordPerplexity(context, model, pages, options))
   const perplexities: PerplexityResult[] = []
   const divergences: DivergenceResult[] = []
   for (const { windows, ...text } of texts) {
-    const { result, divergence } = yield* onText(model, engine, windows, phase, options)
+    const { result, divergence } = yield* onText(context, model, windows, phase, dense)
     perplexities.push(perplexityOf(text, result))
     if (divergence) divergences.push(divergence)
   }
@@ -74,21 +74,21 @@ export async function* measure(
 
 /** Perplexity on windows; with a dense model, that runs first, and the distance to it is measured in the same pass. */
 async function* onText(
+  context: Context,
   model: Model,
-  engine: Engine,
   windows: Windows,
   phase: Phase,
-  { dense, signal }: MeasureOptions,
+  dense: MeasureOptions['dense'],
 ): AsyncGenerator<
   ProgressEvent,
   { readonly result: Omit<PerplexityResult, 'bos'>; readonly divergence?: DivergenceResult }
 > {
-  if (!dense) return { result: yield* perplexity(model, engine, windows, phase, signal) }
+  if (!dense) return { result: yield* perplexity(context, model, windows, phase) }
   const rows = await dense.openRows()
   try {
-    yield* perplexity(dense.model, engine, windows, 'evaluate dense', signal, keepRows(dense.model, rows))
-    const reference = await DenseReference.open(dense.model, model, engine, rows)
-    const result = yield* perplexity(model, engine, windows, phase, signal, reference.observe)
+    yield* perplexity(context, dense.model, windows, 'evaluate dense', keepRows(dense.model, rows))
+    const reference = await DenseReference.open(context, dense.model, model, rows)
+    const result = yield* perplexity(context, model, windows, phase, reference.observe)
     const { file, windows: count, seqLen } = result
     return { result, divergence: { file, windows: count, seqLen, ...reference.result() } }
   } finally {

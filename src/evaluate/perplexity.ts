@@ -1,8 +1,7 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
-
-import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
 import { type RowObserver, windowLosses } from '../forward/losses.ts'
 import { forward } from '../forward/stream.ts'
@@ -16,11 +15,10 @@ export const STREAM_BYTES = 2 ** 30
 
 /** Evaluates one text. @throws NumericError where the model gives NaN */
 export async function* perplexity(
+  context: Context,
   model: Model,
-  engine: Engine,
   { windows, seqLen, texts }: Windows,
   phase: Phase,
-  signal?: AbortSignal,
   observe?: RowObserver,
 ): AsyncGenerator<ProgressEvent, Omit<PerplexityResult, 'bos'>> {
   const a = model.architecture
@@ -30,13 +28,13 @@ export async function* perplexity(
   const means: number[] = []
   for (let trip = 0; trip < trips; trip++) {
     const some = windows.slice(trip * perTrip, (trip + 1) * perTrip)
-    const layers = forward(model, engine, some, signal)
+    const layers = forward(context, model, some)
     let step = await layers.next()
     for (; !step.done; step = await layers.next())
       yield { type: 'progress', done: trip * layersOf(a) + step.value + 1, tokens: some.length * seqLen }
     const firstRow = trip * perTrip * (seqLen - 1)
     const seen: RowObserver | undefined = observe && ((first, x, logits) => observe(firstRow + first, x, logits))
-    means.push(...(await windowLosses(await Head.open(model, engine), step.value, some, seen)))
+    means.push(...(await windowLosses(await Head.open(model, context.engine), step.value, some, seen)))
   }
   const mean = means.reduce((sum, m) => sum + m, 0) / means.length
   if (Number.isNaN(mean))

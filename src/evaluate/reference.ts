@@ -1,9 +1,10 @@
 // The dense model as what others are measured against, without running it again for each: the rows of its last stream are kept [rows, d],
 // and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
 
-import { type Engine, values } from '../engine/engine.ts'
+import { values } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { Scratch } from '../forward/activations.ts'
+import type { Context } from '../forward/context.ts'
 import { Head, headRows } from '../forward/head.ts'
 import type { RowObserver } from '../forward/losses.ts'
 import { agreementGraph, divergenceGraph } from '../graphs/head.ts'
@@ -35,13 +36,12 @@ export class DenseReference {
   #same = 0
 
   private constructor(
-    readonly dense: Model,
-    readonly engine: Engine,
     readonly head: Head,
     readonly rows: Rows,
   ) {
-    const { hiddenSize, vocabularySize } = dense.architecture
-    const most = headRows(dense.architecture)
+    const { architecture } = head.model
+    const { hiddenSize, vocabularySize } = architecture
+    const most = headRows(architecture)
     this.#x = new Float32Array(most * hiddenSize)
     this.#logits = new Float32Array(most * vocabularySize)
   }
@@ -50,13 +50,14 @@ export class DenseReference {
    * @param rows of the dense model, as `keepRows` has kept them on the same windows
    * @throws UsageError where the models have different vocabularies
    */
-  static async open(dense: Model, other: Model, engine: Engine, rows: Rows): Promise<DenseReference> {
+  static async open({ engine }: Context, dense: Model, other: Model, rows: Rows): Promise<DenseReference> {
     checkVocabularies(dense, other)
-    return new DenseReference(dense, engine, await Head.open(dense, engine), rows)
+    return new DenseReference(await Head.open(dense, engine), rows)
   }
 
   readonly observe: RowObserver = async (first, _, others) => {
-    const { hiddenSize: d, vocabularySize: v } = this.dense.architecture
+    const { engine, model } = this.head
+    const { hiddenSize: d, vocabularySize: v } = model.architecture
     const n = others.length / v
     const x = this.#x.subarray(0, n * d)
     await this.rows.read(asBytes(x), first * d * 4)
@@ -64,8 +65,8 @@ export class DenseReference {
     await this.head.logits(x, logits)
     const feeds = { logits: values(logits, [n, v]), others: values(others, [n, v]) }
     const [kl, same] = [new Float32Array(n), new Float32Array(n)]
-    await this.engine.run('divergence', divergenceGraph, feeds, { kl: values(kl, [n, 1]) })
-    await this.engine.run('agreement', agreementGraph, feeds, { same: values(same, [n, 1]) })
+    await engine.run('divergence', divergenceGraph, feeds, { kl: values(kl, [n, 1]) })
+    await engine.run('agreement', agreementGraph, feeds, { same: values(same, [n, 1]) })
     this.#seen += n
     this.#kl += sum(kl)
     this.#same += sum(same)

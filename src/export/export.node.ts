@@ -4,6 +4,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
+import { type Context, memoryContext } from '../forward/context.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import type { FolderSink } from '../write/folder.node.ts'
 import { isGgufFile } from '../write/place.node.ts'
@@ -30,7 +31,7 @@ export function exportRequests(output: string, to: readonly ExportRequest[] | un
 
 /** Checks in other runtimes: each says what it found, or throws. `model` is what the file or folder at `path` holds. */
 const RUNTIMES: Partial<
-  Record<TargetName, (path: string, dtype: string, model: Model, engine: Engine) => Promise<readonly string[]>>
+  Record<TargetName, (context: Context, model: Model, path: string, dtype: string) => Promise<readonly string[]>>
 > = { gguf: verifyInLlamaCpp, onnx: verifyInTransformersJs }
 
 const NO_RUNTIME = 'Read back by fasp alone: --verify runs llama.cpp and transformers.js, and no Python.'
@@ -55,6 +56,7 @@ export async function* writeExports(
   { open, engine, apart, verify, source, signal }: ExportContext,
 ): AsyncGenerator<ProgressEvent, ExportResult[]> {
   const planned = requests.map(request => ({ ...request, plan: planExport(model, request, source) }))
+  const context = memoryContext(engine, signal)
   const results: ExportResult[] = []
   for (const { to, plan } of planned) {
     for (const message of plan.notices) yield { type: 'notice', message: `${to}: ${message}` }
@@ -65,14 +67,14 @@ export async function* writeExports(
       bytes += length
       return part.create(name, length)
     }
-    yield* plan.write({ ...part, create }, { engine, signal })
+    yield* plan.write({ ...part, create }, context)
     const path = join(sink.pending, folder, (TARGETS[to] as Target).file ?? '')
     const written = plan.expected && (await open(path))
     try {
-      if (written) yield* verifyExport(plan, written, engine, signal)
+      if (written) yield* verifyExport(context, plan, written)
       if (verify) {
         const held = written ? describeModel(written) : model
-        const told = (await RUNTIMES[to]?.(path, plan.dtype, held, engine)) ?? [NO_RUNTIME]
+        const told = (await RUNTIMES[to]?.(context, held, path, plan.dtype)) ?? [NO_RUNTIME]
         for (const message of told) yield { type: 'notice', message: `${to}: ${message}` }
       }
     } finally {

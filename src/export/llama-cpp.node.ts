@@ -1,5 +1,5 @@
 // llama.cpp, through node-llama-cpp, as `--verify` and `fasp bench` run it on a GGUF file.
-import type { Engine } from '../engine/engine.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { allowedFor } from './agreement.ts'
 import { ask, type Runtime, verifyIn } from './runtime.node.ts'
@@ -12,8 +12,8 @@ export const LLAMA_CPP: Runtime = {
 }
 
 /** @param model the file as our own reader has it @returns what to tell the user @throws OutputError as `verifyIn` */
-export const verifyInLlamaCpp = async (path: string, dtype: string, model: Model, engine: Engine) => [
-  await verifyIn(LLAMA_CPP, [path], model, engine, allowedFor(dtype)),
+export const verifyInLlamaCpp = async (context: Context, model: Model, path: string, dtype: string) => [
+  await verifyIn(context, model, LLAMA_CPP, [path], allowedFor(dtype)),
 ]
 
 /** What the child process reads instead of a `RuntimeRequest` where it is to tell the speed. */

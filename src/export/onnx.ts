@@ -3,6 +3,7 @@
 import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
+import { memoryContext } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../write/onnx/dtypes.ts'
 import { type OnnxPlan, planOnnxFile, writeOnnxFile } from '../write/onnx/file.ts'
@@ -33,6 +34,7 @@ export async function* exportOnnx(
   sink: Sink,
   { engine, dtypes = DEFAULT_DTYPES, fileBytes, signal }: OnnxOptions,
 ): AsyncGenerator<ProgressEvent, readonly OnnxFileResult[]> {
+  const context = memoryContext(engine, signal)
   let finished = false
   try {
     checkDtypes(dtypes)
@@ -46,7 +48,7 @@ export async function* exportOnnx(
         bytes: bytesOf(plan),
         external: plan.layout.files.size - 1,
         cacheBytesPerToken: cacheBytesPerToken(model.architecture, dtype),
-        divergence: yield* verifyOnnx(model, dtype, plan, sink, engine),
+        divergence: yield* verifyOnnx(context, model, dtype, plan, sink),
       })
     }
     for (const file of onnxFolderFiles(model, files)) await writeFile(sink, file)

@@ -7,9 +7,9 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import type { Engine } from '../engine/engine.ts'
 import { OutputError } from '../errors.ts'
 import { logits } from '../evaluate/logits.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import { type Allowance, agreement } from './agreement.ts'
@@ -66,10 +66,10 @@ export function findPackage(name: string): string | undefined {
  * @returns what to tell the user @throws OutputError where they differ, or the runtime does not run it
  */
 export async function verifyIn(
+  context: Context,
+  model: Model,
   runtime: Runtime,
   args: readonly string[],
-  model: Model,
-  engine: Engine,
   allowed: Allowance,
   library = findPackage(runtime.package),
 ): Promise<string> {
@@ -84,7 +84,7 @@ export async function verifyIn(
   }
   const bare = runtime.bare ? ids.slice(tokenizer.encode('').length) : ids
   if (answer.tokens[0].join() !== bare.join()) fail('its tokenizer gives other ids')
-  const ours = await logits(model, engine, [...ids, ...answer.greedy])
+  const ours = await logits(context, model, [...ids, ...answer.greedy])
   const found = agreement(ours, answer.logits, answer.greedy, model.architecture.vocabularySize)
   if (!(found.divergence <= allowed.divergence))
     fail(

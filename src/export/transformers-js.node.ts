@@ -1,7 +1,7 @@
 // transformers.js as `--verify` runs it on a folder of ONNX files, each of them.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Engine } from '../engine/engine.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { ONNX_DTYPES, ONNX_FORMATS } from '../write/onnx/dtypes.ts'
 import { asStored, planOnnxFile } from '../write/onnx/file.ts'
@@ -16,11 +16,11 @@ export const TRANSFORMERS_JS: Runtime = {
 }
 
 /** @param model what the folder was made from @returns what to tell the user of each file @throws OutputError as `verifyIn` */
-export async function verifyInTransformersJs(folder: string, _: string, model: Model, engine: Engine) {
+export async function verifyInTransformersJs(context: Context, model: Model, folder: string) {
   const told: string[] = []
   for (const dtype of ONNX_DTYPES.filter(dtype => existsSync(join(folder, ONNX_FORMATS[dtype].file)))) {
     const stored = asStored(model, planOnnxFile(model.architecture, ONNX_FORMATS[dtype]))
-    told.push(`${dtype}: ${await verifyIn(TRANSFORMERS_JS, [folder, dtype], stored, engine, ALLOWED[dtype])}`)
+    told.push(`${dtype}: ${await verifyIn(context, stored, TRANSFORMERS_JS, [folder, dtype], ALLOWED[dtype])}`)
   }
   return told
 }

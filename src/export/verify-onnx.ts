@@ -5,6 +5,7 @@ import { type Engine, type OpenModel, type Values, values } from '../engine/engi
 import { NumericError, OutputError } from '../errors.ts'
 import { logits } from '../evaluate/logits.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { OnnxDtype } from '../write/onnx/dtypes.ts'
@@ -33,11 +34,11 @@ export const ALLOWED: Readonly<Record<OnnxDtype, Allowance>> = {
  * @throws NumericError where activations pass float16 @throws OutputError where they differ by more than the rounding of activations explains, or the file does not run
  */
 export async function* verifyOnnx(
+  context: Context,
   model: Model,
   dtype: OnnxDtype,
   plan: OnnxPlan,
   sink: Sink,
-  engine: Engine,
 ): AsyncGenerator<ProgressEvent, number> {
   yield { type: 'phase', phase: 'verify', total: 1, unit: 'tensors' }
   const { vocabularySize, maxPositions } = model.architecture
@@ -45,10 +46,10 @@ export async function* verifyOnnx(
     .encode(PROMPT)
     .subarray(0, Math.min(TOKENS, maxPositions))
     .map(id => id % vocabularySize)
-  const ours = await logits(asStored(model, plan), engine, ids)
+  const ours = await logits(context, asStored(model, plan), ids)
   const fail = (problem: string, cause?: unknown) =>
     new OutputError(`${plan.file} was written, but ${problem}. This is a fault of fasp; please report it.`, { cause })
-  const theirs = await run(plan, sink, engine, ids).catch(cause => {
+  const theirs = await run(context.engine, plan, sink, ids).catch(cause => {
     throw fail(`ONNX Runtime does not run it (${(cause as Error).message})`, cause)
   })
   const found = agreement(ours, theirs, [], vocabularySize).divergence
@@ -63,7 +64,7 @@ export async function* verifyOnnx(
   return found
 }
 
-async function run({ file, layout }: OnnxPlan, sink: Sink, engine: Engine, ids: Int32Array): Promise<Float32Array> {
+async function run(engine: Engine, { file, layout }: OnnxPlan, sink: Sink, ids: Int32Array): Promise<Float32Array> {
   const external = [...layout.files.keys()].filter(name => name !== file)
   const written = sink.written(file)
   const data = external.map(name => [name.slice(name.lastIndexOf('/') + 1), sink.written(name)] as const)

@@ -5,12 +5,14 @@ import { ggufLlamaCheckpoint } from '../checkpoint/gguf-llama.ts'
 import { OutputError } from '../errors.ts'
 import { memorySource } from '../formats/bytes.ts'
 import { openGguf } from '../formats/gguf.ts'
+import { memoryContext } from '../forward/context.ts'
 import { describeModel, openCheckpoint, openEngine } from '../node.ts'
 import { gguf } from '../write/gguf.ts'
 import { MemorySink } from '../write/sink.ts'
 import { verifyExport } from './verify.ts'
 
 const engine = openEngine()
+const context = memoryContext(engine)
 const checkpoint = await openCheckpoint(new URL('../../assets/tiny-llama', import.meta.url).pathname)
 const model = describeModel(checkpoint)
 afterAll(async () => {
@@ -24,13 +26,13 @@ type Bytes = Uint8Array<ArrayBuffer>
 async function verified(dtype: string, change: (bytes: Bytes, offsetOf: (tensor: string) => number) => void) {
   const plan = gguf.plan(model, dtype)
   const sink = new MemorySink()
-  await finish(plan.write(sink, { engine }))
+  await finish(plan.write(sink, context))
   await sink.commit()
   const bytes = sink.files.get('model.gguf')!
   const { tensors } = await openGguf(memorySource(bytes))
   change(bytes, tensor => (tensors.tensors.get(tensor) as unknown as { offset: number }).offset)
   const written = await ggufLlamaCheckpoint(await openGguf(memorySource(bytes)), 'model.gguf')
-  return finish(verifyExport(plan, written, engine)).catch(error => error)
+  return finish(verifyExport(context, plan, written)).catch(error => error)
 }
 
 /** First byte after a text in the header. */
@@ -82,7 +84,7 @@ test('another tokenizer, or one that cannot be read back, does not pass', async 
 
 test('what cannot be read back as a model does not pass', async () => {
   const broken = { ...checkpoint, config: { ...checkpoint.config, model_type: 'other' } }
-  const error = await finish(verifyExport(gguf.plan(model, 'F16'), broken, engine)).catch(error => error)
+  const error = await finish(verifyExport(context, gguf.plan(model, 'F16'), broken)).catch(error => error)
   expect(error).toBeInstanceOf(OutputError)
   expect(error.message).toMatch(/^the export does not read back: .* model_type "other" is not supported/)
 })

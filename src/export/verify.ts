@@ -2,13 +2,13 @@
 // types, token ids, and the facts of the model (positions, norms, heads) by its logits. Last step of an export, before it appears.
 
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import type { Engine } from '../engine/engine.ts'
 import { OutputError } from '../errors.ts'
 import { logits } from '../evaluate/logits.ts'
 import type { ProgressEvent } from '../events.ts'
 import { type FloatDType, fromFloat32, isDType, toFloat32 } from '../formats/dtype.ts'
 import { blockElements, type GgufType } from '../formats/gguf-layout.ts'
 import { type DType, elements } from '../formats/tensors.ts'
+import type { Context } from '../forward/context.ts'
 import { tensorShapes } from '../model/architecture.ts'
 import { describeModel, type Model, readWeights } from '../model/model.ts'
 import { loadTokenizer, PROBE } from '../text/tokenizer.ts'
@@ -22,10 +22,9 @@ const LOGITS_TOLERANCE = 1e-4
 
 /** @throws OutputError where something differs, or cannot be read back */
 export async function* verifyExport(
+  context: Context,
   { expected }: ExportPlan,
   written: Checkpoint,
-  engine: Engine,
-  signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, void> {
   if (!expected) return
   const fail = (problem: string): never => {
@@ -37,7 +36,7 @@ export async function* verifyExport(
   if (JSON.stringify([...tensorShapes(back.architecture)]) !== JSON.stringify([...shapes])) fail('its shapes differ')
   yield { type: 'phase', phase: 'verify', total: shapes.size, unit: 'tensors' }
   for (const [i, name] of [...shapes.keys()].entries()) {
-    signal?.throwIfAborted()
+    context.signal?.throwIfAborted()
     const values = await readWeights(model, name)
     const at = firstWrong(values, await written.tensors.float32(name), types.get(name)!)
     if (at >= 0) fail(`${name} is wrong at element ${at}`)
@@ -46,7 +45,7 @@ export async function* verifyExport(
   const ids = loadTokenizer(model.checkpoint).encode(PROBE)
   if (loadTokenizer(written).encode(PROBE).join() !== ids.join()) fail('its tokenizer gives other ids')
   const parameters = [...shapes.values()].reduce((sum, shape) => sum + elements(shape), 0)
-  if (parameters <= MAX_PARAMETERS && (await differs(model, back, engine, ids.subarray(0, PROMPT_TOKENS))))
+  if (parameters <= MAX_PARAMETERS && (await differs(context, model, back, ids.subarray(0, PROMPT_TOKENS))))
     fail('its logits differ')
 }
 
@@ -59,10 +58,10 @@ function readBack(written: Checkpoint, fail: (problem: string) => never): Model 
 }
 
 /** Whether the written weights give other logits under the facts that were read back than under those of the source. */
-async function differs(model: Model, back: Model, engine: Engine, ids: Int32Array): Promise<boolean> {
+async function differs(context: Context, model: Model, back: Model, ids: Int32Array): Promise<boolean> {
   const prompt = ids.map(id => id % model.architecture.vocabularySize)
-  const ours = await logits({ ...back, architecture: model.architecture }, engine, prompt)
-  const theirs = await logits(back, engine, prompt)
+  const ours = await logits(context, { ...back, architecture: model.architecture }, prompt)
+  const theirs = await logits(context, back, prompt)
   const largest = ours.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
   return !ours.every((value, i) => Math.abs(value - theirs[i]) <= LOGITS_TOLERANCE * largest)
 }

@@ -1,6 +1,6 @@
 // KL(p ‖ q) between rows of logits, in nats: Σ over rows, from the streams after the last layer.
 
-import { type Engine, values } from '../engine/engine.ts'
+import { values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { divergenceGraph } from '../graphs/head.ts'
 import { type Head, headRows } from './head.ts'
@@ -10,30 +10,30 @@ export class Divergence {
   readonly #rows: Floats
   readonly #others: Floats
 
-  constructor(
-    readonly engine: Engine,
-    readonly vocabulary: number,
-  ) {
-    const most = headRows({ vocabularySize: vocabulary })
-    this.#rows = new Float32Array(most * vocabulary)
-    this.#others = new Float32Array(most * vocabulary)
+  constructor(readonly head: Head) {
+    const a = head.model.architecture
+    const size = headRows(a) * a.vocabularySize
+    this.#rows = new Float32Array(size)
+    this.#others = new Float32Array(size)
   }
 
   /** Takes the stream rows `x` [n ≤ headRows, d] that p comes from. */
-  from(head: Head, x: Floats): Promise<void> {
-    return head.logits(x, this.#view(this.#rows, this.#count(head, x)))
+  from(x: Floats): Promise<void> {
+    return this.head.logits(x, this.#view(this.#rows, this.#count(x)))
   }
 
   /** Σ KL(p ‖ q) over the rows last given, with q from the rows `x`. */
-  async to(head: Head, x: Floats): Promise<number> {
-    const n = this.#count(head, x)
-    await head.logits(x, this.#view(this.#others, n))
+  async to(x: Floats): Promise<number> {
+    const { engine, model } = this.head
+    const n = this.#count(x)
+    await this.head.logits(x, this.#view(this.#others, n))
     const kl = new Float32Array(n)
-    const [logits, others] = [this.#rows, this.#others].map(side => values(this.#view(side, n), [n, this.vocabulary]))
-    await this.engine.run('divergence', divergenceGraph, { logits, others }, { kl: values(kl, [n, 1]) })
+    const shape = [n, model.architecture.vocabularySize]
+    const [logits, others] = [this.#rows, this.#others].map(side => values(this.#view(side, n), shape))
+    await engine.run('divergence', divergenceGraph, { logits, others }, { kl: values(kl, [n, 1]) })
     return kl.reduce((sum, v) => sum + v, 0)
   }
 
-  #count = (head: Head, x: Floats) => x.length / head.model.architecture.hiddenSize
-  #view = (side: Floats, rows: number) => side.subarray(0, rows * this.vocabulary)
+  #count = (x: Floats) => x.length / this.head.model.architecture.hiddenSize
+  #view = (side: Floats, rows: number) => side.subarray(0, rows * this.head.model.architecture.vocabularySize)
 }

@@ -1,12 +1,13 @@
 // Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
 // kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
 
-import type { Blas } from '../engine/blas.ts'
-import { type Engine, type Feeds, type Precision, type Values, values } from '../engine/engine.ts'
+import { type Engine, type Feeds, type Precision, type Tensor, values } from '../engine/engine.ts'
+import type { Linalg } from '../engine/linalg.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type AttentionForm, paddedHeadSize, rotaryTables } from '../graphs/attention.ts'
 import { fitBlocks } from '../graphs/causal-attention.ts'
 import { type Form, halfBlockGraph, hiddenGraph, residualGraph } from '../graphs/half-block.ts'
+import { matrix } from '../linalg/matrix.ts'
 import {
   type AttentionHalf,
   graphKey,
@@ -34,8 +35,8 @@ export interface Cache {
 
 /** Feeds of attention for windows that branch: the position of each token [windows, length], and what is added to its scores. */
 export interface Branches {
-  readonly places: Values<BigInt64Array>
-  readonly bias: Values<Float32Array> // [windows, 1, length, length]
+  readonly places: Tensor
+  readonly bias: Tensor // [windows, 1, length, length]
 }
 
 /** Runs half-blocks on one engine, over windows of up to `positions` tokens. */
@@ -67,8 +68,8 @@ export class HalfBlockRunner {
   /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
   async residual({ half, norms }: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const d = hiddenSize(half)
-    const { blas } = this.graphs
-    if (blas && !half.afterSum) return this.graphs.timed('residual', () => addProduct(blas, pruned, x, h, d))
+    const { dialect, linalg } = this.graphs
+    if (dialect.residual === 'product' && !half.afterSum) return addProduct(linalg, pruned, x, h, d)
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =
       pruned.columns.length > 0
@@ -93,13 +94,13 @@ export class HalfBlockRunner {
     const tokens = tokensOf(w, x)
     const special = cache ? 'cache' : branches && 'branches'
     const form = this.#form(half, tokens / windows, windows, special)
-    const feeds: Record<string, Values | undefined> = {
+    const feeds: Record<string, Tensor | undefined> = {
       ...this.#inputs(w, x),
       ...w.norms.afterSum,
       ...this.#layer('out', w.output, hiddenWidth(half)),
       ...this.#positions(half, form, tokens, windows, cache?.past),
     }
-    const outputs: Record<string, Values> = { y: feeds.x! }
+    const outputs: Record<string, Tensor> = { y: feeds.x! }
     if (half.kind === 'attention' && cache) {
       const shape = [windows, half.kvHeads, cache.positions, paddedHeadSize(half)]
       outputs.newKey = feeds.key = values(cache.key, shape)
@@ -125,8 +126,8 @@ export class HalfBlockRunner {
     const { weight, bias } = layer
     const out = weight.length / columns
     const feeds = {
-      [`${name}.weight`]: values(weight, [out, columns]),
-      ...(bias && { [`${name}.bias`]: values(bias, [out]) }),
+      [`${name}.weight`]: this.graphs.tensor(weight, [out, columns]),
+      ...(bias && { [`${name}.bias`]: this.graphs.tensor(bias, [out]) }),
     }
     this.#handles.set(layer, feeds)
     return feeds
@@ -136,8 +137,9 @@ export class HalfBlockRunner {
   #form({ kind }: HalfBlock, length: number, windows: number, special?: 'cache' | 'branches'): Form {
     if (kind === 'ffn') return undefined
     if (special) return { by: 'operator', with: special }
-    if (this.graphs.precision === 'bf16') return { by: 'products', length, windows }
-    return this.graphs.device === 'cpu' && fitBlocks(length) ? { by: 'blocks', length } : { by: 'operator' }
+    const { attention } = this.graphs.dialect
+    if (attention === 'products') return { by: 'products', length, windows }
+    return attention === 'blocks' && fitBlocks(length) ? { by: 'blocks', length } : { by: 'operator' }
   }
 
   #positions(half: HalfBlock, form: Form, tokens: number, windows: number, past = 0): Feeds {
@@ -171,13 +173,14 @@ const tokensOf = ({ half }: HalfWeights, x: Floats): number => x.length / hidden
 
 const keyOf = (half: HalfBlock, form: AttentionForm | undefined): string => `${JSON.stringify(form)} ${graphKey(half)}`
 
-/** `x ← x + H_M Wᵀ + b` with a BLAS, which adds in place. The rows M of `h` move to its beginning. */
-function addProduct(blas: Blas, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {
+/** `x ← x + H_M Wᵀ + b` by a product that adds in place. The rows M of `h` move to its beginning. */
+async function addProduct(linalg: Linalg, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {
   const tokens = x.length / d
   const { weight, bias } = output
   for (const [i, row] of columns.entries()) if (i !== row) h.copyWithin(i * tokens, row * tokens, (row + 1) * tokens)
   if (bias) for (let t = 0, at = 0; t < tokens; t++) for (let o = 0; o < d; o++, at++) x[at] += bias[o]
   if (columns.length === 0) return
-  const kept = { data: h, rows: columns.length, columns: tokens, transposed: true }
-  blas.gemm(kept, { data: weight, rows: d, columns: columns.length, transposed: true }, x, 1, 1)
+  const kept = matrix(columns.length, tokens, h)
+  const options = { transA: true, transB: true, accumulate: true, kind: 'residual' }
+  await linalg.gemm(kept, matrix(d, columns.length, weight), matrix(tokens, d, x), options)
 }

@@ -1,12 +1,10 @@
 // The stream: the hidden states [tokens, d] of many windows, in batches small enough for one run, and all that is done with it. Every loop
 // over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
 
-import type { Engine } from '../engine/engine.ts'
-import { finish } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
-import { ActivationPool, type Activations, type Batch } from './activations.ts'
+import type { Activations, Batch } from './activations.ts'
 import type { Context } from './context.ts'
 import { openEmbedding, readTokenRows } from './embed.ts'
 import { type Branches, HalfBlockRunner, type PrunedOutput } from './halfblock.ts'
@@ -196,18 +194,12 @@ export async function embedWindows(
  * @returns the stream after the last layer [tokens, d]
  */
 export async function* forward(
+  context: Context,
   model: Model,
-  engine: Engine,
   windows: readonly Int32Array[],
-  signal?: AbortSignal,
 ): AsyncGenerator<number, Floats> {
-  const context = { engine, pool: new ActivationPool(Number.POSITIVE_INFINITY), signal }
-  const runner = new HalfBlockRunner(engine, windows[0].length)
+  const runner = new HalfBlockRunner(context.engine, windows[0].length)
   const stream = await embedWindows(context, model, runner, windows)
   yield* stream.throughLayers(model)
   return stream.whole()
 }
-
-/** The stream after the last layer, without progress. */
-export const lastStream = (model: Model, engine: Engine, windows: readonly Int32Array[]) =>
-  finish(forward(model, engine, windows))

@@ -76,13 +76,17 @@ test.each([
 })
 
 test.each([
-  ['cpu', [1, 0, 1, 0, 1]],
-  ['webgpu', [1, 1, 1, 1, 1]],
-] as const)('windows of some lengths go in blocks: %s', async (device, expected) => {
+  ['blocks', [1, 0, 1, 0, 1]],
+  ['operator', [1, 1, 1, 1, 1]],
+] as const)('windows of some lengths go in blocks: %s', async (attention, expected) => {
   const half = ofHeads(2, 1, 16, true)
   const graphs: Graph[] = []
   const run: Engine['run'] = async (_, build) => void graphs.push(build())
-  const engine = { device, run, inPrecision: () => engine } as Pick<Engine, 'device' | 'run' | 'inPrecision'> as Engine
+  const dialect = { attention, bias: true, residual: 'graph' } as const
+  const engine = { dialect, run, tensor: values, inPrecision: () => engine } as Pick<
+    Engine,
+    'dialect' | 'run' | 'tensor' | 'inPrecision'
+  > as Engine
   const runner = new HalfBlockRunner(engine, 2048)
   const layer = (out: number) => ({ weight: new Float32Array(out * hiddenSize(half)) })
   const inputs = [32, 16, 16].map(layer)

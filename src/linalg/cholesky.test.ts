@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeOn, withBlas } from '../../test/devices.ts'
+import { CPU, describeOn, withBlas } from '../../test/devices.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine } from '../engine/engine.ts'
-import { cholesky, invert, type RowReader, solve } from './cholesky.ts'
-import { gemm, type Matrix, matrix } from './gemm.ts'
+import type { RowReader } from './cholesky.ts'
+import { type Matrix, matrix } from './matrix.ts'
 
 let engine: Engine
 
-for (const on of [{ device: 'cpu' } as const, await withBlas()])
+for (const on of [CPU, await withBlas()])
   describeOn(on, 'linear algebra in float64', () => {
     beforeAll(() => {
       engine = openEngine(on)
@@ -36,7 +36,7 @@ const norm = (m: Matrix) => Math.sqrt(m.data.reduce((s, v) => s + v * v, 0))
 
 async function gram(x: Matrix, damp: number): Promise<Matrix> {
   const a = matrix(x.columns, x.columns)
-  await gemm(engine, x, x, a, { transA: true })
+  await engine.linalg.gemm(x, x, a, { transA: true })
   for (let i = 0; i < a.rows; i++) a.data[i * a.rows + i] += damp
   return a
 }
@@ -52,10 +52,10 @@ function testAll() {
           const a = await gram(random(n + 3, n, seed), 0.5)
           const b = random(n, m, seed + 7)
           const x = matrix(n, m, b.data.slice())
-          const factor = await cholesky(engine, n, rowsOfMatrix(a))
-          await solve(engine, factor!, x)
+          const factor = await engine.linalg.factor(n, rowsOfMatrix(a))
+          await factor!.solve(x)
           const residual = matrix(n, m, b.data.slice())
-          await gemm(engine, a, x, residual, { alpha: -1, accumulate: true })
+          await engine.linalg.gemm(a, x, residual, { alpha: -1, accumulate: true })
           expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(x))
         },
       ),
@@ -66,10 +66,10 @@ function testAll() {
   test('inverts to machine precision, symmetric to the last bit', async () => {
     for (const n of [1, 100, 128, 129, 300, 1100]) {
       const a = await gram(random(n + 3, n, n), 0.5)
-      const inverse = await invert(engine, (await cholesky(engine, n, rowsOfMatrix(a)))!)
+      const inverse = await (await engine.linalg.factor(n, rowsOfMatrix(a)))!.invert()
       const residual = matrix(n, n)
       for (let i = 0; i < n; i++) residual.data[i * (n + 1)] = 1
-      await gemm(engine, a, inverse, residual, { alpha: -1, accumulate: true })
+      await engine.linalg.gemm(a, inverse, residual, { alpha: -1, accumulate: true })
       expect(norm(residual)).toBeLessThanOrEqual(1e-12 * norm(a) * norm(inverse))
       expect(inverse.data.every((v, at) => v === inverse.data[(at % n) * n + Math.floor(at / n)])).toBe(true)
     }
@@ -83,7 +83,7 @@ function testAll() {
       const [i, j] = [Math.floor(k / 4), k % 4]
       return v - [0, 1, 2].reduce((s, l) => s + a.data[i * 3 + l] * b.data[j * 3 + l], 0)
     })
-    await gemm(engine, a, b, c, { transB: true, alpha: -1, accumulate: true })
+    await engine.linalg.gemm(a, b, c, { transB: true, alpha: -1, accumulate: true })
     expect(
       norm(
         matrix(
@@ -96,7 +96,7 @@ function testAll() {
   })
 
   test('says when a matrix is not positive definite', async () => {
-    expect(await cholesky(engine, 2, rowsOfMatrix(matrix(2, 2, Float64Array.of(1, 2, 2, 1))))).toBeUndefined()
-    expect(await cholesky(engine, 1, (_i, _j, target) => target.fill(Number.NaN))).toBeUndefined()
+    expect(await engine.linalg.factor(2, rowsOfMatrix(matrix(2, 2, Float64Array.of(1, 2, 2, 1))))).toBeUndefined()
+    expect(await engine.linalg.factor(1, (_i, _j, target) => target.fill(Number.NaN))).toBeUndefined()
   })
 }

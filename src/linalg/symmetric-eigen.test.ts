@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Matrix, matrix } from './gemm.ts'
+import { type Matrix, matrix } from './matrix.ts'
 import { symmetricEigen } from './symmetric-eigen.ts'
 
 /** Deterministic symmetric matrix of `rank` dyads with values in [-1, 1). */

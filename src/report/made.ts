@@ -1,12 +1,10 @@
 // What made the runs of a result, as reports say it.
 import { bytes } from '../display.ts'
+import { engineText } from '../engine/facts.ts'
 import { type Machine, type Made, madeOf, type ResultFile } from './result-file.ts'
 import { runLabel } from './tables.ts'
 
-export const softwareText = ({ node, onnxruntime, graphs, blas, openvino }: Machine): string =>
-  [`Node ${node}`, `ONNX Runtime ${onnxruntime}${graphs ? ` (${graphs})` : ''}`, blas, openvino]
-    .filter(Boolean)
-    .join(', ')
+export const softwareText = (machine: Machine): string => `Node ${machine.node}, ${engineText(machine)}`
 
 export function hardwareText({ cpu, cores, threads, memoryBytes, platform, device }: Machine): string {
   const used = threads === undefined ? '' : `${threads} of `

@@ -1,4 +1,5 @@
 // result.json from a file that may be cut short, of another kind or version, or changed by hand: text → ResultFile, checked field by field.
+import { OPTIONAL_FACTS } from '../engine/facts.ts'
 import { FormatError } from '../errors.ts'
 import { describeValue, isJsonObject, parseJson, quote } from '../formats/json.ts'
 import type { PruneResult } from '../result.ts'
@@ -141,8 +142,8 @@ const MADE = {
   created: text,
   machine: object({
     ...{ cpu: text, cores: number, memoryBytes: number, platform: text },
-    ...{ node: text, onnxruntime: text, device: text, graphs: optional(text) },
-    ...{ threads: optional(number), blas: optional(text), openvino: optional(text) },
+    ...{ node: text, onnxruntime: text, device: text, threads: optional(number) },
+    ...Object.fromEntries(OPTIONAL_FACTS.map(name => [name, optional(text)])),
   }),
 }
 

@@ -1,6 +1,8 @@
 // result.json: everything about a run of `prune`, `eval` or `compare`. All output, on a terminal and in HTML, is a pure function of it.
 // Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md, read by parse-result.ts.
+
 import { baseName } from '../display.ts'
+import type { EngineFacts } from '../engine/facts.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
 import type { ExportResult } from '../export/result.ts'
 import { elements } from '../formats/tensors.ts'
@@ -86,23 +88,13 @@ export interface ModelFacts {
   readonly decoderLinears: number
 }
 
-export interface Machine {
+export interface Machine extends EngineFacts {
   readonly cpu: string
   /** As the operating system counts them. */
   readonly cores: number
   readonly memoryBytes: number
   readonly platform: string
   readonly node: string
-  readonly onnxruntime: string
-  readonly device: string
-  /** How graphs reach ONNX Runtime on the CPU: through its `C interface` or the `binding` of its package. */
-  readonly graphs?: string
-  /** Of one operator, as asked for. Absent: as ONNX Runtime chooses, one for each physical core. */
-  readonly threads?: number
-  /** Name of the BLAS library in use, absent without one. */
-  readonly blas?: string
-  /** Name and version of OpenVINO's plugin, where products are in bf16. */
-  readonly openvino?: string
 }
 
 /** One model, dense or pruned, with what was measured of it. */

@@ -6,9 +6,7 @@
 
 import type { DenseTarget, Stream } from '../forward/stream.ts'
 import type { HalfWeights } from '../forward/weights.ts'
-import { solve } from '../linalg/cholesky.ts'
-import { matrix } from '../linalg/gemm.ts'
-import { multiply } from '../linalg/product.ts'
+import { matrix } from '../linalg/matrix.ts'
 import { transposed } from '../linalg/scatter.ts'
 import { allColumns } from '../select/top.ts'
 import { AlignmentAccumulator } from '../statistics/alignment.ts'
@@ -31,14 +29,14 @@ export async function alignInputs(
   const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: norm.name })
   if (!system) return { weights, damp }
   const z = matrix(d, d, Float64Array.from(cross))
-  await solve(engine, system.factor, z)
+  await system.factor.solve(z)
   const turn = transposed(
     Float32Array.from(z.data, v => dense.alpha * v),
     d,
   ) // αZᵀ
   const inputs = []
   for (const { weight, bias } of weights.inputs) {
-    const change = await multiply(engine, weight, turn, d)
+    const change = await engine.linalg.multiply(weight, turn, d)
     inputs.push({ weight: weight.map((w, i) => w + change[i]), bias })
   }
   return { weights: { ...weights, inputs }, damp: system.damp }

@@ -13,10 +13,10 @@
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { solve } from '../linalg/cholesky.ts'
-import { matrix } from '../linalg/gemm.ts'
-import { multiply } from '../linalg/product.ts'
+import type { LinearWeights } from '../forward/weights.ts'
+import { matrix } from '../linalg/matrix.ts'
 import { pick, pickRows, transposed } from '../linalg/scatter.ts'
+import { complement } from '../select/top.ts'
 import { outputEnergy, type Statistics } from '../statistics/gram.ts'
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 
@@ -43,25 +43,26 @@ export interface Restored {
 }
 
 /**
- * @param weight [out, in] @param kept M, ascending @param removed P, ascending
+ * @param kept M, ascending
  * @throws NumericError where activations are not finite, or no damping makes `G_MM` positive definite
  */
 export async function restoreColumns(
   engine: Engine,
-  weight: Floats,
-  bias: Floats | undefined,
+  { weight, bias }: LinearWeights,
   statistics: Statistics,
   kept: Int32Array,
-  removed: Int32Array,
   options: RestoreOptions,
 ): Promise<Restored> {
   const { width, tokens, mean, gram, gap } = statistics
   const out = weight.length / width
+  const removed = complement(kept, width) // P
   const wM = transposed(weight, width, kept) // W_Mᵀ [|M|, out]: columns of W lie contiguous
   const wP = transposed(weight, width, removed)
   // R [|M|, out], without what the centring takes away
   const right =
-    removed.length > 0 ? await multiply(engine, pick(gram, kept, removed, width), wP, out) : new Float32Array(wM.length)
+    removed.length > 0
+      ? await engine.linalg.multiply(pick(gram, kept, removed, width), wP, out)
+      : new Float32Array(wM.length)
   const away = await outputEnergy(engine, statistics, removed, wP)
   const total = (await outputEnergy(engine, statistics, kept, wM)) + 2 * dot(right, wM) + away
   const before = away + (gap ? 2 * dot(pickRows(gap.cross, removed, out), wP) + gap.energy : 0)
@@ -102,7 +103,7 @@ export async function restoreColumns(
       rowOf(m).set(right.subarray(m * out + first, m * out + last))
       if (mu) addScaled(rowOf(m), -tokens * muM[m], part)
     }
-    await solve(engine, system.factor, delta)
+    await system.factor.solve(delta)
     for (let m = 0; m < kept.length; m++) {
       const [from, to] = [m * out + first, m * out + last]
       after -= addDelta(wM.subarray(from, to), rowOf(m), right.subarray(from, to), damping)

@@ -6,7 +6,7 @@ import { restoreColumns } from '../restore/least-squares.ts'
 import { columnScores } from '../score/column.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import { eliminate } from './eliminate.ts'
-import { complement, keepTop } from './top.ts'
+import { keepTop } from './top.ts'
 
 const engine = openEngine()
 afterAll(() => engine.close())
@@ -156,7 +156,7 @@ test('restoration of what it keeps reaches its error', async () => {
   const statistics = statisticsOf(random(tokens * width, 1), tokens)
   const options = { damp: 0, center: false, restore: true, layer: 'made' }
   const { kept, curve } = await eliminate(engine, weight, statistics, single(width), 25, options)
-  const restored = await restoreColumns(engine, weight, undefined, statistics, kept, complement(kept, width), options)
+  const restored = await restoreColumns(engine, { weight }, statistics, kept, options)
   let energy = 0 // ⟨W G, W⟩
   for (let o = 0; o < out; o++)
     for (let i = 0; i < width; i++)
@@ -179,8 +179,7 @@ test('columns that others can stand in for go first, however large their column 
   const byScore = keepTop(columnScores(weight, statistics), 12)
   const { kept } = await eliminate(engine, weight, statistics, single(width), 12, options)
   const error = async (columns: Int32Array<ArrayBuffer>) =>
-    (await restoreColumns(engine, weight, undefined, statistics, columns, complement(columns, width), options))
-      .errorAfter
+    (await restoreColumns(engine, { weight }, statistics, columns, options)).errorAfter
   expect([...byScore].filter(j => j >= 8)).toHaveLength(4)
   expect([...kept].filter(j => j >= 8)).toHaveLength(8)
   expect(await error(kept)).toBeLessThan(1e-6 * (await error(byScore)))

@@ -7,8 +7,7 @@
 
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
-import { cholesky, invert, solve } from '../linalg/cholesky.ts'
-import { gemm, type Matrix, matrix } from '../linalg/gemm.ts'
+import { type Matrix, matrix } from '../linalg/matrix.ts'
 import { pick, pickRows } from '../linalg/scatter.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
@@ -61,7 +60,7 @@ export async function eliminate(
   if (statistics.gap) {
     const cross = matrix(width, out, Float64Array.from(statistics.gap.cross))
     if (options.center) centre(cross, statistics)
-    await gemm(engine, inverse, cross, w, { accumulate: true })
+    await engine.linalg.gemm(inverse, cross, w, { accumulate: true })
   }
   const scores = new Float64Array(groups.length)
   const gone = new Uint8Array(groups.length)
@@ -109,7 +108,7 @@ async function dampedInverse(engine: Engine, statistics: Statistics, options: El
   const { width, mean } = statistics
   const mu = options.center ? mean : undefined
   const system = await factorDamped(engine, statistics, mu, allColumns(width), options)
-  if (system) return { inverse: await invert(engine, system.factor), damp: system.damp }
+  if (system) return { inverse: await system.factor.invert(), damp: system.damp }
   const identity = matrix(width, width)
   for (let i = 0; i < width; i++) identity.data[i * (width + 1)] = 1
   return { inverse: identity, damp: options.damp }
@@ -161,7 +160,7 @@ async function remove(
   { layer }: EliminateOptions,
 ): Promise<number> {
   const [pS, wS] = [rowsAt(inverse, at), rowsAt(w, at)]
-  const factor = await cholesky(engine, at.length, (i, from, target) => {
+  const factor = await engine.linalg.factor(at.length, (i, from, target) => {
     for (let j = 0; j < target.length; j++) target[j] = pS.data[i * inverse.columns + at[from + j]]
   })
   if (!factor)
@@ -169,10 +168,10 @@ async function remove(
       `${layer}: elimination ran out of precision. Use a larger --damp, more calibration text, or --score column.`,
     )
   const [pY, wY] = [copy(pS), copy(wS)]
-  await solve(engine, factor, pY)
-  await solve(engine, factor, wY)
-  await gemm(engine, pS, wY, w, { transA: true, alpha: -1, accumulate: true })
-  await gemm(engine, pS, pY, inverse, { transA: true, alpha: -1, accumulate: true })
+  await factor.solve(pY)
+  await factor.solve(wY)
+  await engine.linalg.gemm(pS, wY, w, { transA: true, alpha: -1, accumulate: true })
+  await engine.linalg.gemm(pS, pY, inverse, { transA: true, alpha: -1, accumulate: true })
   for (const j of at) {
     w.data.fill(0, j * w.columns, (j + 1) * w.columns)
     inverse.data.fill(0, j * inverse.columns, (j + 1) * inverse.columns)

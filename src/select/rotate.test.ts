@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { openEngine } from '../engine/engine.node.ts'
-import { logits } from '../evaluate/logits.ts'
+import { logits } from '../evaluate/public.ts'
 import { type HalfWeights, readHalf } from '../forward/weights.ts'
 import { attentionHalves, tensorShapes } from '../model/architecture.ts'
 import { columnsOfRows } from '../model/coupling.ts'
@@ -13,7 +13,6 @@ import { architectureOf, describeModel, type Model } from '../model/model.ts'
 import { restoreColumns } from '../restore/least-squares.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import { rotateValues, unrotateOutput } from './rotate.ts'
-import { complement } from './top.ts'
 
 const engine = openEngine()
 const checkpoint = await openHuggingFace(fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url)))
@@ -136,8 +135,7 @@ describe.each([
     const columns = columnsOfRows(half, keep)
     const options = { damp: 0, center: false, restore: true, layer: 'made' }
     const given = { ...statistics, gram }
-    return (await restoreColumns(engine, output, undefined, given, columns, complement(columns, 32), options))
-      .errorAfter
+    return (await restoreColumns(engine, { weight: output }, given, columns, options)).errorAfter
   }
   const first = (k: number) => Int32Array.from({ length: k * kvHeads }, (_, i) => Math.floor(i / k) * 8 + (i % k))
 

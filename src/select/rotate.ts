@@ -9,9 +9,8 @@ import type { Engine } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { PrunedOutput } from '../forward/halfblock.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
-import { gemm, type Matrix, matrix, rowsOf } from '../linalg/gemm.ts'
+import { type Matrix, matrix, rowsOf } from '../linalg/matrix.ts'
 import { transposed } from '../linalg/scatter.ts'
-import { symmetricEigen } from '../linalg/symmetric-eigen.ts'
 import { type AttentionHalf, groupSize } from '../model/half-block.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import { allColumns } from './top.ts'
@@ -79,7 +78,7 @@ export async function unrotateOutput(
   for (let head = 0; head < heads; head++) {
     const basis = rowsOf(bases[Math.floor((head * kvHeads) / heads)], 0, kept)
     const product = matrix(d, e)
-    await gemm(engine, columnBlock(weight, d, width, head * kept, kept), basis, product)
+    await engine.linalg.gemm(columnBlock(weight, d, width, head * kept, kept), basis, product)
     for (let o = 0; o < d; o++) full.set(product.data.subarray(o * e, (o + 1) * e), (o * heads + head) * e)
   }
   return { output: { weight: full, bias }, columns: allColumns(heads * e) }
@@ -102,21 +101,20 @@ async function valueRotation(
     const mean = matrix(e, e) // Ḡ
     for (let head = g * group; head < (g + 1) * group; head++) {
       const block = columnBlock(output, d, width, head * e, e)
-      await gemm(engine, block, block, energy, { transA: true, accumulate: true })
+      await engine.linalg.gemm(block, block, energy, { transA: true, accumulate: true })
       for (let i = 0; i < e; i++)
         for (let j = 0; j < e; j++) mean.data[i * e + j] += gram[(head * e + i) * width + head * e + j] / group
     }
-    const { values: lambda, vectors: axes } = symmetricEigen(mean)
+    const { values: lambda, vectors: axes } = await engine.linalg.eigh(mean)
     const roots = lambda.map(l => Math.sqrt(Math.max(l, FLOOR * lambda[0])) || 1) // all zero: any basis will do
     const F = scaledRows(axes, roots)
     const half = matrix(e, e)
-    await gemm(engine, F, energy, half)
+    await engine.linalg.gemm(F, energy, half)
     const metric = matrix(e, e)
-    await gemm(engine, half, F, metric, { transB: true })
-    const { values, vectors } = symmetricEigen(metric)
+    await engine.linalg.gemm(half, F, metric, { transB: true })
+    const { values, vectors } = await engine.linalg.eigh(metric)
     const basis = matrix(e, e)
-    await gemm(
-      engine,
+    await engine.linalg.gemm(
       vectors,
       scaledRows(
         axes,
@@ -138,7 +136,7 @@ async function rotatedRows(engine: Engine, bases: readonly Matrix[], x: Floats):
   for (const [i, basis] of bases.entries()) {
     const block = matrix(basis.rows, size / basis.rows, Float64Array.from(x.subarray(i * size, (i + 1) * size)))
     const product = matrix(block.rows, block.columns)
-    await gemm(engine, basis, block, product)
+    await engine.linalg.gemm(basis, block, product)
     rotated.set(product.data, i * size)
   }
   return rotated

@@ -5,8 +5,8 @@ import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Observed } from '../forward/stream.ts'
 import { inputNorm } from '../graphs/layers.ts'
+import { addTo } from '../linalg/sums.ts'
 import type { Norm } from '../model/half-block.ts'
-import { addTo } from './sums.ts'
 
 export class AlignmentAccumulator {
   readonly #gram: Floats // [d, d]

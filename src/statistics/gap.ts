@@ -8,9 +8,8 @@ import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Accumulator, Observed } from '../forward/stream.ts'
-import { multiply } from '../linalg/product.ts'
+import { addTo } from '../linalg/sums.ts'
 import type { Gap, Statistics } from './gram.ts'
-import { addTo } from './sums.ts'
 
 export class GapAccumulator implements Accumulator {
   readonly #cross: Floats // [width, d], Hᵀz
@@ -56,7 +55,7 @@ export class GapAccumulator implements Accumulator {
   async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number): Promise<Gap> {
     const { width } = this
     const d = this.bias.length
-    const wg = await multiply(this.engine, weight, gram, width) // W G
+    const wg = await this.engine.linalg.multiply(weight, gram, width) // W G
     let energy = this.#energy
     const meanGap = Float64Array.from(this.#sum, sum => sum / tokens)
     for (let o = 0, at = 0; o < d; o++)

@@ -19,7 +19,7 @@ export async function observe(
   const { engine, graphs } = stream.runner
   const { weight, bias = new Float32Array(hiddenSize(weights.half)) } = weights.output
   const width = hiddenWidth(weights.half)
-  const gram = new GramAccumulator(engine, width, 'gram', graphs)
+  const gram = new GramAccumulator(graphs, width)
   const gap = dense && new GapAccumulator(engine, width, bias)
   const hidden = await stream.observe(weights, gap ? [gram, gap] : [gram], dense)
   const statistics = gram.finish()

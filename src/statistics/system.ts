@@ -2,7 +2,7 @@
 // G in both. Selection by elimination and restoration solve the same system, so that they agree on what a column costs.
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
-import { cholesky, type Factor } from '../linalg/cholesky.ts'
+import type { Factor } from '../linalg/cholesky.ts'
 import type { Statistics } from './gram.ts'
 
 export interface SystemOptions {
@@ -44,7 +44,7 @@ export async function factorDamped(
   if (!(diagonal > 0)) return undefined
   for (let attempt = 0, d = damp; attempt < MAX_TRIES; attempt++, d = d > 0 ? d * DAMP_STEP : FIRST_DAMP) {
     const damping = (d * diagonal) / width
-    const factor = await cholesky(engine, kept.length, (i, from, target) => {
+    const factor = await engine.linalg.factor(kept.length, (i, from, target) => {
       const row = kept[i] * width
       for (let j = 0; j < target.length; j++) target[j] = gram[row + kept[from + j]]
       if (mu) for (let j = 0; j < target.length; j++) target[j] -= tokens * mu[kept[i]] * mu[kept[from + j]]

@@ -1,6 +1,6 @@
 // Where calibration windows come from: given ready made, cut from texts, or written by the model itself.
-import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { sampleWindows } from './sample.ts'
 import { loadTokenizer } from './tokenizer.ts'
@@ -26,16 +26,15 @@ export const calibrationSource = ({ windows, texts }: CalibrationInput): Calibra
 
 /** @throws TextError, UnsupportedModelError */
 export async function* calibration(
+  context: Context,
   model: Model,
-  engine: Engine,
   { windows, texts }: CalibrationInput,
   options: { readonly samples: number; readonly seqLen: number; readonly heldOut: number; readonly seed: number },
-  signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, Windows> {
   // In any case, and first: the result goes with it.
   const tokenizer = loadTokenizer(model.checkpoint)
   if (windows) return windows
-  if (!texts) return yield* sampleWindows(model, engine, options, signal)
+  if (!texts) return yield* sampleWindows(context, model, options)
   const tokenized = []
   for (const { name, read } of texts) tokenized.push({ name, ids: tokenizer.encode(await read(), name) })
   const { seqLen, samples, heldOut } = options

@@ -2,8 +2,8 @@
 // of what it says itself. Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free calibration.
 import { Decoder } from '../decode/decoder.ts'
 import { pickToken } from '../decode/sampler.ts'
-import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
 import type { Windows } from './windows.ts'
@@ -15,10 +15,9 @@ export const SELF_TEXT = 'text written by the model itself'
 
 /** Writes `samples` windows of `seqLen` tokens. Each starts with the model's BOS, or a random token where it has none. */
 export async function* sampleWindows(
+  { engine, signal }: Context,
   model: Model,
-  engine: Engine,
   { samples, seqLen, seed }: { samples: number; seqLen: number; seed: number },
-  signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, Windows> {
   yield { type: 'phase', phase: 'calibration text', total: samples * seqLen, unit: 'tokens' }
   const { vocabularySize } = model.architecture

@@ -14,6 +14,7 @@ import { ggufLlamaCheckpoint } from '../checkpoint/gguf-llama.ts'
 import { NumericError, UnsupportedModelError } from '../errors.ts'
 import { memorySource } from '../formats/bytes.ts'
 import { openGguf } from '../formats/gguf.ts'
+import { memoryContext } from '../forward/context.ts'
 import { describeModel, logits, type Model, openCheckpoint, openEngine } from '../node.ts'
 import { gguf } from './gguf.ts'
 import { MemorySink } from './sink.ts'
@@ -39,7 +40,7 @@ const made = (model: MadeModel) => open(writeModel(join(root, String(folders++))
 async function exported(model: Model, dtype: string) {
   const plan = gguf.plan(model, dtype)
   const sink = new MemorySink()
-  await finish(plan.write(sink, { engine }))
+  await finish(plan.write(sink, memoryContext(engine)))
   await sink.commit()
   const file = await openGguf(memorySource(sink.files.get('model.gguf')!, 'model.gguf'))
   const read = async () => describeModel(await ggufLlamaCheckpoint(file, 'model.gguf'))
@@ -206,7 +207,7 @@ test('a value beyond float16 stops the export', async () => {
   const large = randomLlama({}, 6)
   large.tensors['model.layers.1.mlp.up_proj.weight'].values[7] = 1e5
   const { write } = gguf.plan(await made(large), 'F16')
-  const error = await finish(write(new MemorySink(), { engine })).catch(error => error)
+  const error = await finish(write(new MemorySink(), memoryContext(engine))).catch(error => error)
   expect(error).toBeInstanceOf(NumericError)
   expect((error as Error).message).toBe(
     'blk.1.ffn_up.weight: 100000 does not fit F16. Write in a wider type, --dtype bf16 or f32.',

@@ -1,8 +1,8 @@
 // What an export target is: something that turns a model into the files of another format. `export/targets.ts` lists them.
-import type { Engine } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { GgufType } from '../formats/gguf-layout.ts'
 import type { DType } from '../formats/tensors.ts'
+import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import type { Sink } from './sink.ts'
 
@@ -17,13 +17,7 @@ export interface ExportPlan {
   /** What our own reader must find in the result, and the type of each tensor. Without it the target checks its result itself. */
   readonly expected?: { readonly model: Model; readonly types: ReadonlyMap<string, GgufType | DType> }
   /** Writes all files. Whoever made the sink commits it, or aborts it where this throws. */
-  write(sink: Sink, context: WriteContext): AsyncGenerator<ProgressEvent, unknown>
-}
-
-export interface WriteContext {
-  /** For a target that checks its result itself. */
-  readonly engine: Engine
-  readonly signal?: AbortSignal
+  write(sink: Sink, context: Context): AsyncGenerator<ProgressEvent, unknown>
 }
 
 export interface Target {

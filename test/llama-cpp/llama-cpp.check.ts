@@ -1,20 +1,19 @@
 // What we write as GGUF, in llama.cpp itself: it loads, gives our ids, logits, greedy text and perplexity; and its quantiser gives our bytes.
-// usage: npx vitest run --config test/llama-cpp/vitest.config.ts   (after npm run build; .ci/run does it; Linux x64, Python 3)
-
+// usage: npx vitest run --project llama.cpp   (after npm run build; Linux x64, Python 3)
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { SpeedResult } from '../../src/bench/result.ts'
 import { agreement, allowedFor } from '../../src/export/agreement.ts'
 import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
+import { memoryContext } from '../../src/forward/context.ts'
 import type { HalfBlock } from '../../src/model/half-block.ts'
-import { exportModel, loadTokenizer, logits, type Model, openEngine, prune } from '../../src/node.ts'
+import { exportModel, loadTokenizer, logits, type Model, prune } from '../../src/node.ts'
 import { gguf } from '../../src/write/gguf.ts'
 import { FILE_TYPES, type GgufFileType } from '../../src/write/gguf-types.ts'
 import { MemorySink } from '../../src/write/sink.ts'
@@ -22,7 +21,7 @@ import { AMX } from '../cpu.ts'
 import { QUICK, run, TEXT, TINY_LLAMA } from '../fasp.ts'
 import { finish } from '../finish.ts'
 import { compactLlama, LLAMA3_ROPE, randomLlama, readModel, writeModel } from '../made-models.ts'
-import { perplexityOf, withModel } from '../opened.ts'
+import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url))
@@ -34,12 +33,7 @@ const library = pathToFileURL(join(modules, 'node-llama-cpp/dist/index.js')).hre
 const llamaCpp = { ...LLAMA_CPP, child: pathToFileURL(path('dist/llama-cpp-child.js')) }
 const runLlamaCpp = (file: string, request: RuntimeRequest) => runRuntime(llamaCpp, library, [file], request)
 
-const root = mkdtempSync(join(tmpdir(), 'fasp-llama-cpp-'))
-const engine = openEngine()
-afterAll(async () => {
-  await engine.close()
-  rmSync(root, { recursive: true })
-})
+const { engine, folder: root } = engineAndFolder()
 
 const STORY =
   'It was a dark and stormy night, and the old man said that he had seen it all before. "I don\'t know," said the girl, who was 12. ' +
@@ -169,7 +163,7 @@ describe("llama.cpp's quantiser gives the same file", () => {
     await withModel(folder, async model => {
       const write = async (type: GgufFileType) => {
         const sink = new MemorySink()
-        await finish(gguf.plan(model, type).write(sink, { engine }))
+        await finish(gguf.plan(model, type).write(sink, memoryContext(engine)))
         await sink.commit()
         return sink.files.get('model.gguf')!
       }
@@ -264,9 +258,9 @@ describe('the command', () => {
           : { ...half, rope: { ...half.rope!, inverseFrequencies: half.rope!.inverseFrequencies.map(f => 2 * f) } }
       const { architecture } = model
       const other = { ...model, architecture: { ...architecture, halves: architecture.halves.map(faster) } }
-      await expect(verifyIn(llamaCpp, [output], other, engine, allowedFor('BF16'), library)).rejects.toThrow(
-        /^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/,
-      )
+      await expect(
+        verifyIn(memoryContext(engine), other, llamaCpp, [output], allowedFor('BF16'), library),
+      ).rejects.toThrow(/^llama\.cpp runs the export, but its probabilities are 0?\.?\d+.* nats a token from ours/)
     })
     truncateSync(output, statSync(output).size - 4096)
     const request = { ids: [1], greedy: 0, texts: [], threads: 2 }

@@ -1,5 +1,5 @@
-// The Hub's cache and repositories, shared with Python's huggingface_hub in both directions. Run by hub.sh, which sets FASP_HUB_PYTHONS:
-// interpreters of one virtual environment for each version, separated by colons.
+// The Hub's cache and repositories, shared with Python's huggingface_hub in both directions: with the version that transformers 5 runs on, and
+// with that of transformers 4. usage: npx vitest run --project huggingface_hub
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
@@ -11,6 +11,7 @@ import { hubEnvironment } from '../../src/hub/environment.node.ts'
 import { fetchModel, openCheckpoint, push } from '../../src/node.ts'
 import { TINY_LLAMA } from '../fasp.ts'
 import { expectSame, filesBelow, hubPlace, TINY_FILES, told } from '../hub.ts'
+import { environment } from './environment.ts'
 
 const place = hubPlace()
 const { server } = place
@@ -18,8 +19,9 @@ const script = fileURLToPath(new URL('hub.py', import.meta.url))
 const ID = 'me/tiny'
 const fetch = async (id = ID) => (await told(fetchModel(id))).result
 
-const interpreters = (process.env.FASP_HUB_PYTHONS ?? '').split(':')
-describe.each(interpreters.map(path => [path.split('/').at(-3), path]))('%s', (_, interpreter) => {
+const VERSIONS = ['2.4.0', '0.36.2']
+describe.each(VERSIONS)('huggingface_hub %s', async version => {
+  const interpreter = await environment(`huggingface_hub-${version}`, `huggingface_hub==${version}`)
   /** Runs hub.py with these variables, those that are empty left out. */
   async function python(args: readonly string[], variables: Readonly<Record<string, string>> = place.env) {
     const set = Object.entries({ ...variables, HOME: homedir() }).filter(([, value]) => value !== '')

@@ -51,9 +51,9 @@ export interface Continuation {
 }
 
 /** Chromium with the page, for the models in a folder. */
-export async function openBrowser(models: string, executablePath: string) {
+export async function openBrowser(models: string) {
   const server = await serve(models)
-  const browser = await openChromium(executablePath).catch(error => {
+  const browser = await openChromium().catch(error => {
     server.close()
     throw error
   })

@@ -1,24 +1,24 @@
 // What we prune and export as ONNX, in transformers.js itself: ids, logits, greedy text, batches and perplexity are ours, in Node, and the
-// text in Chromium too. All models are made by the command line. usage: test/transformers-js/run.sh
+// text in Chromium too. All models are made by the command line. usage: npx vitest run --project transformers.js   (after npm run build)
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Allowance, agreement } from '../../src/export/agreement.ts'
 import { verifyIn } from '../../src/export/runtime.node.ts'
 import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
 import { ALLOWED } from '../../src/export/verify-onnx.ts'
+import { memoryContext } from '../../src/forward/context.ts'
 import { cachedValues } from '../../src/graphs/cached-attention.ts'
 import { attentionHalves, tensorShapes } from '../../src/model/architecture.ts'
 import { floatSource } from '../../src/model/float-source.ts'
-import { exportOnnx, generate, loadTokenizer, logits, type Model, openEngine, openFolderSink } from '../../src/node.ts'
+import { exportOnnx, generate, loadTokenizer, logits, type Model, openFolderSink } from '../../src/node.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/dtypes.ts'
 import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
 import { finish } from '../finish.ts'
 import { readModel, writeModel } from '../made-models.ts'
-import { perplexityOf, withModel } from '../opened.ts'
+import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { random } from '../random.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 import { TINY_MODELS, TINY_NAMES } from '../tiny.ts'
@@ -43,12 +43,7 @@ const TOLERANCES: Readonly<Record<OnnxDtype, Allowance & { readonly logit: numbe
   q4f16: { ...ALLOWED.q4f16, logit: 0.2, perplexity: 0.05 },
 }
 
-const root = mkdtempSync(join(tmpdir(), 'fasp-transformers-js-'))
-const engine = openEngine()
-afterAll(async () => {
-  await engine.close()
-  rmSync(root, { recursive: true })
-})
+const { engine, folder: root } = engineAndFolder()
 
 /** Compares one file of an export with our own forward pass over its weights; `source` is the folder that it was made from. */
 async function expectAgreement(source: string, folder: string, dtype: OnnxDtype, tokens: number): Promise<void> {
@@ -201,10 +196,11 @@ test('an export that is another model, and one that does not load, are refused',
     const halves = model.architecture.halves.map(half => ({ ...half, rope: undefined }))
     const architecture = { ...model.architecture, halves }
     const other = { ...model, architecture }
-    await expect(verifyIn(runtime, [folder, 'fp32'], other, engine, ALLOWED.fp32)).rejects.toThrow(
+    const context = memoryContext(engine)
+    await expect(verifyIn(context, other, runtime, [folder, 'fp32'], ALLOWED.fp32)).rejects.toThrow(
       /^transformers\.js runs the export, but its probabilities are \d\S* nats a token from ours, allowed are 0\.000001/,
     )
-    await expect(verifyIn(runtime, [folder, 'q8'], model, engine, ALLOWED.q8)).rejects.toThrow(
+    await expect(verifyIn(context, model, runtime, [folder, 'q8'], ALLOWED.q8)).rejects.toThrow(
       /^transformers\.js does not run the export \(1\): .*model_quantized\.onnx/,
     )
   })
@@ -231,7 +227,7 @@ describeShared('SmolLM2-135M', () => {
 describeShared('Chromium writes our text', () => {
   let browser: Awaited<ReturnType<typeof openBrowser>>
   beforeAll(async () => {
-    browser = await openBrowser(root, process.env.FASP_CHROMIUM!)
+    browser = await openBrowser(root)
   })
   afterAll(() => browser?.close())
   test.each<[string, string, OnnxDtype]>([

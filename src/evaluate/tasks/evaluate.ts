@@ -2,9 +2,9 @@
 // acc takes the likeliest choice, acc_norm the likeliest by log-likelihood / characters of the choice.
 // Source: lm_eval 0.4.13, api/task.py (process_results), api/model.py (_encode_pair, loglikelihood), api/metrics.py (mean_stderr).
 
-import type { Engine } from '../../engine/engine.ts'
 import { UsageError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
+import type { Context } from '../../forward/context.ts'
 import type { Model } from '../../model/model.ts'
 import { checkRange } from '../../options.ts'
 import type { Estimate, TaskResult } from '../../result.ts'
@@ -22,35 +22,33 @@ export interface Task {
 export interface TaskOptions {
   /** The first so many items of each task. @default all */
   readonly limit?: number
-  readonly signal?: AbortSignal
 }
 
 /** Accuracies of all tasks, in their order. @throws UsageError, NumericError */
 export async function* evaluateTasks(
+  context: Context,
   model: Model,
-  engine: Engine,
   tasks: readonly Task[],
-  { limit, signal }: TaskOptions = {},
+  { limit }: TaskOptions = {},
 ): AsyncGenerator<ProgressEvent, TaskResult[]> {
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const limited = tasks.map(({ name, items }) => ({ name, items: items.slice(0, limit) }))
-  const likelihoods = yield* taskLikelihoods(model, engine, limited, signal)
+  const likelihoods = yield* taskLikelihoods(context, model, limited)
   return limited.map(({ name, items }, i) => summarise(name, items, likelihoods[i]))
 }
 
 /** Log-likelihoods in nats of the choices [task][item][choice]. @throws NumericError */
 export async function* taskLikelihoods(
+  context: Context,
   model: Model,
-  engine: Engine,
   tasks: readonly Task[],
-  signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, number[][][]> {
   const tokenizer = loadTokenizer(model.checkpoint)
   const { maxPositions } = model.architecture
   const questions = tasks.flatMap(({ name, items }) =>
     items.map((item, i) => encode(tokenizer, item, maxPositions, `${name}: item ${i + 1}`)),
   )
-  const all = yield* logLikelihoods(model, engine, questions, 'tasks', signal)
+  const all = yield* logLikelihoods(context, model, questions)
   let from = 0
   return tasks.map(({ items }) => all.slice(from, (from += items.length)))
 }

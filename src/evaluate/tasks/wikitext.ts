@@ -2,9 +2,9 @@
 // of the tokeniser's spaces, is scored in windows of the model's context, from a BOS (or else EOS) on; words and bytes are those of the
 // document before that. Source: lm_eval/tasks/wikitext, utils.py (get_rolling_token_windows, make_disjoint_window), api/metrics.py.
 
-import type { Engine } from '../../engine/engine.ts'
 import { UnsupportedModelError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
+import type { Context } from '../../forward/context.ts'
 import { attentionHalves } from '../../model/architecture.ts'
 import type { Model } from '../../model/model.ts'
 import { checkRange } from '../../options.ts'
@@ -26,10 +26,10 @@ const ATTENTION_BYTES = 2 ** 32
 
 /** @param pages documents as WikiText has them @throws NumericError; UnsupportedModelError for a tokenizer without BOS and EOS */
 export async function* wordPerplexity(
+  context: Context,
   model: Model,
-  engine: Engine,
   pages: readonly string[],
-  { limit, signal }: TaskOptions = {},
+  { limit }: TaskOptions = {},
 ): AsyncGenerator<ProgressEvent, WordPerplexityResult> {
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const tokenizer = loadTokenizer(model.checkpoint)
@@ -49,11 +49,9 @@ export async function* wordPerplexity(
     }
   const windows = some.flatMap(page => rollingWindows(tokenizer.encode(detokenize(page)), prefix, seqLen))
   const likelihoods = yield* logLikelihoods(
+    context,
     model,
-    engine,
     windows.map(window => [window]),
-    'tasks',
-    signal,
   )
   const nats = -likelihoods.flat().reduce((sum, value) => sum + value, 0)
   const words = some.reduce((n, page) => n + page.split(/\s+/).length, 0)

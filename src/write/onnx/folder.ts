@@ -35,7 +35,7 @@ export function onnxFolderFiles(model: Model, files: readonly OnnxFileResult[]):
   return [jsonFile('config.json', config), ...side, ...missing, card]
 }
 
-/** What transformers.js takes where it is not told: fp32, in browsers without WebGPU q8. Where one of them is not there, the first file. */
+/** What transformers.js takes where it is not told: fp32, in browsers without a GPU q8. Where one of them is not there, the first file. */
 function runtimeConfig(files: readonly OnnxFileResult[]): Record<string, unknown> {
   const has = (dtype: OnnxDtype) => files.some(file => file.dtype === dtype)
   const external = files.flatMap(({ file, external }) => (external > 0 ? [[baseName(file), external]] : []))

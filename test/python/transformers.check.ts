@@ -1,0 +1,44 @@
+// What we write, in transformers itself: the newest, and the oldest that the compact layout is written for. The models are pruned first, with
+// the built library, so that each is a test; check_transformers.py says what is compared. usage: npx vitest run --project transformers
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, parse } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { TINY_LLAMA } from '../fasp.ts'
+import { environment } from './environment.ts'
+
+/** Each model is loaded three times and compared; all of them take some minutes. */
+const HANGS = 60 * 60_000
+
+const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
+const packages = ['requirements.txt', 'requirements-oldest.txt'].map(name => readFileSync(here(name), 'utf8'))
+const newest = await environment('venv', packages[0])
+const oldest = await environment('oldest', packages[1], newest) // PyTorch has some GB: it uses that of the first
+
+const folder = mkdtempSync(join(tmpdir(), 'fasp-transformers-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const run = (command: string, ...args: string[]) =>
+  // The code of compact models is copied into HF_MODULES_CACHE.
+  promisify(execFile)(command, args, { env: { ...process.env, HF_MODULES_CACHE: join(folder, 'modules') } })
+
+await run(newest, here('make_models.py'), join(folder, 'models'), TINY_LLAMA)
+await run(process.execPath, here('export.mjs'), folder)
+const cases = readdirSync(folder).filter(name => name.endsWith('.json'))
+/** Attention of the oldest lets tokens of Qwen2 see all before them, whatever the config says. */
+const withoutWindow = cases.filter(name => !name.includes('qwen2-window'))
+
+describe.each([
+  [/^transformers.*$/m.exec(packages[0])![0], newest, cases],
+  [/^transformers.*$/m.exec(packages[1])![0], oldest, withoutWindow],
+])('%s', (_, python, cases) => {
+  let problems: Readonly<Record<string, readonly string[]>>
+  beforeAll(async () => {
+    const { stdout } = await run(python, here('check_transformers.py'), ...cases.map(name => join(folder, name)))
+    problems = JSON.parse(stdout)
+  }, HANGS)
+  test.each(cases.map(name => parse(name).name))('%s', name => expect(problems[name]).toEqual([]))
+})
