@@ -131,6 +131,10 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
     throw new UsageError(
       'repair dense needs a model that normalises before each half-block; this one does it after. Use repair pruned.',
     )
+  if (o.restore === 'bias' && a && !a.biasFields)
+    throw new UsageError(
+      `method ${o.method} repairs with biases, and ${a.modelType} models have none there. Use another method.`,
+    )
   if (o.center && a && !a.halves.some(({ output }) => output.bias))
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')
 }

@@ -51,13 +51,19 @@ export const LLAMA3_ROPE = {
   original_max_position_embeddings: 64,
 }
 
-/** A LLaMA of random weights; norms and biases are random too, since constants would hide mistakes. */
+/** A LLaMA, Mistral or Qwen2 of random weights; norms and biases are random too, since constants would hide mistakes. */
 export function randomLlama(changes: Readonly<Record<string, unknown>>, seed: number): MadeModel {
   const sizes = { vocab_size: 1024, hidden_size: 96, intermediate_size: 256, num_hidden_layers: 4 }
   const heads = { num_attention_heads: 6, num_key_value_heads: 2 }
   const rest = { max_position_embeddings: 512, rms_norm_eps: 1e-5, tie_word_embeddings: true, torch_dtype: 'float32' }
   const config = { model_type: 'llama', ...sizes, ...heads, ...rest, ...changes } as typeof sizes &
-    typeof heads & { head_dim?: number; tie_word_embeddings: boolean; attention_bias?: boolean; mlp_bias?: boolean }
+    typeof heads & {
+      model_type: string
+      head_dim?: number
+      tie_word_embeddings: boolean
+      attention_bias?: boolean
+      mlp_bias?: boolean
+    }
   const { hidden_size: d, intermediate_size: f, num_attention_heads: h, num_key_value_heads: k } = config
   const e = config.head_dim ?? d / h
   const random = normalNumbers(seed)
@@ -66,6 +72,7 @@ export function randomLlama(changes: Readonly<Record<string, unknown>>, seed: nu
     const length = shape.reduce((a, b) => a * b)
     tensors[name] = { shape, values: Float32Array.from({ length }, () => mean + spread * random()) }
   }
+  const qkvBias = config.attention_bias || config.model_type === 'qwen2'
   const linear = (name: string, out: number, input: number, bias: boolean | undefined) => {
     put(`${name}.weight`, [out, input], 1 / Math.sqrt(input))
     if (bias) put(`${name}.bias`, [out], 0.3)
@@ -74,9 +81,9 @@ export function randomLlama(changes: Readonly<Record<string, unknown>>, seed: nu
   for (let i = 0; i < config.num_hidden_layers; i++) {
     const at = `model.layers.${i}.`
     put(`${at}input_layernorm.weight`, [d], 0.2, 1)
-    linear(`${at}self_attn.q_proj`, h * e, d, config.attention_bias)
-    linear(`${at}self_attn.k_proj`, k * e, d, config.attention_bias)
-    linear(`${at}self_attn.v_proj`, k * e, d, config.attention_bias)
+    linear(`${at}self_attn.q_proj`, h * e, d, qkvBias)
+    linear(`${at}self_attn.k_proj`, k * e, d, qkvBias)
+    linear(`${at}self_attn.v_proj`, k * e, d, qkvBias)
     linear(`${at}self_attn.o_proj`, d, h * e, config.attention_bias)
     put(`${at}post_attention_layernorm.weight`, [d], 0.2, 1)
     linear(`${at}mlp.gate_proj`, f, d, config.mlp_bias)
@@ -127,5 +134,5 @@ export function compactLlama({ config, tensors }: MadeModel, widths: readonly La
     columns(`${at}mlp.down_proj.weight`, first(ffn))
     columns(`${at}self_attn.o_proj.weight`, channels(h))
   }
-  return { config: { ...config, model_type: 'fasp_llama', layer_widths: widths }, tensors: narrow }
+  return { config: { ...config, model_type: `fasp_${config.model_type}`, layer_widths: widths }, tensors: narrow }
 }

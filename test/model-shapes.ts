@@ -74,6 +74,17 @@ const llamas = fc
   })
   .map(({ group, ...config }) => ({ ...config, num_attention_heads: config.num_key_value_heads * group }))
 
+/** The families like LLaMA, with what they have of their own; windows are shorter than any text. */
+const likes = fc
+  .record({
+    llama: llamas,
+    model_type: fc.constantFrom('llama', 'mistral', 'qwen2'),
+    sliding_window: fc.constantFrom(null, 1, 3, 9),
+    use_sliding_window: fc.boolean(),
+    max_window_layers: size(0, 2),
+  })
+  .map(({ llama, ...config }) => ({ ...llama, ...config }))
+
 const opts = fc.record({
   ...shared,
   model_type: fc.constant('opt'),
@@ -90,7 +101,7 @@ const opts = fc.record({
 
 /** Configs of either family, stock or compact. */
 export const modelConfigs: fc.Arbitrary<ModelConfig> = fc
-  .record({ stock: fc.oneof(llamas, opts), compact: fc.boolean(), widths: fc.infiniteStream(fc.nat(1e6)) })
+  .record({ stock: fc.oneof(likes, opts), compact: fc.boolean(), widths: fc.infiniteStream(fc.nat(1e6)) })
   .map(({ stock, compact, widths }) => {
     if (!compact) return stock
     const a = architectureOf('made', stock)

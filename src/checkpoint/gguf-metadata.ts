@@ -14,7 +14,7 @@ export class GgufMetadata {
     readonly file: string,
     private readonly values: Gguf['metadata'],
   ) {
-    this.prefix = values.get('general.architecture') === 'deci' ? 'deci.' : 'llama.'
+    this.prefix = `${values.get('general.architecture') ?? 'llama'}.`
   }
 
   #stored(key: string): string {

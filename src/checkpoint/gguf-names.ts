@@ -1,5 +1,5 @@
-// Tensors of a GGUF LLaMA and of the Hugging Face checkpoint that it stands for: names, and the order of the rows of Q and K.
-// llama.cpp turns pairs of neighbours where transformers turns the two halves of a head, so its converter permutes the rows of Q and K:
+// Tensors of a GGUF file and of the Hugging Face checkpoint that it stands for: names, and the order of the rows of Q and K. Where llama.cpp
+// turns pairs of neighbours and transformers the two halves of a head, its converter permutes these rows:
 // row (head, i, half) in the file is row (head, half, i) of the Hugging Face tensor.
 // Source: llama.cpp, gguf-py/gguf/tensor_mapping.py and conversion/llama.py (`permute`).
 
@@ -27,7 +27,7 @@ const STORED = new Map(
   Object.entries({ ...OUTSIDE_LAYERS, ...IN_LAYER }).map(([stored, name]): [string, string] => [name, stored]),
 )
 
-/** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that LLaMA does not have. */
+/** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that these models do not have. */
 export function storedName(name: string): string | undefined {
   const [, layer, module, kind] = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? []
   const stored = STORED.get(module ?? '')

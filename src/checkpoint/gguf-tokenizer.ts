@@ -1,4 +1,4 @@
-// tokenizer.json and tokenizer_config.json from the metadata of a GGUF file. Used by `gguf-llama.ts`.
+// tokenizer.json and tokenizer_config.json from the metadata of a GGUF file. Used by `gguf.ts`.
 // Two kinds, by `tokenizer.ggml.model`: `gpt2`, byte-level BPE with merges; `llama`, SentencePiece BPE, whose scores give the merges
 // as in transformers (`generate_merges`): every split of a piece into two pieces, best score of the whole first.
 // Source: ggml/docs/gguf.md, llama.cpp src/llama-vocab.cpp (defaults), and the tokenizer.json of Llama 2 and of GPT-2.

@@ -2,7 +2,7 @@
 import { FormatError } from '../errors.ts'
 import { blobSource, type FetchOptions, openUrl, urlName } from '../formats/source.web.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import { ggufCheckpoint } from './gguf.ts'
+import { openGgufSource } from './gguf.ts'
 import { huggingFaceCheckpoint, USUAL_FILES } from './huggingface.ts'
 
 /**
@@ -13,7 +13,7 @@ export type WebSource = Iterable<File> | Blob | URL | string
 
 /** @throws FormatError, UnsupportedModelError */
 export async function openSource(source: WebSource, options: FetchOptions): Promise<Checkpoint> {
-  if (source instanceof Blob) return ggufCheckpoint(blobSource(source, nameOf(source)))
+  if (source instanceof Blob) return openGgufSource(blobSource(source, nameOf(source)))
   if (typeof source === 'string' || source instanceof URL)
     return openAddress(new URL(source, globalThis.location?.href), options)
   const files = [...source]
@@ -44,7 +44,7 @@ async function openAddress(url: URL, options: FetchOptions): Promise<Checkpoint>
     if (!file) throw new FormatError(urlName(address), 'is not there, or its server does not give it to this page')
     return file
   }
-  if (isGguf(url.pathname)) return ggufCheckpoint(await opened(url))
+  if (isGguf(url.pathname)) return openGgufSource(await opened(url))
   const name = urlName(url).replace(/\/+$/, '')
   const address = (file: string) => new URL(`${name}/${encodeURIComponent(file)}`)
   // Servers do not list folders: each file that there may be is asked for.

@@ -1,7 +1,7 @@
 // A file that is not what was to be written does not pass: single bytes of an export are changed.
 import { afterAll, expect, test } from 'vitest'
 import { finish } from '../../test/finish.ts'
-import { ggufLlamaCheckpoint } from '../checkpoint/gguf-llama.ts'
+import { ggufCheckpoint } from '../checkpoint/gguf.ts'
 import { OutputError } from '../errors.ts'
 import { memorySource } from '../formats/bytes.ts'
 import { openGguf } from '../formats/gguf.ts'
@@ -31,7 +31,7 @@ async function verified(dtype: string, change: (bytes: Bytes, offsetOf: (tensor:
   const bytes = sink.files.get('model.gguf')!
   const { tensors } = await openGguf(memorySource(bytes))
   change(bytes, tensor => (tensors.tensors.get(tensor) as unknown as { offset: number }).offset)
-  const written = await ggufLlamaCheckpoint(await openGguf(memorySource(bytes)), 'model.gguf')
+  const written = await ggufCheckpoint(await openGguf(memorySource(bytes)), 'model.gguf')
   return finish(verifyExport(context, plan, written)).catch(error => error)
 }
 

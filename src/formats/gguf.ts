@@ -1,5 +1,5 @@
 // GGUF files, versions 2 and 3, little-endian: metadata and lazy tensors under the names in the file.
-// Used by `checkpoint/gguf-llama.ts`, which gives the tensors their Hugging Face names.
+// Used by `checkpoint/gguf.ts`, which gives the tensors their Hugging Face names.
 // Source: ggml/docs/gguf.md. magic, version, counts; key-value pairs; tensor infos; padding; tensor data.
 // Nothing in a file is trusted: a count or length is checked against the bytes that are left before anything is allocated.
 import { FormatError, UsageError } from '../errors.ts'

@@ -32,7 +32,7 @@ export function attentionHidden(
   form: AttentionForm,
   order?: 'transposed',
 ): Value {
-  const qkv = half.inputs.map(layer => layers.linear(x, layer))
+  const qkv = layers.inputs(x, half)
   const rotary = half.rope
     ? ['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', paddedHeadSize(half) / 2]))
     : []

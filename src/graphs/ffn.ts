@@ -4,9 +4,9 @@ import type { Activation, FfnHalf } from '../model/half-block.ts'
 import type { Layers } from './layers.ts'
 
 /** Adds `H`, or `Hᵀ` where the layers give that. @param x normed */
-export function ffnHidden(g: Graph, { inputs, activation }: FfnHalf, x: Value, layers: Layers): Value {
-  const [first, ...others] = inputs.map(layer => layers.linear(x, layer))
-  return others.reduce((product, y) => g.op('Mul', [product, y]), activate(g, first, activation))
+export function ffnHidden(g: Graph, half: FfnHalf, x: Value, layers: Layers): Value {
+  const [first, ...others] = layers.inputs(x, half)
+  return others.reduce((product, y) => g.op('Mul', [product, y]), activate(g, first, half.activation))
 }
 
 function activate(g: Graph, x: Value, activation: Activation): Value {

@@ -7,6 +7,8 @@ import type { HalfBlock, Linear, Norm } from '../model/half-block.ts'
 export interface Layers {
   /** `x Wᵀ + b` [n, out] of `x` [n, in], or that transposed. */
   linear(x: Value, layer: Linear): Value
+  /** That of each input layer. */
+  inputs(x: Value, half: HalfBlock): readonly Value[]
   norm(x: Value, norm: Norm): Value
 }
 
@@ -20,12 +22,14 @@ export const roleOf = (half: HalfBlock, part: Linear | Norm): string => {
 /** Layers whose weights are inputs of the graph. The width of an FFN is symbolic, so that one session serves every width. */
 export function inputLayers(g: Graph, half: HalfBlock, order?: 'transposed'): Layers {
   const ffn = half.kind === 'ffn'
+  const ofRole = (x: Value, layer: Linear) => {
+    const isOutput = layer === half.output
+    const sizes = [ffn && !isOutput ? 'f' : layer.out, ffn && isOutput ? 'f' : layer.in]
+    return linear(g, x, roleOf(half, layer), sizes, layer.bias, order)
+  }
   return {
-    linear(x, layer) {
-      const isOutput = layer === half.output
-      const sizes = [ffn && !isOutput ? 'f' : layer.out, ffn && isOutput ? 'f' : layer.in]
-      return linear(g, x, roleOf(half, layer), sizes, layer.bias, order)
-    },
+    linear: ofRole,
+    inputs: x => half.inputs.map(layer => ofRole(x, layer)),
     norm: (x, norm) => inputNorm(g, x, norm, roleOf(half, norm)),
   }
 }

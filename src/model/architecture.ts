@@ -1,5 +1,6 @@
 // What the stages need to know of a model, read from `config.json`: a list of half-blocks, and what is before and after it.
 // One data file per `model_type` fills this in (families/); nothing else in the code asks which family a model belongs to.
+import type { GgufArchitecture } from '../checkpoint/gguf-architectures.ts'
 import {
   type AttentionHalf,
   type FfnHalf,
@@ -49,14 +50,7 @@ export interface Architecture {
   /** How the classes of transformers begin, `…ForCausalLM`. */
   readonly classes: string
   /** What llama.cpp calls the family, where it has a graph for it. */
-  readonly gguf?: GgufFacts
-}
-
-/** Source: llama.cpp, src/llama-arch.cpp, src/llama-model.cpp (`llama_model_rope_type`). */
-export interface GgufFacts {
-  readonly architecture: string
-  /** Pairs of neighbours are turned, for which the converter permutes the rows of Q and K; or else the two halves of a head, as they are. */
-  readonly rope: 'neighbours' | 'halves'
+  readonly gguf?: GgufArchitecture
 }
 
 /** What may be removed: FFN neurons, with value channels or whole KV heads and their query heads, or whole layers. */

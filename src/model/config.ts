@@ -22,6 +22,11 @@ export class Config {
     readonly json: Json,
   ) {}
 
+  /** The config with these values of fields that it does not have. */
+  or(defaults: Json): Config {
+    return new Config(this.where, { ...defaults, ...this.json })
+  }
+
   /** A positive integer. @throws UnsupportedModelError where it is missing without a default, not one, or above `max` */
   size(key: string, fallback?: number, max = MAX_SIZE): number {
     const value = this.json[key] ?? fallback
@@ -35,9 +40,27 @@ export class Config {
     return this.json[key] === 0 ? 0 : this.size(key, fallback)
   }
 
+  /** As `size`, and undefined where the field is null. */
+  sizeOrNull(key: string): number | undefined {
+    return this.json[key] === null ? undefined : this.size(key)
+  }
+
+  layerCount(): number {
+    return this.size('num_hidden_layers', undefined, MAX_LAYERS)
+  }
+
   /** The half-blocks of all layers. */
   layers(of: (layer: number) => readonly HalfBlock[]): HalfBlock[] {
-    return Array.from({ length: this.size('num_hidden_layers', undefined, MAX_LAYERS) }, (_, layer) => of(layer)).flat()
+    return Array.from({ length: this.layerCount() }, (_, layer) => of(layer)).flat()
+  }
+
+  /** What attention each layer has, as transformers 5 lists it; undefined where it is not listed. @throws UnsupportedModelError */
+  layerTypes<T extends string>(allowed: readonly T[]): readonly T[] | undefined {
+    const list = this.json.layer_types ?? undefined
+    const layers = this.layerCount()
+    if (list !== undefined && !(Array.isArray(list) && list.length === layers && list.every(t => allowed.includes(t))))
+      throw this.error('layer_types', list, `a list of ${layers}, each ${allowed.join(' or ')}`)
+    return list
   }
 
   /** h, k and e. @param hiddenSize d @throws UnsupportedModelError where they do not go together */

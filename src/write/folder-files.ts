@@ -40,12 +40,22 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
     ...olderRope(config),
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, keptWidths(a, recipe.layers))
-      : { [a.ffnWidthKey]: plan.stored[0].ffn, num_hidden_layers: plan.layers.after.length, ...plan.biasFields }),
+      : { [a.ffnWidthKey]: plan.stored[0].ffn, ...layerFields(config, plan.layers.after), ...plan.biasFields }),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
     ...dtypeFields(
       config,
       plan.tensors.map(({ dtype }) => dtype),
     ),
+  }
+}
+
+/** The fields of `config.json` that say something of each layer, for those of the source that stay. */
+function layerFields(config: Record<string, unknown>, layers: readonly number[]): Record<string, unknown> {
+  const { layer_types: types, max_window_layers: first } = config
+  return {
+    num_hidden_layers: layers.length,
+    ...(Array.isArray(types) && { layer_types: layers.map(layer => types[layer]) }),
+    ...(typeof first === 'number' && { max_window_layers: layers.filter(layer => layer < first).length }),
   }
 }
 

@@ -4,6 +4,8 @@
 // src/llama-quant.cpp (`llama_tensor_get_type_impl`, `tensor_type_fallback`); conversion/base.py for F16 where no block fits.
 import { blockElements, type GgufType } from '../formats/gguf-layout.ts'
 import { type Architecture, attentionHalves, layersOf, tensorShapes } from '../model/architecture.ts'
+import { groupSize } from '../model/half-block.ts'
+import { ggufArchitecture } from './gguf-architecture.ts'
 
 /** Types of whole files: the type of most weights, and the number in `general.file_type` (llama.h, `enum llama_ftype`). */
 export const FILE_TYPES = {
@@ -53,9 +55,9 @@ function widerTypes(a: Architecture, base: GgufType): Map<string, GgufType> {
     a.embeddingSize % blockElements(base) === 0 ? 'Q6_K' : 'Q8_0',
   )
   if (base !== 'Q4_K' && base !== 'Q5_K') return types
-  // 80 layers with grouped queries are Llama 70B; architecture `deci`, which has widths for each layer, does not ask for the groups.
+  // 80 layers are a model of 70B; architecture `llama` asks for grouped queries besides.
   const layers = layersOf(a)
-  const is70B = layers === 80 && (a.compact || attentionHalves(a)[0].kvHeads < attentionHalves(a)[0].heads)
+  const is70B = layers === 80 && (ggufArchitecture(a) !== 'llama' || groupSize(attentionHalves(a)[0]) > 1)
   for (const half of a.halves) {
     const more = moreBits(half.layer, layers)
     if (half.kind === 'ffn') types.set(`${half.output.name}.weight`, more ? 'Q6_K' : base)

@@ -10,8 +10,9 @@ import { finish } from '../../test/finish.ts'
 import { bool, buildGguf, f32, f32s, f32Tensor, i32s, text, texts, u32 } from '../../test/gguf-builder.ts'
 import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel } from '../../test/made-models.ts'
 import { TINY_OPT } from '../../test/tiny.ts'
-import { ggufLlamaCheckpoint } from '../checkpoint/gguf-llama.ts'
+import { ggufCheckpoint } from '../checkpoint/gguf.ts'
 import { NumericError, UnsupportedModelError } from '../errors.ts'
+import { verifyExport } from '../export/verify.ts'
 import { memorySource } from '../formats/bytes.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { memoryContext } from '../forward/context.ts'
@@ -43,7 +44,7 @@ async function exported(model: Model, dtype: string) {
   await finish(plan.write(sink, memoryContext(engine)))
   await sink.commit()
   const file = await openGguf(memorySource(sink.files.get('model.gguf')!, 'model.gguf'))
-  const read = async () => describeModel(await ggufLlamaCheckpoint(file, 'model.gguf'))
+  const read = async () => describeModel(await ggufCheckpoint(file, 'model.gguf'))
   return { plan, file, read, bytes: sink.files.get('model.gguf')! }
 }
 
@@ -135,6 +136,43 @@ describe('reads back as the same model', () => {
   })
 })
 
+describe('other families: the same tensors and logits, from all layouts', () => {
+  const uniform = [160, 160, 160, 160].map(ffn => ({ ffn, values: [16, 16] }))
+  const perLayer = [96, 160, 32, 256].map((ffn, i) => ({ ffn, values: [16, 4 * i] }))
+  test.each<[string, Record<string, unknown>, string, string]>([
+    ['Qwen2', { model_type: 'qwen2' }, 'qwen2', 'qwen2'],
+    ['Qwen2, heads of a size of their own', { model_type: 'qwen2', head_dim: 20 }, 'llama', 'qwen2'],
+    ['Qwen2, Llama 3 positions', { model_type: 'qwen2', rope_parameters: LLAMA3_ROPE }, 'llama', 'qwen2'],
+    ['Mistral', { model_type: 'mistral', tie_word_embeddings: false, sliding_window: null }, 'llama', 'llama'],
+  ])('%s', async (_, changes, architecture, family) => {
+    const dense = randomLlama(changes, 7)
+    const layouts: [MadeModel, string, string][] = [
+      [dense, architecture, family],
+      [compactLlama(dense, uniform), architecture, family],
+      [compactLlama(dense, perLayer), 'deci', `fasp_${family}`],
+    ]
+    for (const [layout, wanted, type] of layouts) {
+      const model = await made(layout)
+      for (const dtype of ['F32', 'Q8_0']) {
+        const { plan, file, read } = await exported(model, dtype)
+        const back = await read()
+        expect(file.metadata.get('general.architecture')).toBe(wanted)
+        expect(back.checkpoint.config.model_type).toBe(type)
+        await finish(verifyExport(memoryContext(engine), plan, back.checkpoint))
+        if (dtype === 'F32') await expectSameLogits(model, back, 1e-4)
+      }
+    }
+  })
+
+  test('without the windows, which is said where a text can be longer', async () => {
+    const windowed = (window: number) => made(randomLlama({ model_type: 'mistral', sliding_window: window }, 8))
+    expect(gguf.plan(await windowed(512), 'F32').notices).toEqual([])
+    const { plan, read } = await exported(await windowed(8), 'F32')
+    expect(plan.notices).toEqual([expect.stringMatching(/no sliding window .* not the last 8 alone/)])
+    await expectSameLogits(await made(randomLlama({}, 8)), await read(), 1e-4)
+  })
+})
+
 test('rows that are no multiple of 32 are F16 in a quantised file, and that is said', async () => {
   const model = await made(randomLlama({ hidden_size: 72, head_dim: 12, num_key_value_heads: 6 }, 4))
   const { file, plan } = await exported(model, 'Q8_0')
@@ -187,7 +225,7 @@ test('a GGUF source gives its tokenizer, names and template as they are, and not
     ),
   })
   const before = await openGguf(memorySource(source))
-  const { file } = await exported(describeModel(await ggufLlamaCheckpoint(before, 'source.gguf')), 'F32')
+  const { file } = await exported(describeModel(await ggufCheckpoint(before, 'source.gguf')), 'F32')
   const carried = [...before.metadata.keys()].filter(key => /^(tokenizer\.|general\.(name|tags))/.test(key))
   expect(carried).toHaveLength(9)
   for (const key of carried) expect(await file.rawValue(key)).toEqual(await before.rawValue(key))

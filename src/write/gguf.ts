@@ -1,7 +1,8 @@
-// Writes a GGUF file of a LLaMA-like model, tensor by tensor, that llama.cpp runs: architecture `llama` where all FFNs have one width,
-// `deci` where they differ. Both want as many value channels as query channels: narrower ones get channels of zeros.
-// Source: llama.cpp, conversion/llama.py and conversion/base.py (keys, types, permutation), src/models/llama.cpp and src/models/deci.cpp.
+// Writes a GGUF file of a LLaMA-like model, tensor by tensor, that llama.cpp runs: the family's architecture where all FFNs have one width,
+// `deci` where they differ. All want as many value channels as query channels: narrower ones get channels of zeros. None has windows.
+// Source: llama.cpp, conversion/llama.py and conversion/base.py (keys, types, permutation).
 
+import { GRAPHS } from '../checkpoint/gguf-architectures.ts'
 import { storedName, toStoredRows } from '../checkpoint/gguf-names.ts'
 import { baseName, bytes, percent } from '../display.ts'
 import { UnsupportedModelError } from '../errors.ts'
@@ -27,10 +28,11 @@ import {
   tensorShapes,
 } from '../model/architecture.ts'
 import { firstValueRows } from '../model/coupling.ts'
-import type { Rope } from '../model/half-block.ts'
+import type { HalfBlock } from '../model/half-block.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { widened } from '../model/widen.ts'
 import { VERSION } from '../version.ts'
+import { ggufArchitecture, ropeDivisors, ropeOf } from './gguf-architecture.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
 import { BLOCK, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
 import type { Sink } from './sink.ts'
@@ -59,10 +61,14 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
   const model = fitted(source, fileType)
   const types = tensorTypes(model.architecture, fileType)
   const notices = sizeNotices(source, model, types)
-  const { window } = attentionHalves(model.architecture).find(half => half.window !== undefined) ?? {}
-  if (window !== undefined)
+  const { maxPositions } = source.architecture
+  const narrowest = attentionHalves(source.architecture).reduce(
+    (least, { window = least }) => Math.min(least, window),
+    maxPositions,
+  )
+  if (narrowest < maxPositions)
     notices.push(
-      `llama.cpp lets all tokens of these models see all before them; this one sees the last ${window}. Longer texts come out differently.`,
+      `llama.cpp has no sliding window for this architecture: each token sees all before it, and not the last ${narrowest} alone. Texts of more tokens come out differently.`,
     )
   const rows = [...types].filter(([name, type]) => type === 'F16' && fileType !== 'F16' && isMatrix(model, name))
   if (rows.length > 0)
@@ -91,7 +97,7 @@ function checkArchitecture({ checkpoint, architecture: a }: Model): void {
   const known = a.gguf && ffnHalves(a).every(({ activation }) => activation === 'silu')
   if (!known || [...tensorShapes(a).keys()].some(name => storedName(name) === undefined))
     throw new UnsupportedModelError(
-      `${checkpoint.name}: ${a.modelType} models cannot be written as GGUF: llama.cpp has no architecture for them. It runs LLaMA: rotary positions, RMSNorm, an FFN gated by SiLU. Choose another --to.`,
+      `${checkpoint.name}: ${a.modelType} models cannot be written as GGUF: llama.cpp has no architecture for them. It runs what is like LLaMA: rotary positions, RMSNorm, an FFN gated by SiLU. Choose another --to.`,
     )
 }
 
@@ -105,9 +111,11 @@ function commonType({ checkpoint, architecture }: Model): string {
   return [...sizes].sort((x, y) => y[1] - x[1])[0][0]
 }
 
-/** The model with all value channels, and FFNs of whole blocks where a type has blocks. */
-function fitted(model: Model, fileType: GgufFileType): Model {
-  const { architecture: a } = model
+/** The model without windows, with all value channels, and FFNs of whole blocks where a type has blocks. */
+function fitted({ checkpoint, architecture }: Model, fileType: GgufFileType): Model {
+  const everywhere = (half: HalfBlock): HalfBlock => (half.kind === 'ffn' ? half : { ...half, window: undefined })
+  const a = { ...architecture, halves: architecture.halves.map(everywhere) }
+  const model = { checkpoint, architecture: a }
   const multiple = isDType(fileType) ? 1 : BLOCK
   const widths = layerWidths(a)
   const places = attentionHalves(a).map((half, layer) => {
@@ -157,27 +165,17 @@ const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, Gguf
   const infos = [...tensorShapes(a)].map(
     ([name, shape]): GgufTensorInfo => ({ name: storedName(name)!, type: types.get(name)!, shape }),
   )
-  const { kind, divisors } = ropeDivisors(ropeOf(a))
+  const { kind, divisors } = ropeDivisors(a)
   return kind === 'any' ? [...infos, { name: ROPE_TENSOR, type: 'F32', shape: [divisors.length] }] : infos
 }
 
 const ROPE_TENSOR = 'rope_freqs.weight'
 
-/** Of all layers. */
-const ropeOf = (a: Architecture): Rope => attentionHalves(a)[0].rope!
-
-/** By what scaling divides the frequencies: all by one factor, or each by its own (Llama 3). */
-function ropeDivisors({ theta, inverseFrequencies: scaled }: Rope): { kind: 'one' | 'any'; divisors: Float32Array } {
-  const e = 2 * scaled.length
-  const divisors = Float32Array.from(scaled, (frequency, i) => theta ** ((-2 * i) / e) / frequency)
-  return { kind: divisors.every(d => Math.abs(d / divisors[0] - 1) < 1e-6) ? 'one' : 'any', divisors }
-}
-
 /** Keys of the architecture, and of the model in general. */
 function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileType): GgufPair[] {
   const { count, counts, real, text } = ggufValue
-  const { heads, kvHeads, headSize, rope } = attentionHalves(a)[0]
-  const { kind, divisors } = ropeDivisors(rope!)
+  const { heads, kvHeads, headSize } = attentionHalves(a)[0]
+  const { kind, divisors } = ropeDivisors(a)
   const scaling = (checkpoint.config.rope_parameters ?? checkpoint.config.rope_scaling) as Record<
     string,
     unknown
@@ -197,7 +195,7 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
     'attention.value_length': count(headSize),
     'attention.layer_norm_rms_epsilon': real(a.finalNorm!.epsilon),
     'rope.dimension_count': count(headSize),
-    'rope.freq_base': real(rope!.theta),
+    'rope.freq_base': real(ropeOf(a).theta),
     'rope.scaling.type': linear && text('linear'),
     'rope.scaling.factor': linear && real(divisors[0]),
     'rope.scaling.original_context_length': kind === 'any' && typeof original === 'number' && count(original),
@@ -251,18 +249,14 @@ async function* writeTensors(
     await put(storedName(name)!, order ? stored() : values)
     yield { type: 'progress', done: i + 1 }
   }
-  if (layout.tensors.has(ROPE_TENSOR))
-    await put(ROPE_TENSOR, ropeDivisors(ropeOf(a)).divisors as Float32Array<ArrayBuffer>)
+  if (layout.tensors.has(ROPE_TENSOR)) await put(ROPE_TENSOR, ropeDivisors(a).divisors)
   await file.close()
 }
-
-/** Files with a width for each layer are of architecture `deci`, which is like `llama`, biases included, and turns neighbours, too. */
-const ggufArchitecture = ({ compact, gguf }: Architecture): string => (compact ? 'deci' : gguf!.architecture)
 
 /** The tensors whose rows llama.cpp has in another order. */
 function permutedRows(a: Architecture): Map<string, { readonly rows: number; readonly heads: number }> {
   const permuted = new Map<string, { readonly rows: number; readonly heads: number }>()
-  if (!a.compact && a.gguf!.rope === 'halves') return permuted
+  if (!GRAPHS[ggufArchitecture(a)].permuted) return permuted
   for (const { inputs, heads, kvHeads } of attentionHalves(a)) {
     const [q, k] = inputs
     for (const kind of ['weight', 'bias']) {

@@ -36,8 +36,8 @@ export class ModelWriter {
   /** Copies a half-block that nothing was removed from. */
   async copyHalf(half: HalfBlock): Promise<void> {
     await this.#copyNorms(half)
-    for (const [name] of storedInputs(half)) await this.#copyLinear(half.inputs.find(l => l.name === name)!)
-    await this.#copyLinear(half.output)
+    for (const slices of storedInputs(half).values()) await this.#copyLinears(slices.map(i => half.inputs[i]))
+    await this.#copyLinears([half.output])
   }
 
   /**
@@ -52,7 +52,7 @@ export class ModelWriter {
     const isWhole = (i: number) => !half.coupled.includes(i) && !wholeHeads
     for (const slices of storedInputs(half).values()) {
       if (!aligned && slices.every(isWhole)) {
-        await this.#copyLinear(half.inputs[slices[0]])
+        await this.#copyLinears(slices.map(i => half.inputs[i]))
         continue
       }
       for (const i of slices) {
@@ -99,15 +99,19 @@ export class ModelWriter {
     for (const name of normsOf(half).flatMap(normTensors)) await this.#copy(name)
   }
 
-  async #copyLinear(linear: Linear): Promise<void> {
-    await this.#copy(`${linear.name}.weight`)
-    if (linear.bias) await this.#copy(`${linear.name}.bias`)
-    else await this.#addBias(linear)
+  /** Copies one stored tensor. @param slices the layers that it holds */
+  async #copyLinears(slices: readonly Linear[]): Promise<void> {
+    const [{ name, bias }] = slices
+    await this.#copy(`${name}.weight`)
+    if (bias) await this.#copy(`${name}.bias`)
+    else for (const linear of slices) await this.#addBias(linear)
   }
 
   /** Zeros, where the output has a bias and the source has none. */
   async #addBias({ name, out }: Linear): Promise<void> {
-    if (this.checkpoint.has(this.#place(`${name}.bias`))) await this.#write(`${name}.bias`, new Float32Array(out))
+    const place = this.#place(`${name}.bias`)
+    if (this.checkpoint.has(place))
+      await this.checkpoint.part(place, this.#encode(`${name}.bias`, new Float32Array(out)))
   }
 
   /** The tensor's name in the output. */
@@ -122,11 +126,6 @@ export class ModelWriter {
     else
       for await (const part of converted(this.model, name, this.options.typeOf(name)))
         await this.checkpoint.part(this.#place(name), part)
-  }
-
-  /** @param name of the source */
-  #write(name: string, values: Floats): Promise<void> {
-    return this.#put(name, this.#encode(name, values))
   }
 
   #put(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {

@@ -1,6 +1,6 @@
 // Files of weights: torch (zip and pickle), safetensors, GGUF with its checkpoint and tokenizer.
 
-import { ggufLlamaCheckpoint } from '../../src/checkpoint/gguf-llama.ts'
+import { ggufCheckpoint } from '../../src/checkpoint/gguf.ts'
 import { storedName } from '../../src/checkpoint/gguf-names.ts'
 import { concatBytes, memorySource } from '../../src/formats/bytes.ts'
 import { GGML_TYPES, openGguf } from '../../src/formats/gguf.ts'
@@ -332,11 +332,11 @@ const gguf: Target = {
       key,
       dice.or(0.04, value, () => nearBuilt(value, dice)),
     ])
-    const deci = dice.chance(0.1)
+    const architecture = dice.or(0.2, 'llama', () => dice.pick(['deci', 'qwen2']))
     const metadata = changed
       .filter(() => !dice.chance(0.01))
-      .map(([key, value]): [string, BuiltValue] => [deci ? key.replace('llama', 'deci') : key, value])
-    if (deci) metadata[0] = ['general.architecture', text('deci')]
+      .map(([key, value]): [string, BuiltValue] => [key.replace('llama', architecture), value])
+    if (architecture !== 'llama') metadata[0] = ['general.architecture', text(architecture)]
     const tensors = TENSORS.map(one => ggufTensor(one, dice)).filter(() => !dice.chance(0.01))
     const count = () => dice.or(0.02, undefined, () => BigInt(dice.size()))
     const alignment = dice.or(0.03, undefined, () => dice.pick([1, 64, 4096]))
@@ -346,7 +346,7 @@ const gguf: Target = {
   async read(files) {
     const opened = await openGguf(memorySource(files['model.gguf']))
     await readTensors(opened.tensors)
-    const checkpoint = await ggufLlamaCheckpoint(opened, 'model.gguf')
+    const checkpoint = await ggufCheckpoint(opened, 'model.gguf')
     await tolerate(() => describeModel(checkpoint))
     await tolerate(() => loadTokenizer(checkpoint).encode('ab acd 12 <s>'))
     for (const key of opened.metadata.keys()) await opened.rawValue(key)

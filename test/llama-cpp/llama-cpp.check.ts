@@ -1,11 +1,12 @@
 // What we write as GGUF, in llama.cpp itself: it loads, gives our ids, logits, greedy text and perplexity; and its quantiser gives our bytes.
 // usage: npx vitest run --project llama.cpp   (after npm run build; Linux x64, Python 3)
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { SpeedResult } from '../../src/bench/result.ts'
+import { PRE_TOKENIZERS } from '../../src/checkpoint/gguf-pretokenizers.ts'
 import { agreement, allowedFor } from '../../src/export/agreement.ts'
 import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
@@ -99,6 +100,9 @@ describe('small models', () => {
     ] // prettier-ignore
     const widths = [384, 288, 96, 200, 352, 64].map((ffn, i) => ({ ffn, values: values[i] }))
     const biases = { attention_bias: true, mlp_bias: true, tie_word_embeddings: false, num_attention_heads: 4 }
+    const qwen2 = { model_type: 'qwen2', tie_word_embeddings: false, rms_norm_eps: 1e-6, rope_theta: 1e6 }
+    const mistral = { model_type: 'mistral', tie_word_embeddings: false, sliding_window: 256 } // more than the tokens here
+    const narrow = [256, 64, 160, 96].map(ffn => ({ ffn, values: [16, 11] }))
     const make = (name: string, model: Parameters<typeof writeModel>[1]) =>
       writeModel(join(root, name), model, TINY_LLAMA)
     Object.assign(sources, {
@@ -116,6 +120,14 @@ describe('small models', () => {
           [256, 64, 160, AMX ? 96 : 32].map(ffn => ({ ffn, values: [24, 11] })),
         ),
       ),
+      Qwen2: make('qwen2', randomLlama({ ...qwen2, rope_scaling: { type: 'linear', factor: 4 } }, 10)),
+      'Qwen2, compact (deci)': make('qwen2-compact', compactLlama(randomLlama(qwen2, 11), narrow)),
+      'Qwen2, positions and heads that its graph does not take (llama)': make(
+        'qwen2-llama',
+        randomLlama({ ...qwen2, num_attention_heads: 4, head_dim: 20, rope_parameters: LLAMA3_ROPE }, 12),
+      ),
+      Mistral: make('mistral', randomLlama({ ...mistral, head_dim: 20 }, 13)),
+      'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
   })
   const names = [
@@ -126,6 +138,11 @@ describe('small models', () => {
     'linear positions',
     'biases, separate head',
     'compact with biases (deci)',
+    'Qwen2',
+    'Qwen2, compact (deci)',
+    'Qwen2, positions and heads that its graph does not take (llama)',
+    'Mistral',
+    'Mistral, compact (deci)',
   ]
   test.each(names.flatMap(name => Object.keys(TOLERANCES).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
     expectAgreement(sources[name], dtype, 192),
@@ -153,6 +170,11 @@ describe("llama.cpp's quantiser gives the same file", () => {
         [256, 512, 96, 288, 480, 512, 256, 64].map(ffn => ({ ffn, values: [64, 64] })),
       ) // prettier-ignore
     },
+    'Qwen2, 80 layers': () =>
+      randomLlama(
+        { ...sizes, model_type: 'qwen2', intermediate_size: 32, num_key_value_heads: 4, num_hidden_layers: 80 },
+        15,
+      ),
     '80 layers': () => randomLlama({ ...sizes, head_dim: 16, intermediate_size: 32, num_hidden_layers: 80 }, 7),
     'rows of 96': () => randomLlama({}, 8),
   }
@@ -169,7 +191,7 @@ describe("llama.cpp's quantiser gives the same file", () => {
       }
       const [source, target] = [join(root, 'f32.gguf'), join(root, 'theirs.gguf')]
       writeFileSync(source, await write('F32'))
-      for (const type of name === '80 layers' ? (['Q4_K_M', 'Q5_K_M'] as const) : quantized) {
+      for (const type of name.endsWith('80 layers') ? (['Q4_K_M', 'Q5_K_M'] as const) : quantized) {
         const args = [path('test/llama-cpp/quantize.py'), modules, source, target, String(FILE_TYPES[type].number)]
         execFileSync('python3', args, { stdio: ['ignore', 'ignore', 'pipe'] })
         expect(await contents(await write(type)), type).toEqual(await contents(readFileSync(target)))
@@ -208,6 +230,17 @@ describe('tokenizers', () => {
   test('byte-level BPE', async () => {
     expect(plain.length).toBeGreaterThan(20)
     await expectSameIds(TINY_LLAMA, plain)
+  })
+  test('split as Qwen2 does, of texts that are in NFC already: llama.cpp does not bring them there', async () => {
+    const { normalizer, preTokenizer: pre_tokenizer } = PRE_TOKENIZERS.get('qwen2')!
+    const folder = join(root, 'qwen2-tokenizer')
+    cpSync(TINY_LLAMA, folder, { recursive: true })
+    const file = join(folder, 'tokenizer.json')
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), normalizer, pre_tokenizer }))
+    await expectSameIds(
+      folder,
+      plain.filter(text => text.normalize() === text),
+    )
   })
   describeShared('of Llama 2', () => {
     test('SentencePiece BPE, by the ranks of merges', async () => {

@@ -84,11 +84,16 @@ def cache_bytes(model, ids):
 
 
 def expected_bytes(config, tokens):
-    """[compact, padded]: float32, keys whole, values as wide as the widest head of the layer."""
+    """[compact, padded]: float32, keys whole, values as wide as the widest head of the layer; layers with a window keep as many tokens."""
     heads = config.get("num_key_value_heads") or config["num_attention_heads"]
     size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     widths = [max(layer["values"]) for layer in config["layer_widths"]]
-    return [4 * tokens * heads * sum(size + width for width in each) for each in (widths, [size] * len(widths))]
+    window = config.get("sliding_window") or tokens
+    if not hasattr(transformers.cache_utils, "DynamicSlidingWindowLayer"):
+        window = tokens
+    slides = [kind == "sliding_attention" for kind in config.get("layer_types") or ["sliding_attention"] * len(widths)]
+    kept = [min(tokens, window) if one else tokens for one in slides]
+    return [4 * heads * sum(n * (size + width) for n, width in zip(kept, each)) for each in (widths, [size] * len(widths))]
 
 
 def left_padded(model, ids):

@@ -12,7 +12,10 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+
+from randomise import randomise
 
 out, tokenizer = map(pathlib.Path, sys.argv[1:])
 CODE = pathlib.Path(__file__).parents[2] / "src/write/python"
@@ -27,22 +30,20 @@ CASES = {
     "llama-llama3-rope": (LlamaForCausalLM, LlamaConfig, {**llama, "rope_parameters": llama3, "tie_word_embeddings": True}),
     "llama-linear-rope": (LlamaForCausalLM, LlamaConfig, {**llama, "rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}}),
     "llama-odd-heads": (LlamaForCausalLM, LlamaConfig, {**llama, "head_dim": 20, "num_attention_heads": 4, "num_key_value_heads": 1}),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config, {**llama, "tie_word_embeddings": True}),
+    # Windows shorter than the texts that are checked, and than what is written with a cache.
+    "qwen2-window": (Qwen2ForCausalLM, Qwen2Config, {**llama, "use_sliding_window": True, "sliding_window": 24, "max_window_layers": 1}),
+    "mistral-window": (MistralForCausalLM, MistralConfig, {**llama, "sliding_window": 24, "head_dim": 20}),
     "opt-350m-like": (OPTForCausalLM, OPTConfig, {**opt, "do_layer_norm_before": False, "word_embed_proj_dim": 64}),
     "opt-plain": (OPTForCausalLM, OPTConfig, {**opt, "enable_bias": False, "layer_norm_elementwise_affine": False, "activation_function": "gelu"}),
 }
 
 
-def randomise(model):
-    """Biases and norms start at constants that would hide mistakes."""
-    for name, p in model.named_parameters():
-        if p.ndim == 1:
-            p.data = torch.randn_like(p) * 0.2 + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
-
-
 def cut(model, folder):
     """Writes the compact and the padded model."""
     config = json.loads(model.config.to_json_string(use_diff=False))
-    family = {"llama": "FaspLlama", "opt": "FaspOPT"}[config["model_type"]]
+    classes = type(model).__name__.removesuffix("ForCausalLM")
+    family = f"Fasp{classes}"
     query_heads = config["num_attention_heads"]
     heads = config.get("num_key_value_heads") or query_heads
     size = config.get("head_dim") or config["hidden_size"] // query_heads
@@ -65,7 +66,7 @@ def cut(model, folder):
         if not any(channels):
             channels[0] = [1]
         layer = next(name for name in state if f"layers.{i}." in name).split(f"layers.{i}.")[0] + f"layers.{i}."
-        ffn = "mlp." if family == "FaspLlama" else ""
+        ffn = "" if classes == "OPT" else "mlp."
         up, down = (["gate_proj", "up_proj"], "down_proj") if ffn else (["fc1"], "fc2")
         neurons = sorted(random.sample(range(state[f"{layer}{ffn}{down}.weight"].shape[1]), random.randint(1, 200)))
         output = f"{layer}self_attn.{'o_proj' if ffn else 'out_proj'}.weight"
@@ -90,11 +91,16 @@ def cut(model, folder):
         (target / "config.json").write_text(json.dumps({**config, **fields}))
         if layout == "compact":
             for file in CODE.glob("*.py"):
-                shutil.copy(file, target)
+                code = file.read_text().replace("fasp_llama", f"fasp_{config['model_type']}").replace("Llama", classes)
+                (target / file.name).write_text(code)
         copy_tokenizer(target)
 
 
 def copy_tokenizer(folder):
+    if json.loads((folder / "config.json").read_text())["model_type"].endswith("qwen2"):
+        # transformers 5 splits words as Qwen2 does, whatever tokenizer.json says, where config.json has that type.
+        Qwen2Tokenizer.from_pretrained(tokenizer, pad_token="<unk>").save_pretrained(folder)
+        return
     for file in tokenizer.glob("tokenizer*"):
         shutil.copy(file, folder)
 

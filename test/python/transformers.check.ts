@@ -28,11 +28,13 @@ const run = (command: string, ...args: string[]) =>
 await run(newest, here('make_models.py'), join(folder, 'models'), TINY_LLAMA)
 await run(process.execPath, here('export.mjs'), folder)
 const cases = readdirSync(folder).filter(name => name.endsWith('.json'))
+/** Attention of the oldest lets tokens of Qwen2 see all before them, whatever the config says. */
+const withoutWindow = cases.filter(name => !name.includes('qwen2-window'))
 
 describe.each([
-  [/^transformers.*$/m.exec(packages[0])![0], newest],
-  [/^transformers.*$/m.exec(packages[1])![0], oldest],
-])('%s', (_, python) => {
+  [/^transformers.*$/m.exec(packages[0])![0], newest, cases],
+  [/^transformers.*$/m.exec(packages[1])![0], oldest, withoutWindow],
+])('%s', (_, python, cases) => {
   let problems: Readonly<Record<string, readonly string[]>>
   beforeAll(async () => {
     const { stdout } = await run(python, here('check_transformers.py'), ...cases.map(name => join(folder, name)))

@@ -18,7 +18,9 @@ import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/
 import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
 import { generate } from '../evaluation.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
+import { readModel, writeModel } from '../made-models.ts'
 import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
+import { random } from '../random.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 import { TINY_MODELS, TINY_NAMES } from '../tiny.ts'
 import { openBrowser } from './browser.ts'
@@ -157,6 +159,28 @@ describeShared('small models', () => {
   })
 })
 
+/** tiny-llama as a model of another family: tokens see the last ones only, fewer than are in any text here; with biases. */
+async function asFamily(model_type: 'mistral' | 'qwen2'): Promise<string> {
+  const { config, tensors } = await readModel(TINY_LLAMA)
+  const window = { sliding_window: 12, use_sliding_window: true, max_window_layers: 2 }
+  const biases = Object.entries(tensors).flatMap(([name, { shape }], i) => {
+    if (model_type !== 'qwen2' || !/[qkv]_proj\.weight$/.test(name)) return []
+    return [[name.replace('weight', 'bias'), { shape: [shape[0]], values: random(shape[0], i).map(v => v / 4) }]]
+  })
+  const made = { config: { ...config, ...window, model_type }, tensors: { ...tensors, ...Object.fromEntries(biases) } }
+  return writeModel(join(root, model_type), made, TINY_LLAMA)
+}
+
+describeShared('families like LLaMA', () => {
+  describe.each(['mistral', 'qwen2'] as const)('%s', name => {
+    test.each(['stock', 'ragged', 'per-head'] as const)('%s, fp32', async layout => {
+      const folder = `${name}-${layout}`
+      await run(root, 'prune', await asFamily(name), ...cut(name, layout, '128'), '--to', 'onnx:fp32')
+      await expectAgreement(folder, `${folder}/onnx`, 'fp32', 256)
+    })
+  })
+})
+
 test('external data, which models over 2 GB have', async () => {
   await withModel(TINY_LLAMA, async model => {
     const sink = await openFolderSink(join(root, 'external'), false)
@@ -170,7 +194,8 @@ test('an export that is another model, and one that does not load, are refused',
   const runtime = { ...TRANSFORMERS_JS, child: new URL('../../dist/transformers-js-child.js', import.meta.url) }
   const folder = join(root, 'dense')
   await withModel(TINY_LLAMA, async model => {
-    const architecture = { ...model.architecture, rope: undefined }
+    const halves = model.architecture.halves.map(half => ({ ...half, rope: undefined }))
+    const architecture = { ...model.architecture, halves }
     const other = { ...model, architecture }
     const context = memoryContext(engine)
     await expect(verifyIn(context, other, runtime, [folder, 'fp32'], ALLOWED.fp32)).rejects.toThrow(

@@ -1,14 +1,13 @@
 // LLaMA: RMSNorm, rotary positions, gated FFN, grouped queries. Source: transformers `models/llama/modeling_llama.py`.
 // Families that differ in a few facts begin with `llamaLike`.
 import { ACTIVATIONS } from '../activations.ts'
-import type { Architecture, GgufFacts } from '../architecture.ts'
+import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import type { Linear, Norm } from '../half-block.ts'
 import { readRope } from '../rope.ts'
 
 /** What tells a family from LLaMA. */
-export interface LlamaFacts extends Pick<Architecture, 'modelType' | 'classes' | 'biasFields'> {
-  readonly gguf: GgufFacts
+export interface LlamaFacts extends Pick<Architecture, 'modelType' | 'classes' | 'biasFields' | 'gguf'> {
   readonly bias: { readonly qkv: boolean; readonly o: boolean; readonly ffn: boolean }
   /** Tokens that a token of this layer sees. @default all */
   readonly window?: (layer: number) => number | undefined
@@ -19,7 +18,7 @@ export function llama(config: Config): Architecture {
   return llamaLike(config, {
     modelType: 'llama',
     classes: 'Llama',
-    gguf: { architecture: 'llama', rope: 'neighbours' },
+    gguf: 'llama',
     bias: { qkv: attentionBias, o: attentionBias, ffn: config.flag('mlp_bias', false) },
     biasFields: { attention_bias: true, mlp_bias: true },
   })

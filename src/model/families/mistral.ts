@@ -3,12 +3,13 @@ import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { llamaLike } from './llama.ts'
 
-export function mistral(config: Config): Architecture {
-  const window = config.json.sliding_window === null ? undefined : config.size('sliding_window', 4096)
+export function mistral(given: Config): Architecture {
+  const config = given.or({ num_key_value_heads: 8, max_position_embeddings: 131072, sliding_window: 4096 })
+  const window = config.sizeOrNull('sliding_window')
   return llamaLike(config, {
     modelType: 'mistral',
     classes: 'Mistral',
-    gguf: { architecture: 'llama', rope: 'neighbours' },
+    gguf: 'llama',
     bias: { qkv: false, o: false, ffn: false },
     window: () => window,
   })

@@ -4,16 +4,16 @@ import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { llamaLike } from './llama.ts'
 
-export function qwen2(config: Config): Architecture {
-  const window = config.flag('use_sliding_window', false) ? config.size('sliding_window', 4096) : undefined
+export function qwen2(given: Config): Architecture {
+  const config = given.or({ num_key_value_heads: 32, max_position_embeddings: 32768, sliding_window: 4096 })
+  const window = config.flag('use_sliding_window', false) ? config.sizeOrNull('sliding_window') : undefined
   const first = config.count('max_window_layers', 28)
-  const types = config.json.layer_types
-  const slides = (layer: number) => (Array.isArray(types) ? types[layer] === 'sliding_attention' : layer >= first)
+  const types = config.layerTypes(['full_attention', 'sliding_attention'])
   return llamaLike(config, {
     modelType: 'qwen2',
     classes: 'Qwen2',
-    gguf: { architecture: 'qwen2', rope: 'halves' },
+    gguf: 'qwen2',
     bias: { qkv: true, o: false, ffn: false },
-    window: layer => (slides(layer) ? window : undefined),
+    window: layer => ((types ? types[layer] === 'sliding_attention' : layer >= first) ? window : undefined),
   })
 }

@@ -8,7 +8,14 @@ import { ffnHidden } from '../../graphs/ffn.ts'
 import { normed, residual } from '../../graphs/half-block.ts'
 import { type Layers, normalise } from '../../graphs/layers.ts'
 import type { Architecture } from '../../model/architecture.ts'
-import type { AttentionHalf, Linear, Norm, Rope } from '../../model/half-block.ts'
+import {
+  type AttentionHalf,
+  type HalfBlock,
+  type Linear,
+  type Norm,
+  type Rope,
+  storedInputs,
+} from '../../model/half-block.ts'
 import type { FloatType } from './encoding.ts'
 import { floatProducts, type Products, type StoredTensor, Weights } from './products.ts'
 
@@ -81,8 +88,7 @@ class Decoder implements Layers {
 
   attention(half: AttentionHalf, x: Value): Value {
     const { g, float, weights, batch, length } = this
-    const qkv = half.inputs.map(layer => this.linear(x, layer))
-    return byCache(g, half, qkv, {
+    return byCache(g, half, this.inputs(x, half), {
       ...{ batch, length, bias: this.bias(half.window), rotary: this.rotary(half.rope) },
       constant: value => weights.constant(value),
       cached(kind, fresh, width) {
@@ -146,6 +152,16 @@ class Decoder implements Layers {
 
   linear(x: Value, layer: Linear): Value {
     return this.products.linear(this.weights, x, layer)
+  }
+
+  /** Slices of one stored tensor are slices of one product. */
+  inputs(x: Value, half: HalfBlock): Value[] {
+    const { g } = this
+    return [...storedInputs(half).values()].flatMap(slices => {
+      const outs = slices.map(i => half.inputs[i].out)
+      const y = this.linear(x, { ...half.inputs[slices[0]], out: outs.reduce((sum, n) => sum + n) })
+      return outs.length === 1 ? [y] : g.ops('Split', [y, g.constant('int64', outs)], outs.length, { axis: 1 })
+    })
   }
 
   norm(x: Value, norm: Norm): Value {

@@ -14,7 +14,7 @@ import {
 } from '../../test/gguf-builder.ts'
 import { FormatError, UnsupportedModelError, UsageError } from '../errors.ts'
 import { openGguf } from '../formats/gguf.ts'
-import { ggufLlamaCheckpoint } from './gguf-llama.ts'
+import { ggufCheckpoint } from './gguf.ts'
 
 /** One layer: hidden 6, 2 heads of 4, 1 KV head, FFN 32, 4 tokens. */
 const METADATA: Record<string, BuiltValue> = {
@@ -56,7 +56,7 @@ async function open({ metadata = {}, shapes = {}, replace = [] }: Changes = {}) 
   const pairs = Object.entries({ ...METADATA, ...metadata }).filter((pair): pair is [string, BuiltValue] => !!pair[1])
   const entries = Object.entries({ ...SHAPES, ...shapes }).filter((pair): pair is [string, number[]] => !!pair[1])
   const tensors = entries.map(([name, shape]) => replace.find(t => t.name === name) ?? filled(name, shape))
-  return ggufLlamaCheckpoint(await openGguf(ggufSource({ metadata: pairs, tensors })), 'built.gguf')
+  return ggufCheckpoint(await openGguf(ggufSource({ metadata: pairs, tensors })), 'built.gguf')
 }
 /** First column, divided by the row length: the number of the row in the file. */
 const rowOrder = (values: Float32Array, columns: number) =>
@@ -126,7 +126,88 @@ describe('architecture deci', () => {
   })
 })
 
-describe('ggufLlamaCheckpoint', () => {
+describe('architecture qwen2', () => {
+  const BIASES = { 'blk.0.attn_q.bias': [8], 'blk.0.attn_k.bias': [4], 'blk.0.attn_v.bias': [4] }
+  const QWEN2: Changes = {
+    metadata: {
+      ...Object.fromEntries(Object.keys(METADATA).map(key => [key, undefined])),
+      ...Object.fromEntries(Object.entries(METADATA).map(([key, value]) => [key.replace('llama', 'qwen2'), value])),
+      'general.architecture': text('qwen2'),
+    },
+    shapes: BIASES,
+  }
+  const qwen2 = ({ metadata, shapes }: Changes): Changes => ({
+    metadata: { ...QWEN2.metadata, ...metadata },
+    shapes: { ...BIASES, ...shapes },
+  })
+
+  test('has biases on q, k and v, and rows in their order', async () => {
+    const { config, tensors } = await open(QWEN2)
+    expect(config).toMatchObject({ model_type: 'qwen2', architectures: ['Qwen2ForCausalLM'], rope_theta: 500000 })
+    expect(config).not.toHaveProperty('attention_bias')
+    for (const [kind, columns] of [
+      ['weight', 6],
+      ['bias', 1],
+    ] as const) {
+      const q = await tensors.float32(`model.layers.0.self_attn.q_proj.${kind}`)
+      expect(rowOrder(q, columns)).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+    }
+  })
+
+  test('is what such biases mean in llama, too, where the rows have another order', async () => {
+    const { config, tensors } = await open({ shapes: BIASES })
+    expect(config).toMatchObject({ model_type: 'qwen2' })
+    expect(rowOrder(await tensors.float32('model.layers.0.self_attn.k_proj.bias'), 1)).toEqual([0, 2, 1, 3])
+  })
+
+  test.each<[string, Changes, typeof FormatError | typeof UnsupportedModelError, RegExp]>([
+    ['a missing bias', { shapes: { 'blk.0.attn_k.bias': undefined } }, FormatError, /"blk.0.attn_k.bias" is missing/],
+    [
+      'a bias of other length',
+      { shapes: { 'blk.0.attn_q.bias': [4] } },
+      FormatError,
+      /shape \[4\], and the metadata say/,
+    ],
+    [
+      'FFN widths per layer',
+      { metadata: { 'qwen2.feed_forward_length': i32s([32, 16]) } },
+      FormatError,
+      /same for all/,
+    ],
+    [
+      'no context',
+      { metadata: { 'qwen2.context_length': undefined } },
+      FormatError,
+      /"qwen2.context_length" is missing/,
+    ],
+    [
+      'keys of LLaMA alone',
+      { metadata: { 'qwen2.block_count': undefined, 'llama.block_count': u32(1) } },
+      FormatError,
+      /"qwen2.block_count" is missing/,
+    ],
+    [
+      'an absurd number of layers',
+      { metadata: { 'qwen2.block_count': u32(2 ** 31 - 1) } },
+      FormatError,
+      /with 14 tensors/,
+    ],
+    [
+      'biases of another kind',
+      { shapes: { 'blk.0.ffn_up.bias': [32] } },
+      UnsupportedModelError,
+      /"blk.0.ffn_up.bias" is no part/,
+    ],
+    ['experts', { metadata: { 'qwen2.expert_count': u32(8) } }, UnsupportedModelError, /8 experts/],
+    ['YaRN', { metadata: { 'qwen2.rope.scaling.type': text('yarn') } }, UnsupportedModelError, /"yarn"/],
+  ])('with %s is refused', async (_, changes, kind, message) => {
+    const error = await open(qwen2(changes)).catch(error => error)
+    expect(error).toBeInstanceOf(kind)
+    expect(error.message).toMatch(message)
+  })
+})
+
+describe('ggufCheckpoint', () => {
   test('the config that transformers would have', async () => {
     const { config, format, weightBytes } = await open()
     expect(format).toBe('gguf')
@@ -228,6 +309,7 @@ describe('ggufLlamaCheckpoint', () => {
 
   test.each<[string, Changes, RegExp]>([
     ['another architecture', { metadata: { 'general.architecture': text('gemma') } }, /architecture "gemma"/],
+    ['an inherited name', { metadata: { 'general.architecture': text('toString') } }, /architecture "toString"/],
     ['experts', { metadata: { 'llama.expert_count': u32(8) } }, /8 experts/],
     ['one part of several', { metadata: { 'split.count': u32(3) } }, /one of 3 parts/],
     ['Granite multipliers', { metadata: { 'llama.logit_scale': f32(0.25) } }, /logit_scale is 0.25/],

@@ -1,0 +1,150 @@
+// Families that are a data file each (src/model/families), on random models against transformers (test/python/make_families.py): read with every
+// attention that there is, pruned in all layouts, and exported. Texts are longer than the sliding windows. Any other shape:
+// test/compact.test.ts, src/export/onnx.test.ts; what we write in transformers itself: test/python.
+import { cpSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { Decoder } from '../src/decode/decoder.ts'
+import { openFile } from '../src/formats/file.node.ts'
+import { openSafetensors } from '../src/formats/safetensors.ts'
+import { attentionHalves } from '../src/model/architecture.ts'
+import { architectureOf } from '../src/model/model.ts'
+import { exportOnnx, logits, MemorySink, type PrunePathOptions, prune, UnsupportedModelError } from '../src/node.ts'
+import { TINY_LLAMA } from './fasp.ts'
+import { engineAndFolder, withModel } from './opened.ts'
+import { asWindows } from './tiny.ts'
+
+const LENGTH = 256
+const VOCABULARY = 64
+/** Of the largest logit: float32 in two engines that add in different orders. */
+const TOLERANCE = 2e-5
+const DIVERGENCE = 1e-9
+
+const { engine, folder: root } = engineAndFolder()
+
+function expectSame(ours: Float32Array, theirs: Float32Array) {
+  const size = theirs.reduce((most, v) => Math.max(most, Math.abs(v)), 0)
+  expect(size).toBeGreaterThan(0.1)
+  expect(ours.length).toBe(theirs.length)
+  expect(ours.reduce((worst, v, i) => Math.max(worst, Math.abs(v - theirs[i])), 0) / size).toBeLessThan(TOLERANCE)
+}
+
+describe.each(['mistral', 'qwen2'])('%s', name => {
+  const fixture = fileURLToPath(new URL(`fixtures/families/${name}`, import.meta.url))
+  const folder = join(root, name)
+  let ids: Int32Array
+  let expected: Float32Array // [256, 64]
+  beforeAll(async () => {
+    cpSync(fixture, folder, { recursive: true })
+    for (const file of ['tokenizer.json', 'tokenizer_config.json'])
+      cpSync(join(TINY_LLAMA, file), join(folder, file), { recursive: true })
+    const golden = await openSafetensors(await openFile(join(fixture, 'golden.safetensors')))
+    ids = new Int32Array((await golden.bytes('ids')).buffer)
+    expected = await golden.float32('logits')
+    await golden.close()
+    rmSync(join(folder, 'golden.safetensors'))
+  })
+  const config = () => JSON.parse(readFileSync(join(fixture, 'config.json'), 'utf8'))
+  const logitsOf = (path: string) => withModel(path, model => logits(model, engine, ids))
+
+  test.each([5, 200, LENGTH])('logits of %i tokens are those of transformers', async length => {
+    const ours = await withModel(folder, model => logits(model, engine, ids.subarray(0, length)))
+    expectSame(ours, expected.subarray(0, length * VOCABULARY))
+  })
+
+  test('so are those of tokens that come one by one, or a few at once, to a cache', async () => {
+    await withModel(folder, async model => {
+      const decoder = await Decoder.open(model, engine, 1, LENGTH)
+      for (let end = 0; end < LENGTH; ) {
+        const next = ids.subarray(end, end + (end === 0 ? 40 : end % 7 === 0 ? 4 : 1))
+        end += next.length
+        expectSame(await decoder.step([next]), expected.subarray((end - 1) * VOCABULARY, end * VOCABULARY))
+      }
+    })
+  })
+
+  const cut = (output: string, options: Omit<PrunePathOptions, 'output' | 'sparsity'>) => {
+    const rows = [0, 1, 2, 3].map(w => Array.from(ids, (id, i) => (id + (w * i) ** 2) % VOCABULARY))
+    const common = { sparsity: 0.3, windows: asWindows(rows), dtype: 'F32', output: join(root, output) } as const
+    return prune(folder, { ...common, ...options })
+  }
+
+  test.each([
+    'paper',
+    'paper:scope=ffn+per-head',
+    'fasp:scope=ffn+rotate:score=eliminate:repair=aligned:multiple=2',
+    'best:multiple=2',
+  ])('pruned by %s, all layouts compute the same, and an export what it should', async method => {
+    const layouts = ['padded', 'compact', 'stock'].filter(l => l !== 'stock' || !method.startsWith('best'))
+    const found = new Map<string, Float32Array>()
+    for (const layout of layouts) {
+      const output = `${name} ${method} ${layout}`
+      await cut(output, { method: `${method}:layout=${layout}` })
+      found.set(layout, await logitsOf(join(root, output)))
+      expectSame(found.get(layout)!, found.get('padded')!)
+      await withModel(join(root, output), async model => {
+        const [{ divergence }] = await exportOnnx(model, new MemorySink(), { engine, dtypes: ['fp32'] })
+        expect(divergence).toBeLessThan(DIVERGENCE)
+      })
+    }
+    expect(found.get('padded')).not.toEqual(expected)
+  })
+
+  test('a model of fewer layers knows what those that stay see', async () => {
+    const output = `${name} of fewer layers`
+    const { removedLayers } = await cut(output, { method: 'shortgpt' })
+    expect(removedLayers).toHaveLength(1)
+    const stay = attentionHalves(architectureOf(name, config())).filter(half => half.layer !== removedLayers![0].layer)
+    const written = JSON.parse(readFileSync(join(root, output, 'config.json'), 'utf8'))
+    for (const json of [written, { ...written, layer_types: undefined }]) // as transformers 5 reads it, and 4
+      expect(attentionHalves(architectureOf(output, json)).map(half => half.window)).toEqual(stay.map(h => h.window))
+  })
+
+  test('a method that needs biases where the family has none is refused', async () => {
+    await expect(cut('flap', { method: 'flap' })).rejects.toThrow(`and ${name} models have none there`)
+  })
+})
+
+describe('what a config says of windows', () => {
+  const sizes = { hidden_size: 8, intermediate_size: 8, num_hidden_layers: 3, num_attention_heads: 2, vocab_size: 9 }
+  const windows = (config: object) =>
+    attentionHalves(architectureOf('made', { ...sizes, num_key_value_heads: 2, ...config })).map(half => half.window)
+  const slides = { model_type: 'qwen2', use_sliding_window: true, sliding_window: 7 }
+  test.each<[object, (number | undefined)[]]>([
+    [{ model_type: 'mistral' }, [4096, 4096, 4096]],
+    [{ model_type: 'mistral', sliding_window: 7 }, [7, 7, 7]],
+    [{ model_type: 'mistral', sliding_window: null }, [undefined, undefined, undefined]],
+    [{ model_type: 'qwen2', sliding_window: 7, max_window_layers: 0 }, [undefined, undefined, undefined]],
+    [slides, [undefined, undefined, undefined]],
+    [{ ...slides, max_window_layers: 0 }, [7, 7, 7]],
+    [{ ...slides, max_window_layers: 2 }, [undefined, undefined, 7]],
+    [{ ...slides, max_window_layers: 0, sliding_window: null }, [undefined, undefined, undefined]],
+    [{ ...slides, layer_types: ['sliding_attention', 'full_attention', 'sliding_attention'] }, [7, undefined, 7]],
+  ])('%j', (config, expected) => expect(windows(config)).toEqual(expected))
+
+  test.each([
+    [
+      ['full_attention'],
+      '"layer_types" is ["full_attention"]; it must be a list of 3, each full_attention or sliding_',
+    ],
+    [['full_attention', 'full_attention', 'other'], '"layer_types" is ["full_attention","full_attention","other"]'],
+    ['other', '"layer_types" is "other"'],
+  ])('layer_types %j are refused', (layer_types, problem) => {
+    const config = { ...slides, layer_types }
+    expect(() => windows(config)).toThrow(UnsupportedModelError)
+    expect(() => windows(config)).toThrow(problem)
+  })
+
+  test('what it does not say is as in transformers', () => {
+    for (const [model_type, kvHeads, positions] of [
+      ['mistral', 8, 131072],
+      ['qwen2', 32, 32768],
+    ] as const) {
+      const config = { ...sizes, model_type, num_attention_heads: 32, hidden_size: 64 }
+      const { halves, maxPositions } = architectureOf('made', config)
+      expect([halves[0], maxPositions]).toMatchObject([{ kvHeads }, positions])
+      expect(architectureOf('made', { ...config, num_key_value_heads: null }).halves[0]).toMatchObject({ kvHeads: 32 })
+    }
+  })
+})

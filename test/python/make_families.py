@@ -1,0 +1,42 @@
+"""Makes test/fixtures/families: random models of some kB, one of each family, and what PyTorch makes of them. usage: python make_families.py
+(torch, transformers; versions are written along)
+
+FAMILY/ is a model in bfloat16 as transformers writes it, without tokenizer; FAMILY/golden.safetensors has `ids` [256] and their `logits`
+[256, vocabulary] in float32, all positions of one window.
+"""
+import pathlib
+import shutil
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from randomise import randomise
+
+OUT = pathlib.Path(__file__).parents[1] / "fixtures/families"
+LENGTH = 256  # goes in blocks (src/graphs/causal-attention.ts)
+sizes = dict(vocab_size=64, intermediate_size=36, num_hidden_layers=3, max_position_embeddings=300, initializer_range=0.3,
+             bos_token_id=1, eos_token_id=2)  # fmt: skip
+# Head sizes that no kernel has. Windows that begin in the block of their query, and in the one before.
+FAMILIES = {
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
+              use_sliding_window=True, sliding_window=60, max_window_layers=1)),
+    "mistral": (MistralForCausalLM, MistralConfig, dict(hidden_size=32, num_attention_heads=3, num_key_value_heads=1, head_dim=10,
+                sliding_window=150, rope_parameters={"rope_type": "default", "rope_theta": 1e6})),
+}  # fmt: skip
+
+for name, (model_class, config_class, config) in FAMILIES.items():
+    torch.manual_seed(0)
+    model = model_class(config_class(**sizes, **config))
+    randomise(model)
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    (folder / "generation_config.json").unlink()
+    ids = torch.randint(sizes["vocab_size"], (LENGTH,), dtype=torch.int32)
+    model = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    with torch.no_grad():
+        logits = model(ids[None].long()).logits[0].contiguous()
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    save_file({"ids": ids, "logits": logits}, folder / "golden.safetensors", versions)
