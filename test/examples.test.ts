@@ -32,7 +32,7 @@ test('examples/compare.mjs compares methods on the shipped model', { timeout: 18
   const lines = stdout.trimEnd().split('\n')
   expect(lines.map(line => line.replace(/: [\d.]+$/, ''))).toEqual([
     'dense 0',
-    ...['0.2', '0.3'].flatMap(cut => ['paper', 'flap', 'stock'].map(name => `${name} ${cut}`)),
+    ...['0.2', '0.3'].flatMap(cut => ['paper', 'flap', 'stock:alpha=0.25'].map(name => `${name} ${cut}`)),
   ])
   expect(stderr.match(/^\d of 7: /gm)).toHaveLength(7)
 })
