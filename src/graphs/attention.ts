@@ -1,20 +1,21 @@
 // Attention's hidden activations are `H = concat of heads` [tokens, h·e]: the input of o_proj. One attention in several dialects, which say what
-// operators it is made of: the engine names that in which it is fastest and right (engine/), an export has one of its own.
+// operators it is made of: the engine names that in which it is fastest and right (engine/), an exported decoder has one of its own.
 //   operator   ONNX Runtime's GroupQueryAttention: rotary positions, causality, grouped queries and the KV cache in one
 //   blocks     causal windows of one length in blocks of queries, each by ONNX's Attention
-//   products   the same of products and softmax; with a cache, in an exported decoder
+//   products   the same of products and softmax
+//   cache      products and softmax with a cache, for any number of sequences and tokens
 import type { Graph, Value } from '../formats/onnx.ts'
 import type { AttentionHalf } from '../model/half-block.ts'
+import { byCache, type CachedForm } from './cached-attention.ts'
 import { byBlocks, byProducts } from './causal-attention.ts'
 import type { Layers } from './layers.ts'
 
-export type Dialect = 'operator' | 'blocks' | 'products'
-
-/** What a graph is for: any whole windows, some with a KV cache, or that branch (evaluate/branches.ts); or whole windows of one length. */
+/** What a graph is for: any whole windows, some with a KV cache, or that branch (evaluate/branches.ts); whole windows of one length; a decoder. */
 export type AttentionForm =
   | { readonly by: 'operator'; readonly with?: 'cache' | 'branches' }
   | { readonly by: 'blocks'; readonly length: number }
   | { readonly by: 'products'; readonly length: number; readonly windows: number }
+  | ({ readonly by: 'cache' } & CachedForm)
 
 /** GroupQueryAttention with rotary positions wants head sizes that are multiples of this; others are padded with zeros inside the graph. */
 const HEAD_MULTIPLE = 16
@@ -23,7 +24,7 @@ const HEAD_MULTIPLE = 16
 export const paddedHeadSize = ({ headSize }: Pick<AttentionHalf, 'headSize'>): number =>
   Math.ceil(headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE
 
-/** Adds `H` [n, h·e], or `Hᵀ`. @param x normed [n, d] */
+/** Adds `H` [n, h·e], or `Hᵀ`; with a cache [n, columns of o_proj], which may be fewer. @param x normed [n, d] */
 export function attentionHidden(
   g: Graph,
   half: AttentionHalf,
@@ -33,6 +34,7 @@ export function attentionHidden(
   order?: 'transposed',
 ): Value {
   const qkv = layers.inputs(x, half)
+  if (form.by === 'cache') return byCache(g, half, qkv, form)
   const rotary = half.rope
     ? ['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', paddedHeadSize(half) / 2]))
     : []

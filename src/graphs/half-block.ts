@@ -1,7 +1,7 @@
 // A half-block as a graph: `y = x + W_out · hidden(before(x))`, then the norm where the model normalises after the sum. What `hidden` is comes
 // from attention.ts and ffn.ts; the export to ONNX composes the same (write/onnx/decoder.ts).
 import { Graph, type Value } from '../formats/onnx.ts'
-import { type AttentionHalf, type HalfBlock, hiddenSize, hiddenWidth } from '../model/half-block.ts'
+import { type HalfBlock, hiddenSize, hiddenWidth } from '../model/half-block.ts'
 import { type AttentionForm, attentionHidden } from './attention.ts'
 import { ffnHidden } from './ffn.ts'
 import { inputLayers, type Layers, linear } from './layers.ts'
@@ -9,28 +9,30 @@ import { inputLayers, type Layers, linear } from './layers.ts'
 /** What attention needs to know beside the half-block; FFNs need nothing. */
 export type Form = AttentionForm | undefined
 
-/** What the input layers read. */
-export const normed = (half: HalfBlock, x: Value, layers: Layers): Value =>
-  half.before ? layers.norm(x, half.before) : x
+/** Adds `H`, or `Hᵀ`, from the stream `x` [n, d]. */
+function hidden(g: Graph, half: HalfBlock, x: Value, layers: Layers, form: Form, order?: 'transposed'): Value {
+  const from = half.before ? layers.norm(x, half.before) : x
+  return half.kind === 'ffn' ? ffnHidden(g, half, from, layers) : attentionHidden(g, half, from, layers, form!, order)
+}
 
 /** The new stream, from what the output layer adds to it. */
-export function residual(g: Graph, half: HalfBlock, x: Value, update: Value, layers: Layers): Value {
+function residual(g: Graph, half: HalfBlock, x: Value, update: Value, layers: Layers): Value {
   const y = g.op('Add', [x, update])
   return half.afterSum ? layers.norm(y, half.afterSum) : y
+}
+
+/** Adds the new stream [n, d] from `x` [n, d]. */
+export function halfBlock(g: Graph, half: HalfBlock, x: Value, layers: Layers, form: Form): Value {
+  return residual(g, half, x, layers.linear(hidden(g, half, x, layers, form), half.output), layers)
 }
 
 /** Graph of `Hᵀ` [width, n] from the stream `x` [n, d]. */
 export function hiddenGraph(half: HalfBlock, form: Form): Graph {
   const g = new Graph(half.kind)
   const x = g.input('x', 'float32', ['n', hiddenSize(half)])
-  if (half.kind === 'ffn') {
-    const layers = inputLayers(g, half, 'transposed')
-    g.output('h', ffnHidden(g, half, normed(half, x, layers), layers), 'float32', ['f', 'n'])
-  } else {
-    const layers = inputLayers(g, half)
-    const h = attentionHidden(g, half, normed(half, x, layers), layers, form!, 'transposed')
-    g.output('h', h, 'float32', [hiddenWidth(half), 'n'])
-  }
+  const isFfn = half.kind === 'ffn'
+  const h = hidden(g, half, x, inputLayers(g, half, isFfn ? 'transposed' : undefined), form, 'transposed')
+  g.output('h', h, 'float32', [isFfn ? 'f' : hiddenWidth(half), 'n'])
   return g
 }
 
@@ -38,14 +40,7 @@ export function hiddenGraph(half: HalfBlock, form: Form): Graph {
 export function halfBlockGraph(half: HalfBlock, form: Form): Graph {
   const g = new Graph(half.kind)
   const x = g.input('x', 'float32', ['n', hiddenSize(half)])
-  const layers = inputLayers(g, half)
-  const from = normed(half, x, layers)
-  const h =
-    half.kind === 'ffn'
-      ? ffnHidden(g, half, from, layers)
-      : attentionHidden(g, half as AttentionHalf, from, layers, form!)
-  const y = residual(g, half, x, layers.linear(h, half.output), layers)
-  g.output('y', y, 'float32', ['n', hiddenSize(half)])
+  g.output('y', halfBlock(g, half, x, inputLayers(g, half), form), 'float32', ['n', hiddenSize(half)])
   return g
 }
 

@@ -3,9 +3,8 @@
 //   past_key_values.{i}.key [b, k, p, e] and .value [b, k, p, v]  →  logits [b, s, vocabulary], present.{i}.key and .value, t = p + s
 // Half-blocks are composed of the builders that our own engine runs (src/graphs), with weights in the file.
 import { Graph, type Value } from '../../formats/onnx.ts'
-import { byCache } from '../../graphs/cached-attention.ts'
-import { ffnHidden } from '../../graphs/ffn.ts'
-import { normed, residual } from '../../graphs/half-block.ts'
+import type { AttentionForm } from '../../graphs/attention.ts'
+import { halfBlock } from '../../graphs/half-block.ts'
 import { type Layers, normalise } from '../../graphs/layers.ts'
 import type { Architecture } from '../../model/architecture.ts'
 import {
@@ -64,11 +63,8 @@ class Decoder implements Layers {
   build(): void {
     const { a, g } = this
     let x = this.embed()
-    for (const half of a.halves) {
-      const from = normed(half, x, this)
-      const h = half.kind === 'ffn' ? ffnHidden(g, half, from, this) : this.attention(half, from)
-      x = residual(g, half, x, this.linear(h, half.output), this)
-    }
+    for (const half of a.halves)
+      x = halfBlock(g, half, x, this, half.kind === 'attention' ? this.form(half) : undefined)
     const logits = this.head(this.lastPositions(x))
     g.output('logits', logits, 'float32', ['batch_size', 'num_logits', a.vocabularySize])
   }
@@ -86,10 +82,11 @@ class Decoder implements Layers {
     return g.op('Add', [x, floatProducts.rows(weights, `${names.positions}.weight`, rowCount, d, index)])
   }
 
-  attention(half: AttentionHalf, x: Value): Value {
+  /** Attention with the cache of its layer. */
+  form(half: AttentionHalf): AttentionForm {
     const { g, float, weights, batch, length } = this
-    return byCache(g, half, this.inputs(x, half), {
-      ...{ batch, length, bias: this.bias(half.window), rotary: this.rotary(half.rope) },
+    return {
+      ...{ by: 'cache', batch, length, bias: this.bias(half.window), rotary: this.rotary(half.rope) },
       constant: value => weights.constant(value),
       cached(kind, fresh, width) {
         const shape = (positions: string) => ['batch_size', half.kvHeads, positions, width]
@@ -98,7 +95,7 @@ class Decoder implements Layers {
         g.output(name, g.op('Concat', [past, fresh], { axis: 2 }), float, shape('total_sequence_length'))
         return name
       },
-    })
+    }
   }
 
   /** [b, 1, s, t]: 0 where a query may see a key, `HIDDEN` where the key is padding, comes later, or came before its window. */
