@@ -322,7 +322,7 @@ test('distance to a dense model, against softmax in float64', async () => {
   const folder = await workplace()
   const text = [join(folder, 'text.txt')]
   const output = join(folder, 'pruned')
-  await prune(TINY_LLAMA, { sparsity: 0.2, output, calibration: text, samples: 4, seqLen: 64 })
+  await prune(TINY_LLAMA, { sparsity: 0.2, method: 'fasp', output, calibration: text, samples: 4, seqLen: 64 })
   const options = { text, dense: TINY_LLAMA, seqLen: [32, 64], maxWindows: 2 }
   const measured = await evaluate(output, options)
   const [{ kl, topAgreement }, other] = measured.divergence!

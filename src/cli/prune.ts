@@ -59,8 +59,7 @@ const OPTIONS = {
   result: { ...REPORT_OPTIONS.result, rare: true },
   prompt: { ...REPORT_OPTIONS.prompt, rare: true },
   seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
-  blas: PRUNING_OPTIONS.blas,
-  products: PRUNING_OPTIONS.products,
+  ...PRUNING_OPTIONS,
 } as const
 
 export default defineCommand({
