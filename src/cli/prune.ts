@@ -37,6 +37,8 @@ import {
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
+const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS
+
 const OPTIONS = {
   sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
   output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
@@ -49,9 +51,9 @@ const OPTIONS = {
   samples: { type: 'integer', help: 'windows (default 32; stock, best 65,536 tokens; self-written 64)' },
   'seq-len': { type: 'integer', help: 'tokens per window (default 1024; stock, best 512; self-written 256)' },
   dtype: { type: 'text', choices: ['f32', 'f16', 'bf16'], help: 'of the weights (default: as the source)' },
-  device: PRUNING_OPTIONS.device,
-  threads: PRUNING_OPTIONS.threads,
-  memory: PRUNING_OPTIONS.memory,
+  device,
+  threads,
+  memory,
   report: REPORT_OPTIONS.report,
   json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   'held-out': { type: 'integer', rare: true, help: 'windows a text to measure on (2; stock, best 4; paper 0)' },
@@ -59,7 +61,7 @@ const OPTIONS = {
   result: { ...REPORT_OPTIONS.result, rare: true },
   prompt: { ...REPORT_OPTIONS.prompt, rare: true },
   seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
-  ...PRUNING_OPTIONS,
+  ...engineOnly,
 } as const
 
 export default defineCommand({
