@@ -86,7 +86,7 @@ test('a method is the same from a program and from a text, and says so', () => {
 
 test('a model without a dense stream to aim at takes the pruned one, unless the dense one is asked for', () => {
   const model = describeModel(withoutWeights())
-  const halves = model.architecture.halves.map(half => ({ ...half, before: undefined, afterSum: half.before }))
+  const halves = model.architecture.halves.map(half => ({ ...half, norms: { afterSum: half.norms.before! } }))
   const after = { ...model, architecture: { ...model.architecture, halves } }
   expect(prepare(after, { sparsity: 0.3 }).options).toMatchObject({
     target: 'pruned',

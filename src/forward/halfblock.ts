@@ -69,7 +69,8 @@ export class HalfBlockRunner {
   async residual({ half, norms }: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const d = hiddenSize(half)
     const { dialect, linalg } = this.graphs
-    if (dialect.residual === 'product' && !half.afterSum) return addProduct(linalg, pruned, x, h, d)
+    if (dialect.residual === 'product' && !half.norms.after && !half.norms.afterSum)
+      return addProduct(linalg, pruned, x, h, d)
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =
       pruned.columns.length > 0
@@ -77,6 +78,7 @@ export class HalfBlockRunner {
         : { output: { ...pruned.output, weight: new Float32Array(d) }, columns: Int32Array.of(0) }
     const tokens = x.length / d
     const feeds = {
+      ...norms.after,
       ...norms.afterSum,
       ...this.#layer('out', output, columns.length),
       x: values(x, [tokens, d]),
@@ -96,6 +98,7 @@ export class HalfBlockRunner {
     const form = this.#form(half, tokens / windows, windows, special)
     const feeds: Record<string, Tensor | undefined> = {
       ...this.#inputs(w, x),
+      ...w.norms.after,
       ...w.norms.afterSum,
       ...this.#layer('out', w.output, hiddenWidth(half)),
       ...this.#positions(half, form, tokens, windows, cache?.past),
@@ -117,7 +120,7 @@ export class HalfBlockRunner {
   #inputs({ half, norms, inputs }: HalfWeights, x: Floats): Feeds {
     const d = hiddenSize(half)
     const layers = inputs.map((layer, i) => this.#layer(`in${i}`, layer, d))
-    return Object.assign({ x: values(x, [x.length / d, d]) }, norms.before, ...layers)
+    return Object.assign({ x: values(x, [x.length / d, d]) }, norms.before, norms.query, norms.key, ...layers)
   }
 
   #layer(name: string, layer: LinearWeights, columns: number): Feeds {

@@ -11,6 +11,7 @@ import {
   hiddenWidth,
   type Linear,
   type Norm,
+  type NormRole,
   normTensors,
   storedInputs,
   withValues,
@@ -27,7 +28,7 @@ export interface LinearWeights {
 export interface HalfWeights {
   readonly half: HalfBlock
   /** Feeds of its graphs. */
-  readonly norms: { readonly before: Feeds; readonly afterSum: Feeds }
+  readonly norms: Readonly<Partial<Record<NormRole, Feeds>>>
   readonly inputs: readonly LinearWeights[]
   readonly output: LinearWeights
 }
@@ -48,13 +49,11 @@ async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeigh
     stored.push(() => sliced(decode(), layers))
   }
   const output = await linear(half.output)
-  const [before, afterSum] = [
-    half.before ? await readNorm(model, half.before, 'before') : {},
-    half.afterSum ? await readNorm(model, half.afterSum, 'afterSum') : {},
-  ]
+  const norms: Partial<Record<NormRole, Feeds>> = {}
+  for (const [role, norm] of Object.entries(half.norms)) norms[role as NormRole] = await readNorm(model, norm, role)
   return () => {
     const inputs = stored.flatMap(decode => decode())
-    const weights = { half, norms: { before, afterSum }, inputs, output: output() }
+    const weights = { half, norms, inputs, output: output() }
     return half.kind === 'attention' ? withAllValues(half, weights) : weights
   }
 }

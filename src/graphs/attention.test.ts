@@ -5,7 +5,7 @@ import type { Graph } from '../formats/onnx.ts'
 import { HalfBlockRunner } from '../forward/halfblock.ts'
 import type { HalfWeights } from '../forward/weights.ts'
 import { attentionHalves } from '../model/architecture.ts'
-import { type AttentionHalf, hiddenSize, hiddenWidth } from '../model/half-block.ts'
+import { type AttentionHalf, hiddenSize, hiddenWidth, type Norm, type NormRole } from '../model/half-block.ts'
 import { architectureOf } from '../model/model.ts'
 import { type AttentionForm, paddedHeadSize, rotaryTables } from './attention.ts'
 import { halfBlockGraph, hiddenGraph } from './half-block.ts'
@@ -22,13 +22,59 @@ function ofHeads(heads: number, kvHeads: number, headSize: number, rotary: boole
   return { ...half, window, rope: rotary ? half.rope : undefined }
 }
 
+function withHeadNorms(half: AttentionHalf): AttentionHalf {
+  const norm = (name: string): Norm => ({ name, type: 'rms', size: half.headSize, epsilon: 1e-5, affine: true })
+  return { ...half, norms: { ...half.norms, query: norm('q_norm'), key: norm('k_norm') } }
+}
+
 const random = (...shape: number[]): Values<Float32Array> =>
   values(
     Float32Array.from({ length: shape.reduce((p, q) => p * q) }, () => 2 * Math.random() - 1),
     shape,
   )
 
-test.each([
+/** `H` of the first tokens of the first window, in float64, from the definition. */
+function reference(half: AttentionHalf, feeds: Record<string, Values<Float32Array>>, length: number): number[][] {
+  const { heads, kvHeads, headSize: e, scale, rope, window = Infinity, cap } = half
+  const [count, d] = [Math.min(length, 40), hiddenSize(half)]
+  const rms = (x: number[], role: NormRole) => {
+    const norm = half.norms[role]
+    if (!norm) return x
+    const size = Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length + norm.epsilon)
+    return x.map((v, i) => (v / size) * feeds[`${role}.weight`].data[i])
+  }
+  const turn = (x: number[], p: number) =>
+    x.map((v, i) => {
+      if (!rope) return v
+      const angle = p * rope.inverseFrequencies[i % (e / 2)]
+      return v * Math.cos(angle) + (i < e / 2 ? -x[i + e / 2] : x[i - e / 2]) * Math.sin(angle)
+    })
+  const tokens = Array.from({ length: count }, (_, t) => rms([...feeds.x.data.subarray(t * d, (t + 1) * d)], 'before'))
+  const projected = (i: number, head: number, x: number[]) =>
+    Array.from({ length: e }, (_, c) => {
+      const row = head * e + c
+      const sum = x.reduce((sum, v, j) => sum + v * feeds[`in${i}.weight`].data[row * d + j], 0)
+      return sum + (feeds[`in${i}.bias`]?.data[row] ?? 0)
+    })
+  return tokens.map((x, t) =>
+    Array.from({ length: heads }, (_, head) => {
+      const kv = Math.floor((head * kvHeads) / heads)
+      const q = turn(rms(projected(0, head, x), 'query'), t)
+      const scores = tokens.slice(0, t + 1).map((other, s) => {
+        if (t - s >= window) return -Infinity
+        const k = turn(rms(projected(1, kv, other), 'key'), s)
+        const score = scale * q.reduce((sum, v, c) => sum + v * k[c], 0)
+        return cap ? cap * Math.tanh(score / cap) : score
+      })
+      const weights = scores.map(score => Math.exp(score))
+      const total = weights.reduce((sum, w) => sum + w, 0)
+      const v = tokens.slice(0, t + 1).map(other => projected(2, kv, other))
+      return Array.from({ length: e }, (_, c) => weights.reduce((sum, w, s) => sum + (w / total) * v[s][c], 0))
+    }).flat(),
+  )
+}
+
+test.each<[string, AttentionHalf, number, number]>([
   ['one head', ofHeads(1, 1, 8, true), 1, 5],
   ['grouped heads, of a size that GroupQueryAttention wants padded', ofHeads(6, 2, 6, true), 2, 300],
   ['no rotary positions, biases', ofHeads(4, 4, 16, false), 3, 256],
@@ -37,7 +83,8 @@ test.each([
   ['a window in a block', ofHeads(2, 1, 8, true, 20), 2, 256],
   ['a window of some blocks', ofHeads(2, 1, 16, true, 300), 1, 1000],
   ['a window of all', ofHeads(2, 1, 16, true, 256), 2, 256],
-])('all dialects give the same: %s', async (_, half, windows, length) => {
+  ['norms of heads, a cap', { ...withHeadNorms(ofHeads(4, 2, 8, true)), cap: 0.7 }, 2, 256],
+])('all dialects give the same, by the definition: %s', async (_, half, windows, length) => {
   const [d, n, width] = [hiddenSize(half), windows * length, hiddenWidth(half)]
   const ofTables = [length + 7, paddedHeadSize(half) / 2]
   const tables = half.rope && rotaryTables(half, length + 7)
@@ -46,7 +93,8 @@ test.each([
     ...(bias && { [`in${i}.bias`]: random(out) }),
   }))
   const output = { 'out.weight': random(d, width), ...(half.output.bias && { 'out.bias': random(d) }) }
-  const feeds = Object.assign({ x: random(n, d), 'before.weight': random(d) }, ...layers, {
+  const norms = Object.entries(half.norms).map(([role, { size }]) => ({ [`${role}.weight`]: random(size) }))
+  const feeds = Object.assign({ x: random(n, d) }, ...norms, ...layers, {
     ...(tables && { cos: values(tables.cos, ofTables), sin: values(tables.sin, ofTables) }),
   })
   const whole = {
@@ -72,6 +120,11 @@ test.each([
     for (const [i, v] of results[0].entries()) for (const y of results) expect(Math.abs(v - y[i])).toBeLessThan(2e-5)
   }
   await expectSame(form => hiddenGraph(half, form), {}, 'h')
+  const h = values(new Float32Array(width * n), [width, n])
+  await engine.run(`attention reference ${_}`, () => hiddenGraph(half, forms[1]), feeds, { h })
+  const expected = reference(half, feeds, length)
+  for (const [t, row] of expected.entries())
+    for (const [i, v] of row.entries()) expect(Math.abs(h.data[i * n + t] - v)).toBeLessThan(2e-5)
   await expectSame(form => halfBlockGraph(half, form), output, 'y')
 })
 
@@ -90,7 +143,7 @@ test.each([
   const runner = new HalfBlockRunner(engine, 2048)
   const layer = (out: number) => ({ weight: new Float32Array(out * hiddenSize(half)) })
   const inputs = [32, 16, 16].map(layer)
-  const weights: HalfWeights = { half, norms: { before: {}, afterSum: {} }, inputs, output: layer(32) }
+  const weights: HalfWeights = { half, norms: {}, inputs, output: layer(32) }
   for (const length of [128, 256, 300, 1024, 1152]) {
     const [x, h] = [hiddenSize(half), 32].map(width => new Float32Array(length * width))
     await runner.hidden(weights, x, 1, h)

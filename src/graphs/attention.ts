@@ -5,7 +5,7 @@
 //   products   the same of products and softmax
 //   cache      products and softmax with a cache, for any number of sequences and tokens
 import type { Graph, Value } from '../formats/onnx.ts'
-import type { AttentionHalf } from '../model/half-block.ts'
+import type { AttentionHalf, Norm } from '../model/half-block.ts'
 import { byCache, type CachedForm } from './cached-attention.ts'
 import { byBlocks, byProducts } from './causal-attention.ts'
 import type { Layers } from './layers.ts'
@@ -33,7 +33,13 @@ export function attentionHidden(
   form: AttentionForm,
   order?: 'transposed',
 ): Value {
-  const qkv = layers.inputs(x, half)
+  const [q, k, v] = layers.inputs(x, half)
+  const { query, key } = half.norms
+  const qkv = [
+    query ? perHead(g, q, half.heads, query, layers) : q,
+    key ? perHead(g, k, half.kvHeads, key, layers) : k,
+    v,
+  ]
   if (form.by === 'cache') return byCache(g, half, qkv, form)
   const rotary = half.rope
     ? ['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', paddedHeadSize(half) / 2]))
@@ -86,6 +92,7 @@ function byOperator(
     do_rotary: half.rope && !turned ? 1 : 0,
     scale: { float: half.scale },
     ...(half.window && { local_window_size: half.window }),
+    ...(half.cap && { softcap: { float: half.cap } }),
   })
   if (cache) {
     g.output('newKey', key, 'float32', cacheShape)
@@ -93,6 +100,12 @@ function byOperator(
   }
   const rows = g.op('Reshape', [h, g.constant('int64', [-1, heads * width])])
   return trimHeads(g, rows, heads, headSize, width)
+}
+
+/** The norm of each head of `y` [n, heads·e] by itself. */
+function perHead(g: Graph, y: Value, heads: number, norm: Norm, layers: Layers): Value {
+  const rows = g.op('Reshape', [y, g.constant('int64', [-1, norm.size])])
+  return g.op('Reshape', [layers.norm(rows, norm), g.constant('int64', [-1, heads * norm.size])])
 }
 
 /** [n, heads·e] → [n, heads·width]: zeros after each half of each head, so that rotary pairs (i, i + e/2) stay pairs. */

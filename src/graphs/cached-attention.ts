@@ -3,6 +3,7 @@
 // group stacked, [b, k, (h/k)·s, e]. Value channels are as many as are stored, in the cache as many as the widest KV head of the layer has.
 import type { Graph, Value } from '../formats/onnx.ts'
 import { type AttentionHalf, groupSize } from '../model/half-block.ts'
+import { capped } from './causal-attention.ts'
 
 /** What the decoder around it gives. */
 export interface CachedForm {
@@ -40,7 +41,9 @@ export function byCache(g: Graph, half: AttentionHalf, [query, key, value]: read
   const perHead = (y: Value, width: number) =>
     h === k ? y : g.op('Reshape', [y, g.constant('int64', [0, h, -1, width])])
   const scores = g.op('MatMul', [grouped(q, e), g.op('Transpose', [keys], { perm: [0, 1, 3, 2] })])
-  const weights = g.op('Softmax', [g.op('Add', [perHead(scores, 0), form.bias])], { axis: -1 }) // [b, h, s, t]
+  const weights = g.op('Softmax', [g.op('Add', [capped(g, half, perHead(scores, 0), form.constant), form.bias])], {
+    axis: -1,
+  }) // [b, h, s, t]
   const found = perHead(g.op('MatMul', [grouped(weights, 0), values]), v)
   const rows = g.op('Reshape', [g.op('Transpose', [found], { perm: [0, 2, 1, 3] }), g.constant('int64', [-1, h * v])])
   const columns = widths.flatMap(n => new Array<number>(groupSize(half)).fill(n)) // of each query head

@@ -32,7 +32,10 @@ export function byBlocks(
       ? g.op('com.microsoft.RotaryEmbedding', [split(x, heads), ints(g, 0), ...tables], { num_heads: heads })
       : split(x, heads)
   const [queries, keys, values] = [turned(q, heads), turned(k, kvHeads), split(v, kvHeads)]
-  const attributes = { q_num_heads: heads, kv_num_heads: kvHeads, scale: { float: scale } }
+  const attributes = {
+    ...{ q_num_heads: heads, kv_num_heads: kvHeads, scale: { float: scale } },
+    ...(half.cap && { softcap: { float: half.cap } }),
+  }
   const h = eachBlock(g, half, length, 1, ({ from, to, first }) => {
     const inputs = [slice(g, queries, from, to, 1), slice(g, keys, first, to, 1), slice(g, values, first, to, 1)]
     return g.op('Attention', [...inputs, unseen(g, half, from, to, first)], attributes)
@@ -64,7 +67,7 @@ export function byProducts(
   const turnedKeys = g.op('Transpose', [keys], { perm: [0, 1, 3, 2] }) // [all, 1, width, length]
   const values = g.op('Reshape', [split(v, groups), ints(g, all, 1, length, width)])
   const h = eachBlock(g, half, length, 2, ({ from, to, first }) => {
-    const scores = g.op('MatMul', [slice(g, grouped, from, to, 2), slice(g, turnedKeys, first, to, 3)])
+    const scores = capped(g, half, g.op('MatMul', [slice(g, grouped, from, to, 2), slice(g, turnedKeys, first, to, 3)]))
     const weights = g.op('Softmax', [g.op('Add', [scores, unseen(g, half, from, to, first)])], { axis: -1 }) // [all, queries, to − from, to − first]
     return g.op('MatMul', [weights, slice(g, values, first, to, 2)])
   })
@@ -114,6 +117,16 @@ function unseen(g: Graph, { window = Infinity }: AttentionHalf, from: number, to
 
 const filled = (g: Graph, value: number, shape: readonly number[]): Value =>
   g.op('Expand', [g.constant('float32', [value]), g.constant('int64', shape)])
+
+/** Scores, none beyond the cap. */
+export function capped(
+  g: Graph,
+  { cap }: AttentionHalf,
+  scores: Value,
+  constant = (c: number) => g.constant('float32', [c]),
+): Value {
+  return cap ? g.op('Mul', [g.op('Tanh', [g.op('Div', [scores, constant(cap)])]), constant(cap)]) : scores
+}
 
 /** Turns each pair (i, i + half) of the last axis by the angle of its position. @param x [.., length, width] */
 function rotate(g: Graph, x: Value, [cos, sin]: readonly Value[]): Value {

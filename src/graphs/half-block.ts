@@ -1,4 +1,4 @@
-// A half-block as a graph: `y = x + W_out · hidden(before(x))`, then the norm where the model normalises after the sum. What `hidden` is comes
+// A half-block as a graph: `y = x + after(W_out · hidden(before(x)))`, then the norm where the model normalises after the sum. What `hidden` is comes
 // from attention.ts and ffn.ts; the export to ONNX composes the same (write/onnx/decoder.ts).
 import { Graph, type Value } from '../formats/onnx.ts'
 import { type HalfBlock, hiddenSize, hiddenWidth } from '../model/half-block.ts'
@@ -11,14 +11,15 @@ export type Form = AttentionForm | undefined
 
 /** Adds `H`, or `Hᵀ`, from the stream `x` [n, d]. */
 function hidden(g: Graph, half: HalfBlock, x: Value, layers: Layers, form: Form, order?: 'transposed'): Value {
-  const from = half.before ? layers.norm(x, half.before) : x
+  const from = half.norms.before ? layers.norm(x, half.norms.before) : x
   return half.kind === 'ffn' ? ffnHidden(g, half, from, layers) : attentionHidden(g, half, from, layers, form!, order)
 }
 
 /** The new stream, from what the output layer adds to it. */
 function residual(g: Graph, half: HalfBlock, x: Value, update: Value, layers: Layers): Value {
-  const y = g.op('Add', [x, update])
-  return half.afterSum ? layers.norm(y, half.afterSum) : y
+  const { after, afterSum } = half.norms
+  const y = g.op('Add', [x, after ? layers.norm(update, after) : update])
+  return afterSum ? layers.norm(y, afterSum) : y
 }
 
 /** Adds the new stream [n, d] from `x` [n, d]. */

@@ -15,8 +15,8 @@ export interface Layers {
 /** The names of a half-block's weights in its graphs: `in0.weight`, `out.bias`, `before.weight`. */
 export const roleOf = (half: HalfBlock, part: Linear | Norm): string => {
   if (part === half.output) return 'out'
-  if (part === half.before) return 'before'
-  return part === half.afterSum ? 'afterSum' : `in${half.inputs.indexOf(part as Linear)}`
+  const ofNorm = Object.entries(half.norms).find(([, norm]) => norm === part)?.[0]
+  return ofNorm ?? `in${half.inputs.indexOf(part as Linear)}`
 }
 
 /** Layers whose weights are inputs of the graph. The width of an FFN is symbolic, so that one session serves every width. */

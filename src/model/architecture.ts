@@ -68,7 +68,8 @@ export const attentionHalves = ({ halves }: Architecture): readonly AttentionHal
 export const ffnHalves = ({ halves }: Architecture): readonly FfnHalf[] => halves.filter(half => half.kind === 'ffn')
 
 /** Whether the stream goes around all norms: then it can be compared with that of another model at any place. */
-export const isPreNorm = ({ halves }: Architecture): boolean => halves.every(({ afterSum }) => afterSum === undefined)
+export const isPreNorm = ({ halves }: Architecture): boolean =>
+  halves.every(({ norms }) => !norms.after && !norms.afterSum)
 
 /** How wide layers are where nothing is removed: as the widest, where they differ. */
 export const fullWidths = (a: Architecture): Required<Widths> => ({
@@ -100,12 +101,11 @@ function moved(a: Architecture, half: HalfBlock, layer: number): HalfBlock {
     ...part,
     name: renumbered(a, `${part.name}`, () => layer),
   })
-  const { before, afterSum, inputs, output } = half
+  const { norms, inputs, output } = half
   return {
     ...half,
     layer,
-    before: before && place(before),
-    afterSum: afterSum && place(afterSum),
+    norms: Object.fromEntries(Object.entries(norms).map(([role, norm]) => [role, place(norm)])),
     inputs: inputs.map(place),
     output: place(output),
   }

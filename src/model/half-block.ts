@@ -31,12 +31,15 @@ export interface Rope {
   readonly inverseFrequencies: Float64Array // [e/2]
 }
 
+/**
+ * Where a norm is: of the stream, before the input layers; of each query and key head, before it is turned; of the update, before it is added
+ * (Gemma 2); of the sum `x + update` (opt-350m), where the stream has no other way around.
+ */
+export type NormRole = 'before' | 'query' | 'key' | 'after' | 'afterSum'
+
 interface Half {
   readonly layer: number
-  /** Of the stream, before the input layers. */
-  readonly before?: Norm
-  /** Of the sum `x + update` (opt-350m): the stream then has no other way around. */
-  readonly afterSum?: Norm
+  readonly norms: Readonly<Partial<Record<NormRole, Norm>>>
   /** q, k, v, or gate and up, or fc1. */
   readonly inputs: readonly Linear[]
   /** o_proj or down_proj: the layer whose input columns are removed. */
@@ -61,6 +64,8 @@ export interface AttentionHalf extends Half {
   readonly rope?: Rope
   /** A token sees the last `window` ones, itself among them. @default all */
   readonly window?: number
+  /** Scores s become c · tanh(s / c) (Gemma 2). @default as they are */
+  readonly cap?: number
 }
 
 export interface FfnHalf extends Half {
@@ -156,16 +161,15 @@ export const normTensors = ({ name, type, affine }: Norm): string[] =>
   affine ? (type === 'rms' ? [`${name}.weight`] : [`${name}.weight`, `${name}.bias`]) : []
 
 /** The norms of a half-block. */
-export const normsOf = ({ before, afterSum }: HalfBlock): Norm[] =>
-  [before, afterSum].filter(norm => norm !== undefined)
+export const normsOf = ({ norms }: HalfBlock): Norm[] => Object.values(norms)
 
 /** Names all facts that the graphs of a half-block depend on, but for its widths: those with the same key can share sessions. */
 export function graphKey(half: HalfBlock): string {
-  const norms = normsOf(half).map(({ type, size, epsilon }) => [type, size, epsilon])
+  const norms = Object.entries(half.norms).map(([role, { type, size, epsilon }]) => [role, type, size, epsilon])
   const biases = [...half.inputs, half.output].map(({ bias }) => bias)
   const own =
     half.kind === 'ffn'
       ? [half.activation]
-      : [half.heads, half.kvHeads, half.headSize, half.scale, half.rope !== undefined, half.window]
-  return JSON.stringify([hiddenSize(half), half.afterSum !== undefined, norms, biases, ...own])
+      : [half.heads, half.kvHeads, half.headSize, half.scale, half.rope !== undefined, half.window, half.cap]
+  return JSON.stringify([hiddenSize(half), norms, biases, ...own])
 }

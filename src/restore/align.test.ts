@@ -39,7 +39,7 @@ test('input layers turn by the map that takes the pruned rows closest to the den
   const identity = Float32Array.from({ length: d * d }, (_, i) => (i % (d + 1) === 0 ? 1 : 0))
   const weights = {
     half: ffn,
-    norms: { before: { 'before.weight': values(norm, [d]) }, afterSum: {} },
+    norms: { before: { 'before.weight': values(norm, [d]) } },
     inputs: [{ weight: identity }, { weight }],
     output: { weight: new Float32Array(d) },
   }

@@ -20,9 +20,9 @@ export async function alignInputs(
   damp: number,
 ): Promise<{ readonly weights: HalfWeights; readonly damp: number }> {
   const { engine } = stream.runner
-  const norm = weights.half.before!
+  const norm = weights.half.norms.before!
   const d = norm.size
-  const sums = new AlignmentAccumulator(engine, norm, weights.norms.before)
+  const sums = new AlignmentAccumulator(engine, norm, weights.norms.before!)
   await stream.readBeside(dense.stream, (x, y, { tokens }) => sums.add({ x, y, tokens }))
   const { gram, cross } = sums.finish()
   const statistics = { width: d, tokens: stream.tokens, gram, mean: new Float64Array(d) }

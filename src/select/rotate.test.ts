@@ -75,7 +75,7 @@ describe.each([
   })
   const weights: HalfWeights = {
     half,
-    norms: { before: {}, afterSum: {} },
+    norms: {},
     inputs: [linear(32, 24, 1), linear(8 * kvHeads, 24, 3), linear(8 * kvHeads, 24, 5)],
     output: linear(24, 32, 7),
   }
@@ -166,7 +166,7 @@ test('activations that are all zero give some basis', async () => {
   const zero = { ...made(8, 4, 1), gram: new Float32Array(64) }
   const linear = (out: number, width: number) => ({ weight: random(out * width, 1) })
   const inputs = [linear(8, 6), linear(4, 6), linear(4, 6)]
-  const weights = { half, norms: { before: {}, afterSum: {} }, inputs, output: linear(6, 8) }
+  const weights = { half, norms: {}, inputs, output: linear(6, 8) }
   const { bases, scores } = await rotateValues(engine, half, weights, zero)
   expect([...scores].every(Number.isFinite)).toBe(true)
   expect(bases[0].data.every(Number.isFinite)).toBe(true)

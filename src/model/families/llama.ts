@@ -49,7 +49,7 @@ export function llamaLike(config: Config, { bias, window, ...facts }: LlamaFacts
           ...{ kind: 'attention', layer, heads, kvHeads, headSize, rope, window: window?.(layer), coupled: [2] },
           values,
           scale: 1 / Math.sqrt(headSize),
-          before: norm(at('input_layernorm')),
+          norms: { before: norm(at('input_layernorm')) },
           inputs: [
             linear('self_attn.q_proj', heads * headSize, d, bias.qkv),
             linear('self_attn.k_proj', kvHeads * headSize, d, bias.qkv),
@@ -59,7 +59,7 @@ export function llamaLike(config: Config, { bias, window, ...facts }: LlamaFacts
         },
         {
           ...{ kind: 'ffn', layer, activation, coupled: [0, 1] },
-          before: norm(at('post_attention_layernorm')),
+          norms: { before: norm(at('post_attention_layernorm')) },
           inputs: ['mlp.gate_proj', 'mlp.up_proj'].map(name => linear(name, ffnWidth, d, bias.ffn)),
           output: linear('mlp.down_proj', d, ffnWidth, bias.ffn),
         },

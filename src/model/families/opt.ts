@@ -24,7 +24,7 @@ export function opt(config: Config): Architecture {
     halves: config.layers(layer => {
       const at = (name: string) => `model.decoder.layers.${layer}.${name}`
       const linear = (name: string, out: number, input: number): Linear => ({ name: at(name), out, in: input, bias })
-      const normAt = (name: string) => (preNorm ? { before: norm(at(name)) } : { afterSum: norm(at(name)) })
+      const normAt = (name: string) => ({ norms: { [preNorm ? 'before' : 'afterSum']: norm(at(name)) } })
       return [
         {
           ...{ kind: 'attention', layer, heads, kvHeads: heads, headSize, coupled: [2] },
