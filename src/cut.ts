@@ -2,7 +2,7 @@
 // it, and for the curves of allocation (allocate/curve.ts), which measure it.
 
 import type { Engine } from './engine/engine.ts'
-import type { PrunedOutput } from './forward/halfblock.ts'
+import type { PrunedOutput } from './forward/runner.ts'
 import type { HalfWeights, LinearWeights } from './forward/weights.ts'
 import { type Restored, type RestoreOptions, restoreColumns } from './restore/least-squares.ts'
 import type { Candidates, Selection } from './select/kept.ts'

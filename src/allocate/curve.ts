@@ -3,7 +3,7 @@
 //   of rotated values it is Σ σ² over the channels that go.
 import { cut } from '../cut.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { PrunedOutput } from '../forward/halfblock.ts'
+import type { PrunedOutput } from '../forward/runner.ts'
 import { columnGroups, columnsOfRows } from '../model/coupling.ts'
 import { fullWidth } from '../model/half-block.ts'
 import { eliminate } from '../select/eliminate.ts'

@@ -6,8 +6,8 @@
 
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
-import { HalfBlockRunner } from '../forward/halfblock.ts'
 import { Head } from '../forward/head.ts'
+import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows, type Stream } from '../forward/stream.ts'
 import { readHalf } from '../forward/weights.ts'
 import { halfBlocks, layersOf } from '../model/architecture.ts'

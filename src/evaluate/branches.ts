@@ -7,7 +7,7 @@ import { values } from '../engine/engine.ts'
 import type { Batch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { openEmbedding, readTokenRows } from '../forward/embed.ts'
-import type { Branches, HalfBlockRunner } from '../forward/halfblock.ts'
+import type { Branches, HalfBlockRunner } from '../forward/runner.ts'
 import { Stream, TOKENS_PER_RUN } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
 

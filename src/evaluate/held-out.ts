@@ -2,8 +2,8 @@
 // go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either.
 
 import type { Context } from '../forward/context.ts'
-import type { HalfBlockRunner, PrunedOutput } from '../forward/halfblock.ts'
 import { Head } from '../forward/head.ts'
+import type { HalfBlockRunner, PrunedOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/twins.ts'
 import { type HalfWeights, readHalf } from '../forward/weights.ts'

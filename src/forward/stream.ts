@@ -7,9 +7,9 @@ import type { Model } from '../model/model.ts'
 import type { Activations, Batch } from './activations.ts'
 import type { Context } from './context.ts'
 import { openEmbedding, readTokenRows } from './embed.ts'
-import { type Branches, HalfBlockRunner, type PrunedOutput } from './halfblock.ts'
 import type { Head } from './head.ts'
 import { windowLosses } from './losses.ts'
+import { type Branches, HalfBlockRunner, type PrunedOutput } from './runner.ts'
 import { type HalfWeights, readHalves } from './weights.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */

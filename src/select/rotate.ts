@@ -7,7 +7,7 @@
 
 import type { Engine } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
-import type { PrunedOutput } from '../forward/halfblock.ts'
+import type { PrunedOutput } from '../forward/runner.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
 import { type Matrix, matrix, rowsOf } from '../linalg/matrix.ts'
 import { transposed } from '../linalg/scatter.ts'

@@ -6,7 +6,7 @@
 import type { ProgressEvent } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
-import { HalfBlockRunner } from '../forward/halfblock.ts'
+import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { readHalf } from '../forward/weights.ts'
 import { halfBlocks, layersOf } from '../model/architecture.ts'
