@@ -10,7 +10,6 @@ import { nativeGraphs } from '../src/engine/native.node.ts'
 import { openOpenVino } from '../src/engine/openvino.node.ts'
 import { Graph } from '../src/formats/onnx.ts'
 import { halfBlockGraph, hiddenGraph, residualGraph } from '../src/graphs/half-block.ts'
-import type { HalfBlock } from '../src/model/half-block.ts'
 import { architectureOf } from '../src/model/model.ts'
 import { openEngine, prune } from '../src/node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
@@ -101,10 +100,9 @@ if (BF16)
       const [h, weight, x] = [random(f * n), random(d * f), random(n * d).map(v => 1e6 * v)]
       const kept = Int32Array.from({ length: f }, (_, i) => i)
       const half = {
-        kind: 'ffn',
-        inputs: [],
+        ...({ kind: 'ffn', layer: 0, norms: {}, inputs: [], coupled: [], activation: 'relu' } as const),
         output: { name: 'out', out: d, in: f, bias: false },
-      } as unknown as HalfBlock
+      }
       const stream = values(x.slice(), [n, d])
       const feeds = { x: stream, h: values(h, [f, n]), kept: values(kept, [f]), 'out.weight': values(weight, [d, f]) }
       await engine.inPrecision('bf16').run('residual', () => residualGraph(half, false), feeds, { y: stream })
