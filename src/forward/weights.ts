@@ -2,7 +2,7 @@
 
 import { type Feeds, values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { scatterColumns, scatterRows } from '../linalg/scatter.ts'
+import { scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
 import {
   type AttentionHalf,
@@ -60,13 +60,9 @@ async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeigh
 
 /** The layers whose rows lie one after another in a stored tensor: views. */
 function sliced({ weight, bias }: LinearWeights, layers: readonly Linear[]): LinearWeights[] {
-  if (layers.length === 1) return [{ weight, bias }]
-  let end = 0
-  return layers.map(({ out, in: columns }) => {
-    const start = end
-    end += out
-    return { weight: weight.subarray(start * columns, end * columns), bias: bias?.subarray(start, end) }
-  })
+  const rows = layers.map(({ out }) => out)
+  const biases = bias && splitRows(bias, rows, 1)
+  return splitRows(weight, rows, layers[0].in).map((part, i) => ({ weight: part, bias: biases?.[i] }))
 }
 
 /** The weights of half-blocks, one after the other. While the caller works with one the next is read and, where it is dense, not decoded yet. */

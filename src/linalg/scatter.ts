@@ -15,6 +15,16 @@ export function scatterRows<T extends Numbers>(rows: T, at: Int32Array, total: n
   return wide
 }
 
+/** The matrices [rows, width] that lie one after another in `joined`, as many rows each as `rows` says: views. */
+export function splitRows(joined: Floats, rows: readonly number[], width: number): Floats[] {
+  let end = 0
+  return rows.map(count => {
+    const start = end
+    end += count * width
+    return joined.subarray(start, end)
+  })
+}
+
 /** [rows, at.length] → [rows, total]: column i becomes column `at[i]`. @param rows where `at` may be empty */
 export function scatterColumns<T extends Numbers>(
   narrow: T,

@@ -4,7 +4,7 @@
 import type { FloatDType } from '../formats/dtype.ts'
 import { fromFloat32, isDType } from '../formats/dtype.ts'
 import type { Floats, TensorInfo } from '../formats/tensors.ts'
-import { pickRows, scatterColumns, scatterRows } from '../linalg/scatter.ts'
+import { pickRows, scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { type Architecture, attentionHalves, tensorShapes, withLayerWidths } from './architecture.ts'
 import { columnsOfRows } from './coupling.ts'
 import { hiddenWidth, storedInputs } from './half-block.ts'
@@ -30,17 +30,15 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
     const isFfn = half.kind === 'ffn'
     const rows = isFfn ? neurons : valueRows
     const columns = isFfn ? neurons : columnsOfRows(half, valueRows)
-    const narrow = a.halves[i].inputs
     for (const [name, slices] of storedInputs(half)) {
       if (!slices.some(j => half.coupled.includes(j))) continue
+      const before = slices.map(j => a.halves[i].inputs[j].out)
+      const after = slices.map(j => half.inputs[j].out)
       const widen = (values: Floats, columns: number) => {
-        const wide = new Float32Array(slices.reduce((sum, j) => sum + half.inputs[j].out, 0) * columns)
-        for (let from = 0, to = 0, s = 0; s < slices.length; s++) {
-          const j = slices[s]
-          const part = values.subarray(from * columns, (from += narrow[j].out) * columns)
-          wide.set(half.coupled.includes(j) ? scatterRows(part, rows, half.inputs[j].out, columns) : part, to * columns)
-          to += half.inputs[j].out
-        }
+        const wide = new Float32Array(after.reduce((sum, n) => sum + n, 0) * columns)
+        const places = splitRows(wide, after, columns)
+        for (const [s, part] of splitRows(values, before, columns).entries())
+          places[s].set(half.coupled.includes(slices[s]) ? scatterRows(part, rows, after[s], columns) : part)
         return wide
       }
       moves.set(`${name}.weight`, values => widen(values, half.inputs[0].in))
