@@ -74,14 +74,16 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
   await checkTextFiles(calibration)
   if (!isOpen(engine)) describeEngine(engine, pruneOptions.products) // refuses what this machine lacks
   const model = yield* nodeVerbs.openModel(source, { signal })
-  try {
+  return preparedPrune(model, () => {
     const planned = requests.map(request => planExport(model, request))
     const single = path !== undefined && isGgufFile(path)
     const settings = single
       ? { ...pruneOptions, dtype: pruneOptions.dtype ?? intermediateType(planned[0]) }
       : pruneOptions
     const run = prepare(model, settings, input)
-    return preparedPrune(run, model, async function* () {
+    return { run, pruneEvents: execute }
+
+    async function* execute(): Progress<PrunePathResult> {
       await using chosen = choose({ engine })
       const message = engineNotice(chosen.engine.facts)
       if (message) yield { type: 'notice', message } as const
@@ -107,11 +109,8 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
         const exports = yield* writeExports(written, requests, sink, context)
         return single ? withWeightBytes({ ...result, exports }, exports[0].bytes) : { ...result, exports }
       })
-    })
-  } catch (error) {
-    await model.close()
-    throw error
-  }
+    }
+  })
 }
 
 export async function* pruneEvents(source: string | Model, options: PrunePathOptions): Progress<PrunePathResult> {

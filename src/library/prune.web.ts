@@ -32,13 +32,10 @@ export async function* prepareEvents(
   checkGiven(engine)
   checkOptions(pruneOptions, input) // before a long download
   const model = yield* webVerbs.openModel(source, { fetch, signal })
-  try {
+  return preparedPrune(model, () => {
     const run = prepare(model, pruneOptions, input)
-    return preparedPrune(run, model, () => prune(run, { engine, sink, signal }))
-  } catch (error) {
-    await model.close()
-    throw error
-  }
+    return { run, pruneEvents: () => prune(run, { engine, sink, signal }) }
+  })
 }
 
 export async function* pruneEvents(source: WebSource | Model, options: PruneInPageOptions): Progress<PruneResult> {

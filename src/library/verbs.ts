@@ -28,17 +28,31 @@ export interface PreparedPrune<Result> extends PreparedRun, AsyncDisposable {
   close(): Promise<void>
 }
 
+/** A run on a model that was opened for it. @param decide gives it, and what runs it */
 export const preparedPrune = <Result>(
-  run: PreparedRun,
   { close }: OpenedModel,
-  pruneEvents: () => Progress<Result>,
-): PreparedPrune<Result> => ({
-  ...run,
-  prune: ({ onEvent } = {}) => finish(pruneEvents(), onEvent),
-  pruneEvents,
-  close,
-  [Symbol.asyncDispose]: close,
-})
+  decide: () => { readonly run: PreparedRun; readonly pruneEvents: () => Progress<Result> },
+): Promise<PreparedPrune<Result>> =>
+  orClosed(close, () => {
+    const { run, pruneEvents } = decide()
+    return {
+      ...run,
+      prune: ({ onEvent } = {}) => finish(pruneEvents(), onEvent),
+      pruneEvents,
+      close,
+      [Symbol.asyncDispose]: close,
+    }
+  })
+
+/** What `make` gives of something open, which is closed where it throws. */
+async function orClosed<T>(close: () => Promise<void>, make: () => T): Promise<T> {
+  try {
+    return make()
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
 
 /** How a platform opens what users name. */
 export interface Platform<Source, Text, Opening, Engines> {
@@ -84,12 +98,7 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
     if (isModel(source)) return { ...source, close: leave, [Symbol.asyncDispose]: leave }
     const checkpoint = disposable(yield* platform.checkpoint(source, options))
     const { close } = checkpoint
-    try {
-      return { ...describeModel(checkpoint), close, [Symbol.asyncDispose]: close }
-    } catch (error) {
-      await close()
-      throw error
-    }
+    return orClosed(close, () => ({ ...describeModel(checkpoint), close, [Symbol.asyncDispose]: close }))
   }
 
   /** Opens both, the engine first: what is wrong with that shows before a long download. */
