@@ -44,6 +44,8 @@ export class HalfBlockRunner {
   /** The engine of all that goes through the layers, and of its Gram matrices. */
   readonly graphs: Engine
   readonly #rotary = new Map<Rope, Feeds>()
+  /** Of graphs, made once a half-block: a decoder's step has little else to do here. */
+  readonly #keys = new WeakMap<HalfBlock, string>()
   /** Weights are handed over once a half-block. */
   readonly #handles = new WeakMap<LinearWeights, Feeds>()
 
@@ -62,7 +64,7 @@ export class HalfBlockRunner {
     const form = this.#form(half, tokens / windows, windows)
     const feeds = { ...this.#inputs(w, x), ...this.#positions(half, form, tokens, windows) }
     const outputs = { h: values(h, [hiddenWidth(half), tokens]) }
-    await this.graphs.run(`${half.kind} ${keyOf(half, form)}`, () => hiddenGraph(half, form), feeds, outputs)
+    await this.graphs.run(`${half.kind} ${this.#key(half, form)}`, () => hiddenGraph(half, form), feeds, outputs)
   }
 
   /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
@@ -86,7 +88,7 @@ export class HalfBlockRunner {
       kept: values(columns, [columns.length]),
     }
     const bias = output.bias !== undefined
-    const key = `residual ${bias ? 'with bias ' : ''}${graphKey(half)}`
+    const key = `residual ${bias ? 'with bias ' : ''}${this.#key(half)}`
     await this.graphs.run(key, () => residualGraph(half, bias), feeds, { y: feeds.x })
   }
 
@@ -113,7 +115,12 @@ export class HalfBlockRunner {
       feeds.bias = branches.bias
       if (half.rope) feeds.places = branches.places
     }
-    await this.graphs.run(`forward ${half.kind} ${keyOf(half, form)}`, () => halfBlockGraph(half, form), feeds, outputs)
+    await this.graphs.run(
+      `forward ${half.kind} ${this.#key(half, form)}`,
+      () => halfBlockGraph(half, form),
+      feeds,
+      outputs,
+    )
   }
 
   /** The stream, the norm before the input layers, and those. */
@@ -121,6 +128,12 @@ export class HalfBlockRunner {
     const d = hiddenSize(half)
     const layers = inputs.map((layer, i) => this.#layer(`in${i}`, layer, d))
     return Object.assign({ x: values(x, [x.length / d, d]) }, norms.before, norms.query, norms.key, ...layers)
+  }
+
+  #key(half: HalfBlock, form?: AttentionForm): string {
+    const key = this.#keys.get(half) ?? graphKey(half)
+    this.#keys.set(half, key)
+    return form ? `${JSON.stringify(form)} ${key}` : key
   }
 
   #layer(name: string, layer: LinearWeights, columns: number): Feeds {
@@ -173,8 +186,6 @@ export class HalfBlockRunner {
 }
 
 const tokensOf = ({ half }: HalfWeights, x: Floats): number => x.length / hiddenSize(half)
-
-const keyOf = (half: HalfBlock, form: AttentionForm | undefined): string => `${JSON.stringify(form)} ${graphKey(half)}`
 
 /** `x ← x + H_M Wᵀ + b` by a product that adds in place. The rows M of `h` move to its beginning. */
 async function addProduct(linalg: Linalg, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {
