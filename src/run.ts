@@ -28,12 +28,12 @@ export interface PreparedRun {
  * @throws UsageError for options that make no sense, or not on this model; UnsupportedModelError where it cannot be pruned
  */
 export function prepare(model: Model, options: PruneOptions, calibration: CalibrationInput = {}): PreparedRun {
-  const resolved = resolveOptions(options, model.architecture, calibration)
+  const method = methodOf(options.method ?? DEFAULT_METHOD)
+  const resolved = resolveOptions({ ...options, method }, model.architecture, calibration)
   const source = calibrationSource(calibration)
   const plan = makePlan(model, resolved, source)
-  const { own } = methodOf(options.method ?? DEFAULT_METHOD)
   const notices = planNotices(model, resolved, source, plan)
-  return { model, options: resolved, own, calibration, source, plan, notices }
+  return { model, options: resolved, own: method.own, calibration, source, plan, notices }
 }
 
 /**

@@ -13,7 +13,7 @@ export interface Layers {
 }
 
 /** The names of a half-block's weights in its graphs: `in0.weight`, `out.bias`, `before.weight`. */
-export const roleOf = (half: HalfBlock, part: Linear | Norm): string => {
+const roleOf = (half: HalfBlock, part: Linear | Norm): string => {
   if (part === half.output) return 'out'
   const ofNorm = Object.entries(half.norms).find(([, norm]) => norm === part)?.[0]
   return ofNorm ?? `in${half.inputs.indexOf(part as Linear)}`

@@ -99,7 +99,7 @@ export const narrowed = (a: Architecture, layers: readonly number[], widths: rea
 function moved(a: Architecture, half: HalfBlock, layer: number): HalfBlock {
   const place = <T extends { readonly name: string }>(part: T): T => ({
     ...part,
-    name: renumbered(a, `${part.name}`, () => layer),
+    name: renumbered(a, part.name, () => layer),
   })
   const { norms, inputs, output } = half
   return {
@@ -121,8 +121,10 @@ export const withLayerWidths = (a: Architecture, widths: readonly LayerWidths[],
 })
 
 /** What is stored of each layer. */
-export const layerWidths = (a: Architecture): LayerWidths[] =>
-  attentionHalves(a).map(({ values }, layer) => ({ ffn: ffnHalves(a)[layer].output.in, values }))
+export function layerWidths(a: Architecture): LayerWidths[] {
+  const ffns = ffnHalves(a)
+  return attentionHalves(a).map(({ values }, layer) => ({ ffn: ffns[layer].output.in, values }))
+}
 
 /** Every tensor of a model of this architecture with its shape, in the order of the forward pass. Tied heads have none. */
 export function tensorShapes(a: Architecture): Map<string, readonly number[]> {

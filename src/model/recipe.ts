@@ -15,6 +15,7 @@ export function checkRecipe(a: Architecture, { name, recipe }: Checkpoint): void
     )
   const { layers, widths } = recipe as { layers?: unknown; widths?: { before?: { ffn?: unknown } } }
   const stored = layerWidths(a)
+  const attentions = attentionHalves(a)
   if (!Array.isArray(layers) || layers.length !== stored.length)
     throw mismatch(`"layers" must be a list of ${stored.length}, as many as the model has`)
   for (const [i, { ffn, values }] of stored.entries()) {
@@ -22,7 +23,7 @@ export function checkRecipe(a: Architecture, { name, recipe }: Checkpoint): void
     if (isJsonObject(layers[i]) && layers[i].ffn && !(Number.isInteger(before) && Number(before) >= ffn))
       throw mismatch(`"widths.before.ffn" must be an integer from ${ffn} on`)
     checkKept(i, 'ffn', [ffn], Number(before))
-    checkKept(i, 'attention', values, attentionHalves(a)[i].headSize)
+    checkKept(i, 'attention', values, attentions[i].headSize)
   }
 
   /** @param stored rows in the weights of each KV head, or of the FFN; `size` of them where the layout pads */

@@ -151,12 +151,14 @@ function sizeNotices(
     }
     return `${bytes(added)} (${percent(added / all)} of the decoder's linear layers) are zeros`
   }
-  const { headSize } = attentionHalves(narrow)[0]
-  if (attentionHalves(narrow).some(({ values }) => values.some(n => n < headSize)))
+  const attentions = attentionHalves(narrow)
+  const [{ headSize }] = attentions
+  if (attentions.some(({ values }) => values.some(n => n < headSize)))
     notices.push(
       `llama.cpp holds as many value channels as query channels, ${headSize} a head: ${cost('attention')}, and the KV cache is no smaller.`,
     )
-  if (ffnHalves(narrow).some(({ output }, layer) => output.in !== ffnHalves(wide)[layer].output.in))
+  const filled = layerWidths(wide)
+  if (layerWidths(narrow).some(({ ffn }, layer) => ffn !== filled[layer].ffn))
     notices.push(`FFN widths are filled up to multiples of ${BLOCK}, the block of the type: ${cost('ffn')}.`)
   return notices
 }

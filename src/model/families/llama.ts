@@ -46,9 +46,15 @@ export function llamaLike(config: Config, { bias, window, ...facts }: LlamaFacts
       })
       return [
         {
-          ...{ kind: 'attention', layer, heads, kvHeads, headSize, rope, window: window?.(layer), coupled: [2] },
+          kind: 'attention',
+          layer,
+          heads,
+          kvHeads,
+          headSize,
           values,
           scale: 1 / Math.sqrt(headSize),
+          rope,
+          window: window?.(layer),
           norms: { before: norm(at('input_layernorm')) },
           inputs: [
             linear('self_attn.q_proj', heads * headSize, d, bias.qkv),
@@ -56,12 +62,16 @@ export function llamaLike(config: Config, { bias, window, ...facts }: LlamaFacts
             linear('self_attn.v_proj', kvHeads * headSize, d, bias.qkv),
           ],
           output: linear('self_attn.o_proj', d, heads * headSize, bias.o),
+          coupled: [2],
         },
         {
-          ...{ kind: 'ffn', layer, activation, coupled: [0, 1] },
+          kind: 'ffn',
+          layer,
+          activation,
           norms: { before: norm(at('post_attention_layernorm')) },
           inputs: ['mlp.gate_proj', 'mlp.up_proj'].map(name => linear(name, ffnWidth, d, bias.ffn)),
           output: linear('mlp.down_proj', d, ffnWidth, bias.ffn),
+          coupled: [0, 1],
         },
       ]
     }),

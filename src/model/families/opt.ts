@@ -27,18 +27,26 @@ export function opt(config: Config): Architecture {
       const normAt = (name: string) => ({ norms: { [preNorm ? 'before' : 'afterSum']: norm(at(name)) } })
       return [
         {
-          ...{ kind: 'attention', layer, heads, kvHeads: heads, headSize, coupled: [2] },
+          kind: 'attention',
+          layer,
+          heads,
+          kvHeads: heads,
+          headSize,
           values,
           scale: 1 / Math.sqrt(headSize),
           ...normAt('self_attn_layer_norm'),
           inputs: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'].map(name => linear(name, d, d)),
           output: linear('self_attn.out_proj', d, d),
+          coupled: [2],
         },
         {
-          ...{ kind: 'ffn', layer, activation, coupled: [0] },
+          kind: 'ffn',
+          layer,
+          activation,
           ...normAt('final_layer_norm'),
           inputs: [linear('fc1', ffnWidth, d)],
           output: linear('fc2', d, ffnWidth),
+          coupled: [0],
         },
       ]
     }),
