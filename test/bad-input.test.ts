@@ -157,6 +157,10 @@ describe('config.json', () => {
       edited({ model_type: 'mamba' }),
       ['model: model_type "mamba" is not supported; supported are llama, mistral, opt, qwen2.'],
     ],
+    'of an unknown model_type, without a tokenizer that we read': [
+      { ...edited({ model_type: 'mamba' }), 'tokenizer.json': undefined },
+      ['model: model_type "mamba" is not supported'],
+    ],
     'without a model_type': [edited({ model_type: undefined }), ['model_type undefined is not supported']],
     'with another FFN width': [
       edited({ intermediate_size: 392 }),

@@ -4,13 +4,14 @@ import { join, resolve } from 'node:path'
 import { FormatError } from '../errors.ts'
 import { openFile } from '../formats/file.node.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import { huggingFaceCheckpoint } from './huggingface.ts'
+import { type CheckConfig, huggingFaceCheckpoint } from './huggingface.ts'
 import { within } from './within.node.ts'
 
 /** @throws FormatError as `huggingFaceCheckpoint` */
-export async function openHuggingFace(path: string): Promise<Checkpoint> {
+export async function openHuggingFace(path: string, checkConfig?: CheckConfig): Promise<Checkpoint> {
   const files = await entriesOf(path)
-  const checkpoint = await huggingFaceCheckpoint({ name: path, files, open: file => openFile(join(path, file)) })
+  const folder = { name: path, files, open: (file: string) => openFile(join(path, file)) }
+  const checkpoint = await huggingFaceCheckpoint(folder, checkConfig)
   const { card } = checkpoint
   return { ...checkpoint, card: { ...card, hubId: cachedId(path) ?? card?.hubId }, within }
 }

@@ -39,16 +39,20 @@ export const USUAL_FILES = [
 const GPT2_CLASSES: readonly unknown[] = ['GPT2Tokenizer', 'GPT2TokenizerFast']
 const GPT2_MODELS: readonly unknown[] = ['opt', 'gpt2']
 
+/** Throws for a model that is not supported, before its other files are asked for. @param config of the model, as parsed */
+export type CheckConfig = (name: string, config: JsonObject) => unknown
+
 /**
  * Opens a folder as `save_pretrained` writes it. Tensor names are those of the whole model (`model.…`, `lm_head.weight`).
  * @throws FormatError where a file is missing or malformed; the message names it.
  */
-export async function huggingFaceCheckpoint(folder: ModelFolder): Promise<Checkpoint> {
+export async function huggingFaceCheckpoint(folder: ModelFolder, checkConfig?: CheckConfig): Promise<Checkpoint> {
   const { name, files } = folder
   if (!files.has('config.json')) {
     throw new FormatError(name, 'has no config.json; wanted is a folder as save_pretrained or `hf download` writes it')
   }
   const config = await readJson(folder, 'config.json')
+  checkConfig?.(name, config)
   const sideFiles = await readSideFiles(folder)
   const side = (name: string) => sideFiles.find(file => file.name === name)?.bytes
   const optional = (file: string): JsonObject => {

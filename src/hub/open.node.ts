@@ -5,6 +5,7 @@ import { openGgufCheckpoint } from '../checkpoint/gguf.node.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { FormatError } from '../errors.ts'
 import { type ProgressEvent, promised } from '../events.ts'
+import { architectureOf } from '../model/model.ts'
 import { fetchModel } from './fetch.node.ts'
 
 export interface OpenOptions {
@@ -22,7 +23,8 @@ export async function* openCheckpointEvents(
   options?: OpenOptions,
 ): AsyncGenerator<ProgressEvent, OpenCheckpoint> {
   const local = yield* fetchModel(path, options)
-  if ((await stat(local)).isDirectory()) return disposable({ ...(await openHuggingFace(local)), name: path })
+  if ((await stat(local)).isDirectory())
+    return disposable({ ...(await openHuggingFace(local, architectureOf)), name: path })
   if (local.toLowerCase().endsWith('.gguf')) return disposable({ ...(await openGgufCheckpoint(local)), name: path })
   throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
 }

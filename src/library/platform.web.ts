@@ -3,6 +3,7 @@ import { openSource, type WebSource } from '../checkpoint/open.web.ts'
 import type { Engine } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { FetchOptions } from '../formats/source.web.ts'
+import { architectureOf } from '../model/model.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { bindVerbs, leave } from './verbs.ts'
 
@@ -20,7 +21,7 @@ export function checkGiven(engine: Engine | undefined): Engine {
 export const webVerbs = bindVerbs<WebSource, NamedText, FetchOptions, WebOptions>({
   // biome-ignore lint/correctness/useYield: a page tells nothing of what it fetches
   async *checkpoint(source, options) {
-    return await openSource(source, options)
+    return await openSource(source, { ...options, checkConfig: architectureOf })
   },
   engine: ({ engine }) => ({ engine: checkGiven(engine), [Symbol.asyncDispose]: leave }),
   text: text => text,
