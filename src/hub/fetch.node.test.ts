@@ -364,14 +364,17 @@ describe('a Hub that does not help', () => {
   test('out of reach', async () => {
     closed()
     expect((await failure()).message).toMatch(
-      /^org\/model: cannot reach http:\/\/127\.0\.0\.1:9 \(.+\)\. Check the connection, and HF_ENDPOINT/,
+      /^org\/model: there is no such file or folder, and http:\/\/127\.0\.0\.1:9 cannot be reached \(.+\)\. Check the path, the/,
+    )
+    expect((await failure(`hf:${ID}`)).message).toMatch(
+      /^hf:org\/model: cannot reach http:\/\/127\.0\.0\.1:9 \(.+\)\. Check the connection, and HF_ENDPOINT/,
     )
     vi.stubEnv('HF_ENDPOINT', server.url)
     const folder = await cached()
     closed()
     const { result, events } = await told(fetchModel(ID))
     expect([result, events.length]).toEqual([folder, 1])
-    expect((await failure('org/other')).message).toContain('cannot reach')
+    expect((await failure('org/other')).message).toContain('cannot be reached')
   })
   test('slow to answer', async () => {
     vi.stubEnv('HF_HUB_DOWNLOAD_TIMEOUT', '0.2')
@@ -391,7 +394,7 @@ describe('a Hub that does not help', () => {
     server.fault = ({ store }) => (store ? { answer: answer(403) } : undefined)
     await failure()
     closed()
-    expect((await failure()).message).toContain('cannot reach')
+    expect((await failure()).message).toContain('cannot be reached')
     vi.stubEnv('HF_HUB_OFFLINE', '1')
     expect((await failure()).message).toContain('not all of it, in the cache')
   })

@@ -161,12 +161,19 @@ export function failure(error: unknown): string {
 }
 
 /** What a failed connection says. */
-export const unreachable = (error: unknown, { name, endpoint, timeout }: Access): HubError => {
+export const unreachable = (error: unknown, { name, local, endpoint, timeout }: Access): HubError => {
   const late = (error as Error).name === 'TimeoutError'
   const why = late ? `no answer within ${timeout / 1000} s` : failure(error)
-  return new HubError(name, `cannot reach ${endpoint} (${why}). Check the connection, and HF_ENDPOINT if you set it.`, {
-    cause: error,
-  })
+  const problem = local
+    ? `there is no such file or folder, and ${endpoint} cannot be reached`
+    : `cannot reach ${endpoint}`
+  return new HubError(
+    name,
+    `${problem} (${why}). Check the ${local ? 'path, the ' : ''}connection, and HF_ENDPOINT if you set it.`,
+    {
+      cause: error,
+    },
+  )
 }
 
 /** Page of the repository. */
