@@ -77,11 +77,11 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
       notices.push(message)
       yield { type: 'notice', message }
     }
-    const { name, format } = model.checkpoint
+    const { name, format, card } = model.checkpoint
     const recipe: Recipe = {
       schema: 1,
       fasp: VERSION,
-      source: { name: baseName(name), format, modelType: model.architecture.modelType },
+      source: { name: baseName(name), hubId: card?.hubId, format, modelType: model.architecture.modelType },
       options: resolved,
       widths: plan.widths,
       allocation: allocated.allocation,

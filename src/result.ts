@@ -46,7 +46,8 @@ export interface TextLoss {
 export interface Recipe {
   readonly schema: 1
   readonly fasp: string
-  readonly source: { readonly name: string; readonly format: string; readonly modelType: string }
+  /** `hubId`: its name on the Hub, where that is known. */
+  readonly source: Readonly<{ name: string; hubId?: string; format: string; modelType: string }>
   readonly options: ResolvedOptions
   /** Before pruning, and after it in each layer. */
   readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }

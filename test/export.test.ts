@@ -76,6 +76,7 @@ describe('prune', () => {
     expect(readdirSync(folder).sort()).toEqual(['f16.gguf', 'q8_0.gguf', 'smaller.gguf', 'text.txt'])
     const { stdout } = await run(folder, 'inspect', 'smaller.gguf')
     expect(stdout).toContain('6 layers, hidden size 128, FFN 224,')
+    expect(stdout).toMatch(/^pruned: 30 % of the decoder linears of f16\.gguf, method stock$/m)
     await run(folder, ...write('smaller.gguf'))
   })
 

@@ -1,4 +1,5 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
+import { type Pruned, prunedFrom } from '../checkpoint/pruned.ts'
 import { elements, type TensorInfo } from '../formats/tensors.ts'
 import { attentionHalves, decoderLinears, layersOf, layerWidths, tensorShapes } from '../model/architecture.ts'
 import { missingCode } from '../model/compact.ts'
@@ -9,6 +10,8 @@ export interface Inspection {
   readonly name: string
   readonly format: string
   readonly modelType: string
+  /** How, and from what, where fasp did it. */
+  readonly pruned?: Pruned
   readonly layers: number
   readonly hiddenSize: number
   readonly ffnWidth: number
@@ -48,6 +51,7 @@ export function inspect(model: Model): Inspection {
     name: checkpoint.name,
     format: checkpoint.format,
     modelType: a.modelType,
+    pruned: prunedFrom(checkpoint),
     layers: layersOf(a),
     hiddenSize: a.hiddenSize,
     ffnWidth: a.ffnWidth,

@@ -1,5 +1,6 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
+import { sparsityText } from '../checkpoint/pruned.ts'
 import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult } from '../export/result.ts'
@@ -91,6 +92,11 @@ export function inspectionText(i: Inspection): string {
     `${i.name}: ${i.modelType}, ${i.format === 'gguf' ? 'GGUF' : 'Hugging Face folder'}, ${bytes(i.weightBytes)} of weights`,
     `${i.layers} layers, hidden size ${i.hiddenSize}, FFN ${i.ffnWidth}, ${i.heads} heads of ${i.headSize} (${i.kvHeads} for keys and values),`,
     `vocabulary ${i.vocabularySize}, context ${i.context}, ${i.tiedHead ? 'tied' : 'separate'} head; tensors: ${types.join(', ')}`,
+    ...(i.pruned
+      ? [
+          `pruned: ${sparsityText(i.pruned)} of the decoder linears of ${i.pruned.hubId ?? i.pruned.source}, method ${i.pruned.method}`,
+        ]
+      : []),
     ...(i.layerWidths ? [compactLine(i.layerWidths, i.headSize)] : []),
     table(rows),
     ...(i.missingCode.length > 0

@@ -11,6 +11,7 @@ import { bool, buildGguf, f32, f32s, f32Tensor, i32s, text, texts, u32 } from '.
 import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel } from '../../test/made-models.ts'
 import { TINY_OPT } from '../../test/tiny.ts'
 import { ggufCheckpoint } from '../checkpoint/gguf.ts'
+import { prunedFrom } from '../checkpoint/pruned.ts'
 import { NumericError, UnsupportedModelError } from '../errors.ts'
 import { verifyExport } from '../export/verify.ts'
 import { memorySource } from '../formats/bytes.ts'
@@ -134,6 +135,37 @@ describe('reads back as the same model', () => {
       expect(file.tensors.tensors.get('blk.0.attn_norm.weight')!.dtype).toBe('F32')
     }
   })
+})
+
+test('a pruned model is named as one, and stays so in another type', async () => {
+  const { checkpoint, architecture } = await made(randomLlama({}, 5))
+  const source = { name: 'big', hubId: 'org/Big' }
+  const recipe = { source, options: { method: 'best:alpha=0.5', sparsity: 0.25 } }
+  const first = await exported({ architecture, checkpoint: { ...checkpoint, recipe } }, 'F32')
+  const described = {
+    'general.name': 'Big, pruned 25 %',
+    'general.description': expect.stringContaining('Big without 25 % of the weights of its decoder'),
+    'general.base_model.count': 1,
+    'general.base_model.0.name': 'Big',
+    'general.base_model.0.repo_url': 'https://huggingface.co/org/Big',
+    'fasp.source': 'big',
+    'fasp.method': 'best:alpha=0.5',
+    'fasp.sparsity': 0.25,
+  }
+  expect(Object.fromEntries(first.file.metadata)).toMatchObject(described)
+  const read = await first.read()
+  expect(prunedFrom(read.checkpoint)).toEqual({
+    source: 'big',
+    hubId: 'org/Big',
+    method: 'best:alpha=0.5',
+    sparsity: 0.25,
+  })
+  expect(Object.fromEntries((await exported(read, 'F16')).file.metadata)).toMatchObject(described)
+  const again = { ...recipe, source: { name: 'model.gguf' }, options: { method: 'stock', sparsity: 0.1 } }
+  const twice = await exported({ ...read, checkpoint: { ...read.checkpoint, recipe: again } }, 'F32')
+  expect(twice.file.metadata.get('general.name')).toBe('Big, pruned 25 %, pruned 10 %')
+  expect(twice.file.metadata.get('fasp.source')).toBe('model.gguf')
+  expect(twice.file.metadata.has('general.base_model.0.repo_url')).toBe(false)
 })
 
 describe('other families: the same tensors and logits, from all layouts', () => {

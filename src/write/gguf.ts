@@ -2,8 +2,10 @@
 // `deci` where they differ. All want as many value channels as query channels: narrower ones get channels of zeros. None has windows.
 // Source: llama.cpp, conversion/llama.py and conversion/base.py (keys, types, permutation).
 
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { GRAPHS } from '../checkpoint/gguf-architectures.ts'
 import { storedName, toStoredRows } from '../checkpoint/gguf-names.ts'
+import { prunedFrom, sparsityText } from '../checkpoint/pruned.ts'
 import { baseName, bytes, percent } from '../display.ts'
 import { UnsupportedModelError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
@@ -84,8 +86,8 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
     notices,
     expected: { model, types },
     async *write(sink, { signal }) {
-      const pairs = [...modelPairs(model, fileType), ...(tokenizer ?? []), ...(await copiedPairs(model))]
-      yield* writeTensors(model, pairs, infos, sink, signal)
+      const own = new Map([...modelPairs(model, fileType), ...(tokenizer ?? [])])
+      yield* writeTensors(model, [...own, ...(await copiedPairs(model, own))], infos, sink, signal)
     },
   }
 }
@@ -173,6 +175,8 @@ const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, Gguf
 
 const ROPE_TENSOR = 'rope_freqs.weight'
 
+type Pairs = Readonly<Record<string, GgufPair[1] | undefined | false>>
+
 /** Keys of the architecture, and of the model in general. */
 function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileType): GgufPair[] {
   const { count, counts, real, text } = ggufValue
@@ -185,7 +189,7 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
   const original = scaling?.original_max_position_embeddings
   const linear = kind === 'one' && divisors[0] !== 1
   const prefix = ggufArchitecture(a)
-  const own: Record<string, GgufPair[1] | undefined | false> = {
+  const own: Pairs = {
     block_count: count(layersOf(a)),
     context_length: count(a.maxPositions),
     embedding_length: count(a.hiddenSize),
@@ -202,12 +206,11 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
     'rope.scaling.factor': linear && real(divisors[0]),
     'rope.scaling.original_context_length': kind === 'any' && typeof original === 'number' && count(original),
   }
-  const general: Record<string, GgufPair[1] | undefined | false> = {
+  const general: Pairs = {
     'general.architecture': text(prefix),
     'general.type': text('model'),
-    'general.name':
-      !checkpoint.gguf && text(baseName(checkpoint.card?.hubId ?? checkpoint.name).replace(/\.gguf$/i, '')),
-    'general.license': !checkpoint.gguf && checkpoint.card?.license !== undefined && text(checkpoint.card.license),
+    ...descriptionPairs(checkpoint),
+    'general.license': checkpoint.card?.license !== undefined && text(checkpoint.card.license),
     'general.file_type': count(FILE_TYPES[fileType].number),
     'general.quantization_version': count(2), // GGML_QNT_VERSION
     [OWN_KEY]: text(VERSION),
@@ -216,10 +219,39 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
   return pairs.filter((pair): pair is [string, GgufPair[1]] => pair[1] instanceof Uint8Array)
 }
 
-/** Of a GGUF source: general keys and tokenizer, as they stand there. What describes its size or parts does not hold any more. */
-async function copiedPairs({ checkpoint: { gguf } }: Model): Promise<GgufPair[]> {
-  const own = /^general\.(architecture|type|file_type|quantization_version|alignment|size_label|parameter_count)$/
-  const keys = [...(gguf?.metadata.keys() ?? [])].filter(key => /^(general|tokenizer)\./.test(key) && !own.test(key))
+/** What the model is called, and how it was pruned. Source of the general keys: llama.cpp, gguf-py/gguf/constants.py. */
+function descriptionPairs(checkpoint: Checkpoint): Pairs {
+  const { count, real, text } = ggufValue
+  const { gguf, recipe, card } = checkpoint
+  const pruned = recipe && prunedFrom(checkpoint)
+  const named = gguf?.metadata.get('general.name')
+  const stem = baseName(pruned?.hubId ?? pruned?.source ?? card?.hubId ?? checkpoint.name).replace(/\.gguf$/i, '')
+  const base = typeof named === 'string' ? named : stem
+  if (!pruned) return { 'general.name': text(base) }
+  const [part, { source, hubId, method, sparsity }] = [sparsityText(pruned), pruned]
+  return {
+    'general.name': text(`${base}, pruned ${part}`),
+    'general.description': text(
+      `${base} without ${part} of the weights of its decoder's linear layers, pruned by fasp ${VERSION}, method ${method}.`,
+    ),
+    'general.base_model.count': count(1),
+    'general.base_model.0.name': text(base),
+    'general.base_model.0.repo_url': hubId !== undefined && text(`https://huggingface.co/${hubId}`),
+    'fasp.source': text(source),
+    'fasp.method': text(method),
+    'fasp.sparsity': real(sparsity),
+  }
+}
+
+/** Of a GGUF source: general keys, ours and tokenizer, as they stand there. What is of its numbers, or another model, does not hold any more. */
+async function copiedPairs(
+  { checkpoint: { gguf, recipe } }: Model,
+  own: ReadonlyMap<string, unknown>,
+): Promise<GgufPair[]> {
+  const changed = /^general\.(alignment|size_label|parameter_count)$/
+  const others = /^general\.(uuid|doi|url|repo_url|source\.|base_model\.)|^fasp\./
+  const stays = (key: string) => !own.has(key) && !changed.test(key) && !(recipe && others.test(key))
+  const keys = [...(gguf?.metadata.keys() ?? [])].filter(key => /^(general|tokenizer|fasp)\./.test(key) && stays(key))
   const pairs: GgufPair[] = []
   for (const key of keys) pairs.push([key, await gguf!.rawValue(key)])
   return pairs

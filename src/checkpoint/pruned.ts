@@ -1,0 +1,31 @@
+// How a model of ours was pruned, as `fasp.json` beside its weights says, or the keys `fasp.…` of a GGUF file (write/gguf.ts).
+import { isJsonObject } from '../formats/json.ts'
+import type { Checkpoint } from './checkpoint.ts'
+
+export interface Pruned {
+  /** Name of what it was made from. */
+  readonly source: string
+  /** Its id on the Hub, where it is known. */
+  readonly hubId?: string
+  /** As `--method` takes it. */
+  readonly method: string
+  /** Fraction of the decoder linears that went. */
+  readonly sparsity: number
+}
+
+/** Undefined for a model that is not pruned, or by others. */
+export function prunedFrom({ recipe, gguf, card }: Pick<Checkpoint, 'recipe' | 'gguf' | 'card'>): Pruned | undefined {
+  const object = (value: unknown) => (isJsonObject(value) ? value : {})
+  const { name, hubId } = object(recipe?.source)
+  const { method, sparsity } = object(recipe?.options)
+  const key = (name: string) => gguf?.metadata.get(`fasp.${name}`)
+  const found = recipe
+    ? { source: name, hubId, method, sparsity }
+    : { source: key('source'), hubId: card?.hubId, method: key('method'), sparsity: key('sparsity') }
+  const isText = (value: unknown) => typeof value === 'string'
+  const known = isText(found.source) && isText(found.method) && typeof found.sparsity === 'number'
+  return known && (found.hubId === undefined || isText(found.hubId)) ? (found as Pruned) : undefined
+}
+
+/** 0.2 → "20 %". */
+export const sparsityText = ({ sparsity }: Pick<Pruned, 'sparsity'>): string => `${+(100 * sparsity).toFixed(1)} %`
