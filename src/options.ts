@@ -2,7 +2,7 @@
 import { defaultMultiple } from './allocate/uniform.ts'
 import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { UsageError } from './errors.ts'
-import type { FloatDType } from './formats/dtype.ts'
+import { type FloatDType, isFloat } from './formats/dtype.ts'
 import { METHOD_OPTIONS, type Method, methodOf, type Parts, partsOf, specOf } from './method.ts'
 import { type Architecture, isPreNorm } from './model/architecture.ts'
 import type { CalibrationInput } from './text/calibration.ts'
@@ -111,17 +111,17 @@ export function checkRange(name: string, value: number, low: number, high: numbe
 
 /** What the values of a method leave to check: ranges, and what only the model can tell. */
 function check(o: ResolvedOptions, a: Architecture | undefined): void {
-  const oneOf = (name: string, value: string, allowed: readonly string[]) => {
-    if (!allowed.includes(value))
-      throw new UsageError(`${name} is "${value}"; it must be one of ${allowed.join(', ')}.`)
-  }
   checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
   checkRange('probe-tokens', o.probeTokens, 1, 1e6, true)
   checkRange('alpha', o.alpha, 0, 1, false)
-  oneOf('products', o.products, PRECISIONS)
+  if (!PRECISIONS.includes(o.products))
+    throw new UsageError(`products is "${o.products}"; it must be one of ${PRECISIONS.join(', ')}.`)
   checkRange('multiple', o.multiple, 1, a?.ffnWidth ?? Infinity, true)
   checkRange('damp', o.damp, 0, 1e6, false)
-  if (o.dtype !== undefined) oneOf('dtype', o.dtype, ['F64', 'F32', 'F16', 'BF16'])
+  if (o.dtype !== undefined && !isFloat(o.dtype))
+    throw new UsageError(
+      `dtype is "${o.dtype}"; weights in a folder are F32, F16, BF16 or F64. Quantised types are those of GGUF: name a .gguf as output, or add an export such as --to gguf:q8_0.`,
+    )
   checkRange('seq-len', o.seqLen, 2, a?.maxPositions ?? Infinity, true)
   checkRange('samples', o.samples, 1, 1e6, true)
   checkRange('held-out', o.heldOut, 0, 1000, true)

@@ -6,8 +6,7 @@ import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
 import { decoderBytes } from './decode/decoder.ts'
 import { UnsupportedModelError } from './errors.ts'
-import type { FloatDType } from './formats/dtype.ts'
-import { DTYPE_BYTES } from './formats/dtype.ts'
+import { DTYPE_BYTES, type FloatDType, isFloat } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
 import { headRows } from './forward/head.ts'
@@ -129,14 +128,13 @@ const outputBiases = ({ halves, hiddenSize }: Architecture): number =>
 /** The element type of each output tensor. @throws UnsupportedModelError where a tensor is in a type that is not for weights */
 export function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {
   const { tensors } = model.checkpoint.tensors
-  const isDense = (dtype: string): dtype is FloatDType => ['F64', 'F32', 'F16', 'BF16'].includes(dtype)
   const names = [...tensorShapes(model.architecture).keys()]
   const odd = names.find(name => /^[IUB]/.test(tensors.get(name)!.dtype) && tensors.get(name)!.dtype !== 'BF16')
   if (odd)
     throw new UnsupportedModelError(
       `${model.checkpoint.name}: ${odd} holds ${tensors.get(odd)!.dtype}; weights must be floating-point numbers. Fetch the model that was not quantised.`,
     )
-  const quantized = names.some(name => !isDense(tensors.get(name)!.dtype))
+  const quantized = names.some(name => !isFloat(tensors.get(name)!.dtype))
   return name => wanted ?? (quantized ? 'BF16' : (tensors.get(name)!.dtype as FloatDType))
 }
 

@@ -19,6 +19,11 @@ describe('usage', () => {
     [to('onnx:f16'), 'onnx cannot be written in f16; its types are fp32, fp16, q8, q4, q4f16.'],
     [to('onnx', '--dtype', 'q8_0'), 'onnx cannot be written in q8_0'],
     [['export', TINY_LLAMA, '--to', 'onnx', '-o', 'x.onnx'], 'x.onnx: ONNX for transformers.js is a folder. Name one'],
+    [['export', TINY_LLAMA, '-o', 'x.safetensors'], 'x.safetensors: safetensors are in a folder with config and'],
+    [
+      ['export', TINY_LLAMA, '-o', 'x.gguf', '--dtype', 'nonsense'],
+      'gguf cannot be written in nonsense; its types are',
+    ],
     [to('gguf', '--to', 'gguf:f16'), '--to gguf is given twice. Export once for each type.'],
     [['export', TINY_LLAMA, '-o', 'out'], 'no target. Say what to write, for example --to gguf.'],
     [['export', TINY_LLAMA, '--to', 'gguf'], 'no output. Say where it goes'],
@@ -33,6 +38,12 @@ describe('usage', () => {
       'padded cannot be written in q8_0',
     ],
     [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'x.gguf', '--to', 'padded', ...QUICK], 'x.gguf is a .gguf file'],
+    [
+      ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'x.gguf', '--dtype', 'q3_k'],
+      'gguf cannot be written in q3_k; its types',
+    ],
+    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'x.onnx'], 'x.onnx: ONNX for transformers.js is a folder. Name one'],
+    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'x.safetensors', '--dry-run'], 'x.safetensors: safetensors are in a'],
   ])('%j', async ([args, message]) => {
     await refused(await workplace(), args, { code: 2, says: [message] })
   })

@@ -43,7 +43,10 @@ describe('options', () => {
     'an unknown one': [['--sparsty', '0.2'], 'unknown option --sparsty. Did you mean --sparsity? See --help.'],
     'an unknown short one': [['-x'], 'unknown option -x. See --help.'],
     'a flag with a value': [['--json=yes'], '--json takes no value.'],
-    'an unknown choice': [['--dtype', 'int8'], '--dtype is "int8"; it must be one of f32, f16, bf16.'],
+    'an unknown choice': [
+      ['-s', '0.2', '--dtype', 'int8'],
+      'dtype is "INT8"; weights in a folder are F32, F16, BF16 or F64. Quantised types are those of GGUF: name a .gguf',
+    ],
     'a preset': [['--preset', 'best'], 'unknown option --preset. Use --method: best, or with options of a method'],
     'an option of a method': [['--layout', 'compact'], 'unknown option --layout. Use --method: best, or with options'],
     'a BLAS that is not there': [

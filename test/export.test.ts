@@ -35,7 +35,7 @@ describe('to gguf', () => {
       source: { name: 'tiny-llama', format: 'huggingface', modelType: 'llama' },
       exports: [{ to: 'gguf', dtype: 'Q8_0' }],
     })
-    await run(folder, 'export', 'out/model.gguf', '--to', 'gguf:q4_k_m', '-o', 'again.gguf')
+    await run(folder, 'export', 'out/model.gguf', '--dtype', 'q4_k_m', '-o', 'again.gguf')
     expect(size(join(folder, 'again.gguf'))).toBeLessThan(size(join(folder, 'out/model.gguf')))
   })
 
@@ -88,8 +88,10 @@ describe('prune', () => {
     const { code, stderr } = await fasp(args, { folder })
     expect([code, stderr]).toEqual([1, expect.stringContaining('small.gguf exists already. Choose another file')])
     expect(await snapshot(folder)).toEqual(before)
-    await run(folder, ...args, '--overwrite', '--dtype', 'f32')
-    expect((await run(folder, 'inspect', 'small.gguf')).stdout).toMatch(/tensors: 56 F32$/m)
+    for (const [dtype, tensors] of Object.entries({ f32: '56 F32', q8_0: '43 Q8_0, 13 F32' })) {
+      await run(folder, ...args, '--overwrite', '--dtype', dtype)
+      expect((await run(folder, 'inspect', 'small.gguf')).stdout).toMatch(new RegExp(`tensors: ${tensors}$`, 'm'))
+    }
   })
 
   test('a folder with exports below it', async () => {

@@ -23,8 +23,8 @@ export const PRUNING_OPTIONS = {
 } as const satisfies Record<string, OptionSpec>
 
 /** `--to gguf` or `--to gguf:q8_0`. @throws UsageError for an unknown target */
-export function exportRequest(text: string, dtype?: string): ExportRequest {
-  const [to, type = dtype] = text.split(':')
+export function exportRequest(text: string): ExportRequest {
+  const [to, type] = text.split(':')
   if (!Object.hasOwn(TARGETS, to))
     throw new UsageError(
       `--to is "${text}"; it must be one of ${Object.keys(TARGETS).join(', ')}, or with a type, gguf:q8_0.`,

@@ -31,9 +31,9 @@ export default defineCommand({
     const model = modelArgument(positionals)
     const { output, overwrite, dtype, verify } = options
     if (!output) throw new UsageError('no output. Say where it goes: -o <folder>, or -o <file>.gguf.')
-    const to = options.to?.map(text => exportRequest(text, dtype))
+    const what = { to: options.to?.map(exportRequest), dtype: dtype?.toUpperCase(), overwrite, verify }
     const results = await showProgress(
-      exportModelEvents(model, { output, to, overwrite, verify, engine: engineOptions(options), signal }),
+      exportModelEvents(model, { output, ...what, engine: engineOptions(options), signal }),
     )
     print(exportsTable(results))
     print(`Wrote ${output}`)

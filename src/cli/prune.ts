@@ -1,14 +1,13 @@
 // fasp prune: options → library → tables.
 
 import { UsageError } from '../errors.ts'
-import type { FloatDType } from '../formats/dtype.ts'
 import {
   describeMachine,
   evaluateEvents,
   type Model,
   type PerplexityResult,
   type Phase,
-  type PrunePathOptions,
+  type PlanOptions,
   planPruneEvents,
   prepareEvents,
 } from '../node.ts'
@@ -50,7 +49,7 @@ const OPTIONS = {
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
   samples: { type: 'integer', help: 'windows (default 32; stock, best 65,536 tokens; self-written 64)' },
   'seq-len': { type: 'integer', help: 'tokens per window (default 1024; stock, best 512; self-written 256)' },
-  dtype: { type: 'text', choices: ['f32', 'f16', 'bf16'], help: 'of the weights (default: as the source)' },
+  dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; .gguf: q8_0 … (default: as source)' },
   device,
   threads,
   memory,
@@ -77,7 +76,7 @@ export default defineCommand({
   ],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
-    const settings = { ...pruneOptions(options), signal }
+    const settings = { ...planOptions(options), signal }
     if (options['dry-run']) {
       const plan = await showProgress(planPruneEvents(model, settings))
       print(planText(plan))
@@ -85,7 +84,7 @@ export default defineCommand({
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, eval: text } = options
+    const { output, overwrite, eval: text } = options
     const engine = engineOptions(options)
     const seconds: Record<string, number> = {}
     const notices: Record<string, readonly string[]> = {}
@@ -103,8 +102,7 @@ export default defineCommand({
     const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
     await checkReports(options)
     await checkTexts(text)
-    const to = options.to?.map(text => exportRequest(text))
-    await using run = await showProgress(prepareEvents(model, { ...settings, output, to }))
+    await using run = await showProgress(prepareEvents(model, { ...settings, output, overwrite, engine }))
     // The dense model is measured first: what is wrong with a text is known before the long part.
     const dense = await measure(run.model, 'evaluate dense')
     const before = await describe(run.model)
@@ -145,20 +143,20 @@ export default defineCommand({
   },
 })
 
-function pruneOptions(options: Parsed<typeof OPTIONS>): Omit<PrunePathOptions, 'output'> {
+function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
   if (options.sparsity === undefined) throw new UsageError('no sparsity. Say how much to remove, for example -s 0.2.')
   return {
     sparsity: options.sparsity,
-    overwrite: options.overwrite,
+    output: options.output,
+    to: options.to?.map(exportRequest),
     calibration: options.calibration,
     samples: options.samples,
     seqLen: options['seq-len'],
     heldOut: options['held-out'],
     method: options.method,
     products: options.products,
-    dtype: options.dtype?.toUpperCase() as FloatDType | undefined,
+    dtype: options.dtype?.toUpperCase(),
     seed: options.seed,
-    engine: engineOptions(options),
     memory: options.memory,
   }
 }

@@ -12,20 +12,32 @@ import { subSink } from '../write/sink.ts'
 import type { Target } from '../write/target.ts'
 import { verifyInLlamaCpp } from './llama-cpp.node.ts'
 import type { ExportResult } from './result.ts'
-import { type ExportRequest, planExport, TARGETS, type TargetName } from './targets.ts'
+import { type ExportRequest, planExport, TARGETS, type TargetName, targetOf } from './targets.ts'
 import { verifyInTransformersJs } from './transformers-js.node.ts'
 import { verifyExport } from './verify.ts'
 
-/** The exports asked for; a `.gguf` output is one to GGUF. @throws UsageError where they do not fit the output */
-export function exportRequests(output: string, to: readonly ExportRequest[] | undefined): readonly ExportRequest[] {
-  const requests = to ?? (isGgufFile(output) ? [{ to: 'gguf' } as const] : [])
+/**
+ * The exports asked for; a `.gguf` output is one to GGUF.
+ * @param dtype of those that name none
+ * @throws UsageError for an unknown target or type, and where they do not fit the output
+ */
+export function exportRequests(
+  output: string,
+  to: readonly ExportRequest[] = isGgufFile(output) ? [{ to: 'gguf' }] : [],
+  dtype?: string,
+): readonly ExportRequest[] {
+  const requests = to.map(one => ({ to: one.to, dtype: one.dtype ?? dtype }))
+  requests.forEach(targetOf)
   const twice = requests.find((request, i) => requests.findIndex(other => other.to === request.to) !== i)
   if (twice) throw new UsageError(`--to ${twice.to} is given twice. Export once for each type.`)
   const other = requests.find(request => request.to !== 'gguf')
   if (isGgufFile(output) && other)
     throw new UsageError(`${output} is a .gguf file, and ${other.to} needs a folder. Name one: -o <folder>.`)
-  if (output.toLowerCase().endsWith('.onnx'))
+  const ending = /\.(onnx|safetensors)$/i.exec(output)?.[1].toLowerCase()
+  if (ending === 'onnx')
     throw new UsageError(`${output}: ONNX for transformers.js is a folder. Name one: -o <folder> --to onnx.`)
+  if (ending)
+    throw new UsageError(`${output}: safetensors are in a folder with config and tokenizer. Name one: -o <folder>.`)
   return requests
 }
 

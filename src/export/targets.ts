@@ -31,17 +31,23 @@ export interface ExportRequest {
   readonly dtype?: string
 }
 
-/**
- * What an export will write, before any weight is read.
- * @param source what the default type is taken from: the model before it was pruned
- * @throws UsageError for an unknown target or type @throws UnsupportedModelError where the model cannot go there
- */
-export function planExport(model: Model, { to, dtype }: ExportRequest, source = model): ExportPlan {
+/** @throws UsageError for an unknown target or type */
+export function targetOf({ to, dtype }: ExportRequest): Target {
   const target: Target | undefined = Object.hasOwn(TARGETS, to) ? TARGETS[to] : undefined
   if (!target) throw new UsageError(`target "${to}" is unknown; there are ${Object.keys(TARGETS).join(', ')}.`)
   if (dtype !== undefined && !target.dtypes.includes(dtype)) {
     const allowed = target.dtypes.join(', ').toLowerCase()
     throw new UsageError(`${to} cannot be written in ${dtype.toLowerCase()}; its types are ${allowed}.`)
   }
-  return target.plan(model, dtype ?? target.dtypeFor?.(source))
+  return target
+}
+
+/**
+ * What an export will write, before any weight is read.
+ * @param source what the default type is taken from: the model before it was pruned
+ * @throws UsageError as `targetOf` @throws UnsupportedModelError where the model cannot go there
+ */
+export function planExport(model: Model, request: ExportRequest, source = model): ExportPlan {
+  const target = targetOf(request)
+  return target.plan(model, request.dtype ?? target.dtypeFor?.(source))
 }

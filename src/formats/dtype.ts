@@ -22,7 +22,7 @@ export const DTYPE_BYTES: Readonly<Record<DType, number>> = {
 
 export const isDType = (text: unknown): text is DType => typeof text === 'string' && Object.hasOwn(DTYPE_BYTES, text)
 
-export const isFloat = (dtype: DType): dtype is FloatDType => ['F64', 'F32', 'F16', 'BF16'].includes(dtype)
+export const isFloat = (dtype: string): dtype is FloatDType => ['F64', 'F32', 'F16', 'BF16'].includes(dtype)
 
 /**
  * Values of stored elements as float32. For F32 the result shares memory with `bytes` where their alignment allows it.

@@ -20,6 +20,8 @@ export interface ExportPathOptions extends EngineChoice {
   readonly output: string
   /** Several have a folder each below `output`. @default gguf where `output` is a `.gguf` */
   readonly to?: readonly ExportRequest[]
+  /** Element type of those in `to` that name none, one of the target's. @default as the source */
+  readonly dtype?: string
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
   /** Also run each export in the runtime that it is for, where that is installed (node-llama-cpp, @huggingface/transformers). @default false */
@@ -30,8 +32,8 @@ export async function* exportModelEvents(
   of: string | Model,
   options: ExportPathOptions,
 ): AsyncGenerator<ProgressEvent, ExportResult[]> {
-  const { output, to, overwrite = false, verify, signal } = options
-  const requests = exportRequests(output, to)
+  const { output, to, dtype, overwrite = false, verify, signal } = options
+  const requests = exportRequests(output, to, dtype)
   if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
   await checkOutput(output, overwrite, [nameOf(of)])
   await using chosen = choose(options)

@@ -35,8 +35,17 @@ import { nameOf, type PreparedPrune, preparedPrune } from './verbs.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
-/** What is pruned, and on what. */
-export interface PlanOptions extends PruneOptions {
+/** What is pruned, on what, and what is written of it. */
+export interface PlanOptions extends Omit<PruneOptions, 'dtype'> {
+  /** Folder, or `.gguf` file. @default a folder */
+  readonly output?: string
+  /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
+  readonly to?: readonly ExportRequest[]
+  /**
+   * Element type of all weights written: F32, F16, BF16 or F64; of a `.gguf` one of its types.
+   * @default that of the source; BF16 for a folder from a quantised GGUF
+   */
+  readonly dtype?: string
   /** Texts or text files (.txt, .jsonl, .parquet, .gz of these), in equal shares. @default the model writes its own text */
   readonly calibration?: readonly TextInput[]
   /** Calibration windows, ready made, instead. */
@@ -44,11 +53,9 @@ export interface PlanOptions extends PruneOptions {
   readonly signal?: AbortSignal
 }
 
-export interface PrunePathOptions extends PlanOptions, EngineChoice {
+export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineChoice {
   /** Folder to write, a `.gguf` file, or a sink. */
   readonly output: string | Sink
-  /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
-  readonly to?: readonly ExportRequest[]
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
 }
@@ -61,26 +68,18 @@ export interface PrunePathResult extends PruneResult {
 export type PathRun = PreparedPrune<PrunePathResult>
 
 export async function* prepareEvents(source: string | Model, options: PrunePathOptions): Progress<PathRun> {
-  const { output, to, overwrite = false, calibration, windows, engine = {}, ...others } = options
-  const { signal, ...pruneOptions } = others
+  const { overwrite = false, engine = {}, signal, ...others } = options
+  const { output, calibration, products } = others
   const path = typeof output === 'string' ? output : undefined
-  if (path === undefined && to)
-    throw new UsageError('a sink takes no exports (to). Give the path of a folder as output.')
-  const requests = path === undefined ? [] : exportRequests(path, to).map(one => withDtype(one, pruneOptions.dtype))
-  const input = { windows, texts: calibration?.map(asText) }
+  const asked = ask(others)
   const name = nameOf(source)
-  checkOptions(pruneOptions, input) // before a long download, all of it
   if (path !== undefined) await checkOutput(path, overwrite, [name])
   await checkTextFiles(calibration)
-  if (!isOpen(engine)) describeEngine(engine, pruneOptions.products) // refuses what this machine lacks
+  if (!isOpen(engine)) describeEngine(engine, products) // refuses what this machine lacks
   const model = yield* nodeVerbs.openModel(source, { signal })
   return preparedPrune(model, () => {
-    const planned = requests.map(request => planExport(model, request))
-    const single = path !== undefined && isGgufFile(path)
-    const settings = single
-      ? { ...pruneOptions, dtype: pruneOptions.dtype ?? intermediateType(planned[0]) }
-      : pruneOptions
-    const run = prepare(model, settings, input)
+    const { requests, single } = asked
+    const { run, planned } = decide(model, asked)
     return { run, pruneEvents: execute }
 
     async function* execute(): Progress<PrunePathResult> {
@@ -119,15 +118,36 @@ export async function* pruneEvents(source: string | Model, options: PrunePathOpt
 }
 
 export async function* planPruneEvents(source: string | Model, options: PlanOptions): Progress<Plan> {
-  const { calibration, windows, signal, ...pruneOptions } = options
-  const input = { windows, texts: calibration?.map(asText) }
-  checkOptions(pruneOptions, input)
+  const { signal, ...others } = options
+  const asked = ask(others)
   await using model = yield* nodeVerbs.openModel(source, { signal })
-  return prepare(model, pruneOptions, input).plan
+  return decide(model, asked).run.plan
+}
+
+/** What is asked for, before a long download. @throws UsageError for what is wrong on any model */
+function ask(
+  options: Omit<PrunePathOptions, 'output' | 'signal' | 'engine'> & Partial<Pick<PrunePathOptions, 'output'>>,
+) {
+  const { output = '', to, dtype, calibration, windows, ...rest } = options
+  if (typeof output !== 'string' && to)
+    throw new UsageError('a sink takes no exports (to). Give the path of a folder as output.')
+  const path = typeof output === 'string' ? output : ''
+  const single = isGgufFile(path)
+  const requests = exportRequests(path, to, single ? dtype : undefined).map(one => withDtype(one, dtype))
+  const settings = { ...rest, dtype: single ? undefined : (dtype as FloatDType | undefined) }
+  const input = { windows, texts: calibration?.map(asText) }
+  checkOptions(settings, input)
+  return { single, requests, settings, input }
+}
+
+function decide(model: Model, { single, requests, settings, input }: ReturnType<typeof ask>) {
+  const planned = requests.map(request => planExport(model, request))
+  const dtype = single ? intermediateType(planned[0]) : settings.dtype
+  return { run: prepare(model, { ...settings, dtype }, input), planned }
 }
 
 /** The type of the weights holds for exports that name none, where a target has it. */
-const withDtype = ({ to, dtype }: ExportRequest, own: FloatDType | undefined): ExportRequest => ({
+const withDtype = ({ to, dtype }: ExportRequest, own: string | undefined): ExportRequest => ({
   to,
   dtype: dtype ?? TARGETS[to]?.dtypes.find(one => one === own),
 })
