@@ -32,6 +32,7 @@ export class Decoder {
     /** Of each attention. */
     private readonly caches: ReadonlyMap<HalfWeights, Cache>,
     private readonly head: Head,
+    private readonly logits: Float32Array<ArrayBuffer>,
   ) {}
 
   static async open(model: Model, engine: Engine, sequences: number, positions: number): Promise<Decoder> {
@@ -49,7 +50,8 @@ export class Decoder {
     const table = await readWeights(model, `${a.names.embedding}.weight`)
     const embedding = await openEmbedding(model, engine, { rows: table })
     const head = await Head.open(model, engine, table)
-    return new Decoder(model, sequences, positions, runner, embedding, halves, caches, head)
+    const logits = new Float32Array(sequences * a.vocabularySize)
+    return new Decoder(model, sequences, positions, runner, embedding, halves, caches, head, logits)
   }
 
   /** Forgets the tokens so far. */
@@ -63,9 +65,12 @@ export class Decoder {
     return past
   }
 
-  /** Takes the next tokens of every sequence (as many for each) and gives the logits [sequences, vocabulary] after them. */
-  async step(ids: readonly Int32Array[]): Promise<Float32Array<ArrayBuffer>> {
-    const { hiddenSize: d, vocabularySize } = this.model.architecture
+  /**
+   * Takes the next tokens of every sequence (as many for each).
+   * @returns the logits [sequences, vocabulary] after them, or the probabilities at a temperature above 0, until the next step
+   */
+  async step(ids: readonly Int32Array[], temperature = 0): Promise<Float32Array<ArrayBuffer>> {
+    const { hiddenSize: d } = this.model.architecture
     const length = ids[0].length
     const x = await this.embedding.embed(ids, this.#past)
     for (const weights of this.halves) {
@@ -76,8 +81,7 @@ export class Decoder {
     const last = new Float32Array(this.sequences * d)
     for (let s = 0; s < this.sequences; s++)
       last.set(x.subarray(((s + 1) * length - 1) * d, (s + 1) * length * d), s * d)
-    const logits = new Float32Array(this.sequences * vocabularySize)
-    await this.head.logits(last, logits)
-    return logits
+    await this.head.logits(last, this.logits, temperature)
+    return this.logits
   }
 }

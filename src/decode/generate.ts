@@ -37,7 +37,7 @@ export async function* generate(
   let next = Int32Array.from(prompt)
   for (let position = prompt.length; position < positions; position++) {
     signal?.throwIfAborted()
-    const token = pickToken(await decoder.step([next]), options, random)
+    const token = pickToken(await decoder.step([next], options.temperature), options, random)
     if (end.has(token)) return
     yield token
     next = Int32Array.of(token)

@@ -9,21 +9,29 @@ export interface SamplingOptions {
   readonly topP?: number
 }
 
-/** @param logits [vocabulary] */
-export function pickToken(logits: Float32Array, options: SamplingOptions, random: () => number): number {
-  const { temperature = 0, topK = logits.length, topP = 1 } = options
+/** @param scores [vocabulary]: logits, or where there is a temperature the probabilities at that, as the decoder gives them */
+export function pickToken(scores: Float32Array, options: SamplingOptions, random: () => number): number {
+  const { temperature = 0, topK = scores.length, topP = 1 } = options
+  if (temperature === 0) return mostLikely(scores)
+  if (topK >= scores.length && topP >= 1) return draw(scores, random)
+  const candidates = likely(scores, topK, topP)
+  const among = Float32Array.from(candidates, i => scores[i])
+  return candidates[draw(among, random)]
+}
+
+function mostLikely(scores: Float32Array): number {
   let best = 0
-  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i
-  if (temperature === 0) return best
-  const weights = logits.map(l => Math.exp((l - logits[best]) / temperature))
-  const candidates = topK < logits.length || topP < 1 ? likely(weights, topK, topP) : undefined
-  const at = (i: number) => (candidates ? candidates[i] : i)
-  const n = candidates?.length ?? weights.length
-  let total = 0
-  for (let i = 0; i < n; i++) total += weights[at(i)]
-  let left = random() * total
-  for (let i = 0; i < n; i++) if ((left -= weights[at(i)]) < 0) return at(i)
+  for (let i = 1; i < scores.length; i++) if (scores[i] > scores[best]) best = i
   return best
+}
+
+/** An index by its share of the sum: up to where a random part of the sum is reached. */
+function draw(weights: Float32Array, random: () => number): number {
+  let total = 0
+  for (let i = 0; i < weights.length; i++) total += weights[i]
+  let left = random() * total
+  for (let i = 0; i < weights.length; i++) if ((left -= weights[i]) < 0) return i
+  return mostLikely(weights) // rounding
 }
 
 /** Indices of the largest weights, at most `topK`, as few as reach `topP` of the sum. */

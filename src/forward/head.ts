@@ -39,12 +39,14 @@ export class Head {
     })
   }
 
-  /** Writes the logits [n, vocabulary] of the stream rows `x` [n, d] to `logits`. */
-  async logits(x: Float32Array<ArrayBuffer>, logits: Float32Array<ArrayBuffer>): Promise<void> {
+  /** Writes the logits [n, vocabulary] of the stream rows `x` [n, d] to `logits`, or the probabilities at a temperature above 0. */
+  async logits(x: Float32Array<ArrayBuffer>, logits: Float32Array<ArrayBuffer>, temperature = 0): Promise<void> {
     const a = this.model.architecture
     const n = x.length / a.hiddenSize
-    const feeds = { ...this.feeds, x: values(x, [n, a.hiddenSize]) }
-    await this.engine.run(`logits ${headKey(a)}`, () => logitsGraph(a), feeds, {
+    const sampling = temperature > 0
+    const cold = sampling ? values(Float32Array.of(1 / temperature), []) : undefined
+    const feeds = { ...this.feeds, x: values(x, [n, a.hiddenSize]), cold }
+    await this.engine.run(`logits ${sampling} ${headKey(a)}`, () => logitsGraph(a, sampling), feeds, {
       logits: values(logits, [n, a.vocabularySize]),
     })
   }

@@ -10,6 +10,8 @@ import type { Windows } from './windows.ts'
 
 /** Sequences written at once: the weights are read once per token for all of them. */
 export const MAX_SEQUENCES = 64
+/** The model's own distribution. */
+const TEMPERATURE = 1
 /** What `texts` in a result calls this text. */
 export const SELF_TEXT = 'text written by the model itself'
 
@@ -31,10 +33,11 @@ export async function* sampleWindows(
     for (const text of texts) text[0] = typeof bos === 'number' ? bos : Math.floor(random() * vocabularySize)
     for (let position = 1; position < seqLen; position++) {
       signal?.throwIfAborted()
-      const logits = await decoder.step(texts.map(text => text.subarray(position - 1, position)))
+      const written = texts.map(text => text.subarray(position - 1, position))
+      const probabilities = await decoder.step(written, TEMPERATURE)
       texts.forEach((text, s) => {
-        const row = logits.subarray(s * vocabularySize, (s + 1) * vocabularySize)
-        text[position] = pickToken(row, { temperature: 1 }, random)
+        const row = probabilities.subarray(s * vocabularySize, (s + 1) * vocabularySize)
+        text[position] = pickToken(row, { temperature: TEMPERATURE }, random)
       })
       yield { type: 'progress', done: windows.length * seqLen + (position + 1) * sequences }
     }
