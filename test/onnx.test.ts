@@ -72,6 +72,7 @@ test('each dtype has its file; both that transformers.js takes unasked leave the
   const sizes = files.map(({ bytes }) => bytes / files[0].bytes)
   for (const [i, size] of [1, 0.5, 0.27, 0.18, 0.17].entries()) expect(sizes[i]).toBeCloseTo(size, 1)
   expect(json(sink.files.get('config.json'))['transformers.js_config']).toEqual({})
+  expect(json(sink.files.get('tokenizer_config.json'))).toMatchObject({ add_bos_token: true, bos_token: '<s>' })
 })
 
 test('weights beyond a file’s size are external data, announced, in memory and in a folder', async () => {

@@ -1,5 +1,5 @@
 // What transformers.js computes of an export, loaded as a user loads it: ids, logits, greedy text, and a batch of two.
-import { AutoModelForCausalLM, AutoTokenizer, env, Tensor } from '@huggingface/transformers'
+import { AutoModelForCausalLM, AutoTokenizer, env, pipeline, Tensor } from '@huggingface/transformers'
 
 env.allowRemoteModels = false // a folder must be complete in itself
 
@@ -72,3 +72,14 @@ export async function inTransformersJs({ folder, dtype, prompts, tokens, text }:
 
 const int64 = (rows: readonly (readonly number[])[]) =>
   new Tensor('int64', BigInt64Array.from(rows.flat(), BigInt), [rows.length, rows[0].length])
+
+/** A prompt with what a pipeline writes after it, called as the model card says. */
+export async function inPipeline(folder: string, prompt: string, tokens: number): Promise<string> {
+  const generator = await pipeline('text-generation', folder, { dtype: 'fp32', device: 'cpu' })
+  try {
+    const [written] = await generator(prompt, { max_new_tokens: tokens, do_sample: false })
+    return (written as { generated_text: string }).generated_text
+  } finally {
+    await generator.dispose()
+  }
+}

@@ -24,7 +24,7 @@ import { random } from '../random.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 import { TINY_MODELS, TINY_NAMES } from '../tiny.ts'
 import { openBrowser } from './browser.ts'
-import { inTransformersJs } from './runtime.ts'
+import { inPipeline, inTransformersJs } from './runtime.ts'
 
 const PROMPTS = [
   'Once upon a time there was a little',
@@ -187,6 +187,12 @@ test('external data, which models over 2 GB have', async () => {
     await exportOnnx(model, sink, { engine, dtypes: ['fp32'], fileBytes: 2e6 })
   })
   await expectAgreement(TINY_LLAMA, 'external', 'fp32', 256)
+})
+
+test('a pipeline adds the BOS that fasp generate adds, and writes the same text', async () => {
+  await run(root, 'export', TINY_LLAMA, '--to', 'onnx:fp32', '-o', 'piped')
+  const { stdout } = await run(root, 'generate', TINY_LLAMA, '-p', PROMPTS[0], '--max-tokens', '24')
+  expect(`${await inPipeline(join(root, 'piped'), PROMPTS[0], 24)}\n`).toBe(stdout)
 })
 
 test('an export that is another model, and one that does not load, are refused', async () => {

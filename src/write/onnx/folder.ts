@@ -6,6 +6,7 @@ import { cachedValues } from '../../graphs/cached-attention.ts'
 import { type Architecture, attentionHalves, layerWidths } from '../../model/architecture.ts'
 import { stockConfig } from '../../model/compact.ts'
 import type { Model } from '../../model/model.ts'
+import { loadTokenizer } from '../../text/tokenizer.ts'
 import { VERSION } from '../../version.ts'
 import { ONNX_FORMATS, type OnnxDtype } from './dtypes.ts'
 
@@ -29,10 +30,15 @@ export function onnxFolderFiles(model: Model, files: readonly OnnxFileResult[]):
     'transformers.js_config': runtimeConfig(files),
   }
   const card = { name: 'README.md', bytes: new TextEncoder().encode(onnxCard(model, files)) }
-  const side = checkpoint.sideFiles
-  const wanted = 'tokenizer_config.json' // transformers.js loads no tokenizer without it
-  const missing = side.some(({ name }) => name === wanted) ? [] : [jsonFile(wanted, checkpoint.tokenizerConfig)]
-  return [jsonFile('config.json', config), ...side, ...missing, card]
+  const name = 'tokenizer_config.json' // transformers.js loads no tokenizer without it
+  const side = checkpoint.sideFiles.filter(file => file.name !== name)
+  return [jsonFile('config.json', config), ...side, jsonFile(name, tokenizerConfig(model)), card]
+}
+
+/** Pipelines of transformers.js add what the tokenizer adds around a text only where this field says so. */
+function tokenizerConfig({ checkpoint }: Model): Record<string, unknown> {
+  const adds = loadTokenizer(checkpoint).encode('').length > 0
+  return { ...checkpoint.tokenizerConfig, ...(adds && { add_bos_token: true }) }
 }
 
 /** What transformers.js takes where it is not told: fp32, in browsers without a GPU q8. Where one of them is not there, the first file. */
