@@ -112,9 +112,10 @@ export async function* pruneHalf(
     await advancing // nothing may run on when this ends with an error
   }
   stages.start('losses')
-  await check?.pass(original, { weights, pruned })
+  const heldOutError = await check?.pass(original, { weights, pruned, alpha: dense?.alpha ?? 0 })
   const { errorBefore, errorAfter } = done
-  return { kept: [...kept], errorBefore, errorAfter, damp: Math.max(done.damp, selected.damp, turned?.damp ?? 0) }
+  const damp = Math.max(done.damp, selected.damp, turned?.damp ?? 0)
+  return { kept: [...kept], errorBefore, errorAfter, heldOutError, damp }
 }
 
 /** Input layers as a reader of the output will see them. */

@@ -6,12 +6,17 @@ import type { ResolvedOptions } from './options.ts'
 import type { CalibrationSource } from './text/calibration.ts'
 import type { TextShare } from './text/windows.ts'
 
-/** One half-block after pruning. Errors are squared output errors over the squared output, on the calibration activations. */
+/**
+ * One half-block after pruning. Errors are squared output errors over the squared output, on the calibration activations. Of a half-block that
+ * keeps all they are its drift: how far it is from its target, which makes up for what was cut before it.
+ */
 export interface HalfResult {
   /** Neurons, or value rows (KV head · head size + channel), that stay; ascending. */
   readonly kept: readonly number[]
   readonly errorBefore: number
   readonly errorAfter: number
+  /** `errorAfter` on windows that are held out; absent where there are none. */
+  readonly heldOutError?: number
   /** The largest damping that a factorisation took: of elimination, of aligned inputs, of the restoration. */
   readonly damp: number
 }

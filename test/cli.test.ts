@@ -28,7 +28,8 @@ describe('prune', () => {
     const folder = await workplace()
     const args = prune('--eval', 'text.txt', '--max-windows', '3', '--json')
     const { stdout, stderr, lines } = await run(folder, ...args)
-    expect(stdout).toMatch(/^layer +V rows +error +restored +neurons +error +restored\n0 .* 288 /)
+    expect(stdout).toMatch(/^FFN neurons +288 of 384\n.*^layer +neurons +error +restored +held out\n\d +288 /ms)
+    expect(stdout.match(/^\d +288( +\d+\.\d %){3}$/gm)).toHaveLength(5) // the worst of 6
     expect(stdout).toMatch(/^decoder linears +1\.2 M +958\.5 k +18\.8 %$/m)
     expect(stdout).toMatch(/^perplexity ± standard error +dense +pruned\ntext\.txt, 3 × 32, BOS /m)
     expect(stdout).toMatch(/peak memory [\d.]+ MB\nWrote out\n/)
@@ -43,17 +44,13 @@ describe('prune', () => {
       expect([file, windows]).toEqual(['text.txt', 3])
       expect(perplexity).toBeGreaterThan(1)
     }
-    expect(
-      stderr
-        .trimEnd()
-        .split('\n')
-        .map(line => line.replace(/: .*/, '')),
-    ).toEqual([
-      ...['evaluate dense', 'prune'].flatMap(phase => [phase, phase]),
-      'text.txt', // calibrated on and evaluated on: the loss on held-out windows
-      ...['evaluate pruned', 'evaluate pruned'],
-    ])
-    expect(stderr).toMatch(/^prune: layer 0 of 6\nprune: layer 6 of 6 +\d+ tokens\/s +took [\d.]+ s$/m)
+    // A slow machine says more of a phase; text.txt: it was calibrated on.
+    const told = stderr
+      .trimEnd()
+      .split('\n')
+      .map(line => line.replace(/: .*/, ''))
+    expect([...new Set(told)]).toEqual(['evaluate dense', 'prune', 'text.txt', 'evaluate pruned'])
+    expect(stderr).toMatch(/^prune: layer 0 of 6\n(prune: .*\n)?prune: layer 6 of 6 +\d+ tokens\/s +took [\d.]+ s$/m)
     expect(readdirSync(folder).sort()).toEqual(['out', 'text.txt'])
     expect(readdirSync(join(folder, 'out')).sort()).toEqual([
       'README.md',
@@ -105,7 +102,7 @@ describe('prune', () => {
     const folder = await workplace()
     const { stdout, stderr } = await run(folder, ...prune('--method', 'paper'))
     expect(stderr).toContain('Method paper writes layout padded: all shapes stay, removed parts are zeros.')
-    expect(stdout).toMatch(/^layer +V rows +error +restored +neurons +error +restored$/m)
+    expect(stdout).toMatch(/^layer +V rows +error +restored +held out +neurons +error +restored +held out$/m)
     const { options, notices } = json(join(folder, 'out/fasp.json'))
     expect(options).toMatchObject({ scope: 'ffn+vo', vo: 'ragged', layout: 'padded', multiple: 1 })
     expect(notices).toHaveLength(1)

@@ -12,7 +12,7 @@ import { perplexity } from './evaluation.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 import { engineAndFolder, withModel } from './opened.ts'
-import { TINY_OPT } from './tiny.ts'
+import { TINY_MODELS, TINY_OPT } from './tiny.ts'
 
 const { engine, folder: root } = engineAndFolder()
 
@@ -149,6 +149,24 @@ test('held-out losses are those of the written model, and windows held out leave
       expect(found.pruned).toBeCloseTo(await loss(output, window), 4)
     }
   expect(plain.result.calibration.texts[0].loss).toBeUndefined()
+  for (const { ffn } of plain.result.layers) expect(ffn!.heldOutError).toBeUndefined()
+})
+
+test.each([
+  ['tiny-llama', 'best'],
+  ['tiny-llama', 'stock:repair=dense:alpha=1'],
+  ['tiny-llama', 'flap'],
+  ['tiny-opt', 'stock:repair=pruned:center'],
+] as const)('%s, %s: held-out windows that are those calibrated on have the same error', async (name, method) => {
+  const { texts, ...made } = windows(4, 32, 8)
+  const held = { ...made, heldOut: made.windows, texts: [{ ...texts[0], heldOut: 4 }] }
+  const { result } = await run(TINY_MODELS[name], { sparsity: 0.3, method, dtype: 'F32', windows: held })
+  const halves = result.layers.flatMap(({ attention, ffn }) => [attention, ffn]).filter(half => half !== undefined)
+  expect(halves.length).toBeGreaterThan(1)
+  for (const { errorAfter, heldOutError } of halves) {
+    expect(heldOutError).toBeGreaterThan(0)
+    expect(Math.abs(heldOutError! - errorAfter)).toBeLessThan(1e-4 + 0.01 * errorAfter)
+  }
 })
 
 test('a dense target that nothing is taken from is the pruned target', async () => {

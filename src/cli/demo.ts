@@ -8,11 +8,11 @@ import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { type Engine, fasp, generate, type Model, openEngine, openModel, pruneEvents } from '../node.ts'
-import { errorsTable, secondsLine, sizesTable } from '../report/terminal.ts'
+import { layersText, secondsLine, sizesTable } from '../report/terminal.ts'
 import { sampleWindows } from '../text/sample.ts'
 import { temporaryFolder } from '../write/folder.node.ts'
 import { defineCommand } from './command.ts'
-import { peakMemory } from './environment.ts'
+import { peakMemory, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
@@ -61,7 +61,7 @@ export default defineCommand({
       print(
         `\ntiny-llama (6 layers, trained on novels and tales for this package), FFN cut so that ${SPARSITY * 100} % of the decoder linears go\n`,
       )
-      print(`${errorsTable(results[0])}\n\n${sizesTable(results[0].sizes)}\n`)
+      print(`${layersText(results[0], false, terminalStyle(process.stdout))}\n\n${sizesTable(results[0].sizes)}\n`)
       print(`${table(rows)}\n`)
       for (const prompt of PROMPTS)
         for (const { name, model } of models.slice(0, 2))

@@ -13,9 +13,8 @@ import {
 } from '../node.ts'
 import { type Run, resultFile, runName } from '../report/result-file.ts'
 import {
-  errorsTable,
   exportsTable,
-  layerLines,
+  layersText,
   lossTable,
   perplexityTable,
   planText,
@@ -57,6 +56,7 @@ const OPTIONS = {
   json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   'held-out': { type: 'integer', rare: true, help: 'windows a text to measure on (2; stock, best 4; paper 0)' },
   'max-windows': { type: 'integer', rare: true, help: 'evaluate the first n windows of each text' },
+  verbose: { type: 'flag', rare: true, help: 'show all layers, not the worst alone' },
   result: { ...REPORT_OPTIONS.result, rare: true },
   prompt: { ...REPORT_OPTIONS.prompt, rare: true },
   seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
@@ -112,9 +112,9 @@ export default defineCommand({
     const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
     const peakMemoryBytes = peakMemory()
     const style = terminalStyle(process.stdout)
-    print(
-      `${errorsTable(result)}\n${style.blocks ? `\n${layerLines(result, style)}\n` : ''}\n${sizesTable(result.sizes)}`,
-    )
+    const layers = layersText(result, options.verbose, style)
+    if (layers) print(`${layers}\n`)
+    print(sizesTable(result.sizes))
     const losses = lossTable(result)
     if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)

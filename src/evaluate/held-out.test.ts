@@ -40,7 +40,7 @@ test('windows that do not fit the budget go to scratch files, which are closed a
     const [half] = halfBlocks(model.architecture, 0)
     const weights = await readHalf(model, half)
     const pruned = { output: weights.output, columns: allColumns(half.output.in) }
-    for (const check of [spilled, inMemory]) await check!.pass(weights, { weights, pruned })
+    for (const check of [spilled, inMemory]) await check!.pass(weights, { weights, pruned, alpha: 0 })
     expect(files).toHaveLength(2)
     expect(await spilled!.losses()).toEqual(await inMemory!.losses())
     expect(files).toHaveLength(0)

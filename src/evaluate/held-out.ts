@@ -1,5 +1,7 @@
 // Does the pruned model fit the calibration windows only? From each text some windows that are calibrated on, and as many that are not,
-// go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either.
+// go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either,
+// and on the way each half-block that was cut has its error on the held-out ones measured, as the repair has it on the others
+// (restore/least-squares.ts):  ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² / ‖H Wᵀ‖²,  D = y_dense − (x + H Wᵀ + b).
 
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
@@ -7,7 +9,9 @@ import type { HalfBlockRunner, PrunedOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/twins.ts'
 import { type HalfWeights, readHalf } from '../forward/weights.ts'
+import { pickRows } from '../linalg/scatter.ts'
 import { halfBlocks } from '../model/architecture.ts'
+import { hiddenSize, hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import type { TextLoss } from '../result.ts'
 import { spread, type Windows } from '../text/windows.ts'
@@ -17,6 +21,14 @@ interface Checked {
   readonly text: number
   readonly held: boolean
   readonly ids: Int32Array
+}
+
+/** What a half-block has become. */
+export interface CutHalf {
+  readonly weights: HalfWeights
+  readonly pruned: PrunedOutput
+  /** Of the dense target; 0 without one. */
+  readonly alpha: number
 }
 
 export class HeldOutCheck {
@@ -48,14 +60,49 @@ export class HeldOutCheck {
     return new HeldOutCheck(model, checked, new Twins(await embedWindows(context, model, runner, ids)))
   }
 
-  /** Takes both streams through a half-block. @param cut what it has become; undefined where nothing changed */
-  async pass(
-    dense: HalfWeights,
-    cut?: { readonly weights: HalfWeights; readonly pruned: PrunedOutput },
-  ): Promise<void> {
-    if (!cut) return this.streams.through(dense)
-    await this.streams.throughDense(dense)
-    await this.streams.pruned.throughPruned(cut.weights, cut.pruned)
+  /** Takes both streams through a half-block. @param cut undefined where nothing changed @returns of one that was cut its error on held-out windows */
+  async pass(dense: HalfWeights, cut?: CutHalf): Promise<number | undefined> {
+    if (cut) {
+      await this.streams.throughDense(dense)
+      return await this.#throughCut(cut)
+    }
+    await this.streams.through(dense)
+    return undefined
+  }
+
+  async #throughCut({ weights, pruned, alpha }: CutHalf): Promise<number> {
+    const { checked, streams } = this
+    const { half, output } = weights
+    const { runner } = streams.pruned
+    const { linalg } = runner.engine
+    const d = hiddenSize(half)
+    const isHeld = (token: number) => checked[Math.floor(token / checked[0].ids.length)].held
+    let [error, total] = [0, 0]
+    await streams.pruned.change(async (x, batch) => {
+      const { start, tokens } = batch
+      const h = new Float32Array(hiddenWidth(half) * tokens)
+      await runner.hidden(weights, x, batch.windows, h)
+      const held = Array.from({ length: tokens }, (_, t) => t).filter(t => isHeld(start + t))
+      if (held.length > 0) {
+        const whole = await linalg.multiply(output.weight, h, tokens) // H Wᵀ, transposed [d, tokens]
+        const left =
+          pruned.columns.length > 0
+            ? await linalg.multiply(pruned.output.weight, pickRows(h, pruned.columns, tokens), tokens)
+            : new Float32Array(whole.length)
+        const y = await streams.dense!.rows.load(batch)
+        for (let o = 0; o < d; o++) {
+          const [bias, newBias] = [output.bias?.[o] ?? 0, pruned.output.bias?.[o] ?? 0]
+          for (const t of held) {
+            const [at, full] = [t * d + o, whole[o * tokens + t]]
+            const wanted = full + bias + alpha * (y[at] - x[at] - full - bias)
+            error += (left[o * tokens + t] + newBias - wanted) ** 2
+            total += full ** 2
+          }
+        }
+      }
+      await runner.residual(weights, pruned, x, h)
+    })
+    return total > 0 ? error / total : 0
   }
 
   /** Takes the dense stream through a layer that the pruned model lacks. */

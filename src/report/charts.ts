@@ -3,6 +3,7 @@ import { count, duration, percent } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import type { Widths } from '../model/half-block.ts'
 import { CHART_NAMES, type ChartName } from './chart-names.ts'
+import { fitOf, layerNumbers, lossOf } from './layers.ts'
 import {
   type Cell,
   curvePanels,
@@ -15,7 +16,7 @@ import {
   stackedBars,
 } from './plot.ts'
 import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
-import { decimal, labels, layerNumbers, meanAccuracy, removedPart, runLabel, textLabel } from './tables.ts'
+import { decimal, labels, meanAccuracy, removedPart, runLabel, textLabel } from './tables.ts'
 
 export interface Chart {
   /** What the picture shows: heading in the page, label for those who do not see it. */
@@ -143,12 +144,14 @@ function widthBars({ prune }: PrunedRun) {
 function errorBars({ prune }: PrunedRun) {
   const numbers = layerNumbers(prune)
   const panel = (half: Half) =>
-    prune.layers.flatMap((layer, i) => {
-      const x = numbers[i]
-      const result = layer[half]
+    numbers.flatMap((x, i) => {
+      const result = lossOf(prune, i, half)
       if (!result || !Number.isFinite(result.errorAfter)) return []
-      const { errorAfter: value, errorBefore: before } = result
-      return [{ x, value, before, title: `layer ${x}: error ${percent(before)}, restored ${percent(value)}` }]
+      const { errorAfter: value, errorBefore: before, heldOutError: heldOut } = result
+      const held = heldOut === undefined ? '' : `, held out ${percent(heldOut)}`
+      return [
+        { x, value, before, heldOut, title: `layer ${x}: error ${percent(before)}, restored ${percent(value)}${held}` },
+      ]
     })
   const panels = { [HALVES.ffn]: panel('ffn'), [HALVES.attention]: panel('attention') }
   return Object.fromEntries(Object.entries(panels).filter(([, bars]) => bars.length > 0))
@@ -168,7 +171,7 @@ export function layerCharts(run: PrunedRun): Chart[] {
   if (Object.keys(errors).length > 0) {
     const title = `Error of each layer: ${name}`
     const note =
-      'Squared output error over the squared output, on the calibration activations. Faint: before restoration.'
+      'Squared output error over the squared output, of what was cut. Faint: before restoration. Blue: restored, on the windows calibrated on. Orange: how much more it is on windows held out.'
     charts.push({ title, note, svg: layerBars(title, errors, { label: 'error', tickFormat: percentTick }) })
   }
   return charts
@@ -179,9 +182,9 @@ export function errorMaps(result: ResultFile): Chart[] {
   const cells = prunedRuns(result).flatMap(run => {
     const numbers = layerNumbers(run.prune)
     return (['ffn', 'attention'] as const).flatMap(half =>
-      run.prune.layers.flatMap((layer, i): Cell[] => {
-        const x = numbers[i]
-        const value = layer[half]?.errorAfter
+      numbers.flatMap((x, i): Cell[] => {
+        const found = lossOf(run.prune, i, half)
+        const value = found && fitOf(found)
         if (value === undefined || !Number.isFinite(value)) return []
         const title = `${runLabel(run)}, layer ${x}, ${HALVES[half]}: ${percent(value)}`
         return [{ x, y: runLabel(run), panel: HALVES[half], value, title }]
@@ -191,7 +194,7 @@ export function errorMaps(result: ResultFile): Chart[] {
   if (cells.length === 0) return []
   const title = 'Restored error of each layer'
   const most = percent(Math.max(...cells.map(cell => cell.value)))
-  const note = `Squared output error over the squared output, on the calibration activations. The darker, the larger; the darkest is ${most}.`
+  const note = `Squared output error over the squared output of what was cut, on held-out windows where there are some. The darker, the larger; the darkest is ${most}.`
   return [{ title, note, svg: heatMap(title, cells) }]
 }
 

@@ -14,6 +14,7 @@ import {
   sensitivityCharts,
   timeCharts,
 } from './charts.ts'
+import { layerRows, sensitivityRows } from './layers.ts'
 import { madeLines } from './made.ts'
 import page from './page.html'
 import { DARK, LIGHT, visible } from './plot.ts'
@@ -25,14 +26,12 @@ import {
   engineTable,
   exportsTable,
   failuresTable,
-  layerRows,
   lossTable,
   outsideTable,
   perplexityTables,
   runLabel,
   sampleRows,
   secondsTable,
-  sensitivityRows,
   sizesTable,
   type Table,
   tasksTables,
@@ -194,7 +193,7 @@ const folded = (summary: string, content: readonly Html[]): Html =>
 
 const layerTable = (run: PrunedRun): Table => ({
   title: `Layers of ${runLabel(run)}`,
-  note: 'What stays, and the squared output error over the squared output, without and with restoration.',
+  note: 'What stays of what was cut, and the squared output error over the squared output: without and with restoration on the windows calibrated on, and on windows held out.',
   rows: layerRows(run.prune),
 })
 

@@ -91,7 +91,10 @@ const object =
 
 const ESTIMATE = object({ value: number, standardError: number })
 const WIDTHS = object({ ffn: number, value: number, kvHeads: optional(number) })
-const HALF = object({ kept: list(number), errorBefore: number, errorAfter: number, damp: number })
+const HALF = object({
+  ...{ kept: list(number), errorBefore: number, errorAfter: number },
+  ...{ heldOutError: optional(number), damp: number },
+})
 const POINT = object({ width: number, cost: number })
 const BEFORE_AFTER = object({ before: number, after: number })
 const LOSS = object({ windows: number, dense: number, pruned: number })

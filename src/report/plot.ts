@@ -204,6 +204,8 @@ export interface Bar {
   readonly value: number
   /** Drawn behind it, faint: what it was before. */
   readonly before?: number
+  /** Where it is larger on what was not fitted to: the difference has another colour. */
+  readonly heldOut?: number
   readonly title: string
 }
 
@@ -231,6 +233,10 @@ export function layerBars(
     marks: [
       Plot.barY(bars, { ...channels, y: bar => bar.before ?? bar.value, fill: 'var(--c0)', fillOpacity: 0.28 }),
       Plot.barY(bars, { ...channels, y: bar => bar.value, fill: 'var(--c0)' }),
+      Plot.barY(
+        bars.filter(({ value, heldOut = 0 }) => heldOut > value),
+        { ...channels, y1: bar => bar.value, y2: bar => bar.heldOut, fill: 'var(--c1)' },
+      ),
       Plot.ruleY([0]),
     ],
   })

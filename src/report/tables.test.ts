@@ -2,14 +2,16 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { MACHINE, madeResult } from '../../test/report/made-result.ts'
 import type { HalfResult } from '../result.ts'
+import { errorMaps, layerCharts } from './charts.ts'
 import { comparisonText } from './comparison.ts'
 import { reportHtml } from './html.ts'
+import { layerNumbers, layerRows } from './layers.ts'
 import { madeLines } from './made.ts'
 import { measuresText } from './measures.ts'
 import { apart } from './plot.ts'
 import { resultMarkdown } from './result-markdown.ts'
-import { decimal, layerNumbers, layerRows, lossTable, perplexityTables, sampleRows } from './tables.ts'
-import { fitted, layerLines, perplexityTable, resultText, sparkline } from './terminal.ts'
+import { decimal, lossTable, perplexityTables, sampleRows } from './tables.ts'
+import { fitted, layerLines, layersText, PLAIN, perplexityTable, resultText, sparkline } from './terminal.ts'
 
 const result = madeResult()
 
@@ -171,6 +173,26 @@ test('widths of layers are told where what is kept is not', () => {
   expect(shown('neurons')).toEqual(widths.after.map(({ ffn }) => ffn))
   expect(shown('V rows')).toEqual(widths.after.map(({ value }, i) => value * (i === 29 ? 2 : 3)))
   expect(layerRows(prune!)[1][1]).toBe(String(prune!.layers[0].attention!.kept.length))
+})
+
+test('no column, line or panel for what keeps all, and the largest errors on held-out windows where layers are some', () => {
+  const { prune } = result.runs[1]
+  const { before, after } = prune!.widths
+  const stock = { ...prune!, widths: { before, after: after.map(({ ffn }) => ({ ffn, value: before.value })) } }
+  const [head, ...rows] = layerRows(stock, 3)
+  expect(head).toEqual(['layer', 'neurons', 'error', 'restored', 'held out'])
+  const errors = prune!.layers.map(({ ffn }) => ffn!.heldOutError!)
+  const worst = [...errors.keys()].sort((a, b) => errors[b] - errors[a]).slice(0, 3)
+  expect(rows.map(row => Number(row[0]))).toEqual(worst.sort((a, b) => a - b))
+  expect(rows[0][4]).toBe(`${(100 * errors[worst[0]]).toFixed(1)} %`)
+  expect(layerLines(stock, PLAIN)).toMatch(/^FFN neurons .*\nFFN restored .*\nFFN held out .*$/)
+  const run = { ...result.runs[1], prune: stock }
+  for (const { svg } of [...layerCharts(run), ...errorMaps({ ...result, runs: [run] })]) {
+    expect(svg).toContain('FFN')
+    expect(svg).not.toContain('value channels')
+  }
+  const none = { ...prune!, widths: { before, after: after.map(() => before) } }
+  expect([layerRows(none), layersText(none, true, PLAIN)]).toEqual([[['layer']], undefined])
 })
 
 test('columns that do not fit go below', () => {

@@ -2,8 +2,7 @@
 import { total } from '../clock.ts'
 import { bytes, count, cut, duration, percent, shortNames } from '../display.ts'
 import type { ExportResult } from '../export/result.ts'
-import type { Widths } from '../model/half-block.ts'
-import type { HalfResult, PerplexityResult, PruneResult } from '../result.ts'
+import type { PerplexityResult } from '../result.ts'
 import { type Estimate, isDense, type ResultFile, type Run, type TaskResult } from './result-file.ts'
 
 export interface Table {
@@ -312,43 +311,6 @@ const partRows = (runs: readonly Run[], of: (run: Run) => Readonly<Record<string
     ([part]) => part,
     ([, seconds]) => decimal(seconds, 1),
   )
-
-/** Numbers, in the dense model, of the layers that stay. */
-export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, 'layers' | 'removedLayers'>): number[] {
-  const removed = new Set(removedLayers.map(({ layer }) => layer))
-  return Array.from({ length: layers.length + removed.size }, (_, i) => i).filter(i => !removed.has(i))
-}
-
-/** Relative squared output error of every half-block, without and with restoration; or which layers went. */
-export function layerRows(result: Pick<PruneResult, 'layers' | 'removedLayers' | 'widths'>): string[][] {
-  const { layers, removedLayers, widths } = result
-  if (removedLayers)
-    return [['layer removed', 'cost'], ...removedLayers.map(({ layer, cost }) => [String(layer), cost.toPrecision(4)])]
-  const numbers = layerNumbers(result)
-  // A result may be without indices of what is kept; one of before KV heads could go has those alone.
-  const valueRows = ({ value, kvHeads = widths.before.kvHeads }: Widths, half?: HalfResult) =>
-    kvHeads === undefined ? half?.kept.length : value * kvHeads
-  const cells = (width: number | undefined, half: HalfResult | undefined) =>
-    half ? [String(width), percent(half.errorBefore), percent(half.errorAfter)] : ['all', '', '']
-  const attention = layers.some(layer => layer.attention)
-  const head = ['layer', ...(attention ? ['V rows', 'error', 'restored'] : []), 'neurons', 'error', 'restored']
-  const rows = layers.map((layer, i) => [
-    String(numbers[i]),
-    ...(attention ? cells(valueRows(widths.after[i], layer.attention), layer.attention) : []),
-    ...cells(widths.after[i].ffn, layer.ffn),
-  ])
-  return [head, ...rows]
-}
-
-/** What allocation by sensitivity measured, and chose. */
-export function sensitivityRows({ allocation, widths }: Pick<PruneResult, 'allocation' | 'widths'>): string[][] {
-  const rows = (allocation?.halfBlocks ?? []).map(({ layer, kind, probe, width }) => {
-    const full = kind === 'ffn' ? widths.before.ffn : widths.before.value
-    const name = `${layer}, ${kind === 'ffn' ? 'FFN' : 'value channels'}`
-    return [name, String(probe.width), decimal(probe.cost, 5), `${width} of ${full}`, percent(width / full)]
-  })
-  return [['layer', 'cut to', 'KL', 'chosen', 'part'], ...rows]
-}
 
 /** Models side by side, prompts down; where there are many models, the other way round. */
 export function sampleRows(runs: readonly Run[]): string[][] {

@@ -6,10 +6,11 @@ import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { LayerWidths } from '../model/half-block.ts'
 import type { Plan } from '../plan.ts'
-import type { PerplexityResult, PruneResult, Sizes } from '../result.ts'
+import type { LayerResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
+import { layerRows, lossOf } from './layers.ts'
 import { madeLines } from './made.ts'
 import { prunedRuns, type ResultFile } from './result-file.ts'
-import { exportRows, layerRows, resultTables, runLabel, textName } from './tables.ts'
+import { exportRows, resultTables, runLabel, textName } from './tables.ts'
 
 /** The three sparsity figures. */
 export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {
@@ -26,9 +27,20 @@ export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): 
   return table(rows)
 }
 
-/** Relative squared output error of every half-block, without and with restoration; or which layers went. */
-export const errorsTable = (result: Pick<PruneResult, 'layers' | 'removedLayers' | 'widths'>): string =>
-  table(layerRows(result))
+/** Layers that have a row of their own where not all have. */
+const WORST = 5
+
+/** What the layers keep and how well they fit: of all of them in lines, and rows of the worst, or of all. Undefined where nothing was cut. */
+export function layersText(
+  result: Pick<PruneResult, 'layers' | 'removedLayers' | 'widths'>,
+  all: boolean | undefined,
+  style: TerminalStyle,
+): string | undefined {
+  const rows = layerRows(result, all ? undefined : WORST)
+  if (rows.length === 1) return undefined
+  const lines = layerLines(result, style)
+  return `${lines && `${lines}\n\n`}${table(rows)}`
+}
 
 export function perplexityTable(columns: Readonly<Record<string, readonly PerplexityResult[]>>): string {
   const names = Object.keys(columns)
@@ -168,16 +180,19 @@ function broken(rows: readonly (readonly string[])[], columns: number): readonly
   })
 }
 
-/** Widths and restored errors over the layers, as sparklines or, where those cannot be shown, as ranges. */
+/** Widths over the layers, and errors as restored and on held-out windows, as sparklines or, where those cannot be shown, as ranges. */
 export function layerLines({ widths, layers }: Pick<PruneResult, 'widths' | 'layers'>, style: TerminalStyle): string {
   const { before, after } = widths
-  const errors = (half: 'ffn' | 'attention') => layers.map(layer => layer[half]?.errorAfter ?? 0)
+  const errors = (half: keyof LayerResult, of: 'errorAfter' | 'heldOutError') =>
+    layers.map((_, i) => lossOf({ widths, layers }, i, half)?.[of] ?? 0)
   const rows = [
     ...[{ name: 'FFN neurons', values: after.map(w => w.ffn), full: before.ffn }],
     ...[{ name: 'value channels', values: after.map(w => w.value), full: before.value }],
     ...[{ name: 'KV heads', values: after.map(w => w.kvHeads ?? before.kvHeads ?? 0), full: before.kvHeads ?? 0 }],
-    { name: 'FFN error', values: errors('ffn') },
-    { name: 'value error', values: errors('attention') },
+    { name: 'FFN restored', values: errors('ffn', 'errorAfter') },
+    { name: 'FFN held out', values: errors('ffn', 'heldOutError') },
+    { name: 'value restored', values: errors('attention', 'errorAfter') },
+    { name: 'value held out', values: errors('attention', 'heldOutError') },
   ].filter(({ values, full }) => values.some(value => value !== (full ?? 0)))
   return rows
     .map(({ name, values, full }) => {

@@ -81,7 +81,13 @@ function pruneResult(loss: number, sparsity: number, seconds: number, allocated:
   }))
   const half = (layer: number, kept: number) => {
     const errorAfter = sparsity * loss * 0.08 * (0.5 + layer / LAYERS) * (1 + 0.3 * Math.sin(layer))
-    return { kept: range(kept), errorBefore: errorAfter * 1.8, errorAfter, damp: 0.01 }
+    return {
+      kept: range(kept),
+      errorBefore: errorAfter * 1.8,
+      errorAfter,
+      heldOutError: errorAfter * (1.3 + 0.02 * layer),
+      damp: 0.01,
+    }
   }
   const layers = widths.map(({ ffn, value }, i): LayerResult => ({ attention: half(i, 3 * value), ffn: half(i, ffn) }))
   const linears = 106_168_320
