@@ -81,7 +81,7 @@ export interface PruneResult extends Recipe {
 }
 
 /** exp of the mean NLL, with what is needed to compare it: text, windows, length, BOS rule. */
-export interface PerplexityResult {
+export interface PerplexityResult extends Pick<TextShare, 'source'> {
   readonly file: string
   readonly windows: number
   readonly seqLen: number

@@ -196,10 +196,10 @@ export class HubServer {
     const commit = repo.refs.get(known ?? '') ?? known ?? ''
     const files = this.#commits.get(commit)
     if (!files) return refuse(404, `Invalid rev id: ${where}`, { 'X-Error-Code': 'RevisionNotFound' })
-    if (verb === 'tree') return this.#tree(files, new URL(`${path}?${search}`, this.url))
+    const inside = where.slice(known!.length + 1)
+    if (verb === 'tree') return this.#tree(files, inside, new URL(`${path}?${search}`, this.url))
     if (verb === 'resolve') {
-      if (!repo.gated || repo.gated.includes(token ?? ''))
-        return this.#resolve(commit, files, where.slice(known!.length + 1), range)
+      if (!repo.gated || repo.gated.includes(token ?? '')) return this.#resolve(commit, files, inside, range)
       return refuse(token ? 403 : 401, `Access to model ${id} is restricted`, { 'X-Error-Code': 'GatedRepo' })
     }
     return json({
@@ -227,7 +227,9 @@ export class HubServer {
     return answer(302, '', { Location: `${this.#storeUrl}/${name}`, ...linked, ...headers })
   }
 
-  #tree(files: RepoFiles, url: URL): Answer {
+  /** @param folder '' is the whole repository */
+  #tree(all: RepoFiles, folder: string, url: URL): Answer {
+    const files = new Map([...all].filter(([path]) => path.startsWith(folder && `${folder}/`)))
     const folders = new Set([...files.keys()].flatMap(path => /^(.+)\//.exec(path)?.[1] ?? []))
     const entries = [
       ...[...folders].map(path => ({ type: 'directory', oid: sha1(path), size: 0, path })),

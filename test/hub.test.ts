@@ -66,6 +66,38 @@ describe('a model on the Hub', () => {
     expect(JSON.parse(lines.at(-1)!).perplexities.dense[0].windows).toBe(1)
     expect(server.downloads().filter(({ store }) => store)).toHaveLength(1)
   })
+  test('with texts that are named', async () => {
+    const documents = readFileSync(fileURLToPath(new URL('fixtures/text/documents-none.parquet', import.meta.url)))
+    const files = { 'default/train/0000.parquet': documents, 'default/test/0000.parquet': documents }
+    const revision = server.put('datasets/org/texts', files, {}, 'refs/convert/parquet')
+    const folder = await workplace({ c4: 'a file of this name' })
+    const windows = ['--samples', '1', '--held-out', '0', '--seq-len', '8']
+    const name = 'hf:org/texts'
+    const args = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...windows, '--calibration', name, '--eval', name]
+    const { lines } = await run(folder, [...args, '--json'])
+    const { calibration, perplexities } = JSON.parse(lines.at(-1)!)
+    const source = (split: string) => ({ dataset: 'org/texts', file: `default/${split}/0000.parquet`, revision })
+    expect(calibration.texts).toMatchObject([{ name: 'texts:train', source: source('train') }])
+    for (const one of [perplexities.dense, perplexities.pruned])
+      expect(one).toMatchObject([{ file: 'hf:org/texts:test', source: source('test') }])
+    await run(folder, [
+      'compare',
+      TINY_LLAMA,
+      '--methods',
+      'paper',
+      '-s',
+      '0.2',
+      '--text',
+      name,
+      '--seq-len',
+      '8',
+      ...['--calibration', name, '--samples', '1', '-o', 'r.json'],
+    ])
+    const { protocol, runs } = JSON.parse(readFileSync(join(folder, 'r.json'), 'utf8'))
+    expect([protocol.text[0].file, protocol.calibration[0].file]).toEqual(['texts:test', 'texts:train'])
+    expect(runs[1].perplexity[0].source).toEqual(source('test'))
+    await refusedHub(folder, ['eval', TINY_LLAMA, '--text', 'c4'], { says: ['c4: unknown kind of text file'] })
+  })
   test('one GGUF file of it', async () => {
     server.put(ID, { 'x.gguf': 'PK and so on' })
     const args = ['inspect', `${ID}/x.gguf`]

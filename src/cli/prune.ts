@@ -1,6 +1,7 @@
 // fasp prune: options → library → tables.
 
 import { UsageError } from '../errors.ts'
+import { openTexts } from '../library/platform.node.ts'
 import {
   describeMachine,
   evaluateEvents,
@@ -21,7 +22,6 @@ import {
   secondsLine,
   sizesTable,
 } from '../report/terminal.ts'
-import { checkTexts } from '../text/text.node.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import {
@@ -41,7 +41,12 @@ const OPTIONS = {
   sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
   output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
   method: { type: 'text', value: 'name', help: 'stock (default), best, paper, …: see --help-all' },
-  calibration: { type: 'text', many: true, value: 'file', help: 'text to calibrate on; repeatable (or self-written)' },
+  calibration: {
+    type: 'text',
+    many: true,
+    value: 'file',
+    help: 'file, wikitext2, c4, hf:org/name:split (or self-written)',
+  },
   to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, onnx, …; repeatable' },
   eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
@@ -93,7 +98,7 @@ export default defineCommand({
       const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
       const started = performance.now()
       const told: string[] = []
-      const results = await showProgress(evaluateEvents(of, { text, ...windows, engine, phase, signal }), told)
+      const results = await showProgress(evaluateEvents(of, { text: texts, ...windows, engine, phase, signal }), told)
       seconds[phase] = (performance.now() - started) / 1000
       notices[phase] = told
       return results.perplexity
@@ -101,7 +106,7 @@ export default defineCommand({
     const reports = wantsReport(options)
     const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
     await checkReports(options)
-    await checkTexts(text)
+    const texts = await showProgress(openTexts(text, 'evaluation', { signal }))
     await using run = await showProgress(prepareEvents(model, { ...settings, output, overwrite, engine }))
     // The dense model is measured first: what is wrong with a text is known before the long part.
     const dense = await measure(run.model, 'evaluate dense')

@@ -68,8 +68,8 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
   const key = protocolKey(protocol)
   const { prompts } = protocol
   const dense: DenseTask = {
-    ...{ name: 'dense', key, text, seqLen: protocol.seqLen, maxWindows: protocol.maxWindows },
-    ...{ calibration, samples: protocol.samples, calibrationSeqLen: protocol.calibrationSeqLen, seed: protocol.seed },
+    ...{ name: 'dense', key, ...read.files, seqLen: protocol.seqLen, maxWindows: protocol.maxWindows },
+    ...{ samples: protocol.samples, calibrationSeqLen: protocol.calibrationSeqLen, seed: protocol.seed },
     ...{ tasks, tasksData, limit, measured: runs.has(keyOf({ name: 'dense' })) },
   }
   try {

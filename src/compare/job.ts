@@ -2,6 +2,7 @@
 import type { EngineOptions } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Run } from '../report/result-file.ts'
+import type { TextFile } from '../text/calibration.ts'
 import type { Cell } from './grid.ts'
 
 export interface Job {
@@ -19,12 +20,12 @@ export interface DenseTask {
   readonly name: 'dense'
   /** Of the protocol, to know the shared windows by. */
   readonly key: string
-  readonly text: readonly string[]
+  readonly text: readonly TextFile[]
   readonly seqLen: number
   /** Of each text. */
   readonly maxWindows?: readonly number[]
   /** Undefined: the model writes its own. */
-  readonly calibration?: readonly string[]
+  readonly calibration?: readonly TextFile[]
   readonly samples: number
   readonly calibrationSeqLen: number
   readonly seed: number

@@ -8,29 +8,39 @@ import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
 import { openRegular } from '../formats/file.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
+import { findTexts } from '../hub/texts.node.ts'
 import type { Model } from '../model/model.ts'
 import { TEXT_WINDOWS } from '../options.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
 import { prepare } from '../run.ts'
+import type { TextFile } from '../text/calibration.ts'
 import { readText } from '../text/text.node.ts'
 import type { CompareOptions } from './options.ts'
 
 /** What the runs read beside the model. */
-export type Contents = Pick<Protocol, 'text' | 'tasks' | 'calibration'>
+export interface Contents extends Pick<Protocol, 'text' | 'tasks' | 'calibration'> {
+  /** Where the texts are. */
+  readonly files: { readonly text: readonly TextFile[]; readonly calibration?: readonly TextFile[] }
+}
 
 /** @throws TextError, FormatError, UsageError, HubError for a text or task that cannot be read */
 export async function* readContents(
   options: Pick<CompareOptions, 'text' | 'calibration' | 'tasks' | 'tasksData' | 'signal'>,
 ): AsyncGenerator<ProgressEvent, Contents> {
-  const [text, calibration] = [await hashTexts(options.text), await hashTexts(options.calibration)]
-  const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal: options.signal })
+  const { text: texts = [], calibration: others, signal } = options
+  const files = {
+    text: yield* findTexts(texts, 'evaluation', { signal }),
+    calibration: others && (yield* findTexts(others, 'calibration', { signal })),
+  }
+  const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })
   return {
-    text,
+    files,
+    text: await hashTexts(files.text),
     tasks: [
       ...tasks.map(({ name, items }) => ({ file: name, sha256: sha256(JSON.stringify(items)) })),
       ...(pages ? [{ file: 'wikitext', sha256: sha256(JSON.stringify(pages)) }] : []),
     ],
-    calibration,
+    calibration: await hashTexts(files.calibration),
   }
 }
 
@@ -72,9 +82,11 @@ export const protocolKey = (protocol: Protocol): string => sha256(JSON.stringify
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-function hashTexts(paths: readonly string[] = []): Promise<ContentHash[]> {
-  const names = shortNames(paths)
-  return Promise.all(paths.map(async (path, i) => ({ file: names[i], sha256: sha256(await readText(path)) })))
+function hashTexts(files: readonly TextFile[] = []): Promise<ContentHash[]> {
+  const names = shortNames(files.map(({ name }) => name))
+  return Promise.all(
+    files.map(async (file, i) => ({ file: names[i], sha256: sha256(await readText(file.path, file)) })),
+  )
 }
 
 /** Of a .gguf file, or of all files of a folder, in the order of their names. */

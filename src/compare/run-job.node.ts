@@ -18,8 +18,8 @@ import type { Run } from '../report/result-file.ts'
 import type { PruneResult } from '../result.ts'
 import { type PreparedRun, prepare } from '../run.ts'
 import { denseStatistics } from '../statistics/dense.ts'
-import { calibration, calibrationSource } from '../text/calibration.ts'
-import { readText } from '../text/text.node.ts'
+import { calibration, calibrationSource, type TextFile } from '../text/calibration.ts'
+import { namedText } from '../text/text.node.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { Windows } from '../text/windows.ts'
 import { openFolderSink } from '../write/folder.node.ts'
@@ -70,8 +70,8 @@ function checkPrompts(model: Model, prompts: readonly string[]): void {
 async function* share(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Shared> {
   const { dense, signal } = open
   const { key, seqLen, maxWindows, limit, seed } = task
-  const asTexts = (paths: readonly string[]) =>
-    shortNames(paths).map((name, i) => ({ name, text: () => readText(paths[i]) }))
+  const asTexts = (files: readonly TextFile[]) =>
+    shortNames(files.map(({ name }) => name)).map((name, i) => namedText({ ...files[i], name }))
   const texts: TextWindows[] = []
   for (const [i, text] of asTexts(task.text).entries())
     texts.push(...(await textWindows(dense, { texts: [text], seqLen, maxWindows: maxWindows?.[i] })))

@@ -132,7 +132,7 @@ export async function textWindows(
   const added = tokenizer.encode('').length
   const read = []
   for (const one of texts) {
-    const { name } = one
+    const { name, source } = one
     const text = await one.text()
     const ids = tokenizer.encode(text, name)
     read.push({
@@ -140,7 +140,7 @@ export async function textWindows(
       bos: added > 0,
       calibratedOn: calibratedOn(model.checkpoint.recipe, name),
       tokensPerByte: (ids.length - added) / new TextEncoder().encode(text).length,
-      windows: lengths.map(length => evaluationWindows({ name, ids }, length, vocabularySize, maxWindows)),
+      windows: lengths.map(length => evaluationWindows({ name, ids, source }, length, vocabularySize, maxWindows)),
     })
   }
   return read

@@ -44,6 +44,7 @@ export async function* perplexity(
   const variance = means.reduce((sum, m) => sum + (m - mean) ** 2, 0) / (means.length - 1)
   return {
     file: texts[0].name,
+    source: texts[0].source,
     windows: windows.length,
     seqLen,
     tokens: windows.length * (seqLen - 1),

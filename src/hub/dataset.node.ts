@@ -1,16 +1,18 @@
-// One split of a data set on the Hub, as the parquet files that the Hub keeps of every data set in the branch refs/convert/parquet:
-// <configuration>/<split>/0000.parquet and so on. Source: huggingface.co/docs/dataset-viewer/parquet.
+// Data sets on the Hub: a file of one, or a split as the parquet files that the Hub keeps of every data set in the branch
+// refs/convert/parquet: <configuration>/<split>/0000.parquet and so on. Source: huggingface.co/docs/dataset-viewer/parquet.
 import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { firstOf } from '../display.ts'
 import { FormatError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { RepoCache } from './cache.node.ts'
 import { hubEnvironment } from './environment.node.ts'
-import { fetchFiles, fetchRevision, type Job } from './fetch.node.ts'
-import type { Listing } from './listing.ts'
+import { cachedFile, fetchFile, fetchFiles, fetchRevision, type Job } from './fetch.node.ts'
+import { DEFAULT_REVISION, type Listing } from './listing.ts'
 
 const REVISION = 'refs/convert/parquet'
+/** Before the name of a split of which the Hub keeps the first 5 GB only. */
+const PARTIAL = 'partial-'
 
 export interface Split {
   /** `org/name`. */
@@ -18,31 +20,59 @@ export interface Split {
   /** Where there is none, the data set has one only. */
   readonly config?: string
   readonly split: string
+  /** Only its first file. @default all */
+  readonly first?: boolean
+}
+
+/** A file of a data set as its authors wrote it. */
+export interface DataFile {
+  readonly id: string
+  /** Path in the repository. */
+  readonly file: string
+}
+
+interface Fetching {
+  readonly signal?: AbortSignal
 }
 
 /** Paths of the split's files, in the Hub's cache, fetched where need be. @throws HubError; OutputError; FormatError for a split that is not there */
-export async function* fetchSplit(
-  wanted: Split,
-  { signal }: { readonly signal?: AbortSignal } = {},
-): AsyncGenerator<ProgressEvent, string[]> {
-  const { id } = wanted
-  const environment = await hubEnvironment()
-  const job: Job = {
-    environment,
-    cache: new RepoCache(environment, id, 'dataset'),
-    access: { ...environment, name: `datasets/${id}`, type: 'dataset', id, signal },
-  }
+export async function* fetchSplit(wanted: Split, options?: Fetching): AsyncGenerator<ProgressEvent, string[]> {
+  const job = await datasetJob(wanted.id, options)
   return yield* fetchRevision(job, REVISION, {
     cached: commit => cachedSplit(job.cache.snapshot(commit), wanted),
     fetch: listing => fetchListed(job, listing, wanted),
   })
 }
 
-async function cachedSplit(folder: string, { config, split }: Split): Promise<string[] | undefined> {
+/** Path of the file, in the Hub's cache, fetched where need be. @throws HubError; OutputError; FormatError for a file that is not there */
+export async function* fetchDataFile(
+  { id, file }: DataFile,
+  options?: Fetching,
+): AsyncGenerator<ProgressEvent, string> {
+  const job = await datasetJob(id, options)
+  return yield* fetchRevision(job, DEFAULT_REVISION, {
+    folder: posix.dirname(file),
+    cached: commit => cachedFile(job, commit, file),
+    fetch: listing => fetchFile(job, file, listing),
+  })
+}
+
+async function datasetJob(id: string, { signal }: Fetching = {}): Promise<Job> {
+  const environment = await hubEnvironment()
+  return {
+    environment,
+    cache: new RepoCache(environment, id, 'dataset'),
+    access: { ...environment, name: `datasets/${id}`, type: 'dataset', id, signal },
+  }
+}
+
+async function cachedSplit(folder: string, { config, split, first }: Split): Promise<string[] | undefined> {
   const configs = config === undefined ? await readdir(folder).catch(() => []) : [config]
   if (configs.length !== 1) return undefined
-  const inside = join(folder, configs[0], split)
-  const files = (await readdir(inside).catch(() => [])).sort().map(name => join(inside, name))
+  const inside = [split, PARTIAL + split].map(name => join(folder, configs[0], name))
+  const names = await Promise.all(inside.map(path => readdir(path).catch(() => [])))
+  const all = inside.flatMap((path, i) => names[i].sort().map(name => join(path, name)))
+  const files = first ? all.slice(0, 1) : all
   const there = await Promise.all(files.map(file => stat(file).catch(() => undefined)))
   return files.length > 0 && !there.includes(undefined) ? files : undefined
 }
@@ -50,21 +80,23 @@ async function cachedSplit(folder: string, { config, split }: Split): Promise<st
 async function* fetchListed(
   job: Job,
   listing: Listing,
-  { config, split }: Split,
+  { config, split, first }: Split,
 ): AsyncGenerator<ProgressEvent, string[]> {
   const parts = [...listing.files.values()].map(file => ({ file, folders: file.path.split('/') }))
-  const configs = new Set(parts.flatMap(({ folders }) => (folders.length === 3 ? folders[0] : [])))
+  const inSplits = parts.filter(({ folders }) => folders.length === 3)
+  const configs = new Set(inSplits.map(({ folders }) => folders[0]))
   const one = config ?? (configs.size === 1 ? [...configs][0] : undefined)
-  const files = parts
-    .filter(({ folders }) => folders.length === 3 && folders[0] === one && folders[1] === split)
+  const files = inSplits
+    .filter(({ folders }) => folders[0] === one && [split, PARTIAL + split].includes(folders[1]))
     .map(({ file }) => file)
     .filter(({ path }) => path.endsWith('.parquet'))
     .sort((a, b) => (a.path < b.path ? -1 : 1))
   if (files.length === 0)
     throw new FormatError(
       job.access.name,
-      `there is no ${[config, split].filter(Boolean).join('/')} in ${REVISION}; it has ${firstOf([...configs]) || 'no parquet files'}.`,
+      `there is no ${[config, split].filter(Boolean).join('/')} in ${REVISION}; it has ${firstOf([...new Set(inSplits.map(({ folders }) => `${folders[0]}/${folders[1]}`))]) || 'no parquet files'}.`,
     )
-  yield* fetchFiles(job, listing.commit, files)
-  return files.map(({ path }) => join(job.cache.snapshot(listing.commit), path))
+  const wanted = first ? files.slice(0, 1) : files
+  yield* fetchFiles(job, listing.commit, wanted)
+  return wanted.map(({ path }) => join(job.cache.snapshot(listing.commit), path))
 }

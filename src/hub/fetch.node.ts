@@ -43,7 +43,7 @@ export async function* fetchModel(path: string, { signal }: { readonly signal?: 
   }
   return yield* fetchRevision(job, revision, {
     cached: commit => (file === undefined ? cachedFolder(job, commit) : cachedFile(job, commit, file)),
-    fetch: listing => (file === undefined ? fetchFolder(job, listing) : fetchGguf(job, file, listing)),
+    fetch: listing => (file === undefined ? fetchFolder(job, listing) : fetchFile(job, file, listing)),
   })
 }
 
@@ -63,6 +63,8 @@ export interface Job {
 
 /** What is wanted of a repository. */
 export interface Wanted<T> {
+  /** Of the repository, which is then all that is listed. @default all of it */
+  readonly folder?: string
   /** Where it is in the cache, if all of it is there. */
   cached(commit: string): Promise<T | undefined>
   fetch(listing: Listing): Progress<T>
@@ -83,7 +85,7 @@ export async function* fetchRevision<T>(job: Job, revision: string, wanted: Want
   }
   let listing: Listing
   try {
-    listing = await listRepo(access.id, revision, access)
+    listing = await listRepo(access.id, revision, access, wanted.folder)
   } catch (error) {
     if (!cached || !(error instanceof HubError) || isAnswer(error.status)) throw error
     yield { type: 'notice', message: `${error.message} Using the copy in the cache, ${cached}.` }
@@ -109,7 +111,7 @@ async function cachedFolder({ cache }: Job, commit: string): Promise<string | un
   )
 }
 
-async function cachedFile({ cache }: Job, commit: string, name: string): Promise<string | undefined> {
+export async function cachedFile({ cache }: Job, commit: string, name: string): Promise<string | undefined> {
   const file = join(cache.snapshot(commit), name)
   return stat(file).then(
     () => file,
@@ -117,7 +119,7 @@ async function cachedFile({ cache }: Job, commit: string, name: string): Promise
   )
 }
 
-async function* fetchGguf(job: Job, path: string, listing: Listing): Progress<string> {
+export async function* fetchFile(job: Job, path: string, listing: Listing): Progress<string> {
   const file = listing.files.get(path)
   if (!file) throw new FormatError(job.access.name, `the repository has no file ${path}.${ggufHint(job, listing)}`)
   yield* fetchFiles(job, listing.commit, [file])

@@ -27,8 +27,8 @@ const MAX_PAGES = 1000
 export const isCommit = (revision: unknown): revision is string =>
   typeof revision === 'string' && /^[0-9a-f]{40}$/.test(revision)
 
-/** @throws HubError */
-export function listRepo(id: string, revision: string, access: Access): Promise<Listing> {
+/** @param folder all that is listed @default the whole repository @throws HubError */
+export function listRepo(id: string, revision: string, access: Access, folder?: string): Promise<Listing> {
   const { type: kind = 'model' } = access
   return asHub(access, async () => {
     const { datasetInfo, listFiles, modelInfo } = await import('@huggingface/hub')
@@ -43,6 +43,7 @@ export function listRepo(id: string, revision: string, access: Access): Promise<
       repo: { type: kind, name: id },
       revision: info.sha,
       recursive: true,
+      path: folder,
     })) {
       if (++entries > MAX_FILES) throw endless(access)
       if (type !== 'file') continue

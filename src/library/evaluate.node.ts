@@ -7,7 +7,7 @@ import { openScratch } from '../forward/scratch.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import type { Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
-import { checkTextFiles, choose, type EngineChoice, nodeVerbs, type TextInput } from './platform.node.ts'
+import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import type { TextMeasures } from './verbs.ts'
 
 export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInput>, 'dense' | 'tasks' | 'pages'> {
@@ -26,13 +26,13 @@ export async function* evaluateEvents(
   of: string | Model,
   options: EvaluateOptions,
 ): AsyncGenerator<ProgressEvent, Measures> {
-  const { text, maxWindows, limit, signal } = options
+  const { maxWindows, limit, signal } = options
   if (maxWindows !== undefined) checkRange('max-windows', maxWindows, 1, 1e9, true) // all of this before a long download
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
-  await checkTextFiles(text)
+  const text = yield* openTexts(options.text, 'evaluation', { signal })
   const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })
   await using chosen = choose(options)
   await using model = options.dense === undefined ? undefined : yield* nodeVerbs.openModel(options.dense, { signal })
   const dense = model && { model, openRows: () => openScratch(join(tmpdir(), 'fasp')) }
-  return yield* nodeVerbs.evaluate(of, { ...options, engine: chosen.engine, dense, tasks, pages })
+  return yield* nodeVerbs.evaluate(of, { ...options, text, engine: chosen.engine, dense, tasks, pages })
 }

@@ -1,9 +1,11 @@
 // What Node opens: models at paths and on the Hub, text files, engines of this machine.
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine, EngineOptions } from '../engine/engine.ts'
+import type { ProgressEvent } from '../events.ts'
 import { type OpenOptions, openCheckpointEvents } from '../hub/open.node.ts'
+import { findTexts, type Purpose } from '../hub/texts.node.ts'
 import type { NamedText } from '../text/calibration.ts'
-import { checkTexts, readText } from '../text/text.node.ts'
+import { namedText } from '../text/text.node.ts'
 import { bindVerbs, type ChosenEngine, leave } from './verbs.ts'
 
 export interface EngineChoice {
@@ -21,18 +23,22 @@ export function choose({ engine = {} }: EngineChoice): ChosenEngine {
   return { engine: opened, [Symbol.asyncDispose]: () => opened.close() }
 }
 
-/** A text file (.txt, .jsonl, .parquet, .gz of these), or a text. */
+/** A text file (.txt, .jsonl, .parquet, .gz of these), the name of a data set (`wikitext2`, `c4`, `hf:org/name/config:split`), or a text. */
 export type TextInput = string | NamedText
 
-export const asText = (text: TextInput): NamedText =>
-  typeof text === 'string' ? { name: text, text: () => readText(text) } : text
-
-/** Reads text files that are wanted later, so that one that cannot be read is known before a long part. @throws TextError */
-export const checkTextFiles = (texts: readonly TextInput[] = []): Promise<void> =>
-  checkTexts(texts.filter(text => typeof text === 'string'))
+/** Finds and reads texts that are wanted later. @throws as `findTexts` */
+export async function* openTexts(
+  texts: readonly TextInput[] = [],
+  purpose: Purpose,
+  options: OpenOptions = {},
+): AsyncGenerator<ProgressEvent, NamedText[]> {
+  const names = texts.filter(text => typeof text === 'string')
+  const files = yield* findTexts(names, purpose, options)
+  return texts.map(text => (typeof text === 'string' ? namedText(files[names.indexOf(text)]) : text))
+}
 
 export const nodeVerbs = bindVerbs<string, TextInput, OpenOptions, EngineChoice>({
   checkpoint: openCheckpointEvents,
   engine: choose,
-  text: asText,
+  texts: (texts, options) => openTexts(texts, 'evaluation', options),
 })

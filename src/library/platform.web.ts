@@ -24,5 +24,8 @@ export const webVerbs = bindVerbs<WebSource, NamedText, FetchOptions, WebOptions
     return await openSource(source, { ...options, checkConfig: architectureOf })
   },
   engine: ({ engine }) => ({ engine: checkGiven(engine), [Symbol.asyncDispose]: leave }),
-  text: text => text,
+  // biome-ignore lint/correctness/useYield: there is nothing to find
+  async *texts(texts = []) {
+    return [...texts]
+  },
 })

@@ -17,20 +17,13 @@ import type { Plan } from '../plan.ts'
 import { prune } from '../prune.ts'
 import type { PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
+import type { CalibrationInput } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
 import { committed, type Sink, subSink } from '../write/sink.ts'
 import type { ExportPlan } from '../write/target.ts'
-import {
-  asText,
-  checkTextFiles,
-  choose,
-  type EngineChoice,
-  isOpen,
-  nodeVerbs,
-  type TextInput,
-} from './platform.node.ts'
+import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune } from './verbs.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
@@ -46,7 +39,7 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'> {
    * @default that of the source; BF16 for a folder from a quantised GGUF
    */
   readonly dtype?: string
-  /** Texts or text files (.txt, .jsonl, .parquet, .gz of these), in equal shares. @default the model writes its own text */
+  /** Texts, text files (.txt, .jsonl, .parquet, .gz of these) or names of data sets (`wikitext2`, `c4`, `hf:org/name:split`), in equal shares. @default the model writes its own text */
   readonly calibration?: readonly TextInput[]
   /** Calibration windows, ready made, instead. */
   readonly windows?: Windows
@@ -69,12 +62,13 @@ export type PathRun = PreparedPrune<PrunePathResult>
 
 export async function* prepareEvents(source: string | Model, options: PrunePathOptions): Progress<PathRun> {
   const { overwrite = false, engine = {}, signal, ...others } = options
-  const { output, calibration, products } = others
+  const { output, calibration, windows, products } = others
   const path = typeof output === 'string' ? output : undefined
-  const asked = ask(others)
+  const requested = ask(others)
   const name = nameOf(source)
   if (path !== undefined) await checkOutput(path, overwrite, [name])
-  await checkTextFiles(calibration)
+  const texts = calibration && (yield* openTexts(calibration, 'calibration', { signal }))
+  const asked = { ...requested, input: { windows, texts } }
   if (!isOpen(engine)) describeEngine(engine, products) // refuses what this machine lacks
   const model = yield* nodeVerbs.openModel(source, { signal })
   return preparedPrune(model, () => {
@@ -135,7 +129,7 @@ function ask(
   const single = isGgufFile(path)
   const requests = exportRequests(path, to, single ? dtype : undefined).map(one => withDtype(one, dtype))
   const settings = { ...rest, dtype: single ? undefined : (dtype as FloatDType | undefined) }
-  const input = { windows, texts: calibration?.map(asText) }
+  const input: CalibrationInput = { windows, texts: calibration && [] } // read later
   checkOptions(settings, input)
   return { single, requests, settings, input }
 }

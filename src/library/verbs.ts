@@ -58,7 +58,7 @@ async function orClosed<T>(close: () => Promise<void>, make: () => T): Promise<T
 export interface Platform<Source, Text, Opening, Engines> {
   checkpoint(source: Source, options: Opening): Progress<Checkpoint>
   engine(options: Engines): ChosenEngine
-  text(text: Text): NamedText
+  texts(texts: readonly Text[] | undefined, options: Opening): Progress<NamedText[]>
 }
 
 interface Stoppable {
@@ -118,9 +118,10 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
   }
 
   const evaluate = (source: Source | Model, options: TextMeasures<Text> & Engines): Progress<Measures> =>
-    withBoth(source, options, (model, engine) =>
-      measure(memoryContext(engine, options.signal), model, { ...options, texts: options.text?.map(platform.text) }),
-    )
+    withBoth(source, options, async function* (model, engine) {
+      const texts = yield* platform.texts(options.text, options)
+      return yield* measure(memoryContext(engine, options.signal), model, { ...options, texts })
+    })
 
   async function* perplexity(
     source: Source | Model,

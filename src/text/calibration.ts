@@ -4,7 +4,7 @@ import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { sampleWindows } from './sample.ts'
 import { loadTokenizer } from './tokenizer.ts'
-import { calibrationWindows, type Windows } from './windows.ts'
+import { calibrationWindows, type TextSource, type Windows } from './windows.ts'
 
 export interface CalibrationInput {
   /** Windows, ready made. */
@@ -16,7 +16,25 @@ export interface CalibrationInput {
 /** A text that is read when its turn comes. A `File` is one. */
 export interface NamedText {
   readonly name: string
+  readonly source?: TextSource
   text(): Promise<string>
+}
+
+/** Which documents of a file are taken, and how they become one text. */
+export interface Reading {
+  /** Documents at most. @default all */
+  readonly documents?: number
+  /** Characters after which no document is begun. @default none */
+  readonly characters?: number
+  /** Between two documents. @default an empty line */
+  readonly separator?: string
+}
+
+/** A text in a file: plain data, which another process can be sent. */
+export interface TextFile extends Reading {
+  readonly name: string
+  readonly path: string
+  readonly source?: TextSource
 }
 
 export type CalibrationSource = 'windows' | 'texts' | 'self'
@@ -36,7 +54,8 @@ export async function* calibration(
   if (windows) return windows
   if (!texts) return yield* sampleWindows(context, model, options)
   const tokenized = []
-  for (const text of texts) tokenized.push({ name: text.name, ids: tokenizer.encode(await text.text(), text.name) })
+  for (const { name, source, text } of texts)
+    tokenized.push({ name, source, ids: tokenizer.encode(await text(), name) })
   const { seqLen, samples, heldOut } = options
   return calibrationWindows(tokenized, seqLen, samples, model.architecture.vocabularySize, heldOut)
 }

@@ -10,6 +10,7 @@ import {
   parquetMetadataAsync,
   parquetReadObjects,
   parquetSchema,
+  type SchemaElement,
   type SchemaTree,
 } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
@@ -121,24 +122,23 @@ export function* jsonLines(
 
 /**
  * The rows of a parquet file, row group by row group: the whole file need not fit.
- * @param needed the only column read, with what a message says to do where there is none @default all columns
+ * @param choose the only column read, of all and of those that hold strings @default all columns
  * @throws TextError
  */
 export async function* parquetRows(
   path: string,
   allowed: string,
-  needed?: { readonly column: string; readonly advice: string },
+  choose?: (columns: readonly string[], strings: readonly string[]) => string,
 ): AsyncGenerator<Record<string, unknown>> {
   const { handle, size } = await openText(path, allowed)
   await using opened = handle
   const file = isZipped(path) ? memory(await inflate(path, opened, MAX_INFLATED_BYTES)) : onDisk(opened, size)
-  const columns = needed && [needed.column]
   try {
     const metadata = await readMetadata(file)
     const schema = parquetSchema(metadata)
-    const names = schema.children.map(column => column.element.name)
-    if (needed && !names.includes(needed.column))
-      throw new TextError(`${path}: no column "${needed.column}", only ${names.join(', ')}; ${needed.advice}`)
+    const elements = schema.children.map(column => column.element)
+    const names = (of: typeof elements) => of.map(({ name }) => name)
+    const columns = choose && [choose(names(elements), names(elements.filter(isText)))]
     const stored = leaves(schema).join('\n')
     let rowStart = 0
     for (const group of metadata.row_groups) {
@@ -181,6 +181,9 @@ const BOUNDED: Compressors = Object.fromEntries(
     },
   ]),
 )
+
+const isText = ({ converted_type, logical_type }: SchemaElement): boolean =>
+  converted_type === 'UTF8' || logical_type?.type === 'STRING'
 
 /** Paths of the columns that hold values. */
 const leaves = ({ path, children }: SchemaTree): string[] =>

@@ -1,59 +1,74 @@
-// Calibration and evaluation, before the tokenizer: a file → one string.
+// Calibration and evaluation, before the tokenizer: a file → one string. What the names of data sets stand for is in src/hub/texts.node.ts.
 // Documents of a .jsonl or .parquet file are joined with a blank line, as the GPTQ protocol joins the rows of WikiText-2 (arXiv 2210.17323).
 import { TextError } from '../errors.ts'
+import type { NamedText, Reading, TextFile } from './calibration.ts'
 import { fileKind, jsonLines, MAX_TEXT_BYTES, parquetRows, readUtf8, tooLarge } from './rows.node.ts'
 
 /** Column or field that holds the text, as in the datasets of the Hugging Face Hub. */
 const FIELD = 'text'
 /** Between two documents. */
 const SEPARATOR = '\n\n'
-const ALLOWED =
-  '.txt (UTF-8), .jsonl or .json (an object with "text" on each line) or .parquet (column "text"), each also as .gz'
+export const ALLOWED =
+  '.txt (UTF-8), .jsonl or .json (an object with "text" on each line) or .parquet (column "text", or the only one of strings), each also as .gz'
+
+export const namedText = (file: TextFile): NamedText => ({ ...file, text: () => readText(file.path, file) })
 
 /**
  * The text of a file, a UTF-8 byte order mark dropped, line ends as they are.
  * @throws TextError for a missing file, a folder, an unknown or malformed form, a text too large, no text at all
  */
-export async function readText(path: string): Promise<string> {
-  const text = await read(path, fileKind(path))
+export async function readText(path: string, reading: Reading = {}): Promise<string> {
+  const text = await read(path, fileKind(path), reading)
   if (text.trim() === '') throw new TextError(`${path}: no text in it; give a file with at least one window of text`)
   return text
 }
 
-/** Reads texts that are wanted later, so that one that cannot be read is known before a long part. @throws as `readText` */
-export async function checkTexts(paths: readonly string[] = []): Promise<void> {
-  for (const path of paths) await readText(path)
-}
-
-async function read(path: string, kind: string): Promise<string> {
+async function read(path: string, kind: string, reading: Reading): Promise<string> {
   if (kind === '.txt') return readUtf8(path, ALLOWED)
-  if (kind === '.jsonl' || kind === '.json') return jsonLinesText(path, await readUtf8(path, ALLOWED))
-  if (kind === '.parquet') return parquetText(path)
+  if (kind === '.jsonl' || kind === '.json')
+    return join(path, jsonLinesDocuments(path, await readUtf8(path, ALLOWED)), reading)
+  if (kind === '.parquet') return join(path, parquetDocuments(path), reading)
   throw new TextError(`${path}: unknown kind of text file; allowed are ${ALLOWED}`)
 }
 
-function jsonLinesText(path: string, lines: string): string {
-  const documents: string[] = []
+async function join(path: string, documents: Iterable<string> | AsyncIterable<string>, reading: Reading) {
+  const { documents: most = Infinity, characters = Infinity, separator = SEPARATOR } = reading
+  const taken: string[] = []
+  let length = 0
+  for await (const text of documents) {
+    taken.push(text)
+    length += text.length
+    if (length > MAX_TEXT_BYTES) throw tooLarge(path, length) // noticed before the whole file is read
+    if (taken.length >= most || length >= characters) break
+    length += separator.length
+  }
+  return taken.join(separator)
+}
+
+function* jsonLinesDocuments(path: string, lines: string): Generator<string> {
   for (const { where, value } of jsonLines(path, lines)) {
     const text = (value as Record<string, unknown> | null)?.[FIELD]
     if (typeof text !== 'string')
       throw new TextError(`${where}: not an object with a string "${FIELD}"; rename the field that holds the text`)
-    documents.push(text)
+    yield text
   }
-  return documents.join(SEPARATOR)
 }
 
-async function parquetText(path: string): Promise<string> {
-  const documents: string[] = []
-  let length = 0
-  const needed = { column: FIELD, advice: 'rename the column that holds the text' }
-  for await (const { [FIELD]: text } of parquetRows(path, ALLOWED, needed)) {
+async function* parquetDocuments(path: string): AsyncGenerator<string> {
+  for await (const row of parquetRows(path, ALLOWED, (columns, strings) => textColumn(path, columns, strings))) {
+    const [[column, text]] = Object.entries(row)
     if (text === null || text === undefined) continue
     if (typeof text !== 'string')
-      throw new TextError(`${path}: column "${FIELD}" holds ${typeof text} values; it must hold strings`)
-    length += text.length + SEPARATOR.length
-    if (length > MAX_TEXT_BYTES) throw tooLarge(path, length) // noticed before the whole file is read
-    documents.push(text)
+      throw new TextError(`${path}: column "${column}" holds ${typeof text} values; it must hold strings`)
+    yield text
   }
-  return documents.join(SEPARATOR)
+}
+
+/** `text`, or else the only column of strings. */
+function textColumn(path: string, columns: readonly string[], strings: readonly string[]): string {
+  if (columns.includes(FIELD)) return FIELD
+  if (strings.length === 1) return strings[0]
+  throw new TextError(
+    `${path}: no column "${FIELD}", only ${columns.join(', ')}; rename the column that holds the text. Chats must be written as text first`,
+  )
 }

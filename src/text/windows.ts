@@ -8,6 +8,14 @@ export interface TokenizedText {
   /** Path of the file, or what else a message may call it. */
   readonly name: string
   readonly ids: ArrayLike<number>
+  readonly source?: TextSource
+}
+
+/** Where on the Hub a text is from: a file of a data set, at a commit. */
+export interface TextSource {
+  readonly dataset: string
+  readonly file: string
+  readonly revision: string
 }
 
 /** What one text gave. */
@@ -21,6 +29,7 @@ export interface TextShare {
   readonly used: number
   /** Others, taken to measure on. @default 0 */
   readonly heldOut?: number
+  readonly source?: TextSource
 }
 
 export interface Windows {
@@ -114,7 +123,7 @@ function joinShares(seqLen: number, shares: readonly Share[]): Windows {
 }
 
 function takeWindows(
-  { name, ids }: TokenizedText,
+  { name, ids, source }: TokenizedText,
   seqLen: number,
   wanted: number,
   which: 'spread' | 'first',
@@ -133,7 +142,7 @@ function takeWindows(
   const others = spread(left.length, Math.min(heldOut, left.length)).map(i => left[i])
   const [windows, rest] = [taken, others].map(indices => indices.map(i => windowAt(ids, seqLen, i)))
   for (const window of [...windows, ...rest]) checkVocabulary(name, window, vocabularySize)
-  return { windows, heldOut: rest, text: { name, tokens: ids.length, available, used, heldOut: rest.length } }
+  return { windows, heldOut: rest, text: { name, tokens: ids.length, available, used, heldOut: rest.length, source } }
 }
 
 function checkVocabulary(name: string, window: Int32Array, vocabularySize: number): void {
