@@ -52,10 +52,10 @@ test('prunes another model, in windows no longer than its context, with activati
   const args = ['bench', '--model', TINY_LLAMA, '--windows', '1', '--memory', '0', '--threads', '1', '--json']
   const { stdout, lines } = await run(await workplace(), ...args)
   const { workload, activationBytes, machine } = JSON.parse(lines.at(-1)!)
-  expect(workload).toMatchObject({ model: TINY_LLAMA, windows: 1, seqLen: 512, memory: 0 })
+  expect(workload).toMatchObject({ model: TINY_LLAMA, windows: 1, seqLen: 256, memory: 0 })
   expect(machine.threads).toBe(1)
-  expect(activationBytes).toEqual({ memory: 0, scratch: 4 * 512 * (128 + 384) })
-  expect(stdout).toContain('\nactivations: 0.0 kB in memory, 1.0 MB on disk\n')
+  expect(activationBytes).toEqual({ memory: 0, scratch: 4 * 256 * (128 + 384) })
+  expect(stdout).toContain('\nactivations: 0.0 kB in memory, 524.3 kB on disk\n')
 })
 
 test('prints the result as JSON where its file cannot be written', async () => {
@@ -75,7 +75,7 @@ test('times models side by side, in turns', async () => {
   const { stdout, stderr, lines } = await run(folder, ...args)
   const result: SpeedResult = JSON.parse(readFileSync(join(folder, 'speed.json'), 'utf8'))
   expect(JSON.parse(lines.at(-1)!)).toEqual(result)
-  expect(result).toMatchObject({ schema: 1, tokens: { prompt: 448, after: 64 }, machine: { device: 'cpu' } }) // of 512 positions
+  expect(result).toMatchObject({ schema: 1, tokens: { prompt: 192, after: 64 }, machine: { device: 'cpu' } }) // of 256 positions
   expect(result.speeds.map(({ runtime, model }) => [runtime, model])).toEqual(
     ['tiny-llama', 'smaller', 'smaller.gguf'].map(model => ['fasp', model]),
   )

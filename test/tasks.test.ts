@@ -28,7 +28,7 @@ import { evaluateTasks, taskLikelihoods, wordPerplexity } from './evaluation.ts'
 import { fasp, put, refused, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
 import { hubPlace, told } from './hub.ts'
-import { TINY_OPT } from './tiny.ts'
+import { TINY_OPT, withContext } from './tiny.ts'
 
 interface OracleItem {
   readonly requests: readonly [context: string, continuation: string][]
@@ -101,7 +101,9 @@ describe('as in lm-evaluation-harness, from the Hub', () => {
     serve()
     const pages = await finish(loadWikitext())
     const { results, items } = oracle.tasks.wikitext
-    const measured = await withModel(TINY_LLAMA, (model, engine) => finish(wordPerplexity(model, engine, pages)))
+    const measured = await withModel(TINY_LLAMA, (model, engine) =>
+      finish(wordPerplexity(withContext(model, 512), engine, pages)),
+    )
     expect(measured).toMatchObject({
       task: 'wikitext',
       version: oracle.tasks.wikitext.version,
@@ -294,7 +296,7 @@ describe('files of tasks', () => {
 
   test('an answer that does not fit the context, before anything is run', async () => {
     const folder = await workplace({ 'data/arc_easy.jsonl': ARC(1).replace('a sheep', 'a sheep '.repeat(300)) })
-    await refused(folder, args('arc_easy'), { code: 2, says: ['arc_easy: item 1: an answer has', 'room for 512'] })
+    await refused(folder, args('arc_easy'), { code: 2, says: ['arc_easy: item 1: an answer has', 'room for 256'] })
   })
 
   const usage: Record<string, [args: string[], says: string[]]> = {

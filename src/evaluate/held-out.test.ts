@@ -14,7 +14,7 @@ afterAll(() => engine.close())
 
 test('windows that do not fit the budget go to scratch files, which are closed at the end', () =>
   withModel(fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url)), async model => {
-    const seqLen = 512 // four windows a run
+    const seqLen = 256 // eight windows a run
     const made = Array.from({ length: 6 }, (_, w) =>
       Int32Array.from({ length: seqLen }, (_, i) => (i * (w + 7)) % 1024),
     )

@@ -9,7 +9,7 @@ import { TINY_LLAMA } from '../../test/fasp.ts'
 import { finish } from '../../test/finish.ts'
 import { bool, buildGguf, f32, f32s, f32Tensor, i32s, text, texts, u32 } from '../../test/gguf-builder.ts'
 import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel } from '../../test/made-models.ts'
-import { TINY_OPT } from '../../test/tiny.ts'
+import { TINY_OPT, withContext } from '../../test/tiny.ts'
 import { ggufCheckpoint } from '../checkpoint/gguf.ts'
 import { prunedFrom } from '../checkpoint/pruned.ts'
 import { NumericError, UnsupportedModelError } from '../errors.ts'
@@ -63,7 +63,7 @@ const sha256 = (value: unknown) => createHash('sha256').update(JSON.stringify(va
 
 describe(`as convert_hf_to_gguf.py of llama.cpp ${versions['llama.cpp']}`, () => {
   test.each(Object.keys(cases))('%s', async dtype => {
-    const { file, bytes } = await exported(await open(TINY_LLAMA), dtype)
+    const { file, bytes } = await exported(withContext(await open(TINY_LLAMA), 512), dtype)
     const metadata = [...file.metadata].map(([key, value]) => [key, Array.isArray(value) ? sha256(value) : value])
     const { 'general.size_label': _, ...theirs } = cases[dtype].metadata
     expect(Object.fromEntries(metadata)).toEqual({
