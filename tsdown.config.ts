@@ -25,6 +25,7 @@ export default defineConfig({
     web: 'src/web.ts',
     cli: 'src/cli/cli.ts',
     main: 'src/cli/main.ts', // the worker of it
+    postinstall: 'src/cli/postinstall.ts',
     // Started as processes of their own.
     'llama-cpp-child': 'src/export/llama-cpp-child.node.ts',
     'compare-child': 'src/compare/child.node.ts',

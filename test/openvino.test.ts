@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import * as runtime from 'onnxruntime-node'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { findWorkload } from '../src/bench/workloads.ts'
-import { runtimeVersion } from '../src/engine/engine.node.ts'
 import { createEngine, type Engine, values } from '../src/engine/engine.ts'
 import { nativeGraphs } from '../src/engine/native.node.ts'
 import { openOpenVino } from '../src/engine/openvino.node.ts'
@@ -12,6 +11,7 @@ import { Graph } from '../src/formats/onnx.ts'
 import { halfBlockGraph, hiddenGraph, residualGraph } from '../src/graphs/half-block.ts'
 import { architectureOf } from '../src/model/model.ts'
 import { openEngine, prune } from '../src/node.ts'
+import { RUNTIME_VERSION } from '../src/onnxruntime.node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
 import { GramAccumulator } from '../src/statistics/gram.ts'
 import { BF16 } from './cpu.ts'
@@ -35,8 +35,8 @@ const random = (length: number) => Float32Array.from({ length }, () => 2 * Math.
 
 /** On the CPU with OpenVINO, which has to take graphs whole. */
 function openWhole(): Engine {
-  const bf16 = () => ({ name: 'whole', graphs: openOpenVino(runtimeVersion).graphs(undefined, true) })
-  return createEngine(runtime, {}, { graphs: nativeGraphs(runtimeVersion), bf16 })
+  const bf16 = () => ({ name: 'whole', graphs: openOpenVino(RUNTIME_VERSION).graphs(undefined, true) })
+  return createEngine(runtime, {}, { graphs: nativeGraphs(RUNTIME_VERSION), bf16 })
 }
 
 const windowsOf = (length: number) => ({
@@ -131,7 +131,7 @@ if (BF16)
 
     test.each(['smollm2', 'opt-125m'])('graphs of pruning go through it whole: %s', async workload => {
       const a = architectureOf(workload, findWorkload(workload).config)
-      const graphs = openOpenVino(runtimeVersion).graphs(undefined, true)
+      const graphs = openOpenVino(RUNTIME_VERSION).graphs(undefined, true)
       const form = { by: 'products', length: 300, windows: 2 } as const
       for (const half of a.halves.slice(0, 2))
         for (const graph of [

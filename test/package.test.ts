@@ -16,8 +16,8 @@ afterAll(() => rmSync(project, { recursive: true }))
 
 const run = (command: string, ...args: string[]) => promisify(execFile)(command, args, { cwd: project })
 
-/** What a program asks for beside fasp: its dependencies, types, and the runtime of pages. */
-const BESIDE = [...Object.keys(manifest.dependencies), '@types/node', 'onnxruntime-web']
+/** What a program asks for beside fasp: its dependencies, the runtimes of Node and of pages, types. */
+const BESIDE = [...Object.keys(manifest.dependencies), 'onnxruntime-node', '@types/node', 'onnxruntime-web']
 
 beforeAll(async () => {
   const packed = await run('npm', 'pack', root, '--ignore-scripts', '--json')

@@ -5,7 +5,7 @@ import { rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { MARK_IN_ONE_PIECE } from '../engine/garbage.ts'
-import type { Unfinished } from '../write/unfinished.node.ts'
+import type { Unfinished } from '../unfinished.node.ts'
 import { BUG } from './command.ts'
 
 /** What a command may take to stop and clear up by itself after a signal. */

@@ -2,8 +2,9 @@
 import { subscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
 import { FaspError, UsageError } from '../errors.ts'
+import { FETCHING } from '../onnxruntime.node.ts'
+import { UNFINISHED } from '../unfinished.node.ts'
 import { VERSION } from '../version.ts'
-import { UNFINISHED } from '../write/unfinished.node.ts'
 import { editDistance, parseArguments } from './arguments.ts'
 import type { Terminals, Word } from './cli.ts'
 import { BUG } from './command.ts'
@@ -81,6 +82,7 @@ const { stdout, stderr } = workerData as Terminals
 Object.assign(process.stdout, stdout)
 Object.assign(process.stderr, stderr)
 subscribe(UNFINISHED, message => parentPort!.postMessage(message))
+subscribe(FETCHING, text => process.stderr.write(`${text}\n`))
 parentPort!
   .on('message', (word: Word) => {
     if (word === 'abort') controller.abort(new Interrupted())

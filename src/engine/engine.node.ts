@@ -1,8 +1,9 @@
-// The engine on `onnxruntime-node`, all platforms of that package.
+// The engine on `onnxruntime-node`, all platforms of that package, which is loaded, and fetched where it is missing, by the first one.
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import type * as OnnxRuntime from 'onnxruntime-node'
 import { DeviceError, UsageError } from '../errors.ts'
+import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { chooseBlas } from './blas.node.ts'
 import { createEngine, type Engine, type EngineOptions, type Precision } from './engine.ts'
 import type { EngineFacts } from './facts.ts'
@@ -11,8 +12,13 @@ import { openOpenVino } from './openvino.node.ts'
 import { turnTelemetryOff } from './telemetry.node.ts'
 
 const silent = turnTelemetryOff()
-const runtime: typeof OnnxRuntime = createRequire(import.meta.url)('onnxruntime-node') // after that, which an import would not wait for
-runtime.env.logLevel = 'fatal' // what goes wrong before there is a session, too, reaches the user as an exception
+
+/** Node keeps what was loaded. */
+function loadRuntime(): typeof OnnxRuntime {
+  const runtime: typeof OnnxRuntime = createRequire(import.meta.url)(onnxRuntime())
+  runtime.env.logLevel = 'fatal' // what goes wrong before there is a session, too, reaches the user as an exception
+  return runtime
+}
 
 /** More than any machine has; ONNX Runtime would start them all. */
 const MAX_THREADS = 1024
@@ -22,25 +28,26 @@ const MAX_THREADS = 1024
  * @example
  * await using engine = openEngine({ threads: 4 })
  * const { perplexity: value } = await perplexity('my-model', 'wiki.test.txt', { engine })
- * @throws UsageError for threads or libraries that make no sense
+ * @throws UsageError for threads or libraries that make no sense, DeviceError where ONNX Runtime is missing and cannot be fetched
  */
 export function openEngine(options: EngineOptions = {}): Engine {
   const { device = 'cpu', threads = 1 } = options
   if (!silent) throw new DeviceError(device, TELEMETRY)
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
-  const graphs = device === 'cpu' ? nativeGraphs(runtimeVersion, options.threads) : undefined
+  const runtime = loadRuntime()
+  const graphs = device === 'cpu' ? nativeGraphs(RUNTIME_VERSION, options.threads) : undefined
   const way = device === 'cpu' ? { graphs: graphs ? 'C interface' : 'binding' } : {}
   return createEngine(runtime, options, {
     blas: chooseBlas(options),
     graphs,
     bf16: device === 'cpu' ? openBf16 : undefined,
     turn: () => setImmediate(),
-    facts: { onnxruntime: runtimeVersion, ...way },
+    facts: { onnxruntime: RUNTIME_VERSION, ...way },
   })
 
   function openBf16() {
-    const { name, graphs } = openOpenVino(runtimeVersion)
+    const { name, graphs } = openOpenVino(RUNTIME_VERSION)
     return { name, graphs: graphs(options.threads) }
   }
 }
@@ -57,6 +64,3 @@ export function describeEngine(options: EngineOptions = {}, products?: Precision
 
 const TELEMETRY =
   'ONNX Runtime would send telemetry from this worker. Set ORT_DISABLE_TELEMETRY=1 before node starts, start the worker with { env: SHARE_ENV }, or install koffi.'
-
-/** The version of ONNX Runtime. */
-export const runtimeVersion: string = runtime.env.versions.node ?? 'unknown'

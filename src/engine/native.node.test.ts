@@ -1,11 +1,11 @@
 import * as runtime from 'onnxruntime-node'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { Graph } from '../formats/onnx.ts'
-import { runtimeVersion } from './engine.node.ts'
+import { RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { createEngine, type Feeds, values } from './engine.ts'
 import { nativeGraphs } from './native.node.ts'
 
-const graphs = nativeGraphs(runtimeVersion)
+const graphs = nativeGraphs(RUNTIME_VERSION)
 
 describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C interface", () => {
   const native = createEngine(runtime, {}, { graphs })
@@ -18,7 +18,7 @@ describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C in
 
   test('without koffi it is not called, nor where the binding is asked for', async () => {
     vi.stubEnv('FASP_GRAPHS', 'binding')
-    expect(nativeGraphs(runtimeVersion)).toBeUndefined()
+    expect(nativeGraphs(RUNTIME_VERSION)).toBeUndefined()
     vi.unstubAllEnvs()
     vi.doMock('node:module', () => ({
       createRequire: () => (name: string) => {
@@ -28,7 +28,7 @@ describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C in
     vi.resetModules()
     const { nativeGraphs: without } = await import('./native.node.ts')
     vi.doUnmock('node:module')
-    expect(without(runtimeVersion)).toBeUndefined()
+    expect(without(RUNTIME_VERSION)).toBeUndefined()
   })
 
   test.runIf(process.arch === 'x64')(

@@ -2,9 +2,10 @@
 // the binding of onnxruntime-node 1.30 copies each of them into a new array besides (docs/log.md).
 // Source: onnxruntime_c_api.h. Its table of functions only grows at the end, so that places in it hold for all versions.
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type * as Koffi from 'koffi'
 import { DATA_TYPES } from '../formats/onnx.ts'
+import { onnxRuntime } from '../onnxruntime.node.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
 import { SESSION_CONFIG } from './engine.ts'
 import { elementType, type GraphRuntime } from './graph-runtime.ts'
@@ -108,7 +109,7 @@ function open(version: string): Api | undefined {
   try {
     const require = createRequire(import.meta.url)
     const koffi: typeof Koffi = require('koffi')
-    const folder = join(dirname(require.resolve('onnxruntime-node')), '..', 'bin', 'napi-v6', 'linux', process.arch)
+    const folder = join(onnxRuntime(), 'bin', 'napi-v6', 'linux', process.arch)
     const base = koffi.load(join(folder, 'libonnxruntime.so.1')).func('void *OrtGetApiBase()')()
     const at = (table: Pointer, place: number, result: string, args: string[]) =>
       koffi.decode(koffi.decode(table, place * koffi.sizeof(P), P), koffi.proto(result, args))

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { OutputError } from '../errors.ts'
 import { attempt } from '../formats/file-errors.node.ts'
+import { tellUnfinished } from '../unfinished.node.ts'
 import { GGUF_FILE } from './gguf.ts'
 import {
   checkMovable,
@@ -20,7 +21,6 @@ import {
   syncFolder,
 } from './place.node.ts'
 import type { Sink, SinkFile } from './sink.ts'
-import { tellUnfinished } from './unfinished.node.ts'
 
 export interface FolderSink extends Sink {
   /** Where the files are until `commit`. */

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path'
 import { OutputError } from '../errors.ts'
 import { openFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
+import { tellUnfinished } from '../unfinished.node.ts'
 import { outputTarget, partialPath } from './place.node.ts'
-import { tellUnfinished } from './unfinished.node.ts'
 
 /** What files that we wrote have near their start: results, HTML pages, SVG and Markdown. Only such a file may be replaced. */
 const OWN_MARK = /"fasp": ?"|<meta name="generator" content="fasp |<!-- fasp /

@@ -1,0 +1,9 @@
+// Run by npm after it has installed fasp (package.json): fetches ONNX Runtime. What fails here is no reason to fail the installation, since
+// the first engine tries again.
+import { onnxRuntime } from '../onnxruntime.node.ts'
+
+try {
+  onnxRuntime()
+} catch (error) {
+  console.warn(`fasp: ${(error as Error).message}`)
+}
