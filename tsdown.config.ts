@@ -38,6 +38,7 @@ export default defineConfig({
   // What src imports from devDependencies is bundled: the libraries of charts, in a file that only charts load.
   deps: { onlyBundle: false },
   outputOptions: { codeSplitting: { groups: [{ name: 'chart-libraries', test: /[\\/]node_modules[\\/]/ }] } },
+  inputOptions: { resolve: { symlinks: false } }, // where node_modules is a link, its target stays out of dist
   plugins: [licences],
   // src/write/python goes beside compact models; src/report/page.html is filled in.
   loader: { '.py': 'text', '.html': 'text' },
