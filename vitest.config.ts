@@ -11,10 +11,11 @@ const SUITES = {
   huggingface_hub: ['test/python/hub.check.ts'], // the same, of some MB
   'llama.cpp': ['test/llama-cpp/*.check.ts'], // installs node-llama-cpp into a cache folder
   'transformers.js': ['test/transformers-js/*.check.ts'], // Chromium
+  install: ['test/install/*.check.ts'], // git, npm's registry
 }
 
-/** These load and prune models of some size in one test or hook. */
-const SLOW = ['transformers', 'llama.cpp', 'transformers.js']
+/** These load and prune models of some size, or install packages, in one test or hook. */
+const SLOW = ['transformers', 'llama.cpp', 'transformers.js', 'install']
 
 export default defineConfig({
   plugins: [
