@@ -16,12 +16,12 @@ import { cache, fasp, median, PROMPT, pruneSmolLM2, spread, takeTurns } from './
 const COMPACT = 'compact, one width'
 /** Few windows: what is kept does not change the speed, but widths of each layer should be ones that are chosen so. */
 const LAYOUTS = {
-  dense: folder => pruneSmolLM2(folder, 0, '--samples', '1'),
-  stock: folder => pruneSmolLM2(folder, 0.3, '--samples', '8', '--method', 'fasp'),
+  dense: folder => pruneSmolLM2(folder, 0, '--windows', '1'),
+  stock: folder => pruneSmolLM2(folder, 0.3, '--windows', '8', '--method', 'plain'),
   padded: folder => fasp('export', made(COMPACT), '--to', 'padded', '-o', folder),
   [COMPACT]: folder =>
-    pruneSmolLM2(folder, 0.3, '--samples', '8', '--method', 'fasp:scope=ffn+per-head:layout=compact'),
-  'compact, best': folder => pruneSmolLM2(folder, 0.3, '--samples', '8', '--method', 'best'),
+    pruneSmolLM2(folder, 0.3, '--windows', '8', '--method', 'plain:scope=ffn+per-head:layout=compact'),
+  'compact, best': folder => pruneSmolLM2(folder, 0.3, '--windows', '8', '--method', 'best'),
 }
 const RUNTIMES = {
   torch: { name: 'transformers, bfloat16', runtime: 'torch', dtype: 'bfloat16' },

@@ -48,7 +48,7 @@ try {
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config))
   cpSync(join(root, 'assets/tiny-llama/tokenizer.json'), join(folder, 'tokenizer.json')) // any: no text is read
   const text = join(root, 'README.md') // only named: a dry run reads no text
-  const paper = ['-s', '0.3', '--method', 'paper', '--samples', '128', '--seq-len', '2048', '--calibration', text]
+  const paper = ['-s', '0.3', '--method', 'paper', '--windows', '128', '--seq-len', '2048', '--calibration', text]
   const options = process.argv.length > 2 ? process.argv.slice(2) : paper
   execFileSync('node', [join(root, 'dist/cli.js'), 'prune', folder, ...options, '--dry-run'], { stdio: 'inherit' })
 } finally {

@@ -12,10 +12,10 @@ cd "$(dirname "$0")/.."
 shared=${FASP_SHARED:-../shared}
 results=${FASP_RESULTS:-bench/results}
 mkdir -p "$results"
-short=(--calibration-seq-len 512 --samples)
+short=(--calibration-seq-len 512 --windows)
 wikitext=(--calibration "$shared/data/calibration/wikitext2-valid.txt")
 novels=(--calibration "$shared/data/calibration/novels.txt")
-prose=(--text "$shared/data/prose/war-and-peace.txt" --seq-len 256 --max-windows 64 "${novels[@]}")
+prose=(--text "$shared/data/prose/war-and-peace.txt" --seq-len 256 --text-windows 64 "${novels[@]}")
 
 # compare NAME MODEL OPTIONS…: into bench/results/quality-NAME.json
 compare() {
@@ -29,7 +29,7 @@ smollm2() {
   local name=$1 text=$shared/data/eval
   shift
   compare "$name" "$("$shared/scripts/fetch-smollm2.sh")" --text "$text/wikitext2-test.txt" --text "$text/c4-like.txt" \
-    --max-windows 24,16 --seq-len 1024 "${wikitext[@]}" "$@"
+    --text-windows 24,16 --seq-len 1024 "${wikitext[@]}" "$@"
 }
 
 # curve NAME: perplexity against calibration tokens, of bench/results/quality-NAME-*.json
@@ -40,7 +40,7 @@ curve() {
 reach() {
   tokens 128
   smollm2 wikitext "${short[@]}" 128 --methods best -s 0.2,0.3
-  smollm2 published "${novels[@]}" --methods paper -s 0.25,0.3 --samples 64
+  smollm2 published "${novels[@]}" --methods paper -s 0.25,0.3 --windows 64
 }
 
 parts() {
@@ -55,16 +55,16 @@ bf16() {
 
 # tokens [WINDOWS…]
 tokens() {
-  for samples in ${*:-${TOKENS:-8 16 32 64 128}}; do
-    smollm2 "tokens-$samples" "${novels[@]}" "${short[@]}" "$samples" --methods best,stock,paper -s 0.3
+  for windows in ${*:-${TOKENS:-8 16 32 64 128}}; do
+    smollm2 "tokens-$windows" "${novels[@]}" "${short[@]}" "$windows" --methods best,stock,paper -s 0.3
   done
   curve tokens
 }
 
 tiny() {
-  for samples in 8 16 32 64 128 256; do
+  for windows in 8 16 32 64 128 256; do
     for model in assets/tiny-llama test/fixtures/tiny-opt; do
-      compare "${model##*/}-$samples" "$model" "${prose[@]}" --methods paper,stock,best -s 0.3 --samples "$samples"
+      compare "${model##*/}-$windows" "$model" "${prose[@]}" --methods paper,stock,best -s 0.3 --windows "$windows"
     done
   done
   curve tiny-llama

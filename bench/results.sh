@@ -14,7 +14,7 @@ mkdir -p "$results"
 baselines=flap,wanda-sp,magnitude,random,osscar,shortgpt,sleb
 four=paper,stock,best,flap
 half=(--calibration "$shared/data/calibration/wikitext2-valid.txt" --calibration "$shared/data/calibration/novels.txt")
-texts=(--text "$shared/data/eval/wikitext2-test.txt" --text "$shared/data/eval/c4-like.txt" --max-windows 12,8)
+texts=(--text "$shared/data/eval/wikitext2-test.txt" --text "$shared/data/eval/c4-like.txt" --text-windows 12,8)
 
 # compare NAME MODEL OPTIONS…: into bench/results/NAME.json
 compare() {
@@ -26,7 +26,7 @@ compare() {
 smollm2() {
   local name=$1
   shift
-  compare "$name" "$("$shared/scripts/fetch-smollm2.sh")" "${half[@]}" --samples 16 --seq-len 1024 "$@"
+  compare "$name" "$("$shared/scripts/fetch-smollm2.sh")" "${half[@]}" --windows 16 --seq-len 1024 "$@"
 }
 
 tasks() {
@@ -45,7 +45,7 @@ methods() {
 
 opt() {
   compare tiny-opt test/fixtures/tiny-opt --methods "paper,stock,best,fasp,$baselines" -s 0.1,0.2,0.3,0.5 --seq-len 256 \
-    --text "$shared/data/prose/war-and-peace.txt" --max-windows 64 --calibration "$shared/data/calibration/novels.txt" --samples 128
+    --text "$shared/data/prose/war-and-peace.txt" --text-windows 64 --calibration "$shared/data/calibration/novels.txt" --windows 128
 }
 
 page() {

@@ -61,7 +61,7 @@ async function main(python) {
 /** In the stock layout. */
 function makeModel(name, sparsity, windows) {
   const folder = join(cache, name)
-  pruneSmolLM2(folder, sparsity, '--method', 'fasp', '--samples', String(windows))
+  pruneSmolLM2(folder, sparsity, '--method', 'plain', '--windows', String(windows))
   return { name, folder }
 }
 

@@ -8,8 +8,8 @@ const { runs } = await compare(model, {
   sparsity: [0.2, 0.3],
   text: [text],
   calibration: [calibration],
-  maxWindows: 8,
-  samples: 8,
+  textWindows: 8,
+  windows: 8,
   seqLen: 256,
   onEvent: event => event.type === 'run' && console.error(`${event.number} of ${event.total}: ${event.name}`),
 })

@@ -5,7 +5,7 @@ const [path, text] = process.argv.slice(2)
 const engine = openEngine()
 const model = await openModel(path)
 try {
-  const { perplexity: value, windows } = await perplexity(model, text, { engine, seqLen: 256, maxWindows: 8 })
+  const { perplexity: value, windows } = await perplexity(model, text, { engine, seqLen: 256, windows: 8 })
   console.log(`perplexity ${value.toFixed(2)} on ${windows} windows`)
   const onEvent = event => event.type === 'text' && process.stderr.write(event.text)
   const { ids } = await generate(model, 'It was a dark', { engine, maxTokens: 16, onEvent })

@@ -40,7 +40,6 @@ export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
 export type { Generated, OpenedModel, PerplexityOptions, PreparedPrune } from './library/verbs.ts'
 export {
   best,
-  fasp,
   flap,
   type Layout,
   METHOD_NAMES,
@@ -50,6 +49,7 @@ export {
   magnitude,
   osscar,
   paper,
+  plain,
   random,
   shortgpt,
   sleb,

@@ -84,7 +84,7 @@ export interface Parts
 }
 
 /** Parts that a method does not name. */
-const PLAIN = {
+const BASE = {
   allocate: 'uniform',
   score: 'column',
   repair: 'none',
@@ -151,8 +151,8 @@ export const METHODS = {
     },
     heldOut: 0,
   },
-  fasp: {
-    help: 'the plain base of these, with uniform widths',
+  plain: {
+    help: 'the base of these, with uniform widths',
     source: FASP,
     parts: {
       ...LEAST_LOSS,
@@ -242,7 +242,7 @@ export const best = named('best')
 /** FASP as published, for comparisons. */
 export const paper = named('paper')
 /**
- * The plain base, with all options; `score` and `allocate` may be functions.
+ * The base, with all options; `score` and `allocate` may be functions.
  * @example
  * const largest: Score = ({ weight, width }) => {
  *   const scores = new Float64Array(width) // of the columns of weight [d, width]
@@ -251,11 +251,11 @@ export const paper = named('paper')
  * }
  * const late: Allocate = ({ layers, full }) =>
  *   Array.from({ length: layers }, (_, i) => ({ ...full, ffn: i < layers / 2 ? full.ffn : full.ffn / 2 }))
- * prune(model, { sparsity: 0.2, method: fasp({ score: largest, allocate: late, layout: 'compact' }) })
+ * prune(model, { sparsity: 0.2, method: plain({ score: largest, allocate: late, layout: 'compact' }) })
  */
-export const fasp = (
-  options: Omit<OptionsOf<'fasp'> & Own, 'score'> & { score?: OptionsOf<'fasp'>['score'] | Score } = {},
-): Method => compose('fasp', options)
+export const plain = (
+  options: Omit<OptionsOf<'plain'> & Own, 'score'> & { score?: OptionsOf<'plain'>['score'] | Score } = {},
+): Method => compose('plain', options)
 export const flap = named('flap')
 export const wandaSp = named('wanda-sp')
 export const magnitude = named('magnitude')
@@ -282,7 +282,9 @@ export function methodOf(method: Method | string): Method {
   if (typeof method !== 'string') return method
   const [name, ...options] = method.split(':')
   if (!Object.hasOwn(METHODS, name))
-    throw new UsageError(`method "${name}" is unknown; there is: ${METHOD_NAMES.join(', ')}.`)
+    throw new UsageError(
+      `method "${name}" is unknown; there is: ${METHOD_NAMES.join(', ')}.${name === 'fasp' ? ' It is plain now.' : ''}`,
+    )
   const asked = options.map(option => {
     const [written, value] = option.split(/=(.*)/s)
     return [written.replace(/-(.)/g, (_, letter) => letter.toUpperCase()), typed(written, value)]
@@ -305,7 +307,7 @@ function compose(name: MethodName, given: object): Method {
   const [options, own]: Record<string, unknown>[] = [{}, {}]
   for (const [option, value] of Object.entries(given)) {
     if (value === undefined || value === false) continue
-    const isOwn = typeof value === 'function' && name === 'fasp'
+    const isOwn = typeof value === 'function' && name === 'plain'
     const values = spec[option]
     if (!values && !isOwn)
       throw new UsageError(
@@ -328,7 +330,7 @@ function compose(name: MethodName, given: object): Method {
 export function partsOf({ name, options }: Pick<Method, 'name' | 'options'>, noDense = false): Parts {
   const first = Object.fromEntries(Object.entries(specOf(name).parts).map(([part, values]) => [part, values[0]]))
   const spared = noDense && first.repair === 'aligned' && { repair: 'pruned' }
-  const all = { ...PLAIN, ...first, ...spared, ...options }
+  const all = { ...BASE, ...first, ...spared, ...options }
   const { scope, repair, ...rest } = all as unknown as MethodOptions & Pick<Parts, 'allocate'>
   return { ...rest, ...SCOPES[scope], ...REPAIRS[repair] }
 }

@@ -72,7 +72,7 @@ export const evaluate = promised(evaluateEvents)
 /**
  * Perplexity on one text: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens.
  * @example
- * const { perplexity: value } = await perplexity('my-model', 'wiki.test.txt', { seqLen: 2048, maxWindows: 16 })
+ * const { perplexity: value } = await perplexity('my-model', 'wiki.test.txt', { seqLen: 2048, windows: 16 })
  * @throws FaspError
  */
 export const perplexity = promised(perplexityEvents)

@@ -25,6 +25,6 @@ test('texts are named that cost half as much again, and not just a little more, 
       unmeasured,
     ]),
   ).toEqual([
-    'a.txt: pruning cost 0.10 nats a token on windows that it was calibrated on, and 0.30 on others. More calibration windows (--samples) will help.',
+    'a.txt: pruning cost 0.10 nats a token on windows that it was calibrated on, and 0.30 on others. More calibration windows (--windows) will help.',
   ])
 })

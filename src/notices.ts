@@ -10,7 +10,7 @@ import { SELF_TEXT } from './text/sample.ts'
 /** Known before any weight is read. */
 export function planNotices(
   model: Model,
-  { method, scope, layout, samples, seqLen, sparsity }: ResolvedOptions,
+  { method, scope, layout, windows, seqLen, sparsity }: ResolvedOptions,
   source: CalibrationSource,
   { sizes, widths, layers }: Plan,
 ): string[] {
@@ -20,7 +20,7 @@ export function planNotices(
       `Method ${method} writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.`,
     )
   if (source === 'self')
-    notices.push(`No calibration text given: calibrating on ${samples} windows of ${seqLen} tokens of ${SELF_TEXT}.`)
+    notices.push(`No calibration text given: calibrating on ${windows} windows of ${seqLen} tokens of ${SELF_TEXT}.`)
   if (sparsity > 0 && sizes.parameters.effective === sizes.parameters.before)
     notices.push(
       scope === 'layers'
@@ -37,7 +37,7 @@ export function planNotices(
   return notices
 }
 
-/** What `--eval` and `fasp eval` say before a text that flatters the model. */
+/** What `--text` say before a text that flatters the model. */
 export const corpusNotice = (text: string, calibratedOn: string): string =>
   `${text}: the model was calibrated on ${calibratedOn}, which looks like a part of the same corpus, so this perplexity flatters it. Measure on another text, too.`
 
@@ -51,7 +51,7 @@ export function overfitNotices(texts: Recipe['calibration']['texts']): string[] 
     const [on, held] = [loss.calibratedOn, loss.heldOut].map(side => side.pruned - side.dense)
     if (held < on * OVERFIT.factor || held - on < OVERFIT.nats) return []
     return [
-      `${name}: pruning cost ${on.toFixed(2)} nats a token on windows that it was calibrated on, and ${held.toFixed(2)} on others. More calibration windows (--samples) will help.`,
+      `${name}: pruning cost ${on.toFixed(2)} nats a token on windows that it was calibrated on, and ${held.toFixed(2)} on others. More calibration windows (--windows) will help.`,
     ]
   })
 }

@@ -23,7 +23,7 @@ export interface PruneOptions {
   /** Element type of all weights written. @default that of the source; BF16 from a quantised GGUF */
   readonly dtype?: FloatDType
   /** Calibration windows. @default 32; methods best and stock as many as make 65,536 tokens; where the model writes its own text 64 */
-  readonly samples?: number
+  readonly windows?: number
   /** Tokens per window. @default 1024, or the model's context; methods best and stock 512; where the model writes its own text 256 */
   readonly seqLen?: number
   /**
@@ -50,8 +50,8 @@ const DEFAULTS = { products: 'float32', heldOut: 2, seed: 0, memory: 1 } as cons
 export const DEFAULT_METHOD = 'stock'
 
 /** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
-export const TEXT_WINDOWS = { samples: 32, seqLen: 1024 }
-const SELF_WINDOWS = { samples: 64, seqLen: 256 }
+export const TEXT_WINDOWS = { windows: 32, seqLen: 1024 }
+const SELF_WINDOWS = { windows: 64, seqLen: 256 }
 /** Methods best and stock: so many tokens, in windows that are shorter and see more places of a text (bench/README.md). */
 const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 
@@ -92,15 +92,15 @@ export function resolveOptions(
 /** Calibration windows and tokens of each, where the user does not say. */
 function windowSize(method: string, seqLen: number | undefined, maxPositions = Infinity, of: CalibrationInput) {
   const { shortWindows, heldOut } = specOf(method)
-  const { windows, texts } = of
+  const { windows: made, texts } = of
   const held = heldOut === undefined ? {} : { heldOut }
-  if (windows) return { ...held, samples: windows.windows.length, seqLen: windows.seqLen }
+  if (made) return { ...held, windows: made.windows.length, seqLen: made.seqLen }
   const atMost = (size: typeof TEXT_WINDOWS) => ({ ...held, ...size, seqLen: Math.min(size.seqLen, maxPositions) })
   if (!texts) return atMost(SELF_WINDOWS)
   if (!shortWindows) return atMost(TEXT_WINDOWS)
   const length = seqLen ?? Math.min(SHORT_WINDOWS.seqLen, maxPositions)
   const count = (tokens: number) => Math.ceil(tokens / length)
-  return { samples: count(SHORT_WINDOWS.tokens), heldOut: count(SHORT_WINDOWS.heldOutTokens), seqLen: length }
+  return { windows: count(SHORT_WINDOWS.tokens), heldOut: count(SHORT_WINDOWS.heldOutTokens), seqLen: length }
 }
 
 /** @throws UsageError where `value` is not in the range, or not whole but should be */
@@ -123,7 +123,7 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
       `dtype is "${o.dtype}"; weights in a folder are F32, F16, BF16 or F64. Quantised types are those of GGUF: name a .gguf as output, or add an export such as --to gguf:q8_0.`,
     )
   checkRange('seq-len', o.seqLen, 2, a?.maxPositions ?? Infinity, true)
-  checkRange('samples', o.samples, 1, 1e6, true)
+  checkRange('windows', o.windows, 1, 1e6, true)
   checkRange('held-out', o.heldOut, 0, 1000, true)
   checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
   checkRange('memory', o.memory, 0, 1e6, false)

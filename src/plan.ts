@@ -105,7 +105,7 @@ export function makePlan(
     activationBytes,
     memoryBytes: Math.max(
       estimateMemory(model, options, activationBytes.memory),
-      source === 'self' ? BASE_BYTES + decoderBytes(a, Math.min(MAX_SEQUENCES, options.samples), options.seqLen) : 0,
+      source === 'self' ? BASE_BYTES + decoderBytes(a, Math.min(MAX_SEQUENCES, options.windows), options.seqLen) : 0,
     ),
   }
 }
@@ -151,11 +151,11 @@ function storedWidths(layout: ResolvedOptions['layout'], before: Widths, after: 
 }
 
 /** The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. */
-function placeActivations(a: Architecture, { samples, seqLen, memory, target }: ResolvedOptions) {
+function placeActivations(a: Architecture, { windows, seqLen, memory, target }: ResolvedOptions) {
   const placed = { memory: 0, scratch: 0 }
   const streams = new Array<number>(target === 'dense' ? 2 : 1).fill(a.hiddenSize)
   for (const width of [...streams, Math.max(...a.halves.map(hiddenWidth))]) {
-    const bytes = 4 * samples * seqLen * width
+    const bytes = 4 * windows * seqLen * width
     placed[placed.memory + bytes <= memory * 2 ** 30 ? 'memory' : 'scratch'] += bytes
   }
   return placed
@@ -167,7 +167,7 @@ function placeActivations(a: Architecture, { samples, seqLen, memory, target }: 
  */
 function estimateMemory(model: Model, options: ResolvedOptions, activations: number): number {
   const { architecture: a, checkpoint } = model
-  const { samples, seqLen, score, allocate, inputs, target, heldOut, memory, products } = options
+  const { windows, seqLen, score, allocate, inputs, target, heldOut, memory, products } = options
   // Aligned input layers are in memory beside those that were read.
   const weightsOf = (half: HalfBlock) =>
     [...half.inputs, ...(inputs === 'aligned' ? half.inputs : []), half.output].reduce((n, l) => n + l.in * l.out, 0)
@@ -182,7 +182,7 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const eliminates = score === 'eliminate' || measures
   const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + (eliminates ? 3 : 2) * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
-  const severalBatches = samples * seqLen > TOKENS_PER_RUN
+  const severalBatches = windows * seqLen > TOKENS_PER_RUN
   const grams = products === 'bf16' && severalBatches ? 2 : 1.5 // the whole of G, half as it adds up, and in bf16 half in products of one batch
   const work = copies * weights + grams * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.

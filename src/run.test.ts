@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { withoutWeights } from '../test/without-weights.ts'
 import { findWorkload } from './bench/workloads.ts'
 import type { Precision } from './engine/engine.ts'
-import { best, fasp, type MethodName, sleb } from './method.ts'
+import { best, type MethodName, plain, sleb } from './method.ts'
 import { describeModel } from './model/model.ts'
 import type { PruneOptions } from './options.ts'
 import { checkOptions, prepare, withWidths } from './run.ts'
@@ -18,7 +18,7 @@ test('tensors outside the layers that have no use are named; a tied head is not'
 test('a plan with self-written text counts the whole model and its caches', () => {
   const model = describeModel(withoutWeights())
   const bytes = (source: 'self' | 'texts') => {
-    const options = { sparsity: 0.3, samples: 64, seqLen: 512 }
+    const options = { sparsity: 0.3, windows: 64, seqLen: 512 }
     return prepare(model, options, source === 'texts' ? { texts: [] } : {}).plan.memoryBytes
   }
   // 64 sequences × 512 positions × 6 layers × 2 KV heads × 32 channels, keys and values, float32
@@ -27,7 +27,7 @@ test('a plan with self-written text counts the whole model and its caches', () =
 })
 
 // Peaks of whole runs, as `fasp compare` and `fasp bench` measured them on a quantised file and on random bfloat16 weights, in MB.
-test.for<[workload: string, method: MethodName, samples: number, seqLen: number, peak: number, products?: Precision]>([
+test.for<[workload: string, method: MethodName, windows: number, seqLen: number, peak: number, products?: Precision]>([
   ['smollm2', 'paper', 16, 1024, 555],
   ['smollm2', 'paper', 64, 1024, 1020],
   ['smollm2', 'stock', 16, 1024, 922],
@@ -43,9 +43,9 @@ test.for<[workload: string, method: MethodName, samples: number, seqLen: number,
   ['smollm2', 'best', 128, 512, 1826, 'bf16'],
   ['opt-125m', 'paper', 32, 2048, 1648, 'bf16'],
   ['llama-7b-8', 'paper', 4, 512, 3220, 'bf16'],
-])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, method, samples, seqLen, peak, products]) => {
+])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, method, windows, seqLen, peak, products]) => {
   const model = describeModel(withoutWeights({}, [], findWorkload(workload).config))
-  const { plan } = prepare(model, { sparsity: 0.3, method, samples, seqLen, products }, { texts: [] })
+  const { plan } = prepare(model, { sparsity: 0.3, method, windows, seqLen, products }, { texts: [] })
   const ratio = plan.memoryBytes / (peak * 1e6)
   expect(ratio).toBeGreaterThan(0.9)
   expect(ratio).toBeLessThan(1.25)
@@ -54,17 +54,17 @@ test.for<[workload: string, method: MethodName, samples: number, seqLen: number,
 test('methods best and stock calibrate on short windows of text, as many as make the same tokens', () => {
   const model = describeModel(withoutWeights())
   const size = (options: Omit<PruneOptions, 'sparsity'>, texts?: []) => {
-    const { samples, seqLen, heldOut } = prepare(model, { sparsity: 0.3, ...options }, { texts }).options
-    return [samples, seqLen, heldOut]
+    const { windows, seqLen, heldOut } = prepare(model, { sparsity: 0.3, ...options }, { texts }).options
+    return [windows, seqLen, heldOut]
   }
   const context = model.architecture.maxPositions
   expect(size({}, [])).toEqual(size({ method: 'stock' }, []))
-  expect(size({ method: 'fasp' }, [])).toEqual([32, Math.min(1024, context), 2])
+  expect(size({ method: 'plain' }, [])).toEqual([32, Math.min(1024, context), 2])
   expect(size({ method: 'paper' }, [])).toEqual([32, Math.min(1024, context), 0])
   for (const method of ['best', 'stock']) {
     expect(size({ method }, [])).toEqual([128, 512, 4])
     expect(size({ method, seqLen: 100 }, [])).toEqual([656, 100, 21])
-    expect(size({ method, samples: 16, heldOut: 0 }, [])).toEqual([16, 512, 0])
+    expect(size({ method, windows: 16, heldOut: 0 }, [])).toEqual([16, 512, 0])
     expect(size({ method })).toEqual([64, 256, 2])
   }
 })
@@ -76,8 +76,8 @@ test('a method is the same from a program and from a text, and says so', () => {
   expect(resolve(best({ scope: 'ffn', repair: 'dense', alpha: 0.25, probeTokens: 64 }))).toEqual(options)
   expect(options).toMatchObject({ method: 'best:scope=ffn:repair=dense:alpha=0.25:probe-tokens=64' })
   expect(options).toMatchObject({ scope: 'ffn', allocate: 'sensitivity', target: 'dense', inputs: 'kept', alpha: 0.25 })
-  expect(resolve(fasp({ repair: 'none' }))).toMatchObject({
-    method: 'fasp:repair=none',
+  expect(resolve(plain({ repair: 'none' }))).toMatchObject({
+    method: 'plain:repair=none',
     restore: false,
     target: 'pruned',
   })
@@ -93,7 +93,7 @@ test('a model without a dense stream to aim at takes the pruned one, unless the 
     inputs: 'kept',
     score: 'eliminate',
   })
-  for (const method of ['stock:repair=dense', 'fasp:repair=aligned'])
+  for (const method of ['stock:repair=dense', 'plain:repair=aligned'])
     expect(() => prepare(after, { sparsity: 0.3, method })).toThrow(/needs a model that normalises before/)
 })
 
@@ -104,19 +104,19 @@ test('options of the method are refused beside it', () => {
 
 test('before there is a model, what some model takes is not refused', () => {
   for (const options of [
-    { method: fasp({ center: true, multiple: 1e6 }) },
+    { method: plain({ center: true, multiple: 1e6 }) },
     { seqLen: 1e6 },
     { method: 'best', seqLen: 0 },
   ])
     expect(() => checkOptions({ sparsity: 0.3, ...options }, { texts: [] })).not.toThrow()
   const model = describeModel(withoutWeights())
-  expect(() => prepare(model, { sparsity: 0.3, method: fasp({ center: true }) })).toThrow(/this model has none/)
+  expect(() => prepare(model, { sparsity: 0.3, method: plain({ center: true }) })).toThrow(/this model has none/)
   expect(() => prepare(model, { sparsity: 0.3, seqLen: 1e6 })).toThrow(/seq-len is 1000000; .* from 2 to 512/)
 })
 
 test('with the widths that allocation gave, only the plan is another', () => {
   const model = describeModel(withoutWeights())
-  const run = prepare(model, { sparsity: 0.3, method: 'fasp:layout=compact' })
+  const run = prepare(model, { sparsity: 0.3, method: 'plain:layout=compact' })
   const widths = run.plan.widths.after.map((of, layer) => ({ ...of, ffn: of.ffn - 16 * layer }))
   const { plan, ...rest } = withWidths(run, { widths })
   expect(plan.widths.after).toEqual(widths)

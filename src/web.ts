@@ -54,7 +54,7 @@ export const evaluate = promised(evaluateEvents)
 /**
  * Perplexity on one text.
  * @example
- * const { perplexity: value } = await perplexity(model, file, { engine, maxWindows: 4 })
+ * const { perplexity: value } = await perplexity(model, file, { engine, windows: 4 })
  * @throws FaspError
  */
 export const perplexity = promised(perplexityEvents)

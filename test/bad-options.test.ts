@@ -47,6 +47,8 @@ describe('options', () => {
       ['-s', '0.2', '--dtype', 'int8'],
       'dtype is "INT8"; weights in a folder are F32, F16, BF16 or F64. Quantised types are those of GGUF: name a .gguf',
     ],
+    'a name of earlier versions': [['--samples', '8'], 'unknown option --samples. It is --windows now.'],
+    'another, of prune': [['--max-windows', '8'], 'unknown option --max-windows. It is --text-windows now.'],
     'a preset': [['--preset', 'best'], 'unknown option --preset. Use --method: best, or with options of a method'],
     'an option of a method': [['--layout', 'compact'], 'unknown option --layout. Use --method: best, or with options'],
     'a BLAS that is not there': [
@@ -55,15 +57,17 @@ describe('options', () => {
     ],
     ...Object.fromEntries(
       [
-        ['worst', 'method "worst" is unknown; there is: stock, best, paper, fasp, flap, wanda-sp,'],
+        ['worst', 'method "worst" is unknown; there is: stock, best, paper, plain, flap, wanda-sp,'],
+        ['fasp:center', 'method "fasp" is unknown; there is: stock, best, paper, plain,'],
+        ['fasp', 'sleb. It is plain now.'],
         ['best:', 'method best has no option ""; it has: scope, score, repair, alpha,'],
         ['best:help', 'method best has no option "help"'],
         ['shortgpt:scope=ffn', 'scope is "ffn"; with method shortgpt it must be one of layers.'],
         ['sleb:alpha=1', 'method sleb has no option "alpha"; it has: probe-tokens.'],
         ['wanda-sp:damp=0', 'method wanda-sp has no option "damp"; it has: scope, multiple, layout.'],
-        ['fasp:score=random', 'score is "random"; with method fasp it must be one of column, eliminate.'],
-        ['fasp:score=custom', 'score is "custom"; with method fasp it must be one of column, eliminate.'],
-        ['fasp:scope=ffn+heads', 'scope is "ffn+heads"; with method fasp it must be one of ffn, ffn+ragged,'],
+        ['plain:score=random', 'score is "random"; with method plain it must be one of column, eliminate.'],
+        ['plain:score=custom', 'score is "custom"; with method plain it must be one of column, eliminate.'],
+        ['plain:scope=ffn+heads', 'scope is "ffn+heads"; with method plain it must be one of ffn, ffn+ragged,'],
         ['osscar:scope=ffn+ragged', 'scope is "ffn+ragged"; with method osscar it must be one of ffn+heads, ffn.'],
         ['flap:layout=stock', 'layout is "stock"; with method flap it must be one of padded.'],
         ['best:repair=none', 'repair is "none"; with method best it must be one of aligned, dense, pruned.'],
@@ -71,9 +75,9 @@ describe('options', () => {
         ['best:alpha=much', 'alpha is "much"; it must be a number.'],
         ['best:alpha', 'alpha is ""; it must be a number.'],
         ['best:repair=pruned:alpha=0.5', 'alpha does nothing with repair pruned. Leave it out, or use another repair.'],
-        ['fasp:repair=none:center', 'center does nothing with repair none.'],
-        ['fasp:center=yes', 'center is "yes"; it must be without a value.'],
-        ['fasp:center', 'center repairs biases, and this model has none. Leave the option out.'],
+        ['plain:repair=none:center', 'center does nothing with repair none.'],
+        ['plain:center=yes', 'center is "yes"; it must be without a value.'],
+        ['plain:center', 'center repairs biases, and this model has none. Leave the option out.'],
         ['best:probe-tokens=0', 'probe-tokens is 0; it must be an integer from 1 to'],
         ['stock:multiple=0', 'multiple is 0; it must be an integer from 1 to'],
         ['stock:multiple=385', 'multiple is 385; it must be an integer from 1 to 384.'],
@@ -90,11 +94,11 @@ describe('options', () => {
       'sparsity 0.4 cannot be reached: in FFN widths that are a multiple of 384, allocation by sensitivity can remove 10.9 % of the decoder linears. Use a smaller multiple or a lower sparsity.',
     ],
     'held-out below 0': [['--held-out', '-1'], 'held-out is -1; it must be an integer from 0 to 1000.'],
-    'samples 0': [['--samples', '0'], 'samples is 0; it must be an integer from 1 to'],
-    'half a sample': [['--samples', '1.5'], '--samples is "1.5"; it must be an integer.'],
-    'fewer samples than texts': [
-      ['--samples', '1', '--calibration', 'text.txt'],
-      '1 calibration samples cannot be divided among 2 texts; take at least one sample a text (--samples 2)',
+    'windows 0': [['--windows', '0'], 'windows is 0; it must be an integer from 1 to'],
+    'half a window': [['--windows', '1.5'], '--windows is "1.5"; it must be an integer.'],
+    'fewer windows than texts': [
+      ['--windows', '1', '--calibration', 'text.txt'],
+      '1 calibration windows cannot be divided among 2 texts; take at least one a text (--windows 2)',
     ],
     'a multiple that leaves nothing': [
       ['--method', 'stock:multiple=384', '-s', '0.7'],
@@ -105,7 +109,10 @@ describe('options', () => {
     'threads 0': [['--threads', '0'], 'threads is 0; it must be an integer from 1 to 1024.'],
     'memory below 0': [['--memory', '-1'], 'memory is -1; it must be a number from 0 to'],
     'a seed beyond 32 bits': [['--seed', '4294967296'], 'seed is 4294967296; it must be an integer from 0 to'],
-    'max-windows 0': [['--eval', 'text.txt', '--max-windows', '0'], 'max-windows is 0; it must be an integer from 1'],
+    'text-windows 0': [
+      ['--text', 'text.txt', '--text-windows', '0'],
+      'windows of a text is 0; it must be an integer from 1',
+    ],
     'several models': [['other-model'], 'one model at a time; got 2: '],
   }
   test.for(Object.entries(cases))('%s', ([, [args, says]]) => usage([...BASE, '-s', '0.2', ...args], says))
@@ -113,6 +120,8 @@ describe('options', () => {
   test('no model', () => usage(['prune', '-s', '0.2', '-o', 'out'], 'no model. Give a Hugging Face model folder'))
   test('no output', () => usage(['prune', TINY_LLAMA, '-s', '0.2'], 'no output. Say where the pruned model goes: -o'))
   test('eval of nothing', () => usage(['eval', TINY_LLAMA], 'nothing to measure. Give --text <file>, --tasks <names>'))
+  test('eval with a name of earlier versions', () =>
+    usage(['eval', TINY_LLAMA, '--max-windows', '2'], 'unknown option --max-windows. It is --windows now.'))
   test('eval beyond the context', () =>
     usage(['eval', TINY_LLAMA, '--text', 'text.txt', '--seq-len', '600'], 'seq-len is 600; it must be'))
   test('generate without a prompt', () => usage(['generate', TINY_LLAMA], 'no prompt. Give some text with -p.'))
@@ -156,13 +165,13 @@ describe('texts', () => {
       file,
       '--seq-len',
       '32',
-      '--samples',
+      '--windows',
       '4',
     ]
     await refused(await workplace(files), args, { says: [says] })
   })
   test('to evaluate on, known before anything is pruned', async () => {
-    await refused(await workplace(files), [...BASE, '-s', '0.2', '--eval', 'short.txt'], {
+    await refused(await workplace(files), [...BASE, '-s', '0.2', '--text', 'short.txt'], {
       says: ['short.txt: ', 'more text'],
     })
   })
@@ -184,11 +193,11 @@ describe('before a model is fetched', () => {
     [[...COMPARE, '--methods', 'best', '--calibration', 'none.txt'], 'none.txt: no such file', 1],
     [[...PRUNE, '--method', 'flap:layout=stock'], flap],
     [[...PRUNE, '--method', 'flap:layout=stock', '--dry-run'], flap],
-    [[...PRUNE, '--eval', 'text.txt', '--to', 'gguf:q8_0', '--to', 'pickle'], '--to is "pickle"'],
-    [[...PRUNE, '--eval', 'none.txt'], 'none.txt: no such file', 1],
+    [[...PRUNE, '--text', 'text.txt', '--to', 'gguf:q8_0', '--to', 'pickle'], '--to is "pickle"'],
+    [[...PRUNE, '--text', 'none.txt'], 'none.txt: no such file', 1],
     [[...PRUNE, '--calibration', 'none.txt'], 'none.txt: no such file', 1],
     [['eval', 'org/none', '--text', 'none.txt'], 'none.txt: no such file', 1],
-    [['eval', 'org/none', '--text', 'text.txt', '--max-windows', '0'], 'max-windows is 0; it must be'],
+    [['eval', 'org/none', '--text', 'text.txt', '--windows', '0'], 'windows of a text is 0; it must be'],
     [['eval', 'org/none', '--tasks', 'piqa', '--limit', '0'], 'limit is 0; it must be'],
     [['eval', 'org/none', '--tasks', 'arc_hard'], 'unknown task "arc_hard"'],
   ]

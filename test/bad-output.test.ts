@@ -104,7 +104,7 @@ describe('what happens to the unfinished folder', () => {
       act(join(folder, partial))
     }
   }
-  const LONG = ['--calibration', 'text.txt', '--samples', '40', '--seq-len', '128', '--overwrite']
+  const LONG = ['--calibration', 'text.txt', '--windows', '40', '--seq-len', '128', '--overwrite']
   const old = { 'out/fasp.json': '{}' }
 
   test('removed: the run fails, and the old output stays', async () => {
@@ -247,7 +247,7 @@ describeDisk('a disk of its own', () => {
   })
   test('that is too small for the activations beside it', async () => {
     const folder = await workplace({ 'disk/x': '' })
-    const text = ['--calibration', 'text.txt', '--samples', '64', '--seq-len', '128', '--memory', '0']
+    const text = ['--calibration', 'text.txt', '--windows', '64', '--seq-len', '128', '--memory', '0']
     await refused(folder, ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'disk/out', ...text], {
       wrap: onDisk('size=9m'),
       says: [
@@ -263,7 +263,7 @@ describeDisk('a disk of its own', () => {
 })
 
 describe('Ctrl-C', () => {
-  const LONG = ['--calibration', 'long.txt', '--samples', '400', '--seq-len', '256']
+  const LONG = ['--calibration', 'long.txt', '--windows', '400', '--seq-len', '256']
   const interruptAt = (phase: string) => {
     let sent = false
     return (stderr: string, child: { kill(signal: 'SIGINT'): boolean }) => {
@@ -274,8 +274,8 @@ describe('Ctrl-C', () => {
   }
   test.for([
     ['prune: layer 0', LONG],
-    ['calibration text: 0', ['--samples', '64', '--seq-len', '256']],
-    ['evaluate dense: layer 0', [...LONG, '--eval', 'long.txt']],
+    ['calibration text: 0', ['--windows', '64', '--seq-len', '256']],
+    ['evaluate dense: layer 0', [...LONG, '--text', 'long.txt']],
   ] as const)('at "%s"', async ([phase, args]) => {
     const folder = await workplace({ 'long.txt': TEXT.repeat(20), 'out/fasp.json': '{}' })
     const all = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--overwrite', ...args]
@@ -303,7 +303,7 @@ describe('a command that never comes to an end, within its unfinished folder', (
     const folder = await workplace({ 'out/fasp.json': '{}' })
     const before = await snapshot(folder)
     let sent = 0
-    const { code, stderr } = await fasp(to('out', '--overwrite', '--samples', '400'), {
+    const { code, stderr } = await fasp(to('out', '--overwrite', '--windows', '400'), {
       folder,
       env: { NODE_OPTIONS: `--import=${encodeURI(HANG)}` },
       onProgress: (stderr, child) => {
@@ -322,7 +322,7 @@ describe('a command that never comes to an end, within its unfinished folder', (
 test('a caller of the library that stops listening leaves nothing', async () => {
   const folder = await workplace()
   const before = await snapshot(folder)
-  const options = { sparsity: 0.2, samples: 2, seqLen: 32, calibration: [join(folder, 'text.txt')] }
+  const options = { sparsity: 0.2, windows: 2, seqLen: 32, calibration: [join(folder, 'text.txt')] }
   for await (const event of pruneEvents(TINY_LLAMA, { ...options, output: join(folder, 'new/out') }))
     if (event.type === 'progress') break
   expect(await snapshot(folder)).toEqual(before)

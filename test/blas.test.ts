@@ -91,12 +91,19 @@ describeOn(on, 'what ONNX Runtime computes', () => {
     const folder = await workplace()
     const ids = Int32Array.from(random(32 * 64, 8), v => Math.floor(Math.abs(v) * 1000))
     const rows = Array.from({ length: 32 }, (_, i) => ids.subarray(i * 64, (i + 1) * 64))
-    const windows = { seqLen: 64, windows: rows, texts: [{ name: 'ids', tokens: 2048, available: 32, used: 32 }] }
+    const calibration = { seqLen: 64, windows: rows, texts: [{ name: 'ids', tokens: 2048, available: 32, used: 32 }] }
     const pruned = async (blas: 'auto' | false) => {
       const output = join(folder, `pruned ${blas}`)
       const told: string[] = []
       const onEvent = (event: ProgressEvent) => void (event.type === 'notice' && told.push(event.message))
-      const { layers } = await prune(TINY_LLAMA, { sparsity: 0.3, method, windows, engine: { blas }, output, onEvent })
+      const { layers } = await prune(TINY_LLAMA, {
+        sparsity: 0.3,
+        method,
+        calibration,
+        engine: { blas },
+        output,
+        onEvent,
+      })
       expect(told.some(message => /^Gram matrices and solves are made by \w/.test(message))).toBe(blas === 'auto')
       return layers.map(({ ffn }) => ffn!)
     }

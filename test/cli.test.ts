@@ -24,9 +24,9 @@ const prune = (...more: string[]) => [
 ]
 
 describe('prune', () => {
-  test('stock, with --eval and --json', async () => {
+  test('stock, with --text and --json', async () => {
     const folder = await workplace()
-    const args = prune('--eval', 'text.txt', '--max-windows', '3', '--json')
+    const args = prune('--text', 'text.txt', '--text-windows', '3', '--json')
     const { stdout, stderr, lines } = await run(folder, ...args)
     expect(stdout).toMatch(/^FFN neurons +288 of 384\n.*^layer +neurons +error +restored +held out\n\d +288 /ms)
     expect(stdout.match(/^\d +288( +\d+\.\d %){3}$/gm)).toHaveLength(5) // the worst of 6
@@ -74,9 +74,9 @@ describe('prune', () => {
       'c.txt.gz': gzipSync(TEXT),
     })
     const texts = ['text.txt', 'b.jsonl', 'c.txt.gz', 'c/text.txt'].flatMap(name => ['--calibration', name])
-    const sizes = ['--samples', '8', '--seq-len', '32', '--max-windows', '1']
+    const sizes = ['--windows', '8', '--seq-len', '32', '--text-windows', '1']
     const args = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...texts, ...sizes, '--dtype', 'f16']
-    const { lines } = await run(folder, ...args, '--eval', 'text.txt', '--eval', 'b.jsonl', '--json')
+    const { lines } = await run(folder, ...args, '--text', 'text.txt', '--text', 'b.jsonl', '--json')
     const { calibration, perplexities } = JSON.parse(lines.at(-1)!)
     expect(calibration.texts.map((t: { name: string; used: number }) => [t.name, t.used])).toEqual([
       ['text.txt', 2],
@@ -93,7 +93,7 @@ describe('prune', () => {
 
   test('padded keeps every shape', async () => {
     const folder = await workplace()
-    const { stdout } = await run(folder, ...prune('--method', 'fasp:layout=padded'))
+    const { stdout } = await run(folder, ...prune('--method', 'plain:layout=padded'))
     expect(stdout).toMatch(/^whole model, zeros stored +1\.3 M +1\.3 M +0\.0 %$/m)
     expect(json(join(folder, 'out/config.json')).intermediate_size).toBe(384)
   })
@@ -111,7 +111,7 @@ describe('prune', () => {
   test('without text the model writes its own, and fasp says so', async () => {
     const { stderr } = await run(
       await workplace(),
-      ...['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--samples', '4', '--seq-len', '16'],
+      ...['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--windows', '4', '--seq-len', '16'],
     )
     expect(stderr).toContain('No calibration text given: calibrating on 4 windows of 16 tokens')
     expect(stderr).toContain('calibration text: 64 of 64 tokens')
@@ -154,7 +154,7 @@ describe('prune', () => {
 describe('prune on OPT', () => {
   test('with centring', async () => {
     const folder = await workplace()
-    const args = ['prune', TINY_OPT, '-s', '0.2', '-o', 'out', ...QUICK, '--method', 'fasp:center']
+    const args = ['prune', TINY_OPT, '-s', '0.2', '-o', 'out', ...QUICK, '--method', 'plain:center']
     await run(folder, ...args)
     expect(json(join(folder, 'out/config.json')).ffn_dim).toBe(352)
     await run(folder, 'inspect', 'out')
@@ -163,18 +163,7 @@ describe('prune on OPT', () => {
 
 test('eval prints a table and, with --json, the schema of the documents', async () => {
   const folder = await workplace({ 'second.txt': 'Once upon a time there was a prince.\n'.repeat(20) })
-  const args = [
-    'eval',
-    TINY_LLAMA,
-    '--text',
-    'text.txt',
-    '--text',
-    'second.txt',
-    '--seq-len',
-    '64',
-    '--max-windows',
-    '2',
-  ]
+  const args = ['eval', TINY_LLAMA, '--text', 'text.txt', '--text', 'second.txt', '--seq-len', '64', '--windows', '2']
   const { stdout, lines } = await run(folder, ...args, '--json')
   expect(stdout).toMatch(/^text\.txt, 2 × 64, BOS +\d+\.\d{3} ± \d+\.\d{3} +\d\.\d{4}$/m)
   const { texts, model } = JSON.parse(lines.at(-1)!)

@@ -22,7 +22,7 @@ describe('a folder', () => {
   let made: string
   beforeAll(async () => {
     made = await workplace()
-    const cut = ['-s', '0.3', '--method', 'fasp:scope=ffn+ragged:layout=compact']
+    const cut = ['-s', '0.3', '--method', 'plain:scope=ffn+ragged:layout=compact']
     await run(made, 'prune', TINY_LLAMA, ...cut, '-o', 'model', ...QUICK)
   })
   const copy = async () => {

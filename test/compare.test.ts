@@ -11,7 +11,7 @@ vi.setConfig({ testTimeout: 180_000 }) // many processes, one after the other
 
 const workplace = workplaces()
 
-const MEASURE = ['--text', 'text.txt', '--max-windows', '3', ...QUICK, '--prompt', 'It was']
+const MEASURE = ['--text', 'text.txt', '--text-windows', '3', ...QUICK, '--prompt', 'It was']
 const compare = (methods: string, sparsity: string, ...more: string[]) => [
   ...['compare', TINY_LLAMA, '--methods', methods, '-s', sparsity, ...MEASURE, '-o', 'result.json', ...more],
 ]
@@ -51,7 +51,7 @@ describe('a grid', () => {
 
     await run(folder, 'prune', TINY_LLAMA, '-s', '0.3', '--method', 'best:alpha=0.25', ...QUICK, '-o', 'out')
     for (const [path, of] of [[TINY_LLAMA, dense] as const, ['out', best] as const]) {
-      const args = ['eval', path, '--text', 'text.txt', '--seq-len', '32', '--max-windows', '3', '--json']
+      const args = ['eval', path, '--text', 'text.txt', '--seq-len', '32', '--windows', '3', '--json']
       const { texts } = JSON.parse((await run(folder, ...args)).lines.at(-1)!)
       expect(of.perplexity).toEqual(texts)
     }
@@ -108,7 +108,7 @@ describe('a grid', () => {
 
     const args = ['-s', '0.3', '--method', 'flap', ...QUICK, '--held-out', '0', '-o', 'out']
     await run(folder, 'prune', TINY_LLAMA, ...args)
-    const evaluate = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--max-windows', '3', '--json']
+    const evaluate = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--windows', '3', '--json']
     expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
   })
 
@@ -119,14 +119,14 @@ describe('a grid', () => {
       'text.txt',
       '--text',
       'other/text.txt',
-      '--max-windows',
+      '--text-windows',
       '2',
-      '--samples',
+      '--windows',
       '4',
       '--seq-len',
       '32',
     ]
-    const args = ['compare', TINY_LLAMA, '--methods', 'fasp', '-s', '0.2', ...text, '-o', 'result.json']
+    const args = ['compare', TINY_LLAMA, '--methods', 'plain', '-s', '0.2', ...text, '-o', 'result.json']
     const { stdout } = await run(folder, ...args)
     const [, { prune: pruned, perplexity }] = result(folder).runs
     expect(pruned!.calibration.source).toBe('self')
@@ -136,14 +136,14 @@ describe('a grid', () => {
       '-s',
       '0.2',
       '--method',
-      'fasp',
-      '--samples',
+      'plain',
+      '--windows',
       '4',
       '--seq-len',
       '32',
-      '--eval',
+      '--text',
       'text.txt',
-      '--max-windows',
+      '--text-windows',
       '2',
     ]
     const { lines } = await run(folder, 'prune', TINY_LLAMA, ...same, '-o', 'out', '--json')
@@ -207,7 +207,7 @@ describe('a run that fails', () => {
       1,
       'fasp: 1 of 3 runs failed. The same command tries them again.',
     ])
-    const reason = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --samples take less.'
+    const reason = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --windows take less.'
     expect(failed(folder)).toEqual([undefined, reason, undefined])
     expect(stdout.replace(/\s+/g, ' ')).toContain(`stock 20 % failed: ${reason}`)
     expect(stdout.split('\n').filter(line => line.length > 80)).toEqual([])
@@ -250,7 +250,7 @@ describe('refused before any run', () => {
     ['paper', '0.2,0.95', 'sparsity is 0.95; it must be'],
     ['paper', '0.2,x', '--sparsity is "x"; it must be a number.'],
     ['paper', '0.2,0.20', 'sparsity 0.2 is named twice.'],
-    ['paper,fasp', '0.3,0.8', 'method fasp at sparsity 0.8: sparsity 0.8 cannot be reached'],
+    ['paper,plain', '0.3,0.8', 'method plain at sparsity 0.8: sparsity 0.8 cannot be reached'],
   ]
   test.for(grids)('--methods %s -s %s', async ([methods, sparsity, says]) =>
     refused(await workplace(), compare(methods, sparsity), { code: 2, says: [says] }),
@@ -268,8 +268,8 @@ describe('refused before any run', () => {
       'tasks-data no: there is no such folder',
     ],
     ['a task file that is cut short', ['--tasks', 'boolq', '--tasks-data', '.'], 'boolq.jsonl: line 1: not JSON'],
-    ['a number of windows too many', ['--max-windows', '3,2'], 'there are 2 max-windows for 1 texts.'],
-    ['a number of windows that is none', ['--max-windows', '3,'], '--max-windows is ""; it must be an integer.'],
+    ['a number of windows too many', ['--text-windows', '3,2'], 'there are 2 text-windows for 1 texts.'],
+    ['a number of windows that is none', ['--text-windows', '3,'], '--text-windows is ""; it must be an integer.'],
     ['a report of no kind', ['--report', 'r.pdf'], 'r.pdf does not say what to write'],
     ['a calibration text that is missing', ['--calibration', 'missing.txt'], 'missing.txt: no such file'],
     ['an output that is a folder', ['-o', '.'], 'is a folder'],
@@ -287,7 +287,7 @@ describe('refused before any run', () => {
   test('a result of another comparison, unless --overwrite', async () => {
     const folder = await workplace()
     await run(folder, ...compare('stock', '0.2'))
-    const other = compare('stock', '0.2', '--max-windows', '2', '--seed', '1')
+    const other = compare('stock', '0.2', '--text-windows', '2', '--seed', '1')
     const says = ['result.json holds results that cannot go beside these (maxWindows, seed).', 'with --overwrite.']
     await refused(folder, other, { says })
     const { stderr } = await run(folder, ...other, '--overwrite')

@@ -46,7 +46,7 @@ test.skipIf(CUDA)('cuda without its libraries says what is missing, and leaves n
   const run = prune(MODEL, {
     engine: { device: 'cuda' },
     sparsity: 0.2,
-    samples: 1,
+    windows: 1,
     seqLen: 16,
     output: join(folder, 'out'),
   })

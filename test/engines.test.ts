@@ -33,7 +33,7 @@ test.each<[string, number, () => Promise<unknown>]>([
 })
 
 test('prune on windows of ids that the model lacks', async () => {
-  const windows = { seqLen: 4, windows: [Int32Array.of(0, 1, 2, 1e6)], texts: [] }
-  await expect(prune(TINY_LLAMA, { sparsity: 0.3, output, windows })).rejects.toThrow('vocabulary')
+  const calibration = { seqLen: 4, windows: [Int32Array.of(0, 1, 2, 1e6)], texts: [] }
+  await expect(prune(TINY_LLAMA, { sparsity: 0.3, output, calibration })).rejects.toThrow('vocabulary')
   expect(opened.map(({ close }) => close.mock.calls.length)).toEqual([1])
 })

@@ -64,7 +64,7 @@ describe('prune', () => {
     for (const type of ['q8_0', 'f16']) {
       await run(folder, 'export', TINY_LLAMA, '--to', `gguf:${type}`, '-o', `${type}.gguf`)
       const args = ['prune', `${type}.gguf`, '-s', '0.3', '-o', 'smaller.gguf', '--to', 'gguf', '--overwrite', ...QUICK]
-      const { stdout, lines } = await run(folder, ...args, '--eval', 'text.txt', '--max-windows', '2', '--json')
+      const { stdout, lines } = await run(folder, ...args, '--text', 'text.txt', '--text-windows', '2', '--json')
       const [before, after] = [`${type}.gguf`, 'smaller.gguf'].map(name => size(join(folder, name)))
       expect(after).toBeLessThan(0.8 * before)
       expect(stdout).toMatch(new RegExp(`^export +folder +type +size\ngguf +\\. +${type} `, 'm'))
@@ -112,7 +112,7 @@ describe('prune', () => {
 describe('to padded', () => {
   test.each(['compact', 'stock'])('the %s result gives the bytes that layout padded has', async layout => {
     const folder = await workplace()
-    const method = `fasp:scope=${layout === 'compact' ? 'ffn+ragged' : 'ffn'}:multiple=32:layout=`
+    const method = `plain:scope=${layout === 'compact' ? 'ffn+ragged' : 'ffn'}:multiple=32:layout=`
     const args = ['prune', TINY_LLAMA, '-s', '0.3', ...QUICK, '--method']
     await run(folder, ...args, `${method}padded`, '-o', 'padded')
     await run(folder, ...args, `${method}${layout}`, '-o', 'narrow')

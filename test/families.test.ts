@@ -66,14 +66,14 @@ describe.each(['mistral', 'qwen2'])('%s', name => {
 
   const cut = (output: string, options: Omit<PrunePathOptions, 'output' | 'sparsity'>) => {
     const rows = [0, 1, 2, 3].map(w => Array.from(ids, (id, i) => (id + (w * i) ** 2) % VOCABULARY))
-    const common = { sparsity: 0.3, windows: asWindows(rows), dtype: 'F32', output: join(root, output) } as const
+    const common = { sparsity: 0.3, calibration: asWindows(rows), dtype: 'F32', output: join(root, output) } as const
     return prune(folder, { ...common, ...options })
   }
 
   test.each([
     'paper',
     'paper:scope=ffn+per-head',
-    'fasp:scope=ffn+rotate:score=eliminate:repair=aligned:multiple=2',
+    'plain:scope=ffn+rotate:score=eliminate:repair=aligned:multiple=2',
     'best:multiple=2',
   ])('pruned by %s, all layouts compute the same, and an export what it should', async method => {
     const layouts = ['padded', 'compact', 'stock'].filter(l => l !== 'stock' || !method.startsWith('best'))

@@ -16,7 +16,7 @@ export const TINY_LLAMA = fileURLToPath(new URL('../assets/tiny-llama', import.m
 export const TEXT = 'It was a dark night, and the little girl said that she was not afraid of the wood.\n'.repeat(240)
 
 /** Windows so few and short that a run takes a second. */
-export const QUICK = ['--calibration', 'text.txt', '--samples', '4', '--seq-len', '32']
+export const QUICK = ['--calibration', 'text.txt', '--windows', '4', '--seq-len', '32']
 
 export interface Run {
   readonly code: number | null

@@ -100,7 +100,7 @@ describe.each([
     ['paper, padded', { sparsity: 0.3, method: 'paper' }],
     ['paper, stock', { sparsity: 0.3, method: 'paper:layout=stock' }],
     ['paper, compact', { sparsity: 0.3, method: 'paper:layout=compact' }],
-    ['FFNs only', { sparsity: 0.2, method: 'fasp:multiple=2' }],
+    ['FFNs only', { sparsity: 0.2, method: 'plain:multiple=2' }],
     ['best', { sparsity: 0.2, method: 'best:multiple=2' }],
     ['best, padded', { sparsity: 0.2, method: 'best:layout=padded:multiple=2' }],
     ['whole heads', { sparsity: 0.3, method: 'wanda-sp:multiple=2' }],

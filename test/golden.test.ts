@@ -9,12 +9,12 @@ import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 import {
   describeModel,
-  fasp,
   logits,
   openCheckpoint,
   openEngine,
   type ProgressEvent,
   type PruneOptions,
+  plain,
   prune,
 } from '../src/node.ts'
 import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
@@ -38,7 +38,7 @@ interface GoldenCase {
 
 const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options']): PruneOptions => ({
   sparsity: sparsity!,
-  method: fasp({
+  method: plain({
     scope: scope ?? (vo ? `ffn+${vo}` : 'ffn+ragged'),
     multiple: rnd ?? 1,
     repair: on === false ? 'none' : 'pruned',
@@ -89,7 +89,7 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
     const output = join(folder, caseName)
     const options = {
       ...asOptions(reference.options),
-      windows: asWindows(golden().calibration_windows),
+      calibration: asWindows(golden().calibration_windows),
       output,
       engine: { device, blas },
     }

@@ -51,7 +51,7 @@ describe('a model on the Hub', () => {
     const offline = { HF_HUB_OFFLINE: '1', HF_ENDPOINT: 'http://127.0.0.1:9' }
     const evaluated = await run(
       folder,
-      ['eval', ID, '--text', 'text.txt', '--seq-len', '32', '--max-windows', '2', '--json'],
+      ['eval', ID, '--text', 'text.txt', '--seq-len', '32', '--windows', '2', '--json'],
       offline,
     )
     expect(JSON.parse(evaluated.lines.at(-1)!).model).toBe(ID)
@@ -60,9 +60,9 @@ describe('a model on the Hub', () => {
     expect(plan.stdout).toContain('FFN neurons per layer: 288 of 384.')
     await run(folder, ['bench', '--workload', 'tiny', '--model', ID], offline)
   })
-  test('with --eval', async () => {
+  test('with --text', async () => {
     server.put(ID, TINY_FILES)
-    const { lines } = await run(await workplace(), [...PRUNE, '--eval', 'text.txt', '--max-windows', '1', '--json'])
+    const { lines } = await run(await workplace(), [...PRUNE, '--text', 'text.txt', '--text-windows', '1', '--json'])
     expect(JSON.parse(lines.at(-1)!).perplexities.dense[0].windows).toBe(1)
     expect(server.downloads().filter(({ store }) => store)).toHaveLength(1)
   })
@@ -114,7 +114,7 @@ describe('a model on the Hub', () => {
   test('is not fetched where the output exists', async () => {
     server.put(ID, TINY_FILES)
     const folder = await workplace({ 'out/notes.md': 'mine' })
-    for (const more of [[], ['--eval', 'text.txt']])
+    for (const more of [[], ['--text', 'text.txt']])
       await refusedHub(folder, [...PRUNE, ...more], { says: ['out exists already'] })
     expect(server.requests).toEqual([])
   })

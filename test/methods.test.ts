@@ -9,7 +9,6 @@ import {
   type Allocate,
   type Checkpoint,
   describeModel,
-  fasp,
   METHOD_NAMES,
   MemorySink,
   type Method,
@@ -18,6 +17,7 @@ import {
   openCheckpoint,
   type ProgressEvent,
   type PruneResult,
+  plain,
   prune,
   type Score,
 } from '../src/node.ts'
@@ -77,11 +77,11 @@ describe('agrees with the oracle', () => {
   const named = oracle.cases.map(c => [`${c.model}, ${c.method} ${c.sparsity} ${c.options.scope ?? ''}`, c] as const)
   test.each(named)('%s', async (_, { model, method, sparsity, options, ...expected }) => {
     const golden = goldenOf(model)
-    const windows = asWindows(golden.calibration_windows.slice(0, oracle.calibration))
+    const calibration = asWindows(golden.calibration_windows.slice(0, oracle.calibration))
     const { scope, seed } = options
     const probe = method === 'sleb' ? ':probe-tokens=1000000' : '' // all of the windows
     const named = `${method}${probe}${scope ? `:scope=${scope}` : ''}`
-    const settings = { method: named, sparsity, seed, windows, dtype: 'F32' } as const
+    const settings = { method: named, sparsity, seed, calibration, dtype: 'F32' } as const
     await pruned(TINY_MODELS[model], settings, async (checkpoint, result, scores) => {
       const { architecture } = describeModel(checkpoint)
       const { ffnWidth } = architecture
@@ -115,7 +115,7 @@ describe('agrees with the oracle', () => {
 const WINDOWS = asWindows(
   Array.from({ length: 4 }, (_, w) => Array.from({ length: 64 }, (_, i) => (w * 997 + i * i * 37) % 1024)),
 )
-const QUICK = { windows: WINDOWS }
+const QUICK = { calibration: WINDOWS }
 
 describe('every method', () => {
   test.each(METHOD_NAMES)('%s: sparsity 0 leaves all tensors as they are', async method => {
@@ -129,7 +129,7 @@ describe('every method', () => {
     await source.close()
   })
 
-  test.each(METHOD_NAMES.filter(name => name !== 'fasp'))(
+  test.each(METHOD_NAMES.filter(name => name !== 'plain'))(
     '%s says so in the model card and in fasp.json',
     async method =>
       pruned(TINY_LLAMA, { ...QUICK, method, sparsity: 0.5 }, ({ recipe, name }) => {
@@ -153,26 +153,28 @@ describe("functions of the user's", () => {
 
   test('a score keeps what the same score of ours keeps, and is recorded as custom', async () => {
     const ours = await kept(magnitude({ scope: 'ffn' }))
-    const theirs = await kept(fasp({ score: largest, repair: 'none', layout: 'padded' }))
+    const theirs = await kept(plain({ score: largest, repair: 'none', layout: 'padded' }))
     expect(theirs.layers).toEqual(ours.layers)
-    expect(theirs.options).toMatchObject({ method: 'fasp:score=custom:repair=none:layout=padded', score: 'custom' })
+    expect(theirs.options).toMatchObject({ method: 'plain:score=custom:repair=none:layout=padded', score: 'custom' })
     expect(JSON.stringify(theirs.options)).not.toContain('own')
   })
 
   test('an allocation gives each layer its widths', async () => {
     const late: Allocate = ({ layers, full }) =>
       Array.from({ length: layers }, (_, i) => ({ ...full, ffn: i < layers / 2 ? full.ffn : full.ffn / 2 }))
-    const { widths, options } = await kept(fasp({ allocate: late, repair: 'dense', layout: 'compact' }))
+    const { widths, options } = await kept(plain({ allocate: late, repair: 'dense', layout: 'compact' }))
     expect(widths.map(({ ffn }) => ffn)).toEqual([384, 384, 384, 192, 192, 192])
     expect(options.allocate).toBe('custom')
-    await expect(kept(fasp({ allocate: late }))).rejects.toThrow(
+    await expect(kept(plain({ allocate: late }))).rejects.toThrow(
       /allocate must return .* \(in layout stock as many in all\)/,
     )
   })
 
   test('what they must return is checked', async () => {
-    await expect(kept(fasp({ score: () => new Float64Array(3) }))).rejects.toThrow(/Float64Array of 384 finite numbers/)
-    await expect(kept(fasp({ allocate: () => [] }))).rejects.toThrow(/for each of 6 layers/)
+    await expect(kept(plain({ score: () => new Float64Array(3) }))).rejects.toThrow(
+      /Float64Array of 384 finite numbers/,
+    )
+    await expect(kept(plain({ allocate: () => [] }))).rejects.toThrow(/for each of 6 layers/)
   })
 })
 
@@ -192,7 +194,7 @@ test('statistics of the dense model may be given, and the result is the same', a
   const pool = new ActivationPool(1e9)
   const given = await finish(denseStatistics({ engine, pool }, model, WINDOWS))
   for (const method of ['flap', 'shortgpt'] as const) {
-    const run = prepare(model, { method, sparsity: 0.5 }, QUICK)
+    const run = prepare(model, { method, sparsity: 0.5 }, { windows: WINDOWS })
     const weights = async (denseStatistics?: DenseStatistics) => {
       const sink = new MemorySink()
       await finish(pruneRun(run, { engine, sink, denseStatistics }))

@@ -34,7 +34,7 @@ const json = (bytes: Uint8Array | undefined) => JSON.parse(new TextDecoder().dec
 
 test('a compact model is stock to transformers.js: widths and cache are in the graph', async () => {
   const output = join(root, 'compact')
-  const options = { sparsity: 0.3, method: 'fasp:scope=ffn+per-head:layout=compact', samples: 2, seqLen: 32 } as const
+  const options = { sparsity: 0.3, method: 'plain:scope=ffn+per-head:layout=compact', windows: 2, seqLen: 32 } as const
   await prune(TINY_LLAMA, { ...options, output })
   const sinks = { dense: new MemorySink(), compact: new MemorySink() }
   const [dense] = await exported(TINY_LLAMA, sinks.dense, { dtypes: ['fp32'] })

@@ -172,10 +172,10 @@ if (BF16)
       const output = join(folder, 'one thread')
       const options = {
         sparsity: 0.3,
-        method: 'fasp',
+        method: 'plain',
         products: 'bf16',
         engine: { threads: 1 },
-        windows: windowsOf(32),
+        calibration: windowsOf(32),
         output,
       } as const
       const { engineSeconds } = await prune(TINY_LLAMA, options)

@@ -59,7 +59,7 @@ import {
 } from 'fasp'
 
 const model = fileURLToPath(new URL('assets/tiny-llama', import.meta.resolve('fasp/package.json')))
-const quick = { sparsity: 0.2, samples: 2, seqLen: 32, calibration: ['text.txt'] }
+const quick = { sparsity: 0.2, windows: 2, seqLen: 32, calibration: ['text.txt'] }
 const phases: string[] = []
 const onEvent = (event: ProgressEvent): void => {
   if (event.type === 'phase') phases.push(event.phase)
@@ -71,10 +71,10 @@ const plan = await planPrune(model, quick)
 const run = await prepare(model, { ...quick, output: 'smaller', overwrite: true })
 await run.close()
 const [exported] = await exportModel('smaller', { output: 'smaller.gguf' })
-const measures: Measures = await evaluate('smaller', { text: ['text.txt'], dense: model, seqLen: 32, maxWindows: 2 })
+const measures: Measures = await evaluate('smaller', { text: ['text.txt'], dense: model, seqLen: 32, windows: 2 })
 await using engine = openEngine()
 await using open = await openModel(model)
-const { perplexity: value } = await perplexity(open, 'text.txt', { engine, seqLen: 32, maxWindows: 2 })
+const { perplexity: value } = await perplexity(open, 'text.txt', { engine, seqLen: 32, windows: 2 })
 const { ids } = await generate(open, 'It was', { engine, maxTokens: 3 })
 const { layers } = await inspect('smaller.gguf')
 const refused = await prune('no-model', { ...quick, output: 'x' }).catch((error: unknown) => error instanceof FaspError)
@@ -120,8 +120,8 @@ const text = new File(['It was a dark night, and the little girl was not afraid 
 const output = new MemorySink()
 const told: string[] = []
 const onEvent = (event: ProgressEvent) => void (event.type === 'text' && told.push(event.text))
-const { sizes } = await prune(model, { sparsity: 0.2, samples: 2, seqLen: 32, calibration: [text], output, engine })
-const { perplexity: value } = await perplexity(model, text, { engine, seqLen: 32, maxWindows: 2 })
+const { sizes } = await prune(model, { sparsity: 0.2, windows: 2, seqLen: 32, calibration: [text], output, engine })
+const { perplexity: value } = await perplexity(model, text, { engine, seqLen: 32, windows: 2 })
 const written = await generate(model, 'It was', { engine, maxTokens: 3, onEvent })
 const same: page.PruneInPageOptions['output'] = output
 // @ts-expect-error: a page has no paths to write to

@@ -23,7 +23,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 const text = join(folder, 'text.txt')
 writeFileSync(text, TEXT)
 
-const cut = { sparsity: 0.2, samples: 2, seqLen: 32, calibration: [text] }
+const cut = { sparsity: 0.2, windows: 2, seqLen: 32, calibration: [text] }
 const options = { ...cut, output: join(folder, 'out'), overwrite: true }
 
 /** Files of the model that this process has open. */
@@ -43,7 +43,7 @@ test('it is planned as `planPrune` says, measured on while it is open, and prune
     await using run = await prepare(TINY_LLAMA, options)
     expect(run.plan).toEqual(plan)
     expect(readdirSync(folder)).toEqual(['text.txt'])
-    const { perplexity } = await evaluate(run.model, { text: [text], seqLen: 32, maxWindows: 2 })
+    const { perplexity } = await evaluate(run.model, { text: [text], seqLen: 32, windows: 2 })
     expect(perplexity[0].windows).toBe(2)
     expect(open()).toBe(1) // evaluating has left it open
     const { sizes, widths, options: used } = await run.prune()
@@ -88,8 +88,8 @@ test('into a sink, of an open model and on an open engine, the same is written, 
   await prune(TINY_LLAMA, options)
   const name = 'model.safetensors'
   expect(readFileSync(join(options.output, name)).equals(output.files.get(name)!)).toBe(true)
-  const { perplexity: value } = await perplexity(model, texts[0], { engine, seqLen: 32, maxWindows: 2 })
-  const measures = await evaluate(TINY_LLAMA, { text: [text], seqLen: 32, maxWindows: 2 })
+  const { perplexity: value } = await perplexity(model, texts[0], { engine, seqLen: 32, windows: 2 })
+  const measures = await evaluate(TINY_LLAMA, { text: [text], seqLen: 32, windows: 2 })
   expect(value).toBe(measures.perplexity[0].perplexity)
   await expect(prune(model, { ...cut, output, to: [{ to: 'gguf' }] })).rejects.toThrow('a sink takes no exports')
 })

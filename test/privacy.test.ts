@@ -59,7 +59,7 @@ describe.runIf(hasStrace)('with nothing said against telemetry, no name is looke
     expect(written.filter(line => !line.includes(`"${tmp}/fasp-demo-`))).toEqual([])
   }, 300_000)
 
-  const QUICK = ['--samples', '2', '--calibration', '../text.txt', '--seq-len', '32']
+  const QUICK = ['--windows', '2', '--calibration', '../text.txt', '--seq-len', '32']
   test.for<[string, ...string[]]>([
     ['compare', '--methods', 'paper', '-s', '0.2', '--text', '../text.txt', ...QUICK, '-o', '../out/r.json'],
     ['export', '--to', 'onnx', '--verify', '-o', '../out/onnx'],
@@ -78,7 +78,7 @@ describe.runIf(hasStrace)('with nothing said against telemetry, no name is looke
   test.for(['shared', 'copied'])('by the library in a worker with a %s environment', async kind => {
     const { network, written } = await traced(async (wrap, env, folder) => {
       const evaluate = `import { evaluate } from ${JSON.stringify(LIBRARY)}
-        await evaluate(${JSON.stringify(TINY_LLAMA)}, { text: ['text.txt'], seqLen: 32, maxWindows: 1 });
+        await evaluate(${JSON.stringify(TINY_LLAMA)}, { text: ['text.txt'], seqLen: 32, windows: 1 });
         console.log('measured')`
       const start = `import { SHARE_ENV, Worker } from 'node:worker_threads'
         new Worker(new URL('evaluate.mjs', import.meta.url), ${kind === 'shared' ? '{ env: SHARE_ENV }' : '{}'})`

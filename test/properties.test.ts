@@ -7,7 +7,15 @@ import { fromFloat32 } from '../src/formats/dtype.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { layoutSafetensors, openSafetensors } from '../src/formats/safetensors.ts'
 import { attentionHalves } from '../src/model/architecture.ts'
-import { fasp, type Layout, logits, type PrunePathOptions, type PruneResult, prune, type Windows } from '../src/node.ts'
+import {
+  type Layout,
+  logits,
+  type PrunePathOptions,
+  type PruneResult,
+  plain,
+  prune,
+  type Windows,
+} from '../src/node.ts'
 import { perplexity } from './evaluation.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
@@ -44,8 +52,8 @@ test('sparsity 0 gives byte-identical tensors', async () => {
   for (const layout of ['stock', 'padded'] as const) {
     const { output } = await run(TINY_LLAMA, {
       sparsity: 0,
-      method: fasp({ scope: 'ffn+ragged', layout }),
-      windows: windows(2, 16, 1),
+      method: plain({ scope: 'ffn+ragged', layout }),
+      calibration: windows(2, 16, 1),
     })
     expect(
       readFileSync(join(output, 'model.safetensors')).equals(readFileSync(join(TINY_LLAMA, 'model.safetensors'))),
@@ -54,7 +62,7 @@ test('sparsity 0 gives byte-identical tensors', async () => {
 })
 
 test('sparsity 0 gives byte-identical tensors of a pytorch_model.bin', async () => {
-  const { output } = await run(TINY_OPT, { sparsity: 0, windows: windows(2, 16, 1) })
+  const { output } = await run(TINY_OPT, { sparsity: 0, calibration: windows(2, 16, 1) })
   await withModel(TINY_OPT, before =>
     withModel(output, async after => {
       expect(after.checkpoint.tensors.tensors.size).toBe(before.checkpoint.tensors.tensors.size)
@@ -67,7 +75,7 @@ test('sparsity 0 gives byte-identical tensors of a pytorch_model.bin', async () 
 })
 
 test('the same seed and input give byte-identical output', async () => {
-  const options = { sparsity: 0.3, method: 'fasp:scope=ffn+ragged', samples: 4, seqLen: 32, seed: 5 } as const
+  const options = { sparsity: 0.3, method: 'plain:scope=ffn+ragged', windows: 4, seqLen: 32, seed: 5 } as const
   const [one, two] = [await run(TINY_LLAMA, options), await run(TINY_LLAMA, options)]
   const files = readdirSync(one.output)
   expect(readdirSync(two.output)).toEqual(files)
@@ -93,8 +101,8 @@ test('restoration never makes an error larger, and all layouts are one model in 
       async ({ seed, sparsity, ...options }) => {
         const calibration = windows(3, 64, seed)
         const pruned = (layout: Layout) => {
-          const method = fasp({ ...options, multiple: 1, layout })
-          return run(TINY_LLAMA, { sparsity, method, dtype: 'F32', windows: calibration })
+          const method = plain({ ...options, multiple: 1, layout })
+          return run(TINY_LLAMA, { sparsity, method, dtype: 'F32', calibration })
         }
         const stock = await pruned('stock')
         for (const { attention, ffn } of stock.result.layers)
@@ -112,7 +120,7 @@ test('restoration never makes an error larger, and all layouts are one model in 
 }, 180_000) // 18 models
 
 test('activations in memory and in a scratch file give the same bytes', async () => {
-  const settings = { sparsity: 0.3, method: 'fasp:scope=ffn+ragged:repair=aligned', windows: windows(3, 64, 2) }
+  const settings = { sparsity: 0.3, method: 'plain:scope=ffn+ragged:repair=aligned', calibration: windows(3, 64, 2) }
   const [inMemory, spilled] = [await run(TINY_LLAMA, settings), await run(TINY_LLAMA, { ...settings, memory: 0 })]
   const weights = (o: string) => readFileSync(join(o, 'model.safetensors'))
   expect(weights(spilled.output).equals(weights(inMemory.output))).toBe(true)
@@ -125,11 +133,14 @@ test('held-out losses are those of the written model, and windows held out leave
     { name: 'a', tokens: 99, available: 4, used: 3, heldOut: 1 },
     { name: 'b', tokens: 99, available: 3, used: 2, heldOut: 1 },
   ]
-  const settings = { sparsity: 0.3, method: 'fasp:scope=ffn+rotate:repair=aligned', dtype: 'F32' } as const
-  const { output, result } = await run(TINY_LLAMA, { ...settings, windows: { ...made, windows: used, heldOut, texts } })
-  const plain = await run(TINY_LLAMA, { ...settings, windows: { ...made, windows: used } })
+  const settings = { sparsity: 0.3, method: 'plain:scope=ffn+rotate:repair=aligned', dtype: 'F32' } as const
+  const { output, result } = await run(TINY_LLAMA, {
+    ...settings,
+    calibration: { ...made, windows: used, heldOut, texts },
+  })
+  const without = await run(TINY_LLAMA, { ...settings, calibration: { ...made, windows: used } })
   const weights = (folder: string) => readFileSync(join(folder, 'model.safetensors'))
-  expect(weights(output).equals(weights(plain.output))).toBe(true)
+  expect(weights(output).equals(weights(without.output))).toBe(true)
   const loss = (path: string, window: Int32Array) =>
     withModel(path, async model => {
       const one = { seqLen: 32, windows: [window], texts: made.texts }
@@ -148,8 +159,8 @@ test('held-out losses are those of the written model, and windows held out leave
       expect(found.dense).toBeCloseTo(await loss(TINY_LLAMA, window), 4)
       expect(found.pruned).toBeCloseTo(await loss(output, window), 4)
     }
-  expect(plain.result.calibration.texts[0].loss).toBeUndefined()
-  for (const { ffn } of plain.result.layers) expect(ffn!.heldOutError).toBeUndefined()
+  expect(without.result.calibration.texts[0].loss).toBeUndefined()
+  for (const { ffn } of without.result.layers) expect(ffn!.heldOutError).toBeUndefined()
 })
 
 test.each([
@@ -160,7 +171,7 @@ test.each([
 ] as const)('%s, %s: held-out windows that are those calibrated on have the same error', async (name, method) => {
   const { texts, ...made } = windows(4, 32, 8)
   const held = { ...made, heldOut: made.windows, texts: [{ ...texts[0], heldOut: 4 }] }
-  const { result } = await run(TINY_MODELS[name], { sparsity: 0.3, method, dtype: 'F32', windows: held })
+  const { result } = await run(TINY_MODELS[name], { sparsity: 0.3, method, dtype: 'F32', calibration: held })
   const halves = result.layers.flatMap(({ attention, ffn }) => [attention, ffn]).filter(half => half !== undefined)
   expect(halves.length).toBeGreaterThan(1)
   for (const { errorAfter, heldOutError } of halves) {
@@ -171,8 +182,8 @@ test.each([
 
 test('a dense target that nothing is taken from is the pruned target', async () => {
   const repaired = (repair: 'pruned' | 'dense', alpha?: number, memory?: number) => {
-    const method = fasp({ scope: 'ffn+ragged', repair, alpha })
-    return run(TINY_LLAMA, { sparsity: 0.3, method, memory, windows: windows(3, 64, 2) })
+    const method = plain({ scope: 'ffn+ragged', repair, alpha })
+    return run(TINY_LLAMA, { sparsity: 0.3, method, memory, calibration: windows(3, 64, 2) })
   }
   const [pruned, dense, spilled, half] = [
     await repaired('pruned'),
@@ -186,8 +197,8 @@ test('a dense target that nothing is taken from is the pruned target', async () 
 })
 
 test('with a dense target, what keeps all is repaired, and without one it stays byte for byte', async () => {
-  const repaired = (options: Parameters<typeof fasp>[0]) =>
-    run(TINY_LLAMA, { sparsity: 0.3, method: fasp(options), windows: windows(3, 64, 2) })
+  const repaired = (options: Parameters<typeof plain>[0]) =>
+    run(TINY_LLAMA, { sparsity: 0.3, method: plain(options), calibration: windows(3, 64, 2) })
   const tensors = async ({ output }: { output: string }, name: string, layer = 2) => {
     const file = await openSafetensors(await openFile(join(output, 'model.safetensors')))
     const bytes = await file.bytes(`model.layers.${layer}.self_attn.${name}.weight`)
@@ -227,7 +238,7 @@ test('removing columns that are exactly zero changes no logit', async () => {
   // A model with dead neurons and value rows of its own: what is removed must be just those.
   const dead = { neurons: 96, values: 8 }
   const source = newOutput()
-  const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
+  const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', calibration: windows(1, 16, 3) })
   await copyWithZeros(output, source, dead)
   const kept = 1 - dead.neurons / 384
   // 25 % of the neurons and of the value channels: the cut that scope ffn+vo takes at this sparsity.
@@ -244,8 +255,8 @@ test('removing columns that are exactly zero changes no logit', async () => {
   ] as const) {
     const pruned = await run(source, {
       sparsity,
-      method: fasp({ scope: 'ffn+per-head', multiple: 1, layout, repair }),
-      windows: windows(3, 64, 4),
+      method: plain({ scope: 'ffn+per-head', multiple: 1, layout, repair }),
+      calibration: windows(3, 64, 4),
     })
     expect(pruned.result.widths.after).toEqual(Array(6).fill({ ffn: 384 - dead.neurons, value: 32 - dead.values }))
     expect(largestDifference(await logitsOf(pruned.output), await logitsOf(source))).toBeLessThanOrEqual(tolerance)
@@ -254,13 +265,13 @@ test('removing columns that are exactly zero changes no logit', async () => {
 
 test('a layer whose activations are all zero is pruned without complaint', async () => {
   const source = newOutput()
-  const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
+  const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', calibration: windows(1, 16, 3) })
   await copyWithZeros(output, source, { neurons: 384, values: 32 }) // all of them, in every layer
   for (const damp of [0, 0.01]) {
     const { result } = await run(source, {
       sparsity: 0.3,
-      method: fasp({ scope: 'ffn+ragged', damp }),
-      windows: windows(2, 32, 4),
+      method: plain({ scope: 'ffn+ragged', damp }),
+      calibration: windows(2, 32, 4),
     })
     expect(result.layers.flatMap(l => [l.attention!.errorAfter, l.ffn!.errorAfter])).toEqual(Array(12).fill(0))
     expect(result.layers[0].ffn!.damp).toBe(damp)
@@ -269,11 +280,11 @@ test('a layer whose activations are all zero is pruned without complaint', async
 
 test('damping that had to be raised to choose or to turn is in the result, and said, where the restoration took what was asked', async () => {
   const source = newOutput()
-  const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', windows: windows(1, 16, 3) })
+  const { output } = await run(TINY_LLAMA, { sparsity: 0, dtype: 'F32', calibration: windows(1, 16, 3) })
   await copyWithZeros(output, source, { neurons: 96, values: 0 })
   const chosen = (score: 'column' | 'eliminate') => {
-    const method = fasp({ score, multiple: 1, damp: 0 })
-    return run(source, { sparsity: 0.3, method, windows: windows(10, 64, 4) })
+    const method = plain({ score, multiple: 1, damp: 0 })
+    return run(source, { sparsity: 0.3, method, calibration: windows(10, 64, 4) })
   }
   const damps = (result: PruneResult) => result.layers.map(({ ffn }) => ffn!.damp)
   const [column, eliminate] = [await chosen('column'), await chosen('eliminate')]

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { describe, expect, test } from 'vitest'
-import { best, fasp, prune } from '../src/node.ts'
+import { best, plain, prune } from '../src/node.ts'
 
 import { BF16 } from './cpu.ts'
 import { perplexity } from './evaluation.ts'
@@ -49,7 +49,7 @@ function methodOf({ options: { vo, score, target, inputs, allocate, center }, pr
     multiple: 1,
     layout: 'compact',
   } as const
-  return allocate ? best({ ...parts, probeTokens }) : fasp(parts)
+  return allocate ? best({ ...parts, probeTokens }) : plain(parts)
 }
 
 /** Columns with almost equal scores may change places where G is rounded to float32. */
@@ -68,7 +68,7 @@ describe('agrees with the oracle', () => {
       method: methodOf(expected),
       sparsity: oracle.sparsity,
       dtype: 'F32',
-      windows: asWindows(golden.calibration_windows),
+      calibration: asWindows(golden.calibration_windows),
       output,
     })
     expect(result.widths.after).toEqual(expected.widths.map(([ffn, value]) => ({ ffn, value })))
@@ -105,10 +105,10 @@ if (BF16)
     test('cost no quality', { timeout: 120_000 }, async () => {
       for (const { name, method } of pruned) {
         const golden = goldenOf(name)
-        const windows = asWindows(golden.calibration_windows)
+        const calibration = asWindows(golden.calibration_windows)
         const measure = async (products: 'float32' | 'bf16') => {
           const output = join(folder, `${name} ${method} ${products}`)
-          await prune(TINY_MODELS[name], { method, sparsity: 0.3, products, windows, output })
+          await prune(TINY_MODELS[name], { method, sparsity: 0.3, products, calibration, output })
           return perplexityOn(golden.evaluation_windows, output)
         }
         const [exact, measured] = [await measure('float32'), await measure('bf16')]

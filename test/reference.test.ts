@@ -31,12 +31,12 @@ const logSoftmax = (row: Float32Array) => {
 
 test('KL and agreement of a pruned model are those of the logits, and of the dense model 0 and 1', async () => {
   const output = join(folder, 'pruned')
-  const cut = { sparsity: 0.6, method: 'fasp:scope=ffn+ragged:layout=compact' } as const
+  const cut = { sparsity: 0.6, method: 'plain:scope=ffn+ragged:layout=compact' } as const
   const checkpoint = await openCheckpoint(TINY_LLAMA)
   const dense = describeModel(checkpoint)
   const ids = loadTokenizer(checkpoint).encode(TEXT)
   const windows = evaluationWindows({ name: 'text', ids }, SEQ_LEN, dense.architecture.vocabularySize, 2)
-  await prune(TINY_LLAMA, { ...cut, windows, output })
+  await prune(TINY_LLAMA, { ...cut, calibration: windows, output })
   const prunedCheckpoint = await openCheckpoint(output)
   const pruned = describeModel(prunedCheckpoint)
 

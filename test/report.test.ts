@@ -1,4 +1,4 @@
-// `fasp report`, and `--report` and `--result` of the commands that measure, as a user runs them.
+// `fasp report`, and `--report` of the commands that measure, as a user runs them.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -15,13 +15,13 @@ describe('prune and eval', () => {
     folder = await workplace()
     const prune = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK, '--method', 'best']
     const measured = [
-      '--eval',
+      '--text',
       'text.txt',
-      '--max-windows',
+      '--text-windows',
       '2',
       '--report',
       'out.html',
-      '--result',
+      '--report',
       'out.json',
       '--to',
       'gguf',
@@ -60,9 +60,9 @@ describe('prune and eval', () => {
   test('eval keeps its result, too', async () => {
     const item = JSON.stringify({ goal: 'To rest', sol1: 'run', sol2: 'sleep', label: 1 })
     await put(folder, { 'data/piqa.jsonl': `${item}\n`.repeat(3) })
-    const args = ['eval', 'out', '--text', 'text.txt', '--max-windows', '1', '--seq-len', '32', '--dense', TINY_LLAMA]
+    const args = ['eval', 'out', '--text', 'text.txt', '--windows', '1', '--seq-len', '32', '--dense', TINY_LLAMA]
     const tasks = ['--tasks', 'piqa', '--tasks-data', 'data', '--limit', '2']
-    await run(folder, ...args, ...tasks, '--result', 'eval.json', '--report', 'eval.md')
+    await run(folder, ...args, ...tasks, '--report', 'eval.json', '--report', 'eval.md')
     const result = parseResult(readFileSync(join(folder, 'eval.json'), 'utf8'), 'eval.json')
     expect(result).toMatchObject({ command: 'eval', runs: [{ name: 'best', sparsity: 0.2 }] })
     const sha256 = expect.stringMatching(/^[0-9a-f]{64}$/)
@@ -90,7 +90,7 @@ describe('report', () => {
     expect(stdout.split('\n').filter(line => [...line].length > 80)).toEqual([])
     expect(stdout).toMatch(/^osscar 50 % +The process ran out of memory\.$/m)
     await run(folder, 'report', 'r.json', '-o', 'r.md')
-    expect(readFileSync(join(folder, 'r.md'), 'utf8')).toContain('\n| fasp | 29.97 ± 2.40 | 40.41 ± 3.23 |')
+    expect(readFileSync(join(folder, 'r.md'), 'utf8')).toContain('\n| plain | 29.97 ± 2.40 | 40.41 ± 3.23 |')
     for (const chart of ['perplexity', 'accuracy', 'errors', 'layers', 'sensitivity', 'time', 'engine']) {
       await run(folder, 'report', 'r.json', '-o', `${chart}.svg`, '--chart', chart)
       const svg = readFileSync(join(folder, `${chart}.svg`), 'utf8')
@@ -150,8 +150,7 @@ describe('report', () => {
     [['report', 'r.json', '--chart', 'time'], ['no output for the chart'], 2],
     [['report', 'dense.json', '-o', 'x.svg'], ['has nothing for the chart perplexity', 'time'], 2],
     [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--report', 'text.txt'], ['text.txt does not say'], 2],
-    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--result', 'r.json'], ['r.json exists already']],
-    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--result', 'r.html'], ['must end in .json'], 2],
+    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--report', 'r.json'], ['r.json exists already']],
     [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--prompt', 'x'], ['prompt is for a report'], 2],
     [['eval', TINY_LLAMA, '--text', 'text.txt', '--report', 'r.json'], ['r.json exists already']],
   ])('refuses %j before any work', async (args, says, code = 1) => {

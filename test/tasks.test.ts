@@ -217,7 +217,7 @@ describe('the text that choices have in common is run once', () => {
     const folder = await workplace()
     const output = join(folder, 'compact')
     const calibration = [join(folder, 'text.txt')]
-    await prune(TINY_LLAMA, { sparsity: 0.3, method: 'best', output, calibration, samples: 4, seqLen: 64 })
+    await prune(TINY_LLAMA, { sparsity: 0.3, method: 'best', output, calibration, windows: 4, seqLen: 64 })
     await compare(output)
   })
 
@@ -235,7 +235,7 @@ describe('files of tasks', () => {
 
   test('are counted up to --limit, beside texts', async () => {
     const folder = await workplace({ 'data/arc_easy.jsonl': `${ARC(1)}\n`.repeat(5) })
-    const more = ['--limit', '3', '--text', 'text.txt', '--seq-len', '32,64', '--max-windows', '2', '--json']
+    const more = ['--limit', '3', '--text', 'text.txt', '--seq-len', '32,64', '--windows', '2', '--json']
     const { code, stdout, stderr } = await fasp([...args('arc_easy'), ...more], { folder })
     expect(code, stderr).toBe(0)
     expect(stdout).toMatch(/^task +version +items +acc % +acc_norm %\narc_easy +1\.0 +3 /m)
@@ -324,8 +324,8 @@ test('distance to a dense model, against softmax in float64', async () => {
   const folder = await workplace()
   const text = [join(folder, 'text.txt')]
   const output = join(folder, 'pruned')
-  await prune(TINY_LLAMA, { sparsity: 0.2, method: 'fasp', output, calibration: text, samples: 4, seqLen: 64 })
-  const options = { text, dense: TINY_LLAMA, seqLen: [32, 64], maxWindows: 2 }
+  await prune(TINY_LLAMA, { sparsity: 0.2, method: 'plain', output, calibration: text, windows: 4, seqLen: 64 })
+  const options = { text, dense: TINY_LLAMA, seqLen: [32, 64], windows: 2 }
   const measured = await evaluate(output, options)
   const [{ kl, topAgreement }, other] = measured.divergence!
   expect(other).toMatchObject({ file: text[0], windows: 2, seqLen: 64 })

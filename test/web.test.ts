@@ -79,7 +79,7 @@ test('the verbs give what they give in Node', async () => {
   const file = new File([TEXT], 'text.txt')
   const texts = [{ name: 'text.txt', text: async () => TEXT }]
   await using model = await openModel(picked(TINY_FILES))
-  const windows = { seqLen: 32, maxWindows: 2, engine }
+  const windows = { seqLen: 32, windows: 2, engine }
   expect(await perplexity(model, file, windows)).toEqual(await node.perplexity(TINY_LLAMA, texts[0], windows))
   expect(await evaluate(model, { text: [file], ...windows })).toEqual(
     await node.evaluate(TINY_LLAMA, { text: texts, ...windows }),
@@ -88,11 +88,11 @@ test('the verbs give what they give in Node', async () => {
     await node.generate(TINY_LLAMA, 'It was', { maxTokens: 4 }),
   )
   expect({ ...(await inspect(model)), name: '' }).toEqual({ ...(await node.inspect(TINY_LLAMA)), name: '' })
-  const cut = { sparsity: 0.2, samples: 2, seqLen: 32, engine }
+  const cut = { sparsity: 0.2, windows: 2, seqLen: 32, engine }
   const [output, other] = [new MemorySink(), new MemorySink()]
   await using run = await prepare(model, { ...cut, calibration: [file], output })
   expect(run.plan).toEqual(
-    await node.planPrune(TINY_LLAMA, { sparsity: 0.2, samples: 2, seqLen: 32, calibration: texts }),
+    await node.planPrune(TINY_LLAMA, { sparsity: 0.2, windows: 2, seqLen: 32, calibration: texts }),
   )
   await prune(model, { ...cut, calibration: [file], output })
   await node.prune(TINY_LLAMA, { ...cut, calibration: texts, output: other })

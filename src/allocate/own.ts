@@ -1,4 +1,4 @@
-// How much to cut where, by a function of the user's: `fasp({ allocate })` of method.ts.
+// How much to cut where, by a function of the user's: `plain({ allocate })` of method.ts.
 import { UsageError } from '../errors.ts'
 import { type Architecture, fullWidths, layersOf } from '../model/architecture.ts'
 import type { Widths } from '../model/half-block.ts'

@@ -59,15 +59,15 @@ const STATISTICS_TOKENS = 8192
 const LEAST_SHARE = 1 / 8
 
 export interface CalibrationSize {
-  readonly samples: number
+  readonly windows: number
   readonly seqLen: number
   readonly probeTokens: number
 }
 
 /** Bytes of activations: the streams of the dense model, a branch for each half-block, and hidden activations of one. */
-export function allocationBytes(a: Architecture, { samples, seqLen, probeTokens }: CalibrationSize): number {
+export function allocationBytes(a: Architecture, { windows, seqLen, probeTokens }: CalibrationSize): number {
   const { hiddenSize: d, halves } = a
-  const observed = Math.min(samples * seqLen, statisticsTokens(a))
+  const observed = Math.min(windows * seqLen, statisticsTokens(a))
   const hidden = Math.max(...halves.map(hiddenWidth))
   return 4 * (observed * (d + hidden) + probeTokens * d * (halves.length + 1))
 }

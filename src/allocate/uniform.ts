@@ -26,7 +26,7 @@ export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: Wi
     throw new UsageError(
       `sparsity ${sparsity} cannot be reached: scope ${scope} covers ${((100 * (prunable + goneWithHeads)) / total).toFixed(0)} % of the decoder linears.` +
         (scope === 'ffn'
-          ? ' Use a method that cuts attention too (best, paper, fasp:scope=ffn+ragged) or a lower sparsity.'
+          ? ' Use a method that cuts attention too (best, paper, plain:scope=ffn+ragged) or a lower sparsity.'
           : ' Use a lower sparsity.'),
     )
   const widths = {

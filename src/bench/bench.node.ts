@@ -73,7 +73,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
     if (model === undefined) yield* provideModel(path, options)
     const a = yield* architectureAt(path, signal)
     const seqLen = Math.min(workload.seqLen, a.maxPositions)
-    const input = { windows: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
+    const input = { calibration: randomWindows(a.vocabularySize, windows, seqLen), output, overwrite: true }
     await using prepared = yield* prepareEvents(path, { ...settings, ...input, engine: engineOptions, signal })
     const { activationBytes } = prepared.plan
     yield { type: 'notice', message: 'Measuring matrix products.' }

@@ -92,6 +92,14 @@ function convert(name: string, value: unknown, spec: OptionSpec): unknown {
   return number
 }
 
+/** Names of earlier versions: what they are now, by command. */
+const RENAMED: Readonly<Record<string, readonly string[]>> = {
+  eval: ['text'],
+  samples: ['windows'],
+  'max-windows': ['text-windows', 'windows'],
+  result: ['report'],
+}
+
 function explain(error: Error, known: readonly string[]): string {
   const unknown = /Unknown option '([^']+)'/.exec(error.message)?.[1]
   const valueless = /^Option '((?:-\w, )?--[\w-]+)[^']*' argument (?:is ambiguous|missing)/.exec(error.message)?.[1]
@@ -103,6 +111,8 @@ function explain(error: Error, known: readonly string[]): string {
   const ofMethod = wanted === 'preset' || Object.keys(METHOD_OPTIONS).some(option => optionName(option) === wanted)
   if (ofMethod && known.includes('method'))
     return `unknown option ${unknown}. Use --method: best, or with options of a method best:alpha=0.25. See --help-all.`
+  const now = RENAMED[wanted]?.find(name => known.includes(name))
+  if (now) return `unknown option ${unknown}. It is --${now} now.`
   const near = known
     .map(name => ({ name, distance: editDistance(name, wanted) }))
     .filter(({ name, distance }) => distance <= Math.min(2, wanted.length / 3) || name.startsWith(wanted))

@@ -1,11 +1,11 @@
 // fasp compare: methods under one protocol → one table and one result file.
 import { RunError, UsageError } from '../errors.ts'
-import { compareEvents, writeReport } from '../node.ts'
+import { compareEvents } from '../node.ts'
 import { comparisonText } from '../report/comparison.ts'
-import { checkReport } from '../report/report.node.ts'
 import { defineCommand } from './command.ts'
 import { engineOptions, modelArgument, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
+import { checkReports, REPORT_OPTIONS, writeReports } from './reports.ts'
 
 export default defineCommand({
   usage: 'compare <folder | model.gguf | hub/id> --methods <list> -s <list> -o <file>',
@@ -33,10 +33,10 @@ export default defineCommand({
       value: 'file',
       help: 'text to calibrate on; repeatable (or self-written)',
     },
-    samples: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
+    windows: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
     'calibration-seq-len': { type: 'integer', rare: true, help: 'tokens per calibration window (--seq-len)' },
     'seq-len': { type: 'integer', help: 'tokens per window, of both kinds (default 1024)' },
-    'max-windows': {
+    'text-windows': {
       type: 'integer',
       list: true,
       value: 'list',
@@ -54,20 +54,21 @@ export default defineCommand({
     prompt: { type: 'text', many: true, value: 'text', help: 'for each model to continue; repeatable' },
     seed: { type: 'integer', rare: true, help: 'seed of the self-written text (default 0)' },
     ...PRUNING_OPTIONS,
-    report: { type: 'text', value: 'file', help: 'a report as well: .html, .md, .svg' },
+    report: REPORT_OPTIONS.report,
     json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   },
   methods: true,
   examples: ['fasp compare my-model --methods paper,best -s 0.2,0.3 --text w.txt -o r.json'],
   async run({ options, positionals }, { print, signal }) {
     const model = modelArgument(positionals)
-    const { output, methods, sparsity, text, tasks, report, json, prompt: prompts, 'max-windows': windows } = options
+    const { output, methods, sparsity, text, tasks, report, json, prompt: prompts, 'text-windows': windows } = options
     if (!methods) throw new UsageError('no methods. Name some, for example --methods paper,best.')
     if (!sparsity) throw new UsageError('no sparsity. Say how much to remove, for example -s 0.2,0.3.')
     if (!output) throw new UsageError('no output. Say where the result goes: -o <file>.')
     if ((options.limit !== undefined || options['tasks-data']) && !tasks)
       throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
-    if (report) await checkReport(report, { overwrite: true })
+    const reports = { report, overwrite: true }
+    await checkReports(reports)
     signal.addEventListener('abort', () =>
       process.stderr.write(`\nWhat is done is kept; the same command goes on from there.\n`),
     )
@@ -79,14 +80,11 @@ export default defineCommand({
         tasksData: options['tasks-data'],
         seqLen: options['seq-len'],
         calibrationSeqLen: options['calibration-seq-len'],
-        maxWindows: windows?.length === 1 ? windows[0] : windows,
+        textWindows: windows?.length === 1 ? windows[0] : windows,
       }),
     )
     print(`${comparisonText(result, terminalStyle(process.stdout))}\n\nWrote ${output}`)
-    if (report) {
-      await writeReport(report, result, { overwrite: true })
-      print(`Wrote ${report}`)
-    }
+    for (const path of await writeReports(reports, result)) print(`Wrote ${path}`)
     if (json) print(JSON.stringify(result))
     const failed = result.runs.filter(run => run.failed).length
     if (failed > 0)

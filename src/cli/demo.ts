@@ -7,7 +7,7 @@ import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
-import { type Engine, fasp, generate, type Model, openEngine, openModel, pruneEvents } from '../node.ts'
+import { type Engine, generate, type Model, openEngine, openModel, plain, pruneEvents } from '../node.ts'
 import { layersText, secondsLine, sizesTable } from '../report/terminal.ts'
 import { sampleWindows } from '../text/sample.ts'
 import { temporaryFolder } from '../write/folder.node.ts'
@@ -18,8 +18,8 @@ import { showProgress } from './progress.ts'
 const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
 const SPARSITY = 0.3
 /** Texts that the dense model writes: one to calibrate on, and another, from another seed, to measure on. */
-const CALIBRATION = { samples: 64, seqLen: 256, seed: 0 }
-const HELD_OUT = { samples: 32, seqLen: 256, seed: 1 }
+const CALIBRATION = { windows: 64, seqLen: 256, seed: 0 }
+const HELD_OUT = { windows: 32, seqLen: 256, seed: 1 }
 const PROMPTS = ['It was a dark', 'Once upon a time', 'The prince smiled and']
 const WRITTEN_TOKENS = 40
 
@@ -35,9 +35,15 @@ export default defineCommand({
       const started = performance.now()
       await using dense = await openModel(MODEL)
       const results = []
-      const windows = await showProgress(sampleWindows(context, dense, CALIBRATION))
+      const calibration = await showProgress(sampleWindows(context, dense, CALIBRATION))
       for (const repair of ['pruned', 'none'] as const) {
-        const settings = { sparsity: SPARSITY, method: fasp({ repair }), windows, output: join(folder, repair), signal }
+        const settings = {
+          sparsity: SPARSITY,
+          method: plain({ repair }),
+          calibration,
+          output: join(folder, repair),
+          signal,
+        }
         results.push(await showProgress(pruneEvents(MODEL, settings)))
       }
       await using restored = await openModel(join(folder, 'pruned'))

@@ -17,7 +17,7 @@ export default defineCommand({
   options: {
     text: { type: 'text', many: true, value: 'file', help: 'file, or wikitext2, c4, hf:org/name:split; repeatable' },
     'seq-len': { type: 'integer', list: true, value: 'n,…', help: 'tokens per window (default 1024 or the context)' },
-    'max-windows': { type: 'integer', help: 'the first n windows of each text (default all)' },
+    windows: { type: 'integer', help: 'the first n windows of each text (default all)' },
     dense: { type: 'text', value: 'model', help: 'on each text, KL to this model and top-1 agreement' },
     tasks: { type: 'text', list: true, value: 'names', help: 'zero-shot tasks: arc_easy,piqa,…' },
     'tasks-data': { type: 'text', many: true, value: 'folder', help: 'task files (default: from the Hub); repeatable' },
@@ -42,10 +42,10 @@ export default defineCommand({
     await checkReports(options)
     const started = performance.now()
     const engine = engineOptions(options)
-    const { 'seq-len': seqLen, 'max-windows': maxWindows } = options
+    const { 'seq-len': seqLen, windows } = options
     const notices: string[] = []
     const measures = await showProgress(
-      evaluateEvents(model, { text, seqLen, maxWindows, dense, tasks, tasksData, limit, engine, signal }),
+      evaluateEvents(model, { text, seqLen, windows, dense, tasks, tasksData, limit, engine, signal }),
       notices,
     )
     const seconds = { evaluate: (performance.now() - started) / 1000 }

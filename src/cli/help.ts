@@ -69,7 +69,7 @@ of each. Progress goes to stderr, results to stdout; \`--json\` adds one JSON do
 failed, 2 wrong usage, 130 interrupted (Ctrl-C, SIGTERM and SIGHUP are obeyed within a second). \`FASP_LOG=debug\` shows stack traces.
 
 \`--method\` takes the name of a method, and after colons its options: \`stock\`, \`best:alpha=0.25\`,
-\`fasp:scope=ffn+ragged:layout=compact:center\`. Of several values the first is the default. [methods.md](methods.md) says what they are.
+\`plain:scope=ffn+ragged:layout=compact:center\`. Of several values the first is the default. [methods.md](methods.md) says what they are.
 
 Made from the specifications in \`src/cli\` and \`src/method.ts\`: \`npx vitest run test/docs.test.ts -u\` writes it anew.
 ${commands.map(command => `\n## fasp ${command.usage.split(' ')[0]}\n\n\`\`\`text\n${commandHelp(command, true)}\`\`\`\n`).join('')}`

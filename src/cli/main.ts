@@ -67,7 +67,7 @@ function report(error: unknown): number {
 
 /** What V8 says, of arrays and of WebAssembly. */
 const NO_MEMORY = /out of memory|allocation failed/i
-const MORE_MEMORY = 'Is it limited here (ulimit -v, a container)? A lower --memory and fewer --samples take less.'
+const MORE_MEMORY = 'Is it limited here (ulimit -v, a container)? A lower --memory and fewer --windows take less.'
 
 /** Names in a file may hold line breaks, or codes that steer the terminal. */
 const oneLine = (message: string): string => message.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')

@@ -48,10 +48,10 @@ const OPTIONS = {
     help: 'file, wikitext2, c4, hf:org/name:split (or self-written)',
   },
   to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, onnx, …; repeatable' },
-  eval: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
+  text: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
-  samples: { type: 'integer', help: 'windows (default 32; stock, best 65,536 tokens; self-written 64)' },
+  windows: { type: 'integer', help: 'to calibrate on (default 32; stock, best 65,536 tokens; self-written 64)' },
   'seq-len': { type: 'integer', help: 'tokens per window (default 1024; stock, best 512; self-written 256)' },
   dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; .gguf: q8_0 … (default: as source)' },
   device,
@@ -60,9 +60,8 @@ const OPTIONS = {
   report: REPORT_OPTIONS.report,
   json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
   'held-out': { type: 'integer', rare: true, help: 'windows a text to measure on (2; stock, best 4; paper 0)' },
-  'max-windows': { type: 'integer', rare: true, help: 'evaluate the first n windows of each text' },
+  'text-windows': { type: 'integer', rare: true, help: 'measure on the first n windows of each text' },
   verbose: { type: 'flag', rare: true, help: 'show all layers, not the worst alone' },
-  result: { ...REPORT_OPTIONS.result, rare: true },
   prompt: { ...REPORT_OPTIONS.prompt, rare: true },
   seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
   ...engineOnly,
@@ -89,13 +88,13 @@ export default defineCommand({
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, overwrite, eval: text } = options
+    const { output, overwrite, text } = options
     const engine = engineOptions(options)
     const seconds: Record<string, number> = {}
     const notices: Record<string, readonly string[]> = {}
     const measure = async (of: string | Model, phase: Phase) => {
       if (!text) return []
-      const windows = { seqLen: options['seq-len'], maxWindows: options['max-windows'] }
+      const windows = { seqLen: options['seq-len'], windows: options['text-windows'] }
       const started = performance.now()
       const told: string[] = []
       const results = await showProgress(evaluateEvents(of, { text: texts, ...windows, engine, phase, signal }), told)
@@ -155,7 +154,7 @@ function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
     output: options.output,
     to: options.to?.map(exportRequest),
     calibration: options.calibration,
-    samples: options.samples,
+    windows: options.windows,
     seqLen: options['seq-len'],
     heldOut: options['held-out'],
     method: options.method,

@@ -8,7 +8,7 @@ import { terminalStyle } from './environment.ts'
 
 export default defineCommand({
   usage: 'report <result.json> … [-o <file>] [options]',
-  summary: 'Shows results that --result wrote: on the terminal, or as a page, tables or a chart.',
+  summary: 'Shows results: on the terminal, or as a page, tables or a chart.',
   options: {
     output: { type: 'text', short: 'o', value: 'file', help: '.html, .md, .svg, or .json of several' },
     chart: { type: 'text', choices: CHART_NAMES, help: 'which chart an .svg shows (default perplexity)' },
@@ -17,7 +17,7 @@ export default defineCommand({
   examples: ['fasp report result.json -o report.html', 'fasp report a.json b.json -o perplexity.svg'],
   async run({ options, positionals }, { print }) {
     const { output, chart, overwrite } = options
-    if (positionals.length === 0) throw new UsageError('no result. Give a file that --result wrote.')
+    if (positionals.length === 0) throw new UsageError('no result. Give a .json that --report or fasp compare wrote.')
     if (chart && !output) throw new UsageError('no output for the chart. Say where it goes: -o <file>.svg.')
     const varied = chart === 'tokens' ? (['samples', 'calibrationSeqLen'] as const) : []
     const result = mergeResults(await Promise.all(positionals.map(readResult)), varied)

@@ -1,4 +1,4 @@
-// `--report` and `--result` of the commands that measure: checked before the long part, written after it.
+// `--report` of the commands that measure: checked before the long part, written after it.
 import { totalmem } from 'node:os'
 import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
@@ -13,29 +13,29 @@ import { engineOptions } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export const REPORT_OPTIONS = {
-  report: { type: 'text', value: 'file', help: 'write a report: .html, or .md, .svg' },
-  result: { type: 'text', value: 'file', help: 'keep the result, .json for fasp report' },
+  report: { type: 'text', many: true, value: 'file', help: '.html, .md, .svg; .json for fasp report; repeatable' },
   prompt: { type: 'text', many: true, value: 'text', help: 'what models go on with in the report; repeatable' },
 } as const
 
 type ReportOptions = Parsed<typeof REPORT_OPTIONS> & { readonly overwrite?: boolean }
 
-export const wantsReport = ({ report, result }: ReportOptions): boolean => report !== undefined || result !== undefined
+export const wantsReport = ({ report }: ReportOptions): boolean => report !== undefined
 
 /** Before the long part. @throws UsageError, OutputError */
 export async function checkReports(options: ReportOptions): Promise<void> {
-  const { report, result, prompt, overwrite } = options
+  const { report = [], prompt, overwrite } = options
   if (prompt && !wantsReport(options))
     throw new UsageError('prompt is for a report, and none is asked for. Add --report <file>.html, or leave it out.')
-  if (result !== undefined && !result.toLowerCase().endsWith('.json'))
-    throw new UsageError(`result is "${result}"; its name must end in .json.`)
-  for (const path of [report, result]) if (path !== undefined) await checkReport(path, { overwrite })
+  for (const path of report) await checkReport(path, { overwrite })
 }
 
-export async function writeReports({ report, result, overwrite }: ReportOptions, file: ResultFile): Promise<string[]> {
-  const paths = [report, result].filter(path => path !== undefined)
-  for (const path of paths) await writeReport(path, file, { overwrite })
-  return paths
+/** @returns what it wrote */
+export async function writeReports(
+  { report = [], overwrite }: ReportOptions,
+  file: ResultFile,
+): Promise<readonly string[]> {
+  for (const path of report) await writeReport(path, file, { overwrite })
+  return report
 }
 
 export interface Described {

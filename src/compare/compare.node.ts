@@ -39,8 +39,8 @@ import { openWork, removeWork, workFolder } from './work.node.ts'
 export async function* compare(path: string, given: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
   const options = { ...given, calibrationSeqLen: given.calibrationSeqLen ?? given.seqLen }
   const { output, text = [], tasks = [], tasksData, limit, calibration, signal } = options
-  const { engine, samples, calibrationSeqLen, seed, memory, products } = options
-  const shared = { samples, seqLen: calibrationSeqLen, seed, memory, products }
+  const { engine, windows, calibrationSeqLen, seed, memory, products } = options
+  const shared = { windows, seqLen: calibrationSeqLen, seed, memory, products }
   const cells = grid(options.methods, options.sparsity, shared)
   checkMeasures(options)
   checkMethods(cells)
@@ -68,8 +68,8 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
   const key = protocolKey(protocol)
   const { prompts } = protocol
   const dense: DenseTask = {
-    ...{ name: 'dense', key, ...read.files, seqLen: protocol.seqLen, maxWindows: protocol.maxWindows },
-    ...{ samples: protocol.samples, calibrationSeqLen: protocol.calibrationSeqLen, seed: protocol.seed },
+    ...{ name: 'dense', key, ...read.files, seqLen: protocol.seqLen, textWindows: protocol.maxWindows },
+    ...{ windows: protocol.samples, calibrationSeqLen: protocol.calibrationSeqLen, seed: protocol.seed },
     ...{ tasks, tasksData, limit, measured: runs.has(keyOf({ name: 'dense' })) },
   }
   try {
@@ -113,13 +113,13 @@ async function* attemptRun(job: Job, signal?: AbortSignal): AsyncGenerator<Progr
 }
 
 /** @throws UsageError for nothing to measure, and numbers out of range */
-function checkMeasures({ text = [], tasks = [], maxWindows, limit }: CompareOptions): void {
+function checkMeasures({ text = [], tasks = [], textWindows, limit }: CompareOptions): void {
   if (text.length + tasks.length === 0)
     throw new UsageError('nothing to measure. Give a text with --text <file>, or tasks with --tasks arc_easy,piqa.')
-  for (const n of [maxWindows ?? []].flat()) checkRange('max-windows', n, 1, 1e9, true)
-  if (typeof maxWindows === 'object' && maxWindows.length !== text.length)
+  for (const n of [textWindows ?? []].flat()) checkRange('text-windows', n, 1, 1e9, true)
+  if (typeof textWindows === 'object' && textWindows.length !== text.length)
     throw new UsageError(
-      `there are ${maxWindows.length} max-windows for ${text.length} texts. Give one for all, or one for each.`,
+      `there are ${textWindows.length} text-windows for ${text.length} texts. Give one for all, or one for each.`,
     )
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
 }

@@ -27,7 +27,7 @@ export const keyOf = (of: { readonly name: string; readonly asked?: object }): s
 export function grid(
   methods: readonly string[],
   sparsities: readonly number[],
-  shared: Pick<PruneOptions, 'samples' | 'seqLen' | 'seed' | 'memory' | 'products'>,
+  shared: Pick<PruneOptions, 'windows' | 'seqLen' | 'seed' | 'memory' | 'products'>,
 ): Cell[] {
   if (methods.length === 0) throw new UsageError('no methods. Name at least one, for example --methods paper,best.')
   if (sparsities.length === 0) throw new UsageError('no sparsity. Give at least one, for example --sparsity 0.2,0.3.')

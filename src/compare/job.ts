@@ -12,7 +12,7 @@ export interface Job {
   readonly work: string
   /** The first job measures the dense model and leaves there what all others need; each of those prunes once. */
   readonly task: DenseTask | Cell
-  /** Prompts of the samples. */
+  /** What models continue. */
   readonly prompts: readonly string[]
 }
 
@@ -23,10 +23,10 @@ export interface DenseTask {
   readonly text: readonly TextFile[]
   readonly seqLen: number
   /** Of each text. */
-  readonly maxWindows?: readonly number[]
+  readonly textWindows?: readonly number[]
   /** Undefined: the model writes its own. */
   readonly calibration?: readonly TextFile[]
-  readonly samples: number
+  readonly windows: number
   readonly calibrationSeqLen: number
   readonly seed: number
   /** Names of zero-shot tasks, and where their items are. */

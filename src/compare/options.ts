@@ -13,7 +13,7 @@ export interface CompareOptions {
   /** Tokens per window of the texts. @default 1024 or the context */
   readonly seqLen?: number
   /** The first so many windows of each text: one number for all, or one for each. @default all */
-  readonly maxWindows?: number | readonly number[]
+  readonly textWindows?: number | readonly number[]
   /** Zero-shot tasks (docs/tasks.md). @default none */
   readonly tasks?: readonly string[]
   /** Folders with the items of tasks. @default none: they are fetched from the Hub */
@@ -23,7 +23,7 @@ export interface CompareOptions {
   /** Text files to calibrate on. @default the model writes its own */
   readonly calibration?: readonly string[]
   /** Calibration windows. @default 32; self-written 64 */
-  readonly samples?: number
+  readonly windows?: number
   /** Tokens per calibration window. @default `seqLen`, or where that is not given 1024 or the context; self-written 256 */
   readonly calibrationSeqLen?: number
   /** Of self-written text. @default 0 */

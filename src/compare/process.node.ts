@@ -43,5 +43,5 @@ export async function* runInProcess(job: Job, signal?: AbortSignal): AsyncGenera
   }
 }
 
-const MEMORY = 'Was the memory full? A lower --memory and fewer --samples take less.'
+const MEMORY = 'Was the memory full? A lower --memory and fewer --windows take less.'
 const DEBUG = 'FASP_LOG=debug may show why.'

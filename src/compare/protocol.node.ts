@@ -51,19 +51,19 @@ export async function protocolOf(
   { text, tasks, calibration }: Contents,
   options: CompareOptions,
 ): Promise<Protocol> {
-  const { maxWindows, limit, seqLen, samples, calibrationSeqLen, seed, prompts = SAMPLE_PROMPTS } = options
-  // `fasp` has the windows of most methods, `stock` and `best` windows of their own.
-  const asked = { sparsity: 0, method: 'fasp', samples, seqLen: calibrationSeqLen, seed }
+  const { textWindows, limit, seqLen, windows, calibrationSeqLen, seed, prompts = SAMPLE_PROMPTS } = options
+  // `plain` has the windows of most methods, `stock` and `best` windows of their own.
+  const asked = { sparsity: 0, method: 'plain', windows, seqLen: calibrationSeqLen, seed }
   const { options: resolved } = prepare(model, asked, { texts: options.calibration && [] })
   return {
     model: await hashModel(local),
     text,
     seqLen: seqLen ?? Math.min(TEXT_WINDOWS.seqLen, model.architecture.maxPositions),
-    maxWindows: typeof maxWindows === 'number' ? text.map(() => maxWindows) : maxWindows,
+    maxWindows: typeof textWindows === 'number' ? text.map(() => textWindows) : textWindows,
     tasks,
     limit,
     calibration,
-    samples: resolved.samples,
+    samples: resolved.windows,
     calibrationSeqLen: resolved.seqLen,
     seed: resolved.seed,
     ...(options.products === 'bf16' && { products: options.products }),

@@ -69,15 +69,15 @@ function checkPrompts(model: Model, prompts: readonly string[]): void {
 
 async function* share(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Shared> {
   const { dense, signal } = open
-  const { key, seqLen, maxWindows, limit, seed } = task
+  const { key, seqLen, textWindows: firsts, limit, seed } = task
   const asTexts = (files: readonly TextFile[]) =>
     shortNames(files.map(({ name }) => name)).map((name, i) => namedText({ ...files[i], name }))
   const texts: TextWindows[] = []
   for (const [i, text] of asTexts(task.text).entries())
-    texts.push(...(await textWindows(dense, { texts: [text], seqLen, maxWindows: maxWindows?.[i] })))
+    texts.push(...(await textWindows(dense, { texts: [text], seqLen, windows: firsts?.[i] })))
   const { tasks, pages } = yield* readTasks(task.tasks, { data: task.tasksData, signal })
   const source = { texts: task.calibration && asTexts(task.calibration) }
-  const options = { samples: task.samples, seqLen: task.calibrationSeqLen, heldOut: 0, seed }
+  const options = { windows: task.windows, seqLen: task.calibrationSeqLen, heldOut: 0, seed }
   return {
     key,
     texts,

@@ -22,7 +22,7 @@ export interface MeasureOptions extends TaskOptions {
   /** Tokens per window; each text is measured at each length. @default 1024, or the model's context */
   readonly seqLen?: number | readonly number[]
   /** The first so many windows of each text. @default all */
-  readonly maxWindows?: number
+  readonly windows?: number
   /** Also say, on each text, how far the model has moved from this one. `openRows` gives a file for its hidden states. */
   readonly dense?: { readonly model: Model; openRows(): Promise<Scratch> }
   /** Of multiple choice. @default none */
@@ -121,12 +121,12 @@ export const perplexityOf = (
 /** @throws UsageError, TextError */
 export async function textWindows(
   model: Model,
-  { texts = [], seqLen, maxWindows }: Pick<MeasureOptions, 'texts' | 'seqLen' | 'maxWindows'>,
+  { texts = [], seqLen, windows }: Pick<MeasureOptions, 'texts' | 'seqLen' | 'windows'>,
 ): Promise<TextWindows[]> {
   const { maxPositions, vocabularySize } = model.architecture
   const lengths = [seqLen ?? Math.min(TEXT_WINDOWS.seqLen, maxPositions)].flat()
   for (const length of lengths) checkRange('seq-len', length, 2, maxPositions, true)
-  if (maxWindows !== undefined) checkRange('max-windows', maxWindows, 1, 1e9, true)
+  if (windows !== undefined) checkRange('windows of a text', windows, 1, 1e9, true)
   if (texts.length === 0) return []
   const tokenizer = loadTokenizer(model.checkpoint)
   const added = tokenizer.encode('').length
@@ -140,7 +140,7 @@ export async function textWindows(
       bos: added > 0,
       calibratedOn: calibratedOn(model.checkpoint.recipe, name),
       tokensPerByte: (ids.length - added) / new TextEncoder().encode(text).length,
-      windows: lengths.map(length => evaluationWindows({ name, ids, source }, length, vocabularySize, maxWindows)),
+      windows: lengths.map(length => evaluationWindows({ name, ids, source }, length, vocabularySize, windows)),
     })
   }
   return read

@@ -26,8 +26,8 @@ export async function* evaluateEvents(
   of: string | Model,
   options: EvaluateOptions,
 ): AsyncGenerator<ProgressEvent, Measures> {
-  const { maxWindows, limit, signal } = options
-  if (maxWindows !== undefined) checkRange('max-windows', maxWindows, 1, 1e9, true) // all of this before a long download
+  const { windows, limit, signal } = options
+  if (windows !== undefined) checkRange('windows of a text', windows, 1, 1e9, true) // all of this before a long download
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const text = yield* openTexts(options.text, 'evaluation', { signal })
   const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })

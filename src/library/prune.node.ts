@@ -17,7 +17,7 @@ import type { Plan } from '../plan.ts'
 import { prune } from '../prune.ts'
 import type { PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
-import type { CalibrationInput } from '../text/calibration.ts'
+import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
@@ -39,10 +39,11 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'> {
    * @default that of the source; BF16 for a folder from a quantised GGUF
    */
   readonly dtype?: string
-  /** Texts, text files (.txt, .jsonl, .parquet, .gz of these) or names of data sets (`wikitext2`, `c4`, `hf:org/name:split`), in equal shares. @default the model writes its own text */
-  readonly calibration?: readonly TextInput[]
-  /** Calibration windows, ready made, instead. */
-  readonly windows?: Windows
+  /**
+   * Texts, text files (.txt, .jsonl, .parquet, .gz of these) or names of data sets (`wikitext2`, `c4`, `hf:org/name:split`), in equal shares; or
+   * windows, ready made. @default the model writes its own text
+   */
+  readonly calibration?: readonly TextInput[] | Windows
   readonly signal?: AbortSignal
 }
 
@@ -62,12 +63,13 @@ export type PathRun = PreparedPrune<PrunePathResult>
 
 export async function* prepareEvents(source: string | Model, options: PrunePathOptions): Progress<PathRun> {
   const { overwrite = false, engine = {}, signal, ...others } = options
-  const { output, calibration, windows, products } = others
+  const { output, products } = others
   const path = typeof output === 'string' ? output : undefined
   const requested = ask(others)
   const name = nameOf(source)
   if (path !== undefined) await checkOutput(path, overwrite, [name])
-  const texts = calibration && (yield* openTexts(calibration, 'calibration', { signal }))
+  const { windows, texts: given } = textsOrWindows(others.calibration)
+  const texts = given && (yield* openTexts(given, 'calibration', { signal }))
   const asked = { ...requested, input: { windows, texts } }
   if (!isOpen(engine)) describeEngine(engine, products) // refuses what this machine lacks
   const model = yield* nodeVerbs.openModel(source, { signal })
@@ -122,14 +124,15 @@ export async function* planPruneEvents(source: string | Model, options: PlanOpti
 function ask(
   options: Omit<PrunePathOptions, 'output' | 'signal' | 'engine'> & Partial<Pick<PrunePathOptions, 'output'>>,
 ) {
-  const { output = '', to, dtype, calibration, windows, ...rest } = options
+  const { output = '', to, dtype, calibration, ...rest } = options
   if (typeof output !== 'string' && to)
     throw new UsageError('a sink takes no exports (to). Give the path of a folder as output.')
   const path = typeof output === 'string' ? output : ''
   const single = isGgufFile(path)
   const requests = exportRequests(path, to, single ? dtype : undefined).map(one => withDtype(one, dtype))
   const settings = { ...rest, dtype: single ? undefined : (dtype as FloatDType | undefined) }
-  const input: CalibrationInput = { windows, texts: calibration && [] } // read later
+  const { windows, texts } = textsOrWindows(calibration)
+  const input: CalibrationInput = { windows, texts: texts && [] } // read later
   checkOptions(settings, input)
   return { single, requests, settings, input }
 }

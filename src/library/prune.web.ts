@@ -6,7 +6,7 @@ import type { PruneOptions } from '../options.ts'
 import { prune } from '../prune.ts'
 import type { PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
-import type { NamedText } from '../text/calibration.ts'
+import { type NamedText, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { Sink } from '../write/sink.ts'
 import { checkGiven, type WebOptions, webVerbs } from './platform.web.ts'
@@ -17,18 +17,16 @@ type Progress<T> = AsyncGenerator<ProgressEvent, T>
 export interface PruneInPageOptions extends PruneOptions, WebOptions {
   /** Where the files go: a `MemorySink`, or one of your own. */
   readonly output: Sink
-  /** Texts, in equal shares; a `File` is one. @default the model writes its own text */
-  readonly calibration?: readonly NamedText[]
-  /** Calibration windows, ready made, instead. */
-  readonly windows?: Windows
+  /** Texts, in equal shares, of which a `File` is one; or windows, ready made. @default the model writes its own text */
+  readonly calibration?: readonly NamedText[] | Windows
 }
 
 export async function* prepareEvents(
   source: WebSource | Model,
   options: PruneInPageOptions,
 ): Progress<PreparedPrune<PruneResult>> {
-  const { output: sink, calibration, windows, engine, fetch, signal, ...pruneOptions } = options
-  const input = { windows, texts: calibration }
+  const { output: sink, calibration, engine, fetch, signal, ...pruneOptions } = options
+  const input = textsOrWindows(calibration)
   checkGiven(engine)
   checkOptions(pruneOptions, input) // before a long download
   const model = yield* webVerbs.openModel(source, { fetch, signal })

@@ -76,7 +76,7 @@ export type TextMeasures<Text> = Omit<MeasureOptions, 'texts'> & {
   readonly text?: readonly Text[]
 }
 
-export type PerplexityOptions = Pick<MeasureOptions, 'maxWindows'> & {
+export type PerplexityOptions = Pick<MeasureOptions, 'windows'> & {
   /** Tokens per window. @default 1024, or the model's context */
   readonly seqLen?: number
 }

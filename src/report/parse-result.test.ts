@@ -46,7 +46,7 @@ test.each([1, 100, text.length >> 1, text.length - 3])('a file cut short after %
 })
 
 test.each([
-  ['', 'is empty. Give the file that --result wrote.'],
+  ['', 'is empty. Give a .json that --report or fasp compare wrote.'],
   ['[]', 'is JSON, not a result of fasp'],
   ['{"schema":1}', 'is JSON, not a result of fasp'],
   [JSON.stringify(result.runs[1].prune), 'is the fasp.json of a pruned model, not a result'],

@@ -24,11 +24,11 @@ export function parseResult(text: string, file: string): ResultFile {
     return RESULT(value, '') as ResultFile
   } catch (error) {
     if (!(error instanceof Wrong)) throw error
-    throw new FormatError(file, `${error.message}. The file was changed or is damaged; make it again with --result.`)
+    throw new FormatError(file, `${error.message}. The file was changed or is damaged; make it again.`)
   }
 }
 
-const GIVE = 'Give the file that --result wrote.'
+const GIVE = 'Give a .json that --report or fasp compare wrote.'
 
 function parse(text: string, file: string): unknown {
   if (text.trim() === '') throw new FormatError(file, `is empty. ${GIVE}`)

@@ -168,7 +168,7 @@ export const runName = ({
   options: { preset, method },
 }: {
   readonly options: { readonly preset?: unknown; readonly method?: unknown }
-}): string => (preset ? `preset ${preset}` : String(method ?? 'fasp'))
+}): string => (preset ? `preset ${preset}` : String(method ?? 'plain'))
 
 /** The contents of a result file. JSON has no NaN and no infinity: `null` stands for them, and is read as NaN. */
 export const serializeResult = (result: ResultFile): string => `${JSON.stringify(result)}\n`

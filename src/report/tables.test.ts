@@ -22,7 +22,7 @@ test('methods down, cuts across; the dense model in the note', () => {
   expect(wiki.rows.map(row => row[0]).slice(1)).toEqual([
     'preset best',
     'preset stock',
-    'fasp',
+    'plain',
     'flap',
     'wanda-sp',
     'magnitude',
@@ -77,7 +77,7 @@ test('layers that stay keep their numbers', () => {
 })
 
 test('Markdown: every row of a table has as many cells', () => {
-  const odd = { ...result, runs: result.runs.map(run => ({ ...run, name: run.name.replace('fasp', 'a|b\nc') })) }
+  const odd = { ...result, runs: result.runs.map(run => ({ ...run, name: run.name.replace('plain', 'a|b\nc') })) }
   const tables = resultMarkdown(odd)
     .split('\n\n')
     .filter(part => part.startsWith('|'))
@@ -149,7 +149,7 @@ test('text fits 80 columns, whatever there is', () => {
 
 test('lines of 80 columns with long names and reasons, and no error of one item', () => {
   const [dense, pruned] = result.runs
-  const failed = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --samples take less.'
+  const failed = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --windows take less.'
   const runs = [dense, { ...pruned, failed, name: 'best:alpha=0.25' }]
   const text = resultText({ ...result, runs })
   expect(text.replace(/\s+/g, ' ')).toContain(`Failed model why best:alpha=0.25 10 % ${failed}`)

@@ -1,4 +1,4 @@
-// Which columns matter, by a function of the user's: `fasp({ score })` of method.ts.
+// Which columns matter, by a function of the user's: `plain({ score })` of method.ts.
 import { UsageError } from '../errors.ts'
 import type { HalfWeights } from '../forward/weights.ts'
 import type { HalfBlock } from '../model/half-block.ts'

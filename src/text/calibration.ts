@@ -13,6 +13,12 @@ export interface CalibrationInput {
   readonly texts?: readonly NamedText[]
 }
 
+/** What users give to calibrate on: texts, or windows ready made. */
+export const textsOrWindows = <Text>(
+  given: readonly Text[] | Windows | undefined,
+): { readonly windows?: Windows; readonly texts?: readonly Text[] } =>
+  given && 'windows' in given ? { windows: given } : { texts: given }
+
 /** A text that is read when its turn comes. A `File` is one. */
 export interface NamedText {
   readonly name: string
@@ -47,7 +53,7 @@ export async function* calibration(
   context: Context,
   model: Model,
   { windows, texts }: CalibrationInput,
-  options: { readonly samples: number; readonly seqLen: number; readonly heldOut: number; readonly seed: number },
+  options: { readonly windows: number; readonly seqLen: number; readonly heldOut: number; readonly seed: number },
 ): AsyncGenerator<ProgressEvent, Windows> {
   // In any case, and first: the result goes with it.
   const tokenizer = loadTokenizer(model.checkpoint)
@@ -56,6 +62,6 @@ export async function* calibration(
   const tokenized = []
   for (const { name, source, text } of texts)
     tokenized.push({ name, source, ids: tokenizer.encode(await text(), name) })
-  const { seqLen, samples, heldOut } = options
-  return calibrationWindows(tokenized, seqLen, samples, model.architecture.vocabularySize, heldOut)
+  const { seqLen, windows: count, heldOut } = options
+  return calibrationWindows(tokenized, seqLen, count, model.architecture.vocabularySize, heldOut)
 }

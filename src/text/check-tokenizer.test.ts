@@ -106,7 +106,7 @@ describe('loadTokenizer', () => {
 
   test('comes before calibration that needs no tokenizer', async () => {
     const checkpoint = { name: 'm', tokenizer: { ...base, model: {} }, tokenizerConfig: {} }
-    const options = { samples: 1, seqLen: 2, heldOut: 0, seed: 0 }
+    const options = { windows: 1, seqLen: 2, heldOut: 0, seed: 0 }
     const run = calibration(undefined as never, { checkpoint } as never, {}, options)
     await expect(run.next()).rejects.toThrow(/^m: its tokenizer\.json cannot be used/)
   })

@@ -15,19 +15,19 @@ const TEMPERATURE = 1
 /** What `texts` in a result calls this text. */
 export const SELF_TEXT = 'text written by the model itself'
 
-/** Writes `samples` windows of `seqLen` tokens. Each starts with the model's BOS, or a random token where it has none. */
+/** Writes `count` windows of `seqLen` tokens. Each starts with the model's BOS, or a random token where it has none. */
 export async function* sampleWindows(
   { engine, signal }: Context,
   model: Model,
-  { samples, seqLen, seed }: { samples: number; seqLen: number; seed: number },
+  { windows: count, seqLen, seed }: { windows: number; seqLen: number; seed: number },
 ): AsyncGenerator<ProgressEvent, Windows> {
-  yield { type: 'phase', phase: 'calibration text', total: samples * seqLen, unit: 'tokens' }
+  yield { type: 'phase', phase: 'calibration text', total: count * seqLen, unit: 'tokens' }
   const { vocabularySize } = model.architecture
   const random = randomNumbers(seed)
   const bos = model.checkpoint.config.bos_token_id
   const windows: Int32Array[] = []
-  while (windows.length < samples) {
-    const sequences = Math.min(MAX_SEQUENCES, samples - windows.length)
+  while (windows.length < count) {
+    const sequences = Math.min(MAX_SEQUENCES, count - windows.length)
     const decoder = await Decoder.open(model, engine, sequences, seqLen)
     const texts = Array.from({ length: sequences }, () => new Int32Array(seqLen))
     for (const text of texts) text[0] = typeof bos === 'number' ? bos : Math.floor(random() * vocabularySize)
@@ -43,6 +43,6 @@ export async function* sampleWindows(
     }
     windows.push(...texts)
   }
-  const tokens = samples * seqLen
-  return { seqLen, windows, texts: [{ name: SELF_TEXT, tokens, available: samples, used: samples }] }
+  const tokens = count * seqLen
+  return { seqLen, windows, texts: [{ name: SELF_TEXT, tokens, available: count, used: count }] }
 }

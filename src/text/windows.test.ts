@@ -72,7 +72,7 @@ describe('calibrationWindows', () => {
 
   test('refuses fewer samples than texts', () => {
     const texts = ['a', 'b'].map(name => ({ name, ids: count(20) }))
-    expect(() => calibrationWindows(texts, 10, 1, 100)).toThrow(/--samples 2/)
+    expect(() => calibrationWindows(texts, 10, 1, 100)).toThrow(/--windows 2/)
     expect(() => calibrationWindows([], 10, 1, 100)).toThrow(UsageError)
   })
 

@@ -1,5 +1,5 @@
 // Calibration and evaluation, first step: token ids → windows of equal length.
-// A text of K whole windows gives, for n samples, the windows number ⌊i·K/n⌋, i = 0 … n−1: spread over the whole text, no chance
+// A text of K whole windows gives, for n of them, the windows number ⌊i·K/n⌋, i = 0 … n−1: spread over the whole text, no chance
 // involved. Evaluation takes the first windows, as the GPTQ protocol does (arXiv 2210.17323, its WikiText-2 perplexity).
 import { TextError, UnsupportedModelError, UsageError } from '../errors.ts'
 
@@ -62,30 +62,30 @@ export function cutWindows(ids: ArrayLike<number>, seqLen: number): Int32Array[]
 }
 
 /**
- * The windows to calibrate on: `samples` of them in equal shares (the first texts take the remainder), from each text its windows
+ * The windows to calibrate on: `count` of them in equal shares (the first texts take the remainder), from each text its windows
  * number ⌊i·K/n⌋, or all where it has fewer than its share. A share that one text cannot fill is not moved to another.
  * @param vocabularySize rows of the model's embedding; ids are checked against it
  * @param heldOut windows of each text to take besides, spread over those that are left, or as many as are left
  * @throws TextError for a text without one whole window
- * @throws UsageError for fewer samples than texts
+ * @throws UsageError for fewer windows than texts
  * @throws UnsupportedModelError for a token that the model does not have
  */
 export function calibrationWindows(
   texts: readonly TokenizedText[],
   seqLen: number,
-  samples: number,
+  count: number,
   vocabularySize: number,
   heldOut = 0,
 ): Windows {
   checkCount('sequence length', seqLen, 2)
-  checkCount('number of samples', samples, 1)
+  checkCount('number of windows', count, 1)
   if (texts.length === 0) throw new UsageError('no calibration text; give at least one file with --calibration')
-  if (samples < texts.length)
+  if (count < texts.length)
     throw new UsageError(
-      `${samples} calibration samples cannot be divided among ${texts.length} texts; take at least one sample a text (--samples ${texts.length}) or fewer texts`,
+      `${count} calibration windows cannot be divided among ${texts.length} texts; take at least one a text (--windows ${texts.length}) or fewer texts`,
     )
   const shares = texts.map((text, index) => {
-    const share = Math.floor(samples / texts.length) + (index < samples % texts.length ? 1 : 0)
+    const share = Math.floor(count / texts.length) + (index < count % texts.length ? 1 : 0)
     return takeWindows(text, seqLen, share, 'spread', vocabularySize, heldOut)
   })
   return joinShares(seqLen, shares)

@@ -87,8 +87,8 @@ describe('small models', () => {
   beforeAll(async () => {
     const text = join(root, 'text.txt')
     writeFileSync(text, TEXT)
-    const settings = { sparsity: 0.3, calibration: [text], samples: 8, seqLen: 64 }
-    await prune(TINY_LLAMA, { ...settings, method: 'fasp', output: join(root, 'stock') })
+    const settings = { sparsity: 0.3, calibration: [text], windows: 8, seqLen: 64 }
+    await prune(TINY_LLAMA, { ...settings, method: 'plain', output: join(root, 'stock') })
     await prune(TINY_LLAMA, { ...settings, method: 'paper', output: join(root, 'padded') })
     const values = [
       [32, 32],
@@ -154,7 +154,7 @@ describeShared('SmolLM2-135M at 30 %', () => {
   beforeAll(async () => {
     const source = execFileSync('bash', [sharedPath('scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
     const calibration = [sharedPath('data/calibration/wikitext2-valid.txt')]
-    await prune(source, { sparsity: 0.3, method: 'fasp', calibration, samples: 8, seqLen: 256, output })
+    await prune(source, { sparsity: 0.3, method: 'plain', calibration, windows: 8, seqLen: 256, output })
   })
   test.each(['F32', 'F16', 'BF16', 'Q8_0'])('%s', dtype => expectAgreement(output, dtype, 64))
 })

@@ -10,7 +10,7 @@ const shared = process.env.FASP_SHARED ?? new URL('../../../shared', import.meta
 const TEXTS = ['It was a dark and stormy night.', '  two  spaces\n\nnew lines', 'naïve café — £5, 12345', '']
 const GREEDY_TOKENS = 32
 const WINDOWS = { count: 2, length: 96 }
-const settings = { sparsity: 0.3, samples: 8, seqLen: 128 }
+const settings = { sparsity: 0.3, windows: 8, seqLen: 128 }
 const novels = [join(shared, 'data/calibration/novels.txt')]
 const calibration = existsSync(novels[0]) ? novels : undefined
 const engine = openEngine()
@@ -35,7 +35,7 @@ async function writeCase(folder, padded) {
   const measured = await perplexity(
     model,
     { name: 'text', text: async () => long },
-    { engine, seqLen: WINDOWS.length, maxWindows: WINDOWS.count },
+    { engine, seqLen: WINDOWS.length, windows: WINDOWS.count },
   )
   const longIds = [...tokenizer.encode(long)]
   const windows = Array.from({ length: WINDOWS.count }, (_, w) =>
@@ -58,11 +58,11 @@ async function writeCase(folder, padded) {
   await model.close()
 }
 
-const PER_HEAD = 'fasp:scope=ffn+per-head'
+const PER_HEAD = 'plain:scope=ffn+per-head'
 for (const name of readdirSync(join(out, 'models/stock'))) {
   const source = join(out, 'models/stock', name)
-  await pruned(source, `${name}-ffn`, ['stock'], 'fasp:multiple=32')
-  await pruned(source, `${name}-ragged`, ['padded', 'compact'], 'fasp:scope=ffn+ragged:multiple=8')
+  await pruned(source, `${name}-ffn`, ['stock'], 'plain:multiple=32')
+  await pruned(source, `${name}-ragged`, ['padded', 'compact'], 'plain:scope=ffn+ragged:multiple=8')
   await pruned(source, `${name}-per-head`, ['padded', 'compact'], `${PER_HEAD}:multiple=1`, { sparsity: 0.5 })
 }
 for (const folder of readdirSync(join(out, 'models/cut')))

@@ -24,7 +24,7 @@ const TASKS = {
 const METHODS = {
   'preset best': { loss: 1.45, seconds: 210, allocation: true },
   'preset stock': { loss: 1.9, seconds: 130 },
-  fasp: { loss: 2.3, seconds: 75 },
+  plain: { loss: 2.3, seconds: 75 },
   flap: { loss: 2.6, seconds: 60 },
   'wanda-sp': { loss: 4.4, seconds: 48 },
   magnitude: { loss: 14, seconds: 20 },
@@ -109,7 +109,7 @@ function pruneResult(loss: number, sparsity: number, seconds: number, allocated:
   return {
     ...{ schema: 1, fasp: '0.1.0' },
     source: { name: 'SmolLM2-135M-Instruct', format: 'huggingface', modelType: 'llama' },
-    options: { sparsity, scope: 'ffn+vo', layout: 'compact', samples: 32, seqLen: 1024 } as PruneResult['options'],
+    options: { sparsity, scope: 'ffn+vo', layout: 'compact', windows: 32, seqLen: 1024 } as PruneResult['options'],
     widths: { before: { ffn: FFN, value: HEAD }, after: widths },
     sizes: {
       decoderLinears: { before: linears, after: linears * (1 - sparsity) },

@@ -67,10 +67,10 @@ test('charts have names, labels that can be read, and values on hover', async ()
   const chart = page.getByRole('img', { name: 'Perplexity against size: wikitext2-test.txt, 24 × 1024' })
   expect((await chart.boundingBox())!.width).toBeGreaterThan(600)
   expect(await chart.locator('text').allTextContents()).toEqual(
-    expect.arrayContaining(['preset best', 'fasp', '↑ magnitude', 'dense 23.27', '30 %']),
+    expect.arrayContaining(['preset best', 'plain', '↑ magnitude', 'dense 23.27', '30 %']),
   )
   const titles = await chart.locator('title').allTextContents()
-  expect(titles).toContain('fasp, 30.0 % removed: 57.06')
+  expect(titles).toContain('plain, 30.0 % removed: 57.06')
   for (const name of ['Mean zero-shot accuracy against size', 'Restored error of each layer', 'Where the time went'])
     expect(await page.getByRole('img', { name }).isVisible(), name).toBe(true)
   await openDetails(page)
@@ -82,8 +82,8 @@ test('tables say what the charts show', async () => {
   const { page } = await open()
   const table = page.getByRole('table', { name: 'Perplexity: wikitext2-test.txt' })
   expect(await table.getByRole('columnheader').allTextContents()).toEqual(['method', '10 %', '20 %', '30 %', '50 %'])
-  const row = table.getByRole('row', { name: 'fasp' })
-  expect(await row.getByRole('rowheader').textContent()).toBe('fasp')
+  const row = table.getByRole('row', { name: 'plain' })
+  expect(await row.getByRole('rowheader').textContent()).toBe('plain')
   expect(await row.getByRole('cell').nth(2).textContent()).toBe('57.06 ± 4.57')
   const tasks = page.getByRole('table', { name: 'Zero-shot accuracy.' })
   expect(await tasks.getByRole('row', { name: 'dense' }).getByRole('cell').first().textContent()).toBe('49.0 ± 3.5')

@@ -116,16 +116,16 @@ async function ownChoices(model: Model, prompt: readonly number[], written: read
 /** Names of what `fasp prune` writes, and how. */
 const LAYOUTS = {
   stock: 'fasp',
-  padded: 'fasp:scope=ffn+ragged:layout=padded',
-  ragged: 'fasp:scope=ffn+ragged:layout=compact',
-  'per-head': 'fasp:scope=ffn+per-head:layout=compact',
+  padded: 'plain:scope=ffn+ragged:layout=padded',
+  ragged: 'plain:scope=ffn+ragged:layout=compact',
+  'per-head': 'plain:scope=ffn+per-head:layout=compact',
   best: 'best',
 }
 const cut = (name: string, layout: keyof typeof LAYOUTS, tokens: string) => {
   const calibration = [
     '--calibration',
     sharedPath('data/calibration/novels.txt'),
-    '--samples',
+    '--windows',
     '8',
     '--seq-len',
     tokens,
