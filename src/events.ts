@@ -2,6 +2,7 @@
 
 export type Phase =
   | 'download'
+  | 'read text'
   | 'calibration text'
   | 'allocate'
   | 'prune'
@@ -17,7 +18,7 @@ export type Phase =
   | 'speed'
 
 /** What a phase counts. */
-export type Unit = 'layers' | 'tokens' | 'bytes' | 'tensors' | 'turns'
+export type Unit = 'layers' | 'tokens' | 'bytes' | 'characters' | 'tensors' | 'turns'
 
 export type ProgressEvent =
   /** A phase has begun. `total` counts what its `progress` events count. */

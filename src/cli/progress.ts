@@ -1,6 +1,6 @@
 // Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
 
-import { bytes, duration, percent } from '../display.ts'
+import { bytes, duration, percent, count as quantity } from '../display.ts'
 import type { ProgressEvent, Unit } from '../events.ts'
 import { terminalStyle } from './environment.ts'
 
@@ -80,6 +80,7 @@ class Display {
     const count = {
       layers: `layer ${done} of ${total}`,
       tokens: `${done} of ${total} tokens`,
+      characters: `${quantity(done)} of ${quantity(total)} characters`,
       bytes: `${bytes(done)} of ${bytes(total)}`,
       tensors: `${done} of ${total} tensors`,
       turns: `turn ${done} of ${total}`,

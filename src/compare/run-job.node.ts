@@ -74,7 +74,7 @@ async function* share(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent
     shortNames(files.map(({ name }) => name)).map((name, i) => namedText({ ...files[i], name }))
   const texts: TextWindows[] = []
   for (const [i, text] of asTexts(task.text).entries())
-    texts.push(...(await textWindows(dense, { texts: [text], seqLen, windows: firsts?.[i] })))
+    texts.push(...(yield* textWindows(open, dense, { texts: [text], seqLen, windows: firsts?.[i] })))
   const { tasks, pages } = yield* readTasks(task.tasks, { data: task.tasksData, signal })
   const source = { texts: task.calibration && asTexts(task.calibration) }
   const options = { windows: task.windows, seqLen: task.calibrationSeqLen, heldOut: 0, seed }

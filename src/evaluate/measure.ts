@@ -9,6 +9,7 @@ import { checkRange, TEXT_WINDOWS } from '../options.ts'
 import type { DivergenceResult, PerplexityResult, TaskResult, WordPerplexityResult } from '../result.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { calibratedOn } from '../text/corpus.ts'
+import { tokenize } from '../text/tokenize.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import { evaluationWindows, type Windows } from '../text/windows.ts'
 import { perplexity } from './perplexity.ts'
@@ -51,7 +52,7 @@ export async function* measure(
   const { dense, tasks = [], pages, phase = 'evaluate' } = options
   if (dense) checkVocabularies(dense.model, model)
   const texts = []
-  for (const one of await textWindows(model, options)) {
+  for (const one of yield* textWindows(context, model, options)) {
     if (one.calibratedOn) yield { type: 'notice', message: corpusNotice(one.name, one.calibratedOn) }
     texts.push(...one.windows.map(windows => ({ ...one, windows })))
   }
@@ -119,10 +120,11 @@ export const perplexityOf = (
 })
 
 /** @throws UsageError, TextError */
-export async function textWindows(
+export async function* textWindows(
+  { signal }: Context,
   model: Model,
   { texts = [], seqLen, windows }: Pick<MeasureOptions, 'texts' | 'seqLen' | 'windows'>,
-): Promise<TextWindows[]> {
+): AsyncGenerator<ProgressEvent, TextWindows[]> {
   const { maxPositions, vocabularySize } = model.architecture
   const lengths = [seqLen ?? Math.min(TEXT_WINDOWS.seqLen, maxPositions)].flat()
   for (const length of lengths) checkRange('seq-len', length, 2, maxPositions, true)
@@ -133,8 +135,8 @@ export async function textWindows(
   const read = []
   for (const one of texts) {
     const { name, source } = one
-    const text = await one.text()
-    const ids = tokenizer.encode(text, name)
+    const wanted = windows === undefined ? Infinity : windows * Math.max(...lengths)
+    const { ids, text } = yield* tokenize(tokenizer, name, await one.text(), { wanted, which: 'first', signal })
     read.push({
       name,
       bos: added > 0,

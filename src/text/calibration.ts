@@ -3,8 +3,9 @@ import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { sampleWindows } from './sample.ts'
+import { tokenize } from './tokenize.ts'
 import { loadTokenizer } from './tokenizer.ts'
-import { calibrationWindows, type TextSource, type Windows } from './windows.ts'
+import { calibrationWindows, equalShares, type TextShare, type TextSource, type Windows } from './windows.ts'
 
 export interface CalibrationInput {
   /** Windows, ready made. */
@@ -59,9 +60,29 @@ export async function* calibration(
   const tokenizer = loadTokenizer(model.checkpoint)
   if (windows) return windows
   if (!texts) return yield* sampleWindows(context, model, options)
-  const tokenized = []
-  for (const { name, source, text } of texts)
-    tokenized.push({ name, source, ids: tokenizer.encode(await text(), name) })
   const { seqLen, windows: count, heldOut } = options
-  return calibrationWindows(tokenized, seqLen, count, model.architecture.vocabularySize, heldOut)
+  const shares = equalShares(count, texts.length)
+  const tokenized = []
+  for (const [i, { name, source, text }] of texts.entries()) {
+    const wanted = (shares[i] + heldOut) * seqLen
+    const reading = { wanted, which: 'spread', signal: context.signal } as const
+    tokenized.push({ name, source, ...(yield* tokenize(tokenizer, name, await text(), reading)) })
+  }
+  const found = calibrationWindows(tokenized, seqLen, count, model.architecture.vocabularySize, heldOut)
+  for (const [i, share] of found.texts.entries()) {
+    const message = shortText(share, shares[i], heldOut, seqLen)
+    if (message) yield { type: 'notice', message }
+  }
+  return found
+}
+
+function shortText(
+  { name, available, used, heldOut: held = 0 }: TextShare,
+  wanted: number,
+  heldOut: number,
+  seqLen: number,
+) {
+  if (used === wanted && held === heldOut) return undefined
+  const measured = held < heldOut ? `, and ${held} of ${heldOut} are left to measure on` : ''
+  return `${name}: the text has ${available} windows of ${seqLen} tokens, ${wanted} to calibrate on are wanted${measured}. Give more text, or a smaller --seq-len.`
 }

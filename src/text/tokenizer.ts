@@ -20,6 +20,8 @@ export interface TextTokenizer {
    * @throws TextError for a word longer than any text has
    */
   encode(text: string, name?: string): Int32Array
+  /** What `encode` gives, in steps that take part of a second each where the tokenizer allows: yields the characters that are done. */
+  encodeSteps(text: string, name?: string): Generator<number, Int32Array>
   /** Text of `ids`. `skipSpecial` leaves special tokens out. @default skipSpecial true */
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string
   /** The BOS, or else the EOS: what a text without a beginning of its own is conditioned on. */
@@ -49,6 +51,9 @@ const RUNS = ['a', 'A', '1', '=', ' ', '\n', '语'].map(character => character.r
  * of a text, up to 45 where its words are long or rare, and five times as much where other work keeps the cores busy.
  */
 const ALLOWANCE = { seconds: 10, perEntry: 1e-4, perCharacter: 3e-4 }
+
+/** A step of a long text: a third of a second, by the same measure. */
+const STEP_CHARACTERS = 2 ** 18
 
 /**
  * The library merges a word in 7 to 45 µs and 800 bytes a character: one of this length in some seconds and 100 MB. No text has such a
@@ -180,26 +185,40 @@ function wrap(tokenizer: Tokenizer, cuttable: boolean, checkpoint: Source): Text
     return ids
   }
 
-  return {
-    prefixToken: [config.bos_token, config.eos_token].map(token => idOf(tokenizer, token)).find(id => id !== undefined),
-    vocabularySize: tokenizer.model!.vocab.length,
-    encode: (text, name = 'the text') =>
-      bounded(checkpoint, ALLOWANCE.perCharacter * text.length, () => {
-        let at = 0
+  function* encodeSteps(text: string, name = 'the text'): Generator<number, Int32Array> {
+    const whole = !cuttable || inside.length === 0
+    const ids = new IdList()
+    if (!whole) ids.push(before)
+    let at = 0
+    for (const parts of whole ? [[text]] : inSteps(piecesBeforeSpace(text))) {
+      const length = parts.reduce((sum, part) => sum + part.length, 0)
+      bounded(checkpoint, ALLOWANCE.perCharacter * length, () => {
         try {
-          if (!cuttable || inside.length === 0) return Int32Array.from(tokenizer.encode(text).ids)
-          const ids = new IdList()
-          ids.push(before)
-          for (const part of piecesBeforeSpace(text)) {
-            ids.push(piece(part))
+          for (const part of parts) {
+            ids.push(whole ? tokenizer.encode(part).ids : piece(part))
             at += part.length
           }
-          ids.push(after)
-          return ids.toArray()
         } catch (error) {
           throw error instanceof LongWord ? error.in(name, at) : error
         }
-      }),
+      })
+      yield at
+    }
+    if (!whole) ids.push(after)
+    return ids.toArray()
+  }
+
+  return {
+    prefixToken: [config.bos_token, config.eos_token].map(token => idOf(tokenizer, token)).find(id => id !== undefined),
+    vocabularySize: tokenizer.model!.vocab.length,
+    encode: (text, name) => {
+      const steps = encodeSteps(text, name)
+      for (;;) {
+        const step = steps.next()
+        if (step.done) return step.value
+      }
+    },
+    encodeSteps,
     decode: (ids, { skipSpecial = true } = {}) =>
       bounded(checkpoint, ALLOWANCE.perCharacter * ids.length, () => {
         if (ids.length === 0) return ''
@@ -210,6 +229,19 @@ function wrap(tokenizer: Tokenizer, cuttable: boolean, checkpoint: Source): Text
         })
       }),
   }
+}
+
+/** Pieces in groups of so many characters or more. */
+function* inSteps(pieces: Iterable<string>): Generator<string[]> {
+  let [step, length]: [string[], number] = [[], 0]
+  for (const piece of pieces) {
+    step.push(piece)
+    length += piece.length
+    if (length < STEP_CHARACTERS) continue
+    yield step
+    ;[step, length] = [[], 0]
+  }
+  if (length > 0) yield step
 }
 
 /** @param token a string, or an object with the string as `content` */

@@ -21,9 +21,9 @@ export interface TextSource {
 /** What one text gave. */
 export interface TextShare {
   readonly name: string
-  /** Tokens in the text, BOS included. */
+  /** Tokens in what was read of the text (tokenize.ts), BOS included. */
   readonly tokens: number
-  /** Whole windows in the text. */
+  /** Whole windows in that. */
   readonly available: number
   /** Windows taken. */
   readonly used: number
@@ -84,12 +84,16 @@ export function calibrationWindows(
     throw new UsageError(
       `${count} calibration windows cannot be divided among ${texts.length} texts; take at least one a text (--windows ${texts.length}) or fewer texts`,
     )
-  const shares = texts.map((text, index) => {
-    const share = Math.floor(count / texts.length) + (index < count % texts.length ? 1 : 0)
-    return takeWindows(text, seqLen, share, 'spread', vocabularySize, heldOut)
-  })
-  return joinShares(seqLen, shares)
+  const shares = equalShares(count, texts.length)
+  return joinShares(
+    seqLen,
+    texts.map((text, i) => takeWindows(text, seqLen, shares[i], 'spread', vocabularySize, heldOut)),
+  )
 }
+
+/** How many of `count` windows each text gives. The first take the remainder. */
+export const equalShares = (count: number, texts: number): number[] =>
+  Array.from({ length: texts }, (_, i) => Math.floor(count / texts) + (i < count % texts ? 1 : 0))
 
 /**
  * The windows to evaluate on: the first `max`, or all.
