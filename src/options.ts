@@ -22,7 +22,10 @@ export interface PruneOptions {
   readonly products?: Precision
   /** Element type of all weights written. @default that of the source; BF16 from a quantised GGUF */
   readonly dtype?: FloatDType
-  /** Calibration windows. @default 32; methods best and stock as many as make 65,536 tokens; where the model writes its own text 64 */
+  /**
+   * Calibration windows. @default methods best and stock as many as make 65,536 tokens, where the model writes its own text at most 48 for each
+   * neuron of an FFN; other methods 32, own text 64
+   */
   readonly windows?: number
   /** Tokens per window. @default 1024, or the model's context; methods best and stock 512; where the model writes its own text 256 */
   readonly seqLen?: number
@@ -49,11 +52,13 @@ const DEFAULTS = { products: 'float32', heldOut: 2, seed: 0, memory: 1 } as cons
 /** What loads wherever the model loaded. */
 export const DEFAULT_METHOD = 'stock'
 
-/** Windows where the user gives text: what the goldens use; and where the model writes its own: short, so that it is quick. */
+/** Windows where the user gives text: what the goldens use; and where the model writes its own, token by token: fewer tokens. */
 export const TEXT_WINDOWS = { windows: 32, seqLen: 1024 }
 const SELF_WINDOWS = { windows: 64, seqLen: 256 }
 /** Methods best and stock: so many tokens, in windows that are shorter and see more places of a text (bench/README.md). */
 const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
+/** Of an FFN. Small models need no more (docs/results.md), and what they write themselves takes time. */
+const TOKENS_PER_NEURON = 48
 
 export const MAX_SPARSITY = 0.9
 
@@ -74,7 +79,7 @@ export function resolveOptions(
   if (moved) throw new UsageError(`${moved} is no option of prune but of its method. Write method: 'best:alpha=0.25'.`)
   const method = methodOf(given.method ?? DEFAULT_METHOD)
   const parts = partsOf(method, a && !isPreNorm(a))
-  const size = windowSize(method.name, given.seqLen, a?.maxPositions, calibration)
+  const size = windowSize(method.name, given.seqLen, a, calibration)
   const multiple = parts.layout === 'padded' ? 1 : defaultMultiple(a?.ffnWidth ?? Infinity)
   const resolved = {
     ...DEFAULTS,
@@ -90,18 +95,23 @@ export function resolveOptions(
 }
 
 /** Calibration windows and tokens of each, where the user does not say. */
-function windowSize(method: string, seqLen: number | undefined, maxPositions = Infinity, of: CalibrationInput) {
+function windowSize(method: string, seqLen: number | undefined, a: Architecture | undefined, of: CalibrationInput) {
   const { shortWindows, heldOut } = specOf(method)
   const { windows: made, texts } = of
   const held = heldOut === undefined ? {} : { heldOut }
   if (made) return { ...held, windows: made.windows.length, seqLen: made.seqLen }
-  const atMost = (size: typeof TEXT_WINDOWS) => ({ ...held, ...size, seqLen: Math.min(size.seqLen, maxPositions) })
-  if (!texts) return atMost(SELF_WINDOWS)
-  if (!shortWindows) return atMost(TEXT_WINDOWS)
-  const length = seqLen ?? Math.min(SHORT_WINDOWS.seqLen, maxPositions)
+  const usual = texts ? TEXT_WINDOWS : SELF_WINDOWS
+  const atMost = (length: number) => Math.min(length, a?.maxPositions ?? Infinity)
+  if (!shortWindows) return { ...held, ...usual, seqLen: atMost(usual.seqLen) }
+  const length = seqLen ?? atMost(Math.min(SHORT_WINDOWS.seqLen, usual.seqLen))
   const count = (tokens: number) => Math.ceil(tokens / length)
-  return { windows: count(SHORT_WINDOWS.tokens), heldOut: count(SHORT_WINDOWS.heldOutTokens), seqLen: length }
+  const windows = count(texts ? SHORT_WINDOWS.tokens : enoughTokens(a))
+  return { windows, heldOut: count(SHORT_WINDOWS.heldOutTokens), seqLen: length }
 }
+
+/** Calibration tokens beyond which methods best and stock gain little. */
+const enoughTokens = (a: Architecture | undefined): number =>
+  Math.min(SHORT_WINDOWS.tokens, TOKENS_PER_NEURON * (a?.ffnWidth ?? Infinity))
 
 /** @throws UsageError where `value` is not in the range, or not whole but should be */
 export function checkRange(name: string, value: number, low: number, high: number, whole: boolean): void {

@@ -51,8 +51,8 @@ test.for<[workload: string, method: MethodName, windows: number, seqLen: number,
   expect(ratio).toBeLessThan(1.25)
 })
 
-test('methods best and stock calibrate on short windows of text, as many as make the same tokens', () => {
-  const model = describeModel(withoutWeights())
+test('methods best and stock calibrate on short windows, as many as make the same tokens', () => {
+  const model = describeModel(withoutWeights({ max_position_embeddings: 512 }))
   const size = (options: Omit<PruneOptions, 'sparsity'>, texts?: []) => {
     const { windows, seqLen, heldOut } = prepare(model, { sparsity: 0.3, ...options }, { texts }).options
     return [windows, seqLen, heldOut]
@@ -65,8 +65,12 @@ test('methods best and stock calibrate on short windows of text, as many as make
     expect(size({ method }, [])).toEqual([128, 512, 4])
     expect(size({ method, seqLen: 100 }, [])).toEqual([656, 100, 21])
     expect(size({ method, windows: 16, heldOut: 0 }, [])).toEqual([16, 512, 0])
-    expect(size({ method })).toEqual([64, 256, 2])
+    expect(size({ method })).toEqual([72, 256, 8]) // 48 tokens for each of 384 neurons
+    expect(size({ method, seqLen: 512 })).toEqual([36, 512, 4])
+    const wide = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
+    expect(prepare(wide, { sparsity: 0.3, method }).options).toMatchObject({ windows: 256, seqLen: 256 })
   }
+  expect(size({ method: 'plain' })).toEqual([64, 256, 2])
 })
 
 test('a method is the same from a program and from a text, and says so', () => {

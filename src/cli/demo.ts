@@ -18,8 +18,8 @@ import { showProgress } from './progress.ts'
 const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
 const SPARSITY = 0.3
 /** Texts that the dense model writes: one to calibrate on, and another, from another seed, to measure on. */
-const CALIBRATION = { windows: 64, seqLen: 256, seed: 0 }
-const HELD_OUT = { windows: 32, seqLen: 256, seed: 1 }
+const CALIBRATION = { windows: 64, heldOut: 0, seqLen: 256, seed: 0 }
+const HELD_OUT = { windows: 32, heldOut: 0, seqLen: 256, seed: 1 }
 const PROMPTS = ['It was a dark', 'Once upon a time', 'The prince smiled and']
 const WRITTEN_TOKENS = 40
 

@@ -15,19 +15,23 @@ const TEMPERATURE = 1
 /** What `texts` in a result calls this text. */
 export const SELF_TEXT = 'text written by the model itself'
 
-/** Writes `count` windows of `seqLen` tokens. Each starts with the model's BOS, or a random token where it has none. */
+/**
+ * Writes `count` windows of `seqLen` tokens, and after them `heldOut` that are not calibrated on. Each starts with the model's BOS, or a
+ * random token where it has none.
+ */
 export async function* sampleWindows(
   { engine, signal }: Context,
   model: Model,
-  { windows: count, seqLen, seed }: { windows: number; seqLen: number; seed: number },
+  { windows: count, heldOut, seqLen, seed }: { windows: number; heldOut: number; seqLen: number; seed: number },
 ): AsyncGenerator<ProgressEvent, Windows> {
-  yield { type: 'phase', phase: 'calibration text', total: count * seqLen, unit: 'tokens' }
+  const all = count + heldOut
+  yield { type: 'phase', phase: 'calibration text', total: all * seqLen, unit: 'tokens' }
   const { vocabularySize } = model.architecture
   const random = randomNumbers(seed)
   const bos = model.checkpoint.config.bos_token_id
   const windows: Int32Array[] = []
-  while (windows.length < count) {
-    const sequences = Math.min(MAX_SEQUENCES, count - windows.length)
+  while (windows.length < all) {
+    const sequences = Math.min(MAX_SEQUENCES, all - windows.length)
     const decoder = await Decoder.open(model, engine, sequences, seqLen)
     const texts = Array.from({ length: sequences }, () => new Int32Array(seqLen))
     for (const text of texts) text[0] = typeof bos === 'number' ? bos : Math.floor(random() * vocabularySize)
@@ -43,6 +47,6 @@ export async function* sampleWindows(
     }
     windows.push(...texts)
   }
-  const tokens = count * seqLen
-  return { seqLen, windows, texts: [{ name: SELF_TEXT, tokens, available: count, used: count }] }
+  const text = { name: SELF_TEXT, tokens: all * seqLen, available: all, used: count, heldOut }
+  return { seqLen, windows: windows.slice(0, count), heldOut: windows.slice(count), texts: [text] }
 }

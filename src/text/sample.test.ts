@@ -1,0 +1,19 @@
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { finish } from '../events.ts'
+import { memoryContext } from '../forward/context.ts'
+import { openEngine, openModel } from '../node.ts'
+import { SELF_TEXT, sampleWindows } from './sample.ts'
+
+test('windows that are held out are written after the others, which they leave as they are', async () => {
+  await using model = await openModel(fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url)))
+  await using engine = openEngine()
+  const write = (windows: number, heldOut: number) =>
+    finish(sampleWindows(memoryContext(engine), model, { windows, heldOut, seqLen: 8, seed: 0 }))
+  const { windows, heldOut, texts } = await write(65, 2)
+  expect([windows.length, heldOut!.length]).toEqual([65, 2])
+  expect(texts).toEqual([{ name: SELF_TEXT, tokens: 67 * 8, available: 67, used: 65, heldOut: 2 }])
+  const alone = await write(64, 0)
+  expect(alone.windows).toEqual(windows.slice(0, 64))
+  expect(alone.heldOut).toEqual([])
+})
