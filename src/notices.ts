@@ -44,6 +44,33 @@ export const corpusNotice = (text: string, calibratedOn: string): string =>
 /** Pruning may cost this much more on windows that are held out, as a factor and in nats a token, before it is worth a word. */
 const OVERFIT = { factor: 1.5, nats: 0.05 }
 
+/**
+ * From so many nats a token on held-out windows on, what models write breaks: sentences lose their sense, or repeat (docs/decisions.md).
+ */
+const BREAKS = 0.2
+
+/** What pruning cost on held-out windows, in nats a token; undefined where there are none. */
+export function heldOutCost(texts: Recipe['calibration']['texts']): number | undefined {
+  const held = texts.flatMap(({ loss }) => loss?.heldOut ?? [])
+  const windows = held.reduce((n, side) => n + side.windows, 0)
+  return windows > 0
+    ? held.reduce((sum, side) => sum + side.windows * (side.pruned - side.dense), 0) / windows
+    : undefined
+}
+
+/** A loss with which the model is of little use as it is. */
+export function lossNotices(
+  texts: Recipe['calibration']['texts'],
+  { method, sparsity }: Pick<ResolvedOptions, 'method' | 'sparsity'>,
+): string[] {
+  const cost = heldOutCost(texts)
+  if (cost === undefined || cost < BREAKS) return []
+  const other = method.startsWith('best') ? '' : ' method best,'
+  return [
+    `Pruning cost ${cost.toFixed(2)} nats a token on held-out text: what this model writes is likely to break. More calibration text, another kind of text,${other} or a smaller sparsity, for example ${Number((sparsity / 2).toFixed(2))}, will help.`,
+  ]
+}
+
 /** Texts whose calibration windows the pruned model fits better than the rest of the text. */
 export function overfitNotices(texts: Recipe['calibration']['texts']): string[] {
   return texts.flatMap(({ name, loss }) => {
@@ -51,7 +78,7 @@ export function overfitNotices(texts: Recipe['calibration']['texts']): string[] 
     const [on, held] = [loss.calibratedOn, loss.heldOut].map(side => side.pruned - side.dense)
     if (held < on * OVERFIT.factor || held - on < OVERFIT.nats) return []
     return [
-      `${name}: pruning cost ${on.toFixed(2)} nats a token on windows that it was calibrated on, and ${held.toFixed(2)} on others. More calibration windows (--windows) will help.`,
+      `${name}: pruning cost ${on.toFixed(2)} nats a token on windows that it was calibrated on, and ${held.toFixed(2)} on others. More windows (--windows), or another kind of text, will help.`,
     ]
   })
 }

@@ -12,7 +12,7 @@ import { embedWindows } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
 import { readHalves } from './forward/weights.ts'
 import { halfBlocks, layersOf } from './model/architecture.ts'
-import { dampingNotices, overfitNotices } from './notices.ts'
+import { dampingNotices, lossNotices, overfitNotices } from './notices.ts'
 import { typesOf } from './plan.ts'
 import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
 import type { LayerResult, PruneResult, Recipe } from './result.ts'
@@ -73,7 +73,11 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     clock.start('write')
     const names = shortNames(windows.texts.map(({ name }) => name))
     const texts = windows.texts.map((t, i) => ({ ...t, name: names[i], loss: losses?.[i] }))
-    for (const message of [...dampingNotices(layers, resolved.damp), ...overfitNotices(texts)]) {
+    for (const message of [
+      ...dampingNotices(layers, resolved.damp),
+      ...overfitNotices(texts),
+      ...lossNotices(texts, resolved),
+    ]) {
       notices.push(message)
       yield { type: 'notice', message }
     }

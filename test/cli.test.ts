@@ -1,10 +1,12 @@
 // The commands as a user runs them, where all is well: results on stdout, progress in plain lines on stderr, exit code 0.
 // What goes wrong is in bad-input, bad-options and bad-output, the demo in demo.
+import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { fasp, putModel, QUICK, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { CLI, fasp, putModel, QUICK, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { TINY_OPT } from './tiny.ts'
 
 const workplace = workplaces()
@@ -28,11 +30,16 @@ describe('prune', () => {
     const folder = await workplace()
     const args = prune('--text', 'text.txt', '--text-windows', '3', '--json')
     const { stdout, stderr, lines } = await run(folder, ...args)
+    expect(stdout.replaceAll('\n', ' ')).toMatch(
+      /^2\.6 MB → 2\.2 MB, 1\.3 M → 1\.1 M parameters, \d+ → \d+ prompt tokens\/s here, [+−][\d.]+ % perplexity on held-out text, [+−][\d.]+ % perplexity on text\.txt \([\d.]+ → [\d.]+\) {2}/,
+    )
     expect(stdout).toMatch(/^FFN neurons +288 of 384\n.*^layer +neurons +error +restored +held out\n\d +288 /ms)
     expect(stdout.match(/^\d +288( +\d+\.\d %){3}$/gm)).toHaveLength(5) // the worst of 6
     expect(stdout).toMatch(/^decoder linears +1\.2 M +958\.5 k +18\.8 %$/m)
     expect(stdout).toMatch(/^perplexity ± standard error +dense +pruned\ntext\.txt, 3 × 32, BOS /m)
-    expect(stdout).toMatch(/peak memory [\d.]+ MB\nWrote out\n/)
+    expect(stdout).toMatch(
+      /peak memory [\d.]+ MB\nWrote out\n\nNext: try it, measure it, share it\.\n( {2}fasp .*\n){3}/,
+    )
     const result = JSON.parse(lines.at(-1)!)
     expect(result).toMatchObject({
       widths: { before: { ffn: 384 }, after: Array(6).fill({ ffn: 288, value: 32 }) },
@@ -65,6 +72,26 @@ describe('prune', () => {
     const older = { rope_theta: 10000, rope_scaling: null } // transformers 4 reads no rope_parameters
     expect(config).toEqual({ ...json(join(TINY_LLAMA, 'config.json')), intermediate_size: 288, ...older })
     expect(json(join(folder, 'out/fasp.json')).layers).toEqual(result.layers)
+  })
+
+  test.each([
+    ["it's small", /^fasp push 'it'\\''s small' your-name\/it-s-small$/],
+    ['small.gguf', /^fasp bench .*tiny-llama small\.gguf$/],
+  ])('the commands at the end of %s work as they stand', async (output, last) => {
+    const folder = await workplace()
+    const { stdout } = await run(folder, 'prune', TINY_LLAMA, '-s', '0.2', '-o', output, ...QUICK)
+    const commands = stdout
+      .trimEnd()
+      .split('\n')
+      .slice(-3)
+      .map(line => line.trim())
+    expect(commands[2]).toMatch(last)
+    const shell = promisify(execFile)
+    const { HOME = '', PATH = '' } = process.env
+    for (const command of commands.filter(text => !text.startsWith('fasp push'))) {
+      const typed = command.replace(/^fasp/, `${process.execPath} ${CLI}`)
+      await shell('sh', ['-c', typed], { cwd: folder, env: { HOME, PATH, FASP_LOG: '' } })
+    }
   })
 
   test('takes texts of every kind, in equal shares, and writes another type', async () => {

@@ -27,7 +27,7 @@ describe('prune and eval', () => {
       'gguf',
     ]
     const { stdout } = await run(folder, ...prune, ...measured, '--prompt', 'It was a <b>dark</b>')
-    expect(stdout).toMatch(/\nWrote out\nWrote out\.html\nWrote out\.json\n$/)
+    expect(stdout).toMatch(/\nWrote out\nWrote out\.html\nWrote out\.json\n\nNext: /)
   })
 
   test('the result has both models, with everything about them', () => {

@@ -2,12 +2,23 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { table } from '../display.ts'
+import { prefillSpeeds } from '../bench/prefill.ts'
+import { table, wrap } from '../display.ts'
 import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
-import { type Engine, generate, type Model, openEngine, openModel, plain, pruneEvents } from '../node.ts'
+import {
+  type Engine,
+  generate,
+  type Model,
+  openEngine,
+  openModel,
+  type PerplexityResult,
+  plain,
+  pruneEvents,
+} from '../node.ts'
+import { headline } from '../report/headline.ts'
 import { layersText, secondsLine, sizesTable } from '../report/terminal.ts'
 import { sampleWindows } from '../text/sample.ts'
 import { temporaryFolder } from '../write/folder.node.ts'
@@ -55,19 +66,28 @@ export default defineCommand({
       ]
       const heldOut = await showProgress(sampleWindows(context, dense, HELD_OUT))
       const rows = [['', 'perplexity', 'KL to dense']]
+      const measured: PerplexityResult[] = []
       const denseRows = await openScratch(join(folder, 'rows'))
       for (const { name, model } of models) {
         const reference = model === dense ? undefined : await DenseReference.open(context, dense, model, denseRows)
         const phase = reference ? 'evaluate pruned' : 'evaluate dense'
         const observe = reference?.observe ?? keepRows(dense, denseRows)
-        const { perplexity: value } = await showProgress(perplexity(context, model, heldOut, phase, observe))
-        rows.push([name, value.toFixed(2), (reference?.result().kl ?? 0).toFixed(4)])
+        const result = await showProgress(perplexity(context, model, heldOut, phase, observe))
+        rows.push([name, result.perplexity.toFixed(2), (reference?.result().kl ?? 0).toFixed(4)])
+        measured.push({ ...result, bos: true })
       }
       await denseRows.close()
       print(
         `\ntiny-llama (6 layers, trained on novels and tales for this package), FFN cut so that ${SPARSITY * 100} % of the decoder linears go\n`,
       )
-      print(`${layersText(results[0], false, terminalStyle(process.stdout))}\n\n${sizesTable(results[0].sizes)}\n`)
+      const style = terminalStyle(process.stdout)
+      const speeds = await prefillSpeeds([dense, restored], engine, signal)
+      const runs = ['dense', 'pruned'].map((name, i) => ({
+        ...{ name, sparsity: i * SPARSITY, perplexity: [measured[i]], tokensPerSecond: speeds[i] },
+        ...{ tasks: [], samples: [], seconds: {} },
+      }))
+      print(`${wrap(headline(runs[0], { ...runs[1], prune: results[0] }), style.columns)}\n`)
+      print(`${layersText(results[0], false, style)}\n\n${sizesTable(results[0].sizes)}\n`)
       print(`${table(rows)}\n`)
       for (const prompt of PROMPTS)
         for (const { name, model } of models.slice(0, 2))

@@ -1,18 +1,24 @@
 // fasp prune: options → library → tables.
 
+import { prefillSpeeds } from '../bench/prefill.ts'
+import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { openTexts } from '../library/platform.node.ts'
 import {
   describeMachine,
+  type EngineOptions,
   evaluateEvents,
   type Model,
+  openEngine,
+  openModel,
   type PerplexityResult,
   type Phase,
   type PlanOptions,
   planPruneEvents,
   prepareEvents,
 } from '../node.ts'
-import { type Run, resultFile, runName } from '../report/result-file.ts'
+import { headline } from '../report/headline.ts'
+import { type PrunedRun, type Run, resultFile, runName } from '../report/result-file.ts'
 import {
   exportsTable,
   layersText,
@@ -32,6 +38,7 @@ import {
   peakMemory,
   terminalStyle,
 } from './environment.ts'
+import { nextCommands } from './next.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
@@ -119,37 +126,44 @@ export default defineCommand({
     const after = await describe(output)
     const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
     const peakMemoryBytes = peakMemory()
+    const speeds = await speedsOf(run.model, output, engine, signal)
+    const { 'evaluate dense': denseSeconds = 0, ...prunedSeconds } = seconds
+    const { exports, ...pruned } = result
+    const denseRun: Run = {
+      ...{ name: 'dense', sparsity: 0, samples: before?.samples ?? [], tasks: [], tokensPerSecond: speeds[0] },
+      ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds }, notices: notices['evaluate dense'] },
+    }
+    const prunedRun: PrunedRun = {
+      ...{ name: runName(result), sparsity: result.options.sparsity, samples: after?.samples ?? [], tasks: [] },
+      ...{ prune: pruned, perplexity, seconds: { ...result.seconds, ...prunedSeconds }, peakMemoryBytes },
+      ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
+      tokensPerSecond: speeds[1],
+    }
     const style = terminalStyle(process.stdout)
+    print(wrap(headline(denseRun, prunedRun), style.columns))
     const layers = layersText(result, options.verbose, style)
-    if (layers) print(`${layers}\n`)
-    print(sizesTable(result.sizes))
+    if (layers) print(`\n${layers}`)
+    print(`\n${sizesTable(result.sizes)}`)
     const losses = lossTable(result)
     if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
-    if (result.exports.length > 0) print(`\n${exportsTable(result.exports)}`)
+    if (exports.length > 0) print(`\n${exportsTable(exports)}`)
     print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
-    if (before && after) {
-      const { 'evaluate dense': denseSeconds = 0, ...prunedSeconds } = seconds
-      const { exports, ...pruned } = result
-      const { samples } = after
-      const runs: Run[] = [
-        {
-          ...{ name: 'dense', sparsity: 0, samples: before.samples, tasks: [] },
-          ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds }, notices: notices['evaluate dense'] },
-        },
-        {
-          ...{ name: runName(result), sparsity: result.options.sparsity, samples, tasks: [] },
-          ...{ prune: pruned, perplexity, seconds: { ...result.seconds, ...prunedSeconds }, peakMemoryBytes },
-          ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
-        },
-      ]
+    if (before) {
       const machine = describeMachine(engine, options.products)
-      const file = resultFile({ command: 'prune', machine, model: before.model, runs })
+      const file = resultFile({ command: 'prune', machine, model: before.model, runs: [denseRun, prunedRun] })
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }
+    print(`\n${nextCommands(model, output, text?.[0] ?? options.calibration?.[0] ?? 'wikitext2')}`)
     if (options.json) print(JSON.stringify({ ...result, perplexities, peakMemoryBytes }))
   },
 })
+
+async function speedsOf(dense: Model, output: string, options: EngineOptions, signal: AbortSignal): Promise<number[]> {
+  await using pruned = await openModel(output)
+  await using engine = openEngine(options)
+  return await prefillSpeeds([dense, pruned], engine, signal)
+}
 
 function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
   if (options.sparsity === undefined) throw new UsageError('no sparsity. Say how much to remove, for example -s 0.2.')

@@ -171,6 +171,7 @@ const RUN = object({
       ...{ wordPerplexity: number, bytePerplexity: number, bitsPerByte: number },
     }),
   ),
+  tokensPerSecond: optional(number),
   samples: list(object({ prompt: text, text })),
   seconds: record(number),
   peakMemoryBytes: optional(number),

@@ -112,6 +112,8 @@ export interface Run {
   readonly divergence?: readonly DivergenceResult[]
   readonly tasks: readonly TaskResult[]
   readonly wordPerplexity?: WordPerplexityResult
+  /** Of a short prompt through all layers, on the machine that pruned. */
+  readonly tokensPerSecond?: number
   /** Greedy continuations. */
   readonly samples: readonly Continuation[]
   /** Wall-clock seconds per phase, pruning included. */

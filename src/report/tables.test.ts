@@ -4,11 +4,13 @@ import { MACHINE, madeResult } from '../../test/report/made-result.ts'
 import type { HalfResult } from '../result.ts'
 import { errorMaps, layerCharts } from './charts.ts'
 import { comparisonText } from './comparison.ts'
+import { headline, perplexityChange } from './headline.ts'
 import { reportHtml } from './html.ts'
 import { layerNumbers, layerRows } from './layers.ts'
 import { madeLines } from './made.ts'
 import { measuresText } from './measures.ts'
 import { apart } from './plot.ts'
+import type { PrunedRun, Run } from './result-file.ts'
 import { resultMarkdown } from './result-markdown.ts'
 import { decimal, lossTable, perplexityTables, sampleRows } from './tables.ts'
 import { fitted, layerLines, layersText, PLAIN, perplexityTable, resultText, sparkline } from './terminal.ts'
@@ -56,6 +58,25 @@ test('loss: used and held-out windows beside each other', () => {
     ...['wikitext2-valid.txt', 'novels.txt'].flatMap(n => [`${n}, used`, `${n}, held out`]),
   ])
   expect(rows).toHaveLength(25) // the dense model has none
+})
+
+test('what is said first: sizes, speed and loss in words, or that nothing was held out', () => {
+  const [dense, run] = result.runs as [Run, PrunedRun]
+  const sizes = '269.0 MB → 247.8 MB, 134.5 M → 123.9 M parameters'
+  const texts = run.perplexity.map(({ perplexity, file }, i) => {
+    const before = dense.perplexity[i].perplexity
+    const change = `+${(100 * (perplexity / before - 1)).toFixed(0)} %`
+    return `${change} perplexity on ${file} (${before.toFixed(2)} → ${perplexity.toFixed(2)})`
+  })
+  const held = '+15 % perplexity on held-out text'
+  expect(headline(dense, run)).toBe([sizes, held, ...texts].join(', '))
+  const speeds = [310.4, 352.2].map(tokensPerSecond => ({ tokensPerSecond }))
+  const alone = { ...run, ...speeds[1], perplexity: [] }
+  expect(headline({ ...dense, ...speeds[0] }, alone)).toBe(`${sizes}, 310 → 352 prompt tokens/s here, ${held}`)
+  const texts2 = run.prune.calibration.texts.map(({ loss, ...text }) => text)
+  const none = { ...alone, prune: { ...run.prune, calibration: { ...run.prune.calibration, texts: texts2 } } }
+  expect(headline(undefined, none)).toBe(`${sizes}, loss not measured, as nothing was held out`)
+  expect([0.001, 0.3, 1, -0.05].map(perplexityChange)).toEqual(['+0.1 %', '+35 %', '2.7 ×', '−4.9 %'])
 })
 
 test('samples of two models are side by side, of many below each other', () => {

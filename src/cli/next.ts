@@ -1,0 +1,23 @@
+// What to do with a pruned model: commands that can be typed as they stand.
+import { baseName } from '../display.ts'
+import { isGgufFile } from '../write/place.node.ts'
+
+/** @param source as the user named it @param text to measure on, which the machine has or fetches */
+export function nextCommands(source: string, output: string, text: string): string {
+  const commands = [
+    ['generate', output, '-p', 'Once upon a time'],
+    ['eval', output, '--dense', source, '--text', text],
+    isGgufFile(output)
+      ? ['bench', source, output]
+      : ['push', output, `your-name/${baseName(output).replace(/[^\w.-]+/g, '-')}`],
+  ]
+  return `Next: try it, measure it, ${isGgufFile(output) ? 'time it' : 'share it'}.\n${commands.map(words => `  fasp ${words.map(quoted).join(' ')}`).join('\n')}`
+}
+
+/** For a POSIX shell, or that of Windows. */
+const quoted = (word: string): string =>
+  /^[\w@%+=:,./\\-]+$/.test(word)
+    ? word
+    : process.platform === 'win32'
+      ? `"${word}"`
+      : `'${word.replaceAll("'", String.raw`'\''`)}'`
