@@ -6,6 +6,13 @@ export const percent = (part: number): string => `${(100 * part).toFixed(1)} %`
 export const cut = ({ before, after }: { readonly before: number; readonly after: number }): string =>
   after > before ? `${(after / before).toFixed(2)} × as large` : percent(1 - after / before)
 
+/** How much higher a loss in nats a token makes the perplexity: `+8 %`, from a factor of two on `2.3 ×`. */
+export function perplexityChange(nats: number): string {
+  const more = Math.exp(nats) - 1
+  if (more >= 1) return `${(1 + more).toFixed(1)} ×`
+  return `${more < 0 ? '−' : '+'}${(100 * Math.abs(more)).toFixed(Math.abs(more) < 0.1 ? 1 : 0)} %`
+}
+
 /** 12345678 → "12.3 M". */
 export function count(n: number): string {
   if (n >= 1e9) return `${(n / 1e9).toFixed(2)} B`

@@ -98,6 +98,9 @@ export interface PerplexityResult extends Pick<TextShare, 'source'> {
   readonly calibratedOn?: string
 }
 
+/** On the same texts before and after; empty where none were measured. */
+export type Perplexities = Partial<Record<'dense' | 'pruned', readonly PerplexityResult[]>>
+
 export interface DivergenceResult {
   readonly file: string
   readonly windows: number

@@ -68,6 +68,13 @@ describe('prune', () => {
       'tokenizer.json',
       'tokenizer_config.json',
     ])
+    const card = readFileSync(join(folder, 'out/README.md'), 'utf8')
+    expect(card).toMatch(/^\| perplexity on text\.txt, held out, \d × 32 tokens \| \d+\.\d\d \| \d+\.\d\d \| [+−]\d/m)
+    const [dense, pruned] = ['dense', 'pruned'].map(name => result.perplexities[name][0].perplexity.toFixed(2))
+    expect(card).toContain(`| perplexity on text.txt, 3 × 32 tokens | ${dense} | ${pruned} | `)
+    expect(card).toContain('(`-s 0.2 --method stock`)')
+    expect(card).toContain('AutoModelForCausalLM.from_pretrained(folder)\n')
+    expect(card).not.toContain('npmjs.com')
     const config = json(join(folder, 'out/config.json'))
     const older = { rope_theta: 10000, rope_scaling: null } // transformers 4 reads no rope_parameters
     expect(config).toEqual({ ...json(join(TINY_LLAMA, 'config.json')), intermediate_size: 288, ...older })

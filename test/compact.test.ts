@@ -39,7 +39,9 @@ describe('a folder', () => {
       const [file, name] = named.split('.')
       expect(readFileSync(join(made, 'model', `${file}.py`), 'utf8')).toContain(`class ${name}(`)
     }
-    expect(readFileSync(join(made, 'model/README.md'), 'utf8')).toContain('trust_remote_code=True')
+    const card = readFileSync(join(made, 'model/README.md'), 'utf8')
+    expect(card).toContain('AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)')
+    expect(card).toContain('AutoTokenizer.from_pretrained(folder, trust_remote_code=False)')
   })
 
   test('without the code is read all the same, with a hint', async () => {

@@ -3,16 +3,12 @@
 import { prefillSpeeds } from '../bench/prefill.ts'
 import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
-import { openTexts } from '../library/platform.node.ts'
 import {
   describeMachine,
   type EngineOptions,
-  evaluateEvents,
   type Model,
   openEngine,
   openModel,
-  type PerplexityResult,
-  type Phase,
   type PlanOptions,
   planPruneEvents,
   prepareEvents,
@@ -101,42 +97,29 @@ export default defineCommand({
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
     const { output, overwrite, text } = options
     const engine = engineOptions(options)
-    const seconds: Record<string, number> = {}
-    const notices: Record<string, readonly string[]> = {}
-    const measure = async (of: string | Model, phase: Phase) => {
-      if (!text) return []
-      const windows = { seqLen: options['seq-len'], windows: options['text-windows'] }
-      const started = performance.now()
-      const told: string[] = []
-      const results = await showProgress(evaluateEvents(of, { text: texts, ...windows, engine, phase, signal }), told)
-      seconds[phase] = (performance.now() - started) / 1000
-      notices[phase] = told
-      return results.perplexity
-    }
     const reports = wantsReport(options)
     const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
     await checkReports(options)
-    const texts = await showProgress(openTexts(text, 'evaluation', { signal }))
-    await using run = await showProgress(prepareEvents(model, { ...settings, output, overwrite, engine }))
-    // The dense model is measured first: what is wrong with a text is known before the long part.
-    const dense = await measure(run.model, 'evaluate dense')
+    const measured = { text, textWindows: options['text-windows'] }
+    await using run = await showProgress(prepareEvents(model, { ...settings, ...measured, output, overwrite, engine }))
     const before = await describe(run.model)
-    const result = await showProgress(run.pruneEvents())
-    const perplexity = await measure(output, 'evaluate pruned')
+    const told: string[] = []
+    const result = await showProgress(run.pruneEvents(), told)
     const after = await describe(output)
-    const perplexities: Record<string, readonly PerplexityResult[]> = text ? { dense, pruned: perplexity } : {}
     const peakMemoryBytes = peakMemory()
     const speeds = await speedsOf(run.model, output, engine, signal)
-    const { 'evaluate dense': denseSeconds = 0, ...prunedSeconds } = seconds
-    const { exports, ...pruned } = result
+    const { exports, perplexities, seconds: all, ...others } = result
+    const { 'evaluate dense': denseSeconds = 0, ...rest } = all
+    const { 'evaluate pruned': _, ...seconds } = rest
     const denseRun: Run = {
       ...{ name: 'dense', sparsity: 0, samples: before?.samples ?? [], tasks: [], tokensPerSecond: speeds[0] },
-      ...{ perplexity: dense, seconds: { 'evaluate dense': denseSeconds }, notices: notices['evaluate dense'] },
+      ...{ perplexity: perplexities.dense ?? [], seconds: { 'evaluate dense': denseSeconds } },
     }
     const prunedRun: PrunedRun = {
       ...{ name: runName(result), sparsity: result.options.sparsity, samples: after?.samples ?? [], tasks: [] },
-      ...{ prune: pruned, perplexity, seconds: { ...result.seconds, ...prunedSeconds }, peakMemoryBytes },
-      ...{ notices: notices['evaluate pruned'], exports: exports.length > 0 ? exports : undefined },
+      ...{ prune: { ...others, seconds }, perplexity: perplexities.pruned ?? [], seconds: rest, peakMemoryBytes },
+      notices: told.filter(message => !result.notices.includes(message)),
+      exports: exports.length > 0 ? exports : undefined,
       tokensPerSecond: speeds[1],
     }
     const style = terminalStyle(process.stdout)
@@ -155,7 +138,7 @@ export default defineCommand({
       for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
     }
     print(`\n${nextCommands(model, output, text?.[0] ?? options.calibration?.[0] ?? 'wikitext2')}`)
-    if (options.json) print(JSON.stringify({ ...result, perplexities, peakMemoryBytes }))
+    if (options.json) print(JSON.stringify({ ...result, peakMemoryBytes }))
   },
 })
 

@@ -1,10 +1,11 @@
 // `prune` in Node: into a folder, a .gguf file or a sink, with exports.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Clock } from '../clock.ts'
 import { describeEngine } from '../engine/engine.node.ts'
 import { engineNotice } from '../engine/facts.ts'
 import { UsageError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import type { Phase, ProgressEvent } from '../events.ts'
 import { exportRequests, writeExports } from '../export/export.node.ts'
 import type { ExportResult } from '../export/result.ts'
 import { type ExportRequest, planExport, TARGETS } from '../export/targets.ts'
@@ -12,19 +13,21 @@ import type { FloatDType } from '../formats/dtype.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import type { PruneOptions } from '../options.ts'
+import { checkRange, type PruneOptions } from '../options.ts'
 import type { Plan } from '../plan.ts'
 import { prune } from '../prune.ts'
-import type { PruneResult } from '../result.ts'
+import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
+import { modelCard } from '../write/card.ts'
 import { openFolderSink } from '../write/folder.node.ts'
+import { GGUF_FILE } from '../write/gguf.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
-import { committed, type Sink, subSink } from '../write/sink.ts'
+import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
 import type { ExportPlan } from '../write/target.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
-import { nameOf, type PreparedPrune, preparedPrune } from './verbs.ts'
+import { nameOf, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
@@ -52,18 +55,23 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   readonly output: string | Sink
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
+  /** Texts for perplexity, before and after, in windows of `seqLen`. A sink takes none. @default none */
+  readonly text?: readonly TextInput[]
+  /** The first so many windows of each of them. @default all */
+  readonly textWindows?: number
 }
 
 /** What `prune` gives. */
 export interface PrunePathResult extends PruneResult {
   readonly exports: readonly ExportResult[]
+  readonly perplexities: Perplexities
 }
 
 export type PathRun = PreparedPrune<PrunePathResult>
 
 export async function* prepareEvents(source: string | Model, options: PrunePathOptions): Progress<PathRun> {
   const { overwrite = false, engine = {}, signal, ...others } = options
-  const { output, products } = others
+  const { output, products, seqLen, textWindows } = others
   const path = typeof output === 'string' ? output : undefined
   const requested = ask(others)
   const name = nameOf(source)
@@ -71,6 +79,7 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
   const { windows, texts: given } = textsOrWindows(others.calibration)
   const texts = given && (yield* openTexts(given, 'calibration', { signal }))
   const asked = { ...requested, input: { windows, texts } }
+  const measuredOn = yield* openTexts(others.text, 'evaluation', { signal })
   if (!isOpen(engine)) describeEngine(engine, products) // refuses what this machine lacks
   const model = yield* nodeVerbs.openModel(source, { signal })
   return preparedPrune(model, () => {
@@ -85,7 +94,8 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
       const on = { engine: chosen.engine, signal }
       if (typeof output !== 'string') {
         const scratch = () => openScratch(join(tmpdir(), 'fasp'))
-        return { ...(yield* prune(run, { ...on, sink: output, openScratch: scratch })), exports: [] }
+        const result = yield* pruneWithCard(run, { ...on, sink: output, openScratch: scratch })
+        return { ...result, exports: [], perplexities: {} }
       }
       const exported = planned.reduce((sum, { bytes }) => sum + bytes, 0)
       const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
@@ -94,15 +104,31 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
       const sink = await openFolderSink(output, overwrite, { inputs: [name], expectedBytes, expected })
       const folder = single ? 'pruned/' : ''
       const place = { sink: subSink(sink, folder), openScratch: () => openScratch(output) }
+      const { gguf, card } = model.checkpoint
+      const given = { gguf, card }
+      const clock = new Clock<Phase>()
+      async function* perplexityOf(of: Model, phase: Phase): Progress<readonly PerplexityResult[]> {
+        clock.start(phase)
+        const measured = { text: measuredOn, seqLen, windows: textWindows, phase, ...on }
+        const { perplexity } = yield* nodeVerbs.evaluate(of, measured)
+        clock.stop()
+        return perplexity
+      }
       return yield* committed(sink, async function* () {
+        const texts = measuredOn.length > 0
+        const dense = texts ? yield* perplexityOf(model, 'evaluate dense') : [] // what is wrong with a text shows early
         const result = yield* prune(run, { ...place, ...on })
-        if (requests.length === 0) return { ...result, exports: [] }
         await using pruned = await openCheckpoint(join(sink.pending, folder))
         // A GGUF source gives its tokenizer and names to a GGUF result.
-        const written = describeModel({ ...pruned, name: output, gguf: model.checkpoint.gguf })
+        const written = describeModel({ ...pruned, ...given, name: output })
         const context = { ...on, open: openCheckpoint, apart: !single, source: model }
         const exports = yield* writeExports(written, requests, sink, context)
-        return single ? withWeightBytes({ ...result, exports }, exports[0].bytes) : { ...result, exports }
+        await using file = single && texts ? await openCheckpoint(join(sink.pending, GGUF_FILE)) : undefined
+        const after = texts ? yield* perplexityOf(file ? describeModel(file) : written, 'evaluate pruned') : []
+        const perplexities: Perplexities = texts ? { dense, pruned: after } : {}
+        if (!single) await writeFile(sink, modelCard(model, result, { perplexities, exports }))
+        const all = { ...result, exports, perplexities, seconds: { ...result.seconds, ...clock.stop() } }
+        return single ? withWeightBytes(all, exports[0].bytes) : all
       })
     }
   })
@@ -124,9 +150,10 @@ export async function* planPruneEvents(source: string | Model, options: PlanOpti
 function ask(
   options: Omit<PrunePathOptions, 'output' | 'signal' | 'engine'> & Partial<Pick<PrunePathOptions, 'output'>>,
 ) {
-  const { output = '', to, dtype, calibration, ...rest } = options
-  if (typeof output !== 'string' && to)
-    throw new UsageError('a sink takes no exports (to). Give the path of a folder as output.')
+  const { output = '', to, dtype, calibration, text, textWindows, ...rest } = options
+  if (typeof output !== 'string' && (to || text))
+    throw new UsageError('a sink takes no exports (to), nor text. Give the path of a folder as output.')
+  if (textWindows !== undefined) checkRange('text-windows', textWindows, 1, 1e9, true)
   const path = typeof output === 'string' ? output : ''
   const single = isGgufFile(path)
   const requests = exportRequests(path, to, single ? dtype : undefined).map(one => withDtype(one, dtype))

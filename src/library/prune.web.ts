@@ -3,14 +3,13 @@ import type { WebSource } from '../checkpoint/open.web.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Model } from '../model/model.ts'
 import type { PruneOptions } from '../options.ts'
-import { prune } from '../prune.ts'
 import type { PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
 import { type NamedText, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { Sink } from '../write/sink.ts'
 import { checkGiven, type WebOptions, webVerbs } from './platform.web.ts'
-import { type PreparedPrune, preparedPrune } from './verbs.ts'
+import { type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
@@ -32,7 +31,7 @@ export async function* prepareEvents(
   const model = yield* webVerbs.openModel(source, { fetch, signal })
   return preparedPrune(model, () => {
     const run = prepare(model, pruneOptions, input)
-    return { run, pruneEvents: () => prune(run, { engine, sink, signal }) }
+    return { run, pruneEvents: () => pruneWithCard(run, { engine, sink, signal }) }
   })
 }
 

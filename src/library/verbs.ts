@@ -8,10 +8,13 @@ import { type MeasureOptions, type Measures, measure } from '../evaluate/measure
 import { finish, type Listener, type ProgressEvent } from '../events.ts'
 import { memoryContext } from '../forward/context.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import type { PerplexityResult } from '../result.ts'
+import { type PruneInput, prune } from '../prune.ts'
+import type { PerplexityResult, PruneResult } from '../result.ts'
 import type { PreparedRun } from '../run.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
+import { modelCard } from '../write/card.ts'
+import { committed, subSink, writeFile } from '../write/sink.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
@@ -42,6 +45,14 @@ export const preparedPrune = <Result>(
       close,
       [Symbol.asyncDispose]: close,
     }
+  })
+
+/** A run into a sink, with the model card last. */
+export const pruneWithCard = (run: PreparedRun, input: PruneInput): Progress<PruneResult> =>
+  committed(input.sink, async function* () {
+    const result = yield* prune(run, { ...input, sink: subSink(input.sink, '') })
+    await writeFile(input.sink, modelCard(run.model, result))
+    return result
   })
 
 /** What `make` gives of something open, which is closed where it throws. */

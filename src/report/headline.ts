@@ -1,16 +1,9 @@
 // What is said first of a pruned model, in words: how much smaller and faster it is, and what that cost.
-import { bytes, count } from '../display.ts'
+import { bytes, count, perplexityChange } from '../display.ts'
 import { heldOutCost } from '../notices.ts'
 import type { PruneResult } from '../result.ts'
 import type { PrunedRun, Run } from './result-file.ts'
 import { decimal, textName } from './tables.ts'
-
-/** How much higher a loss in nats a token makes the perplexity: `+8 %`, from a factor of two on `2.3 ×`. */
-export function perplexityChange(nats: number): string {
-  const more = Math.exp(nats) - 1
-  if (more >= 1) return `${(1 + more).toFixed(1)} ×`
-  return `${more < 0 ? '−' : '+'}${(100 * Math.abs(more)).toFixed(Math.abs(more) < 0.1 ? 1 : 0)} %`
-}
 
 /** What pruning cost on windows that were held out. */
 export function heldOutLoss({ calibration }: Pick<PruneResult, 'calibration'>): string | undefined {

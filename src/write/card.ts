@@ -1,10 +1,12 @@
-// README.md of an output folder: the model card that the Hub shows. Source: hub-docs, model-cards.
+// README.md of an output folder: the model card that the Hub shows. Written last, with what was measured. Source: hub-docs, model-cards.
 
-import { baseName, bytes, count, cut, widthsText } from '../display.ts'
+import { type SideFile, textFile } from '../checkpoint/checkpoint.ts'
+import { baseName, bytes, count, cut, perplexityChange, widthsText } from '../display.ts'
 import { type Layout, specOf } from '../method.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import type { Recipe } from '../result.ts'
+import type { Perplexities, Recipe } from '../result.ts'
+import { GGUF_FILE } from './gguf.ts'
 
 const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
   stock: 'narrow FFNs or fewer layers, loads like any',
@@ -12,29 +14,61 @@ const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
   compact: 'only what is left is stored; needs the Python code beside it; made from a',
 }
 
-/** How the compact layout loads; the others load like any model. */
-const COMPACT_USE = `
-## Use
-
-The architecture is not part of transformers (4.45 or later); its code is in \`modeling_fasp.py\` and has to be trusted.
-
-\`\`\`python
+/** How the layouts load in transformers; the compact one has code of its own there, and its tokenizer none. */
+function transformersUse(layout: Layout): string {
+  const [trusted, untrusted] =
+    layout === 'compact' ? [', trust_remote_code=True', ', trust_remote_code=False'] : ['', '']
+  const needs =
+    layout === 'compact'
+      ? 'The architecture is not part of transformers (4.45 or later); its code is in `modeling_fasp.py` and has to be trusted.\n\n'
+      : ''
+  return `${needs}\`\`\`python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = "."  # where this file is, or its name on the Hub
-model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
-tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+model = AutoModelForCausalLM.from_pretrained(folder${trusted})
+tokenizer = AutoTokenizer.from_pretrained(folder${untrusted})
 inputs = tokenizer("Once upon a time", return_tensors="pt")
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))
-\`\`\`
-`
+\`\`\``
+}
+
+/** How an export loads. */
+const EXPORT_USE: Readonly<Record<string, (folder: string) => string>> = {
+  gguf: folder => `In llama.cpp:\n\n\`\`\`sh\nllama-cli -m ${folder}${GGUF_FILE} -p "Once upon a time" -n 32\n\`\`\``,
+  onnx: folder => `In transformers.js: see [${folder}README.md](${folder}README.md).`,
+  padded: folder => `\`${folder}\` has the shapes of the model before pruning, with zeros.`,
+}
 
 function sourceOf(method: string): string {
   const [name, arxiv] = specOf(method).source
   return arxiv ? `${name} ([arXiv ${arxiv}](https://arxiv.org/abs/${arxiv}))` : name
 }
 
-export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): string {
+/** What the card has beside what `fasp.json` has. */
+export interface Measured {
+  readonly perplexities?: Perplexities
+  readonly exports?: readonly { readonly to: string; readonly folder: string }[]
+}
+
+/** The perplexity of the pruned model beside that of the dense one: on windows that were held out, and on texts. */
+function lossRows({ calibration }: Recipe, { dense = [], pruned = [] }: Perplexities): string[] {
+  const row = (text: string, before: number, after: number) =>
+    `| ${text} | ${before.toFixed(2)} | ${after.toFixed(2)} | ${perplexityChange(Math.log(after / before))} |\n`
+  return [
+    ...calibration.texts.flatMap(({ name, loss }) => {
+      if (!loss) return []
+      const { windows, dense, pruned } = loss.heldOut
+      const text = `perplexity on ${baseName(name)}, held out, ${windows} × ${calibration.seqLen} tokens`
+      return [row(text, Math.exp(dense), Math.exp(pruned))]
+    }),
+    ...pruned.map(({ file, windows, seqLen, perplexity }, i) =>
+      row(`perplexity on ${baseName(file)}, ${windows} × ${seqLen} tokens`, dense[i].perplexity, perplexity),
+    ),
+  ]
+}
+
+export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe, measured: Measured = {}): SideFile {
   const { options, sizes, widths, calibration, removedLayers } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
   const zeros = parameters.effective < parameters.stored
@@ -43,7 +77,11 @@ export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe): 
   const texts = calibration.texts
     .map(t => `${baseName(t.name)} (${t.used} windows of ${calibration.seqLen} tokens)`)
     .join(', ')
-  return `---
+  const losses = lossRows(recipe, measured.perplexities ?? {})
+  const exports = (measured.exports ?? []).flatMap(({ to, folder }) => EXPORT_USE[to]?.(folder) ?? [])
+  return textFile(
+    'README.md',
+    `---
 library_name: transformers
 pipeline_tag: text-generation
 ${hubId ? `base_model: ${hubId}\n` : ''}${checkpoint.card?.license ? `license: ${JSON.stringify(checkpoint.card.license)}\n` : ''}tags:
@@ -54,8 +92,8 @@ ${hubId ? `base_model: ${hubId}\n` : ''}${checkpoint.card?.license ? `license: $
 
 # ${baseName(base)}, pruned
 
-Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fasp}: structured pruning after ${sourceOf(options.method)}
-(\`--method ${options.method}\`), without gradients and without retraining.
+Made from \`${base}\` by fasp ${recipe.fasp}: structured pruning after ${sourceOf(options.method)}
+(\`-s ${options.sparsity} --method ${options.method}\`), without gradients and without retraining.
 
 | | before | after | cut |
 |---|---:|---:|---:|
@@ -63,11 +101,23 @@ Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${recipe.fas
 | parameters of the whole model, zeros not counted | ${count(parameters.before)} | ${count(parameters.effective)} | ${cut({ ...parameters, after: parameters.effective })} |
 | parameters of the whole model, as stored | ${count(parameters.before)} | ${count(parameters.stored)} | ${cut({ ...parameters, after: parameters.stored })} |
 | weights on disk | ${bytes(weightBytes.before)} | ${bytes(weightBytes.after)} | ${cut(weightBytes)} |
-
+${
+  losses.length > 0
+    ? `
+| | dense | pruned | change |
+|---|---:|---:|---:|
+${losses.join('')}`
+    : ''
+}
 - Layout \`${options.layout}\`: ${LAYOUT_TEXT[options.layout]} ${architecture.modelType} model.
 - ${widthsText(widths)}${zeros ? ' Removed ones are zeros.' : ''}
 ${removedLayers ? `- Layers removed, in this order: ${removedLayers.map(({ layer }) => layer).join(', ')} of 0 to ${layersOf(architecture) - 1}.\n` : ''}\
 - Calibrated on ${texts}.
 - \`fasp.json\` has all options, the kept indices and the error of every layer.
-${options.layout === 'compact' ? COMPACT_USE : ''}`
+
+## Use
+
+${[transformersUse(options.layout), ...exports].join('\n\n')}
+`,
+  )
 }

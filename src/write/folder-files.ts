@@ -1,4 +1,5 @@
-// The small files of an output folder: config.json, tokenizer files, model card, fasp.json, and Python code for the compact layout.
+// The small files of an output folder: config.json, tokenizer files, fasp.json, and Python code for the compact layout. The model card comes
+// after them (card.ts).
 import { jsonFile, type SideFile, textFile } from '../checkpoint/checkpoint.ts'
 import { type Architecture, attentionHalves } from '../model/architecture.ts'
 import { compactConfig } from '../model/compact.ts'
@@ -6,7 +7,6 @@ import type { LayerWidths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import type { Plan } from '../plan.ts'
 import type { Recipe } from '../result.ts'
-import { modelCard } from './card.ts'
 import { codeFiles } from './code-files.ts'
 
 /** Names of element types in `config.json`. */
@@ -21,7 +21,6 @@ export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[
   return [
     configFile(outputConfig(model, plan, recipe)),
     ...model.checkpoint.sideFiles,
-    textFile('README.md', modelCard(model, recipe)),
     jsonFile('fasp.json', recipe),
     ...(recipe.options.layout === 'compact' ? codeFiles(model.architecture) : []),
   ]

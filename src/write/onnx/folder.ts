@@ -78,7 +78,7 @@ ${hubId ? `base_model: ${hubId}\n` : ''}${license ? `license: ${JSON.stringify(l
 
 # ${baseName(base)}, ONNX
 
-Made from \`${base}\` by [fasp](https://www.npmjs.com/package/fasp) ${VERSION}: the decoder as one graph with a KV cache, for
+Made from \`${base}\` by fasp ${VERSION}: the decoder as one graph with a KV cache, for
 [transformers.js](https://huggingface.co/docs/transformers.js) 4.2 or later. The widths of each layer are in the graph: ${neurons} FFN neurons,
 ${values} value channels in a KV head (keys have ${range(attentionHalves(a).map(({ headSize }) => headSize))}).
 
