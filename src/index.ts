@@ -77,6 +77,7 @@ export type {
 } from './result.ts'
 export type { Score, Scored } from './score/own.ts'
 export type { NamedText } from './text/calibration.ts'
+export type { ChatMessage, Prompt } from './text/chat.ts'
 export { loadTokenizer } from './text/tokenizer.ts'
 export type { Windows } from './text/windows.ts'
 export { VERSION } from './version.ts'

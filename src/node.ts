@@ -78,9 +78,11 @@ export const evaluate = promised(evaluateEvents)
 export const perplexity = promised(perplexityEvents)
 
 /**
- * Continues a text. Events of type `text` are what is written as it is written.
+ * Continues a text, or answers in a chat, by the model's chat template. Events of type `text` are what is written as it is written.
  * @example
  * const { text } = await generate('my-model', 'Once upon a time', { maxTokens: 64, temperature: 0.8 })
+ * @example
+ * const { text } = await generate('my-model', [{ role: 'user', content: 'What is the capital of France?' }])
  * @throws FaspError
  */
 export const generate = promised(generateEvents)

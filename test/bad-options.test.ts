@@ -124,7 +124,8 @@ describe('options', () => {
     usage(['eval', TINY_LLAMA, '--max-windows', '2'], 'unknown option --max-windows. It is --windows now.'))
   test('eval beyond the context', () =>
     usage(['eval', TINY_LLAMA, '--text', 'text.txt', '--seq-len', '600'], 'seq-len is 600; it must be'))
-  test('generate without a prompt', () => usage(['generate', TINY_LLAMA], 'no prompt. Give some text with -p.'))
+  test('generate without a prompt', () =>
+    usage(['generate', TINY_LLAMA], 'no prompt. Give some text with -p, or through a pipe.'))
   test('generate beyond a range', () =>
     usage(['generate', TINY_LLAMA, '-p', 'a', '--top-p', '2'], '--top-p is 2; it must be from'))
 })

@@ -29,6 +29,8 @@ export interface RunOptions {
   /** Command that gets `node dist/cli.js …` as its last arguments. */
   readonly wrap?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** What comes through a pipe. */
+  readonly input?: string
   /** Called with all of stderr whenever there is more of it. */
   readonly onProgress?: (stderr: string, child: ChildProcess) => void
 }
@@ -36,12 +38,17 @@ export interface RunOptions {
 /** `fasp ARGS` with `folder` as the current one. */
 export async function fasp(
   args: readonly string[],
-  { folder, wrap = [], env: more, onProgress }: RunOptions,
+  { folder, wrap = [], env: more, input, onProgress }: RunOptions,
 ): Promise<Run> {
   if (!existsSync(CLI)) throw new Error('dist/cli.js is missing: npm run build')
   const [command, ...rest] = [...wrap, process.execPath, CLI, ...args]
   const env = { ...process.env, FASP_LOG: '', ...more }
-  const child = spawn(command, rest, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, rest, {
+    cwd: folder,
+    env,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  child.stdin.end(input)
   let stdout = ''
   let stderr = ''
   child.stdout.setEncoding('utf8').on('data', text => (stdout += text))

@@ -4,6 +4,7 @@ import { total } from '../clock.ts'
 import { shortNames } from '../display.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { FormatError, UsageError } from '../errors.ts'
+import { samplePrompt } from '../evaluate/continuations.ts'
 import { type TextWindows, textWindows } from '../evaluate/measure.ts'
 import type { ProgressEvent } from '../events.ts'
 import { ActivationPool, type Scratch } from '../forward/activations.ts'
@@ -61,7 +62,7 @@ function checkPrompts(model: Model, prompts: readonly string[]): void {
   const tokenizer = loadTokenizer(model.checkpoint)
   const { maxPositions } = model.architecture
   for (const prompt of prompts) {
-    const { length } = tokenizer.encode(prompt)
+    const { length } = samplePrompt(model, tokenizer, prompt).ids
     if (length === 0 || length >= maxPositions)
       throw new UsageError(`the prompt "${prompt}" has ${length} tokens; it must have from 1 to ${maxPositions - 1}.`)
   }

@@ -4,10 +4,13 @@ import { generate } from '../decode/generate.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
-import { loadTokenizer } from '../text/tokenizer.ts'
+import { chatTemplate, encodePrompt } from '../text/chat.ts'
+import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.ts'
 
 export interface Continuation {
   readonly prompt: string
+  /** The prompt was a message to a chat model, through its template. */
+  readonly chat?: boolean
   readonly text: string
 }
 
@@ -20,6 +23,12 @@ const TOKENS = 48
 export const continuationBytes = ({ architecture: a }: Model): number =>
   decoderBytes(a, 1, Math.min(a.maxPositions, 256))
 
+/** Ids of a prompt as the model is meant to be asked: a message, where it has a chat template. @throws as `encodePrompt` */
+export function samplePrompt({ checkpoint }: Model, tokenizer: TextTokenizer, prompt: string) {
+  const chat = chatTemplate(checkpoint) !== undefined
+  return { chat, ...encodePrompt(checkpoint, tokenizer, chat ? [{ role: 'user', content: prompt }] : prompt) }
+}
+
 /** Greedy continuations, 48 tokens each at most. @throws UsageError for an empty prompt or one that fills the context */
 export async function* continuations(
   context: Context,
@@ -30,7 +39,7 @@ export async function* continuations(
   yield { type: 'phase', phase: 'continuations', total: prompts.length * TOKENS, unit: 'tokens' }
   const written: Continuation[] = []
   for (const [i, prompt] of prompts.entries()) {
-    const start = [...tokenizer.encode(prompt)]
+    const { ids: start, chat } = samplePrompt(model, tokenizer, prompt)
     const ids = start.slice()
     for await (const id of generate(context, model, start, { maxTokens: TOKENS })) {
       ids.push(id)
@@ -38,7 +47,7 @@ export async function* continuations(
     }
     yield { type: 'progress', done: (i + 1) * TOKENS }
     // Decoded together, since some tokenizers drop the space at the start of a text.
-    written.push({ prompt, text: tokenizer.decode(ids).slice(tokenizer.decode(start).length) })
+    written.push({ prompt, ...(chat && { chat }), text: tokenizer.decode(ids).slice(tokenizer.decode(start).length) })
   }
   return written
 }

@@ -12,6 +12,7 @@ import { type PruneInput, prune } from '../prune.ts'
 import type { PerplexityResult, PruneResult } from '../result.ts'
 import type { PreparedRun } from '../run.ts'
 import type { NamedText } from '../text/calibration.ts'
+import { encodePrompt, type Prompt } from '../text/chat.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import { modelCard } from '../write/card.ts'
 import { committed, subSink, writeFile } from '../write/sink.ts'
@@ -94,6 +95,7 @@ export type PerplexityOptions = Pick<MeasureOptions, 'windows'> & {
 
 /** What `generate` wrote. */
 export interface Generated {
+  /** Of a chat what the template made of it. */
   readonly prompt: string
   /** What comes after the prompt. */
   readonly text: string
@@ -145,12 +147,12 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
 
   const generate = (
     source: Source | Model,
-    prompt: string,
+    prompt: Prompt,
     options = {} as GenerateOptions & Engines,
   ): Progress<Generated> =>
     withBoth(source, options, async function* (model, engine) {
       const tokenizer = loadTokenizer(model.checkpoint)
-      const promptIds = [...tokenizer.encode(prompt)]
+      const { text: asked, ids: promptIds } = encodePrompt(model.checkpoint, tokenizer, prompt)
       const ids: number[] = []
       // Decoded together, since some tokenizers drop the space at the start of a text.
       const start = tokenizer.decode(promptIds).length
@@ -164,7 +166,7 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
         told = text.length
       }
       if (told < text.length) yield { type: 'text', text: text.slice(told) } as const
-      return { prompt, text, promptIds, ids }
+      return { prompt: asked, text, promptIds, ids }
     })
 
   return { openModel, inspect, evaluate, perplexity, generate }

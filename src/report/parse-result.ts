@@ -172,7 +172,7 @@ const RUN = object({
     }),
   ),
   tokensPerSecond: optional(number),
-  samples: list(object({ prompt: text, text })),
+  samples: list(object({ prompt: text, text, chat: optional(flag) })),
   seconds: record(number),
   peakMemoryBytes: optional(number),
   notices: optional(list(text)),

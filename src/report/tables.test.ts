@@ -85,6 +85,15 @@ test('samples of two models are side by side, of many below each other', () => {
   expect(sampleRows(result.runs).map(row => row[0])[1]).toBe('dense')
 })
 
+test('a prompt that was a message to a chat model is marked', () => {
+  const asked = result.runs.slice(0, 2).map(run => ({
+    ...run,
+    samples: run.samples.map(sample => ({ ...sample, chat: true })),
+  }))
+  const [, ...plain] = sampleRows(result.runs.slice(0, 2))
+  expect(sampleRows(asked).slice(1)).toEqual(plain.map(([prompt, ...texts]) => [`user: ${prompt}`, ...texts]))
+})
+
 test('layers that stay keep their numbers', () => {
   const layers = [{}, {}, {}]
   expect(

@@ -1,6 +1,8 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
+
 import { total } from '../clock.ts'
 import { bytes, count, cut, duration, percent, shortNames } from '../display.ts'
+import type { Continuation } from '../evaluate/continuations.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { PerplexityResult } from '../result.ts'
 import { type Estimate, isDense, type ResultFile, type Run, type TaskResult } from './result-file.ts'
@@ -312,15 +314,13 @@ const partRows = (runs: readonly Run[], of: (run: Run) => Readonly<Record<string
     ([, seconds]) => decimal(seconds, 1),
   )
 
+const asked = ({ prompt, chat }: Continuation): string => (chat ? `user: ${prompt}` : prompt)
+
 /** Models side by side, prompts down; where there are many models, the other way round. */
 export function sampleRows(runs: readonly Run[]): string[][] {
   const writers = runs.filter(run => run.samples.length > 0)
-  const prompts = labels(
-    writers,
-    run => run.samples,
-    sample => sample.prompt,
-  )
-  const text = (run: Run, prompt: string) => run.samples.find(sample => sample.prompt === prompt)?.text ?? NONE
+  const prompts = labels(writers, run => run.samples, asked)
+  const text = (run: Run, prompt: string) => run.samples.find(sample => asked(sample) === prompt)?.text ?? NONE
   if (writers.length > 3)
     return [['model', ...prompts], ...writers.map(run => [runLabel(run), ...prompts.map(prompt => text(run, prompt))])]
   return [

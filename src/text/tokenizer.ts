@@ -17,11 +17,12 @@ export interface TextTokenizer {
   /**
    * Ids of `text`, with the BOS (and whatever else) that the tokenizer adds around one sequence.
    * @param name of the text, for messages
+   * @param options `around: false` adds nothing
    * @throws TextError for a word longer than any text has
    */
-  encode(text: string, name?: string): Int32Array
+  encode(text: string, name?: string, options?: { readonly around?: boolean }): Int32Array
   /** What `encode` gives, in steps that take part of a second each where the tokenizer allows: yields the characters that are done. */
-  encodeSteps(text: string, name?: string): Generator<number, Int32Array>
+  encodeSteps(text: string, name?: string, options?: { readonly around?: boolean }): Generator<number, Int32Array>
   /** Text of `ids`. `skipSpecial` leaves special tokens out. @default skipSpecial true */
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string
   /** The BOS, or else the EOS: what a text without a beginning of its own is conditioned on. */
@@ -185,17 +186,21 @@ function wrap(tokenizer: Tokenizer, cuttable: boolean, checkpoint: Source): Text
     return ids
   }
 
-  function* encodeSteps(text: string, name = 'the text'): Generator<number, Int32Array> {
+  function* encodeSteps(
+    text: string,
+    name = 'the text',
+    { around: added = true }: { readonly around?: boolean } = {},
+  ): Generator<number, Int32Array> {
     const whole = !cuttable || inside.length === 0
     const ids = new IdList()
-    if (!whole) ids.push(before)
+    if (!whole && added) ids.push(before)
     let at = 0
     for (const parts of whole ? [[text]] : inSteps(piecesBeforeSpace(text))) {
       const length = parts.reduce((sum, part) => sum + part.length, 0)
       bounded(checkpoint, ALLOWANCE.perCharacter * length, () => {
         try {
           for (const part of parts) {
-            ids.push(whole ? tokenizer.encode(part).ids : piece(part))
+            ids.push(whole && added ? tokenizer.encode(part).ids : piece(part))
             at += part.length
           }
         } catch (error) {
@@ -204,15 +209,15 @@ function wrap(tokenizer: Tokenizer, cuttable: boolean, checkpoint: Source): Text
       })
       yield at
     }
-    if (!whole) ids.push(after)
+    if (!whole && added) ids.push(after)
     return ids.toArray()
   }
 
   return {
     prefixToken: [config.bos_token, config.eos_token].map(token => idOf(tokenizer, token)).find(id => id !== undefined),
     vocabularySize: tokenizer.model!.vocab.length,
-    encode: (text, name) => {
-      const steps = encodeSteps(text, name)
+    encode: (...args) => {
+      const steps = encodeSteps(...args)
       for (;;) {
         const step = steps.next()
         if (step.done) return step.value
