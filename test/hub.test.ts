@@ -71,9 +71,9 @@ describe('a model on the Hub', () => {
     const files = { 'default/train/0000.parquet': documents, 'default/test/0000.parquet': documents }
     const revision = server.put('datasets/org/texts', files, {}, 'refs/convert/parquet')
     const folder = await workplace({ c4: 'a file of this name' })
-    const windows = ['--samples', '1', '--held-out', '0', '--seq-len', '8']
+    const windows = ['--windows', '1', '--held-out', '0', '--seq-len', '8']
     const name = 'hf:org/texts'
-    const args = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...windows, '--calibration', name, '--eval', name]
+    const args = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...windows, '--calibration', name, '--text', name]
     const { lines } = await run(folder, [...args, '--json'])
     const { calibration, perplexities } = JSON.parse(lines.at(-1)!)
     const source = (split: string) => ({ dataset: 'org/texts', file: `default/${split}/0000.parquet`, revision })
@@ -91,7 +91,7 @@ describe('a model on the Hub', () => {
       name,
       '--seq-len',
       '8',
-      ...['--calibration', name, '--samples', '1', '-o', 'r.json'],
+      ...['--calibration', name, '--windows', '1', '-o', 'r.json'],
     ])
     const { protocol, runs } = JSON.parse(readFileSync(join(folder, 'r.json'), 'utf8'))
     expect([protocol.text[0].file, protocol.calibration[0].file]).toEqual(['texts:test', 'texts:train'])
