@@ -92,3 +92,22 @@ export const baseName = (path: string): string =>
     .replace(/[/\\]+$/, '')
     .split(/[/\\]/)
     .at(-1)!
+
+/** The name that somebody meant who wrote `wanted`, where one is near. */
+export const nearest = (wanted: string, known: readonly string[]): string | undefined =>
+  known
+    .map(name => ({ name, distance: editDistance(name, wanted) }))
+    .filter(({ name, distance }) => distance <= Math.min(2, wanted.length / 3) || name.startsWith(wanted))
+    .sort((a, b) => a.distance - b.distance)[0]?.name
+
+/** Levenshtein distance. */
+export function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    row = next
+  }
+  return row[b.length]
+}

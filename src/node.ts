@@ -1,20 +1,32 @@
 // Public API of Node: everything in `index.ts`, and verbs over paths. Each verb is a promise, whose options take `onEvent`, and a generator of
 // the same events, which returns what the promise gives.
-import { compare as compareEvents } from './compare/compare.node.ts'
+import { compare as compareModels } from './compare/compare.node.ts'
 import { promised } from './events.ts'
-import { fetchModel as fetchModelEvents } from './hub/fetch.node.ts'
-import { push as pushEvents } from './hub/push.node.ts'
-import { evaluateEvents } from './library/evaluate.node.ts'
-import { exportModelEvents } from './library/export.node.ts'
+import { fetchModel as fetchNamed } from './hub/fetch.node.ts'
+import { push as pushFolder } from './hub/push.node.ts'
+import { checked } from './library/checked.ts'
+import { evaluateEvents as evaluateModel } from './library/evaluate.node.ts'
+import { exportModelEvents as exportPath } from './library/export.node.ts'
 import { nodeVerbs } from './library/platform.node.ts'
-import { planPruneEvents, prepareEvents, pruneEvents } from './library/prune.node.ts'
+import {
+  planPruneEvents as planPath,
+  prepareEvents as preparePath,
+  pruneEvents as prunePath,
+} from './library/prune.node.ts'
+import { SHAPES } from './library/shapes.node.ts'
 
-const {
-  openModel: openModelEvents,
-  inspect: inspectEvents,
-  perplexity: perplexityEvents,
-  generate: generateEvents,
-} = nodeVerbs
+const pruneEvents = checked('prune', 1, SHAPES.prune, prunePath)
+const prepareEvents = checked('prepare', 1, SHAPES.prune, preparePath)
+const planPruneEvents = checked('planPrune', 1, SHAPES.plan, planPath)
+const openModelEvents = checked('openModel', 1, SHAPES.open, nodeVerbs.openModel)
+const evaluateEvents = checked('evaluate', 1, SHAPES.evaluate, evaluateModel)
+const perplexityEvents = checked('perplexity', 2, SHAPES.perplexity, nodeVerbs.perplexity)
+const generateEvents = checked('generate', 2, SHAPES.generate, nodeVerbs.generate)
+const inspectEvents = checked('inspect', 1, SHAPES.open, nodeVerbs.inspect)
+const exportModelEvents = checked('exportModel', 1, SHAPES.export, exportPath)
+const compareEvents = checked('compare', 1, SHAPES.compare, compareModels)
+const fetchModelEvents = checked('fetchModel', 1, SHAPES.open, fetchNamed)
+const pushEvents = checked('push', 2, SHAPES.push, pushFolder)
 
 /**
  * Prunes a model into the folder `output`, and exports the result; or into a `.gguf` file, of which no folder remains; or into a sink.

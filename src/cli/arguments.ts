@@ -1,5 +1,6 @@
 // Typed command-line options over `util.parseArgs`: each command states its options once, for parsing, checking and `--help`.
 import { parseArgs } from 'node:util'
+import { nearest } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { METHOD_OPTIONS, optionName } from '../method.ts'
 
@@ -113,21 +114,6 @@ function explain(error: Error, known: readonly string[]): string {
     return `unknown option ${unknown}. Use --method: best, or with options of a method best:alpha=0.25. See --help-all.`
   const now = RENAMED[wanted]?.find(name => known.includes(name))
   if (now) return `unknown option ${unknown}. It is --${now} now.`
-  const near = known
-    .map(name => ({ name, distance: editDistance(name, wanted) }))
-    .filter(({ name, distance }) => distance <= Math.min(2, wanted.length / 3) || name.startsWith(wanted))
-    .sort((a, b) => a.distance - b.distance)[0]
-  return `unknown option ${unknown}.${near ? ` Did you mean --${near.name}?` : ''} See --help.`
-}
-
-/** Levenshtein distance. */
-export function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    row = next
-  }
-  return row[b.length]
+  const near = nearest(wanted, known)
+  return `unknown option ${unknown}.${near ? ` Did you mean --${near}?` : ''} See --help.`
 }

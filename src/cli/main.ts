@@ -1,11 +1,12 @@
 // The worker of the `fasp` binary (cli.ts): finds the command, loads only its code, turns errors into one line and an exit code.
 import { subscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
+import { editDistance } from '../display.ts'
 import { FaspError, UsageError } from '../errors.ts'
 import { FETCHING } from '../onnxruntime.node.ts'
 import { UNFINISHED } from '../unfinished.node.ts'
 import { VERSION } from '../version.ts'
-import { editDistance, parseArguments } from './arguments.ts'
+import { parseArguments } from './arguments.ts'
 import type { Terminals, Word } from './cli.ts'
 import { BUG } from './command.ts'
 import { COMMANDS } from './commands.ts'
