@@ -157,7 +157,7 @@ describe('as in lm-evaluation-harness, from the Hub', () => {
     place.server.put('datasets/baber/piqa', { 'default/train/0000.parquet': 'x' }, {}, 'refs/convert/parquet')
     await refused(await workplace(), args, {
       env,
-      says: ['datasets/baber/piqa: there is no validation in refs/convert/parquet; it has default.'],
+      says: ['datasets/baber/piqa: there is no validation in refs/convert/parquet; it has default/train.'],
     })
   })
 })
