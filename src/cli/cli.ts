@@ -2,9 +2,8 @@
 // The `fasp` binary. Commands run in a worker (main.ts), so that this thread obeys signals whatever JavaScript or a native call does there.
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 import { rmdirSync, rmSync } from 'node:fs'
-import { getHeapStatistics, setFlagsFromString } from 'node:v8'
+import { getHeapStatistics } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
-import { MARK_IN_ONE_PIECE } from '../engine/garbage.ts'
 import type { Unfinished } from '../unfinished.node.ts'
 import { BUG } from './command.ts'
 
@@ -30,7 +29,6 @@ const INTERRUPTED =
 const unfinished = new Map<string, Unfinished['state']>()
 
 function start(): Worker {
-  setFlagsFromString(MARK_IN_ONE_PIECE)
   const [stdout, stderr] = [process.stdout, process.stderr].map(({ isTTY, columns }) => ({ isTTY, columns }))
   const worker = new Worker(new URL('./main.js', import.meta.url), {
     argv: process.argv.slice(2),

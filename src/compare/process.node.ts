@@ -2,7 +2,6 @@
 import { fork } from 'node:child_process'
 import { on, once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { MARK_IN_ONE_PIECE } from '../engine/garbage.ts'
 import { RunError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Run } from '../report/result-file.ts'
@@ -17,7 +16,6 @@ export async function* runInProcess(job: Job, signal?: AbortSignal): AsyncGenera
   const child = fork(CHILD, {
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    execArgv: [...process.execArgv, MARK_IN_ONE_PIECE],
   })
   const ended = once(child, 'exit') as Promise<[code: number | null, signal: NodeJS.Signals | null]>
   const messages = on(child, 'message', { close: ['disconnect'] })

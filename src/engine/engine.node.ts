@@ -1,6 +1,7 @@
 // The engine on `onnxruntime-node`, all platforms of that package, which is loaded, and fetched where it is missing, by the first one.
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
 import type * as OnnxRuntime from 'onnxruntime-node'
 import { DeviceError, UsageError } from '../errors.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
@@ -20,6 +21,12 @@ function loadRuntime(): typeof OnnxRuntime {
   return runtime
 }
 
+/**
+ * V8 marks garbage in one piece: weights and Gram matrices that come and go make it begin again and again, and while it marks little by
+ * little, its threads take the cores from the engine's (docs/decisions.md). The flag holds at once, and for the whole process.
+ */
+const MARK_IN_ONE_PIECE = '--no-incremental-marking'
+
 /** More than any machine has; ONNX Runtime would start them all. */
 const MAX_THREADS = 1024
 
@@ -35,6 +42,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
   if (!silent) throw new DeviceError(device, TELEMETRY)
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
+  setFlagsFromString(MARK_IN_ONE_PIECE)
   const runtime = loadRuntime()
   const graphs = device === 'cpu' ? nativeGraphs(RUNTIME_VERSION, options.threads) : undefined
   const way = device === 'cpu' ? { graphs: graphs ? 'C interface' : 'binding' } : {}

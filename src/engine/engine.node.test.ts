@@ -1,0 +1,30 @@
+import { constants, PerformanceObserver } from 'node:perf_hooks'
+import { setTimeout } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { expect, test } from 'vitest'
+import { openEngine } from './engine.node.ts'
+
+/** Collections that V8 does little by little while a heap of some size is filled again and again. */
+async function marksInPieces(): Promise<number> {
+  let found = 0
+  const observer = new PerformanceObserver(list => {
+    for (const { detail } of list.getEntries() as unknown as { detail: { kind: number } }[])
+      if (detail.kind === constants.NODE_PERFORMANCE_GC_INCREMENTAL) found++
+  })
+  observer.observe({ entryTypes: ['gc'] })
+  let kept: object[] = []
+  for (let i = 0; i < 3e6; i++) {
+    kept.push({ i, text: [i] })
+    if (kept.length > 1e6) kept = []
+  }
+  await setTimeout(50)
+  observer.disconnect()
+  return found
+}
+
+test('an engine lets V8 mark garbage in one piece, from then on', async () => {
+  setFlagsFromString('--incremental-marking')
+  expect(await marksInPieces()).toBeGreaterThan(0)
+  await openEngine().close()
+  expect(await marksInPieces()).toBe(0)
+})
