@@ -150,7 +150,7 @@ describe('memory', () => {
       'general.architecture',
     ),
     model('config.json', () => utf8(list(5e6, '{}')), 'too many'),
-    model('config.json', () => utf8(list(4.4e5, '{}')), 'read'),
+    model('config.json', () => utf8(list(4.4e5, '{}')), 'model_type undefined is not supported'),
     ['result', 'r.json', () => utf8(list(5e6, '{}')), 'too many'],
     ['text', 'a.jsonl', () => utf8(`${list(5e6, '{}')}\n`), 'too many'],
     ['text', 'a.parquet', parquetOfLongList, 'a list of 18000000 in'],

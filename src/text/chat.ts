@@ -19,7 +19,7 @@ type Source = Pick<Checkpoint, 'name' | 'sideFiles' | 'tokenizerConfig' | 'withi
 
 /** The longest have some 30,000. */
 const MAX_TEMPLATE_CHARACTERS = 2 ** 18
-/** Milliseconds are usual. A stranger wrote the template: in more than this `range` of a billion grows until V8 ends the process. */
+/** Milliseconds are usual. A stranger wrote the template: in more than this `range` of a billion takes more than V8 has. */
 const SECONDS = 1
 
 /** The text of a prompt and its ids. @throws UsageError for a chat with a model that has no template; UnsupportedModelError where it fails */
