@@ -93,15 +93,17 @@ export const baseName = (path: string): string =>
     .split(/[/\\]/)
     .at(-1)!
 
-/** The name that somebody meant who wrote `wanted`, where one is near. */
-export const nearest = (wanted: string, known: readonly string[]): string | undefined =>
-  known
-    .map(name => ({ name, distance: editDistance(name, wanted) }))
-    .filter(({ name, distance }) => distance <= Math.min(2, wanted.length / 3) || name.startsWith(wanted))
+/** The name that somebody meant who wrote that, where one is near. */
+export function nearest(written: string, known: readonly string[]): string | undefined {
+  const wanted = written.toLowerCase()
+  return known
+    .map(name => ({ name, distance: name.startsWith(wanted) ? 0 : editDistance(name.toLowerCase(), wanted) }))
+    .filter(({ distance }) => wanted !== '' && distance <= Math.min(2, Math.ceil(wanted.length / 3)))
     .sort((a, b) => a.distance - b.distance)[0]?.name
+}
 
 /** Levenshtein distance. */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]

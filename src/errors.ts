@@ -1,5 +1,7 @@
 // Every error that the library throws on purpose. A message says what, where, what is allowed and what to do.
 
+import { nearest } from './display.ts'
+
 /** Base of all errors of this library. `code` is stable; messages are not. */
 export abstract class FaspError extends Error {
   abstract readonly code: string
@@ -81,4 +83,14 @@ export class HubError extends FaspError {
     this.status = options?.status
     this.reason = options?.reason
   }
+}
+
+/** An error for a value that is none of those there are. */
+export const notOneOf = (what: string, value: string, allowed: readonly string[]): UsageError =>
+  new UsageError(`${what} is "${value}"; it must be one of ${allowed.join(', ')}.${didYouMean(value, allowed)}`)
+
+/** A question that names the one that `value` is near to, after a space; empty where none is. */
+export function didYouMean(value: string, allowed: readonly string[], prefix = ''): string {
+  const near = nearest(value, allowed)
+  return near ? ` Did you mean ${prefix}${near}?` : ''
 }

@@ -3,7 +3,7 @@
 // Nothing after `resolveOptions` asks for a method by its name. docs/methods.md says what each part follows, and where it departs.
 import type { AllocateOptions } from './allocate/allocate.ts'
 import type { Allocate } from './allocate/own.ts'
-import { UsageError } from './errors.ts'
+import { didYouMean, UsageError } from './errors.ts'
 import type { RestoreOptions } from './restore/least-squares.ts'
 import type { Score } from './score/own.ts'
 import type { SelectOptions } from './select/kept.ts'
@@ -283,7 +283,7 @@ export function methodOf(method: Method | string): Method {
   const [name, ...options] = method.split(':')
   if (!Object.hasOwn(METHODS, name))
     throw new UsageError(
-      `method "${name}" is unknown; there is: ${METHOD_NAMES.join(', ')}.${name === 'fasp' ? ' It is plain now.' : ''}`,
+      `method "${name}" is unknown; there is: ${METHOD_NAMES.join(', ')}.${name === 'fasp' ? ' It is plain now.' : didYouMean(name, METHOD_NAMES)}`,
     )
   const asked = options.map(option => {
     const [written, value] = option.split(/=(.*)/s)
@@ -309,12 +309,16 @@ function compose(name: MethodName, given: object): Method {
     if (value === undefined || value === false) continue
     const isOwn = typeof value === 'function' && name === 'plain'
     const values = spec[option]
-    if (!values && !isOwn)
+    if (!values && !isOwn) {
+      const all = optionsOf(name).map(optionName)
       throw new UsageError(
-        `method ${name} has no option "${optionName(option)}"; it has: ${optionsOf(name).map(optionName).join(', ') || 'none'}.`,
+        `method ${name} has no option "${optionName(option)}"; it has: ${all.join(', ') || 'none'}.${didYouMean(optionName(option), all)}`,
       )
+    }
     if (typeof values?.[0] === 'string' && !values.includes(value) && !isOwn)
-      throw new UsageError(`${option} is "${value}"; with method ${name} it must be one of ${values.join(', ')}.`)
+      throw new UsageError(
+        `${option} is "${value}"; with method ${name} it must be one of ${values.join(', ')}.${didYouMean(`${value}`, values as string[])}`,
+      )
     options[option] = isOwn ? 'custom' : value
     if (isOwn) own[option] = value
   }

@@ -1,7 +1,7 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
 import { defaultMultiple } from './allocate/uniform.ts'
 import { PRECISIONS, type Precision } from './engine/engine.ts'
-import { UsageError } from './errors.ts'
+import { notOneOf, UsageError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'
 import { METHOD_OPTIONS, type Method, methodOf, type Parts, partsOf, specOf } from './method.ts'
 import { type Architecture, isPreNorm } from './model/architecture.ts'
@@ -124,8 +124,7 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
   checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
   checkRange('probe-tokens', o.probeTokens, 1, 1e6, true)
   checkRange('alpha', o.alpha, 0, 1, false)
-  if (!PRECISIONS.includes(o.products))
-    throw new UsageError(`products is "${o.products}"; it must be one of ${PRECISIONS.join(', ')}.`)
+  if (!PRECISIONS.includes(o.products)) throw notOneOf('products', o.products, PRECISIONS)
   checkRange('multiple', o.multiple, 1, a?.ffnWidth ?? Infinity, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined && !isFloat(o.dtype))

@@ -42,7 +42,8 @@ describe('options', () => {
   const cases: Record<string, [string[], string]> = {
     'an unknown one': [['--sparsty', '0.2'], 'unknown option --sparsty. Did you mean --sparsity? See --help.'],
     'an unknown short one': [['-x'], 'unknown option -x. See --help.'],
-    'a flag with a value': [['--json=yes'], '--json takes no value.'],
+    'a flag with a value': [['--overwrite=yes'], '--overwrite takes no value.'],
+    'JSON of no kind': [['--json=ful'], '--json is "ful"; it must be one of brief, full. Did you mean full?'],
     'an unknown choice': [
       ['-s', '0.2', '--dtype', 'int8'],
       'dtype is "INT8"; weights in a folder are F32, F16, BF16 or F64. Quantised types are those of GGUF: name a .gguf',

@@ -28,8 +28,8 @@ const prune = (...more: string[]) => [
 describe('prune', () => {
   test('stock, with --text and --json', async () => {
     const folder = await workplace()
-    const args = prune('--text', 'text.txt', '--text-windows', '3', '--json')
-    const { stdout, stderr, lines } = await run(folder, ...args)
+    const args = prune('--text', 'text.txt', '--text-windows', '3')
+    const { stdout, stderr } = await run(folder, ...args)
     expect(stdout.replaceAll('\n', ' ')).toMatch(
       /^2\.6 MB → 2\.2 MB, 1\.3 M → 1\.1 M parameters, \d+ → \d+ prompt tokens\/s here, [+−][\d.]+ % perplexity on held-out text, [+−][\d.]+ % perplexity on text\.txt \([\d.]+ → [\d.]+\) {2}/,
     )
@@ -40,7 +40,7 @@ describe('prune', () => {
     expect(stdout).toMatch(
       /peak memory [\d.]+ MB\nWrote out\n\nNext: try it, measure it, share it\.\n( {2}fasp .*\n){3}/,
     )
-    const result = JSON.parse(lines.at(-1)!)
+    const result = JSON.parse((await run(folder, ...args, '--overwrite', '--json=full')).stdout)
     expect(result).toMatchObject({
       widths: { before: { ffn: 384 }, after: Array(6).fill({ ffn: 288, value: 32 }) },
       options: { sparsity: 0.2 },
@@ -167,11 +167,12 @@ describe('prune', () => {
     weights.fill(0xff, 8 + Number(weights.readBigUint64LE(0))) // all NaN
     await putModel(folder, { 'model.safetensors': weights })
     const before = await snapshot(folder)
-    const { stdout, stderr, lines } = await run(folder, 'prune', 'model', '-s', '0.2', '--dry-run', '--json')
+    const args = ['prune', 'model', '-s', '0.2', '--dry-run']
+    const { stdout, stderr } = await run(folder, ...args)
     expect(stdout).toMatch(/^FFN neurons per layer: 288 of 384\. Value channels per KV head: 32 of 32\.$/m)
     expect(stdout).toMatch(/^weights on disk +2\.6 MB +2\.2 MB/m)
     expect(stdout).toMatch(/^Expected memory: [\d.]+ MB/m)
-    expect(JSON.parse(lines.at(-1)!).widths.after[5].ffn).toBe(288)
+    expect(JSON.parse((await run(folder, ...args, '--json')).stdout).widths.after[5].ffn).toBe(288)
     expect(stderr).toBe('')
     expect(await snapshot(folder)).toEqual(before)
   })
@@ -198,9 +199,9 @@ describe('prune on OPT', () => {
 test('eval prints a table and, with --json, the schema of the documents', async () => {
   const folder = await workplace({ 'second.txt': 'Once upon a time there was a prince.\n'.repeat(20) })
   const args = ['eval', TINY_LLAMA, '--text', 'text.txt', '--text', 'second.txt', '--seq-len', '64', '--windows', '2']
-  const { stdout, lines } = await run(folder, ...args, '--json')
+  const { stdout } = await run(folder, ...args)
   expect(stdout).toMatch(/^text\.txt, 2 × 64, BOS +\d+\.\d{3} ± \d+\.\d{3} +\d\.\d{4}$/m)
-  const { texts, model } = JSON.parse(lines.at(-1)!)
+  const { texts, model } = JSON.parse((await run(folder, ...args, '--json')).stdout)
   expect(model).toBe(TINY_LLAMA)
   const figures = ['perplexity', 'standardError', 'bitsPerByte'].map(name => [name, expect.any(Number)])
   const one = { windows: 2, seqLen: 64, tokens: 126, ...Object.fromEntries(figures) }
@@ -228,10 +229,11 @@ describe('generate', () => {
 })
 
 test('inspect', async () => {
-  const { stdout, stderr, lines } = await run(await workplace(), 'inspect', TINY_LLAMA, '--tensors', '--json')
+  const { stdout, stderr } = await run(await workplace(), 'inspect', TINY_LLAMA, '--tensors')
   expect(stdout).toContain('6 layers, hidden size 128, FFN 384, 4 heads of 32 (2 for keys and values)')
   expect(stdout).toMatch(/^model\.layers\.5\.mlp\.down_proj\.weight +BF16 +\[128, 384\]$/m)
-  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ modelType: 'llama', ffnWidth: 384, parameters: { total: 1312384 } })
+  const { stdout: printed } = await run(await workplace(), 'inspect', TINY_LLAMA, '--json')
+  expect(JSON.parse(printed)).toMatchObject({ modelType: 'llama', ffnWidth: 384, parameters: { total: 1312384 } })
   expect(stderr).toBe('')
 })
 
@@ -249,7 +251,7 @@ describe('help', () => {
     const help = async (flag: string) => (await run(await workplace(), 'prune', flag)).stdout
     const [few, all] = [await help('--help'), await help('--help-all')]
     const options = (text: string) => text.match(/^ +(-\w, )?--[\w-]+/gm)!.map(option => option.trim())
-    expect(options(few).length).toBeLessThanOrEqual(18)
+    expect(options(few).length).toBeLessThanOrEqual(20)
     expect(options(all)).toEqual(expect.arrayContaining([...options(few), '--held-out', '--seed']))
     expect(all).toContain('\n  paper ')
     expect(all.split('\n').filter(line => line.length > 80)).toEqual([])

@@ -235,11 +235,11 @@ describe('files of tasks', () => {
 
   test('are counted up to --limit, beside texts', async () => {
     const folder = await workplace({ 'data/arc_easy.jsonl': `${ARC(1)}\n`.repeat(5) })
-    const more = ['--limit', '3', '--text', 'text.txt', '--seq-len', '32,64', '--windows', '2', '--json']
+    const more = ['--limit', '3', '--text', 'text.txt', '--seq-len', '32,64', '--windows', '2']
     const { code, stdout, stderr } = await fasp([...args('arc_easy'), ...more], { folder })
     expect(code, stderr).toBe(0)
     expect(stdout).toMatch(/^task +version +items +acc % +acc_norm %\narc_easy +1\.0 +3 /m)
-    const { tasks, texts } = JSON.parse(stdout.trimEnd().split('\n').at(-1)!)
+    const { tasks, texts } = JSON.parse((await fasp([...args('arc_easy'), ...more, '--json'], { folder })).stdout)
     expect(tasks).toMatchObject([{ task: 'arc_easy', items: 3 }])
     expect(texts.map((one: { seqLen: number }) => one.seqLen)).toEqual([32, 64])
   })

@@ -1,6 +1,6 @@
 // What `fasp bench` can run: shapes of models as data, and how many tokens to prune them on. Sizes are those of the published
 // config.json of each model; weights are random (random-checkpoint.ts), so that nothing has to be downloaded.
-import { UsageError } from '../errors.ts'
+import { notOneOf } from '../errors.ts'
 import type { JsonObject } from '../formats/json.ts'
 
 export interface Workload {
@@ -100,5 +100,9 @@ export const TINY: Workload = { name: 'tiny', config: tiny, windows: 2, seqLen: 
 export function findWorkload(name: string): Workload {
   const found = [...WORKLOADS, TINY].find(workload => workload.name === name)
   if (found) return found
-  throw new UsageError(`workload is "${name}"; it must be one of ${WORKLOADS.map(w => w.name).join(', ')}.`)
+  throw notOneOf(
+    'workload',
+    name,
+    WORKLOADS.map(w => w.name),
+  )
 }

@@ -1,7 +1,6 @@
 // Typed command-line options over `util.parseArgs`: each command states its options once, for parsing, checking and `--help`.
 import { parseArgs } from 'node:util'
-import { nearest } from '../display.ts'
-import { UsageError } from '../errors.ts'
+import { didYouMean, notOneOf, UsageError } from '../errors.ts'
 import { METHOD_OPTIONS, optionName } from '../method.ts'
 
 export interface OptionSpec {
@@ -14,6 +13,8 @@ export interface OptionSpec {
   /** What stands for the value in `--help`. */
   readonly value?: string
   readonly choices?: readonly string[]
+  /** Its value where none is given; another takes `=`. */
+  readonly bare?: string
   readonly help: string
   /** Shown by `--help-all` only. */
   readonly rare?: boolean
@@ -58,7 +59,11 @@ export function parseArguments<O extends Record<string, OptionSpec>>(args: reado
   )
   let parsed: ReturnType<typeof parseArgs>
   try {
-    parsed = parseArgs({ args: joinNegatives(args), options, allowPositionals: true, strict: true })
+    const given = args.map(arg => {
+      const bare = arg.startsWith('--') && specs[arg.slice(2)]?.bare
+      return bare ? `${arg}=${bare}` : arg
+    })
+    parsed = parseArgs({ args: joinNegatives(given), options, allowPositionals: true, strict: true })
   } catch (error) {
     throw new UsageError(explain(error as Error, Object.keys(options)), { cause: error })
   }
@@ -84,8 +89,7 @@ function joinNegatives(args: readonly string[]): string[] {
 function convert(name: string, value: unknown, spec: OptionSpec): unknown {
   if (spec.type === 'flag' || typeof value !== 'string') return value
   if (spec.list) return value.split(',').map(part => convert(name, part.trim(), { ...spec, list: false }))
-  if (spec.choices && !spec.choices.includes(value))
-    throw new UsageError(`--${name} is "${value}"; it must be one of ${spec.choices.join(', ')}.`)
+  if (spec.choices && !spec.choices.includes(value)) throw notOneOf(`--${name}`, value, spec.choices)
   if (spec.type === 'text') return value
   const number = Number(value)
   if (value.trim() === '' || !Number.isFinite(number) || (spec.type === 'integer' && !Number.isInteger(number)))
@@ -114,6 +118,5 @@ function explain(error: Error, known: readonly string[]): string {
     return `unknown option ${unknown}. Use --method: best, or with options of a method best:alpha=0.25. See --help-all.`
   const now = RENAMED[wanted]?.find(name => known.includes(name))
   if (now) return `unknown option ${unknown}. It is --${now} now.`
-  const near = nearest(wanted, known)
-  return `unknown option ${unknown}.${near ? ` Did you mean --${near}?` : ''} See --help.`
+  return `unknown option ${unknown}.${didYouMean(wanted, known, '--')} See --help.`
 }

@@ -8,7 +8,7 @@ import { findWorkload } from '../bench/workloads.ts'
 import { UsageError } from '../errors.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS, PRUNING_OPTIONS } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS, OUTPUT_OPTIONS, PRUNING_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 const TOKENIZER = new URL('../assets/tiny-llama/tokenizer.json', import.meta.url)
@@ -33,11 +33,11 @@ export default defineCommand({
     ...ENGINE_OPTIONS,
     output: { type: 'text', short: 'o', value: 'file', help: 'write the result there as JSON' },
     overwrite: { type: 'flag', help: 'replace a result of an earlier run' },
-    json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
+    ...OUTPUT_OPTIONS,
   },
   examples: ['fasp bench', 'fasp bench --workload llama-7b-4 -o result.json', 'fasp bench model model-30%'],
-  async run({ options, positionals }, { print, signal }) {
-    const { output, overwrite, workload = 'quick', runs, json, ...settings } = options
+  async run({ options, positionals }, { done, result: give, signal }) {
+    const { output, overwrite, workload = 'quick', runs, json: _, quiet: __, ...settings } = options
     const named = positionals.length > 0
     const other = named ? Object.keys(WORKLOAD_OPTIONS) : ['runs']
     for (const name of other as (keyof typeof options)[])
@@ -47,14 +47,14 @@ export default defineCommand({
         )
     if (output !== undefined) await checkTextFile(output, overwrite)
     const finished = async (result: BenchResult | SpeedResult, text: string) => {
-      print(text)
+      done(text)
       try {
         if (output !== undefined) {
           await writeTextFile(output, `${JSON.stringify(result, null, 2)}\n`, overwrite)
-          print(`Wrote ${output}`)
+          done(`Wrote ${output}`)
         }
       } finally {
-        if (json) print(JSON.stringify(result)) // where the file cannot be written, too
+        give(result) // where the file cannot be written, too
       }
     }
     const engine = engineOptions(options)

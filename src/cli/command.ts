@@ -15,8 +15,12 @@ export interface Command<O extends Record<string, OptionSpec> = Record<string, O
 export interface Context {
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal
-  /** Prints to stdout. */
+  /** Prints to stdout; nothing with `--quiet` or `--json`. */
   print(text: string): void
+  /** Prints what came of it; nothing with `--json`. */
+  done(text: string): void
+  /** Prints the result, with `--json` alone. */
+  result(value: unknown): void
 }
 
 /** What an error says that is not one of ours. */

@@ -1,13 +1,25 @@
 // Small things that several commands need of the process.
+import { styleText } from 'node:util'
 import { PRECISIONS } from '../engine/engine.ts'
 import { ENGINE_OPTIONS, LINALG_OPTIONS } from '../engine/options.ts'
-import { UsageError } from '../errors.ts'
+import { didYouMean, UsageError } from '../errors.ts'
 import { type ExportRequest, TARGETS, type TargetName } from '../export/targets.ts'
 import type { TerminalStyle } from '../report/terminal.ts'
 import type { OptionSpec } from './arguments.ts'
 
 export { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS } from '../engine/options.ts'
 export { peakMemory } from '../report/machine.node.ts'
+
+/** Options of commands with a result. */
+export const OUTPUT_OPTIONS = {
+  json: {
+    type: 'text',
+    choices: ['brief', 'full'],
+    bare: 'brief',
+    help: 'print JSON and nothing else; full: kept indices, too',
+  },
+  quiet: { type: 'flag', short: 'q', help: 'no tables, no progress' },
+} as const satisfies Record<string, OptionSpec>
 
 /** Options of commands that prune. */
 export const PRUNING_OPTIONS = {
@@ -27,7 +39,7 @@ export function exportRequest(text: string): ExportRequest {
   const [to, type] = text.split(':')
   if (!Object.hasOwn(TARGETS, to))
     throw new UsageError(
-      `--to is "${text}"; it must be one of ${Object.keys(TARGETS).join(', ')}, or with a type, gguf:q8_0.`,
+      `--to is "${text}"; it must be one of ${Object.keys(TARGETS).join(', ')}, or with a type, gguf:q8_0.${didYouMean(to, Object.keys(TARGETS))}`,
     )
   return { to: to as TargetName, dtype: type?.toUpperCase() }
 }
@@ -41,6 +53,10 @@ export function modelArgument(positionals: readonly string[]): string {
       : `one model at a time; got ${positionals.length}: ${positionals.join(', ')}.`,
   )
 }
+
+/** In colour, where the stream shows it. */
+export const paint = (stream: NodeJS.WriteStream, format: 'red' | 'dim' | 'bold', text: string): string =>
+  terminalStyle(stream).bold ? styleText(format, text, { validateStream: false }) : text
 
 /** What a stream can show: no blocks and no codes where it is no terminal, or a dumb one; no bold with `NO_COLOR` (no-color.org). */
 export function terminalStyle(stream: NodeJS.WriteStream): TerminalStyle {

@@ -7,7 +7,7 @@ import { measuresText } from '../report/measures.ts'
 import { resultFile } from '../report/result-file.ts'
 import { secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, modelArgument, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
@@ -25,14 +25,14 @@ export default defineCommand({
     ...REPORT_OPTIONS,
     overwrite: { type: 'flag', help: 'replace reports that fasp wrote' },
     ...ENGINE_OPTIONS,
-    json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
+    ...OUTPUT_OPTIONS,
   },
   examples: [
     'fasp eval my-model --text wiki.test.txt --seq-len 1024,2048',
     'fasp eval my-model --tasks arc_easy,hellaswag --limit 200',
     'fasp eval smaller --dense my-model --text wiki.test.txt',
   ],
-  async run({ options, positionals }, { print, signal }) {
+  async run({ options, positionals }, { done, result: give, signal }) {
     const model = modelArgument(positionals)
     const { text, dense, tasks, limit, 'tasks-data': tasksData } = options
     if (!text && !tasks) throw new UsageError('nothing to measure. Give --text <file>, --tasks <names>, or both.')
@@ -50,7 +50,7 @@ export default defineCommand({
     )
     const seconds = { evaluate: (performance.now() - started) / 1000 }
     const peakMemoryBytes = peakMemory()
-    print(`${measuresText(measures)}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
+    done(`${measuresText(measures)}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
     if (wantsReport(options)) {
       const { model: facts, ...described } = await describeForReport(model, options, signal)
       const run = { ...described, ...measures, seconds, peakMemoryBytes, notices }
@@ -58,11 +58,9 @@ export default defineCommand({
       const evaluation = { dense, text: read.text, tasks: read.tasks, limit }
       const machine = describeMachine(engine)
       const file = resultFile({ command: 'eval', machine, model: facts, evaluation, runs: [run] })
-      for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
+      for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
     }
-    if (options.json) {
-      const { perplexity: texts, ...others } = measures
-      print(JSON.stringify({ fasp: VERSION, model, texts, ...others, seconds, peakMemoryBytes }))
-    }
+    const { perplexity: texts, ...others } = measures
+    give({ fasp: VERSION, model, texts, ...others, seconds, peakMemoryBytes })
   },
 })

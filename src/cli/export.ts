@@ -3,7 +3,14 @@ import { UsageError } from '../errors.ts'
 import { exportModelEvents } from '../node.ts'
 import { exportsTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, exportRequest, modelArgument, peakMemory } from './environment.ts'
+import {
+  ENGINE_OPTIONS,
+  engineOptions,
+  exportRequest,
+  modelArgument,
+  OUTPUT_OPTIONS,
+  peakMemory,
+} from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
@@ -21,13 +28,13 @@ export default defineCommand({
     dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; gguf: q8_0 … (default: as source)' },
     verify: { type: 'flag', help: 'run in llama.cpp or transformers.js too, if there' },
     ...ENGINE_OPTIONS,
-    json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
+    ...OUTPUT_OPTIONS,
   },
   examples: [
     'fasp export pruned --to gguf -o pruned.gguf --dtype q8_0',
     'fasp export pruned --to gguf:f16 --to padded -o out',
   ],
-  async run({ options, positionals }, { print, signal }) {
+  async run({ options, positionals }, { print, done, result: give, signal }) {
     const model = modelArgument(positionals)
     const { output, overwrite, dtype, verify } = options
     if (!output) throw new UsageError('no output. Say where it goes: -o <folder>, or -o <file>.gguf.')
@@ -36,7 +43,7 @@ export default defineCommand({
       exportModelEvents(model, { output, ...what, engine: engineOptions(options), signal }),
     )
     print(exportsTable(results))
-    print(`Wrote ${output}`)
-    if (options.json) print(JSON.stringify({ exports: results, peakMemoryBytes: peakMemory() }))
+    done(`Wrote ${output}`)
+    give({ exports: results, peakMemoryBytes: peakMemory() })
   },
 })

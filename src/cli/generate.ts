@@ -6,7 +6,7 @@ import { UsageError } from '../errors.ts'
 import { type ChatMessage, generate, openEngine, openModelEvents, type ProgressEvent } from '../node.ts'
 import { chatTemplate } from '../text/chat.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, modelArgument } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
@@ -22,13 +22,13 @@ export default defineCommand({
     'top-p': { type: 'number', help: 'only the most likely tokens that reach p together' },
     seed: { type: 'integer', help: 'seed of the sampling (default 0)' },
     ...ENGINE_OPTIONS,
-    json: { type: 'flag', help: 'print text and token ids as JSON, last line' },
+    ...OUTPUT_OPTIONS,
   },
   examples: [
     'fasp generate my-model --chat -p "What is the capital of France?"',
     'fasp generate my-model -p "Once upon a time" --temperature 0.8 --top-p 0.95',
   ],
-  async run({ options, positionals }, { print, signal }) {
+  async run({ options, positionals }, { result: give, signal }) {
     const path = modelArgument(positionals)
     const { chat, system } = options
     if (system !== undefined && !chat) throw new UsageError('--system is for a chat. Add --chat, or leave it out.')
@@ -61,7 +61,8 @@ export default defineCommand({
       signal,
       onEvent,
     })
-    print(json ? JSON.stringify(written) : '')
+    if (!json) process.stdout.write('\n')
+    give(written)
   },
 })
 

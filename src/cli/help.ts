@@ -10,18 +10,50 @@ export function commandHelp({ usage, summary, options, examples = [], methods }:
   const more = Object.values(options).some(({ rare }) => rare)
   const shown = Object.entries(options).filter(([, { rare }]) => all || !rare)
   const common = Object.entries(COMMON).filter(([name]) => more || name === 'help')
+  const listed = [...shown, ...common].map(([name, spec]) => ({
+    group: groupOf(name),
+    row: [written(name, spec), spec.help] as const,
+  }))
   const parts = [
     `fasp ${usage}`,
     summary,
-    `Options:\n${rows([...shown, ...common].map(([name, spec]) => [written(name, spec), spec.help]))}`,
+    ...(listed.length < GROUPED ? ['Options'] : Object.keys(GROUPS)).map(group => {
+      const some = listed.filter(one => group === 'Options' || one.group === group)
+      return `${group}:\n${rows(some.map(({ row }) => row))}`
+    }),
     ...(methods && all ? [methodsHelp()] : []),
     ...(examples.length > 0 ? [`Examples:\n${examples.map(example => `  ${example}`).join('\n')}`] : []),
   ]
   return `${parts.join('\n\n')}\n`
 }
 
-function written(name: string, { type, short, choices, value = 'n' }: OptionSpec): string {
-  return `${short ? `-${short}, ` : '    '}--${name}${type === 'flag' ? '' : ` ${choices?.join('|') ?? value}`}`
+/** So many options are shown in groups. */
+const GROUPED = 12
+
+/** Options by what they are about, in all commands; the first group has those that no other names. */
+const GROUPS = {
+  'What you need': [],
+  'Texts and calibration': [
+    'calibration',
+    'text',
+    'windows',
+    'text-windows',
+    'seq-len',
+    'calibration-seq-len',
+    'held-out',
+    'seed',
+  ],
+  'Device and speed': ['device', 'threads', 'memory', 'blas', 'products'],
+  Output: ['to', 'dtype', 'dry-run', 'overwrite', 'report', 'prompt', 'verbose', 'json', 'quiet', 'help', 'help-all'],
+} as const satisfies Record<string, readonly string[]>
+
+const groupOf = (name: string): string =>
+  Object.entries(GROUPS).find(([, names]: [string, readonly string[]]) => names.includes(name))?.[0] ?? 'What you need'
+
+function written(name: string, { type, short, choices, bare, value = 'n' }: OptionSpec): string {
+  const others = choices?.filter(choice => choice !== bare).join('|')
+  const shown = type === 'flag' ? '' : bare ? `[=${others}]` : ` ${others ?? value}`
+  return `${short ? `-${short}, ` : '    '}--${name}${shown}`
 }
 
 const methodsHelp = (): string =>
@@ -65,8 +97,10 @@ function wrapped(text: string, indent: number): string {
 export const cliPage = (commands: readonly Command[]): string => `# Commands
 
 Every command takes \`--help\`, which shows what most people need, and where it has more \`--help-all\`, which is what this page has
-of each. Progress goes to stderr, results to stdout; \`--json\` adds one JSON document as the last line of stdout. Exit codes: 0 done, 1
-failed, 2 wrong usage, 130 interrupted (Ctrl-C, SIGTERM and SIGHUP are obeyed within a second). \`FASP_LOG=debug\` shows stack traces.
+of each. Progress goes to stderr, results to stdout. With \`--json\` stdout has one JSON document and nothing else: the result, or
+\`{"error": {"code", "message"}}\`; \`--json=full\` has the indices of what is kept, too. \`--quiet\` leaves notices, errors and the outcome.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C, SIGTERM and SIGHUP are obeyed within a second).
+\`FASP_LOG=debug\` shows stack traces; \`NO_COLOR\` and \`TERM=dumb\` turn colours off.
 
 \`--method\` takes the name of a method, and after colons its options: \`stock\`, \`best:alpha=0.25\`,
 \`plain:scope=ffn+ragged:layout=compact:center\`. Of several values the first is the default. [methods.md](methods.md) says what they are.

@@ -2,7 +2,7 @@
 import { inspectEvents } from '../node.ts'
 import { inspectionText, tensorsTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
-import { modelArgument } from './environment.ts'
+import { modelArgument, OUTPUT_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
@@ -10,12 +10,12 @@ export default defineCommand({
   summary: 'Shows architecture, shapes, parameters and bytes. Reads no weights.',
   options: {
     tensors: { type: 'flag', help: 'list every tensor' },
-    json: { type: 'flag', help: 'print everything as JSON, last line of stdout' },
+    ...OUTPUT_OPTIONS,
   },
-  async run({ options, positionals }, { print, signal }) {
+  async run({ options, positionals }, { done, result: give, signal }) {
     const inspection = await showProgress(inspectEvents(modelArgument(positionals), { signal }))
-    print(inspectionText(inspection))
-    if (options.tensors) print(`\n${tensorsTable(inspection)}`)
-    if (options.json) print(JSON.stringify(inspection))
+    done(inspectionText(inspection))
+    if (options.tensors) done(`\n${tensorsTable(inspection)}`)
+    give(inspection)
   },
 })

@@ -1,16 +1,18 @@
 // The worker of the `fasp` binary (cli.ts): finds the command, loads only its code, turns errors into one line and an exit code.
 import { subscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
-import { editDistance } from '../display.ts'
-import { FaspError, UsageError } from '../errors.ts'
+import { didYouMean, FaspError, notOneOf, UsageError } from '../errors.ts'
 import { FETCHING } from '../onnxruntime.node.ts'
 import { UNFINISHED } from '../unfinished.node.ts'
 import { VERSION } from '../version.ts'
-import { parseArguments } from './arguments.ts'
+import { type Parsed, parseArguments } from './arguments.ts'
 import type { Terminals, Word } from './cli.ts'
 import { BUG } from './command.ts'
 import { COMMANDS } from './commands.ts'
+import { completion, SHELLS } from './completion.ts'
+import { type OUTPUT_OPTIONS, paint } from './environment.ts'
 import { commandHelp } from './help.ts'
+import { showNoticesAlone } from './progress.ts'
 
 const HELP = `fasp ${VERSION}: makes language models smaller and faster by structured pruning
 
@@ -22,22 +24,31 @@ ${Object.entries(COMMANDS)
   .join('\n')}
 
 fasp <command> --help shows its options, --help-all those that few need, too.
+fasp completion ${SHELLS.join('|')} prints a script that completes all of them.
 FASP_LOG=debug shows stack traces.
 `
 
 async function main(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args
+  const [first, ...others] = args
+  const [name, ...rest] = first === 'help' && others.length > 0 ? [...others, '--help'] : args
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     process.stdout.write(HELP)
     return name === undefined ? 2 : 0
   }
-  if (name === '--version' || name === '-v') {
+  if (name === 'version' || name === '--version' || name === '-v' || name === '-V') {
     process.stdout.write(`${VERSION}\n`)
     return 0
   }
   try {
+    if (name === 'completion') {
+      const shell = SHELLS.find(one => one === rest[0])
+      if (!shell) throw notOneOf('the shell', rest[0] ?? '', SHELLS)
+      const loaded = Object.entries(COMMANDS).map(async ([of, { load }]) => [of, (await load()).default] as const)
+      write(completion(shell, Object.fromEntries(await Promise.all(loaded))).trimEnd())
+      return 0
+    }
     if (!Object.hasOwn(COMMANDS, name))
-      throw new UsageError(`unknown command "${name}".${suggestion(name)} See fasp --help.`)
+      throw new UsageError(`unknown command "${name}".${didYouMean(name, Object.keys(COMMANDS))} See fasp --help.`)
     const command = (await COMMANDS[name].load()).default
     const parsed = parseArguments(rest, command.options)
     const { help, 'help-all': helpAll } = parsed.options
@@ -45,22 +56,44 @@ async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(commandHelp(command, helpAll === true))
       return 0
     }
-    await command.run(parsed, { signal: controller.signal, print: text => void process.stdout.write(`${text}\n`) })
+    const { json, quiet } = parsed.options as Parsed<typeof OUTPUT_OPTIONS>
+    if (quiet) showNoticesAlone()
+    await command.run(parsed, {
+      signal: controller.signal,
+      print: text => json || quiet || write(text),
+      done: text => json || write(text),
+      result: value => json && writeJson(value, json === 'full'),
+    })
     return 0
   } catch (error) {
-    return report(error)
+    return report(
+      error,
+      rest.some(arg => /^--json(=|$)/.test(arg)),
+    )
   }
+}
+
+const write = (text: string) => process.stdout.write(`${text}\n`)
+
+let documents = 0
+
+/** The one JSON document of stdout: a result, or where there is none an error. @param full indices of what is kept, too, which are most of its bytes */
+function writeJson(value: unknown, full: boolean): void {
+  if (documents++ === 0) write(JSON.stringify(value, (key, part) => (key === 'kept' && !full ? undefined : part)))
 }
 
 class Interrupted extends Error {}
 
 const controller = new AbortController()
 
-function report(error: unknown): number {
+function report(error: unknown, json: boolean): number {
   if (error instanceof Interrupted) return 130 // the main thread says so
   const message = error instanceof Error ? error.message : String(error)
   const noMemory = NO_MEMORY.test(message) && !(error instanceof FaspError)
-  process.stderr.write(`fasp: ${oneLine(noMemory ? `not enough memory (${message}). ${MORE_MEMORY}` : message)}\n`)
+  const said = oneLine(noMemory ? `not enough memory (${message}). ${MORE_MEMORY}` : message)
+  process.stderr.write(`${paint(process.stderr, 'red', 'fasp:')} ${said}\n`)
+  const code = error instanceof FaspError ? error.code : noMemory ? 'MEMORY' : 'BUG'
+  if (json) writeJson({ error: { code, message: said } }, true)
   if (process.env.FASP_LOG === 'debug') console.error(error)
   else if (!(error instanceof FaspError || noMemory)) process.stderr.write(`${BUG}\n`)
   return error instanceof UsageError ? 2 : 1
@@ -72,11 +105,6 @@ const MORE_MEMORY = 'Is it limited here (ulimit -v, a container)? A lower --memo
 
 /** Names in a file may hold line breaks, or codes that steer the terminal. */
 const oneLine = (message: string): string => message.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
-
-function suggestion(name: string): string {
-  const near = Object.keys(COMMANDS).find(command => editDistance(command, name) <= 2)
-  return near ? ` Did you mean ${near}?` : ''
-}
 
 // The streams of a worker do not know where they lead.
 const { stdout, stderr } = workerData as Terminals

@@ -1,6 +1,6 @@
 // Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
 
-import { bytes, duration, percent, count as quantity } from '../display.ts'
+import { bytes, duration, percent, count as quantity, wrap } from '../display.ts'
 import type { ProgressEvent, Unit } from '../events.ts'
 import { terminalStyle } from './environment.ts'
 
@@ -8,15 +8,21 @@ import { terminalStyle } from './environment.ts'
 const PLAIN_INTERVAL_MS = 5000
 const BAR_WIDTH = 20
 
+let noticesAlone = false
+/** From here on, as `--quiet` wants it. */
+export const showNoticesAlone = (): void => {
+  noticesAlone = true
+}
+
 /** Runs a generator of events to its end. @param told gets the notices, which are shown, too */
 export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, told: string[] = []): Promise<T> {
-  const display = new Display(terminalStyle(process.stderr).blocks)
+  const display = new Display(terminalStyle(process.stderr).blocks && !noticesAlone)
   try {
     for (;;) {
       const step = await events.next()
       if (step.done) return step.value
       if (step.value.type === 'notice') told.push(step.value.message)
-      display.show(step.value)
+      if (!noticesAlone || step.value.type === 'notice') display.show(step.value)
     }
   } finally {
     display.clear()
@@ -29,13 +35,15 @@ class Display {
   #total = 0
   #started = 0
   #lastLine = 0
-  constructor(readonly terminal: boolean) {}
+  constructor(readonly terminal: boolean) {
+    if (terminal) process.stderr.write('\r\x1b[Kopening') // until the first event: a large file takes seconds
+  }
 
   show(event: ProgressEvent): void {
     switch (event.type) {
       case 'notice':
         this.clear()
-        process.stderr.write(`${event.message}\n`)
+        process.stderr.write(`${this.terminal ? wrap(event.message, columns()) : event.message}\n`)
         break
       case 'run': {
         this.clear()
@@ -59,7 +67,7 @@ class Display {
   }
 
   clear(): void {
-    if (this.terminal && this.#phase) process.stderr.write('\r\x1b[K')
+    if (this.terminal) process.stderr.write('\r\x1b[K')
   }
 
   #draw(done: number, tokens: number | undefined): void {
@@ -70,7 +78,7 @@ class Display {
     const line = this.#line(done, tokens, (now - this.#started) / 1000)
     if (!this.terminal) process.stderr.write(`${line}\n`)
     else {
-      process.stderr.write(`\r\x1b[K${line.slice(0, (process.stderr.columns || 80) - 1)}`)
+      process.stderr.write(`\r\x1b[K${line}`)
       if (last) process.stderr.write('\n')
     }
   }
@@ -85,20 +93,32 @@ class Display {
       tensors: `${done} of ${total} tensors`,
       turns: `turn ${done} of ${total}`,
     }
-    const parts = [`${this.#phase}: ${count[this.#unit]}`]
-    if (this.terminal) {
-      const filled = Math.round((BAR_WIDTH * done) / this.#total)
-      parts.unshift(`${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`)
-    }
-    if (done > 0) {
-      const passed = this.#unit === 'tokens' ? done : ((tokens ?? 0) * done) / this.#total // tokens through the whole model
-      if (this.#unit === 'bytes') parts.push(`${bytes(done / seconds)}/s`)
-      else if (this.#unit === 'layers' || this.#unit === 'tokens')
-        parts.push(`${Math.round(passed / seconds)} tokens/s`)
-      parts.push(
-        done < this.#total ? `${duration((seconds / done) * (this.#total - done))} left` : `took ${duration(seconds)}`,
-      )
-    }
-    return parts.join('  ')
+    const phase = `${this.#phase}: ${count[this.#unit]}`
+    if (done === 0) return this.terminal ? fitting([[bar(0), phase], [phase]]) : phase
+    const passed = this.#unit === 'tokens' ? done : ((tokens ?? 0) * done) / total // tokens through the whole model
+    const rate =
+      this.#unit === 'bytes'
+        ? [`${bytes(done / seconds)}/s`]
+        : this.#unit === 'layers' || this.#unit === 'tokens'
+          ? [`${Math.round(passed / seconds)} tokens/s`]
+          : []
+    const time = done < total ? `${duration((seconds / done) * (total - done))} left` : `took ${duration(seconds)}`
+    if (!this.terminal) return [phase, ...rate, time].join('  ')
+    const drawn = bar(done / total)
+    return fitting([[drawn, phase, ...rate, time], [drawn, phase, time], [phase, time], [time]])
   }
+}
+
+function bar(part: number): string {
+  const filled = Math.round(BAR_WIDTH * part)
+  return `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`
+}
+
+/** Of a terminal, less one: a line that fills the last column goes on in the next. */
+const columns = () => (process.stderr.columns || 80) - 1
+
+/** The first line that the terminal has room for, or the end of the last. */
+function fitting(lines: readonly (readonly string[])[]): string {
+  const joined = lines.map(parts => parts.join('  '))
+  return joined.find(line => line.length <= columns()) ?? joined.at(-1)!.slice(0, columns())
 }

@@ -30,6 +30,7 @@ import {
   engineOptions,
   exportRequest,
   modelArgument,
+  OUTPUT_OPTIONS,
   PRUNING_OPTIONS,
   peakMemory,
   terminalStyle,
@@ -61,7 +62,7 @@ const OPTIONS = {
   threads,
   memory,
   report: REPORT_OPTIONS.report,
-  json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
+  ...OUTPUT_OPTIONS,
   'held-out': {
     type: 'integer',
     rare: true,
@@ -85,13 +86,13 @@ export default defineCommand({
     'fasp prune facebook/opt-125m -s 0.2 -o smaller',
     'fasp prune my-model.gguf -s 0.3 -o smaller.gguf',
   ],
-  async run({ options, positionals }, { print, signal }) {
+  async run({ options, positionals }, { print, done, result: give, signal }) {
     const model = modelArgument(positionals)
     const settings = { ...planOptions(options), signal }
     if (options['dry-run']) {
       const plan = await showProgress(planPruneEvents(model, settings))
-      print(planText(plan))
-      if (options.json) print(JSON.stringify({ ...plan, tensors: undefined }))
+      done(planText(plan))
+      give({ ...plan, tensors: undefined })
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
@@ -131,14 +132,15 @@ export default defineCommand({
     if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
     if (exports.length > 0) print(`\n${exportsTable(exports)}`)
-    print(`\n${secondsLine(result.seconds, peakMemoryBytes)}\nWrote ${output}`)
+    print(`\n${secondsLine(result.seconds, peakMemoryBytes)}`)
+    done(`Wrote ${output}`)
     if (before) {
       const machine = describeMachine(engine, options.products)
       const file = resultFile({ command: 'prune', machine, model: before.model, runs: [denseRun, prunedRun] })
-      for (const path of await writeReports(options, file)) print(`Wrote ${path}`)
+      for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
     }
     print(`\n${nextCommands(model, output, text?.[0] ?? options.calibration?.[0] ?? 'wikitext2')}`)
-    if (options.json) print(JSON.stringify({ ...result, peakMemoryBytes }))
+    give({ ...result, peakMemoryBytes })
   },
 })
 

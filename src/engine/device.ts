@@ -1,6 +1,6 @@
 // Where graphs run: ONNX Runtime's execution providers, and what each cannot do. What was checked on which is in docs/devices.md.
 import type { InferenceSession } from 'onnxruntime-common'
-import { DeviceError, UsageError } from '../errors.ts'
+import { DeviceError, notOneOf } from '../errors.ts'
 import type { Graph } from '../formats/onnx.ts'
 
 export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const
@@ -45,8 +45,7 @@ const HINTS = {
 
 /** @throws UsageError for a device that does not exist */
 export function checkDevice(device: string): void {
-  if (!(DEVICES as readonly string[]).includes(device))
-    throw new UsageError(`device is "${device}"; it must be one of ${DEVICES.join(', ')}.`)
+  if (!(DEVICES as readonly string[]).includes(device)) throw notOneOf('device', device, DEVICES)
 }
 
 /** The providers of a session, best first; the CPU takes what those before it have no kernel for, as float64. */

@@ -1,5 +1,5 @@
 // The targets of `fasp export`, by name: a new one is one line here.
-import { UsageError } from '../errors.ts'
+import { didYouMean, UsageError } from '../errors.ts'
 import type { Model } from '../model/model.ts'
 import { gguf } from '../write/gguf.ts'
 import { huggingface, padded } from '../write/huggingface.ts'
@@ -34,7 +34,10 @@ export interface ExportRequest {
 /** @throws UsageError for an unknown target or type */
 export function targetOf({ to, dtype }: ExportRequest): Target {
   const target: Target | undefined = Object.hasOwn(TARGETS, to) ? TARGETS[to] : undefined
-  if (!target) throw new UsageError(`target "${to}" is unknown; there are ${Object.keys(TARGETS).join(', ')}.`)
+  if (!target)
+    throw new UsageError(
+      `target "${to}" is unknown; there are ${Object.keys(TARGETS).join(', ')}.${didYouMean(to, Object.keys(TARGETS))}`,
+    )
   if (dtype !== undefined && !target.dtypes.includes(dtype)) {
     const allowed = target.dtypes.join(', ').toLowerCase()
     throw new UsageError(`${to} cannot be written in ${dtype.toLowerCase()}; its types are ${allowed}.`)

@@ -1,5 +1,5 @@
 // Uploads a folder to the Hub as one commit: what it may replace is decided before anything is sent.
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { CommitOperation } from '@huggingface/hub'
@@ -57,9 +57,7 @@ export async function* push(
 ): AsyncGenerator<ProgressEvent, PushResult> {
   const { revision: branch = DEFAULT_REVISION, createPullRequest = false, signal } = options
   const files = await filesOf(folder)
-  const { id: name, revision, file } = hubReference(id) ?? {}
-  if (name === undefined || revision !== undefined || file !== undefined)
-    throw new UsageError(`"${id}" is no name of a model on the Hub; it must be of the form org/name.`)
+  const name = repository(id)
   const environment = await hubEnvironment()
   const access: Access = { ...environment, name, id: name, signal }
   if (environment.offline) throw new HubError(name, 'HF_HUB_OFFLINE forbids to push. Unset it.')
@@ -81,6 +79,31 @@ export async function* push(
   })
   const result = { id: name, branch, commit: commit.oid, url: commit.url, pullRequestUrl, created }
   return { ...result, files: [...files.keys()], bytes: sum(files.values()) }
+}
+
+/** What `push` sends. */
+export interface PushPlan {
+  readonly id: string
+  /** Bytes of the files, by their paths. */
+  readonly files: Readonly<Record<string, number>>
+  readonly bytes: number
+  /** Undefined without a README.md. */
+  readonly card?: string
+}
+
+/** What `push` would send. Asks no server. @throws FormatError, UsageError as `push` */
+export async function planPush(folder: string, id: string): Promise<PushPlan> {
+  const files = await filesOf(folder)
+  const card = files.has('README.md') ? await readFile(join(folder, 'README.md'), 'utf8') : undefined
+  return { id: repository(id), files: Object.fromEntries(files), bytes: sum(files.values()), card }
+}
+
+/** @throws UsageError */
+function repository(id: string): string {
+  const { id: name, revision, file } = hubReference(id) ?? {}
+  if (name === undefined || revision !== undefined || file !== undefined)
+    throw new UsageError(`"${id}" is no name of a model on the Hub; it must be of the form org/name.`)
+  return name
 }
 
 const addition = (folder: string, path: string): CommitOperation => ({

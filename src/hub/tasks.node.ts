@@ -1,5 +1,5 @@
 // Names of tasks → their items: from local folders, or from the Hub.
-import { UsageError } from '../errors.ts'
+import { didYouMean, UsageError } from '../errors.ts'
 import { TASK_NAMES, TASKS, type TaskDefinition, type TaskName } from '../evaluate/tasks/definitions.ts'
 import type { Task } from '../evaluate/tasks/evaluate.ts'
 import { findTaskFile, readPages, readTask } from '../evaluate/tasks/records.node.ts'
@@ -71,5 +71,6 @@ function* tellCount(name: string, found: number, { items }: Source): Generator<P
 /** @throws UsageError */
 function taskName(name: string): TaskName {
   if (Object.hasOwn(TASKS, name)) return name as TaskName
-  throw new UsageError(`unknown task "${name}"; there is: ${[...TASK_NAMES, 'wikitext'].join(', ')}.`)
+  const names = [...TASK_NAMES, 'wikitext']
+  throw new UsageError(`unknown task "${name}"; there is: ${names.join(', ')}.${didYouMean(name, names)}`)
 }

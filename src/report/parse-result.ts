@@ -92,7 +92,7 @@ const object =
 const ESTIMATE = object({ value: number, standardError: number })
 const WIDTHS = object({ ffn: number, value: number, kvHeads: optional(number) })
 const HALF = object({
-  ...{ kept: list(number), errorBefore: number, errorAfter: number },
+  ...{ kept: optional(list(number)), errorBefore: number, errorAfter: number },
   ...{ heldOutError: optional(number), damp: number },
 })
 const POINT = object({ width: number, cost: number })

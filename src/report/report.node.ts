@@ -1,6 +1,6 @@
 // Result files and reports on disk. The kind of a report is the ending of its name. What draws pages and charts is loaded when needed.
 import { extname } from 'node:path'
-import { UsageError } from '../errors.ts'
+import { notOneOf, UsageError } from '../errors.ts'
 import { readSmallFile } from '../formats/file.node.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { CHART_NAMES, type ChartName } from './chart-names.ts'
@@ -44,7 +44,7 @@ export async function checkReport(path: string, { chart, overwrite }: ReportOpti
   if (chart !== undefined && kind !== '.svg')
     throw new UsageError(`chart is for pictures, and ${path} is none. Give a name that ends in .svg, or leave it out.`)
   if (chart !== undefined && !(CHART_NAMES as readonly string[]).includes(chart))
-    throw new UsageError(`chart is "${chart}"; it must be one of ${CHART_NAMES.join(', ')}.`)
+    throw notOneOf('chart', chart, CHART_NAMES)
   await checkTextFile(path, overwrite)
 }
 

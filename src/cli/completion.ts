@@ -1,0 +1,65 @@
+// `fasp completion bash|zsh|fish`: scripts that complete commands, options and their values, from the one specification; elsewhere files.
+import { METHOD_NAMES } from '../method.ts'
+import { COMMON, type OptionSpec } from './arguments.ts'
+import type { Command } from './command.ts'
+
+type Commands = Readonly<Record<string, Pick<Command, 'summary' | 'options'>>>
+
+const SCRIPTS = { bash, zsh, fish } as const
+export const SHELLS = Object.keys(SCRIPTS) as readonly (keyof typeof SCRIPTS)[]
+
+export const completion = (shell: keyof typeof SCRIPTS, commands: Commands): string => SCRIPTS[shell](commands)
+
+const optionsOf = ({ options }: Pick<Command, 'options'>): [string, OptionSpec][] =>
+  Object.entries({ ...options, ...COMMON })
+
+const valuesOf = (name: string, { choices, bare }: OptionSpec): readonly string[] =>
+  name === 'method' || name === 'methods' ? METHOD_NAMES : bare ? [] : (choices ?? [])
+
+function bash(commands: Commands): string {
+  const all = Object.entries(commands)
+  const values = all.flatMap(([command, of]) =>
+    optionsOf(of)
+      .map(([name, spec]) => ({ name, spec, values: valuesOf(name, spec) }))
+      .filter(one => one.values.length > 0)
+      .map(({ name, spec, values }) => {
+        const short = spec.short ? `|${command}:-${spec.short}` : ''
+        return `    ${command}:--${name}${short}) words='${values.join(' ')}' ;;`
+      }),
+  )
+  const options = all.map(([command, of]) => {
+    const names = optionsOf(of).map(([name]) => `--${name}`)
+    return `    ${command}:*) [[ $cur == -* ]] && words='${names.join(' ')}' ;;`
+  })
+  return `_fasp() {
+  local cur=\${COMP_WORDS[COMP_CWORD]} words=
+  case \${COMP_WORDS[1]}:\${COMP_WORDS[COMP_CWORD - 1]} in
+    *:fasp | help:help) words='${Object.keys(commands).join(' ')} help version completion' ;;
+    completion:completion) words='${SHELLS.join(' ')}' ;;
+${[...values, ...options].join('\n')}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -o default -F _fasp fasp
+`
+}
+
+/** zsh runs completions of bash. */
+function zsh(commands: Commands): string {
+  return `autoload -U +X compinit bashcompinit && compinit && bashcompinit\n${bash(commands)}`
+}
+
+function fish(commands: Commands): string {
+  const quoted = (text: string) => `'${text.replace(/['\\]/g, '\\$&')}'`
+  const lines = Object.entries(commands).flatMap(([command, of]) => [
+    `complete -c fasp -n __fish_use_subcommand -x -a ${command} -d ${quoted(of.summary)}`,
+    ...optionsOf(of).map(([name, spec]) => {
+      const values = valuesOf(name, spec)
+      const takes =
+        values.length > 0 ? ` -x -a ${quoted(values.join(' '))}` : spec.type === 'flag' || spec.bare ? '' : ' -r'
+      const short = spec.short ? ` -s ${spec.short}` : ''
+      return `complete -c fasp -n '__fish_seen_subcommand_from ${command}' -l ${name}${short}${takes} -d ${quoted(spec.help)}`
+    }),
+  ])
+  return `${lines.join('\n')}\n`
+}
