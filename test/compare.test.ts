@@ -26,15 +26,16 @@ describe('a grid', () => {
     timeout: 180_000,
   }, async () => {
     const folder = await workplace()
-    const { stdout, stderr, lines } = await run(folder, ...compare('paper,best:alpha=0.25', '0.3', '--json'))
+    const args = compare('paper,best:alpha=0.25', '0.3')
+    const { stdout, stderr, lines } = await run(folder, ...args)
     expect(begun(stderr)).toEqual(['dense', 'paper at 30.0 %', 'best:alpha=0.25 at 30.0 %'])
     expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +cut /)
-    expect(lines.slice(0, -1).filter(line => line.length > 80)).toEqual([])
+    expect(lines.filter(line => line.length > 80)).toEqual([])
     expect(stdout).toContain('text.txt: perplexity ± standard error, 3 × 32, BOS\n')
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
 
     const { runs, protocol, model } = result(folder)
-    expect(JSON.parse(lines.at(-1)!).runs.length).toBe(runs.length)
+    expect(JSON.parse((await run(folder, ...args, '--json')).stdout).runs.length).toBe(runs.length)
     expect(model).toMatchObject({ name: 'tiny-llama', layers: 6, modelType: 'llama' })
     expect(protocol).toMatchObject({ seqLen: 32, maxWindows: [3], samples: 4, prompts: ['It was'] })
     const [dense, paper, best] = runs
@@ -70,14 +71,14 @@ describe('a grid', () => {
     const folder = await workplace()
     await run(folder, ...compare('stock', '0.3'))
     const [dense, first] = result(folder).runs
-    const { stderr, stdout } = await run(folder, ...compare('stock,fasp', '0.2', '--threads', '1'))
+    const { stderr, stdout } = await run(folder, ...compare('stock,plain', '0.2', '--threads', '1'))
     expect(stderr).toContain('result.json has 2 runs already; 2 are left.')
-    expect(names(folder)).toEqual(['dense 0', 'stock 0.2', 'fasp 0.2', 'stock 0.3'])
+    expect(names(folder)).toEqual(['dense 0', 'stock 0.2', 'plain 0.2', 'stock 0.3'])
     const { runs } = result(folder)
     expect([runs[0], runs[3]]).toEqual([dense, first])
     expect(runs.map(({ made }) => made!.machine.threads)).toEqual([undefined, 1, 1, undefined])
     expect(runs.map(({ made }) => made!.created)).toEqual(runs.map(() => expect.stringMatching(/^\d{4}-.*Z$/)))
-    expect(stdout.replace(/\s+/g, ' ')).toContain('stock 20 %, fasp 20 %: fasp 0.1.0, ')
+    expect(stdout.replace(/\s+/g, ' ')).toContain('stock 20 %, plain 20 %: fasp 0.1.0, ')
     expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)
   })
 
@@ -110,6 +111,16 @@ describe('a grid', () => {
     await run(folder, 'prune', TINY_LLAMA, ...args)
     const evaluate = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--windows', '3', '--json']
     expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
+  })
+
+  test('of nothing but a model and a method: on text that the dense model writes, into a file of its name', async () => {
+    const folder = await workplace()
+    await run(folder, 'compare', TINY_LLAMA, '--methods', 'plain', '-s', '0.2', '--windows', '2', '--seq-len', '32')
+    const { runs } = parseResult(readFileSync(join(folder, 'compare-tiny-llama.json'), 'utf8'), 'a result')
+    const [dense, plain] = runs.map(({ perplexity: [{ file, perplexity }] }) => ({ file, perplexity }))
+    expect([dense.file, plain.file]).toEqual(Array(2).fill('text of the dense model'))
+    expect(plain.perplexity).toBeGreaterThan(dense.perplexity)
+    expect(runs[1].prune!.calibration.texts[0].name).not.toBe(dense.file)
   })
 
   test('of self-written calibration text, which all methods share, on two texts of one name', async () => {
@@ -168,7 +179,7 @@ describe('a grid', () => {
 describe('stopped', () => {
   test.for(['SIGINT', 'SIGKILL'] as const)('by %s, it goes on where it was', async signal => {
     const folder = await workplace()
-    const args = compare('stock,fasp', '0.2,0.3')
+    const args = compare('stock,plain', '0.2,0.3')
     const { code, stderr } = await fasp(args, {
       folder,
       onProgress: (all, child) => /^3 of 5/m.test(all) && child.kill(signal),
@@ -189,7 +200,7 @@ describe('stopped', () => {
 describe('a run that fails', () => {
   test('is named in table and result, the others are done, and the same command tries it again', async () => {
     const folder = await workplace()
-    const args = compare('stock,fasp', '0.2')
+    const args = compare('stock,plain', '0.2')
     let killed = false
     const { code, stdout, stderr } = await fasp(args, {
       folder,
@@ -219,27 +230,13 @@ describe('a run that fails', () => {
     const second = await run(folder, ...args)
     expect(begun(second.stderr)).toEqual(['dense', 'stock at 20.0 %'])
     expect(failed(folder)).toEqual([undefined, undefined, undefined])
-    expect(names(folder)).toEqual(['dense 0', 'stock 0.2', 'fasp 0.2'])
+    expect(names(folder)).toEqual(['dense 0', 'stock 0.2', 'plain 0.2'])
   })
 })
 
 describe('refused before any run', () => {
-  const TEXT = ['--text', 'text.txt']
-  const usage: Record<string, [args: string[], says: string]> = {
-    'no methods': [['-s', '0.2', ...TEXT, '-o', 'r.json'], 'no methods. Name some, for example --methods paper,best.'],
-    'no sparsity': [['--methods', 'paper', ...TEXT, '-o', 'r.json'], 'no sparsity. Say how much to remove'],
-    'no text and no tasks': [
-      ['--methods', 'paper', '-s', '0.2', '-o', 'r.json'],
-      'nothing to measure. Give a text with --text <file>, or tasks with --tasks arc_easy,piqa.',
-    ],
-    'no output': [['--methods', 'paper', '-s', '0.2', ...TEXT], 'no output. Say where the result goes: -o <file>.'],
-  }
-  test.for(Object.entries(usage))('%s', async ([, [args, says]]) =>
-    refused(await workplace(), ['compare', TINY_LLAMA, ...args], { code: 2, says: [says] }),
-  )
-
   const grids: [methods: string, sparsity: string, says: string][] = [
-    ['papers', '0.2', 'method "papers" is unknown; there is: stock, best, paper, fasp, flap'],
+    ['papers', '0.2', 'method "papers" is unknown; there is: stock, best, paper, plain, flap'],
     ['paper,,best', '0.2', 'method "" is unknown'],
     ['paper,paper', '0.2', 'method paper is named twice. Name it once.'],
     ['best:alpa=0.3', '0.2', 'method best has no option "alpa"; it has: scope, score, repair, alpha,'],

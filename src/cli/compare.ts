@@ -1,31 +1,40 @@
 // fasp compare: methods under one protocol → one table and one result file.
+import { baseName } from '../display.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { compareEvents } from '../node.ts'
 import { comparisonText } from '../report/comparison.ts'
 import { defineCommand } from './command.ts'
-import { engineOptions, modelArgument, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
+import { engineOptions, modelArgument, OUTPUT_OPTIONS, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, REPORT_OPTIONS, writeReports } from './reports.ts'
 
+const METHODS = ['plain', 'stock', 'best']
+const SPARSITY = [0.1, 0.2, 0.3]
+
 export default defineCommand({
-  usage: 'compare <folder | model.gguf | hub/id> --methods <list> -s <list> -o <file>',
+  usage: 'compare <folder | model.gguf | hub/id> [options]',
   summary: 'Measures methods at several sparsities beside the dense model.',
   options: {
     methods: {
       type: 'text',
       list: true,
       value: 'list',
-      help: 'methods of fasp prune: paper,best:alpha=0.25,flap; --help-all lists them',
+      help: 'methods of fasp prune (default plain,stock,best); --help-all lists them',
     },
     sparsity: {
       type: 'number',
       short: 's',
       list: true,
       value: 'list',
-      help: 'parts of the decoder linears to remove: 0.2,0.3',
+      help: 'parts of the decoder linears to remove (default 0.1,0.2,0.3)',
     },
     text: { type: 'text', many: true, value: 'file', help: 'text for perplexity and KL; repeatable' },
-    output: { type: 'text', short: 'o', value: 'file', help: 'result file; one that was begun is completed' },
+    output: {
+      type: 'text',
+      short: 'o',
+      value: 'file',
+      help: 'result file; one that was begun is completed (default compare-<model>.json)',
+    },
     overwrite: { type: 'flag', help: 'start anew where the file holds a result' },
     calibration: {
       type: 'text',
@@ -55,16 +64,22 @@ export default defineCommand({
     seed: { type: 'integer', rare: true, help: 'seed of the self-written text (default 0)' },
     ...PRUNING_OPTIONS,
     report: REPORT_OPTIONS.report,
-    json: { type: 'flag', help: 'print the result as JSON, last line of stdout' },
+    ...OUTPUT_OPTIONS,
   },
   methods: true,
-  examples: ['fasp compare my-model --methods paper,best -s 0.2,0.3 --text w.txt -o r.json'],
-  async run({ options, positionals }, { print, signal }) {
+  examples: ['fasp compare my-model', 'fasp compare my-model --methods paper,best -s 0.2,0.3 --text w.txt -o r.json'],
+  async run({ options, positionals }, { print, done, result: give, signal }) {
     const model = modelArgument(positionals)
-    const { output, methods, sparsity, text, tasks, report, json, prompt: prompts, 'text-windows': windows } = options
-    if (!methods) throw new UsageError('no methods. Name some, for example --methods paper,best.')
-    if (!sparsity) throw new UsageError('no sparsity. Say how much to remove, for example -s 0.2,0.3.')
-    if (!output) throw new UsageError('no output. Say where the result goes: -o <file>.')
+    const {
+      methods = METHODS,
+      sparsity = SPARSITY,
+      output = `compare-${baseName(model)}.json`,
+      text,
+      tasks,
+      report,
+      prompt: prompts,
+      'text-windows': windows,
+    } = options
     if ((options.limit !== undefined || options['tasks-data']) && !tasks)
       throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
     const reports = { report, overwrite: true }
@@ -83,9 +98,10 @@ export default defineCommand({
         textWindows: windows?.length === 1 ? windows[0] : windows,
       }),
     )
-    print(`${comparisonText(result, terminalStyle(process.stdout))}\n\nWrote ${output}`)
-    for (const path of await writeReports(reports, result)) print(`Wrote ${path}`)
-    if (json) print(JSON.stringify(result))
+    print(`${comparisonText(result, terminalStyle(process.stdout))}\n`)
+    done(`Wrote ${output}`)
+    for (const path of await writeReports(reports, result)) done(`Wrote ${path}`)
+    give(result)
     const failed = result.runs.filter(run => run.failed).length
     if (failed > 0)
       throw new RunError(`${failed} of ${result.runs.length} runs failed. The same command tries them again.`)

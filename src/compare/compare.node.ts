@@ -112,10 +112,8 @@ async function* attemptRun(job: Job, signal?: AbortSignal): AsyncGenerator<Progr
   }
 }
 
-/** @throws UsageError for nothing to measure, and numbers out of range */
-function checkMeasures({ text = [], tasks = [], textWindows, limit }: CompareOptions): void {
-  if (text.length + tasks.length === 0)
-    throw new UsageError('nothing to measure. Give a text with --text <file>, or tasks with --tasks arc_easy,piqa.')
+/** @throws UsageError for numbers out of range */
+function checkMeasures({ text = [], textWindows, limit }: CompareOptions): void {
   for (const n of [textWindows ?? []].flat()) checkRange('text-windows', n, 1, 1e9, true)
   if (typeof textWindows === 'object' && textWindows.length !== text.length)
     throw new UsageError(

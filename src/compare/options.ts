@@ -8,7 +8,7 @@ export interface CompareOptions {
   readonly methods: readonly string[]
   /** Each above 0, up to 0.9. */
   readonly sparsity: readonly number[]
-  /** Text files for perplexity, KL and agreement. @default none, where there are tasks */
+  /** Text files for perplexity, KL and agreement. @default none where there are tasks; else 32 windows that the model writes itself */
   readonly text?: readonly string[]
   /** Tokens per window of the texts. @default 1024 or the context */
   readonly seqLen?: number

@@ -20,6 +20,7 @@ import type { PruneResult } from '../result.ts'
 import { type PreparedRun, prepare } from '../run.ts'
 import { denseStatistics } from '../statistics/dense.ts'
 import { calibration, calibrationSource, type TextFile } from '../text/calibration.ts'
+import { sampleWindows } from '../text/sample.ts'
 import { namedText } from '../text/text.node.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { Windows } from '../text/windows.ts'
@@ -76,6 +77,7 @@ async function* share(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent
   const texts: TextWindows[] = []
   for (const [i, text] of asTexts(task.text).entries())
     texts.push(...(yield* textWindows(open, dense, { texts: [text], seqLen, windows: firsts?.[i] })))
+  if (task.text.length + task.tasks.length === 0) texts.push(yield* ownText(open, seed))
   const { tasks, pages } = yield* readTasks(task.tasks, { data: task.tasksData, signal })
   const source = { texts: task.calibration && asTexts(task.calibration) }
   const options = { windows: task.windows, seqLen: task.calibrationSeqLen, heldOut: 0, seed }
@@ -86,6 +88,21 @@ async function* share(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent
     pages: pages?.slice(0, limit),
     calibration: yield* calibration(open, dense, source, options),
     source: calibrationSource(source),
+  }
+}
+
+/** Where nothing is given to measure on: what the dense model writes, from another seed than what is calibrated on. */
+async function* ownText(open: Open, seed: number): AsyncGenerator<ProgressEvent, TextWindows> {
+  const { checkpoint, architecture } = open.dense
+  const seqLen = Math.min(256, architecture.maxPositions)
+  const name = 'text of the dense model'
+  const made = yield* sampleWindows(open, open.dense, { windows: 32, heldOut: 0, seqLen, seed: seed + 1 })
+  const tokenizer = loadTokenizer(checkpoint)
+  const bytes = made.windows.map(ids => new TextEncoder().encode(tokenizer.decode([...ids])).length)
+  return {
+    ...{ name, bos: typeof checkpoint.config.bos_token_id === 'number' },
+    tokensPerByte: (made.windows.length * (seqLen - 1)) / bytes.reduce((sum, n) => sum + n, 0),
+    windows: [{ ...made, texts: [{ ...made.texts[0], name }] }],
   }
 }
 
