@@ -110,7 +110,7 @@ export const inspect = promised(inspectEvents)
 /**
  * Writes a model in other formats, and reads each back to check it.
  * @example
- * const [{ bytes }] = await exportModel('smaller', { output: 'smaller.gguf', to: [{ to: 'gguf', dtype: 'Q8_0' }] })
+ * const [{ path, bytes }] = await exportModel('smaller', { output: 'smaller.gguf', to: [{ to: 'gguf', dtype: 'Q8_0' }] })
  * @throws FaspError
  */
 export const exportModel = promised(exportModelEvents)
@@ -146,6 +146,7 @@ export const push = promised(pushEvents)
 
 export type { CompareOptions } from './compare/options.ts'
 export { openEngine } from './engine/engine.node.ts'
+export type { PlacedExport } from './export/export.node.ts'
 export type { ExportResult } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
 export { type OpenOptions, openCheckpoint } from './hub/open.node.ts'

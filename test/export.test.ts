@@ -20,7 +20,8 @@ describe('to gguf', () => {
       /^export: 0 of 56 tensors\nexport: 56 of 56 tensors +took .*\nverify: 0 of 56 tensors\nverify: 56 of 56/,
     )
     const { exports } = JSON.parse((await run(folder, ...args, '--overwrite', '--json')).stdout)
-    expect(exports).toEqual([{ to: 'gguf', dtype: 'BF16', folder: '', bytes: size(join(folder, 'tiny.gguf')) }])
+    const bytes = size(join(folder, 'tiny.gguf'))
+    expect(exports).toEqual([{ to: 'gguf', dtype: 'BF16', folder: '', bytes, path: 'tiny.gguf' }])
     expect(readdirSync(folder).sort()).toEqual(['text.txt', 'tiny.gguf'])
     expect((await run(folder, ...write('tiny.gguf'))).stdout).toBe((await run(folder, ...write(TINY_LLAMA))).stdout)
     const { stdout: inspected } = await run(folder, 'inspect', 'tiny.gguf')

@@ -120,7 +120,7 @@ export default defineCommand({
       ...{ name: runName(result), sparsity: result.options.sparsity, samples: after?.samples ?? [], tasks: [] },
       ...{ prune: { ...others, seconds }, perplexity: perplexities.pruned ?? [], seconds: rest, peakMemoryBytes },
       notices: told.filter(message => !result.notices.includes(message)),
-      exports: exports.length > 0 ? exports : undefined,
+      exports: exports.length > 0 ? exports.map(({ path: _, ...one }) => one) : undefined,
       tokensPerSecond: speeds[1],
     }
     const style = terminalStyle(process.stdout)

@@ -41,6 +41,19 @@ export function exportRequests(
   return requests
 }
 
+/** An export in its place. */
+export interface PlacedExport extends ExportResult {
+  /** The file, or the folder. */
+  readonly path: string
+}
+
+/** The exports with the paths that they have once `output` is there. */
+export const placed = (output: string, exports: readonly ExportResult[]): PlacedExport[] =>
+  exports.map(one => ({
+    ...one,
+    path: isGgufFile(output) ? output : join(output, one.folder, (TARGETS[one.to] as Target).file ?? ''),
+  }))
+
 /** Checks in other runtimes: each says what it found, or throws. `model` is what the file or folder at `path` holds. */
 const RUNTIMES: Partial<
   Record<TargetName, (context: Context, model: Model, path: string, dtype: string) => Promise<readonly string[]>>

@@ -3,8 +3,7 @@ import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { baseName } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
-import { exportRequests, writeExports } from '../export/export.node.ts'
-import type { ExportResult } from '../export/result.ts'
+import { exportRequests, type PlacedExport, placed, writeExports } from '../export/export.node.ts'
 import { type ExportRequest, planExport } from '../export/targets.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import type { Model } from '../model/model.ts'
@@ -31,7 +30,7 @@ export interface ExportPathOptions extends EngineChoice {
 export async function* exportModelEvents(
   of: string | Model,
   options: ExportPathOptions,
-): AsyncGenerator<ProgressEvent, ExportResult[]> {
+): AsyncGenerator<ProgressEvent, PlacedExport[]> {
   const { output, to, dtype, overwrite = false, verify, signal } = options
   const requests = exportRequests(output, to, dtype)
   if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
@@ -46,6 +45,6 @@ export async function* exportModelEvents(
     const { name, format, recipe } = model.checkpoint
     const source = { name: baseName(name), format, modelType: model.architecture.modelType }
     await writeFile(sink, jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, exports: results }))
-    return results
+    return placed(output, results)
   })
 }

@@ -6,8 +6,7 @@ import { describeEngine } from '../engine/engine.node.ts'
 import { engineNotice } from '../engine/facts.ts'
 import { UsageError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
-import { exportRequests, writeExports } from '../export/export.node.ts'
-import type { ExportResult } from '../export/result.ts'
+import { exportRequests, type PlacedExport, placed, writeExports } from '../export/export.node.ts'
 import { type ExportRequest, planExport, TARGETS } from '../export/targets.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import { openScratch } from '../forward/scratch.node.ts'
@@ -63,7 +62,9 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
 
 /** What `prune` gives. */
 export interface PrunePathResult extends PruneResult {
-  readonly exports: readonly ExportResult[]
+  /** As it was given; undefined for a sink. */
+  readonly output?: string
+  readonly exports: readonly PlacedExport[]
   readonly perplexities: Perplexities
 }
 
@@ -127,7 +128,13 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
         const after = texts ? yield* perplexityOf(file ? describeModel(file) : written, 'evaluate pruned') : []
         const perplexities: Perplexities = texts ? { dense, pruned: after } : {}
         if (!single) await writeFile(sink, modelCard(model, result, { perplexities, exports }))
-        const all = { ...result, exports, perplexities, seconds: { ...result.seconds, ...clock.stop() } }
+        const all = {
+          ...result,
+          output,
+          exports: placed(output, exports),
+          perplexities,
+          seconds: { ...result.seconds, ...clock.stop() },
+        }
         return single ? withWeightBytes(all, exports[0].bytes) : all
       })
     }
