@@ -58,7 +58,7 @@ export {
 } from './method.ts'
 export type { Architecture } from './model/architecture.ts'
 export { describeModel, type Model } from './model/model.ts'
-export type { PruneOptions, ResolvedOptions } from './options.ts'
+export type { Amount, PruneOptions, ResolvedOptions } from './options.ts'
 export type { Plan } from './plan.ts'
 export { mergeResults } from './report/merge-results.ts'
 export { parseResult } from './report/parse-result.ts'

@@ -1,15 +1,25 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
+
 import { defaultMultiple } from './allocate/uniform.ts'
 import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { notOneOf, UsageError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'
+import { MAX_SPARSITY } from './least-sparsity.ts'
 import { METHOD_OPTIONS, type Method, methodOf, type Parts, partsOf, specOf } from './method.ts'
 import { type Architecture, isPreNorm } from './model/architecture.ts'
 import type { CalibrationInput } from './text/calibration.ts'
 
-export interface PruneOptions {
+/** How much to remove: exactly one of these. */
+export interface Amount {
   /** Fraction of the decoder linears to remove, 0 to 0.9. */
-  readonly sparsity: number
+  readonly sparsity?: number
+  /** Bytes of the result at most: of the weights of a folder, or of the `.gguf` where that is the output. */
+  readonly size?: number
+  /** Parameters of the whole model at most; zeros that a layout keeps in the place of removed ones do not count. */
+  readonly parameters?: number
+}
+
+export interface PruneOptions extends Amount {
   /**
    * What decides which parts go and repairs the rest: `best({ alpha: 0.25 })`, or as on the command line `best:alpha=0.25` (docs/methods.md).
    * @default 'stock'
@@ -40,8 +50,15 @@ export interface PruneOptions {
   readonly memory?: number
 }
 
+const AMOUNTS = ['sparsity', 'size', 'parameters'] as const satisfies readonly (keyof Amount)[]
+
 /** All of it, the method as its parts; plain data, which results record. */
-export interface ResolvedOptions extends Required<Omit<PruneOptions, 'method' | 'dtype'>>, Required<Parts> {
+export interface ResolvedOptions
+  extends Required<Omit<PruneOptions, 'method' | 'dtype' | keyof Amount>>,
+    Required<Parts>,
+    Amount {
+  /** As asked for, or the least that reaches what is asked for instead. */
+  readonly sparsity: number
   /** As the command line takes it. */
   readonly method: string
   readonly dtype?: FloatDType
@@ -59,8 +76,6 @@ const SELF_WINDOWS = { windows: 64, seqLen: 256 }
 const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 /** Of an FFN. Small models need no more (docs/results.md), and what they write themselves takes time. */
 const TOKENS_PER_NEURON = 48
-
-export const MAX_SPARSITY = 0.9
 
 /**
  * Fills in the method's parts and defaults. Called by `run.ts` alone.
@@ -81,8 +96,14 @@ export function resolveOptions(
   const parts = partsOf(method, a && !isPreNorm(a))
   const size = windowSize(method.name, given.seqLen, a, calibration)
   const multiple = parts.layout === 'padded' ? 1 : defaultMultiple(a?.ffnWidth ?? Infinity)
+  const amounts = AMOUNTS.filter(amount => given[amount] !== undefined)
+  if (amounts.length !== 1)
+    throw new UsageError(
+      `${amounts.length === 0 ? 'no sparsity' : `${amounts.join(' and ')} are given`}. Say how much to remove, in one way: -s 0.2, --size 85MB or --params 100M.`,
+    )
   const resolved = {
     ...DEFAULTS,
+    sparsity: 0,
     ...size,
     ...given,
     ...(calibration.windows && size), // ready-made windows have the size they have
@@ -122,6 +143,7 @@ export function checkRange(name: string, value: number, low: number, high: numbe
 /** What the values of a method leave to check: ranges, and what only the model can tell. */
 function check(o: ResolvedOptions, a: Architecture | undefined): void {
   checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
+  for (const at of ['size', 'parameters'] as const) checkRange(at, o[at] ?? 1, 1, Number.MAX_SAFE_INTEGER, false)
   checkRange('probe-tokens', o.probeTokens, 1, 1e6, true)
   checkRange('alpha', o.alpha, 0, 1, false)
   if (!PRECISIONS.includes(o.products)) throw notOneOf('products', o.products, PRECISIONS)

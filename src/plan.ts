@@ -6,7 +6,7 @@ import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
 import { decoderBytes } from './decode/decoder.ts'
 import { UnsupportedModelError } from './errors.ts'
-import { DTYPE_BYTES, type FloatDType, isFloat } from './formats/dtype.ts'
+import { type FloatDType, isFloat } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
 import { headRows } from './forward/head.ts'
@@ -29,6 +29,8 @@ import type { CalibrationSource } from './text/calibration.ts'
 import { MAX_SEQUENCES } from './text/sample.ts'
 
 export interface Plan {
+  /** Of the decoder linears, as asked for, or what reaches the size asked for. */
+  readonly sparsity: number
   /** Layers of the source that stay; how many is known before it is known which. */
   readonly layers: { readonly before: number; readonly after: readonly number[] }
   /** Before pruning, and after it in each layer that stays. */
@@ -38,12 +40,17 @@ export interface Plan {
   /** Config fields of biases that the output has and the source lacks. */
   readonly biasFields: Readonly<Record<string, true>>
   readonly tensors: readonly DenseTensorInfo[]
+  /** Of the output, as it will read back. */
+  readonly architecture: Architecture
   readonly sizes: Sizes
   /** Bytes of activations that are in memory, and in a scratch file because they do not fit the budget. */
   readonly activationBytes: { readonly memory: number; readonly scratch: number }
   /** Estimate of the peak resident memory in bytes. */
   readonly memoryBytes: number
 }
+
+/** Bytes of the files with the weights that a user is left with: of a folder, or of what it is exported to. */
+export type OutputBytes = (output: Omit<Plan, 'sizes' | `${string}Bytes`>, options: ResolvedOptions) => number
 
 /** What Node, ONNX Runtime and its thread buffers take before any weight is loaded. */
 const BASE_BYTES = 200e6
@@ -54,12 +61,14 @@ const GARBAGE_BYTES = 100e6
 
 /**
  * @param source self-written text needs the whole model in memory while it is written
+ * @param bytesOf of what the user gets
  * @param allocated what each layer keeps, and which go. @default the same widths for all, and the first layers
  */
 export function makePlan(
   model: Model,
   options: ResolvedOptions,
   source: CalibrationSource,
+  bytesOf: OutputBytes,
   allocated?: Pick<Allocated, 'widths' | 'removed'>,
 ): Plan {
   const { architecture: a, checkpoint } = model
@@ -74,22 +83,27 @@ export function makePlan(
   const stored = after.map(widths => storedWidths(options.layout, before, widths))
   const addsBiases = options.restore === 'bias' && options.sparsity > 0
   const biased = addsBiases ? { ...a, halves: a.halves.map(withBiases) } : a
-  const output = narrowed(biased, layers, stored)
+  const architecture: Architecture = {
+    ...narrowed(biased, layers, stored),
+    compact: options.layout === 'compact',
+    ffnWidth: options.layout === 'stock' ? stored[0].ffn : a.ffnWidth,
+  }
   const dtypes = outputTypes(model, options.dtype)
   const dtypeOf = (name: string) => {
     const source = renumbered(a, name, layer => layers[layer])
     return dtypes(checkpoint.tensors.tensors.has(source) ? source : source.replace(/bias$/, 'weight'))
   }
-  const tensors = [...tensorShapes(output)].map(([name, shape]) => ({ name, shape, dtype: dtypeOf(name) }))
+  const tensors = [...tensorShapes(architecture)].map(([name, shape]) => ({ name, shape, dtype: dtypeOf(name) }))
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
   const pruned = narrowed(a, layers, after)
   const activationBytes = placeActivations(a, options)
+  const biasFields = addsBiases ? a.biasFields! : {}
+  const output = {
+    ...{ layers: { before: layersOf(a), after: layers }, widths: { before, after } },
+    ...{ sparsity: options.sparsity, stored, biasFields, tensors, architecture },
+  }
   return {
-    layers: { before: layersOf(a), after: layers },
-    widths: { before, after },
-    stored,
-    biasFields: addsBiases ? a.biasFields! : {},
-    tensors,
+    ...output,
     sizes: {
       decoderLinears: { before: linearWeights(a), after: linearWeights(pruned) },
       parameters: {
@@ -97,10 +111,7 @@ export function makePlan(
         stored: count(tensors.map(t => t.shape)),
         effective: count(tensorShapes(pruned).values()) + (addsBiases ? outputBiases(a) : 0),
       },
-      weightBytes: {
-        before: checkpoint.weightBytes,
-        after: tensors.reduce((n, t) => n + elements(t.shape) * DTYPE_BYTES[t.dtype], 0),
-      },
+      weightBytes: { before: checkpoint.weightBytes, after: bytesOf(output, options) },
     },
     activationBytes,
     memoryBytes: Math.max(

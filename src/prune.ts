@@ -59,8 +59,9 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const windows = yield* calibration(context, model, run.calibration, resolved)
     clock.start('allocate')
     stages.start('allocation')
+    const sharing = { ...resolved, own, fits: run.fits }
     const allocated: Allocated =
-      resolved.sparsity > 0 ? yield* allocate(context, model, windows, { ...resolved, own }, input.denseStatistics) : {}
+      resolved.sparsity > 0 ? yield* allocate(context, model, windows, sharing, input.denseStatistics) : {}
     const { plan } = withWidths(run, allocated)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const typeOf = typesOf(plan, model.architecture)
@@ -90,7 +91,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
       widths: plan.widths,
       allocation: allocated.allocation,
       removedLayers: allocated.removed,
-      sizes: { ...plan.sizes, weightBytes: { ...plan.sizes.weightBytes, after: checkpointWriter.weightBytes } },
+      sizes: plan.sizes,
       calibration: { source, seqLen: windows.seqLen, texts },
       layers,
       notices,

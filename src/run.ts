@@ -1,11 +1,16 @@
 // A prepared run: what `prune` will do to a model, decided once, before any weight is read. A plan of it is printed, and `prune` runs it.
 // Options are resolved and plans are made here and nowhere else.
 import type { Allocated } from './allocate/allocate.ts'
+import { bytes, count } from './display.ts'
+import { UsageError } from './errors.ts'
+import { shardedBytes } from './formats/safetensors.ts'
+import { leastSparsity } from './least-sparsity.ts'
 import { methodOf, type Own } from './method.ts'
+import type { Widths } from './model/half-block.ts'
 import type { Model } from './model/model.ts'
 import { planNotices } from './notices.ts'
 import { DEFAULT_METHOD, type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
-import { makePlan, type Plan } from './plan.ts'
+import { makePlan, type OutputBytes, type Plan } from './plan.ts'
 import { type CalibrationInput, type CalibrationSource, calibrationSource } from './text/calibration.ts'
 
 export interface PreparedRun {
@@ -16,7 +21,10 @@ export interface PreparedRun {
   readonly calibration: CalibrationInput
   /** What `calibration` is. */
   readonly source: CalibrationSource
+  readonly bytesOf: OutputBytes
   readonly plan: Plan
+  /** Whether the widths of layers are as small as asked for. Undefined where no size is. */
+  readonly fits?: (widths: readonly Widths[]) => boolean
   /** What the user should know before it runs. */
   readonly notices: readonly string[]
 }
@@ -24,16 +32,44 @@ export interface PreparedRun {
 /**
  * Decides how `model` is pruned.
  * @param calibration windows or texts. @default the model writes its own text
+ * @param bytesOf what `size` is of. @default the weights of the folder
  * @example prune(prepare(describeModel(checkpoint), { sparsity: 0.2 }), { engine, sink })
  * @throws UsageError for options that make no sense, or not on this model; UnsupportedModelError where it cannot be pruned
  */
-export function prepare(model: Model, options: PruneOptions, calibration: CalibrationInput = {}): PreparedRun {
+export function prepare(
+  model: Model,
+  options: PruneOptions,
+  calibration: CalibrationInput = {},
+  bytesOf: OutputBytes = ({ tensors }) => shardedBytes(tensors),
+): PreparedRun {
   const method = methodOf(options.method ?? DEFAULT_METHOD)
   const resolved = resolveOptions({ ...options, method }, model.architecture, calibration)
   const source = calibrationSource(calibration)
-  const plan = makePlan(model, resolved, source)
-  const notices = planNotices(model, resolved, source, plan)
-  return { model, options: resolved, own: method.own, calibration, source, plan, notices }
+  const plan = makePlan(model, resolved, source, bytesOf)
+  const asked = { model, options: resolved, own: method.own, calibration, source, bytesOf, plan, notices: [] }
+  const run = smallEnough(asked)
+  return { ...run, notices: planNotices(model, run.options, source, run.plan) }
+}
+
+/** The run at the least sparsity that reaches the size asked for. @throws UsageError where none does, or the model has it already */
+function smallEnough(run: PreparedRun): PreparedRun {
+  const { size, parameters = size, method } = run.options
+  if (parameters === undefined) return run
+  const of = ({ sizes }: Plan) => (size ? sizes.weightBytes.after : sizes.parameters.effective)
+  const show = (n: number) => (size ? bytes(n) : `${count(n)} parameters`)
+  const meets = (plan: Plan) => of(plan) <= parameters
+  if (meets(run.plan))
+    throw new UsageError(
+      `${show(parameters)}: it is smaller already, ${show(of(run.plan))} without pruning. Ask for less.`,
+    )
+  const at = (sparsity: number) => withWidths({ ...run, options: { ...run.options, sparsity } })
+  const { below, least } = leastSparsity(sparsity => meets(at(sparsity).plan))
+  if (least === undefined)
+    throw new UsageError(
+      `${show(parameters)} cannot be reached: the least that method ${method} makes is ${show(of(at(below).plan))}, at sparsity ${below}; without pruning it is ${show(of(run.plan))}. Ask for more, or use another method.`,
+    )
+  const found = at(least)
+  return { ...found, fits: widths => meets(withWidths(found, { widths }).plan) }
 }
 
 /**
@@ -46,7 +82,7 @@ export function checkOptions({ seqLen, ...options }: PruneOptions, calibration: 
 }
 
 /** The run with the plan of what allocation gave: each layer its widths, and the layers that go. */
-export const withWidths = (run: PreparedRun, allocated: Allocated): PreparedRun => ({
+export const withWidths = (run: PreparedRun, allocated?: Allocated): PreparedRun => ({
   ...run,
-  plan: makePlan(run.model, run.options, run.source, allocated),
+  plan: makePlan(run.model, run.options, run.source, run.bytesOf, allocated),
 })

@@ -25,16 +25,17 @@ describe('sparsity', () => {
     ['0.91', `sparsity is 0.91; ${range}`],
     ['-0.1', `sparsity is -0.1; ${range}`],
     ['1e3', `sparsity is 1000; ${range}`],
-    ['NaN', '--sparsity is "NaN"; it must be a number.'],
-    ['Infinity', '--sparsity is "Infinity"; it must be a number.'],
-    ['half', '--sparsity is "half"; it must be a number.'],
-    ['', '--sparsity is ""; it must be a number.'],
+    ['NaN', '--sparsity is "NaN"; it must be a number, with or without %.'],
+    ['Infinity', '--sparsity is "Infinity"; it must be a number, with or without %.'],
+    ['half', '--sparsity is "half"; it must be a number, with or without %.'],
+    ['', '--sparsity is ""; it must be a number, with or without %.'],
     [
       '0.8',
       'sparsity 0.8 cannot be reached: scope ffn covers 75 % of the decoder linears. Use a method that cuts attention',
     ],
   ])('%s', ([value, says]) => usage([...BASE, '-s', value], says))
-  test('none', () => usage(BASE, 'no sparsity. Say how much to remove, for example -s 0.2.'))
+  test('none', () =>
+    usage(BASE, 'no sparsity. Say how much to remove, in one way: -s 0.2, --size 85MB or --params 100M.'))
   test('without a value', () => usage([...BASE, '-s'], '-s, --sparsity needs a value.'))
 })
 

@@ -25,7 +25,7 @@ describe('to gguf', () => {
     expect(readdirSync(folder).sort()).toEqual(['text.txt', 'tiny.gguf'])
     expect((await run(folder, ...write('tiny.gguf'))).stdout).toBe((await run(folder, ...write(TINY_LLAMA))).stdout)
     const { stdout: inspected } = await run(folder, 'inspect', 'tiny.gguf')
-    expect(inspected).toMatch(/^tiny\.gguf: llama, GGUF, 2\.6 MB of weights\n/)
+    expect(inspected).toMatch(/^tiny\.gguf: llama, GGUF, 2\.7 MB of weights\n/)
     expect(inspected).toMatch(/tensors: 43 BF16, 13 F32$/m)
   })
 

@@ -2,6 +2,7 @@
 
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
+import { sharedOut } from '../least-sparsity.ts'
 import type { Widths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { type DenseStatistics, denseStatistics } from '../statistics/dense.ts'
@@ -44,8 +45,10 @@ export async function* allocate(
   switch (options.allocate) {
     case 'uniform':
       return {}
-    case 'custom':
-      return { widths: await ownWidths(options.own!.allocate!, model.architecture, options) }
+    case 'custom': {
+      const widths = await ownWidths(options.own!.allocate!, model.architecture, options)
+      return { widths: sharedOut(() => widths, options.sparsity, options.fits) }
+    }
     case 'sensitivity':
       return yield* allocateBySensitivity(context, model, windows, options)
     case 'standardized': {

@@ -13,6 +13,7 @@ import { Head, headRows } from '../forward/head.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows, type Stream } from '../forward/stream.ts'
 import { readHalf } from '../forward/weights.ts'
+import { sharedOut } from '../least-sparsity.ts'
 import {
   type Architecture,
   decoderLinears,
@@ -34,6 +35,8 @@ import type { WidthOptions } from './uniform.ts'
 
 export interface SensitivityOptions extends CurveOptions, WidthOptions {
   readonly probeTokens: number
+  /** Whether widths are as small as asked for, in the place of `sparsity`. */
+  readonly fits?: (widths: readonly Widths[]) => boolean
 }
 
 /** What was measured in one half-block. Widths are neurons, or value channels of each KV head. */
@@ -138,7 +141,8 @@ export async function* allocateBySensitivity(
   }
   const kl = await divergences(model, probe, branches, probed[0].length)
   for (const each of [stream, probe, ...branches]) await each.close()
-  return shareOut(a, measured, kl, options, least, probe.tokens)
+  const share = (sparsity: number) => shareOut(a, measured, kl, { ...options, sparsity }, least, probe.tokens)
+  return sharedOut(share, options.sparsity, options.fits && (({ widths }) => options.fits!(widths)))
 }
 
 /** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window, where there is something to look back at. */

@@ -4,12 +4,14 @@
 // A KV head counts with its query heads and all their rows and columns, (2r + 2) · e · d parameters (FLAP's code: 170 neurons' worth, whatever
 // the shape), a neuron its two or three rows and columns. No layer is protected: one can lose all its heads, or neurons.
 
-import { type Architecture, decoderLinears, fullWidths, layersOf, type Scope } from '../model/architecture.ts'
+import { sharedOut } from '../least-sparsity.ts'
+import { type Architecture, decoderLinears, fullWidths, layersOf } from '../model/architecture.ts'
 import { columnGroups, headGroups } from '../model/coupling.ts'
 import type { HalfBlock, Widths } from '../model/half-block.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { fluctuationScores } from '../score/fluctuation.ts'
 import type { DenseStatistics } from '../statistics/dense.ts'
+import type { SensitivityOptions } from './sensitivity.ts'
 
 interface Unit {
   readonly layer: number
@@ -22,7 +24,7 @@ interface Unit {
 export async function standardizedWidths(
   model: Model,
   dense: DenseStatistics,
-  { sparsity, scope }: { readonly sparsity: number; readonly scope: Scope },
+  { sparsity, scope, fits }: Pick<SensitivityOptions, 'sparsity' | 'scope' | 'fits'>,
 ): Promise<Widths[]> {
   const a = model.architecture
   const { qk, vo, ffn } = decoderLinears(a)
@@ -41,14 +43,17 @@ export async function standardizedWidths(
     }
   }
   const inScope = units.reduce((sum, { parameters }) => sum + parameters, 0)
-  const stay = best(units, inScope - sparsity * (qk + vo + ffn))
-  const count = (layer: number, kind: HalfBlock['kind']) =>
-    stay.filter(unit => unit.layer === layer && unit.kind === kind).length
-  return Array.from({ length: layers }, (_, layer) => ({
-    ffn: count(layer, 'ffn'),
-    value: fullWidths(a).value,
-    ...(scope !== 'ffn' && { kvHeads: count(layer, 'attention') }),
-  }))
+  const share = (sparsity: number) => {
+    const stay = best(units, inScope - sparsity * (qk + vo + ffn))
+    const count = (layer: number, kind: HalfBlock['kind']) =>
+      stay.filter(unit => unit.layer === layer && unit.kind === kind).length
+    return Array.from({ length: layers }, (_, layer) => ({
+      ffn: count(layer, 'ffn'),
+      value: fullWidths(a).value,
+      ...(scope !== 'ffn' && { kvHeads: count(layer, 'attention') }),
+    }))
+  }
+  return sharedOut(share, sparsity, fits)
 }
 
 /** What a layer will keep about, before anything is measured. */

@@ -32,10 +32,10 @@ export interface Checkpoint {
   /** What the source says of itself, for the model card of the result: its licence, and its id on the Hub. */
   readonly card?: { readonly license?: string; readonly hubId?: string }
   /** Metadata of the GGUF file that this is, for writing another one. */
-  readonly gguf?: Pick<Gguf, 'metadata' | 'rawValue'>
+  readonly gguf?: Pick<Gguf, 'metadata' | 'rawValue' | 'rawBytes'>
   /** `fasp.json` of a folder that we wrote, as parsed. */
   readonly recipe?: Readonly<Record<string, unknown>>
-  /** Bytes of the weights on disk. */
+  /** Bytes of the files with the weights. */
   readonly weightBytes: number
   close(): Promise<void>
 }

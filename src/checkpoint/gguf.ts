@@ -91,7 +91,7 @@ export async function ggufCheckpoint(gguf: Gguf, name: string): Promise<Checkpoi
       hubId: hubId(metadata.text('general.base_model.0.repo_url')),
     },
     gguf,
-    weightBytes: gguf.weightBytes,
+    weightBytes: gguf.byteLength,
     close: () => gguf.tensors.close(),
   }
 }

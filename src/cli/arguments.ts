@@ -15,6 +15,8 @@ export interface OptionSpec {
   readonly choices?: readonly string[]
   /** Its value where none is given; another takes `=`. */
   readonly bare?: string
+  /** What may stand after a number, and what it is multiplied by. */
+  readonly units?: Readonly<Record<string, number>>
   readonly help: string
   /** Shown by `--help-all` only. */
   readonly rare?: boolean
@@ -91,9 +93,18 @@ function convert(name: string, value: unknown, spec: OptionSpec): unknown {
   if (spec.list) return value.split(',').map(part => convert(name, part.trim(), { ...spec, list: false }))
   if (spec.choices && !spec.choices.includes(value)) throw notOneOf(`--${name}`, value, spec.choices)
   if (spec.type === 'text') return value
-  const number = Number(value)
-  if (value.trim() === '' || !Number.isFinite(number) || (spec.type === 'integer' && !Number.isInteger(number)))
-    throw new UsageError(`--${name} is "${value}"; it must be ${spec.type === 'integer' ? 'an integer' : 'a number'}.`)
+  const [, digits, unit] = /^(.*?)\s*([a-z%]*)$/i.exec(value.trim())!
+  const units = Object.entries({ ...spec.units, '': 1 })
+  const factor = units.find(([name]) => name.toLowerCase() === unit.toLowerCase())?.[1] ?? Number.NaN
+  if (spec.units?.['%'] && unit === '' && Number(digits) > 1 && Number(digits) <= 100)
+    throw new UsageError(`--${name} is "${value}"; ${digits} % is ${Number(digits) / 100}, or ${digits}%.`)
+  const number = Number((Number(digits) * factor).toPrecision(15)) // 57 % is 0.57
+  if (digits === '' || !Number.isFinite(number) || (spec.type === 'integer' && !Number.isInteger(number))) {
+    const allowed = spec.units ? `, with or without ${Object.keys(spec.units).join(', ')}` : ''
+    throw new UsageError(
+      `--${name} is "${value}"; it must be ${spec.type === 'integer' ? 'an integer' : 'a number'}${allowed}.`,
+    )
+  }
   return number
 }
 

@@ -16,6 +16,7 @@ import {
 import { headline } from '../report/headline.ts'
 import { type PrunedRun, type Run, resultFile, runName } from '../report/result-file.ts'
 import {
+  askedText,
   exportsTable,
   layersText,
   lossTable,
@@ -41,8 +42,14 @@ import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeRepo
 
 const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS
 
+const PERCENT = { '%': 0.01 }
+const BYTES = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
+const COUNTS = { k: 1e3, M: 1e6, B: 1e9 }
+
 const OPTIONS = {
-  sparsity: { type: 'number', short: 's', help: 'part of the decoder linears to remove, 0 to 0.9' },
+  sparsity: { type: 'number', short: 's', units: PERCENT, help: 'part of the decoder linears to remove, 0 to 0.9' },
+  size: { type: 'number', units: BYTES, value: '85MB', help: 'or: of the .gguf, or the weights of the folder' },
+  params: { type: 'number', units: COUNTS, value: '100M', rare: true, help: 'or: parameters of the whole model' },
   output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
   method: { type: 'text', value: 'name', help: 'stock (default), best, paper, …: see --help-all' },
   calibration: {
@@ -56,7 +63,11 @@ const OPTIONS = {
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
   windows: { type: 'integer', help: 'to calibrate on (stock, best 65,536 tokens; else 32, self-written 64)' },
-  'seq-len': { type: 'integer', help: 'tokens per window (default 1024; stock, best 512; self-written 256)' },
+  'seq-len': {
+    type: 'integer',
+    rare: true,
+    help: 'tokens per window (default 1024; stock, best 512; self-written 256)',
+  },
   dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; .gguf: q8_0 … (default: as source)' },
   device,
   threads,
@@ -84,15 +95,15 @@ export default defineCommand({
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
     'fasp prune my-model.gguf -s 0.3 -o smaller --method best:alpha=0.25',
     'fasp prune facebook/opt-125m -s 0.2 -o smaller',
-    'fasp prune my-model.gguf -s 0.3 -o smaller.gguf',
+    'fasp prune my-model.gguf --size 85MB -o smaller.gguf',
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
     const model = modelArgument(positionals)
     const settings = { ...planOptions(options), signal }
     if (options['dry-run']) {
       const plan = await showProgress(planPruneEvents(model, settings))
-      done(planText(plan))
-      give({ ...plan, tensors: undefined })
+      done(`${askedText(settings, plan.sizes)}\n${planText(plan)}`)
+      give({ ...plan, tensors: undefined, architecture: undefined })
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
@@ -127,7 +138,7 @@ export default defineCommand({
     print(wrap(headline(denseRun, prunedRun), style.columns))
     const layers = layersText(result, options.verbose, style)
     if (layers) print(`\n${layers}`)
-    print(`\n${sizesTable(result.sizes)}`)
+    print(`\n${askedText(result.options, result.sizes)}\n${sizesTable(result.sizes)}`)
     const losses = lossTable(result)
     if (losses) print(`\n${losses}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
@@ -151,9 +162,10 @@ async function speedsOf(dense: Model, output: string, options: EngineOptions, si
 }
 
 function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
-  if (options.sparsity === undefined) throw new UsageError('no sparsity. Say how much to remove, for example -s 0.2.')
   return {
     sparsity: options.sparsity,
+    size: options.size,
+    parameters: options.params,
     output: options.output,
     to: options.to?.map(exportRequest),
     calibration: options.calibration,

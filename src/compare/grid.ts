@@ -1,8 +1,10 @@
 // What a comparison runs: each method at each sparsity, with the options that `prune` takes for it.
+
 import { UsageError } from '../errors.ts'
+import { MAX_SPARSITY } from '../least-sparsity.ts'
 import { methodOf } from '../method.ts'
 import type { Model } from '../model/model.ts'
-import { MAX_SPARSITY, type PruneOptions } from '../options.ts'
+import type { PruneOptions } from '../options.ts'
 import { checkOptions, prepare } from '../run.ts'
 import type { CalibrationInput } from '../text/calibration.ts'
 

@@ -9,3 +9,10 @@ export interface ExportResult {
   /** Of all its files. */
   readonly bytes: number
 }
+
+/** Bytes of the files with the weights, of the model as it is and of the pruned one, before any weight is read. */
+export interface PlannedExport {
+  readonly to: TargetName
+  readonly dtype: string
+  readonly bytes: { readonly before: number; readonly after: number }
+}

@@ -1,6 +1,9 @@
 // The targets of `fasp export`, by name: a new one is one line here.
+import { baseName } from '../display.ts'
 import { didYouMean, UsageError } from '../errors.ts'
 import type { Model } from '../model/model.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { Plan } from '../plan.ts'
 import { gguf } from '../write/gguf.ts'
 import { huggingface, padded } from '../write/huggingface.ts'
 import { ONNX_DTYPES, type OnnxDtype } from '../write/onnx/dtypes.ts'
@@ -54,3 +57,17 @@ export function planExport(model: Model, request: ExportRequest, source = model)
   const target = targetOf(request)
   return target.plan(model, request.dtype ?? target.dtypeFor?.(source))
 }
+
+/** What a plan will write, without its weights: exports of it can be planned. */
+export const plannedModel = (
+  { checkpoint }: Model,
+  { architecture, tensors, widths }: Pick<Plan, 'architecture' | 'tensors' | 'widths'>,
+  options: ResolvedOptions,
+): Model => ({
+  architecture,
+  checkpoint: {
+    ...checkpoint,
+    tensors: { ...checkpoint.tensors, tensors: new Map(tensors.map(info => [info.name, info])) },
+    recipe: { source: { name: baseName(checkpoint.name), hubId: checkpoint.card?.hubId }, options, widths },
+  },
+})

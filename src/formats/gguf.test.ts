@@ -39,7 +39,8 @@ const tensor = (patch: object) => ({ ...small, tensors: [{ ...small.tensors![0],
 
 describe('openGguf', () => {
   test.each([2, 3])('version %i: metadata, shapes slowest first, values', async version => {
-    const { metadata, tensors, weightBytes } = await openGguf(ggufSource({ ...small, version }))
+    const source = ggufSource({ ...small, version })
+    const { metadata, tensors, byteLength, rawValue, rawBytes } = await openGguf(source)
     expect(Object.fromEntries(metadata)).toEqual({
       'general.architecture': 'llama',
       'a.count': 7,
@@ -54,7 +55,8 @@ describe('openGguf', () => {
     expect(await tensors.float32('m')).toEqual(Float32Array.of(1, 2, 3, 4, 5, 6))
     expect(await tensors.rows('m', Int32Array.of(1))).toEqual(Float32Array.of(4, 5, 6))
     expect(await tensors.bytes('v')).toEqual(new Uint8Array(Float32Array.of(-1, 0.25).buffer))
-    expect(weightBytes).toBe(32)
+    expect(byteLength).toBe(source.byteLength)
+    for (const key of metadata.keys()) expect(rawBytes(key)).toBe((await rawValue(key)).byteLength)
   })
 
   test('F16 and BF16 are converted', async () => {

@@ -16,10 +16,12 @@ export interface Gguf {
   readonly metadata: ReadonlyMap<string, GgufValue>
   /** A metadata value as it stands in the file, type number first: what another file needs to have the same. */
   rawValue(key: string): Promise<Uint8Array<ArrayBuffer>>
+  /** Bytes of that. */
+  rawBytes(key: string): number
   /** Shapes are row-major, slowest dimension first: the reverse of the order in the file. */
   readonly tensors: TensorSource
-  /** Bytes of all tensors as stored. */
-  readonly weightBytes: number
+  /** Bytes of the file. */
+  readonly byteLength: number
 }
 
 /** Type numbers of ggml (ggml.h, `enum ggml_type`) that we read. */
@@ -99,9 +101,10 @@ export async function openGguf(source: ByteSource): Promise<Gguf> {
   const infos = await readInfos(cursor, tensorCount)
   const start = Math.ceil(cursor.offset / alignment) * alignment
   const placed = place(cursor, infos, start, alignment)
-  const weightBytes = infos.reduce((sum, { byteLength }) => sum + byteLength, 0)
   const rawValue = async (key: string) => readBytes(source, ...places.get(key)!)
-  return { version, metadata, rawValue, tensors: lazyTensors(source, placed), weightBytes }
+  const rawBytes = (key: string) => places.get(key)![1] - places.get(key)![0]
+  const { byteLength } = source
+  return { version, metadata, rawValue, rawBytes, tensors: lazyTensors(source, placed), byteLength }
 }
 
 async function readVersion(cursor: GgufCursor): Promise<2 | 3> {

@@ -6,7 +6,7 @@ import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
 import { describeValue, isJsonObject, parseStrictJsonObject, quote } from './json.ts'
 import { gatherRows } from './rows.ts'
-import { type DType, MAX_RANK, type TensorInfo, type TensorSource } from './tensors.ts'
+import { type DType, elements, MAX_RANK, type TensorInfo, type TensorSource } from './tensors.ts'
 
 /** A tensor takes some 100 bytes. The reference implementation allows 100 MB, for which JSON.parse may take gigabytes. */
 const MAX_HEADER_BYTES = 32_000_000
@@ -192,6 +192,29 @@ export function layoutSafetensors(
     throw new OutputError('A tensor is called __metadata__, a name that safetensors reserves')
   return { header, tensors, byteLength: header.byteLength + end }
 }
+
+/** Largest shard in bytes: what transformers 4 writes by default and every loader takes. */
+const SHARD_BYTES = 5e9
+
+/** Files that hold the tensors in their order, each with at most `shardBytes` of them, or one. */
+export function layoutShards(infos: Iterable<DenseTensorInfo>, shardBytes = SHARD_BYTES): SafetensorsLayout[] {
+  const groups: DenseTensorInfo[][] = [[]]
+  let size = 0
+  for (const info of infos) {
+    const bytes = elements(info.shape) * DTYPE_BYTES[info.dtype]
+    if (size > 0 && size + bytes > shardBytes) {
+      groups.push([])
+      size = 0
+    }
+    groups.at(-1)!.push(info)
+    size += bytes
+  }
+  return groups.map(group => layoutSafetensors(group))
+}
+
+/** Bytes of these files. */
+export const shardedBytes = (infos: Iterable<DenseTensorInfo>): number =>
+  layoutShards(infos).reduce((sum, { byteLength }) => sum + byteLength, 0)
 
 function encodeHeader(json: string): Uint8Array<ArrayBuffer> {
   const text = new TextEncoder().encode(json)

@@ -7,13 +7,15 @@ import { engineNotice } from '../engine/facts.ts'
 import { UsageError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import { exportRequests, type PlacedExport, placed, writeExports } from '../export/export.node.ts'
-import { type ExportRequest, planExport, TARGETS } from '../export/targets.ts'
+import type { PlannedExport } from '../export/result.ts'
+import { type ExportRequest, planExport, plannedModel, TARGETS } from '../export/targets.ts'
 import type { FloatDType } from '../formats/dtype.ts'
+import { shardedBytes } from '../formats/safetensors.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { checkRange, type PruneOptions } from '../options.ts'
-import type { Plan } from '../plan.ts'
+import type { OutputBytes, Plan } from '../plan.ts'
 import { prune } from '../prune.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
@@ -60,6 +62,10 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   readonly textWindows?: number
 }
 
+export interface PathPlan extends Plan {
+  readonly exports: readonly PlannedExport[]
+}
+
 /** What `prune` gives. */
 export interface PrunePathResult extends PruneResult {
   /** As it was given; undefined for a sink. */
@@ -85,7 +91,7 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
   const model = yield* nodeVerbs.openModel(source, { signal })
   return preparedPrune(model, () => {
     const { requests, single } = asked
-    const { run, planned } = decide(model, asked)
+    const { run, exports: planned } = decide(model, asked)
     return { run, pruneEvents: execute }
 
     async function* execute(): Progress<PrunePathResult> {
@@ -98,10 +104,10 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
         const result = yield* pruneWithCard(run, { ...on, sink: output, openScratch: scratch })
         return { ...result, exports: [], perplexities: {} }
       }
-      const exported = planned.reduce((sum, { bytes }) => sum + bytes, 0)
+      const exported = planned.reduce((sum, { bytes }) => sum + bytes.after, 0)
       const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
       const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined
-      const expectedBytes = run.plan.sizes.weightBytes.after + Math.max(exported, scratch)
+      const expectedBytes = shardedBytes(run.plan.tensors) + Math.max(exported, scratch)
       const sink = await openFolderSink(output, overwrite, { inputs: [name], expectedBytes, expected })
       const folder = single ? 'pruned/' : ''
       const place = { sink: subSink(sink, folder), openScratch: () => openScratch(output) }
@@ -128,14 +134,8 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
         const after = texts ? yield* perplexityOf(file ? describeModel(file) : written, 'evaluate pruned') : []
         const perplexities: Perplexities = texts ? { dense, pruned: after } : {}
         if (!single) await writeFile(sink, modelCard(model, result, { perplexities, exports }))
-        const all = {
-          ...result,
-          output,
-          exports: placed(output, exports),
-          perplexities,
-          seconds: { ...result.seconds, ...clock.stop() },
-        }
-        return single ? withWeightBytes(all, exports[0].bytes) : all
+        const seconds = { ...result.seconds, ...clock.stop() }
+        return { ...result, output, exports: placed(output, exports), perplexities, seconds }
       })
     }
   })
@@ -146,11 +146,12 @@ export async function* pruneEvents(source: string | Model, options: PrunePathOpt
   return yield* run.pruneEvents()
 }
 
-export async function* planPruneEvents(source: string | Model, options: PlanOptions): Progress<Plan> {
+export async function* planPruneEvents(source: string | Model, options: PlanOptions): Progress<PathPlan> {
   const { signal, ...others } = options
   const asked = ask(others)
   await using model = yield* nodeVerbs.openModel(source, { signal })
-  return decide(model, asked).run.plan
+  const { run, exports } = decide(model, asked)
+  return { ...run.plan, exports }
 }
 
 /** What is asked for, before a long download. @throws UsageError for what is wrong on any model */
@@ -171,10 +172,18 @@ function ask(
   return { single, requests, settings, input }
 }
 
+/** The run, and what its exports will have, and would have of the model as it is. */
 function decide(model: Model, { single, requests, settings, input }: ReturnType<typeof ask>) {
-  const planned = requests.map(request => planExport(model, request))
-  const dtype = single ? intermediateType(planned[0]) : settings.dtype
-  return { run: prepare(model, { ...settings, dtype }, input), planned }
+  const dense = requests.map(request => planExport(model, request))
+  const planned: (...of: Parameters<OutputBytes>) => ExportPlan[] = (output, options) =>
+    requests.map(request => planExport(plannedModel(model, output, options), request, model))
+  const run = single
+    ? prepare(model, { ...settings, dtype: intermediateType(dense[0]) }, input, (...of) => planned(...of)[0].bytes)
+    : prepare(model, settings, input)
+  const exports = planned(run.plan, run.options).map(({ dtype, bytes }, i): PlannedExport => {
+    return { to: requests[i].to, dtype, bytes: { before: dense[i].bytes, after: bytes } }
+  })
+  return { run, exports }
 }
 
 /** The type of the weights holds for exports that name none, where a target has it. */
@@ -185,8 +194,3 @@ const withDtype = ({ to, dtype }: ExportRequest, own: string | undefined): Expor
 
 /** The type of the folder that a GGUF file is made from and that does not remain. 11 bits are enough for 8 of a quantised type. */
 const intermediateType = ({ dtype }: ExportPlan): FloatDType => (dtype === 'F32' || dtype === 'BF16' ? dtype : 'F16')
-
-const withWeightBytes = (result: PrunePathResult, after: number): PrunePathResult => ({
-  ...result,
-  sizes: { ...result.sizes, weightBytes: { ...result.sizes.weightBytes, after } },
-})

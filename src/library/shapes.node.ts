@@ -16,7 +16,15 @@ const ENGINE: Shape<EngineChoice> = { ...OPEN, engine: 'object' }
 const LENGTH = ['number', 'array'] as const
 
 const PLAN: Shape<PlanOptions> = {
-  ...{ sparsity: 'number', method: ['string', 'object'], products: 'string', dtype: 'string', windows: 'number' },
+  ...{
+    sparsity: 'number',
+    size: 'number',
+    parameters: 'number',
+    method: ['string', 'object'],
+    products: 'string',
+    dtype: 'string',
+    windows: 'number',
+  },
   ...{ seqLen: 'number', heldOut: 'number', seed: 'number', memory: 'number', output: 'string', to: 'array' },
   ...{ calibration: ['array', 'object'], ...OPEN },
 }

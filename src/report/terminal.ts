@@ -3,8 +3,9 @@
 import { sparsityText } from '../checkpoint/pruned.ts'
 import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
-import type { ExportResult } from '../export/result.ts'
+import type { ExportResult, PlannedExport } from '../export/result.ts'
 import type { LayerWidths } from '../model/half-block.ts'
+import type { Amount } from '../options.ts'
 import type { Plan } from '../plan.ts'
 import type { LayerResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
 import { layerRows, lossOf } from './layers.ts'
@@ -25,6 +26,25 @@ export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): 
     ['weights on disk', bytes(weightBytes.before), bytes(weightBytes.after), cut(weightBytes)],
   ]
   return table(rows)
+}
+
+/** What was asked for, and what that is of the whole. */
+export function askedText(
+  { sparsity = 0, size, parameters }: Amount,
+  { decoderLinears, parameters: all, weightBytes }: Sizes,
+): string {
+  const asked = size !== undefined ? bytes(size) : parameters !== undefined && `${count(parameters)} parameters`
+  if (asked) {
+    const { before, after } = decoderLinears
+    return `Asked ${asked}: sparsity ${(1 - after / before).toFixed(3)} of the decoder linears.`
+  }
+  const rest = count(all.before - decoderLinears.before)
+  const whole =
+    weightBytes.after < weightBytes.before
+      ? `${cut(weightBytes)} of the file`
+      : `${cut({ before: all.before, after: all.effective })} of the parameters`
+  const text = `Asked ${sparsityText({ sparsity })} of the decoder linears = ${whole}: embedding, head and norms (${rest} parameters) are not cut.`
+  return wrap(text, PLAIN.columns)
 }
 
 /** Layers that have a row of their own where not all have. */
@@ -79,11 +99,19 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
   return `${parts.join(', ')}; peak memory ${bytes(peakBytes)}`
 }
 
-export function planText({ widths, layers, sizes, memoryBytes, activationBytes }: Plan): string {
+interface Exports {
+  readonly exports: readonly PlannedExport[]
+}
+
+export function planText({ widths, layers, sizes, memoryBytes, activationBytes, exports }: Plan & Exports): string {
   const { before, after } = layers
+  const files = exports.map(({ to, dtype, bytes: b }) => {
+    return [to, dtype.toLowerCase(), bytes(b.before), bytes(b.after), cut(b)]
+  })
   return [
     after.length < before ? `Layers: ${after.length} of ${before}.` : widthsText(widths),
     sizesTable(sizes),
+    ...(files.length > 0 ? [table([['export', 'type', 'before', 'after', 'cut'], ...files])] : []),
     `Expected memory: ${bytes(memoryBytes)}.${activationBytes.scratch > 0 ? ` Activations in a scratch file: ${bytes(activationBytes.scratch)}; --memory keeps more in memory.` : ''}`,
   ].join('\n')
 }

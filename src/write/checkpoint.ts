@@ -1,18 +1,14 @@
 // Writes a Hugging Face folder: safetensors in shards, an index, and small files. Tensors may come in any order.
 // Source: safetensors README (format), transformers `save_pretrained` (shard names and index).
 import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
-import { DTYPE_BYTES } from '../formats/dtype.ts'
 import {
   type DenseTensorInfo,
-  layoutSafetensors,
+  layoutShards,
   type PlacedTensor,
   type SafetensorsLayout,
 } from '../formats/safetensors.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Sink, type SinkFile, writeFile } from './sink.ts'
-
-/** Largest shard in bytes: what transformers 4 writes by default and every loader takes. */
-const SHARD_BYTES = 5e9
 
 interface Shard {
   readonly name: string
@@ -38,14 +34,14 @@ export class CheckpointWriter {
   readonly weightBytes: number
 
   /** @param tensors in the order of the forward pass, which is the order of the shards */
-  constructor(sink: Sink, tensors: Iterable<DenseTensorInfo>, shardBytes = SHARD_BYTES) {
+  constructor(sink: Sink, tensors: Iterable<DenseTensorInfo>, shardBytes?: number) {
     this.#sink = sink
-    const groups = groupIntoShards(tensors, shardBytes)
-    this.#shards = groups.map((infos, i) => ({
+    const layouts = layoutShards(tensors, shardBytes)
+    this.#shards = layouts.map((layout, i) => ({
       name:
-        groups.length === 1 ? 'model.safetensors' : `model-${number(i + 1)}-of-${number(groups.length)}.safetensors`,
-      layout: layoutSafetensors(infos),
-      left: infos.length,
+        layouts.length === 1 ? 'model.safetensors' : `model-${number(i + 1)}-of-${number(layouts.length)}.safetensors`,
+      layout,
+      left: layout.tensors.size,
     }))
     for (const shard of this.#shards)
       for (const tensor of shard.layout.tensors.values())
@@ -113,18 +109,3 @@ export class CheckpointWriter {
 }
 
 const number = (n: number) => String(n).padStart(5, '0')
-
-function groupIntoShards(tensors: Iterable<DenseTensorInfo>, shardBytes: number): DenseTensorInfo[][] {
-  const groups: DenseTensorInfo[][] = [[]]
-  let size = 0
-  for (const info of tensors) {
-    const bytes = elements(info.shape) * DTYPE_BYTES[info.dtype]
-    if (size > 0 && size + bytes > shardBytes) {
-      groups.push([])
-      size = 0
-    }
-    groups.at(-1)!.push(info)
-    size += bytes
-  }
-  return groups
-}

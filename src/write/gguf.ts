@@ -80,14 +80,16 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
   const { checkpoint, architecture } = model
   const tokenizer = checkpoint.gguf ? undefined : tokenizerPairs(checkpoint, architecture.vocabularySize)
   const infos = tensorInfos(model, types)
+  const own = new Map([...modelPairs(model, fileType), ...(tokenizer ?? [])])
+  const { keys, rawBytes, rawValue } = copiedPairs(model, own)
   return {
     dtype: fileType,
-    bytes: infos.reduce((sum, info) => sum + storedBytes(info), 0),
+    bytes: layoutGguf([...own, ...keys.map((key): GgufPair => [key, new Uint8Array(rawBytes(key))])], infos).byteLength,
     notices,
     expected: { model, types },
     async *write(sink, { signal }) {
-      const own = new Map([...modelPairs(model, fileType), ...(tokenizer ?? [])])
-      yield* writeTensors(model, [...own, ...(await copiedPairs(model, own))], infos, sink, signal)
+      const copied = await Promise.all(keys.map(async (key): Promise<GgufPair> => [key, await rawValue(key)]))
+      yield* writeTensors(model, [...own, ...copied], infos, sink, signal)
     },
   }
 }
@@ -244,17 +246,12 @@ function descriptionPairs(checkpoint: Checkpoint): Pairs {
 }
 
 /** Of a GGUF source: general keys, ours and tokenizer, as they stand there. What is of its numbers, or another model, does not hold any more. */
-async function copiedPairs(
-  { checkpoint: { gguf, recipe } }: Model,
-  own: ReadonlyMap<string, unknown>,
-): Promise<GgufPair[]> {
+function copiedPairs({ checkpoint: { gguf, recipe } }: Model, own: ReadonlyMap<string, unknown>) {
   const changed = /^general\.(alignment|size_label|parameter_count)$/
   const others = /^general\.(uuid|doi|url|repo_url|source\.|base_model\.)|^fasp\./
   const stays = (key: string) => !own.has(key) && !changed.test(key) && !(recipe && others.test(key))
   const keys = [...(gguf?.metadata.keys() ?? [])].filter(key => /^(general|tokenizer|fasp)\./.test(key) && stays(key))
-  const pairs: GgufPair[] = []
-  for (const key of keys) pairs.push([key, await gguf!.rawValue(key)])
-  return pairs
+  return { keys, rawBytes: (key: string) => gguf!.rawBytes(key), rawValue: (key: string) => gguf!.rawValue(key) }
 }
 
 async function* writeTensors(

@@ -2,8 +2,8 @@
 // with zeros where something was removed (`padded`), for tools that want these shapes. `fasp.json` says where the neurons were.
 import { FormatError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
-import { DTYPE_BYTES, type FloatDType } from '../formats/dtype.ts'
-import { elements } from '../formats/tensors.ts'
+import type { FloatDType } from '../formats/dtype.ts'
+import { shardedBytes } from '../formats/safetensors.ts'
 import { attentionHalves, layerWidths, tensorShapes } from '../model/architecture.ts'
 import { compactConfig, stockConfig } from '../model/compact.ts'
 import { firstValueRows } from '../model/coupling.ts'
@@ -46,7 +46,7 @@ function planFolder(model: Model, config: Record<string, unknown>, wanted: strin
   const dtypes = infos.map(({ dtype }) => dtype)
   return {
     dtype: wanted ?? dtypeOf(infos[0].name),
-    bytes: infos.reduce((sum, { shape, dtype }) => sum + elements(shape) * DTYPE_BYTES[dtype], 0),
+    bytes: shardedBytes(infos),
     notices: [],
     expected: { model, types: new Map(infos.map(({ name, dtype }) => [name, dtype])) },
     async *write(sink, { signal }) {

@@ -10,7 +10,7 @@ import type { Sink } from './sink.ts'
 export interface ExportPlan {
   /** Element type of most weights, one of the target's `dtypes`. */
   readonly dtype: string
-  /** Bytes of all files, roughly. */
+  /** Bytes of the files with the weights, as they will be written. */
   readonly bytes: number
   /** What the user should know of it. */
   readonly notices: readonly string[]

@@ -1,0 +1,168 @@
+// Sizes as they are asked for (`size`, `parameters`), and as a plan foresees them, to the byte.
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { best, type PlanOptions, plain, planPrune, prune } from '../src/node.ts'
+import { QUICK, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { TINY_OPT } from './tiny.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'fasp-sizes-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+const workplace = workplaces()
+let outputs = 0
+const place = (ending = '') => join(folder, `${outputs++}${ending}`)
+const quick = { windows: 4, seqLen: 32, calibration: [{ name: 'text', text: async () => TEXT }] }
+const STEP = 1e-4
+
+const compact = 'plain:scope=ffn+ragged:layout=compact:multiple=1'
+const padded = 'plain:scope=ffn+ragged:layout=padded'
+
+describe('the plan is what is written', () => {
+  test.each([
+    ['stock', {}],
+    ['stock', { dtype: 'F32' }],
+    [compact, {}],
+    [padded, {}],
+    ['shortgpt', {}],
+  ])('a folder, method %s, %o', async (method, more) => {
+    const options = { sparsity: 0.3, method, ...quick, ...more }
+    const { sizes } = await planPrune(TINY_LLAMA, options)
+    const output = place()
+    const result = await prune(TINY_LLAMA, { ...options, output })
+    expect(statSync(join(output, 'model.safetensors')).size).toBe(sizes.weightBytes.after)
+    expect(result.sizes).toEqual(sizes)
+  })
+
+  test.each([
+    ['stock', 'Q8_0'],
+    ['stock', 'Q4_K_M'],
+    [compact, 'Q4_0'],
+    ['flap', undefined],
+  ])('a .gguf, method %s, in %s; and one made of that', async (method, dtype) => {
+    const options = { sparsity: 0.3, method, dtype, ...quick }
+    let source = TINY_LLAMA
+    for (const sparsity of method === 'stock' ? [0.3, 0.2] : [0.3]) {
+      const output = place('.gguf')
+      const plan = await planPrune(source, { ...options, sparsity, output })
+      const { sizes, exports } = await prune(source, { ...options, sparsity, output })
+      const { size } = statSync(output)
+      expect([plan.sizes.weightBytes.after, plan.exports[0].bytes.after, exports[0].bytes]).toEqual([size, size, size])
+      expect(sizes.weightBytes).toEqual(plan.sizes.weightBytes)
+      source = output
+    }
+  })
+
+  test('exports below a folder, before and after', async () => {
+    const to = [
+      { to: 'gguf', dtype: 'Q8_0' },
+      { to: 'padded' },
+      { to: 'huggingface', dtype: 'F32' },
+      { to: 'onnx' },
+    ] as const
+    const [output, options] = [place(), { sparsity: 0.3, to, ...quick }]
+    const { exports } = await planPrune(TINY_LLAMA, { ...options, output })
+    await prune(TINY_LLAMA, { ...options, output })
+    const size = (...path: string[]) => statSync(join(output, ...path)).size
+    expect(exports.map(({ bytes }) => bytes.after)).toEqual([
+      size('gguf/model.gguf'),
+      size('padded/model.safetensors'),
+      size('huggingface/model.safetensors'),
+      size('onnx/onnx/model.onnx') + size('onnx/onnx/model_quantized.onnx'),
+    ])
+    const cut = exports.map(({ bytes }) => bytes.after < bytes.before)
+    expect(cut).toEqual([true, false, true, true])
+  })
+})
+
+const of = (options: PlanOptions, plan: Awaited<ReturnType<typeof planPrune>>) =>
+  options.size === undefined ? plan.sizes.parameters.effective : plan.sizes.weightBytes.after
+
+describe('the least sparsity that reaches a size', () => {
+  test.each<[string, string, PlanOptions]>([
+    ['folder', TINY_LLAMA, { method: 'stock', size: 2.2e6 }],
+    ['folder', TINY_LLAMA, { method: compact, size: 2.2e6 }],
+    ['folder', TINY_OPT, { method: 'stock', size: 2e6 }],
+    ['folder', TINY_OPT, { method: compact, size: 2e6 }],
+    ['.gguf', TINY_LLAMA, { method: 'stock', size: 2.2e6 }],
+    ['.gguf', TINY_LLAMA, { method: 'stock', size: 1.2e6, dtype: 'Q8_0' }],
+    ['.gguf', TINY_LLAMA, { method: 'stock', size: 0.9e6, dtype: 'Q4_K_M' }],
+    ['.gguf', TINY_LLAMA, { method: compact, size: 2.4e6 }],
+    ['parameters', TINY_LLAMA, { method: padded, parameters: 1e6 }],
+    ['parameters', TINY_OPT, { method: padded, parameters: 8e5 }],
+    ['parameters', TINY_LLAMA, { method: 'sleb', parameters: 1e6 }],
+    ['parameters', TINY_LLAMA, { method: 'wanda-sp', parameters: 1e6 }],
+  ])('%s of %s, %o', async (what, model, options) => {
+    const output = what === '.gguf' ? 'x.gguf' : undefined
+    const plan = await planPrune(model, { ...options, output })
+    const asked = options.size ?? options.parameters!
+    expect(of(options, plan)).toBeLessThanOrEqual(asked)
+    const { size, parameters, ...others } = options
+    const same = async (sparsity: number) => of(options, await planPrune(model, { ...others, sparsity, output }))
+    const { sparsity } = plan
+    expect(await same(sparsity)).toBe(of(options, plan))
+    expect(await same(sparsity - STEP)).toBeGreaterThan(asked)
+  })
+})
+
+describe('widths that are chosen in the run', () => {
+  test.each<[string, PlanOptions, string]>([
+    ['of a folder', { method: best({ probeTokens: 64 }), size: 2.2e6 }, ''],
+    [
+      'of a .gguf, where value channels take their place as zeros',
+      { method: best({ probeTokens: 64 }), size: 2.4e6 },
+      '.gguf',
+    ],
+    ['parameters, heads and neurons together', { method: 'flap', parameters: 1e6 }, ''],
+  ])('reach the size asked for, and not much less: %s', async (_, options, ending) => {
+    const { size, parameters } = options
+    const { sizes, options: used } = await prune(TINY_LLAMA, { ...quick, ...options, output: place(ending) })
+    const reached = size === undefined ? sizes.parameters.effective : sizes.weightBytes.after
+    expect(reached).toBeLessThanOrEqual((size ?? parameters)!)
+    expect(reached).toBeGreaterThan(0.98 * (size ?? parameters)!)
+    expect([used.size, used.parameters]).toEqual([size, parameters])
+  })
+
+  test('an allocation of the user that keeps more is refused', async () => {
+    const method = plain({ allocate: ({ layers, full }) => new Array(layers).fill(full) })
+    const pruned = prune(TINY_LLAMA, { ...quick, method, size: 2.2e6, output: place() })
+    await expect(pruned).rejects.toThrow('The widths that the method shares out cannot reach what is asked for.')
+  })
+})
+
+describe('on the command line', () => {
+  test.each<[string[], string]>([
+    [[], 'no sparsity. Say how much to remove, in one way: -s 0.2, --size 85MB or --params 100M.'],
+    [['-s', '0.2', '--size', '2MB'], 'sparsity and size are given. Say how much to remove, in one way'],
+    [['--size', 'small'], '--size is "small"; it must be a number, with or without B, kB, MB, GB, KiB, MiB, GiB.'],
+    [['--size', '2 apples'], '--size is "2 apples"; it must be a number'],
+    [['--size', '0'], 'size is 0; it must be a number from 1'],
+    [['--params', '1MB'], '--params is "1MB"; it must be a number, with or without k, M, B.'],
+    [['--size', '85MB'], '85.0 MB: it is smaller already, 2.6 MB without pruning. Ask for less.'],
+    [['--params', '100M'], '100.0 M parameters: it is smaller already, 1.3 M parameters without pruning.'],
+    [
+      ['--size', '10kB'],
+      '10.0 kB cannot be reached: the least that method stock makes is 1.0 MB, at sparsity 0.7187; without pruning it is 2.6 MB.',
+    ],
+    [['-s', '30'], '--sparsity is "30"; 30 % is 0.3, or 30%.'],
+    [['-s', '91%'], 'sparsity is 0.91; it must be a number from 0 to 0.9.'],
+  ])('%j is refused', async (args, says) => {
+    await refused(await workplace(), ['prune', TINY_LLAMA, '-o', 'out', ...QUICK, ...args], { code: 2, says: [says] })
+  })
+
+  test('units, per cent, and what is asked for in words', async () => {
+    const plan = async (...args: string[]) => {
+      const { stdout } = await run(await workplace(), 'prune', TINY_LLAMA, '--dry-run', ...args)
+      return stdout
+    }
+    expect((await plan('-s', '30%')).replaceAll('\n', ' ')).toMatch(
+      /^Asked 30 % of the decoder linears = 2\d\.\d % of the file: embedding, head and norms \(132\.7 k parameters\) are not cut\. /,
+    )
+    expect(await plan('--size', '1.1mb', '-o', 'x.gguf', '--dtype', 'q8_0')).toMatch(
+      /^Asked 1\.1 MB: sparsity 0\.\d{3} of the decoder linears\.\n[\s\S]*^weights on disk +2\.6 MB +1\.0 MB[\s\S]*^gguf +q8_0 +1\.4 MB +1\.0 MB/m,
+    )
+    expect(await plan('--params', '1.0M')).toMatch(
+      /^Asked 1\.0 M parameters: sparsity 0\.\d{3} of the decoder linears\.\n/,
+    )
+  })
+})
