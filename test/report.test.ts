@@ -53,7 +53,7 @@ describe('prune and eval', () => {
     expect(first).toContain('It was a &#60;b&#62;dark')
     expect(first).toContain('Sensitivity of each layer: best 20 %')
     const { stdout } = await run(folder, 'report', 'out.json')
-    expect(stdout).toMatch(/^best 20 % +\d+\.\d+ ± \d+\.\d+$/m)
+    expect(stdout).toMatch(/^best 20 % +\d+\.\d+ ± \d+\.\d+ +[+−][\d.]+ % +\d\.\d{4}$/m)
     expect(stdout).toMatch(/^FFN neurons +\d+–\d+ of 384$/m)
   })
 
@@ -79,7 +79,9 @@ describe('prune and eval', () => {
     for (const part of ['piqa: 3 items, where', `Distances are from ${TINY_LLAMA}`, 'What was read'])
       expect(page).toContain(part)
     expect(result.runs[0].perplexity[0].standardError).toBeNaN() // of one window
-    expect(readFileSync(join(folder, 'eval.md'), 'utf8')).toMatch(/^\| best 20 % \| [\d.]+ \|$/m)
+    expect(readFileSync(join(folder, 'eval.md'), 'utf8')).toMatch(
+      /^\| best 20 % \| [\d.]+ \| [\d.]+ \| [\d.]+ \| [\d.]+ % \|$/m,
+    )
   })
 })
 
@@ -90,7 +92,7 @@ describe('report', () => {
     expect(stdout.split('\n').filter(line => [...line].length > 80)).toEqual([])
     expect(stdout).toMatch(/^osscar 50 % +The process ran out of memory\.$/m)
     await run(folder, 'report', 'r.json', '-o', 'r.md')
-    expect(readFileSync(join(folder, 'r.md'), 'utf8')).toContain('\n| plain | 29.97 ± 2.40 | 40.41 ± 3.23 |')
+    expect(readFileSync(join(folder, 'r.md'), 'utf8')).toContain('\n| plain 10 % | 29.97 ± 2.40 | +29 % |')
     for (const chart of ['perplexity', 'accuracy', 'errors', 'layers', 'sensitivity', 'time', 'engine']) {
       await run(folder, 'report', 'r.json', '-o', `${chart}.svg`, '--chart', chart)
       const svg = readFileSync(join(folder, `${chart}.svg`), 'utf8')

@@ -2,10 +2,10 @@
 import { baseName } from '../display.ts'
 import { isGgufFile } from '../write/place.node.ts'
 
-/** @param source as the user named it @param text to measure on, which the machine has or fetches */
-export function nextCommands(source: string, output: string, text: string): string {
+/** @param source as the user named it @param text to measure on, which the machine has or fetches @param chat whether it has a template for that */
+export function nextCommands(source: string, output: string, text: string, chat: boolean): string {
   const commands = [
-    ['generate', output, '-p', 'Once upon a time'],
+    ['generate', output, ...(chat ? ['--chat', '-p', 'Who are you?'] : ['-p', 'Once upon a time'])],
     ['eval', output, '--dense', source, '--text', text],
     isGgufFile(output)
       ? ['bench', source, output]

@@ -1,42 +1,41 @@
 // What is said first of a pruned model, in words: how much smaller and faster it is, and what that cost.
 import { bytes, count, perplexityChange } from '../display.ts'
 import { heldOutCost } from '../notices.ts'
-import type { PruneResult } from '../result.ts'
 import type { PrunedRun, Run } from './result-file.ts'
 import { decimal, textName } from './tables.ts'
 
-/** What pruning cost on windows that were held out. */
-export function heldOutLoss({ calibration }: Pick<PruneResult, 'calibration'>): string | undefined {
-  const cost = heldOutCost(calibration.texts)
-  const text = calibration.source === 'self' ? 'held-out text of its own' : 'held-out text'
-  return cost === undefined ? undefined : `${perplexityChange(cost)} perplexity on ${text}`
-}
-
-/** Texts that both models were measured on. */
-export const textLosses = (dense: Run | undefined, run: Run) =>
-  run.perplexity.flatMap((pruned, i) => {
+/** What pruning did to the perplexity: on windows that were held out, and on each text that both models were measured on. */
+export function lossesOf(dense: Run | undefined, run: PrunedRun) {
+  const { texts, source } = run.prune.calibration
+  const cost = heldOutCost(texts)
+  const on = source === 'self' ? 'held-out text of its own' : 'held-out text'
+  const held = cost === undefined ? [] : [{ change: perplexityChange(cost), on, values: undefined }]
+  const measured = run.perplexity.flatMap((pruned, i) => {
     const before = dense?.perplexity[i]?.perplexity
     if (before === undefined) return []
     const change = perplexityChange(Math.log(pruned.perplexity / before))
-    return [{ name: textName(pruned.file, run), change, values: `${decimal(before)} → ${decimal(pruned.perplexity)}` }]
+    return [{ change, on: textName(pruned.file, run), values: `${decimal(before)} → ${decimal(pruned.perplexity)}` }]
   })
+  return [...held, ...measured]
+}
+
+/** Of prompts, by `prefillSpeeds`: tokens a second of both; undefined where they were not measured. */
+export const speedText = (dense: Run | undefined, run: Run): string | undefined =>
+  dense?.tokensPerSecond && run.tokensPerSecond
+    ? `${Math.round(dense.tokensPerSecond)} → ${Math.round(run.tokensPerSecond)} tokens/s`
+    : undefined
 
 /** `98.4 MB → 84.9 MB, 134.5 M → 113.0 M parameters, …`, in one sentence. */
 export function headline(dense: Run | undefined, run: PrunedRun): string {
   const { parameters, weightBytes } = run.prune.sizes
-  const texts = textLosses(dense, run).map(({ name, change, values }) => `${change} perplexity on ${name} (${values})`)
-  const held = heldOutLoss(run.prune)
-  const losses = held || texts.length > 0 ? [held, ...texts] : ['loss not measured, as nothing was held out']
+  const speed = speedText(dense, run)
+  const losses = lossesOf(dense, run).map(
+    ({ change, on, values }) => `${change} perplexity on ${on}${values ? ` (${values})` : ''}`,
+  )
   return [
     `${bytes(weightBytes.before)} → ${bytes(weightBytes.after)}`,
     `${count(parameters.before)} → ${count(parameters.effective)} parameters`,
-    dense?.tokensPerSecond && run.tokensPerSecond && `${speedText(dense, run)} here`,
-    ...losses,
-  ]
-    .filter(part => part !== undefined)
-    .join(', ')
+    ...(speed ? [`a prompt at ${speed} here`] : []),
+    ...(losses.length > 0 ? losses : ['loss not measured, as nothing was held out']),
+  ].join(', ')
 }
-
-/** Of prompts, by `prefillSpeeds`. */
-export const speedText = (...runs: readonly Run[]): string =>
-  `${runs.map(run => Math.round(run.tokensPerSecond!)).join(' → ')} prompt tokens/s`

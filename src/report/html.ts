@@ -1,8 +1,7 @@
 // The report: one HTML page that needs nothing else, a pure function of the result. Charts are pictures in the page with the same figures
 // in a table below; the one script copies tables and may be absent. What comes from outside (names, texts) is escaped wherever it goes,
 // and the policy in the head lets the page load nothing and run nothing but that script.
-import { total } from '../clock.ts'
-import { count, cut, duration, percent } from '../display.ts'
+import { count } from '../display.ts'
 import { VERSION } from '../version.ts'
 import {
   accuracyCharts,
@@ -18,26 +17,24 @@ import { layerRows, sensitivityRows } from './layers.ts'
 import { madeLines } from './made.ts'
 import page from './page.html'
 import { DARK, LIGHT, visible } from './plot.ts'
-import { type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
+import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
 import {
-  bitsTables,
-  decimal,
-  divergenceTables,
+  asked,
   engineTable,
   exportsTable,
   failuresTable,
   lossTable,
   outsideTable,
-  perplexityTables,
   runLabel,
   sampleRows,
   secondsTable,
   sizesTable,
   type Table,
   tasksTables,
-  textName,
+  textTables,
   wordsTable,
 } from './tables.ts'
+import { tilesOf } from './tiles.ts'
 
 /** HTML that is done: `html` escapes everything else. */
 class Html {
@@ -66,7 +63,7 @@ interface Section {
 
 /** The report of a result as an HTML page. */
 export async function reportHtml(result: ResultFile): Promise<string> {
-  const { model, command, runs } = result
+  const { model, command } = result
   const sections = sectionsOf(result).filter(section => section.content.length > 0)
   const title = `${model.name}: ${command === 'compare' ? 'methods compared' : command === 'eval' ? 'evaluation' : 'pruned'}`
   const fields: Readonly<Record<string, Content>> = {
@@ -79,7 +76,7 @@ export async function reportHtml(result: ResultFile): Promise<string> {
     header: html`<p>${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters (${count(model.decoderLinears)} in the decoder linears). fasp ${result.fasp}, ${result.created.slice(0, 10)}.</p>
 <nav aria-label="Contents"><ul>${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>`,
     main: [
-      ...(runs.length > 2 ? [] : keyFigures(result)),
+      ...tiles(result),
       ...sections.map(
         ({ id, title, content }) =>
           html`<section aria-labelledby="${id}"><h2 id="${id}">${title}</h2>${content}</section>`,
@@ -114,8 +111,7 @@ function sectionsOf(result: ResultFile): Section[] {
       title: 'Perplexity',
       content: [
         ...(many ? perplexityCharts(result) : []).map(figure),
-        ...tables(...perplexityTables(result), ...divergenceTables(result), ...bitsTables(result)),
-        ...tables(wordsTable(result), lossTable(result)),
+        ...beside(tables(...textTables(result), wordsTable(result), lossTable(result))),
       ],
     },
     {
@@ -133,60 +129,56 @@ function sectionsOf(result: ResultFile): Section[] {
     {
       id: 'time',
       title: 'Time',
-      content: [...timeCharts(result), ...engineCharts(result)]
-        .map(figure)
-        .concat(tables(secondsTable(result), engineTable(result.runs), outsideTable(result.runs))),
+      content: folds('Seconds by phase, and of the engine by kind of graph', [
+        ...[...timeCharts(result), ...engineCharts(result)].map(figure),
+        ...tables(secondsTable(result), engineTable(result.runs), outsideTable(result.runs)),
+      ]),
     },
     { id: 'run', title: 'How it was made', content: about(result, pruned) },
   ]
 }
 
-/** What a reader wants first of one pruned model. */
-function keyFigures({ runs }: ResultFile): Html[] {
-  const dense = runs.find(run => !run.prune)
-  const run = runs.find((one): one is PrunedRun => one.prune !== undefined)
-  if (!run) return []
-  const { sizes, seconds } = run.prune
-  const figures = [
-    {
-      name: 'Decoder linears',
-      value: `−${percent(1 - sizes.decoderLinears.after / sizes.decoderLinears.before)}`,
-      more: `${count(sizes.decoderLinears.before)} → ${count(sizes.decoderLinears.after)}`,
-    },
-    {
-      name: 'Whole model',
-      value: cutText(sizes.parameters.before, sizes.parameters.effective),
-      more: `${count(sizes.parameters.before)} → ${count(sizes.parameters.effective)} parameters`,
-    },
-    ...run.perplexity.map((text, i) => ({
-      name: `Perplexity, ${textName(text.file, run)}`,
-      value: decimal(text.perplexity),
-      more: dense?.perplexity[i] ? `dense ${decimal(dense.perplexity[i].perplexity)}` : '',
-    })),
-    { name: 'Time to prune', value: duration(total(seconds)), more: '' },
-  ]
-  return [
-    html`<dl class="figures">${figures.map(({ name, value, more }) => html`<div><dt>${name}</dt><dd>${value}<small>${more}</small></dd></div>`)}</dl>`,
-  ]
+/** What a reader wants first. */
+function tiles(result: ResultFile): Html[] {
+  const found = tilesOf(result).map(
+    ({ name, value, more }) => html`<div><dt>${name}</dt><dd>${value}<small>${more}</small></dd></div>`,
+  )
+  return found.length > 0 ? [html`<dl class="figures">${found}</dl>`] : []
 }
-
-const cutText = (before: number, after: number) =>
-  after > before ? cut({ before, after }) : `−${cut({ before, after })}`
 
 const figure = ({ title, note, svg }: Chart): Html =>
-  html`<figure><figcaption><h3>${title}</h3>${note}</figcaption>${new Html(svg)}</figure>`
+  html`<figure><figcaption><h3>${title}</h3>${note}</figcaption>${scrolling(`Chart: ${title}`, new Html(svg))}</figure>`
 
-function tableHtml({ title, note, rows: [head, ...rows] }: Table, kind = ''): Html {
+/** What may be wider than the screen; by keyboard, too. */
+const scrolling = (name: string, content: Html): Html =>
+  html`<div class="scroll" role="region" tabindex="0" aria-label="${name}">${content}</div>`
+
+/** @param cells what stands in them, where that is more than text */
+function tableHtml(
+  { title, note, rows: [head, ...rows] }: Table,
+  kind = '',
+  cells: (text: string, row: number, column: number) => Content = text => text,
+): Html {
   const body = rows.map(
-    ([name, ...cells]) => html`<tr><th scope="row">${name}</th>${cells.map(cell => html`<td>${cell}</td>`)}</tr>`,
-  )
-  return html`<div class="scroll" role="region" tabindex="0" aria-label="Table: ${title}"><table class="${kind}"><caption><b>${title}</b>. ${note ?? ''}</caption>
-<thead><tr>${head.map(name => html`<th scope="col">${name}</th>`)}</tr></thead>
-<tbody>${body.map(
-    row => html`${row}
+    (
+      [name, ...texts],
+      r,
+    ) => html`<tr><th scope="row">${name}</th>${texts.map((text, c) => html`<td>${cells(text, r, c)}</td>`)}</tr>
 `,
-  )}</tbody></table></div><div class="copy"></div>`
+  )
+  const table = html`<table class="${kind}" aria-label="${title}">
+<thead><tr>${head.map(name => html`<th scope="col">${name}</th>`)}</tr></thead>
+<tbody>${body}</tbody></table>`
+  return html`<div class="table"><p class="caption"><b>${title}</b>${note ? html`. ${note}` : ''}</p>${scrolling(`Table: ${title}`, table)}</div>`
 }
+
+/** Tables that share a line where there is room. */
+const beside = (tables: readonly Html[]): Html[] =>
+  tables.length > 0 ? [html`<div class="beside">${tables}</div>`] : []
+
+/** `folded`, where there is something. */
+const folds = (summary: string, content: readonly Html[]): Html[] =>
+  content.length > 0 ? [folded(summary, content)] : []
 
 const folded = (summary: string, content: readonly Html[]): Html =>
   html`<details><summary>${summary}</summary>${content}</details>`
@@ -204,10 +196,30 @@ const sensitivityTables = (run: PrunedRun): Table[] => {
   return [{ title: `Allocation of ${runLabel(run)}`, note, rows }]
 }
 
-/** Prompts down, models across. */
+/** Each text after its prompt, with a mark where it leaves what the dense model writes. */
 function samples(runs: readonly Run[]): Html[] {
   const rows = sampleRows(runs)
-  return rows.length > 1 ? [tableHtml({ title: 'Greedy continuations', rows }, 'text')] : []
+  if (rows.length < 2) return []
+  const dense = new Map(runs.find(isDense)?.samples.map(sample => [asked(sample), sample.text]))
+  const chats = new Set(runs.flatMap(run => run.samples.filter(({ chat }) => chat).map(asked)))
+  const [head, ...body] = rows
+  const across = head[0] === 'model'
+  const written = (text: string, row: number, column: number) => {
+    const prompt = across ? head[column + 1] : body[row][0]
+    const same = commonWords(text, dense.get(prompt) ?? text)
+    const [, space, word, rest] = /^(\s*)(\S*)(.*)$/s.exec(text.slice(same))!
+    return html`<span class="prompt">${prompt}${chats.has(prompt) ? '\n' : ''}</span>${text.slice(0, same)}${space}${word ? html`<mark>${word}</mark>` : ''}${rest}`
+  }
+  const note = 'The prompt in grey. Marked: the first word that the dense model does not write.'
+  return [tableHtml({ title: 'Greedy continuations', note, rows }, 'text', written)]
+}
+
+/** Length of the words that both begin with. */
+function commonWords(a: string, b: string): number {
+  if (a === b) return a.length
+  let same = 0
+  while (same < a.length && a[same] === b[same]) same++
+  return a.slice(0, same).search(/\s*\S*$/)
 }
 
 function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {

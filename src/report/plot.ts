@@ -70,7 +70,7 @@ function legend(names: readonly string[], left: number): { marks: Plot.Markish[]
   const line = FONT * 1.6
   let [x, row] = [0, 0]
   const places = names.map(name => {
-    const width = 24 + name.length * CHARACTER
+    const width = 34 + name.length * CHARACTER
     if (x > 0 && x + width > WIDTH - left) [x, row] = [0, row + 1]
     const place = { name, x, row }
     x += width

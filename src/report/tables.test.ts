@@ -13,34 +13,30 @@ import { measuresText } from './measures.ts'
 import { apart } from './plot.ts'
 import type { PrunedRun, Run } from './result-file.ts'
 import { resultMarkdown } from './result-markdown.ts'
-import { decimal, lossTable, perplexityTables, sampleRows } from './tables.ts'
+import { decimal, lossTable, sampleRows, textTables } from './tables.ts'
 import { fitted, layerLines, layersText, PLAIN, perplexityTable, resultText, sparkline } from './terminal.ts'
 
 const result = madeResult()
 
-test('methods down, cuts across; the dense model in the note', () => {
-  const [wiki] = perplexityTables(result)
-  expect(wiki.title).toBe('Perplexity: wikitext2-test.txt, 24 × 1024')
-  expect(wiki.rows[0]).toEqual(['method', '10 %', '20 %', '30 %', '50 %'])
-  expect(wiki.rows.map(row => row[0]).slice(1)).toEqual([
-    'preset best',
-    'preset stock',
-    'plain',
-    'flap',
-    'wanda-sp',
-    'magnitude',
-  ])
-  expect(wiki.note).toMatch(/^Dense: 23\.27 ± 1\.86\. .*No BOS token\. Calibrated on the corpus of wiki/)
-})
-
-test('one cut, or two runs of one name and cut: a row for each run', () => {
-  const [dense, ...pruned] = result.runs
-  const one = { ...result, runs: [dense, pruned[0], pruned[4]] }
-  const [table, ...none] = perplexityTables(one)
+test('all of a text in one table, a row for each run', () => {
+  const [wiki, c4, ...none] = textTables(result)
   expect(none).toEqual([])
-  expect(table.rows.map(row => row[0])).toEqual(['model', 'dense', 'preset best 10 %', 'preset stock 10 %'])
-  const twice = { ...result, runs: [dense, ...pruned.slice(0, 24), pruned[0]] }
-  expect(perplexityTables(twice)[0].rows).toHaveLength(twice.runs.length + 1)
+  expect([wiki, c4].map(({ title }) => title)).toEqual([
+    'Perplexity: wikitext2-test.txt, 24 × 1024',
+    'Perplexity: c4-like.txt, 16 × 1024',
+  ])
+  expect(wiki.rows).toHaveLength(26) // what failed has none
+  expect(wiki.rows[0]).toEqual(['model', 'perplexity', 'than dense', 'bits per byte', 'KL', 'same token'])
+  expect(wiki.rows[1]).toEqual(['dense', '23.27 ± 1.86', '–', '1.0559', '–', '–'])
+  expect(wiki.note).toMatch(/no BOS token\. .* Calibrated on a text of the same corpus/)
+  const runs = [result.runs[0]].map(run => ({
+    ...run,
+    perplexity: run.perplexity.map(({ bitsPerByte, ...one }) => one),
+  }))
+  expect(textTables({ runs })[0].rows).toEqual([
+    ['model', 'perplexity'],
+    ['dense', '23.27 ± 1.86'],
+  ])
 })
 
 test('numbers that are none', () => {
@@ -62,7 +58,7 @@ test('loss: used and held-out windows beside each other', () => {
 })
 
 test('what is said first: sizes, speed and loss in words, or that nothing was held out', () => {
-  const [dense, run] = result.runs as [Run, PrunedRun]
+  const [dense, run] = result.runs.map(({ tokensPerSecond, ...one }) => one) as [Run, PrunedRun]
   const sizes = '269.0 MB → 247.8 MB, 134.5 M → 123.9 M parameters'
   const texts = run.perplexity.map(({ perplexity, file }, i) => {
     const before = dense.perplexity[i].perplexity
@@ -73,7 +69,7 @@ test('what is said first: sizes, speed and loss in words, or that nothing was he
   expect(headline(dense, run)).toBe([sizes, held, ...texts].join(', '))
   const speeds = [310.4, 352.2].map(tokensPerSecond => ({ tokensPerSecond }))
   const alone = { ...run, ...speeds[1], perplexity: [] }
-  expect(headline({ ...dense, ...speeds[0] }, alone)).toBe(`${sizes}, 310 → 352 prompt tokens/s here, ${held}`)
+  expect(headline({ ...dense, ...speeds[0] }, alone)).toBe(`${sizes}, a prompt at 310 → 352 tokens/s here, ${held}`)
   const texts2 = run.prune.calibration.texts.map(({ loss, ...text }) => text)
   const none = { ...alone, prune: { ...run.prune, calibration: { ...run.prune.calibration, texts: texts2 } } }
   expect(headline(undefined, none)).toBe(`${sizes}, loss not measured, as nothing was held out`)
@@ -144,7 +140,7 @@ test('machines: once where all runs agree, otherwise with the runs made there', 
 })
 
 test('two texts of one name are told apart by their folders, in every report', async () => {
-  const [first] = perplexityTables({ ...result, runs: result.runs.slice(0, 2) })
+  const first = textTables({ runs: result.runs.slice(0, 2) })
   const files = ['a/test.txt', '/data/b/test.txt']
   const named = <T extends { readonly file: string }>(texts: readonly T[]) =>
     texts.map((one, i) => ({ ...one, file: files[i], windows: 8, bos: true }))
@@ -152,9 +148,11 @@ test('two texts of one name are told apart by their folders, in every report', a
     ...run,
     ...{ perplexity: named(run.perplexity), divergence: run.divergence && named(run.divergence) },
   }))
-  const [{ rows }] = perplexityTables({ ...result, runs })
-  expect(rows[0]).toEqual(['model', 'a/test.txt, 8 × 1024', 'b/test.txt, 8 × 1024'])
-  expect(rows.slice(1)).toEqual(first.rows.slice(1))
+  const tables = textTables({ runs })
+  expect(tables.map(({ title }) => title)).toEqual(
+    ['a/test.txt', 'b/test.txt'].map(file => `Perplexity: ${file}, 8 × 1024`),
+  )
+  expect(tables.map(({ rows }) => rows)).toEqual(first.map(({ rows }) => rows))
   const both = { ...result, runs }
   const [{ perplexity }, pruned] = runs
   const texts = [comparisonText(both), measuresText(pruned), perplexityTable({ dense: perplexity })]

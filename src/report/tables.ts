@@ -1,7 +1,7 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
 
 import { total } from '../clock.ts'
-import { bytes, count, cut, duration, percent, shortNames } from '../display.ts'
+import { bytes, count, cut, duration, percent, perplexityChange, shortNames } from '../display.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { PerplexityResult } from '../result.ts'
@@ -73,55 +73,11 @@ function perRun<T>(
   return [['model', ...columns], ...rows.filter(row => row.slice(1).some(text => text !== NONE))]
 }
 
-/** A row for each method, a column for each cut: what `perRun` has in one column. Undefined where that would leave most of it empty. */
-function perCut(runs: readonly Run[], cell: (run: Run) => string | undefined): string[][] | undefined {
-  const found = runs.flatMap(run => {
-    const text = isDense(run) ? undefined : cell(run)
-    return text === undefined ? [] : [{ name: run.name, sparsity: run.sparsity, text }]
-  })
-  const names = [...new Set(found.map(run => run.name))]
-  const cuts = [...new Set(found.map(run => run.sparsity))].sort((a, b) => a - b)
-  if (cuts.length < 2 || 2 * found.length < names.length * cuts.length) return undefined
-  if (new Set(found.map(run => JSON.stringify([run.name, run.sparsity]))).size < found.length) return undefined
-  const text = (name: string, sparsity: number) =>
-    found.find(run => run.name === name && run.sparsity === sparsity)?.text
-  return [
-    ['method', ...cuts.map(part => `${Number((100 * part).toFixed(1))} %`)],
-    ...names.map(name => [name, ...cuts.map(cut => text(name, cut) ?? NONE)]),
-  ]
-}
-
-/** For each text a table of methods and cuts; one table of runs and texts where there are too few runs for that. */
-function perText<T extends TextSize>(
-  { title, note }: Omit<Table, 'rows'>,
-  runs: readonly Run[],
-  of: (run: Run) => readonly T[],
-  cell: (one: T) => string,
-): Table[] {
-  const tables = labels(runs, of, textLabel).map(label => {
-    const show = (run: Run) =>
-      of(run)
-        .filter(one => textLabel(one, run) === label)
-        .map(cell)
-        .at(0)
-    const dense = runs
-      .filter(isDense)
-      .map(show)
-      .find(text => text !== undefined)
-    const rows = perCut(runs, show)
-    return rows && { title: `${title}: ${label}`, note: dense ? `Dense: ${dense}. ${note}` : note, rows }
-  })
-  if (tables.some(table => table === undefined)) return [{ title, note, rows: perRun(runs, of, textLabel, cell) }]
-  return tables.filter(table => table !== undefined)
-}
-
 /** All tables of a result that have something in them. */
 export const resultTables = (result: ResultFile): Table[] =>
   [
-    ...perplexityTables(result),
-    ...bitsTables(result),
+    ...textTables(result),
     wordsTable(result),
-    ...divergenceTables(result),
     ...tasksTables(result),
     sizesTable(result),
     exportsTable(result),
@@ -134,7 +90,10 @@ export function sizesTable({ model, runs }: ResultFile): Table {
   const rows = runs.map(run => {
     const { prune, peakMemoryBytes, failed } = run
     const memory = peakMemoryBytes === undefined ? '' : bytes(peakMemoryBytes)
-    if (!prune) return [runLabel(run), '', failed ? NONE : count(model.parameters), '', '', memory]
+    if (!prune) {
+      const dense = failed ? undefined : runs.find(one => one.prune)?.prune?.sizes.weightBytes.before
+      return [runLabel(run), '', failed ? NONE : count(model.parameters), dense ? bytes(dense) : '', '', memory]
+    }
     const { decoderLinears, parameters, weightBytes } = prune.sizes
     const sizes = [cut(decoderLinears), count(parameters.effective), bytes(weightBytes.after)]
     return [runLabel(run), ...sizes, duration(total(prune.seconds)), memory]
@@ -146,33 +105,43 @@ export function sizesTable({ model, runs }: ResultFile): Table {
   }
 }
 
-export function perplexityTables({ runs }: ResultFile): Table[] {
-  const texts = runs.flatMap(run => run.perplexity)
-  const flattered = labels(
-    runs,
-    run => run.perplexity.filter(text => text.calibratedOn),
-    ({ file }, run) => textName(file, run),
-  )
-  const bos = new Set(texts.map(text => text.bos))
-  const notes = [
-    'Perplexity ± standard error; windows × tokens.',
-    ...(bos.size === 1 ? [bos.has(true) ? 'A BOS token before each text.' : 'No BOS token.'] : []),
-    ...flattered.map(text => `Calibrated on the corpus of ${text}, which flatters its figures.`),
-  ]
-  const cell = ({ perplexity, standardError }: PerplexityResult) => withError(perplexity, standardError)
-  return perText({ title: 'Perplexity', note: notes.join(' ') }, runs, run => run.perplexity, cell)
+/** For each text, all that was measured on it. */
+export function textTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
+  return labels(runs, run => run.perplexity, textLabel).map(label => {
+    const found = runs.flatMap(run => {
+      const is = (one: TextSize) => textLabel(one, run) === label
+      const text = run.perplexity.find(is)
+      return text ? [{ run, text, divergence: run.divergence?.find(is) }] : []
+    })
+    type Found = (typeof found)[number]
+    const dense = found.find(({ run }) => isDense(run))?.text.perplexity
+    const all: [head: string, cell: (of: Found) => string | undefined][] = [
+      ['perplexity', ({ text }) => withError(text.perplexity, text.standardError)],
+      [
+        'than dense',
+        of => (dense && !isDense(of.run) ? perplexityChange(Math.log(of.text.perplexity / dense)) : undefined),
+      ],
+      ['bits per byte', ({ text }) => (text.bitsPerByte === undefined ? undefined : decimal(text.bitsPerByte, 4))],
+      ['KL', ({ divergence }) => divergence && decimal(divergence.kl, 4)],
+      ['same token', ({ divergence }) => divergence && percent(divergence.topAgreement)],
+    ]
+    const columns = all.filter(([, cell]) => found.some(cell))
+    const has = (head: string) => columns.some(([name]) => name === head)
+    const { bos } = found[0].text
+    const flattering = found.find(({ text }) => text.calibratedOn)
+    const notes = [
+      `Perplexity ± standard error, ${bos ? 'a BOS token before the text' : 'no BOS token'}.`,
+      ...(has('KL') ? ['KL(dense ‖ pruned) in nats a token, and how often both find the same token most likely.'] : []),
+      ...(flattering ? ['Calibrated on a text of the same corpus, which flatters these figures.'] : []),
+    ]
+    const rows = found.map(of => [runLabel(of.run), ...columns.map(([, cell]) => cell(of) ?? NONE)])
+    return {
+      title: `Perplexity: ${label}`,
+      note: notes.join(' '),
+      rows: [['model', ...columns.map(([head]) => head)], ...rows],
+    }
+  })
 }
-
-export const bitsTables = ({ runs }: ResultFile): Table[] =>
-  perText(
-    {
-      title: 'Bits per byte',
-      note: 'Loss in bits, times the tokens a byte of the text: comparable between tokenizers.',
-    },
-    runs,
-    run => run.perplexity.filter(one => one.bitsPerByte !== undefined),
-    ({ bitsPerByte }) => decimal(bitsPerByte!, 4),
-  )
 
 export const wordsTable = ({ runs }: ResultFile): Table => ({
   title: 'WikiText a word',
@@ -187,17 +156,6 @@ export const wordsTable = ({ runs }: ResultFile): Table => ({
     }),
   ],
 })
-
-export const divergenceTables = ({ runs }: ResultFile): Table[] =>
-  perText(
-    {
-      title: 'Distance from the dense model',
-      note: 'KL(dense ‖ pruned) in nats a token, and how often both find the same token most likely.',
-    },
-    runs,
-    run => run.divergence ?? [],
-    ({ kl, topAgreement }) => `${decimal(kl, 4)}, ${percent(topAgreement)}`,
-  )
 
 /** Mean over the tasks, where each has the figure. */
 export function meanAccuracy({ tasks }: Pick<Run, 'tasks'>): number | undefined {
@@ -314,7 +272,7 @@ const partRows = (runs: readonly Run[], of: (run: Run) => Readonly<Record<string
     ([, seconds]) => decimal(seconds, 1),
   )
 
-const asked = ({ prompt, chat }: Continuation): string => (chat ? `user: ${prompt}` : prompt)
+export const asked = ({ prompt, chat }: Continuation): string => (chat ? `user: ${prompt}` : prompt)
 
 /** Models side by side, prompts down; where there are many models, the other way round. */
 export function sampleRows(runs: readonly Run[]): string[][] {

@@ -36,7 +36,7 @@ export async function openPage(
 /** Pairs of texts in pictures that cover each other, and texts that leave their picture. */
 export const badLabels = (page: Page): Promise<string[]> =>
   page.evaluate(() =>
-    [...document.querySelectorAll('figure > svg')].flatMap(svg => {
+    [...document.querySelectorAll('figure svg')].flatMap(svg => {
       const frame = svg.getBoundingClientRect()
       const texts = [...svg.querySelectorAll('text')]
         .map(text => ({ text: text.textContent ?? '', box: text.getBoundingClientRect() }))
@@ -64,7 +64,7 @@ export const paleLabels = (page: Page): Promise<string[]> =>
       return 0.2126 * r + 0.7152 * g + 0.0722 * b
     }
     const paper = luminance(getComputedStyle(document.body).backgroundColor)
-    const colours = [...document.querySelectorAll('figure > svg text')].map(text => getComputedStyle(text).fill)
+    const colours = [...document.querySelectorAll('figure svg text')].map(text => getComputedStyle(text).fill)
     return [...new Set(colours)].filter(colour => {
       const [low, high] = [luminance(colour), paper].sort((a, b) => a - b)
       return (high + 0.05) / (low + 0.05) < 4.5

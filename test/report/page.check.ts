@@ -71,22 +71,49 @@ test('charts have names, labels that can be read, and values on hover', async ()
   )
   const titles = await chart.locator('title').allTextContents()
   expect(titles).toContain('plain, 30.0 % removed: 57.06')
-  for (const name of ['Mean zero-shot accuracy against size', 'Restored error of each layer', 'Where the time went'])
+  const time = page.getByRole('img', { name: 'Where the time went' })
+  expect(await time.isVisible()).toBe(false) // folded
+  for (const name of ['Mean zero-shot accuracy against size', 'Restored error of each layer'])
     expect(await page.getByRole('img', { name }).isVisible(), name).toBe(true)
   await openDetails(page)
+  expect(await time.isVisible()).toBe(true)
   expect(await page.getByRole('img', { name: 'Sensitivity of each layer: preset best 30 %' }).isVisible()).toBe(true)
   expect(await badLabels(page)).toEqual([])
 })
 
-test('tables say what the charts show', async () => {
+test('tables say what the charts show, all of a text in one', async () => {
   const { page } = await open()
   const table = page.getByRole('table', { name: 'Perplexity: wikitext2-test.txt' })
-  expect(await table.getByRole('columnheader').allTextContents()).toEqual(['method', '10 %', '20 %', '30 %', '50 %'])
-  const row = table.getByRole('row', { name: 'plain' })
-  expect(await row.getByRole('rowheader').textContent()).toBe('plain')
-  expect(await row.getByRole('cell').nth(2).textContent()).toBe('57.06 ± 4.57')
-  const tasks = page.getByRole('table', { name: 'Zero-shot accuracy.' })
+  const head = ['model', 'perplexity', 'than dense', 'bits per byte', 'KL', 'same token']
+  expect(await table.getByRole('columnheader').allTextContents()).toEqual(head)
+  const row = table.getByRole('row', { name: 'plain 30 %' })
+  expect(await row.getByRole('cell').allTextContents()).toEqual([
+    ...['57.06 ± 4.57', '2.5 ×', '1.3569', '0.4140', '75.1 %'],
+  ])
+  const tasks = page.getByRole('table', { name: 'Zero-shot accuracy', exact: true })
   expect(await tasks.getByRole('row', { name: 'dense' }).getByRole('cell').first().textContent()).toBe('49.0 ± 3.5')
+  const sizes = page.getByRole('table', { name: 'Size, time and memory' })
+  expect(await sizes.getByRole('row', { name: 'dense' }).getByRole('cell').nth(2).textContent()).toBe('269.0 MB')
+})
+
+test('first what it is about: of one model its size, loss and speed, of several which lost least', async () => {
+  const tiles = async (text: string) => {
+    const { page } = await open(text)
+    return page.locator('.figures div').evaluateAll(all => all.map(one => [...one.children].map(c => c.textContent)))
+  }
+  expect((await tiles(pruned)).slice(0, 7)).toEqual([
+    ['File size', '−23.7 %269.0 MB → 205.3 MB'],
+    ['Parameters', '−23.7 %134.5 M → 102.7 M'],
+    ['Perplexity on held-out text', '+51 %'],
+    ['Perplexity on wikitext2-test.txt', '+76 %23.27 → 40.96'],
+    ['Perplexity on c4-like.txt', '2.1 ×18.77 → 39.15'],
+    ['Same next token as dense', '82.9 %KL 0.2610'],
+    ['Speed of a prompt', '1.20 ×310 → 372 tokens/s where it was pruned'],
+  ])
+  expect((await tiles(html))[2]).toEqual([
+    'Least loss at 30 %',
+    'preset best: 40.96+76 % perplexity on wikitext2-test.txt, 24 × 1024; next preset stock: 48.82',
+  ])
 })
 
 test('widths of each layer, in chart and table, once the run is unfolded', async () => {
@@ -96,26 +123,28 @@ test('widths of each layer, in chart and table, once the run is unfolded', async
   await page.getByText('preset best 30 %: widths, errors, sensitivity').click()
   expect(await table.isVisible()).toBe(true)
   expect(await table.getByRole('columnheader').allTextContents()).toEqual([
-    ...['layer', 'V rows', 'error', 'restored'],
-    ...['neurons', 'error', 'restored'],
+    ...['layer', 'V rows', 'error', 'restored', 'held out'],
+    ...['neurons', 'error', 'restored', 'held out'],
   ])
   const { after } = result.runs.find(run => run.name === 'preset best' && run.sparsity === 0.3)!.prune!.widths
   const row = table.getByRole('row').filter({ has: page.getByRole('rowheader', { name: '7', exact: true }) })
   const cells = await row.getByRole('cell').allTextContents()
-  expect([cells[0], cells[3]]).toEqual([3 * after[7].value, after[7].ffn].map(String))
+  expect([cells[0], cells[4]]).toEqual([3 * after[7].value, after[7].ffn].map(String))
   const titles = await page.locator('details[open] svg title').allTextContents()
   expect(titles).toContain(`layer 7: ${after[7].ffn} of 1536 neurons`)
 })
 
-test('what the models write, beside the prompts', async () => {
+test('what the models write after the prompts, marked where it leaves what the dense one writes', async () => {
   const { page } = await open()
   const table = page.getByRole('table', { name: 'Greedy continuations' })
   expect(await table.getByRole('columnheader').allTextContents()).toEqual([
     ...['model', 'Once upon a time', 'The capital of France is', 'Water boils when'],
   ])
-  const text = (model: string) => table.getByRole('row', { name: model }).getByRole('cell').first().textContent()
-  expect(await text('dense')).toMatch(/^, and there was a small house by the river, /)
-  expect(await text('magnitude 50 %')).toBe(' the the of the, and the of the the.')
+  const cell = (model: string) => table.getByRole('row', { name: model }).getByRole('cell').first()
+  expect(await cell('dense').textContent()).toMatch(/^Once upon a time, and there was a small house by the river, /)
+  expect(await cell('magnitude 50 %').textContent()).toBe('Once upon a time the the of the, and the of the the.')
+  expect(await cell('magnitude 50 %').locator('mark').allTextContents()).toEqual(['the'])
+  expect(await cell('dense').locator('mark').count()).toBe(0)
 })
 
 describe.each(['light', 'dark'] as const)('%s', colorScheme => {
@@ -145,27 +174,31 @@ describe('copying', () => {
     await page.keyboard.press('Control+V')
     return area.inputValue()
   }
-  const copy = (page: Page, format: string) =>
-    page.getByRole('button', { name: `Copy as ${format}: Perplexity: c4-like.txt` })
+  const copy = (page: Page) => page.getByRole('button', { name: 'Copy: Perplexity: c4-like.txt' })
+  const start =
+    '| model | perplexity | than dense | bits per byte | KL | same token |\n|---|---:|---:|---:|---:|---:|\n| dense | 18.77 ± 1.50 |'
 
-  test.each([
-    ['TSV', 'method\t10 %\t20 %\t30 %\t50 %\npreset best\t23.09 ± 1.85\t'],
-    ['Markdown', '| method | 10 % | 20 % | 30 % | 50 % |\n|---|---:|---:|---:|---:|\n| preset best | 23.09 ± 1.85 |'],
-  ])('as %s', async (format, start) => {
+  test('as Markdown where text is wanted, as a table elsewhere', async () => {
     const { page, said } = await open(html, { permissions: ['clipboard-read', 'clipboard-write'] })
-    await copy(page, format).click()
-    await page.getByText(`Copied as ${format}.`).waitFor()
+    await copy(page).hover()
+    await copy(page).click()
+    await page.getByText('Copied.').waitFor()
     expect((await pasted(page)).slice(0, start.length)).toBe(start)
+    const table = await page.evaluate(async () => {
+      const [item] = await navigator.clipboard.read()
+      return (await item.getType('text/html')).text()
+    })
+    expect(table).toMatch(/<table.*<th scope="row".*>dense<\/th>/s)
     expect(said).toEqual([])
   })
   test('where a page from a file may not use the clipboard', async () => {
     const { page } = await open()
     await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }))
-    await copy(page, 'TSV').focus()
+    await copy(page).focus()
     await page.keyboard.press('Enter')
-    await page.getByText('Copied as TSV.').waitFor()
-    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Copy as TSV') // the focus stays
-    expect(await pasted(page)).toContain('flap\t27.22 ± 2.18')
+    await page.getByText('Copied.').waitFor()
+    expect(await page.evaluate(() => document.activeElement?.getAttribute('aria-label'))).toContain('c4-like') // the focus stays
+    expect(await pasted(page)).toContain('| flap 10 % | 27.22 ± 2.18 |')
   })
 })
 
@@ -207,6 +240,13 @@ test('on a narrow screen the page does not scroll sideways', async () => {
   const { page } = await open(html, { viewport: { width: 360, height: 700 } })
   await openDetails(page)
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
+  const letters = await page
+    .locator('figure svg text')
+    .first()
+    .evaluate(text => text.getBoundingClientRect().height)
+  expect(letters).toBeGreaterThan(10)
+  for (const caption of await page.locator('.caption:visible').all())
+    expect((await caption.boundingBox())!.width).toBeLessThanOrEqual(360) // none is cut by what scrolls
   await keep(page, 'narrow')
 })
 
@@ -235,7 +275,7 @@ describe('what comes from outside stays text', () => {
     const shown = evil.replace(/\p{Cc}/gu, '\ufffd')
     expect(await page.getByRole('heading', { level: 1 }).textContent()).toContain(`SmolLM2-135M-Instruct${shown}`)
     expect(await page.locator('svg text').allTextContents()).toEqual(expect.arrayContaining([`preset best${shown}`]))
-    expect(await page.locator('img, iframe, b:not(caption b), script:not([type=module])').count()).toBe(0)
+    expect(await page.locator('img, iframe, b:not(.caption b), script:not([type=module])').count()).toBe(0)
     expect(await page.evaluate(() => 'hacked' in window)).toBe(false)
     expect(await page.getByRole('heading', { level: 2 }).allTextContents()).toEqual(sections)
     expect([said, requests]).toEqual([[], []])
