@@ -25,6 +25,7 @@ import {
   secondsLine,
   sizesTable,
 } from '../report/terminal.ts'
+import { chatTemplate } from '../text/chat.ts'
 import type { Parsed } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import {
@@ -150,7 +151,8 @@ export default defineCommand({
       const file = resultFile({ command: 'prune', machine, model: before.model, runs: [denseRun, prunedRun] })
       for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
     }
-    print(`\n${nextCommands(model, output, text?.[0] ?? options.calibration?.[0] ?? 'wikitext2')}`)
+    const readable = text?.[0] ?? options.calibration?.[0] ?? 'wikitext2'
+    print(`\n${nextCommands(model, output, readable, chatTemplate(run.model.checkpoint) !== undefined)}`)
     give({ ...result, peakMemoryBytes })
   },
 })
