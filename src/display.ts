@@ -9,7 +9,7 @@ export const cut = ({ before, after }: { readonly before: number; readonly after
 /** How much higher a loss in nats a token makes the perplexity: `+8 %`, from a factor of two on `2.3 ×`. */
 export function perplexityChange(nats: number): string {
   const more = Math.exp(nats) - 1
-  if (more >= 1) return `${(1 + more).toFixed(1)} ×`
+  if (more >= 1) return `${(1 + more).toFixed(more < 9 ? 1 : 0)} ×`
   return `${more < 0 ? '−' : '+'}${(100 * Math.abs(more)).toFixed(Math.abs(more) < 0.1 ? 1 : 0)} %`
 }
 

@@ -73,7 +73,7 @@ test('what is said first: sizes, speed and loss in words, or that nothing was he
   const texts2 = run.prune.calibration.texts.map(({ loss, ...text }) => text)
   const none = { ...alone, prune: { ...run.prune, calibration: { ...run.prune.calibration, texts: texts2 } } }
   expect(headline(undefined, none)).toBe(`${sizes}, loss not measured, as nothing was held out`)
-  expect([0.001, 0.3, 1, -0.05].map(perplexityChange)).toEqual(['+0.1 %', '+35 %', '2.7 ×', '−4.9 %'])
+  expect([0.001, 0.3, 1, 3, -0.05].map(perplexityChange)).toEqual(['+0.1 %', '+35 %', '2.7 ×', '20 ×', '−4.9 %'])
 })
 
 test('samples of two models are side by side, of many below each other', () => {

@@ -105,10 +105,11 @@ export function sizesTable({ model, runs }: ResultFile): Table {
   }
 }
 
-/** For each text, all that was measured on it. */
+/** For each text, all that was measured on it: a row for each run, the least cut first. */
 export function textTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
+  const bySize = runs.toSorted((a, b) => a.sparsity - b.sparsity)
   return labels(runs, run => run.perplexity, textLabel).map(label => {
-    const found = runs.flatMap(run => {
+    const found = bySize.flatMap(run => {
       const is = (one: TextSize) => textLabel(one, run) === label
       const text = run.perplexity.find(is)
       return text ? [{ run, text, divergence: run.divergence?.find(is) }] : []
