@@ -34,6 +34,7 @@ import {
   modelArgument,
   OUTPUT_OPTIONS,
   PRUNING_OPTIONS,
+  paint,
   peakMemory,
   terminalStyle,
 } from './environment.ts'
@@ -136,15 +137,16 @@ export default defineCommand({
       tokensPerSecond: speeds[1],
     }
     const style = terminalStyle(process.stdout)
-    print(wrap(headline(denseRun, prunedRun), style.columns))
+    const dim = (text: string) => paint(process.stdout, 'dim', text)
+    print(paint(process.stdout, 'bold', wrap(headline(denseRun, prunedRun), style.columns)))
     const layers = layersText(result, options.verbose, style)
-    if (layers) print(`\n${layers}`)
+    if (layers) print(`\n${dim(layers)}`)
     print(`\n${askedText(result.options, result.sizes)}\n${sizesTable(result.sizes)}`)
     const losses = lossTable(result)
-    if (losses) print(`\n${losses}`)
+    if (losses) print(`\n${dim(losses)}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
     if (exports.length > 0) print(`\n${exportsTable(exports)}`)
-    print(`\n${secondsLine(result.seconds, peakMemoryBytes)}`)
+    print(`\n${dim(secondsLine(result.seconds, peakMemoryBytes))}`)
     done(`Wrote ${output}`)
     if (before) {
       const machine = describeMachine(engine, options.products)
