@@ -44,7 +44,6 @@ describe('options', () => {
     'an unknown one': [['--sparsty', '0.2'], 'unknown option --sparsty. Did you mean --sparsity? See --help.'],
     'an unknown short one': [['-x'], 'unknown option -x. See --help.'],
     'a flag with a value': [['--overwrite=yes'], '--overwrite takes no value.'],
-    'JSON of no kind': [['--json=ful'], '--json is "ful"; it must be one of brief, full. Did you mean full?'],
     'an unknown choice': [
       ['-s', '0.2', '--dtype', 'int8'],
       'dtype is "INT8"; weights in a folder are F32, F16, BF16 or F64. Quantised types are those of GGUF: name a .gguf',
@@ -113,7 +112,7 @@ describe('options', () => {
     'a seed beyond 32 bits': [['--seed', '4294967296'], 'seed is 4294967296; it must be an integer from 0 to'],
     'text-windows 0': [
       ['--text', 'text.txt', '--text-windows', '0'],
-      'windows of a text is 0; it must be an integer from 1',
+      'text-windows is 0; it must be an integer from 1',
     ],
     'several models': [['other-model'], 'one model at a time; got 2: '],
   }

@@ -13,7 +13,7 @@ const TINY = ['bench', '--workload', 'tiny']
 
 test('prints a table, writes the result, leaves nothing else', async () => {
   const folder = await workplace()
-  const { stdout, lines } = await run(folder, ...TINY, '-o', 'result.json', '--json')
+  const { stdout, lines } = await run(folder, ...TINY, '-o', 'result.json')
   const result = JSON.parse(readFileSync(join(folder, 'result.json'), 'utf8'))
   expect(result).toMatchObject({ schema: 2, workload: { name: 'tiny', layers: 2, windows: 2, seqLen: 32, tokens: 64 } })
   expect(result.machine).toMatchObject({ platform: `${process.platform} ${process.arch}`, device: 'cpu' })
@@ -73,7 +73,6 @@ test('times models side by side, in turns', async () => {
   const args = ['bench', TINY_LLAMA, 'smaller', 'smaller.gguf', '--runs', '2', '-o', 'speed.json']
   const { stdout, stderr, lines } = await run(folder, ...args)
   const result: SpeedResult = JSON.parse(readFileSync(join(folder, 'speed.json'), 'utf8'))
-  expect(JSON.parse(lines.at(-1)!)).toEqual(result)
   expect(result).toMatchObject({ schema: 1, tokens: { prompt: 192, after: 64 }, machine: { device: 'cpu' } }) // of 256 positions
   expect(result.speeds.map(({ runtime, model }) => [runtime, model])).toEqual(
     ['tiny-llama', 'smaller', 'smaller.gguf'].map(model => ['fasp', model]),

@@ -148,7 +148,7 @@ describe('prune', () => {
       ...['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--windows', '4', '--seq-len', '16'],
     )
     expect(stderr).toContain('No calibration text given: calibrating on 4 windows of 16 tokens')
-    expect(stderr).toContain('calibration text: 64 of 64 tokens')
+    expect(stderr).toMatch(/^calibration text: (\d+) of \1 tokens /m) // with those held out
   })
 
   test('the same input and seed give the same bytes', async () => {

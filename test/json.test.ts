@@ -55,6 +55,7 @@ test('of errors, with their exit code', async () => {
   const folder = await workplace()
   for (const [args, code, status] of [
     [['prune', TINY_LLAMA, '--sparsty', '0.2', '--json'], 'USAGE', 2],
+    [['inspect', TINY_LLAMA, '--json=ful'], 'USAGE', 2],
     [['eval', TINY_LLAMA, '--text', 'none.txt', '--json'], 'TEXT', 1],
     [['push', 'none', 'me/out', '--dry-run', '--json=full'], 'FORMAT', 1],
   ] as const) {

@@ -80,7 +80,8 @@ export default defineCommand({
       prompt: prompts,
       'text-windows': windows,
     } = options
-    if ((options.limit !== undefined || options['tasks-data']) && !tasks)
+    const { overwrite, limit, calibration, seed, memory, products } = options
+    if ((limit !== undefined || options['tasks-data']) && !tasks)
       throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
     const reports = { report, overwrite: true }
     await checkReports(reports)
@@ -89,10 +90,24 @@ export default defineCommand({
     )
     const result = await showProgress(
       compareEvents(model, {
-        ...options,
-        ...{ output, text, prompts, engine: engineOptions(options), signal },
-        ...{ methods, sparsity, tasks },
+        ...{
+          output,
+          overwrite,
+          methods,
+          sparsity,
+          text,
+          tasks,
+          limit,
+          calibration,
+          prompts,
+          seed,
+          memory,
+          products,
+          signal,
+        },
+        engine: engineOptions(options),
         tasksData: options['tasks-data'],
+        windows: options.windows,
         seqLen: options['seq-len'],
         calibrationSeqLen: options['calibration-seq-len'],
         textWindows: windows?.length === 1 ? windows[0] : windows,
