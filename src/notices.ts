@@ -44,10 +44,8 @@ export const corpusNotice = (text: string, calibratedOn: string): string =>
 /** Pruning may cost this much more on windows that are held out, as a factor and in nats a token, before it is worth a word. */
 const OVERFIT = { factor: 1.5, nats: 0.05 }
 
-/**
- * From so many nats a token on held-out windows on, what models write breaks: sentences lose their sense, or repeat (docs/decisions.md).
- */
-const BREAKS = 0.2
+/** From so many nats a token on held-out windows on, what models write breaks: facts are gone, sentences go round (docs/decisions.md). */
+const BREAKS = 0.1
 
 /** What pruning cost on held-out windows, in nats a token; undefined where there are none. */
 export function heldOutCost(texts: Recipe['calibration']['texts']): number | undefined {

@@ -8,7 +8,7 @@ import type { Model } from '../model/model.ts'
 
 /** Enough for products of matrices, few enough to take a second on a model of 100 M parameters. */
 const TOKENS = 64
-const TURNS = 3
+const TURNS = 5
 
 /** @returns tokens a second, of each model */
 export async function prefillSpeeds(models: readonly Model[], engine: Engine, signal?: AbortSignal): Promise<number[]> {
