@@ -41,7 +41,7 @@ const PAGE = [
   ['evaluate'],
   ['export'],
   ['report'],
-  ['prune-half', 'prune'],
+  ['prune-half', 'prune', 'within-loss'],
   ['hub'],
   ['compare'],
   ['library'],

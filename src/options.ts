@@ -17,6 +17,8 @@ export interface Amount {
   readonly size?: number
   /** Parameters of the whole model at most; zeros that a layout keeps in the place of removed ones do not count. */
   readonly parameters?: number
+  /** Nats a token that pruning may cost on held-out windows; trial runs find the sparsity. */
+  readonly maxLoss?: number
 }
 
 export interface PruneOptions extends Amount {
@@ -50,7 +52,7 @@ export interface PruneOptions extends Amount {
   readonly memory?: number
 }
 
-const AMOUNTS = ['sparsity', 'size', 'parameters'] as const satisfies readonly (keyof Amount)[]
+const AMOUNTS = ['sparsity', 'size', 'parameters', 'maxLoss'] as const satisfies readonly (keyof Amount)[]
 
 /** All of it, the method as its parts; plain data, which results record. */
 export interface ResolvedOptions
@@ -99,7 +101,7 @@ export function resolveOptions(
   const amounts = AMOUNTS.filter(amount => given[amount] !== undefined)
   if (amounts.length !== 1)
     throw new UsageError(
-      `${amounts.length === 0 ? 'no sparsity' : `${amounts.join(' and ')} are given`}. Say how much to remove, in one way: -s 0.2, --size 85MB or --params 100M.`,
+      `${amounts.length === 0 ? 'no sparsity' : `${amounts.join(' and ')} are given`}. Say how much to remove, in one way: -s 0.2, --size 85MB, --params 100M or --max-loss 0.1.`,
     )
   const resolved = {
     ...DEFAULTS,
@@ -143,6 +145,9 @@ export function checkRange(name: string, value: number, low: number, high: numbe
 /** What the values of a method leave to check: ranges, and what only the model can tell. */
 function check(o: ResolvedOptions, a: Architecture | undefined): void {
   checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
+  checkRange('max-loss', o.maxLoss ?? 1, 1e-6, 100, false)
+  if (o.maxLoss !== undefined && o.heldOut === 0)
+    throw new UsageError('max-loss is measured on held-out windows, and held-out is 0. Give more, for example 4.')
   for (const at of ['size', 'parameters'] as const) checkRange(at, o[at] ?? 1, 1, Number.MAX_SAFE_INTEGER, false)
   checkRange('probe-tokens', o.probeTokens, 1, 1e6, true)
   checkRange('alpha', o.alpha, 0, 1, false)

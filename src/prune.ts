@@ -89,6 +89,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
       source: { name: baseName(name), hubId: card?.hubId, format, modelType: model.architecture.modelType },
       options: resolved,
       widths: plan.widths,
+      trials: run.trials,
       allocation: allocated.allocation,
       removedLayers: allocated.removed,
       sizes: plan.sizes,

@@ -47,6 +47,12 @@ export interface TextLoss {
   readonly heldOut: WindowLoss
 }
 
+/** What pruning to a sparsity cost, in nats a token on held-out windows. */
+export interface Trial {
+  readonly sparsity: number
+  readonly cost: number
+}
+
 /** The part of a result that is the same in every run with the same input, options and version: `fasp.json`. */
 export interface Recipe {
   readonly schema: 1
@@ -57,6 +63,8 @@ export interface Recipe {
   /** Before pruning, and after it in each layer. */
   readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }
   readonly sizes: Sizes
+  /** Runs that looked for the sparsity, where `maxLoss` was asked for. */
+  readonly trials?: readonly Trial[]
   /** With allocation by sensitivity: what was measured, and chosen. */
   readonly allocation?: Allocation
   /** Whole layers of the source that went, in this order. `layers` and `widths` are of those that stay. */

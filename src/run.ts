@@ -11,6 +11,7 @@ import type { Model } from './model/model.ts'
 import { planNotices } from './notices.ts'
 import { DEFAULT_METHOD, type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { makePlan, type OutputBytes, type Plan } from './plan.ts'
+import type { Trial } from './result.ts'
 import { type CalibrationInput, type CalibrationSource, calibrationSource } from './text/calibration.ts'
 
 export interface PreparedRun {
@@ -25,6 +26,8 @@ export interface PreparedRun {
   readonly plan: Plan
   /** Whether the widths of layers are as small as asked for. Undefined where no size is. */
   readonly fits?: (widths: readonly Widths[]) => boolean
+  /** Runs before it, where `maxLoss` is asked for. */
+  readonly trials?: readonly Trial[]
   /** What the user should know before it runs. */
   readonly notices: readonly string[]
 }
@@ -62,7 +65,7 @@ function smallEnough(run: PreparedRun): PreparedRun {
     throw new UsageError(
       `${show(parameters)}: it is smaller already, ${show(of(run.plan))} without pruning. Ask for less.`,
     )
-  const at = (sparsity: number) => withWidths({ ...run, options: { ...run.options, sparsity } })
+  const at = (sparsity: number) => withSparsity(run, sparsity)
   const { below, least } = leastSparsity(sparsity => meets(at(sparsity).plan))
   if (least === undefined)
     throw new UsageError(
@@ -86,3 +89,6 @@ export const withWidths = (run: PreparedRun, allocated?: Allocated): PreparedRun
   ...run,
   plan: makePlan(run.model, run.options, run.source, run.bytesOf, allocated),
 })
+
+export const withSparsity = (run: PreparedRun, sparsity: number): PreparedRun =>
+  withWidths({ ...run, options: { ...run.options, sparsity } })

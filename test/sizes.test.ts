@@ -1,9 +1,10 @@
 // Sizes as they are asked for (`size`, `parameters`), and as a plan foresees them, to the byte.
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { best, type PlanOptions, plain, planPrune, prune } from '../src/node.ts'
+import { best, MemorySink, type PlanOptions, type ProgressEvent, plain, planPrune, prune } from '../src/node.ts'
+import { heldOutCost } from '../src/notices.ts'
 import { QUICK, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { TINY_OPT } from './tiny.ts'
 
@@ -130,9 +131,60 @@ describe('widths that are chosen in the run', () => {
   })
 })
 
+describe('a bound on the loss', () => {
+  const small = { windows: 16, heldOut: 4, seqLen: 48, method: plain({ multiple: 1 }) } // self-written text
+
+  test('is kept by the largest sparsity that a few trials find, and the result has the trials', async () => {
+    const output = place()
+    const runs: string[] = []
+    const onEvent = (event: ProgressEvent) => event.type === 'run' && runs.push(`${event.number} of ${event.total}`)
+    const maxLoss = 0.3
+    const result = await prune(TINY_LLAMA, { ...small, maxLoss, output, onEvent })
+    const cost = heldOutCost(result.calibration.texts)!
+    expect(cost).toBeLessThanOrEqual(maxLoss)
+    expect(cost).toBeGreaterThan(0.8 * maxLoss)
+    const { trials = [], options } = result
+    expect(trials.length).toBeLessThanOrEqual(4)
+    expect(runs).toEqual([...trials.map((_, i) => `${i + 1} of 5`), '5 of 5'])
+    expect(trials).toContainEqual({ sparsity: options.sparsity, cost })
+    expect([options.maxLoss, result.sizes.decoderLinears.after]).toEqual([maxLoss, expect.any(Number)])
+    expect(JSON.parse(readFileSync(join(output, 'fasp.json'), 'utf8')).trials).toEqual(trials)
+  })
+
+  test('also where widths move in few steps: the next step costs more', async () => {
+    const maxLoss = 0.25
+    const method = plain({ multiple: 64 })
+    const { trials = [], widths } = await prune(TINY_LLAMA, { ...small, method, maxLoss, output: new MemorySink() })
+    const { ffn } = widths.after[0]
+    expect(ffn % 64).toBe(0)
+    const next = await prune(TINY_LLAMA, {
+      ...{ ...small, method, output: new MemorySink() },
+      sparsity: 0.75 * (1 - (ffn - 64) / 384),
+    })
+    expect(next.widths.after[0].ffn).toBe(ffn - 64)
+    expect(heldOutCost(next.calibration.texts)).toBeGreaterThan(maxLoss)
+    expect(trials.length).toBeGreaterThan(1)
+  })
+
+  test('that nothing keeps, and a text without windows to measure on', async () => {
+    const never = prune(TINY_LLAMA, {
+      ...small,
+      method: plain({ repair: 'none', multiple: 64 }),
+      maxLoss: 1e-6,
+      output: place(),
+    })
+    await expect(never).rejects.toThrow(
+      /^max-loss is 0\.000001; at sparsity 0\.\d+, the least that was tried, pruning costs /,
+    )
+    const short = [{ name: 'short', text: async () => TEXT.slice(0, 900) }]
+    const none = prune(TINY_LLAMA, { ...small, windows: 30, calibration: short, maxLoss: 1, output: place() })
+    await expect(none).rejects.toThrow('no window of the calibration text is left to measure the loss on.')
+  })
+})
+
 describe('on the command line', () => {
   test.each<[string[], string]>([
-    [[], 'no sparsity. Say how much to remove, in one way: -s 0.2, --size 85MB or --params 100M.'],
+    [[], 'no sparsity. Say how much to remove, in one way: -s 0.2, --size 85MB, --params 100M or --max-loss 0.1.'],
     [['-s', '0.2', '--size', '2MB'], 'sparsity and size are given. Say how much to remove, in one way'],
     [['--size', 'small'], '--size is "small"; it must be a number, with or without B, kB, MB, GB, KiB, MiB, GiB.'],
     [['--size', '2 apples'], '--size is "2 apples"; it must be a number'],
@@ -144,6 +196,9 @@ describe('on the command line', () => {
       ['--size', '10kB'],
       '10.0 kB cannot be reached: the least that method stock makes is 1.0 MB, at sparsity 0.7187; without pruning it is 2.6 MB.',
     ],
+    [['--max-loss', '-1'], 'max-loss is -1; it must be a number from 0.000001 to 100.'],
+    [['--max-loss', '0.1', '--held-out', '0'], 'max-loss is measured on held-out windows, and held-out is 0.'],
+    [['--max-loss', '0.1', '--dry-run'], 'there is no plan (--dry-run) of it. Plan a sparsity or a size.'],
     [['-s', '30'], '--sparsity is "30"; 30 % is 0.3, or 30%.'],
     [['-s', '91%'], 'sparsity is 0.91; it must be a number from 0 to 0.9.'],
   ])('%j is refused', async (args, says) => {

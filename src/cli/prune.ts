@@ -52,6 +52,7 @@ const OPTIONS = {
   sparsity: { type: 'number', short: 's', units: PERCENT, help: 'part of the decoder linears to remove, 0 to 0.9' },
   size: { type: 'number', units: BYTES, value: '85MB', help: 'or: of the .gguf, or the weights of the folder' },
   params: { type: 'number', units: COUNTS, value: '100M', rare: true, help: 'or: parameters of the whole model' },
+  'max-loss': { type: 'number', value: 'nats', help: 'or: cost a token on held-out text; some trial runs' },
   output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
   method: { type: 'text', value: 'name', help: 'stock (default), best, paper, …: see --help-all' },
   calibration: {
@@ -170,6 +171,7 @@ function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
     sparsity: options.sparsity,
     size: options.size,
     parameters: options.params,
+    maxLoss: options['max-loss'],
     output: options.output,
     to: options.to?.map(exportRequest),
     calibration: options.calibration,

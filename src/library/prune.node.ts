@@ -16,11 +16,11 @@ import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { checkRange, type PruneOptions } from '../options.ts'
 import type { OutputBytes, Plan } from '../plan.ts'
-import { prune } from '../prune.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
+import { pruneWithinLoss } from '../within-loss.ts'
 import { modelCard } from '../write/card.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { GGUF_FILE } from '../write/gguf.ts'
@@ -124,7 +124,7 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
       return yield* committed(sink, async function* () {
         const texts = measuredOn.length > 0
         const dense = texts ? yield* perplexityOf(model, 'evaluate dense') : [] // what is wrong with a text shows early
-        const result = yield* prune(run, { ...place, ...on })
+        const result = yield* pruneWithinLoss(run, { ...place, ...on })
         await using pruned = await openCheckpoint(join(sink.pending, folder))
         // A GGUF source gives its tokenizer and names to a GGUF result.
         const written = describeModel({ ...pruned, ...given, name: output })
@@ -148,6 +148,10 @@ export async function* pruneEvents(source: string | Model, options: PrunePathOpt
 
 export async function* planPruneEvents(source: string | Model, options: PlanOptions): Progress<PathPlan> {
   const { signal, ...others } = options
+  if (others.maxLoss !== undefined)
+    throw new UsageError(
+      'what max-loss removes takes runs to find, so there is no plan (--dry-run) of it. Plan a sparsity or a size.',
+    )
   const asked = ask(others)
   await using model = yield* nodeVerbs.openModel(source, { signal })
   const { run, exports } = decide(model, asked)

@@ -20,6 +20,7 @@ const PLAN: Shape<PlanOptions> = {
     sparsity: 'number',
     size: 'number',
     parameters: 'number',
+    maxLoss: 'number',
     method: ['string', 'object'],
     products: 'string',
     dtype: 'string',

@@ -8,12 +8,13 @@ import { type MeasureOptions, type Measures, measure } from '../evaluate/measure
 import { finish, type Listener, type ProgressEvent } from '../events.ts'
 import { memoryContext } from '../forward/context.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import { type PruneInput, prune } from '../prune.ts'
+import type { PruneInput } from '../prune.ts'
 import type { PerplexityResult, PruneResult } from '../result.ts'
 import type { PreparedRun } from '../run.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { encodePrompt, type Prompt } from '../text/chat.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
+import { pruneWithinLoss } from '../within-loss.ts'
 import { modelCard } from '../write/card.ts'
 import { committed, subSink, writeFile } from '../write/sink.ts'
 
@@ -51,7 +52,7 @@ export const preparedPrune = <Result>(
 /** A run into a sink, with the model card last. */
 export const pruneWithCard = (run: PreparedRun, input: PruneInput): Progress<PruneResult> =>
   committed(input.sink, async function* () {
-    const result = yield* prune(run, { ...input, sink: subSink(input.sink, '') })
+    const result = yield* pruneWithinLoss(run, { ...input, sink: subSink(input.sink, '') })
     await writeFile(input.sink, modelCard(run.model, result))
     return result
   })

@@ -30,10 +30,13 @@ export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): 
 
 /** What was asked for, and what that is of the whole. */
 export function askedText(
-  { sparsity = 0, size, parameters }: Amount,
+  { sparsity = 0, size, parameters, maxLoss }: Amount,
   { decoderLinears, parameters: all, weightBytes }: Sizes,
 ): string {
-  const asked = size !== undefined ? bytes(size) : parameters !== undefined && `${count(parameters)} parameters`
+  const asked =
+    (size !== undefined && bytes(size)) ||
+    (parameters !== undefined && `${count(parameters)} parameters`) ||
+    (maxLoss !== undefined && `at most ${maxLoss} nats a token on held-out text`)
   if (asked) {
     const { before, after } = decoderLinears
     return `Asked ${asked}: sparsity ${(1 - after / before).toFixed(3)} of the decoder linears.`

@@ -49,6 +49,14 @@ export const subSink = (sink: Sink, folder: string): Sink => ({
   abort: async () => {},
 })
 
+/** Keeps nothing, for runs of which only the result counts. */
+export const NOWHERE: Sink = {
+  create: async () => ({ write: async () => {}, close: async () => {} }),
+  written: () => new Uint8Array(),
+  commit: async () => {},
+  abort: async () => {},
+}
+
 /** A sink in memory, for browsers and tests: the files are in `files` once committed. */
 export class MemorySink implements Sink {
   readonly files = new Map<string, Uint8Array<ArrayBuffer>>()
