@@ -3,6 +3,9 @@
 //   Q6_K: 16 sub-blocks of 16, x ≈ scale·(q − 32); scale by least squares over 19 tries, weights x²
 // Source: ggml/src/ggml-quants.c, `make_qkx2_quants`, `make_qx_quants`, `quantize_row_q{4,5,6}_K_ref`; as there, all in float32.
 import { fromFloat32, toFloat32 } from './dtype.ts'
+import { BLOCK_CODES } from './gguf-codes.ts'
+import { QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
+import type { QuantizedType } from './tensors.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
 
@@ -39,17 +42,17 @@ interface Fit {
 }
 
 export const quantizeQ4K = (values: Float32Array, out: Bytes): void =>
-  superBlocks(values, out, { levels: 15, from: -1, steps: 20 })
+  superBlocks(values, out, 'Q4_K', { levels: 15, from: -1, steps: 20 })
 export const quantizeQ5K = (values: Float32Array, out: Bytes): void =>
-  superBlocks(values, out, { levels: 31, from: -0.5, steps: 15 })
+  superBlocks(values, out, 'Q5_K', { levels: 31, from: -0.5, steps: 15 })
 
 const weights = new Float32Array(32)
 const tried = new Uint8Array(32)
 
 /** [d, dmin, 12 bytes of six-bit scales and minima, 32 bytes of fifth bits?, 128 bytes]. */
-function superBlocks(values: Float32Array, out: Bytes, fit: Fit): void {
-  const fifth = fit.levels === 31
-  const stride = fifth ? 176 : 144
+function superBlocks(values: Float32Array, out: Bytes, type: QuantizedType, fit: Fit): void {
+  const { put } = BLOCK_CODES[type]
+  const stride = QUANTIZED_BLOCKS[type].bytes
   const q = new Uint8Array(256)
   const scales = new Float32Array(8)
   const minima = new Float32Array(8)
@@ -81,12 +84,7 @@ function superBlocks(values: Float32Array, out: Bytes, fit: Fit): void {
       for (let i = s * 32; i < s * 32 + 32; i++)
         q[i] = clamp(nearest(fround(fround(x[i] + shift) / step)), 0, fit.levels)
     }
-    const low = base + stride - 128
-    for (let i = 0; i < 256; i++) {
-      const s = i >> 5
-      out[low + (s >> 1) * 32 + (i & 31)] |= (q[i] & 15) << ((s & 1) * 4)
-      if (fifth) out[base + 16 + (i & 31)] |= (q[i] >> 4) << s
-    }
+    put(q, out, base)
   }
 }
 
@@ -170,7 +168,7 @@ function weightedError(x: Float32Array, q: Uint8Array, scale: number, min: numbe
 
 /** [128 bytes of low halves, 64 bytes of high two bits, 16 int8 scales, d]. */
 export function quantizeQ6K(values: Float32Array, out: Bytes): void {
-  const q = new Int8Array(256)
+  const q = new Uint8Array(256)
   const scales = new Float32Array(16)
   const signed = new Int8Array(out.buffer)
   for (let from = 0, base = 0; from < values.length; from += 256, base += 210) {
@@ -190,16 +188,12 @@ export function quantizeQ6K(values: Float32Array, out: Bytes): void {
       if (step === 0) continue
       for (let i = s * 16; i < s * 16 + 16; i++) q[i] = clamp(nearest(fround(x[i] / step)), -32, 31) + 32
     }
-    for (let i = 0; i < 256; i++) {
-      const group = i >> 5 // of 32 values; four share bytes
-      out[base + (group >> 2) * 64 + (group & 1) * 32 + (i & 31)] |= (q[i] & 15) << ((group & 2) * 2)
-      out[base + 128 + (group >> 2) * 32 + (i & 31)] |= (q[i] >> 4) << ((group & 3) * 2)
-    }
+    BLOCK_CODES.Q6_K.put(q, out, base)
   }
 }
 
 /** Least squares of `x ≈ scale·(q − 32)` with weights x²; fills `q` with 0 to 63. */
-function fitScale(x: Float32Array, q: Int8Array): number {
+function fitScale(x: Float32Array, q: Uint8Array): number {
   let extreme = 0
   for (let i = 0; i < 16; i++) if (Math.abs(x[i]) > Math.abs(extreme)) extreme = x[i]
   if (Math.abs(extreme) < EPSILON) {

@@ -5,6 +5,7 @@
 // Source: ggml/src/ggml-quants.c, `quantize_row_*_ref`. Every operation there is in float32 and in this order, hence `fround` after each.
 // The oracle of the test is ggml itself, built for x86-64 without fused multiply-add (test/fixtures/gguf/make_quantized.py).
 import { fromFloat32 } from './dtype.ts'
+import { BLOCK_CODES } from './gguf-codes.ts'
 import { QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
 import { quantizeQ4K, quantizeQ5K, quantizeQ6K } from './gguf-quantize-k.ts'
 import type { QuantizedType } from './tensors.ts'
@@ -16,10 +17,10 @@ const fround = Math.fround
 
 const QUANTIZERS = {
   Q8_0: eightBits,
-  Q4_0: (values, out) => fewBits(values, out, 4, false),
-  Q4_1: (values, out) => fewBits(values, out, 4, true),
-  Q5_0: (values, out) => fewBits(values, out, 5, false),
-  Q5_1: (values, out) => fewBits(values, out, 5, true),
+  Q4_0: (values, out) => fewBits(values, out, 'Q4_0', false),
+  Q4_1: (values, out) => fewBits(values, out, 'Q4_1', true),
+  Q5_0: (values, out) => fewBits(values, out, 'Q5_0', false),
+  Q5_1: (values, out) => fewBits(values, out, 'Q5_1', true),
   Q4_K: quantizeQ4K,
   Q5_K: quantizeQ5K,
   Q6_K: quantizeQ6K,
@@ -65,14 +66,14 @@ function eightBits(values: Float32Array, out: Bytes): void {
   putHalves(out, 34, 0, scales)
 }
 
-/** [d, m?, 4 bytes of fifth bits?, 16 bytes]; from a minimum (Q4_1, Q5_1) or around the middle. `gguf-dequantize.ts` has the places. */
-function fewBits(values: Float32Array, out: Bytes, bits: 4 | 5, fromMinimum: boolean): void {
-  const levels = 2 ** bits
-  const head = fromMinimum ? 4 : 2
-  const stride = head + (bits === 5 ? 20 : 16)
+/** [d, m?, codes]; from a minimum (Q4_1, Q5_1) or around the middle. */
+function fewBits(values: Float32Array, out: Bytes, type: QuantizedType, fromMinimum: boolean): void {
+  const { levels, put } = BLOCK_CODES[type]
+  const stride = QUANTIZED_BLOCKS[type].bytes
   const scales = new Float32Array(values.length / 32)
   const minima = new Float32Array(scales.length)
   const offset = fromMinimum ? 0.5 : levels / 2 + 0.5
+  const q = new Uint8Array(32)
   for (let b = 0, from = 0, base = 0; b < scales.length; b++, from += 32, base += stride) {
     const x = values.subarray(from, from + 32)
     const low = fromMinimum ? x.reduce((least, value) => Math.min(least, value)) : 0
@@ -81,13 +82,11 @@ function fewBits(values: Float32Array, out: Bytes, bits: 4 | 5, fromMinimum: boo
     const inverse = d === 0 ? 0 : fround(1 / d)
     scales[b] = d
     minima[b] = low
-    const nibbles = base + stride - 16
     for (let j = 0; j < 32; j++) {
       const scaled = fround(fround(x[j] - low) * inverse)
-      const q = Math.min(levels - 1, fround(scaled + offset) & 255)
-      out[nibbles + (j & 15)] |= (q & 15) << (j < 16 ? 0 : 4)
-      if (bits === 5) out[base + head + (j >> 3)] |= (q >> 4) << (j & 7)
+      q[j] = Math.min(levels - 1, fround(scaled + offset) & 255)
     }
+    put(q, out, base)
   }
   putHalves(out, stride, 0, scales)
   if (fromMinimum) putHalves(out, stride, 2, minima)
