@@ -127,6 +127,7 @@ function bind(lib: Loaded, threads?: number): Library {
               mirrorUpper(data, n)
               return matrix(n, n, data)
             },
+            upper: () => u,
           }
         },
       }

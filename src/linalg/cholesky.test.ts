@@ -75,6 +75,21 @@ function testAll() {
     }
   })
 
+  test('gives its factor', async () => {
+    for (const n of [1, 100, 129, 300]) {
+      const a = await gram(random(n + 3, n, n), 0.5)
+      const upper = (await engine.linalg.factor(n, rowsOfMatrix(a)))!.upper()
+      const clean = matrix(
+        n,
+        n,
+        upper.data.map((v, at) => (at % n < Math.floor(at / n) ? 0 : v)),
+      )
+      const residual = matrix(n, n, a.data.slice())
+      await engine.linalg.gemm(clean, clean, residual, { transA: true, alpha: -1, accumulate: true })
+      expect(norm(residual)).toBeLessThanOrEqual(1e-13 * norm(a))
+    }
+  })
+
   test('gemm works on views and transposes, and adds in place', async () => {
     const a = random(5, 3, 1)
     const b = random(4, 3, 2)

@@ -16,6 +16,8 @@ export interface Factor {
   solve(b: Matrix): Promise<void>
   /** `A⁻¹` [n, n], symmetric to the last bit. */
   invert(): Promise<Matrix>
+  /** `Lᵀ` [n, n]; what is below its diagonal is not to be read. */
+  upper(): Matrix
 }
 
 /** L [n, n] by halves, down to the diagonal blocks. */
@@ -58,6 +60,11 @@ export async function cholesky(gemm: Gemm, n: number, read: RowReader): Promise<
       await solveUpper(gemm, factor, b)
     },
     invert: () => invert(gemm, factor),
+    upper() {
+      const target = matrix(n, n)
+      putUpper(target, 0, factor)
+      return target
+    },
   }
 }
 
@@ -142,6 +149,21 @@ async function invert(gemm: Gemm, factor: Lower): Promise<Matrix> {
   setSymmetric(inverse, 0, upper.n, across)
   setSymmetric(inverse, upper.n, upper.n, s)
   return inverse
+}
+
+/** Puts Lᵀ on the diagonal of `target`, from the row and column `first` on. */
+function putUpper(target: Matrix, first: number, factor: Lower): void {
+  const put = ({ data, rows, columns }: Matrix, i: number, j: number) => {
+    for (let r = 0; r < rows; r++)
+      target.data.set(data.subarray(r * columns, (r + 1) * columns), (i + r) * target.columns + j)
+  }
+  const { n } = factor
+  if ('inverse' in factor) put(matrix(n, n, transposed(invertLower(factor.inverse).data, n)), first, first)
+  else {
+    putUpper(target, first, factor.upper)
+    put(factor.belowT, first, first + factor.upper.n)
+    putUpper(target, first + factor.upper.n, factor.lower)
+  }
 }
 
 /** Puts a block at (i, j), and its mirror image at (j, i): of what is on and above the diagonal. */
