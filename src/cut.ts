@@ -7,6 +7,7 @@ import type { HalfWeights, LinearWeights } from './forward/weights.ts'
 import { type Restored, type RestoreOptions, restoreColumns } from './restore/least-squares.ts'
 import type { Candidates, Selection } from './select/kept.ts'
 import { rotateValues, unrotateOutput } from './select/rotate.ts'
+import type { Statistics } from './statistics/gram.ts'
 
 export interface CutRules<S, O> {
   /** Turn the value channels of each KV head, where there are some, into those of their best directions first. */
@@ -23,6 +24,8 @@ export interface Cut<S, O> extends Pick<Restored, 'errorBefore' | 'errorAfter' |
   readonly selected: S
   /** Its weights before the cut, rotated where they were: what is selected is of these. */
   readonly weights: HalfWeights
+  /** Of `H`, in the basis of these. */
+  readonly statistics: Statistics
   /** The output layer [d, columns] that stays. */
   readonly output: O
   /** The same on `H` as it was observed. */
@@ -44,5 +47,5 @@ export async function cut<S extends Pick<Selection, 'columns'>, O extends Linear
   const { weight, bias, ...fit } = await restoreColumns(engine, weights.output, statistics, columns, options)
   const output = round({ weight, bias })
   const pruned = rotated ? await unrotateOutput(engine, turns, rotated, output) : { output, columns }
-  return { selected, weights, output, pruned, ...fit }
+  return { selected, weights, statistics, output, pruned, ...fit }
 }

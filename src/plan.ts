@@ -15,13 +15,14 @@ import {
   type Architecture,
   ffnHalves,
   fullWidths,
+  halfBlocks,
   layersOf,
   linearWeights,
   narrowed,
   renumbered,
   tensorShapes,
 } from './model/architecture.ts'
-import { type HalfBlock, hiddenWidth, type Widths, withBiases } from './model/half-block.ts'
+import { type HalfBlock, hiddenWidth, narrows, type Widths, withBiases } from './model/half-block.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
@@ -40,6 +41,8 @@ export interface Plan {
   /** Config fields of biases that the output has and the source lacks. */
   readonly biasFields: Readonly<Record<string, true>>
   readonly tensors: readonly DenseTensorInfo[]
+  /** Gram matrices of what changed linear layers read, by the layer, or the first of those that read the same. */
+  readonly grams: readonly DenseTensorInfo[]
   /** Of the output, as it will read back. */
   readonly architecture: Architecture
   readonly sizes: Sizes
@@ -98,9 +101,11 @@ export function makePlan(
   const pruned = narrowed(a, layers, after)
   const activationBytes = placeActivations(a, options)
   const biasFields = addsBiases ? a.biasFields! : {}
+  const halves = layers.flatMap(layer => halfBlocks(a, layer))
   const output = {
     ...{ layers: { before: layersOf(a), after: layers }, widths: { before, after } },
     ...{ sparsity: options.sparsity, stored, biasFields, tensors, architecture },
+    grams: gramTensors(architecture, halves, after, options),
   }
   return {
     ...output,
@@ -130,6 +135,23 @@ function layersThatStay(a: Architecture, options: ResolvedOptions, removed: Allo
   const all = Array.from({ length: layersOf(a) }, (_, layer) => layer)
   if (removed) return all.filter(layer => !removed.some(gone => gone.layer === layer))
   return options.scope === 'layers' ? all.slice(0, all.length - layersToRemove(a, options.sparsity)) : all
+}
+
+/** @param output as it is written @param before its half-blocks in the source @param after what each of its layers keeps */
+function gramTensors(
+  output: Architecture,
+  before: readonly HalfBlock[],
+  after: readonly Widths[],
+  { target, alpha, inputs }: ResolvedOptions,
+): DenseTensorInfo[] {
+  const first = output.halves.findIndex((half, i) => narrows(before[i], after[half.layer]))
+  return output.halves.flatMap(({ layer, inputs: [input], output }, i) => {
+    // As `pruneHalf`: with a dense target all after the first cut.
+    const repaired = target === 'dense' && alpha > 0 && first >= 0 && i > first
+    const changed = [...(repaired && inputs === 'aligned' ? [input] : [])]
+    if (repaired || narrows(before[i], after[layer])) changed.push(output)
+    return changed.map(({ name, in: n }): DenseTensorInfo => ({ name, shape: [n, n], dtype: 'F32' }))
+  })
 }
 
 /** Biases that output layers have gained; those of the other layers are zeros. */

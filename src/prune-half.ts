@@ -103,11 +103,11 @@ export async function* pruneHalf(
   const { scores, kept, columns } = selected
   if (scores) yield { type: 'selected', half: half.output.name, scores, kept }
   stages.start('writing')
-  await writer.writeOutput(half, columns, output.bytes)
+  await writer.writeOutput(half, columns, output.bytes, done.statistics)
   const advancing = stream.advance(weights, pruned, hidden)
   advancing.catch(() => {}) // thrown where it is waited for
   try {
-    await writer.writeInputs(done.weights, kept, columns, aligned) // the engine works meanwhile
+    await writer.writeInputs(done.weights, kept, columns, turned?.gram) // the engine works meanwhile
   } finally {
     await advancing // nothing may run on when this ends with an error
   }

@@ -32,6 +32,8 @@ export interface PruneInput {
   readonly sink: Sink
   /** Of the dense model on the same windows, where the caller has them: methods that need them compute them otherwise. */
   readonly denseStatistics?: DenseStatistics
+  /** Where the Gram matrices of what changed layers read go, for exports to round with. */
+  readonly statistics?: Sink
   /** Where activations go that do not fit `memory`. Without it, all are in memory. */
   readonly openScratch?: () => Promise<Scratch>
   readonly signal?: AbortSignal
@@ -65,7 +67,9 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const { plan } = withWidths(run, allocated)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const typeOf = typesOf(plan, model.architecture)
-    const writer = new ModelWriter(model, checkpointWriter, { ...resolved, layers: plan.layers.after, typeOf })
+    const statistics = input.statistics && new CheckpointWriter(input.statistics, plan.grams)
+    const writing = { ...resolved, layers: plan.layers.after, typeOf, statistics }
+    const writer = new ModelWriter(model, checkpointWriter, writing)
     clock.start('prune')
     const { dense } = allocated
     const job = { ...context, model, plan, dense, options: { ...resolved, own }, writer, typeOf, stages }
@@ -98,6 +102,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
       notices,
     }
     signal?.throwIfAborted()
+    await statistics?.finish([])
     await checkpointWriter.finish(folderFiles(model, plan, recipe))
     finished = true
     const engineSeconds = difference(engine.seconds, engineBefore)

@@ -35,6 +35,8 @@ export interface Checkpoint {
   readonly gguf?: Pick<Gguf, 'metadata' | 'rawValue' | 'rawBytes'>
   /** `fasp.json` of a folder that we wrote, as parsed. */
   readonly recipe?: Readonly<Record<string, unknown>>
+  /** Gram matrices of what linear layers of a pruned model read, by the layer, or the first of those that read the same. */
+  readonly statistics?: TensorSource
   /** Bytes of the files with the weights. */
   readonly weightBytes: number
   close(): Promise<void>

@@ -4,17 +4,34 @@ import { join, resolve } from 'node:path'
 import { FormatError } from '../errors.ts'
 import { openFile } from '../formats/file.node.ts'
 import type { Checkpoint } from './checkpoint.ts'
+import type { ModelFolder } from './folder.ts'
 import { type CheckConfig, huggingFaceCheckpoint } from './huggingface.ts'
+import { openWeights } from './weights.ts'
 import { within } from './within.node.ts'
+
+/** The folder of Gram matrices in that of a pruned model. Beside the weights, loaders would take them for such (vLLM reads `*.safetensors`). */
+export const STATISTICS = 'statistics/'
 
 /** @throws FormatError as `huggingFaceCheckpoint` */
 export async function openHuggingFace(path: string, checkConfig?: CheckConfig): Promise<Checkpoint> {
-  const files = await entriesOf(path)
-  const folder = { name: path, files, open: (file: string) => openFile(join(path, file)) }
+  const folder = await modelFolder(path)
   const checkpoint = await huggingFaceCheckpoint(folder, checkConfig)
   const { card } = checkpoint
-  return { ...checkpoint, card: { ...card, hubId: cachedId(path) ?? card?.hubId }, within }
+  const statistics = folder.files.has(STATISTICS)
+    ? (await openWeights(await modelFolder(join(path, STATISTICS)))).tensors
+    : undefined
+  const close = async () => {
+    await statistics?.close()
+    await checkpoint.close()
+  }
+  return { ...checkpoint, statistics, card: { ...card, hubId: cachedId(path) ?? card?.hubId }, within, close }
 }
+
+const modelFolder = async (path: string): Promise<ModelFolder> => ({
+  name: path,
+  files: await entriesOf(path),
+  open: file => openFile(join(path, file)),
+})
 
 /** Links count as files (the Hub's cache holds links). */
 async function entriesOf(folder: string): Promise<Set<string>> {

@@ -65,6 +65,7 @@ const OPTIONS = {
   text: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
+  'keep-statistics': { type: 'flag', rare: true, help: 'keep what a later export in a quantised type rounds with' },
   windows: { type: 'integer', help: 'to calibrate on (stock, best 65,536 tokens; else 32, self-written 64)' },
   'seq-len': {
     type: 'integer',
@@ -115,7 +116,7 @@ export default defineCommand({
     const reports = wantsReport(options)
     const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
     await checkReports(options)
-    const measured = { text, textWindows: options['text-windows'] }
+    const measured = { text, textWindows: options['text-windows'], keepStatistics: options['keep-statistics'] }
     await using run = await showProgress(prepareEvents(model, { ...settings, ...measured, output, overwrite, engine }))
     const before = await describe(run.model)
     const told: string[] = []

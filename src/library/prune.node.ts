@@ -1,7 +1,9 @@
 // `prune` in Node: into a folder, a .gguf file or a sink, with exports.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { STATISTICS } from '../checkpoint/huggingface.node.ts'
 import { Clock } from '../clock.ts'
+import { bytes } from '../display.ts'
 import { describeEngine } from '../engine/engine.node.ts'
 import { engineNotice } from '../engine/facts.ts'
 import { UsageError } from '../errors.ts'
@@ -10,6 +12,7 @@ import { exportRequests, type PlacedExport, placed, writeExports } from '../expo
 import type { PlannedExport } from '../export/result.ts'
 import { type ExportRequest, planExport, plannedModel, TARGETS } from '../export/targets.ts'
 import type { FloatDType } from '../formats/dtype.ts'
+import { isQuantized } from '../formats/gguf-dequantize.ts'
 import { shardedBytes } from '../formats/safetensors.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
@@ -60,6 +63,8 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   readonly text?: readonly TextInput[]
   /** The first so many windows of each of them. @default all */
   readonly textWindows?: number
+  /** Keep what exports in quantised types round with, in the folder `statistics`; `exportModel` then has it, too. @default false */
+  readonly keepStatistics?: boolean
 }
 
 export interface PathPlan extends Plan {
@@ -77,10 +82,12 @@ export interface PrunePathResult extends PruneResult {
 export type PathRun = PreparedPrune<PrunePathResult>
 
 export async function* prepareEvents(source: string | Model, options: PrunePathOptions): Progress<PathRun> {
-  const { overwrite = false, engine = {}, signal, ...others } = options
+  const { overwrite = false, keepStatistics, engine = {}, signal, ...others } = options
   const { output, products, seqLen, textWindows } = others
   const path = typeof output === 'string' ? output : undefined
   const requested = ask(others)
+  if (keepStatistics && requested.single)
+    throw new UsageError(`${path} is a .gguf file, which has no room for statistics. Give a folder, and --to gguf.`)
   const name = nameOf(source)
   if (path !== undefined) await checkOutput(path, overwrite, [name])
   const { windows, texts: given } = textsOrWindows(others.calibration)
@@ -91,7 +98,7 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
   const model = yield* nodeVerbs.openModel(source, { signal })
   return preparedPrune(model, () => {
     const { requests, single } = asked
-    const { run, exports: planned } = decide(model, asked)
+    const { run, exports: planned, rounds } = decide(model, asked)
     return { run, pruneEvents: execute }
 
     async function* execute(): Progress<PrunePathResult> {
@@ -101,16 +108,29 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
       const on = { engine: chosen.engine, signal }
       if (typeof output !== 'string') {
         const scratch = () => openScratch(join(tmpdir(), 'fasp'))
-        const result = yield* pruneWithCard(run, { ...on, sink: output, openScratch: scratch })
+        const statistics = keepStatistics ? subSink(output, STATISTICS) : undefined
+        const result = yield* pruneWithCard(run, { ...on, sink: output, statistics, openScratch: scratch })
         return { ...result, exports: [], perplexities: {} }
       }
       const exported = planned.reduce((sum, { bytes }) => sum + bytes.after, 0)
       const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
       const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined
-      const expectedBytes = shardedBytes(run.plan.tensors) + Math.max(exported, scratch)
-      const sink = await openFolderSink(output, overwrite, { inputs: [name], expectedBytes, expected })
+      const keeps = keepStatistics || rounds
+      const statistics = keeps ? shardedBytes(run.plan.grams) : 0
+      const expectedBytes = shardedBytes(run.plan.tensors) + statistics + Math.max(exported, scratch)
+      const temporary = keepStatistics ? undefined : STATISTICS // in a folder; of a .gguf file nothing stays
+      const sink = await openFolderSink(output, overwrite, { inputs: [name], expectedBytes, expected, temporary })
+      if (keepStatistics)
+        yield {
+          type: 'notice',
+          message: `The statistics in ${join(output, STATISTICS)} take ${bytes(statistics)}.`,
+        } as const
       const folder = single ? 'pruned/' : ''
-      const place = { sink: subSink(sink, folder), openScratch: () => openScratch(output) }
+      const place = {
+        sink: subSink(sink, folder),
+        statistics: keeps ? subSink(sink, `${folder}${STATISTICS}`) : undefined,
+        openScratch: () => openScratch(output),
+      }
       const { gguf, card } = model.checkpoint
       const given = { gguf, card }
       const clock = new Clock<Phase>()
@@ -187,7 +207,7 @@ function decide(model: Model, { single, requests, settings, input }: ReturnType<
   const exports = planned(run.plan, run.options).map(({ dtype, bytes }, i): PlannedExport => {
     return { to: requests[i].to, dtype, bytes: { before: dense[i].bytes, after: bytes } }
   })
-  return { run, exports }
+  return { run, exports, rounds: dense.some(quantizes) }
 }
 
 /** The type of the weights holds for exports that name none, where a target has it. */
@@ -198,3 +218,6 @@ const withDtype = ({ to, dtype }: ExportRequest, own: string | undefined): Expor
 
 /** The type of the folder that a GGUF file is made from and that does not remain. 11 bits are enough for 8 of a quantised type. */
 const intermediateType = ({ dtype }: ExportPlan): FloatDType => (dtype === 'F32' || dtype === 'BF16' ? dtype : 'F16')
+
+/** Whether an export rounds weights to blocks. */
+const quantizes = ({ expected }: ExportPlan) => [...(expected?.types.values() ?? [])].some(isQuantized)

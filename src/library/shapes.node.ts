@@ -31,6 +31,7 @@ const PLAN: Shape<PlanOptions> = {
 }
 const PRUNE: Shape<PrunePathOptions> = {
   ...{ ...PLAN, ...ENGINE, output: ['string', 'object'], overwrite: 'boolean', text: 'array', textWindows: 'number' },
+  keepStatistics: 'boolean',
 }
 const EVALUATE: Shape<EvaluateOptions> = {
   ...{ ...ENGINE, text: 'array', seqLen: LENGTH, windows: 'number', dense: ['string', 'object'], tasks: 'array' },

@@ -3,7 +3,7 @@
 
 import type { FloatDType } from '../formats/dtype.ts'
 import { fromFloat32, isDType } from '../formats/dtype.ts'
-import type { Floats, TensorInfo } from '../formats/tensors.ts'
+import type { Floats, TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { pickRows, scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { type Architecture, attentionHalves, tensorShapes, withLayerWidths } from './architecture.ts'
 import { columnsOfRows } from './coupling.ts'
@@ -44,14 +44,19 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
       moves.set(`${name}.weight`, values => widen(values, half.inputs[0].in))
       moves.set(`${name}.bias`, values => widen(values, 1))
     }
-    moves.set(`${half.output.name}.weight`, values => scatterColumns(values, columns, hiddenWidth(half)))
+    const width = hiddenWidth(half)
+    moves.set(`${half.output.name}.weight`, values => scatterColumns(values, columns, width))
+    moves.set(half.output.name, gram =>
+      scatterRows(scatterColumns(gram, columns, width, columns.length), columns, width, width),
+    )
   }
   const tensors = new Map<string, TensorInfo>()
   for (const [name, shape] of tensorShapes(architecture)) tensors.set(name, { ...source.tensors.get(name)!, shape })
-  const float32 = async (name: string) => {
+  const widens = (source: TensorSource) => async (name: string) => {
     const values = await source.float32(name)
     return moves.get(name)?.(values) ?? values
   }
+  const float32 = widens(source)
   const wider = {
     ...source,
     tensors,
@@ -65,7 +70,8 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
         : source.bytes(name)
     },
   }
-  return { checkpoint: { ...checkpoint, tensors: wider }, architecture }
+  const statistics = checkpoint.statistics && { ...checkpoint.statistics, float32: widens(checkpoint.statistics) }
+  return { checkpoint: { ...checkpoint, tensors: wider, statistics }, architecture }
 }
 
 function widenedArchitecture(a: Architecture, places: readonly Places[]): Architecture {

@@ -4,6 +4,7 @@
 // goes into the input layers, α of the way: W' = W (I + αZ)ᵀ. They keep their shapes, so that it costs nothing later.
 // Ours; GPTAQ (arXiv 2504.02692) quantises layers towards the outputs of the unquantised model in the same spirit.
 
+import type { Floats } from '../formats/tensors.ts'
 import type { DenseTarget, Stream } from '../forward/stream.ts'
 import type { HalfWeights } from '../forward/weights.ts'
 import { matrix } from '../linalg/matrix.ts'
@@ -12,13 +13,16 @@ import { allColumns } from '../select/top.ts'
 import { AlignmentAccumulator } from '../statistics/alignment.ts'
 import { factorDamped } from '../statistics/system.ts'
 
-/** @param stream the pruned one before the half-block; the dense target is at the same place. @returns the half-block with its new input layers, and the `damp` that the factorisation took */
+/**
+ * @param stream the pruned one before the half-block; the dense target is at the same place
+ * @returns the half-block with its new input layers, XᵀX, and the `damp` that the factorisation took
+ */
 export async function alignInputs(
   stream: Stream,
   weights: HalfWeights,
   dense: DenseTarget,
   damp: number,
-): Promise<{ readonly weights: HalfWeights; readonly damp: number }> {
+): Promise<{ readonly weights: HalfWeights; readonly gram: Floats; readonly damp: number }> {
   const { engine } = stream.runner
   const norm = weights.half.norms.before!
   const d = norm.size
@@ -27,7 +31,7 @@ export async function alignInputs(
   const { gram, cross } = sums.finish()
   const statistics = { width: d, tokens: stream.tokens, gram, mean: new Float64Array(d) }
   const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: norm.name })
-  if (!system) return { weights, damp }
+  if (!system) return { weights, gram, damp }
   const z = matrix(d, d, Float64Array.from(cross))
   await system.factor.solve(z)
   const turn = transposed(
@@ -39,5 +43,5 @@ export async function alignInputs(
     const change = await engine.linalg.multiply(weight, turn, d)
     inputs.push({ weight: weight.map((w, i) => w + change[i]), bias })
   }
-  return { weights: { ...weights, inputs }, damp: system.damp }
+  return { weights: { ...weights, inputs }, gram, damp: system.damp }
 }

@@ -43,12 +43,13 @@ export async function temporaryFolder(prefix: string, hint = ''): Promise<string
  * @param overwrite replace what an earlier run of ours wrote
  * @param inputs paths that the run reads, which are not replaced
  * @param expectedBytes room that must be there, for what `expected` names
+ * @param temporary folder in it that goes again
  * @throws OutputError where `path` exists and may not be replaced, or its parent cannot be written
  */
 export async function openFolderSink(
   path: string,
   overwrite: boolean,
-  { inputs, expectedBytes = 0, expected = 'the output' }: SinkOptions = {},
+  { inputs, expectedBytes = 0, expected = 'the output', temporary }: SinkOptions = {},
 ): Promise<FolderSink> {
   await checkOutput(path, overwrite, inputs)
   const target = await outputTarget(path)
@@ -108,6 +109,10 @@ export async function openFolderSink(
     written: name => join(partial, name),
     commit: async () => {
       await write(path, async () => {
+        if (temporary) {
+          await rm(join(partial, temporary), { recursive: true, force: true })
+          for (const name of lengths.keys()) if (name.startsWith(temporary)) lengths.delete(name)
+        }
         await list()
         for (const [name, length] of lengths) await syncFile(join(partial, name), length, `${name} of ${path}`)
         await syncFolder(partial)
@@ -136,6 +141,8 @@ export interface SinkOptions {
   readonly expectedBytes?: number
   /** What takes it, for messages. @default 'the output' */
   readonly expected?: string
+  /** A folder in it that goes again at `commit`, its name with a slash. */
+  readonly temporary?: string
 }
 
 /** Makes folders in one that is there, and not that one, which somebody may have removed. */

@@ -21,6 +21,7 @@ import {
 } from '../formats/gguf-layout.ts'
 import { quantize } from '../formats/gguf-quantize.ts'
 import { elements } from '../formats/tensors.ts'
+import type { Context } from '../forward/context.ts'
 import {
   type Architecture,
   attentionHalves,
@@ -37,6 +38,8 @@ import { VERSION } from '../version.ts'
 import { ggufArchitecture, ropeDivisors, ropeOf } from './gguf-architecture.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
 import { BLOCK, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
+import { quantizeByGram } from './gptq.ts'
+import { gramReader } from './grams.ts'
 import type { Sink } from './sink.ts'
 import type { ExportPlan, Target } from './target.ts'
 
@@ -87,9 +90,9 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
     bytes: layoutGguf([...own, ...keys.map((key): GgufPair => [key, new Uint8Array(rawBytes(key))])], infos).byteLength,
     notices,
     expected: { model, types },
-    async *write(sink, { signal }) {
+    async *write(sink, { engine, signal }) {
       const copied = await Promise.all(keys.map(async (key): Promise<GgufPair> => [key, await rawValue(key)]))
-      yield* writeTensors(model, [...own, ...copied], infos, sink, signal)
+      yield* writeTensors(model, [...own, ...copied], infos, sink, { engine, signal })
     },
   }
 }
@@ -259,15 +262,18 @@ async function* writeTensors(
   pairs: readonly GgufPair[],
   infos: readonly GgufTensorInfo[],
   sink: Sink,
-  signal: AbortSignal | undefined,
+  { engine, signal }: Pick<Context, 'engine' | 'signal'>,
 ): AsyncGenerator<ProgressEvent, void> {
   const { architecture: a } = model
   const layout = layoutGguf(pairs, infos)
   const file = await sink.create(GGUF_FILE, layout.byteLength)
   await file.write(layout.header, 0)
-  const put = async (stored: string, values: Float32Array<ArrayBuffer>) => {
+  const gramOf = gramReader(model)
+  const put = async (stored: string, values: Float32Array<ArrayBuffer>, name = stored) => {
     const { type, offset } = layout.tensors.get(stored)!
-    await file.write(isDType(type) ? encode(stored, values, type) : quantize(values, type), offset)
+    if (isDType(type)) return file.write(encode(stored, values, type), offset)
+    const gram = await gramOf(name)
+    await file.write(gram ? await quantizeByGram(engine, values, gram, type, name) : quantize(values, type), offset)
   }
   const names = [...tensorShapes(a).keys()]
   const permuted = permutedRows(a)
@@ -277,7 +283,7 @@ async function* writeTensors(
     const values = await readWeights(model, name)
     const order = permuted.get(name)
     const stored = () => new Float32Array(toStoredRows(new Uint8Array(values.buffer), order!.rows, order!.heads).buffer)
-    await put(storedName(name)!, order ? stored() : values)
+    await put(storedName(name)!, order ? stored() : values, name)
     yield { type: 'progress', done: i + 1 }
   }
   if (layout.tensors.has(ROPE_TENSOR)) await put(ROPE_TENSOR, ropeDivisors(a).divisors)

@@ -4,11 +4,12 @@ import { elementsOf, type FloatDType } from '../formats/dtype.ts'
 import { encode, encodeRows } from '../formats/encode.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { HalfWeights } from '../forward/weights.ts'
-import { scatterColumns } from '../linalg/scatter.ts'
+import { pick, scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import type { Layout } from '../method.ts'
 import { renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
 import { type HalfBlock, type Linear, normsOf, normTensors, storedInputs } from '../model/half-block.ts'
 import { type Model, readStored } from '../model/model.ts'
+import type { Statistics } from '../statistics/gram.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
 import { converted } from './converted.ts'
 
@@ -23,6 +24,8 @@ export class ModelWriter {
       readonly layers: readonly number[]
       /** The type that a tensor of the source is written in. */
       readonly typeOf: (name: string) => FloatDType
+      /** Takes the Gram matrix of what each changed layer reads, by its name or that of the first that reads the same. */
+      readonly statistics?: CheckpointWriter
     },
   ) {}
 
@@ -43,11 +46,12 @@ export class ModelWriter {
   /**
    * Writes the norm and the input layers of a pruned half-block.
    * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`)
-   * @param aligned whether input layers that nothing is cut from have changed, too
+   * @param aligned XᵀX of what they read, where those that nothing is cut from have changed, too
    */
-  async writeInputs(weights: HalfWeights, kept: Int32Array, columns: Int32Array, aligned?: boolean): Promise<void> {
+  async writeInputs(weights: HalfWeights, kept: Int32Array, columns: Int32Array, aligned?: Floats): Promise<void> {
     const { half } = weights
     await this.#copyNorms(half)
+    if (aligned) await this.#putGram(half.inputs[0], aligned)
     const wholeHeads = half.kind === 'attention' && this.options.scope === 'ffn+heads'
     const isWhole = (i: number) => !half.coupled.includes(i) && !wholeHeads
     for (const slices of storedInputs(half).values()) {
@@ -76,17 +80,27 @@ export class ModelWriter {
   /**
    * Writes the output layer of a pruned half-block.
    * @param columns those that `weight` [d, columns] holds, in the type of the output
+   * @param statistics of all columns
    */
   async writeOutput(
     half: HalfBlock,
     columns: Int32Array,
     { weight, bias }: { readonly weight: Uint8Array<ArrayBuffer>; readonly bias?: Uint8Array<ArrayBuffer> },
+    { gram, width }: Statistics,
   ): Promise<void> {
     const { output } = half
     const name = `${output.name}.weight`
     const padded = () => scatterColumns(elementsOf(weight, this.options.typeOf(name)), columns, output.in, output.out)
     await this.#put(name, this.#narrows(half) ? weight : new Uint8Array(padded().buffer))
     if (bias) await this.#put(`${output.name}.bias`, bias)
+    if (!this.options.statistics) return
+    const kept = pick(gram, columns, columns, width)
+    const square = () => scatterRows(scatterColumns(kept, columns, width, columns.length), columns, width, width)
+    await this.#putGram(output, this.#narrows(half) ? kept : square())
+  }
+
+  async #putGram({ name }: Linear, gram: Floats): Promise<void> {
+    await this.options.statistics?.tensor(this.#place(name), new Uint8Array(gram.buffer))
   }
 
   /** Whether the layout leaves the removed rows and columns of a half-block out, instead of zeros. */
