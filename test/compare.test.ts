@@ -157,7 +157,7 @@ describe('a grid', () => {
       '--text-windows',
       '2',
     ]
-    const { lines } = await run(folder, 'prune', TINY_LLAMA, ...same, '-o', 'out', '--json')
+    const { lines } = await run(folder, 'prune', TINY_LLAMA, ...same, '--held-out', '0', '-o', 'out', '--json')
     expect(perplexity.slice(0, 1)).toEqual(JSON.parse(lines.at(-1)!).perplexities.pruned)
   })
 
