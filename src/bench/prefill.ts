@@ -10,15 +10,19 @@ import type { Model } from '../model/model.ts'
 const TOKENS = 64
 const TURNS = 5
 
-/** @returns tokens a second, of each model */
+/** The median turn may take so many times the best; otherwise the machine is too busy to tell. */
+const STEADY = 1.5
+
+/** @returns tokens a second, of each model; none on a machine that is busy */
 export async function prefillSpeeds(models: readonly Model[], engine: Engine, signal?: AbortSignal): Promise<number[]> {
   const runner = new HalfBlockRunner(engine, TOKENS)
   const readers = models.map(model => readHalves(model, model.architecture.halves))
-  const seconds = models.map(() => 0)
+  const [seconds, medians] = [models.map(() => 0), models.map(() => 0)]
   for (;;) {
     const next = await Promise.all(readers.map(reader => reader.next()))
-    if (next.every(({ done }) => done)) return seconds.map(s => TOKENS / s)
-    const best = models.map(() => Number.POSITIVE_INFINITY)
+    if (next.every(({ done }) => done))
+      return seconds.every((s, i) => medians[i] < STEADY * s) ? seconds.map(s => TOKENS / s) : []
+    const turns = models.map((): number[] => [])
     for (let turn = 0; turn < TURNS; turn++)
       for (const [i, { value: weights }] of next.entries()) {
         if (!weights) continue // a model with fewer layers
@@ -26,8 +30,12 @@ export async function prefillSpeeds(models: readonly Model[], engine: Engine, si
         const x = Float32Array.from({ length: TOKENS * hiddenSize(weights.half) }, (_, j) => Math.sin(j))
         const started = performance.now()
         await runner.forward(weights, x, 1)
-        best[i] = Math.min(best[i], (performance.now() - started) / 1000)
+        turns[i].push((performance.now() - started) / 1000)
       }
-    for (const [i, s] of best.entries()) if (next[i].value) seconds[i] += s
+    for (const [i, of] of turns.entries()) {
+      of.sort((a, b) => a - b)
+      seconds[i] += of.at(0) ?? 0
+      medians[i] += of.at(Math.floor(of.length / 2)) ?? 0
+    }
   }
 }
