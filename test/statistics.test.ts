@@ -13,6 +13,7 @@ import {
   planPrune,
   prune,
 } from '../src/node.ts'
+import { gguf } from '../src/write/gguf.ts'
 import { gramReader } from '../src/write/grams.ts'
 import { TINY_LLAMA, workplaces } from './fasp.ts'
 import { asWindows, goldenOf } from './tiny.ts'
@@ -102,6 +103,21 @@ describe('kept', () => {
     expect(ours.size).toBe(5 * 7 + 1)
     for (const [name, error] of ours) expect(error, name).toBeLessThan(0.8 * theirs.get(name)!)
     expect(await outputErrors(folder, join(folder, 'gguf/model.gguf'))).toEqual(ours)
+  })
+
+  test.each(gguf.dtypes)('in %s down_proj takes a bit more where there are four, and the file little', async dtype => {
+    await using checkpoint = await openCheckpoint(join(made, 'out'))
+    const [more, plain] = [checkpoint, { ...checkpoint, statistics: undefined }].map(one =>
+      gguf.plan(describeModel(one), dtype),
+    )
+    const changed = [...more.expected!.types].filter(([name, type]) => plain.expected!.types.get(name) !== type)
+    const next = { Q4_0: 'Q5_0', Q4_1: 'Q5_1', Q4_K_M: 'Q5_1' }[dtype] // rows are no multiples of 256
+    expect(changed.length > 0).toBe(next !== undefined)
+    for (const [name, type] of changed) {
+      expect(name).toMatch(/down_proj/)
+      expect(type).toBe(next)
+    }
+    expect(more.bytes).toBeLessThanOrEqual(1.03 * plain.bytes)
   })
 
   test('one of another size is refused', async () => {

@@ -61,13 +61,14 @@ export function planExport(model: Model, request: ExportRequest, source = model)
 /** What a plan will write, without its weights: exports of it can be planned. */
 export const plannedModel = (
   { checkpoint }: Model,
-  { architecture, tensors, widths }: Pick<Plan, 'architecture' | 'tensors' | 'widths'>,
+  { architecture, tensors, grams, widths }: Pick<Plan, 'architecture' | 'tensors' | 'grams' | 'widths'>,
   options: ResolvedOptions,
 ): Model => ({
   architecture,
   checkpoint: {
     ...checkpoint,
     tensors: { ...checkpoint.tensors, tensors: new Map(tensors.map(info => [info.name, info])) },
+    statistics: { ...checkpoint.tensors, tensors: new Map(grams.map(info => [info.name, info])) },
     recipe: { source: { name: baseName(checkpoint.name), hubId: checkpoint.card?.hubId }, options, widths },
   },
 })

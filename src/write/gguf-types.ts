@@ -2,8 +2,8 @@
 // Vectors (norms, biases) are F32, as llama.cpp's converter has it. Rows that are no whole blocks take the next type that fits.
 // Quantised files have a wider type for the head, and the mixes Q4_K_M and Q5_K_M for half of v_proj and down_proj. Source: llama.cpp,
 // src/llama-quant.cpp (`llama_tensor_get_type_impl`, `tensor_type_fallback`); conversion/base.py for F16 where no block fits.
-import { blockElements, type GgufType } from '../formats/gguf-layout.ts'
-import { type Architecture, attentionHalves, layersOf, tensorShapes } from '../model/architecture.ts'
+import { blockElements, type GgufType, storedBytes } from '../formats/gguf-layout.ts'
+import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
 import { groupSize } from '../model/half-block.ts'
 import { ggufArchitecture } from './gguf-architecture.ts'
 
@@ -30,15 +30,40 @@ export const BLOCK = 32
 /** For rows that are no multiple of 256. */
 const FALLBACK: Partial<Record<GgufType, GgufType>> = { Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' }
 
-/** The type of each tensor, by its Hugging Face name. */
-export function tensorTypes(a: Architecture, fileType: GgufFileType): Map<string, GgufType> {
+/** What a repaired `down_proj` is rounded to instead of four bits, as long as the file grows by no more than this part (docs/gguf.md). */
+const NEXT: Partial<Record<GgufType, GgufType>> = { Q4_0: 'Q5_0', Q4_1: 'Q5_1', Q4_K: 'Q5_K' }
+const MORE_BYTES = 0.03
+
+/**
+ * The type of each tensor, by its Hugging Face name.
+ * @param repaired whether a linear layer was repaired, and is rounded by what it reads
+ */
+export function tensorTypes(
+  a: Architecture,
+  fileType: GgufFileType,
+  repaired: (layer: string) => boolean,
+): Map<string, GgufType> {
   const { base } = FILE_TYPES[fileType]
   const special = blockElements(base) === 1 || base === 'Q8_0' ? new Map<string, GgufType>() : widerTypes(a, base)
-  const types = [...tensorShapes(a)].map(([name, shape]): [string, GgufType] => [
-    name,
-    shape.length === 1 ? 'F32' : fitting(special.get(name) ?? base, shape[1]),
-  ])
-  return new Map(types)
+  const shapes = tensorShapes(a)
+  const types = new Map<string, GgufType>()
+  for (const [name, shape] of shapes)
+    types.set(name, shape.length === 1 ? 'F32' : fitting(special.get(name) ?? base, shape[1]))
+  const size = (name: string, type = types.get(name)!) => storedBytes({ type, shape: shapes.get(name)! })
+  let room = MORE_BYTES * [...shapes.keys()].reduce((sum, name) => sum + size(name), 0)
+  const layers = layersOf(a)
+  const first = ffnHalves(a).filter(({ layer }) => moreBits(layer, layers))
+  for (const { output } of new Set([...first, ...ffnHalves(a)])) {
+    const name = `${output.name}.weight`
+    const next = NEXT[special.get(name) ?? base]
+    if (!next || !repaired(output.name)) continue
+    const type = fitting(next, output.in)
+    const cost = size(name, type) - size(name)
+    if (cost > room) break
+    types.set(name, type)
+    room -= cost
+  }
+  return types
 }
 
 function fitting(type: GgufType, row: number): GgufType {

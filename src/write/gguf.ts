@@ -64,7 +64,8 @@ export const gguf: Target = {
 function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
   checkArchitecture(source)
   const model = fitted(source, fileType)
-  const types = tensorTypes(model.architecture, fileType)
+  const { statistics } = model.checkpoint
+  const types = tensorTypes(model.architecture, fileType, layer => statistics?.tensors.has(layer) ?? false)
   const notices = sizeNotices(source, model, types)
   const { maxPositions } = source.architecture
   const narrowest = attentionHalves(source.architecture).reduce(
