@@ -79,6 +79,8 @@ export interface Parts
     Pick<RestoreOptions, 'restore'> {
   readonly target: 'pruned' | 'dense'
   readonly inputs: 'kept' | 'aligned'
+  /** How much less correlations between columns count in elimination, 0 to 1. */
+  readonly shrinkage: number
   /** @default by layout and model */
   readonly multiple?: number
 }
@@ -91,6 +93,7 @@ const BASE = {
   probeTokens: 1024,
   alpha: 0.5,
   damp: 0.01,
+  shrinkage: 0,
   center: false,
 } as const
 
@@ -335,6 +338,6 @@ export function partsOf({ name, options }: Pick<Method, 'name' | 'options'>, noD
   const first = Object.fromEntries(Object.entries(specOf(name).parts).map(([part, values]) => [part, values[0]]))
   const spared = noDense && first.repair === 'aligned' && { repair: 'pruned' }
   const all = { ...BASE, ...first, ...spared, ...options }
-  const { scope, repair, ...rest } = all as unknown as MethodOptions & Pick<Parts, 'allocate'>
+  const { scope, repair, ...rest } = all as unknown as MethodOptions & Pick<Parts, 'allocate' | 'shrinkage'>
   return { ...rest, ...SCOPES[scope], ...REPAIRS[repair] }
 }

@@ -5,7 +5,7 @@ import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { notOneOf, UsageError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'
 import { MAX_SPARSITY } from './least-sparsity.ts'
-import { METHOD_OPTIONS, type Method, methodOf, type Parts, partsOf, specOf } from './method.ts'
+import { METHOD_OPTIONS, type Method, methodOf, type OptionsOf, type Parts, partsOf, specOf } from './method.ts'
 import { type Architecture, isPreNorm } from './model/architecture.ts'
 import type { CalibrationInput } from './text/calibration.ts'
 
@@ -132,8 +132,20 @@ function windowSize(method: string, seqLen: number | undefined, a: Architecture 
   return { windows, heldOut: count(SHORT_WINDOWS.heldOutTokens), seqLen: length }
 }
 
+/**
+ * The options where there are so many calibration tokens. From fewer than are enough, correlations between columns are in part chance, or of
+ * this text alone, and least squares and elimination would trust them: methods best and stock damp them more, and aim less far at the dense
+ * stream, as far as the user does not say. That a cube root is enough was measured (docs/decisions.md).
+ */
+export function optionsOn(tokens: number, o: ResolvedOptions, method: Method, a: Architecture): ResolvedOptions {
+  const share = tokens / enoughTokens(a)
+  if (share >= 1 || !specOf(method.name).shortWindows) return o
+  const { damp = o.damp / share, alpha = o.alpha * Math.cbrt(share), score } = method.options as OptionsOf<'stock'>
+  return { ...o, damp, alpha, shrinkage: score ? 0 : 1 - share }
+}
+
 /** Calibration tokens beyond which methods best and stock gain little. */
-const enoughTokens = (a: Architecture | undefined): number =>
+export const enoughTokens = (a: Architecture | undefined): number =>
   Math.min(SHORT_WINDOWS.tokens, TOKENS_PER_NEURON * (a?.ffnWidth ?? Infinity))
 
 /** @throws UsageError where `value` is not in the range, or not whole but should be */

@@ -12,7 +12,8 @@ import { embedWindows } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
 import { readHalves } from './forward/weights.ts'
 import { halfBlocks, layersOf } from './model/architecture.ts'
-import { dampingNotices, lossNotices, overfitNotices } from './notices.ts'
+import { dampingNotices, fewTokensNotice, lossNotices, overfitNotices } from './notices.ts'
+import { enoughTokens, optionsOn } from './options.ts'
 import { typesOf } from './plan.ts'
 import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
 import type { LayerResult, PruneResult, Recipe } from './result.ts'
@@ -44,24 +45,34 @@ export interface PruneInput {
  * @throws FaspError one of its classes: bad text, weights, or output
  */
 export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerator<ProgressEvent, PruneResult> {
-  const { model, options: resolved, own, source } = run
+  const { model, method, source } = run
   const { engine, sink, signal } = input
   const clock = new Clock<Phase>()
-  const pool = new ActivationPool(resolved.memory * 2 ** 30, input.openScratch)
+  const pool = new ActivationPool(run.options.memory * 2 ** 30, input.openScratch)
   const context = { engine, pool, signal }
   const stages = new Clock<Stage>(() => total(engine.seconds) + pool.seconds)
   const engineBefore = { ...engine.seconds }
   let finished = false
   try {
-    const notices = [...run.notices]
-    for (const message of notices) yield { type: 'notice', message }
-    engine.inPrecision(resolved.products)
+    const notices: string[] = []
+    const tell = function* (messages: readonly string[]) {
+      for (const message of messages) {
+        notices.push(message)
+        yield { type: 'notice', message } as const
+      }
+    }
+    yield* tell(run.notices)
+    engine.inPrecision(run.options.products)
     clock.start('calibration text')
     stages.start('calibration')
-    const windows = yield* calibration(context, model, run.calibration, resolved)
+    const windows = yield* calibration(context, model, run.calibration, run.options)
+    const tokens = windows.windows.length * windows.seqLen
+    const resolved = optionsOn(tokens, run.options, method, model.architecture)
+    if (resolved !== run.options) yield* tell([fewTokensNotice(tokens, resolved, enoughTokens(model.architecture))])
+    const options = { ...resolved, own: method.own }
     clock.start('allocate')
     stages.start('allocation')
-    const sharing = { ...resolved, own, fits: run.fits }
+    const sharing = { ...options, fits: run.fits }
     const allocated: Allocated =
       resolved.sparsity > 0 ? yield* allocate(context, model, windows, sharing, input.denseStatistics) : {}
     const { plan } = withWidths(run, allocated)
@@ -72,20 +83,13 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const writer = new ModelWriter(model, checkpointWriter, writing)
     clock.start('prune')
     const { dense } = allocated
-    const job = { ...context, model, plan, dense, options: { ...resolved, own }, writer, typeOf, stages }
+    const job = { ...context, model, plan, dense, options, writer, typeOf, stages }
     const { layers, losses } = yield* pruneLayers(job, windows)
     const outsideSeconds = { ...stages.stop(), scratch: pool.seconds }
     clock.start('write')
     const names = shortNames(windows.texts.map(({ name }) => name))
     const texts = windows.texts.map((t, i) => ({ ...t, name: names[i], loss: losses?.[i] }))
-    for (const message of [
-      ...dampingNotices(layers, resolved.damp),
-      ...overfitNotices(texts),
-      ...lossNotices(texts, resolved),
-    ]) {
-      notices.push(message)
-      yield { type: 'notice', message }
-    }
+    yield* tell([...dampingNotices(layers, resolved.damp), ...overfitNotices(texts), ...lossNotices(texts, resolved)])
     const { name, format, card } = model.checkpoint
     const recipe: Recipe = {
       schema: 1,

@@ -2,9 +2,9 @@ import { expect, test } from 'vitest'
 import { withoutWeights } from '../test/without-weights.ts'
 import { findWorkload } from './bench/workloads.ts'
 import type { Precision } from './engine/engine.ts'
-import { best, type MethodName, plain, sleb } from './method.ts'
+import { best, type MethodName, methodOf, plain, sleb } from './method.ts'
 import { describeModel } from './model/model.ts'
-import type { PruneOptions } from './options.ts'
+import { optionsOn, type PruneOptions, resolveOptions } from './options.ts'
 import { checkOptions, prepare, withWidths } from './run.ts'
 
 test('tensors outside the layers that have no use are named; a tied head is not', () => {
@@ -71,6 +71,24 @@ test('methods best and stock calibrate on short windows, as many as make the sam
     expect(prepare(wide, { sparsity: 0.3, method }).options).toMatchObject({ windows: 256, seqLen: 256 })
   }
   expect(size({ method: 'plain' })).toEqual([64, 256, 2])
+})
+
+test('from few tokens for the width, methods best and stock damp correlations more, as far as the user does not say', () => {
+  const { architecture } = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
+  const on = (tokens: number, text: string) => {
+    const method = methodOf(text)
+    const before = resolveOptions({ sparsity: 0.2, method }, architecture, {})
+    const after = optionsOn(tokens, before, method, architecture)
+    return after === before ? 'as it is' : [after.damp, after.alpha, after.shrinkage]
+  }
+  for (const method of ['best', 'stock']) {
+    expect(on(65536, method)).toBe('as it is')
+    expect(on(32768, method)).toEqual([0.02, 0.5 * Math.cbrt(0.5), 0.5])
+    expect(on(8192, method)).toEqual([0.08, 0.25, 0.875])
+    expect(on(8192, `${method}:damp=0.03:alpha=0.4`)).toEqual([0.03, 0.4, 0.875])
+    expect(on(8192, `${method}:score=eliminate`)).toEqual([0.08, 0.25, 0])
+  }
+  for (const method of ['plain', 'plain:score=eliminate', 'paper', 'osscar']) expect(on(1024, method)).toBe('as it is')
 })
 
 test('a method is the same from a program and from a text, and says so', () => {

@@ -5,7 +5,7 @@ import { bytes, count } from './display.ts'
 import { UsageError } from './errors.ts'
 import { shardedBytes } from './formats/safetensors.ts'
 import { leastSparsity } from './least-sparsity.ts'
-import { methodOf, type Own } from './method.ts'
+import { type Method, methodOf } from './method.ts'
 import type { Widths } from './model/half-block.ts'
 import type { Model } from './model/model.ts'
 import { planNotices } from './notices.ts'
@@ -17,8 +17,7 @@ import { type CalibrationInput, type CalibrationSource, calibrationSource } from
 export interface PreparedRun {
   readonly model: Model
   readonly options: ResolvedOptions
-  /** What its method has of functions. */
-  readonly own: Own
+  readonly method: Method
   readonly calibration: CalibrationInput
   /** What `calibration` is. */
   readonly source: CalibrationSource
@@ -49,7 +48,7 @@ export function prepare(
   const resolved = resolveOptions({ ...options, method }, model.architecture, calibration)
   const source = calibrationSource(calibration)
   const plan = makePlan(model, resolved, source, bytesOf)
-  const asked = { model, options: resolved, own: method.own, calibration, source, bytesOf, plan, notices: [] }
+  const asked = { model, options: resolved, method, calibration, source, bytesOf, plan, notices: [] }
   const run = smallEnough(asked)
   return { ...run, notices: planNotices(model, run.options, source, run.plan) }
 }

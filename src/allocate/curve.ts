@@ -14,6 +14,7 @@ import type { WidthCost } from './greedy.ts'
 export interface CurveOptions {
   readonly vo: 'ragged' | 'per-head' | 'rotate'
   readonly damp: number
+  readonly shrinkage: number
   readonly center: boolean
 }
 

@@ -86,7 +86,8 @@ export async function restoreColumns(
   const muM = Float64Array.from(kept, column => mu?.[column] ?? 0)
   // Mean of what is to be made up for [out]: the bias carries it, and R is without it.
   const carried = mu ? meanOutput(wP, removed, mu, out).map((v, o) => v + (gap?.mean[o] ?? 0)) : new Float64Array(out)
-  const system = await factorDamped(engine, statistics, mu, kept, options)
+  const { damp: asked, layer } = options
+  const system = await factorDamped(engine, statistics, mu, kept, { damp: asked, layer })
   const { damp, damping } = system ?? { damp: options.damp, damping: 0 }
 
   // A mean that the bias carries is no error once centred: N ‖carried‖² of `before` goes.

@@ -182,6 +182,9 @@ test('columns that others can stand in for go first, however large their column 
     (await restoreColumns(engine, { weight }, statistics, columns, options)).errorAfter
   expect([...byScore].filter(j => j >= 8)).toHaveLength(4)
   expect([...kept].filter(j => j >= 8)).toHaveLength(8)
+  // Where correlations hardly count, a copy is not trusted to stand in for the other.
+  const wary = await eliminate(engine, weight, statistics, single(width), 12, { ...options, shrinkage: 0.99 })
+  expect([...wary.kept].filter(j => j >= 8)).toHaveLength(4)
   expect(await error(kept)).toBeLessThan(1e-6 * (await error(byScore)))
 })
 

@@ -29,6 +29,8 @@ export interface Elimination {
 export interface EliminateOptions extends SystemOptions {
   /** Centre the activations: the bias carries their means. */
   readonly center: boolean
+  /** How much less correlations between columns count, 0 to 1. @default 0 */
+  readonly shrinkage?: number
   /** Consecutive classes of `size` groups, of which each keeps `keep`. @default one class of all */
   readonly classes?: { readonly size: number; readonly keep: number }
 }

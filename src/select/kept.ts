@@ -34,6 +34,7 @@ export interface SelectOptions {
   readonly own?: { readonly score?: Score }
   readonly vo: 'ragged' | 'per-head' | 'rotate'
   readonly damp: number
+  readonly shrinkage: number
   readonly center: boolean
   readonly seed: number
 }
@@ -64,7 +65,8 @@ export async function selectKept(
     if (options.score === 'eliminate' && !seen.scores) {
       const classes = perHead ? { size: fullWidth(half), keep: value } : undefined
       const center = options.center && output.bias !== undefined
-      const eliminating = { damp: options.damp, center, layer: half.output.name, classes }
+      const { damp, shrinkage } = options
+      const eliminating = { damp, shrinkage, center, layer: half.output.name, classes }
       return eliminate(engine, output.weight, seen.statistics, units, keep, eliminating)
     }
     const scores = seen.scores ?? unitScores(units, scoresOf(seen, options))

@@ -1,5 +1,6 @@
 // The matrix of the least squares over the columns of H, `G + δI` with `δ = damp · mean(diag G)`; centred, `G − Nμμᵀ` takes the place of
-// G in both. Selection by elimination and restoration solve the same system, so that they agree on what a column costs.
+// G in both. Selection by elimination and restoration solve the same system, so that they agree on what a column costs; but from few tokens
+// selection takes correlations for less than they seem, `(1 − ρ) G + ρ diag G` (Schäfer & Strimmer 2005, target D; docs/method.md).
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Factor } from '../linalg/cholesky.ts'
@@ -37,7 +38,7 @@ export async function factorDamped(
   { gram, width, tokens }: Statistics,
   mu: Float64Array | undefined,
   kept: Int32Array,
-  { damp, layer }: SystemOptions,
+  { damp, layer, shrinkage = 0 }: SystemOptions & { readonly shrinkage?: number },
 ): Promise<DampedFactor | undefined> {
   let diagonal = 0
   for (let j = 0; j < width; j++) diagonal += gram[j * width + j] - (mu ? tokens * mu[j] ** 2 : 0)
@@ -48,6 +49,7 @@ export async function factorDamped(
       const row = kept[i] * width
       for (let j = 0; j < target.length; j++) target[j] = gram[row + kept[from + j]]
       if (mu) for (let j = 0; j < target.length; j++) target[j] -= tokens * mu[kept[i]] * mu[kept[from + j]]
+      if (shrinkage > 0) for (let j = 0; j < target.length; j++) if (from + j !== i) target[j] *= 1 - shrinkage
       if (i >= from && i < from + target.length) target[i - from] += damping
     })
     if (factor) return { factor, damp: d, damping }
