@@ -155,7 +155,9 @@ describe('config.json', () => {
     'that is missing': [{ 'config.json': undefined }, ['model: has no config.json; wanted is a folder']],
     'of an unknown model_type': [
       edited({ model_type: 'mamba' }),
-      ['model: model_type "mamba" is not supported; supported are llama, mistral, opt, qwen2.'],
+      [
+        'model: model_type "mamba" is not supported; supported are llama, mistral, opt, qwen2. docs/add-a-model.md says what a family takes.',
+      ],
     ],
     'of an unknown model_type, without a tokenizer that we read': [
       { ...edited({ model_type: 'mamba' }), 'tokenizer.json': undefined },

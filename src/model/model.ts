@@ -60,7 +60,7 @@ export function architectureOf(name: string, config: Checkpoint['config']): Arch
   const family = isCompact ? type.slice(COMPACT_PREFIX.length) : type
   if (typeof family !== 'string' || !Object.hasOwn(FAMILIES, family))
     throw new UnsupportedModelError(
-      `${name}: model_type ${describeValue(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.`,
+      `${name}: model_type ${describeValue(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}. docs/add-a-model.md says what a family takes.`,
     )
   if (config.quantization_config)
     throw new UnsupportedModelError(
