@@ -190,8 +190,8 @@ describe('stopped', () => {
     expect(names(folder)).toEqual(['dense 0', 'stock 0.2'])
     const done = result(folder).runs
     const second = await run(folder, ...args)
-    expect(begun(second.stderr)).toEqual(['fasp at 20.0 %', 'stock at 30.0 %', 'fasp at 30.0 %'])
-    expect(second.stderr).toMatch(/^1 of 3: fasp at 20\.0 %; [\d.]+ s left for all$/m)
+    expect(begun(second.stderr)).toEqual(['plain at 20.0 %', 'stock at 30.0 %', 'plain at 30.0 %'])
+    expect(second.stderr).toMatch(/^1 of 3: plain at 20\.0 %; [\d.]+ s left for all$/m)
     expect(result(folder).runs.slice(0, 2)).toEqual(done)
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
   })
