@@ -182,7 +182,7 @@ describe('prune', () => {
     const folder = await workplace()
     const wrap = ['bash', '-c', 'set -o pipefail; "$@" 2>&1 >/dev/null | head -n 1', 'piped']
     const { code, stdout } = await fasp(prune(), { folder, wrap })
-    expect([code, stdout]).toEqual([0, 'prune: layer 0 of 6\n'])
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^128 calibration tokens are few .*\n$/)])
     expect(readdirSync(folder).sort()).toEqual(['out', 'text.txt'])
   })
 })
