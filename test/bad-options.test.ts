@@ -35,7 +35,10 @@ describe('sparsity', () => {
     ],
   ])('%s', ([value, says]) => usage([...BASE, '-s', value], says))
   test('none', () =>
-    usage(BASE, 'no sparsity. Say how much to remove, in one way: -s 0.2, --size 85MB, --params 100M or --max-loss 0.1.'))
+    usage(
+      BASE,
+      'no sparsity. Say how much to remove, in one way: -s 0.2, --size 85MB, --params 100M or --max-loss 0.1.',
+    ))
   test('without a value', () => usage([...BASE, '-s'], '-s, --sparsity needs a value.'))
 })
 

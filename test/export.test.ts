@@ -70,7 +70,8 @@ describe('prune', () => {
       const [before, after] = [`${type}.gguf`, 'smaller.gguf'].map(name => size(join(folder, name)))
       expect(after).toBeLessThan(0.8 * before)
       const { sizes, exports, perplexities } = JSON.parse(stdout)
-      expect(exports).toEqual([{ to: 'gguf', dtype: type.toUpperCase(), folder: '', bytes: after }])
+      const [path, dtype] = ['smaller.gguf', type.toUpperCase()]
+      expect(exports).toEqual([{ to: 'gguf', dtype, folder: '', bytes: after, path }])
       expect(sizes.weightBytes.after).toBe(after)
       expect(perplexities.pruned[0].perplexity).toBeGreaterThan(1)
     }

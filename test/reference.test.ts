@@ -9,6 +9,7 @@ import { perplexity } from './evaluation.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 import { engineAndFolder } from './opened.ts'
+import { withContext } from './tiny.ts'
 
 const { engine, folder } = engineAndFolder()
 
@@ -33,12 +34,12 @@ test('KL and agreement of a pruned model are those of the logits, and of the den
   const output = join(folder, 'pruned')
   const cut = { sparsity: 0.6, method: 'plain:scope=ffn+ragged:layout=compact' } as const
   const checkpoint = await openCheckpoint(TINY_LLAMA)
-  const dense = describeModel(checkpoint)
+  const dense = withContext(describeModel(checkpoint), SEQ_LEN)
   const ids = loadTokenizer(checkpoint).encode(TEXT)
   const windows = evaluationWindows({ name: 'text', ids }, SEQ_LEN, dense.architecture.vocabularySize, 2)
-  await prune(TINY_LLAMA, { ...cut, calibration: windows, output })
+  await prune(dense, { ...cut, calibration: windows, output })
   const prunedCheckpoint = await openCheckpoint(output)
-  const pruned = describeModel(prunedCheckpoint)
+  const pruned = withContext(describeModel(prunedCheckpoint), SEQ_LEN)
 
   const rows = memory(2 * (SEQ_LEN - 1) * dense.architecture.hiddenSize * 4)
   await finish(perplexity(dense, engine, windows, 'evaluate', undefined, keepRows(dense, rows)))

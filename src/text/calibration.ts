@@ -63,10 +63,11 @@ export async function* calibration(
   const { seqLen, windows: count, heldOut } = options
   const shares = equalShares(count, texts.length)
   const tokenized = []
-  for (const [i, { name, source, text }] of texts.entries()) {
+  for (const [i, text] of texts.entries()) {
+    const { name, source } = text
     const wanted = (shares[i] + heldOut) * seqLen
     const reading = { wanted, which: 'spread', signal: context.signal } as const
-    tokenized.push({ name, source, ...(yield* tokenize(tokenizer, name, await text(), reading)) })
+    tokenized.push({ name, source, ...(yield* tokenize(tokenizer, name, await text.text(), reading)) })
   }
   const found = calibrationWindows(tokenized, seqLen, count, model.architecture.vocabularySize, heldOut)
   for (const [i, share] of found.texts.entries()) {
