@@ -49,7 +49,9 @@ function methodOf({ options: { vo, score, target, inputs, allocate, center }, pr
     multiple: 1,
     layout: 'compact',
   } as const
-  return allocate ? best({ ...parts, probeTokens }) : plain(parts)
+  // Named, they hold for as few tokens as the oracle has.
+  const asGiven = { damp: 0.01, ...(parts.repair !== 'pruned' && { alpha: 0.5 }) }
+  return allocate ? best({ ...parts, probeTokens, ...asGiven }) : plain(parts)
 }
 
 /** Columns with almost equal scores may change places where G is rounded to float32. */
