@@ -45,7 +45,7 @@ export async function* continuations(
       ids.push(id)
       yield { type: 'progress', done: i * TOKENS + ids.length - start.length }
     }
-    yield { type: 'progress', done: (i + 1) * TOKENS }
+    if (ids.length < start.length + TOKENS) yield { type: 'progress', done: (i + 1) * TOKENS }
     // Decoded together, since some tokenizers drop the space at the start of a text.
     written.push({ prompt, ...(chat && { chat }), text: tokenizer.decode(ids).slice(tokenizer.decode(start).length) })
   }
