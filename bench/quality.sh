@@ -44,7 +44,7 @@ reach() {
 }
 
 parts() {
-  local of=best: uniform=fasp:scope=ffn+rotate:score=eliminate:repair=aligned:layout=compact
+  local of=best: uniform=plain:scope=ffn+rotate:score=eliminate:repair=aligned:layout=compact
   smollm2 parts "${novels[@]}" -s 0.3 "${short[@]}" 32 \
     --methods "best,$uniform,${of}scope=ffn+per-head,${of}score=column,${of}repair=pruned,${of}scope=ffn,${of}alpha=0.25,${of}alpha=1"
 }

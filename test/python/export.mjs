@@ -73,7 +73,7 @@ for (const folder of readdirSync(join(out, 'models/cut')))
 for (const name of ['tiny-llama', 'tiny-opt']) {
   const source = join(shared, 'models', name)
   const center = name === 'tiny-opt' ? ':center' : ''
-  await pruned(source, `${name}-ffn`, ['stock', 'padded'], 'fasp')
+  await pruned(source, `${name}-ffn`, ['stock', 'padded'], 'plain')
   await pruned(source, `${name}-paper`, ['padded', 'compact'], 'paper')
   await pruned(source, `${name}-per-head`, ['stock', 'padded', 'compact'], `${PER_HEAD}:multiple=8${center}`, {
     dtype: 'F32',
@@ -85,6 +85,6 @@ for (const name of ['tiny-llama', 'tiny-opt']) {
   await pruned(source, `${name}-shortgpt`, ['stock'], 'shortgpt') // fewer layers
 }
 const smollm2 = execFileSync('bash', [join(shared, 'scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
-await pruned(smollm2, 'smollm2-ffn', ['stock'], 'fasp')
+await pruned(smollm2, 'smollm2-ffn', ['stock'], 'plain')
 await pruned(smollm2, 'smollm2-per-head', ['padded', 'compact'], `${PER_HEAD}:multiple=32`)
 await engine.close()

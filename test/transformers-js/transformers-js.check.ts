@@ -115,7 +115,7 @@ async function ownChoices(model: Model, prompt: readonly number[], written: read
 
 /** Names of what `fasp prune` writes, and how. */
 const LAYOUTS = {
-  stock: 'fasp',
+  stock: 'plain',
   padded: 'plain:scope=ffn+ragged:layout=padded',
   ragged: 'plain:scope=ffn+ragged:layout=compact',
   'per-head': 'plain:scope=ffn+per-head:layout=compact',
