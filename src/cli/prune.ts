@@ -123,7 +123,8 @@ export default defineCommand({
     const result = await showProgress(run.pruneEvents(), told)
     const after = await describe(output)
     const peakMemoryBytes = peakMemory()
-    const speeds = await speedsOf(run.model, output, engine, signal)
+    const shown = reports || !(options.json || options.quiet)
+    const speeds = shown ? await speedsOf(run.model, output, engine, signal) : []
     const { exports, perplexities, seconds: all, ...others } = result
     const { 'evaluate dense': denseSeconds = 0, ...rest } = all
     const { 'evaluate pruned': _, ...seconds } = rest
