@@ -41,7 +41,7 @@ export function planNotices(
 export const fewTokensNotice = (tokens: number, { seqLen }: ResolvedOptions, enough: number): string =>
   `${tokens} calibration tokens are few for the width of the FFNs: the choice of neurons and the repair are held back, so that they do not fit this text alone. ${enough} are enough (--windows ${Math.ceil(enough / seqLen)}); another kind of text helps, too, or what the model writes itself.`
 
-/** What `--text` say before a text that flatters the model. */
+/** What `--text` says before a text that flatters the model. */
 export const corpusNotice = (text: string, calibratedOn: string): string =>
   `${text}: the model was calibrated on ${calibratedOn}, which looks like a part of the same corpus, so this perplexity flatters it. Measure on another text, too.`
 

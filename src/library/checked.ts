@@ -1,7 +1,6 @@
 // Names and types of options, checked when a verb is called: what TypeScript would refuse, JavaScript and casts let through. Ranges and
 // choices are checked where options are resolved. Used by node.ts and web.ts.
-import { nearest } from '../display.ts'
-import { UsageError } from '../errors.ts'
+import { didYouMean, UsageError } from '../errors.ts'
 import type { Listener, ProgressEvent } from '../events.ts'
 import { describeValue } from '../formats/json.ts'
 
@@ -30,9 +29,8 @@ function check(verb: string, given: unknown, shape: Readonly<Record<string, Kind
     throw new UsageError(`${verb} takes its options as an object, not as ${describeValue(given)}.`)
   for (const [name, value] of Object.entries(given as object)) {
     if (!Object.hasOwn(shape, name)) {
-      const near = nearest(name, Object.keys(shape))
-      const remedy = near ? `Did you mean ${near}?` : `${verb} takes ${Object.keys(shape).join(', ')}.`
-      throw new UsageError(`unknown option ${name}. ${remedy}`)
+      const all = Object.keys(shape)
+      throw new UsageError(`unknown option ${name}.${didYouMean(name, all) || ` ${verb} takes ${all.join(', ')}.`}`)
     }
     const kinds = [shape[name]].flat() as Kind[]
     if (value === undefined || kinds.includes('any') || kinds.includes(kindOf(value) as Kind)) continue
