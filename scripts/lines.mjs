@@ -37,6 +37,7 @@ const PAGE = [
   ['allocate'],
   ['method', 'options', 'plan', 'result', 'notices'],
   ['run'],
+  ['vocabulary'],
   ['write'],
   ['evaluate'],
   ['export'],

@@ -5,6 +5,18 @@ import { promised } from './events.ts'
 import { exportOnnx as exportOnnxEvents } from './export/onnx.ts'
 import { memoryContext } from './forward/context.ts'
 import type { Model } from './model/model.ts'
+import { cutVocabularyEvents } from './vocabulary/cut-vocabulary.ts'
+
+/**
+ * The model with a smaller vocabulary: the tokens of some texts, all bytes, special and added tokens, and those of the chat template. Texts of
+ * these have the ids that they had, renumbered, and the same logits. It is read as `model` is, and open as long.
+ * @example
+ * const smaller = await cutVocabulary(model, { keep: [{ name: 'notes', text: async () => notes }], size: 16000 })
+ * console.log(smaller.checkpoint.vocabulary) // tokens before and after, and on each text tokens per word
+ * await exportModel(smaller, { output: 'smaller.gguf' })
+ * @throws TextError, UsageError, UnsupportedModelError
+ */
+export const cutVocabulary = promised(cutVocabularyEvents)
 
 /**
  * Writes a model for transformers.js into a sink: `onnx/model.onnx` and its like with the files beside them, each read back.
@@ -26,7 +38,7 @@ export const logits = (model: Model, engine: Engine, ids: ArrayLike<number>) =>
   logitsIn(memoryContext(engine), model, ids)
 
 export type { Allocate } from './allocate/own.ts'
-export type { Checkpoint, SideFile } from './checkpoint/checkpoint.ts'
+export type { Checkpoint, SideFile, VocabularyCut } from './checkpoint/checkpoint.ts'
 export type { GenerateOptions } from './decode/generate.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
@@ -81,7 +93,8 @@ export type { ChatMessage, Prompt } from './text/chat.ts'
 export { loadTokenizer } from './text/tokenizer.ts'
 export type { Windows } from './text/windows.ts'
 export { VERSION } from './version.ts'
+export type { VocabularyChoice, VocabularyOptions } from './vocabulary/cut-vocabulary.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'
 export type { OnnxFileResult } from './write/onnx/folder.ts'
 export { MemorySink, type Sink, type SinkFile } from './write/sink.ts'
-export { exportOnnxEvents }
+export { cutVocabularyEvents, exportOnnxEvents }

@@ -11,6 +11,16 @@ export interface SideFile {
 /** Does `work`, which is not asynchronous, and throws what `tooLate` gives where it has not ended after some seconds. */
 export type Within = <T>(seconds: number, work: () => T, tooLate: () => Error) => T
 
+/** What a smaller vocabulary (src/vocabulary) takes away, and what texts become under it. */
+export interface VocabularyCut {
+  /** Rows of the embedding. */
+  readonly tokens: { readonly before: number; readonly after: number }
+  /** Weights in the rows that go. */
+  readonly parameters: number
+  /** Of each text that was kept or is measured on. */
+  readonly texts: readonly { readonly name: string; readonly tokensPerWord: { before: number; after: number } }[]
+}
+
 export interface Checkpoint {
   /** Folder or file, as the user gave it. */
   readonly name: string
@@ -37,6 +47,8 @@ export interface Checkpoint {
   readonly recipe?: Readonly<Record<string, unknown>>
   /** Gram matrices of what linear layers of a pruned model read, by the layer, or the first of those that read the same. */
   readonly statistics?: TensorSource
+  /** What it has lost of its vocabulary in memory. */
+  readonly vocabulary?: VocabularyCut
   /** Bytes of the files with the weights. */
   readonly weightBytes: number
   close(): Promise<void>

@@ -1,4 +1,5 @@
-// Metadata `tokenizer.*` of a GGUF file from tokenizer.json and tokenizer_config.json. Called by `gguf.ts` where the source is no GGUF.
+// Metadata `tokenizer.*` of a GGUF file from tokenizer.json and tokenizer_config.json. Called by `gguf.ts` where the source is no GGUF, or
+// its vocabulary was cut.
 // Two kinds: `gpt2`, byte-level BPE with merges, whose splitting into words llama.cpp knows by a name (`pre`); and `llama`, SentencePiece
 // BPE, which merges by scores. The name is found by comparing ids under every rule that we know, in place of the hashes that llama.cpp's
 // converter compares, which name vocabularies and not rules. Scores are the ranks of the merges, in place of the converter's −1000 for all.
@@ -10,6 +11,7 @@ import { UnsupportedModelError } from '../errors.ts'
 import { type GgufPair, ggufValue } from '../formats/gguf-layout.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { loadTokenizer, PROBE } from '../text/tokenizer.ts'
+import { isByteLevel, isByteToken, parts, readMerges } from '../vocabulary/tokenizer-json.ts'
 
 /** `tokenizer.ggml.token_type` (llama.h, `enum llama_token_type`). */
 const TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 }
@@ -48,14 +50,10 @@ export function tokenizerPairs(checkpoint: Checkpoint, vocabularySize: number): 
   ]
 }
 
-/** All objects in a normaliser or pre-tokenizer, those inside a sequence too. */
-const parts = (value: unknown): JsonObject[] =>
-  isJsonObject(value) ? [value, ...[value.normalizers, value.pretokenizers].flat().flatMap(parts)] : []
-
 function tokenizerKind(json: JsonObject): 'gpt2' | 'llama' | undefined {
   const model = json.model as JsonObject
   if (model.type !== 'BPE') return undefined
-  if (parts(json.pre_tokenizer).some(part => part.type === 'ByteLevel')) return 'gpt2'
+  if (isByteLevel(json)) return 'gpt2'
   return model.byte_fallback === true ? 'llama' : undefined
 }
 
@@ -69,7 +67,7 @@ function readTokens(json: JsonObject, kind: 'gpt2' | 'llama', size: number, refu
   const types = new Array<number>(size).fill(TYPES.unused)
   for (const [token, id] of vocabulary) {
     tokens[id] = token
-    types[id] = kind === 'llama' && /^<0x[0-9A-F]{2}>$/.test(token) ? TYPES.byte : TYPES.normal
+    types[id] = kind === 'llama' && isByteToken(token) ? TYPES.byte : TYPES.normal
   }
   for (const { id, content, special } of added) {
     const control = special || looksSpecial(content)
@@ -84,9 +82,6 @@ function readTokens(json: JsonObject, kind: 'gpt2' | 'llama', size: number, refu
 /** As the converter has it: some tokenizers do not mark what ought to be control tokens. */
 const looksSpecial = (token: string): boolean =>
   ['<pad>', '<mask>', '<2mass>', '[@BOS@]'].includes(token) || /^(<\|.*\|>|<｜.*｜>|<unused.*>)$/.test(token)
-
-const readMerges = (model: JsonObject): string[][] =>
-  (model.merges as (string | string[])[]).map(merge => (typeof merge === 'string' ? merge.split(' ') : merge))
 
 /** The earlier a merge, the higher its score. Pieces that no merge makes are never compared. */
 function scores(model: JsonObject, tokens: readonly string[], types: readonly number[]): number[] {
@@ -104,7 +99,9 @@ function prefixesSpace(json: JsonObject): boolean {
 
 /** The rule under which this tokenizer splits words, as llama.cpp calls it. */
 function ruleName(checkpoint: Checkpoint, refuse: (problem: string) => never): string {
-  const { tokenizer: json } = checkpoint
+  const { tokenizer: json, gguf } = checkpoint
+  const named = gguf?.metadata.get('tokenizer.ggml.pre')
+  if (typeof named === 'string') return named
   const wanted = loadTokenizer(checkpoint).encode(PROBE).join()
   // `default` is for files that do not name theirs: llama.cpp warns about it.
   const candidates = [...PRE_TOKENIZERS].filter(([name]) => name !== 'default')

@@ -82,7 +82,8 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
       `${rows.length} tensors are in F16: their rows are no multiples of ${BLOCK}, the block of ${fileType}.`,
     )
   const { checkpoint, architecture } = model
-  const tokenizer = checkpoint.gguf ? undefined : tokenizerPairs(checkpoint, architecture.vocabularySize)
+  const copied = checkpoint.gguf?.metadata.has('tokenizer.ggml.tokens')
+  const tokenizer = copied ? undefined : tokenizerPairs(checkpoint, architecture.vocabularySize)
   const infos = tensorInfos(model, types)
   const own = new Map([...modelPairs(model, fileType), ...(tokenizer ?? [])])
   const { keys, rawBytes, rawValue } = copiedPairs(model, own)

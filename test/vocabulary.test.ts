@@ -1,0 +1,235 @@
+// A vocabulary cut to what texts use: ids of texts of kept tokens map one to one, logits are the same; other texts are spelled in more tokens.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import {
+  type Checkpoint,
+  cutVocabulary,
+  exportModel,
+  type Listener,
+  loadTokenizer,
+  logits,
+  type Model,
+  type ProgressEvent,
+  type VocabularyOptions,
+} from '../src/node.ts'
+import { engineAndFolder, withModel } from './opened.ts'
+import { describeShared, sharedPath } from './shared.ts'
+import { TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
+
+const { engine, folder } = engineAndFolder()
+
+const STORY =
+  'Once upon a time, a little girl named Lily went to the park. She saw 12 birds and a big dog! "Hello," said the dog.\n' +
+  "They didn't play all day; it was café time. 日本 🚀\n\nThe end."
+const words = STORY.split(/(?=\s)/)
+const named = (text: string, name = 'story') => ({ name, text: async () => text })
+const keep = [named(STORY)]
+
+/** Texts of the words of the story, in any order: to a byte-level tokenizer all of kept tokens. */
+const shuffled = fc.array(fc.constantFrom(...words), { minLength: 1, maxLength: 24 }).map(parts => parts.join(''))
+
+const vocabOf = ({ tokenizer: { model, added_tokens: added } }: Checkpoint): Map<string, number> => {
+  const { vocab } = model as { vocab: Record<string, number> | [string, number][] }
+  const pieces = Array.isArray(vocab)
+    ? vocab.map(([token], id): [string, number] => [token, id])
+    : Object.entries(vocab)
+  return new Map([...pieces, ...(added as { content: string; id: number }[]).map(t => [t.content, t.id] as const)])
+}
+
+/** Old ids by new ones. */
+function oldIds(dense: Model, cut: Model): number[] {
+  const before = vocabOf(dense.checkpoint)
+  const after = [...vocabOf(cut.checkpoint)].sort((a, b) => a[1] - b[1])
+  expect(after.map(([, id]) => id)).toEqual([...after.keys()])
+  const old = after.map(([token]) => before.get(token)!)
+  expect(old).toEqual([...old].sort((a, b) => a - b))
+  return old
+}
+
+/** What holds for every tokenizer: kept tokens give the same ids, and all texts come back. */
+function checkTokenizers(dense: Model, cut: Model, texts: fc.Arbitrary<string>, story = STORY) {
+  const [before, after] = [loadTokenizer(dense.checkpoint), loadTokenizer(cut.checkpoint)]
+  const old = oldIds(dense, cut)
+  expect([...after.encode(story)].map(id => old[id])).toEqual([...before.encode(story)])
+  let kept = 0
+  fc.assert(
+    fc.property(texts, text => {
+      const [ids, renumbered] = [before.encode(text), after.encode(text)]
+      expect(after.decode(renumbered)).toBe(before.decode(ids))
+      if (!ids.every(id => old.includes(id))) return
+      kept++
+      expect([...renumbered].map(id => old[id])).toEqual([...ids])
+    }),
+    { numRuns: 200, seed: 1 },
+  )
+  expect(kept).toBeGreaterThan(20)
+}
+
+const cutOf = (model: Model, options: Partial<VocabularyOptions> & Listener = {}) =>
+  cutVocabulary(model, { keep, ...options })
+const withCut = <T>(name: TinyModel, use: (dense: Model, cut: Model) => Promise<T>) =>
+  withModel(TINY_MODELS[name], async model => use(model, await cutOf(model)))
+
+describe.each(TINY_NAMES)('%s', name => {
+  test('texts of kept tokens have the same ids, renumbered, and the same logits', () =>
+    withCut(name, async (dense, cut) => {
+      checkTokenizers(dense, cut, shuffled)
+      const old = oldIds(dense, cut)
+      const after = loadTokenizer(cut.checkpoint).encode(STORY)
+      const [full, few] = [
+        await logits(
+          dense,
+          engine,
+          [...after].map(id => old[id]),
+        ),
+        await logits(cut, engine, after),
+      ]
+      const [rows, columns] = [dense.architecture.vocabularySize, cut.architecture.vocabularySize]
+      expect(columns).toBe(old.length)
+      const worst = few.reduce((most, value, i) => {
+        const same = full[Math.floor(i / columns) * rows + old[i % columns]]
+        return Math.max(most, Math.abs(value - same))
+      }, 0)
+      expect(worst).toBeLessThan(1e-5)
+    }))
+
+  test('all texts come back, in more tokens where theirs are gone', () =>
+    withCut(name, async (dense, cut) => {
+      checkTokenizers(dense, cut, fc.oneof(shuffled, fc.string({ unit: 'binary' }), fc.string()))
+      const { tokens, parameters } = cut.checkpoint.vocabulary!
+      expect(parameters).toBe((tokens.before - tokens.after) * dense.architecture.embeddingSize)
+      expect(tokens.after).toBeLessThan(tokens.before)
+    }))
+})
+
+/** The model with another tokenizer, and as many rows: tokenizing reads no weights. */
+function withTokenizer({ checkpoint, architecture }: Model, tokenizer: Checkpoint['tokenizer']): Model {
+  const vocabularySize = vocabOf({ ...checkpoint, tokenizer }).size
+  const sideFiles = checkpoint.sideFiles.filter(({ name }) => name !== 'generation_config.json')
+  return { checkpoint: { ...checkpoint, tokenizer, sideFiles }, architecture: { ...architecture, vocabularySize } }
+}
+
+/** A Unigram model of random pieces of the story. */
+function unigram(): Checkpoint['tokenizer'] {
+  const spaced = STORY.replaceAll(' ', '\u2581')
+  const pieces = new Set(spaced) // each character, as SentencePiece has them
+  for (let i = 0; i < spaced.length; i++)
+    for (const length of [1 + ((i * 7) % 5), 2 + ((i * 3) % 3)]) pieces.add([...spaced].slice(i, i + length).join(''))
+  const scored = [...pieces].map((one, i) => [one, -2 - ((i * 37) % 100) / 7])
+  return {
+    ...{ version: '1.0', truncation: null, padding: null, post_processor: null },
+    added_tokens: [{ id: 0, content: '<unk>', special: true }],
+    normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '\u2581' },
+    pre_tokenizer: null,
+    decoder: {
+      type: 'Sequence',
+      decoders: [{ type: 'Replace', pattern: { String: '\u2581' }, content: ' ' }, { type: 'Fuse' }],
+    },
+    model: {
+      type: 'Unigram',
+      unk_id: 0,
+      vocab: [['<unk>', 0], ...scored],
+    },
+  }
+}
+
+test('Unigram: the best path is the best among the pieces that stay', () =>
+  withModel(TINY_MODELS['tiny-llama'], async model => {
+    const dense = withTokenizer(model, unigram())
+    const cut = await cutOf(dense, { keep: [named(words.slice(0, 12).join(''))] })
+    const few = fc
+      .array(fc.constantFrom(...words.slice(0, 12)), { minLength: 1, maxLength: 9 })
+      .map(all => all.join(''))
+    checkTokenizers(dense, cut, few, words.slice(0, 12).join(''))
+    expect(cut.checkpoint.vocabulary!.tokens.after).toBeLessThan(dense.architecture.vocabularySize)
+  }))
+
+test('words that are tokens whatever merges say', () =>
+  withModel(TINY_MODELS['tiny-llama'], async model => {
+    const { tokenizer } = model.checkpoint
+    const dense = withTokenizer(model, { ...tokenizer, model: { ...(tokenizer.model as object), ignore_merges: true } })
+    checkTokenizers(dense, await cutOf(dense), shuffled)
+  }))
+
+describeShared('SentencePiece BPE', () => {
+  test('of LLaMA 2', () =>
+    withModel(TINY_MODELS['tiny-llama'], async model => {
+      const json = JSON.parse(readFileSync(sharedPath('tokenizers/llama_hf/tokenizer.json'), 'utf8'))
+      const dense = withTokenizer(model, json)
+      const cut = await cutOf(dense)
+      checkTokenizers(dense, cut, shuffled)
+      expect(cut.checkpoint.vocabulary!.tokens.after).toBeLessThan(1000)
+    }))
+})
+
+test('of more tokens than are allowed the most frequent stay, and it is said what that costs', () =>
+  withModel(TINY_MODELS['tiny-llama'], async dense => {
+    const messages: string[] = []
+    const told = (event: ProgressEvent) => event.type === 'notice' && messages.push(event.message)
+    const all = await cutOf(dense, { onEvent: told })
+    expect(messages).toEqual([])
+    const size = all.architecture.vocabularySize - 40
+    const cut = await cutOf(dense, { size, text: [named(STORY, 'again'), named('zebra quartz')], onEvent: told })
+    expect(cut.architecture.vocabularySize).toBeLessThanOrEqual(size)
+    const { tokens, texts } = cut.checkpoint.vocabulary!
+    expect(tokens).toEqual({ before: 1024, after: cut.architecture.vocabularySize })
+    expect(texts.map(({ name }) => name)).toEqual(['story', 'again'])
+    const [{ tokensPerWord: of }] = texts
+    expect(of.after).toBeGreaterThan(of.before)
+    const count = loadTokenizer(dense.checkpoint).encode(STORY, 'story', { around: false }).length
+    expect(of.before).toBe(count / STORY.match(/\S+/g)!.length)
+    expect(messages[0]).toMatch(/^story: \d+\.\d % more tokens with a vocabulary of/)
+    checkTokenizers(dense, cut, fc.constantFrom('the', ' a', 'Once'), 'the')
+    await expect(cutOf(dense, { size: 300 })).rejects.toThrow(
+      /a vocabulary of 300 tokens is too small: .* take \d+\. Ask for more/,
+    )
+  }))
+
+test('what cannot be cut is refused', () =>
+  withModel(TINY_MODELS['tiny-llama'], async dense => {
+    const { tokenizer } = dense.checkpoint
+    const model = tokenizer.model as object
+    const refuses = (changed: object, says: RegExp) =>
+      expect(cutOf(withTokenizer(dense, { ...tokenizer, ...changed }))).rejects.toThrow(says)
+    await refuses({ model: { ...model, type: 'WordPiece' } }, /is of type "WordPiece", so its vocabulary cannot be cut/)
+    await refuses({ model: { ...model, end_of_word_suffix: '</w>' } }, /marks beginnings or ends of words/)
+    await expect(cutOf(dense, { keep: [named(' \n', 'blank')] })).rejects.toThrow(/blank: no text in it/)
+    await expect(cutOf(dense, { size: 0 })).rejects.toThrow(/the size of the vocabulary is 0/)
+  }))
+
+test('ids in configs, special tokens and templates are renumbered', () =>
+  withModel(TINY_MODELS['tiny-llama'], async ({ checkpoint, architecture }) => {
+    const moved = { eos_token_id: [2, 900], pad_token_id: -1, image_token_index: 5000 }
+    const dense = { checkpoint: { ...checkpoint, config: { ...checkpoint.config, ...moved } }, architecture }
+    const cut = await cutOf(dense)
+    const { config, tokenizer } = cut.checkpoint
+    const place = oldIds(dense, cut).indexOf(900)
+    expect(place).toBeGreaterThan(0)
+    expect(config).toMatchObject({
+      ...moved,
+      bos_token_id: 1,
+      eos_token_id: [2, place],
+      vocab_size: cut.architecture.vocabularySize,
+    })
+    expect(tokenizer.post_processor).toEqual(checkpoint.tokenizer.post_processor) // its ids are the first
+  }))
+
+test.each(['huggingface', 'gguf', 'onnx'] as const)('exports as %s, and reads back', async to => {
+  await withCut('tiny-llama', async (_, cut) => {
+    const output = join(folder, to)
+    await exportModel(cut, { output, to: [{ to }], engine })
+    if (to === 'onnx') return // read back by ONNX Runtime
+    const path = to === 'gguf' ? join(output, 'model.gguf') : output
+    await withModel(path, async (written, { tokenizer }) => {
+      expect(oldIds(cut, written)).toEqual([...Array(cut.architecture.vocabularySize).keys()])
+      expect(tokenizer.model).toMatchObject(cut.checkpoint.tokenizer.model as object)
+      const again = await cutOf(written, { keep: [named(words.slice(0, 9).join(''))] })
+      await exportModel(again, { output: `${output}.gguf`, engine }) // from GGUF, too
+      await withModel(`${output}.gguf`, async ({ checkpoint }) =>
+        expect(vocabOf(checkpoint)).toEqual(vocabOf(again.checkpoint)),
+      )
+    })
+  })
+})
