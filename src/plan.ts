@@ -112,7 +112,7 @@ export function makePlan(
     sizes: {
       decoderLinears: { before: linearWeights(a), after: linearWeights(pruned) },
       parameters: {
-        before: count(tensorShapes(a).values()),
+        before: count(tensorShapes(a).values()) + (checkpoint.vocabulary?.parameters ?? 0),
         stored: count(tensors.map(t => t.shape)),
         effective: count(tensorShapes(pruned).values()) + (addsBiases ? outputBiases(a) : 0),
       },

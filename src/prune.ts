@@ -90,11 +90,12 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const names = shortNames(windows.texts.map(({ name }) => name))
     const texts = windows.texts.map((t, i) => ({ ...t, name: names[i], loss: losses?.[i] }))
     yield* tell([...dampingNotices(layers, resolved.damp), ...overfitNotices(texts), ...lossNotices(texts, resolved)])
-    const { name, format, card } = model.checkpoint
+    const { name, format, card, vocabulary } = model.checkpoint
     const recipe: Recipe = {
       schema: 1,
       fasp: VERSION,
       source: { name: baseName(name), hubId: card?.hubId, format, modelType: model.architecture.modelType },
+      vocabulary,
       options: resolved,
       widths: plan.widths,
       trials: run.trials,

@@ -1,6 +1,7 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
 import type { RemovedLayer } from './allocate/influence.ts'
 import type { Allocation } from './allocate/sensitivity.ts'
+import type { VocabularyCut } from './checkpoint/checkpoint.ts'
 import type { Widths } from './model/half-block.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { CalibrationSource } from './text/calibration.ts'
@@ -59,6 +60,8 @@ export interface Recipe {
   readonly fasp: string
   /** `hubId`: its name on the Hub, where that is known. */
   readonly source: Readonly<{ name: string; hubId?: string; format: string; modelType: string }>
+  /** Where it was cut, before all else. */
+  readonly vocabulary?: VocabularyCut
   readonly options: ResolvedOptions
   /** Before pruning, and after it in each layer. */
   readonly widths: { readonly before: Widths; readonly after: readonly Widths[] }

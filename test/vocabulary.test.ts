@@ -14,6 +14,7 @@ import {
   type ProgressEvent,
   type VocabularyOptions,
 } from '../src/node.ts'
+import { QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { describeShared, sharedPath } from './shared.ts'
 import { TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
@@ -231,5 +232,50 @@ test.each(['huggingface', 'gguf', 'onnx'] as const)('exports as %s, and reads ba
         expect(vocabOf(checkpoint)).toEqual(vocabOf(again.checkpoint)),
       )
     })
+  })
+})
+
+describe('fasp', () => {
+  const workplace = workplaces()
+  const prune = ['prune', TINY_LLAMA, '-s', '0.2', ...QUICK, '--vocabulary', 'text.txt']
+
+  test('prune --vocabulary: plan, result and card count the rows that go, and what texts become', async () => {
+    const at = await workplace({ 'other.txt': 'Zebras, quartz and 3.14159 jazz! '.repeat(99) })
+    const plan = JSON.parse((await run(at, ...prune, '--dry-run', '--json')).stdout)
+    const { stdout, stderr } = await run(at, ...prune, '-o', 'small', '--text', 'other.txt', '--report', 'report.json')
+    const { vocabulary, sizes } = JSON.parse(readFileSync(join(at, 'small/fasp.json'), 'utf8'))
+    const { before, after } = vocabulary.tokens
+    expect(vocabulary.texts.map(({ name }: { name: string }) => name)).toEqual(['text.txt', 'other.txt'])
+    expect(plan.vocabulary).toEqual({ ...vocabulary, texts: vocabulary.texts.slice(0, 1) })
+    expect(plan.sizes).toEqual(sizes)
+    await withModel(TINY_LLAMA, async ({ architecture: a }) => expect(before).toBe(a.vocabularySize))
+    await withModel(join(at, 'small'), async ({ architecture: a }) => expect(after).toBe(a.vocabularySize))
+    expect(sizes.parameters.before - sizes.parameters.effective).toBeGreaterThan(vocabulary.parameters)
+    expect(stdout).toContain(`vocabulary of ${before} → ${after}`)
+    expect(stdout).toMatch(/tokens a word, text\.txt +\d\.\d{3} +\d\.\d{3} +\+0\.0 %\ntokens a word, other\.txt/)
+    expect(stdout).toContain('fasp eval small --text other.txt')
+    expect(stderr).toMatch(/other\.txt: \d+\.\d % more tokens with a vocabulary of/)
+    expect(readFileSync(join(at, 'small/README.md'), 'utf8')).toContain(`\n- Vocabulary: ${after} of ${before} tokens`)
+    expect((await run(at, 'report', 'report.json')).stdout).toContain('parameters')
+  })
+
+  test('export --vocabulary', async () => {
+    const at = await workplace()
+    const size = ['--vocabulary', 'text.txt', '--vocabulary-size', '512']
+    const { stdout } = await run(at, 'export', TINY_LLAMA, '-o', 'small.gguf', ...size)
+    expect(stdout).toMatch(/vocabulary +1024 +\d+ +−[\d.]+ k parameters/)
+    await withModel(join(at, 'small.gguf'), async ({ architecture: a }) =>
+      expect(a.vocabularySize).toBeLessThanOrEqual(512),
+    )
+  })
+
+  test('what makes no sense is refused', async () => {
+    const at = await workplace()
+    const says = (args: string[], parts: string[], code = 2) =>
+      refused(at, [...prune, '-o', 'x', ...args], { code, says: parts })
+    await says(['--vocabulary-size', '9'], ['a vocabulary of 9 tokens is too small', 'Ask for more'])
+    await says(['--vocabulary', 'no.txt'], ['no.txt'], 1)
+    const alone = ['export', TINY_LLAMA, '-o', 'x.gguf', '--vocabulary-size', '600']
+    await refused(at, alone, { code: 2, says: ['Say which with --vocabulary <file>'] })
   })
 })

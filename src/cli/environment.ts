@@ -25,7 +25,7 @@ export const OUTPUT_OPTIONS = {
 export const PRUNING_OPTIONS = {
   ...ENGINE_OPTIONS,
   ...LINALG_OPTIONS,
-  memory: { type: 'number', value: 'GiB', help: 'memory for activations, then disk (default 1)' },
+  memory: { type: 'number', value: 'GiB', rare: true, help: 'memory for activations, then disk (default 1)' },
   products: {
     type: 'text',
     choices: PRECISIONS,

@@ -40,6 +40,8 @@ const GROUPS = {
     'text-windows',
     'seq-len',
     'calibration-seq-len',
+    'vocabulary',
+    'vocabulary-size',
     'held-out',
     'seed',
   ],

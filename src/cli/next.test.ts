@@ -10,5 +10,6 @@ test('a model with a chat template is asked by that, and a GGUF file is timed, a
     '  fasp push a/small your-name/small',
   ])
   expect(commands('small.gguf', false)[1]).toBe("  fasp generate small.gguf -p 'Once upon a time'")
+  expect(nextCommands('org/name', 'small', 'my.txt', false, false)).toContain('\n  fasp eval small --text my.txt\n')
   expect(commands('small.gguf', false)[3]).toBe('  fasp bench org/name small.gguf')
 })

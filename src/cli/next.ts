@@ -2,11 +2,14 @@
 import { baseName } from '../display.ts'
 import { isGgufFile } from '../write/place.node.ts'
 
-/** @param source as the user named it @param text to measure on, which the machine has or fetches @param chat whether it has a template for that */
-export function nextCommands(source: string, output: string, text: string, chat: boolean): string {
+/**
+ * @param source as the user named it @param text to measure on, which the machine has or fetches
+ * @param chat whether it has a template for that @param comparable token by token, as with the same vocabulary
+ */
+export function nextCommands(source: string, output: string, text: string, chat: boolean, comparable = true): string {
   const commands = [
     ['generate', output, ...(chat ? ['--chat', '-p', 'Who are you?'] : ['-p', 'Once upon a time'])],
-    ['eval', output, '--dense', source, '--text', text],
+    ['eval', output, ...(comparable ? ['--dense', source] : []), '--text', text],
     isGgufFile(output)
       ? ['bench', source, output]
       : ['push', output, `your-name/${baseName(output).replace(/[^\w.-]+/g, '-')}`],

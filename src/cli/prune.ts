@@ -24,6 +24,7 @@ import {
   planText,
   secondsLine,
   sizesTable,
+  vocabularyTable,
 } from '../report/terminal.ts'
 import { chatTemplate } from '../text/chat.ts'
 import type { Parsed } from './arguments.ts'
@@ -41,6 +42,7 @@ import {
 import { nextCommands } from './next.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
+import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
 
 const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS
 
@@ -63,6 +65,7 @@ const OPTIONS = {
   },
   to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, onnx, …; repeatable' },
   text: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
+  ...VOCABULARY_OPTIONS,
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
   'keep-statistics': { type: 'flag', rare: true, help: 'keep what a later export in a quantised type rounds with' },
@@ -106,7 +109,7 @@ export default defineCommand({
     const settings = { ...planOptions(options), signal }
     if (options['dry-run']) {
       const plan = await showProgress(planPruneEvents(model, settings))
-      done(`${askedText(settings, plan.sizes)}\n${planText(plan)}`)
+      done(`${askedText(settings, plan.sizes, plan.vocabulary)}\n${planText(plan)}`)
       give({ ...plan, tensors: undefined, architecture: undefined })
       return
     }
@@ -144,7 +147,8 @@ export default defineCommand({
     print(paint(process.stdout, 'bold', wrap(headline(denseRun, prunedRun), style.columns)))
     const layers = layersText(result, options.verbose, style)
     if (layers) print(`\n${dim(layers)}`)
-    print(`\n${askedText(result.options, result.sizes)}\n${sizesTable(result.sizes)}`)
+    print(`\n${askedText(result.options, result.sizes, result.vocabulary)}\n${sizesTable(result.sizes)}`)
+    if (result.vocabulary) print(`\n${vocabularyTable(result.vocabulary)}`)
     const losses = lossTable(result)
     if (losses) print(`\n${dim(losses)}`)
     if (text) print(`\n${perplexityTable(perplexities)}`)
@@ -157,7 +161,8 @@ export default defineCommand({
       for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
     }
     const readable = text?.[0] ?? options.calibration?.[0] ?? 'wikitext2'
-    print(`\n${nextCommands(model, output, readable, chatTemplate(run.model.checkpoint) !== undefined)}`)
+    const chat = chatTemplate(run.model.checkpoint) !== undefined
+    print(`\n${nextCommands(model, output, readable, chat, !result.vocabulary)}`)
     give({ ...result, peakMemoryBytes })
   },
 })
@@ -177,6 +182,7 @@ function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
     output: options.output,
     to: options.to?.map(exportRequest),
     calibration: options.calibration,
+    vocabulary: vocabularyChoice(options),
     windows: options.windows,
     seqLen: options['seq-len'],
     heldOut: options['held-out'],

@@ -42,9 +42,12 @@ export async function* exportModelEvents(
   return yield* committed(sink, async function* () {
     const context = { open: openCheckpoint, engine: chosen.engine, apart: requests.length > 1, verify, signal }
     const results = yield* writeExports(model, requests, sink, context)
-    const { name, format, recipe } = model.checkpoint
+    const { name, format, recipe, vocabulary = recipe?.vocabulary } = model.checkpoint
     const source = { name: baseName(name), format, modelType: model.architecture.modelType }
-    await writeFile(sink, jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, exports: results }))
+    await writeFile(
+      sink,
+      jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, vocabulary, exports: results }),
+    )
     return placed(output, results)
   })
 }

@@ -1,6 +1,7 @@
 // `prune` in Node: into a folder, a .gguf file or a sink, with exports.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { STATISTICS } from '../checkpoint/huggingface.node.ts'
 import { Clock } from '../clock.ts'
 import { bytes } from '../display.ts'
@@ -23,6 +24,7 @@ import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
+import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
 import { pruneWithinLoss } from '../within-loss.ts'
 import { modelCard } from '../write/card.ts'
 import { openFolderSink } from '../write/folder.node.ts'
@@ -32,6 +34,7 @@ import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
 import type { ExportPlan } from '../write/target.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
+import { openWithVocabulary } from './vocabulary.node.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
@@ -51,6 +54,8 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'> {
    * windows, ready made. @default the model writes its own text
    */
   readonly calibration?: readonly TextInput[] | Windows
+  /** Which tokens of the vocabulary stay; the rows of the others go, before all else (`cutVocabulary`). @default all */
+  readonly vocabulary?: VocabularyChoice<TextInput>
   readonly signal?: AbortSignal
 }
 
@@ -68,6 +73,8 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
 }
 
 export interface PathPlan extends Plan {
+  /** Absent where the vocabulary is whole. */
+  readonly vocabulary?: VocabularyCut
   readonly exports: readonly PlannedExport[]
 }
 
@@ -95,7 +102,7 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
   const asked = { ...requested, input: { windows, texts } }
   const measuredOn = yield* openTexts(others.text, 'evaluation', { signal })
   if (!isOpen(engine)) describeEngine(engine, products) // refuses what this machine lacks
-  const model = yield* nodeVerbs.openModel(source, { signal })
+  const model = yield* openWithVocabulary(source, others.vocabulary, [...(texts ?? []), ...measuredOn], signal)
   return preparedPrune(model, () => {
     const { requests, single } = asked
     const { run, exports: planned, rounds } = decide(model, asked)
@@ -172,17 +179,20 @@ export async function* planPruneEvents(source: string | Model, options: PlanOpti
     throw new UsageError(
       'what max-loss removes takes runs to find, so there is no plan (--dry-run) of it. Plan a sparsity or a size.',
     )
+  const { vocabulary } = others
   const asked = ask(others)
-  await using model = yield* nodeVerbs.openModel(source, { signal })
+  const { texts } = vocabulary ? textsOrWindows(others.calibration) : {}
+  const read = yield* openTexts(texts, 'calibration', { signal })
+  await using model = yield* openWithVocabulary(source, vocabulary, read, signal)
   const { run, exports } = decide(model, asked)
-  return { ...run.plan, exports }
+  return { ...run.plan, exports, vocabulary: model.checkpoint.vocabulary }
 }
 
 /** What is asked for, before a long download. @throws UsageError for what is wrong on any model */
 function ask(
   options: Omit<PrunePathOptions, 'output' | 'signal' | 'engine'> & Partial<Pick<PrunePathOptions, 'output'>>,
 ) {
-  const { output = '', to, dtype, calibration, text, textWindows, ...rest } = options
+  const { output = '', to, dtype, calibration, vocabulary, text, textWindows, ...rest } = options
   if (typeof output !== 'string' && (to || text))
     throw new UsageError('a sink takes no exports (to), nor text. Give the path of a folder as output.')
   if (textWindows !== undefined) checkRange('text-windows', textWindows, 1, 1e9, true)

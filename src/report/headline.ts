@@ -27,7 +27,8 @@ export const speedText = (dense: Run | undefined, run: Run): string | undefined 
 
 /** `98.4 MB → 84.9 MB, 134.5 M → 113.0 M parameters, …`, in one sentence. */
 export function headline(dense: Run | undefined, run: PrunedRun): string {
-  const { parameters, weightBytes } = run.prune.sizes
+  const { sizes, vocabulary } = run.prune
+  const { parameters, weightBytes } = sizes
   const speed = speedText(dense, run)
   const losses = lossesOf(dense, run).map(
     ({ change, on, values }) => `${change} perplexity on ${on}${values ? ` (${values})` : ''}`,
@@ -35,6 +36,7 @@ export function headline(dense: Run | undefined, run: PrunedRun): string {
   return [
     `${bytes(weightBytes.before)} → ${bytes(weightBytes.after)}`,
     `${count(parameters.before)} → ${count(parameters.effective)} parameters`,
+    ...(vocabulary ? [`vocabulary of ${count(vocabulary.tokens.before)} → ${count(vocabulary.tokens.after)}`] : []),
     ...(speed ? [`a prompt at ${speed} here`] : []),
     ...(losses.length > 0 ? losses : ['loss not measured, as nothing was held out']),
   ].join(', ')

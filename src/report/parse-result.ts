@@ -112,6 +112,12 @@ const PRUNE: Check = (value, at) => {
 const PRUNE_FIELDS = object({
   fasp: text,
   source: object({ name: text, format: text, modelType: text }),
+  vocabulary: optional(
+    object({
+      ...{ tokens: BEFORE_AFTER, parameters: number },
+      texts: list(object({ name: text, tokensPerWord: BEFORE_AFTER })),
+    }),
+  ),
   options: record(value => value),
   widths: object({ before: WIDTHS, after: list(WIDTHS) }),
   sizes: object({

@@ -1,5 +1,6 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
+import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { sparsityText } from '../checkpoint/pruned.ts'
 import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
@@ -32,6 +33,7 @@ export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): 
 export function askedText(
   { sparsity = 0, size, parameters, maxLoss }: Amount,
   { decoderLinears, parameters: all, weightBytes }: Sizes,
+  vocabulary?: VocabularyCut,
 ): string {
   const asked =
     (size !== undefined && bytes(size)) ||
@@ -46,7 +48,7 @@ export function askedText(
     weightBytes.after < weightBytes.before
       ? `${cut(weightBytes)} of the file`
       : `${cut({ before: all.before, after: all.effective })} of the parameters`
-  const text = `Asked ${sparsityText({ sparsity })} of the decoder linears = ${whole}: embedding, head and norms (${rest} parameters) are not cut.`
+  const text = `Asked ${sparsityText({ sparsity })} of the decoder linears = ${whole}: embedding, head and norms (${rest} parameters) ${vocabulary ? 'lose only rows of tokens' : 'are not cut'}.`
   return wrap(text, PLAIN.columns)
 }
 
@@ -95,6 +97,16 @@ export function lossTable({ calibration }: Pick<PruneResult, 'calibration'>): st
   return rows.length > 0 ? fitted([head, ...rows], PLAIN.columns) : undefined
 }
 
+/** What a smaller vocabulary holds, and what texts become under it. */
+export function vocabularyTable({ tokens, parameters, texts }: VocabularyCut): string {
+  const changes = texts.map(({ name, tokensPerWord: of }) => {
+    const change = `${of.after < of.before ? '' : '+'}${percent(of.after / of.before - 1)}`
+    return [`tokens a word, ${name}`, of.before.toFixed(3), of.after.toFixed(3), change]
+  })
+  const rows = ['vocabulary', count(tokens.before), count(tokens.after), `−${count(parameters)} parameters`]
+  return fitted([['', 'before', 'after', 'change'], rows, ...changes], PLAIN.columns)
+}
+
 export const exportsTable = (exports: readonly ExportResult[]): string => table(exportRows(exports))
 
 export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes: number): string {
@@ -103,10 +115,12 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
 }
 
 interface Exports {
+  readonly vocabulary?: VocabularyCut
   readonly exports: readonly PlannedExport[]
 }
 
-export function planText({ widths, layers, sizes, memoryBytes, activationBytes, exports }: Plan & Exports): string {
+export function planText(plan: Plan & Exports): string {
+  const { widths, layers, sizes, memoryBytes, activationBytes, exports, vocabulary } = plan
   const { before, after } = layers
   const files = exports.map(({ to, dtype, bytes: b }) => {
     return [to, dtype.toLowerCase(), bytes(b.before), bytes(b.after), cut(b)]
@@ -114,6 +128,7 @@ export function planText({ widths, layers, sizes, memoryBytes, activationBytes, 
   return [
     after.length < before ? `Layers: ${after.length} of ${before}.` : widthsText(widths),
     sizesTable(sizes),
+    ...(vocabulary ? [vocabularyTable(vocabulary)] : []),
     ...(files.length > 0 ? [table([['export', 'type', 'before', 'after', 'cut'], ...files])] : []),
     `Expected memory: ${bytes(memoryBytes)}.${activationBytes.scratch > 0 ? ` Activations in a scratch file: ${bytes(activationBytes.scratch)}; --memory keeps more in memory.` : ''}`,
   ].join('\n')

@@ -2,7 +2,7 @@
 // A text of kept tokens gets the ids that it had, renumbered, and the logits that it had for them: nothing that the layers see changes.
 // Other texts are spelled in more, smaller tokens, which the layers have seen less of in this place.
 import type { Checkpoint, VocabularyCut } from '../checkpoint/checkpoint.ts'
-import { count, percent } from '../display.ts'
+import { count, percent, shortNames } from '../display.ts'
 import { TextError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { describeModel, type Model } from '../model/model.ts'
@@ -54,10 +54,11 @@ export async function* cutVocabularyEvents(
   const kept = choose(needs, must, counts, { size, rows: a.vocabularySize })
   const cut = describeModel(renumber(model, kept))
   const other = loadTokenizer(cut.checkpoint)
-  const names = keep.map(({ name }) => name)
+  const all = [...keep, ...others].filter(({ name }, i, some) => some.findIndex(one => one.name === name) === i)
+  const names = shortNames(all.map(({ name }) => name))
   const texts: VocabularyCut['texts'][number][] = []
-  for (const text of [...keep, ...others.filter(({ name }) => !names.includes(name))])
-    texts.push({ name: text.name, tokensPerWord: perWord(text.name, await text.text(), tokenizer, other) })
+  for (const [i, text] of all.entries())
+    texts.push({ name: names[i], tokensPerWord: perWord(text.name, await text.text(), tokenizer, other) })
   const tokens = { before: a.vocabularySize, after: kept.length }
   for (const { name, tokensPerWord: of } of texts)
     if (of.after > of.before * (1 + TOLD_GROWTH))

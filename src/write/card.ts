@@ -69,7 +69,7 @@ function lossRows({ calibration }: Recipe, { dense = [], pruned = [] }: Perplexi
 }
 
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe, measured: Measured = {}): SideFile {
-  const { options, sizes, widths, calibration, removedLayers } = recipe
+  const { options, sizes, widths, calibration, removedLayers, vocabulary } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
   const zeros = parameters.effective < parameters.stored
   const hubId = checkpoint.card?.hubId
@@ -113,6 +113,7 @@ ${losses.join('')}`
 - ${widthsText(widths)}${zeros ? ' Removed ones are zeros.' : ''}
 ${removedLayers ? `- Layers removed, in this order: ${removedLayers.map(({ layer }) => layer).join(', ')} of 0 to ${layersOf(architecture) - 1}.\n` : ''}\
 - Calibrated on ${texts}.
+${vocabulary ? `- Vocabulary: ${vocabulary.tokens.after} of ${vocabulary.tokens.before} tokens; what others wrote is spelled in more, smaller ones.\n` : ''}\
 - \`fasp.json\` has all options, the kept indices and the error of every layer.
 
 ## Use
