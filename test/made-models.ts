@@ -2,7 +2,10 @@
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { layoutSafetensors } from '../src/formats/safetensors.ts'
+import { elements } from '../src/formats/tensors.ts'
+import { tensorShapes } from '../src/model/architecture.ts'
 import type { LayerWidths } from '../src/model/half-block.ts'
+import { architectureOf } from '../src/model/model.ts'
 import { openCheckpoint } from '../src/node.ts'
 
 export interface MadeModel {
@@ -51,47 +54,21 @@ export const LLAMA3_ROPE = {
   original_max_position_embeddings: 64,
 }
 
-/** A LLaMA, Mistral or Qwen2 of random weights; norms and biases are random too, since constants would hide mistakes. */
+/** A model like LLaMA of random weights; norms and biases are random too, since constants would hide mistakes. */
 export function randomLlama(changes: Readonly<Record<string, unknown>>, seed: number): MadeModel {
   const sizes = { vocab_size: 1024, hidden_size: 96, intermediate_size: 256, num_hidden_layers: 4 }
   const heads = { num_attention_heads: 6, num_key_value_heads: 2 }
   const rest = { max_position_embeddings: 512, rms_norm_eps: 1e-5, tie_word_embeddings: true, torch_dtype: 'float32' }
-  const config = { model_type: 'llama', ...sizes, ...heads, ...rest, ...changes } as typeof sizes &
-    typeof heads & {
-      model_type: string
-      head_dim?: number
-      tie_word_embeddings: boolean
-      attention_bias?: boolean
-      mlp_bias?: boolean
-    }
-  const { hidden_size: d, intermediate_size: f, num_attention_heads: h, num_key_value_heads: k } = config
-  const e = config.head_dim ?? d / h
+  const config = { model_type: 'llama', ...sizes, ...heads, ...rest, ...changes }
+  const a = architectureOf('made', config)
   const random = normalNumbers(seed)
-  const tensors: Record<string, { shape: number[]; values: Float32Array }> = {}
-  const put = (name: string, shape: number[], spread: number, mean = 0) => {
-    const length = shape.reduce((a, b) => a * b)
-    tensors[name] = { shape, values: Float32Array.from({ length }, () => mean + spread * random()) }
+  const tensors: Record<string, { shape: readonly number[]; values: Float32Array }> = {}
+  for (const [name, shape] of tensorShapes(a)) {
+    const table = [a.names.embedding, a.names.head].some(module => name === `${module}.weight`)
+    const [spread, mean] =
+      shape.length === 2 ? [(table ? 2 : 1) / Math.sqrt(shape[1]), 0] : name.endsWith('.bias') ? [0.3, 0] : [0.2, 1]
+    tensors[name] = { shape, values: Float32Array.from({ length: elements(shape) }, () => mean + spread * random()) }
   }
-  const qkvBias = config.attention_bias || config.model_type === 'qwen2'
-  const linear = (name: string, out: number, input: number, bias: boolean | undefined) => {
-    put(`${name}.weight`, [out, input], 1 / Math.sqrt(input))
-    if (bias) put(`${name}.bias`, [out], 0.3)
-  }
-  put('model.embed_tokens.weight', [config.vocab_size, d], 2 / Math.sqrt(d))
-  for (let i = 0; i < config.num_hidden_layers; i++) {
-    const at = `model.layers.${i}.`
-    put(`${at}input_layernorm.weight`, [d], 0.2, 1)
-    linear(`${at}self_attn.q_proj`, h * e, d, qkvBias)
-    linear(`${at}self_attn.k_proj`, k * e, d, qkvBias)
-    linear(`${at}self_attn.v_proj`, k * e, d, qkvBias)
-    linear(`${at}self_attn.o_proj`, d, h * e, config.attention_bias)
-    put(`${at}post_attention_layernorm.weight`, [d], 0.2, 1)
-    linear(`${at}mlp.gate_proj`, f, d, config.mlp_bias)
-    linear(`${at}mlp.up_proj`, f, d, config.mlp_bias)
-    linear(`${at}mlp.down_proj`, d, f, config.mlp_bias)
-  }
-  put('model.norm.weight', [d], 0.2, 1)
-  if (!config.tie_word_embeddings) put('lm_head.weight', [config.vocab_size, d], 2 / Math.sqrt(d))
   return { config, tensors }
 }
 

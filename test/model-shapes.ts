@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import { floatSource } from '../src/checkpoint/float-source.ts'
 import { elements } from '../src/formats/tensors.ts'
 import { attentionHalves, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
-import { floatSource } from '../src/model/float-source.ts'
 import type { AttentionHalf, LayerWidths } from '../src/model/half-block.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
 import { randomNumbers } from '../src/random.ts'
@@ -78,10 +78,12 @@ const llamas = fc
 const likes = fc
   .record({
     llama: llamas,
-    model_type: fc.constantFrom('llama', 'mistral', 'qwen2'),
+    model_type: fc.constantFrom('llama', 'mistral', 'qwen2', 'qwen3', 'gemma3_text'),
     sliding_window: fc.constantFrom(null, 1, 3, 9),
     use_sliding_window: fc.boolean(),
     max_window_layers: size(0, 2),
+    sliding_window_pattern: size(1, 3),
+    query_pre_attn_scalar: size(4, 30),
   })
   .map(({ llama, ...config }) => ({ ...llama, ...config }))
 

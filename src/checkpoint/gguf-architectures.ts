@@ -1,21 +1,50 @@
 // What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
-// Source: llama.cpp, src/models/llama.cpp, deci.cpp and qwen2.cpp; src/llama-model.cpp (`llama_model_rope_type`).
+// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp and gemma3.cpp; src/llama-model.cpp (`llama_model_rope_type`).
+import { GEMMA3_LAYER, type LayerNames, LLAMA_LAYER, QWEN3_LAYER } from './gguf-names.ts'
 
-interface Graph {
+export interface GgufGraph {
   /** It turns pairs of neighbours, for which the rows of Q and K are permuted; or else the two halves of a head, as transformers does. */
   readonly permuted: boolean
   /** Each layer has an FFN width of its own. */
   readonly perLayer: boolean
-  /** It takes heads that fill the embedding alone, and no divisors of the frequencies. */
+  /** It takes heads that fill the embedding alone. */
   readonly plain: boolean
+  /** It takes divisors of the frequencies, each its own (Llama 3). */
+  readonly divisors: boolean
+  /** It has sliding windows: of so many layers all but the last, where the file does not say. */
+  readonly windows?: number
+  readonly names: LayerNames
+  /** What norms multiply by is stored, 1 + γ, and not γ. @default 0 */
+  readonly normOffset: number
+  readonly activation: 'silu' | 'gelu_tanh'
+}
+
+const LLAMA: GgufGraph = {
+  permuted: true,
+  perLayer: false,
+  plain: false,
+  divisors: true,
+  names: LLAMA_LAYER,
+  normOffset: 0,
+  activation: 'silu',
 }
 
 export const GRAPHS = {
   /** LLaMA and Mistral. */
-  llama: { permuted: true, perLayer: false, plain: false },
+  llama: LLAMA,
   /** NVIDIA's Nemotron. */
-  deci: { permuted: true, perLayer: true, plain: false },
-  qwen2: { permuted: false, perLayer: false, plain: true },
-} as const satisfies Record<string, Graph>
+  deci: { ...LLAMA, perLayer: true },
+  qwen2: { ...LLAMA, permuted: false, plain: true, divisors: false },
+  qwen3: { ...LLAMA, permuted: false, divisors: false, names: QWEN3_LAYER },
+  gemma3: {
+    ...LLAMA,
+    permuted: false,
+    divisors: false,
+    names: GEMMA3_LAYER,
+    windows: 6,
+    normOffset: 1,
+    activation: 'gelu_tanh',
+  },
+} as const satisfies Record<string, GgufGraph>
 
 export type GgufArchitecture = keyof typeof GRAPHS

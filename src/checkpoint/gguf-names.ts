@@ -11,7 +11,9 @@ export const OUTSIDE_LAYERS = {
 } as const
 
 /** Name in the file, and in transformers after `model.layers.0.`. */
-export const IN_LAYER = {
+export type LayerNames = Readonly<Record<string, string>>
+
+export const LLAMA_LAYER = {
   attn_norm: 'input_layernorm',
   attn_q: 'self_attn.q_proj',
   attn_k: 'self_attn.k_proj',
@@ -21,16 +23,26 @@ export const IN_LAYER = {
   ffn_gate: 'mlp.gate_proj',
   ffn_up: 'mlp.up_proj',
   ffn_down: 'mlp.down_proj',
-} as const
+} as const satisfies LayerNames
 
-const STORED = new Map(
-  Object.entries({ ...OUTSIDE_LAYERS, ...IN_LAYER }).map(([stored, name]): [string, string] => [name, stored]),
-)
+export const QWEN3_LAYER = {
+  ...LLAMA_LAYER,
+  attn_q_norm: 'self_attn.q_norm',
+  attn_k_norm: 'self_attn.k_norm',
+} as const satisfies LayerNames
+
+export const GEMMA3_LAYER = {
+  ...QWEN3_LAYER,
+  post_attention_norm: 'post_attention_layernorm',
+  ffn_norm: 'pre_feedforward_layernorm',
+  post_ffw_norm: 'post_feedforward_layernorm',
+} as const satisfies LayerNames
 
 /** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that these models do not have. */
-export function storedName(name: string): string | undefined {
+export function storedName(name: string, inLayer: LayerNames): string | undefined {
   const [, layer, module, kind] = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? []
-  const stored = STORED.get(module ?? '')
+  const names = Object.entries(layer === undefined ? OUTSIDE_LAYERS : inLayer)
+  const stored = names.find(([, own]) => own === module)?.[0]
   return stored && `${layer === undefined ? '' : `blk.${layer}.`}${stored}.${kind}`
 }
 

@@ -39,7 +39,8 @@ export async function openEmbedding(
   engine: Engine,
   { rows: table, places }: TokenRows,
 ): Promise<Embedding> {
-  const { names, embeddingSize, hiddenSize, maxPositions, vocabularySize, positionOffset } = model.architecture
+  const { names, embeddingSize, embeddingScale, hiddenSize, maxPositions, vocabularySize, positionOffset } =
+    model.architecture
   const positions = names.positions && (await readWeights(model, `${names.positions}.weight`))
   const project = names.projectIn && (await readWeights(model, `${names.projectIn}.weight`))
   return {
@@ -63,6 +64,7 @@ export async function openEmbedding(
           rows.set(table.subarray(row * embeddingSize, (row + 1) * embeddingSize), (w * length + i) * embeddingSize)
         })
       })
+      if (embeddingScale) for (let i = 0; i < rows.length; i++) rows[i] *= embeddingScale
       const stream = project ? await projectRows(engine, rows, project, embeddingSize, hiddenSize) : rows
       if (positions)
         for (let row = 0; row < windows.length * length; row++) {

@@ -83,8 +83,12 @@ export async function* readHalves(model: Model, halves: readonly HalfBlock[]): A
 /** Feeds of a norm that graphs call `role`; ones and zeros where the model's norms have no weights. */
 export async function readNorm(model: Model, norm: Norm, role: string): Promise<Feeds> {
   const stored = normTensors(norm)
-  const feed = async (i: number) =>
-    values(stored[i] ? await readWeights(model, stored[i]) : new Float32Array(norm.size).fill(1 - i), [norm.size])
+  const read = async (i: number) =>
+    stored[i] ? await readWeights(model, stored[i]) : new Float32Array(norm.size).fill(1 - i)
+  const feed = async (i: number) => {
+    const weights = await read(i)
+    return values(norm.offset ? weights.map(w => w + norm.offset!) : weights, [norm.size])
+  }
   const weight = { [`${role}.weight`]: await feed(0) }
   return norm.type === 'rms' ? weight : { ...weight, [`${role}.bias`]: await feed(1) }
 }

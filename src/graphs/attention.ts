@@ -36,8 +36,8 @@ export function attentionHidden(
   const [q, k, v] = layers.inputs(x, half)
   const { query, key } = half.norms
   const qkv = [
-    query ? perHead(g, q, half.heads, query, layers) : q,
-    key ? perHead(g, k, half.kvHeads, key, layers) : k,
+    query ? perHead(g, q, half.heads * half.headSize, query, layers) : q,
+    key ? perHead(g, k, half.kvHeads * half.headSize, key, layers) : k,
     v,
   ]
   if (form.by === 'cache') return byCache(g, half, qkv, form)
@@ -102,10 +102,10 @@ function byOperator(
   return trimHeads(g, rows, heads, headSize, width)
 }
 
-/** The norm of each head of `y` [n, heads·e] by itself. */
-function perHead(g: Graph, y: Value, heads: number, norm: Norm, layers: Layers): Value {
+/** The norm of each `norm.size` of `y` [n, width] by themselves: of a head, or of all (OLMo 2). */
+function perHead(g: Graph, y: Value, width: number, norm: Norm, layers: Layers): Value {
   const rows = g.op('Reshape', [y, g.constant('int64', [-1, norm.size])])
-  return g.op('Reshape', [layers.norm(rows, norm), g.constant('int64', [-1, heads * norm.size])])
+  return g.op('Reshape', [layers.norm(rows, norm), g.constant('int64', [-1, width])])
 }
 
 /** [n, heads·e] → [n, heads·width]: zeros after each half of each head, so that rotary pairs (i, i + e/2) stay pairs. */

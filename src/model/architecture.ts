@@ -47,8 +47,12 @@ export interface Architecture {
   readonly positionOffset: number
   /** Width of the embedding rows; differs from `hiddenSize` where there are `projectIn` and `projectOut`. */
   readonly embeddingSize: number
-  /** How the classes of transformers begin, `…ForCausalLM`. */
+  /** What these rows are multiplied by (Gemma). @default 1 */
+  readonly embeddingScale?: number
+  /** How the classes of transformers begin, `…Config`, `…Model` and `…ForCausalLM`. */
   readonly classes: string
+  /** How `…ForCausalLM` begins. @default as the others */
+  readonly headClass?: string
   /** What llama.cpp calls the family, where it has a graph for it. */
   readonly gguf?: GgufArchitecture
 }

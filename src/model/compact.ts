@@ -42,17 +42,18 @@ const OURS = 'Fasp'
 
 /** The fields of `config.json` that make it compact. `ffnWidth` stays the width of the model before. */
 export function compactConfig(
-  a: Pick<Architecture, 'classes' | 'modelType'>,
+  a: Pick<Architecture, 'classes' | 'headClass' | 'modelType'>,
   layerWidths: readonly LayerWidths[],
 ): Record<string, unknown> {
   const name = OURS + a.classes
+  const withHead = `${OURS}${a.headClass ?? a.classes}ForCausalLM`
   return {
     model_type: `${COMPACT_PREFIX}${a.modelType}`,
-    architectures: [`${name}ForCausalLM`],
+    architectures: [withHead],
     auto_map: {
       AutoConfig: `configuration_fasp.${name}Config`,
       AutoModel: `modeling_fasp.${name}Model`,
-      AutoModelForCausalLM: `modeling_fasp.${name}ForCausalLM`,
+      AutoModelForCausalLM: `modeling_fasp.${withHead}`,
     },
     [FIELD]: layerWidths,
   }

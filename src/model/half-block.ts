@@ -11,6 +11,8 @@ export interface Norm {
   readonly epsilon: number
   /** Whether it has weights. */
   readonly affine: boolean
+  /** Added to the weights that are stored: Gemma's norms multiply by 1 + γ. @default 0 */
+  readonly offset?: number
 }
 
 /**

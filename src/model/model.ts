@@ -7,13 +7,22 @@ import type { DType } from '../formats/tensors.ts'
 import { type Architecture, layersOf, tensorShapes } from './architecture.ts'
 import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
+import { gemma3 } from './families/gemma3.ts'
 import { llama } from './families/llama.ts'
 import { mistral } from './families/mistral.ts'
 import { opt } from './families/opt.ts'
 import { qwen2 } from './families/qwen2.ts'
+import { qwen3 } from './families/qwen3.ts'
 import { checkRecipe } from './recipe.ts'
 
-const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = { llama, mistral, opt, qwen2 }
+const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
+  llama,
+  mistral,
+  opt,
+  qwen2,
+  qwen3,
+  gemma3_text: gemma3,
+}
 
 export interface Model {
   readonly checkpoint: Checkpoint

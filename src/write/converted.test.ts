@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
+import { floatSource } from '../checkpoint/float-source.ts'
 import { encode } from '../formats/encode.ts'
-import { floatSource } from '../model/float-source.ts'
 import type { Model } from '../model/model.ts'
 import { converted } from './converted.ts'
 

@@ -29,7 +29,10 @@ export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[
 /** Numbers of rotary positions with a decimal point: Python tells 8 from 8.0, and transformers 4 warns of the former. */
 export function configFile(config: Record<string, unknown>): SideFile {
   const text = `${JSON.stringify(config, null, 2)}\n`
-  return textFile('config.json', text.replace(/("(?:rope_theta|\w*factor)": \d+)(?=,?\n)/g, '$1.0'))
+  return textFile(
+    'config.json',
+    text.replace(/("(?:rope_theta|rope_local_base_freq|\w*factor)": \d+)(?=,?\n)/g, '$1.0'),
+  )
 }
 
 function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe: Recipe): Record<string, unknown> {
@@ -70,9 +73,14 @@ export function dtypeFields(config: Readonly<Record<string, unknown>>, dtypes: r
 /** transformers 4 and others read these two fields and take defaults where only version 5's `rope_parameters` is there. */
 function olderRope({ rope_parameters: rope }: Model['checkpoint']['config']): Record<string, unknown> {
   if (!rope) return {}
-  const { rope_theta, ...scaling } = rope as Record<string, unknown>
+  const { full_attention: full = rope, sliding_attention: local } = rope as Record<string, Record<string, unknown>>
+  const { rope_theta, ...scaling } = full as Record<string, unknown>
   const plain = (scaling.rope_type ?? 'default') === 'default'
-  return { ...(rope_theta !== undefined && { rope_theta }), rope_scaling: plain ? null : scaling }
+  return {
+    ...(rope_theta !== undefined && { rope_theta }),
+    ...(local && { rope_local_base_freq: local.rope_theta }), // Gemma 3
+    rope_scaling: plain ? null : scaling,
+  }
 }
 
 /** What each layer keeps. */

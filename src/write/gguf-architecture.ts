@@ -1,18 +1,60 @@
 // Which graph of llama.cpp runs a model, and what that depends on. Used by `gguf.ts` and `gguf-types.ts`.
-import { type GgufArchitecture, GRAPHS } from '../checkpoint/gguf-architectures.ts'
-import { type Architecture, attentionHalves } from '../model/architecture.ts'
+import { type GgufArchitecture, type GgufGraph, GRAPHS } from '../checkpoint/gguf-architectures.ts'
+import { LLAMA_LAYER, storedName } from '../checkpoint/gguf-names.ts'
+import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
 import type { Rope } from '../model/half-block.ts'
 
 /** The family's own where that takes the model; else `deci`, or `llama` where all layers are alike: both take biases wherever they are. */
 export function ggufArchitecture(a: Architecture): GgufArchitecture {
+  if (!likeLlama(a)) return a.gguf!
   if (a.compact) return 'deci'
   const [{ heads, headSize }] = attentionHalves(a)
   const isPlain = heads * headSize === a.hiddenSize && ropeDivisors(a).kind === 'one'
   return isPlain || !GRAPHS[a.gguf!].plain ? a.gguf! : 'llama'
 }
 
-/** Of all layers. */
-export const ropeOf = (a: Architecture): Rope => attentionHalves(a)[0].rope!
+/** The graph of the family. */
+export const familyGraph = (a: Architecture): GgufGraph => GRAPHS[a.gguf!]
+
+/** Whether the graphs of LLaMA run it, too, and so layers that differ in their FFN. */
+export const likeLlama = (a: Architecture): boolean => familyGraph(a).names === LLAMA_LAYER
+
+/** What llama.cpp has no architecture for; undefined where one of its graphs runs the model. */
+export function unlikeGguf(a: Architecture): string | undefined {
+  if (!a.gguf) return 'them'
+  const graph = familyGraph(a)
+  const names = [...tensorShapes(a).keys()]
+  const [{ heads, headSize, scale }] = attentionHalves(a)
+  if (ffnHalves(a).some(({ activation }) => activation !== graph.activation))
+    return `them without FFNs gated by ${graph.activation}`
+  const unknown = names.find(name => !storedName(name, graph.names))
+  if (unknown) return `them with ${unknown}`
+  if (likeLlama(a)) return undefined
+  if (names.some(name => name.endsWith('.bias'))) return 'them with biases'
+  if (!graph.divisors && ropeDivisors(a).kind === 'any') return 'them with a factor for each rotary frequency'
+  // llama.cpp, src/models/gemma3.cpp: `f_attention_scale`
+  const size = a.gguf === 'gemma3' && layersOf(a) === 62 ? a.hiddenSize / heads : headSize
+  if (Math.abs(scale * Math.sqrt(size) - 1) > 1e-6) return `them where scores are not scaled by 1/√${size}`
+  if (graph.windows && !windowsOf(a)) return 'them where the layers without windows are not every sixth, or every other'
+  return undefined
+}
+
+/** The window of all layers but one in `every`; 0 where none has one. Undefined where they are in no such order. */
+export function windowsOf(a: Architecture): { readonly window: number; readonly every: number } | undefined {
+  const windows = attentionHalves(a).map(({ window }) => window)
+  const window = windows.find(n => n !== undefined) ?? 0
+  const usual = familyGraph(a).windows!
+  const periods = [usual, ...windows.map((_, i) => i + 1)]
+  const every = periods.find(every => windows.every((n, i) => (n ?? 0) === ((i + 1) % every > 0 ? window : 0)))
+  if (window === 0) return { window, every: usual }
+  return every === undefined ? undefined : { window, every }
+}
+
+/** Of all layers; where some have windows, of those that have none. */
+export const ropeOf = (a: Architecture): Rope => {
+  const halves = attentionHalves(a)
+  return (halves.find(({ window }) => window === undefined) ?? halves[0]).rope!
+}
 
 /** By what scaling divides the frequencies: all by one factor, or each by its own (Llama 3). */
 export function ropeDivisors(a: Architecture): { kind: 'one' | 'any'; divisors: Float32Array<ArrayBuffer> } {

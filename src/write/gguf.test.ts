@@ -17,6 +17,8 @@ import { verifyExport } from '../export/verify.ts'
 import { memorySource } from '../formats/bytes.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { memoryContext } from '../forward/context.ts'
+import { attentionHalves } from '../model/architecture.ts'
+import type { AttentionHalf } from '../model/half-block.ts'
 import { describeModel, logits, type Model, openCheckpoint, openEngine } from '../node.ts'
 import { gguf } from './gguf.ts'
 import { MemorySink } from './sink.ts'
@@ -287,4 +289,56 @@ test('a value beyond float16 stops the export', async () => {
 test('OPT has no architecture in llama.cpp', async () => {
   const model = await open(TINY_OPT)
   expect(() => gguf.plan(model, 'F32')).toThrow(/opt models cannot be written as GGUF: llama.cpp has no architecture/)
+})
+
+/** Gemma 3 with what llama.cpp has a graph for. */
+const GEMMA3 = {
+  ...{
+    model_type: 'gemma3_text',
+    num_hidden_layers: 8,
+    num_attention_heads: 4,
+    head_dim: 24,
+    query_pre_attn_scalar: 24,
+  },
+  ...{
+    sliding_window: 9,
+    rope_theta: 1e6,
+    rope_local_base_freq: 2e4,
+    rope_scaling: { rope_type: 'linear', factor: 8 },
+  },
+}
+const QWEN3 = { model_type: 'qwen3', head_dim: 20, num_attention_heads: 4, rope_theta: 1e6, rms_norm_eps: 1e-6 }
+
+test.each([
+  ['gemma3', GEMMA3, ''],
+  ['gemma3', { ...GEMMA3, sliding_window_pattern: 3 }, ''],
+  ['gemma3', GEMMA3, 'the widest'],
+  ['qwen3', QWEN3, ''],
+  ['qwen3', { ...QWEN3, tie_word_embeddings: false, rope_scaling: { type: 'linear', factor: 4 } }, 'the widest'],
+])('%s and back, %j', async (architecture, config, notice) => {
+  const whole = randomLlama(config, 7)
+  const widths = Array.from({ length: Number(whole.config.num_hidden_layers) }, (_, i) => ({
+    ffn: 160 - 9 * i,
+    values: i === 1 ? [7, 3] : [20, 20],
+  }))
+  const model = await made(notice ? compactLlama(whole, widths) : whole)
+  const { file, plan, read } = await exported(model, 'F32')
+  expect(file.metadata.get('general.architecture')).toBe(architecture)
+  expect(plan.notices.join()).toContain(notice)
+  const again = await read()
+  const known = ({ window, rope, scale }: AttentionHalf) => [window, rope, scale]
+  expect(attentionHalves(again.architecture).map(known)).toEqual(attentionHalves(model.architecture).map(known))
+  const ids = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 1000)
+  const [ours, theirs] = [await logits(model, engine, ids), await logits(again, engine, ids)]
+  expect(Math.max(...ours.map((v, i) => Math.abs(v - theirs[i])))).toBeLessThan(1e-4)
+})
+
+test.each([
+  [{ ...GEMMA3, query_pre_attn_scalar: 30 }, 'scaled by 1/√24'],
+  [{ ...GEMMA3, layer_types: ['full_attention', ...new Array(7).fill('sliding_attention')] }, 'not every sixth'],
+  [{ ...GEMMA3, attention_bias: true }, 'biases'],
+  [{ ...QWEN3, rope_parameters: LLAMA3_ROPE }, 'a factor for each rotary frequency'],
+])('%j has no architecture in llama.cpp', async (config, problem) => {
+  const model = await made(randomLlama(config, 8))
+  expect(() => gguf.plan(model, 'F32')).toThrow(problem)
 })

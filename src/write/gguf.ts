@@ -22,26 +22,27 @@ import {
 import { quantize } from '../formats/gguf-quantize.ts'
 import { elements } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
-import {
-  type Architecture,
-  attentionHalves,
-  ffnHalves,
-  layersOf,
-  layerWidths,
-  tensorShapes,
-} from '../model/architecture.ts'
+import { type Architecture, attentionHalves, layersOf, layerWidths, tensorShapes } from '../model/architecture.ts'
 import { firstValueRows } from '../model/coupling.ts'
-import type { HalfBlock } from '../model/half-block.ts'
+import { type HalfBlock, normsOf, normTensors } from '../model/half-block.ts'
 import { type Model, readWeights } from '../model/model.ts'
-import { widened } from '../model/widen.ts'
 import { VERSION } from '../version.ts'
-import { ggufArchitecture, ropeDivisors, ropeOf } from './gguf-architecture.ts'
+import {
+  familyGraph,
+  ggufArchitecture,
+  likeLlama,
+  ropeDivisors,
+  ropeOf,
+  unlikeGguf,
+  windowsOf,
+} from './gguf-architecture.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
 import { BLOCK, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
 import { quantizeByGram } from './gptq.ts'
 import { gramReader } from './grams.ts'
 import type { Sink } from './sink.ts'
 import type { ExportPlan, Target } from './target.ts'
+import { widened } from './widen.ts'
 
 export const GGUF_FILE = 'model.gguf'
 
@@ -101,12 +102,12 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
 
 const isMatrix = ({ architecture }: Model, name: string) => tensorShapes(architecture).get(name)!.length === 2
 
-/** @throws UnsupportedModelError for what llama.cpp's graphs of LLaMA do not compute */
+/** @throws UnsupportedModelError for what llama.cpp's graphs do not compute */
 function checkArchitecture({ checkpoint, architecture: a }: Model): void {
-  const known = a.gguf && ffnHalves(a).every(({ activation }) => activation === 'silu')
-  if (!known || [...tensorShapes(a).keys()].some(name => storedName(name) === undefined))
+  const problem = unlikeGguf(a)
+  if (problem)
     throw new UnsupportedModelError(
-      `${checkpoint.name}: ${a.modelType} models cannot be written as GGUF: llama.cpp has no architecture for them. It runs what is like LLaMA: rotary positions, RMSNorm, an FFN gated by SiLU. Choose another --to.`,
+      `${checkpoint.name}: ${a.modelType} models cannot be written as GGUF: llama.cpp has no architecture for ${problem}. Choose another --to.`,
     )
 }
 
@@ -120,17 +121,20 @@ function commonType({ checkpoint, architecture }: Model): string {
   return [...sizes].sort((x, y) => y[1] - x[1])[0][0]
 }
 
-/** The model without windows, with all value channels, and FFNs of whole blocks where a type has blocks. */
+/** The model as llama.cpp's graph has it: with its windows or none, all value channels, FFNs of whole blocks, and of one width where it must be. */
 function fitted({ checkpoint, architecture }: Model, fileType: GgufFileType): Model {
   const everywhere = (half: HalfBlock): HalfBlock => (half.kind === 'ffn' ? half : { ...half, window: undefined })
-  const a = { ...architecture, halves: architecture.halves.map(everywhere) }
+  const a = familyGraph(architecture).windows
+    ? architecture
+    : { ...architecture, halves: architecture.halves.map(everywhere) }
   const model = { checkpoint, architecture: a }
   const multiple = isDType(fileType) ? 1 : BLOCK
   const widths = layerWidths(a)
+  const widest = likeLlama(a) ? 0 : Math.max(...widths.map(({ ffn }) => ffn))
   const places = attentionHalves(a).map((half, layer) => {
     const { ffn } = widths[layer]
     return {
-      ffn: Math.ceil(ffn / multiple) * multiple,
+      ffn: Math.ceil(Math.max(ffn, widest) / multiple) * multiple,
       neurons: Int32Array.from({ length: ffn }, (_, i) => i),
       valueRows: firstValueRows(half),
     }
@@ -168,13 +172,19 @@ function sizeNotices(
     )
   const filled = layerWidths(wide)
   if (layerWidths(narrow).some(({ ffn }, layer) => ffn !== filled[layer].ffn))
-    notices.push(`FFN widths are filled up to multiples of ${BLOCK}, the block of the type: ${cost('ffn')}.`)
+    notices.push(
+      `FFN widths are filled up to ${likeLlama(wide) ? `multiples of ${BLOCK}, the block of the type` : 'the widest, as llama.cpp has one for all layers of this family, and whole blocks'}: ${cost('ffn')}.`,
+    )
   return notices
 }
 
 const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, GgufType>): GgufTensorInfo[] => {
   const infos = [...tensorShapes(a)].map(
-    ([name, shape]): GgufTensorInfo => ({ name: storedName(name)!, type: types.get(name)!, shape }),
+    ([name, shape]): GgufTensorInfo => ({
+      name: storedName(name, familyGraph(a).names)!,
+      type: types.get(name)!,
+      shape,
+    }),
   )
   const { kind, divisors } = ropeDivisors(a)
   return kind === 'any' ? [...infos, { name: ROPE_TENSOR, type: 'F32', shape: [divisors.length] }] : infos
@@ -211,6 +221,7 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
     'rope.freq_base': real(ropeOf(a).theta),
     'rope.scaling.type': linear && text('linear'),
     'rope.scaling.factor': linear && real(divisors[0]),
+    ...windowPairs(a),
     'rope.scaling.original_context_length': kind === 'any' && typeof original === 'number' && count(original),
   }
   const general: Pairs = {
@@ -224,6 +235,20 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
   }
   const pairs = [...Object.entries(general), ...Object.entries(own).map(([key, value]) => [`${prefix}.${key}`, value])]
   return pairs.filter((pair): pair is [string, GgufPair[1]] => pair[1] instanceof Uint8Array)
+}
+
+/** Of families whose graph has windows. */
+function windowPairs(a: Architecture): Pairs {
+  const { count, real } = ggufValue
+  const { windows } = familyGraph(a)
+  const { window, every } = (windows && windowsOf(a)) || { window: 0, every: 0 }
+  if (window === 0) return {}
+  const { rope } = attentionHalves(a).find(half => half.window !== undefined)!
+  return {
+    'attention.sliding_window': count(window),
+    'attention.sliding_window_pattern': every !== windows && count(every), // older versions of llama.cpp know none but theirs
+    'rope.freq_base_swa': real(rope!.theta),
+  }
 }
 
 /** What the model is called, and how it was pruned. Source of the general keys: llama.cpp, gguf-py/gguf/constants.py. */
@@ -279,18 +304,29 @@ async function* writeTensors(
   }
   const names = [...tensorShapes(a).keys()]
   const permuted = permutedRows(a)
+  const offsets = normOffsets(a)
   yield { type: 'phase', phase: 'export', total: names.length, unit: 'tensors' }
   for (const [i, name] of names.entries()) {
     signal?.throwIfAborted()
     const values = await readWeights(model, name)
     const order = permuted.get(name)
     const stored = () => new Float32Array(toStoredRows(new Uint8Array(values.buffer), order!.rows, order!.heads).buffer)
-    await put(storedName(name)!, order ? stored() : values, name)
+    const offset = offsets.get(name)
+    const own = offset ? values.map(v => v + offset) : values
+    await put(storedName(name, familyGraph(a).names)!, order ? stored() : own, name)
     yield { type: 'progress', done: i + 1 }
   }
   if (layout.tensors.has(ROPE_TENSOR)) await put(ROPE_TENSOR, ropeDivisors(a).divisors)
   await file.close()
 }
+
+/** What llama.cpp adds to norms before it stores them. */
+const normOffsets = (a: Architecture): Map<string, number> =>
+  new Map(
+    [...a.halves.flatMap(normsOf), a.finalNorm!].flatMap(norm =>
+      normTensors(norm).map((name): [string, number] => [name, norm.offset ?? 0]),
+    ),
+  )
 
 /** The tensors whose rows llama.cpp has in another order. */
 function permutedRows(a: Architecture): Map<string, { readonly rows: number; readonly heads: number }> {

@@ -9,7 +9,6 @@ import { compactConfig, stockConfig } from '../model/compact.ts'
 import { firstValueRows } from '../model/coupling.ts'
 import type { AttentionHalf } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
-import { type Places, widened } from '../model/widen.ts'
 import { outputTypes } from '../plan.ts'
 import { CheckpointWriter } from './checkpoint.ts'
 import { codeFiles } from './code-files.ts'
@@ -17,6 +16,7 @@ import { converted } from './converted.ts'
 import { configFile, dtypeFields } from './folder-files.ts'
 import { subSink } from './sink.ts'
 import type { ExportPlan, Target } from './target.ts'
+import { type Places, widened } from './widen.ts'
 
 const DTYPES = ['F32', 'F16', 'BF16']
 

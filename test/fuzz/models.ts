@@ -1,10 +1,10 @@
 // config.json as an architecture, and whole Hugging Face folders through the opener.
 
+import { floatSource } from '../../src/checkpoint/float-source.ts'
 import { openHuggingFace } from '../../src/checkpoint/huggingface.node.ts'
 import { inspect } from '../../src/evaluate/inspect.ts'
 import { parseJsonObject } from '../../src/formats/json.ts'
 import { halfBlockGraph } from '../../src/graphs/half-block.ts'
-import { floatSource } from '../../src/model/float-source.ts'
 import { describeModel } from '../../src/model/model.ts'
 import { inspectionText, tensorsTable } from '../../src/report/terminal.ts'
 import { loadTokenizer } from '../../src/text/tokenizer.ts'

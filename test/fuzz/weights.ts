@@ -1,7 +1,7 @@
 // Files of weights: torch (zip and pickle), safetensors, GGUF with its checkpoint and tokenizer.
 
 import { ggufCheckpoint } from '../../src/checkpoint/gguf.ts'
-import { storedName } from '../../src/checkpoint/gguf-names.ts'
+import { LLAMA_LAYER, storedName } from '../../src/checkpoint/gguf-names.ts'
 import { concatBytes, memorySource } from '../../src/formats/bytes.ts'
 import { GGML_TYPES, openGguf } from '../../src/formats/gguf.ts'
 import { type GgufType, storedBytes } from '../../src/formats/gguf-layout.ts'
@@ -303,7 +303,7 @@ const TYPES = [...GGML_TYPES]
 
 /** As a rule of the right shape and length; of any type. */
 function ggufTensor({ name, shape, values }: SmallTensor, dice: Dice): BuiltTensor {
-  const built = { name: storedName(name)!, shape, type: 0, bytes: new Uint8Array(values.buffer) }
+  const built = { name: storedName(name, LLAMA_LAYER)!, shape, type: 0, bytes: new Uint8Array(values.buffer) }
   const odd = () => {
     const [type, dtype] = dice.pick(TYPES)
     const changed = dice.pick([shape, [shape[0], 256], shape.map(n => dice.or(0.3, n, dice.size))]) // blocks have up to 256

@@ -102,6 +102,17 @@ describe('small models', () => {
     const biases = { attention_bias: true, mlp_bias: true, tie_word_embeddings: false, num_attention_heads: 4 }
     const qwen2 = { model_type: 'qwen2', tie_word_embeddings: false, rms_norm_eps: 1e-6, rope_theta: 1e6 }
     const mistral = { model_type: 'mistral', tie_word_embeddings: false, sliding_window: 256 } // more than the tokens here
+    const qwen3 = { ...qwen2, model_type: 'qwen3', head_dim: 20, num_attention_heads: 4 }
+    const gemma3 = {
+      ...{
+        model_type: 'gemma3_text',
+        num_hidden_layers: 8,
+        head_dim: 24,
+        query_pre_attn_scalar: 24,
+        num_attention_heads: 4,
+      },
+      ...{ sliding_window: 40, rope_theta: 1e6, rope_scaling: { rope_type: 'linear', factor: 8 } },
+    }
     const narrow = [256, 64, 160, 96].map(ffn => ({ ffn, values: [16, 11] }))
     const make = (name: string, model: Parameters<typeof writeModel>[1]) =>
       writeModel(join(root, name), model, TINY_LLAMA)
@@ -127,6 +138,10 @@ describe('small models', () => {
         randomLlama({ ...qwen2, num_attention_heads: 4, head_dim: 20, rope_parameters: LLAMA3_ROPE }, 12),
       ),
       Mistral: make('mistral', randomLlama({ ...mistral, head_dim: 20 }, 13)),
+      Qwen3: make('qwen3', randomLlama({ ...qwen3, rope_scaling: { type: 'linear', factor: 4 } }, 16)),
+      'Qwen3, compact': make('qwen3-compact', compactLlama(randomLlama(qwen3, 17), narrow)),
+      'Gemma 3': make('gemma3', randomLlama(gemma3, 18)),
+      'Gemma 3, every third layer': make('gemma3-third', randomLlama({ ...gemma3, sliding_window_pattern: 3 }, 19)),
       'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
   })
@@ -143,6 +158,10 @@ describe('small models', () => {
     'Qwen2, positions and heads that its graph does not take (llama)',
     'Mistral',
     'Mistral, compact (deci)',
+    'Qwen3',
+    'Qwen3, compact',
+    'Gemma 3',
+    'Gemma 3, every third layer',
   ]
   test.each(names.flatMap(name => Object.keys(TOLERANCES).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
     expectAgreement(sources[name], dtype, 192),

@@ -12,8 +12,8 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM
-from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import OPTConfig, OPTForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from randomise import randomise
 
@@ -25,6 +25,7 @@ opt = dict(vocab_size=1024, hidden_size=96, ffn_dim=256, num_hidden_layers=3, nu
            word_embed_proj_dim=96, dropout=0.0, bos_token_id=1, eos_token_id=2, pad_token_id=1, init_std=0.2)  # fmt: skip
 llama3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}  # fmt: skip
+gemma3_ropes = {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}}
 CASES = {
     "llama-untied-biases": (LlamaForCausalLM, LlamaConfig, {**llama, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False}),
     "llama-llama3-rope": (LlamaForCausalLM, LlamaConfig, {**llama, "rope_parameters": llama3, "tie_word_embeddings": True}),
@@ -33,6 +34,9 @@ CASES = {
     "qwen2": (Qwen2ForCausalLM, Qwen2Config, {**llama, "tie_word_embeddings": True}),
     # Windows shorter than the texts that are checked, and than what is written with a cache.
     "qwen2-window": (Qwen2ForCausalLM, Qwen2Config, {**llama, "use_sliding_window": True, "sliding_window": 24, "max_window_layers": 1}),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config, {**llama, "head_dim": 20, "tie_word_embeddings": True}),
+    "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig, {**llama, "head_dim": 20, "query_pre_attn_scalar": 24, "sliding_window": 24, "tie_word_embeddings": True,
+               "pad_token_id": 0, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "rope_parameters": gemma3_ropes}),
     "mistral-window": (MistralForCausalLM, MistralConfig, {**llama, "sliding_window": 24, "head_dim": 20}),
     "opt-350m-like": (OPTForCausalLM, OPTConfig, {**opt, "do_layer_norm_before": False, "word_embed_proj_dim": 64}),
     "opt-plain": (OPTForCausalLM, OPTConfig, {**opt, "enable_bias": False, "layer_norm_elementwise_affine": False, "activation_function": "gelu"}),
@@ -42,7 +46,7 @@ CASES = {
 def cut(model, folder):
     """Writes the compact and the padded model."""
     config = json.loads(model.config.to_json_string(use_diff=False))
-    classes = type(model).__name__.removesuffix("ForCausalLM")
+    classes, with_head = type(model.model).__name__.removesuffix("Model"), type(model).__name__
     family = f"Fasp{classes}"
     query_heads = config["num_attention_heads"]
     heads = config.get("num_key_value_heads") or query_heads
@@ -78,10 +82,10 @@ def cut(model, folder):
         keep([f"{layer}{ffn}{down}.weight"], neurons, 1)
         layer_widths.append({"ffn": len(neurons), "values": [len(each) for each in channels]})
     auto_map = {"AutoConfig": f"configuration_fasp.{family}Config", "AutoModel": f"modeling_fasp.{family}Model",
-                "AutoModelForCausalLM": f"modeling_fasp.{family}ForCausalLM"}  # fmt: skip
+                "AutoModelForCausalLM": f"modeling_fasp.Fasp{with_head}"}  # fmt: skip
     compact_config = {"model_type": f"fasp_{config['model_type']}", "layer_widths": layer_widths, "auto_map": auto_map,
-                      "architectures": [f"{family}ForCausalLM"]}  # fmt: skip
-    if rope := config.get("rope_parameters"):  # transformers 4 reads these
+                      "architectures": [f"Fasp{with_head}"]}  # fmt: skip
+    if "rope_theta" in (rope := config.get("rope_parameters") or {}):  # transformers 4 reads these
         scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
         config |= {"rope_theta": rope["rope_theta"], "rope_scaling": None if rope["rope_type"] == "default" else scaling}
     for layout, tensors, fields in [("compact", compact, compact_config), ("padded", padded, {})]:
@@ -91,13 +95,14 @@ def cut(model, folder):
         (target / "config.json").write_text(json.dumps({**config, **fields}))
         if layout == "compact":
             for file in CODE.glob("*.py"):
-                code = file.read_text().replace("fasp_llama", f"fasp_{config['model_type']}").replace("Llama", classes)
+                code = file.read_text().replace("fasp_llama", f"fasp_{config['model_type']}")
+                code = code.replace("LlamaForCausalLM", with_head).replace("Llama", classes)
                 (target / file.name).write_text(code)
         copy_tokenizer(target)
 
 
 def copy_tokenizer(folder):
-    if json.loads((folder / "config.json").read_text())["model_type"].endswith("qwen2"):
+    if json.loads((folder / "config.json").read_text())["model_type"].endswith(("qwen2", "qwen3")):
         # transformers 5 splits words as Qwen2 does, whatever tokenizer.json says, where config.json has that type.
         Qwen2Tokenizer.from_pretrained(tokenizer, pad_token="<unk>").save_pretrained(folder)
         return

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { floatSource } from '../../src/checkpoint/float-source.ts'
 import { type Allowance, agreement } from '../../src/export/agreement.ts'
 import { verifyIn } from '../../src/export/runtime.node.ts'
 import { TRANSFORMERS_JS } from '../../src/export/transformers-js.node.ts'
@@ -11,14 +12,13 @@ import { ALLOWED } from '../../src/export/verify-onnx.ts'
 import { memoryContext } from '../../src/forward/context.ts'
 import { cachedValues } from '../../src/graphs/cached-attention.ts'
 import { attentionHalves, tensorShapes } from '../../src/model/architecture.ts'
-import { floatSource } from '../../src/model/float-source.ts'
 import { exportOnnx, loadTokenizer, logits, type Model } from '../../src/node.ts'
 import { openFolderSink } from '../../src/write/folder.node.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/dtypes.ts'
 import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
 import { generate } from '../evaluation.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
-import { readModel, writeModel } from '../made-models.ts'
+import { randomLlama, readModel, writeModel } from '../made-models.ts'
 import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { random } from '../random.ts'
 import { describeShared, sharedPath } from '../shared.ts'
@@ -159,8 +159,12 @@ describeShared('small models', () => {
   })
 })
 
-/** tiny-llama as a model of another family: tokens see the last ones only, fewer than are in any text here; with biases. */
-async function asFamily(model_type: 'mistral' | 'qwen2'): Promise<string> {
+/** A model of another family: tiny-llama as one whose tokens see the last ones only, fewer than are in any text here, with biases; or random. */
+async function asFamily(model_type: 'mistral' | 'qwen2' | 'qwen3' | 'gemma3_text'): Promise<string> {
+  if (model_type === 'qwen3' || model_type === 'gemma3_text') {
+    const own = { model_type, head_dim: 20, query_pre_attn_scalar: 24, sliding_window: 12, num_hidden_layers: 7 }
+    return writeModel(join(root, model_type), randomLlama(own, 5), TINY_LLAMA)
+  }
   const { config, tensors } = await readModel(TINY_LLAMA)
   const window = { sliding_window: 12, use_sliding_window: true, max_window_layers: 2 }
   const biases = Object.entries(tensors).flatMap(([name, { shape }], i) => {
@@ -172,7 +176,7 @@ async function asFamily(model_type: 'mistral' | 'qwen2'): Promise<string> {
 }
 
 describeShared('families like LLaMA', () => {
-  describe.each(['mistral', 'qwen2'] as const)('%s', name => {
+  describe.each(['mistral', 'qwen2', 'qwen3', 'gemma3_text'] as const)('%s', name => {
     test.each(['stock', 'ragged', 'per-head'] as const)('%s, fp32', async layout => {
       const folder = `${name}-${layout}`
       await run(root, 'prune', await asFamily(name), ...cut(name, layout, '128'), '--to', 'onnx:fp32')

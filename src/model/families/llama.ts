@@ -3,14 +3,38 @@
 import { ACTIVATIONS } from '../activations.ts'
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
-import type { Linear, Norm } from '../half-block.ts'
+import type { Activation, Linear, Norm, NormRole, Rope } from '../half-block.ts'
 import { readRope } from '../rope.ts'
 
+/** Names of a layer's norms by their roles. */
+interface LayerNorms {
+  readonly attention: Readonly<Partial<Record<NormRole, string>>>
+  readonly ffn: Readonly<Partial<Record<NormRole, string>>>
+}
+
+export const LLAMA_NORMS = {
+  attention: { before: 'input_layernorm' },
+  ffn: { before: 'post_attention_layernorm' },
+} as const satisfies LayerNorms
+
+/** Norms of each query and key head. */
+export const HEAD_NORMS = { query: 'self_attn.q_norm', key: 'self_attn.k_norm' } as const
+
 /** What tells a family from LLaMA. */
-export interface LlamaFacts extends Pick<Architecture, 'modelType' | 'classes' | 'biasFields' | 'gguf'> {
+export interface LlamaFacts
+  extends Pick<Architecture, 'modelType' | 'classes' | 'headClass' | 'biasFields' | 'gguf' | 'embeddingScale'> {
   readonly bias: { readonly qkv: boolean; readonly o: boolean; readonly ffn: boolean }
   /** Tokens that a token of this layer sees. @default all */
   readonly window?: (layer: number) => number | undefined
+  /** @default that of `readRope` */
+  readonly rope?: (layer: number) => Rope | undefined
+  /** @default `LLAMA_NORMS` */
+  readonly norms?: LayerNorms
+  readonly normOffset?: number
+  /** Of the scores. @default headSize to the power −½ */
+  readonly scale?: number
+  /** @default by `hidden_act` */
+  readonly activation?: Activation
 }
 
 export function llama(config: Config): Architecture {
@@ -24,15 +48,15 @@ export function llama(config: Config): Architecture {
   })
 }
 
-export function llamaLike(config: Config, { bias, window, ...facts }: LlamaFacts): Architecture {
+export function llamaLike(config: Config, given: LlamaFacts): Architecture {
+  const { bias, window, norms = LLAMA_NORMS, normOffset: offset, rope, scale, activation, ...facts } = given
   const d = config.size('hidden_size')
   const { heads, kvHeads, headSize } = config.heads(d)
   const values = new Array<number>(kvHeads).fill(headSize)
-  const rope = readRope(config, headSize)
+  const oneRope = rope ? undefined : readRope(config, headSize)
   const ffnWidth = config.size('intermediate_size')
-  const activation = config.oneOf('hidden_act', 'silu', ACTIVATIONS)
   const epsilon = config.number('rms_norm_eps', 1e-6)
-  const norm = (name: string): Norm => ({ name, type: 'rms', size: d, epsilon, affine: true })
+  const norm = (name: string, size = d): Norm => ({ name, type: 'rms', size, epsilon, affine: true, offset })
   return {
     ...facts,
     hiddenSize: d,
@@ -44,6 +68,14 @@ export function llamaLike(config: Config, { bias, window, ...facts }: LlamaFacts
         in: input,
         bias,
       })
+      const normsAt = (names: LayerNorms['ffn']) => ({
+        norms: Object.fromEntries(
+          Object.entries(names).map(([role, name]) => {
+            const size = role === 'query' || role === 'key' ? headSize : d
+            return [role, norm(at(name), size)]
+          }),
+        ),
+      })
       return [
         {
           kind: 'attention',
@@ -52,10 +84,10 @@ export function llamaLike(config: Config, { bias, window, ...facts }: LlamaFacts
           kvHeads,
           headSize,
           values,
-          scale: 1 / Math.sqrt(headSize),
-          rope,
+          scale: scale ?? 1 / Math.sqrt(headSize),
+          rope: rope ? rope(layer) : oneRope,
           window: window?.(layer),
-          norms: { before: norm(at('input_layernorm')) },
+          ...normsAt(norms.attention),
           inputs: [
             linear('self_attn.q_proj', heads * headSize, d, bias.qkv),
             linear('self_attn.k_proj', kvHeads * headSize, d, bias.qkv),
@@ -67,8 +99,8 @@ export function llamaLike(config: Config, { bias, window, ...facts }: LlamaFacts
         {
           kind: 'ffn',
           layer,
-          activation,
-          norms: { before: norm(at('post_attention_layernorm')) },
+          activation: activation ?? config.oneOf('hidden_act', 'silu', ACTIVATIONS),
+          ...normsAt(norms.ffn),
           inputs: ['mlp.gate_proj', 'mlp.up_proj'].map(name => linear(name, ffnWidth, d, bias.ffn)),
           output: linear('mlp.down_proj', d, ffnWidth, bias.ffn),
           coupled: [0, 1],

@@ -2,18 +2,25 @@
 // `models/qwen2/modeling_qwen2.py` and `configuration_qwen2.py` (`layer_types`, which older configs do not list).
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
-import { llamaLike } from './llama.ts'
+import { type LlamaFacts, llamaLike } from './llama.ts'
 
 export function qwen2(given: Config): Architecture {
+  return qwenLike(given, {
+    modelType: 'qwen2',
+    classes: 'Qwen2',
+    gguf: 'qwen2',
+    bias: { qkv: true, o: false, ffn: false },
+  })
+}
+
+/** Their defaults and windows. */
+export function qwenLike(given: Config, facts: LlamaFacts): Architecture {
   const config = given.or({ num_key_value_heads: 32, max_position_embeddings: 32768, sliding_window: 4096 })
   const window = config.flag('use_sliding_window', false) ? config.sizeOrNull('sliding_window') : undefined
   const first = config.count('max_window_layers', 28)
   const types = config.layerTypes(['full_attention', 'sliding_attention'])
   return llamaLike(config, {
-    modelType: 'qwen2',
-    classes: 'Qwen2',
-    gguf: 'qwen2',
-    bias: { qkv: true, o: false, ffn: false },
+    ...facts,
     window: layer => ((types ? types[layer] === 'sliding_attention' : layer >= first) ? window : undefined),
   })
 }

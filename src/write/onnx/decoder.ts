@@ -75,7 +75,8 @@ class Decoder implements Layers {
     const { names, embeddingSize, vocabularySize, hiddenSize: d } = a
     const flat = (value: Value) => g.op('Reshape', [value, g.constant('int64', [-1])])
     const rows = products.rows(weights, `${names.embedding}.weight`, vocabularySize, embeddingSize, flat(this.ids))
-    const x = names.projectIn ? this.linear(rows, plain(names.projectIn, d, embeddingSize)) : rows
+    const scaled = a.embeddingScale ? g.op('Mul', [rows, weights.constant(a.embeddingScale)]) : rows
+    const x = names.projectIn ? this.linear(scaled, plain(names.projectIn, d, embeddingSize)) : scaled
     if (!names.positions) return x
     const index = g.op('Add', [flat(this.positions), g.constant('int64', a.positionOffset)])
     const rowCount = a.maxPositions + a.positionOffset
@@ -164,10 +165,11 @@ class Decoder implements Layers {
   norm(x: Value, norm: Norm): Value {
     const { weights } = this
     const parts = norm.type === 'rms' ? ['weight'] : ['weight', 'bias']
-    const value = (part: string, i: number) =>
-      norm.affine
-        ? weights.vector(`${norm.name}.${part}`, norm.size)
-        : weights.constant(new Array<number>(norm.size).fill(1 - i))
+    const value = (part: string, i: number) => {
+      if (!norm.affine) return weights.constant(new Array<number>(norm.size).fill(1 - i))
+      const vector = weights.vector(`${norm.name}.${part}`, norm.size)
+      return norm.offset ? this.g.op('Add', [vector, weights.constant(norm.offset)]) : vector
+    }
     return normalise(this.g, x, norm, parts.map(value))
   }
 }

@@ -1,10 +1,11 @@
 // Writes the model file of one number format, and its external data if it is large: tensor by tensor, no more than one in memory.
+
+import { floatSource } from '../../checkpoint/float-source.ts'
 import { NumericError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
 import { firstNotFinite } from '../../formats/dtype.ts'
 import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
 import { type Architecture, tensorShapes } from '../../model/architecture.ts'
-import { floatSource } from '../../model/float-source.ts'
 import { type Model, readWeights } from '../../model/model.ts'
 import type { Sink, SinkFile } from '../sink.ts'
 import { decoderGraph } from './decoder.ts'

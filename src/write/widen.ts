@@ -5,10 +5,10 @@ import type { FloatDType } from '../formats/dtype.ts'
 import { fromFloat32, isDType } from '../formats/dtype.ts'
 import type { Floats, TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { pickRows, scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
-import { type Architecture, attentionHalves, tensorShapes, withLayerWidths } from './architecture.ts'
-import { columnsOfRows } from './coupling.ts'
-import { hiddenWidth, storedInputs } from './half-block.ts'
-import type { Model } from './model.ts'
+import { type Architecture, attentionHalves, tensorShapes, withLayerWidths } from '../model/architecture.ts'
+import { columnsOfRows } from '../model/coupling.ts'
+import { hiddenWidth, storedInputs } from '../model/half-block.ts'
+import type { Model } from '../model/model.ts'
 
 /** Where the neurons and value rows of a layer go. */
 export interface Places {

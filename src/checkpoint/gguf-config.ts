@@ -1,0 +1,119 @@
+// config.json of the model that a GGUF file was made from. Used by `gguf.ts`.
+// Which family it is the architecture says, and of `llama` and `deci` the biases: of q, k and v alone in Qwen2, of all or none in LLaMA, which
+// Mistral without its window is, too. An FFN width for each layer (`deci`) makes it a compact checkpoint (`model/compact.ts`).
+import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
+import { type GgufArchitecture, GRAPHS } from './gguf-architectures.ts'
+import type { GgufMetadata } from './gguf-metadata.ts'
+import { ropeScaling } from './gguf-rope.ts'
+
+export interface GgufSizes {
+  readonly hidden: number
+  /** FFN width of each layer. */
+  readonly widths: readonly number[]
+  readonly heads: number
+  readonly kvHeads: number
+  readonly headSize: number
+}
+
+/** What a family's config has of its own. @param biased whether a linear layer of layer 0 has a bias */
+function familyConfig(
+  architecture: GgufArchitecture,
+  metadata: GgufMetadata,
+  { widths, hidden, heads, headSize }: GgufSizes,
+  biased: (name: string) => boolean,
+): Record<string, unknown> {
+  const attentionBias = biased('self_attn.q_proj')
+  const named = (model_type: string, classes: string) => ({ model_type, architectures: [`${classes}ForCausalLM`] })
+  switch (architecture) {
+    case 'qwen3':
+      return { ...named('qwen3', 'Qwen3'), hidden_act: 'silu', attention_bias: attentionBias }
+    case 'gemma3': {
+      const layers = widths.length
+      const window = metadata.count('llama.attention.sliding_window') ?? 0
+      const every = metadata.count('llama.attention.sliding_window_pattern') ?? GRAPHS.gemma3.windows
+      return {
+        ...named('gemma3_text', 'Gemma3'),
+        hidden_activation: 'gelu_pytorch_tanh',
+        attention_bias: attentionBias,
+        // llama.cpp, src/models/gemma3.cpp: `f_attention_scale`
+        query_pre_attn_scalar: layers === 62 ? hidden / heads : headSize,
+        ...(window > 0 && { sliding_window: window }),
+        layer_types: widths.map((_, i) => (window > 0 && (i + 1) % every > 0 ? 'sliding_attention' : 'full_attention')),
+        rope_local_base_freq: decimal(metadata.real('llama.rope.freq_base_swa') ?? 10000),
+      }
+    }
+    default:
+      return attentionBias && !biased('self_attn.o_proj')
+        ? { ...named('qwen2', 'Qwen2'), hidden_act: 'silu' }
+        : {
+            ...named('llama', 'Llama'),
+            hidden_act: 'silu',
+            attention_bias: attentionBias,
+            mlp_bias: biased('mlp.gate_proj'),
+          }
+  }
+}
+
+/** @param sizes read and checked */
+export async function ggufConfig(
+  architecture: GgufArchitecture,
+  metadata: GgufMetadata,
+  source: TensorSource,
+  tensors: ReadonlyMap<string, TensorInfo>,
+  sizes: GgufSizes,
+): Promise<Record<string, unknown>> {
+  const epsilon = 'llama.attention.layer_norm_rms_epsilon'
+  const theta = decimal(metadata.real('llama.rope.freq_base') ?? 10000)
+  const factors = source.tensors.has('rope_freqs.weight') ? await source.float32('rope_freqs.weight') : undefined
+  if (factors !== undefined && factors.length !== sizes.headSize / 2)
+    throw metadata.error(
+      `rope_freqs.weight has ${factors.length} values; heads of ${sizes.headSize} channels need half as many`,
+    )
+  const width = Math.max(...sizes.widths)
+  const values = new Array<number>(sizes.kvHeads).fill(sizes.headSize)
+  const biased = (name: string) => tensors.has(`model.layers.0.${name}.bias`)
+  const { model_type: family, ...own } = familyConfig(architecture, metadata, sizes, biased)
+  return {
+    ...(sizes.widths.every(n => n === width)
+      ? { model_type: family }
+      : { model_type: `fasp_${family}`, layer_widths: sizes.widths.map(ffn => ({ ffn, values })) }), // model/compact.ts
+    hidden_size: sizes.hidden,
+    intermediate_size: width,
+    num_hidden_layers: sizes.widths.length,
+    num_attention_heads: sizes.heads,
+    num_key_value_heads: sizes.kvHeads,
+    head_dim: sizes.headSize,
+    rms_norm_eps: decimal(metadata.need(epsilon, metadata.real(epsilon))),
+    rope_theta: theta,
+    rope_scaling: ropeScaling(metadata, factors, theta),
+    max_position_embeddings: metadata.need('llama.context_length', metadata.count('llama.context_length')),
+    vocab_size: tensors.get('model.embed_tokens.weight')?.shape[0],
+    ...specialIds(metadata),
+    tie_word_embeddings: !tensors.has('lm_head.weight'),
+    ...own,
+    torch_dtype: torchDtype(tensors),
+  }
+}
+
+/** GGUF holds float32: 9.999999747378752e-06 was 1e-05. */
+const decimal = (value: number): number => Number(value.toPrecision(6))
+
+/** The type of the matrices where it is one that PyTorch has, else bfloat16. */
+function torchDtype(tensors: ReadonlyMap<string, TensorInfo>): string {
+  const dtype = tensors.get('model.layers.0.mlp.up_proj.weight')?.dtype
+  return dtype === 'F32' ? 'float32' : dtype === 'F16' ? 'float16' : 'bfloat16'
+}
+
+const SPECIAL_IDS = { bos_token_id: 'bos_token_id', eos_token_id: 'eos_token_id', pad_token_id: 'padding_token_id' }
+
+function specialIds(metadata: GgufMetadata): Record<string, number> {
+  const ids = Object.entries(SPECIAL_IDS).map(([name, key]) => [name, metadata.count(`tokenizer.ggml.${key}`)] as const)
+  return Object.fromEntries(ids.filter((pair): pair is [string, number] => pair[1] !== undefined))
+}
+
+export function generationConfig(metadata: GgufMetadata): Record<string, unknown> {
+  const ids = specialIds(metadata)
+  const turnEnd = metadata.count('tokenizer.ggml.eot_token_id')
+  const several = turnEnd !== undefined && ids.eos_token_id !== undefined && turnEnd !== ids.eos_token_id
+  return { _from_model_config: true, ...ids, ...(several && { eos_token_id: [ids.eos_token_id, turnEnd] }) }
+}

@@ -1,0 +1,60 @@
+// Gemma 3, text: a norm of each query and key head, norms before and after each branch that multiply by 1 + γ, embeddings times √d, and of
+// six layers five that see a window, with a rope of their own. Source: transformers `models/gemma3/modeling_gemma3.py` and
+// `configuration_gemma3.py` (fields of its versions 4 and 5).
+import { ACTIVATIONS } from '../activations.ts'
+import type { Architecture } from '../architecture.ts'
+import { Config } from '../config.ts'
+import { readRope } from '../rope.ts'
+import { HEAD_NORMS, llamaLike } from './llama.ts'
+
+const DEFAULTS = {
+  hidden_size: 2304,
+  num_hidden_layers: 26,
+  num_attention_heads: 8,
+  num_key_value_heads: 4,
+  head_dim: 256,
+  intermediate_size: 9216,
+  max_position_embeddings: 131072,
+  sliding_window: 4096,
+  tie_word_embeddings: true,
+}
+
+export function gemma3(given: Config): Architecture {
+  const config = given.or(DEFAULTS)
+  for (const key of ['attn_logit_softcapping', 'final_logit_softcapping', 'use_bidirectional_attention'])
+    if (config.json[key]) throw config.error(key, config.json[key], 'null or false: no published Gemma 3 has it')
+  const every = config.size('sliding_window_pattern', 6)
+  const types = config.layerTypes(['full_attention', 'sliding_attention'])
+  const slides = (layer: number) => (types ? types[layer] === 'sliding_attention' : (layer + 1) % every > 0)
+  const window = config.sizeOrNull('sliding_window')
+  const ropes = config.object('rope_parameters')
+  const { headSize } = config.heads(config.size('hidden_size'))
+  const rope = (kind: string, older: Record<string, unknown>) => {
+    const own = ropes?.object(kind)
+    return readRope(
+      own ? new Config(own.where, { rope_parameters: own.json }) : new Config(config.where, older),
+      headSize,
+    )
+  }
+  const { rope_theta = 1e6, rope_scaling, rope_local_base_freq = 1e4 } = config.json
+  const local = rope('sliding_attention', { rope_theta: rope_local_base_freq })
+  const global = rope('full_attention', { rope_theta, rope_scaling })
+  const attentionBias = config.flag('attention_bias', false)
+  return llamaLike(config, {
+    modelType: 'gemma3_text',
+    classes: 'Gemma3Text',
+    headClass: 'Gemma3',
+    gguf: 'gemma3',
+    bias: { qkv: attentionBias, o: attentionBias, ffn: false },
+    activation: config.oneOf('hidden_activation', 'gelu_pytorch_tanh', ACTIVATIONS),
+    window: layer => (slides(layer) ? window : undefined),
+    rope: layer => (slides(layer) ? local : global),
+    norms: {
+      attention: { before: 'input_layernorm', ...HEAD_NORMS, after: 'post_attention_layernorm' },
+      ffn: { before: 'pre_feedforward_layernorm', after: 'post_feedforward_layernorm' },
+    },
+    normOffset: 1,
+    scale: config.size('query_pre_attn_scalar', 256) ** -0.5,
+    embeddingScale: Math.sqrt(config.size('hidden_size')),
+  })
+}
