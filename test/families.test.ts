@@ -144,7 +144,15 @@ describe('what a config says of windows', () => {
     const of = (config: object) => attentionHalves(architectureOf('made', { ...gemma, ...config }))
     const thetas = (config: object) => of(config).map(({ rope }) => rope!.theta)
     expect(windows(gemma)).toEqual(sliding)
-    expect(windows({ ...gemma, sliding_window_pattern: 2, sliding_window: 8 })).toEqual([8, , 8, , 8, , 8])
+    expect(windows({ ...gemma, sliding_window_pattern: 2, sliding_window: 8 })).toEqual([
+      8,
+      undefined,
+      8,
+      undefined,
+      8,
+      undefined,
+      8,
+    ])
     expect(thetas({})).toEqual([1e4, 1e4, 1e4, 1e4, 1e4, 1e6, 1e4])
     const older = { rope_theta: 5e5, rope_local_base_freq: 2e4, rope_scaling: { rope_type: 'linear', factor: 8 } }
     const rope_parameters = {
