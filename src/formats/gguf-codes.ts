@@ -13,12 +13,23 @@ export interface BlockCodes {
   /** What these bytes are where all codes are the least, and the greatest. */
   readonly least: number
   readonly greatest: number
+  /**
+   * What the code of zero is, where a block is one scale d (float16, first in it) and codes q: d (q − zero). 'own': each block has its own,
+   * d q + m (m float16, after d). Undefined where blocks have several scales.
+   */
+  readonly zero?: number | 'own'
   /** Puts the codes of one block into its bytes at `base`, which are zeros. */
   put(q: Uint8Array, out: Bytes, base: number): void
 }
 
-const fields = (bits: number, from: number, to: number, put: BlockCodes['put']): BlockCodes => ({
-  ...{ levels: 2 ** bits, from, to, least: 0, greatest: 255, put },
+const fields = (
+  bits: number,
+  from: number,
+  to: number,
+  zero: BlockCodes['zero'],
+  put: BlockCodes['put'],
+): BlockCodes => ({
+  ...{ levels: 2 ** bits, from, to, least: 0, greatest: 255, zero, put },
 })
 
 export const BLOCK_CODES: Readonly<Record<QuantizedType, BlockCodes>> = {
@@ -29,22 +40,23 @@ export const BLOCK_CODES: Readonly<Record<QuantizedType, BlockCodes>> = {
     to: 34,
     least: 129,
     greatest: 127,
+    zero: 127,
     put: (q, out, base) =>
       out.set(
         q.map(c => c + 129),
         base + 2,
       ),
   },
-  Q4_0: fields(4, 2, 18, (q, out, base) => putNibbles(q, out, base + 2)),
-  Q4_1: fields(4, 4, 20, (q, out, base) => putNibbles(q, out, base + 4)),
-  Q5_0: fields(5, 2, 22, (q, out, base) => putFiveBits(q, out, base + 2)),
-  Q5_1: fields(5, 4, 24, (q, out, base) => putFiveBits(q, out, base + 4)),
-  Q4_K: fields(4, 16, 144, (q, out, base) => putSubBlocks(q, out, base + 16)),
-  Q5_K: fields(5, 16, 176, (q, out, base) => {
+  Q4_0: fields(4, 2, 18, 8, (q, out, base) => putNibbles(q, out, base + 2)),
+  Q4_1: fields(4, 4, 20, 'own', (q, out, base) => putNibbles(q, out, base + 4)),
+  Q5_0: fields(5, 2, 22, 16, (q, out, base) => putFiveBits(q, out, base + 2)),
+  Q5_1: fields(5, 4, 24, 'own', (q, out, base) => putFiveBits(q, out, base + 4)),
+  Q4_K: fields(4, 16, 144, undefined, (q, out, base) => putSubBlocks(q, out, base + 16)),
+  Q5_K: fields(5, 16, 176, undefined, (q, out, base) => {
     for (let i = 0; i < 256; i++) out[base + 16 + (i & 31)] |= (q[i] >> 4) << (i >> 5)
     putSubBlocks(q, out, base + 48)
   }),
-  Q6_K: fields(6, 0, 192, putSixBits),
+  Q6_K: fields(6, 0, 192, undefined, putSixBits),
 }
 
 /** [16 bytes]: the low halves of a block of 32. */
