@@ -333,11 +333,9 @@ function compose(name: MethodName, given: object): Method {
   return { name, text: [name, ...written].join(':'), options, own }
 }
 
-/** @param noDense the model has no dense stream to aim at: a method that aims there unasked does not */
-export function partsOf({ name, options }: Pick<Method, 'name' | 'options'>, noDense = false): Parts {
+export function partsOf({ name, options }: Pick<Method, 'name' | 'options'>): Parts {
   const first = Object.fromEntries(Object.entries(specOf(name).parts).map(([part, values]) => [part, values[0]]))
-  const spared = noDense && first.repair === 'aligned' && { repair: 'pruned' }
-  const all = { ...BASE, ...first, ...spared, ...options }
+  const all = { ...BASE, ...first, ...options }
   const { scope, repair, ...rest } = all as unknown as MethodOptions & Pick<Parts, 'allocate' | 'shrinkage'>
   return { ...rest, ...SCOPES[scope], ...REPAIRS[repair] }
 }

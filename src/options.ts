@@ -6,7 +6,7 @@ import { notOneOf, UsageError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'
 import { MAX_SPARSITY } from './least-sparsity.ts'
 import { METHOD_OPTIONS, type Method, methodOf, type OptionsOf, type Parts, partsOf, specOf } from './method.ts'
-import { type Architecture, isPreNorm } from './model/architecture.ts'
+import type { Architecture } from './model/architecture.ts'
 import type { CalibrationInput } from './text/calibration.ts'
 
 /** How much to remove: exactly one of these. */
@@ -95,7 +95,7 @@ export function resolveOptions(
   const moved = Object.keys(given).find(option => option === 'preset' || option in METHOD_OPTIONS)
   if (moved) throw new UsageError(`${moved} is no option of prune but of its method. Write method: 'best:alpha=0.25'.`)
   const method = methodOf(given.method ?? DEFAULT_METHOD)
-  const parts = partsOf(method, a && !isPreNorm(a))
+  const parts = partsOf(method)
   const size = windowSize(method.name, given.seqLen, a, calibration)
   const multiple = parts.layout === 'padded' ? 1 : defaultMultiple(a?.ffnWidth ?? Infinity)
   const amounts = AMOUNTS.filter(amount => given[amount] !== undefined)
@@ -175,10 +175,6 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
   checkRange('held-out', o.heldOut, 0, 1000, true)
   checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
   checkRange('memory', o.memory, 0, 1e6, false)
-  if (o.target === 'dense' && a && !isPreNorm(a))
-    throw new UsageError(
-      'repair dense needs a model that normalises before each half-block; this one does it after. Use repair pruned.',
-    )
   if (o.restore === 'bias' && a && !a.biasFields)
     throw new UsageError(
       `method ${o.method} repairs with biases, and ${a.modelType} models have none there. Use another method.`,

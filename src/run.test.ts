@@ -106,17 +106,12 @@ test('a method is the same from a program and from a text, and says so', () => {
   expect(resolve(sleb({ probeTokens: 64 }))).toMatchObject({ probeTokens: 64, scope: 'layers', restore: false })
 })
 
-test('a model without a dense stream to aim at takes the pruned one, unless the dense one is asked for', () => {
+test('a model that normalises after its half-blocks aims at the dense stream as others do', () => {
   const model = describeModel(withoutWeights())
   const halves = model.architecture.halves.map(half => ({ ...half, norms: { afterSum: half.norms.before! } }))
   const after = { ...model, architecture: { ...model.architecture, halves } }
-  expect(prepare(after, { sparsity: 0.3 }).options).toMatchObject({
-    target: 'pruned',
-    inputs: 'kept',
-    score: 'eliminate',
-  })
-  for (const method of ['stock:repair=dense', 'plain:repair=aligned'])
-    expect(() => prepare(after, { sparsity: 0.3, method })).toThrow(/needs a model that normalises before/)
+  for (const method of ['stock', 'plain:repair=aligned'])
+    expect(prepare(after, { sparsity: 0.3, method }).options).toMatchObject({ target: 'dense', inputs: 'aligned' })
 })
 
 test('options of the method are refused beside it', () => {

@@ -1,10 +1,12 @@
 // Does the pruned model fit the calibration windows only? From each text some windows that are calibrated on, and as many that are not,
 // go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either,
 // and on the way each half-block that was cut has its error on the held-out ones measured, as the repair has it on the others
-// (restore/least-squares.ts):  ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² / ‖H Wᵀ‖²,  D = y_dense − (x + H Wᵀ + b).
+// (restore/least-squares.ts):  ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² / ‖H Wᵀ‖²,  D = y_dense − (x + H Wᵀ + b),
+// where a norm follows all of it as that counts (docs/method.md).
 
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
+import { outputNorm, weighted } from '../forward/observed.ts'
 import type { HalfBlockRunner, PrunedOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/twins.ts'
@@ -76,6 +78,7 @@ export class HeldOutCheck {
     const { runner } = streams.pruned
     const { linalg } = runner.engine
     const d = hiddenSize(half)
+    const gains = outputNorm(weights)?.gains
     const isHeld = (token: number) => checked[Math.floor(token / checked[0].ids.length)].held
     let [error, total] = [0, 0]
     await streams.pruned.change(async (x, batch) => {
@@ -90,12 +93,15 @@ export class HeldOutCheck {
             ? await linalg.multiply(pruned.output.weight, pickRows(h, pruned.columns, tokens), tokens)
             : new Float32Array(whole.length)
         const y = await streams.dense!.rows.load(batch)
+        const { x: rest, scale } = await weighted(runner.engine, weights, { h, x, y, tokens })
         for (let o = 0; o < d; o++) {
           const [bias, newBias] = [output.bias?.[o] ?? 0, pruned.output.bias?.[o] ?? 0]
           for (const t of held) {
-            const [at, full] = [t * d + o, whole[o * tokens + t]]
-            const wanted = full + bias + alpha * (y[at] - x[at] - full - bias)
-            error += (left[o * tokens + t] + newBias - wanted) ** 2
+            const at = t * d + o
+            const counts = scale ? gains![o] * scale[t] : 1
+            const [full, beside] = [counts * whole[o * tokens + t], counts * bias]
+            const wanted = full + beside + alpha * (y[at] - rest[at] - full - bias)
+            error += (counts * left[o * tokens + t] + counts * newBias - wanted) ** 2
             total += full ** 2
           }
         }

@@ -9,6 +9,7 @@ import type { Context } from './context.ts'
 import { openEmbedding, readTokenRows } from './embed.ts'
 import type { Head } from './head.ts'
 import { windowLosses } from './losses.ts'
+import { type Accumulator, weighted } from './observed.ts'
 import { type Branches, HalfBlockRunner, type PrunedOutput } from './runner.ts'
 import { type HalfWeights, readHalves } from './weights.ts'
 
@@ -17,22 +18,6 @@ export const TOKENS_PER_RUN = 2048
 
 /** Windows of one length that go through together. Those that branch say how. */
 export type StreamBatch = Batch & { readonly branches?: Branches }
-
-/** What a half-block computes of one batch before its output layer, and what is to come out. */
-export interface Observed {
-  /** `Hᵀ` [width, tokens] */
-  readonly h: Floats
-  readonly tokens: number
-  /** The stream before the half-block [tokens, d]. */
-  readonly x: Floats
-  /** The dense stream after it [tokens, d], where one goes beside. */
-  readonly y?: Floats
-}
-
-/** Adds up what it needs to know of all batches. */
-export interface Accumulator {
-  add(observed: Observed): Promise<void>
-}
 
 /** The stream of the dense model beside the pruned one, batch by batch the same windows. */
 export interface DenseTarget {
@@ -136,7 +121,8 @@ export class Stream {
       await runner.hidden(weights, x, batch.windows, h)
       const y = await dense?.stream.rows.load(batch)
       if (dense && y) await runner.forward(dense.weights, y, batch.windows)
-      for (const accumulator of accumulators) await accumulator.add({ h, tokens: batch.tokens, x, y })
+      const seen = await weighted(runner.engine, weights, { h, tokens: batch.tokens, x, y })
+      for (const accumulator of accumulators) await accumulator.add(seen)
       await hidden.store(batch)
       await dense?.stream.rows.store(batch)
     })

@@ -1,6 +1,6 @@
 // The weights of half-blocks, read as they are wanted.
 
-import { type Feeds, values } from '../engine/engine.ts'
+import { type Values, values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
@@ -28,7 +28,7 @@ export interface LinearWeights {
 export interface HalfWeights {
   readonly half: HalfBlock
   /** Feeds of its graphs. */
-  readonly norms: Readonly<Partial<Record<NormRole, Feeds>>>
+  readonly norms: Partial<Record<NormRole, Readonly<Record<string, Values<Floats>>>>>
   readonly inputs: readonly LinearWeights[]
   readonly output: LinearWeights
 }
@@ -49,7 +49,7 @@ async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeigh
     stored.push(() => sliced(decode(), layers))
   }
   const output = await linear(half.output)
-  const norms: Partial<Record<NormRole, Feeds>> = {}
+  const norms: HalfWeights['norms'] = {}
   for (const [role, norm] of Object.entries(half.norms)) norms[role as NormRole] = await readNorm(model, norm, role)
   return () => {
     const inputs = stored.flatMap(decode => decode())
@@ -81,7 +81,7 @@ export async function* readHalves(model: Model, halves: readonly HalfBlock[]): A
 }
 
 /** Feeds of a norm that graphs call `role`; ones and zeros where the model's norms have no weights. */
-export async function readNorm(model: Model, norm: Norm, role: string): Promise<Feeds> {
+export async function readNorm(model: Model, norm: Norm, role: string): Promise<Record<string, Values<Floats>>> {
   const stored = normTensors(norm)
   const read = async (i: number) =>
     stored[i] ? await readWeights(model, stored[i]) : new Float32Array(norm.size).fill(1 - i)

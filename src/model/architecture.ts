@@ -71,10 +71,6 @@ export const attentionHalves = ({ halves }: Architecture): readonly AttentionHal
 
 export const ffnHalves = ({ halves }: Architecture): readonly FfnHalf[] => halves.filter(half => half.kind === 'ffn')
 
-/** Whether the stream goes around all norms: then it can be compared with that of another model at any place. */
-export const isPreNorm = ({ halves }: Architecture): boolean =>
-  halves.every(({ norms }) => !norms.after && !norms.afterSum)
-
 /** How wide layers are where nothing is removed: as the widest, where they differ. */
 export const fullWidths = (a: Architecture): Required<Widths> => ({
   ffn: Math.max(...ffnHalves(a).map(fullWidth)),

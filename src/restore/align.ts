@@ -1,5 +1,5 @@
-// What the input layers of a half-block get to see, turned towards what the dense model's get. X and Y [tokens, d] are the normalised rows
-// of the pruned and of the dense stream. The linear map that takes X closest to Y,
+// What the input layers of a half-block get to see, turned towards what the dense model's get. X and Y [tokens, d] are the rows
+// of the pruned and of the dense stream, normalised where they are there. The linear map that takes X closest to Y,
 //   Z = argmin ‖Y − X (I + Z)‖² + δ‖Z‖²,  that is (XᵀX + δI) Z = Xᵀ(Y − X),
 // goes into the input layers, α of the way: W' = W (I + αZ)ᵀ. They keep their shapes, so that it costs nothing later.
 // Ours; GPTAQ (arXiv 2504.02692) quantises layers towards the outputs of the unquantised model in the same spirit.
@@ -24,13 +24,13 @@ export async function alignInputs(
   damp: number,
 ): Promise<{ readonly weights: HalfWeights; readonly gram: Floats; readonly damp: number }> {
   const { engine } = stream.runner
-  const norm = weights.half.norms.before!
-  const d = norm.size
-  const sums = new AlignmentAccumulator(engine, norm, weights.norms.before!)
+  const { half, norms } = weights
+  const d = stream.rows.width
+  const sums = new AlignmentAccumulator(engine, d, half.norms.before, norms.before)
   await stream.readBeside(dense.stream, (x, y, { tokens }) => sums.add({ x, y, tokens }))
   const { gram, cross } = sums.finish()
   const statistics = { width: d, tokens: stream.tokens, gram, mean: new Float64Array(d) }
-  const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: norm.name })
+  const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: half.inputs[0].name })
   if (!system) return { weights, gram, damp }
   const z = matrix(d, d, Float64Array.from(cross))
   await system.factor.solve(z)

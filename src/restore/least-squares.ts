@@ -8,6 +8,7 @@
 // Instead, `bias` leaves the kept columns and gives the bias the mean of what went: b' = b + c, c = W_P μ_P, where μ may be that of the dense
 // model (FLAP, arXiv 2312.11983; its code overwrites a bias that is there):
 //   after = ‖H_P W_Pᵀ − 1cᵀ‖² = before − 2N⟨W_P μ_P, c⟩ + N‖c‖²
+// Where a norm follows the output layer, H is r H and W is diag(γ) W in all this, and γ divides what changes (statistics/gram.ts).
 // G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
 
 import type { Engine } from '../engine/engine.ts'
@@ -16,8 +17,9 @@ import type { Floats } from '../formats/tensors.ts'
 import type { LinearWeights } from '../forward/weights.ts'
 import { matrix } from '../linalg/matrix.ts'
 import { pick, pickRows, transposed } from '../linalg/scatter.ts'
+import { dot } from '../linalg/sums.ts'
 import { complement } from '../select/top.ts'
-import { outputEnergy, type Statistics } from '../statistics/gram.ts'
+import { countedRows, outputEnergy, type Statistics } from '../statistics/gram.ts'
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 
 /** Outputs that are solved for at once: in float64 all of a wide layer's would take as much memory as the factor. */
@@ -53,11 +55,12 @@ export async function restoreColumns(
   kept: Int32Array,
   options: RestoreOptions,
 ): Promise<Restored> {
-  const { width, tokens, mean, gram, gap } = statistics
+  const { width, tokens, mean, gram, gap, gains } = statistics
   const out = weight.length / width
   const removed = complement(kept, width) // P
-  const wM = transposed(weight, width, kept) // W_Mᵀ [|M|, out]: columns of W lie contiguous
-  const wP = transposed(weight, width, removed)
+  const counted = countedRows(weight, statistics)
+  const [wM, wP] = [kept, removed].map(at => transposed(counted, width, at)) // W_Mᵀ [|M|, out]: columns of W lie contiguous
+  const stays = gains ? transposed(weight, width, kept) : wM
   // R [|M|, out], without what the centring takes away
   const right =
     removed.length > 0
@@ -72,12 +75,12 @@ export async function restoreColumns(
     )
   const relative = (error: number) => (total > 0 ? Math.max(0, error) / total : 0)
   const plain = { bias, errorBefore: relative(before), damp: options.damp }
-  if (!options.restore) return { ...plain, weight: transposed(wM, out), errorAfter: plain.errorBefore }
+  if (!options.restore) return { ...plain, weight: transposed(stays, out), errorAfter: plain.errorBefore }
   if (options.restore === 'bias') {
     const [lacking, given] = [mean, options.means ?? mean].map(mu => meanOutput(wP, removed, mu, out))
     const after = given.reduce((sum, c, o) => sum + tokens * (c - 2 * lacking[o]) * c, before)
-    const shifted = given.map((c, o) => (bias?.[o] ?? 0) + c)
-    return { ...plain, weight: transposed(wM, out), bias: Float32Array.from(shifted), errorAfter: relative(after) }
+    const shifted = given.map((c, o) => (bias?.[o] ?? 0) + c / (gains?.[o] ?? 1))
+    return { ...plain, weight: transposed(stays, out), bias: Float32Array.from(shifted), errorAfter: relative(after) }
   }
 
   const cross = gap && pickRows(gap.cross, kept, out)
@@ -107,7 +110,8 @@ export async function restoreColumns(
     await system.factor.solve(delta)
     for (let m = 0; m < kept.length; m++) {
       const [from, to] = [m * out + first, m * out + last]
-      after -= addDelta(wM.subarray(from, to), rowOf(m), right.subarray(from, to), damping)
+      const [w, r] = [stays, right].map(rows => rows.subarray(from, to))
+      after -= addDelta(w, rowOf(m), r, damping, gains?.subarray(first, last))
       if (!mu) continue
       after += tokens * muM[m] * dot(rowOf(m), part)
       addScaled(shift.subarray(first, last), -muM[m], rowOf(m))
@@ -115,18 +119,11 @@ export async function restoreColumns(
   }
   return {
     ...plain,
-    weight: transposed(wM, out),
-    bias: bias?.map((b, o) => b + shift[o]),
+    weight: transposed(stays, out),
+    bias: bias?.map((b, o) => b + shift[o] / (gains?.[o] ?? 1)),
     errorAfter: relative(after),
     damp,
   }
-}
-
-/** `⟨a, b⟩`, summed in float64. */
-function dot(a: Floats | Float64Array, b: Floats | Float64Array): number {
-  let sum = 0
-  for (let i = 0; i < a.length; i++) sum += a[i] * b[i]
-  return sum
 }
 
 /** `y ← y + s x` */
@@ -134,14 +131,14 @@ function addScaled(y: Float64Array, s: number, x: Float64Array): void {
   for (let i = 0; i < y.length; i++) y[i] += s * x[i]
 }
 
-/** `w ← w + d`, for one row of Δᵀ. @returns `⟨d, r⟩ + δ‖d‖²` */
-function addDelta(w: Floats, d: Float64Array, r: Floats, damping: number): number {
+/** `w ← w + d / γ`, for one row of Δᵀ. @returns `⟨d, r⟩ + δ‖d‖²` */
+function addDelta(w: Floats, d: Float64Array, r: Floats, damping: number, gains?: Floats): number {
   let [inner, square] = [0, 0]
   for (let i = 0; i < d.length; i++) {
     const v = d[i]
     inner += v * r[i]
     square += v * v
-    w[i] += v
+    w[i] += gains ? v / gains[i] : v
   }
   return inner + damping * square
 }

@@ -2,13 +2,13 @@
 import { UsageError } from '../errors.ts'
 import type { HalfWeights } from '../forward/weights.ts'
 import type { HalfBlock } from '../model/half-block.ts'
-import type { Statistics } from '../statistics/gram.ts'
+import { countedRows, type Statistics } from '../statistics/gram.ts'
 
 /** An output layer (`o_proj`, `down_proj`) and what was observed of its input H [tokens, width] on the pruned stream. Read only. */
 export interface Scored
   extends Pick<HalfBlock, 'kind' | 'layer'>,
     Pick<Statistics, 'width' | 'tokens' | 'gram' | 'mean'> {
-  /** Row by row: [d, width]. */
+  /** Row by row: [d, width]. Where a norm follows, this is diag(γ) W, and H is r H (docs/method.md). */
   readonly weight: Float32Array
 }
 
@@ -23,7 +23,8 @@ export function ownScores(
 ): Float64Array<ArrayBuffer> {
   const { kind, layer } = half
   const { width, tokens, gram, mean } = statistics
-  const scores = score({ kind, layer, width, tokens, gram, mean, weight: output.weight })
+  const weight = countedRows(output.weight, statistics)
+  const scores = score({ kind, layer, width, tokens, gram, mean, weight })
   if (!(scores instanceof Float64Array) || scores.length !== width || !scores.every(Number.isFinite))
     throw new UsageError(
       `${half.output.name}: score must return a Float64Array of ${width} finite numbers. Mend the function.`,

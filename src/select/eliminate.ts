@@ -7,9 +7,11 @@
 
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { type Matrix, matrix } from '../linalg/matrix.ts'
-import { pick, pickRows } from '../linalg/scatter.ts'
-import type { Statistics } from '../statistics/gram.ts'
+import { pick, pickRows, transposed } from '../linalg/scatter.ts'
+import { dot } from '../linalg/sums.ts'
+import { countedRows, type Statistics } from '../statistics/gram.ts'
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 import { allColumns } from './top.ts'
 
@@ -46,7 +48,7 @@ const SHRINK_SHARE = 7 / 8
  */
 export async function eliminate(
   engine: Engine,
-  weight: Float32Array,
+  weight: Floats,
   statistics: Statistics,
   groups: readonly (readonly number[])[],
   keep: number,
@@ -56,8 +58,7 @@ export async function eliminate(
   const out = weight.length / width
   const { classes = { size: groups.length, keep } } = options
   const spare = Array.from({ length: groups.length / classes.size }, () => classes.size - classes.keep)
-  let w = matrix(width, out) // Wᵀ
-  for (let o = 0, at = 0; o < out; o++) for (let j = 0; j < width; j++, at++) w.data[j * out + o] = weight[at]
+  let w = matrix(width, out, Float64Array.from(transposed(countedRows(weight, statistics), width))) // Wᵀ
   let { inverse, damp } = await dampedInverse(engine, statistics, options)
   if (statistics.gap) {
     const cross = matrix(width, out, Float64Array.from(statistics.gap.cross))
@@ -127,9 +128,8 @@ function loss(w: Matrix, inverse: Matrix, at: readonly number[]): number {
   const out = w.columns
   if (at.length === 1) {
     const [j] = at
-    let sum = 0
-    for (let i = j * out; i < (j + 1) * out; i++) sum += w.data[i] ** 2
-    return sum / inverse.data[j * (inverse.columns + 1)]
+    const row = w.data.subarray(j * out, (j + 1) * out)
+    return dot(row, row) / inverse.data[j * (inverse.columns + 1)]
   }
   const rows = at.map(j => w.data.subarray(j * out, (j + 1) * out))
   const factor = at.map(i => at.map(j => inverse.data[i * inverse.columns + j]))
@@ -144,10 +144,8 @@ function loss(w: Matrix, inverse: Matrix, at: readonly number[]): number {
       for (let o = 0; o < out; o++) x[o] -= factor[i][k] * solved[k][o]
     }
     factor[i][i] = Math.sqrt(factor[i][i])
-    for (let o = 0; o < out; o++) {
-      x[o] /= factor[i][i]
-      sum += x[o] * x[o]
-    }
+    for (let o = 0; o < out; o++) x[o] /= factor[i][i]
+    sum += dot(x, x)
     solved.push(x)
   }
   return sum
@@ -179,9 +177,7 @@ async function remove(
     inverse.data.fill(0, j * inverse.columns, (j + 1) * inverse.columns)
     for (let i = 0; i < inverse.rows; i++) inverse.data[i * inverse.columns + j] = 0
   }
-  let error = 0
-  for (let i = 0; i < wS.data.length; i++) error += wS.data[i] * wY.data[i]
-  return error
+  return dot(wS.data, wY.data)
 }
 
 const rowsAt = ({ data, columns }: Matrix, at: Int32Array): Matrix =>

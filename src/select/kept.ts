@@ -11,7 +11,7 @@ import { fluctuationScores } from '../score/fluctuation.ts'
 import { magnitudeScores } from '../score/magnitude.ts'
 import { ownScores, type Score } from '../score/own.ts'
 import { randomScores } from '../score/random.ts'
-import type { Statistics } from '../statistics/gram.ts'
+import { countedRows, type Statistics } from '../statistics/gram.ts'
 import type { Moments } from '../statistics/moments.ts'
 import { eliminate } from './eliminate.ts'
 import { allColumns, keepTop, keepTopPerGroup } from './top.ts'
@@ -95,7 +95,7 @@ function scoresOf(
   if (score === 'magnitude') return magnitudeScores(weight, statistics.width)
   if (score === 'fluctuation') return fluctuationScores(weight, dense!, weights.half)
   if (score === 'random') return randomScores(seed, weights.half, statistics.width)
-  return columnScores(weight, statistics)
+  return columnScores(countedRows(weight, statistics), statistics)
 }
 
 const unitScores = (units: readonly (readonly number[])[], columns: Float64Array): Float64Array<ArrayBuffer> =>

@@ -11,8 +11,9 @@ import type { PrunedOutput } from '../forward/runner.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
 import { type Matrix, matrix, rowsOf } from '../linalg/matrix.ts'
 import { transposed } from '../linalg/scatter.ts'
+import { dot } from '../linalg/sums.ts'
 import { type AttentionHalf, groupSize } from '../model/half-block.ts'
-import type { Statistics } from '../statistics/gram.ts'
+import { countedRows, type Statistics } from '../statistics/gram.ts'
 import { allColumns } from './top.ts'
 
 /** Eigenvalues of Ḡ below this part of the largest count as so large: directions that never fire must not divide by zero. */
@@ -39,7 +40,7 @@ export async function rotateValues(
   statistics: Statistics,
 ): Promise<RotatedValues> {
   const { width, gap } = statistics
-  const rotation = await valueRotation(engine, half, weights.output.weight, statistics)
+  const rotation = await valueRotation(engine, half, countedRows(weights.output.weight, statistics), statistics)
   const { bases } = rotation
   const perHead = bases.flatMap(basis => new Array<Matrix>(groupSize(half)).fill(basis))
   const [q, k, v] = weights.inputs
@@ -166,12 +167,6 @@ function orthonormalise({ data, rows, columns }: Matrix): void {
     const length = Math.sqrt(dot(x, x))
     for (let c = 0; c < columns; c++) x[c] /= length
   }
-}
-
-function dot(x: Float64Array, y: Float64Array): number {
-  let sum = 0
-  for (let i = 0; i < x.length; i++) sum += x[i] * y[i]
-  return sum
 }
 
 /** Columns `from` to `from + count` of [rows, width] in float64. */

@@ -3,7 +3,7 @@
 import { type Engine, type Feeds, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
-import type { Observed } from '../forward/stream.ts'
+import type { Observed } from '../forward/observed.ts'
 import { inputNorm } from '../graphs/layers.ts'
 import { addTo } from '../linalg/sums.ts'
 import type { Norm } from '../model/half-block.ts'
@@ -12,26 +12,25 @@ export class AlignmentAccumulator {
   readonly #gram: Floats // [d, d]
   readonly #cross: Floats // [d, d]
 
-  /** @param norm of the half-block, before its input layers @param weights of the norm, under the role `before` */
+  /** @param norm of the half-block, before its input layers, where there is one @param weights of it, under the role `before` */
   constructor(
     readonly engine: Engine,
-    readonly norm: Norm,
-    readonly weights: Feeds,
+    readonly d: number,
+    readonly norm?: Norm,
+    readonly weights?: Feeds,
   ) {
-    const { size: d } = norm
     this.#gram = new Float32Array(d * d)
     this.#cross = new Float32Array(d * d)
   }
 
   /** @param observed rows of both streams before the half-block [tokens, d] */
   async add({ x, y, tokens }: Required<Pick<Observed, 'x' | 'y' | 'tokens'>>): Promise<void> {
-    const { engine, norm } = this
-    const d = norm.size
+    const { engine, d, norm } = this
     const shape = [tokens, d]
     const [gram, cross] = [this.#gram, this.#cross].map(sum => values(sum, [d, d]))
     const feeds = { ...this.weights, x: values(x, shape), y: values(y, shape), gram, cross }
-    const key = `align ${norm.type} ${d} ${norm.epsilon}`
-    await engine.run(key, () => alignGraph(norm), feeds, { newGram: gram, newCross: cross })
+    const key = `align ${norm?.type} ${d} ${norm?.epsilon}`
+    await engine.run(key, () => alignGraph(d, norm), feeds, { newGram: gram, newCross: cross })
   }
 
   /** Adds what another one of the same half-block has seen. */
@@ -45,12 +44,11 @@ export class AlignmentAccumulator {
   }
 }
 
-/** `XᵀX` and `Xᵀ(Y − X)`, added up in place, of the normalised rows of `x` and `y` [n, d]. */
-function alignGraph(norm: Norm): Graph {
+/** `XᵀX` and `Xᵀ(Y − X)`, added up in place, of the rows of `x` and `y` [n, d], normalised where there is a norm. */
+function alignGraph(d: number, norm?: Norm): Graph {
   const g = new Graph('align')
-  const d = norm.size
   const rows = g.op('Concat', [g.input('x', 'float32', ['n', d]), g.input('y', 'float32', ['n', d])], { axis: 0 })
-  const [x, y] = g.ops('Split', [inputNorm(g, rows, norm, 'before')], 2, { axis: 0, num_outputs: 2 })
+  const [x, y] = g.ops('Split', [norm ? inputNorm(g, rows, norm, 'before') : rows], 2, { axis: 0, num_outputs: 2 })
   const add = (sum: string, right: string, out: string) =>
     g.output(out, g.op('Gemm', [x, right, g.input(sum, 'float32', [d, d])], { transA: 1 }), 'float32', [d, d])
   add('gram', x, 'newGram')

@@ -9,6 +9,7 @@ import type { Context } from '../forward/context.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { readHalf } from '../forward/weights.ts'
+import { dot } from '../linalg/sums.ts'
 import { halfBlocks, layersOf } from '../model/architecture.ts'
 import { hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
@@ -66,13 +67,8 @@ export async function* denseStatistics(
 function sumOfCosines(x: Floats, y: Floats, d: number): number {
   let sum = 0
   for (let from = 0; from < x.length; from += d) {
-    let [xy, xx, yy] = [0, 0, 0]
-    for (let i = from; i < from + d; i++) {
-      xy += x[i] * y[i]
-      xx += x[i] * x[i]
-      yy += y[i] * y[i]
-    }
-    sum += xy / (Math.sqrt(xx * yy) || 1)
+    const [a, b] = [x, y].map(rows => rows.subarray(from, from + d))
+    sum += dot(a, b) / (Math.sqrt(dot(a, a) * dot(b, b)) || 1)
   }
   return sum
 }

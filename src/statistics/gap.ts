@@ -7,7 +7,7 @@
 import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
-import type { Accumulator, Observed } from '../forward/stream.ts'
+import type { Accumulator, Observed } from '../forward/observed.ts'
 import { addTo } from '../linalg/sums.ts'
 import type { Gap, Statistics } from './gram.ts'
 
@@ -26,7 +26,7 @@ export class GapAccumulator implements Accumulator {
     this.#sum = new Float32Array(bias.length)
   }
 
-  async add({ h, tokens, x, y }: Observed): Promise<void> {
+  async add({ h, tokens, x, y, scale }: Observed): Promise<void> {
     const { width, bias } = this
     const d = bias.length
     const cross = values(this.#cross, [width, d])
@@ -39,8 +39,10 @@ export class GapAccumulator implements Accumulator {
       bias: values(bias, [d]),
       cross,
       sum,
+      scale: scale && values(scale, [tokens, 1]),
     }
-    await this.engine.run('gap', gapGraph, feeds, { newCross: cross, newSum: sum, energy: values(energy, []) })
+    const outputs = { newCross: cross, newSum: sum, energy: values(energy, []) }
+    await this.engine.run(scale ? 'gap weighted' : 'gap', () => gapGraph(scale), feeds, outputs)
     this.#energy += energy[0]
   }
 
@@ -69,15 +71,16 @@ export class GapAccumulator implements Accumulator {
   }
 }
 
-/** `C ← C + Hᵀz`, `s ← s + Σ z` in place, and `‖z‖²`. */
-function gapGraph(): Graph {
+/** `C ← C + Hᵀz`, `s ← s + Σ z` in place, and `‖z‖²`; in Σ z each row times its `scale`, where there is one. */
+function gapGraph(scale?: Floats): Graph {
   const g = new Graph('gap')
   const h = g.input('h', 'float32', ['m', 'n'])
   const [x, y] = ['x', 'y'].map(name => g.input(name, 'float32', ['n', 'd']))
   const z = g.op('Sub', [g.op('Sub', [y, x]), g.input('bias', 'float32', ['d'])])
   const cross = g.op('Gemm', [h, z, g.input('cross', 'float32', ['m', 'd'])])
   g.output('newCross', cross, 'float32', ['m', 'd'])
-  const sum = g.op('ReduceSum', [z, g.constant('int64', [0])], { keepdims: 0 })
+  const rows = scale ? g.op('Mul', [z, g.input('scale', 'float32', ['n', 1])]) : z
+  const sum = g.op('ReduceSum', [rows, g.constant('int64', [0])], { keepdims: 0 })
   g.output('newSum', g.op('Add', [g.input('sum', 'float32', ['d']), sum]), 'float32', ['d'])
   g.output('energy', g.op('ReduceSumSquare', [z], { keepdims: 0 }), 'float32', [])
   return g

@@ -5,7 +5,7 @@ import { type Engine, values } from '../engine/engine.ts'
 import type { SymmetricSum } from '../engine/linalg.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
-import type { Accumulator, Observed } from '../forward/stream.ts'
+import type { Accumulator, Observed } from '../forward/observed.ts'
 import { addTo } from '../linalg/sums.ts'
 
 /** Statistics of αD, the dense target (gap.ts). */
@@ -17,12 +17,13 @@ export interface Gap {
   readonly energy: number
 }
 
-/** What score and restoration need to know of `H` [tokens, width]. */
+/** What score and restoration need to know of `H` [tokens, width]. Where a norm follows it is r H; then N is Σ r², and μ that of H by r². */
 export interface Statistics {
   readonly width: number
-  readonly tokens: number
+  readonly tokens: number // N
   readonly gram: Floats // [width, width]
-  readonly mean: Float64Array<ArrayBuffer> // [width]
+  readonly mean: Float64Array<ArrayBuffer> // μ [width]
+  readonly gains?: Floats // γ of that norm [d]
   /** With a dense target: what the output is to have beyond `H Wᵀ`. */
   readonly gap?: Gap
 }
@@ -40,13 +41,14 @@ export class GramAccumulator implements Accumulator {
     this.#sum = new Float32Array(width)
   }
 
-  async add({ h, tokens }: Pick<Observed, 'h' | 'tokens'>): Promise<void> {
+  async add({ h, tokens, scale }: Pick<Observed, 'h' | 'tokens' | 'scale'>): Promise<void> {
     const sum = new Float32Array(this.width)
-    const feeds = { h: values(h, [this.width, tokens]) }
-    await this.engine.run('gram sum', sumGraph, feeds, { sum: values(sum, [this.width]) })
+    const feeds = { h: values(h, [this.width, tokens]), scale: scale && values(scale, [tokens]) }
+    const graph = scale ? 'gram sum weighted' : 'gram sum'
+    await this.engine.run(graph, () => sumGraph(scale), feeds, { sum: values(sum, [this.width]) })
     addTo(this.#sum, sum)
     await this.#products.add(h)
-    this.#tokens += tokens
+    this.#tokens += scale ? scale.reduce((sum, r) => sum + r * r, 0) : tokens
   }
 
   /** Adds what another one of the same width, on the same engine, has seen. */
@@ -61,6 +63,10 @@ export class GramAccumulator implements Accumulator {
     return { width: this.width, tokens: this.#tokens, gram: this.#products.whole(), mean }
   }
 }
+
+/** What W [d, width] counts as: diag(γ) W. */
+export const countedRows = (weight: Floats, { gains, width }: Statistics): Floats =>
+  gains ? weight.map((w, i) => w * gains[Math.floor(i / width)]) : weight
 
 /**
  * `⟨W G, W⟩` over the columns `at`: the energy of the output that they give. It is `⟨G, WᵀW⟩`, of which half is enough.
@@ -83,10 +89,11 @@ export async function outputEnergy(
   })
 }
 
-/** The sum of each row of `h` [width, tokens]. */
-function sumGraph(): Graph {
+/** The sum of each row of `h` [width, tokens], each token times its `scale` where there is one. */
+function sumGraph(scale?: Floats): Graph {
   const g = new Graph('sum')
   const h = g.input('h', 'float32', ['m', 'n'])
-  g.output('sum', g.op('ReduceSum', [h, g.constant('int64', [1])], { keepdims: 0 }), 'float32', ['m'])
+  const rows = scale ? g.op('Mul', [h, g.input('scale', 'float32', ['n'])]) : h
+  g.output('sum', g.op('ReduceSum', [rows, g.constant('int64', [1])], { keepdims: 0 }), 'float32', ['m'])
   return g
 }

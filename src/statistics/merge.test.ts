@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { values } from '../engine/engine.ts'
-import type { Observed } from '../forward/stream.ts'
+import type { Observed } from '../forward/observed.ts'
 import type { Norm } from '../model/half-block.ts'
 import { AlignmentAccumulator } from './alignment.ts'
 import { GapAccumulator } from './gap.ts'
@@ -19,7 +19,7 @@ const weights = { 'before.weight': values(random(d, 9), [d]) }
 const gramOf = () => new GramAccumulator(engine, width)
 
 interface Merging<A> {
-  add(observed: Required<Observed>): Promise<void>
+  add(observed: Required<Omit<Observed, 'scale'>>): Promise<void>
   merge(other: A): void
 }
 
@@ -87,7 +87,7 @@ describe('merging is as one pass', () => {
     }))
   test('of the alignment of two streams', () =>
     holds(async (sizes, cut) => {
-      const made = await both(() => new AlignmentAccumulator(engine, norm, weights), sizes, cut)
+      const made = await both(() => new AlignmentAccumulator(engine, d, norm, weights), sizes, cut)
       const [one, merged] = made.map(each => each.finish())
       expectClose(merged.gram, one.gram)
       expectClose(merged.cross, one.cross)

@@ -2,7 +2,7 @@
 // Golub & LeVeque, The American Statistician 1983.
 import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
-import type { Accumulator, Observed } from '../forward/stream.ts'
+import type { Accumulator, Observed } from '../forward/observed.ts'
 
 type Doubles = Float64Array<ArrayBuffer>
 

@@ -1,11 +1,12 @@
 // What score and restoration need to know of a half-block, from one pass of the stream through it.
 
 import type { Activations } from '../forward/activations.ts'
+import { outputNorm } from '../forward/observed.ts'
 import type { DenseTarget, Stream } from '../forward/stream.ts'
 import type { HalfWeights } from '../forward/weights.ts'
 import { hiddenSize, hiddenWidth } from '../model/half-block.ts'
 import { GapAccumulator } from './gap.ts'
-import { GramAccumulator, type Statistics } from './gram.ts'
+import { countedRows, GramAccumulator, type Statistics } from './gram.ts'
 
 /**
  * Computes `H` once, adding up its statistics. What comes of it must be advanced (`Stream.advance`), or closed.
@@ -22,9 +23,7 @@ export async function observe(
   const gram = new GramAccumulator(graphs, width)
   const gap = dense && new GapAccumulator(engine, width, bias)
   const hidden = await stream.observe(weights, gap ? [gram, gap] : [gram], dense)
-  const statistics = gram.finish()
-  return {
-    statistics: gap ? { ...statistics, gap: await gap.finish(statistics, weight, dense!.alpha) } : statistics,
-    hidden,
-  }
+  const statistics = { ...gram.finish(), gains: outputNorm(weights)?.gains }
+  const lacks = await gap?.finish(statistics, countedRows(weight, statistics), dense!.alpha)
+  return { statistics: { ...statistics, gap: lacks }, hidden }
 }
