@@ -105,20 +105,25 @@ describe('kept', () => {
     expect(await outputErrors(folder, join(folder, 'gguf/model.gguf'))).toEqual(ours)
   })
 
-  test.each(gguf.dtypes)('in %s down_proj takes a bit more where there are four, and the file little', async dtype => {
-    await using checkpoint = await openCheckpoint(join(made, 'out'))
-    const [more, plain] = [checkpoint, { ...checkpoint, statistics: undefined }].map(one =>
-      gguf.plan(describeModel(one), dtype),
-    )
-    const changed = [...more.expected!.types].filter(([name, type]) => plain.expected!.types.get(name) !== type)
-    const next = { Q4_0: 'Q5_0', Q4_1: 'Q5_1', Q4_K_M: 'Q5_1' }[dtype] // rows are no multiples of 256
-    expect(changed.length > 0).toBe(next !== undefined)
-    for (const [name, type] of changed) {
-      expect(name).toMatch(/down_proj/)
-      expect(type).toBe(next)
-    }
-    expect(more.bytes).toBeLessThanOrEqual(1.03 * plain.bytes)
-  })
+  test.each(gguf.dtypes)(
+    'in %s values and FFNs take a bit more where there are four, and the file little',
+    async dtype => {
+      await using checkpoint = await openCheckpoint(join(made, 'out'))
+      const [more, plain] = [checkpoint, { ...checkpoint, statistics: undefined }].map(one =>
+        gguf.plan(describeModel(one), dtype),
+      )
+      const changed = [...more.expected!.types].filter(([name, type]) => plain.expected!.types.get(name) !== type)
+      const next = { Q4_0: 'Q5_0', Q4_1: 'Q5_1', Q4_K_M: 'Q5_1' }[dtype] // rows are no multiples of 256
+      expect(changed.length > 0).toBe(next !== undefined)
+      for (const [name, type] of changed) {
+        expect(name).toMatch(/v_proj|mlp/)
+        expect(type).toBe(next)
+      }
+      for (const layer of next ? [1, 2, 3, 4, 5] : [])
+        expect(more.expected!.types.get(`${linear(layer, 'self_attn.v_proj')}.weight`)).toMatch(/Q5_.|Q8_0/)
+      expect(more.bytes).toBeLessThanOrEqual(1.03 * plain.bytes)
+    },
+  )
 
   test('one of another size is refused', async () => {
     const wrong = join(made, 'wrong')
@@ -159,15 +164,21 @@ describe('not kept', () => {
     await errors.close()
   })
 
-  test('what did not change and has the type of the source comes back bit for bit', async () => {
-    const folder = await workplace()
-    const [source, output] = ['source.gguf', 'smaller.gguf'].map(name => join(folder, name))
-    await exportModel(TINY_LLAMA, { output: source, to: [{ to: 'gguf', dtype: 'Q4_1' }], engine })
-    await pruned(source, { output, method: 'plain' })
-    await using before = await openCheckpoint(source)
-    await using after = await openCheckpoint(output)
-    for (const name of before.tensors.tensors.keys())
-      if (/attn|norm|embed/.test(name))
-        expect(await after.tensors.float32(name)).toEqual(await before.tensors.float32(name))
-  })
+  test.each(['Q4_1', 'Q4_K_M'])(
+    'in %s what did not change and has no wider type in the source comes back bit for bit',
+    async dtype => {
+      const folder = await workplace()
+      const [source, output] = ['source.gguf', 'smaller.gguf'].map(name => join(folder, name))
+      await exportModel(TINY_LLAMA, { output: source, to: [{ to: 'gguf', dtype: 'Q4_1' }], engine })
+      await pruned(source, { output, method: 'plain', dtype })
+      await using before = await openCheckpoint(source)
+      await using after = await openCheckpoint(output)
+      const kept = [...before.tensors.tensors.keys()].filter(name => /attn|norm|embed/.test(name))
+      for (const name of kept) expect(await after.tensors.float32(name)).toEqual(await before.tensors.float32(name))
+      const types = ['gate_proj', 'down_proj'].map(
+        name => after.tensors.tensors.get(`${linear(0, `mlp.${name}`)}.weight`)!.dtype,
+      )
+      expect(types).toEqual(['Q4_1', 'Q5_1'])
+    },
+  )
 })

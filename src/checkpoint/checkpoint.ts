@@ -41,8 +41,8 @@ export interface Checkpoint {
   readonly pythonFiles?: readonly string[]
   /** What the source says of itself, for the model card of the result: its licence, and its id on the Hub. */
   readonly card?: { readonly license?: string; readonly hubId?: string }
-  /** Metadata of the GGUF file that this is, for writing another one. */
-  readonly gguf?: Pick<Gguf, 'metadata' | 'rawValue' | 'rawBytes'>
+  /** Metadata and types of the GGUF file that this is, or was pruned from, for writing another one. */
+  readonly gguf?: Pick<Gguf, 'metadata' | 'rawValue' | 'rawBytes' | 'tensors'>
   /** `fasp.json` of a folder that we wrote, as parsed. */
   readonly recipe?: Readonly<Record<string, unknown>>
   /** Gram matrices of what linear layers of a pruned model read, by the layer, or the first of those that read the same. */

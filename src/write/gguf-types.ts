@@ -2,9 +2,11 @@
 // Vectors (norms, biases) are F32, as llama.cpp's converter has it. Rows that are no whole blocks take the next type that fits.
 // Quantised files have a wider type for the head, and the mixes Q4_K_M and Q5_K_M for half of v_proj and down_proj. Source: llama.cpp,
 // src/llama-quant.cpp (`llama_tensor_get_type_impl`, `tensor_type_fallback`); conversion/base.py for F16 where no block fits.
+import { isQuantized } from '../formats/gguf-dequantize.ts'
 import { blockElements, type GgufType, storedBytes } from '../formats/gguf-layout.ts'
+import type { TensorInfo } from '../formats/tensors.ts'
 import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
-import { groupSize } from '../model/half-block.ts'
+import { groupSize, type HalfBlock } from '../model/half-block.ts'
 import { ggufArchitecture } from './gguf-architecture.ts'
 
 /** Types of whole files: the type of most weights, and the number in `general.file_type` (llama.h, `enum llama_ftype`). */
@@ -30,18 +32,22 @@ export const BLOCK = 32
 /** For rows that are no multiple of 256. */
 const FALLBACK: Partial<Record<GgufType, GgufType>> = { Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' }
 
-/** What a repaired `down_proj` is rounded to instead of four bits, as long as the file grows by no more than this part (docs/gguf.md). */
+/** What layers that are rounded by what they read get instead of four bits, as long as the file grows by no more than this part (docs/gguf.md). */
 const NEXT: Partial<Record<GgufType, GgufType>> = { Q4_0: 'Q5_0', Q4_1: 'Q5_1', Q4_K: 'Q5_K' }
 const MORE_BYTES = 0.03
 
 /**
  * The type of each tensor, by its Hugging Face name.
- * @param repaired whether a linear layer was repaired, and is rounded by what it reads
+ * @param source what a model was pruned from: whether there is a Gram matrix of what a linear layer reads, which it and those that read the
+ * same are rounded by; and the type that a tensor has there, where that is a GGUF file
  */
 export function tensorTypes(
   a: Architecture,
   fileType: GgufFileType,
-  repaired: (layer: string) => boolean,
+  {
+    observed,
+    held,
+  }: { observed: (layer: string) => boolean; held: (tensor: string) => TensorInfo['dtype'] | undefined },
 ): Map<string, GgufType> {
   const { base } = FILE_TYPES[fileType]
   const special = blockElements(base) === 1 || base === 'Q8_0' ? new Map<string, GgufType>() : widerTypes(a, base)
@@ -51,19 +57,46 @@ export function tensorTypes(
     types.set(name, shape.length === 1 ? 'F32' : fitting(special.get(name) ?? base, shape[1]))
   const size = (name: string, type = types.get(name)!) => storedBytes({ type, shape: shapes.get(name)! })
   let room = MORE_BYTES * [...shapes.keys()].reduce((sum, name) => sum + size(name), 0)
-  const layers = layersOf(a)
-  const first = ffnHalves(a).filter(({ layer }) => moreBits(layer, layers))
-  for (const { output } of new Set([...first, ...ffnHalves(a)])) {
-    const name = `${output.name}.weight`
+  // A mix leaves what it has no reason to round again: what is as it was, where that takes no more bytes.
+  const again = base === 'Q4_K' || base === 'Q5_K' ? changedWeights(a, observed) : shapes
+  for (const name of shapes.keys()) {
+    const type = held(name)
+    if (!again.has(name) && type && isQuantized(type) && size(name, type) <= size(name)) types.set(name, type)
+  }
+  for (const { reader, linear } of mostLost(a)) {
+    const name = `${linear.name}.weight`
     const next = NEXT[special.get(name) ?? base]
-    if (!next || !repaired(output.name)) continue
-    const type = fitting(next, output.in)
+    if (!next || !observed(reader.name)) continue
+    const type = fitting(next, linear.in)
     const cost = size(name, type) - size(name)
-    if (cost > room) break
+    if (cost > room) continue
     types.set(name, type)
     room -= cost
   }
   return types
+}
+
+/** Weights that pruning did more to than leaving rows out. Value channels that were cut may have been turned before. */
+function changedWeights(a: Architecture, observed: (layer: string) => boolean): Set<string> {
+  const changed = a.halves.flatMap(({ kind, inputs, output }) => {
+    const cut = observed(output.name)
+    return [...(observed(inputs[0].name) || (cut && kind === 'attention') ? inputs : []), ...(cut ? [output] : [])]
+  })
+  return new Set(changed.map(({ name }) => `${name}.weight`))
+}
+
+/** Linear layers by what a bit more brings per byte, and the first of those that read the same: values are few, and outputs of FFNs lose most. */
+function mostLost(a: Architecture) {
+  const layers = layersOf(a)
+  const favoured = <Half extends HalfBlock>(halves: readonly Half[]) => [
+    ...new Set([...halves.filter(({ layer }) => moreBits(layer, layers)), ...halves]),
+  ]
+  const ffns = favoured(ffnHalves(a))
+  return [
+    ...favoured(attentionHalves(a)).map(({ inputs }) => ({ reader: inputs[0], linear: inputs[2] })),
+    ...ffns.map(({ output }) => ({ reader: output, linear: output })),
+    ...ffns.flatMap(({ inputs }) => inputs.map(linear => ({ reader: inputs[0], linear }))),
+  ]
 }
 
 function fitting(type: GgufType, row: number): GgufType {

@@ -65,8 +65,12 @@ export const gguf: Target = {
 function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
   checkArchitecture(source)
   const model = fitted(source, fileType)
-  const { statistics } = model.checkpoint
-  const types = tensorTypes(model.architecture, fileType, layer => statistics?.tensors.has(layer) ?? false)
+  const { statistics, gguf } = model.checkpoint
+  const { names } = familyGraph(model.architecture)
+  const types = tensorTypes(model.architecture, fileType, {
+    observed: layer => statistics?.tensors.has(layer) ?? false,
+    held: name => gguf?.tensors.tensors.get(storedName(name, names)!)?.dtype,
+  })
   const notices = sizeNotices(source, model, types)
   const { maxPositions } = source.architecture
   const narrowest = attentionHalves(source.architecture).reduce(
