@@ -1,4 +1,5 @@
 // A vocabulary cut to what texts use: ids of texts of kept tokens map one to one, logits are the same; other texts are spelled in more tokens.
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -12,6 +13,7 @@ import {
   logits,
   type Model,
   type ProgressEvent,
+  planPrune,
   type VocabularyOptions,
 } from '../src/node.ts'
 import { QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
@@ -68,6 +70,20 @@ function checkTokenizers(dense: Model, cut: Model, texts: fc.Arbitrary<string>, 
   expect(kept).toBeGreaterThan(20)
 }
 
+/** Of the logits of tokens that both have, on a text of these. */
+async function largestDifference(dense: Model, cut: Model, text: string): Promise<number> {
+  const old = oldIds(dense, cut)
+  const after = loadTokenizer(cut.checkpoint).encode(text)
+  const before = after.map(id => old[id])
+  const [full, few] = [await logits(dense, engine, before), await logits(cut, engine, after)]
+  const [rows, columns] = [dense.architecture.vocabularySize, cut.architecture.vocabularySize]
+  expect(columns).toBe(old.length)
+  return few.reduce((most, value, i) => {
+    const same = full[Math.floor(i / columns) * rows + old[i % columns]]
+    return Math.max(most, Math.abs(value - same))
+  }, 0)
+}
+
 const cutOf = (model: Model, options: Partial<VocabularyOptions> & Listener = {}) =>
   cutVocabulary(model, { keep, ...options })
 const withCut = <T>(name: TinyModel, use: (dense: Model, cut: Model) => Promise<T>) =>
@@ -77,23 +93,7 @@ describe.each(TINY_NAMES)('%s', name => {
   test('texts of kept tokens have the same ids, renumbered, and the same logits', () =>
     withCut(name, async (dense, cut) => {
       checkTokenizers(dense, cut, shuffled)
-      const old = oldIds(dense, cut)
-      const after = loadTokenizer(cut.checkpoint).encode(STORY)
-      const [full, few] = [
-        await logits(
-          dense,
-          engine,
-          [...after].map(id => old[id]),
-        ),
-        await logits(cut, engine, after),
-      ]
-      const [rows, columns] = [dense.architecture.vocabularySize, cut.architecture.vocabularySize]
-      expect(columns).toBe(old.length)
-      const worst = few.reduce((most, value, i) => {
-        const same = full[Math.floor(i / columns) * rows + old[i % columns]]
-        return Math.max(most, Math.abs(value - same))
-      }, 0)
-      expect(worst).toBeLessThan(1e-5)
+      expect(await largestDifference(dense, cut, STORY)).toBeLessThan(1e-5)
     }))
 
   test('all texts come back, in more tokens where theirs are gone', () =>
@@ -153,6 +153,27 @@ test('words that are tokens whatever merges say', () =>
     const dense = withTokenizer(model, { ...tokenizer, model: { ...(tokenizer.model as object), ignore_merges: true } })
     checkTokenizers(dense, await cutOf(dense), shuffled)
   }))
+
+describeShared('SmolLM2-135M-Instruct', () => {
+  test('of a GGUF file, on prose: ids of kept tokens and logits are the same', async () => {
+    const path = execFileSync('bash', [sharedPath('scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
+    const prose = readFileSync(sharedPath('data/prose/austen/emma.txt'), 'utf8').slice(0, 200_000)
+    await withModel(path, async dense => {
+      const cut = await cutOf(dense, { keep: [named(prose), ...keep] })
+      const sentences = fc.array(fc.constantFrom(...prose.split(/(?=\s)/)), { minLength: 1, maxLength: 64 })
+      checkTokenizers(
+        dense,
+        cut,
+        fc.oneof(
+          sentences.map(all => all.join('')),
+          fc.string({ unit: 'binary' }),
+        ),
+      )
+      expect(cut.checkpoint.vocabulary!.tokens.after).toBeLessThan(8000)
+      expect(await largestDifference(dense, cut, prose.slice(5000, 5400))).toBeLessThan(1e-4)
+    })
+  })
+})
 
 describeShared('SentencePiece BPE', () => {
   test('of LLaMA 2', () =>
@@ -233,6 +254,14 @@ test.each(['huggingface', 'gguf', 'onnx'] as const)('exports as %s, and reads ba
       )
     })
   })
+})
+
+test('ready-made windows, whose ids are of the whole vocabulary, are refused beside a smaller one', async () => {
+  const windows = { seqLen: 4, windows: [Int32Array.of(1, 2, 3, 4)], texts: [] }
+  const asked = { sparsity: 0.2, calibration: windows, vocabulary: { keep } }
+  await expect(planPrune(TINY_LLAMA, asked)).rejects.toThrow(
+    /ids of the whole vocabulary. With a smaller one give texts/,
+  )
 })
 
 describe('fasp', () => {

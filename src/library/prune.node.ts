@@ -34,7 +34,7 @@ import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
 import type { ExportPlan } from '../write/target.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
-import { openWithVocabulary } from './vocabulary.node.ts'
+import { openWithVocabulary, type WithVocabulary } from './vocabulary.node.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
@@ -201,14 +201,16 @@ function ask(
   const requests = exportRequests(path, to, single ? dtype : undefined).map(one => withDtype(one, dtype))
   const settings = { ...rest, dtype: single ? undefined : (dtype as FloatDType | undefined) }
   const { windows, texts } = textsOrWindows(calibration)
+  if (vocabulary && windows)
+    throw new UsageError('calibration windows hold ids of the whole vocabulary. With a smaller one give texts.')
   const input: CalibrationInput = { windows, texts: texts && [] } // read later
   checkOptions(settings, input)
   return { single, requests, settings, input }
 }
 
 /** The run, and what its exports will have, and would have of the model as it is. */
-function decide(model: Model, { single, requests, settings, input }: ReturnType<typeof ask>) {
-  const dense = requests.map(request => planExport(model, request))
+function decide(model: WithVocabulary<Model>, { single, requests, settings, input }: ReturnType<typeof ask>) {
+  const dense = requests.map(request => planExport(model.whole ?? model, request))
   const planned: (...of: Parameters<OutputBytes>) => ExportPlan[] = (output, options) =>
     requests.map(request => planExport(plannedModel(model, output, options), request, model))
   const run = single

@@ -6,13 +6,16 @@ import { cutVocabularyEvents, type VocabularyChoice } from '../vocabulary/cut-vo
 import { nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import type { OpenedModel } from './verbs.ts'
 
+/** `whole`: as it was, where it was cut. */
+export type WithVocabulary<M extends Model> = M & { readonly whole?: Model }
+
 /** @param text what tokens per word are counted on besides @throws as `openModel`, `cutVocabulary` */
 export async function* openWithVocabulary(
   source: string | Model,
   vocabulary: VocabularyChoice<TextInput> | undefined,
   text: readonly NamedText[] = [],
   signal?: AbortSignal,
-): AsyncGenerator<ProgressEvent, OpenedModel> {
+): AsyncGenerator<ProgressEvent, WithVocabulary<OpenedModel>> {
   const keep = yield* openTexts(vocabulary?.keep, 'calibration', { signal }) // what is wrong with it shows before a long download
   const model = yield* nodeVerbs.openModel(source, { signal })
   if (!vocabulary) return model
@@ -22,5 +25,5 @@ export async function* openWithVocabulary(
   } finally {
     if (!cut) await model.close()
   }
-  return { ...model, ...cut }
+  return { ...model, ...cut, whole: model }
 }

@@ -90,6 +90,7 @@ describe('small models', () => {
     const settings = { sparsity: 0.3, calibration: [text], windows: 8, seqLen: 64 }
     await prune(TINY_LLAMA, { ...settings, method: 'plain', output: join(root, 'stock') })
     await prune(TINY_LLAMA, { ...settings, method: 'paper', output: join(root, 'padded') })
+    await prune(TINY_LLAMA, { ...settings, vocabulary: { keep: [text] }, output: join(root, 'vocabulary') })
     const values = [
       [32, 32],
       [32, 20],
@@ -119,6 +120,7 @@ describe('small models', () => {
     Object.assign(sources, {
       'tiny-llama, stock': join(root, 'stock'),
       'tiny-llama, padded': join(root, 'padded'),
+      'tiny-llama, smaller vocabulary': join(root, 'vocabulary'),
       'tiny-llama, compact (deci)': make('compact', compactLlama(await readModel(TINY_LLAMA), widths)),
       'Llama 3 positions': make('llama3', randomLlama({ rope_parameters: LLAMA3_ROPE }, 1)),
       'linear positions': make('linear', randomLlama({ rope_scaling: { type: 'linear', factor: 4 } }, 2)),
@@ -148,6 +150,7 @@ describe('small models', () => {
   const names = [
     'tiny-llama, stock',
     'tiny-llama, padded',
+    'tiny-llama, smaller vocabulary',
     'tiny-llama, compact (deci)',
     'Llama 3 positions',
     'linear positions',

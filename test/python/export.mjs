@@ -13,6 +13,7 @@ const WINDOWS = { count: 2, length: 96 }
 const settings = { sparsity: 0.3, windows: 8, seqLen: 128 }
 const novels = [join(shared, 'data/calibration/novels.txt')]
 const calibration = existsSync(novels[0]) ? novels : undefined
+const vocabulary = { keep: [{ name: 'text', text: async () => TEXTS.join(' ') }] }
 const engine = openEngine()
 
 /** Prunes `source` in all of the layouts by the same method. A compact model is compared with the padded one. */
@@ -83,8 +84,10 @@ for (const name of ['tiny-llama', 'tiny-opt']) {
   const source = join(shared, 'models', name)
   await pruned(source, `${name}-flap`, ['padded'], 'flap') // biases that a LLaMA had not
   await pruned(source, `${name}-shortgpt`, ['stock'], 'shortgpt') // fewer layers
+  await pruned(source, `${name}-vocabulary`, ['stock'], 'stock', { vocabulary })
 }
 const smollm2 = execFileSync('bash', [join(shared, 'scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
 await pruned(smollm2, 'smollm2-ffn', ['stock'], 'plain')
+await pruned(smollm2, 'smollm2-vocabulary', ['stock'], 'plain', { vocabulary })
 await pruned(smollm2, 'smollm2-per-head', ['padded', 'compact'], `${PER_HEAD}:multiple=32`)
 await engine.close()
