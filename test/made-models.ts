@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { layoutSafetensors } from '../src/formats/safetensors.ts'
 import { elements } from '../src/formats/tensors.ts'
 import { tensorShapes } from '../src/model/architecture.ts'
-import type { LayerWidths } from '../src/model/half-block.ts'
+import { type LayerWidths, normsOf } from '../src/model/half-block.ts'
 import { architectureOf } from '../src/model/model.ts'
 import { openCheckpoint } from '../src/node.ts'
 
@@ -61,12 +61,17 @@ export function randomLlama(changes: Readonly<Record<string, unknown>>, seed: nu
   const rest = { max_position_embeddings: 512, rms_norm_eps: 1e-5, tie_word_embeddings: true, torch_dtype: 'float32' }
   const config = { model_type: 'llama', ...sizes, ...heads, ...rest, ...changes }
   const a = architectureOf('made', config)
+  const norms = new Map([...a.halves.flatMap(normsOf), a.finalNorm!].map(n => [`${n.name}.weight`, n]))
   const random = normalNumbers(seed)
   const tensors: Record<string, { shape: readonly number[]; values: Float32Array }> = {}
   for (const [name, shape] of tensorShapes(a)) {
     const table = [a.names.embedding, a.names.head].some(module => name === `${module}.weight`)
-    const [spread, mean] =
-      shape.length === 2 ? [(table ? 2 : 1) / Math.sqrt(shape[1]), 0] : name.endsWith('.bias') ? [0.3, 0] : [0.2, 1]
+    const norm = norms.get(name)
+    const [spread, mean] = norm
+      ? [0.2, 1 - (norm.offset ?? 0)]
+      : shape.length === 1
+        ? [0.3, 0]
+        : [(table ? 2 : 1) / Math.sqrt(shape[1]), 0]
     tensors[name] = { shape, values: Float32Array.from({ length: elements(shape) }, () => mean + spread * random()) }
   }
   return { config, tensors }

@@ -96,7 +96,7 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
     dtype: fileType,
     bytes: layoutGguf([...own, ...keys.map((key): GgufPair => [key, new Uint8Array(rawBytes(key))])], infos).byteLength,
     notices,
-    expected: { model, types },
+    expected: { model, types, sums: normOffsets(architecture) },
     async *write(sink, { engine, signal }) {
       const copied = await Promise.all(keys.map(async (key): Promise<GgufPair> => [key, await rawValue(key)]))
       yield* writeTensors(model, [...own, ...copied], infos, sink, { engine, signal })
@@ -324,11 +324,11 @@ async function* writeTensors(
   await file.close()
 }
 
-/** What llama.cpp adds to norms before it stores them. */
+/** What llama.cpp adds to norms before it stores them, where it is not 0. */
 const normOffsets = (a: Architecture): Map<string, number> =>
   new Map(
     [...a.halves.flatMap(normsOf), a.finalNorm!].flatMap(norm =>
-      normTensors(norm).map((name): [string, number] => [name, norm.offset ?? 0]),
+      norm.offset ? normTensors(norm).map((name): [string, number] => [name, norm.offset!]) : [],
     ),
   )
 

@@ -15,7 +15,12 @@ export interface ExportPlan {
   /** What the user should know of it. */
   readonly notices: readonly string[]
   /** What our own reader must find in the result, and the type of each tensor. Without it the target checks its result itself. */
-  readonly expected?: { readonly model: Model; readonly types: ReadonlyMap<string, GgufType | DType> }
+  readonly expected?: {
+    readonly model: Model
+    readonly types: ReadonlyMap<string, GgufType | DType>
+    /** Tensors that are stored plus a number, which their last bits do not survive. */
+    readonly sums?: ReadonlyMap<string, number>
+  }
   /** Writes all files. Whoever made the sink commits it, or aborts it where this throws. */
   write(sink: Sink, context: Context): AsyncGenerator<ProgressEvent, unknown>
 }
