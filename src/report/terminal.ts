@@ -48,7 +48,8 @@ export function askedText(
     weightBytes.after < weightBytes.before
       ? `${cut(weightBytes)} of the file`
       : `${cut({ before: all.before, after: all.effective })} of the parameters`
-  const text = `Asked ${sparsityText({ sparsity })} of the decoder linears = ${whole}: embedding, head and norms (${rest} parameters) ${vocabulary ? 'lose only rows of tokens' : 'are not cut'}.`
+  const [besides, loss] = vocabulary ? [', and fewer tokens', 'lose only rows of tokens'] : ['', 'are not cut']
+  const text = `Asked ${sparsityText({ sparsity })} of the decoder linears${besides} = ${whole}: embedding, head and norms (${rest} parameters) ${loss}.`
   return wrap(text, PLAIN.columns)
 }
 
