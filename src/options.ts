@@ -132,6 +132,9 @@ function windowSize(method: string, seqLen: number | undefined, a: Architecture 
   return { windows, heldOut: count(SHORT_WINDOWS.heldOutTokens), seqLen: length }
 }
 
+/** Below this part of enough tokens columns go each by its own score, as elimination goes by their correlations (docs/decisions.md). */
+const ELIMINATION_SHARE = 1 / 4
+
 /**
  * The options where there are so many calibration tokens. From fewer than are enough, correlations between columns are in part chance, or of
  * this text alone, and least squares and elimination would trust them: methods best and stock damp them more, and aim less far at the dense
@@ -140,8 +143,13 @@ function windowSize(method: string, seqLen: number | undefined, a: Architecture 
 export function optionsOn(tokens: number, o: ResolvedOptions, method: Method, a: Architecture): ResolvedOptions {
   const share = tokens / enoughTokens(a)
   if (share >= 1 || !specOf(method.name).shortWindows) return o
-  const { damp = o.damp / share, alpha = o.alpha * Math.cbrt(share), score } = method.options as OptionsOf<'stock'>
-  return { ...o, damp, alpha, shrinkage: score ? 0 : 1 - share }
+  const {
+    damp = o.damp / share,
+    alpha = o.alpha * Math.cbrt(share),
+    score: asked,
+  } = method.options as OptionsOf<'stock'>
+  const score = asked ?? (share < ELIMINATION_SHARE ? 'column' : o.score)
+  return { ...o, damp, alpha, score, shrinkage: asked ? 0 : 1 - share }
 }
 
 /** Calibration tokens beyond which methods best and stock gain little. */

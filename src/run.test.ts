@@ -73,20 +73,21 @@ test('methods best and stock calibrate on short windows, as many as make the sam
   expect(size({ method: 'plain' })).toEqual([64, 256, 2])
 })
 
-test('from few tokens for the width, methods best and stock damp correlations more, as far as the user does not say', () => {
+test('from few tokens for the width, methods best and stock trust correlations less, as far as the user does not say', () => {
   const { architecture } = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
   const on = (tokens: number, text: string) => {
     const method = methodOf(text)
     const before = resolveOptions({ sparsity: 0.2, method }, architecture, {})
     const after = optionsOn(tokens, before, method, architecture)
-    return after === before ? 'as it is' : [after.damp, after.alpha, after.shrinkage]
+    return after === before ? 'as it is' : [after.damp, after.alpha, after.score, after.shrinkage]
   }
   for (const method of ['best', 'stock']) {
     expect(on(65536, method)).toBe('as it is')
-    expect(on(32768, method)).toEqual([0.02, 0.5 * Math.cbrt(0.5), 0.5])
-    expect(on(8192, method)).toEqual([0.08, 0.25, 0.875])
-    expect(on(8192, `${method}:damp=0.03:alpha=0.4`)).toEqual([0.03, 0.4, 0.875])
-    expect(on(8192, `${method}:score=eliminate`)).toEqual([0.08, 0.25, 0])
+    expect(on(32768, method)).toEqual([0.02, 0.5 * Math.cbrt(0.5), 'eliminate', 0.5])
+    expect(on(16384, method)).toEqual([0.04, 0.5 * Math.cbrt(0.25), 'eliminate', 0.75])
+    expect(on(8192, method)).toEqual([0.08, 0.25, 'column', 0.875])
+    expect(on(8192, `${method}:damp=0.03:alpha=0.4`)).toEqual([0.03, 0.4, 'column', 0.875])
+    expect(on(8192, `${method}:score=eliminate`)).toEqual([0.08, 0.25, 'eliminate', 0])
   }
   for (const method of ['plain', 'plain:score=eliminate', 'paper', 'osscar']) expect(on(1024, method)).toBe('as it is')
 })

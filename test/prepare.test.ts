@@ -47,7 +47,7 @@ test('it is planned as `planPrune` says, measured on while it is open, and prune
     expect(perplexity[0].windows).toBe(2)
     expect(open()).toBe(1) // evaluating has left it open
     const { sizes, widths, options: used } = await run.prune()
-    const few = { damp: used.damp, alpha: used.alpha, shrinkage: used.shrinkage } // by the tokens that there are
+    const few = { damp: used.damp, alpha: used.alpha, score: used.score, shrinkage: used.shrinkage } // by the tokens that there are
     expect([sizes.parameters, widths, used]).toEqual([plan.sizes.parameters, plan.widths, { ...run.options, ...few }])
   }
   expect(open()).toBe(0)
