@@ -1,5 +1,5 @@
 // What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
-// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp and gemma3.cpp; src/llama-model.cpp (`llama_model_rope_type`).
+// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp and gemma3.cpp; src/llama-model.cpp (`llama_model_rope_type`).
 import { GEMMA3_LAYER, type LayerNames, LLAMA_LAYER, QWEN3_LAYER } from './gguf-names.ts'
 
 export interface GgufGraph {
@@ -11,8 +11,12 @@ export interface GgufGraph {
   readonly plain: boolean
   /** It takes divisors of the frequencies, each its own (Llama 3). */
   readonly divisors: boolean
+  /** Of so many layers the last turns nothing. */
+  readonly withoutRope?: number
   /** It has sliding windows: of so many layers all but the last, where the file does not say. */
   readonly windows?: number
+  /** No other graph runs its models, and it has no biases. */
+  readonly own: boolean
   readonly names: LayerNames
   /** What norms multiply by is stored, 1 + γ, and not γ. @default 0 */
   readonly normOffset: number
@@ -24,6 +28,7 @@ const LLAMA: GgufGraph = {
   perLayer: false,
   plain: false,
   divisors: true,
+  own: false,
   names: LLAMA_LAYER,
   normOffset: 0,
   activation: 'silu',
@@ -35,11 +40,13 @@ export const GRAPHS = {
   /** NVIDIA's Nemotron. */
   deci: { ...LLAMA, perLayer: true },
   qwen2: { ...LLAMA, permuted: false, plain: true, divisors: false },
-  qwen3: { ...LLAMA, permuted: false, divisors: false, names: QWEN3_LAYER },
+  qwen3: { ...LLAMA, permuted: false, divisors: false, own: true, names: QWEN3_LAYER },
+  smollm3: { ...LLAMA, divisors: false, own: true, withoutRope: 4 },
   gemma3: {
     ...LLAMA,
     permuted: false,
     divisors: false,
+    own: true,
     names: GEMMA3_LAYER,
     windows: 6,
     normOffset: 1,

@@ -27,6 +27,12 @@ function familyConfig(
   switch (architecture) {
     case 'qwen3':
       return { ...named('qwen3', 'Qwen3'), hidden_act: 'silu', attention_bias: attentionBias }
+    case 'smollm3':
+      return {
+        ...named('smollm3', 'SmolLM3'),
+        hidden_act: 'silu',
+        no_rope_layers: widths.map((_, i) => Number((i + 1) % GRAPHS.smollm3.withoutRope > 0)),
+      }
     case 'gemma3': {
       const layers = widths.length
       const window = metadata.count('llama.attention.sliding_window') ?? 0

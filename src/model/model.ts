@@ -13,6 +13,7 @@ import { mistral } from './families/mistral.ts'
 import { opt } from './families/opt.ts'
 import { qwen2 } from './families/qwen2.ts'
 import { qwen3 } from './families/qwen3.ts'
+import { smollm3 } from './families/smollm3.ts'
 import { checkRecipe } from './recipe.ts'
 
 const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
@@ -21,6 +22,7 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
   opt,
   qwen2,
   qwen3,
+  smollm3,
   gemma3_text: gemma3,
 }
 

@@ -53,10 +53,11 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
 
 /** The fields of `config.json` that say something of each layer, for those of the source that stay. */
 function layerFields(config: Record<string, unknown>, layers: readonly number[]): Record<string, unknown> {
-  const { layer_types: types, max_window_layers: first } = config
+  const { max_window_layers: first } = config
+  const lists = ['layer_types', 'no_rope_layers'].filter(key => Array.isArray(config[key]))
   return {
     num_hidden_layers: layers.length,
-    ...(Array.isArray(types) && { layer_types: layers.map(layer => types[layer]) }),
+    ...Object.fromEntries(lists.map(key => [key, layers.map(layer => (config[key] as unknown[])[layer])])),
     ...(typeof first === 'number' && { max_window_layers: layers.filter(layer => layer < first).length }),
   }
 }

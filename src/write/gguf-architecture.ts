@@ -1,8 +1,8 @@
 // Which graph of llama.cpp runs a model, and what that depends on. Used by `gguf.ts` and `gguf-types.ts`.
 import { type GgufArchitecture, type GgufGraph, GRAPHS } from '../checkpoint/gguf-architectures.ts'
-import { LLAMA_LAYER, storedName } from '../checkpoint/gguf-names.ts'
+import { storedName } from '../checkpoint/gguf-names.ts'
 import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
-import type { Rope } from '../model/half-block.ts'
+import type { AttentionHalf, Rope } from '../model/half-block.ts'
 
 /** The family's own where that takes the model; else `deci`, or `llama` where all layers are alike: both take biases wherever they are. */
 export function ggufArchitecture(a: Architecture): GgufArchitecture {
@@ -17,7 +17,7 @@ export function ggufArchitecture(a: Architecture): GgufArchitecture {
 export const familyGraph = (a: Architecture): GgufGraph => GRAPHS[a.gguf!]
 
 /** Whether the graphs of LLaMA run it, too, and so layers that differ in their FFN. */
-export const likeLlama = (a: Architecture): boolean => familyGraph(a).names === LLAMA_LAYER
+export const likeLlama = (a: Architecture): boolean => !familyGraph(a).own
 
 /** What llama.cpp has no architecture for; undefined where one of its graphs runs the model. */
 export function unlikeGguf(a: Architecture): string | undefined {
@@ -35,6 +35,9 @@ export function unlikeGguf(a: Architecture): string | undefined {
   // llama.cpp, src/models/gemma3.cpp: `f_attention_scale`
   const size = a.gguf === 'gemma3' && layersOf(a) === 62 ? a.hiddenSize / heads : headSize
   if (Math.abs(scale * Math.sqrt(size) - 1) > 1e-6) return `them where scores are not scaled by 1/√${size}`
+  const turned = ({ layer, rope }: AttentionHalf) =>
+    (rope !== undefined) === (layer + 1) % (graph.withoutRope ?? Infinity) > 0
+  if (!attentionHalves(a).every(turned)) return `them where not every ${graph.withoutRope}th layer goes without rope`
   if (graph.windows && !windowsOf(a)) return 'them where the layers without windows are not every sixth, or every other'
   return undefined
 }
@@ -50,9 +53,9 @@ export function windowsOf(a: Architecture): { readonly window: number; readonly 
   return every === undefined ? undefined : { window, every }
 }
 
-/** Of all layers; where some have windows, of those that have none. */
+/** Of all layers that have one; where some have windows, of those that have none. */
 export const ropeOf = (a: Architecture): Rope => {
-  const halves = attentionHalves(a)
+  const halves = attentionHalves(a).filter(({ rope }) => rope)
   return (halves.find(({ window }) => window === undefined) ?? halves[0]).rope!
 }
 

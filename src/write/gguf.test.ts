@@ -310,6 +310,7 @@ const GEMMA3 = {
 const QWEN3 = { model_type: 'qwen3', head_dim: 20, num_attention_heads: 4, rope_theta: 1e6, rms_norm_eps: 1e-6 }
 
 test.each([
+  ['smollm3', { ...QWEN3, model_type: 'smollm3', num_hidden_layers: 8 }, ''],
   ['gemma3', GEMMA3, ''],
   ['gemma3', { ...GEMMA3, sliding_window_pattern: 3 }, ''],
   ['gemma3', GEMMA3, 'the widest'],
@@ -337,6 +338,7 @@ test.each([
   [{ ...GEMMA3, query_pre_attn_scalar: 30 }, 'scaled by 1/√24'],
   [{ ...GEMMA3, layer_types: ['full_attention', ...new Array(7).fill('sliding_attention')] }, 'not every sixth'],
   [{ ...GEMMA3, attention_bias: true }, 'biases'],
+  [{ ...QWEN3, model_type: 'smollm3', no_rope_layer_interval: 3 }, 'not every 4th layer goes without rope'],
   [{ ...QWEN3, rope_parameters: LLAMA3_ROPE }, 'a factor for each rotary frequency'],
 ])('%j has no architecture in llama.cpp', async (config, problem) => {
   const model = await made(randomLlama(config, 8))

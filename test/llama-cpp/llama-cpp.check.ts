@@ -146,6 +146,7 @@ describe('small models', () => {
       Mistral: make('mistral', randomLlama({ ...mistral, head_dim: 20 }, 13)),
       Qwen3: make('qwen3', randomLlama({ ...qwen3, rope_scaling: { type: 'linear', factor: 4 } }, 16)),
       'Qwen3, compact': make('qwen3-compact', compactLlama(randomLlama(qwen3, 17), narrow)),
+      SmolLM3: make('smollm3', randomLlama({ ...qwen2, model_type: 'smollm3' }, 20)),
       'Gemma 3': make('gemma3', randomLlama(gemma3, 18)),
       'Gemma 3, every third layer': make('gemma3-third', randomLlama({ ...gemma3, sliding_window_pattern: 3 }, 19)),
       'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
@@ -167,6 +168,7 @@ describe('small models', () => {
     'Mistral, compact (deci)',
     'Qwen3',
     'Qwen3, compact',
+    'SmolLM3',
     'Gemma 3',
     'Gemma 3, every third layer',
   ]

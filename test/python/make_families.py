@@ -11,7 +11,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM
-from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
 
 from randomise import randomise
 
@@ -27,6 +27,8 @@ FAMILIES = {
                 sliding_window=150, rope_parameters={"rope_type": "default", "rope_theta": 1e6})),
     "qwen3": (Qwen3ForCausalLM, Qwen3Config, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=10,
               tie_word_embeddings=False, attention_bias=True)),
+    "smollm3": (SmolLM3ForCausalLM, SmolLM3Config, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
+                pad_token_id=0, use_sliding_window=True, sliding_window=60, no_rope_layers=[1, 0, 1], mlp_bias=True)),
     "gemma3_text": (Gemma3ForCausalLM, Gemma3TextConfig, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=10,
                     query_pre_attn_scalar=12, sliding_window=60, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
                     rope_parameters={"full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e6},

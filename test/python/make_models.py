@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 from transformers import OPTConfig, OPTForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import SmolLM3Config, SmolLM3ForCausalLM
 
 from randomise import randomise
 
@@ -35,6 +36,7 @@ CASES = {
     # Windows shorter than the texts that are checked, and than what is written with a cache.
     "qwen2-window": (Qwen2ForCausalLM, Qwen2Config, {**llama, "use_sliding_window": True, "sliding_window": 24, "max_window_layers": 1}),
     "qwen3": (Qwen3ForCausalLM, Qwen3Config, {**llama, "head_dim": 20, "tie_word_embeddings": True}),
+    "smollm3": (SmolLM3ForCausalLM, SmolLM3Config, {**llama, "no_rope_layers": [1, 0, 1], "tie_word_embeddings": True, "pad_token_id": 0}),
     "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig, {**llama, "head_dim": 20, "query_pre_attn_scalar": 24, "sliding_window": 24, "tie_word_embeddings": True,
                "pad_token_id": 0, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "rope_parameters": gemma3_ropes}),
     "mistral-window": (MistralForCausalLM, MistralConfig, {**llama, "sliding_window": 24, "head_dim": 20}),
