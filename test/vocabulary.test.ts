@@ -222,20 +222,26 @@ test('what cannot be cut is refused', () =>
   }))
 
 test('ids in configs, special tokens and templates are renumbered', () =>
-  withModel(TINY_MODELS['tiny-llama'], async ({ checkpoint, architecture }) => {
+  withModel(TINY_MODELS['tiny-opt'], async ({ checkpoint, architecture }) => {
     const moved = { eos_token_id: [2, 900], pad_token_id: -1, image_token_index: 5000 }
-    const dense = { checkpoint: { ...checkpoint, config: { ...checkpoint.config, ...moved } }, architecture }
-    const cut = await cutOf(dense)
-    const { config, tokenizer } = cut.checkpoint
-    const place = oldIds(dense, cut).indexOf(900)
-    expect(place).toBeGreaterThan(0)
-    expect(config).toMatchObject({
-      ...moved,
-      bos_token_id: 1,
-      eos_token_id: [2, place],
-      vocab_size: cut.architecture.vocabularySize,
-    })
-    expect(tokenizer.post_processor).toEqual(checkpoint.tokenizer.post_processor) // its ids are the first
+    const config = { ...checkpoint.config, ...moved }
+    const tokenizerConfig = {
+      ...checkpoint.tokenizerConfig,
+      added_tokens_decoder: { 2: { content: '</s>' }, 5000: {} },
+    }
+    const dense = { checkpoint: { ...checkpoint, config, tokenizerConfig }, architecture }
+    const { checkpoint: cut, architecture: a } = await cutOf(dense)
+    const kept = oldIds(dense, { checkpoint: cut, architecture: a })
+    const [end, other] = [kept.indexOf(2), kept.indexOf(900)]
+    expect([end < 2, other > 0]).toEqual([true, true])
+    const ids = { bos_token_id: end, eos_token_id: [end, other], vocab_size: a.vocabularySize }
+    expect(cut.config).toMatchObject({ ...moved, ...ids })
+    expect(cut.tokenizerConfig.added_tokens_decoder).toEqual({ [end]: { content: '</s>' } })
+    const file = (name: string) => cut.sideFiles.find(one => one.name === name)
+    const generation = JSON.parse(new TextDecoder().decode(file('generation_config.json')!.bytes))
+    expect(generation).toMatchObject({ bos_token_id: end, eos_token_id: end, pad_token_id: kept.indexOf(1) })
+    expect(cut.tokenizer.post_processor).toMatchObject({ special_tokens: { '</s>': { ids: [end] } } })
+    expect([file('vocab.json'), file('merges.txt')]).toEqual([undefined, undefined])
   }))
 
 test.each(['huggingface', 'gguf', 'onnx'] as const)('exports as %s, and reads back', async to => {
