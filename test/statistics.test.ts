@@ -114,13 +114,11 @@ describe('kept', () => {
       )
       const changed = [...more.expected!.types].filter(([name, type]) => plain.expected!.types.get(name) !== type)
       const next = { Q4_0: 'Q5_0', Q4_1: 'Q5_1', Q4_K_M: 'Q5_1' }[dtype] // rows are no multiples of 256
-      expect(changed.length > 0).toBe(next !== undefined)
+      expect(changed.some(([name]) => /down_proj/.test(name))).toBe(next !== undefined)
       for (const [name, type] of changed) {
         expect(name).toMatch(/v_proj|mlp/)
         expect(type).toBe(next)
       }
-      for (const layer of next ? [1, 2, 3, 4, 5] : [])
-        expect(more.expected!.types.get(`${linear(layer, 'self_attn.v_proj')}.weight`)).toMatch(/Q5_.|Q8_0/)
       expect(more.bytes).toBeLessThanOrEqual(1.03 * plain.bytes)
     },
   )

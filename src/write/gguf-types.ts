@@ -85,7 +85,7 @@ function changedWeights(a: Architecture, observed: (layer: string) => boolean): 
   return new Set(changed.map(({ name }) => `${name}.weight`))
 }
 
-/** Linear layers by what a bit more brings per byte, and the first of those that read the same: values are few, and outputs of FFNs lose most. */
+/** Linear layers by what a bit more brings per byte, and the first of those that read the same: outputs of FFNs lose most, and values are few. */
 function mostLost(a: Architecture) {
   const layers = layersOf(a)
   const favoured = <Half extends HalfBlock>(halves: readonly Half[]) => [
@@ -93,8 +93,8 @@ function mostLost(a: Architecture) {
   ]
   const ffns = favoured(ffnHalves(a))
   return [
-    ...favoured(attentionHalves(a)).map(({ inputs }) => ({ reader: inputs[0], linear: inputs[2] })),
     ...ffns.map(({ output }) => ({ reader: output, linear: output })),
+    ...favoured(attentionHalves(a)).map(({ inputs }) => ({ reader: inputs[0], linear: inputs[2] })),
     ...ffns.flatMap(({ inputs }) => inputs.map(linear => ({ reader: inputs[0], linear }))),
   ]
 }
