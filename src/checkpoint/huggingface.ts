@@ -4,6 +4,7 @@
 import { FormatError } from '../errors.ts'
 import { readWhole } from '../formats/bytes.ts'
 import { type JsonObject, parseJsonObject } from '../formats/json.ts'
+import type { TensorSource } from '../formats/tensors.ts'
 import { byteLevelBpe } from './byte-level-bpe.ts'
 import { type Checkpoint, hubId, jsonFile, type SideFile } from './checkpoint.ts'
 import type { ModelFolder } from './folder.ts'
@@ -39,8 +40,8 @@ export const USUAL_FILES = [
 const GPT2_CLASSES: readonly unknown[] = ['GPT2Tokenizer', 'GPT2TokenizerFast']
 const GPT2_MODELS: readonly unknown[] = ['opt', 'gpt2']
 
-/** Throws for a model that is not supported, before its other files are asked for. @param config of the model, as parsed */
-export type CheckConfig = (name: string, config: JsonObject) => unknown
+/** Throws for a model that is not supported, before its other files are asked for. @param config of the model, as parsed @param tensors say more */
+export type CheckConfig = (name: string, config: JsonObject, tensors?: TensorSource) => unknown
 
 /**
  * Opens a folder as `save_pretrained` writes it. Tensor names are those of the whole model (`model.…`, `lm_head.weight`).
@@ -52,7 +53,18 @@ export async function huggingFaceCheckpoint(folder: ModelFolder, checkConfig?: C
     throw new FormatError(name, 'has no config.json; wanted is a folder as save_pretrained or `hf download` writes it')
   }
   const config = await readJson(folder, 'config.json')
-  checkConfig?.(name, config)
+  try {
+    checkConfig?.(name, config)
+  } catch (error) {
+    const { tensors } = await openWeights(folder).catch(() => {
+      throw error
+    })
+    try {
+      checkConfig!(name, config, tensors)
+    } finally {
+      await tensors.close()
+    }
+  }
   const sideFiles = await readSideFiles(folder)
   const side = (name: string) => sideFiles.find(file => file.name === name)?.bytes
   const optional = (file: string): JsonObject => {

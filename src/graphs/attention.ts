@@ -3,10 +3,9 @@
 //   operator   ONNX Runtime's GroupQueryAttention: rotary positions, causality, grouped queries and the KV cache in one
 //   blocks     causal windows of one length in blocks of queries, each by ONNX's Attention
 //   products   the same of products and softmax
-//   cache      products and softmax with a cache, for any number of sequences and tokens
+//   caller     what the caller makes of q, k and v: an exported decoder's, with its cache (write/onnx/cached-attention.ts)
 import type { Graph, Value } from '../formats/onnx.ts'
 import type { AttentionHalf, Norm } from '../model/half-block.ts'
-import { byCache, type CachedForm } from './cached-attention.ts'
 import { byBlocks, byProducts } from './causal-attention.ts'
 import type { Layers } from './layers.ts'
 
@@ -15,7 +14,7 @@ export type AttentionForm =
   | { readonly by: 'operator'; readonly with?: 'cache' | 'branches' }
   | { readonly by: 'blocks'; readonly length: number }
   | { readonly by: 'products'; readonly length: number; readonly windows: number }
-  | ({ readonly by: 'cache' } & CachedForm)
+  | { readonly by: 'caller'; readonly attend: (qkv: readonly Value[]) => Value }
 
 /** GroupQueryAttention with rotary positions wants head sizes that are multiples of this; others are padded with zeros inside the graph. */
 const HEAD_MULTIPLE = 16
@@ -40,7 +39,7 @@ export function attentionHidden(
     key ? perHead(g, k, half.kvHeads * half.headSize, key, layers) : k,
     v,
   ]
-  if (form.by === 'cache') return byCache(g, half, qkv, form)
+  if (form.by === 'caller') return form.attend(qkv)
   const rotary = half.rope
     ? ['cos', 'sin'].map(name => g.input(name, 'float32', ['positions', paddedHeadSize(half) / 2]))
     : []

@@ -19,6 +19,19 @@ test('whole numbers are no weights', () => {
   }
 })
 
+test('a model of an unknown type is told the nearest family, and what differs', () => {
+  const unknown = withoutWeights({ model_type: 'other' }, ['model.layers.0.self_attn.q_norm.weight'])
+  const { tensors } = unknown.tensors
+  const all = [...tensors.keys()]
+  const without = new Map([...tensors].filter(([name]) => !name.endsWith('up_proj.weight')))
+  const changed = { ...unknown, tensors: { ...unknown.tensors, tensors: without } }
+  const layers = all.filter(name => name.endsWith('up_proj.weight')).length
+  expect(() => describeModel(changed)).toThrow(
+    `The nearest is llama: ${all.length - layers - 1} of its ${all.length - 1} tensors are there; ` +
+      'model.layers.N.mlp.up_proj.weight are not, or of other shapes; it has none like model.layers.N.self_attn.q_norm.weight. docs/add-a-model.md',
+  )
+})
+
 test.each<[object, string]>([
   [{ rms_norm_eps: 1e300 }, '"rms_norm_eps" is 1e+300; it must be a number from 1e-20 to 1000000000000'],
   [{ rms_norm_eps: 1e-300 }, 'it must be a number from'],

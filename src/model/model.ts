@@ -14,6 +14,7 @@ import { opt } from './families/opt.ts'
 import { qwen2 } from './families/qwen2.ts'
 import { qwen3 } from './families/qwen3.ts'
 import { smollm3 } from './families/smollm3.ts'
+import { nearestFamily } from './nearest.ts'
 import { checkRecipe } from './recipe.ts'
 
 const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
@@ -38,7 +39,7 @@ export interface Model {
  */
 export function describeModel(checkpoint: Checkpoint): Model {
   const { config, name, tensors } = checkpoint
-  const architecture = architectureOf(name, config)
+  const architecture = architectureOf(name, config, tensors)
   const [layers, all] = [layersOf(architecture), tensors.tensors.size]
   if (layers > all)
     throw new FormatError(name, `config.json calls for ${layers} layers, but there are ${all} tensors in all.`)
@@ -64,20 +65,31 @@ export function describeModel(checkpoint: Checkpoint): Model {
   return { checkpoint, architecture }
 }
 
-/** What `config.json` says, before any tensor is looked at. @throws UnsupportedModelError */
-export function architectureOf(name: string, config: Checkpoint['config']): Architecture {
+/** What `config.json` says. @param tensors for the message that refuses a model; no more is known of it then @throws UnsupportedModelError */
+export function architectureOf(
+  name: string,
+  config: Checkpoint['config'],
+  tensors?: Checkpoint['tensors'],
+): Architecture {
+  const fields = new Config(`${name}, config.json`, config)
   const type = config.model_type
   const isCompact = typeof type === 'string' && type.startsWith(COMPACT_PREFIX)
   const family = isCompact ? type.slice(COMPACT_PREFIX.length) : type
-  if (typeof family !== 'string' || !Object.hasOwn(FAMILIES, family))
+  if (typeof family !== 'string' || !Object.hasOwn(FAMILIES, family)) {
+    const nearest = tensors
+      ? nearestFamily(
+          Object.values(FAMILIES).map(of => () => of(fields)),
+          tensors,
+        )
+      : ''
     throw new UnsupportedModelError(
-      `${name}: model_type ${describeValue(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}. docs/add-a-model.md says what a family takes.`,
+      `${name}: model_type ${describeValue(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.${nearest} docs/add-a-model.md says what a family takes.`,
     )
+  }
   if (config.quantization_config)
     throw new UnsupportedModelError(
       `${name}: config.json has a quantization_config; quantised folders cannot be pruned. Fetch the model that was not quantised, or a .gguf.`,
     )
-  const fields = new Config(`${name}, config.json`, config)
   const architecture = FAMILIES[family](fields)
   return isCompact ? compact(architecture, fields) : architecture
 }

@@ -15,6 +15,7 @@ import {
   type Rope,
   storedInputs,
 } from '../../model/half-block.ts'
+import { byCache, type DecoderCache } from './cached-attention.ts'
 import type { FloatType } from './encoding.ts'
 import { floatProducts, type Products, type StoredTensor, Weights } from './products.ts'
 
@@ -86,8 +87,8 @@ class Decoder implements Layers {
   /** Attention with the cache of its layer. */
   form(half: AttentionHalf): AttentionForm {
     const { g, float, weights, batch, length } = this
-    return {
-      ...{ by: 'cache', batch, length, bias: this.bias(half.window), rotary: this.rotary(half.rope) },
+    const cache: DecoderCache = {
+      ...{ batch, length, bias: this.bias(half.window), rotary: this.rotary(half.rope) },
       constant: value => weights.constant(value),
       cached(kind, fresh, width) {
         const shape = (positions: string) => ['batch_size', half.kvHeads, positions, width]
@@ -97,6 +98,7 @@ class Decoder implements Layers {
         return name
       },
     }
+    return { by: 'caller', attend: qkv => byCache(g, half, qkv, cache) }
   }
 
   /** [b, 1, s, t]: 0 where a query may see a key, `HIDDEN` where the key is padding, comes later, or came before its window. */

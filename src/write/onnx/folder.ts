@@ -2,12 +2,12 @@
 // tokenizer, generation config, licence, model card. Source: transformers.js `src/configs.js` (transformers.js_config).
 import { jsonFile, type SideFile } from '../../checkpoint/checkpoint.ts'
 import { baseName, bytes } from '../../display.ts'
-import { cachedValues } from '../../graphs/cached-attention.ts'
 import { type Architecture, attentionHalves, layerWidths } from '../../model/architecture.ts'
 import { stockConfig } from '../../model/compact.ts'
 import type { Model } from '../../model/model.ts'
 import { loadTokenizer } from '../../text/tokenizer.ts'
 import { VERSION } from '../../version.ts'
+import { cachedValues } from './cached-attention.ts'
 import { ONNX_FORMATS, type OnnxDtype } from './dtypes.ts'
 
 export interface OnnxFileResult {

@@ -1,12 +1,12 @@
 // Attention with a KV cache for any number of sequences and tokens, as an exported decoder has it: products and a softmax, since ONNX Runtime's
 // GroupQueryAttention wants values as wide as keys, and MultiHeadAttention a cache of equal widths (1.30). Each KV head meets the queries of its
 // group stacked, [b, k, (h/k)·s, e]. Value channels are as many as are stored, in the cache as many as the widest KV head of the layer has.
-import type { Graph, Value } from '../formats/onnx.ts'
-import { type AttentionHalf, groupSize } from '../model/half-block.ts'
-import { capped } from './causal-attention.ts'
+import type { Graph, Value } from '../../formats/onnx.ts'
+import { capped } from '../../graphs/causal-attention.ts'
+import { type AttentionHalf, groupSize } from '../../model/half-block.ts'
 
 /** What the decoder around it gives. */
-export interface CachedForm {
+export interface DecoderCache {
   /** [b] and [s], one number each. */
   readonly batch: Value
   readonly length: Value
@@ -24,7 +24,12 @@ export interface CachedForm {
 export const cachedValues = ({ values }: AttentionHalf): number => Math.max(...values)
 
 /** Adds `H` [b·s, Σ columns], the columns that o_proj reads, from q, k and v [b·s, ..]. */
-export function byCache(g: Graph, half: AttentionHalf, [query, key, value]: readonly Value[], form: CachedForm): Value {
+export function byCache(
+  g: Graph,
+  half: AttentionHalf,
+  [query, key, value]: readonly Value[],
+  form: DecoderCache,
+): Value {
   const { heads: h, kvHeads: k, headSize: e, values: widths } = half
   const v = cachedValues(half)
   /** [b·s, heads·width] → [b, heads, s, width] */
