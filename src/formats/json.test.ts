@@ -22,8 +22,21 @@ describe('parseJson', () => {
   test('a vocabulary of the largest kind is read', () => {
     const vocabulary = Object.fromEntries(Array.from({ length: 3e5 }, (_, id) => [`token number ${id}`, id]))
     const merges = Array.from({ length: 5e5 }, (_, id) => ['first half of', `token number ${id}`])
-    const text = JSON.stringify({ model: { vocab: vocabulary, merges } }, null, 2)
-    expect(parseJson(text)).toHaveProperty('model.merges.499999')
+    const tokenizer = { model: { vocab: vocabulary, merges } }
+    for (const text of [JSON.stringify(tokenizer), JSON.stringify(tokenizer, null, 2)])
+      expect(parseJson(text)).toHaveProperty('model.merges.499999')
+  })
+
+  test('so is one like that of Gemma 3, of short tokens', () => {
+    const added_tokens = Array.from({ length: 6414 }, (_, id) => ({
+      id,
+      content: `<${id}>`,
+      special: false,
+      normalized: false,
+    }))
+    const vocab = Object.fromEntries(Array.from({ length: 262_144 }, (_, id) => [`t${id}`, id]))
+    const merges = Array.from({ length: 513_511 }, (_, id) => ['t', `${id % 262_144}`])
+    expect(parseJson(JSON.stringify({ added_tokens, model: { vocab, merges } }))).toHaveProperty('model.merges.513510')
   })
 })
 
