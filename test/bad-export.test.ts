@@ -100,7 +100,10 @@ describe('a source that cannot go there', () => {
   test('an activation that llama.cpp does not have', async () => {
     const folder = await workplace()
     writeModel(join(folder, 'gelu'), randomLlama({ hidden_act: 'gelu' }, 1), TINY_LLAMA)
-    const says = ['gelu: llama models cannot be written as GGUF', 'an FFN gated by SiLU. Choose another --to.']
+    const says = [
+      'gelu: llama models cannot be written as GGUF',
+      'no architecture for them without FFNs gated by silu. Choose another --to.',
+    ]
     await refused(folder, ['export', 'gelu', '--to', 'gguf', '-o', 'out'], { says })
     await refused(folder, ['prune', 'gelu', '-s', '0.2', '-o', 'out', '--to', 'gguf', ...QUICK], { says })
   })
