@@ -326,6 +326,7 @@ test.each([
   const { file, plan, read } = await exported(model, 'F32')
   expect(file.metadata.get('general.architecture')).toBe(architecture)
   expect(plan.notices.join()).toContain(notice)
+  expect(plan.notices.join()).not.toContain('no sliding window')
   const again = await read()
   const known = ({ window, rope, scale }: AttentionHalf) => [window, rope, scale]
   expect(attentionHalves(again.architecture).map(known)).toEqual(attentionHalves(model.architecture).map(known))

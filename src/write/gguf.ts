@@ -77,7 +77,7 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
     (least, { window = least }) => Math.min(least, window),
     maxPositions,
   )
-  if (narrowest < maxPositions)
+  if (narrowest < maxPositions && !familyGraph(source.architecture).windows)
     notices.push(
       `llama.cpp has no sliding window for this architecture: each token sees all before it, and not the last ${narrowest} alone. Texts of more tokens come out differently.`,
     )
