@@ -18,7 +18,7 @@ export interface GgufGraph {
   /** No other graph runs its models, and it has no biases. */
   readonly own: boolean
   readonly names: LayerNames
-  /** What norms multiply by is stored, 1 + γ, and not γ. @default 0 */
+  /** What norms multiply by is stored, 1 + γ, and not γ; else 0. */
   readonly normOffset: number
   readonly activation: 'silu' | 'gelu_tanh'
 }
@@ -53,5 +53,9 @@ export const GRAPHS = {
     activation: 'gelu_tanh',
   },
 } as const satisfies Record<string, GgufGraph>
+
+/** What llama.cpp's graph of Gemma 3 divides scores by the root of. Source: src/models/gemma3.cpp, `f_attention_scale`. */
+export const gemma3ScoreSize = (layers: number, hidden: number, heads: number, headSize: number): number =>
+  layers === 62 ? hidden / heads : headSize
 
 export type GgufArchitecture = keyof typeof GRAPHS

@@ -2,7 +2,7 @@
 // Which family it is the architecture says, and of `llama` and `deci` the biases: of q, k and v alone in Qwen2, of all or none in LLaMA, which
 // Mistral without its window is, too. An FFN width for each layer (`deci`) makes it a compact checkpoint (`model/compact.ts`).
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
-import { type GgufArchitecture, GRAPHS } from './gguf-architectures.ts'
+import { type GgufArchitecture, GRAPHS, gemma3ScoreSize } from './gguf-architectures.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'
 import { ropeScaling } from './gguf-rope.ts'
 
@@ -34,15 +34,13 @@ function familyConfig(
         no_rope_layers: widths.map((_, i) => Number((i + 1) % GRAPHS.smollm3.withoutRope > 0)),
       }
     case 'gemma3': {
-      const layers = widths.length
       const window = metadata.count('llama.attention.sliding_window') ?? 0
       const every = metadata.count('llama.attention.sliding_window_pattern') ?? GRAPHS.gemma3.windows
       return {
         ...named('gemma3_text', 'Gemma3'),
         hidden_activation: 'gelu_pytorch_tanh',
         attention_bias: attentionBias,
-        // llama.cpp, src/models/gemma3.cpp: `f_attention_scale`
-        query_pre_attn_scalar: layers === 62 ? hidden / heads : headSize,
+        query_pre_attn_scalar: gemma3ScoreSize(widths.length, hidden, heads, headSize),
         ...(window > 0 && { sliding_window: window }),
         layer_types: widths.map((_, i) => (window > 0 && (i + 1) % every > 0 ? 'sliding_attention' : 'full_attention')),
         rope_local_base_freq: decimal(metadata.real('llama.rope.freq_base_swa') ?? 10000),

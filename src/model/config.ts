@@ -63,6 +63,12 @@ export class Config {
     return list
   }
 
+  /** Which layers have a window: as transformers 5 lists it, or by the rule of a family's older configs. */
+  slides(older: (layer: number) => boolean): (layer: number) => boolean {
+    const types = this.layerTypes(['full_attention', 'sliding_attention'])
+    return layer => (types ? types[layer] === 'sliding_attention' : older(layer))
+  }
+
   /** h, k and e. @param hiddenSize d @throws UnsupportedModelError where they do not go together */
   heads(hiddenSize: number): { heads: number; kvHeads: number; headSize: number } {
     const heads = this.size('num_attention_heads', undefined, MAX_HEADS)

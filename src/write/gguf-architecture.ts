@@ -1,5 +1,5 @@
 // Which graph of llama.cpp runs a model, and what that depends on. Used by `gguf.ts` and `gguf-types.ts`.
-import { type GgufArchitecture, type GgufGraph, GRAPHS } from '../checkpoint/gguf-architectures.ts'
+import { type GgufArchitecture, type GgufGraph, GRAPHS, gemma3ScoreSize } from '../checkpoint/gguf-architectures.ts'
 import { storedName } from '../checkpoint/gguf-names.ts'
 import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
 import type { AttentionHalf, Rope } from '../model/half-block.ts'
@@ -32,8 +32,7 @@ export function unlikeGguf(a: Architecture): string | undefined {
   if (likeLlama(a)) return undefined
   if (names.some(name => name.endsWith('.bias'))) return 'them with biases'
   if (!graph.divisors && ropeDivisors(a).kind === 'any') return 'them with a factor for each rotary frequency'
-  // llama.cpp, src/models/gemma3.cpp: `f_attention_scale`
-  const size = a.gguf === 'gemma3' && layersOf(a) === 62 ? a.hiddenSize / heads : headSize
+  const size = a.gguf === 'gemma3' ? gemma3ScoreSize(layersOf(a), a.hiddenSize, heads, headSize) : headSize
   if (Math.abs(scale * Math.sqrt(size) - 1) > 1e-6) return `them where scores are not scaled by 1/√${size}`
   const turned = ({ layer, rope }: AttentionHalf) =>
     (rope !== undefined) === (layer + 1) % (graph.withoutRope ?? Infinity) > 0

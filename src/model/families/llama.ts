@@ -49,7 +49,8 @@ export function llama(config: Config): Architecture {
 }
 
 export function llamaLike(config: Config, given: LlamaFacts): Architecture {
-  const { bias, window, norms = LLAMA_NORMS, normOffset: offset, rope, scale, activation, ...facts } = given
+  const { bias, window, norms = LLAMA_NORMS, normOffset: offset, rope, scale, ...others } = given
+  const { activation = config.oneOf('hidden_act', 'silu', ACTIVATIONS), ...facts } = others
   const d = config.size('hidden_size')
   const { heads, kvHeads, headSize } = config.heads(d)
   const values = new Array<number>(kvHeads).fill(headSize)
@@ -68,14 +69,13 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
         in: input,
         bias,
       })
-      const normsAt = (names: LayerNorms['ffn']) => ({
-        norms: Object.fromEntries(
+      const normsAt = (names: LayerNorms['ffn']) =>
+        Object.fromEntries(
           Object.entries(names).map(([role, name]) => {
             const size = role === 'query' || role === 'key' ? headSize : d
             return [role, norm(at(name), size)]
           }),
-        ),
-      })
+        )
       return [
         {
           kind: 'attention',
@@ -87,7 +87,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
           scale: scale ?? 1 / Math.sqrt(headSize),
           rope: rope ? rope(layer) : oneRope,
           window: window?.(layer),
-          ...normsAt(norms.attention),
+          norms: normsAt(norms.attention),
           inputs: [
             linear('self_attn.q_proj', heads * headSize, d, bias.qkv),
             linear('self_attn.k_proj', kvHeads * headSize, d, bias.qkv),
@@ -99,8 +99,8 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
         {
           kind: 'ffn',
           layer,
-          activation: activation ?? config.oneOf('hidden_act', 'silu', ACTIVATIONS),
-          ...normsAt(norms.ffn),
+          activation,
+          norms: normsAt(norms.ffn),
           inputs: ['mlp.gate_proj', 'mlp.up_proj'].map(name => linear(name, ffnWidth, d, bias.ffn)),
           output: linear('mlp.down_proj', d, ffnWidth, bias.ffn),
           coupled: [0, 1],

@@ -18,9 +18,9 @@ export function qwenLike(given: Config, facts: LlamaFacts): Architecture {
   const config = given.or({ num_key_value_heads: 32, max_position_embeddings: 32768, sliding_window: 4096 })
   const window = config.flag('use_sliding_window', false) ? config.sizeOrNull('sliding_window') : undefined
   const first = config.count('max_window_layers', 28)
-  const types = config.layerTypes(['full_attention', 'sliding_attention'])
+  const slides = config.slides(layer => layer >= first)
   return llamaLike(config, {
     ...facts,
-    window: layer => ((types ? types[layer] === 'sliding_attention' : layer >= first) ? window : undefined),
+    window: layer => (slides(layer) ? window : undefined),
   })
 }

@@ -18,7 +18,7 @@ export function smollm3(given: Config): Architecture {
   if (!(Array.isArray(turns) && turns.length === layers && turns.every(t => t === 0 || t === 1)))
     throw config.error('no_rope_layers', turns, `a list of ${layers}, each 0 (no rope) or 1`)
   const window = config.flag('use_sliding_window', false) ? config.sizeOrNull('sliding_window') : undefined
-  const types = config.layerTypes(['full_attention', 'sliding_attention'])
+  const slides = config.slides(layer => turns[layer] === 0)
   const rope = readRope(config, config.heads(config.size('hidden_size')).headSize)
   const attentionBias = config.flag('attention_bias', false)
   return llamaLike(config, {
@@ -27,7 +27,7 @@ export function smollm3(given: Config): Architecture {
     gguf: 'smollm3',
     bias: { qkv: attentionBias, o: attentionBias, ffn: config.flag('mlp_bias', false) },
     biasFields: { attention_bias: true, mlp_bias: true },
-    window: layer => ((types ? types[layer] === 'sliding_attention' : turns[layer] === 0) ? window : undefined),
+    window: layer => (slides(layer) ? window : undefined),
     rope: layer => (turns[layer] === 1 ? rope : undefined),
   })
 }
