@@ -7,10 +7,13 @@ import { fileURLToPath } from 'node:url'
 
 /** More than this and a file is more than one room. */
 const MAX_FILE = 400
-/** The method itself: what a reader takes in to know how a model is pruned. Never to be raised: what does not fit is simplified. */
+/**
+ * The method itself: what a reader takes in to know how a model is pruned, not what is asked of a run (options, plan) and told of it (notices,
+ * result). Never to be raised: what does not fit is simplified.
+ */
 const MAX_CORE = 8000
 const CORE = [
-  ...['run', 'prune', 'prune-half', 'cut', 'method', 'options', 'plan', 'notices', 'result'],
+  ...['run', 'prune', 'prune-half', 'cut', 'method'],
   ...['model', 'engine', 'linalg', 'graphs', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
 ]
 /** The pipeline reads like the diagram of the stages. */
