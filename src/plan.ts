@@ -13,6 +13,7 @@ import { headRows } from './forward/head.ts'
 import { TOKENS_PER_RUN } from './forward/stream.ts'
 import {
   type Architecture,
+  expertsOf,
   ffnHalves,
   fullWidths,
   halfBlocks,
@@ -78,6 +79,10 @@ export function makePlan(
   if (a.compact)
     throw new UnsupportedModelError(
       `${checkpoint.name}: is a compact model, pruned already. Prune the model that it was made from, with a higher --sparsity.`,
+    )
+  if (expertsOf(a) > 0)
+    throw new UnsupportedModelError(
+      `${checkpoint.name}: is a mixture of experts. It can be evaluated and can write text; it cannot be pruned yet.`,
     )
   const before = fullWidths(a)
   const layers = layersThatStay(a, options, allocated?.removed)

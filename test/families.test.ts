@@ -1,68 +1,30 @@
 // Families that are a data file each (src/model/families), on random models against transformers (test/python/make_families.py): read with every
 // attention that there is, pruned in all layouts, and exported. Texts are longer than the sliding windows. Any other shape:
 // test/compact.test.ts, src/export/onnx.test.ts; what we write in transformers itself: test/python.
-import { cpSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { Decoder } from '../src/decode/decoder.ts'
-import { openFile } from '../src/formats/file.node.ts'
-import { openSafetensors } from '../src/formats/safetensors.ts'
 import { attentionHalves } from '../src/model/architecture.ts'
 import { architectureOf } from '../src/model/model.ts'
 import { exportOnnx, logits, MemorySink, type PrunePathOptions, prune, UnsupportedModelError } from '../src/node.ts'
-import { TINY_LLAMA } from './fasp.ts'
+import { expectSame, familyFolder, testLogits, VOCABULARY } from './families.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { asWindows } from './tiny.ts'
 
-const LENGTH = 256
-const VOCABULARY = 64
-/** Of the largest logit: float32 in two engines that add in different orders. */
-const TOLERANCE = 2e-5
 const DIVERGENCE = 1e-9
 
 const { engine, folder: root } = engineAndFolder()
 
-function expectSame(ours: Float32Array, theirs: Float32Array) {
-  const size = theirs.reduce((most, v) => Math.max(most, Math.abs(v)), 0)
-  expect(size).toBeGreaterThan(0.1)
-  expect(ours.length).toBe(theirs.length)
-  expect(ours.reduce((worst, v, i) => Math.max(worst, Math.abs(v - theirs[i])), 0) / size).toBeLessThan(TOLERANCE)
-}
-
 describe.each(['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text'])('%s', name => {
-  const fixture = fileURLToPath(new URL(`fixtures/families/${name}`, import.meta.url))
   const folder = join(root, name)
-  let ids: Int32Array
-  let expected: Float32Array // [256, 64]
+  let [ids, expected] = [new Int32Array(), new Float32Array()]
   beforeAll(async () => {
-    cpSync(fixture, folder, { recursive: true })
-    for (const file of ['tokenizer.json', 'tokenizer_config.json'])
-      cpSync(join(TINY_LLAMA, file), join(folder, file), { recursive: true })
-    const golden = await openSafetensors(await openFile(join(fixture, 'golden.safetensors')))
-    ids = new Int32Array((await golden.bytes('ids')).buffer)
-    expected = await golden.float32('logits')
-    await golden.close()
-    rmSync(join(folder, 'golden.safetensors'))
+    ;[ids, expected] = await familyFolder(name, folder)
   })
-  const config = () => JSON.parse(readFileSync(join(fixture, 'config.json'), 'utf8'))
+  const config = () => JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
   const logitsOf = (path: string) => withModel(path, model => logits(model, engine, ids))
 
-  test.each([5, 200, LENGTH])('logits of %i tokens are those of transformers', async length => {
-    const ours = await withModel(folder, model => logits(model, engine, ids.subarray(0, length)))
-    expectSame(ours, expected.subarray(0, length * VOCABULARY))
-  })
-
-  test('so are those of tokens that come one by one, or a few at once, to a cache', async () => {
-    await withModel(folder, async model => {
-      const decoder = await Decoder.open(model, engine, 1, LENGTH)
-      for (let end = 0; end < LENGTH; ) {
-        const next = ids.subarray(end, end + (end === 0 ? 40 : end % 7 === 0 ? 4 : 1))
-        end += next.length
-        expectSame(await decoder.step([next]), expected.subarray((end - 1) * VOCABULARY, end * VOCABULARY))
-      }
-    })
-  })
+  testLogits(engine, folder, () => [ids, expected])
 
   const cut = (output: string, options: Omit<PrunePathOptions, 'output' | 'sparsity'>) => {
     const rows = [0, 1, 2, 3].map(w => Array.from(ids, (id, i) => (id + (w * i) ** 2) % VOCABULARY))

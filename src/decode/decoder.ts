@@ -4,7 +4,7 @@ import { elements } from '../formats/tensors.ts'
 import { type Embedding, openEmbedding } from '../forward/embed.ts'
 import { Head } from '../forward/head.ts'
 import { type Cache, HalfBlockRunner } from '../forward/runner.ts'
-import { type HalfWeights, readHalf } from '../forward/weights.ts'
+import { type HalfWeights, readWhole } from '../forward/weights.ts'
 import { paddedHeadSize } from '../graphs/attention.ts'
 import { type Architecture, attentionHalves, tensorShapes } from '../model/architecture.ts'
 import type { AttentionHalf } from '../model/half-block.ts'
@@ -40,7 +40,7 @@ export class Decoder {
     const halves: HalfWeights[] = []
     const caches = new Map<HalfWeights, Cache>()
     for (const half of a.halves) {
-      const weights = await readHalf(model, half)
+      const weights = await readWhole(model, half)
       halves.push(weights)
       if (half.kind === 'ffn') continue
       const [key, value] = [0, 1].map(() => new Float32Array(cacheSize(half, sequences, positions)))

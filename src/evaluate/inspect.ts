@@ -1,7 +1,14 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
 import { type Pruned, prunedFrom } from '../checkpoint/pruned.ts'
 import { elements, type TensorInfo } from '../formats/tensors.ts'
-import { attentionHalves, decoderLinears, layersOf, layerWidths, tensorShapes } from '../model/architecture.ts'
+import {
+  attentionHalves,
+  decoderLinears,
+  ffnHalves,
+  layersOf,
+  layerWidths,
+  tensorShapes,
+} from '../model/architecture.ts'
 import { missingCode } from '../model/compact.ts'
 import type { LayerWidths } from '../model/half-block.ts'
 import { type Model, unusedTensors } from '../model/model.ts'
@@ -15,6 +22,8 @@ export interface Inspection {
   readonly layers: number
   readonly hiddenSize: number
   readonly ffnWidth: number
+  /** Of a mixture, whose `ffnWidth` is that of one expert. */
+  readonly experts?: { readonly count: number; readonly active: number }
   /** Of a compact model. */
   readonly layerWidths?: readonly LayerWidths[]
   readonly heads: number
@@ -45,6 +54,7 @@ export function inspect(model: Model): Inspection {
   const total = tensors.reduce((n, t) => n + elements(t.shape), 0)
   const [{ heads, kvHeads, headSize }] = attentionHalves(a)
   const { qk, vo, ffn } = decoderLinears(a)
+  const [{ experts }] = ffnHalves(a)
   const dtypes: Record<string, number> = {}
   for (const { dtype } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1
   return {
@@ -55,6 +65,7 @@ export function inspect(model: Model): Inspection {
     layers: layersOf(a),
     hiddenSize: a.hiddenSize,
     ffnWidth: a.ffnWidth,
+    experts: experts && { count: experts.router.out, active: experts.active },
     layerWidths: a.compact ? layerWidths(a) : undefined,
     heads,
     kvHeads,

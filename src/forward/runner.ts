@@ -6,16 +6,21 @@ import type { Linalg } from '../engine/linalg.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type AttentionForm, paddedHeadSize, rotaryTables } from '../graphs/attention.ts'
 import { fitBlocks } from '../graphs/causal-attention.ts'
+import { gatesGraph } from '../graphs/ffn.ts'
 import { type Form, halfBlockGraph, hiddenGraph, residualGraph } from '../graphs/half-block.ts'
 import { matrix } from '../linalg/matrix.ts'
+import { pickRows } from '../linalg/scatter.ts'
+import { addTo } from '../linalg/sums.ts'
 import {
   type AttentionHalf,
+  type FfnHalf,
   graphKey,
   type HalfBlock,
   hiddenSize,
   hiddenWidth,
   type Rope,
 } from '../model/half-block.ts'
+import { type Route, routes } from './routes.ts'
 import type { HalfWeights, LinearWeights } from './weights.ts'
 
 /** What of `H` a pruned half-block reads, and its output layer [d, columns] on that. */
@@ -92,9 +97,53 @@ export class HalfBlockRunner {
     await this.graphs.run(key, () => residualGraph(half, bias), feeds, { y: feeds.x })
   }
 
+  /** Which rows of `x` [tokens, d] go to each expert of a mixture. */
+  async routes({ half, norms, experts }: HalfWeights, x: Floats): Promise<Route[]> {
+    const mixture = (half as FfnHalf).experts!
+    const [d, count] = [hiddenSize(half), mixture.router.out]
+    const gates = new Float32Array((x.length / d) * count)
+    const feeds = { ...norms.before, ...experts!.router, x: values(x, [x.length / d, d]) }
+    const outputs = { gates: values(gates, [x.length / d, count]) }
+    await this.graphs.run(`gates ${count} ${this.#key(half)}`, () => gatesGraph(half, mixture), feeds, outputs)
+    return routes(gates, mixture)
+  }
+
+  /** `H̃ᵀ` [width, rows] of an expert on the rows of `x` that go to it: H times their gates. */
+  async expertHidden(expert: HalfWeights, { rows, gates }: Route, x: Floats): Promise<Floats> {
+    const h = new Float32Array(hiddenWidth(expert.half) * rows.length)
+    await this.hidden(expert, pickRows(x, rows, hiddenSize(expert.half)), 1, h)
+    for (let i = 0; i < h.length; ) for (const gate of gates) h[i++] *= gate
+    return h
+  }
+
+  /** `H̃_M Wᵀ` [rows, d]: what an expert with a pruned output layer adds to the rows that go to it. @param h H̃ᵀ, used up */
+  async expertOutput(expert: HalfWeights, pruned: PrunedOutput, h: Floats): Promise<Floats> {
+    const update = new Float32Array((h.length / hiddenWidth(expert.half)) * hiddenSize(expert.half))
+    await this.residual(expert, pruned, update, h)
+    return update
+  }
+
+  /**
+   * Takes `x` [tokens, d] through a mixture, in place, one expert after the other.
+   * @param seen gets what each adds to the rows that go to it
+   */
+  async mix(w: HalfWeights, x: Floats, seen?: (expert: number, update: Floats) => void): Promise<void> {
+    const sum = new Float32Array(x.length)
+    for (const [e, route] of (await this.routes(w, x)).entries()) {
+      if (route.rows.length === 0) continue
+      const expert = await w.experts!.read(e)
+      const h = await this.expertHidden(expert, route, x)
+      const update = await this.expertOutput(expert, wholeOutput(expert), h)
+      seen?.(e, update)
+      addRows(sum, route.rows, update)
+    }
+    addTo(x, sum)
+  }
+
   /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. */
   async forward(w: HalfWeights, x: Floats, windows: number, cache?: Cache, branches?: Branches): Promise<void> {
     const { half } = w
+    if (w.experts) return this.mix(w, x)
     const tokens = tokensOf(w, x)
     const special = cache ? 'cache' : branches && 'branches'
     const form = this.#form(half, tokens / windows, windows, special)
@@ -183,6 +232,18 @@ export class HalfBlockRunner {
     }
     return feeds
   }
+}
+
+/** The output layer with nothing removed. */
+export const wholeOutput = ({ half, output }: HalfWeights): PrunedOutput => ({
+  output,
+  columns: Int32Array.from({ length: hiddenWidth(half) }, (_, column) => column),
+})
+
+/** `x[rows] ← x[rows] + update` */
+export function addRows(x: Floats, rows: Int32Array, update: Floats): void {
+  const d = update.length / rows.length
+  for (const [i, row] of rows.entries()) addTo(x.subarray(row * d, (row + 1) * d), update.subarray(i * d, (i + 1) * d))
 }
 
 const tokensOf = ({ half }: HalfWeights, x: Floats): number => x.length / hiddenSize(half)

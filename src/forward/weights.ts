@@ -1,11 +1,13 @@
 // The weights of half-blocks, read as they are wanted.
 
-import { type Values, values } from '../engine/engine.ts'
+import { type Feeds, type Values, values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
 import {
   type AttentionHalf,
+  expertCount,
+  expertHalf,
   type HalfBlock,
   hiddenSize,
   hiddenWidth,
@@ -31,16 +33,42 @@ export interface HalfWeights {
   readonly norms: Partial<Record<NormRole, Readonly<Record<string, Values<Floats>>>>>
   readonly inputs: readonly LinearWeights[]
   readonly output: LinearWeights
+  /** Of a mixture, whose own `inputs` and `output` are empty. */
+  readonly experts?: ExpertWeights
+}
+
+export interface ExpertWeights {
+  readonly router: Feeds
+  /** One expert as an FFN of its own. Read when asked for: all of a layer would not fit the memory. */
+  readonly read: (expert: number) => Promise<HalfWeights>
 }
 
 export const readHalf = async (model: Model, half: HalfBlock): Promise<HalfWeights> => (await fetchHalf(model, half))()
 
-/** Reads the weights as they are stored; what comes of it decodes them. */
-async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeights> {
+/** As `readHalf`, all experts in memory. */
+export async function readWhole(model: Model, half: HalfBlock): Promise<HalfWeights> {
+  const weights = await readHalf(model, half)
+  const { experts } = weights
+  if (!experts) return weights
+  const all: HalfWeights[] = []
+  for (let e = 0; e < expertCount(half); e++) all.push(await experts.read(e))
+  return { ...weights, experts: { ...experts, read: async e => all[e] } }
+}
+
+/** Reads the weights as they are stored; what comes of it decodes them. @param given norms that have been read */
+async function fetchHalf(model: Model, half: HalfBlock, given?: HalfWeights['norms']): Promise<() => HalfWeights> {
   const linear = async ({ name, bias: hasBias }: Linear): Promise<() => LinearWeights> => {
     const weight = await fetchWeights(model, `${name}.weight`)
     const bias = hasBias ? await fetchWeights(model, `${name}.bias`) : undefined
     return () => ({ weight: weight(), bias: bias?.() })
+  }
+  const norms = given ?? (await readNorms(model, half))
+  if (half.kind === 'ffn' && half.experts) {
+    const { router } = half.experts
+    const weight = await readWeights(model, `${router.name}.weight`)
+    const read = async (e: number) => (await fetchHalf(model, expertHalf(half, e), norms))()
+    const experts = { router: { 'router.weight': values(weight, [router.out, router.in]) }, read }
+    return () => ({ half, norms, inputs: [], output: { weight: new Float32Array() }, experts })
   }
   const stored: (() => LinearWeights[])[] = []
   for (const slices of storedInputs(half).values()) {
@@ -49,13 +77,17 @@ async function fetchHalf(model: Model, half: HalfBlock): Promise<() => HalfWeigh
     stored.push(() => sliced(decode(), layers))
   }
   const output = await linear(half.output)
-  const norms: HalfWeights['norms'] = {}
-  for (const [role, norm] of Object.entries(half.norms)) norms[role as NormRole] = await readNorm(model, norm, role)
   return () => {
     const inputs = stored.flatMap(decode => decode())
     const weights = { half, norms, inputs, output: output() }
     return half.kind === 'attention' ? withAllValues(half, weights) : weights
   }
+}
+
+async function readNorms(model: Model, half: HalfBlock): Promise<HalfWeights['norms']> {
+  const norms: HalfWeights['norms'] = {}
+  for (const [role, norm] of Object.entries(half.norms)) norms[role as NormRole] = await readNorm(model, norm, role)
+  return norms
 }
 
 /** The layers whose rows lie one after another in a stored tensor: views. */

@@ -1,12 +1,22 @@
 // The FFN's hidden activations are `H = act(gate(x)) · up(x)` or `act(fc1(x))` [tokens, f]: the input of down_proj.
-import type { Graph, Value } from '../formats/onnx.ts'
-import type { Activation, FfnHalf } from '../model/half-block.ts'
-import type { Layers } from './layers.ts'
+import { Graph, type Value } from '../formats/onnx.ts'
+import { type Activation, type Experts, type FfnHalf, type HalfBlock, hiddenSize } from '../model/half-block.ts'
+import { inputNorm, type Layers, linear } from './layers.ts'
 
 /** Adds `H`, or `Hᵀ` where the layers give that. @param x normed */
 export function ffnHidden(g: Graph, half: FfnHalf, x: Value, layers: Layers): Value {
   const [first, ...others] = layers.inputs(x, half)
   return others.reduce((product, y) => g.op('Mul', [product, y]), activate(g, first, half.activation))
+}
+
+/** Graph of the gates [n, experts] of the rows of `x` [n, d], those of all experts. */
+export function gatesGraph(half: HalfBlock, { router }: Experts): Graph {
+  const g = new Graph('gates')
+  const x = g.input('x', 'float32', ['n', hiddenSize(half)])
+  const normed = half.norms.before ? inputNorm(g, x, half.norms.before, 'before') : x
+  const logits = linear(g, normed, 'router', [router.out, router.in], false)
+  g.output('gates', g.op('Softmax', [logits], { axis: -1 }), 'float32', ['n', router.out])
+  return g
 }
 
 function activate(g: Graph, x: Value, activation: Activation): Value {

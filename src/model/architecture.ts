@@ -3,11 +3,13 @@
 import type { GgufArchitecture } from '../checkpoint/gguf-architectures.ts'
 import {
   type AttentionHalf,
+  expertCount,
   type FfnHalf,
   fullWidth,
   type HalfBlock,
   type LayerWidths,
   linearSize,
+  linearsOf,
   type Norm,
   narrowedTo,
   normsOf,
@@ -29,6 +31,8 @@ export interface Architecture {
   /** FFN neurons by `config.json`, under this key; a compact model's before it was pruned. */
   readonly ffnWidth: number
   readonly ffnWidthKey: string
+  /** The fields of `config.json` that say how many experts a mixture has: transformers 4 and 5 may differ. */
+  readonly expertsKeys?: readonly string[]
   readonly vocabularySize: number
   readonly maxPositions: number
   /** Fields of `config.json` that give all linear layers of the decoder a bias. Undefined where the family has none. */
@@ -62,6 +66,12 @@ export type Scope = 'ffn' | 'ffn+vo' | 'ffn+heads' | 'layers'
 
 export const layersOf = ({ halves }: Architecture): number => halves.at(-1)!.layer + 1
 
+/** Experts of a layer, or 0. */
+export const expertsOf = (a: Architecture): number => Math.max(...ffnHalves(a).map(expertCount))
+
+/** FFNs, each expert one: a model has more tensors than that. */
+export const ffnCount = (a: Architecture): number => layersOf(a) * Math.max(1, expertsOf(a))
+
 /** The half-blocks of layer `index`. */
 export const halfBlocks = ({ halves }: Architecture, index: number): readonly HalfBlock[] =>
   halves.filter(({ layer }) => layer === index)
@@ -72,10 +82,11 @@ export const attentionHalves = ({ halves }: Architecture): readonly AttentionHal
 export const ffnHalves = ({ halves }: Architecture): readonly FfnHalf[] => halves.filter(half => half.kind === 'ffn')
 
 /** How wide layers are where nothing is removed: as the widest, where they differ. */
-export const fullWidths = (a: Architecture): Required<Widths> => ({
+export const fullWidths = (a: Architecture): Widths & { readonly kvHeads: number } => ({
   ffn: Math.max(...ffnHalves(a).map(fullWidth)),
   value: Math.max(...attentionHalves(a).map(fullWidth)),
   kvHeads: Math.max(...attentionHalves(a).map(({ kvHeads }) => kvHeads)),
+  ...(expertsOf(a) > 0 && { experts: expertsOf(a) }),
 })
 
 /** A tensor's name with another number for its layer; the same where it belongs to none. */
@@ -102,13 +113,14 @@ function moved(a: Architecture, half: HalfBlock, layer: number): HalfBlock {
     name: renumbered(a, part.name, () => layer),
   })
   const { norms, inputs, output } = half
-  return {
-    ...half,
+  const own = {
     layer,
     norms: Object.fromEntries(Object.entries(norms).map(([role, norm]) => [role, place(norm)])),
     inputs: inputs.map(place),
     output: place(output),
   }
+  if (half.kind === 'attention' || !half.experts) return { ...half, ...own }
+  return { ...half, ...own, experts: { ...half.experts, router: place(half.experts.router) } }
 }
 
 /** The architecture with what is stored of each layer. */
@@ -138,7 +150,7 @@ export function tensorShapes(a: Architecture): Map<string, readonly number[]> {
   if (names.projectIn) shapes.set(`${names.projectIn}.weight`, [d, embeddingSize])
   for (const half of a.halves) {
     normsOf(half).forEach(norm)
-    for (const l of [...half.inputs, half.output]) {
+    for (const l of linearsOf(half)) {
       const rows = l.out + (shapes.get(`${l.name}.weight`)?.[0] ?? 0) // slices of one tensor lie one after another
       shapes.set(`${l.name}.weight`, [rows, l.in])
       if (l.bias) shapes.set(`${l.name}.bias`, [rows])

@@ -74,6 +74,18 @@ export interface FfnHalf extends Half {
   readonly kind: 'ffn'
   /** Of the first input layer; others multiply what it gives. */
   readonly activation: Activation
+  /** Of a mixture, whose layers are those of its first expert: the others have the same, under their own numbers. */
+  readonly experts?: Experts
+}
+
+/** The gates of a token are the softmax of what the router gives; it goes to the experts with the largest, whose outputs count times them. */
+export interface Experts {
+  /** [experts, d] */
+  readonly router: Linear
+  /** To how many experts a token goes. */
+  readonly active: number
+  /** The gates of these are divided by their sum. */
+  readonly normalised: boolean
 }
 
 export type HalfBlock = AttentionHalf | FfnHalf
@@ -86,6 +98,8 @@ export interface Widths {
   readonly value: number
   /** KV heads with their query heads, where some go whole. */
   readonly kvHeads?: number
+  /** Experts of a mixture, where some go whole. */
+  readonly experts?: number
 }
 
 /** What is stored of a layer that is narrower than the model's config says. */
@@ -116,9 +130,36 @@ export const fullWidth = (half: HalfBlock): number => (half.kind === 'ffn' ? hal
 export const hiddenWidth = (half: HalfBlock): number =>
   half.kind === 'ffn' ? half.output.in : half.heads * half.headSize
 
+/** Experts of a mixture, or else 0. */
+export const expertCount = (half: HalfBlock): number => (half.kind === 'ffn' && half.experts?.router.out) || 0
+
 /** Whether these widths take anything from a half-block. */
-export const narrows = (half: HalfBlock, { ffn, value, kvHeads = Infinity }: Widths): boolean =>
-  half.kind === 'ffn' ? ffn < half.output.in : value < half.headSize || kvHeads < half.kvHeads
+export const narrows = (half: HalfBlock, { ffn, value, kvHeads = Infinity, experts = Infinity }: Widths): boolean =>
+  half.kind === 'ffn'
+    ? ffn < half.output.in || experts < expertCount(half)
+    : value < half.headSize || kvHeads < half.kvHeads
+
+/** One expert of a mixture as an FFN of its own. */
+export function expertHalf(half: FfnHalf, expert: number): FfnHalf {
+  const own = (linear: Linear): Linear => ({ ...linear, name: linear.name.replace(EXPERT, `.experts.${expert}.`) })
+  return { ...half, experts: undefined, inputs: half.inputs.map(own), output: own(half.output) }
+}
+
+/** Number of an expert in a name. */
+export const EXPERT = /\.experts\.(\d+)\./
+
+/** A mixture with so many experts; a token goes to as many as before, or all that are left. */
+const withExperts = (half: FfnHalf, count: number): FfnHalf =>
+  half.experts
+    ? {
+        ...half,
+        experts: {
+          ...half.experts,
+          router: { ...half.experts.router, out: count },
+          active: Math.min(half.experts.active, count),
+        },
+      }
+    : half
 
 /** An FFN with so many neurons. */
 export const withNeurons = (half: FfnHalf, neurons: number): FfnHalf => ({
@@ -142,9 +183,9 @@ export function withValues(half: AttentionHalf, values: readonly number[]): Atte
 }
 
 /** The half-block with the widths of its layer. */
-export const narrowedTo = (half: HalfBlock, { ffn, value, kvHeads }: Widths): HalfBlock =>
+export const narrowedTo = (half: HalfBlock, { ffn, value, kvHeads, experts }: Widths): HalfBlock =>
   half.kind === 'ffn'
-    ? withNeurons(half, ffn)
+    ? withExperts(withNeurons(half, ffn), experts ?? expertCount(half))
     : withValues(half, new Array<number>(kvHeads ?? half.kvHeads).fill(value))
 
 /** The half-block with a bias in all its linear layers. */
@@ -154,9 +195,21 @@ export const withBiases = <H extends HalfBlock>(half: H): H => ({
   output: { ...half.output, bias: true },
 })
 
+/** The linear layers of a half-block, those of all experts and their router. */
+export const linearsOf = (half: HalfBlock): Linear[] =>
+  half.kind === 'ffn' && half.experts
+    ? [
+        half.experts.router,
+        ...Array.from({ length: expertCount(half) }, (_, e) => linearsOf(expertHalf(half, e))).flat(),
+      ]
+    : [...half.inputs, half.output]
+
 /** Weights of the linear layers of a half-block. */
-export const linearSize = ({ inputs, output }: HalfBlock): number =>
-  [...inputs, output].reduce((sum, linear) => sum + linear.out * linear.in, 0)
+export function linearSize(half: HalfBlock): number {
+  const size = (linears: readonly Linear[]) => linears.reduce((sum, linear) => sum + linear.out * linear.in, 0)
+  const one = size([...half.inputs, half.output])
+  return half.kind === 'ffn' && half.experts ? size([half.experts.router]) + expertCount(half) * one : one
+}
 
 /** Tensors of a norm that has weights. */
 export const normTensors = ({ name, type, affine }: Norm): string[] =>

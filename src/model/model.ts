@@ -4,15 +4,17 @@ import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
 import { firstNotFinite, isDType, isFloat, toFloat32 } from '../formats/dtype.ts'
 import { describeValue } from '../formats/json.ts'
 import type { DType } from '../formats/tensors.ts'
-import { type Architecture, layersOf, tensorShapes } from './architecture.ts'
+import { type Architecture, ffnCount, tensorShapes } from './architecture.ts'
 import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
 import { gemma3 } from './families/gemma3.ts'
 import { llama } from './families/llama.ts'
 import { mistral } from './families/mistral.ts'
+import { mixtral } from './families/mixtral.ts'
 import { opt } from './families/opt.ts'
 import { qwen2 } from './families/qwen2.ts'
 import { qwen3 } from './families/qwen3.ts'
+import { qwen3Moe } from './families/qwen3-moe.ts'
 import { smollm3 } from './families/smollm3.ts'
 import { nearestFamily } from './nearest.ts'
 import { checkRecipe } from './recipe.ts'
@@ -23,6 +25,8 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
   opt,
   qwen2,
   qwen3,
+  qwen3_moe: qwen3Moe,
+  mixtral,
   smollm3,
   gemma3_text: gemma3,
 }
@@ -40,9 +44,12 @@ export interface Model {
 export function describeModel(checkpoint: Checkpoint): Model {
   const { config, name, tensors } = checkpoint
   const architecture = architectureOf(name, config, tensors)
-  const [layers, all] = [layersOf(architecture), tensors.tensors.size]
-  if (layers > all)
-    throw new FormatError(name, `config.json calls for ${layers} layers, but there are ${all} tensors in all.`)
+  const [least, all] = [ffnCount(architecture), tensors.tensors.size]
+  if (least > all)
+    throw new FormatError(
+      name,
+      `config.json calls for ${least} layers, or experts in layers, but there are ${all} tensors in all.`,
+    )
   const shapes = tensorShapes(architecture)
   for (const [tensor, shape] of shapes) {
     const info = tensors.tensors.get(tensor)

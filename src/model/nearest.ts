@@ -1,6 +1,6 @@
 // Of an unknown `model_type`: which family is nearest by its tensors, and what differs. Called by `model.ts` for its message.
 import type { TensorSource } from '../formats/tensors.ts'
-import { type Architecture, tensorShapes } from './architecture.ts'
+import { type Architecture, ffnCount, tensorShapes } from './architecture.ts'
 
 /** Differences that are named: enough to see what kind of layer is another. */
 const NAMED = 4
@@ -10,7 +10,7 @@ export function nearestFamily(families: readonly (() => Architecture)[], { tenso
   let nearest = { alike: 0, text: '' }
   for (const read of families) {
     const a = orNothing(read)
-    if (!a) continue
+    if (!a || ffnCount(a) > tensors.size) continue
     const shapes = [...tensorShapes(a)]
     const isThere = ([name, shape]: (typeof shapes)[number]) => tensors.get(name)?.shape.join() === shape.join()
     const alike = shapes.filter(isThere).length

@@ -146,10 +146,11 @@ export function inspectionText(i: Inspection): string {
     ['embeddings, norms, head', count(p.other), share(p.other)],
     ['all', count(p.total), ''],
   ]
+  const mixture = i.experts ? ` of ${i.experts.count} experts, ${i.experts.active} to a token` : ''
   const types = Object.entries(i.dtypes).map(([dtype, n]) => `${n} ${dtype}`)
   return [
     `${i.name}: ${i.modelType}, ${i.format === 'gguf' ? 'GGUF' : 'Hugging Face folder'}, ${bytes(i.weightBytes)} of weights`,
-    `${i.layers} layers, hidden size ${i.hiddenSize}, FFN ${i.ffnWidth}, ${i.heads} heads of ${i.headSize} (${i.kvHeads} for keys and values),`,
+    `${i.layers} layers, hidden size ${i.hiddenSize}, FFN ${i.ffnWidth}${mixture}, ${i.heads} heads of ${i.headSize} (${i.kvHeads} for keys and values),`,
     `vocabulary ${i.vocabularySize}, context ${i.context}, ${i.tiedHead ? 'tied' : 'separate'} head; tensors: ${types.join(', ')}`,
     ...(i.pruned
       ? [

@@ -3,7 +3,7 @@
 import { ACTIVATIONS } from '../activations.ts'
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
-import type { Activation, Linear, Norm, NormRole, Rope } from '../half-block.ts'
+import type { Activation, Experts, Linear, Norm, NormRole, Rope } from '../half-block.ts'
 import { readRope } from '../rope.ts'
 
 /** Names of a layer's norms by their roles. */
@@ -22,7 +22,10 @@ export const HEAD_NORMS = { query: 'self_attn.q_norm', key: 'self_attn.k_norm' }
 
 /** What tells a family from LLaMA. */
 export interface LlamaFacts
-  extends Pick<Architecture, 'modelType' | 'classes' | 'headClass' | 'biasFields' | 'gguf' | 'embeddingScale'> {
+  extends Pick<
+    Architecture,
+    'modelType' | 'classes' | 'headClass' | 'biasFields' | 'gguf' | 'embeddingScale' | 'expertsKeys'
+  > {
   readonly bias: { readonly qkv: boolean; readonly o: boolean; readonly ffn: boolean }
   /** Tokens that a token of this layer sees. @default all */
   readonly window?: (layer: number) => number | undefined
@@ -35,7 +38,14 @@ export interface LlamaFacts
   readonly scale?: number
   /** @default by `hidden_act` */
   readonly activation?: Activation
+  /** @default 'intermediate_size' */
+  readonly ffnWidthKey?: string
+  /** Modules of the FFN: gate, up and down, of the first expert where it is a mixture. @default `LLAMA_FFN` */
+  readonly ffn?: readonly [string, string, string]
+  readonly experts?: Omit<Experts, 'router'> & { readonly router: string; readonly count: number }
 }
+
+const LLAMA_FFN = ['mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'] as const
 
 export function llama(config: Config): Architecture {
   const attentionBias = config.flag('attention_bias', false)
@@ -49,13 +59,25 @@ export function llama(config: Config): Architecture {
 }
 
 export function llamaLike(config: Config, given: LlamaFacts): Architecture {
-  const { bias, window, norms = LLAMA_NORMS, normOffset: offset, rope, scale, ...others } = given
+  const {
+    bias,
+    window,
+    norms = LLAMA_NORMS,
+    normOffset: offset,
+    rope,
+    scale,
+    ffn = LLAMA_FFN,
+    experts: mixture,
+    ...others
+  } = given
+  const { ffnWidthKey = 'intermediate_size' } = given
   const { activation = config.oneOf('hidden_act', 'silu', ACTIVATIONS), ...facts } = others
   const d = config.size('hidden_size')
   const { heads, kvHeads, headSize } = config.heads(d)
   const values = new Array<number>(kvHeads).fill(headSize)
   const oneRope = rope ? undefined : readRope(config, headSize)
-  const ffnWidth = config.size('intermediate_size')
+  const ffnWidth = config.size(ffnWidthKey)
+  const [gate, up, down] = ffn
   const epsilon = config.number('rms_norm_eps', 1e-6)
   const norm = (name: string, size = d): Norm => ({ name, type: 'rms', size, epsilon, affine: true, offset })
   return {
@@ -101,15 +123,20 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
           layer,
           activation,
           norms: normsAt(norms.ffn),
-          inputs: ['mlp.gate_proj', 'mlp.up_proj'].map(name => linear(name, ffnWidth, d, bias.ffn)),
-          output: linear('mlp.down_proj', d, ffnWidth, bias.ffn),
+          inputs: [gate, up].map(name => linear(name, ffnWidth, d, bias.ffn)),
+          output: linear(down, d, ffnWidth, bias.ffn),
           coupled: [0, 1],
+          experts: mixture && {
+            active: mixture.active,
+            normalised: mixture.normalised,
+            router: linear(mixture.router, mixture.count, d, false),
+          },
         },
       ]
     }),
     compact: false,
     ffnWidth,
-    ffnWidthKey: 'intermediate_size',
+    ffnWidthKey,
     vocabularySize: config.size('vocab_size'),
     maxPositions: config.size('max_position_embeddings', 2048),
     tied: config.flag('tie_word_embeddings', false),

@@ -1,11 +1,11 @@
 // Writes the model file of one number format, and its external data if it is large: tensor by tensor, no more than one in memory.
 
 import { floatSource } from '../../checkpoint/float-source.ts'
-import { NumericError } from '../../errors.ts'
+import { NumericError, UnsupportedModelError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
 import { firstNotFinite } from '../../formats/dtype.ts'
 import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
-import { type Architecture, tensorShapes } from '../../model/architecture.ts'
+import { type Architecture, expertsOf, tensorShapes } from '../../model/architecture.ts'
 import { type Model, readWeights } from '../../model/model.ts'
 import type { Sink, SinkFile } from '../sink.ts'
 import { decoderGraph } from './decoder.ts'
@@ -22,8 +22,12 @@ export interface OnnxPlan {
   readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
-/** @param fileBytes as in `layoutOnnx` */
+/** @param fileBytes as in `layoutOnnx` @throws UnsupportedModelError for a mixture of experts */
 export function planOnnxFile(a: Architecture, { file, float, products }: OnnxFormat, fileBytes?: number): OnnxPlan {
+  if (expertsOf(a) > 0)
+    throw new UnsupportedModelError(
+      `${a.modelType} models cannot be written as ONNX: we have no graph of a mixture of experts. Choose another format.`,
+    )
   const { graph, tensors } = decoderGraph(a, products, float)
   return { file, float, layout: layoutOnnx(graph, file, fileBytes), tensors }
 }
