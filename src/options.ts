@@ -6,7 +6,7 @@ import { notOneOf, UsageError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'
 import { MAX_SPARSITY } from './least-sparsity.ts'
 import { METHOD_OPTIONS, type Method, methodOf, type OptionsOf, type Parts, partsOf, specOf } from './method.ts'
-import type { Architecture } from './model/architecture.ts'
+import { type Architecture, attentionHalves } from './model/architecture.ts'
 import type { CalibrationInput } from './text/calibration.ts'
 
 /** How much to remove: exactly one of these. */
@@ -186,6 +186,10 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
   if (o.restore === 'bias' && a && !a.biasFields)
     throw new UsageError(
       `method ${o.method} repairs with biases, and ${a.modelType} models have none there. Use another method.`,
+    )
+  if (o.scope === 'ffn+heads' && a && attentionHalves(a).some(({ norms, headSize: e }) => (norms.query?.size ?? e) > e))
+    throw new UsageError(
+      `scope ffn+heads removes whole heads, and ${a.modelType} models have one norm over all of them, which would see others. Use scope=ffn.`,
     )
   if (o.center && a && !a.halves.some(({ output }) => output.bias))
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')

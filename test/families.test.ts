@@ -15,7 +15,7 @@ const DIVERGENCE = 1e-9
 
 const { engine, folder: root } = engineAndFolder()
 
-describe.each(['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text'])('%s', name => {
+describe.each(['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3'])('%s', name => {
   const folder = join(root, name)
   let [ids, expected] = [new Int32Array(), new Float32Array()]
   beforeAll(async () => {
@@ -59,8 +59,10 @@ describe.each(['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text'])('%s', nam
     expect(removedLayers).toHaveLength(1)
     const stay = attentionHalves(architectureOf(name, config())).filter(half => half.layer !== removedLayers![0].layer)
     const written = JSON.parse(readFileSync(join(root, output, 'config.json'), 'utf8'))
-    // As transformers 5 reads it, and 4; which windows Gemma 3 has 4 can tell by a list alone.
-    for (const json of name === 'gemma3_text' ? [written] : [written, { ...written, layer_types: undefined }])
+    // As transformers 5 reads it, and 4; which windows Gemma 3 and OLMo 3 have can tell a list alone.
+    for (const json of ['gemma3_text', 'olmo3'].includes(name)
+      ? [written]
+      : [written, { ...written, layer_types: undefined }])
       expect(attentionHalves(architectureOf(output, json)).map(half => half.window)).toEqual(stay.map(h => h.window))
   })
 
@@ -68,6 +70,13 @@ describe.each(['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text'])('%s', nam
     // which has places for them
     test('a method that needs biases where the family has none is refused', async () => {
       await expect(cut('flap', { method: 'flap' })).rejects.toThrow(`and ${name} models have none there`)
+    })
+
+  if (name.startsWith('olmo'))
+    test('removing whole heads under a norm over all of them is refused', async () => {
+      await expect(cut('heads', { method: 'wanda-sp' })).rejects.toThrow(
+        `${name} models have one norm over all of them`,
+      )
     })
 })
 
@@ -128,12 +137,28 @@ describe('what a config says of windows', () => {
     expect(() => of({ final_logit_softcapping: 30 })).toThrow('"final_logit_softcapping" is 30')
   })
 
+  test('OLMo 3 in fields of transformers 4 and 5', () => {
+    const olmo = { model_type: 'olmo3', ...sizes, num_hidden_layers: 4 }
+    const of = (config: object) => attentionHalves(architectureOf('made', { ...olmo, ...config }))
+    expect(of({}).map(({ window }) => window)).toEqual([4096, 4096, 4096, undefined])
+    expect(of({}).map(({ rope }) => rope!.theta)).toEqual([5e5, 5e5, 5e5, 5e5])
+    const rope_scaling = { rope_type: 'linear', factor: 8 }
+    const rope_parameters = {
+      full_attention: { ...rope_scaling, rope_theta: 1e4 },
+      sliding_attention: { rope_theta: 1e4 },
+    }
+    expect(of({ rope_parameters })).toEqual(of({ rope_theta: 1e4, rope_scaling }))
+    expect(of({ rope_parameters }).map(({ rope }) => rope!.inverseFrequencies[0])).toEqual([1, 1, 1, 1 / 8])
+  })
+
   test('what it does not say is as in transformers', () => {
     for (const [model_type, kvHeads, positions] of [
       ['mistral', 8, 131072],
       ['qwen2', 32, 32768],
       ['qwen3', 32, 32768],
       ['smollm3', 4, 32768],
+      ['olmo2', 32, 2048],
+      ['olmo3', 32, 2048],
     ] as const) {
       const config = { ...sizes, model_type, num_attention_heads: 32, hidden_size: 64 }
       const { halves, maxPositions } = architectureOf('made', config)

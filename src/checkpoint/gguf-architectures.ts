@@ -1,6 +1,7 @@
 // What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
-// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp and gemma3.cpp; src/llama-model.cpp (`llama_model_rope_type`).
-import { GEMMA3_LAYER, type LayerNames, LLAMA_LAYER, QWEN3_LAYER } from './gguf-names.ts'
+// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp and olmo2.cpp; src/llama-model.cpp
+// (`llama_model_rope_type`).
+import { AFTER_LAYER, GEMMA3_LAYER, type LayerNames, LLAMA_LAYER, QWEN3_LAYER } from './gguf-names.ts'
 
 export interface GgufGraph {
   /** It turns pairs of neighbours, for which the rows of Q and K are permuted; or else the two halves of a head, as transformers does. */
@@ -13,6 +14,12 @@ export interface GgufGraph {
   readonly divisors: boolean
   /** Of so many layers the last turns nothing. */
   readonly withoutRope?: number
+  /** Q and K are normed as one vector of all heads; else each head by itself. */
+  readonly wholeNorms: boolean
+  /** It takes tied heads. */
+  readonly tied: boolean
+  /** Layers with windows have a base of the frequencies of their own. */
+  readonly localTheta: boolean
   /** It has sliding windows: of so many layers all but the last, where the file does not say. */
   readonly windows?: number
   /** No other graph runs its models, and it has no biases. */
@@ -28,6 +35,9 @@ const LLAMA: GgufGraph = {
   perLayer: false,
   plain: false,
   divisors: true,
+  wholeNorms: false,
+  tied: true,
+  localTheta: false,
   own: false,
   names: LLAMA_LAYER,
   normOffset: 0,
@@ -49,8 +59,21 @@ export const GRAPHS = {
     own: true,
     names: GEMMA3_LAYER,
     windows: 6,
+    localTheta: true,
     normOffset: 1,
     activation: 'gelu_tanh',
+  },
+  /** OLMo 2 and 3. */
+  olmo2: {
+    ...LLAMA,
+    permuted: false,
+    plain: true,
+    divisors: false,
+    own: true,
+    tied: false,
+    names: AFTER_LAYER,
+    wholeNorms: true,
+    windows: 4,
   },
 } as const satisfies Record<string, GgufGraph>
 

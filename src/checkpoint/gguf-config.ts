@@ -20,6 +20,7 @@ function familyConfig(
   architecture: GgufArchitecture,
   metadata: GgufMetadata,
   { widths, hidden, heads, headSize }: GgufSizes,
+  ropes: { readonly rope_theta: number; readonly rope_scaling: Readonly<Record<string, unknown>> | null },
   biased: (name: string) => boolean,
 ): Record<string, unknown> {
   const attentionBias = biased('self_attn.q_proj')
@@ -33,19 +34,26 @@ function familyConfig(
         hidden_act: 'silu',
         no_rope_layers: widths.map((_, i) => Number((i + 1) % GRAPHS.smollm3.withoutRope > 0)),
       }
-    case 'gemma3': {
-      const window = metadata.count('llama.attention.sliding_window') ?? 0
-      const every = metadata.count('llama.attention.sliding_window_pattern') ?? GRAPHS.gemma3.windows
+    case 'olmo2': {
+      const windows = windowFields(metadata, widths.length, GRAPHS.olmo2.windows)
+      const { rope_theta, rope_scaling } = ropes
+      const rope_parameters = {
+        sliding_attention: { rope_type: 'default', rope_theta },
+        full_attention: { rope_type: 'default', ...rope_scaling, rope_theta },
+      }
+      return windows.sliding_window === undefined
+        ? { ...named('olmo2', 'Olmo2'), hidden_act: 'silu' }
+        : { ...named('olmo3', 'Olmo3'), hidden_act: 'silu', ...windows, rope_parameters }
+    }
+    case 'gemma3':
       return {
         ...named('gemma3_text', 'Gemma3'),
         hidden_activation: 'gelu_pytorch_tanh',
         attention_bias: attentionBias,
         query_pre_attn_scalar: gemma3ScoreSize(widths.length, hidden, heads, headSize),
-        ...(window > 0 && { sliding_window: window }),
-        layer_types: widths.map((_, i) => (window > 0 && (i + 1) % every > 0 ? 'sliding_attention' : 'full_attention')),
+        ...windowFields(metadata, widths.length, GRAPHS.gemma3.windows),
         rope_local_base_freq: decimal(metadata.real('llama.rope.freq_base_swa') ?? 10000),
       }
-    }
     default:
       return attentionBias && !biased('self_attn.o_proj')
         ? { ...named('qwen2', 'Qwen2'), hidden_act: 'silu' }
@@ -55,6 +63,23 @@ function familyConfig(
             attention_bias: attentionBias,
             mlp_bias: biased('mlp.gate_proj'),
           }
+  }
+}
+
+/** Which layers have a window, and how long it is. @param usual of so many layers all but the last have one, where the file does not say */
+function windowFields(metadata: GgufMetadata, layers: number, usual: number) {
+  const window = metadata.count('llama.attention.sliding_window') ?? 0
+  const pattern = 'llama.attention.sliding_window_pattern'
+  const listed = metadata.flags(pattern)
+  if (listed && listed.length !== layers)
+    throw metadata.error(
+      `${metadata.prefix}attention.sliding_window_pattern has ${listed.length} entries, for ${layers} layers`,
+    )
+  const every = listed ? 0 : (metadata.count(pattern) ?? usual)
+  const slides = (layer: number) => window > 0 && (listed ? listed[layer] : (layer + 1) % every > 0)
+  return {
+    ...(window > 0 && { sliding_window: window }),
+    layer_types: Array.from({ length: layers }, (_, i) => (slides(i) ? 'sliding_attention' : 'full_attention')),
   }
 }
 
@@ -73,10 +98,11 @@ export async function ggufConfig(
     throw metadata.error(
       `rope_freqs.weight has ${factors.length} values; heads of ${sizes.headSize} channels need half as many`,
     )
+  const ropes = { rope_theta: theta, rope_scaling: ropeScaling(metadata, factors, theta) }
   const width = Math.max(...sizes.widths)
   const values = new Array<number>(sizes.kvHeads).fill(sizes.headSize)
   const biased = (name: string) => tensors.has(`model.layers.0.${name}.bias`)
-  const { model_type: family, ...own } = familyConfig(architecture, metadata, sizes, biased)
+  const { model_type: family, ...own } = familyConfig(architecture, metadata, sizes, ropes, biased)
   return {
     ...(sizes.widths.every(n => n === width)
       ? { model_type: family }
@@ -88,8 +114,7 @@ export async function ggufConfig(
     num_key_value_heads: sizes.kvHeads,
     head_dim: sizes.headSize,
     rms_norm_eps: decimal(metadata.need(epsilon, metadata.real(epsilon))),
-    rope_theta: theta,
-    rope_scaling: ropeScaling(metadata, factors, theta),
+    ...ropes,
     max_position_embeddings: metadata.need('llama.context_length', metadata.count('llama.context_length')),
     vocab_size: tensors.get('model.embed_tokens.weight')?.shape[0],
     ...specialIds(metadata),

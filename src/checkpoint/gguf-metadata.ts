@@ -89,6 +89,18 @@ export class GgufMetadata {
     return value
   }
 
+  /** Undefined where it is no array, too. */
+  flags(key: string): readonly boolean[] | undefined {
+    const array = Array.isArray(this.values.get(this.#stored(key)))
+    return array
+      ? this.#get(
+          key,
+          'an array of booleans',
+          isArrayOf<boolean>(item => typeof item === 'boolean'),
+        )
+      : undefined
+  }
+
   error(problem: string): FormatError {
     return new FormatError(this.file, problem)
   }

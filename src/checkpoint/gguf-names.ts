@@ -13,30 +13,42 @@ export const OUTSIDE_LAYERS = {
 /** Name in the file, and in transformers after `model.layers.0.`. */
 export type LayerNames = Readonly<Record<string, string>>
 
-export const LLAMA_LAYER = {
-  attn_norm: 'input_layernorm',
+const LINEARS = {
   attn_q: 'self_attn.q_proj',
   attn_k: 'self_attn.k_proj',
   attn_v: 'self_attn.v_proj',
   attn_output: 'self_attn.o_proj',
-  ffn_norm: 'post_attention_layernorm',
   ffn_gate: 'mlp.gate_proj',
   ffn_up: 'mlp.up_proj',
   ffn_down: 'mlp.down_proj',
 } as const satisfies LayerNames
 
+export const LLAMA_LAYER = {
+  ...LINEARS,
+  attn_norm: 'input_layernorm',
+  ffn_norm: 'post_attention_layernorm',
+} as const satisfies LayerNames
+
+const HEAD_NORMS = { attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' } as const
+
+const NORMS_AFTER = {
+  post_attention_norm: 'post_attention_layernorm',
+  post_ffw_norm: 'post_feedforward_layernorm',
+} as const
+
 export const QWEN3_LAYER = {
   ...LLAMA_LAYER,
-  attn_q_norm: 'self_attn.q_norm',
-  attn_k_norm: 'self_attn.k_norm',
+  ...HEAD_NORMS,
 } as const satisfies LayerNames
 
 export const GEMMA3_LAYER = {
   ...QWEN3_LAYER,
-  post_attention_norm: 'post_attention_layernorm',
+  ...NORMS_AFTER,
   ffn_norm: 'pre_feedforward_layernorm',
-  post_ffw_norm: 'post_feedforward_layernorm',
 } as const satisfies LayerNames
+
+/** OLMo 2 and 3, EXAONE 4: no norm before a branch. */
+export const AFTER_LAYER = { ...LINEARS, ...HEAD_NORMS, ...NORMS_AFTER } as const satisfies LayerNames
 
 /** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that these models do not have. */
 export function storedName(name: string, inLayer: LayerNames): string | undefined {

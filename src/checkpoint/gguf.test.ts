@@ -62,20 +62,25 @@ async function open({ metadata = {}, shapes = {}, replace = [] }: Changes = {}) 
 const rowOrder = (values: Float32Array, columns: number) =>
   Array.from({ length: values.length / columns }, (_, row) => values[row * columns] / columns)
 
+/** The metadata with the keys of another architecture. */
+const asArchitecture = (name: string): Changes['metadata'] => ({
+  ...Object.fromEntries(
+    Object.entries(METADATA).flatMap(([key, value]) =>
+      key.startsWith('llama.')
+        ? [
+            [key, undefined],
+            [key.replace('llama', name), value],
+          ]
+        : [],
+    ),
+  ),
+  'general.architecture': text(name),
+})
+
 /** Two layers of architecture deci, of FFN widths 32 and 16. */
 const DECI: Changes = {
   metadata: {
-    ...Object.fromEntries(
-      Object.entries(METADATA).flatMap(([key, value]) =>
-        key.startsWith('llama.')
-          ? [
-              [key, undefined],
-              [key.replace('llama', 'deci'), value],
-            ]
-          : [],
-      ),
-    ),
-    'general.architecture': text('deci'),
+    ...asArchitecture('deci'),
     'deci.block_count': u32(2),
     'deci.feed_forward_length': i32s([32, 16]),
   },
@@ -123,6 +128,58 @@ describe('architecture deci', () => {
     const error = await open(changes).catch(error => error)
     expect(error).toBeInstanceOf(FormatError)
     expect(error.message).toMatch(message)
+  })
+})
+
+describe('architecture olmo2', () => {
+  const bools = (items: readonly boolean[]): BuiltValue => ({
+    type: 'array',
+    of: 7,
+    items: items.map(item => ({ type: 'bool', value: Number(item) })),
+  })
+  const layer = (i: number) => ({
+    ...{ [`blk.${i}.attn_norm.weight`]: undefined, [`blk.${i}.ffn_norm.weight`]: undefined },
+    ...{ [`blk.${i}.attn_q_norm.weight`]: [8], [`blk.${i}.attn_k_norm.weight`]: [4] },
+    ...{ [`blk.${i}.post_attention_norm.weight`]: [6], [`blk.${i}.post_ffw_norm.weight`]: [6] },
+  })
+  const second = Object.fromEntries(
+    Object.entries(SHAPES).map(([name, shape]) => [name.replace('blk.0', 'blk.1'), shape]),
+  )
+  const olmo = (metadata: Changes['metadata']): Changes => ({
+    metadata: { ...asArchitecture('olmo2'), 'olmo2.block_count': u32(2), ...metadata },
+    shapes: { ...second, ...layer(0), ...layer(1) },
+  })
+  const window = { 'olmo2.attention.sliding_window': u32(9) }
+  const pattern = 'olmo2.attention.sliding_window_pattern'
+
+  test('is OLMo 2, or with windows OLMo 3, whose layers are listed or all but every fourth have one', async () => {
+    expect((await open(olmo({}))).config).toMatchObject({ model_type: 'olmo2', hidden_act: 'silu' })
+    const rope = { rope_type: 'default', rope_theta: 500000 }
+    expect((await open(olmo({ ...window, [pattern]: bools([false, true]) }))).config).toMatchObject({
+      model_type: 'olmo3',
+      sliding_window: 9,
+      layer_types: ['full_attention', 'sliding_attention'],
+      rope_parameters: { full_attention: rope, sliding_attention: rope },
+    })
+    const { config } = await open(olmo(window))
+    expect(config.layer_types).toEqual(['sliding_attention', 'sliding_attention'])
+  })
+
+  test.each<[string, Changes, RegExp]>([
+    ['windows of other layers', olmo({ ...window, [pattern]: bools([true]) }), /has 1 entries, for 2 layers/],
+    [
+      'numbers for windows',
+      olmo({ ...window, [pattern]: i32s([1, 0]) }),
+      /an array of 2; an array of booleans is allowed/,
+    ],
+    [
+      'a norm of one head',
+      { ...olmo({}), shapes: { ...olmo({}).shapes, 'blk.0.attn_q_norm.weight': [4] } },
+      /metadata say \[8\]/,
+    ],
+  ])('%s: refused', async (_, changes, problem) => {
+    await expect(open(changes)).rejects.toThrow(FormatError)
+    await expect(open(changes)).rejects.toThrow(problem)
   })
 })
 

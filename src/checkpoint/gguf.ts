@@ -18,12 +18,12 @@ import { ggufTokenizer } from './gguf-tokenizer.ts'
 const LAYER_SHAPES: Readonly<
   Record<
     keyof typeof GEMMA3_LAYER,
-    (s: GgufSizes, width: number) => readonly [shape: readonly number[], heads?: number]
+    (s: GgufSizes, width: number, graph: GgufGraph) => readonly [shape: readonly number[], heads?: number]
   >
 > = {
   attn_norm: s => [[s.hidden]],
-  attn_q_norm: s => [[s.headSize]],
-  attn_k_norm: s => [[s.headSize]],
+  attn_q_norm: (s, _, { wholeNorms }) => [[wholeNorms ? s.heads * s.headSize : s.headSize]],
+  attn_k_norm: (s, _, { wholeNorms }) => [[wholeNorms ? s.kvHeads * s.headSize : s.headSize]],
   post_attention_norm: s => [[s.hidden]],
   post_ffw_norm: s => [[s.hidden]],
   attn_q: s => [[s.heads * s.headSize, s.hidden], s.heads],
@@ -176,11 +176,8 @@ interface Expected extends Pick<Mapped, 'name' | 'shape' | 'permutedHeads' | 'of
   readonly required: boolean
 }
 
-function expectedTensors(
-  tensors: TensorSource['tensors'],
-  sizes: GgufSizes,
-  { permuted, names, normOffset }: GgufGraph,
-): Map<string, Expected> {
+function expectedTensors(tensors: TensorSource['tensors'], sizes: GgufSizes, graph: GgufGraph): Map<string, Expected> {
+  const { permuted, names, normOffset } = graph
   const vocabulary = tensors.get('token_embd.weight')?.shape[0] ?? 0
   const expected = new Map<string, Expected>()
   for (const [stored, name] of Object.entries(OUTSIDE_LAYERS)) {
@@ -191,7 +188,7 @@ function expectedTensors(
   }
   for (const [layer, width] of sizes.widths.entries())
     for (const [stored, own] of Object.entries(names)) {
-      const [shape, heads = 0] = LAYER_SHAPES[stored as keyof typeof LAYER_SHAPES](sizes, width)
+      const [shape, heads = 0] = LAYER_SHAPES[stored as keyof typeof LAYER_SHAPES](sizes, width, graph)
       const offset = shape.length === 1 ? normOffset : 0
       const rest = { permutedHeads: permuted ? heads : 0, offset, required: true }
       const name = `model.layers.${layer}.${own}`

@@ -11,6 +11,7 @@ import { gemma3 } from './families/gemma3.ts'
 import { llama } from './families/llama.ts'
 import { mistral } from './families/mistral.ts'
 import { mixtral } from './families/mixtral.ts'
+import { olmo2, olmo3 } from './families/olmo2.ts'
 import { opt } from './families/opt.ts'
 import { qwen2 } from './families/qwen2.ts'
 import { qwen3 } from './families/qwen3.ts'
@@ -29,6 +30,8 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
   mixtral,
   smollm3,
   gemma3_text: gemma3,
+  olmo2,
+  olmo3,
 }
 
 export interface Model {

@@ -2,7 +2,7 @@
 // Source: transformers `modeling_rope_utils.py`, `_compute_default_rope_parameters` and `_compute_llama3_parameters`.
 import { UnsupportedModelError } from '../errors.ts'
 import { describeValue } from '../formats/json.ts'
-import type { Config } from './config.ts'
+import { Config } from './config.ts'
 import type { Rope } from './half-block.ts'
 
 /** @param headSize e @throws UnsupportedModelError for a kind of scaling that is not listed above */
@@ -27,6 +27,20 @@ export function readRope(config: Config, headSize: number): Rope {
         `${config.where}: rope type ${describeValue(type)} is not supported; default, linear and llama3 are.`,
       )
   }
+}
+
+/** The same of layers of one type, as transformers 5 lists them. @param older fields of configs that do not */
+export function readLayerRope(
+  config: Config,
+  type: 'full_attention' | 'sliding_attention',
+  older: Config['json'],
+): Rope {
+  const own = config.object('rope_parameters')?.object(type)
+  const { headSize } = config.heads(config.size('hidden_size'))
+  return readRope(
+    new Config(own?.where ?? config.where, own ? { ...older, rope_parameters: own.json } : older),
+    headSize,
+  )
 }
 
 function llama3(parameters: Config): (frequency: number) => number {

@@ -31,14 +31,21 @@ export function unlikeGguf(a: Architecture): string | undefined {
   if (unknown) return `them with ${unknown}`
   if (likeLlama(a)) return undefined
   if (names.some(name => name.endsWith('.bias'))) return 'them with biases'
+  if (graph.plain && heads * headSize !== a.hiddenSize) return 'them where heads do not fill the embedding'
+  if (a.tied && !graph.tied) return 'them with a tied head'
   if (!graph.divisors && ropeDivisors(a).kind === 'any') return 'them with a factor for each rotary frequency'
   const size = a.gguf === 'gemma3' ? gemma3ScoreSize(layersOf(a), a.hiddenSize, heads, headSize) : headSize
   if (Math.abs(scale * Math.sqrt(size) - 1) > 1e-6) return `them where scores are not scaled by 1/√${size}`
   const turned = ({ layer, rope }: AttentionHalf) =>
     (rope !== undefined) === (layer + 1) % (graph.withoutRope ?? Infinity) > 0
   if (!attentionHalves(a).every(turned)) return `them where not every ${graph.withoutRope}th layer goes without rope`
-  if (graph.windows && !windowsOf(a)) return 'them where the layers without windows are not every sixth, or every other'
-  return undefined
+  if (graph.windows && !windowsOf(a))
+    return `them where the layers without windows are not every ${graph.windows}th, or every other`
+  const own = attentionHalves(a).find(({ rope, window }) => {
+    const fits = window && (graph.localTheta || rope?.theta === ropeOf(a).theta)
+    return rope && rope !== ropeOf(a) && (isScaled(rope) || !fits)
+  })
+  return own && `them with the rope of layer ${own.layer}, which others have not`
 }
 
 /** The window of all layers but one in `every`; 0 where none has one. Undefined where they are in no such order. */
@@ -57,6 +64,9 @@ export const ropeOf = (a: Architecture): Rope => {
   const halves = attentionHalves(a).filter(({ rope }) => rope)
   return (halves.find(({ window }) => window === undefined) ?? halves[0]).rope!
 }
+
+const isScaled = ({ theta, inverseFrequencies: f }: Rope): boolean =>
+  f.some((frequency, i) => frequency !== theta ** (-i / f.length))
 
 /** By what scaling divides the frequencies: all by one factor, or each by its own (Llama 3). */
 export function ropeDivisors(a: Architecture): { kind: 'one' | 'any'; divisors: Float32Array<ArrayBuffer> } {

@@ -309,7 +309,20 @@ const GEMMA3 = {
 }
 const QWEN3 = { model_type: 'qwen3', head_dim: 20, num_attention_heads: 4, rope_theta: 1e6, rms_norm_eps: 1e-6 }
 
+/** OLMo 3 with what llama.cpp has a graph for. */
+const OLMO3 = {
+  model_type: 'olmo3',
+  tie_word_embeddings: false,
+  num_attention_heads: 4,
+  num_hidden_layers: 8,
+  sliding_window: 9,
+  rope_theta: 1e5,
+}
+
 test.each([
+  ['olmo2', { model_type: 'olmo2', tie_word_embeddings: false, rope_scaling: { type: 'linear', factor: 4 } }, ''],
+  ['olmo2', { ...OLMO3, rope_scaling: { type: 'linear', factor: 4 } }, ''],
+  ['olmo2', OLMO3, 'the widest'],
   ['smollm3', { ...QWEN3, model_type: 'smollm3', num_hidden_layers: 8 }, ''],
   ['gemma3', GEMMA3, ''],
   ['gemma3', { ...GEMMA3, sliding_window_pattern: 3 }, ''],
@@ -337,9 +350,19 @@ test.each([
 
 test.each([
   [{ ...GEMMA3, query_pre_attn_scalar: 30 }, 'scaled by 1/√24'],
-  [{ ...GEMMA3, layer_types: ['full_attention', ...new Array(7).fill('sliding_attention')] }, 'not every sixth'],
+  [{ ...GEMMA3, layer_types: ['full_attention', ...new Array(7).fill('sliding_attention')] }, 'not every 6th'],
   [{ ...GEMMA3, attention_bias: true }, 'biases'],
   [{ ...QWEN3, model_type: 'smollm3', no_rope_layer_interval: 3 }, 'not every 4th layer goes without rope'],
+  [{ ...OLMO3, tie_word_embeddings: true }, 'a tied head'],
+  [{ ...OLMO3, head_dim: 20 }, 'heads do not fill the embedding'],
+  [
+    { ...OLMO3, rope_parameters: { sliding_attention: { rope_theta: 1e4 }, full_attention: { rope_theta: 1e5 } } },
+    'the rope of layer 0, which others have not',
+  ],
+  [
+    { ...OLMO3, rope_parameters: { sliding_attention: { rope_type: 'linear', factor: 2, rope_theta: 1e5 } } },
+    'the rope of layer 0, which others have not',
+  ],
   [{ ...QWEN3, rope_parameters: LLAMA3_ROPE }, 'a factor for each rotary frequency'],
 ])('%j has no architecture in llama.cpp', async (config, problem) => {
   const model = await made(randomLlama(config, 8))

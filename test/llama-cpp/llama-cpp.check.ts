@@ -108,6 +108,10 @@ describe('small models', () => {
     const qwen2 = { model_type: 'qwen2', tie_word_embeddings: false, rms_norm_eps: 1e-6, rope_theta: 1e6 }
     const mistral = { model_type: 'mistral', tie_word_embeddings: false, sliding_window: 256 } // more than the tokens here
     const qwen3 = { ...qwen2, model_type: 'qwen3', head_dim: 20, num_attention_heads: 4 }
+    const olmo3 = {
+      ...{ ...qwen2, model_type: 'olmo3', num_hidden_layers: 8, sliding_window: 40 },
+      rope_scaling: { rope_type: 'linear', factor: 4 },
+    }
     const gemma3 = {
       ...{
         model_type: 'gemma3_text',
@@ -149,6 +153,11 @@ describe('small models', () => {
       SmolLM3: make('smollm3', randomLlama({ ...qwen2, model_type: 'smollm3' }, 20)),
       'Gemma 3': make('gemma3', randomLlama(gemma3, 18)),
       'Gemma 3, every third layer': make('gemma3-third', randomLlama({ ...gemma3, sliding_window_pattern: 3 }, 19)),
+      'OLMo 2': make(
+        'olmo2',
+        randomLlama({ ...qwen2, model_type: 'olmo2', rope_scaling: { type: 'linear', factor: 4 } }, 21),
+      ),
+      'OLMo 3': make('olmo3', randomLlama(olmo3, 22)),
       'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
   })
@@ -171,6 +180,8 @@ describe('small models', () => {
     'SmolLM3',
     'Gemma 3',
     'Gemma 3, every third layer',
+    'OLMo 2',
+    'OLMo 3',
   ]
   test.each(names.flatMap(name => Object.keys(TOLERANCES).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
     expectAgreement(sources[name], dtype, 192),

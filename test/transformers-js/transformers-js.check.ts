@@ -159,8 +159,10 @@ describeShared('small models', () => {
   })
 })
 
+const FAMILIES = ['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3'] as const
+
 /** A model of another family: tiny-llama as one whose tokens see the last ones only, fewer than are in any text here, with biases; or random. */
-async function asFamily(model_type: 'mistral' | 'qwen2' | 'qwen3' | 'smollm3' | 'gemma3_text'): Promise<string> {
+async function asFamily(model_type: (typeof FAMILIES)[number]): Promise<string> {
   if (model_type !== 'mistral' && model_type !== 'qwen2') {
     const own = { model_type, head_dim: 20, query_pre_attn_scalar: 24, sliding_window: 12, num_hidden_layers: 7 }
     return writeModel(join(root, model_type), randomLlama(own, 5), TINY_LLAMA)
@@ -176,7 +178,7 @@ async function asFamily(model_type: 'mistral' | 'qwen2' | 'qwen3' | 'smollm3' | 
 }
 
 describeShared('families like LLaMA', () => {
-  describe.each(['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text'] as const)('%s', name => {
+  describe.each(FAMILIES)('%s', name => {
     test.each(['stock', 'ragged', 'per-head'] as const)('%s, fp32', async layout => {
       const folder = `${name}-${layout}`
       await run(root, 'prune', await asFamily(name), ...cut(name, layout, '128'), '--to', 'onnx:fp32')

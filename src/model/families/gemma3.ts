@@ -3,8 +3,8 @@
 // `configuration_gemma3.py` (fields of its versions 4 and 5).
 import { ACTIVATIONS } from '../activations.ts'
 import type { Architecture } from '../architecture.ts'
-import { Config } from '../config.ts'
-import { readRope } from '../rope.ts'
+import type { Config } from '../config.ts'
+import { readLayerRope } from '../rope.ts'
 import { HEAD_NORMS, llamaLike } from './llama.ts'
 
 const DEFAULTS = {
@@ -26,18 +26,9 @@ export function gemma3(given: Config): Architecture {
   const every = config.size('sliding_window_pattern', 6)
   const slides = config.slides(layer => (layer + 1) % every > 0)
   const window = config.sizeOrNull('sliding_window')
-  const ropes = config.object('rope_parameters')
-  const { headSize } = config.heads(config.size('hidden_size'))
-  const rope = (kind: string, older: Record<string, unknown>) => {
-    const own = ropes?.object(kind)
-    return readRope(
-      own ? new Config(own.where, { rope_parameters: own.json }) : new Config(config.where, older),
-      headSize,
-    )
-  }
   const { rope_theta = 1e6, rope_scaling, rope_local_base_freq = 1e4 } = config.json
-  const local = rope('sliding_attention', { rope_theta: rope_local_base_freq })
-  const global = rope('full_attention', { rope_theta, rope_scaling })
+  const local = readLayerRope(config, 'sliding_attention', { rope_theta: rope_local_base_freq })
+  const global = readLayerRope(config, 'full_attention', { rope_theta, rope_scaling })
   const attentionBias = config.flag('attention_bias', false)
   return llamaLike(config, {
     modelType: 'gemma3_text',

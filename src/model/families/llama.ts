@@ -20,6 +20,12 @@ export const LLAMA_NORMS = {
 /** Norms of each query and key head. */
 export const HEAD_NORMS = { query: 'self_attn.q_norm', key: 'self_attn.k_norm' } as const
 
+/** Norms of queries and keys, and after each branch, none before. */
+export const AFTER_NORMS = {
+  attention: { ...HEAD_NORMS, after: 'post_attention_layernorm' },
+  ffn: { after: 'post_feedforward_layernorm' },
+} as const satisfies LayerNorms
+
 /** What tells a family from LLaMA. */
 export interface LlamaFacts
   extends Pick<
@@ -34,6 +40,8 @@ export interface LlamaFacts
   /** @default `LLAMA_NORMS` */
   readonly norms?: LayerNorms
   readonly normOffset?: number
+  /** Queries and keys are normed as one vector of all heads. @default each head by itself */
+  readonly wholeNorms?: boolean
   /** Of the scores. @default headSize to the power −½ */
   readonly scale?: number
   /** @default by `hidden_act` */
@@ -64,6 +72,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
     window,
     norms = LLAMA_NORMS,
     normOffset: offset,
+    wholeNorms,
     rope,
     scale,
     ffn = LLAMA_FFN,
@@ -79,6 +88,10 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
   const ffnWidth = config.size(ffnWidthKey)
   const [gate, up, down] = ffn
   const epsilon = config.number('rms_norm_eps', 1e-6)
+  const normed: Readonly<Record<string, number>> = {
+    query: wholeNorms ? heads * headSize : headSize,
+    key: wholeNorms ? kvHeads * headSize : headSize,
+  }
   const norm = (name: string, size = d): Norm => ({ name, type: 'rms', size, epsilon, affine: true, offset })
   return {
     ...facts,
@@ -92,12 +105,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
         bias,
       })
       const normsAt = (names: LayerNorms['ffn']) =>
-        Object.fromEntries(
-          Object.entries(names).map(([role, name]) => {
-            const size = role === 'query' || role === 'key' ? headSize : d
-            return [role, norm(at(name), size)]
-          }),
-        )
+        Object.fromEntries(Object.entries(names).map(([role, name]) => [role, norm(at(name), normed[role] ?? d)]))
       return [
         {
           kind: 'attention',
