@@ -9,13 +9,17 @@ import { architectureOf } from '../src/model/model.ts'
 import { exportOnnx, logits, MemorySink, type PrunePathOptions, prune, UnsupportedModelError } from '../src/node.ts'
 import { expectSame, familyFolder, testLogits, VOCABULARY } from './families.ts'
 import { engineAndFolder, withModel } from './opened.ts'
+import { proves, SCOPES } from './support.ts'
 import { asWindows } from './tiny.ts'
 
 const DIVERGENCE = 1e-9
 
 const { engine, folder: root } = engineAndFolder()
 
-describe.each(['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3'])('%s', name => {
+const FAMILIES = ['llama', 'opt', 'mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3']
+
+describe.each(FAMILIES)('%s', name => {
+  const wholeNorms = name.startsWith('olmo')
   const folder = join(root, name)
   let [ids, expected] = [new Int32Array(), new Float32Array()]
   beforeAll(async () => {
@@ -33,24 +37,27 @@ describe.each(['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', '
   }
 
   test.each([
-    'paper',
-    'paper:scope=ffn+per-head',
-    'plain:scope=ffn+rotate:score=eliminate:repair=aligned:multiple=2',
-    'best:multiple=2',
-  ])('pruned by %s, all layouts compute the same, and an export what it should', async method => {
-    const layouts = ['padded', 'compact', 'stock'].filter(l => l !== 'stock' || !method.startsWith('best'))
+    ...SCOPES.filter(({ scope }) => !(wholeNorms && scope === 'ffn+heads')),
+    ...['plain:scope=ffn+rotate:score=eliminate:repair=aligned:multiple=2', 'best:multiple=2'].map(method => ({
+      scope: 'ffn+rotate',
+      method,
+      layouts: ['padded', 'compact'],
+    })),
+  ])('$scope cut by $method, all layouts compute the same, and an export what it should', async given => {
+    const { method, layouts } = given
     const found = new Map<string, Float32Array>()
     for (const layout of layouts) {
       const output = `${name} ${method} ${layout}`
       await cut(output, { method: `${method}:layout=${layout}` })
       found.set(layout, await logitsOf(join(root, output)))
-      expectSame(found.get(layout)!, found.get('padded')!)
+      expectSame(found.get(layout)!, found.get(layouts[0])!)
       await withModel(join(root, output), async model => {
         const [{ divergence }] = await exportOnnx(model, new MemorySink(), { engine, dtypes: ['fp32'] })
         expect(divergence).toBeLessThan(DIVERGENCE)
       })
+      for (const runtime of ['fasp', 'ONNX Runtime'] as const) proves(runtime, join(root, output))
     }
-    expect(found.get('padded')).not.toEqual(expected)
+    expect(found.get(layouts[0])).not.toEqual(expected)
   })
 
   test('a model of fewer layers knows what those that stay see', async () => {
@@ -66,13 +73,13 @@ describe.each(['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', '
       expect(attentionHalves(architectureOf(output, json)).map(half => half.window)).toEqual(stay.map(h => h.window))
   })
 
-  if (name !== 'smollm3')
-    // which has places for them
+  if (!['llama', 'opt', 'smollm3'].includes(name))
+    // which have places for them
     test('a method that needs biases where the family has none is refused', async () => {
       await expect(cut('flap', { method: 'flap' })).rejects.toThrow(`and ${name} models have none there`)
     })
 
-  if (name.startsWith('olmo'))
+  if (wholeNorms)
     test('removing whole heads under a norm over all of them is refused', async () => {
       await expect(cut('heads', { method: 'wanda-sp' })).rejects.toThrow(
         `${name} models have one norm over all of them`,

@@ -9,6 +9,7 @@ import { openSafetensors } from '../src/formats/safetensors.ts'
 import { type Engine, logits } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { withModel } from './opened.ts'
+import { proves } from './support.ts'
 
 export const LENGTH = 256
 export const VOCABULARY = 64
@@ -41,6 +42,7 @@ export function expectSame(ours: Float32Array, theirs: Float32Array) {
 /** @param golden known once the tests run */
 export function testLogits(engine: Engine, folder: string, golden: () => Golden): void {
   test.each([5, 200, LENGTH])('logits of %i tokens are those of transformers', async length => {
+    proves('fasp', folder)
     const [ids, expected] = golden()
     const ours = await withModel(folder, model => logits(model, engine, ids.subarray(0, length)))
     expectSame(ours, expected.subarray(0, length * VOCABULARY))

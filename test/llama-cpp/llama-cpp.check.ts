@@ -25,6 +25,7 @@ import { finish } from '../finish.ts'
 import { compactLlama, LLAMA3_ROPE, randomLlama, readModel, writeModel } from '../made-models.ts'
 import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
+import { proves, SCOPES } from '../support.ts'
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url))
 const modules = join(
@@ -36,6 +37,8 @@ const llamaCpp = { ...LLAMA_CPP, child: pathToFileURL(path('dist/llama-cpp-child
 const runLlamaCpp = (file: string, request: RuntimeRequest) => runRuntime(llamaCpp, library, [file], request)
 
 const { engine, folder: root } = engineAndFolder()
+const textFile = join(root, 'text.txt')
+writeFileSync(textFile, TEXT)
 
 const STORY =
   'It was a dark and stormy night, and the old man said that he had seen it all before. "I don\'t know," said the girl, who was 12. ' +
@@ -53,6 +56,7 @@ const TOLERANCES: Readonly<Record<string, { readonly perplexity: number; readonl
 
 /** Exports a folder and compares llama.cpp on the file with our own engine on the file; in F32, with the folder too. */
 async function expectAgreement(folder: string, dtype: string, tokens: number) {
+  proves('llama.cpp', folder)
   const output = join(root, `model-${dtype}.gguf`)
   await exportModel(folder, { output, to: [{ to: 'gguf', dtype }], overwrite: true })
   await withModel(output, async (model, checkpoint) => {
@@ -89,12 +93,10 @@ async function expectAgreement(folder: string, dtype: string, tokens: number) {
 describe('small models', () => {
   const sources: Record<string, string> = {}
   beforeAll(async () => {
-    const text = join(root, 'text.txt')
-    writeFileSync(text, TEXT)
-    const settings = { sparsity: 0.3, calibration: [text], windows: 8, seqLen: 64 }
+    const settings = { sparsity: 0.3, calibration: [textFile], windows: 8, seqLen: 64 }
     await prune(TINY_LLAMA, { ...settings, method: 'plain', output: join(root, 'stock') })
     await prune(TINY_LLAMA, { ...settings, method: 'paper', output: join(root, 'padded') })
-    await prune(TINY_LLAMA, { ...settings, vocabulary: { keep: [text] }, output: join(root, 'vocabulary') })
+    await prune(TINY_LLAMA, { ...settings, vocabulary: { keep: [textFile] }, output: join(root, 'vocabulary') })
     const values = [
       [32, 32],
       [32, 20],
@@ -185,6 +187,24 @@ describe('small models', () => {
   ]
   test.each(names.flatMap(name => Object.keys(TOLERANCES).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
     expectAgreement(sources[name], dtype, 192),
+  )
+})
+
+describe.each(['llama', 'qwen2', 'mistral', 'qwen3', 'smollm3', 'gemma3_text'])('%s, pruned', model_type => {
+  const window = model_type === 'mistral' ? 256 : 40 // llama.cpp has none for Mistral
+  const own = { model_type, head_dim: 24, query_pre_attn_scalar: 24, sliding_window: window, num_hidden_layers: 8 }
+  const source = join(root, `dense ${model_type}`)
+  beforeAll(() => writeModel(source, randomLlama(own, 21), TINY_LLAMA))
+  // Values that went are zeros in all layouts but compact: those of FFNs stand for them.
+  const some = ({ scope, layouts }: (typeof SCOPES)[number]) => (scope === 'ffn' ? layouts : layouts.slice(0, 1))
+  test.each(SCOPES.flatMap(of => some(of).map(layout => ({ ...of, layout }))))(
+    '$scope, $layout',
+    async ({ method, layout }) => {
+      const output = join(root, `${model_type} ${method} ${layout}`)
+      const settings = { sparsity: 0.3, calibration: [textFile], windows: 2, seqLen: 64, output }
+      await prune(source, { ...settings, method: `${method}:layout=${layout}` })
+      await expectAgreement(output, 'F32', 64)
+    },
   )
 })
 

@@ -10,9 +10,14 @@ import shutil
 import torch
 import transformers
 from safetensors.torch import save_file
+<<<<<<< HEAD
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM
 from transformers import MixtralConfig, MixtralForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers import Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM
+=======
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import OPTConfig, OPTForCausalLM
+>>>>>>> fc05e81 (Make a page of what runs where from the results of the tests)
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
 
 from randomise import randomise
@@ -23,6 +28,11 @@ sizes = dict(vocab_size=64, intermediate_size=36, num_hidden_layers=3, max_posit
              bos_token_id=1, eos_token_id=2)  # fmt: skip
 # Head sizes that no kernel has. Windows that begin in the block of their query, and in the one before.
 FAMILIES = {
+    "llama": (LlamaForCausalLM, LlamaConfig, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=10, mlp_bias=True,
+              rope_parameters={"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                               "original_max_position_embeddings": 64})),
+    "opt": (OPTForCausalLM, OPTConfig, dict(hidden_size=24, ffn_dim=36, num_attention_heads=4, word_embed_proj_dim=16, pad_token_id=0,
+            do_layer_norm_before=False, dropout=0.0)),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
               use_sliding_window=True, sliding_window=60, max_window_layers=1)),
     "mistral": (MistralForCausalLM, MistralConfig, dict(hidden_size=32, num_attention_heads=3, num_key_value_heads=1, head_dim=10,

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { TINY_LLAMA } from '../fasp.ts'
+import { proves } from '../support.ts'
 import { environment } from './environment.ts'
 
 /** Each model is loaded three times and compared; all of them take some minutes. */
@@ -40,5 +41,8 @@ describe.each([
     const { stdout } = await run(python, here('check_transformers.py'), ...cases.map(name => join(folder, name)))
     problems = JSON.parse(stdout)
   }, HANGS)
-  test.each(cases.map(name => parse(name).name))('%s', name => expect(problems[name]).toEqual([]))
+  test.each(cases.map(name => parse(name).name))('%s', name => {
+    expect(problems[name]).toEqual([])
+    proves('transformers', join(folder, JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')).model))
+  })
 })

@@ -22,6 +22,7 @@ import { randomLlama, readModel, writeModel } from '../made-models.ts'
 import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { random } from '../random.ts'
 import { describeShared, sharedPath } from '../shared.ts'
+import { proves } from '../support.ts'
 import { TINY_MODELS, TINY_NAMES } from '../tiny.ts'
 import { openBrowser } from './browser.ts'
 import { inPipeline, inTransformersJs } from './runtime.ts'
@@ -48,6 +49,7 @@ const { engine, folder: root } = engineAndFolder()
 
 /** Compares one file of an export with our own forward pass over its weights; `source` is the folder that it was made from. */
 async function expectAgreement(source: string, folder: string, dtype: OnnxDtype, tokens: number): Promise<void> {
+  proves('transformers.js', resolve(root, source))
   await withModel(resolve(root, source), async ({ checkpoint, architecture }) => {
     const ours = inMemory(asStored({ checkpoint, architecture }, planOnnxFile(architecture, ONNX_FORMATS[dtype])))
     const tokenizer = loadTokenizer(checkpoint)
