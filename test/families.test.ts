@@ -1,7 +1,7 @@
 // Families that are a data file each (src/model/families), on random models against transformers (test/python/make_families.py): read with every
 // attention that there is, pruned in all layouts, and exported. Texts are longer than the sliding windows. Any other shape:
 // test/compact.test.ts, src/export/onnx.test.ts; what we write in transformers itself: test/python.
-import { readFileSync } from 'node:fs'
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { attentionHalves } from '../src/model/architecture.ts'
@@ -16,7 +16,7 @@ const DIVERGENCE = 1e-9
 
 const { engine, folder: root } = engineAndFolder()
 
-const FAMILIES = ['llama', 'opt', 'mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3']
+const FAMILIES = ['llama', 'opt', 'mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3', 'exaone4']
 
 describe.each(FAMILIES)('%s', name => {
   const wholeNorms = name.startsWith('olmo')
@@ -30,10 +30,10 @@ describe.each(FAMILIES)('%s', name => {
 
   testLogits(engine, folder, () => [ids, expected])
 
-  const cut = (output: string, options: Omit<PrunePathOptions, 'output' | 'sparsity'>) => {
+  const cut = (output: string, options: Omit<PrunePathOptions, 'output' | 'sparsity'>, source = folder) => {
     const rows = [0, 1, 2, 3].map(w => Array.from(ids, (id, i) => (id + (w * i) ** 2) % VOCABULARY))
     const common = { sparsity: 0.3, calibration: asWindows(rows), dtype: 'F32', output: join(root, output) } as const
-    return prune(folder, { ...common, ...options })
+    return prune(source, { ...common, ...options })
   }
 
   test.each([
@@ -60,16 +60,21 @@ describe.each(FAMILIES)('%s', name => {
     expect(found.get(layouts[0])).not.toEqual(expected)
   })
 
-  test('a model of fewer layers knows what those that stay see', async () => {
+  // Which windows Gemma 3, OLMo 3 and EXAONE 4 have can tell a list alone, or a rule of the numbers of layers, which change.
+  const needsList = ['gemma3_text', 'olmo3', 'exaone4'].includes(name)
+  const byRule = needsList ? [{ layer_types: undefined, sliding_window_pattern: 2 }] : []
+  test.each([{}, ...byRule])('a model of fewer layers knows what those that stay see: %j', async changes => {
+    const source = join(root, `${name} ${JSON.stringify(changes)}`)
+    const whole = { ...config(), ...changes }
+    cpSync(folder, source, { recursive: true })
+    writeFileSync(join(source, 'config.json'), JSON.stringify(whole))
     const output = `${name} of fewer layers`
-    const { removedLayers } = await cut(output, { method: 'shortgpt' })
+    const { removedLayers } = await cut(output, { method: 'sleb', overwrite: true }, source)
     expect(removedLayers).toHaveLength(1)
-    const stay = attentionHalves(architectureOf(name, config())).filter(half => half.layer !== removedLayers![0].layer)
+    const stay = attentionHalves(architectureOf(name, whole)).filter(half => half.layer !== removedLayers![0].layer)
     const written = JSON.parse(readFileSync(join(root, output, 'config.json'), 'utf8'))
-    // As transformers 5 reads it, and 4; which windows Gemma 3 and OLMo 3 have can tell a list alone.
-    for (const json of ['gemma3_text', 'olmo3'].includes(name)
-      ? [written]
-      : [written, { ...written, layer_types: undefined }])
+    // As transformers 5 reads it, and 4.
+    for (const json of needsList ? [written] : [written, { ...written, layer_types: undefined }])
       expect(attentionHalves(architectureOf(output, json)).map(half => half.window)).toEqual(stay.map(h => h.window))
   })
 
@@ -166,6 +171,7 @@ describe('what a config says of windows', () => {
       ['smollm3', 4, 32768],
       ['olmo2', 32, 2048],
       ['olmo3', 32, 2048],
+      ['exaone4', 32, 2048],
     ] as const) {
       const config = { ...sizes, model_type, num_attention_heads: 32, hidden_size: 64 }
       const { halves, maxPositions } = architectureOf('made', config)

@@ -78,7 +78,17 @@ const llamas = fc
 const likes = fc
   .record({
     llama: llamas,
-    model_type: fc.constantFrom('llama', 'mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3'),
+    model_type: fc.constantFrom(
+      'llama',
+      'mistral',
+      'qwen2',
+      'qwen3',
+      'smollm3',
+      'gemma3_text',
+      'olmo2',
+      'olmo3',
+      'exaone4',
+    ),
     sliding_window: fc.constantFrom(null, 1, 3, 9),
     use_sliding_window: fc.boolean(),
     max_window_layers: size(0, 2),

@@ -1,5 +1,5 @@
 // What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
-// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp and olmo2.cpp; src/llama-model.cpp
+// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp and olmo2.cpp; src/llama-model.cpp
 // (`llama_model_rope_type`).
 import { AFTER_LAYER, GEMMA3_LAYER, type LayerNames, LLAMA_LAYER, QWEN3_LAYER } from './gguf-names.ts'
 
@@ -14,6 +14,8 @@ export interface GgufGraph {
   readonly divisors: boolean
   /** Of so many layers the last turns nothing. */
   readonly withoutRope?: number
+  /** With windows, and layers that turn nothing, it runs models of so many layers alone, and no such models without. */
+  readonly hybridLayers?: number
   /** Q and K are normed as one vector of all heads; else each head by itself. */
   readonly wholeNorms: boolean
   /** It takes tied heads. */
@@ -62,6 +64,16 @@ export const GRAPHS = {
     localTheta: true,
     normOffset: 1,
     activation: 'gelu_tanh',
+  },
+  exaone4: {
+    ...LLAMA,
+    permuted: false,
+    plain: true,
+    own: true,
+    names: AFTER_LAYER,
+    windows: 4,
+    withoutRope: 4,
+    hybridLayers: 64,
   },
   /** OLMo 2 and 3. */
   olmo2: {

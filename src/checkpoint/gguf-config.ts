@@ -45,6 +45,11 @@ function familyConfig(
         ? { ...named('olmo2', 'Olmo2'), hidden_act: 'silu' }
         : { ...named('olmo3', 'Olmo3'), hidden_act: 'silu', ...windows, rope_parameters }
     }
+    case 'exaone4':
+      return {
+        ...{ ...named('exaone4', 'Exaone4'), hidden_act: 'silu', sliding_window: null },
+        ...windowFields(metadata, widths.length, GRAPHS.exaone4.windows),
+      }
     case 'gemma3':
       return {
         ...named('gemma3_text', 'Gemma3'),

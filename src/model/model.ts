@@ -7,6 +7,7 @@ import type { DType } from '../formats/tensors.ts'
 import { type Architecture, ffnCount, tensorShapes } from './architecture.ts'
 import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
+import { exaone4 } from './families/exaone4.ts'
 import { gemma3 } from './families/gemma3.ts'
 import { llama } from './families/llama.ts'
 import { mistral } from './families/mistral.ts'
@@ -32,6 +33,7 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
   gemma3_text: gemma3,
   olmo2,
   olmo3,
+  exaone4,
 }
 
 export interface Model {

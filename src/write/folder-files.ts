@@ -42,7 +42,7 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
     ...olderRope(config),
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, keptWidths(a, recipe.layers))
-      : { [a.ffnWidthKey]: plan.stored[0].ffn, ...layerFields(config, plan.layers.after), ...plan.biasFields }),
+      : { [a.ffnWidthKey]: plan.stored[0].ffn, ...layerFields(config, a, plan.layers.after), ...plan.biasFields }),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
     ...dtypeFields(
       config,
@@ -52,8 +52,16 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
 }
 
 /** The fields of `config.json` that say something of each layer, for those of the source that stay. */
-function layerFields(config: Record<string, unknown>, layers: readonly number[]): Record<string, unknown> {
-  const { max_window_layers: first } = config
+function layerFields(
+  source: Record<string, unknown>,
+  a: Architecture,
+  layers: readonly number[],
+): Record<string, unknown> {
+  const { max_window_layers: first } = source
+  const types = attentionHalves(a).map(({ window }) => (window ? 'sliding_attention' : 'full_attention'))
+  // By their numbers, where they are not listed: those that stay get others.
+  const unlisted = !source.layer_types && new Set(types).size > 1 && layers.length < types.length
+  const config = unlisted ? { ...source, layer_types: types } : source
   const lists = ['layer_types', 'no_rope_layers'].filter(key => Array.isArray(config[key]))
   return {
     num_hidden_layers: layers.length,

@@ -36,9 +36,13 @@ export function unlikeGguf(a: Architecture): string | undefined {
   if (!graph.divisors && ropeDivisors(a).kind === 'any') return 'them with a factor for each rotary frequency'
   const size = a.gguf === 'gemma3' ? gemma3ScoreSize(layersOf(a), a.hiddenSize, heads, headSize) : headSize
   if (Math.abs(scale * Math.sqrt(size) - 1) > 1e-6) return `them where scores are not scaled by 1/√${size}`
+  const { withoutRope = Infinity, hybridLayers } = graph
+  const hybrid = attentionHalves(a).some(({ window }) => window)
+  if (hybridLayers && hybrid !== (layersOf(a) === hybridLayers))
+    return `them ${hybrid ? 'with windows in' : 'without windows in'} ${layersOf(a)} layers`
   const turned = ({ layer, rope }: AttentionHalf) =>
-    (rope !== undefined) === (layer + 1) % (graph.withoutRope ?? Infinity) > 0
-  if (!attentionHalves(a).every(turned)) return `them where not every ${graph.withoutRope}th layer goes without rope`
+    (rope !== undefined) === ((hybridLayers && !hybrid) || (layer + 1) % withoutRope > 0)
+  if (!attentionHalves(a).every(turned)) return `them where not every ${withoutRope}th layer goes without rope`
   if (graph.windows && !windowsOf(a))
     return `them where the layers without windows are not every ${graph.windows}th, or every other`
   const own = attentionHalves(a).find(({ rope, window }) => {

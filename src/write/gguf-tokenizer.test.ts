@@ -167,7 +167,7 @@ describe('byte-level BPE', () => {
       'an unknown rule',
       byteLevel({ pre_tokenizer: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true } }),
       258,
-      /pre-tokenizer is none of gpt-2, smollm/,
+      /pre-tokenizer is none of gpt-2, /,
     ],
   ])('%s is refused', (_, tokenizer, rows, message) => {
     const pairs = () =>

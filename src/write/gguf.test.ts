@@ -319,7 +319,19 @@ const OLMO3 = {
   rope_theta: 1e5,
 }
 
+/** EXAONE 4 with what llama.cpp has a graph for: as large as the largest, or without windows. */
+const EXAONE4 = {
+  model_type: 'exaone4',
+  num_attention_heads: 4,
+  rope_parameters: LLAMA3_ROPE,
+  num_hidden_layers: 64,
+  sliding_window: 9,
+}
+const SMALL_EXAONE4 = { ...EXAONE4, num_hidden_layers: 4, sliding_window: null }
+
 test.each([
+  ['exaone4', { ...EXAONE4, intermediate_size: 32 }, ''],
+  ['exaone4', SMALL_EXAONE4, 'the widest'],
   ['olmo2', { model_type: 'olmo2', tie_word_embeddings: false, rope_scaling: { type: 'linear', factor: 4 } }, ''],
   ['olmo2', { ...OLMO3, rope_scaling: { type: 'linear', factor: 4 } }, ''],
   ['olmo2', OLMO3, 'the widest'],
@@ -353,6 +365,9 @@ test.each([
   [{ ...GEMMA3, layer_types: ['full_attention', ...new Array(7).fill('sliding_attention')] }, 'not every 6th'],
   [{ ...GEMMA3, attention_bias: true }, 'biases'],
   [{ ...QWEN3, model_type: 'smollm3', no_rope_layer_interval: 3 }, 'not every 4th layer goes without rope'],
+  [{ ...SMALL_EXAONE4, head_dim: 20 }, 'heads do not fill the embedding'],
+  [{ ...EXAONE4, num_hidden_layers: 8 }, 'them with windows in 8 layers'],
+  [{ ...SMALL_EXAONE4, num_hidden_layers: 64, intermediate_size: 32 }, 'them without windows in 64 layers'],
   [{ ...OLMO3, tie_word_embeddings: true }, 'a tied head'],
   [{ ...OLMO3, head_dim: 20 }, 'heads do not fill the embedding'],
   [

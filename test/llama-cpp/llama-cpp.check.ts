@@ -110,6 +110,8 @@ describe('small models', () => {
     const qwen2 = { model_type: 'qwen2', tie_word_embeddings: false, rms_norm_eps: 1e-6, rope_theta: 1e6 }
     const mistral = { model_type: 'mistral', tie_word_embeddings: false, sliding_window: 256 } // more than the tokens here
     const qwen3 = { ...qwen2, model_type: 'qwen3', head_dim: 20, num_attention_heads: 4 }
+    const small = { hidden_size: 64, intermediate_size: 64, num_attention_heads: 4 }
+    const exaone4 = { model_type: 'exaone4', sliding_window: 40, rope_parameters: LLAMA3_ROPE }
     const olmo3 = {
       ...{ ...qwen2, model_type: 'olmo3', num_hidden_layers: 8, sliding_window: 40 },
       rope_scaling: { rope_type: 'linear', factor: 4 },
@@ -155,6 +157,8 @@ describe('small models', () => {
       SmolLM3: make('smollm3', randomLlama({ ...qwen2, model_type: 'smollm3' }, 20)),
       'Gemma 3': make('gemma3', randomLlama(gemma3, 18)),
       'Gemma 3, every third layer': make('gemma3-third', randomLlama({ ...gemma3, sliding_window_pattern: 3 }, 19)),
+      'EXAONE 4': make('exaone4', randomLlama({ ...exaone4, sliding_window: null }, 24)),
+      'EXAONE 4, 64 layers': make('exaone4-64', randomLlama({ ...exaone4, num_hidden_layers: 64, ...small }, 25)),
       'OLMo 2': make(
         'olmo2',
         randomLlama({ ...qwen2, model_type: 'olmo2', rope_scaling: { type: 'linear', factor: 4 } }, 21),
@@ -182,6 +186,8 @@ describe('small models', () => {
     'SmolLM3',
     'Gemma 3',
     'Gemma 3, every third layer',
+    'EXAONE 4',
+    'EXAONE 4, 64 layers',
     'OLMo 2',
     'OLMo 3',
   ]

@@ -10,14 +10,9 @@ import shutil
 import torch
 import transformers
 from safetensors.torch import save_file
-<<<<<<< HEAD
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM
-from transformers import MixtralConfig, MixtralForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
-from transformers import Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM
-=======
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
-from transformers import OPTConfig, OPTForCausalLM
->>>>>>> fc05e81 (Make a page of what runs where from the results of the tests)
+from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
+from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM, Olmo2Config, Olmo2ForCausalLM
+from transformers import Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
 
 from randomise import randomise
@@ -55,6 +50,10 @@ FAMILIES = {
               layer_types=["sliding_attention", "full_attention", "sliding_attention"],
               rope_parameters={"full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e5},
                                "sliding_attention": {"rope_type": "default", "rope_theta": 5e5}})),
+    "exaone4": (Exaone4ForCausalLM, Exaone4Config, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=10,
+                sliding_window=60, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+                rope_parameters={"rope_type": "llama3", "rope_theta": 1e4, "factor": 16.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                 "original_max_position_embeddings": 64})),
 }  # fmt: skip
 
 for name, (model_class, config_class, config) in FAMILIES.items():

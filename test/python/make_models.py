@@ -12,7 +12,7 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 from transformers import Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer, Qwen3Config, Qwen3ForCausalLM
 from transformers import SmolLM3Config, SmolLM3ForCausalLM
@@ -42,6 +42,8 @@ CASES = {
                "pad_token_id": 0, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "rope_parameters": gemma3_ropes}),
     "olmo2": (Olmo2ForCausalLM, Olmo2Config, {**llama, "attention_bias": True, "tie_word_embeddings": True}),
     "olmo3": (Olmo3ForCausalLM, Olmo3Config, {**llama, "sliding_window": 24, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+    "exaone4": (Exaone4ForCausalLM, Exaone4Config, {**llama, "head_dim": 20, "sliding_window": 24, "tie_word_embeddings": True, "rope_parameters": llama3,
+                "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
     "mistral-window": (MistralForCausalLM, MistralConfig, {**llama, "sliding_window": 24, "head_dim": 20}),
     "opt-350m-like": (OPTForCausalLM, OPTConfig, {**opt, "do_layer_norm_before": False, "word_embed_proj_dim": 64}),
     "opt-plain": (OPTForCausalLM, OPTConfig, {**opt, "enable_bias": False, "layer_norm_elementwise_affine": False, "activation_function": "gelu"}),

@@ -1,0 +1,22 @@
+// EXAONE 4: LLaMA with norms after each branch alone, and of each query and key head; where layers have windows, the others do not turn. Source:
+// transformers `models/exaone4/modeling_exaone4.py` and `configuration_exaone4.py`.
+import type { Architecture } from '../architecture.ts'
+import type { Config } from '../config.ts'
+import { readRope } from '../rope.ts'
+import { AFTER_NORMS, llamaLike } from './llama.ts'
+
+export function exaone4(given: Config): Architecture {
+  const config = given.or({ num_key_value_heads: 32, rms_norm_eps: 1e-5, sliding_window: 4096 })
+  const window = config.sizeOrNull('sliding_window')
+  const slides = config.slides(layer => (layer + 1) % config.size('sliding_window_pattern', 4) > 0)
+  const rope = readRope(config, config.heads(config.size('hidden_size')).headSize)
+  return llamaLike(config, {
+    modelType: 'exaone4',
+    classes: 'Exaone4',
+    gguf: 'exaone4',
+    bias: { qkv: false, o: false, ffn: false },
+    norms: AFTER_NORMS,
+    window: layer => (slides(layer) ? window : undefined),
+    rope: layer => (window === undefined || slides(layer) ? rope : undefined),
+  })
+}
