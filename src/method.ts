@@ -54,7 +54,8 @@ export const METHOD_OPTIONS = {
   probeTokens: { type: 'integer', help: 'tokens that half-blocks or layers are measured on' },
 } as const satisfies Record<keyof MethodOptions, { type: 'text' | 'number' | 'integer' | 'flag'; help: string }>
 
-const SCOPES = {
+/** What `scope=` says, in parts. */
+export const SCOPES = {
   ffn: { scope: 'ffn', vo: 'ragged' },
   'ffn+ragged': { scope: 'ffn+vo', vo: 'ragged' },
   'ffn+per-head': { scope: 'ffn+vo', vo: 'per-head' },

@@ -80,7 +80,7 @@ const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 const TOKENS_PER_NEURON = 48
 
 /**
- * Fills in the method's parts and defaults. Called by `run.ts` alone.
+ * Fills in the method's parts and defaults. Called by `run.ts`, and where it is asked whether a model takes a method.
  * @param a undefined before there is a model: then as on one that sets no limits
  * @throws UsageError for a value outside its range
  */

@@ -6,7 +6,15 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { attentionHalves } from '../src/model/architecture.ts'
 import { architectureOf } from '../src/model/model.ts'
-import { exportOnnx, logits, MemorySink, type PrunePathOptions, prune, UnsupportedModelError } from '../src/node.ts'
+import {
+  exportOnnx,
+  inspect,
+  logits,
+  MemorySink,
+  type PrunePathOptions,
+  prune,
+  UnsupportedModelError,
+} from '../src/node.ts'
 import { expectSame, familyFolder, testLogits, VOCABULARY } from './families.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { proves, SCOPES } from './support.ts'
@@ -89,6 +97,9 @@ describe.each(FAMILIES)('%s', name => {
       await expect(cut('heads', { method: 'wanda-sp' })).rejects.toThrow(
         `${name} models have one norm over all of them`,
       )
+      const { cuttable } = await inspect(folder)
+      const scopes = [...SCOPES.map(({ scope }) => scope), 'vocabulary'].filter(scope => scope !== 'ffn+heads')
+      expect(cuttable.map(({ scope }) => scope)).toEqual(scopes)
     })
 })
 

@@ -1,7 +1,10 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
 import { type Pruned, prunedFrom } from '../checkpoint/pruned.ts'
+import { UsageError } from '../errors.ts'
 import { elements, type TensorInfo } from '../formats/tensors.ts'
+import { METHOD_NAMES, METHODS, SCOPES } from '../method.ts'
 import {
+  type Architecture,
   attentionHalves,
   decoderLinears,
   ffnHalves,
@@ -12,6 +15,16 @@ import {
 import { missingCode } from '../model/compact.ts'
 import type { LayerWidths } from '../model/half-block.ts'
 import { type Model, unusedTensors } from '../model/model.ts'
+import { resolveOptions } from '../options.ts'
+
+/** What may go of a model: a scope of methods, or `vocabulary`. */
+export interface Cuttable {
+  readonly scope: string
+  /** Methods that cut it of this model; none where an option does. */
+  readonly methods: readonly string[]
+  /** Parameters in what it takes from. */
+  readonly parameters: number
+}
 
 export interface Inspection {
   readonly name: string
@@ -40,6 +53,7 @@ export interface Inspection {
     readonly ffn: number
     readonly other: number
   }
+  readonly cuttable: readonly Cuttable[]
   readonly weightBytes: number
   readonly tensors: readonly TensorInfo[]
   /** Tensors in the file that the architecture does not use. */
@@ -75,9 +89,32 @@ export function inspect(model: Model): Inspection {
     tiedHead: a.tied,
     dtypes,
     parameters: { total, queryKey: qk, valueOutput: vo, ffn, other: total - qk - vo - ffn },
+    cuttable: cuttable(a),
     weightBytes: checkpoint.weightBytes,
     tensors,
     unused: unusedTensors(model),
     missingCode: a.compact && checkpoint.format === 'huggingface' ? missingCode(checkpoint) : [],
   }
+}
+
+function cuttable(a: Architecture): Cuttable[] {
+  const { qk, vo, ffn } = decoderLinears(a)
+  const takes = (method: string) => {
+    try {
+      return resolveOptions({ method, sparsity: 0.1 }, a, {}).sparsity > 0
+    } catch (error) {
+      if (error instanceof UsageError) return false
+      throw error
+    }
+  }
+  const parameters = { ffn, 'ffn+vo': ffn + vo }
+  const scopes = Object.entries(SCOPES).map(([name, { scope }]) => ({
+    scope: name,
+    methods: METHOD_NAMES.filter(
+      m => (METHODS[m].parts.scope as readonly string[]).includes(name) && takes(`${m}:scope=${name}`),
+    ),
+    parameters: parameters[scope as keyof typeof parameters] ?? ffn + vo + qk,
+  }))
+  const rows = a.vocabularySize * a.embeddingSize * (a.tied ? 1 : 2)
+  return [...scopes.filter(({ methods }) => methods.length > 0), { scope: 'vocabulary', methods: [], parameters: rows }]
 }
