@@ -24,7 +24,20 @@ const DIVERGENCE = 1e-9
 
 const { engine, folder: root } = engineAndFolder()
 
-const FAMILIES = ['llama', 'opt', 'mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3', 'exaone4']
+const FAMILIES = [
+  'llama',
+  'opt',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'smollm3',
+  'gemma3_text',
+  'olmo2',
+  'olmo3',
+  'exaone4',
+  'phi3',
+  'phi3-long',
+]
 
 describe.each(FAMILIES)('%s', name => {
   const wholeNorms = name.startsWith('olmo')
@@ -89,7 +102,7 @@ describe.each(FAMILIES)('%s', name => {
   if (!['llama', 'opt', 'smollm3'].includes(name))
     // which have places for them
     test('a method that needs biases where the family has none is refused', async () => {
-      await expect(cut('flap', { method: 'flap' })).rejects.toThrow(`and ${name} models have none there`)
+      await expect(cut('flap', { method: 'flap' })).rejects.toThrow(`and ${config().model_type} models have none there`)
     })
 
   if (wholeNorms)

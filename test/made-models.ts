@@ -109,9 +109,14 @@ export function compactLlama({ config, tensors }: MadeModel, widths: readonly La
     const channels = (heads: number) =>
       first(heads).flatMap(head => first(values[Math.floor(head / (heads / k))]).map(channel => head * e + channel))
     for (const kind of ['weight', 'bias']) {
-      for (const name of ['gate', 'up'])
-        if (tensors[`${at}mlp.${name}_proj.${kind}`]) rows(`${at}mlp.${name}_proj.${kind}`, first(ffn))
-      if (tensors[`${at}self_attn.v_proj.${kind}`]) rows(`${at}self_attn.v_proj.${kind}`, channels(k))
+      const keep = (name: string, kept: readonly number[]) => {
+        if (tensors[`${at}${name}.${kind}`]) rows(`${at}${name}.${kind}`, kept)
+      }
+      for (const name of ['gate', 'up']) keep(`mlp.${name}_proj`, first(ffn))
+      const width = config.intermediate_size as number
+      keep('mlp.gate_up_proj', [...first(ffn), ...first(ffn).map(row => width + row)])
+      keep('self_attn.v_proj', channels(k))
+      keep('self_attn.qkv_proj', [...first((h + k) * e), ...channels(k).map(row => (h + k) * e + row)])
     }
     columns(`${at}mlp.down_proj.weight`, first(ffn))
     columns(`${at}self_attn.o_proj.weight`, channels(h))

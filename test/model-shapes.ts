@@ -88,14 +88,16 @@ const likes = fc
       'olmo2',
       'olmo3',
       'exaone4',
+      'phi3',
     ),
     sliding_window: fc.constantFrom(null, 1, 3, 9),
     use_sliding_window: fc.boolean(),
     max_window_layers: size(0, 2),
     sliding_window_pattern: size(1, 3),
     query_pre_attn_scalar: size(4, 30),
+    turned: fc.constantFrom(2, 4, 6),
   })
-  .map(({ llama, ...config }) => ({ ...llama, ...config }))
+  .map(({ llama, turned, ...config }) => ({ ...llama, ...config, partial_rotary_factor: turned / llama.head_dim }))
 
 const opts = fc.record({
   ...shared,

@@ -1,7 +1,7 @@
 // What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
-// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp and olmo2.cpp; src/llama-model.cpp
-// (`llama_model_rope_type`).
-import { AFTER_LAYER, GEMMA3_LAYER, type LayerNames, LLAMA_LAYER, QWEN3_LAYER } from './gguf-names.ts'
+// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp, olmo2.cpp and phi3.cpp;
+// src/llama-model.cpp (`llama_model_rope_type`).
+import { AFTER_LAYER, GEMMA3_LAYER, type LayerNames, LLAMA_LAYER, PHI3_LAYER, QWEN3_LAYER } from './gguf-names.ts'
 
 export interface GgufGraph {
   /** It turns pairs of neighbours, for which the rows of Q and K are permuted; or else the two halves of a head, as transformers does. */
@@ -10,8 +10,10 @@ export interface GgufGraph {
   readonly perLayer: boolean
   /** It takes heads that fill the embedding alone. */
   readonly plain: boolean
-  /** It takes divisors of the frequencies, each its own (Llama 3). */
-  readonly divisors: boolean
+  /** It takes divisors of the frequencies, each its own (Llama 3), or such of short texts and of long ones (LongRoPE). */
+  readonly divisors: 'any' | 'long' | 'none'
+  /** It can turn the first channels of a head alone. */
+  readonly partial?: boolean
   /** Of so many layers the last turns nothing. */
   readonly withoutRope?: number
   /** With windows, and layers that turn nothing, it runs models of so many layers alone, and no such models without. */
@@ -24,6 +26,8 @@ export interface GgufGraph {
   readonly localTheta: boolean
   /** It has sliding windows: of so many layers all but the last, where the file does not say. */
   readonly windows?: number
+  /** The file says what window the model has, which the graph does not. */
+  readonly tellsWindow?: boolean
   /** No other graph runs its models, and it has no biases. */
   readonly own: boolean
   readonly names: LayerNames
@@ -36,7 +40,7 @@ const LLAMA: GgufGraph = {
   permuted: true,
   perLayer: false,
   plain: false,
-  divisors: true,
+  divisors: 'any',
   wholeNorms: false,
   tied: true,
   localTheta: false,
@@ -51,13 +55,13 @@ export const GRAPHS = {
   llama: LLAMA,
   /** NVIDIA's Nemotron. */
   deci: { ...LLAMA, perLayer: true },
-  qwen2: { ...LLAMA, permuted: false, plain: true, divisors: false },
-  qwen3: { ...LLAMA, permuted: false, divisors: false, own: true, names: QWEN3_LAYER },
-  smollm3: { ...LLAMA, divisors: false, own: true, withoutRope: 4 },
+  qwen2: { ...LLAMA, permuted: false, plain: true, divisors: 'none' },
+  qwen3: { ...LLAMA, permuted: false, divisors: 'none', own: true, names: QWEN3_LAYER },
+  smollm3: { ...LLAMA, divisors: 'none', own: true, withoutRope: 4 },
   gemma3: {
     ...LLAMA,
     permuted: false,
-    divisors: false,
+    divisors: 'none',
     own: true,
     names: GEMMA3_LAYER,
     windows: 6,
@@ -80,12 +84,22 @@ export const GRAPHS = {
     ...LLAMA,
     permuted: false,
     plain: true,
-    divisors: false,
+    divisors: 'none',
     own: true,
     tied: false,
     names: AFTER_LAYER,
     wholeNorms: true,
     windows: 4,
+  },
+  phi3: {
+    ...LLAMA,
+    permuted: false,
+    plain: true,
+    divisors: 'long',
+    partial: true,
+    own: true,
+    names: PHI3_LAYER,
+    tellsWindow: true,
   },
 } as const satisfies Record<string, GgufGraph>
 

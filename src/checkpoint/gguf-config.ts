@@ -4,7 +4,7 @@
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { type GgufArchitecture, GRAPHS, gemma3ScoreSize } from './gguf-architectures.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'
-import { ropeScaling } from './gguf-rope.ts'
+import { decimal, readDivisors, ropeScaling } from './gguf-rope.ts'
 
 export interface GgufSizes {
   readonly hidden: number
@@ -13,13 +13,15 @@ export interface GgufSizes {
   readonly heads: number
   readonly kvHeads: number
   readonly headSize: number
+  /** Channels of a head that are turned, the first ones. */
+  readonly rotated: number
 }
 
 /** What a family's config has of its own. @param biased whether a linear layer of layer 0 has a bias */
 function familyConfig(
   architecture: GgufArchitecture,
   metadata: GgufMetadata,
-  { widths, hidden, heads, headSize }: GgufSizes,
+  { widths, hidden, heads, headSize, rotated }: GgufSizes,
   ropes: { readonly rope_theta: number; readonly rope_scaling: Readonly<Record<string, unknown>> | null },
   biased: (name: string) => boolean,
 ): Record<string, unknown> {
@@ -58,6 +60,15 @@ function familyConfig(
         query_pre_attn_scalar: gemma3ScoreSize(widths.length, hidden, heads, headSize),
         ...windowFields(metadata, widths.length, GRAPHS.gemma3.windows),
         rope_local_base_freq: decimal(metadata.real('llama.rope.freq_base_swa') ?? 10000),
+      }
+    case 'phi3':
+      return {
+        ...named('phi3', 'Phi3'),
+        hidden_act: 'silu',
+        partial_rotary_factor: rotated / headSize,
+        original_max_position_embeddings:
+          metadata.count('llama.rope.scaling.original_context_length') ?? metadata.count('llama.context_length'),
+        sliding_window: metadata.count('llama.attention.sliding_window') || null,
       }
     default:
       return attentionBias && !biased('self_attn.o_proj')
@@ -98,12 +109,8 @@ export async function ggufConfig(
 ): Promise<Record<string, unknown>> {
   const epsilon = 'llama.attention.layer_norm_rms_epsilon'
   const theta = decimal(metadata.real('llama.rope.freq_base') ?? 10000)
-  const factors = source.tensors.has('rope_freqs.weight') ? await source.float32('rope_freqs.weight') : undefined
-  if (factors !== undefined && factors.length !== sizes.headSize / 2)
-    throw metadata.error(
-      `rope_freqs.weight has ${factors.length} values; heads of ${sizes.headSize} channels need half as many`,
-    )
-  const ropes = { rope_theta: theta, rope_scaling: ropeScaling(metadata, factors, theta) }
+  const divisors = await readDivisors(metadata, source, sizes.rotated)
+  const ropes = { rope_theta: theta, rope_scaling: ropeScaling(metadata, divisors, theta) }
   const width = Math.max(...sizes.widths)
   const values = new Array<number>(sizes.kvHeads).fill(sizes.headSize)
   const biased = (name: string) => tensors.has(`model.layers.0.${name}.bias`)
@@ -129,12 +136,9 @@ export async function ggufConfig(
   }
 }
 
-/** GGUF holds float32: 9.999999747378752e-06 was 1e-05. */
-const decimal = (value: number): number => Number(value.toPrecision(6))
-
 /** The type of the matrices where it is one that PyTorch has, else bfloat16. */
 function torchDtype(tensors: ReadonlyMap<string, TensorInfo>): string {
-  const dtype = tensors.get('model.layers.0.mlp.up_proj.weight')?.dtype
+  const dtype = [...tensors].find(([name]) => /^model\.layers\.0\.mlp\.(gate_)?up_proj\.weight$/.test(name))?.[1].dtype
   return dtype === 'F32' ? 'float32' : dtype === 'F16' ? 'float16' : 'bfloat16'
 }
 

@@ -50,6 +50,15 @@ export const GEMMA3_LAYER = {
 /** OLMo 2 and 3, EXAONE 4: no norm before a branch. */
 export const AFTER_LAYER = { ...LINEARS, ...HEAD_NORMS, ...NORMS_AFTER } as const satisfies LayerNames
 
+export const PHI3_LAYER = {
+  attn_norm: 'input_layernorm',
+  attn_qkv: 'self_attn.qkv_proj',
+  attn_output: 'self_attn.o_proj',
+  ffn_norm: 'post_attention_layernorm',
+  ffn_up: 'mlp.gate_up_proj',
+  ffn_down: 'mlp.down_proj',
+} as const satisfies LayerNames
+
 /** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that these models do not have. */
 export function storedName(name: string, inLayer: LayerNames): string | undefined {
   const [, layer, module, kind] = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? []

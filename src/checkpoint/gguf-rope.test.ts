@@ -13,7 +13,7 @@ const metadata = (pairs: Record<string, GgufValue> = {}) =>
 
 describe('ropeScaling', () => {
   test.each(cases)('recovers Llama 3 with factor $factor', ({ factor, theta, factors }) => {
-    expect(ropeScaling(metadata(), Float32Array.from(factors), theta)).toEqual({
+    expect(ropeScaling(metadata(), { freqs: Float32Array.from(factors) }, theta)).toEqual({
       rope_type: 'llama3',
       factor,
       low_freq_factor: 1,
@@ -26,28 +26,30 @@ describe('ropeScaling', () => {
     const parameters = { factor: 4, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 2048 }
     const factors = Float32Array.from(llama3Factors(parameters, 10000, 32))
     const given = metadata({ 'scaling.original_context_length': 2048 })
-    expect(ropeScaling(given, factors, 10000)).toEqual({ rope_type: 'llama3', ...parameters })
+    expect(ropeScaling(given, { freqs: factors }, 10000)).toEqual({ rope_type: 'llama3', ...parameters })
   })
 
   test('refuses other divisors', () => {
     const [{ factors, theta }] = cases
     const stretched = Float32Array.from(factors, (factor, i) => (i === 30 ? factor * 1.01 : factor))
-    expect(() => ropeScaling(metadata(), stretched, theta)).toThrow(/no Llama 3 scaling/)
-    expect(() => ropeScaling(metadata(), Float32Array.from(factors), 10000)).toThrow(UnsupportedModelError)
+    expect(() => ropeScaling(metadata(), { freqs: stretched }, theta)).toThrow(/no Llama 3 scaling/)
+    expect(() => ropeScaling(metadata(), { freqs: Float32Array.from(factors) }, 10000)).toThrow(UnsupportedModelError)
   })
 
   test('none and linear', () => {
     const linear = { rope_type: 'linear', type: 'linear', factor: 4 }
-    expect(ropeScaling(metadata(), undefined, 10000)).toBeNull()
-    expect(ropeScaling(metadata(), new Float32Array(32).fill(1), 10000)).toBeNull()
-    expect(ropeScaling(metadata({ 'scaling.type': 'none', 'scaling.factor': 4 }), undefined, 10000)).toBeNull()
-    expect(ropeScaling(metadata({ 'scaling.type': 'linear', 'scaling.factor': 4 }), undefined, 10000)).toEqual(linear)
-    expect(ropeScaling(metadata({ scale_linear: 4 }), undefined, 10000)).toEqual(linear)
+    expect(ropeScaling(metadata(), {}, 10000)).toBeNull()
+    expect(ropeScaling(metadata(), { freqs: new Float32Array(32).fill(1) }, 10000)).toBeNull()
+    expect(ropeScaling(metadata({ 'scaling.type': 'none', 'scaling.factor': 4 }), {}, 10000)).toBeNull()
+    expect(ropeScaling(metadata({ 'scaling.type': 'linear', 'scaling.factor': 4 }), {}, 10000)).toEqual(linear)
+    expect(ropeScaling(metadata({ scale_linear: 4 }), {}, 10000)).toEqual(linear)
   })
 
   test('refuses YaRN, and two scalings at once', () => {
     const yarn = metadata({ 'scaling.type': 'yarn', 'scaling.factor': 4 })
-    expect(() => ropeScaling(yarn, undefined, 10000)).toThrow(/"yarn" with factor 4/)
-    expect(() => ropeScaling(metadata({ scale_linear: 4 }), new Float32Array(32).fill(2), 10000)).toThrow(/both linear/)
+    expect(() => ropeScaling(yarn, {}, 10000)).toThrow(/"yarn" with factor 4/)
+    expect(() => ropeScaling(metadata({ scale_linear: 4 }), { freqs: new Float32Array(32).fill(2) }, 10000)).toThrow(
+      /both linear/,
+    )
   })
 })

@@ -1,8 +1,9 @@
 // Rope scaling of a GGUF file as config.json spells it. Used by `gguf.ts`.
-// Linear scaling stands in the metadata. Llama 3 scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`;
+// Linear scaling stands in the metadata. LongRoPE's divisors are two tensors, `rope_factors_short.weight` and `rope_factors_long.weight`. Llama 3 scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`;
 // its parameters are recovered by computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
 //   wavelength w = 2π·θ^(2i/e); w < C/high: 1; w > C/low: factor; between: 1 / ((1 − s)/factor + s), s = (C/w − low)/(high − low)
 import { UnsupportedModelError } from '../errors.ts'
+import type { TensorSource } from '../formats/tensors.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'
 
 /** Every Llama 3.1 to 3.3 has these; llama.cpp's converter writes none of them. */
@@ -10,12 +11,40 @@ const LLAMA3 = { low_freq_factor: 1, high_freq_factor: 4, original_max_position_
 /** Relative; the divisors are float32 and the published factors whole. */
 const TOLERANCE = 1e-3
 
-/** @param factors `rope_freqs.weight`, [headSize / 2] */
+/** GGUF holds float32: 9.999999747378752e-06 was 1e-05. */
+export const decimal = (value: number): number => Number(value.toPrecision(6))
+
+/** Divisors of the frequencies that a file has as tensors. */
+interface Divisors {
+  readonly freqs?: Float32Array
+  readonly short?: Float32Array
+  readonly long?: Float32Array
+}
+
+/** @param rotated channels of a head that are turned */
+export async function readDivisors(
+  metadata: GgufMetadata,
+  { tensors, float32 }: TensorSource,
+  rotated: number,
+): Promise<Divisors> {
+  const read = async (name: string) => {
+    const values = tensors.has(name) ? await float32(name) : undefined
+    if (values && values.length !== rotated / 2)
+      throw metadata.error(
+        `${name} has ${values.length} values; ${rotated} turned channels of a head need half as many`,
+      )
+    return values
+  }
+  const [short, long] = [await read('rope_factors_short.weight'), await read('rope_factors_long.weight')]
+  return { freqs: await read('rope_freqs.weight'), short, long }
+}
+
 export function ropeScaling(
   metadata: GgufMetadata,
-  factors: Float32Array | undefined,
+  { freqs: factors, short, long }: Divisors,
   theta: number,
 ): Record<string, unknown> | null {
+  if (short && long) return longRope(metadata, short, long)
   const linear = linearScaling(metadata)
   const scaled = factors?.some(factor => Math.abs(factor - 1) > TOLERANCE) ? factors : undefined
   if (linear !== null && scaled !== undefined)
@@ -23,6 +52,20 @@ export function ropeScaling(
       `${metadata.file}: both linear rope scaling and rope_freqs.weight; one of them is supported`,
     )
   return scaled === undefined ? linear : llama3Scaling(metadata, scaled, theta)
+}
+
+function longRope(metadata: GgufMetadata, short: Float32Array, long: Float32Array): Record<string, unknown> {
+  const context = metadata.need('llama.context_length', metadata.count('llama.context_length'))
+  const key = 'llama.rope.scaling.original_context_length'
+  const original = metadata.need(key, metadata.count(key))
+  const usual = context > original ? Math.sqrt(1 + Math.log(context / original) / Math.log(original)) : 1
+  const factor = metadata.real('llama.rope.scaling.attn_factor') ?? 1
+  return {
+    type: 'longrope',
+    short_factor: [...short].map(decimal),
+    long_factor: [...long].map(decimal),
+    ...(Math.abs(factor / usual - 1) > TOLERANCE && { attention_factor: decimal(factor) }), // transformers 4 has no such field
+  }
 }
 
 function linearScaling(metadata: GgufMetadata): Record<string, unknown> | null {

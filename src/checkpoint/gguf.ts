@@ -11,13 +11,13 @@ import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
 import { type GgufArchitecture, type GgufGraph, GRAPHS } from './gguf-architectures.ts'
 import { type GgufSizes, generationConfig, ggufConfig } from './gguf-config.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
-import { fromStoredRows, type GEMMA3_LAYER, OUTSIDE_LAYERS } from './gguf-names.ts'
+import { fromStoredRows, type GEMMA3_LAYER, OUTSIDE_LAYERS, type PHI3_LAYER } from './gguf-names.ts'
 import { ggufTokenizer } from './gguf-tokenizer.ts'
 
-/** Rows and columns of a layer's tensors, and for Q and K the heads whose rows are permuted. */
+/** Rows and columns of a layer's tensors by their names in the file, and for Q and K the heads whose rows are permuted. */
 const LAYER_SHAPES: Readonly<
   Record<
-    keyof typeof GEMMA3_LAYER,
+    keyof typeof GEMMA3_LAYER | keyof typeof PHI3_LAYER,
     (s: GgufSizes, width: number, graph: GgufGraph) => readonly [shape: readonly number[], heads?: number]
   >
 > = {
@@ -29,15 +29,16 @@ const LAYER_SHAPES: Readonly<
   attn_q: s => [[s.heads * s.headSize, s.hidden], s.heads],
   attn_k: s => [[s.kvHeads * s.headSize, s.hidden], s.kvHeads],
   attn_v: s => [[s.kvHeads * s.headSize, s.hidden]],
+  attn_qkv: s => [[(s.heads + 2 * s.kvHeads) * s.headSize, s.hidden]],
   attn_output: s => [[s.hidden, s.heads * s.headSize]],
   ffn_norm: s => [[s.hidden]],
   ffn_gate: (s, width) => [[width, s.hidden]],
-  ffn_up: (s, width) => [[width, s.hidden]],
+  ffn_up: (s, width, { names }) => [['ffn_gate' in names ? width : 2 * width, s.hidden]],
   ffn_down: (s, width) => [[s.hidden, width]],
 }
 
 /** Turned into the config, or (`attn_rot_embd`, in files of 2023) computed from it. */
-const NOT_WEIGHTS = /^(rope_freqs|blk\.\d+\.attn_rot_embd)\.weight$/
+const NOT_WEIGHTS = /^(rope_freqs|rope_factors_(short|long)|blk\.\d+\.attn_rot_embd)\.weight$/
 
 /** Multipliers of other models of the kind (Granite, MiniCPM). */
 const FOREIGN_KEYS = ['attention.scale', 'embedding_scale', 'residual_scale', 'logit_scale']
@@ -68,7 +69,7 @@ export async function ggufCheckpoint(gguf: Gguf, name: string): Promise<Checkpoi
   const metadata = new GgufMetadata(name, gguf.metadata)
   const architecture = readArchitecture(metadata)
   const graph: GgufGraph = GRAPHS[architecture]
-  const sizes = readSizes(metadata, gguf.tensors.tensors.size, graph.perLayer)
+  const sizes = readSizes(metadata, gguf.tensors.tensors.size, graph)
   const tensors = mapTensors(name, gguf.tensors, sizes, graph)
   const tokenizer = ggufTokenizer(metadata)
   const config = await ggufConfig(architecture, metadata, gguf.tensors, tensors, sizes)
@@ -121,7 +122,7 @@ function readArchitecture(metadata: GgufMetadata): GgufArchitecture {
   return architecture as GgufArchitecture
 }
 
-function readSizes(metadata: GgufMetadata, tensorCount: number, perLayer: boolean): GgufSizes {
+function readSizes(metadata: GgufMetadata, tensorCount: number, { perLayer, partial }: GgufGraph): GgufSizes {
   const positive = (key: string, value: number) => {
     if (value === 0) throw metadata.error(`${metadata.prefix}${key} is 0; it must be 1 or more`)
     return value
@@ -130,15 +131,16 @@ function readSizes(metadata: GgufMetadata, tensorCount: number, perLayer: boolea
   const hidden = need('embedding_length')
   const heads = need('attention.head_count')
   const kvHeads = metadata.has('llama.attention.head_count_kv') ? need('attention.head_count_kv') : heads
-  const rotated = metadata.count('llama.rope.dimension_count')
-  const headSize = metadata.count('llama.attention.key_length') ?? rotated ?? hidden / heads
+  const dimensions = metadata.count('llama.rope.dimension_count')
+  const headSize = metadata.count('llama.attention.key_length') ?? (partial ? undefined : dimensions) ?? hidden / heads
+  const rotated = dimensions ?? headSize
   const valueSize = metadata.count('llama.attention.value_length') ?? headSize
   if (!Number.isInteger(headSize / 2) || headSize === 0)
     throw metadata.error(
       `heads of ${headSize} channels (embedding ${hidden}, ${heads} heads); an even number is allowed`,
     )
   if (heads % kvHeads !== 0) throw metadata.error(`${heads} query heads are no multiple of ${kvHeads} KV heads`)
-  if (valueSize !== headSize || (rotated ?? headSize) !== headSize)
+  if (valueSize !== headSize || (partial ? rotated > headSize : rotated !== headSize))
     throw new UnsupportedModelError(
       `${metadata.file}: keys of ${headSize} channels, values of ${valueSize}, ${rotated} rotated; they must be the same`,
     )
@@ -150,7 +152,7 @@ function readSizes(metadata: GgufMetadata, tensorCount: number, perLayer: boolea
   const widths = perLayer
     ? metadata.need(`llama.${width}`, metadata.perLayer(`llama.${width}`, layers)).map(n => positive(width, n))
     : new Array<number>(layers).fill(need(width))
-  return { hidden, heads, kvHeads, headSize, widths }
+  return { hidden, heads, kvHeads, headSize, rotated, widths }
 }
 
 /** Hugging Face name → tensor, in the order of the file, checked for shape and completeness. */

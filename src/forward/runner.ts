@@ -14,11 +14,11 @@ import { addTo } from '../linalg/sums.ts'
 import {
   type AttentionHalf,
   type FfnHalf,
+  frequenciesOf,
   graphKey,
   type HalfBlock,
   hiddenSize,
   hiddenWidth,
-  type Rope,
 } from '../model/half-block.ts'
 import { type Route, routes } from './routes.ts'
 import type { HalfWeights, LinearWeights } from './weights.ts'
@@ -48,7 +48,8 @@ export interface Branches {
 export class HalfBlockRunner {
   /** The engine of all that goes through the layers, and of its Gram matrices. */
   readonly graphs: Engine
-  readonly #rotary = new Map<Rope, Feeds>()
+  /** By frequencies. */
+  readonly #rotary = new Map<Float64Array, Feeds>()
   /** Of graphs, made once a half-block: a decoder's step has little else to do here. */
   readonly #keys = new WeakMap<HalfBlock, string>()
   /** Weights are handed over once a half-block. */
@@ -209,9 +210,9 @@ export class HalfBlockRunner {
 
   #positions(half: HalfBlock, form: Form, tokens: number, windows: number, past = 0): Feeds {
     if (half.kind === 'ffn' || !form) return {}
-    const rotary = this.#tables(half)
-    if (form.by !== 'operator') return rotary
     const length = tokens / windows
+    const rotary = this.#tables(half, past + length)
+    if (form.by !== 'operator') return rotary
     return {
       ...rotary,
       shape: values(BigInt64Array.of(BigInt(windows), BigInt(length), -1n), [3]),
@@ -220,15 +221,15 @@ export class HalfBlockRunner {
     }
   }
 
-  #tables(half: AttentionHalf): Feeds {
-    const { rope } = half
-    if (!rope) return {}
-    let feeds = this.#rotary.get(rope)
+  #tables(half: AttentionHalf, length: number): Feeds {
+    if (!half.rope) return {}
+    const frequencies = frequenciesOf(half.rope, length)
+    let feeds = this.#rotary.get(frequencies)
     if (!feeds) {
-      const { cos, sin } = rotaryTables(half, this.positions)
+      const { cos, sin } = rotaryTables(half, frequencies, this.positions)
       const shape = [this.positions, paddedHeadSize(half) / 2]
       feeds = { cos: values(cos, shape), sin: values(sin, shape) }
-      this.#rotary.set(rope, feeds)
+      this.#rotary.set(frequencies, feeds)
     }
     return feeds
   }

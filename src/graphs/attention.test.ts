@@ -87,7 +87,7 @@ test.each<[string, AttentionHalf, number, number]>([
 ])('all dialects give the same, by the definition: %s', async (_, half, windows, length) => {
   const [d, n, width] = [hiddenSize(half), windows * length, hiddenWidth(half)]
   const ofTables = [length + 7, paddedHeadSize(half) / 2]
-  const tables = half.rope && rotaryTables(half, length + 7)
+  const tables = half.rope && rotaryTables(half, half.rope.inverseFrequencies, length + 7)
   const layers = half.inputs.map(({ out, bias }, i) => ({
     [`in${i}.weight`]: random(out, d),
     ...(bias && { [`in${i}.bias`]: random(out) }),

@@ -35,8 +35,8 @@ export function attentionHidden(
   const [q, k, v] = layers.inputs(x, half)
   const { query, key } = half.norms
   const qkv = [
-    query ? perHead(g, q, half.heads * half.headSize, query, layers) : q,
-    key ? perHead(g, k, half.kvHeads * half.headSize, key, layers) : k,
+    inPairs(g, half, query ? perHead(g, q, half.heads * half.headSize, query, layers) : q, half.heads),
+    inPairs(g, half, key ? perHead(g, k, half.kvHeads * half.headSize, key, layers) : k, half.kvHeads),
     v,
   ]
   if (form.by === 'caller') return form.attend(qkv)
@@ -107,6 +107,13 @@ function perHead(g: Graph, y: Value, width: number, norm: Norm, layers: Layers):
   return g.op('Reshape', [layers.norm(rows, norm), g.constant('int64', [-1, width])])
 }
 
+/** The channels of each head in the order in which they are turned. */
+function inPairs(g: Graph, { rope, headSize }: AttentionHalf, x: Value, heads: number): Value {
+  if (!rope?.order) return x
+  const columns = Array.from({ length: heads }, (_, head) => rope.order!.map(channel => head * headSize + channel))
+  return g.op('Gather', [x, g.constant('int64', columns.flat())], { axis: 1 })
+}
+
 /** [n, heads·e] → [n, heads·width]: zeros after each half of each head, so that rotary pairs (i, i + e/2) stay pairs. */
 function padHeads(g: Graph, x: Value, heads: number, e: number, width: number): Value {
   if (e === width) return x
@@ -123,17 +130,22 @@ function trimHeads(g: Graph, x: Value, heads: number, e: number, width: number):
   return g.op('Reshape', [kept, g.constant('int64', [-1, heads * e])])
 }
 
-/** Rotary tables `cos` and `sin` [positions, width/2], rounded as transformers rounds: angles and values are float32. */
-export function rotaryTables(half: AttentionHalf, positions: number): { cos: Float32Array; sin: Float32Array } {
+/** Rotary tables `cos` and `sin` [positions, width/2] of frequencies, rounded as transformers rounds: angles and values are float32. */
+export function rotaryTables(
+  half: AttentionHalf,
+  inverseFrequencies: Float64Array,
+  positions: number,
+): { cos: Float32Array; sin: Float32Array } {
   const width = paddedHeadSize(half) / 2
   const cos = new Float32Array(positions * width).fill(1)
   const sin = new Float32Array(positions * width)
-  const frequencies = Float32Array.from(half.rope!.inverseFrequencies)
+  const { factor = 1 } = half.rope!
+  const frequencies = Float32Array.from(inverseFrequencies).filter(f => f > 0)
   for (let p = 0; p < positions; p++)
     for (let i = 0; i < frequencies.length; i++) {
       const angle = Math.fround(p * frequencies[i])
-      cos[p * width + i] = Math.cos(angle)
-      sin[p * width + i] = Math.sin(angle)
+      cos[p * width + i] = factor * Math.cos(angle)
+      sin[p * width + i] = factor * Math.sin(angle)
     }
   return { cos, sin }
 }

@@ -28,9 +28,15 @@ export interface Linear {
 
 /** Rotary embedding: angle of pair i at position p is `p · inverseFrequencies[i]`. Pairs are (i, i + e/2), as in Hugging Face. */
 export interface Rope {
-  /** Base of the frequencies before any scaling: θ^(−2i/e). */
+  /** Base of the frequencies before any scaling: θ^(−2i/r) of the r channels that are turned. */
   readonly theta: number
-  readonly inverseFrequencies: Float64Array // [e/2]
+  readonly inverseFrequencies: Float64Array // [e/2], 0: the pair is not turned
+  /** Those of texts of more than `from` tokens (LongRoPE). @default the same */
+  readonly long?: { readonly from: number; readonly inverseFrequencies: Float64Array }
+  /** What cosines and sines are multiplied by (LongRoPE, YaRN). @default 1 */
+  readonly factor?: number
+  /** The channels of a head in the order in which they are such pairs. @default as they are stored */
+  readonly order?: readonly number[] // [e]
 }
 
 /**
@@ -109,6 +115,10 @@ export interface LayerWidths {
   /** Value channels of each KV head, at most `headSize`. */
   readonly values: readonly number[] // [k]
 }
+
+/** The inverse frequencies of a text of so many tokens. */
+export const frequenciesOf = ({ inverseFrequencies, long }: Rope, tokens: number): Float64Array =>
+  long && tokens > long.from ? long.inverseFrequencies : inverseFrequencies
 
 /** d: what a half-block reads and writes. */
 export const hiddenSize = ({ output }: HalfBlock): number => output.out
@@ -225,6 +235,14 @@ export function graphKey(half: HalfBlock): string {
   const own =
     half.kind === 'ffn'
       ? [half.activation]
-      : [half.heads, half.kvHeads, half.headSize, half.scale, half.rope !== undefined, half.window, half.cap]
+      : [
+          half.heads,
+          half.kvHeads,
+          half.headSize,
+          half.scale,
+          half.rope ? (half.rope.order ?? true) : false,
+          half.window,
+          half.cap,
+        ]
   return JSON.stringify([hiddenSize(half), norms, biases, ...own])
 }

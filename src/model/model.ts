@@ -14,6 +14,7 @@ import { mistral } from './families/mistral.ts'
 import { mixtral } from './families/mixtral.ts'
 import { olmo2, olmo3 } from './families/olmo2.ts'
 import { opt } from './families/opt.ts'
+import { phi3 } from './families/phi3.ts'
 import { qwen2 } from './families/qwen2.ts'
 import { qwen3 } from './families/qwen3.ts'
 import { qwen3Moe } from './families/qwen3-moe.ts'
@@ -25,6 +26,7 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
   llama,
   mistral,
   opt,
+  phi3,
   qwen2,
   qwen3,
   qwen3_moe: qwen3Moe,

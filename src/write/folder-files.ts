@@ -83,12 +83,14 @@ export function dtypeFields(config: Readonly<Record<string, unknown>>, dtypes: r
 function olderRope({ rope_parameters: rope }: Model['checkpoint']['config']): Record<string, unknown> {
   if (!rope) return {}
   const { full_attention: full = rope, sliding_attention: local } = rope as Record<string, Record<string, unknown>>
-  const { rope_theta, ...scaling } = full as Record<string, unknown>
-  const plain = (scaling.rope_type ?? 'default') === 'default'
+  const { rope_theta, partial_rotary_factor, ...scaling } = full as Record<string, unknown>
+  const { rope_type: type = 'default', short_factor, long_factor } = scaling
+  const longRope = short_factor ? { type, short_factor, long_factor } : undefined // Phi-3 allows no other field
   return {
     ...(rope_theta !== undefined && { rope_theta }),
+    ...(partial_rotary_factor !== undefined && { partial_rotary_factor }),
     ...(local && { rope_local_base_freq: local.rope_theta }), // Gemma 3
-    rope_scaling: plain ? null : scaling,
+    rope_scaling: type === 'default' ? null : (longRope ?? scaling),
   }
 }
 

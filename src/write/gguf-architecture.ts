@@ -29,11 +29,13 @@ export function unlikeGguf(a: Architecture): string | undefined {
     return `them without FFNs gated by ${graph.activation}`
   const unknown = names.find(name => !storedName(name, graph.names))
   if (unknown) return `them with ${unknown}`
+  const { kind } = ropeDivisors(a)
+  if (kind !== 'one' && kind !== GRAPHS[ggufArchitecture(a)].divisors)
+    return 'them with a factor for each rotary frequency'
   if (likeLlama(a)) return undefined
   if (names.some(name => name.endsWith('.bias'))) return 'them with biases'
   if (graph.plain && heads * headSize !== a.hiddenSize) return 'them where heads do not fill the embedding'
   if (a.tied && !graph.tied) return 'them with a tied head'
-  if (!graph.divisors && ropeDivisors(a).kind === 'any') return 'them with a factor for each rotary frequency'
   const size = a.gguf === 'gemma3' ? gemma3ScoreSize(layersOf(a), a.hiddenSize, heads, headSize) : headSize
   if (Math.abs(scale * Math.sqrt(size) - 1) > 1e-6) return `them where scores are not scaled by 1/√${size}`
   const { withoutRope = Infinity, hybridLayers } = graph
@@ -72,10 +74,29 @@ export const ropeOf = (a: Architecture): Rope => {
 const isScaled = ({ theta, inverseFrequencies: f }: Rope): boolean =>
   f.some((frequency, i) => frequency !== theta ** (-i / f.length))
 
-/** By what scaling divides the frequencies: all by one factor, or each by its own (Llama 3). */
-export function ropeDivisors(a: Architecture): { kind: 'one' | 'any'; divisors: Float32Array<ArrayBuffer> } {
-  const { theta, inverseFrequencies: scaled } = ropeOf(a)
-  const e = 2 * scaled.length
-  const divisors = Float32Array.from(scaled, (frequency, i) => theta ** ((-2 * i) / e) / frequency)
-  return { kind: divisors.every(d => Math.abs(d / divisors[0] - 1) < 1e-6) ? 'one' : 'any', divisors }
+/** By what scaling divides the frequencies that turn: all by one factor, or each by its own (Llama 3), also in long texts (LongRoPE). */
+export function ropeDivisors(a: Architecture): {
+  kind: 'one' | 'any' | 'long'
+  divisors: Float32Array<ArrayBuffer>
+  long: Float32Array<ArrayBuffer>
+} {
+  const { theta, inverseFrequencies, long } = ropeOf(a)
+  const of = (frequencies: Float64Array) => {
+    const scaled = frequencies.filter(f => f > 0)
+    return Float32Array.from(scaled, (frequency, i) => theta ** (-i / scaled.length) / frequency)
+  }
+  const divisors = of(inverseFrequencies)
+  const kind = long ? 'long' : divisors.every(d => Math.abs(d / divisors[0] - 1) < 1e-6) ? 'one' : 'any'
+  return { kind, divisors, long: of(long?.inverseFrequencies ?? inverseFrequencies) }
+}
+
+/** The tensors of a file that hold such divisors. */
+export function ropeTensors(a: Architecture): Map<string, Float32Array<ArrayBuffer>> {
+  const { kind, divisors, long } = ropeDivisors(a)
+  if (kind === 'long')
+    return new Map([
+      ['rope_factors_short.weight', divisors],
+      ['rope_factors_long.weight', long],
+    ])
+  return new Map(kind === 'any' ? [['rope_freqs.weight', divisors]] : [])
 }

@@ -307,6 +307,16 @@ const GEMMA3 = {
     rope_scaling: { rope_type: 'linear', factor: 8 },
   },
 }
+/** Phi-3 whose texts of more than 32 tokens are long ones. */
+const PHI3 = {
+  ...{ model_type: 'phi3', num_attention_heads: 4, num_key_value_heads: 2, partial_rotary_factor: 0.75 },
+  original_max_position_embeddings: 32,
+  rope_scaling: {
+    type: 'longrope',
+    short_factor: [1, 1.02, 1.1, 1.2, 1.5, 1.7, 2, 2.1, 2.4],
+    long_factor: [1, 1.5, 2, 4, 8, 12, 20, 40, 50],
+  },
+}
 const QWEN3 = { model_type: 'qwen3', head_dim: 20, num_attention_heads: 4, rope_theta: 1e6, rms_norm_eps: 1e-6 }
 
 /** OLMo 3 with what llama.cpp has a graph for. */
@@ -339,6 +349,8 @@ test.each([
   ['gemma3', GEMMA3, ''],
   ['gemma3', { ...GEMMA3, sliding_window_pattern: 3 }, ''],
   ['gemma3', GEMMA3, 'the widest'],
+  ['phi3', PHI3, ''],
+  ['phi3', { ...PHI3, rope_scaling: { ...PHI3.rope_scaling, attention_factor: 1.3 } }, 'the widest'],
   ['qwen3', QWEN3, ''],
   ['qwen3', { ...QWEN3, tie_word_embeddings: false, rope_scaling: { type: 'linear', factor: 4 } }, 'the widest'],
 ])('%s and back, %j', async (architecture, config, notice) => {
@@ -379,6 +391,9 @@ test.each([
     'the rope of layer 0, which others have not',
   ],
   [{ ...QWEN3, rope_parameters: LLAMA3_ROPE }, 'a factor for each rotary frequency'],
+  [{ ...QWEN3, head_dim: 18, rope_scaling: PHI3.rope_scaling }, 'a factor for each rotary frequency'],
+  [{ head_dim: 18, rope_scaling: PHI3.rope_scaling }, 'a factor for each rotary frequency'],
+  [{ ...PHI3, head_dim: 24, num_attention_heads: 2 }, 'heads do not fill the embedding'],
 ])('%j has no architecture in llama.cpp', async (config, problem) => {
   const model = await made(randomLlama(config, 8))
   expect(() => gguf.plan(model, 'F32')).toThrow(problem)

@@ -33,6 +33,7 @@ import {
   likeLlama,
   ropeDivisors,
   ropeOf,
+  ropeTensors,
   unlikeGguf,
   windowsOf,
 } from './gguf-architecture.ts'
@@ -190,11 +191,11 @@ const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, Gguf
       shape,
     }),
   )
-  const { kind, divisors } = ropeDivisors(a)
-  return kind === 'any' ? [...infos, { name: ROPE_TENSOR, type: 'F32', shape: [divisors.length] }] : infos
+  const divisors = [...ropeTensors(a)].map(
+    ([name, { length }]): GgufTensorInfo => ({ name, type: 'F32', shape: [length] }),
+  )
+  return [...infos, ...divisors]
 }
-
-const ROPE_TENSOR = 'rope_freqs.weight'
 
 type Pairs = Readonly<Record<string, GgufPair[1] | undefined | false>>
 
@@ -207,7 +208,8 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
     string,
     unknown
   > | null
-  const original = scaling?.original_max_position_embeddings
+  const rope = ropeOf(a)
+  const original = rope.long?.from ?? scaling?.original_max_position_embeddings
   const linear = kind === 'one' && divisors[0] !== 1
   const prefix = ggufArchitecture(a)
   const own: Pairs = {
@@ -221,12 +223,14 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
     'attention.key_length': count(headSize),
     'attention.value_length': count(headSize),
     'attention.layer_norm_rms_epsilon': real(a.finalNorm!.epsilon),
-    'rope.dimension_count': count(headSize),
-    'rope.freq_base': real(ropeOf(a).theta),
+    'rope.dimension_count': count(2 * divisors.length),
+    'rope.freq_base': real(rope.theta),
     'rope.scaling.type': linear && text('linear'),
     'rope.scaling.factor': linear && real(divisors[0]),
+    'rope.scaling.attn_factor': rope.factor !== undefined && real(rope.factor),
+    'attention.sliding_window': familyGraph(a).tellsWindow && count(Number(checkpoint.config.sliding_window ?? 0)),
     ...windowPairs(a),
-    'rope.scaling.original_context_length': kind === 'any' && typeof original === 'number' && count(original),
+    'rope.scaling.original_context_length': kind !== 'one' && typeof original === 'number' && count(original),
   }
   const general: Pairs = {
     'general.architecture': text(prefix),
@@ -320,7 +324,7 @@ async function* writeTensors(
     await put(storedName(name, familyGraph(a).names)!, order ? stored() : own, name)
     yield { type: 'progress', done: i + 1 }
   }
-  if (layout.tensors.has(ROPE_TENSOR)) await put(ROPE_TENSOR, ropeDivisors(a).divisors)
+  for (const [name, divisors] of ropeTensors(a)) await put(name, divisors)
   await file.close()
 }
 

@@ -126,6 +126,14 @@ describe('small models', () => {
       },
       ...{ sliding_window: 40, rope_theta: 1e6, rope_scaling: { rope_type: 'linear', factor: 8 } },
     }
+    const phi3 = {
+      ...{ model_type: 'phi3', original_max_position_embeddings: 64, partial_rotary_factor: 0.75 },
+      rope_scaling: {
+        type: 'longrope',
+        short_factor: [1, 1.02, 1.1, 1.2, 1.5, 1.7],
+        long_factor: [1, 1.5, 2, 4, 8, 12],
+      },
+    }
     const narrow = [256, 64, 160, 96].map(ffn => ({ ffn, values: [16, 11] }))
     const make = (name: string, model: Parameters<typeof writeModel>[1]) =>
       writeModel(join(root, name), model, TINY_LLAMA)
@@ -164,6 +172,9 @@ describe('small models', () => {
         randomLlama({ ...qwen2, model_type: 'olmo2', rope_scaling: { type: 'linear', factor: 4 } }, 21),
       ),
       'OLMo 3': make('olmo3', randomLlama(olmo3, 22)),
+      // llama.cpp asks for tokens of Phi-3's own where a file's general.name has "phi3" (src/llama-vocab.cpp).
+      'Phi-3': make('fused', randomLlama({ ...phi3, original_max_position_embeddings: 512 }, 21)),
+      'Phi-3, long texts, compact': make('fused-long', compactLlama(randomLlama(phi3, 22), narrow)),
       'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
   })
@@ -190,6 +201,8 @@ describe('small models', () => {
     'EXAONE 4, 64 layers',
     'OLMo 2',
     'OLMo 3',
+    'Phi-3',
+    'Phi-3, long texts, compact',
   ]
   test.each(names.flatMap(name => Object.keys(TOLERANCES).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
     expectAgreement(sources[name], dtype, 192),
@@ -242,6 +255,7 @@ describe("llama.cpp's quantiser gives the same file", () => {
       ),
     '80 layers': () => randomLlama({ ...sizes, head_dim: 16, intermediate_size: 32, num_hidden_layers: 80 }, 7),
     'rows of 96': () => randomLlama({}, 8),
+    'Phi-3': () => randomLlama({ ...sizes, model_type: 'phi3', num_hidden_layers: 8 }, 9),
   }
   const quantized = Object.keys(FILE_TYPES).filter(type => type.startsWith('Q')) as GgufFileType[]
 

@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import save_file
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
 from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM, Olmo2Config, Olmo2ForCausalLM
-from transformers import Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+from transformers import Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
 
 from randomise import randomise
@@ -54,6 +54,11 @@ FAMILIES = {
                 sliding_window=60, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
                 rope_parameters={"rope_type": "llama3", "rope_theta": 1e4, "factor": 16.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                                  "original_max_position_embeddings": 64})),
+    "phi3": (Phi3ForCausalLM, Phi3Config, dict(hidden_size=40, num_attention_heads=4, num_key_value_heads=2, sliding_window=60, pad_token_id=0,
+             tie_word_embeddings=True, original_max_position_embeddings=256, partial_rotary_factor=0.6,
+             rope_scaling={"type": "longrope", "short_factor": [1, 1.1, 1.5], "long_factor": [1, 1.5, 4]})),
+    "phi3-long": (Phi3ForCausalLM, Phi3Config, dict(hidden_size=40, num_attention_heads=4, num_key_value_heads=2, pad_token_id=0,
+                   original_max_position_embeddings=4, rope_scaling={"type": "longrope", "attention_factor": 1.2, "short_factor": [9] * 5, "long_factor": [1, 1.5, 2, 3, 4]})),
 }  # fmt: skip
 
 for name, (model_class, config_class, config) in FAMILIES.items():

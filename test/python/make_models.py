@@ -13,7 +13,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
-from transformers import Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM
+from transformers import Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer, Qwen3Config, Qwen3ForCausalLM
 from transformers import SmolLM3Config, SmolLM3ForCausalLM
 
@@ -27,6 +27,7 @@ opt = dict(vocab_size=1024, hidden_size=96, ffn_dim=256, num_hidden_layers=3, nu
            word_embed_proj_dim=96, dropout=0.0, bos_token_id=1, eos_token_id=2, pad_token_id=1, init_std=0.2)  # fmt: skip
 llama3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}  # fmt: skip
+longrope = {"type": "longrope", "factor": 512 / 60, "short_factor": [1, 1.1, 1.2, 1.5], "long_factor": [1, 2, 4, 8]}
 gemma3_ropes = {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}}
 CASES = {
     "llama-untied-biases": (LlamaForCausalLM, LlamaConfig, {**llama, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False}),
@@ -45,6 +46,11 @@ CASES = {
     "exaone4": (Exaone4ForCausalLM, Exaone4Config, {**llama, "head_dim": 20, "sliding_window": 24, "tie_word_embeddings": True, "rope_parameters": llama3,
                 "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
     "mistral-window": (MistralForCausalLM, MistralConfig, {**llama, "sliding_window": 24, "head_dim": 20}),
+    # Half of each head is turned, and at other frequencies where texts have more than 60 tokens, as some that are checked have.
+    "phi3-long": (Phi3ForCausalLM, Phi3Config, {**llama, "pad_token_id": 0, "tie_word_embeddings": True, "original_max_position_embeddings": 60,
+                  "partial_rotary_factor": 0.5, "rope_scaling": longrope}),
+    "phi3": (Phi3ForCausalLM, Phi3Config, {**llama, "pad_token_id": 0}),
+    "phi3-window": (Phi3ForCausalLM, Phi3Config, {**llama, "pad_token_id": 0, "sliding_window": 24}),
     "opt-350m-like": (OPTForCausalLM, OPTConfig, {**opt, "do_layer_norm_before": False, "word_embed_proj_dim": 64}),
     "opt-plain": (OPTForCausalLM, OPTConfig, {**opt, "enable_bias": False, "layer_norm_elementwise_affine": False, "activation_function": "gelu"}),
 }
@@ -65,7 +71,7 @@ def cut(model, folder):
 
     def keep(names, kept, axis):
         for name in names:
-            if name not in state:  # a bias
+            if name not in state:  # a bias, or as another family calls it
                 continue
             compact[name] = state[name].index_select(axis, torch.tensor(kept)).contiguous()
             padded[name] = torch.zeros_like(state[name]).index_copy(axis, torch.tensor(kept), compact[name])
@@ -84,8 +90,11 @@ def cut(model, folder):
         rows = [head * size + c for head, each in enumerate(channels) for c in each]
         columns = [head * size + c for head in range(query_heads) for c in channels[head * heads // query_heads]]
         keep([f"{layer}self_attn.v_proj.{part}" for part in ("weight", "bias")], rows, 0)
+        before = (query_heads + heads) * size  # rows of q and k, where one tensor has them all
+        keep([f"{layer}self_attn.qkv_proj.weight"], [*range(before), *(before + row for row in rows)], 0)
         keep([output], columns, 1)
         keep([f"{layer}{ffn}{name}.{part}" for name in up for part in ("weight", "bias")], neurons, 0)
+        keep([f"{layer}mlp.gate_up_proj.weight"], [*neurons, *(config.get("intermediate_size", 0) + n for n in neurons)], 0)
         keep([f"{layer}{ffn}{down}.weight"], neurons, 1)
         layer_widths.append({"ffn": len(neurons), "values": [len(each) for each in channels]})
     auto_map = {"AutoConfig": f"configuration_fasp.{family}Config", "AutoModel": f"modeling_fasp.{family}Model",

@@ -48,11 +48,14 @@ export interface LlamaFacts
   readonly activation?: Activation
   /** @default 'intermediate_size' */
   readonly ffnWidthKey?: string
+  /** Modules of attention: those of one name are one. @default `LLAMA_QKV` */
+  readonly qkv?: readonly [string, string, string]
   /** Modules of the FFN: gate, up and down, of the first expert where it is a mixture. @default `LLAMA_FFN` */
   readonly ffn?: readonly [string, string, string]
   readonly experts?: Omit<Experts, 'router'> & { readonly router: string; readonly count: number }
 }
 
+const LLAMA_QKV = ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'] as const
 const LLAMA_FFN = ['mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'] as const
 
 export function llama(config: Config): Architecture {
@@ -75,6 +78,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
     wholeNorms,
     rope,
     scale,
+    qkv = LLAMA_QKV,
     ffn = LLAMA_FFN,
     experts: mixture,
     ...others
@@ -118,11 +122,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
           rope: rope ? rope(layer) : oneRope,
           window: window?.(layer),
           norms: normsAt(norms.attention),
-          inputs: [
-            linear('self_attn.q_proj', heads * headSize, d, bias.qkv),
-            linear('self_attn.k_proj', kvHeads * headSize, d, bias.qkv),
-            linear('self_attn.v_proj', kvHeads * headSize, d, bias.qkv),
-          ],
+          inputs: qkv.map((name, i) => linear(name, (i === 0 ? heads : kvHeads) * headSize, d, bias.qkv)),
           output: linear('self_attn.o_proj', d, heads * headSize, bias.o),
           coupled: [2],
         },

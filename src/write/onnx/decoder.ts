@@ -122,8 +122,24 @@ class Decoder implements Layers {
     const { g, float } = this
     if (!rope) return []
     const positions = g.op('Unsqueeze', [g.cast(this.positions, 'float32'), g.constant('int64', [2])])
-    const angles = g.op('Mul', [positions, g.constant('float32', [...rope.inverseFrequencies])])
-    return ['Cos', 'Sin'].map(f => (float === 'float32' ? g.op(f, [angles]) : g.cast(g.op(f, [angles]), float)))
+    const { long, factor } = rope
+    const [usual, ...others] = [rope, ...(long ? [long] : [])].map(({ inverseFrequencies }) =>
+      g.constant('float32', [...inverseFrequencies]),
+    )
+    const isLong = () =>
+      g.op('GreaterOrEqual', [g.op('ReduceMax', [this.positions], { keepdims: 0 }), g.constant('int64', long!.from)])
+    const frequencies = long ? g.op('Where', [isLong(), ...others, usual]) : usual
+    const angles = g.op('Mul', [positions, frequencies])
+    const factors =
+      factor &&
+      g.constant(
+        'float32',
+        [...rope.inverseFrequencies].map(f => (f > 0 ? factor : 1)),
+      )
+    return ['Cos', 'Sin'].map(f => {
+      const table = factors ? g.op('Mul', [g.op(f, [angles]), factors]) : g.op(f, [angles])
+      return float === 'float32' ? table : g.cast(table, float)
+    })
   }
 
   /** The last `num_logits_to_keep` positions of each sequence, or all: [b·n, d], to compute no more logits than are read. */

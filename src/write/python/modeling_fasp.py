@@ -2,7 +2,7 @@
 
 The models are the stock ones of transformers. After their construction, the modules of each layer are replaced by narrower ones:
   FFN      linear layers with fewer neurons
-  v_proj   [sum of values, hidden]: the channels of key-value head 0, then those of head 1, ...
+  v_proj   [sum of values, hidden]: the channels of key-value head 0, then those of head 1, ... (after q and k, where qkv_proj holds them)
   o_proj   [hidden, sum over query heads]: as many columns for each query head as its key-value head has channels
 No `forward` of transformers is overridden, so this works with version 4.45 and later, whatever the signatures there. Attention expects
 `head_dim` value channels in every head: ValueProjection fills up with zeros, OutputProjection takes the columns that are in use. A channel
@@ -58,14 +58,18 @@ class NarrowLinear(nn.Module):
 
 
 class ValueProjection(NarrowLinear):
-    """v_proj: hidden states [..., hidden] to values [..., heads * head_dim]."""
+    """v_proj: hidden states [..., hidden] to values [..., heads * head_dim]; or qkv_proj, which gives queries and keys before them."""
 
     def __init__(self, linear, channels, head_dim):
-        super().__init__(linear, sum(channels), linear.in_features, channels)
-        self.head_dim = head_dim
+        before = linear.out_features - len(channels) * head_dim
+        super().__init__(linear, before + sum(channels), linear.in_features, channels)
+        self.before, self.head_dim = before, head_dim
 
     def forward(self, x):
-        return self.spread(F.linear(x, self.weight, self.bias), self.head_dim)
+        y = F.linear(x, self.weight, self.bias)
+        if self.before == 0:
+            return self.spread(y, self.head_dim)
+        return torch.cat((y[..., : self.before], self.spread(y[..., self.before :], self.head_dim)), -1)
 
 
 class OutputProjection(NarrowLinear):
@@ -144,9 +148,15 @@ def resize(linear, rows, columns):
     linear.out_features, linear.in_features = linear.weight.shape
 
 
-# Modules of a layer: of the families that have a gated FFN, and of OPT.
+# Names of modules, by family.
+VALUES = ("v_proj", "qkv_proj")
 OUTPUTS = ("o_proj", "out_proj")
-FFNS = (("mlp", ("gate_proj", "up_proj"), "down_proj"), ("", ("fc1",), "fc2"))
+FFN_INPUTS = ("gate_proj", "up_proj", "gate_up_proj", "fc1")
+FFN_OUTPUTS = ("down_proj", "fc2")
+
+
+def names_in(module, names):
+    return [name for name in names if hasattr(module, name)]
 
 
 def narrow(model, config):
@@ -159,18 +169,19 @@ def narrow(model, config):
     heads = getattr(config, "num_key_value_heads", query_heads)
     for i, (layer, width) in enumerate(zip(layers, widths)):
         attention = layer.self_attn
-        output_name = next(name for name in OUTPUTS if hasattr(attention, name))
-        ffn_name, ffn_in, ffn_out = FFNS[0] if hasattr(layer, "mlp") else FFNS[1]
-        ffn = layer.get_submodule(ffn_name)
+        ffn = getattr(layer, "mlp", layer)
+        [value_name], [output_name], [ffn_out] = names_in(attention, VALUES), names_in(attention, OUTPUTS), names_in(ffn, FFN_OUTPUTS)
         values, size = width["values"], attention.head_dim
-        if len(values) != heads or not all(0 <= n <= size for n in values) or not 0 < width["ffn"] <= getattr(ffn, ffn_out).in_features:
+        neurons = getattr(ffn, ffn_out).in_features
+        if len(values) != heads or not all(0 <= n <= size for n in values) or not 0 < width["ffn"] <= neurons:
             raise ValueError(f"config.json: layer_widths[{i}] does not fit the sizes of the model: {width}")
-        for name in ffn_in:
-            resize(getattr(ffn, name), width["ffn"], None)
+        for name in names_in(ffn, FFN_INPUTS):
+            linear = getattr(ffn, name)
+            resize(linear, width["ffn"] * (linear.out_features // neurons), None)  # gate and up may be one layer
         resize(getattr(ffn, ffn_out), None, width["ffn"])
         if min(values) == size:
             continue
-        attention.v_proj = ValueProjection(attention.v_proj, values, size)
+        setattr(attention, value_name, ValueProjection(getattr(attention, value_name), values, size))
         each_query_head = [n for n in values for _ in range(query_heads // heads)]
         setattr(attention, output_name, OutputProjection(getattr(attention, output_name), each_query_head))
         if max(values) < size:

@@ -1,0 +1,27 @@
+// Phi-3 and Phi-4: LLaMA with q, k and v in one tensor, gate and up in another; a part of each head may be turned only, at other frequencies
+// where texts are long. Source: transformers `models/phi3/modeling_phi3.py` and `configuration_phi3.py`.
+import type { Architecture } from '../architecture.ts'
+import type { Config } from '../config.ts'
+import { readRope } from '../rope.ts'
+import { llamaLike } from './llama.ts'
+
+export function phi3(given: Config): Architecture {
+  const config = given.or({
+    rms_norm_eps: 1e-5,
+    max_position_embeddings: 4096,
+    original_max_position_embeddings: 4096,
+    sliding_window: null,
+  })
+  const rope = readRope(config, config.heads(config.size('hidden_size')).headSize, { part: 1 })
+  const window = config.sizeOrNull('sliding_window')
+  return llamaLike(config, {
+    modelType: 'phi3',
+    classes: 'Phi3',
+    gguf: 'phi3',
+    bias: { qkv: false, o: false, ffn: false },
+    window: () => window,
+    rope: () => rope,
+    qkv: ['self_attn.qkv_proj', 'self_attn.qkv_proj', 'self_attn.qkv_proj'],
+    ffn: ['mlp.gate_up_proj', 'mlp.gate_up_proj', 'mlp.down_proj'],
+  })
+}
