@@ -45,7 +45,7 @@ const PAGE = [
   ['evaluate'],
   ['export'],
   ['report'],
-  ['prune-half', 'prune', 'within-loss'],
+  ['prune-half', 'prune-mixture', 'prune', 'within-loss'],
   ['hub'],
   ['compare'],
   ['library'],

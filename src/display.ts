@@ -46,6 +46,8 @@ export function span(values: readonly number[]): string {
 /** What layers keep, in a sentence for each kind of unit. */
 export function widthsText({ before, after }: { before: DisplayedWidths; after: readonly DisplayedWidths[] }): string {
   const neurons = `FFN neurons per layer: ${span(after.map(w => w.ffn))} of ${before.ffn}.`
+  if (after.some(w => w.experts !== undefined))
+    return `Experts per layer: ${span(after.map(w => w.experts ?? 0))} of ${before.experts}.`
   if (after.some(w => w.kvHeads !== undefined))
     return `${neurons} KV heads per layer: ${span(after.map(w => w.kvHeads ?? before.kvHeads!))} of ${before.kvHeads}.`
   return `${neurons} Value channels per KV head: ${span(after.map(w => w.value))} of ${before.value}.`
@@ -55,6 +57,7 @@ interface DisplayedWidths {
   readonly ffn: number
   readonly value: number
   readonly kvHeads?: number
+  readonly experts?: number
 }
 
 /** Aligned columns: the first to the left, the others to the right. */

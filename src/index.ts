@@ -63,6 +63,7 @@ export {
   paper,
   plain,
   random,
+  reap,
   shortgpt,
   sleb,
   stock,

@@ -14,7 +14,8 @@ export type Layout = 'stock' | 'padded' | 'compact'
 export interface MethodOptions {
   /**
    * FFN neurons only; value channels (V rows, O columns) too: the best of the layer (`ragged`), the best, as many in every KV head, or as many in
-   * every KV head after a change of basis that makes them the best directions (`rotate`); or whole heads too; or whole layers.
+   * every KV head after a change of basis that makes them the best directions (`rotate`); or whole heads too; or whole experts of a mixture; or
+   * whole layers.
    */
   readonly scope: keyof typeof SCOPES
   /** Which columns go: those with the least score at once, or by backward elimination, round by round. */
@@ -43,7 +44,7 @@ export interface MethodOptions {
 
 /** How `MethodOptions` are written after the name of a method, and what they are. */
 export const METHOD_OPTIONS = {
-  scope: { type: 'text', help: 'neurons; value channels too: any, per head, or rotated; or heads' },
+  scope: { type: 'text', help: 'neurons; value channels too: any, per head, or rotated; or heads; or experts' },
   score: { type: 'text', help: 'which go: by column, at once, or in rounds by what the rest cannot make up for' },
   repair: { type: 'text', help: 'of what stays: towards the pruned or the dense stream, with inputs aligned, or none' },
   alpha: { type: 'number', help: 'how far towards the dense stream, 0 to 1; with repair dense and aligned' },
@@ -61,6 +62,7 @@ export const SCOPES = {
   'ffn+per-head': { scope: 'ffn+vo', vo: 'per-head' },
   'ffn+rotate': { scope: 'ffn+vo', vo: 'rotate' },
   'ffn+heads': { scope: 'ffn+heads', vo: 'ragged' },
+  experts: { scope: 'experts', vo: 'ragged' },
   layers: { scope: 'layers', vo: 'ragged' },
 } as const
 
@@ -129,7 +131,7 @@ export const METHODS = {
   stock: {
     help: 'the least loss that loads wherever the model loaded: FFNs of one width',
     source: FASP,
-    parts: { scope: ['ffn'], ...LEAST_LOSS, layout: ['stock'] },
+    parts: { scope: ['ffn', 'experts'], ...LEAST_LOSS, layout: ['stock'] },
     shortWindows: true,
   },
   best: {
@@ -160,7 +162,7 @@ export const METHODS = {
     source: FASP,
     parts: {
       ...LEAST_LOSS,
-      scope: ['ffn', 'ffn+ragged', 'ffn+per-head', 'ffn+rotate'],
+      scope: ['ffn', 'ffn+ragged', 'ffn+per-head', 'ffn+rotate', 'experts'],
       score: ['column', 'eliminate'],
       repair: ['pruned', 'dense', 'aligned', 'none'],
       layout: ['stock', 'padded', 'compact'],
@@ -196,6 +198,11 @@ export const METHODS = {
     help: 'OSSCAR-like: heads and neurons by elimination, least squares',
     source: ['OSSCAR', '2403.12983'],
     parts: { ...HEADS, score: ['eliminate'], repair: ['pruned'], damp: [0.01] },
+  },
+  reap: {
+    help: 'REAP: experts that add least to the stream, no repair',
+    source: ['REAP', '2510.13999'],
+    parts: { scope: ['experts'], layout: ['stock'] },
   },
   shortgpt: {
     help: 'ShortGPT: the layers that change the stream least',
@@ -265,6 +272,7 @@ export const wandaSp = named('wanda-sp')
 export const magnitude = named('magnitude')
 export const random = named('random')
 export const osscar = named('osscar')
+export const reap = named('reap')
 export const shortgpt = named('shortgpt')
 export const sleb = named('sleb')
 

@@ -6,7 +6,7 @@ import { notOneOf, UsageError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'
 import { MAX_SPARSITY } from './least-sparsity.ts'
 import { METHOD_OPTIONS, type Method, methodOf, type OptionsOf, type Parts, partsOf, specOf } from './method.ts'
-import { type Architecture, attentionHalves } from './model/architecture.ts'
+import { type Architecture, attentionHalves, expertsOf, ffnHalves } from './model/architecture.ts'
 import type { CalibrationInput } from './text/calibration.ts'
 
 /** How much to remove: exactly one of these. */
@@ -152,15 +152,24 @@ export function optionsOn(tokens: number, o: ResolvedOptions, method: Method, a:
   return { ...o, damp, alpha, score, shrinkage: asked ? 0 : 1 - share }
 }
 
+/** Of how many tokens an expert of a mixture sees one. */
+function expertShare(a: Architecture): number {
+  const [{ experts }] = ffnHalves(a)
+  return experts ? experts.router.out / experts.active : 1
+}
+
 /** Calibration tokens beyond which methods best and stock gain little. */
 export const enoughTokens = (a: Architecture | undefined): number =>
-  Math.min(SHORT_WINDOWS.tokens, TOKENS_PER_NEURON * (a?.ffnWidth ?? Infinity))
+  Math.min(SHORT_WINDOWS.tokens, TOKENS_PER_NEURON * (a ? a.ffnWidth * expertShare(a) : Infinity))
 
 /** @throws UsageError where `value` is not in the range, or not whole but should be */
 export function checkRange(name: string, value: number, low: number, high: number, whole: boolean): void {
   if (typeof value !== 'number' || !(value >= low && value <= high) || (whole && !Number.isInteger(value)))
     throw new UsageError(`${name} is ${value}; it must be ${whole ? 'an integer' : 'a number'} from ${low} to ${high}.`)
 }
+
+/** Ways to share out that need no figures of one FFN's neurons, or leave widths alone. */
+const MIXTURE_WIDTHS: readonly string[] = ['uniform', 'influence', 'perplexity']
 
 /** What the values of a method leave to check: ranges, and what only the model can tell. */
 function check(o: ResolvedOptions, a: Architecture | undefined): void {
@@ -190,6 +199,14 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
   if (o.scope === 'ffn+heads' && a && attentionHalves(a).some(({ norms, headSize: e }) => (norms.query?.size ?? e) > e))
     throw new UsageError(
       `scope ffn+heads removes whole heads, and ${a.modelType} models have one norm over all of them, which would see others. Use scope=ffn.`,
+    )
+  if (o.scope === 'experts' && o.layout !== 'stock')
+    throw new UsageError(`scope experts is written in layout stock, and layout is ${o.layout}. Leave one of them out.`)
+  if (o.scope === 'experts' && a && expertsOf(a) === 0)
+    throw new UsageError(`method ${o.method} removes experts, and ${a.modelType} models have none. Use another scope.`)
+  if (a && expertsOf(a) > 0 && (o.layout === 'compact' || !MIXTURE_WIDTHS.includes(o.allocate)))
+    throw new UsageError(
+      `method ${o.method} cannot prune a mixture of experts: ${o.layout === 'compact' ? 'layout compact has no place for them' : 'it gives each layer a width of its own'}. Use stock, reap, or plain with layout stock.`,
     )
   if (o.center && a && !a.halves.some(({ output }) => output.bias))
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')

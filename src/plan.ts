@@ -23,7 +23,15 @@ import {
   renumbered,
   tensorShapes,
 } from './model/architecture.ts'
-import { type HalfBlock, hiddenWidth, narrows, type Widths, withBiases } from './model/half-block.ts'
+import {
+  EXPERT,
+  expertCount,
+  type HalfBlock,
+  hiddenWidth,
+  narrows,
+  type Widths,
+  withBiases,
+} from './model/half-block.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
@@ -80,10 +88,6 @@ export function makePlan(
     throw new UnsupportedModelError(
       `${checkpoint.name}: is a compact model, pruned already. Prune the model that it was made from, with a higher --sparsity.`,
     )
-  if (expertsOf(a) > 0)
-    throw new UnsupportedModelError(
-      `${checkpoint.name}: is a mixture of experts. It can be evaluated and can write text; it cannot be pruned yet.`,
-    )
   const before = fullWidths(a)
   const layers = layersThatStay(a, options, allocated?.removed)
   const after = allocated?.widths ?? layers.map(() => expected(a, options))
@@ -98,7 +102,7 @@ export function makePlan(
   }
   const dtypes = outputTypes(model, options.dtype)
   const dtypeOf = (name: string) => {
-    const source = renumbered(a, name, layer => layers[layer])
+    const source = renumbered(a, name, layer => layers[layer]).replace(EXPERT, '.experts.0.') // all are of one type
     return dtypes(checkpoint.tensors.tensors.has(source) ? source : source.replace(/bias$/, 'weight'))
   }
   const tensors = [...tensorShapes(architecture)].map(([name, shape]) => ({ name, shape, dtype: dtypeOf(name) }))
@@ -150,7 +154,13 @@ function gramTensors(
   { target, alpha, inputs }: ResolvedOptions,
 ): DenseTensorInfo[] {
   const first = output.halves.findIndex((half, i) => narrows(before[i], after[half.layer]))
-  return output.halves.flatMap(({ layer, inputs: [input], output }, i) => {
+  return output.halves.flatMap((half, i) => {
+    const {
+      layer,
+      inputs: [input],
+      output,
+    } = half
+    if (expertCount(half) > 0) return []
     // As `pruneHalf`: with a dense target all after the first cut.
     const repaired = target === 'dense' && alpha > 0 && first >= 0 && i > first
     const changed = [...(repaired && inputs === 'aligned' ? [input] : [])]
@@ -179,20 +189,21 @@ export function outputTypes(model: Model, wanted: FloatDType | undefined): (name
 /** The type that a tensor of the source is written in. */
 export function typesOf({ tensors, layers }: Plan, a: Architecture): (name: string) => FloatDType {
   const types = new Map(tensors.map(({ name, dtype }) => [name, dtype as FloatDType]))
-  return name => types.get(renumbered(a, name, layer => layers.after.indexOf(layer)))!
+  return name => types.get(renumbered(a, name, layer => layers.after.indexOf(layer)).replace(EXPERT, '.experts.0.'))!
 }
 
 /** `stock` narrows FFNs only, `padded` nothing, `compact` all. */
 function storedWidths(layout: ResolvedOptions['layout'], before: Widths, after: Widths): Widths {
   if (layout === 'compact') return after
-  return layout === 'stock' ? { ffn: after.ffn, value: before.value } : before
+  return layout === 'stock' ? { ffn: after.ffn, value: before.value, experts: after.experts } : before
 }
 
 /** The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. */
 function placeActivations(a: Architecture, { windows, seqLen, memory, target }: ResolvedOptions) {
   const placed = { memory: 0, scratch: 0 }
   const streams = new Array<number>(target === 'dense' ? 2 : 1).fill(a.hiddenSize)
-  for (const width of [...streams, Math.max(...a.halves.map(hiddenWidth))]) {
+  const hidden = Math.max(...a.halves.map(hiddenWidth))
+  for (const width of [...streams, ...(expertsOf(a) > 0 ? [a.hiddenSize, a.hiddenSize, a.hiddenSize] : [hidden])]) {
     const bytes = 4 * windows * seqLen * width
     placed[placed.memory + bytes <= memory * 2 ** 30 ? 'memory' : 'scratch'] += bytes
   }

@@ -11,11 +11,12 @@ import { HalfBlockRunner } from './forward/runner.ts'
 import { embedWindows } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
 import { readHalves } from './forward/weights.ts'
-import { halfBlocks, layersOf } from './model/architecture.ts'
+import { expertsOf, halfBlocks, layersOf } from './model/architecture.ts'
 import { dampingNotices, fewTokensNotice, lossNotices, overfitNotices } from './notices.ts'
 import { enoughTokens, optionsOn } from './options.ts'
 import { typesOf } from './plan.ts'
 import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
+import { pruneMixture } from './prune-mixture.ts'
 import type { LayerResult, PruneResult, Recipe } from './result.ts'
 import { type PreparedRun, withWidths } from './run.ts'
 import type { DenseStatistics } from './statistics/dense.ts'
@@ -142,7 +143,7 @@ async function* pruneLayers(job: PruneJob, windows: Windows) {
     if (stay.includes(layer))
       layers.push({
         attention: yield* pruneHalf(job, streams, await next()),
-        ffn: yield* pruneHalf(job, streams, await next()),
+        ffn: yield* (expertsOf(a) > 0 ? pruneMixture : pruneHalf)(job, streams, await next()),
       })
     else {
       stages.start('losses')

@@ -12,7 +12,7 @@ import type { TextShare } from './text/windows.ts'
  * keeps all they are its drift: how far it is from its target, which makes up for what was cut before it.
  */
 export interface HalfResult {
-  /** Neurons, or value rows (KV head · head size + channel), that stay; ascending. */
+  /** Neurons, value rows (KV head · head size + channel), or of a mixture experts, that stay; ascending. */
   readonly kept: readonly number[]
   readonly errorBefore: number
   readonly errorAfter: number

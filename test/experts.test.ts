@@ -1,12 +1,19 @@
 // Mixtures of experts: random models against transformers (test/python/make_families.py), and what their configs and tensors may say.
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { ffnHalves } from '../src/model/architecture.ts'
+import { memorySource } from '../src/formats/bytes.ts'
+import { openSafetensors } from '../src/formats/safetensors.ts'
+import { ffnHalves, tensorShapes } from '../src/model/architecture.ts'
 import { architectureOf, describeModel } from '../src/model/model.ts'
-import { exportOnnx, inspect, MemorySink } from '../src/node.ts'
-import { familyFolder, type Golden, testLogits } from './families.ts'
+import { exportOnnx, inspect, logits, MemorySink, type Model, prune } from '../src/node.ts'
+import { prune as pruneEvents } from '../src/prune.ts'
+import { prepare } from '../src/run.ts'
+import { expectSame, familyFolder, type Golden, testLogits, VOCABULARY } from './families.ts'
+import { finish } from './finish.ts'
 import { madeModel } from './model-shapes.ts'
-import { engineAndFolder, withModel } from './opened.ts'
+import { engineAndFolder, perplexityOf, withModel } from './opened.ts'
+import { random } from './random.ts'
+import { asWindows } from './tiny.ts'
 
 const { engine, folder: root } = engineAndFolder()
 const FAMILIES = { qwen3_moe: { count: 7, active: 3 }, mixtral: { count: 5, active: 2 } } as const
@@ -27,6 +34,153 @@ describe.each(Object.entries(FAMILIES))('%s', (name, experts) => {
         `${name} models cannot be written as ONNX`,
       )
     })
+  })
+})
+
+const windowsOf = ([ids]: Golden) => [0, 1, 2, 3].map(w => Array.from(ids, (id, i) => (id + (w * i) ** 2) % VOCABULARY))
+
+const prunedBy = async (name: string, golden: Golden, method: string, sparsity = 0.3) => {
+  const output = join(root, `${name} ${method}`)
+  const result = await prune(join(root, name), {
+    sparsity,
+    calibration: asWindows(windowsOf(golden)),
+    dtype: 'F32',
+    output,
+    method,
+  })
+  return { result, output }
+}
+
+describe.each(Object.entries(FAMILIES))('%s, pruned', (name, { count, active }) => {
+  let golden: Golden
+  beforeAll(async () => {
+    golden = await familyFolder(name, join(root, name))
+  })
+
+  test.each(['stock:scope=experts', 'plain:scope=experts', 'plain:scope=experts:repair=none', 'reap'])(
+    'of whole experts by %s, as many stay in each layer',
+    async method => {
+      const { result, output } = await prunedBy(name, golden, method)
+      const left = result.widths.after[0].experts!
+      expect(left).toBeLessThan(count)
+      for (const { ffn } of result.layers) {
+        expect(ffn!.kept).toHaveLength(left)
+        if (method.endsWith('none') || method === 'reap') expect(ffn!.errorAfter).toBeCloseTo(ffn!.errorBefore, 5)
+        else expect(ffn!.errorAfter).toBeLessThan(ffn!.errorBefore)
+      }
+      await withModel(output, async model => {
+        expect(await inspect(model)).toMatchObject({ experts: { count: left, active: Math.min(active, left) } })
+      })
+    },
+  )
+
+  test.each(['stock:multiple=1', 'plain:multiple=1', 'paper:layout=stock', 'paper', 'plain:multiple=1:repair=none'])(
+    'of neurons in each expert by %s',
+    async method => {
+      const { result, output } = await prunedBy(name, golden, method)
+      const { before, after } = result.widths
+      expect(after[0].ffn).toBeLessThan(before.ffn)
+      for (const { ffn } of result.layers)
+        if (method.endsWith('none')) expect(ffn!.errorAfter).toBeCloseTo(ffn!.errorBefore, 5)
+        else expect(ffn!.errorAfter).toBeLessThan(ffn!.errorBefore)
+      const stored = method === 'paper' ? before : after[0] // which is padded
+      await withModel(output, async model => {
+        expect(await inspect(model)).toMatchObject({ ffnWidth: stored.ffn, experts: { count, active } })
+      })
+    },
+  )
+
+  test('errors and losses on held-out windows are those of what is written', async () => {
+    const made = asWindows(windowsOf(golden))
+    const { windows } = made
+    const texts = [{ ...made.texts[0], heldOut: windows.length }]
+    const given = { ...made, heldOut: windows, texts }
+    const output = join(root, `${name} checked`)
+    const { layers, calibration } = await prune(join(root, name), {
+      sparsity: 0.3,
+      calibration: given,
+      dtype: 'F32',
+      output,
+      method: 'plain:scope=experts',
+    })
+    for (const { ffn } of layers) expect(ffn!.heldOutError! / ffn!.errorAfter).toBeCloseTo(1, 3)
+    const perplexities = await withModel(output, async model => {
+      const found: number[] = []
+      for (const ids of windows) found.push(perplexityOf(await logits(model, engine, ids), [...ids], VOCABULARY))
+      return found
+    })
+    const mean = perplexities.reduce((sum, one) => sum + Math.log(one), 0) / windows.length
+    expect(calibration.texts[0].loss!.heldOut.pruned).toBeCloseTo(mean, 4)
+  })
+
+  test.each([
+    ['best', `method best cannot prune a mixture of experts: layout compact has no place for them`],
+    ['best:layout=padded', 'it gives each layer a width of its own'],
+    ['plain:scope=experts:layout=padded', 'scope experts is written in layout stock, and layout is padded'],
+  ])('not by %s', async (method, problem) => {
+    await expect(prunedBy(name, golden, method)).rejects.toThrow(problem)
+  })
+
+  test('without whole layers', async () => {
+    const { output } = await prunedBy(name, golden, 'shortgpt')
+    await withModel(output, async model =>
+      expect(await inspect(model)).toMatchObject({ layers: 2, experts: { count, active } }),
+    )
+  })
+})
+
+describe('a mixture in memory', () => {
+  const config = {
+    ...{ model_type: 'mixtral', hidden_size: 16, intermediate_size: 12, num_hidden_layers: 2, vocab_size: 264 },
+    ...{
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      num_local_experts: 4,
+      num_experts_per_tok: 1,
+      rms_norm_eps: 1e-5,
+    },
+  }
+  const model = madeModel(config, 5)
+  const windows = asWindows([1, 2].map(seed => Array.from(random(96, seed), v => Math.floor(Math.abs(v) * 1e4) % 264)))
+
+  /** Pruned, read back. */
+  async function pruned(of: Model, method: string, sparsity: number): Promise<Model> {
+    const sink = new MemorySink()
+    await finish(
+      pruneEvents(prepare(of, { method, sparsity, dtype: 'F32', heldOut: 0 }, { windows }), { engine, sink }),
+    )
+    const tensors = await openSafetensors(memorySource(sink.files.get('model.safetensors')!, 'made'))
+    const written = JSON.parse(new TextDecoder().decode(sink.files.get('config.json')!))
+    return describeModel({ ...of.checkpoint, config: written, tensors })
+  }
+  const rows = (of: Model) => logits(of, engine, windows.windows[0])
+
+  test('of which all experts stay is the same', async () => {
+    const all = await pruned(model, 'plain:scope=experts', 0.01)
+    for (const name of tensorShapes(model.architecture).keys())
+      expect(await all.checkpoint.tensors.float32(name)).toEqual(await model.checkpoint.tensors.float32(name))
+  })
+
+  test('loses nothing with experts that no token goes to', async () => {
+    // Router rows r, −r, r/2 and −r/4: the largest is always one of the first two.
+    const { tensors } = model.checkpoint
+    const float32 = async (name: string) => {
+      const values = await tensors.float32(name)
+      if (!name.endsWith('block_sparse_moe.gate.weight')) return values
+      return Float32Array.from(values, (_, i) => [1, -1, 0.5, -0.25][Math.floor(i / 16)] * values[i % 16])
+    }
+    const idle = {
+      ...model,
+      checkpoint: {
+        ...model.checkpoint,
+        tensors: { ...tensors, float32, bytes: async (name: string) => new Uint8Array((await float32(name)).buffer) },
+      },
+    }
+    for (const method of ['reap', 'plain:scope=experts']) {
+      const left = await pruned(idle, method, 0.4)
+      expect(ffnHalves(left.architecture)[0].experts).toMatchObject({ router: { out: 2 }, active: 1 })
+      expectSame(await rows(left), await rows(idle))
+    }
   })
 })
 

@@ -29,6 +29,12 @@ export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: Wi
           ? ' Use a method that cuts attention too (best, paper, plain:scope=ffn+ragged) or a lower sparsity.'
           : ' Use a lower sparsity.'),
     )
+  if (scope === 'experts') {
+    const experts = Math.round((1 - cut) * (full.experts ?? 0))
+    if (experts < 1)
+      throw new UsageError(`sparsity ${sparsity} would leave none of ${full.experts} experts. Use a lower sparsity.`)
+    return { ffn: full.ffn, value: full.value, experts }
+  }
   const widths = {
     ffn: Math.min(full.ffn, Math.round((full.ffn * (1 - cut)) / multiple) * multiple),
     value: scope === 'ffn+vo' ? Math.round(full.value * (1 - cut)) : full.value,

@@ -111,6 +111,26 @@ export class HeldOutCheck {
     return total > 0 ? error / total : 0
   }
 
+  /** As `pass`, of a mixture. @param left what it has become @param alpha as of `CutHalf` */
+  async passMixture(dense: HalfWeights, left: HalfWeights, alpha: number): Promise<number> {
+    const { checked, streams } = this
+    const { runner } = streams.pruned
+    const d = hiddenSize(dense.half)
+    await streams.throughDense(dense)
+    let [error, total] = [0, 0]
+    await streams.pruned.change(async (x, batch) => {
+      const [before, wanted, y] = [x.slice(), x.slice(), await streams.dense!.rows.load(batch)]
+      await runner.mix(dense, wanted)
+      await runner.mix(left, x)
+      for (let i = 0; i < x.length; i++) {
+        if (!checked[Math.floor((batch.start + i / d) / checked[0].ids.length)].held) continue
+        total += (wanted[i] - before[i]) ** 2
+        error += (x[i] - wanted[i] - alpha * (y[i] - wanted[i])) ** 2
+      }
+    })
+    return total > 0 ? error / total : 0
+  }
+
   /** Takes the dense stream through a layer that the pruned model lacks. */
   async passRemoved(layer: number): Promise<void> {
     for (const half of halfBlocks(this.model.architecture, layer))

@@ -107,7 +107,7 @@ function cuttable(a: Architecture): Cuttable[] {
       throw error
     }
   }
-  const parameters = { ffn, 'ffn+vo': ffn + vo }
+  const parameters = { ffn, experts: ffn, 'ffn+vo': ffn + vo }
   const scopes = Object.entries(SCOPES).map(([name, { scope }]) => ({
     scope: name,
     methods: METHOD_NAMES.filter(

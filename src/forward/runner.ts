@@ -103,7 +103,11 @@ export class HalfBlockRunner {
     const mixture = (half as FfnHalf).experts!
     const [d, count] = [hiddenSize(half), mixture.router.out]
     const gates = new Float32Array((x.length / d) * count)
-    const feeds = { ...norms.before, ...experts!.router, x: values(x, [x.length / d, d]) }
+    const feeds = {
+      ...norms.before,
+      'router.weight': values(experts!.router, [count, d]),
+      x: values(x, [x.length / d, d]),
+    }
     const outputs = { gates: values(gates, [x.length / d, count]) }
     await this.graphs.run(`gates ${count} ${this.#key(half)}`, () => gatesGraph(half, mixture), feeds, outputs)
     return routes(gates, mixture)

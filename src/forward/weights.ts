@@ -1,6 +1,6 @@
 // The weights of half-blocks, read as they are wanted.
 
-import { type Feeds, type Values, values } from '../engine/engine.ts'
+import { type Values, values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
@@ -38,7 +38,7 @@ export interface HalfWeights {
 }
 
 export interface ExpertWeights {
-  readonly router: Feeds
+  readonly router: Floats // [experts, d]
   /** One expert as an FFN of its own. Read when asked for: all of a layer would not fit the memory. */
   readonly read: (expert: number) => Promise<HalfWeights>
 }
@@ -64,11 +64,9 @@ async function fetchHalf(model: Model, half: HalfBlock, given?: HalfWeights['nor
   }
   const norms = given ?? (await readNorms(model, half))
   if (half.kind === 'ffn' && half.experts) {
-    const { router } = half.experts
-    const weight = await readWeights(model, `${router.name}.weight`)
+    const router = await readWeights(model, `${half.experts.router.name}.weight`)
     const read = async (e: number) => (await fetchHalf(model, expertHalf(half, e), norms))()
-    const experts = { router: { 'router.weight': values(weight, [router.out, router.in]) }, read }
-    return () => ({ half, norms, inputs: [], output: { weight: new Float32Array() }, experts })
+    return () => ({ half, norms, inputs: [], output: { weight: new Float32Array() }, experts: { router, read } })
   }
   const stored: (() => LinearWeights[])[] = []
   for (const slices of storedInputs(half).values()) {

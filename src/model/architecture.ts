@@ -61,8 +61,8 @@ export interface Architecture {
   readonly gguf?: GgufArchitecture
 }
 
-/** What may be removed: FFN neurons, with value channels or whole KV heads and their query heads, or whole layers. */
-export type Scope = 'ffn' | 'ffn+vo' | 'ffn+heads' | 'layers'
+/** What may be removed: FFN neurons, with value channels or whole KV heads and their query heads, or whole experts or layers. */
+export type Scope = 'ffn' | 'ffn+vo' | 'ffn+heads' | 'experts' | 'layers'
 
 export const layersOf = ({ halves }: Architecture): number => halves.at(-1)!.layer + 1
 

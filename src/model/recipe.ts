@@ -3,7 +3,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { FormatError } from '../errors.ts'
 import { isJsonObject } from '../formats/json.ts'
-import { type Architecture, attentionHalves, layerWidths } from './architecture.ts'
+import { type Architecture, attentionHalves, expertsOf, layerWidths } from './architecture.ts'
 
 /** @throws FormatError where the kept indices do not fit the widths of the weights */
 export function checkRecipe(a: Architecture, { name, recipe }: Checkpoint): void {
@@ -13,7 +13,8 @@ export function checkRecipe(a: Architecture, { name, recipe }: Checkpoint): void
       `${name}/fasp.json`,
       `${problem}. It does not belong to these weights: remove it, or fetch the folder again.`,
     )
-  const { layers, widths } = recipe as { layers?: unknown; widths?: { before?: { ffn?: unknown } } }
+  const { layers, widths } = recipe as { layers?: unknown; widths?: { before?: { ffn?: unknown; experts?: unknown } } }
+  const experts = expertsOf(a)
   const stored = layerWidths(a)
   const attentions = attentionHalves(a)
   if (!Array.isArray(layers) || layers.length !== stored.length)
@@ -22,7 +23,8 @@ export function checkRecipe(a: Architecture, { name, recipe }: Checkpoint): void
     const before = widths?.before?.ffn
     if (isJsonObject(layers[i]) && layers[i].ffn && !(Number.isInteger(before) && Number(before) >= ffn))
       throw mismatch(`"widths.before.ffn" must be an integer from ${ffn} on`)
-    checkKept(i, 'ffn', [ffn], Number(before))
+    if (experts > 0) checkKept(i, 'ffn', [experts], Number(widths?.before?.experts))
+    else checkKept(i, 'ffn', [ffn], Number(before))
     checkKept(i, 'attention', values, attentions[i].headSize)
   }
 

@@ -20,8 +20,9 @@ export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, '
  */
 export function lossOf({ layers, widths }: Layers, i: number, half: keyof LayerResult): HalfResult | undefined {
   const { before, after } = widths
-  const { ffn, value, kvHeads = before.kvHeads } = after[i]
-  const cut = half === 'ffn' ? ffn < before.ffn : value < before.value || (kvHeads ?? 0) < (before.kvHeads ?? 0)
+  const { ffn, value, kvHeads = before.kvHeads, experts = before.experts } = after[i]
+  const cutFfn = ffn < before.ffn || (experts ?? 0) < (before.experts ?? 0)
+  const cut = half === 'ffn' ? cutFfn : value < before.value || (kvHeads ?? 0) < (before.kvHeads ?? 0)
   return cut ? layers[i][half] : undefined
 }
 
@@ -46,7 +47,7 @@ export function layerRows(
   const widthsOf = {
     attention: (half: HalfResult, { value, kvHeads = widths.before.kvHeads }: Widths) =>
       kvHeads === undefined ? half.kept.length : value * kvHeads,
-    ffn: (_: HalfResult, { ffn }: Widths) => ffn,
+    ffn: (_: HalfResult, { ffn, experts }: Widths) => experts ?? ffn,
   }
   const columns = HALVES.flatMap((kind, k) => {
     const found = halves[k]
@@ -60,7 +61,8 @@ export function layerRows(
           ]
         : ['all', '', '', ...(held ? [''] : [])],
     )
-    const head = [kind === 'ffn' ? 'neurons' : 'V rows', 'error', 'restored', ...(held ? ['held out'] : [])]
+    const units = widths.after.some(({ experts }) => experts !== undefined) ? 'experts' : 'neurons'
+    const head = [kind === 'ffn' ? units : 'V rows', 'error', 'restored', ...(held ? ['held out'] : [])]
     return [{ head, cells }]
   })
   if (columns.length === 0) return [['layer']]

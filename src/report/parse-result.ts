@@ -90,7 +90,7 @@ const object =
   }
 
 const ESTIMATE = object({ value: number, standardError: number })
-const WIDTHS = object({ ffn: number, value: number, kvHeads: optional(number) })
+const WIDTHS = object({ ffn: number, value: number, kvHeads: optional(number), experts: optional(number) })
 const HALF = object({
   ...{ kept: optional(list(number)), errorBefore: number, errorAfter: number },
   ...{ heldOutError: optional(number), damp: number },

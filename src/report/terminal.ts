@@ -241,6 +241,7 @@ export function layerLines({ widths, layers }: Pick<PruneResult, 'widths' | 'lay
     ...[{ name: 'FFN neurons', values: after.map(w => w.ffn), full: before.ffn }],
     ...[{ name: 'value channels', values: after.map(w => w.value), full: before.value }],
     ...[{ name: 'KV heads', values: after.map(w => w.kvHeads ?? before.kvHeads ?? 0), full: before.kvHeads ?? 0 }],
+    ...[{ name: 'experts', values: after.map(w => w.experts ?? before.experts ?? 0), full: before.experts ?? 0 }],
     { name: 'FFN restored', values: errors('ffn', 'errorAfter') },
     { name: 'FFN held out', values: errors('ffn', 'heldOutError') },
     { name: 'value restored', values: errors('attention', 'errorAfter') },

@@ -46,6 +46,10 @@ export async function* denseStatistics(
     await stream.change(async (x, { windows, tokens }) => {
       const before = x.slice()
       for (const [i, weights] of halves.entries()) {
+        if (weights.experts) {
+          await runner.mix(weights, x) // no method asks for moments of single experts
+          continue
+        }
         const { width } = moments[i]
         const h = new Float32Array(width * tokens)
         await runner.hidden(weights, x, windows, h)

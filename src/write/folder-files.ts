@@ -1,7 +1,7 @@
 // The small files of an output folder: config.json, tokenizer files, fasp.json, and Python code for the compact layout. The model card comes
 // after them (card.ts).
 import { jsonFile, type SideFile, textFile } from '../checkpoint/checkpoint.ts'
-import { type Architecture, attentionHalves } from '../model/architecture.ts'
+import { type Architecture, attentionHalves, ffnHalves } from '../model/architecture.ts'
 import { compactConfig } from '../model/compact.ts'
 import type { LayerWidths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
@@ -26,12 +26,15 @@ export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[
   ]
 }
 
-/** Numbers of rotary positions with a decimal point: Python tells 8 from 8.0, and transformers 4 warns of the former. */
+/** Numbers of rotary positions and routers with a decimal point: Python tells 8 from 8.0, transformers 4 warns of the former and 5 refuses it. */
 export function configFile(config: Record<string, unknown>): SideFile {
   const text = `${JSON.stringify(config, null, 2)}\n`
   return textFile(
     'config.json',
-    text.replace(/("(?:rope_theta|rope_local_base_freq|\w*factor)": \d+)(?=,?\n)/g, '$1.0'),
+    text.replace(
+      /("(?:rope_theta|rope_local_base_freq|router_jitter_noise|router_aux_loss_coef|\w*factor)": \d+)(?=,?\n)/g,
+      '$1.0',
+    ),
   )
 }
 
@@ -43,12 +46,24 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, keptWidths(a, recipe.layers))
       : { [a.ffnWidthKey]: plan.stored[0].ffn, ...layerFields(config, a, plan.layers.after), ...plan.biasFields }),
+    ...expertFields(plan.architecture),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
     ...dtypeFields(
       config,
       plan.tensors.map(({ dtype }) => dtype),
     ),
   }
+}
+
+/** Those that say how many experts a mixture has, as transformers 4 and 5 read them, and how many a token goes to. */
+function expertFields(a: Architecture): Record<string, unknown> {
+  const [{ experts }] = ffnHalves(a)
+  return experts
+    ? {
+        ...Object.fromEntries(a.expertsKeys!.map(key => [key, experts.router.out])),
+        num_experts_per_tok: experts.active,
+      }
+    : {}
 }
 
 /** The fields of `config.json` that say something of each layer, for those of the source that stay. */

@@ -1,10 +1,10 @@
 // Exports that are Hugging Face folders: any model as it is, in another type if asked for; and a pruned model in the shapes that it had,
 // with zeros where something was removed (`padded`), for tools that want these shapes. `fasp.json` says where the neurons were.
-import { FormatError } from '../errors.ts'
+import { FormatError, UnsupportedModelError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import { shardedBytes } from '../formats/safetensors.ts'
-import { attentionHalves, layerWidths, tensorShapes } from '../model/architecture.ts'
+import { attentionHalves, expertsOf, layerWidths, tensorShapes } from '../model/architecture.ts'
 import { compactConfig, stockConfig } from '../model/compact.ts'
 import { firstValueRows } from '../model/coupling.ts'
 import type { AttentionHalf } from '../model/half-block.ts'
@@ -32,6 +32,10 @@ export const huggingface: Target = {
 export const padded: Target = {
   dtypes: DTYPES,
   plan(model, dtype) {
+    if (expertsOf(model.architecture) > 0)
+      throw new UnsupportedModelError(
+        `${model.checkpoint.name}: is a mixture of experts, and fasp.json does not say where the neurons of each were. Export as huggingface instead.`,
+      )
     const places = originalPlaces(model)
     const wide = places ? widened(model, places) : model
     const { architecture: a, checkpoint } = wide

@@ -7,7 +7,15 @@ import type { HalfWeights } from '../forward/weights.ts'
 import { pick, scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import type { Layout } from '../method.ts'
 import { renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
-import { type HalfBlock, type Linear, normsOf, normTensors, storedInputs } from '../model/half-block.ts'
+import {
+  expertHalf,
+  type FfnHalf,
+  type HalfBlock,
+  type Linear,
+  normsOf,
+  normTensors,
+  storedInputs,
+} from '../model/half-block.ts'
 import { type Model, readStored } from '../model/model.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
@@ -39,8 +47,21 @@ export class ModelWriter {
   /** Copies a half-block that nothing was removed from. */
   async copyHalf(half: HalfBlock): Promise<void> {
     await this.#copyNorms(half)
+    if (half.kind === 'ffn' && half.experts) return this.#copyExperts(half, half.experts.router)
     for (const slices of storedInputs(half).values()) await this.#copyLinears(slices.map(i => half.inputs[i]))
     await this.#copyLinears([half.output])
+  }
+
+  async #copyExperts(half: FfnHalf, router: Linear): Promise<void> {
+    await this.#copyLinears([router])
+    for (let e = 0; e < router.out; e++) await this.copyHalf({ ...expertHalf(half, e), norms: {} })
+  }
+
+  /** Writes the norm and the router of a mixture. @param rows of the experts that stay */
+  async writeRouter(half: FfnHalf, rows: Floats): Promise<void> {
+    await this.#copyNorms(half)
+    const name = `${half.experts!.router.name}.weight`
+    await this.#put(name, this.#encode(name, rows))
   }
 
   /**
@@ -100,7 +121,8 @@ export class ModelWriter {
   }
 
   async #putGram({ name }: Linear, gram: Floats): Promise<void> {
-    await this.options.statistics?.tensor(this.#place(name), new Uint8Array(gram.buffer))
+    const { statistics } = this.options
+    if (statistics?.has(this.#place(name))) await statistics.tensor(this.#place(name), new Uint8Array(gram.buffer))
   }
 
   /** Whether the layout leaves the removed rows and columns of a half-block out, instead of zeros. */

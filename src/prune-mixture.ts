@@ -1,0 +1,172 @@
+// A mixture of experts on its way: score → which stay → one expert after the other is cut, repaired and written → the streams go through.
+//   T  what the dense mixture makes of the pruned stream, or α of the way from there to the dense stream
+//   Y  what the experts that stay make of it
+// Each is repaired by the least squares of all FFNs (restore/least-squares.ts) towards what lacks, T − Y, on the tokens that go to it once the
+// others are gone, its output counting times its gate: H̃ = g H. What one cannot make up for is left to those after it (block Gauss–Seidel).
+// REAP (arXiv 2510.13999) chooses experts and repairs nothing; the repair is ours. Few tokens go to an expert: as many as it has neurons count
+// beside them, drawn from all of the layer, with the mean gate, so that it does not fit its own alone.
+import { cut } from './cut.ts'
+import type { ProgressEvent } from './events.ts'
+import { toFloat32 } from './formats/dtype.ts'
+import { rounded } from './formats/encode.ts'
+import type { Floats } from './formats/tensors.ts'
+import type { Route } from './forward/routes.ts'
+import { addRows, wholeOutput } from './forward/runner.ts'
+import type { Stream, StreamBatch } from './forward/stream.ts'
+import type { HalfWeights } from './forward/weights.ts'
+import { pickRows, transposed } from './linalg/scatter.ts'
+import { dot } from './linalg/sums.ts'
+import { expertHalf, type FfnHalf, hiddenSize, narrowedTo, narrows, withNeurons } from './model/half-block.ts'
+import { type PruneJob, pruneHalf, type Streams } from './prune-half.ts'
+import type { HalfResult } from './result.ts'
+import { ExpertScores } from './score/reap.ts'
+import { keepAll, selectKept } from './select/kept.ts'
+import { allColumns, keepTop } from './select/top.ts'
+import { GapAccumulator } from './statistics/gap.ts'
+import { GramAccumulator, type Statistics } from './statistics/gram.ts'
+
+/** As `pruneHalf`, of a mixture. `kept` of the result are experts. */
+export async function* pruneMixture(
+  job: PruneJob,
+  streams: Streams,
+  original: HalfWeights,
+): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
+  const { engine, plan, options, writer, stages } = job
+  const { calibration, check } = streams
+  const stream = calibration.pruned
+  const { runner } = stream
+  const half = original.half as FfnHalf
+  const keep = plan.widths.after[plan.layers.after.indexOf(half.layer)]
+  if (!narrows(half, keep) && !calibration.dense) return yield* pruneHalf(job, streams, original)
+  stages.start('statistics')
+  const [d, width] = [hiddenSize(half), half.output.in]
+  const alpha = options.target === 'dense' ? options.alpha : 0
+  const target = await stream.fork()
+  const reap = new ExpertScores(half.experts!.router.out, d)
+  await target.change(x => runner.mix(original, x, (e, outputs) => reap.add(e, outputs)))
+  const energy = await distance(target, stream)
+  if (alpha > 0) {
+    await calibration.throughDense(original)
+    await target.change(async (t, batch) => {
+      const dense = await calibration.dense!.rows.load(batch)
+      for (let i = 0; i < t.length; i++) t[i] += alpha * (dense[i] - t[i])
+    })
+  }
+  stages.start('selection')
+  const scores = reap.finish()
+  const stay = keepTop(scores, keep.experts ?? scores.length)
+  if (stay.length < scores.length) yield { type: 'selected', half: half.experts!.router.name, scores, kept: stay }
+  const router = pickRows(original.experts!.router, stay, d)
+  const fewer: HalfWeights = {
+    ...original,
+    half: narrowedTo(half, { ...keep, ffn: width }),
+    experts: { router, read: e => original.experts!.read(stay[e]) },
+  }
+  await writer.writeRouter(half, router)
+  stages.start('statistics')
+  const given = await stream.fork()
+  await given.through(fewer)
+  const routed = new Map<StreamBatch, readonly Route[]>()
+  await stream.read(async (x, batch) => void routed.set(batch, await runner.routes(fewer, x)))
+  const [first] = stream.batches
+  const pooled = pooledRoute(first.tokens, [...routed.values()].flat(), width)
+
+  /** Of H̃ of one expert, and of what lacks. */
+  const observe = async (expert: HalfWeights, e: number): Promise<Statistics> => {
+    const gram = new GramAccumulator(runner.graphs, width)
+    const gap = new GapAccumulator(engine, width, new Float32Array(d))
+    const add = async (x: Floats, route: Route) => {
+      const seen = { h: await runner.expertHidden(expert, route, x), tokens: route.rows.length }
+      await gram.add(seen)
+      return seen
+    }
+    await stream.read(async (x, batch) => {
+      const route = routed.get(batch)![e]
+      if (batch === first) await add(x, pooled)
+      if (route.rows.length === 0) return
+      const [y, t] = [await given.rows.load(batch), await target.rows.load(batch)].map(r => pickRows(r, route.rows, d))
+      await gap.add({ ...(await add(x, route)), x: y, y: t })
+    })
+    const statistics = gram.finish()
+    return { ...statistics, gap: await gap.finish(statistics, new Float32Array(d * width), 1) } // Y has its H̃ Wᵀ
+  }
+
+  const read = fewer.experts!.read
+  const type = job.typeOf(`${half.output.name}.weight`)
+  const left: { readonly kept: Int32Array; readonly bytes: Uint8Array<ArrayBuffer> }[] = []
+  let damp = 0
+  for (let e = 0; e < stay.length; e++) {
+    const expert = await read(e)
+    stages.start('statistics')
+    const seen = { weights: expert, statistics: await observe(expert, e) }
+    stages.start('repair')
+    const done = await cut(engine, seen, {
+      rotate: false,
+      select: async of => (keep.ffn < width ? selectKept(engine, of, keep, options) : keepAll(expert.half)),
+      restore: options,
+      round({ weight }) {
+        const { bytes, values } = rounded(`${expert.half.output.name}.weight`, weight, type)
+        return { bytes, weight: values }
+      },
+    })
+    const { kept } = done.selected
+    const { bytes } = done.output
+    left.push({ kept, bytes })
+    damp = Math.max(damp, done.damp, done.selected.damp)
+    await given.change(async (y, batch) => {
+      const route = routed.get(batch)![e]
+      if (route.rows.length === 0) return
+      const h = await runner.expertHidden(expert, route, await stream.rows.load(batch))
+      const before = await runner.expertOutput(expert, wholeOutput(expert), h)
+      addRows(
+        y,
+        route.rows,
+        (await runner.expertOutput(expert, done.pruned, h)).map((v, i) => v - before[i]),
+      )
+    })
+    stages.start('writing')
+    const place = { ...expertHalf(half, e), norms: {} } // written with the router
+    await writer.writeOutput(place, kept, { weight: bytes }, seen.statistics)
+    await writer.writeInputs({ ...expert, half: place }, kept, kept)
+  }
+  stages.start('losses')
+  const pruned = (output: (expert: HalfWeights, e: number) => Floats): HalfWeights => ({
+    ...fewer,
+    half: narrowedTo(half, keep),
+    experts: {
+      ...fewer.experts!,
+      async read(e) {
+        const expert = await read(e)
+        const { kept } = left[e]
+        const inputs = expert.inputs.map(({ weight }) => ({ weight: pickRows(weight, kept, d) }))
+        const own = withNeurons(expert.half as FfnHalf, kept.length)
+        return { ...expert, half: own, inputs, output: { weight: output(expert, e) } }
+      },
+    },
+  })
+  const bare = await stream.fork()
+  await bare.through(pruned(({ output: { weight } }, e) => transposed(transposed(weight, width, left[e].kept), d)))
+  const [errorBefore, errorAfter] = [(await distance(bare, target)) / energy, (await distance(given, target)) / energy]
+  await stream.change(async (x, batch) => x.set(await given.rows.load(batch)))
+  for (const one of [target, given, bare]) await one.close()
+  const repaired = pruned((_, e) => toFloat32(left[e].bytes, type))
+  const heldOutError = await check?.passMixture(original, repaired, alpha)
+  return { kept: [...stay], errorBefore, errorAfter, heldOutError, damp }
+}
+
+/** `‖X − Y‖²` */
+async function distance(x: Stream, y: Stream): Promise<number> {
+  let sum = 0
+  await x.readBeside(y, async (a, b) => {
+    for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2
+  })
+  return sum
+}
+
+/** The rows of a batch as an expert sees as many as it has neurons, with the mean square of the gates. */
+function pooledRoute(tokens: number, routes: readonly Route[], neurons: number): Route {
+  const squares = routes.reduce((sum, { gates }) => sum + dot(gates, gates), 0)
+  const count = routes.reduce((sum, { rows }) => sum + rows.length, 0)
+  const gate = Math.sqrt((neurons * squares) / count / tokens)
+  return { rows: allColumns(tokens), gates: new Float32Array(tokens).fill(gate) }
+}
