@@ -16,7 +16,11 @@ import { random } from './random.ts'
 import { asWindows } from './tiny.ts'
 
 const { engine, folder: root } = engineAndFolder()
-const FAMILIES = { qwen3_moe: { count: 7, active: 3 }, mixtral: { count: 5, active: 2 } } as const
+const FAMILIES = {
+  qwen3_moe: { count: 7, active: 3 },
+  mixtral: { count: 5, active: 2 },
+  olmoe: { count: 6, active: 2 },
+} as const
 
 describe.each(Object.entries(FAMILIES))('%s', (name, experts) => {
   const folder = join(root, name)

@@ -159,17 +159,11 @@ export function expertHalf(half: FfnHalf, expert: number): FfnHalf {
 export const EXPERT = /\.experts\.(\d+)\./
 
 /** A mixture with so many experts; a token goes to as many as before, or all that are left. */
-const withExperts = (half: FfnHalf, count: number): FfnHalf =>
-  half.experts
-    ? {
-        ...half,
-        experts: {
-          ...half.experts,
-          router: { ...half.experts.router, out: count },
-          active: Math.min(half.experts.active, count),
-        },
-      }
-    : half
+function withExperts(half: FfnHalf, out: number): FfnHalf {
+  if (!half.experts) return half
+  const { router, active, normalised } = half.experts
+  return { ...half, experts: { router: { ...router, out }, active: Math.min(active, out), normalised } }
+}
 
 /** An FFN with so many neurons. */
 export const withNeurons = (half: FfnHalf, neurons: number): FfnHalf => ({
@@ -215,11 +209,8 @@ export const linearsOf = (half: HalfBlock): Linear[] =>
     : [...half.inputs, half.output]
 
 /** Weights of the linear layers of a half-block. */
-export function linearSize(half: HalfBlock): number {
-  const size = (linears: readonly Linear[]) => linears.reduce((sum, linear) => sum + linear.out * linear.in, 0)
-  const one = size([...half.inputs, half.output])
-  return half.kind === 'ffn' && half.experts ? size([half.experts.router]) + expertCount(half) * one : one
-}
+export const linearSize = (half: HalfBlock): number =>
+  linearsOf(half).reduce((sum, linear) => sum + linear.out * linear.in, 0)
 
 /** Tensors of a norm that has weights. */
 export const normTensors = ({ name, type, affine }: Norm): string[] =>

@@ -11,13 +11,12 @@ import { exaone4 } from './families/exaone4.ts'
 import { gemma3 } from './families/gemma3.ts'
 import { llama } from './families/llama.ts'
 import { mistral } from './families/mistral.ts'
-import { mixtral } from './families/mixtral.ts'
+import { mixtral, olmoe, qwen3Moe } from './families/mixtures.ts'
 import { olmo2, olmo3 } from './families/olmo2.ts'
 import { opt } from './families/opt.ts'
 import { phi3 } from './families/phi3.ts'
 import { qwen2 } from './families/qwen2.ts'
 import { qwen3 } from './families/qwen3.ts'
-import { qwen3Moe } from './families/qwen3-moe.ts'
 import { smollm3 } from './families/smollm3.ts'
 import { nearestFamily } from './nearest.ts'
 import { checkRecipe } from './recipe.ts'
@@ -31,6 +30,7 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
   qwen3,
   qwen3_moe: qwen3Moe,
   mixtral,
+  olmoe,
   smollm3,
   gemma3_text: gemma3,
   olmo2,

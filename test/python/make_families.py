@@ -12,6 +12,7 @@ import transformers
 from safetensors.torch import save_file
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
 from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM, Olmo2Config, Olmo2ForCausalLM
+from transformers import OlmoeConfig, OlmoeForCausalLM
 from transformers import Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
 
@@ -44,6 +45,8 @@ FAMILIES = {
                   num_experts=7, num_experts_per_tok=3, moe_intermediate_size=12, norm_topk_prob=True)),
     "mixtral": (MixtralForCausalLM, MixtralConfig, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, sliding_window=60,
                 num_local_experts=5, num_experts_per_tok=2)),
+    "olmoe": (OlmoeForCausalLM, OlmoeConfig, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, num_experts=6,
+              num_experts_per_tok=2)),
     "olmo2": (Olmo2ForCausalLM, Olmo2Config, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, attention_bias=True,
               tie_word_embeddings=True, rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5})),
     "olmo3": (Olmo3ForCausalLM, Olmo3Config, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, sliding_window=60,
