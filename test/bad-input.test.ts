@@ -237,7 +237,7 @@ describe('GGUF', () => {
     ],
     'another architecture': [
       { metadata: [['general.architecture', text('mamba')]] },
-      ['architecture "mamba"', 'dense models of architecture "llama", "qwen2", '],
+      ['architecture "mamba"', ' models of architecture "llama", "qwen2", '],
     ],
     'half a file': [buildGguf({ metadata, tensors }).subarray(0, 100), ['cut short']],
     'no GGUF': [new TextEncoder().encode('PK and so on'), ['not a GGUF file', 'Give a .gguf file']],

@@ -5,11 +5,13 @@ import { memorySource } from '../src/formats/bytes.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 import { ffnHalves, tensorShapes } from '../src/model/architecture.ts'
 import { architectureOf, describeModel } from '../src/model/model.ts'
-import { exportOnnx, inspect, logits, MemorySink, type Model, prune } from '../src/node.ts'
+import { exportModel, exportOnnx, inspect, logits, MemorySink, type Model, prune } from '../src/node.ts'
 import { prune as pruneEvents } from '../src/prune.ts'
 import { prepare } from '../src/run.ts'
 import { expectSame, familyFolder, type Golden, testLogits, VOCABULARY } from './families.ts'
+import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
+import { randomLlama, writeModel } from './made-models.ts'
 import { madeModel } from './model-shapes.ts'
 import { engineAndFolder, perplexityOf, withModel } from './opened.ts'
 import { random } from './random.ts'
@@ -129,6 +131,70 @@ describe.each(Object.entries(FAMILIES))('%s, pruned', (name, { count, active }) 
     const { output } = await prunedBy(name, golden, 'shortgpt')
     await withModel(output, async model =>
       expect(await inspect(model)).toMatchObject({ layers: 2, experts: { count, active } }),
+    )
+  })
+})
+
+describe('as GGUF', () => {
+  const sizes = {
+    hidden_size: 24,
+    intermediate_size: 20,
+    moe_intermediate_size: 20,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+  }
+  const experts = {
+    num_experts: 5,
+    num_local_experts: 5,
+    num_experts_per_tok: 2,
+    norm_topk_prob: true,
+    tie_word_embeddings: false,
+  }
+  const make = (model_type: string, changes = {}) =>
+    writeModel(
+      join(root, `gguf ${model_type}`),
+      randomLlama({ ...sizes, ...experts, model_type, ...changes }, 3),
+      TINY_LLAMA,
+    )
+  const written = async (folder: string, dtype = 'F32') => {
+    const output = join(root, 'mixture.gguf')
+    await exportModel(folder, { output, to: [{ to: 'gguf', dtype }], overwrite: true })
+    return output
+  }
+  const ids = Int32Array.from({ length: 50 }, (_, i) => (i * i * 7) % 1024)
+  const logitsOf = (path: string) => withModel(path, model => logits(model, engine, ids))
+
+  test.each([
+    ['qwen3_moe', {}],
+    ['mixtral', {}],
+    ['olmoe', { num_key_value_heads: 4, norm_topk_prob: false }],
+  ])('%s is read as it was, and pruned', async (name, changes) => {
+    const folder = make(name, changes)
+    const file = await written(folder)
+    expectSame(await logitsOf(file), await logitsOf(folder))
+    const output = join(root, `${name}.pruned.gguf`)
+    const calibration = asWindows([1, 2].map(seed => Array.from(ids, id => (id * seed) % 1024)))
+    const result = await prune(file, { sparsity: 0.3, calibration, method: 'plain:scope=experts', output })
+    await withModel(output, async model => {
+      const count = result.widths.after[0].experts
+      expect(count).toBeLessThan(5)
+      expect(await inspect(model)).toMatchObject({ format: 'gguf', modelType: name, experts: { count, active: 2 } })
+    })
+  })
+
+  test.each(['Q8_0', 'Q4_K_M'])('in %s widths are filled up to blocks', async dtype => {
+    await withModel(await written(make('qwen3_moe'), dtype), async model => {
+      expect(await inspect(model)).toMatchObject({ ffnWidth: 32, experts: { count: 5, active: 2 } })
+    })
+  })
+
+  test('what no graph of llama.cpp computes is refused', async () => {
+    const why = 'llama.cpp has no architecture for them'
+    await expect(written(make('olmoe', { norm_topk_prob: false }))).rejects.toThrow(
+      `${why} with fewer KV heads than query heads`,
+    )
+    await expect(written(make('qwen3_moe', { norm_topk_prob: false }))).rejects.toThrow(
+      `${why} where the gates of a token are not divided`,
     )
   })
 })

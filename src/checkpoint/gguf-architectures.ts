@@ -1,7 +1,16 @@
 // What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
-// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp, olmo2.cpp and phi3.cpp;
+// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp, olmo2.cpp, phi3.cpp, qwen3moe.cpp and olmoe.cpp;
 // src/llama-model.cpp (`llama_model_rope_type`).
-import { AFTER_LAYER, GEMMA3_LAYER, type LayerNames, LLAMA_LAYER, PHI3_LAYER, QWEN3_LAYER } from './gguf-names.ts'
+import {
+  AFTER_LAYER,
+  GEMMA3_LAYER,
+  type LayerNames,
+  LLAMA_LAYER,
+  MIXTRAL_LAYER,
+  MIXTURE_LAYER,
+  PHI3_LAYER,
+  QWEN3_LAYER,
+} from './gguf-names.ts'
 
 export interface GgufGraph {
   /** It turns pairs of neighbours, for which the rows of Q and K are permuted; or else the two halves of a head, as transformers does. */
@@ -34,6 +43,17 @@ export interface GgufGraph {
   /** What norms multiply by is stored, 1 + γ, and not γ; else 0. */
   readonly normOffset: number
   readonly activation: 'silu' | 'gelu_tanh'
+  /** Of mixtures. */
+  readonly experts?: {
+    /** It divides the gates of a token by their sum. */
+    readonly normalised: boolean
+    /** The key of their width. @default feed_forward_length */
+    readonly width?: 'expert_feed_forward_length'
+  }
+  /** It takes as many KV heads as query heads alone. */
+  readonly ungrouped?: boolean
+  /** `general.architecture`. @default its name here */
+  readonly architecture?: string
 }
 
 const LLAMA: GgufGraph = {
@@ -100,6 +120,28 @@ export const GRAPHS = {
     own: true,
     names: PHI3_LAYER,
     tellsWindow: true,
+  },
+  /** Mixtral: the same graph with experts. */
+  mixtral: { ...LLAMA, own: true, architecture: 'llama', names: MIXTRAL_LAYER, experts: { normalised: true } },
+  qwen3moe: {
+    ...LLAMA,
+    permuted: false,
+    divisors: 'none',
+    own: true,
+    names: MIXTURE_LAYER,
+    experts: { normalised: true, width: 'expert_feed_forward_length' },
+  },
+  olmoe: {
+    ...LLAMA,
+    permuted: false,
+    plain: true,
+    divisors: 'none',
+    own: true,
+    tied: false,
+    wholeNorms: true,
+    ungrouped: true,
+    names: MIXTURE_LAYER,
+    experts: { normalised: false },
   },
 } as const satisfies Record<string, GgufGraph>
 

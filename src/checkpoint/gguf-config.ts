@@ -15,17 +15,23 @@ export interface GgufSizes {
   readonly headSize: number
   /** Channels of a head that are turned, the first ones. */
   readonly rotated: number
+  /** Of a mixture, or 0. */
+  readonly experts: number
 }
 
 /** What a family's config has of its own. @param biased whether a linear layer of layer 0 has a bias */
 function familyConfig(
   architecture: GgufArchitecture,
   metadata: GgufMetadata,
-  { widths, hidden, heads, headSize, rotated }: GgufSizes,
+  { widths, hidden, heads, headSize, rotated, experts }: GgufSizes,
   ropes: { readonly rope_theta: number; readonly rope_scaling: Readonly<Record<string, unknown>> | null },
   biased: (name: string) => boolean,
 ): Record<string, unknown> {
   const attentionBias = biased('self_attn.q_proj')
+  const active = {
+    num_experts_per_tok: metadata.count('llama.expert_used_count'),
+    norm_topk_prob: architecture === 'qwen3moe',
+  }
   const named = (model_type: string, classes: string) => ({ model_type, architectures: [`${classes}ForCausalLM`] })
   switch (architecture) {
     case 'qwen3':
@@ -60,6 +66,18 @@ function familyConfig(
         query_pre_attn_scalar: gemma3ScoreSize(widths.length, hidden, heads, headSize),
         ...windowFields(metadata, widths.length, GRAPHS.gemma3.windows),
         rope_local_base_freq: decimal(metadata.real('llama.rope.freq_base_swa') ?? 10000),
+      }
+    case 'mixtral':
+      return { ...named('mixtral', 'Mixtral'), hidden_act: 'silu', num_local_experts: experts, ...active }
+    case 'qwen3moe':
+      return {
+        ...{ ...named('qwen3_moe', 'Qwen3Moe'), hidden_act: 'silu', attention_bias: attentionBias },
+        ...{ moe_intermediate_size: widths[0], num_experts: experts, num_local_experts: experts, ...active },
+      }
+    case 'olmoe':
+      return {
+        ...{ ...named('olmoe', 'Olmoe'), hidden_act: 'silu', attention_bias: attentionBias },
+        ...{ num_experts: experts, ...active },
       }
     case 'phi3':
       return {

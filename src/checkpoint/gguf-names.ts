@@ -59,11 +59,31 @@ export const PHI3_LAYER = {
   ffn_down: 'mlp.down_proj',
 } as const satisfies LayerNames
 
+/** Experts in the place of the FFN: stacked in the file, in transformers one tensor each, of which the first is named here. */
+const experts = (module: string, gate: string, up: string, down: string) => ({
+  ffn_gate_inp: `${module}.gate`,
+  ffn_gate_exps: `${module}.experts.0.${gate}`,
+  ffn_up_exps: `${module}.experts.0.${up}`,
+  ffn_down_exps: `${module}.experts.0.${down}`,
+})
+
+const { ffn_gate: _, ffn_up: __, ffn_down: ___, ...WITHOUT_FFN } = LLAMA_LAYER
+
+export const MIXTRAL_LAYER = { ...WITHOUT_FFN, ...experts('block_sparse_moe', 'w1', 'w3', 'w2') } as const
+
+/** Qwen3-MoE and OLMoE. */
+export const MIXTURE_LAYER = {
+  ...WITHOUT_FFN,
+  ...HEAD_NORMS,
+  ...experts('mlp', 'gate_proj', 'up_proj', 'down_proj'),
+} as const
+
 /** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that these models do not have. */
 export function storedName(name: string, inLayer: LayerNames): string | undefined {
   const [, layer, module, kind] = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? []
   const names = Object.entries(layer === undefined ? OUTSIDE_LAYERS : inLayer)
-  const stored = names.find(([, own]) => own === module)?.[0]
+  const first = module?.replace(/\.experts\.\d+\./, '.experts.0.')
+  const stored = names.find(([, own]) => own === first)?.[0]
   return stored && `${layer === undefined ? '' : `blk.${layer}.`}${stored}.${kind}`
 }
 

@@ -11,13 +11,13 @@ import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
 import { type GgufArchitecture, type GgufGraph, GRAPHS } from './gguf-architectures.ts'
 import { type GgufSizes, generationConfig, ggufConfig } from './gguf-config.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
-import { fromStoredRows, type GEMMA3_LAYER, OUTSIDE_LAYERS, type PHI3_LAYER } from './gguf-names.ts'
+import { fromStoredRows, type GEMMA3_LAYER, type MIXTURE_LAYER, OUTSIDE_LAYERS, type PHI3_LAYER } from './gguf-names.ts'
 import { ggufTokenizer } from './gguf-tokenizer.ts'
 
 /** Rows and columns of a layer's tensors by their names in the file, and for Q and K the heads whose rows are permuted. */
 const LAYER_SHAPES: Readonly<
   Record<
-    keyof typeof GEMMA3_LAYER | keyof typeof PHI3_LAYER,
+    keyof typeof GEMMA3_LAYER | keyof typeof PHI3_LAYER | keyof typeof MIXTURE_LAYER,
     (s: GgufSizes, width: number, graph: GgufGraph) => readonly [shape: readonly number[], heads?: number]
   >
 > = {
@@ -35,6 +35,10 @@ const LAYER_SHAPES: Readonly<
   ffn_gate: (s, width) => [[width, s.hidden]],
   ffn_up: (s, width, { names }) => [['ffn_gate' in names ? width : 2 * width, s.hidden]],
   ffn_down: (s, width) => [[s.hidden, width]],
+  ffn_gate_inp: s => [[s.experts, s.hidden]],
+  ffn_gate_exps: (s, width) => [[s.experts, width, s.hidden]],
+  ffn_up_exps: (s, width) => [[s.experts, width, s.hidden]],
+  ffn_down_exps: (s, width) => [[s.experts, s.hidden, width]],
 }
 
 /** Turned into the config, or (`attn_rot_embd`, in files of 2023) computed from it. */
@@ -48,12 +52,14 @@ interface Mapped extends TensorInfo {
   readonly permutedHeads: number // 0: rows are as in transformers
   /** In the file these are larger by so much. */
   readonly offset: number
+  /** Which of the experts that are stacked in the file. */
+  readonly expert?: number
 }
 
 /**
  * The checkpoint in a file, which is closed with it, or where this throws.
  * @throws FormatError where the file is damaged, or its metadata contradict themselves
- * @throws UnsupportedModelError for anything but a dense model of an architecture that `GRAPHS` has, another tokenizer or rope scaling
+ * @throws UnsupportedModelError for anything but a model of an architecture that `GRAPHS` has, another tokenizer or rope scaling
  */
 export async function openGgufSource(file: ByteSource): Promise<Checkpoint> {
   try {
@@ -99,7 +105,7 @@ export async function ggufCheckpoint(gguf: Gguf, name: string): Promise<Checkpoi
 }
 
 const SUPPORTED = Object.keys(GRAPHS)
-  .filter(name => name !== 'deci')
+  .filter(name => name !== 'deci' && name !== 'mixtral')
   .map(name => `"${name}"`)
   .join(', ')
 
@@ -107,22 +113,23 @@ function readArchitecture(metadata: GgufMetadata): GgufArchitecture {
   const architecture = metadata.need('general.architecture', metadata.text('general.architecture'))
   const refuse = (what: string): never => {
     throw new UnsupportedModelError(
-      `${metadata.file}: ${what}. Of GGUF files, dense models of architecture ${SUPPORTED} are supported, and of "deci" as fasp writes it`,
+      `${metadata.file}: ${what}. Of GGUF files, models of architecture ${SUPPORTED} are supported, and of "deci" as fasp writes it`,
     )
   }
-  if (!Object.hasOwn(GRAPHS, architecture)) refuse(`architecture "${architecture}"`)
   const experts = metadata.count('llama.expert_count') ?? 0
-  if (experts > 0) refuse(`a mixture of ${experts} experts`)
+  const graph = architecture === 'llama' && experts > 0 ? 'mixtral' : (architecture as GgufArchitecture)
+  if (!Object.hasOwn(GRAPHS, graph) || architecture === 'mixtral') refuse(`architecture "${architecture}"`)
+  if (experts > 0 !== 'experts' in GRAPHS[graph]) refuse(`a mixture of ${experts} experts`)
   const parts = metadata.count('split.count') ?? 1
   if (parts > 1) refuse(`one of ${parts} parts; join them first with "llama-gguf-split --merge"`)
   for (const key of FOREIGN_KEYS) {
     const scale = metadata.real(`llama.${key}`) ?? 0
     if (scale !== 0 && scale !== 1) refuse(`${metadata.prefix}${key} is ${scale}, which none of these has`)
   }
-  return architecture as GgufArchitecture
+  return graph
 }
 
-function readSizes(metadata: GgufMetadata, tensorCount: number, { perLayer, partial }: GgufGraph): GgufSizes {
+function readSizes(metadata: GgufMetadata, tensorCount: number, { perLayer, partial, experts }: GgufGraph): GgufSizes {
   const positive = (key: string, value: number) => {
     if (value === 0) throw metadata.error(`${metadata.prefix}${key} is 0; it must be 1 or more`)
     return value
@@ -148,11 +155,11 @@ function readSizes(metadata: GgufMetadata, tensorCount: number, { perLayer, part
   // Before a table of all layers is made: the number is only what the metadata say.
   if (layers > tensorCount)
     throw metadata.error(`${metadata.prefix}block_count is ${layers}, with ${tensorCount} tensors in the file`)
-  const width = 'feed_forward_length'
+  const width = experts?.width ?? 'feed_forward_length'
   const widths = perLayer
     ? metadata.need(`llama.${width}`, metadata.perLayer(`llama.${width}`, layers)).map(n => positive(width, n))
     : new Array<number>(layers).fill(need(width))
-  return { hidden, heads, kvHeads, headSize, rotated, widths }
+  return { hidden, heads, kvHeads, headSize, rotated, widths, experts: experts ? need('expert_count') : 0 }
 }
 
 /** Hugging Face name → tensor, in the order of the file, checked for shape and completeness. */
@@ -163,10 +170,16 @@ function mapTensors(file: string, { tensors }: TensorSource, sizes: GgufSizes, g
     const target = expected.get(stored)
     if (target === undefined && NOT_WEIGHTS.test(stored)) continue
     if (target === undefined)
-      throw new UnsupportedModelError(`${file}: the tensor "${stored}" is no part of a dense model of its architecture`)
+      throw new UnsupportedModelError(`${file}: the tensor "${stored}" is no part of a model of its architecture`)
     if (shape.join() !== target.shape.join())
       throw new FormatError(file, `"${stored}" has shape [${shape}], and the metadata say [${target.shape}]`)
-    mapped.set(target.name, { ...target, dtype, stored })
+    const [count, ...own] = shape
+    if (own.length < 2) mapped.set(target.name, { ...target, dtype, stored })
+    else
+      for (let expert = 0; expert < count; expert++) {
+        const name = target.name.replace('.experts.0.', `.experts.${expert}.`)
+        mapped.set(name, { ...target, name, shape: own, dtype, stored, expert })
+      }
   }
   for (const [stored, { required }] of expected)
     if (required && !tensors.has(stored))
@@ -211,7 +224,8 @@ function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mappe
     return tensor
   }
   const float32 = async (name: string) => {
-    const { stored, shape, permutedHeads, offset } = find(name)
+    const { stored, shape, permutedHeads, offset, expert } = find(name)
+    if (expert !== undefined) return source.rows(stored, Int32Array.of(expert))
     const values = await source.float32(stored)
     if (offset !== 0) return values.map(v => v - offset)
     if (permutedHeads === 0) return values
@@ -221,8 +235,8 @@ function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mappe
   return {
     tensors,
     bytes: async name => {
-      const { dtype, stored, shape, permutedHeads, offset } = find(name)
-      if (offset !== 0) return fromFloat32(await float32(name), dtype as FloatDType)
+      const { dtype, stored, shape, permutedHeads, offset, expert } = find(name)
+      if (offset !== 0 || expert !== undefined) return fromFloat32(await float32(name), dtype as FloatDType)
       const bytes = await source.bytes(stored)
       return permutedHeads === 0 ? bytes : fromStoredRows(bytes, shape[0], permutedHeads)
     },

@@ -155,6 +155,12 @@ export function expertHalf(half: FfnHalf, expert: number): FfnHalf {
   return { ...half, experts: undefined, inputs: half.inputs.map(own), output: own(half.output) }
 }
 
+/** The half-block, or of a mixture each expert. */
+export const plainHalves = (half: HalfBlock): readonly HalfBlock[] =>
+  half.kind === 'ffn' && half.experts
+    ? Array.from({ length: expertCount(half) }, (_, e) => expertHalf(half, e))
+    : [half]
+
 /** Number of an expert in a name. */
 export const EXPERT = /\.experts\.(\d+)\./
 
@@ -202,10 +208,7 @@ export const withBiases = <H extends HalfBlock>(half: H): H => ({
 /** The linear layers of a half-block, those of all experts and their router. */
 export const linearsOf = (half: HalfBlock): Linear[] =>
   half.kind === 'ffn' && half.experts
-    ? [
-        half.experts.router,
-        ...Array.from({ length: expertCount(half) }, (_, e) => linearsOf(expertHalf(half, e))).flat(),
-      ]
+    ? [half.experts.router, ...plainHalves(half).flatMap(linearsOf)]
     : [...half.inputs, half.output]
 
 /** Weights of the linear layers of a half-block. */

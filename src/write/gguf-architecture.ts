@@ -24,7 +24,7 @@ export function unlikeGguf(a: Architecture): string | undefined {
   if (!a.gguf) return 'them'
   const graph = familyGraph(a)
   const names = [...tensorShapes(a).keys()]
-  const [{ heads, headSize, scale }] = attentionHalves(a)
+  const [{ heads, kvHeads, headSize, scale }] = attentionHalves(a)
   if (ffnHalves(a).some(({ activation }) => activation !== graph.activation))
     return `them without FFNs gated by ${graph.activation}`
   const unknown = names.find(name => !storedName(name, graph.names))
@@ -36,6 +36,10 @@ export function unlikeGguf(a: Architecture): string | undefined {
   if (names.some(name => name.endsWith('.bias'))) return 'them with biases'
   if (graph.plain && heads * headSize !== a.hiddenSize) return 'them where heads do not fill the embedding'
   if (a.tied && !graph.tied) return 'them with a tied head'
+  const [{ experts }] = ffnHalves(a)
+  if (experts && experts.normalised !== graph.experts!.normalised)
+    return `them where the gates of a token ${experts.normalised ? 'are' : 'are not'} divided by their sum`
+  if (graph.ungrouped && kvHeads !== heads) return 'them with fewer KV heads than query heads'
   const size = a.gguf === 'gemma3' ? gemma3ScoreSize(layersOf(a), a.hiddenSize, heads, headSize) : headSize
   if (Math.abs(scale * Math.sqrt(size) - 1) > 1e-6) return `them where scores are not scaled by 1/√${size}`
   const { withoutRope = Infinity, hybridLayers } = graph

@@ -6,7 +6,7 @@ import { isQuantized } from '../formats/gguf-dequantize.ts'
 import { blockElements, type GgufType, storedBytes } from '../formats/gguf-layout.ts'
 import type { TensorInfo } from '../formats/tensors.ts'
 import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
-import { groupSize, type HalfBlock } from '../model/half-block.ts'
+import { EXPERT, groupSize, type HalfBlock } from '../model/half-block.ts'
 import { ggufArchitecture } from './gguf-architecture.ts'
 
 /** Types of whole files: the type of most weights, and the number in `general.file_type` (llama.h, `enum llama_ftype`). */
@@ -53,8 +53,13 @@ export function tensorTypes(
   const special = blockElements(base) === 1 || base === 'Q8_0' ? new Map<string, GgufType>() : widerTypes(a, base)
   const shapes = tensorShapes(a)
   const types = new Map<string, GgufType>()
+  const first = (name: string) => name.replace(EXPERT, '.experts.0.') // all experts are one tensor
+  const routers = new Set(ffnHalves(a).map(({ experts }) => `${experts?.router.name}.weight`))
   for (const [name, shape] of shapes)
-    types.set(name, shape.length === 1 ? 'F32' : fitting(special.get(name) ?? base, shape[1]))
+    types.set(
+      name,
+      shape.length === 1 || routers.has(name) ? 'F32' : fitting(special.get(first(name)) ?? base, shape[1]),
+    )
   const size = (name: string, type = types.get(name)!) => storedBytes({ type, shape: shapes.get(name)! })
   let room = MORE_BYTES * [...shapes.keys()].reduce((sum, name) => sum + size(name), 0)
   // A mix leaves what it has no reason to round again: what is as it was, where that takes no more bytes.

@@ -3,7 +3,7 @@
 // Source: llama.cpp, conversion/llama.py and conversion/base.py (keys, types, permutation).
 
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { GRAPHS } from '../checkpoint/gguf-architectures.ts'
+import { type GgufGraph, GRAPHS } from '../checkpoint/gguf-architectures.ts'
 import { storedName, toStoredRows } from '../checkpoint/gguf-names.ts'
 import { prunedFrom, sparsityText } from '../checkpoint/pruned.ts'
 import { baseName, bytes, percent } from '../display.ts'
@@ -20,11 +20,19 @@ import {
   storedBytes,
 } from '../formats/gguf-layout.ts'
 import { quantize } from '../formats/gguf-quantize.ts'
-import { elements } from '../formats/tensors.ts'
+import { elements, type QuantizedType } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
-import { type Architecture, attentionHalves, layersOf, layerWidths, tensorShapes } from '../model/architecture.ts'
+import {
+  type Architecture,
+  attentionHalves,
+  expertsOf,
+  ffnHalves,
+  layersOf,
+  layerWidths,
+  tensorShapes,
+} from '../model/architecture.ts'
 import { firstValueRows } from '../model/coupling.ts'
-import { type HalfBlock, normsOf, normTensors } from '../model/half-block.ts'
+import { EXPERT, type HalfBlock, normsOf, normTensors } from '../model/half-block.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { VERSION } from '../version.ts'
 import {
@@ -184,13 +192,12 @@ function sizeNotices(
 }
 
 const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, GgufType>): GgufTensorInfo[] => {
-  const infos = [...tensorShapes(a)].map(
-    ([name, shape]): GgufTensorInfo => ({
-      name: storedName(name, familyGraph(a).names)!,
-      type: types.get(name)!,
-      shape,
-    }),
-  )
+  const infos = [...tensorShapes(a)].flatMap(([name, shape]): GgufTensorInfo[] => {
+    const number = EXPERT.exec(name)?.[1]
+    if (number !== undefined && number !== '0') return [] // in the tensor of the first
+    const stacked = number ? [expertsOf(a), ...shape] : shape
+    return [{ name: storedName(name, familyGraph(a).names)!, type: types.get(name)!, shape: stacked }]
+  })
   const divisors = [...ropeTensors(a)].map(
     ([name, { length }]): GgufTensorInfo => ({ name, type: 'F32', shape: [length] }),
   )
@@ -211,12 +218,17 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
   const rope = ropeOf(a)
   const original = rope.long?.from ?? scaling?.original_max_position_embeddings
   const linear = kind === 'one' && divisors[0] !== 1
-  const prefix = ggufArchitecture(a)
+  const graph: GgufGraph = GRAPHS[ggufArchitecture(a)]
+  const prefix = graph.architecture ?? ggufArchitecture(a)
+  const [{ experts }] = ffnHalves(a)
   const own: Pairs = {
     block_count: count(layersOf(a)),
     context_length: count(a.maxPositions),
     embedding_length: count(a.hiddenSize),
     feed_forward_length: a.compact ? counts(layerWidths(a).map(({ ffn }) => ffn)) : count(a.ffnWidth),
+    expert_count: experts && count(experts.router.out),
+    expert_used_count: experts && count(experts.active),
+    expert_feed_forward_length: graph.experts?.width && count(a.ffnWidth),
     vocab_size: count(a.vocabularySize),
     'attention.head_count': count(heads),
     'attention.head_count_kv': count(kvHeads),
@@ -306,9 +318,12 @@ async function* writeTensors(
   const gramOf = gramReader(model)
   const put = async (stored: string, values: Float32Array<ArrayBuffer>, name = stored) => {
     const { type, offset } = layout.tensors.get(stored)!
-    if (isDType(type)) return file.write(encode(stored, values, type), offset)
-    const gram = await gramOf(name)
-    await file.write(gram ? await quantizeByGram(engine, values, gram, type, name) : quantize(values, type), offset)
+    const quantized = async (type: QuantizedType) => {
+      const gram = await gramOf(name)
+      return gram ? await quantizeByGram(engine, values, gram, type, name) : quantize(values, type)
+    }
+    const bytes = isDType(type) ? encode(stored, values, type) : await quantized(type)
+    await file.write(bytes, offset + Number(EXPERT.exec(name)?.[1] ?? 0) * bytes.length)
   }
   const names = [...tensorShapes(a).keys()]
   const permuted = permutedRows(a)

@@ -7,7 +7,7 @@ import type { Floats, TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { pickRows, scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { type Architecture, attentionHalves, tensorShapes, withLayerWidths } from '../model/architecture.ts'
 import { columnsOfRows } from '../model/coupling.ts'
-import { hiddenWidth, storedInputs } from '../model/half-block.ts'
+import { hiddenWidth, plainHalves, storedInputs } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 
 /** Where the neurons and value rows of a layer go. */
@@ -25,31 +25,32 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
   const architecture = widenedArchitecture(a, places)
   const { tensors: source } = checkpoint
   const moves = new Map<string, (values: Floats) => Floats>()
-  for (const [i, half] of architecture.halves.entries()) {
-    const { neurons, valueRows } = places[half.layer]
-    const isFfn = half.kind === 'ffn'
-    const rows = isFfn ? neurons : valueRows
-    const columns = isFfn ? neurons : columnsOfRows(half, valueRows)
-    for (const [name, slices] of storedInputs(half)) {
-      if (!slices.some(j => half.coupled.includes(j))) continue
-      const before = slices.map(j => a.halves[i].inputs[j].out)
-      const after = slices.map(j => half.inputs[j].out)
-      const widen = (values: Floats, columns: number) => {
-        const wide = new Float32Array(after.reduce((sum, n) => sum + n, 0) * columns)
-        const places = splitRows(wide, after, columns)
-        for (const [s, part] of splitRows(values, before, columns).entries())
-          places[s].set(half.coupled.includes(slices[s]) ? scatterRows(part, rows, after[s], columns) : part)
-        return wide
+  for (const [i, wide] of architecture.halves.entries())
+    for (const half of plainHalves(wide)) {
+      const { neurons, valueRows } = places[half.layer]
+      const isFfn = half.kind === 'ffn'
+      const rows = isFfn ? neurons : valueRows
+      const columns = isFfn ? neurons : columnsOfRows(half, valueRows)
+      for (const [name, slices] of storedInputs(half)) {
+        if (!slices.some(j => half.coupled.includes(j))) continue
+        const before = slices.map(j => a.halves[i].inputs[j].out)
+        const after = slices.map(j => half.inputs[j].out)
+        const widen = (values: Floats, columns: number) => {
+          const wide = new Float32Array(after.reduce((sum, n) => sum + n, 0) * columns)
+          const places = splitRows(wide, after, columns)
+          for (const [s, part] of splitRows(values, before, columns).entries())
+            places[s].set(half.coupled.includes(slices[s]) ? scatterRows(part, rows, after[s], columns) : part)
+          return wide
+        }
+        moves.set(`${name}.weight`, values => widen(values, half.inputs[0].in))
+        moves.set(`${name}.bias`, values => widen(values, 1))
       }
-      moves.set(`${name}.weight`, values => widen(values, half.inputs[0].in))
-      moves.set(`${name}.bias`, values => widen(values, 1))
+      const width = hiddenWidth(half)
+      moves.set(`${half.output.name}.weight`, values => scatterColumns(values, columns, width))
+      moves.set(half.output.name, gram =>
+        scatterRows(scatterColumns(gram, columns, width, columns.length), columns, width, width),
+      )
     }
-    const width = hiddenWidth(half)
-    moves.set(`${half.output.name}.weight`, values => scatterColumns(values, columns, width))
-    moves.set(half.output.name, gram =>
-      scatterRows(scatterColumns(gram, columns, width, columns.length), columns, width, width),
-    )
-  }
   const tensors = new Map<string, TensorInfo>()
   for (const [name, shape] of tensorShapes(architecture)) tensors.set(name, { ...source.tensors.get(name)!, shape })
   const widens = (source: TensorSource) => async (name: string) => {

@@ -134,6 +134,13 @@ describe('small models', () => {
         long_factor: [1, 1.5, 2, 4, 8, 12],
       },
     }
+    const mixture = {
+      ...small,
+      num_experts: 8,
+      num_local_experts: 8,
+      num_experts_per_tok: 3,
+      moe_intermediate_size: 96,
+    }
     const narrow = [256, 64, 160, 96].map(ffn => ({ ffn, values: [16, 11] }))
     const make = (name: string, model: Parameters<typeof writeModel>[1]) =>
       writeModel(join(root, name), model, TINY_LLAMA)
@@ -175,6 +182,12 @@ describe('small models', () => {
       // llama.cpp asks for tokens of Phi-3's own where a file's general.name has "phi3" (src/llama-vocab.cpp).
       'Phi-3': make('fused', randomLlama({ ...phi3, original_max_position_embeddings: 512 }, 21)),
       'Phi-3, long texts, compact': make('fused-long', compactLlama(randomLlama(phi3, 22), narrow)),
+      Mixtral: make('mixtral', randomLlama({ ...mistral, ...mixture, model_type: 'mixtral' }, 26)),
+      'Qwen3-MoE': make(
+        'qwen3moe',
+        randomLlama({ ...qwen3, ...mixture, model_type: 'qwen3_moe', norm_topk_prob: true }, 27),
+      ),
+      OLMoE: make('olmoe', randomLlama({ ...qwen2, ...mixture, model_type: 'olmoe', num_key_value_heads: 4 }, 28)),
       'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
   })
@@ -203,6 +216,9 @@ describe('small models', () => {
     'OLMo 3',
     'Phi-3',
     'Phi-3, long texts, compact',
+    'Mixtral',
+    'Qwen3-MoE',
+    'OLMoE',
   ]
   test.each(names.flatMap(name => Object.keys(TOLERANCES).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
     expectAgreement(sources[name], dtype, 192),

@@ -21,6 +21,7 @@ export function mixtral(given: Config): Architecture {
   return llamaLike(config, {
     modelType: 'mixtral',
     classes: 'Mixtral',
+    gguf: 'mixtral',
     bias: NO_BIAS,
     window: () => window,
     ...experts,
@@ -38,7 +39,7 @@ export function qwen3Moe(given: Config): Architecture {
   const window = config.flag('use_sliding_window', false) ? config.sizeOrNull('sliding_window') : undefined
   const attentionBias = config.flag('attention_bias', false)
   return llamaLike(config, {
-    ...{ modelType: 'qwen3_moe', classes: 'Qwen3Moe', norms: NORMED, window: () => window },
+    ...{ modelType: 'qwen3_moe', classes: 'Qwen3Moe', gguf: 'qwen3moe' as const, norms: NORMED, window: () => window },
     bias: { qkv: attentionBias, o: attentionBias, ffn: false },
     ffnWidthKey: 'moe_intermediate_size',
     ...mixture(config, MLP, ['num_experts', 'num_local_experts']),
@@ -57,7 +58,7 @@ export function olmoe(given: Config): Architecture {
   if (clip !== null) throw config.error('clip_qkv', clip, 'null: no published OLMoE clips')
   const attentionBias = config.flag('attention_bias', false)
   return llamaLike(config, {
-    ...{ modelType: 'olmoe', classes: 'Olmoe', norms: NORMED, wholeNorms: true },
+    ...{ modelType: 'olmoe', classes: 'Olmoe', gguf: 'olmoe' as const, norms: NORMED, wholeNorms: true },
     bias: { qkv: attentionBias, o: attentionBias, ffn: false },
     ...mixture(config, MLP, ['num_experts']),
   })
