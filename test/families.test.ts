@@ -37,6 +37,7 @@ const FAMILIES = [
   'exaone4',
   'phi3',
   'phi3-long',
+  'granite',
 ]
 
 describe.each(FAMILIES)('%s', name => {
@@ -99,7 +100,7 @@ describe.each(FAMILIES)('%s', name => {
       expect(attentionHalves(architectureOf(output, json)).map(half => half.window)).toEqual(stay.map(h => h.window))
   })
 
-  if (!['llama', 'opt', 'smollm3'].includes(name))
+  if (!['llama', 'opt', 'smollm3', 'granite'].includes(name))
     // which have places for them
     test('a method that needs biases where the family has none is refused', async () => {
       await expect(cut('flap', { method: 'flap' })).rejects.toThrow(`and ${config().model_type} models have none there`)

@@ -89,6 +89,7 @@ const likes = fc
       'olmo3',
       'exaone4',
       'phi3',
+      'granite',
     ),
     sliding_window: fc.constantFrom(null, 1, 3, 9),
     use_sliding_window: fc.boolean(),
@@ -96,6 +97,8 @@ const likes = fc
     sliding_window_pattern: size(1, 3),
     query_pre_attn_scalar: size(4, 30),
     turned: fc.constantFrom(2, 4, 6),
+    ...{ attention_multiplier: fc.constant(0.3), embedding_multiplier: fc.constant(3), logits_scaling: fc.constant(2) },
+    residual_multiplier: fc.constantFrom(0.5, 1),
   })
   .map(({ llama, turned, ...config }) => ({ ...llama, ...config, partial_rotary_factor: turned / llama.head_dim }))
 

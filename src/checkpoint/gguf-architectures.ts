@@ -1,6 +1,6 @@
 // What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
-// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp, olmo2.cpp, phi3.cpp, qwen3moe.cpp and olmoe.cpp;
-// src/llama-model.cpp (`llama_model_rope_type`).
+// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp, olmo2.cpp, phi3.cpp, granite.cpp,
+// qwen3moe.cpp and olmoe.cpp; src/llama-model.cpp (`llama_model_rope_type`).
 import {
   AFTER_LAYER,
   GEMMA3_LAYER,
@@ -37,6 +37,8 @@ export interface GgufGraph {
   readonly windows?: number
   /** The file says what window the model has, which the graph does not. */
   readonly tellsWindow?: boolean
+  /** It multiplies embeddings, scores, updates and logits by numbers in the file. */
+  readonly multipliers?: boolean
   /** No other graph runs its models, and it has no biases. */
   readonly own: boolean
   readonly names: LayerNames
@@ -143,6 +145,7 @@ export const GRAPHS = {
     names: MIXTURE_LAYER,
     experts: { normalised: false },
   },
+  granite: { ...LLAMA, own: true, multipliers: true },
 } as const satisfies Record<string, GgufGraph>
 
 /** What llama.cpp's graph of Gemma 3 divides scores by the root of. Source: src/models/gemma3.cpp, `f_attention_scale`. */

@@ -79,6 +79,17 @@ function familyConfig(
         ...{ ...named('olmoe', 'Olmoe'), hidden_act: 'silu', attention_bias: attentionBias },
         ...{ num_experts: experts, ...active },
       }
+    case 'granite': {
+      const multiplier = (key: string, usual: number) => decimal(metadata.real(`llama.${key}`) || usual)
+      return {
+        ...named('granite', 'Granite'),
+        hidden_act: 'silu',
+        attention_multiplier: multiplier('attention.scale', 1 / Math.sqrt(headSize)),
+        embedding_multiplier: multiplier('embedding_scale', 1),
+        residual_multiplier: multiplier('residual_scale', 1),
+        logits_scaling: multiplier('logit_scale', 1),
+      }
+    }
     case 'phi3':
       return {
         ...named('phi3', 'Phi3'),

@@ -44,8 +44,8 @@ const LAYER_SHAPES: Readonly<
 /** Turned into the config, or (`attn_rot_embd`, in files of 2023) computed from it. */
 const NOT_WEIGHTS = /^(rope_freqs|rope_factors_(short|long)|blk\.\d+\.attn_rot_embd)\.weight$/
 
-/** Multipliers of other models of the kind (Granite, MiniCPM). */
-const FOREIGN_KEYS = ['attention.scale', 'embedding_scale', 'residual_scale', 'logit_scale']
+/** Multipliers of Granite, and of other models of the kind (MiniCPM). */
+const MULTIPLIERS = ['attention.scale', 'embedding_scale', 'residual_scale', 'logit_scale']
 
 interface Mapped extends TensorInfo {
   readonly stored: string
@@ -122,10 +122,12 @@ function readArchitecture(metadata: GgufMetadata): GgufArchitecture {
   if (experts > 0 !== 'experts' in GRAPHS[graph]) refuse(`a mixture of ${experts} experts`)
   const parts = metadata.count('split.count') ?? 1
   if (parts > 1) refuse(`one of ${parts} parts; join them first with "llama-gguf-split --merge"`)
-  for (const key of FOREIGN_KEYS) {
+  const { multipliers }: GgufGraph = GRAPHS[graph]
+  for (const key of multipliers ? [] : MULTIPLIERS) {
     const scale = metadata.real(`llama.${key}`) ?? 0
     if (scale !== 0 && scale !== 1) refuse(`${metadata.prefix}${key} is ${scale}, which none of these has`)
   }
+  if (multipliers && metadata.flag('llama.rope.scaling.finetuned') === false) refuse('a model without positions')
   return graph
 }
 

@@ -6,7 +6,7 @@
 
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
-import { outputNorm, weighted } from '../forward/observed.ts'
+import { outputGains, weighted } from '../forward/observed.ts'
 import type { HalfBlockRunner, PrunedOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/twins.ts'
@@ -78,7 +78,7 @@ export class HeldOutCheck {
     const { runner } = streams.pruned
     const { linalg } = runner.engine
     const d = hiddenSize(half)
-    const gains = outputNorm(weights)?.gains
+    const gains = outputGains(weights)
     const isHeld = (token: number) => checked[Math.floor(token / checked[0].ids.length)].held
     let [error, total] = [0, 0]
     await streams.pruned.change(async (x, batch) => {
@@ -98,7 +98,7 @@ export class HeldOutCheck {
           const [bias, newBias] = [output.bias?.[o] ?? 0, pruned.output.bias?.[o] ?? 0]
           for (const t of held) {
             const at = t * d + o
-            const counts = scale ? gains![o] * scale[t] : 1
+            const counts = gains ? gains[o] * (scale?.[t] ?? 1) : 1
             const [full, beside] = [counts * whole[o * tokens + t], counts * bias]
             const wanted = full + beside + alpha * (y[at] - rest[at] - full - bias)
             error += (counts * left[o * tokens + t] + counts * newBias - wanted) ** 2

@@ -15,8 +15,8 @@ export const headRows = ({ vocabularySize }: Pick<Architecture, 'vocabularySize'
   Math.max(1, Math.min(HEAD_ROWS, Math.floor(HEAD_BYTES / 4 / vocabularySize)))
 
 /** Names all facts that the graph depends on. */
-const headKey = ({ hiddenSize, embeddingSize, vocabularySize, finalNorm, names }: Architecture): string =>
-  JSON.stringify([hiddenSize, embeddingSize, vocabularySize, finalNorm, names.projectOut !== undefined])
+const headKey = ({ hiddenSize, embeddingSize, vocabularySize, finalNorm, names, logitScale }: Architecture): string =>
+  JSON.stringify([hiddenSize, embeddingSize, vocabularySize, finalNorm, names.projectOut !== undefined, logitScale])
 
 /** Final norm, projection and head: turns the stream into logits. */
 export class Head {

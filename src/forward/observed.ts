@@ -1,10 +1,12 @@
 // What is seen of a half-block before its output layer. Where a norm follows that layer, an error of it counts as the norm leaves it. With
 // r = 1 / std of what is normalised, u = H Wᵀ + b or x + u, held as it is while nothing is cut (ours), and γ and β of the norm:
 //   y = x + γ r u  or  γ r (x + u − mean) + β  =  rest + H̃ W̃ᵀ + b,   H̃ = r H,  W̃ = diag(γ) W
+// or, where the update is multiplied by m:  y = x + m u,  H̃ = H,  W̃ = m W.
 // The rest does not change with W. It takes the place of x, as H̃ and W̃ those of H and W (docs/method.md).
 import type { Engine } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { transposed } from '../linalg/scatter.ts'
+import { hiddenSize } from '../model/half-block.ts'
 import type { HalfWeights } from './weights.ts'
 
 /** What a half-block computes of one batch before its output layer, and what is to come out. */
@@ -29,7 +31,7 @@ export interface Accumulator {
 const LEAST_GAIN = 1e-3
 
 /** The norm after the output layer. Undefined where there is none. */
-export function outputNorm({ half, norms }: HalfWeights) {
+function outputNorm({ half, norms }: HalfWeights) {
   const role = half.norms.after ? 'after' : 'afterSum'
   const [norm, weights] = [half.norms[role], norms[role]]
   if (!norm || !weights) return undefined
@@ -39,10 +41,15 @@ export function outputNorm({ half, norms }: HalfWeights) {
   return { ...norm, gains, tiny: gains.map((g, o) => Number(g !== gamma[o])), beta: weights[`${role}.bias`]?.data }
 }
 
-/** The same as it counts after the norm, where there is one. */
+/** What W̃ is larger by than W in each row [d]; undefined where it is W. */
+export const outputGains = (w: HalfWeights): Floats | undefined =>
+  outputNorm(w)?.gains ??
+  (w.half.updateScale ? new Float32Array(hiddenSize(w.half)).fill(w.half.updateScale) : undefined)
+
+/** The same as it counts in the stream. */
 export async function weighted(engine: Engine, w: HalfWeights, seen: Observed): Promise<Observed> {
   const norm = outputNorm(w)
-  if (!norm) return seen
+  if (!norm) return { ...seen, x: restOfScaled(w, seen.x) }
   const { gains, tiny, beta, type, size: d, epsilon } = norm
   const { x, y, tokens } = seen
   const { weight, bias = new Float32Array(d) } = w.output
@@ -63,4 +70,9 @@ export async function weighted(engine: Engine, w: HalfWeights, seen: Observed): 
   }
   for (let i = 0; i < h.length; ) for (let t = 0; t < tokens; t++, i++) h[i] = seen.h[i] * scale[t]
   return { ...seen, h, x: rest, scale }
+}
+
+/** Of what is multiplied, and not normed: y = x + m (H Wᵀ + b) = rest + H W̃ᵀ + b. */
+function restOfScaled({ half: { updateScale = 1 }, output: { bias } }: HalfWeights, x: Floats): Floats {
+  return updateScale !== 1 && bias ? x.map((v, i) => v + (updateScale - 1) * bias[i % bias.length]) : x
 }

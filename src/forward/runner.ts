@@ -77,7 +77,7 @@ export class HalfBlockRunner {
   async residual({ half, norms }: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
     const d = hiddenSize(half)
     const { dialect, linalg } = this.graphs
-    if (dialect.residual === 'product' && !half.norms.after && !half.norms.afterSum)
+    if (dialect.residual === 'product' && !half.norms.after && !half.norms.afterSum && !half.updateScale)
       return addProduct(linalg, pruned, x, h, d)
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =

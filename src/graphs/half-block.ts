@@ -1,4 +1,4 @@
-// A half-block as a graph: `y = x + after(W_out · hidden(before(x)))`, then the norm where the model normalises after the sum. What `hidden` is comes
+// A half-block as a graph: `y = x + updateScale · after(W_out · hidden(before(x)))`, then the norm where the model normalises after the sum. What `hidden` is comes
 // from attention.ts and ffn.ts; the export to ONNX composes the same (write/onnx/decoder.ts).
 import { Graph, type Value } from '../formats/onnx.ts'
 import { type HalfBlock, hiddenSize, hiddenWidth } from '../model/half-block.ts'
@@ -16,9 +16,10 @@ function hidden(g: Graph, half: HalfBlock, x: Value, layers: Layers, form: Form,
 }
 
 /** The new stream, from what the output layer adds to it. */
-function residual(g: Graph, half: HalfBlock, x: Value, update: Value, layers: Layers): Value {
-  const { after, afterSum } = half.norms
-  const y = g.op('Add', [x, after ? layers.norm(update, after) : update])
+function residual(g: Graph, { norms, updateScale }: HalfBlock, x: Value, output: Value, layers: Layers): Value {
+  const { after, afterSum } = norms
+  const update = after ? layers.norm(output, after) : output
+  const y = g.op('Add', [x, updateScale ? g.op('Mul', [update, layers.constant(updateScale)]) : update])
   return afterSum ? layers.norm(y, afterSum) : y
 }
 

@@ -11,7 +11,7 @@ export function logitsGraph(a: Architecture, sampling: boolean): Graph {
   if (a.names.projectOut)
     y = g.op('Gemm', [y, g.input('project', 'float32', [a.embeddingSize, a.hiddenSize])], { transB: 1 })
   const head = g.input('head', 'float32', [a.vocabularySize, a.embeddingSize])
-  y = g.op('Gemm', [y, head], { transB: 1 })
+  y = g.op('Gemm', [y, head], { transB: 1, ...(a.logitScale && { alpha: { float: a.logitScale } }) })
   if (sampling) y = g.op('Softmax', [g.op('Mul', [y, g.input('cold', 'float32', [])])], { axis: -1 })
   g.output('logits', y, 'float32', ['n', a.vocabularySize])
   return g

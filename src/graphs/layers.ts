@@ -10,6 +10,8 @@ export interface Layers {
   /** That of each input layer. */
   inputs(x: Value, half: HalfBlock): readonly Value[]
   norm(x: Value, norm: Norm): Value
+  /** In the type of the activations. */
+  constant(value: number): Value
 }
 
 /** The names of a half-block's weights in its graphs: `in0.weight`, `out.bias`, `before.weight`. */
@@ -31,6 +33,7 @@ export function inputLayers(g: Graph, half: HalfBlock, order?: 'transposed'): La
     linear: ofRole,
     inputs: x => half.inputs.map(layer => ofRole(x, layer)),
     norm: (x, norm) => inputNorm(g, x, norm, roleOf(half, norm)),
+    constant: value => g.constant('float32', [value]),
   }
 }
 

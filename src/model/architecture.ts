@@ -53,6 +53,8 @@ export interface Architecture {
   readonly embeddingSize: number
   /** What these rows are multiplied by (Gemma). @default 1 */
   readonly embeddingScale?: number
+  /** What logits are multiplied by (Granite). @default 1 */
+  readonly logitScale?: number
   /** How the classes of transformers begin, `…Config`, `…Model` and `…ForCausalLM`. */
   readonly classes: string
   /** How `…ForCausalLM` begins. @default as the others */

@@ -54,6 +54,8 @@ interface Half {
   readonly output: Linear
   /** Indices into `inputs` of the layers whose rows go with the columns of `output`. */
   readonly coupled: readonly number[]
+  /** What the update is multiplied by before it is added (Granite). @default 1 */
+  readonly updateScale?: number
 }
 
 export interface AttentionHalf extends Half {
@@ -238,5 +240,5 @@ export function graphKey(half: HalfBlock): string {
           half.window,
           half.cap,
         ]
-  return JSON.stringify([hiddenSize(half), norms, biases, ...own])
+  return JSON.stringify([hiddenSize(half), norms, biases, half.updateScale, ...own])
 }

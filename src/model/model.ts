@@ -9,6 +9,7 @@ import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
 import { exaone4 } from './families/exaone4.ts'
 import { gemma3 } from './families/gemma3.ts'
+import { granite } from './families/granite.ts'
 import { llama } from './families/llama.ts'
 import { mistral } from './families/mistral.ts'
 import { mixtral, olmoe, qwen3Moe } from './families/mixtures.ts'
@@ -26,6 +27,7 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
   mistral,
   opt,
   phi3,
+  granite,
   qwen2,
   qwen3,
   qwen3_moe: qwen3Moe,

@@ -1,7 +1,7 @@
 // What score and restoration need to know of a half-block, from one pass of the stream through it.
 
 import type { Activations } from '../forward/activations.ts'
-import { outputNorm } from '../forward/observed.ts'
+import { outputGains } from '../forward/observed.ts'
 import type { DenseTarget, Stream } from '../forward/stream.ts'
 import type { HalfWeights } from '../forward/weights.ts'
 import { hiddenSize, hiddenWidth } from '../model/half-block.ts'
@@ -23,7 +23,7 @@ export async function observe(
   const gram = new GramAccumulator(graphs, width)
   const gap = dense && new GapAccumulator(engine, width, bias)
   const hidden = await stream.observe(weights, gap ? [gram, gap] : [gram], dense)
-  const statistics = { ...gram.finish(), gains: outputNorm(weights)?.gains }
+  const statistics = { ...gram.finish(), gains: outputGains(weights) }
   const lacks = await gap?.finish(statistics, countedRows(weight, statistics), dense!.alpha)
   return { statistics: { ...statistics, gap: lacks }, hidden }
 }

@@ -41,7 +41,8 @@ export function unlikeGguf(a: Architecture): string | undefined {
     return `them where the gates of a token ${experts.normalised ? 'are' : 'are not'} divided by their sum`
   if (graph.ungrouped && kvHeads !== heads) return 'them with fewer KV heads than query heads'
   const size = a.gguf === 'gemma3' ? gemma3ScoreSize(layersOf(a), a.hiddenSize, heads, headSize) : headSize
-  if (Math.abs(scale * Math.sqrt(size) - 1) > 1e-6) return `them where scores are not scaled by 1/√${size}`
+  if (!graph.multipliers && Math.abs(scale * Math.sqrt(size) - 1) > 1e-6)
+    return `them where scores are not scaled by 1/√${size}`
   const { withoutRope = Infinity, hybridLayers } = graph
   const hybrid = attentionHalves(a).some(({ window }) => window)
   if (hybridLayers && hybrid !== (layersOf(a) === hybridLayers))

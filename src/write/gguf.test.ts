@@ -317,6 +317,10 @@ const PHI3 = {
     long_factor: [1, 1.5, 2, 4, 8, 12, 20, 40, 50],
   },
 }
+const GRANITE = {
+  ...{ model_type: 'granite', attention_multiplier: 0.3, embedding_multiplier: 12, residual_multiplier: 0.22 },
+  ...{ logits_scaling: 8, rope_parameters: LLAMA3_ROPE, head_dim: 20, num_attention_heads: 4 },
+}
 const QWEN3 = { model_type: 'qwen3', head_dim: 20, num_attention_heads: 4, rope_theta: 1e6, rms_norm_eps: 1e-6 }
 
 /** OLMo 3 with what llama.cpp has a graph for. */
@@ -350,6 +354,8 @@ test.each([
   ['gemma3', { ...GEMMA3, sliding_window_pattern: 3 }, ''],
   ['gemma3', GEMMA3, 'the widest'],
   ['phi3', PHI3, ''],
+  ['granite', { ...GRANITE, tie_word_embeddings: false, rope_parameters: undefined }, ''],
+  ['granite', GRANITE, 'the widest'],
   ['phi3', { ...PHI3, rope_scaling: { ...PHI3.rope_scaling, attention_factor: 1.3 } }, 'the widest'],
   ['qwen3', QWEN3, ''],
   ['qwen3', { ...QWEN3, tie_word_embeddings: false, rope_scaling: { type: 'linear', factor: 4 } }, 'the widest'],

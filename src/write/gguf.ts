@@ -242,6 +242,7 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
     'rope.scaling.attn_factor': rope.factor !== undefined && real(rope.factor),
     'attention.sliding_window': familyGraph(a).tellsWindow && count(Number(checkpoint.config.sliding_window ?? 0)),
     ...windowPairs(a),
+    ...multiplierPairs(a),
     'rope.scaling.original_context_length': kind !== 'one' && typeof original === 'number' && count(original),
   }
   const general: Pairs = {
@@ -269,6 +270,19 @@ function windowPairs(a: Architecture): Pairs {
     'attention.sliding_window_pattern': every !== windows && count(every), // older versions of llama.cpp know none but theirs
     'rope.freq_base_swa': real(rope!.theta),
   }
+}
+
+function multiplierPairs(a: Architecture): Pairs {
+  const { real } = ggufValue
+  const [{ scale, updateScale = 1 }] = attentionHalves(a)
+  return familyGraph(a).multipliers
+    ? {
+        'attention.scale': real(scale),
+        embedding_scale: real(a.embeddingScale ?? 1),
+        residual_scale: real(updateScale),
+        logit_scale: real(1 / (a.logitScale ?? 1)), // llama.cpp divides by it
+      }
+    : {}
 }
 
 /** What the model is called, and how it was pruned. Source of the general keys: llama.cpp, gguf-py/gguf/constants.py. */

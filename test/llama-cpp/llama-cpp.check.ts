@@ -126,6 +126,10 @@ describe('small models', () => {
       },
       ...{ sliding_window: 40, rope_theta: 1e6, rope_scaling: { rope_type: 'linear', factor: 8 } },
     }
+    const granite = {
+      ...{ model_type: 'granite', attention_multiplier: 0.3, embedding_multiplier: 12, residual_multiplier: 0.22 },
+      logits_scaling: 8,
+    }
     const phi3 = {
       ...{ model_type: 'phi3', original_max_position_embeddings: 64, partial_rotary_factor: 0.75 },
       rope_scaling: {
@@ -188,6 +192,7 @@ describe('small models', () => {
         randomLlama({ ...qwen3, ...mixture, model_type: 'qwen3_moe', norm_topk_prob: true }, 27),
       ),
       OLMoE: make('olmoe', randomLlama({ ...qwen2, ...mixture, model_type: 'olmoe', num_key_value_heads: 4 }, 28)),
+      Granite: make('granite', randomLlama({ ...granite, rope_parameters: LLAMA3_ROPE }, 25)),
       'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
   })
@@ -214,6 +219,7 @@ describe('small models', () => {
     'EXAONE 4, 64 layers',
     'OLMo 2',
     'OLMo 3',
+    'Granite',
     'Phi-3',
     'Phi-3, long texts, compact',
     'Mixtral',

@@ -10,7 +10,7 @@ import shutil
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
+from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM, Olmo2Config, Olmo2ForCausalLM
 from transformers import OlmoeConfig, OlmoeForCausalLM
 from transformers import Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
@@ -62,6 +62,8 @@ FAMILIES = {
              rope_scaling={"type": "longrope", "short_factor": [1, 1.1, 1.5], "long_factor": [1, 1.5, 4]})),
     "phi3-long": (Phi3ForCausalLM, Phi3Config, dict(hidden_size=40, num_attention_heads=4, num_key_value_heads=2, pad_token_id=0,
                    original_max_position_embeddings=4, rope_scaling={"type": "longrope", "attention_factor": 1.2, "short_factor": [9] * 5, "long_factor": [1, 1.5, 2, 3, 4]})),
+    "granite": (GraniteForCausalLM, GraniteConfig, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
+                attention_multiplier=0.3, embedding_multiplier=6.0, residual_multiplier=0.4, logits_scaling=3.0, mlp_bias=True, attention_bias=True)),
 }  # fmt: skip
 
 for name, (model_class, config_class, config) in FAMILIES.items():

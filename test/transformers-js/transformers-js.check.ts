@@ -161,7 +161,7 @@ describeShared('small models', () => {
   })
 })
 
-const FAMILIES = ['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3', 'phi3'] as const
+const FAMILIES = ['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3', 'phi3', 'granite'] as const
 
 /** A model of another family: tiny-llama as one whose tokens see the last ones only, fewer than are in any text here, with biases; or random. */
 async function asFamily(model_type: (typeof FAMILIES)[number]): Promise<string> {

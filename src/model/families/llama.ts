@@ -30,7 +30,7 @@ export const AFTER_NORMS = {
 export interface LlamaFacts
   extends Pick<
     Architecture,
-    'modelType' | 'classes' | 'headClass' | 'biasFields' | 'gguf' | 'embeddingScale' | 'expertsKeys'
+    'modelType' | 'classes' | 'headClass' | 'biasFields' | 'gguf' | 'embeddingScale' | 'logitScale' | 'expertsKeys'
   > {
   readonly bias: { readonly qkv: boolean; readonly o: boolean; readonly ffn: boolean }
   /** Tokens that a token of this layer sees. @default all */
@@ -42,6 +42,8 @@ export interface LlamaFacts
   readonly normOffset?: number
   /** Queries and keys are normed as one vector of all heads. @default each head by itself */
   readonly wholeNorms?: boolean
+  /** @default 1 */
+  readonly updateScale?: number
   /** Of the scores. @default headSize to the power −½ */
   readonly scale?: number
   /** @default by `hidden_act` */
@@ -78,6 +80,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
     wholeNorms,
     rope,
     scale,
+    updateScale,
     qkv = LLAMA_QKV,
     ffn = LLAMA_FFN,
     experts: mixture,
@@ -125,6 +128,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
           inputs: qkv.map((name, i) => linear(name, (i === 0 ? heads : kvHeads) * headSize, d, bias.qkv)),
           output: linear('self_attn.o_proj', d, heads * headSize, bias.o),
           coupled: [2],
+          updateScale,
         },
         {
           kind: 'ffn',
@@ -134,6 +138,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
           inputs: [gate, up].map(name => linear(name, ffnWidth, d, bias.ffn)),
           output: linear(down, d, ffnWidth, bias.ffn),
           coupled: [0, 1],
+          updateScale,
           experts: mixture && {
             active: mixture.active,
             normalised: mixture.normalised,

@@ -76,7 +76,7 @@ class Decoder implements Layers {
     const { names, embeddingSize, vocabularySize, hiddenSize: d } = a
     const flat = (value: Value) => g.op('Reshape', [value, g.constant('int64', [-1])])
     const rows = products.rows(weights, `${names.embedding}.weight`, vocabularySize, embeddingSize, flat(this.ids))
-    const scaled = a.embeddingScale ? g.op('Mul', [rows, weights.constant(a.embeddingScale)]) : rows
+    const scaled = a.embeddingScale ? g.op('Mul', [rows, this.constant(a.embeddingScale)]) : rows
     const x = names.projectIn ? this.linear(scaled, plain(names.projectIn, d, embeddingSize)) : scaled
     if (!names.positions) return x
     const index = g.op('Add', [flat(this.positions), g.constant('int64', a.positionOffset)])
@@ -86,10 +86,10 @@ class Decoder implements Layers {
 
   /** Attention with the cache of its layer. */
   form(half: AttentionHalf): AttentionForm {
-    const { g, float, weights, batch, length } = this
+    const { g, float, batch, length } = this
     const cache: DecoderCache = {
       ...{ batch, length, bias: this.bias(half.window), rotary: this.rotary(half.rope) },
-      constant: value => weights.constant(value),
+      constant: value => this.constant(value),
       cached(kind, fresh, width) {
         const shape = (positions: string) => ['batch_size', half.kvHeads, positions, width]
         const past = g.input(`past_key_values.${half.layer}.${kind}`, float, shape('past_sequence_length'))
@@ -159,11 +159,16 @@ class Decoder implements Layers {
     const { names, embeddingSize, vocabularySize, hiddenSize: d } = a
     let y = a.finalNorm ? this.norm(x, a.finalNorm) : x
     if (names.projectOut) y = this.linear(y, plain(names.projectOut, embeddingSize, d))
+    if (a.logitScale) y = g.op('Mul', [y, this.constant(a.logitScale)])
     const head = plain(a.tied ? names.embedding : names.head, vocabularySize, embeddingSize)
     const logits = this.products.linear(this.weights, y, head, true)
     const shape = g.op('Concat', [this.batch, g.constant('int64', [-1, vocabularySize])], { axis: 0 })
     const shaped = g.op('Reshape', [logits, shape])
     return this.float === 'float32' ? shaped : g.cast(shaped, 'float32')
+  }
+
+  constant(value: number): Value {
+    return this.weights.constant(value)
   }
 
   linear(x: Value, layer: Linear): Value {
