@@ -141,10 +141,14 @@ describe('what a config says of windows', () => {
     ],
     [['full_attention', 'full_attention', 'other'], '"layer_types" is ["full_attention","full_attention","other"]'],
     ['other', '"layer_types" is "other"'],
-  ])('layer_types %j are refused', (layer_types, problem) => {
-    const config = { ...slides, layer_types }
-    expect(() => windows(config)).toThrow(UnsupportedModelError)
-    expect(() => windows(config)).toThrow(problem)
+  ])('layer_types %j are refused, also where no layer has a window', (layer_types, problem) => {
+    for (const config of [
+      { ...slides, layer_types },
+      { ...slides, layer_types, use_sliding_window: false },
+    ]) {
+      expect(() => windows(config)).toThrow(UnsupportedModelError)
+      expect(() => windows(config)).toThrow(problem)
+    }
   })
 
   test('Gemma 3 in fields of transformers 4 and 5', () => {

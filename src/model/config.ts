@@ -63,10 +63,11 @@ export class Config {
     return list
   }
 
-  /** Which layers have a window: as transformers 5 lists it, or by the rule of a family's older configs. */
-  slides(older: (layer: number) => boolean): (layer: number) => boolean {
+  /** The window of each layer that has one: as transformers 5 lists them, or by the rule of a family's older configs. */
+  windows(older: (layer: number) => boolean): (layer: number) => number | undefined {
+    const window = this.sizeOrNull('sliding_window')
     const types = this.layerTypes(['full_attention', 'sliding_attention'])
-    return layer => (types ? types[layer] === 'sliding_attention' : older(layer))
+    return layer => ((types ? types[layer] === 'sliding_attention' : older(layer)) ? window : undefined)
   }
 
   /** h, k and e. @param hiddenSize d @throws UnsupportedModelError where they do not go together */

@@ -7,8 +7,7 @@ import { AFTER_NORMS, llamaLike } from './llama.ts'
 
 export function exaone4(given: Config): Architecture {
   const config = given.or({ num_key_value_heads: 32, rms_norm_eps: 1e-5, sliding_window: 4096 })
-  const window = config.sizeOrNull('sliding_window')
-  const slides = config.slides(layer => (layer + 1) % config.size('sliding_window_pattern', 4) > 0)
+  const window = config.windows(layer => (layer + 1) % config.size('sliding_window_pattern', 4) > 0)
   const rope = readRope(config, config.heads(config.size('hidden_size')).headSize)
   return llamaLike(config, {
     modelType: 'exaone4',
@@ -16,7 +15,7 @@ export function exaone4(given: Config): Architecture {
     gguf: 'exaone4',
     bias: { qkv: false, o: false, ffn: false },
     norms: AFTER_NORMS,
-    window: layer => (slides(layer) ? window : undefined),
-    rope: layer => (window === undefined || slides(layer) ? rope : undefined),
+    window,
+    rope: layer => (config.json.sliding_window === null || window(layer) ? rope : undefined),
   })
 }

@@ -24,8 +24,7 @@ export function gemma3(given: Config): Architecture {
   for (const key of ['attn_logit_softcapping', 'final_logit_softcapping', 'use_bidirectional_attention'])
     if (config.json[key]) throw config.error(key, config.json[key], 'null or false: no published Gemma 3 has it')
   const every = config.size('sliding_window_pattern', 6)
-  const slides = config.slides(layer => (layer + 1) % every > 0)
-  const window = config.sizeOrNull('sliding_window')
+  const window = config.windows(layer => (layer + 1) % every > 0)
   const { rope_theta = 1e6, rope_scaling, rope_local_base_freq = 1e4 } = config.json
   const local = readLayerRope(config, 'sliding_attention', { rope_theta: rope_local_base_freq })
   const global = readLayerRope(config, 'full_attention', { rope_theta, rope_scaling })
@@ -37,8 +36,8 @@ export function gemma3(given: Config): Architecture {
     gguf: 'gemma3',
     bias: { qkv: attentionBias, o: attentionBias, ffn: false },
     activation: config.oneOf('hidden_activation', 'gelu_pytorch_tanh', ACTIVATIONS),
-    window: layer => (slides(layer) ? window : undefined),
-    rope: layer => (slides(layer) ? local : global),
+    window,
+    rope: layer => (window(layer) ? local : global),
     norms: {
       attention: { before: 'input_layernorm', ...HEAD_NORMS, after: 'post_attention_layernorm' },
       ffn: { before: 'pre_feedforward_layernorm', after: 'post_feedforward_layernorm' },

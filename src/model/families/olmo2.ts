@@ -9,16 +9,15 @@ export const olmo2 = (config: Config): Architecture => olmoLike(config, { modelT
 
 export function olmo3(given: Config): Architecture {
   const config = given.or({ sliding_window: 4096, rope_theta: 5e5 })
-  const slides = config.slides(layer => (layer + 1) % 4 > 0)
-  const window = config.sizeOrNull('sliding_window')
+  const window = config.windows(layer => (layer + 1) % 4 > 0)
   const { rope_theta, rope_scaling } = config.json
   const local = readLayerRope(config, 'sliding_attention', { rope_theta })
   const global = readLayerRope(config, 'full_attention', { rope_theta, rope_scaling })
   return olmoLike(config, {
     modelType: 'olmo3',
     classes: 'Olmo3',
-    window: layer => (slides(layer) ? window : undefined),
-    rope: layer => (slides(layer) ? local : global),
+    window,
+    rope: layer => (window(layer) ? local : global),
   })
 }
 

@@ -16,11 +16,10 @@ export function qwen2(given: Config): Architecture {
 /** Their defaults and windows. */
 export function qwenLike(given: Config, facts: LlamaFacts): Architecture {
   const config = given.or({ num_key_value_heads: 32, max_position_embeddings: 32768, sliding_window: 4096 })
-  const window = config.flag('use_sliding_window', false) ? config.sizeOrNull('sliding_window') : undefined
   const first = config.count('max_window_layers', 28)
-  const slides = config.slides(layer => layer >= first)
+  const window = config.windows(layer => layer >= first)
   return llamaLike(config, {
     ...facts,
-    window: layer => (slides(layer) ? window : undefined),
+    window: config.flag('use_sliding_window', false) ? window : undefined,
   })
 }

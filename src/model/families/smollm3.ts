@@ -11,14 +11,14 @@ export function smollm3(given: Config): Architecture {
     max_position_embeddings: 32768,
     tie_word_embeddings: true,
     rope_theta: 2e6,
+    sliding_window: null,
   })
   const every = config.size('no_rope_layer_interval', 4)
   const layers = config.layerCount()
   const turns = config.json.no_rope_layers ?? Array.from({ length: layers }, (_, i) => Number((i + 1) % every > 0))
   if (!(Array.isArray(turns) && turns.length === layers && turns.every(t => t === 0 || t === 1)))
     throw config.error('no_rope_layers', turns, `a list of ${layers}, each 0 (no rope) or 1`)
-  const window = config.flag('use_sliding_window', false) ? config.sizeOrNull('sliding_window') : undefined
-  const slides = config.slides(layer => turns[layer] === 0)
+  const window = config.windows(layer => turns[layer] === 0)
   const rope = readRope(config, config.heads(config.size('hidden_size')).headSize)
   const attentionBias = config.flag('attention_bias', false)
   return llamaLike(config, {
@@ -27,7 +27,7 @@ export function smollm3(given: Config): Architecture {
     gguf: 'smollm3',
     bias: { qkv: attentionBias, o: attentionBias, ffn: config.flag('mlp_bias', false) },
     biasFields: { attention_bias: true, mlp_bias: true },
-    window: layer => (slides(layer) ? window : undefined),
+    window: config.flag('use_sliding_window', false) ? window : undefined,
     rope: layer => (turns[layer] === 1 ? rope : undefined),
   })
 }
