@@ -65,7 +65,6 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ['default', unnamed],
   ['gpt-2', gpt2],
   ['exaone4', gpt2],
-  ['olmo', { ...gpt2, normalizer: { type: 'NFC' } }], // OLMo 1 and GPT-NeoX
   // As SmolLM's own tokenizer and llama.cpp have it. transformers' GGUF reader (5.24) takes plain GPT-2, which differs in white space
   // before a digit: one token in 10^5.
   ['smollm', digitsApart],
@@ -77,7 +76,7 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ['falcon3', llama3],
   ['pixtral', llama3],
   ['smaug-bpe', { ...llama3, ignoreMerges: false, addBos: false }],
-  ['dbrx', { ...llama3, ignoreMerges: false, addBos: false }], // OLMo 2 and 3
+  ['dbrx', { ...llama3, ignoreMerges: false, addBos: false }],
   ['qwen2', qwen2],
   ['deepseek-r1-qwen', { ...qwen2, normalizer: null }],
   ['megrez', { ...qwen2, normalizer: null }],
