@@ -66,6 +66,11 @@ for (const name of readdirSync(join(out, 'models/stock'))) {
   await pruned(source, `${name}-ragged`, ['padded', 'compact'], 'plain:scope=ffn+ragged:multiple=8')
   await pruned(source, `${name}-per-head`, ['padded', 'compact'], `${PER_HEAD}:multiple=1`, { sparsity: 0.5 })
 }
+for (const name of readdirSync(join(out, 'models/mixtures'))) {
+  const source = join(out, 'models/mixtures', name)
+  await pruned(source, `${name}-experts`, ['stock'], 'stock:scope=experts')
+  await pruned(source, `${name}-ffn`, ['stock'], 'plain:multiple=32')
+}
 for (const folder of readdirSync(join(out, 'models/cut')))
   await writeCase(
     `models/cut/${folder}`,

@@ -1,6 +1,6 @@
 """Writes small random models in shapes that the shipped ones do not have. usage: python make_models.py OUT TOKENIZER_FOLDER
 
-OUT/stock/NAME is what transformers (or, for .bin files, torch) writes. OUT/cut/NAME-compact and NAME-padded are the same model without
+OUT/stock/NAME is what transformers (or, for .bin files, torch) writes, OUT/mixtures/NAME too. OUT/cut/NAME-compact and NAME-padded are the same model without
 channels drawn at random, as many in each layer and head as drawn too: an implementation of both layouts that shares nothing with ours.
 Each folder has the tokenizer of TOKENIZER_FOLDER.
 """
@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 from transformers import GraniteConfig, GraniteForCausalLM, Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM
+from transformers import MixtralConfig, MixtralForCausalLM, OlmoeConfig, OlmoeForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer, Qwen3Config, Qwen3ForCausalLM
 from transformers import SmolLM3Config, SmolLM3ForCausalLM
 
@@ -55,6 +56,12 @@ CASES = {
                 "logits_scaling": 3.0, "tie_word_embeddings": True}),
     "opt-350m-like": (OPTForCausalLM, OPTConfig, {**opt, "do_layer_norm_before": False, "word_embed_proj_dim": 64}),
     "opt-plain": (OPTForCausalLM, OPTConfig, {**opt, "enable_bias": False, "layer_norm_elementwise_affine": False, "activation_function": "gelu"}),
+}
+experts = {**llama, "initializer_range": 0.1, "num_experts_per_tok": 2, "tie_word_embeddings": False, "norm_topk_prob": True}
+MIXTURES = {
+    "mixtral": (MixtralForCausalLM, MixtralConfig, {**experts, "num_local_experts": 5}),
+    "qwen3-moe": (Qwen3MoeForCausalLM, Qwen3MoeConfig, {**experts, "num_experts": 6, "moe_intermediate_size": 128, "head_dim": 20}),
+    "olmoe": (OlmoeForCausalLM, OlmoeConfig, {**experts, "num_experts": 6}),
 }
 
 
@@ -120,7 +127,7 @@ def cut(model, folder):
 
 
 def copy_tokenizer(folder):
-    if json.loads((folder / "config.json").read_text())["model_type"].endswith(("qwen2", "qwen3")):
+    if json.loads((folder / "config.json").read_text())["model_type"].endswith(("qwen2", "qwen3", "qwen3_moe")):
         # transformers 5 splits words as Qwen2 does, whatever tokenizer.json says, where config.json has that type.
         Qwen2Tokenizer.from_pretrained(tokenizer, pad_token="<unk>").save_pretrained(folder)
         return
@@ -149,3 +156,10 @@ for name, (model_class, config_class, config) in CASES.items():
     else:
         model.save_pretrained(folder)
     copy_tokenizer(folder)
+for name, (model_class, config_class, config) in MIXTURES.items():
+    model = model_class(config_class(**config))
+    randomise(model)
+    for layer in model.model.layers:
+        layer.mlp.gate.weight.data *= 4  # in bfloat16, too, tokens go to the same experts
+    model.save_pretrained(out / "mixtures" / name)
+    copy_tokenizer(out / "mixtures" / name)
