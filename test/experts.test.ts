@@ -130,6 +130,19 @@ describe.each(Object.entries(FAMILIES))('%s, pruned', (name, { count, active }) 
     await expect(prunedBy(name, golden, method)).rejects.toThrow(problem)
   })
 
+  test('the same where activations are in a scratch file', async () => {
+    const { result } = await prunedBy(name, golden, 'stock:scope=experts:damp=0.02')
+    const output = join(root, `${name} spilled`)
+    const options = {
+      sparsity: 0.3,
+      calibration: asWindows(windowsOf(golden)),
+      dtype: 'F32',
+      method: 'stock:scope=experts:damp=0.02',
+    } as const
+    const { layers } = await prune(join(root, name), { ...options, output, memory: 0 })
+    expect(layers).toEqual(result.layers)
+  })
+
   test('without whole layers', async () => {
     const { output } = await prunedBy(name, golden, 'shortgpt')
     await withModel(output, async model =>
@@ -224,6 +237,18 @@ describe('as GGUF', () => {
       expect(await inspect(model)).toMatchObject({ ffnWidth: 32, experts: { count: 5, active: 2 } })
     })
   })
+
+  test.each(['plain:scope=experts', 'stock:scope=experts', 'plain:multiple=1'])(
+    'what %s leaves of statistics serves an export',
+    async method => {
+      const output = join(root, `kept ${method}`)
+      const calibration = asWindows([1, 2].map(seed => Array.from(ids, id => (id * seed) % 1024)))
+      await prune(make('qwen3_moe'), { sparsity: 0.3, calibration, method, output, keepStatistics: true })
+      await withModel(await written(output, 'Q4_0'), async model => {
+        expect(await inspect(model)).toMatchObject({ modelType: 'qwen3_moe', unused: [] })
+      })
+    },
+  )
 
   test('what no graph of llama.cpp computes is refused', async () => {
     const why = 'llama.cpp has no architecture for them'

@@ -1,7 +1,7 @@
 // Work of one run, counted from the shapes: a multiplication and an addition are 2 FLOPs. Keys are the kinds of graph that the engine
 // times. One pass is what no exact method can leave out: each window once through every layer, and one Gram matrix a half-block.
 import type { Architecture } from '../model/architecture.ts'
-import { groupSize, hiddenWidth, type Linear } from '../model/half-block.ts'
+import { expertCount, groupSize, hiddenWidth, type Linear } from '../model/half-block.ts'
 import type { LayerResult } from '../result.ts'
 
 export type Flops = Readonly<Record<string, number>>
@@ -14,11 +14,12 @@ export function passFlops(a: Architecture, tokens: number, seqLen: number): Flop
   const flops = { attention: 0, ffn: 0, gram: 0, residual: 0 }
   const linear = (layers: readonly Linear[]) => layers.reduce((n, l) => n + 2 * l.in * l.out, 0) * tokens
   for (const half of a.halves) {
-    flops[half.kind] += linear(half.inputs)
+    const times = half.kind === 'ffn' ? (half.experts?.active ?? 1) : 1 // a token goes to so many
+    flops[half.kind] += times * linear(half.inputs)
     if (half.kind === 'attention')
       flops.attention += 2 * Math.min(seqLen, half.window ?? seqLen) * hiddenWidth(half) * tokens
-    flops.gram += half.output.in ** 2 * tokens
-    flops.residual += linear([half.output])
+    flops.gram += times * half.output.in ** 2 * tokens
+    flops.residual += times * linear([half.output])
   }
   return flops
 }
@@ -35,6 +36,7 @@ export function repairFlops(a: Architecture, layers: readonly LayerResult[]): Fl
     flops.gemm64 += kept ** 3 / 3 + 2 * out * kept ** 2
   }
   for (const half of a.halves) {
+    if (expertCount(half) > 0) continue // results say which experts stay
     const kept = layers[half.layer]?.[half.kind]?.kept.length
     if (kept !== undefined) add(half.output, half.kind === 'ffn' ? kept : kept * groupSize(half))
   }

@@ -102,14 +102,13 @@ export class HalfBlockRunner {
   async routes({ half, norms, experts }: HalfWeights, x: Floats): Promise<Route[]> {
     const mixture = (half as FfnHalf).experts!
     const [d, count] = [hiddenSize(half), mixture.router.out]
-    const gates = new Float32Array((x.length / d) * count)
-    const feeds = {
-      ...norms.before,
-      'router.weight': values(experts!.router, [count, d]),
-      x: values(x, [x.length / d, d]),
-    }
-    const outputs = { gates: values(gates, [x.length / d, count]) }
-    await this.graphs.run(`gates ${count} ${this.#key(half)}`, () => gatesGraph(half, mixture), feeds, outputs)
+    const tokens = x.length / d
+    const gates = new Float32Array(tokens * count)
+    const router = { 'router.weight': values(experts!.router, [count, d]) }
+    const feeds = { ...norms.before, ...router, x: values(x, [tokens, d]) }
+    const outputs = { gates: values(gates, [tokens, count]) }
+    // In float32 always: a gate that is rounded sends tokens elsewhere.
+    await this.engine.run(`gates ${count} ${this.#key(half)}`, () => gatesGraph(half, mixture), feeds, outputs)
     return routes(gates, mixture)
   }
 
