@@ -18,6 +18,7 @@ import { randomLlama, writeModel } from './made-models.ts'
 import { madeModel } from './model-shapes.ts'
 import { engineAndFolder, perplexityOf, withModel } from './opened.ts'
 import { random } from './random.ts'
+import { proves } from './support.ts'
 import { asWindows } from './tiny.ts'
 
 const { engine, folder: root } = engineAndFolder()
@@ -70,6 +71,7 @@ describe.each(Object.entries(FAMILIES))('%s, pruned', (name, { count, active }) 
     'of whole experts by %s, as many stay in each layer',
     async method => {
       const { result, output } = await prunedBy(name, golden, method)
+      proves('fasp', output)
       const left = result.widths.after[0].experts!
       expect(left).toBeLessThan(count)
       for (const { ffn } of result.layers) {

@@ -260,6 +260,24 @@ describe.each(PRUNED)('%s, pruned', model_type => {
   )
 })
 
+describe.each(['mixtral', 'qwen3_moe', 'olmoe'])('%s, pruned', model_type => {
+  const experts = {
+    num_experts: 8,
+    num_local_experts: 8,
+    num_experts_per_tok: 3,
+    norm_topk_prob: model_type !== 'olmoe',
+  }
+  const sizes = { hidden_size: 64, num_attention_heads: 4, num_key_value_heads: 4, moe_intermediate_size: 96 }
+  const own = { model_type, ...sizes, intermediate_size: 96, tie_word_embeddings: false, ...experts }
+  const source = join(root, `dense ${model_type}`)
+  beforeAll(() => writeModel(source, randomLlama(own, 29), TINY_LLAMA))
+  test.each(['plain:scope=experts', 'plain'])('%s', async method => {
+    const output = join(root, `${model_type} ${method}`)
+    await prune(source, { sparsity: 0.3, calibration: [textFile], windows: 2, seqLen: 64, output, method })
+    await expectAgreement(output, 'F32', 64)
+  })
+})
+
 describeShared('SmolLM2-135M at 30 %', () => {
   const output = join(root, 'smollm2')
   beforeAll(async () => {
