@@ -12,6 +12,9 @@ import {
   QWEN3_LAYER,
 } from './gguf-names.ts'
 
+/** Published mixtures have up to 512. A list of them is made before any weight is looked at. */
+export const MAX_EXPERTS = 2 ** 10
+
 export interface GgufGraph {
   /** It turns pairs of neighbours, for which the rows of Q and K are permuted; or else the two halves of a head, as transformers does. */
   readonly permuted: boolean

@@ -183,6 +183,50 @@ describe('architecture olmo2', () => {
   })
 })
 
+describe('experts of llama: Mixtral', () => {
+  const DENSE = ['ffn_gate', 'ffn_up', 'ffn_down'].map((name): [string, undefined] => [
+    `blk.0.${name}.weight`,
+    undefined,
+  ])
+  const EXPERTS = {
+    ...Object.fromEntries(DENSE),
+    'blk.0.ffn_gate_inp.weight': [3, 6],
+    'blk.0.ffn_gate_exps.weight': [3, 32, 6],
+    'blk.0.ffn_up_exps.weight': [3, 32, 6],
+    'blk.0.ffn_down_exps.weight': [3, 6, 32],
+  }
+  const mixture = ({ metadata, shapes }: Changes = {}) =>
+    open({
+      metadata: { 'llama.expert_count': u32(3), 'llama.expert_used_count': u32(2), ...metadata },
+      shapes: { ...EXPERTS, ...shapes },
+    })
+
+  test('are tensors of their own, read from the stacked one', async () => {
+    const { config, tensors } = await mixture()
+    expect(config).toMatchObject({ model_type: 'mixtral', num_local_experts: 3, num_experts_per_tok: 2 })
+    const name = 'model.layers.0.block_sparse_moe.experts.2.w1.weight'
+    expect(tensors.tensors.get(name)).toMatchObject({ shape: [32, 6] })
+    const values = await tensors.float32(name)
+    expect([values.length, values[0]]).toEqual([32 * 6, 2 * 32 * 6]) // what is filled in is the number of the element
+    expect(new Float32Array((await tensors.bytes(name)).buffer)).toEqual(values)
+  })
+
+  test.each<[string, Changes, RegExp]>([
+    ['of another number', { metadata: { 'llama.expert_count': u32(4) } }, /shape \[3,.*and the metadata say \[4,/],
+    ['too many', { metadata: { 'llama.expert_count': u32(2000) } }, /expert_count is 2000; it must be at most 1024/],
+    [
+      'without a router',
+      { shapes: { 'blk.0.ffn_gate_inp.weight': undefined } },
+      /"blk.0.ffn_gate_inp.weight" is missing/,
+    ],
+    ['half of them', { shapes: { 'blk.0.ffn_up_exps.weight': undefined } }, /"blk.0.ffn_up_exps.weight" is missing/],
+  ])('%s are malformed', async (_, changes, message) => {
+    const error = await mixture(changes).catch(error => error)
+    expect(error).toBeInstanceOf(FormatError)
+    expect(error.message).toMatch(message)
+  })
+})
+
 describe('architecture qwen2', () => {
   const BIASES = { 'blk.0.attn_q.bias': [8], 'blk.0.attn_k.bias': [4], 'blk.0.attn_v.bias': [4] }
   const QWEN2: Changes = {

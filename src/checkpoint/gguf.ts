@@ -8,7 +8,7 @@ import { type Gguf, openGguf } from '../formats/gguf.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { pickRows } from '../linalg/scatter.ts'
 import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
-import { type GgufArchitecture, type GgufGraph, GRAPHS } from './gguf-architectures.ts'
+import { type GgufArchitecture, type GgufGraph, GRAPHS, MAX_EXPERTS } from './gguf-architectures.ts'
 import { type GgufSizes, generationConfig, ggufConfig } from './gguf-config.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { fromStoredRows, type GEMMA3_LAYER, type MIXTURE_LAYER, OUTSIDE_LAYERS, type PHI3_LAYER } from './gguf-names.ts'
@@ -161,7 +161,10 @@ function readSizes(metadata: GgufMetadata, tensorCount: number, { perLayer, part
   const widths = perLayer
     ? metadata.need(`llama.${width}`, metadata.perLayer(`llama.${width}`, layers)).map(n => positive(width, n))
     : new Array<number>(layers).fill(need(width))
-  return { hidden, heads, kvHeads, headSize, rotated, widths, experts: experts ? need('expert_count') : 0 }
+  const count = experts ? need('expert_count') : 0
+  if (count > MAX_EXPERTS)
+    throw metadata.error(`${metadata.prefix}expert_count is ${count}; it must be at most ${MAX_EXPERTS}`)
+  return { hidden, heads, kvHeads, headSize, rotated, widths, experts: count }
 }
 
 /** Hugging Face name → tensor, in the order of the file, checked for shape and completeness. */

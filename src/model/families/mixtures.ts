@@ -1,11 +1,9 @@
 // Families whose layers have a mixture of experts in the place of the FFN. Source: transformers `modeling_….py` and `configuration_….py` of
 // `models/mixtral`, `qwen3_moe` and `olmoe`; tensors as `save_pretrained` of versions 4 and 5 writes them.
+import { MAX_EXPERTS } from '../../checkpoint/gguf-architectures.ts'
 import type { Architecture } from '../architecture.ts'
 import { Config } from '../config.ts'
 import { HEAD_NORMS, LLAMA_NORMS, type LlamaFacts, llamaLike } from './llama.ts'
-
-/** Published mixtures have up to 512. A list of them is made before any tensor is looked at. */
-const MAX_EXPERTS = 2 ** 10
 
 const NO_BIAS = { qkv: false, o: false, ffn: false }
 const NORMED = { ...LLAMA_NORMS, attention: { ...LLAMA_NORMS.attention, ...HEAD_NORMS } }
