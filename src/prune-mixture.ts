@@ -44,7 +44,7 @@ export async function* pruneMixture(
   const target = await stream.fork()
   const reap = new ExpertScores(half.experts!.router.out, d)
   await target.change(x => runner.mix(original, x, (e, outputs) => reap.add(e, outputs)))
-  const energy = await distance(target, stream)
+  const energy = (await distance(target, stream)) || 1
   if (alpha > 0) {
     await calibration.throughDense(original)
     await target.change(async (t, batch) => {
@@ -64,8 +64,11 @@ export async function* pruneMixture(
   }
   await writer.writeRouter(half, router)
   stages.start('statistics')
-  const given = await stream.fork()
-  await given.through(fewer)
+  const same = stay.length === scores.length && alpha === 0
+  const given = await (same ? target : stream).fork()
+  if (!same) await given.through(fewer)
+  const lacking = async (y: Stream) => (await distance(y, target)) / energy
+  let errorBefore = await lacking(given)
   const routed = new Map<StreamBatch, readonly Route[]>()
   await stream.read(async (x, batch) => void routed.set(batch, await runner.routes(fewer, x)))
   const [first] = stream.batches
@@ -144,11 +147,15 @@ export async function* pruneMixture(
       },
     },
   })
-  const bare = await stream.fork()
-  await bare.through(pruned(({ output: { weight } }, e) => transposed(transposed(weight, width, left[e].kept), d)))
-  const [errorBefore, errorAfter] = [(await distance(bare, target)) / energy, (await distance(given, target)) / energy]
+  if (keep.ffn < width) {
+    const bare = await stream.fork()
+    await bare.through(pruned(({ output: { weight } }, e) => transposed(transposed(weight, width, left[e].kept), d)))
+    errorBefore = await lacking(bare)
+    await bare.close()
+  }
+  const errorAfter = await lacking(given)
   await stream.change(async (x, batch) => x.set(await given.rows.load(batch)))
-  for (const one of [target, given, bare]) await one.close()
+  for (const one of [target, given]) await one.close()
   const repaired = pruned((_, e) => toFloat32(left[e].bytes, type))
   const heldOutError = await check?.passMixture(original, repaired, alpha)
   return { kept: [...stay], errorBefore, errorAfter, heldOutError, damp }
