@@ -85,21 +85,28 @@ describe.each(Object.entries(FAMILIES))('%s, pruned', (name, { count, active }) 
     },
   )
 
-  test.each(['stock:multiple=1', 'plain:multiple=1', 'paper:layout=stock', 'paper', 'plain:multiple=1:repair=none'])(
-    'of neurons in each expert by %s',
-    async method => {
-      const { result, output } = await prunedBy(name, golden, method)
-      const { before, after } = result.widths
-      expect(after[0].ffn).toBeLessThan(before.ffn)
-      for (const { ffn } of result.layers)
-        if (method.endsWith('none')) expect(ffn!.errorAfter).toBeCloseTo(ffn!.errorBefore, 5)
-        else expect(ffn!.errorAfter).toBeLessThan(ffn!.errorBefore)
-      const stored = method === 'paper' ? before : after[0] // which is padded
-      await withModel(output, async model => {
-        expect(await inspect(model)).toMatchObject({ ffnWidth: stored.ffn, experts: { count, active } })
-      })
-    },
-  )
+  test.each([
+    'stock:multiple=1',
+    'plain:multiple=1',
+    'paper:layout=stock',
+    'paper',
+    'osscar:scope=ffn:multiple=1',
+    'wanda-sp:scope=ffn:multiple=1',
+    'magnitude:scope=ffn:multiple=1',
+    'random:scope=ffn:multiple=1',
+    'plain:multiple=1:repair=none',
+  ])('of neurons in each expert by %s', async method => {
+    const { result, output } = await prunedBy(name, golden, method)
+    const { before, after } = result.widths
+    expect(after[0].ffn).toBeLessThan(before.ffn)
+    for (const { ffn } of result.layers)
+      if (/none|wanda|magnitude|random/.test(method)) expect(ffn!.errorAfter).toBeCloseTo(ffn!.errorBefore, 5)
+      else expect(ffn!.errorAfter).toBeLessThan(ffn!.errorBefore)
+    const stored = /stock|plain/.test(method) ? after[0] : before // which is padded
+    await withModel(output, async model => {
+      expect(await inspect(model)).toMatchObject({ ffnWidth: stored.ffn, experts: { count, active } })
+    })
+  })
 
   test('errors and losses on held-out windows are those of what is written', async () => {
     const made = asWindows(windowsOf(golden))
