@@ -187,8 +187,8 @@ describe('config.json', () => {
     ],
     'with heads that do not divide': [edited({ num_key_value_heads: 3 }), ['4 query heads cannot share 3 KV heads']],
     'with an unknown rope type': [
-      edited({ rope_parameters: { rope_type: 'yarn', rope_theta: 1e4 } }),
-      ['rope type "yarn" is not supported; default, linear and llama3 are'],
+      edited({ rope_parameters: { rope_type: 'proportional', rope_theta: 1e4 } }),
+      ['rope type "proportional" is not supported; default, linear, dynamic, llama3, yarn and longrope are'],
     ],
   }
   test.for(Object.entries(cases))('%s', ([, [files, says]]) => refusedModel(files, says))

@@ -38,6 +38,8 @@ const FAMILIES = [
   'phi3',
   'phi3-long',
   'granite',
+  'ministral3',
+  'glm4',
 ]
 
 describe.each(FAMILIES)('%s', name => {

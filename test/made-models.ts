@@ -54,6 +54,15 @@ export const LLAMA3_ROPE = {
   original_max_position_embeddings: 64,
 }
 
+/** YaRN as Ministral 3 has it, for a model of short context. */
+export const YARN = {
+  max_position_embeddings: 1024,
+  rope_parameters: {
+    ...{ rope_type: 'yarn', rope_theta: 10000, factor: 4, original_max_position_embeddings: 256, beta_fast: 16 },
+    ...{ mscale: 1, mscale_all_dim: 1, llama_4_scaling_beta: 0.1 },
+  },
+}
+
 /** A model like LLaMA of random weights; norms and biases are random too, since constants would hide mistakes. */
 export function randomLlama(changes: Readonly<Record<string, unknown>>, seed: number): MadeModel {
   const sizes = { vocab_size: 1024, hidden_size: 96, intermediate_size: 256, num_hidden_layers: 4 }

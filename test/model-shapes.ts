@@ -58,6 +58,7 @@ const llama3 = {
   high_freq_factor: 4,
   original_max_position_embeddings: 32,
 }
+const yarn = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 32 }
 const llamas = fc
   .record({
     ...shared,
@@ -70,7 +71,7 @@ const llamas = fc
     attention_bias: fc.boolean(),
     mlp_bias: fc.boolean(),
     hidden_act: fc.constantFrom('silu', 'gelu', 'gelu_pytorch_tanh'),
-    rope_scaling: fc.constantFrom(undefined, { rope_type: 'linear', factor: 4 }, llama3),
+    rope_scaling: fc.constantFrom(undefined, { rope_type: 'linear', factor: 4 }, llama3, yarn),
   })
   .map(({ group, ...config }) => ({ ...config, num_attention_heads: config.num_key_value_heads * group }))
 
@@ -90,6 +91,7 @@ const likes = fc
       'exaone4',
       'phi3',
       'granite',
+      'glm4',
     ),
     sliding_window: fc.constantFrom(null, 1, 3, 9),
     use_sliding_window: fc.boolean(),

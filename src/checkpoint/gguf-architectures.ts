@@ -1,9 +1,10 @@
 // What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
 // Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp, olmo2.cpp, phi3.cpp, granite.cpp,
-// qwen3moe.cpp and olmoe.cpp; src/llama-model.cpp (`llama_model_rope_type`).
+// mistral3.cpp, glm4.cpp, qwen3moe.cpp and olmoe.cpp; src/llama-model.cpp (`llama_model_rope_type`).
 import {
   AFTER_LAYER,
   GEMMA3_LAYER,
+  GLM4_LAYER,
   type LayerNames,
   LLAMA_LAYER,
   MIXTRAL_LAYER,
@@ -42,8 +43,9 @@ export interface GgufGraph {
   readonly tellsWindow?: boolean
   /** It multiplies embeddings, scores, updates and logits by numbers in the file. */
   readonly multipliers?: boolean
-  /** No other graph runs its models, and it has no biases. */
+  /** No other graph runs its models, and it has no biases but, where it says so, of q, k and v. */
   readonly own: boolean
+  readonly inputBiases?: boolean
   readonly names: LayerNames
   /** What norms multiply by is stored, 1 + γ, and not γ; else 0. */
   readonly normOffset: number
@@ -147,6 +149,17 @@ export const GRAPHS = {
     ungrouped: true,
     names: MIXTURE_LAYER,
     experts: { normalised: false },
+  },
+  /** Ministral 3. */
+  mistral3: { ...LLAMA, own: true },
+  glm4: {
+    ...LLAMA,
+    permuted: false,
+    divisors: 'none',
+    partial: true,
+    inputBiases: true,
+    own: true,
+    names: GLM4_LAYER,
   },
   granite: { ...LLAMA, own: true, multipliers: true },
 } as const satisfies Record<string, GgufGraph>

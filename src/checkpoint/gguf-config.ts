@@ -79,6 +79,19 @@ function familyConfig(
         ...{ ...named('olmoe', 'Olmoe'), hidden_act: 'silu', attention_bias: attentionBias },
         ...{ num_experts: experts, ...active },
       }
+    case 'glm4':
+      return {
+        ...{ ...named('glm4', 'Glm4'), hidden_act: 'silu', attention_bias: attentionBias },
+        partial_rotary_factor: rotated / headSize,
+      }
+    case 'mistral3': {
+      const beta = metadata.real('llama.attention.temperature_scale')
+      const { rope_theta, rope_scaling } = ropes
+      const rope_parameters = { ...rope_scaling, rope_theta, llama_4_scaling_beta: decimal(beta ?? 0) }
+      return beta
+        ? { ...named('ministral3', 'Ministral3'), hidden_act: 'silu', rope_parameters, sliding_window: null }
+        : { ...named('mistral', 'Mistral'), hidden_act: 'silu', sliding_window: null } // Mistral Small 3
+    }
     case 'granite': {
       const multiplier = (key: string, usual: number) => decimal(metadata.real(`llama.${key}`) || usual)
       return {

@@ -78,6 +78,19 @@ export const MIXTURE_LAYER = {
   ...experts('mlp', 'gate_proj', 'up_proj', 'down_proj'),
 } as const
 
+export const GLM4_LAYER = {
+  attn_norm: 'input_layernorm',
+  attn_q: 'self_attn.q_proj',
+  attn_k: 'self_attn.k_proj',
+  attn_v: 'self_attn.v_proj',
+  attn_output: 'self_attn.o_proj',
+  post_attention_norm: 'post_self_attn_layernorm',
+  ffn_norm: 'post_attention_layernorm',
+  ffn_up: 'mlp.gate_up_proj',
+  ffn_down: 'mlp.down_proj',
+  post_ffw_norm: 'post_mlp_layernorm',
+} as const satisfies LayerNames
+
 /** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that these models do not have. */
 export function storedName(name: string, inLayer: LayerNames): string | undefined {
   const [, layer, module, kind] = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? []

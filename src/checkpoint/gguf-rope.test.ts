@@ -45,9 +45,17 @@ describe('ropeScaling', () => {
     expect(ropeScaling(metadata({ scale_linear: 4 }), {}, 10000)).toEqual(linear)
   })
 
-  test('refuses YaRN, and two scalings at once', () => {
-    const yarn = metadata({ 'scaling.type': 'yarn', 'scaling.factor': 4 })
-    expect(() => ropeScaling(yarn, {}, 10000)).toThrow(/"yarn" with factor 4/)
+  test('YaRN, with an attention factor where it is another than llama.cpp computes', () => {
+    const original = { 'scaling.type': 'yarn', 'scaling.factor': 4, 'scaling.original_context_length': 512 }
+    const yarn = (more: Record<string, GgufValue>) => ropeScaling(metadata({ ...original, ...more }), {}, 10000)
+    const plain = { rope_type: 'yarn', type: 'yarn', factor: 4, original_max_position_embeddings: 512 }
+    expect(yarn({})).toEqual(plain)
+    expect(yarn({ 'scaling.yarn_beta_fast': 16 })).toEqual({ ...plain, beta_fast: 16 })
+    expect(yarn({ 'scaling.attn_factor': 2 })).toEqual({ ...plain, attention_factor: 2.27726 }) // 2 (1 + 0.1 ln 4)
+  })
+
+  test('refuses others, and two scalings at once', () => {
+    expect(() => ropeScaling(metadata({ 'scaling.type': 'su' }), {}, 10000)).toThrow(/"su" with factor 1/)
     expect(() => ropeScaling(metadata({ scale_linear: 4 }), { freqs: new Float32Array(32).fill(2) }, 10000)).toThrow(
       /both linear/,
     )

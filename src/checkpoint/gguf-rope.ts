@@ -1,6 +1,6 @@
 // Rope scaling of a GGUF file as config.json spells it. Used by `gguf.ts`.
-// Linear scaling stands in the metadata. LongRoPE's divisors are two tensors, `rope_factors_short.weight` and `rope_factors_long.weight`. Llama 3 scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`;
-// its parameters are recovered by computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
+// Linear scaling and YaRN stand in the metadata. LongRoPE's divisors are two tensors, `rope_factors_short.weight` and
+// `rope_factors_long.weight`. Llama 3 scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`; its parameters are recovered by computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
 //   wavelength w = 2π·θ^(2i/e); w < C/high: 1; w > C/low: factor; between: 1 / ((1 − s)/factor + s), s = (C/w − low)/(high − low)
 import { UnsupportedModelError } from '../errors.ts'
 import type { TensorSource } from '../formats/tensors.ts'
@@ -74,9 +74,32 @@ function linearScaling(metadata: GgufMetadata): Record<string, unknown> | null {
   const type = metadata.text('llama.rope.scaling.type') ?? (factor === 1 ? 'none' : 'linear')
   if (type === 'none' || (type === 'linear' && factor === 1)) return null
   if (type === 'linear' && factor > 0) return { rope_type: 'linear', type: 'linear', factor }
+  if (type === 'yarn' && factor > 0) return yarn(metadata, factor)
   throw new UnsupportedModelError(
-    `${metadata.file}: rope scaling "${type}" with factor ${factor}; none, linear and Llama 3 (rope_freqs.weight) are supported`,
+    `${metadata.file}: rope scaling "${type}" with factor ${factor}; none, linear, YaRN and Llama 3 (rope_freqs.weight) are supported`,
   )
+}
+
+/** llama.cpp computes the attention factor as transformers does where the config has none (src/llama-context.cpp). */
+export const yarnFactor = (factor: number, mscaleAllDim?: number): number => {
+  const grown = (m: number) => 1 + 0.1 * m * Math.log(Math.max(1, factor))
+  return mscaleAllDim ? grown(1) / grown(mscaleAllDim) : grown(1)
+}
+
+function yarn(metadata: GgufMetadata, factor: number): Record<string, unknown> {
+  const real = (key: string) => metadata.real(`llama.rope.scaling.${key}`)
+  const [fast, slow] = [real('yarn_beta_fast'), real('yarn_beta_slow')]
+  const all = metadata.prefix === 'mistral3.' ? real('yarn_log_multiplier') : undefined // the others' graphs do not know it
+  const usual = yarnFactor(factor, all)
+  const attention = real('yarn_attn_factor') ?? usual * (real('attn_factor') ?? 1)
+  const context = metadata.count('llama.rope.scaling.original_context_length') ?? metadata.count('llama.context_length')
+  return {
+    ...{ rope_type: 'yarn', type: 'yarn', factor, original_max_position_embeddings: context },
+    ...(fast && { beta_fast: fast }),
+    ...(slow && { beta_slow: slow }),
+    ...(all && { mscale: 1, mscale_all_dim: decimal(all) }),
+    ...(Math.abs(attention / usual - 1) > TOLERANCE && { attention_factor: decimal(attention) }),
+  }
 }
 
 function llama3Scaling(metadata: GgufMetadata, factors: Float32Array, theta: number): Record<string, unknown> {

@@ -300,7 +300,7 @@ describe('architecture qwen2', () => {
       /"blk.0.ffn_up.bias" is no part/,
     ],
     ['experts', { metadata: { 'qwen2.expert_count': u32(8) } }, UnsupportedModelError, /8 experts/],
-    ['YaRN', { metadata: { 'qwen2.rope.scaling.type': text('yarn') } }, UnsupportedModelError, /"yarn"/],
+    ['another scaling', { metadata: { 'qwen2.rope.scaling.type': text('su') } }, UnsupportedModelError, /"su"/],
   ])('with %s is refused', async (_, changes, kind, message) => {
     const error = await open(qwen2(changes)).catch(error => error)
     expect(error).toBeInstanceOf(kind)
@@ -420,7 +420,7 @@ describe('ggufCheckpoint', () => {
     ['a layer beyond the last', { shapes: { 'blk.1.attn_norm.weight': [6] } }, /"blk.1.attn_norm.weight"/],
     ['narrow values', { metadata: { 'llama.attention.value_length': u32(2) } }, /values of 2/],
     ['partial rotation', { metadata: { 'llama.rope.dimension_count': u32(2) } }, /2 rotated/],
-    ['YaRN', { metadata: { 'llama.rope.scaling.type': text('yarn') } }, /"yarn"/],
+    ['another scaling', { metadata: { 'llama.rope.scaling.type': text('su') } }, /"su"/],
   ])('%s is not supported', async (_, changes, message) => {
     const error = await open(changes).catch(error => error)
     expect(error).toBeInstanceOf(UnsupportedModelError)

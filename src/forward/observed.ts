@@ -49,7 +49,10 @@ export const outputGains = (w: HalfWeights): Floats | undefined =>
 /** The same as it counts in the stream. */
 export async function weighted(engine: Engine, w: HalfWeights, seen: Observed): Promise<Observed> {
   const norm = outputNorm(w)
-  if (!norm) return { ...seen, x: restOfScaled(w, seen.x) }
+  if (!norm) {
+    const [m, b] = [w.half.updateScale ?? 1, w.output.bias]
+    return m !== 1 && b ? { ...seen, x: seen.x.map((v, i) => v + (m - 1) * b[i % b.length]) } : seen
+  }
   const { gains, tiny, beta, type, size: d, epsilon } = norm
   const { x, y, tokens } = seen
   const { weight, bias = new Float32Array(d) } = w.output
@@ -70,9 +73,4 @@ export async function weighted(engine: Engine, w: HalfWeights, seen: Observed): 
   }
   for (let i = 0; i < h.length; ) for (let t = 0; t < tokens; t++, i++) h[i] = seen.h[i] * scale[t]
   return { ...seen, h, x: rest, scale }
-}
-
-/** Of what is multiplied, and not normed: y = x + m (H Wᵀ + b) = rest + H W̃ᵀ + b. */
-function restOfScaled({ half: { updateScale = 1 }, output: { bias } }: HalfWeights, x: Floats): Floats {
-  return updateScale !== 1 && bias ? x.map((v, i) => v + (updateScale - 1) * bias[i % bias.length]) : x
 }

@@ -9,9 +9,10 @@ import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
 import { exaone4 } from './families/exaone4.ts'
 import { gemma3 } from './families/gemma3.ts'
+import { glm4 } from './families/glm4.ts'
 import { granite } from './families/granite.ts'
 import { llama } from './families/llama.ts'
-import { mistral } from './families/mistral.ts'
+import { ministral3, mistral } from './families/mistral.ts'
 import { mixtral, olmoe, qwen3Moe } from './families/mixtures.ts'
 import { olmo2, olmo3 } from './families/olmo2.ts'
 import { opt } from './families/opt.ts'
@@ -28,6 +29,8 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
   opt,
   phi3,
   granite,
+  ministral3,
+  glm4,
   qwen2,
   qwen3,
   qwen3_moe: qwen3Moe,

@@ -1,73 +1,66 @@
-// Inverse frequencies of the rotary embedding: plain, linear scaling, Llama 3's, and LongRoPE's; of whole heads, or of their first channels.
-// Source: transformers `modeling_rope_utils.py`, `_compute_linear_scaling_rope_parameters`, `_compute_llama3_parameters` and
-// `_compute_longrope_parameters`.
+// Inverse frequencies of the rotary embedding: plain, linear scaling, Llama 3's, YaRN and LongRoPE; of whole heads, or of their first channels.
+// Source: transformers `modeling_rope_utils.py`, `_compute_linear_scaling_rope_parameters` and those of the others.
 import { UnsupportedModelError } from '../errors.ts'
 import { describeValue } from '../formats/json.ts'
 import { Config } from './config.ts'
 import type { Rope } from './half-block.ts'
 
-/** What of a head a family turns. */
-interface Turned {
-  /** The part where the config does not say. @default all, whatever it says */
-  readonly part?: number
-}
+type Scaled = Pick<Rope, 'inverseFrequencies' | 'long' | 'factor' | 'yarn'>
 
-/** @param headSize e @throws UnsupportedModelError for a kind of scaling that is not listed above */
-export function readRope(config: Config, headSize: number, { part }: Turned = {}): Rope {
-  // transformers 5 writes one object `rope_parameters`; 4.x writes `rope_theta` beside `rope_scaling`.
-  const parameters = config.object('rope_parameters') ?? config.object('rope_scaling') ?? config
-  const theta = parameters.number('rope_theta', config.number('rope_theta', 10_000))
-  const turned = part === undefined ? headSize : turnedChannels(config, parameters, headSize, part)
-  const plain = Float64Array.from({ length: turned / 2 }, (_, i) => theta ** ((-2 * i) / turned))
-  const { long, ...scaled } = scaling(config, parameters, plain)
-  const whole = (some: Float64Array) => Float64Array.from({ length: headSize / 2 }, (_, i) => some[i] ?? 0)
-  return {
-    theta,
-    ...scaled,
-    inverseFrequencies: whole(scaled.inverseFrequencies),
-    ...(long && { long: { ...long, inverseFrequencies: whole(long.inverseFrequencies) } }),
-    ...(turned < headSize && { order: pairOrder(headSize, turned) }),
-  }
-}
-
-function turnedChannels(config: Config, parameters: Config, headSize: number, part: number): number {
+/**
+ * @param headSize e
+ * @param turns the part of a head that is turned where the config does not say (default all, whatever it says), and whether pairs are neighbours
+ * @throws UnsupportedModelError for a kind of scaling that is not listed above
+ */
+export function readRope(
+  config: Config,
+  headSize: number,
+  { part, neighbours = false }: { readonly part?: number; readonly neighbours?: boolean } = {},
+): Rope {
+  // transformers 5 writes one object `rope_parameters`; 4.x writes `rope_theta` and some others beside `rope_scaling`.
+  const own = config.object('rope_parameters') ?? config.object('rope_scaling')
+  const fields = new Config(own?.where ?? config.where, { ...config.json, ...own?.json })
+  const theta = fields.number('rope_theta', 10_000)
   const key = 'partial_rotary_factor'
-  const factor = parameters.number(key, config.number(key, part))
-  const turned = Math.trunc(headSize * factor)
+  const turned = part === undefined ? headSize : Math.trunc(headSize * fields.number(key, part))
   if (turned < 2 || turned > headSize || turned % 2 !== 0)
-    throw config.error(key, factor, `a part of the ${headSize} channels of a head that is an even number of them`)
-  return turned
+    throw fields.error(key, fields.json[key], `a part of ${headSize} channels that is an even number of them`)
+  const plain = Float64Array.from({ length: headSize / 2 }, (_, i) =>
+    2 * i < turned ? theta ** ((-2 * i) / turned) : 0,
+  )
+  const order = turned < headSize || neighbours ? pairOrder(headSize, turned, neighbours) : undefined
+  return { theta, ...scaling(fields, plain, turned / 2), order }
 }
 
-/** The channels of a head so that pairs are (i, i + e/2): of the first `turned` ones the two halves, then those of the rest. */
-function pairOrder(headSize: number, turned: number): number[] {
-  const pairs = Array.from({ length: headSize / 2 }, (_, i) =>
-    i < turned / 2 ? [i, i + turned / 2] : [i + turned / 2, i + headSize / 2],
-  )
+/** The channels of a head so that pairs are (i, i + e/2): those that are turned, neighbours or the two halves, then those of the rest. */
+function pairOrder(headSize: number, turned: number, neighbours: boolean): number[] {
+  const pairs = Array.from({ length: headSize / 2 }, (_, i) => {
+    if (i >= turned / 2) return [i + turned / 2, i + headSize / 2]
+    return neighbours ? [2 * i, 2 * i + 1] : [i, i + turned / 2]
+  })
   return [0, 1].flatMap(side => pairs.map(pair => pair[side]))
 }
 
-function scaling(
-  config: Config,
-  parameters: Config,
-  plain: Float64Array,
-): Pick<Rope, 'inverseFrequencies' | 'long' | 'factor'> {
-  const { rope_type, type: older, short_factor } = parameters.json
+function scaling(fields: Config, plain: Float64Array, pairs: number): Scaled {
+  const { rope_type, type: older, short_factor } = fields.json
   const type = short_factor ? 'longrope' : (rope_type ?? older ?? 'default') // which Phi-3 called "su" and "yarn" at first
   switch (type) {
     case 'default':
+    case 'dynamic': // differs beyond `max_position_embeddings`, where there is no room
       return { inverseFrequencies: plain }
     case 'linear': {
-      const factor = parameters.number('factor', 1)
+      const factor = fields.number('factor', 1)
       return { inverseFrequencies: plain.map(f => f / factor) }
     }
     case 'llama3':
-      return { inverseFrequencies: plain.map(llama3(parameters)) }
+      return { inverseFrequencies: plain.map(llama3(fields)) }
+    case 'yarn':
+      return yarn(fields, plain, pairs)
     case 'longrope':
-      return longRope(config, parameters, plain)
+      return longRope(fields, plain, pairs)
     default:
       throw new UnsupportedModelError(
-        `${config.where}: rope type ${describeValue(type)} is not supported; default, linear, llama3 and longrope are.`,
+        `${fields.where}: rope type ${describeValue(type)} is not supported; default, linear, dynamic, llama3, yarn and longrope are.`,
       )
   }
 }
@@ -80,17 +73,16 @@ export function readLayerRope(
 ): Rope {
   const own = config.object('rope_parameters')?.object(type)
   const { headSize } = config.heads(config.size('hidden_size'))
-  return readRope(
-    new Config(own?.where ?? config.where, own ? { ...older, rope_parameters: own.json } : older),
-    headSize,
-  )
+  const { max_position_embeddings } = config.json
+  const fields = { max_position_embeddings, ...older, ...(own && { rope_parameters: own.json }) }
+  return readRope(new Config(own?.where ?? config.where, fields), headSize)
 }
 
-function llama3(parameters: Config): (frequency: number) => number {
-  const factor = parameters.number('factor', 8)
-  const low = parameters.number('low_freq_factor', 1)
-  const high = parameters.number('high_freq_factor', 4)
-  const context = parameters.size('original_max_position_embeddings', 8192)
+function llama3(fields: Config): (frequency: number) => number {
+  const factor = fields.number('factor', 8)
+  const low = fields.number('low_freq_factor', 1)
+  const high = fields.number('high_freq_factor', 4)
+  const context = fields.size('original_max_position_embeddings', 8192)
   return frequency => {
     const turns = (context * frequency) / (2 * Math.PI) // rotations over the original context
     if (turns < low) return frequency / factor
@@ -100,22 +92,45 @@ function llama3(parameters: Config): (frequency: number) => number {
   }
 }
 
-function longRope(config: Config, parameters: Config, plain: Float64Array) {
-  const key = 'original_max_position_embeddings'
-  const positions = config.size('max_position_embeddings')
-  const from = config.size(key, parameters.size(key, positions))
-  const factor = parameters.number('factor', positions / from)
+/** Positions of the model before it was stretched, and by what factor it was. */
+function stretched(fields: Config) {
+  const positions = fields.size('max_position_embeddings', 2048)
+  const from = fields.size('original_max_position_embeddings', positions)
+  return { from, factor: fields.number('factor', positions / from) }
+}
+
+/** Between the pairs that turn `beta_fast` and `beta_slow` times over the original context, from plain to linear scaling. */
+function yarn(fields: Config, plain: Float64Array, pairs: number): Scaled {
+  const { from, factor } = stretched(fields)
+  const theta = fields.number('rope_theta', 10_000)
+  const pair = (turns: number) => (pairs * Math.log(from / (2 * Math.PI * turns))) / Math.log(theta)
+  const [down, up] = fields.flag('truncate', true) ? [Math.floor, Math.ceil] : [Number, Number]
+  const low = Math.max(0, down(pair(fields.number('beta_fast', 32))))
+  const high = Math.min(2 * pairs - 1, up(pair(fields.number('beta_slow', 1))))
+  const part = (i: number) => Math.min(1, Math.max(0, (i - low) / (high - low || 1e-3)))
+  const grown = (m: number) => 1 + 0.1 * m * Math.log(Math.max(1, factor))
+  const { mscale, mscale_all_dim: all } = fields.json
+  const usual = mscale && all ? grown(Number(mscale)) / grown(Number(all)) : grown(1)
+  return {
+    inverseFrequencies: plain.map((f, i) => f * (1 - part(i)) + (f / factor) * part(i)),
+    factor: fields.number('attention_factor', usual),
+    yarn: { from, factor },
+  }
+}
+
+function longRope(fields: Config, plain: Float64Array, pairs: number): Scaled {
+  const { from, factor } = stretched(fields)
   const usual = factor > 1 ? Math.sqrt(1 + Math.log(factor) / Math.log(from)) : 1
   const divided = (name: string) => {
-    const list = parameters.json[name]
+    const list = fields.json[name]
     const isFactor = (v: unknown) => typeof v === 'number' && v > 0 && v < Infinity
-    if (!(Array.isArray(list) && list.length === plain.length && list.every(isFactor)))
-      throw parameters.error(name, list, `a list of ${plain.length} numbers above 0`)
-    return plain.map((f, i) => f / list[i])
+    if (!(Array.isArray(list) && list.length === pairs && list.every(isFactor)))
+      throw fields.error(name, list, `a list of ${pairs} numbers above 0`)
+    return plain.map((f, i) => f && f / list[i])
   }
   return {
     inverseFrequencies: divided('short_factor'),
     long: { from, inverseFrequencies: divided('long_factor') },
-    factor: parameters.number('attention_factor', usual),
+    factor: fields.number('attention_factor', usual),
   }
 }

@@ -99,8 +99,9 @@ function olderRope({ rope_parameters: rope }: Model['checkpoint']['config']): Re
   if (!rope) return {}
   const { full_attention: full = rope, sliding_attention: local } = rope as Record<string, Record<string, unknown>>
   const { rope_theta, partial_rotary_factor, ...scaling } = full as Record<string, unknown>
-  const { rope_type: type = 'default', short_factor, long_factor } = scaling
-  const longRope = short_factor ? { type, short_factor, long_factor } : undefined // Phi-3 allows no other field
+  const { rope_type: type = 'default', short_factor, long_factor, factor, attention_factor } = scaling
+  const usual = short_factor && !factor && !attention_factor
+  const longRope = usual ? { type, short_factor, long_factor } : undefined // transformers 4 allows no other field
   return {
     ...(rope_theta !== undefined && { rope_theta }),
     ...(partial_rotary_factor !== undefined && { partial_rotary_factor }),

@@ -2,7 +2,8 @@
 import { type GgufArchitecture, type GgufGraph, GRAPHS, gemma3ScoreSize } from '../checkpoint/gguf-architectures.ts'
 import { storedName } from '../checkpoint/gguf-names.ts'
 import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
-import type { AttentionHalf, Rope } from '../model/half-block.ts'
+import type { AttentionHalf } from '../model/half-block.ts'
+import { isScaled, ropeDivisors, ropeOf } from './gguf-rope.ts'
 
 /** The family's own where that takes the model; else `deci`, or `llama` where all layers are alike: both take biases wherever they are. */
 export function ggufArchitecture(a: Architecture): GgufArchitecture {
@@ -30,10 +31,11 @@ export function unlikeGguf(a: Architecture): string | undefined {
   const unknown = names.find(name => !storedName(name, graph.names))
   if (unknown) return `them with ${unknown}`
   const { kind } = ropeDivisors(a)
-  if (kind !== 'one' && kind !== GRAPHS[ggufArchitecture(a)].divisors)
+  if (kind !== 'one' && kind !== 'yarn' && kind !== GRAPHS[ggufArchitecture(a)].divisors)
     return 'them with a factor for each rotary frequency'
   if (likeLlama(a)) return undefined
-  if (names.some(name => name.endsWith('.bias'))) return 'them with biases'
+  const mayBias = graph.inputBiases ? /[qkv]_proj\.bias$/ : /$^/
+  if (names.some(name => name.endsWith('.bias') && !mayBias.test(name))) return 'them with biases'
   if (graph.plain && heads * headSize !== a.hiddenSize) return 'them where heads do not fill the embedding'
   if (a.tied && !graph.tied) return 'them with a tied head'
   const [{ experts }] = ffnHalves(a)
@@ -68,40 +70,4 @@ export function windowsOf(a: Architecture): { readonly window: number; readonly 
   const every = periods.find(every => windows.every((n, i) => (n ?? 0) === ((i + 1) % every > 0 ? window : 0)))
   if (window === 0) return { window, every: usual }
   return every === undefined ? undefined : { window, every }
-}
-
-/** Of all layers that have one; where some have windows, of those that have none. */
-export const ropeOf = (a: Architecture): Rope => {
-  const halves = attentionHalves(a).filter(({ rope }) => rope)
-  return (halves.find(({ window }) => window === undefined) ?? halves[0]).rope!
-}
-
-const isScaled = ({ theta, inverseFrequencies: f }: Rope): boolean =>
-  f.some((frequency, i) => frequency !== theta ** (-i / f.length))
-
-/** By what scaling divides the frequencies that turn: all by one factor, or each by its own (Llama 3), also in long texts (LongRoPE). */
-export function ropeDivisors(a: Architecture): {
-  kind: 'one' | 'any' | 'long'
-  divisors: Float32Array<ArrayBuffer>
-  long: Float32Array<ArrayBuffer>
-} {
-  const { theta, inverseFrequencies, long } = ropeOf(a)
-  const of = (frequencies: Float64Array) => {
-    const scaled = frequencies.filter(f => f > 0)
-    return Float32Array.from(scaled, (frequency, i) => theta ** (-i / scaled.length) / frequency)
-  }
-  const divisors = of(inverseFrequencies)
-  const kind = long ? 'long' : divisors.every(d => Math.abs(d / divisors[0] - 1) < 1e-6) ? 'one' : 'any'
-  return { kind, divisors, long: of(long?.inverseFrequencies ?? inverseFrequencies) }
-}
-
-/** The tensors of a file that hold such divisors. */
-export function ropeTensors(a: Architecture): Map<string, Float32Array<ArrayBuffer>> {
-  const { kind, divisors, long } = ropeDivisors(a)
-  if (kind === 'long')
-    return new Map([
-      ['rope_factors_short.weight', divisors],
-      ['rope_factors_long.weight', long],
-    ])
-  return new Map(kind === 'any' ? [['rope_freqs.weight', divisors]] : [])
 }

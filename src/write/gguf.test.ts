@@ -8,7 +8,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { TINY_LLAMA } from '../../test/fasp.ts'
 import { finish } from '../../test/finish.ts'
 import { bool, buildGguf, f32, f32s, f32Tensor, i32s, text, texts, u32 } from '../../test/gguf-builder.ts'
-import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel } from '../../test/made-models.ts'
+import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel, YARN } from '../../test/made-models.ts'
 import { TINY_OPT, withContext } from '../../test/tiny.ts'
 import { ggufCheckpoint } from '../checkpoint/gguf.ts'
 import { prunedFrom } from '../checkpoint/pruned.ts'
@@ -356,6 +356,11 @@ test.each([
   ['phi3', PHI3, ''],
   ['granite', { ...GRANITE, tie_word_embeddings: false, rope_parameters: undefined }, ''],
   ['granite', GRANITE, 'the widest'],
+  ['mistral3', { ...YARN, model_type: 'ministral3', head_dim: 20 }, ''],
+  ['qwen3', { ...QWEN3, rope_scaling: { ...YARN.rope_parameters, mscale: undefined } }, 'the widest'],
+  ['qwen3', { ...QWEN3, rope_scaling: { ...YARN.rope_parameters, attention_factor: 1.3 } }, ''],
+  ['glm4', { model_type: 'glm4', head_dim: 20, num_attention_heads: 4 }, ''],
+  ['glm4', { model_type: 'glm4', head_dim: 20, num_attention_heads: 4, attention_bias: false }, 'the widest'],
   ['phi3', { ...PHI3, rope_scaling: { ...PHI3.rope_scaling, attention_factor: 1.3 } }, 'the widest'],
   ['qwen3', QWEN3, ''],
   ['qwen3', { ...QWEN3, tie_word_embeddings: false, rope_scaling: { type: 'linear', factor: 4 } }, 'the widest'],

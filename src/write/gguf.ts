@@ -35,16 +35,8 @@ import { firstValueRows } from '../model/coupling.ts'
 import { EXPERT, type HalfBlock, normsOf, normTensors } from '../model/half-block.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { VERSION } from '../version.ts'
-import {
-  familyGraph,
-  ggufArchitecture,
-  likeLlama,
-  ropeDivisors,
-  ropeOf,
-  ropeTensors,
-  unlikeGguf,
-  windowsOf,
-} from './gguf-architecture.ts'
+import { familyGraph, ggufArchitecture, likeLlama, unlikeGguf, windowsOf } from './gguf-architecture.ts'
+import { type Pairs, ropePairs, ropeTensors } from './gguf-rope.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
 import { BLOCK, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
 import { quantizeByGram } from './gptq.ts'
@@ -204,26 +196,16 @@ const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, Gguf
   return [...infos, ...divisors]
 }
 
-type Pairs = Readonly<Record<string, GgufPair[1] | undefined | false>>
-
 /** Keys of the architecture, and of the model in general. */
 function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileType): GgufPair[] {
   const { count, counts, real, text } = ggufValue
   const { heads, kvHeads, headSize } = attentionHalves(a)[0]
-  const { kind, divisors } = ropeDivisors(a)
-  const scaling = (checkpoint.config.rope_parameters ?? checkpoint.config.rope_scaling) as Record<
-    string,
-    unknown
-  > | null
-  const rope = ropeOf(a)
-  const original = rope.long?.from ?? scaling?.original_max_position_embeddings
-  const linear = kind === 'one' && divisors[0] !== 1
   const graph: GgufGraph = GRAPHS[ggufArchitecture(a)]
   const prefix = graph.architecture ?? ggufArchitecture(a)
   const [{ experts }] = ffnHalves(a)
   const own: Pairs = {
     block_count: count(layersOf(a)),
-    context_length: count(a.maxPositions),
+    context_length: count(Math.max(a.maxPositions, Number(checkpoint.config.max_position_embeddings ?? 0))), // of Ministral 3 we compute less
     embedding_length: count(a.hiddenSize),
     feed_forward_length: a.compact ? counts(layerWidths(a).map(({ ffn }) => ffn)) : count(a.ffnWidth),
     expert_count: experts && count(experts.router.out),
@@ -235,15 +217,10 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
     'attention.key_length': count(headSize),
     'attention.value_length': count(headSize),
     'attention.layer_norm_rms_epsilon': real(a.finalNorm!.epsilon),
-    'rope.dimension_count': count(2 * divisors.length),
-    'rope.freq_base': real(rope.theta),
-    'rope.scaling.type': linear && text('linear'),
-    'rope.scaling.factor': linear && real(divisors[0]),
-    'rope.scaling.attn_factor': rope.factor !== undefined && real(rope.factor),
+    ...ropePairs(a, checkpoint.config),
     'attention.sliding_window': familyGraph(a).tellsWindow && count(Number(checkpoint.config.sliding_window ?? 0)),
     ...windowPairs(a),
     ...multiplierPairs(a),
-    'rope.scaling.original_context_length': kind !== 'one' && typeof original === 'number' && count(original),
   }
   const general: Pairs = {
     'general.architecture': text(prefix),

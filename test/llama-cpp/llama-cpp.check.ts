@@ -22,7 +22,7 @@ import { MemorySink } from '../../src/write/sink.ts'
 import { AMX } from '../cpu.ts'
 import { QUICK, run, TEXT, TINY_LLAMA } from '../fasp.ts'
 import { finish } from '../finish.ts'
-import { compactLlama, LLAMA3_ROPE, randomLlama, readModel, writeModel } from '../made-models.ts'
+import { compactLlama, LLAMA3_ROPE, randomLlama, readModel, writeModel, YARN } from '../made-models.ts'
 import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 import { proves, SCOPES } from '../support.ts'
@@ -192,6 +192,12 @@ describe('small models', () => {
         randomLlama({ ...qwen3, ...mixture, model_type: 'qwen3_moe', norm_topk_prob: true }, 27),
       ),
       OLMoE: make('olmoe', randomLlama({ ...qwen2, ...mixture, model_type: 'olmoe', num_key_value_heads: 4 }, 28)),
+      'GLM-4': make('glm4', randomLlama({ model_type: 'glm4', head_dim: 24, num_attention_heads: 4 }, 29)),
+      'Ministral 3': make('ministral3', randomLlama({ ...YARN, model_type: 'ministral3', head_dim: 16 }, 30)),
+      'Qwen3, YaRN with a factor of its own': make(
+        'qwen3-yarn',
+        randomLlama({ ...qwen3, rope_scaling: { ...YARN.rope_parameters, attention_factor: 1.3 } }, 31),
+      ),
       Granite: make('granite', randomLlama({ ...granite, rope_parameters: LLAMA3_ROPE }, 25)),
       'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
@@ -219,6 +225,9 @@ describe('small models', () => {
     'EXAONE 4, 64 layers',
     'OLMo 2',
     'OLMo 3',
+    'GLM-4',
+    'Ministral 3',
+    'Qwen3, YaRN with a factor of its own',
     'Granite',
     'Phi-3',
     'Phi-3, long texts, compact',

@@ -10,6 +10,7 @@ import shutil
 import torch
 import transformers
 from safetensors.torch import save_file
+from transformers import Glm4Config, Glm4ForCausalLM, Ministral3Config, Ministral3ForCausalLM
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM, Olmo2Config, Olmo2ForCausalLM
 from transformers import OlmoeConfig, OlmoeForCausalLM
@@ -64,6 +65,10 @@ FAMILIES = {
                    original_max_position_embeddings=4, rope_scaling={"type": "longrope", "attention_factor": 1.2, "short_factor": [9] * 5, "long_factor": [1, 1.5, 2, 3, 4]})),
     "granite": (GraniteForCausalLM, GraniteConfig, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
                 attention_multiplier=0.3, embedding_multiplier=6.0, residual_multiplier=0.4, logits_scaling=3.0, mlp_bias=True, attention_bias=True)),
+    "ministral3": (Ministral3ForCausalLM, Ministral3Config, dict(hidden_size=32, num_attention_heads=3, num_key_value_heads=1, head_dim=10,
+                   rope_parameters={"type": "yarn", "rope_theta": 1e4, "factor": 16.0, "original_max_position_embeddings": 256, "beta_fast": 8.0,
+                                    "beta_slow": 1.0, "mscale_all_dim": 0.5, "mscale": 1.0, "llama_4_scaling_beta": 0.1})),
+    "glm4": (Glm4ForCausalLM, Glm4Config, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=12, pad_token_id=0)),
 }  # fmt: skip
 
 for name, (model_class, config_class, config) in FAMILIES.items():

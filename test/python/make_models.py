@@ -13,6 +13,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import Glm4Config, Glm4ForCausalLM, Ministral3Config, Ministral3ForCausalLM
 from transformers import GraniteConfig, GraniteForCausalLM, Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM
 from transformers import MixtralConfig, MixtralForCausalLM, OlmoeConfig, OlmoeForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer, Qwen3Config, Qwen3ForCausalLM
@@ -29,6 +30,7 @@ opt = dict(vocab_size=1024, hidden_size=96, ffn_dim=256, num_hidden_layers=3, nu
 llama3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}  # fmt: skip
 longrope = {"type": "longrope", "factor": 512 / 60, "short_factor": [1, 1.1, 1.2, 1.5], "long_factor": [1, 2, 4, 8]}
+yarn = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 2.0, "original_max_position_embeddings": 256}
 gemma3_ropes = {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}}
 CASES = {
     "llama-untied-biases": (LlamaForCausalLM, LlamaConfig, {**llama, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False}),
@@ -54,6 +56,9 @@ CASES = {
     "phi3-window": (Phi3ForCausalLM, Phi3Config, {**llama, "pad_token_id": 0, "sliding_window": 24}),
     "granite": (GraniteForCausalLM, GraniteConfig, {**llama, "attention_multiplier": 0.3, "embedding_multiplier": 6.0, "residual_multiplier": 0.4,
                 "logits_scaling": 3.0, "tie_word_embeddings": True}),
+    "glm4": (Glm4ForCausalLM, Glm4Config, {**llama, "head_dim": 20, "pad_token_id": 0}),
+    "ministral3": (Ministral3ForCausalLM, Ministral3Config, {**llama, "head_dim": 16, "pad_token_id": 0, "rope_parameters": {**yarn, "llama_4_scaling_beta": 0.1}}),
+    "qwen3-yarn": (Qwen3ForCausalLM, Qwen3Config, {**llama, "head_dim": 16, "rope_parameters": yarn}),
     "opt-350m-like": (OPTForCausalLM, OPTConfig, {**opt, "do_layer_norm_before": False, "word_embed_proj_dim": 64}),
     "opt-plain": (OPTForCausalLM, OPTConfig, {**opt, "enable_bias": False, "layer_norm_elementwise_affine": False, "activation_function": "gelu"}),
 }

@@ -18,7 +18,7 @@ import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../../src/write/onnx/
 import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
 import { generate } from '../evaluation.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
-import { randomLlama, readModel, writeModel } from '../made-models.ts'
+import { randomLlama, readModel, writeModel, YARN } from '../made-models.ts'
 import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { random } from '../random.ts'
 import { describeShared, sharedPath } from '../shared.ts'
@@ -161,13 +161,28 @@ describeShared('small models', () => {
   })
 })
 
-const FAMILIES = ['mistral', 'qwen2', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3', 'phi3', 'granite'] as const
+const FAMILIES = [
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'smollm3',
+  'gemma3_text',
+  'olmo2',
+  'olmo3',
+  'phi3',
+  'granite',
+  'ministral3',
+] as const
 
 /** A model of another family: tiny-llama as one whose tokens see the last ones only, fewer than are in any text here, with biases; or random. */
 async function asFamily(model_type: (typeof FAMILIES)[number]): Promise<string> {
   if (model_type !== 'mistral' && model_type !== 'qwen2') {
     const own = { model_type, head_dim: 20, query_pre_attn_scalar: 24, sliding_window: 12, num_hidden_layers: 7 }
-    return writeModel(join(root, model_type), randomLlama(own, 5), TINY_LLAMA)
+    return writeModel(
+      join(root, model_type),
+      randomLlama({ ...own, ...(model_type === 'ministral3' && YARN) }, 5),
+      TINY_LLAMA,
+    )
   }
   const { config, tensors } = await readModel(TINY_LLAMA)
   const window = { sliding_window: 12, use_sliding_window: true, max_window_layers: 2 }

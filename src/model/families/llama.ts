@@ -48,6 +48,8 @@ export interface LlamaFacts
   readonly scale?: number
   /** @default by `hidden_act` */
   readonly activation?: Activation
+  /** @default by the config */
+  readonly maxPositions?: number
   /** @default 'intermediate_size' */
   readonly ffnWidthKey?: string
   /** Modules of attention: those of one name are one. @default `LLAMA_QKV` */
@@ -151,7 +153,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
     ffnWidth,
     ffnWidthKey,
     vocabularySize: config.size('vocab_size'),
-    maxPositions: config.size('max_position_embeddings', 2048),
+    maxPositions: given.maxPositions ?? config.size('max_position_embeddings', 2048),
     tied: config.flag('tie_word_embeddings', false),
     finalNorm: norm('model.norm'),
     names: { layers: 'model.layers', embedding: 'model.embed_tokens', head: 'lm_head' },

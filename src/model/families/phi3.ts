@@ -6,12 +6,8 @@ import { readRope } from '../rope.ts'
 import { llamaLike } from './llama.ts'
 
 export function phi3(given: Config): Architecture {
-  const config = given.or({
-    rms_norm_eps: 1e-5,
-    max_position_embeddings: 4096,
-    original_max_position_embeddings: 4096,
-    sliding_window: null,
-  })
+  const sizes = { max_position_embeddings: 4096, original_max_position_embeddings: 4096 }
+  const config = given.or({ ...sizes, rms_norm_eps: 1e-5, sliding_window: null })
   const rope = readRope(config, config.heads(config.size('hidden_size')).headSize, { part: 1 })
   const window = config.sizeOrNull('sliding_window')
   return llamaLike(config, {
