@@ -348,6 +348,7 @@ test.each([
   ['exaone4', SMALL_EXAONE4, 'the widest'],
   ['olmo2', { model_type: 'olmo2', tie_word_embeddings: false, rope_scaling: { type: 'linear', factor: 4 } }, ''],
   ['olmo2', { ...OLMO3, rope_scaling: { type: 'linear', factor: 4 } }, ''],
+  ['olmo2', { ...OLMO3, rope_scaling: { type: 'yarn', factor: 8, original_max_position_embeddings: 64 } }, ''],
   ['olmo2', OLMO3, 'the widest'],
   ['smollm3', { ...QWEN3, model_type: 'smollm3', num_hidden_layers: 8 }, ''],
   ['gemma3', GEMMA3, ''],

@@ -114,7 +114,7 @@ describe('small models', () => {
     const exaone4 = { model_type: 'exaone4', sliding_window: 40, rope_parameters: LLAMA3_ROPE }
     const olmo3 = {
       ...{ ...qwen2, model_type: 'olmo3', num_hidden_layers: 8, sliding_window: 40 },
-      rope_scaling: { rope_type: 'linear', factor: 4 },
+      rope_scaling: { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 128 },
     }
     const gemma3 = {
       ...{
