@@ -58,7 +58,7 @@ export const LLAMA3_ROPE = {
 export const YARN = {
   max_position_embeddings: 1024,
   rope_parameters: {
-    ...{ rope_type: 'yarn', rope_theta: 10000, factor: 4, original_max_position_embeddings: 256, beta_fast: 16 },
+    ...{ rope_type: 'yarn', rope_theta: 10000, factor: 4, original_max_position_embeddings: 256 },
     ...{ mscale: 1, mscale_all_dim: 1, llama_4_scaling_beta: 0.1 },
   },
 }

@@ -35,8 +35,8 @@ export interface Rope {
   readonly long?: { readonly from: number; readonly inverseFrequencies: Float64Array }
   /** What cosines and sines are multiplied by (LongRoPE, YaRN). @default 1 */
   readonly factor?: number
-  /** Frequencies and factor are YaRN's, of a model of `from` positions before it was stretched. */
-  readonly yarn?: { readonly from: number; readonly factor: number }
+  /** Frequencies and factor are YaRN's, of a model of `from` positions before it was stretched; `usual` in what the config may say besides. */
+  readonly yarn?: { readonly from: number; readonly factor: number; readonly usual: boolean }
   /** The channels of a head in the order in which they are such pairs. @default as they are stored */
   readonly order?: readonly number[] // [e]
 }

@@ -104,9 +104,10 @@ function yarn(fields: Config, plain: Float64Array, pairs: number): Scaled {
   const { from, factor } = stretched(fields)
   const theta = fields.number('rope_theta', 10_000)
   const pair = (turns: number) => (pairs * Math.log(from / (2 * Math.PI * turns))) / Math.log(theta)
-  const [down, up] = fields.flag('truncate', true) ? [Math.floor, Math.ceil] : [Number, Number]
-  const low = Math.max(0, down(pair(fields.number('beta_fast', 32))))
-  const high = Math.min(2 * pairs - 1, up(pair(fields.number('beta_slow', 1))))
+  const truncates = fields.flag('truncate', true)
+  const [fast, slow] = [fields.number('beta_fast', 32), fields.number('beta_slow', 1)]
+  const [down, up] = truncates ? [Math.floor, Math.ceil] : [Number, Number]
+  const [low, high] = [Math.max(0, down(pair(fast))), Math.min(2 * pairs - 1, up(pair(slow)))]
   const part = (i: number) => Math.min(1, Math.max(0, (i - low) / (high - low || 1e-3)))
   const grown = (m: number) => 1 + 0.1 * m * Math.log(Math.max(1, factor))
   const { mscale, mscale_all_dim: all } = fields.json
@@ -114,7 +115,7 @@ function yarn(fields: Config, plain: Float64Array, pairs: number): Scaled {
   return {
     inverseFrequencies: plain.map((f, i) => f * (1 - part(i)) + (f / factor) * part(i)),
     factor: fields.number('attention_factor', usual),
-    yarn: { from, factor },
+    yarn: { from, factor, usual: truncates && fast === 32 && slow === 1 },
   }
 }
 

@@ -33,6 +33,8 @@ export function unlikeGguf(a: Architecture): string | undefined {
   const { kind } = ropeDivisors(a)
   if (kind !== 'one' && kind !== 'yarn' && kind !== GRAPHS[ggufArchitecture(a)].divisors)
     return 'them with a factor for each rotary frequency'
+  if (ropeOf(a).yarn?.usual === false)
+    return 'them with another beta_fast, beta_slow or truncate of YaRN than 32, 1 and true'
   if (likeLlama(a)) return undefined
   const mayBias = graph.inputBiases ? /[qkv]_proj\.bias$/ : /$^/
   if (names.some(name => name.endsWith('.bias') && !mayBias.test(name))) return 'them with biases'

@@ -74,15 +74,12 @@ export function ropePairs(a: Architecture, config: Fields): Pairs {
 function yarnPairs({ yarn, factor }: Rope, stated: (name: string) => number | false, multiplied: boolean): Pairs {
   if (!yarn) return {}
   const { real, text } = ggufValue
-  const [fast, slow] = [stated('beta_fast'), stated('beta_slow')]
   const all = multiplied && stated('mscale') === 1 && stated('mscale_all_dim')
   const own = factor! / yarnFactor(yarn.factor, all || undefined)
   return {
     'rope.scaling.type': text('yarn'),
     'rope.scaling.factor': real(yarn.factor),
     'rope.scaling.attn_factor': Math.abs(own - 1) > 1e-6 && real(own),
-    'rope.scaling.yarn_beta_fast': fast && real(fast),
-    'rope.scaling.yarn_beta_slow': slow && real(slow),
     'rope.scaling.yarn_log_multiplier': all && real(all),
   }
 }

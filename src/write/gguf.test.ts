@@ -405,6 +405,7 @@ test.each([
   [{ ...QWEN3, rope_parameters: LLAMA3_ROPE }, 'a factor for each rotary frequency'],
   [{ ...QWEN3, head_dim: 18, rope_scaling: PHI3.rope_scaling }, 'a factor for each rotary frequency'],
   [{ head_dim: 18, rope_scaling: PHI3.rope_scaling }, 'a factor for each rotary frequency'],
+  [{ ...QWEN3, rope_scaling: { ...YARN.rope_parameters, beta_fast: 16 } }, 'beta_fast, beta_slow or truncate'],
   [{ ...PHI3, head_dim: 24, num_attention_heads: 2 }, 'heads do not fill the embedding'],
 ])('%j has no architecture in llama.cpp', async (config, problem) => {
   const model = await made(randomLlama(config, 8))
