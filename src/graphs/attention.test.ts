@@ -27,6 +27,17 @@ function withHeadNorms(half: AttentionHalf): AttentionHalf {
   return { ...half, norms: { ...half.norms, query: norm('q_norm'), key: norm('k_norm') } }
 }
 
+/** Half of each head, neighbours with each other. */
+function turnedInPart(half: AttentionHalf): AttentionHalf {
+  const rope = {
+    theta: 100,
+    inverseFrequencies: Float64Array.of(1, 0.1, 0, 0),
+    factor: 1.3,
+    order: [0, 2, 4, 5, 1, 3, 6, 7],
+  }
+  return { ...half, rope }
+}
+
 const random = (...shape: number[]): Values<Float32Array> =>
   values(
     Float32Array.from({ length: shape.reduce((p, q) => p * q) }, () => 2 * Math.random() - 1),
@@ -43,12 +54,15 @@ function reference(half: AttentionHalf, feeds: Record<string, Values<Float32Arra
     const size = Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length + norm.epsilon)
     return x.map((v, i) => (v / size) * feeds[`${role}.weight`].data[i])
   }
-  const turn = (x: number[], p: number) =>
-    x.map((v, i) => {
-      if (!rope) return v
-      const angle = p * rope.inverseFrequencies[i % (e / 2)]
-      return v * Math.cos(angle) + (i < e / 2 ? -x[i + e / 2] : x[i - e / 2]) * Math.sin(angle)
+  const turn = (stored: number[], p: number) => {
+    const x = rope?.order ? rope.order.map(channel => stored[channel]) : stored
+    return x.map((v, i) => {
+      const frequency = rope?.inverseFrequencies[i % (e / 2)]
+      if (!frequency) return v
+      const [cos, sin] = [Math.cos, Math.sin].map(f => (rope.factor ?? 1) * f(p * frequency))
+      return v * cos + (i < e / 2 ? -x[i + e / 2] : x[i - e / 2]) * sin
     })
+  }
   const tokens = Array.from({ length: count }, (_, t) => rms([...feeds.x.data.subarray(t * d, (t + 1) * d)], 'before'))
   const projected = (i: number, head: number, x: number[]) =>
     Array.from({ length: e }, (_, c) => {
@@ -83,6 +97,7 @@ test.each<[string, AttentionHalf, number, number]>([
   ['a window in a block', ofHeads(2, 1, 8, true, 20), 2, 256],
   ['a window of some blocks', ofHeads(2, 1, 16, true, 300), 1, 1000],
   ['a window of all', ofHeads(2, 1, 16, true, 256), 2, 256],
+  ['half of each head turned', turnedInPart(ofHeads(2, 1, 8, true)), 2, 256],
   ['norms of heads, a cap', { ...withHeadNorms(ofHeads(4, 2, 8, true)), cap: 0.7 }, 2, 256],
 ])('all dialects give the same, by the definition: %s', async (_, half, windows, length) => {
   const [d, n, width] = [hiddenSize(half), windows * length, hiddenWidth(half)]

@@ -32,12 +32,22 @@ test('a model of an unknown type is told the nearest family, and what differs', 
   )
 })
 
+const LONGROPE = { rope_type: 'longrope', short_factor: new Array(16).fill(1), long_factor: [1] }
+
 test.each<[object, string]>([
   [{ rms_norm_eps: 1e300 }, '"rms_norm_eps" is 1e+300; it must be a number from 1e-20 to 1000000000000'],
   [{ rms_norm_eps: 1e-300 }, 'it must be a number from'],
   [{ rope_parameters: null, rope_theta: 1e30 }, '"rope_theta" is 1e+30'],
   [{ rope_parameters: { rope_type: 'linear', factor: 1e21 } }, '"factor" is 1e+21'],
   [{ rope_parameters: { rope_type: { toString: 0 } } }, 'rope type an object is not supported'],
+  [{ rope_parameters: { rope_type: 'yarn', factor: 0 } }, '"factor" is 0'],
+  [
+    { model_type: 'phi3', partial_rotary_factor: 0.1 },
+    '"partial_rotary_factor" is 0.1; it must be a part of 32 channels',
+  ],
+  [{ model_type: 'phi3', rope_parameters: LONGROPE }, '"long_factor" is [1]; it must be a list of 16 numbers above 0'],
+  [{ model_type: 'granite', residual_multiplier: 'a' }, '"residual_multiplier" is "a"; it must be a number'],
+  [{ model_type: 'ministral3', rope_parameters: null }, '"rope_parameters" is missing; it must be an object'],
   [{ head_dim: 2 ** 24 }, '"head_dim" is 16777216; it must be an integer from 1 to 16384'],
   [{ hidden_size: { toString: 0 } }, '"hidden_size" is an object; it must be'],
   [{ model_type: { toString: 0 } }, 'model_type an object is not supported'],
