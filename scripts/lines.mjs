@@ -9,11 +9,11 @@ import { fileURLToPath } from 'node:url'
 const MAX_FILE = 400
 /**
  * The method itself: what a reader takes in to know how a model is pruned, not what is asked of a run (options, plan) and told of it (notices,
- * result). Never to be raised: what does not fit is simplified.
+ * result), nor the allocations of methods to compare with (baselines). Never to be raised: what does not fit is simplified.
  */
 const MAX_CORE = 8000
 const CORE = [
-  ...['run', 'prune', 'prune-half', 'cut', 'method'],
+  ...['run', 'prune', 'prune-half', 'prune-mixture', 'cut', 'method'],
   ...['model', 'engine', 'linalg', 'graphs', 'forward', 'statistics', 'score', 'select', 'restore', 'allocate'],
 ]
 /** The pipeline reads like the diagram of the stages. */
@@ -37,7 +37,7 @@ const PAGE = [
   ['select'],
   ['restore'],
   ['cut'],
-  ['allocate'],
+  ['allocate', 'baselines'],
   ['method', 'options', 'plan', 'result', 'notices'],
   ['run'],
   ['vocabulary'],

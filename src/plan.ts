@@ -1,9 +1,9 @@
 // Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
 import type { Allocated } from './allocate/allocate.ts'
-import { layersToRemove } from './allocate/influence.ts'
 import { allocationBytes, checkReach } from './allocate/sensitivity.ts'
-import { expectedWidths } from './allocate/standardized.ts'
 import { uniformWidths } from './allocate/uniform.ts'
+import { layersToRemove } from './baselines/influence.ts'
+import { expectedWidths } from './baselines/standardized.ts'
 import { decoderBytes } from './decode/decoder.ts'
 import { UnsupportedModelError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'

@@ -1,6 +1,7 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
-import type { RemovedLayer } from './allocate/influence.ts'
+
 import type { Allocation } from './allocate/sensitivity.ts'
+import type { RemovedLayer } from './baselines/influence.ts'
 import type { VocabularyCut } from './checkpoint/checkpoint.ts'
 import type { Widths } from './model/half-block.ts'
 import type { ResolvedOptions } from './options.ts'

@@ -1,5 +1,8 @@
 // How much goes where, by the rule that the options name: known from the sizes alone, or measured on the dense model before any layer is cut.
 
+import { layersToRemove, leastInfluential, type RemovedLayer } from '../baselines/influence.ts'
+import { leastMissed } from '../baselines/perplexity.ts'
+import { standardizedWidths } from '../baselines/standardized.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import { sharedOut } from '../least-sparsity.ts'
@@ -7,11 +10,8 @@ import type { Widths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { type DenseStatistics, denseStatistics } from '../statistics/dense.ts'
 import type { Windows } from '../text/windows.ts'
-import { layersToRemove, leastInfluential, type RemovedLayer } from './influence.ts'
 import { type Allocate, ownWidths } from './own.ts'
-import { leastMissed } from './perplexity.ts'
 import { type Allocation, allocateBySensitivity, type SensitivityOptions } from './sensitivity.ts'
-import { standardizedWidths } from './standardized.ts'
 
 /** What was measured, and what follows from it. */
 export interface Allocated {

@@ -4,6 +4,7 @@
 // A KV head counts with its query heads and all their rows and columns, (2r + 2) · e · d parameters (FLAP's code: 170 neurons' worth, whatever
 // the shape), a neuron its two or three rows and columns. No layer is protected: one can lose all its heads, or neurons.
 
+import type { SensitivityOptions } from '../allocate/sensitivity.ts'
 import { sharedOut } from '../least-sparsity.ts'
 import { type Architecture, decoderLinears, fullWidths, layersOf } from '../model/architecture.ts'
 import { columnGroups, headGroups } from '../model/coupling.ts'
@@ -11,7 +12,6 @@ import type { HalfBlock, Widths } from '../model/half-block.ts'
 import { type Model, readWeights } from '../model/model.ts'
 import { fluctuationScores } from '../score/fluctuation.ts'
 import type { DenseStatistics } from '../statistics/dense.ts'
-import type { SensitivityOptions } from './sensitivity.ts'
 
 interface Unit {
   readonly layer: number

@@ -4,6 +4,7 @@
 // All candidates of a round go through the model together: at each layer a branch leaves the stream that skips it, so that what is before
 // it is computed once, and each layer is read once a round.
 
+import { probeWindows } from '../allocate/probe.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
@@ -14,7 +15,6 @@ import { halfBlocks, layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { Windows } from '../text/windows.ts'
 import type { RemovedLayer } from './influence.ts'
-import { probeWindows } from './probe.ts'
 
 /** Removes `count` layers, at most all but two. @throws FaspError */
 export async function* leastMissed(
