@@ -137,15 +137,15 @@ const ELIMINATION_SHARE = 1 / 4
 
 /**
  * The options where there are so many calibration tokens. From fewer than are enough, correlations between columns are in part chance, or of
- * this text alone, and least squares and elimination would trust them: methods best and stock damp them more, and aim less far at the dense
- * stream, as far as the user does not say. That a cube root is enough was measured (docs/decisions.md).
+ * this text alone, and least squares and elimination would trust them: methods best and stock aim less far at the dense stream, and damp more
+ * where they are less than half of enough, as far as the user does not say (docs/decisions.md).
  */
 export function optionsOn(tokens: number, o: ResolvedOptions, method: Method, a: Architecture): ResolvedOptions {
   const share = tokens / enoughTokens(a)
   if (share >= 1 || !specOf(method.name).shortWindows) return o
   const {
-    damp = o.damp / share,
-    alpha = o.alpha * Math.cbrt(share),
+    damp = o.damp / Math.min(1, 2 * share),
+    alpha = o.alpha * Math.max(0.4, share ** 2),
     score: asked,
   } = method.options as OptionsOf<'stock'>
   const score = asked ?? (share < ELIMINATION_SHARE ? 'column' : o.score)
