@@ -1,0 +1,43 @@
+// Makes docs/support.md of what the tests of all suites prove: family × scope × layout × runtime, a cell for what a test passed of.
+// usage: node scripts/support.mjs REPORT… [--write]   (vitest's JSON reports). Without --write the file must be what they say, or exit code 1.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const RUNTIMES = ['fasp', 'ONNX Runtime', 'transformers', 'llama.cpp', 'transformers.js']
+const SCOPES = ['dense', 'ffn', 'ffn+ragged', 'ffn+per-head', 'ffn+rotate', 'ffn+heads', 'layers', 'experts']
+const LAYOUTS = ['stock', 'padded', 'compact']
+const HEAD = `# What runs where
+
+Made by \`scripts/support.mjs\` from the results of all tests of \`.ci/run\`, which fails where this page says anything else. A cell has the
+[layouts](guide.md) in which a model of the family, cut in that scope, was run there and gave our logits or tokens; "yes" stands for a model
+that nothing was cut of. An empty cell was not tried, or is refused with a message that says why.
+
+"ONNX Runtime" are exports without a runtime around them, transformers.js such exports by its own classes.
+`
+
+const reports = process.argv.slice(2).filter(arg => arg !== '--write')
+const proven = reports
+  .flatMap(report => JSON.parse(readFileSync(report, 'utf8')).testResults)
+  .flatMap(({ assertionResults }) => assertionResults)
+  .flatMap(({ status, meta }) => (status === 'passed' ? (meta?.proves ?? []) : []))
+const families = [...new Set(proven.map(({ family }) => family))].sort()
+const rows = families.flatMap(family =>
+  SCOPES.flatMap(scope => {
+    const cells = RUNTIMES.map(runtime => {
+      const found = proven.filter(p => p.family === family && p.scope === scope && p.runtime === runtime)
+      const layouts = LAYOUTS.filter(layout => found.some(p => p.layout === layout))
+      return scope === 'dense' && found.length > 0 ? 'yes' : layouts.join(', ')
+    })
+    return cells.some(cell => cell) ? [`| ${[`\`${family}\``, scope, ...cells].join(' | ')} |`] : []
+  }),
+)
+const table = [`| family | scope | ${RUNTIMES.join(' | ')} |`, `|${' --- |'.repeat(RUNTIMES.length + 2)}`, ...rows]
+const page = `${HEAD}\n${table.join('\n')}\n`
+const file = fileURLToPath(new URL('../docs/support.md', import.meta.url))
+if (process.argv.includes('--write')) writeFileSync(file, page)
+else {
+  const [is, should] = [readFileSync(file, 'utf8'), page].map(text => text.split('\n'))
+  for (const line of is.filter(line => !should.includes(line))) console.error(`- ${line}`)
+  for (const line of should.filter(line => !is.includes(line))) console.error(`+ ${line}`)
+  if (is.join() !== should.join()) process.exitCode = 1
+}
