@@ -54,7 +54,6 @@ CASES = {
     # Half of each head is turned, and at other frequencies where texts have more than 60 tokens, as some that are checked have.
     "phi3-long": (Phi3ForCausalLM, Phi3Config, {**llama, "pad_token_id": 0, "tie_word_embeddings": True, "original_max_position_embeddings": 60,
                   "partial_rotary_factor": 0.5, "rope_scaling": longrope}),
-    "phi3": (Phi3ForCausalLM, Phi3Config, {**llama, "pad_token_id": 0}),
     "phi3-window": (Phi3ForCausalLM, Phi3Config, {**llama, "pad_token_id": 0, "sliding_window": 24}),
     "granite": (GraniteForCausalLM, GraniteConfig, {**llama, "attention_multiplier": 0.3, "embedding_multiplier": 6.0, "residual_multiplier": 0.4,
                 "logits_scaling": 3.0, "tie_word_embeddings": True}),
