@@ -132,23 +132,27 @@ function windowSize(method: string, seqLen: number | undefined, a: Architecture 
   return { windows, heldOut: count(SHORT_WINDOWS.heldOutTokens), seqLen: length }
 }
 
-/** Below this part of enough tokens columns go each by its own score, as elimination goes by their correlations (docs/decisions.md). */
-const ELIMINATION_SHARE = 1 / 4
+/**
+ * Below this part of enough tokens columns go each by its own score, as elimination goes by their correlations, and the repair is damped more
+ * (docs/decisions.md).
+ */
+const FEW = 1 / 4
+/** From how few tokens ever, methods best and stock aim at the dense stream by this part of what they would. */
+const LEAST_AIM = 0.4
 
 /**
  * The options where there are so many calibration tokens. From fewer than are enough, correlations between columns are in part chance, or of
- * this text alone, and least squares and elimination would trust them: methods best and stock aim less far at the dense stream, and damp more
- * where they are less than half of enough, as far as the user does not say (docs/decisions.md).
+ * this text alone, and least squares and elimination would trust them: methods best and stock hold back, as far as the user does not say.
  */
 export function optionsOn(tokens: number, o: ResolvedOptions, method: Method, a: Architecture): ResolvedOptions {
   const share = tokens / enoughTokens(a)
   if (share >= 1 || !specOf(method.name).shortWindows) return o
   const {
-    damp = o.damp / Math.min(1, 2 * share),
-    alpha = o.alpha * Math.max(0.4, share ** 2),
+    damp = share < FEW ? o.damp / share : o.damp,
+    alpha = o.alpha * Math.max(LEAST_AIM, share ** 2),
     score: asked,
   } = method.options as OptionsOf<'stock'>
-  const score = asked ?? (share < ELIMINATION_SHARE ? 'column' : o.score)
+  const score = asked ?? (share < FEW ? 'column' : o.score)
   return { ...o, damp, alpha, score, shrinkage: asked ? 0 : 1 - share }
 }
 

@@ -85,10 +85,10 @@ test('from few tokens for the width, methods best and stock trust correlations l
     expect(on(65536, method)).toBe('as it is')
     expect(on(49152, method)).toEqual([0.01, 0.5 * 0.75 ** 2, 'eliminate', 0.25])
     expect(on(32768, method)).toEqual([0.01, 0.2, 'eliminate', 0.5])
-    expect(on(16384, method)).toEqual([0.02, 0.2, 'eliminate', 0.75])
-    expect(on(8192, method)).toEqual([0.04, 0.2, 'column', 0.875])
+    expect(on(16384, method)).toEqual([0.01, 0.2, 'eliminate', 0.75])
+    expect(on(8192, method)).toEqual([0.08, 0.2, 'column', 0.875])
     expect(on(8192, `${method}:damp=0.03:alpha=0.4`)).toEqual([0.03, 0.4, 'column', 0.875])
-    expect(on(8192, `${method}:score=eliminate`)).toEqual([0.04, 0.2, 'eliminate', 0])
+    expect(on(8192, `${method}:score=eliminate`)).toEqual([0.08, 0.2, 'eliminate', 0])
   }
   for (const method of ['plain', 'plain:score=eliminate', 'paper', 'osscar']) expect(on(1024, method)).toBe('as it is')
 })
