@@ -13,7 +13,6 @@ export function exaone4(given: Config): Architecture {
     modelType: 'exaone4',
     classes: 'Exaone4',
     gguf: 'exaone4',
-    bias: { qkv: false, o: false, ffn: false },
     norms: AFTER_NORMS,
     window,
     rope: layer => (config.json.sliding_window === null || window(layer) ? rope : undefined),

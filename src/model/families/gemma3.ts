@@ -5,7 +5,7 @@ import { ACTIVATIONS } from '../activations.ts'
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { readLayerRope } from '../rope.ts'
-import { HEAD_NORMS, llamaLike } from './llama.ts'
+import { attentionBiases, HEAD_NORMS, llamaLike } from './llama.ts'
 
 const DEFAULTS = {
   hidden_size: 2304,
@@ -28,13 +28,12 @@ export function gemma3(given: Config): Architecture {
   const { rope_theta = 1e6, rope_scaling, rope_local_base_freq = 1e4 } = config.json
   const local = readLayerRope(config, 'sliding_attention', { rope_theta: rope_local_base_freq })
   const global = readLayerRope(config, 'full_attention', { rope_theta, rope_scaling })
-  const attentionBias = config.flag('attention_bias', false)
   return llamaLike(config, {
     modelType: 'gemma3_text',
     classes: 'Gemma3Text',
     headClass: 'Gemma3',
     gguf: 'gemma3',
-    bias: { qkv: attentionBias, o: attentionBias, ffn: false },
+    bias: attentionBiases(config),
     activation: config.oneOf('hidden_activation', 'gelu_pytorch_tanh', ACTIVATIONS),
     window,
     rope: layer => (window(layer) ? local : global),

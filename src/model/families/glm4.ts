@@ -14,7 +14,7 @@ export function glm4(given: Config): Architecture {
     modelType: 'glm4',
     classes: 'Glm4',
     gguf: 'glm4',
-    bias: { qkv: config.flag('attention_bias', true), o: false, ffn: false },
+    bias: { qkv: config.flag('attention_bias', true) },
     rope: () => rope,
     norms: {
       attention: { before: 'input_layernorm', after: 'post_self_attn_layernorm' },

@@ -2,19 +2,16 @@
 // `models/granite/modeling_granite.py` and `configuration_granite.py`.
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
-import { llamaLike } from './llama.ts'
+import { biasesOfAll, llamaLike } from './llama.ts'
 
-export function granite(config: Config): Architecture {
-  const attentionBias = config.flag('attention_bias', false)
-  return llamaLike(config, {
+export const granite = (config: Config): Architecture =>
+  llamaLike(config, {
     modelType: 'granite',
     classes: 'Granite',
     gguf: 'granite',
-    bias: { qkv: attentionBias, o: attentionBias, ffn: config.flag('mlp_bias', false) },
-    biasFields: { attention_bias: true, mlp_bias: true },
+    ...biasesOfAll(config),
     scale: config.number('attention_multiplier', 1),
     updateScale: config.number('residual_multiplier', 1),
     embeddingScale: config.number('embedding_multiplier', 1),
     logitScale: 1 / config.number('logits_scaling', 1),
   })
-}

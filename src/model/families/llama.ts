@@ -32,7 +32,8 @@ export interface LlamaFacts
     Architecture,
     'modelType' | 'classes' | 'headClass' | 'biasFields' | 'gguf' | 'embeddingScale' | 'logitScale' | 'expertsKeys'
   > {
-  readonly bias: { readonly qkv: boolean; readonly o: boolean; readonly ffn: boolean }
+  /** Linear layers that have one. @default none */
+  readonly bias?: { readonly qkv?: boolean; readonly o?: boolean; readonly ffn?: boolean }
   /** Tokens that a token of this layer sees. @default all */
   readonly window?: (layer: number) => number | undefined
   /** @default that of `readRope` */
@@ -62,20 +63,25 @@ export interface LlamaFacts
 const LLAMA_QKV = ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'] as const
 const LLAMA_FFN = ['mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'] as const
 
-export function llama(config: Config): Architecture {
-  const attentionBias = config.flag('attention_bias', false)
-  return llamaLike(config, {
-    modelType: 'llama',
-    classes: 'Llama',
-    gguf: 'llama',
-    bias: { qkv: attentionBias, o: attentionBias, ffn: config.flag('mlp_bias', false) },
-    biasFields: { attention_bias: true, mlp_bias: true },
-  })
+export const llama = (config: Config): Architecture =>
+  llamaLike(config, { modelType: 'llama', classes: 'Llama', gguf: 'llama', ...biasesOfAll(config) })
+
+/** Those of attention, all or none. */
+export function attentionBiases(config: Config) {
+  const attention = config.flag('attention_bias', false)
+  return { qkv: attention, o: attention }
 }
+
+/** Those of attention and of FFNs. */
+export const biasesOfAll = (config: Config) =>
+  ({
+    bias: { ...attentionBiases(config), ffn: config.flag('mlp_bias', false) },
+    biasFields: { attention_bias: true, mlp_bias: true },
+  }) as const
 
 export function llamaLike(config: Config, given: LlamaFacts): Architecture {
   const {
-    bias,
+    bias = {},
     window,
     norms = LLAMA_NORMS,
     normOffset: offset,
@@ -107,7 +113,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
     hiddenSize: d,
     halves: config.layers(layer => {
       const at = (name: string) => `model.layers.${layer}.${name}`
-      const linear = (name: string, out: number, input: number, bias: boolean): Linear => ({
+      const linear = (name: string, out: number, input: number, bias = false): Linear => ({
         name: at(name),
         out,
         in: input,
@@ -144,7 +150,7 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
           experts: mixture && {
             active: mixture.active,
             normalised: mixture.normalised,
-            router: linear(mixture.router, mixture.count, d, false),
+            router: linear(mixture.router, mixture.count, d),
           },
         },
       ]

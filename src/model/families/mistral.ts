@@ -26,5 +26,5 @@ type Facts = Pick<LlamaFacts, 'modelType' | 'classes' | 'gguf' | 'maxPositions'>
 
 function mistralLike(config: Config, facts: Facts): Architecture {
   const window = config.sizeOrNull('sliding_window')
-  return llamaLike(config, { ...facts, bias: { qkv: false, o: false, ffn: false }, window: () => window })
+  return llamaLike(config, { ...facts, window: () => window })
 }

@@ -3,9 +3,8 @@
 import { MAX_EXPERTS } from '../../checkpoint/gguf-architectures.ts'
 import type { Architecture } from '../architecture.ts'
 import { Config } from '../config.ts'
-import { HEAD_NORMS, LLAMA_NORMS, type LlamaFacts, llamaLike } from './llama.ts'
+import { attentionBiases, HEAD_NORMS, LLAMA_NORMS, type LlamaFacts, llamaLike } from './llama.ts'
 
-const NO_BIAS = { qkv: false, o: false, ffn: false }
 const NORMED = { ...LLAMA_NORMS, attention: { ...LLAMA_NORMS.attention, ...HEAD_NORMS } }
 const MLP = ['mlp', 'gate_proj', 'up_proj', 'down_proj'] as const
 
@@ -20,7 +19,6 @@ export function mixtral(given: Config): Architecture {
     modelType: 'mixtral',
     classes: 'Mixtral',
     gguf: 'mixtral',
-    bias: NO_BIAS,
     window: () => window,
     ...experts,
   })
@@ -35,10 +33,9 @@ export function qwen3Moe(given: Config): Architecture {
   if (step !== 1) throw config.error('decoder_sparse_step', step, `1: ${all}`)
   if (Array.isArray(dense) && dense.length > 0) throw config.error('mlp_only_layers', dense, `empty: ${all}`)
   const window = config.flag('use_sliding_window', false) ? config.sizeOrNull('sliding_window') : undefined
-  const attentionBias = config.flag('attention_bias', false)
   return llamaLike(config, {
     ...{ modelType: 'qwen3_moe', classes: 'Qwen3Moe', gguf: 'qwen3moe' as const, norms: NORMED, window: () => window },
-    bias: { qkv: attentionBias, o: attentionBias, ffn: false },
+    bias: attentionBiases(config),
     ffnWidthKey: 'moe_intermediate_size',
     ...mixture(config, MLP, ['num_experts', 'num_local_experts']),
   })
@@ -54,10 +51,9 @@ export function olmoe(given: Config): Architecture {
   })
   const { clip_qkv: clip = null } = config.json
   if (clip !== null) throw config.error('clip_qkv', clip, 'null: no published OLMoE clips')
-  const attentionBias = config.flag('attention_bias', false)
   return llamaLike(config, {
     ...{ modelType: 'olmoe', classes: 'Olmoe', gguf: 'olmoe' as const, norms: NORMED, wholeNorms: true },
-    bias: { qkv: attentionBias, o: attentionBias, ffn: false },
+    bias: attentionBiases(config),
     ...mixture(config, MLP, ['num_experts']),
   })
 }

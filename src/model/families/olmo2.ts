@@ -3,7 +3,7 @@
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { readLayerRope } from '../rope.ts'
-import { AFTER_NORMS, type LlamaFacts, llamaLike } from './llama.ts'
+import { AFTER_NORMS, attentionBiases, type LlamaFacts, llamaLike } from './llama.ts'
 
 export const olmo2 = (config: Config): Architecture => olmoLike(config, { modelType: 'olmo2', classes: 'Olmo2' })
 
@@ -23,7 +23,6 @@ export function olmo3(given: Config): Architecture {
 
 function olmoLike(given: Config, facts: Pick<LlamaFacts, 'modelType' | 'classes' | 'window' | 'rope'>): Architecture {
   const config = given.or({ rms_norm_eps: 1e-5 })
-  const attentionBias = config.flag('attention_bias', false)
-  const bias = { qkv: attentionBias, o: attentionBias, ffn: false }
+  const bias = attentionBiases(config)
   return llamaLike(config, { ...facts, gguf: 'olmo2', bias, norms: AFTER_NORMS, wholeNorms: true })
 }

@@ -14,7 +14,6 @@ export function phi3(given: Config): Architecture {
     modelType: 'phi3',
     classes: 'Phi3',
     gguf: 'phi3',
-    bias: { qkv: false, o: false, ffn: false },
     window: () => window,
     rope: () => rope,
     qkv: ['self_attn.qkv_proj', 'self_attn.qkv_proj', 'self_attn.qkv_proj'],

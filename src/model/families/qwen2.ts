@@ -9,7 +9,7 @@ export function qwen2(given: Config): Architecture {
     modelType: 'qwen2',
     classes: 'Qwen2',
     gguf: 'qwen2',
-    bias: { qkv: true, o: false, ffn: false },
+    bias: { qkv: true },
   })
 }
 

@@ -2,16 +2,14 @@
 // `models/qwen3/modeling_qwen3.py` and `configuration_qwen3.py`.
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
-import { HEAD_NORMS, LLAMA_NORMS } from './llama.ts'
+import { attentionBiases, HEAD_NORMS, LLAMA_NORMS } from './llama.ts'
 import { qwenLike } from './qwen2.ts'
 
-export function qwen3(given: Config): Architecture {
-  const attentionBias = given.flag('attention_bias', false)
-  return qwenLike(given.or({ head_dim: 128 }), {
+export const qwen3 = (given: Config): Architecture =>
+  qwenLike(given.or({ head_dim: 128 }), {
     modelType: 'qwen3',
     classes: 'Qwen3',
     gguf: 'qwen3',
-    bias: { qkv: attentionBias, o: attentionBias, ffn: false },
+    bias: attentionBiases(given),
     norms: { ...LLAMA_NORMS, attention: { ...LLAMA_NORMS.attention, ...HEAD_NORMS } },
   })
-}

@@ -3,7 +3,7 @@
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { readRope } from '../rope.ts'
-import { llamaLike } from './llama.ts'
+import { biasesOfAll, llamaLike } from './llama.ts'
 
 export function smollm3(given: Config): Architecture {
   const config = given.or({
@@ -20,13 +20,11 @@ export function smollm3(given: Config): Architecture {
     throw config.error('no_rope_layers', turns, `a list of ${layers}, each 0 (no rope) or 1`)
   const window = config.windows(layer => turns[layer] === 0)
   const rope = readRope(config, config.heads(config.size('hidden_size')).headSize)
-  const attentionBias = config.flag('attention_bias', false)
   return llamaLike(config, {
     modelType: 'smollm3',
     classes: 'SmolLM3',
     gguf: 'smollm3',
-    bias: { qkv: attentionBias, o: attentionBias, ffn: config.flag('mlp_bias', false) },
-    biasFields: { attention_bias: true, mlp_bias: true },
+    ...biasesOfAll(config),
     window: config.flag('use_sliding_window', false) ? window : undefined,
     rope: layer => (turns[layer] === 1 ? rope : undefined),
   })
