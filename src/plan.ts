@@ -24,11 +24,11 @@ import {
   tensorShapes,
 } from './model/architecture.ts'
 import {
-  EXPERT,
   expertCount,
   type HalfBlock,
   hiddenWidth,
   narrows,
+  ofExpert,
   type Widths,
   withBiases,
 } from './model/half-block.ts'
@@ -102,7 +102,10 @@ export function makePlan(
   }
   const dtypes = outputTypes(model, options.dtype)
   const dtypeOf = (name: string) => {
-    const source = renumbered(a, name, layer => layers[layer]).replace(EXPERT, '.experts.0.') // all are of one type
+    const source = ofExpert(
+      renumbered(a, name, layer => layers[layer]),
+      0,
+    ) // all are of one type
     return dtypes(checkpoint.tensors.tensors.has(source) ? source : source.replace(/bias$/, 'weight'))
   }
   const tensors = [...tensorShapes(architecture)].map(([name, shape]) => ({ name, shape, dtype: dtypeOf(name) }))
@@ -189,7 +192,13 @@ export function outputTypes(model: Model, wanted: FloatDType | undefined): (name
 /** The type that a tensor of the source is written in. */
 export function typesOf({ tensors, layers }: Plan, a: Architecture): (name: string) => FloatDType {
   const types = new Map(tensors.map(({ name, dtype }) => [name, dtype as FloatDType]))
-  return name => types.get(renumbered(a, name, layer => layers.after.indexOf(layer)).replace(EXPERT, '.experts.0.'))!
+  return name =>
+    types.get(
+      ofExpert(
+        renumbered(a, name, layer => layers.after.indexOf(layer)),
+        0,
+      ),
+    )!
 }
 
 /** `stock` narrows FFNs only, `padded` nothing, `compact` all. */

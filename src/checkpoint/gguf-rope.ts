@@ -1,6 +1,7 @@
 // Rope scaling of a GGUF file as config.json spells it. Used by `gguf.ts`.
 // Linear scaling and YaRN stand in the metadata. LongRoPE's divisors are two tensors, `rope_factors_short.weight` and
-// `rope_factors_long.weight`. Llama 3 scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`; its parameters are recovered by computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
+// `rope_factors_long.weight`. Llama 3 scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`; its parameters
+// are recovered by computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
 //   wavelength w = 2π·θ^(2i/e); w < C/high: 1; w > C/low: factor; between: 1 / ((1 − s)/factor + s), s = (C/w − low)/(high − low)
 import { UnsupportedModelError } from '../errors.ts'
 import type { TensorSource } from '../formats/tensors.ts'

@@ -1,5 +1,5 @@
-// A half-block as a graph: `y = x + updateScale · after(W_out · hidden(before(x)))`, then the norm where the model normalises after the sum. What `hidden` is comes
-// from attention.ts and ffn.ts; the export to ONNX composes the same (write/onnx/decoder.ts).
+// A half-block as a graph: `y = x + updateScale · after(W_out · hidden(before(x)))`, then the norm where the model normalises after the sum.
+// What `hidden` is comes from attention.ts and ffn.ts; the export to ONNX composes the same (write/onnx/decoder.ts).
 import { Graph, type Value } from '../formats/onnx.ts'
 import { type HalfBlock, hiddenSize, hiddenWidth } from '../model/half-block.ts'
 import { type AttentionForm, attentionHidden } from './attention.ts'

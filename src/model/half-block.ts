@@ -155,7 +155,7 @@ export const narrows = (half: HalfBlock, { ffn, value, kvHeads = Infinity, exper
 
 /** One expert of a mixture as an FFN of its own. */
 export function expertHalf(half: FfnHalf, expert: number): FfnHalf {
-  const own = (linear: Linear): Linear => ({ ...linear, name: linear.name.replace(EXPERT, `.experts.${expert}.`) })
+  const own = (linear: Linear): Linear => ({ ...linear, name: ofExpert(linear.name, expert) })
   return { ...half, experts: undefined, inputs: half.inputs.map(own), output: own(half.output) }
 }
 
@@ -167,6 +167,9 @@ export const plainHalves = (half: HalfBlock): readonly HalfBlock[] =>
 
 /** Number of an expert in a name. */
 export const EXPERT = /\.experts\.(\d+)\./
+
+/** The name with another number for its expert; the same where it belongs to none. */
+export const ofExpert = (name: string, expert: number): string => name.replace(EXPERT, `.experts.${expert}.`)
 
 /** A mixture with so many experts; a token goes to as many as before, or all that are left. */
 function withExperts(half: FfnHalf, out: number): FfnHalf {

@@ -6,7 +6,7 @@ import { isQuantized } from '../formats/gguf-dequantize.ts'
 import { blockElements, type GgufType, storedBytes } from '../formats/gguf-layout.ts'
 import type { TensorInfo } from '../formats/tensors.ts'
 import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
-import { EXPERT, groupSize, type HalfBlock } from '../model/half-block.ts'
+import { groupSize, type HalfBlock, ofExpert } from '../model/half-block.ts'
 import { ggufArchitecture } from './gguf-architecture.ts'
 
 /** Types of whole files: the type of most weights, and the number in `general.file_type` (llama.h, `enum llama_ftype`). */
@@ -53,7 +53,7 @@ export function tensorTypes(
   const special = blockElements(base) === 1 || base === 'Q8_0' ? new Map<string, GgufType>() : widerTypes(a, base)
   const shapes = tensorShapes(a)
   const types = new Map<string, GgufType>()
-  const first = (name: string) => name.replace(EXPERT, '.experts.0.') // all experts are one tensor
+  const first = (name: string) => ofExpert(name, 0) // all experts are one tensor
   const routers = new Set(ffnHalves(a).map(({ experts }) => `${experts?.router.name}.weight`))
   for (const [name, shape] of shapes)
     types.set(
