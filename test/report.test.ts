@@ -141,7 +141,7 @@ describe('report', () => {
     [['report', 'none.json'], ['none.json: no such file']],
     [['report', 'cut.json', '-o', 'x.html'], ['cut.json: is cut short, or is not JSON']],
     [['report', 'text.txt'], ['text.txt: is cut short, or is not JSON']],
-    [['report', '.'], ['is no regular file']],
+    [['report', '.'], ['is a folder, and no result. Give a .json']],
     [['report', 'r.json', 'other.json'], ['different models', 'SmolLM2-135M-Instruct', 'other'], 2],
     [['report', 'r.json', '-o', 'x.pdf'], ['x.pdf does not say what to write', '.html, .svg'], 2],
     [

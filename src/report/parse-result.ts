@@ -28,7 +28,7 @@ export function parseResult(text: string, file: string): ResultFile {
   }
 }
 
-const GIVE = 'Give a .json that --report or fasp compare wrote.'
+export const GIVE = 'Give a .json that --report or fasp compare wrote.'
 
 function parse(text: string, file: string): unknown {
   if (text.trim() === '') throw new FormatError(file, `is empty. ${GIVE}`)

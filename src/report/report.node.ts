@@ -1,10 +1,11 @@
 // Result files and reports on disk. The kind of a report is the ending of its name. What draws pages and charts is loaded when needed.
+import { stat } from 'node:fs/promises'
 import { extname } from 'node:path'
-import { notOneOf, UsageError } from '../errors.ts'
+import { FormatError, notOneOf, UsageError } from '../errors.ts'
 import { readSmallFile } from '../formats/file.node.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { CHART_NAMES, type ChartName } from './chart-names.ts'
-import { parseResult } from './parse-result.ts'
+import { GIVE, parseResult } from './parse-result.ts'
 import type { ResultFile } from './result-file.ts'
 import { serializeResult } from './result-file.ts'
 import { resultMarkdown } from './result-markdown.ts'
@@ -28,6 +29,11 @@ const MAX_BYTES = 256 * 2 ** 20
 
 /** @throws FormatError where it cannot be read, is no result file, or not one of this version */
 export async function readResult(path: string): Promise<ResultFile> {
+  const isFolder = await stat(path).then(
+    found => found.isDirectory(),
+    () => false,
+  )
+  if (isFolder) throw new FormatError(path, `is a folder, and no result. ${GIVE}`)
   const text = new TextDecoder().decode(await readSmallFile(path, MAX_BYTES))
   return parseResult(text, path)
 }
