@@ -7,16 +7,11 @@ import type { Rope } from './half-block.ts'
 
 type Scaled = Pick<Rope, 'inverseFrequencies' | 'long' | 'factor' | 'yarn'>
 
-/**
- * @param headSize e
- * @param turns the part of a head that is turned where the config does not say (default all, whatever it says), and whether pairs are neighbours
- * @throws UnsupportedModelError for a kind of scaling that is not listed above
- */
-export function readRope(
-  config: Config,
-  headSize: number,
-  { part, neighbours = false }: { readonly part?: number; readonly neighbours?: boolean } = {},
-): Rope {
+/** The part of a head that is turned where the config does not say (default all, whatever it says), and whether pairs are neighbours. */
+export type RopeTurns = { readonly part?: number; readonly neighbours?: boolean }
+
+/** @param headSize e @throws UnsupportedModelError for a kind of scaling that is not listed above */
+export function readRope(config: Config, headSize: number, { part, neighbours = false }: RopeTurns = {}): Rope {
   // transformers 5 writes one object `rope_parameters`; 4.x writes `rope_theta` and some others beside `rope_scaling`.
   const own = config.object('rope_parameters') ?? config.object('rope_scaling')
   const fields = new Config(own?.where ?? config.where, { ...config.json, ...own?.json })

@@ -41,7 +41,7 @@ export function gemma3(given: Config): Architecture {
       attention: { before: 'input_layernorm', ...HEAD_NORMS, after: 'post_attention_layernorm' },
       ffn: { before: 'pre_feedforward_layernorm', after: 'post_feedforward_layernorm' },
     },
-    normOffset: 1,
+    norm: { offset: 1 },
     scale: config.size('query_pre_attn_scalar', 256) ** -0.5,
     embeddingScale: Math.sqrt(config.size('hidden_size')),
   })

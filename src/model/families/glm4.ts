@@ -2,20 +2,17 @@
 // transformers `models/glm4/modeling_glm4.py` and `configuration_glm4.py`.
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
-import { readRope } from '../rope.ts'
 import { llamaLike } from './llama.ts'
 
 export function glm4(given: Config): Architecture {
   const sizes = { num_key_value_heads: 2, head_dim: 128, max_position_embeddings: 131072 }
   const config = given.or({ ...sizes, rms_norm_eps: 1.5625e-7 })
-  const { headSize } = config.heads(config.size('hidden_size'))
-  const rope = readRope(config, headSize, { part: 0.5, neighbours: true })
   return llamaLike(config, {
     modelType: 'glm4',
     classes: 'Glm4',
     gguf: 'glm4',
     bias: { qkv: config.flag('attention_bias', true) },
-    rope: () => rope,
+    turns: { part: 0.5, neighbours: true },
     norms: {
       attention: { before: 'input_layernorm', after: 'post_self_attn_layernorm' },
       ffn: { before: 'post_attention_layernorm', after: 'post_mlp_layernorm' },

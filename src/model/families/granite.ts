@@ -11,7 +11,7 @@ export const granite = (config: Config): Architecture =>
     gguf: 'granite',
     ...biasesOfAll(config),
     scale: config.number('attention_multiplier', 1),
-    updateScale: config.number('residual_multiplier', 1),
+    each: { updateScale: config.number('residual_multiplier', 1) },
     embeddingScale: config.number('embedding_multiplier', 1),
     logitScale: 1 / config.number('logits_scaling', 1),
   })

@@ -3,8 +3,8 @@
 import { ACTIVATIONS } from '../activations.ts'
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
-import type { Activation, Experts, Linear, Norm, NormRole, Rope } from '../half-block.ts'
-import { readRope } from '../rope.ts'
+import type { Activation, AttentionHalf, Experts, Norm, NormRole, Rope } from '../half-block.ts'
+import { type RopeTurns, readRope } from '../rope.ts'
 
 /** Names of a layer's norms by their roles. */
 interface LayerNorms {
@@ -27,40 +27,38 @@ export const AFTER_NORMS = {
 } as const satisfies LayerNorms
 
 /** What tells a family from LLaMA. */
-export interface LlamaFacts
-  extends Pick<
-    Architecture,
-    'modelType' | 'classes' | 'headClass' | 'biasFields' | 'gguf' | 'embeddingScale' | 'logitScale' | 'expertsKeys'
-  > {
+export interface LlamaFacts extends Partial<Architecture> {
+  readonly modelType: string
+  readonly classes: string
   /** Linear layers that have one. @default none */
   readonly bias?: { readonly qkv?: boolean; readonly o?: boolean; readonly ffn?: boolean }
   /** Tokens that a token of this layer sees. @default all */
   readonly window?: (layer: number) => number | undefined
+  /** What part of a head is turned, and how. @default all of it, in halves */
+  readonly turns?: RopeTurns
   /** @default that of `readRope` */
   readonly rope?: (layer: number) => Rope | undefined
   /** @default `LLAMA_NORMS` */
   readonly norms?: LayerNorms
-  readonly normOffset?: number
+  /** @default RMS norms with weights, and `rms_norm_eps` */
+  readonly norm?: Partial<Norm>
   /** Queries and keys are normed as one vector of all heads. @default each head by itself */
   readonly wholeNorms?: boolean
-  /** @default 1 */
-  readonly updateScale?: number
+  /** Of each half-block. */
+  readonly each?: Pick<AttentionHalf, 'updateScale'>
   /** Of the scores. @default headSize to the power −½ */
   readonly scale?: number
   /** @default by `hidden_act` */
   readonly activation?: Activation
-  /** @default by the config */
-  readonly maxPositions?: number
-  /** @default 'intermediate_size' */
-  readonly ffnWidthKey?: string
-  /** Modules of attention: those of one name are one. @default `LLAMA_QKV` */
-  readonly qkv?: readonly [string, string, string]
-  /** Modules of the FFN: gate, up and down, of the first expert where it is a mixture. @default `LLAMA_FFN` */
-  readonly ffn?: readonly [string, string, string]
+  /** Modules of attention, the output layer last: those of one name are one. @default `LLAMA_ATTENTION` */
+  readonly attention?: readonly string[]
+  /** Modules of the FFN, the output layer last; of the first expert where it is a mixture. @default `LLAMA_FFN` */
+  readonly ffn?: readonly string[]
   readonly experts?: Omit<Experts, 'router'> & { readonly router: string; readonly count: number }
 }
 
-const LLAMA_QKV = ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'] as const
+const LLAMA_NAMES = { layers: 'model.layers', embedding: 'model.embed_tokens', head: 'lm_head' }
+const LLAMA_ATTENTION = ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.o_proj'] as const
 const LLAMA_FFN = ['mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'] as const
 
 export const llama = (config: Config): Architecture =>
@@ -84,36 +82,34 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
     bias = {},
     window,
     norms = LLAMA_NORMS,
-    normOffset: offset,
+    norm: ofNorms,
     wholeNorms,
+    turns,
     rope,
     scale,
-    updateScale,
-    qkv = LLAMA_QKV,
+    each,
+    attention = LLAMA_ATTENTION,
     ffn = LLAMA_FFN,
     experts: mixture,
     ...others
   } = given
-  const { ffnWidthKey = 'intermediate_size' } = given
+  const { ffnWidthKey = 'intermediate_size', names = LLAMA_NAMES } = given
   const { activation = config.oneOf('hidden_act', 'silu', ACTIVATIONS), ...facts } = others
   const d = config.size('hidden_size')
   const { heads, kvHeads, headSize } = config.heads(d)
   const values = new Array<number>(kvHeads).fill(headSize)
-  const oneRope = rope ? undefined : readRope(config, headSize)
+  const oneRope = rope ? undefined : readRope(config, headSize, turns)
   const ffnWidth = config.size(ffnWidthKey)
-  const [gate, up, down] = ffn
   const epsilon = config.number('rms_norm_eps', 1e-6)
-  const normed: Readonly<Record<string, number>> = {
-    query: wholeNorms ? heads * headSize : headSize,
-    key: wholeNorms ? kvHeads * headSize : headSize,
-  }
-  const norm = (name: string, size = d): Norm => ({ name, type: 'rms', size, epsilon, affine: true, offset })
+  const rows = [heads, kvHeads, kvHeads].map(count => count * headSize) // of q, k and v
+  const [query, key] = wholeNorms ? rows : [headSize, headSize]
+  const normed: Readonly<Record<string, number>> = { query, key }
+  const norm = (name: string, size = d): Norm => ({ name, type: 'rms', size, epsilon, affine: true, ...ofNorms })
   return {
-    ...facts,
     hiddenSize: d,
     halves: config.layers(layer => {
-      const at = (name: string) => `model.layers.${layer}.${name}`
-      const linear = (name: string, out: number, input: number, bias = false): Linear => ({
+      const at = (name: string) => `${names.layers}.${layer}.${name}`
+      const linear = (name: string, out: number, input: number, bias = false) => ({
         name: at(name),
         out,
         in: input,
@@ -133,20 +129,20 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
           rope: rope ? rope(layer) : oneRope,
           window: window?.(layer),
           norms: normsAt(norms.attention),
-          inputs: qkv.map((name, i) => linear(name, (i === 0 ? heads : kvHeads) * headSize, d, bias.qkv)),
-          output: linear('self_attn.o_proj', d, heads * headSize, bias.o),
+          inputs: rows.map((out, i) => linear(attention[i], out, d, bias.qkv)),
+          output: linear(attention[3], d, rows[0], bias.o),
           coupled: [2],
-          updateScale,
+          ...each,
         },
         {
           kind: 'ffn',
           layer,
           activation,
           norms: normsAt(norms.ffn),
-          inputs: [gate, up].map(name => linear(name, ffnWidth, d, bias.ffn)),
-          output: linear(down, d, ffnWidth, bias.ffn),
-          coupled: [0, 1],
-          updateScale,
+          inputs: ffn.slice(0, -1).map(name => linear(name, ffnWidth, d, bias.ffn)),
+          output: linear(ffn.at(-1)!, d, ffnWidth, bias.ffn),
+          coupled: [...ffn.keys()].slice(0, -1),
+          ...each,
           experts: mixture && {
             active: mixture.active,
             normalised: mixture.normalised,
@@ -159,11 +155,12 @@ export function llamaLike(config: Config, given: LlamaFacts): Architecture {
     ffnWidth,
     ffnWidthKey,
     vocabularySize: config.size('vocab_size'),
-    maxPositions: given.maxPositions ?? config.size('max_position_embeddings', 2048),
+    maxPositions: config.size('max_position_embeddings', 2048),
     tied: config.flag('tie_word_embeddings', false),
     finalNorm: norm('model.norm'),
-    names: { layers: 'model.layers', embedding: 'model.embed_tokens', head: 'lm_head' },
+    names,
     positionOffset: 0,
     embeddingSize: d,
+    ...facts,
   }
 }

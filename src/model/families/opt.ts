@@ -3,71 +3,42 @@
 import { ACTIVATIONS } from '../activations.ts'
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
-import type { Linear, Norm } from '../half-block.ts'
+import { llamaLike } from './llama.ts'
 
 export function opt(config: Config): Architecture {
   const d = config.size('hidden_size')
-  const { heads, headSize } = config.heads(d)
-  const values = new Array<number>(heads).fill(headSize)
   const preNorm = config.flag('do_layer_norm_before', true)
+  const ends = preNorm && !config.flag('_remove_final_layer_norm', false)
+  const role = preNorm ? 'before' : 'afterSum'
   const embeddingSize = config.size('word_embed_proj_dim', d)
   const bias = config.flag('enable_bias', true)
-  const projected = embeddingSize !== d
-  const ffnWidth = config.size('ffn_dim')
-  const activation = config.oneOf('activation_function', 'relu', ACTIVATIONS)
   const affine = config.flag('layer_norm_elementwise_affine', true)
-  const norm = (name: string): Norm => ({ name, type: 'layer', size: d, epsilon: 1e-5, affine })
-  return {
+  const norm = { type: 'layer', epsilon: 1e-5, affine } as const
+  const at = (name: string) => `model.decoder.${name}`
+  const projection = (name: string) => (embeddingSize === d ? undefined : at(name))
+  return llamaLike(config, {
     modelType: 'opt',
     classes: 'OPT',
-    hiddenSize: d,
-    halves: config.layers(layer => {
-      const at = (name: string) => `model.decoder.layers.${layer}.${name}`
-      const linear = (name: string, out: number, input: number): Linear => ({ name: at(name), out, in: input, bias })
-      const normAt = (name: string) => ({ norms: { [preNorm ? 'before' : 'afterSum']: norm(at(name)) } })
-      return [
-        {
-          kind: 'attention',
-          layer,
-          heads,
-          kvHeads: heads,
-          headSize,
-          values,
-          scale: 1 / Math.sqrt(headSize),
-          ...normAt('self_attn_layer_norm'),
-          inputs: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'].map(name => linear(name, d, d)),
-          output: linear('self_attn.out_proj', d, d),
-          coupled: [2],
-        },
-        {
-          kind: 'ffn',
-          layer,
-          activation,
-          ...normAt('final_layer_norm'),
-          inputs: [linear('fc1', ffnWidth, d)],
-          output: linear('fc2', d, ffnWidth),
-          coupled: [0],
-        },
-      ]
-    }),
-    compact: false,
-    ffnWidth,
-    ffnWidthKey: 'ffn_dim',
-    vocabularySize: config.size('vocab_size'),
-    maxPositions: config.size('max_position_embeddings', 2048),
+    bias: { qkv: bias, o: bias, ffn: bias },
     biasFields: { enable_bias: true },
+    rope: () => undefined,
+    norm,
+    norms: { attention: { [role]: 'self_attn_layer_norm' }, ffn: { [role]: 'final_layer_norm' } },
+    attention: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.out_proj'],
+    activation: config.oneOf('activation_function', 'relu', ACTIVATIONS),
+    ffn: ['fc1', 'fc2'],
+    ffnWidthKey: 'ffn_dim',
     tied: config.flag('tie_word_embeddings', true),
-    finalNorm:
-      preNorm && !config.flag('_remove_final_layer_norm', false) ? norm('model.decoder.final_layer_norm') : undefined,
+    finalNorm: ends ? { ...norm, name: at('final_layer_norm'), size: d } : undefined,
     names: {
-      layers: 'model.decoder.layers',
-      embedding: 'model.decoder.embed_tokens',
-      positions: 'model.decoder.embed_positions',
+      layers: at('layers'),
+      embedding: at('embed_tokens'),
+      positions: at('embed_positions'),
       head: 'lm_head',
-      projectIn: projected ? 'model.decoder.project_in' : undefined,
-      projectOut: projected ? 'model.decoder.project_out' : undefined,
+      projectIn: projection('project_in'),
+      projectOut: projection('project_out'),
     },
     positionOffset: 2,
     embeddingSize,
-  }
+  })
 }

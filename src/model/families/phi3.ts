@@ -2,21 +2,19 @@
 // where texts are long. Source: transformers `models/phi3/modeling_phi3.py` and `configuration_phi3.py`.
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
-import { readRope } from '../rope.ts'
 import { llamaLike } from './llama.ts'
 
 export function phi3(given: Config): Architecture {
   const sizes = { max_position_embeddings: 4096, original_max_position_embeddings: 4096 }
   const config = given.or({ ...sizes, rms_norm_eps: 1e-5, sliding_window: null })
-  const rope = readRope(config, config.heads(config.size('hidden_size')).headSize, { part: 1 })
   const window = config.sizeOrNull('sliding_window')
   return llamaLike(config, {
     modelType: 'phi3',
     classes: 'Phi3',
     gguf: 'phi3',
     window: () => window,
-    rope: () => rope,
-    qkv: ['self_attn.qkv_proj', 'self_attn.qkv_proj', 'self_attn.qkv_proj'],
+    turns: { part: 1 },
+    attention: ['self_attn.qkv_proj', 'self_attn.qkv_proj', 'self_attn.qkv_proj', 'self_attn.o_proj'],
     ffn: ['mlp.gate_up_proj', 'mlp.gate_up_proj', 'mlp.down_proj'],
   })
 }
