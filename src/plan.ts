@@ -210,7 +210,8 @@ function storedWidths(layout: ResolvedOptions['layout'], before: Widths, after: 
 /** The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. */
 function placeActivations(a: Architecture, { windows, seqLen, memory, target }: ResolvedOptions) {
   const placed = { memory: 0, scratch: 0 }
-  const streams = new Array<number>(target === 'dense' ? 2 : 1).fill(a.hiddenSize)
+  const rows = a.halves[0].parallel ? 2 : 1 // the stream, and what both halves of a layer read
+  const streams = new Array<number>((target === 'dense' ? 2 : 1) * rows).fill(a.hiddenSize)
   const hidden = Math.max(...a.halves.map(hiddenWidth))
   for (const width of [...streams, ...(expertsOf(a) > 0 ? [a.hiddenSize, a.hiddenSize, a.hiddenSize] : [hidden])]) {
     const bytes = 4 * windows * seqLen * width

@@ -40,6 +40,8 @@ const FAMILIES = [
   'granite',
   'ministral3',
   'glm4',
+  'gpt_neox',
+  'gpt_neox-serial',
 ]
 
 describe.each(FAMILIES)('%s', name => {
@@ -102,7 +104,7 @@ describe.each(FAMILIES)('%s', name => {
       expect(attentionHalves(architectureOf(output, json)).map(half => half.window)).toEqual(stay.map(h => h.window))
   })
 
-  if (!['llama', 'opt', 'smollm3', 'granite'].includes(name))
+  if (!['llama', 'opt', 'smollm3', 'granite', 'gpt_neox', 'gpt_neox-serial'].includes(name))
     // which have places for them
     test('a method that needs biases where the family has none is refused', async () => {
       await expect(cut('flap', { method: 'flap' })).rejects.toThrow(`and ${config().model_type} models have none there`)
@@ -192,6 +194,29 @@ describe('what a config says of windows', () => {
     }
     expect(of({ rope_parameters })).toEqual(of({ rope_theta: 1e4, rope_scaling }))
     expect(of({ rope_parameters }).map(({ rope }) => rope!.inverseFrequencies[0])).toEqual([1, 1, 1, 1 / 8])
+  })
+
+  test('GPT-NeoX in fields of transformers 4 and 5, or of neither', () => {
+    const neox = { model_type: 'gpt_neox', ...sizes, hidden_size: 48 }
+    const of = (config: object) => architectureOf('made', { ...neox, ...config }).halves
+    const rope_parameters = { rope_type: 'linear', factor: 8, rope_theta: 500, partial_rotary_factor: 0.5 }
+    const older = { rotary_emb_base: 500, rotary_pct: 0.5, rope_scaling: { type: 'linear', factor: 8 } }
+    expect(of({ rope_parameters })).toEqual(of(older))
+    const [attention, ffn] = of({})
+    expect(attention).toMatchObject({ parallel: true, headwise: true, rope: { theta: 1e4 }, output: { bias: true } })
+    expect(ffn).toMatchObject({
+      parallel: true,
+      activation: 'gelu',
+      norms: { before: { type: 'layer', epsilon: 1e-5 } },
+    })
+    expect(of({ use_parallel_residual: false })[1].parallel).toBe(false)
+    for (const [changes, problem] of [
+      [{ use_parallel_residual: 'no' }, '"use_parallel_residual" is "no"; it must be true or false'],
+      [{ rotary_pct: 'half' }, '"rotary_pct" is "half"; it must be a number'],
+      [{ rotary_pct: 0.3 }, '"partial_rotary_factor" is 0.3; it must be a part of 24 channels that is an even number'],
+      [{ hidden_act: 'tanh' }, '"hidden_act" is "tanh"; it must be one of silu'],
+    ] as const)
+      expect(() => of(changes)).toThrow(problem)
   })
 
   test('what it does not say is as in transformers', () => {

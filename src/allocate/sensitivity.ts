@@ -69,10 +69,10 @@ export interface CalibrationSize {
 
 /** Bytes of activations: the streams of the dense model, a branch for each half-block, and hidden activations of one. */
 export function allocationBytes(a: Architecture, { windows, seqLen, probeTokens }: CalibrationSize): number {
-  const { hiddenSize: d, halves } = a
+  const d = a.hiddenSize * (a.halves[0].parallel ? 2 : 1) // what both halves of a layer read is kept
   const observed = Math.min(windows * seqLen, statisticsTokens(a))
-  const hidden = Math.max(...halves.map(hiddenWidth))
-  return 4 * (observed * (d + hidden) + probeTokens * d * (halves.length + 1))
+  const hidden = Math.max(...a.halves.map(hiddenWidth))
+  return 4 * (observed * (d + hidden) + probeTokens * d * (a.halves.length + 1))
 }
 
 const statisticsTokens = (a: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * fullWidths(a).ffn)

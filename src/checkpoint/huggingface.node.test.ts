@@ -97,7 +97,8 @@ describe('weights', () => {
       'norm.weight',
       'lm_head.weight',
     ]
-    const buffers = ['layers.0.self_attn.rotary_emb.inv_freq', 'h.0.attn.masked_bias', 'decoder.version']
+    const masks = ['attention.bias', 'attention.masked_bias'].map(name => `gpt_neox.layers.0.${name}`)
+    const buffers = ['layers.0.self_attn.rotary_emb.inv_freq', 'h.0.attn.masked_bias', 'decoder.version', ...masks]
     const opened = await open({ ...good, 'model.safetensors': safetensors(...names, ...buffers, 'model.layers.1.x') })
     expect([...opened.tensors.tensors.values()].map(t => t.name).sort()).toEqual([
       'lm_head.weight',

@@ -22,7 +22,8 @@ const KINDS: readonly { name: string; ending: string; open: Open }[] = [
 export const WEIGHT_FILES = KINDS.flatMap(({ name }) => [name, `${name}.index.json`])
 
 /** Buffers that older versions saved with the weights: rotary tables, causal masks, fairseq's version number. */
-const BUFFERS = /\.rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.attn\.masked_bias$|^(model\.)?decoder\.version$/
+const BUFFERS =
+  /\.rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.attn\.masked_bias$|\.attention\.(masked_)?bias$|^(model\.)?decoder\.version$/
 
 export interface Weights {
   readonly tensors: TensorSource

@@ -73,9 +73,11 @@ export class Decoder {
     const { hiddenSize: d } = this.model.architecture
     const length = ids[0].length
     const x = await this.embedding.embed(ids, this.#past)
+    let read = x
     for (const weights of this.halves) {
       const cache = this.caches.get(weights)
-      await this.runner.forward(weights, x, this.sequences, cache)
+      if (cache && weights.half.parallel) read = x.slice()
+      await this.runner.forward(weights, x, this.sequences, read, cache)
       if (cache) cache.past += length
     }
     const last = new Float32Array(this.sequences * d)

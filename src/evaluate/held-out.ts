@@ -84,7 +84,7 @@ export class HeldOutCheck {
     await streams.pruned.change(async (x, batch) => {
       const { start, tokens } = batch
       const h = new Float32Array(hiddenWidth(half) * tokens)
-      await runner.hidden(weights, x, batch.windows, h)
+      await runner.hidden(weights, await streams.pruned.readBy(weights, x, batch), batch.windows, h)
       const held = Array.from({ length: tokens }, (_, t) => t).filter(t => isHeld(start + t))
       if (held.length > 0) {
         const whole = await linalg.multiply(output.weight, h, tokens) // H Wᵀ, transposed [d, tokens]

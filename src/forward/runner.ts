@@ -19,6 +19,7 @@ import {
   type HalfBlock,
   hiddenSize,
   hiddenWidth,
+  isBeside,
 } from '../model/half-block.ts'
 import { type Route, routes } from './routes.ts'
 import type { HalfWeights, LinearWeights } from './weights.ts'
@@ -144,8 +145,8 @@ export class HalfBlockRunner {
     addTo(x, sum)
   }
 
-  /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. */
-  async forward(w: HalfWeights, x: Floats, windows: number, cache?: Cache, branches?: Branches): Promise<void> {
+  /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. @param read the rows that it reads */
+  async forward(w: HalfWeights, x: Floats, windows: number, read = x, cache?: Cache, branches?: Branches) {
     const { half } = w
     if (w.experts) return this.mix(w, x)
     const tokens = tokensOf(w, x)
@@ -155,6 +156,7 @@ export class HalfBlockRunner {
       ...this.#inputs(w, x),
       ...w.norms.after,
       ...w.norms.afterSum,
+      ...(isBeside(half) && { read: values(read, [tokens, hiddenSize(half)]) }),
       ...this.#layer('out', w.output, hiddenWidth(half)),
       ...this.#positions(half, form, tokens, windows, cache?.past),
     }

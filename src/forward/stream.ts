@@ -32,6 +32,8 @@ export class Stream {
     readonly runner: HalfBlockRunner,
     readonly batches: readonly StreamBatch[],
     readonly rows: Activations,
+    /** In a layer whose FFN goes beside attention: the rows that both read. */
+    private shared?: Activations,
   ) {}
 
   /** @param width d @param fill gives the rows of a batch */
@@ -42,12 +44,7 @@ export class Stream {
     width: number,
     fill: (batch: StreamBatch, number: number) => Promise<Floats>,
   ): Promise<Stream> {
-    const rows = await context.pool.open(batches, width)
-    for (const [i, batch] of batches.entries()) {
-      rows.room(batch).set(await fill(batch, i))
-      await rows.store(batch)
-    }
-    return new Stream(context, runner, batches, rows)
+    return new Stream(context, runner, batches, await filled(context, batches, width, fill))
   }
 
   get tokens(): number {
@@ -56,8 +53,10 @@ export class Stream {
   }
 
   /** The same stream again: from here on the two go their own ways. */
-  fork(): Promise<Stream> {
-    return Stream.open(this.context, this.runner, this.batches, this.rows.width, batch => this.rows.load(batch))
+  async fork(): Promise<Stream> {
+    const { context, runner, batches, rows, shared } = this
+    const copy = (of: Activations) => filled(context, batches, of.width, batch => of.load(batch))
+    return new Stream(context, runner, batches, await copy(rows), shared && (await copy(shared)))
   }
 
   /** All rows [tokens, d], where they are in memory. */
@@ -66,8 +65,9 @@ export class Stream {
   }
 
   /** Gives its memory or file back. */
-  close(): Promise<void> {
-    return this.rows.close()
+  async close(): Promise<void> {
+    await this.shared?.close()
+    await this.rows.close()
   }
 
   /** Shows each batch's rows. They may be used until those of the next are asked for. */
@@ -91,16 +91,31 @@ export class Stream {
     })
   }
 
+  /** The rows of a batch that a half-block reads. @param x those of the stream, which are kept for an FFN that goes beside attention */
+  async readBy({ half }: HalfWeights, x: Floats, batch: StreamBatch): Promise<Floats> {
+    if (!half.parallel) return x
+    this.shared ??= await this.context.pool.open(this.batches, this.rows.width)
+    if (half.kind === 'ffn') return this.shared.load(batch)
+    this.shared.room(batch).set(x)
+    await this.shared.store(batch)
+    return x
+  }
+
   /** Goes through a half-block that nothing is removed from. */
   through(weights: HalfWeights): Promise<void> {
-    return this.change((x, { windows, branches }) => this.runner.forward(weights, x, windows, undefined, branches))
+    return this.change((x, batch) => this.#forward(weights, x, batch))
+  }
+
+  async #forward(weights: HalfWeights, x: Floats, batch: StreamBatch): Promise<void> {
+    const read = await this.readBy(weights, x, batch)
+    await this.runner.forward(weights, x, batch.windows, read, undefined, batch.branches)
   }
 
   /** Goes through a half-block with a pruned output layer, `H` being computed on the way. */
   throughPruned(weights: HalfWeights, pruned: PrunedOutput): Promise<void> {
     return this.change(async (x, batch) => {
       const h = new Float32Array(hiddenWidth(weights.half) * batch.tokens)
-      await this.runner.hidden(weights, x, batch.windows, h)
+      await this.runner.hidden(weights, await this.readBy(weights, x, batch), batch.windows, h)
       await this.runner.residual(weights, pruned, x, h)
     })
   }
@@ -118,9 +133,9 @@ export class Stream {
     const hidden = await this.context.pool.open(this.batches, hiddenWidth(weights.half))
     await this.read(async (x, batch) => {
       const h = hidden.room(batch)
-      await runner.hidden(weights, x, batch.windows, h)
+      await runner.hidden(weights, await this.readBy(weights, x, batch), batch.windows, h)
       const y = await dense?.stream.rows.load(batch)
-      if (dense && y) await runner.forward(dense.weights, y, batch.windows)
+      if (dense && y) await dense.stream.#forward(dense.weights, y, batch)
       const seen = await weighted(runner.engine, weights, { h, tokens: batch.tokens, x, y })
       for (const accumulator of accumulators) await accumulator.add(seen)
       await hidden.store(batch)
@@ -152,6 +167,20 @@ export class Stream {
     })
     return found
   }
+}
+
+async function filled(
+  { pool }: Context,
+  batches: readonly StreamBatch[],
+  width: number,
+  fill: (batch: StreamBatch, number: number) => Promise<Floats>,
+): Promise<Activations> {
+  const rows = await pool.open(batches, width)
+  for (const [i, batch] of batches.entries()) {
+    rows.room(batch).set(await fill(batch, i))
+    await rows.store(batch)
+  }
+  return rows
 }
 
 /** A stream of embedded windows of equal length. */

@@ -2,7 +2,7 @@
 
 import { type Values, values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
+import { pickRows, scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
 import {
   type AttentionHalf,
@@ -16,6 +16,7 @@ import {
   type NormRole,
   normTensors,
   storedInputs,
+  storedRows,
   withValues,
 } from '../model/half-block.ts'
 import { fetchWeights, type Model, readWeights } from '../model/model.ts'
@@ -72,7 +73,7 @@ async function fetchHalf(model: Model, half: HalfBlock, given?: HalfWeights['nor
   for (const slices of storedInputs(half).values()) {
     const layers = slices.map(i => half.inputs[i])
     const decode = await linear(layers[0])
-    stored.push(() => sliced(decode(), layers))
+    stored.push(() => sliced(decode(), layers, storedRows(half)))
   }
   const output = await linear(half.output)
   return () => {
@@ -88,11 +89,12 @@ async function readNorms(model: Model, half: HalfBlock): Promise<HalfWeights['no
   return norms
 }
 
-/** The layers whose rows lie one after another in a stored tensor: views. */
-function sliced({ weight, bias }: LinearWeights, layers: readonly Linear[]): LinearWeights[] {
+/** The layers whose rows lie in a stored tensor, one after another or in this order: views. */
+function sliced({ weight, bias }: LinearWeights, layers: readonly Linear[], order?: Int32Array): LinearWeights[] {
   const rows = layers.map(({ out }) => out)
-  const biases = bias && splitRows(bias, rows, 1)
-  return splitRows(weight, rows, layers[0].in).map((part, i) => ({ weight: part, bias: biases?.[i] }))
+  const split = (all: Floats, width: number) => splitRows(order ? pickRows(all, order, width) : all, rows, width)
+  const biases = bias && split(bias, 1)
+  return split(weight, layers[0].in).map((part, i) => ({ weight: part, bias: biases?.[i] }))
 }
 
 /** The weights of half-blocks, one after the other. While the caller works with one the next is read and, where it is dense, not decoded yet. */

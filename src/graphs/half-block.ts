@@ -1,7 +1,7 @@
 // A half-block as a graph: `y = x + updateScale · after(W_out · hidden(before(x)))`, then the norm where the model normalises after the sum.
 // What `hidden` is comes from attention.ts and ffn.ts; the export to ONNX composes the same (write/onnx/decoder.ts).
 import { Graph, type Value } from '../formats/onnx.ts'
-import { type HalfBlock, hiddenSize, hiddenWidth } from '../model/half-block.ts'
+import { type HalfBlock, hiddenSize, hiddenWidth, isBeside } from '../model/half-block.ts'
 import { type AttentionForm, attentionHidden } from './attention.ts'
 import { ffnHidden } from './ffn.ts'
 import { inputLayers, type Layers, linear } from './layers.ts'
@@ -23,9 +23,9 @@ function residual(g: Graph, { norms, updateScale }: HalfBlock, x: Value, output:
   return afterSum ? layers.norm(y, afterSum) : y
 }
 
-/** Adds the new stream [n, d] from `x` [n, d]. */
-export function halfBlock(g: Graph, half: HalfBlock, x: Value, layers: Layers, form: Form): Value {
-  return residual(g, half, x, layers.linear(hidden(g, half, x, layers, form), half.output), layers)
+/** Adds the new stream [n, d] from `x` [n, d]. @param read what the half-block reads */
+export function halfBlock(g: Graph, half: HalfBlock, x: Value, layers: Layers, form: Form, read = x): Value {
+  return residual(g, half, x, layers.linear(hidden(g, half, read, layers, form), half.output), layers)
 }
 
 /** Graph of `Hᵀ` [width, n] from the stream `x` [n, d]. */
@@ -38,11 +38,13 @@ export function hiddenGraph(half: HalfBlock, form: Form): Graph {
   return g
 }
 
-/** Graph of the new stream `y` [n, d] from `x` [n, d]. */
+/** Graph of the new stream `y` [n, d] from `x` [n, d] and, where the half-block does not read that, `read`. */
 export function halfBlockGraph(half: HalfBlock, form: Form): Graph {
   const g = new Graph(half.kind)
-  const x = g.input('x', 'float32', ['n', hiddenSize(half)])
-  g.output('y', halfBlock(g, half, x, inputLayers(g, half), form), 'float32', ['n', hiddenSize(half)])
+  const shape = ['n', hiddenSize(half)]
+  const x = g.input('x', 'float32', shape)
+  const read = isBeside(half) ? g.input('read', 'float32', shape) : x
+  g.output('y', halfBlock(g, half, x, inputLayers(g, half), form, read), 'float32', shape)
   return g
 }
 

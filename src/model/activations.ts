@@ -7,5 +7,6 @@ export const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   relu: 'relu',
   gelu: 'gelu',
   gelu_new: 'gelu_tanh',
+  gelu_fast: 'gelu_tanh',
   gelu_pytorch_tanh: 'gelu_tanh',
 }

@@ -49,6 +49,8 @@ export interface Architecture {
     readonly projectOut?: string
   }
   readonly positionOffset: number
+  /** Fields of `config.json` that say in transformers 4 what `rope_theta` and `partial_rotary_factor` say in 5. @default the same */
+  readonly ropeFields?: readonly [theta: string, part: string]
   /** Width of the embedding rows; differs from `hiddenSize` where there are `projectIn` and `projectOut`. */
   readonly embeddingSize: number
   /** What these rows are multiplied by (Gemma). @default 1 */

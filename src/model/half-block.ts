@@ -17,7 +17,7 @@ export interface Norm {
 
 /**
  * A linear layer by the name before `.weight` and `.bias`; `W` is [out, in]. Input layers of a half-block that have one name are slices of one
- * stored tensor, whose rows are theirs in the order of the list (Phi-3's `qkv_proj` and `gate_up_proj`).
+ * stored tensor, whose rows are theirs in the order of the list (Phi-3's `qkv_proj` and `gate_up_proj`), or `headwise`.
  */
 export interface Linear {
   readonly name: string
@@ -58,6 +58,8 @@ interface Half {
   readonly coupled: readonly number[]
   /** What the update is multiplied by before it is added (Granite). @default 1 */
   readonly updateScale?: number
+  /** The FFN of the layer reads what its attention read: y = x + attention(x) + ffn(x) (GPT-NeoX). @default what attention gives */
+  readonly parallel?: boolean
 }
 
 export interface AttentionHalf extends Half {
@@ -78,6 +80,8 @@ export interface AttentionHalf extends Half {
   readonly window?: number
   /** Scores s become c · tanh(s / c) (Gemma 2). @default as they are */
   readonly cap?: number
+  /** Of the tensor of q, k and v the rows of KV head 0 come first, then those of head 1, … (GPT-NeoX). */
+  readonly headwise?: boolean
 }
 
 export interface FfnHalf extends Half {
@@ -136,6 +140,17 @@ export function storedInputs({ inputs }: HalfBlock): Map<string, number[]> {
   for (const [i, { name }] of inputs.entries()) stored.set(name, [...(stored.get(name) ?? []), i])
   return stored
 }
+
+/** Where in its tensor each row of q, k and v is stored, of q first. Undefined where they lie so. */
+export function storedRows(half: HalfBlock): Int32Array<ArrayBuffer> | undefined {
+  if (half.kind === 'ffn' || !half.headwise) return undefined
+  const sizes = half.values.map(n => [groupSize(half) * half.headSize, half.headSize, n]) // of each head
+  const layers = sizes.flatMap(rows => rows.flatMap((n, i) => new Array<number>(n).fill(i))) // that a stored row is of
+  return Int32Array.from(layers.keys()).sort((a, b) => layers[a] - layers[b] || a - b)
+}
+
+/** Whether it reads the stream from before the attention of its layer. */
+export const isBeside = ({ kind, parallel }: HalfBlock): boolean => kind === 'ffn' && parallel === true
 
 /** Units that may go one by one: neurons, or value channels of each KV head. */
 export const fullWidth = (half: HalfBlock): number => (half.kind === 'ffn' ? half.output.in : half.headSize)
@@ -229,21 +244,9 @@ export const normTensors = ({ name, type, affine }: Norm): string[] =>
 /** The norms of a half-block. */
 export const normsOf = ({ norms }: HalfBlock): Norm[] => Object.values(norms)
 
+/** What graphs get as inputs, or do not depend on. */
+const NOT_OF_GRAPHS = /^(layer|name|out|in|values|experts|theta|inverseFrequencies|long|factor|yarn)$/
+
 /** Names all facts that the graphs of a half-block depend on, but for its widths: those with the same key can share sessions. */
-export function graphKey(half: HalfBlock): string {
-  const norms = Object.entries(half.norms).map(([role, { type, size, epsilon }]) => [role, type, size, epsilon])
-  const biases = [...half.inputs, half.output].map(({ bias }) => bias)
-  const own =
-    half.kind === 'ffn'
-      ? [half.activation]
-      : [
-          half.heads,
-          half.kvHeads,
-          half.headSize,
-          half.scale,
-          half.rope ? (half.rope.order ?? true) : false,
-          half.window,
-          half.cap,
-        ]
-  return JSON.stringify([hiddenSize(half), norms, biases, half.updateScale, ...own])
-}
+export const graphKey = (half: HalfBlock): string =>
+  JSON.stringify([hiddenSize(half), half], (fact, value) => (NOT_OF_GRAPHS.test(fact) ? undefined : value))

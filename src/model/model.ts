@@ -10,6 +10,7 @@ import { Config } from './config.ts'
 import { exaone4 } from './families/exaone4.ts'
 import { gemma3 } from './families/gemma3.ts'
 import { glm4 } from './families/glm4.ts'
+import { gptNeox } from './families/gpt-neox.ts'
 import { granite } from './families/granite.ts'
 import { llama } from './families/llama.ts'
 import { ministral3, mistral } from './families/mistral.ts'
@@ -27,6 +28,7 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
   llama,
   mistral,
   opt,
+  gpt_neox: gptNeox,
   phi3,
   granite,
   ministral3,

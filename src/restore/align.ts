@@ -27,7 +27,10 @@ export async function alignInputs(
   const { half, norms } = weights
   const d = stream.rows.width
   const sums = new AlignmentAccumulator(engine, d, half.norms.before, norms.before)
-  await stream.readBeside(dense.stream, (x, y, { tokens }) => sums.add({ x, y, tokens }))
+  await stream.readBeside(dense.stream, async (x, y, batch) => {
+    const [own, theirs] = [await stream.readBy(weights, x, batch), await dense.stream.readBy(weights, y, batch)]
+    await sums.add({ x: own, y: theirs, tokens: batch.tokens })
+  })
   const { gram, cross } = sums.finish()
   const statistics = { width: d, tokens: stream.tokens, gram, mean: new Float64Array(d) }
   const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: half.inputs[0].name })

@@ -6,7 +6,7 @@
 import type { ProgressEvent } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
-import { HalfBlockRunner } from '../forward/runner.ts'
+import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { readHalf } from '../forward/weights.ts'
 import { dot } from '../linalg/sums.ts'
@@ -50,12 +50,10 @@ export async function* denseStatistics(
           await runner.mix(weights, x) // no method asks for moments of single experts
           continue
         }
-        const { width } = moments[i]
-        const h = new Float32Array(width * tokens)
-        await runner.hidden(weights, x, windows, h)
+        const h = new Float32Array(moments[i].width * tokens)
+        await runner.hidden(weights, weights.half.parallel ? before : x, windows, h)
         await moments[i].add({ h, tokens })
-        const columns = Int32Array.from({ length: width }, (_, j) => j)
-        await runner.residual(weights, { output: weights.output, columns }, x, h)
+        await runner.residual(weights, wholeOutput(weights), x, h)
       }
       cosines += sumOfCosines(before, x, a.hiddenSize)
     })

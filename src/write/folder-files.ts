@@ -8,6 +8,7 @@ import type { Model } from '../model/model.ts'
 import type { Plan } from '../plan.ts'
 import type { Recipe } from '../result.ts'
 import { codeFiles } from './code-files.ts'
+import { withKept } from './model.ts'
 
 /** Names of element types in `config.json`. */
 const TORCH_DTYPES: Readonly<Record<string, string>> = {
@@ -32,7 +33,7 @@ export function configFile(config: Record<string, unknown>): SideFile {
   return textFile(
     'config.json',
     text.replace(
-      /("(?:rope_theta|rope_local_base_freq|router_jitter_noise|router_aux_loss_coef|\w*factor)": \d+)(?=,?\n)/g,
+      /("(?:rope_theta|rotary_pct|rope_local_base_freq|router_jitter_noise|router_aux_loss_coef|\w*factor)": \d+)(?=,?\n)/g,
       '$1.0',
     ),
   )
@@ -42,7 +43,7 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
   const { config } = checkpoint
   return {
     ...config,
-    ...olderRope(config),
+    ...olderRope(config, a),
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, keptWidths(a, recipe.layers))
       : { [a.ffnWidthKey]: plan.stored[0].ffn, ...layerFields(config, a, plan.layers.after), ...plan.biasFields }),
@@ -95,16 +96,17 @@ export function dtypeFields(config: Readonly<Record<string, unknown>>, dtypes: r
 }
 
 /** transformers 4 and others read these two fields and take defaults where only version 5's `rope_parameters` is there. */
-function olderRope({ rope_parameters: rope }: Model['checkpoint']['config']): Record<string, unknown> {
+function olderRope({ rope_parameters: rope }: Model['checkpoint']['config'], a: Architecture): Record<string, unknown> {
   if (!rope) return {}
+  const [theta, part] = a.ropeFields ?? ['rope_theta', 'partial_rotary_factor']
   const { full_attention: full = rope, sliding_attention: local } = rope as Record<string, Record<string, unknown>>
   const { rope_theta, partial_rotary_factor, ...scaling } = full as Record<string, unknown>
   const { rope_type: type = 'default', short_factor, long_factor, factor, attention_factor } = scaling
   const usual = short_factor && !factor && !attention_factor
   const longRope = usual ? { type, short_factor, long_factor } : undefined // transformers 4 allows no other field
   return {
-    ...(rope_theta !== undefined && { rope_theta }),
-    ...(partial_rotary_factor !== undefined && { partial_rotary_factor }),
+    ...(rope_theta !== undefined && { [theta]: rope_theta }),
+    ...(partial_rotary_factor !== undefined && { [part]: partial_rotary_factor }),
     ...(local && { rope_local_base_freq: local.rope_theta }), // Gemma 3
     rope_scaling: type === 'default' ? null : (longRope ?? scaling),
   }
@@ -115,8 +117,6 @@ const keptWidths = (a: Architecture, layers: Recipe['layers']): LayerWidths[] =>
   const attentions = attentionHalves(a)
   return layers.map(({ attention, ffn }, i) => ({
     ffn: ffn?.kept.length ?? a.ffnWidth,
-    values: attentions[i].values.map((all, head) =>
-      attention ? attention.kept.filter(row => Math.floor(row / all) === head).length : all,
-    ),
+    values: (attention ? withKept(attentions[i], Int32Array.from(attention.kept)) : attentions[i]).values,
   }))
 }

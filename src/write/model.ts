@@ -1,13 +1,15 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, in the output's type.
 
+import { concatBytes } from '../formats/bytes.ts'
 import { elementsOf, type FloatDType } from '../formats/dtype.ts'
 import { encode, encodeRows } from '../formats/encode.ts'
 import type { Floats } from '../formats/tensors.ts'
-import type { HalfWeights } from '../forward/weights.ts'
+import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
 import { pick, scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import type { Layout } from '../method.ts'
 import { renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
 import {
+  type AttentionHalf,
   expertHalf,
   type FfnHalf,
   type HalfBlock,
@@ -15,11 +17,26 @@ import {
   normsOf,
   normTensors,
   storedInputs,
+  storedRows,
+  withValues,
 } from '../model/half-block.ts'
 import { type Model, readStored } from '../model/model.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
 import { converted } from './converted.ts'
+
+/** An attention with the value rows that are kept. */
+export const withKept = (half: AttentionHalf, kept: Int32Array): AttentionHalf =>
+  withValues(
+    half,
+    half.values.map((_, head) => kept.filter(row => Math.floor(row / half.headSize) === head).length),
+  )
+
+/** Rows of several layers as they are stored in one tensor. */
+const inOrder = (parts: readonly Uint8Array[], rows: Int32Array) => {
+  const bytes = concatBytes(parts)
+  return scatterRows(bytes, rows, rows.length, bytes.length / rows.length)
+}
 
 export class ModelWriter {
   constructor(
@@ -74,27 +91,29 @@ export class ModelWriter {
     await this.#copyNorms(half)
     if (aligned) await this.#putGram(half.inputs[0], aligned)
     const wholeHeads = half.kind === 'attention' && this.options.scope === 'ffn+heads'
+    const order = storedRows(half.kind === 'attention' && this.#narrows(half) ? withKept(half, kept) : half)
     const isWhole = (i: number) => !half.coupled.includes(i) && !wholeHeads
     for (const slices of storedInputs(half).values()) {
       if (!aligned && slices.every(isWhole)) {
         await this.#copyLinears(slices.map(i => half.inputs[i]))
         continue
       }
-      for (const i of slices) {
-        const linear = half.inputs[i]
-        const { weight, bias } = weights.inputs[i]
+      const encoded = (name: string, i: number, values: Floats, width: number) => {
         const stay = wholeHeads && i === 0 ? columns : kept
-        const total = this.#narrows(half) ? undefined : linear.out
-        const put = (name: string, values: Floats, width: number) => {
-          const bytes = isWhole(i)
-            ? this.#encode(name, values)
-            : encodeRows(name, values, this.options.typeOf(name), { width, stay, total })
-          return this.checkpoint.part(this.#place(name), bytes)
-        }
-        await put(`${linear.name}.weight`, weight, linear.in)
-        if (bias) await put(`${linear.name}.bias`, bias, 1)
-        else await this.#addBias(linear)
+        const total = this.#narrows(half) ? undefined : half.inputs[i].out
+        return isWhole(i)
+          ? this.#encode(name, values)
+          : encodeRows(name, values, this.options.typeOf(name), { width, stay, total })
       }
+      const put = async (name: string, width: number, of: (weights: LinearWeights) => Floats) => {
+        const parts = slices.map(i => encoded(name, i, of(weights.inputs[i]), width))
+        for (const part of order ? [inOrder(parts, order)] : parts) await this.checkpoint.part(this.#place(name), part)
+      }
+      const linears = slices.map(i => half.inputs[i])
+      const [{ name, in: width, bias }] = linears
+      await put(`${name}.weight`, width, linear => linear.weight)
+      if (bias) await put(`${name}.bias`, 1, linear => linear.bias!)
+      else for (const linear of linears) await this.#addBias(linear)
     }
   }
 

@@ -7,7 +7,7 @@ import type { Floats, TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { pickRows, scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { type Architecture, attentionHalves, tensorShapes, withLayerWidths } from '../model/architecture.ts'
 import { columnsOfRows } from '../model/coupling.ts'
-import { hiddenWidth, plainHalves, storedInputs } from '../model/half-block.ts'
+import { hiddenWidth, plainHalves, storedInputs, storedRows } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 
 /** Where the neurons and value rows of a layer go. */
@@ -35,12 +35,14 @@ export function widened({ checkpoint, architecture: a }: Model, places: readonly
         if (!slices.some(j => half.coupled.includes(j))) continue
         const before = slices.map(j => a.halves[i].inputs[j].out)
         const after = slices.map(j => half.inputs[j].out)
+        const [from, to] = [storedRows(a.halves[i]), storedRows(half)]
         const widen = (values: Floats, columns: number) => {
           const wide = new Float32Array(after.reduce((sum, n) => sum + n, 0) * columns)
           const places = splitRows(wide, after, columns)
-          for (const [s, part] of splitRows(values, before, columns).entries())
+          const parts = splitRows(from ? pickRows(values, from, columns) : values, before, columns)
+          for (const [s, part] of parts.entries())
             places[s].set(half.coupled.includes(slices[s]) ? scatterRows(part, rows, after[s], columns) : part)
-          return wide
+          return to ? scatterRows(wide, to, to.length, columns) : wide
         }
         moves.set(`${name}.weight`, values => widen(values, half.inputs[0].in))
         moves.set(`${name}.bias`, values => widen(values, 1))

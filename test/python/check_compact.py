@@ -61,7 +61,7 @@ def check_compact(model, folder, padded, ids, load, problems):
         with torch.inference_mode():
             m(ids)
         m(ids, labels=ids).loss.backward()
-    for name in [name for name in shapes(again) if ".0." in name and name.endswith(("q_proj.weight", "v_proj.weight"))]:  # or qkv_proj
+    for name in [name for name in shapes(again) if ".0." in name and name.endswith(("q_proj.weight", "v_proj.weight", "query_key_value.weight"))]:  # or qkv_proj
         got, expected = [dict(m.named_parameters())[name].grad for m in (again, twin)]
         agree(f"gradient of {name}", got.norm(), expected.norm())
 

@@ -11,6 +11,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from transformers import Glm4Config, Glm4ForCausalLM, Ministral3Config, Ministral3ForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM, Olmo2Config, Olmo2ForCausalLM
 from transformers import OlmoeConfig, OlmoeForCausalLM
@@ -69,6 +70,11 @@ FAMILIES = {
     "ministral3": (Ministral3ForCausalLM, Ministral3Config, dict(hidden_size=32, num_attention_heads=3, num_key_value_heads=1, head_dim=10,
                    rope_parameters={"type": "yarn", "rope_theta": 1e4, "factor": 16.0, "original_max_position_embeddings": 256, "beta_fast": 8.0,
                                     "beta_slow": 1.0, "mscale_all_dim": 0.5, "mscale": 1.0, "llama_4_scaling_beta": 0.1})),
+    "gpt_neox": (GPTNeoXForCausalLM, GPTNeoXConfig, dict(hidden_size=40, num_attention_heads=4, rope_parameters={"rope_type": "default",
+                 "rope_theta": 5e3, "partial_rotary_factor": 0.4})),
+    "gpt_neox-serial": (GPTNeoXForCausalLM, GPTNeoXConfig, dict(hidden_size=24, num_attention_heads=4, use_parallel_residual=False, attention_bias=False,
+                        hidden_act="gelu_fast", layer_norm_eps=1e-3, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4,
+                        "partial_rotary_factor": 1.0})),
     "glm4": (Glm4ForCausalLM, Glm4Config, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=12, pad_token_id=0)),
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from transformers import Glm4Config, Glm4ForCausalLM, Ministral3Config, Ministral3ForCausalLM
 from transformers import GraniteConfig, GraniteForCausalLM, Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM
 from transformers import MixtralConfig, MixtralForCausalLM, OlmoeConfig, OlmoeForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
@@ -27,6 +28,8 @@ llama = dict(vocab_size=1024, hidden_size=96, intermediate_size=256, num_hidden_
              num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, initializer_range=0.2)  # fmt: skip
 opt = dict(vocab_size=1024, hidden_size=96, ffn_dim=256, num_hidden_layers=3, num_attention_heads=6, max_position_embeddings=512,
            word_embed_proj_dim=96, dropout=0.0, bos_token_id=1, eos_token_id=2, pad_token_id=1, init_std=0.2)  # fmt: skip
+neox = dict(vocab_size=1024, hidden_size=96, intermediate_size=256, num_hidden_layers=3, num_attention_heads=6, max_position_embeddings=512,
+            bos_token_id=1, eos_token_id=2, initializer_range=0.2)  # fmt: skip
 llama3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}  # fmt: skip
 longrope = {"type": "longrope", "factor": 512 / 60, "short_factor": [1, 1.1, 1.2, 1.5], "long_factor": [1, 2, 4, 8]}
@@ -58,6 +61,9 @@ CASES = {
     "granite": (GraniteForCausalLM, GraniteConfig, {**llama, "attention_multiplier": 0.3, "embedding_multiplier": 6.0, "residual_multiplier": 0.4,
                 "logits_scaling": 3.0, "tie_word_embeddings": True}),
     "glm4": (Glm4ForCausalLM, Glm4Config, {**llama, "head_dim": 20, "pad_token_id": 0}),
+    "gpt-neox": (GPTNeoXForCausalLM, GPTNeoXConfig, neox),
+    "gpt-neox-serial": (GPTNeoXForCausalLM, GPTNeoXConfig, {**neox, "use_parallel_residual": False, "attention_bias": False,
+                        "rope_parameters": {"rope_type": "linear", "rope_theta": 20000.0, "factor": 4.0, "partial_rotary_factor": 0.5}}),
     "ministral3": (Ministral3ForCausalLM, Ministral3Config, {**llama, "head_dim": 16, "pad_token_id": 0, "rope_parameters": {**yarn, "llama_4_scaling_beta": 0.1}}),
     "qwen3-yarn": (Qwen3ForCausalLM, Qwen3Config, {**llama, "head_dim": 16, "rope_parameters": yarn}),
     "opt-350m-like": (OPTForCausalLM, OPTConfig, {**opt, "do_layer_norm_before": False, "word_embed_proj_dim": 64}),
@@ -74,7 +80,7 @@ MIXTURES = {
 def cut(model, folder):
     """Writes the compact and the padded model."""
     config = json.loads(model.config.to_json_string(use_diff=False))
-    classes, with_head = type(model.model).__name__.removesuffix("Model"), type(model).__name__
+    classes, with_head = type(model.base_model).__name__.removesuffix("Model"), type(model).__name__
     family = f"Fasp{classes}"
     query_heads = config["num_attention_heads"]
     heads = config.get("num_key_value_heads") or query_heads
@@ -83,6 +89,8 @@ def cut(model, folder):
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     if config["tie_word_embeddings"]:
         del state["lm_head.weight"]
+    if classes == "GPTNeoX":  # as it is stored
+        state["embed_out.weight"] = state.pop("lm_head.weight")
 
     def keep(names, kept, axis):
         for name in names:
@@ -99,14 +107,19 @@ def cut(model, folder):
             channels[0] = [1]
         layer = next(name for name in state if f"layers.{i}." in name).split(f"layers.{i}.")[0] + f"layers.{i}."
         ffn = "" if classes == "OPT" else "mlp."
+        neox = classes == "GPTNeoX"
+        attention = layer + ("attention" if neox else "self_attn")
         up, down = (["gate_proj", "up_proj"], "down_proj") if ffn else (["fc1"], "fc2")
+        up, down = (["dense_h_to_4h"], "dense_4h_to_h") if neox else (up, down)
         neurons = sorted(random.sample(range(state[f"{layer}{ffn}{down}.weight"].shape[1]), random.randint(1, 200)))
-        output = f"{layer}self_attn.{'o_proj' if ffn else 'out_proj'}.weight"
+        output = f"{attention}.{'dense' if neox else 'o_proj' if ffn else 'out_proj'}.weight"
         rows = [head * size + c for head, each in enumerate(channels) for c in each]
         columns = [head * size + c for head in range(query_heads) for c in channels[head * heads // query_heads]]
-        keep([f"{layer}self_attn.v_proj.{part}" for part in ("weight", "bias")], rows, 0)
+        keep([f"{attention}.v_proj.{part}" for part in ("weight", "bias")], rows, 0)
+        by_head = [3 * head * size + row for head, each in enumerate(channels) for row in [*range(2 * size), *(2 * size + c for c in each)]]
+        keep([f"{attention}.query_key_value.{part}" for part in ("weight", "bias")], by_head, 0)
         before = (query_heads + heads) * size  # rows of q and k, where one tensor has them all
-        keep([f"{layer}self_attn.qkv_proj.weight"], [*range(before), *(before + row for row in rows)], 0)
+        keep([f"{attention}.qkv_proj.weight"], [*range(before), *(before + row for row in rows)], 0)
         keep([output], columns, 1)
         keep([f"{layer}{ffn}{name}.{part}" for name in up for part in ("weight", "bias")], neurons, 0)
         keep([f"{layer}mlp.gate_up_proj.weight"], [*neurons, *(config.get("intermediate_size", 0) + n for n in neurons)], 0)
@@ -119,6 +132,9 @@ def cut(model, folder):
     if "rope_theta" in (rope := config.get("rope_parameters") or {}):  # transformers 4 reads these
         scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
         config |= {"rope_theta": rope["rope_theta"], "rope_scaling": None if rope["rope_type"] == "default" else scaling}
+    if classes == "GPTNeoX":
+        config |= {"rotary_emb_base": rope["rope_theta"], "rotary_pct": rope["partial_rotary_factor"]}
+        (config["rope_scaling"] or {}).pop("partial_rotary_factor", None)
     for layout, tensors, fields in [("compact", compact, compact_config), ("padded", padded, {})]:
         target = folder.with_name(f"{folder.name}-{layout}")
         target.mkdir(parents=True)

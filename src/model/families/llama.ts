@@ -45,7 +45,7 @@ export interface LlamaFacts extends Partial<Architecture> {
   /** Queries and keys are normed as one vector of all heads. @default each head by itself */
   readonly wholeNorms?: boolean
   /** Of each half-block. */
-  readonly each?: Pick<AttentionHalf, 'updateScale'>
+  readonly each?: Pick<AttentionHalf, 'updateScale' | 'parallel' | 'headwise'>
   /** Of the scores. @default headSize to the power −½ */
   readonly scale?: number
   /** @default by `hidden_act` */

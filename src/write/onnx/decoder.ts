@@ -10,10 +10,12 @@ import type { Architecture } from '../../model/architecture.ts'
 import {
   type AttentionHalf,
   type HalfBlock,
+  isBeside,
   type Linear,
   type Norm,
   type Rope,
   storedInputs,
+  storedRows,
 } from '../../model/half-block.ts'
 import { byCache, type DecoderCache } from './cached-attention.ts'
 import type { FloatType } from './encoding.ts'
@@ -64,8 +66,11 @@ class Decoder implements Layers {
   build(): void {
     const { a, g } = this
     let x = this.embed()
-    for (const half of a.halves)
-      x = halfBlock(g, half, x, this, half.kind === 'attention' ? this.form(half) : undefined)
+    let read = x
+    for (const half of a.halves) {
+      if (!isBeside(half)) read = x
+      x = halfBlock(g, half, x, this, half.kind === 'attention' ? this.form(half) : undefined, read)
+    }
     const logits = this.head(this.lastPositions(x))
     g.output('logits', logits, 'float32', ['batch_size', 'num_logits', a.vocabularySize])
   }
@@ -180,7 +185,9 @@ class Decoder implements Layers {
     const { g } = this
     return [...storedInputs(half).values()].flatMap(slices => {
       const outs = slices.map(i => half.inputs[i].out)
-      const y = this.linear(x, { ...half.inputs[slices[0]], out: outs.reduce((sum, n) => sum + n) })
+      const stored = this.linear(x, { ...half.inputs[slices[0]], out: outs.reduce((sum, n) => sum + n) })
+      const order = storedRows(half)
+      const y = order ? g.op('Gather', [stored, g.constant('int64', [...order])], { axis: 1 }) : stored
       return outs.length === 1 ? [y] : g.ops('Split', [y, g.constant('int64', outs)], outs.length, { axis: 1 })
     })
   }

@@ -2,7 +2,8 @@
 
 The models are the stock ones of transformers. After their construction, the modules of each layer are replaced by narrower ones:
   FFN      linear layers with fewer neurons
-  v_proj   [sum of values, hidden]: the channels of key-value head 0, then those of head 1, ... (after q and k, where qkv_proj holds them)
+  v_proj   [sum of values, hidden]: the channels of key-value head 0, then those of head 1, ... (after q and k, where qkv_proj holds them; in
+           query_key_value after those of each head)
   o_proj   [hidden, sum over query heads]: as many columns for each query head as its key-value head has channels
 No `forward` of transformers is overridden, so this works with version 4.45 and later, whatever the signatures there. Attention expects
 `head_dim` value channels in every head: ValueProjection fills up with zeros, OutputProjection takes the columns that are in use. A channel
@@ -18,7 +19,7 @@ from transformers import DynamicCache, LlamaForCausalLM, LlamaModel
 
 from .configuration_fasp import FaspLlamaConfig
 
-CACHE_ARGUMENTS = ("cache", "past_key_values", "past_key_value")  # of attention modules, newest name first
+CACHE_ARGUMENTS = ("cache", "past_key_values", "past_key_value", "layer_past")  # of attention modules, newest name first
 
 
 class NarrowLinear(nn.Module):
@@ -58,7 +59,8 @@ class NarrowLinear(nn.Module):
 
 
 class ValueProjection(NarrowLinear):
-    """v_proj: hidden states [..., hidden] to values [..., heads * head_dim]; or qkv_proj, which gives queries and keys before them."""
+    """v_proj: hidden states [..., hidden] to values [..., heads * head_dim]; or qkv_proj, which gives queries and keys before them, or
+    query_key_value, whose heads have three parts each."""
 
     def __init__(self, linear, channels, head_dim):
         before = linear.out_features - len(channels) * head_dim
@@ -149,10 +151,11 @@ def resize(linear, rows, columns):
 
 
 # Names of modules, by family.
-VALUES = ("v_proj", "qkv_proj")
-OUTPUTS = ("o_proj", "out_proj")
-FFN_INPUTS = ("gate_proj", "up_proj", "gate_up_proj", "fc1")
-FFN_OUTPUTS = ("down_proj", "fc2")
+ATTENTIONS = ("self_attn", "attention")
+VALUES = ("v_proj", "qkv_proj", "query_key_value")
+OUTPUTS = ("o_proj", "out_proj", "dense")
+FFN_INPUTS = ("gate_proj", "up_proj", "gate_up_proj", "fc1", "dense_h_to_4h")
+FFN_OUTPUTS = ("down_proj", "fc2", "dense_4h_to_h")
 
 
 def names_in(module, names):
@@ -168,7 +171,9 @@ def narrow(model, config):
     query_heads = config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", query_heads)
     for i, (layer, width) in enumerate(zip(layers, widths)):
-        attention = layer.self_attn
+        [attention] = [getattr(layer, name) for name in names_in(layer, ATTENTIONS)]
+        if hasattr(attention, "head_size"):
+            attention.head_dim = attention.head_size  # as GPT-NeoX calls it
         ffn = getattr(layer, "mlp", layer)
         [value_name], [output_name], [ffn_out] = names_in(attention, VALUES), names_in(attention, OUTPUTS), names_in(ffn, FFN_OUTPUTS)
         values, size = width["values"], attention.head_dim
@@ -181,7 +186,8 @@ def narrow(model, config):
         resize(getattr(ffn, ffn_out), None, width["ffn"])
         if min(values) == size:
             continue
-        setattr(attention, value_name, ValueProjection(getattr(attention, value_name), values, size))
+        rows = [n for each in values for n in (size, size, each)] if value_name == "query_key_value" else values
+        setattr(attention, value_name, ValueProjection(getattr(attention, value_name), rows, size))
         each_query_head = [n for n in values for _ in range(query_heads // heads)]
         setattr(attention, output_name, OutputProjection(getattr(attention, output_name), each_query_head))
         if max(values) < size:
@@ -202,8 +208,16 @@ class FaspLlamaForCausalLM(LlamaForCausalLM):
 
     def __init__(self, config):
         super().__init__(config)
-        narrow(self.model, config)
+        narrow(self.base_model, config)
 
+
+try:  # transformers 5 calls some stored tensors otherwise, by the class
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+
+    if mapping := get_checkpoint_conversion_mapping("LlamaForCausalLM"):
+        register_checkpoint_conversion_mapping("FaspLlamaForCausalLM", mapping, overwrite=True)
+except ImportError:
+    pass
 
 FaspLlamaModel.register_for_auto_class("AutoModel")
 FaspLlamaForCausalLM.register_for_auto_class("AutoModelForCausalLM")

@@ -1,0 +1,130 @@
+// Layers whose FFN goes beside attention (GPT-NeoX): y = x + attention(x) + ffn(x), each reading x through its own norm. Streams keep x for the FFN,
+// whose least squares minimise ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² for H of x, D being what the layer, its attention too, lacks of the dense one.
+import { afterAll, expect, test } from 'vitest'
+import { cut } from '../src/cut.ts'
+import { openEngine } from '../src/engine/engine.node.ts'
+import { ActivationPool, type Scratch } from '../src/forward/activations.ts'
+import { HalfBlockRunner } from '../src/forward/runner.ts'
+import { Stream } from '../src/forward/stream.ts'
+import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
+import { transposed } from '../src/linalg/scatter.ts'
+import { halfBlocks } from '../src/model/architecture.ts'
+import { observe } from '../src/statistics/observe.ts'
+import { madeModel } from './model-shapes.ts'
+import { random } from './random.ts'
+
+const engine = openEngine()
+afterAll(() => engine.close())
+
+const [d, width, tokens, alpha] = [24, 20, 96, 0.6]
+const CONFIG = {
+  ...{ model_type: 'gpt_neox', vocab_size: 40, hidden_size: d, intermediate_size: width, num_hidden_layers: 2 },
+  ...{ num_attention_heads: 4, max_position_embeddings: 64, rotary_pct: 1 / 3, hidden_act: 'relu' },
+}
+const BATCHES = [0, 48].map(start => ({ windows: 2, start, tokens: 48 }))
+
+/** A scratch file in memory. */
+async function openScratch(): Promise<Scratch> {
+  const bytes = new Uint8Array(4 * tokens * 128)
+  return {
+    read: async (target, offset) => target.set(bytes.subarray(offset, offset + target.length)),
+    write: async (written, offset) => bytes.set(written, offset),
+    close: async () => {},
+  }
+}
+
+async function rowsOf(stream: Stream): Promise<Float32Array> {
+  const rows = new Float32Array(tokens * d)
+  await stream.read(async (x, { start }) => rows.set(x, start * d))
+  return rows
+}
+
+/** `x Wᵀ + b` [tokens, out] of x [tokens, in], the columns given of both. */
+function linear(x: Float64Array, { weight, bias }: HalfWeights['output'], out: number, columns?: Int32Array) {
+  const [wide, narrow] = [x.length / tokens, weight.length / out]
+  return Float64Array.from({ length: tokens * out }, (_, i) => {
+    const [t, o] = [Math.floor(i / out), i % out]
+    let sum = bias?.[o] ?? 0
+    for (let j = 0; j < narrow; j++) sum += x[t * wide + (columns?.[j] ?? j)] * weight[o * narrow + j]
+    return sum
+  })
+}
+
+/** H [tokens, width] of an FFN in float64, by the definition. */
+function hiddenOf({ norms, inputs }: HalfWeights, x: Float32Array): Float64Array {
+  const [gamma, beta] = ['weight', 'bias'].map(part => norms.before![`before.${part}`].data)
+  const normed = Float64Array.from(x)
+  for (let from = 0; from < x.length; from += d) {
+    const row = normed.subarray(from, from + d)
+    const mean = row.reduce((sum, v) => sum + v, 0) / d
+    const std = Math.sqrt(row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / d + 1e-5)
+    for (let i = 0; i < d; i++) row[i] = ((row[i] - mean) / std) * gamma[i] + beta[i]
+  }
+  return linear(normed, inputs[0], width).map(v => Math.max(0, v))
+}
+
+const plus = (x: ArrayLike<number>, y: ArrayLike<number>) => Float64Array.from(x, (v, i) => v + y[i])
+
+function expectSame(ours: ArrayLike<number>, theirs: ArrayLike<number>) {
+  for (let i = 0; i < theirs.length; i++) expect(Math.abs(ours[i] - theirs[i])).toBeLessThan(1e-4)
+}
+
+test.each([
+  ['beside attention', true, Number.POSITIVE_INFINITY],
+  ['beside attention, activations in files', true, 0],
+  ['after attention', false, Number.POSITIVE_INFINITY],
+])('an FFN %s', async (_, parallel, memory) => {
+  const model = madeModel({ ...CONFIG, use_parallel_residual: parallel }, 5)
+  const context = { engine, pool: new ActivationPool(memory, openScratch) }
+  const rows = random(tokens * d, 9)
+  const fill = async ({ start, tokens: n }: (typeof BATCHES)[0]) => rows.subarray(start * d, (start + n) * d)
+  const stream = await Stream.open(context, new HalfBlockRunner(engine, 64), BATCHES, d, fill)
+  const dense = await stream.fork()
+  const stay = Int32Array.from({ length: width / 2 }, (_, i) => 2 * i)
+  for (let layer = 0; layer < 2; layer++) {
+    const [attention, ffn] = await Promise.all(halfBlocks(model.architecture, layer).map(h => readHalf(model, h)))
+    const before = [await rowsOf(stream), await rowsOf(dense)]
+    await dense.through(attention)
+    const half = transposed(transposed(attention.output.weight, d, stay), d)
+    await stream.throughPruned(attention, { output: { ...attention.output, weight: half }, columns: stay })
+    const after = [await rowsOf(stream), await rowsOf(dense)]
+    const [h, denseH] = (parallel ? before : after).map(x => hiddenOf(ffn, x))
+    const whole = linear(h, ffn.output, d)
+    const y = plus(after[1], linear(denseH, ffn.output, d))
+
+    const fork = await stream.fork() // in the middle of the layer
+    const { statistics, hidden } = await observe(stream, ffn, { stream: dense, alpha, weights: ffn })
+    expectSame(await rowsOf(dense), y)
+    await fork.through(ffn)
+    expectSame(await rowsOf(fork), plus(after[0], whole))
+    await fork.close()
+
+    const restore = { damp: 1e-9, center: true, restore: true } as const
+    const rules = { rotate: false, restore, round: (output: HalfWeights['output']) => output }
+    const seen = { weights: ffn, statistics }
+    const found = await cut(engine, seen, { ...rules, select: async () => ({ columns: stay }) })
+    const lacks = plus(
+      y,
+      plus(after[0], whole).map(v => -v),
+    )
+    const wanted = whole.map((v, i) => v + alpha * lacks[i])
+    const given = linear(h, found.output, d, stay)
+    const error = given.map((v, i) => v - wanted[i])
+    // At the minimum the error is orthogonal to all that stays, and to the bias.
+    for (const column of [...stay, undefined])
+      for (let o = 0; o < d; o++) {
+        let [product, size] = [0, 0]
+        for (let t = 0; t < tokens; t++) {
+          const value = column === undefined ? 1 : h[t * width + column]
+          product += value * error[t * d + o]
+          size += Math.abs(value * wanted[t * d + o])
+        }
+        expect(Math.abs(product)).toBeLessThan(1e-4 * Math.max(1, size))
+      }
+    const energy = (of: Float64Array) => of.reduce((sum, v) => sum + v * v, 0)
+    const bare = whole.map((v, i) => v - ffn.output.bias![i % d])
+    expect(found.errorAfter / (energy(error) / energy(bare))).toBeCloseTo(1, 3)
+    await stream.advance(ffn, found.pruned, hidden)
+    expectSame(await rowsOf(stream), plus(after[0], given))
+  }
+})
