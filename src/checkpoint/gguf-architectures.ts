@@ -1,14 +1,17 @@
 // What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
 // Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp, olmo2.cpp, phi3.cpp, granite.cpp,
-// mistral3.cpp, glm4.cpp, qwen3moe.cpp and olmoe.cpp; src/llama-model.cpp (`llama_model_rope_type`).
+// mistral3.cpp, glm4.cpp, qwen3moe.cpp, olmoe.cpp and gptneox.cpp; src/llama-model.cpp (`llama_model_rope_type`).
 import {
   AFTER_LAYER,
   GEMMA3_LAYER,
+  type GgufNames,
   GLM4_LAYER,
-  type LayerNames,
   LLAMA_LAYER,
+  LLAMA_NAMES,
   MIXTRAL_LAYER,
   MIXTURE_LAYER,
+  NEOX_LAYER,
+  NEOX_NAMES,
   PHI3_LAYER,
   QWEN3_LAYER,
 } from './gguf-names.ts'
@@ -16,7 +19,7 @@ import {
 /** Published mixtures have up to 512. A list of them is made before any weight is looked at. */
 export const MAX_EXPERTS = 2 ** 10
 
-export interface GgufGraph {
+export interface GgufGraph extends GgufNames {
   /** It turns pairs of neighbours, for which the rows of Q and K are permuted; or else the two halves of a head, as transformers does. */
   readonly permuted: boolean
   /** Each layer has an FFN width of its own. */
@@ -43,13 +46,16 @@ export interface GgufGraph {
   readonly tellsWindow?: boolean
   /** It multiplies embeddings, scores, updates and logits by numbers in the file. */
   readonly multipliers?: boolean
-  /** No other graph runs its models, and it has no biases but, where it says so, of q, k and v. */
+  /** No other graph runs its models. */
   readonly own: boolean
-  readonly inputBiases?: boolean
-  readonly names: LayerNames
+  /** Those that it has, where it is its own: of q, k and v where they are there, or of all linear layers always. @default none */
+  readonly biases?: 'qkv' | 'all'
+  /** FFNs have no gate, norms are LayerNorms, and the rows of q, k and v lie head by head in transformers (GPT-NeoX). */
+  readonly neox?: boolean
   /** What norms multiply by is stored, 1 + γ, and not γ; else 0. */
   readonly normOffset: number
-  readonly activation: 'silu' | 'gelu_tanh'
+  /** Of FFNs. */
+  readonly activations: readonly string[]
   /** Of mixtures. */
   readonly experts?: {
     /** It divides the gates of a token by their sum. */
@@ -72,9 +78,10 @@ const LLAMA: GgufGraph = {
   tied: true,
   localTheta: false,
   own: false,
+  ...LLAMA_NAMES,
   names: LLAMA_LAYER,
   normOffset: 0,
-  activation: 'silu',
+  activations: ['silu'],
 }
 
 export const GRAPHS = {
@@ -94,7 +101,7 @@ export const GRAPHS = {
     windows: 6,
     localTheta: true,
     normOffset: 1,
-    activation: 'gelu_tanh',
+    activations: ['gelu_tanh'],
   },
   exaone4: {
     ...LLAMA,
@@ -157,11 +164,27 @@ export const GRAPHS = {
     permuted: false,
     divisors: 'none',
     partial: true,
-    inputBiases: true,
+    biases: 'qkv',
     own: true,
     names: GLM4_LAYER,
   },
   granite: { ...LLAMA, own: true, multipliers: true },
+  /** llama.cpp computes either GELU by tanh. */
+  gptneox: {
+    ...LLAMA,
+    permuted: false,
+    plain: true,
+    divisors: 'none',
+    partial: true,
+    biases: 'all',
+    own: true,
+    tied: false,
+    ungrouped: true,
+    neox: true,
+    ...NEOX_NAMES,
+    names: NEOX_LAYER,
+    activations: ['gelu', 'gelu_tanh'],
+  },
 } as const satisfies Record<string, GgufGraph>
 
 /** What llama.cpp's graph of Gemma 3 divides scores by the root of. Source: src/models/gemma3.cpp, `f_attention_scale`. */

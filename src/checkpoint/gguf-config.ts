@@ -2,7 +2,7 @@
 // Which family it is the architecture says, and of `llama` and `deci` the biases: of q, k and v alone in Qwen2, of all or none in LLaMA, which
 // Mistral without its window is, too. An FFN width for each layer (`deci`) makes it a compact checkpoint (`model/compact.ts`).
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
-import { type GgufArchitecture, GRAPHS, gemma3ScoreSize } from './gguf-architectures.ts'
+import { type GgufArchitecture, type GgufGraph, GRAPHS, gemma3ScoreSize } from './gguf-architectures.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'
 import { decimal, readDivisors, ropeScaling } from './gguf-rope.ts'
 
@@ -103,6 +103,12 @@ function familyConfig(
         logits_scaling: multiplier('logit_scale', 1),
       }
     }
+    case 'gptneox':
+      return {
+        ...{ ...named('gpt_neox', 'GPTNeoX'), hidden_act: 'gelu', attention_bias: true },
+        use_parallel_residual: metadata.flag('llama.use_parallel_residual') ?? true,
+        ...{ rotary_emb_base: ropes.rope_theta, rotary_pct: rotated / headSize },
+      }
     case 'phi3':
       return {
         ...named('phi3', 'Phi3'),
@@ -149,7 +155,8 @@ export async function ggufConfig(
   tensors: ReadonlyMap<string, TensorInfo>,
   sizes: GgufSizes,
 ): Promise<Record<string, unknown>> {
-  const epsilon = 'llama.attention.layer_norm_rms_epsilon'
+  const { layers, outside, names, neox }: GgufGraph = GRAPHS[architecture]
+  const epsilon = `llama.attention.layer_norm_${neox ? '' : 'rms_'}epsilon`
   const theta = decimal(metadata.real('llama.rope.freq_base') ?? 10000)
   const divisors = await readDivisors(metadata, source, sizes.rotated)
   const ropes = { rope_theta: theta, rope_scaling: ropeScaling(metadata, divisors, theta) }
@@ -167,22 +174,20 @@ export async function ggufConfig(
     num_attention_heads: sizes.heads,
     num_key_value_heads: sizes.kvHeads,
     head_dim: sizes.headSize,
-    rms_norm_eps: decimal(metadata.need(epsilon, metadata.real(epsilon))),
+    [neox ? 'layer_norm_eps' : 'rms_norm_eps']: decimal(metadata.need(epsilon, metadata.real(epsilon))),
     ...ropes,
     max_position_embeddings: metadata.need('llama.context_length', metadata.count('llama.context_length')),
-    vocab_size: tensors.get('model.embed_tokens.weight')?.shape[0],
+    vocab_size: tensors.get(`${outside.token_embd}.weight`)?.shape[0],
     ...specialIds(metadata),
-    tie_word_embeddings: !tensors.has('lm_head.weight'),
+    tie_word_embeddings: !tensors.has(`${outside.output}.weight`),
     ...own,
-    torch_dtype: torchDtype(tensors),
+    torch_dtype: torchDtype(tensors.get(`${layers}.0.${names.ffn_up}.weight`)?.dtype),
   }
 }
 
-/** The type of the matrices where it is one that PyTorch has, else bfloat16. */
-function torchDtype(tensors: ReadonlyMap<string, TensorInfo>): string {
-  const dtype = [...tensors].find(([name]) => /^model\.layers\.0\.mlp\.(gate_)?up_proj\.weight$/.test(name))?.[1].dtype
-  return dtype === 'F32' ? 'float32' : dtype === 'F16' ? 'float16' : 'bfloat16'
-}
+/** Of this type where it is one that PyTorch has, else bfloat16. */
+const torchDtype = (dtype?: TensorInfo['dtype']): string =>
+  dtype === 'F32' ? 'float32' : dtype === 'F16' ? 'float16' : 'bfloat16'
 
 const SPECIAL_IDS = { bos_token_id: 'bos_token_id', eos_token_id: 'eos_token_id', pad_token_id: 'padding_token_id' }
 

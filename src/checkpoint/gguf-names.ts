@@ -1,17 +1,28 @@
 // Tensors of a GGUF file and of the Hugging Face checkpoint that it stands for: names, and the order of the rows of Q and K. Where llama.cpp
 // turns pairs of neighbours and transformers the two halves of a head, its converter permutes these rows:
-// row (head, i, half) in the file is row (head, half, i) of the Hugging Face tensor.
-// Source: llama.cpp, gguf-py/gguf/tensor_mapping.py and conversion/llama.py (`permute`).
+// row (head, i, half) in the file is row (head, half, i) of the Hugging Face tensor. Of GPT-NeoX row (q k or v, head, i) is (head, q k or v, i).
+// Source: llama.cpp, gguf-py/gguf/tensor_mapping.py, conversion/llama.py (`permute`) and gptneox.py.
 
-/** Name in the file, and in transformers. */
-export const OUTSIDE_LAYERS = {
-  token_embd: 'model.embed_tokens',
-  output_norm: 'model.norm',
-  output: 'lm_head',
+/** Name in the file, and in transformers after the name of the layer. */
+export type LayerNames = Readonly<Record<string, string>>
+
+export interface GgufNames {
+  /** What the names of layers in transformers begin with. */
+  readonly layers: string
+  /** Name in the file, and in transformers. */
+  readonly outside: Readonly<Record<'token_embd' | 'output_norm' | 'output', string>>
+  readonly names: LayerNames
+}
+
+export const LLAMA_NAMES = {
+  layers: 'model.layers',
+  outside: { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head' },
 } as const
 
-/** Name in the file, and in transformers after `model.layers.0.`. */
-export type LayerNames = Readonly<Record<string, string>>
+export const NEOX_NAMES = {
+  layers: 'gpt_neox.layers',
+  outside: { token_embd: 'gpt_neox.embed_in', output_norm: 'gpt_neox.final_layer_norm', output: 'embed_out' },
+} as const
 
 const LINEARS = {
   attn_q: 'self_attn.q_proj',
@@ -91,36 +102,33 @@ export const GLM4_LAYER = {
   post_ffw_norm: 'post_mlp_layernorm',
 } as const satisfies LayerNames
 
+export const NEOX_LAYER = {
+  attn_norm: 'input_layernorm',
+  attn_qkv: 'attention.query_key_value',
+  attn_output: 'attention.dense',
+  ffn_norm: 'post_attention_layernorm',
+  ffn_up: 'mlp.dense_h_to_4h',
+  ffn_down: 'mlp.dense_4h_to_h',
+} as const satisfies LayerNames
+
 /** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that these models do not have. */
-export function storedName(name: string, inLayer: LayerNames): string | undefined {
-  const [, layer, module, kind] = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? []
-  const names = Object.entries(layer === undefined ? OUTSIDE_LAYERS : inLayer)
+export function storedName(name: string, { layers, outside, names }: GgufNames): string | undefined {
+  const [, layer, module, kind] = new RegExp(`^(?:${layers}\\.(\\d+)\\.)?(.+)\\.(weight|bias)$`).exec(name) ?? []
   const first = module?.replace(/\.experts\.\d+\./, '.experts.0.')
-  const stored = names.find(([, own]) => own === first)?.[0]
+  const stored = Object.entries(layer === undefined ? outside : names).find(([, own]) => own === first)?.[0]
   return stored && `${layer === undefined ? '' : `blk.${layer}.`}${stored}.${kind}`
 }
 
-/** Rows from the order of llama.cpp, [heads, headSize / 2, 2], to that of transformers, [heads, 2, headSize / 2]. A fresh copy. */
-export const fromStoredRows = (bytes: Uint8Array, rows: number, heads: number): Uint8Array<ArrayBuffer> =>
-  moveRows(bytes, rows, rows / heads, (row, headSize) => (row % 2) * (headSize / 2) + Math.floor(row / 2))
+/** Rows [n, a, b, …] of a tensor. */
+export type RowOrder = readonly [n: number, a: number, b: number]
 
-/** The inverse of `fromStoredRows`. */
-export const toStoredRows = (bytes: Uint8Array, rows: number, heads: number): Uint8Array<ArrayBuffer> =>
-  moveRows(bytes, rows, rows / heads, (row, headSize) => 2 * (row % (headSize / 2)) + Math.floor((2 * row) / headSize))
-
-/** @param target where a row of a head goes in it */
-function moveRows(
-  bytes: Uint8Array,
-  rows: number,
-  headSize: number,
-  target: (row: number, headSize: number) => number,
-): Uint8Array<ArrayBuffer> {
+/** Rows [n, a, b, …] as [n, b, a, …]. A fresh copy. */
+export function swappedRows(bytes: Uint8Array, [n, a, b]: RowOrder): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(bytes.length)
-  const rowBytes = bytes.length / rows
-  for (let row = 0; row < rows; row++) {
-    const inHead = row % headSize
-    const to = row - inHead + target(inHead, headSize)
-    out.set(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), to * rowBytes)
+  const size = bytes.length / (n * a * b)
+  for (let from = 0; from < n * a * b; from++) {
+    const [i, j, k] = [Math.floor(from / (a * b)), Math.floor(from / b) % a, from % b]
+    out.set(bytes.subarray(from * size, (from + 1) * size), ((i * b + k) * a + j) * size)
   }
   return out
 }

@@ -65,6 +65,7 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ['default', unnamed],
   ['gpt-2', gpt2],
   ['exaone4', gpt2],
+  ['olmo', { ...gpt2, normalizer: { type: 'NFC' } }], // of GPT-NeoX
   // As SmolLM's own tokenizer and llama.cpp have it. transformers' GGUF reader (5.24) takes plain GPT-2, which differs in white space
   // before a digit: one token in 10^5.
   ['smollm', digitsApart],

@@ -40,6 +40,11 @@ const SHAPES: Record<string, number[]> = {
   'blk.0.ffn_down.weight': [6, 32],
   'output_norm.weight': [6],
 }
+/** The metadata as those of another architecture. */
+const of = (architecture: string, more: Record<string, BuiltValue>): Changes['metadata'] => ({
+  ...Object.fromEntries(Object.entries(METADATA).map(([key, value]) => [key.replace(/^llama/, architecture), value])),
+  ...{ 'general.architecture': text(architecture), ...more },
+})
 const filled = (name: string, shape: number[]): BuiltTensor =>
   f32Tensor(
     name,
@@ -92,6 +97,26 @@ const DECI: Changes = {
   ),
 }
 const deci = (metadata: Changes['metadata']): Changes => ({ ...DECI, metadata: { ...DECI.metadata, ...metadata } })
+
+const NEOX = {
+  'gptneox.attention.head_count_kv': u32(2),
+  'gptneox.attention.layer_norm_epsilon': f32(1e-5),
+  'gptneox.use_parallel_residual': u32(1),
+}
+const NEOX_LAYER = {
+  'blk.0.attn_norm': [6],
+  'blk.0.attn_qkv': [24, 6],
+  'blk.0.attn_output': [6, 8],
+  'blk.0.ffn_norm': [6],
+  'blk.0.ffn_up': [32, 6],
+  'blk.0.ffn_down': [6, 32],
+}
+const NEOX_SHAPES: Changes['shapes'] = {
+  ...Object.fromEntries(Object.keys(SHAPES).map(name => [name, undefined])),
+  ...{ 'token_embd.weight': [4, 6], 'output.weight': [4, 6], 'output_norm.weight': [6], 'output_norm.bias': [6] },
+  ...Object.fromEntries(Object.entries(NEOX_LAYER).map(([name, shape]) => [`${name}.weight`, shape])),
+  ...Object.fromEntries(Object.entries(NEOX_LAYER).map(([name, [rows]]) => [`${name}.bias`, [rows]])),
+}
 
 describe('architecture deci', () => {
   test('is a compact LLaMA where the widths differ', async () => {
@@ -434,6 +459,21 @@ describe('ggufCheckpoint', () => {
     ['heads per layer', { metadata: { 'llama.attention.head_count': i32s([2, 1]) } }, /same for all layers/],
     ['FFN widths per layer', { metadata: { 'llama.feed_forward_length': i32s([32, 16]) } }, /same for all layers/],
     ['no heads', { metadata: { 'llama.attention.head_count': u32(0) } }, /must be 1 or more/],
+    [
+      'fewer KV heads than GPT-NeoX has',
+      { metadata: of('gptneox', {}) },
+      /2 query heads and 1 KV heads; they must be as many/,
+    ],
+    [
+      'a parallel residual that is a number',
+      { metadata: of('gptneox', NEOX), shapes: NEOX_SHAPES },
+      /"gptneox.use_parallel_residual" is number 1; a boolean is allowed/,
+    ],
+    [
+      'no bias of a norm of GPT-NeoX',
+      { metadata: of('gptneox', NEOX), shapes: { ...NEOX_SHAPES, 'output_norm.bias': undefined } },
+      /"output_norm.bias" is missing/,
+    ],
     ['KV heads that do not divide', { metadata: { 'llama.attention.head_count_kv': u32(3) } }, /no multiple of 3/],
     ['a wrong width', { metadata: { 'llama.feed_forward_length': u32(16) } }, /shape \[32,6\], and the metadata say/],
     [

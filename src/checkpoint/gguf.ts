@@ -11,14 +11,14 @@ import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
 import { type GgufArchitecture, type GgufGraph, GRAPHS, MAX_EXPERTS } from './gguf-architectures.ts'
 import { type GgufSizes, generationConfig, ggufConfig } from './gguf-config.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
-import { fromStoredRows, type GEMMA3_LAYER, type MIXTURE_LAYER, OUTSIDE_LAYERS, type PHI3_LAYER } from './gguf-names.ts'
+import { type GEMMA3_LAYER, type MIXTURE_LAYER, type PHI3_LAYER, type RowOrder, swappedRows } from './gguf-names.ts'
 import { ggufTokenizer } from './gguf-tokenizer.ts'
 
-/** Rows and columns of a layer's tensors by their names in the file, and for Q and K the heads whose rows are permuted. */
+/** Rows and columns of a layer's tensors by their names in the file, and how rows are ordered there where they are not as in transformers. */
 const LAYER_SHAPES: Readonly<
   Record<
     keyof typeof GEMMA3_LAYER | keyof typeof PHI3_LAYER | keyof typeof MIXTURE_LAYER,
-    (s: GgufSizes, width: number, graph: GgufGraph) => readonly [shape: readonly number[], heads?: number]
+    (s: GgufSizes, width: number, graph: GgufGraph) => readonly [shape: readonly number[], order?: RowOrder | false]
   >
 > = {
   attn_norm: s => [[s.hidden]],
@@ -26,14 +26,14 @@ const LAYER_SHAPES: Readonly<
   attn_k_norm: (s, _, { wholeNorms }) => [[wholeNorms ? s.kvHeads * s.headSize : s.headSize]],
   post_attention_norm: s => [[s.hidden]],
   post_ffw_norm: s => [[s.hidden]],
-  attn_q: s => [[s.heads * s.headSize, s.hidden], s.heads],
-  attn_k: s => [[s.kvHeads * s.headSize, s.hidden], s.kvHeads],
+  attn_q: (s, _, { permuted }) => [[s.heads * s.headSize, s.hidden], permuted && [s.heads, s.headSize / 2, 2]],
+  attn_k: (s, _, { permuted }) => [[s.kvHeads * s.headSize, s.hidden], permuted && [s.kvHeads, s.headSize / 2, 2]],
   attn_v: s => [[s.kvHeads * s.headSize, s.hidden]],
-  attn_qkv: s => [[(s.heads + 2 * s.kvHeads) * s.headSize, s.hidden]],
+  attn_qkv: (s, _, { neox }) => [[(s.heads + 2 * s.kvHeads) * s.headSize, s.hidden], neox && [1, 3, s.heads]],
   attn_output: s => [[s.hidden, s.heads * s.headSize]],
   ffn_norm: s => [[s.hidden]],
   ffn_gate: (s, width) => [[width, s.hidden]],
-  ffn_up: (s, width, { names }) => [['ffn_gate' in names ? width : 2 * width, s.hidden]],
+  ffn_up: (s, width, { names, neox }) => [['ffn_gate' in names || neox ? width : 2 * width, s.hidden]],
   ffn_down: (s, width) => [[s.hidden, width]],
   ffn_gate_inp: s => [[s.experts, s.hidden]],
   ffn_gate_exps: (s, width) => [[s.experts, width, s.hidden]],
@@ -49,7 +49,7 @@ const MULTIPLIERS = ['attention.scale', 'embedding_scale', 'residual_scale', 'lo
 
 interface Mapped extends TensorInfo {
   readonly stored: string
-  readonly permutedHeads: number // 0: rows are as in transformers
+  readonly order?: RowOrder | false // false: rows are as in transformers
   /** In the file these are larger by so much. */
   readonly offset: number
   /** Which of the experts that are stacked in the file. */
@@ -131,7 +131,8 @@ function readArchitecture(metadata: GgufMetadata): GgufArchitecture {
   return graph
 }
 
-function readSizes(metadata: GgufMetadata, tensorCount: number, { perLayer, partial, experts }: GgufGraph): GgufSizes {
+function readSizes(metadata: GgufMetadata, tensorCount: number, graph: GgufGraph): GgufSizes {
+  const { perLayer, partial, experts, neox } = graph
   const positive = (key: string, value: number) => {
     if (value === 0) throw metadata.error(`${metadata.prefix}${key} is 0; it must be 1 or more`)
     return value
@@ -148,6 +149,8 @@ function readSizes(metadata: GgufMetadata, tensorCount: number, { perLayer, part
     throw metadata.error(
       `heads of ${headSize} channels (embedding ${hidden}, ${heads} heads); an even number is allowed`,
     )
+  if (neox && heads !== kvHeads)
+    throw metadata.error(`${heads} query heads and ${kvHeads} KV heads; they must be as many`)
   if (heads % kvHeads !== 0) throw metadata.error(`${heads} query heads are no multiple of ${kvHeads} KV heads`)
   if (valueSize !== headSize || (partial ? rotated > headSize : rotated !== headSize))
     throw new UnsupportedModelError(
@@ -192,30 +195,32 @@ function mapTensors(file: string, { tensors }: TensorSource, sizes: GgufSizes, g
   return mapped
 }
 
-interface Expected extends Pick<Mapped, 'name' | 'shape' | 'permutedHeads' | 'offset'> {
+interface Expected extends Pick<Mapped, 'name' | 'shape' | 'order' | 'offset'> {
   readonly required: boolean
 }
 
 function expectedTensors(tensors: TensorSource['tensors'], sizes: GgufSizes, graph: GgufGraph): Map<string, Expected> {
-  const { permuted, names, normOffset } = graph
+  const { layers, outside, names, normOffset } = graph
   const vocabulary = tensors.get('token_embd.weight')?.shape[0] ?? 0
   const expected = new Map<string, Expected>()
-  for (const [stored, name] of Object.entries(OUTSIDE_LAYERS)) {
+  const allBiased = graph.biases === 'all'
+  for (const [stored, name] of Object.entries(outside)) {
     const norm = stored === 'output_norm'
     const shape = norm ? [sizes.hidden] : [vocabulary, sizes.hidden]
-    const rest = { permutedHeads: 0, offset: norm ? normOffset : 0, required: stored !== 'output' }
-    expected.set(`${stored}.weight`, { name: `${name}.weight`, shape, ...rest })
+    const rest = { shape, offset: norm ? normOffset : 0, required: stored !== 'output' }
+    expected.set(`${stored}.weight`, { name: `${name}.weight`, ...rest })
+    if (norm && allBiased) expected.set(`${stored}.bias`, { name: `${name}.bias`, ...rest })
   }
   for (const [layer, width] of sizes.widths.entries())
     for (const [stored, own] of Object.entries(names)) {
-      const [shape, heads = 0] = LAYER_SHAPES[stored as keyof typeof LAYER_SHAPES](sizes, width, graph)
+      const [shape, order] = LAYER_SHAPES[stored as keyof typeof LAYER_SHAPES](sizes, width, graph)
       const offset = shape.length === 1 ? normOffset : 0
-      const rest = { permutedHeads: permuted ? heads : 0, offset, required: true }
-      const name = `model.layers.${layer}.${own}`
+      const rest = { order, offset, required: true }
+      const name = `${layers}.${layer}.${own}`
       expected.set(`blk.${layer}.${stored}.weight`, { name: `${name}.weight`, shape, ...rest })
       // In all layers or in none there is a bias on q, k and v, on o, and on all projections of the FFN.
       const first = stored.startsWith('ffn') ? 'ffn_gate' : stored === 'attn_output' ? stored : 'attn_q'
-      if (shape.length === 2 && tensors.has(`blk.0.${first}.bias`))
+      if (allBiased || (shape.length === 2 && tensors.has(`blk.0.${first}.bias`)))
         expected.set(`blk.${layer}.${stored}.bias`, { name: `${name}.bias`, shape: [shape[0]], ...rest, offset: 0 })
     }
   return expected
@@ -229,26 +234,26 @@ function renamedTensors(source: TensorSource, tensors: ReadonlyMap<string, Mappe
     return tensor
   }
   const float32 = async (name: string) => {
-    const { stored, shape, permutedHeads, offset, expert } = find(name)
+    const { stored, order, offset, expert } = find(name)
     if (expert !== undefined) return source.rows(stored, Int32Array.of(expert))
     const values = await source.float32(stored)
     if (offset !== 0) return values.map(v => v - offset)
-    if (permutedHeads === 0) return values
+    if (!order) return values
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    return new Float32Array(fromStoredRows(bytes, shape[0], permutedHeads).buffer)
+    return new Float32Array(swappedRows(bytes, order).buffer)
   }
   return {
     tensors,
     bytes: async name => {
-      const { dtype, stored, shape, permutedHeads, offset, expert } = find(name)
+      const { dtype, stored, order, offset, expert } = find(name)
       if (offset !== 0 || expert !== undefined) return fromFloat32(await float32(name), dtype as FloatDType)
       const bytes = await source.bytes(stored)
-      return permutedHeads === 0 ? bytes : fromStoredRows(bytes, shape[0], permutedHeads)
+      return order ? swappedRows(bytes, order) : bytes
     },
     float32,
     rows: async (name, ids) => {
-      const { stored, shape, permutedHeads } = find(name)
-      return permutedHeads === 0 ? source.rows(stored, ids) : pickRows(await float32(name), ids, shape[1])
+      const { stored, shape, order } = find(name)
+      return order ? pickRows(await float32(name), ids, shape[1]) : source.rows(stored, ids)
     },
     close: () => source.close(),
   }

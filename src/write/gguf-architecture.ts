@@ -2,7 +2,7 @@
 import { type GgufArchitecture, type GgufGraph, GRAPHS, gemma3ScoreSize } from '../checkpoint/gguf-architectures.ts'
 import { storedName } from '../checkpoint/gguf-names.ts'
 import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
-import type { AttentionHalf } from '../model/half-block.ts'
+import { type AttentionHalf, linearsOf } from '../model/half-block.ts'
 import { isScaled, ropeDivisors, ropeOf } from './gguf-rope.ts'
 
 /** The family's own where that takes the model; else `deci`, or `llama` where all layers are alike: both take biases wherever they are. */
@@ -26,9 +26,9 @@ export function unlikeGguf(a: Architecture): string | undefined {
   const graph = familyGraph(a)
   const names = [...tensorShapes(a).keys()]
   const [{ heads, kvHeads, headSize, scale }] = attentionHalves(a)
-  if (ffnHalves(a).some(({ activation }) => activation !== graph.activation))
-    return `them without FFNs gated by ${graph.activation}`
-  const unknown = names.find(name => !storedName(name, graph.names))
+  if (ffnHalves(a).some(({ activation }) => !graph.activations.includes(activation)))
+    return `them without ${graph.activations.join(' or ')} in FFNs`
+  const unknown = names.find(name => !storedName(name, graph))
   if (unknown) return `them with ${unknown}`
   const { kind } = ropeDivisors(a)
   if (kind !== 'one' && kind !== 'yarn' && kind !== GRAPHS[ggufArchitecture(a)].divisors)
@@ -36,8 +36,9 @@ export function unlikeGguf(a: Architecture): string | undefined {
   if (ropeOf(a).yarn?.usual === false)
     return 'them with another beta_fast, beta_slow or truncate of YaRN than 32, 1 and true'
   if (likeLlama(a)) return undefined
-  const mayBias = graph.inputBiases ? /[qkv]_proj\.bias$/ : /$^/
+  const mayBias = { none: /$^/, qkv: /[qkv]_proj\.bias$/, all: /./ }[graph.biases ?? 'none']
   if (names.some(name => name.endsWith('.bias') && !mayBias.test(name))) return 'them with biases'
+  if (graph.biases === 'all' && a.halves.flatMap(linearsOf).some(({ bias }) => !bias)) return 'them without biases'
   if (graph.plain && heads * headSize !== a.hiddenSize) return 'them where heads do not fill the embedding'
   if (a.tied && !graph.tied) return 'them with a tied head'
   const [{ experts }] = ffnHalves(a)

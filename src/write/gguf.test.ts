@@ -333,6 +333,11 @@ const OLMO3 = {
   rope_theta: 1e5,
 }
 
+const NEOX = {
+  ...{ model_type: 'gpt_neox', num_attention_heads: 4, num_key_value_heads: 4, tie_word_embeddings: false },
+  ...{ rotary_pct: 1 / 3, layer_norm_eps: 1e-4 },
+}
+
 /** EXAONE 4 with what llama.cpp has a graph for: as large as the largest, or without windows. */
 const EXAONE4 = {
   model_type: 'exaone4',
@@ -363,6 +368,12 @@ test.each([
   ['glm4', { model_type: 'glm4', head_dim: 20, num_attention_heads: 4 }, ''],
   ['glm4', { model_type: 'glm4', head_dim: 20, num_attention_heads: 4, attention_bias: false }, 'the widest'],
   ['phi3', { ...PHI3, rope_scaling: { ...PHI3.rope_scaling, attention_factor: 1.3 } }, 'the widest'],
+  ['gptneox', NEOX, ''],
+  [
+    'gptneox',
+    { ...NEOX, use_parallel_residual: false, rope_scaling: { type: 'linear', factor: 4 }, rotary_emb_base: 5000 },
+    '',
+  ],
   ['qwen3', QWEN3, ''],
   ['qwen3', { ...QWEN3, tie_word_embeddings: false, rope_scaling: { type: 'linear', factor: 4 } }, 'the widest'],
 ])('%s and back, %j', async (architecture, config, notice) => {
@@ -377,7 +388,7 @@ test.each([
   expect(plan.notices.join()).toContain(notice)
   expect(plan.notices.join()).not.toContain('no sliding window')
   const again = await read()
-  const known = ({ window, rope, scale }: AttentionHalf) => [window, rope, scale]
+  const known = ({ window, rope, scale, parallel }: AttentionHalf) => [window, rope, scale, parallel]
   expect(attentionHalves(again.architecture).map(known)).toEqual(attentionHalves(model.architecture).map(known))
   const ids = Int32Array.from({ length: 40 }, (_, i) => (i * 37) % 1000)
   const [ours, theirs] = [await logits(model, engine, ids), await logits(again, engine, ids)]
@@ -407,6 +418,8 @@ test.each([
   [{ head_dim: 18, rope_scaling: PHI3.rope_scaling }, 'a factor for each rotary frequency'],
   [{ ...QWEN3, rope_scaling: { ...YARN.rope_parameters, beta_fast: 16 } }, 'beta_fast, beta_slow or truncate'],
   [{ ...PHI3, head_dim: 24, num_attention_heads: 2 }, 'heads do not fill the embedding'],
+  [{ ...NEOX, attention_bias: false }, 'them without biases'],
+  [{ ...NEOX, hidden_act: 'relu' }, 'them without gelu or gelu_tanh in FFNs'],
 ])('%j has no architecture in llama.cpp', async (config, problem) => {
   const model = await made(randomLlama(config, 8))
   expect(() => gguf.plan(model, 'F32')).toThrow(problem)

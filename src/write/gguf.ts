@@ -4,7 +4,7 @@
 
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { type GgufGraph, GRAPHS } from '../checkpoint/gguf-architectures.ts'
-import { storedName, toStoredRows } from '../checkpoint/gguf-names.ts'
+import { type RowOrder, storedName, swappedRows } from '../checkpoint/gguf-names.ts'
 import { prunedFrom, sparsityText } from '../checkpoint/pruned.ts'
 import { baseName, bytes, percent } from '../display.ts'
 import { UnsupportedModelError } from '../errors.ts'
@@ -67,10 +67,10 @@ function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
   checkArchitecture(source)
   const model = fitted(source, fileType)
   const { statistics, gguf } = model.checkpoint
-  const { names } = familyGraph(model.architecture)
+  const graph = familyGraph(model.architecture)
   const types = tensorTypes(model.architecture, fileType, {
     observed: layer => statistics?.tensors.has(layer) ?? false,
-    held: name => gguf?.tensors.tensors.get(storedName(name, names)!)?.dtype,
+    held: name => gguf?.tensors.tensors.get(storedName(name, graph)!)?.dtype,
   })
   const notices = sizeNotices(source, model, types)
   const { maxPositions } = source.architecture
@@ -188,7 +188,7 @@ const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, Gguf
     const number = EXPERT.exec(name)?.[1]
     if (number !== undefined && number !== '0') return [] // in the tensor of the first
     const stacked = number ? [expertsOf(a), ...shape] : shape
-    return [{ name: storedName(name, familyGraph(a).names)!, type: types.get(name)!, shape: stacked }]
+    return [{ name: storedName(name, familyGraph(a))!, type: types.get(name)!, shape: stacked }]
   })
   const divisors = [...ropeTensors(a)].map(
     ([name, { length }]): GgufTensorInfo => ({ name, type: 'F32', shape: [length] }),
@@ -198,8 +198,8 @@ const tensorInfos = ({ architecture: a }: Model, types: ReadonlyMap<string, Gguf
 
 /** Keys of the architecture, and of the model in general. */
 function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileType): GgufPair[] {
-  const { count, counts, real, text } = ggufValue
-  const { heads, kvHeads, headSize } = attentionHalves(a)[0]
+  const { count, counts, flag, real, text } = ggufValue
+  const { heads, kvHeads, headSize, parallel } = attentionHalves(a)[0]
   const graph: GgufGraph = GRAPHS[ggufArchitecture(a)]
   const prefix = graph.architecture ?? ggufArchitecture(a)
   const [{ experts }] = ffnHalves(a)
@@ -216,7 +216,8 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
     'attention.head_count_kv': count(kvHeads),
     'attention.key_length': count(headSize),
     'attention.value_length': count(headSize),
-    'attention.layer_norm_rms_epsilon': real(a.finalNorm!.epsilon),
+    [`attention.layer_norm_${graph.neox ? '' : 'rms_'}epsilon`]: real(a.finalNorm!.epsilon),
+    use_parallel_residual: parallel !== undefined && flag(parallel),
     ...ropePairs(a, checkpoint.config),
     'attention.sliding_window': familyGraph(a).tellsWindow && count(Number(checkpoint.config.sliding_window ?? 0)),
     ...windowPairs(a),
@@ -324,10 +325,10 @@ async function* writeTensors(
     signal?.throwIfAborted()
     const values = await readWeights(model, name)
     const order = permuted.get(name)
-    const stored = () => new Float32Array(toStoredRows(new Uint8Array(values.buffer), order!.rows, order!.heads).buffer)
+    const stored = () => new Float32Array(swappedRows(new Uint8Array(values.buffer), order!).buffer)
     const offset = offsets.get(name)
     const own = offset ? values.map(v => v + offset) : values
-    await put(storedName(name, familyGraph(a).names)!, order ? stored() : own, name)
+    await put(storedName(name, familyGraph(a))!, order ? stored() : own, name)
     yield { type: 'progress', done: i + 1 }
   }
   for (const [name, divisors] of ropeTensors(a)) await put(name, divisors)
@@ -342,16 +343,12 @@ const normOffsets = (a: Architecture): Map<string, number> =>
     ),
   )
 
-/** The tensors whose rows llama.cpp has in another order. */
-function permutedRows(a: Architecture): Map<string, { readonly rows: number; readonly heads: number }> {
-  const permuted = new Map<string, { readonly rows: number; readonly heads: number }>()
-  if (!GRAPHS[ggufArchitecture(a)].permuted) return permuted
-  for (const { inputs, heads, kvHeads } of attentionHalves(a)) {
-    const [q, k] = inputs
-    for (const kind of ['weight', 'bias']) {
-      permuted.set(`${q.name}.${kind}`, { rows: q.out, heads })
-      permuted.set(`${k.name}.${kind}`, { rows: k.out, heads: kvHeads })
-    }
-  }
-  return permuted
+/** The tensors whose rows llama.cpp has in another order, and what they are in transformers. */
+function permutedRows(a: Architecture): Map<string, RowOrder> {
+  const orders = attentionHalves(a).flatMap(({ inputs, heads, kvHeads, headSize, headwise }): [string, RowOrder][] => {
+    if (headwise) return [[inputs[0].name, [1, heads, 3]]]
+    const [q, k] = [heads, kvHeads].map((n, i): [string, RowOrder] => [inputs[i].name, [n, 2, headSize / 2]])
+    return GRAPHS[ggufArchitecture(a)].permuted ? [q, k] : []
+  })
+  return new Map(orders.flatMap(([name, order]) => ['weight', 'bias'].map(kind => [`${name}.${kind}`, order])))
 }

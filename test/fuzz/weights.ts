@@ -1,7 +1,8 @@
 // Files of weights: torch (zip and pickle), safetensors, GGUF with its checkpoint and tokenizer.
 
 import { ggufCheckpoint } from '../../src/checkpoint/gguf.ts'
-import { LLAMA_LAYER, storedName } from '../../src/checkpoint/gguf-names.ts'
+import { GRAPHS } from '../../src/checkpoint/gguf-architectures.ts'
+import { storedName } from '../../src/checkpoint/gguf-names.ts'
 import { concatBytes, memorySource } from '../../src/formats/bytes.ts'
 import { GGML_TYPES, openGguf } from '../../src/formats/gguf.ts'
 import { type GgufType, storedBytes } from '../../src/formats/gguf-layout.ts'
@@ -303,7 +304,7 @@ const TYPES = [...GGML_TYPES]
 
 /** As a rule of the right shape and length; of any type. */
 function ggufTensor({ name, shape, values }: SmallTensor, dice: Dice): BuiltTensor {
-  const built = { name: storedName(name, LLAMA_LAYER)!, shape, type: 0, bytes: new Uint8Array(values.buffer) }
+  const built = { name: storedName(name, GRAPHS.llama)!, shape, type: 0, bytes: new Uint8Array(values.buffer) }
   const odd = () => {
     const [type, dtype] = dice.pick(TYPES)
     const changed = dice.pick([shape, [shape[0], 256], shape.map(n => dice.or(0.3, n, dice.size))]) // blocks have up to 256

@@ -45,6 +45,15 @@ const STORY =
   'Once upon a time there was a prince who lived in a great house by the sea, with his sister and a very small dog. '
 const GREEDY_TOKENS = 32
 
+const NEOX = {
+  ...{ model_type: 'gpt_neox', num_attention_heads: 4, num_key_value_heads: 4, tie_word_embeddings: false },
+  rotary_pct: 1 / 3,
+}
+const GRANITE = {
+  ...{ model_type: 'granite', attention_multiplier: 0.3, embedding_multiplier: 12, residual_multiplier: 0.22 },
+  logits_scaling: 8,
+}
+
 /** Relative difference of perplexities, and largest difference of a probability, by type; see `allowedFor` for why they differ. */
 const TOLERANCES: Readonly<Record<string, { readonly perplexity: number; readonly probability: number }>> = {
   F32: { perplexity: 1e-5, probability: 1e-4 },
@@ -126,10 +135,6 @@ describe('small models', () => {
       },
       ...{ sliding_window: 40, rope_theta: 1e6, rope_scaling: { rope_type: 'linear', factor: 8 } },
     }
-    const granite = {
-      ...{ model_type: 'granite', attention_multiplier: 0.3, embedding_multiplier: 12, residual_multiplier: 0.22 },
-      logits_scaling: 8,
-    }
     const phi3 = {
       ...{ model_type: 'phi3', original_max_position_embeddings: 64, partial_rotary_factor: 0.75 },
       rope_scaling: {
@@ -198,7 +203,12 @@ describe('small models', () => {
         'qwen3-yarn',
         randomLlama({ ...qwen3, rope_scaling: { ...YARN.rope_parameters, attention_factor: 1.3 } }, 31),
       ),
-      Granite: make('granite', randomLlama({ ...granite, rope_parameters: LLAMA3_ROPE }, 25)),
+      'GPT-NeoX': make('gpt-neox', randomLlama(NEOX, 32)),
+      'GPT-NeoX, FFNs after attention': make(
+        'gpt-neox-serial',
+        randomLlama({ ...NEOX, use_parallel_residual: false }, 33),
+      ),
+      Granite: make('granite', randomLlama({ ...GRANITE, rope_parameters: LLAMA3_ROPE }, 25)),
       'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
   })
@@ -229,6 +239,8 @@ describe('small models', () => {
     'Ministral 3',
     'Qwen3, YaRN with a factor of its own',
     'Granite',
+    'GPT-NeoX',
+    'GPT-NeoX, FFNs after attention',
     'Phi-3',
     'Phi-3, long texts, compact',
     'Mixtral',
@@ -242,17 +254,21 @@ describe('small models', () => {
   )
 })
 
-const PRUNED = ['llama', 'qwen2', 'mistral', 'qwen3', 'smollm3', 'gemma3_text', 'olmo2', 'olmo3', 'exaone4']
+const [LIKE_LLAMA, FOUR_HEADS] = [
+  ['llama', 'qwen2', 'mistral', 'qwen3', 'smollm3', 'gemma3_text', 'granite', 'ministral3'],
+  ['olmo2', 'olmo3', 'exaone4', 'phi3', 'glm4', 'gpt_neox'],
+]
 
-describe.each(PRUNED)('%s, pruned', model_type => {
-  const after = ['olmo2', 'olmo3', 'exaone4'].includes(model_type)
-  // llama.cpp has none for Mistral, and for EXAONE 4 in 64 layers alone.
-  const window = model_type === 'mistral' ? 256 : model_type === 'exaone4' ? null : 40
+describe.each([...LIKE_LLAMA, ...FOUR_HEADS])('%s, pruned', model_type => {
+  // llama.cpp has none for Mistral and Phi-3, and for EXAONE 4 in 64 layers alone.
+  const window = ['mistral', 'phi3'].includes(model_type) ? 256 : /exaone4|ministral3/.test(model_type) ? null : 40
   const own = {
     ...{ model_type, head_dim: 24, query_pre_attn_scalar: 24, sliding_window: window, num_hidden_layers: 8 },
-    ...(after && { num_attention_heads: 4, tie_word_embeddings: false }), // heads that fill the embedding, and a head
+    ...(FOUR_HEADS.includes(model_type) && { num_attention_heads: 4, tie_word_embeddings: false }), // heads that fill the embedding, and a head
+    ...{ gpt_neox: NEOX, granite: GRANITE, ministral3: YARN }[model_type],
   }
-  const source = join(root, `dense ${model_type}`)
+  const named = model_type.replace('phi3', 'fused') // as above
+  const source = join(root, `dense ${named}`)
   beforeAll(() => writeModel(source, randomLlama(own, 21), TINY_LLAMA))
   // Values that went are zeros in all layouts but compact: those of FFNs stand for them.
   const some = ({ scope, layouts }: (typeof SCOPES)[number]) => (scope === 'ffn' ? layouts : layouts.slice(0, 1))
@@ -261,7 +277,7 @@ describe.each(PRUNED)('%s, pruned', model_type => {
   test.each(scopes.flatMap(of => some(of).map(layout => ({ ...of, layout }))))(
     '$scope, $layout',
     async ({ method, layout }) => {
-      const output = join(root, `${model_type} ${method} ${layout}`)
+      const output = join(root, `${named} ${method} ${layout}`)
       const settings = { sparsity: 0.3, calibration: [textFile], windows: 2, seqLen: 64, output }
       await prune(source, { ...settings, method: `${method}:layout=${layout}` })
       await expectAgreement(output, 'F32', 64)
@@ -370,17 +386,20 @@ describe('tokenizers', () => {
     expect(plain.length).toBeGreaterThan(20)
     await expectSameIds(TINY_LLAMA, plain)
   })
-  test('split as Qwen2 does, of texts that are in NFC already: llama.cpp does not bring them there', async () => {
-    const { normalizer, preTokenizer: pre_tokenizer } = PRE_TOKENIZERS.get('qwen2')!
-    const folder = join(root, 'qwen2-tokenizer')
-    cpSync(TINY_LLAMA, folder, { recursive: true })
-    const file = join(folder, 'tokenizer.json')
-    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), normalizer, pre_tokenizer }))
-    await expectSameIds(
-      folder,
-      plain.filter(text => text.normalize() === text),
-    )
-  })
+  test.each(['qwen2', 'olmo'])(
+    'split as %s, of texts that are in NFC already: llama.cpp does not bring them there',
+    async name => {
+      const { normalizer, preTokenizer: pre_tokenizer } = PRE_TOKENIZERS.get(name)!
+      const folder = join(root, `${name}-tokenizer`)
+      cpSync(TINY_LLAMA, folder, { recursive: true })
+      const file = join(folder, 'tokenizer.json')
+      writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), normalizer, pre_tokenizer }))
+      await expectSameIds(
+        folder,
+        plain.filter(text => text.normalize() === text),
+      )
+    },
+  )
   describeShared('of Llama 2', () => {
     test('SentencePiece BPE, by the ranks of merges', async () => {
       const tiny = { hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2 }

@@ -172,17 +172,22 @@ const FAMILIES = [
   'phi3',
   'granite',
   'ministral3',
+  'gpt_neox',
 ] as const
 
 /** A model of another family: tiny-llama as one whose tokens see the last ones only, fewer than are in any text here, with biases; or random. */
 async function asFamily(model_type: (typeof FAMILIES)[number]): Promise<string> {
   if (model_type !== 'mistral' && model_type !== 'qwen2') {
-    const own = { model_type, head_dim: 20, query_pre_attn_scalar: 24, sliding_window: 12, num_hidden_layers: 7 }
-    return writeModel(
-      join(root, model_type),
-      randomLlama({ ...own, ...(model_type === 'ministral3' && YARN) }, 5),
-      TINY_LLAMA,
-    )
+    const usual = { model_type, head_dim: 20, query_pre_attn_scalar: 24, sliding_window: 12, num_hidden_layers: 7 }
+    const neox = {
+      head_dim: 24,
+      num_attention_heads: 4,
+      num_key_value_heads: 4,
+      rotary_pct: 1 / 3,
+      tie_word_embeddings: false,
+    }
+    const own = { ministral3: YARN, gpt_neox: neox }[model_type as string]
+    return writeModel(join(root, model_type), randomLlama({ ...usual, ...own }, 5), TINY_LLAMA)
   }
   const { config, tensors } = await readModel(TINY_LLAMA)
   const window = { sliding_window: 12, use_sliding_window: true, max_window_layers: 2 }

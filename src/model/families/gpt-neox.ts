@@ -13,6 +13,7 @@ export function gptNeox(given: Config): Architecture {
   return llamaLike(config, {
     modelType: 'gpt_neox',
     classes: 'GPTNeoX',
+    gguf: 'gptneox',
     each: { parallel: config.flag('use_parallel_residual', true), headwise: true },
     turns: { part: 0.25 },
     ropeFields: ['rotary_emb_base', 'rotary_pct'],
