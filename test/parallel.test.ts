@@ -3,15 +3,23 @@
 import { afterAll, expect, test } from 'vitest'
 import { cut } from '../src/cut.ts'
 import { openEngine } from '../src/engine/engine.node.ts'
+import { logLikelihoods } from '../src/evaluate/likelihood.ts'
 import { ActivationPool, type Scratch } from '../src/forward/activations.ts'
+import { memoryContext } from '../src/forward/context.ts'
 import { HalfBlockRunner } from '../src/forward/runner.ts'
 import { Stream } from '../src/forward/stream.ts'
 import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
 import { transposed } from '../src/linalg/scatter.ts'
 import { halfBlocks } from '../src/model/architecture.ts'
+import { logits, MemorySink } from '../src/node.ts'
+import { prune } from '../src/prune.ts'
+import { prepare } from '../src/run.ts'
+import { denseStatistics } from '../src/statistics/dense.ts'
 import { observe } from '../src/statistics/observe.ts'
+import { finish } from './finish.ts'
 import { madeModel } from './model-shapes.ts'
 import { random } from './random.ts'
+import { asWindows } from './tiny.ts'
 
 const engine = openEngine()
 afterAll(() => engine.close())
@@ -126,5 +134,51 @@ test.each([
     expect(found.errorAfter / (energy(error) / energy(bare))).toBeCloseTo(1, 3)
     await stream.advance(ffn, found.pruned, hidden)
     expectSame(await rowsOf(stream), plus(after[0], given))
+  }
+})
+
+const windows = asWindows([0, 1].map(w => Array.from({ length: 48 }, (_, i) => (3 * i * i + 7 * w) % 40)))
+const model = madeModel({ ...CONFIG, use_parallel_residual: true }, 6)
+
+test('what the dense model says of an FFN beside attention is of what both read', async () => {
+  const { layers } = await finish(denseStatistics(memoryContext(engine), model, windows))
+  const table = await model.checkpoint.tensors.float32('gpt_neox.embed_in.weight')
+  const x = Float32Array.from(
+    windows.windows.flatMap(ids => [...ids].flatMap(id => [...table.subarray(id * d, (id + 1) * d)])),
+  )
+  const h = hiddenOf(await readHalf(model, halfBlocks(model.architecture, 0)[1]), x)
+  const mean = (j: number) => h.reduce((sum, v, i) => (i % width === j ? sum + v / tokens : sum), 0)
+  expectSame(
+    layers[0].ffn.mean,
+    Array.from({ length: width }, (_, j) => mean(j)),
+  )
+})
+
+test.each(['pruned', 'aligned'])(
+  'windows held out have the error of those that are calibrated on, if they are the same: %s',
+  async repair => {
+    const [text] = windows.texts
+    const all = { ...windows, heldOut: windows.windows, texts: [{ ...text, heldOut: windows.windows.length }] }
+    const options = { sparsity: 0.3, method: `plain:scope=ffn+per-head:multiple=2:repair=${repair}`, heldOut: 2 }
+    const { layers } = await finish(
+      prune(prepare(model, options, { windows: all }), { engine, sink: new MemorySink() }),
+    )
+    for (const { attention, ffn } of layers)
+      for (const half of [attention!, ffn!]) expect(half.heldOutError! / half.errorAfter).toBeCloseTo(1, 2)
+  },
+)
+
+test('choices of one question, which share a window, have the likelihoods that they have alone', async () => {
+  const [ids] = windows.windows
+  const choices = [9, 13].map(end => Int32Array.from([...ids.subarray(0, 6), end, end + 1]))
+  const questions = [choices.map(choice => ({ ids: choice, targets: 2 }))]
+  const [found] = await finish(logLikelihoods(memoryContext(engine), model, questions))
+  for (const [c, choice] of choices.entries()) {
+    const rows = await logits(model, engine, choice)
+    const logProbability = (t: number) => {
+      const row = rows.subarray((t - 1) * 40, t * 40)
+      return row[choice[t]] - Math.log(row.reduce((sum, v) => sum + Math.exp(v), 0))
+    }
+    expect(found[c]).toBeCloseTo(logProbability(6) + logProbability(7), 4)
   }
 })
