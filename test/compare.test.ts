@@ -62,7 +62,7 @@ describe('a grid', () => {
     expect(best.samples[0].text).toBe(text)
 
     const before = readFileSync(join(folder, 'result.json'), 'utf8')
-    const again = await run(folder, ...compare('paper', '0.3'))
+    const again = await run(folder, ...compare('paper', '30%'))
     expect([begun(again.stderr), again.stdout]).toEqual([[], stdout.slice(0, again.stdout.length)])
     expect(readFileSync(join(folder, 'result.json'), 'utf8')).toBe(before)
   })
@@ -245,8 +245,9 @@ describe('refused before any run', () => {
     ['best:layout=stock', '0.2', 'layout is "stock"; with method best it must be one of compact, padded.'],
     ['paper', '0', 'sparsity is 0; it must be a number above 0 and up to 0.9.'],
     ['paper', '0.2,0.95', 'sparsity is 0.95; it must be'],
-    ['paper', '0.2,x', '--sparsity is "x"; it must be a number.'],
-    ['paper', '0.2,0.20', 'sparsity 0.2 is named twice.'],
+    ['paper', '0.2,x', '--sparsity is "x"; it must be a number, with or without %.'],
+    ['paper', '0.2,20%', 'sparsity 0.2 is named twice.'],
+    ['paper', '0.2,20', '--sparsity is "20"; 20 % is 0.2, or 20%.'],
     ['paper,plain', '0.3,0.8', 'method plain at sparsity 0.8: sparsity 0.8 cannot be reached'],
   ]
   test.for(grids)('--methods %s -s %s', async ([methods, sparsity, says]) =>

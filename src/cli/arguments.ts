@@ -41,6 +41,9 @@ export interface Arguments<O extends Record<string, OptionSpec>> {
   readonly positionals: readonly string[]
 }
 
+/** Units of a part. */
+export const PERCENT = { '%': 0.01 } as const
+
 /** Options that every command has. */
 export const COMMON = {
   help: { type: 'flag', short: 'h', help: 'show this text' },

@@ -3,6 +3,7 @@ import { baseName } from '../display.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { compareEvents } from '../node.ts'
 import { comparisonText } from '../report/comparison.ts'
+import { PERCENT } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { engineOptions, modelArgument, OUTPUT_OPTIONS, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
@@ -25,6 +26,7 @@ export default defineCommand({
       type: 'number',
       short: 's',
       list: true,
+      units: PERCENT,
       value: 'list',
       help: 'parts of the decoder linears to remove (default 0.1,0.2,0.3)',
     },

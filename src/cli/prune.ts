@@ -27,7 +27,7 @@ import {
   vocabularyTable,
 } from '../report/terminal.ts'
 import { chatTemplate } from '../text/chat.ts'
-import type { Parsed } from './arguments.ts'
+import { type Parsed, PERCENT } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import {
   engineOptions,
@@ -46,7 +46,6 @@ import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
 
 const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS
 
-const PERCENT = { '%': 0.01 }
 const BYTES = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
 const COUNTS = { k: 1e3, M: 1e6, B: 1e9 }
 
