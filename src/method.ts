@@ -94,7 +94,7 @@ const BASE = {
   score: 'column',
   repair: 'none',
   probeTokens: 1024,
-  alpha: 0.5,
+  alpha: 0.2,
   damp: 0.01,
   shrinkage: 0,
   center: false,
@@ -120,7 +120,7 @@ const LEAST_LOSS = {
   ...SQUARES,
   score: ['eliminate', 'column'],
   repair: ['aligned', 'dense', 'pruned'],
-  alpha: [0.5],
+  alpha: [0.2],
 } as const
 /** No other layout has a place for query and key rows of removed heads. */
 const HEADS = { scope: ['ffn+heads', 'ffn'], multiple: [], layout: ['padded', 'stock'] } as const

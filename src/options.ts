@@ -137,23 +137,20 @@ function windowSize(method: string, seqLen: number | undefined, a: Architecture 
  * (docs/decisions.md).
  */
 const FEW = 1 / 4
-/** From how few tokens ever, methods best and stock aim at the dense stream by this part of what they would. */
-const LEAST_AIM = 0.4
+/** By how much less correlations between columns count in elimination, however many tokens there are. */
+const LEAST_SHRINKAGE = 0.5
 
 /**
- * The options where there are so many calibration tokens. From fewer than are enough, correlations between columns are in part chance, or of
- * this text alone, and least squares and elimination would trust them: methods best and stock hold back, as far as the user does not say.
+ * The options where there are so many calibration tokens. Correlations between columns are in part of this text alone, and from fewer tokens
+ * than are enough in part chance; least squares and elimination would trust them: methods best and stock hold back, as far as the user does
+ * not say.
  */
 export function optionsOn(tokens: number, o: ResolvedOptions, method: Method, a: Architecture): ResolvedOptions {
-  const share = tokens / enoughTokens(a)
-  if (share >= 1 || !specOf(method.name).shortWindows) return o
-  const {
-    damp = share < FEW ? o.damp / share : o.damp,
-    alpha = o.alpha * Math.max(LEAST_AIM, share ** 2),
-    score: asked,
-  } = method.options as OptionsOf<'stock'>
+  if (!specOf(method.name).shortWindows) return o
+  const share = Math.min(1, tokens / enoughTokens(a))
+  const { damp = share < FEW ? o.damp / share : o.damp, score: asked } = method.options as OptionsOf<'stock'>
   const score = asked ?? (share < FEW ? 'column' : o.score)
-  return { ...o, damp, alpha, score, shrinkage: asked ? 0 : 1 - share }
+  return { ...o, damp, score, shrinkage: asked ? 0 : Math.max(LEAST_SHRINKAGE, 1 - share) }
 }
 
 /** Of how many tokens an expert of a mixture sees one. */

@@ -73,7 +73,7 @@ test('methods best and stock calibrate on short windows, as many as make the sam
   expect(size({ method: 'plain' })).toEqual([64, 256, 2])
 })
 
-test('from few tokens for the width, methods best and stock trust correlations less, as far as the user does not say', () => {
+test('methods best and stock trust correlations less, the less from few tokens for the width, as far as the user does not say', () => {
   const { architecture } = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
   const on = (tokens: number, text: string) => {
     const method = methodOf(text)
@@ -82,12 +82,12 @@ test('from few tokens for the width, methods best and stock trust correlations l
     return after === before ? 'as it is' : [after.damp, after.alpha, after.score, after.shrinkage]
   }
   for (const method of ['best', 'stock']) {
-    expect(on(65536, method)).toBe('as it is')
-    expect(on(49152, method)).toEqual([0.01, 0.5 * 0.75 ** 2, 'eliminate', 0.25])
+    for (const many of [1e6, 65536, 49152]) expect(on(many, method)).toEqual([0.01, 0.2, 'eliminate', 0.5])
     expect(on(32768, method)).toEqual([0.01, 0.2, 'eliminate', 0.5])
     expect(on(16384, method)).toEqual([0.01, 0.2, 'eliminate', 0.75])
     expect(on(8192, method)).toEqual([0.08, 0.2, 'column', 0.875])
     expect(on(8192, `${method}:damp=0.03:alpha=0.4`)).toEqual([0.03, 0.4, 'column', 0.875])
+    expect(on(65536, `${method}:score=eliminate:alpha=0.5`)).toEqual([0.01, 0.5, 'eliminate', 0])
     expect(on(8192, `${method}:score=eliminate`)).toEqual([0.08, 0.2, 'eliminate', 0])
   }
   for (const method of ['plain', 'plain:score=eliminate', 'paper', 'osscar']) expect(on(1024, method)).toBe('as it is')
