@@ -1,12 +1,10 @@
-// Mixtures of experts: random models against transformers (test/python/make_families.py), and what their configs and tensors may say.
-import { readFileSync } from 'node:fs'
+// Mixtures of experts: random models against transformers (test/python/make_families.py), and what their configs and tensors may say. What is
+// cut of a trained one is compared with PyTorch in test/trained.test.ts.
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { memorySource } from '../src/formats/bytes.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 import { ffnHalves, tensorShapes } from '../src/model/architecture.ts'
-import { plainHalves } from '../src/model/half-block.ts'
 import { architectureOf, describeModel } from '../src/model/model.ts'
 import { exportModel, exportOnnx, inspect, logits, MemorySink, type Model, prune } from '../src/node.ts'
 import { prune as pruneEvents } from '../src/prune.ts'
@@ -159,40 +157,6 @@ describe.each(Object.entries(FAMILIES))('%s, pruned', (name, { count, active }) 
     )
   })
 })
-
-interface OracleLayer {
-  readonly kept: readonly number[]
-  readonly errorBefore: number
-  readonly errorAfter: number
-  /** Of each expert that stays, its output layer [d, m]. */
-  readonly down: readonly (readonly number[])[]
-}
-
-const oracle: Readonly<Record<string, readonly OracleLayer[]>> = JSON.parse(
-  readFileSync(fileURLToPath(new URL('fixtures/experts/oracle.json', import.meta.url)), 'utf8'),
-).cases
-
-test.each(Object.keys(oracle))(
-  'experts of %s go and are repaired as in PyTorch (test/fixtures/experts/make.py)',
-  async name => {
-    const folder = `oracle ${name}`
-    const golden = await familyFolder(name, join(root, folder))
-    const { result, output } = await prunedBy(folder, golden, 'plain:scope=experts')
-    await withModel(output, async ({ architecture, checkpoint: { tensors } }) => {
-      for (const [i, { kept, errorBefore, errorAfter, down }] of oracle[name].entries()) {
-        const ours = result.layers[i].ffn!
-        expect(ours.kept).toEqual(kept)
-        expect(ours.errorBefore / errorBefore).toBeCloseTo(1, 3)
-        expect(ours.errorAfter / errorAfter).toBeCloseTo(1, 3)
-        for (const [e, expert] of plainHalves(ffnHalves(architecture)[i]).entries()) {
-          const weights = await tensors.float32(`${expert.output.name}.weight`)
-          expect(weights.length).toBe(down[e].length)
-          expect(Math.max(...down[e].map((w, j) => Math.abs(w - weights[j])))).toBeLessThan(5e-4) // given to 4 digits
-        }
-      }
-    })
-  },
-)
 
 describe('as GGUF', () => {
   const sizes = {

@@ -46,19 +46,15 @@ const perplexityOf = (path: string) =>
     return (await finish(perplexity(model, engine, asWindows(evaluation_windows), 'evaluate'))).perplexity
   })
 
-async function pruned(name: string, method: string, sparsity: number) {
+async function run(name: string, method: string, sparsity: number) {
   const output = join(folder, `${name} ${method} ${sparsity}`)
   const calibration = asWindows(calibration_windows)
-  const { layers } = await prune(fixture(name), {
-    method,
-    sparsity,
-    calibration,
-    dtype: 'F32',
-    output,
-    overwrite: true,
-  })
+  const { layers } = await prune(fixture(name), { method, sparsity, calibration, dtype: 'F32', output })
   return { output, layers, perplexity: await perplexityOf(output) }
 }
+const runs: Record<string, ReturnType<typeof run>> = {}
+/** Each once: two tests ask for some. */
+const pruned = (...of: Parameters<typeof run>) => (runs[of.join(' ')] ??= run(...of))
 
 describe.each(Object.entries(oracle.cases))('%s agrees with the oracle', (name, { dense, pruned: cases }) => {
   test('dense', async () => expectNear(await perplexityOf(fixture(name)), dense, NEAR))
@@ -89,8 +85,13 @@ describe.each(Object.entries(oracle.cases))('%s agrees with the oracle', (name, 
 test.each([
   ['tiny-qwen3', 0.3, ['best', 'stock', 'plain', 'plain:repair=none', 'random:scope=ffn']],
   ['tiny-gemma3', 0.3, ['best', 'stock', 'plain', 'plain:repair=none', 'random:scope=ffn']],
-])('of %s at %d held-out text misses less by %j, in this order', async (name, sparsity, methods) => {
-  const found = [oracle.cases[name].dense]
-  for (const method of methods) found.push((await pruned(name, method, sparsity)).perplexity)
-  expect(found).toEqual(found.toSorted((a, b) => a - b))
-})
+  ['tiny-mixture', 0.19, ['stock:scope=experts:alpha=0.5:damp=0.01', 'plain:scope=experts', 'reap']],
+  ['tiny-mixture', 0.375, ['stock:scope=experts:alpha=0.5:damp=0.01', 'plain:scope=experts', 'reap']],
+])(
+  '%s pruned by %d loses least on held-out text by the first of %j, most by the last',
+  async (name, sparsity, methods) => {
+    const found = [oracle.cases[name].dense]
+    for (const method of methods) found.push((await pruned(name, method, sparsity)).perplexity)
+    expect(found).toEqual(found.toSorted((a, b) => a - b))
+  },
+)
