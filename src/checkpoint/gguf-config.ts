@@ -103,12 +103,14 @@ function familyConfig(
         logits_scaling: multiplier('logit_scale', 1),
       }
     }
-    case 'gptneox':
+    case 'gptneox': {
+      const parallel = 'llama.use_parallel_residual'
       return {
         ...{ ...named('gpt_neox', 'GPTNeoX'), hidden_act: 'gelu', attention_bias: true },
-        use_parallel_residual: metadata.flag('llama.use_parallel_residual') ?? true,
+        use_parallel_residual: metadata.need(parallel, metadata.flag(parallel)),
         ...{ rotary_emb_base: ropes.rope_theta, rotary_pct: rotated / headSize },
       }
+    }
     case 'phi3':
       return {
         ...named('phi3', 'Phi3'),

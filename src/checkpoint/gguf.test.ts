@@ -41,7 +41,7 @@ const SHAPES: Record<string, number[]> = {
   'output_norm.weight': [6],
 }
 /** The metadata as those of another architecture. */
-const of = (architecture: string, more: Record<string, BuiltValue>): Changes['metadata'] => ({
+const of = (architecture: string, more: Record<string, BuiltValue | undefined>): Changes['metadata'] => ({
   ...Object.fromEntries(Object.entries(METADATA).map(([key, value]) => [key.replace(/^llama/, architecture), value])),
   ...{ 'general.architecture': text(architecture), ...more },
 })
@@ -468,6 +468,11 @@ describe('ggufCheckpoint', () => {
       'a parallel residual that is a number',
       { metadata: of('gptneox', NEOX), shapes: NEOX_SHAPES },
       /"gptneox.use_parallel_residual" is number 1; a boolean is allowed/,
+    ],
+    [
+      'no word of the residual of GPT-NeoX',
+      { metadata: of('gptneox', { ...NEOX, 'gptneox.use_parallel_residual': undefined }), shapes: NEOX_SHAPES },
+      /"gptneox.use_parallel_residual" is missing/,
     ],
     [
       'no bias of a norm of GPT-NeoX',
