@@ -1,4 +1,4 @@
-// Granite 3 and 4, dense: LLaMA with multipliers of embeddings, scores, updates and logits. Source: transformers
+// Granite 3, dense, and Granite 4 as GGUF has it: LLaMA with multipliers of embeddings, scores, updates and logits. Source: transformers
 // `models/granite/modeling_granite.py` and `configuration_granite.py`.
 import type { Architecture } from '../architecture.ts'
 import type { Config } from '../config.ts'
