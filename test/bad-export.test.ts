@@ -102,7 +102,7 @@ describe('a source that cannot go there', () => {
     writeModel(join(folder, 'gelu'), randomLlama({ hidden_act: 'gelu' }, 1), TINY_LLAMA)
     const says = [
       'gelu: llama models cannot be written as GGUF',
-      'no architecture for them without FFNs gated by silu. Choose another --to.',
+      'no architecture for them without silu in FFNs. Choose another --to.',
     ]
     await refused(folder, ['export', 'gelu', '--to', 'gguf', '-o', 'out'], { says })
     await refused(folder, ['prune', 'gelu', '-s', '0.2', '-o', 'out', '--to', 'gguf', ...QUICK], { says })

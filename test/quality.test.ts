@@ -49,9 +49,9 @@ function methodOf({ options: { vo, score, target, inputs, allocate, center }, pr
     multiple: 1,
     layout: 'compact',
   } as const
-  // Named, they hold for as few tokens as the oracle has.
+  // As the oracle has them; named, they hold for as few tokens as it has.
   const asGiven = { damp: 0.01, ...(parts.repair !== 'pruned' && { alpha: 0.5 }) }
-  return allocate ? best({ ...parts, probeTokens, ...asGiven }) : plain(parts)
+  return allocate ? best({ ...parts, probeTokens, ...asGiven }) : plain({ ...parts, ...asGiven })
 }
 
 /** Columns with almost equal scores may change places where G is rounded to float32. */
