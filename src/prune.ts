@@ -69,7 +69,8 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const windows = yield* calibration(context, model, run.calibration, run.options)
     const tokens = windows.windows.length * windows.seqLen
     const resolved = optionsOn(tokens, run.options, method, model.architecture)
-    if (resolved !== run.options) yield* tell([fewTokensNotice(tokens, resolved, enoughTokens(model.architecture))])
+    const enough = enoughTokens(model.architecture)
+    if (resolved !== run.options && tokens < enough) yield* tell([fewTokensNotice(tokens, resolved, enough)])
     const options = { ...resolved, own: method.own }
     clock.start('allocate')
     stages.start('allocation')

@@ -17,6 +17,8 @@ import {
   pruneEvents,
 } from '../src/node.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
+import { randomLlama, writeModel } from './made-models.ts'
+import { asWindows } from './tiny.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'fasp-prepare-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -102,4 +104,21 @@ test('what is written is told as it is written', async () => {
   expect(ids).toHaveLength(8)
   expect(told.length).toBeGreaterThan(1)
   expect(told.join('')).toBe(text)
+})
+
+test('few calibration tokens are told of, and enough are not', async () => {
+  const width = 32
+  const model = writeModel(join(folder, 'narrow'), randomLlama({ intermediate_size: width }, 1), TINY_LLAMA)
+  const enough = (48 * width) / 64 // windows
+  for (const windows of [enough - 1, enough]) {
+    const rows = Array.from({ length: windows }, (_, w) =>
+      Array.from({ length: 64 }, (_, i) => (31 * w + 7 * i) % 1024),
+    )
+    const told: string[] = []
+    const onEvent = (event: ProgressEvent) => void (event.type === 'notice' && told.push(event.message))
+    const given = { method: 'stock:multiple=4', sparsity: 0.2, calibration: asWindows(rows) }
+    const { options } = await prune(model, { ...given, output: new MemorySink(), onEvent })
+    expect(options.shrinkage).toBe(0.5)
+    expect(told.filter(message => message.includes('are few for the width'))).toHaveLength(windows < enough ? 1 : 0)
+  }
 })
