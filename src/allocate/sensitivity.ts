@@ -10,7 +10,7 @@ import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import { Divergence } from '../forward/divergence.ts'
 import { Head, headRows } from '../forward/head.ts'
-import { HalfBlockRunner } from '../forward/runner.ts'
+import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import { embedWindows, type Stream } from '../forward/stream.ts'
 import { readHalf } from '../forward/weights.ts'
 import { sharedOut } from '../least-sparsity.ts'
@@ -25,7 +25,6 @@ import {
 } from '../model/architecture.ts'
 import { fullWidth, type HalfBlock, hiddenSize, hiddenWidth, type Widths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
-import { allColumns } from '../select/top.ts'
 import { observe } from '../statistics/observe.ts'
 import type { Windows } from '../text/windows.ts'
 import { type CurveOptions, errorCurve } from './curve.ts'
@@ -133,7 +132,7 @@ export async function* allocateBySensitivity(
         const branch = await probe.fork()
         await branch.throughPruned(weights, cut)
         branches.push(branch)
-        await stream.advance(weights, { output: weights.output, columns: allColumns(statistics.width) }, hidden)
+        await stream.advance(weights, wholeOutput(weights), hidden)
       }
       await probe.through(weights)
     }
