@@ -1,7 +1,6 @@
 // `prune` in a page: into a sink.
 import type { WebSource } from '../checkpoint/open.web.ts'
 import type { ProgressEvent } from '../events.ts'
-import type { Model } from '../model/model.ts'
 import type { PruneOptions } from '../options.ts'
 import type { PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
@@ -9,7 +8,7 @@ import { type NamedText, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { Sink } from '../write/sink.ts'
 import { checkGiven, type WebOptions, webVerbs } from './platform.web.ts'
-import { type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
+import { type Given, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
@@ -21,7 +20,7 @@ export interface PruneInPageOptions extends PruneOptions, WebOptions {
 }
 
 export async function* prepareEvents(
-  source: WebSource | Model,
+  source: Given<WebSource>,
   options: PruneInPageOptions,
 ): Progress<PreparedPrune<PruneResult>> {
   const { output: sink, calibration, engine, fetch, signal, ...pruneOptions } = options
@@ -35,7 +34,7 @@ export async function* prepareEvents(
   })
 }
 
-export async function* pruneEvents(source: WebSource | Model, options: PruneInPageOptions): Progress<PruneResult> {
+export async function* pruneEvents(source: Given<WebSource>, options: PruneInPageOptions): Progress<PruneResult> {
   await using run = yield* prepareEvents(source, options)
   return yield* run.pruneEvents()
 }

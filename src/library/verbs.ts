@@ -67,6 +67,9 @@ async function orClosed<T>(close: () => Promise<void>, make: () => T): Promise<T
   }
 }
 
+/** What users name a model by, or one that is open. Named, since TypeScript writes the parts of a union in any order. */
+export type Given<Source> = Source | Model
+
 /** How a platform opens what users name. */
 export interface Platform<Source, Text, Opening, Engines> {
   checkpoint(source: Source, options: Opening): Progress<Checkpoint>
@@ -108,7 +111,7 @@ export interface Generated {
 export function bindVerbs<Source, Text, Opening extends Stoppable, Engines extends Opening>(
   platform: Platform<Source, Text, Opening, Engines>,
 ) {
-  async function* openModel(source: Source | Model, options: Opening = {} as Opening): Progress<OpenedModel> {
+  async function* openModel(source: Given<Source>, options: Opening = {} as Opening): Progress<OpenedModel> {
     if (isModel(source)) return { ...source, close: leave, [Symbol.asyncDispose]: leave }
     const checkpoint = disposable(yield* platform.checkpoint(source, options))
     const { close } = checkpoint
@@ -117,7 +120,7 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
 
   /** Opens both, the engine first: what is wrong with that shows before a long download. */
   async function* withBoth<T>(
-    source: Source | Model,
+    source: Given<Source>,
     options: Engines,
     work: (model: Model, engine: Engine) => Progress<T>,
   ): Progress<T> {
@@ -126,19 +129,19 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
     return yield* work(model, chosen.engine)
   }
 
-  async function* inspect(source: Source | Model, options?: Opening): Progress<Inspection> {
+  async function* inspect(source: Given<Source>, options?: Opening): Progress<Inspection> {
     await using model = yield* openModel(source, options)
     return inspectModel(model)
   }
 
-  const evaluate = (source: Source | Model, options: TextMeasures<Text> & Engines): Progress<Measures> =>
+  const evaluate = (source: Given<Source>, options: TextMeasures<Text> & Engines): Progress<Measures> =>
     withBoth(source, options, async function* (model, engine) {
       const texts = yield* platform.texts(options.text, options)
       return yield* measure(memoryContext(engine, options.signal), model, { ...options, texts })
     })
 
   async function* perplexity(
-    source: Source | Model,
+    source: Given<Source>,
     text: Text,
     options = {} as PerplexityOptions & Engines,
   ): Progress<PerplexityResult> {
@@ -147,7 +150,7 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
   }
 
   const generate = (
-    source: Source | Model,
+    source: Given<Source>,
     prompt: Prompt,
     options = {} as GenerateOptions & Engines,
   ): Progress<Generated> =>
