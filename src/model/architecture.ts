@@ -65,6 +65,9 @@ export interface Architecture {
   readonly gguf?: GgufArchitecture
 }
 
+/** What a family's data file says; its `model_type` is where `FAMILIES` has it. */
+export type Family = Omit<Architecture, 'modelType'>
+
 /** What may be removed: FFN neurons, with value channels or whole KV heads and their query heads, or whole experts or layers. */
 export type Scope = 'ffn' | 'ffn+vo' | 'ffn+heads' | 'experts' | 'layers'
 

@@ -4,7 +4,7 @@ import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
 import { firstNotFinite, isDType, isFloat, toFloat32 } from '../formats/dtype.ts'
 import { describeValue } from '../formats/json.ts'
 import type { DType } from '../formats/tensors.ts'
-import { type Architecture, ffnCount, tensorShapes } from './architecture.ts'
+import { type Architecture, type Family, ffnCount, tensorShapes } from './architecture.ts'
 import { COMPACT_PREFIX, compact } from './compact.ts'
 import { Config } from './config.ts'
 import { exaone4 } from './families/exaone4.ts'
@@ -24,7 +24,7 @@ import { smollm3 } from './families/smollm3.ts'
 import { nearestFamily } from './nearest.ts'
 import { checkRecipe } from './recipe.ts'
 
-const FAMILIES: Readonly<Record<string, (config: Config) => Architecture>> = {
+const FAMILIES: Readonly<Record<string, (config: Config) => Family>> = {
   llama,
   mistral,
   opt,
@@ -86,6 +86,8 @@ export function describeModel(checkpoint: Checkpoint): Model {
   return { checkpoint, architecture }
 }
 
+const read = (modelType: string, fields: Config): Architecture => ({ ...FAMILIES[modelType](fields), modelType })
+
 /** What `config.json` says. @param tensors for the message that refuses a model; no more is known of it then @throws UnsupportedModelError */
 export function architectureOf(
   name: string,
@@ -99,7 +101,7 @@ export function architectureOf(
   if (typeof family !== 'string' || !Object.hasOwn(FAMILIES, family)) {
     const nearest = tensors
       ? nearestFamily(
-          Object.values(FAMILIES).map(of => () => of(fields)),
+          Object.keys(FAMILIES).map(type => () => read(type, fields)),
           tensors,
         )
       : ''
@@ -111,7 +113,7 @@ export function architectureOf(
     throw new UnsupportedModelError(
       `${name}: config.json has a quantization_config; quantised folders cannot be pruned. Fetch the model that was not quantised, or a .gguf.`,
     )
-  const architecture = FAMILIES[family](fields)
+  const architecture = read(family, fields)
   return isCompact ? compact(architecture, fields) : architecture
 }
 

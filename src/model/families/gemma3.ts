@@ -2,7 +2,7 @@
 // six layers five that see a window, with a rope of their own. Source: transformers `models/gemma3/modeling_gemma3.py` and
 // `configuration_gemma3.py` (fields of its versions 4 and 5).
 import { ACTIVATIONS } from '../activations.ts'
-import type { Architecture } from '../architecture.ts'
+import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { readLayerRope } from '../rope.ts'
 import { attentionBiases, HEAD_NORMS, llamaLike } from './llama.ts'
@@ -19,7 +19,7 @@ const DEFAULTS = {
   tie_word_embeddings: true,
 }
 
-export function gemma3(given: Config): Architecture {
+export function gemma3(given: Config): Family {
   const config = given.or(DEFAULTS)
   for (const key of ['attn_logit_softcapping', 'final_logit_softcapping', 'use_bidirectional_attention'])
     if (config.json[key]) throw config.error(key, config.json[key], 'null or false: no published Gemma 3 has it')
@@ -29,7 +29,6 @@ export function gemma3(given: Config): Architecture {
   const local = readLayerRope(config, 'sliding_attention', { rope_theta: rope_local_base_freq })
   const global = readLayerRope(config, 'full_attention', { rope_theta, rope_scaling })
   return llamaLike(config, {
-    modelType: 'gemma3_text',
     classes: 'Gemma3Text',
     headClass: 'Gemma3',
     gguf: 'gemma3',

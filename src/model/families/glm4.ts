@@ -1,14 +1,13 @@
 // GLM-4: LLaMA with norms after each branch, too, gate and up in one tensor, and half of each head turned, neighbours with each other. Source:
 // transformers `models/glm4/modeling_glm4.py` and `configuration_glm4.py`.
-import type { Architecture } from '../architecture.ts'
+import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { llamaLike } from './llama.ts'
 
-export function glm4(given: Config): Architecture {
+export function glm4(given: Config): Family {
   const sizes = { num_key_value_heads: 2, head_dim: 128, max_position_embeddings: 131072 }
   const config = given.or({ ...sizes, rms_norm_eps: 1.5625e-7 })
   return llamaLike(config, {
-    modelType: 'glm4',
     classes: 'Glm4',
     gguf: 'glm4',
     bias: { qkv: config.flag('attention_bias', true) },

@@ -1,17 +1,16 @@
 // GPT-NeoX and Pythia: LayerNorm, a part of each head turned, plain FFN beside attention or after it, biases, and q, k and v in one tensor, head
 // by head. Source: transformers `models/gpt_neox/modeling_gpt_neox.py` and `configuration_gpt_neox.py` (fields of its versions 4 and 5).
-import type { Architecture } from '../architecture.ts'
+import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { attentionBiases, llamaLike } from './llama.ts'
 
-export function gptNeox(given: Config): Architecture {
+export function gptNeox(given: Config): Family {
   const [theta, part] = [given.number('rotary_emb_base', 10000), given.number('rotary_pct', 0.25)]
   const rope = { rope_theta: theta, partial_rotary_factor: part }
   const config = given.or({ ...rope, hidden_act: 'gelu', attention_bias: true })
   const norm = { type: 'layer', epsilon: config.number('layer_norm_eps', 1e-5) } as const
   const qkv = 'attention.query_key_value'
   return llamaLike(config, {
-    modelType: 'gpt_neox',
     classes: 'GPTNeoX',
     gguf: 'gptneox',
     each: { parallel: config.flag('use_parallel_residual', true), headwise: true },

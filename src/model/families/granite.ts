@@ -1,12 +1,11 @@
 // Granite 3, dense, and Granite 4 as GGUF has it: LLaMA with multipliers of embeddings, scores, updates and logits. Source: transformers
 // `models/granite/modeling_granite.py` and `configuration_granite.py`.
-import type { Architecture } from '../architecture.ts'
+import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { biasesOfAll, llamaLike } from './llama.ts'
 
-export const granite = (config: Config): Architecture =>
+export const granite = (config: Config): Family =>
   llamaLike(config, {
-    modelType: 'granite',
     classes: 'Granite',
     gguf: 'granite',
     ...biasesOfAll(config),

@@ -1,7 +1,7 @@
 // LLaMA: RMSNorm, rotary positions, gated FFN, grouped queries. Source: transformers `models/llama/modeling_llama.py`.
 // Families that differ in a few facts begin with `llamaLike`.
 import { ACTIVATIONS } from '../activations.ts'
-import type { Architecture } from '../architecture.ts'
+import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import type { Activation, AttentionHalf, Experts, Norm, NormRole, Rope } from '../half-block.ts'
 import { type RopeTurns, readRope } from '../rope.ts'
@@ -27,8 +27,7 @@ export const AFTER_NORMS = {
 } as const satisfies LayerNorms
 
 /** What tells a family from LLaMA. */
-export interface LlamaFacts extends Partial<Architecture> {
-  readonly modelType: string
+export interface LlamaFacts extends Partial<Family> {
   readonly classes: string
   /** Linear layers that have one. @default none */
   readonly bias?: { readonly qkv?: boolean; readonly o?: boolean; readonly ffn?: boolean }
@@ -61,8 +60,8 @@ const LLAMA_NAMES = { layers: 'model.layers', embedding: 'model.embed_tokens', h
 const LLAMA_ATTENTION = ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.o_proj'] as const
 const LLAMA_FFN = ['mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'] as const
 
-export const llama = (config: Config): Architecture =>
-  llamaLike(config, { modelType: 'llama', classes: 'Llama', gguf: 'llama', ...biasesOfAll(config) })
+export const llama = (config: Config): Family =>
+  llamaLike(config, { classes: 'Llama', gguf: 'llama', ...biasesOfAll(config) })
 
 /** Those of attention, all or none. */
 export function attentionBiases(config: Config) {
@@ -77,7 +76,7 @@ export const biasesOfAll = (config: Config) =>
     biasFields: { attention_bias: true, mlp_bias: true },
   }) as const
 
-export function llamaLike(config: Config, given: LlamaFacts): Architecture {
+export function llamaLike(config: Config, given: LlamaFacts): Family {
   const {
     bias = {},
     window,

@@ -1,27 +1,22 @@
 // OLMo 2: LLaMA with norms after each branch alone, and of queries and keys one over all heads. OLMo 3: of four layers three see a window, whose
 // positions are never scaled. Source: transformers `models/olmo2/modeling_olmo2.py` and `models/olmo3/modeling_olmo3.py`.
-import type { Architecture } from '../architecture.ts'
+import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { readLayerRope } from '../rope.ts'
 import { AFTER_NORMS, attentionBiases, type LlamaFacts, llamaLike } from './llama.ts'
 
-export const olmo2 = (config: Config): Architecture => olmoLike(config, { modelType: 'olmo2', classes: 'Olmo2' })
+export const olmo2 = (config: Config): Family => olmoLike(config, { classes: 'Olmo2' })
 
-export function olmo3(given: Config): Architecture {
+export function olmo3(given: Config): Family {
   const config = given.or({ sliding_window: 4096, rope_theta: 5e5 })
   const window = config.windows(layer => (layer + 1) % 4 > 0)
   const { rope_theta, rope_scaling } = config.json
   const local = readLayerRope(config, 'sliding_attention', { rope_theta })
   const global = readLayerRope(config, 'full_attention', { rope_theta, rope_scaling })
-  return olmoLike(config, {
-    modelType: 'olmo3',
-    classes: 'Olmo3',
-    window,
-    rope: layer => (window(layer) ? local : global),
-  })
+  return olmoLike(config, { classes: 'Olmo3', window, rope: layer => (window(layer) ? local : global) })
 }
 
-function olmoLike(given: Config, facts: Pick<LlamaFacts, 'modelType' | 'classes' | 'window' | 'rope'>): Architecture {
+function olmoLike(given: Config, facts: Pick<LlamaFacts, 'classes' | 'window' | 'rope'>): Family {
   const config = given.or({ rms_norm_eps: 1e-5 })
   const bias = attentionBiases(config)
   return llamaLike(config, { ...facts, gguf: 'olmo2', bias, norms: AFTER_NORMS, wholeNorms: true })

@@ -1,11 +1,11 @@
 // OPT: LayerNorm, learned positions offset by 2, plain FFN, biases everywhere; opt-350m normalises after the sum and has
 // narrower embeddings. Source: transformers `models/opt/modeling_opt.py`.
 import { ACTIVATIONS } from '../activations.ts'
-import type { Architecture } from '../architecture.ts'
+import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { llamaLike } from './llama.ts'
 
-export function opt(config: Config): Architecture {
+export function opt(config: Config): Family {
   const d = config.size('hidden_size')
   const preNorm = config.flag('do_layer_norm_before', true)
   const ends = preNorm && !config.flag('_remove_final_layer_norm', false)
@@ -17,7 +17,6 @@ export function opt(config: Config): Architecture {
   const at = (name: string) => `model.decoder.${name}`
   const projection = (name: string) => (embeddingSize === d ? undefined : at(name))
   return llamaLike(config, {
-    modelType: 'opt',
     classes: 'OPT',
     bias: { qkv: bias, o: bias, ffn: bias },
     biasFields: { enable_bias: true },

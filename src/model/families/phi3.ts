@@ -1,15 +1,14 @@
 // Phi-3 and Phi-4: LLaMA with q, k and v in one tensor, gate and up in another; a part of each head may be turned only, at other frequencies
 // where texts are long. Source: transformers `models/phi3/modeling_phi3.py` and `configuration_phi3.py`.
-import type { Architecture } from '../architecture.ts'
+import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { llamaLike } from './llama.ts'
 
-export function phi3(given: Config): Architecture {
+export function phi3(given: Config): Family {
   const sizes = { max_position_embeddings: 4096, original_max_position_embeddings: 4096 }
   const config = given.or({ ...sizes, rms_norm_eps: 1e-5, sliding_window: null })
   const window = config.sizeOrNull('sliding_window')
   return llamaLike(config, {
-    modelType: 'phi3',
     classes: 'Phi3',
     gguf: 'phi3',
     window: () => window,

@@ -1,11 +1,11 @@
 // SmolLM3: LLaMA whose every fourth layer does not turn queries and keys; those may have windows. Source: transformers
 // `models/smollm3/modeling_smollm3.py` and `configuration_smollm3.py`.
-import type { Architecture } from '../architecture.ts'
+import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { readRope } from '../rope.ts'
 import { biasesOfAll, llamaLike } from './llama.ts'
 
-export function smollm3(given: Config): Architecture {
+export function smollm3(given: Config): Family {
   const config = given.or({
     num_key_value_heads: 4,
     max_position_embeddings: 32768,
@@ -21,7 +21,6 @@ export function smollm3(given: Config): Architecture {
   const window = config.windows(layer => turns[layer] === 0)
   const rope = readRope(config, config.heads(config.size('hidden_size')).headSize)
   return llamaLike(config, {
-    modelType: 'smollm3',
     classes: 'SmolLM3',
     gguf: 'smollm3',
     ...biasesOfAll(config),
