@@ -91,12 +91,14 @@ const likes = fc
       'exaone4',
       'phi3',
       'granite',
+      'granitemoehybrid',
       'glm4',
       'gpt_neox',
     ),
     sliding_window: fc.constantFrom(null, 1, 3, 9),
     use_sliding_window: fc.boolean(),
     use_parallel_residual: fc.boolean(),
+    position_embedding_type: fc.constantFrom(null, 'rope'),
     max_window_layers: size(0, 2),
     sliding_window_pattern: size(1, 3),
     query_pre_attn_scalar: size(4, 30),
@@ -104,7 +106,13 @@ const likes = fc
     ...{ attention_multiplier: fc.constant(0.3), embedding_multiplier: fc.constant(3), logits_scaling: fc.constant(2) },
     residual_multiplier: fc.constantFrom(0.5, 1),
   })
-  .map(({ llama, turned, ...config }) => ({ ...llama, ...config, partial_rotary_factor: turned / llama.head_dim }))
+  .map(({ llama, turned, ...config }) => ({
+    ...{ ...llama, ...config, partial_rotary_factor: turned / llama.head_dim },
+    ...(config.model_type === 'granitemoehybrid' && {
+      ...{ num_local_experts: 0, layer_types: new Array(llama.num_hidden_layers).fill('attention') },
+      shared_intermediate_size: llama.intermediate_size,
+    }),
+  }))
 
 const opts = fc.record({
   ...shared,

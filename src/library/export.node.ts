@@ -46,15 +46,7 @@ export async function* exportModelEvents(
     const source = { name: baseName(name), format, modelType: model.architecture.modelType }
     await writeFile(
       sink,
-      jsonFile('fasp.json', {
-        schema: 1,
-        fasp: VERSION,
-        source,
-        ...recipe,
-        vocabulary,
-        logits: undefined,
-        exports: results,
-      }),
+      jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, vocabulary, exports: results }),
     )
     return placed(output, results)
   })

@@ -57,6 +57,8 @@ export interface Architecture {
   readonly embeddingScale?: number
   /** What logits are multiplied by (Granite). @default 1 */
   readonly logitScale?: number
+  /** What `layer_types` calls each layer in transformers 4, where 5 has another word for it. */
+  readonly layerType?: string
   /** How the classes of transformers begin, `…Config`, `…Model` and `…ForCausalLM`. */
   readonly classes: string
   /** How `…ForCausalLM` begins. @default as the others */

@@ -54,13 +54,18 @@ export class Config {
     return Array.from({ length: this.layerCount() }, (_, layer) => of(layer)).flat()
   }
 
-  /** What attention each layer has, as transformers 5 lists it; undefined where it is not listed. @throws UnsupportedModelError */
-  layerTypes<T extends string>(allowed: readonly T[]): readonly T[] | undefined {
+  /** What attention each layer has, as transformers 5 lists it; undefined where it is not, nor is `needed`. @throws UnsupportedModelError */
+  layerTypes<T extends string>(allowed: readonly T[], needed = false): readonly T[] | undefined {
     const list = this.json.layer_types ?? undefined
     const layers = this.layerCount()
-    if (list !== undefined && !(Array.isArray(list) && list.length === layers && list.every(t => allowed.includes(t))))
-      throw this.error('layer_types', list, `a list of ${layers}, each ${allowed.join(' or ')}`)
-    return list
+    const all = Array.isArray(list) && list.length === layers
+    if (all ? !list.every(type => allowed.includes(type)) : needed || list !== undefined)
+      throw this.error(
+        'layer_types',
+        all ? [...new Set(list)] : list,
+        `a list of ${layers}, each ${allowed.join(' or ')}`,
+      )
+    return list as readonly T[] | undefined
   }
 
   /** The window of each layer that has one: as transformers 5 lists them, or by the rule of a family's older configs. */

@@ -34,6 +34,9 @@ test('a model of an unknown type is told the nearest family, and what differs', 
 
 const LONGROPE = { rope_type: 'longrope', short_factor: new Array(16).fill(1), long_factor: [1] }
 
+const GRANITE4 = { model_type: 'granitemoehybrid', num_local_experts: 0, layer_types: new Array(6).fill('attention') }
+const MAMBA = ['mamba', 'attention', 'mamba', 'mamba', 'mamba', 'mamba']
+
 test.each<[object, string]>([
   [{ rms_norm_eps: 1e300 }, '"rms_norm_eps" is 1e+300; it must be a number from 1e-20 to 1000000000000'],
   [{ rms_norm_eps: 1e-300 }, 'it must be a number from'],
@@ -47,6 +50,19 @@ test.each<[object, string]>([
   ],
   [{ model_type: 'phi3', rope_parameters: LONGROPE }, '"long_factor" is [1]; it must be a list of 16 numbers above 0'],
   [{ model_type: 'granite', residual_multiplier: 'a' }, '"residual_multiplier" is "a"; it must be a number'],
+  [{ model_type: 'granitemoehybrid', num_local_experts: 64 }, '"num_local_experts" is 64; it must be 0: of Granite 4'],
+  [{ model_type: 'granitemoehybrid' }, '"num_local_experts" is 8; it must be 0'], // as transformers takes it
+  [{ ...GRANITE4, layer_types: null }, '"layer_types" is missing; it must be a list of 6, each attention or full_'],
+  [
+    { ...GRANITE4, layer_types: MAMBA },
+    '"layer_types" is ["mamba","attention"]; it must be a list of 6, each attention or',
+  ],
+  [{ ...GRANITE4, layer_types: ['attention'] }, '"layer_types" is ["attention"]; it must be a list of 6'],
+  [
+    { ...GRANITE4, position_embedding_type: 'alibi' },
+    '"position_embedding_type" is "alibi"; it must be one of rope, nope',
+  ],
+  [{ ...GRANITE4, shared_intermediate_size: 0 }, '"shared_intermediate_size" is 0; it must be an integer from 1 to'],
   [{ model_type: 'ministral3', rope_parameters: null }, '"rope_parameters" is missing; it must be an object'],
   [{ head_dim: 2 ** 24 }, '"head_dim" is 16777216; it must be an integer from 1 to 16384'],
   [{ hidden_size: { toString: 0 } }, '"hidden_size" is an object; it must be'],

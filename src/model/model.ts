@@ -11,7 +11,7 @@ import { exaone4 } from './families/exaone4.ts'
 import { gemma3 } from './families/gemma3.ts'
 import { glm4 } from './families/glm4.ts'
 import { gptNeox } from './families/gpt-neox.ts'
-import { granite } from './families/granite.ts'
+import { granite, graniteHybrid } from './families/granite.ts'
 import { llama } from './families/llama.ts'
 import { ministral3, mistral } from './families/mistral.ts'
 import { mixtral, olmoe, qwen3Moe } from './families/mixtures.ts'
@@ -31,6 +31,7 @@ const FAMILIES: Readonly<Record<string, (config: Config) => Family>> = {
   gpt_neox: gptNeox,
   phi3,
   granite,
+  granitemoehybrid: graniteHybrid,
   ministral3,
   glm4,
   qwen2,

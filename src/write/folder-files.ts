@@ -27,13 +27,13 @@ export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[
   ]
 }
 
-/** Numbers of rotary positions and routers with a decimal point: Python tells 8 from 8.0, transformers 4 warns of the former and 5 refuses it. */
+/** Numbers of rotary positions, routers and Mamba with a decimal point: Python tells 8 from 8.0; transformers 4 warns of 8, and 5 refuses it. */
 export function configFile(config: Record<string, unknown>): SideFile {
   const text = `${JSON.stringify(config, null, 2)}\n`
   return textFile(
     'config.json',
     text.replace(
-      /("(?:rope_theta|rotary_pct|rope_local_base_freq|router_jitter_noise|router_aux_loss_coef|\w*factor)": \d+)(?=,?\n)/g,
+      /("(?:rope_theta|rotary_pct|rope_local_base_freq|router_jitter_noise|router_aux_loss_coef|\w*factor)": \d+|"time_step_limit": \[\s*\d+)(?=,?\n)/g,
       '$1.0',
     ),
   )
@@ -48,6 +48,7 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
       ? compactConfig(a, keptWidths(a, recipe.layers))
       : { [a.ffnWidthKey]: plan.stored[0].ffn, ...layerFields(config, a, plan.layers.after), ...plan.biasFields }),
     ...expertFields(plan.architecture),
+    ...olderLayerTypes(plan.architecture),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default
     ...dtypeFields(
       config,
@@ -66,6 +67,10 @@ function expertFields(a: Architecture): Record<string, unknown> {
       }
     : {}
 }
+
+/** transformers 5 reads these, too; transformers 4, transformers.js and llama.cpp's converter know no others. */
+export const olderLayerTypes = (a: Architecture): Record<string, unknown> =>
+  a.layerType ? { layer_types: attentionHalves(a).map(() => a.layerType) } : {}
 
 /** The fields of `config.json` that say something of each layer, for those of the source that stay. */
 function layerFields(

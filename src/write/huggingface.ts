@@ -13,7 +13,7 @@ import { outputTypes } from '../plan.ts'
 import { CheckpointWriter } from './checkpoint.ts'
 import { codeFiles } from './code-files.ts'
 import { converted } from './converted.ts'
-import { configFile, dtypeFields } from './folder-files.ts'
+import { configFile, dtypeFields, olderLayerTypes } from './folder-files.ts'
 import { subSink } from './sink.ts'
 import type { ExportPlan, Target } from './target.ts'
 import { type Places, widened } from './widen.ts'
@@ -56,9 +56,12 @@ function planFolder(model: Model, config: Record<string, unknown>, wanted: strin
     async *write(sink, { signal }) {
       const writer = new CheckpointWriter(subSink(sink, ''), infos)
       yield* writeTensors(model, writer, infos, signal)
-      const { tied } = model.architecture
-      const file = { ...config, tie_word_embeddings: tied, ...dtypeFields(config, dtypes) }
-      const code = model.architecture.compact ? codeFiles(model.architecture) : []
+      const a = model.architecture
+      const file = {
+        ...{ ...config, ...olderLayerTypes(a), tie_word_embeddings: a.tied },
+        ...dtypeFields(config, dtypes),
+      }
+      const code = a.compact ? codeFiles(a) : []
       await writer.finish([configFile(file), ...code, ...model.checkpoint.sideFiles])
     },
   }

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from transformers import Glm4Config, Glm4ForCausalLM, Ministral3Config, Ministral3ForCausalLM
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import GraniteMoeHybridConfig, GraniteMoeHybridForCausalLM
 from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM, Olmo2Config, Olmo2ForCausalLM
 from transformers import OlmoeConfig, OlmoeForCausalLM
 from transformers import Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
@@ -24,6 +25,10 @@ OUT = pathlib.Path(__file__).parents[1] / "fixtures/families"
 LENGTH = 256  # goes in blocks (src/graphs/causal-attention.ts)
 sizes = dict(vocab_size=64, intermediate_size=36, num_hidden_layers=3, max_position_embeddings=300, initializer_range=0.3,
              bos_token_id=1, eos_token_id=2)  # fmt: skip
+# Granite 4 without experts and without Mamba, whose sizes its config checks all the same.
+granite4 = dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, shared_intermediate_size=38, num_local_experts=0, num_experts_per_tok=0,
+                layer_types=["attention"] * 3, mamba_n_heads=4, attention_multiplier=0.3, embedding_multiplier=6.0, residual_multiplier=0.4,
+                logits_scaling=3.0)  # fmt: skip
 # Head sizes that no kernel has. Windows that begin in the block of their query, and in the one before.
 FAMILIES = {
     "llama": (LlamaForCausalLM, LlamaConfig, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=10, mlp_bias=True,
@@ -67,6 +72,9 @@ FAMILIES = {
                    original_max_position_embeddings=4, rope_scaling={"type": "longrope", "attention_factor": 1.2, "short_factor": [9] * 5, "long_factor": [1, 1.5, 2, 3, 4]})),
     "granite": (GraniteForCausalLM, GraniteConfig, dict(hidden_size=24, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
                 attention_multiplier=0.3, embedding_multiplier=6.0, residual_multiplier=0.4, logits_scaling=3.0, mlp_bias=True, attention_bias=True)),
+    "granitemoehybrid": (GraniteMoeHybridForCausalLM, GraniteMoeHybridConfig, dict(**granite4, tie_word_embeddings=True, attention_bias=True,
+                         position_embedding_type="rope", rope_parameters={"rope_type": "default", "rope_theta": 1e5})),
+    "granitemoehybrid-nope": (GraniteMoeHybridForCausalLM, GraniteMoeHybridConfig, granite4),
     "ministral3": (Ministral3ForCausalLM, Ministral3Config, dict(hidden_size=32, num_attention_heads=3, num_key_value_heads=1, head_dim=10,
                    rope_parameters={"type": "yarn", "rope_theta": 1e4, "factor": 16.0, "original_max_position_embeddings": 256, "beta_fast": 8.0,
                                     "beta_slow": 1.0, "mscale_all_dim": 0.5, "mscale": 1.0, "llama_4_scaling_beta": 0.1})),

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import Exaone4Config, Exaone4ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GraniteMoeHybridConfig, GraniteMoeHybridForCausalLM
 from transformers import Glm4Config, Glm4ForCausalLM, Ministral3Config, Ministral3ForCausalLM
 from transformers import GraniteConfig, GraniteForCausalLM, Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM
 from transformers import MixtralConfig, MixtralForCausalLM, OlmoeConfig, OlmoeForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
@@ -30,6 +31,8 @@ opt = dict(vocab_size=1024, hidden_size=96, ffn_dim=256, num_hidden_layers=3, nu
            word_embed_proj_dim=96, dropout=0.0, bos_token_id=1, eos_token_id=2, pad_token_id=1, init_std=0.2)  # fmt: skip
 neox = dict(vocab_size=1024, hidden_size=96, intermediate_size=256, num_hidden_layers=3, num_attention_heads=6, max_position_embeddings=512,
             bos_token_id=1, eos_token_id=2, initializer_range=0.2)  # fmt: skip
+granite4 = {**llama, "shared_intermediate_size": 224, "num_local_experts": 0, "num_experts_per_tok": 0, "layer_types": ["attention"] * 3, "mamba_n_heads": 4,
+            "attention_multiplier": 0.3, "embedding_multiplier": 6.0, "residual_multiplier": 0.4, "logits_scaling": 3.0}
 llama3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}  # fmt: skip
 longrope = {"type": "longrope", "factor": 512 / 60, "short_factor": [1, 1.1, 1.2, 1.5], "long_factor": [1, 2, 4, 8]}
@@ -60,6 +63,8 @@ CASES = {
     "phi3-window": (Phi3ForCausalLM, Phi3Config, {**llama, "pad_token_id": 0, "sliding_window": 24}),
     "granite": (GraniteForCausalLM, GraniteConfig, {**llama, "attention_multiplier": 0.3, "embedding_multiplier": 6.0, "residual_multiplier": 0.4,
                 "logits_scaling": 3.0, "tie_word_embeddings": True}),
+    "granite4": (GraniteMoeHybridForCausalLM, GraniteMoeHybridConfig, {**granite4, "position_embedding_type": "rope", "tie_word_embeddings": True}),
+    "granite4-nope": (GraniteMoeHybridForCausalLM, GraniteMoeHybridConfig, {**granite4, "attention_bias": True}),
     "glm4": (Glm4ForCausalLM, Glm4Config, {**llama, "head_dim": 20, "pad_token_id": 0}),
     "gpt-neox": (GPTNeoXForCausalLM, GPTNeoXConfig, neox),
     "gpt-neox-serial": (GPTNeoXForCausalLM, GPTNeoXConfig, {**neox, "use_parallel_residual": False, "attention_bias": False,
@@ -106,11 +111,12 @@ def cut(model, folder):
         if not any(channels):
             channels[0] = [1]
         layer = next(name for name in state if f"layers.{i}." in name).split(f"layers.{i}.")[0] + f"layers.{i}."
-        ffn = "" if classes == "OPT" else "mlp."
+        ffn = {"OPT": "", "GraniteMoeHybrid": "shared_mlp."}.get(classes, "mlp.")
         neox = classes == "GPTNeoX"
         attention = layer + ("attention" if neox else "self_attn")
         up, down = (["gate_proj", "up_proj"], "down_proj") if ffn else (["fc1"], "fc2")
         up, down = (["dense_h_to_4h"], "dense_4h_to_h") if neox else (up, down)
+        down = "output_linear" if classes == "GraniteMoeHybrid" else down
         neurons = sorted(random.sample(range(state[f"{layer}{ffn}{down}.weight"].shape[1]), random.randint(1, 200)))
         output = f"{attention}.{'dense' if neox else 'o_proj' if ffn else 'out_proj'}.weight"
         rows = [head * size + c for head, each in enumerate(channels) for c in each]
@@ -122,7 +128,8 @@ def cut(model, folder):
         keep([f"{attention}.qkv_proj.weight"], [*range(before), *(before + row for row in rows)], 0)
         keep([output], columns, 1)
         keep([f"{layer}{ffn}{name}.{part}" for name in up for part in ("weight", "bias")], neurons, 0)
-        keep([f"{layer}mlp.gate_up_proj.weight"], [*neurons, *(config.get("intermediate_size", 0) + n for n in neurons)], 0)
+        both = [*neurons, *(state[f"{layer}{ffn}{down}.weight"].shape[1] + n for n in neurons)]  # where one tensor has gate and up
+        keep([f"{layer}mlp.gate_up_proj.weight", f"{layer}shared_mlp.input_linear.weight"], both, 0)
         keep([f"{layer}{ffn}{down}.weight"], neurons, 1)
         layer_widths.append({"ffn": len(neurons), "values": [len(each) for each in channels]})
     auto_map = {"AutoConfig": f"configuration_fasp.{family}Config", "AutoModel": f"modeling_fasp.{family}Model",

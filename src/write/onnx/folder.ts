@@ -7,6 +7,7 @@ import { stockConfig } from '../../model/compact.ts'
 import type { Model } from '../../model/model.ts'
 import { loadTokenizer } from '../../text/tokenizer.ts'
 import { VERSION } from '../../version.ts'
+import { olderLayerTypes } from '../folder-files.ts'
 import { cachedValues } from './cached-attention.ts'
 import { ONNX_FORMATS, type OnnxDtype } from './dtypes.ts'
 
@@ -27,6 +28,7 @@ export function onnxFolderFiles(model: Model, files: readonly OnnxFileResult[]):
   const { checkpoint } = model
   const config = {
     ...stockConfig(model.architecture, checkpoint.config),
+    ...olderLayerTypes(model.architecture),
     'transformers.js_config': runtimeConfig(files),
   }
   const card = { name: 'README.md', bytes: new TextEncoder().encode(onnxCard(model, files)) }

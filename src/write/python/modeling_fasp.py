@@ -154,8 +154,9 @@ def resize(linear, rows, columns):
 ATTENTIONS = ("self_attn", "attention")
 VALUES = ("v_proj", "qkv_proj", "query_key_value")
 OUTPUTS = ("o_proj", "out_proj", "dense")
-FFN_INPUTS = ("gate_proj", "up_proj", "gate_up_proj", "fc1", "dense_h_to_4h")
-FFN_OUTPUTS = ("down_proj", "fc2", "dense_4h_to_h")
+FFNS = ("mlp", "shared_mlp")
+FFN_INPUTS = ("gate_proj", "up_proj", "gate_up_proj", "input_linear", "fc1", "dense_h_to_4h")
+FFN_OUTPUTS = ("down_proj", "output_linear", "fc2", "dense_4h_to_h")
 
 
 def names_in(module, names):
@@ -174,7 +175,7 @@ def narrow(model, config):
         [attention] = [getattr(layer, name) for name in names_in(layer, ATTENTIONS)]
         if hasattr(attention, "head_size"):
             attention.head_dim = attention.head_size  # as GPT-NeoX calls it
-        ffn = getattr(layer, "mlp", layer)
+        ffn = next((getattr(layer, name) for name in names_in(layer, FFNS)), layer)
         [value_name], [output_name], [ffn_out] = names_in(attention, VALUES), names_in(attention, OUTPUTS), names_in(ffn, FFN_OUTPUTS)
         values, size = width["values"], attention.head_dim
         neurons = getattr(ffn, ffn_out).in_features
