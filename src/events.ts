@@ -18,7 +18,7 @@ export type Phase =
   | 'speed'
 
 /** What a phase counts. */
-export type Unit = 'layers' | 'tokens' | 'bytes' | 'characters' | 'tensors' | 'turns'
+export type Unit = 'layers' | 'tokens' | 'bytes' | 'characters' | 'tensors' | 'turns' | 'files'
 
 export type ProgressEvent =
   /** A phase has begun. `total` counts what its `progress` events count. */

@@ -14,6 +14,7 @@ import {
   pruneEvents as prunePath,
 } from './library/prune.node.ts'
 import { SHAPES } from './library/shapes.node.ts'
+import { verifyEvents as verifyPath } from './library/verify.node.ts'
 
 const pruneEvents = checked('prune', 1, SHAPES.prune, prunePath)
 const prepareEvents = checked('prepare', 1, SHAPES.prune, preparePath)
@@ -26,6 +27,7 @@ const inspectEvents = checked('inspect', 1, SHAPES.open, nodeVerbs.inspect)
 const exportModelEvents = checked('exportModel', 1, SHAPES.export, exportPath)
 const compareEvents = checked('compare', 1, SHAPES.compare, compareModels)
 const fetchModelEvents = checked('fetchModel', 1, SHAPES.open, fetchNamed)
+const verifyEvents = checked('verify', 1, SHAPES.verify, verifyPath)
 const pushEvents = checked('push', 2, SHAPES.push, pushFolder)
 
 /**
@@ -129,6 +131,16 @@ export const exportModel = promised(exportModelEvents)
 export const compare = promised(compareEvents)
 
 /**
+ * Checks that what `prune` or `exportModel` wrote is whole and as it was written: SHA-256 of its files, tensors against the config, kept
+ * indices against widths, finite weights, and some logits against those that `fasp.json` records. Of a `.gguf` file what can be.
+ * @example
+ * const { right, checks } = await verify('smaller')
+ * for (const { name, found, text } of checks) console.log(name, found, text)
+ * @throws FormatError for what fasp did not write; what is wrong with what it wrote is in the result
+ */
+export const verify = promised(verifyEvents)
+
+/**
  * Where a model is on disk: `path` itself if it exists; or else the Hub's model of that name, in the Hub's cache, fetched where need be.
  * @example
  * const folder = await fetchModel('org/name')
@@ -156,6 +168,7 @@ export type { EvaluateOptions } from './library/evaluate.node.ts'
 export type { ExportPathOptions } from './library/export.node.ts'
 export type { EngineChoice, TextInput } from './library/platform.node.ts'
 export type { PathPlan, PathRun, PlanOptions, PrunePathOptions, PrunePathResult } from './library/prune.node.ts'
+export type { Check, Verification } from './library/verify.node.ts'
 export { describeMachine } from './report/machine.node.ts'
 export { type ReportOptions, readResult, writeReport } from './report/report.node.ts'
 export { readText } from './text/text.node.ts'
@@ -172,4 +185,5 @@ export {
   prepareEvents,
   pruneEvents,
   pushEvents,
+  verifyEvents,
 }

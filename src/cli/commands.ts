@@ -13,6 +13,7 @@ export const COMMANDS: Readonly<Record<string, { readonly summary: string; reado
   compare: { summary: 'measure several methods side by side', load: () => import('./compare.ts') },
   generate: { summary: 'continue a text', load: () => import('./generate.ts') },
   inspect: { summary: 'show architecture, shapes, parameters and bytes', load: () => import('./inspect.ts') },
+  verify: { summary: 'check that a result is whole and as it was written', load: () => import('./verify.ts') },
   push: { summary: 'upload a result to the Hugging Face Hub', load: () => import('./push.ts') },
   report: { summary: 'show results, as text, page, tables or chart', load: () => import('./report.ts') },
   bench: { summary: 'time pruning, or models, on this machine', load: () => import('./bench.ts') },

@@ -92,6 +92,7 @@ class Display {
       bytes: `${bytes(done)} of ${bytes(total)}`,
       tensors: `${done} of ${total} tensors`,
       turns: `turn ${done} of ${total}`,
+      files: `${done} of ${total} files`,
     }
     const phase = `${this.#phase}: ${count[this.#unit]}`
     if (done === 0) return this.terminal ? fitting([[bar(0), phase], [phase]]) : phase

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { shortNames } from '../display.ts'
 import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
-import { openRegular } from '../formats/file.node.ts'
+import { hashFile } from '../formats/file.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import { findTexts } from '../hub/texts.node.ts'
 import type { Model } from '../model/model.ts'
@@ -98,8 +98,7 @@ async function hashModel(local: string): Promise<string> {
     const path = join(local, name)
     if (!(await stat(path)).isFile()) continue // links of the Hub's cache are followed
     hash.update(`${name}\0`)
-    const { handle } = await openRegular(path)
-    for await (const chunk of handle.createReadStream()) hash.update(chunk)
+    await hashFile(path, hash)
   }
   return hash.digest('hex')
 }

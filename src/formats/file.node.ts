@@ -1,4 +1,5 @@
-// A file on disk as a handle, as a `ByteSource`, or whole: the only place where files that users name are opened for reading.
+// A file on disk as a handle, as a `ByteSource`, whole, or as its hash: the only place where files that users name are opened for reading.
+import { createHash, type Hash } from 'node:crypto'
 import { constants, type FileHandle, open } from 'node:fs/promises'
 import { FormatError } from '../errors.ts'
 import { type ByteSource, readWhole } from './bytes.ts'
@@ -29,6 +30,9 @@ export async function openRegular(path: string): Promise<{ handle: FileHandle; s
 
 const irregular = (path: string) => new FormatError(path, 'is no regular file, but a folder, pipe, socket or device')
 
+/** Larger parts are hashed no faster. */
+const HASHED_BYTES = 2 ** 20
+
 /** After reading as much, looking whether somebody wrote to the file meanwhile costs nothing: tensors are as large. */
 const WATCHED_BYTES = 2 ** 16
 
@@ -51,6 +55,17 @@ export async function openFile(path: string): Promise<ByteSource> {
 /** All of a file. @throws as `openRegular`; FormatError where it has more than `limit` bytes */
 export const readSmallFile = async (path: string, limit: number): Promise<Uint8Array> =>
   readWhole(await openFile(path), limit)
+
+/** SHA-256 of a file, in hexadecimal. @throws as `openRegular` */
+export const sha256 = async (path: string): Promise<string> =>
+  (await hashFile(path, createHash('sha256'))).digest('hex')
+
+/** Adds a file to a hash. @throws as `openRegular` */
+export async function hashFile(path: string, hash: Hash): Promise<Hash> {
+  const { handle } = await openRegular(path)
+  for await (const chunk of handle.createReadStream({ highWaterMark: HASHED_BYTES })) hash.update(chunk)
+  return hash
+}
 
 async function read(handle: FileHandle, path: string, start: number, end: number): Promise<ArrayBuffer> {
   const buffer = new ArrayBuffer(Math.max(0, end - start))

@@ -46,7 +46,15 @@ export async function* exportModelEvents(
     const source = { name: baseName(name), format, modelType: model.architecture.modelType }
     await writeFile(
       sink,
-      jsonFile('fasp.json', { schema: 1, fasp: VERSION, source, ...recipe, vocabulary, exports: results }),
+      jsonFile('fasp.json', {
+        schema: 1,
+        fasp: VERSION,
+        source,
+        ...recipe,
+        vocabulary,
+        logits: undefined,
+        exports: results,
+      }),
     )
     return placed(output, results)
   })

@@ -8,6 +8,7 @@ import { bytes } from '../display.ts'
 import { describeEngine } from '../engine/engine.node.ts'
 import { engineNotice } from '../engine/facts.ts'
 import { UsageError } from '../errors.ts'
+import { fewLogits } from '../evaluate/few-logits.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import { exportRequests, type PlacedExport, placed, writeExports } from '../export/export.node.ts'
 import type { PlannedExport } from '../export/result.ts'
@@ -15,6 +16,7 @@ import { type ExportRequest, planExport, plannedModel, TARGETS } from '../export
 import type { FloatDType } from '../formats/dtype.ts'
 import { isQuantized } from '../formats/gguf-dequantize.ts'
 import { shardedBytes } from '../formats/safetensors.ts'
+import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
@@ -155,6 +157,7 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
         await using pruned = await openCheckpoint(join(sink.pending, folder))
         // A GGUF source gives its tokenizer and names to a GGUF result.
         const written = describeModel({ ...pruned, ...given, name: output })
+        if (!single) sink.note({ logits: await fewLogits(memoryContext(chosen.engine, signal), written) })
         const context = { ...on, open: openCheckpoint, apart: !single, source: model }
         const exports = yield* writeExports(written, requests, sink, context)
         await using file = single && texts ? await openCheckpoint(join(sink.pending, GGUF_FILE)) : undefined

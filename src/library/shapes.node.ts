@@ -60,5 +60,5 @@ const OF_METHODS = Object.fromEntries(['preset', ...Object.keys(METHOD_OPTIONS)]
 
 export const SHAPES = {
   ...{ open: OPEN, plan: { ...OF_METHODS, ...PLAN }, prune: { ...OF_METHODS, ...PRUNE }, evaluate: EVALUATE },
-  ...{ perplexity: PERPLEXITY, generate: GENERATE, export: EXPORT, compare: COMPARE, push: PUSH },
+  ...{ verify: ENGINE, perplexity: PERPLEXITY, generate: GENERATE, export: EXPORT, compare: COMPARE, push: PUSH },
 }

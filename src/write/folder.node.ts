@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { OutputError } from '../errors.ts'
+import { sha256 } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { tellUnfinished } from '../unfinished.node.ts'
 import { GGUF_FILE } from './gguf.ts'
@@ -25,6 +26,8 @@ import type { Sink, SinkFile } from './sink.ts'
 export interface FolderSink extends Sink {
   /** Where the files are until `commit`. */
   readonly pending: string
+  /** Adds fields to the `fasp.json` of the folder, or replaces them. */
+  note(fields: object): void
 }
 
 /** Makes a folder below TMPDIR; who asks for it removes it. @param hint what else the user can do @throws OutputError */
@@ -58,6 +61,7 @@ export async function openFolderSink(
   for (const parent of parents) tellUnfinished(parent, 'parent')
   const open = new Set<SinkFile>()
   const lengths = new Map<string, number>() // of all files
+  const noted = {}
   let finished = false
   const abort = async () => {
     for (const file of open) await file.close().catch(() => {})
@@ -80,16 +84,21 @@ export async function openFolderSink(
       if (await existing(partial)) throw cause
       throw new OutputError(`${path}: somebody removed ${partial}, which fasp was writing. Run again.`, { cause })
     })
-  /** Lists all files in the one that marks the folder as ours. */
+  const sync = (name: string) => syncFile(join(partial, name), lengths.get(name)!, `${name} of ${path}`)
+  /** Lists all other files, with their hashes, in the one that marks the folder as ours. */
   const list = async () => {
-    if (!lengths.has(OWN_MARK)) return
+    const files: Record<string, string> = {}
+    for (const name of [...lengths.keys()].sort())
+      if (name !== OWN_MARK) files[name] = await sha256(join(partial, name))
     const recipe = JSON.parse(await readFile(join(partial, OWN_MARK), 'utf8'))
-    const { bytes } = jsonFile(OWN_MARK, { ...recipe, files: [...lengths.keys()].sort() })
+    const { bytes } = jsonFile(OWN_MARK, { ...recipe, ...noted, files })
     await writeFile(join(partial, OWN_MARK), bytes)
     lengths.set(OWN_MARK, bytes.byteLength)
+    await sync(OWN_MARK)
   }
   return {
     pending: partial,
+    note: fields => Object.assign(noted, fields),
     create: async (name, byteLength) => {
       const what = `${name} of ${path}`
       const file = await write(what, async () => {
@@ -113,8 +122,8 @@ export async function openFolderSink(
           await rm(join(partial, temporary), { recursive: true, force: true })
           for (const name of lengths.keys()) if (name.startsWith(temporary)) lengths.delete(name)
         }
-        await list()
-        for (const [name, length] of lengths) await syncFile(join(partial, name), length, `${name} of ${path}`)
+        for (const name of lengths.keys()) await sync(name)
+        if (lengths.has(OWN_MARK) && !isGgufFile(path)) await list()
         await syncFolder(partial)
       })
       finished = true

@@ -8,10 +8,10 @@ import { OutputError } from '../errors.ts'
 import { openFile, readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { openGguf } from '../formats/gguf.ts'
-import { parseJsonObject } from '../formats/json.ts'
+import { type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { OWN_KEY } from './gguf.ts'
 
-/** The file that marks a folder as written by us, and lists what we wrote there as `files`: only that may be replaced. */
+/** The file that marks a folder as written by us, and lists what we wrote there as `files`, with hashes: only that may be replaced. */
 export const OWN_MARK = 'fasp.json'
 
 /** Whether an output is a GGUF file, and not a folder. */
@@ -92,9 +92,14 @@ async function checkFolder(path: string, target: string): Promise<void> {
   )
 }
 
+/** What a folder that we wrote says of itself. @throws FormatError */
+export const readMark = async (folder: string): Promise<JsonObject> =>
+  parseJsonObject(await readSmallFile(join(folder, OWN_MARK), MAX_MARK_BYTES), join(folder, OWN_MARK))
+
 async function ownFiles(folder: string): Promise<Set<string>> {
-  const { files } = parseJsonObject(await readSmallFile(join(folder, OWN_MARK), MAX_MARK_BYTES), OWN_MARK)
-  return new Set([OWN_MARK, ...(Array.isArray(files) ? files.filter(name => typeof name === 'string') : [])])
+  const { files } = await readMark(folder)
+  const names = Array.isArray(files) ? files : Object.keys(files ?? {}) // a list in older folders
+  return new Set([OWN_MARK, ...names.filter(name => typeof name === 'string')])
 }
 
 async function checkInput(path: string, target: string, input: string): Promise<void> {
