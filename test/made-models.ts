@@ -3,8 +3,8 @@ import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { layoutSafetensors } from '../src/formats/safetensors.ts'
 import { elements } from '../src/formats/tensors.ts'
-import { tensorShapes } from '../src/model/architecture.ts'
-import { type LayerWidths, normsOf } from '../src/model/half-block.ts'
+import { ffnHalves, tensorShapes } from '../src/model/architecture.ts'
+import { type LayerWidths, normsOf, storedInputs } from '../src/model/half-block.ts'
 import { architectureOf } from '../src/model/model.ts'
 import { openCheckpoint } from '../src/node.ts'
 
@@ -113,21 +113,25 @@ export function compactLlama({ config, tensors }: MadeModel, widths: readonly La
     const picked = first(out).flatMap(row => kept.map(column => tensors[name].values[row * width + column]))
     narrow[name] = { shape: [out, kept.length], values: Float32Array.from(picked) }
   }
+  const ffns = ffnHalves(architectureOf('made', config))
   for (const [i, { ffn, values }] of widths.entries()) {
+    const { output } = ffns[i]
     const at = `model.layers.${i}.`
     const channels = (heads: number) =>
       first(heads).flatMap(head => first(values[Math.floor(head / (heads / k))]).map(channel => head * e + channel))
     for (const kind of ['weight', 'bias']) {
       const keep = (name: string, kept: readonly number[]) => {
-        if (tensors[`${at}${name}.${kind}`]) rows(`${at}${name}.${kind}`, kept)
+        if (tensors[`${name}.${kind}`]) rows(`${name}.${kind}`, kept)
       }
-      for (const name of ['gate', 'up']) keep(`mlp.${name}_proj`, first(ffn))
-      const width = config.intermediate_size as number
-      keep('mlp.gate_up_proj', [...first(ffn), ...first(ffn).map(row => width + row)])
-      keep('self_attn.v_proj', channels(k))
-      keep('self_attn.qkv_proj', [...first((h + k) * e), ...channels(k).map(row => (h + k) * e + row)])
+      for (const [name, slices] of storedInputs(ffns[i]))
+        keep(
+          name,
+          slices.flatMap((_, slice) => first(ffn).map(row => slice * output.in + row)),
+        )
+      keep(`${at}self_attn.v_proj`, channels(k))
+      keep(`${at}self_attn.qkv_proj`, [...first((h + k) * e), ...channels(k).map(row => (h + k) * e + row)])
     }
-    columns(`${at}mlp.down_proj.weight`, first(ffn))
+    columns(`${output.name}.weight`, first(ffn))
     columns(`${at}self_attn.o_proj.weight`, channels(h))
   }
   return { config: { ...config, model_type: `fasp_${config.model_type}`, layer_widths: widths }, tensors: narrow }

@@ -30,6 +30,7 @@ export function unlikeGguf(a: Architecture): string | undefined {
     return `them without ${graph.activations.join(' or ')} in FFNs`
   const unknown = names.find(name => !storedName(name, graph))
   if (unknown) return `them with ${unknown}`
+  if (attentionHalves(a).every(({ rope }) => !rope)) return 'them without rope'
   const { kind } = ropeDivisors(a)
   if (kind !== 'one' && kind !== 'yarn' && kind !== GRAPHS[ggufArchitecture(a)].divisors)
     return 'them with a factor for each rotary frequency'

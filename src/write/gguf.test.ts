@@ -321,6 +321,17 @@ const GRANITE = {
   ...{ model_type: 'granite', attention_multiplier: 0.3, embedding_multiplier: 12, residual_multiplier: 0.22 },
   ...{ logits_scaling: 8, rope_parameters: LLAMA3_ROPE, head_dim: 20, num_attention_heads: 4 },
 }
+/** Granite 4, dense: gate and up in one tensor. */
+const GRANITE4 = {
+  ...{
+    ...GRANITE,
+    model_type: 'granitemoehybrid',
+    num_local_experts: 0,
+    num_hidden_layers: 3,
+    shared_intermediate_size: 192,
+  },
+  ...{ layer_types: new Array(3).fill('attention'), position_embedding_type: 'rope', hidden_size: 96 },
+}
 const QWEN3 = { model_type: 'qwen3', head_dim: 20, num_attention_heads: 4, rope_theta: 1e6, rms_norm_eps: 1e-6 }
 
 /** OLMo 3 with what llama.cpp has a graph for. */
@@ -362,6 +373,8 @@ test.each([
   ['phi3', PHI3, ''],
   ['granite', { ...GRANITE, tie_word_embeddings: false, rope_parameters: undefined }, ''],
   ['granite', GRANITE, 'the widest'],
+  ['granite', GRANITE4, ''],
+  ['granite', { ...GRANITE4, tie_word_embeddings: false, rope_parameters: undefined }, 'the widest'],
   ['mistral3', { ...YARN, model_type: 'ministral3', head_dim: 20 }, ''],
   ['qwen3', { ...QWEN3, rope_scaling: { ...YARN.rope_parameters, mscale: undefined } }, 'the widest'],
   ['qwen3', { ...QWEN3, rope_scaling: { ...YARN.rope_parameters, attention_factor: 1.3 } }, ''],
@@ -419,6 +432,8 @@ test.each([
   [{ ...QWEN3, rope_scaling: { ...YARN.rope_parameters, beta_fast: 16 } }, 'beta_fast, beta_slow or truncate'],
   [{ ...PHI3, head_dim: 24, num_attention_heads: 2 }, 'heads do not fill the embedding'],
   [{ ...NEOX, attention_bias: false }, 'them without biases'],
+  [{ ...GRANITE4, position_embedding_type: 'nope' }, 'them without rope'],
+  [{ ...GRANITE4, attention_bias: true }, 'them with biases'],
   [{ ...NEOX, hidden_act: 'relu' }, 'them without gelu or gelu_tanh in FFNs'],
 ])('%j has no architecture in llama.cpp', async (config, problem) => {
   const model = await made(randomLlama(config, 8))

@@ -43,6 +43,7 @@ import { quantizeByGram } from './gptq.ts'
 import { gramReader } from './grams.ts'
 import type { Sink } from './sink.ts'
 import type { ExportPlan, Target } from './target.ts'
+import { unfused } from './unfused.ts'
 import { widened } from './widen.ts'
 
 export const GGUF_FILE = 'model.gguf'
@@ -63,7 +64,8 @@ export const gguf: Target = {
   plan: (model, dtype) => planGguf(model, dtype as GgufFileType),
 }
 
-function planGguf(source: Model, fileType: GgufFileType): ExportPlan {
+function planGguf(given: Model, fileType: GgufFileType): ExportPlan {
+  const source = unfused(given)
   checkArchitecture(source)
   const model = fitted(source, fileType)
   const { statistics, gguf } = model.checkpoint
