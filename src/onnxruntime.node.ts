@@ -2,14 +2,14 @@
 // and its script would ask NuGet for CUDA's. The files of this machine are fetched into fasp's own folder instead, by `postinstall`
 // (cli/postinstall.ts) or, where scripts are off, by the first engine. A package of this version that a project has itself is taken first.
 import { type SpawnSyncOptions, spawnSync } from 'node:child_process'
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DeviceError } from './errors.ts'
-import { tellUnfinished } from './unfinished.node.ts'
+import { removeLeftovers, tellUnfinished, unfinishedPath } from './unfinished.node.ts'
 
 /** Its version, and what npm's registry says of its tarball; a test compares both with package-lock.json. */
 export const RUNTIME_VERSION = '1.30.0'
@@ -50,8 +50,8 @@ function fetchPackage(): string {
   if (!BUILDS.includes(build))
     throw new DeviceError(build, `${name}, which fasp computes with, has builds for ${BUILDS.join(', ')} only.`)
   channel(FETCHING).publish(`Fetching ${name} for ${build} by npm, once (114 MB)`)
-  const unfinished = `${own}.${randomUUID()}.partial`
-  tellUnfinished(unfinished, 'temporary')
+  removeLeftovers(dirname(own))
+  const unfinished = unfinishedPath(own)
   try {
     mkdirSync(unfinished, { recursive: true })
     pack(unfinished)

@@ -1,16 +1,111 @@
 // What a run must not leave behind: paths that are there only while it runs. A program that ends the process by force (cli/cli.ts) listens
-// to the channel and removes them; whoever makes them removes them otherwise.
+// to the channel and removes them; whoever makes them removes them otherwise. Their names say whose they are, so that what a process left
+// that was killed is found by the next.
+import { createHash, randomUUID } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
 
 /** Name of the channel (nodejs.org/api/diagnostics_channel.html). Its messages are `Unfinished`. */
 export const UNFINISHED = 'fasp:unfinished'
+/** Name of the channel of what was found of others. Its messages are texts for people. */
+export const LEFTOVERS = 'fasp:leftovers'
 
 export interface Unfinished {
   readonly path: string
-  /** Something to remove with all that is in it; a folder to remove if it is empty; nothing any more. */
-  readonly state: 'temporary' | 'parent' | 'kept'
+  /** Something to remove with all that is in it; a folder to remove if it is empty; what the same command goes on from; nothing any more. */
+  readonly state: 'temporary' | 'parent' | 'resumable' | 'kept'
 }
 
 /** Says so before `path` is made, or that it is to stay. */
 export const tellUnfinished = (path: string, state: Unfinished['state']): void =>
   channel(UNFINISHED).publish({ path, state } satisfies Unfinished)
+
+export const tellLeftover = (text: string): void => channel(LEFTOVERS).publish(text)
+
+const ENDING = '.partial'
+/** After it: what gave way to it, from then until it is in its place. */
+export const OLD = '.old'
+
+/** A new path for something temporary that begins with `start`. It is told. */
+export function unfinishedPath(start: string): string {
+  const path = `${start}.${newOwner()}${ENDING}`
+  tellUnfinished(path, 'temporary')
+  return path
+}
+
+const orElse = <T>(other: T, get: () => T): T => {
+  try {
+    return get()
+  } catch {
+    return other
+  }
+}
+
+/** Where process ids mean something: this machine, and under Linux this boot and container. Folders may be shared with others. */
+const machine = (): string => {
+  const boot = orElse('', () => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'))
+  const container = orElse('', () => readlinkSync('/proc/self/ns/pid'))
+  return createHash('sha256').update(`${hostname()} ${boot} ${container}`).digest('hex').slice(0, 8)
+}
+
+/** When a process began (proc(5)): another that has its number by chance began later. Undefined where that is not to be seen. */
+const started = (pid: number): string | undefined => {
+  const stat = orElse('', () => readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  const [state, ...fields] = stat.split(') ').at(-1)!.split(' ')
+  return state === 'Z' ? 'ended' : fields[18]
+}
+
+/** Part of a name: this process, and a number of its own. */
+export const newOwner = (): string =>
+  `${machine()}-${process.pid}-${started(process.pid) ?? ''}-${randomUUID().slice(0, 8)}`
+
+const OWNED = /^(.+)\.([0-9a-f]{8})-(\d+)-(\d*)-[0-9a-f]{8}$/
+
+export interface Found {
+  readonly path: string
+  /** Its name before the owner. */
+  readonly start: string
+  readonly pid: number
+  /** Whether that process runs; of another user's or machine's that is not for us to say. */
+  readonly owner: 'here' | 'gone' | 'elsewhere'
+}
+
+/** What bears an owner and `ending` in `folder`. */
+export function unfinishedIn(folder: string, ending = ENDING): Found[] {
+  const names = orElse<string[]>([], () => readdirSync(folder)).filter(name => name.endsWith(ending))
+  return names.flatMap((name): Found[] => {
+    const [found, start, where, number, since] = OWNED.exec(name.slice(0, -ending.length)) ?? []
+    if (found === undefined) return []
+    const path = join(folder, name)
+    const pid = Number(number)
+    if (where === machine() && runs(pid, since)) return [{ path, start, pid, owner: 'here' }]
+    // In a folder of another user, names could become links while it is removed.
+    const ours = where === machine() && orElse(-1, () => lstatSync(path).uid) === (process.geteuid?.() ?? 0)
+    return [{ path, start, pid, owner: ours ? 'gone' : 'elsewhere' }]
+  })
+}
+
+function runs(pid: number, since: string): boolean {
+  try {
+    process.kill(pid, 0) // sends nothing
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+  }
+  return [since, undefined].includes(started(pid))
+}
+
+/** Removes from `folder` what processes that have gone had not finished; tells so, and of what nobody here may remove. */
+export function removeLeftovers(folder: string): void {
+  for (const { path, owner } of unfinishedIn(folder)) {
+    if (owner === 'here' || existsSync(`${path}${OLD}`)) continue
+    try {
+      if (owner === 'gone') rmSync(path, { recursive: true, force: true, maxRetries: 3 })
+      tellLeftover(`${path} ${owner === 'gone' ? 'is removed: a run that was killed had left it.' : FOREIGN}`)
+    } catch {} // it cannot be removed, as is said where that keeps a run from its work
+  }
+}
+
+const FOREIGN =
+  'is of another user, machine or container, or from before a restart. Unless a run is still writing it, remove it.'

@@ -1,15 +1,26 @@
 // Outputs that cannot be written or may not be replaced, and runs that are interrupted: nothing is left behind, nothing old is touched.
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+} from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openCheckpoint, pruneEvents } from '../src/node.ts'
+import { newOwner } from '../src/unfinished.node.ts'
 import { openFolderSink } from '../src/write/folder.node.ts'
 import { checkOutput } from '../src/write/place.node.ts'
 import { writeFile } from '../src/write/sink.ts'
 import { writeTextFile } from '../src/write/text-file.node.ts'
 import { describeDisk, onDisk } from './disk.ts'
-import { fasp, put, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, goneOwner, put, QUICK, type Run, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { hasStrace } from './strace.ts'
 
 const workplace = workplaces()
@@ -132,21 +143,41 @@ describe('what happens to the unfinished folder', () => {
     const error = await sink.commit().catch(error => error)
     await sink.abort()
     expect(error.message).toContain(`exists already`)
-    expect(error.message).toContain(`The finished result is kept in ${sink.pending}.`)
-    expect(readdirSync(sink.pending)).toEqual(['model.safetensors'])
+    const [, kept] = /The finished result is kept in (.+finished)\.$/.exec(error.message)!
+    await (await openFolderSink(join(folder, 'other'), false)).abort() // takes it for no leftover
+    expect(readdirSync(kept)).toEqual(['model.safetensors'])
     expect(readdirSync(join(folder, 'out'))).toEqual(['other.txt'])
   })
 })
 
 describe('a run killed while the new output takes the place of the old', () => {
-  const [partial, gone] = ['.out.12345678.partial', '.out.12345678.partial.old']
+  const partial = `.out.${goneOwner()}.partial`
+  const gone = `${partial}.old`
   test('between the two renames: the next run puts the new one in place', async () => {
     const folder = await workplace({ [`${partial}/fasp.json`]: '{"new":1}', [`${gone}/fasp.json`]: '{}' })
     const { stderr, code } = await fasp(to('out'), { folder })
     expect(code).toBe(1)
+    expect(stderr).toContain('out was missing: a run was killed as it put it in place. It is back, from ')
     expect(stderr).toContain('out exists already')
     expect(readdirSync(folder)).toEqual(['out', 'text.txt'])
     expect(readFileSync(join(folder, 'out/fasp.json'), 'utf8')).toBe('{"new":1}')
+  })
+  test('between the two renames: a command that reads it finds it', async () => {
+    const folder = await workplace()
+    await run(folder, ...to('out'))
+    renameSync(join(folder, 'out'), join(folder, partial))
+    await put(folder, { [`${gone}/fasp.json`]: '{}' })
+    const { stdout } = await run(folder, 'inspect', 'out')
+    expect(stdout).toContain('6 layers')
+    expect(readdirSync(folder)).toEqual(['out', 'text.txt'])
+  })
+  test('by a process that still runs: what it has there stays', async () => {
+    const alive = `.out.${newOwner()}.partial`
+    const folder = await workplace({ [`${alive}/fasp.json`]: '{"new":1}', [`${alive}.old/fasp.json`]: '{}' })
+    await refused(folder, to('out'), { says: ['out is being written by process'] })
+    await expect(checkOutput(join(folder, 'out'))).rejects.toThrow(
+      `out is being written by process ${process.pid}, in `,
+    )
   })
   test('before the new one was whole: the old one comes back', async () => {
     const folder = await workplace({ [`${gone}/fasp.json`]: '{"old":1}' })
@@ -174,6 +205,57 @@ describe('a run killed while the new output takes the place of the old', () => {
       expect((await openCheckpoint(join(folder, 'out'))).tensors.tensors.size).toBeGreaterThan(0)
       expect(readdirSync(folder).filter(name => name.endsWith('.old'))).toEqual([])
     }
+  })
+})
+
+describe('two runs into one output', () => {
+  const LONG = ['--calibration', 'text.txt', '--windows', '100', '--seq-len', '256']
+  test.for(['out', 'out.gguf'])('%s: the second is refused at once, the first goes on', async output => {
+    const folder = await workplace()
+    const args = ['prune', TINY_LLAMA, '-s', '0.2', '-o', output, ...LONG]
+    let second: Promise<Run> | undefined
+    const first = await fasp(args, {
+      folder,
+      onProgress: stderr => {
+        if (stderr.includes('prune: layer 0')) second ??= fasp(args, { folder })
+      },
+    })
+    expect(first.code, first.stderr).toBe(0)
+    const { code, stderr } = await second!
+    expect(code).toBe(1)
+    expect(stderr).toMatch(
+      /^fasp: out(\.gguf)? is being written by process \d+, in .+\. Wait until it has ended, or choose another output\.\n$/,
+    )
+    expect(readdirSync(folder).sort()).toEqual([output, 'text.txt'])
+  })
+  test('that begin at the same moment: one is refused', async () => {
+    const folder = await workplace()
+    const both = [1, 2, 3, 4].map(() => openFolderSink(join(folder, 'out'), false))
+    const sinks = (await Promise.allSettled(both)).flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
+    expect(sinks.length).toBe(1)
+    await sinks[0].abort()
+    expect(readdirSync(folder)).toEqual(['text.txt'])
+  })
+})
+
+describe('what a killed run has left', () => {
+  test('is removed by the next run in the folder, which says so; what may be of others stays, and is named', async () => {
+    const folder = await workplace()
+    const killed = await fasp(to('out', '--windows', '400', '--memory', '0'), {
+      folder,
+      onProgress: (stderr, child) => stderr.includes('prune: layer 0') && child.kill('SIGKILL'),
+    })
+    expect(killed.code).toBe(null)
+    const [left] = readdirSync(folder)
+    expect(left).toMatch(/^\.out\..+\.partial$/)
+    const elsewhere = `.out.00000000-1-2-12345678.partial`
+    const other = `.x.${newOwner()}.partial`
+    await put(folder, { [`${elsewhere}/x`]: '', [`${other}/x`]: '', '.y.partial/x': '' })
+    const { stderr } = await run(folder, ...to('new'))
+    expect(stderr).toContain(`${join(folder, left)} is removed: a run that was killed had left it.\n`)
+    expect(stderr).toContain(`${join(folder, elsewhere)} is of another user, machine or container`)
+    expect(stderr).not.toContain(other)
+    expect(readdirSync(folder).sort()).toEqual([elsewhere, other, '.y.partial', 'new', 'text.txt'].sort())
   })
 })
 

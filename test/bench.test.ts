@@ -1,4 +1,5 @@
 // `fasp bench` on a workload that takes a second, and on small models.
+import type { ChildProcess } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -45,6 +46,17 @@ test('--keep leaves both models, and uses the first again', async () => {
   expect(again.stderr).not.toContain('Writing a random model')
   expect(again.stdout).toContain(', 1 × 32 tokens,')
   await refused(folder, ['bench', '--keep', 'kept'], { says: ['kept/model holds another model', '--keep'] })
+})
+
+test('what a killed run has left in TMPDIR is removed by the next', async () => {
+  const folder = await workplace({ 'tmp/mine.partial/x': '' })
+  const env = { TMPDIR: join(folder, 'tmp') }
+  const onProgress = (stderr: string, child: ChildProcess) => stderr.includes('Writing') && child.kill('SIGKILL')
+  await fasp(TINY, { folder, env, onProgress })
+  const [left] = readdirSync(env.TMPDIR)
+  const { code, stderr } = await fasp(TINY, { folder, env })
+  expect([code, stderr]).toEqual([0, expect.stringContaining(`${left} is removed: a run that was killed had left it.`)])
+  expect(readdirSync(env.TMPDIR)).toEqual(['mine.partial'])
 })
 
 test('prunes another model, in windows no longer than its context, with activations on disk', async () => {

@@ -1,5 +1,5 @@
 // Runs the built binary as a user does, in a folder of its own, and compares what is on disk before and after.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect } from 'vitest'
+import { newOwner } from '../src/unfinished.node.ts'
 
 export const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
 /** The model that ships with the package. */
@@ -95,6 +96,9 @@ export async function put(folder: string, files: Files): Promise<void> {
     else await writeFile(path, contents)
   }
 }
+
+/** Part of a name, as a process that has gone has left it. */
+export const goneOwner = (): string => newOwner().replace(`-${process.pid}-`, `-${spawnSync('true').pid}-`)
 
 /** tiny-llama as `model` in `folder`, with some files replaced, or removed where undefined. */
 export async function putModel(folder: string, files: Files = {}): Promise<void> {

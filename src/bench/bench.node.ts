@@ -62,7 +62,7 @@ export async function* bench(options: BenchOptions): AsyncGenerator<ProgressEven
   checkRange('windows', windows, 1, 1e6, true)
   checkOptions(settings)
   await using engine = openEngine(engineOptions)
-  const folder = keep ?? (await temporaryFolder('fasp-bench-', ', or give one with --keep'))
+  const folder = keep ?? (await temporaryFolder('fasp-bench', ', or give one with --keep'))
   const output = join(folder, 'pruned')
   try {
     // Refused before gigabytes are written: an output that is not ours, products or a device that this machine lacks.

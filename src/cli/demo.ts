@@ -39,7 +39,7 @@ export default defineCommand({
   summary: 'Prunes the model that ships with the package and shows it before and after.',
   options: {},
   async run(_, { print, signal }) {
-    const folder = await temporaryFolder('fasp-demo-')
+    const folder = await temporaryFolder('fasp-demo')
     await using engine = openEngine()
     const context = memoryContext(engine, signal)
     try {

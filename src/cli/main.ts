@@ -3,7 +3,7 @@ import { subscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
 import { didYouMean, FaspError, notOneOf, UsageError } from '../errors.ts'
 import { FETCHING } from '../onnxruntime.node.ts'
-import { UNFINISHED } from '../unfinished.node.ts'
+import { LEFTOVERS, UNFINISHED } from '../unfinished.node.ts'
 import { VERSION } from '../version.ts'
 import { type Parsed, parseArguments } from './arguments.ts'
 import type { Terminals, Word } from './cli.ts'
@@ -111,7 +111,7 @@ const { stdout, stderr } = workerData as Terminals
 Object.assign(process.stdout, stdout)
 Object.assign(process.stderr, stderr)
 subscribe(UNFINISHED, message => parentPort!.postMessage(message))
-subscribe(FETCHING, text => process.stderr.write(`${text}\n`))
+for (const name of [FETCHING, LEFTOVERS]) subscribe(name, text => process.stderr.write(`${text}\n`))
 parentPort!
   .on('message', (word: Word) => {
     if (word === 'abort') controller.abort(new Interrupted())

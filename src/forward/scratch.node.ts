@@ -1,13 +1,13 @@
 // A scratch file beside the output, which has to have room anyway. It has no name once open, so that nothing is left after a crash.
-import { randomUUID } from 'node:crypto'
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { FormatError, OutputError } from '../errors.ts'
+import { unfinishedPath } from '../unfinished.node.ts'
 import type { Scratch } from './activations.ts'
 
 /** @param output path of the output; the file is made in its parent folder. @throws OutputError */
 export async function openScratch(output: string): Promise<Scratch> {
-  const path = join(dirname(resolve(output)), `.fasp-${randomUUID().slice(0, 8)}.scratch`)
+  const path = unfinishedPath(join(dirname(resolve(output)), '.fasp'))
   const fail = (cause: unknown): never => {
     throw new OutputError(
       `no room for activations beside ${output} (${(cause as Error).message}). Free some disk space, or keep them in memory with a larger --memory.`,

@@ -1,22 +1,22 @@
 // A sink that is a folder, or one file of it: written under a temporary name beside it and renamed at the end.
-import { access, constants, mkdir, mkdtemp, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { OutputError } from '../errors.ts'
 import { sha256 } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
-import { tellUnfinished } from '../unfinished.node.ts'
+import { removeLeftovers, tellUnfinished, unfinishedPath } from '../unfinished.node.ts'
 import { GGUF_FILE } from './gguf.ts'
 import {
   checkMovable,
   checkOutput,
+  claim,
   existing,
   isGgufFile,
   makeParents,
   OWN_MARK,
   outputTarget,
-  partialPath,
   removeParents,
   swap,
   syncFolder,
@@ -31,18 +31,19 @@ export interface FolderSink extends Sink {
 }
 
 /** Makes a folder below TMPDIR; who asks for it removes it. @param hint what else the user can do @throws OutputError */
-export async function temporaryFolder(prefix: string, hint = ''): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), prefix)).catch(cause => {
+export async function temporaryFolder(start: string, hint = ''): Promise<string> {
+  removeLeftovers(tmpdir())
+  const folder = unfinishedPath(join(tmpdir(), start))
+  await mkdir(folder, { mode: 0o700 }).catch(cause => {
     const problem = `cannot make a temporary folder in ${tmpdir()} (${cause.code})`
     throw new OutputError(`${problem}. Set TMPDIR to a folder that you may write to${hint}.`, { cause })
   })
-  tellUnfinished(folder, 'temporary')
   return folder
 }
 
 /**
  * Opens a folder for output, or a `.gguf` file: then of all that is written only `model.gguf` remains, under that name.
- * Nothing appears under `path` before `commit`, which leaves a finished result under its temporary name where it cannot be put in place.
+ * Nothing appears under `path` before `commit`, which leaves a finished result beside `path` where it cannot be put in place.
  * @param overwrite replace what an earlier run of ours wrote
  * @param inputs paths that the run reads, which are not replaced
  * @param expectedBytes room that must be there, for what `expected` names
@@ -56,9 +57,12 @@ export async function openFolderSink(
 ): Promise<FolderSink> {
   await checkOutput(path, overwrite, inputs)
   const target = await outputTarget(path)
-  const partial = partialPath(target)
   const parents = await attempt(`create ${path}`, () => makeParents(dirname(target)))
   for (const parent of parents) tellUnfinished(parent, 'parent')
+  const partial = await claim(path, target).catch(async error => {
+    await removeParents(parents)
+    throw error
+  })
   const open = new Set<SinkFile>()
   const lengths = new Map<string, number>() // of all files
   const noted = {}
@@ -69,10 +73,7 @@ export async function openFolderSink(
     await removeParents(parents)
   }
   await attempt(`create ${path}`, async () => {
-    await access(dirname(target), constants.W_OK)
     await checkSpace(`${path}: ${expected}`, dirname(target), expectedBytes)
-    tellUnfinished(partial, 'temporary')
-    await mkdir(partial)
     await checkMovable(path, target, partial)
   }).catch(async error => {
     await abort()
@@ -129,14 +130,19 @@ export async function openFolderSink(
       finished = true
       tellUnfinished(partial, 'kept')
       await attempt(`put ${path} in place`, async () => {
-        await checkOutput(path, overwrite, inputs)
+        await checkOutput(path, overwrite, inputs, partial)
         if (!isGgufFile(path)) return swap(partial, target, partial)
         await rename(join(partial, GGUF_FILE), target)
         await syncFolder(dirname(target))
         await rm(partial, { recursive: true, force: true })
       }).catch(async error => {
         if (!(await existing(partial))) throw error
-        throw new OutputError(`${error.message} The finished result is kept in ${partial}.`, { cause: error })
+        const finished = partial.replace(/partial$/, 'finished') // no leftover
+        const kept = await rename(partial, finished).then(
+          () => finished,
+          () => partial,
+        )
+        throw new OutputError(`${error.message} The finished result is kept in ${kept}.`, { cause: error })
       })
     },
     abort,

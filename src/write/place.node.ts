@@ -1,5 +1,5 @@
 // Where an output goes and what may be replaced there, looked at before a run and again before it ends; and the swap that ends it.
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -9,6 +9,7 @@ import { openFile, readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { type JsonObject, parseJsonObject } from '../formats/json.ts'
+import { OLD, removeLeftovers, tellLeftover, tellUnfinished, unfinishedIn, unfinishedPath } from '../unfinished.node.ts'
 import { OWN_KEY } from './gguf.ts'
 
 /** The file that marks a folder as written by us, and lists what we wrote there as `files`, with hashes: only that may be replaced. */
@@ -33,11 +34,18 @@ export async function outputTarget(path: string): Promise<string> {
 /**
  * @param overwrite replace what an earlier run of ours wrote
  * @param inputs paths that the run reads, which must not go with what is replaced
- * @throws OutputError where `path` exists and may not be replaced
+ * @param claimed of the run itself
+ * @throws OutputError where `path` exists and may not be replaced, or another run is writing it
  */
-export const checkOutput = (path: string, overwrite = false, inputs: readonly string[] = []): Promise<void> =>
+export const checkOutput = (
+  path: string,
+  overwrite = false,
+  inputs: readonly string[] = [],
+  claimed?: string,
+): Promise<void> =>
   attempt(`create ${path}`, async () => {
     const target = await outputTarget(path)
+    checkFree(path, target, claimed)
     await finishSwap(target)
     const found = await existing(target)
     if (!found) return
@@ -117,16 +125,54 @@ const MAX_NAME_BYTES = 200
 function hiddenName(target: string): string {
   const name = basename(target)
   const fits = Buffer.byteLength(name) <= MAX_NAME_BYTES
-  return `.${fits ? name : createHash('sha256').update(name).digest('hex').slice(0, 16)}.`
+  return `.${fits ? name : createHash('sha256').update(name).digest('hex').slice(0, 16)}`
 }
 
-/** A new name beside `target`: `.out.1a2b3c4d.partial`. */
-export const partialPath = (target: string): string =>
-  join(dirname(target), `${hiddenName(target)}${randomUUID().slice(0, 8)}.partial`)
+/** A new path beside `target`: `.out.<owner>.partial`. */
+export const partialPath = (target: string): string => unfinishedPath(join(dirname(target), hiddenName(target)))
 
-/** The old output, from the moment that it gives way until the new one is in its place. */
-const OLD = '.old'
-const SWAPPED = /^[0-9a-f]{8}\.partial\.old$/
+/** Of `target` alone. */
+const unfinishedOf = (target: string, ending?: string) =>
+  unfinishedIn(dirname(target), ending).filter(({ start }) => start === hiddenName(target))
+
+function checkFree(path: string, target: string, claimed?: string): void {
+  const other = unfinishedOf(target).find(one => one.owner === 'here' && one.path !== claimed)
+  if (!other) return
+  throw new OutputError(
+    `${path} is being written by process ${other.pid}, in ${other.path}. Wait until it has ended, or choose another output.`,
+  )
+}
+
+/** Of two runs that begin at the same moment each sees the other, and they try again. */
+const CLAIM = { attempts: 5, ms: 100 }
+
+/**
+ * Makes the folder of which a run makes `target`. As long as it is there, and its process runs, no other run gets one.
+ * @throws OutputError
+ */
+export const claim = (path: string, target: string): Promise<string> =>
+  attempt(`create ${path}`, async () => {
+    removeLeftovers(dirname(target))
+    const partial = partialPath(target)
+    for (let left = CLAIM.attempts; ; left--) {
+      await mkdir(partial)
+      try {
+        checkFree(path, target, partial)
+        return partial
+      } catch (error) {
+        await rmdir(partial)
+        if (left === 0) throw error
+        await setTimeout(Math.random() * CLAIM.ms)
+      }
+    }
+  })
+
+/** Keeps other runs from a file that is written again and again. @throws OutputError */
+export async function claimFile(path: string): Promise<AsyncDisposable> {
+  const claimed = await claim(path, await outputTarget(path))
+  tellUnfinished(claimed, 'parent') // it stays empty
+  return { [Symbol.asyncDispose]: () => removeParents([claimed]) }
+}
 
 /**
  * Nothing can be put in the place of a mount point: rename says so before it sees that what it shall replace is not empty.
@@ -158,19 +204,15 @@ export async function swap(made: string, target: string, partial: string): Promi
   if (replaced) await rm(old, { recursive: true, force: true }).catch(() => {}) // another user's: the new one is in place
 }
 
-/** Between two renames; a run that takes longer has been killed there. */
-const SWAP_MS = 200
-
 /** Ends what a run had begun that was killed in `swap`. */
-async function finishSwap(target: string): Promise<void> {
-  const folder = dirname(target)
-  const start = hiddenName(target)
-  const names = await readdir(folder).catch(() => [])
-  for (const name of names.filter(name => name.startsWith(start) && SWAPPED.test(name.slice(start.length)))) {
-    const old = join(folder, name)
+export async function finishSwap(target: string): Promise<void> {
+  for (const { path: old } of unfinishedOf(target, `.partial${OLD}`).filter(({ owner }) => owner === 'gone')) {
     const partial = old.slice(0, -OLD.length)
-    if (!(await existing(target))) await setTimeout(SWAP_MS)
-    if (!(await existing(target))) await rename((await existing(partial)) ? partial : old, target)
+    if (!(await existing(target))) {
+      const whole = (await existing(partial)) ? partial : old
+      await rename(whole, target)
+      tellLeftover(`${target} was missing: a run was killed as it put it in place. It is back, from ${whole}.`)
+    }
     if (!(await existing(partial))) await rm(old, { recursive: true, force: true })
   }
 }

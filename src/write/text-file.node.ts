@@ -4,7 +4,6 @@ import { dirname, join } from 'node:path'
 import { OutputError } from '../errors.ts'
 import { openFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
-import { tellUnfinished } from '../unfinished.node.ts'
 import { outputTarget, partialPath } from './place.node.ts'
 
 /** What files that we wrote have near their start: results, HTML pages, SVG and Markdown. Only such a file may be replaced. */
@@ -37,9 +36,8 @@ export async function checkTextFile(path: string, overwrite = false): Promise<vo
 /** Writes the file, so that it is complete or not there. @throws OutputError */
 export async function writeTextFile(path: string, text: string, overwrite = false): Promise<void> {
   const target = await outputTarget(path)
-  const temporary = partialPath(target)
   await checkTextFile(path, overwrite)
-  tellUnfinished(temporary, 'temporary')
+  const temporary = partialPath(target)
   try {
     await attempt(`write ${path}`, async () => {
       await writeFile(temporary, text, { flag: 'wx', flush: true })
