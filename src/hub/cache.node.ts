@@ -3,14 +3,13 @@
 //   models--org--name/blobs/<checksum>           contents
 //   models--org--name/snapshots/<commit>/<path>  links to them
 // Source: huggingface_hub 2.4.0, file_download.py.
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import {
   copyFile,
   link,
   mkdir,
   readdir,
   readFile,
-  readlink,
   rename,
   rm,
   stat,
@@ -18,23 +17,17 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { attempt } from '../formats/file-errors.node.ts'
+import { newOwner, tellUnfinished, unfinishedIn } from '../unfinished.node.ts'
 import type { HubEnvironment } from './environment.node.ts'
 import { isCommit, type RemoteFile } from './listing.ts'
 import type { RepoType } from './request.ts'
 
 /** Ending of incomplete downloads, which `hf cache` knows. Those of running processes have a part of their own before it. */
 const PARTIAL = '.fasp.incomplete'
-/** A download that has not grown for so long belongs to a process that was killed, on another machine maybe. */
+/** A download of another machine that has not grown for so long belongs to a process that was killed. */
 const ABANDONED_MS = 120_000
-/** Where our process ids mean something: this machine, and under Linux this boot and container. The cache may be shared with others. */
-const machine = async (): Promise<string> => {
-  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')
-  const container = await readlink('/proc/self/ns/pid').catch(() => '')
-  return createHash('sha256').update(`${hostname()} ${boot} ${container}`).digest('hex').slice(0, 8)
-}
 
 export class RepoCache {
   readonly #folder: string
@@ -74,7 +67,7 @@ export class RepoCache {
 
   /** Bytes of `file` that an earlier attempt has left. */
   async partialSize(file: RemoteFile): Promise<number> {
-    return Math.min((await this.#leftovers(file))[0]?.size ?? 0, file.size)
+    return Math.min((await this.#leftovers(file.etag))[0]?.size ?? 0, file.size)
   }
 
   /**
@@ -83,9 +76,10 @@ export class RepoCache {
    */
   async claim(file: RemoteFile): Promise<string> {
     const blob = this.#blob(file)
-    const claimed = `${blob}.${await machine()}-${process.pid}-${randomUUID().slice(0, 8)}${PARTIAL}`
+    const claimed = `${blob}.${newOwner()}${PARTIAL}`
     await attempt(`write to ${dirname(blob)}`, () => mkdir(dirname(blob), { recursive: true }))
-    for (const { path } of await this.#leftovers(file)) {
+    tellUnfinished(claimed, 'resumable')
+    for (const { path } of await this.#leftovers(file.etag)) {
       const taken = await rename(path, claimed).catch(error => error)
       if (taken !== undefined) continue // another process was first
       await utimes(claimed, new Date(), new Date())
@@ -96,17 +90,25 @@ export class RepoCache {
 
   /** Leaves an incomplete download to the next attempt; nothing happens to a complete one. */
   async release(file: RemoteFile, claimed: string): Promise<void> {
-    const leave = (await size(claimed))
-      ? rename(claimed, `${this.#blob(file)}${PARTIAL}`)
-      : rm(claimed, { force: true })
+    const released = `${this.#blob(file)}${PARTIAL}`
+    tellUnfinished(released, 'resumable')
+    const leave = (await size(claimed)) ? rename(claimed, released) : rm(claimed, { force: true })
     await leave.catch(() => {}) // the reason why it is incomplete matters more
   }
 
   /** Puts a complete download in its place. @throws OutputError */
   async keep(commit: string, file: RemoteFile, claimed: string): Promise<void> {
     await attempt(`write ${this.#blob(file)}`, () => rename(claimed, this.#blob(file)))
-    for (const { path } of await this.#leftovers(file)) await rm(path, { force: true })
+    await this.tidy()
     await this.#link(commit, file)
+  }
+
+  /** Removes incomplete downloads of what is there by now. */
+  async tidy(): Promise<void> {
+    const names = await readdir(this.#blobs).catch((): string[] => [])
+    const begun = new Set(names.filter(name => name.endsWith(PARTIAL)).map(name => name.split('.')[0]))
+    for (const etag of begun)
+      if (names.includes(etag)) for (const { path } of await this.#leftovers(etag)) await rm(path, { force: true })
   }
 
   /** Notes the commit of a branch or tag. @throws OutputError */
@@ -121,25 +123,24 @@ export class RepoCache {
     })
   }
 
-  /** Incomplete downloads that no process is at, the largest first. */
-  async #leftovers(file: RemoteFile): Promise<{ path: string; size: number }[]> {
-    const blob = this.#blob(file)
-    const names = await readdir(dirname(blob)).catch(() => [])
-    const partial = names.filter(name => name.startsWith(`${file.etag}.`) && name.endsWith(PARTIAL))
-    const here = await machine()
+  /** Incomplete downloads of a blob that no process is at, the largest first. */
+  async #leftovers(etag: string): Promise<{ path: string; size: number }[]> {
+    const released = { path: join(this.#blobs, `${etag}${PARTIAL}`), owner: 'gone' }
+    const begun = unfinishedIn(this.#blobs, PARTIAL).filter(({ start }) => start === etag)
     const found = []
-    for (const name of partial) {
-      const path = join(dirname(blob), name)
+    for (const { path, owner } of [released, ...begun]) {
       const info = await stat(path).catch(() => undefined)
-      const [, where, owner] = /\.([0-9a-f]{8})-(\d+)-[^.]+\.fasp/.exec(name) ?? []
-      const released = name === `${file.etag}${PARTIAL}`
-      const left = released || (where === here && hasGone(Number(owner)))
-      if (info && (left || Date.now() - info.mtimeMs > ABANDONED_MS)) found.push({ path, size: info.size })
+      if (!info || owner === 'here') continue
+      if (owner === 'gone' || Date.now() - info.mtimeMs > ABANDONED_MS) found.push({ path, size: info.size })
     }
     return found.sort((a, b) => b.size - a.size)
   }
 
-  #blob = ({ etag }: RemoteFile): string => join(this.#folder, 'blobs', etag)
+  get #blobs(): string {
+    return join(this.#folder, 'blobs')
+  }
+
+  #blob = ({ etag }: RemoteFile): string => join(this.#blobs, etag)
 
   #pointer = (commit: string, { path }: RemoteFile): string => join(this.snapshot(commit), path)
 
@@ -158,16 +159,6 @@ export class RepoCache {
         if (way === ways.at(-1)) throw error
       }
     })
-  }
-}
-
-/** Whether there is no such process here. Of one that has its number by chance we wait until its download counts as abandoned. */
-function hasGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0) // sends nothing
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
   }
 }
 

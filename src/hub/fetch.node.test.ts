@@ -15,9 +15,11 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
+import { goneOwner } from '../../test/fasp.ts'
 import { expectSame, filesBelow, hubPlace, TINY_FILES, told } from '../../test/hub.ts'
 import { answer, json, refuse } from '../../test/hub-answers.ts'
 import { FormatError, HubError, OutputError } from '../errors.ts'
+import { newOwner } from '../unfinished.node.ts'
 import { fetchModel } from './fetch.node.ts'
 
 const place = hubPlace()
@@ -230,17 +232,35 @@ describe('a download that breaks', () => {
     expect(filesBelow(result)['model.safetensors'].equals(WEIGHTS)).toBe(true)
     expect(existsSync(partial())).toBe(false)
   })
+  const left = (owner: string, bytes: number) => {
+    const path = inCache('blobs', `${sha256}.${owner}.fasp.incomplete`)
+    mkdirSync(inCache('blobs'), { recursive: true })
+    writeFileSync(path, WEIGHTS.subarray(0, bytes))
+    return path
+  }
   test('goes on where a process was killed, not where one is at work', async () => {
     server.put(ID, FILES)
-    mkdirSync(inCache('blobs'), { recursive: true })
-    const killed = inCache('blobs', `${sha256}.0123abcd.fasp.incomplete`)
-    const working = inCache('blobs', `${sha256}.4567abcd.fasp.incomplete`)
-    writeFileSync(killed, WEIGHTS.subarray(0, 50_000))
-    writeFileSync(working, WEIGHTS.subarray(0, 90_000))
-    utimesSync(killed, 1e9, 1e9)
+    const [killed, working] = [left(goneOwner(), 50_000), left(newOwner(), 90_000)]
+    utimesSync(working, 1e9, 1e9)
     await fetch()
     expect(ranges()).toEqual(['bytes=50000-'])
     expect([existsSync(killed), existsSync(working)]).toEqual([false, true])
+  })
+  test('goes on where another machine has stopped for minutes', async () => {
+    server.put(ID, FILES)
+    const [stopped, working] = ['0123abcd', '4567abcd'].map((machine, i) => left(`${machine}-1-2-0123abcd`, 1000 + i))
+    utimesSync(stopped, 1e9, 1e9)
+    await fetch()
+    expect(ranges()).toEqual(['bytes=1000-'])
+    expect([existsSync(stopped), existsSync(working)]).toEqual([false, true])
+  })
+  test('is removed where all of it has come another way', async () => {
+    server.put(ID, FILES)
+    await fetch()
+    const [killed, working] = [left(goneOwner(), 50_000), left(newOwner(), 90_000)]
+    writeFileSync(partial(), WEIGHTS.subarray(0, 10))
+    await fetch()
+    expect([killed, partial(), working].map(path => existsSync(path))).toEqual([false, false, true])
   })
   test.each([
     ['a byte at a time', {}],

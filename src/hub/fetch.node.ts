@@ -77,6 +77,7 @@ export interface Wanted<T> {
 /** What is wanted at a revision: from the cache where that will do, or else fetched. @throws HubError */
 export async function* fetchRevision<T>(job: Job, revision: string, wanted: Wanted<T>): Progress<T> {
   const { environment, access, cache } = job
+  await cache.tidy()
   const commit = await cache.commit(revision)
   const cached = commit === undefined ? undefined : await wanted.cached(commit)
   if (cached && (environment.offline || isCommit(revision))) return cached
