@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { parseResult } from '../src/report/parse-result.ts'
-import { fasp, QUICK, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, put, QUICK, type Run, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 
 vi.setConfig({ testTimeout: 180_000 }) // many processes, one after the other
 
@@ -195,6 +195,29 @@ describe('stopped', () => {
     expect(result(folder).runs.slice(0, 2)).toEqual(done)
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
   })
+})
+
+test('while one writes a result another into it is refused, and the first goes on', async () => {
+  const folder = await workplace()
+  const args = compare('stock', '0.2')
+  let second: Promise<Run> | undefined
+  const first = await fasp(args, {
+    folder,
+    onProgress: all => {
+      if (/^1 of 2/m.test(all)) second ??= fasp(args, { folder })
+    },
+  })
+  expect([first.code, names(folder)]).toEqual([0, ['dense 0', 'stock 0.2']])
+  expect((await second!).stderr).toMatch(/^fasp: result\.json is being written by process \d+, in .+\. Wait until/)
+  expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
+})
+
+test('a folder of work that was left beside a whole result is removed', async () => {
+  const folder = await workplace()
+  await run(folder, ...compare('stock', '0.2'))
+  await put(folder, { '.result.json.work/shared.json': '{}' })
+  await run(folder, ...compare('stock', '0.2'))
+  expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
 })
 
 describe('a run that fails', () => {

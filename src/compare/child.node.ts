@@ -27,7 +27,8 @@ async function work(job: Job): Promise<void> {
   }
 }
 
-process.on('SIGINT', () => {}) // Ctrl-C reaches parent and child: the parent says what happens
+// Ctrl-C and a closed terminal reach parent and child: the parent says what happens.
+for (const signal of ['SIGINT', 'SIGHUP']) process.on(signal, () => {})
 process.on('disconnect', () => process.exit())
 process.on('message', message => {
   if (message === ABORT) controller.abort()

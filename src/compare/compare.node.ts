@@ -24,6 +24,7 @@ import {
 } from '../report/result-file.ts'
 import { sameCorpus } from '../text/corpus.ts'
 import { VERSION } from '../version.ts'
+import { claimFile } from '../write/place.node.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { type Cell, checkCells, checkMethods, grid, keyOf, runOf } from './grid.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
@@ -46,6 +47,7 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
   checkMethods(cells)
   const machine = describeMachine(engine, products) // before a long download, as all that may be refused
   await checkTextFile(output, true)
+  await using _claimed = await claimFile(output)
   const read = yield* readContents(options)
   const local = yield* fetchModel(path, { signal })
   const { facts, protocol } = await check(local, path, cells, read, options)
@@ -59,12 +61,15 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
     return resultFile({ command: 'compare', machine, model: facts, protocol, runs: sorted })
   }
   const missing = cells.filter(cell => !runs.has(keyOf(cell)))
-  if (missing.length === 0) return result()
+  const work = workFolder(output)
+  if (missing.length === 0) {
+    await removeWork(work) // of a run that was killed at its very end
+    return result()
+  }
   for (const name of text) {
     const same = calibration?.find(other => sameCorpus(other, name))
     if (same) yield { type: 'notice', message: corpusNotice(name, baseName(same)) }
   }
-  const work = workFolder(output)
   const key = protocolKey(protocol)
   const { prompts } = protocol
   const dense: DenseTask = {

@@ -13,6 +13,7 @@ import { scratchIn } from '../forward/scratch.node.ts'
 import type { DenseStatistics } from '../statistics/dense.ts'
 import type { CalibrationSource } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
+import { tellUnfinished } from '../unfinished.node.ts'
 
 /** What all runs read. */
 export interface Shared {
@@ -30,6 +31,7 @@ export const workFolder = (output: string): string => join(dirname(resolve(outpu
 
 /** Makes the folder, or takes over one of the same protocol. @returns whether what all runs share is there. @throws OutputError */
 export async function openWork(work: string, key: string): Promise<boolean> {
+  tellUnfinished(work, 'resumable')
   const { key: found } = (await readShared(work)) ?? {}
   if (found === key) return true
   await removeWork(work)
