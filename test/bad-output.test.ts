@@ -367,6 +367,11 @@ describe('Ctrl-C', () => {
       onProgress: interruptAt(phase),
     })
   })
+  test('where nothing was unfinished', async () => {
+    const folder = await workplace({ 'long.txt': TEXT.repeat(20) })
+    const run = await fasp(['eval', TINY_LLAMA, '--text', 'long.txt'], { folder, onProgress: interruptAt('evaluate') })
+    expect([run.code, run.stderr.split('\n').at(-2)]).toEqual([130, 'fasp: interrupted.'])
+  })
   test('with a scratch file', async () => {
     const folder = await workplace({ 'long.txt': TEXT.repeat(20) })
     await refused(folder, ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'new/out', ...LONG, '--memory', '0'], {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The `fasp` binary. Commands run in a worker (main.ts), so that this thread obeys signals whatever JavaScript or a native call does there.
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
-import { rmdirSync, rmSync } from 'node:fs'
+import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import type { Unfinished } from '../unfinished.node.ts'
@@ -23,10 +23,22 @@ interface Terminal {
 /** What this thread says to the worker: to stop, or the new width of the terminal. */
 export type Word = 'abort' | number
 
-const INTERRUPTED =
-  'fasp: interrupted; unfinished output was removed, downloads and finished runs of a comparison are kept.\n'
-
 const unfinished = new Map<string, Unfinished['state']>()
+const existing = (state: Unfinished['state']) =>
+  [...unfinished].flatMap(([path, is]) => (is === state && existsSync(path) ? [path] : []))
+
+/** What was unfinished when the signal came. */
+let begun: string[] = []
+
+function sayInterrupted(): void {
+  const removed = begun.length > 0 && !begun.some(path => existsSync(path))
+  const said = [
+    'fasp: interrupted',
+    ...(removed ? ['unfinished output was removed'] : []),
+    ...(existing('resumable').length > 0 ? ['what is done is kept, and the same command goes on from there'] : []),
+  ]
+  process.stderr.write(`${said.join('; ')}.\n`)
+}
 
 function start(): Worker {
   const [stdout, stderr] = [process.stdout, process.stderr].map(({ isTTY, columns }) => ({ isTTY, columns }))
@@ -42,7 +54,7 @@ function start(): Worker {
     fail(outOfMemory ? MEMORY : `${error.message}. ${BUG}`, error)
   })
   worker.on('exit', code => {
-    if (code === 130) process.stderr.write(INTERRUPTED)
+    if (code === 130) sayInterrupted()
     process.exitCode ??= code
   })
   process.stderr.on('resize', () => worker.postMessage(process.stderr.columns satisfies Word))
@@ -72,7 +84,7 @@ function removeUnfinished(): void {
 function end(worker: Worker): void {
   void worker.terminate() // it may write no more
   removeUnfinished()
-  process.stderr.write(INTERRUPTED)
+  sayInterrupted()
   process.removeAllListeners('SIGINT')
   process.kill(process.pid, 'SIGINT')
 }
@@ -82,6 +94,7 @@ function obeySignals(worker: Worker): void {
   const interrupt = () => {
     if (asked) return end(worker) // a second Ctrl-C does not wait
     asked = true
+    begun = existing('temporary')
     worker.postMessage('abort' satisfies Word)
     setTimeout(() => end(worker), PATIENCE_MS).unref()
   }

@@ -87,9 +87,6 @@ export default defineCommand({
       throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
     const reports = { report, overwrite: true }
     await checkReports(reports)
-    signal.addEventListener('abort', () =>
-      process.stderr.write(`\nWhat is done is kept; the same command goes on from there.\n`),
-    )
     const result = await showProgress(
       compareEvents(model, {
         ...{
