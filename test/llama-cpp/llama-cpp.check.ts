@@ -53,6 +53,10 @@ const GRANITE = {
   ...{ model_type: 'granite', attention_multiplier: 0.3, embedding_multiplier: 12, residual_multiplier: 0.22 },
   logits_scaling: 8,
 }
+const granite4 = (layers: number) => ({
+  ...{ ...GRANITE, model_type: 'granitemoehybrid', num_local_experts: 0, shared_intermediate_size: 256 },
+  ...{ layer_types: new Array(layers).fill('attention'), position_embedding_type: 'rope' },
+})
 
 /** Relative difference of perplexities, and largest difference of a probability, by type; see `allowedFor` for why they differ. */
 const TOLERANCES: Readonly<Record<string, { readonly perplexity: number; readonly probability: number }>> = {
@@ -209,6 +213,8 @@ describe('small models', () => {
         randomLlama({ ...NEOX, use_parallel_residual: false }, 33),
       ),
       Granite: make('granite', randomLlama({ ...GRANITE, rope_parameters: LLAMA3_ROPE }, 25)),
+      'Granite 4': make('granite4', randomLlama({ ...granite4(4), tie_word_embeddings: false }, 34)),
+      'Granite 4, compact': make('granite4-compact', compactLlama(randomLlama(granite4(4), 35), narrow)),
       'Mistral, compact (deci)': make('mistral-compact', compactLlama(randomLlama(mistral, 14), narrow)),
     })
   })
@@ -239,6 +245,8 @@ describe('small models', () => {
     'Ministral 3',
     'Qwen3, YaRN with a factor of its own',
     'Granite',
+    'Granite 4',
+    'Granite 4, compact',
     'GPT-NeoX',
     'GPT-NeoX, FFNs after attention',
     'Phi-3',
@@ -255,7 +263,7 @@ describe('small models', () => {
 })
 
 const [LIKE_LLAMA, FOUR_HEADS] = [
-  ['llama', 'qwen2', 'mistral', 'qwen3', 'smollm3', 'gemma3_text', 'granite', 'ministral3'],
+  ['llama', 'qwen2', 'mistral', 'qwen3', 'smollm3', 'gemma3_text', 'granite', 'granitemoehybrid', 'ministral3'],
   ['olmo2', 'olmo3', 'exaone4', 'phi3', 'glm4', 'gpt_neox'],
 ]
 
@@ -265,7 +273,7 @@ describe.each([...LIKE_LLAMA, ...FOUR_HEADS])('%s, pruned', model_type => {
   const own = {
     ...{ model_type, head_dim: 24, query_pre_attn_scalar: 24, sliding_window: window, num_hidden_layers: 8 },
     ...(FOUR_HEADS.includes(model_type) && { num_attention_heads: 4, tie_word_embeddings: false }), // heads that fill the embedding, and a head
-    ...{ gpt_neox: NEOX, granite: GRANITE, ministral3: YARN }[model_type],
+    ...{ gpt_neox: NEOX, granite: GRANITE, granitemoehybrid: granite4(8), ministral3: YARN }[model_type],
   }
   const named = model_type.replace('phi3', 'fused') // as above
   const source = join(root, `dense ${named}`)

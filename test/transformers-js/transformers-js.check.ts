@@ -171,6 +171,7 @@ const FAMILIES = [
   'olmo3',
   'phi3',
   'granite',
+  'granitemoehybrid',
   'ministral3',
   'gpt_neox',
 ] as const
@@ -186,7 +187,12 @@ async function asFamily(model_type: (typeof FAMILIES)[number]): Promise<string> 
       rotary_pct: 1 / 3,
       tie_word_embeddings: false,
     }
-    const own = { ministral3: YARN, gpt_neox: neox }[model_type as string]
+    // As transformers 5 writes it: transformers.js knows another word.
+    const granitemoehybrid = {
+      ...{ num_local_experts: 0, shared_intermediate_size: 256, position_embedding_type: 'rope' },
+      layer_types: new Array(7).fill('full_attention'),
+    }
+    const own = { ministral3: YARN, gpt_neox: neox, granitemoehybrid }[model_type as string]
     return writeModel(join(root, model_type), randomLlama({ ...usual, ...own }, 5), TINY_LLAMA)
   }
   const { config, tensors } = await readModel(TINY_LLAMA)
