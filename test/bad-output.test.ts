@@ -162,14 +162,16 @@ describe('a run killed while the new output takes the place of the old', () => {
     expect(readdirSync(folder)).toEqual(['out', 'text.txt'])
     expect(readFileSync(join(folder, 'out/fasp.json'), 'utf8')).toBe('{"new":1}')
   })
-  test('between the two renames: a command that reads it finds it', async () => {
+  test('between the two renames: a command that reads it finds it, and so does a run beside it', async () => {
     const folder = await workplace()
     await run(folder, ...to('out'))
-    renameSync(join(folder, 'out'), join(folder, partial))
-    await put(folder, { [`${gone}/fasp.json`]: '{}' })
-    const { stdout } = await run(folder, 'inspect', 'out')
-    expect(stdout).toContain('6 layers')
-    expect(readdirSync(folder)).toEqual(['out', 'text.txt'])
+    const commands = [['inspect', 'out'], ['verify', 'out'], ['push', 'out', 'me/out', '--dry-run'], to('new')]
+    for (const command of commands) {
+      renameSync(join(folder, 'out'), join(folder, partial))
+      await put(folder, { [`${gone}/fasp.json`]: '{}' })
+      expect((await run(folder, ...command)).stderr).toContain('out was missing: a run was killed')
+      expect(readdirSync(folder).filter(name => !['new', 'text.txt'].includes(name))).toEqual(['out'])
+    }
   })
   test('by a process that still runs: what it has there stays', async () => {
     const alive = `.out.${newOwner()}.partial`
@@ -202,7 +204,8 @@ describe('a run killed while the new output takes the place of the old', () => {
       const wrap = ['env', 'UV_THREADPOOL_SIZE=1', 'strace', '-f', '-o', '/dev/null', ...inject]
       await fasp(to('out', '--overwrite'), { folder, wrap })
       await checkOutput(join(folder, 'out'), true)
-      expect((await openCheckpoint(join(folder, 'out'))).tensors.tensors.size).toBeGreaterThan(0)
+      await using out = await openCheckpoint(join(folder, 'out'))
+      expect(out.tensors.tensors.size).toBeGreaterThan(0)
       expect(readdirSync(folder).filter(name => name.endsWith('.old'))).toEqual([])
     }
   })

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { parseResult } from '../src/report/parse-result.ts'
+import { newOwner } from '../src/unfinished.node.ts'
 import { fasp, put, QUICK, type Run, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 
 vi.setConfig({ testTimeout: 180_000 }) // many processes, one after the other
@@ -213,12 +214,21 @@ test('while one writes a result another into it is refused, and the first goes o
   expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
 })
 
-test('a folder of work that was left beside a whole result is removed', async () => {
+test('work that was left beside a whole result is removed, and that of another comparison is named', async () => {
   const folder = await workplace()
   await run(folder, ...compare('stock', '0.2'))
-  await put(folder, { '.result.json.work/shared.json': '{}' })
-  await run(folder, ...compare('stock', '0.2'))
-  expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
+  const others = ['.stopped.work/shared.json', '.running.work/shared.json', `.running.${newOwner()}.partial/x`]
+  await put(folder, {
+    '.result.json.work/shared.json': '{}',
+    ...Object.fromEntries(others.map(one => [one, ''])),
+  })
+  const { stderr } = await run(folder, ...compare('stock', '0.2'))
+  expect(stderr).toBe(
+    `${join(folder, '.stopped.work')} is of a comparison that was stopped. The same command goes on from there; or remove it.\n`,
+  )
+  expect(readdirSync(folder).sort()).toEqual(
+    [...others.map(one => one.split('/')[0]), 'result.json', 'text.txt'].sort(),
+  )
 })
 
 describe('a run that fails', () => {

@@ -31,7 +31,7 @@ import { type DenseTask, isDense, type Job } from './job.ts'
 import type { CompareOptions } from './options.ts'
 import { runInProcess } from './process.node.ts'
 import { type Contents, differences, protocolKey, protocolOf, readContents } from './protocol.node.ts'
-import { openWork, removeWork, workFolder } from './work.node.ts'
+import { openWork, removeWork, tellOtherWork, workFolder } from './work.node.ts'
 
 /**
  * Compares methods on the model at `path`. Yields progress, returns the result; a run that fails says so there and leaves the others alone.
@@ -62,6 +62,7 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
   }
   const missing = cells.filter(cell => !runs.has(keyOf(cell)))
   const work = workFolder(output)
+  await tellOtherWork(work)
   if (missing.length === 0) {
     await removeWork(work) // of a run that was killed at its very end
     return result()

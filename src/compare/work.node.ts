@@ -1,7 +1,8 @@
 // The folder beside the result that the runs of a comparison share: windows and tasks, the dense model's last stream on each text, and its
 // statistics on the calibration windows.
 // It goes when the comparison has ended, and stays when it was interrupted.
-import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { deserialize, serialize } from 'node:v8'
 import { OutputError } from '../errors.ts'
@@ -13,7 +14,7 @@ import { scratchIn } from '../forward/scratch.node.ts'
 import type { DenseStatistics } from '../statistics/dense.ts'
 import type { CalibrationSource } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
-import { tellUnfinished } from '../unfinished.node.ts'
+import { tellLeftover, tellUnfinished, unfinishedIn } from '../unfinished.node.ts'
 
 /** What all runs read. */
 export interface Shared {
@@ -27,7 +28,9 @@ export interface Shared {
   readonly pages?: readonly string[]
 }
 
-export const workFolder = (output: string): string => join(dirname(resolve(output)), `.${basename(output)}.work`)
+const ENDING = '.work'
+
+export const workFolder = (output: string): string => join(dirname(resolve(output)), `.${basename(output)}${ENDING}`)
 
 /** Makes the folder, or takes over one of the same protocol. @returns whether what all runs share is there. @throws OutputError */
 export async function openWork(work: string, key: string): Promise<boolean> {
@@ -37,6 +40,17 @@ export async function openWork(work: string, key: string): Promise<boolean> {
   await removeWork(work)
   await attempt(`create ${work}`, () => mkdir(work))
   return false
+}
+
+/** Tells of what other comparisons left in the same folder that were stopped and do not run. */
+export async function tellOtherWork(work: string): Promise<void> {
+  const folder = dirname(work)
+  const running = new Set(unfinishedIn(folder).map(({ start }) => `${start}${ENDING}`))
+  for (const name of await readdir(folder).catch((): string[] => [])) {
+    const path = join(folder, name)
+    if (!name.endsWith(ENDING) || running.has(name) || path === work || !existsSync(sharedFile(path))) continue
+    tellLeftover(`${path} is of a comparison that was stopped. The same command goes on from there; or remove it.`)
+  }
 }
 
 export const removeWork = (work: string): Promise<void> => rm(work, { recursive: true, force: true })

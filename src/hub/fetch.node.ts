@@ -1,6 +1,6 @@
 // From a name on the Hub to files on disk: which commit, which of its files, download of those that the cache lacks.
 import { mkdir, stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { isSideFile } from '../checkpoint/huggingface.ts'
 import { weightFiles } from '../checkpoint/weights.ts'
 import { firstOf } from '../display.ts'
@@ -10,7 +10,7 @@ import { openFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { quote } from '../formats/json.ts'
 import { checkSpace } from '../write/folder.node.ts'
-import { finishSwap } from '../write/place.node.ts'
+import { putBack } from '../write/place.node.ts'
 import { RepoCache } from './cache.node.ts'
 import { download } from './download.node.ts'
 import { type HubEnvironment, hubEnvironment } from './environment.node.ts'
@@ -28,13 +28,11 @@ type Progress<T> = AsyncGenerator<ProgressEvent, T>
 export async function* fetchModel(path: string, { signal }: { readonly signal?: AbortSignal } = {}): Progress<string> {
   const reference = hubReference(path)
   if (!reference?.explicit) {
-    const look = () =>
-      stat(path).then(
-        () => undefined,
-        error => error,
-      )
-    if (await look()) await finishSwap(resolve(path)).catch(() => {}) // what is missing is said below
-    const missing = await look()
+    await putBack(path)
+    const missing = await stat(path).then(
+      () => undefined,
+      error => error,
+    )
     if (!missing) return path
     if (!reference) throw new FormatError(path, `there is no such file or folder. ${WANTED}`, { cause: missing })
   }

@@ -7,7 +7,7 @@ import { firstOf } from '../display.ts'
 import { FormatError, HubError, OutputError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { VERSION } from '../version.ts'
-import { OWN_MARK } from '../write/place.node.ts'
+import { OWN_MARK, putBack } from '../write/place.node.ts'
 import { hubEnvironment } from './environment.node.ts'
 import { asHub, DEFAULT_REVISION, type Listing, listRepo } from './listing.ts'
 import { hubReference } from './reference.ts'
@@ -114,6 +114,7 @@ const addition = (folder: string, path: string): CommitOperation => ({
 
 /** Sizes of the files to send, by their paths in the repository. Hidden and unfinished ones are none of them. @throws FormatError */
 async function filesOf(folder: string): Promise<Map<string, number>> {
+  await putBack(folder)
   const entries = await readdir(folder, { recursive: true }).catch(cause => {
     throw new FormatError(folder, 'is no folder that can be read. Give a folder that fasp wrote.', { cause })
   })

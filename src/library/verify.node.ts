@@ -14,7 +14,7 @@ import { openCheckpoint } from '../hub/open.node.ts'
 import { tensorShapes } from '../model/architecture.ts'
 import { describeModel, type Model, readStored, readWeights } from '../model/model.ts'
 import { checkRecipe } from '../model/recipe.ts'
-import { OWN_MARK, readMark } from '../write/place.node.ts'
+import { OWN_MARK, putBack, readMark } from '../write/place.node.ts'
 import { choose, type EngineChoice } from './platform.node.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
@@ -93,6 +93,7 @@ async function* outcome(work: Work): Progress<Omit<Check, 'name'>> {
 
 /** What a folder says of itself; of a file, nothing. @throws FormatError where fasp did not write it */
 async function recordOf(path: string): Promise<JsonObject> {
+  await putBack(path)
   const there = await stat(path).catch(cause => {
     throw new FormatError(path, 'there is no such file or folder. Give what fasp wrote: a folder, or a .gguf file.', {
       cause,

@@ -120,6 +120,7 @@ async function checkInput(path: string, target: string, input: string): Promise<
 
 /** The longest base name that stays readable in a hidden one: file systems allow 255 bytes. */
 const MAX_NAME_BYTES = 200
+const HASHED = /^\.[0-9a-f]{16}$/
 
 /** What all hidden names of one output begin with. */
 function hiddenName(target: string): string {
@@ -152,7 +153,10 @@ const CLAIM = { attempts: 5, ms: 100 }
  */
 export const claim = (path: string, target: string): Promise<string> =>
   attempt(`create ${path}`, async () => {
-    removeLeftovers(dirname(target))
+    const folder = dirname(target)
+    for (const { start } of unfinishedIn(folder, `.partial${OLD}`))
+      if (!HASHED.test(start)) await finishSwap(join(folder, start.slice(1))).catch(() => {}) // of another output
+    removeLeftovers(folder)
     const partial = partialPath(target)
     for (let left = CLAIM.attempts; ; left--) {
       await mkdir(partial)
@@ -205,7 +209,7 @@ export async function swap(made: string, target: string, partial: string): Promi
 }
 
 /** Ends what a run had begun that was killed in `swap`. */
-export async function finishSwap(target: string): Promise<void> {
+async function finishSwap(target: string): Promise<void> {
   for (const { path: old } of unfinishedOf(target, `.partial${OLD}`).filter(({ owner }) => owner === 'gone')) {
     const partial = old.slice(0, -OLD.length)
     if (!(await existing(target))) {
@@ -215,6 +219,15 @@ export async function finishSwap(target: string): Promise<void> {
     }
     if (!(await existing(partial))) await rm(old, { recursive: true, force: true })
   }
+}
+
+/** Before `path` is read. */
+export async function putBack(path: string): Promise<void> {
+  const missing = await stat(path).then(
+    () => false,
+    () => true,
+  )
+  if (missing) await finishSwap(resolve(path)).catch(() => {}) // whoever reads it says what is missing
 }
 
 /** So that names, too, are on the disk. Windows opens no folders. */
