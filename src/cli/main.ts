@@ -1,6 +1,7 @@
 // The worker of the `fasp` binary (cli.ts): finds the command, loads only its code, turns errors into one line and an exit code.
 import { subscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
+import { oneLine } from '../display.ts'
 import { didYouMean, FaspError, notOneOf, UsageError } from '../errors.ts'
 import { FETCHING } from '../onnxruntime.node.ts'
 import { LEFTOVERS, UNFINISHED } from '../unfinished.node.ts'
@@ -102,9 +103,6 @@ function report(error: unknown, json: boolean): number {
 /** What V8 says, of arrays and of WebAssembly. */
 const NO_MEMORY = /out of memory|allocation failed/i
 const MORE_MEMORY = 'Is it limited here (ulimit -v, a container)? A lower --memory and fewer --windows take less.'
-
-/** Names in a file may hold line breaks, or codes that steer the terminal. */
-const oneLine = (message: string): string => message.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
 
 // The streams of a worker do not know where they lead.
 const { stdout, stderr } = workerData as Terminals

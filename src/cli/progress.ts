@@ -1,6 +1,6 @@
 // Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
 
-import { bytes, duration, percent, count as quantity, wrap } from '../display.ts'
+import { bytes, duration, oneLine, percent, count as quantity, wrap } from '../display.ts'
 import type { ProgressEvent, Unit } from '../events.ts'
 import { terminalStyle } from './environment.ts'
 
@@ -41,10 +41,12 @@ class Display {
 
   show(event: ProgressEvent): void {
     switch (event.type) {
-      case 'notice':
+      case 'notice': {
         this.clear()
-        process.stderr.write(`${this.terminal ? wrap(event.message, columns()) : event.message}\n`)
+        const message = oneLine(event.message)
+        process.stderr.write(`${this.terminal ? wrap(message, columns()) : message}\n`)
         break
+      }
       case 'run': {
         this.clear()
         const cut = event.sparsity > 0 ? ` at ${percent(event.sparsity)}` : ''

@@ -1,4 +1,5 @@
 // fasp verify: whether a result is whole, and as it was written.
+import { oneLine } from '../display.ts'
 import { FormatError } from '../errors.ts'
 import { verifyEvents } from '../node.ts'
 import { defineCommand } from './command.ts'
@@ -15,7 +16,7 @@ export default defineCommand({
   async run({ options, positionals }, { done, result: give, signal }) {
     const path = modelArgument(positionals)
     const found = await showProgress(verifyEvents(path, { engine: engineOptions(options), signal }))
-    for (const { name, found: what, text } of found.checks) done(`${name.padEnd(8)}${WORDS[what]}: ${text}`)
+    for (const { name, found: what, text } of found.checks) done(oneLine(`${name.padEnd(8)}${WORDS[what]}: ${text}`))
     give(found)
     const wrong = found.checks.filter(check => check.found === 'wrong').map(({ name }) => name)
     if (wrong.length > 0)
