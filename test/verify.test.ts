@@ -111,6 +111,16 @@ describe('damage is found', () => {
       '"layers[0].ffn.kept" has 2 indices',
     ],
     [
+      'more logits than are recorded',
+      out =>
+        change(mark(out), (o: object) => ({
+          ...o,
+          logits: { ids: new Array(1e4).fill(0), logits: new Array(1e4).fill(0) },
+        })),
+      ['logits'],
+      '"ids", of at most 8 tokens',
+    ],
+    [
       'other logits',
       out => change(mark(out), (o: { logits: { ids: [] } }) => ({ ...o, logits: { ...o.logits, ids: [9999] } })),
       ['logits'],

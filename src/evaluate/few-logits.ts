@@ -11,7 +11,8 @@ export interface FewLogits {
   readonly logits: readonly number[]
 }
 
-const TOKENS = 8
+/** So many, or as many as the model takes. */
+export const TOKENS = 8
 
 /** @param ids of the tokens. @default some that are spread over the vocabulary */
 export async function fewLogits(context: Context, model: Model, ids = someIds(model)): Promise<FewLogits> {

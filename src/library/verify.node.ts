@@ -4,14 +4,14 @@ import { join, normalize } from 'node:path'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { firstOf } from '../display.ts'
 import { FaspError, FormatError } from '../errors.ts'
-import { type FewLogits, fewLogits } from '../evaluate/few-logits.ts'
+import { type FewLogits, fewLogits, TOKENS } from '../evaluate/few-logits.ts'
 import type { ProgressEvent } from '../events.ts'
 import { isDType } from '../formats/dtype.ts'
 import { sha256 } from '../formats/file.node.ts'
 import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'
 import { type Context, memoryContext } from '../forward/context.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
-import { tensorShapes } from '../model/architecture.ts'
+import { type Architecture, tensorShapes } from '../model/architecture.ts'
 import { describeModel, type Model, readStored, readWeights } from '../model/model.ts'
 import { checkRecipe } from '../model/recipe.ts'
 import { OWN_MARK, putBack, readMark } from '../write/place.node.ts'
@@ -104,7 +104,7 @@ async function recordOf(path: string): Promise<JsonObject> {
       path,
       `has no ${OWN_MARK}, which says what was written. Give the folder that fasp wrote; exports below it are checked with it.`,
     )
-  return there.isDirectory() ? readMark(path) : {}
+  return there.isDirectory() ? readMark(join(path, OWN_MARK)) : {}
 }
 
 /** @throws Unchecked for a folder of exports that are not read as a folder */
@@ -157,8 +157,11 @@ async function* checkWeights(model: Model, signal?: AbortSignal): Progress<strin
 async function* checkLogits(context: Context, model: Model, { logits: recorded }: JsonObject): Progress<string> {
   const { name } = model.checkpoint
   if (recorded === undefined) throw new Unchecked('none are recorded')
-  if (!isFewLogits(recorded, model.architecture.vocabularySize))
-    throw new FormatError(`${name}/${OWN_MARK}`, '"logits" must have the lists "ids", of tokens, and "logits", as long')
+  if (!isFewLogits(recorded, model.architecture))
+    throw new FormatError(
+      `${name}/${OWN_MARK}`,
+      `"logits" must have the lists "ids", of at most ${TOKENS} tokens, and "logits", as long`,
+    )
   const found = await fewLogits(context, model, recorded.ids)
   const most = Math.max(...recorded.logits.map(Math.abs))
   const at = found.logits.findIndex((logit, i) => !(Math.abs(logit - recorded.logits[i]) <= TOLERANCE * most))
@@ -170,14 +173,15 @@ async function* checkLogits(context: Context, model: Model, { logits: recorded }
   return `${found.ids.length} logits are those of the run that wrote it`
 }
 
-const isFewLogits = (value: unknown, vocabulary: number): value is FewLogits => {
+const isFewLogits = (value: unknown, { vocabularySize, maxPositions }: Architecture): value is FewLogits => {
   const { ids, logits } = isJsonObject(value) ? value : {}
   const areNumbers = (list: unknown): list is number[] => Array.isArray(list) && list.every(Number.isFinite)
   return (
     areNumbers(ids) &&
     areNumbers(logits) &&
     ids.length > 0 &&
+    ids.length <= Math.min(TOKENS, maxPositions) &&
     ids.length === logits.length &&
-    ids.every(id => Number.isInteger(id) && id >= 0 && id < vocabulary)
+    ids.every(id => Number.isInteger(id) && id >= 0 && id < vocabularySize)
   )
 }
