@@ -52,7 +52,7 @@ export interface PruneOptions extends Amount {
   readonly memory?: number
 }
 
-const AMOUNTS = ['sparsity', 'size', 'parameters', 'maxLoss'] as const satisfies readonly (keyof Amount)[]
+export const AMOUNTS = ['sparsity', 'size', 'parameters', 'maxLoss'] as const satisfies readonly (keyof Amount)[]
 
 /** All of it, the method as its parts; plain data, which results record. */
 export interface ResolvedOptions

@@ -43,7 +43,7 @@ test('it is planned as `planPrune` says, measured on while it is open, and prune
   expect(open()).toBe(0)
   {
     await using run = await prepare(TINY_LLAMA, options)
-    expect({ ...run.plan, exports: [] }).toEqual(plan)
+    expect({ ...run.plan, options: run.options, exports: [] }).toEqual(plan)
     expect(readdirSync(folder)).toEqual(['text.txt'])
     const { perplexity } = await evaluate(run.model, { text: [text], seqLen: 32, windows: 2 })
     expect(perplexity[0].windows).toBe(2)

@@ -91,7 +91,7 @@ test('the verbs give what they give in Node', async () => {
   const cut = { sparsity: 0.2, windows: 2, seqLen: 32, engine }
   const [output, other] = [new MemorySink(), new MemorySink()]
   await using run = await prepare(model, { ...cut, calibration: [file], output })
-  expect({ ...run.plan, exports: [] }).toEqual(
+  expect({ ...run.plan, options: run.options, exports: [] }).toEqual(
     await node.planPrune(TINY_LLAMA, { sparsity: 0.2, windows: 2, seqLen: 32, calibration: texts }),
   )
   await prune(model, { ...cut, calibration: [file], output })

@@ -24,6 +24,8 @@ export interface VocabularyCut {
 export interface Checkpoint {
   /** Folder or file, as the user gave it. */
   readonly name: string
+  /** Where that is on disk. */
+  readonly path?: string
   readonly format: 'huggingface' | 'gguf'
   /** `config.json` as parsed; for a GGUF the config that transformers would have. */
   readonly config: Readonly<Record<string, unknown>>

@@ -55,6 +55,7 @@ const OPTIONS = {
   params: { type: 'number', units: COUNTS, value: '100M', rare: true, help: 'or: parameters of the whole model' },
   'max-loss': { type: 'number', value: 'nats', help: 'or: cost a token on held-out text; some trial runs' },
   output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
+  recipe: { type: 'text', value: 'path', help: 'do again what this fasp.json says, but for what is given here' },
   method: { type: 'text', value: 'name', help: 'stock (default), best, paper, …: see --help-all' },
   calibration: {
     type: 'text',
@@ -102,13 +103,14 @@ export default defineCommand({
     'fasp prune my-model.gguf -s 0.3 -o smaller --method best:alpha=0.25',
     'fasp prune facebook/opt-125m -s 0.2 -o smaller',
     'fasp prune my-model.gguf --size 85MB -o smaller.gguf',
+    'fasp prune other-model --recipe smaller/fasp.json -o other-smaller',
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
     const model = modelArgument(positionals)
     const settings = { ...planOptions(options), signal }
     if (options['dry-run']) {
       const plan = await showProgress(planPruneEvents(model, settings))
-      done(`${askedText(settings, plan.sizes, plan.vocabulary)}\n${planText(plan)}`)
+      done(`${askedText(plan.options, plan.sizes, plan.vocabulary)}\n${planText(plan)}`)
       give({ ...plan, tensors: undefined, architecture: undefined })
       return
     }
@@ -150,7 +152,7 @@ export default defineCommand({
     if (result.vocabulary) print(`\n${vocabularyTable(result.vocabulary)}`)
     const losses = lossTable(result)
     if (losses) print(`\n${dim(losses)}`)
-    if (text) print(`\n${perplexityTable(perplexities)}`)
+    if (perplexities.pruned) print(`\n${perplexityTable(perplexities)}`)
     if (exports.length > 0) print(`\n${exportsTable(exports)}`)
     print(`\n${dim(secondsLine(result.seconds, peakMemoryBytes))}`)
     done(`Wrote ${output}`)
@@ -179,6 +181,7 @@ function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
     parameters: options.params,
     maxLoss: options['max-loss'],
     output: options.output,
+    recipe: options.recipe,
     to: options.to?.map(exportRequest),
     calibration: options.calibration,
     vocabulary: vocabularyChoice(options),

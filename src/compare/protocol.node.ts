@@ -1,12 +1,10 @@
 // What all runs of a comparison have in common, as the result names it: options with their defaults, and hashes of what is read. Runs that
 // were made under another one are never mixed with these.
 import { createHash } from 'node:crypto'
-import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { shortNames } from '../display.ts'
 import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import type { ProgressEvent } from '../events.ts'
-import { hashFile } from '../formats/file.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import { findTexts } from '../hub/texts.node.ts'
 import type { Model } from '../model/model.ts'
@@ -14,7 +12,6 @@ import { TEXT_WINDOWS } from '../options.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
 import { prepare } from '../run.ts'
 import type { TextFile } from '../text/calibration.ts'
-import { readText } from '../text/text.node.ts'
 import type { CompareOptions } from './options.ts'
 
 /** What the runs read beside the model. */
@@ -35,12 +32,12 @@ export async function* readContents(
   const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })
   return {
     files,
-    text: await hashTexts(files.text),
+    text: hashesOf(files.text),
     tasks: [
       ...tasks.map(({ name, items }) => ({ file: name, sha256: sha256(JSON.stringify(items)) })),
       ...(pages ? [{ file: 'wikitext', sha256: sha256(JSON.stringify(pages)) }] : []),
     ],
-    calibration: await hashTexts(files.calibration),
+    calibration: hashesOf(files.calibration),
   }
 }
 
@@ -82,23 +79,7 @@ export const protocolKey = (protocol: Protocol): string => sha256(JSON.stringify
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-function hashTexts(files: readonly TextFile[] = []): Promise<ContentHash[]> {
+function hashesOf(files: readonly TextFile[] = []): ContentHash[] {
   const names = shortNames(files.map(({ name }) => name))
-  return Promise.all(
-    files.map(async (file, i) => ({ file: names[i], sha256: sha256(await readText(file.path, file)) })),
-  )
-}
-
-/** Of a .gguf file, or of all files of a folder, in the order of their names. */
-async function hashModel(local: string): Promise<string> {
-  const folder = (await stat(local)).isDirectory()
-  const entries = folder ? await readdir(local) : ['']
-  const hash = createHash('sha256')
-  for (const name of entries.sort()) {
-    const path = join(local, name)
-    if (!(await stat(path)).isFile()) continue // links of the Hub's cache are followed
-    hash.update(`${name}\0`)
-    await hashFile(path, hash)
-  }
-  return hash.digest('hex')
+  return files.map(({ sha256 }, i) => ({ file: names[i], sha256 }))
 }

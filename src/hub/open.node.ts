@@ -24,7 +24,8 @@ export async function* openCheckpointEvents(
 ): AsyncGenerator<ProgressEvent, OpenCheckpoint> {
   const local = yield* fetchModel(path, options)
   if ((await stat(local)).isDirectory())
-    return disposable({ ...(await openHuggingFace(local, architectureOf)), name: path })
-  if (local.toLowerCase().endsWith('.gguf')) return disposable({ ...(await openGgufCheckpoint(local)), name: path })
+    return disposable({ ...(await openHuggingFace(local, architectureOf)), name: path, path: local })
+  if (local.toLowerCase().endsWith('.gguf'))
+    return disposable({ ...(await openGgufCheckpoint(local)), name: path, path: local })
   throw new FormatError(path, 'is a file, but not a .gguf. Give the folder that holds config.json, or a .gguf file.')
 }

@@ -1,6 +1,7 @@
 // What users call a text → a file on disk: a path, or the name of a data set on the Hub, of which one file is fetched.
 // wikitext2 and c4 are what GPTQ and those after it measure on (arXiv 2210.17323; github.com/IST-DASLab/gptq, datautils.py): the test split
 // of WikiText-2 with empty lines between its rows; of C4 the first 1,100 documents of the first validation shard with spaces between them.
+import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { count } from '../display.ts'
 import { TextError } from '../errors.ts'
@@ -43,11 +44,11 @@ export async function* findTexts(
   for (const name of names) wanted.push({ name, data: await dataOf(name, purpose) }) // all, before the first is fetched
   const found: TextFile[] = []
   for (const { name, data } of wanted) {
-    const file = data ? yield* fetchText(name, data, options) : { name, path: name }
-    const { length } = await readText(file.path, file)
-    if (length >= (file.characters ?? Infinity))
-      yield { type: 'notice', message: `${file.name}: the first ${count(length)} characters are used.` }
-    found.push(file)
+    const file: Omit<TextFile, 'sha256'> = data ? yield* fetchText(name, data, options) : { name, path: name }
+    const text = await readText(file.path, file)
+    if (text.length >= (file.characters ?? Infinity))
+      yield { type: 'notice', message: `${file.name}: the first ${count(text.length)} characters are used.` }
+    found.push({ ...file, sha256: createHash('sha256').update(text).digest('hex') })
   }
   return found
 }
@@ -72,7 +73,7 @@ async function* fetchText(
   name: string,
   { id, documents, characters, separator, ...data }: Named,
   options: { readonly signal?: AbortSignal },
-): AsyncGenerator<ProgressEvent, TextFile> {
+): AsyncGenerator<ProgressEvent, Omit<TextFile, 'sha256'>> {
   const isFile = 'file' in data
   const path = isFile
     ? yield* fetchDataFile({ id, ...data }, options)

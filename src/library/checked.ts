@@ -6,7 +6,7 @@ import { describeValue } from '../formats/json.ts'
 
 /** What an option may be; `any` is for what somebody else checks. */
 type Kind = 'number' | 'string' | 'boolean' | 'function' | 'object' | 'array' | 'any'
-type Kinds = Kind | readonly Kind[]
+export type Kinds = Kind | readonly Kind[]
 
 /** Of each option of a verb what it may be. */
 export type Shape<Options> = { readonly [K in keyof Required<Options>]: Kinds }
@@ -24,7 +24,7 @@ const WORDS: Readonly<Record<Kind, string>> = {
 const kindOf = (value: unknown): string => (Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value)
 
 /** @throws UsageError for an option that the verb has not, or a value of another type */
-function check(verb: string, given: unknown, shape: Readonly<Record<string, Kinds>>): void {
+export function check(verb: string, given: unknown, shape: Readonly<Record<string, Kinds>>): void {
   if (kindOf(given) !== 'object')
     throw new UsageError(`${verb} takes its options as an object, not as ${describeValue(given)}.`)
   for (const [name, value] of Object.entries(given as object)) {

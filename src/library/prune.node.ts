@@ -2,6 +2,7 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
+import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { STATISTICS } from '../checkpoint/huggingface.node.ts'
 import { Clock } from '../clock.ts'
 import { bytes } from '../display.ts'
@@ -20,7 +21,7 @@ import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import { checkRange, type PruneOptions } from '../options.ts'
+import { checkRange, type PruneOptions, type ResolvedOptions } from '../options.ts'
 import type { OutputBytes, Plan } from '../plan.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
@@ -35,13 +36,14 @@ import { checkOutput, isGgufFile } from '../write/place.node.ts'
 import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
 import type { ExportPlan } from '../write/target.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
+import { type Asked, otherModel, otherTexts, type RecipeOptions, recorded, withRecipe } from './recipe.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
 import { openWithVocabulary, type WithVocabulary } from './vocabulary.node.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 /** What is pruned, on what, and what is written of it. */
-export interface PlanOptions extends Omit<PruneOptions, 'dtype'> {
+export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions {
   /** Folder, or `.gguf` file. @default a folder */
   readonly output?: string
   /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
@@ -75,6 +77,7 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
 }
 
 export interface PathPlan extends Plan {
+  readonly options: ResolvedOptions
   /** Absent where the vocabulary is whole. */
   readonly vocabulary?: VocabularyCut
   readonly exports: readonly PlannedExport[]
@@ -90,7 +93,8 @@ export interface PrunePathResult extends PruneResult {
 
 export type PathRun = PreparedPrune<PrunePathResult>
 
-export async function* prepareEvents(source: string | Model, options: PrunePathOptions): Progress<PathRun> {
+export async function* prepareEvents(source: string | Model, given: PrunePathOptions): Progress<PathRun> {
+  const { options, recipe, differences } = await withRecipe(given)
   const { overwrite = false, keepStatistics, engine = {}, signal, ...others } = options
   const { output, products, seqLen, textWindows } = others
   const path = typeof output === 'string' ? output : undefined
@@ -99,12 +103,24 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
     throw new UsageError(`${path} is a .gguf file, which has no room for statistics. Give a folder, and --to gguf.`)
   const name = nameOf(source)
   if (path !== undefined) await checkOutput(path, overwrite, [name])
-  const { windows, texts: given } = textsOrWindows(others.calibration)
-  const texts = given && (yield* openTexts(given, 'calibration', { signal }))
+  for (const message of differences) yield { type: 'notice', message } as const
+  const { windows, texts: named } = textsOrWindows(others.calibration)
+  const texts = named && (yield* openTexts(named, 'calibration', { signal }))
   const asked = { ...requested, input: { windows, texts } }
   const measuredOn = yield* openTexts(others.text, 'evaluation', { signal })
+  const keep = yield* openTexts(others.vocabulary?.keep, 'calibration', { signal })
+  const vocabulary = others.vocabulary && { ...others.vocabulary, keep }
+  const wanted: Asked = {
+    calibration: texts && recorded(named, texts),
+    vocabulary: vocabulary && { ...vocabulary, keep: recorded(others.vocabulary!.keep, keep) },
+    to: others.to,
+    text: others.text && recorded(others.text, measuredOn),
+    textWindows,
+    keepStatistics,
+  }
+  for (const message of recipe ? otherTexts(recipe, wanted) : []) yield { type: 'notice', message } as const
   if (!isOpen(engine)) describeEngine(engine, products) // refuses what this machine lacks
-  const model = yield* openWithVocabulary(source, others.vocabulary, [...(texts ?? []), ...measuredOn], signal)
+  const model = yield* openWithVocabulary(source, vocabulary, [...(texts ?? []), ...measuredOn], signal)
   return preparedPrune(model, () => {
     const { requests, single } = asked
     const { run, exports: planned, rounds } = decide(model, asked)
@@ -112,8 +128,11 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
 
     async function* execute(): Progress<PrunePathResult> {
       await using chosen = choose({ engine })
+      const { path: local } = model.checkpoint
+      const sha256 = local && (recipe || (path && !single)) ? await hashModel(local) : undefined
+      const unlike = recipe ? otherModel(recipe, model.checkpoint, sha256) : []
       const message = engineNotice(chosen.engine.facts)
-      if (message) yield { type: 'notice', message } as const
+      for (const one of [...unlike, ...(message ? [message] : [])]) yield { type: 'notice', message: one } as const
       const on = { engine: chosen.engine, signal }
       if (typeof output !== 'string') {
         const scratch = () => openScratch(join(tmpdir(), 'fasp'))
@@ -157,7 +176,10 @@ export async function* prepareEvents(source: string | Model, options: PrunePathO
         await using pruned = await openCheckpoint(join(sink.pending, folder))
         // A GGUF source gives its tokenizer and names to a GGUF result.
         const written = describeModel({ ...pruned, ...given, name: output })
-        if (!single) sink.note({ logits: await fewLogits(memoryContext(chosen.engine, signal), written) })
+        if (!single) {
+          const logits = await fewLogits(memoryContext(chosen.engine, signal), written)
+          sink.note({ source: { ...result.source, sha256 }, asked: wanted, logits })
+        }
         const context = { ...on, open: openCheckpoint, apart: !single, source: model }
         const exports = yield* writeExports(written, requests, sink, context)
         await using file = single && texts ? await openCheckpoint(join(sink.pending, GGUF_FILE)) : undefined
@@ -176,8 +198,16 @@ export async function* pruneEvents(source: string | Model, options: PrunePathOpt
   return yield* run.pruneEvents()
 }
 
-export async function* planPruneEvents(source: string | Model, options: PlanOptions): Progress<PathPlan> {
-  const { signal, ...others } = options
+export async function* planPruneEvents(source: string | Model, given: PlanOptions): Progress<PathPlan> {
+  const { options, recipe, differences } = await withRecipe(given)
+  for (const message of differences) yield { type: 'notice', message } as const
+  const {
+    signal,
+    text: _,
+    textWindows,
+    keepStatistics,
+    ...others
+  }: Omit<PrunePathOptions, 'output'> & PlanOptions = options
   if (others.maxLoss !== undefined)
     throw new UsageError(
       'what max-loss removes takes runs to find, so there is no plan (--dry-run) of it. Plan a sparsity or a size.',
@@ -187,8 +217,9 @@ export async function* planPruneEvents(source: string | Model, options: PlanOpti
   const { texts } = vocabulary ? textsOrWindows(others.calibration) : {}
   const read = yield* openTexts(texts, 'calibration', { signal })
   await using model = yield* openWithVocabulary(source, vocabulary, read, signal)
+  for (const message of recipe ? otherModel(recipe, model.checkpoint) : []) yield { type: 'notice', message } as const
   const { run, exports } = decide(model, asked)
-  return { ...run.plan, exports, vocabulary: model.checkpoint.vocabulary }
+  return { ...run.plan, options: run.options, exports, vocabulary: model.checkpoint.vocabulary }
 }
 
 /** What is asked for, before a long download. @throws UsageError for what is wrong on any model */

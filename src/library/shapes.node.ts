@@ -27,7 +27,7 @@ const PLAN: Shape<PlanOptions> = {
     windows: 'number',
   },
   ...{ seqLen: 'number', heldOut: 'number', seed: 'number', memory: 'number', output: 'string', to: 'array' },
-  ...{ calibration: ['array', 'object'], vocabulary: 'object', ...OPEN },
+  ...{ calibration: ['array', 'object'], vocabulary: 'object', recipe: 'string', ...OPEN },
 }
 const PRUNE: Shape<PrunePathOptions> = {
   ...{ ...PLAN, ...ENGINE, output: ['string', 'object'], overwrite: 'boolean', text: 'array', textWindows: 'number' },

@@ -24,6 +24,8 @@ export const textsOrWindows = <Text>(
 export interface NamedText {
   readonly name: string
   readonly source?: TextSource
+  /** Of the text, in hexadecimal. */
+  readonly sha256?: string
   text(): Promise<string>
 }
 
@@ -42,6 +44,8 @@ export interface TextFile extends Reading {
   readonly name: string
   readonly path: string
   readonly source?: TextSource
+  /** Of the text, in hexadecimal. */
+  readonly sha256: string
 }
 
 export type CalibrationSource = 'windows' | 'texts' | 'self'

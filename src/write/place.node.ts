@@ -100,12 +100,12 @@ async function checkFolder(path: string, target: string): Promise<void> {
   )
 }
 
-/** What a folder that we wrote says of itself. @throws FormatError */
-export const readMark = async (folder: string): Promise<JsonObject> =>
-  parseJsonObject(await readSmallFile(join(folder, OWN_MARK), MAX_MARK_BYTES), join(folder, OWN_MARK))
+/** A `fasp.json`: what a folder that we wrote says of itself. @throws FormatError */
+export const readMark = async (path: string): Promise<JsonObject> =>
+  parseJsonObject(await readSmallFile(path, MAX_MARK_BYTES), path)
 
 async function ownFiles(folder: string): Promise<Set<string>> {
-  const { files } = await readMark(folder)
+  const { files } = await readMark(join(folder, OWN_MARK))
   const names = Array.isArray(files) ? files : Object.keys(files ?? {}) // a list in older folders
   return new Set([OWN_MARK, ...names.filter(name => typeof name === 'string')])
 }
