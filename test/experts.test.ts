@@ -1,6 +1,8 @@
 // Mixtures of experts: random models against transformers (test/python/make_families.py), and what their configs and tensors may say. What is
 // cut of a trained one is compared with PyTorch in test/trained.test.ts.
+import { cpSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { memorySource } from '../src/formats/bytes.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
@@ -34,6 +36,25 @@ describe.each(Object.entries(FAMILIES))('%s', (name, experts) => {
   })
 
   testLogits(engine, folder, () => golden)
+
+  if (name !== 'olmoe')
+    test('is the same where the experts of a layer are one tensor, as transformers 5 holds them', async () => {
+      const stacked = join(root, `${name}-stacked`)
+      cpSync(folder, stacked, { recursive: true })
+      cpSync(fileURLToPath(new URL(`fixtures/families/${name}-stacked`, import.meta.url)), stacked, { recursive: true })
+      await withModel(folder, async single =>
+        withModel(stacked, async model => {
+          const [ours, theirs] = [model.checkpoint.tensors, single.checkpoint.tensors]
+          for (const [tensor, shape] of tensorShapes(model.architecture)) {
+            expect(await ours.bytes(tensor)).toEqual(await theirs.bytes(tensor))
+            const ends = Int32Array.of(0, shape[0] - 1)
+            if (shape.length > 1) expect(await ours.rows(tensor, ends)).toEqual(await theirs.rows(tensor, ends))
+          }
+          expect(await inspect(model)).toMatchObject({ modelType: name, experts, unused: [] })
+          expectSame(await logits(model, engine, golden[0]), golden[1])
+        }),
+      )
+    })
 
   test('is described with its experts, and has no graph in ONNX', async () => {
     await withModel(folder, async model => {

@@ -8,6 +8,7 @@ import type { TensorSource } from '../formats/tensors.ts'
 import { byteLevelBpe } from './byte-level-bpe.ts'
 import { type Checkpoint, hubId, jsonFile, type SideFile } from './checkpoint.ts'
 import type { ModelFolder } from './folder.ts'
+import { MIXTRAL_LAYER, MIXTURE_LAYER } from './gguf-names.ts'
 import { openWeights, WEIGHT_FILES } from './weights.ts'
 
 /** The largest `tokenizer.json` have some 40 MB. */
@@ -75,7 +76,8 @@ export async function huggingFaceCheckpoint(folder: ModelFolder, checkConfig?: C
   const tokenizer = side('tokenizer.json') ? optional('tokenizer.json') : synthesise()
   const card = { license: await readLicense(folder), hubId: hubId(config._name_or_path) }
   const recipe = files.has('fasp.json') ? await readJson(folder, 'fasp.json') : undefined
-  const { tensors, byteLength } = await openWeights(folder)
+  const mixture = config.model_type === 'mixtral' ? MIXTRAL_LAYER : MIXTURE_LAYER
+  const { tensors, byteLength } = await openWeights(folder, mixture)
   return {
     name,
     format: 'huggingface',

@@ -1,11 +1,15 @@
 // The weights of a Hugging Face folder: which files hold them, and one `TensorSource` over all of them under our names.
 import { FormatError } from '../errors.ts'
 import { type ByteSource, readWhole } from '../formats/bytes.ts'
+import { type FloatDType, fromFloat32 } from '../formats/dtype.ts'
 import { describeValue, isJsonObject, parseStrictJsonObject, quote } from '../formats/json.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { openTorch } from '../formats/torch.ts'
+import { pickRows } from '../linalg/scatter.ts'
 import type { ModelFolder } from './folder.ts'
+import { MIXTURE_LAYER } from './gguf-names.ts'
+import { type Part, partsOf } from './stacked-experts.ts'
 
 type Open = (source: ByteSource) => Promise<TensorSource>
 
@@ -31,20 +35,22 @@ export interface Weights {
   readonly byteLength: number
 }
 
-interface Located {
+interface Located extends Part {
   readonly source: TensorSource
   readonly storedName: string
-  readonly info: TensorInfo
 }
 
 /**
  * Opens the weights in `folder`. Reads headers only.
+ * @param mixture names of the modules of experts, where those are stacked
  * @throws FormatError where there are none, a shard or a tensor of the index is missing, or two tensors get one name.
  */
-export async function openWeights(folder: ModelFolder): Promise<Weights> {
+export async function openWeights(folder: ModelFolder, mixture: Mixture = MIXTURE_LAYER): Promise<Weights> {
   const found = findWeights(folder)
-  return openShards(folder, await readShards(folder, found), found.open)
+  return openShards(folder, await readShards(folder, found), found.open, mixture)
 }
+
+type Mixture = Parameters<typeof partsOf>[1]
 
 /** Names of the files that hold the weights; the index of shards is read if there is one. @throws FormatError as `openWeights` */
 export const weightFiles = async (folder: ModelFolder): Promise<string[]> => [
@@ -105,7 +111,7 @@ async function readIndex({ name: folder, files, open }: ModelFolder, index: stri
 
 const isPlainName = (name: string): boolean => !/[\\/:]/.test(name) && !name.includes('..') && !name.includes('\0')
 
-async function openShards(folder: ModelFolder, shards: Shards, open: Open): Promise<Weights> {
+async function openShards(folder: ModelFolder, shards: Shards, open: Open, mixture: Mixture): Promise<Weights> {
   const opened: TensorSource[] = []
   const close = async () => {
     await Promise.all(opened.map(source => source.close()))
@@ -121,7 +127,9 @@ async function openShards(folder: ModelFolder, shards: Shards, open: Open): Prom
       })
       opened.push(source)
       byteLength += file.byteLength
-      for (const name of wanted ?? source.tensors.keys()) locate(located, source, name, file.name)
+      for (const name of wanted ?? source.tensors.keys())
+        for (const part of partsOf(infoOf(source, name, file.name), mixture))
+          locate(located, { source, storedName: name, ...part }, file.name)
     }
     return { tensors: { ...merged(folder.name, located), close }, byteLength }
   } catch (error) {
@@ -130,7 +138,8 @@ async function openShards(folder: ModelFolder, shards: Shards, open: Open): Prom
   }
 }
 
-function locate(located: Map<string, Located>, source: TensorSource, storedName: string, path: string): void {
+/** Of a stored tensor, under our name. */
+function infoOf(source: TensorSource, storedName: string, path: string): TensorInfo {
   const info = source.tensors.get(storedName)
   if (info === undefined) {
     throw new FormatError(
@@ -138,16 +147,20 @@ function locate(located: Map<string, Located>, source: TensorSource, storedName:
       `lacks the tensor ${quote(storedName)} that the index puts there; download the shard again`,
     )
   }
+  return { ...info, name: tensorName(storedName) }
+}
+
+function locate(located: Map<string, Located>, part: Located, path: string): void {
+  const { storedName, info } = part
   if (BUFFERS.test(storedName)) return
-  const name = tensorName(storedName)
-  const other = located.get(name)
+  const other = located.get(info.name)
   if (other !== undefined) {
     throw new FormatError(
       path,
-      `has ${quote(storedName)} besides ${quote(other.storedName)}: both are ${quote(name)}. Remove one`,
+      `has ${quote(storedName)} besides ${quote(other.storedName)}: both are ${quote(info.name)}. Remove one`,
     )
   }
-  located.set(name, { source, storedName, info: { ...info, name } })
+  located.set(info.name, part)
 }
 
 /**
@@ -163,19 +176,25 @@ function merged(folder: string, located: ReadonlyMap<string, Located>): Omit<Ten
     if (found === undefined) throw new FormatError(folder, `has no tensor ${quote(name)}`)
     return found
   }
+  const float32 = async (name: string) => {
+    const { source, storedName, expert, half } = find(name)
+    if (expert === undefined) return source.float32(storedName)
+    const values = await source.rows(storedName, Int32Array.of(expert))
+    const size = values.length / 2
+    return half === undefined ? values : values.slice(half * size, (half + 1) * size)
+  }
   return {
     tensors: new Map([...located].map(([name, { info }]) => [name, info])),
+    float32,
     async bytes(name) {
-      const { source, storedName } = find(name)
-      return source.bytes(storedName)
-    },
-    async float32(name) {
-      const { source, storedName } = find(name)
-      return source.float32(storedName)
+      const { source, storedName, expert, info } = find(name)
+      return expert === undefined
+        ? source.bytes(storedName)
+        : fromFloat32(await float32(name), info.dtype as FloatDType)
     },
     async rows(name, ids) {
-      const { source, storedName } = find(name)
-      return source.rows(storedName, ids)
+      const { source, storedName, expert, info } = find(name)
+      return expert === undefined ? source.rows(storedName, ids) : pickRows(await float32(name), ids, info.shape[1])
     },
   }
 }

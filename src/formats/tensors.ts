@@ -26,7 +26,7 @@ export interface TensorSource {
   bytes(name: string): Promise<Uint8Array<ArrayBuffer>>
   /** The values as float32, dequantised or converted. @throws FormatError where the file ends early. */
   float32(name: string): Promise<Float32Array<ArrayBuffer>>
-  /** Of these the rows `ids` (ascending) of a matrix, without the others. @throws as `float32` */
+  /** Of these the rows `ids` (ascending) of a matrix, or matrices of a stack, without the others. @throws as `float32` */
   rows(name: string, ids: Int32Array): Promise<Float32Array<ArrayBuffer>>
   close(): Promise<void>
 }

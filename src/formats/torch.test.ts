@@ -31,6 +31,7 @@ describe('reading', () => {
       row: tensor({ ...matrix, offset: 3, shape: [1, 3], strides: [77, 1] }),
       column: tensor({ ...matrix, offset: 1, shape: [2], strides: [3] }),
       cube: tensor({ ...matrix, shape: [3, 1, 2], strides: [1, 9, 3] }),
+      stack: tensor({ ...matrix, shape: [3, 2, 1], strides: [2, 1, 1] }),
       scalar: tensor({ ...matrix, offset: 5, shape: [], strides: [] }),
       none: tensor({ ...matrix, offset: 6, shape: [0, 3], strides: [3, 1] }),
     })
@@ -40,6 +41,8 @@ describe('reading', () => {
     expect(await values('t')).toEqual([0, 3, 1, 4, 2, 5])
     expect([...(await opened.rows('w', Int32Array.of(1)))]).toEqual([3, 4, 5])
     expect([...(await opened.rows('t', Int32Array.of(0, 2)))]).toEqual([0, 3, 2, 5])
+    expect([...(await opened.rows('cube', Int32Array.of(0, 2)))]).toEqual([0, 3, 2, 5])
+    expect([...(await opened.rows('stack', Int32Array.of(1)))]).toEqual([2, 3])
     expect(await values('row')).toEqual([3, 4, 5])
     expect(await values('column')).toEqual([1, 4])
     expect(await values('cube')).toEqual([0, 3, 1, 4, 2, 5])

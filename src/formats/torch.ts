@@ -82,11 +82,12 @@ export async function openTorch(source: ByteSource): Promise<TensorSource> {
     float32: async name => toFloat32(await bytes(name), find(name).storage.dtype),
     async rows(name, ids) {
       const { storage, offset, shape, strides } = find(name)
-      const row = shape[1] * DTYPE_BYTES[storage.dtype]
-      const whole = strides[1] === 1 ? undefined : await bytes(name) // rows of a transposed view lie all over it
+      const [, ...one] = shape
+      const row = elements(one) * DTYPE_BYTES[storage.dtype]
+      const whole = isContiguous(one, strides.slice(1)) ? undefined : await bytes(name) // rows of a transposed view lie all over it
       const read = async (from: number, to: number) =>
         whole?.subarray(from * row, to * row) ??
-        readView(new View(storage, offset + from * strides[0], [to - from, shape[1]], strides), zip)
+        readView(new View(storage, offset + from * strides[0], [to - from, ...one], strides), zip)
       return toFloat32(await gatherRows(ids, row, read), storage.dtype)
     },
     close: async () => source.close?.(),

@@ -1,7 +1,7 @@
 """Makes test/fixtures/families: random models of some kB, one of each family, and what PyTorch makes of them. usage: python make_families.py
 (torch, transformers; versions are written along)
 
-FAMILY/ is a model in bfloat16 as transformers writes it, without tokenizer; FAMILY/golden.safetensors has `ids` [256] and their `logits`
+FAMILY/ is a model in bfloat16 as transformers writes it, without tokenizer, FAMILY-stacked/ are weights of a mixture as it holds them; FAMILY/golden.safetensors has `ids` [256] and their `logits`
 [256, vocabulary] in float32, all positions of one window.
 """
 import pathlib
@@ -94,6 +94,10 @@ for name, (model_class, config_class, config) in FAMILIES.items():
     shutil.rmtree(folder, ignore_errors=True)
     model.to(torch.bfloat16).save_pretrained(folder)
     (folder / "generation_config.json").unlink()
+    if name in ("mixtral", "qwen3_moe"):
+        model.save_pretrained(OUT / f"{name}-stacked", save_original_format=False)
+        for file in ("generation_config.json", "config.json"):
+            (OUT / f"{name}-stacked" / file).unlink()
     ids = torch.randint(sizes["vocab_size"], (LENGTH,), dtype=torch.int32)
     model = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     with torch.no_grad():
