@@ -251,12 +251,12 @@ describe('what a killed run has left', () => {
     expect(killed.code).toBe(null)
     const [left] = readdirSync(folder)
     expect(left).toMatch(/^\.out\..+\.partial$/)
-    const elsewhere = `.out.00000000-1-2-12345678.partial`
+    const elsewhere = '.out.\x1b[31m.00000000-1-2-12345678.partial'
     const other = `.x.${newOwner()}.partial`
     await put(folder, { [`${elsewhere}/x`]: '', [`${other}/x`]: '', '.y.partial/x': '' })
     const { stderr } = await run(folder, ...to('new'))
     expect(stderr).toContain(`${join(folder, left)} is removed: a run that was killed had left it.\n`)
-    expect(stderr).toContain(`${join(folder, elsewhere)} is of another user, machine or container`)
+    expect(stderr).toContain(`${join(folder, elsewhere).replace('\x1b', ' ')} is of another user, machine or container`)
     expect(stderr).not.toContain(other)
     expect(readdirSync(folder).sort()).toEqual([elsewhere, other, '.y.partial', 'new', 'text.txt'].sort())
   })

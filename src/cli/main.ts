@@ -109,7 +109,7 @@ const { stdout, stderr } = workerData as Terminals
 Object.assign(process.stdout, stdout)
 Object.assign(process.stderr, stderr)
 subscribe(UNFINISHED, message => parentPort!.postMessage(message))
-for (const name of [FETCHING, LEFTOVERS]) subscribe(name, text => process.stderr.write(`${text}\n`))
+for (const name of [FETCHING, LEFTOVERS]) subscribe(name, text => process.stderr.write(`${oneLine(String(text))}\n`))
 parentPort!
   .on('message', (word: Word) => {
     if (word === 'abort') controller.abort(new Interrupted())
