@@ -38,6 +38,8 @@ const pushEvents = checked('push', 2, SHAPES.push, pushFolder)
  * console.log(sizes.parameters.before, sizes.parameters.effective)
  * @example
  * await prune('org/name', { sparsity: 0.3, output: 'smaller.gguf', onEvent: event => console.error(event) })
+ * @example
+ * await prune('other-model', { recipe: 'smaller/fasp.json', output: 'other-smaller' })
  * @throws FaspError
  */
 export const prune = promised(pruneEvents)

@@ -55,7 +55,12 @@ const OPTIONS = {
   params: { type: 'number', units: COUNTS, value: '100M', rare: true, help: 'or: parameters of the whole model' },
   'max-loss': { type: 'number', value: 'nats', help: 'or: cost a token on held-out text; some trial runs' },
   output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
-  recipe: { type: 'text', value: 'path', help: 'do again what this fasp.json says, but for what is given here' },
+  recipe: {
+    type: 'text',
+    value: 'path',
+    rare: true,
+    help: 'do again what this fasp.json says, but for what is given here',
+  },
   method: { type: 'text', value: 'name', help: 'stock (default), best, paper, …: see --help-all' },
   calibration: {
     type: 'text',
