@@ -291,8 +291,8 @@ export const optionsOf = (name: MethodName): (keyof MethodOptions)[] =>
 
 /** The method that a text such as `best:alpha=0.25` names, or the method itself. @throws UsageError */
 export function methodOf(method: Method | string): Method {
-  if (typeof method !== 'string') return method
-  const [name, ...options] = method.split(':')
+  if (typeof method !== 'string' && Object.hasOwn(METHODS, method.name)) return method
+  const [name, ...options] = `${method}`.split(':')
   if (!Object.hasOwn(METHODS, name))
     throw new UsageError(
       `method "${name}" is unknown; there is: ${METHOD_NAMES.join(', ')}.${name === 'fasp' ? ' It is plain now.' : didYouMean(name, METHOD_NAMES)}`,

@@ -1,10 +1,12 @@
 // Public API of Node: everything in `index.ts`, and verbs over paths. Each verb is a promise, whose options take `onEvent`, and a generator of
 // the same events, which returns what the promise gives.
 import { compare as compareModels } from './compare/compare.node.ts'
+import { openEngine as open } from './engine/engine.node.ts'
+import type { Engine, EngineOptions } from './engine/engine.ts'
 import { promised } from './events.ts'
 import { fetchModel as fetchNamed } from './hub/fetch.node.ts'
 import { push as pushFolder } from './hub/push.node.ts'
-import { checked } from './library/checked.ts'
+import { checked, checkGiven } from './library/checked.ts'
 import { evaluateEvents as evaluateModel } from './library/evaluate.node.ts'
 import { exportModelEvents as exportPath } from './library/export.node.ts'
 import { nodeVerbs } from './library/platform.node.ts'
@@ -13,22 +15,22 @@ import {
   prepareEvents as preparePath,
   pruneEvents as prunePath,
 } from './library/prune.node.ts'
-import { SHAPES } from './library/shapes.node.ts'
+import { TAKES } from './library/shapes.node.ts'
 import { verifyEvents as verifyPath } from './library/verify.node.ts'
 
-const pruneEvents = checked('prune', 1, SHAPES.prune, prunePath)
-const prepareEvents = checked('prepare', 1, SHAPES.prune, preparePath)
-const planPruneEvents = checked('planPrune', 1, SHAPES.plan, planPath)
-const openModelEvents = checked('openModel', 1, SHAPES.open, nodeVerbs.openModel)
-const evaluateEvents = checked('evaluate', 1, SHAPES.evaluate, evaluateModel)
-const perplexityEvents = checked('perplexity', 2, SHAPES.perplexity, nodeVerbs.perplexity)
-const generateEvents = checked('generate', 2, SHAPES.generate, nodeVerbs.generate)
-const inspectEvents = checked('inspect', 1, SHAPES.open, nodeVerbs.inspect)
-const exportModelEvents = checked('exportModel', 1, SHAPES.export, exportPath)
-const compareEvents = checked('compare', 1, SHAPES.compare, compareModels)
-const fetchModelEvents = checked('fetchModel', 1, SHAPES.open, fetchNamed)
-const verifyEvents = checked('verify', 1, SHAPES.verify, verifyPath)
-const pushEvents = checked('push', 2, SHAPES.push, pushFolder)
+const pruneEvents = checked('prune', TAKES.prune, prunePath)
+const prepareEvents = checked('prepare', TAKES.prune, preparePath)
+const planPruneEvents = checked('planPrune', TAKES.planPrune, planPath)
+const openModelEvents = checked('openModel', TAKES.openModel, nodeVerbs.openModel)
+const evaluateEvents = checked('evaluate', TAKES.evaluate, evaluateModel)
+const perplexityEvents = checked('perplexity', TAKES.perplexity, nodeVerbs.perplexity)
+const generateEvents = checked('generate', TAKES.generate, nodeVerbs.generate)
+const inspectEvents = checked('inspect', TAKES.inspect, nodeVerbs.inspect)
+const exportModelEvents = checked('exportModel', TAKES.exportModel, exportPath)
+const compareEvents = checked('compare', TAKES.compare, compareModels)
+const fetchModelEvents = checked('fetchModel', TAKES.fetchModel, fetchNamed)
+const verifyEvents = checked('verify', TAKES.verify, verifyPath)
+const pushEvents = checked('push', TAKES.push, pushFolder)
 
 /**
  * Prunes a model into the folder `output`, and exports the result; or into a `.gguf` file, of which no folder remains; or into a sink.
@@ -143,6 +145,17 @@ export const compare = promised(compareEvents)
 export const verify = promised(verifyEvents)
 
 /**
+ * What multiplies, for several verbs, which leave it open. Close it after them.
+ * @example
+ * await using engine = openEngine({ threads: 4 })
+ * @throws UsageError, DeviceError
+ */
+export function openEngine(options: EngineOptions = {}): Engine {
+  checkGiven('openEngine', options, TAKES.openEngine.options)
+  return open(options)
+}
+
+/**
  * Where a model is on disk: `path` itself if it exists; or else the Hub's model of that name, in the Hub's cache, fetched where need be.
  * @example
  * const folder = await fetchModel('org/name')
@@ -159,7 +172,6 @@ export const fetchModel = promised(fetchModelEvents)
 export const push = promised(pushEvents)
 
 export type { CompareOptions } from './compare/options.ts'
-export { openEngine } from './engine/engine.node.ts'
 export type { PlacedExport } from './export/export.node.ts'
 export type { ExportResult, PlannedExport } from './export/result.ts'
 export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'

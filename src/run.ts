@@ -58,7 +58,7 @@ function smallEnough(run: PreparedRun): PreparedRun {
   const { size, parameters = size, method } = run.options
   if (parameters === undefined) return run
   const of = ({ sizes }: Plan) => (size ? sizes.weightBytes.after : sizes.parameters.effective)
-  const show = (n: number) => (size ? bytes(n) : `${count(n)} parameters`)
+  const show = (n: number) => (size ? `${bytes(n)} (${n.toLocaleString('en-US')} bytes)` : `${count(n)} parameters`)
   const meets = (plan: Plan) => of(plan) <= parameters
   if (meets(run.plan))
     throw new UsageError(

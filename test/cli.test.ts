@@ -87,7 +87,8 @@ describe('prune', () => {
     ['small.gguf', /^fasp bench .*tiny-llama small\.gguf$/],
   ])('the commands at the end of %s work as they stand', async (output, last) => {
     const folder = await workplace()
-    const { stdout } = await run(folder, 'prune', TINY_LLAMA, '-s', '0.2', '-o', output, ...QUICK)
+    const text = ['--text', 'text.txt', '--text-windows', '1']
+    const { stdout } = await run(folder, 'prune', TINY_LLAMA, '-s', '0.2', '-o', output, ...QUICK, ...text)
     const commands = stdout
       .trimEnd()
       .split('\n')

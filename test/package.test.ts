@@ -32,8 +32,7 @@ beforeAll(async () => {
   writeFileSync(join(project, 'text.txt'), TEXT)
 }, 120_000)
 
-/** Compiles a program, and runs it. @returns what it prints */
-async function compiled(name: string, source: string, ...flags: string[]): Promise<unknown> {
+async function compile(name: string, source: string, ...flags: string[]): Promise<void> {
   writeFileSync(join(project, `${name}.mts`), source)
   const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--skipLibCheck', 'false']
   const libraries = ['--lib', 'es2023,esnext.disposable,dom,dom.iterable'] // the types of onnxruntime-common want the DOM
@@ -48,6 +47,11 @@ async function compiled(name: string, source: string, ...flags: string[]): Promi
   ]
   const { stdout } = await run(process.execPath, ...tsc).catch(error => error)
   expect(stdout).toBe('')
+}
+
+/** Compiles a program, and runs it. @returns what it prints */
+async function compiled(name: string, source: string, ...flags: string[]): Promise<unknown> {
+  await compile(name, source, ...flags)
   return JSON.parse((await run(process.execPath, `${name}.mjs`)).stdout)
 }
 
@@ -103,10 +107,8 @@ test("in Node's resolution", { timeout: 180_000 }, async () => {
   expect(readdirSync(project)).not.toContain('again')
 })
 
-/** Bundlers for pages take what `fasp` is outside Node; Node is given it by its own name. */
 const IN_PAGE = `
-import type * as page from 'fasp'
-import { createEngine, generate, MemorySink, openModel, perplexity, type ProgressEvent, prune } from 'fasp/web'
+import { createEngine, generate, MemorySink, openModel, perplexity, type ProgressEvent, prune, type PruneInPageOptions } from 'fasp/web'
 import * as ort from 'onnxruntime-web'
 
 const folder = new URL('node_modules/fasp/assets/tiny-llama/', import.meta.url)
@@ -123,7 +125,7 @@ const onEvent = (event: ProgressEvent) => void (event.type === 'text' && told.pu
 const { sizes } = await prune(model, { sparsity: 0.2, windows: 2, seqLen: 32, calibration: [text], output, engine })
 const { perplexity: value } = await perplexity(model, text, { engine, seqLen: 32, windows: 2 })
 const written = await generate(model, 'It was', { engine, maxTokens: 3, onEvent })
-const same: page.PruneInPageOptions['output'] = output
+const same: PruneInPageOptions['output'] = output
 // @ts-expect-error: a page has no paths to write to
 const wrong = () => prune(model, { sparsity: 0.2, output: 'smaller', engine })
 console.log(JSON.stringify({
@@ -132,7 +134,11 @@ console.log(JSON.stringify({
 }))
 `
 
-test("in a bundler's resolution", { timeout: 180_000 }, async () => {
+test("in a bundler's resolution `fasp` is what Node has", { timeout: 180_000 }, () =>
+  compile('bundled', IN_NODE, '--module', 'esnext', '--moduleResolution', 'bundler', '--types', 'node'),
+)
+
+test("a page in a bundler's resolution", { timeout: 180_000 }, async () => {
   const result = await compiled('page', IN_PAGE, '--module', 'esnext', '--moduleResolution', 'bundler')
   expect(result).toEqual({ smaller: true, finite: true, wrong: 'function', told: true, weights: true })
 })

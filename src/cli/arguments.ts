@@ -18,6 +18,8 @@ export interface OptionSpec {
   /** What may stand after a number, and what it is multiplied by. */
   readonly units?: Readonly<Record<string, number>>
   readonly help: string
+  /** Among what a command needs, though its group is another in other commands. */
+  readonly needed?: true
   /** Shown by `--help-all` only. */
   readonly rare?: boolean
 }

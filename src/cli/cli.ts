@@ -30,7 +30,11 @@ const existing = (state: Unfinished['state']) =>
 /** What was unfinished when the signal came. */
 let begun: string[] = []
 
+let told = false
+
 function sayInterrupted(): void {
+  if (told) return // the worker may end by itself while it is ended
+  told = true
   const removed = begun.length > 0 && !begun.some(path => existsSync(path))
   const said = [
     'fasp: interrupted',

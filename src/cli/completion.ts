@@ -1,7 +1,16 @@
 // `fasp completion bash|zsh|fish`: scripts that complete commands, options and their values, from the one specification; elsewhere files.
 import { METHOD_NAMES } from '../method.ts'
+import { TARGETS, TASK_NAMES } from '../node.ts'
 import { COMMON, type OptionSpec } from './arguments.ts'
 import type { Command } from './command.ts'
+
+/** Of options that take other values, too. */
+const VALUES: Readonly<Record<string, readonly string[]>> = {
+  method: METHOD_NAMES,
+  methods: METHOD_NAMES,
+  to: Object.keys(TARGETS),
+  tasks: TASK_NAMES,
+}
 
 type Commands = Readonly<Record<string, Pick<Command, 'summary' | 'options'>>>
 
@@ -14,7 +23,7 @@ const optionsOf = ({ options }: Pick<Command, 'options'>): [string, OptionSpec][
   Object.entries({ ...options, ...COMMON })
 
 const valuesOf = (name: string, { choices, bare }: OptionSpec): readonly string[] =>
-  name === 'method' || name === 'methods' ? METHOD_NAMES : bare ? [] : (choices ?? [])
+  VALUES[name] ?? (bare ? [] : (choices ?? []))
 
 function bash(commands: Commands): string {
   const all = Object.entries(commands)

@@ -41,7 +41,7 @@ export function exportRequest(text: string): ExportRequest {
     throw new UsageError(
       `--to is "${text}"; it must be one of ${Object.keys(TARGETS).join(', ')}, or with a type, gguf:q8_0.${didYouMean(to, Object.keys(TARGETS))}`,
     )
-  return { to: to as TargetName, dtype: type?.toUpperCase() }
+  return { to: to as TargetName, dtype: type }
 }
 
 /** The one positional argument. @throws UsageError */

@@ -15,7 +15,13 @@ export default defineCommand({
   usage: 'eval <folder | model.gguf | hub/id> --text <file> --tasks <names> [options]',
   summary: 'Perplexity on texts, zero-shot tasks, and the distance to a dense model.',
   options: {
-    text: { type: 'text', many: true, value: 'file', help: 'file, or wikitext2, c4, hf:org/name:split; repeatable' },
+    text: {
+      type: 'text',
+      needed: true,
+      many: true,
+      value: 'file',
+      help: 'file, or wikitext2, c4, hf:org/name:split; repeatable',
+    },
     'seq-len': { type: 'integer', list: true, value: 'n,…', help: 'tokens per window (default 1024 or the context)' },
     windows: { type: 'integer', help: 'the first n windows of each text (default all)' },
     dense: { type: 'text', value: 'model', help: 'on each text, KL to this model and top-1 agreement' },

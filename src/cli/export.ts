@@ -23,6 +23,7 @@ export default defineCommand({
       type: 'text',
       many: true,
       value: 'target',
+      needed: true,
       help: 'gguf, onnx, padded, huggingface, or gguf:q8_0, …',
     },
     output: { type: 'text', short: 'o', value: 'path', help: 'folder, or a .gguf file' },

@@ -13,7 +13,13 @@ export default defineCommand({
   usage: 'generate <folder | model.gguf | hub/id> [-p <text>] [options]',
   summary: 'Continues a text. Greedy unless a temperature is given.',
   options: {
-    prompt: { type: 'text', short: 'p', value: 'text', help: 'the text to continue (default, and -: from stdin)' },
+    prompt: {
+      type: 'text',
+      needed: true,
+      short: 'p',
+      value: 'text',
+      help: 'the text to continue (default, and -: from stdin)',
+    },
     chat: { type: 'flag', help: 'the text is a message: answer by the chat template of the model' },
     system: { type: 'text', value: 'text', help: 'system message, with --chat' },
     'max-tokens': { type: 'integer', help: 'tokens to write (default 64)' },

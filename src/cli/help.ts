@@ -9,9 +9,9 @@ const COLUMNS = 80
 export function commandHelp({ usage, summary, options, examples = [], methods }: Command, all: boolean): string {
   const more = Object.values(options).some(({ rare }) => rare)
   const shown = Object.entries(options).filter(([, { rare }]) => all || !rare)
-  const common = Object.entries(COMMON).filter(([name]) => more || name === 'help')
+  const common: [string, OptionSpec][] = Object.entries(COMMON).filter(([name]) => more || name === 'help')
   const listed = [...shown, ...common].map(([name, spec]) => ({
-    group: groupOf(name),
+    group: spec.needed ? 'What you need' : groupOf(name),
     row: [written(name, spec), spec.help] as const,
   }))
   const parts = [

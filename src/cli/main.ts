@@ -29,6 +29,12 @@ fasp completion ${SHELLS.join('|')} prints a script that completes all of them.
 FASP_LOG=debug shows stack traces.
 `
 
+const COMPLETION_HELP = `fasp completion ${SHELLS.join('|')}
+
+Prints a script that completes commands, options and their values. For bash, in
+~/.bashrc: source <(fasp completion bash)
+`
+
 async function main(args: readonly string[]): Promise<number> {
   const [first, ...others] = args
   const [name, ...rest] = first === 'help' && others.length > 0 ? [...others, '--help'] : args
@@ -42,8 +48,12 @@ async function main(args: readonly string[]): Promise<number> {
   }
   try {
     if (name === 'completion') {
+      if (!rest[0] || /^(-h|--help(-all)?)$/.test(rest[0])) {
+        process.stdout.write(COMPLETION_HELP)
+        return rest[0] ? 0 : 2
+      }
       const shell = SHELLS.find(one => one === rest[0])
-      if (!shell) throw notOneOf('the shell', rest[0] ?? '', SHELLS)
+      if (!shell) throw notOneOf('the shell', rest[0], SHELLS)
       const loaded = Object.entries(COMMANDS).map(async ([of, { load }]) => [of, (await load()).default] as const)
       write(completion(shell, Object.fromEntries(await Promise.all(loaded))).trimEnd())
       return 0

@@ -100,11 +100,13 @@ class Display {
     if (done === 0) return this.terminal ? fitting([[bar(0), phase], [phase]]) : phase
     const passed = this.#unit === 'tokens' ? done : ((tokens ?? 0) * done) / total // tokens through the whole model
     const rate =
-      this.#unit === 'bytes'
-        ? [`${bytes(done / seconds)}/s`]
-        : this.#unit === 'layers' || this.#unit === 'tokens'
-          ? [`${Math.round(passed / seconds)} tokens/s`]
-          : []
+      seconds < 0.1
+        ? []
+        : this.#unit === 'bytes'
+          ? [`${bytes(done / seconds)}/s`]
+          : this.#unit === 'layers' || this.#unit === 'tokens'
+            ? [`${Math.round(passed / seconds)} tokens/s`]
+            : []
     const time = done < total ? `${duration((seconds / done) * (total - done))} left` : `took ${duration(seconds)}`
     if (!this.terminal) return [phase, ...rate, time].join('  ')
     const drawn = bar(done / total)

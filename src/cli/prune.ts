@@ -112,10 +112,15 @@ export default defineCommand({
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
     const model = modelArgument(positionals)
+    if (options.size && options.size < 1000)
+      throw new UsageError(
+        `--size is ${options.size} bytes, which no model has. Give a unit: --size ${options.size}MB.`,
+      )
     const settings = { ...planOptions(options), signal }
     if (options['dry-run']) {
       const plan = await showProgress(planPruneEvents(model, settings))
-      done(`${askedText(plan.options, plan.sizes, plan.vocabulary)}\n${planText(plan)}`)
+      done(askedText(plan.options, plan))
+      print(planText(plan))
       give({ ...plan, tensors: undefined, architecture: undefined })
       return
     }
@@ -125,7 +130,7 @@ export default defineCommand({
     const reports = wantsReport(options)
     const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
     await checkReports(options)
-    const measured = { text, textWindows: options['text-windows'], keepStatistics: options['keep-statistics'] }
+    const measured = { textWindows: options['text-windows'], keepStatistics: options['keep-statistics'] }
     await using run = await showProgress(prepareEvents(model, { ...settings, ...measured, output, overwrite, engine }))
     const before = await describe(run.model)
     const told: string[] = []
@@ -150,23 +155,24 @@ export default defineCommand({
     }
     const style = terminalStyle(process.stdout)
     const dim = (text: string) => paint(process.stdout, 'dim', text)
-    print(paint(process.stdout, 'bold', wrap(headline(denseRun, prunedRun), style.columns)))
+    done(paint(process.stdout, 'bold', wrap(headline(denseRun, prunedRun), style.columns)))
     const layers = layersText(result, options.verbose, style)
     if (layers) print(`\n${dim(layers)}`)
-    print(`\n${askedText(result.options, result.sizes, result.vocabulary)}\n${sizesTable(result.sizes)}`)
+    print(`\n${askedText(result.options, result)}\n${sizesTable(result.sizes)}`)
     if (result.vocabulary) print(`\n${vocabularyTable(result.vocabulary)}`)
     const losses = lossTable(result)
     if (losses) print(`\n${dim(losses)}`)
-    if (perplexities.pruned) print(`\n${perplexityTable(perplexities)}`)
+    if (perplexities.pruned) print(`\n${perplexityTable(perplexities, result.vocabulary)}`)
     if (exports.length > 0) print(`\n${exportsTable(exports)}`)
-    print(`\n${dim(secondsLine(result.seconds, peakMemoryBytes))}`)
-    done(`Wrote ${output}`)
+    print(`\n${dim(wrap(secondsLine(result.seconds, peakMemoryBytes), style.columns))}`)
+    done(`Wrote ${[...new Set([output, ...exports.map(({ path }) => path)])].join(', ')}`)
     if (before) {
       const machine = describeMachine(engine, options.products)
       const file = resultFile({ command: 'prune', machine, model: before.model, runs: [denseRun, prunedRun] })
       for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
     }
-    const readable = text?.[0] ?? options.calibration?.[0] ?? 'wikitext2'
+    const calibratedOnIt = options.calibration?.some(name => /wiki/i.test(name))
+    const readable = text?.[0] ?? (calibratedOnIt ? 'c4' : 'wikitext2') // another than it was calibrated on
     const chat = chatTemplate(run.model.checkpoint) !== undefined
     print(`\n${nextCommands(model, output, readable, chat, !result.vocabulary)}`)
     give({ ...result, peakMemoryBytes })
@@ -190,6 +196,7 @@ function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
     to: options.to?.map(exportRequest),
     calibration: options.calibration,
     vocabulary: vocabularyChoice(options),
+    text: options.text,
     windows: options.windows,
     seqLen: options['seq-len'],
     heldOut: options['held-out'],

@@ -26,7 +26,7 @@ export function exportRequests(
   to: readonly ExportRequest[] = isGgufFile(output) ? [{ to: 'gguf' }] : [],
   dtype?: string,
 ): readonly ExportRequest[] {
-  const requests = to.map(one => ({ to: one.to, dtype: one.dtype ?? dtype }))
+  const requests = to.map(one => ({ to: one.to, dtype: (one.dtype ?? dtype)?.toUpperCase() }))
   requests.forEach(targetOf)
   const twice = requests.find((request, i) => requests.findIndex(other => other.to === request.to) !== i)
   if (twice) throw new UsageError(`--to ${twice.to} is given twice. Export once for each type.`)

@@ -5,7 +5,7 @@ import type { Listener, ProgressEvent } from '../events.ts'
 import { describeValue } from '../formats/json.ts'
 
 /** What an option may be; `any` is for what somebody else checks. */
-type Kind = 'number' | 'string' | 'boolean' | 'function' | 'object' | 'array' | 'any'
+type Kind = 'number' | 'string' | 'boolean' | 'function' | 'object' | 'array' | 'strings' | 'objects' | 'texts' | 'any'
 export type Kinds = Kind | readonly Kind[]
 
 /** Of each option of a verb what it may be. */
@@ -18,13 +18,38 @@ const WORDS: Readonly<Record<Kind, string>> = {
   function: 'a function',
   object: 'an object',
   array: 'an array',
+  strings: 'an array of strings',
+  objects: 'an array of objects',
+  texts: 'an array of names and texts',
   any: 'anything',
+}
+
+const ELEMENTS: Partial<Record<Kind, readonly string[]>> = {
+  strings: ['string'],
+  objects: ['object'],
+  texts: ['string', 'object'],
+}
+
+const is = (value: unknown, kind: Kind): boolean => {
+  const elements = ELEMENTS[kind]
+  return elements ? Array.isArray(value) && value.every(one => elements.includes(kindOf(one))) : kindOf(value) === kind
 }
 
 const kindOf = (value: unknown): string => (Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value)
 
-/** @throws UsageError for an option that the verb has not, or a value of another type */
-export function check(verb: string, given: unknown, shape: Readonly<Record<string, Kinds>>): void {
+function checkKind(name: string, value: unknown, given: Kinds): void {
+  const kinds = [given].flat() as Kind[]
+  if (kinds.some(kind => kind === 'any' || is(value, kind))) return
+  throw new UsageError(`${name} is ${describeValue(value)}; it must be ${kinds.map(kind => WORDS[kind]).join(' or ')}.`)
+}
+
+/** @param needs options that have no default @throws UsageError for an option that the verb has not, lacks, or has of another type */
+export function checkGiven(
+  verb: string,
+  given: unknown,
+  shape: Readonly<Record<string, Kinds>>,
+  needs: readonly string[] = [],
+): void {
   if (kindOf(given) !== 'object')
     throw new UsageError(`${verb} takes its options as an object, not as ${describeValue(given)}.`)
   for (const [name, value] of Object.entries(given as object)) {
@@ -32,23 +57,37 @@ export function check(verb: string, given: unknown, shape: Readonly<Record<strin
       const all = Object.keys(shape)
       throw new UsageError(`unknown option ${name}.${didYouMean(name, all) || ` ${verb} takes ${all.join(', ')}.`}`)
     }
-    const kinds = [shape[name]].flat() as Kind[]
-    if (value === undefined || kinds.includes('any') || kinds.includes(kindOf(value) as Kind)) continue
-    throw new UsageError(
-      `${name} is ${describeValue(value)}; it must be ${kinds.map(kind => WORDS[kind]).join(' or ')}.`,
-    )
+    if (value !== undefined) checkKind(name, value, shape[name])
   }
+  const missing = needs.find(name => (given as Readonly<Record<string, unknown>>)[name] === undefined)
+  if (missing)
+    throw new UsageError(
+      `${verb} needs ${missing}, ${[shape[missing]]
+        .flat()
+        .map(kind => WORDS[kind as Kind])
+        .join(' or ')}.`,
+    )
 }
 
-/** The verb, which checks its options first. @param place of the options among its arguments */
+/** What a verb takes. */
+export interface Takes {
+  /** Before the options. */
+  readonly arguments: Readonly<Record<string, Kinds>>
+  readonly options: Readonly<Record<string, Kinds>>
+  /** Options without a default. */
+  readonly needs?: readonly string[]
+}
+
+/** The verb, which checks what it is given first. */
 export const checked = <A extends readonly unknown[], T>(
   name: string,
-  place: number,
-  shape: Readonly<Record<string, Kinds>>,
+  { arguments: before, options, needs }: Takes,
   verb: (...args: A) => AsyncGenerator<ProgressEvent, T>,
 ) =>
   async function* (...args: A): AsyncGenerator<ProgressEvent, T> {
-    check(name, args[place] ?? {}, { ...shape, ...LISTENER })
+    const names = Object.entries(before)
+    for (const [i, [argument, kinds]] of names.entries()) checkKind(`${argument} of ${name}`, args[i], kinds)
+    checkGiven(name, args[names.length] ?? {}, { ...options, ...LISTENER }, needs)
     return yield* verb(...args)
   }
 

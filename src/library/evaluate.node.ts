@@ -1,6 +1,7 @@
 // `evaluate` in Node: zero-shot tasks by their names, and the distance to a dense model, whose hidden states are on disk meanwhile.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { UsageError } from '../errors.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import type { ProgressEvent } from '../events.ts'
 import { openScratch } from '../forward/scratch.node.ts'
@@ -27,6 +28,7 @@ export async function* evaluateEvents(
   options: EvaluateOptions,
 ): AsyncGenerator<ProgressEvent, Measures> {
   const { windows, limit, signal } = options
+  if (!options.text && !options.tasks) throw new UsageError('nothing to measure. Give text, tasks, or both.')
   if (windows !== undefined) checkRange('windows of a text', windows, 1, 1e9, true) // all of this before a long download
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const text = yield* openTexts(options.text, 'evaluation', { signal })

@@ -60,6 +60,8 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions 
   readonly calibration?: readonly TextInput[] | Windows
   /** Which tokens of the vocabulary stay; the rows of the others go, before all else (`cutVocabulary`). @default all */
   readonly vocabulary?: VocabularyChoice<TextInput>
+  /** Texts for perplexity, before and after, in windows of `seqLen`; a plan counts their tokens by a smaller vocabulary. A sink takes none. @default none */
+  readonly text?: readonly TextInput[]
   readonly signal?: AbortSignal
 }
 
@@ -68,8 +70,6 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   readonly output: string | Sink
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
-  /** Texts for perplexity, before and after, in windows of `seqLen`. A sink takes none. @default none */
-  readonly text?: readonly TextInput[]
   /** The first so many windows of each of them. @default all */
   readonly textWindows?: number
   /** Keep what exports in quantised types round with, in the folder `statistics`; `exportModel` then has it, too. @default false */
@@ -171,7 +171,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       }
       return yield* committed(sink, async function* () {
         const texts = measuredOn.length > 0
-        const dense = texts ? yield* perplexityOf(model, 'evaluate dense') : [] // what is wrong with a text shows early
+        // The untouched model, also where the vocabulary is cut: that costs, too.
+        const dense = texts ? yield* perplexityOf(model.whole ?? model, 'evaluate dense') : [] // what is wrong with a text shows early
         const result = yield* pruneWithinLoss(run, { ...place, ...on })
         await using pruned = await openCheckpoint(join(sink.pending, folder))
         // A GGUF source gives its tokenizer and names to a GGUF result.
@@ -181,6 +182,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
           sink.note({ source: { ...result.source, sha256 }, asked: wanted, logits })
         }
         const context = { ...on, open: openCheckpoint, apart: !single, source: model }
+        if (requests.length > 0) clock.start('export')
         const exports = yield* writeExports(written, requests, sink, context)
         await using file = single && texts ? await openCheckpoint(join(sink.pending, GGUF_FILE)) : undefined
         const after = texts ? yield* perplexityOf(file ? describeModel(file) : written, 'evaluate pruned') : []
@@ -201,13 +203,8 @@ export async function* pruneEvents(source: string | Model, options: PrunePathOpt
 export async function* planPruneEvents(source: string | Model, given: PlanOptions): Progress<PathPlan> {
   const { options, recipe, differences } = await withRecipe(given)
   for (const message of differences) yield { type: 'notice', message } as const
-  const {
-    signal,
-    text: _,
-    textWindows,
-    keepStatistics,
-    ...others
-  }: Omit<PrunePathOptions, 'output'> & PlanOptions = options
+  const { signal, text, textWindows, keepStatistics, ...others }: Omit<PrunePathOptions, 'output'> & PlanOptions =
+    options
   if (others.maxLoss !== undefined)
     throw new UsageError(
       'what max-loss removes takes runs to find, so there is no plan (--dry-run) of it. Plan a sparsity or a size.',
@@ -216,7 +213,8 @@ export async function* planPruneEvents(source: string | Model, given: PlanOption
   const asked = ask(others)
   const { texts } = vocabulary ? textsOrWindows(others.calibration) : {}
   const read = yield* openTexts(texts, 'calibration', { signal })
-  await using model = yield* openWithVocabulary(source, vocabulary, read, signal)
+  const measuredOn = yield* openTexts(text, 'evaluation', { signal })
+  await using model = yield* openWithVocabulary(source, vocabulary, [...read, ...measuredOn], signal)
   for (const message of recipe ? otherModel(recipe, model.checkpoint) : []) yield { type: 'notice', message } as const
   const { run, exports } = decide(model, asked)
   return { ...run.plan, options: run.options, exports, vocabulary: model.checkpoint.vocabulary }

@@ -11,7 +11,7 @@ import { AMOUNTS } from '../options.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { VERSION } from '../version.ts'
 import { isGgufFile, OWN_MARK, readMark } from '../write/place.node.ts'
-import { check, type Kinds } from './checked.ts'
+import { checkGiven, type Kinds } from './checked.ts'
 
 /** A text that a run read. */
 export interface RecordedText {
@@ -158,7 +158,7 @@ async function readRecipe(path: string): Promise<ReadRecipe> {
   }
   const known = Object.fromEntries(defined(options).filter(([option]) => option in KINDS))
   try {
-    check('a recipe', known, KINDS)
+    checkGiven('a recipe', known, KINDS)
   } catch (cause) {
     throw wrong((cause as UsageError).message)
   }

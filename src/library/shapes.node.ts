@@ -1,10 +1,11 @@
 // Of each verb in Node the types of its options, for `checked`. A new option without a line here does not compile.
 import type { CompareOptions } from '../compare/options.ts'
 import type { GenerateOptions } from '../decode/generate.ts'
+import type { EngineOptions } from '../engine/options.ts'
 import type { OpenOptions } from '../hub/open.node.ts'
 import type { PushOptions } from '../hub/push.node.ts'
 import { METHOD_OPTIONS } from '../method.ts'
-import type { Shape } from './checked.ts'
+import type { Shape, Takes } from './checked.ts'
 import type { EvaluateOptions } from './evaluate.node.ts'
 import type { ExportPathOptions } from './export.node.ts'
 import type { EngineChoice } from './platform.node.ts'
@@ -26,29 +27,29 @@ const PLAN: Shape<PlanOptions> = {
     dtype: 'string',
     windows: 'number',
   },
-  ...{ seqLen: 'number', heldOut: 'number', seed: 'number', memory: 'number', output: 'string', to: 'array' },
-  ...{ calibration: ['array', 'object'], vocabulary: 'object', recipe: 'string', ...OPEN },
+  ...{ seqLen: 'number', heldOut: 'number', seed: 'number', memory: 'number', output: 'string', to: 'objects' },
+  ...{ calibration: ['texts', 'object'], text: 'texts', vocabulary: 'object', recipe: 'string', ...OPEN },
 }
 const PRUNE: Shape<PrunePathOptions> = {
-  ...{ ...PLAN, ...ENGINE, output: ['string', 'object'], overwrite: 'boolean', text: 'array', textWindows: 'number' },
+  ...{ ...PLAN, ...ENGINE, output: ['string', 'object'], overwrite: 'boolean', text: 'texts', textWindows: 'number' },
   keepStatistics: 'boolean',
 }
 const EVALUATE: Shape<EvaluateOptions> = {
-  ...{ ...ENGINE, text: 'array', seqLen: LENGTH, windows: 'number', dense: ['string', 'object'], tasks: 'array' },
-  ...{ tasksData: 'array', limit: 'number', phase: 'string' },
+  ...{ ...ENGINE, text: 'texts', seqLen: LENGTH, windows: 'number', dense: ['string', 'object'], tasks: 'strings' },
+  ...{ tasksData: 'strings', limit: 'number', phase: 'string' },
 }
 const PERPLEXITY: Shape<PerplexityOptions & EngineChoice> = { ...ENGINE, windows: 'number', seqLen: 'number' }
 const GENERATE: Shape<GenerateOptions & EngineChoice> = {
   ...{ ...ENGINE, maxTokens: 'number', seed: 'number', temperature: 'number', topK: 'number', topP: 'number' },
 }
 const EXPORT: Shape<ExportPathOptions> = {
-  ...{ ...ENGINE, output: 'string', to: 'array', dtype: 'string', overwrite: 'boolean', verify: 'boolean' },
+  ...{ ...ENGINE, output: 'string', to: 'objects', dtype: 'string', overwrite: 'boolean', verify: 'boolean' },
 }
 const COMPARE: Shape<CompareOptions> = {
-  ...{ ...ENGINE, output: 'string', methods: 'array', sparsity: 'array', text: 'array', seqLen: 'number' },
-  ...{ textWindows: LENGTH, tasks: 'array', tasksData: 'array', limit: 'number', calibration: 'array' },
+  ...{ ...ENGINE, output: 'string', methods: 'strings', sparsity: 'array', text: 'strings', seqLen: 'number' },
+  ...{ textWindows: LENGTH, tasks: 'strings', tasksData: 'strings', limit: 'number', calibration: 'strings' },
   ...{ windows: 'number', calibrationSeqLen: 'number', seed: 'number', products: 'string', memory: 'number' },
-  ...{ prompts: 'array', overwrite: 'boolean' },
+  ...{ prompts: 'strings', overwrite: 'boolean' },
 }
 const PUSH: Shape<PushOptions> = {
   ...{ ...OPEN, private: 'boolean', revision: 'string', message: 'string', createPullRequest: 'boolean' },
@@ -58,7 +59,23 @@ const PUSH: Shape<PushOptions> = {
 /** Options of methods, which `resolveOptions` says where to write. */
 const OF_METHODS = Object.fromEntries(['preset', ...Object.keys(METHOD_OPTIONS)].map(name => [name, 'any'] as const))
 
-export const SHAPES = {
-  ...{ open: OPEN, plan: { ...OF_METHODS, ...PLAN }, prune: { ...OF_METHODS, ...PRUNE }, evaluate: EVALUATE },
-  ...{ verify: ENGINE, perplexity: PERPLEXITY, generate: GENERATE, export: EXPORT, compare: COMPARE, push: PUSH },
-}
+const ENGINE_OPTIONS: Shape<EngineOptions> = { device: 'string', threads: 'number', blas: ['string', 'boolean'] }
+
+const MODEL = { model: ['string', 'object'] } as const
+
+/** Of each verb. */
+export const TAKES = {
+  openModel: { arguments: MODEL, options: OPEN },
+  inspect: { arguments: MODEL, options: OPEN },
+  planPrune: { arguments: MODEL, options: { ...OF_METHODS, ...PLAN } },
+  prune: { arguments: MODEL, options: { ...OF_METHODS, ...PRUNE }, needs: ['output'] },
+  evaluate: { arguments: MODEL, options: EVALUATE },
+  verify: { arguments: MODEL, options: ENGINE },
+  perplexity: { arguments: { ...MODEL, text: ['string', 'object'] }, options: PERPLEXITY },
+  generate: { arguments: { ...MODEL, prompt: ['string', 'array', 'object'] }, options: GENERATE },
+  exportModel: { arguments: MODEL, options: EXPORT, needs: ['output'] },
+  compare: { arguments: MODEL, options: COMPARE, needs: ['output', 'methods', 'sparsity'] },
+  fetchModel: { arguments: { name: 'string' }, options: OPEN },
+  push: { arguments: { folder: 'string', repository: 'string' }, options: PUSH },
+  openEngine: { arguments: {}, options: ENGINE_OPTIONS },
+} as const satisfies Record<string, Takes>

@@ -194,7 +194,7 @@ export function errorMaps(result: ResultFile): Chart[] {
   if (cells.length === 0) return []
   const title = 'Restored error of each layer'
   const most = percent(Math.max(...cells.map(cell => cell.value)))
-  const note = `Squared output error over the squared output of what was cut, on held-out windows where there are some. The darker, the larger; the darkest is ${most}.`
+  const note = `Squared output error over the squared output of what was cut, on held-out windows where there are some. The stronger the colour, the larger; the strongest is ${most}.`
   return [{ title, note, svg: heatMap(title, cells) }]
 }
 

@@ -9,12 +9,20 @@ export function lossesOf(dense: Run | undefined, run: PrunedRun) {
   const { texts, source } = run.prune.calibration
   const cost = heldOutCost(texts)
   const on = source === 'self' ? 'held-out text of its own' : 'held-out text'
-  const held = cost === undefined ? [] : [{ change: perplexityChange(cost), on, values: undefined }]
+  const by = run.prune.vocabulary ? ', by this vocabulary' : ''
+  const held =
+    cost === undefined
+      ? []
+      : [{ change: perplexityChange(cost), of: 'perplexity', on: `${on}${by}`, values: undefined }]
+  const [of, figure, digits] = run.prune.vocabulary
+    ? (['bits per byte', 'bitsPerByte', 3] as const) // tokens of two vocabularies are not compared
+    : (['perplexity', 'perplexity', 2] as const)
   const measured = run.perplexity.flatMap((pruned, i) => {
-    const before = dense?.perplexity[i]?.perplexity
-    if (before === undefined) return []
-    const change = perplexityChange(Math.log(pruned.perplexity / before))
-    return [{ change, on: textName(pruned.file, run), values: `${decimal(before)} → ${decimal(pruned.perplexity)}` }]
+    const [before, after] = [dense?.perplexity[i]?.[figure], pruned[figure]]
+    if (before === undefined || after === undefined) return []
+    const change = perplexityChange(Math.log(after / before))
+    const values = `${decimal(before, digits)} → ${decimal(after, digits)}`
+    return [{ change, of, on: textName(pruned.file, run), values }]
   })
   return [...held, ...measured]
 }
@@ -31,7 +39,7 @@ export function headline(dense: Run | undefined, run: PrunedRun): string {
   const { parameters, weightBytes } = sizes
   const speed = speedText(dense, run)
   const losses = lossesOf(dense, run).map(
-    ({ change, on, values }) => `${change} perplexity on ${on}${values ? ` (${values})` : ''}`,
+    ({ change, of, on, values }) => `${change} ${of} on ${on}${values ? ` (${values})` : ''}`,
   )
   return [
     `${bytes(weightBytes.before)} → ${bytes(weightBytes.after)}`,

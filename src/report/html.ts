@@ -223,9 +223,10 @@ function commonWords(a: string, b: string): number {
 }
 
 function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
-  const notices = result.runs.flatMap(run =>
-    [...(run.prune?.notices ?? []), ...(run.notices ?? [])].map(notice => `${runLabel(run)}: ${notice}`),
-  )
+  const told = new Map<string, string[]>() // notice → the runs that gave it
+  for (const run of result.runs)
+    for (const notice of new Set([...(run.prune?.notices ?? []), ...(run.notices ?? [])]))
+      told.set(notice, [...(told.get(notice) ?? []), runLabel(run)])
   const names = [...new Set(pruned.flatMap(run => Object.keys(run.prune.options)))]
   const show = (value: unknown) => (value === undefined ? '' : String(value))
   const options = names.map(name => [
@@ -243,8 +244,10 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
   const hashes = read.map(({ file, sha256 }) => [file, sha256])
   return [
     html`${madeLines(result).map(text => html`<p>${text}.</p>`)}`,
-    ...(notices.length > 0
-      ? [html`<h3>Notices</h3><ul>${[...new Set(notices)].map(notice => html`<li>${notice}</li>`)}</ul>`]
+    ...(told.size > 0
+      ? [
+          html`<h3>Notices</h3><ul>${[...told].map(([notice, runs]) => html`<li>${runs.join(', ')}: ${notice}</li>`)}</ul>`,
+        ]
       : []),
     ...(evaluation?.dense === undefined ? [] : [html`<p>Distances are from ${evaluation.dense}.</p>`]),
     ...(hashes.length > 0

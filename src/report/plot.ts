@@ -256,7 +256,7 @@ export interface Cell {
   readonly title: string
 }
 
-/** A row for each name, a column for each layer; the darker, the larger. */
+/** A row for each name, a column for each layer; the stronger the colour, the larger. */
 export function heatMap(title: string, cells: readonly Cell[]): string {
   const rows = [...new Set(cells.map(cell => cell.y))]
   const panels = new Set(cells.map(cell => cell.panel))

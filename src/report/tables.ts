@@ -120,7 +120,11 @@ export function textTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
       ['perplexity', ({ text }) => withError(text.perplexity, text.standardError)],
       [
         'than dense',
-        of => (dense && !isDense(of.run) ? perplexityChange(Math.log(of.text.perplexity / dense)) : undefined),
+        // Tokens of two vocabularies are not compared; bits per byte are.
+        of =>
+          dense && !isDense(of.run) && !of.run.prune?.vocabulary
+            ? perplexityChange(Math.log(of.text.perplexity / dense))
+            : undefined,
       ],
       ['bits per byte', ({ text }) => (text.bitsPerByte === undefined ? undefined : decimal(text.bitsPerByte, 4))],
       ['KL', ({ divergence }) => divergence && decimal(divergence.kl, 4)],

@@ -6,7 +6,7 @@ import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } f
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ExportResult, PlannedExport } from '../export/result.ts'
 import type { LayerWidths } from '../model/half-block.ts'
-import type { Amount } from '../options.ts'
+import type { Amount, ResolvedOptions } from '../options.ts'
 import type { Plan } from '../plan.ts'
 import type { LayerResult, PerplexityResult, PruneResult, Sizes } from '../result.ts'
 import { layerRows, lossOf } from './layers.ts'
@@ -32,26 +32,25 @@ export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): 
 /** What was asked for, and what that is of the whole. */
 export function askedText(
   { sparsity = 0, size, parameters, maxLoss }: Amount,
-  { decoderLinears, parameters: all, weightBytes }: Sizes,
-  vocabulary?: VocabularyCut,
+  { sizes, vocabulary }: { readonly sizes: Sizes; readonly vocabulary?: VocabularyCut },
 ): string {
+  const { decoderLinears, parameters: all } = sizes
   const asked =
     (size !== undefined && bytes(size)) ||
     (parameters !== undefined && `${count(parameters)} parameters`) ||
     (maxLoss !== undefined && `at most ${maxLoss} nats a token on held-out text`)
-  if (asked) {
-    const { before, after } = decoderLinears
-    return `Asked ${asked}: sparsity ${(1 - after / before).toFixed(3)} of the decoder linears.`
-  }
+  const part = 1 - decoderLinears.after / decoderLinears.before
+  if (asked) return `Asked ${asked}: sparsity ${part.toFixed(3)} of the decoder linears.`
   const rest = count(all.before - decoderLinears.before)
-  const whole =
-    weightBytes.after < weightBytes.before
-      ? `${cut(weightBytes)} of the file`
-      : `${cut({ before: all.before, after: all.effective })} of the parameters`
+  const went = Math.abs(part - sparsity) < ROUNDED ? '' : `; ${percent(part)} go, as widths are rounded,`
+  const whole = `${cut({ before: all.before, after: all.effective })} of all parameters`
   const [besides, loss] = vocabulary ? [', and fewer tokens', 'lose only rows of tokens'] : ['', 'are not cut']
-  const text = `Asked ${sparsityText({ sparsity })} of the decoder linears${besides} = ${whole}: embedding, head and norms (${rest} parameters) ${loss}.`
+  const text = `Asked ${sparsityText({ sparsity })} of the decoder linears${besides}${went} = ${whole}: embedding, head and norms (${rest} parameters) ${loss}.`
   return wrap(text, PLAIN.columns)
 }
+
+/** A part of the decoder linears that is not worth a word. */
+const ROUNDED = 0.005
 
 /** Layers that have a row of their own where not all have. */
 const WORST = 5
@@ -65,19 +64,28 @@ export function layersText(
   const rows = layerRows(result, all ? undefined : WORST)
   if (rows.length === 1) return undefined
   const lines = layerLines(result, style)
-  return `${lines && `${lines}\n\n`}${table(rows)}`
+  const left = result.layers.length - (rows.length - 1)
+  const more =
+    left > 0 && !all ? `\nThe ${rows.length - 1} worst layers; --verbose shows all ${result.layers.length}.` : ''
+  return `${lines && `${lines}\n\n`}${table(rows)}${more}`
 }
 
-export function perplexityTable(columns: Readonly<Record<string, readonly PerplexityResult[]>>): string {
+/** @param vocabulary where it was cut: tokens of two vocabularies are not compared, bytes are */
+export function perplexityTable(
+  columns: Readonly<Record<string, readonly PerplexityResult[]>>,
+  vocabulary?: VocabularyCut,
+): string {
   const names = Object.keys(columns)
   const texts = columns[names[0]]
   const cell = (r: PerplexityResult) =>
-    `${r.perplexity.toFixed(3)} ± ${Number.isNaN(r.standardError) ? '–' : r.standardError.toFixed(3)}`
+    vocabulary
+      ? (r.bitsPerByte?.toFixed(4) ?? '–')
+      : `${r.perplexity.toFixed(3)} ± ${Number.isNaN(r.standardError) ? '–' : r.standardError.toFixed(3)}`
   const rows = texts.map((text, i) => [
     `${textName(text.file, { perplexity: texts })}, ${text.windows} × ${text.seqLen}, ${text.bos ? 'BOS' : 'no BOS'}`,
     ...names.map(name => cell(columns[name][i])),
   ])
-  return fitted([['perplexity ± standard error', ...names], ...rows], PLAIN.columns)
+  return fitted([[vocabulary ? 'bits per byte' : 'perplexity ± standard error', ...names], ...rows], PLAIN.columns)
 }
 
 /** What pruning cost on the calibration texts: on windows calibrated on, and on others. Undefined where none were held out. */
@@ -116,18 +124,21 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
 }
 
 interface Exports {
+  readonly options: Pick<ResolvedOptions, 'allocate'>
   readonly vocabulary?: VocabularyCut
   readonly exports: readonly PlannedExport[]
 }
 
 export function planText(plan: Plan & Exports): string {
-  const { widths, layers, sizes, memoryBytes, activationBytes, exports, vocabulary } = plan
+  const { options, widths, layers, sizes, memoryBytes, activationBytes, exports, vocabulary } = plan
   const { before, after } = layers
   const files = exports.map(({ to, dtype, bytes: b }) => {
     return [to, dtype.toLowerCase(), bytes(b.before), bytes(b.after), cut(b)]
   })
   return [
-    after.length < before ? `Layers: ${after.length} of ${before}.` : widthsText(widths),
+    after.length < before
+      ? `Layers: ${after.length} of ${before}.`
+      : `${widthsText(widths)}${options.allocate === 'uniform' ? '' : ' That is the mean: the run measures how many each layer keeps.'}`,
     sizesTable(sizes),
     ...(vocabulary ? [vocabularyTable(vocabulary)] : []),
     ...(files.length > 0 ? [table([['export', 'type', 'before', 'after', 'cut'], ...files])] : []),

@@ -4,7 +4,7 @@ import { total } from '../clock.ts'
 import { bytes, count, cut, duration, percent, perplexityChange } from '../display.ts'
 import { lossesOf, speedText } from './headline.ts'
 import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
-import { decimal, labels, textLabel } from './tables.ts'
+import { decimal, labels, removedPart, textLabel } from './tables.ts'
 
 export interface Tile {
   readonly name: string
@@ -36,8 +36,8 @@ function figures(dense: Run | undefined, run: PrunedRun): Tile[] {
       value: change({ ...parameters, after: parameters.effective }),
       more: `${count(parameters.before)} → ${count(parameters.effective)}`,
     },
-    ...lossesOf(dense, run).map(({ change, on, values = '' }) => ({
-      name: `Perplexity on ${on}`,
+    ...lossesOf(dense, run).map(({ change, of, on, values = '' }) => ({
+      name: `${of[0].toUpperCase()}${of.slice(1)} on ${on}`,
       value: change,
       more: values,
     })),
@@ -57,24 +57,40 @@ function figures(dense: Run | undefined, run: PrunedRun): Tile[] {
   ]
 }
 
-/** At each sparsity the method with the least perplexity on the first text. */
+/** A difference of parts cut that a comparison has to tell. */
+const UNEVEN = 0.01
+
+/** At each sparsity the method with the least perplexity on the text that most runs were measured on. */
 function winners(dense: Run | undefined, pruned: readonly PrunedRun[]): Tile[] {
-  const [text] = labels(pruned, run => run.perplexity, textLabel)
-  const measured = pruned.flatMap(run => {
-    const found = run.perplexity.find(one => textLabel(one, run) === text)
-    return found && Number.isFinite(found.perplexity) ? [{ ...run, value: found.perplexity }] : []
-  })
+  const on = (text: string) =>
+    pruned.flatMap(run => {
+      const found = run.perplexity.find(one => textLabel(one, run) === text)
+      return found && Number.isFinite(found.perplexity) ? [{ ...run, value: found.perplexity }] : []
+    })
+  const texts = labels(pruned, run => run.perplexity, textLabel).map(text => ({ text, measured: on(text) }))
+  const [most] = texts.sort((a, b) => b.measured.length - a.measured.length)
+  if (!most) return []
+  const { text, measured } = most
   const before = dense?.perplexity.find(one => textLabel(one, dense) === text)?.perplexity
   return [...new Set(measured.map(run => run.sparsity))]
     .sort((a, b) => a - b)
     .map(sparsity => {
       const ranked = measured.filter(run => run.sparsity === sparsity).sort((a, b) => a.value - b.value)
-      const [{ name, value }, next] = ranked
+      const [first, next] = ranked
+      const { name, value } = first
+      const parts = next ? [first, next].map(removedPart) : []
+      const uneven = next && Math.abs(parts[0] - parts[1]) > UNEVEN
       const change = before ? `${perplexityChange(Math.log(value / before))} perplexity on ${text}` : text
       return {
         name: `Least loss at ${percent(sparsity).replace('.0', '')}`,
         value: `${name}: ${decimal(value)}`,
-        more: [change, next && `next ${next.name}: ${decimal(next.value)}`].filter(Boolean).join('; '),
+        more: [
+          change,
+          next && `next ${next.name}: ${decimal(next.value)}`,
+          uneven && `${percent(parts[0])} and ${percent(parts[1])} are cut`,
+        ]
+          .filter(Boolean)
+          .join('; '),
       }
     })
 }

@@ -19,12 +19,16 @@ test('a text that is too short for the windows wanted says so', async () => {
   const { shares, messages } = await notices(4, 2)
   expect([shares[0].used, messages]).toEqual([4, []])
   const { available } = shares[0]
-  expect((await notices(available + 1, 2)).messages).toEqual([
-    `a.txt: the text has ${available} windows of 16 tokens, ${available + 1} to calibrate on are wanted, and 0 of 2 are left to measure on. Give more text, or a smaller --seq-len.`,
-  ])
-  expect((await notices(available - 1, 2)).messages).toEqual([
-    `a.txt: the text has ${available} windows of 16 tokens, ${available - 1} to calibrate on are wanted, and 1 of 2 are left to measure on. Give more text, or a smaller --seq-len.`,
-  ])
+  for (const wanted of [available + 1, available - 1]) {
+    const short = await notices(wanted, 2)
+    expect(short.messages).toEqual([
+      `a.txt: the text has ${available} windows of 16 tokens, ${wanted} to calibrate on are wanted. Give more text, or a smaller --seq-len.`,
+    ])
+    expect([short.shares[0].used, short.shares[0].heldOut]).toEqual([available - 2, 2]) // its loss is known all the same
+  }
+  const many = await notices(available, available)
+  expect(many.shares[0].heldOut).toBe(Math.floor(available / 4))
+  expect(many.messages[0]).toContain(`, and ${many.shares[0].heldOut} of ${available} are left to measure on.`)
   expect((await notices(2 * available, 0, ['a.txt', 'b.txt'])).messages).toEqual([])
   expect((await notices(2 * available + 1, 0, ['a.txt', 'b.txt'])).messages).toHaveLength(1)
 })

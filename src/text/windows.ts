@@ -65,7 +65,7 @@ export function cutWindows(ids: ArrayLike<number>, seqLen: number): Int32Array[]
  * The windows to calibrate on: `count` of them in equal shares (the first texts take the remainder), from each text its windows
  * number ⌊i·K/n⌋, or all where it has fewer than its share. A share that one text cannot fill is not moved to another.
  * @param vocabularySize rows of the model's embedding; ids are checked against it
- * @param heldOut windows of each text to take besides, spread over those that are left, or as many as are left
+ * @param heldOut windows of each text to take besides, spread over those that are left; of a short text up to a quarter of all
  * @throws TextError for a text without one whole window
  * @throws UsageError for fewer windows than texts
  * @throws UnsupportedModelError for a token that the model does not have
@@ -126,6 +126,9 @@ function joinShares(seqLen: number, shares: readonly Share[]): Windows {
   }
 }
 
+/** Of the windows of a short text one in so many may be kept to measure on. */
+const MEASURED = 4
+
 function takeWindows(
   { name, ids, source }: TokenizedText,
   seqLen: number,
@@ -139,7 +142,8 @@ function takeWindows(
     throw new TextError(
       `${name}: ${ids.length} tokens, not enough for one window of ${seqLen}; give more text or a --seq-len of at most ${ids.length}`,
     )
-  const used = Math.min(wanted, available)
+  // Of a text that is too short a part stays to measure on: a result without its loss tells less than one with some windows fewer.
+  const used = Math.min(wanted, available - Math.min(heldOut, Math.floor(available / MEASURED)))
   const taken = which === 'spread' ? spread(available, used) : Array.from({ length: used }, (_, i) => i)
   const isTaken = new Set(taken)
   const left = Array.from({ length: available }, (_, i) => i).filter(i => !isTaken.has(i))

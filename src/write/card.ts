@@ -52,18 +52,25 @@ export interface Measured {
 }
 
 /** The perplexity of the pruned model beside that of the dense one: on windows that were held out, and on texts. */
-function lossRows({ calibration }: Recipe, { dense = [], pruned = [] }: Perplexities): string[] {
+function lossRows({ calibration, vocabulary }: Recipe, { dense = [], pruned = [] }: Perplexities): string[] {
   const row = (text: string, before: number, after: number) =>
     `| ${text} | ${before.toFixed(2)} | ${after.toFixed(2)} | ${perplexityChange(Math.log(after / before))} |\n`
+  const [of, figure] = vocabulary
+    ? (['bits per byte', 'bitsPerByte'] as const)
+    : (['perplexity', 'perplexity'] as const)
   return [
     ...calibration.texts.flatMap(({ name, loss }) => {
       if (!loss) return []
       const { windows, dense, pruned } = loss.heldOut
-      const text = `perplexity on ${baseName(name)}, held out, ${windows} × ${calibration.seqLen} tokens`
+      const text = `perplexity on ${baseName(name)}, held out, ${windows} × ${calibration.seqLen} tokens${vocabulary ? ' of this vocabulary' : ''}`
       return [row(text, Math.exp(dense), Math.exp(pruned))]
     }),
-    ...pruned.map(({ file, windows, seqLen, perplexity }, i) =>
-      row(`perplexity on ${baseName(file)}, ${windows} × ${seqLen} tokens`, dense[i].perplexity, perplexity),
+    ...pruned.map((after, i) =>
+      row(
+        `${of} on ${baseName(after.file)}, ${after.windows} × ${after.seqLen} tokens`,
+        dense[i][figure] ?? Number.NaN,
+        after[figure] ?? Number.NaN,
+      ),
     ),
   ]
 }
@@ -93,7 +100,7 @@ ${hubId ? `base_model: ${hubId}\n` : ''}${checkpoint.card?.license ? `license: $
 # ${baseName(base)}, pruned
 
 Made from \`${base}\` by fasp ${recipe.fasp}: structured pruning after ${sourceOf(options.method)}
-(\`-s ${options.sparsity} --method ${options.method}\`), without gradients and without retraining.
+(\`-s ${options.sparsity} --method ${options.method}${vocabulary ? ' --vocabulary …' : ''}\`), without gradients and without retraining.
 
 | | before | after | cut |
 |---|---:|---:|---:|
