@@ -27,7 +27,7 @@ describe('prune and eval', () => {
       'gguf',
     ]
     const { stdout } = await run(folder, ...prune, ...measured, '--prompt', 'It was a <b>dark</b>')
-    expect(stdout).toMatch(/\nWrote out\nWrote out\.html\nWrote out\.json\n\nNext: /)
+    expect(stdout).toMatch(/\nWrote out, out\/gguf\/model\.gguf\nWrote out\.html\nWrote out\.json\n\nNext: /)
   })
 
   test('the result has both models, with everything about them', () => {
@@ -63,15 +63,26 @@ describe('prune and eval', () => {
     await put(folder, { 'data/piqa.jsonl': `${item}\n`.repeat(3) })
     const args = ['eval', 'out', '--text', 'text.txt', '--windows', '1', '--seq-len', '32', '--dense', TINY_LLAMA]
     const tasks = ['--tasks', 'piqa', '--tasks-data', 'data', '--limit', '2']
-    await run(folder, ...args, ...tasks, '--report', 'eval.json', '--report', 'eval.md')
+    const { stdout } = await run(folder, ...args, ...tasks, '--report', 'eval.json', '--report', 'eval.md')
+    expect(stdout).toMatch(/^text +dense +perplexity/m)
     const result = parseResult(readFileSync(join(folder, 'eval.json'), 'utf8'), 'eval.json')
-    expect(result).toMatchObject({ command: 'eval', runs: [{ name: 'best', sparsity: 0.2 }] })
+    expect(result).toMatchObject({
+      command: 'eval',
+      runs: [
+        { name: 'dense', sparsity: 0 },
+        { name: 'best', sparsity: 0.2 },
+      ],
+    })
+    const [dense, pruned] = result.runs
+    const alone = await run(folder, 'eval', TINY_LLAMA, ...args.slice(2, -2), '--json')
+    expect(dense.perplexity[0].perplexity).toBeCloseTo(JSON.parse(alone.stdout).texts[0].perplexity, 9)
+    expect(dense.samples.map(({ prompt }) => prompt)).toEqual(pruned.samples.map(({ prompt }) => prompt))
     const sha256 = expect.stringMatching(/^[0-9a-f]{64}$/)
     expect(result.evaluation).toEqual({
       ...{ dense: TINY_LLAMA, limit: 2 },
       ...{ text: [{ file: 'text.txt', sha256 }], tasks: [{ file: 'piqa', sha256 }] },
     })
-    expect(result.runs[0].notices).toEqual([
+    expect(pruned.notices).toEqual([
       expect.stringContaining('piqa: 3 items, where'),
       expect.stringContaining('text.txt'),
     ])
@@ -79,9 +90,9 @@ describe('prune and eval', () => {
     const page = readFileSync(join(folder, 'eval.html'), 'utf8')
     for (const part of ['piqa: 3 items, where', `Distances are from ${TINY_LLAMA}`, 'What was read'])
       expect(page).toContain(part)
-    expect(result.runs[0].perplexity[0].standardError).toBeNaN() // of one window
+    expect(pruned.perplexity[0].standardError).toBeNaN() // of one window
     expect(readFileSync(join(folder, 'eval.md'), 'utf8')).toMatch(
-      /^\| best 20 % \| [\d.]+ \| [\d.]+ \| [\d.]+ \| [\d.]+ % \|$/m,
+      /^\| best 20 % \| [\d.]+ \| [+−][\d.]+ % \| [\d.]+ \| [\d.]+ \| [\d.]+ % \|$/m,
     )
   })
 })

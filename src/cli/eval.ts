@@ -4,7 +4,7 @@ import { UsageError } from '../errors.ts'
 import { finish } from '../events.ts'
 import { describeMachine, evaluateEvents, VERSION } from '../node.ts'
 import { measuresText } from '../report/measures.ts'
-import { resultFile } from '../report/result-file.ts'
+import { type Run, resultFile } from '../report/result-file.ts'
 import { secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS, peakMemory } from './environment.ts'
@@ -59,14 +59,32 @@ export default defineCommand({
     done(`${measuresText(measures)}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
     if (wantsReport(options)) {
       const { model: facts, ...described } = await describeForReport(model, options, signal)
-      const run = { ...described, ...measures, seconds, peakMemoryBytes, notices }
+      const { dense: densePerplexity, ...own } = measures
+      const run = { ...described, ...own, seconds, peakMemoryBytes, notices }
+      const runs = densePerplexity
+        ? [await denseRun(dense!, densePerplexity, options, signal), notDense(run, facts.name)]
+        : [run]
       const read = await finish(readContents({ text, tasks, tasksData, signal }))
       const evaluation = { dense, text: read.text, tasks: read.tasks, limit }
       const machine = describeMachine(engine)
-      const file = resultFile({ command: 'eval', machine, model: facts, evaluation, runs: [run] })
+      const file = resultFile({ command: 'eval', machine, model: facts, evaluation, runs })
       for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
     }
     const { perplexity: texts, ...others } = measures
     give({ fasp: VERSION, model, texts, ...others, seconds, peakMemoryBytes })
   },
 })
+
+/** Of the model that distances are from: its perplexity, and what it writes. */
+async function denseRun(
+  dense: string,
+  perplexity: Run['perplexity'],
+  options: Parameters<typeof describeForReport>[1],
+  signal: AbortSignal,
+): Promise<Run> {
+  const { samples } = await describeForReport(dense, options, signal)
+  return { name: 'dense', sparsity: 0, samples, tasks: [], perplexity, seconds: {} }
+}
+
+/** The model beside a dense one, which may itself be called so where nothing says that it was pruned. */
+const notDense = (run: Run, model: string): Run => (run.name === 'dense' ? { ...run, name: model } : run)

@@ -37,8 +37,9 @@ export interface MeasureOptions extends TaskOptions {
 /** What was measured of one model. */
 export interface Measures {
   readonly perplexity: readonly PerplexityResult[]
-  /** With a dense model to compare with: for each perplexity, on the same windows. */
+  /** With a dense model to compare with, for each perplexity, on the same windows: how far this model is from it, and the perplexity of it. */
   readonly divergence?: readonly DivergenceResult[]
+  readonly dense?: readonly PerplexityResult[]
   readonly tasks: readonly TaskResult[]
   readonly wordPerplexity?: WordPerplexityResult
 }
@@ -59,15 +60,17 @@ export async function* measure(
   const results = tasks.length > 0 ? yield* evaluateTasks(context, model, tasks, options) : []
   const words = pages && (yield* wordPerplexity(context, model, pages, options))
   const perplexities: PerplexityResult[] = []
-  const divergences: DivergenceResult[] = []
+  const [denses, divergences]: [PerplexityResult[], DivergenceResult[]] = [[], []]
   for (const { windows, ...text } of texts) {
-    const { result, divergence } = yield* onText(context, model, windows, phase, dense)
+    const { result, compared } = yield* onText(context, model, windows, phase, dense)
     perplexities.push(perplexityOf(text, result))
-    if (divergence) divergences.push(divergence)
+    if (!compared) continue
+    divergences.push(compared.divergence)
+    denses.push(perplexityOf({ ...text, calibratedOn: undefined }, compared.dense))
   }
   return {
     perplexity: perplexities,
-    ...(dense && { divergence: divergences }),
+    ...(dense && { divergence: divergences, dense: denses }),
     tasks: results,
     ...(words && { wordPerplexity: words }),
   }
@@ -82,16 +85,20 @@ async function* onText(
   dense: MeasureOptions['dense'],
 ): AsyncGenerator<
   ProgressEvent,
-  { readonly result: Omit<PerplexityResult, 'bos'>; readonly divergence?: DivergenceResult }
+  {
+    readonly result: Omit<PerplexityResult, 'bos'>
+    readonly compared?: { readonly divergence: DivergenceResult; readonly dense: Omit<PerplexityResult, 'bos'> }
+  }
 > {
   if (!dense) return { result: yield* perplexity(context, model, windows, phase) }
   const rows = await dense.openRows()
   try {
-    yield* perplexity(context, dense.model, windows, 'evaluate dense', keepRows(dense.model, rows))
+    const before = yield* perplexity(context, dense.model, windows, 'evaluate dense', keepRows(dense.model, rows))
     const reference = await DenseReference.open(context, dense.model, model, rows)
     const result = yield* perplexity(context, model, windows, phase, reference.observe)
     const { file, windows: count, seqLen } = result
-    return { result, divergence: { file, windows: count, seqLen, ...reference.result() } }
+    const divergence = { file, windows: count, seqLen, ...reference.result() }
+    return { result, compared: { divergence, dense: before } }
   } finally {
     await rows.close()
   }

@@ -3,25 +3,36 @@ import { percent, table } from '../display.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import type { Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
 import { textName, withError } from './tables.ts'
-import { fitted, PLAIN } from './terminal.ts'
+import { fitted, PLAIN, perplexityText } from './terminal.ts'
 
 /** Everything that was measured, tables one below the other. */
-export function measuresText({ perplexity, divergence, tasks, wordPerplexity }: Measures): string {
+export function measuresText({ perplexity, divergence, dense, tasks, wordPerplexity }: Measures): string {
   return [
-    ...(perplexity.length > 0 ? [textsTable(perplexity, divergence)] : []),
+    ...(perplexity.length > 0 ? [textsTable(perplexity, divergence, dense)] : []),
     ...(tasks.length > 0 ? [tasksTable(tasks)] : []),
     ...(wordPerplexity ? [wordsLine(wordPerplexity)] : []),
   ].join('\n\n')
 }
 
-function textsTable(perplexities: Measures['perplexity'], divergence: Measures['divergence']): string {
-  const rows = perplexities.map(({ file, windows, seqLen, bos, ...one }, i) => [
-    `${textName(file, { perplexity: perplexities })}, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`,
-    `${one.perplexity.toFixed(3)} ± ${Number.isNaN(one.standardError) ? '–' : one.standardError.toFixed(3)}`,
+function textsTable(
+  perplexities: Measures['perplexity'],
+  divergence: Measures['divergence'],
+  dense: Measures['dense'],
+): string {
+  const rows = perplexities.map((one, i) => [
+    `${textName(one.file, { perplexity: perplexities })}, ${one.windows} × ${one.seqLen}, ${one.bos ? 'BOS' : 'no BOS'}`,
+    ...(dense ? [perplexityText(dense[i])] : []),
+    perplexityText(one),
     one.bitsPerByte?.toFixed(4) ?? '',
     ...(divergence ? [divergence[i].kl.toFixed(4), percent(divergence[i].topAgreement)] : []),
   ])
-  const head = ['text', 'perplexity', 'bits/byte', ...(divergence ? ['KL', 'same token'] : [])]
+  const head = [
+    'text',
+    ...(dense ? ['dense'] : []),
+    'perplexity',
+    'bits/byte',
+    ...(divergence ? ['KL', 'same token'] : []),
+  ]
   return fitted([head, ...rows], PLAIN.columns)
 }
 

@@ -70,6 +70,9 @@ export function layersText(
   return `${lines && `${lines}\n\n`}${table(rows)}${more}`
 }
 
+export const perplexityText = ({ perplexity, standardError }: PerplexityResult): string =>
+  `${perplexity.toFixed(3)} ± ${Number.isNaN(standardError) ? '–' : standardError.toFixed(3)}`
+
 /** @param vocabulary where it was cut: tokens of two vocabularies are not compared, bytes are */
 export function perplexityTable(
   columns: Readonly<Record<string, readonly PerplexityResult[]>>,
@@ -77,10 +80,7 @@ export function perplexityTable(
 ): string {
   const names = Object.keys(columns)
   const texts = columns[names[0]]
-  const cell = (r: PerplexityResult) =>
-    vocabulary
-      ? (r.bitsPerByte?.toFixed(4) ?? '–')
-      : `${r.perplexity.toFixed(3)} ± ${Number.isNaN(r.standardError) ? '–' : r.standardError.toFixed(3)}`
+  const cell = (r: PerplexityResult) => (vocabulary ? (r.bitsPerByte?.toFixed(4) ?? '–') : perplexityText(r))
   const rows = texts.map((text, i) => [
     `${textName(text.file, { perplexity: texts })}, ${text.windows} × ${text.seqLen}, ${text.bos ? 'BOS' : 'no BOS'}`,
     ...names.map(name => cell(columns[name][i])),
