@@ -23,8 +23,12 @@ const output = 'never-written'
 test.each<[string, number, () => Promise<unknown>]>([
   ['prune', 0, () => prune('no-model', { sparsity: 0.3, output })], // opens the model first
   ['export', 1, () => exportModel('no-model', { output, to: [{ to: 'gguf' }] })],
-  ['evaluate', 1, () => evaluate('no-model', {})],
-  ['evaluate beside a dense model', 1, () => evaluate(TINY_LLAMA, { dense: 'no-model' })],
+  ['evaluate', 1, () => evaluate('no-model', { text: [{ name: 'text', text: async () => '' }] })],
+  [
+    'evaluate beside a dense model',
+    1,
+    () => evaluate(TINY_LLAMA, { text: [{ name: 'text', text: async () => '' }], dense: 'no-model' }),
+  ],
   ['perplexity', 1, () => perplexity('no-model', { name: 'text', text: async () => '' })],
   ['generate', 1, () => generate('no-model', 'It was')],
 ])('%s of a model that is not there', async (_, engines, run) => {
