@@ -7,7 +7,8 @@ import { type FloatDType, isFloat } from './formats/dtype.ts'
 import { MAX_SPARSITY } from './least-sparsity.ts'
 import { METHOD_OPTIONS, type Method, methodOf, type OptionsOf, type Parts, partsOf, specOf } from './method.ts'
 import { type Architecture, attentionHalves, expertsOf, ffnHalves } from './model/architecture.ts'
-import type { CalibrationInput } from './text/calibration.ts'
+import type { Model } from './model/model.ts'
+import type { CalibrationInput, CalibrationSource } from './text/calibration.ts'
 
 /** How much to remove: exactly one of these. */
 export interface Amount {
@@ -140,16 +141,25 @@ const FEW = 1 / 4
 /** By how much less correlations between columns count in elimination, however many tokens there are. */
 const LEAST_SHRINKAGE = 0.5
 
+/** What calibration tokens are for. */
+interface Calibrated {
+  readonly options: ResolvedOptions
+  readonly method: Method
+  readonly model: Model
+  readonly source: CalibrationSource
+}
+
 /**
  * The options where there are so many calibration tokens. Correlations between columns are in part of this text alone, and from fewer tokens
  * than are enough in part chance; least squares and elimination would trust them: methods best and stock hold back, as far as the user does
- * not say.
+ * not say. Text that the model writes itself has correlations that other texts lack: there `stock` goes by each column's own score.
  */
-export function optionsOn(tokens: number, o: ResolvedOptions, method: Method, a: Architecture): ResolvedOptions {
+export function optionsOn(tokens: number, { options: o, method, model, source }: Calibrated): ResolvedOptions {
   if (!specOf(method.name).shortWindows) return o
-  const share = Math.min(1, tokens / enoughTokens(a))
+  const share = Math.min(1, tokens / enoughTokens(model.architecture))
   const { damp = share < FEW ? o.damp / share : o.damp, score: asked } = method.options as OptionsOf<'stock'>
-  const score = asked ?? (share < FEW ? 'column' : o.score)
+  const apart = share < FEW || (source === 'self' && method.name === 'stock')
+  const score = asked ?? (apart ? 'column' : o.score)
   return { ...o, damp, score, shrinkage: asked ? 0 : Math.max(LEAST_SHRINKAGE, 1 - share) }
 }
 

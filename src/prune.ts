@@ -68,7 +68,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     stages.start('calibration')
     const windows = yield* calibration(context, model, run.calibration, run.options)
     const tokens = windows.windows.length * windows.seqLen
-    const resolved = optionsOn(tokens, run.options, method, model.architecture)
+    const resolved = optionsOn(tokens, run)
     const enough = enoughTokens(model.architecture)
     if (resolved !== run.options && tokens < enough) yield* tell([fewTokensNotice(tokens, resolved, enough)])
     const options = { ...resolved, own: method.own }

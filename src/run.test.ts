@@ -74,11 +74,11 @@ test('methods best and stock calibrate on short windows, as many as make the sam
 })
 
 test('methods best and stock trust correlations less, the less from few tokens for the width, as far as the user does not say', () => {
-  const { architecture } = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
-  const on = (tokens: number, text: string) => {
+  const model = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
+  const on = (tokens: number, text: string, source: 'texts' | 'self' = 'texts') => {
     const method = methodOf(text)
-    const before = resolveOptions({ sparsity: 0.2, method }, architecture, {})
-    const after = optionsOn(tokens, before, method, architecture)
+    const before = resolveOptions({ sparsity: 0.2, method }, model.architecture, {})
+    const after = optionsOn(tokens, { options: before, method, model, source })
     return after === before ? 'as it is' : [after.damp, after.alpha, after.score, after.shrinkage]
   }
   for (const method of ['best', 'stock']) {
@@ -90,6 +90,9 @@ test('methods best and stock trust correlations less, the less from few tokens f
     expect(on(65536, `${method}:score=eliminate:alpha=0.5`)).toEqual([0.01, 0.5, 'eliminate', 0])
     expect(on(8192, `${method}:score=eliminate`)).toEqual([0.08, 0.2, 'eliminate', 0])
   }
+  expect(on(65536, 'stock', 'self')).toEqual([0.01, 0.2, 'column', 0.5])
+  expect(on(65536, 'stock:score=eliminate', 'self')).toEqual([0.01, 0.2, 'eliminate', 0])
+  expect(on(65536, 'best', 'self')).toEqual([0.01, 0.2, 'eliminate', 0.5])
   for (const method of ['plain', 'plain:score=eliminate', 'paper', 'osscar']) expect(on(1024, method)).toBe('as it is')
 })
 
