@@ -116,7 +116,11 @@ const addition = (folder: string, path: string): CommitOperation => ({
 async function filesOf(folder: string): Promise<Map<string, number>> {
   await putBack(folder)
   const entries = await readdir(folder, { recursive: true }).catch(cause => {
-    throw new FormatError(folder, 'is no folder that can be read. Give a folder that fasp wrote.', { cause })
+    throw new FormatError(
+      folder,
+      'is no folder that can be read. Give a folder that fasp wrote; a .gguf file goes up as it is, by `hf upload`.',
+      { cause },
+    )
   })
   const files = new Map<string, number>()
   for (const entry of entries.sort()) {

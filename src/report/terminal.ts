@@ -170,10 +170,13 @@ export function inspectionText(i: Inspection): string {
       : []),
     ...(i.layerWidths ? [compactLine(i.layerWidths, i.headSize)] : []),
     table(rows),
-    table([
-      ['can be cut, by methods', 'a part of'],
-      ...i.cuttable.map(c => [`${c.scope}: ${c.methods.join(', ') || `--${c.scope}`}`, share(c.parameters)]),
-    ]),
+    fitted(
+      [
+        ['can be cut, of all', 'by methods'],
+        ...i.cuttable.map(c => [`${c.scope}, ${share(c.parameters)}`, c.methods.join(', ') || `--${c.scope}`]),
+      ],
+      PLAIN.columns,
+    ),
     ...(i.missingCode.length > 0
       ? [
           `transformers cannot load this folder without ${i.missingCode.join(' and ')}. Copy it from another compact model; it is the same in all.`,
