@@ -87,7 +87,7 @@ export default defineCommand({
         ...{ tasks: [], samples: [], seconds: {} },
       }))
       print(`${wrap(headline(runs[0], { ...runs[1], prune: results[0] }), style.columns)}\n`)
-      print(`${layersText(results[0], false, style)}\n\n${sizesTable(results[0].sizes)}\n`)
+      print(`${layersText(results[0], true, style)}\n\n${sizesTable(results[0].sizes)}\n`)
       print(`${table(rows)}\n`)
       for (const prompt of PROMPTS)
         for (const { name, model } of models.slice(0, 2))
