@@ -110,6 +110,12 @@ export interface PerplexityResult extends Pick<TextShare, 'source'> {
   readonly calibratedOn?: string
 }
 
+/** What two models are compared by on a text: tokens of two vocabularies are not comparable, bytes are. @param vocabulary where it was cut */
+export const comparedBy = (vocabulary: VocabularyCut | undefined) =>
+  vocabulary
+    ? ({ of: 'bits per byte', figure: 'bitsPerByte' } as const)
+    : ({ of: 'perplexity', figure: 'perplexity' } as const)
+
 /** On the same texts before and after; empty where none were measured. */
 export type Perplexities = Partial<Record<'dense' | 'pruned', readonly PerplexityResult[]>>
 

@@ -75,14 +75,15 @@ export interface Found {
 /** What bears an owner and `ending` in `folder`. */
 export function unfinishedIn(folder: string, ending = ENDING): Found[] {
   const names = orElse<string[]>([], () => readdirSync(folder)).filter(name => name.endsWith(ending))
+  const here = machine()
   return names.flatMap((name): Found[] => {
     const [found, start, where, number, since] = OWNED.exec(name.slice(0, -ending.length)) ?? []
     if (found === undefined) return []
     const path = join(folder, name)
     const pid = Number(number)
-    if (where === machine() && runs(pid, since)) return [{ path, start, pid, owner: 'here' }]
+    if (where === here && runs(pid, since)) return [{ path, start, pid, owner: 'here' }]
     // In a folder of another user, names could become links while it is removed.
-    const ours = where === machine() && orElse(-1, () => lstatSync(path).uid) === (process.geteuid?.() ?? 0)
+    const ours = where === here && orElse(-1, () => lstatSync(path).uid) === (process.geteuid?.() ?? 0)
     return [{ path, start, pid, owner: ours ? 'gone' : 'elsewhere' }]
   })
 }

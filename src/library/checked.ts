@@ -37,10 +37,16 @@ const is = (value: unknown, kind: Kind): boolean => {
 
 const kindOf = (value: unknown): string => (Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value)
 
+const wordsOf = (kinds: Kinds): string =>
+  [kinds]
+    .flat()
+    .map(kind => WORDS[kind as Kind])
+    .join(' or ')
+
 function checkKind(name: string, value: unknown, given: Kinds): void {
   const kinds = [given].flat() as Kind[]
   if (kinds.some(kind => kind === 'any' || is(value, kind))) return
-  throw new UsageError(`${name} is ${describeValue(value)}; it must be ${kinds.map(kind => WORDS[kind]).join(' or ')}.`)
+  throw new UsageError(`${name} is ${describeValue(value)}; it must be ${wordsOf(given)}.`)
 }
 
 /** @param needs options that have no default @throws UsageError for an option that the verb has not, lacks, or has of another type */
@@ -60,13 +66,7 @@ export function checkGiven(
     if (value !== undefined) checkKind(name, value, shape[name])
   }
   const missing = needs.find(name => (given as Readonly<Record<string, unknown>>)[name] === undefined)
-  if (missing)
-    throw new UsageError(
-      `${verb} needs ${missing}, ${[shape[missing]]
-        .flat()
-        .map(kind => WORDS[kind as Kind])
-        .join(' or ')}.`,
-    )
+  if (missing) throw new UsageError(`${verb} needs ${missing}, ${wordsOf(shape[missing])}.`)
 }
 
 /** What a verb takes. */

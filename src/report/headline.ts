@@ -1,6 +1,7 @@
 // What is said first of a pruned model, in words: how much smaller and faster it is, and what that cost.
 import { bytes, count, perplexityChange } from '../display.ts'
 import { heldOutCost } from '../notices.ts'
+import { comparedBy } from '../result.ts'
 import type { PrunedRun, Run } from './result-file.ts'
 import { decimal, textName } from './tables.ts'
 
@@ -14,9 +15,8 @@ export function lossesOf(dense: Run | undefined, run: PrunedRun) {
     cost === undefined
       ? []
       : [{ change: perplexityChange(cost), of: 'perplexity', on: `${on}${by}`, values: undefined }]
-  const [of, figure, digits] = run.prune.vocabulary
-    ? (['bits per byte', 'bitsPerByte', 3] as const) // tokens of two vocabularies are not compared
-    : (['perplexity', 'perplexity', 2] as const)
+  const { of, figure } = comparedBy(run.prune.vocabulary)
+  const digits = figure === 'perplexity' ? 2 : 3
   const measured = run.perplexity.flatMap((pruned, i) => {
     const [before, after] = [dense?.perplexity[i]?.[figure], pruned[figure]]
     if (before === undefined || after === undefined) return []

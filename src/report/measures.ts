@@ -2,8 +2,8 @@
 import { percent, table } from '../display.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import type { Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
-import { textName, withError } from './tables.ts'
-import { fitted, PLAIN, perplexityText } from './terminal.ts'
+import { withError } from './tables.ts'
+import { fitted, PLAIN, perplexityText, textCell } from './terminal.ts'
 
 /** Everything that was measured, tables one below the other. */
 export function measuresText({ perplexity, divergence, dense, tasks, wordPerplexity }: Measures): string {
@@ -20,7 +20,7 @@ function textsTable(
   dense: Measures['dense'],
 ): string {
   const rows = perplexities.map((one, i) => [
-    `${textName(one.file, { perplexity: perplexities })}, ${one.windows} × ${one.seqLen}, ${one.bos ? 'BOS' : 'no BOS'}`,
+    textCell(one, perplexities),
     ...(dense ? [perplexityText(dense[i])] : []),
     perplexityText(one),
     one.bitsPerByte?.toFixed(4) ?? '',

@@ -73,7 +73,12 @@ export function layersText(
 export const perplexityText = ({ perplexity, standardError }: PerplexityResult): string =>
   `${perplexity.toFixed(3)} ± ${Number.isNaN(standardError) ? '–' : standardError.toFixed(3)}`
 
-/** @param vocabulary where it was cut: tokens of two vocabularies are not compared, bytes are */
+/** A text among those that were measured, with what figures of it depend on. */
+export const textCell = (
+  { file, windows, seqLen, bos }: PerplexityResult,
+  perplexity: readonly PerplexityResult[],
+): string => `${textName(file, { perplexity })}, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`
+
 export function perplexityTable(
   columns: Readonly<Record<string, readonly PerplexityResult[]>>,
   vocabulary?: VocabularyCut,
@@ -81,10 +86,7 @@ export function perplexityTable(
   const names = Object.keys(columns)
   const texts = columns[names[0]]
   const cell = (r: PerplexityResult) => (vocabulary ? (r.bitsPerByte?.toFixed(4) ?? '–') : perplexityText(r))
-  const rows = texts.map((text, i) => [
-    `${textName(text.file, { perplexity: texts })}, ${text.windows} × ${text.seqLen}, ${text.bos ? 'BOS' : 'no BOS'}`,
-    ...names.map(name => cell(columns[name][i])),
-  ])
+  const rows = texts.map((text, i) => [textCell(text, texts), ...names.map(name => cell(columns[name][i]))])
   return fitted([[vocabulary ? 'bits per byte' : 'perplexity ± standard error', ...names], ...rows], PLAIN.columns)
 }
 

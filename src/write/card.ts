@@ -5,7 +5,7 @@ import { baseName, bytes, count, cut, perplexityChange, widthsText } from '../di
 import { type Layout, specOf } from '../method.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import type { Perplexities, Recipe } from '../result.ts'
+import { comparedBy, type Perplexities, type Recipe } from '../result.ts'
 import { GGUF_FILE } from './gguf.ts'
 
 const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
@@ -55,9 +55,7 @@ export interface Measured {
 function lossRows({ calibration, vocabulary }: Recipe, { dense = [], pruned = [] }: Perplexities): string[] {
   const row = (text: string, before: number, after: number) =>
     `| ${text} | ${before.toFixed(2)} | ${after.toFixed(2)} | ${perplexityChange(Math.log(after / before))} |\n`
-  const [of, figure] = vocabulary
-    ? (['bits per byte', 'bitsPerByte'] as const)
-    : (['perplexity', 'perplexity'] as const)
+  const { of, figure } = comparedBy(vocabulary)
   return [
     ...calibration.texts.flatMap(({ name, loss }) => {
       if (!loss) return []
