@@ -292,6 +292,13 @@ describe('fasp', () => {
     expect(stderr).toMatch(/other\.txt: \d+\.\d % more tokens with a vocabulary of/)
     expect(readFileSync(join(at, 'small/README.md'), 'utf8')).toContain(`\n- Vocabulary: ${after} of ${before} tokens`)
     expect((await run(at, 'report', 'report.json')).stdout).toContain('parameters')
+    // Beside the untouched model, in what both vocabularies have.
+    const evaluated = await run(at, 'eval', TINY_LLAMA, '--text', 'other.txt', '--seq-len', '32', '--json')
+    const { bitsPerByte } = JSON.parse(evaluated.stdout).texts[0]
+    expect(stdout.replaceAll('\n', ' ')).toContain(` bits per byte on other.txt (${bitsPerByte.toFixed(3)} → `)
+    expect(readFileSync(join(at, 'small/README.md'), 'utf8')).toMatch(
+      new RegExp(`^\\| bits per byte on other\\.txt, .* \\| ${bitsPerByte.toFixed(2)} \\|`, 'm'),
+    )
   })
 
   test('export --vocabulary', async () => {

@@ -15,6 +15,7 @@ import type { PrunedRun, Run } from './result-file.ts'
 import { resultMarkdown } from './result-markdown.ts'
 import { decimal, lossTable, sampleRows, textTables } from './tables.ts'
 import { fitted, layerLines, layersText, PLAIN, perplexityTable, resultText, sparkline } from './terminal.ts'
+import { tilesOf } from './tiles.ts'
 
 const result = madeResult()
 
@@ -259,4 +260,19 @@ test('names of lines keep their order and their distance, where there is room', 
       }
     }),
   )
+})
+
+test('tiles of a comparison: the text that most runs were measured on, and cuts that differ', () => {
+  const result = madeResult()
+  const [dense, ...pruned] = result.runs
+  const [first] = pruned
+  const alone = { ...first, perplexity: first.perplexity.map(text => ({ ...text, windows: 1, perplexity: 1 })) }
+  const tiles = tilesOf({ ...result, runs: [dense, alone, ...pruned] })
+  expect(tiles).toEqual(tilesOf(result))
+  const { prune } = first
+  const narrower = { ...prune!.sizes.decoderLinears, after: prune!.sizes.decoderLinears.after / 2 }
+  const uneven = { ...first, prune: { ...prune!, sizes: { ...prune!.sizes, decoderLinears: narrower } } }
+  const [{ more }] = tilesOf({ ...result, runs: [dense, uneven, ...pruned.slice(1)] })
+  expect(more).toMatch(/; [\d.]+ % and [\d.]+ % are cut$/)
+  expect(tiles[0].more).not.toMatch(/are cut$/)
 })
