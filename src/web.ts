@@ -1,15 +1,17 @@
 // Public API of pages and their workers: everything in `index.ts`, and the verbs of `node.ts` over picked files, Blobs and addresses.
 import { promised } from './events.ts'
+import { checked } from './library/checked.ts'
 import { webVerbs } from './library/platform.web.ts'
-import { prepareEvents, pruneEvents } from './library/prune.web.ts'
+import { prepareEvents as prepareInPage, pruneEvents as pruneInPage } from './library/prune.web.ts'
+import { TAKES } from './library/shapes.web.ts'
 
-const {
-  openModel: openModelEvents,
-  inspect: inspectEvents,
-  evaluate: evaluateEvents,
-  perplexity: perplexityEvents,
-  generate: generateEvents,
-} = webVerbs
+const pruneEvents = checked('prune', TAKES.prune, pruneInPage)
+const prepareEvents = checked('prepare', TAKES.prune, prepareInPage)
+const openModelEvents = checked('openModel', TAKES.openModel, webVerbs.openModel)
+const evaluateEvents = checked('evaluate', TAKES.evaluate, webVerbs.evaluate)
+const perplexityEvents = checked('perplexity', TAKES.perplexity, webVerbs.perplexity)
+const generateEvents = checked('generate', TAKES.generate, webVerbs.generate)
+const inspectEvents = checked('inspect', TAKES.inspect, webVerbs.inspect)
 
 /**
  * Prunes a model into a sink.

@@ -1,7 +1,6 @@
 // `evaluate` in Node: zero-shot tasks by their names, and the distance to a dense model, whose hidden states are on disk meanwhile.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { UsageError } from '../errors.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import type { ProgressEvent } from '../events.ts'
 import { openScratch } from '../forward/scratch.node.ts'
@@ -9,7 +8,7 @@ import { readTasks } from '../hub/tasks.node.ts'
 import type { Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
-import type { TextMeasures } from './verbs.ts'
+import { checkMeasured, type TextMeasures } from './verbs.ts'
 
 export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInput>, 'dense' | 'tasks' | 'pages'> {
   /** A model, by its name or open, to say how far this one has moved from. */
@@ -28,7 +27,7 @@ export async function* evaluateEvents(
   options: EvaluateOptions,
 ): AsyncGenerator<ProgressEvent, Measures> {
   const { windows, limit, signal } = options
-  if (!options.text && !options.tasks) throw new UsageError('nothing to measure. Give text, tasks, or both.')
+  checkMeasured(options)
   if (windows !== undefined) checkRange('windows of a text', windows, 1, 1e9, true) // all of this before a long download
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const text = yield* openTexts(options.text, 'evaluation', { signal })

@@ -14,7 +14,8 @@ export interface WebOptions extends FetchOptions {
 
 /** What TypeScript would refuse. @throws UsageError */
 export function checkGiven(engine: Engine | undefined): Engine {
-  if (!engine) throw new UsageError('no engine. Give one: engine: createEngine(ort), where ort is onnxruntime-web.')
+  if (!engine || !('run' in engine))
+    throw new UsageError('no engine. Give one: engine: createEngine(ort), where ort is onnxruntime-web.')
   return engine
 }
 

@@ -1,46 +1,28 @@
 // Of each verb in Node the types of its options, for `checked`. A new option without a line here does not compile.
 import type { CompareOptions } from '../compare/options.ts'
-import type { GenerateOptions } from '../decode/generate.ts'
 import type { EngineOptions } from '../engine/options.ts'
 import type { OpenOptions } from '../hub/open.node.ts'
 import type { PushOptions } from '../hub/push.node.ts'
-import { METHOD_OPTIONS } from '../method.ts'
 import type { Shape, Takes } from './checked.ts'
 import type { EvaluateOptions } from './evaluate.node.ts'
 import type { ExportPathOptions } from './export.node.ts'
 import type { EngineChoice } from './platform.node.ts'
 import type { PlanOptions, PrunePathOptions } from './prune.node.ts'
-import type { PerplexityOptions } from './verbs.ts'
+import { GENERATING, LENGTH, MEASURING, OF_METHODS, PERPLEXITY, PROMPT, PRUNING } from './shapes.ts'
 
 const OPEN: Shape<OpenOptions> = { signal: 'object' }
 const ENGINE: Shape<EngineChoice> = { ...OPEN, engine: 'object' }
-const LENGTH = ['number', 'array'] as const
 
 const PLAN: Shape<PlanOptions> = {
-  ...{
-    sparsity: 'number',
-    size: 'number',
-    parameters: 'number',
-    maxLoss: 'number',
-    method: ['string', 'object'],
-    products: 'string',
-    dtype: 'string',
-    windows: 'number',
-  },
-  ...{ seqLen: 'number', heldOut: 'number', seed: 'number', memory: 'number', output: 'string', to: 'objects' },
-  ...{ calibration: ['texts', 'object'], text: 'texts', vocabulary: 'object', recipe: 'string', ...OPEN },
+  ...{ ...PRUNING, ...OPEN, output: 'string', to: 'objects', calibration: ['texts', 'object'], text: 'texts' },
+  ...{ vocabulary: 'object', recipe: 'string' },
 }
 const PRUNE: Shape<PrunePathOptions> = {
   ...{ ...PLAN, ...ENGINE, output: ['string', 'object'], overwrite: 'boolean', text: 'texts', textWindows: 'number' },
   keepStatistics: 'boolean',
 }
 const EVALUATE: Shape<EvaluateOptions> = {
-  ...{ ...ENGINE, text: 'texts', seqLen: LENGTH, windows: 'number', dense: ['string', 'object'], tasks: 'strings' },
-  ...{ tasksData: 'strings', limit: 'number', phase: 'string' },
-}
-const PERPLEXITY: Shape<PerplexityOptions & EngineChoice> = { ...ENGINE, windows: 'number', seqLen: 'number' }
-const GENERATE: Shape<GenerateOptions & EngineChoice> = {
-  ...{ ...ENGINE, maxTokens: 'number', seed: 'number', temperature: 'number', topK: 'number', topP: 'number' },
+  ...{ ...ENGINE, ...MEASURING, text: 'texts', dense: ['string', 'object'], tasks: 'strings', tasksData: 'strings' },
 }
 const EXPORT: Shape<ExportPathOptions> = {
   ...{ ...ENGINE, output: 'string', to: 'objects', dtype: 'string', overwrite: 'boolean', verify: 'boolean' },
@@ -56,9 +38,6 @@ const PUSH: Shape<PushOptions> = {
   overwrite: 'boolean',
 }
 
-/** Options of methods, which `resolveOptions` says where to write. */
-const OF_METHODS = Object.fromEntries(['preset', ...Object.keys(METHOD_OPTIONS)].map(name => [name, 'any'] as const))
-
 const ENGINE_OPTIONS: Shape<EngineOptions> = { device: 'string', threads: 'number', blas: ['string', 'boolean'] }
 
 const MODEL = { model: ['string', 'object'] } as const
@@ -71,8 +50,8 @@ export const TAKES = {
   prune: { arguments: MODEL, options: { ...OF_METHODS, ...PRUNE }, needs: ['output'] },
   evaluate: { arguments: MODEL, options: EVALUATE },
   verify: { arguments: MODEL, options: ENGINE },
-  perplexity: { arguments: { ...MODEL, text: ['string', 'object'] }, options: PERPLEXITY },
-  generate: { arguments: { ...MODEL, prompt: ['string', 'array', 'object'] }, options: GENERATE },
+  perplexity: { arguments: { ...MODEL, text: ['string', 'object'] }, options: { ...ENGINE, ...PERPLEXITY } },
+  generate: { arguments: { ...MODEL, prompt: PROMPT }, options: { ...ENGINE, ...GENERATING } },
   exportModel: { arguments: MODEL, options: EXPORT, needs: ['output'] },
   compare: { arguments: MODEL, options: COMPARE, needs: ['output', 'methods', 'sparsity'] },
   fetchModel: { arguments: { name: 'string' }, options: OPEN },

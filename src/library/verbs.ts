@@ -3,6 +3,7 @@
 import { type Checkpoint, disposable } from '../checkpoint/checkpoint.ts'
 import { type GenerateOptions, generate as generateTokens } from '../decode/generate.ts'
 import type { Engine } from '../engine/engine.ts'
+import { UsageError } from '../errors.ts'
 import { type Inspection, inspect as inspectModel } from '../evaluate/inspect.ts'
 import { type MeasureOptions, type Measures, measure } from '../evaluate/measure.ts'
 import { finish, type Listener, type ProgressEvent } from '../events.ts'
@@ -97,6 +98,11 @@ export type PerplexityOptions = Pick<MeasureOptions, 'windows'> & {
   readonly seqLen?: number
 }
 
+/** @throws UsageError where nothing is asked for */
+export function checkMeasured({ text, tasks, pages }: { readonly [of in 'text' | 'tasks' | 'pages']?: unknown }): void {
+  if (!text && !tasks && !pages) throw new UsageError('nothing to measure. Give text, tasks, or both.')
+}
+
 /** What `generate` wrote. */
 export interface Generated {
   /** Of a chat what the template made of it. */
@@ -134,11 +140,13 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
     return inspectModel(model)
   }
 
-  const evaluate = (source: Given<Source>, options: TextMeasures<Text> & Engines): Progress<Measures> =>
-    withBoth(source, options, async function* (model, engine) {
+  async function* evaluate(source: Given<Source>, options: TextMeasures<Text> & Engines): Progress<Measures> {
+    checkMeasured(options)
+    return yield* withBoth(source, options, async function* (model, engine) {
       const texts = yield* platform.texts(options.text, options)
       return yield* measure(memoryContext(engine, options.signal), model, { ...options, texts })
     })
+  }
 
   async function* perplexity(
     source: Given<Source>,
