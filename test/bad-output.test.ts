@@ -62,6 +62,17 @@ describe('an output that exists', () => {
   })
 })
 
+test('a dry run refuses the outputs that the run would refuse, and touches none', async () => {
+  const folder = await workplace({ 'mine/notes.md': 'mine', 'ours/fasp.json': '{}' })
+  const dry = (output: string, ...more: string[]) => to(output, '--dry-run', ...more)
+  await refused(folder, dry('ours'), { says: ['ours exists already. Choose another folder, or replace it with'] })
+  await refused(folder, dry('mine', '--overwrite'), { says: ['mine was not written by fasp'] })
+  await refused(folder, dry('text.txt'), { says: ['text.txt is a file'] })
+  const before = await snapshot(folder)
+  for (const args of [dry('ours', '--overwrite'), dry('new')]) await run(folder, ...args)
+  expect(await snapshot(folder)).toEqual(before)
+})
+
 describe('--overwrite leaves alone', () => {
   test('what the user put into the folder', async () => {
     const folder = await workplace({ 'out/fasp.json': '{"files":["gguf/model.gguf"]}', 'out/gguf/model.gguf': 'old' })

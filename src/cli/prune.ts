@@ -118,7 +118,7 @@ export default defineCommand({
       )
     const settings = { ...planOptions(options), signal }
     if (options['dry-run']) {
-      const plan = await showProgress(planPruneEvents(model, settings))
+      const plan = await showProgress(planPruneEvents(model, { ...settings, overwrite: options.overwrite }))
       done(askedText(plan.options, plan))
       print(planText(plan))
       give({ ...plan, tensors: undefined, architecture: undefined })

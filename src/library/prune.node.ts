@@ -46,6 +46,8 @@ type Progress<T> = AsyncGenerator<ProgressEvent, T>
 export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions {
   /** Folder, or `.gguf` file. @default a folder */
   readonly output?: string
+  /** Replace an output that an earlier run wrote. @default false */
+  readonly overwrite?: boolean
   /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
   readonly to?: readonly ExportRequest[]
   /**
@@ -68,8 +70,6 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions 
 export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineChoice {
   /** Folder to write, a `.gguf` file, or a sink. */
   readonly output: string | Sink
-  /** Replace an output that an earlier run wrote. @default false */
-  readonly overwrite?: boolean
   /** The first so many windows of each of them. @default all */
   readonly textWindows?: number
   /** Keep what exports in quantised types round with, in the folder `statistics`; `exportModel` then has it, too. @default false */
@@ -203,14 +203,21 @@ export async function* pruneEvents(source: string | Model, options: PrunePathOpt
 export async function* planPruneEvents(source: string | Model, given: PlanOptions): Progress<PathPlan> {
   const { options, recipe, differences } = await withRecipe(given)
   for (const message of differences) yield { type: 'notice', message } as const
-  const { signal, text, textWindows, keepStatistics, ...others }: Omit<PrunePathOptions, 'output'> & PlanOptions =
-    options
+  const {
+    signal,
+    text,
+    textWindows,
+    keepStatistics,
+    overwrite,
+    ...others
+  }: Omit<PrunePathOptions, 'output'> & PlanOptions = options
   if (others.maxLoss !== undefined)
     throw new UsageError(
       'what max-loss removes takes runs to find, so there is no plan (--dry-run) of it. Plan a sparsity or a size.',
     )
-  const { vocabulary } = others
+  const { output, vocabulary } = others
   const asked = ask(others)
+  if (output !== undefined) await checkOutput(output, overwrite, [nameOf(source)])
   const { texts } = vocabulary ? textsOrWindows(others.calibration) : {}
   const read = yield* openTexts(texts, 'calibration', { signal })
   const measuredOn = yield* openTexts(text, 'evaluation', { signal })

@@ -15,7 +15,7 @@ const ENGINE: Shape<EngineChoice> = { ...OPEN, engine: 'object' }
 
 const PLAN: Shape<PlanOptions> = {
   ...{ ...PRUNING, ...OPEN, output: 'string', to: 'objects', calibration: ['texts', 'object'], text: 'texts' },
-  ...{ vocabulary: 'object', recipe: 'string' },
+  ...{ vocabulary: 'object', recipe: 'string', overwrite: 'boolean' },
 }
 const PRUNE: Shape<PrunePathOptions> = {
   ...{ ...PLAN, ...ENGINE, output: ['string', 'object'], overwrite: 'boolean', text: 'texts', textWindows: 'number' },
