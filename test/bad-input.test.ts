@@ -199,6 +199,16 @@ describe('tokenizer.json', () => {
     refusedModel({ 'tokenizer.json': '{' }, ['model/tokenizer.json: the file is not JSON', 'download it again']))
   test('that is no tokenizer', () =>
     refusedModel({ 'tokenizer.json': '{"version":"1.0"}' }, ['its tokenizer.json cannot be used', 'save_pretrained']))
+  test('without some bytes', () => {
+    const json = JSON.parse(readFileSync(join(TINY_LLAMA, 'tokenizer.json'), 'utf8'))
+    const lacks = (token: string) => ['q', 'Z', 'Ģ'].includes(token)
+    json.model.merges = json.model.merges.filter((merge: string[]) => !merge.some(lacks))
+    for (const token of Object.keys(json.model.vocab)) if (lacks(token)) delete json.model.vocab[token]
+    return refusedModel({ 'tokenizer.json': JSON.stringify(json) }, [
+      'its tokenizer.json cannot be used',
+      'lacks 3 of the bytes that texts are spelled with, as "Z" for 0x5A',
+    ])
+  })
   test('that is missing', () => refusedModel({ 'tokenizer.json': undefined }, ['has no tokenizer that we read']))
 })
 

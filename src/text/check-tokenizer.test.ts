@@ -16,6 +16,24 @@ const normalizer = (...normalizers: unknown[]) => ({ normalizer: { type: 'Sequen
 const words = (...pretokenizers: unknown[]) => ({ pre_tokenizer: { type: 'Sequence', pretokenizers } })
 const processor = (...processors: unknown[]) => ({ post_processor: { type: 'Sequence', processors } })
 const model = (changes: object) => ({ model: { ...base.model, ...changes } })
+/** tiny-llama's, without some tokens and what is merged of them. */
+const without = (tokens: readonly string[], changes: object = {}) =>
+  model({
+    vocab: Object.fromEntries(Object.entries(base.model.vocab).filter(([token]) => !tokens.includes(token))),
+    merges: base.model.merges.filter((merge: string[]) => !merge.some(token => tokens.includes(token))),
+    ...changes,
+  })
+const hexTokens = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
+/** A vocabulary of SentencePiece. */
+const pieces = (tokens: readonly string[], changes: object = {}) => ({
+  pre_tokenizer: null,
+  ...model({
+    byte_fallback: true,
+    vocab: Object.fromEntries(['a', '<unk>', ...tokens].map((token, id) => [token, id])),
+    merges: [],
+    ...changes,
+  }),
+})
 const sequence = { Sequence: { id: 'A' } }
 const nested = many(0).reduce((inside: unknown) => ({ type: 'Sequence', normalizers: [inside] }), null)
 
@@ -25,6 +43,21 @@ describe('checkTokenizer', () => {
       Object.keys(base.model.vocab).length + base.model.merges.length,
     )
     expect(checkTokenizer({ ...base, normalizer: nested }, {})).toBeGreaterThan(0)
+  })
+
+  test('allows what a vocabulary for text need not spell, and bytes that become the unknown token', () => {
+    // SmolLM2's lacks these of GPT-2's 256 characters: control characters, and bytes that UTF-8 has not or that begin planes without characters.
+    const lacking = [0x4, 0x6, 0x13, 0x14, 0x16, 0x1d].map(byte => 0x100 + byte)
+    const smollm2 = [...lacking, 0xc0, 0xc1, 0xf1, 0xf2, ...Array.from({ length: 11 }, (_, i) => 0xf5 + i)]
+    for (const changes of [
+      without(smollm2.map(code => String.fromCharCode(code))),
+      without(['q', 'Ģ'], { unk_token: 'a' }),
+      { ...without(['q']), pre_tokenizer: null },
+      pieces(hexTokens),
+      pieces([], { unk_token: '<unk>' }),
+      pieces([], { byte_fallback: false }),
+    ])
+      expect(checkTokenizer({ ...base, ...changes }, {})).toBeGreaterThan(0)
   })
 
   test.each<[string, object, RegExp]>([
@@ -48,6 +81,18 @@ describe('checkTokenizer', () => {
     ['no merges', model({ merges: 'a b' }), /model.merges is not a list/],
     ['merges of one token', model({ merges: ['a b', 'ab'] }), /model.merges\[1\] is not two tokens/],
     ['an unknown token without id', model({ unk_token: 'nope' }), /unk_token "nope" has no id/],
+    [
+      'no "q", "Z" and byte 0x80',
+      without(['q', 'Z', 'Ģ']),
+      /model.vocab lacks 3 of the bytes .* "Z" for 0x5A.* no unk/,
+    ],
+    [
+      'no line ends among the bytes of words',
+      { ...words(split('a'), byteLevel), ...without(['Ċ']) },
+      /lacks 1 of .* "Ċ" for 0x0A/,
+    ],
+    ['no bytes to fall back on', pieces([]), /lacks \d+ of the bytes .* "<0x0A>" for 0x0A/],
+    ['one of them too few', pieces(hexTokens.filter(token => token !== '<0xE2>')), /lacks 1 of .*"<0xE2>"/],
     ['a long suffix', model({ end_of_word_suffix: 'x'.repeat(1e4) }), /end_of_word_suffix/],
   ])('refuses %s', (_, changes, message) => {
     expect(() => checkTokenizer({ ...base, ...changes }, {})).toThrow(message)

@@ -11,6 +11,11 @@ const MAX_TREE_CHARACTERS = 2 ** 21
 const MAX_AFFIX = 256
 /** Ids are int32. */
 const MAX_ID = 2 ** 31 - 1
+/**
+ * Bytes that UTF-8 spells lines of text with, of all scripts and emoji. SmolLM2's vocabulary has no others: it lacks control characters, and
+ * the first bytes of planes 4 to 11, where no character is.
+ */
+const TEXT_BYTES = [0x0a, ...range(0x20, 0x7e), ...range(0x80, 0xbf), ...range(0xc2, 0xf0)]
 
 const PARTS = {
   normalizer: 'normalizers',
@@ -84,6 +89,7 @@ export function checkTokenizer(json: JsonObject, config: JsonObject): number {
     Object.entries(PARTS).map(([part, list]) => [part, checkPart(part, list, json[part])]),
   )
   const vocabulary = checkModel(json.model)
+  checkBytes(json, vocabulary)
   const { added_tokens: added } = json
   if (!Array.isArray(added)) throw wrong('added_tokens', 'a list')
   let characters = 0
@@ -104,6 +110,36 @@ export function checkTokenizer(json: JsonObject, config: JsonObject): number {
   if (!Array.isArray(config.additional_special_tokens ?? []))
     throw wrong('additional_special_tokens of tokenizer_config.json', 'a list')
   return vocabulary.size + (((json.model as JsonObject).merges as unknown[] | undefined)?.length ?? 0)
+}
+
+/** The numbers from `first` to `last`. */
+function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i)
+}
+
+/** Where no token is for the unknown, BPE leaves out what it cannot spell, and says nothing. @param vocabulary without added tokens */
+function checkBytes(json: JsonObject, vocabulary: ReadonlySet<string>): void {
+  const model = json.model as JsonObject
+  if (model.type !== 'BPE' || model.unk_token != null) return
+  const isByteLevel = steps('pre_tokenizer', PARTS.pre_tokenizer, json.pre_tokenizer).some(
+    ({ type }) => type === 'ByteLevel',
+  )
+  if (!isByteLevel && model.byte_fallback !== true) return
+  const spelled = isByteLevel ? byteCharacters() : range(0, 255).map(byte => `<0x${hex(byte)}>`)
+  const lacking = TEXT_BYTES.filter(byte => !vocabulary.has(spelled[byte]))
+  if (lacking.length > 0)
+    throw new Error(
+      `model.vocab lacks ${lacking.length} of the bytes that texts are spelled with, as ${quote(spelled[lacking[0]])} for 0x${hex(lacking[0])}, and there is no unk_token`,
+    )
+}
+
+const hex = (byte: number): string => byte.toString(16).toUpperCase().padStart(2, '0')
+
+/** GPT-2's character of each byte: its own where that can be seen, or else the next from U+0100 on. */
+function byteCharacters(): string[] {
+  const seen = new Set([...range(0x21, 0x7e), ...range(0xa1, 0xac), ...range(0xae, 0xff)])
+  let next = 0x100
+  return range(0, 255).map(byte => String.fromCharCode(seen.has(byte) ? byte : next++))
 }
 
 const wrong = (what: string, wanted: string): Error => new Error(`${what} is not ${wanted}`)

@@ -25,7 +25,7 @@ const split = (regex: string, behavior = 'Isolated', invert = false) => ({
 const replace = (string: string, content: string) => ({ type: 'Replace', pattern: { String: string }, content })
 
 const BPE = {
-  ...{ type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null },
+  ...{ type: 'BPE', dropout: null, unk_token: '<unk>', continuing_subword_prefix: null, end_of_word_suffix: null },
   ...{ fuse_unk: false, byte_fallback: false, ignore_merges: false },
   vocab: ids(['<s>', '</s>', '<unk>', 'a', 'b', 't', 'h', 'e', 'Ġ', '1', '2', 'ab', 'th', 'Ġa', 'the', '▁']),
   merges: ['a b', 't h', ['Ġ', 'a'], 'th e'],
@@ -139,6 +139,12 @@ function anyTokenizer(dice: Dice): object {
   }
 }
 
+/** The same with a token for what it cannot spell, so that it need not spell all bytes: small vocabularies break more often. */
+export function withUnknown(tokenizer: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const model = tokenizer.model as typeof BPE
+  return { ...tokenizer, model: { ...model, unk_token: model.unk_token ?? Object.keys(model.vocab)[0] } }
+}
+
 function use(tokenizer: object, tokenizerConfig: object): void {
   const loaded = loadTokenizer({
     name: 'made',
@@ -209,7 +215,7 @@ const vocab: Target = {
       addedTokens: json('added_tokens.json'),
       modelType: new TextDecoder().decode(files.model_type),
     })
-    use(made, json('tokenizer_config.json'))
+    use(withUnknown(made), json('tokenizer_config.json'))
   },
 }
 
