@@ -27,6 +27,12 @@ export class FormatError extends FaspError {
 /** A model that is well-formed but that we cannot prune: unknown `model_type`, missing tensor, shape against config. */
 export class UnsupportedModelError extends FaspError {
   readonly code = 'UNSUPPORTED_MODEL'
+  /** Of `config.json`, where its value is not supported. */
+  readonly field?: string
+  constructor(message: string, options?: ErrorOptions & { readonly field?: string }) {
+    super(message, options)
+    this.field = options?.field
+  }
 }
 
 /** An option outside its range, options that contradict each other, an unknown option. The command line exits with 2. */
@@ -82,6 +88,15 @@ export class HubError extends FaspError {
     super(`${model}: ${problem}`, options)
     this.status = options?.status
     this.reason = options?.reason
+  }
+}
+
+/** What `work` gives, or the error that it throws. */
+export function orError<T>(work: () => T): T | Error {
+  try {
+    return work()
+  } catch (error) {
+    return error as Error
   }
 }
 

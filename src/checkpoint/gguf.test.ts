@@ -333,6 +333,21 @@ describe('architecture qwen2', () => {
   })
 })
 
+test('another architecture is told the nearest, and what differs', async () => {
+  const more = { 'blk.0.attn_q_norm.weight': [4], 'blk.0.attn_k_norm.weight': [4], 'blk.0.ssm_in.weight': [4, 6] }
+  const [all] = [Object.keys(SHAPES).length + 2]
+  const changes = {
+    metadata: of('other', { 'llama.block_count': undefined }),
+    shapes: { ...more, 'blk.0.ffn_up.weight': [30, 6] },
+  }
+  const error = await open(changes).catch(error => error)
+  expect(error).toBeInstanceOf(UnsupportedModelError)
+  expect(error.message).toContain(`architecture "other". Of GGUF files, models of architecture "llama", "qwen2", `)
+  expect(error.message).toContain(
+    ` The nearest is qwen3: ${all - 1} of its ${all} tensors are there; blk.N.ffn_up.weight are not, or of other shapes; it has none like blk.N.ssm_in.weight. docs/add-a-model.md says`,
+  )
+})
+
 describe('ggufCheckpoint', () => {
   test('the config that transformers would have', async () => {
     const { config, format, weightBytes } = await open()

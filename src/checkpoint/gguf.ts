@@ -1,7 +1,7 @@
 // A GGUF file as the Hugging Face checkpoint that it was made from: config.json (gguf-config.ts), tensor names, row order of Q and K, and what
 // norms multiply by.
 // Called by the openers (gguf.node.ts, open.web.ts).
-import { FormatError, UnsupportedModelError } from '../errors.ts'
+import { FormatError, orError, UnsupportedModelError } from '../errors.ts'
 import type { ByteSource } from '../formats/bytes.ts'
 import { type FloatDType, fromFloat32 } from '../formats/dtype.ts'
 import { type Gguf, openGguf } from '../formats/gguf.ts'
@@ -13,6 +13,7 @@ import { type GgufSizes, generationConfig, ggufConfig } from './gguf-config.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { type GEMMA3_LAYER, type MIXTURE_LAYER, type PHI3_LAYER, type RowOrder, swappedRows } from './gguf-names.ts'
 import { ggufTokenizer } from './gguf-tokenizer.ts'
+import { type Candidate, nearestOf, PAGE } from './nearest.ts'
 
 /** Rows and columns of a layer's tensors by their names in the file, and how rows are ordered there where they are not as in transformers. */
 const LAYER_SHAPES: Readonly<
@@ -73,7 +74,7 @@ export async function openGgufSource(file: ByteSource): Promise<Checkpoint> {
 /** The checkpoint in an opened GGUF file. @throws as `openGgufSource` */
 export async function ggufCheckpoint(gguf: Gguf, name: string): Promise<Checkpoint> {
   const metadata = new GgufMetadata(name, gguf.metadata)
-  const architecture = readArchitecture(metadata)
+  const architecture = readArchitecture(metadata, gguf.tensors)
   const graph: GgufGraph = GRAPHS[architecture]
   const sizes = readSizes(metadata, gguf.tensors.tensors.size, graph)
   const tensors = mapTensors(name, gguf.tensors, sizes, graph)
@@ -109,16 +110,17 @@ const SUPPORTED = Object.keys(GRAPHS)
   .map(name => `"${name}"`)
   .join(', ')
 
-function readArchitecture(metadata: GgufMetadata): GgufArchitecture {
+function readArchitecture(metadata: GgufMetadata, source: TensorSource): GgufArchitecture {
   const architecture = metadata.need('general.architecture', metadata.text('general.architecture'))
-  const refuse = (what: string): never => {
+  const refuse = (what: string, more = ''): never => {
     throw new UnsupportedModelError(
-      `${metadata.file}: ${what}. Of GGUF files, models of architecture ${SUPPORTED} are supported, and of "deci" as fasp writes it`,
+      `${metadata.file}: ${what}. Of GGUF files, models of architecture ${SUPPORTED} are supported, and of "deci" as fasp writes it${more}`,
     )
   }
   const experts = metadata.count('llama.expert_count') ?? 0
   const graph = architecture === 'llama' && experts > 0 ? 'mixtral' : (architecture as GgufArchitecture)
-  if (!Object.hasOwn(GRAPHS, graph) || architecture === 'mixtral') refuse(`architecture "${architecture}"`)
+  if (!Object.hasOwn(GRAPHS, graph) || architecture === 'mixtral')
+    refuse(`architecture "${architecture}"`, `.${nearestGraph(metadata, source)} ${PAGE}`)
   if (experts > 0 !== 'experts' in GRAPHS[graph]) refuse(`a mixture of ${experts} experts`)
   const parts = metadata.count('split.count') ?? 1
   if (parts > 1) refuse(`one of ${parts} parts; join them first with "llama-gguf-split --merge"`)
@@ -129,6 +131,19 @@ function readArchitecture(metadata: GgufMetadata): GgufArchitecture {
   }
   if (multipliers && metadata.flag('llama.rope.scaling.finetuned') === false) refuse('a model without positions')
   return graph
+}
+
+/** By the tensors that each architecture has where the sizes are those of the file. */
+function nearestGraph(metadata: GgufMetadata, source: TensorSource): string {
+  const { tensors } = source
+  const candidates = Object.entries<GgufGraph>(GRAPHS).flatMap(([name, graph]): Candidate[] => {
+    const expected = orError(() => expectedTensors(tensors, readSizes(metadata, tensors.size, graph), graph))
+    if (expected instanceof Error) return [] // it has no such sizes
+    const there = [...expected].filter(([stored, { required }]) => required || tensors.has(stored))
+    const shapes = there.map(([stored, { shape }]) => [stored, shape] as const)
+    return [{ name: graph.architecture ?? name, shapes, fields: () => [] }]
+  })
+  return nearestOf(candidates, source)
 }
 
 function readSizes(metadata: GgufMetadata, tensorCount: number, graph: GgufGraph): GgufSizes {

@@ -118,6 +118,6 @@ export class Config {
 
   error(key: string, value: unknown, allowed: string): UnsupportedModelError {
     const got = value === undefined ? 'is missing' : `is ${describeValue(value)}`
-    return new UnsupportedModelError(`${this.where}: "${key}" ${got}; it must be ${allowed}.`)
+    return new UnsupportedModelError(`${this.where}: "${key}" ${got}; it must be ${allowed}.`, { field: key })
   }
 }

@@ -32,6 +32,27 @@ test('a model of an unknown type is told the nearest family, and what differs', 
   )
 })
 
+test.each<[object, string, string]>([
+  [{ hidden_act: 'relu2' }, 'llama', 'hidden_act "relu2"'],
+  [
+    { layer_types: [...new Array(5).fill('linear_attention'), 'full_attention'], final_logit_softcapping: 30 },
+    'llama',
+    'layer_types ["linear_attention","full_attention"], final_logit_softcapping 30',
+  ],
+  [
+    { layer_norm_epsilon: 1e-5, dtype: 'float16', attn_scale: null, logit_scale: 0.5 },
+    'llama',
+    'layer_norm_epsilon 0.00001, logit_scale 0.5',
+  ],
+  [{ sliding_window: 64, attention_multiplier: 2, residual_multiplier: 2 }, 'granite', 'sliding_window 64'],
+])('what the nearest family does not know of the config of a model of an unknown type: %j', (fields, family, says) => {
+  const unknown = withoutWeights({ model_type: 'other', ...fields })
+  expect(() => describeModel(unknown)).toThrow(
+    `The nearest is ${family}: ${unknown.tensors.tensors.size} of its ${unknown.tensors.tensors.size} tensors are there; ` +
+      `config.json has what it does not know: ${says}. docs/add-a-model.md`,
+  )
+})
+
 const LONGROPE = { rope_type: 'longrope', short_factor: new Array(16).fill(1), long_factor: [1] }
 
 const GRANITE4 = { model_type: 'granitemoehybrid', num_local_experts: 0, layer_types: new Array(6).fill('attention') }

@@ -1,5 +1,6 @@
 // A checkpoint with its architecture: every tensor is there and has the shape that the config promises.
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { PAGE } from '../checkpoint/nearest.ts'
 import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
 import { firstNotFinite, isDType, isFloat, toFloat32 } from '../formats/dtype.ts'
 import { describeValue } from '../formats/json.ts'
@@ -100,14 +101,10 @@ export function architectureOf(
   const isCompact = typeof type === 'string' && type.startsWith(COMPACT_PREFIX)
   const family = isCompact ? type.slice(COMPACT_PREFIX.length) : type
   if (typeof family !== 'string' || !Object.hasOwn(FAMILIES, family)) {
-    const nearest = tensors
-      ? nearestFamily(
-          Object.keys(FAMILIES).map(type => () => read(type, fields)),
-          tensors,
-        )
-      : ''
+    const all = Object.keys(FAMILIES)
+    const nearest = tensors ? nearestFamily(all, read, fields, tensors) : ''
     throw new UnsupportedModelError(
-      `${name}: model_type ${describeValue(type)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}.${nearest} docs/add-a-model.md says what a family takes.`,
+      `${name}: model_type ${describeValue(type)} is not supported; supported are ${all.join(', ')}.${nearest} ${PAGE}`,
     )
   }
   if (config.quantization_config)

@@ -1,43 +1,45 @@
 // Of an unknown `model_type`: which family is nearest by its tensors, and what differs. Called by `model.ts` for its message.
+import { type Candidate, nearestOf } from '../checkpoint/nearest.ts'
+import { orError, UnsupportedModelError } from '../errors.ts'
+import { describeValue } from '../formats/json.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import { type Architecture, ffnCount, tensorShapes } from './architecture.ts'
+import { Config } from './config.ts'
 
-/** Differences that are named: enough to see what kind of layer is another. */
-const NAMED = 4
+type Json = Config['json']
 
-/** A sentence, or nothing where no family reads the config or shares a tensor. */
-export function nearestFamily(families: readonly (() => Architecture)[], { tensors }: TensorSource): string {
-  let nearest = { alike: 0, text: '' }
-  for (const read of families) {
-    const a = orNothing(read)
-    if (!a || ffnCount(a) > tensors.size) continue
-    const shapes = [...tensorShapes(a)]
-    const isThere = ([name, shape]: (typeof shapes)[number]) => tensors.get(name)?.shape.join() === shape.join()
-    const alike = shapes.filter(isThere).length
-    if (alike <= nearest.alike) continue
-    const known = new Set(shapes.map(([name]) => name))
-    const missing = kinds(shapes.filter(one => !isThere(one)).map(([name]) => name))
-    const more = kinds([...tensors.keys()].filter(name => !known.has(name)))
-    const facts = [
-      `${alike} of its ${shapes.length} tensors are there`,
-      missing && `${missing} are not, or of other shapes`,
-      more && `it has none like ${more}`,
-    ]
-    nearest = { alike, text: ` The nearest is ${a.modelType}: ${facts.filter(Boolean).join('; ')}.` }
-  }
-  return nearest.text
+/** They say nothing of what a model computes. */
+const OTHER_FIELDS =
+  /^(_.*|architectures|auto_map|model_type|.*dtype|.*_version|use_cache|initializer_range|pretraining_tp|.*_token_id|.*dropout)$/
+
+/** A sentence, or nothing where no family reads the config or shares a tensor. @param read by the family of that name */
+export function nearestFamily(
+  families: readonly string[],
+  read: (family: string, config: Config) => Architecture,
+  { where, json }: Config,
+  source: TensorSource,
+): string {
+  const most = source.tensors.size
+  const of = (name: string) => candidates(name, fields => read(name, new Config(where, fields)), json, most)
+  return nearestOf(families.flatMap(of), source)
 }
 
-function orNothing(read: () => Architecture): Architecture | undefined {
-  try {
-    return read()
-  } catch {
-    return undefined
+/** None where the family cannot read the config, even without the fields whose values it refuses, or has more layers than there are tensors. */
+function candidates(name: string, read: (json: Json) => Architecture, given: Json, most: number): Candidate[] {
+  const shown = (value: unknown) => describeValue(Array.isArray(value) ? [...new Set(value)] : value) // of lists of all layers
+  const text = (json: Json) => orError(() => JSON.stringify(read(json)))
+  for (let json = given; ; ) {
+    const a = orError(() => read(json))
+    if (!(a instanceof Error)) {
+      const fields = () =>
+        Object.keys(given)
+          .filter(key => given[key] && !OTHER_FIELDS.test(key))
+          .filter(key => json[key] === undefined || text({ ...json, [key]: '?' }) === text(json)) // whatever it is
+          .map(key => `${key} ${shown(given[key])}`)
+      return ffnCount(a) > most ? [] : [{ name, shapes: [...tensorShapes(a)], fields }]
+    }
+    const refused = a instanceof UnsupportedModelError && a.field
+    if (!refused || json[refused] === undefined) return []
+    json = { ...json, [refused]: undefined }
   }
-}
-
-/** Tensors without the numbers of their layers, each once. */
-function kinds(names: readonly string[]): string {
-  const all = [...new Set(names.map(name => name.replace(/\.\d+(?=\.)/g, '.N')))]
-  return all.slice(0, NAMED).join(', ') + (all.length > NAMED ? ` and ${all.length - NAMED} more` : '')
 }
