@@ -2,8 +2,8 @@
 // The readers have their own tests beside them; these show what a user sees.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, test } from 'vitest'
-import { type Files, put, putModel, QUICK, refused, TINY_LLAMA, workplaces } from './fasp.ts'
+import { describe, expect, test } from 'vitest'
+import { type Files, fasp, put, putModel, QUICK, refused, TINY_LLAMA, workplaces } from './fasp.ts'
 import { type BuiltGguf, buildGguf, f32Tensor, text, u32 } from './gguf-builder.ts'
 import { op, pickle, torchFile, zipFile } from './torch-file.ts'
 
@@ -256,6 +256,25 @@ describe('GGUF', () => {
     const folder = await workplace({ 'x.gguf': file instanceof Uint8Array ? file : buildGguf(file) })
     await refused(folder, ['prune', 'x.gguf', '-s', '0.2', '-o', 'out', ...QUICK], { says: ['x.gguf: ', ...says] })
   })
+})
+
+test.for<[string, Files, string]>([
+  ['of an unknown type', { 'config.json': '{"model_type":"other"}' }, 'model_type "other" is not supported'],
+  ['without a tokenizer', { 'tokenizer.json': undefined }, 'has no tokenizer that we read'],
+  [
+    'that is quantised',
+    { 'config.json': '{"model_type":"llama","quantization_config":{}}' },
+    'config.json has a quantization_config',
+  ],
+])('inspect says what is known of a model %s, and why that is all', async ([, files, says]) => {
+  const folder = await workplace()
+  await putModel(folder, files)
+  const { code, stdout, stderr } = await fasp(['inspect', 'model'], { folder })
+  expect([code, stdout]).toEqual([1, ''])
+  const [first, second, message] = stderr.split('\n')
+  expect(first).toMatch(/^model: Hugging Face folder, [\d.]+ MB of weights$/)
+  expect(second).toBe('1.3 M parameters; tensors: 56 BF16')
+  expect(message).toContain(`fasp: model: ${says}`)
 })
 
 describe('what is no model', () => {

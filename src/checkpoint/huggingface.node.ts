@@ -27,7 +27,8 @@ export async function openHuggingFace(path: string, checkConfig?: CheckConfig): 
   return { ...checkpoint, statistics, card: { ...card, hubId: cachedId(path) ?? card?.hubId }, within, close }
 }
 
-const modelFolder = async (path: string): Promise<ModelFolder> => ({
+/** @throws FormatError where it cannot be read */
+export const modelFolder = async (path: string): Promise<ModelFolder> => ({
   name: path,
   files: await entriesOf(path),
   open: file => openFile(join(path, file)),

@@ -1,6 +1,8 @@
 // fasp inspect: what a checkpoint is, without reading its weights.
+import { FormatError, UnsupportedModelError } from '../errors.ts'
+import { outline } from '../library/outline.node.ts'
 import { inspectEvents } from '../node.ts'
-import { inspectionText, tensorsTable } from '../report/terminal.ts'
+import { inspectionText, outlineText, tensorsTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { modelArgument, OUTPUT_OPTIONS } from './environment.ts'
 import { showProgress } from './progress.ts'
@@ -13,7 +15,13 @@ export default defineCommand({
     ...OUTPUT_OPTIONS,
   },
   async run({ options, positionals }, { done, result: give, signal }) {
-    const inspection = await showProgress(inspectEvents(modelArgument(positionals), { signal }))
+    const model = modelArgument(positionals)
+    const inspection = await showProgress(inspectEvents(model, { signal })).catch(async error => {
+      const known = error instanceof UnsupportedModelError || error instanceof FormatError
+      const headers = known ? await outline(model, { signal }).catch(() => undefined) : undefined
+      if (headers) process.stderr.write(`${outlineText(headers)}\n`)
+      throw error
+    })
     done(inspectionText(inspection))
     if (options.tensors) done(`\n${tensorsTable(inspection)}`)
     give(inspection)

@@ -1,7 +1,8 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
 import { type Pruned, prunedFrom } from '../checkpoint/pruned.ts'
 import { UsageError } from '../errors.ts'
-import { elements, type TensorInfo } from '../formats/tensors.ts'
+import { isDType, isFloat } from '../formats/dtype.ts'
+import { elements, type TensorInfo, type TensorSource } from '../formats/tensors.ts'
 import { METHOD_NAMES, METHODS, SCOPES } from '../method.ts'
 import {
   type Architecture,
@@ -69,8 +70,6 @@ export function inspect(model: Model): Inspection {
   const [{ heads, kvHeads, headSize }] = attentionHalves(a)
   const { qk, vo, ffn } = decoderLinears(a)
   const [{ experts }] = ffnHalves(a)
-  const dtypes: Record<string, number> = {}
-  for (const { dtype } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1
   return {
     name: checkpoint.name,
     format: checkpoint.format,
@@ -87,7 +86,7 @@ export function inspect(model: Model): Inspection {
     vocabularySize: a.vocabularySize,
     context: a.maxPositions,
     tiedHead: a.tied,
-    dtypes,
+    dtypes: dtypesOf(tensors),
     parameters: { total, queryKey: qk, valueOutput: vo, ffn, other: total - qk - vo - ffn },
     cuttable: cuttable(a),
     weightBytes: checkpoint.weightBytes,
@@ -95,6 +94,25 @@ export function inspect(model: Model): Inspection {
     unused: unusedTensors(model),
     missingCode: a.compact && checkpoint.format === 'huggingface' ? missingCode(checkpoint) : [],
   }
+}
+
+/** How many tensors are of each type. */
+function dtypesOf(tensors: Iterable<TensorInfo>): Record<string, number> {
+  const dtypes: Record<string, number> = {}
+  for (const { dtype } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1
+  return dtypes
+}
+
+/** What the headers of its files say of a model that is not supported. */
+export interface Outline extends Pick<Inspection, 'name' | 'format' | 'dtypes' | 'weightBytes'> {
+  /** In tensors of whole numbers there may be others, packed. */
+  readonly parameters: number
+}
+
+export function outlineOf({ tensors }: TensorSource, of: Pick<Outline, 'name' | 'format' | 'weightBytes'>): Outline {
+  const all = [...tensors.values()]
+  const weights = all.filter(({ dtype }) => !isDType(dtype) || isFloat(dtype))
+  return { ...of, dtypes: dtypesOf(all), parameters: weights.reduce((n, { shape }) => n + elements(shape), 0) }
 }
 
 function cuttable(a: Architecture): Cuttable[] {

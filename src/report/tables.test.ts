@@ -1,7 +1,11 @@
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { MACHINE, madeResult } from '../../test/report/made-result.ts'
+import { withoutWeights } from '../../test/without-weights.ts'
 import { perplexityChange } from '../display.ts'
+import { inspect } from '../evaluate/inspect.ts'
+import { describeModel } from '../model/model.ts'
 import type { HalfResult } from '../result.ts'
 import { errorMaps, layerCharts } from './charts.ts'
 import { comparisonText } from './comparison.ts'
@@ -14,10 +18,32 @@ import { apart } from './plot.ts'
 import type { PrunedRun, Run } from './result-file.ts'
 import { resultMarkdown } from './result-markdown.ts'
 import { decimal, lossTable, sampleRows, textTables } from './tables.ts'
-import { fitted, layerLines, layersText, PLAIN, perplexityTable, resultText, sparkline } from './terminal.ts'
+import {
+  fitted,
+  inspectionText,
+  layerLines,
+  layersText,
+  PLAIN,
+  perplexityTable,
+  resultText,
+  sparkline,
+} from './terminal.ts'
 import { tilesOf } from './tiles.ts'
 
 const result = madeResult()
+
+test('inspect keeps to 80 columns, of mixtures, too', () => {
+  const path = new URL('../../test/fixtures/families/mixtral/config.json', import.meta.url)
+  const mixtral = JSON.parse(readFileSync(path, 'utf8'))
+  for (const config of [mixtral, { ...mixtral, hidden_size: 2048, num_local_experts: 128, vocab_size: 151936 }]) {
+    const text = inspectionText(inspect(describeModel(withoutWeights({}, [], config))))
+    expect(text).toContain('3 layers, hidden size ')
+    expect(text.replaceAll('\n', ' ')).toContain(
+      `of ${config.num_local_experts} experts, 2 to a token, 4 heads of ${config.hidden_size / 4} (2 for keys and values), vocabulary `,
+    )
+    for (const line of text.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80)
+  }
+})
 
 test('all of a text in one table, a row for each run', () => {
   const [wiki, c4, ...none] = textTables(result)

@@ -3,7 +3,7 @@
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { sparsityText } from '../checkpoint/pruned.ts'
 import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
-import type { Inspection } from '../evaluate/inspect.ts'
+import type { Inspection, Outline } from '../evaluate/inspect.ts'
 import type { ExportResult, PlannedExport } from '../export/result.ts'
 import type { LayerWidths } from '../model/half-block.ts'
 import type { Amount, ResolvedOptions } from '../options.ts'
@@ -160,11 +160,13 @@ export function inspectionText(i: Inspection): string {
     ['all', count(p.total), ''],
   ]
   const mixture = i.experts ? ` of ${i.experts.count} experts, ${i.experts.active} to a token` : ''
-  const types = Object.entries(i.dtypes).map(([dtype, n]) => `${n} ${dtype}`)
-  return [
-    `${i.name}: ${i.modelType}, ${i.format === 'gguf' ? 'GGUF' : 'Hugging Face folder'}, ${bytes(i.weightBytes)} of weights`,
+  const shape = [
     `${i.layers} layers, hidden size ${i.hiddenSize}, FFN ${i.ffnWidth}${mixture}, ${i.heads} heads of ${i.headSize} (${i.kvHeads} for keys and values),`,
-    `vocabulary ${i.vocabularySize}, context ${i.context}, ${i.tiedHead ? 'tied' : 'separate'} head; tensors: ${types.join(', ')}`,
+    `vocabulary ${i.vocabularySize}, context ${i.context}, ${i.tiedHead ? 'tied' : 'separate'} head; ${typesText(i)}`,
+  ]
+  return [
+    `${i.name}: ${i.modelType}, ${filesText(i)}`,
+    wrap(shape.join(i.experts ? ' ' : '\n'), PLAIN.columns),
     ...(i.pruned
       ? [
           `pruned: ${sparsityText(i.pruned)} of the decoder linears of ${i.pruned.hubId ?? i.pruned.source}, method ${i.pruned.method}`,
@@ -187,6 +189,18 @@ export function inspectionText(i: Inspection): string {
     ...(i.unused.length > 0 ? [`Not used: ${i.unused.join(', ')}`] : []),
   ].join('\n')
 }
+
+const filesText = ({ format, weightBytes }: Pick<Outline, 'format' | 'weightBytes'>) =>
+  `${format === 'gguf' ? 'GGUF' : 'Hugging Face folder'}, ${bytes(weightBytes)} of weights`
+
+const typesText = ({ dtypes }: Pick<Outline, 'dtypes'>) =>
+  `tensors: ${Object.entries(dtypes)
+    .map(([dtype, n]) => `${n} ${dtype}`)
+    .join(', ')}`
+
+/** Of a model that is not supported. */
+export const outlineText = (o: Outline): string =>
+  `${o.name}: ${filesText(o)}\n${count(o.parameters)} parameters; ${typesText(o)}`
 
 function compactLine(layers: readonly LayerWidths[], headSize: number): string {
   const range = (numbers: readonly number[]) => [...new Set([Math.min(...numbers), Math.max(...numbers)])].join(' to ')
