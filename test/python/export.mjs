@@ -67,6 +67,10 @@ for (const name of readdirSync(join(out, 'models/stock'))) {
   // The same code loads both selections of values: some families stand for all.
   if (/^(llama|opt|qwen2|gemma3)/.test(name))
     await pruned(source, `${name}-per-head`, ['padded', 'compact'], `${PER_HEAD}:multiple=1`, { sparsity: 0.5 })
+  if (!['qwen2', 'gemma3'].includes(name)) continue
+  await pruned(source, `${name}-best`, ['padded', 'compact'], 'best:multiple=8') // values in a basis of their own
+  await pruned(source, `${name}-wanda-sp`, ['padded'], 'wanda-sp') // fewer heads
+  await pruned(source, `${name}-shortgpt`, ['stock'], 'shortgpt') // fewer layers
 }
 for (const name of readdirSync(join(out, 'models/mixtures'))) {
   const source = join(out, 'models/mixtures', name)
@@ -83,6 +87,7 @@ for (const name of ['tiny-llama', 'tiny-opt']) {
   const center = name === 'tiny-opt' ? ':center' : ''
   await pruned(source, `${name}-ffn`, ['stock', 'padded'], 'plain')
   await pruned(source, `${name}-paper`, ['padded', 'compact'], 'paper')
+  await pruned(source, `${name}-best`, ['padded', 'compact'], 'best:multiple=8')
   await pruned(source, `${name}-per-head`, ['stock', 'padded', 'compact'], `${PER_HEAD}:multiple=8${center}`, {
     dtype: 'F32',
   })
