@@ -1,6 +1,6 @@
 // Mixtures of experts: random models against transformers (test/python/make_families.py), and what their configs and tensors may say. What is
 // cut of a trained one is compared with PyTorch in test/trained.test.ts.
-import { cpSync } from 'node:fs'
+import { cpSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -243,6 +243,42 @@ describe('as GGUF', () => {
       })
     },
   )
+
+  test('outputs of experts that were repaired have a bit more, as long as the file grows by 3 % at most', async () => {
+    const source = make('qwen3_moe', { hidden_size: 64, moe_intermediate_size: 64 })
+    const calibration = asWindows([1, 2].map(seed => Array.from(ids, id => (id * seed) % 1024)))
+    const typesOf = async (path: string) =>
+      withModel(path, async ({ checkpoint: { gguf } }) => {
+        const found = [...gguf!.tensors.tensors].filter(([name]) => name.endsWith('_exps.weight'))
+        return {
+          bytes: statSync(path).size,
+          types: Object.fromEntries(found.map(([name, info]) => [name, info.dtype])),
+        }
+      })
+    const of = async (method: string) => {
+      const output = join(root, `rounded ${method}`)
+      const options = { sparsity: 0.3, calibration, method, output, overwrite: true } as const
+      await prune(source, { ...options, to: [{ to: 'gguf', dtype: 'Q4_0' }] })
+      const file = join(output, 'gguf/model.gguf')
+      const again = await typesOf(await written(output, 'Q4_0')) // of the folder, later
+      const single = `${output}.gguf`
+      await prune(source, { ...options, output: single, dtype: 'Q4_0' })
+      expect(await typesOf(single)).toEqual(await typesOf(file))
+      return [await typesOf(file), again]
+    }
+    const ffn = ['gate', 'up', 'down'].flatMap(name => [0, 1].map(layer => `blk.${layer}.ffn_${name}_exps.weight`))
+    const whole = Object.fromEntries(ffn.map(name => [name, 'Q4_0']))
+    const more = { ...whole, 'blk.0.ffn_down_exps.weight': 'Q5_0', 'blk.1.ffn_down_exps.weight': 'Q5_0' }
+    const [plain] = await of('reap')
+    expect(plain.types).toEqual(whole)
+    for (const method of ['plain:scope=experts', 'stock:scope=experts']) {
+      const [now, later] = await of(method)
+      for (const { types, bytes } of [now, later]) {
+        expect(types).toEqual(more)
+        expect(bytes).toBeLessThanOrEqual(1.03 * plain.bytes)
+      }
+    }
+  })
 
   test('what no graph of llama.cpp computes is refused', async () => {
     const why = 'llama.cpp has no architecture for them'

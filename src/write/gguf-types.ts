@@ -5,8 +5,15 @@
 import { isQuantized } from '../formats/gguf-dequantize.ts'
 import { blockElements, type GgufType, storedBytes } from '../formats/gguf-layout.ts'
 import type { TensorInfo } from '../formats/tensors.ts'
-import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../model/architecture.ts'
-import { groupSize, type HalfBlock, ofExpert } from '../model/half-block.ts'
+import {
+  type Architecture,
+  attentionHalves,
+  expertsOf,
+  ffnHalves,
+  layersOf,
+  tensorShapes,
+} from '../model/architecture.ts'
+import { EXPERT, groupSize, type HalfBlock, ofExpert, plainHalves } from '../model/half-block.ts'
 import { ggufArchitecture } from './gguf-architecture.ts'
 
 /** Types of whole files: the type of most weights, and the number in `general.file_type` (llama.h, `enum llama_ftype`). */
@@ -39,7 +46,7 @@ const MORE_BYTES = 0.03
 /**
  * The type of each tensor, by its Hugging Face name.
  * @param source what a model was pruned from: whether there is a Gram matrix of what a linear layer reads, which it and those that read the
- * same are rounded by; and the type that a tensor has there, where that is a GGUF file
+ * same are rounded by, or it is an expert that was repaired; and the type that a tensor has there, where that is a GGUF file
  */
 export function tensorTypes(
   a: Architecture,
@@ -73,9 +80,10 @@ export function tensorTypes(
     const next = NEXT[special.get(name) ?? base]
     if (!next || !observed(reader.name)) continue
     const type = fitting(next, linear.in)
-    const cost = size(name, type) - size(name)
+    const all = EXPERT.test(name) ? Array.from({ length: expertsOf(a) }, (_, e) => ofExpert(name, e)) : [name]
+    const cost = all.length * (size(name, type) - size(name))
     if (cost > room) continue
-    types.set(name, type)
+    for (const one of all) types.set(one, type)
     room -= cost
   }
   return types
@@ -83,7 +91,7 @@ export function tensorTypes(
 
 /** Weights that pruning did more to than leaving rows out. Value channels that were cut may have been turned before. */
 function changedWeights(a: Architecture, observed: (layer: string) => boolean): Set<string> {
-  const changed = a.halves.flatMap(({ kind, inputs, output }) => {
+  const changed = a.halves.flatMap(plainHalves).flatMap(({ kind, inputs, output }) => {
     const cut = observed(output.name)
     return [...(observed(inputs[0].name) || (cut && kind === 'attention') ? inputs : []), ...(cut ? [output] : [])]
   })

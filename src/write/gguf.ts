@@ -40,7 +40,7 @@ import { type Pairs, ropePairs, ropeTensors } from './gguf-rope.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
 import { BLOCK, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
 import { quantizeByGram } from './gptq.ts'
-import { gramReader } from './grams.ts'
+import { gramReader, repairedExperts } from './grams.ts'
 import type { Sink } from './sink.ts'
 import type { ExportPlan, Target } from './target.ts'
 import { unfused } from './unfused.ts'
@@ -70,8 +70,9 @@ function planGguf(given: Model, fileType: GgufFileType): ExportPlan {
   const model = fitted(source, fileType)
   const { statistics, gguf } = model.checkpoint
   const graph = familyGraph(model.architecture)
+  const experts = repairedExperts(model)
   const types = tensorTypes(model.architecture, fileType, {
-    observed: layer => statistics?.tensors.has(layer) ?? false,
+    observed: layer => (statistics?.tensors.has(layer) ?? false) || experts.has(layer),
     held: name => gguf?.tensors.tensors.get(storedName(name, graph)!)?.dtype,
   })
   const notices = sizeNotices(source, model, types)

@@ -1,7 +1,10 @@
 // Which Gram matrix belongs to a weight: that of what its layer reads on the calibration text, where pruning left it beside the model. Exports
 // round by it (gptq.ts), and are checked by it (export/verify.ts).
 import { FormatError } from '../errors.ts'
+import { isJsonObject } from '../formats/json.ts'
 import type { Floats } from '../formats/tensors.ts'
+import { ffnHalves } from '../model/architecture.ts'
+import { plainHalves } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 
 /** Reads the matrix [in, in] of a weight; undefined where there is none. @throws FormatError where it has another size */
@@ -22,4 +25,21 @@ export function gramReader({ checkpoint, architecture }: Model): (weight: string
       `has ${gram.length} numbers for ${layer.first}, which reads ${layer.size} columns; wanted is their square. Remove this folder, or prune again`,
     )
   }
+}
+
+/**
+ * Names of the output layers of experts that pruning repaired, by what `fasp.json` says of it. Their matrices are not kept: those of 128 experts
+ * take more room than the model.
+ */
+export function repairedExperts({ checkpoint: { recipe }, architecture }: Model): Set<string> {
+  const object = (value: unknown) => (isJsonObject(value) ? value : {})
+  const { restore, target, alpha } = object(recipe?.options)
+  const { before, after } = object(recipe?.widths)
+  if (restore !== true || !Array.isArray(after)) return new Set()
+  const narrower = (widths: unknown) =>
+    ['ffn', 'experts'].some(of => Number(object(widths)[of]) < Number(object(before)[of]))
+  const first = target === 'dense' && Number(alpha) > 0 ? after.findIndex(narrower) : -1
+  const repaired = (layer: number) => narrower(after[layer]) || (first >= 0 && layer > first) // as `pruneMixture`
+  const halves = ffnHalves(architecture).filter(({ experts, layer }) => experts && repaired(layer))
+  return new Set(halves.flatMap(plainHalves).map(({ output }) => output.name))
 }
