@@ -31,6 +31,18 @@ test('the example in the README is examples/prune.mjs', () => {
   expect(blocks).toEqual([read('examples/prune.mjs')])
 })
 
+test('the first screen of the README shows the results, and what it links to is in the package', () => {
+  const linked = [...read('README.md').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(m => m[1])
+  const packed: string[] = [...manifest.files, 'LICENSE']
+  expect(linked.filter(path => !packed.some(one => path === one || path.startsWith(`${one}/`)))).toEqual([])
+  const pictures = read('README.md')
+    .split('\n')
+    .slice(0, 20)
+    .join('\n')
+    .matchAll(/!\[.+\]\((.+)\)/g)
+  expect([...pictures].map(m => m[1])).toEqual(['docs/results.svg'])
+})
+
 test('docs/results.md has the tables of bench/results', () => {
   const { status, stderr } = spawnSync(process.execPath, [join(root, 'bench/results-page.mjs'), '--check'])
   expect(status, String(stderr)).toBe(0)
