@@ -126,6 +126,10 @@ describe('options', () => {
   test('eval of nothing', () => usage(['eval', TINY_LLAMA], 'nothing to measure. Give --text <file>, --tasks <names>'))
   test('eval with a name of earlier versions', () =>
     usage(['eval', TINY_LLAMA, '--max-windows', '2'], 'unknown option --max-windows. It is --windows now.'))
+  test('eval with both names of an option', () =>
+    usage(['eval', TINY_LLAMA, '--windows', '2', '--text-windows', '2'], '--windows and --text-windows are the same.'))
+  test('a second name of an option, without a number', () =>
+    usage(['eval', TINY_LLAMA, '--text-windows', 'a'], '--text-windows is "a"; it must be an integer'))
   test('eval beyond the context', () =>
     usage(['eval', TINY_LLAMA, '--text', 'text.txt', '--seq-len', '600'], 'seq-len is 600; it must be'))
   test('generate without a prompt', () =>

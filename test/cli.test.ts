@@ -203,7 +203,8 @@ test('eval prints a table and, with --json, the schema of the documents', async 
   const args = ['eval', TINY_LLAMA, '--text', 'text.txt', '--text', 'second.txt', '--seq-len', '64', '--windows', '2']
   const { stdout } = await run(folder, ...args)
   expect(stdout).toMatch(/^text\.txt, 2 × 64, BOS +\d+\.\d{3} ± \d+\.\d{3} +\d\.\d{4}$/m)
-  const { texts, model } = JSON.parse((await run(folder, ...args, '--json')).stdout)
+  const named = args.map(arg => (arg === '--windows' ? '--text-windows' : arg)) // as in prune
+  const { texts, model } = JSON.parse((await run(folder, ...named, '--json')).stdout)
   expect(model).toBe(TINY_LLAMA)
   const figures = ['perplexity', 'standardError', 'bitsPerByte'].map(name => [name, expect.any(Number)])
   const one = { windows: 2, seqLen: 64, tokens: 126, ...Object.fromEntries(figures) }

@@ -6,6 +6,8 @@ import { METHOD_OPTIONS, optionName } from '../method.ts'
 export interface OptionSpec {
   readonly type: 'flag' | 'text' | 'number' | 'integer'
   readonly short?: string
+  /** A second name, which other commands have for it. */
+  readonly also?: string
   /** May be given more than once. */
   readonly many?: boolean
   /** Several values, with commas between them. */
@@ -54,15 +56,15 @@ export const COMMON = {
 
 /** @throws UsageError for an unknown option, a missing or malformed value */
 export function parseArguments<O extends Record<string, OptionSpec>>(args: readonly string[], specs: O): Arguments<O> {
+  const all: Record<string, OptionSpec> = { ...specs, ...COMMON }
   const options = Object.fromEntries(
-    Object.entries({ ...specs, ...COMMON } as Record<string, OptionSpec>).map(([name, spec]) => [
-      name,
-      {
-        type: spec.type === 'flag' ? ('boolean' as const) : ('string' as const),
-        ...(spec.short ? { short: spec.short } : {}),
-        multiple: spec.many === true,
-      },
-    ]),
+    Object.entries(all).flatMap(([name, { type: of, short, also, many }]) => {
+      const type = of === 'flag' ? ('boolean' as const) : ('string' as const)
+      return [name, also ?? name].map(one => [
+        one,
+        { type, multiple: many === true, ...(short && one === name ? { short } : {}) },
+      ])
+    }),
   )
   let parsed: ReturnType<typeof parseArgs>
   try {
@@ -72,12 +74,14 @@ export function parseArguments<O extends Record<string, OptionSpec>>(args: reado
     })
     parsed = parseArgs({ args: joinNegatives(given), options, allowPositionals: true, strict: true })
   } catch (error) {
-    throw new UsageError(explain(error as Error, Object.keys(options)), { cause: error })
+    throw new UsageError(explain(error as Error, Object.keys(all)), { cause: error })
   }
-  const values = Object.entries(parsed.values).map(([name, value]) => [
-    name,
-    convert(name, value, specs[name] ?? COMMON.help), // the common ones are flags
-  ])
+  const values = Object.entries(parsed.values).map(([given, value]) => {
+    const name = all[given] ? given : Object.keys(all).find(one => all[one].also === given)!
+    if (name !== given && name in parsed.values)
+      throw new UsageError(`--${name} and --${given} are the same. Give one.`)
+    return [name, convert(given, value, all[name])]
+  })
   return { options: Object.fromEntries(values), positionals: parsed.positionals }
 }
 

@@ -23,7 +23,11 @@ export default defineCommand({
       help: 'file, or wikitext2, c4, hf:org/name:split; repeatable',
     },
     'seq-len': { type: 'integer', list: true, value: 'n,…', help: 'tokens per window (default 1024 or the context)' },
-    windows: { type: 'integer', help: 'the first n windows of each text (default all)' },
+    windows: {
+      type: 'integer',
+      also: 'text-windows',
+      help: 'the first n windows of each text (default all); also --text-windows, as in prune',
+    },
     dense: { type: 'text', value: 'model', help: 'on each text, KL to this model and top-1 agreement' },
     tasks: { type: 'text', list: true, value: 'names', help: 'zero-shot tasks: arc_easy,piqa,…' },
     'tasks-data': { type: 'text', many: true, value: 'folder', help: 'task files (default: from the Hub); repeatable' },
