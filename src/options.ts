@@ -102,7 +102,7 @@ export function resolveOptions(
   const amounts = AMOUNTS.filter(amount => given[amount] !== undefined)
   if (amounts.length !== 1)
     throw new UsageError(
-      `${amounts.length === 0 ? 'no sparsity' : `${amounts.join(' and ')} are given`}. Say how much to remove, in one way: -s 0.2, --size 85MB, --params 100M or --max-loss 0.1.`,
+      `${amounts.length === 0 ? 'no sparsity' : `${amounts.join(' and ')} are given`}. Say how much to remove, in one way: sparsity (-s 0.2), size (--size 85MB), parameters (--params 100M) or maxLoss (--max-loss 0.1).`,
     )
   const resolved = {
     ...DEFAULTS,

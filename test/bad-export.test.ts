@@ -25,7 +25,7 @@ describe('usage', () => {
       'gguf cannot be written in nonsense; its types are',
     ],
     [to('gguf', '--to', 'gguf:f16'), '--to gguf is given twice. Export once for each type.'],
-    [['export', TINY_LLAMA, '-o', 'out'], 'no target. Say what to write, for example --to gguf.'],
+    [['export', TINY_LLAMA, '-o', 'out'], 'no target. Say to what: to, for example --to gguf.'],
     [['export', TINY_LLAMA, '--to', 'gguf'], 'no output. Say where it goes'],
     [['export', '--to', 'gguf', '-o', 'out'], 'no model. Give a Hugging Face model folder, a .gguf file, or'],
     [

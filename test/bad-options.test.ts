@@ -37,7 +37,7 @@ describe('sparsity', () => {
   test('none', () =>
     usage(
       BASE,
-      'no sparsity. Say how much to remove, in one way: -s 0.2, --size 85MB, --params 100M or --max-loss 0.1.',
+      'no sparsity. Say how much to remove, in one way: sparsity (-s 0.2), size (--size 85MB), parameters (--params 100M) or maxLoss (--max-loss 0.1).',
     ))
   test('without a value', () => usage([...BASE, '-s'], '-s, --sparsity needs a value.'))
 })

@@ -184,7 +184,10 @@ describe('a bound on the loss', () => {
 
 describe('on the command line', () => {
   test.each<[string[], string]>([
-    [[], 'no sparsity. Say how much to remove, in one way: -s 0.2, --size 85MB, --params 100M or --max-loss 0.1.'],
+    [
+      [],
+      'no sparsity. Say how much to remove, in one way: sparsity (-s 0.2), size (--size 85MB), parameters (--params 100M) or maxLoss (--max-loss 0.1).',
+    ],
     [['-s', '0.2', '--size', '2MB'], 'sparsity and size are given. Say how much to remove, in one way'],
     [['--size', 'small'], '--size is "small"; it must be a number, with or without B, kB, MB, GB, KiB, MiB, GiB.'],
     [['--size', '2 apples'], '--size is "2 apples"; it must be a number'],

@@ -55,6 +55,11 @@ describe.for([
     ['perplexity', () => perplexity('none', text, wrong({ seqLen: [4] })), 'seqLen is [4]; it must be a number.'],
     ['generate', () => generate('none', 'a', wrong({ maxTokens: '4' })), 'maxTokens is "4"; it must be a number.'],
     ['no output', () => prune('none', wrong({ sparsity: 0.2 })), `prune needs output, ${place}.`],
+    [
+      'nothing to remove',
+      () => prune('none', wrong({ output: {}, engine })),
+      'no sparsity. Say how much to remove, in one way: sparsity (-s 0.2), size (--size 85MB), parameters (--params',
+    ],
     ['no model', () => prune(wrong(undefined), wrong({})), 'model of prune is undefined; it must be a string or an'],
     ['no prompt', () => generate('none', wrong(undefined)), 'prompt of generate is undefined; it must be a string'],
     ['nothing to measure', () => evaluate('none', wrong({ engine })), 'nothing to measure. Give text, tasks, or both.'],

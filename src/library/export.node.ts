@@ -33,7 +33,7 @@ export async function* exportModelEvents(
 ): AsyncGenerator<ProgressEvent, PlacedExport[]> {
   const { output, to, dtype, overwrite = false, verify, signal } = options
   const requests = exportRequests(output, to, dtype)
-  if (requests.length === 0) throw new UsageError('no target. Say what to write, for example --to gguf.')
+  if (requests.length === 0) throw new UsageError('no target. Say to what: to, for example --to gguf.')
   await checkOutput(output, overwrite, [nameOf(of)])
   await using chosen = choose(options)
   await using model = yield* nodeVerbs.openModel(of, { signal })
