@@ -72,6 +72,18 @@ test('docs/dependencies.md lists every dependency with its version', () => {
   expect(all.filter(([name, range]) => !rows.includes(`| \`${name}\` | ${range} |`))).toEqual([])
 })
 
+test('scripts/sbom.mjs lists every dependency with its licence, and none for development', () => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'scripts/sbom.mjs')], { encoding: 'utf8' })
+  expect([status, stderr]).toEqual([0, ''])
+  const { bomFormat, metadata, components } = JSON.parse(stdout)
+  expect([bomFormat, metadata.component.name]).toEqual(['CycloneDX', manifest.name])
+  const named: string[] = components.map(({ name }: { name: string }) => name)
+  expect(named).toEqual(
+    expect.arrayContaining(Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })),
+  )
+  expect(Object.keys(manifest.devDependencies).filter(name => named.includes(name))).toEqual([])
+})
+
 test('CHANGELOG.md has the version of package.json', () => {
   expect(read('CHANGELOG.md')).toContain(`\n## [${manifest.version}] - `)
 })
