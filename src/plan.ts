@@ -4,7 +4,6 @@ import { allocationBytes, checkReach } from './allocate/sensitivity.ts'
 import { uniformWidths } from './allocate/uniform.ts'
 import { layersToRemove } from './baselines/influence.ts'
 import { expectedWidths } from './baselines/standardized.ts'
-import { decoderBytes } from './decode/decoder.ts'
 import { UnsupportedModelError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
@@ -36,7 +35,7 @@ import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
 import type { CalibrationSource } from './text/calibration.ts'
-import { MAX_SEQUENCES } from './text/sample.ts'
+import { ownTextBytes } from './text/sample.ts'
 
 export interface Plan {
   /** Of the decoder linears, as asked for, or what reaches the size asked for. */
@@ -133,7 +132,7 @@ export function makePlan(
     activationBytes,
     memoryBytes: Math.max(
       estimateMemory(model, options, activationBytes.memory),
-      source === 'self' ? BASE_BYTES + decoderBytes(a, Math.min(MAX_SEQUENCES, options.windows), options.seqLen) : 0,
+      source === 'self' ? BASE_BYTES + ownTextBytes(a, options) : 0,
     ),
   }
 }
@@ -222,7 +221,7 @@ function placeActivations(a: Architecture, { windows, seqLen, memory, target }: 
 
 /**
  * Peak resident memory: what is there all the time, and the larger of a table of the vocabulary and the work on one half-block. Fitted to
- * peaks that were measured (model/model.test.ts).
+ * peaks that were measured (run.test.ts).
  */
 function estimateMemory(model: Model, options: ResolvedOptions, activations: number): number {
   const { architecture: a, checkpoint } = model

@@ -323,6 +323,32 @@ describe('a mixture in memory', () => {
       expect(await all.checkpoint.tensors.float32(name)).toEqual(await model.checkpoint.tensors.float32(name))
   })
 
+  test('is read expert by expert, none while another is read', async () => {
+    const { tensors } = model.checkpoint
+    const pending = new Set<string>()
+    const reads: string[] = []
+    const watched =
+      <Rest extends unknown[], T>(read: (name: string, ...rest: Rest) => Promise<T>) =>
+      async (name: string, ...rest: Rest) => {
+        const expert = /layers\.\d+\..*experts\.\d+/.exec(name)?.[0]
+        if (!expert) return await read(name, ...rest)
+        pending.add(expert)
+        expect([...pending]).toEqual([expert])
+        if (reads.at(-1) !== expert) reads.push(expert)
+        await new Promise(resolve => setTimeout(resolve, 1)) // whoever reads others meanwhile is found
+        const found = await read(name, ...rest)
+        pending.delete(expert)
+        return found
+      }
+    const [bytes, float32, rows] = [watched(tensors.bytes), watched(tensors.float32), watched(tensors.rows)]
+    const given = { ...model, checkpoint: { ...model.checkpoint, tensors: { ...tensors, bytes, float32, rows } } }
+    for (const method of ['reap', 'plain:scope=experts', 'stock:scope=experts', 'stock:multiple=1']) {
+      reads.length = 0
+      await pruned(given, method, 0.3)
+      expect(new Set(reads).size, method).toBe(2 * 4)
+    }
+  })
+
   test('loses nothing with experts that no token goes to', async () => {
     // Router rows r, −r, r/2 and −r/4: the largest is always one of the first two.
     const { tensors } = model.checkpoint

@@ -35,6 +35,7 @@ import { GGUF_FILE } from '../write/gguf.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
 import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
 import type { ExportPlan } from '../write/target.ts'
+import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import { type Asked, otherModel, otherTexts, type RecipeOptions, recorded, withRecipe } from './recipe.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
@@ -255,6 +256,7 @@ function decide(model: WithVocabulary<Model>, { single, requests, settings, inpu
   const run = single
     ? prepare(model, { ...settings, dtype: intermediateType(dense[0]) }, input, (...of) => planned(...of)[0].bytes)
     : prepare(model, settings, input)
+  checkOwnText(run)
   const exports = planned(run.plan, run.options).map(({ dtype, bytes }, i): PlannedExport => {
     return { to: requests[i].to, dtype, bytes: { before: dense[i].bytes, after: bytes } }
   })

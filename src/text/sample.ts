@@ -1,19 +1,26 @@
 // Calibration text where the user has none: the model writes it, token by token at temperature 1, so that its activations are typical
 // of what it says itself. Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free calibration.
-import { Decoder } from '../decode/decoder.ts'
+import { Decoder, decoderBytes } from '../decode/decoder.ts'
 import { pickToken } from '../decode/sampler.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
+import type { Architecture } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
 import type { Windows } from './windows.ts'
 
 /** Sequences written at once: the weights are read once per token for all of them. */
-export const MAX_SEQUENCES = 64
+const MAX_SEQUENCES = 64
 /** The model's own distribution. */
 const TEMPERATURE = 1
 /** What `texts` in a result calls this text. */
 export const SELF_TEXT = 'text written by the model itself'
+
+/** Bytes that this takes: the whole model in float32, and the caches of the sequences. */
+export const ownTextBytes = (
+  a: Architecture,
+  { windows, heldOut, seqLen }: { readonly windows: number; readonly heldOut: number; readonly seqLen: number },
+): number => decoderBytes(a, Math.min(MAX_SEQUENCES, windows + heldOut), seqLen)
 
 /**
  * Writes `count` windows of `seqLen` tokens, and after them `heldOut` that are not calibrated on. Each starts with the model's BOS, or a
