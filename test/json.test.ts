@@ -16,7 +16,7 @@ test('of each command, for another program to read', { timeout: 180_000 }, async
       ['layers', 'perplexities'],
     ],
     [
-      [...PRUNE, '--dry-run'],
+      [...PRUNE, '--dry-run', '--overwrite'],
       ['sizes', 'memoryBytes'],
     ],
     [['export', 'out', '-o', 'out.gguf'], ['exports']],
