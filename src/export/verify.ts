@@ -10,8 +10,9 @@ import { blockElements, type GgufType } from '../formats/gguf-layout.ts'
 import { type DType, elements, type Floats } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
 import { tensorShapes } from '../model/architecture.ts'
-import { describeModel, type Model, readWeights } from '../model/model.ts'
+import { describeModel, type Model } from '../model/model.ts'
 import { loadTokenizer, PROBE } from '../text/tokenizer.ts'
+import { partsOf, readPart } from '../write/converted.ts'
 import { gramReader } from '../write/grams.ts'
 import type { ExportPlan } from '../write/target.ts'
 
@@ -43,16 +44,21 @@ export async function* verifyExport(
   yield { type: 'phase', phase: 'verify', total: shapes.size, unit: 'tensors' }
   for (const [i, name] of [...shapes.keys()].entries()) {
     context.signal?.throwIfAborted()
-    const values = await readWeights(model, name)
-    const [read, type] = [await written.tensors.float32(name), types.get(name)!]
+    const type = types.get(name)!
     const gram = isDType(type) ? undefined : await gramOf(name)
-    if (!gram) {
-      const at = sums?.has(name)
-        ? values.findIndex((v, i) => !(Math.abs(v - read[i]) <= LAST_BITS * (1 + Math.abs(v))))
-        : firstWrong(values, read, type)
-      if (at >= 0) fail(`${name} is wrong at element ${at}`)
-    } else if (!((await outputError(context.engine, values, read, gram)) < MAX_OUTPUT_ERROR))
-      fail(`${name} gives other outputs`)
+    let before = 0
+    for (const rows of partsOf(model, name)) {
+      const values = await readPart(model, name, rows)
+      const read = await (rows ? written.tensors.rows(name, rows) : written.tensors.float32(name))
+      if (!gram) {
+        const at = sums?.has(name)
+          ? values.findIndex((v, i) => !(Math.abs(v - read[i]) <= LAST_BITS * (1 + Math.abs(v))))
+          : firstWrong(values, read, type)
+        if (at >= 0) fail(`${name} is wrong at element ${before + at}`)
+      } else if (!((await outputError(context.engine, values, read, gram)) < MAX_OUTPUT_ERROR))
+        fail(`${name} gives other outputs`)
+      before += values.length
+    }
     yield { type: 'progress', done: i + 1 }
   }
   const ids = loadTokenizer(model.checkpoint).encode(PROBE)

@@ -12,8 +12,9 @@ import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'
 import { type Context, memoryContext } from '../forward/context.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { type Architecture, tensorShapes } from '../model/architecture.ts'
-import { describeModel, type Model, readStored, readWeights } from '../model/model.ts'
+import { describeModel, type Model, readStored } from '../model/model.ts'
 import { checkRecipe } from '../model/recipe.ts'
+import { partsOf, readPart } from '../write/converted.ts'
 import { OWN_MARK, putBack, readMark } from '../write/place.node.ts'
 import { choose, type EngineChoice } from './platform.node.ts'
 
@@ -148,7 +149,8 @@ async function* checkWeights(model: Model, signal?: AbortSignal): Progress<strin
   for (const [i, name] of names.entries()) {
     signal?.throwIfAborted()
     const { dtype } = model.checkpoint.tensors.tensors.get(name)!
-    await (isDType(dtype) ? readStored : readWeights)(model, name)
+    if (isDType(dtype)) await readStored(model, name)
+    else for (const rows of partsOf(model, name)) await readPart(model, name, rows)
     yield { type: 'progress', done: i + 1 }
   }
   return `${names.length} tensors hold finite numbers`

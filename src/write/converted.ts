@@ -1,24 +1,35 @@
-// Tensors that nothing is removed from, in another type.
+// Tensors that nothing is removed from, in another type, and the parts in which large ones are read.
 import type { FloatDType } from '../formats/dtype.ts'
 import { encode } from '../formats/encode.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { type Model, readRows, readWeights } from '../model/model.ts'
 
 /** What is converted at once, in bytes of float32. */
 const PART_BYTES = 16 * 2 ** 20
 
-/** A tensor of the model in `dtype`; tables outside the layers in parts, as in float32 one can be larger than all else that is in memory. */
+/**
+ * Rows of a tensor that are read together; undefined for all that it has. Tables outside the layers come in parts, as in float32 one can be
+ * larger than all else that is in memory.
+ */
+export function* partsOf({ checkpoint, architecture }: Model, name: string): Generator<Int32Array | undefined> {
+  const { shape } = checkpoint.tensors.tensors.get(name)!
+  const inLayer = name.startsWith(`${architecture.names.layers}.`)
+  if (inLayer || shape.length !== 2) return yield undefined
+  const [rows, width] = shape
+  const most = Math.ceil(PART_BYTES / (4 * width))
+  for (let first = 0; first < rows; first += most)
+    yield Int32Array.from({ length: Math.min(most, rows - first) }, (_, i) => first + i)
+}
+
+/** @param rows of `partsOf` @throws as `readWeights` */
+export const readPart = (model: Model, name: string, rows: Int32Array | undefined): Promise<Floats> =>
+  rows ? readRows(model, name, rows) : readWeights(model, name)
+
+/** A tensor of the model in `dtype`, part by part. */
 export async function* converted(
   model: Model,
   name: string,
   dtype: FloatDType,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const { shape } = model.checkpoint.tensors.tensors.get(name)!
-  const inLayer = name.startsWith(`${model.architecture.names.layers}.`)
-  if (inLayer || shape.length !== 2) return yield encode(name, await readWeights(model, name), dtype)
-  const [rows, width] = shape
-  const most = Math.ceil(PART_BYTES / (4 * width))
-  for (let first = 0; first < rows; first += most) {
-    const ids = Int32Array.from({ length: Math.min(most, rows - first) }, (_, i) => first + i)
-    yield encode(name, await readRows(model, name, ids), dtype)
-  }
+  for (const rows of partsOf(model, name)) yield encode(name, await readPart(model, name, rows), dtype)
 }

@@ -26,7 +26,11 @@ import { prunedFrom } from '../checkpoint/pruned.ts'
 import { NumericError, UnsupportedModelError } from '../errors.ts'
 import { verifyExport } from '../export/verify.ts'
 import { memorySource } from '../formats/bytes.ts'
+import { type FloatDType, fromFloat32, isDType, toFloat32 } from '../formats/dtype.ts'
 import { openGguf } from '../formats/gguf.ts'
+import { dequantize } from '../formats/gguf-dequantize.ts'
+import { quantize } from '../formats/gguf-quantize.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { memoryContext } from '../forward/context.ts'
 import { attentionHalves } from '../model/architecture.ts'
 import type { AttentionHalf } from '../model/half-block.ts'
@@ -295,6 +299,56 @@ test('a value beyond float16 stops the export', async () => {
   expect((error as Error).message).toBe(
     'blk.1.ffn_up.weight: 100000 does not fit F16. Write in a wider type, --dtype bf16 or f32.',
   )
+})
+
+describe('a large table is never whole in float32', () => {
+  const PART = 4 * 2 ** 20 // values: 16 MiB
+  test.each(['F16', 'Q8_0'])('%s', async dtype => {
+    const [rows, width] = [40_000, 128]
+    const config = { hidden_size: width, vocab_size: rows, num_hidden_layers: 1, intermediate_size: 64 }
+    const model = await made(randomLlama({ ...config, num_attention_heads: 4, tie_word_embeddings: false }, 9))
+    let most = 0
+    const watched = (of: Model): Model => {
+      const { tensors } = of.checkpoint
+      const note = (values: Floats) => {
+        most = Math.max(most, values.length)
+        return values
+      }
+      const bytes = async (name: string) => {
+        if (tensors.tensors.get(name)!.shape[0] === rows) throw new Error(`${name} is read whole`)
+        return await tensors.bytes(name)
+      }
+      const float32 = async (name: string) => note(await tensors.float32(name))
+      const some = async (name: string, ids: Int32Array) => note(await tensors.rows(name, ids))
+      return { ...of, checkpoint: { ...of.checkpoint, tensors: { ...tensors, bytes, float32, rows: some } } }
+    }
+    const { plan, file, read } = await exported(watched(model), dtype)
+    expect(most).toBeGreaterThan(PART / 2)
+    expect(most).toBeLessThanOrEqual(PART + width)
+    for (const [ours, theirs] of [
+      ['model.embed_tokens.weight', 'token_embd.weight'],
+      ['lm_head.weight', 'output.weight'],
+    ]) {
+      const values = await model.checkpoint.tensors.float32(ours)
+      const { dtype: type } = file.tensors.tensors.get(theirs)!
+      const whole = isDType(type) ? fromFloat32(values, type as FloatDType) : quantize(values, type)
+      const stored = isDType(type) ? toFloat32(whole, type) : dequantize(whole, type)
+      const found = await file.tensors.float32(theirs)
+      expect(found.length).toBe(rows * width)
+      expect(found.findIndex((value, i) => value !== stored[i])).toBe(-1)
+    }
+    most = 0
+    const expected = { ...plan.expected!, model: watched(model) }
+    const back = watched(await read())
+    let compared = 0
+    for await (const event of verifyExport(memoryContext(engine), { ...plan, expected }, back.checkpoint)) {
+      if (event.type === 'progress') compared = event.done
+      if (compared === plan.expected!.types.size) break // what follows computes logits
+    }
+    expect(compared).toBe(plan.expected!.types.size)
+    expect(most).toBeGreaterThan(PART / 2)
+    expect(most).toBeLessThanOrEqual(PART + width)
+  })
 })
 
 test('OPT has no architecture in llama.cpp', async () => {

@@ -20,7 +20,7 @@ import {
   storedBytes,
 } from '../formats/gguf-layout.ts'
 import { quantize } from '../formats/gguf-quantize.ts'
-import { elements, type QuantizedType } from '../formats/tensors.ts'
+import { elements, type Floats, type QuantizedType } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
 import {
   type Architecture,
@@ -33,8 +33,9 @@ import {
 } from '../model/architecture.ts'
 import { firstValueRows } from '../model/coupling.ts'
 import { EXPERT, type HalfBlock, normsOf, normTensors } from '../model/half-block.ts'
-import { type Model, readWeights } from '../model/model.ts'
+import type { Model } from '../model/model.ts'
 import { VERSION } from '../version.ts'
+import { partsOf, readPart } from './converted.ts'
 import { familyGraph, ggufArchitecture, likeLlama, unlikeGguf, windowsOf } from './gguf-architecture.ts'
 import { type Pairs, ropePairs, ropeTensors } from './gguf-rope.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
@@ -311,14 +312,16 @@ async function* writeTensors(
   const file = await sink.create(GGUF_FILE, layout.byteLength)
   await file.write(layout.header, 0)
   const gramOf = gramReader(model)
-  const put = async (stored: string, values: Float32Array<ArrayBuffer>, name = stored) => {
+  /** Writes values of a tensor from a byte of it on. @returns the byte after them */
+  const put = async (stored: string, values: Floats, name = stored, from = 0) => {
     const { type, offset } = layout.tensors.get(stored)!
     const quantized = async (type: QuantizedType) => {
       const gram = await gramOf(name)
       return gram ? await quantizeByGram(engine, values, gram, type, name) : quantize(values, type)
     }
     const bytes = isDType(type) ? encode(stored, values, type) : await quantized(type)
-    await file.write(bytes, offset + Number(EXPERT.exec(name)?.[1] ?? 0) * bytes.length)
+    await file.write(bytes, offset + from + Number(EXPERT.exec(name)?.[1] ?? 0) * bytes.length)
+    return from + bytes.length
   }
   const names = [...tensorShapes(a).keys()]
   const permuted = permutedRows(a)
@@ -326,12 +329,15 @@ async function* writeTensors(
   yield { type: 'phase', phase: 'export', total: names.length, unit: 'tensors' }
   for (const [i, name] of names.entries()) {
     signal?.throwIfAborted()
-    const values = await readWeights(model, name)
     const order = permuted.get(name)
-    const stored = () => new Float32Array(swappedRows(new Uint8Array(values.buffer), order!).buffer)
     const offset = offsets.get(name)
-    const own = offset ? values.map(v => v + offset) : values
-    await put(storedName(name, familyGraph(a))!, order ? stored() : own, name)
+    let at = 0
+    for (const rows of partsOf(model, name)) {
+      const values = await readPart(model, name, rows)
+      const stored = () => new Float32Array(swappedRows(new Uint8Array(values.buffer), order!).buffer)
+      const own = offset ? values.map(v => v + offset) : values
+      at = await put(storedName(name, familyGraph(a))!, order ? stored() : own, name, at)
+    }
     yield { type: 'progress', done: i + 1 }
   }
   for (const [name, divisors] of ropeTensors(a)) await put(name, divisors)
