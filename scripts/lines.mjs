@@ -44,6 +44,7 @@ const PAGE = [
   ['write'],
   ['evaluate'],
   ['export'],
+  ['resume', 'recipe'],
   ['report'],
   ['prune-half', 'prune-mixture', 'prune', 'within-loss'],
   ['hub'],

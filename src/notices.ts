@@ -38,7 +38,10 @@ export function planNotices(
 }
 
 /** @param enough tokens that would be */
-export const fewTokensNotice = (tokens: number, { seqLen }: ResolvedOptions, enough: number): string =>
+export const fewTokensNotices = (tokens: number, { seqLen }: ResolvedOptions, enough: number): string[] =>
+  tokens < enough ? [fewTokens(tokens, seqLen, enough)] : []
+
+const fewTokens = (tokens: number, seqLen: number, enough: number) =>
   `${tokens} calibration tokens are few for the width of the FFNs: the choice of neurons and the repair are held back, so that they do not fit this text alone. ${enough} are enough (--windows ${Math.ceil(enough / seqLen)}); another kind of text helps, too, or what the model writes itself.`
 
 /** What `--text` says before a text that flatters the model. */
@@ -59,6 +62,13 @@ export function heldOutCost(texts: Recipe['calibration']['texts']): number | und
     ? held.reduce((sum, side) => sum + side.windows * (side.pruned - side.dense), 0) / windows
     : undefined
 }
+
+/** What the user should know of a result. */
+export const resultNotices = (
+  layers: readonly LayerResult[],
+  texts: Recipe['calibration']['texts'],
+  options: ResolvedOptions,
+): string[] => [...dampingNotices(layers, options.damp), ...overfitNotices(texts), ...lossNotices(texts, options)]
 
 /** A loss with which the model is of little use as it is. */
 export function lossNotices(

@@ -2,7 +2,6 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { type Allocated, allocate } from './allocate/allocate.ts'
 import { Clock, difference, total } from './clock.ts'
-import { baseName, shortNames } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
 import type { Phase, ProgressEvent } from './events.ts'
@@ -12,17 +11,18 @@ import { embedWindows } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
 import { readHalves } from './forward/weights.ts'
 import { expertsOf, halfBlocks, layersOf } from './model/architecture.ts'
-import { dampingNotices, fewTokensNotice, lossNotices, overfitNotices } from './notices.ts'
+import { fewTokensNotices, resultNotices } from './notices.ts'
 import { enoughTokens, optionsOn } from './options.ts'
 import { typesOf } from './plan.ts'
 import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
 import { pruneMixture } from './prune-mixture.ts'
-import type { LayerResult, PruneResult, Recipe } from './result.ts'
+import { recipeOf, textResults } from './recipe.ts'
+import type { LayerResult, PruneResult } from './result.ts'
+import { type Held, type Saved, UNSAVED } from './resume/saved.ts'
 import { type PreparedRun, withWidths } from './run.ts'
 import type { DenseStatistics } from './statistics/dense.ts'
 import { calibration } from './text/calibration.ts'
 import type { Windows } from './text/windows.ts'
-import { VERSION } from './version.ts'
 import { CheckpointWriter } from './write/checkpoint.ts'
 import { folderFiles } from './write/folder-files.ts'
 import { ModelWriter } from './write/model.ts'
@@ -38,6 +38,8 @@ export interface PruneInput {
   readonly statistics?: Sink
   /** Where activations go that do not fit `memory`. Without it, all are in memory. */
   readonly openScratch?: () => Promise<Scratch>
+  /** What an earlier run has done, and where what this one does is kept. */
+  readonly saved?: Saved
   readonly signal?: AbortSignal
 }
 
@@ -46,8 +48,8 @@ export interface PruneInput {
  * @throws FaspError one of its classes: bad text, weights, or output
  */
 export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerator<ProgressEvent, PruneResult> {
-  const { model, method, source } = run
-  const { engine, sink, signal } = input
+  const { model, method } = run
+  const { engine, sink, saved = UNSAVED, signal } = input
   const clock = new Clock<Phase>()
   const pool = new ActivationPool(run.options.memory * 2 ** 30, input.openScratch)
   const context = { engine, pool, signal }
@@ -66,17 +68,18 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     engine.inPrecision(run.options.products)
     clock.start('calibration text')
     stages.start('calibration')
-    const windows = yield* calibration(context, model, run.calibration, run.options)
+    const windows = yield* saved.step('calibration', () => calibration(context, model, run.calibration, run.options))
     const tokens = windows.windows.length * windows.seqLen
     const resolved = optionsOn(tokens, run)
-    const enough = enoughTokens(model.architecture)
-    if (resolved !== run.options && tokens < enough) yield* tell([fewTokensNotice(tokens, resolved, enough)])
+    if (resolved !== run.options) yield* tell(fewTokensNotices(tokens, resolved, enoughTokens(model.architecture)))
     const options = { ...resolved, own: method.own }
     clock.start('allocate')
     stages.start('allocation')
     const sharing = { ...options, fits: run.fits }
     const allocated: Allocated =
-      resolved.sparsity > 0 ? yield* allocate(context, model, windows, sharing, input.denseStatistics) : {}
+      resolved.sparsity > 0
+        ? yield* saved.step('allocation', () => allocate(context, model, windows, sharing, input.denseStatistics))
+        : {}
     const { plan } = withWidths(run, allocated)
     const checkpointWriter = new CheckpointWriter(sink, plan.tensors)
     const typeOf = typesOf(plan, model.architecture)
@@ -84,36 +87,19 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const writing = { ...resolved, layers: plan.layers.after, typeOf, statistics }
     const writer = new ModelWriter(model, checkpointWriter, writing)
     clock.start('prune')
-    const { dense } = allocated
-    const job = { ...context, model, plan, dense, options, writer, typeOf, stages }
-    const { layers, losses } = yield* pruneLayers(job, windows)
+    const job = { ...context, model, plan, dense: allocated.dense, options, writer, typeOf, stages }
+    const { layers, losses } = yield* pruneLayers(job, windows, saved, { weights: checkpointWriter, statistics })
     const outsideSeconds = { ...stages.stop(), scratch: pool.seconds }
     clock.start('write')
-    const names = shortNames(windows.texts.map(({ name }) => name))
-    const texts = windows.texts.map((t, i) => ({ ...t, name: names[i], loss: losses?.[i] }))
-    yield* tell([...dampingNotices(layers, resolved.damp), ...overfitNotices(texts), ...lossNotices(texts, resolved)])
-    const { name, format, card, vocabulary } = model.checkpoint
-    const recipe: Recipe = {
-      schema: 1,
-      fasp: VERSION,
-      source: { name: baseName(name), hubId: card?.hubId, format, modelType: model.architecture.modelType },
-      vocabulary,
-      options: resolved,
-      widths: plan.widths,
-      trials: run.trials,
-      allocation: allocated.allocation,
-      removedLayers: allocated.removed,
-      sizes: plan.sizes,
-      calibration: { source, seqLen: windows.seqLen, texts },
-      layers,
-      notices,
-    }
+    const texts = textResults(windows, losses)
+    yield* tell(resultNotices(layers, texts, resolved))
+    const recipe = recipeOf(run, { plan, options: resolved, allocated, windows, layers, texts, notices })
     signal?.throwIfAborted()
     await statistics?.finish([])
     await checkpointWriter.finish(folderFiles(model, plan, recipe))
     finished = true
-    const engineSeconds = difference(engine.seconds, engineBefore)
-    return { ...recipe, seconds: clock.stop(), engineSeconds, outsideSeconds }
+    const seconds = { seconds: clock.stop(), engineSeconds: difference(engine.seconds, engineBefore), outsideSeconds }
+    return { ...recipe, ...seconds }
   } finally {
     await pool.close()
     if (!finished) await sink.abort() // an error, or a caller that stopped listening
@@ -121,7 +107,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
 }
 
 /** Prunes all layers, writing each tensor as soon as it is final. @returns what was kept in each layer, and how well it fits */
-async function* pruneLayers(job: PruneJob, windows: Windows) {
+async function* pruneLayers(job: PruneJob, windows: Windows, saved: Saved, outputs: Held['outputs']) {
   const { model, engine, writer, stages } = job
   const a = model.architecture
   stages.start('embedding')
@@ -129,33 +115,34 @@ async function* pruneLayers(job: PruneJob, windows: Windows) {
   const calibration = new Twins(await embedWindows(job, model, runner, windows.windows))
   const check = await HeldOutCheck.open(job, model, runner, windows)
   const streams = { calibration, check }
+  saved.holds({ streams: { calibration, check: check?.streams }, outputs })
   const layers: LayerResult[] = []
   const stay = job.plan.layers.after
-  const weights = readHalves(
-    model,
-    stay.flatMap(layer => halfBlocks(a, layer)),
-  )
-  const next = async () => {
+  const halves = stay.flatMap(layer => halfBlocks(a, layer)).filter(({ layer, kind }) => !saved.has(`${kind} ${layer}`))
+  const weights = readHalves(model, halves)
+  const prune = async function* (by: typeof pruneHalf) {
     stages.start('reading')
-    return (await weights.next()).value!
+    return yield* by(job, streams, (await weights.next()).value!)
   }
   yield { type: 'phase', phase: 'prune', total: layersOf(a), unit: 'layers' } as const
   for (let layer = 0; layer < layersOf(a); layer++) {
     if (stay.includes(layer))
       layers.push({
-        attention: yield* pruneHalf(job, streams, await next()),
-        ffn: yield* (expertsOf(a) > 0 ? pruneMixture : pruneHalf)(job, streams, await next()),
+        attention: yield* saved.step(`attention ${layer}`, () => prune(pruneHalf)),
+        ffn: yield* saved.step(`ffn ${layer}`, () => prune(expertsOf(a) > 0 ? pruneMixture : pruneHalf)),
       })
     else {
       stages.start('losses')
-      await check?.passRemoved(layer)
+      yield* saved.step(`removed ${layer}`, async () => check?.passRemoved(layer))
     }
     if (layer === 0) {
       stages.start('writing')
-      await writer.copyOutsideLayers() // the work begins sooner so, and tables that are damaged still show early
+      // Here the work begins sooner than it would after this, and tables that are damaged still show early.
+      yield* saved.step('tables', () => writer.copyOutsideLayers())
     }
     yield { type: 'progress', done: layer + 1, tokens: calibration.pruned.tokens } as const
   }
+  yield* saved.restore() // where all steps were done
   stages.start('losses')
   return { layers, losses: await check?.losses() }
 }

@@ -3,7 +3,7 @@
 // that was killed is found by the next.
 import { createHash, randomUUID } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 
@@ -14,8 +14,11 @@ export const LEFTOVERS = 'fasp:leftovers'
 
 export interface Unfinished {
   readonly path: string
-  /** Something to remove with all that is in it; a folder to remove if it is empty; what the same command goes on from; nothing any more. */
-  readonly state: 'temporary' | 'parent' | 'resumable' | 'kept'
+  /**
+   * Something to remove with all that is in it; a folder to remove if it is empty; what the same command goes on from; what this run has done,
+   * which it goes on from with `--resume`; nothing any more.
+   */
+  readonly state: 'temporary' | 'parent' | 'resumable' | 'saved' | 'kept'
 }
 
 /** Says so before `path` is made, or that it is to stay. */
@@ -27,6 +30,13 @@ export const tellLeftover = (text: string): void => channel(LEFTOVERS).publish(t
 const ENDING = '.partial'
 /** After it: what gave way to it, from then until it is in its place. */
 export const OLD = '.old'
+
+/** A folder in what is unfinished, and the file in it that says what a run can go on from (resume/state.node.ts). */
+export const STATE = 'state'
+export const MANIFEST = 'manifest.json'
+
+/** Whether a run can go on from what another has left in `path`. */
+export const hasState = (path: string): boolean => existsSync(join(path, STATE, MANIFEST))
 
 /** A new path for something temporary that begins with `start`. It is told. */
 export function unfinishedPath(start: string): string {
@@ -58,8 +68,19 @@ const started = (pid: number): string | undefined => {
 }
 
 /** Part of a name: this process, and a number of its own. */
-export const newOwner = (): string =>
-  `${machine()}-${process.pid}-${started(process.pid) ?? ''}-${randomUUID().slice(0, 8)}`
+export const newOwner = (pid = process.pid): string =>
+  `${machine()}-${pid}-${started(pid) ?? ''}-${randomUUID().slice(0, 8)}`
+
+/** No process has it. */
+const NOBODY = 2 ** 31 - 1
+
+/** Leaves to the next run what can be gone on from. */
+export function release(path: string): void {
+  const [, start] = OWNED.exec(path.slice(0, -ENDING.length))!
+  const released = `${start}.${newOwner(NOBODY)}${ENDING}`
+  tellUnfinished(released, 'kept')
+  renameSync(path, released)
+}
 
 const OWNED = /^(.+)\.([0-9a-f]{8})-(\d+)-(\d*)-[0-9a-f]{8}$/
 
@@ -100,7 +121,7 @@ function runs(pid: number, since: string): boolean {
 /** Removes from `folder` what processes that have gone had not finished; tells so, and of what nobody here may remove. */
 export function removeLeftovers(folder: string): void {
   for (const { path, owner } of unfinishedIn(folder)) {
-    if (owner === 'here' || existsSync(`${path}${OLD}`)) continue
+    if (owner === 'here' || hasState(path) || existsSync(`${path}${OLD}`)) continue
     try {
       if (owner === 'gone') rmSync(path, { recursive: true, force: true, maxRetries: 3 })
       tellLeftover(`${path} ${owner === 'gone' ? 'is removed: a run that was killed had left it.' : FOREIGN}`)

@@ -8,6 +8,7 @@ import { leastSparsity } from './least-sparsity.ts'
 import { heldOutCost } from './notices.ts'
 import { type PruneInput, prune } from './prune.ts'
 import type { PruneResult, Trial } from './result.ts'
+import { UNSAVED } from './resume/saved.ts'
 import { type PreparedRun, withSparsity } from './run.ts'
 import { calibration } from './text/calibration.ts'
 import { NOWHERE } from './write/sink.ts'
@@ -29,9 +30,11 @@ export async function* pruneWithinLoss(
 ): AsyncGenerator<ProgressEvent, PruneResult> {
   const { maxLoss } = run.options
   if (maxLoss === undefined) return yield* prune(run, input)
-  const { engine, signal } = input
+  const { engine, saved = UNSAVED, signal } = input
   engine.inPrecision(run.options.products)
-  const windows = yield* calibration(memoryContext(engine, signal), run.model, run.calibration, run.options)
+  const windows = yield* saved.step('windows', () =>
+    calibration(memoryContext(engine, signal), run.model, run.calibration, run.options),
+  )
   if (!windows.heldOut?.length)
     throw new TextError(
       'no window of the calibration text is left to measure the loss on. Give more text, or fewer --windows.',
@@ -55,7 +58,10 @@ export async function* pruneWithinLoss(
     if (cost === undefined) {
       if (trials.length === TRIALS) break
       yield announced('trial', trials.length + 1, sparsity)
-      cost = heldOutCost((yield* silently(prune(tried, { ...input, sink: NOWHERE }))).calibration.texts)!
+      cost = yield* saved.step(`trial ${sparsity}`, async function* () {
+        const trial = prune(tried, { ...input, sink: NOWHERE, saved: UNSAVED })
+        return heldOutCost((yield* silently(trial)).calibration.texts)!
+      })
       known.set(widths(tried), cost)
       trials.push({ sparsity, cost })
       if (cost <= maxLoss && (!found || sparsity > found.options.sparsity)) found = tried

@@ -32,6 +32,7 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>
   /** What comes through a pipe. */
   readonly input?: string
+  readonly onStart?: (child: ChildProcess) => void
   /** Called with all of stderr whenever there is more of it. */
   readonly onProgress?: (stderr: string, child: ChildProcess) => void
 }
@@ -39,7 +40,7 @@ export interface RunOptions {
 /** `fasp ARGS` with `folder` as the current one. */
 export async function fasp(
   args: readonly string[],
-  { folder, wrap = [], env: more, input, onProgress }: RunOptions,
+  { folder, wrap = [], env: more, input, onStart, onProgress }: RunOptions,
 ): Promise<Run> {
   if (!existsSync(CLI)) throw new Error('dist/cli.js is missing: npm run build')
   const [command, ...rest] = [...wrap, process.execPath, CLI, ...args]
@@ -49,6 +50,7 @@ export async function fasp(
     env,
     stdio: ['pipe', 'pipe', 'pipe'],
   })
+  onStart?.(child)
   child.stdin.end(input)
   let stdout = ''
   let stderr = ''

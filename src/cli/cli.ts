@@ -30,6 +30,11 @@ const existing = (state: Unfinished['state']) =>
 /** What was unfinished when the signal came. */
 let begun: string[] = []
 
+const SAVED = 'what is done is kept, and the same command with --resume goes on from there'
+
+/** Of the run itself, and not in its place yet. */
+const isSaved = () => [...unfinished.values()].includes('saved')
+
 let told = false
 
 function sayInterrupted(): void {
@@ -40,6 +45,7 @@ function sayInterrupted(): void {
     'fasp: interrupted',
     ...(removed ? ['unfinished output was removed'] : []),
     ...(existing('resumable').length > 0 ? ['what is done is kept, and the same command goes on from there'] : []),
+    ...(isSaved() ? [SAVED] : []),
   ]
   process.stderr.write(`${said.join('; ')}.\n`)
 }
@@ -59,6 +65,7 @@ function start(): Worker {
   })
   worker.on('exit', code => {
     if (code === 130) sayInterrupted()
+    else if (code !== 0 && isSaved()) process.stderr.write(`fasp: ${SAVED}.\n`)
     process.exitCode ??= code
   })
   process.stderr.on('resize', () => worker.postMessage(process.stderr.columns satisfies Word))

@@ -7,6 +7,8 @@ import { terminalStyle } from './environment.ts'
 /** Plain output gets a line at most this often. */
 const PLAIN_INTERVAL_MS = 5000
 const BAR_WIDTH = 20
+/** What is done sooner than this was done before. */
+const AT_ONCE_MS = 20
 
 let noticesAlone = false
 /** From here on, as `--quiet` wants it. */
@@ -34,6 +36,8 @@ class Display {
   #unit: Unit = 'layers'
   #total = 0
   #started = 0
+  /** What was done when the phase began, by an earlier run. */
+  #before = 0
   #lastLine = 0
   constructor(readonly terminal: boolean) {
     if (terminal) process.stderr.write('\r\x1b[Kopening') // until the first event: a large file takes seconds
@@ -60,6 +64,7 @@ class Display {
         this.#unit = event.unit
         this.#total = event.total
         this.#started = performance.now()
+        this.#before = 0
         this.#lastLine = 0
         this.#draw(0, undefined)
         break
@@ -74,6 +79,7 @@ class Display {
 
   #draw(done: number, tokens: number | undefined): void {
     const now = performance.now()
+    if (this.#phase === 'prune' && now - this.#started < AT_ONCE_MS) this.#before = done
     const last = done >= this.#total
     if (!this.terminal && !last && this.#lastLine > 0 && now - this.#lastLine < PLAIN_INTERVAL_MS) return
     this.#lastLine = now
@@ -97,17 +103,18 @@ class Display {
       files: `${done} of ${total} files`,
     }
     const phase = `${this.#phase}: ${count[this.#unit]}`
-    if (done === 0) return this.terminal ? fitting([[bar(0), phase], [phase]]) : phase
-    const passed = this.#unit === 'tokens' ? done : ((tokens ?? 0) * done) / total // tokens through the whole model
+    if (done === this.#before) return this.terminal ? fitting([[bar(0), phase], [phase]]) : phase
+    const here = done - this.#before
+    const passed = this.#unit === 'tokens' ? here : ((tokens ?? 0) * here) / total // tokens through the whole model
     const rate =
       seconds < 0.1
         ? []
         : this.#unit === 'bytes'
-          ? [`${bytes(done / seconds)}/s`]
+          ? [`${bytes(here / seconds)}/s`]
           : this.#unit === 'layers' || this.#unit === 'tokens'
             ? [`${Math.round(passed / seconds)} tokens/s`]
             : []
-    const time = done < total ? `${duration((seconds / done) * (total - done))} left` : `took ${duration(seconds)}`
+    const time = done < total ? `${duration((seconds / here) * (total - done))} left` : `took ${duration(seconds)}`
     if (!this.terminal) return [phase, ...rate, time].join('  ')
     const drawn = bar(done / total)
     return fitting([[drawn, phase, ...rate, time], [drawn, phase, time], [phase, time], [time]])

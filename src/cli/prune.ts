@@ -73,6 +73,13 @@ const OPTIONS = {
   ...VOCABULARY_OPTIONS,
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
+  resume: { type: 'flag', help: 'go on from what a run that was stopped had done' },
+  'save-every': {
+    type: 'number',
+    value: 'seconds',
+    rare: true,
+    help: 'at least between savings of what --resume needs (default 15)',
+  },
   'keep-statistics': { type: 'flag', rare: true, help: 'keep what a later export in a quantised type rounds with' },
   windows: { type: 'integer', help: 'to calibrate on (stock, best 65,536 tokens; else 32, self-written 64)' },
   'seq-len': {
@@ -131,7 +138,10 @@ export default defineCommand({
     const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
     await checkReports(options)
     const measured = { textWindows: options['text-windows'], keepStatistics: options['keep-statistics'] }
-    await using run = await showProgress(prepareEvents(model, { ...settings, ...measured, output, overwrite, engine }))
+    const resuming = { resume: options.resume, saveEvery: options['save-every'] }
+    await using run = await showProgress(
+      prepareEvents(model, { ...settings, ...measured, ...resuming, output, overwrite, engine }),
+    )
     const before = await describe(run.model)
     const told: string[] = []
     const result = await showProgress(run.pruneEvents(), told)

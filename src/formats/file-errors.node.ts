@@ -1,5 +1,5 @@
 // What a file system says of writing, in words that tell the user what to do.
-import { OutputError } from '../errors.ts'
+import { FaspError, OutputError } from '../errors.ts'
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full; free some space or choose another folder',
@@ -21,7 +21,7 @@ export async function attempt<T>(what: string, action: () => Promise<T>): Promis
   try {
     return await action()
   } catch (error) {
-    if (error instanceof OutputError) throw error
+    if (error instanceof FaspError) throw error
     const { code, message } = error as NodeJS.ErrnoException
     throw new OutputError(`cannot ${what}: ${REASONS[code ?? ''] ?? message}.`, { cause: error })
   }

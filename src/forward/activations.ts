@@ -19,6 +19,7 @@ export interface Scratch {
 
 /** The rows of one matrix. Only the batch last asked for may be used at a time. */
 export interface Activations {
+  readonly batches: readonly Batch[]
   readonly width: number
   /** Room for the rows of a batch, to be filled. */
   room(batch: Batch): Floats
@@ -54,7 +55,7 @@ export class ActivationPool {
     const data = this.#spare && this.#spare.length >= length ? this.#spare : new Float32Array(length)
     this.#spare = undefined
     this.#left -= length * 4
-    return new InMemory(data, width, () => {
+    return new InMemory(batches, data, width, () => {
       this.#spare = data
       this.#left += length * 4
     })
@@ -85,6 +86,7 @@ export class ActivationPool {
 
 class InMemory implements Activations {
   constructor(
+    readonly batches: readonly Batch[],
     readonly data: Floats,
     readonly width: number,
     readonly release: () => void,
@@ -109,7 +111,7 @@ class Spilled implements Activations {
   readonly #buffer: Floats
 
   constructor(
-    batches: readonly Batch[],
+    readonly batches: readonly Batch[],
     readonly width: number,
     readonly scratch: Scratch,
   ) {

@@ -64,6 +64,12 @@ export class Stream {
     return this.rows.load({ windows: 1, start: 0, tokens: this.tokens })
   }
 
+  /** What it holds: its rows and, between the halves of a layer that reads them beside each other, those. @param shared opens them */
+  async held(shared = false): Promise<readonly Activations[]> {
+    if (shared) this.shared ??= await this.context.pool.open(this.batches, this.rows.width)
+    return this.shared ? [this.rows, this.shared] : [this.rows]
+  }
+
   /** Gives its memory or file back. */
   async close(): Promise<void> {
     await this.shared?.close()

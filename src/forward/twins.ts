@@ -1,6 +1,7 @@
 // The streams of the pruned and of the dense model. Until something is cut they are one; then the dense one goes its own way. So it is for
 // the windows that are calibrated on, where there is a dense target, and for those that losses are measured on.
 
+import type { Activations } from './activations.ts'
 import type { Stream } from './stream.ts'
 import type { HalfWeights } from './weights.ts'
 
@@ -24,6 +25,16 @@ export class Twins {
   async throughDense(weights: HalfWeights): Promise<void> {
     this.#dense ??= await this.pruned.fork()
     await this.#dense.through(weights)
+  }
+
+  /** All that both hold, by name. @param names also those of these that are not there yet */
+  async held(names: readonly string[] = []): Promise<Map<string, Activations>> {
+    if (names.includes('dense')) this.#dense ??= await this.pruned.fork()
+    const held = new Map<string, Activations>()
+    for (const [name, stream] of Object.entries({ pruned: this.pruned, dense: this.#dense }))
+      for (const [i, rows] of ((await stream?.held(names.includes(`${name} 1`))) ?? []).entries())
+        held.set(i === 0 ? name : `${name} ${i}`, rows)
+    return held
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 // `prune` in Node: into a folder, a .gguf file or a sink, with exports.
-import { tmpdir } from 'node:os'
+import { createHash } from 'node:crypto'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
@@ -16,6 +17,7 @@ import type { PlannedExport } from '../export/result.ts'
 import { type ExportRequest, planExport, plannedModel, TARGETS } from '../export/targets.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import { isQuantized } from '../formats/gguf-dequantize.ts'
+import type { JsonObject } from '../formats/json.ts'
 import { shardedBytes } from '../formats/safetensors.ts'
 import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
@@ -24,9 +26,12 @@ import { describeModel, type Model } from '../model/model.ts'
 import { checkRange, type PruneOptions, type ResolvedOptions } from '../options.ts'
 import type { OutputBytes, Plan } from '../plan.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
+import { openState, readState } from '../resume/state.node.ts'
 import { checkOptions, prepare } from '../run.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
+import { hasState } from '../unfinished.node.ts'
+import { VERSION } from '../version.ts'
 import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
 import { pruneWithinLoss } from '../within-loss.ts'
 import { modelCard } from '../write/card.ts'
@@ -73,6 +78,13 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   readonly output: string | Sink
   /** The first so many windows of each of them. @default all */
   readonly textWindows?: number
+  /**
+   * Go on from what an earlier run into `output` had done that was stopped, to the same bytes. It is refused where that was begun with other
+   * options, texts, another model, engine or version. @default false
+   */
+  readonly resume?: boolean
+  /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each half-block. @default 15 */
+  readonly saveEvery?: number
   /** Keep what exports in quantised types round with, in the folder `statistics`; `exportModel` then has it, too. @default false */
   readonly keepStatistics?: boolean
 }
@@ -96,13 +108,16 @@ export type PathRun = PreparedPrune<PrunePathResult>
 
 export async function* prepareEvents(source: string | Model, given: PrunePathOptions): Progress<PathRun> {
   const { options, recipe, differences } = await withRecipe(given)
-  const { overwrite = false, keepStatistics, engine = {}, signal, ...others } = options
+  const { overwrite = false, keepStatistics, resume = false, saveEvery, engine = {}, signal, ...others } = options
   const { output, products, seqLen, textWindows } = others
   const path = typeof output === 'string' ? output : undefined
   const requested = ask(others)
+  if (saveEvery !== undefined) checkRange('save-every', saveEvery, 0, 1e9, false)
   if (keepStatistics && requested.single)
     throw new UsageError(`${path} is a .gguf file, which has no room for statistics. Give a folder, and --to gguf.`)
   const name = nameOf(source)
+  if (resume && (path === undefined || typeof source !== 'string'))
+    throw new UsageError('only a run from a path into a path has a state to resume from. Give both as paths.')
   if (path !== undefined) await checkOutput(path, overwrite, [name])
   for (const message of differences) yield { type: 'notice', message } as const
   const { windows, texts: named } = textsOrWindows(others.calibration)
@@ -130,7 +145,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     async function* execute(): Progress<PrunePathResult> {
       await using chosen = choose({ engine })
       const { path: local } = model.checkpoint
-      const sha256 = local && (recipe || (path && !single)) ? await hashModel(local) : undefined
+      const sha256 = local && (recipe || path) ? await hashModel(local) : undefined
       const unlike = recipe ? otherModel(recipe, model.checkpoint, sha256) : []
       const message = engineNotice(chosen.engine.facts)
       for (const one of [...unlike, ...(message ? [message] : [])]) yield { type: 'notice', message: one } as const
@@ -148,14 +163,34 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       const statistics = keeps ? shardedBytes(run.plan.grams) : 0
       const expectedBytes = shardedBytes(run.plan.tensors) + statistics + Math.max(exported, scratch)
       const temporary = keepStatistics ? undefined : STATISTICS // in a folder; of a .gguf file nothing stays
-      const sink = await openFolderSink(output, overwrite, { inputs: [name], expectedBytes, expected, temporary })
+      const { windows } = asked.input
+      const identity = plain({
+        ...{ fasp: VERSION, model: sha256, output: single ? 'a .gguf file' : 'a folder', ...run.options },
+        ...{ ...wanted, dtype: options.dtype, calibrationWindows: windows && hashOf(windows) },
+        engine: { ...chosen.engine.facts, cores: availableParallelism(), node: process.version },
+      })
+      const sink = await openFolderSink(output, overwrite, {
+        inputs: [name],
+        expectedBytes,
+        expected,
+        temporary,
+        resume: resume ? pending => readState(pending, identity) : undefined,
+      })
       if (keepStatistics)
         yield {
           type: 'notice',
           message: `The statistics in ${join(output, STATISTICS)} take ${bytes(statistics)}.`,
         } as const
       const folder = single ? 'pruned/' : ''
+      if (resume && !hasState(sink.pending))
+        yield { type: 'notice', message: 'There is nothing to resume from: it begins anew.' } as const
+      const state = { run: identity, every: saveEvery, reserved: expectedBytes }
+      const saved = await openState(sink.pending, state).catch(async error => {
+        await sink.abort()
+        throw error
+      })
       const place = {
+        saved,
         sink: subSink(sink, folder),
         statistics: keeps ? subSink(sink, `${folder}${STATISTICS}`) : undefined,
         openScratch: () => openScratch(output),
@@ -261,6 +296,15 @@ function decide(model: WithVocabulary<Model>, { single, requests, settings, inpu
     return { to: requests[i].to, dtype, bytes: { before: dense[i].bytes, after: bytes } }
   })
   return { run, exports, rounds: dense.some(quantizes) }
+}
+
+/** As JSON has it. */
+const plain = (value: object): JsonObject => JSON.parse(JSON.stringify(value))
+
+const hashOf = ({ windows, heldOut = [] }: Windows): string => {
+  const hash = createHash('sha256')
+  for (const ids of [...windows, ...heldOut]) hash.update(ids)
+  return hash.digest('hex')
 }
 
 /** The type of the weights holds for exports that name none, where a target has it. */

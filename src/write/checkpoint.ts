@@ -25,10 +25,20 @@ interface Place {
   left: number
 }
 
+/** Where a tensor lies in a file of the output. */
+export interface WrittenTensor {
+  readonly name: string
+  /** As `written` of the sink gives it. */
+  readonly file: string | Uint8Array
+  readonly offset: number
+  readonly byteLength: number
+}
+
 export class CheckpointWriter {
   readonly #shards: readonly Shard[]
   readonly #places = new Map<string, Place>()
   readonly #sink: Sink
+  readonly #whole: string[] = []
   #writing = Promise.resolve()
   /** Bytes of the weight files. */
   readonly weightBytes: number
@@ -74,17 +84,47 @@ export class CheckpointWriter {
     const offset = tensor.offset + tensor.byteLength - place.left
     place.left -= bytes.byteLength
     await this.#writing
+    const file = await this.#open(shard)
+    this.#writing = file.write(bytes, offset)
+    this.#writing.catch(() => {}) // thrown where it is waited for
+    if (place.left === 0) await this.#complete(place)
+  }
+
+  /** Tensors that are whole, in the order in which they became so. Waits until the disk has them. */
+  async written(): Promise<WrittenTensor[]> {
+    await this.#writing
+    return this.#whole.map(name => {
+      const { shard, tensor } = this.#places.get(name)!
+      const { offset, byteLength } = tensor
+      return { name, file: this.#sink.written(shard.name), offset, byteLength }
+    })
+  }
+
+  /** Tensors are there from an earlier run, in files that the sink has kept. */
+  async resume(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      const place = this.#places.get(name)
+      if (!place || place.left < place.tensor.byteLength) throw new Error(`${name} has no place, or two`)
+      await this.#open(place.shard)
+      place.left = 0
+      await this.#complete(place)
+    }
+  }
+
+  async #open(shard: Shard): Promise<SinkFile> {
     if (!shard.file) {
       shard.file = await this.#sink.create(shard.name, shard.layout.byteLength)
       await shard.file.write(shard.layout.header, 0)
     }
-    this.#writing = shard.file.write(bytes, offset)
-    this.#writing.catch(() => {}) // thrown where it is waited for
-    if (place.left > 0) return
+    return shard.file
+  }
+
+  async #complete({ shard, tensor }: Place): Promise<void> {
+    this.#whole.push(tensor.name)
     shard.left--
     if (shard.left > 0) return
     await this.#writing
-    await shard.file.close()
+    await shard.file!.close()
   }
 
   /** Writes the index, where there are several shards, and `files`; then makes the folder appear. */

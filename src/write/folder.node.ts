@@ -1,12 +1,12 @@
 // A sink that is a folder, or one file of it: written under a temporary name beside it and renamed at the end.
-import { mkdir, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { constants, mkdir, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { OutputError } from '../errors.ts'
 import { sha256 } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
-import { removeLeftovers, tellUnfinished, unfinishedPath } from '../unfinished.node.ts'
+import { hasState, release, removeLeftovers, STATE, tellUnfinished, unfinishedPath } from '../unfinished.node.ts'
 import { GGUF_FILE } from './gguf.ts'
 import {
   checkMovable,
@@ -17,9 +17,12 @@ import {
   makeParents,
   OWN_MARK,
   outputTarget,
+  type Resume,
   removeParents,
+  removeStates,
   swap,
   syncFolder,
+  tellStates,
 } from './place.node.ts'
 import type { Sink, SinkFile } from './sink.ts'
 
@@ -53,13 +56,14 @@ export async function temporaryFolder(start: string, hint = ''): Promise<string>
 export async function openFolderSink(
   path: string,
   overwrite: boolean,
-  { inputs, expectedBytes = 0, expected = 'the output', temporary }: SinkOptions = {},
+  { inputs, expectedBytes = 0, expected = 'the output', temporary, resume }: SinkOptions = {},
 ): Promise<FolderSink> {
   await checkOutput(path, overwrite, inputs)
   const target = await outputTarget(path)
   const parents = await attempt(`create ${path}`, () => makeParents(dirname(target)))
   for (const parent of parents) tellUnfinished(parent, 'parent')
-  const partial = await claim(path, target).catch(async error => {
+  if (!resume) await tellStates(path, target)
+  const partial = await claim(path, target, resume).catch(async error => {
     await removeParents(parents)
     throw error
   })
@@ -69,7 +73,8 @@ export async function openFolderSink(
   let finished = false
   const abort = async () => {
     for (const file of open) await file.close().catch(() => {})
-    if (!finished) await rm(partial, { recursive: true, force: true }).catch(() => {})
+    if (!finished && hasState(partial)) release(partial)
+    else if (!finished) await rm(partial, { recursive: true, force: true }).catch(() => {})
     await removeParents(parents)
   }
   await attempt(`create ${path}`, async () => {
@@ -104,7 +109,7 @@ export async function openFolderSink(
       const what = `${name} of ${path}`
       const file = await write(what, async () => {
         await makeFoldersIn(partial, dirname(name))
-        return createFile(join(partial, name), byteLength)
+        return createFile(join(partial, name), byteLength, resume !== undefined)
       })
       open.add(file)
       lengths.set(name, byteLength)
@@ -128,6 +133,8 @@ export async function openFolderSink(
         await syncFolder(partial)
       })
       finished = true
+      const state = hasState(partial) ? unfinishedPath(partial) : undefined
+      if (state) await rename(join(partial, STATE), state)
       tellUnfinished(partial, 'kept')
       await attempt(`put ${path} in place`, async () => {
         await checkOutput(path, overwrite, inputs, partial)
@@ -144,6 +151,8 @@ export async function openFolderSink(
         )
         throw new OutputError(`${error.message} The finished result is kept in ${kept}.`, { cause: error })
       })
+      if (state) await rm(state, { recursive: true, force: true })
+      await removeStates(path, target)
     },
     abort,
   }
@@ -158,6 +167,8 @@ export interface SinkOptions {
   readonly expected?: string
   /** A folder in it that goes again at `commit`, its name with a slash. */
   readonly temporary?: string
+  /** Take over what an earlier run into the same path has left with its state, unless this throws. @default a new one */
+  readonly resume?: Resume
 }
 
 /** Makes folders in one that is there, and not that one, which somebody may have removed. */
@@ -192,8 +203,9 @@ export async function checkSpace(what: string, folder: string, needed: number): 
 
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
 
-async function createFile(path: string, byteLength: number): Promise<SinkFile> {
-  const handle = await open(path, 'wx')
+/** @param again what is there stays, as far as the length goes */
+async function createFile(path: string, byteLength: number, again = false): Promise<SinkFile> {
+  const handle = await open(path, again ? constants.O_RDWR | constants.O_CREAT : 'wx')
   await handle.truncate(byteLength).catch(async error => {
     await handle.close()
     throw error

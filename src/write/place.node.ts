@@ -9,7 +9,17 @@ import { openFile, readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { type JsonObject, parseJsonObject } from '../formats/json.ts'
-import { OLD, removeLeftovers, tellLeftover, tellUnfinished, unfinishedIn, unfinishedPath } from '../unfinished.node.ts'
+import {
+  hasState,
+  MANIFEST,
+  OLD,
+  removeLeftovers,
+  STATE,
+  tellLeftover,
+  tellUnfinished,
+  unfinishedIn,
+  unfinishedPath,
+} from '../unfinished.node.ts'
 import { OWN_KEY } from './gguf.ts'
 
 /** The file that marks a folder as written by us, and lists what we wrote there as `files`, with hashes: only that may be replaced. */
@@ -144,32 +154,81 @@ function checkFree(path: string, target: string, claimed?: string): void {
   )
 }
 
+/** Sees whether a run may go on from the state in a folder. @throws FaspError where not */
+export type Resume = (pending: string) => Promise<unknown>
+
 /** Of two runs that begin at the same moment each sees the other, and they try again. */
 const CLAIM = { attempts: 5, ms: 100 }
 
 /**
  * Makes the folder of which a run makes `target`. As long as it is there, and its process runs, no other run gets one.
+ * @param resume takes over the newest that an earlier run has left with its state, unless this throws
  * @throws OutputError
  */
-export const claim = (path: string, target: string): Promise<string> =>
+export const claim = (path: string, target: string, resume?: Resume): Promise<string> =>
   attempt(`create ${path}`, async () => {
     const folder = dirname(target)
     for (const { start } of unfinishedIn(folder, `.partial${OLD}`))
       if (!HASHED.test(start)) await finishSwap(join(folder, start.slice(1))).catch(() => {}) // of another output
     removeLeftovers(folder)
     const partial = partialPath(target)
-    for (let left = CLAIM.attempts; ; left--) {
-      await mkdir(partial)
+    let taken = false
+    for (let again = CLAIM.attempts; ; again--) {
+      const [state] = resume ? await statesOf(target) : []
+      if (state && !taken) {
+        await checkStill(state)
+        await resume!(state)
+        tellUnfinished(partial, 'kept')
+        await rename(state, partial)
+        taken = true
+      }
+      if (!taken) await mkdir(partial)
       try {
         checkFree(path, target, partial)
         return partial
       } catch (error) {
-        await rmdir(partial)
-        if (left === 0) throw error
+        if (!taken) await rmdir(partial)
+        if (again === 0) throw error
         await setTimeout(Math.random() * CLAIM.ms)
       }
     }
   })
+
+/** What earlier runs into `target` have left for others to go on from, the newest first. */
+async function statesOf(target: string): Promise<string[]> {
+  const paths = unfinishedOf(target).flatMap(({ path, owner }) => (owner !== 'here' && hasState(path) ? [path] : []))
+  const times = await Promise.all(paths.map(async path => (await stat(join(path, STATE, MANIFEST))).mtimeMs))
+  return paths.sort((a, b) => times[paths.indexOf(b)] - times[paths.indexOf(a)])
+}
+
+/** Milliseconds. Machines may share the folder, and no machine sees whether a process of another runs. */
+const STILL = 60_000
+
+/** @throws OutputError where something in the folder was written to just now */
+async function checkStill(path: string): Promise<void> {
+  if (unfinishedIn(dirname(path)).some(one => one.path === path && one.owner === 'gone')) return
+  for (const entry of await readdir(path, { recursive: true })) {
+    const age = Date.now() - (await stat(join(path, entry))).mtimeMs
+    if (age < STILL)
+      throw new OutputError(
+        `${path} is of another machine or container, and was written to ${Math.round(age / 1000)} s ago. If no run is at it, try again in a minute.`,
+      )
+  }
+}
+
+/** Tells what earlier runs into `target` have left for others to go on from. */
+export async function tellStates(path: string, target: string): Promise<void> {
+  for (const state of await statesOf(target))
+    tellLeftover(`${state} holds what an earlier run into ${path} had done: --resume goes on from there. Or remove it.`)
+}
+
+/** Removes it, as a run into `target` has ended well. */
+export async function removeStates(path: string, target: string): Promise<void> {
+  for (const state of await statesOf(target)) {
+    await rm(state, { recursive: true, force: true })
+    tellLeftover(`${state} is removed: it held what an earlier run into ${path} had done.`)
+  }
+}
 
 /** Keeps other runs from a file that is written again and again. @throws OutputError */
 export async function claimFile(path: string): Promise<AsyncDisposable> {

@@ -1,0 +1,359 @@
+// The state of a run, in a folder of its unfinished output: `manifest.json`, a file for each step that is done, and the rows that the steps to
+// come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
+import { createHash, type Hash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, mkdir, open, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { bytes as shown } from '../display.ts'
+import { FormatError, UsageError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import { readSmallFile } from '../formats/file.node.ts'
+import { attempt } from '../formats/file-errors.node.ts'
+import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
+import type { Activations } from '../forward/activations.ts'
+import { hasState, MANIFEST, STATE, tellUnfinished } from '../unfinished.node.ts'
+import type { WrittenTensor } from '../write/checkpoint.ts'
+import { syncFolder } from '../write/place.node.ts'
+import { done, type Held, type Saved } from './saved.ts'
+
+/** Of the form of these files. */
+const SCHEMA = 1
+/** Saving takes no more than one part in so many of the time. */
+const SHARE = 50
+/** Seconds between two savings, at least. */
+export const SAVE_EVERY = 15
+/** What a step gives; the statistics of a 70 B model take some 100 MB. */
+const MAX_STEP_BYTES = 2 ** 30
+
+/** A file of the state. */
+interface StateFile {
+  readonly file: string
+  readonly sha256: string
+}
+
+interface Manifest {
+  readonly schema: number
+  /** What the run is: nothing else may go on from here. */
+  readonly run: JsonObject
+  readonly steps: readonly (StateFile & { readonly name: string })[]
+  /** `parts`: floats of each matrix, in the order of the file. */
+  readonly rows?: StateFile & { readonly parts: readonly { of: string; name: string; length: number }[] }
+  /** Hashes of the tensors that are written, by output and name. */
+  readonly written: Readonly<Record<string, Readonly<Record<string, string>>>>
+}
+
+export interface StateOptions {
+  /** What the run is: its options, and hashes of what it reads. */
+  readonly run: JsonObject
+  /** Seconds between two savings, at least; 0: after each step. @default 15 */
+  readonly every?: number
+  /** Bytes of disk that the output still needs. */
+  readonly reserved?: number
+}
+
+/**
+ * The state in an unfinished output. @param pending its folder
+ * @throws UsageError where it is of another run; FormatError where it is damaged
+ */
+export async function openState(
+  pending: string,
+  { run, every = SAVE_EVERY, reserved = 0 }: StateOptions,
+): Promise<Saved> {
+  const folder = join(pending, STATE)
+  const { manifest, values } = hasState(pending) ? await readState(pending, run) : { values: new Map() }
+  return new State(folder, run, every, reserved, manifest, values)
+}
+
+/** @throws as `openState` */
+export async function readState(pending: string, run: JsonObject) {
+  const folder = join(pending, STATE)
+  const manifest = await readManifest(folder)
+  checkSame(manifest.run, run, pending)
+  const values = new Map<string, unknown>()
+  for (const step of manifest.steps) values.set(step.name, await readStep(folder, step))
+  return { manifest, values }
+}
+
+class State implements Saved {
+  #held?: Held
+  #manifest?: Manifest
+  #restored = false
+  #on = true
+  #savedAt = performance.now()
+  #spent = 0
+  /** Steps that no manifest names yet. */
+  readonly #new: [name: string, value: unknown][] = []
+
+  constructor(
+    readonly folder: string,
+    readonly run: JsonObject,
+    readonly every: number,
+    readonly reserved: number,
+    readonly found: Manifest | undefined,
+    readonly values: ReadonlyMap<string, unknown>,
+  ) {
+    this.#manifest = found
+  }
+
+  has(name: string): boolean {
+    return this.values.has(name)
+  }
+
+  holds(held: Held): void {
+    this.#held = held
+  }
+
+  async *step<T>(
+    name: string,
+    doing: () => AsyncGenerator<ProgressEvent, T> | Promise<T>,
+  ): AsyncGenerator<ProgressEvent, T> {
+    if (this.has(name)) return this.values.get(name) as T
+    yield* this.restore()
+    const value = yield* done(doing)
+    this.#new.push([name, value])
+    const since = (performance.now() - this.#savedAt) / 1000
+    if (this.#on && since >= (this.every && Math.max(this.every, SHARE * this.#spent))) yield* this.#save()
+    return value
+  }
+
+  async *restore(): AsyncGenerator<ProgressEvent, void> {
+    if (this.#restored || !this.#held) return
+    this.#restored = true
+    const { found: manifest, folder } = this
+    if (!manifest) return
+    for (const [of, output] of Object.entries(this.#held.outputs)) {
+      const hashes = manifest.written[of] ?? {}
+      await output?.resume(Object.keys(hashes))
+      for (const tensor of (await output?.written()) ?? [])
+        if ((await hashPart(tensor)) !== hashes[tensor.name])
+          throw damaged(String(tensor.file), `${tensor.name} is not what was written`)
+    }
+    if (manifest.rows) await readRows(folder, manifest.rows, this.#held)
+    const last = manifest.steps.at(-1)!.name
+    tellUnfinished(join(folder, '..'), 'saved')
+    yield { type: 'notice', message: `Goes on after ${last}, as an earlier run had left it.` }
+  }
+
+  async *#save(): AsyncGenerator<ProgressEvent, void> {
+    const started = performance.now()
+    try {
+      await this.#write()
+      this.#savedAt = performance.now()
+      this.#spent = (this.#savedAt - started) / 1000
+    } catch (error) {
+      this.#on = false
+      await rm(this.folder, { recursive: true, force: true }).catch(() => {})
+      const message = `The state of this run cannot be kept, so that it could not go on after an end by force: ${(error as Error).message}`
+      yield { type: 'notice', message }
+    }
+  }
+
+  async #write(): Promise<void> {
+    const { folder, run } = this
+    const manifest = this.#manifest
+    await mkdir(folder, { recursive: true })
+    const rows =
+      this.#held && (await this.#writeRows(this.#held, manifest?.rows?.file === 'rows-0' ? 'rows-1' : 'rows-0'))
+    const steps = [...(manifest?.steps ?? [])]
+    for (const [name, value] of this.#new) {
+      const file = `step-${steps.length}.json`
+      steps.push({ name, file, sha256: await writeSynced(join(folder, file), toJson({ value })) })
+    }
+    const written: Record<string, Record<string, string>> = {}
+    for (const [of, output] of Object.entries(this.#held?.outputs ?? {})) {
+      const known = manifest?.written[of] ?? {}
+      const tensors = (await output?.written()) ?? []
+      const added = tensors.filter(({ name }) => known[name] === undefined)
+      for (const file of new Set(added.map(tensor => tensor.file))) await sync(String(file))
+      written[of] = { ...known }
+      for (const tensor of added) written[of][tensor.name] = await hashPart(tensor)
+    }
+    const next: Manifest = { schema: SCHEMA, run, steps, rows, written }
+    await writeSynced(join(folder, `${MANIFEST}.new`), JSON.stringify(next))
+    await rename(join(folder, `${MANIFEST}.new`), join(folder, MANIFEST))
+    await syncFolder(folder)
+    this.#manifest = next
+    this.#new.length = 0
+    tellUnfinished(join(folder, '..'), 'saved')
+  }
+
+  async #writeRows({ streams }: Held, file: string): Promise<Manifest['rows']> {
+    const held: [of: string, name: string, rows: Activations][] = []
+    for (const [of, stream] of Object.entries(streams))
+      for (const [name, rows] of (await stream?.held()) ?? []) held.push([of, name, rows])
+    const parts = held.map(([of, name, { batches, width }]) => {
+      const length = batches.reduce((sum, { tokens }) => sum + tokens, 0) * width
+      return { of, name, length }
+    })
+    await this.#checkRoom(parts.reduce((sum, { length }) => sum + 4 * length, 0))
+    const path = join(this.folder, file)
+    const hash = createHash('sha256')
+    const handle = await open(path, 'w')
+    try {
+      for (const [, , rows] of held)
+        for (const batch of rows.batches) {
+          const bytes = bytesOf(await rows.load(batch))
+          hash.update(bytes)
+          for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at)).bytesWritten
+        }
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    return { file, sha256: hash.digest('hex'), parts }
+  }
+
+  async #checkRoom(needed: number): Promise<void> {
+    const { bavail, bsize } = await statfs(this.folder)
+    const room = bavail * bsize - this.reserved
+    if (room < needed)
+      throw new Error(`it takes ${shown(needed)}, and the disk has ${shown(Math.max(0, room))} beside the output.`)
+  }
+}
+
+const damaged = (path: string, problem: string) =>
+  new FormatError(path, `${problem}. The state of the earlier run is damaged: remove its folder, and begin anew`)
+
+/** @throws UsageError that names what differs */
+function checkSame(there: JsonObject, here: JsonObject, pending: string): void {
+  const [before, now] = [leaves(there), leaves(here)]
+  const names = [...new Set([...before.keys(), ...now.keys()])].filter(name => before.get(name) !== now.get(name))
+  if (names.length === 0) return
+  const list = names
+    .slice(0, 5)
+    .map(name => `${name} is ${now.get(name) ?? 'absent'}, there ${before.get(name) ?? 'absent'}`)
+  throw new UsageError(
+    `${pending} holds the state of another run: ${list.join('; ')}. Resume with what it was begun with, or leave --resume out.`,
+  )
+}
+
+/** The values in an object by their paths, as text. */
+function leaves(value: unknown, path = ''): Map<string, string> {
+  const inner = Array.isArray(value)
+    ? value.map((one, i) => [i + 1, one])
+    : isJsonObject(value)
+      ? Object.entries(value)
+      : []
+  if (inner.length === 0) return new Map(value === undefined ? [] : [[path, describeValue(value)]])
+  return new Map(inner.flatMap(([name, one]) => [...leaves(one, path ? `${path} ${name}` : String(name))]))
+}
+
+async function readManifest(folder: string): Promise<Manifest> {
+  const path = join(folder, MANIFEST)
+  const { schema, run, steps, rows, written } = parseJsonObject(await readSmallFile(path, MAX_STEP_BYTES), path)
+  if (schema !== SCHEMA) throw damaged(path, `schema is ${describeValue(schema)}; this version of fasp reads ${SCHEMA}`)
+  const isList = (list: unknown, is: (one: JsonObject) => boolean) =>
+    Array.isArray(list) && list.every(one => isJsonObject(one) && is(one))
+  const isPart = ({ of, name, length }: JsonObject) =>
+    isText(of) && isText(name) && Number.isSafeInteger(length) && Number(length) >= 0
+  const isHashes = (hashes: unknown) => isJsonObject(hashes) && Object.values(hashes).every(isText)
+  if (
+    !isJsonObject(run) ||
+    !(isList(steps, one => isFile(one) && isText(one.name)) && (steps as unknown[]).length > 0) ||
+    !(rows === undefined || (isJsonObject(rows) && isFile(rows) && isList(rows.parts, isPart))) ||
+    !(isJsonObject(written) && Object.values(written).every(isHashes))
+  )
+    throw damaged(path, 'is not in the form that fasp writes')
+  return { schema, run, steps, rows, written } as Manifest
+}
+
+const isText = (value: unknown) => typeof value === 'string'
+/** No path: nothing outside the folder is read. */
+const isFile = ({ file, sha256 }: JsonObject) => isText(sha256) && /^(step-\d+\.json|rows-[01])$/.test(String(file))
+
+async function readStep(folder: string, { file, sha256 }: StateFile): Promise<unknown> {
+  const path = join(folder, file)
+  const bytes = await readSmallFile(path, MAX_STEP_BYTES)
+  if (createHash('sha256').update(bytes).digest('hex') !== sha256) throw damaged(path, 'is not what was written')
+  const { value } = parseJsonObject(bytes, path)
+  try {
+    return revived(value)
+  } catch {
+    throw damaged(path, 'has values in a form that fasp does not write')
+  }
+}
+
+/** Fills what is held from the file. */
+async function readRows(
+  folder: string,
+  { file, sha256, parts }: NonNullable<Manifest['rows']>,
+  held: Held,
+): Promise<void> {
+  const path = join(folder, file)
+  const hash = createHash('sha256')
+  const handle = await open(path, 'r').catch(cause => {
+    throw damaged(path, `cannot be opened (${cause.message})`)
+  })
+  try {
+    for (const [of, stream] of Object.entries(held.streams)) {
+      const own = parts.filter(part => part.of === of)
+      const into = await stream?.held(own.map(({ name }) => name))
+      for (const { name } of own) {
+        const rows = into?.get(name)
+        if (!rows) throw damaged(path, `has rows of ${of} ${name}`)
+        for (const batch of rows.batches) {
+          await fill(handle, bytesOf(rows.room(batch)), path, hash)
+          await rows.store(batch)
+        }
+      }
+    }
+  } finally {
+    await handle.close()
+  }
+  if (hash.digest('hex') !== sha256) throw damaged(path, 'is not what was written')
+}
+
+async function fill(handle: FileHandle, target: Uint8Array, path: string, hash: Hash): Promise<void> {
+  for (let at = 0; at < target.length; ) {
+    const { bytesRead } = await handle.read(target, at)
+    if (bytesRead === 0) throw damaged(path, 'ends early')
+    at += bytesRead
+  }
+  hash.update(target)
+}
+
+async function hashPart({ file, offset, byteLength }: WrittenTensor): Promise<string> {
+  const hash = createHash('sha256')
+  if (byteLength > 0)
+    for await (const part of createReadStream(String(file), { start: offset, end: offset + byteLength - 1 }))
+      hash.update(part)
+  return hash.digest('hex')
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r+')
+  await handle.sync().finally(() => handle.close())
+}
+
+/** @returns its hash */
+async function writeSynced(path: string, text: string): Promise<string> {
+  await attempt(`write ${path}`, async () => {
+    await writeFile(path, text, { flush: true })
+  })
+  return createHash('sha256').update(text).digest('hex')
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength)
+
+const ARRAYS = { Int32Array, Float32Array, Float64Array, Uint8Array, Int8Array } as const
+
+/** JSON that keeps typed arrays, and numbers that JSON has not. */
+const toJson = (value: unknown): string =>
+  JSON.stringify(value, (_, one) => {
+    if (typeof one === 'number' && (!Number.isFinite(one) || Object.is(one, -0)))
+      return { $number: Object.is(one, -0) ? '-0' : String(one) }
+    if (!ArrayBuffer.isView(one)) return one
+    const { buffer, byteOffset, byteLength } = one
+    return { $array: one.constructor.name, bytes: Buffer.from(buffer, byteOffset, byteLength).toString('base64') }
+  })
+
+function revived(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(revived)
+  if (!isJsonObject(value)) return value
+  if ('$number' in value) return Number(value.$number)
+  if ('$array' in value) {
+    const bytes = Uint8Array.from(Buffer.from(String(value.bytes), 'base64'))
+    return new ARRAYS[value.$array as keyof typeof ARRAYS](bytes.buffer)
+  }
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, revived(one)]))
+}

@@ -1,0 +1,197 @@
+// `--resume`: a run that was stopped, at whatever moment and however, goes on to the same bytes.
+// FASP_KILLS=100 kills that many runs, FASP_KILLED_MODEL=<model> those of another model.
+import type { ChildProcess } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { type PrunePathOptions, prune } from '../src/node.ts'
+import { familyFolder } from './families.ts'
+import { fasp, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { asWindows, TINY_OPT } from './tiny.ts'
+
+const workplace = workplaces()
+const fixture = (path: string) => fileURLToPath(new URL(`fixtures/${path}`, import.meta.url))
+const contents = async (output: string) =>
+  output.endsWith('.gguf') ? readFileSync(output) : (await snapshot(output)).map(line => line.slice(output.length))
+const states = (folder: string) => readdirSync(folder).filter(name => name.endsWith('.partial'))
+/** In [0, 1), the same in each run. */
+const random = (() => {
+  let state = 1
+  return () => (state = (state * 48271) % 0x7fffffff) / 0x7fffffff
+})()
+
+class Stopped extends Error {}
+
+/** Runs until `at` events have come. @returns how many there were, or undefined where it was stopped */
+async function stopped(model: string, options: PrunePathOptions, at: number): Promise<number | undefined> {
+  let events = 0
+  const onEvent = () => {
+    if (events++ === at) throw new Stopped()
+  }
+  try {
+    await prune(model, { ...options, onEvent, saveEvery: 0 })
+    return events
+  } catch (error) {
+    if (error instanceof Stopped) return undefined
+    throw error
+  }
+}
+
+describe('stopped between two half-blocks, and gone on', () => {
+  const quick = { windows: 4, seqLen: 32, sparsity: 0.3 } as const
+  test.for<[string, string, Partial<PrunePathOptions>]>([
+    ['plain, activations on the disk', TINY_LLAMA, { method: 'plain', memory: 0 }],
+    ['stock, on text that the model writes', TINY_LLAMA, { calibration: undefined }],
+    [
+      'best, with exports and statistics',
+      TINY_LLAMA,
+      { method: 'best', to: [{ to: 'gguf', dtype: 'Q8_0' }], keepStatistics: true },
+    ],
+    ['best, with another kind of layers', TINY_OPT, { method: 'best' }],
+    ['a .gguf file with a smaller vocabulary', TINY_LLAMA, { output: 'out.gguf', vocabulary: { keep: ['text.txt'] } }],
+    ['flap', TINY_LLAMA, { method: 'flap' }],
+    ['shortgpt, which removes layers', TINY_LLAMA, { method: 'shortgpt' }],
+    ['a bound on the loss', TINY_LLAMA, { sparsity: undefined, maxLoss: 0.2, heldOut: 4 }],
+    ['experts', 'mixtral', { method: 'stock:scope=experts' }],
+    ['neurons of experts', 'qwen3_moe', {}],
+    ['halves beside each other, activations on the disk', 'gpt_neox', { method: 'best', memory: 0 }],
+    ['norms after', fixture('trained/tiny-gemma3'), {}],
+  ])('%s', async ([, name, given]) => {
+    const folder = await workplace()
+    const model = name.includes('/') ? name : join(folder, 'model')
+    if (model !== name) await familyFolder(name, model)
+    const ids = Array.from({ length: 4 }, () => Array.from({ length: 32 }, () => Math.floor(64 * random())))
+    const text = join(folder, 'text.txt')
+    const { output = 'out', vocabulary, ...rest } = given
+    const calibration = model === name ? [text] : asWindows(ids)
+    const options = (start: string) => ({
+      ...{ ...quick, calibration, ...rest, vocabulary: vocabulary && { keep: [text] } },
+      output: join(folder, start + output),
+    })
+    const whole = options('')
+    const events = (await stopped(model, whole, Number.POSITIVE_INFINITY))!
+    for (let i = 0; i < 2; i++) {
+      const one = options(`${i}`)
+      // Twice: what has gone on goes on.
+      const at = Math.floor(events * random())
+      expect(await stopped(model, one, at)).toBeUndefined()
+      await stopped(model, { ...one, resume: true }, Math.floor((events - at) * random()))
+      if (!existsSync(one.output)) await prune(model, { ...one, resume: true })
+      expect(await contents(one.output)).toEqual(await contents(whole.output))
+      expect(states(folder)).toEqual([])
+    }
+  })
+})
+
+describe('killed', () => {
+  const args = ['-s', '0.3', '--method', 'best', ...QUICK, '--to', 'gguf']
+  const model = process.env.FASP_KILLED_MODEL ?? TINY_LLAMA
+  test('at any moment', { timeout: 3_600_000 }, async () => {
+    const folder = await workplace()
+    const started = performance.now()
+    await run(folder, 'prune', model, ...args, '-o', 'whole')
+    const took = performance.now() - started
+    for (let left = Number(process.env.FASP_KILLS ?? 4); left > 0; left--) {
+      const output = `out${left}`
+      const again = ['prune', model, ...args, '-o', output, '--save-every', '0']
+      for (const how of [[], ['--resume']]) {
+        const moment = setTimeout(took * random())
+        await fasp([...again, ...how], { folder, onStart: child => void moment.then(() => child.kill('SIGKILL')) })
+      }
+      if (!existsSync(join(folder, output))) await run(folder, ...again, '--resume')
+      expect(await contents(join(folder, output))).toEqual(await contents(join(folder, 'whole')))
+      expect(states(folder)).toEqual([])
+    }
+  })
+})
+
+describe('a state', () => {
+  const args = ['prune', TINY_LLAMA, '-s', '0.3', '--method', 'stock', ...QUICK, '-o', 'out', '--save-every', '0']
+  /** A folder in which a run got a signal half way. */
+  const killed = async (signal: NodeJS.Signals = 'SIGKILL') => {
+    const folder = await workplace()
+    const stop = async (child: ChildProcess) => {
+      while (child.exitCode === null && !states(folder).some(name => hasRows(join(folder, name, 'state'))))
+        await setTimeout(2)
+      child.kill(signal)
+    }
+    const { code, stderr } = await fasp(args, { folder, onStart: child => void stop(child) })
+    expect(states(folder)).toHaveLength(1)
+    return { folder, state: join(folder, states(folder)[0], 'state'), code, stderr }
+  }
+
+  test('is mentioned by another run, which leaves it, and removed when the output is there', async () => {
+    const { folder, state } = await killed()
+    const { stderr } = await run(folder, ...args, '-s', '0.2')
+    expect(stderr).toContain('--resume goes on from there')
+    expect(stderr).toContain('is removed: it held what an earlier run into out had done')
+    expect(existsSync(state)).toBe(false)
+  })
+  test('of other options, texts, or another model is refused, and stays', async () => {
+    const { folder, state } = await killed()
+    const again = [...args, '--resume']
+    const says = ['sparsity is 0.2, there 0.3', 'dtype is "F16", there absent']
+    await refused(folder, [...again, '-s', '0.2', '--dtype', 'f16'], { code: 2, says })
+    writeFileSync(join(folder, 'text.txt'), TEXT.toUpperCase())
+    await refused(folder, again, { code: 2, says: ['calibration 1 sha256 is'] })
+    expect(existsSync(state)).toBe(true)
+  })
+  test.for<[string, (state: string) => void, string]>([
+    ['a file that is too short', state => truncateSync(join(state, rowsOf(state)), 1000), 'ends early'],
+    ['other rows', state => flip(join(state, rowsOf(state))), 'is not what was written'],
+    ['another value of a step', state => flip(join(state, 'step-0.json')), 'is not what was written'],
+    ['no JSON', state => flip(join(state, 'manifest.json'), 0), 'manifest.json'],
+    ['other weights', flipWeight, 'is not what was written'],
+    [
+      'a file elsewhere',
+      state => edit(state, text => text.replace(/"rows-[01]"/, '"../../text.txt"')),
+      'is not in the form',
+    ],
+    ['another version', state => edit(state, text => text.replace('"schema":1', '"schema":2')), 'schema is 2'],
+  ])('with %s is refused, and stays', async ([, damage, says]) => {
+    const { folder, state } = await killed()
+    damage(state)
+    const { code, stderr } = await fasp([...args, '--resume'], { folder })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^fasp: .*/m)
+    expect(stderr).toContain(says)
+    expect(states(folder)).toHaveLength(1)
+    expect(existsSync(join(folder, 'out'))).toBe(false)
+  })
+  test('is kept after Ctrl-C, which says how to go on', async () => {
+    const { folder, code, stderr } = await killed('SIGINT')
+    expect(code).toBe(130)
+    expect(stderr).toContain('what is done is kept, and the same command with --resume goes on from there')
+    const { stderr: again } = await run(folder, ...args, '--resume')
+    expect(again).toMatch(/Goes on after (attention|ffn|tables)/)
+  })
+  test('is asked for where there is none', async () => {
+    const folder = await workplace()
+    const { stderr } = await run(folder, ...args, '--resume')
+    expect(stderr).toContain('nothing to resume from')
+  })
+})
+
+const hasRows = (state: string) =>
+  existsSync(join(state, 'manifest.json')) && readFileSync(join(state, 'manifest.json'), 'utf8').includes('"rows"')
+const rowsOf = (state: string) => JSON.parse(readFileSync(join(state, 'manifest.json'), 'utf8')).rows.file
+const edit = (state: string, change: (text: string) => string) => {
+  const path = join(state, 'manifest.json')
+  writeFileSync(path, change(readFileSync(path, 'utf8')))
+}
+/** Changes one byte. */
+function flip(path: string, at = 50) {
+  const bytes = readFileSync(path)
+  bytes[at] ^= 1
+  writeFileSync(path, bytes)
+}
+
+function flipWeight(state: string) {
+  const [name] = Object.keys(JSON.parse(readFileSync(join(state, 'manifest.json'), 'utf8')).written.weights)
+  const path = join(state, '../model.safetensors')
+  const bytes = readFileSync(path)
+  const start = 8 + Number(bytes.readBigUInt64LE())
+  flip(path, start + JSON.parse(bytes.toString('utf8', 8, start))[name].data_offsets[0])
+}
