@@ -89,7 +89,7 @@ const OPTIONS = {
   },
   dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; .gguf: q8_0 … (default: as source)' },
   device,
-  threads,
+  threads: { ...threads, rare: true },
   memory,
   report: REPORT_OPTIONS.report,
   ...OUTPUT_OPTIONS,
