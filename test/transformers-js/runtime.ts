@@ -42,7 +42,7 @@ export async function inTransformersJs({ folder, dtype, prompts, tokens, text }:
   const options = { dtype, device: 'cpu' } as Parameters<typeof AutoModelForCausalLM.from_pretrained>[1]
   const model = (await AutoModelForCausalLM.from_pretrained(folder, options)) as unknown as Decoder
   try {
-    const ids = prompts.map(prompt => Array.from(tokenizer(prompt).input_ids.data as BigInt64Array, Number))
+    const ids = prompts.map(prompt => idsOf(tokenizer, prompt))
     /** Shorter ones are filled up on the left, and only the mask says so. */
     const write = async (sequences: readonly (readonly number[])[]) => {
       const length = Math.max(...sequences.map(sequence => sequence.length))
@@ -69,6 +69,15 @@ export async function inTransformersJs({ folder, dtype, prompts, tokens, text }:
     await model.dispose()
   }
 }
+
+export async function idsInTransformersJs(folder: string, text: string): Promise<number[]> {
+  return idsOf(await AutoTokenizer.from_pretrained(folder), text)
+}
+
+type Tokenizer = Awaited<ReturnType<typeof AutoTokenizer.from_pretrained>>
+
+const idsOf = (tokenizer: Tokenizer, text: string): number[] =>
+  Array.from(tokenizer(text).input_ids.data as BigInt64Array, Number)
 
 const int64 = (rows: readonly (readonly number[])[]) =>
   new Tensor('int64', BigInt64Array.from(rows.flat(), BigInt), [rows.length, rows[0].length])

@@ -1,7 +1,7 @@
 // What we prune and export as ONNX, in transformers.js itself: ids, logits, greedy text, batches and perplexity are ours, in Node, and the
 // text in Chromium too. All models are made by the command line. usage: npx vitest run --project transformers.js   (after npm run build)
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { floatSource } from '../../src/checkpoint/float-source.ts'
@@ -25,7 +25,7 @@ import { describeShared, sharedPath } from '../shared.ts'
 import { proves } from '../support.ts'
 import { TINY_MODELS, TINY_NAMES } from '../tiny.ts'
 import { openBrowser } from './browser.ts'
-import { inPipeline, inTransformersJs } from './runtime.ts'
+import { idsInTransformersJs, inPipeline, inTransformersJs } from './runtime.ts'
 
 const PROMPTS = [
   'Once upon a time there was a little',
@@ -158,6 +158,24 @@ describeShared('small models', () => {
     expect(stderr).toMatch(
       /^onnx: q8: transformers\.js writes the same \d+ tokens.*; probabilities differ by 0\.\d+ at most\.$/m,
     )
+  })
+})
+
+describeShared('a smaller vocabulary', () => {
+  test.each(TINY_NAMES)('%s: its tokenizer.json gives our ids, of a text that was not kept, too', async name => {
+    const [keep, other] = [join(root, 'keep.txt'), 'Zebras — 47 Żubry, 斑马\n']
+    writeFileSync(keep, PROMPTS.join('\n'))
+    const model = `${name}-vocabulary`
+    const folder = `${model}-stock`
+    const given = ['--vocabulary', keep, '--to', 'onnx:fp32']
+    await run(root, 'prune', TINY_MODELS[name], ...cut(model, 'stock', '128'), ...given)
+    await expectAgreement(folder, `${folder}/onnx`, 'fp32', 256)
+    await withModel(join(root, folder), async ({ checkpoint, architecture: { vocabularySize } }) => {
+      const ids = [...loadTokenizer(checkpoint).encode(other)]
+      expect(vocabularySize).toBeLessThan(500) // of 1024
+      expect(Math.max(...ids)).toBeLessThan(vocabularySize)
+      expect(await idsInTransformersJs(join(root, folder, 'onnx'), other)).toEqual(ids)
+    })
   })
 })
 
