@@ -69,7 +69,7 @@ const TOLERANCES: Readonly<Record<string, { readonly perplexity: number; readonl
 
 /** Exports a folder and compares llama.cpp on the file with our own engine on the file; in F32, with the folder too. */
 async function expectAgreement(folder: string, dtype: string, tokens: number) {
-  proves('llama.cpp', folder)
+  if (statSync(folder).isDirectory()) proves('llama.cpp', folder)
   const output = join(root, `model-${dtype}.gguf`)
   await exportModel(folder, { output, to: [{ to: 'gguf', dtype }], overwrite: true })
   await withModel(output, async (model, checkpoint) => {
@@ -319,6 +319,13 @@ describeShared('SmolLM2-135M at 30 %', () => {
     await prune(source, { sparsity: 0.3, method: 'plain', calibration, windows: 8, seqLen: 256, output })
   })
   test.each(['F32', 'F16', 'BF16', 'Q8_0'])('%s', dtype => expectAgreement(output, dtype, 64))
+})
+
+describeShared('Gemma 3 270M, as it is in its Q4_K_M file', () => {
+  test('F32', { timeout: 600_000 }, () => {
+    const source = execFileSync('bash', [sharedPath('scripts/fetch-gemma3.sh')], { encoding: 'utf8' }).trim()
+    return expectAgreement(source, 'F32', 128)
+  })
 })
 
 describe("llama.cpp's quantiser gives the same file", () => {

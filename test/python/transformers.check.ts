@@ -1,13 +1,16 @@
 // What we write, in transformers itself: the newest, and the oldest that the compact layout is written for. The models are pruned first, with
 // the built library, so that each is a test; check_transformers.py says what is compared. usage: npx vitest run --project transformers
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, parse } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { loadTokenizer, logits, openEngine } from '../../src/node.ts'
 import { TINY_LLAMA } from '../fasp.ts'
+import { perplexityOf, withModel } from '../opened.ts'
+import { describeShared, sharedPath } from '../shared.ts'
 import { proves } from '../support.ts'
 import { environment } from './environment.ts'
 
@@ -49,5 +52,21 @@ describe.each([
   test.each(cases.map(name => parse(name).name))('%s', name => {
     expect(problems[name]).toEqual([])
     proves('transformers', join(folder, JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')).model))
+  })
+})
+
+describeShared('Gemma 3 270M, from its GGUF file', () => {
+  test('has the perplexity of transformers', { timeout: HANGS }, async () => {
+    const source = execFileSync('bash', [sharedPath('scripts/fetch-gemma3.sh')], { encoding: 'utf8' }).trim()
+    const text = readFileSync(sharedPath('data/eval/wikitext2-test.txt'), 'utf8').slice(0, 10_000)
+    await using engine = openEngine()
+    await withModel(source, async (model, checkpoint) => {
+      const ids = [...loadTokenizer(checkpoint).encode(text).subarray(0, 512)]
+      const file = join(folder, 'ids')
+      writeFileSync(file, JSON.stringify(ids))
+      const { stdout } = await run(newest, here('gguf_perplexity.py'), source, file)
+      const ours = perplexityOf(await logits(model, engine, ids), ids, model.architecture.vocabularySize)
+      expect(ours / Number(stdout)).toBeCloseTo(1, 3)
+    })
   })
 })
