@@ -7,6 +7,7 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { type PrunePathOptions, prune } from '../src/node.ts'
+import { describeDisk, onDisk } from './disk.ts'
 import { familyFolder } from './families.ts'
 import { fasp, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { asWindows, TINY_OPT } from './tiny.ts'
@@ -195,3 +196,38 @@ function flipWeight(state: string) {
   const start = 8 + Number(bytes.readBigUInt64LE())
   flip(path, start + JSON.parse(bytes.toString('utf8', 8, start))[name].data_offsets[0])
 }
+
+describeDisk('on a full disk', () => {
+  const args = [
+    'prune',
+    TINY_LLAMA,
+    '-s',
+    '0.3',
+    '--calibration',
+    'text.txt',
+    '--windows',
+    '40',
+    '--seq-len',
+    '128',
+    '-o',
+    'disk/out',
+  ]
+  test('a run goes on without a state, and says so', async () => {
+    const folder = await workplace({ 'disk/x': '' })
+    const { code, stderr } = await fasp([...args, '--save-every', '0'], { folder, wrap: onDisk('size=5m') })
+    expect(code, stderr).toBe(0)
+    expect(stderr).toMatch(/The state that --resume would go on from .* and the disk has .* beside the output/)
+    expect(stderr.match(/left on the disk: .*/g)).toEqual(['left on the disk: out'])
+  })
+  test('a run that fails keeps its state, and goes on when there is room', async () => {
+    const folder = await workplace({ 'disk/x': '' })
+    const full =
+      'until ls disk/.out.*/state/manifest.json; do sleep 0.01; done; head -c 99M /dev/zero > disk/x; sleep 0.2'
+    const script = `mount -t tmpfs -o size=40m none disk; (${full}) &> x & "$@"; echo "first: $?" >&2; rm disk/x; exec "$@" --resume`
+    const wrap = ['unshare', '-m', 'bash', '-c', script, 'mounted']
+    const { code, stderr } = await fasp([...args, '--save-every', '0'], { folder, wrap })
+    expect(stderr).toMatch(/the disk is full; free some space.*\n.*--resume goes on from there\.\nfirst: 1$/m)
+    expect(stderr).toContain('Goes on after')
+    expect(code, stderr).toBe(0)
+  })
+})

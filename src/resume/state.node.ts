@@ -2,7 +2,7 @@
 // come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bytes as shown } from '../display.ts'
 import { FormatError, UsageError } from '../errors.ts'
@@ -142,8 +142,10 @@ class State implements Saved {
       this.#spent = (this.#savedAt - started) / 1000
     } catch (error) {
       this.#on = false
-      await rm(this.folder, { recursive: true, force: true }).catch(() => {})
-      const message = `The state of this run cannot be kept, so that it could not go on after an end by force: ${(error as Error).message}`
+      await this.#removeUnnamed().catch(() => {}) // what made this fail may keep it from that, too
+      const last = this.#manifest?.steps.at(-1)
+      const kept = last ? `stays at ${last.name}` : 'is not kept'
+      const message = `The state that --resume would go on from ${kept}: ${(error as Error).message}`
       yield { type: 'notice', message }
     }
   }
@@ -175,6 +177,14 @@ class State implements Saved {
     this.#manifest = next
     this.#new.length = 0
     tellUnfinished(join(folder, '..'), 'saved')
+  }
+
+  /** What no manifest names takes room. */
+  async #removeUnnamed(): Promise<void> {
+    if (!this.#manifest) return rm(this.folder, { recursive: true, force: true })
+    const { steps, rows } = this.#manifest
+    const named = [MANIFEST, ...steps.map(({ file }) => file), rows?.file]
+    for (const name of await readdir(this.folder)) if (!named.includes(name)) await rm(join(this.folder, name))
   }
 
   async #writeRows({ streams }: Held, file: string): Promise<Manifest['rows']> {
