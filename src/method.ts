@@ -3,6 +3,7 @@
 // Nothing after `resolveOptions` asks for a method by its name. docs/methods.md says what each part follows, and where it departs.
 import type { AllocateOptions } from './allocate/allocate.ts'
 import type { Allocate } from './allocate/own.ts'
+import { BASELINES } from './baselines/methods.ts'
 import { didYouMean, UsageError } from './errors.ts'
 import type { RestoreOptions } from './restore/least-squares.ts'
 import type { Score } from './score/own.ts'
@@ -122,11 +123,6 @@ const LEAST_LOSS = {
   repair: ['aligned', 'dense', 'pruned'],
   alpha: [0.2],
 } as const
-/** No other layout has a place for query and key rows of removed heads. */
-const HEADS = { scope: ['ffn+heads', 'ffn'], multiple: [], layout: ['padded', 'stock'] } as const
-/** What stays is a stock model with fewer layers. */
-const LAYERS = { scope: ['layers'], layout: ['stock'] } as const
-
 export const METHODS = {
   stock: {
     help: 'the least loss that loads wherever the model loaded: FFNs of one width',
@@ -168,52 +164,7 @@ export const METHODS = {
       layout: ['stock', 'padded', 'compact'],
     },
   },
-  flap: {
-    help: 'FLAP: heads and neurons that fluctuate least, their mean in the bias',
-    source: ['FLAP', '2312.11983'],
-    parts: {
-      scope: HEADS.scope,
-      allocate: ['standardized'],
-      score: ['fluctuation'],
-      repair: ['bias'],
-      layout: ['padded'], // each layer has widths of its own, and may lose all its heads or neurons
-    },
-  },
-  'wanda-sp': {
-    help: 'Wanda-sp: heads and neurons by the column score',
-    source: ['Wanda-sp', '2312.11983'],
-    parts: HEADS,
-  },
-  magnitude: {
-    help: 'heads and neurons by their weights alone',
-    source: ['mag-sp', '2312.11983'],
-    parts: { ...HEADS, score: ['magnitude'] },
-  },
-  random: {
-    help: 'heads and neurons by chance, from --seed',
-    source: ['a random choice'],
-    parts: { ...HEADS, score: ['random'] },
-  },
-  osscar: {
-    help: 'OSSCAR-like: heads and neurons by elimination, least squares',
-    source: ['OSSCAR', '2403.12983'],
-    parts: { ...HEADS, score: ['eliminate'], repair: ['pruned'], damp: [0.01] },
-  },
-  reap: {
-    help: 'REAP: experts that add least to the stream, no repair',
-    source: ['REAP', '2510.13999'],
-    parts: { scope: ['experts'], layout: ['stock'] },
-  },
-  shortgpt: {
-    help: 'ShortGPT: the layers that change the stream least',
-    source: ['ShortGPT', '2403.03853'],
-    parts: { ...LAYERS, allocate: ['influence'] },
-  },
-  sleb: {
-    help: 'SLEB: the layers that the perplexity misses least',
-    source: ['SLEB', '2402.09025'],
-    parts: { ...LAYERS, allocate: ['perplexity'], probeTokens: [1024] },
-  },
+  ...BASELINES,
 } as const satisfies Record<string, MethodSpec>
 
 export type MethodName = keyof typeof METHODS

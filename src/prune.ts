@@ -18,8 +18,8 @@ import { type PruneJob, pruneHalf, type Stage } from './prune-half.ts'
 import { pruneMixture } from './prune-mixture.ts'
 import { recipeOf, textResults } from './recipe.ts'
 import type { LayerResult, PruneResult } from './result.ts'
-import { type Held, type Saved, UNSAVED } from './resume/saved.ts'
 import { type PreparedRun, withWidths } from './run.ts'
+import { type Held, type Saved, UNSAVED } from './saved.ts'
 import type { DenseStatistics } from './statistics/dense.ts'
 import { calibration } from './text/calibration.ts'
 import type { Windows } from './text/windows.ts'
@@ -75,7 +75,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const options = { ...resolved, own: method.own }
     clock.start('allocate')
     stages.start('allocation')
-    const sharing = { ...options, fits: run.fits }
+    const sharing = { ...options, fits: run.fits, saved }
     const allocated: Allocated =
       resolved.sparsity > 0
         ? yield* saved.step('allocation', () => allocate(context, model, windows, sharing, input.denseStatistics))

@@ -31,7 +31,7 @@ const ENDING = '.partial'
 /** After it: what gave way to it, from then until it is in its place. */
 export const OLD = '.old'
 
-/** A folder in what is unfinished, and the file in it that says what a run can go on from (resume/state.node.ts). */
+/** A folder in what is unfinished, and the file in it that says what a run can go on from (write/state.node.ts). */
 export const STATE = 'state'
 export const MANIFEST = 'manifest.json'
 

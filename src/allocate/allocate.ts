@@ -56,14 +56,8 @@ export async function* allocate(
       return { dense, widths: await standardizedWidths(model, dense, options) }
     }
     case 'influence': {
-      const { layers } = yield* statistics()
-      const count = layersToRemove(model.architecture, options.sparsity)
-      return {
-        removed: leastInfluential(
-          layers.map(({ influence }) => influence),
-          count,
-        ),
-      }
+      const influences = (yield* statistics()).layers.map(({ influence }) => influence)
+      return { removed: leastInfluential(influences, layersToRemove(model.architecture, options.sparsity)) }
     }
     case 'perplexity': {
       const { probeTokens } = options

@@ -11,8 +11,8 @@ import type { Context } from '../forward/context.ts'
 import { Divergence } from '../forward/divergence.ts'
 import { Head, headRows } from '../forward/head.ts'
 import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
-import { embedWindows, type Stream } from '../forward/stream.ts'
-import { readHalf } from '../forward/weights.ts'
+import { embedWindows, heldBy, type Stream } from '../forward/stream.ts'
+import { type HalfWeights, readHalf } from '../forward/weights.ts'
 import { sharedOut } from '../least-sparsity.ts'
 import {
   type Architecture,
@@ -25,6 +25,7 @@ import {
 } from '../model/architecture.ts'
 import { fullWidth, type HalfBlock, hiddenSize, hiddenWidth, type Widths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
+import { type Saved, UNSAVED } from '../saved.ts'
 import { observe } from '../statistics/observe.ts'
 import type { Windows } from '../text/windows.ts'
 import { type CurveOptions, errorCurve } from './curve.ts'
@@ -36,6 +37,7 @@ export interface SensitivityOptions extends CurveOptions, WidthOptions {
   readonly probeTokens: number
   /** Whether widths are as small as asked for, in the place of `sparsity`. */
   readonly fits?: (widths: readonly Widths[]) => boolean
+  readonly saved?: Saved
 }
 
 /** What was measured in one half-block. Widths are neurons, or value channels of each KV head. */
@@ -105,6 +107,7 @@ export async function* allocateBySensitivity(
   options: SensitivityOptions,
 ): AsyncGenerator<ProgressEvent, { widths: Widths[]; allocation: Allocation }> {
   const { engine } = context
+  const { saved = UNSAVED } = options
   const a = model.architecture
   yield { type: 'phase', phase: 'allocate', total: layersOf(a), unit: 'layers' }
   const { seqLen } = windows
@@ -117,28 +120,41 @@ export async function* allocateBySensitivity(
   const probe = await embedWindows(context, model, runner, probed)
   const branches: Stream[] = []
   const measured: Measured[] = []
+  const cutAndBranch = async (weights: HalfWeights, range: { readonly cutTo: number; readonly least: number }) => {
+    const { statistics, hidden } = await observe(stream, weights)
+    const { errors, cut } = await errorCurve(engine, { weights, statistics }, { ...options, ...range })
+    const branch = await probe.fork()
+    await branch.throughPruned(weights, cut)
+    branches.push(branch)
+    await stream.advance(weights, wholeOutput(weights), hidden)
+    return errors
+  }
+  const held = async (names: readonly string[] = []) => {
+    while (names.includes(`branch${branches.length}`)) branches.push(await probe.fork())
+    const all = branches.map((branch, i) => [`branch${i}`, branch])
+    return heldBy({ stream, probe, ...Object.fromEntries(all) }, names)
+  }
+  saved.holds({ streams: { allocation: { held } } })
   for (let layer = 0; layer < layersOf(a); layer++) {
     for (const half of halfBlocks(a, layer)) {
-      const weights = await readHalf(model, half)
-      for (const branch of branches) await branch.through(weights)
-      if (!inScope(half, options.scope)) await stream.through(weights)
-      else {
-        const { statistics, hidden } = await observe(stream, weights)
-        const full = fullWidth(half)
-        const cutTo = Math.ceil(full / 2)
-        const range = { cutTo, least: leastOf(full, least) }
-        const { errors, cut } = await errorCurve(engine, { weights, statistics }, { ...options, ...range })
-        measured.push({ half, cutTo, errors })
-        const branch = await probe.fork()
-        await branch.throughPruned(weights, cut)
-        branches.push(branch)
-        await stream.advance(weights, wholeOutput(weights), hidden)
-      }
-      await probe.through(weights)
+      const full = fullWidth(half)
+      const cutTo = Math.ceil(full / 2)
+      const errors = yield* saved.step(`sensitivity of ${half.kind} ${layer}`, async () => {
+        const weights = await readHalf(model, half)
+        for (const branch of branches) await branch.through(weights)
+        const isIn = inScope(half, options.scope)
+        const errors = isIn ? await cutAndBranch(weights, { cutTo, least: leastOf(full, least) }) : undefined
+        if (!isIn) await stream.through(weights)
+        await probe.through(weights)
+        return errors
+      })
+      if (errors) measured.push({ half, cutTo, errors })
     }
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) }
   }
+  yield* saved.restore() // where all steps were done
   const kl = await divergences(model, probe, branches, probed[0].length)
+  saved.holds()
   for (const each of [stream, probe, ...branches]) await each.close()
   const share = (sparsity: number) => shareOut(a, measured, kl, { ...options, sparsity }, least, probe.tokens)
   return sharedOut(share, options.sparsity, options.fits && (({ widths }) => options.fits!(widths)))

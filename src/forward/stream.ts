@@ -175,6 +175,15 @@ export class Stream {
   }
 }
 
+/** What streams hold, by name. @param names also those of these that are not there yet */
+export async function heldBy(streams: Readonly<Record<string, Stream | undefined>>, names: readonly string[]) {
+  const held = new Map<string, Activations>()
+  for (const [name, stream] of Object.entries(streams))
+    for (const [i, rows] of ((await stream?.held(names.includes(`${name} 1`))) ?? []).entries())
+      held.set(i === 0 ? name : `${name} ${i}`, rows)
+  return held
+}
+
 async function filled(
   { pool }: Context,
   batches: readonly StreamBatch[],

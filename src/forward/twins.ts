@@ -2,7 +2,7 @@
 // the windows that are calibrated on, where there is a dense target, and for those that losses are measured on.
 
 import type { Activations } from './activations.ts'
-import type { Stream } from './stream.ts'
+import { heldBy, type Stream } from './stream.ts'
 import type { HalfWeights } from './weights.ts'
 
 export class Twins {
@@ -30,11 +30,7 @@ export class Twins {
   /** All that both hold, by name. @param names also those of these that are not there yet */
   async held(names: readonly string[] = []): Promise<Map<string, Activations>> {
     if (names.includes('dense')) this.#dense ??= await this.pruned.fork()
-    const held = new Map<string, Activations>()
-    for (const [name, stream] of Object.entries({ pruned: this.pruned, dense: this.#dense }))
-      for (const [i, rows] of ((await stream?.held(names.includes(`${name} 1`))) ?? []).entries())
-        held.set(i === 0 ? name : `${name} ${i}`, rows)
-    return held
+    return heldBy({ pruned: this.pruned, dense: this.#dense }, names)
   }
 
   async close(): Promise<void> {

@@ -8,6 +8,7 @@ import {
   type SafetensorsLayout,
 } from '../formats/safetensors.ts'
 import { elements } from '../formats/tensors.ts'
+import type { WrittenTensor } from '../saved.ts'
 import { type Sink, type SinkFile, writeFile } from './sink.ts'
 
 interface Shard {
@@ -23,15 +24,6 @@ interface Place {
   readonly tensor: PlacedTensor
   /** Bytes that have not come. */
   left: number
-}
-
-/** Where a tensor lies in a file of the output. */
-export interface WrittenTensor {
-  readonly name: string
-  /** As `written` of the sink gives it. */
-  readonly file: string | Uint8Array
-  readonly offset: number
-  readonly byteLength: number
 }
 
 export class CheckpointWriter {

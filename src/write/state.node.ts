@@ -11,10 +11,9 @@ import { readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import type { Activations } from '../forward/activations.ts'
+import { done, type Held, type Saved, type WrittenTensor } from '../saved.ts'
 import { hasState, MANIFEST, STATE, tellUnfinished } from '../unfinished.node.ts'
-import type { WrittenTensor } from '../write/checkpoint.ts'
-import { syncFolder } from '../write/place.node.ts'
-import { done, type Held, type Saved } from './saved.ts'
+import { syncFolder } from './place.node.ts'
 
 /** Of the form of these files. */
 const SCHEMA = 1
@@ -99,7 +98,7 @@ class State implements Saved {
     return this.values.has(name)
   }
 
-  holds(held: Held): void {
+  holds(held?: Held): void {
     this.#held = held
   }
 
@@ -121,7 +120,7 @@ class State implements Saved {
     this.#restored = true
     const { found: manifest, folder } = this
     if (!manifest) return
-    for (const [of, output] of Object.entries(this.#held.outputs)) {
+    for (const [of, output] of Object.entries(this.#held.outputs ?? {})) {
       const hashes = manifest.written[of] ?? {}
       await output?.resume(Object.keys(hashes))
       for (const tensor of (await output?.written()) ?? [])

@@ -1,15 +1,37 @@
 // What a run that is killed goes on from: the values of its steps that are done, and what they have made of the streams and of the output.
-import type { ProgressEvent } from '../events.ts'
-import type { Twins } from '../forward/twins.ts'
-import type { CheckpointWriter } from '../write/checkpoint.ts'
+import type { ProgressEvent } from './events.ts'
+import type { Activations } from './forward/activations.ts'
 
 /** What a step does, and tells while it does it. */
 type Doing<T> = () => AsyncGenerator<ProgressEvent, T> | Promise<T>
 
+/** Streams that go through the steps. */
+export interface HeldStreams {
+  /** All that they hold, by name. @param names also those of these that are not there yet */
+  held(names?: readonly string[]): Promise<ReadonlyMap<string, Activations>>
+}
+
+/** Where a tensor lies in a file of the output. */
+export interface WrittenTensor {
+  readonly name: string
+  /** As `written` of the sink gives it. */
+  readonly file: string | Uint8Array
+  readonly offset: number
+  readonly byteLength: number
+}
+
+/** An output that steps write to. */
+export interface HeldOutput {
+  /** Tensors that are whole, in the order in which they became so. Waits until the disk has them. */
+  written(): Promise<readonly WrittenTensor[]>
+  /** Tensors are there from an earlier run, in files that the sink has kept. */
+  resume(names: readonly string[]): Promise<void>
+}
+
 /** What steps change. */
 export interface Held {
-  readonly streams: Readonly<Record<string, Twins | undefined>>
-  readonly outputs: Readonly<Record<string, CheckpointWriter | undefined>>
+  readonly streams: Readonly<Record<string, HeldStreams | undefined>>
+  readonly outputs?: Readonly<Record<string, HeldOutput | undefined>>
 }
 
 export interface Saved {
@@ -18,7 +40,7 @@ export interface Saved {
   /** What a step gave when it was done, or what doing it gives: plain data and typed arrays. */
   step<T>(name: string, doing: Doing<T>): AsyncGenerator<ProgressEvent, T>
   /** From here on steps change this. */
-  holds(held: Held): void
+  holds(held?: Held): void
   /** What is held becomes what the steps that an earlier run has done have made of it. Before a step that is not done this is done by itself. */
   restore(): AsyncGenerator<ProgressEvent, void>
 }
