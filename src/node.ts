@@ -185,6 +185,7 @@ export type { PathPlan, PathRun, PlanOptions, PrunePathOptions, PrunePathResult 
 export type { Check, Verification } from './library/verify.node.ts'
 export { describeMachine } from './report/machine.node.ts'
 export { type ReportOptions, readResult, writeReport } from './report/report.node.ts'
+export { CommonSteps } from './saved.ts'
 export { readText } from './text/text.node.ts'
 export {
   compareEvents,

@@ -110,15 +110,15 @@ describe('killed', () => {
 
 describe('a state', () => {
   const args = ['prune', TINY_LLAMA, '-s', '0.3', '--method', 'stock', ...QUICK, '-o', 'out', '--save-every', '0']
-  /** A folder in which a run got a signal half way. */
-  const killed = async (signal: NodeJS.Signals = 'SIGKILL') => {
+  /** A folder in which a run got a signal half way. @param start of the output's name */
+  const killed = async (signal: NodeJS.Signals = 'SIGKILL', start = 'out', more: readonly string[] = []) => {
     const folder = await workplace()
+    const isHalfWay = (name: string) => name.startsWith(`.${start}`) && hasRows(join(folder, name, 'state'))
     const stop = async (child: ChildProcess) => {
-      while (child.exitCode === null && !states(folder).some(name => hasRows(join(folder, name, 'state'))))
-        await setTimeout(2)
+      while (child.exitCode === null && !states(folder).some(isHalfWay)) await setTimeout(2)
       child.kill(signal)
     }
-    const { code, stderr } = await fasp(args, { folder, onStart: child => void stop(child) })
+    const { code, stderr } = await fasp([...args, ...more], { folder, onStart: child => void stop(child) })
     expect(states(folder)).toHaveLength(1)
     return { folder, state: join(folder, states(folder)[0], 'state'), code, stderr }
   }
@@ -167,6 +167,20 @@ describe('a state', () => {
     expect(stderr).toContain('what is done is kept, and the same command with --resume goes on from there')
     const { stderr: again } = await run(folder, ...args, '--resume')
     expect(again).toMatch(/Goes on after (attention|ffn|tables)/)
+  })
+  test('of one of several sizes: those that are there stay', async () => {
+    const several = ['-s', '0.2,0.3', '--method', 'best']
+    const { folder } = await killed('SIGKILL', 'out-0.3', several)
+    const { stdout } = await run(folder, ...args, ...several, '--resume')
+    expect(stdout).toContain('out-0.2 is there already.')
+    for (const [size, output] of [
+      ['0.2', 'one'],
+      ['0.3', 'two'],
+    ]) {
+      await run(folder, ...args, '--method', 'best', '-s', size, '-o', output)
+      expect(await contents(join(folder, `out-${size}`))).toEqual(await contents(join(folder, output)))
+    }
+    expect(states(folder)).toEqual([])
   })
   test('is asked for where there is none', async () => {
     const folder = await workplace()

@@ -3,7 +3,17 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { best, MemorySink, type PlanOptions, type ProgressEvent, plain, planPrune, prune } from '../src/node.ts'
+import {
+  best,
+  CommonSteps,
+  MemorySink,
+  type PathPlan,
+  type PlanOptions,
+  type ProgressEvent,
+  plain,
+  planPrune,
+  prune,
+} from '../src/node.ts'
 import { heldOutCost } from '../src/notices.ts'
 import { QUICK, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { TINY_OPT } from './tiny.ts'
@@ -226,5 +236,30 @@ describe('on the command line', () => {
     expect(await plan('--params', '1.0M')).toMatch(
       /^Asked 1\.0 M parameters: sparsity 0\.\d{3} of the decoder linears\.\n/,
     )
+  })
+})
+
+describe('several sizes at once', () => {
+  test('are those of runs of their own, and measure once what depends on no sparsity', async () => {
+    const folder = await workplace()
+    const args = ['prune', TINY_LLAMA, '--method', 'best', '--windows', '4', '--seq-len', '32', '--overwrite']
+    const { stderr, stdout } = await run(folder, ...args, '-s', '20%,30%', '-o', 'out.gguf', '--report', 'r.json')
+    expect(stderr.match(/^(calibration text|allocate): .* took/gm)).toHaveLength(2)
+    expect(stdout).toContain('Wrote out-0.3.gguf')
+    const report = JSON.parse(readFileSync(join(folder, 'r.json'), 'utf8'))
+    expect(report.runs.map(({ sparsity }: { sparsity: number }) => sparsity)).toEqual([0, 0.2, 0.3])
+    for (const sparsity of ['0.2', '0.3']) {
+      await run(folder, ...args, '-s', sparsity, '-o', 'one.gguf')
+      const [one, ofMany] = ['one', `out-${sparsity}`].map(name => readFileSync(join(folder, `${name}.gguf`)))
+      expect(ofMany.equals(one)).toBe(true)
+    }
+    const { stdout: planned } = await run(folder, ...args, '-s', '0.2,0.4', '-o', 'out', '--dry-run', '--json')
+    expect(JSON.parse(planned).map(({ options }: PathPlan) => options.sparsity)).toEqual([0.2, 0.4])
+  })
+  test('share no more than that', async () => {
+    const common = new CommonSteps()
+    const run = (seed: number) => prune(TINY_LLAMA, { ...quick, sparsity: 0.2, seed, common, output: place() })
+    await run(1)
+    await expect(run(2)).rejects.toThrow('differ in the sparsity and the output alone')
   })
 })

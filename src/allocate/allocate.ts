@@ -8,6 +8,7 @@ import type { Context } from '../forward/context.ts'
 import { sharedOut } from '../least-sparsity.ts'
 import type { Widths } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
+import { UNSAVED } from '../saved.ts'
 import { type DenseStatistics, denseStatistics } from '../statistics/dense.ts'
 import type { Windows } from '../text/windows.ts'
 import { type Allocate, ownWidths } from './own.ts'
@@ -40,7 +41,8 @@ export async function* allocate(
   given?: DenseStatistics,
 ): AsyncGenerator<ProgressEvent, Allocated> {
   const statistics = async function* () {
-    return given ?? (yield* denseStatistics(context, model, windows))
+    const make = () => denseStatistics(context, model, windows)
+    return given ?? (yield* (options.saved ?? UNSAVED).step('dense statistics', make))
   }
   switch (options.allocate) {
     case 'uniform':

@@ -106,22 +106,39 @@ export async function* allocateBySensitivity(
   windows: Windows,
   options: SensitivityOptions,
 ): AsyncGenerator<ProgressEvent, { widths: Widths[]; allocation: Allocation }> {
-  const { engine } = context
   const { saved = UNSAVED } = options
   const a = model.architecture
-  yield { type: 'phase', phase: 'allocate', total: layersOf(a), unit: 'layers' }
-  const { seqLen } = windows
   const least = leastShare(a, options)
-  const observed = some(windows.windows, Math.ceil(statisticsTokens(a) / seqLen))
-  const others = windows.windows.filter(window => !observed.includes(window))
-  const probed = probeWindows(others.length > 0 ? others : windows.windows, options.probeTokens)
+  const measuring = () => measure(context, model, windows, { ...options, least, saved })
+  const { errors, kl, tokens } = yield* saved.step(`sensitivities down to ${least}`, measuring)
+  const measured = a.halves.flatMap((half, i) => (errors[i] ? { half, cutTo: cutTo(half), errors: errors[i] } : []))
+  const share = (sparsity: number) => shareOut(a, measured, kl, { ...options, sparsity }, least, tokens)
+  return sharedOut(share, options.sparsity, options.fits && (({ widths }) => options.fits!(widths)))
+}
+
+const cutTo = (half: HalfBlock): number => Math.ceil(fullWidth(half) / 2)
+
+/** @returns of each half-block its curve, undefined where it is not in scope, and of those that are in scope the KL; and the probe's tokens */
+async function* measure(
+  context: Context,
+  model: Model,
+  { windows, seqLen }: Windows,
+  options: SensitivityOptions & { readonly least: number; readonly saved: Saved },
+) {
+  const { engine } = context
+  const { least, saved } = options
+  const a = model.architecture
+  yield { type: 'phase', phase: 'allocate', total: layersOf(a), unit: 'layers' } as const
+  const observed = some(windows, Math.ceil(statisticsTokens(a) / seqLen))
+  const others = windows.filter(window => !observed.includes(window))
+  const probed = probeWindows(others.length > 0 ? others : windows, options.probeTokens)
   const runner = new HalfBlockRunner(engine, seqLen, 'float32')
   const stream = await embedWindows(context, model, runner, observed)
   const probe = await embedWindows(context, model, runner, probed)
   const branches: Stream[] = []
-  const measured: Measured[] = []
-  const cutAndBranch = async (weights: HalfWeights, range: { readonly cutTo: number; readonly least: number }) => {
+  const cutAndBranch = async (weights: HalfWeights, half: HalfBlock) => {
     const { statistics, hidden } = await observe(stream, weights)
+    const range = { cutTo: cutTo(half), least: leastOf(fullWidth(half), least) }
     const { errors, cut } = await errorCurve(engine, { weights, statistics }, { ...options, ...range })
     const branch = await probe.fork()
     await branch.throughPruned(weights, cut)
@@ -135,29 +152,27 @@ export async function* allocateBySensitivity(
     return heldBy({ stream, probe, ...Object.fromEntries(all) }, names)
   }
   saved.holds({ streams: { allocation: { held } } })
+  const errors: (readonly WidthCost[] | undefined)[] = []
   for (let layer = 0; layer < layersOf(a); layer++) {
     for (const half of halfBlocks(a, layer)) {
-      const full = fullWidth(half)
-      const cutTo = Math.ceil(full / 2)
-      const errors = yield* saved.step(`sensitivity of ${half.kind} ${layer}`, async () => {
+      const one = saved.step(`sensitivity of ${half.kind} ${layer}`, async () => {
         const weights = await readHalf(model, half)
         for (const branch of branches) await branch.through(weights)
         const isIn = inScope(half, options.scope)
-        const errors = isIn ? await cutAndBranch(weights, { cutTo, least: leastOf(full, least) }) : undefined
+        const errors = isIn ? await cutAndBranch(weights, half) : undefined
         if (!isIn) await stream.through(weights)
         await probe.through(weights)
         return errors
       })
-      if (errors) measured.push({ half, cutTo, errors })
+      errors.push(yield* one)
     }
-    yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) }
+    yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) } as const
   }
   yield* saved.restore() // where all steps were done
   const kl = await divergences(model, probe, branches, probed[0].length)
   saved.holds()
   for (const each of [stream, probe, ...branches]) await each.close()
-  const share = (sparsity: number) => shareOut(a, measured, kl, { ...options, sparsity }, least, probe.tokens)
-  return sharedOut(share, options.sparsity, options.fits && (({ widths }) => options.fits!(widths)))
+  return { errors, kl, tokens: probe.tokens }
 }
 
 /** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window, where there is something to look back at. */

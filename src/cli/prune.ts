@@ -1,15 +1,18 @@
 // fasp prune: options → library → tables.
 
+import { existsSync } from 'node:fs'
 import { prefillSpeeds } from '../bench/prefill.ts'
 import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import {
+  CommonSteps,
   describeMachine,
   type EngineOptions,
   type Model,
   openEngine,
   openModel,
   type PlanOptions,
+  type PrunePathOptions,
   planPruneEvents,
   prepareEvents,
 } from '../node.ts'
@@ -27,8 +30,9 @@ import {
   vocabularyTable,
 } from '../report/terminal.ts'
 import { chatTemplate } from '../text/chat.ts'
+import { checkOutput } from '../write/place.node.ts'
 import { type Parsed, PERCENT } from './arguments.ts'
-import { defineCommand } from './command.ts'
+import { type Context, defineCommand } from './command.ts'
 import {
   engineOptions,
   exportRequest,
@@ -50,7 +54,13 @@ const BYTES = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB
 const COUNTS = { k: 1e3, M: 1e6, B: 1e9 }
 
 const OPTIONS = {
-  sparsity: { type: 'number', short: 's', units: PERCENT, help: 'part of the decoder linears to remove, 0 to 0.9' },
+  sparsity: {
+    type: 'number',
+    short: 's',
+    list: true,
+    units: PERCENT,
+    help: 'part of the decoder linears to remove, 0 to 0.9; several: 0.2,0.3',
+  },
   size: { type: 'number', units: BYTES, value: '85MB', help: 'or: of the .gguf, or the weights of the folder' },
   params: { type: 'number', units: COUNTS, value: '100M', rare: true, help: 'or: parameters of the whole model' },
   'max-loss': { type: 'number', value: 'nats', help: 'or: cost a token on held-out text; some trial runs' },
@@ -112,7 +122,7 @@ export default defineCommand({
   methods: true,
   examples: [
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
-    'fasp prune my-model.gguf -s 0.3 -o smaller --method best:alpha=0.25',
+    'fasp prune my-model.gguf -s 0.2,0.3,0.5 -o smaller --method best',
     'fasp prune facebook/opt-125m -s 0.2 -o smaller',
     'fasp prune my-model.gguf --size 85MB -o smaller.gguf',
     'fasp prune other-model --recipe smaller/fasp.json -o other-smaller',
@@ -123,71 +133,114 @@ export default defineCommand({
       throw new UsageError(
         `--size is ${options.size} bytes, which no model has. Give a unit: --size ${options.size}MB.`,
       )
-    const settings = { ...planOptions(options), signal }
+    const amounts = options.sparsity?.length ? options.sparsity : [undefined]
+    const outputOf = (sparsity?: number) => (amounts.length > 1 ? pathOf(options.output, sparsity) : options.output)
+    const settingsOf = (sparsity?: number) => ({
+      ...{ ...planOptions(options), sparsity, output: outputOf(sparsity), overwrite: options.overwrite, signal },
+    })
     if (options['dry-run']) {
-      const plan = await showProgress(planPruneEvents(model, { ...settings, overwrite: options.overwrite }))
-      done(askedText(plan.options, plan))
-      print(planText(plan))
-      give({ ...plan, tensors: undefined, architecture: undefined })
+      const plans = []
+      for (const sparsity of amounts) {
+        const plan = await showProgress(planPruneEvents(model, settingsOf(sparsity)))
+        done(askedText(plan.options, plan))
+        print(planText(plan))
+        plans.push({ ...plan, tensors: undefined, architecture: undefined })
+      }
+      give(plans.length > 1 ? plans : plans[0])
       return
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    const { output, overwrite, text } = options
-    const engine = engineOptions(options)
-    const reports = wantsReport(options)
-    const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
     await checkReports(options)
-    const measured = { textWindows: options['text-windows'], keepStatistics: options['keep-statistics'] }
-    const resuming = { resume: options.resume, saveEvery: options['save-every'] }
-    await using run = await showProgress(
-      prepareEvents(model, { ...settings, ...measured, ...resuming, output, overwrite, engine }),
-    )
-    const before = await describe(run.model)
-    const told: string[] = []
-    const result = await showProgress(run.pruneEvents(), told)
-    const after = await describe(output)
-    const peakMemoryBytes = peakMemory()
-    const shown = reports || !(options.json || options.quiet)
-    const speeds = shown ? await speedsOf(run.model, output, engine, signal) : []
-    const { exports, perplexities, seconds: all, ...others } = result
-    const { 'evaluate dense': denseSeconds = 0, ...rest } = all
-    const { 'evaluate pruned': _, ...seconds } = rest
-    const denseRun: Run = {
-      ...{ name: 'dense', sparsity: 0, samples: before?.samples ?? [], tasks: [], tokensPerSecond: speeds[0] },
-      ...{ perplexity: perplexities.dense ?? [], seconds: { 'evaluate dense': denseSeconds } },
+    const isThere = (sparsity?: number) => options.resume && amounts.length > 1 && existsSync(outputOf(sparsity)!)
+    const left = amounts.filter(sparsity => !isThere(sparsity))
+    for (const sparsity of amounts) if (isThere(sparsity)) done(`${outputOf(sparsity)} is there already.`)
+    for (const sparsity of left) await checkOutput(outputOf(sparsity)!, options.overwrite, [model]) // before hours of work
+    const common = new CommonSteps()
+    const shown: Shown[] = []
+    for (const sparsity of left) {
+      if (amounts.length > 1) print(`${shown.length > 0 ? '\n' : ''}${outputOf(sparsity)}`)
+      const settings = { ...settingsOf(sparsity), output: outputOf(sparsity)!, common }
+      shown.push(await pruneOne(model, settings, options, { print, done, signal }))
     }
-    const prunedRun: PrunedRun = {
-      ...{ name: runName(result), sparsity: result.options.sparsity, samples: after?.samples ?? [], tasks: [] },
-      ...{ prune: { ...others, seconds }, perplexity: perplexities.pruned ?? [], seconds: rest, peakMemoryBytes },
-      notices: told.filter(message => !result.notices.includes(message)),
-      exports: exports.length > 0 ? exports.map(({ path: _, ...one }) => one) : undefined,
-      tokensPerSecond: speeds[1],
-    }
-    const style = terminalStyle(process.stdout)
-    const dim = (text: string) => paint(process.stdout, 'dim', text)
-    done(paint(process.stdout, 'bold', wrap(headline(denseRun, prunedRun), style.columns)))
-    const layers = layersText(result, options.verbose, style)
-    if (layers) print(`\n${dim(layers)}`)
-    print(`\n${askedText(result.options, result)}\n${sizesTable(result.sizes)}`)
-    if (result.vocabulary) print(`\n${vocabularyTable(result.vocabulary)}`)
-    const losses = lossTable(result)
-    if (losses) print(`\n${dim(losses)}`)
-    if (perplexities.pruned) print(`\n${perplexityTable(perplexities, result.vocabulary)}`)
-    if (exports.length > 0) print(`\n${exportsTable(exports)}`)
-    print(`\n${dim(wrap(secondsLine(result.seconds, peakMemoryBytes), style.columns))}`)
-    done(`Wrote ${[...new Set([output, ...exports.map(({ path }) => path)])].join(', ')}`)
-    if (before) {
-      const machine = describeMachine(engine, options.products)
-      const file = resultFile({ command: 'prune', machine, model: before.model, runs: [denseRun, prunedRun] })
+    const [first] = shown
+    if (first?.facts) {
+      const machine = describeMachine(engineOptions(options), options.products)
+      const runs = [first.dense, ...shown.map(({ pruned }) => pruned)]
+      const file = resultFile({ command: 'prune', machine, model: first.facts, runs })
       for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
     }
-    const calibratedOnIt = options.calibration?.some(name => /wiki/i.test(name))
-    const readable = text?.[0] ?? (calibratedOnIt ? 'c4' : 'wikitext2') // another than it was calibrated on
-    const chat = chatTemplate(run.model.checkpoint) !== undefined
-    print(`\n${nextCommands(model, output, readable, chat, !result.vocabulary)}`)
-    give({ ...result, peakMemoryBytes })
+    if (first) print(`\n${shown.at(-1)!.next}`)
+    const results = shown.map(({ result }) => result)
+    give(results.length > 1 ? results : results[0])
   },
 })
+
+/** What a run has shown, for reports. */
+interface Shown {
+  readonly dense: Run
+  readonly pruned: PrunedRun
+  readonly facts?: NonNullable<Awaited<ReturnType<typeof describeForReport>>>['model']
+  readonly next: string
+  readonly result: object
+}
+
+/** `smaller-0.2`, `smaller-0.2.gguf` */
+const pathOf = (output: string | undefined, sparsity?: number) =>
+  output?.replace(/(\.gguf)?\/*$/i, (_, ending = '') => `-${sparsity}${ending}`)
+
+async function pruneOne(
+  model: string,
+  settings: PrunePathOptions & { readonly output: string },
+  options: Parsed<typeof OPTIONS>,
+  { print, done, signal }: Pick<Context, 'print' | 'done' | 'signal'>,
+): Promise<Shown> {
+  const { output } = settings
+  const engine = engineOptions(options)
+  const reports = wantsReport(options)
+  const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
+  const measured = { textWindows: options['text-windows'], keepStatistics: options['keep-statistics'] }
+  const resuming = { resume: options.resume, saveEvery: options['save-every'] }
+  await using run = await showProgress(prepareEvents(model, { ...settings, ...measured, ...resuming, engine }))
+  const before = await describe(run.model)
+  const told: string[] = []
+  const result = await showProgress(run.pruneEvents(), told)
+  const after = await describe(output)
+  const peakMemoryBytes = peakMemory()
+  const shown = reports || !(options.json || options.quiet)
+  const speeds = shown ? await speedsOf(run.model, output, engine, signal) : []
+  const { exports, perplexities, seconds: all, ...others } = result
+  const { 'evaluate dense': denseSeconds = 0, ...rest } = all
+  const { 'evaluate pruned': _, ...seconds } = rest
+  const dense: Run = {
+    ...{ name: 'dense', sparsity: 0, samples: before?.samples ?? [], tasks: [], tokensPerSecond: speeds[0] },
+    ...{ perplexity: perplexities.dense ?? [], seconds: { 'evaluate dense': denseSeconds } },
+  }
+  const pruned: PrunedRun = {
+    ...{ name: runName(result), sparsity: result.options.sparsity, samples: after?.samples ?? [], tasks: [] },
+    ...{ prune: { ...others, seconds }, perplexity: perplexities.pruned ?? [], seconds: rest, peakMemoryBytes },
+    notices: told.filter(message => !result.notices.includes(message)),
+    exports: exports.length > 0 ? exports.map(({ path: _, ...one }) => one) : undefined,
+    tokensPerSecond: speeds[1],
+  }
+  const style = terminalStyle(process.stdout)
+  const dim = (text: string) => paint(process.stdout, 'dim', text)
+  done(paint(process.stdout, 'bold', wrap(headline(dense, pruned), style.columns)))
+  const layers = layersText(result, options.verbose, style)
+  if (layers) print(`\n${dim(layers)}`)
+  print(`\n${askedText(result.options, result)}\n${sizesTable(result.sizes)}`)
+  if (result.vocabulary) print(`\n${vocabularyTable(result.vocabulary)}`)
+  const losses = lossTable(result)
+  if (losses) print(`\n${dim(losses)}`)
+  if (perplexities.pruned) print(`\n${perplexityTable(perplexities, result.vocabulary)}`)
+  if (exports.length > 0) print(`\n${exportsTable(exports)}`)
+  print(`\n${dim(wrap(secondsLine(result.seconds, peakMemoryBytes), style.columns))}`)
+  done(`Wrote ${[...new Set([output, ...exports.map(({ path }) => path)])].join(', ')}`)
+  const calibratedOnIt = options.calibration?.some(name => /wiki/i.test(name))
+  const readable = options.text?.[0] ?? (calibratedOnIt ? 'c4' : 'wikitext2') // another than it was calibrated on
+  const chat = chatTemplate(run.model.checkpoint) !== undefined
+  const next = nextCommands(model, output, readable, chat, !result.vocabulary)
+  return { dense, pruned, facts: before?.model, next, result: { ...result, peakMemoryBytes } }
+}
 
 async function speedsOf(dense: Model, output: string, options: EngineOptions, signal: AbortSignal): Promise<number[]> {
   await using pruned = await openModel(output)
@@ -197,11 +250,9 @@ async function speedsOf(dense: Model, output: string, options: EngineOptions, si
 
 function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
   return {
-    sparsity: options.sparsity,
     size: options.size,
     parameters: options.params,
     maxLoss: options['max-loss'],
-    output: options.output,
     recipe: options.recipe,
     to: options.to?.map(exportRequest),
     calibration: options.calibration,

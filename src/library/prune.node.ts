@@ -27,6 +27,7 @@ import { checkRange, type PruneOptions, type ResolvedOptions } from '../options.
 import type { OutputBytes, Plan } from '../plan.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
+import type { CommonSteps } from '../saved.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import { hasState } from '../unfinished.node.ts'
@@ -85,6 +86,12 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   readonly resume?: boolean
   /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each half-block. @default 15 */
   readonly saveEvery?: number
+  /**
+   * What does not depend on the sparsity is made once in the runs that are given the same object: calibration windows, statistics of the dense
+   * model, sensitivities. They may differ in `sparsity` and `output` alone.
+   * @example const common = new CommonSteps(); for (const sparsity of [0.2, 0.3]) await prune(model, { sparsity, common, output: `smaller-${sparsity}` })
+   */
+  readonly common?: CommonSteps
   /** Keep what exports in quantised types round with, in the folder `statistics`; `exportModel` then has it, too. @default false */
   readonly keepStatistics?: boolean
 }
@@ -108,7 +115,16 @@ export type PathRun = PreparedPrune<PrunePathResult>
 
 export async function* prepareEvents(source: string | Model, given: PrunePathOptions): Progress<PathRun> {
   const { options, recipe, differences } = await withRecipe(given)
-  const { overwrite = false, keepStatistics, resume = false, saveEvery, engine = {}, signal, ...others } = options
+  const {
+    overwrite = false,
+    keepStatistics,
+    resume = false,
+    saveEvery,
+    common,
+    engine = {},
+    signal,
+    ...others
+  } = options
   const { output, products, seqLen, textWindows } = others
   const path = typeof output === 'string' ? output : undefined
   const requested = ask(others)
@@ -185,10 +201,11 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       if (resume && !hasState(sink.pending))
         yield { type: 'notice', message: 'There is nothing to resume from: it begins anew.' } as const
       const state = { run: identity, every: saveEvery, reserved: expectedBytes }
-      const saved = await openState(sink.pending, state).catch(async error => {
+      const opened = await openState(sink.pending, state).catch(async error => {
         await sink.abort()
         throw error
       })
+      const saved = common?.with(opened, JSON.stringify({ ...identity, sparsity: undefined })) ?? opened
       const place = {
         saved,
         sink: subSink(sink, folder),

@@ -19,7 +19,7 @@ const PLAN: Shape<PlanOptions> = {
 }
 const PRUNE: Shape<PrunePathOptions> = {
   ...{ ...PLAN, ...ENGINE, output: ['string', 'object'], overwrite: 'boolean', text: 'texts', textWindows: 'number' },
-  ...{ keepStatistics: 'boolean', resume: 'boolean', saveEvery: 'number' },
+  ...{ keepStatistics: 'boolean', resume: 'boolean', saveEvery: 'number', common: 'object' },
 }
 const EVALUATE: Shape<EvaluateOptions> = {
   ...{ ...ENGINE, ...MEASURING, text: 'texts', dense: ['string', 'object'], tasks: 'strings', tasksData: 'strings' },
