@@ -14,6 +14,7 @@ const checks = process.argv.includes('--check')
 
 const results = {
   smollm2: ['smollm2-tasks', 'smollm2-cuts', 'smollm2-methods'],
+  gemma3: ['gemma3'],
   'tiny-opt': ['tiny-opt'],
 }
 

@@ -67,8 +67,8 @@ test.runIf(existsSync('/proc'))(
 test.runIf(existsSync('/proc'))(
   'a process that has ended, and that its parent has not asked for, has gone',
   async () => {
-    // The shell starts one, becomes another program, and never waits for it.
-    const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    // The shell starts one, becomes another program before that ends, and never waits for it.
+    const parent = spawn('sh', ['-c', 'sleep 0.5 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] })
     const pid = String((await once(parent.stdout, 'data'))[0]).trim()
     const since = readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[21]
     make(newOwner().replace(/-\d+-\d+-/, `-${pid}-${since}-`))

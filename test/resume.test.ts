@@ -1,7 +1,7 @@
 // `--resume`: a run that was stopped, at whatever moment and however, goes on to the same bytes.
 // FASP_KILLS=100 kills that many runs, FASP_KILLED_MODEL=<model> those of another model.
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -150,6 +150,7 @@ describe('a state', () => {
       state => edit(state, text => text.replace(/"rows-[01]"/, '"../../text.txt"')),
       'is not in the form',
     ],
+    ['a link', state => symlinkSync('../text.txt', join(state, '../config.json')), 'is a link'],
     ['another version', state => edit(state, text => text.replace('"schema":1', '"schema":2')), 'schema is 2'],
   ])('with %s is refused, and stays', async ([, damage, says]) => {
     const { folder, state } = await killed()

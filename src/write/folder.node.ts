@@ -205,7 +205,7 @@ const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
 
 /** @param again what is there stays, as far as the length goes */
 async function createFile(path: string, byteLength: number, again = false): Promise<SinkFile> {
-  const handle = await open(path, again ? constants.O_RDWR | constants.O_CREAT : 'wx')
+  const handle = await open(path, again ? constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0) : 'wx')
   await handle.truncate(byteLength).catch(async error => {
     await handle.close()
     throw error

@@ -65,9 +65,15 @@ export async function openState(
 
 /** @throws as `openState` */
 export async function readState(pending: string, run: JsonObject) {
-  const folder = join(pending, STATE)
+  const links = (await readdir(pending, { recursive: true, withFileTypes: true })).filter(one => one.isSymbolicLink())
+  if (links.length > 0) throw damaged(join(links[0].parentPath, links[0].name), 'is a link, which fasp makes none of')
+  return readStateIn(join(pending, STATE), run)
+}
+
+/** @param folder of the state */
+export async function readStateIn(folder: string, run: JsonObject) {
   const manifest = await readManifest(folder)
-  checkSame(manifest.run, run, pending)
+  checkSame(manifest.run, run, join(folder, '..'))
   const values = new Map<string, unknown>()
   for (const step of manifest.steps) values.set(step.name, await readStep(folder, step))
   return { manifest, values }
@@ -172,7 +178,7 @@ class State implements Saved {
     const next: Manifest = { schema: SCHEMA, run, steps, rows, written }
     await writeSynced(join(folder, `${MANIFEST}.new`), JSON.stringify(next))
     await rename(join(folder, `${MANIFEST}.new`), join(folder, MANIFEST))
-    await syncFolder(folder)
+    for (const of of [folder, join(folder, '..'), join(folder, '../..')]) await syncFolder(of)
     this.#manifest = next
     this.#new.length = 0
     tellUnfinished(join(folder, '..'), 'saved')
@@ -268,7 +274,8 @@ async function readManifest(folder: string): Promise<Manifest> {
 
 const isText = (value: unknown) => typeof value === 'string'
 /** No path: nothing outside the folder is read. */
-const isFile = ({ file, sha256 }: JsonObject) => isText(sha256) && /^(step-\d+\.json|rows-[01])$/.test(String(file))
+const isFile = ({ file, sha256 }: JsonObject) =>
+  isText(sha256) && typeof file === 'string' && /^(step-\d+\.json|rows-[01])$/.test(file)
 
 async function readStep(folder: string, { file, sha256 }: StateFile): Promise<unknown> {
   const path = join(folder, file)

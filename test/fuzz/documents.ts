@@ -1,7 +1,9 @@
-// Texts and tables (.txt, .jsonl, .parquet, each also as .gz), and result.json with the reports made of it.
+// Texts and tables (.txt, .jsonl, .parquet, each also as .gz), result.json with the reports made of it, states of runs, and recipes.
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
+import { withRecipe } from '../../src/library/recipe.node.ts'
 import { CHART_NAMES } from '../../src/report/chart-names.ts'
 import { chartFile } from '../../src/report/charts.ts'
 import { mergeResults } from '../../src/report/merge-results.ts'
@@ -11,6 +13,7 @@ import { resultMarkdown } from '../../src/report/result-markdown.ts'
 import { resultText } from '../../src/report/terminal.ts'
 import { parquetRows } from '../../src/text/rows.node.ts'
 import { readText } from '../../src/text/text.node.ts'
+import { readStateIn } from '../../src/write/state.node.ts'
 import { madeResult } from '../report/made-result.ts'
 import { type Dice, jsonCase, mutateBytes } from './mutate.ts'
 import { type Target, tolerate } from './target.ts'
@@ -107,4 +110,54 @@ const result: Target = {
   },
 }
 
-export const documents: Readonly<Record<string, Target>> = { text, result }
+const RUN = {
+  fasp: '0.1.0',
+  model: 'a',
+  sparsity: 0.3,
+  calibration: [{ text: 'a.txt', sha256: 'b' }],
+  engine: { device: 'cpu' },
+}
+const HALF = { kept: [0, 2], errorBefore: 0.5, errorAfter: 0.25, damp: 0 }
+const WINDOWS = { seqLen: 2, windows: [{ $array: 'Int32Array', bytes: 'AQAAAAIAAAA=' }], loss: { $number: 'NaN' } }
+
+const state: Target = {
+  cases: 6000,
+  onDisk: true,
+  make(dice) {
+    const steps = [WINDOWS, HALF].map(value =>
+      dice.or(0.5, Buffer.from(JSON.stringify({ value })), () => Buffer.from(jsonCase({ value }, dice))),
+    )
+    const named = steps.map((bytes, i) => ({ name: `step ${i}`, file: `step-${i}.json`, sha256: sha256(bytes) }))
+    const rows = { file: 'rows-0', sha256: 'a', parts: [{ of: 'calibration', name: 'pruned', length: 4 }] }
+    const manifest = { schema: 1, run: RUN, steps: named, rows, written: { weights: { a: 'b' } } }
+    return {
+      'manifest.json': dice.or(0.5, Buffer.from(JSON.stringify(manifest)), () => Buffer.from(jsonCase(manifest, dice))),
+      ...Object.fromEntries(steps.map((bytes, i) => [`step-${i}.json`, bytes])),
+    }
+  },
+  async read(_, folder) {
+    await readStateIn(folder, RUN)
+  },
+}
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+
+const ASKED = {
+  calibration: [{ text: 'a.txt', sha256: 'b' }],
+  vocabulary: { keep: [{ text: 'a.txt' }], size: 9 },
+  to: [{ to: 'gguf' }],
+}
+const RECIPE = {
+  ...{ schema: 1, fasp: '0.1.0', source: { name: 'a', sha256: 'b' }, calibration: { source: 'texts' }, asked: ASKED },
+  options: { sparsity: 0.2, method: 'best:alpha=0.25', windows: 4, seqLen: 8, seed: 1, memory: 1, heldOut: 2 },
+}
+
+const recipe: Target = {
+  cases: 6000,
+  onDisk: true,
+  make: dice => ({ 'fasp.json': Buffer.from(jsonCase(RECIPE, dice)) }),
+  async read(_, folder) {
+    await withRecipe({ recipe: join(folder, 'fasp.json'), output: 'out' })
+  },
+}
+
+export const documents: Readonly<Record<string, Target>> = { text, result, state, recipe }
