@@ -150,6 +150,11 @@ describe('a state', () => {
       state => edit(state, text => text.replace(/"rows-[01]"/, '"../../text.txt"')),
       'is not in the form',
     ],
+    [
+      'a tensor that the output has not',
+      state => edit(state, text => text.replace(/("weights":\{")/, '$1x')),
+      'has no place',
+    ],
     ['a link', state => symlinkSync('../text.txt', join(state, '../config.json')), 'is a link'],
     ['another version', state => edit(state, text => text.replace('"schema":1', '"schema":2')), 'schema is 2'],
   ])('with %s is refused, and stays', async ([, damage, says]) => {

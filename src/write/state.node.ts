@@ -5,7 +5,7 @@ import { createReadStream } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bytes as shown } from '../display.ts'
-import { FormatError, UsageError } from '../errors.ts'
+import { FaspError, FormatError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
@@ -128,7 +128,9 @@ class State implements Saved {
     if (!manifest) return
     for (const [of, output] of Object.entries(this.#held.outputs ?? {})) {
       const hashes = manifest.written[of] ?? {}
-      await output?.resume(Object.keys(hashes))
+      await output?.resume(Object.keys(hashes)).catch(error => {
+        throw error instanceof FaspError ? error : damaged(join(folder, MANIFEST), error.message)
+      })
       for (const tensor of (await output?.written()) ?? [])
         if ((await hashPart(tensor)) !== hashes[tensor.name])
           throw damaged(String(tensor.file), `${tensor.name} is not what was written`)
