@@ -54,7 +54,7 @@ function runsByMachine(paths) {
     const { cpu, cores, threads, memoryBytes, node, onnxruntime } = made.machine
     versions.add(`fasp ${made.fasp}, Node ${node}, onnxruntime-node ${onnxruntime}`)
     const machine = `${cpu.replaceAll('(R)', '')}, ${cores} cores, ${Math.round(memoryBytes / 2 ** 30)} GiB`
-    const row = `| ${machine} | ${threads} | ${made.created.slice(0, 10)} | ${sparsity * 100} % |`
+    const row = `| ${machine} | ${threads ?? 'default'} | ${made.created.slice(0, 10)} | ${sparsity * 100} % |`
     rows.set(row, [...(rows.get(row) ?? []), name])
   }
   const head = `| ${[...versions].join('; ')} | threads | day | cut | runs |\n|---|---:|---|---:|---|\n`

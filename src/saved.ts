@@ -66,6 +66,12 @@ const COMMON = /^(calibration|dense statistics|sensitivities)/
 export class CommonSteps {
   readonly #values = new Map<string, unknown>()
   #of?: string
+  #model?: Promise<string>
+
+  /** The hash of the model, made once: outputs may go into its folder. */
+  hash(make: () => Promise<string>): Promise<string> {
+    return (this.#model ??= make())
+  }
 
   /** @param run what it is, but for the sparsity @throws UsageError where that is another than of the runs before */
   with(saved: Saved, run: string): Saved {

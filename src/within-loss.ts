@@ -59,7 +59,7 @@ export async function* pruneWithinLoss(
       if (trials.length === TRIALS) break
       yield announced('trial', trials.length + 1, sparsity)
       cost = yield* saved.step(`trial ${sparsity}`, async function* () {
-        const trial = prune(tried, { ...input, sink: NOWHERE, saved: UNSAVED })
+        const trial = prune(tried, { ...input, sink: NOWHERE, statistics: undefined, saved: UNSAVED })
         return heldOutCost((yield* silently(trial)).calibration.texts)!
       })
       known.set(widths(tried), cost)

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { type PrunePathOptions, prune } from '../src/node.ts'
+import { type PrunePathOptions, plain, prune } from '../src/node.ts'
 import { describeDisk, onDisk } from './disk.ts'
 import { familyFolder } from './families.ts'
 import { fasp, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
@@ -170,8 +170,10 @@ describe('a state', () => {
   test('is kept after Ctrl-C, which says how to go on', async () => {
     const { folder, code, stderr } = await killed('SIGINT')
     expect(code).toBe(130)
-    expect(stderr).toContain('what is done is kept, and the same command with --resume goes on from there')
-    const { stderr: again } = await run(folder, ...args, '--resume')
+    expect(stderr).toContain(
+      'what is done is kept in a hidden folder beside the output, and the same command with --resume goes on from there',
+    )
+    const { stderr: again } = await run(folder, ...args, '--resume', '--memory', '2')
     expect(again).toMatch(/Goes on after (attention|ffn|tables)/)
   })
   test('of one of several sizes: those that are there stay', async () => {
@@ -187,6 +189,15 @@ describe('a state', () => {
       expect(await contents(join(folder, `out-${size}`))).toEqual(await contents(join(folder, output)))
     }
     expect(states(folder)).toEqual([])
+  })
+  test('is not of a run with functions of a program', async () => {
+    const folder = await workplace()
+    const own = plain({ score: ({ width }) => new Float64Array(width).map((_, i) => i) })
+    const options = { sparsity: 0.3, method: own, windows: 4, seqLen: 32, calibration: [join(folder, 'text.txt')] }
+    const output = join(folder, 'out')
+    expect(await stopped(TINY_LLAMA, { ...options, output }, 12)).toBeUndefined()
+    expect(states(folder)).toEqual([])
+    await expect(prune(TINY_LLAMA, { ...options, output, resume: true })).rejects.toThrow('functions of your own')
   })
   test('is asked for where there is none', async () => {
     const folder = await workplace()

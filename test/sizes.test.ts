@@ -142,6 +142,11 @@ describe('widths that are chosen in the run', () => {
 })
 
 describe('a bound on the loss', () => {
+  test('of a file whose types are rounded with what the last run saw', async () => {
+    const options = { maxLoss: 0.3, heldOut: 4, ...quick, dtype: 'Q8_0', output: place('.gguf') }
+    const { trials } = await prune(TINY_LLAMA, options)
+    expect(trials!.length).toBeGreaterThan(0)
+  })
   const small = { windows: 16, heldOut: 4, seqLen: 48, method: plain({ multiple: 1 }) } // self-written text
 
   test('is kept by the largest sparsity that a few trials find, and the result has the trials', async () => {
@@ -255,6 +260,13 @@ describe('several sizes at once', () => {
     }
     const { stdout: planned } = await run(folder, ...args, '-s', '0.2,0.4', '-o', 'out', '--dry-run', '--json')
     expect(JSON.parse(planned).map(({ options }: PathPlan) => options.sparsity)).toEqual([0.2, 0.4])
+  })
+  test('each once, and all within reach before the first is made', async () => {
+    const folder = await workplace()
+    const args = ['prune', TINY_LLAMA, ...QUICK, '-o', 'out']
+    await refused(folder, [...args, '-s', '0.2,20%'], { code: 2, says: ['sparsity 0.2,0.2 has one twice'] })
+    const beyond = [...args, '-s', '0.2,0.9', '--method', 'best:scope=ffn']
+    await refused(folder, beyond, { code: 2, says: ['sparsity 0.9'] })
   })
   test('share no more than that', async () => {
     const common = new CommonSteps()

@@ -30,7 +30,8 @@ const existing = (state: Unfinished['state']) =>
 /** What was unfinished when the signal came. */
 let begun: string[] = []
 
-const SAVED = 'what is done is kept, and the same command with --resume goes on from there'
+const SAVED =
+  'what is done is kept in a hidden folder beside the output, and the same command with --resume goes on from there'
 
 /** Of the run itself, and not in its place yet. */
 const isSaved = () => [...unfinished.values()].includes('saved')

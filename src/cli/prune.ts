@@ -1,9 +1,11 @@
 // fasp prune: options → library → tables.
 
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { prefillSpeeds } from '../bench/prefill.ts'
 import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
+import { finish } from '../events.ts'
 import {
   CommonSteps,
   describeMachine,
@@ -30,7 +32,7 @@ import {
   vocabularyTable,
 } from '../report/terminal.ts'
 import { chatTemplate } from '../text/chat.ts'
-import { checkOutput } from '../write/place.node.ts'
+import { isGgufFile, OWN_MARK } from '../write/place.node.ts'
 import { type Parsed, PERCENT } from './arguments.ts'
 import { type Context, defineCommand } from './command.ts'
 import {
@@ -151,14 +153,20 @@ export default defineCommand({
     }
     if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
     await checkReports(options)
-    const isThere = (sparsity?: number) => options.resume && amounts.length > 1 && existsSync(outputOf(sparsity)!)
-    const left = amounts.filter(sparsity => !isThere(sparsity))
-    for (const sparsity of amounts) if (isThere(sparsity)) done(`${outputOf(sparsity)} is there already.`)
-    for (const sparsity of left) await checkOutput(outputOf(sparsity)!, options.overwrite, [model]) // before hours of work
+    if (new Set(amounts).size < amounts.length) throw new UsageError(`sparsity ${amounts.join(',')} has one twice.`)
+    const several = amounts.length > 1
+    const isThere = (output: string) =>
+      several &&
+      options.resume &&
+      !options.overwrite &&
+      existsSync(isGgufFile(output) ? output : join(output, OWN_MARK))
+    const left = amounts.filter(sparsity => !isThere(outputOf(sparsity)!))
+    for (const sparsity of amounts) if (!left.includes(sparsity)) done(`${outputOf(sparsity)} is there already.`)
+    if (several) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity))) // before hours of work
     const common = new CommonSteps()
     const shown: Shown[] = []
     for (const sparsity of left) {
-      if (amounts.length > 1) print(`${shown.length > 0 ? '\n' : ''}${outputOf(sparsity)}`)
+      if (several) print(`${shown.length > 0 ? '\n' : ''}${outputOf(sparsity)}`)
       const settings = { ...settingsOf(sparsity), output: outputOf(sparsity)!, common }
       shown.push(await pruneOne(model, settings, options, { print, done, signal }))
     }
@@ -171,7 +179,7 @@ export default defineCommand({
     }
     if (first) print(`\n${shown.at(-1)!.next}`)
     const results = shown.map(({ result }) => result)
-    give(results.length > 1 ? results : results[0])
+    give(several ? results : results[0])
   },
 })
 

@@ -27,10 +27,9 @@ import { checkRange, type PruneOptions, type ResolvedOptions } from '../options.
 import type { OutputBytes, Plan } from '../plan.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
-import type { CommonSteps } from '../saved.ts'
+import { type CommonSteps, UNSAVED } from '../saved.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
-import { hasState } from '../unfinished.node.ts'
 import { VERSION } from '../version.ts'
 import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
 import { pruneWithinLoss } from '../within-loss.ts'
@@ -39,7 +38,7 @@ import { openFolderSink } from '../write/folder.node.ts'
 import { GGUF_FILE } from '../write/gguf.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
 import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
-import { openState, readState } from '../write/state.node.ts'
+import { type FoundState, openState, readState } from '../write/state.node.ts'
 import type { ExportPlan } from '../write/target.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
@@ -81,14 +80,15 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   readonly textWindows?: number
   /**
    * Go on from what an earlier run into `output` had done that was stopped, to the same bytes. It is refused where that was begun with other
-   * options, texts, another model, engine or version. @default false
+   * options, texts, another model, engine or version, or where a method has functions of yours. A run that fails or is stopped after some
+   * seconds leaves that in a hidden folder beside `output`, until a run into it ends well. @default false
    */
   readonly resume?: boolean
   /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each half-block. @default 15 */
   readonly saveEvery?: number
   /**
    * What does not depend on the sparsity is made once in the runs that are given the same object: calibration windows, statistics of the dense
-   * model, sensitivities. They may differ in `sparsity` and `output` alone.
+   * model, sensitivities. They may differ in `sparsity` and `output`, a path, alone.
    * @example const common = new CommonSteps(); for (const sparsity of [0.2, 0.3]) await prune(model, { sparsity, common, output: `smaller-${sparsity}` })
    */
   readonly common?: CommonSteps
@@ -135,7 +135,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
   if (resume && (path === undefined || typeof source !== 'string'))
     throw new UsageError('only a run from a path into a path has a state to resume from. Give both as paths.')
   if (path !== undefined) await checkOutput(path, overwrite, [name])
-  for (const message of differences) yield { type: 'notice', message } as const
+  for (const message of differences) yield notice(message)
   const { windows, texts: named } = textsOrWindows(others.calibration)
   const texts = named && (yield* openTexts(named, 'calibration', { signal }))
   const asked = { ...requested, input: { windows, texts } }
@@ -150,7 +150,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     textWindows,
     keepStatistics,
   }
-  for (const message of recipe ? otherTexts(recipe, wanted) : []) yield { type: 'notice', message } as const
+  for (const message of recipe ? otherTexts(recipe, wanted) : []) yield notice(message)
   if (!isOpen(engine)) describeEngine(engine, products) // refuses what this machine lacks
   const model = yield* openWithVocabulary(source, vocabulary, [...(texts ?? []), ...measuredOn], signal)
   return preparedPrune(model, () => {
@@ -161,10 +161,11 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     async function* execute(): Progress<PrunePathResult> {
       await using chosen = choose({ engine })
       const { path: local } = model.checkpoint
-      const sha256 = local && (recipe || path) ? await hashModel(local) : undefined
+      const hash = async () => (local ? await hashModel(local) : '')
+      const sha256 = local && (recipe || path) ? await (common?.hash(hash) ?? hash()) : undefined
       const unlike = recipe ? otherModel(recipe, model.checkpoint, sha256) : []
       const message = engineNotice(chosen.engine.facts)
-      for (const one of [...unlike, ...(message ? [message] : [])]) yield { type: 'notice', message: one } as const
+      for (const one of [...unlike, ...(message ? [message] : [])]) yield notice(one)
       const on = { engine: chosen.engine, signal }
       if (typeof output !== 'string') {
         const scratch = () => openScratch(join(tmpdir(), 'fasp'))
@@ -179,35 +180,16 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       const statistics = keeps ? shardedBytes(run.plan.grams) : 0
       const expectedBytes = shardedBytes(run.plan.tensors) + statistics + Math.max(exported, scratch)
       const temporary = keepStatistics ? undefined : STATISTICS // in a folder; of a .gguf file nothing stays
-      const { windows } = asked.input
-      const identity = plain({
-        ...{ fasp: VERSION, model: sha256, output: single ? 'a .gguf file' : 'a folder', ...run.options },
-        ...{ ...wanted, dtype: options.dtype, calibrationWindows: windows && hashOf(windows) },
-        engine: { ...chosen.engine.facts, cores: availableParallelism(), node: process.version },
-      })
+      const identity = runIdentity()
+      if (resume && !identity)
+        throw new UsageError('resume goes by hashes: functions of your own, and texts without sha256, have none.')
+      let found: FoundState | undefined
+      const find = async (pending: string) => (found = await readState(pending, identity!))
       const sink = await openFolderSink(output, overwrite, {
-        inputs: [name],
-        expectedBytes,
-        expected,
-        temporary,
-        resume: resume ? pending => readState(pending, identity) : undefined,
+        ...{ inputs: [name], expectedBytes, expected, temporary, resume: resume ? find : undefined },
       })
-      if (keepStatistics)
-        yield {
-          type: 'notice',
-          message: `The statistics in ${join(output, STATISTICS)} take ${bytes(statistics)}.`,
-        } as const
       const folder = single ? 'pruned/' : ''
-      if (resume && !hasState(sink.pending))
-        yield { type: 'notice', message: 'There is nothing to resume from: it begins anew.' } as const
-      const state = { run: identity, every: saveEvery, reserved: expectedBytes }
-      const opened = await openState(sink.pending, state).catch(async error => {
-        await sink.abort()
-        throw error
-      })
-      const saved = common?.with(opened, JSON.stringify({ ...identity, sparsity: undefined })) ?? opened
       const place = {
-        saved,
         sink: subSink(sink, folder),
         statistics: keeps ? subSink(sink, `${folder}${STATISTICS}`) : undefined,
         openScratch: () => openScratch(output),
@@ -223,10 +205,15 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         return perplexity
       }
       return yield* committed(sink, async function* () {
+        if (keepStatistics) yield notice(`The statistics in ${join(output, STATISTICS)} take ${bytes(statistics)}.`)
+        if (resume && !found) yield notice('There is nothing to resume from: it begins anew.')
+        const state = identity && { run: identity, every: saveEvery, reserved: expectedBytes }
+        const own = state ? openState(sink.pending, state, found) : UNSAVED
+        const saved = common?.with(own, JSON.stringify({ ...identity, sparsity: undefined })) ?? own
         const texts = measuredOn.length > 0
         // The untouched model, also where the vocabulary is cut: that costs, too.
         const dense = texts ? yield* perplexityOf(model.whole ?? model, 'evaluate dense') : [] // what is wrong with a text shows early
-        const result = yield* pruneWithinLoss(run, { ...place, ...on })
+        const result = yield* pruneWithinLoss(run, { ...place, ...on, saved })
         await using pruned = await openCheckpoint(join(sink.pending, folder))
         // A GGUF source gives its tokenizer and names to a GGUF result.
         const written = describeModel({ ...pruned, ...given, name: output })
@@ -244,6 +231,19 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         const seconds = { ...result.seconds, ...clock.stop() }
         return { ...result, output, exports: placed(output, exports), perplexities, seconds }
       })
+
+      /** What goes on to the same bytes; undefined where that is not to be told. Memory changes none. */
+      function runIdentity(): JsonObject | undefined {
+        const { windows } = asked.input
+        const read = [wanted.calibration, wanted.vocabulary?.keep, wanted.text].flatMap(texts => texts ?? [])
+        const { memory: _, ...resolved } = run.options
+        if (!sha256 || Object.keys(run.method.own).length > 0 || read.some(text => !text.sha256)) return undefined
+        return plain({
+          ...{ fasp: VERSION, model: sha256, output: single ? 'a .gguf file' : 'a folder', ...resolved, ...wanted },
+          ...{ dtype: options.dtype, calibrationWindows: windows && hashOf(windows) },
+          engine: { ...chosen.engine.facts, cores: availableParallelism(), node: process.version },
+        })
+      }
     }
   })
 }
@@ -255,7 +255,7 @@ export async function* pruneEvents(source: string | Model, options: PrunePathOpt
 
 export async function* planPruneEvents(source: string | Model, given: PlanOptions): Progress<PathPlan> {
   const { options, recipe, differences } = await withRecipe(given)
-  for (const message of differences) yield { type: 'notice', message } as const
+  for (const message of differences) yield notice(message)
   const {
     signal,
     text,
@@ -275,7 +275,7 @@ export async function* planPruneEvents(source: string | Model, given: PlanOption
   const read = yield* openTexts(texts, 'calibration', { signal })
   const measuredOn = yield* openTexts(text, 'evaluation', { signal })
   await using model = yield* openWithVocabulary(source, vocabulary, [...read, ...measuredOn], signal)
-  for (const message of recipe ? otherModel(recipe, model.checkpoint) : []) yield { type: 'notice', message } as const
+  for (const message of recipe ? otherModel(recipe, model.checkpoint) : []) yield notice(message)
   const { run, exports } = decide(model, asked)
   return { ...run.plan, options: run.options, exports, vocabulary: model.checkpoint.vocabulary }
 }
@@ -314,6 +314,8 @@ function decide(model: WithVocabulary<Model>, { single, requests, settings, inpu
   })
   return { run, exports, rounds: dense.some(quantizes) }
 }
+
+const notice = (message: string) => ({ type: 'notice', message }) as const
 
 /** As JSON has it. */
 const plain = (value: object): JsonObject => JSON.parse(JSON.stringify(value))

@@ -9,11 +9,13 @@ import { attempt } from '../formats/file-errors.node.ts'
 import { hasState, release, removeLeftovers, STATE, tellUnfinished, unfinishedPath } from '../unfinished.node.ts'
 import { GGUF_FILE } from './gguf.ts'
 import {
+  allocatedBytes,
   checkMovable,
   checkOutput,
   claim,
   existing,
   isGgufFile,
+  keepAlive,
   makeParents,
   OWN_MARK,
   outputTarget,
@@ -67,18 +69,20 @@ export async function openFolderSink(
     await removeParents(parents)
     throw error
   })
+  const alive = keepAlive(partial)
   const open = new Set<SinkFile>()
   const lengths = new Map<string, number>() // of all files
   const noted = {}
   let finished = false
   const abort = async () => {
     for (const file of open) await file.close().catch(() => {})
+    alive[Symbol.dispose]()
     if (!finished && hasState(partial)) release(partial)
     else if (!finished) await rm(partial, { recursive: true, force: true }).catch(() => {})
     await removeParents(parents)
   }
   await attempt(`create ${path}`, async () => {
-    await checkSpace(`${path}: ${expected}`, dirname(target), expectedBytes)
+    await checkSpace(`${path}: ${expected}`, dirname(target), expectedBytes - (await allocatedBytes(partial, STATE)))
     await checkMovable(path, target, partial)
   }).catch(async error => {
     await abort()
@@ -133,8 +137,9 @@ export async function openFolderSink(
         await syncFolder(partial)
       })
       finished = true
-      const state = hasState(partial) ? unfinishedPath(partial) : undefined
-      if (state) await rename(join(partial, STATE), state)
+      alive[Symbol.dispose]()
+      const state = hasState(partial) ? unfinishedPath(join(dirname(target), '.fasp.state')) : undefined
+      if (state) await attempt(`put ${path} in place`, () => rename(join(partial, STATE), state))
       tellUnfinished(partial, 'kept')
       await attempt(`put ${path} in place`, async () => {
         await checkOutput(path, overwrite, inputs, partial)
@@ -142,17 +147,18 @@ export async function openFolderSink(
         await rename(join(partial, GGUF_FILE), target)
         await syncFolder(dirname(target))
         await rm(partial, { recursive: true, force: true })
-      }).catch(async error => {
-        if (!(await existing(partial))) throw error
-        const finished = partial.replace(/partial$/, 'finished') // no leftover
-        const kept = await rename(partial, finished).then(
-          () => finished,
-          () => partial,
-        )
-        throw new OutputError(`${error.message} The finished result is kept in ${kept}.`, { cause: error })
       })
-      if (state) await rm(state, { recursive: true, force: true })
-      await removeStates(path, target)
+        .catch(async error => {
+          if (!(await existing(partial))) throw error
+          const finished = partial.replace(/partial$/, 'finished') // no leftover
+          const kept = await rename(partial, finished).then(
+            () => finished,
+            () => partial,
+          )
+          throw new OutputError(`${error.message} The finished result is kept in ${kept}.`, { cause: error })
+        })
+        .finally(() => state && rm(state, { recursive: true, force: true }))
+      await removeStates(path, target).catch(() => {}) // it is named again by the next run
     },
     abort,
   }

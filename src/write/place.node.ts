@@ -1,6 +1,6 @@
 // Where an output goes and what may be replaced there, looked at before a run and again before it ends; and the swap that ends it.
 import { createHash } from 'node:crypto'
-import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat, utimes } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { firstOf } from '../display.ts'
@@ -10,9 +10,11 @@ import { attempt } from '../formats/file-errors.node.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { type JsonObject, parseJsonObject } from '../formats/json.ts'
 import {
+  type Found,
   hasState,
   MANIFEST,
   OLD,
+  release,
   removeLeftovers,
   STATE,
   tellLeftover,
@@ -174,13 +176,16 @@ export const claim = (path: string, target: string, resume?: Resume): Promise<st
     const partial = partialPath(target)
     let taken = false
     for (let again = CLAIM.attempts; ; again--) {
-      const [state] = resume ? await statesOf(target) : []
-      if (state && !taken) {
+      const states: readonly Found[] = resume && !taken ? await statesOf(target) : []
+      const state = states.at(0)
+      if (state) {
         await checkStill(state)
-        await resume!(state)
+        await resume!(state.path)
         tellUnfinished(partial, 'kept')
-        await rename(state, partial)
-        taken = true
+        taken = await rename(state.path, partial).then(
+          () => true,
+          () => false, // another run was first
+        )
       }
       if (!taken) await mkdir(partial)
       try {
@@ -188,46 +193,65 @@ export const claim = (path: string, target: string, resume?: Resume): Promise<st
         return partial
       } catch (error) {
         if (!taken) await rmdir(partial)
-        if (again === 0) throw error
-        await setTimeout(Math.random() * CLAIM.ms)
+        if (again > 0) await setTimeout(Math.random() * CLAIM.ms)
+        else {
+          if (taken) release(partial)
+          throw error
+        }
       }
     }
   })
 
 /** What earlier runs into `target` have left for others to go on from, the newest first. */
-async function statesOf(target: string): Promise<string[]> {
-  const paths = unfinishedOf(target).flatMap(({ path, owner }) => (owner !== 'here' && hasState(path) ? [path] : []))
-  const times = await Promise.all(paths.map(async path => (await stat(join(path, STATE, MANIFEST))).mtimeMs))
-  return paths.sort((a, b) => times[paths.indexOf(b)] - times[paths.indexOf(a)])
+async function statesOf(target: string) {
+  const found = unfinishedOf(target).filter(({ path, owner }) => owner !== 'here' && hasState(path))
+  const times = await Promise.all(found.map(({ path }) => stat(join(path, STATE, MANIFEST)).catch(() => undefined)))
+  const timed = found.flatMap((one, i) => (times[i] ? { ...one, time: times[i].mtimeMs } : []))
+  return timed.sort((a, b) => b.time - a.time)
 }
 
-/** Milliseconds. Machines may share the folder, and no machine sees whether a process of another runs. */
+/** Milliseconds. Machines may share the folder, and no machine sees whether a process of another runs: each touches its own more often. */
 const STILL = 60_000
 
-/** @throws OutputError where something in the folder was written to just now */
-async function checkStill(path: string): Promise<void> {
-  if (unfinishedIn(dirname(path)).some(one => one.path === path && one.owner === 'gone')) return
-  for (const entry of await readdir(path, { recursive: true })) {
-    const age = Date.now() - (await stat(join(path, entry))).mtimeMs
-    if (age < STILL)
-      throw new OutputError(
-        `${path} is of another machine or container, and was written to ${Math.round(age / 1000)} s ago. If no run is at it, try again in a minute.`,
-      )
-  }
+/** Touches what is unfinished, for machines that share the folder. */
+export function keepAlive(partial: string): Disposable {
+  const timer = setInterval(() => void utimes(partial, new Date(), new Date()).catch(() => {}), STILL / 4).unref()
+  return { [Symbol.dispose]: () => clearInterval(timer) }
+}
+
+/** @throws OutputError where another machine may be at it */
+async function checkStill({ path, owner }: Found): Promise<void> {
+  const age = Date.now() - (await stat(path)).mtimeMs
+  if (owner === 'gone' || age > STILL) return
+  throw new OutputError(
+    `${path} is of another machine or container, and was written to ${Math.round(age / 1000)} s ago. If no run is at it, try again in a minute.`,
+  )
 }
 
 /** Tells what earlier runs into `target` have left for others to go on from. */
 export async function tellStates(path: string, target: string): Promise<void> {
   for (const state of await statesOf(target))
-    tellLeftover(`${state} holds what an earlier run into ${path} had done: --resume goes on from there. Or remove it.`)
+    tellLeftover(
+      `${state.path} holds what an earlier run into ${path} had done: --resume goes on from there. Or remove it.`,
+    )
 }
 
-/** Removes it, as a run into `target` has ended well. */
+/** Removes it, as a run into `target` has ended well, but for what may be of another user or machine. */
 export async function removeStates(path: string, target: string): Promise<void> {
-  for (const state of await statesOf(target)) {
+  for (const { path: state, owner } of await statesOf(target)) {
+    if (owner !== 'gone') continue
     await rm(state, { recursive: true, force: true })
     tellLeftover(`${state} is removed: it held what an earlier run into ${path} had done.`)
   }
+}
+
+/** Bytes of disk that files in a folder take. @param but a folder in it that does not count */
+export async function allocatedBytes(folder: string, but: string): Promise<number> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const files = entries.filter(one => one.isFile()).map(one => join(one.parentPath, one.name))
+  const counted = files.filter(path => !path.startsWith(join(folder, but) + sep))
+  const stats = await Promise.all(counted.map(path => stat(path)))
+  return stats.reduce((sum, { blocks }) => sum + 512 * blocks, 0)
 }
 
 /** Keeps other runs from a file that is written again and again. @throws OutputError */
@@ -239,7 +263,7 @@ export async function claimFile(path: string): Promise<AsyncDisposable> {
 
 /**
  * Nothing can be put in the place of a mount point: rename says so before it sees that what it shall replace is not empty.
- * @param partial an empty folder
+ * @param partial a folder of the run's own
  * @throws OutputError
  */
 export async function checkMovable(path: string, target: string, partial: string): Promise<void> {

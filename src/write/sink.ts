@@ -10,7 +10,7 @@ export interface SinkFile {
 export interface Sink {
   /** Starts a file of a known length, in a folder where its name has slashes. Its bytes may be written in any order. @throws OutputError */
   create(name: string, byteLength: number): Promise<SinkFile>
-  /** A file that is closed, to read it back before `commit`: its path, or its bytes where it is in memory. */
+  /** A file, to read back before `commit` what was written of it: its path, or its bytes where it is in memory. */
   written(name: string): string | Uint8Array
   /** Makes everything visible under its final name. @throws OutputError */
   commit(): Promise<void>

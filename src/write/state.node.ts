@@ -12,8 +12,8 @@ import { attempt } from '../formats/file-errors.node.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import type { Activations } from '../forward/activations.ts'
 import { done, type Held, type Saved, type WrittenTensor } from '../saved.ts'
-import { hasState, MANIFEST, STATE, tellUnfinished } from '../unfinished.node.ts'
-import { syncFolder } from './place.node.ts'
+import { MANIFEST, STATE, tellUnfinished } from '../unfinished.node.ts'
+import { allocatedBytes, syncFolder } from './place.node.ts'
 
 /** Of the form of these files. */
 const SCHEMA = 1
@@ -46,32 +46,32 @@ export interface StateOptions {
   readonly run: JsonObject
   /** Seconds between two savings, at least; 0: after each step. @default 15 */
   readonly every?: number
-  /** Bytes of disk that the output still needs. */
+  /** Bytes of disk that the output needs, whole. */
   readonly reserved?: number
 }
 
-/**
- * The state in an unfinished output. @param pending its folder
- * @throws UsageError where it is of another run; FormatError where it is damaged
- */
-export async function openState(
+/** The state in an unfinished output. @param pending its folder @param found what an earlier run has left there */
+export const openState = (
   pending: string,
   { run, every = SAVE_EVERY, reserved = 0 }: StateOptions,
-): Promise<Saved> {
-  const folder = join(pending, STATE)
-  const { manifest, values } = hasState(pending) ? await readState(pending, run) : { values: new Map() }
-  return new State(folder, run, every, reserved, manifest, values)
+  found?: FoundState,
+) => new State(join(pending, STATE), run, every, reserved, found)
+
+export interface FoundState {
+  readonly manifest: Manifest
+  /** What each step gave. */
+  readonly values: ReadonlyMap<string, unknown>
 }
 
-/** @throws as `openState` */
-export async function readState(pending: string, run: JsonObject) {
+/** @throws UsageError where it is of another run; FormatError where it is damaged */
+export async function readState(pending: string, run: JsonObject): Promise<FoundState> {
   const links = (await readdir(pending, { recursive: true, withFileTypes: true })).filter(one => one.isSymbolicLink())
   if (links.length > 0) throw damaged(join(links[0].parentPath, links[0].name), 'is a link, which fasp makes none of')
   return readStateIn(join(pending, STATE), run)
 }
 
 /** @param folder of the state */
-export async function readStateIn(folder: string, run: JsonObject) {
+export async function readStateIn(folder: string, run: JsonObject): Promise<FoundState> {
   const manifest = await readManifest(folder)
   checkSame(manifest.run, run, join(folder, '..'))
   const values = new Map<string, unknown>()
@@ -94,14 +94,13 @@ class State implements Saved {
     readonly run: JsonObject,
     readonly every: number,
     readonly reserved: number,
-    readonly found: Manifest | undefined,
-    readonly values: ReadonlyMap<string, unknown>,
+    readonly found?: FoundState,
   ) {
-    this.#manifest = found
+    this.#manifest = found?.manifest
   }
 
   has(name: string): boolean {
-    return this.values.has(name)
+    return this.found?.values.has(name) ?? false
   }
 
   holds(held?: Held): void {
@@ -112,7 +111,7 @@ class State implements Saved {
     name: string,
     doing: () => AsyncGenerator<ProgressEvent, T> | Promise<T>,
   ): AsyncGenerator<ProgressEvent, T> {
-    if (this.has(name)) return this.values.get(name) as T
+    if (this.has(name)) return this.found!.values.get(name) as T
     yield* this.restore()
     const value = yield* done(doing)
     this.#new.push([name, value])
@@ -124,8 +123,9 @@ class State implements Saved {
   async *restore(): AsyncGenerator<ProgressEvent, void> {
     if (this.#restored || !this.#held) return
     this.#restored = true
-    const { found: manifest, folder } = this
-    if (!manifest) return
+    if (!this.found) return
+    const { folder } = this
+    const { manifest } = this.found
     for (const [of, output] of Object.entries(this.#held.outputs ?? {})) {
       const hashes = manifest.written[of] ?? {}
       await output?.resume(Object.keys(hashes)).catch(error => {
@@ -135,7 +135,9 @@ class State implements Saved {
         if ((await hashPart(tensor)) !== hashes[tensor.name])
           throw damaged(String(tensor.file), `${tensor.name} is not what was written`)
     }
-    if (manifest.rows) await readRows(folder, manifest.rows, this.#held)
+    // Rows of another allocation are of no use where a run with the same has measured it meanwhile.
+    const { rows } = manifest
+    if (rows?.parts.some(({ of }) => of in this.#held!.streams)) await readRows(folder, rows, this.#held)
     const last = manifest.steps.at(-1)!.name
     tellUnfinished(join(folder, '..'), 'saved')
     yield { type: 'notice', message: `Goes on after ${last}, as an earlier run had left it.` }
@@ -222,7 +224,8 @@ class State implements Saved {
 
   async #checkRoom(needed: number): Promise<void> {
     const { bavail, bsize } = await statfs(this.folder)
-    const room = bavail * bsize - this.reserved
+    const written = await allocatedBytes(join(this.folder, '..'), STATE)
+    const room = bavail * bsize - Math.max(0, this.reserved - written)
     if (room < needed)
       throw new Error(`it takes ${shown(needed)}, and the disk has ${shown(Math.max(0, room))} beside the output.`)
   }
