@@ -197,7 +197,7 @@ describe('a state', () => {
     const output = join(folder, 'out')
     expect(await stopped(TINY_LLAMA, { ...options, output }, 12)).toBeUndefined()
     expect(states(folder)).toEqual([])
-    await expect(prune(TINY_LLAMA, { ...options, output, resume: true })).rejects.toThrow('functions of your own')
+    await expect(prune(TINY_LLAMA, { ...options, output, resume: true })).rejects.toThrow('functions of yours')
   })
   test('is asked for where there is none', async () => {
     const folder = await workplace()

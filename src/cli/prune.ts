@@ -138,7 +138,7 @@ export default defineCommand({
     const amounts = options.sparsity?.length ? options.sparsity : [undefined]
     const outputOf = (sparsity?: number) => (amounts.length > 1 ? pathOf(options.output, sparsity) : options.output)
     const settingsOf = (sparsity?: number) => ({
-      ...{ ...planOptions(options), sparsity, output: outputOf(sparsity), overwrite: options.overwrite, signal },
+      ...{ sparsity, ...planOptions(options), output: outputOf(sparsity), overwrite: options.overwrite, signal },
     })
     if (options['dry-run']) {
       const plans = []

@@ -181,8 +181,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       const expectedBytes = shardedBytes(run.plan.tensors) + statistics + Math.max(exported, scratch)
       const temporary = keepStatistics ? undefined : STATISTICS // in a folder; of a .gguf file nothing stays
       const identity = runIdentity()
-      if (resume && !identity)
-        throw new UsageError('resume goes by hashes: functions of your own, and texts without sha256, have none.')
+      if ((resume || common) && !identity)
+        throw new UsageError('resume and common go by hashes: functions of yours, and texts without sha256, have none.')
       let found: FoundState | undefined
       const find = async (pending: string) => (found = await readState(pending, identity!))
       const sink = await openFolderSink(output, overwrite, {
