@@ -39,6 +39,20 @@ export const BLOCK = 32
 /** For rows that are no multiple of 256. */
 const FALLBACK: Partial<Record<GgufType, GgufType>> = { Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' }
 
+/** Mixes that we do not write, by their numbers, and what is nearest. */
+const SMALL_MIXES: Readonly<Record<number, GgufFileType>> = { 14: 'Q4_K_M', 16: 'Q5_K_M' }
+
+/**
+ * The type that a GGUF file says it has, or the nearest: not always that of most weights, since a large embedding is wider. Undefined where
+ * it says none, or no tensor bears it out. @param types of its tensors
+ */
+export function declaredType(number: unknown, types: ReadonlySet<string>): GgufFileType | undefined {
+  const known = (Object.keys(FILE_TYPES) as GgufFileType[]).find(type => FILE_TYPES[type].number === number)
+  const type = known ?? SMALL_MIXES[Number(number)]
+  const base: GgufType | undefined = type && FILE_TYPES[type].base
+  return base && (types.has(base) || types.has(FALLBACK[base] ?? '')) ? type : undefined
+}
+
 /** What layers that are rounded by what they read get instead of four bits, as long as the file grows by no more than this part (docs/gguf.md). */
 const NEXT: Partial<Record<GgufType, GgufType>> = { Q4_0: 'Q5_0', Q4_1: 'Q5_1', Q4_K: 'Q5_K' }
 const MORE_BYTES = 0.03

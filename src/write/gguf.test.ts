@@ -222,6 +222,14 @@ describe('other families: the same tensors and logits, from all layouts', () => 
   })
 })
 
+test.each(gguf.dtypes)(
+  'a file in %s is written again in that type, whatever most of its weights are in',
+  async dtype => {
+    const { read } = await exported(await made(randomLlama({ num_hidden_layers: 1 }, 8)), dtype)
+    expect(gguf.dtypeFor!(await read())).toBe(dtype)
+  },
+)
+
 test('rows that are no multiple of 32 are F16 in a quantised file, and that is said', async () => {
   const model = await made(randomLlama({ hidden_size: 72, head_dim: 12, num_key_value_heads: 6 }, 4))
   const { file, plan } = await exported(model, 'Q8_0')

@@ -39,7 +39,7 @@ import { partsOf, readPart } from './converted.ts'
 import { familyGraph, ggufArchitecture, likeLlama, unlikeGguf, windowsOf } from './gguf-architecture.ts'
 import { type Pairs, ropePairs, ropeTensors } from './gguf-rope.ts'
 import { tokenizerPairs } from './gguf-tokenizer.ts'
-import { BLOCK, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
+import { BLOCK, declaredType, FILE_TYPES, type GgufFileType, tensorTypes } from './gguf-types.ts'
 import { quantizeByGram } from './gptq.ts'
 import { gramReader, repairedExperts } from './grams.ts'
 import type { Sink } from './sink.ts'
@@ -61,7 +61,7 @@ const NEAREST = new Map<string, GgufFileType>([
 export const gguf: Target = {
   dtypes: Object.keys(FILE_TYPES),
   file: GGUF_FILE,
-  dtypeFor: source => NEAREST.get(commonType(source)) ?? 'Q8_0',
+  dtypeFor,
   plan: (model, dtype) => planGguf(model, dtype as GgufFileType),
 }
 
@@ -120,14 +120,16 @@ function checkArchitecture({ checkpoint, architecture: a }: Model): void {
     )
 }
 
-/** The type that most weights of the source are in. */
-function commonType({ checkpoint, architecture }: Model): string {
+/** The type that the source says it has, or the nearest to that of most of its weights. */
+function dtypeFor({ checkpoint, architecture }: Model): GgufFileType {
   const sizes = new Map<string, number>()
   for (const [name, shape] of tensorShapes(architecture)) {
     const { dtype } = checkpoint.tensors.tensors.get(name)!
     sizes.set(dtype, (sizes.get(dtype) ?? 0) + elements(shape))
   }
-  return [...sizes].sort((x, y) => y[1] - x[1])[0][0]
+  const declared = declaredType(checkpoint.gguf?.metadata.get('general.file_type'), new Set(sizes.keys()))
+  const [[most]] = [...sizes].sort((x, y) => y[1] - x[1])
+  return declared ?? NEAREST.get(most) ?? 'Q8_0'
 }
 
 /** The model as llama.cpp's graph has it: with its windows or none, all value channels, FFNs of whole blocks, and of one width where it must be. */
