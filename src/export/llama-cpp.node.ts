@@ -1,5 +1,6 @@
 // llama.cpp, through node-llama-cpp, as `--verify` and `fasp bench` run it on a GGUF file.
 import type { Context } from '../forward/context.ts'
+import { expertsOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { allowedFor } from './agreement.ts'
 import { ask, type Runtime, verifyIn } from './runtime.node.ts'
@@ -13,7 +14,7 @@ export const LLAMA_CPP: Runtime = {
 
 /** @param model the file as our own reader has it @returns what to tell the user @throws OutputError as `verifyIn` */
 export const verifyInLlamaCpp = async (context: Context, model: Model, path: string, dtype: string) => [
-  await verifyIn(context, model, LLAMA_CPP, [path], allowedFor(dtype)),
+  await verifyIn(context, model, LLAMA_CPP, [path], allowedFor(dtype, expertsOf(model.architecture) > 0)),
 ]
 
 /** What the child process reads instead of a `RuntimeRequest` where it is to tell the speed. */
