@@ -4,7 +4,7 @@ import type { ProgressEvent } from './events.ts'
 import type { Activations } from './forward/activations.ts'
 
 /** What a step does, and tells while it does it. */
-type Doing<T> = () => AsyncGenerator<ProgressEvent, T> | Promise<T>
+export type Doing<T> = () => AsyncGenerator<ProgressEvent, T> | Promise<T>
 
 /** Streams that go through the steps. */
 export interface HeldStreams {

@@ -141,4 +141,4 @@ class Spilled implements Activations {
   }
 }
 
-const asBytes = (rows: Floats) => new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength)
+export const asBytes = (rows: Floats) => new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength)

@@ -2,6 +2,7 @@
 // makes trees of, and how much longer a text may become on its way: harmless steps in a row, such as `Replace a → aa`, grow exponentially.
 // How long it takes is bounded by the caller. Source of the names: the Rust tokenizers, whose `serde` types these are.
 import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'
+import { isByteLevel } from './tokenizer-json.ts'
 
 /** What the steps of one part may together make of one character. SentencePiece models and BERT have 2 to 4. */
 const MAX_GROWTH = 64
@@ -121,11 +122,9 @@ function range(first: number, last: number): number[] {
 function checkBytes(json: JsonObject, vocabulary: ReadonlySet<string>): void {
   const model = json.model as JsonObject
   if (model.type !== 'BPE' || model.unk_token != null) return
-  const isByteLevel = steps('pre_tokenizer', PARTS.pre_tokenizer, json.pre_tokenizer).some(
-    ({ type }) => type === 'ByteLevel',
-  )
-  if (!isByteLevel && model.byte_fallback !== true) return
-  const spelled = isByteLevel ? byteCharacters() : range(0, 255).map(byte => `<0x${hex(byte)}>`)
+  const byteLevel = isByteLevel(json)
+  if (!byteLevel && model.byte_fallback !== true) return
+  const spelled = byteLevel ? byteCharacters() : range(0, 255).map(byte => `<0x${hex(byte)}>`)
   const lacking = TEXT_BYTES.filter(byte => !vocabulary.has(spelled[byte]))
   if (lacking.length > 0)
     throw new Error(

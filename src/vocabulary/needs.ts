@@ -4,7 +4,7 @@
 // of those possible still is. Unigram (arXiv 1804.10959): the best path stays the best among fewer.
 import { UnsupportedModelError } from '../errors.ts'
 import { describeValue, type JsonObject } from '../formats/json.ts'
-import { isByteToken, readMerges } from './tokenizer-json.ts'
+import { isByteToken, readMerges } from '../text/tokenizer-json.ts'
 
 export interface Needs {
   /** What spells any text that could be spelled before: bytes, or else all single characters, and what stands for the unknown. */

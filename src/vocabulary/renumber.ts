@@ -6,7 +6,7 @@ import { isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.
 import { gatherRows } from '../formats/rows.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import type { Model } from '../model/model.ts'
-import { readMerges } from './tokenizer-json.ts'
+import { readMerges } from '../text/tokenizer-json.ts'
 
 /** Fields whose numbers, at any depth, are ids: of configs, and of the parts of tokenizer.json beside its tables. */
 const ID_FIELD = /token_(id|index)s?$|^((begin_)?suppress_tokens|bad_words_ids|ids|sep|cls|pad_id|unk_id)$/

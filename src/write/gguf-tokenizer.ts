@@ -11,7 +11,7 @@ import { UnsupportedModelError } from '../errors.ts'
 import { type GgufPair, ggufValue } from '../formats/gguf-layout.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { loadTokenizer, PROBE } from '../text/tokenizer.ts'
-import { isByteLevel, isByteToken, parts, readMerges } from '../vocabulary/tokenizer-json.ts'
+import { isByteLevel, isByteToken, parts, readMerges } from '../text/tokenizer-json.ts'
 
 /** `tokenizer.ggml.token_type` (llama.h, `enum llama_token_type`). */
 const TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 }

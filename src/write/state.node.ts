@@ -10,8 +10,9 @@ import type { ProgressEvent } from '../events.ts'
 import { readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
-import type { Activations } from '../forward/activations.ts'
-import { done, type Held, type Saved, type WrittenTensor } from '../saved.ts'
+import { type Activations, asBytes } from '../forward/activations.ts'
+import { scratchIn } from '../forward/scratch.node.ts'
+import { type Doing, done, type Held, type Saved, type WrittenTensor } from '../saved.ts'
 import { MANIFEST, STATE, tellUnfinished } from '../unfinished.node.ts'
 import { allocatedBytes, syncFolder } from './place.node.ts'
 
@@ -107,10 +108,7 @@ class State implements Saved {
     this.#held = held
   }
 
-  async *step<T>(
-    name: string,
-    doing: () => AsyncGenerator<ProgressEvent, T> | Promise<T>,
-  ): AsyncGenerator<ProgressEvent, T> {
+  async *step<T>(name: string, doing: Doing<T>): AsyncGenerator<ProgressEvent, T> {
     if (this.has(name)) return this.found!.values.get(name) as T
     yield* this.restore()
     const value = yield* done(doing)
@@ -208,12 +206,17 @@ class State implements Saved {
     const path = join(this.folder, file)
     const hash = createHash('sha256')
     const handle = await open(path, 'w')
+    const scratch = scratchIn(handle, path, cause => {
+      throw cause
+    })
+    let at = 0
     try {
       for (const [, , rows] of held)
         for (const batch of rows.batches) {
-          const bytes = bytesOf(await rows.load(batch))
+          const bytes = asBytes(await rows.load(batch))
           hash.update(bytes)
-          for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at)).bytesWritten
+          await scratch.write(bytes, at)
+          at += bytes.length
         }
       await handle.sync()
     } finally {
@@ -285,7 +288,7 @@ const isFile = ({ file, sha256 }: JsonObject) =>
 async function readStep(folder: string, { file, sha256 }: StateFile): Promise<unknown> {
   const path = join(folder, file)
   const bytes = await readSmallFile(path, MAX_STEP_BYTES)
-  if (createHash('sha256').update(bytes).digest('hex') !== sha256) throw damaged(path, 'is not what was written')
+  if (sha256Of(bytes) !== sha256) throw damaged(path, 'is not what was written')
   const { value } = parseJsonObject(bytes, path)
   try {
     return revived(value)
@@ -313,7 +316,7 @@ async function readRows(
         const rows = into?.get(name)
         if (!rows) throw damaged(path, `has rows of ${of} ${name}`)
         for (const batch of rows.batches) {
-          await fill(handle, bytesOf(rows.room(batch)), path, hash)
+          await fill(handle, asBytes(rows.room(batch)), path, hash)
           await rows.store(batch)
         }
       }
@@ -346,15 +349,15 @@ async function sync(path: string): Promise<void> {
   await handle.sync().finally(() => handle.close())
 }
 
+const sha256Of = (data: string | Uint8Array) => createHash('sha256').update(data).digest('hex')
+
 /** @returns its hash */
 async function writeSynced(path: string, text: string): Promise<string> {
   await attempt(`write ${path}`, async () => {
     await writeFile(path, text, { flush: true })
   })
-  return createHash('sha256').update(text).digest('hex')
+  return sha256Of(text)
 }
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength)
 
 const ARRAYS = { Int32Array, Float32Array, Float64Array, Uint8Array, Int8Array } as const
 
