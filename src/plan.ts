@@ -8,7 +8,7 @@ import { UnsupportedModelError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
-import { headRows } from './forward/head.ts'
+import { headRows, TABLE_BYTES } from './forward/head.ts'
 import { TOKENS_PER_RUN } from './forward/stream.ts'
 import {
   type Architecture,
@@ -247,7 +247,7 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * headRows(a) * a.vocabularySize
   const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
-  const table = 4 * a.vocabularySize * a.embeddingSize
+  const table = Math.min(4 * a.vocabularySize * a.embeddingSize, TABLE_BYTES.held)
   const base = BASE_BYTES + (products === 'bf16' ? BF16_BYTES : 0)
   return base + garbage + Math.max(activations, measured) + logits + Math.max(table, work)
 }

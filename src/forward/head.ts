@@ -1,8 +1,10 @@
 // From the stream to logits: final norm, projection and head.
 import { type Engine, type Feeds, values } from '../engine/engine.ts'
+import { rowParts } from '../formats/rows.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { logitsGraph } from '../graphs/head.ts'
 import type { Architecture } from '../model/architecture.ts'
-import { type Model, readWeights } from '../model/model.ts'
+import { type Model, readRows, readWeights } from '../model/model.ts'
 import { readNorm } from './weights.ts'
 
 /** Rows of logits held at once, where their bytes allow it: products are large enough then. */
@@ -10,44 +12,56 @@ const HEAD_ROWS = 256
 /** Of the logits held at once: all rows of a vocabulary of 131,072, which LLaMA 3's is within. Up to six such arrays are there at a time. */
 const HEAD_BYTES = 2 ** 27
 
+/** Bytes in float32 of a table that is held as long as its head, and of the parts in which a larger one is read anew for each product. */
+export const TABLE_BYTES = { held: 2 ** 30, part: 2 ** 26 }
+
 /** Rows of logits that go through a head together. */
 export const headRows = ({ vocabularySize }: Pick<Architecture, 'vocabularySize'>): number =>
   Math.max(1, Math.min(HEAD_ROWS, Math.floor(HEAD_BYTES / 4 / vocabularySize)))
 
 /** Names all facts that the graph depends on. */
-const headKey = ({ hiddenSize, embeddingSize, vocabularySize, finalNorm, names, logitScale }: Architecture): string =>
-  JSON.stringify([hiddenSize, embeddingSize, vocabularySize, finalNorm, names.projectOut !== undefined, logitScale])
+const headKey = ({ hiddenSize, embeddingSize, finalNorm, names, logitScale }: Architecture): string =>
+  JSON.stringify([hiddenSize, embeddingSize, finalNorm, names.projectOut !== undefined, logitScale])
 
 /** Final norm, projection and head: turns the stream into logits. */
 export class Head {
   private constructor(
     readonly engine: Engine,
     readonly model: Model,
+    /** Without `head` where its table is read in parts. */
     readonly feeds: Feeds,
+    readonly partBytes: number,
   ) {}
 
-  /** @param table the embedding's rows, where they are in memory already */
-  static async open(model: Model, engine: Engine, table?: Float32Array<ArrayBuffer>): Promise<Head> {
+  /** @param table the embedding's rows, where they are in memory already: all of the model is to be, then */
+  static async open(model: Model, engine: Engine, table?: Floats, { held, part } = TABLE_BYTES): Promise<Head> {
     const { names, finalNorm, tied, vocabularySize, embeddingSize, hiddenSize } = model.architecture
-    const head = (tied && table) || (await readWeights(model, `${tied ? names.embedding : names.head}.weight`))
-    return new Head(engine, model, {
-      ...(finalNorm ? await readNorm(model, finalNorm, 'norm') : {}),
-      head: values(head, [vocabularySize, embeddingSize]),
-      project: names.projectOut
-        ? values(await readWeights(model, `${names.projectOut}.weight`), [embeddingSize, hiddenSize])
-        : undefined,
-    })
+    const read = async (name: string, shape: readonly number[]) => values(await readWeights(model, name), shape)
+    const shape = [vocabularySize, embeddingSize]
+    const whole = table || 4 * vocabularySize * embeddingSize <= held
+    const head = tied && table ? values(table, shape) : whole && (await read(headTensor(model.architecture), shape))
+    const project = names.projectOut && (await read(`${names.projectOut}.weight`, [embeddingSize, hiddenSize]))
+    const norm = finalNorm && (await readNorm(model, finalNorm, 'norm'))
+    return new Head(engine, model, { ...norm, ...(head && { head }), ...(project && { project }) }, part)
   }
 
   /** Writes the logits [n, vocabulary] of the stream rows `x` [n, d] to `logits`, or the probabilities at a temperature above 0. */
-  async logits(x: Float32Array<ArrayBuffer>, logits: Float32Array<ArrayBuffer>, temperature = 0): Promise<void> {
+  async logits(x: Floats, logits: Floats, temperature = 0): Promise<void> {
     const a = this.model.architecture
     const n = x.length / a.hiddenSize
     const sampling = temperature > 0
     const cold = sampling ? values(Float32Array.of(1 / temperature), []) : undefined
-    const feeds = { ...this.feeds, x: values(x, [n, a.hiddenSize]), cold }
-    await this.engine.run(`logits ${sampling} ${headKey(a)}`, () => logitsGraph(a, sampling), feeds, {
-      logits: values(logits, [n, a.vocabularySize]),
-    })
+    const parts = this.feeds.head ? [undefined] : rowParts(a.vocabularySize, a.embeddingSize, this.partBytes)
+    for (const ids of parts) {
+      const head = ids && values(await readRows(this.model, headTensor(a), ids), [ids.length, a.embeddingSize])
+      const feeds = { ...this.feeds, ...(head && { head }), x: values(x, [n, a.hiddenSize]), cold }
+      const some = ids ? new Float32Array(n * ids.length) : logits
+      const found = { logits: values(some, [n, some.length / n]) }
+      await this.engine.run(`logits ${sampling} ${headKey(a)}`, () => logitsGraph(a, sampling), feeds, found)
+      for (let row = 0; ids && row < n; row++)
+        logits.set(some.subarray(row * ids.length, (row + 1) * ids.length), row * a.vocabularySize + ids[0])
+    }
   }
 }
+
+const headTensor = ({ tied, names }: Architecture): string => `${tied ? names.embedding : names.head}.weight`

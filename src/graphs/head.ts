@@ -3,17 +3,17 @@ import { Graph } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { inputNorm } from './layers.ts'
 
-/** Graph of the logits [n, vocabulary] from the stream `x` [n, d]; with an input `cold` = 1/temperature of the probabilities at that. */
+/** Graph of the logits [n, v] from the stream `x` [n, d] by rows `head` [v, e]; with an input `cold` = 1/temperature of the probabilities at that. */
 export function logitsGraph(a: Architecture, sampling: boolean): Graph {
   const g = new Graph('logits')
   let y = g.input('x', 'float32', ['n', a.hiddenSize])
   if (a.finalNorm) y = inputNorm(g, y, a.finalNorm, 'norm')
   if (a.names.projectOut)
     y = g.op('Gemm', [y, g.input('project', 'float32', [a.embeddingSize, a.hiddenSize])], { transB: 1 })
-  const head = g.input('head', 'float32', [a.vocabularySize, a.embeddingSize])
+  const head = g.input('head', 'float32', ['v', a.embeddingSize])
   y = g.op('Gemm', [y, head], { transB: 1, ...(a.logitScale && { alpha: { float: a.logitScale } }) })
   if (sampling) y = g.op('Softmax', [g.op('Mul', [y, g.input('cold', 'float32', [])])], { axis: -1 })
-  g.output('logits', y, 'float32', ['n', a.vocabularySize])
+  g.output('logits', y, 'float32', ['n', 'v'])
   return g
 }
 

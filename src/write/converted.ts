@@ -1,6 +1,7 @@
 // Tensors that nothing is removed from, in another type, and the parts in which large ones are read.
 import type { FloatDType } from '../formats/dtype.ts'
 import { encode } from '../formats/encode.ts'
+import { rowParts } from '../formats/rows.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type Model, readRows, readWeights } from '../model/model.ts'
 
@@ -15,10 +16,7 @@ export function* partsOf({ checkpoint, architecture }: Model, name: string): Gen
   const { shape } = checkpoint.tensors.tensors.get(name)!
   const inLayer = name.startsWith(`${architecture.names.layers}.`)
   if (inLayer || shape.length !== 2) return yield undefined
-  const [rows, width] = shape
-  const most = Math.ceil(PART_BYTES / (4 * width))
-  for (let first = 0; first < rows; first += most)
-    yield Int32Array.from({ length: Math.min(most, rows - first) }, (_, i) => first + i)
+  yield* rowParts(shape[0], shape[1], PART_BYTES)
 }
 
 /** @param rows of `partsOf` @throws as `readWeights` */

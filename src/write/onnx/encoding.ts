@@ -16,6 +16,8 @@ export interface Part {
 }
 
 export interface Encoding {
+  /** Stored [columns, rows]: some rows of it cannot be written alone. */
+  readonly transposed?: boolean
   parts(rows: number, columns: number): readonly Part[]
   /** Bytes of each part. */
   encode(values: Floats, columns: number): readonly Uint8Array[]

@@ -1,12 +1,15 @@
-// Writes the model file of one number format, and its external data if it is large: tensor by tensor, no more than one in memory.
+// Writes the model file of one number format, and its external data if it is large: tensor by tensor, no more than one in memory, of a
+// vocabulary's table a part.
 
 import { floatSource } from '../../checkpoint/float-source.ts'
 import { NumericError, UnsupportedModelError } from '../../errors.ts'
 import type { ProgressEvent } from '../../events.ts'
 import { firstNotFinite } from '../../formats/dtype.ts'
 import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
+import type { Floats } from '../../formats/tensors.ts'
 import { type Architecture, expertsOf, tensorShapes } from '../../model/architecture.ts'
-import { type Model, readWeights } from '../../model/model.ts'
+import type { Model } from '../../model/model.ts'
+import { partsOf, readPart } from '../converted.ts'
 import type { Sink, SinkFile } from '../sink.ts'
 import { decoderGraph } from './decoder.ts'
 import type { OnnxFormat } from './dtypes.ts'
@@ -46,13 +49,15 @@ export async function* writeOnnxFile(
   let done = 0
   for (const { name, columns, encoding, parts: names } of tensors.values()) {
     signal?.throwIfAborted()
-    const values = await readWeights(model, name)
-    if (float === 'float16' && firstNotFinite(encoding.round(values, columns), 'F32') >= 0)
-      throw new NumericError(`${name} has values that do not fit float16. Choose another dtype: fp32, q8 or q4.`)
-    const encoded = encoding.encode(values, columns)
-    for (const [i, part] of names.entries()) {
-      const place = places.get(part)!
-      await open.get(place.file)!.write(encoded[i], place.offset)
+    const ends = names.map(part => places.get(part)!.offset) // of what is written
+    for (const rows of encoding.transposed ? [undefined] : partsOf(model, name)) {
+      const values = await readPart(model, name, rows)
+      if (float === 'float16' && firstNotFinite(encoding.round(values, columns), 'F32') >= 0)
+        throw new NumericError(`${name} has values that do not fit float16. Choose another dtype: fp32, q8 or q4.`)
+      for (const [i, bytes] of encoding.encode(values, columns).entries()) {
+        await open.get(places.get(names[i])!.file)!.write(bytes, ends[i])
+        ends[i] += bytes.length
+      }
     }
     done++
     yield { type: 'progress', done }
@@ -62,11 +67,11 @@ export async function* writeOnnxFile(
 
 /** The model with the weights that the file holds: rounded as there. */
 export function asStored({ architecture, checkpoint }: Model, { tensors: stored }: OnnxPlan): Model {
-  const shapes = tensorShapes(architecture)
-  const tensors = floatSource(shapes, async name => {
-    const values = await checkpoint.tensors.float32(name)
-    const { encoding, columns } = stored.get(name)!
-    return encoding.round(values, columns)
-  })
+  const round = (name: string, values: Floats) => stored.get(name)!.encoding.round(values, stored.get(name)!.columns)
+  const whole = async (name: string) => round(name, await checkpoint.tensors.float32(name))
+  const tensors = {
+    ...floatSource(tensorShapes(architecture), whole),
+    rows: async (name: string, ids: Int32Array) => round(name, await checkpoint.tensors.rows(name, ids)),
+  }
   return { architecture, checkpoint: { ...checkpoint, tensors } }
 }

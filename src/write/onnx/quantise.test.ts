@@ -45,6 +45,14 @@ describe.each<[string, Encoding, (block: Float32Array) => number]>([
     )
   })
 
+  test('are the same bytes where rows are written apart', () => {
+    const matrix = values.slice(0, 6 * 40) // [6, 40]
+    const whole = encoding.encode(matrix, 40)
+    const apart = [0, 1, 4].map((row, i, rows) => encoding.encode(matrix.slice(row * 40, (rows[i + 1] ?? 6) * 40), 40))
+    for (const [part, bytes] of whole.entries())
+      expect(Buffer.concat(apart.map(parts => parts[part])).equals(Buffer.from(bytes))).toBe(true)
+  })
+
   test('keep what is rounded already', () => {
     const once = encoding.round(values.slice(0, 80), 80)
     const twice = encoding.round(once, 80)

@@ -10,6 +10,7 @@ const TINY = 2 ** -126
 
 /** @param transposed store [columns, rows], as MatMulInteger multiplies */
 export const inRows = (transposed: boolean): Encoding => ({
+  transposed,
   parts: (rows, columns) => [
     { suffix: '_quantized', type: 'uint8', shape: transposed ? [columns, rows] : [rows, columns] },
     { suffix: '_scale', type: 'float32', shape: [rows] },
