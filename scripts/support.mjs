@@ -1,5 +1,6 @@
 // Makes docs/support.md of what the tests of all suites prove: family × scope × layout × runtime, a cell for what a test passed of.
-// usage: node scripts/support.mjs REPORT… [--write]   (vitest's JSON reports). Without --write the file must be what they say, or exit code 1.
+// usage: node scripts/support.mjs REPORT… [--write | --tests]   (vitest's JSON reports). Without an option the file must be what they say, or
+// exit code 1; --tests prints each cell with the tests that prove it.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
@@ -12,14 +13,19 @@ Made by \`scripts/support.mjs\` from the results of all tests of \`.ci/run\`, wh
 [layouts](guide.md) in which a model of the family, cut in that scope, was run there and gave our logits or tokens; "yes" stands for a model
 that nothing was cut of. An empty cell was not tried, or is refused with a message that says why.
 
-"ONNX Runtime" are exports without a runtime around them, transformers.js such exports by its own classes.
+"ONNX Runtime" are exports without a runtime around them, transformers.js such exports by its own classes. Below the table are the files
+whose tests prove a column; \`node scripts/support.mjs REPORT --tests\` prints the tests of each cell, of reports that
+\`npx vitest run --reporter json --outputFile REPORT\` writes.
 `
 
-const reports = process.argv.slice(2).filter(arg => arg !== '--write')
+const reports = process.argv.slice(2).filter(arg => !arg.startsWith('--'))
 const proven = reports
   .flatMap(report => JSON.parse(readFileSync(report, 'utf8')).testResults)
-  .flatMap(({ assertionResults }) => assertionResults)
-  .flatMap(({ status, meta }) => (status === 'passed' ? (meta?.proves ?? []) : []))
+  .flatMap(({ name, assertionResults }) =>
+    assertionResults.map(test => ({ file: name.slice(name.lastIndexOf('/test/') + 1), ...test })),
+  )
+  .filter(({ status }) => status === 'passed')
+  .flatMap(({ file, fullName, meta }) => (meta?.proves ?? []).map(cell => ({ ...cell, file, fullName })))
 const families = [...new Set(proven.map(({ family }) => family))].sort()
 const rows = families.flatMap(family =>
   SCOPES.flatMap(scope => {
@@ -32,9 +38,16 @@ const rows = families.flatMap(family =>
   }),
 )
 const table = [`| family | scope | ${RUNTIMES.join(' | ')} |`, `|${' --- |'.repeat(RUNTIMES.length + 2)}`, ...rows]
-const page = `${HEAD}\n${table.join('\n')}\n`
+const files = RUNTIMES.map(runtime => {
+  const found = new Set(proven.filter(p => p.runtime === runtime).map(({ file }) => `\`${file}\``))
+  return `| ${runtime} | ${[...found].sort().join(', ')} |`
+})
+const page = `${HEAD}\n${table.join('\n')}\n\n| runtime | proved by |\n| --- | --- |\n${files.join('\n')}\n`
 const file = fileURLToPath(new URL('../docs/support.md', import.meta.url))
-if (process.argv.includes('--write')) writeFileSync(file, page)
+if (process.argv.includes('--tests')) {
+  const lines = proven.map(p => `${p.family}, ${p.scope}, ${p.layout}, ${p.runtime}: ${p.file}, ${p.fullName}`)
+  console.log(lines.sort().join('\n'))
+} else if (process.argv.includes('--write')) writeFileSync(file, page)
 else {
   const [is, should] = [readFileSync(file, 'utf8'), page].map(text => text.split('\n'))
   for (const line of is.filter(line => !should.includes(line))) console.error(`- ${line}`)
