@@ -1,5 +1,6 @@
 // What the user should know of a run that goes well: said on the way, and kept in the result.
 
+import { specOf } from './method.ts'
 import { type Model, unusedTensors } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
@@ -18,6 +19,10 @@ export function planNotices(
   if (layout === 'padded' && !method.includes(':layout='))
     notices.push(
       `Method ${method} writes layout padded: all shapes stay, removed parts are zeros. The file does not shrink.`,
+    )
+  else if (layout === 'compact' && specOf(method).parts.layout?.[0] !== layout && !method.includes(':layout='))
+    notices.push(
+      `Method ${method} writes layout compact: config.json of ${model.architecture.modelType} models has no fields for the biases that it adds. transformers loads it with the Python code beside it.`,
     )
   if (source === 'self')
     notices.push(`No calibration text given: calibrating on ${windows} windows of ${seqLen} tokens of ${SELF_TEXT}.`)

@@ -96,9 +96,10 @@ export function resolveOptions(
   const moved = Object.keys(given).find(option => option === 'preset' || option in METHOD_OPTIONS)
   if (moved) throw new UsageError(`${moved} is no option of prune but of its method. Write method: 'best:alpha=0.25'.`)
   const method = methodOf(given.method ?? DEFAULT_METHOD)
-  const parts = partsOf(method)
+  const parts = { ...partsOf(method), ...layoutFor(method, a) }
   const size = windowSize(method.name, given.seqLen, a, calibration)
-  const multiple = parts.layout === 'padded' ? 1 : defaultMultiple(a?.ffnWidth ?? Infinity)
+  const byUnit = parts.layout === 'padded' || parts.allocate === 'standardized'
+  const multiple = byUnit ? 1 : defaultMultiple(a?.ffnWidth ?? Infinity)
   const amounts = AMOUNTS.filter(amount => given[amount] !== undefined)
   if (amounts.length !== 1)
     throw new UsageError(
@@ -116,6 +117,13 @@ export function resolveOptions(
   }
   check(resolved, a)
   return resolved
+}
+
+/** Layout compact where the user names none, and it is the only one that has a place for the biases of a method. */
+function layoutFor(method: Method, a: Architecture | undefined): Partial<Pick<Parts, 'layout'>> {
+  const { restore } = partsOf(method)
+  const only = restore === 'bias' && a && !a.biasFields && expertsOf(a) === 0 && !('layout' in method.options)
+  return only ? { layout: 'compact' } : {}
 }
 
 /** Calibration windows and tokens of each, where the user does not say. */
@@ -203,9 +211,9 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
   checkRange('held-out', o.heldOut, 0, 1000, true)
   checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
   checkRange('memory', o.memory, 0, 1e6, false)
-  if (o.restore === 'bias' && a && !a.biasFields)
+  if (o.restore === 'bias' && a && !a.biasFields && expertsOf(a) === 0 && o.layout !== 'compact')
     throw new UsageError(
-      `method ${o.method} repairs with biases, and ${a.modelType} models have none there. Use another method.`,
+      `method ${o.method} repairs with biases, and config.json of ${a.modelType} models has no fields for them: in layout ${o.layout} there is no place. Use layout=compact, which has one.`,
     )
   if (o.scope === 'ffn+heads' && a && attentionHalves(a).some(({ norms, headSize: e }) => (norms.query?.size ?? e) > e))
     throw new UsageError(

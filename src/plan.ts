@@ -12,6 +12,7 @@ import { headRows, TABLE_BYTES } from './forward/head.ts'
 import { TOKENS_PER_RUN } from './forward/stream.ts'
 import {
   type Architecture,
+  attentionHalves,
   expertsOf,
   ffnHalves,
   fullWidths,
@@ -21,11 +22,14 @@ import {
   narrowed,
   renumbered,
   tensorShapes,
+  withLayerWidths,
 } from './model/architecture.ts'
+import { ADDED_BIASES } from './model/compact.ts'
 import {
   expertCount,
   type HalfBlock,
   hiddenWidth,
+  type LayerWidths,
   narrows,
   ofExpert,
   type Widths,
@@ -92,11 +96,12 @@ export function makePlan(
   const after = allocated?.widths ?? layers.map(() => expected(a, options))
   if (options.allocate === 'sensitivity') checkReach(a, options)
   const stored = after.map(widths => storedWidths(options.layout, before, widths))
+  const compact = options.layout === 'compact'
   const addsBiases = options.restore === 'bias' && options.sparsity > 0
   const biased = addsBiases ? { ...a, halves: a.halves.map(withBiases) } : a
   const architecture: Architecture = {
-    ...narrowed(biased, layers, stored),
-    compact: options.layout === 'compact',
+    ...(compact ? withLayerWidths(biased, compactWidths(a, after)) : narrowed(biased, layers, stored)),
+    compact,
     ffnWidth: options.layout === 'stock' ? stored[0].ffn : a.ffnWidth,
   }
   const dtypes = outputTypes(model, options.dtype)
@@ -111,7 +116,7 @@ export function makePlan(
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
   const pruned = narrowed(a, layers, after)
   const activationBytes = placeActivations(a, options)
-  const biasFields = addsBiases ? a.biasFields! : {}
+  const biasFields = addsBiases ? (a.biasFields ?? { [ADDED_BIASES]: true as const }) : {}
   const halves = layers.flatMap(layer => halfBlocks(a, layer))
   const output = {
     ...{ layers: { before: layersOf(a), after: layers }, widths: { before, after } },
@@ -205,6 +210,17 @@ function storedWidths(layout: ResolvedOptions['layout'], before: Widths, after: 
   if (layout === 'compact') return after
   return layout === 'stock' ? { ffn: after.ffn, value: before.value, experts: after.experts } : before
 }
+
+/**
+ * In layout compact. Of heads that go whole all but the value channels is stored; which go is not known yet. Where nothing is left it has a
+ * neuron or a channel all the same (`ModelWriter.stored`).
+ */
+const compactWidths = (a: Architecture, after: readonly Widths[]): LayerWidths[] =>
+  attentionHalves(a).map(({ values, headSize }, layer) => {
+    const { ffn, value, kvHeads } = after[layer]
+    const ofHead = (head: number) => (head < kvHeads! ? headSize : Number(head === 0))
+    return { ffn: Math.max(1, ffn), values: values.map((_, head) => (kvHeads === undefined ? value : ofHead(head))) }
+  })
 
 /** The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. */
 function placeActivations(a: Architecture, { windows, seqLen, memory, target }: ResolvedOptions) {

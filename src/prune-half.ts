@@ -100,8 +100,8 @@ export async function* pruneHalf(
       return { weight: w.values, bias: b?.values, bytes: { weight: w.bytes, bias: b?.bytes } }
     },
   })
-  const { scores, kept, columns } = selected
-  if (scores) yield { type: 'selected', half: half.output.name, scores, kept }
+  const { kept, columns } = writer.stored(half, selected)
+  if (selected.scores) yield { type: 'selected', half: half.output.name, scores: selected.scores, kept }
   stages.start('writing')
   await writer.writeOutput(half, columns, output.bytes, done.statistics)
   const advancing = stream.advance(weights, pruned, hidden)

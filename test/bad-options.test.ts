@@ -73,7 +73,7 @@ describe('options', () => {
         ['plain:score=custom', 'score is "custom"; with method plain it must be one of column, eliminate.'],
         ['plain:scope=ffn+heads', 'scope is "ffn+heads"; with method plain it must be one of ffn, ffn+ragged,'],
         ['osscar:scope=ffn+ragged', 'scope is "ffn+ragged"; with method osscar it must be one of ffn+heads, ffn.'],
-        ['flap:layout=stock', 'layout is "stock"; with method flap it must be one of padded.'],
+        ['flap:layout=stock', 'layout is "stock"; with method flap it must be one of padded, compact.'],
         ['best:repair=none', 'repair is "none"; with method best it must be one of aligned, dense, pruned.'],
         ['best:alpha=1.5', 'alpha is 1.5; it must be a number from 0 to 1.'],
         ['best:alpha=much', 'alpha is "much"; it must be a number.'],
@@ -189,7 +189,7 @@ describe('texts', () => {
 describe('before a model is fetched', () => {
   const COMPARE = ['compare', 'org/none', '-s', '0.2', '-o', 'r.json', '--text', 'text.txt']
   const PRUNE = ['prune', 'org/none', '-s', '0.2', '-o', 'out']
-  const flap = 'layout is "stock"; with method flap it must be one of padded.'
+  const flap = 'layout is "stock"; with method flap it must be one of padded, compact.'
   const cases: [args: string[], says: string, code?: number][] = [
     [[...COMPARE, '--methods', 'paper', '--tasks', 'arc_hard'], 'unknown task "arc_hard"; there is: arc_easy'],
     [[...COMPARE, '--methods', 'paper', '--tasks', 'x'], ', wikitext.'],

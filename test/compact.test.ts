@@ -113,6 +113,17 @@ describe('a folder', () => {
     await put(folder, { 'model/config.json': JSON.stringify(config) })
     await refused(folder, ['inspect', 'model'], { says })
   })
+
+  test.each([
+    ['yes', '"added_biases" is "yes"; it must be true or false'],
+    [[true], '"added_biases" is [true]; it must be true or false'],
+    [true, 'the tensor model.layers.0.self_attn.q_proj.bias [128] that config.json calls for is missing'],
+  ])('whose config.json has added_biases %j, which the weights have not, is refused', async (added_biases, says) => {
+    const folder = await copy()
+    const config = json(join(folder, 'model/config.json'))
+    await put(folder, { 'model/config.json': JSON.stringify({ ...config, added_biases }) })
+    await refused(folder, ['inspect', 'model'], { says: [says] })
+  })
 })
 
 const engine = openEngine()

@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test, vi } from 'vitest'
 import { parseResult } from '../src/report/parse-result.ts'
 import { newOwner } from '../src/unfinished.node.ts'
@@ -112,6 +113,29 @@ describe('a grid', () => {
     await run(folder, 'prune', TINY_LLAMA, ...args)
     const evaluate = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--windows', '3', '--json']
     expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
+  })
+
+  test('of FLAP on a family that has no fields for its biases: in layout compact, as prune has it', async () => {
+    const gemma3 = fileURLToPath(new URL('fixtures/trained/tiny-gemma3', import.meta.url))
+    const folder = await workplace()
+    const grid = (methods: string) => ['compare', gemma3, '--methods', methods, '-s', '0.3', ...MEASURE]
+    await run(folder, ...grid('flap,wanda-sp'), '-o', 'result.json')
+    const { runs } = result(folder)
+    expect(runs.map(of => of.prune?.options.layout)).toEqual([undefined, 'compact', 'padded'])
+    const args = ['-s', '0.3', '--method', 'flap', ...QUICK, '--held-out', '0', '-o', 'out']
+    await run(folder, 'prune', gemma3, ...args)
+    const evaluate = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--windows', '3', '--json']
+    expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
+    expect(readFileSync(join(folder, 'out/README.md'), 'utf8')).toMatch(/Layout `compact`: .* made from a gemma3_text/)
+    await refused(folder, [...grid('flap:layout=padded'), '-o', 'other.json'], {
+      code: 2,
+      says: ['method flap:layout=padded at sparsity 0.3: ', 'Use layout=compact, which has one.'],
+    })
+    for (const to of [
+      ['export', 'out', '--to', 'gguf', '-o', 'out.gguf'],
+      ['prune', gemma3, '-s', '0.3', '--method', 'flap', ...QUICK, '-o', 'other.gguf'],
+    ])
+      await refused(folder, to, { says: ['gemma3_text models cannot be written as GGUF: ', 'them with biases'] })
   })
 
   test('of nothing but a model and a method: on text that the dense model writes, into a file of its name', async () => {

@@ -106,6 +106,8 @@ describe.each([
     ['whole heads', { sparsity: 0.3, method: 'wanda-sp:multiple=2' }],
     ['whole layers', { sparsity: 0.3, method: 'shortgpt' }],
     ['biases', { sparsity: 0.3, method: 'flap' }],
+    ['biases, compact', { sparsity: 0.3, method: 'flap:layout=compact' }],
+    ['biases, compact, halves that go', { sparsity: 0.9, method: 'flap:layout=compact' }],
   ])('pruned: %s', async (_, options) => {
     const [apart, together] = await Promise.all(
       twins(config).map(async (made, i) => {

@@ -53,6 +53,7 @@ describe('stopped between two half-blocks, and gone on', () => {
     ['best, with another kind of layers', TINY_OPT, { method: 'best' }],
     ['a .gguf file with a smaller vocabulary', TINY_LLAMA, { output: 'out.gguf', vocabulary: { keep: ['text.txt'] } }],
     ['flap', TINY_LLAMA, { method: 'flap' }],
+    ['flap, biases that the family has no fields for', 'qwen3', { method: 'flap' }],
     ['shortgpt, which removes layers', TINY_LLAMA, { method: 'shortgpt' }],
     ['a bound on the loss', TINY_LLAMA, { sparsity: undefined, maxLoss: 0.2, heldOut: 4 }],
     ['experts', 'mixtral', { method: 'stock:scope=experts' }],

@@ -1,6 +1,6 @@
 // The methods of others that results are compared with: what each is made of, as method.ts has it of ours.
 
-/** No other layout has a place for query and key rows of removed heads. */
+/** Layout compact would keep query and key rows of removed heads. */
 const HEADS = { scope: ['ffn+heads', 'ffn'], multiple: [], layout: ['padded', 'stock'] } as const
 /** What stays is a stock model with fewer layers. */
 const LAYERS = { scope: ['layers'], layout: ['stock'] } as const
@@ -14,7 +14,7 @@ export const BASELINES = {
       allocate: ['standardized'],
       score: ['fluctuation'],
       repair: ['bias'],
-      layout: ['padded'], // each layer has widths of its own, and may lose all its heads or neurons
+      layout: ['padded', 'compact'], // not stock: each layer has widths of its own, and may lose all its heads or neurons
     },
   },
   'wanda-sp': {

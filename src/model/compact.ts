@@ -6,10 +6,12 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { type Architecture, attentionHalves, layersOf, withLayerWidths } from './architecture.ts'
 import type { Config } from './config.ts'
-import type { LayerWidths } from './half-block.ts'
+import { type LayerWidths, withBiases } from './half-block.ts'
 
 export const COMPACT_PREFIX = 'fasp_'
 const FIELD = 'layer_widths'
+/** Beside it: whether all linear layers of the decoder have a bias, where the family's own fields cannot say so. */
+export const ADDED_BIASES = 'added_biases'
 
 /** @throws UnsupportedModelError where the widths do not fit the architecture */
 export function compact(a: Architecture, config: Config): Architecture {
@@ -31,7 +33,8 @@ export function compact(a: Architecture, config: Config): Architecture {
       throw config.error(`${FIELD}[${i}].values`, values, 'above 0 in at least one KV head')
     return { ffn: ffn as number, values }
   })
-  return withLayerWidths(a, widths)
+  const biased = config.flag(ADDED_BIASES, false) ? { ...a, halves: a.halves.map(withBiases) } : a
+  return withLayerWidths(biased, widths)
 }
 
 /** Our Python files beside the weights. */
@@ -61,7 +64,7 @@ export function compactConfig(
 
 /** The config of the stock model, without what makes it compact. */
 export function stockConfig(a: Architecture, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const { [FIELD]: _, auto_map: __, ...rest } = config
+  const { [FIELD]: _, [ADDED_BIASES]: __, auto_map: ___, ...rest } = config
   const classes = Array.isArray(config.architectures) ? config.architectures : []
   return {
     ...rest,

@@ -14,6 +14,12 @@ const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
   compact: 'only what is left is stored; needs the Python code beside it; made from a',
 }
 
+/** What is stored as zeros. */
+function zerosText({ layout, scope }: Recipe['options']): string {
+  if (layout !== 'compact') return ' Removed ones are zeros.'
+  return scope === 'ffn+heads' ? ' Queries and keys of removed heads are zeros.' : ''
+}
+
 /** How the layouts load in transformers; the compact one has code of its own there, and its tokenizer none. */
 function transformersUse(layout: Layout): string {
   const [trusted, untrusted] =
@@ -115,7 +121,7 @@ ${losses.join('')}`
     : ''
 }
 - Layout \`${options.layout}\`: ${LAYOUT_TEXT[options.layout]} ${architecture.modelType} model.
-- ${widthsText(widths)}${zeros ? ' Removed ones are zeros.' : ''}
+- ${widthsText(widths)}${zeros ? zerosText(options) : ''}
 ${removedLayers ? `- Layers removed, in this order: ${removedLayers.map(({ layer }) => layer).join(', ')} of 0 to ${layersOf(architecture) - 1}.\n` : ''}\
 - Calibrated on ${texts}.
 ${vocabulary ? `- Vocabulary: ${vocabulary.tokens.after} of ${vocabulary.tokens.before} tokens; what others wrote is spelled in more, smaller ones.\n` : ''}\

@@ -46,7 +46,8 @@ function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe
     ...olderRope(config, a),
     ...(recipe.options.layout === 'compact'
       ? compactConfig(a, keptWidths(a, recipe.layers))
-      : { [a.ffnWidthKey]: plan.stored[0].ffn, ...layerFields(config, a, plan.layers.after), ...plan.biasFields }),
+      : { [a.ffnWidthKey]: plan.stored[0].ffn, ...layerFields(config, a, plan.layers.after) }),
+    ...plan.biasFields,
     ...expertFields(plan.architecture),
     ...olderLayerTypes(plan.architecture),
     tie_word_embeddings: a.tied, // explicit: transformers 4 and 5 differ in the default

@@ -4,10 +4,10 @@ import { FormatError, UnsupportedModelError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import { shardedBytes } from '../formats/safetensors.ts'
-import { attentionHalves, expertsOf, layerWidths, tensorShapes } from '../model/architecture.ts'
+import { type Architecture, attentionHalves, expertsOf, layerWidths, tensorShapes } from '../model/architecture.ts'
 import { compactConfig, stockConfig } from '../model/compact.ts'
 import { firstValueRows } from '../model/coupling.ts'
-import type { AttentionHalf } from '../model/half-block.ts'
+import { type AttentionHalf, linearsOf } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { outputTypes } from '../plan.ts'
 import { CheckpointWriter } from './checkpoint.ts'
@@ -36,6 +36,10 @@ export const padded: Target = {
       throw new UnsupportedModelError(
         `${model.checkpoint.name}: is a mixture of experts, and fasp.json does not say where the neurons of each were. Export as huggingface instead.`,
       )
+    if (hasAddedBiases(model.architecture))
+      throw new UnsupportedModelError(
+        `${model.checkpoint.name}: has biases that a stock ${model.architecture.modelType} model has no place for. Export as huggingface or onnx instead.`,
+      )
     const places = originalPlaces(model)
     const wide = places ? widened(model, places) : model
     const { architecture: a, checkpoint } = wide
@@ -43,6 +47,10 @@ export const padded: Target = {
     return places ? plan : { ...plan, notices: [NOTHING_TO_PAD] }
   },
 }
+
+/** Whether it has biases that the stock config has no fields for: where there are none, a family's linear layers never all have one. */
+const hasAddedBiases = ({ biasFields, halves }: Architecture): boolean =>
+  !biasFields && halves.flatMap(linearsOf).every(({ bias }) => bias)
 
 function planFolder(model: Model, config: Record<string, unknown>, wanted: string | undefined): ExportPlan {
   const dtypeOf = outputTypes(model, wanted as FloatDType | undefined)

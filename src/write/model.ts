@@ -1,13 +1,14 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, in the output's type.
 
 import { concatBytes } from '../formats/bytes.ts'
-import { elementsOf, type FloatDType } from '../formats/dtype.ts'
+import { DTYPE_BYTES, elementsOf, type FloatDType } from '../formats/dtype.ts'
 import { encode, encodeRows } from '../formats/encode.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
 import { pick, scatterColumns, scatterRows } from '../linalg/scatter.ts'
 import type { Layout } from '../method.ts'
 import { renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
+import { columnsOfRows } from '../model/coupling.ts'
 import {
   type AttentionHalf,
   expertHalf,
@@ -21,6 +22,7 @@ import {
   withValues,
 } from '../model/half-block.ts'
 import { type Model, readStored } from '../model/model.ts'
+import type { Selection } from '../select/kept.ts'
 import type { Statistics } from '../statistics/gram.ts'
 import type { CheckpointWriter } from './checkpoint.ts'
 import { converted } from './converted.ts'
@@ -61,6 +63,16 @@ export class ModelWriter {
     for (const name of tensorShapes(architecture).keys()) if (!name.startsWith(prefix)) await this.#copy(name, true)
   }
 
+  /**
+   * What is written of what stays. Where that is nothing (FLAP), and the layout leaves out what was removed: the first neuron or value row, of
+   * which the output layer reads none, as there are no tensors without rows.
+   */
+  stored(half: HalfBlock, { kept, columns }: Pick<Selection, 'kept' | 'columns'>): Pick<Selection, 'kept' | 'columns'> {
+    if (kept.length > 0 || !this.#narrows(half)) return { kept, columns }
+    const first = Int32Array.of(0)
+    return { kept: first, columns: half.kind === 'ffn' ? first : columnsOfRows(half, first) }
+  }
+
   /** Copies a half-block that nothing was removed from. */
   async copyHalf(half: HalfBlock): Promise<void> {
     await this.#copyNorms(half)
@@ -83,7 +95,7 @@ export class ModelWriter {
 
   /**
    * Writes the norm and the input layers of a pruned half-block.
-   * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`)
+   * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`: zeros in place of the others)
    * @param aligned XᵀX of what they read, where those that nothing is cut from have changed, too
    */
   async writeInputs(weights: HalfWeights, kept: Int32Array, columns: Int32Array, aligned?: Floats): Promise<void> {
@@ -93,6 +105,7 @@ export class ModelWriter {
     const wholeHeads = half.kind === 'attention' && this.options.scope === 'ffn+heads'
     const order = storedRows(half.kind === 'attention' && this.#narrows(half) ? withKept(half, kept) : half)
     const isWhole = (i: number) => !half.coupled.includes(i) && !wholeHeads
+    const isNarrow = (i: number) => half.coupled.includes(i) && this.#narrows(half)
     for (const slices of storedInputs(half).values()) {
       if (!aligned && slices.every(isWhole)) {
         await this.#copyLinears(slices.map(i => half.inputs[i]))
@@ -100,7 +113,7 @@ export class ModelWriter {
       }
       const encoded = (name: string, i: number, values: Floats, width: number) => {
         const stay = wholeHeads && i === 0 ? columns : kept
-        const total = this.#narrows(half) ? undefined : half.inputs[i].out
+        const total = isNarrow(i) ? undefined : half.inputs[i].out
         return isWhole(i)
           ? this.#encode(name, values)
           : encodeRows(name, values, this.options.typeOf(name), { width, stay, total })
@@ -109,17 +122,16 @@ export class ModelWriter {
         const parts = slices.map(i => encoded(name, i, of(weights.inputs[i]), width))
         for (const part of order ? [inOrder(parts, order)] : parts) await this.checkpoint.part(this.#place(name), part)
       }
-      const linears = slices.map(i => half.inputs[i])
-      const [{ name, in: width, bias }] = linears
+      const { name, in: width, bias } = half.inputs[slices[0]]
       await put(`${name}.weight`, width, linear => linear.weight)
       if (bias) await put(`${name}.bias`, 1, linear => linear.bias!)
-      else for (const linear of linears) await this.#addBias(linear)
+      else for (const i of slices) await this.#addBias({ name, out: isNarrow(i) ? kept.length : half.inputs[i].out })
     }
   }
 
   /**
    * Writes the output layer of a pruned half-block.
-   * @param columns those that `weight` [d, columns] holds, in the type of the output
+   * @param columns those that `weight` [d, columns] holds, in the type of the output; where it is empty zeros
    * @param statistics of all columns
    */
   async writeOutput(
@@ -130,8 +142,10 @@ export class ModelWriter {
   ): Promise<void> {
     const { output } = half
     const name = `${output.name}.weight`
-    const padded = () => scatterColumns(elementsOf(weight, this.options.typeOf(name)), columns, output.in, output.out)
-    await this.#put(name, this.#narrows(half) ? weight : new Uint8Array(padded().buffer))
+    const type = this.options.typeOf(name)
+    const narrow = () => (weight.length > 0 ? weight : new Uint8Array(output.out * columns.length * DTYPE_BYTES[type]))
+    const padded = () => new Uint8Array(scatterColumns(elementsOf(weight, type), columns, output.in, output.out).buffer)
+    await this.#put(name, this.#narrows(half) ? narrow() : padded())
     if (bias) await this.#put(`${output.name}.bias`, bias)
     if (!this.options.statistics) return
     const kept = pick(gram, columns, columns, width)
@@ -163,7 +177,7 @@ export class ModelWriter {
   }
 
   /** Zeros, where the output has a bias and the source has none. */
-  async #addBias({ name, out }: Linear): Promise<void> {
+  async #addBias({ name, out }: Pick<Linear, 'name' | 'out'>): Promise<void> {
     const place = this.#place(`${name}.bias`)
     if (this.checkpoint.has(place))
       await this.checkpoint.part(place, this.#encode(`${name}.bias`, new Float32Array(out)))

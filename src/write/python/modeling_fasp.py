@@ -150,6 +150,13 @@ def resize(linear, rows, columns):
     linear.out_features, linear.in_features = linear.weight.shape
 
 
+def add_biases(layers):
+    """Zeros, until those of the checkpoint are loaded."""
+    for linear in layers.modules():
+        if isinstance(linear, nn.Linear) and linear.bias is None:
+            linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
+
+
 # Names of modules, by family.
 ATTENTIONS = ("self_attn", "attention")
 VALUES = ("v_proj", "qkv_proj", "query_key_value")
@@ -171,6 +178,8 @@ def narrow(model, config):
         raise ValueError(f"config.json: layer_widths has {len(widths)} entries for {len(layers)} layers.")
     query_heads = config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", query_heads)
+    if getattr(config, "added_biases", False):
+        add_biases(layers)
     for i, (layer, width) in enumerate(zip(layers, widths)):
         [attention] = [getattr(layer, name) for name in names_in(layer, ATTENTIONS)]
         if hasattr(attention, "head_size"):
