@@ -16,13 +16,13 @@ const calibration = existsSync(novels[0]) ? novels : undefined
 const vocabulary = { keep: [{ name: 'text', text: async () => TEXTS.join(' ') }] }
 const engine = openEngine()
 
-/** Prunes `source` in all of the layouts by the same method. A compact model is compared with the padded one. */
-async function pruned(source, name, layouts, method, options) {
+/** Prunes `source` in all of the layouts by the same method. @param twin whether a compact model is compared with the padded one */
+async function pruned(source, name, layouts, method, options, twin = true) {
   for (const layout of layouts) {
     const output = `${name}-${layout}`
     const asked = { ...settings, ...options, method: `${method}:layout=${layout}` }
     await prune(source, { ...asked, output: join(out, output), calibration })
-    await writeCase(output, layout === 'compact' ? `${name}-padded` : undefined)
+    await writeCase(output, twin && layout === 'compact' ? `${name}-padded` : undefined)
   }
 }
 
@@ -67,6 +67,9 @@ for (const name of readdirSync(join(out, 'models/stock'))) {
   // The same code loads both selections of values: some families stand for all.
   if (/^(llama|opt|qwen2|gemma3)/.test(name))
     await pruned(source, `${name}-per-head`, ['padded', 'compact'], `${PER_HEAD}:multiple=1`, { sparsity: 0.5 })
+  // Biases that these families have no fields for, in layout compact alone. So much takes all heads of a layer.
+  if (['qwen3', 'gemma3', 'phi3-window'].includes(name))
+    await pruned(source, `${name}-flap`, ['compact'], 'flap', { sparsity: 0.6 }, false)
   if (!['qwen2', 'gemma3'].includes(name)) continue
   await pruned(source, `${name}-best`, ['padded', 'compact'], 'best:multiple=8') // values in a basis of their own
   await pruned(source, `${name}-wanda-sp`, ['padded'], 'wanda-sp') // fewer heads
@@ -94,7 +97,7 @@ for (const name of ['tiny-llama', 'tiny-opt']) {
 }
 for (const name of ['tiny-llama', 'tiny-opt']) {
   const source = join(shared, 'models', name)
-  await pruned(source, `${name}-flap`, ['padded'], 'flap') // biases that a LLaMA had not
+  await pruned(source, `${name}-flap`, ['padded', 'compact'], 'flap') // biases that a LLaMA had not
   await pruned(source, `${name}-shortgpt`, ['stock'], 'shortgpt') // fewer layers
   await pruned(source, `${name}-vocabulary`, ['stock'], 'stock', { vocabulary })
 }
