@@ -1,0 +1,45 @@
+// What a run gives again: on the same machine the same bytes, with other numbers of threads the same columns (docs/output.md, Exactness).
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { METHOD_NAMES, prune } from '../src/node.ts'
+import { TEXT, workplaces } from './fasp.ts'
+import { TINY_MODELS } from './tiny.ts'
+
+const workplace = workplaces()
+const cases = Object.keys(TINY_MODELS).flatMap(model =>
+  METHOD_NAMES.map(method => [model as keyof typeof TINY_MODELS, method] as const),
+)
+
+test.each(cases.filter(([, method]) => method !== 'reap'))(
+  '%s by %s keeps the same with one, two and three threads, and writes the same bytes twice',
+  async (model, method) => {
+    const folder = await workplace()
+    const kept = []
+    const files = []
+    for (const threads of [1, 1, 2, 3]) {
+      const output = join(folder, `${kept.length}`)
+      const options = {
+        method,
+        sparsity: 0.3,
+        windows: 8,
+        seqLen: 64,
+        calibration: [{ name: 'text', text: async () => TEXT }],
+      }
+      const { layers } = await prune(TINY_MODELS[model], { ...options, output, engine: { threads, blas: 'none' } })
+      kept.push(layers.map(({ attention, ffn }) => [attention?.kept, ffn?.kept]))
+      files.push(weightsIn(output))
+    }
+    expect(kept[1]).toEqual(kept[0])
+    expect(kept[2]).toEqual(kept[0])
+    expect(kept[3]).toEqual(kept[0])
+    expect(files[1].equals(files[0])).toBe(true)
+  },
+)
+
+const weightsIn = (folder: string) =>
+  Buffer.concat(
+    readdirSync(folder)
+      .filter(name => name.endsWith('.safetensors'))
+      .map(name => readFileSync(join(folder, name))),
+  )
