@@ -55,6 +55,11 @@ export class OutputError extends FaspError {
   readonly code = 'OUTPUT'
 }
 
+/** A run takes more memory than this machine, its container or a limit of the shell gives it. */
+export class MemoryError extends FaspError {
+  readonly code = 'MEMORY'
+}
+
 /** A run of a comparison failed. */
 export class RunError extends FaspError {
   readonly code = 'RUN'

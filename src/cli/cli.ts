@@ -4,8 +4,10 @@
 import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
+import { bytes } from '../display.ts'
+import { memoryLimits } from '../library/memory.node.ts'
 import type { Unfinished } from '../unfinished.node.ts'
-import { BUG } from './command.ts'
+import { BUG, isNoMemory, outOfMemory } from './command.ts'
 
 /** What a command may take to stop and clear up by itself after a signal. */
 const PATIENCE_MS = 800
@@ -61,8 +63,9 @@ function start(): Worker {
   })
   worker.on('message', ({ path, state }: Unfinished) => unfinished.set(path, state))
   worker.on('error', (error: NodeJS.ErrnoException) => {
-    const outOfMemory = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-    fail(outOfMemory ? MEMORY : `${error.message}. ${BUG}`, error)
+    const { code, message } = error
+    if (code === 'ERR_WORKER_OUT_OF_MEMORY') fail(MEMORY, error)
+    else fail(isNoMemory(message) ? outOfMemory(message) : `${message}. ${BUG}`, error)
   })
   worker.on('exit', code => {
     if (code === 130) sayInterrupted()
@@ -120,9 +123,17 @@ process.stdout.on('error', error => {
 })
 process.stderr.on('error', () => {}) // whoever read the progress has gone: no reason to leave half an output behind
 
+/** Address space that a worker and ONNX Runtime take before there is a model (Node 20, x64). With less, V8 ends the process. */
+const START_BYTES = 1.1e9
+
 try {
   process.cwd()
-  obeySignals(start())
+  const { left = Infinity } = memoryLimits().address ?? {}
+  if (left < START_BYTES)
+    fail(
+      `${bytes(START_BYTES)} of address space are needed to start, and ${bytes(Math.max(0, left))} are left. Raise the limit (ulimit -v).`,
+    )
+  else obeySignals(start())
 } catch (error) {
   const { code, message } = error as NodeJS.ErrnoException
   fail(code === 'ENOENT' ? 'the current folder is gone. Go to another one (cd).' : message, error as Error)

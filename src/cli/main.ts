@@ -8,7 +8,7 @@ import { LEFTOVERS, UNFINISHED } from '../unfinished.node.ts'
 import { VERSION } from '../version.ts'
 import { type Parsed, parseArguments } from './arguments.ts'
 import type { Terminals, Word } from './cli.ts'
-import { BUG } from './command.ts'
+import { BUG, isNoMemory, outOfMemory } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { completion, SHELLS } from './completion.ts'
 import { type OUTPUT_OPTIONS, paint } from './environment.ts'
@@ -100,19 +100,23 @@ const controller = new AbortController()
 function report(error: unknown, json: boolean): number {
   if (error instanceof Interrupted) return 130 // the main thread says so
   const message = error instanceof Error ? error.message : String(error)
-  const noMemory = NO_MEMORY.test(message) && !(error instanceof FaspError)
-  const said = oneLine(noMemory ? `not enough memory (${message}). ${MORE_MEMORY}` : message)
+  const own = error instanceof FaspError
+  const noMemory = !own && isNoMemory(message)
+  const bySystem = !own && !noMemory && (error as NodeJS.ErrnoException).syscall !== undefined
+  const said = oneLine(
+    noMemory
+      ? outOfMemory(message)
+      : bySystem
+        ? `${message}. The system says so; run again when that is mended.`
+        : message,
+  )
   process.stderr.write(`${paint(process.stderr, 'red', 'fasp:')} ${said}\n`)
-  const code = error instanceof FaspError ? error.code : noMemory ? 'MEMORY' : 'BUG'
+  const code = own ? error.code : noMemory ? 'MEMORY' : bySystem ? 'SYSTEM' : 'BUG'
   if (json) writeJson({ error: { code, message: said } }, true)
   if (process.env.FASP_LOG === 'debug') console.error(error)
-  else if (!(error instanceof FaspError || noMemory)) process.stderr.write(`${BUG}\n`)
+  else if (!(own || noMemory || bySystem)) process.stderr.write(`${BUG}\n`)
   return error instanceof UsageError ? 2 : 1
 }
-
-/** What V8 says, of arrays and of WebAssembly. */
-const NO_MEMORY = /out of memory|allocation failed/i
-const MORE_MEMORY = 'Is it limited here (ulimit -v, a container)? A lower --memory and fewer --windows take less.'
 
 // The streams of a worker do not know where they lead.
 const { stdout, stderr } = workerData as Terminals

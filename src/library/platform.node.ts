@@ -6,6 +6,7 @@ import { type OpenOptions, openCheckpointEvents } from '../hub/open.node.ts'
 import { findTexts, type Purpose } from '../hub/texts.node.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { namedText } from '../text/text.node.ts'
+import { checkMemory } from './memory.node.ts'
 import { bindVerbs, type ChosenEngine, leave } from './verbs.ts'
 
 export interface EngineChoice {
@@ -16,9 +17,10 @@ export interface EngineChoice {
 
 export const isOpen = (engine: EngineOptions | Engine): engine is Engine => 'run' in engine
 
-/** The engine of a choice, opened unless it is open. */
+/** The engine of a choice, opened unless it is open. @throws MemoryError where its threads have no room: it would wait for them for ever */
 export function choose({ engine = {} }: EngineChoice): ChosenEngine {
   if (isOpen(engine)) return { engine, [Symbol.asyncDispose]: leave }
+  checkMemory('ONNX Runtime', 0, engine.threads)
   const opened = openEngine(engine)
   return { engine: opened, [Symbol.asyncDispose]: () => opened.close() }
 }

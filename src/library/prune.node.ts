@@ -40,6 +40,7 @@ import { checkOutput, isGgufFile } from '../write/place.node.ts'
 import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
 import { type FoundState, openState, readState } from '../write/state.node.ts'
 import type { ExportPlan } from '../write/target.ts'
+import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import { type Asked, otherModel, otherTexts, type RecipeOptions, recorded, withRecipe } from './recipe.node.ts'
@@ -156,6 +157,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
   return preparedPrune(model, () => {
     const { requests, single } = asked
     const { run, exports: planned, rounds } = decide(model, asked)
+    const { threads } = isOpen(engine) ? engine.facts : engine
+    checkMemory(model.checkpoint.name, run.plan.memoryBytes, threads)
     return { run, pruneEvents: execute }
 
     async function* execute(): Progress<PrunePathResult> {
@@ -277,6 +280,8 @@ export async function* planPruneEvents(source: string | Model, given: PlanOption
   await using model = yield* openWithVocabulary(source, vocabulary, [...read, ...measuredOn], signal)
   for (const message of recipe ? otherModel(recipe, model.checkpoint) : []) yield notice(message)
   const { run, exports } = decide(model, asked)
+  const lack = lacksMemory(model.checkpoint.name, run.plan.memoryBytes)
+  if (lack) yield notice(lack)
   return { ...run.plan, options: run.options, exports, vocabulary: model.checkpoint.vocabulary }
 }
 
