@@ -42,6 +42,16 @@ describe('a model on the Hub', () => {
     expect(card.toString()).toContain('\nbase_model: me/tiny\nlicense: "mit"\n')
     expect(readdirSync(place.home)).toEqual(['hub'])
   })
+  test('is pruned by three runs at once that share a cache and its incomplete downloads', async () => {
+    server.put(ID, TINY_FILES)
+    const folder = await workplace()
+    const outputs = ['one', 'two', 'three']
+    await Promise.all(outputs.map(output => run(folder, ['prune', ID, '-s', '0.2', ...QUICK, '-o', output])))
+    const [one, ...others] = outputs.map(output => filesBelow(join(folder, output)))
+    for (const other of others) expectSame(other, one)
+    expect(readdirSync(join(place.home, 'hub/models--me--tiny/blobs')).filter(name => name.includes('.'))).toEqual([])
+    expect(readdirSync(folder).sort()).toEqual([...outputs, 'text.txt'].sort())
+  })
   test('serves every command, offline from the second time on', async () => {
     const commit = server.put(ID, TINY_FILES)
     const folder = await workplace()
