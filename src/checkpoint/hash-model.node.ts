@@ -2,18 +2,28 @@
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { FormatError } from '../errors.ts'
 import { hashFile } from '../formats/file.node.ts'
+import { said } from '../formats/file-errors.node.ts'
 
 /** SHA-256 of a .gguf file, or of all files of a folder, in the order of their names. */
 export async function hashModel(local: string): Promise<string> {
-  const folder = (await stat(local)).isDirectory()
-  const entries = folder ? await readdir(local) : ['']
+  const entries = await namesIn(local)
   const hash = createHash('sha256')
   for (const name of entries.sort()) {
     const path = join(local, name)
-    if (!(await stat(path)).isFile()) continue // links of the Hub's cache are followed
+    if (!(await reading(path, stat(path))).isFile()) continue // links of the Hub's cache are followed
     hash.update(`${name}\0`)
     await hashFile(path, hash)
   }
   return hash.digest('hex')
 }
+
+const namesIn = async (local: string): Promise<string[]> =>
+  (await reading(local, stat(local))).isDirectory() ? reading(local, readdir(local)) : ['']
+
+/** @throws FormatError that names the path */
+const reading = <T>(path: string, found: Promise<T>): Promise<T> =>
+  found.catch(cause => {
+    throw new FormatError(path, `cannot be read (${said(cause)}). Was it moved while it was read?`, { cause })
+  })

@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { FormatError } from '../errors.ts'
 import { openFile } from '../formats/file.node.ts'
+import { said } from '../formats/file-errors.node.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { ModelFolder } from './folder.ts'
 import { type CheckConfig, huggingFaceCheckpoint } from './huggingface.ts'
@@ -40,9 +41,8 @@ async function entriesOf(folder: string): Promise<Set<string>> {
     const entries = await readdir(folder, { withFileTypes: true })
     return new Set(entries.map(entry => (entry.isDirectory() ? `${entry.name}/` : entry.name)))
   } catch (cause) {
-    throw new FormatError(folder, 'is no folder that can be read; wanted is a folder with config.json and weights', {
-      cause,
-    })
+    const problem = `is no folder that can be read (${said(cause)})`
+    throw new FormatError(folder, `${problem}; wanted is a folder with config.json and weights`, { cause })
   }
 }
 

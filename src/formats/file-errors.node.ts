@@ -1,4 +1,4 @@
-// What a file system says of writing, in words that tell the user what to do.
+// What a file system says, in words that tell the user what to do.
 import { FaspError, OutputError } from '../errors.ts'
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -16,13 +16,26 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file; choose another folder',
 }
 
+/** Of a disk that fails, or of a share that is not to be reached. */
+const BROKEN: Readonly<Record<string, string>> = {
+  EIO: 'the disk has failed to do it (EIO); see whether it and its connection are sound',
+  ESTALE: 'the share has lost the file (ESTALE); mount it again',
+  ETIMEDOUT: 'the share does not answer (ETIMEDOUT); see whether it and its connection are sound',
+}
+
+/** What the file system says of reading. */
+export const said = (cause: unknown): string => {
+  const { code = '', message = String(cause) } = cause as NodeJS.ErrnoException
+  return BROKEN[code] ?? message
+}
+
 /** Turns what the file system says into an OutputError: `cannot ${what}: …`. */
 export async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
   } catch (error) {
     if (error instanceof FaspError) throw error
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new OutputError(`cannot ${what}: ${REASONS[code ?? ''] ?? message}.`, { cause: error })
+    const { code = '' } = error as NodeJS.ErrnoException
+    throw new OutputError(`cannot ${what}: ${REASONS[code] ?? said(error)}.`, { cause: error })
   }
 }

@@ -1,8 +1,10 @@
 // A file on disk as a handle, as a `ByteSource`, whole, or as its hash: the only place where files that users name are opened for reading.
 import { createHash, type Hash } from 'node:crypto'
-import { constants, type FileHandle, open } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { constants, type FileHandle, open, stat } from 'node:fs/promises'
 import { FormatError } from '../errors.ts'
 import { type ByteSource, readWhole } from './bytes.ts'
+import { said } from './file-errors.node.ts'
 
 /** The operating system reads at most 2^31 − 4096 bytes in one call. */
 const MAX_READ = 2 ** 30
@@ -16,10 +18,10 @@ export async function openRegular(path: string): Promise<{ handle: FileHandle; s
   const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(cause => {
     if (cause.code === 'ENOENT') throw new FormatError(path, 'no such file', { cause })
     if (cause.code === 'ENXIO') throw irregular(path) // a socket
-    throw new FormatError(path, `cannot be opened (${reason(cause)}); check the path and its permissions`, { cause })
+    throw new FormatError(path, `cannot be opened (${said(cause)}); check the path and its permissions`, { cause })
   })
   try {
-    const stat = await handle.stat()
+    const stat = await statOf(handle, path)
     if (!stat.isFile()) throw irregular(path)
     return { handle, size: stat.size, changed: stat.mtimeMs }
   } catch (error) {
@@ -28,7 +30,20 @@ export async function openRegular(path: string): Promise<{ handle: FileHandle; s
   }
 }
 
+/** How the system says that nothing is there. */
+const ABSENT = ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG']
+
+/** What is at a path, links followed; undefined where nothing is. @throws FormatError where that is not to be seen */
+export const statAt = (path: string): Promise<Stats | undefined> =>
+  stat(path).catch(cause => (ABSENT.includes(cause.code) ? undefined : unreadable(path, '', cause)))
+
 const irregular = (path: string) => new FormatError(path, 'is no regular file, but a folder, pipe, socket or device')
+
+const statOf = (handle: FileHandle, path: string) => handle.stat().catch(cause => unreadable(path, '', cause))
+
+function unreadable(path: string, where: string, cause: unknown): never {
+  throw new FormatError(path, `cannot be read${where} (${said(cause)}). Run again when it can`, { cause })
+}
 
 /** Larger parts are hashed no faster. */
 const HASHED_BYTES = 2 ** 20
@@ -43,10 +58,11 @@ export async function openFile(path: string): Promise<ByteSource> {
     name: path,
     byteLength: size,
     async slice(start, end = size) {
-      const bytes = await read(handle, path, start, Math.min(end, size))
-      if (bytes.byteLength >= WATCHED_BYTES && (await handle.stat()).mtimeMs !== changed)
+      const bytes = new Uint8Array(Math.max(0, Math.min(end, size) - start))
+      await readInto(bytes, handle, path, start)
+      if (bytes.byteLength >= WATCHED_BYTES && (await statOf(handle, path)).mtimeMs !== changed)
         throw new FormatError(path, 'was changed while it was read. Run again, on a file that stays as it is')
-      return bytes
+      return bytes.buffer
     },
     close: () => handle.close(),
   }
@@ -60,25 +76,37 @@ export const readSmallFile = async (path: string, limit: number): Promise<Uint8A
 export const sha256 = async (path: string): Promise<string> =>
   (await hashFile(path, createHash('sha256'))).digest('hex')
 
-/** Adds a file to a hash. @throws as `openRegular` */
-export async function hashFile(path: string, hash: Hash): Promise<Hash> {
-  const { handle } = await openRegular(path)
-  for await (const chunk of handle.createReadStream({ highWaterMark: HASHED_BYTES })) hash.update(chunk)
-  return hash
-}
-
-async function read(handle: FileHandle, path: string, start: number, end: number): Promise<ArrayBuffer> {
-  const buffer = new ArrayBuffer(Math.max(0, end - start))
-  for (let at = 0; at < buffer.byteLength; ) {
-    const rest = new Uint8Array(buffer, at, Math.min(MAX_READ, buffer.byteLength - at))
-    const { bytesRead } = await handle.read(rest, 0, rest.byteLength, start + at).catch(cause => {
-      throw new FormatError(path, `cannot be read at byte ${start + at} (${reason(cause)})`, { cause })
-    })
-    if (bytesRead === 0)
-      throw new FormatError(path, `ended at byte ${start + at} while it was read; was it changed meanwhile?`)
-    at += bytesRead
+/** Adds a file, or bytes `start` to `end` of it, to a hash. @throws as `openRegular`; FormatError where it has fewer */
+export async function hashFile(path: string, hash: Hash, start = 0, end?: number): Promise<Hash> {
+  const { handle, size } = await openRegular(path)
+  try {
+    const buffer = new Uint8Array(HASHED_BYTES)
+    for (let at = start; at < (end ?? size); at += HASHED_BYTES) {
+      const part = buffer.subarray(0, (end ?? size) - at)
+      await readInto(part, handle, path, at)
+      hash.update(part)
+    }
+    return hash
+  } finally {
+    await handle.close()
   }
-  return buffer
 }
 
-const reason = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+/** Fills `target` from a place in an open file: the operating system may give less at a time. @throws FormatError where the file ends before */
+export async function readInto(target: Uint8Array, handle: FileHandle, path: string, start: number): Promise<void> {
+  for (let done = 0; done < target.byteLength; ) {
+    const length = Math.min(MAX_READ, target.byteLength - done)
+    const { bytesRead } = await handle
+      .read(target, done, length, start + done)
+      .catch(cause => unreadable(path, ` at byte ${start + done}`, cause))
+    if (bytesRead === 0)
+      throw new FormatError(path, `ended at byte ${start + done} while it was read; was it changed meanwhile?`)
+    done += bytesRead
+  }
+}
+
+/** Writes all of it: the operating system may take less at a time. @throws what that says */
+export async function writeAll(bytes: Uint8Array, handle: FileHandle, start: number): Promise<void> {
+  for (let done = 0; done < bytes.byteLength; )
+    done += (await handle.write(bytes, done, bytes.byteLength - done, start + done)).bytesWritten
+}

@@ -1,7 +1,9 @@
 // A scratch file beside the output, which has to have room anyway. It has no name once open, so that nothing is left after a crash.
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { FormatError, OutputError } from '../errors.ts'
+import { OutputError } from '../errors.ts'
+import { readInto, writeAll } from '../formats/file.node.ts'
+import { said } from '../formats/file-errors.node.ts'
 import { unfinishedPath } from '../unfinished.node.ts'
 import type { Scratch } from './activations.ts'
 
@@ -10,7 +12,7 @@ export async function openScratch(output: string): Promise<Scratch> {
   const path = unfinishedPath(join(dirname(resolve(output)), '.fasp'))
   const fail = (cause: unknown): never => {
     throw new OutputError(
-      `no room for activations beside ${output} (${(cause as Error).message}). Free some disk space, or keep them in memory with a larger --memory.`,
+      `no room for activations beside ${output} (${said(cause)}). Free some disk space, or keep them in memory with a larger --memory.`,
       { cause },
     )
   }
@@ -21,23 +23,14 @@ export async function openScratch(output: string): Promise<Scratch> {
     ...scratchIn(handle, path, fail),
     async close() {
       await handle.close()
-      await rm(path, { force: true })
+      await rm(path, { force: true }).catch(() => {}) // the next run removes it
     },
   }
 }
 
 /** An open file as a scratch. @param fail turns what the file system says of a write into an error */
 export const scratchIn = (handle: FileHandle, path: string, fail: (cause: unknown) => never): Scratch => ({
-  async read(target, offset) {
-    for (let done = 0; done < target.byteLength; ) {
-      const { bytesRead } = await handle.read(target, done, target.byteLength - done, offset + done)
-      if (bytesRead === 0) throw new FormatError(path, 'the file ends early. Was it changed while fasp ran?')
-      done += bytesRead
-    }
-  },
-  async write(bytes, offset) {
-    for (let done = 0; done < bytes.byteLength; )
-      done += (await handle.write(bytes, done, bytes.byteLength - done, offset + done).catch(fail)).bytesWritten
-  },
+  read: (target, offset) => readInto(target, handle, path, offset),
+  write: (bytes, offset) => writeAll(bytes, handle, offset).catch(fail),
   close: () => handle.close(),
 })

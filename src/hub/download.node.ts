@@ -2,6 +2,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants, type FileHandle, open } from 'node:fs/promises'
 import { HubError, OutputError } from '../errors.ts'
+import { writeAll } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import type { RemoteFile } from './listing.ts'
 import { type Access, failure, pause } from './request.ts'
@@ -81,10 +82,7 @@ class Target {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    await attempt(`write ${this.path}`, async () => {
-      for (let done = 0; done < bytes.length; )
-        done += (await this.handle.write(bytes, done, bytes.length - done, this.at + done)).bytesWritten
-    })
+    await attempt(`write ${this.path}`, () => writeAll(bytes, this.handle, this.at))
     this.#hash.update(bytes)
     this.at += bytes.length
   }

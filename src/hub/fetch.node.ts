@@ -6,7 +6,7 @@ import { weightFiles } from '../checkpoint/weights.ts'
 import { firstOf } from '../display.ts'
 import { FormatError, HubError } from '../errors.ts'
 import { finish, type ProgressEvent } from '../events.ts'
-import { openFile } from '../formats/file.node.ts'
+import { openFile, statAt } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { quote } from '../formats/json.ts'
 import { checkSpace } from '../write/folder.node.ts'
@@ -29,12 +29,8 @@ export async function* fetchModel(path: string, { signal }: { readonly signal?: 
   const reference = hubReference(path)
   if (!reference?.explicit) {
     await putBack(path)
-    const missing = await stat(path).then(
-      () => undefined,
-      error => error,
-    )
-    if (!missing) return path
-    if (!reference) throw new FormatError(path, `there is no such file or folder. ${WANTED}`, { cause: missing })
+    if (await statAt(path)) return path
+    if (!reference) throw new FormatError(path, `there is no such file or folder. ${WANTED}`)
   }
   const environment = await hubEnvironment()
   const { id, revision = DEFAULT_REVISION, file } = reference

@@ -1,10 +1,10 @@
 // From what a user calls a model to an open checkpoint: a folder, a .gguf file, or a name on the Hub.
-import { stat } from 'node:fs/promises'
 import { disposable, type OpenCheckpoint } from '../checkpoint/checkpoint.ts'
 import { openGgufCheckpoint } from '../checkpoint/gguf.node.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { FormatError } from '../errors.ts'
 import { type ProgressEvent, promised } from '../events.ts'
+import { statAt } from '../formats/file.node.ts'
 import { architectureOf } from '../model/model.ts'
 import { fetchModel } from './fetch.node.ts'
 
@@ -23,7 +23,7 @@ export async function* openCheckpointEvents(
   options?: OpenOptions,
 ): AsyncGenerator<ProgressEvent, OpenCheckpoint> {
   const local = yield* fetchModel(path, options)
-  if ((await stat(local)).isDirectory())
+  if ((await statAt(local))?.isDirectory())
     return disposable({ ...(await openHuggingFace(local, architectureOf)), name: path, path: local })
   if (local.toLowerCase().endsWith('.gguf'))
     return disposable({ ...(await openGgufCheckpoint(local)), name: path, path: local })

@@ -1,5 +1,5 @@
 // `verify`: whether an output is what was written, and holds together. Each check says what it found, or why it could not be made.
-import { readdir, stat } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join, normalize } from 'node:path'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { firstOf } from '../display.ts'
@@ -7,7 +7,7 @@ import { FaspError, FormatError } from '../errors.ts'
 import { type FewLogits, fewLogits, TOKENS } from '../evaluate/few-logits.ts'
 import type { ProgressEvent } from '../events.ts'
 import { isDType } from '../formats/dtype.ts'
-import { sha256 } from '../formats/file.node.ts'
+import { sha256, statAt } from '../formats/file.node.ts'
 import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'
 import { type Context, memoryContext } from '../forward/context.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
@@ -95,11 +95,9 @@ async function* outcome(work: Work): Progress<Omit<Check, 'name'>> {
 /** What a folder says of itself; of a file, nothing. @throws FormatError where fasp did not write it */
 async function recordOf(path: string): Promise<JsonObject> {
   await putBack(path)
-  const there = await stat(path).catch(cause => {
-    throw new FormatError(path, 'there is no such file or folder. Give what fasp wrote: a folder, or a .gguf file.', {
-      cause,
-    })
-  })
+  const there = await statAt(path)
+  if (!there)
+    throw new FormatError(path, 'there is no such file or folder. Give what fasp wrote: a folder, or a .gguf file.')
   if (there.isDirectory() && !(await readdir(path)).includes(OWN_MARK))
     throw new FormatError(
       path,

@@ -13,9 +13,8 @@ import {
   type SchemaElement,
   type SchemaTree,
 } from 'hyparquet'
-import { compressors } from 'hyparquet-compressors'
 import { TextError } from '../errors.ts'
-import { openRegular } from '../formats/file.node.ts'
+import { openRegular, readInto } from '../formats/file.node.ts'
 import { parseJson } from '../formats/json.ts'
 import { checkStruct } from '../formats/thrift.ts'
 
@@ -40,7 +39,10 @@ export async function readUtf8(path: string, allowed: string): Promise<string> {
   const { handle, size } = await openText(path, allowed)
   await using file = handle
   if (!isZipped(path) && size > MAX_TEXT_BYTES) throw tooLarge(path, size)
-  return decodeUtf8(path, isZipped(path) ? await inflate(path, file, MAX_TEXT_BYTES) : await file.readFile())
+  if (isZipped(path)) return decodeUtf8(path, await inflate(path, file, MAX_TEXT_BYTES))
+  const bytes = new Uint8Array(size)
+  await readInto(bytes, file, path, 0)
+  return decodeUtf8(path, bytes)
 }
 
 const openText = (path: string, allowed: string) =>
@@ -132,7 +134,8 @@ export async function* parquetRows(
 ): AsyncGenerator<Record<string, unknown>> {
   const { handle, size } = await openText(path, allowed)
   await using opened = handle
-  const file = isZipped(path) ? memory(await inflate(path, opened, MAX_INFLATED_BYTES)) : onDisk(opened, size)
+  const file = isZipped(path) ? memory(await inflate(path, opened, MAX_INFLATED_BYTES)) : onDisk(path, opened, size)
+  const compressors = await boundedCompressors()
   try {
     const metadata = await readMetadata(file)
     const schema = parquetSchema(metadata)
@@ -148,7 +151,7 @@ export async function* parquetRows(
       const rowEnd = rowStart + Number(group.num_rows)
       if (rowEnd - rowStart > MAX_GROUP_ROWS)
         throw new RangeError(`a row group of ${group.num_rows} rows, allowed are ${MAX_GROUP_ROWS}`)
-      yield* await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors: BOUNDED })
+      yield* await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors })
       rowStart = rowEnd
     }
   } catch (cause) {
@@ -171,16 +174,18 @@ async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
 /** Length of the metadata, magic number. */
 const FOOTER_BYTES = 8
 
-/** `compressors` that make no room for more than a page has. */
-const BOUNDED: Compressors = Object.fromEntries(
-  Object.entries(compressors).map(([codec, decompress]) => [
+/** They make no room for more than a page has. Loaded when they are needed: V8 takes 10 GB of address space for their WebAssembly. */
+async function boundedCompressors(): Promise<Compressors> {
+  const { compressors } = await import('hyparquet-compressors')
+  const bounded = Object.entries(compressors).map(([codec, decompress]) => [
     codec,
     (input: Uint8Array, length: number) => {
       if (length > MAX_PAGE_BYTES) throw new RangeError(`a page of ${length} bytes, allowed are ${MAX_PAGE_BYTES}`)
       return decompress(input, length)
     },
-  ]),
-)
+  ])
+  return Object.fromEntries(bounded)
+}
 
 const isText = ({ converted_type, logical_type }: SchemaElement): boolean =>
   converted_type === 'UTF8' || logical_type?.type === 'STRING'
@@ -196,15 +201,15 @@ const memory = (bytes: Uint8Array): AsyncBuffer => ({
   slice: (start, end) => copy(bytes.subarray(start, end)),
 })
 
-function onDisk(file: FileHandle, byteLength: number): AsyncBuffer {
+function onDisk(path: string, file: FileHandle, byteLength: number): AsyncBuffer {
   return {
     byteLength,
     // As ArrayBuffer's, which cuts any range to what there is: hyparquet asks for all from the first column's start to the last one's end.
     async slice(start, end = byteLength) {
       const from = start < 0 ? Math.max(0, byteLength + start) : Math.min(start, byteLength)
-      const length = Math.max(0, Math.min(end, byteLength) - from)
-      const { buffer, bytesRead } = await file.read(new Uint8Array(length), { position: from })
-      return copy(buffer.subarray(0, bytesRead))
+      const bytes = new Uint8Array(Math.max(0, Math.min(end, byteLength) - from))
+      await readInto(bytes, file, path, from)
+      return bytes.buffer
     },
   }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { OutputError } from '../errors.ts'
-import { sha256 } from '../formats/file.node.ts'
+import { sha256, writeAll } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { hasState, release, removeLeftovers, STATE, tellUnfinished, unfinishedPath } from '../unfinished.node.ts'
 import { GGUF_FILE } from './gguf.ts'
@@ -157,7 +157,7 @@ export async function openFolderSink(
           )
           throw new OutputError(`${error.message} The finished result is kept in ${kept}.`, { cause: error })
         })
-        .finally(() => state && rm(state, { recursive: true, force: true }))
+        .finally(() => state && rm(state, { recursive: true, force: true }).catch(() => {})) // the next run removes it
       await removeStates(path, target).catch(() => {}) // it is named again by the next run
     },
     abort,
@@ -217,10 +217,7 @@ async function createFile(path: string, byteLength: number, again = false): Prom
     throw error
   })
   return {
-    async write(bytes, offset) {
-      for (let done = 0; done < bytes.byteLength; )
-        done += (await handle.write(bytes, done, bytes.byteLength - done, offset + done)).bytesWritten
-    },
+    write: (bytes, offset) => writeAll(bytes, handle, offset),
     close: () => handle.close(),
   }
 }

@@ -283,11 +283,14 @@ export async function swap(made: string, target: string, partial: string): Promi
   const old = `${partial}${OLD}`
   const replaced = (await existing(target)) !== undefined
   if (replaced) await rename(target, old)
-  await rename(made, target).catch(async error => {
+  try {
+    await rename(made, target)
+    await syncFolder(dirname(target))
+  } catch (error) {
+    if (!(await existing(made))) await rename(target, made)
     if (replaced) await rename(old, target)
     throw error
-  })
-  await syncFolder(dirname(target))
+  }
   if (replaced) await rm(old, { recursive: true, force: true }).catch(() => {}) // another user's: the new one is in place
 }
 
@@ -313,11 +316,19 @@ export async function putBack(path: string): Promise<void> {
   if (missing) await finishSwap(resolve(path)).catch(() => {}) // whoever reads it says what is missing
 }
 
+/** What a disk says that fails; others are file systems that do not know this of folders. */
+const FAILED = ['EIO', 'ENOSPC', 'EDQUOT']
+
 /** So that names, too, are on the disk. Windows opens no folders. */
 export async function syncFolder(path: string): Promise<void> {
   const handle = await open(path).catch(() => undefined)
-  await handle?.sync().catch(() => {})
-  await handle?.close()
+  try {
+    await handle?.sync()
+  } catch (error) {
+    if (FAILED.includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  } finally {
+    await handle?.close()
+  }
 }
 
 /** Makes the folders above an output. @returns those that were not there, the uppermost first */

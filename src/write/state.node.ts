@@ -1,13 +1,12 @@
 // The state of a run, in a folder of its unfinished output: `manifest.json`, a file for each step that is done, and the rows that the steps to
 // come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
-import { createHash, type Hash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdir, open, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bytes as shown } from '../display.ts'
 import { FaspError, FormatError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
-import { readSmallFile } from '../formats/file.node.ts'
+import { hashFile, openRegular, readInto, readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { type Activations, asBytes } from '../forward/activations.ts'
@@ -305,10 +304,10 @@ async function readRows(
 ): Promise<void> {
   const path = join(folder, file)
   const hash = createHash('sha256')
-  const handle = await open(path, 'r').catch(cause => {
-    throw damaged(path, `cannot be opened (${cause.message})`)
-  })
+  const { handle, size } = await openRegular(path)
+  let at = 0
   try {
+    if (size < parts.reduce((sum, { length }) => sum + 4 * length, 0)) throw damaged(path, 'ends early')
     for (const [of, stream] of Object.entries(held.streams)) {
       const own = parts.filter(part => part.of === of)
       const into = await stream?.held(own.map(({ name }) => name))
@@ -316,7 +315,10 @@ async function readRows(
         const rows = into?.get(name)
         if (!rows) throw damaged(path, `has rows of ${of} ${name}`)
         for (const batch of rows.batches) {
-          await fill(handle, asBytes(rows.room(batch)), path, hash)
+          const bytes = asBytes(rows.room(batch))
+          await readInto(bytes, handle, path, at)
+          hash.update(bytes)
+          at += bytes.length
           await rows.store(batch)
         }
       }
@@ -327,21 +329,8 @@ async function readRows(
   if (hash.digest('hex') !== sha256) throw damaged(path, 'is not what was written')
 }
 
-async function fill(handle: FileHandle, target: Uint8Array, path: string, hash: Hash): Promise<void> {
-  for (let at = 0; at < target.length; ) {
-    const { bytesRead } = await handle.read(target, at)
-    if (bytesRead === 0) throw damaged(path, 'ends early')
-    at += bytesRead
-  }
-  hash.update(target)
-}
-
 async function hashPart({ file, offset, byteLength }: WrittenTensor): Promise<string> {
-  const hash = createHash('sha256')
-  if (byteLength > 0)
-    for await (const part of createReadStream(String(file), { start: offset, end: offset + byteLength - 1 }))
-      hash.update(part)
-  return hash.digest('hex')
+  return (await hashFile(String(file), createHash('sha256'), offset, offset + byteLength)).digest('hex')
 }
 
 async function sync(path: string): Promise<void> {
