@@ -46,6 +46,15 @@ export interface Saved {
   restore(): AsyncGenerator<ProgressEvent, void>
 }
 
+/** What a part of a run has its steps done by. */
+export type Steps = Pick<Saved, 'has' | 'step'>
+
+/** Steps whose names begin with `start`. */
+export const stepsOf = (saved: Steps, start: string): Steps => ({
+  has: name => saved.has(`${start} ${name}`),
+  step: (name, doing) => saved.step(`${start} ${name}`, doing),
+})
+
 export async function* done<T>(doing: Doing<T>): AsyncGenerator<ProgressEvent, T> {
   const work = doing()
   return 'next' in work ? yield* work : await work

@@ -6,10 +6,11 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { type PrunePathOptions, plain, prune } from '../src/node.ts'
+import { type ExportRequest, exportModel, type PrunePathOptions, plain, prune } from '../src/node.ts'
 import { describeDisk, onDisk } from './disk.ts'
 import { familyFolder } from './families.ts'
 import { fasp, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { withModel } from './opened.ts'
 import { asWindows, TINY_OPT } from './tiny.ts'
 
 const workplace = workplaces()
@@ -24,15 +25,19 @@ const random = (() => {
 })()
 
 class Stopped extends Error {}
+type Stops = { readonly onEvent: () => void; readonly saveEvery: number }
 
 /** Runs until `at` events have come. @returns how many there were, or undefined where it was stopped */
-async function stopped(model: string, options: PrunePathOptions, at: number): Promise<number | undefined> {
+const stopped = (model: string, options: PrunePathOptions, at: number) =>
+  stoppedAt(at, more => prune(model, { ...options, ...more }))
+
+async function stoppedAt(at: number, run: (more: Stops) => Promise<unknown>): Promise<number | undefined> {
   let events = 0
   const onEvent = () => {
     if (events++ === at) throw new Stopped()
   }
   try {
-    await prune(model, { ...options, onEvent, saveEvery: 0 })
+    await run({ onEvent, saveEvery: 0 })
     return events
   } catch (error) {
     if (error instanceof Stopped) return undefined
@@ -87,7 +92,73 @@ describe('stopped between two half-blocks, and gone on', () => {
   })
 })
 
+describe('an export stopped between two tensors, and gone on', () => {
+  test.for<[string, string, string, readonly ExportRequest[]]>([
+    ['a .gguf file', TINY_LLAMA, 'out.gguf', [{ to: 'gguf', dtype: 'Q4_K_M' }]],
+    ['a folder in another type', TINY_LLAMA, 'out', [{ to: 'huggingface', dtype: 'F32' }]],
+    ['two files of ONNX', TINY_OPT, 'out', [{ to: 'onnx' }]],
+    ['all that there are', TINY_LLAMA, 'out', [{ to: 'onnx' }, { to: 'gguf', dtype: 'Q8_0' }, { to: 'padded' }]],
+    ['experts', 'qwen3_moe', 'out', [{ to: 'huggingface', dtype: 'BF16' }]],
+  ])('%s', async ([, name, output, to]) => {
+    const folder = await workplace()
+    const model = name.includes('/') ? name : join(folder, 'model')
+    if (model !== name) await familyFolder(name, model)
+    const at = (start: string) => ({ output: join(folder, start + output), to })
+    const exported = (start: string, until: number, resume: boolean) =>
+      stoppedAt(until, more => exportModel(model, { ...at(start), ...more, resume }))
+    const events = (await exported('', Number.POSITIVE_INFINITY, false))!
+    for (let i = 0; i < 3; i++) {
+      const until = Math.floor(events * random())
+      expect(await exported(`${i}`, until, false)).toBeUndefined()
+      await exported(`${i}`, Math.floor((events - until) * random()), true)
+      const one = at(`${i}`)
+      if (!existsSync(one.output)) await exportModel(model, { ...one, resume: true })
+      expect(await contents(one.output)).toEqual(await contents(at('').output))
+      expect(states(folder)).toEqual([])
+    }
+  })
+  test('of another type, or with other bytes in its file, is refused, and stays', async () => {
+    const folder = await workplace()
+    const options = { output: join(folder, 'out.gguf'), to: [{ to: 'gguf', dtype: 'F16' }] as const }
+    expect(await stoppedAt(30, more => exportModel(TINY_LLAMA, { ...options, ...more }))).toBeUndefined()
+    const again = (dtype: string) => exportModel(TINY_LLAMA, { ...options, to: [{ to: 'gguf', dtype }], resume: true })
+    const damage = () => {
+      const partial = join(folder, states(folder)[0])
+      flip(join(partial, 'model.gguf'), firstPart(join(partial, 'state')))
+    }
+    await expect(again('Q8_0')).rejects.toThrow('export 1 dtype is "Q8_0", there "F16"')
+    damage()
+    await expect(again('F16')).rejects.toThrow('is not what was written')
+    damage()
+    await again('F16')
+    expect(states(folder)).toEqual([])
+  })
+  test('of an open model has no state', async () => {
+    const options = { output: join(await workplace(), 'out.gguf'), resume: true }
+    await withModel(TINY_LLAMA, model =>
+      expect(exportModel(model, options)).rejects.toThrow('only an export of a path'),
+    )
+  })
+})
+
 describe('killed', () => {
+  test('an export, at any moment', async () => {
+    const folder = await workplace()
+    const args = ['export', TINY_LLAMA, '--to', 'gguf:q4_k_m', '--to', 'onnx:q8']
+    const started = performance.now()
+    await run(folder, ...args, '-o', 'whole')
+    const took = performance.now() - started
+    for (let left = Number(process.env.FASP_KILLS ?? 4); left > 0; left--) {
+      const again = [...args, '-o', `out${left}`, '--save-every', '0']
+      for (const how of [[], ['--resume']]) {
+        const moment = setTimeout(took * random())
+        await fasp([...again, ...how], { folder, onStart: child => void moment.then(() => child.kill('SIGKILL')) })
+      }
+      if (!existsSync(join(folder, `out${left}`))) await run(folder, ...again, '--resume')
+      expect(await contents(join(folder, `out${left}`))).toEqual(await contents(join(folder, 'whole')))
+      expect(states(folder)).toEqual([])
+    }
+  })
   const args = ['-s', '0.3', '--method', 'best', ...QUICK, '--to', 'gguf']
   const model = process.env.FASP_KILLED_MODEL ?? TINY_LLAMA
   test('at any moment', { timeout: 3_600_000 }, async () => {
@@ -214,6 +285,13 @@ const edit = (state: string, change: (text: string) => string) => {
   const path = join(state, 'manifest.json')
   writeFileSync(path, change(readFileSync(path, 'utf8')))
 }
+/** Where the first of the tensors lies that the state of an export names: what is before it is written again. */
+function firstPart(state: string): number {
+  const { written } = JSON.parse(readFileSync(join(state, 'manifest.json'), 'utf8'))
+  const offsets = Object.keys(written.exports).map(name => Number(name.split(' ')[1]))
+  return Math.min(...offsets.filter(offset => offset > 0))
+}
+
 /** Changes one byte. */
 function flip(path: string, at = 50) {
   const bytes = readFileSync(path)

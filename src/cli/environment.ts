@@ -21,6 +21,17 @@ export const OUTPUT_OPTIONS = {
   quiet: { type: 'flag', short: 'q', help: 'no tables, no progress' },
 } as const satisfies Record<string, OptionSpec>
 
+/** Options of commands that go on from where they were stopped. */
+export const RESUME_OPTIONS = {
+  resume: { type: 'flag', help: 'go on from what a run that was stopped had done' },
+  'save-every': {
+    type: 'number',
+    value: 'seconds',
+    rare: true,
+    help: 'at least between savings of what --resume needs (default 15)',
+  },
+} as const satisfies Record<string, OptionSpec>
+
 /** Options of commands that prune. */
 export const PRUNING_OPTIONS = {
   ...ENGINE_OPTIONS,

@@ -11,6 +11,7 @@ import {
   modelArgument,
   OUTPUT_OPTIONS,
   peakMemory,
+  RESUME_OPTIONS,
 } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
@@ -30,6 +31,7 @@ export default defineCommand({
     overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
     dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; gguf: q8_0 … (default: as source)' },
     ...VOCABULARY_OPTIONS,
+    ...RESUME_OPTIONS,
     verify: { type: 'flag', help: 'run in llama.cpp or transformers.js too, if there' },
     ...ENGINE_OPTIONS,
     ...OUTPUT_OPTIONS,
@@ -44,10 +46,11 @@ export default defineCommand({
     const { output, overwrite, dtype, verify } = options
     if (!output) throw new UsageError('no output. Say where it goes: -o <folder>, or -o <file>.gguf.')
     const what = { to: options.to?.map(exportRequest), dtype: dtype?.toUpperCase(), overwrite, verify }
+    const resuming = { resume: options.resume, saveEvery: options['save-every'] }
     const vocabulary = vocabularyChoice(options)
     await using cut = vocabulary && (await showProgress(openWithVocabulary(model, vocabulary, [], signal)))
     const results = await showProgress(
-      exportModelEvents(cut ?? model, { output, ...what, engine: engineOptions(options), signal }),
+      exportModelEvents(cut ?? model, { output, ...what, ...resuming, engine: engineOptions(options), signal }),
     )
     if (cut) print(`${vocabularyTable(cut.checkpoint.vocabulary!)}\n`)
     print(exportsTable(results))

@@ -43,6 +43,7 @@ import {
   PRUNING_OPTIONS,
   paint,
   peakMemory,
+  RESUME_OPTIONS,
   terminalStyle,
 } from './environment.ts'
 import { nextCommands } from './next.ts'
@@ -85,13 +86,7 @@ const OPTIONS = {
   ...VOCABULARY_OPTIONS,
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
-  resume: { type: 'flag', help: 'go on from what a run that was stopped had done' },
-  'save-every': {
-    type: 'number',
-    value: 'seconds',
-    rare: true,
-    help: 'at least between savings of what --resume needs (default 15)',
-  },
+  ...RESUME_OPTIONS,
   'keep-statistics': { type: 'flag', rare: true, help: 'keep what a later export in a quantised type rounds with' },
   windows: { type: 'integer', help: 'to calibrate on (stock, best 65,536 tokens; else 32, self-written 64)' },
   'seq-len': {

@@ -6,8 +6,10 @@ import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { type Context, memoryContext } from '../forward/context.ts'
 import { describeModel, type Model } from '../model/model.ts'
+import { type Saved, stepsOf, UNSAVED } from '../saved.ts'
 import type { FolderSink } from '../write/folder.node.ts'
 import { isGgufFile } from '../write/place.node.ts'
+import { recorded } from '../write/recorded.ts'
 import { subSink } from '../write/sink.ts'
 import type { Target } from '../write/target.ts'
 import { verifyInLlamaCpp } from './llama-cpp.node.ts'
@@ -71,6 +73,8 @@ export interface ExportContext {
   /** What default types are taken from. @default the model */
   readonly source?: Model
   readonly signal?: AbortSignal
+  /** @default nothing is saved */
+  readonly saved?: Saved
 }
 
 /** @throws FaspError as `planExport`, or where an export does not read back */
@@ -78,21 +82,23 @@ export async function* writeExports(
   model: Model,
   requests: readonly ExportRequest[],
   sink: FolderSink,
-  { open, engine, apart, verify, source, signal }: ExportContext,
+  { open, engine, apart, verify, source, signal, saved = UNSAVED }: ExportContext,
 ): AsyncGenerator<ProgressEvent, ExportResult[]> {
   const planned = requests.map(request => ({ ...request, plan: planExport(model, request, source) }))
   const context = memoryContext(engine, signal)
+  const { sink: recording, output } = recorded(sink)
+  saved.holds({ streams: {}, outputs: { exports: output } })
   const results: ExportResult[] = []
   for (const { to, plan } of planned) {
     for (const message of plan.notices) yield { type: 'notice', message: `${to}: ${message}` }
     const folder = apart ? `${to}/` : ''
-    const part = subSink(sink, folder)
+    const part = subSink(recording, folder)
     let bytes = 0
     const create = (name: string, length: number) => {
       bytes += length
       return part.create(name, length)
     }
-    yield* plan.write({ ...part, create }, context)
+    yield* plan.write({ ...part, create }, { ...context, saved: stepsOf(saved, to) })
     const path = join(sink.pending, folder, (TARGETS[to] as Target).file ?? '')
     const written = plan.expected && (await open(path))
     try {
@@ -107,5 +113,6 @@ export async function* writeExports(
     }
     results.push({ to, dtype: plan.dtype, folder, bytes })
   }
+  yield* saved.restore() // where all was written
   return results
 }

@@ -5,6 +5,7 @@ import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { memoryContext } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
+import { type Steps, stepsOf, UNSAVED } from '../saved.ts'
 import { ONNX_DTYPES, ONNX_FORMATS, type OnnxDtype } from '../write/onnx/dtypes.ts'
 import { type OnnxPlan, planOnnxFile, writeOnnxFile } from '../write/onnx/file.ts'
 import { cacheBytesPerToken, type OnnxFileResult, onnxFolderFiles } from '../write/onnx/folder.ts'
@@ -19,6 +20,8 @@ export interface OnnxOptions {
   /** Weights of one file; more are external data, in files of at most this (or of one tensor). @default 2e9 */
   readonly fileBytes?: number
   readonly signal?: AbortSignal
+  /** Each tensor of a file is a step. @default none is saved */
+  readonly saved?: Steps
 }
 
 const DEFAULT_DTYPES: readonly OnnxDtype[] = ['fp32', 'q8']
@@ -32,7 +35,7 @@ const DEFAULT_DTYPES: readonly OnnxDtype[] = ['fp32', 'q8']
 export async function* exportOnnx(
   model: Model,
   sink: Sink,
-  { engine, dtypes = DEFAULT_DTYPES, fileBytes, signal }: OnnxOptions,
+  { engine, dtypes = DEFAULT_DTYPES, fileBytes, signal, saved = UNSAVED }: OnnxOptions,
 ): AsyncGenerator<ProgressEvent, readonly OnnxFileResult[]> {
   const context = memoryContext(engine, signal)
   let finished = false
@@ -41,7 +44,7 @@ export async function* exportOnnx(
     const files: OnnxFileResult[] = []
     for (const dtype of dtypes) {
       const plan = planOnnxFile(model.architecture, ONNX_FORMATS[dtype], fileBytes)
-      yield* writeOnnxFile(model, plan, sink, signal)
+      yield* writeOnnxFile(model, plan, sink, stepsOf(saved, dtype), signal)
       files.push({
         dtype,
         file: plan.file,

@@ -1,5 +1,6 @@
 // `exportModel`: a model in other formats, into a folder or a .gguf file.
 import { jsonFile } from '../checkpoint/checkpoint.ts'
+import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { baseName } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
@@ -7,10 +8,12 @@ import { exportRequests, type PlacedExport, placed, writeExports } from '../expo
 import { type ExportRequest, planExport } from '../export/targets.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import type { Model } from '../model/model.ts'
+import { checkRange } from '../options.ts'
 import { VERSION } from '../version.ts'
 import { openFolderSink } from '../write/folder.node.ts'
-import { checkOutput } from '../write/place.node.ts'
+import { checkOutput, isGgufFile } from '../write/place.node.ts'
 import { committed, writeFile } from '../write/sink.ts'
+import { type FoundState, identityOf, NOTHING_SAVED, openState, readState } from '../write/state.node.ts'
 import { choose, type EngineChoice, nodeVerbs } from './platform.node.ts'
 import { nameOf } from './verbs.ts'
 
@@ -23,6 +26,10 @@ export interface ExportPathOptions extends EngineChoice {
   readonly dtype?: string
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
+  /** Go on from the last tensor that a run into the same output had saved which was stopped or killed: to the same bytes. @default false */
+  readonly resume?: boolean
+  /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each tensor. @default 15 */
+  readonly saveEvery?: number
   /** Also run each export in the runtime that it is for, where that is installed (node-llama-cpp, @huggingface/transformers). @default false */
   readonly verify?: boolean
 }
@@ -31,16 +38,30 @@ export async function* exportModelEvents(
   of: string | Model,
   options: ExportPathOptions,
 ): AsyncGenerator<ProgressEvent, PlacedExport[]> {
-  const { output, to, dtype, overwrite = false, verify, signal } = options
+  const { output, to, dtype, overwrite = false, resume = false, saveEvery, verify, signal } = options
   const requests = exportRequests(output, to, dtype)
   if (requests.length === 0) throw new UsageError('no target. Say to what: to, for example --to gguf.')
+  if (saveEvery !== undefined) checkRange('save-every', saveEvery, 0, 1e9, false)
+  if (resume && typeof of !== 'string')
+    throw new UsageError('only an export of a path, its vocabulary whole, has a state to resume from.')
   await checkOutput(output, overwrite, [nameOf(of)])
   await using chosen = choose(options)
   await using model = yield* nodeVerbs.openModel(of, { signal })
   const expectedBytes = requests.reduce((sum, request) => sum + planExport(model, request).bytes, 0)
-  const sink = await openFolderSink(output, overwrite, { inputs: [nameOf(of)], expectedBytes })
+  const { path } = model.checkpoint
+  const into = isGgufFile(output) ? 'a .gguf file' : 'a folder'
+  const asked = typeof of === 'string' && path && { export: requests, model: await hashModel(path), output: into }
+  const run = asked ? identityOf(asked, chosen.engine.facts) : undefined
+  let found: FoundState | undefined
+  const find = async (pending: string) => {
+    found = await readState(pending, run!)
+  }
+  const sinkOptions = { inputs: [nameOf(of)], expectedBytes, resume: resume ? find : undefined }
+  const sink = await openFolderSink(output, overwrite, sinkOptions)
   return yield* committed(sink, async function* () {
-    const context = { open: openCheckpoint, engine: chosen.engine, apart: requests.length > 1, verify, signal }
+    if (resume && !found) yield { type: 'notice', message: NOTHING_SAVED }
+    const saved = run && openState(sink.pending, { run, every: saveEvery, reserved: expectedBytes }, found)
+    const context = { open: openCheckpoint, engine: chosen.engine, apart: requests.length > 1, verify, signal, saved }
     const results = yield* writeExports(model, requests, sink, context)
     const { name, format, recipe, vocabulary = recipe?.vocabulary } = model.checkpoint
     const source = { name: baseName(name), format, modelType: model.architecture.modelType }

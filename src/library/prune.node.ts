@@ -1,6 +1,6 @@
 // `prune` in Node: into a folder, a .gguf file or a sink, with exports.
 import { createHash } from 'node:crypto'
-import { availableParallelism, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
@@ -30,7 +30,6 @@ import { checkOptions, prepare } from '../run.ts'
 import { type CommonSteps, UNSAVED } from '../saved.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
-import { VERSION } from '../version.ts'
 import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
 import { pruneWithinLoss } from '../within-loss.ts'
 import { modelCard } from '../write/card.ts'
@@ -38,7 +37,7 @@ import { openFolderSink } from '../write/folder.node.ts'
 import { GGUF_FILE } from '../write/gguf.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
 import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
-import { type FoundState, openState, readState } from '../write/state.node.ts'
+import { type FoundState, identityOf, NOTHING_SAVED, openState, readState } from '../write/state.node.ts'
 import type { ExportPlan } from '../write/target.ts'
 import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
@@ -209,7 +208,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       }
       return yield* committed(sink, async function* () {
         if (keepStatistics) yield notice(`The statistics in ${join(output, STATISTICS)} take ${bytes(statistics)}.`)
-        if (resume && !found) yield notice('There is nothing to resume from: it begins anew.')
+        if (resume && !found) yield notice(NOTHING_SAVED)
         const state = identity && { run: identity, every: saveEvery, reserved: expectedBytes }
         const own = state ? openState(sink.pending, state, found) : UNSAVED
         const saved = common?.with(own, JSON.stringify({ ...identity, sparsity: undefined })) ?? own
@@ -241,11 +240,11 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         const read = [wanted.calibration, wanted.vocabulary?.keep, wanted.text].flatMap(texts => texts ?? [])
         const { memory: _, ...resolved } = run.options
         if (!sha256 || Object.keys(run.method.own).length > 0 || read.some(text => !text.sha256)) return undefined
-        return plain({
-          ...{ fasp: VERSION, model: sha256, output: single ? 'a .gguf file' : 'a folder', ...resolved, ...wanted },
+        const all = {
+          ...{ model: sha256, output: single ? 'a .gguf file' : 'a folder', ...resolved, ...wanted },
           ...{ dtype: options.dtype, calibrationWindows: windows && hashOf(windows) },
-          engine: { ...chosen.engine.facts, cores: availableParallelism(), node: process.version },
-        })
+        }
+        return identityOf(all, chosen.engine.facts)
       }
     }
   })
@@ -321,9 +320,6 @@ function decide(model: WithVocabulary<Model>, { single, requests, settings, inpu
 }
 
 const notice = (message: string) => ({ type: 'notice', message }) as const
-
-/** As JSON has it. */
-const plain = (value: object): JsonObject => JSON.parse(JSON.stringify(value))
 
 const hashOf = ({ windows, heldOut = [] }: Windows): string => {
   const hash = createHash('sha256')

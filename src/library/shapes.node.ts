@@ -26,6 +26,7 @@ const EVALUATE: Shape<EvaluateOptions> = {
 }
 const EXPORT: Shape<ExportPathOptions> = {
   ...{ ...ENGINE, output: 'string', to: 'objects', dtype: 'string', overwrite: 'boolean', verify: 'boolean' },
+  ...{ resume: 'boolean', saveEvery: 'number' },
 }
 const COMPARE: Shape<CompareOptions> = {
   ...{ ...ENGINE, output: 'string', methods: 'strings', sparsity: 'array', text: 'strings', seqLen: 'number' },

@@ -21,7 +21,6 @@ import {
 } from '../formats/gguf-layout.ts'
 import { quantize } from '../formats/gguf-quantize.ts'
 import { elements, type Floats, type QuantizedType } from '../formats/tensors.ts'
-import type { Context } from '../forward/context.ts'
 import {
   type Architecture,
   attentionHalves,
@@ -34,6 +33,7 @@ import {
 import { firstValueRows } from '../model/coupling.ts'
 import { EXPERT, type HalfBlock, normsOf, normTensors } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
+import { UNSAVED } from '../saved.ts'
 import { VERSION } from '../version.ts'
 import { partsOf, readPart } from './converted.ts'
 import { familyGraph, ggufArchitecture, likeLlama, unlikeGguf, windowsOf } from './gguf-architecture.ts'
@@ -43,7 +43,7 @@ import { BLOCK, declaredType, FILE_TYPES, type GgufFileType, tensorTypes } from 
 import { quantizeByGram } from './gptq.ts'
 import { gramReader, repairedExperts } from './grams.ts'
 import type { Sink } from './sink.ts'
-import type { ExportPlan, Target } from './target.ts'
+import type { ExportPlan, Target, WriteContext } from './target.ts'
 import { unfused } from './unfused.ts'
 import { widened } from './widen.ts'
 
@@ -102,9 +102,9 @@ function planGguf(given: Model, fileType: GgufFileType): ExportPlan {
     bytes: layoutGguf([...own, ...keys.map((key): GgufPair => [key, new Uint8Array(rawBytes(key))])], infos).byteLength,
     notices,
     expected: { model, types, sums: normOffsets(architecture) },
-    async *write(sink, { engine, signal }) {
+    async *write(sink, context) {
       const copied = await Promise.all(keys.map(async (key): Promise<GgufPair> => [key, await rawValue(key)]))
-      yield* writeTensors(model, [...own, ...copied], infos, sink, { engine, signal })
+      yield* writeTensors(model, [...own, ...copied], infos, sink, context)
     },
   }
 }
@@ -307,7 +307,7 @@ async function* writeTensors(
   pairs: readonly GgufPair[],
   infos: readonly GgufTensorInfo[],
   sink: Sink,
-  { engine, signal }: Pick<Context, 'engine' | 'signal'>,
+  { engine, signal, saved = UNSAVED }: WriteContext,
 ): AsyncGenerator<ProgressEvent, void> {
   const { architecture: a } = model
   const layout = layoutGguf(pairs, infos)
@@ -333,13 +333,15 @@ async function* writeTensors(
     signal?.throwIfAborted()
     const order = permuted.get(name)
     const offset = offsets.get(name)
-    let at = 0
-    for (const rows of partsOf(model, name)) {
-      const values = await readPart(model, name, rows)
-      const stored = () => new Float32Array(swappedRows(new Uint8Array(values.buffer), order!).buffer)
-      const own = offset ? values.map(v => v + offset) : values
-      at = await put(storedName(name, familyGraph(a))!, order ? stored() : own, name, at)
-    }
+    yield* saved.step(name, async () => {
+      let at = 0
+      for (const rows of partsOf(model, name)) {
+        const values = await readPart(model, name, rows)
+        const stored = () => new Float32Array(swappedRows(new Uint8Array(values.buffer), order!).buffer)
+        const own = offset ? values.map(v => v + offset) : values
+        at = await put(storedName(name, familyGraph(a))!, order ? stored() : own, name, at)
+      }
+    })
     yield { type: 'progress', done: i + 1 }
   }
   for (const [name, divisors] of ropeTensors(a)) await put(name, divisors)

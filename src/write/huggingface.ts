@@ -10,6 +10,7 @@ import { firstValueRows } from '../model/coupling.ts'
 import { type AttentionHalf, linearsOf } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { outputTypes } from '../plan.ts'
+import { type Steps, UNSAVED } from '../saved.ts'
 import { CheckpointWriter } from './checkpoint.ts'
 import { codeFiles } from './code-files.ts'
 import { converted } from './converted.ts'
@@ -61,9 +62,9 @@ function planFolder(model: Model, config: Record<string, unknown>, wanted: strin
     bytes: shardedBytes(infos),
     notices: [],
     expected: { model, types: new Map(infos.map(({ name, dtype }) => [name, dtype])) },
-    async *write(sink, { signal }) {
+    async *write(sink, { signal, saved = UNSAVED }) {
       const writer = new CheckpointWriter(subSink(sink, ''), infos)
-      yield* writeTensors(model, writer, infos, signal)
+      yield* writeTensors(model, writer, infos, saved, signal)
       const a = model.architecture
       const file = {
         ...{ ...config, ...olderLayerTypes(a), tie_word_embeddings: a.tied },
@@ -79,14 +80,18 @@ async function* writeTensors(
   model: Model,
   writer: CheckpointWriter,
   infos: readonly { name: string; dtype: FloatDType }[],
+  saved: Steps,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ProgressEvent, void> {
   const { tensors } = model.checkpoint
   yield { type: 'phase', phase: 'export', total: infos.length, unit: 'tensors' }
   for (const [i, { name, dtype }] of infos.entries()) {
     signal?.throwIfAborted()
-    if (tensors.tensors.get(name)!.dtype === dtype) await writer.tensor(name, await tensors.bytes(name))
-    else for await (const part of converted(model, name, dtype)) await writer.part(name, part)
+    if (saved.has(name)) await writer.resume([name])
+    yield* saved.step(name, async () => {
+      if (tensors.tensors.get(name)!.dtype === dtype) await writer.tensor(name, await tensors.bytes(name))
+      else for await (const part of converted(model, name, dtype)) await writer.part(name, part)
+    })
     yield { type: 'progress', done: i + 1 }
   }
 }

@@ -2,8 +2,10 @@
 // come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
 import { createHash } from 'node:crypto'
 import { mkdir, open, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { bytes as shown } from '../display.ts'
+import type { EngineFacts } from '../engine/facts.ts'
 import { FaspError, FormatError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { hashFile, openRegular, readInto, readSmallFile } from '../formats/file.node.ts'
@@ -13,6 +15,7 @@ import { type Activations, asBytes } from '../forward/activations.ts'
 import { scratchIn } from '../forward/scratch.node.ts'
 import { type Doing, done, type Held, type Saved, type WrittenTensor } from '../saved.ts'
 import { MANIFEST, STATE, tellUnfinished } from '../unfinished.node.ts'
+import { VERSION } from '../version.ts'
 import { allocatedBytes, syncFolder } from './place.node.ts'
 
 /** Of the form of these files. */
@@ -50,12 +53,21 @@ export interface StateOptions {
   readonly reserved?: number
 }
 
+/** What tells a run from all others: what it is asked for and reads, and what it runs on. As JSON has it. */
+export const identityOf = (asked: object, facts: EngineFacts): JsonObject => {
+  const engine = { ...facts, cores: availableParallelism(), node: process.version }
+  return JSON.parse(JSON.stringify({ fasp: VERSION, ...asked, engine }))
+}
+
 /** The state in an unfinished output. @param pending its folder @param found what an earlier run has left there */
 export const openState = (
   pending: string,
   { run, every = SAVE_EVERY, reserved = 0 }: StateOptions,
   found?: FoundState,
 ) => new State(join(pending, STATE), run, every, reserved, found)
+
+/** Said where a run was to go on from one. */
+export const NOTHING_SAVED = 'There is nothing to resume from: it begins anew.'
 
 export interface FoundState {
   readonly manifest: Manifest
@@ -129,7 +141,7 @@ class State implements Saved {
         throw error instanceof FaspError ? error : damaged(join(folder, MANIFEST), error.message)
       })
       for (const tensor of (await output?.written()) ?? [])
-        if ((await hashPart(tensor)) !== hashes[tensor.name])
+        if (tensor.name in hashes && (await hashPart(tensor)) !== hashes[tensor.name])
           throw damaged(String(tensor.file), `${tensor.name} is not what was written`)
     }
     // Rows of another allocation are of no use where a run with the same has measured it meanwhile.

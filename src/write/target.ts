@@ -4,7 +4,13 @@ import type { GgufType } from '../formats/gguf-layout.ts'
 import type { DType } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
+import type { Steps } from '../saved.ts'
 import type { Sink } from './sink.ts'
+
+export interface WriteContext extends Context {
+  /** Each tensor is a step. @default none is saved */
+  readonly saved?: Steps
+}
 
 /** An export, known before any weight is read. */
 export interface ExportPlan {
@@ -22,7 +28,7 @@ export interface ExportPlan {
     readonly sums?: ReadonlyMap<string, number>
   }
   /** Writes all files. Whoever made the sink commits it, or aborts it where this throws. */
-  write(sink: Sink, context: Context): AsyncGenerator<ProgressEvent, unknown>
+  write(sink: Sink, context: WriteContext): AsyncGenerator<ProgressEvent, unknown>
 }
 
 export interface Target {

@@ -9,6 +9,7 @@ import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
 import type { Floats } from '../../formats/tensors.ts'
 import { type Architecture, expertsOf, tensorShapes } from '../../model/architecture.ts'
 import type { Model } from '../../model/model.ts'
+import type { Steps } from '../../saved.ts'
 import { partsOf, readPart } from '../converted.ts'
 import type { Sink, SinkFile } from '../sink.ts'
 import { decoderGraph } from './decoder.ts'
@@ -40,6 +41,7 @@ export async function* writeOnnxFile(
   model: Model,
   { file, float, layout: { files, places, parts }, tensors }: OnnxPlan,
   sink: Sink,
+  saved: Steps,
   signal?: AbortSignal,
 ): AsyncGenerator<ProgressEvent, void> {
   yield { type: 'phase', phase: 'export', total: tensors.size, unit: 'tensors' }
@@ -50,15 +52,17 @@ export async function* writeOnnxFile(
   for (const { name, columns, encoding, parts: names } of tensors.values()) {
     signal?.throwIfAborted()
     const ends = names.map(part => places.get(part)!.offset) // of what is written
-    for (const rows of encoding.transposed ? [undefined] : partsOf(model, name)) {
-      const values = await readPart(model, name, rows)
-      if (float === 'float16' && firstNotFinite(encoding.round(values, columns), 'F32') >= 0)
-        throw new NumericError(`${name} has values that do not fit float16. Choose another dtype: fp32, q8 or q4.`)
-      for (const [i, bytes] of encoding.encode(values, columns).entries()) {
-        await open.get(places.get(names[i])!.file)!.write(bytes, ends[i])
-        ends[i] += bytes.length
+    yield* saved.step(name, async () => {
+      for (const rows of encoding.transposed ? [undefined] : partsOf(model, name)) {
+        const values = await readPart(model, name, rows)
+        if (float === 'float16' && firstNotFinite(encoding.round(values, columns), 'F32') >= 0)
+          throw new NumericError(`${name} has values that do not fit float16. Choose another dtype: fp32, q8 or q4.`)
+        for (const [i, bytes] of encoding.encode(values, columns).entries()) {
+          await open.get(places.get(names[i])!.file)!.write(bytes, ends[i])
+          ends[i] += bytes.length
+        }
       }
-    }
+    })
     done++
     yield { type: 'progress', done }
   }
