@@ -30,6 +30,7 @@ const PAGE = [
   ['model'],
   ['graphs'],
   ['forward'],
+  ['heal'],
   ['saved'],
   ['decode'],
   ['text'],

@@ -13,6 +13,7 @@ import {
   type NodeProto,
   NodeProtoSchema,
   OperatorSetIdProtoSchema,
+  type TensorProto,
   TensorProtoSchema,
   TensorShapeProto_DimensionSchema,
   TensorShapeProtoSchema,
@@ -57,6 +58,17 @@ export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = {
   bool: 1,
 }
 
+/** A node of a graph as data. Operators of `com.microsoft` are written `com.microsoft.Name`. */
+export interface GraphNode {
+  readonly type: string
+  readonly inputs: readonly Value[]
+  readonly outputs: readonly Value[]
+  /** Numbers, lists of them, and texts. */
+  readonly attributes: Readonly<Record<string, number | string | readonly number[]>>
+  /** What a constant of integers or floats holds. */
+  readonly constant?: { readonly shape: readonly number[]; readonly values: readonly number[] }
+}
+
 /** A weight that a model's file holds. */
 export interface Initializer {
   readonly name: string
@@ -87,6 +99,19 @@ export class Graph {
       node.output = node.output.map(v => (v === value ? name : v))
     }
     this.#outputs.push(valueInfo(name, type, shape))
+  }
+
+  /** Makes these the only outputs, as `output` does. Nodes that they do not need go. @param outputs shapes of float32, by value and name */
+  outputOnly(outputs: readonly (readonly [name: string, value: Value, shape: readonly Dimension[]])[]): void {
+    this.#outputs.length = 0
+    for (const [name, value, shape] of outputs) this.output(name, value, 'float32', shape)
+    const needed = new Set(outputs.map(([name]) => name))
+    const kept = this.#nodes.toReversed().filter(({ input, output }) => {
+      const is = output.some(value => needed.has(value))
+      if (is) for (const value of input) needed.add(value)
+      return is
+    })
+    this.#nodes.splice(0, Infinity, ...kept.reverse())
   }
 
   /** A node with one output. Operators of `com.microsoft` are written `com.microsoft.Name`. */
@@ -120,6 +145,25 @@ export class Graph {
   initializer(name: string, type: ElementType, shape: readonly number[]): Value {
     this.#initializers.set(name, { name, type, shape })
     return name
+  }
+
+  /** In the order in which they were added: what a node takes comes before it. */
+  get nodes(): readonly GraphNode[] {
+    return this.#nodes.map(({ domain, opType, input, output, attribute }) => {
+      const tensor = attribute.find(({ t }) => t)?.t
+      return {
+        type: domain ? `${domain}.${opType}` : opType,
+        inputs: input,
+        outputs: output,
+        attributes: Object.fromEntries(attribute.map(a => [a.name, attributeValue(a)])),
+        ...(tensor && { constant: { shape: tensor.dims.map(Number), values: tensorValues(tensor) } }),
+      }
+    })
+  }
+
+  /** Sizes of the inputs, by name. */
+  get inputShapes(): ReadonlyMap<Value, readonly Dimension[]> {
+    return new Map(this.#inputs.map(input => [input.name, dimensions(input)]))
   }
 
   get initializers(): Iterable<Initializer> {
@@ -192,6 +236,27 @@ function valueInfo(name: string, type: ElementType, shape: readonly Dimension[])
   })
 }
 
+/** The sizes that `valueInfo` was given. */
+function dimensions({ type }: ValueInfoProto): Dimension[] {
+  if (type?.value.case !== 'tensorType') return []
+  const dims = type.value.value.shape?.dim ?? []
+  return dims.map(({ value: d }) => (d.case === 'dimParam' ? d.value : Number(d.value)))
+}
+
+/** What `attribute` was given. */
+function attributeValue({ type, i, f, s, ints }: AttributeProto): number | string | readonly number[] {
+  switch (type) {
+    case AttributeType.INT:
+      return Number(i)
+    case AttributeType.FLOAT:
+      return f
+    case AttributeType.INTS:
+      return ints.map(Number)
+    default:
+      return new TextDecoder().decode(s)
+  }
+}
+
 function attribute(name: string, value: Attribute): AttributeProto {
   if (typeof value === 'number')
     return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) })
@@ -211,5 +276,20 @@ function rawData(type: ConstantType, values: readonly number[]): Uint8Array<Arra
       return new Uint8Array(new Int32Array(values).buffer)
     case 'int64':
       return new Uint8Array(new BigInt64Array(values.map(BigInt)).buffer)
+  }
+}
+
+/** The inverse of `rawData`. */
+function tensorValues({ dataType, rawData }: TensorProto): number[] {
+  const { buffer } = Uint8Array.from(rawData) // lies where elements of any size may
+  switch (dataType) {
+    case DataType.FLOAT:
+      return [...new Float32Array(buffer)]
+    case DataType.DOUBLE:
+      return [...new Float64Array(buffer)]
+    case DataType.INT32:
+      return [...new Int32Array(buffer)]
+    default:
+      return Array.from(new BigInt64Array(buffer), Number)
   }
 }

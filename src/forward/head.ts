@@ -25,7 +25,7 @@ const headKey = ({ hiddenSize, embeddingSize, finalNorm, names, logitScale }: Ar
 
 /** Final norm, projection and head: turns the stream into logits. */
 export class Head {
-  private constructor(
+  constructor(
     readonly engine: Engine,
     readonly model: Model,
     /** Without `head` where its table is read in parts. */

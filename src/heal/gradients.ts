@@ -1,0 +1,85 @@
+// Gradients of a whole model in the memory of one half-block: the forward pass keeps the stream at the borders of half-blocks (in a scratch file
+// where memory is little), and the way back, from the last to the first, computes each half-block once more, gradients of its weights with it.
+// Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, with the half-blocks as its segments.
+// Of parallel halves y = x + attention(x) + ffn(x) both read x: the gradient that comes from the FFN's reading waits for that of attention.
+import { UnsupportedModelError } from '../errors.ts'
+import type { Activations } from '../forward/activations.ts'
+import type { Context } from '../forward/context.ts'
+import { HalfBlockRunner } from '../forward/runner.ts'
+import { embedWindows, Stream } from '../forward/stream.ts'
+import { type HalfWeights, readHalves } from '../forward/weights.ts'
+import { addTo } from '../linalg/sums.ts'
+import { expertCount, type HalfBlock, isBeside } from '../model/half-block.ts'
+import type { Model } from '../model/model.ts'
+import { BackwardRunner, type HalfGradients, zeroGradients } from './backward.ts'
+import type { StreamLoss } from './loss.ts'
+
+export interface GradientOptions {
+  /** Weights of half-blocks, in the order of the list. @default those of the checkpoint */
+  readonly weights?: (halves: readonly HalfBlock[]) => AsyncIterable<HalfWeights>
+  /** Those of norms, too. @default false */
+  readonly norms?: boolean
+}
+
+/**
+ * Mean loss of the tokens of `windows`, which have one length, and its gradients.
+ * @param visit gets the gradients of each half-block, from the last to the first, with its weights, which it may change
+ * @throws UnsupportedModelError for a model with experts, before anything is computed
+ */
+export async function gradients(
+  context: Context,
+  model: Model,
+  windows: readonly Int32Array[],
+  loss: StreamLoss,
+  visit: (weights: HalfWeights, gradients: HalfGradients) => Promise<void>,
+  { weights = halves => readHalves(model, halves), norms = false }: GradientOptions = {},
+): Promise<number> {
+  const { halves, hiddenSize: d } = model.architecture
+  if (halves.some(half => expertCount(half) > 0))
+    throw new UnsupportedModelError(
+      `${model.checkpoint.name}: gradients of mixtures of experts are not there yet; take a model without them.`,
+    )
+  const { engine, pool } = context
+  const length = windows[0].length
+  const runner = new HalfBlockRunner(engine, length)
+  const stream = await embedWindows(context, model, runner, windows)
+  const { batches, rows } = stream
+  const borders: Stream[] = [] // before each half-block
+  for await (const half of weights(halves)) {
+    // What an FFN beside attention reads is no longer in the stream's rows; a fork has both.
+    const copy = () => Stream.open(context, runner, batches, d, batch => rows.load(batch))
+    borders.push(isBeside(half.half) ? await stream.fork() : await copy())
+    await stream.through(half)
+  }
+
+  let mean = 0
+  // From here on the stream holds the gradient by what it held.
+  await stream.change(async (x, { start }) => {
+    const { loss: sum, dx } = await loss(start, x, 1 / stream.tokens)
+    mean += sum
+    x.set(dx)
+  })
+  const backward = new BackwardRunner(engine, length)
+  let beside: Activations | undefined // the gradient by what the FFN of a layer reads, until that of its attention is there
+  for await (const half of weights(halves.toReversed())) {
+    const border = borders.pop()!
+    const waiting = isBeside(half.half) ? await pool.open(batches, d) : undefined
+    const sums = zeroGradients(half, norms)
+    await stream.change(async (dy, batch) => {
+      const x = await border.rows.load(batch)
+      const read = waiting ? await border.readBy(half, x, batch) : x
+      const { dx, dread } = await backward.back(half, x, batch.windows, dy, sums, read)
+      if (beside) addTo(dx, await beside.load(batch))
+      dy.set(dx)
+      if (!waiting || !dread) return
+      waiting.room(batch).set(dread)
+      await waiting.store(batch)
+    })
+    await border.close()
+    await beside?.close()
+    beside = waiting
+    await visit(half, sums)
+  }
+  await stream.close()
+  return mean
+}

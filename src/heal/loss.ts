@@ -1,0 +1,179 @@
+// Losses in rows of logits, and their gradients on the way back to the stream. Their mean over N rows has the gradient (q − p) / N by the logits of
+// q = softmax(logits), where p is the wanted distribution: the dense model's (KL), or all on one token (cross entropy).
+// Of a distribution cut to its top k tokens K, with one bucket R for the rest (pR = 1 − Σ_K p):
+//   KL = Σ_K p (log p − log q) + pR (log pR − log qR);  by the logits of K (q − p), of the others q (1 − pR / qR)
+import { type Engine, values } from '../engine/engine.ts'
+import type { Data } from '../engine/graph-runtime.ts'
+import { Graph, type Value } from '../formats/onnx.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { type Head, headRows } from '../forward/head.ts'
+import { divergenceGraph, lossGraph } from '../graphs/head.ts'
+import { backThroughHead } from './backward.ts'
+import { differentiate } from './differentiate.ts'
+
+/**
+ * Sum of the losses of the rows from `first` on (counted over all windows), times `weight`, from their logits [n, vocabulary].
+ * @param d where its gradient by the logits goes [n, vocabulary]
+ */
+export type RowLoss = (first: number, logits: Floats, weight: number, d: Floats) => Promise<number>
+
+/** The same by rows of the stream `x` [n, d] after the last layer, of any number; the gradient is by these. */
+export type StreamLoss = (first: number, x: Floats, weight: number) => Promise<{ loss: number; dx: Floats }>
+
+/** Most likely tokens of rows, and what is left for all others. */
+export interface TopProbabilities {
+  readonly ids: BigInt64Array<ArrayBuffer> // [n, k]
+  /** log p */
+  readonly top: Floats // [n, k]
+  /** The sum of the others' p. */
+  readonly rest: Floats // [n]
+}
+
+/** Tokens of which the probabilities are kept. */
+export const TOP = 1024
+/** Logarithm of a probability of 0, and a probability that may be divided by. */
+const [NEVER, LEAST] = [-30000, 1e-30]
+
+/** A loss of logits as one of what these come from. */
+export const throughHead =
+  (head: Head, loss: RowLoss): StreamLoss =>
+  async (first, x, weight) => {
+    const { architecture } = head.model
+    const [d, v, most] = [architecture.hiddenSize, architecture.vocabularySize, headRows(architecture)]
+    const dx: Floats = new Float32Array(x.length)
+    const room: Floats[] = [0, 1].map(() => new Float32Array(Math.min(most, x.length / d) * v))
+    let sum = 0
+    for (let from = 0; from < x.length / d; from += most) {
+      const rows = x.subarray(from * d, (from + most) * d)
+      const [logits, dLogits] = room.map(all => all.subarray(0, (rows.length / d) * v))
+      await head.logits(rows, logits)
+      sum += await loss(first + from, logits, weight, dLogits)
+      dx.set(await backThroughHead(head, rows, dLogits), from * d)
+    }
+    return { loss: sum, dx }
+  }
+
+/** KL(p ‖ q), where q is of the logits. @param wanted gives the logits [n, vocabulary] of p of so many rows */
+export const divergenceFrom =
+  (engine: Engine, wanted: (first: number, n: number) => Promise<Floats>, vocabulary: number): RowLoss =>
+  async (first, others, weight, d) => {
+    const logits = await wanted(first, others.length / vocabulary)
+    const weights = new Float32Array(others.length / vocabulary).fill(weight)
+    return lossAndGradient(engine, divergenceGraph, ['kl', 'others'], { logits, others }, weights, d)
+  }
+
+/** −log q of the next token. @param targets of all rows, −1 where there is none */
+export const crossEntropy =
+  (engine: Engine, targets: Int32Array, vocabulary: number): RowLoss =>
+  async (first, logits, weight, d) => {
+    const these = targets.subarray(first, first + logits.length / vocabulary)
+    const weights = Float32Array.from(these, id => (id < 0 ? 0 : weight))
+    const feeds = { logits, targets: BigInt64Array.from(these, id => BigInt(Math.max(0, id))) }
+    return lossAndGradient(engine, lossGraph, ['nll', 'logits'], feeds, weights, d)
+  }
+
+/** Runs a graph whose output is a loss [n, 1], with its gradient by one of the inputs. @returns the sum of the losses times their weights */
+async function lossAndGradient(
+  engine: Engine,
+  graph: () => Graph,
+  [output, of]: readonly [output: string, of: string],
+  inputs: Readonly<Record<string, Data>>,
+  weights: Floats,
+  d: Floats,
+): Promise<number> {
+  const n = weights.length
+  const build = () => {
+    const g = graph()
+    const gradient = differentiate(g, output, g.input('weights', 'float32', ['n', 1]), [of]).get(of)!
+    g.outputOnly([
+      [output, output, ['n', 1]],
+      ['d', gradient, ['n', 'v']],
+    ])
+    return g
+  }
+  const shaped = Object.entries(inputs).map(([name, data]) => [name, values(data, [n, data.length / n])])
+  const losses = new Float32Array(n)
+  const feeds = { ...Object.fromEntries(shaped), weights: values(weights, [n, 1]) }
+  const outputs = { [output]: values(losses, [n, 1]), d: values(d, [n, d.length / n]) }
+  await engine.run(`backward ${output}`, build, feeds, outputs)
+  return weighted(losses, weights)
+}
+
+const weighted = (losses: Floats, weights: Floats): number =>
+  losses.reduce((sum, loss, row) => sum + loss * weights[row], 0)
+
+/** The `k` most likely tokens by logits [n, vocabulary]. */
+export async function topProbabilities(
+  engine: Engine,
+  logits: Floats,
+  vocabulary: number,
+  k = TOP,
+): Promise<TopProbabilities> {
+  const [n, count] = [logits.length / vocabulary, Math.min(k, vocabulary)]
+  const found = { ids: new BigInt64Array(n * count), top: new Float32Array(n * count), rest: new Float32Array(n) }
+  const outputs = {
+    ids: values(found.ids, [n, count]),
+    top: values(found.top, [n, count]),
+    rest: values(found.rest, [n, 1]),
+  }
+  await engine.run(`backward top ${count}`, () => topGraph(count), { logits: values(logits, [n, vocabulary]) }, outputs)
+  return found
+}
+
+/** KL(p ‖ q) of p cut to its top tokens. @param wanted gives p of so many rows */
+export const topDivergenceFrom =
+  (engine: Engine, wanted: (first: number, n: number) => Promise<TopProbabilities>, vocabulary: number): RowLoss =>
+  async (first, logits, weight, d) => {
+    const n = logits.length / vocabulary
+    const { ids, top, rest } = await wanted(first, n)
+    const kl = new Float32Array(n)
+    const shape = [n, ids.length / n]
+    const feeds = { logits: values(logits, [n, vocabulary]), ids: values(ids, shape), top: values(top, shape) }
+    const weights = new Float32Array(n).fill(weight)
+    await engine.run(
+      'backward top kl',
+      topDivergenceGraph,
+      { ...feeds, rest: values(rest, [n, 1]), weights: values(weights, [n, 1]) },
+      { kl: values(kl, [n, 1]), d: values(d, [n, vocabulary]) },
+    )
+    return weighted(kl, weights)
+  }
+
+const ROW = ['n', 'v']
+const COLUMN = ['n', 1]
+
+/** `Σ exp` [n, 1] of log-probabilities [n, v] but for those of `ids` [n, k]. */
+function restOf(g: Graph, log: Value, ids: Value): Value {
+  const never = g.op('Expand', [g.constant('float32', [NEVER]), g.op('Shape', [ids])])
+  return sumOf(g, g.op('Exp', [g.op('ScatterElements', [log, ids, never], { axis: 1 })]))
+}
+
+const sumOf = (g: Graph, x: Value): Value => g.op('ReduceSum', [x, g.constant('int64', [-1])], { keepdims: 1 })
+
+function topGraph(k: number): Graph {
+  const g = new Graph('top')
+  const log = g.op('LogSoftmax', [g.input('logits', 'float32', ROW)], { axis: -1 })
+  const [top, ids] = g.ops('TopK', [log, g.constant('int64', [k])], 2, { axis: -1 })
+  g.output('rest', restOf(g, log, ids), 'float32', COLUMN)
+  g.output('top', top, 'float32', ['n', k])
+  g.output('ids', ids, 'int64', ['n', k])
+  return g
+}
+
+function topDivergenceGraph(): Graph {
+  const g = new Graph('top divergence')
+  const op = (type: string, ...inputs: Value[]) => g.op(type, inputs)
+  const log = g.op('LogSoftmax', [g.input('logits', 'float32', ROW)], { axis: -1 })
+  const [ids, top] = [g.input('ids', 'int64', ['n', 'k']), g.input('top', 'float32', ['n', 'k'])]
+  const [rest, weights] = ['rest', 'weights'].map(name => g.input(name, 'float32', COLUMN))
+  const atLeast = (x: Value) => op('Max', x, g.constant('float32', [LEAST]))
+  const qTop = g.op('GatherElements', [log, ids], { axis: 1 })
+  const qRest = atLeast(restOf(g, log, ids))
+  const p = op('Exp', top)
+  const ofRest = op('Mul', rest, op('Sub', op('Log', atLeast(rest)), op('Log', qRest)))
+  g.output('kl', op('Add', sumOf(g, op('Mul', p, op('Sub', top, qTop))), ofRest), 'float32', COLUMN)
+  const others = op('Mul', op('Exp', log), op('Sub', g.constant('float32', [1]), op('Div', rest, qRest)))
+  const d = g.op('ScatterElements', [others, ids, op('Sub', op('Exp', qTop), p)], { axis: 1 })
+  g.output('d', op('Mul', d, weights), 'float32', ROW)
+  return g
+}
