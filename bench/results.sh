@@ -4,8 +4,8 @@
 #   cuts     (default) SmolLM2-135M: these at 10 and 50 %, on both texts
 #   methods  (default) SmolLM2-135M: every other method at 20 and 30 %, on both texts
 #   opt      (default) tiny-opt: every method at 10 to 50 %
-#   gemma3   (default) Gemma 3 270M: paper, stock, best and wanda-sp at 20 and 30 %, on both texts; stock and best again with the vocabulary
-#            cut to English prose
+#   gemma3   (default) Gemma 3 270M: paper, stock, best, FLAP and wanda-sp at 20 and 30 %, on both texts; stock and best again with the
+#            vocabulary cut to English prose
 #   page     (default) tables and chart of docs/results.md from these, and bench/results/smollm2.md, the first three as one
 # Goes on where it was stopped, run by run: each run is in bench/results/*.json as soon as it is done. OPTIONS="--threads 1" adds options.
 set -euo pipefail
@@ -62,7 +62,7 @@ gemma3() {
   for text in "$shared"/data/prose/austen/*.txt "$shared"/data/calibration/*.txt; do vocabulary+=(--vocabulary "$text"); done
   mkdir -p "$(dirname "$english")"
   node dist/cli.js export "$model" "${vocabulary[@]}" -o "$english" --overwrite
-  half gemma3 "$model" "${texts[@]}" --methods paper,stock,best,wanda-sp -s 0.2,0.3
+  half gemma3 "$model" "${texts[@]}" --methods paper,stock,best,flap,wanda-sp -s 0.2,0.3
   half gemma3-english "$english" "${texts[@]}" --methods stock,best -s 0.2,0.3
 }
 
