@@ -180,15 +180,10 @@ function gramTensors(
 const outputBiases = ({ halves, hiddenSize }: Architecture): number =>
   hiddenSize * halves.filter(({ output }) => !output.bias).length
 
-/** The element type of each output tensor. @throws UnsupportedModelError where a tensor is in a type that is not for weights */
+/** The element type of each output tensor. */
 export function outputTypes(model: Model, wanted: FloatDType | undefined): (name: string) => FloatDType {
   const { tensors } = model.checkpoint.tensors
   const names = [...tensorShapes(model.architecture).keys()]
-  const odd = names.find(name => /^[IUB]/.test(tensors.get(name)!.dtype) && tensors.get(name)!.dtype !== 'BF16')
-  if (odd)
-    throw new UnsupportedModelError(
-      `${model.checkpoint.name}: ${odd} holds ${tensors.get(odd)!.dtype}; weights must be floating-point numbers. Fetch the model that was not quantised.`,
-    )
   const quantized = names.some(name => !isFloat(tensors.get(name)!.dtype))
   return name => wanted ?? (quantized ? 'BF16' : (tensors.get(name)!.dtype as FloatDType))
 }

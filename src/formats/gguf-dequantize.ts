@@ -1,34 +1,47 @@
 // Block-quantised GGUF tensors to float32. Called by `gguf.ts`; nothing else knows the block layouts.
 //   Q4_0, Q5_0, Q8_0: x = d·(q − 2^(bits−1));  Q4_1, Q5_1: x = d·q + m;  blocks of 32, d and m in float16
-//   Q4_K, Q5_K: x = d·s·q − dmin·t, six-bit s and t for every 32;  Q6_K: x = d·s·(q − 32), int8 s for every 16;  blocks of 256
+//   Q2_K, Q4_K, Q5_K: x = d·s·q − dmin·t, s and t of 6 bits for every 32, in Q2_K of 4 for every 16
+//   Q3_K, Q6_K: x = d·s·(q − 2^(bits−1)), s of 6 and 8 bits for every 16;  those of K have blocks of 256
+//   IQ4_NL, IQ4_XS: x = d·v_q and x = d·s·v_q, where v are 16 fixed values; blocks of 32, and of 256 with s of 6 bits for every 32
 // Source: ggml/src/ggml-common.h (layouts) and gguf-py/gguf/quants.py 0.19.0 (the oracle of the test), bit for bit.
 // Products of a float16 and the small integers are exact in float64, so that the one rounding is the store into float32.
 import { toFloat32 } from './dtype.ts'
-import type { QuantizedType } from './tensors.ts'
+import type { BlockType, QuantizedType } from './tensors.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
 type Kernel = (bytes: Bytes, out: Float32Array) => void
 
 /** Elements and bytes of one block. */
-export const QUANTIZED_BLOCKS: Readonly<Record<QuantizedType, { readonly elements: number; readonly bytes: number }>> =
-  {
-    Q4_0: { elements: 32, bytes: 18 },
-    Q4_1: { elements: 32, bytes: 20 },
-    Q5_0: { elements: 32, bytes: 22 },
-    Q5_1: { elements: 32, bytes: 24 },
-    Q8_0: { elements: 32, bytes: 34 },
-    Q4_K: { elements: 256, bytes: 144 },
-    Q5_K: { elements: 256, bytes: 176 },
-    Q6_K: { elements: 256, bytes: 210 },
-  }
+export const QUANTIZED_BLOCKS: Readonly<Record<BlockType, { readonly elements: number; readonly bytes: number }>> = {
+  Q4_0: { elements: 32, bytes: 18 },
+  Q4_1: { elements: 32, bytes: 20 },
+  Q5_0: { elements: 32, bytes: 22 },
+  Q5_1: { elements: 32, bytes: 24 },
+  Q8_0: { elements: 32, bytes: 34 },
+  Q4_K: { elements: 256, bytes: 144 },
+  Q5_K: { elements: 256, bytes: 176 },
+  Q6_K: { elements: 256, bytes: 210 },
+  Q2_K: { elements: 256, bytes: 84 },
+  Q3_K: { elements: 256, bytes: 110 },
+  IQ4_NL: { elements: 32, bytes: 18 },
+  IQ4_XS: { elements: 256, bytes: 136 },
+}
 
-export const isQuantized = (type: string): type is QuantizedType => Object.hasOwn(QUANTIZED_BLOCKS, type)
+export const isQuantized = (type: string): type is BlockType => Object.hasOwn(QUANTIZED_BLOCKS, type)
+
+/** Types that are read, and not written. */
+export const READ_ONLY: readonly string[] = ['Q2_K', 'Q3_K', 'IQ4_NL', 'IQ4_XS'] satisfies Exclude<
+  BlockType,
+  QuantizedType
+>[]
+
+export const isWritten = (type: string): type is QuantizedType => isQuantized(type) && !READ_ONLY.includes(type)
 
 /**
  * Values of whole blocks, in order.
  * @throws RangeError where `bytes` is no whole number of blocks.
  */
-export function dequantize(bytes: Bytes, type: QuantizedType): Float32Array<ArrayBuffer> {
+export function dequantize(bytes: Bytes, type: BlockType): Float32Array<ArrayBuffer> {
   const block = QUANTIZED_BLOCKS[type]
   if (bytes.length % block.bytes !== 0) throw new RangeError(`${bytes.length} bytes are no whole number of ${type}`)
   const out = new Float32Array((bytes.length / block.bytes) * block.elements)
@@ -36,7 +49,7 @@ export function dequantize(bytes: Bytes, type: QuantizedType): Float32Array<Arra
   return out
 }
 
-const KERNELS: Readonly<Record<QuantizedType, Kernel>> = {
+const KERNELS: Readonly<Record<BlockType, Kernel>> = {
   Q4_0: (bytes, out) => fourBits(bytes, out, 18, undefined),
   Q4_1: (bytes, out) => fourBits(bytes, out, 20, halves(bytes, 20, 2)),
   Q5_0: (bytes, out) => fiveBits(bytes, out, 22, undefined),
@@ -45,6 +58,10 @@ const KERNELS: Readonly<Record<QuantizedType, Kernel>> = {
   Q4_K: (bytes, out) => superBlocks(bytes, out, 144, false),
   Q5_K: (bytes, out) => superBlocks(bytes, out, 176, true),
   Q6_K: sixBits,
+  Q2_K: twoBits,
+  Q3_K: threeBits,
+  IQ4_NL: (bytes, out) => fixedValues(bytes, out, 18, 32),
+  IQ4_XS: (bytes, out) => fixedValues(bytes, out, 136, 256),
 }
 
 /** The float16 at `offset` of every block. */
@@ -149,6 +166,58 @@ function sixBits(bytes: Bytes, out: Float32Array): void {
       for (let j = 0; j < 32; j++) {
         const q = ((bytes[low + j] >> lowShift) & 15) | (((bytes[high + j] >> highShift) & 3) << 4)
         out[o + j] = (j < 16 ? first : second) * (q - 32)
+      }
+    }
+}
+
+/** [16 bytes of scale and minimum, 4 bits each, 64 bytes, d, dmin]: every 32 of these bytes hold four sub-blocks of 32, two scales each. */
+function twoBits(bytes: Bytes, out: Float32Array): void {
+  const scales = halves(bytes, 84, 80)
+  const mins = halves(bytes, 84, 82)
+  for (let b = 0, base = 0, o = 0; b < scales.length; b++, base += 84)
+    for (let s = 0; s < 16; s++, o += 16) {
+      const d = scales[b] * (bytes[base + s] & 15)
+      const m = mins[b] * (bytes[base + s] >> 4)
+      const at = base + 16 + (s >> 3) * 32 + (s & 1) * 16
+      const shift = s & 6
+      for (let j = 0; j < 16; j++) out[o + j] = d * ((bytes[at + j] >> shift) & 3) - m
+    }
+}
+
+/** [32 bytes of third bits, 64 bytes as in `twoBits`, 12 bytes of scales, d]: bit i of the 32 is the third of sub-blocks 2i and 2i + 1. */
+function threeBits(bytes: Bytes, out: Float32Array): void {
+  const scales = halves(bytes, 110, 108)
+  for (let b = 0, base = 0, o = 0; b < scales.length; b++, base += 110)
+    for (let s = 0; s < 16; s++, o += 16) {
+      // Low halves of the first eight scales, then of the others, and the two bits above them in the last four bytes.
+      const low = (bytes[base + 96 + (s & 7)] >> ((s >> 3) * 4)) & 15
+      const high = (bytes[base + 104 + (s & 3)] >> ((s >> 2) * 2)) & 3
+      const d = scales[b] * ((low | (high << 4)) - 32)
+      const offset = (s & 1) * 16
+      const at = base + 32 + (s >> 3) * 32 + offset
+      const shift = s & 6
+      for (let j = 0; j < 16; j++) {
+        const third = (bytes[base + offset + j] >> (s >> 1)) & 1
+        out[o + j] = d * (((bytes[at + j] >> shift) & 3) - (third ? 0 : 4))
+      }
+    }
+}
+
+/** Of IQ4_NL and IQ4_XS: ggml-common.h, `kvalues_iq4nl`. */
+const VALUES = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
+
+/** [d, 16 bytes], as `fourBits`; or [d, 2 bytes of the scales' high two bits, 4 bytes of their low four, 8 times 16 bytes]. */
+function fixedValues(bytes: Bytes, out: Float32Array, stride: number, size: number): void {
+  const scales = halves(bytes, stride, 0)
+  for (let b = 0, base = 0, o = 0; b < scales.length; b++, base += stride)
+    for (let s = 0; s < size / 32; s++, o += 32) {
+      const low = (bytes[base + 4 + (s >> 1)] >> ((s & 1) * 4)) & 15
+      const high = ((bytes[base + 2] | (bytes[base + 3] << 8)) >> (2 * s)) & 3
+      const d = scales[b] * (size > 32 ? (low | (high << 4)) - 32 : 1)
+      const at = base + stride - size / 2 + s * 16
+      for (let j = 0; j < 16; j++) {
+        out[o + j] = d * VALUES[bytes[at + j] & 15]
+        out[o + j + 16] = d * VALUES[bytes[at + j] >> 4]
       }
     }
 }

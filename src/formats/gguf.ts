@@ -9,7 +9,7 @@ import { GgufCursor, type GgufValue } from './gguf-cursor.ts'
 import { dequantize, isQuantized, QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
 import { describeValue, quote } from './json.ts'
 import { gatherRows } from './rows.ts'
-import { type DType, elements, type QuantizedType, type TensorInfo, type TensorSource } from './tensors.ts'
+import { type BlockType, type DType, elements, type TensorInfo, type TensorSource } from './tensors.ts'
 
 export interface Gguf {
   readonly version: 2 | 3
@@ -25,7 +25,7 @@ export interface Gguf {
 }
 
 /** Type numbers of ggml (ggml.h, `enum ggml_type`) that we read. */
-export const GGML_TYPES: ReadonlyMap<number, DType | QuantizedType> = new Map([
+export const GGML_TYPES: ReadonlyMap<number, DType | BlockType> = new Map([
   [0, 'F32'],
   [1, 'F16'],
   [2, 'Q4_0'],
@@ -33,9 +33,13 @@ export const GGML_TYPES: ReadonlyMap<number, DType | QuantizedType> = new Map([
   [6, 'Q5_0'],
   [7, 'Q5_1'],
   [8, 'Q8_0'],
+  [10, 'Q2_K'],
+  [11, 'Q3_K'],
   [12, 'Q4_K'],
   [13, 'Q5_K'],
   [14, 'Q6_K'],
+  [20, 'IQ4_NL'],
+  [23, 'IQ4_XS'],
   [24, 'I8'],
   [25, 'I16'],
   [26, 'I32'],
@@ -48,14 +52,11 @@ export const GGML_TYPES: ReadonlyMap<number, DType | QuantizedType> = new Map([
 const UNREADABLE_TYPES: ReadonlyMap<number, string> = new Map(
   Object.entries({
     Q8_1: 9,
-    Q2_K: 10,
-    Q3_K: 11,
     Q8_K: 15,
     IQ2_XXS: 16,
     IQ2_XS: 17,
     IQ3_XXS: 18,
     IQ1_S: 19,
-    IQ4_NL: 20,
     IQ3_S: 21,
     IQ2_S: 22,
     IQ4_XS: 23,
@@ -157,7 +158,7 @@ async function readInfos(cursor: GgufCursor, count: number): Promise<Placed[]> {
   return infos
 }
 
-function readType(cursor: GgufCursor, name: string): DType | QuantizedType {
+function readType(cursor: GgufCursor, name: string): DType | BlockType {
   const id = cursor.u32()
   const type = GGML_TYPES.get(id)
   if (type !== undefined) return type
@@ -167,7 +168,7 @@ function readType(cursor: GgufCursor, name: string): DType | QuantizedType {
   )
 }
 
-function storedBytes(cursor: GgufCursor, name: string, dtype: DType | QuantizedType, shape: readonly number[]): number {
+function storedBytes(cursor: GgufCursor, name: string, dtype: DType | BlockType, shape: readonly number[]): number {
   const block = isQuantized(dtype) ? QUANTIZED_BLOCKS[dtype] : { elements: 1, bytes: DTYPE_BYTES[dtype] }
   const row = shape[shape.length - 1]
   if (row % block.elements !== 0)

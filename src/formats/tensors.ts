@@ -3,15 +3,18 @@
 /** Element types of dense tensors, spelled as in safetensors. */
 export type DType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL'
 
-/** Block-quantised element types of GGUF, dequantised on reading. */
+/** Block-quantised element types of GGUF that are written. */
 export type QuantizedType = 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q4_K' | 'Q5_K' | 'Q6_K'
+
+/** Those that are read, dequantised. */
+export type BlockType = QuantizedType | 'Q2_K' | 'Q3_K' | 'IQ4_NL' | 'IQ4_XS'
 
 /** torch allows 64 dimensions; weights have up to 5. */
 export const MAX_RANK = 16
 
 export interface TensorInfo {
   readonly name: string
-  readonly dtype: DType | QuantizedType
+  readonly dtype: DType | BlockType
   /** Row-major shape, slowest dimension first. */
   readonly shape: readonly number[]
 }

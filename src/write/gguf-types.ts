@@ -2,7 +2,7 @@
 // Vectors (norms, biases) are F32, as llama.cpp's converter has it. Rows that are no whole blocks take the next type that fits.
 // Quantised files have a wider type for the head, and the mixes Q4_K_M and Q5_K_M for half of v_proj and down_proj. Source: llama.cpp,
 // src/llama-quant.cpp (`llama_tensor_get_type_impl`, `tensor_type_fallback`); conversion/base.py for F16 where no block fits.
-import { isQuantized } from '../formats/gguf-dequantize.ts'
+import { isWritten, READ_ONLY } from '../formats/gguf-dequantize.ts'
 import { blockElements, type GgufType, storedBytes } from '../formats/gguf-layout.ts'
 import type { TensorInfo } from '../formats/tensors.ts'
 import {
@@ -39,8 +39,11 @@ export const BLOCK = 32
 /** For rows that are no multiple of 256. */
 const FALLBACK: Partial<Record<GgufType, GgufType>> = { Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' }
 
-/** Mixes that we do not write, by their numbers, and what is nearest. */
-const SMALL_MIXES: Readonly<Record<number, GgufFileType>> = { 14: 'Q4_K_M', 16: 'Q5_K_M' }
+/** Types of files that we do not write, by their numbers, and what is nearest: Q4_K_S, Q5_K_S, those of 2 and 3 bits, IQ4_NL and IQ4_XS. */
+const OTHER_TYPES: Readonly<Record<number, GgufFileType>> = {
+  ...{ 14: 'Q4_K_M', 16: 'Q5_K_M', 10: 'Q4_K_M', 11: 'Q4_K_M', 12: 'Q4_K_M', 13: 'Q4_K_M', 21: 'Q4_K_M' },
+  ...{ 25: 'Q4_0', 30: 'Q4_K_M' },
+}
 
 /**
  * The type that a GGUF file says it has, or the nearest: not always that of most weights, since a large embedding is wider. Undefined where
@@ -48,9 +51,9 @@ const SMALL_MIXES: Readonly<Record<number, GgufFileType>> = { 14: 'Q4_K_M', 16: 
  */
 export function declaredType(number: unknown, types: ReadonlySet<string>): GgufFileType | undefined {
   const known = (Object.keys(FILE_TYPES) as GgufFileType[]).find(type => FILE_TYPES[type].number === number)
-  const type = known ?? SMALL_MIXES[Number(number)]
+  const type = known ?? OTHER_TYPES[Number(number)]
   const base: GgufType | undefined = type && FILE_TYPES[type].base
-  return base && (types.has(base) || types.has(FALLBACK[base] ?? '')) ? type : undefined
+  return base && [base, FALLBACK[base] ?? '', ...READ_ONLY].some(one => types.has(one)) ? type : undefined
 }
 
 /** What layers that are rounded by what they read get instead of four bits, as long as the file grows by no more than this part (docs/gguf.md). */
@@ -87,7 +90,7 @@ export function tensorTypes(
   const again = base === 'Q4_K' || base === 'Q5_K' ? changedWeights(a, observed) : shapes
   for (const name of shapes.keys()) {
     const type = held(name)
-    if (!again.has(name) && type && isQuantized(type) && size(name, type) <= size(name)) types.set(name, type)
+    if (!again.has(name) && type && isWritten(type) && size(name, type) <= size(name)) types.set(name, type)
   }
   for (const { reader, linear } of mostLost(a)) {
     const name = `${linear.name}.weight`

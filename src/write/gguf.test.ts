@@ -29,6 +29,7 @@ import { memorySource } from '../formats/bytes.ts'
 import { type FloatDType, fromFloat32, isDType, toFloat32 } from '../formats/dtype.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { dequantize } from '../formats/gguf-dequantize.ts'
+import type { GgufType } from '../formats/gguf-layout.ts'
 import { quantize } from '../formats/gguf-quantize.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { memoryContext } from '../forward/context.ts'
@@ -338,7 +339,7 @@ describe('a large table is never whole in float32', () => {
       ['lm_head.weight', 'output.weight'],
     ]) {
       const values = await model.checkpoint.tensors.float32(ours)
-      const { dtype: type } = file.tensors.tensors.get(theirs)!
+      const type = file.tensors.tensors.get(theirs)!.dtype as GgufType
       const whole = isDType(type) ? fromFloat32(values, type as FloatDType) : quantize(values, type)
       const stored = isDType(type) ? toFloat32(whole, type) : dequantize(whole, type)
       const found = await file.tensors.float32(theirs)

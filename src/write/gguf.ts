@@ -11,6 +11,7 @@ import { UnsupportedModelError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { isDType } from '../formats/dtype.ts'
 import { encode } from '../formats/encode.ts'
+import { READ_ONLY } from '../formats/gguf-dequantize.ts'
 import {
   type GgufPair,
   type GgufTensorInfo,
@@ -55,6 +56,7 @@ export const OWN_KEY = 'fasp.version'
 /** The file type that is nearest to what most weights of a source are in. */
 const NEAREST = new Map<string, GgufFileType>([
   ['F64', 'F32'],
+  ...READ_ONLY.map((name): [string, GgufFileType] => [name, 'Q4_K_M']),
   ...Object.entries(FILE_TYPES).map(([name, { base }]): [string, GgufFileType] => [base, name as GgufFileType]),
 ])
 

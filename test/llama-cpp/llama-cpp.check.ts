@@ -12,6 +12,7 @@ import { LLAMA_CPP, timeInLlamaCpp } from '../../src/export/llama-cpp.node.ts'
 import { type RuntimeRequest, runRuntime, verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
+import { READ_ONLY } from '../../src/formats/gguf-dequantize.ts'
 import { memoryContext } from '../../src/forward/context.ts'
 import { expertsOf, ffnHalves } from '../../src/model/architecture.ts'
 import type { HalfBlock } from '../../src/model/half-block.ts'
@@ -72,6 +73,11 @@ async function expectAgreement(folder: string, dtype: string, tokens: number) {
   if (statSync(folder).isDirectory()) proves('llama.cpp', folder)
   const output = join(root, `model-${dtype}.gguf`)
   await exportModel(folder, { output, to: [{ to: 'gguf', dtype }], overwrite: true })
+  await expectSame(output, dtype, tokens, folder)
+}
+
+/** Compares llama.cpp on a file with our own engine on it. @param folder that it was made from, compared too where it is in F32 */
+async function expectSame(output: string, dtype: string, tokens: number, folder?: string) {
   await withModel(output, async (model, checkpoint) => {
     const tokenizer = loadTokenizer(checkpoint)
     const text = STORY.repeat(4)
@@ -100,7 +106,7 @@ async function expectAgreement(folder: string, dtype: string, tokens: number) {
       return { ...found, perplexity: [a, b] }
     }
     const found = await compare(model)
-    if (dtype === 'F32') await withModel(folder, compare)
+    if (dtype === 'F32' && folder) await withModel(folder, compare)
     console.log(dtype, JSON.stringify(found))
   })
 }
@@ -369,6 +375,29 @@ describe("llama.cpp's quantiser gives the same file", () => {
         expect(await contents(await write(type)), type).toEqual(await contents(readFileSync(target)))
       }
     })
+  })
+
+  test.each([
+    ['Q2_K', 10],
+    ['Q3_K_M', 12],
+    ['IQ4_NL', 25],
+    ['IQ4_XS', 30],
+  ])('%s, which we only read, is computed as there', async (type, number) => {
+    const folder = writeModel(join(root, `read ${type}`), models['tied head'](), TINY_LLAMA)
+    const [source, target] = [join(root, 'f32.gguf'), join(root, 'theirs.gguf')]
+    await exportModel(folder, { output: source, to: [{ to: 'gguf', dtype: 'F32' }], overwrite: true })
+    const args = [path('test/llama-cpp/quantize.py'), modules, source, target, String(number)]
+    execFileSync('python3', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    await withModel(target, async ({ checkpoint }) => {
+      const types = [...checkpoint.tensors.tensors.values()].map(({ dtype }) => dtype)
+      expect(types.filter(one => READ_ONLY.includes(one)).length).toBeGreaterThan(10)
+    })
+    await expectSame(target, 'Q4_K_M', 96)
+    const { exports } = await prune(target, {
+      ...{ sparsity: 0.3, method: 'plain', calibration: [textFile], windows: 8, seqLen: 64 },
+      ...{ output: join(root, `pruned ${type}.gguf`) },
+    })
+    expect(exports[0].dtype).toBe(type === 'IQ4_NL' ? 'Q4_0' : 'Q4_K_M') // what is nearest of those that we write
   })
 
   /** Metadata, and of each tensor its type, shape and bytes. The order of tensors is not the same. */
