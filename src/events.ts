@@ -10,6 +10,8 @@ export type Phase =
   | 'evaluate'
   | 'evaluate dense'
   | 'evaluate pruned'
+  | 'dense probabilities'
+  | 'heal'
   | 'tasks'
   | 'continuations'
   | 'upload'
@@ -45,6 +47,8 @@ export type ProgressEvent =
       readonly scores: Float64Array
       readonly kept: Int32Array
     }
+  /** While a model is healed: its distance to the dense one on held-out windows, in nats a token, after `step` of `steps`. */
+  | { readonly type: 'divergence'; readonly step: number; readonly steps: number; readonly kl: number }
   /** What a model has written since the last. */
   | { readonly type: 'text'; readonly text: string }
   /** Something that the user should know and that is no error. */

@@ -58,6 +58,11 @@ class Display {
         process.stderr.write(`${event.number} of ${event.total}: ${event.name}${cut}${left}\n`)
         break
       }
+      case 'divergence': {
+        this.clear()
+        process.stderr.write(`step ${event.step} of ${event.steps}: KL ${event.kl.toFixed(4)} on held-out windows\n`)
+        break
+      }
       case 'phase':
         this.clear()
         this.#phase = event.phase

@@ -71,16 +71,23 @@ export class BackwardRunner {
 
   /**
    * From the gradient of what a half-block gives to that of what it takes: `dx` [tokens, d] of the stream before it, and `dread` of the rows
-   * that it reads, where those are others. Adds the gradients of its weights to `sums`.
+   * that it reads, where those are others. Adds the gradients of its weights to `sums`, where these are given.
    * @param x the stream before it [tokens, d] of `windows` windows @param dy of the stream after it [tokens, d]
    * @throws UnsupportedModelError for a mixture of experts
    */
-  async back(weights: HalfWeights, x: Floats, windows: number, dy: Floats, sums: HalfGradients, read = x) {
+  async back(
+    weights: HalfWeights,
+    x: Floats,
+    windows: number,
+    dy: Floats,
+    sums: HalfGradients | undefined,
+    read: Floats = x,
+  ) {
     if (weights.experts)
       throw new UnsupportedModelError('Gradients of mixtures of experts are not there yet; take a model without them.')
     const dx: Floats = new Float32Array(x.length)
     const dread: Floats | undefined = isBeside(weights.half) ? new Float32Array(x.length) : undefined
-    this.#asked = { dy, put: { x: dx, ...(dread && { read: dread }) }, add: named(sums) }
+    this.#asked = { dy, put: { x: dx, ...(dread && { read: dread }) }, add: sums ? named(sums) : {} }
     await this.#runner.forward(weights, x, windows, read)
     return { dx, dread }
   }

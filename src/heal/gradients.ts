@@ -19,11 +19,13 @@ export interface GradientOptions {
   readonly weights?: (halves: readonly HalfBlock[]) => AsyncIterable<HalfWeights>
   /** Those of norms, too. @default false */
   readonly norms?: boolean
+  /** Half-blocks whose gradients are wanted. @default all */
+  readonly wanted?: (half: HalfBlock) => boolean
 }
 
 /**
  * Mean loss of the tokens of `windows`, which have one length, and its gradients.
- * @param visit gets the gradients of each half-block, from the last to the first, with its weights, which it may change
+ * @param visit gets the gradients of each half-block that is wanted, from the last to the first, with its weights, which it may change
  * @throws UnsupportedModelError for a model with experts, before anything is computed
  */
 export async function gradients(
@@ -32,7 +34,7 @@ export async function gradients(
   windows: readonly Int32Array[],
   loss: StreamLoss,
   visit: (weights: HalfWeights, gradients: HalfGradients) => Promise<void>,
-  { weights = halves => readHalves(model, halves), norms = false }: GradientOptions = {},
+  { weights = halves => readHalves(model, halves), norms = false, wanted = () => true }: GradientOptions = {},
 ): Promise<number> {
   const { halves, hiddenSize: d } = model.architecture
   if (halves.some(half => expertCount(half) > 0))
@@ -64,7 +66,7 @@ export async function gradients(
   for await (const half of weights(halves.toReversed())) {
     const border = borders.pop()!
     const waiting = isBeside(half.half) ? await pool.open(batches, d) : undefined
-    const sums = zeroGradients(half, norms)
+    const sums = wanted(half.half) ? zeroGradients(half, norms) : undefined
     await stream.change(async (dy, batch) => {
       const x = await border.rows.load(batch)
       const read = waiting ? await border.readBy(half, x, batch) : x
@@ -78,7 +80,7 @@ export async function gradients(
     await border.close()
     await beside?.close()
     beside = waiting
-    await visit(half, sums)
+    if (sums) await visit(half, sums)
   }
   await stream.close()
   return mean

@@ -1,0 +1,161 @@
+// Heals a pruned model: its weights go down the gradient of the mean KL(dense ‖ pruned) over texts, no labels wanted. Each step takes some windows
+// through the model and back (gradients.ts) and moves all weights by Adam (adam.ts); now and then the distance on windows that are not trained on
+// is measured, with the weights as they would be written, and those with the least are kept.
+// Source: Hinton et al. 2015 (arXiv 1503.02531) for the loss; Muralidharan et al. 2024, Minitron (arXiv 2407.14679), for it alone after pruning.
+import { NumericError, UnsupportedModelError, UsageError } from '../errors.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { FloatDType } from '../formats/dtype.ts'
+import type { Activations } from '../forward/activations.ts'
+import type { Context } from '../forward/context.ts'
+import { Head } from '../forward/head.ts'
+import { readHalves } from '../forward/weights.ts'
+import { expertCount } from '../model/half-block.ts'
+import type { Model } from '../model/model.ts'
+import { randomNumbers } from '../random.ts'
+import { adamStep, clipping, rateOf } from './adam.ts'
+import { gradients } from './gradients.ts'
+import { throughHead, topDivergenceFrom } from './loss.ts'
+import { Distance, Teacher } from './teacher.ts'
+import { asStored, TrainedWeights, type Trains, trainedHalves } from './trained.ts'
+
+export interface HealSteps {
+  readonly steps: number
+  /** Windows of a step. */
+  readonly batch: number
+  /** Largest rate of learning. */
+  readonly lr: number
+  readonly train: Trains
+  /** Steps between two measurements. */
+  readonly every: number
+  /** Of the order of the windows. */
+  readonly seed: number
+}
+
+/** What is healed on, and measured on, of one length. */
+export interface HealWindows {
+  readonly windows: readonly Int32Array[]
+  readonly heldOut: readonly Int32Array[]
+}
+
+/** Mean KL(dense ‖ model) on the held-out windows after a step, in nats a token. */
+export interface Point {
+  readonly step: number
+  readonly kl: number
+}
+
+export interface Healed {
+  /** The best, to be read while the context's pool is open. */
+  readonly model: Model
+  /** Step that it is of. */
+  readonly step: number
+  /** From step 0 on. */
+  readonly curve: readonly Point[]
+}
+
+/** @throws UnsupportedModelError, UsageError for models that do not go together */
+export function checkHealed(pruned: Model, dense: Model): void {
+  const [p, q] = [pruned, dense].map(({ architecture }) => architecture)
+  const [name, denseName] = [pruned, dense].map(({ checkpoint }) => checkpoint.name)
+  if (p.halves.some(half => expertCount(half) > 0))
+    throw new UnsupportedModelError(
+      `${name}: mixtures of experts cannot be healed yet; take a model without them, or the mixture as it is.`,
+    )
+  for (const [what, ours, theirs] of [
+    ['a vocabulary', p.vocabularySize, q.vocabularySize],
+    ['a hidden size', p.hiddenSize, q.hiddenSize],
+  ] as const)
+    if (ours !== theirs)
+      throw new UsageError(
+        `${name} has ${what} of ${ours}, and ${denseName} of ${theirs}. Give the model that it was pruned from as --dense; what has lost a part of its vocabulary cannot be healed yet.`,
+      )
+}
+
+/**
+ * @param typeOf the type that a tensor is written in
+ * @throws NumericError where no step brings the model nearer to the dense one
+ */
+export async function* heal(
+  context: Context,
+  model: Model,
+  dense: Model,
+  { windows, heldOut }: HealWindows,
+  { steps, batch, lr, train, every, seed }: HealSteps,
+  typeOf: (name: string) => FloatDType,
+): AsyncGenerator<ProgressEvent, Healed> {
+  const { engine, signal } = context
+  const { halves, vocabularySize } = model.architecture
+  const { trained, weights } = await TrainedWeights.open(context, model, trainedHalves(halves, train))
+  const sums = await trained.room()
+  const [means, squares] = [await trained.room(), await trained.room()]
+  const distance = yield* Distance.open(context, dense, heldOut)
+  const teacher = yield* Teacher.open(context, dense, windows)
+  const head = await Head.open(model, engine)
+  const curve: Point[] = []
+  let best: { readonly step: number; readonly kl: number; readonly weights: Activations } | undefined
+
+  const length = windows[0].length
+  yield { type: 'phase', phase: 'heal', total: steps * batch * length, unit: 'tokens' }
+  yield* measured(0, await distance.of(model, head, readHalves(model, halves)))
+  const order = shuffled(windows.length, seed)
+  for (let step = 1; step <= steps; step++) {
+    signal?.throwIfAborted()
+    const these = Array.from({ length: batch }, () => order.next().value)
+    const loss = throughHead(head, topDivergenceFrom(engine, teacher.of(these), vocabularySize))
+    let norm = 0 // squared
+    await gradients(
+      context,
+      model,
+      these.map(w => windows[w]),
+      loss,
+      async ({ half }, of) => {
+        norm += await trained.keep(sums, half, of)
+      },
+      { weights: of => trained.read(weights, of), wanted: trained.isTrained },
+    )
+    if (!Number.isFinite(norm)) {
+      yield { type: 'notice', message: `The gradients of step ${step} are no numbers any more; a lower --lr may help.` }
+      break
+    }
+    const [rate, scale] = [rateOf(step, steps, lr), clipping(norm)]
+    await trained.change({ w: weights, g: sums, m: means, v: squares }, ['w', 'm', 'v'], of =>
+      adamStep(of, step, rate, scale),
+    )
+    yield { type: 'progress', done: step * batch * length }
+    if (step % every !== 0 && step !== steps) continue
+    const written = trained.read(weights, halves, (values, name) => asStored(values, typeOf(name)))
+    const kl = await distance.of(model, head, written)
+    yield* measured(step, kl)
+    if (!(kl < (best?.kl ?? curve[0].kl))) continue
+    const kept = best?.weights ?? (await trained.room())
+    await trained.change({ from: weights, to: kept }, ['to'], ({ from, to }) => to.set(from))
+    best = { step, kl, weights: kept }
+  }
+  if (!best) throw notBetter(model, curve)
+  return { model: trained.healed(best.weights), step: best.step, curve }
+
+  function* measured(step: number, kl: number): Generator<ProgressEvent> {
+    curve.push({ step, kl })
+    yield { type: 'divergence', step, steps, kl }
+  }
+}
+
+const notBetter = ({ checkpoint }: Model, [before, ...after]: readonly Point[]): NumericError => {
+  const found = after.map(({ kl }) => kl).filter(Number.isFinite)
+  const least = found.length > 0 ? `, and ${Math.min(...found).toFixed(4)} at best after it` : ''
+  return new NumericError(
+    `${checkpoint.name}: healing did not bring it nearer to the dense model: on held-out windows KL was ${before.kl.toFixed(4)}${least}. Nothing is written. Another --lr or more --tokens may help.`,
+  )
+}
+
+/** The numbers below `n` in an order that the seed gives, again and again in another. */
+function* shuffled(n: number, seed: number): Generator<number, never> {
+  const random = randomNumbers(seed)
+  const order = Array.from({ length: n }, (_, i) => i)
+  for (;;) {
+    for (let i = n - 1; i > 0; i--) {
+      const j = Math.floor(random() * (i + 1))
+      ;[order[i], order[j]] = [order[j], order[i]]
+    }
+    yield* order
+  }
+}

@@ -1,0 +1,48 @@
+// The memory that healing takes, before anything is read.
+import { headRows, TABLE_BYTES } from '../forward/head.ts'
+import { TOKENS_PER_RUN } from '../forward/stream.ts'
+import { type Architecture, attentionHalves } from '../model/architecture.ts'
+import { hiddenWidth } from '../model/half-block.ts'
+import type { Model } from '../model/model.ts'
+import { teacherBytes } from './teacher.ts'
+import { largestSize, type Trains, trainedHalves, trainedSize } from './trained.ts'
+
+/** Node, ONNX Runtime and its sessions, and arrays that are not collected yet. */
+const BASE_BYTES = 5e8
+/** Of each weight in float32: itself, its gradient, the two of Adam, the best so far. */
+const OF_A_WEIGHT = 5
+/** Arrays as long as the largest half-block at a time: of its forms and gradients, and of each in scratch files a part. */
+const OF_A_HALF = 9
+/** As long as the activations of a half-block in a run, and as its attention scores, on the way back. */
+const [OF_ACTIVATIONS, OF_SCORES] = [10, 6]
+
+export interface Need {
+  /** Of what goes to memory, or beyond a budget to scratch files. */
+  readonly held: number
+  /** Of the dense model's probabilities, a part of it. */
+  readonly cache: number
+  /** Of what is in memory in any case. */
+  readonly work: number
+}
+
+/** @param tokens of all windows that are trained on, of those held out, of a step, and of a window */
+export function healNeed(
+  { architecture: a }: Pick<Model, 'architecture'>,
+  { architecture: dense }: Pick<Model, 'architecture'>,
+  train: Trains,
+  tokens: { readonly all: number; readonly heldOut: number; readonly step: number; readonly window: number },
+): Need {
+  const halves = trainedHalves(a.halves, train)
+  const row = 4 * a.hiddenSize
+  const cache = tokens.all * teacherBytes(a.vocabularySize)
+  const weights = 4 * OF_A_WEIGHT * trainedSize(halves)
+  const streams = row * (tokens.all + 2 * tokens.heldOut + (a.halves.length + 2) * tokens.step)
+  const run = Math.max(TOKENS_PER_RUN, tokens.window)
+  const width = Math.max(...dense.halves.map(hiddenWidth))
+  const scores = Math.max(...attentionHalves(a).map(({ heads }) => heads)) * run * tokens.window
+  const graphs = 4 * (OF_ACTIVATIONS * run * width + OF_SCORES * scores)
+  const logits = 6 * 4 * headRows(a) * a.vocabularySize
+  const table = ({ vocabularySize: v, embeddingSize: e }: Architecture) => Math.min(4 * v * e, TABLE_BYTES.held)
+  const work = BASE_BYTES + 4 * OF_A_HALF * largestSize(halves) + graphs + logits + 2 * table(a)
+  return { held: weights + cache + streams, cache, work }
+}

@@ -1,0 +1,162 @@
+// What healing goes by, made once: of the texts that are trained on the dense model's most likely tokens at each position, and of those that are
+// held out its stream after the last layer, which gives all its probabilities. In memory, or in scratch files.
+import { type Engine, values } from '../engine/engine.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { Floats } from '../formats/tensors.ts'
+import type { Activations, Batch } from '../forward/activations.ts'
+import type { Context } from '../forward/context.ts'
+import { Head, headRows } from '../forward/head.ts'
+import { HalfBlockRunner } from '../forward/runner.ts'
+import { embedWindows, type Stream } from '../forward/stream.ts'
+import type { HalfWeights } from '../forward/weights.ts'
+import { divergenceGraph } from '../graphs/head.ts'
+import { layersOf } from '../model/architecture.ts'
+import type { Model } from '../model/model.ts'
+import { TOP, type TopProbabilities, topProbabilities } from './loss.ts'
+
+/** A model's stream [tokens, d] after the last layer. */
+async function* lastStream(
+  context: Context,
+  model: Model,
+  windows: readonly Int32Array[],
+): AsyncGenerator<ProgressEvent, Stream> {
+  const length = windows[0].length
+  const stream = await embedWindows(context, model, new HalfBlockRunner(context.engine, length), windows)
+  yield { type: 'phase', phase: 'evaluate dense', total: layersOf(model.architecture), unit: 'layers' }
+  for await (const layer of stream.throughLayers(model))
+    yield { type: 'progress', done: layer + 1, tokens: windows.length * length }
+  return stream
+}
+
+/** Tokens that are kept of each position. */
+const keptOf = (vocabulary: number): number => Math.min(TOP, vocabulary)
+
+/** Bytes that a position takes in `Teacher`. */
+export const teacherBytes = (vocabulary: number): number => 4 * (2 * keptOf(vocabulary) + 1)
+
+/** The most likely tokens of the dense model at each position of some windows, and what is left for the others. */
+export class Teacher {
+  private constructor(
+    readonly rows: Activations, // [tokens, 2k + 1]: ids, log p, the rest
+    readonly length: number,
+  ) {}
+
+  static async *open(
+    context: Context,
+    dense: Model,
+    windows: readonly Int32Array[],
+  ): AsyncGenerator<ProgressEvent, Teacher> {
+    const { engine, pool } = context
+    const { vocabularySize: v, hiddenSize: d } = dense.architecture
+    const length = windows[0].length
+    const tokens = windows.length * length
+    const [width, most] = [2 * keptOf(v) + 1, headRows(dense.architecture)]
+    const batches = windows.map((_, w): Batch => ({ windows: 1, start: w * length, tokens: length }))
+    const stream = yield* lastStream(context, dense, windows)
+    const rows = await pool.open(batches, width)
+    const head = await Head.open(dense, engine)
+    const logits = new Float32Array(most * v)
+    yield { type: 'phase', phase: 'dense probabilities', total: tokens, unit: 'tokens' }
+    for (const batch of stream.batches) {
+      context.signal?.throwIfAborted()
+      const x = await stream.rows.load(batch)
+      for (let start = batch.start; start < batch.start + batch.tokens; start += length) {
+        const window = batches[start / length]
+        const room = rows.room(window)
+        for (let from = 0; from < length; from += most) {
+          const n = Math.min(most, length - from)
+          const first = start - batch.start + from
+          const these = logits.subarray(0, n * v)
+          await head.logits(x.subarray(first * d, (first + n) * d), these)
+          put(await topProbabilities(engine, these, v), room.subarray(from * width, (from + n) * width), n)
+          yield { type: 'progress', done: start + from + n }
+        }
+        await rows.store(window)
+      }
+    }
+    await stream.close()
+    return new Teacher(rows, length)
+  }
+
+  /** Probabilities of `n` rows from row `first` on of these windows, one after another. */
+  of(windows: readonly number[]): (first: number, n: number) => Promise<TopProbabilities> {
+    const { rows, length } = this
+    const k = (rows.width - 1) / 2
+    return async (first, n) => {
+      const found = { ids: new BigInt64Array(n * k), top: new Float32Array(n * k), rest: new Float32Array(n) }
+      for (let row = 0; row < n; ) {
+        const [window, from] = [Math.floor((first + row) / length), (first + row) % length]
+        const held = await rows.load(rows.batches[windows[window]])
+        const end = Math.min(n, row + length - from)
+        for (let at = from * rows.width; row < end; row++, at += rows.width) {
+          for (let i = 0; i < k; i++) found.ids[row * k + i] = BigInt(held[at + i])
+          found.top.set(held.subarray(at + k, at + 2 * k), row * k)
+          found.rest[row] = held[at + 2 * k]
+        }
+      }
+      return found
+    }
+  }
+}
+
+/** Ids as float32, which has all up to 2²⁴. */
+function put({ ids, top, rest }: TopProbabilities, rows: Floats, n: number): void {
+  const k = top.length / n
+  for (let row = 0, at = 0; row < n; row++, at += 2 * k + 1) {
+    for (let i = 0; i < k; i++) rows[at + i] = Number(ids[row * k + i])
+    rows.set(top.subarray(row * k, (row + 1) * k), at + k)
+    rows[at + 2 * k] = rest[row]
+  }
+}
+
+/** Mean KL(dense ‖ other) in nats over all positions of some windows, of all tokens of the vocabulary. */
+export class Distance {
+  private constructor(
+    readonly context: Context,
+    readonly windows: readonly Int32Array[],
+    readonly dense: Stream,
+    readonly head: Head,
+  ) {}
+
+  static async *open(
+    context: Context,
+    dense: Model,
+    windows: readonly Int32Array[],
+  ): AsyncGenerator<ProgressEvent, Distance> {
+    const stream = yield* lastStream(context, dense, windows)
+    return new Distance(context, windows, stream, await Head.open(dense, context.engine))
+  }
+
+  /** @param weights of all half-blocks of the model, in their order */
+  async of(model: Model, head: Head, weights: AsyncIterable<HalfWeights>): Promise<number> {
+    const { context, windows, dense } = this
+    const runner = new HalfBlockRunner(context.engine, windows[0].length)
+    const stream = await embedWindows(context, model, runner, windows)
+    for await (const half of weights) await stream.through(half)
+    const { hiddenSize: d, vocabularySize: v } = model.architecture
+    const wide = this.head.model.architecture.hiddenSize
+    const most = headRows(model.architecture)
+    const room = [0, 1].map(() => new Float32Array(most * v))
+    let sum = 0
+    await stream.readBeside(dense, async (x, y, { tokens }) => {
+      for (let from = 0; from < tokens; from += most) {
+        const n = Math.min(most, tokens - from)
+        const [others, logits] = room.map(all => all.subarray(0, n * v))
+        await head.logits(x.subarray(from * d, (from + n) * d), others)
+        await this.head.logits(y.subarray(from * wide, (from + n) * wide), logits)
+        sum += await divergence(context.engine, logits, others, n)
+      }
+    })
+    await stream.close()
+    return sum / stream.tokens
+  }
+}
+
+/** Σ KL over `n` rows. */
+async function divergence(engine: Engine, logits: Floats, others: Floats, n: number): Promise<number> {
+  const shape = [n, logits.length / n]
+  const kl = new Float32Array(n)
+  const feeds = { logits: values(logits, shape), others: values(others, shape) }
+  await engine.run('divergence', divergenceGraph, feeds, { kl: values(kl, [n, 1]) })
+  return kl.reduce((all, one) => all + one, 0)
+}
