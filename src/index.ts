@@ -80,6 +80,7 @@ export type {
   DivergenceResult,
   Estimate,
   HalfResult,
+  HealRecord,
   LayerResult,
   PerplexityResult,
   PruneResult,

@@ -9,6 +9,7 @@ import { push as pushFolder } from './hub/push.node.ts'
 import { checked, checkGiven } from './library/checked.ts'
 import { evaluateEvents as evaluateModel } from './library/evaluate.node.ts'
 import { exportModelEvents as exportPath } from './library/export.node.ts'
+import { healEvents as healPath } from './library/heal.node.ts'
 import { nodeVerbs } from './library/platform.node.ts'
 import {
   planPruneEvents as planPath,
@@ -27,6 +28,7 @@ const perplexityEvents = checked('perplexity', TAKES.perplexity, nodeVerbs.perpl
 const generateEvents = checked('generate', TAKES.generate, nodeVerbs.generate)
 const inspectEvents = checked('inspect', TAKES.inspect, nodeVerbs.inspect)
 const exportModelEvents = checked('exportModel', TAKES.exportModel, exportPath)
+const healEvents = checked('heal', TAKES.heal, healPath)
 const compareEvents = checked('compare', TAKES.compare, compareModels)
 const fetchModelEvents = checked('fetchModel', TAKES.fetchModel, fetchNamed)
 const verifyEvents = checked('verify', TAKES.verify, verifyPath)
@@ -122,6 +124,17 @@ export const inspect = promised(inspectEvents)
 export const exportModel = promised(exportModelEvents)
 
 /**
+ * Brings a pruned model nearer to the model that it was pruned from, without labels: its weights go down the gradient of the KL between their
+ * next-token probabilities. The step with the least KL on windows that are not trained on is written, in the layout, names and types that it has.
+ * @param pruned folder, `.gguf` file, name on the Hub, or a model that is open
+ * @example
+ * const { kl, tokens } = await heal('smaller', { dense: 'my-model', output: 'healed', calibration: ['wiki.txt'], tokens: 65536 })
+ * console.log(kl.before, kl.after)
+ * @throws NumericError where no step is nearer than the start, and nothing is written; FaspError
+ */
+export const heal = promised(healEvents)
+
+/**
  * Compares methods at several sparsities under one protocol. A run that fails says so in the result and leaves the others alone.
  * @example
  * const { runs } = await compare('my-model', {
@@ -180,6 +193,7 @@ export type { PushOptions, PushResult } from './hub/push.node.ts'
 export * from './index.ts'
 export type { EvaluateOptions } from './library/evaluate.node.ts'
 export type { ExportPathOptions } from './library/export.node.ts'
+export type { HealOptions, HealResult } from './library/heal.node.ts'
 export type { EngineChoice, TextInput } from './library/platform.node.ts'
 export type { PathPlan, PathRun, PlanOptions, PrunePathOptions, PrunePathResult } from './library/prune.node.ts'
 export type { Check, Verification } from './library/verify.node.ts'
@@ -193,6 +207,7 @@ export {
   exportModelEvents,
   fetchModelEvents,
   generateEvents,
+  healEvents,
   inspectEvents,
   openModelEvents,
   perplexityEvents,

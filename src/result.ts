@@ -3,6 +3,8 @@
 import type { Allocation } from './allocate/sensitivity.ts'
 import type { RemovedLayer } from './baselines/influence.ts'
 import type { VocabularyCut } from './checkpoint/checkpoint.ts'
+import type { Point } from './heal/heal.ts'
+import type { Trains } from './heal/trained.ts'
 import type { Widths } from './model/half-block.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { CalibrationSource } from './text/calibration.ts'
@@ -81,6 +83,32 @@ export interface Recipe {
   /** Of each layer that stays. */
   readonly layers: readonly LayerResult[]
   readonly notices: readonly string[]
+  /** Where it was healed. */
+  readonly healed?: HealRecord
+}
+
+/** How a model was healed, as `fasp.json` says it. */
+export interface HealRecord {
+  /** Tokens trained on until the step that is kept. */
+  readonly tokens: number
+  /** The step that is kept, and all that were done. */
+  readonly step: number
+  readonly steps: number
+  readonly batch: number
+  readonly lr: number
+  readonly train: Trains
+  readonly seed: number
+  /** Name of the dense model. */
+  readonly dense: string
+  /** Mean KL(dense ‖ model) of the next-token probabilities on held-out windows, in nats. */
+  readonly kl: { readonly before: number; readonly after: number }
+  /** The same after steps, from step 0 on. */
+  readonly curve: readonly Point[]
+  readonly calibration: {
+    readonly source: CalibrationSource
+    readonly seqLen: number
+    readonly texts: readonly TextShare[]
+  }
 }
 
 export interface PruneResult extends Recipe {

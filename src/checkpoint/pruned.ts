@@ -11,6 +11,8 @@ export interface Pruned {
   readonly method: string
   /** Fraction of the decoder linears that went. */
   readonly sparsity: number
+  /** Tokens that it was healed on after that. @default it was not */
+  readonly healed?: number
 }
 
 /** Undefined for a model that is not pruned, or by others. */
@@ -18,14 +20,21 @@ export function prunedFrom({ recipe, gguf, card }: Pick<Checkpoint, 'recipe' | '
   const object = (value: unknown) => (isJsonObject(value) ? value : {})
   const { name, hubId } = object(recipe?.source)
   const { method, sparsity } = object(recipe?.options)
+  const { tokens } = object(recipe?.healed)
   const key = (name: string) => gguf?.metadata.get(`fasp.${name}`)
   const found = recipe
     ? { source: name, hubId, method, sparsity }
     : { source: key('source'), hubId: card?.hubId, method: key('method'), sparsity: key('sparsity') }
+  const healed = recipe ? tokens : key('healed_tokens')
   const isText = (value: unknown) => typeof value === 'string'
   const known = isText(found.source) && isText(found.method) && typeof found.sparsity === 'number'
-  return known && (found.hubId === undefined || isText(found.hubId)) ? (found as Pruned) : undefined
+  if (!known || (found.hubId !== undefined && !isText(found.hubId))) return undefined
+  return { ...(found as Pruned), ...(typeof healed === 'number' && { healed }) }
 }
+
+/** "healed, 65,536 tokens" after a comma; empty where it was not. */
+export const healedText = ({ healed }: Pick<Pruned, 'healed'>): string =>
+  healed === undefined ? '' : `, healed, ${healed.toLocaleString('en')} tokens`
 
 /** 0.2 → "20 %". */
 export const sparsityText = ({ sparsity }: Pick<Pruned, 'sparsity'>): string => `${+(100 * sparsity).toFixed(1)} %`

@@ -14,8 +14,18 @@ export function nextCommands(source: string, output: string, text: string, chat:
       ? ['bench', source, output]
       : ['push', output, `your-name/${baseName(output).replace(/[^\w.-]+/g, '-')}`],
   ]
-  return `Next: try it, measure it, ${isGgufFile(output) ? 'time it' : 'share it'}.\n${commands.map(words => `  fasp ${words.map(quoted).join(' ')}`).join('\n')}`
+  return `Next: try it, measure it, ${isGgufFile(output) ? 'time it' : 'share it'}.\n${lines(commands)}`
 }
+
+/** What to do with a healed model, which is a folder. */
+export const healedCommands = (dense: string, output: string): string =>
+  `Next: measure it, export it.\n${lines([
+    ['eval', output, '--dense', dense, '--text', 'wikitext2'],
+    ['export', output, '--to', 'gguf', '-o', `${output.replace(/\/+$/, '')}.gguf`],
+  ])}`
+
+const lines = (commands: readonly (readonly string[])[]): string =>
+  commands.map(words => `  fasp ${words.map(quoted).join(' ')}`).join('\n')
 
 /** For a POSIX shell, or that of Windows. */
 const quoted = (word: string): string =>

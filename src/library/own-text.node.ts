@@ -8,7 +8,11 @@ import { ownTextBytes } from '../text/sample.ts'
 
 /** @param memory of this machine, in bytes @throws UsageError where a model is to write a text, and is larger than that */
 export function checkOwnText(
-  { model: { checkpoint, architecture }, options, source }: Pick<PreparedRun, 'model' | 'options' | 'source'>,
+  {
+    model: { checkpoint, architecture },
+    options,
+    source,
+  }: Pick<PreparedRun, 'model' | 'source'> & { readonly options: Parameters<typeof ownTextBytes>[1] },
   memory = totalmem(),
 ): void {
   if (source !== 'self') return

@@ -6,6 +6,7 @@ import type { PushOptions } from '../hub/push.node.ts'
 import type { Shape, Takes } from './checked.ts'
 import type { EvaluateOptions } from './evaluate.node.ts'
 import type { ExportPathOptions } from './export.node.ts'
+import type { HealOptions } from './heal.node.ts'
 import type { EngineChoice } from './platform.node.ts'
 import type { PlanOptions, PrunePathOptions } from './prune.node.ts'
 import { GENERATING, LENGTH, MEASURING, OF_METHODS, PERPLEXITY, PROMPT, PRUNING } from './shapes.ts'
@@ -27,6 +28,11 @@ const EVALUATE: Shape<EvaluateOptions> = {
 const EXPORT: Shape<ExportPathOptions> = {
   ...{ ...ENGINE, output: 'string', to: 'objects', dtype: 'string', overwrite: 'boolean', verify: 'boolean' },
   ...{ resume: 'boolean', saveEvery: 'number' },
+}
+const HEAL: Shape<HealOptions> = {
+  ...{ ...ENGINE, dense: ['string', 'object'], output: 'string', overwrite: 'boolean', tokens: 'number' },
+  ...{ calibration: ['texts', 'object'], windows: 'number', seqLen: 'number', heldOut: 'number', batch: 'number' },
+  ...{ lr: 'number', train: 'string', every: 'number', seed: 'number', memory: 'number' },
 }
 const COMPARE: Shape<CompareOptions> = {
   ...{ ...ENGINE, output: 'string', methods: 'strings', sparsity: 'array', text: 'strings', seqLen: 'number' },
@@ -54,6 +60,7 @@ export const TAKES = {
   perplexity: { arguments: { ...MODEL, text: ['string', 'object'] }, options: { ...ENGINE, ...PERPLEXITY } },
   generate: { arguments: { ...MODEL, prompt: PROMPT }, options: { ...ENGINE, ...GENERATING } },
   exportModel: { arguments: MODEL, options: EXPORT, needs: ['output'] },
+  heal: { arguments: { pruned: ['string', 'object'] }, options: HEAL, needs: ['dense', 'output'] },
   compare: { arguments: MODEL, options: COMPARE, needs: ['output', 'methods', 'sparsity'] },
   fetchModel: { arguments: { name: 'string' }, options: OPEN },
   push: { arguments: { folder: 'string', repository: 'string' }, options: PUSH },

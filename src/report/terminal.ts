@@ -170,6 +170,7 @@ export function inspectionText(i: Inspection): string {
     ...(i.pruned
       ? [
           `pruned: ${sparsityText(i.pruned)} of the decoder linears of ${i.pruned.hubId ?? i.pruned.source}, method ${i.pruned.method}`,
+          ...(i.pruned.healed ? [`healed: ${i.pruned.healed.toLocaleString('en')} tokens`] : []),
         ]
       : []),
     ...(i.layerWidths ? [compactLine(i.layerWidths, i.headSize)] : []),

@@ -5,7 +5,8 @@ import { baseName, bytes, count, cut, perplexityChange, widthsText } from '../di
 import { type Layout, specOf } from '../method.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import { comparedBy, type Perplexities, type Recipe } from '../result.ts'
+import { comparedBy, type HealRecord, type Perplexities, type Recipe } from '../result.ts'
+import { VERSION } from '../version.ts'
 import { GGUF_FILE } from './gguf.ts'
 
 const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
@@ -79,8 +80,46 @@ function lossRows({ calibration, vocabulary }: Recipe, { dense = [], pruned = []
   ]
 }
 
+/** Distance to the dense model before and after healing. */
+const healedTable = ({ kl: { before, after }, calibration: { texts, seqLen } }: HealRecord): string => `
+| mean KL to the dense model in nats a token, on held-out windows of ${seqLen} tokens | before healing | after |
+|---|---:|---:|
+| ${texts.map(({ name, heldOut }) => `${baseName(name)}, ${heldOut}`).join('; ')} | ${before.toFixed(4)} | ${after.toFixed(4)} |
+`
+
+const healedWords = ({ tokens, dense }: HealRecord): string =>
+  `healed on ${tokens.toLocaleString('en')} tokens by the probabilities of \`${dense}\`, without labels`
+
+/** Of a healed model that was not pruned by us. */
+export function healedCard({ checkpoint }: Model, healed: HealRecord): SideFile {
+  const { card, name } = checkpoint
+  const base = card?.hubId ?? baseName(name)
+  return textFile(
+    'README.md',
+    `---
+library_name: transformers
+pipeline_tag: text-generation
+${headerOf(checkpoint)}tags:
+- fasp
+---
+
+# ${baseName(base)}, healed
+
+Made from \`${base}\` by fasp ${VERSION}: ${healedWords(healed)}.
+${healedTable(healed)}
+## Use
+
+${transformersUse('stock')}
+`,
+  )
+}
+
+/** What the header says of where it is from. */
+const headerOf = ({ card }: Model['checkpoint']): string =>
+  `${card?.hubId ? `base_model: ${card.hubId}\n` : ''}${card?.license ? `license: ${JSON.stringify(card.license)}\n` : ''}`
+
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe, measured: Measured = {}): SideFile {
-  const { options, sizes, widths, calibration, removedLayers, vocabulary } = recipe
+  const { options, sizes, widths, calibration, removedLayers, vocabulary, healed } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
   const zeros = parameters.effective < parameters.stored
   const hubId = checkpoint.card?.hubId
@@ -88,23 +127,23 @@ export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe, m
   const texts = calibration.texts
     .map(t => `${baseName(t.name)} (${t.used} windows of ${calibration.seqLen} tokens)`)
     .join(', ')
-  const losses = lossRows(recipe, measured.perplexities ?? {})
+  const losses = healed ? [] : lossRows(recipe, measured.perplexities ?? {}) // they are of the model before that
   const exports = (measured.exports ?? []).flatMap(({ to, folder }) => EXPORT_USE[to]?.(folder) ?? [])
   return textFile(
     'README.md',
     `---
 library_name: transformers
 pipeline_tag: text-generation
-${hubId ? `base_model: ${hubId}\n` : ''}${checkpoint.card?.license ? `license: ${JSON.stringify(checkpoint.card.license)}\n` : ''}tags:
+${headerOf(checkpoint)}tags:
 - fasp
 - pruned
 - structured-pruning
 ---
 
-# ${baseName(base)}, pruned
+# ${baseName(base)}, pruned${healed ? ' and healed' : ''}
 
 Made from \`${base}\` by fasp ${recipe.fasp}: structured pruning after ${sourceOf(options.method)}
-(\`-s ${options.sparsity} --method ${options.method}${vocabulary ? ' --vocabulary …' : ''}\`), without gradients and without retraining.
+(\`-s ${options.sparsity} --method ${options.method}${vocabulary ? ' --vocabulary …' : ''}\`), ${healed ? `then ${healedWords(healed)}` : 'without gradients and without retraining'}.
 
 | | before | after | cut |
 |---|---:|---:|---:|
@@ -119,7 +158,7 @@ ${
 |---|---:|---:|---:|
 ${losses.join('')}`
     : ''
-}
+}${healed ? healedTable(healed) : ''}
 - Layout \`${options.layout}\`: ${LAYOUT_TEXT[options.layout]} ${architecture.modelType} model.
 - ${widthsText(widths)}${zeros ? zerosText(options) : ''}
 ${removedLayers ? `- Layers removed, in this order: ${removedLayers.map(({ layer }) => layer).join(', ')} of 0 to ${layersOf(architecture) - 1}.\n` : ''}\

@@ -5,7 +5,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { type GgufGraph, GRAPHS } from '../checkpoint/gguf-architectures.ts'
 import { type RowOrder, storedName, swappedRows } from '../checkpoint/gguf-names.ts'
-import { prunedFrom, sparsityText } from '../checkpoint/pruned.ts'
+import { healedText, prunedFrom, sparsityText } from '../checkpoint/pruned.ts'
 import { baseName, bytes, percent } from '../display.ts'
 import { UnsupportedModelError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
@@ -280,11 +280,11 @@ function descriptionPairs(checkpoint: Checkpoint): Pairs {
   const stem = baseName(pruned?.hubId ?? pruned?.source ?? card?.hubId ?? checkpoint.name).replace(/\.gguf$/i, '')
   const base = typeof named === 'string' ? named : stem
   if (!pruned) return { 'general.name': text(base) }
-  const [part, { source, hubId, method, sparsity }] = [sparsityText(pruned), pruned]
+  const [part, { source, hubId, method, sparsity, healed }] = [sparsityText(pruned), pruned]
   return {
-    'general.name': text(`${base}, pruned ${part}`),
+    'general.name': text(`${base}, pruned ${part}${healed ? ', healed' : ''}`),
     'general.description': text(
-      `${base} without ${part} of the weights of its decoder's linear layers, pruned by fasp ${VERSION}, method ${method}.`,
+      `${base} without ${part} of the weights of its decoder's linear layers, pruned by fasp ${VERSION}, method ${method}${healedText(pruned)}.`,
     ),
     'general.base_model.count': count(1),
     'general.base_model.0.name': text(base),
@@ -292,6 +292,7 @@ function descriptionPairs(checkpoint: Checkpoint): Pairs {
     'fasp.source': text(source),
     'fasp.method': text(method),
     'fasp.sparsity': real(sparsity),
+    'fasp.healed_tokens': healed !== undefined && real(healed),
   }
 }
 

@@ -1,0 +1,78 @@
+// fasp heal: a pruned model, nearer to the model that it was pruned from.
+import { bytes, duration, table, wrap } from '../display.ts'
+import { UsageError } from '../errors.ts'
+import { TRAINS } from '../heal/trained.ts'
+import { type HealResult, healEvents } from '../node.ts'
+import { sparkline, type TerminalStyle } from '../report/terminal.ts'
+import { defineCommand } from './command.ts'
+import {
+  ENGINE_OPTIONS,
+  engineOptions,
+  modelArgument,
+  OUTPUT_OPTIONS,
+  peakMemory,
+  terminalStyle,
+} from './environment.ts'
+import { healedCommands } from './next.ts'
+import { showProgress } from './progress.ts'
+
+export default defineCommand({
+  usage: 'heal <pruned> --dense <model> -o <folder> [options]',
+  summary: 'Brings a pruned model nearer to the dense one by gradients, without labels.',
+  options: {
+    dense: { type: 'text', value: 'model', needed: true, help: 'what it was pruned from' },
+    output: { type: 'text', short: 'o', value: 'folder', help: 'where the healed model goes' },
+    calibration: {
+      type: 'text',
+      many: true,
+      value: 'file',
+      help: 'file, wikitext2, c4, hf:org/name:split (or self-written)',
+    },
+    tokens: { type: 'integer', help: 'to heal on (default 65,536)' },
+    lr: { type: 'number', value: 'rate', help: 'largest rate of learning (default 1e-4)' },
+    train: { type: 'text', choices: TRAINS, help: 'linear layers of all half-blocks, or of FFNs (default all)' },
+    overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
+    windows: { type: 'integer', rare: true, help: 'of the texts at most; they come again (default as --tokens)' },
+    'seq-len': { type: 'integer', rare: true, help: 'tokens per window (default 512)' },
+    'held-out': { type: 'integer', rare: true, help: 'windows a text to measure on (default 4,096 tokens)' },
+    batch: { type: 'integer', rare: true, help: 'windows of a step (default 2,048 tokens)' },
+    every: { type: 'integer', rare: true, help: 'steps between measurements (default an eighth of all)' },
+    seed: { type: 'integer', rare: true, help: 'of the order of windows, of self-written text (default 0)' },
+    ...ENGINE_OPTIONS,
+    memory: { type: 'number', value: 'GiB', rare: true, help: 'for weights and activations, then disk (default 4)' },
+    ...OUTPUT_OPTIONS,
+  },
+  examples: [
+    'fasp heal smaller --dense my-model -o healed --calibration wiki.txt',
+    'fasp heal smaller --dense my-model -o healed --calibration c4 --tokens 250000',
+  ],
+  async run({ options, positionals }, { print, done, result: give, signal }) {
+    const model = modelArgument(positionals)
+    const { dense, output, calibration, tokens, lr, train, overwrite, windows, batch, every, seed, memory } = options
+    if (!dense) throw new UsageError('no dense model. Say what it was pruned from: --dense <model>.')
+    if (!output) throw new UsageError('no output. Say where the healed model goes: -o <folder>.')
+    const result = await showProgress(
+      healEvents(model, {
+        ...{ dense, output, calibration, tokens, lr, train, overwrite, windows, batch, every, seed, memory, signal },
+        ...{ seqLen: options['seq-len'], heldOut: options['held-out'], engine: engineOptions(options) },
+      }),
+    )
+    const peakMemoryBytes = peakMemory()
+    const style = terminalStyle(process.stdout)
+    const { kl } = result
+    const words = `Healed on ${result.tokens.toLocaleString('en')} tokens: KL to the dense model on held-out windows ${kl.before.toFixed(4)} → ${kl.after.toFixed(4)}.`
+    done(wrap(words, style.columns))
+    print(`\n${curveText(result, style)}`)
+    print(`\n${duration(result.seconds)}; peak memory ${bytes(peakMemoryBytes)}`)
+    done(`Wrote ${output}`)
+    print(`\n${healedCommands(dense, output)}`)
+    give({ ...result, peakMemoryBytes })
+  },
+})
+
+/** KL on held-out windows over the steps. */
+function curveText({ curve, step: best }: HealResult, style: TerminalStyle): string {
+  const line = style.blocks ? `${sparkline(curve.map(({ kl }) => kl))}\n` : ''
+  const rows = curve.map(({ step, kl }) => [`${step}`, kl.toFixed(4), step === best ? 'kept' : ''])
+  return `${line}${table([['step', 'KL', ''], ...rows])}`
+}

@@ -1,0 +1,296 @@
+// `fasp heal` and `heal`: nearer to the dense model in every layout, what it says is so, nothing else changes, the same bytes again; and nothing
+// where there is nothing to gain.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { cp, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { memoryContext } from '../src/forward/context.ts'
+import { Divergence } from '../src/forward/divergence.ts'
+import { Head, headRows } from '../src/forward/head.ts'
+import { forward } from '../src/forward/stream.ts'
+import {
+  exportModel,
+  FaspError,
+  type HealOptions,
+  heal,
+  inspect,
+  type Model,
+  openModel,
+  prune,
+  verify,
+} from '../src/node.ts'
+import { QUICK, refused, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
+import { madeModel } from './model-shapes.ts'
+import { engineAndFolder, withModel } from './opened.ts'
+import { asWindows, goldenOf, TINY_OPT } from './tiny.ts'
+
+const { engine, folder } = engineAndFolder()
+const workplace = workplaces()
+
+/** Windows of 64 tokens: 24 to heal on, 4 to measure on. */
+const windowsOf = (rows: number[][]) => {
+  const all = rows.flatMap(row => [0, 64, 128, 192].map(from => row.slice(from, from + 64)))
+  const { windows, ...others } = asWindows(all.slice(0, 28))
+  const texts = [{ name: 'golden', tokens: 28 * 64, available: 28, used: 24, heldOut: 4 }]
+  return { ...others, windows: windows.slice(0, 24), heldOut: windows.slice(24), texts }
+}
+const LLAMA = windowsOf(goldenOf('tiny-llama').calibration_windows)
+const OPT = windowsOf(goldenOf('tiny-opt').calibration_windows)
+
+/** Twelve steps of four windows. */
+const SOME = { calibration: LLAMA, tokens: 12 * 4 * 64, batch: 4, every: 6, lr: 3e-4 } as const
+
+const at = (name: string) => join(folder, name)
+const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
+const pruned = (method: string, from = TINY_LLAMA, calibration = LLAMA) => {
+  const output = at(`${from === TINY_OPT ? 'opt' : 'llama'} ${method.replaceAll(/\W/g, '-')}`)
+  return existsSync(output)
+    ? Promise.resolve(output)
+    : prune(from, { sparsity: 0.3, method, output, engine, calibration }).then(() => output)
+}
+const healed = (from: string, output: string, options: Partial<HealOptions> = {}) =>
+  heal(from, { dense: TINY_LLAMA, output, engine, ...SOME, ...options })
+
+/** Mean KL of all rows of windows, by the code that other commands measure with. */
+async function distance(dense: Model, other: Model, windows: readonly Int32Array[]): Promise<number> {
+  const context = memoryContext(engine)
+  const last = async (model: Model) => {
+    const layers = forward(context, model, windows)
+    for (;;) {
+      const step = await layers.next()
+      if (step.done) return step.value
+    }
+  }
+  const [p, q] = [await last(dense), await last(other)]
+  const divergence = new Divergence(await Head.open(dense, engine)) // whose head the pruned model has, too
+  const size = headRows(dense.architecture) * dense.architecture.hiddenSize
+  let sum = 0
+  for (let from = 0; from < p.length; from += size) {
+    await divergence.from(p.subarray(from, from + size))
+    sum += await divergence.to(q.subarray(from, from + size))
+  }
+  return (sum * dense.architecture.hiddenSize) / p.length
+}
+
+describe.each([
+  ['stock', 'stock'],
+  ['padded', 'magnitude'],
+  ['compact', 'plain:scope=ffn+ragged:layout=compact'],
+  ['compact with biases', 'flap:layout=compact'],
+])('layout %s', (_, method) => {
+  let from: string
+  let output: string
+  let result: Awaited<ReturnType<typeof heal>>
+  beforeAll(async () => {
+    from = await pruned(method)
+    output = `${from} healed`
+    result = await healed(from, output)
+  })
+
+  test('it is nearer to the dense model, by as much as the result says', async () => {
+    expect(result.kl.after).toBeLessThan(result.kl.before)
+    expect(result.curve.map(({ step }) => step)).toEqual([0, 6, 12])
+    await withModel(TINY_LLAMA, async dense => {
+      const of = (path: string) => withModel(path, model => distance(dense, model, LLAMA.heldOut))
+      expect(await of(from)).toBeCloseTo(result.kl.before, 5)
+      expect(await of(output)).toBeCloseTo(result.kl.after, 5)
+    })
+  })
+
+  test('only weights of linear layers change, zeros stay, and files have the names, shapes and types that they had', async () => {
+    expect((await readdir(output)).sort()).toEqual((await readdir(from)).sort())
+    expect(json(join(output, 'config.json'))).toEqual(json(join(from, 'config.json')))
+    await using before = await openModel(from)
+    await using after = await openModel(output)
+    const [old, now] = [before, after].map(({ checkpoint }) => checkpoint.tensors)
+    expect([...now.tensors.values()]).toEqual([...old.tensors.values()])
+    for (const [name, { shape }] of old.tensors) {
+      const isLinear = name.includes('.layers.') && (shape.length === 2 || name.endsWith('bias'))
+      const [w, v] = [await old.float32(name), await now.float32(name)]
+      expect(Buffer.compare(await old.bytes(name), await now.bytes(name)) === 0, name).toBe(
+        !isLinear || w.every(one => one === 0),
+      )
+      for (const [i, one] of w.entries()) if (one === 0) expect(v[i]).toBe(0)
+    }
+  })
+
+  test('it is whole, and says on how many tokens it was healed', async () => {
+    const { checks } = await verify(output, { engine })
+    expect(checks.filter(({ found }) => found !== 'right')).toEqual([])
+    const { healed, ...others } = json(join(output, 'fasp.json'))
+    expect(healed).toMatchObject({ tokens: 12 * 4 * 64, step: 12, steps: 12, lr: 3e-4, train: 'all', kl: result.kl })
+    expect(others.layers).toEqual(json(join(from, 'fasp.json')).layers)
+    expect((await inspect(output)).pruned?.healed).toBe(12 * 4 * 64)
+    expect((await inspect(from)).pruned).not.toHaveProperty('healed')
+    const card = readFileSync(join(output, 'README.md'), 'utf8')
+    expect(card).toContain('# tiny-llama, pruned and healed')
+    expect(card).toContain(`| ${result.kl.before.toFixed(4)} | ${result.kl.after.toFixed(4)} |`)
+    expect(card).not.toContain('without retraining')
+  })
+})
+
+test('OPT with its biases, and again what was healed: tokens add up', async () => {
+  const from = await pruned('stock', TINY_OPT, OPT)
+  const options = { dense: TINY_OPT, calibration: OPT, lr: 1e-4 }
+  const first = await healed(from, at('opt once'), options)
+  expect(first.kl.after).toBeLessThan(first.kl.before)
+  const second = await healed(at('opt once'), at('opt twice'), options)
+  expect(second.kl.before).toBeCloseTo(first.kl.after, 6)
+  expect(json(at('opt twice/fasp.json')).healed.tokens).toBe(first.tokens + second.tokens)
+})
+
+test('the same bytes again, and with everything in scratch files; others by another order', async () => {
+  const from = await pruned('magnitude')
+  await healed(from, at('again'))
+  await healed(from, at('scratch'), { memory: 0 })
+  await healed(from, at('other'), { seed: 1 })
+  const weights = (name: string) => readFileSync(join(name, 'model.safetensors'))
+  const first = weights(`${from} healed`)
+  expect(Buffer.compare(weights(at('again')), first)).toBe(0)
+  expect(Buffer.compare(weights(at('scratch')), first)).toBe(0)
+  expect(readFileSync(at('again/fasp.json'), 'utf8')).toBe(readFileSync(`${from} healed/fasp.json`, 'utf8'))
+  expect(Buffer.compare(weights(at('other')), first)).not.toBe(0)
+  expect((await readdir(folder)).filter(name => name.startsWith('.'))).toEqual([])
+})
+
+test('of FFNs alone: attention stays as it was', async () => {
+  const from = await pruned('magnitude')
+  const { kl } = await healed(from, at('ffn'), { train: 'ffn' })
+  expect(kl.after).toBeLessThan(kl.before)
+  await using before = await openModel(from)
+  await using after = await openModel(at('ffn'))
+  for (const name of before.checkpoint.tensors.tensors.keys()) {
+    const [old, now] = [await before.checkpoint.tensors.bytes(name), await after.checkpoint.tensors.bytes(name)]
+    expect(Buffer.compare(old, now) === 0, name).toBe(!name.includes('.mlp.'))
+  }
+})
+
+test('a GGUF file becomes a folder, and that a GGUF file again, which says so', async () => {
+  const gguf = at('pruned.gguf')
+  await exportModel(await pruned('stock'), { output: gguf, engine })
+  const { kl } = await healed(gguf, at('from-gguf'))
+  expect(kl.after).toBeLessThan(kl.before)
+  await exportModel(at('from-gguf'), { output: at('again.gguf'), engine })
+  expect((await inspect(at('again.gguf'))).pruned?.healed).toBe(12 * 4 * 64)
+})
+
+describe('nothing is written', () => {
+  test.each([
+    ['where nothing moves', { lr: 0 }],
+    ['where steps are too large', { lr: 1 }],
+    ['where it is the dense model already', { from: TINY_LLAMA }],
+  ])('%s', async (_, { from, ...options }: { from?: string; lr?: number }) => {
+    const before = await snapshot(folder)
+    const healing = healed(from ?? (await pruned('stock')), at('never'), options)
+    await expect(healing).rejects.toThrow(/healing did not bring it nearer to the dense model: .* Nothing is written/)
+    expect(await snapshot(folder)).toEqual(before)
+  })
+})
+
+const SIZES = {
+  ...{ model_type: 'llama', num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 8 },
+  max_position_embeddings: 256,
+}
+
+describe('what cannot be healed', () => {
+  const cases: Record<string, [Partial<HealOptions> & { from?: string }, RegExp]> = {
+    'another vocabulary': [
+      { dense: madeModel({ ...SIZES, vocab_size: 40, hidden_size: 128 }, 1) },
+      /has a vocabulary of 1024, and made of 40\. Give the model that it was pruned from/,
+    ],
+    'another hidden size': [
+      { dense: madeModel({ ...SIZES, vocab_size: 1024, hidden_size: 64 }, 1) },
+      /has a hidden size of 128, and made of 64\. Give the model that it was pruned from/,
+    ],
+    'another model with as many tokens': [{ dense: TINY_OPT }, /have different tokenizers/],
+    'a mixture': [
+      { from: new URL('fixtures/trained/tiny-mixture', import.meta.url).pathname },
+      /mixtures of experts cannot be healed yet/,
+    ],
+    'no folder': [{ from: '/nowhere/at-all' }, /nowhere/],
+    'no dense folder': [{ dense: '/nowhere/at-all' }, /nowhere/],
+    'no text': [{ calibration: ['/nowhere.txt'] }, /nowhere\.txt/],
+    'no window': [{ calibration: { ...LLAMA, windows: [] } }, /has no windows to heal on/],
+    'nothing to measure on': [{ calibration: { ...LLAMA, heldOut: [] } }, /no window is left to measure on/],
+    'a .gguf output': [{ output: 'out.gguf' }, /a healed model is a folder/],
+    'no tokens': [{ tokens: 0 }, /^tokens is 0; it must be an integer from 1/],
+    'half a step': [{ every: 0.5 }, /^every is 0\.5; it must be an integer from 1/],
+    'a rate below 0': [{ lr: -1 }, /^lr is -1; it must be a number from 0 to 1/],
+    LoRA: [{ train: 'lora' as 'all' }, /^train is "lora"; it must be one of all, ffn/],
+    'windows that are too long': [
+      { calibration: undefined, seqLen: 1000 },
+      /^seq-len is 1000; it must be an integer from 2 to 256/,
+    ],
+    'text held out by nobody': [{ heldOut: 0 }, /^held-out is 0; it must be an integer from 1/],
+    'an option that is none': [{ windws: 3 } as Partial<HealOptions>, /unknown option windws. Did you mean windows\?/],
+    'a number for a folder': [{ output: 3 as unknown as string }, /output is 3; it must be a string/],
+  }
+  test.each(Object.entries(cases))('%s', async (_, [{ from, ...options }, says]) => {
+    const before = await snapshot(folder)
+    const healing = healed(from ?? (await pruned('stock')), at('never'), options)
+    await expect(healing).rejects.toThrow(says)
+    await expect(healing).rejects.toThrow(FaspError)
+    expect(await snapshot(folder)).toEqual(before)
+  })
+
+  test('a tokenizer that has two tokens in the place of each other', async () => {
+    await cp(await pruned('stock'), at('other-tokenizer'), { recursive: true })
+    const path = at('other-tokenizer/tokenizer.json')
+    const tokenizer = json(path)
+    const { vocab } = tokenizer.model
+    const [a, b] = new Set(LLAMA.windows[3])
+    for (const [token, id] of Object.entries(vocab)) if (id === a || id === b) vocab[token] = a + b - Number(id)
+    writeFileSync(path, JSON.stringify(tokenizer))
+    await expect(healed(at('other-tokenizer'), at('never'))).rejects.toThrow('have different tokenizers')
+  })
+
+  test('more memory than there is', async () => {
+    const options = { memory: 1e6, batch: 10000, calibration: undefined, windows: 1e6, seqLen: 256 }
+    await expect(healed(await pruned('stock'), at('never'), options)).rejects.toThrow(/this takes about .* of memory/)
+  })
+})
+
+describe('the command', () => {
+  const LENGTHS = [
+    '--calibration',
+    'text.txt',
+    '--seq-len',
+    '32',
+    '--tokens',
+    '2048',
+    '--windows',
+    '64',
+    '--batch',
+    '8',
+  ]
+
+  test('says what came of it, shows the way there, and what to do next', async () => {
+    const place = await workplace()
+    await run(place, 'prune', TINY_LLAMA, '-s', '0.3', '-o', 'out', '--method', 'magnitude', ...QUICK)
+    const { stdout, stderr } = await run(place, 'heal', 'out', '--dense', TINY_LLAMA, '-o', 'healed', ...LENGTHS)
+    expect(stdout).toMatch(
+      /^Healed on 2,048 tokens: KL to the dense model on held-out windows \d\.\d{4} →\s\d\.\d{4}\.$/m,
+    )
+    expect(stdout).toMatch(/^8 +0\.\d{4} +kept$/m)
+    expect(stdout).toContain('Wrote healed')
+    expect(stdout).toContain('fasp export healed --to gguf -o healed.gguf')
+    expect(stderr).toMatch(/^step 8 of 8: KL 0\.\d{4} on held-out windows$/m)
+    expect(stderr).toMatch(/^The dense model's probabilities take \S+ \wB/m)
+    const { lines } = await run(place, 'inspect', 'healed')
+    expect(lines).toContain('healed: 2,048 tokens')
+  })
+
+  test('with --json as JSON; what is there already, gains nothing or makes no sense is refused', async () => {
+    const place = await workplace()
+    await run(place, 'prune', TINY_LLAMA, '-s', '0.3', '-o', 'out', '--method', 'magnitude', ...QUICK)
+    const healing = ['heal', 'out', '--dense', TINY_LLAMA, '-o', 'healed', ...LENGTHS]
+    const { stdout } = await run(place, ...healing, '--json')
+    expect(JSON.parse(stdout)).toMatchObject({ tokens: 2048, steps: 8, output: 'healed' })
+    await refused(place, healing, { says: ['healed exists already'] })
+    await refused(place, [...healing, '--overwrite', '--lr', '0'], { says: ['Nothing is written'] })
+    const usage = (args: string[], says: string) => refused(place, ['heal', 'out', ...args], { code: 2, says: [says] })
+    await usage(['-o', 'new'], 'no dense model. Say what it was pruned from')
+    await usage(['--dense', TINY_LLAMA], 'no output. Say where the healed model goes')
+    await usage(['--train', 'lora'], '--train is "lora"; it must be one of all, ffn')
+  })
+})
