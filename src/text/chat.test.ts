@@ -56,11 +56,14 @@ test('the BOS is there once, where the template has it and where it has not', ()
   expect(encodePrompt(tiny, tokenizer, 'Hi').ids).toEqual([bos, ...ids])
 })
 
-test.each([
+test.each<[string, string | RegExp]>([
   ['{{ messages', 'Unexpected end of input'],
   ['{% for i in range(1000000000) %}{% endfor %}', 'no end after a second'],
   [`{% for i in range(99999) %}${'{% for j in range(99999) %}x{% endfor %}'}{% endfor %}`, 'no end after a second'],
-  ['{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}', 'no end after'],
+  [
+    '{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}',
+    /no end after a second|Invalid array length/, // whichever comes first on this machine
+  ],
   [
     "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
     'Invalid string length',
@@ -75,7 +78,7 @@ test.each([
     error = caught
   }
   expect(error).toBeInstanceOf(UnsupportedModelError)
-  expect((error as Error).message).toContain(problem)
+  expect((error as Error).message).toMatch(problem)
 })
 
 test('without a template, or without messages', () => {
