@@ -1,6 +1,6 @@
 // `fasp heal` and `heal`: nearer to the dense model in every layout, what it says is so, nothing else changes, the same bytes again; and nothing
 // where there is nothing to gain.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cp, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -16,6 +16,7 @@ import {
   inspect,
   type Model,
   openModel,
+  type ProgressEvent,
   prune,
   verify,
 } from '../src/node.ts'
@@ -151,6 +152,67 @@ test('the same bytes again, and with everything in scratch files; others by anot
   expect(readFileSync(at('again/fasp.json'), 'utf8')).toBe(readFileSync(`${from} healed/fasp.json`, 'utf8'))
   expect(Buffer.compare(weights(at('other')), first)).not.toBe(0)
   expect((await readdir(folder)).filter(name => name.startsWith('.'))).toEqual([])
+})
+
+describe('stopped, and gone on', () => {
+  class Stopped extends Error {}
+  const options = { tokens: 6 * 2 * 64, batch: 2, every: 2, saveEvery: 0, seed: 2 } as const
+
+  /** Runs until `end` events have come. @returns them */
+  async function stopped(from: string, output: string, end: number) {
+    const events: ProgressEvent[] = []
+    const onEvent = (event: ProgressEvent) => {
+      if (events.push(event) === end) throw new Stopped()
+    }
+    await heal(from, { dense: TINY_LLAMA, output, engine, ...SOME, ...options, onEvent }).catch(error => {
+      if (!(error instanceof Stopped)) throw error
+    })
+    return events
+  }
+  const states = () => readdirSync(folder).filter(name => name.endsWith('.partial'))
+
+  const files = (name: string) => ['model.safetensors', 'fasp.json'].map(file => readFileSync(at(`${name}/${file}`)))
+  let from: string
+  let events: ProgressEvent[]
+  beforeAll(async () => {
+    from = await pruned('magnitude')
+    events = await stopped(from, at('whole'), Infinity)
+  })
+  const measured = (n: number) => events.flatMap(({ type }, i) => (type === 'divergence' ? [i + 1] : []))[n]
+
+  test.each<[string, () => number, string, number]>([
+    ['before its first step', () => 5, 'Goes on after calibration', 4],
+    ['when it has measured once', () => measured(1), 'Goes on after step 2', 0],
+    ['in a step after that', () => measured(1) + 1, 'Goes on after step 3', 4],
+    ['after the last', () => measured(3), 'Goes on after step 6', 0],
+    ['while it writes', () => events.length - 80, 'Goes on after step 6', 4],
+  ])('%s, it gives the same bytes', async (_, end, says, memory) => {
+    const output = `stopped at ${end()}`
+    await stopped(from, at(output), end())
+    const told: string[] = []
+    const onEvent = (event: ProgressEvent) => {
+      if (event.type === 'notice') told.push(event.message)
+    }
+    const again = { output: at(output), resume: true, memory, onEvent }
+    await heal(from, { dense: TINY_LLAMA, engine, ...SOME, ...options, ...again })
+    for (const [i, bytes] of files(output).entries()) expect(Buffer.compare(bytes, files('whole')[i])).toBe(0)
+    expect(told.filter(message => message.startsWith(says))).toHaveLength(1)
+    expect(states()).toEqual([])
+  })
+
+  test('with another option, text or model it is refused, and the state stays', async () => {
+    await stopped(from, at('later'), 25)
+    const [state] = states()
+    const refusedWith = (more: Partial<HealOptions>, says: RegExp, of = from) =>
+      expect(healed(of, at('later'), { ...options, ...more, resume: true })).rejects.toThrow(says)
+    await refusedWith({ lr: 2e-4 }, /holds the state of another run: lr is 0\.0002, there 0\.0003/)
+    await refusedWith({ calibration: { ...LLAMA, windows: LLAMA.windows.toReversed() } }, /calibrationWindows is/)
+    await refusedWith({}, /healing model is/, await pruned('stock'))
+    await refusedWith({ dense: madeModel({ ...SIZES, vocab_size: 1024, hidden_size: 128 }, 1) }, /a run of two paths/)
+    expect(states()).toEqual([state])
+    await healed(from, at('later'), { ...options, resume: true })
+    expect(states()).toEqual([])
+  })
 })
 
 test('of FFNs alone: attention stays as it was', async () => {

@@ -11,6 +11,7 @@ import {
   modelArgument,
   OUTPUT_OPTIONS,
   peakMemory,
+  RESUME_OPTIONS,
   terminalStyle,
 } from './environment.ts'
 import { healedCommands } from './next.ts'
@@ -32,6 +33,7 @@ export default defineCommand({
     lr: { type: 'number', value: 'rate', help: 'largest rate of learning (default 1e-4)' },
     train: { type: 'text', choices: TRAINS, help: 'linear layers of all half-blocks, or of FFNs (default all)' },
     overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
+    ...RESUME_OPTIONS,
     windows: { type: 'integer', rare: true, help: 'of the texts at most; they come again (default as --tokens)' },
     'seq-len': { type: 'integer', rare: true, help: 'tokens per window (default 512)' },
     'held-out': { type: 'integer', rare: true, help: 'windows a text to measure on (default 4,096 tokens)' },
@@ -55,6 +57,7 @@ export default defineCommand({
       healEvents(model, {
         ...{ dense, output, calibration, tokens, lr, train, overwrite, windows, batch, every, seed, memory, signal },
         ...{ seqLen: options['seq-len'], heldOut: options['held-out'], engine: engineOptions(options) },
+        ...{ resume: options.resume, saveEvery: options['save-every'] },
       }),
     )
     const peakMemoryBytes = peakMemory()

@@ -84,7 +84,7 @@ class Display {
 
   #draw(done: number, tokens: number | undefined): void {
     const now = performance.now()
-    if (this.#phase === 'prune' && now - this.#started < AT_ONCE_MS) this.#before = done
+    if ((this.#phase === 'prune' || this.#phase === 'heal') && now - this.#started < AT_ONCE_MS) this.#before = done
     const last = done >= this.#total
     if (!this.terminal && !last && this.#lastLine > 0 && now - this.#lastLine < PLAIN_INTERVAL_MS) return
     this.#lastLine = now

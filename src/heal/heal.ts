@@ -12,6 +12,7 @@ import { readHalves } from '../forward/weights.ts'
 import { expertCount } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
+import { type Saved, UNSAVED } from '../saved.ts'
 import { adamStep, clipping, rateOf } from './adam.ts'
 import { gradients } from './gradients.ts'
 import { throughHead, topDivergenceFrom } from './loss.ts'
@@ -70,8 +71,15 @@ export function checkHealed(pruned: Model, dense: Model): void {
       )
 }
 
+/** What a step gave: the distance, where it was measured; `ended` where gradients were no numbers any more. */
+interface Stepped {
+  readonly kl?: number
+  readonly ended?: boolean
+}
+
 /**
  * @param typeOf the type that a tensor is written in
+ * @param saved goes on after the last step that an earlier run had saved; what comes of the dense model is made again
  * @throws NumericError where no step brings the model nearer to the dense one
  */
 export async function* heal(
@@ -81,6 +89,7 @@ export async function* heal(
   { windows, heldOut }: HealWindows,
   { steps, batch, lr, train, every, seed }: HealSteps,
   typeOf: (name: string) => FloatDType,
+  saved: Saved = UNSAVED,
 ): AsyncGenerator<ProgressEvent, Healed> {
   const { engine, signal } = context
   const { halves, vocabularySize } = model.architecture
@@ -90,16 +99,39 @@ export async function* heal(
   const distance = yield* Distance.open(context, dense, heldOut)
   const teacher = yield* Teacher.open(context, dense, windows)
   const head = await Head.open(model, engine)
-  const curve: Point[] = []
-  let best: { readonly step: number; readonly kl: number; readonly weights: Activations } | undefined
+  let best: Activations | undefined // the weights of the best step
+  const held = async (names: readonly string[] = []) => {
+    if (names.includes('best')) best ??= await trained.room()
+    return new Map(Object.entries({ weights, means, squares, ...(best && { best }) }))
+  }
+  saved.holds({ streams: { healing: { held } } })
 
   const length = windows[0].length
   yield { type: 'phase', phase: 'heal', total: steps * batch * length, unit: 'tokens' }
-  yield* measured(0, await distance.of(model, head, readHalves(model, halves)))
+  const before = yield* saved.step('step 0', () => distance.of(model, head, readHalves(model, halves)))
+  const curve: Point[] = []
+  let least: Point = { step: 0, kl: before }
+  yield* measured(0, before)
   const order = shuffled(windows.length, seed)
   for (let step = 1; step <= steps; step++) {
     signal?.throwIfAborted()
     const these = Array.from({ length: batch }, () => order.next().value)
+    const { kl, ended } = yield* saved.step(`step ${step}`, () => advance(step, these))
+    if (ended) {
+      yield { type: 'notice', message: `The gradients of step ${step} are no numbers any more; a lower --lr may help.` }
+      break
+    }
+    yield { type: 'progress', done: step * batch * length }
+    if (kl === undefined) continue
+    yield* measured(step, kl)
+    if (kl < least.kl) least = { step, kl }
+  }
+  yield* saved.restore() // where all steps were done
+  if (!best || least.step === 0) throw notBetter(model, curve)
+  return { model: trained.healed(best), step: least.step, curve }
+
+  /** One step on these windows. */
+  async function advance(step: number, these: readonly number[]): Promise<Stepped> {
     const loss = throughHead(head, topDivergenceFrom(engine, teacher.of(these), vocabularySize))
     let norm = 0 // squared
     await gradients(
@@ -112,26 +144,19 @@ export async function* heal(
       },
       { weights: of => trained.read(weights, of), wanted: trained.isTrained },
     )
-    if (!Number.isFinite(norm)) {
-      yield { type: 'notice', message: `The gradients of step ${step} are no numbers any more; a lower --lr may help.` }
-      break
-    }
+    if (!Number.isFinite(norm)) return { ended: true }
     const [rate, scale] = [rateOf(step, steps, lr), clipping(norm)]
     await trained.change({ w: weights, g: sums, m: means, v: squares }, ['w', 'm', 'v'], of =>
       adamStep(of, step, rate, scale),
     )
-    yield { type: 'progress', done: step * batch * length }
-    if (step % every !== 0 && step !== steps) continue
+    if (step % every !== 0 && step !== steps) return {}
     const written = trained.read(weights, halves, (values, name) => asStored(values, typeOf(name)))
     const kl = await distance.of(model, head, written)
-    yield* measured(step, kl)
-    if (!(kl < (best?.kl ?? curve[0].kl))) continue
-    const kept = best?.weights ?? (await trained.room())
-    await trained.change({ from: weights, to: kept }, ['to'], ({ from, to }) => to.set(from))
-    best = { step, kl, weights: kept }
+    if (!(kl < least.kl)) return { kl }
+    best ??= await trained.room()
+    await trained.change({ from: weights, to: best }, ['to'], ({ from, to }) => to.set(from))
+    return { kl }
   }
-  if (!best) throw notBetter(model, curve)
-  return { model: trained.healed(best.weights), step: best.step, curve }
 
   function* measured(step: number, kl: number): Generator<ProgressEvent> {
     curve.push({ step, kl })

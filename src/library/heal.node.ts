@@ -1,5 +1,6 @@
 // `heal` in Node: a pruned model and the model that it was pruned from → a folder like the pruned one, with weights nearer to the dense model.
 import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
+import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { prunedFrom } from '../checkpoint/pruned.ts'
 import { baseName, bytes } from '../display.ts'
 import { notOneOf, TextError, UsageError } from '../errors.ts'
@@ -19,6 +20,7 @@ import { describeModel, type Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
 import { outputTypes } from '../plan.ts'
 import type { HealRecord, Recipe } from '../result.ts'
+import { UNSAVED } from '../saved.ts'
 import { type CalibrationInput, calibration, calibrationSource, textsOrWindows } from '../text/calibration.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { Windows } from '../text/windows.ts'
@@ -27,9 +29,12 @@ import { healedCard, modelCard } from '../write/card.ts'
 import { openFolderSink } from '../write/folder.node.ts'
 import { checkOutput, isGgufFile, OWN_MARK } from '../write/place.node.ts'
 import { committed, writeFile } from '../write/sink.ts'
+import { type FoundState, identityOf, NOTHING_SAVED, openState, readState } from '../write/state.node.ts'
 import { checkMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
+import { hashOf } from './prune.node.ts'
+import { recorded } from './recipe.node.ts'
 import { nameOf } from './verbs.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
@@ -64,6 +69,13 @@ export interface HealOptions extends EngineChoice {
   readonly every?: number
   /** Of the order of the windows, and of text that the model writes. @default 0 */
   readonly seed?: number
+  /**
+   * Go on from the last step that a run into the same output had saved which was stopped or killed: to the same bytes. It is refused where that
+   * was begun with other options, texts, models, engine or version. @default false
+   */
+  readonly resume?: boolean
+  /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each step. @default 15 */
+  readonly saveEvery?: number
   /** GiB of memory for weights, gradients and activations; what does not fit goes to scratch files beside the output. @default 4 */
   readonly memory?: number
 }
@@ -82,9 +94,11 @@ const DEFAULTS = { tokens: 65536, seqLen: 512, heldOutTokens: 4096, stepTokens: 
 const MEASUREMENTS = 8
 
 export async function* healEvents(source: string | Model, options: HealOptions): Progress<HealResult> {
-  const { output, overwrite = false, signal, lr = DEFAULTS.lr, train = 'all', seed = 0 } = options
+  const { output, overwrite = false, signal, lr = DEFAULTS.lr, train = 'all', seed = 0, resume = false } = options
   const budget = (options.memory ?? DEFAULTS.memory) * 2 ** 30
   check(options)
+  if (resume && (typeof source !== 'string' || typeof options.dense !== 'string'))
+    throw new UsageError('only a run of two paths has a state to resume from. Give both models as paths.')
   const inputs = [nameOf(source), nameOf(options.dense)]
   await checkOutput(output, overwrite, inputs)
   const { windows: made, texts: named } = textsOrWindows(options.calibration)
@@ -104,16 +118,28 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   checkOwnText({ model: dense, options: size, source: calibrationSource(input) })
 
   const started = performance.now()
+  const run = await runIdentity()
+  if (resume && !run) throw new UsageError('resume goes by hashes: texts without sha256 have none.')
+  let found: FoundState | undefined
+  const find = async (pending: string) => {
+    found = await readState(pending, run!)
+  }
   const spilled = Math.max(0, need.held - budget)
+  const expectedBytes = planExport(model, AS_IT_IS).bytes + spilled
   const sink = await openFolderSink(output, overwrite, {
     inputs,
-    expectedBytes: planExport(model, AS_IT_IS).bytes + spilled,
+    resume: resume ? find : undefined,
+    expectedBytes,
     expected: spilled > 0 ? 'the output with what does not fit --memory' : undefined,
   })
   return yield* committed(sink, async function* () {
     const pool = new ActivationPool(budget, () => openScratch(output))
     try {
-      const given = yield* calibration(memoryContext(engine, signal), dense, input, { ...size, seed })
+      if (resume && !found) yield notice(NOTHING_SAVED)
+      const state = { run: run!, every: options.saveEvery, reserved: expectedBytes }
+      const saved = run ? openState(sink.pending, state, found) : UNSAVED
+      const memory = memoryContext(engine, signal)
+      const given = yield* saved.step('calibration', () => calibration(memory, dense, input, { ...size, seed }))
       const { windows, heldOut = [], seqLen } = given
       if (heldOut.length === 0) throw new TextError(NONE_HELD_OUT)
       checkTokenizers(model, dense, windows)
@@ -129,6 +155,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
         { windows, heldOut },
         { ...settings, every },
         outputTypes(model, undefined),
+        saved,
       )
       const { curve, step } = healed
       const record: HealRecord = {
@@ -139,7 +166,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
       const context = { open: openCheckpoint, engine, apart: false, signal }
       yield* writeExports(healed.model, [AS_IT_IS], sink, context)
       await using written = await openCheckpoint(sink.pending)
-      const logits = await fewLogits(memoryContext(engine, signal), describeModel(written))
+      const logits = await fewLogits(memory, describeModel(written))
       const recipe = healedRecipe(model, record)
       await writeFile(sink, jsonFile(OWN_MARK, { ...recipe, logits }))
       await writeFile(sink, cardOf(dense, model, recipe))
@@ -148,6 +175,20 @@ export async function* healEvents(source: string | Model, options: HealOptions):
       await pool.close()
     }
   })
+
+  /** What goes on to the same bytes; undefined where that is not to be told. Memory changes none. */
+  async function runIdentity(): Promise<JsonObject | undefined> {
+    const [own, its] = [model, dense].map(({ checkpoint }) => checkpoint.path)
+    const read = named && recorded(named, texts!)
+    if (!own || !its || read?.some(text => !text.sha256)) return undefined
+    const hashes = { model: await hashModel(own), dense: await hashModel(its) }
+    const windows = made && hashOf(made)
+    const { every } = options
+    return identityOf(
+      { healing: hashes, ...size, lr, train, seed, every, calibration: read, calibrationWindows: windows },
+      engine.facts,
+    )
+  }
 }
 
 const AS_IT_IS = { to: 'huggingface' } as const
@@ -157,7 +198,19 @@ const NONE_HELD_OUT =
 const notice = (message: string) => ({ type: 'notice', message }) as const
 
 /** All of this before a long download. */
-function check({ output, tokens, windows, heldOut, batch, lr, train, every, seed, memory }: HealOptions): void {
+function check({
+  output,
+  tokens,
+  windows,
+  heldOut,
+  batch,
+  lr,
+  train,
+  every,
+  seed,
+  memory,
+  saveEvery,
+}: HealOptions): void {
   if (isGgufFile(output) || /\.(onnx|safetensors)$/i.test(output))
     throw new UsageError(
       `${output}: a healed model is a folder. Name one: -o <folder>; fasp export makes a .gguf of it, or ONNX.`,
@@ -173,6 +226,7 @@ function check({ output, tokens, windows, heldOut, batch, lr, train, every, seed
   checkRange('seed', seed ?? 0, 0, 2 ** 32 - 1, true)
   checkRange('lr', lr ?? DEFAULTS.lr, 0, 1, false)
   checkRange('memory', memory ?? 0, 0, 1e6, false)
+  checkRange('save-every', saveEvery ?? 0, 0, 1e9, false)
   if (train !== undefined && !TRAINS.includes(train)) throw notOneOf('train', train, TRAINS)
 }
 

@@ -321,7 +321,8 @@ function decide(model: WithVocabulary<Model>, { single, requests, settings, inpu
 
 const notice = (message: string) => ({ type: 'notice', message }) as const
 
-const hashOf = ({ windows, heldOut = [] }: Windows): string => {
+/** Of windows, ready made. */
+export const hashOf = ({ windows, heldOut = [] }: Windows): string => {
   const hash = createHash('sha256')
   for (const ids of [...windows, ...heldOut]) hash.update(ids)
   return hash.digest('hex')
