@@ -18,6 +18,7 @@ import {
   openModel,
   type ProgressEvent,
   prune,
+  type Run,
   verify,
 } from '../src/node.ts'
 import { QUICK, refused, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
@@ -340,6 +341,12 @@ describe('the command', () => {
     expect(stderr).toMatch(/^The dense model's probabilities take \S+ \wB/m)
     const { lines } = await run(place, 'inspect', 'healed')
     expect(lines).toContain('healed: 2,048 tokens')
+    const report = ['--report', 'report.json', '--report', 'report.md', '--seq-len', '64', '--windows', '2']
+    await run(place, 'eval', 'healed', '--dense', TINY_LLAMA, '--text', 'text.txt', ...report)
+    expect(json(join(place, 'report.json')).runs.map((one: Run) => one.healed)).toEqual([undefined, 2048])
+    expect(readFileSync(join(place, 'report.md'), 'utf8')).toMatch(/\| magnitude 30 %, healed, 2,048 tokens \|/)
+    const { stdout: shown } = await run(place, 'report', 'report.json')
+    expect(shown).toContain('healed, 2,048 tokens')
   })
 
   test('with --json as JSON; what is there already, gains nothing or makes no sense is refused', async () => {

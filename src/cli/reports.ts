@@ -1,5 +1,6 @@
 // `--report` of the commands that measure: checked before the long part, written after it.
 import { totalmem } from 'node:os'
+import { prunedFrom } from '../checkpoint/pruned.ts'
 import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
@@ -43,6 +44,8 @@ export interface Described {
   /** `dense`, or how it was pruned, where its folder says so. */
   readonly name: string
   readonly sparsity: number
+  /** Tokens that it was healed on. @default it was not */
+  readonly healed?: number
   readonly samples: readonly Continuation[]
 }
 
@@ -60,6 +63,7 @@ export async function describeForReport(
     model: modelFacts(name, model.architecture),
     name: pruned ? runName({ options: pruned }) : 'dense',
     sparsity: Number(pruned?.sparsity ?? 0),
+    healed: prunedFrom(model.checkpoint)?.healed,
   }
   const needed = continuationBytes(model)
   if (needed < totalmem() / 2) {

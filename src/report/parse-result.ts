@@ -177,6 +177,7 @@ const RUN = object({
       ...{ wordPerplexity: number, bytePerplexity: number, bitsPerByte: number },
     }),
   ),
+  healed: optional(number),
   tokensPerSecond: optional(number),
   samples: list(object({ prompt: text, text, chat: optional(flag) })),
   seconds: record(number),

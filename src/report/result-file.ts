@@ -105,6 +105,8 @@ export interface Run {
   readonly name: string
   /** Fraction of the decoder linears asked for; 0 for the dense model. */
   readonly sparsity: number
+  /** Tokens that it was healed on after it was pruned. @default it was not */
+  readonly healed?: number
   /** How it was pruned: sizes, widths, errors, allocation, seconds. Absent for the dense model. */
   readonly prune?: PruneResult
   readonly perplexity: readonly PerplexityResult[]

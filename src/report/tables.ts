@@ -1,5 +1,6 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
 
+import { healedText } from '../checkpoint/pruned.ts'
 import { total } from '../clock.ts'
 import { bytes, count, cut, duration, percent, perplexityChange, shortNames } from '../display.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
@@ -19,8 +20,8 @@ export interface Table {
 const NONE = '–'
 
 /** `fasp 30 %`, `dense`. */
-export const runLabel = ({ name, sparsity }: Run): string =>
-  sparsity > 0 ? `${name} ${Number((100 * sparsity).toFixed(1))} %` : name
+export const runLabel = ({ name, sparsity, healed }: Run): string =>
+  `${sparsity > 0 ? `${name} ${Number((100 * sparsity).toFixed(1))} %` : name}${healedText({ healed })}`
 
 /** The part of the decoder linears that is gone, as it came out; as it was asked for, where that is not known. */
 export function removedPart({ prune, sparsity }: Run): number {
