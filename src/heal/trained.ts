@@ -167,7 +167,7 @@ export class TrainedWeights {
     const room = gradients.room(this.#of(half))
     join(of, room)
     let squares = 0
-    for (const g of room) squares += g * g
+    for (let i = 0; i < room.length; i++) squares += room[i] * room[i] // several times as fast as by `of`
     await gradients.store(this.#of(half))
     return squares
   }
