@@ -3,11 +3,16 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cp, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { elementsOf } from '../src/formats/dtype.ts'
+import type { DType } from '../src/formats/tensors.ts'
 import { memoryContext } from '../src/forward/context.ts'
 import { Divergence } from '../src/forward/divergence.ts'
 import { Head, headRows } from '../src/forward/head.ts'
 import { forward } from '../src/forward/stream.ts'
+import { TRAINS } from '../src/heal/trained.ts'
+import { ffnHalves } from '../src/model/architecture.ts'
 import {
   exportModel,
   FaspError,
@@ -24,7 +29,7 @@ import {
 import { QUICK, refused, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
 import { madeModel } from './model-shapes.ts'
 import { engineAndFolder, withModel } from './opened.ts'
-import { asWindows, goldenOf, TINY_OPT } from './tiny.ts'
+import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, TINY_OPT } from './tiny.ts'
 
 const { engine, folder } = engineAndFolder()
 const workplace = workplaces()
@@ -42,6 +47,7 @@ const OPT = windowsOf(goldenOf('tiny-opt').calibration_windows)
 /** Twelve steps of four windows. */
 const SOME = { calibration: LLAMA, tokens: 12 * 4 * 64, batch: 4, every: 6, lr: 3e-4 } as const
 
+const fixture = (path: string) => fileURLToPath(new URL(`fixtures/${path}`, import.meta.url))
 const at = (name: string) => join(folder, name)
 const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
 const pruned = (method: string, from = TINY_LLAMA, calibration = LLAMA) => {
@@ -50,7 +56,7 @@ const pruned = (method: string, from = TINY_LLAMA, calibration = LLAMA) => {
     ? Promise.resolve(output)
     : prune(from, { sparsity: 0.3, method, output, engine, calibration }).then(() => output)
 }
-const healed = (from: string, output: string, options: Partial<HealOptions> = {}) =>
+const healed = (from: string | Model, output: string, options: Partial<HealOptions> = {}) =>
   heal(from, { dense: TINY_LLAMA, output, engine, ...SOME, ...options })
 
 /** Mean KL of all rows of windows, by the code that other commands measure with. */
@@ -129,6 +135,49 @@ describe.each([
     expect(card).toContain(`| ${result.kl.before.toFixed(4)} | ${result.kl.after.toFixed(4)} |`)
     expect(card).not.toContain('without retraining')
   })
+})
+
+/** The model with every third neuron set to zero, as the oracle has it. */
+function withoutNeurons({ checkpoint, architecture }: Model): Model {
+  const { tensors } = checkpoint
+  const places = new Map<string, (i: number) => number>() // neuron of an element
+  for (const { inputs, output } of ffnHalves(architecture)) {
+    for (const { name, in: columns } of inputs) {
+      places.set(`${name}.weight`, i => Math.floor(i / columns))
+      places.set(`${name}.bias`, i => i)
+    }
+    places.set(`${output.name}.weight`, i => i % output.in)
+  }
+  const bytes = async (name: string) => {
+    const stored = await tensors.bytes(name)
+    const neuron = places.get(name)
+    if (!neuron) return stored
+    const values = elementsOf(stored, tensors.tensors.get(name)!.dtype as DType)
+    for (const i of values.keys()) if (neuron(i) % 3 === 1) values.fill(0, i, i + 1)
+    return stored
+  }
+  return { checkpoint: { ...checkpoint, tensors: { ...tensors, bytes } }, architecture }
+}
+
+describe('step by step as PyTorch does', () => {
+  const { curves, lr, steps, ...counts } = json(fixture('healing/oracle.json'))
+  test.each(TINY_NAMES.flatMap(name => TRAINS.map(train => [name, train] as const)))(
+    '%s, %s layers',
+    async (name, train) => {
+      const rows: number[][] = goldenOf(name).calibration_windows.slice(0, counts.windows + counts.heldOut)
+      const { windows, ...others } = asWindows(rows.map(row => row.slice(0, counts.length)))
+      const [on, heldOut] = [windows.slice(0, counts.windows), windows.slice(counts.windows)]
+      const settings = { lr, train, every: 1, batch: counts.windows, tokens: steps * counts.windows * counts.length }
+      await withModel(TINY_MODELS[name], async dense => {
+        const { curve } = await healed(withoutNeurons(dense), at(`oracle ${name} ${train}`), {
+          ...{ dense: TINY_MODELS[name], calibration: { ...others, windows: on, heldOut }, ...settings },
+        })
+        const expected: number[] = curves[name][train]
+        expect(curve).toHaveLength(expected.length)
+        for (const [i, { kl }] of curve.entries()) expect(Math.abs(kl / expected[i] - 1)).toBeLessThan(2e-4)
+      })
+    },
+  )
 })
 
 test('OPT with its biases, and again what was healed: tokens add up', async () => {
@@ -267,10 +316,7 @@ describe('what cannot be healed', () => {
       /has a hidden size of 128, and made of 64\. Give the model that it was pruned from/,
     ],
     'another model with as many tokens': [{ dense: TINY_OPT }, /have different tokenizers/],
-    'a mixture': [
-      { from: new URL('fixtures/trained/tiny-mixture', import.meta.url).pathname },
-      /mixtures of experts cannot be healed yet/,
-    ],
+    'a mixture': [{ from: fixture('trained/tiny-mixture') }, /mixtures of experts cannot be healed yet/],
     'no folder': [{ from: '/nowhere/at-all' }, /nowhere/],
     'no dense folder': [{ dense: '/nowhere/at-all' }, /nowhere/],
     'no text': [{ calibration: ['/nowhere.txt'] }, /nowhere\.txt/],
