@@ -15,6 +15,7 @@ const checks = process.argv.includes('--check')
 const results = {
   smollm2: ['smollm2-tasks', 'smollm2-cuts', 'smollm2-methods'],
   gemma3: ['gemma3'],
+  'gemma3-english': ['gemma3-english'],
   'tiny-opt': ['tiny-opt'],
 }
 
