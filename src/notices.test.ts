@@ -21,7 +21,7 @@ test('a loss that breaks what the model writes is said with what helps, and not 
   expect(heldOutCost([text('a', 0, 0.1), text('b', 0, 0.4)])).toBeCloseTo(0.25)
   expect(heldOutCost([{ ...text('a', 0, 0), loss: undefined }])).toBeUndefined()
   expect(lossNotices([text('a', 0, 0.1), text('b', 0, 0.4)], options)).toEqual([
-    'Pruning cost 0.25 nats a token on held-out text: what this model writes is likely to break. More calibration text, another kind of text, method best, or a smaller sparsity, for example 0.13, will help.',
+    'Pruning cost 0.25 nats a token on held-out text: what this model writes is likely to break. More calibration text, another kind of text, method best, healing (fasp heal), or a smaller sparsity, for example 0.13, will help.',
   ])
   expect(lossNotices([text('a', 0, 0.4)], { ...options, method: 'best:alpha=0.25' })[0]).not.toContain('method best')
   expect(lossNotices([text('a', 0.9, 0.09)], options)).toEqual([])

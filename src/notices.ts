@@ -84,7 +84,7 @@ export function lossNotices(
   if (cost === undefined || cost < BREAKS) return []
   const other = method.startsWith('best') ? '' : ' method best,'
   return [
-    `Pruning cost ${cost.toFixed(2)} nats a token on held-out text: what this model writes is likely to break. More calibration text, another kind of text,${other} or a smaller sparsity, for example ${Number((sparsity / 2).toFixed(2))}, will help.`,
+    `Pruning cost ${cost.toFixed(2)} nats a token on held-out text: what this model writes is likely to break. More calibration text, another kind of text,${other} healing (fasp heal), or a smaller sparsity, for example ${Number((sparsity / 2).toFixed(2))}, will help.`,
   ]
 }
 
