@@ -59,6 +59,8 @@ export interface Listener {
   readonly onEvent?: (event: ProgressEvent) => void
 }
 
+export const notice = (message: string) => ({ type: 'notice', message }) as const
+
 /** What a generator returns. */
 export async function finish<E, T>(events: AsyncGenerator<E, T>, onEvent?: (event: E) => void): Promise<T> {
   try {

@@ -3,17 +3,17 @@ import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { baseName } from '../display.ts'
 import { UsageError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import { notice, type ProgressEvent } from '../events.ts'
 import { exportRequests, type PlacedExport, placed, writeExports } from '../export/export.node.ts'
 import { type ExportRequest, planExport } from '../export/targets.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import type { Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
 import { VERSION } from '../version.ts'
-import { openFolderSink } from '../write/folder.node.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
+import { openResumable } from '../write/resumable.node.ts'
 import { committed, writeFile } from '../write/sink.ts'
-import { type FoundState, identityOf, NOTHING_SAVED, openState, readState } from '../write/state.node.ts'
+import { identityOf } from '../write/state.node.ts'
 import { choose, type EngineChoice, nodeVerbs } from './platform.node.ts'
 import { nameOf } from './verbs.ts'
 
@@ -52,15 +52,10 @@ export async function* exportModelEvents(
   const into = isGgufFile(output) ? 'a .gguf file' : 'a folder'
   const asked = typeof of === 'string' && path && { export: requests, model: await hashModel(path), output: into }
   const run = asked ? identityOf(asked, chosen.engine.facts) : undefined
-  let found: FoundState | undefined
-  const find = async (pending: string) => {
-    found = await readState(pending, run!)
-  }
-  const sinkOptions = { inputs: [nameOf(of)], expectedBytes, resume: resume ? find : undefined }
-  const sink = await openFolderSink(output, overwrite, sinkOptions)
+  const opened = { inputs: [nameOf(of)], expectedBytes }
+  const { sink, saved, notices } = await openResumable(output, overwrite, opened, { run, resume, every: saveEvery })
   return yield* committed(sink, async function* () {
-    if (resume && !found) yield { type: 'notice', message: NOTHING_SAVED }
-    const saved = run && openState(sink.pending, { run, every: saveEvery, reserved: expectedBytes }, found)
+    for (const message of notices) yield notice(message)
     const context = { open: openCheckpoint, engine: chosen.engine, apart: requests.length > 1, verify, signal, saved }
     const results = yield* writeExports(model, requests, sink, context)
     const { name, format, recipe, vocabulary = recipe?.vocabulary } = model.checkpoint

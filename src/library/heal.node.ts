@@ -5,7 +5,7 @@ import { prunedFrom } from '../checkpoint/pruned.ts'
 import { baseName, bytes } from '../display.ts'
 import { notOneOf, TextError, UsageError } from '../errors.ts'
 import { fewLogits } from '../evaluate/few-logits.ts'
-import type { ProgressEvent } from '../events.ts'
+import { notice, type ProgressEvent } from '../events.ts'
 import { writeExports } from '../export/export.node.ts'
 import { planExport } from '../export/targets.ts'
 import { isJsonObject, type JsonObject } from '../formats/json.ts'
@@ -20,16 +20,15 @@ import { describeModel, type Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
 import { outputTypes } from '../plan.ts'
 import type { HealRecord, Recipe } from '../result.ts'
-import { UNSAVED } from '../saved.ts'
 import { type CalibrationInput, calibration, calibrationSource, textsOrWindows } from '../text/calibration.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { Windows } from '../text/windows.ts'
 import { VERSION } from '../version.ts'
 import { healedCard, modelCard } from '../write/card.ts'
-import { openFolderSink } from '../write/folder.node.ts'
 import { checkOutput, isGgufFile, OWN_MARK } from '../write/place.node.ts'
+import { openResumable } from '../write/resumable.node.ts'
 import { committed, writeFile } from '../write/sink.ts'
-import { type FoundState, identityOf, NOTHING_SAVED, openState, readState } from '../write/state.node.ts'
+import { identityOf } from '../write/state.node.ts'
 import { checkMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
@@ -120,24 +119,16 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const started = performance.now()
   const run = await runIdentity()
   if (resume && !run) throw new UsageError('resume goes by hashes: texts without sha256 have none.')
-  let found: FoundState | undefined
-  const find = async (pending: string) => {
-    found = await readState(pending, run!)
-  }
   const spilled = Math.max(0, need.held - budget)
   const expectedBytes = planExport(model, AS_IT_IS).bytes + spilled
-  const sink = await openFolderSink(output, overwrite, {
-    inputs,
-    resume: resume ? find : undefined,
-    expectedBytes,
-    expected: spilled > 0 ? 'the output with what does not fit --memory' : undefined,
-  })
+  const expected = spilled > 0 ? 'the output with what does not fit --memory' : undefined
+  const opened = { inputs, expectedBytes, expected }
+  const resuming = { run, resume, every: options.saveEvery }
+  const { sink, saved, notices } = await openResumable(output, overwrite, opened, resuming)
   return yield* committed(sink, async function* () {
     const pool = new ActivationPool(budget, () => openScratch(output))
     try {
-      if (resume && !found) yield notice(NOTHING_SAVED)
-      const state = { run: run!, every: options.saveEvery, reserved: expectedBytes }
-      const saved = run ? openState(sink.pending, state, found) : UNSAVED
+      for (const message of notices) yield notice(message)
       const memory = memoryContext(engine, signal)
       const given = yield* saved.step('calibration', () => calibration(memory, dense, input, { ...size, seed }))
       const { windows, heldOut = [], seqLen } = given
@@ -194,8 +185,6 @@ export async function* healEvents(source: string | Model, options: HealOptions):
 const AS_IT_IS = { to: 'huggingface' } as const
 const NONE_HELD_OUT =
   'no window is left to measure on, and nothing would tell what healing is worth. Give more text, a --held-out above 0, or a smaller --seq-len.'
-
-const notice = (message: string) => ({ type: 'notice', message }) as const
 
 /** All of this before a long download. */
 function check({

@@ -11,7 +11,7 @@ import { describeEngine } from '../engine/engine.node.ts'
 import { engineNotice } from '../engine/facts.ts'
 import { UsageError } from '../errors.ts'
 import { fewLogits } from '../evaluate/few-logits.ts'
-import type { Phase, ProgressEvent } from '../events.ts'
+import { notice, type Phase, type ProgressEvent } from '../events.ts'
 import { exportRequests, type PlacedExport, placed, writeExports } from '../export/export.node.ts'
 import type { PlannedExport } from '../export/result.ts'
 import { type ExportRequest, planExport, plannedModel, TARGETS } from '../export/targets.ts'
@@ -27,17 +27,17 @@ import { checkRange, type PruneOptions, type ResolvedOptions } from '../options.
 import type { OutputBytes, Plan } from '../plan.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
-import { type CommonSteps, UNSAVED } from '../saved.ts'
+import type { CommonSteps } from '../saved.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
 import { pruneWithinLoss } from '../within-loss.ts'
 import { modelCard } from '../write/card.ts'
-import { openFolderSink } from '../write/folder.node.ts'
 import { GGUF_FILE } from '../write/gguf.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
+import { openResumable } from '../write/resumable.node.ts'
 import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
-import { type FoundState, identityOf, NOTHING_SAVED, openState, readState } from '../write/state.node.ts'
+import { identityOf } from '../write/state.node.ts'
 import type { ExportPlan } from '../write/target.ts'
 import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
@@ -185,11 +185,9 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       const identity = runIdentity()
       if ((resume || common) && !identity)
         throw new UsageError('resume and common go by hashes: functions of yours, and texts without sha256, have none.')
-      let found: FoundState | undefined
-      const find = async (pending: string) => (found = await readState(pending, identity!))
-      const sink = await openFolderSink(output, overwrite, {
-        ...{ inputs: [name], expectedBytes, expected, temporary, resume: resume ? find : undefined },
-      })
+      const opened = { inputs: [name], expectedBytes, expected, temporary }
+      const resuming = { run: identity, resume, every: saveEvery }
+      const { sink, saved: own, notices } = await openResumable(output, overwrite, opened, resuming)
       const folder = single ? 'pruned/' : ''
       const place = {
         sink: subSink(sink, folder),
@@ -208,9 +206,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       }
       return yield* committed(sink, async function* () {
         if (keepStatistics) yield notice(`The statistics in ${join(output, STATISTICS)} take ${bytes(statistics)}.`)
-        if (resume && !found) yield notice(NOTHING_SAVED)
-        const state = identity && { run: identity, every: saveEvery, reserved: expectedBytes }
-        const own = state ? openState(sink.pending, state, found) : UNSAVED
+        for (const message of notices) yield notice(message)
         const saved = common?.with(own, JSON.stringify({ ...identity, sparsity: undefined })) ?? own
         const texts = measuredOn.length > 0
         // The untouched model, also where the vocabulary is cut: that costs, too.
@@ -318,8 +314,6 @@ function decide(model: WithVocabulary<Model>, { single, requests, settings, inpu
   })
   return { run, exports, rounds: dense.some(quantizes) }
 }
-
-const notice = (message: string) => ({ type: 'notice', message }) as const
 
 /** Of windows, ready made. */
 export const hashOf = ({ windows, heldOut = [] }: Windows): string => {

@@ -66,9 +66,6 @@ export const openState = (
   found?: FoundState,
 ) => new State(join(pending, STATE), run, every, reserved, found)
 
-/** Said where a run was to go on from one. */
-export const NOTHING_SAVED = 'There is nothing to resume from: it begins anew.'
-
 export interface FoundState {
   readonly manifest: Manifest
   /** What each step gave. */

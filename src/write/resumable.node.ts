@@ -1,0 +1,37 @@
+// An output that a run can go on with which is stopped: its folder or file, and the state in it.
+import type { JsonObject } from '../formats/json.ts'
+import { type Saved, UNSAVED } from '../saved.ts'
+import { type FolderSink, openFolderSink, type SinkOptions } from './folder.node.ts'
+import { type FoundState, openState, readState } from './state.node.ts'
+
+export interface Resuming {
+  /** What the run is (`identityOf`). @default nothing is saved */
+  readonly run?: JsonObject
+  /** Go on from what an earlier run has left there. It takes a `run`. @default false */
+  readonly resume?: boolean
+  /** Seconds between two savings, at least; 0: after each step. @default 15 */
+  readonly every?: number
+}
+
+interface Resumable {
+  readonly sink: FolderSink
+  readonly saved: Saved
+  /** Said where it was to go on, and there was nothing to go on from. */
+  readonly notices: readonly string[]
+}
+
+/** @throws as `openFolderSink`, and as `readState` where it goes on */
+export async function openResumable(
+  path: string,
+  overwrite: boolean,
+  options: Omit<SinkOptions, 'resume'>,
+  { run, resume = false, every }: Resuming,
+): Promise<Resumable> {
+  let found: FoundState | undefined
+  const find = async (pending: string) => {
+    found = await readState(pending, run!)
+  }
+  const sink = await openFolderSink(path, overwrite, { ...options, resume: resume ? find : undefined })
+  const saved = run ? openState(sink.pending, { run, every, reserved: options.expectedBytes }, found) : UNSAVED
+  return { sink, saved, notices: resume && !found ? ['There is nothing to resume from: it begins anew.'] : [] }
+}
