@@ -5,9 +5,10 @@ import { values } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
 import type { Scratch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
+import { divergences } from '../forward/divergence.ts'
 import { Head, headRows } from '../forward/head.ts'
 import type { RowObserver } from '../forward/losses.ts'
-import { agreementGraph, divergenceGraph } from '../graphs/head.ts'
+import { agreementGraph } from '../graphs/head.ts'
 import type { Model } from '../model/model.ts'
 
 /** Where the rows are: a file, or memory. */
@@ -64,8 +65,8 @@ export class DenseReference {
     const logits = this.#logits.subarray(0, n * v)
     await this.head.logits(x, logits)
     const feeds = { logits: values(logits, [n, v]), others: values(others, [n, v]) }
-    const [kl, same] = [new Float32Array(n), new Float32Array(n)]
-    await engine.run('divergence', divergenceGraph, feeds, { kl: values(kl, [n, 1]) })
+    const same = new Float32Array(n)
+    const kl = await divergences(engine, logits, others, n)
     await engine.run('agreement', agreementGraph, feeds, { same: values(same, [n, 1]) })
     this.#seen += n
     this.#kl += sum(kl)

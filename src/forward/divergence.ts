@@ -1,9 +1,18 @@
-// KL(p ‖ q) between rows of logits, in nats: Σ over rows, from the streams after the last layer.
+// KL(p ‖ q) between rows of logits, in nats.
 
-import { values } from '../engine/engine.ts'
+import { type Engine, values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { divergenceGraph } from '../graphs/head.ts'
 import { type Head, headRows } from './head.ts'
+
+/** KL(p ‖ q) of each of `n` rows, with p from `logits` and q from `others` [n, vocabulary]. */
+export async function divergences(engine: Engine, logits: Floats, others: Floats, n: number): Promise<Floats> {
+  const shape = [n, logits.length / n]
+  const kl = new Float32Array(n)
+  const feeds = { logits: values(logits, shape), others: values(others, shape) }
+  await engine.run('divergence', divergenceGraph, feeds, { kl: values(kl, [n, 1]) })
+  return kl
+}
 
 /** Holds logits of up to `headRows` rows of one model, to compare others with. */
 export class Divergence {
@@ -24,14 +33,11 @@ export class Divergence {
 
   /** Σ KL(p ‖ q) over the rows last given, with q from the rows `x`. */
   async to(x: Floats): Promise<number> {
-    const { engine, model } = this.head
+    const { engine } = this.head
     const n = this.#count(x)
     await this.head.logits(x, this.#view(this.#others, n))
-    const kl = new Float32Array(n)
-    const shape = [n, model.architecture.vocabularySize]
-    const [logits, others] = [this.#rows, this.#others].map(side => values(this.#view(side, n), shape))
-    await engine.run('divergence', divergenceGraph, { logits, others }, { kl: values(kl, [n, 1]) })
-    return kl.reduce((sum, v) => sum + v, 0)
+    const [logits, others] = [this.#rows, this.#others].map(side => this.#view(side, n))
+    return (await divergences(engine, logits, others, n)).reduce((sum, v) => sum + v, 0)
   }
 
   #count = (x: Floats) => x.length / this.head.model.architecture.hiddenSize

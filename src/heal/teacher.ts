@@ -1,15 +1,14 @@
 // What healing goes by, made once: of the texts that are trained on the dense model's most likely tokens at each position, and of those that are
 // held out its stream after the last layer, which gives all its probabilities. In memory, or in scratch files.
-import { type Engine, values } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Activations, Batch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
+import { divergences } from '../forward/divergence.ts'
 import { Head, headRows } from '../forward/head.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows, type Stream } from '../forward/stream.ts'
 import type { HalfWeights } from '../forward/weights.ts'
-import { divergenceGraph } from '../graphs/head.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { TOP, type TopProbabilities, topProbabilities } from './loss.ts'
@@ -144,19 +143,10 @@ export class Distance {
         const [others, logits] = room.map(all => all.subarray(0, n * v))
         await head.logits(x.subarray(from * d, (from + n) * d), others)
         await this.head.logits(y.subarray(from * wide, (from + n) * wide), logits)
-        sum += await divergence(context.engine, logits, others, n)
+        sum += (await divergences(context.engine, logits, others, n)).reduce((all, one) => all + one, 0)
       }
     })
     await stream.close()
     return sum / stream.tokens
   }
-}
-
-/** Σ KL over `n` rows. */
-async function divergence(engine: Engine, logits: Floats, others: Floats, n: number): Promise<number> {
-  const shape = [n, logits.length / n]
-  const kl = new Float32Array(n)
-  const feeds = { logits: values(logits, shape), others: values(others, shape) }
-  await engine.run('divergence', divergenceGraph, feeds, { kl: values(kl, [n, 1]) })
-  return kl.reduce((all, one) => all + one, 0)
 }

@@ -7,7 +7,7 @@ import type { Context } from '../forward/context.ts'
 import { type HalfWeights, type LinearWeights, readHalf } from '../forward/weights.ts'
 import { pick, pickRows, scatterRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
-import { type HalfBlock, hiddenWidth, type Linear, storedInputs, storedRows, withValues } from '../model/half-block.ts'
+import { type HalfBlock, hiddenWidth, linearsOf, storedInputs, storedRows, withValues } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import type { HalfGradients } from './backward.ts'
 
@@ -19,8 +19,6 @@ export const trainedHalves = (halves: readonly HalfBlock[], train: Trains): Half
   halves.filter(({ kind }) => train === 'all' || kind === 'ffn')
 
 type Linears = Pick<HalfGradients, 'inputs' | 'output'>
-
-const linearsOf = ({ inputs, output }: HalfBlock): Linear[] => [...inputs, output]
 
 /** The half-block with all value channels, as it computes. */
 const wideHalf = (half: HalfBlock): HalfBlock =>
