@@ -96,13 +96,7 @@ export function healedCard({ checkpoint }: Model, healed: HealRecord): SideFile 
   const base = card?.hubId ?? baseName(name)
   return textFile(
     'README.md',
-    `---
-library_name: transformers
-pipeline_tag: text-generation
-${headerOf(checkpoint)}tags:
-- fasp
----
-
+    `${headerOf(checkpoint, ['fasp'])}
 # ${baseName(base)}, healed
 
 Made from \`${base}\` by fasp ${VERSION}: ${healedWords(healed)}.
@@ -114,10 +108,13 @@ ${transformersUse('stock')}
   )
 }
 
-/** What the header says of where it is from. */
-const headerOf = ({ card }: Model['checkpoint']): string =>
-  `${card?.hubId ? `base_model: ${card.hubId}\n` : ''}${card?.license ? `license: ${JSON.stringify(card.license)}\n` : ''}`
-
+/** What the Hub reads of a card. */
+const headerOf = ({ card }: Model['checkpoint'], tags: readonly string[]): string => `---
+library_name: transformers
+pipeline_tag: text-generation
+${card?.hubId ? `base_model: ${card.hubId}\n` : ''}${card?.license ? `license: ${JSON.stringify(card.license)}\n` : ''}tags:
+${tags.map(tag => `- ${tag}\n`).join('')}---
+`
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe, measured: Measured = {}): SideFile {
   const { options, sizes, widths, calibration, removedLayers, vocabulary, healed } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
@@ -131,15 +128,7 @@ export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe, m
   const exports = (measured.exports ?? []).flatMap(({ to, folder }) => EXPORT_USE[to]?.(folder) ?? [])
   return textFile(
     'README.md',
-    `---
-library_name: transformers
-pipeline_tag: text-generation
-${headerOf(checkpoint)}tags:
-- fasp
-- pruned
-- structured-pruning
----
-
+    `${headerOf(checkpoint, ['fasp', 'pruned', 'structured-pruning'])}
 # ${baseName(base)}, pruned${healed ? ' and healed' : ''}
 
 Made from \`${base}\` by fasp ${recipe.fasp}: structured pruning after ${sourceOf(options.method)}
