@@ -1,22 +1,8 @@
 // Small and read-only disks for the binary: mounts that only the process below them sees.
-import { execFileSync } from 'node:child_process'
-import { describe } from 'vitest'
-
-/** The reason why there are none here. */
-const noMount = (() => {
-  try {
-    execFileSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt'], { stdio: 'pipe' })
-    return undefined
-  } catch (error) {
-    return `no mounts here: ${String(error).split('\n')[0]}`
-  }
-})()
+import { describeWhere } from './where.ts'
 
 /** `describe`, or a visible skip where nothing can be mounted. */
-export function describeDisk(name: string, suite: () => void): void {
-  if (noMount) console.warn(noMount)
-  describe.skipIf(noMount !== undefined)(`${name}${noMount ? ` (${noMount})` : ''}`, suite)
-}
+export const describeDisk = describeWhere('mounts', () => ['unshare', '-m', 'mount', '-t', 'tmpfs', 'none', '/mnt'])
 
 /**
  * For `wrap`: runs in a mount namespace of its own with a tmpfs at `disk`.

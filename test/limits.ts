@@ -1,7 +1,6 @@
 // Memory limits for the binary, as `wrap` of fasp.ts.
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { describe } from 'vitest'
+import { describeWhere } from './where.ts'
 
 export const withAddressSpace = (gigabytes: number) => [
   ...['bash', '-c', `ulimit -v ${Math.round(gigabytes * 1e6)} && exec "$@"`, 'limited'],
@@ -23,19 +22,5 @@ export function inCgroup(megabytes: number): string[] {
   return ['bash', '-c', script, 'limited']
 }
 
-/** The reason why there are none here. */
-const noGroup = (() => {
-  try {
-    const [command, ...args] = inCgroup(100)
-    execFileSync(command, [...args, 'true'], { stdio: 'pipe' })
-    return undefined
-  } catch (error) {
-    return `no cgroups here: ${String(error).split('\n')[0]}`
-  }
-})()
-
 /** `describe`, or a visible skip where none can be made. */
-export function describeCgroup(name: string, suite: () => void): void {
-  if (noGroup) console.warn(noGroup)
-  describe.skipIf(noGroup !== undefined)(`${name}${noGroup ? ` (${noGroup})` : ''}`, suite)
-}
+export const describeCgroup = describeWhere('cgroups', () => [...inCgroup(100), 'true'])
