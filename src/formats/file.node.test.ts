@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, rm, truncate, utimes, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, rm, truncate, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FormatError } from '../errors.ts'
-import { openFile, openRegular, readSmallFile } from './file.node.ts'
+import { openFile, openRegular, readSmallFile, writeAll } from './file.node.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -43,6 +43,26 @@ test('refuses a file that is written to while it is read, its length being the s
   await utimes(path, 1, 1)
   await expect(file.slice(0, 2 ** 16)).rejects.toThrow('was changed while it was read')
   await file.close!()
+})
+
+test('bytes over 2 GiB are written and read at once, beyond the first 4 GiB of a file', {
+  timeout: 240_000,
+}, async () => {
+  const path = join(folder, 'large')
+  const [start, length] = [2 ** 32 + 5, 2 ** 31 + 7]
+  const bytes = new Uint8Array(length)
+  const marks = [0, 2 ** 30, 2 ** 31 - 1, 2 ** 31, length - 1]
+  for (const [i, at] of marks.entries()) bytes[at] = i + 1
+  const handle = await open(path, 'w')
+  await writeAll(bytes, handle, start)
+  await handle.close()
+  const file = await openFile(path)
+  expect(file.byteLength).toBe(start + length)
+  for (const [i, at] of marks.entries())
+    expect(new Uint8Array(await file.slice(start + at, start + at + 1))).toEqual(Uint8Array.of(i + 1))
+  expect(Buffer.compare(new Uint8Array(await file.slice(start)), bytes)).toBe(0)
+  await file.close!()
+  await rm(path)
 })
 
 test.skipIf(process.platform === 'win32')(

@@ -6,8 +6,8 @@ import { FormatError } from '../errors.ts'
 import { type ByteSource, readWhole } from './bytes.ts'
 import { said } from './file-errors.node.ts'
 
-/** The operating system reads at most 2^31 − 4096 bytes in one call. */
-const MAX_READ = 2 ** 30
+/** The operating system reads and writes at most 2^31 − 4096 bytes in one call, and Node refuses to ask for 2^31. */
+const MAX_CALL = 2 ** 30
 
 /**
  * Opens a regular file, and nothing else: from a pipe (`<(…)` is one), a socket or a device one could wait for ever.
@@ -95,7 +95,7 @@ export async function hashFile(path: string, hash: Hash, start = 0, end?: number
 /** Fills `target` from a place in an open file: the operating system may give less at a time. @throws FormatError where the file ends before */
 export async function readInto(target: Uint8Array, handle: FileHandle, path: string, start: number): Promise<void> {
   for (let done = 0; done < target.byteLength; ) {
-    const length = Math.min(MAX_READ, target.byteLength - done)
+    const length = Math.min(MAX_CALL, target.byteLength - done)
     const { bytesRead } = await handle
       .read(target, done, length, start + done)
       .catch(cause => unreadable(path, ` at byte ${start + done}`, cause))
@@ -107,6 +107,8 @@ export async function readInto(target: Uint8Array, handle: FileHandle, path: str
 
 /** Writes all of it: the operating system may take less at a time. @throws what that says */
 export async function writeAll(bytes: Uint8Array, handle: FileHandle, start: number): Promise<void> {
-  for (let done = 0; done < bytes.byteLength; )
-    done += (await handle.write(bytes, done, bytes.byteLength - done, start + done)).bytesWritten
+  for (let done = 0; done < bytes.byteLength; ) {
+    const length = Math.min(MAX_CALL, bytes.byteLength - done)
+    done += (await handle.write(bytes, done, length, start + done)).bytesWritten
+  }
 }

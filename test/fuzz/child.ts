@@ -14,6 +14,8 @@ export interface Found {
 
 /** What a case may take besides four times its input: buffers of fixed size, and garbage. */
 const ROOM_BYTES = 64 * 2 ** 20
+/** Time of the processor that a case may take. */
+const MAX_SECONDS = 1
 
 const [name, seed, from, to, folder] = process.argv.slice(2)
 const target = TARGETS[name]
@@ -43,11 +45,17 @@ function write(files: Files): void {
 /** The most that was resident, and what is allocated in buffers, which need not be resident. */
 const memory = () => [process.resourceUsage().maxRSS * 1024, process.memoryUsage().arrayBuffers]
 let before = memory()
+/** Since the process began. */
+function processorSeconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) * 1e-6
+}
 
 for (let number = Number(from); number < Number(to); number++) {
   writeSync(current, String(number).padEnd(12), 0)
   const files = makeCase(target, Number(seed), number)
   if (target.onDisk) write(files)
+  const begun = processorSeconds()
   try {
     await target.read(files, place)
   } catch (error) {
@@ -57,6 +65,8 @@ for (let number = Number(from); number < Number(to); number++) {
       found(number, frames[0], [what, ...frames.slice(0, 8)].join('\n    at '))
     }
   }
+  const seconds = processorSeconds() - begun
+  if (seconds > MAX_SECONDS) found(number, 'time', `takes ${seconds.toFixed(1)} s`)
   const after = memory()
   const taken = Math.max(...after.map((bytes, i) => bytes - before[i]))
   before = after

@@ -1,0 +1,46 @@
+// LLaMA checkpoints of real shapes for benchmarks: the config and the tensors of one.
+
+const SIZES = {
+  '7b': { d: 4096, f: 11008, vocabulary: 32000, layers: 32, heads: 32, groups: 32 }, // LLaMA 7B
+  '70b': { d: 8192, f: 28672, vocabulary: 128256, layers: 80, heads: 64, groups: 8 }, // Llama 3 70B
+}
+
+/** @param size '7b' or '70b' */
+export function llama(size) {
+  const { d, f, vocabulary, layers, heads, groups } = SIZES[size]
+  const config = {
+    ...{
+      architectures: ['LlamaForCausalLM'],
+      model_type: 'llama',
+      torch_dtype: 'bfloat16',
+      tie_word_embeddings: false,
+    },
+    ...{ hidden_size: d, intermediate_size: f, num_hidden_layers: layers, vocab_size: vocabulary },
+    ...{ num_attention_heads: heads, num_key_value_heads: groups },
+  }
+  const shapes = { 'model.embed_tokens.weight': [vocabulary, d] }
+  for (let i = 0; i < layers; i++) {
+    const at = `model.layers.${i}`
+    for (const name of ['input_layernorm', 'post_attention_layernorm']) shapes[`${at}.${name}.weight`] = [d]
+    for (const name of ['q', 'o']) shapes[`${at}.self_attn.${name}_proj.weight`] = [d, d]
+    for (const name of ['k', 'v']) shapes[`${at}.self_attn.${name}_proj.weight`] = [(d / heads) * groups, d]
+    for (const name of ['gate', 'up']) shapes[`${at}.mlp.${name}_proj.weight`] = [f, d]
+    shapes[`${at}.mlp.down_proj.weight`] = [d, f]
+  }
+  return { config, layers, shapes: { ...shapes, 'model.norm.weight': [d], 'lm_head.weight': [vocabulary, d] } }
+}
+
+/** Length and header of a safetensors file of these tensors in BF16, and the bytes that are to follow. @param shapes of names */
+export function header(shapes) {
+  let end = 0
+  const tensors = {}
+  for (const [name, shape] of Object.entries(shapes)) {
+    const bytes = 2 * shape.reduce((n, size) => n * size, 1)
+    tensors[name] = { dtype: 'BF16', shape, data_offsets: [end, end + bytes] }
+    end += bytes
+  }
+  const json = Buffer.from(JSON.stringify(tensors))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(json.length))
+  return { bytes: Buffer.concat([length, json]), follow: end }
+}
