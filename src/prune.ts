@@ -144,5 +144,9 @@ async function* pruneLayers(job: PruneJob, windows: Windows, saved: Saved, outpu
   }
   yield* saved.restore() // where all steps were done
   stages.start('losses')
-  return { layers, losses: await check?.losses() }
+  const losses = yield* saved.step('losses', async () => {
+    saved.holds() // all that is needed of the streams is known then
+    return await check?.losses()
+  })
+  return { layers, losses }
 }

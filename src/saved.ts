@@ -40,7 +40,7 @@ export interface Saved {
   has(name: string): boolean
   /** What a step gave when it was done, or what doing it gives: plain data and typed arrays. */
   step<T>(name: string, doing: Doing<T>): AsyncGenerator<ProgressEvent, T>
-  /** From here on steps change this. */
+  /** From here on steps change this, and what was held before changes no more: its rows are not needed, its outputs stay. */
   holds(held?: Held): void
   /** What is held becomes what the steps that an earlier run has done have made of it. Before a step that is not done this is done by itself. */
   restore(): AsyncGenerator<ProgressEvent, void>
@@ -69,7 +69,7 @@ export const UNSAVED: Saved = {
 }
 
 /** Steps that depend on no sparsity. */
-const COMMON = /^(calibration|dense statistics|sensitivities)/
+const COMMON = /^(calibration|dense statistics|sensitivities|perplexity of the dense model)/
 
 /** What steps gave that depend on no sparsity, for runs that differ in nothing else. */
 export class CommonSteps {

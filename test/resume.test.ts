@@ -6,7 +6,14 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { type ExportRequest, exportModel, type PrunePathOptions, plain, prune } from '../src/node.ts'
+import {
+  type ExportRequest,
+  exportModel,
+  type ProgressEvent,
+  type PrunePathOptions,
+  plain,
+  prune,
+} from '../src/node.ts'
 import { describeDisk, onDisk } from './disk.ts'
 import { familyFolder } from './families.ts'
 import { fasp, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
@@ -25,20 +32,24 @@ const random = (() => {
 })()
 
 class Stopped extends Error {}
-type Stops = { readonly onEvent: () => void; readonly saveEvery: number }
+type Stops = { readonly onEvent: (event: ProgressEvent) => void; readonly saveEvery: number }
 
 /** Runs until `at` events have come. @returns how many there were, or undefined where it was stopped */
 const stopped = (model: string, options: PrunePathOptions, at: number) =>
   stoppedAt(at, more => prune(model, { ...options, ...more }))
 
-async function stoppedAt(at: number, run: (more: Stops) => Promise<unknown>): Promise<number | undefined> {
-  let events = 0
-  const onEvent = () => {
-    if (events++ === at) throw new Stopped()
+/** @param seen what has come */
+async function stoppedAt(
+  at: number,
+  run: (more: Stops) => Promise<unknown>,
+  seen: ProgressEvent[] = [],
+): Promise<number | undefined> {
+  const onEvent = (event: ProgressEvent) => {
+    if (seen.push(event) > at) throw new Stopped()
   }
   try {
     await run({ onEvent, saveEvery: 0 })
-    return events
+    return seen.length
   } catch (error) {
     if (error instanceof Stopped) return undefined
     throw error
@@ -88,6 +99,40 @@ describe('stopped between two half-blocks, and gone on', () => {
       if (!existsSync(one.output)) await prune(model, { ...one, resume: true })
       expect(await contents(one.output)).toEqual(await contents(whole.output))
       expect(states(folder)).toEqual([])
+    }
+  })
+})
+
+describe('a run stopped in what follows pruning, and gone on', () => {
+  const q4 = [{ to: 'gguf', dtype: 'Q4_K_M' }] as const
+  test.for<[string, string, Partial<PrunePathOptions> & { output?: string }]>([
+    ['two exports', TINY_LLAMA, { to: [{ to: 'gguf' }, { to: 'onnx', dtype: 'Q8' }], method: 'best', heldOut: 2 }],
+    ['one that is rounded by statistics, activations on the disk', TINY_LLAMA, { to: q4, memory: 0 }],
+    ['a .gguf file', TINY_LLAMA, { output: 'out.gguf', dtype: 'Q8_0' }],
+    ['another kind of layers', TINY_OPT, { to: [{ to: 'huggingface', dtype: 'F32' }, { to: 'padded' }] }],
+  ])('%s', async ([, model, { output = 'out', ...given }]) => {
+    const folder = await workplace({ 'short.txt': TEXT.slice(0, 200) })
+    const [text, short] = ['text.txt', 'short.txt'].map(name => join(folder, name))
+    const quick = { windows: 4, seqLen: 32, sparsity: 0.3, calibration: [text, short], text: [text], textWindows: 3 }
+    const options = (into: string) => ({ ...quick, ...given, output: join(folder, into, output) }) // names are in cards
+    const pruned = (into: string, at: number, resume = false) => {
+      const seen: ProgressEvent[] = []
+      return stoppedAt(at, more => prune(model, { ...options(into), ...more, resume }), seen).then(() => seen)
+    }
+    const whole = await pruned('whole', Number.POSITIVE_INFINITY)
+    const last = whole.findLastIndex(one => one.type === 'phase' && one.phase === 'prune')
+    const from = last + 2 + whole.slice(last).findIndex(one => one.type === 'phase' && one.phase !== 'prune')
+    for (let i = 0; i < 2; i++) {
+      const one = options(`${i}`)
+      const at = from + Math.floor((whole.length - from) * random())
+      expect(await pruned(`${i}`, at)).toHaveLength(at + 1)
+      const again = await pruned(`${i}`, Math.floor((whole.length - at) * random()), true)
+      if (!existsSync(one.output)) again.push(...(await pruned(`${i}`, Number.POSITIVE_INFINITY, true)))
+      expect(again.flatMap(event => (event.type === 'notice' ? event.message : []))).toContainEqual(
+        expect.stringMatching(/^Goes on after (gguf|onnx|huggingface|padded|losses|perplexity)/),
+      )
+      expect(await contents(one.output)).toEqual(await contents(options('whole').output))
+      expect(states(join(folder, `${i}`))).toEqual([])
     }
   })
 })

@@ -102,7 +102,7 @@ export async function* writeExports(
     const path = join(sink.pending, folder, (TARGETS[to] as Target).file ?? '')
     const written = plan.expected && (await open(path))
     try {
-      if (written) yield* verifyExport(context, plan, written)
+      if (written) yield* saved.step(`${to} reads back`, () => verifyExport(context, plan, written))
       if (verify) {
         const held = written ? describeModel(written) : model
         const told = (await RUNTIMES[to]?.(context, held, path, plan.dtype)) ?? [NO_RUNTIME]

@@ -32,9 +32,4 @@ export class Twins {
     if (names.includes('dense')) this.#dense ??= await this.pruned.fork()
     return heldBy({ pruned: this.pruned, dense: this.#dense }, names)
   }
-
-  async close(): Promise<void> {
-    await this.#dense?.close()
-    await this.pruned.close()
-  }
 }

@@ -84,7 +84,7 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
    * seconds leaves that in a hidden folder beside `output`, until a run into it ends well. @default false
    */
   readonly resume?: boolean
-  /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each half-block. @default 15 */
+  /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each half-block, or tensor of an export. @default 15 */
   readonly saveEvery?: number
   /**
    * What does not depend on the sparsity is made once in the runs that are given the same object: calibration windows, statistics of the dense
@@ -210,7 +210,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         const saved = common?.with(own, JSON.stringify({ ...identity, sparsity: undefined })) ?? own
         const texts = measuredOn.length > 0
         // The untouched model, also where the vocabulary is cut: that costs, too.
-        const dense = texts ? yield* perplexityOf(model.whole ?? model, 'evaluate dense') : [] // what is wrong with a text shows early
+        const whole = () => perplexityOf(model.whole ?? model, 'evaluate dense')
+        const dense = texts ? yield* saved.step('perplexity of the dense model', whole) : [] // what is wrong with a text shows early
         const result = yield* pruneWithinLoss(run, { ...place, ...on, saved })
         await using pruned = await openCheckpoint(join(sink.pending, folder))
         // A GGUF source gives its tokenizer and names to a GGUF result.
@@ -219,11 +220,12 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
           const logits = await fewLogits(memoryContext(chosen.engine, signal), written)
           sink.note({ source: { ...result.source, sha256 }, asked: wanted, logits })
         }
-        const context = { ...on, open: openCheckpoint, apart: !single, source: model }
+        const context = { ...on, open: openCheckpoint, apart: !single, source: model, saved }
         if (requests.length > 0) clock.start('export')
         const exports = yield* writeExports(written, requests, sink, context)
         await using file = single && texts ? await openCheckpoint(join(sink.pending, GGUF_FILE)) : undefined
-        const after = texts ? yield* perplexityOf(file ? describeModel(file) : written, 'evaluate pruned') : []
+        const small = () => perplexityOf(file ? describeModel(file) : written, 'evaluate pruned')
+        const after = texts ? yield* saved.step('perplexity of the pruned model', small) : []
         const perplexities: Perplexities = texts ? { dense, pruned: after } : {}
         if (!single) await writeFile(sink, modelCard(model, result, { perplexities, exports }))
         const seconds = { ...result.seconds, ...clock.stop() }

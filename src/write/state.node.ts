@@ -13,7 +13,7 @@ import { attempt } from '../formats/file-errors.node.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { type Activations, asBytes } from '../forward/activations.ts'
 import { scratchIn } from '../forward/scratch.node.ts'
-import { type Doing, done, type Held, type Saved, type WrittenTensor } from '../saved.ts'
+import { type Doing, done, type Held, type HeldOutput, type Saved, type WrittenTensor } from '../saved.ts'
 import { MANIFEST, STATE, tellUnfinished } from '../unfinished.node.ts'
 import { VERSION } from '../version.ts'
 import { allocatedBytes, syncFolder } from './place.node.ts'
@@ -90,8 +90,12 @@ export async function readStateIn(folder: string, run: JsonObject): Promise<Foun
 
 class State implements Saved {
   #held?: Held
+  /** All that were held, by name. */
+  readonly #outputs: Record<string, HeldOutput | undefined> = {}
   #manifest?: Manifest
+  /** Whether what is held is what an earlier run has made of it. */
   #restored = false
+  #told = false
   #on = true
   #savedAt = performance.now()
   #spent = 0
@@ -114,6 +118,8 @@ class State implements Saved {
 
   holds(held?: Held): void {
     this.#held = held
+    this.#restored = false
+    Object.assign(this.#outputs, held?.outputs)
   }
 
   async *step<T>(name: string, doing: Doing<T>): AsyncGenerator<ProgressEvent, T> {
@@ -144,6 +150,8 @@ class State implements Saved {
     // Rows of another allocation are of no use where a run with the same has measured it meanwhile.
     const { rows } = manifest
     if (rows?.parts.some(({ of }) => of in this.#held!.streams)) await readRows(folder, rows, this.#held)
+    if (this.#told) return
+    this.#told = true
     const last = manifest.steps.at(-1)!.name
     tellUnfinished(join(folder, '..'), 'saved')
     yield { type: 'notice', message: `Goes on after ${last}, as an earlier run had left it.` }
@@ -177,7 +185,7 @@ class State implements Saved {
       steps.push({ name, file, sha256: await writeSynced(join(folder, file), toJson({ value })) })
     }
     const written: Record<string, Record<string, string>> = {}
-    for (const [of, output] of Object.entries(this.#held?.outputs ?? {})) {
+    for (const [of, output] of Object.entries(this.#outputs)) {
       const known = manifest?.written[of] ?? {}
       const tensors = (await output?.written()) ?? []
       const added = tensors.filter(({ name }) => known[name] === undefined)
@@ -191,6 +199,7 @@ class State implements Saved {
     for (const of of [folder, join(folder, '..'), join(folder, '../..')]) await syncFolder(of)
     this.#manifest = next
     this.#new.length = 0
+    if (manifest?.rows && !rows) await this.#removeUnnamed()
     tellUnfinished(join(folder, '..'), 'saved')
   }
 
@@ -210,6 +219,7 @@ class State implements Saved {
       const length = batches.reduce((sum, { tokens }) => sum + tokens, 0) * width
       return { of, name, length }
     })
+    if (parts.length === 0) return undefined
     await this.#checkRoom(parts.reduce((sum, { length }) => sum + 4 * length, 0))
     const path = join(this.folder, file)
     const hash = createHash('sha256')
@@ -359,11 +369,12 @@ async function writeSynced(path: string, text: string): Promise<string> {
 
 const ARRAYS = { Int32Array, Float32Array, Float64Array, Uint8Array, Int8Array } as const
 
-/** JSON that keeps typed arrays, and numbers that JSON has not. */
+/** JSON that keeps typed arrays, and numbers and undefined, which JSON has not. */
 const toJson = (value: unknown): string =>
   JSON.stringify(value, (_, one) => {
     if (typeof one === 'number' && (!Number.isFinite(one) || Object.is(one, -0)))
       return { $number: Object.is(one, -0) ? '-0' : String(one) }
+    if (one === undefined) return { $undefined: true }
     if (!ArrayBuffer.isView(one)) return one
     const { buffer, byteOffset, byteLength } = one
     return { $array: one.constructor.name, bytes: Buffer.from(buffer, byteOffset, byteLength).toString('base64') }
@@ -373,6 +384,7 @@ function revived(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(revived)
   if (!isJsonObject(value)) return value
   if ('$number' in value) return Number(value.$number)
+  if ('$undefined' in value) return undefined
   if ('$array' in value) {
     const bytes = Uint8Array.from(Buffer.from(String(value.bytes), 'base64'))
     return new ARRAYS[value.$array as keyof typeof ARRAYS](bytes.buffer)
