@@ -113,7 +113,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const heldOut = of(made ? size.heldOut : size.heldOut * (texts?.length ?? 1))
   const tokens = { all: of(size.windows), heldOut, step: of(size.batch), window: size.seqLen }
   const need = healNeed(model, dense, train, tokens)
-  checkMemory(model.checkpoint.name, Math.min(need.held, budget) + need.work, engine.facts.threads)
+  checkMemory('heal', model.checkpoint.name, Math.min(need.held, budget) + need.work, engine.facts.threads)
   checkOwnText({ model: dense, options: size, source: calibrationSource(input) })
 
   const started = performance.now()

@@ -1,7 +1,7 @@
 // Whether a run has the memory that its plan says it takes: where it is limited, running into the limit ends the process without a word, or
 // makes it wait for ever for a thread.
 import { readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 import { bytes } from '../display.ts'
 import { MemoryError } from '../errors.ts'
 
@@ -42,21 +42,32 @@ export function memoryLimits(): MemoryLimits {
   }
 }
 
+/** What takes less, of the options of a verb. */
+const LESS = {
+  prune: 'A lower --memory, fewer --windows and --method paper take less.',
+  heal: 'A lower --memory, a smaller --seq-len and --train ffn take less.',
+} as const
+
 /** What is wrong, or undefined. @param needed bytes that all of a run takes @param threads @default one for each core */
 export function lacksMemory(
+  verb: keyof typeof LESS,
   name: string,
   needed: number,
   threads = availableParallelism(),
   { memory, address }: MemoryLimits = memoryLimits(),
 ): string | undefined {
   if (memory !== undefined && needed > memory)
-    return `${name}: this takes about ${bytes(needed)} of memory, and this machine or container has ${bytes(memory)}. A lower --memory, fewer --windows and --method paper take less.`
+    return `${name}: this takes about ${bytes(needed)} of memory, and this machine or container has ${bytes(memory)}. ${LESS[verb]}`
   if (!address) return undefined
   const more = Math.max(0, needed - address.resident) + threads * THREAD_BYTES
   if (more > address.left)
     return `${name}: this takes about ${bytes(more)} of address space with --threads ${threads}, and ${bytes(Math.max(0, address.left))} of it are left (ulimit -v). Raise that limit; fewer --threads and a lower --memory take less.`
   return undefined
 }
+
+/** Bytes of data that a process may take beside what it is itself. */
+export const roomForData = ({ memory = Number.POSITIVE_INFINITY, address }: MemoryLimits = memoryLimits()): number =>
+  Math.min(totalmem(), memory, address ? address.left : Number.POSITIVE_INFINITY)
 
 /** @throws MemoryError */
 export function checkMemory(...of: Parameters<typeof lacksMemory>): void {

@@ -1,24 +1,24 @@
 // Whether a model has room to write its own calibration text: token by token all of it is read again and again, so it is held in float32, a
 // mixture with all its experts. Pruning itself holds a half-block, or an expert.
-import { totalmem } from 'node:os'
 import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import type { PreparedRun } from '../run.ts'
 import { ownTextBytes } from '../text/sample.ts'
+import { roomForData } from './memory.node.ts'
 
-/** @param memory of this machine, in bytes @throws UsageError where a model is to write a text, and is larger than that */
+/** @param memory that there is, in bytes @throws UsageError where a model is to write a text, and is larger than that */
 export function checkOwnText(
   {
     model: { checkpoint, architecture },
     options,
     source,
   }: Pick<PreparedRun, 'model' | 'source'> & { readonly options: Parameters<typeof ownTextBytes>[1] },
-  memory = totalmem(),
+  memory = roomForData(),
 ): void {
   if (source !== 'self') return
   const needed = ownTextBytes(architecture, options)
   if (needed > memory)
     throw new UsageError(
-      `${checkpoint.name}: without a text to calibrate on the model writes one itself, for which all of it is held in float32: ${bytes(needed)}, and this machine has ${bytes(memory)}. Give --calibration <text file>; then one layer at a time is in memory.`,
+      `${checkpoint.name}: without a text to calibrate on the model writes one itself, for which all of it is held in float32: ${bytes(needed)}, and this machine, its container or ulimit -v has room for ${bytes(memory)}. Give --calibration <text file>; then one layer at a time is in memory.`,
     )
 }

@@ -20,7 +20,7 @@ export const isOpen = (engine: EngineOptions | Engine): engine is Engine => 'run
 /** The engine of a choice, opened unless it is open. @throws MemoryError where its threads have no room: it would wait for them for ever */
 export function choose({ engine = {} }: EngineChoice): ChosenEngine {
   if (isOpen(engine)) return { engine, [Symbol.asyncDispose]: leave }
-  checkMemory('ONNX Runtime', 0, engine.threads)
+  checkMemory('prune', 'ONNX Runtime', 0, engine.threads)
   const opened = openEngine(engine)
   return { engine: opened, [Symbol.asyncDispose]: () => opened.close() }
 }

@@ -157,7 +157,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     const { requests, single } = asked
     const { run, exports: planned, rounds } = decide(model, asked)
     const { threads } = isOpen(engine) ? engine.facts : engine
-    checkMemory(model.checkpoint.name, run.plan.memoryBytes, threads)
+    checkMemory('prune', model.checkpoint.name, run.plan.memoryBytes, threads)
     return { run, pruneEvents: execute }
 
     async function* execute(): Progress<PrunePathResult> {
@@ -277,7 +277,7 @@ export async function* planPruneEvents(source: string | Model, given: PlanOption
   await using model = yield* openWithVocabulary(source, vocabulary, [...read, ...measuredOn], signal)
   for (const message of recipe ? otherModel(recipe, model.checkpoint) : []) yield notice(message)
   const { run, exports } = decide(model, asked)
-  const lack = lacksMemory(model.checkpoint.name, run.plan.memoryBytes)
+  const lack = lacksMemory('prune', model.checkpoint.name, run.plan.memoryBytes)
   if (lack) yield notice(lack)
   return { ...run.plan, options: run.options, exports, vocabulary: model.checkpoint.vocabulary }
 }
