@@ -25,6 +25,8 @@ const fixture = (path: string) => fileURLToPath(new URL(`fixtures/${path}`, impo
 const contents = async (output: string) =>
   output.endsWith('.gguf') ? readFileSync(output) : (await snapshot(output)).map(line => line.slice(output.length))
 const states = (folder: string) => readdirSync(folder).filter(name => name.endsWith('.partial'))
+/** Milliseconds of tests that wait for the disk some hundred times. */
+const SYNCED = 240_000
 /** In [0, 1), the same in each run. */
 const random = (() => {
   let state = 1
@@ -76,7 +78,7 @@ describe('stopped between two half-blocks, and gone on', () => {
     ['neurons of experts', 'qwen3_moe', {}],
     ['halves beside each other, activations on the disk', 'gpt_neox', { method: 'best', memory: 0 }],
     ['norms after', fixture('trained/tiny-gemma3'), {}],
-  ])('%s', async ([, name, given]) => {
+  ])('%s', { timeout: SYNCED }, async ([, name, given]) => {
     const folder = await workplace()
     const model = name.includes('/') ? name : join(folder, 'model')
     if (model !== name) await familyFolder(name, model)
@@ -110,7 +112,7 @@ describe('a run stopped in what follows pruning, and gone on', () => {
     ['one that is rounded by statistics, activations on the disk', TINY_LLAMA, { to: q4, memory: 0 }],
     ['a .gguf file', TINY_LLAMA, { output: 'out.gguf', dtype: 'Q8_0' }],
     ['another kind of layers', TINY_OPT, { to: [{ to: 'huggingface', dtype: 'F32' }, { to: 'padded' }] }],
-  ])('%s', async ([, model, { output = 'out', ...given }]) => {
+  ])('%s', { timeout: SYNCED }, async ([, model, { output = 'out', ...given }]) => {
     const folder = await workplace({ 'short.txt': TEXT.slice(0, 200) })
     const [text, short] = ['text.txt', 'short.txt'].map(name => join(folder, name))
     const quick = { windows: 4, seqLen: 32, sparsity: 0.3, calibration: [text, short], text: [text], textWindows: 3 }
@@ -144,7 +146,7 @@ describe('an export stopped between two tensors, and gone on', () => {
     ['two files of ONNX', TINY_OPT, 'out', [{ to: 'onnx' }]],
     ['all that there are', TINY_LLAMA, 'out', [{ to: 'onnx' }, { to: 'gguf', dtype: 'Q8_0' }, { to: 'padded' }]],
     ['experts', 'qwen3_moe', 'out', [{ to: 'huggingface', dtype: 'BF16' }]],
-  ])('%s', async ([, name, output, to]) => {
+  ])('%s', { timeout: SYNCED }, async ([, name, output, to]) => {
     const folder = await workplace()
     const model = name.includes('/') ? name : join(folder, 'model')
     if (model !== name) await familyFolder(name, model)
@@ -186,42 +188,69 @@ describe('an export stopped between two tensors, and gone on', () => {
   })
 })
 
+/** A command, and how long it takes; its output is what others must come to. */
+async function timed(folder: string, args: readonly string[], whole: string) {
+  const started = performance.now()
+  await run(folder, ...args, '-o', whole)
+  return { args, whole: join(folder, whole), took: performance.now() - started }
+}
+
+/** Kills it, then what goes on with it, and lets that be gone on with. @returns how many of the two were still running */
+async function killedTwice(folder: string, { args, whole, took }: Awaited<ReturnType<typeof timed>>, output: string) {
+  const [again, path] = [[...args, '-o', output, '--save-every', '0'], join(folder, output)]
+  let count = 0
+  for (const [i, how] of [[], ['--resume'], ['--resume']].entries()) {
+    const moment = i < 2 ? setTimeout(took * random()) : undefined
+    const onStart = (child: ChildProcess) => void moment?.then(() => child.kill('SIGKILL'))
+    const { code, stderr } = await fasp([...again, ...how], { folder, onStart })
+    if (code === null) count++
+    else expect(code, stderr).toBe(0)
+    if (code === 0) expect(states(join(path, '..'))).toEqual([])
+    if (existsSync(path)) break
+  }
+  expect(await contents(path)).toEqual(await contents(whole))
+  return count
+}
+
 describe('killed', () => {
-  test('an export, at any moment', async () => {
+  const kills = Number(process.env.FASP_KILLS ?? 4)
+  const told = (what: string, count: number) => {
+    if (process.env.FASP_KILLS) console.info(`${what}: ${kills} runs, ${count} times killed`)
+  }
+  test('an export, at any moment', { timeout: 3_600_000 }, async () => {
     const folder = await workplace()
-    const args = ['export', TINY_LLAMA, '--to', 'gguf:q4_k_m', '--to', 'onnx:q8']
-    const started = performance.now()
-    await run(folder, ...args, '-o', 'whole')
-    const took = performance.now() - started
-    for (let left = Number(process.env.FASP_KILLS ?? 4); left > 0; left--) {
-      const again = [...args, '-o', `out${left}`, '--save-every', '0']
-      for (const how of [[], ['--resume']]) {
-        const moment = setTimeout(took * random())
-        await fasp([...again, ...how], { folder, onStart: child => void moment.then(() => child.kill('SIGKILL')) })
-      }
-      if (!existsSync(join(folder, `out${left}`))) await run(folder, ...again, '--resume')
-      expect(await contents(join(folder, `out${left}`))).toEqual(await contents(join(folder, 'whole')))
-      expect(states(folder)).toEqual([])
-    }
+    const one = await timed(folder, ['export', TINY_LLAMA, '--to', 'gguf:q4_k_m', '--to', 'onnx:q8'], 'whole')
+    let count = 0
+    for (let i = 0; i < kills; i++) count += await killedTwice(folder, one, `out${i}`)
+    told('export', count)
   })
-  const args = ['-s', '0.3', '--method', 'best', ...QUICK, '--to', 'gguf']
-  const model = process.env.FASP_KILLED_MODEL ?? TINY_LLAMA
+
+  const self = QUICK.slice(2)
+  /** Of another model one, of the tiny ones these in turns. */
+  const runs = process.env.FASP_KILLED_MODEL
+    ? [[process.env.FASP_KILLED_MODEL, '--method', 'best', ...QUICK, '--to', 'gguf']]
+    : [
+        [TINY_LLAMA, '--method', 'best', ...QUICK, '--to', 'gguf', '--to', 'onnx:q8'],
+        [TINY_LLAMA, '--method', 'plain', ...QUICK, '--memory', '0'],
+        ['mixture', ...self],
+        [TINY_LLAMA, ...self, '--text', 'text.txt', '--text-windows', '4'],
+        [TINY_LLAMA, '--method', 'stock', ...QUICK, '--to', 'gguf:q4_k_m'],
+        [TINY_OPT, '--method', 'best', ...QUICK, '--memory', '0', '--to', 'onnx:q8'],
+        ...['paper', 'flap', 'shortgpt', 'wanda-sp'].map(method => [TINY_LLAMA, '--method', method, ...QUICK]),
+      ]
   test('at any moment', { timeout: 3_600_000 }, async () => {
     const folder = await workplace()
-    const started = performance.now()
-    await run(folder, 'prune', model, ...args, '-o', 'whole')
-    const took = performance.now() - started
-    for (let left = Number(process.env.FASP_KILLS ?? 4); left > 0; left--) {
-      const output = `out${left}`
-      const again = ['prune', model, ...args, '-o', output, '--save-every', '0']
-      for (const how of [[], ['--resume']]) {
-        const moment = setTimeout(took * random())
-        await fasp([...again, ...how], { folder, onStart: child => void moment.then(() => child.kill('SIGKILL')) })
-      }
-      if (!existsSync(join(folder, output))) await run(folder, ...again, '--resume')
-      expect(await contents(join(folder, output))).toEqual(await contents(join(folder, 'whole')))
-      expect(states(folder)).toEqual([])
+    await familyFolder('qwen3_moe', join(folder, 'mixture'))
+    const whole = new Map<string, Awaited<ReturnType<typeof timed>>>()
+    let count = 0
+    for (let i = 0; i < kills; i++) {
+      const args = ['prune', ...runs[i % runs.length], '-s', '0.3']
+      const name = args.join(' ')
+      const one = whole.get(name) ?? (await timed(folder, args, `whole${i}/out`)) // names of outputs are in cards
+      whole.set(name, one)
+      count += await killedTwice(folder, one, `${i}/out`)
     }
+    told('prune', count)
   })
 })
 
