@@ -97,6 +97,8 @@ export interface HealRecord {
   readonly batch: number
   readonly lr: number
   readonly train: Trains
+  /** Of low-rank updates, where `train` is 'lora'. */
+  readonly rank?: number
   readonly seed: number
   /** Name of the dense model. */
   readonly dense: string

@@ -160,14 +160,21 @@ function withoutNeurons({ checkpoint, architecture }: Model): Model {
 }
 
 describe('step by step as PyTorch does', () => {
-  const { curves, lr, steps, ...counts } = json(fixture('healing/oracle.json'))
+  const { curves, lr, rank, loraRate, steps, ...counts } = json(fixture('healing/oracle.json'))
   test.each(TINY_NAMES.flatMap(name => TRAINS.map(train => [name, train] as const)))(
     '%s, %s layers',
     async (name, train) => {
       const rows: number[][] = goldenOf(name).calibration_windows.slice(0, counts.windows + counts.heldOut)
       const { windows, ...others } = asWindows(rows.map(row => row.slice(0, counts.length)))
       const [on, heldOut] = [windows.slice(0, counts.windows), windows.slice(counts.windows)]
-      const settings = { lr, train, every: 1, batch: counts.windows, tokens: steps * counts.windows * counts.length }
+      const rates = train === 'lora' ? { lr: loraRate, rank } : { lr }
+      const settings = {
+        ...rates,
+        train,
+        every: 1,
+        batch: counts.windows,
+        tokens: steps * counts.windows * counts.length,
+      }
       await withModel(TINY_MODELS[name], async dense => {
         const { curve } = await healed(withoutNeurons(dense), at(`oracle ${name} ${train}`), {
           ...{ dense: TINY_MODELS[name], calibration: { ...others, windows: on, heldOut }, ...settings },
@@ -210,12 +217,12 @@ describe('stopped, and gone on', () => {
   const options = { tokens: 6 * 2 * 64, batch: 2, every: 2, saveEvery: 0, seed: 2 } as const
 
   /** Runs until `end` events have come. @returns them */
-  async function stopped(from: string, output: string, end: number) {
+  async function stopped(from: string, output: string, end: number, more: Partial<HealOptions> = {}) {
     const events: ProgressEvent[] = []
     const onEvent = (event: ProgressEvent) => {
       if (events.push(event) === end) throw new Stopped()
     }
-    await heal(from, { dense: TINY_LLAMA, output, engine, ...SOME, ...options, onEvent }).catch(error => {
+    await heal(from, { dense: TINY_LLAMA, output, engine, ...SOME, ...options, ...more, onEvent }).catch(error => {
       if (!(error instanceof Stopped)) throw error
     })
     return events
@@ -251,6 +258,19 @@ describe('stopped, and gone on', () => {
     expect(states()).toEqual([])
   })
 
+  test('low-rank updates go on to the same bytes, and to none of another rank', async () => {
+    const lora = { train: 'lora', lr: 1e-3, rank: 4 } as const
+    const all = await stopped(from, at('whole lora'), Infinity, lora)
+    const end = all.findLastIndex(({ type }) => type === 'divergence')
+    await stopped(from, at('stopped lora'), end, lora)
+    const goneOn = (more: Partial<HealOptions>) =>
+      healed(from, at('stopped lora'), { ...options, ...lora, ...more, resume: true })
+    await expect(goneOn({ rank: 8 })).rejects.toThrow(/holds the state of another run: rank is 8, there 4/)
+    await goneOn({})
+    for (const [i, bytes] of files('stopped lora').entries())
+      expect(Buffer.compare(bytes, files('whole lora')[i])).toBe(0)
+  })
+
   test('with another option, text or model it is refused, and the state stays', async () => {
     await stopped(from, at('later'), 25)
     const [state] = states()
@@ -276,6 +296,38 @@ test('of FFNs alone: attention stays as it was', async () => {
     const [old, now] = [await before.checkpoint.tensors.bytes(name), await after.checkpoint.tensors.bytes(name)]
     expect(Buffer.compare(old, now) === 0, name).toBe(!name.includes('.mlp.'))
   }
+})
+
+describe('by low-rank updates', () => {
+  test.each([
+    ['padded', 'magnitude'],
+    ['compact with biases', 'flap:layout=compact'],
+  ])('nearer, the same bytes again and in scratch files, zeros and biases stay: %s', async (layout, method) => {
+    const from = await pruned(method)
+    const by = (name: string, options: Partial<HealOptions> = {}) =>
+      healed(from, at(`${layout} ${name}`), { train: 'lora', lr: undefined, ...options })
+    const { kl } = await by('lora')
+    expect(kl.after).toBeLessThan(kl.before)
+    await by('lora again')
+    await by('lora scratch', { memory: 0 })
+    await by('lora of another rank', { rank: 2, train: undefined })
+    const weights = (name: string) => readFileSync(at(`${layout} ${name}/model.safetensors`))
+    expect(Buffer.compare(weights('lora again'), weights('lora'))).toBe(0)
+    expect(Buffer.compare(weights('lora scratch'), weights('lora'))).toBe(0)
+    const record = (name: string) => json(at(`${layout} ${name}/fasp.json`)).healed
+    expect(record('lora')).toMatchObject({ train: 'lora', rank: 16, lr: 1e-3, kl })
+    expect(record('lora of another rank')).toMatchObject({ train: 'lora', rank: 2 })
+    await using before = await openModel(from)
+    await using after = await openModel(at(`${layout} lora`))
+    const [old, now] = [before, after].map(({ checkpoint }) => checkpoint.tensors)
+    expect([...now.tensors.values()]).toEqual([...old.tensors.values()])
+    for (const [name, { shape }] of old.tensors) {
+      const [w, v] = [await old.float32(name), await now.float32(name)]
+      const isLinear = name.includes('.layers.') && shape.length === 2
+      expect(Buffer.compare(await old.bytes(name), await now.bytes(name)) === 0, name).toBe(!isLinear)
+      for (const [i, one] of w.entries()) if (one === 0) expect(v[i]).toBe(0)
+    }
+  })
 })
 
 test('a GGUF file becomes a folder, and that a GGUF file again, which says so', async () => {
@@ -326,7 +378,9 @@ describe('what cannot be healed', () => {
     'no tokens': [{ tokens: 0 }, /^tokens is 0; it must be an integer from 1/],
     'half a step': [{ every: 0.5 }, /^every is 0\.5; it must be an integer from 1/],
     'a rate below 0': [{ lr: -1 }, /^lr is -1; it must be a number from 0 to 1/],
-    LoRA: [{ train: 'lora' as 'all' }, /^train is "lora"; it must be one of all, ffn/],
+    'layers that are none': [{ train: 'head' as 'all' }, /^train is "head"; it must be one of all, ffn, lora/],
+    'a rank of all weights': [{ train: 'all', rank: 8 }, /^rank is of low-rank updates, and train is "all"/],
+    'no rank': [{ train: 'lora', rank: 0 }, /^rank is 0; it must be an integer from 1/],
     'windows that are too long': [
       { calibration: undefined, seqLen: 1000 },
       /^seq-len is 1000; it must be an integer from 2 to 256/,
@@ -336,8 +390,9 @@ describe('what cannot be healed', () => {
     'a number for a folder': [{ output: 3 as unknown as string }, /output is 3; it must be a string/],
   }
   test.each(Object.entries(cases))('%s', async (_, [{ from, ...options }, says]) => {
+    const model = from ?? (await pruned('stock'))
     const before = await snapshot(folder)
-    const healing = healed(from ?? (await pruned('stock')), at('never'), options)
+    const healing = healed(model, at('never'), options)
     await expect(healing).rejects.toThrow(says)
     await expect(healing).rejects.toThrow(FaspError)
     expect(await snapshot(folder)).toEqual(before)
@@ -407,6 +462,6 @@ describe('the command', () => {
     const usage = (args: string[], says: string) => refused(place, ['heal', 'out', ...args], { code: 2, says: [says] })
     await usage(['-o', 'new'], 'no dense model. Say what it was pruned from')
     await usage(['--dense', TINY_LLAMA], 'no output. Say where the healed model goes')
-    await usage(['--train', 'lora'], '--train is "lora"; it must be one of all, ffn')
+    await usage(['--train', 'head'], '--train is "head"; it must be one of all, ffn, lora')
   })
 })

@@ -30,13 +30,18 @@ export default defineCommand({
       help: 'file, wikitext2, c4, hf:org/name:split (or self-written)',
     },
     tokens: { type: 'integer', help: 'to heal on (default 65,536)' },
-    lr: { type: 'number', value: 'rate', help: 'largest rate of learning (default 1e-4)' },
-    train: { type: 'text', choices: TRAINS, help: 'linear layers of all half-blocks, or of FFNs (default all)' },
+    lr: { type: 'number', value: 'rate', help: 'largest rate of learning (default 1e-4, lora 1e-3)' },
+    train: {
+      type: 'text',
+      choices: TRAINS,
+      help: 'all weights, of FFNs, or low-rank updates (default all; above 1 B lora)',
+    },
     overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
     ...RESUME_OPTIONS,
     windows: { type: 'integer', rare: true, help: 'of the texts at most; they come again (default as --tokens)' },
     'seq-len': { type: 'integer', rare: true, help: 'tokens per window (default 512)' },
     'held-out': { type: 'integer', rare: true, help: 'windows a text to measure on (default 4,096 tokens)' },
+    rank: { type: 'integer', rare: true, help: 'of low-rank updates (default 16)' },
     batch: { type: 'integer', rare: true, help: 'windows of a step (default 2,048 tokens)' },
     every: { type: 'integer', rare: true, help: 'steps between measurements (default an eighth of all)' },
     seed: { type: 'integer', rare: true, help: 'of the order of windows, of self-written text (default 0)' },
@@ -50,12 +55,28 @@ export default defineCommand({
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
     const model = modelArgument(positionals)
-    const { dense, output, calibration, tokens, lr, train, overwrite, windows, batch, every, seed, memory } = options
+    const { dense, output, calibration, tokens, lr, train, rank, overwrite, windows, batch, every, seed, memory } =
+      options
     if (!dense) throw new UsageError('no dense model. Say what it was pruned from: --dense <model>.')
     if (!output) throw new UsageError('no output. Say where the healed model goes: -o <folder>.')
     const result = await showProgress(
       healEvents(model, {
-        ...{ dense, output, calibration, tokens, lr, train, overwrite, windows, batch, every, seed, memory, signal },
+        ...{
+          dense,
+          output,
+          calibration,
+          tokens,
+          lr,
+          train,
+          rank,
+          overwrite,
+          windows,
+          batch,
+          every,
+          seed,
+          memory,
+          signal,
+        },
         ...{ seqLen: options['seq-len'], heldOut: options['held-out'], engine: engineOptions(options) },
         ...{ resume: options.resume, saveEvery: options['save-every'] },
       }),

@@ -18,13 +18,13 @@ export interface Adam {
 }
 
 /**
- * Step number `step` from 1 on, in place. A weight that is 0 stays 0: what a padded layout has in the places of what was removed.
- * @param scale of the gradients
+ * Step number `step` from 1 on, in place.
+ * @param scale of the gradients @param zerosStay a weight that is 0 stays 0: what a padded layout has in the places of what was removed
  */
-export function adamStep({ w, g, m, v }: Adam, step: number, rate: number, scale = 1): void {
+export function adamStep({ w, g, m, v }: Adam, step: number, rate: number, scale = 1, zerosStay = true): void {
   const [ofMean, ofSquare] = [1 - BETA1 ** step, 1 - BETA2 ** step]
   for (let i = 0; i < w.length; i++) {
-    if (w[i] === 0) continue
+    if (zerosStay && w[i] === 0) continue
     const gradient = scale * g[i]
     m[i] = BETA1 * m[i] + (1 - BETA1) * gradient
     v[i] = BETA2 * v[i] + (1 - BETA2) * gradient * gradient

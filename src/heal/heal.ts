@@ -26,9 +26,11 @@ export interface HealSteps {
   /** Largest rate of learning. */
   readonly lr: number
   readonly train: Trains
+  /** Of the low-rank updates, where `train` is 'lora'. */
+  readonly rank?: number
   /** Steps between two measurements. */
   readonly every: number
-  /** Of the order of the windows. */
+  /** Of the order of the windows, and of the first values of low-rank updates. */
   readonly seed: number
 }
 
@@ -87,13 +89,14 @@ export async function* heal(
   model: Model,
   dense: Model,
   { windows, heldOut }: HealWindows,
-  { steps, batch, lr, train, every, seed }: HealSteps,
+  { steps, batch, lr, train, rank, every, seed }: HealSteps,
   typeOf: (name: string) => FloatDType,
   saved: Saved = UNSAVED,
 ): AsyncGenerator<ProgressEvent, Healed> {
   const { engine, signal } = context
   const { halves, vocabularySize } = model.architecture
-  const { trained, weights } = await TrainedWeights.open(context, model, trainedHalves(halves, train))
+  const updates = rank ? { rank, seed } : undefined
+  const { trained, weights } = await TrainedWeights.open(context, model, trainedHalves(halves, train), updates)
   const sums = await trained.room()
   const [means, squares] = [await trained.room(), await trained.room()]
   const distance = yield* Distance.open(context, dense, heldOut)
@@ -139,15 +142,15 @@ export async function* heal(
       model,
       these.map(w => windows[w]),
       loss,
-      async ({ half }, of) => {
-        norm += await trained.keep(sums, half, of)
+      async (half, of) => {
+        norm += await trained.keep(sums, weights, half, of)
       },
       { weights: of => trained.read(weights, of), wanted: trained.isTrained },
     )
     if (!Number.isFinite(norm)) return { ended: true }
     const [rate, scale] = [rateOf(step, steps, lr), clipping(norm)]
     await trained.change({ w: weights, g: sums, m: means, v: squares }, ['w', 'm', 'v'], of =>
-      adamStep(of, step, rate, scale),
+      adamStep(of, step, rate, scale, !rank),
     )
     if (step % every !== 0 && step !== steps) return {}
     const written = trained.read(weights, halves, (values, name) => asStored(values, typeOf(name)))

@@ -9,7 +9,7 @@ import { largestSize, type Trains, trainedHalves, trainedSize } from './trained.
 
 /** Node, ONNX Runtime and its sessions, and arrays that are not collected yet. */
 const BASE_BYTES = 5e8
-/** Of each weight in float32: itself, its gradient, the two of Adam, the best so far. */
+/** Of each number that is trained, in float32: itself, its gradient, the two of Adam, the best so far. */
 const OF_A_WEIGHT = 5
 /** Arrays as long as the largest half-block at a time: of its forms and gradients, and of each in scratch files a part. */
 const OF_A_HALF = 9
@@ -25,17 +25,17 @@ export interface Need {
   readonly work: number
 }
 
-/** @param tokens of all windows that are trained on, of those held out, of a step, and of a window */
+/** @param rank of low-rank updates, where these are trained @param tokens of all windows that are trained on, of those held out, of a step, and of a window */
 export function healNeed(
   { architecture: a }: Pick<Model, 'architecture'>,
   { architecture: dense }: Pick<Model, 'architecture'>,
-  train: Trains,
+  { train, rank }: { readonly train: Trains; readonly rank?: number },
   tokens: { readonly all: number; readonly heldOut: number; readonly step: number; readonly window: number },
 ): Need {
   const halves = trainedHalves(a.halves, train)
   const row = 4 * a.hiddenSize
   const cache = tokens.all * teacherBytes(a.vocabularySize)
-  const weights = 4 * OF_A_WEIGHT * trainedSize(halves)
+  const weights = 4 * OF_A_WEIGHT * trainedSize(halves, rank)
   const streams = row * (tokens.all + 2 * tokens.heldOut + (a.halves.length + 2) * tokens.step)
   const run = Math.max(TOKENS_PER_RUN, tokens.window)
   const width = Math.max(...dense.halves.map(hiddenWidth))

@@ -1,5 +1,6 @@
 // The weights that healing changes, in float32, and what Adam keeps of each: half-block after half-block in memory, and beyond a budget in
-// scratch files. They lie as half-blocks compute with them (forward/weights.ts); `storedTensors` gives them as files have them.
+// scratch files. They lie as half-blocks compute with them (forward/weights.ts); `storedTensors` gives them as files have them. Where low-rank
+// updates are trained (lora.ts) these lie there, and weights are made of them and of those of the checkpoint as they pass by.
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
 import type { Floats, TensorSource } from '../formats/tensors.ts'
 import type { Activations, Batch } from '../forward/activations.ts'
@@ -7,16 +8,33 @@ import type { Context } from '../forward/context.ts'
 import { type HalfWeights, type LinearWeights, readHalf } from '../forward/weights.ts'
 import { pick, pickRows, scatterRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
-import { type HalfBlock, hiddenWidth, linearsOf, storedInputs, storedRows, withValues } from '../model/half-block.ts'
+import {
+  type HalfBlock,
+  hiddenWidth,
+  type Linear,
+  linearsOf,
+  storedInputs,
+  storedRows,
+  withValues,
+} from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
+import { randomNumbers } from '../random.ts'
 import type { HalfGradients } from './backward.ts'
+import { beginUpdates, type Update, updated, updateGradients, updateSize, updatesOf } from './lora.ts'
 
-/** What is trained: the linear layers of all half-blocks, or of FFNs alone. Embedding, norms and head stay. */
-export const TRAINS = ['all', 'ffn'] as const
+/** What is trained: the linear layers of all half-blocks, or of FFNs alone, or low-rank updates of all. Embedding, norms and head stay. */
+export const TRAINS = ['all', 'ffn', 'lora'] as const
 export type Trains = (typeof TRAINS)[number]
 
+/** Low-rank updates in the place of weights. */
+export interface LowRank {
+  readonly rank: number
+  /** Of their first values. */
+  readonly seed: number
+}
+
 export const trainedHalves = (halves: readonly HalfBlock[], train: Trains): HalfBlock[] =>
-  halves.filter(({ kind }) => train === 'all' || kind === 'ffn')
+  halves.filter(({ kind }) => train !== 'ffn' || kind === 'ffn')
 
 type Linears = Pick<HalfGradients, 'inputs' | 'output'>
 
@@ -24,14 +42,19 @@ type Linears = Pick<HalfGradients, 'inputs' | 'output'>
 const wideHalf = (half: HalfBlock): HalfBlock =>
   half.kind === 'ffn' ? half : withValues(half, new Array<number>(half.kvHeads).fill(half.headSize))
 
-const sizeOf = (half: HalfBlock): number =>
-  linearsOf(wideHalf(half)).reduce((sum, { in: columns, out, bias }) => sum + out * (columns + (bias ? 1 : 0)), 0)
+const layersOf = (half: HalfBlock): Linear[] => linearsOf(wideHalf(half))
 
-/** Numbers that are trained of these half-blocks. */
-export const trainedSize = (halves: readonly HalfBlock[]): number => halves.reduce((sum, half) => sum + sizeOf(half), 0)
+const sizeOf = (half: HalfBlock, rank?: number): number =>
+  rank
+    ? updateSize(layersOf(half), rank)
+    : layersOf(half).reduce((sum, { in: columns, out, bias }) => sum + out * (columns + (bias ? 1 : 0)), 0)
 
-/** The most of one half-block. */
-export const largestSize = (halves: readonly HalfBlock[]): number => Math.max(...halves.map(sizeOf))
+/** Numbers that are trained of these half-blocks. @param rank of low-rank updates, where these are */
+export const trainedSize = (halves: readonly HalfBlock[], rank?: number): number =>
+  halves.reduce((sum, half) => sum + sizeOf(half, rank), 0)
+
+/** Weights and biases of the largest half-block. */
+export const largestSize = (halves: readonly HalfBlock[]): number => Math.max(...halves.map(half => sizeOf(half)))
 
 const arraysOf = ({ inputs, output }: Linears): Floats[] =>
   [...inputs, output].flatMap(({ weight, bias }) => (bias ? [weight, bias] : [weight]))
@@ -47,7 +70,7 @@ function viewed(half: HalfBlock, all: Floats): Linears {
     end += length
     return all.subarray(end - length, end)
   }
-  const layers = linearsOf(wideHalf(half)).map(
+  const layers = layersOf(half).map(
     ({ in: columns, out, bias }): LinearWeights => ({
       weight: take(out * columns),
       bias: bias ? take(out) : undefined,
@@ -96,21 +119,28 @@ export class TrainedWeights {
     readonly context: Context,
     readonly model: Model,
     readonly halves: readonly HalfBlock[],
+    readonly rank?: number,
   ) {
     let start = 0
     for (const half of halves) {
-      const tokens = sizeOf(half)
+      const tokens = sizeOf(half, rank)
       this.#batches.set(keyOf(half), { windows: 1, start, tokens })
       start += tokens
     }
   }
 
-  /** @param halves those that are trained @returns with their weights, as they are in the checkpoint */
-  static async open(context: Context, model: Model, halves: readonly HalfBlock[]) {
-    const trained = new TrainedWeights(context, model, halves)
+  /** @param halves those that are trained @returns with their weights, as they are in the checkpoint, or updates that change nothing yet */
+  static async open(context: Context, model: Model, halves: readonly HalfBlock[], updates?: LowRank) {
+    const trained = new TrainedWeights(context, model, halves, updates?.rank)
     const weights = await trained.room()
+    const random = randomNumbers(updates?.seed ?? 0)
     for (const half of halves) {
       context.signal?.throwIfAborted()
+      if (updates) {
+        beginUpdates(layersOf(half), updates.rank, weights.room(trained.#of(half)), random)
+        await weights.store(trained.#of(half))
+        continue
+      }
       const stored = await readHalf(model, half)
       trained.#norms.set(keyOf(half), stored.norms)
       join(stored, weights.room(trained.#of(half)))
@@ -146,9 +176,8 @@ export class TrainedWeights {
         yield await readHalf(this.model, half)
         continue
       }
-      const norms = this.#norms.get(keyOf(half))!
+      const { norms, ...linears } = await this.#weights(half, await values.load(this.#of(half)))
       const names = namesOf(half)
-      const linears = viewed(half, await values.load(this.#of(half)))
       const arrays = arraysOf(linears).map((array, i) => change(array, names[i]))
       let next = 0
       const changed = ({ bias }: LinearWeights): LinearWeights => ({
@@ -160,13 +189,35 @@ export class TrainedWeights {
     }
   }
 
-  /** Keeps the gradients of a half-block. @returns the sum of their squares */
-  async keep(gradients: Activations, half: HalfBlock, of: Linears): Promise<number> {
-    const room = gradients.room(this.#of(half))
-    join(of, room)
+  /** What a half-block computes with, of its part of the values. */
+  async #weights(half: HalfBlock, all: Floats): Promise<Linears & Pick<HalfWeights, 'norms'>> {
+    const { rank, context } = this
+    if (!rank) return { ...viewed(half, all), norms: this.#norms.get(keyOf(half))! }
+    const { norms, ...stored } = await readHalf(this.model, half)
+    const updates = updatesOf(layersOf(half), rank, all)
+    const linear = async ({ weight, bias }: LinearWeights, update: Update): Promise<LinearWeights> => ({
+      weight: await updated(context.engine.linalg, weight, update, rank),
+      bias,
+    })
+    const inputs: LinearWeights[] = []
+    for (const [i, layer] of stored.inputs.entries()) inputs.push(await linear(layer, updates[i]))
+    return { norms, inputs, output: await linear(stored.output, updates.at(-1)!) }
+  }
+
+  /** Keeps the gradients of a half-block. @param weights it, of `values` @param of used up @returns the sum of their squares */
+  async keep(gradients: Activations, values: Activations, weights: HalfWeights, of: Linears): Promise<number> {
+    const { rank } = this
+    const batch = this.#of(weights.half)
+    const room = gradients.room(batch)
+    if (rank) {
+      const [layers, { linalg }] = [layersOf(weights.half), this.context.engine]
+      const [updates, to] = [await values.load(batch), room].map(all => updatesOf(layers, rank, all))
+      const [own, its] = [weights, of].map(({ inputs, output }) => [...inputs, output].map(({ weight }) => weight))
+      for (const i of layers.keys()) await updateGradients(linalg, own[i], its[i], updates[i], to[i], rank)
+    } else join(of, room)
     let squares = 0
     for (let i = 0; i < room.length; i++) squares += room[i] * room[i] // several times as fast as by `of`
-    await gradients.store(this.#of(half))
+    await gradients.store(batch)
     return squares
   }
 
@@ -195,7 +246,7 @@ export class TrainedWeights {
     let last: { half: HalfBlock; stored: Map<string, Floats> } | undefined
     const valuesOf = async (name: string, half: HalfBlock) => {
       if (last?.half !== half) {
-        const linears = viewed(half, (await values.load(this.#of(half))).slice())
+        const linears = await this.#weights(half, (await values.load(this.#of(half))).slice())
         last = { half, stored: storedTensors(half, linears) }
       }
       return last.stored.get(name)!

@@ -14,7 +14,7 @@ import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { checkHealed, heal } from '../heal/heal.ts'
 import { healNeed } from '../heal/need.ts'
-import { TRAINS, type Trains } from '../heal/trained.ts'
+import { TRAINS, type Trains, trainedHalves, trainedSize } from '../heal/trained.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
@@ -60,13 +60,18 @@ export interface HealOptions extends EngineChoice {
   readonly heldOut?: number
   /** Windows of a step. @default as many as make 2048 tokens */
   readonly batch?: number
-  /** Largest rate of learning, after 5 % of the steps; in the last a tenth of it is left. @default 1e-4 */
+  /** Largest rate of learning, after 5 % of the steps; in the last a tenth of it is left. @default 1e-4; of low-rank updates 1e-3 */
   readonly lr?: number
-  /** Linear layers whose weights change. @default 'all' */
+  /**
+   * Linear layers whose weights change: of all half-blocks, or of FFNs; or of all by low-rank updates, which take little memory of their own and
+   * are merged at the end. @default 'all'; 'lora' where that would be more than 10⁹ weights, or `rank` is given
+   */
   readonly train?: Trains
+  /** Of low-rank updates. @default 16 */
+  readonly rank?: number
   /** Steps between two measurements on held-out windows. @default an eighth of all */
   readonly every?: number
-  /** Of the order of the windows, and of text that the model writes. @default 0 */
+  /** Of the order of the windows, of text that the model writes, and of the first values of low-rank updates. @default 0 */
   readonly seed?: number
   /**
    * Go on from the last step that a run into the same output had saved which was stopped or killed: to the same bytes. It is refused where that
@@ -88,12 +93,16 @@ export interface HealResult extends HealRecord {
   readonly seconds: number
 }
 
-const DEFAULTS = { tokens: 65536, seqLen: 512, heldOutTokens: 4096, stepTokens: 2048, lr: 1e-4, memory: 4 } as const
+const DEFAULTS = { tokens: 65536, seqLen: 512, heldOutTokens: 4096, stepTokens: 2048, memory: 4 } as const
+const RATES: Readonly<Record<Trains, number>> = { all: 1e-4, ffn: 1e-4, lora: 1e-3 }
+const RANK = 16
+/** More weights than this are trained by low-rank updates, unless the user says otherwise: each takes 20 bytes. */
+const MOST_WEIGHTS = 1e9
 /** Measurements of a run. */
 const MEASUREMENTS = 8
 
 export async function* healEvents(source: string | Model, options: HealOptions): Progress<HealResult> {
-  const { output, overwrite = false, signal, lr = DEFAULTS.lr, train = 'all', seed = 0, resume = false } = options
+  const { output, overwrite = false, signal, seed = 0, resume = false } = options
   const budget = (options.memory ?? DEFAULTS.memory) * 2 ** 30
   check(options)
   if (resume && (typeof source !== 'string' || typeof options.dense !== 'string'))
@@ -108,11 +117,12 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   await using dense = yield* nodeVerbs.openModel(options.dense, { signal })
   const { engine } = chosen
   checkHealed(model, dense)
+  const training = trainingOf(options, model)
   const size = sizesOf(options, input, [model, dense])
   const of = (windows: number) => windows * size.seqLen
   const heldOut = of(made ? size.heldOut : size.heldOut * (texts?.length ?? 1))
   const tokens = { all: of(size.windows), heldOut, step: of(size.batch), window: size.seqLen }
-  const need = healNeed(model, dense, train, tokens)
+  const need = healNeed(model, dense, training, tokens)
   checkMemory('heal', model.checkpoint.name, Math.min(need.held, budget) + need.work, engine.facts.threads)
   checkOwnText({ model: dense, options: size, source: calibrationSource(input) })
 
@@ -137,7 +147,8 @@ export async function* healEvents(source: string | Model, options: HealOptions):
       const stepTokens = size.batch * seqLen
       const steps = Math.max(1, Math.floor(size.tokens / stepTokens))
       const every = options.every ?? Math.ceil(steps / MEASUREMENTS)
-      const settings = { steps, batch: size.batch, lr, train, seed }
+      const settings = { steps, batch: size.batch, ...training, seed }
+      if (training.train === 'lora' && !options.train && !options.rank) yield notice(BY_LORA)
       yield notice(`The dense model's probabilities take ${bytes(need.cache)}, in memory or beside the output.`)
       const healed = yield* heal(
         { engine, pool, signal },
@@ -176,7 +187,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
     const windows = made && hashOf(made)
     const { every } = options
     return identityOf(
-      { healing: hashes, ...size, lr, train, seed, every, calibration: read, calibrationWindows: windows },
+      { healing: hashes, ...size, ...training, seed, every, calibration: read, calibrationWindows: windows },
       engine.facts,
     )
   }
@@ -185,6 +196,16 @@ export async function* healEvents(source: string | Model, options: HealOptions):
 const AS_IT_IS = { to: 'huggingface' } as const
 const NONE_HELD_OUT =
   'no window is left to measure on, and nothing would tell what healing is worth. Give more text, a --held-out above 0, or a smaller --seq-len.'
+
+const BY_LORA =
+  'It has more than a billion weights in linear layers: low-rank updates of them are trained (--train lora). --train all moves each weight, and takes 20 bytes for it.'
+
+/** What is trained, and how fast. */
+function trainingOf({ train, rank, lr }: HealOptions, { architecture: { halves } }: Model) {
+  const isLarge = trainedSize(trainedHalves(halves, 'all')) > MOST_WEIGHTS
+  const chosen = train ?? (rank || isLarge ? 'lora' : 'all')
+  return { train: chosen, ...(chosen === 'lora' && { rank: rank ?? RANK }), lr: lr ?? RATES[chosen] }
+}
 
 /** All of this before a long download. */
 function check({
@@ -195,6 +216,7 @@ function check({
   batch,
   lr,
   train,
+  rank,
   every,
   seed,
   memory,
@@ -209,14 +231,19 @@ function check({
     ['windows', windows, 1e6],
     ['batch', batch, 1e4],
     ['every', every, 1e9],
+    ['rank', rank, 4096],
     ['held-out', heldOut, 1000],
   ] as const
   for (const [name, value = 1, most] of counts) checkRange(name, value, 1, most, true)
   checkRange('seed', seed ?? 0, 0, 2 ** 32 - 1, true)
-  checkRange('lr', lr ?? DEFAULTS.lr, 0, 1, false)
+  checkRange('lr', lr ?? 0, 0, 1, false)
   checkRange('memory', memory ?? 0, 0, 1e6, false)
   checkRange('save-every', saveEvery ?? 0, 0, 1e9, false)
   if (train !== undefined && !TRAINS.includes(train)) throw notOneOf('train', train, TRAINS)
+  if (rank !== undefined && train !== undefined && train !== 'lora')
+    throw new UsageError(
+      `rank is of low-rank updates, and train is "${train}". Leave one of them out, or train "lora".`,
+    )
 }
 
 /** Windows and tokens, where the user does not say. */

@@ -32,7 +32,7 @@ const EXPORT: Shape<ExportPathOptions> = {
 const HEAL: Shape<HealOptions> = {
   ...{ ...ENGINE, dense: ['string', 'object'], output: 'string', overwrite: 'boolean', tokens: 'number' },
   ...{ calibration: ['texts', 'object'], windows: 'number', seqLen: 'number', heldOut: 'number', batch: 'number' },
-  ...{ lr: 'number', train: 'string', every: 'number', seed: 'number', memory: 'number' },
+  ...{ lr: 'number', train: 'string', rank: 'number', every: 'number', seed: 'number', memory: 'number' },
   ...{ resume: 'boolean', saveEvery: 'number' },
 }
 const COMPARE: Shape<CompareOptions> = {
