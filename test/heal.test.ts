@@ -19,6 +19,8 @@ import {
   type HealOptions,
   heal,
   inspect,
+  loadTokenizer,
+  logits,
   type Model,
   openModel,
   type ProgressEvent,
@@ -327,6 +329,94 @@ describe('by low-rank updates', () => {
       expect(Buffer.compare(await old.bytes(name), await now.bytes(name)) === 0, name).toBe(!isLinear)
       for (const [i, one] of w.entries()) if (one === 0) expect(v[i]).toBe(0)
     }
+  })
+})
+
+describe('with a part of the vocabulary', () => {
+  const ids = goldenOf('tiny-llama').calibration_windows.flat()
+  const place = at('part')
+  let text: string
+  beforeAll(async () => {
+    text = await withModel(TINY_LLAMA, async ({ checkpoint }) => loadTokenizer(checkpoint).decode(ids))
+    const story = { name: 'story', text: async () => text }
+    const vocabulary = { keep: [story], size: 600 }
+    const options = { sparsity: 0.3, method: 'magnitude', windows: 4, seqLen: 64, output: place, engine }
+    await prune(TINY_LLAMA, { ...options, calibration: [story], vocabulary })
+  })
+
+  test('it goes by the probabilities that the dense model gives these tokens, by their sum', async () => {
+    await using dense = await openModel(TINY_LLAMA)
+    await using before = await openModel(place)
+    const all = loadTokenizer(before.checkpoint).encode(text)
+    const rows = Array.from({ length: 28 }, (_, i) => Array.from(all.subarray(64 * i, 64 * (i + 1))))
+    const calibration = windowsOf(rows.map(row => [...row, ...Array(192).fill(0)])) // a window of each
+    const windows = rows.map(row => Int32Array.from(row))
+    const given = { ...calibration, windows: windows.slice(0, 24), heldOut: windows.slice(24) }
+    const { kl } = await healed(place, `${place} healed`, { calibration: given })
+    expect(kl.after).toBeLessThan(kl.before)
+    await using after = await openModel(`${place} healed`)
+    const tokens = ({ checkpoint: { tokenizer } }: Model) => {
+      const { model, added_tokens: added } = tokenizer as {
+        model: { vocab: Record<string, number> }
+        added_tokens: { content: string; id: number }[]
+      }
+      return { ...model.vocab, ...Object.fromEntries(added.map(({ content, id }) => [content, id])) }
+    }
+    const [places, of] = [tokens(before), tokens(dense)]
+    const kept = Object.entries(places)
+      .sort(([, a], [, b]) => a - b)
+      .map(([token]) => of[token])
+    expect(kept).toHaveLength(before.architecture.vocabularySize)
+    expect(kept.length).toBeLessThanOrEqual(600)
+    const probabilities = (row: number[]) => {
+      const total = row.reduce((sum, z) => sum + Math.exp(z), 0)
+      return row.map(z => Math.exp(z) / total)
+    }
+    for (const [model, expected] of [
+      [before, kl.before],
+      [after, kl.after],
+    ] as const) {
+      let sum = 0
+      for (const window of given.heldOut) {
+        const p = await logits(
+          dense,
+          engine,
+          window.map(id => kept[id]),
+        )
+        const q = await logits(model, engine, window)
+        for (let row = 0; row < window.length; row++) {
+          const [whole, part] = [p, q].map(all => [
+            ...all.subarray((row * all.length) / 64, ((row + 1) * all.length) / 64),
+          ])
+          const [ps, qs] = [probabilities(kept.map(id => whole[id])), probabilities(part)]
+          sum += ps.reduce((total, one, i) => total + one * Math.log(one / qs[i]), 0)
+        }
+      }
+      expect(sum / (64 * given.heldOut.length)).toBeCloseTo(expected, 5)
+    }
+  })
+
+  test('texts are tokenised by its tokenizer', async () => {
+    const story = { name: 'story', text: async () => text }
+    const options = { calibration: [story], seqLen: 64, heldOut: 2, windows: 12 }
+    const { kl } = await healed(place, `${place} by text`, options)
+    expect(kl.after).toBeLessThan(kl.before)
+  })
+
+  test('tokens that the dense model has not are named', async () => {
+    await cp(place, at('part renamed'), { recursive: true })
+    const path = at('part renamed/tokenizer.json')
+    const tokenizer = json(path)
+    const [[token]] = Object.entries<number>(tokenizer.model.vocab).filter(([, id]) => id === 500)
+    tokenizer.model.vocab.unheardOf = tokenizer.model.vocab[token]
+    delete tokenizer.model.vocab[token]
+    tokenizer.model.merges = tokenizer.model.merges.filter(
+      (merge: string | string[]) => ![merge].flat().join(' ').includes(token),
+    )
+    writeFileSync(path, JSON.stringify(tokenizer))
+    await expect(healed(at('part renamed'), at('never'))).rejects.toThrow(
+      /its token 500, "unheardOf", is not in that of .*tiny-llama\. Give the model that it was pruned from/,
+    )
   })
 })
 

@@ -69,7 +69,7 @@ export function checkHealed(pruned: Model, dense: Model): void {
   ] as const)
     if (ours !== theirs)
       throw new UsageError(
-        `${name} has ${what} of ${ours}, and ${denseName} of ${theirs}. Give the model that it was pruned from as --dense; what has lost a part of its vocabulary cannot be healed yet.`,
+        `${name} has ${what} of ${ours}, and ${denseName} of ${theirs}. Give the model that it was pruned from as --dense.`,
       )
 }
 

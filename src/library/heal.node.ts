@@ -24,6 +24,7 @@ import { type CalibrationInput, calibration, calibrationSource, textsOrWindows }
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { Windows } from '../text/windows.ts'
 import { VERSION } from '../version.ts'
+import { withVocabularyOf } from '../vocabulary/same-vocabulary.ts'
 import { healedCard, modelCard } from '../write/card.ts'
 import { checkOutput, isGgufFile, OWN_MARK } from '../write/place.node.ts'
 import { openResumable } from '../write/resumable.node.ts'
@@ -46,8 +47,8 @@ export interface HealOptions extends EngineChoice {
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
   /**
-   * Texts, text files (.txt, .jsonl, .parquet, .gz of these) or names of data sets, in equal shares; or windows, ready made, with some that are
-   * held out. @default the dense model writes its own text
+   * Texts, text files (.txt, .jsonl, .parquet, .gz of these) or names of data sets, in equal shares; or windows, ready made, of ids of the pruned
+   * model, with some that are held out. @default the dense model writes its own text
    */
   readonly calibration?: readonly TextInput[] | Windows
   /** Tokens to heal on, those of windows that come again counted again. @default 65,536; of the windows given each once */
@@ -114,8 +115,9 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const input: CalibrationInput = { windows: made, texts }
   await using chosen = choose(options)
   await using model = yield* nodeVerbs.openModel(source, { signal })
-  await using dense = yield* nodeVerbs.openModel(options.dense, { signal })
+  await using whole = yield* nodeVerbs.openModel(options.dense, { signal })
   const { engine } = chosen
+  const dense = withVocabularyOf(whole, model)
   checkHealed(model, dense)
   const training = trainingOf(options, model)
   const size = sizesOf(options, input, [model, dense])
