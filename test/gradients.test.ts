@@ -16,7 +16,7 @@ import { type HalfWeights, type LinearWeights, readHalves } from '../src/forward
 import type { HalfGradients } from '../src/heal/backward.ts'
 import { gradients } from '../src/heal/gradients.ts'
 import { crossEntropy, divergenceFrom, type RowLoss, throughHead } from '../src/heal/loss.ts'
-import { type HalfBlock, type NormRole, storedInputs, storedRows } from '../src/model/half-block.ts'
+import { type HalfBlock, type NormRole, plainHalves, storedInputs, storedRows } from '../src/model/half-block.ts'
 import type { Model } from '../src/model/model.ts'
 import { randomNumbers } from '../src/random.ts'
 import { familyFolder, VOCABULARY } from './families.ts'
@@ -47,10 +47,14 @@ const ROUNDING = 1e-6
 const square = (x: Floats) => x.reduce((sum, v) => sum + v * v, 0)
 
 /** Gradients as tensors are stored, by their names from `layers.` on. */
-function stored({ half }: HalfWeights, { inputs, output, norms }: HalfGradients): Map<string, Floats> {
+function stored(half: HalfBlock, { inputs, output, norms, experts }: HalfGradients): Map<string, Floats> {
   const found = new Map<string, Floats>()
   const put = (name: string, part: string, data: Floats) =>
     found.set(`${name.slice(name.indexOf('layers.'))}.${part}`, data)
+  if (half.kind === 'ffn' && half.experts) {
+    put(half.experts.router.name, 'weight', experts!.router)
+    return new Map([...found, ...plainHalves(half).flatMap((one, e) => [...stored(one, experts!.of[e])])])
+  }
   for (const [name, slices] of [...storedInputs(half), [half.output.name, undefined] as const]) {
     const layers = slices?.map(i => inputs[i]) ?? [output]
     for (const part of ['weight', 'bias'] as const) {
@@ -80,7 +84,7 @@ async function allGradients(
   const head = await Head.open(model, engine)
   const found = new Map<string, Floats>()
   const visit = async (weights: HalfWeights, of: HalfGradients) => {
-    for (const [name, data] of stored(weights, of)) found.set(name, data)
+    for (const [name, data] of stored(weights.half, of)) found.set(name, data)
   }
   const mean = await gradients(context, model, windows, throughHead(head, loss), visit, { norms: true })
   return { mean, found }
@@ -195,22 +199,17 @@ test.each([true, false])(
   },
 )
 
-test('of mixtures of experts they are refused', async () => {
-  await withModel(fixture('trained/tiny-mixture'), async model => {
-    const loss = async () => expect.fail('nothing is computed')
-    const all = gradients(memoryContext(engine), model, [Int32Array.of(1, 2, 3)], loss, loss)
-    await expect(all).rejects.toThrow('mixtures of experts')
-  })
-})
-
 /** How much the loss is to change in a test by differences, and how near they are to the gradient. */
 const [CHANGE, NEAR] = [0.001, 0.01]
 
 /** What is made of weights, and of the same part of others. */
 type Each = (of: Floats, other: Floats) => Floats
 
-/** Weights, or gradients, of a half-block part by part. */
-function mapped<T extends HalfGradients>(weights: T, other: HalfGradients, each: Each): T {
+/** Weights, or gradients, of a half-block that is no mixture. */
+type Plain = Pick<HalfGradients, 'norms' | 'inputs' | 'output'>
+
+/** Part by part. */
+function mapped<T extends Plain>(weights: T, other: Plain, each: Each): T {
   const layer = (of: LinearWeights, other: LinearWeights): LinearWeights => ({
     weight: each(of.weight, other.weight),
     bias: of.bias && each(of.bias, other.bias!),

@@ -1,19 +1,34 @@
 // Gradients of what the forward pass runs. The runner of half-blocks and the head make graphs and feeds as always (src/forward); the engine that
 // they have here runs, in place of each graph, the one that differentiate.ts makes of it. So there is no second copy of either.
+// Of a mixture of experts y = x + Σ γ f(x) each expert is an FFN of its own, and the gates γ have the gradients ⟨dy, f(x)⟩.
 // Attention is of products here: the other dialects have operators of ONNX Runtime that have no rules (graphs/attention.ts).
 import { type Engine, type Tensor, type Values, values } from '../engine/engine.ts'
 import type { Run } from '../engine/graph-runtime.ts'
-import { UnsupportedModelError } from '../errors.ts'
 import type { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { Head } from '../forward/head.ts'
-import { HalfBlockRunner } from '../forward/runner.ts'
+import { type Route, routes } from '../forward/routes.ts'
+import { addRows, HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
-import { isBeside } from '../model/half-block.ts'
+import { gatesGraph } from '../graphs/ffn.ts'
+import { pickRows } from '../linalg/scatter.ts'
+import { addTo } from '../linalg/sums.ts'
+import {
+  type Experts,
+  type FfnHalf,
+  graphKey,
+  hiddenSize,
+  isBeside,
+  type Linear,
+  plainHalves,
+} from '../model/half-block.ts'
 import { differentiate } from './differentiate.ts'
 
 /** Gradients of the weights of a half-block, as those lie in it. Norms are left out where nobody asked for theirs. */
-export type HalfGradients = Pick<HalfWeights, 'norms' | 'inputs' | 'output'>
+export interface HalfGradients extends Pick<HalfWeights, 'norms' | 'inputs' | 'output'> {
+  /** Of a mixture, whose own `inputs` and `output` are empty. `norms` of each are those of the mixture. */
+  readonly experts?: { readonly router: Floats; readonly of: readonly HalfGradients[] }
+}
 
 /** What is to be known of a graph. */
 interface Asked {
@@ -26,7 +41,8 @@ interface Asked {
 }
 
 /** Room for the gradients of a half-block, zeros. */
-export function zeroGradients({ inputs, output, norms }: HalfWeights, withNorms = false): HalfGradients {
+export function zeroGradients(weights: HalfWeights, withNorms = false): HalfGradients {
+  const { half, inputs, output, norms: own, experts } = weights
   const zeros = ({ weight, bias }: LinearWeights): LinearWeights => ({
     weight: new Float32Array(weight.length),
     bias: bias && new Float32Array(bias.length),
@@ -35,8 +51,20 @@ export function zeroGradients({ inputs, output, norms }: HalfWeights, withNorms 
     Object.fromEntries(
       Object.entries(feeds).map(([name, w]) => [name, values(new Float32Array(w.data.length), w.shape)]),
     )
-  const ofNorms = Object.entries(withNorms ? norms : {}).map(([role, feeds]) => [role, ofNorm(feeds)])
-  return { norms: Object.fromEntries(ofNorms), inputs: inputs.map(zeros), output: zeros(output) }
+  const ofNorms = Object.entries(withNorms ? own : {}).map(([role, feeds]) => [role, ofNorm(feeds)])
+  const norms = Object.fromEntries(ofNorms)
+  const ofLayer = ({ in: columns, out, bias }: Linear): LinearWeights => ({
+    weight: new Float32Array(out * columns),
+    bias: bias ? new Float32Array(out) : undefined,
+  })
+  const of = () =>
+    plainHalves(half).map(one => ({ norms, inputs: one.inputs.map(ofLayer), output: ofLayer(one.output) }))
+  return {
+    norms,
+    inputs: inputs.map(zeros),
+    output: zeros(output),
+    ...(experts && { experts: { router: new Float32Array(experts.router.length), of: of() } }),
+  }
 }
 
 /** By the names that graphs have for the weights (graphs/layers.ts). */
@@ -56,10 +84,13 @@ function named({ norms, inputs, output }: HalfGradients): Record<string, Floats>
 /** Runs half-blocks backwards, over windows of up to `positions` tokens. */
 export class BackwardRunner {
   readonly #runner: HalfBlockRunner
+  /** Forwards. */
+  readonly #forward: HalfBlockRunner
   #asked?: Asked
 
   constructor(engine: Engine, positions: number) {
     const run = gradientRun(engine, () => this.#asked!)
+    this.#forward = new HalfBlockRunner(engine, positions)
     const products: Engine = {
       ...engine,
       run,
@@ -73,7 +104,6 @@ export class BackwardRunner {
    * From the gradient of what a half-block gives to that of what it takes: `dx` [tokens, d] of the stream before it, and `dread` of the rows
    * that it reads, where those are others. Adds the gradients of its weights to `sums`, where these are given.
    * @param x the stream before it [tokens, d] of `windows` windows @param dy of the stream after it [tokens, d]
-   * @throws UnsupportedModelError for a mixture of experts
    */
   async back(
     weights: HalfWeights,
@@ -83,14 +113,86 @@ export class BackwardRunner {
     sums: HalfGradients | undefined,
     read: Floats = x,
   ) {
-    if (weights.experts)
-      throw new UnsupportedModelError('Gradients of mixtures of experts are not there yet; take a model without them.')
+    if (weights.experts) return { dx: await this.#mixture(weights, x, dy, sums), dread: undefined }
     const dx: Floats = new Float32Array(x.length)
     const dread: Floats | undefined = isBeside(weights.half) ? new Float32Array(x.length) : undefined
     this.#asked = { dy, put: { x: dx, ...(dread && { read: dread }) }, add: sums ? named(sums) : {} }
     await this.#runner.forward(weights, x, windows, read)
     return { dx, dread }
   }
+
+  /** One expert after the other, and the gates. Where tokens go is held as it is: that has no gradient. */
+  async #mixture(w: HalfWeights, x: Floats, dy: Floats, sums: HalfGradients | undefined): Promise<Floats> {
+    const { experts } = w.half as FfnHalf
+    const [d, count] = [hiddenSize(w.half), experts!.router.out]
+    const gates = await this.#gates(w, x)
+    const chosen = routes(gates, experts!)
+    const dGates: Floats = new Float32Array(gates.length)
+    const dx = dy.slice()
+    for (const [e, route] of chosen.entries()) {
+      const { rows, gates: factors } = route
+      if (rows.length === 0) continue
+      const expert = await w.experts!.read(e)
+      const h = await this.#forward.expertHidden(expert, route, x)
+      const update = await this.#forward.expertOutput(expert, wholeOutput(expert), h)
+      const [own, dOwn] = [x, dy].map(all => pickRows(all, rows, d))
+      for (let i = 0, at = 0; i < rows.length; i++) {
+        let along = 0
+        for (const end = at + d; at < end; at++) {
+          along += dOwn[at] * update[at]
+          dOwn[at] *= factors[i]
+        }
+        if (factors[i] > 0) dGates[rows[i] * count + e] = along / factors[i]
+      }
+      const { dx: dExpert } = await this.back(expert, own, 1, dOwn, sums?.experts?.of[e])
+      for (let i = 0; i < dOwn.length; i++) dExpert[i] -= dOwn[i] // the way around the expert
+      addRows(dx, rows, dExpert)
+    }
+    if (experts!.normalised) throughSum(dGates, gates, chosen, experts!)
+    const dOfGates: Floats = new Float32Array(x.length)
+    const { before = {} } = sums?.norms ?? {}
+    const ofNorm = Object.fromEntries(Object.entries(before).map(([name, { data }]) => [name, data]))
+    const add = { ...ofNorm, ...(sums?.experts && { 'router.weight': sums.experts.router }) }
+    await this.#gates(
+      w,
+      x,
+      gradientRun(this.#forward.engine, () => ({ dy: dGates, put: { x: dOfGates }, add })),
+    )
+    addTo(dx, dOfGates)
+    return dx
+  }
+
+  /** Softmax of what the router gives [tokens, experts]. */
+  async #gates({ half, norms, experts }: HalfWeights, x: Floats, run: Run = this.#forward.engine.run): Promise<Floats> {
+    const mixture = (half as FfnHalf).experts!
+    const [d, count] = [hiddenSize(half), mixture.router.out]
+    const gates = new Float32Array((x.length / d) * count)
+    const feeds = {
+      ...norms.before,
+      'router.weight': values(experts!.router, [count, d]),
+      x: values(x, [x.length / d, d]),
+    }
+    const outputs = { gates: values(gates, [x.length / d, count]) }
+    await run(`gates ${count} ${graphKey(half)}`, () => gatesGraph(half, mixture), feeds, outputs)
+    return gates
+  }
+}
+
+/** From gradients by γ = p / Σ p of the experts that a token goes to, to those by p, in place: (dγ − Σ γ dγ) / Σ p. */
+function throughSum(d: Floats, gates: Floats, chosen: readonly Route[], { router: { out: count } }: Experts): void {
+  const tokens = gates.length / count
+  const [sums, means] = [new Float64Array(tokens), new Float64Array(tokens)]
+  const each = (visit: (at: number, token: number, factor: number) => void) => {
+    for (const [e, { rows, gates }] of chosen.entries())
+      for (const [i, token] of rows.entries()) visit(token * count + e, token, gates[i])
+  }
+  each((at, token, factor) => {
+    sums[token] += gates[at]
+    means[token] += factor * d[at]
+  })
+  each((at, token) => {
+    d[at] = (d[at] - means[token]) / sums[token]
+  })
 }
 
 /** From the gradient of logits `dy` [n, vocabulary] to that of the rows `x` [n, d] that they come from by a head. */

@@ -2,14 +2,13 @@
 // where memory is little), and the way back, from the last to the first, computes each half-block once more, gradients of its weights with it.
 // Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, with the half-blocks as its segments.
 // Of parallel halves y = x + attention(x) + ffn(x) both read x: the gradient that comes from the FFN's reading waits for that of attention.
-import { UnsupportedModelError } from '../errors.ts'
 import type { Activations } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows, Stream } from '../forward/stream.ts'
 import { type HalfWeights, readHalves } from '../forward/weights.ts'
 import { addTo } from '../linalg/sums.ts'
-import { expertCount, type HalfBlock, isBeside } from '../model/half-block.ts'
+import { type HalfBlock, isBeside } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { BackwardRunner, type HalfGradients, zeroGradients } from './backward.ts'
 import type { StreamLoss } from './loss.ts'
@@ -26,7 +25,6 @@ export interface GradientOptions {
 /**
  * Mean loss of the tokens of `windows`, which have one length, and its gradients.
  * @param visit gets the gradients of each half-block that is wanted, from the last to the first, with its weights, which it may change
- * @throws UnsupportedModelError for a model with experts, before anything is computed
  */
 export async function gradients(
   context: Context,
@@ -37,10 +35,6 @@ export async function gradients(
   { weights = halves => readHalves(model, halves), norms = false, wanted = () => true }: GradientOptions = {},
 ): Promise<number> {
   const { halves, hiddenSize: d } = model.architecture
-  if (halves.some(half => expertCount(half) > 0))
-    throw new UnsupportedModelError(
-      `${model.checkpoint.name}: gradients of mixtures of experts are not there yet; take a model without them.`,
-    )
   const { engine, pool } = context
   const length = windows[0].length
   const runner = new HalfBlockRunner(engine, length)
