@@ -23,6 +23,7 @@ describe('the same again', () => {
         ...['--text', 'more.txt', '--text-windows', '2', '--keep-statistics', '--held-out', '3'],
       ],
     ],
+    ['a healed model', ['-s', '0.3', '--method', 'magnitude', ...QUICK, '--heal', '4096']],
     ['a bound on the loss', ['--max-loss', '0.2', '--windows', '4', '--seq-len', '32', '--held-out', '8']],
   ])('%s', async ([, args]) => {
     const folder = await workplace({ 'more.txt': TEXT.toUpperCase() })

@@ -15,7 +15,7 @@ export interface OptionSpec {
   /** What stands for the value in `--help`. */
   readonly value?: string
   readonly choices?: readonly string[]
-  /** Its value where none is given; another takes `=`. */
+  /** Its value where none is given; another takes `=`, or is an integer after it. */
   readonly bare?: string
   /** What may stand after a number, and what it is multiplied by. */
   readonly units?: Readonly<Record<string, number>>
@@ -68,9 +68,9 @@ export function parseArguments<O extends Record<string, OptionSpec>>(args: reado
   )
   let parsed: ReturnType<typeof parseArgs>
   try {
-    const given = args.map(arg => {
-      const bare = arg.startsWith('--') && specs[arg.slice(2)]?.bare
-      return bare ? `${arg}=${bare}` : arg
+    const given = args.map((arg, i) => {
+      const { bare, type } = (arg.startsWith('--') && specs[arg.slice(2)]) || {}
+      return bare && !(type === 'integer' && /^\d/.test(args[i + 1])) ? `${arg}=${bare}` : arg
     })
     parsed = parseArgs({ args: joinNegatives(given), options, allowPositionals: true, strict: true })
   } catch (error) {

@@ -1,9 +1,9 @@
 // fasp heal: a pruned model, nearer to the model that it was pruned from.
-import { bytes, duration, table, wrap } from '../display.ts'
+import { bytes, duration, wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { TRAINS } from '../heal/trained.ts'
-import { type HealResult, healEvents } from '../node.ts'
-import { sparkline, type TerminalStyle } from '../report/terminal.ts'
+import { healEvents } from '../node.ts'
+import { curveText, healedWords } from '../report/healed.ts'
 import { defineCommand } from './command.ts'
 import {
   ENGINE_OPTIONS,
@@ -83,9 +83,7 @@ export default defineCommand({
     )
     const peakMemoryBytes = peakMemory()
     const style = terminalStyle(process.stdout)
-    const { kl } = result
-    const words = `Healed on ${result.tokens.toLocaleString('en')} tokens: KL to the dense model on held-out windows ${kl.before.toFixed(4)} → ${kl.after.toFixed(4)}.`
-    done(wrap(words, style.columns))
+    done(wrap(healedWords(result), style.columns))
     print(`\n${curveText(result, style)}`)
     print(`\n${duration(result.seconds)}; peak memory ${bytes(peakMemoryBytes)}`)
     done(`Wrote ${output}`)
@@ -93,10 +91,3 @@ export default defineCommand({
     give({ ...result, peakMemoryBytes })
   },
 })
-
-/** KL on held-out windows over the steps. */
-function curveText({ curve, step: best }: HealResult, style: TerminalStyle): string {
-  const line = style.blocks ? `${sparkline(curve.map(({ kl }) => kl))}\n` : ''
-  const rows = curve.map(({ step, kl }) => [`${step}`, kl.toFixed(4), step === best ? 'kept' : ''])
-  return `${line}${table([['step', 'KL', ''], ...rows])}`
-}

@@ -54,7 +54,7 @@ const groupOf = (name: string): string =>
 
 function written(name: string, { type, short, choices, bare, value = 'n' }: OptionSpec): string {
   const others = choices?.filter(choice => choice !== bare).join('|')
-  const shown = type === 'flag' ? '' : bare ? `[=${others}]` : ` ${others ?? value}`
+  const shown = type === 'flag' ? '' : bare ? (others ? `[=${others}]` : ` [${value}]`) : ` ${others ?? value}`
   return `${short ? `-${short}, ` : '    '}--${name}${shown}`
 }
 

@@ -19,6 +19,7 @@ import {
   prepareEvents,
 } from '../node.ts'
 import { headline } from '../report/headline.ts'
+import { curveText, healedWords } from '../report/healed.ts'
 import { type PrunedRun, type Run, resultFile, runName } from '../report/result-file.ts'
 import {
   askedText,
@@ -56,6 +57,9 @@ const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS
 const BYTES = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
 const COUNTS = { k: 1e3, M: 1e6, B: 1e9 }
 
+/** As many as `fasp heal` takes. */
+const HEAL_TOKENS = '65536'
+
 const OPTIONS = {
   sparsity: {
     type: 'number',
@@ -83,6 +87,12 @@ const OPTIONS = {
   },
   to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, onnx, …; repeatable' },
   text: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
+  heal: {
+    type: 'integer',
+    bare: HEAL_TOKENS,
+    value: 'tokens',
+    help: 'heal the result by gradients, on so many (default 65,536)',
+  },
   ...VOCABULARY_OPTIONS,
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
@@ -122,6 +132,7 @@ export default defineCommand({
     'fasp prune my-model.gguf -s 0.2,0.3,0.5 -o smaller --method best',
     'fasp prune facebook/opt-125m -s 0.2 -o smaller',
     'fasp prune my-model.gguf --size 85MB -o smaller.gguf',
+    'fasp prune my-model -s 0.3 -o smaller --method best --calibration wiki.txt --heal 250000',
     'fasp prune other-model --recipe smaller/fasp.json -o other-smaller',
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
@@ -224,6 +235,7 @@ async function pruneOne(
     notices: told.filter(message => !result.notices.includes(message)),
     exports: exports.length > 0 ? exports.map(({ path: _, ...one }) => one) : undefined,
     tokensPerSecond: speeds[1],
+    healed: result.healed?.tokens,
   }
   const style = terminalStyle(process.stdout)
   const dim = (text: string) => paint(process.stdout, 'dim', text)
@@ -234,6 +246,10 @@ async function pruneOne(
   if (result.vocabulary) print(`\n${vocabularyTable(result.vocabulary)}`)
   const losses = lossTable(result)
   if (losses) print(`\n${dim(losses)}`)
+  if (result.healed) {
+    print(`\n${wrap(healedWords(result.healed), style.columns)}`)
+    print(`\n${curveText(result.healed, style)}`)
+  }
   if (perplexities.pruned) print(`\n${perplexityTable(perplexities, result.vocabulary)}`)
   if (exports.length > 0) print(`\n${exportsTable(exports)}`)
   print(`\n${dim(wrap(secondsLine(result.seconds, peakMemoryBytes), style.columns))}`)
@@ -259,6 +275,7 @@ function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
     recipe: options.recipe,
     to: options.to?.map(exportRequest),
     calibration: options.calibration,
+    heal: options.heal,
     vocabulary: vocabularyChoice(options),
     text: options.text,
     windows: options.windows,

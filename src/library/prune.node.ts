@@ -27,7 +27,7 @@ import { checkRange, type PruneOptions, type ResolvedOptions } from '../options.
 import type { OutputBytes, Plan } from '../plan.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
-import type { CommonSteps } from '../saved.ts'
+import { type CommonSteps, type Saved, UNSAVED } from '../saved.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
@@ -39,9 +39,11 @@ import { openResumable } from '../write/resumable.node.ts'
 import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
 import { identityOf } from '../write/state.node.ts'
 import type { ExportPlan } from '../write/target.ts'
+import { checkHealing } from './healing.node.ts'
 import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
+import { healPruned, PRUNED, planHealing } from './prune-heal.node.ts'
 import { type Asked, otherModel, otherTexts, type RecipeOptions, recorded, withRecipe } from './recipe.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
 import { openWithVocabulary, type WithVocabulary } from './vocabulary.node.ts'
@@ -66,6 +68,11 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions 
    * windows, ready made. @default the model writes its own text
    */
   readonly calibration?: readonly TextInput[] | Windows
+  /**
+   * Heal what was pruned, by gradients, on so many tokens of the calibration texts, or `true` for as many as `heal` takes by itself. The output
+   * and its exports are of the healed model. Of text that the model writes the windows that were calibrated on come again. @default it is not healed
+   */
+  readonly heal?: number | boolean
   /** Which tokens of the vocabulary stay; the rows of the others go, before all else (`cutVocabulary`). @default all */
   readonly vocabulary?: VocabularyChoice<TextInput>
   /** Texts for perplexity, before and after, in windows of `seqLen`; a plan counts their tokens by a smaller vocabulary. A sink takes none. @default none */
@@ -101,6 +108,8 @@ export interface PathPlan extends Plan {
   /** Absent where the vocabulary is whole. */
   readonly vocabulary?: VocabularyCut
   readonly exports: readonly PlannedExport[]
+  /** Where it is healed: tokens, and the bytes that takes after pruning: peak memory, and disk that is free again in the end. */
+  readonly healing?: { readonly tokens: number; readonly memoryBytes: number; readonly diskBytes: number }
 }
 
 /** What `prune` gives. */
@@ -131,6 +140,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
   if (saveEvery !== undefined) checkRange('save-every', saveEvery, 0, 1e9, false)
   if (keepStatistics && requested.single)
     throw new UsageError(`${path} is a .gguf file, which has no room for statistics. Give a folder, and --to gguf.`)
+  if (keepStatistics && others.heal)
+    throw new UsageError('statistics are of the model before it is healed. Leave out keep-statistics, or heal.')
   const name = nameOf(source)
   if (resume && (path === undefined || typeof source !== 'string'))
     throw new UsageError('only a run from a path into a path has a state to resume from. Give both as paths.')
@@ -146,6 +157,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     calibration: texts && recorded(named, texts),
     vocabulary: vocabulary && { ...vocabulary, keep: recorded(others.vocabulary!.keep, keep) },
     to: others.to,
+    heal: others.heal || undefined,
     text: others.text && recorded(others.text, measuredOn),
     textWindows,
     keepStatistics,
@@ -155,9 +167,9 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
   const model = yield* openWithVocabulary(source, vocabulary, [...(texts ?? []), ...measuredOn], signal)
   return preparedPrune(model, () => {
     const { requests, single } = asked
-    const { run, exports: planned, rounds } = decide(model, asked)
+    const { run, exports: planned, rounds, healing } = decide(model, asked)
     const { threads } = isOpen(engine) ? engine.facts : engine
-    checkMemory('prune', model.checkpoint.name, run.plan.memoryBytes, threads)
+    checkMemory('prune', model.checkpoint.name, Math.max(run.plan.memoryBytes, healing?.bytes.memory ?? 0), threads)
     return { run, pruneEvents: execute }
 
     async function* execute(): Progress<PrunePathResult> {
@@ -177,18 +189,23 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       }
       const exported = planned.reduce((sum, { bytes }) => sum + bytes.after, 0)
       const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
-      const expected = scratch > exported ? 'the output with activations (--memory keeps more in memory)' : undefined
+      const healed = healing ? shardedBytes(run.plan.tensors) + healing.bytes.scratch : 0
+      const expected = healing
+        ? 'the output with what it is healed from'
+        : scratch > exported
+          ? 'the output with activations (--memory keeps more in memory)'
+          : undefined
       const keeps = keepStatistics || rounds
       const statistics = keeps ? shardedBytes(run.plan.grams) : 0
-      const expectedBytes = shardedBytes(run.plan.tensors) + statistics + Math.max(exported, scratch)
-      const temporary = keepStatistics ? undefined : STATISTICS // in a folder; of a .gguf file nothing stays
+      const expectedBytes = shardedBytes(run.plan.tensors) + healed + statistics + Math.max(exported, scratch)
+      const temporary = healing ? PRUNED : keepStatistics ? undefined : STATISTICS // in a folder; of a .gguf file nothing stays
       const identity = runIdentity()
       if ((resume || common) && !identity)
         throw new UsageError('resume and common go by hashes: functions of yours, and texts without sha256, have none.')
       const opened = { inputs: [name], expectedBytes, expected, temporary }
       const resuming = { run: identity, resume, every: saveEvery }
       const { sink, saved: own, notices } = await openResumable(output, overwrite, opened, resuming)
-      const folder = single ? 'pruned/' : ''
+      const folder = single || healing ? PRUNED : ''
       const place = {
         sink: subSink(sink, folder),
         statistics: keeps ? subSink(sink, `${folder}${STATISTICS}`) : undefined,
@@ -212,20 +229,26 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         // The untouched model, also where the vocabulary is cut: that costs, too.
         const whole = () => perplexityOf(model.whole ?? model, 'evaluate dense')
         const dense = texts ? yield* saved.step('perplexity of the dense model', whole) : [] // what is wrong with a text shows early
-        const result = yield* pruneWithinLoss(run, { ...place, ...on, saved })
+        const pruneInto = (saved: Saved) => pruneWithinLoss(run, { ...place, ...on, saved })
+        const around = { ...on, sink, single, output, saved, clock }
+        const { result, at } = healing
+          ? yield* healPruned(run, healing, around, pruneInto)
+          : { result: yield* pruneInto(saved), at: folder }
         await using pruned = await openCheckpoint(join(sink.pending, folder))
-        // A GGUF source gives its tokenizer and names to a GGUF result.
-        const written = describeModel({ ...pruned, ...given, name: output })
+        await using last = await openCheckpoint(join(sink.pending, at))
+        // A GGUF source gives its tokenizer and names to a GGUF result. What pruning counted is used to round what was healed, too.
+        const written = describeModel({ ...last, ...given, statistics: pruned.statistics, name: output })
         if (!single) {
           const logits = await fewLogits(memoryContext(chosen.engine, signal), written)
           sink.note({ source: { ...result.source, sha256 }, asked: wanted, logits })
         }
-        const context = { ...on, open: openCheckpoint, apart: !single, source: model, saved }
+        const later = healing ? UNSAVED : saved // the state of healing is what the healed model is made of again
+        const context = { ...on, open: openCheckpoint, apart: !single, source: model, saved: later }
         if (requests.length > 0) clock.start('export')
         const exports = yield* writeExports(written, requests, sink, context)
         await using file = single && texts ? await openCheckpoint(join(sink.pending, GGUF_FILE)) : undefined
         const small = () => perplexityOf(file ? describeModel(file) : written, 'evaluate pruned')
-        const after = texts ? yield* saved.step('perplexity of the pruned model', small) : []
+        const after = texts ? yield* later.step('perplexity of the pruned model', small) : []
         const perplexities: Perplexities = texts ? { dense, pruned: after } : {}
         if (!single) await writeFile(sink, modelCard(model, result, { perplexities, exports }))
         const seconds = { ...result.seconds, ...clock.stop() }
@@ -276,19 +299,24 @@ export async function* planPruneEvents(source: string | Model, given: PlanOption
   const measuredOn = yield* openTexts(text, 'evaluation', { signal })
   await using model = yield* openWithVocabulary(source, vocabulary, [...read, ...measuredOn], signal)
   for (const message of recipe ? otherModel(recipe, model.checkpoint) : []) yield notice(message)
-  const { run, exports } = decide(model, asked)
-  const lack = lacksMemory('prune', model.checkpoint.name, run.plan.memoryBytes)
+  const { run, exports, healing } = decide(model, asked)
+  const lack = lacksMemory('prune', model.checkpoint.name, Math.max(run.plan.memoryBytes, healing?.bytes.memory ?? 0))
   if (lack) yield notice(lack)
-  return { ...run.plan, options: run.options, exports, vocabulary: model.checkpoint.vocabulary }
+  const { plan, options: resolved } = run
+  const disk = shardedBytes(plan.tensors) + (healing?.bytes.scratch ?? 0)
+  const heals = healing && { tokens: healing.sizes.tokens, memoryBytes: healing.bytes.memory, diskBytes: disk }
+  return { ...plan, options: resolved, exports, vocabulary: model.checkpoint.vocabulary, healing: heals }
 }
 
 /** What is asked for, before a long download. @throws UsageError for what is wrong on any model */
 function ask(
   options: Omit<PrunePathOptions, 'output' | 'signal' | 'engine'> & Partial<Pick<PrunePathOptions, 'output'>>,
 ) {
-  const { output = '', to, dtype, calibration, vocabulary, text, textWindows, ...rest } = options
-  if (typeof output !== 'string' && (to || text))
-    throw new UsageError('a sink takes no exports (to), nor text. Give the path of a folder as output.')
+  const { output = '', to, dtype, calibration, vocabulary, text, textWindows, ...others } = options
+  const { heal, ...rest } = others
+  if (typeof output !== 'string' && (to || text || heal))
+    throw new UsageError('a sink takes no exports (to), nor text, nor healing. Give the path of a folder as output.')
+  checkHealing({ tokens: typeof heal === 'number' ? heal : undefined })
   if (textWindows !== undefined) checkRange('text-windows', textWindows, 1, 1e9, true)
   const path = typeof output === 'string' ? output : ''
   const single = isGgufFile(path)
@@ -299,11 +327,12 @@ function ask(
     throw new UsageError('calibration windows hold ids of the whole vocabulary. With a smaller one give texts.')
   const input: CalibrationInput = { windows, texts: texts && [] } // read later
   checkOptions(settings, input)
-  return { single, requests, settings, input }
+  const heals = heal !== undefined && heal !== false && { heal, texts: texts?.length }
+  return { single, requests, settings, input, heals }
 }
 
 /** The run, and what its exports will have, and would have of the model as it is. */
-function decide(model: WithVocabulary<Model>, { single, requests, settings, input }: ReturnType<typeof ask>) {
+function decide(model: WithVocabulary<Model>, { single, requests, settings, input, heals }: ReturnType<typeof ask>) {
   const dense = requests.map(request => planExport(model.whole ?? model, request))
   const planned: (...of: Parameters<OutputBytes>) => ExportPlan[] = (output, options) =>
     requests.map(request => planExport(plannedModel(model, output, options), request, model))
@@ -314,7 +343,8 @@ function decide(model: WithVocabulary<Model>, { single, requests, settings, inpu
   const exports = planned(run.plan, run.options).map(({ dtype, bytes }, i): PlannedExport => {
     return { to: requests[i].to, dtype, bytes: { before: dense[i].bytes, after: bytes } }
   })
-  return { run, exports, rounds: dense.some(quantizes) }
+  const healing = heals ? planHealing(run, heals.heal, heals.texts) : undefined
+  return { run, exports, rounds: dense.some(quantizes), healing }
 }
 
 /** Of windows, ready made. */

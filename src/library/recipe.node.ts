@@ -26,6 +26,8 @@ export interface Asked {
   readonly calibration?: readonly RecordedText[]
   readonly vocabulary?: { readonly keep: readonly RecordedText[]; readonly size?: number }
   readonly to?: readonly ExportRequest[]
+  /** Tokens, or as many as healing takes by itself. */
+  readonly heal?: number | true
   readonly text?: readonly RecordedText[]
   readonly textWindows?: number
   readonly keepStatistics?: boolean
@@ -50,7 +52,7 @@ export interface RecipeOptions {
 const OPTIONS: Readonly<Record<string, Kinds>> = {
   ...{ sparsity: 'number', size: 'number', parameters: 'number', maxLoss: 'number', method: 'string' },
   ...{ products: 'string', dtype: 'string', windows: 'number', seqLen: 'number', heldOut: 'number', seed: 'number' },
-  memory: 'number',
+  ...{ memory: 'number', heal: ['number', 'boolean'] },
 }
 /** What is written and measured besides: where the output is a folder. */
 const BESIDES: Readonly<Record<string, Kinds>> = {

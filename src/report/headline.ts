@@ -11,8 +11,9 @@ export function lossesOf(dense: Run | undefined, run: PrunedRun) {
   const cost = heldOutCost(texts)
   const on = source === 'self' ? 'held-out text of its own' : 'held-out text'
   const by = run.prune.vocabulary ? ', by this vocabulary' : ''
+  const { healed } = run.prune
   const held =
-    cost === undefined
+    healed || cost === undefined // that is of the model before it was healed
       ? []
       : [{ change: perplexityChange(cost), of: 'perplexity', on: `${on}${by}`, values: undefined }]
   const { of, figure } = comparedBy(run.prune.vocabulary)
@@ -38,6 +39,12 @@ export function headline(dense: Run | undefined, run: PrunedRun): string {
   const { sizes, vocabulary } = run.prune
   const { parameters, weightBytes } = sizes
   const speed = speedText(dense, run)
+  const { healed } = run.prune
+  const healing = healed
+    ? [
+        `healed on ${healed.tokens.toLocaleString('en')} tokens (KL to the dense model ${decimal(healed.kl.before, 3)} → ${decimal(healed.kl.after, 3)})`,
+      ]
+    : []
   const losses = lossesOf(dense, run).map(
     ({ change, of, on, values }) => `${change} ${of} on ${on}${values ? ` (${values})` : ''}`,
   )
@@ -46,6 +53,7 @@ export function headline(dense: Run | undefined, run: PrunedRun): string {
     `${count(parameters.before)} → ${count(parameters.effective)} parameters`,
     ...(vocabulary ? [`vocabulary of ${count(vocabulary.tokens.before)} → ${count(vocabulary.tokens.after)}`] : []),
     ...(speed ? [`a prompt at ${speed} here`] : []),
-    ...(losses.length > 0 ? losses : ['loss not measured, as nothing was held out']),
+    ...healing,
+    ...(losses.length + healing.length > 0 ? losses : ['loss not measured, as nothing was held out']),
   ].join(', ')
 }

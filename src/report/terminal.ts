@@ -91,7 +91,7 @@ export function perplexityTable(
 }
 
 /** What pruning cost on the calibration texts: on windows calibrated on, and on others. Undefined where none were held out. */
-export function lossTable({ calibration }: Pick<PruneResult, 'calibration'>): string | undefined {
+export function lossTable({ calibration, healed }: Pick<PruneResult, 'calibration' | 'healed'>): string | undefined {
   const rows = calibration.texts.flatMap(({ name, loss }) =>
     loss
       ? ([['calibrated on', loss.calibratedOn] as const, ['held out', loss.heldOut] as const] as const).map(
@@ -104,7 +104,7 @@ export function lossTable({ calibration }: Pick<PruneResult, 'calibration'>): st
         )
       : [],
   )
-  const head = ['loss in nats a token', 'dense', 'pruned', 'cost']
+  const head = ['loss in nats a token', 'dense', healed ? 'before healing' : 'pruned', 'cost']
   return rows.length > 0 ? fitted([head, ...rows], PLAIN.columns) : undefined
 }
 
@@ -125,13 +125,17 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
   return `${parts.join(', ')}; peak memory ${bytes(peakBytes)}`
 }
 
+interface Healing {
+  readonly healing?: { readonly tokens: number; readonly memoryBytes: number; readonly diskBytes: number }
+}
+
 interface Exports {
   readonly options: Pick<ResolvedOptions, 'allocate'>
   readonly vocabulary?: VocabularyCut
   readonly exports: readonly PlannedExport[]
 }
 
-export function planText(plan: Plan & Exports): string {
+export function planText(plan: Plan & Exports & Healing): string {
   const { options, widths, layers, sizes, memoryBytes, activationBytes, exports, vocabulary } = plan
   const { before, after } = layers
   const files = exports.map(({ to, dtype, bytes: b }) => {
@@ -145,8 +149,15 @@ export function planText(plan: Plan & Exports): string {
     ...(vocabulary ? [vocabularyTable(vocabulary)] : []),
     ...(files.length > 0 ? [table([['export', 'type', 'before', 'after', 'cut'], ...files])] : []),
     `Expected memory: ${bytes(memoryBytes)}.${activationBytes.scratch > 0 ? ` Activations in a scratch file: ${bytes(activationBytes.scratch)}; --memory keeps more in memory.` : ''}`,
+    ...(plan.healing ? [healingText(plan.healing)] : []),
   ].join('\n')
 }
+
+const healingText = ({ tokens, memoryBytes, diskBytes }: NonNullable<Healing['healing']>): string =>
+  wrap(
+    `Healing on ${tokens.toLocaleString('en')} tokens then takes ${bytes(memoryBytes)} of memory, and ${bytes(diskBytes)} of disk beside the output until it has ended.`,
+    PLAIN.columns,
+  )
 
 export function inspectionText(i: Inspection): string {
   const { parameters: p } = i

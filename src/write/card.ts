@@ -59,13 +59,13 @@ export interface Measured {
 }
 
 /** The perplexity of the pruned model beside that of the dense one: on windows that were held out, and on texts. */
-function lossRows({ calibration, vocabulary }: Recipe, { dense = [], pruned = [] }: Perplexities): string[] {
+function lossRows({ calibration, vocabulary, healed }: Recipe, { dense = [], pruned = [] }: Perplexities): string[] {
   const row = (text: string, before: number, after: number) =>
     `| ${text} | ${before.toFixed(2)} | ${after.toFixed(2)} | ${perplexityChange(Math.log(after / before))} |\n`
   const { of, figure } = comparedBy(vocabulary)
   return [
     ...calibration.texts.flatMap(({ name, loss }) => {
-      if (!loss) return []
+      if (!loss || healed) return [] // it is of the model before that
       const { windows, dense, pruned } = loss.heldOut
       const text = `perplexity on ${baseName(name)}, held out, ${windows} × ${calibration.seqLen} tokens${vocabulary ? ' of this vocabulary' : ''}`
       return [row(text, Math.exp(dense), Math.exp(pruned))]
@@ -124,7 +124,7 @@ export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe, m
   const texts = calibration.texts
     .map(t => `${baseName(t.name)} (${t.used} windows of ${calibration.seqLen} tokens)`)
     .join(', ')
-  const losses = healed ? [] : lossRows(recipe, measured.perplexities ?? {}) // they are of the model before that
+  const losses = lossRows(recipe, measured.perplexities ?? {})
   const exports = (measured.exports ?? []).flatMap(({ to, folder }) => EXPORT_USE[to]?.(folder) ?? [])
   return textFile(
     'README.md',

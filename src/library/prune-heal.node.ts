@@ -1,0 +1,145 @@
+// `heal` of `prune`: what is pruned goes to a folder in the unfinished output, and is healed from there to where it would have gone. The dense
+// model is the one that is open; healing reads the texts that were calibrated on.
+import { join } from 'node:path'
+import { jsonFile } from '../checkpoint/checkpoint.ts'
+import { hashModel } from '../checkpoint/hash-model.node.ts'
+import type { Clock } from '../clock.ts'
+import { bytes } from '../display.ts'
+import type { Engine } from '../engine/engine.ts'
+import { FormatError, NumericError, UsageError } from '../errors.ts'
+import { notice, type Phase, type ProgressEvent } from '../events.ts'
+import { writeExports } from '../export/export.node.ts'
+import { plannedModel } from '../export/targets.ts'
+import { memoryContext } from '../forward/context.ts'
+import { checkHealed } from '../heal/heal.ts'
+import { openCheckpoint } from '../hub/open.node.ts'
+import { describeModel, type Model } from '../model/model.ts'
+import type { HealRecord, PruneResult } from '../result.ts'
+import type { PreparedRun } from '../run.ts'
+import type { Saved } from '../saved.ts'
+import { calibration } from '../text/calibration.ts'
+import type { Windows } from '../text/windows.ts'
+import type { FolderSink } from '../write/folder.node.ts'
+import { OWN_MARK } from '../write/place.node.ts'
+import { writeFile } from '../write/sink.ts'
+import {
+  AS_IT_IS,
+  HEAL_DEFAULTS,
+  type HealingBytes,
+  type HealingSizes,
+  healing,
+  healingBytes,
+  NONE_HELD_OUT,
+  sizesOf,
+} from './healing.node.ts'
+
+type Progress<T> = AsyncGenerator<ProgressEvent, T>
+
+/** Where the pruned model is until it is healed, in the unfinished output. */
+export const PRUNED = 'pruned/'
+
+/** What healing will take after pruning. */
+export interface HealingPlan {
+  readonly sizes: HealingSizes
+  readonly bytes: HealingBytes
+}
+
+/**
+ * By the options as they are resolved, which a recipe has.
+ * @param heal tokens, or as many as `fasp heal` takes
+ * @param texts that are calibrated on
+ * @throws UsageError where nothing is held out to measure on; UnsupportedModelError for what cannot be healed
+ */
+export function planHealing(
+  { model, options, plan, source, calibration: { windows: made } }: PreparedRun,
+  heal: number | true,
+  texts = 1,
+): HealingPlan {
+  const pruned = plannedModel(model, plan, options)
+  checkHealed(pruned, model)
+  const tokens = heal === true ? (made ? undefined : HEAL_DEFAULTS.tokens) : heal
+  const { seqLen } = options
+  const found = sizesOf({ tokens, seqLen }, { windows: made, texts: { length: texts } }, [pruned, model])
+  // What the model wrote is healed on again and again: writing takes as long as healing.
+  const { windows, heldOut } = source === 'self' ? options : found
+  const sizes = { ...found, windows, heldOut: source === 'texts' ? Math.max(heldOut, options.heldOut) : heldOut }
+  if (sizes.heldOut === 0) throw new UsageError(NONE_HELD_OUT)
+  const held = source === 'texts' ? sizes.heldOut * texts : sizes.heldOut
+  return { sizes, bytes: healingBytes(pruned, model, options, sizes, held) }
+}
+
+/** What `healPruned` takes from the run around it. */
+interface Around {
+  readonly engine: Engine
+  readonly sink: FolderSink
+  /** The output is one file, and the healed folder goes with all else. */
+  readonly single: boolean
+  readonly output: string
+  readonly saved: Saved
+  readonly clock: Clock<Phase>
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Prunes by `pruneInto`, and heals that.
+ * @param pruneInto writes to `PRUNED`; its steps are to be those of the first argument
+ * @returns with how it was healed; `at`: folder of the healed model in the sink
+ */
+export async function* healPruned(
+  { model, options, source, calibration: input }: PreparedRun,
+  { sizes, bytes: need }: HealingPlan,
+  { engine, sink, single, output, saved, clock, signal }: Around,
+  pruneInto: (saved: Saved) => Progress<PruneResult>,
+): Progress<{ readonly result: PruneResult & { readonly healed: HealRecord }; readonly at: string }> {
+  const path = join(sink.pending, PRUNED)
+  let own: Windows | undefined // that were calibrated on
+  const kept: Saved = {
+    has: name => saved.has(name),
+    holds: held => saved.holds(held),
+    restore: () => saved.restore(),
+    async *step(name, doing) {
+      const value = yield* saved.step(name, doing)
+      if (name === 'calibration') own = value as Windows
+      return value
+    },
+  }
+  const pruned = yield* saved.step('pruned', async function* () {
+    const result = yield* pruneInto(kept)
+    saved.holds() // its streams are closed
+    return { result, own: source === 'texts' ? undefined : own, sha256: await hashModel(path) }
+  })
+  if (saved.has('pruned') && (await hashModel(path)) !== pruned.sha256)
+    throw new FormatError(path, 'is not what was written. The state of the earlier run is damaged: remove its folder')
+  clock.start('heal')
+  const memory = memoryContext(engine, signal)
+  const texts = () => calibration(memory, model, input, { ...sizes, seed: options.seed })
+  const windows = pruned.own ?? (yield* saved.step('text to heal on', texts))
+  yield notice(`The dense model's probabilities take ${bytes(need.cache)}, in memory or beside the output.`)
+  await using checkpoint = await openCheckpoint(path)
+  const on = { engine, output, saved, signal }
+  const { memory: budget, seed } = options
+  const settings = { ...sizes, memory: budget, seed }
+  const given = { ...windows, source }
+  const unhealed = describeModel({ ...checkpoint, name: output })
+  const folder = single ? `${AS_IT_IS.to}/` : ''
+  const write = async function* (of: Model, record: HealRecord) {
+    yield* writeExports(of, [AS_IT_IS], sink, { open: openCheckpoint, engine, apart: single, signal })
+    await writeFile(sink, jsonFile(`${folder}${OWN_MARK}`, { ...checkpoint.recipe, healed: record }))
+    return record
+  }
+  const healed = yield* withoutHealing(healing(on, unhealed, model, given, settings, write))
+  clock.stop()
+  return { result: { ...pruned.result, healed }, at: folder }
+}
+
+/** Says what else there is to do where nothing is gained. */
+async function* withoutHealing<T>(events: Progress<T>): Progress<T> {
+  try {
+    return yield* events
+  } catch (error) {
+    if (!(error instanceof NumericError)) throw error
+    throw new NumericError(`${error.message} Leave out heal, and the model is written as it was pruned.`, {
+      cause: error,
+    })
+  }
+}

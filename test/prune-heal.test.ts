@@ -1,0 +1,211 @@
+// `--heal` of `fasp prune`, and `heal` of `prune`: what pruning and healing give one after the other, in one output, exported, gone on with,
+// planned; and nothing where healing gains nothing.
+import { readdirSync, readFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import {
+  heal,
+  inspect,
+  MemorySink,
+  openModel,
+  type ProgressEvent,
+  type PrunePathOptions,
+  planPrune,
+  prune,
+  verify,
+} from '../src/node.ts'
+import { QUICK, refused, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
+import { engineAndFolder } from './opened.ts'
+import { asWindows, goldenOf } from './tiny.ts'
+
+const { engine, folder } = engineAndFolder()
+const workplace = workplaces()
+const at = (name: string) => join(folder, name)
+const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
+
+/** Windows of 64 tokens: 24 to heal on, 4 to measure on. */
+const WINDOWS = (() => {
+  const rows: number[][] = goldenOf('tiny-llama').calibration_windows
+  const all = rows.flatMap(row => [0, 64, 128, 192].map(from => row.slice(from, from + 64)))
+  const { windows, ...others } = asWindows(all.slice(0, 28))
+  const texts = [{ name: 'golden', tokens: 28 * 64, available: 28, used: 24, heldOut: 4 }]
+  return { ...others, windows: windows.slice(0, 24), heldOut: windows.slice(24), texts }
+})()
+/** Three steps. */
+const TOKENS = 3 * 2048
+const SOME = { sparsity: 0.3, method: 'magnitude', calibration: WINDOWS, engine } as const
+const pruned = (output: string, options: Partial<PrunePathOptions> = {}, from = TINY_LLAMA) =>
+  prune(from, { ...SOME, output, heal: TOKENS, ...options })
+const weights = (name: string) => readFileSync(join(at(name), 'model.safetensors'))
+const hidden = () => readdirSync(folder).filter(name => name.startsWith('.'))
+
+describe.each([
+  ['stock', 'stock'],
+  ['padded', 'magnitude'],
+  ['compact', 'flap:layout=compact'],
+])('layout %s', (layout, method) => {
+  test('it is what healing makes of what pruning makes, to the byte', async () => {
+    const { healed, output } = await pruned(at(layout), { method })
+    await prune(TINY_LLAMA, { ...SOME, method, output: at(`${layout} pruned`) })
+    const after = { dense: TINY_LLAMA, calibration: WINDOWS, tokens: TOKENS, engine }
+    const alone = await heal(at(`${layout} pruned`), { ...after, output: at(`${layout} healed`) })
+    expect(Buffer.compare(weights(layout), weights(`${layout} healed`))).toBe(0)
+    expect((await readdir(at(layout))).sort()).toEqual((await readdir(at(`${layout} healed`))).sort())
+    expect(json(join(at(layout), 'config.json'))).toEqual(json(join(at(`${layout} healed`), 'config.json')))
+    const { output: _, seconds, cacheBytes, ...record } = alone
+    expect(healed).toEqual(record)
+    expect(json(join(at(layout), 'fasp.json')).healed).toEqual(record)
+    expect(record.kl.after).toBeLessThan(record.kl.before)
+    const { checks } = await verify(output!, { engine })
+    expect(checks.filter(({ found }) => found !== 'right')).toEqual([])
+    expect(hidden()).toEqual([])
+  })
+})
+
+test('exports and texts are of the healed model, and all say so', { timeout: 180_000 }, async () => {
+  const options = { text: [{ name: 'a text', text: async () => 'It was a dark night. '.repeat(99) }], seqLen: 64 }
+  const { exports, perplexities } = await pruned(at('exported'), {
+    ...options,
+    to: [{ to: 'gguf', dtype: 'F32' }, { to: 'huggingface' }],
+  })
+  await using folder = await openModel(at('exported'))
+  await using file = await openModel(exports[0].path)
+  const { tensors } = folder.checkpoint.tensors
+  for (const name of [...tensors.keys()].filter(one => one.includes('mlp.up_proj')))
+    expect(await file.checkpoint.tensors.float32(name)).toEqual(await folder.checkpoint.tensors.float32(name))
+  expect(readFileSync(join(exports[1].path, 'model.safetensors'))).toEqual(weights('exported'))
+  for (const of of [folder, file]) expect((await inspect(of)).pruned?.healed).toBe(TOKENS)
+  const card = readFileSync(at('exported/README.md'), 'utf8')
+  expect(card).toContain('# tiny-llama, pruned and healed')
+  expect(card).toContain(`| ${perplexities.pruned![0].perplexity.toFixed(2)} |`)
+  expect(card).not.toContain('held out,')
+})
+
+test('from a GGUF file to one, with a smaller vocabulary, rounded to blocks', async () => {
+  await prune(TINY_LLAMA, { ...SOME, sparsity: 0, output: at('source.gguf') })
+  const texts = [{ name: 'a text', text: async () => 'It was a dark night, and the girl was not afraid. '.repeat(99) }]
+  const options = { calibration: texts, seqLen: 32, vocabulary: { keep: texts }, dtype: 'Q8_0' }
+  await pruned(at('small.gguf'), options, at('source.gguf'))
+  const { pruned: made, vocabularySize, dtypes } = await inspect(at('small.gguf'))
+  expect(made?.healed).toBe(TOKENS)
+  expect(vocabularySize).toBeLessThan(1024)
+  expect(dtypes.Q8_0).toBeGreaterThan(0)
+  expect(hidden()).toEqual([])
+})
+
+test('on text that the model writes: the windows that it was calibrated on, again and again', async () => {
+  const { healed } = await pruned(at('own'), { calibration: undefined, windows: 8, seqLen: 64, heldOut: 4 })
+  expect(healed!.tokens).toBeGreaterThan(8 * 64)
+  const { source, seqLen, texts } = healed!.calibration
+  expect([source, seqLen]).toEqual(['self', 64])
+  expect(texts.map(({ used, heldOut }) => [used, heldOut])).toEqual([[8, 4]])
+})
+
+class Stopped extends Error {}
+
+test('stopped while it prunes, heals or writes, it goes on to the same bytes', { timeout: 180_000 }, async () => {
+  const texts = [{ name: 'a text', text: async () => 'It was a dark night. '.repeat(200), sha256: 'x' }]
+  const options = { calibration: texts, windows: 8, seqLen: 64, to: [{ to: 'gguf' }] as const, saveEvery: 0 }
+  const until = async (output: string, stop: (events: readonly ProgressEvent[]) => boolean, resume = false) => {
+    const events: ProgressEvent[] = []
+    const onEvent = (event: ProgressEvent) => {
+      events.push(event)
+      if (stop(events)) throw new Stopped()
+    }
+    await pruned(at(output), { ...options, resume, onEvent } as Partial<PrunePathOptions>).catch(error => {
+      if (!(error instanceof Stopped)) throw error
+    })
+    return events
+  }
+  await until('whole', () => false)
+  const contents = (name: string) => snapshot(at(name)).then(lines => lines.map(line => line.slice(at(name).length)))
+  const done = (phase: string, from: number) => (events: readonly ProgressEvent[]) => {
+    const last = events.findLast(({ type }) => type === 'phase')
+    const event = events.at(-1)!
+    return last?.type === 'phase' && last.phase === phase && event.type === 'progress' && event.done >= from
+  }
+  for (const [i, [phase, from, says]] of (
+    [
+      ['prune', 2, /^Goes on after ffn 1/],
+      ['heal', 1, /^Goes on after (pruned|step 1)/],
+      ['export', 1, /^Goes on after step 3/],
+    ] as const
+  ).entries()) {
+    const output = `stopped ${i}`
+    await until(output, done(phase, from))
+    expect(readdirSync(folder).filter(name => name.endsWith('.partial'))).toHaveLength(1)
+    const told = (await until(output, () => false, true)).flatMap(one => (one.type === 'notice' ? one.message : []))
+    expect(told).toContainEqual(expect.stringMatching(says))
+    expect(await contents(output)).toEqual(await contents('whole'))
+    expect(hidden()).toEqual([])
+  }
+})
+
+test('a plan says what healing takes, without weights', async () => {
+  const plan = await planPrune(TINY_LLAMA, { sparsity: 0.3, heal: true, seqLen: 64 })
+  const long = await planPrune(TINY_LLAMA, { sparsity: 0.3, heal: 5e6, calibration: ['text.txt'] })
+  expect(plan.healing).toMatchObject({ tokens: 65536 })
+  expect(plan.healing!.memoryBytes).toBeGreaterThan(5e8)
+  expect(plan.healing!.diskBytes).toBeGreaterThanOrEqual(plan.sizes.weightBytes.after)
+  expect(long.healing!.diskBytes).toBeGreaterThan(1e10) // probabilities beyond the budget
+  expect(await planPrune(TINY_LLAMA, { sparsity: 0.3, heal: false })).not.toHaveProperty('healing.tokens')
+})
+
+describe('nothing is written', () => {
+  const cases: Record<string, [Partial<PrunePathOptions>, RegExp]> = {
+    'where nothing is gained': [
+      { sparsity: 0 },
+      /healing did not bring it nearer to the dense model: .* Leave out heal/,
+    ],
+    'for no tokens': [{ heal: 0 }, /^tokens is 0; it must be an integer from 1/],
+    'for half a token': [{ heal: 0.5 }, /^tokens is 0\.5; it must be an integer/],
+    'with statistics of another model': [{ keepStatistics: true }, /statistics are of the model before it is healed/],
+    'where no window is held out': [{ calibration: { ...WINDOWS, heldOut: [] } }, /no window is left to measure on/],
+    'where the model holds none out': [{ calibration: undefined, method: 'paper' }, /no window is left to measure on/],
+  }
+  test.each(Object.entries(cases))('%s', async (_, [options, says]) => {
+    const before = await snapshot(folder)
+    await expect(pruned(at('never'), options)).rejects.toThrow(says)
+    expect(await snapshot(folder)).toEqual(before)
+  })
+
+  test('into a sink', async () => {
+    const into = prune(TINY_LLAMA, { ...SOME, heal: TOKENS, output: new MemorySink() })
+    await expect(into).rejects.toThrow(/a sink takes no exports .* nor healing/)
+  })
+})
+
+describe('the command', () => {
+  const args = ['prune', TINY_LLAMA, '-s', '0.3', '--method', 'magnitude', ...QUICK]
+
+  test('says how it was healed, shows the curve, and what it takes before', async () => {
+    const place = await workplace()
+    const { stdout: plan } = await run(place, ...args, '--heal', '4096', '--dry-run')
+    expect(plan).toMatch(/^Healing on 4,096 tokens then takes \S+ MB of memory, and \S+ MB of disk/m)
+    const report = ['--report', 'report.json', '--report', 'report.md']
+    const { stdout, lines } = await run(place, ...args, '--heal', '4096', '-o', 'out', ...report)
+    expect(stdout.replaceAll('\n', ' ')).toMatch(/healed on 4,096 tokens \(KL to the dense model \d\.\d+ → \d\.\d+\)/)
+    expect(lines).toContainEqual(expect.stringMatching(/^2 +\d\.\d{4} +kept$/))
+    expect(stdout).toContain('before healing')
+    expect(stdout).toMatch(/heal \d/)
+    expect(json(join(place, 'report.json')).runs[1]).toMatchObject({
+      healed: 4096,
+      prune: { healed: { tokens: 4096 } },
+    })
+    expect(readFileSync(join(place, 'report.md'), 'utf8')).toMatch(/magnitude 30 %, healed, 4,096 tokens \|/)
+  })
+
+  test('of several sizes each is healed; without a number on as many tokens as heal takes', async () => {
+    const place = await workplace()
+    const { stdout } = await run(place, ...args, '-s', '0.3,0.4', '--heal=4096', '-o', 'out', '--json')
+    expect(JSON.parse(stdout).map((one: { healed: { tokens: number } }) => one.healed.tokens)).toEqual([4096, 4096])
+    const { stdout: plan } = await run(place, 'prune', '--heal', ...args.slice(1), '--dry-run', '--json')
+    expect(JSON.parse(plan).healing.tokens).toBe(65536)
+    await refused(place, [...args, '-o', 'new', '--heal', 'many'], { code: 2, says: ['many'] })
+    await refused(place, [...args, '-o', 'new', '--heal=many'], {
+      code: 2,
+      says: ['--heal is "many"; it must be an integer'],
+    })
+  })
+})
