@@ -22,6 +22,11 @@ export type Phase =
 /** What a phase counts. */
 export type Unit = 'layers' | 'tokens' | 'bytes' | 'characters' | 'tensors' | 'turns' | 'files'
 
+/** Of `LayerResult` what there is to show while a model is pruned. */
+export type PrunedLayer = Readonly<
+  Partial<Record<'attention' | 'ffn', Readonly<{ kept: readonly number[]; errorBefore: number; errorAfter: number }>>>
+>
+
 export type ProgressEvent =
   /** A phase has begun. `total` counts what its `progress` events count. */
   | {
@@ -30,7 +35,8 @@ export type ProgressEvent =
       readonly total: number
       readonly unit: Unit
     }
-  | { readonly type: 'progress'; readonly done: number; readonly tokens?: number }
+  /** Of phase `prune` with `layer`: what the last layer that stays lost, without and with repair. */
+  | { readonly type: 'progress'; readonly done: number; readonly tokens?: number; readonly layer?: PrunedLayer }
   /** A run of a comparison has begun, number `number` of `total`. `secondsLeft`: for all that are left, where runs before tell. */
   | {
       readonly type: 'run'

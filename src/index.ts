@@ -2,6 +2,7 @@
 import type { Engine } from './engine/engine.ts'
 import { logits as logitsIn } from './evaluate/logits.ts'
 import { promised } from './events.ts'
+import { exportGguf as exportGgufEvents } from './export/gguf.ts'
 import { exportOnnx as exportOnnxEvents } from './export/onnx.ts'
 import { memoryContext } from './forward/context.ts'
 import type { Model } from './model/model.ts'
@@ -29,6 +30,16 @@ export const cutVocabulary = promised(cutVocabularyEvents)
 export const exportOnnx = promised(exportOnnxEvents)
 
 /**
+ * Writes a model for llama.cpp into a sink: `model.gguf`, read back.
+ * @example
+ * const sink = new MemorySink()
+ * await exportGguf(model, sink, { engine, dtype: 'q8_0' })
+ * sink.files.get('model.gguf')
+ * @throws UsageError, UnsupportedModelError, OutputError
+ */
+export const exportGguf = promised(exportGgufEvents)
+
+/**
  * Logits of every position of one sequence.
  * @returns [ids.length, vocabulary] row-major
  * @example
@@ -41,14 +52,16 @@ export type { Allocate } from './allocate/own.ts'
 export type { Checkpoint, SideFile, VocabularyCut } from './checkpoint/checkpoint.ts'
 export type { GenerateOptions } from './decode/generate.ts'
 export { DEVICES, type Device } from './engine/device.ts'
-export { createEngine, type Engine, type EngineOptions } from './engine/engine.ts'
+export type { Engine, EngineOptions } from './engine/engine.ts'
 export * from './errors.ts'
 export type { Inspection } from './evaluate/inspect.ts'
 export type { Measures } from './evaluate/measure.ts'
 export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'
-export type { Listener, Phase, ProgressEvent } from './events.ts'
+export type { Listener, Phase, ProgressEvent, PrunedLayer } from './events.ts'
+export type { GgufOptions, GgufResult } from './export/gguf.ts'
 export { type OnnxOptions, onnxBytes } from './export/onnx.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
+export { createEngine } from './library/runtime.ts'
 export type { Generated, OpenedModel, PerplexityOptions, PreparedPrune } from './library/verbs.ts'
 export {
   best,
@@ -99,4 +112,4 @@ export type { VocabularyChoice, VocabularyOptions } from './vocabulary/cut-vocab
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'
 export type { OnnxFileResult } from './write/onnx/folder.ts'
 export { MemorySink, type Sink, type SinkFile } from './write/sink.ts'
-export { cutVocabularyEvents, exportOnnxEvents }
+export { cutVocabularyEvents, exportGgufEvents, exportOnnxEvents }

@@ -140,7 +140,7 @@ async function* pruneLayers(job: PruneJob, windows: Windows, saved: Saved, outpu
       // Here the work begins sooner than it would after this, and tables that are damaged still show early.
       yield* saved.step('tables', () => writer.copyOutsideLayers())
     }
-    yield { type: 'progress', done: layer + 1, tokens: calibration.pruned.tokens } as const
+    yield { type: 'progress', done: layer + 1, tokens: calibration.pruned.tokens, layer: layers.at(-1) } as const
   }
   yield* saved.restore() // where all steps were done
   stages.start('losses')

@@ -2,9 +2,22 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as ort from 'onnxruntime-web'
 import { afterAll, describe, expect, test } from 'vitest'
 import * as node from '../src/node.ts'
-import { evaluate, generate, inspect, logits, MemorySink, openModel, perplexity, prepare, prune } from '../src/web.ts'
+import {
+  createEngine,
+  evaluate,
+  exportGguf,
+  generate,
+  inspect,
+  logits,
+  MemorySink,
+  openModel,
+  perplexity,
+  prepare,
+  prune,
+} from '../src/web.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
 import { hubPlace, TINY_FILES } from './hub.ts'
 
@@ -99,6 +112,37 @@ test('the verbs give what they give in Node', async () => {
   expect([...output.files.keys()]).toEqual([...other.files.keys()])
   const [ours, theirs] = [output, other].map(sink => sink.files.get('model.safetensors')!)
   expect(Buffer.compare(ours, theirs)).toBe(0)
+})
+
+test('onnxruntime-web gives what onnxruntime-node gives', { timeout: 120_000 }, async () => {
+  await using web = createEngine(ort)
+  await using model = await openModel(picked(TINY_FILES))
+  const expected = await logitsAt(TINY_LLAMA)
+  const found = await logits(model, web, IDS)
+  expect(expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0)).toBeGreaterThan(1)
+  expect(Math.max(...found.map((value, i) => Math.abs(value - expected[i])))).toBeLessThan(1e-3)
+  const calibration = [new File([readFileSync(new URL('../docs/method.md', import.meta.url))], 'text.txt')]
+  const options = { sparsity: 0.3, windows: 4, seqLen: 64, calibration }
+  const cut = (by: node.Engine) => prune(model, { ...options, output: new MemorySink(), engine: by })
+  const [here, there] = [await cut(engine), await cut(web)]
+  for (const [i, { ffn }] of there.layers.entries()) {
+    const others = new Set(here.layers[i].ffn!.kept)
+    expect(ffn!.kept.length).toBe(others.size)
+    expect(ffn!.kept.filter(column => !others.has(column)).length).toBeLessThan(others.size / 100) // near ties
+  }
+  const errors = (result: typeof here) => result.layers.flatMap(({ ffn }) => [ffn!.errorBefore, ffn!.errorAfter])
+  for (const [i, error] of errors(there).entries()) expect(error / errors(here)[i]).toBeCloseTo(1, 2)
+})
+
+test('a GGUF file in memory is the one that Node writes', async () => {
+  const path = join(folder, 'exported.gguf')
+  await node.exportModel(TINY_LLAMA, { output: path, to: [{ to: 'gguf', dtype: 'q8_0' }] })
+  await using model = await openModel(picked(TINY_FILES))
+  const sink = new MemorySink()
+  const { file, dtype, bytes } = await exportGguf(model, sink, { engine, dtype: 'q8_0' })
+  expect([file, dtype, bytes]).toEqual(['model.gguf', 'Q8_0', sink.files.get(file)!.byteLength])
+  expect(Buffer.compare(sink.files.get(file)!, readFileSync(path))).toBe(0)
+  await expect(exportGguf(model, sink, { engine, dtype: 'q9' })).rejects.toThrow('gguf cannot be written in q9')
 })
 
 const ADDRESS = 'https://models.test/tiny'

@@ -1,0 +1,38 @@
+// The engine over any package of ONNX Runtime. That of Node writes results into the arrays that it is handed; onnxruntime-web leaves these as
+// they are, and gives results in arrays of its own.
+import type { InferenceSession } from 'onnxruntime-common'
+import { createEngine as createEngineOver, type Engine, type EngineParts, type Runtime } from '../engine/engine.ts'
+import type { EngineOptions } from '../engine/options.ts'
+
+/** @param runtime `onnxruntime-web`, or `onnxruntime-node`, as `import * as ort` gives it */
+export const createEngine = (runtime: Runtime, options?: EngineOptions, parts?: EngineParts): Engine =>
+  createEngineOver(fillsOutputs(runtime) ? runtime : filling(runtime), options, parts)
+
+const fillsOutputs = (runtime: Runtime & { readonly env?: { readonly versions?: { readonly node?: string } } }) =>
+  runtime.env?.versions?.node !== undefined
+
+/** The runtime with sessions that write into the outputs that they are given. */
+const filling = ({ Tensor, InferenceSession }: Runtime): Runtime => ({
+  Tensor,
+  InferenceSession: {
+    // It adds options of its own to `extra`, which all sessions share here.
+    create: async (model, options) =>
+      filled(await InferenceSession.create(model, { ...options, extra: { ...options?.extra } })),
+  },
+})
+
+type Run = (
+  feeds: InferenceSession.FeedsType,
+  fetches?: InferenceSession.FetchesType,
+) => ReturnType<InferenceSession['run']>
+
+function filled(session: InferenceSession): InferenceSession {
+  const run: Run = async (feeds, outputs) => {
+    if (outputs === undefined) return await session.run(feeds)
+    const given = Object.entries(outputs as InferenceSession.OnnxValueMapType)
+    const results = await session.run(feeds, Object.keys(outputs))
+    for (const [name, { data }] of given) (data as Float32Array).set(results[name].data as Float32Array)
+    return Object.fromEntries(given)
+  }
+  return Object.assign(Object.create(session), { run })
+}
