@@ -7,6 +7,7 @@ const TEXT = /\/src\/.*\.(py|html)$/
 const SUITES = {
   unit: ['src/**/*.test.ts', 'test/*.test.ts'],
   report: ['test/report/*.check.ts'], // Chromium: .ci/chromium.sh
+  web: ['test/web/*.check.ts'], // the same; builds the page into dist-web
   transformers: ['test/python/transformers.check.ts'], // Python; it makes its own virtual environments, some GB
   huggingface_hub: ['test/python/hub.check.ts'], // the same, of some MB
   'llama.cpp': ['test/llama-cpp/*.check.ts'], // installs node-llama-cpp into a cache folder
@@ -15,7 +16,7 @@ const SUITES = {
 }
 
 /** These load and prune models of some size, or install packages, in one test or hook. */
-const SLOW = ['transformers', 'llama.cpp', 'transformers.js', 'install']
+const SLOW = ['web', 'transformers', 'llama.cpp', 'transformers.js', 'install']
 
 export default defineConfig({
   plugins: [

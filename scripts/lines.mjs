@@ -109,6 +109,16 @@ const counts = files.map(file => {
   return lines
 })
 
+/** The page of web/: files as long as those of src, that run where there is no Node, but for what builds it. */
+const web = fileURLToPath(new URL('../web', import.meta.url))
+for (const name of readdirSync(web).filter(name => /\.tsx?$/.test(name))) {
+  const text = readFileSync(join(web, name), 'utf8')
+  const lines = text.split('\n').length - 1
+  if (lines > MAX_FILE) problems.push(`web/${name} has ${lines} lines, allowed are ${MAX_FILE}`)
+  if (name !== 'vite.config.ts' && /from '(node:|[^']*(\.node|\/node|\/cli\/[^']*)\.ts')/.test(text))
+    problems.push(`web/${name} imports what needs Node`)
+}
+
 /** The shortest way from `file` back to itself. */
 function circle(file) {
   const ways = [[file]]

@@ -1,0 +1,282 @@
+// The page that prunes in a browser, used as people do: in Chromium, with WebAssembly. FASP_SCREENSHOTS=<folder> keeps pictures to look at.
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { memorySource } from '../../src/formats/bytes.ts'
+import { openZip } from '../../src/formats/zip.ts'
+import * as node from '../../src/node.ts'
+import { DARK, LIGHT } from '../../src/report/plot.ts'
+import { TINY_LLAMA } from '../fasp.ts'
+import { axeFinds, type Opened, openSite } from './browser.ts'
+
+const TEXT = await readFile(new URL('../../docs/method.md', import.meta.url), 'utf8')
+/** Of some windows. */
+const MEASURED = TEXT.slice(0, 4000)
+const WIDTHS = [1280, 768, 390]
+const SCHEMES = ['light', 'dark'] as const
+
+let site: Awaited<ReturnType<typeof openSite>>
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'fasp-page-'))
+  site = await openSite()
+})
+afterAll(async () => {
+  await site?.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+const step = (page: Page, name: string) => page.getByRole('heading', { level: 1, name }).waitFor()
+
+async function takeTiny(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Take the tiny model' }).click()
+  await page.getByRole('heading', { name: 'tiny-llama' }).waitFor()
+  await page.getByRole('button', { name: 'Next: how much' }).click()
+  await step(page, 'How much smaller?')
+}
+
+/** Little text, so that it takes seconds. */
+async function giveText(page: Page, { windows = 8, seqLen = 64 } = {}): Promise<void> {
+  await page.getByRole('radio', { name: 'Text of mine' }).check()
+  await page.getByLabel('Paste text').fill(TEXT)
+  await page.getByText('Options of the method').click()
+  await page.getByLabel('Windows of text').fill(String(windows))
+  await page.getByLabel('Tokens a window').fill(String(seqLen))
+}
+
+const figure = async (page: Page, name: string): Promise<string> => {
+  const tile = page.locator('.figures > div').filter({ has: page.getByText(name, { exact: true }) })
+  return (await tile.locator('dd').first().textContent())!
+}
+
+async function prune(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Prune' }).click()
+  await step(page, 'What came out')
+}
+
+async function saved(page: Page, button: string): Promise<string> {
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name: button }).click(),
+  ])
+  const path = join(folder, download.suggestedFilename())
+  await download.saveAs(path)
+  return path
+}
+
+/** Looks at what is shown at three widths, light and dark. */
+async function readable(page: Page, name: string): Promise<void> {
+  for (const width of WIDTHS) {
+    await page.setViewportSize({ width, height: 900 })
+    for (const colorScheme of SCHEMES) {
+      await page.emulateMedia({ colorScheme })
+      const to = process.env.FASP_SCREENSHOTS
+      if (to) await page.screenshot({ path: join(to, `${name}-${width}-${colorScheme}.png`), fullPage: true })
+      expect(await axeFinds(page), `${name}, ${width} px, ${colorScheme}`).toEqual([])
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width)
+    }
+  }
+  await page.setViewportSize({ width: WIDTHS[0], height: 900 })
+}
+
+describe('the whole way with the tiny model', () => {
+  let opened: Opened
+  let page: Page
+  beforeAll(async () => {
+    opened = await site.open({ acceptDownloads: true })
+    page = opened.page
+  })
+
+  test('what it is, before a model and after', async () => {
+    await readable(page, 'start')
+    await page.getByRole('button', { name: 'Take the tiny model' }).click()
+    await page.getByRole('heading', { name: 'tiny-llama' }).waitFor()
+    expect(await figure(page, 'Parameters')).toBe('1.3 M')
+    expect(await figure(page, 'Layers')).toContain('6')
+    expect(await page.getByText('67.4 % FFN: cut by all methods').isVisible()).toBe(true)
+    await readable(page, 'model')
+    await page.getByRole('button', { name: 'Next: how much' }).click()
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('How much smaller?')
+  })
+
+  test('the plan moves with the slider, as the library plans', async () => {
+    const at = async (sparsity: number) =>
+      (await node.planPrune(TINY_LLAMA, { sparsity })).widths.after[0].ffn.toString()
+    const slider = page.getByRole('slider')
+    await expect.poll(() => figure(page, 'FFN')).toBe(`${await at(0.2)}of 384 neurons a layer`)
+    await slider.fill('50')
+    await expect.poll(() => figure(page, 'FFN')).toBe(`${await at(0.5)}of 384 neurons a layer`)
+    await page.getByRole('radio', { name: 'Fits a size' }).check()
+    await page.getByLabel('Weights of at most').fill('2')
+    await expect.poll(async () => Number((await figure(page, 'Weights')).split(' ')[0])).toBeLessThanOrEqual(2)
+    await page.getByRole('radio', { name: /^Runs anywhere/ }).check()
+    await slider.fill('20')
+  })
+
+  test('what is wrong is said as the library says it', async () => {
+    await page.getByText('Options of the method').click()
+    const method = page.getByLabel('Method, as on the command line')
+    await method.fill('stok')
+    const alert = page.getByRole('alert')
+    const { message } = await node.planPrune(TINY_LLAMA, { sparsity: 0.2, method: 'stok' }).catch(error => error)
+    await expect.poll(() => alert.textContent()).toBe(message)
+    expect(await page.getByRole('button', { name: 'Prune' }).isDisabled()).toBe(true)
+    await method.fill('')
+    await alert.waitFor({ state: 'detached' })
+    await page.getByText('Options of the method').click()
+  })
+
+  test('before the engine is asked for there are 300 kB of script at most', async () => {
+    const scripts = opened.requests.filter(({ url }) => /\.m?js$/.test(url))
+    expect(scripts.length).toBeGreaterThan(1)
+    expect(scripts.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(300_000)
+    expect(opened.requests.filter(({ url }) => url.includes('ort'))).toEqual([])
+  })
+
+  test('prunes, and shows what each layer loses', async () => {
+    await giveText(page)
+    await readable(page, 'amount')
+    await page.getByRole('button', { name: 'Prune' }).click()
+    await page.locator('.errors tbody tr').first().waitFor()
+    await step(page, 'What came out')
+    expect(await figure(page, 'Parameters')).toBe('−16.9 %1.3 M → 1.1 M')
+    await page.getByText('What each layer lost').click()
+    expect(await page.locator('.errors tbody tr').count()).toBe(6)
+    expect(await page.getByRole('row', { name: /^0 288 of 384/ }).isVisible()).toBe(true)
+  })
+
+  test('both go on with a text, and are measured on another', async () => {
+    await page.getByRole('button', { name: 'Write on' }).click()
+    await expect.poll(() => page.getByText('tokens/s').count(), { timeout: 60_000 }).toBe(2)
+    const dense = await node.generate(TINY_LLAMA, 'Once upon a time', { maxTokens: 20 })
+    const written = await page.getByRole('article', { name: 'As it was' }).locator('p').textContent()
+    expect(written!.slice(0, 60)).toBe(`Once upon a time${dense.text}`.slice(0, 60))
+    await page.getByLabel('Text that the model').fill(MEASURED)
+    await page.getByRole('button', { name: 'Measure' }).click()
+    await page.getByText('Same next token').waitFor()
+    const text = [{ name: 'x', text: async () => MEASURED }]
+    const { perplexity } = await node.evaluate(TINY_LLAMA, { text, windows: 32, seqLen: 256 })
+    const found = Number.parseFloat(await figure(page, 'As it was'))
+    expect(found / perplexity[0].perplexity).toBeCloseTo(1, 2)
+    await readable(page, 'result')
+  })
+
+  test('what is taken away is what Node makes', async () => {
+    const calibration = [{ name: 'your-text.txt', text: async () => TEXT }]
+    const options = { sparsity: 0.2, windows: 8, seqLen: 64, calibration }
+    const output = join(folder, 'node')
+    const here = await node.prune(TINY_LLAMA, { ...options, output })
+    const shapes = async (path: string) => (await node.inspect(path)).tensors.map(({ name, shape }) => [name, ...shape])
+    const gguf = await saved(page, 'Save GGUF')
+    expect(await shapes(gguf)).toEqual(await shapes(output))
+    expect((await node.inspect(gguf)).dtypes).toHaveProperty('BF16')
+    const zip = await openZip(memorySource(await readFile(await saved(page, 'Save safetensors')), 'zip'))
+    expect([...zip.members.keys()]).toContain('tiny-llama-pruned/model.safetensors')
+    const recipe = await zip.read(zip.members.get('tiny-llama-pruned/fasp.json')!, 2 ** 20)
+    const { layers } = JSON.parse(new TextDecoder().decode(recipe)) as node.PruneResult
+    for (const [i, { ffn }] of layers.entries()) {
+      const kept = new Set(here.layers[i].ffn!.kept)
+      expect(ffn!.kept.length).toBe(kept.size)
+      expect(ffn!.kept.filter(column => !kept.has(column)).length).toBeLessThan(kept.size / 100) // near ties
+    }
+    expect(await page.locator('pre').textContent()).toBe(
+      'fasp prune tiny-llama -s 0.2 -o tiny-llama-pruned --calibration your-text.txt --windows 8 --seq-len 64',
+    )
+  })
+
+  test('nothing was said on the console, nobody else asked, threads were there', async () => {
+    expect(opened.said).toEqual([])
+    const others = opened.requests.filter(({ url }) => !url.startsWith(site.url) && !url.startsWith('blob:'))
+    expect(others).toEqual([])
+    expect(await page.evaluate(() => crossOriginIsolated)).toBe(true)
+  })
+})
+
+describe('a GGUF file', () => {
+  const path = () => join(folder, 'small.gguf')
+  beforeAll(() => node.exportModel(TINY_LLAMA, { output: path(), to: [{ to: 'gguf', dtype: 'q8_0' }] }))
+
+  test('is chosen', async () => {
+    const { page } = await site.open()
+    await page.locator('input[data-of=files]').setInputFiles(path())
+    await page.getByRole('heading', { name: 'small.gguf' }).waitFor()
+    expect(await page.getByText('llama, GGUF').isVisible()).toBe(true)
+  })
+
+  test('is dropped, and pruned', async () => {
+    const { page, said } = await site.open()
+    const bytes = (await readFile(path())).toString('base64')
+    const transfer = await page.evaluateHandle(async base64 => {
+      const blob = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0))
+      const transfer = new DataTransfer()
+      transfer.items.add(new File([blob], 'small.gguf'))
+      return transfer
+    }, bytes)
+    await page.getByRole('region', { name: 'Choose a model' }).dispatchEvent('drop', { dataTransfer: transfer })
+    await page.getByRole('heading', { name: 'small.gguf' }).waitFor()
+    await page.getByRole('button', { name: 'Next: how much' }).click()
+    await giveText(page)
+    await prune(page)
+    expect(await page.locator('pre').textContent()).toContain('fasp prune small.gguf -s 0.2 -o small-pruned.gguf')
+    expect((await node.inspect(await saved(page, 'Save GGUF'))).dtypes).toHaveProperty('Q8_0')
+    expect(said).toEqual([])
+  })
+})
+
+test('a file that is no model is refused with the message of the library', async () => {
+  const { page } = await site.open()
+  const files = [{ name: 'x.gguf', mimeType: '', buffer: Buffer.from('x'.repeat(99)) }]
+  await page.locator('input[data-of=files]').setInputFiles(files)
+  expect(await page.getByRole('alert').textContent()).toContain('x.gguf: not a GGUF file')
+  await page.locator('input[data-of=files]').setInputFiles([{ ...files[0], name: 'model.safetensors' }])
+  await expect.poll(() => page.getByRole('alert').textContent()).toContain('has no config.json')
+})
+
+test('cancelled, it goes back to the choice, and on again', async () => {
+  const { page, said } = await site.open()
+  await takeTiny(page)
+  await giveText(page, { windows: 64, seqLen: 128 })
+  await page.getByRole('button', { name: 'Prune' }).click()
+  await page.locator('.errors tbody tr').first().waitFor()
+  await readable(page, 'work')
+  await page.getByRole('button', { name: 'Cancel' }).click()
+  await step(page, 'How much smaller?')
+  expect(await page.getByRole('alert').count()).toBe(0)
+  expect(await page.getByLabel('Windows of text').inputValue()).toBe('64') // what was chosen is there
+  await page.getByText('Options of the method').click()
+  await page.getByLabel('Windows of text').fill('2')
+  await prune(page)
+  expect(said).toEqual([])
+})
+
+test('by keyboard alone to the figures', async () => {
+  const { page } = await site.open()
+  const focused = () => page.evaluate(() => document.activeElement?.textContent?.trim())
+  await page.keyboard.press('Tab')
+  expect(await focused()).toBe('Skip to the step')
+  for (let i = 0; i < 20 && (await focused()) !== 'Take the tiny model'; i++) await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', { name: 'tiny-llama' }).waitFor()
+  for (let i = 0; i < 20 && (await focused()) !== 'Next: how much'; i++) await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  await step(page, 'How much smaller?')
+  expect(await focused()).toBe('How much smaller?')
+})
+
+test('its policy lets no text become a script, and its colours are those of reports', async () => {
+  const dist = fileURLToPath(new URL('../../dist-web/', import.meta.url))
+  const html = await readFile(join(dist, 'index.html'), 'utf8')
+  expect(html).toContain("script-src 'self' 'wasm-unsafe-eval'")
+  expect(html).not.toMatch(/unsafe-inline|'unsafe-eval'|<script>|<style|https?:/)
+  const css = (await readFile(new URL('../../web/style.css', import.meta.url), 'utf8')).replace(/\s/g, '')
+  const [light, dark] = css.split('@media(prefers-color-scheme:dark)')
+  for (const [part, palette] of [
+    [light, LIGHT],
+    [dark, DARK],
+  ])
+    for (const colour of palette.split(';').filter(one => /paper|ink|c[0126]:/.test(one)))
+      expect(part).toContain(`${colour};`)
+})

@@ -1,0 +1,107 @@
+// The page: four steps, one screen each. What is open and what was made of it is in the worker; here is what was chosen and what is shown.
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { VERSION } from '../src/version.ts'
+import type { Inspection } from '../src/web.ts'
+import { AmountStep, type Chosen, FIRST_CHOICE, settingsOf } from './amount.tsx'
+import { type Call, CallError } from './client.ts'
+import { ModelStep } from './model.tsx'
+import type { PrunedFacts, Told } from './protocol.ts'
+import { ResultStep } from './result.tsx'
+import { Problem, problemOf } from './ui.tsx'
+import { NOTHING_TOLD, type Progress, told, WorkStep } from './work.tsx'
+
+const STEPS = ['Model', 'How much', 'Work', 'Result'] as const
+
+type Step = 0 | 1 | 2 | 3
+
+export function App({ call }: { call: Call }) {
+  const [step, setStep] = useState<Step>(0)
+  const [model, setModel] = useState<Inspection>()
+  const [choice, setChoice] = useState<Chosen>(FIRST_CHOICE)
+  const [progress, setProgress] = useState<Progress>(NOTHING_TOLD)
+  const [result, setResult] = useState<PrunedFacts>()
+  const [problem, setProblem] = useState<string>()
+  const stop = useRef<AbortController | undefined>(undefined)
+  const heading = useRef<HTMLHeadingElement>(null)
+  const shown = useRef<Step>(0)
+
+  // Who reads by keyboard or ear goes on where the new step begins.
+  useEffect(() => {
+    if (shown.current === step) return
+    shown.current = step
+    heading.current?.focus()
+    window.scrollTo(0, 0)
+  }, [step])
+
+  const working = stop.current !== undefined && step === 2
+  const reachable = (to: number) => !working && (to === 0 || (to === 1 && model) || (to === 3 && result) || to === step)
+
+  async function prune() {
+    stop.current = new AbortController()
+    setProblem(undefined)
+    setResult(undefined)
+    setProgress({ ...NOTHING_TOLD, began: performance.now() })
+    setStep(2)
+    try {
+      const onTold = (event: Told) => setProgress(before => told(before, event, performance.now()))
+      setResult(await call('prune', settingsOf(choice), { onTold, signal: stop.current.signal }))
+      setStep(3)
+    } catch (error) {
+      if (!(error instanceof CallError && error.stopped)) setProblem(problemOf(error))
+      setStep(1)
+    } finally {
+      stop.current = undefined
+    }
+  }
+
+  const opened = (next: Inspection) => {
+    setModel(next)
+    setResult(undefined)
+    setProblem(undefined)
+  }
+
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the step
+      </a>
+      <header class="top">
+        <p class="brand">
+          <img src="./icon.svg" alt="" width="28" height="28" /> fasp
+        </p>
+        <p class="claim">Makes a language model smaller, in this page. Its weights never leave this machine.</p>
+        <nav aria-label="Steps">
+          <ol class="steps">
+            {STEPS.map((name, i) => (
+              <li key={name}>
+                <button
+                  type="button"
+                  aria-current={i === step ? 'step' : undefined}
+                  disabled={!reachable(i)}
+                  onClick={() => setStep(i as Step)}
+                >
+                  <span class="number">{i + 1}</span> {name}
+                </button>
+              </li>
+            ))}
+          </ol>
+        </nav>
+      </header>
+      <main id="main">
+        <h1 ref={heading} tabIndex={-1}>
+          {['Which model?', 'How much smaller?', 'At work', 'What came out'][step]}
+        </h1>
+        {problem && step === 1 && <Problem message={problem} />}
+        {step === 0 && <ModelStep {...{ call, model, opened }} next={() => setStep(1)} />}
+        {step === 1 && model && <AmountStep {...{ call, model, choice, setChoice, prune }} />}
+        {step === 2 && <WorkStep progress={progress} cancel={() => stop.current?.abort()} />}
+        {step === 3 && model && result && (
+          <ResultStep {...{ call, model, result }} texts={choice.texts} again={() => setStep(1)} />
+        )}
+      </main>
+      <footer>
+        <p>fasp {VERSION}. No account, no cookies, and no requests but for the files of this page.</p>
+      </footer>
+    </>
+  )
+}

@@ -1,0 +1,23 @@
+// The same on the command line, to type as it stands.
+import type { PrunedFacts } from './protocol.ts'
+
+/** For a POSIX shell. */
+const quoted = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
+
+/** @param model name of its file or folder @param texts names of the texts it was calibrated on; none where it wrote its own */
+export function commandLine(
+  model: string,
+  texts: readonly string[],
+  { sparsity, method, windows, seqLen, seed }: Pick<PrunedFacts, 'sparsity' | 'method' | 'windows' | 'seqLen' | 'seed'>,
+): string {
+  const output = `${model.replace(/^.*\//, '').replace(/\.gguf$/i, '')}-pruned${/\.gguf$/i.test(model) ? '.gguf' : ''}`
+  const words = [
+    ...['fasp', 'prune', model, '-s', String(sparsity), '-o', output],
+    ...(method === 'stock' ? [] : ['--method', method]),
+    ...texts.flatMap(text => ['--calibration', text]),
+    ...['--windows', String(windows), '--seq-len', String(seqLen)],
+    ...(seed === 0 ? [] : ['--seed', String(seed)]),
+  ]
+  return words.map(quoted).join(' ')
+}

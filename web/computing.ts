@@ -1,0 +1,186 @@
+// The worker that computes: the library's verbs, on the model that is open and the one that was made of it.
+import { downloadZip } from 'client-zip'
+import { inspect } from '../src/evaluate/inspect.ts'
+import { heldOutCost } from '../src/notices.ts'
+import {
+  type Engine,
+  evaluate,
+  exportGguf,
+  generate,
+  MemorySink,
+  type Model,
+  type ProgressEvent,
+  type PrunedLayer,
+  prune,
+  UsageError,
+} from '../src/web.ts'
+import { type OpenedEngine, openEngine } from './engine.ts'
+import { open, opened, openFiles, optionsOf, PAGE, withPath } from './opened.ts'
+import type { Answer, Ask, Compute, HalfError, Side, Speed } from './protocol.ts'
+import { type JobContext, serve } from './serve.ts'
+
+/** Of the perplexity of a text: enough for a figure, few enough to wait for. */
+const WINDOWS = 32
+/** Not timed: graphs are made for them. */
+const FIRST_TOKENS = 4
+
+interface Pruned {
+  readonly of: Model
+  readonly model: Model
+  readonly files: readonly File[]
+  readonly name: string
+  readonly engine: Engine
+}
+
+let last: Pruned | undefined
+let engine: { readonly compute: Compute; readonly opened: OpenedEngine } | undefined
+
+async function engineOf(compute: Compute, tell: JobContext['tell']): Promise<Engine> {
+  if (engine?.compute !== compute) {
+    await engine?.opened.engine.close()
+    engine = undefined
+    engine = { compute, opened: await openEngine(compute, new URL('ort/', PAGE)) }
+  }
+  tell({ type: 'engine', name: engine.opened.name })
+  return engine.opened.engine
+}
+
+/** @throws UsageError where nothing was made of the model yet */
+function both(): Pruned {
+  if (last?.of !== opened()) throw new UsageError('nothing is pruned yet. Prune a model first.')
+  return last
+}
+
+async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext): Promise<Answer<'prune'>> {
+  const dense = opened()
+  await last?.model.checkpoint.close()
+  last = undefined
+  const engine = await engineOf(settings.compute, tell)
+  const output = new MemorySink()
+  const errors: HalfError[] = []
+  const onEvent = (event: ProgressEvent) => {
+    if (event.type === 'selected' || event.type === 'text') return
+    if (event.type !== 'progress' || !event.layer) return tell(event)
+    const { layer, ...progress } = event
+    errors.push(...errorsOf(dense, errors, event.done - 1, layer))
+    tell(progress)
+    tell({ type: 'errors', errors })
+  }
+  const result = await prune(dense, {
+    ...optionsOf(settings),
+    calibration: settings.texts,
+    output,
+    engine,
+    signal,
+    onEvent,
+  })
+  const name = `${baseName(dense.checkpoint.name)}-pruned`
+  const files: File[] = []
+  for (const [path, bytes] of output.files) {
+    files.push(new File([bytes], path))
+    output.files.delete(path) // the browser holds it now, on disk where it is large
+  }
+  const model = await openFiles(files.map(file => withPath(file, `${name}/${file.name}`)))
+  last = { of: dense, model, files, name, engine }
+  const { sizes, options, notices, seconds, calibration } = result
+  const losses = calibration.texts.flatMap(({ loss }) => loss?.heldOut ?? [])
+  const windows = losses.reduce((n, loss) => n + loss.windows, 0)
+  const before = losses.reduce((sum, loss) => sum + loss.windows * loss.dense, 0) / windows
+  const cost = heldOutCost(calibration.texts)
+  return {
+    ...{ sizes, errors, notices, method: options.method, sparsity: options.sparsity, seed: options.seed },
+    ...{ windows: options.windows, seqLen: options.seqLen },
+    seconds: Object.values(seconds).reduce((a, b) => a + b, 0),
+    heldOut:
+      cost === undefined
+        ? undefined
+        : { dense: before, pruned: before + cost, windows, own: calibration.source === 'self' },
+  }
+}
+
+const baseName = (path: string): string => path.replace(/^.*\//, '').replace(/\.gguf$/i, '')
+
+/** Of half-blocks that were cut; those of layers that were told before are left out. */
+function errorsOf(
+  { architecture: a }: Model,
+  told: readonly HalfError[],
+  layer: number,
+  pruned: PrunedLayer,
+): HalfError[] {
+  if (told.some(error => error.layer === layer)) return []
+  return a.halves
+    .filter(half => half.layer === layer)
+    .flatMap(half => {
+      const result = pruned[half.kind]
+      const of = half.kind === 'attention' ? half.kvHeads * half.headSize : (half.experts?.router.out ?? a.ffnWidth)
+      if (!result || result.kept.length >= of) return []
+      const { kept, errorBefore, errorAfter } = result
+      return [{ layer, half: half.kind, kept: kept.length, of, before: errorBefore, after: errorAfter }]
+    })
+}
+
+async function measure({ text, seqLen }: Ask<'measure'>, { tell, signal }: JobContext): Promise<Answer<'measure'>> {
+  const { of: dense, model, engine } = both()
+  const found = await evaluate(model, {
+    ...{ text: [{ name: 'your text', text: async () => text }], seqLen, windows: WINDOWS, engine, signal },
+    dense: { model: dense, openRows: async () => memoryRows() },
+    onEvent: event => event.type !== 'selected' && event.type !== 'text' && tell(event),
+  })
+  return { pruned: found.perplexity[0], dense: found.dense![0], divergence: found.divergence![0] }
+}
+
+/** A file in memory, for the hidden states of a text. */
+function memoryRows() {
+  let held = new Uint8Array()
+  return {
+    async read(target: Uint8Array, offset: number) {
+      target.set(held.subarray(offset, offset + target.byteLength))
+    },
+    async write(bytes: Uint8Array, offset: number) {
+      const end = offset + bytes.byteLength
+      if (end > held.byteLength) {
+        const larger = new Uint8Array(Math.max(end, 2 * held.byteLength))
+        larger.set(held)
+        held = larger
+      }
+      held.set(bytes, offset)
+    },
+    async close() {
+      held = new Uint8Array()
+    },
+  }
+}
+
+async function write({ prompt, tokens }: Ask<'write'>, { tell, signal }: JobContext): Promise<Answer<'write'>> {
+  const { of: dense, model, engine } = both()
+  const by = async (side: Side, of: Model): Promise<Speed> => {
+    const times: number[] = []
+    const onEvent = (event: ProgressEvent) => {
+      if (event.type !== 'text') return
+      times.push(performance.now())
+      tell({ type: 'text', side, text: event.text })
+    }
+    const { ids } = await generate(of, prompt, { maxTokens: tokens, engine, signal, onEvent })
+    const timed = times.slice(FIRST_TOKENS)
+    const seconds = (timed.at(-1)! - timed[0]) / 1000
+    return { tokens: ids.length, tokensPerSecond: seconds > 0 ? (timed.length - 1) / seconds : undefined }
+  }
+  return { dense: await by('dense', dense), pruned: await by('pruned', model) }
+}
+
+async function take({ to, dtype }: Ask<'take'>, { tell, signal }: JobContext): Promise<Answer<'take'>> {
+  const { of: dense, model, engine, files, name } = both()
+  if (to === 'safetensors') {
+    const zip = downloadZip(files.map(file => ({ name: `${name}/${file.name}`, input: file })))
+    return new File([await zip.blob()], `${name}.zip`)
+  }
+  const sink = new MemorySink()
+  const onEvent = (event: ProgressEvent) => event.type !== 'selected' && event.type !== 'text' && tell(event)
+  const { file } = await exportGguf(model, sink, { engine, dtype, source: dense, signal, onEvent })
+  return new File([sink.files.get(file)!], `${name}.gguf`)
+}
+
+/** What it is was told by the worker that plans. */
+const openAgain = async (ask: Ask<'open'>): Promise<Answer<'open'>> => inspect(await open(ask))
+
+serve({ open: openAgain, prune: pruneModel, measure, write, take })

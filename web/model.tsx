@@ -1,0 +1,142 @@
+// Step 1: a model is dropped or chosen; what it is, and what can be cut of it.
+import type { TargetedEvent } from 'preact'
+import { useRef, useState } from 'preact/hooks'
+import { bytes, count, percent } from '../src/display.ts'
+import type { Inspection } from '../src/web.ts'
+import type { Call } from './client.ts'
+import { chosen, dropped } from './files.ts'
+import type { Ask } from './protocol.ts'
+import { Figures, Problem, useTask } from './ui.tsx'
+
+interface Props {
+  readonly call: Call
+  readonly model: Inspection | undefined
+  readonly opened: (model: Inspection) => void
+  readonly next: () => void
+}
+
+export function ModelStep({ call, model, opened, next }: Props) {
+  const { run, busy, problem } = useTask()
+  const [over, setOver] = useState(false)
+  const file = useRef<HTMLInputElement>(null)
+  const folder = useRef<HTMLInputElement>(null)
+  const open = (ask: Ask<'open'> | Promise<Ask<'open'>>) => run(async () => opened(await call('open', await ask)))
+  const choose = ({ currentTarget }: TargetedEvent<HTMLInputElement>) => {
+    const files = chosen(currentTarget.files ?? [])
+    currentTarget.value = '' // the same file may be chosen again
+    if (files.length > 0) open(files)
+  }
+  return (
+    <>
+      <p class="lead">A GGUF file, or a Hugging Face folder with config, tokenizer and weights.</p>
+      <section
+        class={over ? 'drop over' : 'drop'}
+        aria-label="Choose a model"
+        onDragOver={event => {
+          event.preventDefault()
+          setOver(true)
+        }}
+        onDragLeave={() => setOver(false)}
+        onDrop={event => {
+          event.preventDefault()
+          setOver(false)
+          if (event.dataTransfer) open(dropped(event.dataTransfer))
+        }}
+      >
+        <p class="big">Drop a model here</p>
+        <div class="buttons">
+          <button type="button" disabled={busy} onClick={() => file.current?.click()}>
+            Choose files
+          </button>
+          <button type="button" disabled={busy} onClick={() => folder.current?.click()}>
+            Choose a folder
+          </button>
+          <button type="button" class={model ? '' : 'primary'} disabled={busy} onClick={() => open('tiny')}>
+            Take the tiny model
+          </button>
+        </div>
+        <p class="hint">The tiny model comes with this page: 2.6 MB, trained on novels and tales, pruned in seconds.</p>
+        <input ref={file} type="file" multiple hidden aria-label="Files of a model" data-of="files" onChange={choose} />
+        <input
+          ref={element => {
+            element?.setAttribute('webkitdirectory', '')
+            folder.current = element
+          }}
+          type="file"
+          hidden
+          aria-label="Folder of a model"
+          data-of="folder"
+          onChange={choose}
+        />
+      </section>
+      <p class="status" role="status">
+        {busy ? 'Reading …' : ''}
+      </p>
+      {problem && <Problem message={problem} />}
+      {model && !busy && (
+        <section class="card" aria-labelledby="model">
+          <h2 id="model">{model.name}</h2>
+          <About model={model} />
+          <div class="buttons end">
+            <button type="button" class="primary" onClick={next}>
+              Next: how much
+            </button>
+          </div>
+        </section>
+      )}
+    </>
+  )
+}
+
+const PARTS = [
+  ['ffn', 'FFN', 'cut by all methods'],
+  ['valueOutput', 'values and outputs of attention', 'cut by “least loss”, too'],
+  ['queryKey', 'queries and keys', 'kept'],
+  ['other', 'embedding and norms', 'kept'],
+] as const
+
+/** What a model is, and of its parameters what can go. */
+function About({ model }: { model: Inspection }) {
+  const { parameters, experts, heads, kvHeads } = model
+  const shown = PARTS.filter(([part]) => parameters[part] > 0)
+  const share = (part: keyof typeof parameters) => parameters[part] / parameters.total
+  return (
+    <>
+      <p class="hint">
+        {model.modelType}, {model.format === 'gguf' ? 'GGUF' : 'Hugging Face'}, {Object.keys(model.dtypes).join(', ')}
+      </p>
+      <Figures
+        figures={[
+          { name: 'Parameters', value: count(parameters.total) },
+          { name: 'Weights', value: bytes(model.weightBytes) },
+          { name: 'Layers', value: String(model.layers), more: `${model.hiddenSize} wide` },
+          {
+            name: 'FFN',
+            value: String(model.ffnWidth),
+            more: experts ? `in each of ${experts.count} experts` : 'neurons a layer',
+          },
+          {
+            name: 'Heads',
+            value: String(heads),
+            more: kvHeads === heads ? undefined : `${kvHeads} for keys`,
+          },
+          { name: 'Context', value: count(model.context), more: 'tokens' },
+        ]}
+      />
+      <h3>What can be cut</h3>
+      <div class="stack" aria-hidden="true">
+        {shown.map(([part]) => (
+          <span key={part} class={part} style={{ flexGrow: share(part) }} />
+        ))}
+      </div>
+      <ul class="legend">
+        {shown.map(([part, name, what]) => (
+          <li key={part}>
+            <span class={`key ${part}`} aria-hidden="true" />
+            <b>{percent(share(part))}</b> {name}: {what}
+          </li>
+        ))}
+      </ul>
+    </>
+  )
+}

@@ -1,0 +1,271 @@
+// Step 4: what it is now and what that cost; both models side by side; the model to take away, and the same on the command line.
+import { useState } from 'preact/hooks'
+import { bytes, count, cut, duration, percent, perplexityChange } from '../src/display.ts'
+import type { Inspection } from '../src/web.ts'
+import type { Call } from './client.ts'
+import { commandLine } from './command.ts'
+import { download } from './files.ts'
+import type { Measured, PrunedFacts, Side, Speed, Told } from './protocol.ts'
+import { type Figure, Figures, Notices, Problem, Section, useTask } from './ui.tsx'
+import { Errors, NOTHING_TOLD, PhaseBar, type Progress, told } from './work.tsx'
+
+interface Props {
+  readonly call: Call
+  readonly model: Inspection
+  readonly result: PrunedFacts
+  /** Names of the texts it was repaired on. */
+  readonly texts: readonly string[]
+  readonly again: () => void
+}
+
+export function ResultStep({ call, model, result, texts, again }: Props) {
+  return (
+    <>
+      <Figures figures={figuresOf(result)} />
+      <Notices notices={result.notices} />
+      <Section title="Both go on with a text">
+        <SideBySide call={call} />
+      </Section>
+      <Section title="Perplexity on a text of yours">
+        <Measure call={call} model={model} />
+      </Section>
+      <Section title="Take it away">
+        <TakeAway call={call} />
+      </Section>
+      <Section title="The same on the command line">
+        <Command text={commandLine(model.name, texts, result)} />
+      </Section>
+      <details>
+        <summary>What each layer lost</summary>
+        <Errors errors={result.errors} />
+      </details>
+      <div class="buttons end">
+        <button type="button" onClick={again}>
+          Try another amount
+        </button>
+      </div>
+    </>
+  )
+}
+
+function figuresOf({ sizes, heldOut, seconds }: PrunedFacts): Figure[] {
+  const { weightBytes, parameters } = sizes
+  const change = (of: { readonly before: number; readonly after: number }) =>
+    of.after > of.before ? cut(of) : `−${cut(of)}`
+  return [
+    { name: 'Weights', value: change(weightBytes), more: `${bytes(weightBytes.before)} → ${bytes(weightBytes.after)}` },
+    {
+      name: 'Parameters',
+      value: change({ ...parameters, after: parameters.effective }),
+      more: `${count(parameters.before)} → ${count(parameters.effective)}`,
+    },
+    ...(heldOut
+      ? [
+          {
+            name: `Perplexity on held-out text${heldOut.own ? ' of its own' : ''}`,
+            value: perplexityChange(heldOut.pruned - heldOut.dense),
+            more: `${perplexityText(heldOut.dense)} → ${perplexityText(heldOut.pruned)}`,
+          },
+        ]
+      : []),
+    { name: 'Time to prune', value: duration(seconds) },
+  ]
+}
+
+const perplexityText = (nats: number): string => Math.exp(nats).toFixed(2)
+
+const WRITTEN_TOKENS = 60
+const SIDES = { dense: 'As it was', pruned: 'Pruned' } as const satisfies Record<Side, string>
+
+function SideBySide({ call }: { call: Call }) {
+  const { run, busy, problem } = useTask()
+  const [prompt, setPrompt] = useState('Once upon a time')
+  const [written, setWritten] = useState<{ readonly prompt: string } & Readonly<Record<Side, string>>>()
+  const [speeds, setSpeeds] = useState<Readonly<Record<Side, Speed>>>()
+  const write = () =>
+    run(async () => {
+      setSpeeds(undefined)
+      setWritten({ prompt, dense: '', pruned: '' })
+      const onTold = (event: Told) => {
+        if (event.type !== 'text') return
+        setWritten(before => before && { ...before, [event.side]: before[event.side] + event.text })
+      }
+      setSpeeds(await call('write', { prompt, tokens: WRITTEN_TOKENS }, { onTold }))
+    })
+  return (
+    <form
+      onSubmit={event => {
+        event.preventDefault()
+        void write()
+      }}
+    >
+      <div class="ask">
+        <label for="prompt">How a text begins</label>
+        <input id="prompt" value={prompt} onInput={({ currentTarget }) => setPrompt(currentTarget.value)} />
+        <button type="submit" class="primary" disabled={busy || prompt === ''}>
+          Write on
+        </button>
+      </div>
+      {problem && <Problem message={problem} />}
+      {written && (
+        <div class="sides" aria-live="polite" aria-busy={busy}>
+          {(Object.entries(SIDES) as [Side, string][]).map(([side, name]) => (
+            <article key={side} aria-label={name}>
+              <h3>
+                {name} <small>{speedText(speeds?.[side])}</small>
+              </h3>
+              <p>
+                <span class="prompt">{written.prompt}</span>
+                {written[side]}
+              </p>
+            </article>
+          ))}
+        </div>
+      )}
+    </form>
+  )
+}
+
+const speedText = (speed: Speed | undefined): string =>
+  speed?.tokensPerSecond === undefined ? '' : `${Math.round(speed.tokensPerSecond)} tokens/s`
+
+const MOST_TOKENS = 512
+
+function Measure({ call, model }: { call: Call; model: Inspection }) {
+  const { run, busy, problem } = useTask()
+  const [text, setText] = useState('')
+  const [progress, setProgress] = useState<Progress>(NOTHING_TOLD)
+  const [found, setFound] = useState<Measured>()
+  const measure = () =>
+    run(async () => {
+      setFound(undefined)
+      setProgress(NOTHING_TOLD)
+      const onTold = (event: Told) => setProgress(before => told(before, event, performance.now()))
+      setFound(await call('measure', { text, seqLen: Math.min(MOST_TOKENS, model.context) }, { onTold }))
+    })
+  const last = progress.phases.at(-1)
+  return (
+    <form
+      onSubmit={event => {
+        event.preventDefault()
+        void measure()
+      }}
+    >
+      <label for="measured">Text that the model was not repaired on, of some pages</label>
+      <textarea id="measured" rows={4} value={text} onInput={({ currentTarget }) => setText(currentTarget.value)} />
+      <div class="buttons">
+        <button type="submit" disabled={busy || text.trim() === ''}>
+          Measure
+        </button>
+      </div>
+      {busy && last && (
+        <ol class="phases">
+          <PhaseBar progress={last} />
+        </ol>
+      )}
+      {problem && <Problem message={problem} />}
+      {found && (
+        <Figures
+          live
+          figures={[
+            { name: 'As it was', value: found.dense.perplexity.toFixed(2), more: windowsText(found) },
+            {
+              name: 'Pruned',
+              value: found.pruned.perplexity.toFixed(2),
+              more: perplexityChange(Math.log(found.pruned.perplexity / found.dense.perplexity)),
+            },
+            {
+              name: 'Same next token',
+              value: percent(found.divergence.topAgreement),
+              more: `KL ${found.divergence.kl.toFixed(4)}`,
+            },
+          ]}
+        />
+      )}
+    </form>
+  )
+}
+
+const windowsText = ({ dense: { windows, seqLen } }: Measured) => `${windows} × ${seqLen} tokens`
+
+const TYPES = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'F16', 'BF16', 'F32']
+
+function TakeAway({ call }: { call: Call }) {
+  const { run, busy, problem } = useTask()
+  const [dtype, setDtype] = useState('')
+  const [progress, setProgress] = useState<Progress>(NOTHING_TOLD)
+  const [taken, setTaken] = useState<File>()
+  const take = (to: 'gguf' | 'safetensors') =>
+    run(async () => {
+      setTaken(undefined)
+      setProgress(NOTHING_TOLD)
+      const onTold = (event: Told) => setProgress(before => told(before, event, performance.now()))
+      const file = await call('take', { to, dtype: dtype || undefined }, { onTold })
+      setTaken(file)
+      download(file)
+    })
+  const last = progress.phases.at(-1)
+  return (
+    <>
+      <div class="take">
+        <div>
+          <h3>GGUF</h3>
+          <p class="hint">One file for llama.cpp, Ollama, LM Studio.</p>
+          <label>
+            Type{' '}
+            <select value={dtype} onChange={({ currentTarget }) => setDtype(currentTarget.value)}>
+              <option value="">as the model</option>
+              {TYPES.map(type => (
+                <option key={type}>{type}</option>
+              ))}
+            </select>
+          </label>
+          <button type="button" class="primary" disabled={busy} onClick={() => take('gguf')}>
+            Save GGUF
+          </button>
+        </div>
+        <div>
+          <h3>safetensors</h3>
+          <p class="hint">A Hugging Face folder, zipped: weights, config, tokenizer, model card, fasp.json.</p>
+          <button type="button" disabled={busy} onClick={() => take('safetensors')}>
+            Save safetensors
+          </button>
+        </div>
+      </div>
+      {busy && last && (
+        <ol class="phases">
+          <PhaseBar progress={last} />
+        </ol>
+      )}
+      {problem && <Problem message={problem} />}
+      <Notices notices={progress.notices} />
+      <p class="status" role="status">
+        {taken ? `${taken.name}, ${bytes(taken.size)}: saved where your downloads go.` : ''}
+      </p>
+    </>
+  )
+}
+
+function Command({ text }: { text: string }) {
+  const [said, setSaid] = useState('')
+  const copy = () =>
+    navigator.clipboard.writeText(text).then(
+      () => setSaid('Copied.'),
+      () => setSaid('The browser does not let this page copy.'),
+    )
+  return (
+    <>
+      <div class="command">
+        <pre>
+          <code>{text}</code>
+        </pre>
+        <button type="button" onClick={copy}>
+          Copy
+        </button>
+      </div>
+      <p class="status" role="status">
+        {said}
+      </p>
+    </>
+  )
+}

@@ -1,0 +1,163 @@
+// Step 3: how far it is, and what each layer lost, before and after its repair.
+import { duration, percent } from '../src/display.ts'
+import type { Phase } from '../src/web.ts'
+import type { HalfError, Told } from './protocol.ts'
+import { Bar, Notices } from './ui.tsx'
+
+interface PhaseProgress {
+  readonly phase: Phase
+  readonly total: number
+  readonly done: number
+  readonly unit: string
+  readonly began: number
+  readonly now: number
+}
+
+export interface Progress {
+  readonly began: number
+  readonly engine?: string
+  readonly phases: readonly PhaseProgress[]
+  readonly errors: readonly HalfError[]
+  readonly notices: readonly string[]
+}
+
+export const NOTHING_TOLD: Progress = { began: 0, phases: [], errors: [], notices: [] }
+
+const NAMES: Partial<Record<Phase, string>> = {
+  'calibration text': 'The model writes text',
+  'read text': 'Text is read',
+  allocate: 'What each layer is worth',
+  prune: 'Layers are cut and repaired',
+  write: 'The result is written',
+  export: 'The file is written',
+  verify: 'The file is read back',
+  'evaluate dense': 'The model as it was',
+  evaluate: 'The pruned model',
+}
+
+/** @param now in milliseconds */
+export function told(before: Progress, event: Told, now: number): Progress {
+  switch (event.type) {
+    case 'engine':
+      return { ...before, engine: event.name }
+    case 'notice':
+      return { ...before, notices: [...before.notices.filter(one => one !== event.message), event.message] }
+    case 'errors':
+      return { ...before, errors: event.errors }
+    case 'phase': {
+      const { phase, total, unit } = event
+      const others = before.phases.filter(one => one.phase !== phase).map(one => ({ ...one, done: one.total }))
+      return { ...before, phases: [...others, { phase, total, unit, done: 0, began: now, now }] }
+    }
+    case 'progress': {
+      const last = before.phases.at(-1)
+      if (!last) return before
+      return { ...before, phases: [...before.phases.slice(0, -1), { ...last, done: event.done, now }] }
+    }
+    default:
+      return before
+  }
+}
+
+/** Sooner than this there is nothing to reckon with. */
+const KNOWN_MS = 1000
+
+function secondsLeft({ done, total, began, now }: PhaseProgress): number | undefined {
+  if (done === 0 || now - began < KNOWN_MS) return undefined
+  return ((now - began) / done) * (total - done) * 1e-3
+}
+
+export const PhaseBar = ({ progress }: { progress: PhaseProgress }) => {
+  const { phase, done, total, unit } = progress
+  const name = NAMES[phase] ?? phase
+  const left = secondsLeft(progress)
+  const over = done >= total
+  return (
+    <li class={over ? 'over' : ''}>
+      <span class="name">{name}</span>
+      <span class="count">
+        {over ? 'done' : `${Math.floor(done)} of ${total} ${unit}`}
+        {!over && left !== undefined && `, about ${duration(left)} left`}
+      </span>
+      <Bar done={total > 0 ? Math.min(1, done / total) : 1} label={name} />
+    </li>
+  )
+}
+
+export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () => void }) {
+  const { phases, errors, engine, notices } = progress
+  const current = phases.at(-1)
+  return (
+    <>
+      <p class="lead" role="status">
+        {current
+          ? `${NAMES[current.phase] ?? current.phase} …`
+          : engine
+            ? 'Getting ready …'
+            : 'The engine is fetched …'}
+      </p>
+      {engine && (
+        <p class="hint">Computed here, with {engine}. The page may lie in the background, and must stay open.</p>
+      )}
+      <ol class="phases">
+        {phases.map(one => (
+          <PhaseBar key={one.phase} progress={one} />
+        ))}
+      </ol>
+      {errors.length > 0 && <Errors errors={errors} />}
+      <Notices notices={notices} />
+      <div class="buttons end">
+        <button type="button" onClick={cancel}>
+          Cancel
+        </button>
+      </div>
+    </>
+  )
+}
+
+const HALVES = { attention: 'attention', ffn: 'FFN' } as const
+
+/** What each half-block that was cut lost of its output: a bar without repair, and one with it. */
+export function Errors({ errors }: { errors: readonly HalfError[] }) {
+  const largest = Math.max(...errors.map(({ before, after }) => Math.max(before, after)))
+  const both = new Set(errors.map(({ half }) => half)).size > 1
+  const width = (error: number) => ({ width: `${Math.max(0.5, (100 * error) / largest)}%` })
+  return (
+    <section class="errors" aria-labelledby="errors">
+      <h2 id="errors">What each layer loses</h2>
+      <p class="hint">Squared error of its output, as part of the output: as it is cut, and after the repair.</p>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">layer</th>
+            <th scope="col">kept</th>
+            <th scope="col" class="bars">
+              <span class="key cut" /> cut <span class="key repaired" /> repaired
+            </th>
+            <th scope="col">cut</th>
+            <th scope="col">repaired</th>
+          </tr>
+        </thead>
+        <tbody>
+          {errors.map(({ layer, half, kept, of, before, after }) => (
+            <tr key={`${layer} ${half}`}>
+              <th scope="row">
+                {layer}
+                {both && ` ${HALVES[half]}`}
+              </th>
+              <td>
+                {kept} of {of}
+              </td>
+              <td class="bars" aria-hidden="true">
+                <div class="bar cut" style={width(before)} />
+                <div class="bar repaired" style={width(after)} />
+              </td>
+              <td>{percent(before)}</td>
+              <td>{percent(after)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  )
+}
