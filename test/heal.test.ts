@@ -11,8 +11,9 @@ import { memoryContext } from '../src/forward/context.ts'
 import { Divergence } from '../src/forward/divergence.ts'
 import { Head, headRows } from '../src/forward/head.ts'
 import { forward } from '../src/forward/stream.ts'
-import { TRAINS } from '../src/heal/trained.ts'
+import { TRAINS, type Trains } from '../src/heal/trained.ts'
 import { ffnHalves } from '../src/model/architecture.ts'
+import { plainHalves } from '../src/model/half-block.ts'
 import {
   exportModel,
   FaspError,
@@ -31,7 +32,7 @@ import {
 import { QUICK, refused, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
 import { madeModel } from './model-shapes.ts'
 import { engineAndFolder, withModel } from './opened.ts'
-import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, TINY_OPT } from './tiny.ts'
+import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, TINY_OPT, type TinyModel } from './tiny.ts'
 
 const { engine, folder } = engineAndFolder()
 const workplace = workplaces()
@@ -50,6 +51,7 @@ const OPT = windowsOf(goldenOf('tiny-opt').calibration_windows)
 const SOME = { calibration: LLAMA, tokens: 12 * 4 * 64, batch: 4, every: 6, lr: 3e-4 } as const
 
 const fixture = (path: string) => fileURLToPath(new URL(`fixtures/${path}`, import.meta.url))
+const MIXTURE = fixture('trained/tiny-mixture')
 const at = (name: string) => join(folder, name)
 const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
 const pruned = (method: string, from = TINY_LLAMA, calibration = LLAMA) => {
@@ -143,7 +145,7 @@ describe.each([
 function withoutNeurons({ checkpoint, architecture }: Model): Model {
   const { tensors } = checkpoint
   const places = new Map<string, (i: number) => number>() // neuron of an element
-  for (const { inputs, output } of ffnHalves(architecture)) {
+  for (const { inputs, output } of ffnHalves(architecture).flatMap(plainHalves)) {
     for (const { name, in: columns } of inputs) {
       places.set(`${name}.weight`, i => Math.floor(i / columns))
       places.set(`${name}.bias`, i => i)
@@ -163,10 +165,16 @@ function withoutNeurons({ checkpoint, architecture }: Model): Model {
 
 describe('step by step as PyTorch does', () => {
   const { curves, lr, rank, loraRate, steps, ...counts } = json(fixture('healing/oracle.json'))
-  test.each(TINY_NAMES.flatMap(name => TRAINS.map(train => [name, train] as const)))(
-    '%s, %s layers',
-    async (name, train) => {
-      const rows: number[][] = goldenOf(name).calibration_windows.slice(0, counts.windows + counts.heldOut)
+  const cases: [name: string, model: string, tokens: TinyModel, train: Trains][] = [
+    ...TINY_NAMES.flatMap(name =>
+      TRAINS.map((train): [string, string, TinyModel, Trains] => [name, TINY_MODELS[name], name, train]),
+    ),
+    ['tiny-mixture', MIXTURE, 'tiny-llama', 'all'],
+  ]
+  test.each(cases.map(([name, model, tokens, train]) => ({ name, model, tokens, train })))(
+    '$name, $train layers',
+    async ({ name, model, tokens, train }) => {
+      const rows: number[][] = goldenOf(tokens).calibration_windows.slice(0, counts.windows + counts.heldOut)
       const { windows, ...others } = asWindows(rows.map(row => row.slice(0, counts.length)))
       const [on, heldOut] = [windows.slice(0, counts.windows), windows.slice(counts.windows)]
       const rates = train === 'lora' ? { lr: loraRate, rank } : { lr }
@@ -177,9 +185,9 @@ describe('step by step as PyTorch does', () => {
         batch: counts.windows,
         tokens: steps * counts.windows * counts.length,
       }
-      await withModel(TINY_MODELS[name], async dense => {
+      await withModel(model, async dense => {
         const { curve } = await healed(withoutNeurons(dense), at(`oracle ${name} ${train}`), {
-          ...{ dense: TINY_MODELS[name], calibration: { ...others, windows: on, heldOut }, ...settings },
+          ...{ dense: model, calibration: { ...others, windows: on, heldOut }, ...settings },
         })
         const expected: number[] = curves[name][train]
         expect(curve).toHaveLength(expected.length)
@@ -332,6 +340,31 @@ describe('by low-rank updates', () => {
   })
 })
 
+test.each([
+  ['plain:repair=none:scope=experts', 'lora', 1e-3],
+  ['plain:repair=none', 'all', 3e-4],
+] as const)('a mixture of experts, by %s, %s: all weights but those of routers', async (method, train, lr) => {
+  const from = at(`mixture ${train}`)
+  await prune(MIXTURE, { sparsity: 0.2, method, output: from, engine, calibration: LLAMA })
+  const by = (name: string, options: Partial<HealOptions> = {}) =>
+    healed(from, `${from} ${name}`, { dense: MIXTURE, train, lr, ...options })
+  const { kl } = await by('healed')
+  expect(kl.after).toBeLessThan(kl.before)
+  await by('scratch', { memory: 0 })
+  const [one, other] = ['healed', 'scratch'].map(name => readFileSync(`${from} ${name}/model.safetensors`))
+  expect(Buffer.compare(one, other)).toBe(0)
+  await using before = await openModel(from)
+  await using after = await openModel(`${from} healed`)
+  const [old, now] = [before, after].map(({ checkpoint }) => checkpoint.tensors)
+  expect([...now.tensors.values()]).toEqual([...old.tensors.values()])
+  for (const [name, { shape }] of old.tensors) {
+    const isTrained = name.includes('.layers.') && shape.length > 1 && !name.endsWith('.gate.weight')
+    expect(Buffer.compare(await old.bytes(name), await now.bytes(name)) === 0, name).toBe(!isTrained)
+  }
+  const { checks } = await verify(`${from} healed`, { engine })
+  expect(checks.filter(({ found }) => found !== 'right')).toEqual([])
+})
+
 describe('with a part of the vocabulary', () => {
   const ids = goldenOf('tiny-llama').calibration_windows.flat()
   const place = at('part')
@@ -458,7 +491,6 @@ describe('what cannot be healed', () => {
       /has a hidden size of 128, and made of 64\. Give the model that it was pruned from/,
     ],
     'another model with as many tokens': [{ dense: TINY_OPT }, /have different tokenizers/],
-    'a mixture': [{ from: fixture('trained/tiny-mixture') }, /mixtures of experts cannot be healed yet/],
     'no folder': [{ from: '/nowhere/at-all' }, /nowhere/],
     'no dense folder': [{ dense: '/nowhere/at-all' }, /nowhere/],
     'no text': [{ calibration: ['/nowhere.txt'] }, /nowhere\.txt/],

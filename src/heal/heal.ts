@@ -2,14 +2,13 @@
 // through the model and back (gradients.ts) and moves all weights by Adam (adam.ts); now and then the distance on windows that are not trained on
 // is measured, with the weights as they would be written, and those with the least are kept.
 // Source: Hinton et al. 2015 (arXiv 1503.02531) for the loss; Muralidharan et al. 2024, Minitron (arXiv 2407.14679), for it alone after pruning.
-import { NumericError, UnsupportedModelError, UsageError } from '../errors.ts'
+import { NumericError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import type { Activations } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
 import { readHalves } from '../forward/weights.ts'
-import { expertCount } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
@@ -55,14 +54,10 @@ export interface Healed {
   readonly curve: readonly Point[]
 }
 
-/** @throws UnsupportedModelError, UsageError for models that do not go together */
+/** @throws UsageError for models that do not go together */
 export function checkHealed(pruned: Model, dense: Model): void {
   const [p, q] = [pruned, dense].map(({ architecture }) => architecture)
   const [name, denseName] = [pruned, dense].map(({ checkpoint }) => checkpoint.name)
-  if (p.halves.some(half => expertCount(half) > 0))
-    throw new UnsupportedModelError(
-      `${name}: mixtures of experts cannot be healed yet; take a model without them, or the mixture as it is.`,
-    )
   for (const [what, ours, theirs] of [
     ['a vocabulary', p.vocabularySize, q.vocabularySize],
     ['a hidden size', p.hiddenSize, q.hiddenSize],

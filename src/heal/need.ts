@@ -2,7 +2,7 @@
 import { headRows, TABLE_BYTES } from '../forward/head.ts'
 import { TOKENS_PER_RUN } from '../forward/stream.ts'
 import { type Architecture, attentionHalves } from '../model/architecture.ts'
-import { hiddenWidth } from '../model/half-block.ts'
+import { hiddenWidth, plainHalves } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { teacherBytes } from './teacher.ts'
 import { largestSize, type Trains, trainedHalves, trainedSize } from './trained.ts'
@@ -43,6 +43,7 @@ export function healNeed(
   const graphs = 4 * (OF_ACTIVATIONS * run * width + OF_SCORES * scores)
   const logits = 6 * 4 * headRows(a) * a.vocabularySize
   const table = ({ vocabularySize: v, embeddingSize: e }: Architecture) => Math.min(4 * v * e, TABLE_BYTES.held)
-  const work = BASE_BYTES + 4 * OF_A_HALF * largestSize(halves) + graphs + logits + 2 * table(a)
+  const layer = Math.max(...a.halves.map(half => trainedSize(plainHalves(half)))) // with all its experts, whose gradients are there at a time
+  const work = BASE_BYTES + 4 * (OF_A_HALF * largestSize(halves) + layer) + graphs + logits + 2 * table(a)
   return { held: weights + cache + streams, cache, work }
 }

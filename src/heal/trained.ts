@@ -9,10 +9,12 @@ import { type HalfWeights, type LinearWeights, readHalf } from '../forward/weigh
 import { pick, pickRows, scatterRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
 import {
+  expertHalf,
   type HalfBlock,
   hiddenWidth,
   type Linear,
   linearsOf,
+  plainHalves,
   storedInputs,
   storedRows,
   withValues,
@@ -22,7 +24,10 @@ import { randomNumbers } from '../random.ts'
 import type { HalfGradients } from './backward.ts'
 import { beginUpdates, type Update, updated, updateGradients, updateSize, updatesOf } from './lora.ts'
 
-/** What is trained: the linear layers of all half-blocks, or of FFNs alone, or low-rank updates of all. Embedding, norms and head stay. */
+/**
+ * What is trained: the linear layers of all half-blocks, or of FFNs alone, or low-rank updates of all. Embedding, norms, head and routers of
+ * mixtures stay: a router would move by the few experts that it has chosen, and tokens would go where the others were not trained for them.
+ */
 export const TRAINS = ['all', 'ffn', 'lora'] as const
 export type Trains = (typeof TRAINS)[number]
 
@@ -33,8 +38,9 @@ export interface LowRank {
   readonly seed: number
 }
 
+/** Of a mixture each expert. */
 export const trainedHalves = (halves: readonly HalfBlock[], train: Trains): HalfBlock[] =>
-  halves.filter(({ kind }) => train !== 'ffn' || kind === 'ffn')
+  halves.filter(({ kind }) => train !== 'ffn' || kind === 'ffn').flatMap(plainHalves)
 
 type Linears = Pick<HalfGradients, 'inputs' | 'output'>
 
@@ -53,7 +59,7 @@ const sizeOf = (half: HalfBlock, rank?: number): number =>
 export const trainedSize = (halves: readonly HalfBlock[], rank?: number): number =>
   halves.reduce((sum, half) => sum + sizeOf(half, rank), 0)
 
-/** Weights and biases of the largest half-block. */
+/** Weights and biases of the largest half-block, or expert. */
 export const largestSize = (halves: readonly HalfBlock[]): number => Math.max(...halves.map(half => sizeOf(half)))
 
 const arraysOf = ({ inputs, output }: Linears): Floats[] =>
@@ -176,17 +182,28 @@ export class TrainedWeights {
         yield await readHalf(this.model, half)
         continue
       }
-      const { norms, ...linears } = await this.#weights(half, await values.load(this.#of(half)))
-      const names = namesOf(half)
-      const arrays = arraysOf(linears).map((array, i) => change(array, names[i]))
-      let next = 0
-      const changed = ({ bias }: LinearWeights): LinearWeights => ({
-        weight: arrays[next++],
-        bias: bias && arrays[next++],
-      })
-      const inputs = linears.inputs.map(changed)
-      yield { half: wideHalf(half), norms, inputs, output: changed(linears.output) }
+      if (half.kind === 'ffn' && half.experts) {
+        const { experts, ...others } = await readHalf(this.model, half)
+        yield { ...others, experts: { ...experts!, read: e => this.#read(values, expertHalf(half, e), change) } }
+      } else yield await this.#read(values, half, change)
     }
+  }
+
+  async #read(
+    values: Activations,
+    half: HalfBlock,
+    change: (values: Floats, name: string) => Floats,
+  ): Promise<HalfWeights> {
+    const { norms, ...linears } = await this.#weights(half, await values.load(this.#of(half)))
+    const names = namesOf(half)
+    const arrays = arraysOf(linears).map((array, i) => change(array, names[i]))
+    let next = 0
+    const changed = ({ bias }: LinearWeights): LinearWeights => ({
+      weight: arrays[next++],
+      bias: bias && arrays[next++],
+    })
+    const inputs = linears.inputs.map(changed)
+    return { half: wideHalf(half), norms, inputs, output: changed(linears.output) }
   }
 
   /** What a half-block computes with, of its part of the values. */
@@ -205,8 +222,14 @@ export class TrainedWeights {
   }
 
   /** Keeps the gradients of a half-block. @param weights it, of `values` @param of used up @returns the sum of their squares */
-  async keep(gradients: Activations, values: Activations, weights: HalfWeights, of: Linears): Promise<number> {
+  async keep(gradients: Activations, values: Activations, weights: HalfWeights, of: HalfGradients): Promise<number> {
     const { rank } = this
+    if (of.experts) {
+      let squares = 0
+      for (const [e, own] of of.experts.of.entries())
+        squares += await this.keep(gradients, values, await weights.experts!.read(e), own)
+      return squares
+    }
     const batch = this.#of(weights.half)
     const room = gradients.room(batch)
     if (rank) {
@@ -273,7 +296,8 @@ export class TrainedWeights {
   }
 }
 
-const keyOf = ({ kind, layer }: HalfBlock): string => `${kind} ${layer}`
+/** Of a mixture that of its first expert. */
+const keyOf = ({ output }: HalfBlock): string => output.name
 
 /** One after another. */
 function join(of: Linears, all: Floats): void {

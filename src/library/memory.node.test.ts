@@ -10,7 +10,7 @@ test('what a run takes is held against the machine or container, and against wha
     /^m: .* 2\.00 GB of memory, and .* has 1\.50 GB\. A lower/,
   )
   expect(lacksMemory('heal', 'm', 2e9, 2, { memory: 1.5e9 })).toMatch(
-    /--memory, a smaller --seq-len and --train ffn take/,
+    /--memory, a smaller --seq-len and --train lora take/,
   )
   // 2 GB less what is resident, and 0.3 GB for each thread.
   const left = (bytes: number) => ({ address: { left: bytes, resident: 0.5e9 } })

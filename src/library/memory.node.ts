@@ -45,7 +45,7 @@ export function memoryLimits(): MemoryLimits {
 /** What takes less, of the options of a verb. */
 const LESS = {
   prune: 'A lower --memory, fewer --windows and --method paper take less.',
-  heal: 'A lower --memory, a smaller --seq-len and --train ffn take less.',
+  heal: 'A lower --memory, a smaller --seq-len and --train lora take less.',
 } as const
 
 /** What is wrong, or undefined. @param needed bytes that all of a run takes @param threads @default one for each core */
