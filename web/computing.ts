@@ -21,8 +21,6 @@ import { type JobContext, serve } from './serve.ts'
 
 /** Of the perplexity of a text: enough for a figure, few enough to wait for. */
 const WINDOWS = 32
-/** Not timed: graphs are made for them. */
-const FIRST_TOKENS = 4
 
 interface Pruned {
   readonly of: Model
@@ -151,6 +149,14 @@ function memoryRows() {
   }
 }
 
+/** By the median time of the later half of the tokens: while the first are written, graphs are made and compiled. */
+function usualSpeed(times: readonly number[]): number | undefined {
+  const later = times.slice(Math.floor(times.length / 2))
+  const between = later.slice(1).map((time, i) => time - later[i])
+  const median = between.sort((a, b) => a - b)[Math.floor(between.length / 2)]
+  return median > 0 ? 1000 / median : undefined
+}
+
 async function write({ prompt, tokens }: Ask<'write'>, { tell, signal }: JobContext): Promise<Answer<'write'>> {
   const { of: dense, model, engine } = both()
   const by = async (side: Side, of: Model): Promise<Speed> => {
@@ -161,9 +167,7 @@ async function write({ prompt, tokens }: Ask<'write'>, { tell, signal }: JobCont
       tell({ type: 'text', side, text: event.text })
     }
     const { ids } = await generate(of, prompt, { maxTokens: tokens, engine, signal, onEvent })
-    const timed = times.slice(FIRST_TOKENS)
-    const seconds = (timed.at(-1)! - timed[0]) / 1000
-    return { tokens: ids.length, tokensPerSecond: seconds > 0 ? (timed.length - 1) / seconds : undefined }
+    return { tokens: ids.length, tokensPerSecond: usualSpeed(times) }
   }
   return { dense: await by('dense', dense), pruned: await by('pruned', model) }
 }

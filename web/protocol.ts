@@ -79,7 +79,7 @@ export type Side = 'dense' | 'pruned'
 
 export interface Speed {
   readonly tokens: number
-  /** Once the graphs for it are made. */
+  /** By the median token. */
   readonly tokensPerSecond?: number
 }
 
