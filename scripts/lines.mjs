@@ -48,7 +48,7 @@ const PAGE = [
   ['export'],
   ['recipe'],
   ['report'],
-  ['prune-half', 'prune-mixture', 'prune', 'within-loss'],
+  ['prune-half', 'prune-mixture', 'prune', 'within-loss', 'healing'],
   ['hub'],
   ['compare'],
   ['library'],

@@ -84,6 +84,50 @@ describe('a grid', () => {
     expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)
   })
 
+  test('of healed models: a run of their own beside each, which says so everywhere', async () => {
+    const folder = await workplace()
+    const report = ['--report', 'report.html', '--report', 'report.md', '--heal', '4096']
+    const { stdout, stderr } = await run(folder, ...compare('magnitude', '0.3', ...report))
+    expect(begun(stderr)).toEqual(['dense', 'magnitude at 30.0 %', 'magnitude, healed at 30.0 %'])
+    const [dense, before, after] = result(folder).runs
+    expect([dense.healed, before.healed, after.healed]).toEqual([undefined, undefined, 4096])
+    expect(after.asked).toEqual({ method: 'magnitude', sparsity: 0.3, heal: 4096 })
+    expect(after.prune!.healed!.curve.map(({ step }) => step)).toEqual([0, 1, 2])
+    expect(after.divergence![0].kl).toBeLessThan(before.divergence![0].kl)
+    expect(after.prune!.sizes).toEqual(before.prune!.sizes)
+    expect(stdout).toContain('magnitude 30 %, healed, 4,096 tokens')
+    const html = readFileSync(join(folder, 'report.html'), 'utf8')
+    expect(html).toContain('Healing: KL to the dense model over the steps')
+    expect(html).toContain('magnitude 30 %, healed, 4,096 tokens')
+    const rows = readFileSync(join(folder, 'report.md'), 'utf8')
+      .split('\n')
+      .filter(line => line.startsWith('| '))
+    const { kl } = after.prune!.healed!
+    expect(rows).toContain(`| magnitude 30 % | 4,096 | 2 of 2 | ${kl.before.toFixed(4)} | ${kl.after.toFixed(4)} |`)
+    expect(rows).toContain(`| 0 | ${kl.before.toFixed(4)} |`)
+
+    // As prune and heal have it.
+    await run(
+      folder,
+      'prune',
+      TINY_LLAMA,
+      '-s',
+      '0.3',
+      '--method',
+      'magnitude',
+      ...QUICK,
+      '--heal',
+      '4096',
+      '-o',
+      'out',
+    )
+    const args = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--windows', '3', '--json']
+    expect(after.perplexity).toEqual(JSON.parse((await run(folder, ...args)).lines.at(-1)!).texts)
+    const again = await run(folder, ...compare('magnitude', '0.3', '--heal', '4096'))
+    expect(begun(again.stderr)).toEqual([])
+    await refused(folder, compare('magnitude', '0.3', '--heal=0'), { code: 2, says: ['tokens is 0'] })
+  })
+
   test('with tasks and a report; methods share the statistics of the dense model', async () => {
     const items = ['sun', 'moon', 'sea'].map((text, i) => ({
       goal: `Look at the ${text}`,

@@ -5,7 +5,14 @@ import { compareEvents } from '../node.ts'
 import { comparisonText } from '../report/comparison.ts'
 import { PERCENT } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { engineOptions, modelArgument, OUTPUT_OPTIONS, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
+import {
+  engineOptions,
+  HEAL_TOKENS,
+  modelArgument,
+  OUTPUT_OPTIONS,
+  PRUNING_OPTIONS,
+  terminalStyle,
+} from './environment.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, REPORT_OPTIONS, writeReports } from './reports.ts'
 
@@ -29,6 +36,12 @@ export default defineCommand({
       units: PERCENT,
       value: 'list',
       help: 'parts of the decoder linears to remove (default 0.1,0.2,0.3)',
+    },
+    heal: {
+      type: 'integer',
+      bare: HEAL_TOKENS,
+      value: 'tokens',
+      help: 'each healed by gradients, too, on so many (default 65,536)',
     },
     text: { type: 'text', many: true, value: 'file', help: 'text for perplexity and KL; repeatable' },
     output: {
@@ -82,7 +95,7 @@ export default defineCommand({
       prompt: prompts,
       'text-windows': windows,
     } = options
-    const { overwrite, limit, calibration, seed, memory, products } = options
+    const { overwrite, limit, calibration, seed, memory, products, heal } = options
     if ((limit !== undefined || options['tasks-data']) && !tasks)
       throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
     const reports = { report, overwrite: true }
@@ -102,6 +115,7 @@ export default defineCommand({
           seed,
           memory,
           products,
+          heal,
           signal,
         },
         engine: engineOptions(options),

@@ -39,6 +39,7 @@ import { type Context, defineCommand } from './command.ts'
 import {
   engineOptions,
   exportRequest,
+  HEAL_TOKENS,
   modelArgument,
   OUTPUT_OPTIONS,
   PRUNING_OPTIONS,
@@ -56,9 +57,6 @@ const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS
 
 const BYTES = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
 const COUNTS = { k: 1e3, M: 1e6, B: 1e9 }
-
-/** As many as `fasp heal` takes. */
-const HEAL_TOKENS = '65536'
 
 const OPTIONS = {
   sparsity: {

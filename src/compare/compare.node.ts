@@ -5,6 +5,8 @@ import { readFile } from 'node:fs/promises'
 import { baseName } from '../display.ts'
 import { OutputError, RunError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
+import { checkHealed } from '../heal/heal.ts'
+import { checkHealing, HEAL_DEFAULTS } from '../healing.node.ts'
 import { fetchModel } from '../hub/fetch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel } from '../model/model.ts'
@@ -26,7 +28,7 @@ import { sameCorpus } from '../text/corpus.ts'
 import { VERSION } from '../version.ts'
 import { claimFile } from '../write/place.node.ts'
 import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
-import { type Cell, checkCells, checkMethods, grid, keyOf, runOf } from './grid.ts'
+import { type Cell, checkCells, checkMethods, grid, keyOf, runOf, titleOf } from './grid.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
 import type { CompareOptions } from './options.ts'
 import { runInProcess } from './process.node.ts'
@@ -42,7 +44,9 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
   const { output, text = [], tasks = [], tasksData, limit, calibration, signal } = options
   const { engine, windows, calibrationSeqLen, seed, memory, products } = options
   const shared = { windows, seqLen: calibrationSeqLen, seed, memory, products }
-  const cells = grid(options.methods, options.sparsity, shared)
+  const heal = options.heal === true ? HEAL_DEFAULTS.tokens : options.heal === false ? undefined : options.heal
+  checkHealing({ tokens: heal })
+  const cells = grid(options.methods, options.sparsity, shared, heal)
   checkMeasures(options)
   checkMethods(cells)
   const machine = describeMachine(engine, products) // before a long download, as all that may be refused
@@ -71,11 +75,12 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
     const same = calibration?.find(other => sameCorpus(other, name))
     if (same) yield { type: 'notice', message: corpusNotice(name, baseName(same)) }
   }
-  const key = protocolKey(protocol)
+  const key = `${protocolKey(protocol)}${heal === undefined ? '' : ` healed on ${heal}`}`
   const { prompts } = protocol
   const dense: DenseTask = {
     ...{ name: 'dense', key, ...read.files, seqLen: protocol.seqLen, textWindows: protocol.maxWindows },
     ...{ windows: protocol.samples, calibrationSeqLen: protocol.calibrationSeqLen, seed: protocol.seed },
+    heal,
     ...{ tasks, tasksData, limit, measured: runs.has(keyOf({ name: 'dense' })) },
   }
   try {
@@ -85,7 +90,11 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
       yield { type: 'notice', message: `${output} has ${done.length} runs already; ${missing.length} are left.` }
     for (const [i, task] of jobs.entries()) {
       yield {
-        ...{ type: 'run', name: task.name, sparsity: isDense(task) ? 0 : task.asked.sparsity },
+        ...{
+          type: 'run',
+          name: isDense(task) ? task.name : titleOf(task),
+          sparsity: isDense(task) ? 0 : task.asked.sparsity,
+        },
         ...{ number: i + 1, total: jobs.length, secondsLeft: secondsLeft(jobs.slice(i), [...runs.values()]) },
       }
       const run = yield* attemptRun({ model: local, work, task, prompts, engine }, signal)
@@ -113,7 +122,7 @@ async function* attemptRun(job: Job, signal?: AbortSignal): AsyncGenerator<Progr
     }
   } catch (error) {
     if (isDense(task) || !(error instanceof RunError || error instanceof UsageError)) throw error
-    yield { type: 'notice', message: `${task.name} at sparsity ${task.asked.sparsity} failed: ${error.message}` }
+    yield { type: 'notice', message: `${titleOf(task)} at sparsity ${task.asked.sparsity} failed: ${error.message}` }
     return { ...runOf(task), perplexity: [], tasks: [], samples: [], seconds: {}, failed: error.message }
   }
 }
@@ -137,6 +146,7 @@ async function check(local: string, path: string, cells: readonly Cell[], read: 
   for (const [name, length] of Object.entries({ 'seq-len': seqLen, 'calibration-seq-len': calibrationSeqLen }))
     if (length !== undefined) checkRange(name, length, 2, architecture.maxPositions, true)
   checkCells(model, cells, { texts: options.calibration && [] })
+  if (options.heal) checkHealed(model, model)
   return { facts: modelFacts(path, architecture), protocol: await protocolOf(local, model, read, options) }
 }
 
@@ -162,9 +172,10 @@ async function earlierRuns(output: string, protocol: Protocol, overwrite = false
 function secondsLeft(tasks: readonly (DenseTask | Cell)[], runs: readonly Run[]): number | undefined {
   const pruned = runs
     .filter(run => run.prune)
-    .map(({ name, seconds }) => ({ name, seconds: sum(Object.values(seconds)) }))
-  const left = tasks.map(({ name }) => {
-    const same = pruned.filter(run => run.name === name)
+    .map(({ name, healed, seconds }) => ({ name, heals: healed !== undefined, seconds: sum(Object.values(seconds)) }))
+  const left = tasks.map(task => {
+    const heals = !isDense(task) && task.asked.heal !== undefined
+    const same = pruned.filter(run => run.name === task.name && run.heals === heals)
     const like = same.length > 0 ? same : pruned
     return sum(like.map(run => run.seconds)) / like.length
   })

@@ -13,23 +13,27 @@ export interface Cell {
   /** The method, with its options. */
   readonly name: string
   /** What tells the run from others of its protocol. */
-  readonly asked: { readonly method: string; readonly sparsity: number }
+  readonly asked: { readonly method: string; readonly sparsity: number /** Tokens. */; readonly heal?: number }
   /** All options of `prune`. */
   readonly options: PruneOptions
 }
 
 /** What a result says of a run, whatever came of it. */
-export const runOf = ({ name, asked }: Cell) => ({ name, sparsity: asked.sparsity, asked })
+export const runOf = ({ name, asked }: Cell) => ({ name, sparsity: asked.sparsity, healed: asked.heal, asked })
+
+/** How progress calls it. */
+export const titleOf = ({ name, asked }: Cell): string => (asked.heal ? `${name}, healed` : name)
 
 /** Equal for a run and the cell that it came from. */
 export const keyOf = (of: { readonly name: string; readonly asked?: object }): string =>
   JSON.stringify([of.name, of.asked])
 
-/** All runs, sparsity by sparsity. @throws UsageError for an empty grid, one that names something twice, a sparsity out of range */
+/** All runs, sparsity by sparsity. @param heal tokens that each is healed on, too @throws UsageError for an empty grid, one that names something twice, a sparsity out of range */
 export function grid(
   methods: readonly string[],
   sparsities: readonly number[],
   shared: Pick<PruneOptions, 'windows' | 'seqLen' | 'seed' | 'memory' | 'products'>,
+  heal?: number,
 ): Cell[] {
   if (methods.length === 0) throw new UsageError('no methods. Name at least one, for example --methods paper,best.')
   if (sparsities.length === 0) throw new UsageError('no sparsity. Give at least one, for example --sparsity 0.2,0.3.')
@@ -42,9 +46,11 @@ export function grid(
         `sparsity is ${sparsity}; it must be a number above 0 and up to ${MAX_SPARSITY}. The dense model is always measured.`,
       )
   return sparsities.flatMap(sparsity =>
-    names.map(name => {
+    names.flatMap(name => {
       const asked = { method: name, sparsity }
-      return { name, asked, options: { ...asked, ...shared, heldOut: 0 } } // the texts show what held-out windows would
+      const options = { ...asked, ...shared, heldOut: 0 } // the texts show what held-out windows would
+      const cell = { name, asked, options }
+      return heal === undefined ? [cell] : [cell, { ...cell, asked: { ...asked, heal } }]
     }),
   )
 }

@@ -29,6 +29,8 @@ export interface DenseTask {
   readonly windows: number
   readonly calibrationSeqLen: number
   readonly seed: number
+  /** Tokens that pruned models are healed on besides. */
+  readonly heal?: number
   /** Names of zero-shot tasks, and where their items are. */
   readonly tasks: readonly string[]
   readonly tasksData?: readonly string[]

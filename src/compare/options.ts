@@ -8,6 +8,11 @@ export interface CompareOptions {
   readonly methods: readonly string[]
   /** Each above 0, up to 0.9. */
   readonly sparsity: readonly number[]
+  /**
+   * Besides each pruned model the same one healed on so many tokens of the calibration texts, or on as many as `heal` takes by itself where `true`:
+   * runs of their own. @default none is healed
+   */
+  readonly heal?: number | boolean
   /** Text files for perplexity, KL and agreement. @default none where there are tasks; else 32 windows that the model writes itself */
   readonly text?: readonly string[]
   /** Tokens per window of the texts. @default 1024 or the context */

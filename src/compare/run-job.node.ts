@@ -7,17 +7,20 @@ import { FormatError, UsageError } from '../errors.ts'
 import { samplePrompt } from '../evaluate/continuations.ts'
 import { type TextWindows, textWindows } from '../evaluate/measure.ts'
 import type { ProgressEvent } from '../events.ts'
+import { writeExports } from '../export/export.node.ts'
 import { ActivationPool, type Scratch } from '../forward/activations.ts'
 import { type Context, memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
+import { AS_IT_IS, healing, sizesOf } from '../healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { prune } from '../prune.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import type { Run } from '../report/result-file.ts'
-import type { PruneResult } from '../result.ts'
+import type { HealRecord, PruneResult } from '../result.ts'
 import { type PreparedRun, prepare } from '../run.ts'
+import { UNSAVED } from '../saved.ts'
 import { denseStatistics } from '../statistics/dense.ts'
 import { calibration, calibrationSource, type TextFile } from '../text/calibration.ts'
 import { sampleWindows } from '../text/sample.ts'
@@ -25,10 +28,20 @@ import { namedText } from '../text/text.node.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { Windows } from '../text/windows.ts'
 import { openFolderSink } from '../write/folder.node.ts'
+import { committed } from '../write/sink.ts'
 import { type Cell, runOf } from './grid.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
 import { measureRun } from './measure.node.ts'
-import { type DensePass, prunedFolder, readPass, readShared, type Shared, writePass, writeShared } from './work.node.ts'
+import {
+  type DensePass,
+  healedFolder,
+  prunedFolder,
+  readPass,
+  readShared,
+  type Shared,
+  writePass,
+  writeShared,
+} from './work.node.ts'
 
 /** What both kinds of jobs have open. */
 interface Open extends Context {
@@ -81,15 +94,27 @@ async function* share(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent
   const { tasks, pages } = yield* readTasks(task.tasks, { data: task.tasksData, signal })
   const source = { texts: task.calibration && asTexts(task.calibration) }
   const options = { windows: task.windows, seqLen: task.calibrationSeqLen, heldOut: 0, seed }
+  const { heal: tokens } = task
+  const own = source.texts ? undefined : task.windows // writing takes as long as healing: they come again
+  const asked = { tokens, seqLen: options.seqLen, windows: own }
+  const sizes = tokens === undefined ? undefined : sizesOf(asked, source, [dense])
+  // With the windows that are held out, which pruning leaves alone.
+  const healing = sizes && (yield* calibration(open, dense, source, { ...sizes, seed }))
   return {
     key,
     texts,
     tasks: tasks.map(({ name, items }) => ({ name, items: items.slice(0, limit) })),
     pages: pages?.slice(0, limit),
-    calibration: yield* calibration(open, dense, source, options),
+    calibration: healing && !source.texts ? withoutHeldOut(healing) : yield* calibration(open, dense, source, options),
+    healing,
     source: calibrationSource(source),
   }
 }
+
+const withoutHeldOut = ({ heldOut: _, texts, ...windows }: Windows): Windows => ({
+  ...windows,
+  texts: texts.map(({ heldOut: __, ...text }) => text),
+})
 
 /** Where nothing is given to measure on: what the dense model writes, from another seed than what is calibrated on. */
 async function* ownText(open: Open, seed: number): AsyncGenerator<ProgressEvent, TextWindows> {
@@ -120,19 +145,47 @@ async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, R
     const pass = yield* densePass(open, run, windows, scratch)
     const made = { engine, sink, denseStatistics: pass?.statistics, openScratch: scratch, signal }
     const result = withPass(yield* prune(run, made), pass)
+    const started = performance.now()
+    const healed = cell.asked.heal === undefined ? undefined : yield* healCell(open, cell, shared)
+    const seconds = { ...result.seconds, ...(healed && { heal: (performance.now() - started) / 1000 }) }
     const peakMemoryBytes = peakMemory() // of pruning: measuring comes after
-    await using pruned = await openCheckpoint(output)
-    const measures = yield* measureRun(open, describeModel(pruned), dense, { work, shared, prompts })
+    await using last = await openCheckpoint(healed ? healedFolder(work) : output)
+    const measures = yield* measureRun(open, describeModel(last), dense, { work, shared, prompts })
     return {
       ...runOf(cell),
-      prune: { ...result, calibration: { ...result.calibration, source: shared.source } },
+      healed: healed?.tokens,
+      prune: { ...result, seconds, calibration: { ...result.calibration, source: shared.source }, healed },
       ...measures,
-      seconds: { ...result.seconds, ...measures.seconds },
+      seconds: { ...seconds, ...measures.seconds },
       peakMemoryBytes,
     }
   } finally {
-    await rm(output, { recursive: true, force: true })
+    for (const folder of [output, healedFolder(work)]) await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** Heals what is in the folder of the pruned model, into that of the healed one. */
+async function* healCell(
+  open: Open,
+  { name, asked, options: { memory, seed } }: Cell,
+  { healing: windows, source }: Shared,
+): AsyncGenerator<ProgressEvent, HealRecord> {
+  const { job, dense, engine, signal } = open
+  if (!windows) throw new FormatError(job.work, 'has no windows to heal on. Was it changed while fasp ran?')
+  await using checkpoint = await openCheckpoint(prunedFolder(job.work))
+  const output = healedFolder(job.work)
+  const { seqLen, windows: all } = windows
+  const sizes = sizesOf({ tokens: asked.heal, seqLen, windows: all.length }, {}, [dense])
+  const settings = { ...sizes, memory, seed }
+  const on = { engine, output, saved: UNSAVED, signal }
+  const pruned = describeModel({ ...checkpoint, name })
+  return yield* healing(on, pruned, dense, { ...windows, source }, settings, async function* (healed, record) {
+    const sink = await openFolderSink(output, true)
+    return yield* committed(sink, async function* () {
+      yield* writeExports(healed, [AS_IT_IS], sink, { open: openCheckpoint, engine, apart: false, signal })
+      return record
+    })
+  })
 }
 
 /** Statistics of the dense model on the calibration windows, made by the first method that needs them; undefined for one that does not. */

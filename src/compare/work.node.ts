@@ -22,6 +22,8 @@ export interface Shared {
   readonly key: string
   readonly calibration: Windows
   readonly source: CalibrationSource
+  /** What models are healed on, with windows held out. */
+  readonly healing?: Windows
   readonly texts: readonly TextWindows[]
   readonly tasks: readonly Task[]
   /** Documents of the task wikitext. */
@@ -58,6 +60,9 @@ export const removeWork = (work: string): Promise<void> => rm(work, { recursive:
 /** Where the pruned model of a run is while it is measured. */
 export const prunedFolder = (work: string): string => join(work, 'pruned')
 
+/** And where the healed one is. */
+export const healedFolder = (work: string): string => join(work, 'healed')
+
 const sharedFile = (work: string) => join(work, 'shared.json')
 
 /** The last file that the dense run writes. */
@@ -71,10 +76,13 @@ export async function readShared(work: string): Promise<Shared | undefined> {
   const text = await readFile(sharedFile(work), 'utf8').catch(() => undefined)
   if (text === undefined) return undefined
   const shared: Shared = JSON.parse(text)
-  const typed = (w: Windows): Windows => ({ ...w, windows: w.windows.map(ids => Int32Array.from(ids)), heldOut: [] })
+  const arrays = (windows: Windows['windows'] = []) => windows.map(ids => Int32Array.from(ids))
+  const typed = (w: Windows): Windows => ({ ...w, windows: arrays(w.windows), heldOut: [] })
+  const { healing } = shared
   return {
     ...shared,
     calibration: typed(shared.calibration),
+    healing: healing && { ...typed(healing), heldOut: arrays(healing.heldOut) },
     texts: shared.texts.map(text => ({ ...text, windows: text.windows.map(typed) })),
   }
 }

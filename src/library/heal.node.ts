@@ -11,6 +11,16 @@ import { planExport } from '../export/targets.ts'
 import { isJsonObject, type JsonObject } from '../formats/json.ts'
 import { memoryContext } from '../forward/context.ts'
 import { checkHealed } from '../heal/heal.ts'
+import {
+  AS_IT_IS,
+  BY_LORA,
+  checkHealing,
+  type HealingOptions,
+  healing,
+  healingBytes,
+  sizesOf,
+  trainingOf,
+} from '../healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
@@ -24,16 +34,6 @@ import { checkOutput, isGgufFile, OWN_MARK } from '../write/place.node.ts'
 import { openResumable } from '../write/resumable.node.ts'
 import { committed, writeFile } from '../write/sink.ts'
 import { identityOf } from '../write/state.node.ts'
-import {
-  AS_IT_IS,
-  BY_LORA,
-  checkHealing,
-  type HealingOptions,
-  healing,
-  healingBytes,
-  sizesOf,
-  trainingOf,
-} from './healing.node.ts'
 import { checkMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'

@@ -12,6 +12,16 @@ import { writeExports } from '../export/export.node.ts'
 import { plannedModel } from '../export/targets.ts'
 import { memoryContext } from '../forward/context.ts'
 import { checkHealed } from '../heal/heal.ts'
+import {
+  AS_IT_IS,
+  HEAL_DEFAULTS,
+  type HealingBytes,
+  type HealingSizes,
+  healing,
+  healingBytes,
+  NONE_HELD_OUT,
+  sizesOf,
+} from '../healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import type { HealRecord, PruneResult } from '../result.ts'
@@ -22,16 +32,6 @@ import type { Windows } from '../text/windows.ts'
 import type { FolderSink } from '../write/folder.node.ts'
 import { OWN_MARK } from '../write/place.node.ts'
 import { writeFile } from '../write/sink.ts'
-import {
-  AS_IT_IS,
-  HEAL_DEFAULTS,
-  type HealingBytes,
-  type HealingSizes,
-  healing,
-  healingBytes,
-  NONE_HELD_OUT,
-  sizesOf,
-} from './healing.node.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 

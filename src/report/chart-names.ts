@@ -3,6 +3,7 @@ export const CHART_NAMES = [
   'perplexity',
   'tokens',
   'accuracy',
+  'healing',
   'errors',
   'layers',
   'sensitivity',

@@ -1,4 +1,5 @@
 // From a result to the charts that it has something for. `fasp report -o x.svg --chart NAME` writes one of them.
+import { healedText } from '../checkpoint/pruned.ts'
 import { count, duration, percent } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import type { Widths } from '../model/half-block.ts'
@@ -36,6 +37,9 @@ const CUT = {
 
 const PERPLEXITY = { type: 'log', label: 'perplexity', tickFormat: (n: number) => n.toLocaleString('en-US') } as const
 
+/** Healed models have a line of their own. */
+const seriesName = (run: Run): string => `${run.name}${healedText(run)}`
+
 /** A series for each method: its runs by cut, the dense model at 0. Without a second cut there is no line to draw. */
 function byMethod(runs: readonly Run[], value: (run: Run) => number | undefined, show: (value: number) => string) {
   const found = runs.flatMap(run => {
@@ -46,11 +50,11 @@ function byMethod(runs: readonly Run[], value: (run: Run) => number | undefined,
   const point = ({ run, y }: (typeof found)[number]): Point => ({
     x: removedPart(run),
     y,
-    title: `${run.name}, ${percent(removedPart(run))} removed: ${show(y)}`,
+    title: `${seriesName(run)}, ${percent(removedPart(run))} removed: ${show(y)}`,
   })
-  const names = [...new Set(found.filter(({ run }) => !isDense(run)).map(({ run }) => run.name))]
+  const names = [...new Set(found.filter(({ run }) => !isDense(run)).map(({ run }) => seriesName(run)))]
   const series = names.map(name => {
-    const own = found.filter(({ run }) => run.name === name && !isDense(run))
+    const own = found.filter(({ run }) => seriesName(run) === name && !isDense(run))
     return { name, points: [...(dense ? [dense] : []), ...own].map(point).sort((a, b) => a.x - b.x) }
   })
   return { series, reference: dense && { name: `dense ${show(dense.y)}`, y: dense.y } }
@@ -107,6 +111,25 @@ export function accuracyCharts({ runs }: ResultFile): Chart[] {
   const y = { type: 'linear', label: 'mean accuracy', tickFormat: percentTick, ticks: 6 } as const
   const note = 'Higher is better. Mean over the tasks, normalised accuracy where there is one.'
   return [{ title, note, svg: lineChart({ title, x: CUT, y, series, reference }) }]
+}
+
+/** KL to the dense model over the steps of healing. */
+export function healingCharts({ runs }: Pick<ResultFile, 'runs'>): Chart[] {
+  const series = runs.flatMap(run => {
+    const points = (run.prune?.healed?.curve ?? []).filter(({ kl }) => Number.isFinite(kl))
+    const name = runLabel({ ...run, healed: undefined })
+    const point = ({ step, kl }: (typeof points)[number]): Point => ({
+      ...{ x: step, y: kl },
+      title: `${name}, step ${step}: ${decimal(kl, 4)}`,
+    })
+    return points.length > 1 ? [{ name, points: points.map(point) }] : []
+  })
+  if (series.length === 0) return []
+  const title = 'Healing: KL to the dense model over the steps'
+  const y = { type: 'linear', label: 'KL, nats a token', ticks: 6 } as const
+  const ticks = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x)))] // those that were measured
+  const note = 'Lower is better. On held-out windows; the step with the least is kept.'
+  return [{ title, note, svg: lineChart({ title, x: { label: 'step', ticks }, y, series }) }]
 }
 
 /** Half-blocks by what users call them. */
@@ -250,6 +273,7 @@ const CHARTS: Readonly<Record<ChartName, (result: ResultFile) => Chart[]>> = {
   perplexity: perplexityCharts,
   tokens: calibrationCharts,
   accuracy: accuracyCharts,
+  healing: healingCharts,
   errors: errorMaps,
   layers: result => prunedRuns(result).slice(-1).flatMap(layerCharts),
   sensitivity: result => prunedRuns(result).flatMap(sensitivityCharts).slice(-1),

@@ -8,6 +8,7 @@ import {
   type Chart,
   engineCharts,
   errorMaps,
+  healingCharts,
   layerCharts,
   perplexityCharts,
   sensitivityCharts,
@@ -23,6 +24,7 @@ import {
   engineTable,
   exportsTable,
   failuresTable,
+  healingTables,
   lossTable,
   outsideTable,
   runLabel,
@@ -113,6 +115,11 @@ function sectionsOf(result: ResultFile): Section[] {
         ...(many ? perplexityCharts(result) : []).map(figure),
         ...beside(tables(...textTables(result), wordsTable(result), lossTable(result))),
       ],
+    },
+    {
+      id: 'healing',
+      title: 'Healing',
+      content: [...healingCharts(result).map(figure), ...tables(...healingTables(result))],
     },
     {
       id: 'tasks',

@@ -133,6 +133,12 @@ const PRUNE_FIELDS = object({
       ),
     }),
   ),
+  healed: optional(
+    object({
+      ...{ tokens: number, step: number, steps: number, dense: text, kl: BEFORE_AFTER },
+      curve: list(object({ step: number, kl: number })),
+    }),
+  ),
   removedLayers: optional(list(object({ layer: number, cost: number }))),
   calibration: object({
     source: text,

@@ -82,6 +82,7 @@ export const resultTables = (result: ResultFile): Table[] =>
     ...tasksTables(result),
     sizesTable(result),
     exportsTable(result),
+    ...healingTables(result),
     lossTable(result),
     secondsTable(result),
     failuresTable(result),
@@ -199,6 +200,40 @@ export function tasksTables({ runs }: ResultFile): Table[] {
         label,
         task => cell(task.accuracyNorm!),
       ),
+    },
+  ]
+}
+
+/** What healing gained, and the KL after its steps. */
+export function healingTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
+  const healed = runs.flatMap(run =>
+    run.prune?.healed ? [{ name: runLabel({ ...run, healed: undefined }), of: run.prune.healed }] : [],
+  )
+  const steps = [...new Set(healed.flatMap(({ of }) => of.curve.map(({ step }) => step)))].sort((a, b) => a - b)
+  const at = (curve: (typeof healed)[number]['of']['curve'], step: number) => curve.find(point => point.step === step)
+  const note = 'KL(dense ‖ model) in nats a token on held-out windows.'
+  return [
+    {
+      title: 'Healing',
+      note: `${note} The step that is kept, of all.`,
+      rows: [
+        ['model', 'tokens', 'step', 'KL before', 'KL after'],
+        ...healed.map(({ name, of }) => [
+          name,
+          of.tokens.toLocaleString('en'),
+          `${of.step} of ${of.steps}`,
+          decimal(of.kl.before, 4),
+          decimal(of.kl.after, 4),
+        ]),
+      ],
+    },
+    {
+      title: 'KL after steps of healing',
+      note,
+      rows: [
+        ['step', ...healed.map(({ name }) => name)],
+        ...steps.map(step => [`${step}`, ...healed.map(({ of }) => decimal(at(of.curve, step)?.kl ?? Number.NaN, 4))]),
+      ],
     },
   ]
 }

@@ -1,5 +1,6 @@
 // The figures that a page shows first: of one pruned model what it is and what it lost, of a comparison what lost least at each size.
 
+import { healedText } from '../checkpoint/pruned.ts'
 import { total } from '../clock.ts'
 import { bytes, count, cut, duration, percent, perplexityChange } from '../display.ts'
 import { lossesOf, speedText } from './headline.ts'
@@ -77,7 +78,9 @@ function winners(dense: Run | undefined, pruned: readonly PrunedRun[]): Tile[] {
     .map(sparsity => {
       const ranked = measured.filter(run => run.sparsity === sparsity).sort((a, b) => a.value - b.value)
       const [first, next] = ranked
-      const { name, value } = first
+      const { value } = first
+      const nameOf = (run: Run) => `${run.name}${healedText(run)}`
+      const name = nameOf(first)
       const parts = next ? [first, next].map(removedPart) : []
       const uneven = next && Math.abs(parts[0] - parts[1]) > UNEVEN
       const change = before ? `${perplexityChange(Math.log(value / before))} perplexity on ${text}` : text
@@ -86,7 +89,7 @@ function winners(dense: Run | undefined, pruned: readonly PrunedRun[]): Tile[] {
         value: `${name}: ${decimal(value)}`,
         more: [
           change,
-          next && `next ${next.name}: ${decimal(next.value)}`,
+          next && `next ${nameOf(next)}: ${decimal(next.value)}`,
           uneven && `${percent(parts[0])} and ${percent(parts[1])} are cut`,
         ]
           .filter(Boolean)
