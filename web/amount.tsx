@@ -5,7 +5,7 @@ import { bytes, count, cut, span } from '../src/display.ts'
 import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
 import type { Compute, PlanFacts, Settings } from './protocol.ts'
-import { Figures, Notices, Problem, problemOf } from './ui.tsx'
+import { Figures, Notices, Problem, problemOf, useDrop } from './ui.tsx'
 
 const GOALS = {
   stock: [
@@ -300,23 +300,10 @@ interface OwnTextProps {
 }
 
 function OwnText({ choice, change, onText }: OwnTextProps) {
-  const [over, setOver] = useState(false)
   const add = (files: Iterable<File> | undefined) => change({ files: [...choice.files, ...(files ?? [])] })
+  const { over, takes } = useDrop(({ files }) => add(files))
   return (
-    <section
-      aria-label="Text of mine"
-      class={over ? 'texts over' : 'texts'}
-      onDragOver={event => {
-        event.preventDefault()
-        setOver(true)
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={event => {
-        event.preventDefault()
-        setOver(false)
-        add(event.dataTransfer?.files)
-      }}
-    >
+    <section aria-label="Text of mine" class={over ? 'texts over' : 'texts'} {...takes}>
       <label for="text">Paste text, or drop text files</label>
       <textarea id="text" rows={5} value={choice.text} onInput={onText} />
       <div class="buttons">

@@ -1,12 +1,12 @@
 // Step 1: a model is dropped or chosen; what it is, and what can be cut of it.
 import type { TargetedEvent } from 'preact'
-import { useRef, useState } from 'preact/hooks'
+import { useRef } from 'preact/hooks'
 import { bytes, count, percent } from '../src/display.ts'
 import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
 import { chosen, dropped } from './files.ts'
 import type { Ask } from './protocol.ts'
-import { Figures, Problem, useTask } from './ui.tsx'
+import { Figures, Problem, useDrop, useTask } from './ui.tsx'
 
 interface Props {
   readonly call: Call
@@ -17,10 +17,10 @@ interface Props {
 
 export function ModelStep({ call, model, opened, next }: Props) {
   const { run, busy, problem } = useTask()
-  const [over, setOver] = useState(false)
   const file = useRef<HTMLInputElement>(null)
   const folder = useRef<HTMLInputElement>(null)
   const open = (ask: Ask<'open'> | Promise<Ask<'open'>>) => run(async () => opened(await call('open', await ask)))
+  const { over, takes } = useDrop(data => open(dropped(data)))
   const choose = ({ currentTarget }: TargetedEvent<HTMLInputElement>) => {
     const files = chosen(currentTarget.files ?? [])
     currentTarget.value = '' // the same file may be chosen again
@@ -29,20 +29,7 @@ export function ModelStep({ call, model, opened, next }: Props) {
   return (
     <>
       <p class="lead">A GGUF file, or a Hugging Face folder with config, tokenizer and weights.</p>
-      <section
-        class={over ? 'drop over' : 'drop'}
-        aria-label="Choose a model"
-        onDragOver={event => {
-          event.preventDefault()
-          setOver(true)
-        }}
-        onDragLeave={() => setOver(false)}
-        onDrop={event => {
-          event.preventDefault()
-          setOver(false)
-          if (event.dataTransfer) open(dropped(event.dataTransfer))
-        }}
-      >
+      <section class={over ? 'drop over' : 'drop'} aria-label="Choose a model" {...takes}>
         <p class="big">Drop a model here</p>
         <div class="buttons">
           <button type="button" disabled={busy} onClick={() => file.current?.click()}>

@@ -7,7 +7,7 @@ import { commandLine } from './command.ts'
 import { download } from './files.ts'
 import type { Measured, PrunedFacts, Side, Speed, Told } from './protocol.ts'
 import { type Figure, Figures, Notices, Problem, Section, useTask } from './ui.tsx'
-import { Errors, NOTHING_TOLD, PhaseBar, type Progress, told } from './work.tsx'
+import { Doing, Errors, NOTHING_TOLD, type Progress, told } from './work.tsx'
 
 interface Props {
   readonly call: Call
@@ -143,7 +143,6 @@ function Measure({ call, model }: { call: Call; model: Inspection }) {
       const onTold = (event: Told) => setProgress(before => told(before, event, performance.now()))
       setFound(await call('measure', { text, seqLen: Math.min(MOST_TOKENS, model.context) }, { onTold }))
     })
-  const last = progress.phases.at(-1)
   return (
     <form
       onSubmit={event => {
@@ -158,12 +157,7 @@ function Measure({ call, model }: { call: Call; model: Inspection }) {
           Measure
         </button>
       </div>
-      {busy && last && (
-        <ol class="phases">
-          <PhaseBar progress={last} />
-        </ol>
-      )}
-      {problem && <Problem message={problem} />}
+      <Doing busy={busy} progress={progress} problem={problem} />
       {found && (
         <Figures
           live
@@ -204,7 +198,6 @@ function TakeAway({ call }: { call: Call }) {
       setTaken(file)
       download(file)
     })
-  const last = progress.phases.at(-1)
   return (
     <>
       <div class="take">
@@ -232,12 +225,7 @@ function TakeAway({ call }: { call: Call }) {
           </button>
         </div>
       </div>
-      {busy && last && (
-        <ol class="phases">
-          <PhaseBar progress={last} />
-        </ol>
-      )}
-      {problem && <Problem message={problem} />}
+      <Doing busy={busy} progress={progress} problem={problem} />
       <Notices notices={progress.notices} />
       <p class="status" role="status">
         {taken ? `${taken.name}, ${bytes(taken.size)}: saved where your downloads go.` : ''}

@@ -75,3 +75,21 @@ export function useTask() {
   }
   return { run, busy, problem }
 }
+
+/** What lets a section take what is dropped on it. `over`: something is held above it. */
+export function useDrop(take: (data: DataTransfer) => void) {
+  const [over, setOver] = useState(false)
+  const takes = {
+    onDragOver(event: DragEvent) {
+      event.preventDefault()
+      setOver(true)
+    },
+    onDragLeave: () => setOver(false),
+    onDrop(event: DragEvent) {
+      event.preventDefault()
+      setOver(false)
+      if (event.dataTransfer) take(event.dataTransfer)
+    },
+  }
+  return { over, takes }
+}

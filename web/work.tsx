@@ -2,7 +2,7 @@
 import { duration, percent } from '../src/display.ts'
 import type { Phase } from '../src/web.ts'
 import type { HalfError, Told } from './protocol.ts'
-import { Bar, Notices } from './ui.tsx'
+import { Bar, Notices, Problem } from './ui.tsx'
 
 interface PhaseProgress {
   readonly phase: Phase
@@ -67,7 +67,7 @@ function secondsLeft({ done, total, began, now }: PhaseProgress): number | undef
   return ((now - began) / done) * (total - done) * 1e-3
 }
 
-export const PhaseBar = ({ progress }: { progress: PhaseProgress }) => {
+const PhaseBar = ({ progress }: { progress: PhaseProgress }) => {
   const { phase, done, total, unit } = progress
   const name = NAMES[phase] ?? phase
   const left = secondsLeft(progress)
@@ -81,6 +81,27 @@ export const PhaseBar = ({ progress }: { progress: PhaseProgress }) => {
       </span>
       <Bar done={total > 0 ? Math.min(1, done / total) : 1} label={name} />
     </li>
+  )
+}
+
+interface DoingProps {
+  readonly busy: boolean
+  readonly progress: Progress
+  readonly problem: string | undefined
+}
+
+/** What a task of a step is at, and what went wrong. */
+export function Doing({ busy, progress: { phases }, problem }: DoingProps) {
+  const last = phases.at(-1)
+  return (
+    <>
+      {busy && last && (
+        <ol class="phases">
+          <PhaseBar progress={last} />
+        </ol>
+      )}
+      {problem && <Problem message={problem} />}
+    </>
   )
 }
 

@@ -102,7 +102,7 @@ const OPTIONS = {
     rare: true,
     help: 'tokens per window (default 1024; stock, best 512; self-written 256)',
   },
-  dtype: { type: 'text', value: 'type', help: 'f32, f16, bf16; .gguf: q8_0 … (default: as source)' },
+  dtype: { type: 'text', rare: true, value: 'type', help: 'f32, f16, bf16; .gguf: q8_0 … (default: as source)' },
   device,
   threads: { ...threads, rare: true },
   memory,
@@ -130,7 +130,7 @@ export default defineCommand({
     'fasp prune my-model.gguf -s 0.2,0.3,0.5 -o smaller --method best',
     'fasp prune facebook/opt-125m -s 0.2 -o smaller',
     'fasp prune my-model.gguf --size 85MB -o smaller.gguf',
-    'fasp prune my-model -s 0.3 -o smaller --method best --calibration wiki.txt --heal 250000',
+    'fasp prune my-model -s 0.3 -o healed --method best --heal 250000',
     'fasp prune other-model --recipe smaller/fasp.json -o other-smaller',
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
