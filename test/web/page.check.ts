@@ -12,7 +12,7 @@ import { DARK, LIGHT } from '../../src/report/plot.ts'
 import { TINY_LLAMA } from '../fasp.ts'
 import { axeFinds, type Opened, openSite } from './browser.ts'
 
-const TEXT = await readFile(new URL('../../docs/method.md', import.meta.url), 'utf8')
+const TEXT = await readFile(new URL('../../LICENSE', import.meta.url), 'utf8')
 /** Of some windows. */
 const MEASURED = TEXT.slice(0, 4000)
 const WIDTHS = [1280, 768, 390]
