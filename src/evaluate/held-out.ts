@@ -137,13 +137,14 @@ export class HeldOutCheck {
       await this.streams.throughDense(await readHalf(this.model, half))
   }
 
-  /** After the last layer. @returns the losses of each text, undefined for one without windows held out */
+  /** After the last layer; closes both streams. @returns the losses of each text, undefined for one without windows held out */
   async losses(): Promise<(TextLoss | undefined)[]> {
     const { model, checked, streams } = this
     const ids = checked.map(window => window.ids)
     const head = await Head.open(model, streams.pruned.context.engine)
     const pruned = await streams.pruned.losses(head, ids)
     const dense = (await streams.dense?.losses(head, ids)) ?? pruned
+    for (const stream of [streams.pruned, streams.dense]) await stream?.close()
     const side = (text: number, held: boolean) => {
       const which = [...checked.keys()].filter(i => checked[i].text === text && checked[i].held === held)
       const mean = (of: readonly number[]) => which.reduce((sum, i) => sum + of[i], 0) / which.length

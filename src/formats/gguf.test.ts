@@ -135,6 +135,11 @@ describe('openGguf', () => {
     ['alignment 48', { ...small, metadata: [['general.alignment', u32(48)]] }, /alignment is 48/],
     ['alignment 0', { ...small, metadata: [['general.alignment', u32(0)]] }, /alignment is 0/],
     ['alignment as text', { ...small, metadata: [['general.alignment', text('32')]] }, /alignment is "32"/],
+    [
+      'alignment as large numbers',
+      { ...small, metadata: [['general.alignment', { type: 'array', of: 10, items: [{ type: 'u64', value: 32n }] }]] },
+      /alignment is \[32\]/,
+    ],
     ['an offset off the alignment', tensor({ offset: 8 }), /no multiple of the alignment 32/],
     ['an offset outside', tensor({ shape: [20, 30] }), /ends at byte/],
     ['no dimensions', tensor({ shape: [] }), /0 dimensions/],

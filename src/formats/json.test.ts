@@ -60,11 +60,22 @@ test('text after a byte order mark; nothing but objects', () => {
 
 test('any value has a short description', () => {
   const deep = JSON.parse('['.repeat(2e4) + ']'.repeat(2e4))
-  const values = [{ toString: 0 }, deep, 'x\n'.repeat(1e6), 1e300, null, undefined, true, 2n ** 63n]
+  const values = [
+    { toString: 0 },
+    deep,
+    'x\n'.repeat(1e6),
+    [2n ** 63n, 1, 'a'],
+    1e300,
+    null,
+    undefined,
+    true,
+    2n ** 63n,
+  ]
   expect(values.map(describeValue)).toEqual([
     'an object',
     'a list of 1',
     JSON.stringify(`${'x\n'.repeat(40)}…`),
+    '[9223372036854775808,1,"a"]',
     ...['1e+300', 'null', 'undefined', 'true', '9223372036854775808'],
   ])
 })

@@ -29,7 +29,7 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'string') return quote(value)
   if (Array.isArray(value))
     return value.length <= MAX_ITEMS && value.every(item => typeof item !== 'object')
-      ? shorten(JSON.stringify(value))
+      ? shorten(`[${value.map(item => (typeof item === 'bigint' ? item : JSON.stringify(item)))}]`)
       : `a list of ${value.length}`
   return typeof value === 'object' && value !== null ? 'an object' : String(value)
 }

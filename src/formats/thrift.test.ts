@@ -16,6 +16,19 @@ test('passes over every kind of value', () => {
   expect(check(0x11, 0x12, ...list, ...booleans, ...text, ...inner, ...far, ...real, 0)).not.toThrow()
 })
 
+test('tells integers, by the fields that they are in, and where it ends', () => {
+  const inner = [0x2c, 0x15, 3, 0x25, 8, 0] // field 3: i32 1 = -2, 3 = 4
+  const bytes = Uint8Array.from([0x15, 2, ...inner, 0x19, 0x25, 2, 4, 0x06, 0xc8, 0x01, 0x80, 0x01, 0, 77])
+  const found: [string, number][] = []
+  expect(checkStruct(bytes, (...one) => found.push(one))).toBe(bytes.length - 1)
+  expect(found).toEqual([
+    ['1', 1],
+    ['3.1', -2],
+    ['3.3', 4],
+    ['100', 64],
+  ])
+})
+
 test.each<[string, number[], string]>([
   ['a list of more than there is', [0x19, 0xfc, 0x80, 0x80, 0x40, 0], 'a list of 1048576 in 1 bytes'],
   ['a text of more than there is', [0x18, 0x7f, 65, 0], 'beyond the metadata'],

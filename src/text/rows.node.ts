@@ -5,6 +5,7 @@ import { extname } from 'node:path'
 import { createGunzip } from 'node:zlib'
 import {
   type AsyncBuffer,
+  type ColumnMetaData,
   type Compressors,
   type FileMetaData,
   parquetMetadataAsync,
@@ -25,6 +26,10 @@ const MAX_INFLATED_BYTES = 2 ** 32
 
 /** Metadata take some 100 bytes for each column of a row group; a table of all rows of a group is made before any is read; pages have 1 MB. */
 const [MAX_METADATA_BYTES, MAX_GROUP_ROWS, MAX_PAGE_BYTES] = [2 ** 26, 2 ** 22, 2 ** 26]
+/** Values of a page, for which room is made before any is read: of a column without lists no more than rows. */
+const MAX_PAGE_VALUES = MAX_GROUP_ROWS
+/** Of the header of a page: a few dozen bytes, and the least and the largest value, which may be texts. */
+const [USUAL_HEADER_BYTES, MAX_HEADER_BYTES] = [2 ** 12, 2 ** 22]
 
 /** Ending that says what is in the file, without the .gz. */
 export const fileKind = (path: string): string => extname(isZipped(path) ? path.slice(0, -3) : path).toLowerCase()
@@ -151,6 +156,8 @@ export async function* parquetRows(
       const rowEnd = rowStart + Number(group.num_rows)
       if (rowEnd - rowStart > MAX_GROUP_ROWS)
         throw new RangeError(`a row group of ${group.num_rows} rows, allowed are ${MAX_GROUP_ROWS}`)
+      for (const { meta_data } of group.columns)
+        if (meta_data && (!columns || columns.includes(meta_data.path_in_schema[0]))) await checkPages(file, meta_data)
       yield* await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, compressors })
       rowStart = rowEnd
     }
@@ -169,6 +176,40 @@ async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
   if (length > Math.min(end, MAX_METADATA_BYTES)) throw new RangeError(`metadata of ${length} bytes`)
   checkStruct(new Uint8Array(await file.slice(end - length, end)))
   return parquetMetadataAsync(file)
+}
+
+/** Headers of all pages of a column, before hyparquet makes room for what they claim. @throws RangeError */
+async function checkPages(file: AsyncBuffer, column: ColumnMetaData): Promise<void> {
+  const start = Number(column.dictionary_page_offset || column.data_page_offset)
+  const end = Math.min(file.byteLength, start + Number(column.total_compressed_size))
+  let left = Number(column.num_values)
+  for (let at = start; at < end - 1; ) {
+    const claims = new Map<string, number>()
+    const length = await headerLength(file, at, end, claims).catch(error => {
+      if (left > 0) throw error
+    })
+    if (length === undefined) return // hyparquet reads no further either
+    const values = VALUES.map(field => claims.get(field) ?? 0)
+    const most = Math.max(...values)
+    if (most > MAX_PAGE_VALUES) throw new RangeError(`a page of ${most} values, allowed are ${MAX_PAGE_VALUES}`)
+    left -= values[0] + values[1]
+    at += length + Math.max(0, claims.get(COMPRESSED_BYTES) ?? 0)
+  }
+}
+
+/** Fields of the header of a page: values of a data page, of one of version 2, and of a dictionary; bytes that follow it. */
+const [VALUES, COMPRESSED_BYTES] = [['5.1', '8.1', '7.1'], '3']
+
+/** @param claims becomes the integers in it @throws RangeError */
+async function headerLength(file: AsyncBuffer, at: number, end: number, claims: Map<string, number>): Promise<number> {
+  for (let most = USUAL_HEADER_BYTES; ; most *= 32) {
+    const bytes = new Uint8Array(await file.slice(at, Math.min(end, at + most)))
+    try {
+      return checkStruct(bytes, (field, value) => claims.set(field, value))
+    } catch (error) {
+      if (bytes.length < most || most >= MAX_HEADER_BYTES) throw error
+    }
+  }
 }
 
 /** Length of the metadata, magic number. */
