@@ -131,7 +131,7 @@ async function run(name, more, killAt = Number.POSITIVE_INFINITY) {
   return { output }
 }
 
-/** SHA-256 of all files but what says when and how long. */
+/** SHA-256 of all files. */
 function hashes(output) {
   const room = Buffer.alloc(1 << 24)
   return Object.fromEntries(
