@@ -53,9 +53,9 @@ export const HEAL_DEFAULTS = {
   seqLen: 512,
   heldOutTokens: 4096,
   stepTokens: 2048,
-  lr: 1e-4,
   memory: 4,
 } as const
+
 /** A healed model has the layout, names and types that it had. */
 export const AS_IT_IS = { to: 'huggingface' } as const
 const RATES: Readonly<Record<Trains, number>> = { all: 1e-4, ffn: 1e-4, lora: 1e-3 }

@@ -5,10 +5,10 @@ import type { Inspection } from '../src/web.ts'
 import { AmountStep, type Chosen, FIRST_CHOICE, settingsOf } from './amount.tsx'
 import { type Call, CallError } from './client.ts'
 import { ModelStep } from './model.tsx'
-import type { PrunedFacts, Told } from './protocol.ts'
+import type { PrunedFacts } from './protocol.ts'
 import { ResultStep } from './result.tsx'
 import { Problem, problemOf } from './ui.tsx'
-import { NOTHING_TOLD, type Progress, told, WorkStep } from './work.tsx'
+import { useProgress, WorkStep } from './work.tsx'
 
 const STEPS = ['Model', 'How much', 'Work', 'Result'] as const
 
@@ -18,7 +18,7 @@ export function App({ call }: { call: Call }) {
   const [step, setStep] = useState<Step>(0)
   const [model, setModel] = useState<Inspection>()
   const [choice, setChoice] = useState<Chosen>(FIRST_CHOICE)
-  const [progress, setProgress] = useState<Progress>(NOTHING_TOLD)
+  const { progress, begin, onTold } = useProgress()
   const [result, setResult] = useState<PrunedFacts>()
   const [problem, setProblem] = useState<string>()
   const stop = useRef<AbortController | undefined>(undefined)
@@ -40,10 +40,9 @@ export function App({ call }: { call: Call }) {
     stop.current = new AbortController()
     setProblem(undefined)
     setResult(undefined)
-    setProgress({ ...NOTHING_TOLD, began: performance.now() })
+    begin()
     setStep(2)
     try {
-      const onTold = (event: Told) => setProgress(before => told(before, event, performance.now()))
       setResult(await call('prune', settingsOf(choice), { onTold, signal: stop.current.signal }))
       setStep(3)
     } catch (error) {

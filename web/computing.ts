@@ -43,6 +43,11 @@ async function engineOf(compute: Compute, tell: JobContext['tell']): Promise<Eng
   return engine.opened.engine
 }
 
+/** What the page is told of the library's events. */
+const passOn = (tell: JobContext['tell']) => (event: ProgressEvent) => {
+  if (event.type !== 'selected' && event.type !== 'text') tell(event)
+}
+
 /** @throws UsageError where nothing was made of the model yet */
 function both(): Pruned {
   if (last?.of !== opened()) throw new UsageError('nothing is pruned yet. Prune a model first.')
@@ -57,8 +62,7 @@ async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext):
   const output = new MemorySink()
   const errors: HalfError[] = []
   const onEvent = (event: ProgressEvent) => {
-    if (event.type === 'selected' || event.type === 'text') return
-    if (event.type !== 'progress' || !event.layer) return tell(event)
+    if (event.type !== 'progress' || !event.layer) return passOn(tell)(event)
     const { layer, ...progress } = event
     errors.push(...errorsOf(dense, errors, event.done - 1, layer))
     tell(progress)
@@ -122,7 +126,7 @@ async function measure({ text, seqLen }: Ask<'measure'>, { tell, signal }: JobCo
   const found = await evaluate(model, {
     ...{ text: [{ name: 'your text', text: async () => text }], seqLen, windows: WINDOWS, engine, signal },
     dense: { model: dense, openRows: async () => memoryRows() },
-    onEvent: event => event.type !== 'selected' && event.type !== 'text' && tell(event),
+    onEvent: passOn(tell),
   })
   return { pruned: found.perplexity[0], dense: found.dense![0], divergence: found.divergence![0] }
 }
@@ -179,8 +183,7 @@ async function take({ to, dtype }: Ask<'take'>, { tell, signal }: JobContext): P
     return new File([await zip.blob()], `${name}.zip`)
   }
   const sink = new MemorySink()
-  const onEvent = (event: ProgressEvent) => event.type !== 'selected' && event.type !== 'text' && tell(event)
-  const { file } = await exportGguf(model, sink, { engine, dtype, source: dense, signal, onEvent })
+  const { file } = await exportGguf(model, sink, { engine, dtype, source: dense, signal, onEvent: passOn(tell) })
   return new File([sink.files.get(file)!], `${name}.gguf`)
 }
 

@@ -7,7 +7,7 @@ import { commandLine } from './command.ts'
 import { download } from './files.ts'
 import type { Measured, PrunedFacts, Side, Speed, Told } from './protocol.ts'
 import { type Figure, Figures, Notices, Problem, Section, useTask } from './ui.tsx'
-import { Doing, Errors, NOTHING_TOLD, type Progress, told } from './work.tsx'
+import { Doing, Errors, useProgress } from './work.tsx'
 
 interface Props {
   readonly call: Call
@@ -134,13 +134,12 @@ const MOST_TOKENS = 512
 function Measure({ call, model }: { call: Call; model: Inspection }) {
   const { run, busy, problem } = useTask()
   const [text, setText] = useState('')
-  const [progress, setProgress] = useState<Progress>(NOTHING_TOLD)
+  const { progress, begin, onTold } = useProgress()
   const [found, setFound] = useState<Measured>()
   const measure = () =>
     run(async () => {
       setFound(undefined)
-      setProgress(NOTHING_TOLD)
-      const onTold = (event: Told) => setProgress(before => told(before, event, performance.now()))
+      begin()
       setFound(await call('measure', { text, seqLen: Math.min(MOST_TOKENS, model.context) }, { onTold }))
     })
   return (
@@ -187,13 +186,12 @@ const TYPES = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'F16', 'BF16', 'F32']
 function TakeAway({ call }: { call: Call }) {
   const { run, busy, problem } = useTask()
   const [dtype, setDtype] = useState('')
-  const [progress, setProgress] = useState<Progress>(NOTHING_TOLD)
+  const { progress, begin, onTold } = useProgress()
   const [taken, setTaken] = useState<File>()
   const take = (to: 'gguf' | 'safetensors') =>
     run(async () => {
       setTaken(undefined)
-      setProgress(NOTHING_TOLD)
-      const onTold = (event: Told) => setProgress(before => told(before, event, performance.now()))
+      begin()
       const file = await call('take', { to, dtype: dtype || undefined }, { onTold })
       setTaken(file)
       download(file)

@@ -1,4 +1,5 @@
 // Step 3: how far it is, and what each layer lost, before and after its repair.
+import { useState } from 'preact/hooks'
 import { duration, percent } from '../src/display.ts'
 import type { Phase } from '../src/web.ts'
 import type { HalfError, Told } from './protocol.ts'
@@ -13,15 +14,14 @@ interface PhaseProgress {
   readonly now: number
 }
 
-export interface Progress {
-  readonly began: number
+interface Progress {
   readonly engine?: string
   readonly phases: readonly PhaseProgress[]
   readonly errors: readonly HalfError[]
   readonly notices: readonly string[]
 }
 
-export const NOTHING_TOLD: Progress = { began: 0, phases: [], errors: [], notices: [] }
+const NOTHING_TOLD: Progress = { phases: [], errors: [], notices: [] }
 
 const NAMES: Partial<Record<Phase, string>> = {
   'calibration text': 'The model writes text',
@@ -36,7 +36,7 @@ const NAMES: Partial<Record<Phase, string>> = {
 }
 
 /** @param now in milliseconds */
-export function told(before: Progress, event: Told, now: number): Progress {
+function told(before: Progress, event: Told, now: number): Progress {
   switch (event.type) {
     case 'engine':
       return { ...before, engine: event.name }
@@ -56,6 +56,16 @@ export function told(before: Progress, event: Told, now: number): Progress {
     }
     default:
       return before
+  }
+}
+
+/** What a call has told since it began. */
+export function useProgress() {
+  const [progress, setProgress] = useState(NOTHING_TOLD)
+  return {
+    progress,
+    begin: () => setProgress(NOTHING_TOLD),
+    onTold: (event: Told) => setProgress(before => told(before, event, performance.now())),
   }
 }
 

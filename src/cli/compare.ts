@@ -1,18 +1,12 @@
 // fasp compare: methods under one protocol → one table and one result file.
 import { baseName } from '../display.ts'
 import { RunError, UsageError } from '../errors.ts'
+import { HEAL_DEFAULTS } from '../healing.node.ts'
 import { compareEvents } from '../node.ts'
 import { comparisonText } from '../report/comparison.ts'
 import { PERCENT } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import {
-  engineOptions,
-  HEAL_TOKENS,
-  modelArgument,
-  OUTPUT_OPTIONS,
-  PRUNING_OPTIONS,
-  terminalStyle,
-} from './environment.ts'
+import { engineOptions, modelArgument, OUTPUT_OPTIONS, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
 import { checkReports, REPORT_OPTIONS, writeReports } from './reports.ts'
 
@@ -39,7 +33,7 @@ export default defineCommand({
     },
     heal: {
       type: 'integer',
-      bare: HEAL_TOKENS,
+      bare: String(HEAL_DEFAULTS.tokens),
       value: 'tokens',
       help: 'each healed by gradients, too, on so many (default 65,536)',
     },

@@ -22,9 +22,6 @@ export const OUTPUT_OPTIONS = {
 } as const satisfies Record<string, OptionSpec>
 
 /** Options of commands that go on from where they were stopped. */
-/** Tokens that `fasp heal` takes, for `--heal` of other commands. */
-export const HEAL_TOKENS = '65536'
-
 export const RESUME_OPTIONS = {
   resume: { type: 'flag', help: 'go on from what a run that was stopped had done' },
   'save-every': {

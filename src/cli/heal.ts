@@ -61,22 +61,8 @@ export default defineCommand({
     if (!output) throw new UsageError('no output. Say where the healed model goes: -o <folder>.')
     const result = await showProgress(
       healEvents(model, {
-        ...{
-          dense,
-          output,
-          calibration,
-          tokens,
-          lr,
-          train,
-          rank,
-          overwrite,
-          windows,
-          batch,
-          every,
-          seed,
-          memory,
-          signal,
-        },
+        ...{ dense, output, calibration, tokens, lr, train, rank, overwrite },
+        ...{ windows, batch, every, seed, memory, signal },
         ...{ seqLen: options['seq-len'], heldOut: options['held-out'], engine: engineOptions(options) },
         ...{ resume: options.resume, saveEvery: options['save-every'] },
       }),

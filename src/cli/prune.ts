@@ -6,6 +6,7 @@ import { prefillSpeeds } from '../bench/prefill.ts'
 import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { finish } from '../events.ts'
+import { HEAL_DEFAULTS } from '../healing.node.ts'
 import {
   CommonSteps,
   describeMachine,
@@ -39,7 +40,6 @@ import { type Context, defineCommand } from './command.ts'
 import {
   engineOptions,
   exportRequest,
-  HEAL_TOKENS,
   modelArgument,
   OUTPUT_OPTIONS,
   PRUNING_OPTIONS,
@@ -87,7 +87,7 @@ const OPTIONS = {
   text: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
   heal: {
     type: 'integer',
-    bare: HEAL_TOKENS,
+    bare: String(HEAL_DEFAULTS.tokens),
     value: 'tokens',
     help: 'heal the result by gradients, on so many (default 65,536)',
   },

@@ -5,7 +5,6 @@ import { readFile } from 'node:fs/promises'
 import { baseName } from '../display.ts'
 import { OutputError, RunError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
-import { checkHealed } from '../heal/heal.ts'
 import { checkHealing, HEAL_DEFAULTS } from '../healing.node.ts'
 import { fetchModel } from '../hub/fetch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
@@ -146,7 +145,6 @@ async function check(local: string, path: string, cells: readonly Cell[], read: 
   for (const [name, length] of Object.entries({ 'seq-len': seqLen, 'calibration-seq-len': calibrationSeqLen }))
     if (length !== undefined) checkRange(name, length, 2, architecture.maxPositions, true)
   checkCells(model, cells, { texts: options.calibration && [] })
-  if (options.heal) checkHealed(model, model)
   return { facts: modelFacts(path, architecture), protocol: await protocolOf(local, model, read, options) }
 }
 

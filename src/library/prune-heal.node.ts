@@ -11,7 +11,6 @@ import { notice, type Phase, type ProgressEvent } from '../events.ts'
 import { writeExports } from '../export/export.node.ts'
 import { plannedModel } from '../export/targets.ts'
 import { memoryContext } from '../forward/context.ts'
-import { checkHealed } from '../heal/heal.ts'
 import {
   AS_IT_IS,
   HEAL_DEFAULTS,
@@ -48,7 +47,7 @@ export interface HealingPlan {
  * By the options as they are resolved, which a recipe has.
  * @param heal tokens, or as many as `fasp heal` takes
  * @param texts that are calibrated on
- * @throws UsageError where nothing is held out to measure on; UnsupportedModelError for what cannot be healed
+ * @throws UsageError where nothing is held out to measure on
  */
 export function planHealing(
   { model, options, plan, source, calibration: { windows: made } }: PreparedRun,
@@ -56,7 +55,6 @@ export function planHealing(
   texts = 1,
 ): HealingPlan {
   const pruned = plannedModel(model, plan, options)
-  checkHealed(pruned, model)
   const tokens = heal === true ? (made ? undefined : HEAL_DEFAULTS.tokens) : heal
   const { seqLen } = options
   const found = sizesOf({ tokens, seqLen }, { windows: made, texts: { length: texts } }, [pruned, model])

@@ -178,6 +178,9 @@ async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
   return parquetMetadataAsync(file)
 }
 
+/** Length of the metadata, magic number. */
+const FOOTER_BYTES = 8
+
 /** Headers of all pages of a column, before hyparquet makes room for what they claim. @throws RangeError */
 async function checkPages(file: AsyncBuffer, column: ColumnMetaData): Promise<void> {
   const start = Number(column.dictionary_page_offset || column.data_page_offset)
@@ -211,9 +214,6 @@ async function headerLength(file: AsyncBuffer, at: number, end: number, claims: 
     }
   }
 }
-
-/** Length of the metadata, magic number. */
-const FOOTER_BYTES = 8
 
 /** They make no room for more than a page has. Loaded when they are needed: V8 takes 10 GB of address space for their WebAssembly. */
 async function boundedCompressors(): Promise<Compressors> {

@@ -115,6 +115,7 @@ pipeline_tag: text-generation
 ${card?.hubId ? `base_model: ${card.hubId}\n` : ''}${card?.license ? `license: ${JSON.stringify(card.license)}\n` : ''}tags:
 ${tags.map(tag => `- ${tag}\n`).join('')}---
 `
+
 export function modelCard({ checkpoint, architecture }: Model, recipe: Recipe, measured: Measured = {}): SideFile {
   const { options, sizes, widths, calibration, removedLayers, vocabulary, healed } = recipe
   const { decoderLinears: linears, parameters, weightBytes } = sizes
