@@ -68,12 +68,17 @@ export function heldOutCost(texts: Recipe['calibration']['texts']): number | und
     : undefined
 }
 
-/** What the user should know of a result. */
+/** What the user should know of a result. @param heals what pruning cost is not the end of it */
 export const resultNotices = (
   layers: readonly LayerResult[],
   texts: Recipe['calibration']['texts'],
   options: ResolvedOptions,
-): string[] => [...dampingNotices(layers, options.damp), ...overfitNotices(texts), ...lossNotices(texts, options)]
+  heals = false,
+): string[] => [
+  ...dampingNotices(layers, options.damp),
+  ...overfitNotices(texts),
+  ...(heals ? [] : lossNotices(texts, options)),
+]
 
 /** A loss with which the model is of little use as it is. */
 export function lossNotices(

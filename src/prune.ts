@@ -4,7 +4,7 @@ import { type Allocated, allocate } from './allocate/allocate.ts'
 import { Clock, difference, total } from './clock.ts'
 import type { Engine } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
-import type { Phase, ProgressEvent } from './events.ts'
+import { notice, type Phase, type ProgressEvent } from './events.ts'
 import { ActivationPool, type Scratch } from './forward/activations.ts'
 import { HalfBlockRunner } from './forward/runner.ts'
 import { embedWindows } from './forward/stream.ts'
@@ -40,6 +40,8 @@ export interface PruneInput {
   readonly openScratch?: () => Promise<Scratch>
   /** What an earlier run has done, and where what this one does is kept. */
   readonly saved?: Saved
+  /** What is written is healed after that. @default false */
+  readonly heals?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -59,10 +61,8 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
   try {
     const notices: string[] = []
     const tell = function* (messages: readonly string[]) {
-      for (const message of messages) {
-        notices.push(message)
-        yield { type: 'notice', message } as const
-      }
+      notices.push(...messages)
+      for (const message of messages) yield notice(message)
     }
     yield* tell(run.notices)
     engine.inPrecision(run.options.products)
@@ -92,7 +92,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const outsideSeconds = { ...stages.stop(), scratch: pool.seconds }
     clock.start('write')
     const texts = textResults(windows, losses)
-    yield* tell(resultNotices(layers, texts, resolved))
+    yield* tell(resultNotices(layers, texts, resolved, input.heals))
     const recipe = recipeOf(run, { plan, options: resolved, allocated, windows, layers, texts, notices })
     signal?.throwIfAborted()
     await statistics?.finish([])

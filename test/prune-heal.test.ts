@@ -82,6 +82,15 @@ test('exports and texts are of the healed model, and all say so', { timeout: 180
   expect(card).not.toContain('held out,')
 })
 
+test('what pruning cost before it was healed is no reason to offer that', async () => {
+  const text = { name: 'a text', text: async () => 'It was a dark night, and the girl was not afraid. '.repeat(99) }
+  const options = { sparsity: 0.5, calibration: [text], windows: 16, seqLen: 64, heldOut: 4 }
+  const { notices } = await prune(TINY_LLAMA, { ...SOME, ...options, output: at('not healed') })
+  expect(notices).toContainEqual(expect.stringMatching(/^Pruning cost .* healing \(fasp heal\)/))
+  const healed = await pruned(at('no notice'), options)
+  expect(healed.notices).toEqual(notices.filter(message => !message.startsWith('Pruning cost')))
+})
+
 test('from a GGUF file to one, with a smaller vocabulary, rounded to blocks', async () => {
   await prune(TINY_LLAMA, { ...SOME, sparsity: 0, output: at('source.gguf') })
   const texts = [{ name: 'a text', text: async () => 'It was a dark night, and the girl was not afraid. '.repeat(99) }]

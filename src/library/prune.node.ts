@@ -229,7 +229,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         // The untouched model, also where the vocabulary is cut: that costs, too.
         const whole = () => perplexityOf(model.whole ?? model, 'evaluate dense')
         const dense = texts ? yield* saved.step('perplexity of the dense model', whole) : [] // what is wrong with a text shows early
-        const pruneInto = (saved: Saved) => pruneWithinLoss(run, { ...place, ...on, saved })
+        const pruneInto = (saved: Saved) =>
+          pruneWithinLoss(run, { ...place, ...on, saved, heals: healing !== undefined })
         const around = { ...on, sink, single, output, saved, clock }
         const { result, at } = healing
           ? yield* healPruned(run, healing, around, pruneInto)

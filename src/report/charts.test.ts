@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { madeResult } from '../../test/report/made-result.ts'
 import { count } from '../display.ts'
 import { UsageError } from '../errors.ts'
+import type { PruneResult } from '../result.ts'
 import { chartFile } from './charts.ts'
 import { lineChart } from './plot.ts'
 import { type ResultFile, type Run, resultFile } from './result-file.ts'
@@ -34,6 +35,14 @@ test('perplexity against calibration tokens: a line for each method and cut, on 
 
 test('says so where all runs were calibrated on as much', () => {
   expect(() => chartFile(madeResult(), 'tokens')).toThrow(UsageError)
+})
+
+test('steps of healing are whole numbers', () => {
+  const [run] = madeResult().runs.filter(one => one.prune)
+  const curve = [0, 1, 2].map(step => ({ step, kl: 0.3 - 0.1 * step }))
+  const healed = { curve } as unknown as PruneResult['healed']
+  const svg = chartFile({ ...madeResult(), runs: [{ ...run, prune: { ...run.prune!, healed } }] }, 'healing')
+  for (const { step } of curve) expect(svg).toContain(`>${step}</text>`)
 })
 
 test('lines are named where they end, apart from each other', () => {

@@ -17,7 +17,7 @@ import {
   stackedBars,
 } from './plot.ts'
 import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
-import { decimal, labels, meanAccuracy, removedPart, runLabel, textLabel } from './tables.ts'
+import { decimal, labels, meanAccuracy, removedPart, runLabel, textLabel, unhealedLabel } from './tables.ts'
 
 export interface Chart {
   /** What the picture shows: heading in the page, label for those who do not see it. */
@@ -117,7 +117,7 @@ export function accuracyCharts({ runs }: ResultFile): Chart[] {
 export function healingCharts({ runs }: Pick<ResultFile, 'runs'>): Chart[] {
   const series = runs.flatMap(run => {
     const points = (run.prune?.healed?.curve ?? []).filter(({ kl }) => Number.isFinite(kl))
-    const name = runLabel({ ...run, healed: undefined })
+    const name = unhealedLabel(run)
     const point = ({ step, kl }: (typeof points)[number]): Point => ({
       ...{ x: step, y: kl },
       title: `${name}, step ${step}: ${decimal(kl, 4)}`,
@@ -129,7 +129,7 @@ export function healingCharts({ runs }: Pick<ResultFile, 'runs'>): Chart[] {
   const y = { type: 'linear', label: 'KL, nats a token', ticks: 6 } as const
   const ticks = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x)))] // those that were measured
   const note = 'Lower is better. On held-out windows; the step with the least is kept.'
-  return [{ title, note, svg: lineChart({ title, x: { label: 'step', ticks }, y, series }) }]
+  return [{ title, note, svg: lineChart({ title, x: { label: 'step', ticks, tickFormat: String }, y, series }) }]
 }
 
 /** Half-blocks by what users call them. */

@@ -84,6 +84,12 @@ test('loss: used and held-out windows beside each other', () => {
   expect(rows).toHaveLength(25) // the dense model has none
 })
 
+test('loss of what was healed later is of before that, and says so', () => {
+  const runs = result.runs.slice(1, 3).map((run, i) => ({ ...run, healed: i === 1 ? 4096 : undefined }))
+  const [, ...rows] = lossTable({ runs }).rows
+  expect(rows.map(([name]) => name)).toEqual(['preset best 10 %', 'preset best 20 %, before healing'])
+})
+
 test('what is said first: sizes, speed and loss in words, or that nothing was held out', () => {
   const [dense, run] = result.runs.map(({ tokensPerSecond, ...one }) => one) as [Run, PrunedRun]
   const sizes = '269.0 MB → 247.8 MB, 134.5 M → 123.9 M parameters'

@@ -23,6 +23,9 @@ const NONE = '–'
 export const runLabel = ({ name, sparsity, healed }: Run): string =>
   `${sparsity > 0 ? `${name} ${Number((100 * sparsity).toFixed(1))} %` : name}${healedText({ healed })}`
 
+/** Of what was healed, before that. */
+export const unhealedLabel = (run: Run): string => runLabel({ ...run, healed: undefined })
+
 /** The part of the decoder linears that is gone, as it came out; as it was asked for, where that is not known. */
 export function removedPart({ prune, sparsity }: Run): number {
   if (!prune) return sparsity
@@ -65,11 +68,12 @@ function perRun<T>(
   of: (run: Run) => readonly T[],
   label: (one: T, run: Run) => string,
   cell: (one: T) => string,
+  name = runLabel,
 ): string[][] {
   const columns = labels(runs, of, label)
   const rows = runs.map(run => {
     const found = new Map(of(run).map(one => [label(one, run), cell(one)]))
-    return [runLabel(run), ...columns.map(column => found.get(column) ?? NONE)]
+    return [name(run), ...columns.map(column => found.get(column) ?? NONE)]
   })
   return [['model', ...columns], ...rows.filter(row => row.slice(1).some(text => text !== NONE))]
 }
@@ -206,9 +210,7 @@ export function tasksTables({ runs }: ResultFile): Table[] {
 
 /** What healing gained, and the KL after its steps. */
 export function healingTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
-  const healed = runs.flatMap(run =>
-    run.prune?.healed ? [{ name: runLabel({ ...run, healed: undefined }), of: run.prune.healed }] : [],
-  )
+  const healed = runs.flatMap(run => (run.prune?.healed ? [{ name: unhealedLabel(run), of: run.prune.healed }] : []))
   const steps = [...new Set(healed.flatMap(({ of }) => of.curve.map(({ step }) => step)))].sort((a, b) => a - b)
   const at = (curve: (typeof healed)[number]['of']['curve'], step: number) => curve.find(point => point.step === step)
   const note = 'KL(dense ‖ model) in nats a token on held-out windows.'
@@ -257,6 +259,7 @@ export function lossTable({ runs }: Pick<ResultFile, 'runs'>): Table {
       losses,
       one => one.label,
       ({ loss }) => decimal(loss.pruned - loss.dense, 3),
+      run => `${unhealedLabel(run)}${run.healed ? ', before healing' : ''}`,
     ),
   }
 }
