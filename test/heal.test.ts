@@ -565,6 +565,13 @@ describe('the command', () => {
     expect(stderr).toMatch(/^The dense model's probabilities take \S+ \wB/m)
     const { lines } = await run(place, 'inspect', 'healed')
     expect(lines).toContain('healed: 2,048 tokens')
+    const said = stdout.split('\n')
+    const curve = said.slice(said.indexOf('') + 1).slice(0, 1 + 9) // a line a step
+    expect(curve[0]).toMatch(/^step +KL$/)
+    for (const line of [said[0], ...curve]) expect(lines).toContain(line)
+    const { healed } = JSON.parse((await run(place, 'inspect', 'healed', '--json')).stdout)
+    const { tokens, step, kl, curve: points } = json(join(place, 'healed/fasp.json')).healed
+    expect(healed).toEqual({ tokens, step, kl, curve: points })
     const report = ['--report', 'report.json', '--report', 'report.md', '--seq-len', '64', '--windows', '2']
     await run(place, 'eval', 'healed', '--dense', TINY_LLAMA, '--text', 'text.txt', ...report)
     expect(json(join(place, 'report.json')).runs.map((one: Run) => one.healed)).toEqual([undefined, 2048])

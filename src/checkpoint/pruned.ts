@@ -32,6 +32,30 @@ export function prunedFrom({ recipe, gguf, card }: Pick<Checkpoint, 'recipe' | '
   return { ...(found as Pruned), ...(typeof healed === 'number' && { healed }) }
 }
 
+/** How near to the dense model healing took it, in nats a token on held-out windows. */
+export interface Healed {
+  readonly tokens: number
+  /** The step that is kept. */
+  readonly step: number
+  readonly kl: { readonly before: number; readonly after: number }
+  /** The KL after steps, from step 0 on; NaN where it was none. */
+  readonly curve: readonly { readonly step: number; readonly kl: number }[]
+}
+
+/** Undefined for a model that is not healed, or whose file does not say all of that: a GGUF file has the tokens alone. */
+export function healedFrom({ recipe }: Pick<Checkpoint, 'recipe'>): Healed | undefined {
+  if (!isJsonObject(recipe?.healed)) return undefined
+  const { tokens, step, kl, curve } = recipe.healed
+  if (!isJsonObject(kl) || !Array.isArray(curve)) return undefined
+  const points = curve.flatMap(
+    point => (isJsonObject(point) ? [{ step: point.step, kl: point.kl ?? Number.NaN }] : []), // JSON has no NaN
+  )
+  const { before, after } = kl
+  const numbers = [tokens, step, before, after, ...points.flatMap(point => [point.step, point.kl])]
+  const whole = points.length === curve.length && numbers.every(one => typeof one === 'number')
+  return whole ? ({ tokens, step, kl: { before, after }, curve: points } as object as Healed) : undefined
+}
+
 /** "healed, 65,536 tokens" after a comma; empty where it was not. */
 export const healedText = ({ healed }: Pick<Pruned, 'healed'>): string =>
   healed === undefined ? '' : `, healed, ${healed.toLocaleString('en')} tokens`

@@ -1,10 +1,12 @@
 // fasp inspect: what a checkpoint is, without reading its weights.
+import { wrap } from '../display.ts'
 import { FormatError, UnsupportedModelError } from '../errors.ts'
 import { outline } from '../library/outline.node.ts'
 import { inspectEvents } from '../node.ts'
+import { curveText, healedWords } from '../report/healed.ts'
 import { inspectionText, outlineText, tensorsTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
-import { modelArgument, OUTPUT_OPTIONS } from './environment.ts'
+import { modelArgument, OUTPUT_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
@@ -22,7 +24,12 @@ export default defineCommand({
       if (headers) process.stderr.write(`${outlineText(headers)}\n`)
       throw error
     })
+    const { healed } = inspection
     done(inspectionText(inspection))
+    if (healed) {
+      const style = terminalStyle(process.stdout)
+      done(`\n${wrap(healedWords(healed), style.columns)}\n\n${curveText(healed, style)}`)
+    }
     if (options.tensors) done(`\n${tensorsTable(inspection)}`)
     give(inspection)
   },

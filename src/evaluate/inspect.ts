@@ -1,5 +1,5 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
-import { type Pruned, prunedFrom } from '../checkpoint/pruned.ts'
+import { type Healed, healedFrom, type Pruned, prunedFrom } from '../checkpoint/pruned.ts'
 import { UsageError } from '../errors.ts'
 import { isDType, isFloat } from '../formats/dtype.ts'
 import { elements, type TensorInfo, type TensorSource } from '../formats/tensors.ts'
@@ -33,6 +33,8 @@ export interface Inspection {
   readonly modelType: string
   /** How, and from what, where fasp did it. */
   readonly pruned?: Pruned
+  /** What came of healing it after that, where it was; of a GGUF file `pruned` has the tokens alone. */
+  readonly healed?: Healed
   readonly layers: number
   readonly hiddenSize: number
   readonly ffnWidth: number
@@ -75,6 +77,7 @@ export function inspect(model: Model): Inspection {
     format: checkpoint.format,
     modelType: a.modelType,
     pruned: prunedFrom(checkpoint),
+    healed: healedFrom(checkpoint),
     layers: layersOf(a),
     hiddenSize: a.hiddenSize,
     ffnWidth: a.ffnWidth,
