@@ -2,7 +2,7 @@
 import { baseName } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { notOneOf, TextError, UsageError } from './errors.ts'
-import type { ProgressEvent } from './events.ts'
+import { notice, type ProgressEvent } from './events.ts'
 import { ActivationPool } from './forward/activations.ts'
 import { openScratch } from './forward/scratch.node.ts'
 import { heal } from './heal/heal.ts'
@@ -195,6 +195,7 @@ export async function* healing<T>(
   const steps = Math.max(1, Math.floor(tokens / stepTokens))
   const every = options.every ?? Math.ceil(steps / MEASUREMENTS)
   const settings = { steps, batch, ...trainingOf(options, model), seed }
+  for (const message of trainingNotices(options, model)) yield notice(message)
   const pool = new ActivationPool(memory * 2 ** 30, () => openScratch(output))
   try {
     const {
@@ -223,8 +224,12 @@ export async function* healing<T>(
 export const NONE_HELD_OUT =
   'no window is left to measure on, and nothing would tell what healing is worth. Give more text, a --held-out above 0, or a smaller --seq-len.'
 
-export const BY_LORA =
+const BY_LORA =
   'It has more than a billion weights in linear layers: low-rank updates of them are trained (--train lora). --train all moves each weight, and takes 20 bytes for it.'
+
+/** What the user should know of what is trained. */
+export const trainingNotices = (options: HealingOptions, model: Pick<Model, 'architecture'>): string[] =>
+  trainingOf(options, model).train === 'lora' && !options.train && !options.rank ? [BY_LORA] : []
 
 /** What is trained, and how fast. */
 export function trainingOf(

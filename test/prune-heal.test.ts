@@ -63,6 +63,19 @@ describe.each([
   })
 })
 
+test.each([
+  ['ffn', { train: 'ffn', lr: 3e-4 }],
+  ['lora', { rank: 4 }],
+] as const)('what is trained, and how, is as heal has it: %s', async (name, how) => {
+  const { healed } = await pruned(at(name), { heal: { tokens: TOKENS, ...how } })
+  await prune(TINY_LLAMA, { ...SOME, output: at(`${name} pruned`) })
+  const after = { dense: TINY_LLAMA, calibration: WINDOWS, tokens: TOKENS, engine, ...how }
+  const alone = await heal(at(`${name} pruned`), { ...after, output: at(`${name} healed`) })
+  expect(Buffer.compare(weights(name), weights(`${name} healed`))).toBe(0)
+  expect(healed).toMatchObject({ train: name, ...how, curve: alone.curve })
+  expect(json(at(`${name}/fasp.json`)).asked.heal).toEqual({ tokens: TOKENS, ...how })
+})
+
 test('exports and texts are of the healed model, and all say so', { timeout: 180_000 }, async () => {
   const options = { text: [{ name: 'a text', text: async () => 'It was a dark night. '.repeat(99) }], seqLen: 64 }
   const { exports, perplexities } = await pruned(at('exported'), {
@@ -134,6 +147,13 @@ test('stopped while it prunes, heals or writes, it goes on to the same bytes', {
     const event = events.at(-1)!
     return last?.type === 'phase' && last.phase === phase && event.type === 'progress' && event.done >= from
   }
+  await until('other', done('heal', 1))
+  for (const [how, says] of [
+    [{ tokens: TOKENS, lr: 2e-4 }, /holds the state of another run: heal is .*, there 6144/],
+    [{ tokens: TOKENS, rank: 4 }, /holds the state of another run: heal is .*, there 6144/],
+  ] as const)
+    await expect(pruned(at('other'), { ...options, heal: how, resume: true })).rejects.toThrow(says)
+  await until('other', () => false, true)
   for (const [i, [phase, from, says]] of (
     [
       ['prune', 2, /^Goes on after ffn 1/],
@@ -158,6 +178,9 @@ test('a plan says what healing takes, without weights', async () => {
   expect(plan.healing!.memoryBytes).toBeGreaterThan(5e8)
   expect(plan.healing!.diskBytes).toBeGreaterThanOrEqual(plan.sizes.weightBytes.after)
   expect(long.healing!.diskBytes).toBeGreaterThan(1e10) // probabilities beyond the budget
+  const lora = await planPrune(TINY_LLAMA, { sparsity: 0.3, heal: { train: 'lora' }, seqLen: 64 })
+  expect(lora.healing!.tokens).toBe(65536)
+  expect(lora.healing!.memoryBytes).toBeLessThan(plan.healing!.memoryBytes)
   expect(await planPrune(TINY_LLAMA, { sparsity: 0.3, heal: false })).not.toHaveProperty('healing.tokens')
 })
 
@@ -169,6 +192,11 @@ describe('nothing is written', () => {
     ],
     'for no tokens': [{ heal: 0 }, /^tokens is 0; it must be an integer from 1/],
     'for half a token': [{ heal: 0.5 }, /^tokens is 0\.5; it must be an integer/],
+    'at a rate below 0': [{ heal: { lr: -1 } }, /^lr is -1; it must be a number from 0 to 1/],
+    'with a rank of all weights': [{ heal: { train: 'all', rank: 8 } }, /^rank is of low-rank updates/],
+    'of layers that are none': [{ heal: { train: 'head' as 'all' } }, /^train is "head"; it must be one of all, ffn/],
+    'with an option that is none': [{ heal: { steps: 3 } as object }, /^unknown option steps\. heal takes tokens, lr/],
+    'with words for a rate': [{ heal: { lr: 'low' } as object }, /^lr is "low"; it must be a number/],
     'with statistics of another model': [{ keepStatistics: true }, /statistics are of the model before it is healed/],
     'where no window is held out': [{ calibration: { ...WINDOWS, heldOut: [] } }, /no window is left to measure on/],
     'where the model holds none out': [{ calibration: undefined, method: 'paper' }, /no window is left to measure on/],
@@ -216,5 +244,17 @@ describe('the command', () => {
       code: 2,
       says: ['--heal is "many"; it must be an integer'],
     })
+  })
+
+  test('trains what it is told to; without healing that is refused', async () => {
+    const place = await workplace()
+    const how = ['--train', 'lora', '--rank', '4', '--lr', '2e-3']
+    const { stdout } = await run(place, ...args, '--heal', '4096', ...how, '-o', 'out', '--json')
+    expect(JSON.parse(stdout).healed).toMatchObject({ tokens: 4096, train: 'lora', rank: 4, lr: 2e-3 })
+    const unhealed = (says: string, ...how: string[]) =>
+      refused(place, [...args, '-o', 'new', ...how], { code: 2, says: [says] })
+    await unhealed('--rank is of healing. Give --heal, too', '--rank', '4')
+    await unhealed('--train is "head"; it must be one of all, ffn, lora', '--heal', '--train', 'head')
+    await unhealed('rank is of low-rank updates, and train is "ffn"', '--heal', '--train', 'ffn', '--rank', '4')
   })
 })

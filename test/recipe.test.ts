@@ -24,6 +24,10 @@ describe('the same again', () => {
       ],
     ],
     ['a healed model', ['-s', '0.3', '--method', 'magnitude', ...QUICK, '--heal', '4096']],
+    [
+      'one healed by low-rank updates',
+      ['-s', '0.3', '--method', 'magnitude', ...QUICK, '--heal', '4096', '--rank', '4', '--lr', '2e-3'],
+    ],
     ['a bound on the loss', ['--max-loss', '0.2', '--windows', '4', '--seq-len', '32', '--held-out', '8']],
   ])('%s', async ([, args]) => {
     const folder = await workplace({ 'more.txt': TEXT.toUpperCase() })

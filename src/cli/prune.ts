@@ -6,6 +6,7 @@ import { prefillSpeeds } from '../bench/prefill.ts'
 import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { finish } from '../events.ts'
+import { TRAINS } from '../heal/trained.ts'
 import { HEAL_DEFAULTS } from '../healing.node.ts'
 import {
   CommonSteps,
@@ -91,6 +92,14 @@ const OPTIONS = {
     value: 'tokens',
     help: 'heal the result by gradients, on so many (default 65,536)',
   },
+  train: {
+    type: 'text',
+    choices: TRAINS,
+    rare: true,
+    help: 'of --heal: all weights, of FFNs, or low-rank updates (default all; above 1 B lora)',
+  },
+  lr: { type: 'number', value: 'rate', rare: true, help: 'of --heal: largest rate (default 1e-4, lora 1e-3)' },
+  rank: { type: 'integer', rare: true, help: 'of --heal: of low-rank updates (default 16)' },
   ...VOCABULARY_OPTIONS,
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
@@ -265,6 +274,14 @@ async function speedsOf(dense: Model, output: string, options: EngineOptions, si
   return await prefillSpeeds([dense, pruned], engine, signal)
 }
 
+/** Tokens alone, or with what is trained, and how. */
+function healOption({ heal: tokens, train, lr, rank }: Parsed<typeof OPTIONS>): PlanOptions['heal'] {
+  const others = Object.entries({ train, lr, rank }).filter(([, value]) => value !== undefined)
+  if (tokens === undefined && others.length > 0)
+    throw new UsageError(`--${others[0][0]} is of healing. Give --heal, too, or leave it out.`)
+  return others.length > 0 ? { tokens, ...Object.fromEntries(others) } : tokens
+}
+
 function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
   return {
     size: options.size,
@@ -273,7 +290,7 @@ function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
     recipe: options.recipe,
     to: options.to?.map(exportRequest),
     calibration: options.calibration,
-    heal: options.heal,
+    heal: healOption(options),
     vocabulary: vocabularyChoice(options),
     text: options.text,
     windows: options.windows,

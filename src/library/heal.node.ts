@@ -13,7 +13,6 @@ import { memoryContext } from '../forward/context.ts'
 import { checkHealed } from '../heal/heal.ts'
 import {
   AS_IT_IS,
-  BY_LORA,
   checkHealing,
   type HealingOptions,
   healing,
@@ -108,7 +107,6 @@ export async function* healEvents(source: string | Model, options: HealOptions):
     for (const message of notices) yield notice(message)
     const memory = memoryContext(engine, signal)
     const given = yield* saved.step('calibration', () => calibration(memory, dense, input, { ...size, seed }))
-    if (training.train === 'lora' && !options.train && !options.rank) yield notice(BY_LORA)
     yield notice(`The dense model's probabilities take ${bytes(need.cache)}, in memory or beside the output.`)
     const windows = { ...given, source: calibrationSource(input) }
     const on = { engine, output, saved, signal }

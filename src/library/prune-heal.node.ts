@@ -13,8 +13,10 @@ import { plannedModel } from '../export/targets.ts'
 import { memoryContext } from '../forward/context.ts'
 import {
   AS_IT_IS,
+  checkHealing,
   HEAL_DEFAULTS,
   type HealingBytes,
+  type HealingOptions,
   type HealingSizes,
   healing,
   healingBytes,
@@ -31,31 +33,46 @@ import type { Windows } from '../text/windows.ts'
 import type { FolderSink } from '../write/folder.node.ts'
 import { OWN_MARK } from '../write/place.node.ts'
 import { writeFile } from '../write/sink.ts'
+import { checkGiven, type Shape } from './checked.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 /** Where the pruned model is until it is healed, in the unfinished output. */
 export const PRUNED = 'pruned/'
 
+/** Healing after pruning, where it is not as `heal` does it by itself. Texts, windows and the seed are those of pruning. */
+export type HealChoice = Pick<HealingOptions, 'tokens' | 'lr' | 'train' | 'rank'>
+
+const CHOICE: Shape<HealChoice> = { tokens: 'number', lr: 'number', train: 'string', rank: 'number' }
+
+/** What `heal` of `prune` says; undefined where nothing is healed. @throws UsageError */
+export function healChoice(heal: number | boolean | HealChoice | undefined): HealChoice | undefined {
+  if (heal === undefined || heal === false) return undefined
+  const choice = heal === true ? {} : typeof heal === 'number' ? { tokens: heal } : heal
+  checkGiven('heal', choice, CHOICE)
+  checkHealing(choice)
+  return choice
+}
+
 /** What healing will take after pruning. */
 export interface HealingPlan {
+  readonly choice: HealChoice
   readonly sizes: HealingSizes
   readonly bytes: HealingBytes
 }
 
 /**
  * By the options as they are resolved, which a recipe has.
- * @param heal tokens, or as many as `fasp heal` takes
  * @param texts that are calibrated on
  * @throws UsageError where nothing is held out to measure on
  */
 export function planHealing(
   { model, options, plan, source, calibration: { windows: made } }: PreparedRun,
-  heal: number | true,
+  choice: HealChoice,
   texts = 1,
 ): HealingPlan {
   const pruned = plannedModel(model, plan, options)
-  const tokens = heal === true ? (made ? undefined : HEAL_DEFAULTS.tokens) : heal
+  const tokens = choice.tokens ?? (made ? undefined : HEAL_DEFAULTS.tokens)
   const { seqLen } = options
   const found = sizesOf({ tokens, seqLen }, { windows: made, texts: { length: texts } }, [pruned, model])
   // What the model wrote is healed on again and again: writing takes as long as healing.
@@ -63,7 +80,8 @@ export function planHealing(
   const sizes = { ...found, windows, heldOut: source === 'texts' ? Math.max(heldOut, options.heldOut) : heldOut }
   if (sizes.heldOut === 0) throw new UsageError(NONE_HELD_OUT)
   const held = source === 'texts' ? sizes.heldOut * texts : sizes.heldOut
-  return { sizes, bytes: healingBytes(pruned, model, options, sizes, held) }
+  const { memory } = options
+  return { choice, sizes, bytes: healingBytes(pruned, model, { ...choice, memory }, sizes, held) }
 }
 
 /** What `healPruned` takes from the run around it. */
@@ -85,7 +103,7 @@ interface Around {
  */
 export async function* healPruned(
   { model, options, source, calibration: input }: PreparedRun,
-  { sizes, bytes: need }: HealingPlan,
+  { choice, sizes, bytes: need }: HealingPlan,
   { engine, sink, single, output, saved, clock, signal }: Around,
   pruneInto: (saved: Saved) => Progress<PruneResult>,
 ): Progress<{ readonly result: PruneResult & { readonly healed: HealRecord }; readonly at: string }> {
@@ -116,7 +134,7 @@ export async function* healPruned(
   await using checkpoint = await openCheckpoint(path)
   const on = { engine, output, saved, signal }
   const { memory: budget, seed } = options
-  const settings = { ...sizes, memory: budget, seed }
+  const settings = { ...choice, ...sizes, memory: budget, seed }
   const given = { ...windows, source }
   const unhealed = describeModel({ ...checkpoint, name: output })
   const folder = single ? `${AS_IT_IS.to}/` : ''

@@ -21,7 +21,6 @@ import type { JsonObject } from '../formats/json.ts'
 import { shardedBytes } from '../formats/safetensors.ts'
 import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
-import { checkHealing } from '../healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { checkRange, type PruneOptions, type ResolvedOptions } from '../options.ts'
@@ -43,7 +42,7 @@ import type { ExportPlan } from '../write/target.ts'
 import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
-import { healPruned, PRUNED, planHealing } from './prune-heal.node.ts'
+import { type HealChoice, healChoice, healPruned, PRUNED, planHealing } from './prune-heal.node.ts'
 import { type Asked, otherModel, otherTexts, type RecipeOptions, recorded, withRecipe } from './recipe.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
 import { openWithVocabulary, type WithVocabulary } from './vocabulary.node.ts'
@@ -69,10 +68,11 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions 
    */
   readonly calibration?: readonly TextInput[] | Windows
   /**
-   * Heal what was pruned, by gradients, on so many tokens of the calibration texts, or `true` for as many as `heal` takes by itself. The output
-   * and its exports are of the healed model. Of text that the model writes the windows that were calibrated on come again. @default it is not healed
+   * Heal what was pruned, by gradients, on so many tokens of the calibration texts, or `true` for as many as `heal` takes by itself; or with
+   * `tokens`, `lr`, `train` and `rank` as `heal` has them. The output and its exports are of the healed model. Of text that the model writes the
+   * windows that were calibrated on come again. @default it is not healed
    */
-  readonly heal?: number | boolean
+  readonly heal?: number | boolean | HealChoice
   /** Which tokens of the vocabulary stay; the rows of the others go, before all else (`cutVocabulary`). @default all */
   readonly vocabulary?: VocabularyChoice<TextInput>
   /** Texts for perplexity, before and after, in windows of `seqLen`; a plan counts their tokens by a smaller vocabulary. A sink takes none. @default none */
@@ -317,7 +317,7 @@ function ask(
   const { heal, ...rest } = others
   if (typeof output !== 'string' && (to || text || heal))
     throw new UsageError('a sink takes no exports (to), nor text, nor healing. Give the path of a folder as output.')
-  checkHealing({ tokens: typeof heal === 'number' ? heal : undefined })
+  const choice = healChoice(heal)
   if (textWindows !== undefined) checkRange('text-windows', textWindows, 1, 1e9, true)
   const path = typeof output === 'string' ? output : ''
   const single = isGgufFile(path)
@@ -328,7 +328,7 @@ function ask(
     throw new UsageError('calibration windows hold ids of the whole vocabulary. With a smaller one give texts.')
   const input: CalibrationInput = { windows, texts: texts && [] } // read later
   checkOptions(settings, input)
-  const heals = heal !== undefined && heal !== false && { heal, texts: texts?.length }
+  const heals = choice && { choice, texts: texts?.length }
   return { single, requests, settings, input, heals }
 }
 
@@ -344,7 +344,7 @@ function decide(model: WithVocabulary<Model>, { single, requests, settings, inpu
   const exports = planned(run.plan, run.options).map(({ dtype, bytes }, i): PlannedExport => {
     return { to: requests[i].to, dtype, bytes: { before: dense[i].bytes, after: bytes } }
   })
-  const healing = heals ? planHealing(run, heals.heal, heals.texts) : undefined
+  const healing = heals ? planHealing(run, heals.choice, heals.texts) : undefined
   return { run, exports, rounds: dense.some(quantizes), healing }
 }
 

@@ -12,6 +12,7 @@ import type { NamedText } from '../text/calibration.ts'
 import { VERSION } from '../version.ts'
 import { isGgufFile, OWN_MARK, readMark } from '../write/place.node.ts'
 import { checkGiven, type Kinds } from './checked.ts'
+import type { HealChoice } from './prune-heal.node.ts'
 
 /** A text that a run read. */
 export interface RecordedText {
@@ -26,8 +27,8 @@ export interface Asked {
   readonly calibration?: readonly RecordedText[]
   readonly vocabulary?: { readonly keep: readonly RecordedText[]; readonly size?: number }
   readonly to?: readonly ExportRequest[]
-  /** Tokens, or as many as healing takes by itself. */
-  readonly heal?: number | true
+  /** Tokens, or as many as healing takes by itself, or these and what is trained how. */
+  readonly heal?: number | true | HealChoice
   readonly text?: readonly RecordedText[]
   readonly textWindows?: number
   readonly keepStatistics?: boolean
@@ -52,7 +53,7 @@ export interface RecipeOptions {
 const OPTIONS: Readonly<Record<string, Kinds>> = {
   ...{ sparsity: 'number', size: 'number', parameters: 'number', maxLoss: 'number', method: 'string' },
   ...{ products: 'string', dtype: 'string', windows: 'number', seqLen: 'number', heldOut: 'number', seed: 'number' },
-  ...{ memory: 'number', heal: ['number', 'boolean'] },
+  ...{ memory: 'number', heal: ['number', 'boolean', 'object'] },
 }
 /** What is written and measured besides: where the output is a folder. */
 const BESIDES: Readonly<Record<string, Kinds>> = {

@@ -16,7 +16,7 @@ const ENGINE: Shape<EngineChoice> = { ...OPEN, engine: 'object' }
 
 const PLAN: Shape<PlanOptions> = {
   ...{ ...PRUNING, ...OPEN, output: 'string', to: 'objects', calibration: ['texts', 'object'], text: 'texts' },
-  ...{ vocabulary: 'object', recipe: 'string', overwrite: 'boolean', heal: ['number', 'boolean'] },
+  ...{ vocabulary: 'object', recipe: 'string', overwrite: 'boolean', heal: ['number', 'boolean', 'object'] },
 }
 const PRUNE: Shape<PrunePathOptions> = {
   ...{ ...PLAN, ...ENGINE, output: ['string', 'object'], overwrite: 'boolean', text: 'texts', textWindows: 'number' },
