@@ -3,10 +3,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import {
   heal,
   inspect,
+  logits,
   MemorySink,
   openModel,
   type ProgressEvent,
@@ -18,6 +20,8 @@ import {
 import { QUICK, refused, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
 import { engineAndFolder } from './opened.ts'
 import { asWindows, goldenOf } from './tiny.ts'
+
+const MIXTURE = fileURLToPath(new URL('fixtures/trained/tiny-mixture', import.meta.url))
 
 const { engine, folder } = engineAndFolder()
 const workplace = workplaces()
@@ -93,6 +97,23 @@ test('exports and texts are of the healed model, and all say so', { timeout: 180
   expect(card).toContain('# tiny-llama, pruned and healed')
   expect(card).toContain(`| ${perplexities.pruned![0].perplexity.toFixed(2)} |`)
   expect(card).not.toContain('held out,')
+})
+
+test.each(['plain:repair=none', 'stock:scope=experts'])('a mixture of experts, by %s', async method => {
+  const output = at(`mixture ${method.length}`)
+  const { healed } = await pruned(output, { method, heal: { tokens: TOKENS, lr: 3e-4 } }, MIXTURE)
+  expect(healed!.kl.after).toBeLessThan(healed!.kl.before)
+  const { checks } = await verify(output, { engine })
+  expect(checks.filter(({ found }) => found !== 'right')).toEqual([])
+  await using before = await openModel(MIXTURE)
+  await using after = await openModel(output)
+  const { tensors } = after.checkpoint.tensors
+  for (const name of [...tensors.keys()].filter(one => one.endsWith('.gate.weight'))) {
+    const [was, is] = [await before.checkpoint.tensors.float32(name), await after.checkpoint.tensors.float32(name)]
+    if (is.length === was.length) expect(is).toEqual(was)
+  }
+  const found = await logits(after, engine, WINDOWS.heldOut[0])
+  expect(found.every(Number.isFinite)).toBe(true)
 })
 
 test('what pruning cost before it was healed is no reason to offer that', async () => {

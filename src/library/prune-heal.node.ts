@@ -22,6 +22,7 @@ import {
   healingBytes,
   NONE_HELD_OUT,
   sizesOf,
+  trainingNotices,
 } from '../healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
@@ -59,6 +60,8 @@ export interface HealingPlan {
   readonly choice: HealChoice
   readonly sizes: HealingSizes
   readonly bytes: HealingBytes
+  /** Those that healing begins with. */
+  readonly notices: readonly string[]
 }
 
 /**
@@ -81,7 +84,8 @@ export function planHealing(
   if (sizes.heldOut === 0) throw new UsageError(NONE_HELD_OUT)
   const held = source === 'texts' ? sizes.heldOut * texts : sizes.heldOut
   const { memory } = options
-  return { choice, sizes, bytes: healingBytes(pruned, model, { ...choice, memory }, sizes, held) }
+  const bytes = healingBytes(pruned, model, { ...choice, memory }, sizes, held)
+  return { choice, sizes, bytes, notices: trainingNotices(choice, pruned) }
 }
 
 /** What `healPruned` takes from the run around it. */

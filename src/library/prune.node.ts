@@ -303,6 +303,7 @@ export async function* planPruneEvents(source: string | Model, given: PlanOption
   const { run, exports, healing } = decide(model, asked)
   const lack = lacksMemory('prune', model.checkpoint.name, Math.max(run.plan.memoryBytes, healing?.bytes.memory ?? 0))
   if (lack) yield notice(lack)
+  for (const message of healing?.notices ?? []) yield notice(message)
   const { plan, options: resolved } = run
   const disk = shardedBytes(plan.tensors) + (healing?.bytes.scratch ?? 0)
   const heals = healing && { tokens: healing.sizes.tokens, memoryBytes: healing.bytes.memory, diskBytes: disk }
