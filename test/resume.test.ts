@@ -225,6 +225,28 @@ describe('killed', () => {
     told('export', count)
   })
 
+  test('healing, at any moment', { timeout: 3_600_000 }, async () => {
+    const folder = await workplace()
+    const prune = ['prune', TINY_LLAMA, '-s', '0.3', '--method', 'magnitude', ...QUICK]
+    await run(folder, ...prune, '-o', 'pruned')
+    const heal = ['heal', 'pruned', '--dense', TINY_LLAMA, '--calibration', 'text.txt', '--seq-len', '32']
+    const steps = ['--tokens', '2048', '--windows', '48', '--batch', '4', '--every', '3'] // 16
+    const kinds = [
+      [...heal, ...steps],
+      [...heal, ...steps, '--train', 'lora'],
+      [...prune, '--heal', '6144', '--to', 'gguf'],
+    ]
+    const whole = new Map<number, Awaited<ReturnType<typeof timed>>>()
+    let count = 0
+    for (let i = 0; i < kills; i++) {
+      const kind = i % kinds.length
+      const one = whole.get(kind) ?? (await timed(folder, kinds[kind], `whole${kind}/out`))
+      whole.set(kind, one)
+      count += await killedTwice(folder, one, `${i}/out`)
+    }
+    told('heal', count)
+  })
+
   const self = QUICK.slice(2)
   /** Of another model one, of the tiny ones these in turns. */
   const runs = process.env.FASP_KILLED_MODEL
