@@ -1,23 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { defineConfig, type Rolldown } from 'tsdown'
-
-/** Licences ask to go wherever the code goes: those of all packages that are bundled, in one file. */
-const licences: Rolldown.Plugin = {
-  name: 'licences',
-  generateBundle(_options, bundle) {
-    const modules = Object.values(bundle).flatMap(file => (file.type === 'chunk' ? file.moduleIds : []))
-    const packageOf = (id: string) => /^.*[\\/]node_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+/.exec(id)?.[0] ?? []
-    const parts = [...new Set(modules.flatMap(packageOf))].map(folder => {
-      const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-      const texts = readdirSync(folder).filter(file => /^(licen[cs]e|copying|notice)/i.test(file))
-      if (texts.length === 0) this.error(`${folder} is bundled and has no file with its licence`)
-      return [`${name} ${version} (${license})`, ...texts.map(file => readFileSync(join(folder, file), 'utf8').trim())]
-    })
-    const source = parts.map(part => `${part.join('\n\n')}\n`).sort()
-    this.emitFile({ type: 'asset', fileName: 'THIRD-PARTY.txt', source: source.join(`\n${'-'.repeat(80)}\n\n`) })
-  },
-}
+import { defineConfig } from 'tsdown'
+import { licences } from './scripts/licences.ts'
 
 export default defineConfig({
   entry: {

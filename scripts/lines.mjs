@@ -54,7 +54,7 @@ const PAGE = [
   ['library'],
   ['index'],
   ['node', 'web'],
-  ['bench'],
+  ['bench', 'ui'],
   ['cli'],
 ]
 

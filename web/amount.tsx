@@ -2,9 +2,10 @@
 import type { TargetedEvent } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { bytes, count, cut, span } from '../src/display.ts'
+import type { Compute, Order, PlanFacts, Settings } from '../src/ui/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
-import type { Compute, PlanFacts, Settings } from './protocol.ts'
+import { OutputField, TextPaths, useLocal } from './local.tsx'
 import { Figures, Notices, Problem, problemOf, useDrop } from './ui.tsx'
 
 const GOALS = {
@@ -34,13 +35,15 @@ export interface Chosen {
   readonly seqLen: string
   readonly seed: string
   readonly compute: Compute
+  /** Of `fasp ui`, whose `text` has paths. Empty: a name that is free. */
+  readonly output: string
   /** Names of the texts; none where the model writes its own. */
   readonly texts: readonly string[]
 }
 
 export const FIRST_CHOICE: Chosen = {
   ...{ goal: 'stock', percent: 20, megabytes: '', own: false, text: '', files: [], method: '' },
-  ...{ windows: '', seqLen: '', seed: '', compute: 'auto', texts: [] },
+  ...{ windows: '', seqLen: '', seed: '', compute: 'auto', texts: [], output: '' },
 }
 
 const OWN_TEXT = 'your-text.txt'
@@ -48,19 +51,39 @@ const MOST_PERCENT = 70
 /** WebAssembly addresses so much. */
 const MOST_MEMORY = 4e9
 
-const textsOf = ({ own, text, files }: Chosen): File[] =>
-  own ? [...(text.trim() ? [new File([text], OWN_TEXT)] : []), ...files] : []
+const textsOf = ({ own, text, files }: Chosen, local: boolean): (File | string)[] => {
+  if (!own) return []
+  if (local) return text.split('\n').flatMap(line => line.trim() || [])
+  return [...(text.trim() ? [new File([text], OWN_TEXT)] : []), ...files]
+}
 
 const numberOf = (text: string) => (text.trim() === '' ? undefined : Number(text))
 
-export function settingsOf(choice: Chosen): Settings {
+/** @param model path of it, where `fasp ui` computes */
+export function settingsOf(choice: Chosen, model?: string): Settings {
   const { goal, percent, megabytes, method, windows, seqLen, seed, compute } = choice
-  const texts = textsOf(choice)
+  const texts = textsOf(choice, model !== undefined)
   return {
     ...(goal === 'size' ? { size: Math.round(Number(megabytes) * 1e6) } : { sparsity: percent / 100 }),
     method: method.trim() || (goal === 'best' ? 'best' : 'stock'),
     ...(choice.own && { texts }),
-    ...{ windows: numberOf(windows), seqLen: numberOf(seqLen), seed: numberOf(seed), compute },
+    ...{ windows: numberOf(windows), seqLen: numberOf(seqLen), seed: numberOf(seed) },
+    ...(model === undefined ? { compute } : { model, output: choice.output.trim() || undefined }),
+  }
+}
+
+/** As the fields stood for a job of `fasp ui`. */
+export function choiceOf({ settings, output }: Order): Chosen {
+  const { sparsity, size, method = '', texts = [], windows = '', seqLen = '', seed = '' } = settings
+  const named = texts.filter(text => typeof text === 'string')
+  return {
+    ...FIRST_CHOICE,
+    goal: size !== undefined ? 'size' : method === 'best' ? 'best' : 'stock',
+    percent: Math.round(100 * (sparsity ?? FIRST_CHOICE.percent / 100)),
+    megabytes: size === undefined ? '' : String(size / 1e6),
+    method: ['best', 'stock'].includes(method) ? '' : method,
+    ...{ windows: String(windows), seqLen: String(seqLen), seed: String(seed), output },
+    ...{ own: named.length > 0, text: named.join('\n'), texts: named },
   }
 }
 
@@ -70,13 +93,16 @@ interface Props {
   readonly choice: Chosen
   readonly setChoice: (choice: Chosen) => void
   readonly prune: () => void
+  /** What is said above of the run before, and need not be said twice. */
+  readonly said: string | undefined
 }
 
-export function AmountStep({ call, model, choice, setChoice, prune }: Props) {
-  const { plan, problem } = usePlan(call, choice)
+export function AmountStep({ call, model, choice, setChoice, prune, said }: Props) {
+  const local = useLocal()
+  const { plan, problem } = usePlan(call, choice, local ? model.name : undefined)
   const change = (part: Partial<Chosen>) => {
     const next = { ...choice, ...part }
-    setChoice({ ...next, texts: textsOf(next).map(file => file.name) })
+    setChoice({ ...next, texts: textsOf(next, local).map(text => (typeof text === 'string' ? text : text.name)) })
   }
   const field =
     (name: 'megabytes' | 'text' | 'method' | 'windows' | 'seqLen' | 'seed') =>
@@ -127,7 +153,7 @@ export function AmountStep({ call, model, choice, setChoice, prune }: Props) {
       ) : (
         <Slider percent={choice.percent} onChange={percent => change({ percent })} />
       )}
-      {problem ? <Problem message={problem} /> : <PlanFigures plan={plan} />}
+      {problem ? problem !== said && <Problem message={problem} /> : <PlanFigures plan={plan} />}
       <fieldset>
         <legend>Text to repair it on</legend>
         <label class="choice">
@@ -146,8 +172,14 @@ export function AmountStep({ call, model, choice, setChoice, prune }: Props) {
             <small>Like what the model will be used on. Several kinds are better than one.</small>
           </span>
         </label>
-        {choice.own && <OwnText choice={choice} change={change} onText={field('text')} />}
+        {choice.own &&
+          (local ? (
+            <TextPaths value={choice.text} onInput={text => change({ text })} />
+          ) : (
+            <OwnText choice={choice} change={change} onText={field('text')} />
+          ))}
       </fieldset>
+      {local && <OutputField value={choice.output} free={plan?.output ?? ''} onInput={output => change({ output })} />}
       <details>
         <summary>Options of the method</summary>
         <div class="options">
@@ -181,16 +213,18 @@ export function AmountStep({ call, model, choice, setChoice, prune }: Props) {
             Seed
             <input inputMode="numeric" value={choice.seed} onInput={field('seed')} placeholder="0" />
           </label>
-          <label>
-            Compute with
-            <select
-              value={choice.compute}
-              onChange={({ currentTarget }) => change({ compute: currentTarget.value as Compute })}
-            >
-              <option value="auto">WebGPU where there is one</option>
-              <option value="wasm">WebAssembly</option>
-            </select>
-          </label>
+          {!local && (
+            <label>
+              Compute with
+              <select
+                value={choice.compute}
+                onChange={({ currentTarget }) => change({ compute: currentTarget.value as Compute })}
+              >
+                <option value="auto">WebGPU where there is one</option>
+                <option value="wasm">WebAssembly</option>
+              </select>
+            </label>
+          )}
         </div>
         <p class="hint">
           Methods: stock, best, paper, plain, flap, wanda-sp, magnitude, osscar …; options follow the name, as in{' '}
@@ -239,7 +273,7 @@ function Slider({ percent, onChange }: { percent: number; onChange: (percent: nu
 }
 
 /** The plan of a choice, and what is wrong with it. Of choices that follow fast only the last is planned. */
-function usePlan(call: Call, choice: Chosen) {
+function usePlan(call: Call, choice: Chosen, model: string | undefined) {
   const [found, setFound] = useState<{ readonly plan?: PlanFacts; readonly problem?: string }>({})
   const running = useRef(false)
   const latest = useRef(choice)
@@ -250,7 +284,7 @@ function usePlan(call: Call, choice: Chosen) {
     void (async () => {
       for (let planned: Chosen | undefined; planned !== latest.current; ) {
         planned = latest.current
-        const next = await call('plan', settingsOf(planned)).then(
+        const next = await call('plan', settingsOf(planned, model)).then(
           plan => ({ plan }),
           error => ({ problem: problemOf(error) }),
         )
@@ -258,11 +292,12 @@ function usePlan(call: Call, choice: Chosen) {
       }
       running.current = false
     })()
-  }, [call, choice])
+  }, [call, choice, model])
   return found
 }
 
 function PlanFigures({ plan }: { plan: PlanFacts | undefined }) {
+  const local = useLocal()
   if (!plan) return <Figures figures={['Parameters', 'Weights', 'FFN', 'Memory'].map(name => ({ name, value: '…' }))} />
   const { sizes, widths, memoryBytes } = plan
   const { before, effective } = sizes.parameters
@@ -283,7 +318,7 @@ function PlanFigures({ plan }: { plan: PlanFacts | undefined }) {
           { name: 'Memory while it works', value: bytes(memoryBytes), more: 'at most, about' },
         ]}
       />
-      {memoryBytes > MOST_MEMORY && (
+      {!local && memoryBytes > MOST_MEMORY && (
         <p class="warning">
           This may not fit: a page can use {bytes(MOST_MEMORY)} at most. Less text, or text of yours instead of the
           model’s, takes less; on the command line fasp keeps on disk what does not fit.

@@ -1,26 +1,31 @@
-// The page: four steps, one screen each. What is open and what was made of it is in the worker; here is what was chosen and what is shown.
+// The page: four steps, one screen each. What is open and what was made of it is in the worker, or in `fasp ui`; here is what was chosen and
+// what is shown.
 import { useEffect, useRef, useState } from 'preact/hooks'
+import type { LocalState, PrunedFacts } from '../src/ui/protocol.ts'
 import { VERSION } from '../src/version.ts'
 import type { Inspection } from '../src/web.ts'
-import { AmountStep, type Chosen, FIRST_CHOICE, settingsOf } from './amount.tsx'
-import { type Call, CallError } from './client.ts'
+import { AmountStep, type Chosen, choiceOf, FIRST_CHOICE, settingsOf } from './amount.tsx'
+import { type Call, CallError, type CallOptions } from './client.ts'
+import { LocalProvider, StoppedJobs } from './local.tsx'
 import { ModelStep } from './model.tsx'
-import type { PrunedFacts } from './protocol.ts'
 import { ResultStep } from './result.tsx'
-import { Problem, problemOf } from './ui.tsx'
+import { Problem, problemOf, useTask } from './ui.tsx'
 import { useProgress, WorkStep } from './work.tsx'
 
 const STEPS = ['Model', 'How much', 'Work', 'Result'] as const
 
 type Step = 0 | 1 | 2 | 3
 
-export function App({ call }: { call: Call }) {
+/** @param local what `fasp ui` is at, where it computes */
+export function App({ call, local }: { call: Call; local?: LocalState }) {
   const [step, setStep] = useState<Step>(0)
   const [model, setModel] = useState<Inspection>()
   const [choice, setChoice] = useState<Chosen>(FIRST_CHOICE)
   const { progress, begin, onTold } = useProgress()
   const [result, setResult] = useState<PrunedFacts>()
   const [problem, setProblem] = useState<string>()
+  const [stopped, setStopped] = useState(local?.stopped ?? [])
+  const task = useTask()
   const stop = useRef<AbortController | undefined>(undefined)
   const heading = useRef<HTMLHeadingElement>(null)
   const shown = useRef<Step>(0)
@@ -36,18 +41,45 @@ export function App({ call }: { call: Call }) {
   const working = stop.current !== undefined && step === 2
   const reachable = (to: number) => !working && (to === 0 || (to === 1 && model) || (to === 3 && result) || to === step)
 
-  async function prune() {
+  // A job that was begun before this page opened.
+  useEffect(() => {
+    if (local) adopt(local)
+  }, [])
+
+  /** Goes on where a job of `fasp ui` is. */
+  function adopt({ job, stopped }: LocalState) {
+    setStopped(stopped)
+    if (!job) return
+    setModel(job.inspection)
+    setChoice(choiceOf(job.order))
+    void work(options => call('follow', null, options))
+  }
+
+  const resume = (id: string) => task.run(async () => adopt(await call('resume', id)))
+  const discard = (id: string) => task.run(async () => setStopped((await call('discard', id)).stopped))
+  /** What was stopped may go on; of a server that has ended something else was said. */
+  const look = () =>
+    call('state', null).then(
+      state => setStopped(state.stopped),
+      () => {},
+    )
+
+  const prune = () => work(options => call('prune', settingsOf(choice, local && model?.name), options))
+
+  async function work(job: (options: CallOptions) => Promise<PrunedFacts>) {
     stop.current = new AbortController()
     setProblem(undefined)
     setResult(undefined)
     begin()
     setStep(2)
     try {
-      setResult(await call('prune', settingsOf(choice), { onTold, signal: stop.current.signal }))
+      setResult(await job({ onTold, signal: stop.current.signal }))
+      setChoice(before => ({ ...before, output: '' })) // the next goes elsewhere
       setStep(3)
     } catch (error) {
       if (!(error instanceof CallError && error.stopped)) setProblem(problemOf(error))
       setStep(1)
+      if (local) await look()
     } finally {
       stop.current = undefined
     }
@@ -60,7 +92,7 @@ export function App({ call }: { call: Call }) {
   }
 
   return (
-    <>
+    <LocalProvider value={local !== undefined}>
       <a class="skip" href="#main">
         Skip to the step
       </a>
@@ -68,7 +100,10 @@ export function App({ call }: { call: Call }) {
         <p class="brand">
           <img src="./icon.svg" alt="" width="28" height="28" /> fasp
         </p>
-        <p class="claim">Makes a language model smaller, in this page. Its weights never leave this machine.</p>
+        <p class="claim">
+          Makes a language model smaller, {local ? 'with the engine of this machine' : 'in this page'}. Its weights
+          never leave {local ? 'it' : 'this machine'}.
+        </p>
         <nav aria-label="Steps">
           <ol class="steps">
             {STEPS.map((name, i) => (
@@ -91,16 +126,25 @@ export function App({ call }: { call: Call }) {
           {['Which model?', 'How much smaller?', 'At work', 'What came out'][step]}
         </h1>
         {problem && step === 1 && <Problem message={problem} />}
-        {step === 0 && <ModelStep {...{ call, model, opened }} next={() => setStep(1)} />}
-        {step === 1 && model && <AmountStep {...{ call, model, choice, setChoice, prune }} />}
+        {step === 0 && (
+          <>
+            {task.problem && <Problem message={task.problem} />}
+            <StoppedJobs {...{ stopped, resume, discard, busy: task.busy }} />
+            <ModelStep {...{ call, model, opened }} next={() => setStep(1)} />
+          </>
+        )}
+        {step === 1 && model && <AmountStep {...{ call, model, choice, setChoice, prune }} said={problem} />}
         {step === 2 && <WorkStep progress={progress} cancel={() => stop.current?.abort()} />}
         {step === 3 && model && result && (
           <ResultStep {...{ call, model, result }} texts={choice.texts} again={() => setStep(1)} />
         )}
       </main>
       <footer>
-        <p>fasp {VERSION}. No account, no cookies, and no requests but for the files of this page.</p>
+        <p>
+          fasp {VERSION}. No account, no cookies, and no requests but{' '}
+          {local ? 'to fasp ui on this machine' : 'for the files of this page'}.
+        </p>
       </footer>
-    </>
+    </LocalProvider>
   )
 }

@@ -1,5 +1,5 @@
 // The same on the command line, to type as it stands.
-import type { PrunedFacts } from './protocol.ts'
+import type { PrunedFacts } from '../src/ui/protocol.ts'
 
 /** For a POSIX shell. */
 const quoted = (word: string): string =>
@@ -9,11 +9,18 @@ const quoted = (word: string): string =>
 export function commandLine(
   model: string,
   texts: readonly string[],
-  { sparsity, method, windows, seqLen, seed }: Pick<PrunedFacts, 'sparsity' | 'method' | 'windows' | 'seqLen' | 'seed'>,
+  {
+    sparsity,
+    method,
+    windows,
+    seqLen,
+    seed,
+    output,
+  }: Pick<PrunedFacts, 'sparsity' | 'method' | 'windows' | 'seqLen' | 'seed' | 'output'>,
 ): string {
-  const output = `${model.replace(/^.*\//, '').replace(/\.gguf$/i, '')}-pruned${/\.gguf$/i.test(model) ? '.gguf' : ''}`
+  const free = `${model.replace(/^.*\//, '').replace(/\.gguf$/i, '')}-pruned${/\.gguf$/i.test(model) ? '.gguf' : ''}`
   const words = [
-    ...['fasp', 'prune', model, '-s', String(sparsity), '-o', output],
+    ...['fasp', 'prune', model, '-s', String(sparsity), '-o', output ?? free],
     ...(method === 'stock' ? [] : ['--method', method]),
     ...texts.flatMap(text => ['--calibration', text]),
     ...['--windows', String(windows), '--seq-len', String(seqLen)],

@@ -1,7 +1,8 @@
 // The worker that computes: the library's verbs, on the model that is open and the one that was made of it.
 import { downloadZip } from 'client-zip'
 import { inspect } from '../src/evaluate/inspect.ts'
-import { heldOutCost } from '../src/notices.ts'
+import { MEASURED_WINDOWS, passOn, passOnErrors, prunedFacts, usualSpeed } from '../src/ui/facts.ts'
+import type { Answer, Ask, Compute, Side, Speed } from '../src/ui/protocol.ts'
 import {
   type Engine,
   evaluate,
@@ -10,17 +11,12 @@ import {
   MemorySink,
   type Model,
   type ProgressEvent,
-  type PrunedLayer,
   prune,
   UsageError,
 } from '../src/web.ts'
 import { type OpenedEngine, openEngine } from './engine.ts'
-import { open, opened, openFiles, optionsOf, PAGE, withPath } from './opened.ts'
-import type { Answer, Ask, Compute, HalfError, Side, Speed } from './protocol.ts'
+import { open, opened, openFiles, optionsOf, PAGE, textsOf, withPath } from './opened.ts'
 import { type JobContext, serve } from './serve.ts'
-
-/** Of the perplexity of a text: enough for a figure, few enough to wait for. */
-const WINDOWS = 32
 
 interface Pruned {
   readonly of: Model
@@ -43,11 +39,6 @@ async function engineOf(compute: Compute, tell: JobContext['tell']): Promise<Eng
   return engine.opened.engine
 }
 
-/** What the page is told of the library's events. */
-const passOn = (tell: JobContext['tell']) => (event: ProgressEvent) => {
-  if (event.type !== 'selected' && event.type !== 'text') tell(event)
-}
-
 /** @throws UsageError where nothing was made of the model yet */
 function both(): Pruned {
   if (last?.of !== opened()) throw new UsageError('nothing is pruned yet. Prune a model first.')
@@ -58,23 +49,15 @@ async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext):
   const dense = opened()
   await last?.model.checkpoint.close()
   last = undefined
-  const engine = await engineOf(settings.compute, tell)
+  const engine = await engineOf(settings.compute ?? 'auto', tell)
   const output = new MemorySink()
-  const errors: HalfError[] = []
-  const onEvent = (event: ProgressEvent) => {
-    if (event.type !== 'progress' || !event.layer) return passOn(tell)(event)
-    const { layer, ...progress } = event
-    errors.push(...errorsOf(dense, errors, event.done - 1, layer))
-    tell(progress)
-    tell({ type: 'errors', errors })
-  }
   const result = await prune(dense, {
     ...optionsOf(settings),
-    calibration: settings.texts,
+    calibration: textsOf(settings),
     output,
     engine,
     signal,
-    onEvent,
+    onEvent: passOnErrors(dense.architecture, tell),
   })
   const name = `${baseName(dense.checkpoint.name)}-pruned`
   const files: File[] = []
@@ -84,47 +67,15 @@ async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext):
   }
   const model = await openFiles(files.map(file => withPath(file, `${name}/${file.name}`)))
   last = { of: dense, model, files, name, engine }
-  const { sizes, options, notices, seconds, calibration } = result
-  const losses = calibration.texts.flatMap(({ loss }) => loss?.heldOut ?? [])
-  const windows = losses.reduce((n, loss) => n + loss.windows, 0)
-  const before = losses.reduce((sum, loss) => sum + loss.windows * loss.dense, 0) / windows
-  const cost = heldOutCost(calibration.texts)
-  return {
-    ...{ sizes, errors, notices, method: options.method, sparsity: options.sparsity, seed: options.seed },
-    ...{ windows: options.windows, seqLen: options.seqLen },
-    seconds: Object.values(seconds).reduce((a, b) => a + b, 0),
-    heldOut:
-      cost === undefined
-        ? undefined
-        : { dense: before, pruned: before + cost, windows, own: calibration.source === 'self' },
-  }
+  return prunedFacts(dense.architecture, result)
 }
 
 const baseName = (path: string): string => path.replace(/^.*\//, '').replace(/\.gguf$/i, '')
 
-/** Of half-blocks that were cut; those of layers that were told before are left out. */
-function errorsOf(
-  { architecture: a }: Model,
-  told: readonly HalfError[],
-  layer: number,
-  pruned: PrunedLayer,
-): HalfError[] {
-  if (told.some(error => error.layer === layer)) return []
-  return a.halves
-    .filter(half => half.layer === layer)
-    .flatMap(half => {
-      const result = pruned[half.kind]
-      const of = half.kind === 'attention' ? half.kvHeads * half.headSize : (half.experts?.router.out ?? a.ffnWidth)
-      if (!result || result.kept.length >= of) return []
-      const { kept, errorBefore, errorAfter } = result
-      return [{ layer, half: half.kind, kept: kept.length, of, before: errorBefore, after: errorAfter }]
-    })
-}
-
 async function measure({ text, seqLen }: Ask<'measure'>, { tell, signal }: JobContext): Promise<Answer<'measure'>> {
   const { of: dense, model, engine } = both()
   const found = await evaluate(model, {
-    ...{ text: [{ name: 'your text', text: async () => text }], seqLen, windows: WINDOWS, engine, signal },
+    ...{ text: [{ name: 'your text', text: async () => text }], seqLen, windows: MEASURED_WINDOWS, engine, signal },
     dense: { model: dense, openRows: async () => memoryRows() },
     onEvent: passOn(tell),
   })
@@ -151,14 +102,6 @@ function memoryRows() {
       held = new Uint8Array()
     },
   }
-}
-
-/** By the median time of the later half of the tokens: while the first are written, graphs are made and compiled. */
-function usualSpeed(times: readonly number[]): number | undefined {
-  const later = times.slice(Math.floor(times.length / 2))
-  const between = later.slice(1).map((time, i) => time - later[i])
-  const median = between.sort((a, b) => a - b)[Math.floor(between.length / 2)]
-  return median > 0 ? 1000 / median : undefined
 }
 
 async function write({ prompt, tokens }: Ask<'write'>, { tell, signal }: JobContext): Promise<Answer<'write'>> {

@@ -1,6 +1,7 @@
 // The engine of the worker: ONNX Runtime on WebGPU where there is one, else in WebAssembly. It is fetched when it is first asked for.
+
+import type { Compute } from '../src/ui/protocol.ts'
 import { createEngine, type Engine } from '../src/web.ts'
-import type { Compute } from './protocol.ts'
 
 export interface OpenedEngine {
   readonly engine: Engine

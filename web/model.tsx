@@ -1,11 +1,12 @@
 // Step 1: a model is dropped or chosen; what it is, and what can be cut of it.
-import type { TargetedEvent } from 'preact'
+import type { ComponentChildren, TargetedEvent } from 'preact'
 import { useRef } from 'preact/hooks'
 import { bytes, count, percent } from '../src/display.ts'
+import type { Ask } from '../src/ui/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
 import { chosen, dropped } from './files.ts'
-import type { Ask } from './protocol.ts'
+import { nameOf, PathForm, useLocal } from './local.tsx'
 import { Figures, Problem, useDrop, useTask } from './ui.tsx'
 
 interface Props {
@@ -17,52 +18,32 @@ interface Props {
 
 export function ModelStep({ call, model, opened, next }: Props) {
   const { run, busy, problem } = useTask()
-  const file = useRef<HTMLInputElement>(null)
-  const folder = useRef<HTMLInputElement>(null)
+  const local = useLocal()
   const open = (ask: Ask<'open'> | Promise<Ask<'open'>>) => run(async () => opened(await call('open', await ask)))
-  const { over, takes } = useDrop(data => open(dropped(data)))
-  const choose = ({ currentTarget }: TargetedEvent<HTMLInputElement>) => {
-    const files = chosen(currentTarget.files ?? [])
-    currentTarget.value = '' // the same file may be chosen again
-    if (files.length > 0) open(files)
-  }
+  const tiny = (
+    <button type="button" class={model || local ? '' : 'primary'} disabled={busy} onClick={() => open('tiny')}>
+      Take the tiny model
+    </button>
+  )
   return (
     <>
       <p class="lead">A GGUF file, or a Hugging Face folder with config, tokenizer and weights.</p>
-      <section class={over ? 'drop over' : 'drop'} aria-label="Choose a model" {...takes}>
-        <p class="big">Drop a model here</p>
-        <div class="buttons">
-          <button type="button" disabled={busy} onClick={() => file.current?.click()}>
-            Choose files
-          </button>
-          <button type="button" disabled={busy} onClick={() => folder.current?.click()}>
-            Choose a folder
-          </button>
-          <button type="button" class={model ? '' : 'primary'} disabled={busy} onClick={() => open('tiny')}>
-            Take the tiny model
-          </button>
-        </div>
-        <p class="hint">The tiny model comes with this page: 2.6 MB, trained on novels and tales, pruned in seconds.</p>
-        <input ref={file} type="file" multiple hidden aria-label="Files of a model" data-of="files" onChange={choose} />
-        <input
-          ref={element => {
-            element?.setAttribute('webkitdirectory', '')
-            folder.current = element
-          }}
-          type="file"
-          hidden
-          aria-label="Folder of a model"
-          data-of="folder"
-          onChange={choose}
-        />
-      </section>
+      {local ? (
+        <section class="by-path" aria-label="Choose a model">
+          <PathForm busy={busy} first={!model} open={path => open({ path })} />
+          <div class="buttons">{tiny}</div>
+        </section>
+      ) : (
+        <Picker {...{ busy, open, tiny }} />
+      )}
       <p class="status" role="status">
         {busy ? 'Reading …' : ''}
       </p>
       {problem && <Problem message={problem} />}
       {model && !busy && (
         <section class="card" aria-labelledby="model">
-          <h2 id="model">{model.name}</h2>
+          <h2 id="model">{local ? nameOf(model.name) : model.name}</h2>
+          {local && <p class="hint path">{model.name}</p>}
           <About model={model} />
           <div class="buttons end">
             <button type="button" class="primary" onClick={next}>
@@ -72,6 +53,51 @@ export function ModelStep({ call, model, opened, next }: Props) {
         </section>
       )}
     </>
+  )
+}
+
+interface PickerProps {
+  readonly busy: boolean
+  readonly open: (ask: Ask<'open'> | Promise<Ask<'open'>>) => void
+  readonly tiny: ComponentChildren
+}
+
+/** Takes files of the browser. */
+function Picker({ busy, open, tiny }: PickerProps) {
+  const file = useRef<HTMLInputElement>(null)
+  const folder = useRef<HTMLInputElement>(null)
+  const { over, takes } = useDrop(data => open(dropped(data)))
+  const choose = ({ currentTarget }: TargetedEvent<HTMLInputElement>) => {
+    const files = chosen(currentTarget.files ?? [])
+    currentTarget.value = '' // the same file may be chosen again
+    if (files.length > 0) open(files)
+  }
+  return (
+    <section class={over ? 'drop over' : 'drop'} aria-label="Choose a model" {...takes}>
+      <p class="big">Drop a model here</p>
+      <div class="buttons">
+        <button type="button" disabled={busy} onClick={() => file.current?.click()}>
+          Choose files
+        </button>
+        <button type="button" disabled={busy} onClick={() => folder.current?.click()}>
+          Choose a folder
+        </button>
+        {tiny}
+      </div>
+      <p class="hint">The tiny model comes with this page: 2.6 MB, trained on novels and tales, pruned in seconds.</p>
+      <input ref={file} type="file" multiple hidden aria-label="Files of a model" data-of="files" onChange={choose} />
+      <input
+        ref={element => {
+          element?.setAttribute('webkitdirectory', '')
+          folder.current = element
+        }}
+        type="file"
+        hidden
+        aria-label="Folder of a model"
+        data-of="folder"
+        onChange={choose}
+      />
+    </section>
   )
 }
 

@@ -4,7 +4,7 @@ import { openSource } from '../src/checkpoint/open.web.ts'
 import { UsageError } from '../src/errors.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
 import type { PruneOptions } from '../src/options.ts'
-import type { Ask, Settings } from './protocol.ts'
+import type { Ask, Settings } from '../src/ui/protocol.ts'
 
 /** Where the page is: its scripts, this worker too, are one folder below. */
 export const PAGE = new URL('../', globalThis.location.href)
@@ -38,6 +38,7 @@ export async function openFiles(files: readonly File[]): Promise<Model> {
 
 /** Closes the one before. */
 export async function open(ask: Ask<'open'>): Promise<Model> {
+  if (ask !== 'tiny' && 'path' in ask) throw new UsageError('a page opens no paths. Choose the files.')
   const next = await openFiles(ask === 'tiny' ? await tinyFiles() : ask.map(({ file, path }) => withPath(file, path)))
   await model?.checkpoint.close()
   model = next
@@ -58,3 +59,6 @@ const tinyFiles = () =>
   )
 
 export const optionsOf = ({ texts: _, compute: __, ...options }: Settings): PruneOptions => options
+
+/** A page has files alone. */
+export const textsOf = ({ texts }: Settings) => texts as readonly File[] | undefined

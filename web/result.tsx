@@ -1,11 +1,12 @@
 // Step 4: what it is now and what that cost; both models side by side; the model to take away, and the same on the command line.
 import { useState } from 'preact/hooks'
 import { bytes, count, cut, duration, percent, perplexityChange } from '../src/display.ts'
+import type { Measured, PrunedFacts, Side, Speed, Told } from '../src/ui/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
 import { commandLine } from './command.ts'
 import { download } from './files.ts'
-import type { Measured, PrunedFacts, Side, Speed, Told } from './protocol.ts'
+import { Where } from './local.tsx'
 import { type Figure, Figures, Notices, Problem, Section, useTask } from './ui.tsx'
 import { Doing, Errors, useProgress } from './work.tsx'
 
@@ -23,15 +24,22 @@ export function ResultStep({ call, model, result, texts, again }: Props) {
     <>
       <Figures figures={figuresOf(result)} />
       <Notices notices={result.notices} />
+      {result.output !== undefined && (
+        <Section title="Where it is">
+          <Where output={result.output} />
+        </Section>
+      )}
       <Section title="Both go on with a text">
         <SideBySide call={call} />
       </Section>
       <Section title="Perplexity on a text of yours">
         <Measure call={call} model={model} />
       </Section>
-      <Section title="Take it away">
-        <TakeAway call={call} />
-      </Section>
+      {result.output === undefined && (
+        <Section title="Take it away">
+          <TakeAway call={call} />
+        </Section>
+      )}
       <Section title="The same on the command line">
         <Command text={commandLine(model.name, texts, result)} />
       </Section>

@@ -1,6 +1,6 @@
 // A worker's side: calls of the page one after the other, each with a signal that a message aborts.
 import { FaspError } from '../src/errors.ts'
-import type { Answer, Ask, CallName, Reply, Request, Told } from './protocol.ts'
+import type { Answer, Ask, CallName, Reply, Request, Told } from '../src/ui/protocol.ts'
 
 export interface JobContext {
   readonly tell: (told: Told) => void

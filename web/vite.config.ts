@@ -1,11 +1,15 @@
-// Builds the page to static files in dist-web, and serves them. Nothing in it asks another host.
-import { readdirSync, readFileSync } from 'node:fs'
+// Builds the page to static files in dist-web, and serves them; in the mode `package` dist/page gets what `fasp ui` serves of it: no
+// workers, nothing for them. Nothing in it asks another host.
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig, type Plugin } from 'vite'
+import { licences } from '../scripts/licences.ts'
+import { HEADERS, POLICY } from '../src/ui/headers.ts'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
+const SERVED = join(root, '../dist/page')
 const TINY = join(root, '../assets/tiny-llama')
 const ORT = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-web')))
 /** What the two builds of the runtime load by address: for WebAssembly alone, and for WebGPU. */
@@ -13,28 +17,6 @@ const RUNTIME = ['', '.asyncify'].flatMap(kind => [
   `ort-wasm-simd-threaded${kind}.mjs`,
   `ort-wasm-simd-threaded${kind}.wasm`,
 ])
-
-/** Only this page's own files; WebAssembly may be compiled, text may not become a script. */
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self' 'wasm-unsafe-eval'",
-  "worker-src 'self'",
-  "connect-src 'self'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-].join('; ')
-
-/** As a host should send them. The policy is in the page, too, for hosts that send none. */
-export const HEADERS = {
-  'Content-Security-Policy': `${POLICY}; frame-ancestors 'none'`,
-  'Cross-Origin-Opener-Policy': 'same-origin',
-  'Cross-Origin-Embedder-Policy': 'require-corp',
-  'Cross-Origin-Resource-Policy': 'same-origin',
-  'Referrer-Policy': 'no-referrer',
-  'X-Content-Type-Options': 'nosniff',
-}
 
 /** Files that are imported as text, as in vitest.config.ts. */
 const text = (): Plugin => ({
@@ -63,11 +45,26 @@ const page: Plugin = {
   },
 }
 
+/** What `fasp ui` serves, as a part of the package: `npm run build` has it. */
+const served: Plugin = {
+  name: 'served',
+  apply: (_, { mode }) => mode === 'package',
+  writeBundle({ dir }, bundle) {
+    const loaded = Object.values(bundle).filter(
+      ({ fileName: name, type }) => /\.(html|css|txt)$/.test(name) || type === 'chunk',
+    )
+    const names = ['icon.svg', ...loaded.map(({ fileName }) => fileName)]
+    rmSync(SERVED, { recursive: true, force: true })
+    mkdirSync(join(SERVED, 'assets'), { recursive: true })
+    for (const name of names) copyFileSync(join(dir!, name), join(SERVED, name))
+  },
+}
+
 export default defineConfig({
   root,
   base: './',
   appType: 'mpa', // what is not there is not there
-  plugins: [text(), page],
+  plugins: [text(), page, licences, served],
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', 'module', 'browser', 'production'] },
   worker: { format: 'es', plugins: () => [text()], rolldownOptions },

@@ -1,8 +1,9 @@
 // Step 3: how far it is, and what each layer lost, before and after its repair.
 import { useState } from 'preact/hooks'
 import { duration, percent } from '../src/display.ts'
+import type { HalfError, Told } from '../src/ui/protocol.ts'
 import type { Phase } from '../src/web.ts'
-import type { HalfError, Told } from './protocol.ts'
+import { useLocal } from './local.tsx'
 import { Bar, Notices, Problem } from './ui.tsx'
 
 interface PhaseProgress {
@@ -10,6 +11,8 @@ interface PhaseProgress {
   readonly total: number
   readonly done: number
   readonly unit: string
+  /** What was done when it began, by an earlier run, or before this page looked. */
+  readonly before: number
   readonly began: number
   readonly now: number
 }
@@ -35,6 +38,9 @@ const NAMES: Partial<Record<Phase, string>> = {
   evaluate: 'The pruned model',
 }
 
+/** What is done sooner than this was done before, as on the command line. */
+const AT_ONCE_MS = 20
+
 /** @param now in milliseconds */
 function told(before: Progress, event: Told, now: number): Progress {
   switch (event.type) {
@@ -47,12 +53,13 @@ function told(before: Progress, event: Told, now: number): Progress {
     case 'phase': {
       const { phase, total, unit } = event
       const others = before.phases.filter(one => one.phase !== phase).map(one => ({ ...one, done: one.total }))
-      return { ...before, phases: [...others, { phase, total, unit, done: 0, began: now, now }] }
+      return { ...before, phases: [...others, { phase, total, unit, done: 0, before: 0, began: now, now }] }
     }
     case 'progress': {
       const last = before.phases.at(-1)
       if (!last) return before
-      return { ...before, phases: [...before.phases.slice(0, -1), { ...last, done: event.done, now }] }
+      const next = { ...last, done: event.done, now, before: now - last.began < AT_ONCE_MS ? event.done : last.before }
+      return { ...before, phases: [...before.phases.slice(0, -1), next] }
     }
     default:
       return before
@@ -72,9 +79,9 @@ export function useProgress() {
 /** Sooner than this there is nothing to reckon with. */
 const KNOWN_MS = 1000
 
-function secondsLeft({ done, total, began, now }: PhaseProgress): number | undefined {
-  if (done === 0 || now - began < KNOWN_MS) return undefined
-  return ((now - began) / done) * (total - done) * 1e-3
+function secondsLeft({ done, total, before, began, now }: PhaseProgress): number | undefined {
+  if (done <= before || now - began < KNOWN_MS) return undefined
+  return ((now - began) / (done - before)) * (total - done) * 1e-3
 }
 
 const PhaseBar = ({ progress }: { progress: PhaseProgress }) => {
@@ -118,17 +125,22 @@ export function Doing({ busy, progress: { phases }, problem }: DoingProps) {
 export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () => void }) {
   const { phases, errors, engine, notices } = progress
   const current = phases.at(-1)
+  const local = useLocal()
   return (
     <>
       <p class="lead" role="status">
         {current
           ? `${NAMES[current.phase] ?? current.phase} …`
-          : engine
+          : engine || local
             ? 'Getting ready …'
             : 'The engine is fetched …'}
       </p>
       {engine && (
-        <p class="hint">Computed here, with {engine}. The page may lie in the background, and must stay open.</p>
+        <p class="hint">
+          {local
+            ? `Computed by fasp ui on this machine, with ${engine}. This page may be closed, and finds the work again.`
+            : `Computed here, with ${engine}. The page may lie in the background, and must stay open.`}
+        </p>
       )}
       <ol class="phases">
         {phases.map(one => (

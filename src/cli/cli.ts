@@ -32,8 +32,8 @@ const existing = (state: Unfinished['state']) =>
 /** What was unfinished when the signal came. */
 let begun: string[] = []
 
-const SAVED =
-  'what is done is kept in a hidden folder beside the output, and the same command with --resume goes on from there'
+const KEPT = 'what is done is kept in a hidden folder beside the output'
+const SAVED = process.argv[2] === 'ui' ? KEPT : `${KEPT}, and the same command with --resume goes on from there`
 
 /** Of the run itself, and not in its place yet. */
 const isSaved = () => [...unfinished.values()].includes('saved')

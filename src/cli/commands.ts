@@ -8,6 +8,7 @@ type Load = () => Promise<{ default: Command<any> }>
 export const COMMANDS: Readonly<Record<string, { readonly summary: string; readonly load: Load }>> = {
   demo: { summary: 'prune the model that ships with the package, before and after', load: () => import('./demo.ts') },
   prune: { summary: 'prune a model and write the result', load: () => import('./prune.ts') },
+  ui: { summary: 'prune in a page over the engine of this machine', load: () => import('./ui.ts') },
   heal: { summary: 'bring a pruned model nearer to the dense one', load: () => import('./heal.ts') },
   export: { summary: 'write a model as GGUF, ONNX, or with its old shapes', load: () => import('./export.ts') },
   eval: { summary: 'measure perplexity and zero-shot tasks', load: () => import('./eval.ts') },

@@ -228,6 +228,15 @@ async function checkStill({ path, owner }: Found): Promise<void> {
   )
 }
 
+/** Whether an earlier run into `path` has left what one goes on from. @throws OutputError */
+export const hasStates = async (path: string): Promise<boolean> => (await statesOf(await outputTarget(path))).length > 0
+
+/** Whether something is at `path`, or a run has begun to make it. @throws OutputError */
+export async function isTaken(path: string): Promise<boolean> {
+  const target = await outputTarget(path)
+  return unfinishedOf(target).length > 0 || (await existing(target)) !== undefined
+}
+
 /** Tells what earlier runs into `target` have left for others to go on from. */
 export async function tellStates(path: string, target: string): Promise<void> {
   for (const state of await statesOf(target))

@@ -1,9 +1,11 @@
 // The page as a host serves it, and Chromium to use it.
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { build, preview } from 'vite'
+import { expect } from 'vitest'
 import { openChromium } from '../chromium.ts'
 
 const configFile = fileURLToPath(new URL('../../web/vite.config.ts', import.meta.url))
@@ -21,11 +23,23 @@ export interface Opened {
 export async function openSite() {
   await build({ configFile, logLevel: 'warn' })
   const server = await preview({ configFile, preview: { port: 0 } })
-  const browser: Browser = await openChromium()
   const url = server.resolvedUrls!.local[0]
+  const pages = await openPages()
   return {
     url,
-    async open(options: BrowserContextOptions = {}): Promise<Opened> {
+    open: (options?: BrowserContextOptions) => pages.open(url, options),
+    async close() {
+      await pages.close()
+      await server.close()
+    },
+  }
+}
+
+/** Pages at any address. */
+export async function openPages() {
+  const browser: Browser = await openChromium()
+  return {
+    async open(url: string, options: BrowserContextOptions = {}): Promise<Opened> {
       const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
       context.setDefaultTimeout(60_000)
       const page = await context.newPage()
@@ -40,17 +54,32 @@ export async function openSite() {
       await page.goto(url)
       return { page, said, requests }
     },
-    async close() {
-      await browser.close()
-      await server.close()
-    },
+    close: () => browser.close(),
   }
 }
 
 /** What axe finds, each with an element. */
-export async function axeFinds(page: Page): Promise<unknown> {
+async function axeFinds(page: Page): Promise<unknown> {
   await page.evaluate(axe)
   return await page.evaluate(
     "axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 160)).join(' | ')))",
   )
+}
+
+const WIDTHS = [1280, 768, 390]
+const SCHEMES = ['light', 'dark'] as const
+
+/** Looks at what is shown at three widths, light and dark. FASP_SCREENSHOTS=<folder> keeps pictures. */
+export async function readable(page: Page, name: string): Promise<void> {
+  for (const width of WIDTHS) {
+    await page.setViewportSize({ width, height: 900 })
+    for (const colorScheme of SCHEMES) {
+      await page.emulateMedia({ colorScheme })
+      const to = process.env.FASP_SCREENSHOTS
+      if (to) await page.screenshot({ path: join(to, `${name}-${width}-${colorScheme}.png`), fullPage: true })
+      expect(await axeFinds(page), `${name}, ${width} px, ${colorScheme}`).toEqual([])
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width)
+    }
+  }
+  await page.setViewportSize({ width: WIDTHS[0], height: 900 })
 }

@@ -10,13 +10,11 @@ import { openZip } from '../../src/formats/zip.ts'
 import * as node from '../../src/node.ts'
 import { DARK, LIGHT } from '../../src/report/plot.ts'
 import { TINY_LLAMA } from '../fasp.ts'
-import { axeFinds, type Opened, openSite } from './browser.ts'
+import { type Opened, openSite, readable } from './browser.ts'
 
 const TEXT = await readFile(new URL('../../LICENSE', import.meta.url), 'utf8')
 /** Of some windows. */
 const MEASURED = TEXT.slice(0, 4000)
-const WIDTHS = [1280, 768, 390]
-const SCHEMES = ['light', 'dark'] as const
 
 let site: Awaited<ReturnType<typeof openSite>>
 let folder: string
@@ -65,21 +63,6 @@ async function saved(page: Page, button: string): Promise<string> {
   const path = join(folder, download.suggestedFilename())
   await download.saveAs(path)
   return path
-}
-
-/** Looks at what is shown at three widths, light and dark. */
-async function readable(page: Page, name: string): Promise<void> {
-  for (const width of WIDTHS) {
-    await page.setViewportSize({ width, height: 900 })
-    for (const colorScheme of SCHEMES) {
-      await page.emulateMedia({ colorScheme })
-      const to = process.env.FASP_SCREENSHOTS
-      if (to) await page.screenshot({ path: join(to, `${name}-${width}-${colorScheme}.png`), fullPage: true })
-      expect(await axeFinds(page), `${name}, ${width} px, ${colorScheme}`).toEqual([])
-      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width)
-    }
-  }
-  await page.setViewportSize({ width: WIDTHS[0], height: 900 })
 }
 
 describe('the whole way with the tiny model', () => {

@@ -1,13 +1,10 @@
-// What page and worker say to each other. The page asks by name and number; the worker tells how it goes on, and answers or fails once.
-import type {
-  DivergenceResult,
-  Inspection,
-  PerplexityResult,
-  Plan,
-  ProgressEvent,
-  ResolvedOptions,
-  Sizes,
-} from '../src/web.ts'
+// What the page and what computes for it say to each other: workers of the page itself, which are asked by name and number, or `fasp ui`, which
+// is asked by name (server.node.ts). Both tell how it goes on, and answer or fail once.
+import type { Inspection } from '../evaluate/inspect.ts'
+import type { ProgressEvent } from '../events.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { Plan } from '../plan.ts'
+import type { DivergenceResult, PerplexityResult, Sizes } from '../result.ts'
 
 /** A file with its path from the folder that was chosen or dropped; its own name where it was chosen alone. */
 export interface PickedFile {
@@ -23,14 +20,18 @@ export interface Settings {
   /** One of both. `size`: bytes of the weights at most. */
   readonly sparsity?: number
   readonly size?: number
-  /** As on the command line. */
-  readonly method: string
-  /** @default the model writes its own */
-  readonly texts?: readonly File[]
+  /** As on the command line. @default 'stock' */
+  readonly method?: string
+  /** Files of the page; for `fasp ui` what `--calibration` takes. @default the model writes its own */
+  readonly texts?: readonly (File | string)[]
   readonly windows?: number
   readonly seqLen?: number
   readonly seed?: number
-  readonly compute: Compute
+  /** Of the page alone. @default 'auto' */
+  readonly compute?: Compute
+  /** Of `fasp ui` alone: paths. @default output: a free name beside the model */
+  readonly model?: string
+  readonly output?: string
 }
 
 export interface PlanFacts extends Pick<Plan, 'sparsity' | 'widths' | 'sizes'> {
@@ -38,6 +39,8 @@ export interface PlanFacts extends Pick<Plan, 'sparsity' | 'widths' | 'sizes'> {
   readonly memoryBytes: number
   readonly options: Pick<ResolvedOptions, 'windows' | 'seqLen' | 'method' | 'layout'>
   readonly notices: readonly string[]
+  /** Where the result will be, of `fasp ui`. */
+  readonly output?: string
 }
 
 /** The squared output error of a half-block that was cut, over the squared output. */
@@ -67,6 +70,8 @@ export interface PrunedFacts {
     readonly own: boolean
   }
   readonly notices: readonly string[]
+  /** Where it is, of `fasp ui`. */
+  readonly output?: string
 }
 
 export interface Measured {
@@ -83,15 +88,45 @@ export interface Speed {
   readonly tokensPerSecond?: number
 }
 
+/** A job of `fasp ui`: what it makes of what. */
+export interface Order {
+  /** Both paths from the root. */
+  readonly model: string
+  readonly output: string
+  readonly settings: Settings
+}
+
+/** Of one that was stopped and may go on. */
+export interface StoppedOrder extends Order {
+  readonly id: string
+}
+
+/** What `fasp ui` has when a page opens. */
+export interface LocalState {
+  /** The job that runs, or the last that has ended. */
+  readonly job?: { readonly inspection: Inspection; readonly order: Order }
+  readonly stopped: readonly StoppedOrder[]
+}
+
 /** What the page may ask for: what it says, and what it gets. */
 export interface Calls {
   /** `tiny`: the model that ships. */
-  open: { ask: readonly PickedFile[] | 'tiny'; answer: Inspection }
+  open: { ask: readonly PickedFile[] | 'tiny' | { readonly path: string }; answer: Inspection }
   plan: { ask: Settings; answer: PlanFacts }
   prune: { ask: Settings; answer: PrunedFacts }
   measure: { ask: { readonly text: string; readonly seqLen: number }; answer: Measured }
   write: { ask: { readonly prompt: string; readonly tokens: number }; answer: Readonly<Record<Side, Speed>> }
   take: { ask: { readonly to: 'gguf' | 'safetensors'; readonly dtype?: string }; answer: File }
+  // Of `fasp ui` alone:
+  state: { ask: null; answer: LocalState }
+  /** Of the job that runs, or the last: all that it tells, from its start. */
+  follow: { ask: null; answer: PrunedFacts }
+  /** Goes on with a job that was stopped, by its id; what it tells is to be followed. */
+  resume: { ask: string; answer: LocalState }
+  /** Removes what a job that was stopped has left. */
+  discard: { ask: string; answer: LocalState }
+  /** Cancels the job that runs. */
+  stop: { ask: null; answer: null }
 }
 
 export type CallName = keyof Calls
@@ -109,14 +144,12 @@ export type Request =
   | { readonly id: number; readonly type: 'call'; readonly name: CallName; readonly ask: Ask }
   | { readonly id: number; readonly type: 'stop' }
 
-export type Reply =
-  | { readonly id: number; readonly type: 'told'; readonly told: Told }
-  | { readonly id: number; readonly type: 'done'; readonly answer: Answer }
+/** What comes back on a call, the last of it `done` or `failed`. */
+export type Said =
+  | { readonly type: 'told'; readonly told: Told }
+  | { readonly type: 'done'; readonly answer: Answer }
   /** `stopped`: because the page asked for it. `ours`: the message says what to do. */
-  | {
-      readonly id: number
-      readonly type: 'failed'
-      readonly message: string
-      readonly stopped: boolean
-      readonly ours: boolean
-    }
+  | { readonly type: 'failed'; readonly message: string; readonly stopped: boolean; readonly ours: boolean }
+
+/** Of a worker. */
+export type Reply = Said & { readonly id: number }
