@@ -30,7 +30,7 @@ const PAGE = [
   ['model'],
   ['graphs'],
   ['forward'],
-  ['saved'],
+  ['saved', 'common'],
   ['heal'],
   ['decode'],
   ['text'],

@@ -184,6 +184,7 @@ export const fetchModel = promised(fetchModelEvents)
  */
 export const push = promised(pushEvents)
 
+export { CommonSteps } from './common.ts'
 export type { CompareOptions } from './compare/options.ts'
 export type { PlacedExport } from './export/export.node.ts'
 export type { ExportResult, PlannedExport } from './export/result.ts'
@@ -200,7 +201,6 @@ export type { HealChoice } from './library/prune-heal.node.ts'
 export type { Check, Verification } from './library/verify.node.ts'
 export { describeMachine } from './report/machine.node.ts'
 export { type ReportOptions, readResult, writeReport } from './report/report.node.ts'
-export { CommonSteps } from './saved.ts'
 export { readText } from './text/text.node.ts'
 export {
   compareEvents,

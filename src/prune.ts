@@ -7,7 +7,7 @@ import { HeldOutCheck } from './evaluate/held-out.ts'
 import { notice, type Phase, type ProgressEvent } from './events.ts'
 import { ActivationPool, type Scratch } from './forward/activations.ts'
 import { HalfBlockRunner } from './forward/runner.ts'
-import { embedWindows } from './forward/stream.ts'
+import { embedWindows, type Recall } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
 import { readHalves } from './forward/weights.ts'
 import { expertsOf, halfBlocks, layersOf } from './model/architecture.ts'
@@ -34,6 +34,8 @@ export interface PruneInput {
   readonly sink: Sink
   /** Of the dense model on the same windows, where the caller has them: methods that need them compute them otherwise. */
   readonly denseStatistics?: DenseStatistics
+  /** The dense stream on these windows as an earlier run had it. */
+  readonly recall?: Recall
   /** Where the Gram matrices of what changed layers read go, for exports to round with. */
   readonly statistics?: Sink
   /** Where activations go that do not fit `memory`. Without it, all are in memory. */
@@ -88,7 +90,8 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     const writer = new ModelWriter(model, checkpointWriter, writing)
     clock.start('prune')
     const job = { ...context, model, plan, dense: allocated.dense, options, writer, typeOf, stages }
-    const { layers, losses } = yield* pruneLayers(job, windows, saved, { weights: checkpointWriter, statistics })
+    const outputs = { weights: checkpointWriter, statistics }
+    const { layers, losses } = yield* pruneLayers(job, windows, saved, outputs, input.recall)
     const outsideSeconds = { ...stages.stop(), scratch: pool.seconds }
     clock.start('write')
     const texts = textResults(windows, losses)
@@ -107,12 +110,12 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
 }
 
 /** Prunes all layers, writing each tensor as soon as it is final. @returns what was kept in each layer, and how well it fits */
-async function* pruneLayers(job: PruneJob, windows: Windows, saved: Saved, outputs: Held['outputs']) {
+async function* pruneLayers(job: PruneJob, windows: Windows, saved: Saved, outputs: Held['outputs'], recall?: Recall) {
   const { model, engine, writer, stages } = job
   const a = model.architecture
   stages.start('embedding')
   const runner = new HalfBlockRunner(engine, windows.seqLen, job.options.products)
-  const calibration = new Twins(await embedWindows(job, model, runner, windows.windows))
+  const calibration = new Twins(await embedWindows(job, model, runner, windows.windows), recall)
   const check = await HeldOutCheck.open(job, model, runner, windows)
   const streams = { calibration, check }
   saved.holds({ streams: { calibration, check: check?.streams }, outputs })

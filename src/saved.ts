@@ -1,5 +1,4 @@
 // What a run that is killed goes on from: the values of its steps that are done, and what they have made of the streams and of the output.
-import { UsageError } from './errors.ts'
 import type { ProgressEvent } from './events.ts'
 import type { Activations } from './forward/activations.ts'
 
@@ -66,38 +65,4 @@ export const UNSAVED: Saved = {
   step: (_, doing) => done(doing),
   holds() {},
   restore: () => done(async () => {}),
-}
-
-/** Steps that depend on no sparsity. */
-const COMMON = /^(calibration|dense statistics|sensitivities|perplexity of the dense model)/
-
-/** What steps gave that depend on no sparsity, for runs that differ in nothing else. */
-export class CommonSteps {
-  readonly #values = new Map<string, unknown>()
-  #of?: string
-  #model?: Promise<string>
-
-  /** The hash of the model, made once: outputs may go into its folder. */
-  hash(make: () => Promise<string>): Promise<string> {
-    return (this.#model ??= make())
-  }
-
-  /** @param run what it is, but for the sparsity @throws UsageError where that is another than of the runs before */
-  with(saved: Saved, run: string): Saved {
-    if ((this.#of ??= run) !== run)
-      throw new UsageError('runs have steps in common only where they differ in the sparsity and the output alone.')
-    const values = this.#values
-    return {
-      has: name => saved.has(name),
-      holds: held => saved.holds(held),
-      restore: () => saved.restore(),
-      async *step(name, doing) {
-        if (!COMMON.test(name)) return yield* saved.step(name, doing)
-        const known = values.has(name) && (async () => values.get(name))
-        const value = yield* saved.step(name, (known || doing) as typeof doing)
-        values.set(name, value)
-        return value
-      },
-    }
-  }
 }

@@ -1,5 +1,5 @@
 // Sizes as they are asked for (`size`, `parameters`), and as a plan foresees them, to the byte.
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -267,6 +267,17 @@ describe('several sizes at once', () => {
     await refused(folder, [...args, '-s', '0.2,20%'], { code: 2, says: ['sparsity 0.2,0.2 has one twice'] })
     const beyond = [...args, '-s', '0.2,0.9', '--method', 'best:scope=ffn']
     await refused(folder, beyond, { code: 2, says: ['sparsity 0.9'] })
+  })
+  test('the dense stream goes through the layers once, and its rows are on the disk as long as that is of use', async () => {
+    const text = join(await workplace(), 'text.txt')
+    writeFileSync(text, TEXT)
+    const settings = { ...quick, calibration: [text], heldOut: 0, method: best({ probeTokens: 64 }) }
+    const forward = (sparsity: number, common?: CommonSteps) =>
+      prune(TINY_LLAMA, { ...settings, sparsity, common, output: place() }).then(result => result.engineSeconds.forward)
+    await using common = new CommonSteps()
+    expect(await forward(0.3, common)).toBeGreaterThan(0)
+    expect(await forward(0.2, common)).toBeUndefined()
+    expect(await forward(0.2)).toBeGreaterThan(0)
   })
   test('share no more than that', async () => {
     const common = new CommonSteps()

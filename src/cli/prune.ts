@@ -176,7 +176,7 @@ export default defineCommand({
     const left = amounts.filter(sparsity => !isThere(outputOf(sparsity)!))
     for (const sparsity of amounts) if (!left.includes(sparsity)) done(`${outputOf(sparsity)} is there already.`)
     if (several) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity))) // before hours of work
-    const common = new CommonSteps()
+    await using common = left.length > 1 ? new CommonSteps() : undefined
     const shown: Shown[] = []
     for (const sparsity of left) {
       if (several) print(`${shown.length > 0 ? '\n' : ''}${outputOf(sparsity)}`)

@@ -2,7 +2,7 @@
 // over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
 
 import type { Floats } from '../formats/tensors.ts'
-import { hiddenWidth } from '../model/half-block.ts'
+import { type HalfBlock, hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import type { Activations, Batch } from './activations.ts'
 import type { Context } from './context.ts'
@@ -18,6 +18,9 @@ export const TOKENS_PER_RUN = 2048
 
 /** Windows of one length that go through together. Those that branch say how. */
 export type StreamBatch = Batch & { readonly branches?: Branches }
+type Batches = readonly StreamBatch[]
+/** Gives the rows of a batch. */
+type Fill = (batch: StreamBatch, number: number) => Promise<Floats>
 
 /** The stream of the dense model beside the pruned one, batch by batch the same windows. */
 export interface DenseTarget {
@@ -26,24 +29,22 @@ export interface DenseTarget {
   readonly alpha: number
 }
 
+/** Takes the rows of a batch through a half-block of the dense model by `forward`, or knows what comes of them. */
+export type Recall = (half: HalfBlock, batch: Batch, x: Floats, forward: () => Promise<void>) => Promise<void>
+
 export class Stream {
   private constructor(
     readonly context: Context,
     readonly runner: HalfBlockRunner,
-    readonly batches: readonly StreamBatch[],
+    readonly batches: Batches,
     readonly rows: Activations,
     /** In a layer whose FFN goes beside attention: the rows that both read. */
     private shared?: Activations,
+    readonly recall: Recall = (_half, _batch, _x, forward) => forward(),
   ) {}
 
-  /** @param width d @param fill gives the rows of a batch */
-  static async open(
-    context: Context,
-    runner: HalfBlockRunner,
-    batches: readonly StreamBatch[],
-    width: number,
-    fill: (batch: StreamBatch, number: number) => Promise<Floats>,
-  ): Promise<Stream> {
+  /** @param width d */
+  static async open(context: Context, runner: HalfBlockRunner, batches: Batches, width: number, fill: Fill) {
     return new Stream(context, runner, batches, await filled(context, batches, width, fill))
   }
 
@@ -53,10 +54,10 @@ export class Stream {
   }
 
   /** The same stream again: from here on the two go their own ways. */
-  async fork(): Promise<Stream> {
+  async fork(recall?: Recall): Promise<Stream> {
     const { context, runner, batches, rows, shared } = this
     const copy = (of: Activations) => filled(context, batches, of.width, batch => of.load(batch))
-    return new Stream(context, runner, batches, await copy(rows), shared && (await copy(shared)))
+    return new Stream(context, runner, batches, await copy(rows), shared && (await copy(shared)), recall)
   }
 
   /** All rows [tokens, d], where they are in memory. */
@@ -114,7 +115,8 @@ export class Stream {
 
   async #forward(weights: HalfWeights, x: Floats, batch: StreamBatch): Promise<void> {
     const read = await this.readBy(weights, x, batch)
-    await this.runner.forward(weights, x, batch.windows, read, undefined, batch.branches)
+    const forward = () => this.runner.forward(weights, x, batch.windows, read, undefined, batch.branches)
+    await this.recall(weights.half, batch, x, forward)
   }
 
   /** Goes through a half-block with a pruned output layer, `H` being computed on the way. */
@@ -184,12 +186,7 @@ export async function heldBy(streams: Readonly<Record<string, Stream | undefined
   return held
 }
 
-async function filled(
-  { pool }: Context,
-  batches: readonly StreamBatch[],
-  width: number,
-  fill: (batch: StreamBatch, number: number) => Promise<Floats>,
-): Promise<Activations> {
+async function filled({ pool }: Context, batches: Batches, width: number, fill: Fill): Promise<Activations> {
   const rows = await pool.open(batches, width)
   for (const [i, batch] of batches.entries()) {
     rows.room(batch).set(await fill(batch, i))

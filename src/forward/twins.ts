@@ -2,13 +2,17 @@
 // the windows that are calibrated on, where there is a dense target, and for those that losses are measured on.
 
 import type { Activations } from './activations.ts'
-import { heldBy, type Stream } from './stream.ts'
+import { heldBy, type Recall, type Stream } from './stream.ts'
 import type { HalfWeights } from './weights.ts'
 
 export class Twins {
   #dense?: Stream
 
-  constructor(readonly pruned: Stream) {}
+  /** @param recall of the dense stream */
+  constructor(
+    readonly pruned: Stream,
+    readonly recall?: Recall,
+  ) {}
 
   /** Undefined as long as both are one. */
   get dense(): Stream | undefined {
@@ -23,13 +27,13 @@ export class Twins {
 
   /** The dense stream goes through a half-block that the pruned model has otherwise, or lacks; the pruned one stays before it. */
   async throughDense(weights: HalfWeights): Promise<void> {
-    this.#dense ??= await this.pruned.fork()
+    this.#dense ??= await this.pruned.fork(this.recall)
     await this.#dense.through(weights)
   }
 
   /** All that both hold, by name. @param names also those of these that are not there yet */
   async held(names: readonly string[] = []): Promise<Map<string, Activations>> {
-    if (names.includes('dense')) this.#dense ??= await this.pruned.fork()
+    if (names.includes('dense')) this.#dense ??= await this.pruned.fork(this.recall)
     return heldBy({ pruned: this.pruned, dense: this.#dense }, names)
   }
 }

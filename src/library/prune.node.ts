@@ -6,6 +6,7 @@ import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { STATISTICS } from '../checkpoint/huggingface.node.ts'
 import { Clock } from '../clock.ts'
+import { type CommonSteps, DenseRows } from '../common.ts'
 import { bytes } from '../display.ts'
 import { describeEngine } from '../engine/engine.node.ts'
 import { engineNotice } from '../engine/facts.ts'
@@ -27,14 +28,14 @@ import { checkRange, type PruneOptions, type ResolvedOptions } from '../options.
 import type { OutputBytes, Plan } from '../plan.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
-import { type CommonSteps, type Saved, UNSAVED } from '../saved.ts'
+import { type Saved, UNSAVED } from '../saved.ts'
 import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
 import { pruneWithinLoss } from '../within-loss.ts'
 import { modelCard } from '../write/card.ts'
 import { GGUF_FILE } from '../write/gguf.ts'
-import { checkOutput, isGgufFile } from '../write/place.node.ts'
+import { checkOutput, freeBytes, isGgufFile } from '../write/place.node.ts'
 import { openResumable } from '../write/resumable.node.ts'
 import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
 import { identityOf } from '../write/state.node.ts'
@@ -95,8 +96,9 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   readonly saveEvery?: number
   /**
    * What does not depend on the sparsity is made once in the runs that are given the same object: calibration windows, statistics of the dense
-   * model, sensitivities. They may differ in `sparsity` and `output`, a path, alone.
-   * @example const common = new CommonSteps(); for (const sparsity of [0.2, 0.3]) await prune(model, { sparsity, common, output: `smaller-${sparsity}` })
+   * model, sensitivities, and the dense stream, which takes up to half of the room that the disk of the output has beside it until `common` is
+   * disposed of. They may differ in `sparsity` and `output`, a path, alone.
+   * @example await using common = new CommonSteps(); for (const sparsity of [0.2, 0.3]) await prune(model, { sparsity, common, output: `smaller-${sparsity}` })
    */
   readonly common?: CommonSteps
   /** Keep what exports in quantised types round with, in the folder `statistics`; `exportModel` then has it, too. @default false */
@@ -205,11 +207,15 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       const opened = { inputs: [name], expectedBytes, expected, temporary }
       const resuming = { run: identity, resume, every: saveEvery }
       const { sink, saved: own, notices } = await openResumable(output, overwrite, opened, resuming)
+      await using trials = run.options.maxLoss === undefined ? undefined : new DenseRows()
+      const dense = common?.dense ?? trials
+      const beside = dense ? ((await freeBytes(sink.pending)) - expectedBytes) / 2 : 0
       const folder = single || healing ? PRUNED : ''
       const place = {
         sink: subSink(sink, folder),
         statistics: keeps ? subSink(sink, `${folder}${STATISTICS}`) : undefined,
         openScratch: () => openScratch(output),
+        recall: dense?.recall(beside, () => openScratch(output)),
       }
       const { gguf, card } = model.checkpoint
       const given = { gguf, card }

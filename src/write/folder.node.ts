@@ -1,5 +1,5 @@
 // A sink that is a folder, or one file of it: written under a temporary name beside it and renamed at the end.
-import { constants, mkdir, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { constants, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
@@ -14,6 +14,7 @@ import {
   checkOutput,
   claim,
   existing,
+  freeBytes,
   isGgufFile,
   keepAlive,
   makeParents,
@@ -200,10 +201,10 @@ async function syncFile(path: string, length: number, what: string): Promise<voi
 
 /** @throws OutputError where the disk of `folder` has no room for `needed` bytes more */
 export async function checkSpace(what: string, folder: string, needed: number): Promise<void> {
-  const { bavail, bsize } = await statfs(folder)
-  if (bavail * bsize < needed)
+  const free = await freeBytes(folder)
+  if (free < needed)
     throw new OutputError(
-      `${what} needs ${megabytes(needed)}, the disk has ${megabytes(bavail * bsize)} left. Free some space or choose another folder.`,
+      `${what} needs ${megabytes(needed)}, the disk has ${megabytes(free)} left. Free some space or choose another folder.`,
     )
 }
 

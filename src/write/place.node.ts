@@ -1,6 +1,6 @@
 // Where an output goes and what may be replaced there, looked at before a run and again before it ends; and the swap that ends it.
 import { createHash } from 'node:crypto'
-import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat, utimes } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat, statfs, utimes } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { firstOf } from '../display.ts'
@@ -351,4 +351,10 @@ export async function makeParents(folder: string): Promise<string[]> {
 /** Removes folders that are empty. */
 export async function removeParents(made: readonly string[]): Promise<void> {
   for (const path of [...made].reverse()) await rmdir(path).catch(() => {}) // somebody else uses it by now
+}
+
+/** Of the disk of `folder`. */
+export async function freeBytes(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder)
+  return bavail * bsize
 }

@@ -1,7 +1,7 @@
 // The state of a run, in a folder of its unfinished output: `manifest.json`, a file for each step that is done, and the rows that the steps to
 // come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
 import { createHash } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { bytes as shown } from '../display.ts'
@@ -16,7 +16,7 @@ import { scratchIn } from '../forward/scratch.node.ts'
 import { type Doing, done, type Held, type HeldOutput, type Saved, type WrittenTensor } from '../saved.ts'
 import { MANIFEST, STATE, tellUnfinished } from '../unfinished.node.ts'
 import { VERSION } from '../version.ts'
-import { allocatedBytes, syncFolder } from './place.node.ts'
+import { allocatedBytes, freeBytes, syncFolder } from './place.node.ts'
 
 /** Of the form of these files. */
 const SCHEMA = 1
@@ -244,9 +244,8 @@ class State implements Saved {
   }
 
   async #checkRoom(needed: number): Promise<void> {
-    const { bavail, bsize } = await statfs(this.folder)
     const written = await allocatedBytes(join(this.folder, '..'), STATE)
-    const room = bavail * bsize - Math.max(0, this.reserved - written)
+    const room = (await freeBytes(this.folder)) - Math.max(0, this.reserved - written)
     if (room < needed)
       throw new Error(`it takes ${shown(needed)}, and the disk has ${shown(Math.max(0, room))} beside the output.`)
   }
