@@ -17,9 +17,9 @@ const told = expect.stringMatching(
 )
 
 test('a billion weights are trained each, of more low-rank updates, which is said', () => {
-  expect(trainingOf({}, BILLION)).toEqual({ train: 'all', lr: 1e-4 })
+  expect(trainingOf({}, BILLION)).toEqual({ train: 'all', lr: 1e-4, top: 1024 })
   expect(trainingNotices({}, BILLION)).toEqual([])
-  expect(trainingOf({}, MORE)).toEqual({ train: 'lora', rank: 16, lr: 1e-3 })
+  expect(trainingOf({}, MORE)).toEqual({ train: 'lora', rank: 16, lr: 1e-3, top: 1024 })
   expect(trainingNotices({ lr: 1e-3 }, MORE)).toEqual([told])
 })
 
@@ -30,7 +30,7 @@ test.each<[string, HealingOptions, object]>([
   ['of another rank', { rank: 8 }, { train: 'lora', rank: 8, lr: 1e-3 }],
 ])('what the user says holds, and needs no words: %s', (_, options, training) => {
   for (const model of [BILLION, MORE]) {
-    expect(trainingOf(options, model)).toEqual(training)
+    expect(trainingOf(options, model)).toEqual({ ...training, top: 1024 })
     expect(trainingNotices(options, model)).toEqual([])
   }
 })

@@ -6,6 +6,7 @@ import { notice, type ProgressEvent } from './events.ts'
 import { ActivationPool } from './forward/activations.ts'
 import { openScratch } from './forward/scratch.node.ts'
 import { heal } from './heal/heal.ts'
+import { TOP } from './heal/loss.ts'
 import { healNeed } from './heal/need.ts'
 import { TRAINS, type Trains, trainedHalves, trainedSize } from './heal/trained.ts'
 import type { Model } from './model/model.ts'
@@ -40,6 +41,8 @@ export interface HealingOptions {
   readonly train?: Trains
   /** Of low-rank updates. @default 16 */
   readonly rank?: number
+  /** Most likely tokens of the dense model that it goes by at each position, with one bucket for the others; 0: all. @default 1024 */
+  readonly top?: number
   /** Steps between two measurements on held-out windows. @default an eighth of all */
   readonly every?: number
   /** Of the order of the windows, of text that the model writes, and of the first values of low-rank updates. @default 0 */
@@ -117,6 +120,7 @@ export function checkHealing({
   lr,
   train,
   rank,
+  top,
   every,
   seed,
   memory,
@@ -130,6 +134,7 @@ export function checkHealing({
     ['held-out', heldOut, 1000],
   ] as const
   for (const [name, value = 1, most] of counts) checkRange(name, value, 1, most, true)
+  checkRange('top', top ?? TOP, 0, 2 ** 24, true)
   checkRange('seed', seed ?? 0, 0, 2 ** 32 - 1, true)
   checkRange('lr', lr ?? 0, 0, 1, false)
   checkRange('memory', memory ?? 0, 0, 1e6, false)
@@ -231,12 +236,12 @@ const BY_LORA =
 export const trainingNotices = (options: HealingOptions, model: Pick<Model, 'architecture'>): string[] =>
   trainingOf(options, model).train === 'lora' && !options.train && !options.rank ? [BY_LORA] : []
 
-/** What is trained, and how fast. */
+/** What is trained, towards what, and how fast. */
 export function trainingOf(
-  { train, rank, lr }: HealingOptions,
+  { train, rank, lr, top }: HealingOptions,
   { architecture: { halves } }: Pick<Model, 'architecture'>,
 ) {
   const isLarge = trainedSize(trainedHalves(halves, 'all')) > MOST_WEIGHTS
   const chosen = train ?? (rank || isLarge ? 'lora' : 'all')
-  return { train: chosen, ...(chosen === 'lora' && { rank: rank ?? RANK }), lr: lr ?? RATES[chosen] }
+  return { train: chosen, ...(chosen === 'lora' && { rank: rank ?? RANK }), lr: lr ?? RATES[chosen], top: top ?? TOP }
 }

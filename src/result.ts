@@ -99,6 +99,8 @@ export interface HealRecord {
   readonly train: Trains
   /** Of low-rank updates, where `train` is 'lora'. */
   readonly rank?: number
+  /** Most likely tokens of the dense model that it went by; 0: all. */
+  readonly top: number
   readonly seed: number
   /** Name of the dense model. */
   readonly dense: string

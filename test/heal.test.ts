@@ -165,28 +165,29 @@ function withoutNeurons({ checkpoint, architecture }: Model): Model {
 
 describe('step by step as PyTorch does', () => {
   const { curves, lr, rank, loraRate, steps, ...counts } = json(fixture('healing/oracle.json'))
-  const cases: [name: string, model: string, tokens: TinyModel, train: Trains][] = [
+  const cases: [name: string, model: string, tokens: TinyModel, train: Trains, top?: number][] = [
     ...TINY_NAMES.flatMap(name =>
       TRAINS.map((train): [string, string, TinyModel, Trains] => [name, TINY_MODELS[name], name, train]),
     ),
     ['tiny-mixture', MIXTURE, 'tiny-llama', 'all'],
+    ...TINY_NAMES.map((name): [string, string, TinyModel, Trains, number] => [name, TINY_MODELS[name], name, 'all', 0]),
   ]
-  test.each(cases.map(([name, model, tokens, train]) => ({ name, model, tokens, train })))(
-    '$name, $train layers',
-    async ({ name, model, tokens, train }) => {
+  test.each(cases.map(([name, model, tokens, train, top = 1024]) => ({ name, model, tokens, train, top })))(
+    '$name, $train layers, top $top',
+    async ({ name, model, tokens, train, top }) => {
       const rows: number[][] = goldenOf(tokens).calibration_windows.slice(0, counts.windows + counts.heldOut)
       const { windows, ...others } = asWindows(rows.map(row => row.slice(0, counts.length)))
       const [on, heldOut] = [windows.slice(0, counts.windows), windows.slice(counts.windows)]
       const rates = train === 'lora' ? { lr: loraRate, rank } : { lr }
       const settings = {
         ...rates,
-        train,
+        ...{ train, top },
         every: 1,
         batch: counts.windows,
         tokens: steps * counts.windows * counts.length,
       }
       await withModel(model, async dense => {
-        const { curve } = await healed(withoutNeurons(dense), at(`oracle ${name} ${train}`), {
+        const { curve } = await healed(withoutNeurons(dense), at(`oracle ${name} ${train} ${top}`), {
           ...{ dense: model, calibration: { ...others, windows: on, heldOut }, ...settings },
         })
         const expected: number[] = curves[name][train]
@@ -268,6 +269,13 @@ describe('stopped, and gone on', () => {
     expect(states()).toEqual([])
   })
 
+  test('by other tokens it does not go on', async () => {
+    await stopped(from, at('stopped top'), 25)
+    const goneOn = (top: number) => healed(from, at('stopped top'), { ...options, top, resume: true })
+    await expect(goneOn(0)).rejects.toThrow(/holds the state of another run: top is 0, there 1024/)
+    await goneOn(1024)
+  })
+
   test('low-rank updates go on to the same bytes, and to none of another rank', async () => {
     const lora = { train: 'lora', lr: 1e-3, rank: 4 } as const
     const all = await stopped(from, at('whole lora'), Infinity, lora)
@@ -306,6 +314,23 @@ test('of FFNs alone: attention stays as it was', async () => {
     const [old, now] = [await before.checkpoint.tensors.bytes(name), await after.checkpoint.tensors.bytes(name)]
     expect(Buffer.compare(old, now) === 0, name).toBe(!name.includes('.mlp.'))
   }
+})
+
+test('by some of the likely tokens, and by all of them, in memory and in scratch files', async () => {
+  const from = await pruned('magnitude')
+  const by = async (top: number | undefined, memory?: number) => {
+    const output = at(`top ${top} ${memory}`)
+    const { kl, cacheBytes } = await healed(from, output, { top, memory })
+    const { healed: record } = json(join(output, 'fasp.json'))
+    expect(record.top).toBe(top ?? 1024)
+    expect(kl.after).toBeLessThan(kl.before)
+    return { kl, bytes: readFileSync(join(output, 'model.safetensors')), each: cacheBytes / (24 * 64) }
+  }
+  const [all, scratch, few, usual] = [await by(0), await by(0, 0), await by(8), await by(undefined)]
+  expect(Buffer.compare(all.bytes, scratch.bytes)).toBe(0)
+  expect(Buffer.compare(all.bytes, few.bytes)).not.toBe(0)
+  expect([all, few, usual].map(({ each }) => each)).toEqual([4 * 128, 4 * 17, 4 * 2049]) // of a position; d = 128
+  expect(Math.abs(usual.kl.after / all.kl.after - 1)).toBeLessThan(1e-3) // a vocabulary of 1024
 })
 
 describe('by low-rank updates', () => {
@@ -502,6 +527,7 @@ describe('what cannot be healed', () => {
     'a rate below 0': [{ lr: -1 }, /^lr is -1; it must be a number from 0 to 1/],
     'layers that are none': [{ train: 'head' as 'all' }, /^train is "head"; it must be one of all, ffn, lora/],
     'a rank of all weights': [{ train: 'all', rank: 8 }, /^rank is of low-rank updates, and train is "all"/],
+    'tokens below 0': [{ top: -1 }, /^top is -1; it must be an integer from 0/],
     'no rank': [{ train: 'lora', rank: 0 }, /^rank is 0; it must be an integer from 1/],
     'windows that are too long': [
       { calibration: undefined, seqLen: 1000 },

@@ -42,6 +42,7 @@ export default defineCommand({
     'seq-len': { type: 'integer', rare: true, help: 'tokens per window (default 512)' },
     'held-out': { type: 'integer', rare: true, help: 'windows a text to measure on (default 4,096 tokens)' },
     rank: { type: 'integer', rare: true, help: 'of low-rank updates (default 16)' },
+    top: { type: 'integer', rare: true, help: 'likely tokens of the dense model to go by, 0: all (default 1024)' },
     batch: { type: 'integer', rare: true, help: 'windows of a step (default 2,048 tokens)' },
     every: { type: 'integer', rare: true, help: 'steps between measurements (default an eighth of all)' },
     seed: { type: 'integer', rare: true, help: 'of the order of windows, of self-written text (default 0)' },
@@ -55,13 +56,13 @@ export default defineCommand({
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
     const model = modelArgument(positionals)
-    const { dense, output, calibration, tokens, lr, train, rank, overwrite, windows, batch, every, seed, memory } =
-      options
+    const { dense, output, calibration, tokens, lr, train, rank, top, overwrite, windows, batch, every } = options
+    const { seed, memory } = options
     if (!dense) throw new UsageError('no dense model. Say what it was pruned from: --dense <model>.')
     if (!output) throw new UsageError('no output. Say where the healed model goes: -o <folder>.')
     const result = await showProgress(
       healEvents(model, {
-        ...{ dense, output, calibration, tokens, lr, train, rank, overwrite },
+        ...{ dense, output, calibration, tokens, lr, train, rank, top, overwrite },
         ...{ windows, batch, every, seed, memory, signal },
         ...{ seqLen: options['seq-len'], heldOut: options['held-out'], engine: engineOptions(options) },
         ...{ resume: options.resume, saveEvery: options['save-every'] },

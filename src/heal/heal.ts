@@ -14,8 +14,8 @@ import { randomNumbers } from '../random.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
 import { adamStep, clipping, rateOf } from './adam.ts'
 import { gradients } from './gradients.ts'
-import { throughHead, topDivergenceFrom } from './loss.ts'
-import { Distance, Teacher } from './teacher.ts'
+import { TOP, throughHead } from './loss.ts'
+import { Distance, openTeacher } from './teacher.ts'
 import { asStored, TrainedWeights, type Trains, trainedHalves } from './trained.ts'
 
 export interface HealSteps {
@@ -27,6 +27,8 @@ export interface HealSteps {
   readonly train: Trains
   /** Of the low-rank updates, where `train` is 'lora'. */
   readonly rank?: number
+  /** Most likely tokens of the dense model at each position that it goes by, with one bucket for the others; 0: all. @default 1024 */
+  readonly top?: number
   /** Steps between two measurements. */
   readonly every: number
   /** Of the order of the windows, and of the first values of low-rank updates. */
@@ -84,18 +86,18 @@ export async function* heal(
   model: Model,
   dense: Model,
   { windows, heldOut }: HealWindows,
-  { steps, batch, lr, train, rank, every, seed }: HealSteps,
+  { steps, batch, lr, train, rank, top = TOP, every, seed }: HealSteps,
   typeOf: (name: string) => FloatDType,
   saved: Saved = UNSAVED,
 ): AsyncGenerator<ProgressEvent, Healed> {
   const { engine, signal } = context
-  const { halves, vocabularySize } = model.architecture
+  const { halves } = model.architecture
   const updates = rank ? { rank, seed } : undefined
   const { trained, weights } = await TrainedWeights.open(context, model, trainedHalves(halves, train), updates)
   const sums = await trained.room()
   const [means, squares] = [await trained.room(), await trained.room()]
   const distance = yield* Distance.open(context, dense, heldOut)
-  const teacher = yield* Teacher.open(context, dense, windows)
+  const teacher = yield* openTeacher(context, distance.head, windows, top)
   const head = await Head.open(model, engine)
   let best: Activations | undefined // the weights of the best step
   const held = async (names: readonly string[] = []) => {
@@ -130,7 +132,7 @@ export async function* heal(
 
   /** One step on these windows. */
   async function advance(step: number, these: readonly number[]): Promise<Stepped> {
-    const loss = throughHead(head, topDivergenceFrom(engine, teacher.of(these), vocabularySize))
+    const loss = throughHead(head, teacher.loss(these))
     let norm = 0 // squared
     await gradients(
       context,

@@ -29,19 +29,19 @@ export interface Need {
 export function healNeed(
   { architecture: a }: Pick<Model, 'architecture'>,
   { architecture: dense }: Pick<Model, 'architecture'>,
-  { train, rank }: { readonly train: Trains; readonly rank?: number },
+  { train, rank, top }: { readonly train: Trains; readonly rank?: number; readonly top: number },
   tokens: { readonly all: number; readonly heldOut: number; readonly step: number; readonly window: number },
 ): Need {
   const halves = trainedHalves(a.halves, train)
   const row = 4 * a.hiddenSize
-  const cache = tokens.all * teacherBytes(a.vocabularySize)
+  const cache = tokens.all * teacherBytes(dense, top)
   const weights = 4 * OF_A_WEIGHT * trainedSize(halves, rank)
   const streams = row * (tokens.all + 2 * tokens.heldOut + (a.halves.length + 2) * tokens.step)
   const run = Math.max(TOKENS_PER_RUN, tokens.window)
   const width = Math.max(...dense.halves.map(hiddenWidth))
   const scores = Math.max(...attentionHalves(a).map(({ heads }) => heads)) * run * tokens.window
   const graphs = 4 * (OF_ACTIVATIONS * run * width + OF_SCORES * scores)
-  const logits = 6 * 4 * headRows(a) * a.vocabularySize
+  const logits = (top > 0 ? 6 : 8) * 4 * headRows(a) * a.vocabularySize // the dense model's, too
   const table = ({ vocabularySize: v, embeddingSize: e }: Architecture) => Math.min(4 * v * e, TABLE_BYTES.held)
   const layer = Math.max(...a.halves.map(half => trainedSize(plainHalves(half)))) // with all its experts, whose gradients are there at a time
   const work = BASE_BYTES + 4 * (OF_A_HALF * largestSize(halves) + layer) + graphs + logits + 2 * table(a)

@@ -1,5 +1,5 @@
-// What healing goes by, made once: of the texts that are trained on the dense model's most likely tokens at each position, and of those that are
-// held out its stream after the last layer, which gives all its probabilities. In memory, or in scratch files.
+// What healing goes by, made once: of the texts that are trained on the dense model's most likely tokens at each position, or its stream after
+// the last layer, which gives all its probabilities; of those that are held out this in any case. In memory, or in scratch files.
 import type { ProgressEvent } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Activations, Batch } from '../forward/activations.ts'
@@ -9,9 +9,9 @@ import { Head, headRows } from '../forward/head.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows, type Stream } from '../forward/stream.ts'
 import type { HalfWeights } from '../forward/weights.ts'
-import { layersOf } from '../model/architecture.ts'
+import { type Architecture, layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import { TOP, type TopProbabilities, topProbabilities } from './loss.ts'
+import { divergenceFrom, type RowLoss, type TopProbabilities, topDivergenceFrom, topProbabilities } from './loss.ts'
 
 /** A model's stream [tokens, d] after the last layer. */
 async function* lastStream(
@@ -28,32 +28,51 @@ async function* lastStream(
 }
 
 /** Tokens that are kept of each position. */
-const keptOf = (vocabulary: number): number => Math.min(TOP, vocabulary)
+const keptOf = (vocabulary: number, top: number): number => Math.min(top, vocabulary)
 
-/** Bytes that a position takes in `Teacher`. */
-export const teacherBytes = (vocabulary: number): number => 4 * (2 * keptOf(vocabulary) + 1)
+/** Bytes that a position takes in a teacher. @param top tokens of which the probabilities are kept; 0: all, by the stream */
+export const teacherBytes = ({ vocabularySize, hiddenSize }: Architecture, top: number): number =>
+  4 * (top > 0 ? 2 * keptOf(vocabularySize, top) + 1 : hiddenSize)
 
-/** The most likely tokens of the dense model at each position of some windows, and what is left for the others. */
-export class Teacher {
+/** The distance from the dense model, over some windows. */
+export interface Teacher {
+  /** Of the rows of these windows, one after another. */
+  loss(windows: readonly number[]): RowLoss
+}
+
+/** @param head of the dense model @param top most likely tokens that it goes by; 0: all */
+export const openTeacher = (
+  context: Context,
+  head: Head,
+  windows: readonly Int32Array[],
+  top: number,
+): AsyncGenerator<ProgressEvent, Teacher> =>
+  top > 0 ? TopTeacher.open(context, head, windows, top) : WholeTeacher.open(context, head, windows)
+
+/** By the most likely tokens at each position, and what is left for the others. */
+class TopTeacher implements Teacher {
   private constructor(
+    readonly head: Head,
     readonly rows: Activations, // [tokens, 2k + 1]: ids, log p, the rest
     readonly length: number,
   ) {}
 
   static async *open(
     context: Context,
-    dense: Model,
+    head: Head,
     windows: readonly Int32Array[],
+    top: number,
   ): AsyncGenerator<ProgressEvent, Teacher> {
     const { engine, pool } = context
+    const { model: dense } = head
     const { vocabularySize: v, hiddenSize: d } = dense.architecture
     const length = windows[0].length
     const tokens = windows.length * length
-    const [width, most] = [2 * keptOf(v) + 1, headRows(dense.architecture)]
+    const k = keptOf(v, top)
+    const [width, most] = [2 * k + 1, headRows(dense.architecture)]
     const batches = windows.map((_, w): Batch => ({ windows: 1, start: w * length, tokens: length }))
     const stream = yield* lastStream(context, dense, windows)
     const rows = await pool.open(batches, width)
-    const head = await Head.open(dense, engine)
     const logits = new Float32Array(most * v)
     yield { type: 'phase', phase: 'dense probabilities', total: tokens, unit: 'tokens' }
     for (const batch of stream.batches) {
@@ -67,18 +86,23 @@ export class Teacher {
           const first = start - batch.start + from
           const these = logits.subarray(0, n * v)
           await head.logits(x.subarray(first * d, (first + n) * d), these)
-          put(await topProbabilities(engine, these, v), room.subarray(from * width, (from + n) * width), n)
+          put(await topProbabilities(engine, these, v, k), room.subarray(from * width, (from + n) * width), n)
           yield { type: 'progress', done: start + from + n }
         }
         await rows.store(window)
       }
     }
     await stream.close()
-    return new Teacher(rows, length)
+    return new TopTeacher(head, rows, length)
   }
 
-  /** Probabilities of `n` rows from row `first` on of these windows, one after another. */
-  of(windows: readonly number[]): (first: number, n: number) => Promise<TopProbabilities> {
+  loss(windows: readonly number[]): RowLoss {
+    const { engine, model } = this.head
+    return topDivergenceFrom(engine, this.#of(windows), model.architecture.vocabularySize)
+  }
+
+  /** Probabilities of `n` rows from row `first` on of these windows. */
+  #of(windows: readonly number[]): (first: number, n: number) => Promise<TopProbabilities> {
     const { rows, length } = this
     const k = (rows.width - 1) / 2
     return async (first, n) => {
@@ -95,6 +119,40 @@ export class Teacher {
       }
       return found
     }
+  }
+}
+
+/** By all tokens: the head is gone through again each time. */
+class WholeTeacher implements Teacher {
+  private constructor(
+    readonly head: Head,
+    readonly stream: Stream,
+    readonly length: number,
+  ) {}
+
+  static async *open(
+    context: Context,
+    head: Head,
+    windows: readonly Int32Array[],
+  ): AsyncGenerator<ProgressEvent, Teacher> {
+    return new WholeTeacher(head, yield* lastStream(context, head.model, windows), windows[0].length)
+  }
+
+  loss(windows: readonly number[]): RowLoss {
+    const { head, stream, length } = this
+    const { vocabularySize: v } = head.model.architecture
+    const logits = async (first: number, n: number) => {
+      const found = new Float32Array(n * v)
+      for (let row = 0; row < n; ) {
+        const [window, from] = [Math.floor((first + row) / length), (first + row) % length]
+        const count = Math.min(n - row, length - from)
+        const x = await stream.rows.load({ windows: 1, start: windows[window] * length + from, tokens: count })
+        await head.logits(x, found.subarray(row * v, (row + count) * v))
+        row += count
+      }
+      return found
+    }
+    return divergenceFrom(head.engine, logits, v)
   }
 }
 

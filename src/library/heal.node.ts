@@ -107,7 +107,8 @@ export async function* healEvents(source: string | Model, options: HealOptions):
     for (const message of notices) yield notice(message)
     const memory = memoryContext(engine, signal)
     const given = yield* saved.step('calibration', () => calibration(memory, dense, input, { ...size, seed }))
-    yield notice(`The dense model's probabilities take ${bytes(need.cache)}, in memory or beside the output.`)
+    const kept = training.top > 0 ? 'probabilities' : 'last hidden states'
+    yield notice(`The dense model's ${kept} take ${bytes(need.cache)}, in memory or beside the output.`)
     const windows = { ...given, source: calibrationSource(input) }
     const on = { engine, output, saved, signal }
     return yield* healing(on, model, dense, windows, { ...options, ...size }, async function* (healed, record) {
