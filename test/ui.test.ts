@@ -167,6 +167,9 @@ describe('jobs', () => {
     await expect(begun).rejects.toThrow()
     await first.ended
     expect(partials(folder)).toHaveLength(1)
+    const [file] = jobFiles(folder)
+    const modes = ['', file].map(name => statSync(join(folder, 'cache/fasp/ui', name)).mode & 0o777)
+    expect(modes).toEqual([0o700, 0o600]) // nobody else reads what is pruned
     const next = await serve(folder)
     expect(next.said()).toContain(`Stopped before its end: ${join(folder, 'model')} into ${join(folder, 'out')}.`)
     const { job, stopped } = await next.call('state', null)

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks'
 import { duration, percent } from '../src/display.ts'
 import type { HalfError, Told } from '../src/ui/protocol.ts'
 import type { Phase } from '../src/web.ts'
-import { useLocal } from './local.tsx'
+import { nameOf, useLocal } from './local.tsx'
 import { Bar, Notices, Problem } from './ui.tsx'
 
 interface PhaseProgress {
@@ -19,6 +19,7 @@ interface PhaseProgress {
 
 interface Progress {
   readonly engine?: string
+  readonly job?: { readonly model: string; readonly output: string }
   readonly phases: readonly PhaseProgress[]
   readonly errors: readonly HalfError[]
   readonly notices: readonly string[]
@@ -46,6 +47,8 @@ function told(before: Progress, event: Told, now: number): Progress {
   switch (event.type) {
     case 'engine':
       return { ...before, engine: event.name }
+    case 'job':
+      return { ...before, job: event }
     case 'notice':
       return { ...before, notices: [...before.notices.filter(one => one !== event.message), event.message] }
     case 'errors':
@@ -123,7 +126,7 @@ export function Doing({ busy, progress: { phases }, problem }: DoingProps) {
 }
 
 export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () => void }) {
-  const { phases, errors, engine, notices } = progress
+  const { phases, errors, engine, job, notices } = progress
   const current = phases.at(-1)
   const local = useLocal()
   return (
@@ -135,6 +138,11 @@ export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () 
             ? 'Getting ready …'
             : 'The engine is fetched …'}
       </p>
+      {job && (
+        <p class="path">
+          <b>{nameOf(job.model)}</b> into {job.output}
+        </p>
+      )}
       {engine && (
         <p class="hint">
           {local

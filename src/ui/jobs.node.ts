@@ -150,8 +150,9 @@ export class Jobs {
     }
     let end: Said
     try {
-      tell({ type: 'engine', name: engineText(describeEngine(engine)) })
       const { model, output, settings } = order
+      tell({ type: 'job', model, output })
+      tell({ type: 'engine', name: engineText(describeEngine(engine)) })
       const written = { output, resume, saveEvery, engine, signal }
       const result = await prune(model, { ...optionsOf(settings), ...written, onEvent: passOnErrors(a, tell) })
       end = { type: 'done', answer: { ...prunedFacts(a, result), output } }

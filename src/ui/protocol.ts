@@ -139,6 +139,8 @@ export type Told =
   | { readonly type: 'errors'; readonly errors: readonly HalfError[] }
   | { readonly type: 'text'; readonly side: Side; readonly text: string }
   | { readonly type: 'engine'; readonly name: string }
+  /** Of a job of `fasp ui`: its paths. */
+  | { readonly type: 'job'; readonly model: string; readonly output: string }
 
 export type Request =
   | { readonly id: number; readonly type: 'call'; readonly name: CallName; readonly ask: Ask }

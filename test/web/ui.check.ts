@@ -92,6 +92,7 @@ test('at work it is found again after a reload, and in another tab', async () =>
   await other.getByRole('heading', { level: 1, name: 'At work' }).waitFor()
   await other.close()
   expect(existsSync(at('my-model-pruned'))).toBe(false) // it was no other run
+  expect(await page.getByText(`my-model into ${at('my-model-pruned')}`).isVisible()).toBe(true)
   await readable(page, 'ui-work')
   await step('What came out')
   expect((await node.inspect(at('my-model-pruned'))).layers).toBe(6)
