@@ -41,6 +41,13 @@ const gitName = (bytes: Buffer) => sha1(`blob ${bytes.length}\0`, bytes)
 const isLarge = (path: string) => /\.(safetensors|bin|gguf)$/.test(path)
 const owner = (id: string) => id.split('/')[0]
 
+/** As the Hub does for pages of other hosts. */
+function allowPages(response: ServerResponse): void {
+  response.setHeader('Access-Control-Allow-Origin', '*')
+  response.setHeader('Access-Control-Allow-Headers', 'Authorization, Range')
+  response.setHeader('Access-Control-Expose-Headers', 'Content-Range, ETag, Link, X-Error-Code, X-Error-Message')
+}
+
 /** Uploads above it are in parts. */
 const PART_BYTES = 2 ** 20
 /** Entries in one answer of a listing. */
@@ -56,6 +63,11 @@ export class HubServer {
   ])
   fault: (asked: Asked) => Fault | undefined = () => undefined
   url = ''
+  /** Origin of the large files. */
+  get store(): string {
+    return this.#storeUrl
+  }
+
   #storeUrl = ''
   readonly #commits = new Map<string, RepoFiles>()
   /** Large files, and parts of them on the way in. */
@@ -119,6 +131,8 @@ export class HubServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse, store: boolean): Promise<void> {
+    if (request.headers.origin) allowPages(response)
+    if (request.method === 'OPTIONS') return void response.writeHead(204).end()
     const { pathname, searchParams: search } = new URL(request.url ?? '', this.url)
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk)
@@ -166,6 +180,7 @@ export class HubServer {
     }
     if (path === '/api/whoami-v2')
       return account ? json({ type: 'user', name: account.name, orgs: [] }) : refuse(401, '')
+    if (path === '/api/models') return this.#search(asked.search.get('search') ?? '')
     if (path === '/api/validate-yaml') return json({ errors: [], warnings: [] })
     if (path === '/api/repos/create') return this.#create(account, JSON.parse(body.toString()))
     const [, id = '', rest = ''] =
@@ -179,6 +194,11 @@ export class HubServer {
     if (['info/lfs', 'preupload', 'commit', 'branch'].includes(verb))
       return mayWrite ? this.#write(asked, id, repo, verb, where) : NO_RIGHT
     return this.#read(asked, id, repo, verb, where)
+  }
+
+  #search(words: string): Answer {
+    const found = [...this.repos].filter(([id, repo]) => id.includes(words) && !repo.private)
+    return json(found.map(([id]) => ({ id, downloads: 7, safetensors: { total: 1_300_000 } })))
   }
 
   #create(account: Account | undefined, { name, organization, visibility, ...old }: Record<string, unknown>): Answer {

@@ -51,6 +51,9 @@ function callsOf(worker: Worker): Call {
     })
 }
 
+/** What the worker that plans does. */
+const PLANNING: readonly CallName[] = ['plan', 'search', 'look', 'fetch']
+
 /** Starts the worker that plans; the one that computes with the first model that is pruned, and anew with another model. */
 export function startWorkers(): Call {
   const planning = callsOf(new Worker(new URL('./planning.ts', import.meta.url), { type: 'module' }))
@@ -64,7 +67,7 @@ export function startWorkers(): Call {
     return await ready
   }
   return async (name, ask, options) => {
-    if (name === 'plan') return await planning(name, ask, options)
+    if (PLANNING.includes(name)) return await planning(name, ask, options)
     if (name !== 'open') return await (await (computing?.call ?? start()))(name, ask, options)
     const answer = await planning(name, ask, options)
     computing?.worker.terminate()

@@ -5,6 +5,7 @@ import { bytes, count, percent } from '../src/display.ts'
 import type { Ask } from '../src/ui/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
+import { FromHub } from './fetching.tsx'
 import { chosen, dropped } from './files.ts'
 import { nameOf, PathForm, useLocal } from './local.tsx'
 import { Figures, Problem, useDrop, useTask } from './ui.tsx'
@@ -36,6 +37,7 @@ export function ModelStep({ call, model, opened, next }: Props) {
       ) : (
         <Picker {...{ busy, open, tiny }} />
       )}
+      {!local && <FromHub {...{ call, busy, open }} />}
       <p class="status" role="status">
         {busy ? 'Reading …' : ''}
       </p>

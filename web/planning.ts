@@ -4,6 +4,7 @@ import { inspect } from '../src/evaluate/inspect.ts'
 import { prepare } from '../src/run.ts'
 import { planFacts } from '../src/ui/facts.ts'
 import type { Answer, Ask } from '../src/ui/protocol.ts'
+import { fetchPart, look, search } from './hub.ts'
 import { open, opened, optionsOf, textsOf } from './opened.ts'
 import { serve } from './serve.ts'
 
@@ -14,4 +15,4 @@ async function plan(settings: Ask<'plan'>): Promise<Answer<'plan'>> {
   return planFacts(plan, options, { memoryBytes, notices })
 }
 
-serve({ open: async ask => inspect(await open(ask)), plan })
+serve({ open: async ask => inspect(await open(ask)), plan, search, look, fetch: fetchPart })

@@ -6,10 +6,12 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig, type Plugin } from 'vite'
 import { licences } from '../scripts/licences.ts'
-import { HEADERS, POLICY } from '../src/ui/headers.ts'
+import { HUB, headersWith, POLICY, policyWith } from '../src/ui/headers.ts'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 const SERVED = join(root, '../dist/page')
+/** Another Hub, and the stores that it sends to: FASP_HUB='https://hub.example https://files.example'. */
+const hub = process.env.FASP_HUB?.split(' ') ?? HUB
 const TINY = join(root, '../assets/tiny-llama')
 const ORT = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-web')))
 /** What the two builds of the runtime load by address: for WebAssembly alone, and for WebGPU. */
@@ -30,12 +32,12 @@ const text = (): Plugin => ({
 const QUIET = /\/(src|node_modules\/(@bufbuild|onnx-buf))\//
 const rolldownOptions = { treeshake: { moduleSideEffects: (id: string) => !QUIET.test(id) } }
 
-const page: Plugin = {
+const page = (policy: string): Plugin => ({
   name: 'page',
   transformIndexHtml: {
     order: 'post',
     handler: html =>
-      html.replace('<meta name="viewport"', `<meta http-equiv="Content-Security-Policy" content="${POLICY}">\n$&`),
+      html.replace('<meta name="viewport"', `<meta http-equiv="Content-Security-Policy" content="${policy}">\n$&`),
   },
   generateBundle() {
     const emit = (folder: string, name: string, from: string) =>
@@ -43,7 +45,7 @@ const page: Plugin = {
     for (const name of RUNTIME) emit('ort', name, ORT)
     for (const name of readdirSync(TINY)) emit('tiny-llama', name, TINY)
   },
-}
+})
 
 /** What `fasp ui` serves, as a part of the package: `npm run build` has it. */
 const served: Plugin = {
@@ -60,11 +62,12 @@ const served: Plugin = {
   },
 }
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   root,
   base: './',
   appType: 'mpa', // what is not there is not there
-  plugins: [text(), page, licences, served],
+  plugins: [text(), page(mode === 'package' ? POLICY : policyWith(hub)), licences, served],
+  define: { FASP_HUB: JSON.stringify(hub[0]) },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', 'module', 'browser', 'production'] },
   worker: { format: 'es', plugins: () => [text()], rolldownOptions },
@@ -78,5 +81,5 @@ export default defineConfig({
     chunkSizeWarningLimit: 1000,
     reportCompressedSize: false,
   },
-  preview: { headers: HEADERS, host: '127.0.0.1' },
-})
+  preview: { headers: headersWith(policyWith(hub)), host: '127.0.0.1' },
+}))

@@ -28,6 +28,7 @@ interface Progress {
 const NOTHING_TOLD: Progress = { phases: [], errors: [], notices: [] }
 
 const NAMES: Partial<Record<Phase, string>> = {
+  download: 'The model is fetched',
   'calibration text': 'The model writes text',
   'read text': 'Text is read',
   allocate: 'What each layer is worth',

@@ -1,7 +1,7 @@
 // What a repository on the Hub holds at a revision: the commit, and its files with their checksums.
 import { FaspError, HubError } from '../errors.ts'
 import { describeValue } from '../formats/json.ts'
-import { type Access, repeated, unreachable, wholeFetch } from './request.ts'
+import { type Access, endpointHint, repeated, unreachable, wholeFetch } from './request.ts'
 
 /** A file of a repository. */
 export interface RemoteFile {
@@ -92,7 +92,7 @@ export async function asHub<T>(access: Access, call: () => Promise<T>): Promise<
     if (kind === 'TimeoutError' || cause) throw unreachable(error, access)
     if (error instanceof Error && 'statusCode' in error)
       throw new HubError(name, `${endpoint} refuses it: ${message}`, { cause: error }) // as part of an answer that is ok
-    throw new HubError(name, `${endpoint} does not answer as the Hub does (${message}). Check HF_ENDPOINT.`, {
+    throw new HubError(name, `${endpoint} does not answer as the Hub does (${message}).${endpointHint(access)}`, {
       cause: error,
     })
   }

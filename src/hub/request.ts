@@ -24,6 +24,8 @@ export interface Access extends Server {
   readonly id: string
   /** A local path was looked for first. */
   readonly local?: boolean
+  /** Asked by a page, whose user has no variables and no cache: messages say what to do there. */
+  readonly inPage?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -56,7 +58,7 @@ export function hubFetch(access: Access): typeof fetch {
     const url = new URL(String(input))
     const { method = 'GET' } = init
     const headers = new Headers(init.headers)
-    headers.set('User-Agent', `fasp/${VERSION}`)
+    if (!access.inPage) headers.set('User-Agent', `fasp/${VERSION}`) // a browser sends its own
     if (url.origin === new URL(endpoint).origin) {
       if (token) headers.set('Authorization', `Bearer ${token}`)
       else headers.delete('Authorization')
@@ -112,16 +114,20 @@ async function readWhole({ body }: Response, most: number, access: Access): Prom
     problem = why
     return reader.cancel().catch(() => {}) // ends the loop
   }
-  const timer = setTimeout(() => stop(unreachable(timeoutError(), access)), timeout)
+  const late = () => stop(unreachable(timeoutError(), access))
+  let timer = setTimeout(late, timeout)
   try {
     for (;;) {
       const { done, value } = await reader.read()
       if (problem) throw problem
       if (done) return bytes.subarray(0, length)
-      timer.refresh()
+      clearTimeout(timer)
+      timer = setTimeout(late, timeout)
       const needed = length + value.length
       if (needed > most)
-        await stop(new HubError(name, `${endpoint} answers with more than ${most / 2 ** 20} MiB. Check HF_ENDPOINT.`))
+        await stop(
+          new HubError(name, `${endpoint} answers with more than ${most / 2 ** 20} MiB.${endpointHint(access)}`),
+        )
       else if (performance.now() > end)
         await stop(new HubError(name, `${endpoint} has not ended an answer in ${ANSWER_MS / 1000} s. Try again later.`))
       else {
@@ -160,8 +166,11 @@ export function failure(error: unknown): string {
   return cause instanceof Error ? cause.message || errorCode(error) : message
 }
 
+/** Where an answer is not the Hub's. */
+export const endpointHint = ({ inPage }: Access): string => (inPage ? '' : ' Check HF_ENDPOINT.')
+
 /** What a failed connection says. */
-export const unreachable = (error: unknown, { name, local, endpoint, timeout }: Access): HubError => {
+export const unreachable = (error: unknown, { name, local, endpoint, timeout, inPage }: Access): HubError => {
   const late = (error as Error).name === 'TimeoutError'
   const why = late ? `no answer within ${timeout / 1000} s` : failure(error)
   const problem = local
@@ -169,7 +178,7 @@ export const unreachable = (error: unknown, { name, local, endpoint, timeout }: 
     : `cannot reach ${endpoint}`
   return new HubError(
     name,
-    `${problem} (${why}). Check the ${local ? 'path, the ' : ''}connection, and HF_ENDPOINT if you set it.`,
+    `${problem} (${why}). Check the ${local ? 'path, the ' : ''}connection${inPage ? '' : ', and HF_ENDPOINT if you set it'}.`,
     {
       cause: error,
     },
@@ -187,28 +196,29 @@ export const LOGIN =
 async function refusal(response: Response, access: Access): Promise<HubError> {
   const { name, type = 'model', local, endpoint, token, tokenSource } = access
   const { status, headers } = response
+  const login = access.inPage ? 'give a token, from https://huggingface.co/settings/tokens' : LOGIN
   const code = headers.get('X-Error-Code') ?? undefined
   const body = await readWhole(response, REFUSAL_BYTES, access).catch(() => null)
   const message = headers.get('X-Error-Message') ?? jsonError(body) ?? `status ${status}`
   const told = repeated(message, access).replace(/\.$/, '')
   const error = (problem: string) => new HubError(name, problem, { status, reason: code })
   if (code === 'GatedRepo') {
-    const then = token ? `with the account of the token in ${tokenSource}` : `then ${LOGIN}`
+    const then = token ? `with the account of the token in ${tokenSource}` : `then ${login}`
     return error(`is gated. Ask for access at ${repoUrl(access)}, ${then}.`)
   }
   if (code === 'RevisionNotFound') return error('has no such branch, tag or commit on the Hub. Check the part after @.')
   if (code === 'EntryNotFound') return error(`lacks a file that the Hub had listed (${told}). Try again.`)
   if (status === 401 && token && code !== 'RepoNotFound')
-    return error(`${endpoint} does not accept the token in ${tokenSource} (${told}). To get another, ${LOGIN}.`)
+    return error(`${endpoint} does not accept the token in ${tokenSource} (${told}). To get another, ${login}.`)
   if (status === 401 || status === 404) {
-    const hidden = token ? `the token in ${tokenSource} may not see it` : `it is private: ${LOGIN}`
+    const hidden = token ? `the token in ${tokenSource} may not see it` : `it is private: ${login}`
     const nowhere = local ? `there is no such file or folder, and no such ${type}` : `there is no such ${type}`
     return error(`${nowhere} at ${endpoint}. Check the name; if it is right, ${hidden}.`)
   }
   if (status === 403) {
     const rights = token
       ? `Give the token in ${tokenSource} the right to do this`
-      : `For the right to do this, ${LOGIN}`
+      : `For the right to do this, ${login}`
     return error(`${endpoint} forbids it (${told}). ${rights}.`)
   }
   if (status === 429) return error(`${endpoint} asks for fewer requests (${told}). Wait some minutes, then try again.`)

@@ -108,11 +108,40 @@ export interface LocalState {
   readonly stopped: readonly StoppedOrder[]
 }
 
+/** A model that the Hub has found. */
+export interface HubModel {
+  readonly id: string
+  readonly parameters?: number
+  /** In the last month. */
+  readonly downloads?: number
+}
+
+/** What of a repository opens as one model: a GGUF file by its name, or the folder, which has none. */
+export interface HubPart {
+  readonly name: string
+  readonly bytes: number
+  readonly files: readonly { readonly path: string; readonly size: number }[]
+}
+
+export interface HubRepo {
+  readonly id: string
+  readonly commit: string
+  readonly parts: readonly HubPart[]
+}
+
 /** What the page may ask for: what it says, and what it gets. */
 export interface Calls {
   /** `tiny`: the model that ships. */
   open: { ask: readonly PickedFile[] | 'tiny' | { readonly path: string }; answer: Inspection }
   plan: { ask: Settings; answer: PlanFacts }
+  // Of the page alone: the Hub.
+  search: { ask: { readonly words: string; readonly token?: string }; answer: readonly HubModel[] }
+  look: { ask: { readonly id: string; readonly token?: string }; answer: HubRepo }
+  fetch: {
+    ask: { readonly id: string; readonly commit: string; readonly part: HubPart; readonly token?: string }
+    answer: readonly PickedFile[]
+  }
+  // Of both:
   prune: { ask: Settings; answer: PrunedFacts }
   measure: { ask: { readonly text: string; readonly seqLen: number }; answer: Measured }
   write: { ask: { readonly prompt: string; readonly tokens: number }; answer: Readonly<Record<Side, Speed>> }

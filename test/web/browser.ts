@@ -1,6 +1,7 @@
 // The page as a host serves it, and Chromium to use it.
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
@@ -19,18 +20,24 @@ export interface Opened {
   readonly requests: { readonly url: string; readonly bytes: number }[]
 }
 
-/** Builds and serves the page. */
-export async function openSite() {
-  await build({ configFile, logLevel: 'warn' })
-  const server = await preview({ configFile, preview: { port: 0 } })
+/** Builds and serves the page. @param hub addresses of a Hub and of its store, which its policy names */
+export async function openSite(hub?: readonly string[]) {
+  const folder = await mkdtemp(join(tmpdir(), 'fasp-site-'))
+  const site = { configFile, build: { outDir: folder } }
+  if (hub) process.env.FASP_HUB = hub.join(' ')
+  await build({ ...site, logLevel: 'warn' })
+  const server = await preview({ ...site, preview: { port: 0 } })
+  delete process.env.FASP_HUB
   const url = server.resolvedUrls!.local[0]
   const pages = await openPages()
   return {
     url,
+    folder,
     open: (options?: BrowserContextOptions) => pages.open(url, options),
     async close() {
       await pages.close()
       await server.close()
+      await rm(folder, { recursive: true, force: true })
     },
   }
 }
