@@ -74,6 +74,7 @@ export const inspect = promised(inspectEvents)
 
 export type { WebSource } from './checkpoint/open.web.ts'
 export type { FetchOptions } from './formats/source.web.ts'
+export type { Scratch } from './forward/activations.ts'
 export * from './index.ts'
 export type { WebOptions } from './library/platform.web.ts'
 export type { PruneInPageOptions } from './library/prune.web.ts'

@@ -17,6 +17,7 @@ import {
   perplexity,
   prepare,
   prune,
+  type Scratch,
 } from '../src/web.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
 import { hubPlace, TINY_FILES } from './hub.ts'
@@ -113,6 +114,31 @@ test('the verbs give what they give in Node', async () => {
   expect([...output.files.keys()]).toEqual([...other.files.keys()])
   const [ours, theirs] = [output, other].map(sink => sink.files.get('model.safetensors')!)
   expect(Buffer.compare(ours, theirs)).toBe(0)
+})
+
+test('activations beyond the memory go to a file of the caller, and change nothing', async () => {
+  await using model = await openModel(picked(TINY_FILES))
+  const files: Buffer[] = []
+  let closed = 0
+  async function openScratch(): Promise<Scratch> {
+    const file = Buffer.alloc(2 ** 24)
+    files.push(file)
+    return {
+      read: async (target, offset) => target.set(file.subarray(offset, offset + target.byteLength)),
+      write: async (bytes, offset) => file.set(bytes, offset),
+      close: async () => void closed++,
+    }
+  }
+  const calibration = [new File([TEXT], 'text.txt')]
+  const cut = async (more: { memory?: number; openScratch?: () => Promise<Scratch> }) => {
+    const output = new MemorySink()
+    await prune(model, { sparsity: 0.2, windows: 4, seqLen: 32, calibration, output, engine, ...more })
+    return output.files.get('model.safetensors')!
+  }
+  const expected = await cut({})
+  expect(Buffer.compare(await cut({ memory: 0, openScratch }), expected)).toBe(0)
+  expect(files.some(file => file.some(byte => byte !== 0))).toBe(true)
+  expect(closed).toBe(files.length)
 })
 
 test('onnxruntime-web gives what onnxruntime-node gives', { timeout: 120_000 }, async () => {

@@ -142,10 +142,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
       <footer>
         <p>
           fasp {VERSION}. No account, no cookies, and no requests but{' '}
-          {local
-            ? 'to fasp ui on this machine'
-            : 'for the files of this page and what you fetch from the Hub'}
-          .
+          {local ? 'to fasp ui on this machine' : 'for the files of this page and what you fetch from the Hub'}.
         </p>
       </footer>
     </LocalProvider>

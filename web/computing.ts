@@ -1,6 +1,7 @@
 // The worker that computes: the library's verbs, on the model that is open and the one that was made of it.
 import { downloadZip } from 'client-zip'
 import { inspect } from '../src/evaluate/inspect.ts'
+import { prepare } from '../src/run.ts'
 import { MEASURED_WINDOWS, passOn, passOnErrors, prunedFacts, usualSpeed } from '../src/ui/facts.ts'
 import type { Answer, Ask, Compute, Side, Speed } from '../src/ui/protocol.ts'
 import {
@@ -14,6 +15,7 @@ import {
   prune,
   UsageError,
 } from '../src/web.ts'
+import { Disk, DiskSink, diskBytes, heldBytes } from './disk.ts'
 import { type OpenedEngine, openEngine } from './engine.ts'
 import { open, opened, openFiles, optionsOf, PAGE, textsOf, withPath } from './opened.ts'
 import { type JobContext, serve } from './serve.ts'
@@ -24,6 +26,25 @@ interface Pruned {
   readonly files: readonly File[]
   readonly name: string
   readonly engine: Engine
+  readonly output: MemorySink | DiskSink
+}
+
+/** Where results and activations lie, where the browser gives a disk. */
+const disks = Disk.open()
+
+/** In memory the browser holds them from here on, on disk where they are large. */
+async function filesOf(sink: MemorySink | DiskSink): Promise<File[]> {
+  if (sink instanceof DiskSink) return sink.files()
+  const files: File[] = []
+  for (const [path, bytes] of sink.files) {
+    files.push(new File([bytes], path))
+    sink.files.delete(path)
+  }
+  return files
+}
+
+const removeFrom = async (sink: MemorySink | DiskSink) => {
+  if (sink instanceof DiskSink) await sink.remove()
 }
 
 let last: Pruned | undefined
@@ -48,9 +69,12 @@ function both(): Pruned {
 async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext): Promise<Answer<'prune'>> {
   const dense = opened()
   await last?.model.checkpoint.close()
+  if (last) await removeFrom(last.output)
   last = undefined
   const engine = await engineOf(settings.compute ?? 'auto', tell)
-  const output = new MemorySink()
+  const { plan } = prepare(dense, optionsOf(settings), { texts: textsOf(settings) })
+  const disk = heldBytes(plan) < (await diskBytes()) ? await disks : undefined
+  const output = (await disk?.sink()) ?? new MemorySink()
   const result = await prune(dense, {
     ...optionsOf(settings),
     calibration: textsOf(settings),
@@ -58,15 +82,12 @@ async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext):
     engine,
     signal,
     onEvent: passOnErrors(dense.architecture, tell),
+    openScratch: disk && (() => disk.scratch()),
   })
   const name = `${baseName(dense.checkpoint.name)}-pruned`
-  const files: File[] = []
-  for (const [path, bytes] of output.files) {
-    files.push(new File([bytes], path))
-    output.files.delete(path) // the browser holds it now, on disk where it is large
-  }
+  const files = await filesOf(output)
   const model = await openFiles(files.map(file => withPath(file, `${name}/${file.name}`)))
-  last = { of: dense, model, files, name, engine }
+  last = { of: dense, model, files, name, engine, output }
   return prunedFacts(dense.architecture, result)
 }
 
@@ -76,7 +97,7 @@ async function measure({ text, seqLen }: Ask<'measure'>, { tell, signal }: JobCo
   const { of: dense, model, engine } = both()
   const found = await evaluate(model, {
     ...{ text: [{ name: 'your text', text: async () => text }], seqLen, windows: MEASURED_WINDOWS, engine, signal },
-    dense: { model: dense, openRows: async () => memoryRows() },
+    dense: { model: dense, openRows: async () => (await (await disks)?.scratch()) ?? memoryRows() },
     onEvent: passOn(tell),
   })
   return { pruned: found.perplexity[0], dense: found.dense![0], divergence: found.divergence![0] }
@@ -125,9 +146,9 @@ async function take({ to, dtype }: Ask<'take'>, { tell, signal }: JobContext): P
     const zip = downloadZip(files.map(file => ({ name: `${name}/${file.name}`, input: file })))
     return new File([await zip.blob()], `${name}.zip`)
   }
-  const sink = new MemorySink()
-  const { file } = await exportGguf(model, sink, { engine, dtype, source: dense, signal, onEvent: passOn(tell) })
-  return new File([sink.files.get(file)!], `${name}.gguf`)
+  const sink = (await (await disks)?.sink()) ?? new MemorySink()
+  await exportGguf(model, sink, { engine, dtype, source: dense, signal, onEvent: passOn(tell) })
+  return new File(await filesOf(sink), `${name}.gguf`)
 }
 
 /** What it is was told by the worker that plans. */

@@ -1,6 +1,7 @@
 // `prune` in a page: into a sink.
 import type { WebSource } from '../checkpoint/open.web.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { Scratch } from '../forward/activations.ts'
 import type { PruneOptions } from '../options.ts'
 import type { PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
@@ -17,20 +18,22 @@ export interface PruneInPageOptions extends PruneOptions, WebOptions {
   readonly output: Sink
   /** Texts, in equal shares, of which a `File` is one; or windows, ready made. @default the model writes its own text */
   readonly calibration?: readonly NamedText[] | Windows
+  /** Opens a file for activations beyond `memory`, such as one of the origin-private file system. @default they are in memory */
+  readonly openScratch?: () => Promise<Scratch>
 }
 
 export async function* prepareEvents(
   source: Given<WebSource>,
   options: PruneInPageOptions,
 ): Progress<PreparedPrune<PruneResult>> {
-  const { output: sink, calibration, engine, fetch, signal, ...pruneOptions } = options
+  const { output: sink, calibration, engine, fetch, signal, openScratch, ...pruneOptions } = options
   const input = textsOrWindows(calibration)
   checkGiven(engine)
   checkOptions(pruneOptions, input) // before a long download
   const model = yield* webVerbs.openModel(source, { fetch, signal })
   return preparedPrune(model, () => {
     const run = prepare(model, pruneOptions, input)
-    return { run, pruneEvents: () => pruneWithCard(run, { engine, sink, signal }) }
+    return { run, pruneEvents: () => pruneWithCard(run, { engine, sink, signal, openScratch }) }
   })
 }
 

@@ -11,6 +11,7 @@ const OPEN: Shape<FetchOptions> = { fetch: 'function', signal: 'object' }
 const ENGINE: Shape<WebOptions> = { ...OPEN, engine: 'object' }
 const PRUNE: Shape<PruneInPageOptions> = {
   ...{ ...PRUNING, ...ENGINE, output: 'object', calibration: ['objects', 'object'] },
+  openScratch: 'function',
 }
 const EVALUATE: Shape<TextMeasures<NamedText> & WebOptions> = {
   ...{ ...ENGINE, ...MEASURING, text: 'objects', dense: 'object', tasks: 'objects', pages: 'strings' },

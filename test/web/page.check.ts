@@ -54,6 +54,19 @@ async function prune(page: Page): Promise<void> {
   await step(page, 'What came out')
 }
 
+/** Paths of all files of the page's own disk. */
+const onDisk = (page: Page): Promise<string[]> =>
+  page.evaluate(`(async () => {
+    const found = []
+    const walk = async (directory, path) => {
+      for await (const [name, one] of directory.entries())
+        if (one.kind === 'directory') await walk(one, path + name + '/')
+        else found.push(path + name)
+    }
+    await walk(await navigator.storage.getDirectory(), '')
+    return found
+  })()`)
+
 async function saved(page: Page, button: string): Promise<string> {
   const [download] = await Promise.all([
     page.waitForEvent('download'),
@@ -128,6 +141,15 @@ describe('the whole way with the tiny model', () => {
     await page.getByText('What each layer lost').click()
     expect(await page.locator('.errors tbody tr').count()).toBe(6)
     expect(await page.getByRole('row', { name: /^0 288 of 384/ }).isVisible()).toBe(true)
+  })
+
+  test('the result is on the disk that the browser gives, in the place of the one before', async () => {
+    expect((await onDisk(page)).filter(name => /result \d+\/model\.safetensors$/.test(name))).toHaveLength(1)
+    await page.getByRole('button', { name: 'Try another amount' }).click()
+    await prune(page)
+    const files = await onDisk(page)
+    expect(files.filter(name => name.endsWith('model.safetensors'))).toHaveLength(1)
+    expect(files.filter(name => name.includes('scratch'))).toEqual([])
   })
 
   test('both go on with a text, and are measured on another', async () => {
@@ -232,6 +254,14 @@ test('cancelled, it goes back to the choice, and on again', async () => {
   await page.getByLabel('Windows of text').fill('2')
   await prune(page)
   expect(said).toEqual([])
+  const [first] = await onDisk(page)
+  await page.reload()
+  await takeTiny(page)
+  await giveText(page, { windows: 2, seqLen: 32 })
+  await prune(page)
+  const files = await onDisk(page)
+  expect(files.filter(name => name.endsWith('model.safetensors'))).toHaveLength(1) // what the page had left is gone
+  expect(files[0].split('/')[1]).not.toBe(first.split('/')[1])
 })
 
 test('by keyboard alone to the figures', async () => {
