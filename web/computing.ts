@@ -29,8 +29,8 @@ interface Pruned {
   readonly output: MemorySink | DiskSink
 }
 
-/** Where results and activations lie, where the browser gives a disk. */
-const disks = Disk.open()
+/** Where results and activations lie; in memory where the browser gives no disk, or fails to. */
+const disks = Disk.open().catch(() => undefined)
 
 /** In memory the browser holds them from here on, on disk where they are large. */
 async function filesOf(sink: MemorySink | DiskSink): Promise<File[]> {
