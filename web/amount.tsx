@@ -1,91 +1,13 @@
 // Step 2: how much goes, and on what text the rest is repaired. Figures are those of the plan that the library makes.
 import type { TargetedEvent } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
-import { bytes, count, cut, span } from '../src/display.ts'
-import type { Compute, Order, PlanFacts, Settings } from '../src/ui/protocol.ts'
+import { bytes } from '../src/display.ts'
+import type { Compute } from '../src/ui/protocol.ts'
 import type { Inspection } from '../src/web.ts'
+import { type Chosen, FIRST_VOCABULARY, GIGABYTE, GOALS, type Goal, MOST_PERCENT, textsOf } from './choice.ts'
 import type { Call } from './client.ts'
 import { OutputField, TextPaths, useLocal } from './local.tsx'
-import { Figures, Notices, Problem, problemOf, useDrop } from './ui.tsx'
-
-const GOALS = {
-  stock: [
-    'Runs anywhere',
-    'One narrower width for all layers. Loads wherever the model loads: llama.cpp, Ollama, transformers.',
-  ],
-  best: [
-    'Least loss',
-    'Each layer its own width, by what it costs. Slower to make; llama.cpp runs it, transformers with the code beside it.',
-  ],
-  size: ['Fits a size', 'As “runs anywhere”, and as much goes as it must.'],
-} as const
-
-type Goal = keyof typeof GOALS
-
-/** What the user has chosen, as it stands in the fields. */
-export interface Chosen {
-  readonly goal: Goal
-  readonly percent: number
-  readonly megabytes: string
-  readonly text: string
-  readonly own: boolean
-  readonly files: readonly File[]
-  readonly method: string
-  readonly windows: string
-  readonly seqLen: string
-  readonly seed: string
-  readonly compute: Compute
-  /** Of `fasp ui`, whose `text` has paths. Empty: a name that is free. */
-  readonly output: string
-  /** Names of the texts; none where the model writes its own. */
-  readonly texts: readonly string[]
-}
-
-export const FIRST_CHOICE: Chosen = {
-  ...{ goal: 'stock', percent: 20, megabytes: '', own: false, text: '', files: [], method: '' },
-  ...{ windows: '', seqLen: '', seed: '', compute: 'auto', texts: [], output: '' },
-}
-
-const OWN_TEXT = 'your-text.txt'
-const MOST_PERCENT = 70
-/** WebAssembly addresses so much. */
-const MOST_MEMORY = 4e9
-
-const textsOf = ({ own, text, files }: Chosen, local: boolean): (File | string)[] => {
-  if (!own) return []
-  if (local) return text.split('\n').flatMap(line => line.trim() || [])
-  return [...(text.trim() ? [new File([text], OWN_TEXT)] : []), ...files]
-}
-
-const numberOf = (text: string) => (text.trim() === '' ? undefined : Number(text))
-
-/** @param model path of it, where `fasp ui` computes */
-export function settingsOf(choice: Chosen, model?: string): Settings {
-  const { goal, percent, megabytes, method, windows, seqLen, seed, compute } = choice
-  const texts = textsOf(choice, model !== undefined)
-  return {
-    ...(goal === 'size' ? { size: Math.round(Number(megabytes) * 1e6) } : { sparsity: percent / 100 }),
-    method: method.trim() || (goal === 'best' ? 'best' : 'stock'),
-    ...(choice.own && { texts }),
-    ...{ windows: numberOf(windows), seqLen: numberOf(seqLen), seed: numberOf(seed) },
-    ...(model === undefined ? { compute } : { model, output: choice.output.trim() || undefined }),
-  }
-}
-
-/** As the fields stood for a job of `fasp ui`. */
-export function choiceOf({ settings, output }: Order): Chosen {
-  const { sparsity, size, method = '', texts = [], windows = '', seqLen = '', seed = '' } = settings
-  const named = texts.filter(text => typeof text === 'string')
-  return {
-    ...FIRST_CHOICE,
-    goal: size !== undefined ? 'size' : method === 'best' ? 'best' : 'stock',
-    percent: Math.round(100 * (sparsity ?? FIRST_CHOICE.percent / 100)),
-    megabytes: size === undefined ? '' : String(size / 1e6),
-    method: ['best', 'stock'].includes(method) ? '' : method,
-    ...{ windows: String(windows), seqLen: String(seqLen), seed: String(seed), output },
-    ...{ own: named.length > 0, text: named.join('\n'), texts: named },
-  }
-}
+import { PlanFigures, Refused, usePlan, Vocabulary } from './planned.tsx'
+import { Notices, Problem, useDrop } from './ui.tsx'
 
 interface Props {
   readonly call: Call
@@ -99,7 +21,8 @@ interface Props {
 
 export function AmountStep({ call, model, choice, setChoice, prune, said }: Props) {
   const local = useLocal()
-  const { plan, problem } = usePlan(call, choice, local ? model.name : undefined)
+  const { plan, problem } = usePlan(call, choice, model, local)
+  const tooLarge = !local && plan?.tooLarge
   const change = (part: Partial<Chosen>) => {
     const next = { ...choice, ...part }
     setChoice({ ...next, texts: textsOf(next, local).map(text => (typeof text === 'string' ? text : text.name)) })
@@ -109,11 +32,12 @@ export function AmountStep({ call, model, choice, setChoice, prune, said }: Prop
     ({ currentTarget }: TargetedEvent<HTMLInputElement | HTMLTextAreaElement>) =>
       change({ [name]: currentTarget.value })
   const noText = choice.own && choice.texts.length === 0
+  const ready = plan && !tooLarge && problem === undefined && !noText
   return (
     <form
       onSubmit={event => {
         event.preventDefault()
-        if (plan && !problem && !noText) prune()
+        if (ready) prune()
       }}
     >
       <fieldset class="goals">
@@ -124,11 +48,12 @@ export function AmountStep({ call, model, choice, setChoice, prune, said }: Prop
               type="radio"
               name="goal"
               checked={choice.goal === goal}
+              disabled={goal === 'gigabyte' && model.weightBytes <= GIGABYTE}
               onChange={() => change({ goal, megabytes: choice.megabytes || firstSize(model) })}
             />
             <span>
               <b>{name}</b>
-              <small>{what}</small>
+              <small>{goal === 'gigabyte' && model.weightBytes <= GIGABYTE ? 'It does already.' : what}</small>
             </span>
           </label>
         ))}
@@ -150,10 +75,15 @@ export function AmountStep({ call, model, choice, setChoice, prune, said }: Prop
             now {bytes(model.weightBytes)}
           </span>
         </div>
-      ) : (
+      ) : choice.goal === 'gigabyte' ? null : (
         <Slider percent={choice.percent} onChange={percent => change({ percent })} />
       )}
-      {problem ? problem !== said && <Problem message={problem} /> : <PlanFigures plan={plan} />}
+      {problem ? (
+        problem !== said && <Problem message={problem} />
+      ) : (
+        <PlanFigures {...{ call, plan, compute: choice.compute }} />
+      )}
+      {tooLarge && <Refused tooLarge={tooLarge} needed={plan.memoryBytes} change={change} />}
       <fieldset>
         <legend>Text to repair it on</legend>
         <label class="choice">
@@ -178,6 +108,33 @@ export function AmountStep({ call, model, choice, setChoice, prune, said }: Prop
           ) : (
             <OwnText choice={choice} change={change} onText={field('text')} />
           ))}
+      </fieldset>
+      <fieldset>
+        <legend>Vocabulary</legend>
+        <label class="choice">
+          <input
+            type="checkbox"
+            checked={choice.own && choice.vocabulary !== undefined}
+            disabled={!choice.own}
+            onChange={({ currentTarget }) =>
+              change({ vocabulary: currentTarget.checked ? FIRST_VOCABULARY : undefined })
+            }
+          />
+          <span>
+            <b>Keep only tokens of my text</b>
+            <small>
+              {choice.own
+                ? 'Embeddings of the others go. Other texts and languages are then spelled in more tokens.'
+                : 'For a text of yours: choose it above first.'}
+            </small>
+          </span>
+        </label>
+        {choice.own && choice.vocabulary !== undefined && (
+          <Vocabulary
+            {...{ percent: choice.vocabulary, model, plan }}
+            onChange={vocabulary => change({ vocabulary })}
+          />
+        )}
       </fieldset>
       {local && <OutputField value={choice.output} free={plan?.output ?? ''} onInput={output => change({ output })} />}
       <details>
@@ -233,7 +190,7 @@ export function AmountStep({ call, model, choice, setChoice, prune, said }: Prop
       </details>
       <Notices notices={plan && !problem ? plan.notices : []} />
       <div class="buttons end">
-        <button type="submit" class="primary" disabled={!plan || problem !== undefined || noText}>
+        <button type="submit" class="primary" disabled={!ready}>
           Prune
         </button>
       </div>
@@ -269,62 +226,6 @@ function Slider({ percent, onChange }: { percent: number; onChange: (percent: nu
             : 'Small models write broken text from here on; look at what comes out.'}
       </span>
     </div>
-  )
-}
-
-/** The plan of a choice, and what is wrong with it. Of choices that follow fast only the last is planned. */
-function usePlan(call: Call, choice: Chosen, model: string | undefined) {
-  const [found, setFound] = useState<{ readonly plan?: PlanFacts; readonly problem?: string }>({})
-  const running = useRef(false)
-  const latest = useRef(choice)
-  latest.current = choice
-  useEffect(() => {
-    if (running.current) return
-    running.current = true
-    void (async () => {
-      for (let planned: Chosen | undefined; planned !== latest.current; ) {
-        planned = latest.current
-        const next = await call('plan', settingsOf(planned, model)).then(
-          plan => ({ plan }),
-          error => ({ problem: problemOf(error) }),
-        )
-        setFound(before => ({ plan: before.plan, ...next, problem: 'problem' in next ? next.problem : undefined }))
-      }
-      running.current = false
-    })()
-  }, [call, choice, model])
-  return found
-}
-
-function PlanFigures({ plan }: { plan: PlanFacts | undefined }) {
-  const local = useLocal()
-  if (!plan) return <Figures figures={['Parameters', 'Weights', 'FFN', 'Memory'].map(name => ({ name, value: '…' }))} />
-  const { sizes, widths, memoryBytes } = plan
-  const { before, effective } = sizes.parameters
-  const { weightBytes } = sizes
-  const ffn = widths.after.map(({ ffn }) => ffn)
-  return (
-    <>
-      <Figures
-        live
-        figures={[
-          {
-            name: 'Parameters',
-            value: count(effective),
-            more: `${count(before)} now; −${cut({ before, after: effective })}`,
-          },
-          { name: 'Weights', value: bytes(weightBytes.after), more: `${bytes(weightBytes.before)} now` },
-          { name: 'FFN', value: span(ffn), more: `of ${widths.before.ffn} neurons a layer` },
-          { name: 'Memory while it works', value: bytes(memoryBytes), more: 'at most, about' },
-        ]}
-      />
-      {!local && memoryBytes > MOST_MEMORY && (
-        <p class="warning">
-          This may not fit: a page can use {bytes(MOST_MEMORY)} at most. Less text, or text of yours instead of the
-          model’s, takes less; on the command line fasp keeps on disk what does not fit.
-        </p>
-      )}
-    </>
   )
 }
 

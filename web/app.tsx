@@ -4,7 +4,8 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import type { LocalState, PrunedFacts } from '../src/ui/protocol.ts'
 import { VERSION } from '../src/version.ts'
 import type { Inspection } from '../src/web.ts'
-import { AmountStep, type Chosen, choiceOf, FIRST_CHOICE, settingsOf } from './amount.tsx'
+import { AmountStep } from './amount.tsx'
+import { type Chosen, choiceOf, FIRST_CHOICE, settingsOf, vocabularyOf } from './choice.ts'
 import { type Call, CallError, type CallOptions } from './client.ts'
 import { LocalProvider, StoppedJobs } from './local.tsx'
 import { ModelStep } from './model.tsx'
@@ -64,7 +65,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
       () => {},
     )
 
-  const prune = () => work(options => call('prune', settingsOf(choice, local && model?.name), options))
+  const prune = () => work(options => call('prune', settingsOf(choice, model!, local !== undefined), options))
 
   async function work(job: (options: CallOptions) => Promise<PrunedFacts>) {
     stop.current = new AbortController()
@@ -136,7 +137,12 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
         {step === 1 && model && <AmountStep {...{ call, model, choice, setChoice, prune }} said={problem} />}
         {step === 2 && <WorkStep progress={progress} cancel={() => stop.current?.abort()} />}
         {step === 3 && model && result && (
-          <ResultStep {...{ call, model, result }} texts={choice.texts} again={() => setStep(1)} />
+          <ResultStep
+            {...{ call, model, result }}
+            texts={choice.texts}
+            vocabulary={vocabularyOf(choice, model)}
+            again={() => setStep(1)}
+          />
         )}
       </main>
       <footer>

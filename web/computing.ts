@@ -1,10 +1,12 @@
 // The worker that computes: the library's verbs, on the model that is open and the one that was made of it.
 import { downloadZip } from 'client-zip'
+import { shortRates } from '../src/bench/product-rate.ts'
 import { inspect } from '../src/evaluate/inspect.ts'
 import { prepare } from '../src/run.ts'
 import { MEASURED_WINDOWS, passOn, passOnErrors, prunedFacts, usualSpeed } from '../src/ui/facts.ts'
 import type { Answer, Ask, Compute, Side, Speed } from '../src/ui/protocol.ts'
 import {
+  cutVocabularyEvents,
   type Engine,
   evaluate,
   exportGguf,
@@ -19,9 +21,13 @@ import { Disk, DiskSink, diskBytes, heldBytes } from './disk.ts'
 import { type OpenedEngine, openEngine } from './engine.ts'
 import { open, opened, openFiles, optionsOf, PAGE, textsOf, withPath } from './opened.ts'
 import { type JobContext, serve } from './serve.ts'
+import { withVocabulary } from './vocabulary.ts'
 
 interface Pruned {
+  /** The model that was open. */
   readonly of: Model
+  /** The same with the vocabulary that was asked for: what was pruned. */
+  readonly dense: Model
   readonly model: Model
   readonly files: readonly File[]
   readonly name: string
@@ -67,7 +73,8 @@ function both(): Pruned {
 }
 
 async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext): Promise<Answer<'prune'>> {
-  const dense = opened()
+  const of = opened()
+  const { model: dense } = await withVocabulary(settings, async () => cutVocabularyEvents)
   await last?.model.checkpoint.close()
   if (last) await removeFrom(last.output)
   last = undefined
@@ -87,14 +94,14 @@ async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext):
   const name = `${baseName(dense.checkpoint.name)}-pruned`
   const files = await filesOf(output)
   const model = await openFiles(files.map(file => withPath(file, `${name}/${file.name}`)))
-  last = { of: dense, model, files, name, engine, output }
+  last = { of, dense, model, files, name, engine, output }
   return prunedFacts(dense.architecture, result)
 }
 
 const baseName = (path: string): string => path.replace(/^.*\//, '').replace(/\.gguf$/i, '')
 
 async function measure({ text, seqLen }: Ask<'measure'>, { tell, signal }: JobContext): Promise<Answer<'measure'>> {
-  const { of: dense, model, engine } = both()
+  const { dense, model, engine } = both()
   const found = await evaluate(model, {
     ...{ text: [{ name: 'your text', text: async () => text }], seqLen, windows: MEASURED_WINDOWS, engine, signal },
     dense: { model: dense, openRows: async () => (await (await disks)?.scratch()) ?? memoryRows() },
@@ -126,7 +133,7 @@ function memoryRows() {
 }
 
 async function write({ prompt, tokens }: Ask<'write'>, { tell, signal }: JobContext): Promise<Answer<'write'>> {
-  const { of: dense, model, engine } = both()
+  const { dense, model, engine } = both()
   const by = async (side: Side, of: Model): Promise<Speed> => {
     const times: number[] = []
     const onEvent = (event: ProgressEvent) => {
@@ -141,7 +148,7 @@ async function write({ prompt, tokens }: Ask<'write'>, { tell, signal }: JobCont
 }
 
 async function take({ to, dtype }: Ask<'take'>, { tell, signal }: JobContext): Promise<Answer<'take'>> {
-  const { of: dense, model, engine, files, name } = both()
+  const { dense, model, engine, files, name } = both()
   if (to === 'safetensors') {
     const zip = downloadZip(files.map(file => ({ name: `${name}/${file.name}`, input: file })))
     return new File([await zip.blob()], `${name}.zip`)
@@ -154,4 +161,7 @@ async function take({ to, dtype }: Ask<'take'>, { tell, signal }: JobContext): P
 /** What it is was told by the worker that plans. */
 const openAgain = async (ask: Ask<'open'>): Promise<Answer<'open'>> => inspect(await open(ask))
 
-serve({ open: openAgain, prune: pruneModel, measure, write, take })
+const rate = async (compute: Compute, { tell }: JobContext): Promise<Answer<'rate'>> =>
+  shortRates(await engineOf(compute, tell))
+
+serve({ open: openAgain, rate, prune: pruneModel, measure, write, take })

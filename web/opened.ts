@@ -58,7 +58,7 @@ const tinyFiles = () =>
     }),
   )
 
-export const optionsOf = ({ texts: _, compute: __, ...options }: Settings): PruneOptions => options
+export const optionsOf = ({ texts: _, compute: __, vocabulary: ___, ...options }: Settings): PruneOptions => options
 
 /** A page has files alone. */
 export const textsOf = ({ texts }: Settings) => texts as readonly File[] | undefined

@@ -1,21 +1,56 @@
 // The worker that opens models and plans, without an engine. It is small: what computes is in another (computing.ts), fetched when it is
 // first asked for.
+import { runFlops } from '../src/bench/flops.ts'
 import { inspect } from '../src/evaluate/inspect.ts'
-import { prepare } from '../src/run.ts'
+import { type PreparedRun, prepare } from '../src/run.ts'
+import type { NamedText } from '../src/text/calibration.ts'
 import { planFacts } from '../src/ui/facts.ts'
-import type { Answer, Ask } from '../src/ui/protocol.ts'
+import type { Answer, Ask, Settings, TooLarge } from '../src/ui/protocol.ts'
 import { diskBytes, heldBytes } from './disk.ts'
 import { fetchPart, look, search } from './hub.ts'
-import { open, opened, optionsOf, textsOf } from './opened.ts'
+import { open, optionsOf, textsOf } from './opened.ts'
 import { serve } from './serve.ts'
+import { withVocabulary } from './vocabulary.ts'
+
+const cutter = async () => (await import('../src/vocabulary/cut-vocabulary.ts')).cutVocabularyEvents
+
+/** WebAssembly addresses so much. */
+const MOST_MEMORY = 4e9
 
 const disk = diskBytes()
 
 async function plan(settings: Ask<'plan'>): Promise<Answer<'plan'>> {
-  const { plan, options, notices } = prepare(opened(), optionsOf(settings), { texts: textsOf(settings) })
-  const held = heldBytes(plan)
-  const memoryBytes = plan.memoryBytes + (held < (await disk) ? 0 : held)
-  return planFacts(plan, options, { memoryBytes, notices })
+  const { model, notices } = await withVocabulary(settings, cutter)
+  const texts = textsOf(settings)
+  const run = prepare(model, optionsOf(settings), { texts })
+  const { plan, options } = run
+  const memoryBytes = await memoryOf(run)
+  return planFacts(plan, options, {
+    ...{ memoryBytes, notices: [...notices, ...run.notices] },
+    vocabulary: model.checkpoint.vocabulary?.tokens,
+    flops: runFlops(model.architecture, plan, options, run.source),
+    tooLarge: memoryBytes > MOST_MEMORY ? { mostBytes: MOST_MEMORY, fits: await smaller(run, settings) } : undefined,
+  })
 }
+
+/** What is held lies in memory where the browser gives no disk for it. */
+async function memoryOf({ plan }: PreparedRun): Promise<number> {
+  const held = heldBytes(plan)
+  return plan.memoryBytes + (held < (await disk) ? 0 : held)
+}
+
+/** The most windows, by halves, that a page has room for; with text of the user's where the model's own takes too much. */
+async function smaller({ model, options, calibration }: PreparedRun, settings: Settings): Promise<TooLarge['fits']> {
+  const { texts } = calibration
+  for (const given of texts ? [texts] : [undefined, [NO_TEXT]])
+    for (let windows = options.windows; windows >= 1; windows = Math.floor(windows / 2)) {
+      const memoryBytes = await memoryOf(prepare(model, { ...optionsOf(settings), windows }, { texts: given }))
+      if (memoryBytes <= MOST_MEMORY) return { windows, memoryBytes, ownText: given !== undefined && !texts }
+    }
+  return undefined
+}
+
+/** In the place of a text that there might be: plans read none. */
+const NO_TEXT: NamedText = { name: 'a text', text: async () => '' }
 
 serve({ open: async ask => inspect(await open(ask)), plan, search, look, fetch: fetchPart })

@@ -16,10 +16,12 @@ interface Props {
   readonly result: PrunedFacts
   /** Names of the texts it was repaired on. */
   readonly texts: readonly string[]
+  /** Tokens that stay at most, where the vocabulary was cut. */
+  readonly vocabulary: number | undefined
   readonly again: () => void
 }
 
-export function ResultStep({ call, model, result, texts, again }: Props) {
+export function ResultStep({ call, model, result, texts, vocabulary, again }: Props) {
   return (
     <>
       <Figures figures={figuresOf(result)} />
@@ -41,7 +43,7 @@ export function ResultStep({ call, model, result, texts, again }: Props) {
         </Section>
       )}
       <Section title="The same on the command line">
-        <Command text={commandLine(model.name, texts, result)} />
+        <Command text={commandLine(model.name, texts, { ...result, vocabulary })} />
       </Section>
       <details>
         <summary>What each layer lost</summary>

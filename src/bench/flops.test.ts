@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { total } from '../clock.ts'
 import { architectureOf } from '../model/model.ts'
-import { passFlops, repairFlops } from './flops.ts'
+import { passFlops, repairFlops, runFlops } from './flops.ts'
 import { findWorkload, WORKLOADS } from './workloads.ts'
 
 const architecture = (name: string) => architectureOf(name, findWorkload(name).config)
@@ -44,4 +44,20 @@ test('every workload describes a model that holds its windows', () => {
 
 test('an unknown workload is refused with the names that there are', () => {
   expect(() => findWorkload('slow')).toThrow('workload is "slow"; it must be one of quick, smollm2, opt-125m')
+})
+
+test('work of a run before it begins: two streams and the repairs, a third where the model writes its text', () => {
+  const a = architecture('opt-125m')
+  const [ffn, value] = [2000, 64]
+  const before = { ffn: 3072, value: 64, kvHeads: 12 }
+  const plan = { widths: { before, after: new Array(12).fill({ ffn, value }) } }
+  const options = { windows: 6, heldOut: 2, seqLen: 128 }
+  const given = runFlops(a, plan, options, 'texts')
+  const { gram, ...pass } = passFlops(a, 8 * 128, 128)
+  const layer = { ffn: { kept: { length: ffn } } }
+  const { gemm64, ...repairs } = repairFlops(a, new Array(12).fill(layer))
+  expect(given.float64).toBe(gemm64)
+  expect(given.float32).toBeCloseTo(2 * total(pass) + gram + total(repairs), -3)
+  const own = runFlops(a, plan, options, 'self')
+  expect(own.float32 - given.float32).toBeCloseTo(total(pass) + 2 * 8 * 128 * 768 * a.vocabularySize, -3)
 })

@@ -1,8 +1,12 @@
 // Work of one run, counted from the shapes: a multiplication and an addition are 2 FLOPs. Keys are the kinds of graph that the engine
 // times. One pass is what no exact method can leave out: each window once through every layer, and one Gram matrix a half-block.
+import { total } from '../clock.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { expertCount, groupSize, hiddenWidth, type Linear } from '../model/half-block.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { Plan } from '../plan.ts'
 import type { LayerResult } from '../result.ts'
+import type { CalibrationSource } from '../text/calibration.ts'
 
 export type Flops = Readonly<Record<string, number>>
 
@@ -24,11 +28,14 @@ export function passFlops(a: Architecture, tokens: number, seqLen: number): Flop
   return flops
 }
 
+/** How many columns stay of each half-block that is cut: of a result, or of a plan. */
+export type Kept = { readonly [Half in keyof LayerResult]: { readonly kept: { readonly length: number } } }
+
 /**
  * The repairs after it: `W_P G_PM` for right-hand sides, half of `W_MᵀW_M` and `W_PᵀW_P` for errors in float32, the Cholesky factor of
  * `G_MM` and two triangular solves in float64.
  */
-export function repairFlops(a: Architecture, layers: readonly LayerResult[]): Flops {
+export function repairFlops(a: Architecture, layers: readonly Kept[]): Flops {
   const flops = { product: 0, energy: 0, gemm64: 0 }
   const add = ({ in: width, out }: Linear, kept: number) => {
     flops.product += 2 * out * (width - kept) * kept
@@ -37,8 +44,31 @@ export function repairFlops(a: Architecture, layers: readonly LayerResult[]): Fl
   }
   for (const half of a.halves) {
     if (expertCount(half) > 0) continue // results say which experts stay
-    const kept = layers[half.layer]?.[half.kind]?.kept.length
+    const kept = layers[half.layer]?.[half.kind]?.kept.length // of layers that all stay
     if (kept !== undefined) add(half.output, half.kind === 'ffn' ? kept : kept * groupSize(half))
   }
   return flops
+}
+
+/**
+ * Work of a run before it begins, in float32 and float64, to be divided by the rates of products (`product-rate.ts`): a pass of the dense
+ * stream, one of the pruned, and where the model writes its own text the products of that; then the repairs.
+ */
+export function runFlops(
+  a: Architecture,
+  { widths }: Pick<Plan, 'widths'>,
+  { windows, heldOut, seqLen }: Pick<ResolvedOptions, 'windows' | 'heldOut' | 'seqLen'>,
+  source: CalibrationSource,
+): { readonly float32: number; readonly float64: number } {
+  const tokens = (windows + heldOut) * seqLen
+  const { gram, ...pass } = passFlops(a, tokens, seqLen)
+  const one = total(pass)
+  const head = 2 * tokens * a.hiddenSize * a.vocabularySize
+  const { before, after } = widths
+  const kept = after.map(({ ffn, value, kvHeads = before.kvHeads ?? 1 }): Kept => {
+    const attention = value < before.value ? { attention: { kept: { length: value * kvHeads } } } : {}
+    return { ...attention, ...(ffn < before.ffn && { ffn: { kept: { length: ffn } } }) }
+  })
+  const { gemm64, ...repairs } = repairFlops(a, kept)
+  return { float32: 2 * one + gram + total(repairs) + (source === 'self' ? one + head : 0), float64: gemm64 }
 }

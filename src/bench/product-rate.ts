@@ -31,6 +31,16 @@ export async function measureProducts(engine: Engine, a: Architecture): Promise<
   return [...rates, await measure(engine, 'float64', LARGE_64)]
 }
 
+/** A product small enough that a page may wait for it. */
+const SHORT: Product = [512, 1024, 1024]
+const SHORT_64: Product = [384, 384, 384]
+
+/** 10⁹ FLOPs a second in both types, in a second or two. */
+export async function shortRates(engine: Engine): Promise<Readonly<Record<ProductRate['type'], number>>> {
+  const { gflops: float32 } = await measure(engine, 'float32', SHORT)
+  return { float32, float64: (await measure(engine, 'float64', SHORT_64)).gflops }
+}
+
 async function measure(engine: Engine, type: ProductRate['type'], shape: Product): Promise<ProductRate> {
   const [m, k, n] = shape
   const array = (length: number) => (type === 'float32' ? new Float32Array(length) : new Float64Array(length))

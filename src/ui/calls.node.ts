@@ -67,7 +67,8 @@ export function localVerbs(jobs: Jobs, { tiny, engine }: LocalOptions): Verbs {
       const notices: string[] = []
       const onEvent = (event: ProgressEvent) => event.type === 'notice' && notices.push(event.message)
       const plan = await planPrune(await modelAt(model), { ...optionsOf(settings), output, signal, onEvent })
-      return planFacts(plan, plan.options, { memoryBytes: plan.memoryBytes, notices, output })
+      const { memoryBytes, vocabulary } = plan
+      return planFacts(plan, plan.options, { memoryBytes, notices, output, vocabulary: vocabulary?.tokens })
     },
     async measure(ask, { tell, signal }) {
       const { text, seqLen } = fields(ask)

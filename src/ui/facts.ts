@@ -16,7 +16,7 @@ export const MEASURED_WINDOWS = 32
 export function planFacts(
   { sparsity, widths, sizes }: Plan,
   { windows, seqLen, method, layout }: ResolvedOptions,
-  more: Pick<PlanFacts, 'memoryBytes' | 'notices' | 'output'>,
+  more: Pick<PlanFacts, 'memoryBytes' | 'notices' | 'output' | 'vocabulary' | 'flops' | 'tooLarge'>,
 ): PlanFacts {
   return { sparsity, widths, sizes, options: { windows, seqLen, method, layout }, ...more }
 }

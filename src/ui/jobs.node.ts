@@ -47,7 +47,7 @@ const MAX_BYTES = 1e6
 
 const SETTINGS: Readonly<Record<keyof Required<Settings>, Kinds>> = {
   ...{ sparsity: 'number', size: 'number', method: 'string', texts: 'strings', windows: 'number', seqLen: 'number' },
-  ...{ seed: 'number', compute: 'string', model: 'string', output: 'string' },
+  ...{ seed: 'number', vocabulary: 'number', compute: 'string', model: 'string', output: 'string' },
 }
 
 /** Names and types alone: ranges are the library's to check. @throws UsageError */
@@ -56,8 +56,11 @@ export function settingsFrom(given: unknown): Settings {
   return given as Settings
 }
 
-export const optionsOf = ({ sparsity, size, method, texts, windows, seqLen, seed }: Settings): PlanOptions => {
-  return { sparsity, size, method, calibration: texts as string[] | undefined, windows, seqLen, seed }
+export const optionsOf = (settings: Settings): PlanOptions => {
+  const { sparsity, size, method, texts, windows, seqLen, seed, vocabulary: tokens } = settings
+  const calibration = texts as string[] | undefined
+  const vocabulary = tokens === undefined ? undefined : { keep: calibration ?? [], size: tokens }
+  return { sparsity, size, method, calibration, windows, seqLen, seed, vocabulary }
 }
 
 export const failed = (error: unknown, { aborted }: AbortSignal): Failed => {

@@ -1,5 +1,6 @@
 // What the page and what computes for it say to each other: workers of the page itself, which are asked by name and number, or `fasp ui`, which
 // is asked by name (server.node.ts). Both tell how it goes on, and answer or fail once.
+import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { ResolvedOptions } from '../options.ts'
@@ -27,6 +28,8 @@ export interface Settings {
   readonly windows?: number
   readonly seqLen?: number
   readonly seed?: number
+  /** Tokens that stay, at most, of those of `texts`. @default the vocabulary is not cut */
+  readonly vocabulary?: number
   /** Of the page alone. @default 'auto' */
   readonly compute?: Compute
   /** Of `fasp ui` alone: paths. @default output: a free name beside the model */
@@ -39,8 +42,20 @@ export interface PlanFacts extends Pick<Plan, 'sparsity' | 'widths' | 'sizes'> {
   readonly memoryBytes: number
   readonly options: Pick<ResolvedOptions, 'windows' | 'seqLen' | 'method' | 'layout'>
   readonly notices: readonly string[]
+  /** Tokens, where the vocabulary is cut. */
+  readonly vocabulary?: VocabularyCut['tokens']
+  /** Of the page alone: work of the run, in FLOPs. */
+  readonly flops?: Readonly<Record<'float32' | 'float64', number>>
+  /** Of the page alone, where the run takes more than a page may have: what would fit. */
+  readonly tooLarge?: TooLarge
   /** Where the result will be, of `fasp ui`. */
   readonly output?: string
+}
+
+/** What fits where a choice does not: fewer windows, or texts of the user's, too; nothing where no choice does. */
+export interface TooLarge {
+  readonly mostBytes: number
+  readonly fits?: { readonly windows: number; readonly memoryBytes: number; readonly ownText: boolean }
 }
 
 /** The squared output error of a half-block that was cut, over the squared output. */
@@ -134,7 +149,9 @@ export interface Calls {
   /** `tiny`: the model that ships. */
   open: { ask: readonly PickedFile[] | 'tiny' | { readonly path: string }; answer: Inspection }
   plan: { ask: Settings; answer: PlanFacts }
-  // Of the page alone: the Hub.
+  // Of the page alone. How fast its engine multiplies, in 10⁹ FLOPs a second:
+  rate: { ask: Compute; answer: Readonly<Record<'float32' | 'float64', number>> }
+  // And the Hub:
   search: { ask: { readonly words: string; readonly token?: string }; answer: readonly HubModel[] }
   look: { ask: { readonly id: string; readonly token?: string }; answer: HubRepo }
   fetch: {

@@ -100,7 +100,7 @@ describe('the whole way with the tiny model', () => {
   test('the plan moves with the slider, as the library plans', async () => {
     const at = async (sparsity: number) =>
       (await node.planPrune(TINY_LLAMA, { sparsity })).widths.after[0].ffn.toString()
-    const slider = page.getByRole('slider')
+    const slider = page.getByRole('slider', { name: 'Take out' })
     await expect.poll(() => figure(page, 'FFN')).toBe(`${await at(0.2)}of 384 neurons a layer`)
     await slider.fill('50')
     await expect.poll(() => figure(page, 'FFN')).toBe(`${await at(0.5)}of 384 neurons a layer`)
@@ -293,4 +293,58 @@ test('its policy lets no text become a script, and its colours are those of repo
   ])
     for (const colour of palette.split(';').filter(one => /paper|ink|c[0126]:/.test(one)))
       expect(part).toContain(`${colour};`)
+})
+
+describe('how much', () => {
+  let page: Page
+  beforeAll(async () => {
+    page = (await site.open()).page
+    await takeTiny(page)
+  })
+
+  test('what cannot fit is refused before it begins, with what would', async () => {
+    await giveText(page, { windows: 6_000_000, seqLen: 256 })
+    const alert = page.getByRole('alert')
+    await expect
+      .poll(() => alert.textContent())
+      .toMatch(/does not fit a page: it takes .* [GT]B, and a page can use 4.00 GB/)
+    const prune = page.getByRole('button', { name: 'Prune' })
+    expect(await prune.isDisabled()).toBe(true)
+    await readable(page, 'refused')
+    await page.getByRole('button', { name: 'Take what fits' }).click()
+    await alert.waitFor({ state: 'detached' })
+    expect(Number(await page.getByLabel('Windows of text').inputValue())).toBeLessThan(6_000_000)
+    expect(await prune.isEnabled()).toBe(true)
+    await page.getByLabel('Windows of text').fill('8')
+    await page.getByLabel('Tokens a window').fill('64')
+  })
+
+  test('a model that is there already is not asked to fit 1 GB; goals have formats to save as', async () => {
+    expect(await page.getByRole('radio', { name: /^Fits 1 GB/ }).isDisabled()).toBe(true)
+    await page.getByRole('radio', { name: /^A browser tab/ }).check()
+    await page.getByRole('radio', { name: /^Runs anywhere/ }).check()
+  })
+
+  test('the time is estimated from products that are measured when asked', async () => {
+    await page.getByRole('button', { name: 'Estimate the time' }).click()
+    await expect.poll(() => figure(page, 'Time'), { timeout: 60_000 }).toMatch(/estimate/)
+  })
+
+  test('the vocabulary is cut to what the library keeps, pruned, and taken away', async () => {
+    await page.getByRole('checkbox', { name: /^Keep only tokens of my text/ }).check()
+    const { vocabularySize } = await node.inspect(TINY_LLAMA)
+    const size = Math.ceil(0.4 * vocabularySize)
+    await page.getByRole('slider', { name: 'Keep at most' }).fill('40')
+    await readable(page, 'vocabulary')
+    const keep = [{ name: 'x', text: async () => TEXT }]
+    await using model = await node.openModel(TINY_LLAMA)
+    const { tokens } = (await node.cutVocabulary(model, { keep, size })).checkpoint.vocabulary!
+    await expect.poll(() => figure(page, 'Vocabulary')).toBe(`${tokens.after}of ${vocabularySize} tokens`)
+    await prune(page)
+    const gguf = await node.inspect(await saved(page, 'Save GGUF'))
+    expect(gguf.vocabularySize).toBe(tokens.after)
+    await page.getByRole('button', { name: 'Write on' }).click()
+    await expect.poll(() => page.getByText('tokens/s').count(), { timeout: 60_000 }).toBe(2)
+    expect(await page.locator('pre').textContent()).toContain(`--vocabulary your-text.txt --vocabulary-size ${size}`)
+  })
 })
