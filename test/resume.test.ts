@@ -1,5 +1,5 @@
 // `--resume`: a run that was stopped, at whatever moment and however, goes on to the same bytes.
-// FASP_KILLS=100 kills that many runs, FASP_KILLED_MODEL=<model> those of another model.
+// FASP_KILLS=100 kills that many runs twice; with FASP_KILLED_MODEL=<model> one of that model as often, too.
 import type { ChildProcess } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -195,12 +195,13 @@ async function timed(folder: string, args: readonly string[], whole: string) {
   return { args, whole: join(folder, whole), took: performance.now() - started }
 }
 
-/** Kills it, then what goes on with it, and lets that be gone on with. @returns how many of the two were still running */
-async function killedTwice(folder: string, { args, whole, took }: Awaited<ReturnType<typeof timed>>, output: string) {
+/** Kills it, then what goes on with it, so many times, and lets that be gone on with. @returns how many were still running */
+async function killed(folder: string, { args, whole, took }: Awaited<ReturnType<typeof timed>>, output: string, n = 2) {
   const [again, path] = [[...args, '-o', output, '--save-every', '0'], join(folder, output)]
   let count = 0
-  for (const [i, how] of [[], ['--resume'], ['--resume']].entries()) {
-    const moment = i < 2 ? setTimeout(took * random()) : undefined
+  for (let i = 0; i <= n; i++) {
+    const how = i === 0 ? [] : ['--resume']
+    const moment = i < n ? setTimeout(((took * 2) / n) * random()) : undefined
     const onStart = (child: ChildProcess) => void moment?.then(() => child.kill('SIGKILL'))
     const { code, stderr } = await fasp([...again, ...how], { folder, onStart })
     if (code === null) count++
@@ -221,7 +222,7 @@ describe('killed', () => {
     const folder = await workplace()
     const one = await timed(folder, ['export', TINY_LLAMA, '--to', 'gguf:q4_k_m', '--to', 'onnx:q8'], 'whole')
     let count = 0
-    for (let i = 0; i < kills; i++) count += await killedTwice(folder, one, `out${i}`)
+    for (let i = 0; i < kills; i++) count += await killed(folder, one, `out${i}`)
     told('export', count)
   })
 
@@ -242,24 +243,24 @@ describe('killed', () => {
       const kind = i % kinds.length
       const one = whole.get(kind) ?? (await timed(folder, kinds[kind], `whole${kind}/out`))
       whole.set(kind, one)
-      count += await killedTwice(folder, one, `${i}/out`)
+      count += await killed(folder, one, `${i}/out`)
     }
     told('heal', count)
   })
 
   const self = QUICK.slice(2)
-  /** Of another model one, of the tiny ones these in turns. */
-  const runs = process.env.FASP_KILLED_MODEL
-    ? [[process.env.FASP_KILLED_MODEL, '--method', 'best', ...QUICK, '--to', 'gguf']]
-    : [
-        [TINY_LLAMA, '--method', 'best', ...QUICK, '--to', 'gguf', '--to', 'onnx:q8'],
-        [TINY_LLAMA, '--method', 'plain', ...QUICK, '--memory', '0'],
-        ['mixture', ...self],
-        [TINY_LLAMA, ...self, '--text', 'text.txt', '--text-windows', '4'],
-        [TINY_LLAMA, '--method', 'stock', ...QUICK, '--to', 'gguf:q4_k_m'],
-        [TINY_OPT, '--method', 'best', ...QUICK, '--memory', '0', '--to', 'onnx:q8'],
-        ...['paper', 'flap', 'shortgpt', 'wanda-sp'].map(method => [TINY_LLAMA, '--method', method, ...QUICK]),
-      ]
+  const others = ['paper', 'flap', 'shortgpt', 'wanda-sp', 'magnitude', 'random', 'osscar', 'sleb']
+  /** In turns. */
+  const runs = [
+    [TINY_LLAMA, '--method', 'best', ...QUICK, '--to', 'gguf', '--to', 'onnx:q8'],
+    [TINY_LLAMA, '--method', 'plain', ...QUICK, '--memory', '0'],
+    ['mixture', ...self],
+    [TINY_LLAMA, ...self, '--text', 'text.txt', '--text-windows', '4'],
+    [TINY_LLAMA, '--method', 'stock', ...QUICK, '--to', 'gguf:q4_k_m'],
+    [TINY_OPT, '--method', 'best', ...QUICK, '--memory', '0', '--to', 'onnx:q8'],
+    ['mixture', '--method', 'reap', ...self],
+    ...others.map(method => [TINY_LLAMA, '--method', method, ...QUICK]),
+  ]
   test('at any moment', { timeout: 3_600_000 }, async () => {
     const folder = await workplace()
     await familyFolder('qwen3_moe', join(folder, 'mixture'))
@@ -270,10 +271,18 @@ describe('killed', () => {
       const name = args.join(' ')
       const one = whole.get(name) ?? (await timed(folder, args, `whole${i}/out`)) // names of outputs are in cards
       whole.set(name, one)
-      count += await killedTwice(folder, one, `${i}/out`)
+      count += await killed(folder, one, `${i}/out`)
     }
     told('prune', count)
   })
+  const model = process.env.FASP_KILLED_MODEL
+  if (model)
+    test('a larger model, again and again', { timeout: 3_600_000 }, async () => {
+      const folder = await workplace()
+      const args = ['prune', model!, '--method', 'best', ...QUICK, '-s', '0.3', '--to', 'gguf']
+      const one = await timed(folder, args, '0/out')
+      told('prune', await killed(folder, one, '1/out', kills))
+    })
 })
 
 describe('a state', () => {
