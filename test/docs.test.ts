@@ -40,7 +40,7 @@ test('the first screen of the README shows the results, and what it links to is 
     .slice(0, 20)
     .join('\n')
     .matchAll(/!\[.+\]\((.+)\)/g)
-  expect([...pictures].map(m => m[1])).toEqual(['docs/results.svg'])
+  expect([...pictures].map(m => m[1])).toEqual(['docs/page.png', 'docs/results.svg'])
 })
 
 test('docs/results.md has the tables of bench/results', () => {

@@ -140,6 +140,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
           <ResultStep
             {...{ call, model, result }}
             texts={choice.texts}
+            goal={choice.goal}
             vocabulary={vocabularyOf(choice, model)}
             again={() => setStep(1)}
           />

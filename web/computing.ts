@@ -10,9 +10,11 @@ import {
   type Engine,
   evaluate,
   exportGguf,
+  exportOnnx,
   generate,
   MemorySink,
   type Model,
+  type OnnxDtype,
   type ProgressEvent,
   prune,
   UsageError,
@@ -60,11 +62,20 @@ async function engineOf(compute: Compute, tell: JobContext['tell']): Promise<Eng
   if (engine?.compute !== compute) {
     await engine?.opened.engine.close()
     engine = undefined
-    engine = { compute, opened: await openEngine(compute, new URL('ort/', PAGE)) }
+    const ort = new URL('ort/', PAGE)
+    const usable = await openEngine(compute, ort).catch(error => {
+      if (compute === 'wasm') throw error
+      tell({ type: 'notice', message: `WebGPU fails here (${messageOf(error)}); WebAssembly computes instead.` })
+      return openEngine('wasm', ort)
+    })
+    engine = { compute, opened: usable }
   }
   tell({ type: 'engine', name: engine.opened.name })
   return engine.opened.engine
 }
+
+/** The first line, which says what. */
+const messageOf = (error: unknown): string => (error as Error).message.split('\n', 1)[0]
 
 /** @throws UsageError where nothing was made of the model yet */
 function both(): Pruned {
@@ -147,15 +158,41 @@ async function write({ prompt, tokens }: Ask<'write'>, { tell, signal }: JobCont
   return { dense: await by('dense', dense), pruned: await by('pruned', model) }
 }
 
-async function take({ to, dtype }: Ask<'take'>, { tell, signal }: JobContext): Promise<Answer<'take'>> {
+async function take(ask: Ask<'take'>, context: JobContext): Promise<Answer<'take'>> {
+  const { into } = ask
+  const { name, files, sink } = await taken(ask, context)
+  const one = name.endsWith('.zip') ? undefined : files[0]
+  const folder = name.replace(/\.zip$/, '')
+  const zip = () => downloadZip(files.map(file => ({ name: `${folder}/${file.name}`, input: file })))
+  if (!into) return answered(name, one ?? (await zip().blob()))
+  const target = await into.createWritable()
+  await (one?.stream() ?? zip().body!).pipeTo(target)
+  if (sink) await removeFrom(sink)
+  return { name: into.name, bytes: (await into.getFile()).size }
+}
+
+const answered = (name: string, blob: Blob): Answer<'take'> => ({
+  name,
+  bytes: blob.size,
+  file: new File([blob], name),
+})
+
+interface Taken {
+  readonly name: string
+  readonly files: readonly File[]
+  /** What holds them, where they were made for this. */
+  readonly sink?: MemorySink | DiskSink
+}
+
+/** The files of a format, of which several are zipped. */
+async function taken({ to, dtype }: Ask<'take'>, { tell, signal }: JobContext): Promise<Taken> {
   const { dense, model, engine, files, name } = both()
-  if (to === 'safetensors') {
-    const zip = downloadZip(files.map(file => ({ name: `${name}/${file.name}`, input: file })))
-    return new File([await zip.blob()], `${name}.zip`)
-  }
+  if (to === 'safetensors') return { name: `${name}.zip`, files }
   const sink = (await (await disks)?.sink()) ?? new MemorySink()
-  await exportGguf(model, sink, { engine, dtype, source: dense, signal, onEvent: passOn(tell) })
-  return new File(await filesOf(sink), `${name}.gguf`)
+  const options = { engine, signal, onEvent: passOn(tell) }
+  if (to === 'gguf') await exportGguf(model, sink, { ...options, dtype, source: dense })
+  else await exportOnnx(model, sink, { ...options, dtypes: [(dtype ?? 'q8') as OnnxDtype] })
+  return { name: `${name}${to === 'gguf' ? '.gguf' : '-onnx.zip'}`, files: await filesOf(sink), sink }
 }
 
 /** What it is was told by the worker that plans. */

@@ -1,5 +1,6 @@
 // The engine of the worker: ONNX Runtime on WebGPU where there is one, else in WebAssembly. It is fetched when it is first asked for.
 
+import { Graph } from '../src/formats/onnx.ts'
 import type { Compute } from '../src/ui/protocol.ts'
 import { createEngine, type Engine } from '../src/web.ts'
 
@@ -14,7 +15,7 @@ const MAX_THREADS = 16
 /** Messages, a stop among them, are read at least this often. */
 const TURN_MS = 50
 
-/** @param ort address of the folder with the runtime's WebAssembly */
+/** @param ort address of the folder with the runtime's WebAssembly @throws Error where WebGPU is there and does not multiply as it should */
 export async function openEngine(compute: Compute, ort: URL): Promise<OpenedEngine> {
   const gpu = compute === 'auto' && (await adapter())
   const runtime = await (gpu ? import('onnxruntime-web/webgpu') : import('onnxruntime-web/wasm'))
@@ -28,6 +29,11 @@ export async function openEngine(compute: Compute, ort: URL): Promise<OpenedEngi
     { device: gpu ? 'webgpu' : 'cpu' },
     { turn: takeTurns(), facts: { onnxruntime: env.versions.web ?? 'unknown' } },
   )
+  if (gpu)
+    await tried(engine).catch(async error => {
+      await engine.close()
+      throw error
+    })
   return { engine, name: gpu ? 'WebGPU' : `WebAssembly, ${threads === 1 ? 'one thread' : `${threads} threads`}` }
 }
 
@@ -53,4 +59,22 @@ function takeTurns(): () => Promise<void> {
     })
     last = performance.now()
   }
+}
+
+const TRIED = 64
+
+/** A product whose entries are known: what a driver gets wrong, or cannot do, shows here, before a long run. */
+async function tried(engine: Engine): Promise<void> {
+  const square = (value: number) => engine.tensor(new Float32Array(TRIED * TRIED).fill(value), [TRIED, TRIED])
+  const y = engine.empty([TRIED, TRIED])
+  await engine.run('try', tryGraph, { a: square(1), b: square(2) }, { y })
+  const found = await engine.read(y)
+  if (found.some(value => Math.abs(value - 2 * TRIED) > 1e-2 * TRIED)) throw new Error('a product is wrong')
+}
+
+function tryGraph(): Graph {
+  const g = new Graph('try')
+  const [a, b] = ['a', 'b'].map(name => g.input(name, 'float32', [`${name}0`, `${name}1`]))
+  g.output('y', g.op('MatMul', [a, b]), 'float32', ['a0', 'b1'])
+  return g
 }

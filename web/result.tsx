@@ -1,8 +1,9 @@
 // Step 4: what it is now and what that cost; both models side by side; the model to take away, and the same on the command line.
 import { useState } from 'preact/hooks'
 import { bytes, count, cut, duration, percent, perplexityChange } from '../src/display.ts'
-import type { Measured, PrunedFacts, Side, Speed, Told } from '../src/ui/protocol.ts'
+import type { Answer, Measured, PrunedFacts, Side, Speed, Told } from '../src/ui/protocol.ts'
 import type { Inspection } from '../src/web.ts'
+import type { Goal } from './choice.ts'
 import type { Call } from './client.ts'
 import { commandLine } from './command.ts'
 import { download } from './files.ts'
@@ -18,10 +19,11 @@ interface Props {
   readonly texts: readonly string[]
   /** Tokens that stay at most, where the vocabulary was cut. */
   readonly vocabulary: number | undefined
+  readonly goal: Goal
   readonly again: () => void
 }
 
-export function ResultStep({ call, model, result, texts, vocabulary, again }: Props) {
+export function ResultStep({ call, model, result, texts, vocabulary, goal, again }: Props) {
   return (
     <>
       <Figures figures={figuresOf(result)} />
@@ -39,7 +41,7 @@ export function ResultStep({ call, model, result, texts, vocabulary, again }: Pr
       </Section>
       {result.output === undefined && (
         <Section title="Take it away">
-          <TakeAway call={call} />
+          <TakeAway {...{ call, model, goal }} />
         </Section>
       )}
       <Section title="The same on the command line">
@@ -191,55 +193,96 @@ function Measure({ call, model }: { call: Call; model: Inspection }) {
 
 const windowsText = ({ dense: { windows, seqLen } }: Measured) => `${windows} × ${seqLen} tokens`
 
-const TYPES = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'F16', 'BF16', 'F32']
+const FORMATS = {
+  gguf: {
+    name: 'GGUF',
+    what: 'One file for llama.cpp, Ollama, LM Studio.',
+    types: ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'F16', 'BF16', 'F32'],
+    free: 'as the model',
+  },
+  safetensors: {
+    name: 'safetensors',
+    what: 'A Hugging Face folder, zipped: weights, config, tokenizer, model card, fasp.json.',
+    types: [],
+    free: '',
+  },
+  onnx: {
+    name: 'ONNX',
+    what: 'A folder for transformers.js, zipped, with the tokenizer.',
+    types: ['q4', 'q4f16', 'fp16', 'fp32'],
+    free: 'q8',
+  },
+} as const
 
-function TakeAway({ call }: { call: Call }) {
+type Format = keyof typeof FORMATS
+
+/** What the goals ask for, beside what the format is without. */
+const OF_GOALS: Partial<Record<Goal, readonly [Format, string]>> = { laptop: ['gguf', 'Q4_K_M'], tab: ['onnx', 'q4'] }
+
+/** TypeScript's types of the DOM have no pickers yet. Where there is none, files go where downloads go. */
+type Picker = (options: { readonly suggestedName: string }) => Promise<FileSystemFileHandle>
+const picker = (): Picker | undefined =>
+  (window as Window & { readonly showSaveFilePicker?: Picker }).showSaveFilePicker?.bind(window)
+
+function TakeAway({ call, model, goal }: { call: Call; model: Inspection; goal: Goal }) {
   const { run, busy, problem } = useTask()
-  const [dtype, setDtype] = useState('')
+  const [first, firstType] = OF_GOALS[goal] ?? (['gguf', ''] as const)
+  const [dtypes, setDtypes] = useState<Partial<Record<Format, string>>>({ [first]: firstType })
   const { progress, begin, onTold } = useProgress()
-  const [taken, setTaken] = useState<File>()
-  const take = (to: 'gguf' | 'safetensors') =>
+  const [taken, setTaken] = useState<Answer<'take'>>()
+  const take = (to: Format) =>
     run(async () => {
       setTaken(undefined)
       begin()
-      const file = await call('take', { to, dtype: dtype || undefined }, { onTold })
-      setTaken(file)
-      download(file)
+      const base = model.name.replace(/^.*\//, '').replace(/\.gguf$/i, '')
+      const suggestedName = `${base}-pruned${{ gguf: '.gguf', safetensors: '.zip', onnx: '-onnx.zip' }[to]}`
+      const into = await picker()?.({ suggestedName }).catch(leftOut)
+      if (into === null) return
+      const answer = await call('take', { to, dtype: dtypes[to] || undefined, into }, { onTold })
+      setTaken(answer)
+      if (answer.file) download(answer.file)
     })
   return (
     <>
       <div class="take">
-        <div>
-          <h3>GGUF</h3>
-          <p class="hint">One file for llama.cpp, Ollama, LM Studio.</p>
-          <label>
-            Type{' '}
-            <select value={dtype} onChange={({ currentTarget }) => setDtype(currentTarget.value)}>
-              <option value="">as the model</option>
-              {TYPES.map(type => (
-                <option key={type}>{type}</option>
-              ))}
-            </select>
-          </label>
-          <button type="button" class="primary" disabled={busy} onClick={() => take('gguf')}>
-            Save GGUF
-          </button>
-        </div>
-        <div>
-          <h3>safetensors</h3>
-          <p class="hint">A Hugging Face folder, zipped: weights, config, tokenizer, model card, fasp.json.</p>
-          <button type="button" disabled={busy} onClick={() => take('safetensors')}>
-            Save safetensors
-          </button>
-        </div>
+        {(Object.entries(FORMATS) as [Format, (typeof FORMATS)[Format]][]).map(([to, { name, what, types, free }]) => (
+          <div key={to}>
+            <h3>{name}</h3>
+            <p class="hint">{what}</p>
+            {types.length > 0 && (
+              <label>
+                Type{' '}
+                <select
+                  aria-label={`Type of ${name}`}
+                  value={dtypes[to] ?? ''}
+                  onChange={({ currentTarget: { value } }) => setDtypes({ ...dtypes, [to]: value })}
+                >
+                  <option value="">{free}</option>
+                  {types.map(type => (
+                    <option key={type}>{type}</option>
+                  ))}
+                </select>
+              </label>
+            )}
+            <button type="button" class={to === first ? 'primary' : ''} disabled={busy} onClick={() => take(to)}>
+              Save {name}
+            </button>
+          </div>
+        ))}
       </div>
       <Doing busy={busy} progress={progress} problem={problem} />
       <Notices notices={progress.notices} />
       <p class="status" role="status">
-        {taken ? `${taken.name}, ${bytes(taken.size)}: saved where your downloads go.` : ''}
+        {taken ? `${taken.name}, ${bytes(taken.bytes)}: saved${taken.file ? ' where your downloads go' : ''}.` : ''}
       </p>
     </>
   )
+}
+
+/** Who closes the picker wants nothing saved. */
+function leftOut(error: unknown): null {
+  if ((error as Error).name === 'AbortError') return null
+  throw error
 }
 
 function Command({ text }: { text: string }) {

@@ -162,7 +162,11 @@ export interface Calls {
   prune: { ask: Settings; answer: PrunedFacts }
   measure: { ask: { readonly text: string; readonly seqLen: number }; answer: Measured }
   write: { ask: { readonly prompt: string; readonly tokens: number }; answer: Readonly<Record<Side, Speed>> }
-  take: { ask: { readonly to: 'gguf' | 'safetensors'; readonly dtype?: string }; answer: File }
+  /** `into`: a file that the user has chosen, which it is streamed to; else it comes back. */
+  take: {
+    ask: { readonly to: 'gguf' | 'safetensors' | 'onnx'; readonly dtype?: string; readonly into?: FileSystemFileHandle }
+    answer: { readonly name: string; readonly bytes: number; readonly file?: File }
+  }
   // Of `fasp ui` alone:
   state: { ask: null; answer: LocalState }
   /** Of the job that runs, or the last: all that it tells, from its start. */

@@ -49,6 +49,7 @@ export async function openPages() {
     async open(url: string, options: BrowserContextOptions = {}): Promise<Opened> {
       const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
       context.setDefaultTimeout(60_000)
+      await context.addInitScript(() => Object.assign(window, { showSaveFilePicker: undefined })) // nobody answers it
       const page = await context.newPage()
       const said: string[] = []
       const requests: { url: string; bytes: number }[] = []

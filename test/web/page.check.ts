@@ -1,5 +1,5 @@
 // The page that prunes in a browser, used as people do: in Chromium, with WebAssembly. FASP_SCREENSHOTS=<folder> keeps pictures to look at.
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
@@ -109,6 +109,10 @@ describe('the whole way with the tiny model', () => {
     await expect.poll(async () => Number((await figure(page, 'Weights')).split(' ')[0])).toBeLessThanOrEqual(2)
     await page.getByRole('radio', { name: /^Runs anywhere/ }).check()
     await slider.fill('20')
+    const picture = process.env.FASP_PICTURE // README's: FASP_PICTURE=docs/page.png
+    if (!picture) return
+    await page.emulateMedia({ colorScheme: 'light' })
+    await page.screenshot({ path: picture, clip: { x: 160, y: 0, width: 960, height: 704 } })
   })
 
   test('what is wrong is said as the library says it', async () => {
@@ -347,4 +351,66 @@ describe('how much', () => {
     await expect.poll(() => page.getByText('tokens/s').count(), { timeout: 60_000 }).toBe(2)
     expect(await page.locator('pre').textContent()).toContain(`--vocabulary your-text.txt --vocabulary-size ${size}`)
   })
+})
+
+describe('take away', () => {
+  let page: Page
+  beforeAll(async () => {
+    page = (await site.open({ acceptDownloads: true })).page
+    await takeTiny(page)
+    await page.getByRole('radio', { name: /^A browser tab/ }).check()
+    await giveText(page)
+    await prune(page)
+  })
+
+  test('ONNX in the type of the goal, with what transformers.js needs beside it', async () => {
+    expect(await page.getByLabel('Type of ONNX').inputValue()).toBe('q4')
+    const zip = await openZip(memorySource(await readFile(await saved(page, 'Save ONNX')), 'zip'))
+    const names = [...zip.members.keys()].map(name => name.replace(/^[^/]*\//, ''))
+    expect(names).toContain('onnx/model_q4.onnx')
+    expect(names).toContain('tokenizer.json')
+  })
+
+  test('into a file that the user chooses it is streamed, without a download', async () => {
+    await page.evaluate(() => {
+      const choose = async () => (await navigator.storage.getDirectory()).getFileHandle('chosen', { create: true })
+      Object.assign(window, { showSaveFilePicker: choose })
+    })
+    await page.getByRole('button', { name: 'Save GGUF' }).click()
+    await page.getByText('chosen, ').waitFor()
+    const bytes = await page.evaluate(async () => {
+      const root = await navigator.storage.getDirectory()
+      return [...new Uint8Array(await (await (await root.getFileHandle('chosen')).getFile()).arrayBuffer())]
+    })
+    const path = join(folder, 'chosen.gguf')
+    await writeFile(path, Uint8Array.from(bytes))
+    expect((await node.inspect(path)).ffnWidth).toBe(288)
+    await readable(page, 'take')
+  })
+
+  test('nothing is saved where the user closes the picker', async () => {
+    await page.evaluate(() => {
+      const close = () => Promise.reject(new DOMException('closed', 'AbortError'))
+      Object.assign(window, { showSaveFilePicker: close })
+    })
+    await page.getByRole('button', { name: 'Save safetensors' }).click()
+    await expect.poll(() => page.getByRole('button', { name: 'Save safetensors' }).isEnabled()).toBe(true)
+    expect(await page.getByRole('alert').count()).toBe(0)
+  })
+})
+
+test('where WebGPU is there and fails, WebAssembly computes, with a note', async () => {
+  const { page } = await site.open()
+  // Workers run no script of the test's: theirs is sent with one before it.
+  await page.context().route(/computing.*\.js$/, async route => {
+    const response = await route.fetch()
+    const gpu = "Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: async () => ({}) } });"
+    await route.fulfill({ response, body: `${gpu}${await response.text()}` })
+  })
+  await takeTiny(page)
+  await giveText(page, { windows: 32, seqLen: 128 })
+  await page.getByRole('button', { name: 'Prune' }).click()
+  await page.getByText('WebAssembly computes instead').waitFor()
+  await page.getByText(/Computed here, with WebAssembly/).waitFor()
+  await step(page, 'What came out')
 })
