@@ -46,6 +46,14 @@ export type ProgressEvent =
       readonly total: number
       readonly secondsLeft?: number
     }
+  /** The tokens that are calibrated on, and those that are held out, are known: as they are read, or as the model has written them. */
+  | {
+      readonly type: 'windows'
+      readonly seqLen: number
+      /** Each [seqLen]. */
+      readonly windows: readonly Int32Array[]
+      readonly heldOut?: readonly Int32Array[]
+    }
   /** The columns of one output layer (`half`: its name) are chosen. Scores are of neurons, or of value rows. */
   | {
       readonly type: 'selected'

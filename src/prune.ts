@@ -71,6 +71,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     clock.start('calibration text')
     stages.start('calibration')
     const windows = yield* saved.step('calibration', () => calibration(context, model, run.calibration, run.options))
+    yield { type: 'windows', ...windows } as const
     const tokens = windows.windows.length * windows.seqLen
     const resolved = optionsOn(tokens, run)
     if (resolved !== run.options) yield* tell(fewTokensNotices(tokens, resolved, enoughTokens(model.architecture)))
@@ -101,8 +102,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     await statistics?.finish([])
     await checkpointWriter.finish(folderFiles(model, plan, recipe))
     finished = true
-    const seconds = { seconds: clock.stop(), engineSeconds: difference(engine.seconds, engineBefore), outsideSeconds }
-    return { ...recipe, ...seconds }
+    return { ...recipe, seconds: clock.stop(), engineSeconds: difference(engine.seconds, engineBefore), outsideSeconds }
   } finally {
     await pool.close()
     if (!finished) await sink.abort() // an error, or a caller that stopped listening

@@ -3,8 +3,9 @@ import { downloadZip } from 'client-zip'
 import { shortRates } from '../src/bench/product-rate.ts'
 import { inspect } from '../src/evaluate/inspect.ts'
 import { prepare } from '../src/run.ts'
-import { MEASURED_WINDOWS, passOn, passOnErrors, prunedFacts, usualSpeed } from '../src/ui/facts.ts'
+import { MEASURED_WINDOWS, passOn, usualSpeed } from '../src/ui/facts.ts'
 import type { Answer, Ask, Compute, Side, Speed } from '../src/ui/protocol.ts'
+import { watchRun } from '../src/ui/watched.ts'
 import {
   cutVocabularyEvents,
   type Engine,
@@ -93,20 +94,21 @@ async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext):
   const { plan } = prepare(dense, optionsOf(settings), { texts: textsOf(settings) })
   const disk = heldBytes(plan) < (await diskBytes()) ? await disks : undefined
   const output = (await disk?.sink()) ?? new MemorySink()
+  const watched = watchRun(dense, settings.texts === undefined, tell)
   const result = await prune(dense, {
     ...optionsOf(settings),
     calibration: textsOf(settings),
     output,
     engine,
     signal,
-    onEvent: passOnErrors(dense.architecture, tell),
+    onEvent: watched.onEvent,
     openScratch: disk && (() => disk.scratch()),
   })
   const name = `${baseName(dense.checkpoint.name)}-pruned`
   const files = await filesOf(output)
   const model = await openFiles(files.map(file => withPath(file, `${name}/${file.name}`)))
   last = { of, dense, model, files, name, engine, output }
-  return prunedFacts(dense.architecture, result)
+  return await watched.facts(result, model, { engine, openRows, signal })
 }
 
 const baseName = (path: string): string => path.replace(/^.*\//, '').replace(/\.gguf$/i, '')
@@ -115,11 +117,13 @@ async function measure({ text, seqLen }: Ask<'measure'>, { tell, signal }: JobCo
   const { dense, model, engine } = both()
   const found = await evaluate(model, {
     ...{ text: [{ name: 'your text', text: async () => text }], seqLen, windows: MEASURED_WINDOWS, engine, signal },
-    dense: { model: dense, openRows: async () => (await (await disks)?.scratch()) ?? memoryRows() },
+    dense: { model: dense, openRows },
     onEvent: passOn(tell),
   })
   return { pruned: found.perplexity[0], dense: found.dense![0], divergence: found.divergence![0] }
 }
+
+const openRows = async () => (await (await disks)?.scratch()) ?? memoryRows()
 
 /** A file in memory, for the hidden states of a text. */
 function memoryRows() {

@@ -9,7 +9,7 @@ import { commandLine } from './command.ts'
 import { download } from './files.ts'
 import { Where } from './local.tsx'
 import { type Figure, Figures, Notices, Problem, Section, useTask } from './ui.tsx'
-import { Doing, Errors, useProgress } from './work.tsx'
+import { Doing, Errors, OwnTextFold, useProgress } from './work.tsx'
 
 interface Props {
   readonly call: Call
@@ -47,6 +47,7 @@ export function ResultStep({ call, model, result, texts, vocabulary, goal, again
       <Section title="The same on the command line">
         <Command text={commandLine(model.name, texts, { ...result, vocabulary })} />
       </Section>
+      {result.ownText && <OwnTextFold text={result.ownText} />}
       <details>
         <summary>What each layer lost</summary>
         <Errors errors={result.errors} />
@@ -77,6 +78,15 @@ function figuresOf({ sizes, heldOut, seconds }: PrunedFacts): Figure[] {
             name: `Perplexity on held-out text${heldOut.own ? ' of its own' : ''}`,
             value: perplexityChange(heldOut.pruned - heldOut.dense),
             more: `${perplexityText(heldOut.dense)} → ${perplexityText(heldOut.pruned)}`,
+          },
+        ]
+      : []),
+    ...(heldOut?.distance
+      ? [
+          {
+            name: 'Agreement on held-out text',
+            value: percent(heldOut.distance.topAgreement),
+            more: `of next tokens; KL ${heldOut.distance.kl.toFixed(4)}`,
           },
         ]
       : []),

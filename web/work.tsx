@@ -1,7 +1,7 @@
 // Step 3: how far it is, and what each layer lost, before and after its repair.
 import { useState } from 'preact/hooks'
 import { duration, percent } from '../src/display.ts'
-import type { HalfError, Told } from '../src/ui/protocol.ts'
+import type { HalfError, OwnText, Told } from '../src/ui/protocol.ts'
 import type { Phase } from '../src/web.ts'
 import { nameOf, useLocal } from './local.tsx'
 import { Bar, Notices, Problem } from './ui.tsx'
@@ -22,6 +22,7 @@ interface Progress {
   readonly job?: { readonly model: string; readonly output: string }
   readonly phases: readonly PhaseProgress[]
   readonly errors: readonly HalfError[]
+  readonly ownText?: OwnText
   readonly notices: readonly string[]
 }
 
@@ -59,6 +60,8 @@ function told(before: Progress, event: Told, now: number): Progress {
       const others = before.phases.filter(one => one.phase !== phase).map(one => ({ ...one, done: one.total }))
       return { ...before, phases: [...others, { phase, total, unit, done: 0, before: 0, began: now, now }] }
     }
+    case 'own text':
+      return { ...before, ownText: event.text }
     case 'progress': {
       const last = before.phases.at(-1)
       if (!last) return before
@@ -127,7 +130,7 @@ export function Doing({ busy, progress: { phases }, problem }: DoingProps) {
 }
 
 export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () => void }) {
-  const { phases, errors, engine, job, notices } = progress
+  const { phases, errors, engine, job, notices, ownText } = progress
   const current = phases.at(-1)
   const local = useLocal()
   return (
@@ -157,6 +160,7 @@ export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () 
         ))}
       </ol>
       {errors.length > 0 && <Errors errors={errors} />}
+      {ownText && <OwnTextFold text={ownText} />}
       <Notices notices={notices} />
       <div class="buttons end">
         <button type="button" onClick={cancel}>
@@ -166,6 +170,19 @@ export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () 
     </>
   )
 }
+
+/** The first of what the model wrote to be repaired on. */
+export const OwnTextFold = ({ text: { first, windows, seqLen } }: { text: OwnText }) => (
+  <details>
+    <summary>What the model wrote to be repaired on</summary>
+    <p class="hint">
+      The first {first.length} of {windows} texts, each of {seqLen} tokens.
+    </p>
+    {first.map((text, i) => (
+      <blockquote key={i}>{text}</blockquote>
+    ))}
+  </details>
+)
 
 const HALVES = { attention: 'attention', ffn: 'FFN' } as const
 

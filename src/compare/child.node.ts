@@ -16,7 +16,8 @@ async function work(job: Job): Promise<void> {
     for (;;) {
       const step = await events.next()
       if (step.done) return await send({ type: 'run', run: step.value })
-      if (step.value.type !== 'selected') await send({ type: 'event', event: step.value }) // all scores: much to send
+      const { value: event } = step
+      if (event.type !== 'selected' && event.type !== 'windows') await send({ type: 'event', event }) // much to send
     }
   } catch (error) {
     if (process.env.FASP_LOG === 'debug') console.error(error)

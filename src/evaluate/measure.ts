@@ -76,6 +76,23 @@ export async function* measure(
   }
 }
 
+/** How far `model` is from the dense one on windows, ready made. @throws UsageError where their vocabularies differ; NumericError */
+export async function* distanceOn(
+  context: Context,
+  model: Model,
+  windows: Windows,
+  dense: NonNullable<MeasureOptions['dense']>,
+): AsyncGenerator<ProgressEvent, Required<Compared>> {
+  checkVocabularies(dense.model, model)
+  const { result, compared } = yield* onText(context, model, windows, 'evaluate', dense)
+  return { result, compared: compared! }
+}
+
+interface Compared {
+  readonly result: Omit<PerplexityResult, 'bos'>
+  readonly compared?: { readonly divergence: DivergenceResult; readonly dense: Omit<PerplexityResult, 'bos'> }
+}
+
 /** Perplexity on windows; with a dense model, that runs first, and the distance to it is measured in the same pass. */
 async function* onText(
   context: Context,
@@ -83,13 +100,7 @@ async function* onText(
   windows: Windows,
   phase: Phase,
   dense: MeasureOptions['dense'],
-): AsyncGenerator<
-  ProgressEvent,
-  {
-    readonly result: Omit<PerplexityResult, 'bos'>
-    readonly compared?: { readonly divergence: DivergenceResult; readonly dense: Omit<PerplexityResult, 'bos'> }
-  }
-> {
+): AsyncGenerator<ProgressEvent, Compared> {
   if (!dense) return { result: yield* perplexity(context, model, windows, phase) }
   const rows = await dense.openRows()
   try {

@@ -23,7 +23,7 @@ export function planFacts(
 
 /** What the page is told of the library's events. */
 export const passOn = (tell: Tell) => (event: ProgressEvent) => {
-  if (event.type !== 'selected' && event.type !== 'text') tell(event)
+  if (event.type !== 'selected' && event.type !== 'windows' && event.type !== 'text') tell(event)
 }
 
 /** The same while a model is pruned: of each layer its errors, too. */

@@ -2,6 +2,7 @@
 // so that a later server goes on from the state that `prune` has left beside the output.
 import { existsSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { describeEngine } from '../engine/engine.node.ts'
 import { engineText } from '../engine/facts.ts'
@@ -11,13 +12,14 @@ import { type Inspection, inspect } from '../evaluate/inspect.ts'
 import { readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { isJsonObject, parseJsonObject } from '../formats/json.ts'
+import { openScratch } from '../forward/scratch.node.ts'
 import { checkGiven, type Kinds } from '../library/checked.ts'
-import type { Architecture } from '../model/architecture.ts'
-import { openModel, type PlanOptions, prune } from '../node.ts'
+import { openEngine, openModel, type PlanOptions, prepare } from '../node.ts'
 import { newOwner, unfinishedIn } from '../unfinished.node.ts'
 import { checkOutput, hasStates, isGgufFile, OWN_MARK, outputTarget, removeStates } from '../write/place.node.ts'
-import { passOnErrors, prunedFacts } from './facts.ts'
+import { passOn } from './facts.ts'
 import type { LocalState, Order, Said, Settings, StoppedOrder, Told } from './protocol.ts'
+import { watchRun } from './watched.ts'
 
 export interface JobOptions {
   /** Where files of jobs are. */
@@ -104,7 +106,7 @@ export class Jobs {
       const told: Told[] = []
       const job = { inspection: inspect(model), order, file, told, listeners: new Set<Listener>() }
       this.#job = { ...job, stop: new AbortController() }
-      this.#ended = this.#run(this.#job, model.architecture, stopped !== undefined)
+      this.#ended = this.#run(this.#job, stopped !== undefined)
     } finally {
       this.#starting = false
     }
@@ -143,7 +145,7 @@ export class Jobs {
     await this.#ended
   }
 
-  async #run(job: Job, a: Architecture, resume: boolean): Promise<void> {
+  async #run(job: Job, resume: boolean): Promise<void> {
     const { order, file, stop } = job
     const { engine, saveEvery } = this.#options
     const { signal } = stop
@@ -157,9 +159,17 @@ export class Jobs {
       tell({ type: 'job', model, output })
       tell({ type: 'engine', name: engineText(describeEngine(engine)) })
       const written = { output, resume, saveEvery, engine, signal }
-      const result = await prune(model, { ...optionsOf(settings), ...written, onEvent: passOnErrors(a, tell) })
-      end = { type: 'done', answer: { ...prunedFacts(a, result), output } }
+      await using run = await prepare(model, { ...optionsOf(settings), ...written, onEvent: passOn(tell) })
+      const watched = watchRun(run.model, settings.texts === undefined, tell)
+      const result = await run.prune({ onEvent: watched.onEvent })
       await rm(file, { force: true })
+      await using pruned = await openModel(output)
+      await using opened = openEngine(engine)
+      const openRows = () => openScratch(join(tmpdir(), 'fasp'))
+      end = {
+        type: 'done',
+        answer: { ...(await watched.facts(result, pruned, { engine: opened, openRows, signal })), output },
+      }
     } catch (error) {
       end = failed(error, signal)
       if (!this.#closing && !(await hasStates(order.output))) await rm(file, { force: true })

@@ -83,10 +83,23 @@ export interface PrunedFacts {
     readonly pruned: number
     readonly windows: number
     readonly own: boolean
+    /** To the model as it was, on the same windows, where that was measured. */
+    readonly distance?: Pick<DivergenceResult, 'kl' | 'topAgreement'>
   }
+  /** Where the model has written what it was repaired on. */
+  readonly ownText?: OwnText
   readonly notices: readonly string[]
   /** Where it is, of `fasp ui`. */
   readonly output?: string
+}
+
+/** What a model has written to be repaired on. */
+export interface OwnText {
+  /** The first windows. */
+  readonly first: readonly string[]
+  /** All windows. */
+  readonly windows: number
+  readonly seqLen: number
 }
 
 export interface Measured {
@@ -185,8 +198,9 @@ export type Answer<N extends CallName = CallName> = Calls[N]['answer']
 
 /** What is told while a call is worked on. */
 export type Told =
-  | Exclude<ProgressEvent, { readonly type: 'selected' | 'text' }>
+  | Exclude<ProgressEvent, { readonly type: 'selected' | 'windows' | 'text' }>
   | { readonly type: 'errors'; readonly errors: readonly HalfError[] }
+  | { readonly type: 'own text'; readonly text: OwnText }
   | { readonly type: 'text'; readonly side: Side; readonly text: string }
   | { readonly type: 'engine'; readonly name: string }
   /** Of a job of `fasp ui`: its paths. */

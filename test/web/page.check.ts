@@ -8,6 +8,7 @@ import { memorySource } from '../../src/formats/bytes.ts'
 import { openZip } from '../../src/formats/zip.ts'
 import * as node from '../../src/node.ts'
 import { DARK, LIGHT } from '../../src/report/plot.ts'
+import { divergenceOf } from '../divergence.ts'
 import { TINY_LLAMA } from '../fasp.ts'
 import { type Opened, openSite, readable } from './browser.ts'
 
@@ -170,6 +171,26 @@ describe('the whole way with the tiny model', () => {
     const found = Number.parseFloat(await figure(page, 'As it was'))
     expect(found / perplexity[0].perplexity).toBeCloseTo(1, 2)
     await readable(page, 'result')
+  })
+
+  test('on held-out text the model is as far from what it was as its logits say', async () => {
+    await using engine = node.openEngine()
+    await using dense = await node.openModel(TINY_LLAMA)
+    let heldOut: readonly Int32Array[] = []
+    const onEvent = (event: node.ProgressEvent) => {
+      if (event.type === 'windows') heldOut = event.heldOut!
+    }
+    const calibration = [{ name: 'your-text.txt', text: async () => TEXT }]
+    const output = join(folder, 'as-far')
+    await node.prune(dense, { sparsity: 0.2, windows: 8, seqLen: 64, calibration, output, onEvent })
+    await using pruned = await node.openModel(output)
+    const { kl, topAgreement } = await divergenceOf(dense, pruned, engine, heldOut)
+    const [, same, distance] = /^([\d.]+) %of next tokens; KL ([\d.]+)$/.exec(
+      await figure(page, 'Agreement on held-out text'),
+    )!
+    expect(Number(same) / 100).toBeCloseTo(topAgreement, 2)
+    expect(Number(distance)).toBeCloseTo(kl, 2)
+    expect(kl).toBeGreaterThan(0.01)
   })
 
   test('what is taken away is what Node makes', async () => {
@@ -397,6 +418,25 @@ describe('take away', () => {
     await expect.poll(() => page.getByRole('button', { name: 'Save safetensors' }).isEnabled()).toBe(true)
     expect(await page.getByRole('alert').count()).toBe(0)
   })
+})
+
+test('what the model writes to be repaired on can be read', async () => {
+  const { page } = await site.open()
+  await takeTiny(page)
+  await page.getByText('Options of the method').click()
+  await page.getByLabel('Windows of text').fill('3')
+  await page.getByLabel('Tokens a window').fill('48')
+  await prune(page)
+  const fold = page.locator('details').filter({ hasText: 'What the model wrote' })
+  await fold.locator('summary').click()
+  const shown = await fold.locator('blockquote').allTextContents()
+  expect(shown).toHaveLength(3)
+  await using model = await node.openModel(TINY_LLAMA)
+  const tokenizer = node.loadTokenizer(model.checkpoint)
+  // It is text, and as long as it is said to be.
+  for (const text of shown) expect(Math.abs(tokenizer.encode(text).length - 48)).toBeLessThan(16)
+  expect(new Set(shown).size).toBe(3)
+  await readable(page, 'own-text')
 })
 
 test('where WebGPU is there and fails, WebAssembly computes, with a note', async () => {

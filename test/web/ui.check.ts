@@ -105,6 +105,8 @@ test('what came out is shown, written on and measured, and is there after a relo
     at('my-model-pruned'),
     `fasp prune ${at('my-model')} -s 0.2 -o ${at('my-model-pruned')} --calibration ${at('text.txt')} --windows 192 --seq-len 128`,
   ])
+  const agreement = page.locator('.figures > div').filter({ hasText: 'Agreement on held-out text' })
+  expect(await agreement.locator('dd').textContent()).toMatch(/^\d+\.?\d* %of next tokens; KL 0\.\d{4}$/)
   await page.getByRole('button', { name: 'Write on' }).click()
   await expect.poll(() => page.getByText('tokens/s').count(), { timeout: 60_000 }).toBe(2)
   const dense = await node.generate(TINY_LLAMA, 'Once upon a time', { maxTokens: 20 })
