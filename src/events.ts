@@ -98,5 +98,9 @@ type Listening<A extends readonly unknown[]> = A extends readonly [...infer Firs
 /** The promise of a verb that is a generator: each verb of the public API is both. */
 export const promised =
   <A extends readonly unknown[], T>(verb: (...args: A) => AsyncGenerator<ProgressEvent, T>) =>
-  (...args: Listening<A>): Promise<T> =>
-    finish(verb(...(args as unknown as A)), (args.at(-1) as Listener | undefined)?.onEvent)
+  (...args: Listening<A>): Promise<T> => {
+    const last = args.at(-1) as Listener | null | undefined
+    if (typeof last?.onEvent !== 'function') return finish(verb(...(args as unknown as A)))
+    const { onEvent, ...options } = last // results have the options that were given, which a listener is not
+    return finish(verb(...([...args.slice(0, -1), options] as unknown as A)), onEvent)
+  }

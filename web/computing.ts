@@ -5,6 +5,7 @@ import { inspect } from '../src/evaluate/inspect.ts'
 import { prepare } from '../src/run.ts'
 import { MEASURED_WINDOWS, passOn, usualSpeed } from '../src/ui/facts.ts'
 import type { Answer, Ask, Compute, Side, Speed } from '../src/ui/protocol.ts'
+import { reportOf } from '../src/ui/report.ts'
 import { watchRun } from '../src/ui/watched.ts'
 import {
   cutVocabularyEvents,
@@ -17,6 +18,7 @@ import {
   type Model,
   type OnnxDtype,
   type ProgressEvent,
+  type PruneResult,
   prune,
   UsageError,
 } from '../src/web.ts'
@@ -36,6 +38,9 @@ interface Pruned {
   readonly name: string
   readonly engine: Engine
   readonly output: MemorySink | DiskSink
+  readonly result: PruneResult
+  /** Notices of the run. */
+  readonly told: readonly string[]
 }
 
 /** Where results and activations lie; in memory where the browser gives no disk, or fails to. */
@@ -107,7 +112,7 @@ async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext):
   const name = `${baseName(dense.checkpoint.name)}-pruned`
   const files = await filesOf(output)
   const model = await openFiles(files.map(file => withPath(file, `${name}/${file.name}`)))
-  last = { of, dense, model, files, name, engine, output }
+  last = { of, dense, model, files, name, engine, output, result, told: watched.notices }
   return await watched.facts(result, model, { engine, openRows, signal })
 }
 
@@ -162,6 +167,22 @@ async function write({ prompt, tokens }: Ask<'write'>, { tell, signal }: JobCont
   return { dense: await by('dense', dense), pruned: await by('pruned', model) }
 }
 
+/** A page has 4 GB: with more than half of it a model that writes may not fit beside the rest. */
+const MOST_TO_WRITE = 2 ** 31
+
+function report(_: null, { tell, signal }: JobContext): Promise<Answer<'report'>> {
+  const { dense, model, result, told, engine } = both()
+  const { hardwareConcurrency: cores, platform, userAgent: browser } = navigator
+  const { deviceMemory } = navigator as { readonly deviceMemory?: number } // in GiB, of Chromium alone
+  const memoryBytes = deviceMemory && deviceMemory * 2 ** 30
+  const machine = { ...engine.facts, cores, platform, browser, memoryBytes }
+  return reportOf(
+    { dense, pruned: model, result, told },
+    { engine, signal },
+    { machine, mostBytes: MOST_TO_WRITE, tell },
+  )
+}
+
 async function take(ask: Ask<'take'>, context: JobContext): Promise<Answer<'take'>> {
   const { into } = ask
   const { name, files, sink } = await taken(ask, context)
@@ -205,4 +226,4 @@ const openAgain = async (ask: Ask<'open'>): Promise<Answer<'open'>> => inspect(a
 const rate = async (compute: Compute, { tell }: JobContext): Promise<Answer<'rate'>> =>
   shortRates(await engineOf(compute, tell))
 
-serve({ open: openAgain, rate, prune: pruneModel, measure, write, take })
+serve({ open: openAgain, rate, prune: pruneModel, measure, write, report, take })

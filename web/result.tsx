@@ -44,6 +44,9 @@ export function ResultStep({ call, model, result, texts, vocabulary, goal, again
           <TakeAway {...{ call, model, goal }} />
         </Section>
       )}
+      <Section title="A report to keep">
+        <Report call={call} />
+      </Section>
       <Section title="The same on the command line">
         <Command text={commandLine(model.name, texts, { ...result, vocabulary })} />
       </Section>
@@ -198,6 +201,34 @@ function Measure({ call, model }: { call: Call; model: Inspection }) {
         />
       )}
     </form>
+  )
+}
+
+function Report({ call }: { call: Call }) {
+  const { run, busy, problem } = useTask()
+  const { progress, begin, onTold } = useProgress()
+  const [saved, setSaved] = useState('')
+  const save = () =>
+    run(async () => {
+      setSaved('')
+      begin()
+      const { name, html } = await call('report', null, { onTold })
+      download(new File([html], name, { type: 'text/html' }))
+      setSaved(name)
+    })
+  return (
+    <>
+      <p class="hint">
+        One HTML file, as <code>fasp prune --report</code> makes it: sizes, layers, what both models write, all options.
+      </p>
+      <button type="button" disabled={busy} onClick={save}>
+        Save report
+      </button>
+      <Doing busy={busy} progress={progress} problem={problem} />
+      <p class="status" role="status">
+        {saved && `${saved}: saved where your downloads go.`}
+      </p>
+    </>
   )
 }
 

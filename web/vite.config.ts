@@ -20,12 +20,17 @@ const RUNTIME = ['', '.asyncify'].flatMap(kind => [
   `ort-wasm-simd-threaded${kind}.wasm`,
 ])
 
-/** Files that are imported as text, as in vitest.config.ts. */
+/** Files that are imported as text, as in vitest.config.ts. By another name, since Vite makes pages of what ends in .html. */
 const text = (): Plugin => ({
   name: 'text',
   enforce: 'pre',
-  transform: (code, id) =>
-    /\/src\/.*\.(py|html)$/.test(id) ? { code: `export default ${JSON.stringify(code)}`, moduleType: 'js' } : undefined,
+  resolveId: (source, importer) =>
+    /\.(py|html)$/.test(source) && importer?.includes('/src/') ? join(dirname(importer), `${source}.text`) : undefined,
+  load(id) {
+    if (!id.endsWith('.text')) return undefined
+    const code = `export default ${JSON.stringify(readFileSync(id.slice(0, -'.text'.length), 'utf8'))}`
+    return { code, moduleType: 'js' }
+  },
 })
 
 /** Modules that only say what there is: where nothing of them is used, what they import goes, too. */

@@ -39,6 +39,7 @@ const NAMES: Partial<Record<Phase, string>> = {
   verify: 'The file is read back',
   'evaluate dense': 'The model as it was',
   evaluate: 'The pruned model',
+  continuations: 'Both models write',
 }
 
 /** What is done sooner than this was done before, as on the command line. */

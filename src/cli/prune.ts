@@ -22,7 +22,8 @@ import {
 } from '../node.ts'
 import { headline } from '../report/headline.ts'
 import { curveText, healedWords } from '../report/healed.ts'
-import { type PrunedRun, type Run, resultFile, runName } from '../report/result-file.ts'
+import { type PrunedRun, type Run, resultFile } from '../report/result-file.ts'
+import { runsOf } from '../report/runs-of.ts'
 import {
   askedText,
   exportsTable,
@@ -229,21 +230,12 @@ async function pruneOne(
   const peakMemoryBytes = peakMemory()
   const shown = reports || !(options.json || options.quiet)
   const speeds = shown ? await speedsOf(run.model, output, engine, signal) : []
-  const { exports, perplexities, seconds: all, ...others } = result
-  const { 'evaluate dense': denseSeconds = 0, ...rest } = all
-  const { 'evaluate pruned': _, ...seconds } = rest
-  const dense: Run = {
-    ...{ name: 'dense', sparsity: 0, samples: before?.samples ?? [], tasks: [], tokensPerSecond: speeds[0] },
-    ...{ perplexity: perplexities.dense ?? [], seconds: { 'evaluate dense': denseSeconds } },
-  }
-  const pruned: PrunedRun = {
-    ...{ name: runName(result), sparsity: result.options.sparsity, samples: after?.samples ?? [], tasks: [] },
-    ...{ prune: { ...others, seconds }, perplexity: perplexities.pruned ?? [], seconds: rest, peakMemoryBytes },
-    notices: told.filter(message => !result.notices.includes(message)),
+  const { exports, perplexities, ...others } = result
+  const { dense, pruned } = runsOf(others, {
+    samples: { dense: before?.samples, pruned: after?.samples },
     exports: exports.length > 0 ? exports.map(({ path: _, ...one }) => one) : undefined,
-    tokensPerSecond: speeds[1],
-    healed: result.healed?.tokens,
-  }
+    ...{ speeds, perplexities, told, peakMemoryBytes },
+  })
   const style = terminalStyle(process.stdout)
   const dim = (text: string) => paint(process.stdout, 'dim', text)
   done(paint(process.stdout, 'bold', wrap(headline(dense, pruned), style.columns)))

@@ -4,11 +4,13 @@ import { engineText } from '../engine/facts.ts'
 import { type Machine, type Made, madeOf, type ResultFile } from './result-file.ts'
 import { runLabel } from './tables.ts'
 
-export const softwareText = (machine: Machine): string => `Node ${machine.node}, ${engineText(machine)}`
+export const softwareText = (machine: Machine): string =>
+  `${machine.browser ?? `Node ${machine.node}`}, ${engineText(machine)}`
 
 export function hardwareText({ cpu, cores, threads, memoryBytes, platform, device }: Machine): string {
   const used = threads === undefined ? '' : `${threads} of `
-  return `${cpu}, ${used}${cores} cores, ${bytes(memoryBytes)}, ${platform}, ${device}`
+  const memory = memoryBytes === undefined ? undefined : bytes(memoryBytes)
+  return [cpu, `${used}${cores} cores`, memory, platform, device].filter(one => one !== undefined).join(', ')
 }
 
 const machineText = (machine: Machine): string => `${softwareText(machine)}; ${hardwareText(machine)}`

@@ -156,8 +156,8 @@ const MADE = {
   fasp: text,
   created: text,
   machine: object({
-    ...{ cpu: text, cores: number, memoryBytes: number, platform: text },
-    ...{ node: text, onnxruntime: text, device: text, threads: optional(number) },
+    ...{ cpu: optional(text), cores: number, memoryBytes: optional(number), platform: text },
+    ...{ node: optional(text), browser: optional(text), onnxruntime: text, device: text, threads: optional(number) },
     ...Object.fromEntries(OPTIONAL_FACTS.map(name => [name, optional(text)])),
   }),
 }

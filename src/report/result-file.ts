@@ -91,12 +91,15 @@ export interface ModelFacts {
 }
 
 export interface Machine extends EngineFacts {
-  readonly cpu: string
+  /** Absent, as `memoryBytes` may be, where a browser does not tell. */
+  readonly cpu?: string
   /** As the operating system counts them. */
   readonly cores: number
-  readonly memoryBytes: number
+  readonly memoryBytes?: number
   readonly platform: string
-  readonly node: string
+  /** One of both: the version of Node, or what the browser says that it is. */
+  readonly node?: string
+  readonly browser?: string
 }
 
 /** One model, dense or pruned, with what was measured of it. */

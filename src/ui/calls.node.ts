@@ -1,18 +1,20 @@
 // What the page asks of `fasp ui` beside its jobs: models at paths, plans, and what came out, measured and written on.
 import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { homedir, totalmem } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { UsageError } from '../errors.ts'
 import { inspect } from '../evaluate/inspect.ts'
-import type { ProgressEvent } from '../events.ts'
+import { finish, type ProgressEvent } from '../events.ts'
 import { describeValue, isJsonObject, type JsonObject } from '../formats/json.ts'
+import { openWithVocabulary } from '../library/vocabulary.node.ts'
 import type { Model } from '../model/model.ts'
-import { evaluate, generate, openModel, planPrune } from '../node.ts'
+import { describeMachine, evaluate, generate, openEngine, openModel, planPrune } from '../node.ts'
 import { checkRange } from '../options.ts'
 import { isGgufFile, isTaken } from '../write/place.node.ts'
 import { MEASURED_WINDOWS, passOn, planFacts, usualSpeed } from './facts.ts'
 import { type JobOptions, type Jobs, optionsOf, settingsFrom } from './jobs.node.ts'
 import type { Answer, CallName, Order, Settings, Side, Speed, Told } from './protocol.ts'
+import { reportOf } from './report.ts'
 
 export interface CallContext {
   readonly tell: (told: Told) => void
@@ -28,7 +30,7 @@ export interface LocalOptions extends Pick<JobOptions, 'engine'> {
   readonly tiny: string
 }
 
-type Verbs = { readonly [N in 'open' | 'plan' | 'measure' | 'write']: LocalCall<N> } & {
+type Verbs = { readonly [N in 'open' | 'plan' | 'measure' | 'write' | 'report']: LocalCall<N> } & {
   orderFrom(ask: unknown): Promise<Order>
 }
 
@@ -54,7 +56,7 @@ export function localVerbs(jobs: Jobs, { tiny, engine }: LocalOptions): Verbs {
   const both = () => {
     const { made } = jobs
     if (!made) throw new UsageError('nothing is pruned yet. Prune a model first.')
-    return { dense: made.model, pruned: made.output }
+    return { ...made, dense: made.model, pruned: made.output }
   }
   return {
     orderFrom: ask => order(settingsFrom(ask)),
@@ -96,6 +98,15 @@ export function localVerbs(jobs: Jobs, { tiny, engine }: LocalOptions): Verbs {
         return { tokens: ids.length, tokensPerSecond: usualSpeed(times) }
       }
       return { dense: await by('dense'), pruned: await by('pruned') }
+    },
+    async report(_, { tell, signal }) {
+      const { dense, pruned, settings, result, told } = both()
+      const { vocabulary } = optionsOf(settings)
+      await using whole = await finish(openWithVocabulary(dense, vocabulary, [], signal))
+      await using smaller = await openModel(pruned)
+      await using opened = openEngine(engine)
+      const on = { machine: describeMachine(engine), mostBytes: totalmem() / 2, tell }
+      return await reportOf({ dense: whole, pruned: smaller, result, told }, { engine: opened, signal }, on)
     },
   }
 }

@@ -15,6 +15,7 @@ import { isJsonObject, parseJsonObject } from '../formats/json.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { checkGiven, type Kinds } from '../library/checked.ts'
 import { openEngine, openModel, type PlanOptions, prepare } from '../node.ts'
+import type { PruneResult } from '../result.ts'
 import { newOwner, unfinishedIn } from '../unfinished.node.ts'
 import { checkOutput, hasStates, isGgufFile, OWN_MARK, outputTarget, removeStates } from '../write/place.node.ts'
 import { passOn } from './facts.ts'
@@ -41,6 +42,13 @@ interface Job {
   readonly listeners: Set<Listener>
   readonly stop: AbortController
   end?: Said
+  /** What it made, with the notices that it gave. */
+  made?: Made
+}
+
+export interface Made extends Order {
+  readonly result: PruneResult
+  readonly told: readonly string[]
 }
 
 const ENDING = '.json'
@@ -86,8 +94,8 @@ export class Jobs {
   }
 
   /** What the last job made, where it has ended well. */
-  get made(): Order | undefined {
-    return this.#job?.end?.type === 'done' ? this.#job.order : undefined
+  get made(): Made | undefined {
+    return this.#job?.end?.type === 'done' ? this.#job.made : undefined
   }
 
   async state(): Promise<LocalState> {
@@ -163,6 +171,7 @@ export class Jobs {
       const watched = watchRun(run.model, settings.texts === undefined, tell)
       const result = await run.prune({ onEvent: watched.onEvent })
       await rm(file, { force: true })
+      job.made = { ...order, result, told: watched.notices }
       await using pruned = await openModel(output)
       await using opened = openEngine(engine)
       const openRows = () => openScratch(join(tmpdir(), 'fasp'))

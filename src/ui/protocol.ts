@@ -175,6 +175,8 @@ export interface Calls {
   prune: { ask: Settings; answer: PrunedFacts }
   measure: { ask: { readonly text: string; readonly seqLen: number }; answer: Measured }
   write: { ask: { readonly prompt: string; readonly tokens: number }; answer: Readonly<Record<Side, Speed>> }
+  /** What was made, as `fasp prune --report` says it: an HTML page. */
+  report: { ask: null; answer: { readonly name: string; readonly html: string } }
   /** `into`: a file that the user has chosen, which it is streamed to; else it comes back. */
   take: {
     ask: { readonly to: 'gguf' | 'safetensors' | 'onnx'; readonly dtype?: string; readonly into?: FileSystemFileHandle }

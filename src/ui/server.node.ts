@@ -172,6 +172,7 @@ function callsOf(jobs: Jobs, options: UiOptions | (JobOptions & LocalOptions)) {
     plan: inTurn(verbs.plan),
     measure: inTurn(verbs.measure),
     write: inTurn(verbs.write),
+    report: inTurn(verbs.report),
     state: () => jobs.state(),
     follow,
     async prune(ask, context) {

@@ -31,6 +31,7 @@ test('of a run on its own text: the text, and the distance on what was held out,
   }
   const result = await prune(dense, { sparsity: 0.5, windows: 6, heldOut: 2, seqLen: 40, engine, output, onEvent })
   expect([windows!.windows.length, windows!.heldOut!.length]).toEqual([6, 2])
+  expect(result.options).not.toHaveProperty('onEvent')
   await using pruned = await openModel(output)
   const signal = new AbortController().signal
   const facts = await watched.facts(result, pruned, { engine, openRows, signal })

@@ -32,10 +32,13 @@ export interface Measuring {
 /** @param dense what is pruned @param own whether it writes its own text */
 export function watchRun(dense: Model, own: boolean, tell: (told: Told) => void) {
   const onErrors = passOnErrors(dense.architecture, tell)
+  const notices: string[] = []
   let used: RunWindows | undefined
   let ownText: OwnText | undefined
   return {
+    notices,
     onEvent(event: ProgressEvent) {
+      if (event.type === 'notice') notices.push(event.message)
       if (event.type !== 'windows') return onErrors(event)
       used = event
       if (!own) return

@@ -1,15 +1,23 @@
-// The page that prunes in a browser, used as people do: in Chromium, with WebAssembly. FASP_SCREENSHOTS=<folder> keeps pictures to look at.
+// The page that prunes in a browser, used as people do: in Chromium, with WebAssembly; what it saves in llama.cpp, too (a cache folder has it).
+// Needs `npm run build`. FASP_SCREENSHOTS=<folder> keeps pictures to look at.
+import { execFileSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { parseHTML } from 'linkedom'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { allowedFor } from '../../src/export/agreement.ts'
+import { LLAMA_CPP } from '../../src/export/llama-cpp.node.ts'
+import { verifyIn } from '../../src/export/runtime.node.ts'
 import { memorySource } from '../../src/formats/bytes.ts'
 import { openZip } from '../../src/formats/zip.ts'
+import { memoryContext } from '../../src/forward/context.ts'
 import * as node from '../../src/node.ts'
 import { DARK, LIGHT } from '../../src/report/plot.ts'
 import { divergenceOf } from '../divergence.ts'
-import { TINY_LLAMA } from '../fasp.ts'
+import { fasp, TINY_LLAMA } from '../fasp.ts'
 import { type Opened, openSite, readable } from './browser.ts'
 
 const TEXT = await readFile(new URL('../../LICENSE', import.meta.url), 'utf8')
@@ -18,7 +26,11 @@ const MEASURED = TEXT.slice(0, 4000)
 
 let site: Awaited<ReturnType<typeof openSite>>
 let folder: string
+let llamaCpp: string // what to import
 beforeAll(async () => {
+  const script = fileURLToPath(new URL('../../scripts/llama-cpp.mjs', import.meta.url))
+  const installed = execFileSync(process.execPath, [script], { encoding: 'utf8' }).trim()
+  llamaCpp = pathToFileURL(join(installed, 'node_modules/node-llama-cpp/dist/index.js')).href
   folder = await mkdtemp(join(tmpdir(), 'fasp-page-'))
   site = await openSite()
 })
@@ -214,6 +226,49 @@ describe('the whole way with the tiny model', () => {
     expect(await page.locator('pre').textContent()).toBe(
       'fasp prune tiny-llama -s 0.2 -o tiny-llama-pruned --calibration your-text.txt --windows 8 --seq-len 64',
     )
+  })
+
+  test('what is taken away as GGUF llama.cpp opens, and gives the same logits and the same text', async () => {
+    await using engine = node.openEngine()
+    const child = new URL('../../dist/llama-cpp-child.js', import.meta.url)
+    for (const [type, file] of [
+      ['', 'BF16'],
+      ['Q8_0', 'Q8_0'],
+    ]) {
+      await page.getByLabel('Type of GGUF').selectOption(type)
+      const path = await saved(page, 'Save GGUF')
+      await using model = await node.openModel(path)
+      const on = { ...LLAMA_CPP, child }
+      const said = await verifyIn(memoryContext(engine), model, on, [path], allowedFor(file, false), llamaCpp)
+      expect(said).toMatch(/llama\.cpp/)
+      expect(said).not.toMatch(/not checked/i)
+    }
+  })
+
+  test('the report is that of the command line, but for the machine', async () => {
+    await writeFile(join(folder, 'your-text.txt'), TEXT)
+    const given = ['-s', '0.2', '--windows', '8', '--seq-len', '64', '--calibration', 'your-text.txt']
+    const run = await fasp(['prune', TINY_LLAMA, '-o', 'told', '--report', 'told.html', ...given], { folder })
+    expect(run.code).toBe(0)
+    const read = async (path: string) => {
+      const { document } = parseHTML(await readFile(path, 'utf8'))
+      const all = (what: string) => [...document.querySelectorAll(what)]
+      const table = (name: string) => document.querySelector(`table[aria-label="${name}"]`)?.textContent
+      return {
+        texts: { title: document.title, headings: all('h1, h2, h3, summary, figcaption').map(one => one.textContent) },
+        tables: all('table').map(one => one.getAttribute('aria-label')),
+        figures: { sizes: table('Sizes'), calibration: table('Calibration'), options: table('Options') },
+        prompts: all('.prompt').map(one => one.textContent),
+        made: document.querySelector('section[aria-labelledby=run] > p')!.textContent,
+      }
+    }
+    const path = await saved(page, 'Save report')
+    expect(path).toMatch(/tiny-llama-pruned\.html$/)
+    const [here, there] = [await read(join(folder, 'told.html')), await read(path)]
+    expect(there.made).toMatch(/Chrome.*ONNX Runtime/)
+    expect(here.made).toMatch(/Node .*ONNX Runtime/)
+    expect({ ...there, made: '' }).toEqual({ ...here, made: '' })
+    expect(here.figures.options).toContain('seqLen')
   })
 
   test('nothing was said on the console, nobody else asked, threads were there', async () => {

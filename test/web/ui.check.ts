@@ -1,6 +1,6 @@
 // The page over `fasp ui`, used as people do: in Chromium, with models at paths. Needs `npm run build`; FASP_SCREENSHOTS=<folder> keeps pictures.
 import { existsSync } from 'node:fs'
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
@@ -115,6 +115,14 @@ test('what came out is shown, written on and measured, and is there after a relo
   await page.getByLabel('Text that the model').fill(TEXT.slice(0, 4000))
   await page.getByRole('button', { name: 'Measure' }).click()
   await page.getByText('Same next token').waitFor()
+  const [report] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name: 'Save report' }).click(),
+  ])
+  await report.saveAs(at('report.html'))
+  const html = await readFile(at('report.html'), 'utf8')
+  expect(html).toContain('<h1>my-model: pruned</h1>')
+  expect(html).toContain(`Node ${process.versions.node}`)
   await readable(page, 'ui-result')
 })
 
