@@ -21,7 +21,7 @@ export default defineConfig({
   deps: { onlyBundle: false },
   outputOptions: { codeSplitting: { groups: [{ name: 'chart-libraries', test: /[\\/]node_modules[\\/]/ }] } },
   inputOptions: { resolve: { symlinks: false } }, // where node_modules is a link, its target stays out of dist
-  plugins: [licences],
+  plugins: [licences().write],
   // src/write/python goes beside compact models; src/report/page.html is filled in.
   loader: { '.py': 'text', '.html': 'text' },
   dts: { sourcemap: false },

@@ -67,15 +67,17 @@ const served: Plugin = {
   },
 }
 
+const { collect, write } = licences()
+
 export default defineConfig(({ mode }) => ({
   root,
   base: './',
   appType: 'mpa', // what is not there is not there
-  plugins: [text(), page(mode === 'package' ? POLICY : policyWith(hub)), licences, served],
+  plugins: [text(), page(mode === 'package' ? POLICY : policyWith(hub)), write, served],
   define: { FASP_HUB: JSON.stringify(hub[0]) },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', 'module', 'browser', 'production'] },
-  worker: { format: 'es', plugins: () => [text()], rolldownOptions },
+  worker: { format: 'es', plugins: () => [text(), ...(mode === 'package' ? [] : [collect])], rolldownOptions },
   build: {
     rolldownOptions,
     outDir: '../dist-web',

@@ -358,6 +358,12 @@ test('by keyboard alone to the figures', async () => {
   expect(await focused()).toBe('How much smaller?')
 })
 
+test('with it go the licences of what is bundled, in its workers too', async () => {
+  const licences = await readFile(join(site.folder, 'THIRD-PARTY.txt'), 'utf8')
+  for (const name of ['preact', 'client-zip', '@huggingface/tokenizers'])
+    expect(licences).toMatch(new RegExp(`^${name} `, 'm'))
+})
+
 test('its policy lets no text become a script, and its colours are those of reports', async () => {
   const whole = await readFile(join(site.folder, 'index.html'), 'utf8')
   const connect = "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co;"

@@ -29,10 +29,10 @@ async function peakMemory(browser: Browser): Promise<number> {
 }
 
 describeShared('SmolLM2 in the page', () => {
-  test('SmolLM2 is opened, pruned, and saved', { timeout: 600_000 }, async () => {
+  test('SmolLM2 is opened, pruned, and saved', { timeout: 1_800_000 }, async () => {
     const source = execFileSync('bash', [sharedPath('scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
     const { page, said } = await site.open({ acceptDownloads: true })
-    page.setDefaultTimeout(500_000)
+    page.setDefaultTimeout(1_500_000)
     await page.locator('input[data-of=files]').setInputFiles(source)
     await page.getByRole('heading', { level: 2, name: basename(source) }).waitFor()
     await page.getByRole('button', { name: 'Next: how much' }).click()
