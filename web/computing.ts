@@ -3,8 +3,8 @@ import { downloadZip } from 'client-zip'
 import { shortRates } from '../src/bench/product-rate.ts'
 import { inspect } from '../src/evaluate/inspect.ts'
 import { prepare } from '../src/run.ts'
-import { MEASURED_WINDOWS, passOn, usualSpeed } from '../src/ui/facts.ts'
-import type { Answer, Ask, Compute, Side, Speed } from '../src/ui/protocol.ts'
+import { MEASURED_WINDOWS, passOn, written } from '../src/ui/facts.ts'
+import type { Answer, Ask, Compute, Side } from '../src/ui/protocol.ts'
 import { reportOf } from '../src/ui/report.ts'
 import { watchRun } from '../src/ui/watched.ts'
 import {
@@ -17,7 +17,6 @@ import {
   MemorySink,
   type Model,
   type OnnxDtype,
-  type ProgressEvent,
   type PruneResult,
   prune,
   UsageError,
@@ -154,16 +153,8 @@ function memoryRows() {
 
 async function write({ prompt, tokens }: Ask<'write'>, { tell, signal }: JobContext): Promise<Answer<'write'>> {
   const { dense, model, engine } = both()
-  const by = async (side: Side, of: Model): Promise<Speed> => {
-    const times: number[] = []
-    const onEvent = (event: ProgressEvent) => {
-      if (event.type !== 'text') return
-      times.push(performance.now())
-      tell({ type: 'text', side, text: event.text })
-    }
-    const { ids } = await generate(of, prompt, { maxTokens: tokens, engine, signal, onEvent })
-    return { tokens: ids.length, tokensPerSecond: usualSpeed(times) }
-  }
+  const by = (side: Side, of: Model) =>
+    written(side, tell, onEvent => generate(of, prompt, { maxTokens: tokens, engine, signal, onEvent }))
   return { dense: await by('dense', dense), pruned: await by('pruned', model) }
 }
 

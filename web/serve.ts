@@ -1,5 +1,5 @@
 // A worker's side: calls of the page one after the other, each with a signal that a message aborts.
-import { FaspError } from '../src/errors.ts'
+import { failed } from '../src/ui/facts.ts'
 import type { Answer, Ask, CallName, Reply, Request, Told } from '../src/ui/protocol.ts'
 
 export interface JobContext {
@@ -24,8 +24,7 @@ export function serve(jobs: { readonly [N in CallName]?: Job<N> }): void {
       const tell: JobContext['tell'] = told => say({ id, type: 'told', told })
       say({ id, type: 'done', answer: await (jobs[name] as AnyJob)(ask, { tell, signal }) })
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
-      say({ id, type: 'failed', message, stopped: signal.aborted, ours: error instanceof FaspError })
+      say({ id, ...failed(error, signal) })
     } finally {
       stops.delete(id)
     }

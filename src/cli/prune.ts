@@ -1,7 +1,5 @@
 // fasp prune: options → library → tables.
 
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { prefillSpeeds } from '../bench/prefill.ts'
 import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
@@ -36,7 +34,7 @@ import {
   vocabularyTable,
 } from '../report/terminal.ts'
 import { chatTemplate } from '../text/chat.ts'
-import { isGgufFile, OWN_MARK } from '../write/place.node.ts'
+import { isWritten } from '../write/place.node.ts'
 import { type Parsed, PERCENT } from './arguments.ts'
 import { type Context, defineCommand } from './command.ts'
 import {
@@ -169,11 +167,7 @@ export default defineCommand({
     await checkReports(options)
     if (new Set(amounts).size < amounts.length) throw new UsageError(`sparsity ${amounts.join(',')} has one twice.`)
     const several = amounts.length > 1
-    const isThere = (output: string) =>
-      several &&
-      options.resume &&
-      !options.overwrite &&
-      existsSync(isGgufFile(output) ? output : join(output, OWN_MARK))
+    const isThere = (output: string) => several && options.resume && !options.overwrite && isWritten(output)
     const left = amounts.filter(sparsity => !isThere(outputOf(sparsity)!))
     for (const sparsity of amounts) if (!left.includes(sparsity)) done(`${outputOf(sparsity)} is there already.`)
     if (several) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity))) // before hours of work

@@ -11,9 +11,9 @@ import type { Model } from '../model/model.ts'
 import { describeMachine, evaluate, generate, openEngine, openModel, planPrune } from '../node.ts'
 import { checkRange } from '../options.ts'
 import { isGgufFile, isTaken } from '../write/place.node.ts'
-import { MEASURED_WINDOWS, passOn, planFacts, usualSpeed } from './facts.ts'
+import { MEASURED_WINDOWS, passOn, planFacts, written } from './facts.ts'
 import { type JobOptions, type Jobs, optionsOf, settingsFrom } from './jobs.node.ts'
-import type { Answer, CallName, Order, Settings, Side, Speed, Told } from './protocol.ts'
+import type { Answer, CallName, Order, Settings, Side, Told } from './protocol.ts'
 import { reportOf } from './report.ts'
 
 export interface CallContext {
@@ -87,16 +87,10 @@ export function localVerbs(jobs: Jobs, { tiny, engine }: LocalOptions): Verbs {
       const begins = textOf(prompt, 'prompt')
       checkRange('tokens', tokens as number, 1, MOST_TOKENS, true)
       const models = both()
-      const by = async (side: Side): Promise<Speed> => {
-        const times: number[] = []
-        const onEvent = (event: ProgressEvent) => {
-          if (event.type !== 'text') return
-          times.push(performance.now())
-          tell({ type: 'text', side, text: event.text })
-        }
-        const { ids } = await generate(models[side], begins, { maxTokens: tokens as number, engine, signal, onEvent })
-        return { tokens: ids.length, tokensPerSecond: usualSpeed(times) }
-      }
+      const by = (side: Side) =>
+        written(side, tell, onEvent =>
+          generate(models[side], begins, { maxTokens: tokens as number, engine, signal, onEvent }),
+        )
       return { dense: await by('dense'), pruned: await by('pruned') }
     },
     async report(_, { tell, signal }) {

@@ -1,13 +1,20 @@
 // What the page is told of plans, runs and results, of whatever computes them: workers of the page, or `fasp ui`.
+import { FaspError } from '../errors.ts'
 import type { ProgressEvent, PrunedLayer } from '../events.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { heldOutCost } from '../notices.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Plan } from '../plan.ts'
 import type { PruneResult } from '../result.ts'
-import type { HalfError, PlanFacts, PrunedFacts, Told } from './protocol.ts'
+import type { HalfError, PlanFacts, PrunedFacts, Said, Side, Speed, Told } from './protocol.ts'
 
 type Tell = (told: Told) => void
+
+/** How a call ends that has thrown. */
+export const failed = (error: unknown, { aborted }: AbortSignal): Extract<Said, { type: 'failed' }> => {
+  const message = error instanceof Error ? error.message : String(error)
+  return { type: 'failed', message, stopped: aborted, ours: error instanceof FaspError }
+}
 
 /** Windows of a text for its perplexity: enough for a figure, few enough to wait for. */
 export const MEASURED_WINDOWS = 32
@@ -74,8 +81,23 @@ export function prunedFacts(a: Architecture, result: PruneResult): PrunedFacts {
   }
 }
 
+/** Tells the text that one of both models writes. @param generate writes it @returns how fast it was */
+export async function written(
+  side: Side,
+  tell: Tell,
+  generate: (onEvent: (event: ProgressEvent) => void) => Promise<{ readonly ids: readonly number[] }>,
+): Promise<Speed> {
+  const times: number[] = []
+  const { ids } = await generate(event => {
+    if (event.type !== 'text') return
+    times.push(performance.now())
+    tell({ type: 'text', side, text: event.text })
+  })
+  return { tokens: ids.length, tokensPerSecond: usualSpeed(times) }
+}
+
 /** By the median time of the later half of the tokens: while the first are written, graphs are made and compiled. @param times milliseconds */
-export function usualSpeed(times: readonly number[]): number | undefined {
+function usualSpeed(times: readonly number[]): number | undefined {
   const later = times.slice(Math.floor(times.length / 2))
   const between = later.slice(1).map((time, i) => time - later[i])
   const median = between.sort((a, b) => a - b)[Math.floor(between.length / 2)]

@@ -1,13 +1,12 @@
 // Jobs of `fasp ui`: one at a time, which goes on whoever looks. Until it has ended well, a file in a folder of the user's says what it is,
 // so that a later server goes on from the state that `prune` has left beside the output.
-import { existsSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { describeEngine } from '../engine/engine.node.ts'
 import { engineText } from '../engine/facts.ts'
 import type { EngineOptions } from '../engine/options.ts'
-import { FaspError, FormatError, UsageError } from '../errors.ts'
+import { FormatError, UsageError } from '../errors.ts'
 import { type Inspection, inspect } from '../evaluate/inspect.ts'
 import { readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
@@ -17,8 +16,8 @@ import { checkGiven, type Kinds } from '../library/checked.ts'
 import { openEngine, openModel, type PlanOptions, prepare } from '../node.ts'
 import type { PruneResult } from '../result.ts'
 import { newOwner, unfinishedIn } from '../unfinished.node.ts'
-import { checkOutput, hasStates, isGgufFile, OWN_MARK, outputTarget, removeStates } from '../write/place.node.ts'
-import { passOn } from './facts.ts'
+import { checkOutput, hasStates, isWritten, outputTarget, removeStates } from '../write/place.node.ts'
+import { failed, passOn } from './facts.ts'
 import type { LocalState, Order, Said, Settings, StoppedOrder, Told } from './protocol.ts'
 import { watchRun } from './watched.ts'
 
@@ -30,7 +29,6 @@ export interface JobOptions {
   readonly saveEvery?: number
 }
 
-type Failed = Extract<Said, { type: 'failed' }>
 type Listener = (said: Said) => void
 
 interface Job {
@@ -71,11 +69,6 @@ export const optionsOf = (settings: Settings): PlanOptions => {
   const calibration = texts as string[] | undefined
   const vocabulary = tokens === undefined ? undefined : { keep: calibration ?? [], size: tokens }
   return { sparsity, size, method, calibration, windows, seqLen, seed, vocabulary }
-}
-
-export const failed = (error: unknown, { aborted }: AbortSignal): Failed => {
-  const message = error instanceof Error ? error.message : String(error)
-  return { type: 'failed', message, stopped: aborted, ours: error instanceof FaspError }
 }
 
 export class Jobs {
@@ -203,7 +196,7 @@ export class Jobs {
     const orders = found.map(async ({ path }): Promise<StoppedOrder[]> => {
       const order = await readOrder(path).catch(() => undefined) // broken, or another server has it by now
       if (!order) return []
-      const over = isThere(order.output) // it had ended, or was gone on with on the command line
+      const over = isWritten(order.output) // it had ended, or was gone on with on the command line
       if (over) await rm(path, { force: true })
       return over ? [] : [{ ...order, id: basename(path) }]
     })
@@ -229,9 +222,6 @@ export class Jobs {
     })
   }
 }
-
-/** Whether a run into it has ended well. */
-const isThere = (output: string) => existsSync(isGgufFile(output) ? output : join(output, OWN_MARK))
 
 async function readOrder(path: string): Promise<Order> {
   const { model, output, settings } = parseJsonObject(await readSmallFile(path, MAX_BYTES), path)

@@ -12,8 +12,9 @@ import { extname, join } from 'node:path'
 import { FormatError, UsageError } from '../errors.ts'
 import { describeValue, isJsonObject } from '../formats/json.ts'
 import { type CallContext, type LocalCall, type LocalOptions, localVerbs, textOf } from './calls.node.ts'
+import { failed } from './facts.ts'
 import { HEADERS } from './headers.ts'
-import { failed, type JobOptions, Jobs } from './jobs.node.ts'
+import { type JobOptions, Jobs } from './jobs.node.ts'
 import type { Answer, CallName, PrunedFacts, Said, StoppedOrder } from './protocol.ts'
 
 export interface UiOptions extends JobOptions, LocalOptions {

@@ -1,5 +1,6 @@
 // Where an output goes and what may be replaced there, looked at before a run and again before it ends; and the swap that ends it.
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat, statfs, utimes } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -230,6 +231,9 @@ async function checkStill({ path, owner }: Found): Promise<void> {
 
 /** Whether an earlier run into `path` has left what one goes on from. @throws OutputError */
 export const hasStates = async (path: string): Promise<boolean> => (await statesOf(await outputTarget(path))).length > 0
+
+/** Whether a run into `path` has ended well. */
+export const isWritten = (path: string): boolean => existsSync(isGgufFile(path) ? path : join(path, OWN_MARK))
 
 /** Whether something is at `path`, or a run has begun to make it. @throws OutputError */
 export async function isTaken(path: string): Promise<boolean> {
