@@ -69,6 +69,8 @@ const served: Plugin = {
 
 const { collect, write } = licences()
 
+process.env.NODE_ENV = 'production' // wherever it is built, as in a test: the same files
+
 export default defineConfig(({ mode }) => ({
   root,
   base: './',
