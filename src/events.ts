@@ -69,19 +69,19 @@ export type ProgressEvent =
   | { readonly type: 'notice'; readonly message: string }
 
 export interface Listener {
-  /** Hears how the work goes on. Where it throws, the work ends. */
-  readonly onEvent?: (event: ProgressEvent) => void
+  /** Hears how the work goes on, which waits for what it returns. Where it throws, the work ends. */
+  readonly onEvent?: (event: ProgressEvent) => unknown
 }
 
 export const notice = (message: string) => ({ type: 'notice', message }) as const
 
 /** What a generator returns. */
-export async function finish<E, T>(events: AsyncGenerator<E, T>, onEvent?: (event: E) => void): Promise<T> {
+export async function finish<E, T>(events: AsyncGenerator<E, T>, onEvent?: (event: E) => unknown): Promise<T> {
   try {
     for (;;) {
       const step = await events.next()
       if (step.done) return step.value
-      onEvent?.(step.value)
+      await onEvent?.(step.value)
     }
   } finally {
     await events.return(undefined as T) // where `onEvent` throws; does nothing after an end

@@ -2,6 +2,7 @@
 import { downloadZip } from 'client-zip'
 import { shortRates } from '../src/bench/product-rate.ts'
 import { inspect } from '../src/evaluate/inspect.ts'
+import { type ByteSource, memorySource } from '../src/formats/bytes.ts'
 import { prepare } from '../src/run.ts'
 import { MEASURED_WINDOWS, passOn, written } from '../src/ui/facts.ts'
 import type { Answer, Ask, Compute, Side } from '../src/ui/protocol.ts'
@@ -56,6 +57,12 @@ async function filesOf(sink: MemorySink | DiskSink): Promise<File[]> {
   return files
 }
 
+/** The weights of a result as far as they are written, in their one file: no page has more than fits one. */
+const pendingWeights = (output: MemorySink | DiskSink): ByteSource | undefined => {
+  const name = 'model.safetensors'
+  return output instanceof DiskSink ? output.source(name) : memorySource(output.written(name))
+}
+
 const removeFrom = async (sink: MemorySink | DiskSink) => {
   if (sink instanceof DiskSink) await sink.remove()
 }
@@ -98,7 +105,9 @@ async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext):
   const { plan } = prepare(dense, optionsOf(settings), { texts: textsOf(settings) })
   const disk = heldBytes(plan) < (await diskBytes()) ? await disks : undefined
   const output = (await disk?.sink()) ?? new MemorySink()
-  const watched = watchRun(dense, settings.texts === undefined, tell)
+  const pending = async () => pendingWeights(output)
+  const writing = { pending, on: () => ({ engine, signal }), mostBytes: MOST_TO_WRITE / 2 }
+  const watched = watchRun(dense, settings.texts === undefined, writing, tell)
   const result = await prune(dense, {
     ...optionsOf(settings),
     calibration: textsOf(settings),

@@ -2,6 +2,7 @@
 // memory, lie while the page is open. Each worker has a folder of its own, and a lock of the folder's name that goes when the worker does: the
 // next removes what has none. Where a browser gives no disk, all is in memory.
 import { OutputError } from '../src/errors.ts'
+import type { ByteSource } from '../src/formats/bytes.ts'
 import type { Plan, Scratch, Sink, SinkFile } from '../src/web.ts'
 
 /** TypeScript's types of the DOM leave out what workers alone have. */
@@ -100,6 +101,18 @@ export class DiskSink implements Sink {
     const bytes = new Uint8Array(file.getSize())
     file.read(bytes, { at: 0 })
     return bytes
+  }
+
+  /** A file that is not committed yet, as far as it is written. */
+  source(name: string): ByteSource {
+    const file = this.#open.get(name)!
+    const byteLength = file.getSize()
+    const slice = async (start: number, end = byteLength) => {
+      const bytes = new Uint8Array(Math.min(end, byteLength) - start)
+      file.read(bytes, { at: start })
+      return bytes.buffer
+    }
+    return { name, byteLength, slice }
   }
 
   async commit(): Promise<void> {

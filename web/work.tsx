@@ -23,6 +23,8 @@ interface Progress {
   readonly phases: readonly PhaseProgress[]
   readonly errors: readonly HalfError[]
   readonly ownText?: OwnText
+  /** What the model so far has written last. */
+  readonly soFar?: Extract<Told, { type: 'so far' }>
   readonly notices: readonly string[]
 }
 
@@ -61,6 +63,8 @@ function told(before: Progress, event: Told, now: number): Progress {
       const others = before.phases.filter(one => one.phase !== phase).map(one => ({ ...one, done: one.total }))
       return { ...before, phases: [...others, { phase, total, unit, done: 0, before: 0, began: now, now }] }
     }
+    case 'so far':
+      return { ...before, soFar: event }
     case 'own text':
       return { ...before, ownText: event.text }
     case 'progress': {
@@ -131,7 +135,7 @@ export function Doing({ busy, progress: { phases }, problem }: DoingProps) {
 }
 
 export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () => void }) {
-  const { phases, errors, engine, job, notices, ownText } = progress
+  const { phases, errors, engine, job, notices, ownText, soFar } = progress
   const current = phases.at(-1)
   const local = useLocal()
   return (
@@ -160,6 +164,7 @@ export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () 
           <PhaseBar key={one.phase} progress={one} />
         ))}
       </ol>
+      {soFar && <SoFar {...soFar} />}
       {errors.length > 0 && <Errors errors={errors} />}
       {ownText && <OwnTextFold text={ownText} />}
       <Notices notices={notices} />
@@ -171,6 +176,19 @@ export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () 
     </>
   )
 }
+
+/** How the model goes on with a text while only its first layers are pruned. */
+const SoFar = ({ layers, prompt, text }: Extract<Told, { type: 'so far' }>) => (
+  <section class="so-far" aria-labelledby="so-far">
+    <h2 id="so-far">
+      What it writes with {layers} {layers === 1 ? 'layer' : 'layers'} pruned
+    </h2>
+    <blockquote>
+      <b>{prompt}</b>
+      {text}
+    </blockquote>
+  </section>
+)
 
 /** The first of what the model wrote to be repaired on. */
 export const OwnTextFold = ({ text: { first, windows, seqLen } }: { text: OwnText }) => (

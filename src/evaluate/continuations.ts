@@ -29,23 +29,24 @@ export function samplePrompt({ checkpoint }: Model, tokenizer: TextTokenizer, pr
   return { chat, ...encodePrompt(checkpoint, tokenizer, chat ? [{ role: 'user', content: prompt }] : prompt) }
 }
 
-/** Greedy continuations, 48 tokens each at most. @throws UsageError for an empty prompt or one that fills the context */
+/** Greedy continuations. @param tokens of each at most. @throws UsageError for an empty prompt or one that fills the context */
 export async function* continuations(
   context: Context,
   model: Model,
   prompts: readonly string[] = SAMPLE_PROMPTS,
+  tokens = TOKENS,
 ): AsyncGenerator<ProgressEvent, Continuation[]> {
   const tokenizer = loadTokenizer(model.checkpoint)
-  yield { type: 'phase', phase: 'continuations', total: prompts.length * TOKENS, unit: 'tokens' }
+  yield { type: 'phase', phase: 'continuations', total: prompts.length * tokens, unit: 'tokens' }
   const written: Continuation[] = []
   for (const [i, prompt] of prompts.entries()) {
     const { ids: start, chat } = samplePrompt(model, tokenizer, prompt)
     const ids = start.slice()
-    for await (const id of generate(context, model, start, { maxTokens: TOKENS })) {
+    for await (const id of generate(context, model, start, { maxTokens: tokens })) {
       ids.push(id)
-      yield { type: 'progress', done: i * TOKENS + ids.length - start.length }
+      yield { type: 'progress', done: i * tokens + ids.length - start.length }
     }
-    if (ids.length < start.length + TOKENS) yield { type: 'progress', done: (i + 1) * TOKENS }
+    if (ids.length < start.length + tokens) yield { type: 'progress', done: (i + 1) * tokens }
     // Decoded together, since some tokenizers drop the space at the start of a text.
     written.push({ prompt, ...(chat && { chat }), text: tokenizer.decode(ids).slice(tokenizer.decode(start).length) })
   }

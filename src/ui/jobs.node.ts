@@ -1,22 +1,33 @@
 // Jobs of `fasp ui`: one at a time, which goes on whoever looks. Until it has ended well, a file in a folder of the user's says what it is,
 // so that a later server goes on from the state that `prune` has left beside the output.
+import { existsSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { tmpdir, totalmem } from 'node:os'
 import { basename, join } from 'node:path'
 import { describeEngine } from '../engine/engine.node.ts'
 import { engineText } from '../engine/facts.ts'
 import type { EngineOptions } from '../engine/options.ts'
 import { FormatError, UsageError } from '../errors.ts'
 import { type Inspection, inspect } from '../evaluate/inspect.ts'
-import { readSmallFile } from '../formats/file.node.ts'
+import type { ByteSource } from '../formats/bytes.ts'
+import { openFile, readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { isJsonObject, parseJsonObject } from '../formats/json.ts'
 import { openScratch } from '../forward/scratch.node.ts'
 import { checkGiven, type Kinds } from '../library/checked.ts'
+import { PRUNED } from '../library/prune-heal.node.ts'
 import { openEngine, openModel, type PlanOptions, prepare } from '../node.ts'
 import type { PruneResult } from '../result.ts'
 import { newOwner, unfinishedIn } from '../unfinished.node.ts'
-import { checkOutput, hasStates, isWritten, outputTarget, removeStates } from '../write/place.node.ts'
+import {
+  checkOutput,
+  hasStates,
+  isGgufFile,
+  isWritten,
+  outputTarget,
+  pendingOf,
+  removeStates,
+} from '../write/place.node.ts'
 import { failed, passOn } from './facts.ts'
 import type { LocalState, Order, Said, Settings, StoppedOrder, Told } from './protocol.ts'
 import { watchRun } from './watched.ts'
@@ -49,6 +60,8 @@ export interface Made extends Order {
   readonly told: readonly string[]
 }
 
+/** While a model is pruned, what writes a line is in memory beside it. */
+const MOST_TO_WRITE = totalmem() / 4
 const ENDING = '.json'
 /** Of a job: paths, and texts by their paths. */
 const MAX_BYTES = 1e6
@@ -161,12 +174,17 @@ export class Jobs {
       tell({ type: 'engine', name: engineText(describeEngine(engine)) })
       const written = { output, resume, saveEvery, engine, signal }
       await using run = await prepare(model, { ...optionsOf(settings), ...written, onEvent: passOn(tell) })
-      const watched = watchRun(run.model, settings.texts === undefined, tell)
+      await using opened = openEngine(engine)
+      const writing = {
+        pending: () => pendingWeights(output),
+        on: () => ({ engine: opened, signal }),
+        mostBytes: MOST_TO_WRITE,
+      }
+      const watched = watchRun(run.model, settings.texts === undefined, writing, tell)
       const result = await run.prune({ onEvent: watched.onEvent })
       await rm(file, { force: true })
       job.made = { ...order, result, told: watched.notices }
       await using pruned = await openModel(output)
-      await using opened = openEngine(engine)
       const openRows = () => openScratch(join(tmpdir(), 'fasp'))
       end = {
         type: 'done',
@@ -223,6 +241,13 @@ export class Jobs {
   }
 }
 
+/** Where it is before it is in its place. */
+export async function pendingWeights(output: string): Promise<ByteSource | undefined> {
+  const pending = await pendingOf(output)
+  const path = pending && join(pending, isGgufFile(output) ? PRUNED : '', 'model.safetensors')
+  return path && existsSync(path) ? openFile(path) : undefined
+}
+
 async function readOrder(path: string): Promise<Order> {
   const { model, output, settings } = parseJsonObject(await readSmallFile(path, MAX_BYTES), path)
   if (typeof model !== 'string' || typeof output !== 'string' || !isJsonObject(settings))
@@ -234,6 +259,7 @@ async function readOrder(path: string): Promise<Order> {
 function keep(told: Told[], next: Told): void {
   const { type } = next
   const before = told.findLastIndex(one => one.type === type || one.type === (type === 'progress' ? 'phase' : type))
-  if ((type === 'progress' || type === 'errors') && told[before]?.type === type) told.splice(before, 1)
+  if ((type === 'progress' || type === 'errors' || type === 'so far') && told[before]?.type === type)
+    told.splice(before, 1)
   told.push(next)
 }

@@ -203,6 +203,8 @@ export type Told =
   | Exclude<ProgressEvent, { readonly type: 'selected' | 'windows' | 'text' }>
   | { readonly type: 'errors'; readonly errors: readonly HalfError[] }
   | { readonly type: 'own text'; readonly text: OwnText }
+  /** How the model goes on with `prompt` when so many layers are done. */
+  | { readonly type: 'so far'; readonly layers: number; readonly prompt: string; readonly text: string }
   | { readonly type: 'text'; readonly side: Side; readonly text: string }
   | { readonly type: 'engine'; readonly name: string }
   /** Of a job of `fasp ui`: its paths. */

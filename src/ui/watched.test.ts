@@ -6,6 +6,7 @@ import { engineAndFolder } from '../../test/opened.ts'
 import type { ProgressEvent } from '../events.ts'
 import { loadTokenizer, openModel, prune } from '../node.ts'
 import type { Told } from './protocol.ts'
+import type { Writing } from './so-far.ts'
 import { watchRun } from './watched.ts'
 
 const { engine, folder } = engineAndFolder()
@@ -19,11 +20,13 @@ function openRows() {
   })
 }
 
+const NO_WRITING: Writing = { pending: async () => undefined, on: () => ({ engine }), mostBytes: 0 }
+
 test('of a run on its own text: the text, and the distance on what was held out, by definition', async () => {
   await using dense = await openModel(fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url)))
   const told: Told[] = []
   let windows: Extract<ProgressEvent, { type: 'windows' }> | undefined
-  const watched = watchRun(dense, true, event => void told.push(event))
+  const watched = watchRun(dense, true, NO_WRITING, event => void told.push(event))
   const output = join(folder, 'pruned')
   const onEvent = (event: ProgressEvent) => {
     if (event.type === 'windows') windows = event

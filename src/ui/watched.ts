@@ -10,6 +10,7 @@ import type { PruneResult } from '../result.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import { passOn, passOnErrors, prunedFacts } from './facts.ts'
 import type { OwnText, PrunedFacts, Told } from './protocol.ts'
+import { type Writing, writeSoFar } from './so-far.ts'
 
 type RunWindows = Extract<ProgressEvent, { readonly type: 'windows' }>
 
@@ -29,17 +30,21 @@ export interface Measuring {
   readonly signal: AbortSignal
 }
 
-/** @param dense what is pruned @param own whether it writes its own text */
-export function watchRun(dense: Model, own: boolean, tell: (told: Told) => void) {
+/** @param dense what is pruned @param own whether it writes its own text @param writing for lines that it writes meanwhile */
+export function watchRun(dense: Model, own: boolean, writing: Writing, tell: (told: Told) => void) {
+  const onLayer = writeSoFar(dense, writing, tell)
   const onErrors = passOnErrors(dense.architecture, tell)
   const notices: string[] = []
   let used: RunWindows | undefined
   let ownText: OwnText | undefined
   return {
     notices,
-    onEvent(event: ProgressEvent) {
+    async onEvent(event: ProgressEvent) {
       if (event.type === 'notice') notices.push(event.message)
-      if (event.type !== 'windows') return onErrors(event)
+      if (event.type !== 'windows') {
+        onErrors(event)
+        return await onLayer(event)
+      }
       used = event
       if (!own) return
       ownText = ownTextOf(dense, event)

@@ -232,6 +232,10 @@ async function checkStill({ path, owner }: Found): Promise<void> {
 /** Whether an earlier run into `path` has left what one goes on from. @throws OutputError */
 export const hasStates = async (path: string): Promise<boolean> => (await statesOf(await outputTarget(path))).length > 0
 
+/** The folder in which this process makes `path`, while it does. @throws OutputError */
+export const pendingOf = async (path: string): Promise<string | undefined> =>
+  unfinishedOf(await outputTarget(path)).find(({ owner, pid }) => owner === 'here' && pid === process.pid)?.path
+
 /** Whether a run into `path` has ended well. */
 export const isWritten = (path: string): boolean => existsSync(isGgufFile(path) ? path : join(path, OWN_MARK))
 

@@ -325,6 +325,8 @@ test('cancelled, it goes back to the choice, and on again', async () => {
   await giveText(page, { windows: 64, seqLen: 128 })
   await page.getByRole('button', { name: 'Prune' }).click()
   await page.locator('.errors tbody tr').first().waitFor()
+  await page.getByRole('heading', { name: /^What it writes with \d layers? pruned$/ }).waitFor()
+  expect(await page.locator('.so-far blockquote').textContent()).toMatch(/^Once upon a time\S* \S/)
   await readable(page, 'work')
   await page.getByRole('button', { name: 'Cancel' }).click()
   await step(page, 'How much smaller?')

@@ -93,6 +93,7 @@ test('at work it is found again after a reload, and in another tab', async () =>
   await other.close()
   expect(existsSync(at('my-model-pruned'))).toBe(false) // it was no other run
   expect(await page.getByText(`my-model into ${at('my-model-pruned')}`).isVisible()).toBe(true)
+  await page.getByRole('heading', { name: /^What it writes with/ }).waitFor()
   await readable(page, 'ui-work')
   await step('What came out')
   expect((await node.inspect(at('my-model-pruned'))).layers).toBe(6)
