@@ -102,6 +102,7 @@ export type {
   TaskResult,
   WordPerplexityResult,
 } from './result.ts'
+export type { WrittenFile } from './saved.ts'
 export type { Score, Scored } from './score/own.ts'
 export type { NamedText } from './text/calibration.ts'
 export type { ChatMessage, Prompt } from './text/chat.ts'

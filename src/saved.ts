@@ -11,11 +11,20 @@ export interface HeldStreams {
   held(names?: readonly string[]): Promise<ReadonlyMap<string, Activations>>
 }
 
+/** A file of an output that is there when who wrote it has gone. */
+export interface WrittenFile {
+  /** Tells it from others. */
+  readonly name: string
+  /** Fills `target`. @throws FormatError where the file ends before */
+  read(target: Uint8Array, offset: number): Promise<void>
+  /** Waits until the disk has what was written. */
+  sync(): Promise<void>
+}
+
 /** Where a tensor lies in a file of the output. */
 export interface WrittenTensor {
   readonly name: string
-  /** As `written` of the sink gives it. */
-  readonly file: string | Uint8Array
+  readonly file: WrittenFile
   readonly offset: number
   readonly byteLength: number
 }

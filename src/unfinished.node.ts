@@ -6,6 +6,7 @@ import { channel } from 'node:diagnostics_channel'
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { MANIFEST, STATE } from './unfinished.ts'
 
 /** Name of the channel (nodejs.org/api/diagnostics_channel.html). Its messages are `Unfinished`. */
 export const UNFINISHED = 'fasp:unfinished'
@@ -30,10 +31,6 @@ export const tellLeftover = (text: string): void => channel(LEFTOVERS).publish(t
 const ENDING = '.partial'
 /** After it: what gave way to it, from then until it is in its place. */
 export const OLD = '.old'
-
-/** A folder in what is unfinished, and the file in it that says what a run can go on from (write/state.node.ts). */
-export const STATE = 'state'
-export const MANIFEST = 'manifest.json'
 
 /** Whether a run can go on from what another has left in `path`. */
 export const hasState = (path: string): boolean => existsSync(join(path, STATE, MANIFEST))

@@ -333,7 +333,7 @@ describe('a state', () => {
       'has no place',
     ],
     ['a link', state => symlinkSync('../text.txt', join(state, '../config.json')), 'is a link'],
-    ['another version', state => edit(state, text => text.replace('"schema":1', '"schema":2')), 'schema is 2'],
+    ['another version', state => edit(state, text => text.replace('"schema":2', '"schema":3')), 'schema is 3'],
   ])('with %s is refused, and stays', async ([, damage, says]) => {
     const { folder, state } = await killed()
     damage(state)

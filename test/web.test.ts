@@ -1,4 +1,5 @@
 // Models as a page has them: picked files, Blobs and addresses. What they give is what the same files give at paths.
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,10 +15,15 @@ import {
   logits,
   MemorySink,
   openModel,
+  type ProgressEvent,
+  type PruneInPageOptions,
   perplexity,
+  plain,
   prepare,
   prune,
   type Scratch,
+  type Sink,
+  type StateFolder,
 } from '../src/web.ts'
 import { TEXT, TINY_LLAMA } from './fasp.ts'
 import { hubPlace, TINY_FILES } from './hub.ts'
@@ -139,6 +145,119 @@ test('activations beyond the memory go to a file of the caller, and change nothi
   expect(Buffer.compare(await cut({ memory: 0, openScratch }), expected)).toBe(0)
   expect(files.some(file => file.some(byte => byte !== 0))).toBe(true)
   expect(closed).toBe(files.length)
+})
+
+describe('a run that is saved', () => {
+  type Files = Map<string, Buffer>
+
+  /** What a disk has of a file that is open for reading and writing. */
+  const onDisk = (files: Files, name: string) => ({
+    read: async (target: Uint8Array, offset: number) =>
+      target.set(files.get(name)!.subarray(offset, offset + target.length)),
+    write: async (bytes: Uint8Array, offset: number) => {
+      const end = offset + bytes.length
+      const before = files.get(name)!
+      if (end > before.length) files.set(name, Buffer.concat([before, Buffer.alloc(end - before.length)]))
+      files.get(name)!.set(bytes, offset)
+    },
+    sync: async () => {},
+    close: async () => {},
+  })
+
+  /** A sink whose files stay where the run fails, as those of a disk. */
+  const sinkOver = (files: Files): Sink => ({
+    async create(name, length) {
+      const there = files.get(name)
+      if (there?.length !== length) files.set(name, Buffer.alloc(length, there))
+      return onDisk(files, name)
+    },
+    written: name => files.get(name)!,
+    file: name => ({ name, ...onDisk(files, name) }),
+    commit: async () => {},
+    abort: async () => {},
+  })
+
+  const folderOver = (files: Files, free = 1e9): StateFolder => ({
+    ...{ path: 'state', whose: 'This page', purpose: 'What a reload would go on from', remedy: 'Begin anew.' },
+    list: async () => [...files.keys()],
+    read: async name => files.get(name)!,
+    write: async (name, bytes) => void files.set(name, Buffer.from(bytes)),
+    async open(name, create) {
+      if (create) files.set(name, Buffer.alloc(0))
+      return { byteLength: files.get(name)!.length, ...onDisk(files, name) }
+    },
+    async rename(from, to) {
+      files.set(to, files.get(from)!)
+      files.delete(from)
+    },
+    remove: async name => (name ? void files.delete(name) : files.clear()),
+    freeBytes: async () => free,
+  })
+
+  const hashes = (files: Files) =>
+    [...files].map(([name, bytes]) => [name, createHash('sha256').update(bytes).digest('hex')]).sort()
+
+  const calibration = [new File([TEXT], 'text.txt')]
+  const OPTIONS = { sparsity: 0.3, windows: 4, seqLen: 32, calibration, engine }
+  const OF = { model: 'tiny', browser: 'this one' }
+
+  /** Runs until `at` events have come. @returns notices and how many events there were */
+  async function run(
+    output: Files,
+    state: Files,
+    at = Number.POSITIVE_INFINITY,
+    more: Partial<PruneInPageOptions> = {},
+  ) {
+    await using model = await openModel(picked(TINY_FILES))
+    const seen: ProgressEvent[] = []
+    const saved = { folder: folderOver(state), of: OF, every: 0 }
+    const onEvent = (event: ProgressEvent) => {
+      if (seen.push(event) > at) throw new Error('closed')
+    }
+    const done = prune(model, { ...OPTIONS, output: sinkOver(output), saved, onEvent, ...more })
+    if (at < Number.POSITIVE_INFINITY) await expect(done).rejects.toThrow('closed')
+    else await done
+    return { events: seen.length, notices: seen.flatMap(one => (one.type === 'notice' ? one.message : [])) }
+  }
+
+  test.for(['stock', 'best'])('is gone on with to the same bytes, by %s', { timeout: 240_000 }, async method => {
+    const whole: Files = new Map()
+    const { events } = await run(whole, new Map(), undefined, { method })
+    for (const part of [0.4, 0.9]) {
+      const [output, state]: Files[] = [new Map(), new Map()]
+      await run(output, state, Math.floor(part * events), { method })
+      expect([...state.keys()]).toContain('manifest.json')
+      const { notices } = await run(output, state, undefined, { method, memory: 1 })
+      expect(notices).toContainEqual(expect.stringMatching(/^Goes on after /))
+      expect(hashes(output)).toEqual(hashes(whole))
+    }
+  })
+
+  test('of other options, another model, or damaged is refused, and stays', { timeout: 120_000 }, async () => {
+    const [output, state]: Files[] = [new Map(), new Map()]
+    const { events } = await run(new Map(), new Map())
+    await run(output, state, Math.floor(0.6 * events))
+    const again = (more: Partial<PruneInPageOptions>) => run(output, state, undefined, more)
+    await expect(again({ sparsity: 0.2 })).rejects.toThrow(
+      'This page holds the state of another run: sparsity is 0.2, there 0.3. Begin anew.',
+    )
+    const of = { ...OF, browser: 'another' }
+    await expect(again({ saved: { folder: folderOver(state), of } })).rejects.toThrow('browser is "another"')
+    output.get('model.safetensors')!.reverse()
+    await expect(again({})).rejects.toThrow('is not what was written')
+    output.get('model.safetensors')!.reverse()
+    expect(state.size).toBeGreaterThan(2)
+    const own = plain({ score: ({ width }) => new Float64Array(width) })
+    await expect(again({ method: own })).rejects.toThrow('functions of yours')
+    await expect(again({ output: new MemorySink() })).rejects.toThrow('whose files another run can go on with')
+  })
+
+  test('goes on without what there is no room for, and says so', async () => {
+    const state: Files = new Map()
+    const folder = folderOver(state, 1000)
+    const { notices } = await run(new Map(), state, undefined, { saved: { folder, of: OF, every: 0 } })
+    expect(notices).toContainEqual(expect.stringMatching(/^What a reload would go on from .* and the disk has 1.0 kB/))
+  })
 })
 
 test('onnxruntime-web gives what onnxruntime-node gives', { timeout: 120_000 }, async () => {

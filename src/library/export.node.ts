@@ -13,7 +13,7 @@ import { VERSION } from '../version.ts'
 import { checkOutput, isGgufFile } from '../write/place.node.ts'
 import { openResumable } from '../write/resumable.node.ts'
 import { committed, writeFile } from '../write/sink.ts'
-import { identityOf } from '../write/state.node.ts'
+import { identityHere } from '../write/state.node.ts'
 import { choose, type EngineChoice, nodeVerbs } from './platform.node.ts'
 import { nameOf } from './verbs.ts'
 
@@ -51,7 +51,7 @@ export async function* exportModelEvents(
   const { path } = model.checkpoint
   const into = isGgufFile(output) ? 'a .gguf file' : 'a folder'
   const asked = typeof of === 'string' && path && { export: requests, model: await hashModel(path), output: into }
-  const run = asked ? identityOf(asked, chosen.engine.facts) : undefined
+  const run = asked ? identityHere(asked, chosen.engine.facts) : undefined
   const opened = { inputs: [nameOf(of)], expectedBytes }
   const { sink, saved, notices } = await openResumable(output, overwrite, opened, { run, resume, every: saveEvery })
   return yield* committed(sink, async function* () {

@@ -32,7 +32,7 @@ import { healedCard, modelCard } from '../write/card.ts'
 import { checkOutput, isGgufFile, OWN_MARK } from '../write/place.node.ts'
 import { openResumable } from '../write/resumable.node.ts'
 import { committed, writeFile } from '../write/sink.ts'
-import { identityOf } from '../write/state.node.ts'
+import { identityHere } from '../write/state.node.ts'
 import { checkMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
@@ -131,7 +131,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
     const hashes = { model: await hashModel(own), dense: await hashModel(its) }
     const windows = made && hashOf(made)
     const { every } = options
-    return identityOf(
+    return identityHere(
       { healing: hashes, ...size, ...training, seed, every, calibration: read, calibrationWindows: windows },
       engine.facts,
     )

@@ -38,7 +38,7 @@ import { GGUF_FILE } from '../write/gguf.ts'
 import { checkOutput, freeBytes, isGgufFile } from '../write/place.node.ts'
 import { openResumable } from '../write/resumable.node.ts'
 import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
-import { identityOf } from '../write/state.node.ts'
+import { identityHere } from '../write/state.node.ts'
 import type { ExportPlan } from '../write/target.ts'
 import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
@@ -272,7 +272,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
           ...{ model: sha256, output: single ? 'a .gguf file' : 'a folder', ...resolved, ...wanted },
           ...{ dtype: options.dtype, calibrationWindows: windows && hashOf(windows) },
         }
-        return identityOf(all, chosen.engine.facts)
+        return identityHere(all, chosen.engine.facts)
       }
     }
   })

@@ -12,6 +12,7 @@ const ENGINE: Shape<WebOptions> = { ...OPEN, engine: 'object' }
 const PRUNE: Shape<PruneInPageOptions> = {
   ...{ ...PRUNING, ...ENGINE, output: 'object', calibration: ['objects', 'object'] },
   openScratch: 'function',
+  saved: 'object',
 }
 const EVALUATE: Shape<TextMeasures<NamedText> & WebOptions> = {
   ...{ ...ENGINE, ...MEASURING, text: 'objects', dense: 'object', tasks: 'objects', pages: 'strings' },

@@ -9,7 +9,7 @@ import {
 } from '../formats/safetensors.ts'
 import { elements } from '../formats/tensors.ts'
 import type { WrittenTensor } from '../saved.ts'
-import { type Sink, type SinkFile, writeFile } from './sink.ts'
+import { fileOf, type Sink, type SinkFile, writeFile } from './sink.ts'
 
 interface Shard {
   readonly name: string
@@ -88,7 +88,7 @@ export class CheckpointWriter {
     return this.#whole.map(name => {
       const { shard, tensor } = this.#places.get(name)!
       const { offset, byteLength } = tensor
-      return { name, file: this.#sink.written(shard.name), offset, byteLength }
+      return { name, file: fileOf(this.#sink, shard.name), offset, byteLength }
     })
   }
 

@@ -6,7 +6,8 @@ import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { OutputError } from '../errors.ts'
 import { sha256, writeAll } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
-import { hasState, release, removeLeftovers, STATE, tellUnfinished, unfinishedPath } from '../unfinished.node.ts'
+import { hasState, release, removeLeftovers, tellUnfinished, unfinishedPath } from '../unfinished.node.ts'
+import { STATE } from '../unfinished.ts'
 import { GGUF_FILE } from './gguf.ts'
 import {
   allocatedBytes,
@@ -28,6 +29,7 @@ import {
   tellStates,
 } from './place.node.ts'
 import type { Sink, SinkFile } from './sink.ts'
+import { fileAt } from './state.node.ts'
 
 export interface FolderSink extends Sink {
   /** Where the files are until `commit`. */
@@ -127,6 +129,7 @@ export async function openFolderSink(
       }
     },
     written: name => join(partial, name),
+    file: name => fileAt(join(partial, name)),
     commit: async () => {
       await write(path, async () => {
         if (temporary) {

@@ -13,16 +13,15 @@ import { type JsonObject, parseJsonObject } from '../formats/json.ts'
 import {
   type Found,
   hasState,
-  MANIFEST,
   OLD,
   release,
   removeLeftovers,
-  STATE,
   tellLeftover,
   tellUnfinished,
   unfinishedIn,
   unfinishedPath,
 } from '../unfinished.node.ts'
+import { MANIFEST, STATE } from '../unfinished.ts'
 import { OWN_KEY } from './gguf.ts'
 
 /** The file that marks a folder as written by us, and lists what we wrote there as `files`, with hashes: only that may be replaced. */

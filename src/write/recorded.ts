@@ -1,6 +1,6 @@
 // A sink that remembers where it wrote, so that a later run may go on from there.
 import type { HeldOutput, WrittenTensor } from '../saved.ts'
-import type { Sink } from './sink.ts'
+import { fileOf, type Sink } from './sink.ts'
 
 /** What is written to `sink`, as an output that steps write to: what they wrote has the names `<file> <offset> <bytes>`. */
 export function recorded(sink: Sink): { readonly sink: Sink; readonly output: HeldOutput } {
@@ -9,7 +9,7 @@ export function recorded(sink: Sink): { readonly sink: Sink; readonly output: He
   const pending = new Set<Promise<void>>()
   const add = (file: string, offset: number, byteLength: number) => {
     const name = `${file} ${offset} ${byteLength}`
-    parts.set(name, { name, file: sink.written(file), offset, byteLength })
+    parts.set(name, { name, file: fileOf(sink, file), offset, byteLength })
   }
   const create: Sink['create'] = async (name, byteLength) => {
     const file = await sink.create(name, byteLength)

@@ -2,10 +2,11 @@
 import type { JsonObject } from '../formats/json.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
 import { type FolderSink, openFolderSink, type SinkOptions } from './folder.node.ts'
-import { type FoundState, openState, readState } from './state.node.ts'
+import { openState, readStateOf } from './state.node.ts'
+import type { FoundState } from './state.ts'
 
 export interface Resuming {
-  /** What the run is (`identityOf`). @default nothing is saved */
+  /** What the run is (`identityHere`). @default nothing is saved */
   readonly run?: JsonObject
   /** Go on from what an earlier run has left there. It takes a `run`. @default false */
   readonly resume?: boolean
@@ -20,7 +21,7 @@ interface Resumable {
   readonly notices: readonly string[]
 }
 
-/** @throws as `openFolderSink`, and as `readState` where it goes on */
+/** @throws as `openFolderSink`, and as `readStateOf` where it goes on */
 export async function openResumable(
   path: string,
   overwrite: boolean,
@@ -29,7 +30,7 @@ export async function openResumable(
 ): Promise<Resumable> {
   let found: FoundState | undefined
   const find = async (pending: string) => {
-    found = await readState(pending, run!)
+    found = await readStateOf(pending, run!)
   }
   const sink = await openFolderSink(path, overwrite, { ...options, resume: resume ? find : undefined })
   const saved = run ? openState(sink.pending, { run, every, reserved: options.expectedBytes }, found) : UNSAVED

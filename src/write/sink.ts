@@ -1,6 +1,8 @@
 // Where outputs go. A sink's files are seen all at once, at `commit`, or never.
 import type { SideFile } from '../checkpoint/checkpoint.ts'
+import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { WrittenFile } from '../saved.ts'
 
 export interface SinkFile {
   write(bytes: Uint8Array, offset: number): Promise<void>
@@ -12,6 +14,8 @@ export interface Sink {
   create(name: string, byteLength: number): Promise<SinkFile>
   /** A file, to read back before `commit` what was written of it: its path, or its bytes where it is in memory. */
   written(name: string): string | Uint8Array
+  /** A file that another run can go on with: then `create` of its name keeps what is in it. */
+  file?(name: string): WrittenFile
   /** Makes everything visible under its final name. @throws OutputError */
   commit(): Promise<void>
   /** Removes everything written so far. */
@@ -45,9 +49,16 @@ export async function* committed<T>(
 export const subSink = (sink: Sink, folder: string): Sink => ({
   create: (name, byteLength) => sink.create(`${folder}${name}`, byteLength),
   written: name => sink.written(`${folder}${name}`),
+  file: name => fileOf(sink, `${folder}${name}`),
   commit: async () => {},
   abort: async () => {},
 })
+
+/** @throws UsageError where the sink has none to go on with */
+export function fileOf(sink: Sink, name: string): WrittenFile {
+  if (sink.file) return sink.file(name)
+  throw new UsageError('this output has no files that a run can go on with (file). Leave out what saves the run.')
+}
 
 /** Keeps nothing, for runs of which only the result counts. */
 export const NOWHERE: Sink = {

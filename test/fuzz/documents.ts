@@ -13,7 +13,8 @@ import { resultMarkdown } from '../../src/report/result-markdown.ts'
 import { resultText } from '../../src/report/terminal.ts'
 import { parquetRows } from '../../src/text/rows.node.ts'
 import { readText } from '../../src/text/text.node.ts'
-import { readStateIn } from '../../src/write/state.node.ts'
+import { stateFolder } from '../../src/write/state.node.ts'
+import { readState } from '../../src/write/state.ts'
 import { madeResult } from '../report/made-result.ts'
 import { type Dice, jsonCase, mutateBytes } from './mutate.ts'
 import { type Target, tolerate } from './target.ts'
@@ -129,17 +130,19 @@ const state: Target = {
     )
     const named = steps.map((bytes, i) => ({ name: `step ${i}`, file: `step-${i}.json`, sha256: sha256(bytes) }))
     const rows = { file: 'rows-0', sha256: 'a', parts: [{ of: 'calibration', name: 'pruned', length: 4 }] }
-    const manifest = { schema: 1, run: RUN, steps: named, rows, written: { weights: { a: 'b' } } }
+    const manifest = { schema: 2, run: RUN, steps: named, rows, written: { weights: { a: 'b' } } }
     return {
       'manifest.json': dice.or(0.5, Buffer.from(JSON.stringify(manifest)), () => Buffer.from(jsonCase(manifest, dice))),
       ...Object.fromEntries(steps.map((bytes, i) => [`step-${i}.json`, bytes])),
     }
   },
   async read(_, folder) {
-    await readStateIn(folder, RUN)
+    await readState(stateFolder(folder), RUN)
   },
 }
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+/** Of less than a part (formats/hash.ts). */
+const sha256 = (bytes: Uint8Array) => hashed(hashed(bytes)).toString('hex')
+const hashed = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest()
 
 const ASKED = {
   calibration: [{ text: 'a.txt', sha256: 'b' }],
