@@ -41,11 +41,14 @@ const gitName = (bytes: Buffer) => sha1(`blob ${bytes.length}\0`, bytes)
 const isLarge = (path: string) => /\.(safetensors|bin|gguf)$/.test(path)
 const owner = (id: string) => id.split('/')[0]
 
-/** As the Hub does for pages of other hosts. */
-function allowPages(response: ServerResponse): void {
-  response.setHeader('Access-Control-Allow-Origin', '*')
-  response.setHeader('Access-Control-Allow-Headers', 'Authorization, Range')
-  response.setHeader('Access-Control-Expose-Headers', 'Content-Range, ETag, Link, X-Error-Code, X-Error-Message')
+/** As the Hub and its store do for pages of other hosts. */
+function allowPages(response: ServerResponse, store: boolean): void {
+  const allow = (what: string, value: string) => response.setHeader(`Access-Control-Allow-${what}`, value)
+  allow('Origin', '*')
+  allow('Methods', store ? 'GET, PUT' : 'GET, HEAD, POST, PUT, PATCH, DELETE')
+  allow('Headers', store ? 'Content-Type, X-Request-Id' : 'Authorization, Content-Type, Range')
+  const shown = store ? 'Content-Range, ETag' : 'Content-Range, ETag, Link, X-Error-Code, X-Error-Message, X-Request-Id'
+  response.setHeader('Access-Control-Expose-Headers', shown)
 }
 
 /** Uploads above it are in parts. */
@@ -131,7 +134,7 @@ export class HubServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse, store: boolean): Promise<void> {
-    if (request.headers.origin) allowPages(response)
+    if (request.headers.origin) allowPages(response, store)
     if (request.method === 'OPTIONS') return void response.writeHead(204).end()
     const { pathname, searchParams: search } = new URL(request.url ?? '', this.url)
     const chunks: Buffer[] = []
@@ -302,10 +305,11 @@ export class HubServer {
       const header = { chunk_size: String(PART_BYTES), ...Object.fromEntries(urls) }
       return { upload: { href: `${this.url}/${id}.git/info/lfs/complete`, header }, verify }
     }
-    return json({
+    const batch = {
       transfer: 'multipart',
       objects: objects.map(one => (this.#stored.has(one.oid) ? one : { ...one, actions: actions(one.oid, one.size) })),
-    })
+    }
+    return json(batch, { 'X-Request-Id': `Root=${where.length}` })
   }
 
   #receive(id: string, repo: Repo, branch: string, lines: string, pullRequest: boolean): Answer {

@@ -1,15 +1,16 @@
 // `fasp ui`: whom it answers, and jobs that go on without a page, after a crash and after Ctrl-C. The page itself: test/web/ui.check.ts.
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { cp } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { FormatError, inspect, prune } from '../src/node.ts'
 import { HEADERS } from '../src/ui/headers.ts'
 import type { Settings, Told } from '../src/ui/protocol.ts'
 import { openUi } from '../src/ui/server.node.ts'
 import { refused, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
+import { HubServer } from './hub-server.ts'
 import { type Served, send, serveUi } from './serve-ui.ts'
 
 const workplace = workplaces()
@@ -221,6 +222,42 @@ describe('jobs', () => {
     expect([partials(folder), jobFiles(folder)]).toEqual([[], []])
     expect((await server.call('prune', settings(folder))).output).toBe(join(folder, 'out'))
   })
+})
+
+test('what a job has made is pushed, by the token of the page or of this user', { timeout: 120_000 }, async () => {
+  const hub = await new HubServer().start()
+  try {
+    const folder = await withModel()
+    const env = { HF_ENDPOINT: hub.url, HF_HOME: join(folder, 'hub'), HF_TOKEN: '', HF_TOKEN_PATH: '' }
+    for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
+    const server = await serve(folder)
+    const ask = { id: 'me/small', private: true, overwrite: false }
+    await expect(server.call('push', ask)).rejects.toThrow('nothing is pruned yet')
+    await server.call('prune', settings(folder))
+    await expect(server.call('push', ask)).rejects.toThrow('me/small: to push, give a token, from')
+    await expect(server.call('push', { ...ask, token: 'hf_reader' })).rejects.toThrow('token in the field the right')
+    await expect(server.call('push', { ...ask, token: 'hf_\n x' })).rejects.toThrow('the field holds no token')
+    const odd = { ...ask, id: 7 } as unknown as typeof ask
+    await expect(server.call('push', odd)).rejects.toThrow('the name is 7; it must be a text')
+    expect(hub.requests.filter(({ method }) => method === 'PUT')).toEqual([])
+    const heard: Told[] = []
+    const { url, files } = await server.call('push', { ...ask, token: ' hf_writer ' }, told => heard.push(told))
+    expect(url).toBe(`${hub.url}/me/small/commit/${hub.repos.get('me/small')!.refs.get('main')}`)
+    expect(hub.repos.get('me/small')!.private).toBe(true)
+    const { '.gitattributes': _, ...there } = hub.files('me/small')
+    expect(Object.keys(there)).toHaveLength(files)
+    for (const [name, bytes] of Object.entries(there)) expect(readFileSync(join(folder, 'out', name))).toEqual(bytes)
+    expect(heard.map(({ type }) => type)).toEqual(expect.arrayContaining(['phase', 'progress']))
+    hub.put('me/theirs', { 'config.json': '{}' })
+    mkdirSync(join(folder, 'hub'))
+    writeFileSync(join(folder, 'hub/token'), 'hf_writer') // as "hf auth login" leaves it
+    const theirs = { ...ask, id: 'me/theirs', private: false }
+    await expect(server.call('push', theirs)).rejects.toThrow('or allow its files to be replaced')
+    expect((await server.call('push', { ...theirs, overwrite: true })).url).toContain('/me/theirs/commit/')
+  } finally {
+    vi.unstubAllEnvs()
+    await hub.stop()
+  }
 })
 
 describe('is refused', () => {

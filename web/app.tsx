@@ -102,8 +102,8 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
           <img src="./icon.svg" alt="" width="28" height="28" /> fasp
         </p>
         <p class="claim">
-          Makes a language model smaller, {local ? 'with the engine of this machine' : 'in this page'}. Its weights
-          never leave {local ? 'it' : 'this machine'}.
+          Makes a language model smaller, {local ? 'with the engine of this machine' : 'in this page'}. Its weights stay
+          on {local ? 'it' : 'this machine'}, unless you push them to the Hub.
         </p>
         <nav aria-label="Steps">
           <ol class="steps">
@@ -149,7 +149,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
       <footer>
         <p>
           fasp {VERSION}. No account, no cookies, and no requests but{' '}
-          {local ? 'to fasp ui on this machine' : 'for the files of this page and what you fetch from the Hub'}.
+          {local ? 'to fasp ui on this machine' : 'for the files of this page, and those to the Hub that you ask for'}.
         </p>
       </footer>
     </LocalProvider>

@@ -220,10 +220,27 @@ async function taken({ to, dtype }: Ask<'take'>, { tell, signal }: JobContext): 
   return { name: `${name}${to === 'gguf' ? '.gguf' : '-onnx.zip'}`, files: await filesOf(sink), sink }
 }
 
+/** The folder, and what is wanted beside it, in folders of their own, as `fasp prune --to` has them. */
+async function push(ask: Ask<'push'>, context: JobContext): Promise<Answer<'push'>> {
+  const { files, name } = both()
+  const { pushed } = await import('./pushed.ts')
+  const sent = new Map(files.map(file => [file.name, file]))
+  const made: Taken[] = []
+  try {
+    for (const { to, dtype } of ask.beside ?? []) {
+      made.push(await taken({ to, dtype }, context))
+      for (const file of made.at(-1)!.files) sent.set(`${to}/${file.name}`, file)
+    }
+    return await pushed(sent, name, ask, context)
+  } finally {
+    for (const { sink } of made) if (sink) await removeFrom(sink)
+  }
+}
+
 /** What it is was told by the worker that plans. */
 const openAgain = async (ask: Ask<'open'>): Promise<Answer<'open'>> => inspect(await open(ask))
 
 const rate = async (compute: Compute, { tell }: JobContext): Promise<Answer<'rate'>> =>
   shortRates(await engineOf(compute, tell))
 
-serve({ open: openAgain, rate, prune: pruneModel, measure, write, report, take })
+serve({ open: openAgain, rate, prune: pruneModel, measure, write, report, take, push })

@@ -1,10 +1,35 @@
 // Step 1: a model of the Hub. The Hub is asked where the user presses a button, and never else; a token is forgotten with the page.
+import type { ComponentChildren } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { bytes, count } from '../src/display.ts'
 import type { Ask, HubModel, HubPart, HubRepo } from '../src/ui/protocol.ts'
 import type { Call } from './client.ts'
 import { useTask } from './ui.tsx'
 import { Doing, useProgress } from './work.tsx'
+
+interface TokenProps {
+  readonly value: string
+  readonly onInput: (value: string) => void
+  /** Where a label of its own names it. */
+  readonly id?: string
+  /** Where it goes. */
+  readonly children: ComponentChildren
+}
+
+export const TokenField = ({ id, value, onInput, children }: TokenProps) => (
+  <>
+    <input
+      id={id}
+      type="password"
+      aria-label={id ? undefined : 'Token of the Hub'}
+      value={value}
+      placeholder="hf_…"
+      autocomplete="off"
+      onInput={({ currentTarget }) => onInput(currentTarget.value)}
+    />
+    <p class="hint">{children}</p>
+  </>
+)
 
 interface Props {
   readonly call: Call
@@ -79,15 +104,9 @@ export function FromHub({ call, busy: opening, open }: Props) {
         </button>
         <details class="token">
           <summary>Token, for gated and private models</summary>
-          <input
-            type="password"
-            aria-label="Token of the Hub"
-            value={token}
-            placeholder="hf_…"
-            autocomplete="off"
-            onInput={({ currentTarget }) => setToken(currentTarget.value)}
-          />
-          <p class="hint">It goes to the Hub alone, and is kept nowhere: leave this step and it is forgotten.</p>
+          <TokenField value={token} onInput={setToken}>
+            It goes to the Hub alone, and is kept nowhere: leave this step and it is forgotten.
+          </TokenField>
         </details>
       </form>
       <p class="status" role="status">

@@ -7,7 +7,7 @@ import { memorySource } from '../src/formats/bytes.ts'
 import { isJsonObject } from '../src/formats/json.ts'
 import { asHub, DEFAULT_REVISION, type Listing, listRepo } from '../src/hub/listing.ts'
 import { hubReference } from '../src/hub/reference.ts'
-import { type Access, hubFetch, repoUrl, wholeFetch } from '../src/hub/request.ts'
+import { type Access, fieldToken, hubFetch, repoUrl, wholeFetch } from '../src/hub/request.ts'
 import type { Answer, Ask, HubModel, HubPart } from '../src/ui/protocol.ts'
 import type { JobContext } from './serve.ts'
 
@@ -27,9 +27,8 @@ interface Asked {
   readonly token?: string
 }
 
-const accessOf = (id: string, { token }: Asked, signal: AbortSignal): Access => ({
-  ...{ name: id, id, endpoint: FASP_HUB, token: token || undefined, tokenSource: 'the field' },
-  ...{ timeout: TIMEOUT_MS, inPage: true, signal },
+export const accessOf = (id: string, { token }: Asked, signal: AbortSignal): Access => ({
+  ...{ name: id, id, endpoint: FASP_HUB, ...fieldToken(token), timeout: TIMEOUT_MS, inPage: true, signal },
 })
 
 /** Models whose names have these words, those first that are fetched most. @throws HubError */

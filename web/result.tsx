@@ -7,7 +7,8 @@ import type { Goal } from './choice.ts'
 import type { Call } from './client.ts'
 import { commandLine } from './command.ts'
 import { download } from './files.ts'
-import { Where } from './local.tsx'
+import { nameOf, Where } from './local.tsx'
+import { PushToHub } from './pushing.tsx'
 import { type Figure, Figures, Notices, Problem, Section, useTask } from './ui.tsx'
 import { Doing, Errors, OwnTextFold, useProgress } from './work.tsx'
 
@@ -31,6 +32,7 @@ export function ResultStep({ call, model, result, texts, vocabulary, goal, again
       {result.output !== undefined && (
         <Section title="Where it is">
           <Where output={result.output} />
+          {!/\.gguf$/i.test(result.output) && <PushToHub call={call} name={nameOf(result.output)} />}
         </Section>
       )}
       <Section title="Both go on with a text">
@@ -271,12 +273,12 @@ function TakeAway({ call, model, goal }: { call: Call; model: Inspection; goal: 
   const [dtypes, setDtypes] = useState<Partial<Record<Format, string>>>({ [first]: firstType })
   const { progress, begin, onTold } = useProgress()
   const [taken, setTaken] = useState<Answer<'take'>>()
+  const name = `${model.name.replace(/^.*\//, '').replace(/\.gguf$/i, '')}-pruned`
   const take = (to: Format) =>
     run(async () => {
       setTaken(undefined)
       begin()
-      const base = model.name.replace(/^.*\//, '').replace(/\.gguf$/i, '')
-      const suggestedName = `${base}-pruned${{ gguf: '.gguf', safetensors: '.zip', onnx: '-onnx.zip' }[to]}`
+      const suggestedName = `${name}${{ gguf: '.gguf', safetensors: '.zip', onnx: '-onnx.zip' }[to]}`
       const into = await picker()?.({ suggestedName }).catch(leftOut)
       if (into === null) return
       const answer = await call('take', { to, dtype: dtypes[to] || undefined, into }, { onTold })
@@ -316,6 +318,7 @@ function TakeAway({ call, model, goal }: { call: Call; model: Inspection; goal: 
       <p class="status" role="status">
         {taken ? `${taken.name}, ${bytes(taken.bytes)}: saved${taken.file ? ' where your downloads go' : ''}.` : ''}
       </p>
+      <PushToHub {...{ call, name }} types={{ gguf: '', onnx: '', ...dtypes }} />
     </>
   )
 }

@@ -33,6 +33,28 @@ const text = (): Plugin => ({
   },
 })
 
+const XET = [
+  'MerkleHashSubtree',
+  'createChunker',
+  'fileHash',
+  'finalize',
+  'hashToHex',
+  'hexToBytes',
+  'hmac',
+  'nextBlock',
+]
+
+/** What @huggingface/hub imports for transfers by Xet, which we never ask it for (src/hub/upload.ts). */
+const withoutXet = (): Plugin => ({
+  name: 'without-xet',
+  enforce: 'pre',
+  resolveId: source => (source === '@huggingface/xetchunk-wasm' ? '\0xet' : undefined),
+  load: id =>
+    id === '\0xet'
+      ? `export const ${[...XET, 'verificationHash', 'xorbHash'].map(name => `${name} = null`).join(', ')}`
+      : undefined,
+})
+
 /** Modules that only say what there is: where nothing of them is used, what they import goes, too. */
 const QUIET = /\/(src|node_modules\/(@bufbuild|onnx-buf))\//
 const rolldownOptions = { treeshake: { moduleSideEffects: (id: string) => !QUIET.test(id) } }
@@ -75,11 +97,15 @@ export default defineConfig(({ mode }) => ({
   root,
   base: './',
   appType: 'mpa', // what is not there is not there
-  plugins: [text(), page(mode === 'package' ? POLICY : policyWith(hub)), write, served],
+  plugins: [text(), withoutXet(), page(mode === 'package' ? POLICY : policyWith(hub)), write, served],
   define: { FASP_HUB: JSON.stringify(hub[0]) },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', 'module', 'browser', 'production'] },
-  worker: { format: 'es', plugins: () => [text(), ...(mode === 'package' ? [] : [collect])], rolldownOptions },
+  worker: {
+    format: 'es',
+    plugins: () => [text(), withoutXet(), ...(mode === 'package' ? [] : [collect])],
+    rolldownOptions,
+  },
   build: {
     rolldownOptions,
     outDir: '../dist-web',

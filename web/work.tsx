@@ -38,6 +38,7 @@ const NAMES: Partial<Record<Phase, string>> = {
   prune: 'Layers are cut and repaired',
   write: 'The result is written',
   export: 'The file is written',
+  upload: 'Files go to the Hub',
   verify: 'The file is read back',
   'evaluate dense': 'The model as it was',
   evaluate: 'The pruned model',

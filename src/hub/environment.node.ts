@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
-import { LOGIN, type Server } from './request.ts'
+import { checkedToken, LOGIN, type Server } from './request.ts'
 
 export interface HubEnvironment extends Server {
   /** Folder of the cache. */
@@ -48,18 +48,10 @@ export async function hubEnvironment(env: Variables = process.env): Promise<HubE
 async function findToken(env: Variables, file: string): Promise<{ token?: string; tokenSource?: string }> {
   for (const name of ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN']) {
     const token = env[name]?.trim()
-    if (token) return checked(token, name)
+    if (token) return checkedToken(token, name, LOGIN)
   }
   const token = (await readFile(file, 'utf8').catch(() => '')).trim() // nobody has logged in
-  return token ? checked(token, file) : {}
-}
-
-/** A token of other characters would be quoted by what sets the header. @throws UsageError */
-function checked(token: string, tokenSource: string): { token: string; tokenSource: string } {
-  if (/^[\x21-\x7e]+$/.test(token)) return { token, tokenSource }
-  throw new UsageError(
-    `${tokenSource} holds no token: a token is one line of letters, digits and signs, without a blank. To get another, ${LOGIN}.`,
-  )
+  return token ? checkedToken(token, file, LOGIN) : {}
 }
 
 const isTrue = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(value ?? '')

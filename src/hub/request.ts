@@ -1,6 +1,6 @@
 // Every request to the Hub, ours and those of @huggingface/hub: token, time limits, retries, and errors that say what to do.
 // Source of statuses and headers: huggingface_hub 2.4.0, utils/_http.py (hf_raise_for_status).
-import { HubError } from '../errors.ts'
+import { HubError, UsageError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 
 export interface Server {
@@ -15,6 +15,13 @@ export interface Server {
 
 export type RepoType = 'model' | 'dataset'
 
+export interface SendInit extends RequestInit {
+  /** Is told which fraction of the body, a Blob, has gone out. */
+  readonly onSent?: (fraction: number) => void
+}
+
+export type Send = (url: URL, init: SendInit) => Promise<Response>
+
 export interface Access extends Server {
   /** What the user calls the model or data set, for messages. */
   readonly name: string
@@ -26,6 +33,8 @@ export interface Access extends Server {
   readonly local?: boolean
   /** Asked by a page, whose user has no variables and no cache: messages say what to do there. */
   readonly inPage?: boolean
+  /** @default `fetch`, which tells nothing of what has gone out */
+  readonly send?: Send
   readonly signal?: AbortSignal
 }
 
@@ -50,7 +59,7 @@ const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'])
  * @throws HubError, or the reason of an aborted signal
  */
 export function hubFetch(access: Access): typeof fetch {
-  const { name, endpoint, token, timeout, signal } = access
+  const { name, endpoint, token, timeout, signal, send = fetch } = access
   return async (input, init = {}) => {
     // Neither quoted nor in a cause: addresses of the stores are signed.
     const noUrl = () => new HubError(name, `${endpoint} refers to an address that is no URL.`)
@@ -71,7 +80,7 @@ export function hubFetch(access: Access): typeof fetch {
       const timer = limited ? setTimeout(() => late.abort(timeoutError()), timeout) : undefined
       const signals = [signal, init.signal, late.signal].filter(one => one != null)
       try {
-        const response = await fetch(url, { ...init, headers, signal: AbortSignal.any(signals) })
+        const response = await send(url, { ...init, headers, signal: AbortSignal.any(signals) })
         if (response.ok) return response
         if (last || !PASSING.has(response.status)) throw await refusal(response, access)
         await response.body?.cancel()
@@ -166,6 +175,10 @@ export function failure(error: unknown): string {
   return cause instanceof Error ? cause.message || errorCode(error) : message
 }
 
+/** Of a field of a page: nothing where it is empty. @throws UsageError */
+export const fieldToken = (text = ''): Pick<Server, 'token' | 'tokenSource'> =>
+  text.trim() ? checkedToken(text.trim(), 'the field') : {}
+
 /** Where an answer is not the Hub's. */
 export const endpointHint = ({ inPage }: Access): string => (inPage ? '' : ' Check HF_ENDPOINT.')
 
@@ -192,11 +205,27 @@ export const repoUrl = ({ endpoint, type, id }: Access): string =>
 /** What to do to have a token. */
 export const LOGIN =
   'log in with "hf auth login", or set HF_TOKEN to a token from https://huggingface.co/settings/tokens'
+/** The same in a page. */
+const GIVE_TOKEN = 'give a token, from https://huggingface.co/settings/tokens'
+
+/** A token of other characters would be quoted by what sets the header. @throws UsageError */
+export function checkedToken(
+  token: string,
+  tokenSource: string,
+  login = GIVE_TOKEN,
+): Pick<Server, 'token' | 'tokenSource'> {
+  if (/^[\x21-\x7e]+$/.test(token)) return { token, tokenSource }
+  throw new UsageError(
+    `${tokenSource} holds no token: a token is one line of letters, digits and signs, without a blank. To get another, ${login}.`,
+  )
+}
+
+export const loginOf = ({ inPage }: Access): string => (inPage ? GIVE_TOKEN : LOGIN)
 
 async function refusal(response: Response, access: Access): Promise<HubError> {
   const { name, type = 'model', local, endpoint, token, tokenSource } = access
   const { status, headers } = response
-  const login = access.inPage ? 'give a token, from https://huggingface.co/settings/tokens' : LOGIN
+  const login = loginOf(access)
   const code = headers.get('X-Error-Code') ?? undefined
   const body = await readWhole(response, REFUSAL_BYTES, access).catch(() => null)
   const message = headers.get('X-Error-Message') ?? jsonError(body) ?? `status ${status}`

@@ -3,7 +3,7 @@ import type { CommitOutput, CommitParams } from '@huggingface/hub'
 import { HubError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { asHub } from './listing.ts'
-import { type Access, wholeFetch } from './request.ts'
+import { type Access, type SendInit, wholeFetch } from './request.ts'
 
 /** Progress is told this often. */
 const INTERVAL_MS = 100
@@ -73,7 +73,7 @@ interface ProgressHint {
   readonly progressCallback: (fraction: number) => void
 }
 
-/** Tells how much of a file has gone out. The library itself asks XMLHttpRequest, which Node lacks. */
+/** Tells how much of a file has gone out, in however many parts. */
 function countedFetch(plain: typeof fetch): typeof fetch {
   const fractions = new Map<string, number[]>()
   return (input, init) => {
@@ -82,37 +82,11 @@ function countedFetch(plain: typeof fetch): typeof fetch {
     const { path, part = 0, numParts = 1, progressCallback } = hint
     const ofFile = fractions.get(path) ?? Array<number>(numParts).fill(0)
     fractions.set(path, ofFile)
-    const body = new CountedBlob(init.body, fraction => {
+    const onSent = (fraction: number) => {
       ofFile[part] = fraction
       progressCallback(sum(ofFile) / numParts)
-    })
-    return plain(input, { ...init, body })
-  }
-}
-
-/** A Blob that tells which fraction of it was read. */
-class CountedBlob extends Blob {
-  constructor(
-    readonly blob: Blob,
-    readonly tell: (fraction: number) => void,
-  ) {
-    super()
-  }
-
-  override get size(): number {
-    return this.blob.size
-  }
-
-  override stream(): ReturnType<Blob['stream']> {
-    let read = 0
-    const count = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
-      transform: (bytes, controller) => {
-        read += bytes.length
-        this.tell(read / this.size)
-        controller.enqueue(bytes)
-      },
-    })
-    return this.blob.stream().pipeThrough(count)
+    }
+    return plain(input, { ...init, onSent } as SendInit)
   }
 }
 

@@ -6,12 +6,14 @@ import { UsageError } from '../errors.ts'
 import { inspect } from '../evaluate/inspect.ts'
 import { finish, type ProgressEvent } from '../events.ts'
 import { describeValue, isJsonObject, type JsonObject } from '../formats/json.ts'
+import { push } from '../hub/push.node.ts'
+import { fieldToken } from '../hub/request.ts'
 import { openWithVocabulary } from '../library/vocabulary.node.ts'
 import type { Model } from '../model/model.ts'
 import { describeMachine, evaluate, generate, openEngine, openModel, planPrune } from '../node.ts'
 import { checkRange } from '../options.ts'
 import { isGgufFile, isTaken } from '../write/place.node.ts'
-import { MEASURED_WINDOWS, passOn, planFacts, written } from './facts.ts'
+import { MEASURED_WINDOWS, passOn, planFacts, pushedFacts, written } from './facts.ts'
 import { type JobOptions, type Jobs, optionsOf, settingsFrom } from './jobs.node.ts'
 import type { Answer, CallName, Order, Settings, Side, Told } from './protocol.ts'
 import { reportOf } from './report.ts'
@@ -30,7 +32,7 @@ export interface LocalOptions extends Pick<JobOptions, 'engine'> {
   readonly tiny: string
 }
 
-type Verbs = { readonly [N in 'open' | 'plan' | 'measure' | 'write' | 'report']: LocalCall<N> } & {
+type Verbs = { readonly [N in 'open' | 'plan' | 'measure' | 'write' | 'report' | 'push']: LocalCall<N> } & {
   orderFrom(ask: unknown): Promise<Order>
 }
 
@@ -101,6 +103,12 @@ export function localVerbs(jobs: Jobs, { tiny, engine }: LocalOptions): Verbs {
       await using opened = openEngine(engine)
       const on = { machine: describeMachine(engine), mostBytes: totalmem() / 2, tell }
       return await reportOf({ dense: whole, pruned: smaller, result, told }, { engine: opened, signal }, on)
+    },
+    async push(ask, { tell, signal }) {
+      const { id, private: isPrivate, overwrite, token = '' } = fields(ask)
+      const as = { inPage: true, ...fieldToken(textOf(token, 'the token')) }
+      const options = { private: isPrivate === true, overwrite: overwrite === true, signal }
+      return pushedFacts(await finish(push(both().pruned, textOf(id, 'the name').trim(), options, as), passOn(tell)))
     },
   }
 }

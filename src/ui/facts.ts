@@ -1,12 +1,13 @@
 // What the page is told of plans, runs and results, of whatever computes them: workers of the page, or `fasp ui`.
 import { FaspError } from '../errors.ts'
 import type { ProgressEvent, PrunedLayer } from '../events.ts'
+import type { PushResult } from '../hub/push.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { heldOutCost } from '../notices.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Plan } from '../plan.ts'
 import type { PruneResult } from '../result.ts'
-import type { HalfError, PlanFacts, PrunedFacts, Said, Side, Speed, Told } from './protocol.ts'
+import type { HalfError, PlanFacts, PrunedFacts, Pushed, Said, Side, Speed, Told } from './protocol.ts'
 
 type Tell = (told: Told) => void
 
@@ -80,6 +81,8 @@ export function prunedFacts(a: Architecture, result: PruneResult): PrunedFacts {
         : { dense: before, pruned: before + cost, windows: held, own: calibration.source === 'self' },
   }
 }
+
+export const pushedFacts = ({ url, files, bytes }: PushResult): Pushed => ({ url, files: files.length, bytes })
 
 /** Tells the text that one of both models writes. @param generate writes it @returns how fast it was */
 export async function written(

@@ -16,8 +16,11 @@ export const policyWith = (others: readonly string[]): string =>
     "form-action 'none'",
   ].join('; ')
 
-/** The Hub, and the stores that it sends to for large files. The page asks them where its user fetches a model. */
-export const HUB = ['https://huggingface.co', 'https://*.huggingface.co', 'https://*.hf.co']
+/** The Hub, and the stores that it sends to for large files: the last takes them. The page asks where its user fetches a model, or pushes one. */
+export const HUB = [
+  ...['https://huggingface.co', 'https://*.huggingface.co', 'https://*.hf.co'],
+  'https://hf-hub-lfs-us-east-1.s3-accelerate.amazonaws.com',
+]
 
 /** The policy is in the page, too, for hosts that send none. */
 export const headersWith = (policy: string) => ({

@@ -157,6 +157,26 @@ export interface HubRepo {
   readonly parts: readonly HubPart[]
 }
 
+export interface PushAsk {
+  /** `org/name`. */
+  readonly id: string
+  readonly private: boolean
+  /** Files there that are no result of fasp may be replaced. */
+  readonly overwrite: boolean
+  /** @default of `fasp ui`: that of this machine's user */
+  readonly token?: string
+  /** Of the page alone: exports that go with it, in folders of their own. */
+  readonly beside?: readonly { readonly to: 'gguf' | 'onnx'; readonly dtype?: string }[]
+}
+
+/** What is in the Hub now. */
+export interface Pushed {
+  /** Page of the commit. */
+  readonly url: string
+  readonly files: number
+  readonly bytes: number
+}
+
 /** What the page may ask for: what it says, and what it gets. */
 export interface Calls {
   /** `tiny`: the model that ships. */
@@ -182,6 +202,8 @@ export interface Calls {
     ask: { readonly to: 'gguf' | 'safetensors' | 'onnx'; readonly dtype?: string; readonly into?: FileSystemFileHandle }
     answer: { readonly name: string; readonly bytes: number; readonly file?: File }
   }
+  /** Sends what was made to the Hub, where it was written as a folder. */
+  push: { ask: PushAsk; answer: Pushed }
   // Of `fasp ui` alone:
   state: { ask: null; answer: LocalState }
   /** Of the job that runs, or the last: all that it tells, from its start. */

@@ -174,6 +174,7 @@ function callsOf(jobs: Jobs, options: UiOptions | (JobOptions & LocalOptions)) {
     measure: inTurn(verbs.measure),
     write: inTurn(verbs.write),
     report: inTurn(verbs.report),
+    push: inTurn(verbs.push),
     state: () => jobs.state(),
     follow,
     async prune(ask, context) {

@@ -23,9 +23,9 @@ import {
 } from '../unfinished.node.ts'
 import { MANIFEST, STATE } from '../unfinished.ts'
 import { OWN_KEY } from './gguf.ts'
+import { OWN_MARK } from './sink.ts'
 
-/** The file that marks a folder as written by us, and lists what we wrote there as `files`, with hashes: only that may be replaced. */
-export const OWN_MARK = 'fasp.json'
+export { OWN_MARK }
 
 /** Whether an output is a GGUF file, and not a folder. */
 export const isGgufFile = (path: string): boolean => path.toLowerCase().endsWith('.gguf')

@@ -4,6 +4,9 @@ import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { WrittenFile } from '../saved.ts'
 
+/** The file that marks a folder as written by us, and lists what we wrote there as `files`, with hashes: only that may be replaced. */
+export const OWN_MARK = 'fasp.json'
+
 export interface SinkFile {
   write(bytes: Uint8Array, offset: number): Promise<void>
   close(): Promise<void>

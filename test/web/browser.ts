@@ -10,6 +10,7 @@ import { expect } from 'vitest'
 import { openChromium } from '../chromium.ts'
 
 const configFile = fileURLToPath(new URL('../../web/vite.config.ts', import.meta.url))
+export const TEXT = await readFile(new URL('../../LICENSE', import.meta.url), 'utf8')
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core'), 'utf8')
 
 export interface Opened {
@@ -90,4 +91,27 @@ export async function readable(page: Page, name: string): Promise<void> {
     }
   }
   await page.setViewportSize({ width: WIDTHS[0], height: 900 })
+}
+
+export const step = (page: Page, name: string) => page.getByRole('heading', { level: 1, name }).waitFor()
+
+export async function takeTiny(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Take the tiny model' }).click()
+  await page.getByRole('heading', { name: 'tiny-llama' }).waitFor()
+  await page.getByRole('button', { name: 'Next: how much' }).click()
+  await step(page, 'How much smaller?')
+}
+
+/** Little text, so that it takes seconds. */
+export async function giveText(page: Page, { windows = 8, seqLen = 64 } = {}): Promise<void> {
+  await page.getByRole('radio', { name: 'Text of mine' }).check()
+  await page.getByLabel('Paste text').fill(TEXT)
+  await page.getByText('Options of the method').click()
+  await page.getByLabel('Windows of text').fill(String(windows))
+  await page.getByLabel('Tokens a window').fill(String(seqLen))
+}
+
+export async function prune(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Prune' }).click()
+  await step(page, 'What came out')
 }

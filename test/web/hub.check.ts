@@ -1,13 +1,13 @@
 // The page with a Hub on this machine: found, looked at, fetched; nothing asked before, nothing kept.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { dirname, join } from 'node:path'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import * as node from '../../src/node.ts'
 import { TINY_LLAMA } from '../fasp.ts'
 import { HubServer } from '../hub-server.ts'
-
-import { openSite, readable } from './browser.ts'
+import { giveText, type Opened, openSite, prune, readable, takeTiny } from './browser.ts'
 
 const hub = new HubServer()
 const folder = mkdtempSync(join(tmpdir(), 'fasp-page-hub-'))
@@ -104,4 +104,108 @@ test('what breaks is said, and a fetch is cancelled', async () => {
   hub.fault = () => undefined
   await fetch.click()
   await page.getByRole('heading', { level: 2, name: 'tiny' }).waitFor()
+})
+
+describe('a result is pushed', () => {
+  let opened: Opened
+  let page: Page
+  beforeAll(async () => {
+    // Files above 10 MB are hashed in WebAssembly: those of the tiny model are to be, too.
+    const scripts = readdirSync(join(site.folder, 'assets')).map(name => join(site.folder, 'assets', name))
+    const texts = scripts.map(path => [path, readFileSync(path, 'utf8')] as const)
+    const [hashing, ...others] = texts.filter(([, text]) => /\b1e7\b.*subtle/.test(text) && text.includes('preupload'))
+    expect(others).toEqual([])
+    writeFileSync(hashing[0], hashing[1].replaceAll(/\b1e7\b(?=.{0,200}subtle)/g, '1e5'))
+    opened = await site.open()
+    page = opened.page
+    await takeTiny(page)
+    await giveText(page)
+    await prune(page)
+  })
+  const push = async (id: string, token = 'hf_writer') => {
+    await page.getByLabel('Repository (org/name)').fill(id)
+    await page.getByLabel('Token of the Hub').fill(token)
+    await page.getByRole('button', { name: 'Push to the Hub' }).click()
+    const enabled = () => page.getByRole('button', { name: 'Push to the Hub' }).isEnabled()
+    await expect.poll(enabled, { timeout: 60_000 }).toBe(true)
+  }
+  const problem = async (id: string, token?: string) => {
+    await push(id, token)
+    return await page.getByRole('alert').textContent({ timeout: 5000 })
+  }
+  const writes = () => hub.requests.filter(({ method }) => method !== 'GET')
+
+  test('to a repository that is made for it, with what may go beside it', async () => {
+    await page.getByLabel('Type of ONNX').selectOption('q4')
+    await page.getByLabel('With GGUF').check()
+    await page.getByLabel('With ONNX').check()
+    await page.getByLabel('Private').check()
+    await push('me/small')
+    const link = page.getByRole('link', { name: `${hub.url}/me/small/commit/` })
+    await readable(page, 'pushed')
+    const commit = hub.repos.get('me/small')!.refs.get('main')!
+    expect(await link.getAttribute('href')).toBe(`${hub.url}/me/small/commit/${commit}`)
+    expect(hub.repos.get('me/small')!.private).toBe(true)
+    const files = Object.entries(hub.files('me/small')).filter(([path]) => path !== '.gitattributes')
+    const sent = join(folder, 'sent')
+    for (const [path, bytes] of files) {
+      mkdirSync(dirname(join(sent, path)), { recursive: true })
+      writeFileSync(join(sent, path), bytes)
+    }
+    expect((await node.verify(sent)).checks.filter(({ found }) => found === 'wrong')).toEqual([])
+    expect((await node.inspect(join(sent, 'gguf/model.gguf'))).ffnWidth).toBe(288)
+    expect(files.map(([path]) => path)).toContain('onnx/onnx/model_q4.onnx')
+    expect(writes().every(({ store, token }) => token === (store ? undefined : 'hf_writer'))).toBe(true)
+    expect(writes().filter(({ store }) => store).length).toBeGreaterThan(3) // in parts
+    const wasm = opened.requests.filter(({ url }) => url.includes('sha256-wrapper'))
+    expect(wasm).toHaveLength(1)
+    // That a repository is not there is no error of the page's.
+    expect(opened.said.filter(line => !line.includes('404'))).toEqual([])
+  })
+
+  test('over files that fasp did not write it is not, unless they may be replaced', async () => {
+    for (const name of ['With GGUF', 'With ONNX', 'Private']) await page.getByLabel(name).uncheck()
+    hub.put('me/theirs', { 'config.json': '{}', 'notes.md': 'mine' })
+    expect(await problem('me/theirs')).toBe(
+      'me/theirs was not written by fasp (its branch main has no fasp.json, but config.json, notes.md). Choose another name, or allow its files to be replaced.',
+    )
+    expect(writes()).toEqual([])
+    await page.getByLabel('Files there that fasp did not write').check()
+    await push('me/theirs')
+    await page.getByRole('link', { name: '/me/theirs/commit/' }).waitFor()
+    const { 'notes.md': notes, ...files } = hub.files('me/theirs')
+    expect(notes.toString()).toBe('mine')
+    expect(files['config.json'].toString()).toContain('LlamaForCausalLM')
+  })
+
+  test('what is wrong is said, and a broken connection tried again', async () => {
+    expect(await problem('me/other', '')).toContain('me/other: to push, give a token, from https://huggingface.co')
+    expect(await problem('me/other', 'hf_reader')).toContain('Give the token in the field the right to do this')
+    expect(await problem('me/other', 'hf_x y')).toContain('the field holds no token')
+    expect(await problem('other')).toContain('"other" is no name of a model on the Hub')
+    let broken = 0
+    hub.fault = ({ store, method }) => (store && method === 'PUT' && broken++ === 0 ? { cutAt: 0 } : undefined)
+    hub.put('me/small', { 'fasp.json': '{}', 'old.safetensors': 'w' })
+    await push('me/small')
+    await page.getByText('Weights from before go: old.safetensors.').waitFor()
+    await page.getByRole('link', { name: '/me/small/commit/' }).waitFor()
+    expect(broken).toBeGreaterThan(1)
+  })
+
+  test('it is cancelled before the commit, and nothing keeps the token', async () => {
+    hub.fault = ({ store, method }) => (store && method === 'PUT' ? { delay: 10_000 } : undefined)
+    await page.getByLabel('Repository (org/name)').fill('me/late')
+    await page.getByRole('button', { name: 'Push to the Hub' }).click()
+    await page.getByText(/Files go to the Hub/).waitFor()
+    await expect.poll(() => writes().some(({ store }) => store)).toBe(true)
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    await expect.poll(() => page.getByRole('button', { name: 'Push to the Hub' }).isEnabled()).toBe(true)
+    expect(await page.getByRole('alert').count()).toBe(0)
+    expect(Object.keys(hub.files('me/late'))).toEqual(['.gitattributes'])
+    const kept = await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }) + document.cookie)
+    expect(kept).toBe('{}')
+    await page.getByRole('button', { name: 'Try another amount' }).click()
+    await page.getByRole('button', { name: '4 Result' }).click()
+    expect(await page.getByLabel('Token of the Hub').inputValue()).toBe('')
+  })
 })

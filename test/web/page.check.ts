@@ -18,9 +18,8 @@ import * as node from '../../src/node.ts'
 import { DARK, LIGHT } from '../../src/report/plot.ts'
 import { divergenceOf } from '../divergence.ts'
 import { fasp, TINY_LLAMA } from '../fasp.ts'
-import { type Opened, openSite, readable } from './browser.ts'
+import { giveText, type Opened, openSite, prune, readable, step, TEXT, takeTiny } from './browser.ts'
 
-const TEXT = await readFile(new URL('../../LICENSE', import.meta.url), 'utf8')
 /** Of some windows. */
 const MEASURED = TEXT.slice(0, 4000)
 
@@ -39,32 +38,9 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-const step = (page: Page, name: string) => page.getByRole('heading', { level: 1, name }).waitFor()
-
-async function takeTiny(page: Page): Promise<void> {
-  await page.getByRole('button', { name: 'Take the tiny model' }).click()
-  await page.getByRole('heading', { name: 'tiny-llama' }).waitFor()
-  await page.getByRole('button', { name: 'Next: how much' }).click()
-  await step(page, 'How much smaller?')
-}
-
-/** Little text, so that it takes seconds. */
-async function giveText(page: Page, { windows = 8, seqLen = 64 } = {}): Promise<void> {
-  await page.getByRole('radio', { name: 'Text of mine' }).check()
-  await page.getByLabel('Paste text').fill(TEXT)
-  await page.getByText('Options of the method').click()
-  await page.getByLabel('Windows of text').fill(String(windows))
-  await page.getByLabel('Tokens a window').fill(String(seqLen))
-}
-
 const figure = async (page: Page, name: string): Promise<string> => {
   const tile = page.locator('.figures > div').filter({ has: page.getByText(name, { exact: true }) })
   return (await tile.locator('dd').first().textContent())!
-}
-
-async function prune(page: Page): Promise<void> {
-  await page.getByRole('button', { name: 'Prune' }).click()
-  await step(page, 'What came out')
 }
 
 /** Paths of all files of the page's own disk. */
@@ -368,7 +344,8 @@ test('with it go the licences of what is bundled, in its workers too', async () 
 
 test('its policy lets no text become a script, and its colours are those of reports', async () => {
   const whole = await readFile(join(site.folder, 'index.html'), 'utf8')
-  const connect = "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co;"
+  const connect =
+    "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co https://hf-hub-lfs-us-east-1.s3-accelerate.amazonaws.com;"
   expect(whole).toContain(connect)
   const html = whole.replace(connect, '')
   expect(html).toContain("script-src 'self' 'wasm-unsafe-eval'")
