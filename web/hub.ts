@@ -5,10 +5,11 @@ import { weightFiles } from '../src/checkpoint/weights.ts'
 import { FormatError, HubError } from '../src/errors.ts'
 import { memorySource } from '../src/formats/bytes.ts'
 import { isJsonObject } from '../src/formats/json.ts'
-import { asHub, DEFAULT_REVISION, type Listing, listRepo } from '../src/hub/listing.ts'
+import { asHub, DEFAULT_REVISION, damaged, type Listing, listRepo, type RemoteFile } from '../src/hub/listing.ts'
 import { hubReference } from '../src/hub/reference.ts'
 import { type Access, fieldToken, hubFetch, repoUrl, wholeFetch } from '../src/hub/request.ts'
 import type { Answer, Ask, HubModel, HubPart } from '../src/ui/protocol.ts'
+import type { Checksum } from './checksum.ts'
 import type { JobContext } from './serve.ts'
 
 /** Address of the Hub, set where the page is built. */
@@ -22,6 +23,9 @@ const INTERVAL_MS = 100
 const MAX_INDEX_BYTES = 64 * 2 ** 20
 /** Parts of a model that is split; one alone is none. */
 const SPLIT = /-\d{5}-of-\d{5}\.gguf$/i
+
+/** Loaded with the first file. */
+const checksums = () => import('./checksum.ts')
 
 interface Asked {
   readonly token?: string
@@ -66,7 +70,7 @@ export async function look(asked: Ask<'look'>, { signal }: JobContext): Promise<
   const part = (name: string, files: readonly string[]): HubPart => {
     const found = files.map(path => listing.files.get(path)!)
     const bytes = found.reduce((sum, { size }) => sum + size, 0)
-    return { name, bytes, files: found.map(({ path, size }) => ({ path, size })) }
+    return { name, bytes, files: found }
   }
   const folder = await folderFiles(listing, access)
   const ggufs = [...listing.files.keys()].filter(path => /\.gguf$/i.test(path) && !SPLIT.test(path))
@@ -82,7 +86,11 @@ async function folderFiles({ commit, files }: Listing, access: Access): Promise<
   if (!names.has('config.json')) return undefined
   const open = async (index: string) => {
     const answer = await wholeFetch(access, MAX_INDEX_BYTES)(addressOf(access, commit, index))
-    return memorySource(new Uint8Array(await answer.arrayBuffer()), index)
+    const bytes = new Uint8Array(await answer.arrayBuffer())
+    const checksum = (await checksums()).startChecksum(files.get(index)!)
+    checksum.update(bytes)
+    if (!checksum.correct()) throw damaged(access.id, files.get(index)!)
+    return memorySource(bytes, index)
   }
   const weights = await weightFiles({ name: access.id, files: names, open }).catch(error => {
     if (error instanceof FormatError) return undefined
@@ -102,13 +110,15 @@ export async function fetchPart(asked: Ask<'fetch'>, { tell, signal }: JobContex
   tell({ type: 'phase', phase: 'download', total: part.bytes, unit: 'bytes' })
   let done = 0
   let told = 0
-  const counted = (size: number, path: string) => {
+  const { startChecksum } = await checksums()
+  const counted = ({ size, path }: RemoteFile, { update }: Checksum) => {
     let length = 0
     return new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
       transform(chunk, controller) {
         length += chunk.length
         done += chunk.length
         if (length > size) throw new HubError(id, `${path} is longer than the ${size} bytes that the Hub lists.`)
+        update(chunk)
         controller.enqueue(chunk)
         if (performance.now() - told < INTERVAL_MS) return
         told = performance.now()
@@ -117,13 +127,16 @@ export async function fetchPart(asked: Ask<'fetch'>, { tell, signal }: JobContex
     })
   }
   const picked = []
-  for (const { path, size } of part.files) {
+  for (const file of part.files) {
+    const { path, size } = file
+    const checksum = startChecksum(file)
     const { body } = await hubFetch(access)(addressOf(access, commit, path), { signal })
-    const blob = await new Response(body?.pipeThrough(counted(size, path))).blob().catch(error => {
+    const blob = await new Response(body?.pipeThrough(counted(file, checksum))).blob().catch(error => {
       signal.throwIfAborted()
       throw error instanceof HubError ? error : new HubError(id, `the connection broke in ${path}. Fetch it again.`)
     })
     if (blob.size !== size) throw new HubError(id, `${path} ended after ${blob.size} of ${size} bytes. Fetch it again.`)
+    if (!checksum.correct()) throw damaged(id, file)
     const name = path.replace(/^.*\//, '')
     const folder = part.name === '' ? `${id.replace(/^.*\//, '')}/` : ''
     picked.push({ path: `${folder}${name}`, file: new File([blob], name) })

@@ -4,7 +4,7 @@ import { constants, type FileHandle, open } from 'node:fs/promises'
 import { HubError, OutputError } from '../errors.ts'
 import { writeAll } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
-import type { RemoteFile } from './listing.ts'
+import { damaged, type RemoteFile } from './listing.ts'
 import { type Access, failure, pause } from './request.ts'
 
 /** Attempts without a new byte between them, after which we give up. */
@@ -38,11 +38,7 @@ export async function* download(source: Source, file: RemoteFile, partial: strin
       yield* receiveAll(source, target)
       if (target.correct()) return
       await target.restart()
-      if (resumed === 0)
-        throw new HubError(
-          name,
-          `${file.path} arrived damaged: its checksum is not ${file.etag}. It was removed; try again.`,
-        )
+      if (resumed === 0) throw damaged(name, file)
     }
   } finally {
     await handle.close()

@@ -11,6 +11,10 @@ export interface RemoteFile {
   readonly etag: string
 }
 
+/** Of a file whose checksum is not that of the listing. */
+export const damaged = (name: string, { path, etag }: RemoteFile): HubError =>
+  new HubError(name, `${path} arrived damaged: its checksum is not ${etag}. It was removed; try again.`)
+
 export interface Listing {
   readonly commit: string
   readonly private: boolean

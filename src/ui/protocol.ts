@@ -3,6 +3,7 @@
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { ProgressEvent } from '../events.ts'
+import type { RemoteFile } from '../hub/listing.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Plan } from '../plan.ts'
 import type { DivergenceResult, PerplexityResult, Sizes } from '../result.ts'
@@ -148,7 +149,7 @@ export interface HubModel {
 export interface HubPart {
   readonly name: string
   readonly bytes: number
-  readonly files: readonly { readonly path: string; readonly size: number }[]
+  readonly files: readonly RemoteFile[]
 }
 
 export interface HubRepo {

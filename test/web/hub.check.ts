@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { type Listing, listRepo } from '../../src/hub/listing.ts'
 import * as node from '../../src/node.ts'
 import { TINY_LLAMA } from '../fasp.ts'
 import { HubServer } from '../hub-server.ts'
@@ -32,6 +33,12 @@ beforeEach(() => {
     { private: true },
   )
 })
+
+/** With the checksums that the Hub says. */
+async function listed(id: string): Promise<Listing['files']> {
+  const access = { endpoint: hub.url, timeout: 10_000, name: id, id }
+  return (await listRepo(id, 'main', access)).files
+}
 
 async function open() {
   const opened = await site.open()
@@ -89,7 +96,7 @@ test('a private GGUF is fetched with a token, which the store never sees and no 
   expect(await page.getByLabel('Token of the Hub').inputValue()).toBe('')
 })
 
-test('what breaks is said, and a fetch is cancelled', async () => {
+test('what breaks or is damaged is said and not used, and a fetch is cancelled', async () => {
   const { page } = await open()
   await page.getByLabel('Name of a model').fill('org/tiny')
   await page.getByRole('button', { name: 'Search' }).click()
@@ -101,6 +108,15 @@ test('what breaks is said, and a fetch is cancelled', async () => {
   await fetch.click()
   await page.getByRole('button', { name: 'Cancel' }).click()
   await page.getByRole('button', { name: 'Cancel' }).waitFor({ state: 'detached' })
+  // One bit of a large file, which has a SHA-256, then of a small one, with Git's SHA-1: nothing of either is used.
+  for (const name of ['model.safetensors', 'config.json']) {
+    hub.fault = ({ store, path }) => ({ damaged: name === 'config.json' ? path.endsWith(name) : store })
+    await fetch.click()
+    const { etag } = (await listed('org/tiny')).get(name)!
+    const message = `org/tiny: ${name} arrived damaged: its checksum is not ${etag}. It was removed; try again.`
+    await expect.poll(() => page.getByRole('alert').allTextContents()).toEqual([message])
+    expect(await page.getByRole('heading', { level: 2, name: 'tiny' }).count()).toBe(0)
+  }
   hub.fault = () => undefined
   await fetch.click()
   await page.getByRole('heading', { level: 2, name: 'tiny' }).waitFor()

@@ -1,0 +1,21 @@
+// Checksums of files as they arrive: SHA-256 of large ones, Git's SHA-1 of small ones (`startHash` of src/hub/download.node.ts is the same in
+// Node). `crypto.subtle` takes files whole.
+import { sha1 } from '@noble/hashes/legacy.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import { bytesToHex } from '@noble/hashes/utils.js'
+import type { RemoteFile } from '../src/hub/listing.ts'
+
+export interface Checksum {
+  update(bytes: Uint8Array): void
+  /** Once all bytes have come. */
+  correct(): boolean
+}
+
+export function startChecksum({ etag, size }: RemoteFile): Checksum {
+  const hash = etag.length === 64 ? sha256.create() : sha1.create()
+  if (etag.length === 40) hash.update(new TextEncoder().encode(`blob ${size}\0`))
+  return {
+    update: bytes => void hash.update(bytes),
+    correct: () => bytesToHex(hash.digest()) === etag,
+  }
+}
