@@ -7,10 +7,11 @@ import type { Inspection } from '../src/web.ts'
 import { AmountStep } from './amount.tsx'
 import { type Chosen, choiceOf, FIRST_CHOICE, settingsOf, vocabularyOf } from './choice.ts'
 import { type Call, CallError, type CallOptions } from './client.ts'
-import { LocalProvider, StoppedJobs } from './local.tsx'
+import { LocalProvider } from './local.tsx'
 import { ModelStep } from './model.tsx'
 import { ResultStep } from './result.tsx'
-import { Problem, problemOf, useTask } from './ui.tsx'
+import { StoppedRuns } from './stopped.tsx'
+import { Problem, problemOf } from './ui.tsx'
 import { useProgress, WorkStep } from './work.tsx'
 
 const STEPS = ['Model', 'How much', 'Work', 'Result'] as const
@@ -26,7 +27,6 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
   const [result, setResult] = useState<PrunedFacts>()
   const [problem, setProblem] = useState<string>()
   const [stopped, setStopped] = useState(local?.stopped ?? [])
-  const task = useTask()
   const stop = useRef<AbortController | undefined>(undefined)
   const heading = useRef<HTMLHeadingElement>(null)
   const shown = useRef<Step>(0)
@@ -42,22 +42,21 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
   const working = stop.current !== undefined && step === 2
   const reachable = (to: number) => !working && (to === 0 || (to === 1 && model) || (to === 3 && result) || to === step)
 
-  // A job that was begun before this page opened.
+  // A job that was begun before this page opened, or what another left.
   useEffect(() => {
     if (local) adopt(local)
+    else void look()
   }, [])
 
-  /** Goes on where a job of `fasp ui` is. */
+  /** Goes on where a job is. */
   function adopt({ job, stopped }: LocalState) {
     setStopped(stopped)
     if (!job) return
     setModel(job.inspection)
-    setChoice(choiceOf(job.order))
+    setChoice(choiceOf(job.order, job.inspection))
     void work(options => call('follow', null, options))
   }
 
-  const resume = (id: string) => task.run(async () => adopt(await call('resume', id)))
-  const discard = (id: string) => task.run(async () => setStopped((await call('discard', id)).stopped))
   /** What was stopped may go on; of a server that has ended something else was said. */
   const look = () =>
     call('state', null).then(
@@ -80,7 +79,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
     } catch (error) {
       if (!(error instanceof CallError && error.stopped)) setProblem(problemOf(error))
       setStep(1)
-      if (local) await look()
+      await look()
     } finally {
       stop.current = undefined
     }
@@ -129,8 +128,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
         {problem && step === 1 && <Problem message={problem} />}
         {step === 0 && (
           <>
-            {task.problem && <Problem message={task.problem} />}
-            <StoppedJobs {...{ stopped, resume, discard, busy: task.busy }} />
+            <StoppedRuns {...{ call, stopped, setStopped, model, opened, adopt }} />
             <ModelStep {...{ call, model, opened }} next={() => setStep(1)} />
           </>
         )}

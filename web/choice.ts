@@ -82,10 +82,11 @@ export function settingsOf(choice: Chosen, of: Inspection, local: boolean): Sett
   }
 }
 
-/** As the fields stood for a job of `fasp ui`. */
-export function choiceOf({ settings, output }: Order): Chosen {
-  const { sparsity, size, method = '', texts = [], windows = '', seqLen = '', seed = '' } = settings
+/** As the fields stood for a job. */
+export function choiceOf({ settings, output }: Order, { vocabularySize }: Inspection): Chosen {
+  const { sparsity, size, method = '', texts = [], windows = '', seqLen = '', seed = '', vocabulary } = settings
   const named = texts.filter(text => typeof text === 'string')
+  const files = texts.filter(text => typeof text !== 'string')
   return {
     ...FIRST_CHOICE,
     goal: size !== undefined ? 'size' : method === 'best' ? 'best' : 'stock',
@@ -93,6 +94,8 @@ export function choiceOf({ settings, output }: Order): Chosen {
     megabytes: size === undefined ? '' : String(size / 1e6),
     method: ['best', 'stock'].includes(method) ? '' : method,
     ...{ windows: String(windows), seqLen: String(seqLen), seed: String(seed), output },
-    ...{ own: named.length > 0, text: named.join('\n'), texts: named },
+    ...{ own: texts.length > 0, text: named.join('\n'), files, compute: settings.compute ?? FIRST_CHOICE.compute },
+    texts: texts.map(text => (typeof text === 'string' ? text : text.name)),
+    vocabulary: vocabulary && Math.round((100 * vocabulary) / vocabularySize),
   }
 }

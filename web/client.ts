@@ -52,7 +52,7 @@ function callsOf(worker: Worker): Call {
 }
 
 /** What the worker that plans does. */
-const PLANNING: readonly CallName[] = ['plan', 'search', 'look', 'fetch']
+const PLANNING: readonly CallName[] = ['plan', 'search', 'look', 'fetch', 'state', 'discard']
 
 /** Starts the worker that plans; the one that computes with the first model that is pruned, and anew with another model. */
 export function startWorkers(): Call {

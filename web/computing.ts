@@ -5,7 +5,7 @@ import { inspect } from '../src/evaluate/inspect.ts'
 import { type ByteSource, memorySource } from '../src/formats/bytes.ts'
 import { prepare } from '../src/run.ts'
 import { MEASURED_WINDOWS, passOn, written } from '../src/ui/facts.ts'
-import type { Answer, Ask, Compute, Side } from '../src/ui/protocol.ts'
+import type { Answer, Ask, Compute, Settings, Side } from '../src/ui/protocol.ts'
 import { reportOf } from '../src/ui/report.ts'
 import { watchRun } from '../src/ui/watched.ts'
 import {
@@ -25,6 +25,8 @@ import {
 import { Disk, DiskSink, diskBytes, heldBytes } from './disk.ts'
 import { type OpenedEngine, openEngine } from './engine.ts'
 import { open, opened, openFiles, optionsOf, PAGE, textsOf, withPath } from './opened.ts'
+import { stoppedRuns } from './runs.ts'
+import { beginRun, reopenRun, type SavedRun } from './saved.ts'
 import { type JobContext, serve } from './serve.ts'
 import { withVocabulary } from './vocabulary.ts'
 
@@ -95,33 +97,75 @@ function both(): Pruned {
   return last
 }
 
-async function pruneModel(settings: Ask<'prune'>, { tell, signal }: JobContext): Promise<Answer<'prune'>> {
-  const of = opened()
-  const { model: dense } = await withVocabulary(settings, async () => cutVocabularyEvents)
-  await last?.model.checkpoint.close()
-  if (last) await removeFrom(last.output)
-  last = undefined
-  const engine = await engineOf(settings.compute ?? 'auto', tell)
-  const { plan } = prepare(dense, optionsOf(settings), { texts: textsOf(settings) })
-  const disk = heldBytes(plan) < (await diskBytes()) ? await disks : undefined
-  const output = (await disk?.sink()) ?? new MemorySink()
-  const pending = async () => pendingWeights(output)
-  const writing = { pending, on: () => ({ engine, signal }), mostBytes: MOST_TO_WRITE / 2 }
-  const watched = watchRun(dense, settings.texts === undefined, writing, tell)
-  const result = await prune(dense, {
-    ...optionsOf(settings),
-    calibration: textsOf(settings),
-    output,
-    engine,
-    signal,
-    onEvent: watched.onEvent,
-    openScratch: disk && (() => disk.scratch()),
-  })
-  const name = `${baseName(dense.checkpoint.name)}-pruned`
-  const files = await filesOf(output)
-  const model = await openFiles(files.map(file => withPath(file, `${name}/${file.name}`)))
-  last = { of, dense, model, files, name, engine, output, result, told: watched.notices }
-  return await watched.facts(result, model, { engine, openRows, signal })
+/** @param found what it goes on with. @default it begins */
+async function pruneModel(
+  settings: Ask<'prune'>,
+  { tell, signal }: JobContext,
+  found?: SavedRun,
+): Promise<Answer<'prune'>> {
+  let run = found
+  try {
+    const of = opened()
+    const dense = await denseOf(settings)
+    await last?.model.checkpoint.close()
+    if (last) await removeFrom(last.output)
+    last = undefined
+    const engine = await engineOf(settings.compute ?? 'auto', tell)
+    const plan = planOf(dense, settings)
+    const disk = heldBytes(plan) < (await diskBytes()) ? await disks : undefined
+    run ??= disk && (await beginRun(settings, plan).catch(() => undefined))
+    const output = run?.sink ?? (await disk?.sink()) ?? new MemorySink()
+    const pending = async () => pendingWeights(output)
+    const writing = { pending, on: () => ({ engine, signal }), mostBytes: MOST_TO_WRITE / 2 }
+    const watched = watchRun(dense, settings.texts === undefined, writing, tell)
+    const result = await prune(dense, {
+      ...optionsOf(settings),
+      calibration: textsOf(settings),
+      output,
+      engine,
+      signal,
+      onEvent: watched.onEvent,
+      openScratch: disk && (() => disk.scratch()),
+      saved: run?.saved,
+    })
+    const name = `${baseName(dense.checkpoint.name)}-pruned`
+    const files = await filesOf(output)
+    const model = await openFiles(files.map(file => withPath(file, `${name}/${file.name}`)))
+    const facts = await watched.facts(result, model, { engine, openRows, signal })
+    await run?.end()
+    last = { of, dense, model, files, name, engine, output, result, told: watched.notices }
+    return facts
+  } catch (error) {
+    await run?.stop(signal.aborted)
+    throw error
+  }
+}
+
+const denseOf = async (settings: Settings): Promise<Model> =>
+  (await withVocabulary(settings, async () => cutVocabularyEvents)).model
+
+const planOf = (dense: Model, settings: Settings) =>
+  prepare(dense, optionsOf(settings), { texts: textsOf(settings) }).plan
+
+/** A run that was stopped, until it is followed. */
+let found: SavedRun | undefined
+
+/** Takes a run that was stopped, on the model that is open. */
+async function resume(id: Ask<'resume'>): Promise<Answer<'resume'>> {
+  const leave = found
+  found = undefined
+  await leave?.stop(false)
+  found = await reopenRun(id, async settings => planOf(await denseOf(settings), settings))
+  const { settings } = found
+  const order = { model: opened().checkpoint.name, output: '', settings }
+  return { job: { inspection: inspect(opened()), order }, ...(await stoppedRuns()) }
+}
+
+async function follow(_: null, context: JobContext): Promise<Answer<'follow'>> {
+  const run = found
+  found = undefined
+  if (!run) throw new UsageError('no run is at work.')
+  return pruneModel(run.settings, context, run)
 }
 
 const baseName = (path: string): string => path.replace(/^.*\//, '').replace(/\.gguf$/i, '')
@@ -243,4 +287,4 @@ const openAgain = async (ask: Ask<'open'>): Promise<Answer<'open'>> => inspect(a
 const rate = async (compute: Compute, { tell }: JobContext): Promise<Answer<'rate'>> =>
   shortRates(await engineOf(compute, tell))
 
-serve({ open: openAgain, rate, prune: pruneModel, measure, write, report, take, push })
+serve({ open: openAgain, rate, prune: pruneModel, resume, follow, measure, write, report, take, push })

@@ -1,12 +1,14 @@
 // The disk that a browser gives a page: its origin-private file system (fs.spec.whatwg.org), where results, and activations that do not fit the
-// memory, lie while the page is open. Each worker has a folder of its own, and a lock of the folder's name that goes when the worker does: the
-// next removes what has none. Where a browser gives no disk, all is in memory.
-import { OutputError } from '../src/errors.ts'
+// memory, lie while the page is open. Each folder there has a lock of its name that goes when the worker does which made it: the next removes
+// what has none, but for runs that can be gone on with (notes.ts). Where a browser gives no disk, all is in memory.
+import { FormatError, OutputError } from '../src/errors.ts'
 import type { ByteSource } from '../src/formats/bytes.ts'
+import type { WrittenFile } from '../src/saved.ts'
 import type { Plan, Scratch, Sink, SinkFile } from '../src/web.ts'
+import { namesIn, noteIn } from './notes.ts'
 
 /** TypeScript's types of the DOM leave out what workers alone have. */
-interface SyncFile {
+export interface SyncFile {
   read(into: Uint8Array, options: { at: number }): number
   write(bytes: Uint8Array, options: { at: number }): number
   truncate(size: number): void
@@ -17,8 +19,11 @@ interface SyncFile {
 type Handle = FileSystemFileHandle & { createSyncAccessHandle?(): Promise<SyncFile> }
 
 const FOLDER = 'fasp'
+/** Of a run that is saved. */
+export const RESULT = 'result 0'
 
-const folder = async () => (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true })
+/** With a folder for each that is at work, and for each run that was stopped. */
+export const folder = async () => (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true })
 
 /** Bytes that the browser gives; 0 where it gives no disk, as in some private windows. */
 export async function diskBytes(): Promise<number> {
@@ -35,20 +40,50 @@ export async function diskBytes(): Promise<number> {
 /** What is held there: activations beyond a gigabyte (`memory`), and the result until it is taken away. */
 export const heldBytes = ({ activationBytes, sizes }: Plan): number => activationBytes.scratch + sizes.weightBytes.after
 
+/** Takes a lock that goes with this worker. @returns what gives it back; undefined where another has it */
+const take = (name: string): Promise<(() => void) | undefined> =>
+  new Promise((taken, failed) => {
+    const hold = (lock: Lock | null) => (lock ? new Promise<void>(release => taken(release)) : taken(undefined))
+    navigator.locks.request(name, { ifAvailable: true }, hold).catch(failed)
+  })
+
 export class Disk {
   #files = 0
-  private constructor(readonly directory: FileSystemDirectoryHandle) {}
+  private constructor(
+    readonly name: string,
+    readonly directory: FileSystemDirectoryHandle,
+    /** Leaves it to others. */
+    readonly release: () => void,
+  ) {}
 
   /** A folder of this worker's. Undefined where there is no disk. */
   static async open(): Promise<Disk | undefined> {
     if ((await diskBytes()) === 0) return undefined
     const name = crypto.randomUUID()
-    await new Promise<void>(taken => void navigator.locks.request(name, () => new Promise(() => taken())))
+    const release = (await take(name))!
     const all = await folder()
-    const { held = [] } = await navigator.locks.query()
-    for (const other of await namesIn(all))
-      if (!held.some(lock => lock.name === other)) await all.removeEntry(other, { recursive: true }).catch(() => {})
-    return new Disk(await all.getDirectoryHandle(name, { create: true }))
+    for (const other of await namesIn(all)) {
+      const { held = [] } = await navigator.locks.query()
+      const stays = held.some(lock => lock.name === other) || (await isRun(all, other))
+      if (!stays) await all.removeEntry(other, { recursive: true }).catch(() => {})
+    }
+    return new Disk(name, await all.getDirectoryHandle(name, { create: true }), release)
+  }
+
+  /** The folder of a run that was stopped. Undefined where it is gone, or another worker has it. */
+  static async reopen(name: string): Promise<Disk | undefined> {
+    const release = await take(name)
+    if (!release) return undefined
+    const all = await folder()
+    if (await isRun(all, name)) return new Disk(name, await all.getDirectoryHandle(name), release)
+    release()
+    return undefined
+  }
+
+  /** Removes it. */
+  async remove(): Promise<void> {
+    await (await folder()).removeEntry(this.name, { recursive: true })
+    this.release()
   }
 
   /** For activations, and hidden states. It is gone when closed. */
@@ -73,7 +108,22 @@ export class Disk {
     const remove = () => this.directory.removeEntry(name, { recursive: true })
     return new DiskSink(await this.directory.getDirectoryHandle(name, { create: true }), remove)
   }
+
+  /** For the result of a run that is saved, which is all that is in this folder in the end: it goes with it. */
+  async runSink(): Promise<DiskSink> {
+    return new DiskSink(await this.directory.getDirectoryHandle(RESULT, { create: true }), () => this.remove(), true)
+  }
 }
+
+/** Whether a folder has a run that can be gone on with. */
+const isRun = async (all: FileSystemDirectoryHandle, name: string): Promise<boolean> =>
+  all
+    .getDirectoryHandle(name)
+    .then(noteIn)
+    .then(
+      note => note !== undefined,
+      () => false,
+    )
 
 export class DiskSink implements Sink {
   readonly #open = new Map<string, SyncFile>()
@@ -82,6 +132,8 @@ export class DiskSink implements Sink {
   constructor(
     readonly directory: FileSystemDirectoryHandle,
     readonly remove: () => Promise<void>,
+    /** Its files stay where the run fails, for another to go on with. */
+    readonly stays = false,
   ) {}
 
   async create(name: string, byteLength: number): Promise<SinkFile> {
@@ -103,9 +155,19 @@ export class DiskSink implements Sink {
     return bytes
   }
 
-  /** A file that is not committed yet, as far as it is written. */
-  source(name: string): ByteSource {
+  file(name: string): WrittenFile {
     const file = this.#open.get(name)!
+    return {
+      name,
+      read: async (target, offset) => readAll(file, name, target, offset),
+      sync: async () => attempt(() => file.flush()),
+    }
+  }
+
+  /** A file that is not committed yet, as far as it is written. Undefined before anything is, as in a run that goes on. */
+  source(name: string): ByteSource | undefined {
+    const file = this.#open.get(name)
+    if (!file) return undefined
     const byteLength = file.getSize()
     const slice = async (start: number, end = byteLength) => {
       const bytes = new Uint8Array(Math.min(end, byteLength) - start)
@@ -122,7 +184,7 @@ export class DiskSink implements Sink {
 
   async abort(): Promise<void> {
     await this.commit()
-    await this.remove()
+    if (!this.stays) await this.remove()
   }
 
   /** Once committed. */
@@ -131,17 +193,17 @@ export class DiskSink implements Sink {
   }
 }
 
-async function namesIn(directory: FileSystemDirectoryHandle): Promise<string[]> {
-  const names: string[] = []
-  for await (const name of (directory as unknown as { keys(): AsyncIterable<string> }).keys()) names.push(name)
-  return names
-}
+export const openSync = (handle: Handle): Promise<SyncFile> => handle.createSyncAccessHandle!()
 
-const openSync = (handle: Handle): Promise<SyncFile> => handle.createSyncAccessHandle!()
-
-function writeAll(file: SyncFile, bytes: Uint8Array, offset: number): void {
+/** @throws OutputError where the disk is full */
+export function writeAll(file: SyncFile, bytes: Uint8Array, offset: number): void {
   const written = attempt(() => file.write(bytes, { at: offset }))
   if (written !== bytes.byteLength) throw full()
+}
+
+/** @throws FormatError where the file ends before */
+export function readAll(file: SyncFile, name: string, target: Uint8Array, offset: number): void {
+  if (file.read(target, { at: offset }) !== target.byteLength) throw new FormatError(name, 'ended before its end')
 }
 
 const full = (cause?: unknown) =>
@@ -149,7 +211,8 @@ const full = (cause?: unknown) =>
     cause,
   })
 
-function attempt<T>(act: () => T): T {
+/** @throws OutputError where the disk is full */
+export function attempt<T>(act: () => T): T {
   try {
     return act()
   } catch (error) {

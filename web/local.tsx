@@ -1,8 +1,6 @@
-// The parts of the page that `fasp ui` has in the place of others: paths of this machine instead of files, and jobs that were stopped.
+// The parts of the page that `fasp ui` has in the place of others: paths of this machine instead of files.
 import { createContext } from 'preact'
 import { useContext, useState } from 'preact/hooks'
-import { percent } from '../src/display.ts'
-import type { Settings, StoppedOrder } from '../src/ui/protocol.ts'
 
 const Local = createContext(false)
 /** Says to all below it whether `fasp ui` computes. */
@@ -44,48 +42,7 @@ export function PathForm({ busy, first, open }: PathProps) {
   )
 }
 
-interface StoppedProps {
-  readonly stopped: readonly StoppedOrder[]
-  readonly busy: boolean
-  readonly resume: (id: string) => void
-  readonly discard: (id: string) => void
-}
-
-/** Step 1: what a crash, Ctrl-C or Cancel has left to go on with. */
-export function StoppedJobs({ stopped, busy, resume, discard }: StoppedProps) {
-  if (stopped.length === 0) return null
-  return (
-    <section class="stopped" aria-labelledby="stopped">
-      <h2 id="stopped">Stopped before its end</h2>
-      <p class="hint">
-        What was done is kept beside the output. Going on gives the same bytes as a run that was never stopped.
-      </p>
-      <ul>
-        {stopped.map(({ id, ...order }) => (
-          <li key={id}>
-            <p>
-              <b>{nameOf(order.model)}</b>, {amountOf(order.settings)}
-              <small>into {order.output}</small>
-            </p>
-            <div class="buttons">
-              <button type="button" class="primary" disabled={busy} onClick={() => resume(id)}>
-                Go on
-              </button>
-              <button type="button" disabled={busy} onClick={() => discard(id)}>
-                Discard
-              </button>
-            </div>
-          </li>
-        ))}
-      </ul>
-    </section>
-  )
-}
-
 export const nameOf = (path: string): string => path.replace(/^.*[/\\]/, '')
-
-const amountOf = ({ sparsity, size, method }: Settings): string =>
-  `${size === undefined ? percent(sparsity ?? 0) : `to ${size / 1e6} MB`}${method ? ` by ${method}` : ''}`
 
 interface FieldProps {
   readonly value: string

@@ -2,9 +2,11 @@
 import { disposable } from '../src/checkpoint/checkpoint.ts'
 import { openSource } from '../src/checkpoint/open.web.ts'
 import { UsageError } from '../src/errors.ts'
+import { hashBlob } from '../src/formats/hash.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
 import type { PruneOptions } from '../src/options.ts'
-import type { Ask, Settings } from '../src/ui/protocol.ts'
+import type { Ask, Origin, PickedFile, Settings } from '../src/ui/protocol.ts'
+import type { ModelFile } from './notes.ts'
 
 /** Where the page is: its scripts, this worker too, are one folder below. */
 export const PAGE = new URL('../', globalThis.location.href)
@@ -17,12 +19,32 @@ const TINY_FILES = [
   'tokenizer_config.json',
 ]
 
-let model: Model | undefined
+interface Opened {
+  readonly model: Model
+  readonly origin: Origin
+  readonly picked: readonly PickedFile[]
+  /** Made when first asked for: it takes a second a gigabyte. */
+  hashed?: Promise<ModelFile[]>
+}
+
+let current: Opened | undefined
+
+function last(): Opened {
+  if (!current) throw new UsageError('no model is open. Choose one first.')
+  return current
+}
 
 /** @throws UsageError where the page asks for what is not there yet */
-export function opened(): Model {
-  if (!model) throw new UsageError('no model is open. Choose one first.')
-  return model
+export const opened = (): Model => last().model
+
+export const originOf = (): Origin => last().origin
+
+/** What the model that is open is told from others by. @throws as `opened` */
+export function modelFiles(): Promise<ModelFile[]> {
+  const of = last()
+  const hashed = async ({ path, file }: PickedFile) => ({ path, size: file.size, sha256: await hashBlob(file) })
+  of.hashed ??= Promise.all([...of.picked].sort((a, b) => (a.path < b.path ? -1 : 1)).map(hashed))
+  return of.hashed
 }
 
 /** As `openModel` of the library, without what computes. */
@@ -39,9 +61,10 @@ export async function openFiles(files: readonly File[]): Promise<Model> {
 /** Closes the one before. */
 export async function open(ask: Ask<'open'>): Promise<Model> {
   if (ask !== 'tiny' && 'path' in ask) throw new UsageError('a page opens no paths. Choose the files.')
-  const next = await openFiles(ask === 'tiny' ? await tinyFiles() : ask.map(({ file, path }) => withPath(file, path)))
-  await model?.checkpoint.close()
-  model = next
+  const picked = ask === 'tiny' ? await tinyFiles() : ask
+  const model = await openFiles(picked.map(({ file, path }) => withPath(file, path)))
+  await current?.model.checkpoint.close()
+  current = { model, picked, origin: ask === 'tiny' ? 'tiny' : (picked[0].from ?? 'files') }
   return model
 }
 
@@ -49,12 +72,12 @@ export async function open(ask: Ask<'open'>): Promise<Model> {
 export const withPath = (file: File, path: string): File =>
   Object.defineProperty(file, 'webkitRelativePath', { value: path.includes('/') ? path : '' })
 
-const tinyFiles = () =>
+const tinyFiles = (): Promise<PickedFile[]> =>
   Promise.all(
     TINY_FILES.map(async name => {
       const answer = await fetch(new URL(`${TINY}/${name}`, PAGE))
       if (!answer.ok) throw new UsageError(`${TINY}/${name} is not beside this page (status ${answer.status}).`)
-      return withPath(new File([await answer.blob()], name), `${TINY}/${name}`)
+      return { path: `${TINY}/${name}`, file: new File([await answer.blob()], name) }
     }),
   )
 

@@ -9,7 +9,8 @@ import type { Answer, Ask, Settings, TooLarge } from '../src/ui/protocol.ts'
 import { diskBytes, heldBytes } from './disk.ts'
 import { fetchPart, look, search } from './hub.ts'
 import { open, optionsOf, textsOf } from './opened.ts'
-import { serve } from './serve.ts'
+import { discardRun, stoppedRuns } from './runs.ts'
+import { type JobContext, serve } from './serve.ts'
 import { withVocabulary } from './vocabulary.ts'
 
 const cutter = async () => (await import('../src/vocabulary/cut-vocabulary.ts')).cutVocabularyEvents
@@ -53,4 +54,13 @@ async function smaller({ model, options, calibration }: PreparedRun, settings: S
 /** In the place of a text that there might be: plans read none. */
 const NO_TEXT: NamedText = { name: 'a text', text: async () => '' }
 
-serve({ open: async ask => inspect(await open(ask)), plan, search, look, fetch: fetchPart })
+/** They say where they are from, for runs that are stopped. */
+async function fetch(ask: Ask<'fetch'>, context: JobContext): Promise<Answer<'fetch'>> {
+  const { id, commit, part } = ask
+  return (await fetchPart(ask, context)).map(picked => ({ ...picked, from: { id, commit, part } }))
+}
+
+serve({
+  ...{ open: async ask => inspect(await open(ask)), plan, search, look, fetch },
+  ...{ state: stoppedRuns, discard: discardRun },
+})

@@ -12,6 +12,8 @@ import type { DivergenceResult, PerplexityResult, Sizes } from '../result.ts'
 export interface PickedFile {
   readonly path: string
   readonly file: File
+  /** Where it was fetched from. */
+  readonly from?: HubOrigin
 }
 
 /** Where matrices are multiplied. `auto`: WebGPU where there is one. */
@@ -125,12 +127,34 @@ export interface Order {
   readonly settings: Settings
 }
 
-/** Of one that was stopped and may go on. */
+/** Of one that was stopped and may go on. Of the page alone: `kept`, no output, the name of the model for its path, and names for texts. */
 export interface StoppedOrder extends Order {
   readonly id: string
+  readonly kept?: KeptRun
 }
 
-/** What `fasp ui` has when a page opens. */
+/** A run of the page that was stopped, on the browser's disk. */
+export interface KeptRun {
+  /** Milliseconds since 1970. */
+  readonly begun: number
+  readonly done: number
+  readonly layers: number
+  /** Of disk. */
+  readonly bytes: number
+  readonly origin: Origin
+  readonly modelBytes: number
+}
+
+/** Where a page gets a model from once more: it ships, it is fetched, or its files are given by the user again. */
+export type Origin = 'tiny' | HubOrigin | 'files'
+
+export interface HubOrigin {
+  readonly id: string
+  readonly commit: string
+  readonly part: HubPart
+}
+
+/** What `fasp ui` has when a page opens, or the page on the browser's disk: there a job is one that was found, and begins when it is followed. */
 export interface LocalState {
   /** The job that runs, or the last that has ended. */
   readonly job?: { readonly inspection: Inspection; readonly order: Order }
@@ -205,15 +229,14 @@ export interface Calls {
   }
   /** Sends what was made to the Hub, where it was written as a folder. */
   push: { ask: PushAsk; answer: Pushed }
-  // Of `fasp ui` alone:
   state: { ask: null; answer: LocalState }
   /** Of the job that runs, or the last: all that it tells, from its start. */
   follow: { ask: null; answer: PrunedFacts }
-  /** Goes on with a job that was stopped, by its id; what it tells is to be followed. */
+  /** Goes on with a job that was stopped, by its id; what it tells is to be followed. In the page its model must be open. */
   resume: { ask: string; answer: LocalState }
   /** Removes what a job that was stopped has left. */
   discard: { ask: string; answer: LocalState }
-  /** Cancels the job that runs. */
+  /** Of `fasp ui` alone: cancels the job that runs. */
   stop: { ask: null; answer: null }
 }
 

@@ -307,6 +307,7 @@ test('cancelled, it goes back to the choice, and on again', async () => {
   await page.getByRole('button', { name: 'Cancel' }).click()
   await step(page, 'How much smaller?')
   expect(await page.getByRole('alert').count()).toBe(0)
+  expect(await onDisk(page)).toEqual([])
   expect(await page.getByLabel('Windows of text').inputValue()).toBe('64') // what was chosen is there
   await page.getByText('Options of the method').click()
   await page.getByLabel('Windows of text').fill('2')
@@ -320,6 +321,113 @@ test('cancelled, it goes back to the choice, and on again', async () => {
   const files = await onDisk(page)
   expect(files.filter(name => name.endsWith('model.safetensors'))).toHaveLength(1) // what the page had left is gone
   expect(files[0].split('/')[1]).not.toBe(first.split('/')[1])
+})
+
+describe('a run that is left before its end', () => {
+  /** Longer than until it is saved. */
+  const SLOW = { windows: 160, seqLen: 128 }
+  /** Whether the state has the second layer. */
+  const isHalfWay = (page: Page): Promise<boolean> =>
+    page.evaluate(async () => {
+      const all = await (await navigator.storage.getDirectory()).getDirectoryHandle('fasp')
+      for await (const one of (all as unknown as { values(): AsyncIterable<FileSystemDirectoryHandle> }).values())
+        try {
+          const manifest = await (await one.getDirectoryHandle('state')).getFileHandle('manifest.json')
+          if ((await (await manifest.getFile()).text()).includes('"ffn 1"')) return true
+        } catch {} // it is not there, or just replaced
+      return false
+    })
+  /** Leaves it in the middle. */
+  const leave = async (page: Page) => {
+    await expect.poll(() => isHalfWay(page), { timeout: 60_000 }).toBe(true)
+    await page.reload()
+    await page.getByText('An unfinished run of').waitFor()
+  }
+  const begin = async (page: Page) => {
+    await page.getByRole('button', { name: 'Prune' }).click()
+    await step(page, 'At work')
+  }
+  const goOn = (page: Page) => page.getByRole('button', { name: 'Go on' })
+
+  test('by a reload is offered, goes on to the same bytes, and leaves no state', { timeout: 360_000 }, async () => {
+    const { page, said } = await site.open({ acceptDownloads: true })
+    await takeTiny(page)
+    await giveText(page, SLOW)
+    await prune(page)
+    const whole = await readFile(await saved(page, 'Save GGUF'))
+    await page.getByRole('button', { name: 'Try another amount' }).click()
+    await begin(page)
+    await leave(page)
+    expect(
+      await page.getByText(/An unfinished run of tiny-llama \(layer [2-5] of 6\), 20.0 % by stock/).isVisible(),
+    ).toBe(true)
+    await readable(page, 'unfinished')
+    const other = await page.context().newPage()
+    await other.goto(site.url)
+    await goOn(other).waitFor()
+    for (let i = 0; i < 20 && !(await goOn(page).evaluate(one => one === document.activeElement)); i++)
+      await page.keyboard.press('Tab')
+    await page.keyboard.press('Enter')
+    await step(page, 'At work')
+    await page.getByText(/^Goes on after /).waitFor()
+    await goOn(other).click()
+    await expect.poll(() => other.getByRole('alert').textContent()).toContain('another tab is at it')
+    await other.reload()
+    await other.getByRole('button', { name: 'Take the tiny model' }).waitFor()
+    await step(page, 'What came out')
+    expect(await goOn(other).count()).toBe(0)
+    await other.close()
+    expect(Buffer.compare(await readFile(await saved(page, 'Save GGUF')), whole)).toBe(0)
+    expect(await page.locator('pre').textContent()).toBe(
+      'fasp prune tiny-llama -s 0.2 -o tiny-llama-pruned --calibration your-text.txt --windows 160 --seq-len 128',
+    )
+    const left = (await onDisk(page)).map(name => name.split('/').slice(2).join('/'))
+    expect(left.filter(name => !name.startsWith('result '))).toEqual([])
+    await page.getByRole('button', { name: 'Try another amount' }).click()
+    expect(await page.getByLabel('Windows of text').inputValue()).toBe('160') // what was chosen is there
+    expect(said).toEqual([])
+  })
+
+  test('of a file wants the same file, and frees the disk when it is removed', { timeout: 240_000 }, async () => {
+    const path = join(folder, 'left.gguf')
+    await node.exportModel(TINY_LLAMA, { output: path, to: [{ to: 'gguf', dtype: 'f16' }] })
+    const bytes = await readFile(path)
+    const { page } = await site.open()
+    const give = (buffer: Buffer, name = 'left.gguf') =>
+      page.locator('input[data-of=files]').setInputFiles([{ name, mimeType: '', buffer }])
+    await give(bytes)
+    await page.getByRole('button', { name: 'Next: how much' }).click()
+    await giveText(page, SLOW)
+    await begin(page)
+    await leave(page)
+    expect(await page.getByText('The model must be given once more').isVisible()).toBe(true)
+    await readable(page, 'unfinished-file')
+    await goOn(page).click()
+    const alert = page.getByRole('alert')
+    await expect.poll(() => alert.textContent()).toContain('Give left.gguf first: drop or choose its files below.')
+    const changed = Buffer.from(bytes)
+    changed[changed.length - 9] ^= 1
+    for (const [other, name, says] of [
+      [changed, 'left.gguf', 'left.gguf is as long, and has other bytes'],
+      [Buffer.concat([bytes, Buffer.alloc(64)]), 'left.gguf', 'left.gguf has '],
+    ] as const) {
+      await give(other, name)
+      await page.getByRole('heading', { name }).waitFor()
+      await goOn(page).click()
+      await expect
+        .poll(() => alert.textContent(), { timeout: 60_000 })
+        .toContain(`another model than that of the run: ${says}`)
+    }
+    await give(bytes)
+    await page.getByRole('heading', { name: 'left.gguf' }).waitFor()
+    await goOn(page).click()
+    await step(page, 'At work')
+    await page.getByText(/^Goes on after /).waitFor()
+    await page.reload()
+    await page.getByRole('button', { name: 'Remove it' }).click()
+    await goOn(page).waitFor({ state: 'detached' })
+    expect(await onDisk(page)).toEqual([])
+  })
 })
 
 test('by keyboard alone to the figures', async () => {
