@@ -77,7 +77,8 @@ export function localVerbs(jobs: Jobs, { tiny, engine }: LocalOptions): Verbs {
     async measure(ask, { tell, signal }) {
       const { text, seqLen } = fields(ask)
       const words = textOf(text, 'text')
-      const { dense, pruned } = both()
+      const { pruned } = both()
+      await using dense = await finish(denseOf(both(), signal))
       const found = await evaluate(pruned, {
         ...{ text: [{ name: 'your text', text: async () => words }], seqLen: seqLen as number },
         ...{ windows: MEASURED_WINDOWS, dense, engine, signal, onEvent: passOn(tell) },
@@ -96,13 +97,12 @@ export function localVerbs(jobs: Jobs, { tiny, engine }: LocalOptions): Verbs {
       return { dense: await by('dense'), pruned: await by('pruned') }
     },
     async report(_, { tell, signal }) {
-      const { dense, pruned, settings, result, told } = both()
-      const { vocabulary } = optionsOf(settings)
-      await using whole = await finish(openWithVocabulary(dense, vocabulary, [], signal))
+      const { pruned, result, told } = both()
+      await using dense = await finish(denseOf(both(), signal))
       await using smaller = await openModel(pruned)
       await using opened = openEngine(engine)
       const on = { machine: describeMachine(engine), mostBytes: totalmem() / 2, tell }
-      return await reportOf({ dense: whole, pruned: smaller, result, told }, { engine: opened, signal }, on)
+      return await reportOf({ dense, pruned: smaller, result, told }, { engine: opened, signal }, on)
     },
     async push(ask, { tell, signal }) {
       const { id, private: isPrivate, overwrite, token = '' } = fields(ask)
@@ -112,6 +112,10 @@ export function localVerbs(jobs: Jobs, { tiny, engine }: LocalOptions): Verbs {
     },
   }
 }
+
+/** The model as it was, with the vocabulary that was asked for: what was pruned. */
+const denseOf = ({ model, settings }: Order, signal: AbortSignal) =>
+  openWithVocabulary(model, optionsOf(settings).vocabulary, [], signal)
 
 /** That a page may have written at once. */
 const MOST_TOKENS = 1000

@@ -4,12 +4,14 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import * as node from '../../src/node.ts'
 import { TEXT, TINY_LLAMA } from '../fasp.ts'
+import { HubServer } from '../hub-server.ts'
 import { type Served, serveUi } from '../serve-ui.ts'
 import { type Opened, openPages, readable } from './browser.ts'
 
+const hub = new HubServer()
 let pages: Awaited<ReturnType<typeof openPages>>
 let folder: string
 let server: Served
@@ -20,6 +22,9 @@ beforeAll(async () => {
   await cp(TINY_LLAMA, join(folder, 'my-model'), { recursive: true })
   await writeFile(join(folder, 'text.txt'), TEXT.repeat(4))
   pages = await openPages()
+  await hub.start()
+  for (const [name, value] of Object.entries({ HF_ENDPOINT: hub.url, HF_TOKEN: '', HF_HOME: at('hub') }))
+    vi.stubEnv(name, value)
   server = await serveUi(folder, '--save-every', '0')
   opened = await pages.open(server.url)
   page = opened.page
@@ -27,6 +32,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await server?.kill()
   await pages?.close()
+  await hub.stop()
+  vi.unstubAllEnvs()
   await rm(folder, { recursive: true, force: true })
 })
 
@@ -158,6 +165,31 @@ test('killed, the page says so; the next server offers both, to go on with or to
   await page.getByRole('button', { name: 'Model' }).click()
   await page.getByRole('button', { name: 'Discard' }).click()
   await page.getByRole('heading', { name: 'Stopped before its end' }).waitFor({ state: 'detached' })
+})
+
+test('with a smaller vocabulary it is measured against the model with the same, and pushed', async () => {
+  await page.getByLabel('Path of a folder').fill(at('my-model'))
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', { name: 'my-model' }).waitFor()
+  await page.getByRole('button', { name: 'Next: how much' }).click()
+  await page.getByText('Options of the method').click()
+  await giveText(8, 64)
+  await page.getByRole('checkbox', { name: /^Keep only tokens of my text/ }).check()
+  await page.getByRole('slider', { name: 'Keep at most' }).fill('40')
+  await page.getByText('Vocabulary', { exact: true }).nth(1).waitFor()
+  const output = await planned()
+  await page.getByRole('button', { name: 'Prune' }).click()
+  await step('What came out')
+  expect((await node.inspect(output)).vocabularySize).toBeLessThan((await node.inspect(TINY_LLAMA)).vocabularySize)
+  await page.getByLabel('Text that the model').fill(TEXT.slice(0, 4000))
+  await page.getByRole('button', { name: 'Measure' }).click()
+  await page.getByText('Same next token').waitFor()
+  await page.getByLabel('Repository (org/name)').fill('me/small')
+  await page.getByLabel('Token of the Hub').fill('hf_writer')
+  await page.getByRole('button', { name: 'Push to the Hub' }).click()
+  await page.getByRole('link', { name: `${hub.url}/me/small/commit/` }).waitFor()
+  expect(hub.files('me/small')['fasp.json']).toEqual(await readFile(join(output, 'fasp.json')))
+  await readable(page, 'ui-pushed')
 })
 
 test('nothing was said on the console, and nobody else asked', () => {
