@@ -1,4 +1,4 @@
-// The same on the command line, to type as it stands.
+// The same on the command line, to type as it stands: its words.
 import type { PrunedFacts } from '../src/ui/protocol.ts'
 
 /** For a POSIX shell. */
@@ -22,7 +22,7 @@ export function commandLine(
     PrunedFacts,
     'sparsity' | 'method' | 'windows' | 'seqLen' | 'seed' | 'output'
   >,
-): string {
+): string[] {
   const free = `${model.replace(/^.*\//, '').replace(/\.gguf$/i, '')}-pruned${/\.gguf$/i.test(model) ? '.gguf' : ''}`
   const words = [
     ...['fasp', 'prune', model, '-s', String(sparsity), '-o', output ?? free],
@@ -33,5 +33,5 @@ export function commandLine(
     ...['--windows', String(windows), '--seq-len', String(seqLen)],
     ...(seed === 0 ? [] : ['--seed', String(seed)]),
   ]
-  return words.map(quoted).join(' ')
+  return words.map(quoted)
 }

@@ -1,4 +1,5 @@
 // Step 4: what it is now and what that cost; both models side by side; the model to take away, and the same on the command line.
+import { Fragment } from 'preact'
 import { useState } from 'preact/hooks'
 import { bytes, count, cut, duration, percent, perplexityChange } from '../src/display.ts'
 import type { Answer, Measured, PrunedFacts, Side, Speed, Told } from '../src/ui/protocol.ts'
@@ -50,7 +51,7 @@ export function ResultStep({ call, model, result, texts, vocabulary, goal, again
         <Report call={call} />
       </Section>
       <Section title="The same on the command line">
-        <Command text={commandLine(model.name, texts, { ...result, vocabulary })} />
+        <Command words={commandLine(model.name, texts, { ...result, vocabulary })} />
       </Section>
       {result.ownText && <OwnTextFold text={result.ownText} />}
       <details>
@@ -329,10 +330,11 @@ function leftOut(error: unknown): null {
   throw error
 }
 
-function Command({ text }: { text: string }) {
+/** Lines break between words, and within one alone that is longer than a line. */
+function Command({ words }: { words: readonly string[] }) {
   const [said, setSaid] = useState('')
   const copy = () =>
-    navigator.clipboard.writeText(text).then(
+    navigator.clipboard.writeText(words.join(' ')).then(
       () => setSaid('Copied.'),
       () => setSaid('The browser does not let this page copy.'),
     )
@@ -340,7 +342,14 @@ function Command({ text }: { text: string }) {
     <>
       <div class="command">
         <pre>
-          <code>{text}</code>
+          <code>
+            {words.map((word, i) => (
+              <Fragment key={i}>
+                {i > 0 && ' '}
+                <span>{word}</span>
+              </Fragment>
+            ))}
+          </code>
         </pre>
         <button type="button" onClick={copy}>
           Copy

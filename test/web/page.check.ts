@@ -204,6 +204,38 @@ describe('the whole way with the tiny model', () => {
     )
   })
 
+  test('the command breaks between its words, at no width in one', async () => {
+    for (const width of [1280, 640, 500, 430, 390, 360, 320]) {
+      await page.setViewportSize({ width, height: 900 })
+      const words = await page.locator('.command code').evaluate(code => {
+        const text = document.createTreeWalker(code, NodeFilter.SHOW_TEXT)
+        const parts: Text[] = []
+        while (text.nextNode()) parts.push(text.currentNode as Text)
+        const whole = parts.map(({ data }) => data).join('')
+        const at = (offset: number) => {
+          for (const part of parts) {
+            if (offset <= part.length) return [part, offset] as const
+            offset -= part.length
+          }
+          throw new Error('beyond the text')
+        }
+        return [...whole.matchAll(/\S+/g)].map(({ 0: word, index }) => {
+          const range = document.createRange()
+          range.setStart(...at(index))
+          range.setEnd(...at(index + word.length))
+          const boxes = [...range.getClientRects()].filter(({ width }) => width > 0)
+          return { word, lines: new Set(boxes.map(({ top }) => Math.round(top))).size }
+        })
+      })
+      expect(words).toHaveLength(13)
+      expect(
+        words.filter(({ lines }) => lines > 1),
+        `${width} px`,
+      ).toEqual([])
+    }
+    await page.setViewportSize({ width: 1280, height: 900 })
+  })
+
   test('what is taken away as GGUF llama.cpp opens, and gives the same logits and the same text', async () => {
     await using engine = node.openEngine()
     const child = new URL('../../dist/llama-cpp-child.js', import.meta.url)
