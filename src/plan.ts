@@ -38,7 +38,6 @@ import {
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Sizes } from './result.ts'
-import type { CalibrationSource } from './text/calibration.ts'
 import { ownTextBytes } from './text/sample.ts'
 
 export interface Plan {
@@ -75,14 +74,14 @@ const BF16_BYTES = 100e6
 const GARBAGE_BYTES = 100e6
 
 /**
- * @param source self-written text needs the whole model in memory while it is written
+ * @param writes a text to calibrate on, for which the whole model is in memory
  * @param bytesOf of what the user gets
  * @param allocated what each layer keeps, and which go. @default the same widths for all, and the first layers
  */
 export function makePlan(
   model: Model,
   options: ResolvedOptions,
-  source: CalibrationSource,
+  writes: boolean,
   bytesOf: OutputBytes,
   allocated?: Pick<Allocated, 'widths' | 'removed'>,
 ): Plan {
@@ -137,7 +136,7 @@ export function makePlan(
     activationBytes,
     memoryBytes: Math.max(
       estimateMemory(model, options, activationBytes.memory),
-      source === 'self' ? BASE_BYTES + ownTextBytes(a, options) : 0,
+      writes ? BASE_BYTES + ownTextBytes(a, options) : 0,
     ),
   }
 }

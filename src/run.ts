@@ -12,7 +12,7 @@ import { planNotices } from './notices.ts'
 import { DEFAULT_METHOD, type PruneOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { makePlan, type OutputBytes, type Plan } from './plan.ts'
 import type { Trial } from './result.ts'
-import { type CalibrationInput, type CalibrationSource, calibrationSource } from './text/calibration.ts'
+import { type CalibrationInput, type CalibrationSource, calibrationSource, writesText } from './text/calibration.ts'
 
 export interface PreparedRun {
   readonly model: Model
@@ -47,7 +47,7 @@ export function prepare(
   const method = methodOf(options.method ?? DEFAULT_METHOD)
   const resolved = resolveOptions({ ...options, method }, model.architecture, calibration)
   const source = calibrationSource(calibration)
-  const plan = makePlan(model, resolved, source, bytesOf)
+  const plan = makePlan(model, resolved, writesText(calibration), bytesOf)
   const asked = { model, options: resolved, method, calibration, source, bytesOf, plan, notices: [] }
   const run = smallEnough(asked)
   return { ...run, notices: planNotices(model, run.options, source, run.plan) }
@@ -86,7 +86,7 @@ export function checkOptions({ seqLen, ...options }: PruneOptions, calibration: 
 /** The run with the plan of what allocation gave: each layer its widths, and the layers that go. */
 export const withWidths = (run: PreparedRun, allocated?: Allocated): PreparedRun => ({
   ...run,
-  plan: makePlan(run.model, run.options, run.source, run.bytesOf, allocated),
+  plan: makePlan(run.model, run.options, writesText(run.calibration), run.bytesOf, allocated),
 })
 
 export const withSparsity = (run: PreparedRun, sparsity: number): PreparedRun =>

@@ -16,6 +16,10 @@ describe('the same again', () => {
   test.for<[string, string[]]>([
     ['text that the model writes', ['--size', '2MB', '--seed', '3', '--windows', '4', '--seq-len', '32']],
     [
+      'a text beside what the model writes',
+      ['-s', '0.3', '--calibration', 'text.txt', '--calibration', 'self', '--windows', '4', '--seq-len', '32'],
+    ],
+    [
       'texts, a smaller vocabulary, exports, texts to measure on, and statistics',
       [
         ...['-s', '0.3', '--method', 'plain:layout=compact', ...QUICK, '--calibration', 'more.txt', '--dtype', 'f16'],

@@ -3,7 +3,7 @@
 import { runFlops } from '../src/bench/flops.ts'
 import { inspect } from '../src/evaluate/inspect.ts'
 import { type PreparedRun, prepare } from '../src/run.ts'
-import type { NamedText } from '../src/text/calibration.ts'
+import { type NamedText, writesText } from '../src/text/calibration.ts'
 import { planFacts } from '../src/ui/facts.ts'
 import type { Answer, Ask, Settings, TooLarge } from '../src/ui/protocol.ts'
 import { diskBytes, heldBytes } from './disk.ts'
@@ -29,7 +29,7 @@ async function plan(settings: Ask<'plan'>): Promise<Answer<'plan'>> {
   return planFacts(plan, options, {
     ...{ memoryBytes, notices: [...notices, ...run.notices] },
     vocabulary: model.checkpoint.vocabulary?.tokens,
-    flops: runFlops(model.architecture, plan, options, run.source),
+    flops: runFlops(model.architecture, plan, options, writesText(run.calibration)),
     tooLarge: memoryBytes > MOST_MEMORY ? { mostBytes: MOST_MEMORY, fits: await smaller(run, settings) } : undefined,
   })
 }

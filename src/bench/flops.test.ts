@@ -52,12 +52,12 @@ test('work of a run before it begins: two streams and the repairs, a third where
   const before = { ffn: 3072, value: 64, kvHeads: 12 }
   const plan = { widths: { before, after: new Array(12).fill({ ffn, value }) } }
   const options = { windows: 6, heldOut: 2, seqLen: 128 }
-  const given = runFlops(a, plan, options, 'texts')
+  const given = runFlops(a, plan, options, false)
   const { gram, ...pass } = passFlops(a, 8 * 128, 128)
   const layer = { ffn: { kept: { length: ffn } } }
   const { gemm64, ...repairs } = repairFlops(a, new Array(12).fill(layer))
   expect(given.float64).toBe(gemm64)
   expect(given.float32).toBeCloseTo(2 * total(pass) + gram + total(repairs), -3)
-  const own = runFlops(a, plan, options, 'self')
+  const own = runFlops(a, plan, options, true)
   expect(own.float32 - given.float32).toBeCloseTo(total(pass) + 2 * 8 * 128 * 768 * a.vocabularySize, -3)
 })

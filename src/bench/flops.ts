@@ -6,7 +6,6 @@ import { expertCount, groupSize, hiddenWidth, type Linear } from '../model/half-
 import type { ResolvedOptions } from '../options.ts'
 import type { Plan } from '../plan.ts'
 import type { LayerResult } from '../result.ts'
-import type { CalibrationSource } from '../text/calibration.ts'
 
 export type Flops = Readonly<Record<string, number>>
 
@@ -58,7 +57,7 @@ export function runFlops(
   a: Architecture,
   { widths }: Pick<Plan, 'widths'>,
   { windows, heldOut, seqLen }: Pick<ResolvedOptions, 'windows' | 'heldOut' | 'seqLen'>,
-  source: CalibrationSource,
+  writes: boolean,
 ): { readonly float32: number; readonly float64: number } {
   const tokens = (windows + heldOut) * seqLen
   const { gram, ...pass } = passFlops(a, tokens, seqLen)
@@ -70,5 +69,5 @@ export function runFlops(
     return { ...attention, ...(ffn < before.ffn && { ffn: { kept: { length: ffn } } }) }
   })
   const { gemm64, ...repairs } = repairFlops(a, kept)
-  return { float32: 2 * one + gram + total(repairs) + (source === 'self' ? one + head : 0), float64: gemm64 }
+  return { float32: 2 * one + gram + total(repairs) + (writes ? one + head : 0), float64: gemm64 }
 }

@@ -49,7 +49,7 @@ export default defineCommand({
       type: 'text',
       many: true,
       value: 'file',
-      help: 'text to calibrate on; repeatable (or self-written)',
+      help: 'text to calibrate on, or self; repeatable (default self)',
     },
     windows: { type: 'integer', help: 'calibration windows (default 32; self-written 64)' },
     'calibration-seq-len': { type: 'integer', rare: true, help: 'tokens per calibration window (--seq-len)' },

@@ -27,7 +27,7 @@ export default defineCommand({
       type: 'text',
       many: true,
       value: 'file',
-      help: 'file, wikitext2, c4, hf:org/name:split (or self-written)',
+      help: 'file, wikitext2, c4, hf:org/name:split, self (default)',
     },
     tokens: { type: 'integer', help: 'to heal on (default 65,536)' },
     lr: { type: 'number', value: 'rate', help: 'largest rate of learning (default 1e-4, lora 1e-3)' },

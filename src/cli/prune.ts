@@ -81,7 +81,7 @@ const OPTIONS = {
     type: 'text',
     many: true,
     value: 'file',
-    help: 'file, wikitext2, c4, hf:org/name:split (or self-written)',
+    help: 'file, wikitext2, c4, hf:org/name:split, self (default)',
   },
   to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, onnx, …; repeatable' },
   text: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },

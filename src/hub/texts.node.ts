@@ -6,7 +6,7 @@ import { stat } from 'node:fs/promises'
 import { count } from '../display.ts'
 import { TextError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
-import type { Reading, TextFile } from '../text/calibration.ts'
+import { OWN_NAME, OWN_TEXT, type Reading, type TextFile } from '../text/calibration.ts'
 import { ALLOWED, readText } from '../text/text.node.ts'
 import { type DataFile, fetchDataFile, fetchSplit, type Split } from './dataset.node.ts'
 
@@ -41,9 +41,15 @@ export async function* findTexts(
   options: { readonly signal?: AbortSignal } = {},
 ): AsyncGenerator<ProgressEvent, TextFile[]> {
   const wanted = []
-  for (const name of names) wanted.push({ name, data: await dataOf(name, purpose) }) // all, before the first is fetched
+  const isOwn = (name: string) => purpose === 'calibration' && name === OWN_NAME
+  // All, before the first is fetched.
+  for (const name of names) wanted.push({ name, data: isOwn(name) ? undefined : await dataOf(name, purpose) })
   const found: TextFile[] = []
   for (const { name, data } of wanted) {
+    if (isOwn(name)) {
+      found.push(OWN_TEXT)
+      continue
+    }
     const file: Omit<TextFile, 'sha256'> = data ? yield* fetchText(name, data, options) : { name, path: name }
     const text = await readText(file.path, file)
     if (text.length >= (file.characters ?? Infinity))

@@ -93,7 +93,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const heldOut = made ? size.heldOut : size.heldOut * (texts?.length ?? 1)
   const need = healingBytes(model, dense, options, size, heldOut)
   checkMemory('heal', model.checkpoint.name, need.memory, engine.facts.threads)
-  checkOwnText({ model: dense, options: size, source: calibrationSource(input) })
+  checkOwnText({ model: dense, options: size, calibration: input })
 
   const started = performance.now()
   const run = await runIdentity()

@@ -11,6 +11,7 @@ import { tensorShapes } from '../model/architecture.ts'
 import { architectureOf, describeModel } from '../model/model.ts'
 import { planPrune, prune } from '../node.ts'
 import { prepare } from '../run.ts'
+import { OWN_TEXT } from '../text/calibration.ts'
 import { checkOwnText } from './own-text.node.ts'
 
 /** A mixture of 8 experts, of which a token goes to 2: all of them count. */
@@ -28,6 +29,8 @@ test('a model that does not fit the memory is refused where it would write its o
   expect(() => checkOwnText(own, weights)).toThrow(/^made: without a text .* float32: .* MB, and .* Give --calibration/)
   expect(() => checkOwnText(own, own.plan.memoryBytes)).not.toThrow()
   expect(() => checkOwnText(prepare(model, { sparsity: 0.3 }, { texts: [] }), 1)).not.toThrow()
+  const beside = prepare(model, { sparsity: 0.3 }, { texts: [OWN_TEXT] })
+  expect(() => checkOwnText(beside, weights)).toThrow(UsageError)
 })
 
 test('so is one in a folder, before a weight is read', async () => {

@@ -3,6 +3,7 @@
 import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import type { PreparedRun } from '../run.ts'
+import { writesText } from '../text/calibration.ts'
 import { ownTextBytes } from '../text/sample.ts'
 import { roomForData } from './memory.node.ts'
 
@@ -11,11 +12,11 @@ export function checkOwnText(
   {
     model: { checkpoint, architecture },
     options,
-    source,
-  }: Pick<PreparedRun, 'model' | 'source'> & { readonly options: Parameters<typeof ownTextBytes>[1] },
+    calibration,
+  }: Pick<PreparedRun, 'model' | 'calibration'> & { readonly options: Parameters<typeof ownTextBytes>[1] },
   memory = roomForData(),
 ): void {
-  if (source !== 'self') return
+  if (!writesText(calibration)) return
   const needed = ownTextBytes(architecture, options)
   if (needed > memory)
     throw new UsageError(

@@ -29,7 +29,7 @@ import type { OutputBytes, Plan } from '../plan.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
-import { type CalibrationInput, textsOrWindows } from '../text/calibration.ts'
+import { type CalibrationInput, isOwn, OWN_TEXT, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
 import { pruneWithinLoss } from '../within-loss.ts'
@@ -333,7 +333,7 @@ function ask(
   const { windows, texts } = textsOrWindows(calibration)
   if (vocabulary && windows)
     throw new UsageError('calibration windows hold ids of the whole vocabulary. With a smaller one give texts.')
-  const input: CalibrationInput = { windows, texts: texts && [] } // read later
+  const input: CalibrationInput = { windows, texts: texts?.filter(isOwn).map(() => OWN_TEXT) } // others are read later
   checkOptions(settings, input)
   const heals = choice && { choice, texts: texts?.length }
   return { single, requests, settings, input, heals }

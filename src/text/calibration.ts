@@ -2,10 +2,11 @@
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
+import { messageStart } from './chat.ts'
 import { sampleWindows } from './sample.ts'
 import { tokenize } from './tokenize.ts'
-import { loadTokenizer } from './tokenizer.ts'
-import { calibrationWindows, equalShares, type TextShare, type TextSource, type Windows } from './windows.ts'
+import { loadTokenizer, type TextTokenizer } from './tokenizer.ts'
+import { calibrationWindows, equalShares, spread, type TextShare, type TextSource, type Windows } from './windows.ts'
 
 export interface CalibrationInput {
   /** Windows, ready made. */
@@ -14,11 +15,19 @@ export interface CalibrationInput {
   readonly texts?: readonly NamedText[]
 }
 
+/** Whether the model writes a text. */
+export const writesText = ({ windows, texts }: CalibrationInput): boolean =>
+  !windows && (!texts || texts.some(({ own }) => own))
+
 /** What users give to calibrate on: texts, or windows ready made. */
 export const textsOrWindows = <Text>(
   given: readonly Text[] | Windows | undefined,
 ): { readonly windows?: Windows; readonly texts?: readonly Text[] } =>
-  given && 'windows' in given ? { windows: given } : { texts: given }
+  given && 'windows' in given ? { windows: given } : { texts: given?.length && given.every(isOwn) ? undefined : given }
+
+/** What stands for text that the model writes, among texts. */
+export const OWN_NAME = 'self'
+export const isOwn = (text: unknown): boolean => text === OWN_NAME || (text as NamedText).own === true
 
 /** A text that is read when its turn comes. A `File` is one. */
 export interface NamedText {
@@ -26,6 +35,8 @@ export interface NamedText {
   readonly source?: TextSource
   /** Of the text, in hexadecimal. */
   readonly sha256?: string
+  /** The model writes it, to calibrate on, and nothing else is read. */
+  readonly own?: true
   text(): Promise<string>
 }
 
@@ -46,6 +57,13 @@ export interface TextFile extends Reading {
   readonly source?: TextSource
   /** Of the text, in hexadecimal. */
   readonly sha256: string
+  /** As of `NamedText`; there is no file then. */
+  readonly own?: true
+}
+
+export const OWN_TEXT: TextFile & NamedText = {
+  ...{ name: OWN_NAME, path: '', sha256: OWN_NAME, own: true },
+  text: async () => '',
 }
 
 export type CalibrationSource = 'windows' | 'texts' | 'self'
@@ -57,15 +75,16 @@ export const calibrationSource = ({ windows, texts }: CalibrationInput): Calibra
 export async function* calibration(
   context: Context,
   model: Model,
-  { windows, texts }: CalibrationInput,
+  { windows, texts: given }: CalibrationInput,
   options: { readonly windows: number; readonly seqLen: number; readonly heldOut: number; readonly seed: number },
 ): AsyncGenerator<ProgressEvent, Windows> {
   // In any case, and first: the result goes with it.
   const tokenizer = loadTokenizer(model.checkpoint)
   if (windows) return windows
-  if (!texts) return yield* sampleWindows(context, model, options)
-  const { seqLen, windows: count, heldOut } = options
-  const shares = equalShares(count, texts.length)
+  const { seqLen, windows: count, heldOut, seed } = options
+  const texts = given?.filter(({ own }) => !own) ?? []
+  const own = given?.filter(({ own }) => own).length ?? 1
+  const shares = equalShares(count, texts.length + own)
   const tokenized = []
   for (const [i, text] of texts.entries()) {
     const { name, source } = text
@@ -73,13 +92,44 @@ export async function* calibration(
     const reading = { wanted, which: 'spread', signal: context.signal } as const
     tokenized.push({ name, source, ...(yield* tokenize(tokenizer, name, await text.text(), reading)) })
   }
-  const found = calibrationWindows(tokenized, seqLen, count, model.architecture.vocabularySize, heldOut)
-  for (const [i, share] of found.texts.entries()) {
+  const ofOwn = shares.slice(texts.length).reduce((a, b) => a + b, 0)
+  const vocabulary = model.architecture.vocabularySize
+  const isAlone = texts.length === 0 && own > 0
+  const read = isAlone ? undefined : calibrationWindows(tokenized, seqLen, count - ofOwn, vocabulary, heldOut)
+  for (const [i, share] of (read?.texts ?? []).entries()) {
     const message = shortText(share, shares[i], heldOut, seqLen)
     if (message) yield { type: 'notice', message }
   }
-  return found
+  if (read && own === 0) return read
+  const starts = read && startsOf(model, tokenizer, ofOwn + heldOut, read.windows)
+  const written = yield* sampleWindows(context, model, { windows: ofOwn, heldOut, seqLen, seed, starts })
+  return read ? joined(read, written) : written
 }
+
+/** Tokens of a text that the model goes on with. */
+const START = 32
+
+/**
+ * How each text begins that the model writes beside others, in turns: as its own, as one of these windows, and of a chat model where a user's
+ * message begins ("Magpie", arXiv 2406.08464).
+ */
+function startsOf({ checkpoint }: Model, tokenizer: TextTokenizer, count: number, windows: readonly Int32Array[]) {
+  const message = messageStart(checkpoint, tokenizer)
+  const places = spread(windows.length, count)
+  const kinds: ((text: number) => Int32Array)[] = [
+    () => new Int32Array(),
+    text => windows[places[text]].subarray(0, START),
+  ]
+  if (message) kinds.push(() => message)
+  return Array.from({ length: count }, (_, text) => kinds[text % kinds.length](text))
+}
+
+const joined = (one: Windows, other: Windows): Windows => ({
+  seqLen: one.seqLen,
+  windows: [...one.windows, ...other.windows],
+  heldOut: [...(one.heldOut ?? []), ...(other.heldOut ?? [])],
+  texts: [...one.texts, ...other.texts],
+})
 
 function shortText(
   { name, available, used, heldOut: held = 0 }: TextShare,

@@ -29,6 +29,20 @@ export function encodePrompt(checkpoint: Source, tokenizer: TextTokenizer, promp
   return { text, ids: [...tokenizer.encode(text, 'the chat', { around: false })] } // the template has its own BOS
 }
 
+const MESSAGE = 'fasp-message'
+
+/** Ids of a chat up to where the user's first message begins. Undefined where the model has no template, or one that fails. */
+export function messageStart(checkpoint: Source, tokenizer: TextTokenizer): Int32Array | undefined {
+  if (chatTemplate(checkpoint) === undefined) return undefined
+  try {
+    const [start, after] = applyChatTemplate(checkpoint, [{ role: 'user', content: MESSAGE }]).split(MESSAGE)
+    return after === undefined ? undefined : tokenizer.encode(start, 'the chat', { around: false })
+  } catch (error) {
+    if (error instanceof UnsupportedModelError) return undefined
+    throw error
+  }
+}
+
 /** Undefined where there is none. */
 export function chatTemplate({ sideFiles, tokenizerConfig }: Source): string | undefined {
   const file = sideFiles.find(({ name }) => name === 'chat_template.jinja')

@@ -1,7 +1,7 @@
 // Calibration and evaluation, before the tokenizer: a file → one string. What the names of data sets stand for is in src/hub/texts.node.ts.
 // Documents of a .jsonl or .parquet file are joined with a blank line, as the GPTQ protocol joins the rows of WikiText-2 (arXiv 2210.17323).
 import { TextError } from '../errors.ts'
-import type { NamedText, Reading, TextFile } from './calibration.ts'
+import { type NamedText, OWN_TEXT, type Reading, type TextFile } from './calibration.ts'
 import { fileKind, jsonLines, MAX_TEXT_BYTES, parquetRows, readUtf8, tooLarge } from './rows.node.ts'
 
 /** Column or field that holds the text, as in the datasets of the Hugging Face Hub. */
@@ -11,7 +11,8 @@ const SEPARATOR = '\n\n'
 export const ALLOWED =
   '.txt (UTF-8), .jsonl or .json (an object with "text" on each line) or .parquet (column "text", or the only one of strings), each also as .gz'
 
-export const namedText = (file: TextFile): NamedText => ({ ...file, text: () => readText(file.path, file) })
+export const namedText = (file: TextFile): NamedText =>
+  file.own ? OWN_TEXT : { ...file, text: () => readText(file.path, file) }
 
 /**
  * The text of a file, a UTF-8 byte order mark dropped, line ends as they are.
