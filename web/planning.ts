@@ -1,6 +1,6 @@
 // The worker that opens models and plans, without an engine. It is small: what computes is in another (computing.ts), fetched when it is
 // first asked for.
-import { runFlops } from '../src/bench/flops.ts'
+import { distanceFlops, runFlops } from '../src/bench/flops.ts'
 import { inspect } from '../src/evaluate/inspect.ts'
 import { type PreparedRun, prepare } from '../src/run.ts'
 import { type NamedText, writesText } from '../src/text/calibration.ts'
@@ -26,10 +26,11 @@ async function plan(settings: Ask<'plan'>): Promise<Answer<'plan'>> {
   const run = prepare(model, optionsOf(settings), { texts })
   const { plan, options } = run
   const memoryBytes = await memoryOf(run)
+  const { float32, float64 } = runFlops(model.architecture, plan, options, writesText(run.calibration))
   return planFacts(plan, options, {
     ...{ memoryBytes, notices: [...notices, ...run.notices] },
     vocabulary: model.checkpoint.vocabulary?.tokens,
-    flops: runFlops(model.architecture, plan, options, writesText(run.calibration)),
+    flops: { float32: float32 + distanceFlops(model.architecture, options), float64 },
     tooLarge: memoryBytes > MOST_MEMORY ? { mostBytes: MOST_MEMORY, fits: await smaller(run, settings) } : undefined,
   })
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { total } from '../clock.ts'
 import { architectureOf } from '../model/model.ts'
-import { passFlops, repairFlops, runFlops } from './flops.ts'
+import { distanceFlops, passFlops, repairFlops, runFlops } from './flops.ts'
 import { findWorkload, WORKLOADS } from './workloads.ts'
 
 const architecture = (name: string) => architectureOf(name, findWorkload(name).config)
@@ -46,7 +46,7 @@ test('an unknown workload is refused with the names that there are', () => {
   expect(() => findWorkload('slow')).toThrow('workload is "slow"; it must be one of quick, smollm2, opt-125m')
 })
 
-test('work of a run before it begins: two streams and the repairs, a third where the model writes its text', () => {
+test('work of a run before it begins: two streams, losses and the repairs, a third where the model writes its text', () => {
   const a = architecture('opt-125m')
   const [ffn, value] = [2000, 64]
   const before = { ffn: 3072, value: 64, kvHeads: 12 }
@@ -57,7 +57,16 @@ test('work of a run before it begins: two streams and the repairs, a third where
   const layer = { ffn: { kept: { length: ffn } } }
   const { gemm64, ...repairs } = repairFlops(a, new Array(12).fill(layer))
   expect(given.float64).toBe(gemm64)
-  expect(given.float32).toBeCloseTo(2 * total(pass) + gram + total(repairs), -3)
+  const losses = 2 * 2 * (2 * 128) * 768 * a.vocabularySize // of both models, on what is held out
+  expect(given.float32).toBeCloseTo(2 * total(pass) + gram + total(repairs) + losses, -3)
   const own = runFlops(a, plan, options, true)
   expect(own.float32 - given.float32).toBeCloseTo(total(pass) + 2 * 8 * 128 * 768 * a.vocabularySize, -3)
+})
+
+test('work of the distance on what is held out: a pass of both models, logits of one and of both', () => {
+  const a = architecture('smollm2')
+  const { gram: _, ...pass } = passFlops(a, 16 * 128, 128)
+  const logits = 2 * (16 * 128) * 576 * 49152
+  expect(distanceFlops(a, { heldOut: 16, seqLen: 128 })).toBeCloseTo(2 * total(pass) + 3 * logits, -3)
+  expect(distanceFlops(a, { heldOut: 0, seqLen: 128 })).toBe(0)
 })

@@ -51,7 +51,8 @@ export function repairFlops(a: Architecture, layers: readonly Kept[]): Flops {
 
 /**
  * Work of a run before it begins, in float32 and float64, to be divided by the rates of products (`product-rate.ts`): a pass of the dense
- * stream, one of the pruned, and where the model writes its own text the products of that; then the repairs.
+ * stream, one of the pruned, and where the model writes its own text the products of that; the repairs; the logits of both models on the
+ * windows that are held out, for their losses.
  */
 export function runFlops(
   a: Architecture,
@@ -62,12 +63,28 @@ export function runFlops(
   const tokens = (windows + heldOut) * seqLen
   const { gram, ...pass } = passFlops(a, tokens, seqLen)
   const one = total(pass)
-  const head = 2 * tokens * a.hiddenSize * a.vocabularySize
   const { before, after } = widths
   const kept = after.map(({ ffn, value, kvHeads = before.kvHeads ?? 1 }): Kept => {
     const attention = value < before.value ? { attention: { kept: { length: value * kvHeads } } } : {}
     return { ...attention, ...(ffn < before.ffn && { ffn: { kept: { length: ffn } } }) }
   })
   const { gemm64, ...repairs } = repairFlops(a, kept)
-  return { float32: 2 * one + gram + total(repairs) + (writes ? one + head : 0), float64: gemm64 }
+  const own = writes ? one + headFlops(a, tokens) : 0
+  const losses = 2 * headFlops(a, heldOut * seqLen)
+  return { float32: 2 * one + gram + total(repairs) + own + losses, float64: gemm64 }
+}
+
+const headFlops = (a: Architecture, tokens: number): number => 2 * tokens * a.hiddenSize * a.vocabularySize
+
+/**
+ * Work in float32 of the distance between both models on the windows that are held out (`distanceOn`): a pass of each, here at full widths;
+ * logits of the dense model for its perplexity and again beside those of the other.
+ */
+export function distanceFlops(
+  a: Architecture,
+  { heldOut, seqLen }: Pick<ResolvedOptions, 'heldOut' | 'seqLen'>,
+): number {
+  const tokens = heldOut * seqLen
+  const { gram: _, ...pass } = passFlops(a, tokens, seqLen)
+  return 2 * total(pass) + 3 * headFlops(a, tokens)
 }
