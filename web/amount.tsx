@@ -5,7 +5,7 @@ import type { Compute } from '../src/ui/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import { type Chosen, FIRST_VOCABULARY, GIGABYTE, GOALS, type Goal, MOST_PERCENT, textsOf } from './choice.ts'
 import type { Call } from './client.ts'
-import { OutputField, TextPaths, useLocal } from './local.tsx'
+import { LOCAL, OutputField, TextPaths } from './local.tsx'
 import { PlanFigures, Refused, usePlan, Vocabulary } from './planned.tsx'
 import { Notices, Problem, useDrop } from './ui.tsx'
 
@@ -20,7 +20,7 @@ interface Props {
 }
 
 export function AmountStep({ call, model, choice, setChoice, prune, said }: Props) {
-  const local = useLocal()
+  const local = LOCAL
   const { plan, problem } = usePlan(call, choice, model, local)
   const tooLarge = !local && plan?.tooLarge
   const change = (part: Partial<Chosen>) => {

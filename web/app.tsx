@@ -7,12 +7,10 @@ import type { Inspection } from '../src/web.ts'
 import { AmountStep } from './amount.tsx'
 import { type Chosen, choiceOf, FIRST_CHOICE, settingsOf, vocabularyOf } from './choice.ts'
 import { type Call, CallError, type CallOptions } from './client.ts'
-import { LocalProvider } from './local.tsx'
 import { ModelStep } from './model.tsx'
-import { ResultStep } from './result.tsx'
+import { useProgress } from './progress.tsx'
 import { StoppedRuns } from './stopped.tsx'
 import { Problem, problemOf } from './ui.tsx'
-import { useProgress, WorkStep } from './work.tsx'
 
 const STEPS = ['Model', 'How much', 'Work', 'Result'] as const
 
@@ -26,6 +24,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
   const { progress, begin, onTold } = useProgress()
   const [result, setResult] = useState<PrunedFacts>()
   const [problem, setProblem] = useState<string>()
+  const [later, setLater] = useState<typeof import('./later.ts')>()
   const [stopped, setStopped] = useState(local?.stopped ?? [])
   const stop = useRef<AbortController | undefined>(undefined)
   const heading = useRef<HTMLHeadingElement>(null)
@@ -71,8 +70,10 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
     setProblem(undefined)
     setResult(undefined)
     begin()
-    setStep(2)
     try {
+      const steps = later ?? (await import('./later.ts'))
+      setLater(steps)
+      setStep(2)
       setResult(await job({ onTold, signal: stop.current.signal }))
       setChoice(before => ({ ...before, output: '' })) // the next goes elsewhere
       setStep(3)
@@ -92,7 +93,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
   }
 
   return (
-    <LocalProvider value={local !== undefined}>
+    <>
       <a class="skip" href="#main">
         Skip to the step
       </a>
@@ -133,9 +134,9 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
           </>
         )}
         {step === 1 && model && <AmountStep {...{ call, model, choice, setChoice, prune }} said={problem} />}
-        {step === 2 && <WorkStep progress={progress} cancel={() => stop.current?.abort()} />}
-        {step === 3 && model && result && (
-          <ResultStep
+        {step === 2 && later && <later.WorkStep progress={progress} cancel={() => stop.current?.abort()} />}
+        {step === 3 && later && model && result && (
+          <later.ResultStep
             {...{ call, model, result }}
             texts={choice.texts}
             goal={choice.goal}
@@ -150,6 +151,6 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
           {local ? 'to fasp ui on this machine' : 'for the files of this page, and those to the Hub that you ask for'}.
         </p>
       </footer>
-    </LocalProvider>
+    </>
   )
 }

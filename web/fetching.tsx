@@ -4,8 +4,8 @@ import { useRef, useState } from 'preact/hooks'
 import { bytes, count } from '../src/display.ts'
 import type { Ask, HubModel, HubPart, HubRepo } from '../src/ui/protocol.ts'
 import type { Call } from './client.ts'
+import { Doing, useProgress } from './progress.tsx'
 import { useTask } from './ui.tsx'
-import { Doing, useProgress } from './work.tsx'
 
 interface TokenProps {
   readonly value: string

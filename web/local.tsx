@@ -1,11 +1,10 @@
 // The parts of the page that `fasp ui` has in the place of others: paths of this machine instead of files.
-import { createContext } from 'preact'
-import { useContext, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 
-const Local = createContext(false)
-/** Says to all below it whether `fasp ui` computes. */
-export const LocalProvider = Local.Provider
-export const useLocal = () => useContext(Local)
+/** Set where the page is built. */
+declare const FASP_LOCAL: boolean
+/** Whether `fasp ui` computes; what is not for this page goes from it. */
+export const LOCAL = FASP_LOCAL
 
 interface PathProps {
   readonly busy: boolean

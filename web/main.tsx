@@ -1,15 +1,17 @@
 import { render } from 'preact'
 import { App } from './app.tsx'
 import { startWorkers } from './client.ts'
-import { isServed, reachServer } from './reach.ts'
+import { reachServer } from './reach.ts'
 import './style.css'
 import { Problem, problemOf } from './ui.tsx'
 
+/** Set where the page is built. */
+declare const FASP_LOCAL: boolean
+
 const page = document.getElementById('page')!
 
-/** `fasp ui` computes for the page that it serves, and says what it is at; elsewhere the page has workers. */
-async function start(): Promise<void> {
-  if (!isServed()) return render(<App call={startWorkers()} />, page)
+/** Of `fasp ui`, which computes for the page that it serves, and says what it is at. */
+async function startLocal(): Promise<void> {
   const call = reachServer()
   try {
     render(<App call={call} local={await call('state', null)} />, page)
@@ -24,4 +26,5 @@ async function start(): Promise<void> {
   }
 }
 
-void start()
+if (FASP_LOCAL) void startLocal()
+else render(<App call={startWorkers()} />, page)

@@ -7,7 +7,7 @@ import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
 import { FromHub } from './fetching.tsx'
 import { chosen, dropped } from './files.ts'
-import { nameOf, PathForm, useLocal } from './local.tsx'
+import { LOCAL, nameOf, PathForm } from './local.tsx'
 import { Figures, Problem, useDrop, useTask } from './ui.tsx'
 
 interface Props {
@@ -19,7 +19,7 @@ interface Props {
 
 export function ModelStep({ call, model, opened, next }: Props) {
   const { run, busy, problem } = useTask()
-  const local = useLocal()
+  const local = LOCAL
   const open = (ask: Ask<'open'> | Promise<Ask<'open'>>) => run(async () => opened(await call('open', await ask)))
   const tiny = (
     <button type="button" class={model || local ? '' : 'primary'} disabled={busy} onClick={() => open('tiny')}>

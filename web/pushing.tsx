@@ -4,9 +4,9 @@ import { bytes } from '../src/display.ts'
 import type { PushAsk, Pushed } from '../src/ui/protocol.ts'
 import type { Call } from './client.ts'
 import { TokenField } from './fetching.tsx'
-import { useLocal } from './local.tsx'
+import { LOCAL } from './local.tsx'
+import { Doing, useProgress } from './progress.tsx'
 import { Notices, useTask } from './ui.tsx'
-import { Doing, useProgress } from './work.tsx'
 
 interface Props {
   readonly call: Call
@@ -26,7 +26,7 @@ export function PushToHub({ call, name, types }: Props) {
   const [beside, setBeside] = useState<readonly Beside[]>([])
   const [pushed, setPushed] = useState<Pushed>()
   const stop = useRef<AbortController | undefined>(undefined)
-  const local = useLocal()
+  const local = LOCAL
   const push = () =>
     run(async () => {
       stop.current = new AbortController()

@@ -5,9 +5,6 @@ import { type Call, CallError } from './client.ts'
 const KEY = 'fasp token'
 const TOKEN = /^#([\w-]{43})$/
 
-/** Whether `fasp ui` serves this page, which says so in it. */
-export const isServed = (): boolean => document.querySelector('meta[name=fasp]') !== null
-
 /** Of the address; or what the address had before a link in the page changed it. */
 function tokenOf(): string {
   const [, token] = TOKEN.exec(location.hash) ?? []

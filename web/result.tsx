@@ -9,9 +9,10 @@ import type { Call } from './client.ts'
 import { commandLine } from './command.ts'
 import { download } from './files.ts'
 import { nameOf, Where } from './local.tsx'
+import { Doing, useProgress } from './progress.tsx'
 import { PushToHub } from './pushing.tsx'
 import { type Figure, Figures, Notices, Problem, Section, useTask } from './ui.tsx'
-import { Doing, Errors, OwnTextFold, useProgress } from './work.tsx'
+import { Errors, OwnTextFold } from './work.tsx'
 
 interface Props {
   readonly call: Call

@@ -5,8 +5,8 @@ import type { KeptRun, LocalState, Settings, StoppedOrder } from '../src/ui/prot
 import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
 import { nameOf } from './local.tsx'
+import { Doing, useProgress } from './progress.tsx'
 import { useTask } from './ui.tsx'
-import { Doing, useProgress } from './work.tsx'
 
 interface Props {
   readonly call: Call

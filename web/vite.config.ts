@@ -55,6 +55,15 @@ const withoutXet = (): Plugin => ({
       : undefined,
 })
 
+/** Of Jinja we render alone: its formatter of templates goes. */
+const withoutFormat = (): Plugin => ({
+  name: 'without-format',
+  transform: (code, id) =>
+    id.includes('@huggingface/jinja')
+      ? code.replace('return format(this.parsed, options?.indent || "\t");', '')
+      : undefined,
+})
+
 /** Modules that only say what there is: where nothing of them is used, what they import goes, too. */
 const QUIET = /\/(src|node_modules\/(@bufbuild|onnx-buf))\//
 const rolldownOptions = { treeshake: { moduleSideEffects: (id: string) => !QUIET.test(id) } }
@@ -98,16 +107,16 @@ export default defineConfig(({ mode }) => ({
   base: './',
   appType: 'mpa', // what is not there is not there
   plugins: [text(), withoutXet(), page(mode === 'package' ? POLICY : policyWith(hub)), write, served],
-  define: { FASP_HUB: JSON.stringify(hub[0]) },
+  define: { FASP_HUB: JSON.stringify(hub[0]), FASP_LOCAL: String(mode === 'package') },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', 'module', 'browser', 'production'] },
   worker: {
     format: 'es',
-    plugins: () => [text(), withoutXet(), ...(mode === 'package' ? [] : [collect])],
+    plugins: () => [text(), withoutXet(), withoutFormat(), ...(mode === 'package' ? [] : [collect])],
     rolldownOptions,
   },
   build: {
-    rolldownOptions,
+    rolldownOptions: { ...rolldownOptions, output: { codeSplitting: mode !== 'package' } }, // there all is on this machine
     outDir: '../dist-web',
     emptyOutDir: true,
     target: 'es2023',

@@ -235,9 +235,8 @@ function pageFiles(folder: string): ReadonlyMap<string, { readonly bytes: Buffer
         return [path.slice(folder.length).replaceAll('\\', '/'), { bytes, type }] as const
       }),
     )
-    const html = files.get('/index.html')!.bytes.toString()
-    const marked = html.replace('<meta name="referrer"', '<meta name="fasp" content="local">\n$&') // main.tsx looks for it
-    return files.set('/index.html', { bytes: Buffer.from(marked), type: TYPES['.html'] })
+    if (!files.has('/index.html')) throw new Error('no index.html')
+    return files
   } catch (cause) {
     throw new FormatError(folder, 'the built page is not there. Install fasp again, or build it: npm run build.', {
       cause,
