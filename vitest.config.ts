@@ -6,6 +6,7 @@ const TEXT = /\/src\/.*\.(py|html)$/
 
 const SUITES = {
   unit: ['src/**/*.test.ts', 'test/*.test.ts'],
+  mpi: ['test/mpi/*.check.ts'], // Open MPI, MPICH, and one with the standard ABI: .ci/mpi.sh
   report: ['test/report/*.check.ts'], // Chromium: .ci/chromium.sh
   web: ['test/web/*.check.ts'], // the same; builds the page into dist-web
   transformers: ['test/python/transformers.check.ts'], // Python; it makes its own virtual environments, some GB
@@ -16,7 +17,7 @@ const SUITES = {
 }
 
 /** These load and prune models of some size, or install packages, in one test or hook. */
-const SLOW = ['web', 'transformers', 'llama.cpp', 'transformers.js', 'install']
+const SLOW = ['mpi', 'web', 'transformers', 'llama.cpp', 'transformers.js', 'install']
 
 export default defineConfig({
   plugins: [

@@ -65,6 +65,19 @@ export class RunError extends FaspError {
   readonly code = 'RUN'
 }
 
+/** Another process of a run that several work on (MPI) has failed. */
+export class GroupError extends FaspError {
+  readonly code = 'GROUP'
+  constructor(
+    readonly rank: number,
+    size: number,
+    problem: string,
+    options?: ErrorOptions,
+  ) {
+    super(`rank ${rank} of ${size}: ${problem}`, options)
+  }
+}
+
 /** A device that the engine cannot run on: no driver, no GPU, libraries missing. */
 export class DeviceError extends FaspError {
   readonly code = 'DEVICE'

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Installs what the tests under MPI run with: Open MPI and MPICH, side by side, and an MPICH with the standard ABI of MPI 5.
+# usage: .ci/mpi.sh FOLDER   of the virtual environment that has the last; the tests find it as FASP_MPI_ABI
+set -euo pipefail
+apt-get install -y -qq --no-install-recommends openmpi-bin mpich
+[ -x "$1/bin/pip" ] || python3 -m venv "$1"
+"$1/bin/pip" install -q --no-deps --disable-pip-version-check mpich==5.0.2

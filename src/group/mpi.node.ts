@@ -1,0 +1,153 @@
+// MPI by FFI (koffi): a library is loaded that this machine has, and of it a dozen functions are called, on bytes. Three ABIs are about, with
+// the same functions and other constants: Open MPI's; that of MPICH, Intel MPI and Cray MPI; and the standard one of MPI 5
+// (mpi-forum/mpi-abi-stubs; JuliaParallel/MPI.jl, src/consts). Waiting is by a timer: a blocking call spins, and hears no signal.
+import { createRequire } from 'node:module'
+import type * as Koffi from 'koffi'
+import { UsageError } from '../errors.ts'
+import { type Group, type GroupOptions, groupOver, type Transport } from './group.ts'
+import { isOneOfSeveral, type Launched } from './launcher.ts'
+
+/** What differs between ABIs. Handles are pointers, or integers. */
+interface Abi {
+  readonly handle: 'void *' | 'int'
+  readonly world: bigint | number
+  readonly byte: bigint | number
+  readonly statusIgnore: bigint
+  /** MPI_THREAD_FUNNELED: one thread calls, that which initialises. */
+  readonly funneled: number
+}
+
+const MPICH: Abi = { handle: 'int', world: 0x44000000, byte: 0x4c00010d, statusIgnore: 1n, funneled: 1 }
+const STANDARD: Abi = { handle: 'void *', world: 0x101n, byte: 0x247n, statusIgnore: 0n, funneled: 1024 }
+
+const OPEN_MPI = ['libmpi.so.40', 'libmpi.40.dylib']
+const OTHERS = [
+  ...['libmpi.so.12', 'libmpich.so.12', 'libmpi_cray.so', 'libmpi.12.dylib'],
+  ...['libmpi_abi.so.1', 'libmpi_abi.so.0', 'libmpi_abi.so', 'libmpi_abi.1.dylib'],
+]
+
+/** Milliseconds between two looks at whether all are there. */
+const PAUSE = 1
+
+const HINT = 'Say where the library of the launcher is, --mpi <path>, or --mpi off.'
+
+export interface MpiOptions extends GroupOptions {
+  /** Aborted where the run is to stop: nobody waits for others any more. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Joins the ranks that a launcher has started. One process can do so once.
+ * @param library its path, or `auto`
+ * @throws UsageError where there is none, or one of another launcher
+ */
+export function openMpi(library: string, launched: Launched | undefined, options: MpiOptions = {}): Group {
+  const { path, handle } = load(library, launched)
+  const transport = joined(handle, abiOf(path, handle), options.signal)
+  const { rank, size, name } = transport
+  if (launched?.size !== undefined && launched.size !== size)
+    throw new UsageError(
+      `${path} (${name}) takes this process for ${rank} of ${size}, and ${launched.by} has started ${launched.size}: ` +
+        `it is not the library of this launcher. ${HINT}`,
+    )
+  return groupOver(transport, options)
+}
+
+function load(library: string, launched: Launched | undefined): { path: string; handle: Koffi.LibraryHandle } {
+  let koffi: typeof Koffi
+  try {
+    koffi = createRequire(import.meta.url)('koffi')
+  } catch (cause) {
+    throw new UsageError('MPI: the package koffi is not there. Install it beside fasp: npm install koffi.', { cause })
+  }
+  // UCX takes this signal for fatal, and V8 uses it for WebAssembly.
+  process.env.UCX_ERROR_SIGNALS ??= 'SIGILL,SIGBUS,SIGFPE'
+  // Its hooks into the allocation of memory make Node crash now and then (docs/log.md).
+  process.env.UCX_MEM_EVENTS ??= 'n'
+  const isOpenMpi = launched?.by === 'Open MPI'
+  const all = isOpenMpi
+    ? OPEN_MPI
+    : launched && launched.by !== 'PMIx'
+      ? [...OTHERS, ...OPEN_MPI]
+      : [...OPEN_MPI, ...OTHERS]
+  const candidates = library === 'auto' ? all : [library]
+  let cause: unknown
+  for (const path of candidates)
+    try {
+      return { path, handle: koffi.load(path, { global: true }) }
+    } catch (error) {
+      cause = error
+    }
+  const problem =
+    library === 'auto'
+      ? `${isOneOfSeveral(launched) ? `${launched.by} has started several processes, and there is` : 'there is'} no MPI library (${candidates.join(', ')})`
+      : `cannot load ${library} (${(cause as Error).message})`
+  throw new UsageError(`${problem}. ${HINT}`, { cause })
+}
+
+function abiOf(path: string, lib: Koffi.LibraryHandle): Abi {
+  const koffi: typeof Koffi = createRequire(import.meta.url)('koffi')
+  const address = (name: string): bigint | undefined => {
+    try {
+      return koffi.address(lib.symbol(name, 'char'))
+    } catch {
+      return undefined
+    }
+  }
+  const [world, byte] = [address('ompi_mpi_comm_world'), address('ompi_mpi_byte')]
+  if (world !== undefined && byte !== undefined) return { handle: 'void *', world, byte, statusIgnore: 0n, funneled: 1 }
+  return /mpi_abi/.test(path) ? STANDARD : MPICH
+}
+
+function joined(lib: Koffi.LibraryHandle, abi: Abi, signal?: AbortSignal): Transport {
+  const koffi: typeof Koffi = createRequire(import.meta.url)('koffi')
+  const { handle: H, world, byte, statusIgnore, funneled } = abi
+  const out = koffi.out(koffi.pointer('int'))
+  const call = (name: string, ...types: (string | ReturnType<typeof Koffi.out>)[]) => {
+    const f = lib.func(name, 'int', types)
+    return (...args: unknown[]) => {
+      const code = f(...args)
+      if (code !== 0) throw new Error(`${name} of MPI gives ${code}`)
+    }
+  }
+  const number = (f: (...args: unknown[]) => void, ...args: unknown[]): number => {
+    const found = [0]
+    f(...args, found)
+    return found[0]
+  }
+  call('MPI_Init_thread', 'void *', 'void *', 'int', out)(null, null, funneled, [0])
+  const [rank, size] = ['MPI_Comm_rank', 'MPI_Comm_size'].map(name => number(call(name, H, out), world))
+  const text = Buffer.alloc(8192)
+  const length = number(call('MPI_Get_library_version', 'void *', out), text)
+  const name = text
+    .toString('utf8', 0, length)
+    .split(/[,\n\0]/)[0]
+    .replace(/\s+/g, ' ')
+    .trim()
+  const ibarrier = call('MPI_Ibarrier', H, 'void *')
+  const test = call('MPI_Test', 'void *', 'void *', 'void *')
+  const allgather = call('MPI_Allgather', 'void *', 'int', H, 'void *', 'int', H, H)
+  const alltoall = call('MPI_Alltoall', 'void *', 'int', H, 'void *', 'int', H, H)
+  const broadcast = call('MPI_Bcast', 'void *', 'int', H, 'int', H)
+  const abort = call('MPI_Abort', H, 'int')
+  const finalize = call('MPI_Finalize')
+  // What stays pending between calls lies where V8 moves nothing.
+  const [request, flag] = [koffi.alloc('int64', 1), koffi.alloc('int', 1)]
+  return {
+    ...{ name, rank, size },
+    async meet() {
+      ibarrier(world, request)
+      for (;;) {
+        test(request, flag, statusIgnore)
+        if (koffi.decode(flag, 'int')) return
+        signal?.throwIfAborted()
+        await new Promise(resolve => setTimeout(resolve, PAUSE))
+      }
+    },
+    allgather: (part, all) => allgather(part, part.length, byte, all, part.length, byte, world),
+    alltoall: (send, receive) => alltoall(send, send.length / size, byte, receive, send.length / size, byte, world),
+    broadcast: bytes => broadcast(bytes, bytes.length, byte, 0, world),
+    abort: () => abort(world, 1),
+    close: async () => finalize(),
+  }
+}

@@ -1,0 +1,50 @@
+// The launchers that .ci/mpi.sh installs, one for each ABI of MPI.
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+
+const STANDARD = process.env.FASP_MPI_ABI ?? '/root/.cache/fasp-ci/mpi'
+
+export interface Launcher {
+  readonly name: string
+  readonly mpirun: readonly string[]
+  /** What `--mpi` is given. */
+  readonly mpi: string
+}
+
+export const LAUNCHERS: readonly Launcher[] = [
+  {
+    name: 'Open MPI',
+    mpirun: ['mpirun.openmpi', '--oversubscribe', '--allow-run-as-root', '--bind-to', 'none'],
+    mpi: 'auto',
+  },
+  { name: 'MPICH', mpirun: ['mpirun.mpich'], mpi: 'auto' },
+  {
+    name: 'the standard ABI',
+    mpirun: [join(STANDARD, 'bin/mpiexec')],
+    mpi: join(STANDARD, 'lib/libmpi_abi.so.1'),
+  },
+]
+
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+  readonly seconds: number
+}
+
+/** More than any run here takes. */
+const LIMIT_MS = 90_000
+
+/** Runs a command to its end, which is soon. */
+export async function runAll(command: readonly string[], cwd: string, more: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const started = performance.now()
+  const child = spawn(command[0], command.slice(1), { cwd, env: { ...process.env, FASP_LOG: '', ...more } })
+  let [stdout, stderr] = ['', '']
+  const timer = setTimeout(() => child.kill(), LIMIT_MS)
+  child.stdin.end()
+  child.stdout.setEncoding('utf8').on('data', text => (stdout += text))
+  child.stderr.setEncoding('utf8').on('data', text => (stderr += text))
+  const code = await new Promise<number | null>((resolve, reject) => child.on('error', reject).on('close', resolve))
+  clearTimeout(timer)
+  return { code, stdout, stderr, seconds: (performance.now() - started) / 1000 }
+}
