@@ -10,6 +10,7 @@ import type { Floats } from './formats/tensors.ts'
 import type { Context } from './forward/context.ts'
 import type { Twins } from './forward/twins.ts'
 import type { HalfWeights } from './forward/weights.ts'
+import { ALONE } from './group/group.ts'
 import type { Own } from './method.ts'
 import { narrows } from './model/half-block.ts'
 import type { Model } from './model/model.ts'
@@ -61,7 +62,7 @@ export async function* pruneHalf(
   original: HalfWeights,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
   const { half } = original
-  const { engine, plan, options, writer, stages } = job
+  const { engine, plan, options, writer, stages, group = ALONE } = job
   stages.start('statistics')
   const stream = calibration.pruned
   const dense = calibration.dense && { stream: calibration.dense, alpha: options.alpha }
@@ -86,20 +87,23 @@ export async function* pruneHalf(
   stages.start('selection')
   const ofDense = job.dense?.layers[half.layer][half.kind]
   const seen = { weights, statistics, dense: ofDense }
-  const { selected, pruned, output, ...done } = await cut(engine, seen, {
-    rotate: cuts && options.vo === 'rotate',
-    async select(seen) {
-      const selected = cuts ? await selectKept(engine, seen, keep, options) : keepAll(half)
-      stages.start('repair')
-      return selected
-    },
-    restore: { ...options, means: ofDense?.mean },
-    round({ weight, bias }) {
-      const w = round(`${half.output.name}.weight`, weight)
-      const b = bias && round(`${half.output.name}.bias`, bias)
-      return { weight: w.values, bias: b?.values, bytes: { weight: w.bytes, bias: b?.bytes } }
-    },
-  })
+  const cutting = () =>
+    cut(engine, seen, {
+      rotate: cuts && options.vo === 'rotate',
+      async select(seen) {
+        const selected = cuts ? await selectKept(engine, seen, keep, options) : keepAll(half)
+        stages.start('repair')
+        return selected
+      },
+      restore: { ...options, means: ofDense?.mean },
+      round({ weight, bias }) {
+        const w = round(`${half.output.name}.weight`, weight)
+        const b = bias && round(`${half.output.name}.bias`, bias)
+        return { weight: w.values, bias: b?.values, bytes: { weight: w.bytes, bias: b?.bytes } }
+      },
+    })
+  const decided = await group.decide(cutting, ({ weights: _, statistics: __, ...part }) => part)
+  const { selected, pruned, output, ...done } = { ...seen, ...decided }
   const { kept, columns } = writer.stored(half, selected)
   if (selected.scores) yield { type: 'selected', half: half.output.name, scores: selected.scores, kept }
   stages.start('writing')

@@ -90,7 +90,7 @@ export async function* pruneMixture(
       const [y, t] = [await given.rows.load(batch), await target.rows.load(batch)].map(r => pickRows(r, route.rows, d))
       await gap.add({ ...(await add(x, route)), x: y, y: t })
     })
-    const statistics = gram.finish()
+    const statistics = await gram.finish()
     return { ...statistics, gap: await gap.finish(statistics, new Float32Array(d * width), 1) } // Y has its H̃ Wᵀ
   }
 

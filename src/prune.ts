@@ -10,6 +10,7 @@ import { HalfBlockRunner } from './forward/runner.ts'
 import { embedWindows, type Recall } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
 import { readHalves } from './forward/weights.ts'
+import { ALONE, type Group } from './group/group.ts'
 import { expertsOf, halfBlocks, layersOf } from './model/architecture.ts'
 import { fewTokensNotices, resultNotices } from './notices.ts'
 import { enoughTokens, optionsOn } from './options.ts'
@@ -45,6 +46,8 @@ export interface PruneInput {
   /** What is written is healed after that. @default false */
   readonly heals?: boolean
   readonly signal?: AbortSignal
+  /** The processes that do this together. Only the root's sink gets what is written. @default this one alone */
+  readonly group?: Group
 }
 
 /**
@@ -53,10 +56,10 @@ export interface PruneInput {
  */
 export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerator<ProgressEvent, PruneResult> {
   const { model, method } = run
-  const { engine, sink, saved = UNSAVED, signal } = input
+  const { engine, sink, saved = UNSAVED, signal, group = ALONE } = input
   const clock = new Clock<Phase>()
   const pool = new ActivationPool(run.options.memory * 2 ** 30, input.openScratch)
-  const context = { engine, pool, signal }
+  const context = { engine, pool, signal, group }
   const stages = new Clock<Stage>(() => total(engine.seconds) + pool.seconds)
   const engineBefore = { ...engine.seconds }
   let finished = false
@@ -70,7 +73,8 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     engine.inPrecision(run.options.products)
     clock.start('calibration text')
     stages.start('calibration')
-    const windows = yield* saved.step('calibration', () => calibration(context, model, run.calibration, run.options))
+    const own = yield* saved.step('calibration', () => calibration(context, model, run.calibration, run.options))
+    const windows = await group.decide(() => own)
     yield { type: 'windows', ...windows } as const
     const tokens = windows.windows.length * windows.seqLen
     const resolved = optionsOn(tokens, run)

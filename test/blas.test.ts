@@ -49,7 +49,7 @@ describeOn(on, 'what ONNX Runtime computes', () => {
     const [expected, found] = await both(async engine => {
       const gram = new GramAccumulator(engine, width)
       for (const batch of h) await gram.add({ h: batch, tokens })
-      const statistics = gram.finish()
+      const statistics = await gram.finish()
       return { ...statistics, energy: await outputEnergy(engine, statistics, at, random(at.length * out, 3)) }
     })
     expectClose(found.gram, expected.gram)

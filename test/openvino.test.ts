@@ -79,7 +79,7 @@ if (BF16)
       const gram = new GramAccumulator(engine.inPrecision('bf16'), width)
       const parts = [1, 2, 3].map(() => random(width * tokens))
       for (const h of parts) await gram.add({ h, tokens })
-      const statistics = gram.finish()
+      const statistics = await gram.finish()
       const exact = parts.map(rounded)
       for (let i = 0; i < width; i++)
         for (let j = 0; j < width; j++) {

@@ -13,6 +13,7 @@ import { Head, headRows } from '../forward/head.ts'
 import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import { embedWindows, heldBy, type Stream } from '../forward/stream.ts'
 import { type HalfWeights, readHalf } from '../forward/weights.ts'
+import { ALONE } from '../group/group.ts'
 import { sharedOut } from '../least-sparsity.ts'
 import {
   type Architecture,
@@ -125,7 +126,7 @@ async function* measure(
   { windows, seqLen }: Windows,
   options: SensitivityOptions & { readonly least: number; readonly saved: Saved },
 ) {
-  const { engine } = context
+  const { engine, group = ALONE } = context
   const { least, saved } = options
   const a = model.architecture
   yield { type: 'phase', phase: 'allocate', total: layersOf(a), unit: 'layers' } as const
@@ -139,7 +140,8 @@ async function* measure(
   const cutAndBranch = async (weights: HalfWeights, half: HalfBlock) => {
     const { statistics, hidden } = await observe(stream, weights)
     const range = { cutTo: cutTo(half), least: leastOf(fullWidth(half), least) }
-    const { errors, cut } = await errorCurve(engine, { weights, statistics }, { ...options, ...range })
+    const curve = () => errorCurve(engine, { weights, statistics }, { ...options, ...range })
+    const { errors, cut } = await group.decide(curve)
     const branch = await probe.fork()
     await branch.throughPruned(weights, cut)
     branches.push(branch)
@@ -169,10 +171,11 @@ async function* measure(
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens + probe.tokens * (branches.length + 1) } as const
   }
   yield* saved.restore() // where all steps were done
-  const kl = await divergences(model, probe, branches, probed[0].length)
+  const { length } = probed[0]
+  const kl = await divergences(model, probe, branches, length)
   saved.holds()
   for (const each of [stream, probe, ...branches]) await each.close()
-  return { errors, kl, tokens: probe.tokens }
+  return { errors, kl, tokens: probed.length * length }
 }
 
 /** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window, where there is something to look back at. */
@@ -180,8 +183,7 @@ async function divergences(model: Model, probe: Stream, branches: readonly Strea
   const { hiddenSize: d } = model.architecture
   const most = headRows(model.architecture)
   const divergence = new Divergence(await Head.open(model, probe.context.engine))
-  const sums = new Float64Array(branches.length)
-  let rows = 0
+  const [sums, rows] = [new Float64Array(branches.length), new Float64Array(1)]
   await probe.read(async (x, batch) => {
     for (let w = 0; w < batch.windows; w++)
       for (let from = Math.floor(length / 2); from < length; from += most) {
@@ -189,10 +191,11 @@ async function divergences(model: Model, probe: Stream, branches: readonly Strea
         await divergence.from(x.subarray(start, end))
         for (const [b, branch] of branches.entries())
           sums[b] += await divergence.to((await branch.rows.load(batch)).subarray(start, end))
-        rows += (end - start) / d
+        rows[0] += (end - start) / d
       }
   })
-  return sums.map(sum => sum / rows)
+  await (probe.context.group ?? ALONE).sum(sums, rows)
+  return sums.map(sum => sum / rows[0])
 }
 
 /** The part of its width that a half-block keeps at least. */

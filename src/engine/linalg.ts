@@ -24,8 +24,6 @@ export interface Linalg {
 export interface SymmetricSum {
   /** @param h [n, ..] */
   add(h: Floats): Promise<void>
-  /** Adds what another one of this size, on the same engine, has. */
-  merge(other: this): void
   /** All of it [n, n]. */
   whole(): Floats
   /** Sum over all of it of what `of` gives for a part of row `i` that begins at column `from`. `of` is symmetric in rows and columns. */

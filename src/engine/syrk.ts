@@ -4,7 +4,6 @@
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { mirrorUpper, transposeInto } from '../linalg/scatter.ts'
-import { addTo } from '../linalg/sums.ts'
 import { type Run, type Values, values } from './graph-runtime.ts'
 import type { SymmetricSum } from './linalg.ts'
 
@@ -76,11 +75,6 @@ export class GraphSum implements SymmetricSum {
       await apart.run(`${kind} sums`, sumGraph, { s, p }, { y: s })
     }
     this.#empty = false
-  }
-
-  merge(other: GraphSum): void {
-    addTo(this.#sums, other.#sums)
-    this.#empty &&= other.#empty
   }
 
   /** What `all` holds, by the names of inputs and outputs of the graph. */
@@ -173,11 +167,6 @@ export class UpperSum implements SymmetricSum {
   async add(h: Floats): Promise<void> {
     await this.syrk(h, this.#upper, this.#empty ? 0 : 1)
     this.#empty = false
-  }
-
-  merge(other: UpperSum): void {
-    addTo(this.#upper, other.#upper)
-    this.#empty &&= other.#empty
   }
 
   whole(): Floats {

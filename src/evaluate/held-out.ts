@@ -11,6 +11,7 @@ import type { HalfBlockRunner, PrunedOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/twins.ts'
 import { type HalfWeights, readHalf } from '../forward/weights.ts'
+import { ALONE, type Group } from '../group/group.ts'
 import { pickRows } from '../linalg/scatter.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import { hiddenSize, hiddenWidth } from '../model/half-block.ts'
@@ -36,6 +37,8 @@ export interface CutHalf {
 export class HeldOutCheck {
   private constructor(
     readonly model: Model,
+    readonly all: readonly Checked[],
+    /** Those of this rank. */
     readonly checked: readonly Checked[],
     readonly streams: Twins,
   ) {}
@@ -47,19 +50,20 @@ export class HeldOutCheck {
     runner: HalfBlockRunner,
     windows: Windows,
   ): Promise<HeldOutCheck | undefined> {
-    const checked: Checked[] = []
+    const all: Checked[] = []
     let [used, held] = [0, 0]
     for (const [text, share] of windows.texts.entries()) {
       const { heldOut = 0 } = share
       for (const i of spread(share.used, Math.min(heldOut, share.used)))
-        checked.push({ text, held: false, ids: windows.windows[used + i] })
-      for (let i = 0; i < heldOut; i++) checked.push({ text, held: true, ids: windows.heldOut![held + i] })
+        all.push({ text, held: false, ids: windows.windows[used + i] })
+      for (let i = 0; i < heldOut; i++) all.push({ text, held: true, ids: windows.heldOut![held + i] })
       used += share.used
       held += heldOut
     }
-    if (checked.length === 0) return undefined
-    const ids = checked.map(window => window.ids)
-    return new HeldOutCheck(model, checked, new Twins(await embedWindows(context, model, runner, ids)))
+    if (all.length === 0) return undefined
+    const ids = all.map(window => window.ids)
+    const checked = (context.group ?? ALONE).share(all)
+    return new HeldOutCheck(model, all, checked, new Twins(await embedWindows(context, model, runner, ids)))
   }
 
   /** Takes both streams through a half-block. @param cut undefined where nothing changed @returns of one that was cut its error on held-out windows */
@@ -108,7 +112,7 @@ export class HeldOutCheck {
       }
       await runner.residual(weights, pruned, x, h)
     })
-    return total > 0 ? error / total : 0
+    return this.#ratio(error, total)
   }
 
   /** As `pass`, of a mixture. @param left what it has become @param alpha as of `CutHalf` */
@@ -128,7 +132,18 @@ export class HeldOutCheck {
         error += (x[i] - wanted[i] - alpha * (y[i] - wanted[i])) ** 2
       }
     })
-    return total > 0 ? error / total : 0
+    return this.#ratio(error, total)
+  }
+
+  /** Of what all ranks have. */
+  async #ratio(...own: readonly [error: number, total: number]): Promise<number> {
+    const sums = Float64Array.from(own)
+    await this.#group.sum(sums)
+    return sums[1] > 0 ? sums[0] / sums[1] : 0
+  }
+
+  get #group(): Group {
+    return this.streams.pruned.context.group ?? ALONE
   }
 
   /** Takes the dense stream through a layer that the pruned model lacks. */
@@ -139,20 +154,21 @@ export class HeldOutCheck {
 
   /** After the last layer; closes both streams. @returns the losses of each text, undefined for one without windows held out */
   async losses(): Promise<(TextLoss | undefined)[]> {
-    const { model, checked, streams } = this
-    const ids = checked.map(window => window.ids)
+    const { model, all, streams } = this
+    const ids = this.checked.map(window => window.ids)
     const head = await Head.open(model, streams.pruned.context.engine)
-    const pruned = await streams.pruned.losses(head, ids)
-    const dense = (await streams.dense?.losses(head, ids)) ?? pruned
+    const ofAll = async (own: readonly number[]) => (await this.#group.gather(own)).flat()
+    const pruned = await ofAll(await streams.pruned.losses(head, ids))
+    const dense = streams.dense ? await ofAll(await streams.dense.losses(head, ids)) : pruned
     for (const stream of [streams.pruned, streams.dense]) await stream?.close()
     const side = (text: number, held: boolean) => {
-      const which = [...checked.keys()].filter(i => checked[i].text === text && checked[i].held === held)
+      const which = [...all.keys()].filter(i => all[i].text === text && all[i].held === held)
       const mean = (of: readonly number[]) => which.reduce((sum, i) => sum + of[i], 0) / which.length
       return { windows: which.length, dense: mean(dense), pruned: mean(pruned) }
     }
-    const texts = 1 + Math.max(...checked.map(({ text }) => text))
+    const texts = 1 + Math.max(...all.map(({ text }) => text))
     return Array.from({ length: texts }, (_, text) =>
-      checked.some(c => c.text === text && c.held)
+      all.some(c => c.text === text && c.held)
         ? { calibratedOn: side(text, false), heldOut: side(text, true) }
         : undefined,
     )

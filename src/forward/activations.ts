@@ -48,8 +48,7 @@ export class ActivationPool {
   }
 
   async open(batches: readonly Batch[], width: number): Promise<Activations> {
-    const last = batches[batches.length - 1]
-    const length = (last.start + last.tokens) * width
+    const length = batches.reduce((sum, { tokens }) => sum + tokens, 0) * width
     if (length * 4 > this.#left && this.openScratch) return this.#spill(batches, width, this.openScratch)
     // The array of the last activations that were closed serves the next: fresh memory costs time to clear.
     const data = this.#spare && this.#spare.length >= length ? this.#spare : new Float32Array(length)

@@ -1,5 +1,6 @@
 // What every part of a run works with, made once by whoever starts it and handed down.
 import type { Engine } from '../engine/engine.ts'
+import type { Group } from '../group/group.ts'
 import { ActivationPool } from './activations.ts'
 
 export interface Context {
@@ -7,6 +8,8 @@ export interface Context {
   /** Gives room for streams and hidden activations. */
   readonly pool: ActivationPool
   readonly signal?: AbortSignal
+  /** The processes that windows are shared out among. @default this one alone */
+  readonly group?: Group
 }
 
 /** For verbs that measure a model: they bound their activations themselves (`STREAM_BYTES`), so that all may be in memory. */

@@ -2,6 +2,7 @@
 // over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
 
 import type { Floats } from '../formats/tensors.ts'
+import { ALONE } from '../group/group.ts'
 import { type HalfBlock, hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import type { Activations, Batch } from './activations.ts'
@@ -49,8 +50,7 @@ export class Stream {
   }
 
   get tokens(): number {
-    const { start, tokens } = this.batches[this.batches.length - 1]
-    return start + tokens
+    return this.batches.reduce((sum, { tokens }) => sum + tokens, 0)
   }
 
   /** The same stream again: from here on the two go their own ways. */
@@ -195,14 +195,15 @@ async function filled({ pool }: Context, batches: Batches, width: number, fill: 
   return rows
 }
 
-/** A stream of embedded windows of equal length. */
+/** A stream of embedded windows of equal length: of this rank's share of them. */
 export async function embedWindows(
   context: Context,
   model: Model,
   runner: HalfBlockRunner,
-  windows: readonly Int32Array[],
+  all: readonly Int32Array[],
 ): Promise<Stream> {
-  const length = windows[0].length
+  const windows = (context.group ?? ALONE).share(all)
+  const { length } = all[0]
   const perBatch = Math.max(1, Math.floor(TOKENS_PER_RUN / length))
   const batches: Batch[] = []
   for (let w = 0; w < windows.length; w += perBatch) {

@@ -22,6 +22,8 @@ import type { JsonObject } from '../formats/json.ts'
 import { shardedBytes } from '../formats/safetensors.ts'
 import { memoryContext } from '../forward/context.ts'
 import { openScratch } from '../forward/scratch.node.ts'
+import { ALONE, type Group } from '../group/group.ts'
+import { checkSame } from '../group/same.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { checkRange, type PruneOptions, type ResolvedOptions } from '../options.ts'
@@ -31,15 +33,17 @@ import { checkOptions, prepare } from '../run.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
 import { type CalibrationInput, isOwn, OWN_TEXT, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
+import { VERSION } from '../version.ts'
 import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
 import { pruneWithinLoss } from '../within-loss.ts'
 import { modelCard } from '../write/card.ts'
 import { GGUF_FILE } from '../write/gguf.ts'
 import { checkOutput, freeBytes, isGgufFile } from '../write/place.node.ts'
 import { openResumable } from '../write/resumable.node.ts'
-import { committed, type Sink, subSink, writeFile } from '../write/sink.ts'
+import { committed, NOWHERE, type Sink, subSink, writeFile } from '../write/sink.ts'
 import { identityHere } from '../write/state.node.ts'
 import type { ExportPlan } from '../write/target.ts'
+import { checkDistributed } from './distributed.ts'
 import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
@@ -101,6 +105,11 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
    * @example await using common = new CommonSteps(); for (const sparsity of [0.2, 0.3]) await prune(model, { sparsity, common, output: `smaller-${sparsity}` })
    */
   readonly common?: CommonSteps
+  /**
+   * The processes that do this together, of `openGroup`: each calibrates on a part of the windows, and all are given the same options. The root
+   * writes; the others read the model and the texts, too, and get the same result without exports (docs/distributed.md). @default this one alone
+   */
+  readonly group?: Group
   /** Keep what exports in quantised types round with, in the folder `statistics`; `exportModel` then has it, too. @default false */
   readonly keepStatistics?: boolean
 }
@@ -132,6 +141,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     resume = false,
     saveEvery,
     common,
+    group = ALONE,
     engine = {},
     signal,
     ...others
@@ -147,7 +157,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
   const name = nameOf(source)
   if (resume && (path === undefined || typeof source !== 'string'))
     throw new UsageError('only a run from a path into a path has a state to resume from. Give both as paths.')
-  if (path !== undefined) await checkOutput(path, overwrite, [name])
+  const isRoot = group.rank === 0
+  if (path !== undefined && isRoot) await checkOutput(path, overwrite, [name])
   for (const message of differences) yield notice(message)
   const { windows, texts: named } = textsOrWindows(others.calibration)
   const texts = named && (yield* openTexts(named, 'calibration', { signal }))
@@ -171,22 +182,34 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     const { requests, single } = asked
     const { run, exports: planned, rounds, healing } = decide(model, asked)
     const { threads } = isOpen(engine) ? engine.facts : engine
+    checkDistributed(group, run, { resume, common })
     checkMemory('prune', model.checkpoint.name, Math.max(run.plan.memoryBytes, healing?.bytes.memory ?? 0), threads)
     return { run, pruneEvents: execute }
 
     async function* execute(): Progress<PrunePathResult> {
       await using chosen = choose({ engine })
+      const { memory: _, ...same } = run.options
+      const said = {
+        fasp: VERSION,
+        model: model.checkpoint.config,
+        ...same,
+        ...wanted,
+        output: path,
+        dtype: options.dtype,
+      }
+      await checkSame(group, { ...said, windows: windows && hashOf(windows) })
       const { path: local } = model.checkpoint
       const hash = async () => (local ? await hashModel(local) : '')
-      const sha256 = local && (recipe || path) ? await (common?.hash(hash) ?? hash()) : undefined
+      const sha256 = local && isRoot && (recipe || path) ? await (common?.hash(hash) ?? hash()) : undefined
       const unlike = recipe ? otherModel(recipe, model.checkpoint, sha256) : []
       const message = engineNotice(chosen.engine.facts)
       for (const one of [...unlike, ...(message ? [message] : [])]) yield notice(one)
       const on = { engine: chosen.engine, signal }
-      if (typeof output !== 'string') {
+      if (typeof output !== 'string' || !isRoot) {
         const scratch = () => openScratch(join(tmpdir(), 'fasp'))
-        const statistics = keepStatistics ? subSink(output, STATISTICS) : undefined
-        const result = yield* pruneWithCard(run, { ...on, sink: output, statistics, openScratch: scratch })
+        const sink = isRoot && typeof output !== 'string' ? output : NOWHERE
+        const statistics = keepStatistics ? subSink(sink, STATISTICS) : undefined
+        const result = yield* pruneWithCard(run, { ...on, sink, statistics, openScratch: scratch, group })
         return { ...result, exports: [], perplexities: {} }
       }
       const exported = planned.reduce((sum, { bytes }) => sum + bytes.after, 0)
@@ -236,7 +259,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         const whole = () => perplexityOf(model.whole ?? model, 'evaluate dense')
         const dense = texts ? yield* saved.step('perplexity of the dense model', whole) : [] // what is wrong with a text shows early
         const pruneInto = (saved: Saved) =>
-          pruneWithinLoss(run, { ...place, ...on, saved, heals: healing !== undefined })
+          pruneWithinLoss(run, { ...place, ...on, group, saved, heals: healing !== undefined })
         const around = { ...on, sink, single, output, saved, clock }
         const { result, at } = healing
           ? yield* healPruned(run, healing, around, pruneInto)
@@ -267,7 +290,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         const { windows } = asked.input
         const read = [wanted.calibration, wanted.vocabulary?.keep, wanted.text].flatMap(texts => texts ?? [])
         const { memory: _, ...resolved } = run.options
-        if (!sha256 || Object.keys(run.method.own).length > 0 || read.some(text => !text.sha256)) return undefined
+        if (!sha256 || group.size > 1 || Object.keys(run.method.own).length > 0 || read.some(text => !text.sha256))
+          return undefined
         const all = {
           ...{ model: sha256, output: single ? 'a .gguf file' : 'a folder', ...resolved, ...wanted },
           ...{ dtype: options.dtype, calibrationWindows: windows && hashOf(windows) },

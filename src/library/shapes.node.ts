@@ -21,6 +21,7 @@ const PLAN: Shape<PlanOptions> = {
 const PRUNE: Shape<PrunePathOptions> = {
   ...{ ...PLAN, ...ENGINE, output: ['string', 'object'], overwrite: 'boolean', text: 'texts', textWindows: 'number' },
   ...{ keepStatistics: 'boolean', resume: 'boolean', saveEvery: 'number', common: 'object' },
+  group: 'object',
 }
 const EVALUATE: Shape<EvaluateOptions> = {
   ...{ ...ENGINE, ...MEASURING, text: 'texts', dense: ['string', 'object'], tasks: 'strings', tasksData: 'strings' },

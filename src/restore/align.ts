@@ -7,6 +7,7 @@
 import type { Floats } from '../formats/tensors.ts'
 import type { DenseTarget, Stream } from '../forward/stream.ts'
 import type { HalfWeights } from '../forward/weights.ts'
+import { ALONE } from '../group/group.ts'
 import { matrix } from '../linalg/matrix.ts'
 import { transposed } from '../linalg/scatter.ts'
 import { allColumns } from '../select/top.ts'
@@ -24,6 +25,7 @@ export async function alignInputs(
   damp: number,
 ): Promise<{ readonly weights: HalfWeights; readonly gram: Floats; readonly damp: number }> {
   const { engine } = stream.runner
+  const { group = ALONE } = stream.context
   const { half, norms } = weights
   const d = stream.rows.width
   const sums = new AlignmentAccumulator(engine, d, half.norms.before, norms.before)
@@ -31,20 +33,22 @@ export async function alignInputs(
     const [own, theirs] = [await stream.readBy(weights, x, batch), await dense.stream.readBy(weights, y, batch)]
     await sums.add({ x: own, y: theirs, tokens: batch.tokens })
   })
-  const { gram, cross } = sums.finish()
-  const statistics = { width: d, tokens: stream.tokens, gram, mean: new Float64Array(d) }
-  const system = await factorDamped(engine, statistics, undefined, allColumns(d), { damp, layer: half.inputs[0].name })
-  if (!system) return { weights, gram, damp }
-  const z = matrix(d, d, Float64Array.from(cross))
-  await system.factor.solve(z)
-  const turn = transposed(
-    Float32Array.from(z.data, v => dense.alpha * v),
-    d,
-  ) // αZᵀ
-  const inputs = []
-  for (const { weight, bias } of weights.inputs) {
-    const change = await engine.linalg.multiply(weight, turn, d)
-    inputs.push({ weight: weight.map((w, i) => w + change[i]), bias })
-  }
-  return { weights: { ...weights, inputs }, gram, damp: system.damp }
+  const { gram, cross } = await sums.finish(group)
+  const turned = await group.decide(async () => {
+    const statistics = { width: d, tokens: stream.tokens, gram, mean: new Float64Array(d) }
+    const options = { damp, layer: half.inputs[0].name }
+    const system = await factorDamped(engine, statistics, undefined, allColumns(d), options)
+    if (!system) return { inputs: weights.inputs, damp }
+    const z = matrix(d, d, Float64Array.from(cross))
+    await system.factor.solve(z)
+    const scaled = Float32Array.from(z.data, v => dense.alpha * v)
+    const turn = transposed(scaled, d) // αZᵀ
+    const inputs = []
+    for (const { weight, bias } of weights.inputs) {
+      const change = await engine.linalg.multiply(weight, turn, d)
+      inputs.push({ weight: weight.map((w, i) => w + change[i]), bias })
+    }
+    return { inputs, damp: system.damp }
+  })
+  return { weights: { ...weights, inputs: turned.inputs }, gram, damp: turned.damp }
 }

@@ -5,7 +5,7 @@ import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Observed } from '../forward/observed.ts'
 import { inputNorm } from '../graphs/layers.ts'
-import { addTo } from '../linalg/sums.ts'
+import { ALONE } from '../group/group.ts'
 import type { Norm } from '../model/half-block.ts'
 
 export class AlignmentAccumulator {
@@ -33,13 +33,9 @@ export class AlignmentAccumulator {
     await engine.run(key, () => alignGraph(d, norm), feeds, { newGram: gram, newCross: cross })
   }
 
-  /** Adds what another one of the same half-block has seen. */
-  merge(other: AlignmentAccumulator): void {
-    addTo(this.#gram, other.#gram)
-    addTo(this.#cross, other.#cross)
-  }
-
-  finish(): { readonly gram: Floats; readonly cross: Floats } {
+  /** @param group each rank has one, of its part of the tokens */
+  async finish(group = ALONE): Promise<{ readonly gram: Floats; readonly cross: Floats }> {
+    await group.sum(this.#gram, this.#cross)
     return { gram: this.#gram, cross: this.#cross }
   }
 }

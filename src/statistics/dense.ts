@@ -9,6 +9,7 @@ import type { Context } from '../forward/context.ts'
 import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { readHalf } from '../forward/weights.ts'
+import { ALONE } from '../group/group.ts'
 import { dot } from '../linalg/sums.ts'
 import { halfBlocks, layersOf } from '../model/architecture.ts'
 import { hiddenWidth } from '../model/half-block.ts'
@@ -31,7 +32,7 @@ export async function* denseStatistics(
   model: Model,
   { windows, seqLen }: Windows,
 ): AsyncGenerator<ProgressEvent, DenseStatistics> {
-  const { engine } = context
+  const { engine, group = ALONE } = context
   const a = model.architecture
   const count = layersOf(a)
   yield { type: 'phase', phase: 'allocate', total: count, unit: 'layers' }
@@ -57,8 +58,10 @@ export async function* denseStatistics(
       }
       cosines += sumOfCosines(before, x, a.hiddenSize)
     })
-    const [m, n] = moments.map(moment => moment.finish())
-    layers.push({ attention: m, ffn: n, influence: 1 - cosines / stream.tokens })
+    const [m, n] = [await moments[0].finish(group), await moments[1].finish(group)]
+    const sums = Float64Array.of(cosines, stream.tokens)
+    await group.sum(sums)
+    layers.push({ attention: m, ffn: n, influence: 1 - sums[0] / sums[1] })
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens }
   }
   await stream.close()

@@ -8,7 +8,7 @@ import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Accumulator, Observed } from '../forward/observed.ts'
-import { addTo } from '../linalg/sums.ts'
+import { ALONE } from '../group/group.ts'
 import type { Gap, Statistics } from './gram.ts'
 
 export class GapAccumulator implements Accumulator {
@@ -46,19 +46,14 @@ export class GapAccumulator implements Accumulator {
     this.#energy += energy[0]
   }
 
-  /** Adds what another one of the same half-block has seen. */
-  merge(other: GapAccumulator): void {
-    addTo(this.#cross, other.#cross)
-    addTo(this.#sum, other.#sum)
-    this.#energy += other.#energy
-  }
-
-  /** @param statistics of H @param weight W [d, width] */
-  async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number): Promise<Gap> {
+  /** @param statistics of H @param weight W [d, width] @param group each rank has one, of its part of the tokens */
+  async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number, group = ALONE): Promise<Gap> {
     const { width } = this
     const d = this.bias.length
     const wg = await this.engine.linalg.multiply(weight, gram, width) // W G
-    let energy = this.#energy
+    const energies = Float64Array.of(this.#energy)
+    await group.sum(this.#cross, this.#sum, energies)
+    let [energy] = energies
     const meanGap = Float64Array.from(this.#sum, sum => sum / tokens)
     for (let o = 0, at = 0; o < d; o++)
       for (let j = 0; j < width; j++, at++) {

@@ -6,6 +6,7 @@ import type { SymmetricSum } from '../engine/linalg.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Accumulator, Observed } from '../forward/observed.ts'
+import { ALONE } from '../group/group.ts'
 import { addTo } from '../linalg/sums.ts'
 
 /** Statistics of αD, the dense target (gap.ts). */
@@ -51,16 +52,12 @@ export class GramAccumulator implements Accumulator {
     this.#tokens += scale ? scale.reduce((sum, r) => sum + r * r, 0) : tokens
   }
 
-  /** Adds what another one of the same width, on the same engine, has seen. */
-  merge(other: GramAccumulator): void {
-    this.#products.merge(other.#products)
-    addTo(this.#sum, other.#sum)
-    this.#tokens += other.#tokens
-  }
-
-  finish(): Statistics {
-    const mean = new Float64Array(this.#sum).map(s => s / this.#tokens)
-    return { width: this.width, tokens: this.#tokens, gram: this.#products.whole(), mean }
+  /** @param group each rank has one, of its part of the tokens */
+  async finish(group = ALONE): Promise<Statistics> {
+    const [gram, counts] = [this.#products.whole(), Float64Array.of(this.#tokens)]
+    await group.sum(gram, this.#sum, counts)
+    const [tokens] = counts
+    return { width: this.width, tokens, gram, mean: new Float64Array(this.#sum).map(s => s / tokens) }
   }
 }
 

@@ -1,10 +1,12 @@
-// Statistics add up: what two accumulators have seen apart, put together, is what one has seen of all.
+// Statistics add up: what the accumulators of ranks have seen apart, put together, is what one has seen of all.
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { values } from '../engine/engine.ts'
 import type { Observed } from '../forward/observed.ts'
+import { ALONE, type Group } from '../group/group.ts'
+import { inProcess } from '../group/in-process.ts'
 import type { Norm } from '../model/half-block.ts'
 import { AlignmentAccumulator } from './alignment.ts'
 import { GapAccumulator } from './gap.ts'
@@ -18,17 +20,17 @@ const norm: Norm = { name: 'norm', type: 'rms', size: d, epsilon: 1e-5, affine: 
 const weights = { 'before.weight': values(random(d, 9), [d]) }
 const gramOf = () => new GramAccumulator(engine, width)
 
-interface Merging<A> {
+interface Summing {
   add(observed: Required<Omit<Observed, 'scale'>>): Promise<void>
-  merge(other: A): void
 }
 
-/** One accumulator of all batches, and one that merges two: of the first `cut` batches, and of the others. */
-async function both<A extends Merging<A>>(
+/** What comes of one accumulator of all batches, and of two ranks': of the first `cut` batches, and of the others. Both ranks get the same. */
+async function both<A extends Summing, T>(
   make: () => A,
   sizes: readonly number[],
   cut: number,
-): Promise<[one: A, merged: A]> {
+  finish: (accumulator: A, group: Group) => Promise<T>,
+): Promise<[one: T, merged: T]> {
   const [one, merged, other] = [make(), make(), make()]
   for (const [i, tokens] of sizes.entries()) {
     const observed = {
@@ -40,8 +42,10 @@ async function both<A extends Merging<A>>(
     await one.add(observed)
     await (i < cut ? merged : other).add(observed)
   }
-  merged.merge(other)
-  return [one, merged]
+  const [root, second] = inProcess(2)
+  const [found, same] = await Promise.all([finish(merged, root), finish(other, second)])
+  expect(same).toEqual(found)
+  return [await finish(one, ALONE), found]
 }
 
 function expectClose(found: ArrayLike<number>, expected: ArrayLike<number>) {
@@ -63,32 +67,39 @@ const holds = (check: (sizes: number[], cut: number) => Promise<void>) =>
 describe('merging is as one pass', () => {
   test('of Gram matrix and mean', () =>
     holds(async (sizes, cut) => {
-      const [one, merged] = (await both(gramOf, sizes, cut)).map(gram => gram.finish())
+      const [one, merged] = await both(gramOf, sizes, cut, (gram, group) => gram.finish(group))
       expect(merged.tokens).toBe(one.tokens)
       expectClose(merged.gram, one.gram)
       expectClose(merged.mean, one.mean)
     }))
   test('of the gap to the dense stream', () =>
     holds(async (sizes, cut) => {
-      const [gram] = await both(gramOf, sizes, cut)
       const [weight, bias] = [random(d * width, 7), random(d, 8)]
-      const gaps = await both(() => new GapAccumulator(engine, width, bias), sizes, cut)
-      const [one, merged] = await Promise.all(gaps.map(gap => gap.finish(gram.finish(), weight, 0.5)))
+      const make = () => {
+        const [gram, gap] = [gramOf(), new GapAccumulator(engine, width, bias)]
+        const add = async (seen: Required<Omit<Observed, 'scale'>>) => {
+          for (const one of [gram, gap]) await one.add(seen)
+        }
+        return { gram, gap, add }
+      }
+      const [one, merged] = await both(make, sizes, cut, async ({ gram, gap }, group) =>
+        gap.finish(await gram.finish(group), weight, 0.5, group),
+      )
       expectClose(merged.cross, one.cross)
       expectClose(merged.mean, one.mean)
       expectClose([merged.energy], [one.energy])
     }))
   test('of moments', () =>
     holds(async (sizes, cut) => {
-      const moments = await both(() => new MomentAccumulator(engine, width), sizes, cut)
-      const [one, merged] = moments.map(each => each.finish())
+      const make = () => new MomentAccumulator(engine, width)
+      const [one, merged] = await both(make, sizes, cut, (moments, group) => moments.finish(group))
       expectClose(merged.mean, one.mean)
       expectClose(merged.variance, one.variance)
     }))
   test('of the alignment of two streams', () =>
     holds(async (sizes, cut) => {
-      const made = await both(() => new AlignmentAccumulator(engine, d, norm, weights), sizes, cut)
-      const [one, merged] = made.map(each => each.finish())
+      const make = () => new AlignmentAccumulator(engine, d, norm, weights)
+      const [one, merged] = await both(make, sizes, cut, (sums, group) => sums.finish(group))
       expectClose(merged.gram, one.gram)
       expectClose(merged.cross, one.cross)
     }))

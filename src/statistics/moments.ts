@@ -3,6 +3,7 @@
 import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Accumulator, Observed } from '../forward/observed.ts'
+import { ALONE } from '../group/group.ts'
 
 type Doubles = Float64Array<ArrayBuffer>
 
@@ -33,11 +34,6 @@ export class MomentAccumulator implements Accumulator {
     this.#include(mean, squares, tokens)
   }
 
-  /** Adds what another one of the same width has seen. */
-  merge(other: MomentAccumulator): void {
-    this.#include(other.#mean, other.#squares, other.#tokens)
-  }
-
   #include(mean: ArrayLike<number>, squares: ArrayLike<number>, tokens: number): void {
     const all = this.#tokens + tokens
     if (all === 0) return
@@ -49,7 +45,14 @@ export class MomentAccumulator implements Accumulator {
     this.#tokens = all
   }
 
-  finish(): Moments {
+  /** @param group each rank has one, of its part of the tokens */
+  async finish(group = ALONE): Promise<Moments> {
+    const own = { mean: this.#mean, squares: this.#squares, tokens: this.#tokens }
+    const [first, ...others] = await group.gather(own)
+    this.#mean.set(first.mean)
+    this.#squares.set(first.squares)
+    this.#tokens = first.tokens
+    for (const { mean, squares, tokens } of others) this.#include(mean, squares, tokens)
     return { mean: this.#mean, variance: this.#squares.map(sum => sum / Math.max(1, this.#tokens - 1)) }
   }
 }

@@ -23,7 +23,8 @@ export async function observe(
   const gram = new GramAccumulator(graphs, width)
   const gap = dense && new GapAccumulator(engine, width, bias)
   const hidden = await stream.observe(weights, gap ? [gram, gap] : [gram], dense)
-  const statistics = { ...gram.finish(), gains: outputGains(weights) }
-  const lacks = await gap?.finish(statistics, countedRows(weight, statistics), dense!.alpha)
+  const { group } = stream.context
+  const statistics = { ...(await gram.finish(group)), gains: outputGains(weights) }
+  const lacks = await gap?.finish(statistics, countedRows(weight, statistics), dense!.alpha, group)
   return { statistics: { ...statistics, gap: lacks }, hidden }
 }
