@@ -3,6 +3,7 @@ import { subscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
 import { oneLine } from '../display.ts'
 import { didYouMean, FaspError, notOneOf, UsageError } from '../errors.ts'
+import { refuseSeveral } from '../group/open.node.ts'
 import { FETCHING } from '../onnxruntime.node.ts'
 import { LEFTOVERS, UNFINISHED } from '../unfinished.node.ts'
 import { VERSION } from '../version.ts'
@@ -60,6 +61,7 @@ async function main(args: readonly string[]): Promise<number> {
     }
     if (!Object.hasOwn(COMMANDS, name))
       throw new UsageError(`unknown command "${name}".${didYouMean(name, Object.keys(COMMANDS))} See fasp --help.`)
+    if (name !== 'prune') refuseSeveral(`fasp ${name}`)
     const command = (await COMMANDS[name].load()).default
     const parsed = parseArguments(rest, command.options)
     const { help, 'help-all': helpAll } = parsed.options

@@ -10,13 +10,16 @@ import {
   CommonSteps,
   describeMachine,
   type EngineOptions,
+  type Group,
   type Model,
   openEngine,
+  openGroup,
   openModel,
   type PlanOptions,
   type PrunePathOptions,
   planPruneEvents,
   prepareEvents,
+  pruneEvents,
 } from '../node.ts'
 import { headline } from '../report/headline.ts'
 import { curveText, healedWords } from '../report/healed.ts'
@@ -35,7 +38,7 @@ import {
 } from '../report/terminal.ts'
 import { chatTemplate } from '../text/chat.ts'
 import { isWritten } from '../write/place.node.ts'
-import { type Parsed, PERCENT } from './arguments.ts'
+import { type Arguments, type Parsed, PERCENT } from './arguments.ts'
 import { type Context, defineCommand } from './command.ts'
 import {
   engineOptions,
@@ -50,6 +53,7 @@ import {
 } from './environment.ts'
 import { nextCommands } from './next.ts'
 import { showProgress } from './progress.ts'
+import { onRanks } from './ranks.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
 
@@ -126,6 +130,12 @@ const OPTIONS = {
   prompt: { ...REPORT_OPTIONS.prompt, rare: true },
   seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
   ...engineOnly,
+  mpi: {
+    type: 'text',
+    rare: true,
+    value: 'library',
+    help: 'of the processes that mpirun or srun started: auto (default), off, path',
+  },
 } as const
 
 export default defineCommand({
@@ -141,55 +151,65 @@ export default defineCommand({
     'fasp prune my-model -s 0.3 -o healed --method best --heal 250000',
     'fasp prune other-model --recipe smaller/fasp.json -o other-smaller',
   ],
-  async run({ options, positionals }, { print, done, result: give, signal }) {
-    const model = modelArgument(positionals)
-    if (options.size && options.size < 1000)
-      throw new UsageError(
-        `--size is ${options.size} bytes, which no model has. Give a unit: --size ${options.size}MB.`,
-      )
-    const amounts = options.sparsity?.length ? options.sparsity : [undefined]
-    const outputOf = (sparsity?: number) => (amounts.length > 1 ? pathOf(options.output, sparsity) : options.output)
-    const settingsOf = (sparsity?: number) => ({
-      ...{ sparsity, ...planOptions(options), output: outputOf(sparsity), overwrite: options.overwrite, signal },
-    })
-    if (options['dry-run']) {
-      const plans = []
-      for (const sparsity of amounts) {
-        const plan = await showProgress(planPruneEvents(model, settingsOf(sparsity)))
-        done(askedText(plan.options, plan))
-        print(planText(plan))
-        plans.push({ ...plan, tensors: undefined, architecture: undefined })
-      }
-      give(plans.length > 1 ? plans : plans[0])
-      return
-    }
-    if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
-    await checkReports(options)
-    if (new Set(amounts).size < amounts.length) throw new UsageError(`sparsity ${amounts.join(',')} has one twice.`)
-    const several = amounts.length > 1
-    const isThere = (output: string) => several && options.resume && !options.overwrite && isWritten(output)
-    const left = amounts.filter(sparsity => !isThere(outputOf(sparsity)!))
-    for (const sparsity of amounts) if (!left.includes(sparsity)) done(`${outputOf(sparsity)} is there already.`)
-    if (several) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity))) // before hours of work
-    await using common = left.length > 1 ? new CommonSteps() : undefined
-    const shown: Shown[] = []
-    for (const sparsity of left) {
-      if (several) print(`${shown.length > 0 ? '\n' : ''}${outputOf(sparsity)}`)
-      const settings = { ...settingsOf(sparsity), output: outputOf(sparsity)!, common }
-      shown.push(await pruneOne(model, settings, options, { print, done, signal }))
-    }
-    const [first] = shown
-    if (first?.facts) {
-      const machine = describeMachine(engineOptions(options), options.products)
-      const runs = [first.dense, ...shown.map(({ pruned }) => pruned)]
-      const file = resultFile({ command: 'prune', machine, model: first.facts, runs })
-      for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
-    }
-    if (first) print(`\n${shown.at(-1)!.next}`)
-    const results = shown.map(({ result }) => result)
-    give(several ? results : results[0])
+  async run(given, context) {
+    const group = openGroup(given.options.mpi, { signal: context.signal })
+    await onRanks(group, context.signal, () => pruneAll(given, context, group))
   },
 })
+
+async function pruneAll(
+  { options, positionals }: Arguments<typeof OPTIONS>,
+  { print, done, result: give, signal }: Context,
+  group: Group,
+): Promise<void> {
+  const isRoot = group.rank === 0
+  const model = modelArgument(positionals)
+  if (options.size && options.size < 1000)
+    throw new UsageError(`--size is ${options.size} bytes, which no model has. Give a unit: --size ${options.size}MB.`)
+  const amounts = options.sparsity?.length ? options.sparsity : [undefined]
+  const outputOf = (sparsity?: number) => (amounts.length > 1 ? pathOf(options.output, sparsity) : options.output)
+  const settingsOf = (sparsity?: number) => ({
+    ...{ sparsity, ...planOptions(options), output: outputOf(sparsity), overwrite: options.overwrite, signal },
+  })
+  if (options['dry-run']) {
+    if (!isRoot) return
+    const plans = []
+    for (const sparsity of amounts) {
+      const plan = await showProgress(planPruneEvents(model, settingsOf(sparsity)))
+      done(askedText(plan.options, plan))
+      print(planText(plan))
+      plans.push({ ...plan, tensors: undefined, architecture: undefined })
+    }
+    give(plans.length > 1 ? plans : plans[0])
+    return
+  }
+  if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
+  if (isRoot) await checkReports(options)
+  if (new Set(amounts).size < amounts.length) throw new UsageError(`sparsity ${amounts.join(',')} has one twice.`)
+  const several = amounts.length > 1
+  const isThere = (output: string) => several && options.resume && !options.overwrite && isWritten(output)
+  const left = amounts.filter(sparsity => !isThere(outputOf(sparsity)!))
+  for (const sparsity of amounts) if (!left.includes(sparsity)) done(`${outputOf(sparsity)} is there already.`)
+  if (several) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity))) // before hours of work
+  await using common = left.length > 1 && group.size === 1 ? new CommonSteps() : undefined
+  const shown: Shown[] = []
+  for (const sparsity of left) {
+    if (several) print(`${shown.length > 0 ? '\n' : ''}${outputOf(sparsity)}`)
+    const settings = { ...settingsOf(sparsity), output: outputOf(sparsity)!, common, group }
+    if (!isRoot) await finish(pruneEvents(model, { ...settings, ...runOptions(options) }))
+    else shown.push(await pruneOne(model, settings, options, { print, done, signal }))
+  }
+  const [first] = shown
+  if (first?.facts) {
+    const machine = describeMachine(engineOptions(options), options.products)
+    const runs = [first.dense, ...shown.map(({ pruned }) => pruned)]
+    const file = resultFile({ command: 'prune', machine, model: first.facts, runs })
+    for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
+  }
+  if (first) print(`\n${shown.at(-1)!.next}`)
+  const results = shown.map(({ result }) => result)
+  give(several ? results : results[0])
+}
 
 /** What a run has shown, for reports. */
 interface Shown {
@@ -214,9 +234,7 @@ async function pruneOne(
   const engine = engineOptions(options)
   const reports = wantsReport(options)
   const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
-  const measured = { textWindows: options['text-windows'], keepStatistics: options['keep-statistics'] }
-  const resuming = { resume: options.resume, saveEvery: options['save-every'] }
-  await using run = await showProgress(prepareEvents(model, { ...settings, ...measured, ...resuming, engine }))
+  await using run = await showProgress(prepareEvents(model, { ...settings, ...runOptions(options) }))
   const before = await describe(run.model)
   const told: string[] = []
   const result = await showProgress(run.pruneEvents(), told)
@@ -253,6 +271,15 @@ async function pruneOne(
   const next = nextCommands(model, output, readable, chat, !result.vocabulary)
   return { dense, pruned, facts: before?.model, next, result: { ...result, peakMemoryBytes } }
 }
+
+/** Of a run, but not of a plan. */
+const runOptions = (options: Parsed<typeof OPTIONS>) => ({
+  textWindows: options['text-windows'],
+  keepStatistics: options['keep-statistics'],
+  resume: options.resume,
+  saveEvery: options['save-every'],
+  engine: engineOptions(options),
+})
 
 async function speedsOf(dense: Model, output: string, options: EngineOptions, signal: AbortSignal): Promise<number[]> {
   await using pruned = await openModel(output)

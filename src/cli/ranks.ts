@@ -1,0 +1,32 @@
+// A command that several processes work on (MPI): only the root prints, and what fails on one is said once.
+import { writeSync } from 'node:fs'
+import { oneLine } from '../display.ts'
+import type { Group } from '../node.ts'
+
+/** A launcher ends all where one ends with an error or before its time, and the root has an output to remove: it goes first by so much. */
+const LEAD_MS = 600
+
+/** Does `work` on this rank, and leaves the group in the end. @param signal of a user who interrupts: the launcher ends the others */
+export async function onRanks(group: Group, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  const isRoot = group.rank === 0
+  if (!isRoot) process.stdout.write = process.stderr.write = () => true
+  try {
+    await work()
+    await group.barrier() // the root has more to do
+  } catch (error) {
+    if (signal.aborted) {
+      if (!isRoot) await new Promise(resolve => setTimeout(resolve, LEAD_MS))
+      throw error
+    }
+    if (!(await group.fail(error))) {
+      const message = error instanceof Error ? error.message : `${error}`
+      // The process ends before a worker's stream is written.
+      writeSync(2, `fasp: rank ${group.rank} of ${group.size}: ${oneLine(message)}\n`)
+      group.abort()
+    }
+    await group.close()
+    if (isRoot) throw error
+    return
+  }
+  await group.close()
+}

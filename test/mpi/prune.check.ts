@@ -1,0 +1,153 @@
+// `fasp prune` under each launcher: one rank writes what no MPI writes, several what ranks in one process write, byte for byte; and what goes wrong.
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { cp, truncate } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { inProcess } from '../../src/group/in-process.ts'
+import { prune } from '../../src/node.ts'
+import { CLI, fasp, putModel, snapshot, workplaces } from '../fasp.ts'
+import { TINY_MODELS } from '../tiny.ts'
+import { LAUNCHERS, type Launcher, runAll } from './launchers.ts'
+
+const place = workplaces()
+const CALIBRATION = ['--calibration', 'text.txt', '--windows', '7', '--seq-len', '32', '--held-out', '2']
+const ASKED = ['-s', '0.3', ...CALIBRATION, '--threads', '1', '--quiet']
+
+const node = [process.execPath, CLI, 'prune']
+const ranksOf = ({ mpirun, mpi }: Launcher, ranks: number, args: readonly string[]) => [
+  ...[...mpirun, '-n', `${ranks}`, ...node, ...args, '--mpi', mpi],
+]
+
+/** Bytes of all weights in a folder. */
+const weightsIn = (folder: string) =>
+  readdirSync(folder)
+    .filter(name => name.endsWith('.safetensors'))
+    .map(name => readFileSync(join(folder, name)).toString('base64'))
+
+const CASES = [
+  ['tiny-llama', 'best', [1, 3]],
+  ['tiny-opt', 'plain', [1, 2, 4]],
+  ['tiny-llama', 'stock', [1, 3]],
+  ['tiny-opt', 'paper', [1, 3]],
+] as const
+
+test.each(CASES)(
+  '%s by %s on %o ranks',
+  async (name, method, sizes) => {
+    const folder = await place()
+    const args = [TINY_MODELS[name], '--method', method, ...ASKED]
+    const alone = await fasp(['prune', ...args, '-o', 'alone'], { folder })
+    expect(alone.code, alone.stderr).toBe(0)
+    const text = { name: 'text.txt', text: async () => readFileSync(join(folder, 'text.txt'), 'utf8') }
+    const options = { sparsity: 0.3, method, calibration: [text], windows: 7, seqLen: 32, heldOut: 2 }
+    for (const ranks of sizes) {
+      const output = join(folder, `in-process-${ranks}`)
+      const on = { ...options, output, engine: { threads: 1 } }
+      await Promise.all(inProcess(ranks).map(group => prune(TINY_MODELS[name], { ...on, group })))
+      const weights = weightsIn(output)
+      if (ranks === 1) expect(weightsIn(join(folder, 'alone'))).toEqual(weights)
+      for (const launcher of LAUNCHERS) {
+        const output = `${launcher.name}-${ranks}`
+        const { code, stderr } = await runAll(ranksOf(launcher, ranks, [...args, '-o', output]), folder)
+        expect(code, stderr).toBe(0)
+        expect(stderr, 'what one process says, once').toBe(alone.stderr)
+        expect(weightsIn(join(folder, output)).every((bytes, i) => bytes === weights[i])).toBe(true)
+      }
+    }
+  },
+  240_000,
+)
+
+describe.each(LAUNCHERS)('under $name', launcher => {
+  /** Runs `one` as rank 0 and `other` as rank 1, which fails; nothing is left. */
+  const refused = async (folder: string, one: readonly string[], other: readonly string[]) => {
+    const before = await snapshot(folder)
+    const [first, second] = [one, other].map(args => ['-n', '1', ...node, ...args, '--mpi', launcher.mpi])
+    const { code, stderr, stdout, seconds } = await runAll([...launcher.mpirun, ...first, ':', ...second], folder)
+    expect(code).not.toBe(0)
+    expect(stdout).toBe('')
+    expect(seconds).toBeLessThan(20) // of them some to start, on a machine that does other work
+    expect(await snapshot(folder)).toEqual(before)
+    const said = stderr.split('\n').filter(line => line.startsWith('fasp: '))
+    expect(said.length, stderr).toBe(1)
+    return said[0]
+  }
+  const args = (model: string) => [model, '--method', 'plain', ...ASKED, '-o', 'out']
+
+  test('options that differ are refused', async () => {
+    const folder = await place()
+    await putModel(folder)
+    expect(await refused(folder, args('model'), [...args('model'), '--seed', '3'])).toBe(
+      'fasp: rank 1 of 2 has seed 3, and rank 0 0. Start all with the same command and the same files.',
+    )
+  })
+
+  test('an error on one rank ends all, and is said once', async () => {
+    const folder = await place()
+    await putModel(folder)
+    await cp(join(folder, 'model'), join(folder, 'damaged'), { recursive: true })
+    await truncate(join(folder, 'damaged/model.safetensors'), 100_000)
+    expect(await refused(folder, args('model'), args('damaged'))).toMatch(/^fasp: rank 1 of 2: damaged\/model.safetens/)
+  })
+
+  test('a rank that is killed ends all', async () => {
+    const folder = await place()
+    await putModel(folder)
+    const before = await snapshot(folder)
+    const long = [
+      'model',
+      '--method',
+      'plain',
+      '-s',
+      '0.3',
+      '--calibration',
+      'text.txt',
+      '--windows',
+      '64',
+      '--seq-len',
+      '64',
+    ]
+    const command = ranksOf(launcher, 3, [...long, '--threads', '1', '--quiet', '-o', 'out'])
+    for (const delay of [300, 900, 1500]) {
+      const kill = setTimeout(() => {
+        const own = execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
+          .split('\n')
+          .filter(line => line.includes(CLI) && !/mpirun|mpiexec|hydra/.test(line))
+        const victim = own[delay % own.length]
+        if (victim) process.kill(Number.parseInt(victim, 10), 'SIGKILL')
+      }, delay)
+      const { code, stderr, seconds } = await runAll(command, folder)
+      clearTimeout(kill)
+      if (code === 0) break // it was done sooner
+      expect(code, stderr).not.toBe(0)
+      expect(seconds).toBeLessThan(delay / 1000 + 20)
+      expect((await snapshot(folder)).filter(path => !path.includes('/.'))).toEqual(before)
+    }
+  })
+})
+
+test('a launcher whose processes do not know of each other is refused', async () => {
+  const folder = await place()
+  await putModel(folder)
+  const env = { OMPI_COMM_WORLD_SIZE: '4', OMPI_COMM_WORLD_RANK: '0' }
+  const { code, stderr } = await fasp(['prune', 'model', ...ASKED, '-o', 'out'], { folder, env })
+  expect(code).toBe(2)
+  expect(stderr).toContain('takes this process for 0 of 1, and Open MPI has started 4')
+})
+
+test.each(['compare', 'ui', 'eval'])('fasp %s is refused', async command => {
+  const folder = await place()
+  const env = { PMI_SIZE: '2', PMI_RANK: '0' }
+  const { code, stderr } = await fasp([command, 'model'], { folder, env })
+  expect(code).toBe(2)
+  expect(stderr).toContain(`fasp ${command} works in one process, and MPICH has started 2 processes.`)
+})
+
+test('--mpi off is one process, whatever the launcher says', async () => {
+  const folder = await place()
+  await putModel(folder)
+  const env = { PMI_SIZE: '2', PMI_RANK: '0' }
+  const { code, stderr } = await fasp(['prune', 'model', ...ASKED, '-o', 'out', '--mpi', 'off'], { folder, env })
+  expect(code, stderr).toBe(0)
+})
