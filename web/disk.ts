@@ -25,16 +25,19 @@ export const RESULT = 'result 0'
 /** With a folder for each that is at work, and for each run that was stopped. */
 export const folder = async () => (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true })
 
-/** Bytes that the browser gives; 0 where it gives no disk, as in some private windows. */
+/** Whether the browser gives a disk: some do not in private windows. */
+export const hasDisk = async (): Promise<boolean> =>
+  'createSyncAccessHandle' in (globalThis.FileSystemFileHandle?.prototype ?? {}) &&
+  folder().then(
+    () => true,
+    () => false,
+  )
+
+/** Bytes that the browser gives; 0 where it gives no disk. */
 export async function diskBytes(): Promise<number> {
-  if (!('createSyncAccessHandle' in (globalThis.FileSystemFileHandle?.prototype ?? {}))) return 0
-  try {
-    await folder()
-    const { quota = 0, usage = 0 } = await navigator.storage.estimate()
-    return quota - usage
-  } catch {
-    return 0
-  }
+  if (!(await hasDisk())) return 0
+  const { quota = 0, usage = 0 } = await navigator.storage.estimate()
+  return Math.max(0, quota - usage)
 }
 
 /** What is held there: activations beyond a gigabyte (`memory`), and the result until it is taken away. */
@@ -58,7 +61,7 @@ export class Disk {
 
   /** A folder of this worker's. Undefined where there is no disk. */
   static async open(): Promise<Disk | undefined> {
-    if ((await diskBytes()) === 0) return undefined
+    if (!(await hasDisk())) return undefined
     const name = crypto.randomUUID()
     const release = (await take(name))!
     const all = await folder()

@@ -42,9 +42,15 @@ export const originOf = (): Origin => last().origin
 /** What the model that is open is told from others by. @throws as `opened` */
 export function modelFiles(): Promise<ModelFile[]> {
   const of = last()
-  const hashed = async ({ path, file }: PickedFile) => ({ path, size: file.size, sha256: await hashBlob(file) })
-  of.hashed ??= Promise.all([...of.picked].sort((a, b) => (a.path < b.path ? -1 : 1)).map(hashed))
+  of.hashed ??= hashFiles([...of.picked].sort((a, b) => (a.path < b.path ? -1 : 1)))
   return of.hashed
+}
+
+/** One after the other: each has a part in memory. */
+async function hashFiles(picked: readonly PickedFile[]): Promise<ModelFile[]> {
+  const files: ModelFile[] = []
+  for (const { path, file } of picked) files.push({ path, size: file.size, sha256: await hashBlob(file) })
+  return files
 }
 
 /** As `openModel` of the library, without what computes. */

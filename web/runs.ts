@@ -1,7 +1,7 @@
 // Runs of the page that were stopped, on the browser's disk: listed, and removed. No tab is at them.
 import { UsageError } from '../src/errors.ts'
 import type { LocalState, StoppedOrder } from '../src/ui/protocol.ts'
-import { Disk, diskBytes, folder } from './disk.ts'
+import { Disk, folder, hasDisk } from './disk.ts'
 import { bytesIn, layersDone, namesIn, noteIn } from './notes.ts'
 
 /** The worker of a page that was just left may hold its lock for a moment. */
@@ -9,7 +9,7 @@ const LEFT_MS = 1000
 
 /** The newest first. */
 export async function stoppedRuns(): Promise<LocalState> {
-  if ((await diskBytes()) === 0) return { stopped: [] }
+  if (!(await hasDisk())) return { stopped: [] }
   const all = await folder()
   const found = await Promise.all((await namesIn(all)).map(id => runIn(all, id)))
   return { stopped: found.flat().sort((a, b) => b.kept!.begun - a.kept!.begun) }

@@ -99,7 +99,7 @@ const givenBy = ({ origin, modelBytes }: KeptRun): string =>
     ? ''
     : origin === 'files'
       ? `The model must be given once more: drop or choose its files (${bytes(modelBytes)}) below, then go on.`
-      : `The model is fetched once more: ${bytes(modelBytes)} of ${origin.id}.`
+      : `The model is fetched once more: ${bytes(modelBytes)} of ${origin.id}. Where that takes a token, fetch it below, then go on.`
 
 const amountOf = ({ sparsity, size, method }: Settings): string =>
   `${size === undefined ? percent(sparsity ?? 0) : `to ${size / 1e6} MB`}${method ? ` by ${method}` : ''}`

@@ -115,3 +115,38 @@ export async function prune(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Prune' }).click()
   await step(page, 'What came out')
 }
+
+/** Runs of this page are saved after each step, and not every two seconds: workers run no script of the test's, so theirs is changed. */
+export const saveOften = (page: Page): Promise<unknown> =>
+  page.context().route(/computing.*\.js$/, async route => {
+    const response = await route.fetch()
+    const script = await response.text()
+    const body = script.replace(/\bevery:2\b/, 'every:0')
+    expect(body).not.toBe(script)
+    await route.fulfill({ response, body })
+  })
+
+/** Whether the state has the second layer. */
+const isHalfWay = (page: Page): Promise<boolean> =>
+  page.evaluate(async () => {
+    const all = await (await navigator.storage.getDirectory()).getDirectoryHandle('fasp')
+    for await (const one of (all as unknown as { values(): AsyncIterable<FileSystemDirectoryHandle> }).values())
+      try {
+        const manifest = await (await one.getDirectoryHandle('state')).getFileHandle('manifest.json')
+        if ((await (await manifest.getFile()).text()).includes('"ffn 1"')) return true
+      } catch {} // it is not there, or just replaced
+    return false
+  })
+
+/** Reloads the page in the middle of a run. */
+export const leave = async (page: Page): Promise<void> => {
+  await expect.poll(() => isHalfWay(page), { timeout: 60_000 }).toBe(true)
+  await page.reload()
+  await page.getByText('An unfinished run of').waitFor()
+}
+
+/** Of a run of some seconds. */
+export const begin = async (page: Page): Promise<void> => {
+  await page.getByRole('button', { name: 'Prune' }).click()
+  await step(page, 'At work')
+}

@@ -8,7 +8,7 @@ import { type Listing, listRepo } from '../../src/hub/listing.ts'
 import * as node from '../../src/node.ts'
 import { TINY_LLAMA } from '../fasp.ts'
 import { HubServer } from '../hub-server.ts'
-import { giveText, type Opened, openSite, prune, readable, takeTiny } from './browser.ts'
+import { begin, giveText, leave, type Opened, openSite, prune, readable, saveOften, step, takeTiny } from './browser.ts'
 
 const hub = new HubServer()
 const folder = mkdtempSync(join(tmpdir(), 'fasp-page-hub-'))
@@ -120,6 +120,39 @@ test('what breaks or is damaged is said and not used, and a fetch is cancelled',
   hub.fault = () => undefined
   await fetch.click()
   await page.getByRole('heading', { level: 2, name: 'tiny' }).waitFor()
+})
+
+test('a run that is left goes on with the model fetched once more, with the token where it takes one', async () => {
+  const { page } = await open()
+  await saveOften(page)
+  const fetchHidden = async () => {
+    await page.getByLabel('Name of a model').fill('me/hidden')
+    await page.getByText('Token, for gated').click()
+    await page.getByLabel('Token of the Hub').fill('hf_reader')
+    await page.getByRole('button', { name: 'Search' }).click()
+    await page.getByRole('button', { name: 'Fetch small.gguf' }).click()
+    await page.getByRole('heading', { level: 2, name: 'small.gguf' }).waitFor()
+  }
+  const goOn = () => page.getByRole('button', { name: 'Go on' }).click()
+  await fetchHidden()
+  await page.getByRole('button', { name: 'Next: how much' }).click()
+  await giveText(page, { windows: 160, seqLen: 128 })
+  await begin(page)
+  await leave(page)
+  expect(await page.getByText(/The model is fetched once more: .* of me\/hidden/).isVisible()).toBe(true)
+  hub.requests.length = 0
+  await goOn()
+  await expect.poll(() => page.locator('.stopped').getByRole('alert').textContent()).toContain('token')
+  expect(hub.requests.every(({ token }) => token === undefined)).toBe(true) // it was kept nowhere
+  await fetchHidden()
+  await goOn()
+  await step(page, 'At work')
+  await page.getByText(/^Goes on after /).waitFor()
+  await leave(page)
+  hub.repos.set('me/hidden', { ...hub.repos.get('me/hidden')!, private: false }) // now no token is needed
+  await goOn()
+  await step(page, 'At work')
+  await page.getByText(/^Goes on after /).waitFor()
 })
 
 describe('a result is pushed', () => {

@@ -18,7 +18,19 @@ import * as node from '../../src/node.ts'
 import { DARK, LIGHT } from '../../src/report/plot.ts'
 import { divergenceOf } from '../divergence.ts'
 import { fasp, TINY_LLAMA } from '../fasp.ts'
-import { giveText, type Opened, openSite, prune, readable, step, TEXT, takeTiny } from './browser.ts'
+import {
+  begin,
+  giveText,
+  leave,
+  type Opened,
+  openSite,
+  prune,
+  readable,
+  saveOften,
+  step,
+  TEXT,
+  takeTiny,
+} from './browser.ts'
 
 /** Of some windows. */
 const MEASURED = TEXT.slice(0, 4000)
@@ -376,31 +388,11 @@ test('cancelled, it goes back to the choice, and on again', async () => {
 describe('a run that is left before its end', () => {
   /** Longer than until it is saved. */
   const SLOW = { windows: 160, seqLen: 128 }
-  /** Whether the state has the second layer. */
-  const isHalfWay = (page: Page): Promise<boolean> =>
-    page.evaluate(async () => {
-      const all = await (await navigator.storage.getDirectory()).getDirectoryHandle('fasp')
-      for await (const one of (all as unknown as { values(): AsyncIterable<FileSystemDirectoryHandle> }).values())
-        try {
-          const manifest = await (await one.getDirectoryHandle('state')).getFileHandle('manifest.json')
-          if ((await (await manifest.getFile()).text()).includes('"ffn 1"')) return true
-        } catch {} // it is not there, or just replaced
-      return false
-    })
-  /** Leaves it in the middle. */
-  const leave = async (page: Page) => {
-    await expect.poll(() => isHalfWay(page), { timeout: 60_000 }).toBe(true)
-    await page.reload()
-    await page.getByText('An unfinished run of').waitFor()
-  }
-  const begin = async (page: Page) => {
-    await page.getByRole('button', { name: 'Prune' }).click()
-    await step(page, 'At work')
-  }
   const goOn = (page: Page) => page.getByRole('button', { name: 'Go on' })
 
   test('by a reload is offered, goes on to the same bytes, and leaves no state', { timeout: 360_000 }, async () => {
     const { page, said } = await site.open({ acceptDownloads: true })
+    await saveOften(page)
     await takeTiny(page)
     await giveText(page, SLOW)
     await prune(page)
@@ -443,6 +435,7 @@ describe('a run that is left before its end', () => {
     await node.exportModel(TINY_LLAMA, { output: path, to: [{ to: 'gguf', dtype: 'f16' }] })
     const bytes = await readFile(path)
     const { page } = await site.open()
+    await saveOften(page)
     const give = (buffer: Buffer, name = 'left.gguf') =>
       page.locator('input[data-of=files]').setInputFiles([{ name, mimeType: '', buffer }])
     await give(bytes)
