@@ -7,47 +7,17 @@ import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
-import {
-  describeModel,
-  logits,
-  openCheckpoint,
-  openEngine,
-  type ProgressEvent,
-  type PruneOptions,
-  plain,
-  prune,
-} from '../src/node.ts'
+import { describeModel, logits, openCheckpoint, openEngine, type ProgressEvent, prune } from '../src/node.ts'
 import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
 import { perplexity } from './evaluation.ts'
 import { finish } from './finish.ts'
-import { expectNear, expectSameUpToTies, TOLERANCE } from './near.ts'
+import { CASES, expectChosen, type GoldenCase, optionsOf } from './goldens.ts'
+import { expectNear, TOLERANCE } from './near.ts'
 import { asWindows, goldenLogitsOf, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 
 const LOGITS_TOLERANCE = 2e-4
 /** On all devices. */
 const PERPLEXITY_TOLERANCE = 2 * TOLERANCE.perplexity
-
-const CASES = ['paper-0.3', 'paper-0.2', 'per-head-0.3', 'ffn-0.3-multiple-32', 'paper-0.3-no-restore']
-
-interface GoldenCase {
-  readonly name: string
-  readonly options: { sparsity?: number; scope?: 'ffn'; vo?: 'per-head'; rnd?: number; on?: boolean; center?: boolean }
-  readonly perplexity: { readonly 'prose-heldout': number }
-  readonly layers?: readonly { v_rows?: number[]; o_error?: number[]; neurons?: number[]; down_error?: number[] }[]
-}
-
-const asOptions = ({ sparsity, scope, vo, rnd, on, center }: GoldenCase['options']): PruneOptions => ({
-  sparsity: sparsity!,
-  method: plain({
-    scope: scope ?? (vo ? `ffn+${vo}` : 'ffn+ragged'),
-    multiple: rnd ?? 1,
-    repair: on === false ? 'none' : 'pruned',
-    center,
-    layout: 'padded',
-  }),
-  dtype: 'F32',
-  seqLen: 256,
-})
 
 for (const on of [...(await devices()), await withBlas(), ...withBinding])
   for (const name of TINY_NAMES) describeOn(on, `${name} agrees with the reference`, () => compareAll(name, on))
@@ -88,7 +58,7 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
     const reference: GoldenCase = golden().cases.find((c: GoldenCase) => c.name === caseName)
     const output = join(folder, caseName)
     const options = {
-      ...asOptions(reference.options),
+      ...optionsOf(reference.options),
       calibration: asWindows(golden().calibration_windows),
       output,
       engine: { device, blas },
@@ -98,19 +68,7 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
       if (event.type === 'selected') scores.push(event.scores)
     }
     const result = await prune(TINY_MODELS[name], { ...options, onEvent })
-    result.layers.forEach((layer, i) => {
-      const { v_rows, o_error, neurons, down_error } = reference.layers![i]
-      for (const [half, kept, errors] of [
-        [layer.attention, v_rows, o_error],
-        [layer.ffn, neurons, down_error],
-      ] as const) {
-        expect(half === undefined).toBe(kept === undefined)
-        if (!half) continue
-        expectSameUpToTies(half.kept, kept!, scores.shift()!)
-        expectNear(half.errorBefore, errors![0], TOLERANCE.error)
-        expectNear(half.errorAfter, errors![1], TOLERANCE.error)
-      }
-    })
+    expectChosen({ layers: result.layers, scores }, reference)
     const checkpoint = await openCheckpoint(output)
     await compare(checkpoint, reference)
     await checkpoint.close()

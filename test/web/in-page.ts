@@ -1,0 +1,31 @@
+// What the check of the goldens has a page do: prune with the library as a page has it, in WebAssembly.
+import { MemorySink, openModel, type ProgressEvent, type PruneOptions, prune, type Windows } from '../../src/web.ts'
+import { openEngine } from '../../web/engine.ts'
+
+export interface Asked {
+  /** Addresses of the files of the model. */
+  readonly files: readonly string[]
+  readonly options: PruneOptions
+  /** Ids. */
+  readonly windows: readonly (readonly number[])[]
+}
+
+const fileAt = async (address: string) =>
+  new File([await (await fetch(address)).arrayBuffer()], address.replace(/^.*\//, ''))
+
+export async function pruned({ files, options, windows: rows }: Asked) {
+  const { engine, name } = await openEngine('wasm', new URL('/node_modules/onnxruntime-web/dist/', location.href))
+  await using _ = engine
+  await using model = await openModel(await Promise.all(files.map(fileAt)))
+  const calibration: Windows = {
+    seqLen: rows[0].length,
+    windows: rows.map(row => Int32Array.from(row)),
+    texts: [{ name: 'golden', tokens: 0, available: rows.length, used: rows.length }],
+  }
+  const scores: number[][] = []
+  const onEvent = (event: ProgressEvent) => {
+    if (event.type === 'selected') scores.push([...event.scores])
+  }
+  const { layers } = await prune(model, { ...options, calibration, engine, output: new MemorySink(), onEvent })
+  return { engine: name, scores, layers: JSON.parse(JSON.stringify(layers)) as typeof layers }
+}
