@@ -314,6 +314,21 @@ function serve(files: Readonly<Record<string, Buffer>>, { ranges = true, later }
 const part = (bytes: Buffer, start: number, end: number, told = `bytes ${start}-${end - 1}/${bytes.length}`) =>
   new Response(new Uint8Array(bytes.subarray(start, end)), { status: 206, headers: { 'Content-Range': told } })
 
+test('a part that ends early is asked for once more, past what a browser has kept of it', async () => {
+  const asked: (RequestCache | undefined)[] = []
+  const whole = serve(TINY_FILES)
+  const short: typeof fetch = async (input, init) => {
+    asked.push(init?.cache)
+    const answer = await whole(input, init)
+    if (answer.status !== 206 || init?.cache === 'reload') return answer
+    return new Response((await answer.arrayBuffer()).slice(0, 9), { status: 206, headers: answer.headers })
+  }
+  await using model = await openModel(ADDRESS, { fetch: short })
+  await using there = await node.openModel(TINY_LLAMA)
+  expect(model.architecture).toEqual(there.architecture)
+  expect(asked.filter(cache => cache === 'reload').length).toBeGreaterThan(2)
+})
+
 describe('refused with what to do', () => {
   const page = () => new Response('<html>', { headers: { 'Content-Type': 'text/html; charset=utf-8' } })
   test.for<[string, () => Promise<unknown>, string]>([

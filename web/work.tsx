@@ -27,7 +27,7 @@ export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () 
         <p class="hint">
           {local
             ? `Computed by fasp ui on this machine, with ${engine}. This page may be closed, and finds the work again.`
-            : `Computed here, with ${engine}. The page may lie in the background, and must stay open.`}
+            : `Computed here, with ${engine}. The page may lie in the background; closed, its work stands still.`}
         </p>
       )}
       <ol class="phases">

@@ -40,9 +40,9 @@ export async function openUrl(
   { fetch = globalThis.fetch, signal }: FetchOptions,
 ): Promise<ByteSource | undefined> {
   const name = urlName(url)
-  const request = async (start: number, end: number): Promise<Response> => {
+  const request = async (start: number, end: number, cache?: RequestCache): Promise<Response> => {
     const range = { Range: `bytes=${start}-${end - 1}` }
-    return fetch(url, { headers: range, signal }).catch(cause => {
+    return fetch(url, { headers: range, signal, cache }).catch(cause => {
       signal?.throwIfAborted()
       const remedy = 'Check the connection, and that the server lets this page read it (CORS)'
       throw new FormatError(name, `cannot be fetched (${cause.message}). ${remedy}`, { cause })
@@ -69,17 +69,23 @@ export async function openUrl(
       )
     const length = end - start
     const bytes = await bodyOf(response, length, refuse(`its server sends more than the ${length} bytes asked for`))
-    if (bytes.length < length) throw refuse(`ended after ${bytes.length} of ${length} bytes. Try again`)
     return bytes
   }
-  const first = await part(answer, 0, Math.min(FIRST_BYTES, total))
+  /** Where the body ends early, as it may out of a browser's cache, it is asked for once more. */
+  const whole = async (response: Response, start: number, end: number) => {
+    const bytes = await part(response, start, end)
+    const again = bytes.length < end - start ? await part(await request(start, end, 'reload'), start, end) : bytes
+    if (again.length === end - start) return again
+    throw refuse(`ended after ${again.length} of ${end - start} bytes, twice. Try again`)
+  }
+  const first = await whole(answer, 0, Math.min(FIRST_BYTES, total))
   return {
     name,
     byteLength: total,
     async slice(start, end = total) {
       const to = Math.min(end, total)
       if (to <= first.length) return first.slice(start, to).buffer
-      return (await part(await request(start, to), start, to)).buffer
+      return (await whole(await request(start, to), start, to)).buffer
     },
   }
 }
