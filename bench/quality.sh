@@ -4,6 +4,7 @@
 #   parts   SmolLM2-135M, 16,384 tokens: what each part of method best is worth at 30 %
 #   bf16    SmolLM2-135M, 65,536 tokens: the same with products in bf16
 #   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
+#   heal    SmolLM2-135M at 30 %, half WikiText-2, half novels: perplexity on three domains against tokens of healing; by HEAL="65536" others
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
 # Goes on where it was stopped, run by run: each run is in bench/results/quality-*.json as soon as it is done. Tables are in bench/results/*.md, curves
 # in bench/results/*.svg.
@@ -51,6 +52,14 @@ parts() {
 
 bf16() {
   smollm2 bf16 "${novels[@]}" "${short[@]}" 128 -s 0.3 --products bf16 --methods paper,stock,best
+}
+
+# On a novel, too; C4-like is the domain that nothing is calibrated on.
+heal() {
+  compare heal "$("$shared/scripts/fetch-smollm2.sh")" --text "$shared/data/eval/wikitext2-test.txt" \
+    --text "$shared/data/eval/c4-like.txt" --text "$shared/data/eval/prose-heldout.txt" --text-windows 24,16,16 --seq-len 1024 \
+    "${wikitext[@]}" "${novels[@]}" "${short[@]}" 128 -s 0.3 --methods best,stock --heal "${HEAL:-32768,65536,131072,262144}" --lr 3e-4
+  node dist/cli.js report "$results/quality-heal.json" -o "$results/quality-heal.svg" --chart healing --overwrite
 }
 
 # tokens [WINDOWS…]

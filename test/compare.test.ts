@@ -86,11 +86,14 @@ describe('a grid', () => {
 
   test('of healed models: a run of their own beside each, which says so everywhere', async () => {
     const folder = await workplace()
-    const report = ['--report', 'report.html', '--report', 'report.md', '--heal', '4096']
+    const report = ['--report', 'report.html', '--report', 'report.md', '--heal', '2048,4096']
     const { stdout, stderr } = await run(folder, ...compare('magnitude', '0.3', ...report))
-    expect(begun(stderr)).toEqual(['dense', 'magnitude at 30.0 %', 'magnitude, healed at 30.0 %'])
-    const [dense, before, after] = result(folder).runs
-    expect([dense.healed, before.healed, after.healed]).toEqual([undefined, undefined, 4096])
+    const healed = ['2,048', '4,096'].map(tokens => `magnitude, healed, ${tokens} tokens at 30.0 %`)
+    expect(begun(stderr)).toEqual(['dense', 'magnitude at 30.0 %', ...healed])
+    expect(stderr.match(/^prune: layer 0 of/gm)).toHaveLength(1) // once for all three
+    const [dense, before, less, after] = result(folder).runs
+    expect([dense, before, less, after].map(one => one.healed)).toEqual([undefined, undefined, 2048, 4096])
+    expect(less.perplexity[0].perplexity).not.toBe(after.perplexity[0].perplexity)
     expect(after.asked).toEqual({ method: 'magnitude', sparsity: 0.3, heal: 4096 })
     expect(after.prune!.healed!.curve.map(({ step }) => step)).toEqual([0, 1, 2])
     expect(after.divergence![0].kl).toBeLessThan(before.divergence![0].kl)
@@ -99,12 +102,13 @@ describe('a grid', () => {
     const html = readFileSync(join(folder, 'report.html'), 'utf8')
     expect(html).toContain('Healing: KL to the dense model over the steps')
     expect(html).toContain('magnitude 30 %, healed, 4,096 tokens')
+    expect(html).toContain('Perplexity against tokens of healing: text')
     const rows = readFileSync(join(folder, 'report.md'), 'utf8')
       .split('\n')
       .filter(line => line.startsWith('| '))
     const { kl } = after.prune!.healed!
     expect(rows).toContain(`| magnitude 30 % | 4,096 | 2 of 2 | ${kl.before.toFixed(4)} | ${kl.after.toFixed(4)} |`)
-    expect(rows).toContain(`| 0 | ${kl.before.toFixed(4)} |`)
+    expect(rows).toContain(`| 0 | ${kl.before.toFixed(4)} | ${kl.before.toFixed(4)} |`)
 
     // As prune and heal have it.
     await run(

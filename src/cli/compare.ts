@@ -33,10 +33,12 @@ export default defineCommand({
     },
     heal: {
       type: 'integer',
+      list: true,
       bare: String(HEAL_DEFAULTS.tokens),
       value: 'tokens',
-      help: 'each healed by gradients, too, on so many (default 65,536)',
+      help: 'each healed by gradients, too, on so many (65,536)',
     },
+    lr: { type: 'number', value: 'rate', rare: true, help: 'of --heal: largest rate (default 1e-4, lora 1e-3)' },
     text: { type: 'text', many: true, value: 'file', help: 'text for perplexity and KL; repeatable' },
     output: {
       type: 'text',
@@ -89,7 +91,7 @@ export default defineCommand({
       prompt: prompts,
       'text-windows': windows,
     } = options
-    const { overwrite, limit, calibration, seed, memory, products, heal } = options
+    const { overwrite, limit, calibration, seed, memory, products, heal, lr } = options
     if ((limit !== undefined || options['tasks-data']) && !tasks)
       throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
     const reports = { report, overwrite: true }
@@ -110,6 +112,7 @@ export default defineCommand({
           memory,
           products,
           heal,
+          lr,
           signal,
         },
         engine: engineOptions(options),

@@ -43,9 +43,10 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
   const { output, text = [], tasks = [], tasksData, limit, calibration, signal } = options
   const { engine, windows, calibrationSeqLen, seed, memory, products } = options
   const shared = { windows, seqLen: calibrationSeqLen, seed, memory, products }
-  const heal = options.heal === true ? HEAL_DEFAULTS.tokens : options.heal === false ? undefined : options.heal
-  checkHealing({ tokens: heal })
-  const cells = grid(options.methods, options.sparsity, shared, heal)
+  const { heal: healed = false, lr } = options
+  const heals = typeof healed === 'boolean' ? (healed ? [HEAL_DEFAULTS.tokens] : []) : [healed].flat()
+  for (const tokens of heals) checkHealing({ tokens, lr })
+  const cells = grid(options.methods, options.sparsity, shared, heals, lr)
   checkMeasures(options)
   checkMethods(cells)
   const machine = describeMachine(engine, products) // before a long download, as all that may be refused
@@ -74,12 +75,13 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
     const same = calibration?.find(other => sameCorpus(other, name))
     if (same) yield { type: 'notice', message: corpusNotice(name, baseName(same)) }
   }
-  const key = `${protocolKey(protocol)}${heal === undefined ? '' : ` healed on ${heal}`}`
+  const most = heals.length > 0 ? Math.max(...heals) : undefined
+  const key = `${protocolKey(protocol)}${most ? ` healed on ${most}` : ''}`
   const { prompts } = protocol
   const dense: DenseTask = {
     ...{ name: 'dense', key, ...read.files, seqLen: protocol.seqLen, textWindows: protocol.maxWindows },
     ...{ windows: protocol.samples, calibrationSeqLen: protocol.calibrationSeqLen, seed: protocol.seed },
-    heal,
+    heal: most,
     ...{ tasks, tasksData, limit, measured: runs.has(keyOf({ name: 'dense' })) },
   }
   try {
@@ -170,10 +172,10 @@ async function earlierRuns(output: string, protocol: Protocol, overwrite = false
 function secondsLeft(tasks: readonly (DenseTask | Cell)[], runs: readonly Run[]): number | undefined {
   const pruned = runs
     .filter(run => run.prune)
-    .map(({ name, healed, seconds }) => ({ name, heals: healed !== undefined, seconds: sum(Object.values(seconds)) }))
+    .map(({ name, asked, seconds }) => ({ name, heal: asked?.heal, seconds: sum(Object.values(seconds)) }))
   const left = tasks.map(task => {
-    const heals = !isDense(task) && task.asked.heal !== undefined
-    const same = pruned.filter(run => run.name === task.name && run.heals === heals)
+    const heal = isDense(task) ? undefined : task.asked.heal
+    const same = pruned.filter(run => run.name === task.name && run.heal === heal)
     const like = same.length > 0 ? same : pruned
     return sum(like.map(run => run.seconds)) / like.length
   })

@@ -1,5 +1,6 @@
 // What a comparison runs: each method at each sparsity, with the options that `prune` takes for it.
 
+import { healedText } from '../checkpoint/pruned.ts'
 import { UsageError } from '../errors.ts'
 import { MAX_SPARSITY } from '../least-sparsity.ts'
 import { methodOf } from '../method.ts'
@@ -12,8 +13,8 @@ import type { CalibrationInput } from '../text/calibration.ts'
 export interface Cell {
   /** The method, with its options. */
   readonly name: string
-  /** What tells the run from others of its protocol. */
-  readonly asked: { readonly method: string; readonly sparsity: number /** Tokens. */; readonly heal?: number }
+  /** What tells the run from others of its protocol. `heal`: tokens, and `lr` where it is not the default. */
+  readonly asked: { readonly method: string; readonly sparsity: number; readonly heal?: number; readonly lr?: number }
   /** All options of `prune`. */
   readonly options: PruneOptions
 }
@@ -22,24 +23,26 @@ export interface Cell {
 export const runOf = ({ name, asked }: Cell) => ({ name, sparsity: asked.sparsity, healed: asked.heal, asked })
 
 /** How progress calls it. */
-export const titleOf = ({ name, asked }: Cell): string => (asked.heal ? `${name}, healed` : name)
+export const titleOf = ({ name, asked }: Cell): string => name + healedText({ healed: asked.heal })
 
 /** Equal for a run and the cell that it came from. */
 export const keyOf = (of: { readonly name: string; readonly asked?: object }): string =>
   JSON.stringify([of.name, of.asked])
 
-/** All runs, sparsity by sparsity. @param heal tokens that each is healed on, too @throws UsageError for an empty grid, one that names something twice, a sparsity out of range */
+/** All runs, sparsity by sparsity. @param heals tokens that each is healed on, too @throws UsageError for an empty grid, one that names something twice, a sparsity out of range */
 export function grid(
   methods: readonly string[],
   sparsities: readonly number[],
   shared: Pick<PruneOptions, 'windows' | 'seqLen' | 'seed' | 'memory' | 'products'>,
-  heal?: number,
+  heals: readonly number[] = [],
+  lr?: number,
 ): Cell[] {
   if (methods.length === 0) throw new UsageError('no methods. Name at least one, for example --methods paper,best.')
   if (sparsities.length === 0) throw new UsageError('no sparsity. Give at least one, for example --sparsity 0.2,0.3.')
   const names = methods.map(method => methodOf(method).text)
   once('method', names)
   once('sparsity', sparsities)
+  once('heal', heals)
   for (const sparsity of sparsities)
     if (!(sparsity > 0 && sparsity <= MAX_SPARSITY))
       throw new UsageError(
@@ -50,7 +53,7 @@ export function grid(
       const asked = { method: name, sparsity }
       const options = { ...asked, ...shared, heldOut: 0 } // the texts show what held-out windows would
       const cell = { name, asked, options }
-      return heal === undefined ? [cell] : [cell, { ...cell, asked: { ...asked, heal } }]
+      return [cell, ...heals.map(heal => ({ ...cell, asked: { ...asked, heal, ...(lr && { lr }) } }))]
     }),
   )
 }

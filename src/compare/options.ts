@@ -10,9 +10,11 @@ export interface CompareOptions {
   readonly sparsity: readonly number[]
   /**
    * Besides each pruned model the same one healed on so many tokens of the calibration texts, or on as many as `heal` takes by itself where `true`:
-   * runs of their own. @default none is healed
+   * runs of their own, one for each number. @default none is healed
    */
-  readonly heal?: number | boolean
+  readonly heal?: number | boolean | readonly number[]
+  /** Largest rate of healing. @default as `heal` */
+  readonly lr?: number
   /** Text files for perplexity, KL and agreement. @default none where there are tasks; else 32 windows that the model writes itself */
   readonly text?: readonly string[]
   /** Tokens per window of the texts. @default 1024 or the context */

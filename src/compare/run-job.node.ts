@@ -37,9 +37,12 @@ import {
   healedFolder,
   prunedFolder,
   readPass,
+  readPruned,
   readShared,
+  removePruned,
   type Shared,
   writePass,
+  writePruned,
   writeShared,
 } from './work.node.ts'
 
@@ -132,19 +135,14 @@ async function* ownText(open: Open, seed: number): AsyncGenerator<ProgressEvent,
 }
 
 async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, Run> {
-  const { job, dense, engine, signal } = open
+  const { job, dense } = open
   const { work, prompts } = job
   const shared = await readShared(work)
   if (!shared) throw new FormatError(work, 'has no windows. Was it changed while fasp ran?')
   const windows = shared.calibration
-  const run = prepare(dense, cell.options, { windows })
   const output = prunedFolder(work)
   try {
-    const sink = await openFolderSink(output, true)
-    const scratch = () => openScratch(output)
-    const pass = yield* densePass(open, run, windows, scratch)
-    const made = { engine, sink, denseStatistics: pass?.statistics, openScratch: scratch, signal }
-    const result = withPass(yield* prune(run, made), pass)
+    const result = (await readPruned(work, cell)) ?? (yield* pruneCell(open, cell, windows))
     const started = performance.now()
     const healed = cell.asked.heal === undefined ? undefined : yield* healCell(open, cell, shared)
     const seconds = { ...result.seconds, ...(healed && { heal: (performance.now() - started) / 1000 }) }
@@ -160,14 +158,30 @@ async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, R
       peakMemoryBytes,
     }
   } finally {
-    for (const folder of [output, healedFolder(work)]) await rm(folder, { recursive: true, force: true })
+    await rm(healedFolder(work), { recursive: true, force: true })
   }
+}
+
+/** What of `work` is pruned stays for the next cell, which may heal it otherwise. */
+async function* pruneCell(open: Open, cell: Cell, windows: Windows): AsyncGenerator<ProgressEvent, PruneResult> {
+  const { job, dense, engine, signal } = open
+  const { work } = job
+  await removePruned(work)
+  const run = prepare(dense, cell.options, { windows })
+  const output = prunedFolder(work)
+  const sink = await openFolderSink(output, true)
+  const scratch = () => openScratch(output)
+  const pass = yield* densePass(open, run, windows, scratch)
+  const made = { engine, sink, denseStatistics: pass?.statistics, openScratch: scratch, signal }
+  const result = withPass(yield* prune(run, made), pass)
+  await writePruned(work, cell, result)
+  return result
 }
 
 /** Heals what is in the folder of the pruned model, into that of the healed one. */
 async function* healCell(
   open: Open,
-  { name, asked, options: { memory, seed } }: Cell,
+  { name, asked: { heal: tokens, lr }, options: { memory, seed } }: Cell,
   { healing: windows, source }: Shared,
 ): AsyncGenerator<ProgressEvent, HealRecord> {
   const { job, dense, engine, signal } = open
@@ -175,8 +189,8 @@ async function* healCell(
   await using checkpoint = await openCheckpoint(prunedFolder(job.work))
   const output = healedFolder(job.work)
   const { seqLen, windows: all } = windows
-  const sizes = sizesOf({ tokens: asked.heal, seqLen, windows: all.length }, {}, [dense])
-  const settings = { ...sizes, memory, seed }
+  const sizes = sizesOf({ tokens, seqLen, windows: all.length }, {}, [dense])
+  const settings = { ...sizes, memory, seed, lr }
   const on = { engine, output, saved: UNSAVED, signal }
   const pruned = describeModel({ ...checkpoint, name })
   return yield* healing(on, pruned, dense, { ...windows, source }, settings, async function* (healed, record) {

@@ -11,10 +11,12 @@ import type { Task } from '../evaluate/tasks/evaluate.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import type { Scratch } from '../forward/activations.ts'
 import { scratchIn } from '../forward/scratch.node.ts'
+import type { PruneResult } from '../result.ts'
 import type { DenseStatistics } from '../statistics/dense.ts'
 import type { CalibrationSource } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import { tellLeftover, tellUnfinished, unfinishedIn } from '../unfinished.node.ts'
+import type { Cell } from './grid.ts'
 
 /** What all runs read. */
 export interface Shared {
@@ -57,8 +59,27 @@ export async function tellOtherWork(work: string): Promise<void> {
 
 export const removeWork = (work: string): Promise<void> => rm(work, { recursive: true, force: true })
 
-/** Where the pruned model of a run is while it is measured. */
+/** Where the pruned model of the last run is. */
 export const prunedFolder = (work: string): string => join(work, 'pruned')
+
+const prunedFile = (work: string) => join(work, 'pruned.bin')
+/** What it is pruned by. */
+const keyOf = ({ name, options }: Cell) => JSON.stringify([name, options])
+
+/** What the pruned model in the folder came out as; undefined where it is that of another cell, or of none. */
+export async function readPruned(work: string, cell: Cell): Promise<PruneResult | undefined> {
+  const bytes = await readFile(prunedFile(work)).catch(() => undefined)
+  const { key, result } = bytes ? deserialize(bytes) : {}
+  return key === keyOf(cell) ? result : undefined
+}
+
+/** The last file of a pruned model. */
+export const writePruned = (work: string, cell: Cell, result: PruneResult): Promise<void> =>
+  replaceFile(prunedFile(work), serialize({ key: keyOf(cell), result }))
+
+export async function removePruned(work: string): Promise<void> {
+  for (const path of [prunedFile(work), prunedFolder(work)]) await rm(path, { recursive: true, force: true })
+}
 
 /** And where the healed one is. */
 export const healedFolder = (work: string): string => join(work, 'healed')

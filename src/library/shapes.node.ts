@@ -40,7 +40,7 @@ const COMPARE: Shape<CompareOptions> = {
   ...{ ...ENGINE, output: 'string', methods: 'strings', sparsity: 'array', text: 'strings', seqLen: 'number' },
   ...{ textWindows: LENGTH, tasks: 'strings', tasksData: 'strings', limit: 'number', calibration: 'strings' },
   ...{ windows: 'number', calibrationSeqLen: 'number', seed: 'number', products: 'string', memory: 'number' },
-  ...{ prompts: 'strings', overwrite: 'boolean', heal: ['number', 'boolean'] },
+  ...{ prompts: 'strings', overwrite: 'boolean', heal: ['number', 'boolean', 'array'], lr: 'number' },
 }
 const PUSH: Shape<PushOptions> = {
   ...{ ...OPEN, private: 'boolean', revision: 'string', message: 'string', createPullRequest: 'boolean' },

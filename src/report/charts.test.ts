@@ -45,6 +45,21 @@ test('steps of healing are whole numbers', () => {
   for (const { step } of curve) expect(svg).toContain(`>${step}</text>`)
 })
 
+test('perplexity against tokens of healing: a line from the model that is not healed, on each text', () => {
+  const result = madeResult()
+  const run = result.runs.find(one => one.prune && one.perplexity.length === 2)!
+  const healed = [100, 300].map(tokens => ({
+    ...{ ...run, healed: tokens },
+    perplexity: run.perplexity.map(p => ({ ...p, perplexity: p.perplexity - tokens / 100 })),
+  }))
+  const svg = chartFile({ ...result, runs: [run, ...healed] }, 'healing')
+  for (const { perplexity } of run.perplexity) {
+    expect(svg).toContain(`${runLabel(run)}: ${perplexity.toFixed(2)}`)
+    for (const one of healed) expect(svg).toContain(`${runLabel(one)}: ${(perplexity - one.healed / 100).toFixed(2)}`)
+  }
+  expect(() => chartFile({ ...result, runs: [run, healed[0]] }, 'healing')).toThrow(UsageError) // two points are no curve
+})
+
 test('lines are named where they end, apart from each other', () => {
   const to = (x: number, y: number) => [0, x].map((at, i) => ({ x: at, y: i * y, title: '' }))
   const series = [

@@ -113,8 +113,42 @@ export function accuracyCharts({ runs }: ResultFile): Chart[] {
   return [{ title, note, svg: lineChart({ title, x: CUT, y, series, reference }) }]
 }
 
-/** KL to the dense model over the steps of healing. */
-export function healingCharts({ runs }: Pick<ResultFile, 'runs'>): Chart[] {
+/** What healing does: perplexity against its tokens, where runs differ in them, and KL to the dense model over the steps. */
+export const healingCharts = (result: ResultFile): Chart[] => [
+  ...healedTokensCharts(result),
+  ...healingStepsCharts(result),
+]
+
+/** For each text: perplexity against the tokens that models were healed on; a line for each method and cut, from where it was not healed. */
+function healedTokensCharts({ runs }: ResultFile): Chart[] {
+  const healed = runs.filter(run => run.prune)
+  const ticks = [...new Set(healed.map(run => run.healed ?? 0))]
+  if (ticks.length < 3) return []
+  return labels(runs, run => run.perplexity, textLabel).map(text => {
+    const of = (run: Run) => run.perplexity.find(one => textLabel(one, run) === text)?.perplexity ?? Number.NaN
+    const found = healed.filter(run => Number.isFinite(of(run)))
+    const point = (run: Run): Point => ({
+      ...{ x: run.healed ?? 0, y: of(run) },
+      title: `${runLabel(run)}: ${decimal(of(run))}`,
+    })
+    const series = [...new Set(found.map(unhealedLabel))].map(name => ({
+      name,
+      points: found
+        .filter(run => unhealedLabel(run) === name)
+        .map(point)
+        .sort((a, b) => a.x - b.x),
+    }))
+    const title = `Perplexity against tokens of healing: ${text}`
+    const x = { label: 'tokens of healing', ticks, tickFormat: count } as const
+    return {
+      title,
+      note: 'Lower is better. The scale of perplexity is logarithmic.',
+      svg: lineChart({ title, x, y: PERPLEXITY, series }),
+    }
+  })
+}
+
+function healingStepsCharts({ runs }: Pick<ResultFile, 'runs'>): Chart[] {
   const series = runs.flatMap(run => {
     const points = (run.prune?.healed?.curve ?? []).filter(({ kl }) => Number.isFinite(kl))
     const name = unhealedLabel(run)
