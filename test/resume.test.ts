@@ -436,9 +436,10 @@ describeDisk('on a full disk', () => {
   })
   test('a run that fails keeps its state, and goes on when there is room', async () => {
     const folder = await workplace({ 'disk/x': '' })
+    // Again and again: a state that cannot be saved gives room back.
     const full =
-      'until ls disk/.out.*/state/manifest.json; do sleep 0.01; done; head -c 99M /dev/zero > disk/x; sleep 0.2'
-    const script = `mount -t tmpfs -o size=40m none disk; (${full}) &> x & "$@"; echo "first: $?" >&2; rm disk/x; exec "$@" --resume`
+      'until ls disk/.out.*/state/manifest.json; do sleep 0.01; done; while true; do head -c 99M /dev/zero >> disk/x; sleep 0.01; done'
+    const script = `mount -t tmpfs -o size=40m none disk; (${full}) &> x & "$@"; echo "first: $?" >&2; kill $!; wait; rm disk/x; exec "$@" --resume`
     const wrap = ['unshare', '-m', 'bash', '-c', script, 'mounted']
     const { code, stderr } = await fasp([...args, '--save-every', '0'], { folder, wrap })
     expect(stderr).toMatch(/the disk is full; free some space.*\n.*--resume goes on from there\.\nfirst: 1$/m)
