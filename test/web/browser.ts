@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { build, preview } from 'vite'
+import { type BuildEnvironmentOptions, build, preview } from 'vite'
 import { expect } from 'vitest'
 import { openChromium } from '../chromium.ts'
 
@@ -21,10 +21,10 @@ export interface Opened {
   readonly requests: { readonly url: string; readonly bytes: number }[]
 }
 
-/** Builds and serves the page. @param hub addresses of a Hub and of its store, which its policy names */
-export async function openSite(hub?: readonly string[]) {
+/** Builds and serves the page. @param hub addresses of a Hub and of its store, which its policy names @param more of what is built */
+export async function openSite(hub?: readonly string[], more: BuildEnvironmentOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'fasp-site-'))
-  const site = { configFile, build: { outDir: folder } }
+  const site = { configFile, build: { outDir: folder, ...more } }
   if (hub) process.env.FASP_HUB = hub.join(' ')
   await build({ ...site, logLevel: 'warn' })
   const server = await preview({ ...site, preview: { port: 0 } })

@@ -14,7 +14,7 @@ const fileAt = async (address: string) =>
   new File([await (await fetch(address)).arrayBuffer()], address.replace(/^.*\//, ''))
 
 export async function pruned({ files, options, windows: rows }: Asked) {
-  const { engine, name } = await openEngine('wasm', new URL('/node_modules/onnxruntime-web/dist/', location.href))
+  const { engine, name } = await openEngine('wasm', new URL('/ort/', location.href))
   await using _ = engine
   await using model = await openModel(await Promise.all(files.map(fileAt)))
   const calibration: Windows = {
