@@ -66,7 +66,7 @@ function fetchPackage(): string {
     const problem = `${name}, which fasp computes with, is not here and cannot be fetched (${(cause as Error).message}).`
     throw new DeviceError('cpu', `${problem} ${advice}`, { cause })
   } finally {
-    rmSync(unfinished, { recursive: true, force: true })
+    rmSync(unfinished, { recursive: true, force: true, maxRetries: 3 })
     tellUnfinished(unfinished, 'kept')
   }
 }
