@@ -5,6 +5,7 @@ import { FormatError, UsageError } from '../src/errors.ts'
 import { hashBlob } from '../src/formats/hash.ts'
 import type { JsonObject } from '../src/formats/json.ts'
 import { shardedBytes } from '../src/formats/safetensors.ts'
+import { layersOf } from '../src/model/architecture.ts'
 import type { Settings } from '../src/ui/protocol.ts'
 import { STATE } from '../src/unfinished.ts'
 import type { Plan, SavedInPage, StateFolder } from '../src/web.ts'
@@ -42,7 +43,7 @@ export async function beginRun(settings: Settings, plan: Plan): Promise<SavedRun
     for (const [i, text] of (texts ?? []).entries()) await copy(text, disk.directory, textName(i))
     const model = opened()
     const { name } = model.checkpoint
-    const layers = new Set(model.architecture.halves.map(({ layer }) => layer)).size
+    const layers = layersOf(model.architecture)
     const files = await modelFiles()
     const names = texts?.map(text => text.name)
     const note: Note = {

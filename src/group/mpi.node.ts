@@ -42,8 +42,9 @@ export interface MpiOptions extends GroupOptions {
  * @throws UsageError where there is none, or one of another launcher
  */
 export function openMpi(library: string, launched: Launched | undefined, options: MpiOptions = {}): Group {
-  const { path, handle } = load(library, launched)
-  const transport = joined(handle, abiOf(path, handle), options.signal)
+  const loaded = load(library, launched)
+  const { path } = loaded
+  const transport = joined(loaded, abiOf(loaded), options.signal)
   const { rank, size, name } = transport
   if (launched?.size !== undefined && launched.size !== size)
     throw new UsageError(
@@ -53,7 +54,13 @@ export function openMpi(library: string, launched: Launched | undefined, options
   return groupOver(transport, options)
 }
 
-function load(library: string, launched: Launched | undefined): { path: string; handle: Koffi.LibraryHandle } {
+interface Loaded {
+  readonly path: string
+  readonly handle: Koffi.LibraryHandle
+  readonly koffi: typeof Koffi
+}
+
+function load(library: string, launched: Launched | undefined): Loaded {
   let koffi: typeof Koffi
   try {
     koffi = createRequire(import.meta.url)('koffi')
@@ -74,7 +81,7 @@ function load(library: string, launched: Launched | undefined): { path: string; 
   let cause: unknown
   for (const path of candidates)
     try {
-      return { path, handle: koffi.load(path, { global: true }) }
+      return { path, handle: koffi.load(path, { global: true }), koffi }
     } catch (error) {
       cause = error
     }
@@ -85,8 +92,7 @@ function load(library: string, launched: Launched | undefined): { path: string; 
   throw new UsageError(`${problem}. ${HINT}`, { cause })
 }
 
-function abiOf(path: string, lib: Koffi.LibraryHandle): Abi {
-  const koffi: typeof Koffi = createRequire(import.meta.url)('koffi')
+function abiOf({ path, handle: lib, koffi }: Loaded): Abi {
   const address = (name: string): bigint | undefined => {
     try {
       return koffi.address(lib.symbol(name, 'char'))
@@ -99,8 +105,7 @@ function abiOf(path: string, lib: Koffi.LibraryHandle): Abi {
   return /mpi_abi/.test(path) ? STANDARD : MPICH
 }
 
-function joined(lib: Koffi.LibraryHandle, abi: Abi, signal?: AbortSignal): Transport {
-  const koffi: typeof Koffi = createRequire(import.meta.url)('koffi')
+function joined({ handle: lib, koffi }: Loaded, abi: Abi, signal?: AbortSignal): Transport {
   const { handle: H, world, byte, statusIgnore, funneled } = abi
   const out = koffi.out(koffi.pointer('int'))
   const call = (name: string, ...types: (string | ReturnType<typeof Koffi.out>)[]) => {

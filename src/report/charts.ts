@@ -76,6 +76,13 @@ export function perplexityCharts({ runs }: ResultFile): Chart[] {
   })
 }
 
+/** A line for each label, from left to right. */
+const byLabel = (points: readonly (Point & { readonly label: string })[]) =>
+  [...new Set(points.map(({ label }) => label))].map(name => ({
+    name,
+    points: points.filter(({ label }) => label === name).sort((a, b) => a.x - b.x),
+  }))
+
 /** For each text: perplexity against the size of the calibration text, where runs differ in that; a line for each method and cut. */
 function calibrationCharts({ runs }: ResultFile): Chart[] {
   const sized = runs.flatMap(run => {
@@ -90,10 +97,7 @@ function calibrationCharts({ runs }: ResultFile): Chart[] {
       const y = run.perplexity.find(one => textLabel(one, run) === text)?.perplexity ?? Number.NaN
       return Number.isFinite(y) ? [{ label, x, y, title: `${label}, ${count(x)} tokens: ${decimal(y)}` }] : []
     })
-    const series = [...new Set(found.map(({ label }) => label))].map(name => ({
-      name,
-      points: found.filter(({ label }) => label === name).sort((a, b) => a.x - b.x),
-    }))
+    const series = byLabel(found)
     const title = `Perplexity against calibration tokens: ${text}`
     const x = { type: 'log', label: 'calibration tokens', ticks, tickFormat: count } as const
     return {
@@ -126,18 +130,12 @@ function healedTokensCharts({ runs }: ResultFile): Chart[] {
   if (ticks.length < 3) return []
   return labels(runs, run => run.perplexity, textLabel).map(text => {
     const of = (run: Run) => run.perplexity.find(one => textLabel(one, run) === text)?.perplexity ?? Number.NaN
-    const found = healed.filter(run => Number.isFinite(of(run)))
-    const point = (run: Run): Point => ({
-      ...{ x: run.healed ?? 0, y: of(run) },
-      title: `${runLabel(run)}: ${decimal(of(run))}`,
+    const found = healed.flatMap(run => {
+      const y = of(run)
+      const title = `${runLabel(run)}: ${decimal(y)}`
+      return Number.isFinite(y) ? [{ label: unhealedLabel(run), x: run.healed ?? 0, y, title }] : []
     })
-    const series = [...new Set(found.map(unhealedLabel))].map(name => ({
-      name,
-      points: found
-        .filter(run => unhealedLabel(run) === name)
-        .map(point)
-        .sort((a, b) => a.x - b.x),
-    }))
+    const series = byLabel(found)
     const title = `Perplexity against tokens of healing: ${text}`
     const x = { label: 'tokens of healing', ticks, tickFormat: count } as const
     return {

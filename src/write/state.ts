@@ -6,6 +6,7 @@ import type { ProgressEvent } from '../events.ts'
 import { fromBase64, toBase64 } from '../formats/base64.ts'
 import { hashBytes, hashParts, PartsHash } from '../formats/hash.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
+import { fromTypedJson, toTypedJson } from '../formats/typed-json.ts'
 import { type Activations, asBytes, type Scratch } from '../forward/activations.ts'
 import { type Doing, done, type Held, type HeldOutput, type Saved, type WrittenTensor } from '../saved.ts'
 import { MANIFEST } from '../unfinished.ts'
@@ -363,26 +364,10 @@ const hashPart = ({ file, offset, byteLength }: WrittenTensor): Promise<string> 
 
 const textBytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-const ARRAYS = { Int32Array, Float32Array, Float64Array, Uint8Array, Int8Array } as const
-
-/** JSON that keeps typed arrays, and numbers and undefined, which JSON has not. */
 const toJson = (value: unknown): string =>
-  JSON.stringify(value, (_, one) => {
-    if (typeof one === 'number' && (!Number.isFinite(one) || Object.is(one, -0)))
-      return { $number: Object.is(one, -0) ? '-0' : String(one) }
-    if (one === undefined) return { $undefined: true }
-    if (!ArrayBuffer.isView(one)) return one
-    const { buffer, byteOffset, byteLength } = one
-    return { $array: one.constructor.name, bytes: toBase64(new Uint8Array(buffer, byteOffset, byteLength)) }
-  })
+  toTypedJson(value, ({ buffer, byteOffset, byteLength }) => ({
+    bytes: toBase64(new Uint8Array(buffer, byteOffset, byteLength)),
+  }))
 
-function revived(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(revived)
-  if (!isJsonObject(value)) return value
-  if ('$number' in value) return Number(value.$number)
-  if ('$undefined' in value) return undefined
-  if ('$array' in value) {
-    return new ARRAYS[value.$array as keyof typeof ARRAYS](fromBase64(String(value.bytes)).buffer)
-  }
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, revived(one)]))
-}
+const revived = (value: unknown) =>
+  fromTypedJson(value, (Type, { bytes }) => new Type(fromBase64(String(bytes)).buffer))
