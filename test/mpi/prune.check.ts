@@ -1,5 +1,4 @@
 // `fasp prune` under each launcher: one rank writes what no MPI writes, several what ranks in one process write, byte for byte; and what goes wrong.
-import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { cp, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -89,41 +88,6 @@ describe.each(LAUNCHERS)('under $name', launcher => {
     await cp(join(folder, 'model'), join(folder, 'damaged'), { recursive: true })
     await truncate(join(folder, 'damaged/model.safetensors'), 100_000)
     expect(await refused(folder, args('model'), args('damaged'))).toMatch(/^fasp: rank 1 of 2: damaged\/model.safetens/)
-  })
-
-  test('a rank that is killed ends all', async () => {
-    const folder = await place()
-    await putModel(folder)
-    const before = await snapshot(folder)
-    const long = [
-      'model',
-      '--method',
-      'plain',
-      '-s',
-      '0.3',
-      '--calibration',
-      'text.txt',
-      '--windows',
-      '64',
-      '--seq-len',
-      '64',
-    ]
-    const command = ranksOf(launcher, 3, [...long, '--threads', '1', '--quiet', '-o', 'out'])
-    for (const delay of [300, 900, 1500]) {
-      const kill = setTimeout(() => {
-        const own = execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
-          .split('\n')
-          .filter(line => line.includes(CLI) && !/mpirun|mpiexec|hydra/.test(line))
-        const victim = own[delay % own.length]
-        if (victim) process.kill(Number.parseInt(victim, 10), 'SIGKILL')
-      }, delay)
-      const { code, stderr, seconds } = await runAll(command, folder)
-      clearTimeout(kill)
-      if (code === 0) break // it was done sooner
-      expect(code, stderr).not.toBe(0)
-      expect(seconds).toBeLessThan(delay / 1000 + 20)
-      expect((await snapshot(folder)).filter(path => !path.includes('/.'))).toEqual(before)
-    }
   })
 })
 

@@ -1,0 +1,108 @@
+// What goes wrong with one rank, or with all: every rank ends soon, one message says which it was, and nothing is half-written.
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { CLI, putModel, snapshot, workplaces } from '../fasp.ts'
+import { random } from '../random.ts'
+import { LAUNCHERS, type Launcher, runAll } from './launchers.ts'
+
+const place = workplaces()
+
+/** What a rank has from the moment that another is killed, and a launcher that is. */
+const SOON_MS = 10_000
+const CALIBRATION = ['--calibration', 'text.txt', '--windows', '7', '--seq-len', '32', '--held-out', '2']
+const ASKED = ['model', '-s', '0.3', '--method', 'plain', ...CALIBRATION, '--threads', '1', '--quiet', '-o', 'out']
+
+const commandOf = ({ mpirun, mpi }: Launcher, ranks: number, ...more: readonly string[]) => [
+  ...[...mpirun, '-n', `${ranks}`, process.execPath, CLI, 'prune', ...ASKED, '--mpi', mpi, ...more],
+]
+
+/** What a process is asked that may have gone. */
+const orNothing = (ask: () => string | boolean) => {
+  try {
+    return `${ask()}`
+  } catch {
+    return ''
+  }
+}
+
+/** Process ids of all that run in `folder`: ranks by their number, launchers and what they start under -1 and below. */
+function processesIn(folder: string): Map<number, number> {
+  const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name) && Number(name) !== process.pid)
+  const found = pids.filter(pid => orNothing(() => readlinkSync(`/proc/${pid}/cwd`)) === folder)
+  return new Map(
+    found.map((pid, i) => {
+      const isRank = orNothing(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8')).startsWith(`${process.execPath}\0`)
+      const env = isRank ? orNothing(() => readFileSync(`/proc/${pid}/environ`, 'utf8')) : ''
+      const [, rank] = /(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_RANK=(\d+)/.exec(env) ?? []
+      return [rank === undefined ? -1 - i : Number(rank), Number(pid)]
+    }),
+  )
+}
+
+/** Of a folder the files in `out`, and whatever else is there: neither the text nor the model. */
+async function made(folder: string) {
+  const all = (await snapshot(folder)).map(line => line.slice(folder.length + 1))
+  const isOf = (name: string) => (line: string) => line === name || line.startsWith(`${name}/`)
+  const others = readdirSync(folder).filter(name => !['model', 'text.txt', 'out'].includes(name))
+  return { given: all.filter(isOf('model')), out: all.filter(isOf('out')), others }
+}
+
+/** FASP_SEED: other moments and ranks (default 1). FASP_KILLS: more of them, and what came of each. */
+const SEED = Number(process.env.FASP_SEED ?? 1)
+const KILLS = Math.max(20, Number(process.env.FASP_KILLS ?? 0))
+
+describe.each(LAUNCHERS.map((launcher, i) => ({ ...launcher, launcher, kills: i === 0 ? KILLS : 3 })))(
+  'under $name',
+  ({ launcher, kills }) => {
+    test(`a rank that is killed ends all, and what is there is as before or whole: ${kills} moments, seed ${SEED}`, {
+      timeout: 60_000 * kills,
+    }, async () => {
+      const folder = await place()
+      await putModel(folder)
+      const { given } = await made(folder)
+      const ranks = kills > 3 ? 2 : 3
+      const undisturbed = async () => {
+        const { code, stderr, seconds } = await runAll(commandOf(launcher, ranks), folder)
+        expect(code, stderr).toBe(0)
+        const { out, others } = await made(folder)
+        expect(others, 'what a killed root leaves goes with the next run').toEqual([])
+        await rm(join(folder, 'out'), { recursive: true })
+        return { out, seconds }
+      }
+      const whole = await undisturbed()
+      const chances = random(2 * kills, SEED).map(value => (value + 1) / 2)
+      const ended: string[] = []
+      for (let i = 0; i < kills; i++) {
+        const moment = (1000 * whole.seconds * (i + chances[2 * i])) / kills
+        const victim = Math.floor(ranks * chances[2 * i + 1])
+        const running = runAll(commandOf(launcher, ranks), folder)
+        let over = false
+        void running.finally(() => (over = true))
+        await Promise.race([running, sleep(moment)])
+        let pid: number | undefined
+        while (!over && !(pid = processesIn(folder).get(victim))) await sleep(20) // it has not begun yet
+        const killed = performance.now()
+        if (pid) orNothing(() => process.kill(pid, 'SIGKILL'))
+        const { code, stderr } = await running
+        const what = `rank ${victim} of ${ranks} after ${Math.round(moment)} ms, seed ${SEED}: ${code} ${stderr}`
+        while (processesIn(folder).size > 0 && performance.now() - killed < SOON_MS) await sleep(20)
+        expect([...processesIn(folder)], what).toEqual([])
+        expect(performance.now() - killed, what).toBeLessThan(SOON_MS)
+        const { given: still, out, others } = await made(folder)
+        if (code === 0 || out.length > 0) expect(out, what).toEqual(whole.out)
+        for (const name of others) expect(name, what).toMatch(/^\.out\.[\w-]+\.partial$/)
+        expect(others.length, what).toBeLessThan(2)
+        expect(still).toEqual(given)
+        await rm(join(folder, 'out'), { recursive: true, force: true })
+        ended.push(
+          `${i} ${victim} ${Math.round(moment)} ${code} ${out.length > 0 ? 'whole' : 'nothing'} ${others.length}`,
+        )
+      }
+      if (process.env.FASP_KILLS) console.info(ended.join('\n'))
+      expect(await undisturbed()).toMatchObject({ out: whole.out })
+    })
+  },
+)
