@@ -1,7 +1,8 @@
 // The worker that opens models and plans, without an engine. It is small: what computes is in another (computing.ts), fetched when it is
 // first asked for.
-import { distanceFlops, runFlops } from '../src/bench/flops.ts'
+
 import { inspect } from '../src/evaluate/inspect.ts'
+import { distanceFlops, runFlops } from '../src/flops.ts'
 import { type PreparedRun, prepare } from '../src/run.ts'
 import { type NamedText, writesText } from '../src/text/calibration.ts'
 import { planFacts } from '../src/ui/facts.ts'

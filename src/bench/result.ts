@@ -1,10 +1,10 @@
 // What `fasp bench` finds: plain data, printed by `--json` and written by `--output`. table.ts turns it into text.
 import { total } from '../clock.ts'
+import { passFlops, repairFlops } from '../flops.ts'
 import { type Architecture, layersOf } from '../model/architecture.ts'
 import type { Plan } from '../plan.ts'
 import type { Made } from '../report/result-file.ts'
 import type { PruneResult } from '../result.ts'
-import { passFlops, repairFlops } from './flops.ts'
 import type { ProductRate } from './product-rate.ts'
 
 /** A kind of graph that the engine ran; `other: …`, a stage of pruning while it ran nothing; or `other`, what is left. */

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { total } from '../clock.ts'
-import { architectureOf } from '../model/model.ts'
+import { findWorkload, WORKLOADS } from './bench/workloads.ts'
+import { total } from './clock.ts'
 import { distanceFlops, passFlops, repairFlops, runFlops } from './flops.ts'
-import { findWorkload, WORKLOADS } from './workloads.ts'
+import { architectureOf } from './model/model.ts'
 
 const architecture = (name: string) => architectureOf(name, findWorkload(name).config)
 

@@ -1,11 +1,11 @@
 // Work of one run, counted from the shapes: a multiplication and an addition are 2 FLOPs. Keys are the kinds of graph that the engine
 // times. One pass is what no exact method can leave out: each window once through every layer, and one Gram matrix a half-block.
-import { total } from '../clock.ts'
-import type { Architecture } from '../model/architecture.ts'
-import { expertCount, groupSize, hiddenWidth, type Linear } from '../model/half-block.ts'
-import type { ResolvedOptions } from '../options.ts'
-import type { Plan } from '../plan.ts'
-import type { LayerResult } from '../result.ts'
+import { total } from './clock.ts'
+import type { Architecture } from './model/architecture.ts'
+import { expertCount, groupSize, hiddenWidth, type Linear } from './model/half-block.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { Plan } from './plan.ts'
+import type { LayerResult } from './result.ts'
 
 export type Flops = Readonly<Record<string, number>>
 
