@@ -24,6 +24,7 @@ export interface Linalg {
 export interface SymmetricSum {
   /** @param h [n, ..] */
   add(h: Floats): Promise<void>
+  readonly parts: readonly Floats[] // what holds it: two sums together are those of these, element by element
   /** All of it [n, n]. */
   whole(): Floats
   /** Sum over all of it of what `of` gives for a part of row `i` that begins at column `from`. `of` is symmetric in rows and columns. */

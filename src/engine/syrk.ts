@@ -36,7 +36,7 @@ interface Block {
 
 export class GraphSum implements SymmetricSum {
   readonly #blocks: readonly Block[]
-  readonly #sums: Floats
+  readonly parts: readonly [Floats] // of all blocks
   #products?: Floats // of one batch after the first, where they are not added to the sums in one graph
   #empty = true
 
@@ -53,12 +53,12 @@ export class GraphSum implements SymmetricSum {
       size += rows.size * columns.size
       return { rows, columns, first }
     })
-    this.#sums = new Float32Array(size)
+    this.parts = [new Float32Array(size)]
   }
 
   async add(h: Floats): Promise<void> {
     const { n, kind, apart } = this
-    const sums = this.#sums
+    const [sums] = this.parts
     const length = h.length / n
     const first = this.#empty // nothing to add to, and no page of it touched yet: reading it would cost as much as writing it
     const adds = !first && !apart
@@ -91,7 +91,7 @@ export class GraphSum implements SymmetricSum {
     const whole = new Float32Array(n * n)
     for (const block of this.#blocks) {
       const { rows, columns } = block
-      const sum = ofBlock(this.#sums, block)
+      const sum = ofBlock(this.parts[0], block)
       for (let i = 0; i < rows.size; i++)
         whole.set(sum.subarray(i * columns.size, (i + 1) * columns.size), (rows.from + i) * n + columns.from)
       if (rows !== columns) transposeInto(whole, columns.from * n + rows.from, n, sum, columns.size)
@@ -103,7 +103,7 @@ export class GraphSum implements SymmetricSum {
     let total = 0
     for (const block of this.#blocks) {
       const { rows, columns } = block
-      const sum = ofBlock(this.#sums, block)
+      const sum = ofBlock(this.parts[0], block)
       for (let r = 0; r < rows.size; r++) {
         const part = sum.subarray(r * columns.size, (r + 1) * columns.size)
         total += (rows === columns ? 1 : 2) * of(rows.from + r, columns.from, part)
@@ -154,6 +154,7 @@ function sumGraph(): Graph {
 
 export class UpperSum implements SymmetricSum {
   readonly #upper: Floats // [n, n], on and above the diagonal
+  readonly parts: readonly Floats[] // its rows, from there on
   #empty = true
 
   /** @param syrk `sum ← β sum + h hᵀ` on and above the diagonal */
@@ -162,6 +163,7 @@ export class UpperSum implements SymmetricSum {
     readonly syrk: (h: Floats, sum: Floats, beta: 0 | 1) => Promise<void>,
   ) {
     this.#upper = new Float32Array(n * n)
+    this.parts = Array.from({ length: n }, (_, i) => this.#upper.subarray(i * (n + 1), (i + 1) * n))
   }
 
   async add(h: Floats): Promise<void> {

@@ -34,6 +34,28 @@ describe.each([Float32Array, Float64Array])('sums of %o', Type => {
     ))
 })
 
+describe.each([Float32Array, Float64Array])('sums at the root of %o', Type => {
+  test('are those that all would get, of arrays in any parts', () =>
+    fc.assert(
+      fc.asyncProperty(
+        parts(Type),
+        fc.array(fc.nat(3000), { maxLength: 9 }),
+        fc.constantFrom(16, 4096, undefined),
+        async (all, cuts, chunk) => {
+          const [whole, apart] = [all.map(part => part.slice()), all.map(part => part.slice())]
+          await onAll(inProcess(all.length), group => group.sum(whole[group.rank]))
+          const { length } = all[0]
+          const ends = [...cuts.map(cut => Math.min(cut, length)).sort((a, b) => a - b), length]
+          const piecesOf = (array: Sum) => ends.map((end, i) => array.subarray(i > 0 ? ends[i - 1] : 0, end))
+          await onAll(inProcess(all.length, { chunk }), group => group.sumAtRoot(piecesOf(apart[group.rank])))
+          expect(apart[0]).toEqual(whole[0])
+          expect(apart.slice(1)).toEqual(all.slice(1)) // nothing came back
+        },
+      ),
+      { numRuns: 25 },
+    ))
+})
+
 test('several arrays go in one call', async () => {
   const sums = await onAll(inProcess(3), async group => {
     const [a, b] = [Float32Array.of(1, 2), Float64Array.of(group.rank)]
@@ -83,6 +105,9 @@ test('bytes that are sent are counted', async () => {
   await onAll(groups, group => group.sum(new Float32Array(4096)))
   // Exchange and gather of a quarter of 16 KiB with three others.
   for (const group of groups) expect(group.bytes).toBe(2 * 3 * 4096)
+  const others = inProcess(4, { chunk: 4096 })
+  await onAll(others, group => group.sumAtRoot(new Float32Array(4096)))
+  for (const group of others) expect(group.bytes).toBe((3 + Math.sign(group.rank)) * 4096)
 })
 
 test('what one throws, the others throw where they next meet', async () => {

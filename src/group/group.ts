@@ -16,6 +16,8 @@ export interface Group {
   share<T>(all: readonly T[]): readonly T[]
   /** Adds up what the ranks have, element by element, in place on all of them. Arrays are of the same lengths on all. */
   sum(...arrays: readonly Sum[]): Promise<void>
+  /** As `sum`, at the root alone: of the others' arrays nothing is to be read after it. @param arrays each whole, or in parts of one type */
+  sumAtRoot(...arrays: readonly (Sum | readonly Sum[])[]): Promise<void>
   /** What each rank has, in their order: small values, as JSON has them. */
   gather<T>(value: T): Promise<T[]>
   /** What `work` gives at the root, where alone it is done. @param part of it that the others get: plain data and typed arrays. @default all */
@@ -42,6 +44,7 @@ export const ALONE: Group = {
   bytes: 0,
   share: all => all,
   sum: async () => {},
+  sumAtRoot: async () => {},
   gather: async value => [value],
   decide: async work => work(),
   barrier: async () => {},
@@ -56,6 +59,8 @@ export interface Transport extends Pick<Group, 'name' | 'rank' | 'size' | 'abort
   meet(): Promise<void>
   /** @param part of this rank @param all room for those of all, which are as long */
   allgather(part: Bytes, all: Bytes): Promise<void> | void
+  /** As `allgather`, to the root alone: `all` of the others is left as it is. */
+  gather(part: Bytes, all: Bytes): Promise<void> | void
   /** @param send a part for each rank, one after the other @param receive room for one from each, which are as long */
   alltoall(send: Bytes, receive: Bytes): Promise<void> | void
   /** @param bytes of the root, or room for them */
@@ -110,30 +115,40 @@ class Ranks implements Group {
     return all.slice(first(this.rank), first(this.rank + 1))
   }
 
-  async sum(...arrays: readonly Sum[]): Promise<void> {
-    await this.#meet(`sum ${arrays.map(({ BYTES_PER_ELEMENT: bytes, length }) => `${bytes}x${length}`)}`)
-    for (const array of arrays) await this.#sum(array)
+  sum(...arrays: readonly Sum[]): Promise<void> {
+    return this.#sumAll('sum', arrays)
   }
 
-  /** Slice by slice: each rank adds up its own of all ranks, in their order, and rounds once. */
-  async #sum(array: Sum): Promise<void> {
-    const { size, transport } = this
-    const Type = array.constructor as new (length: number) => Sum
-    const most = Math.max(1, Math.floor(this.chunk / array.BYTES_PER_ELEMENT / size))
-    const slice = Math.min(most, Math.ceil(array.length / size)) // elements of a rank's
+  sumAtRoot(...arrays: readonly (Sum | readonly Sum[])[]): Promise<void> {
+    return this.#sumAll('sum at the root', arrays)
+  }
+
+  async #sumAll(call: 'sum' | 'sum at the root', arrays: readonly (Sum | readonly Sum[])[]): Promise<void> {
+    const all = arrays.map(array => ('BYTES_PER_ELEMENT' in array ? [array] : array))
+    await this.#meet(`${call} ${all.map(parts => `${parts[0].BYTES_PER_ELEMENT}x${lengthOf(parts)}`)}`)
+    for (const parts of all) await this.#sum(parts, call === 'sum')
+  }
+
+  /** Slice by slice: each rank adds up its own of all ranks, in their order, and rounds once. @param toAll else to the root */
+  async #sum(parts: readonly Sum[], toAll: boolean): Promise<void> {
+    const { size, rank, transport } = this
+    const Type = parts[0].constructor as new (length: number) => Sum
+    const most = Math.max(1, Math.floor(this.chunk / parts[0].BYTES_PER_ELEMENT / size))
+    const slice = Math.min(most, Math.ceil(lengthOf(parts) / size)) // elements of a rank's
     const [all, received, own] = [new Type(slice * size), new Type(slice * size), new Type(slice)]
-    for (let from = 0; from < array.length; from += all.length) {
-      const part = array.subarray(from, from + all.length)
-      all.fill(0).set(part)
+    for (const run of runsOf(parts, all.length)) {
+      all.fill(0)
+      for (const { part, at } of run) all.set(part, at)
       await transport.alltoall(bytesOf(all), bytesOf(received))
       for (let i = 0; i < slice; i++) {
         let sum = received[i]
         for (let at = slice + i; at < received.length; at += slice) sum += received[at]
         own[i] = sum
       }
-      await transport.allgather(bytesOf(own), bytesOf(all))
-      part.set(all.subarray(0, part.length))
-      this.bytes += 2 * (size - 1) * own.byteLength
+      const collect = toAll ? transport.allgather : transport.gather
+      await collect(bytesOf(own), bytesOf(all))
+      if (toAll || rank === 0) for (const { part, at } of run) part.set(all.subarray(at, at + part.length))
+      this.bytes += (size - 1 + (toAll ? size - 1 : Math.sign(rank))) * own.byteLength
     }
   }
 
@@ -208,6 +223,24 @@ class Ranks implements Group {
     const text = (rank: number) => new TextDecoder().decode(all.subarray(rank * STATUS, (rank + 1) * STATUS))
     return Array.from({ length: this.size }, (_, rank) => JSON.parse(text(rank).replace(/\0+$/, '')) as Status)
   }
+}
+
+const lengthOf = (parts: readonly Sum[]) => parts.reduce((sum, { length }) => sum + length, 0)
+
+/** The parts, one after the other, in runs of so many elements, the last of fewer: views, and where in their run each begins. */
+function* runsOf(parts: readonly Sum[], length: number): Generator<{ readonly part: Sum; readonly at: number }[]> {
+  let [run, at]: [{ part: Sum; at: number }[], number] = [[], 0]
+  for (const whole of parts)
+    for (let from = 0; from < whole.length; ) {
+      const part = whole.subarray(from, from + length - at)
+      run.push({ part, at })
+      from += part.length
+      at += part.length
+      if (at < length) continue
+      yield run
+      ;[run, at] = [[], 0]
+    }
+  if (run.length > 0) yield run
 }
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Sum) => new Uint8Array(buffer, byteOffset, byteLength)

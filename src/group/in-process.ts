@@ -50,6 +50,10 @@ function member(room: Room, rank: number): Transport {
     async allgather(part, all) {
       for (const [from, its] of (await room.meet(rank, part)).entries()) all.set(its, from * part.length)
     },
+    async gather(part, all) {
+      const parts = await room.meet(rank, part)
+      if (rank === 0) for (const [from, its] of parts.entries()) all.set(its, from * part.length)
+    },
     async alltoall(send, receive) {
       const length = send.length / size
       for (const [from, its] of (await room.meet(rank, send)).entries())

@@ -132,6 +132,7 @@ function joined({ handle: lib, koffi }: Loaded, abi: Abi, signal?: AbortSignal):
   const ibarrier = call('MPI_Ibarrier', H, 'void *')
   const test = call('MPI_Test', 'void *', 'void *', 'void *')
   const allgather = call('MPI_Allgather', 'void *', 'int', H, 'void *', 'int', H, H)
+  const gather = call('MPI_Gather', 'void *', 'int', H, 'void *', 'int', H, 'int', H)
   const alltoall = call('MPI_Alltoall', 'void *', 'int', H, 'void *', 'int', H, H)
   const broadcast = call('MPI_Bcast', 'void *', 'int', H, 'int', H)
   const abort = call('MPI_Abort', H, 'int')
@@ -150,6 +151,7 @@ function joined({ handle: lib, koffi }: Loaded, abi: Abi, signal?: AbortSignal):
       }
     },
     allgather: (part, all) => allgather(part, part.length, byte, all, part.length, byte, world),
+    gather: (part, all) => gather(part, part.length, byte, all, part.length, byte, 0, world),
     alltoall: (send, receive) => alltoall(send, send.length / size, byte, receive, send.length / size, byte, world),
     broadcast: bytes => broadcast(bytes, bytes.length, byte, 0, world),
     abort: () => abort(world, 1),

@@ -24,8 +24,7 @@ export async function alignInputs(
   dense: DenseTarget,
   damp: number,
 ): Promise<{ readonly weights: HalfWeights; readonly gram: Floats; readonly damp: number }> {
-  const { engine } = stream.runner
-  const { group = ALONE } = stream.context
+  const { engine, group = ALONE } = stream.context
   const { half, norms } = weights
   const d = stream.rows.width
   const sums = new AlignmentAccumulator(engine, d, half.norms.before, norms.before)

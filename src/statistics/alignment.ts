@@ -33,9 +33,9 @@ export class AlignmentAccumulator {
     await engine.run(key, () => alignGraph(d, norm), feeds, { newGram: gram, newCross: cross })
   }
 
-  /** @param group each rank has one, of its part of the tokens */
+  /** @param group each rank has one, of its part of the tokens; the root gets what all have */
   async finish(group = ALONE): Promise<{ readonly gram: Floats; readonly cross: Floats }> {
-    await group.sum(this.#gram, this.#cross)
+    await group.sumAtRoot(this.#gram, this.#cross)
     return { gram: this.#gram, cross: this.#cross }
   }
 }

@@ -27,7 +27,7 @@ test('what the pruned stream lacks, as computed token by token', async () => {
     await gram.add(seen)
     await gap.add(seen)
   }
-  const { cross, mean, energy } = await gap.finish(await gram.finish(), weight, alpha)
+  const { cross, mean, energy } = (await gap.finish(await gram.finish(), weight, alpha))!
 
   const expected = { cross: new Float64Array(width * d), mean: new Float64Array(d), energy: 0 }
   for (let t = 0; t < tokens; t++)

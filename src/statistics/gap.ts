@@ -9,12 +9,12 @@ import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Accumulator, Observed } from '../forward/observed.ts'
 import { ALONE } from '../group/group.ts'
-import type { Gap, Statistics } from './gram.ts'
+import type { Statistics } from './gram.ts'
 
 export class GapAccumulator implements Accumulator {
   readonly #cross: Floats // [width, d], Hᵀz
   readonly #sum: Floats // [d]
-  #energy = 0
+  readonly #energy = new Float64Array(1)
 
   constructor(
     readonly engine: Engine,
@@ -27,8 +27,7 @@ export class GapAccumulator implements Accumulator {
   }
 
   async add({ h, tokens, x, y, scale }: Observed): Promise<void> {
-    const { width, bias } = this
-    const d = bias.length
+    const [width, d] = [this.width, this.bias.length]
     const cross = values(this.#cross, [width, d])
     const sum = values(this.#sum, [d])
     const energy = new Float32Array(1)
@@ -36,24 +35,23 @@ export class GapAccumulator implements Accumulator {
       h: values(h, [width, tokens]),
       x: values(x, [tokens, d]),
       y: values(y!, [tokens, d]),
-      bias: values(bias, [d]),
+      bias: values(this.bias, [d]),
       cross,
       sum,
       scale: scale && values(scale, [tokens, 1]),
     }
     const outputs = { newCross: cross, newSum: sum, energy: values(energy, []) }
     await this.engine.run(scale ? 'gap weighted' : 'gap', () => gapGraph(scale), feeds, outputs)
-    this.#energy += energy[0]
+    this.#energy[0] += energy[0]
   }
 
-  /** @param statistics of H @param weight W [d, width] @param group each rank has one, of its part of the tokens */
-  async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number, group = ALONE): Promise<Gap> {
-    const { width } = this
-    const d = this.bias.length
+  /** @param statistics of H @param weight W [d, width] @param group as of `GramAccumulator`: undefined but at the root */
+  async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number, group = ALONE) {
+    const [width, d] = [this.width, this.bias.length]
+    await group.sumAtRoot(this.#cross, this.#sum, this.#energy)
+    if (group.rank > 0) return undefined
     const wg = await this.engine.linalg.multiply(weight, gram, width) // W G
-    const energies = Float64Array.of(this.#energy)
-    await group.sum(this.#cross, this.#sum, energies)
-    let [energy] = energies
+    let [energy] = this.#energy
     const meanGap = Float64Array.from(this.#sum, sum => sum / tokens)
     for (let o = 0, at = 0; o < d; o++)
       for (let j = 0; j < width; j++, at++) {

@@ -32,7 +32,7 @@ export interface Statistics {
 export class GramAccumulator implements Accumulator {
   readonly #products: SymmetricSum
   readonly #sum: Floats // Σ H
-  #tokens = 0
+  readonly #tokens = new Float64Array(1)
 
   constructor(
     readonly engine: Engine,
@@ -49,14 +49,14 @@ export class GramAccumulator implements Accumulator {
     await this.engine.run(graph, () => sumGraph(scale), feeds, { sum: values(sum, [this.width]) })
     addTo(this.#sum, sum)
     await this.#products.add(h)
-    this.#tokens += scale ? scale.reduce((sum, r) => sum + r * r, 0) : tokens
+    this.#tokens[0] += scale ? scale.reduce((sum, r) => sum + r * r, 0) : tokens
   }
 
-  /** @param group each rank has one, of its part of the tokens */
+  /** @param group each rank has one, of its part of the tokens; the root gets what all have, the others nothing to go by */
   async finish(group = ALONE): Promise<Statistics> {
-    const [gram, counts] = [this.#products.whole(), Float64Array.of(this.#tokens)]
-    await group.sum(gram, this.#sum, counts)
-    const [tokens] = counts
+    await group.sumAtRoot(this.#products.parts, this.#sum, this.#tokens)
+    const [tokens] = this.#tokens
+    const gram = group.rank === 0 ? this.#products.whole() : new Float32Array()
     return { width: this.width, tokens, gram, mean: new Float64Array(this.#sum).map(s => s / tokens) }
   }
 }

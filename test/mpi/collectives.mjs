@@ -16,6 +16,12 @@ export async function results(group) {
       await group.sum(one, two)
       for (const { buffer } of [one, two]) hash.update(new Uint8Array(buffer))
     }
+  for (const length of [1, 2, 1025, 10007]) {
+    const all = numbers(Float32Array, length, group.rank)
+    const rows = [all.subarray(0, length >> 1), all.subarray(length >> 1)]
+    await group.sumAtRoot(numbers(Float64Array, 5, group.rank), rows)
+    hash.update(new Uint8Array((await group.decide(() => all)).buffer))
+  }
   await group.barrier()
   hash.update(JSON.stringify(await group.gather({ rank: group.rank, text: 'ä'.repeat(10 * group.rank) })))
   for (const length of [0, 1, 4095, 4096, 20001]) {
