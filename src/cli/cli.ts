@@ -5,12 +5,18 @@ import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { bytes } from '../display.ts'
+import { isOneOfSeveral, launchedBy } from '../group/launcher.ts'
 import { memoryLimits } from '../library/memory.node.ts'
 import type { Unfinished } from '../unfinished.node.ts'
 import { BUG, isNoMemory, outOfMemory } from './command.ts'
+import { LEAD_MS } from './ranks.ts'
 
-/** What a command may take to stop and clear up by itself after a signal. */
-const PATIENCE_MS = 800
+/** This process among those that a launcher has started; alone it is 0. */
+const launched = launchedBy(process.env)
+const rank = isOneOfSeveral(launched) ? launched.rank : 0
+
+/** What a command may take to stop and clear up by itself after a signal. Open MPI ends its processes a second after that. */
+const PATIENCE_MS = isOneOfSeveral(launched) ? 250 : 800
 
 /** What a worker does not know of the streams that its output goes to. */
 export interface Terminals {
@@ -41,7 +47,7 @@ const isSaved = () => [...unfinished.values()].includes('saved')
 let told = false
 
 function sayInterrupted(): void {
-  if (told) return // the worker may end by itself while it is ended
+  if (told || rank > 0) return // the worker may end by itself while it is ended; of several the root says it
   told = true
   const removed = begun.length > 0 && !begun.some(path => existsSync(path))
   const said = [
@@ -83,7 +89,7 @@ const MEMORY =
 function fail(problem: string, error?: Error): void {
   removeUnfinished()
   process.exitCode = 1
-  process.stderr.write(`fasp: ${problem}\n`)
+  process.stderr.write(`fasp: ${rank > 0 ? `rank ${rank}: ` : ''}${problem}\n`)
   if (process.env.FASP_LOG === 'debug') console.error(error)
 }
 
@@ -97,11 +103,12 @@ function removeUnfinished(): void {
 
 /** Obeys a signal where the worker does not. Not by `process.exit`, which waits for native code in the worker. */
 function end(worker: Worker): void {
-  void worker.terminate() // it may write no more
+  if (rank === 0) void worker.terminate() // it may write no more
   removeUnfinished()
   sayInterrupted()
-  process.removeAllListeners('SIGINT')
-  process.kill(process.pid, 'SIGINT')
+  const die = () => process.removeAllListeners('SIGINT') && process.kill(process.pid, 'SIGINT')
+  if (rank > 0) setTimeout(die, LEAD_MS)
+  else die()
 }
 
 function obeySignals(worker: Worker): void {

@@ -3,8 +3,8 @@ import { writeSync } from 'node:fs'
 import { oneLine } from '../display.ts'
 import type { Group } from '../node.ts'
 
-/** A launcher ends all where one ends with an error or before its time, and the root has an output to remove: it goes first by so much. */
-const LEAD_MS = 600
+/** A launcher ends all at once where one has ended before its time, and the root has an output to remove: it goes first by so much. */
+export const LEAD_MS = 1500
 
 /** Does `work` on this rank, and leaves the group in the end. @param signal of a user who interrupts: the launcher ends the others */
 export async function onRanks(group: Group, signal: AbortSignal, work: () => Promise<void>): Promise<void> {

@@ -1,12 +1,14 @@
 // What goes wrong with one rank, or with all: every rank ends soon, one message says which it was, and nothing is half-written.
+import type { ChildProcess } from 'node:child_process'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { CLI, putModel, snapshot, workplaces } from '../fasp.ts'
 import { random } from '../random.ts'
-import { LAUNCHERS, type Launcher, runAll } from './launchers.ts'
+import { type Ended, LAUNCHERS, type Launcher, runAll } from './launchers.ts'
 
 const place = workplaces()
 
@@ -18,6 +20,14 @@ const ASKED = ['model', '-s', '0.3', '--method', 'plain', ...CALIBRATION, '--thr
 const commandOf = ({ mpirun, mpi }: Launcher, ranks: number, ...more: readonly string[]) => [
   ...[...mpirun, '-n', `${ranks}`, process.execPath, CLI, 'prune', ...ASKED, '--mpi', mpi, ...more],
 ]
+
+/** As `commandOf` on two ranks, of which one meets a fault (test/faults/inject.js). */
+const faultyCommand = ({ mpirun, mpi }: Launcher, rank: number, fault: object, ...more: readonly string[]) => {
+  const hook = fileURLToPath(new URL('../faults/inject.js', import.meta.url))
+  const faulty = ['env', `NODE_OPTIONS=--import=${hook}`, `FASP_FAULT=${JSON.stringify(fault)}`]
+  const one = (own: number) => ['-n', '1', ...(own === rank ? faulty : []), process.execPath, CLI, 'prune', ...ASKED]
+  return [...mpirun, ...one(0), ...more, '--mpi', mpi, ':', ...one(1), ...more, '--mpi', mpi]
+}
 
 /** What a process is asked that may have gone. */
 const orNothing = (ask: () => string | boolean) => {
@@ -49,6 +59,59 @@ async function made(folder: string) {
   const others = readdirSync(folder).filter(name => !['model', 'text.txt', 'out'].includes(name))
   return { given: all.filter(isOf('model')), out: all.filter(isOf('out')), others }
 }
+
+/** That all have ended by `since` and SOON_MS, with one message, and left nothing. */
+async function expectEnded(folder: string, before: readonly string[], ended: Ended, since: number): Promise<string> {
+  const { code, stderr, stdout } = ended
+  while (processesIn(folder).size > 0 && performance.now() - since < SOON_MS) await sleep(20)
+  expect(performance.now() - since, stderr).toBeLessThan(SOON_MS)
+  expect(processesIn(folder).size, stderr).toBe(0)
+  expect(code, stderr).not.toBe(0)
+  expect(stdout).not.toMatch(/^Wrote/m) // some launchers write there
+  const said = stderr.split('\n').filter(line => line.startsWith('fasp: '))
+  expect(said.length, stderr).toBe(1)
+  expect(await snapshot(folder), stderr).toEqual(before)
+  return said[0]
+}
+
+/** All deep in a half-block. */
+const FAULTS = [
+  [
+    'a full disk at rank 1',
+    1,
+    { kind: 'write', at: 20, how: 'ENOSPC' },
+    /^fasp: rank 1 of 2: no room for activations .*ENOSPC/,
+  ],
+  ['a full disk at the root', 0, { kind: 'write', at: 60, how: 'ENOSPC' }, /^fasp: cannot write .* of out: the disk is full/],
+  ['a read that fails at rank 1', 1, { kind: 'read', at: 100, how: 'EIO' }, /^fasp: rank 1 of 2: .*EIO/],
+] as const
+
+describe.each(LAUNCHERS)('under $name', launcher => {
+  test.each(FAULTS.slice(0, launcher === LAUNCHERS[0] ? undefined : 1))('%s', async (_, rank, fault, says) => {
+    const folder = await place()
+    await putModel(folder)
+    const before = await snapshot(folder)
+    const command = faultyCommand(launcher, rank, fault, '--memory', '0')
+    const started = performance.now()
+    const ended = await runAll(command, folder, { TMPDIR: folder })
+    expect(await expectEnded(folder, before, ended, started + 1e6)).toMatch(says)
+  })
+
+  test.each(['SIGINT', 'SIGTERM'] as const)('%s to the launcher', async signal => {
+    const folder = await place()
+    await putModel(folder)
+    const before = await snapshot(folder)
+    let launched: ChildProcess
+    const running = runAll([...commandOf(launcher, 3), '--windows', '64'], folder, {}, child => (launched = child))
+    while (!readdirSync(folder).some(name => name.endsWith('.partial'))) await sleep(20)
+    await sleep(300)
+    const told = performance.now()
+    launched!.kill(signal)
+    expect(await expectEnded(folder, before, await running, told)).toBe(
+      'fasp: interrupted; unfinished output was removed.',
+    )
+  })
+})
 
 /** FASP_SEED: other moments and ranks (default 1). FASP_KILLS: more of them, and what came of each. */
 const SEED = Number(process.env.FASP_SEED ?? 1)

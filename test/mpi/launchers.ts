@@ -1,5 +1,5 @@
 // The launchers that .ci/mpi.sh installs, one for each ABI of MPI.
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 
 const STANDARD = process.env.FASP_MPI_ABI ?? '/root/.cache/fasp-ci/mpi'
@@ -36,11 +36,17 @@ export interface Ended {
 const LIMIT_MS = 90_000
 
 /** Runs a command to its end, which is soon. */
-export async function runAll(command: readonly string[], cwd: string, more: NodeJS.ProcessEnv = {}): Promise<Ended> {
+export async function runAll(
+  command: readonly string[],
+  cwd: string,
+  more: NodeJS.ProcessEnv = {},
+  onStart?: (child: ChildProcess) => void,
+): Promise<Ended> {
   const started = performance.now()
   const child = spawn(command[0], command.slice(1), { cwd, env: { ...process.env, FASP_LOG: '', ...more } })
   let [stdout, stderr] = ['', '']
   const timer = setTimeout(() => child.kill(), LIMIT_MS)
+  onStart?.(child)
   child.stdin.end()
   child.stdout.setEncoding('utf8').on('data', text => (stdout += text))
   child.stderr.setEncoding('utf8').on('data', text => (stderr += text))
