@@ -74,7 +74,8 @@ export function runFlops(
   return { float32: 2 * one + gram + total(repairs) + own + losses, float64: gemm64 }
 }
 
-const headFlops = (a: Architecture, tokens: number): number => 2 * tokens * a.hiddenSize * a.vocabularySize
+/** Logits of `tokens` tokens. */
+export const headFlops = (a: Architecture, tokens: number): number => 2 * tokens * a.hiddenSize * a.vocabularySize
 
 /**
  * Work in float32 of the distance between both models on the windows that are held out (`distanceOn`): a pass of each, here at full widths;

@@ -6,6 +6,7 @@ import type { Engine, EngineOptions } from './engine/engine.ts'
 import { promised } from './events.ts'
 import { fetchModel as fetchNamed } from './hub/fetch.node.ts'
 import { push as pushFolder } from './hub/push.node.ts'
+import { windowsWithinEvents as windowsWithinPath } from './library/budget.node.ts'
 import { checked, checkGiven } from './library/checked.ts'
 import { evaluateEvents as evaluateModel } from './library/evaluate.node.ts'
 import { exportModelEvents as exportPath } from './library/export.node.ts'
@@ -31,6 +32,7 @@ const exportModelEvents = checked('exportModel', TAKES.exportModel, exportPath)
 const healEvents = checked('heal', TAKES.heal, healPath)
 const compareEvents = checked('compare', TAKES.compare, compareModels)
 const fetchModelEvents = checked('fetchModel', TAKES.fetchModel, fetchNamed)
+const windowsWithinEvents = checked('windowsWithin', TAKES.windowsWithin, windowsWithinPath)
 const verifyEvents = checked('verify', TAKES.verify, verifyPath)
 const pushEvents = checked('push', TAKES.push, pushFolder)
 
@@ -66,6 +68,18 @@ export const prepare = promised(prepareEvents)
  * @throws FaspError
  */
 export const planPrune = promised(planPruneEvents)
+
+/**
+ * Chooses `windows` of a run of `prune` by the seconds that it may take on this machine, without exports, healing, and measures on `text`: by
+ * what the first two layers take.
+ * @param source as in `prune`
+ * @example
+ * const options = { sparsity: 0.3, method: 'best', calibration: ['wiki.txt'] }
+ * const { windows } = await windowsWithin('my-model', { ...options, seconds: 600 })
+ * await prune('my-model', { ...options, windows, output: 'smaller' })
+ * @throws UsageError where there is nothing to choose; TextError for texts that are too short to choose from
+ */
+export const windowsWithin = promised(windowsWithinEvents)
 
 /**
  * Opens a model for several verbs, which leave it open. Close it after them.
@@ -195,6 +209,7 @@ export { openGroup } from './group/open.node.ts'
 export { type OpenOptions, openCheckpoint } from './hub/open.node.ts'
 export type { PushOptions, PushResult } from './hub/push.node.ts'
 export * from './index.ts'
+export type { Budgeted, BudgetOptions } from './library/budget.node.ts'
 export type { EvaluateOptions } from './library/evaluate.node.ts'
 export type { ExportPathOptions } from './library/export.node.ts'
 export type { HealOptions, HealResult } from './library/heal.node.ts'
@@ -220,4 +235,5 @@ export {
   pruneEvents,
   pushEvents,
   verifyEvents,
+  windowsWithinEvents,
 }

@@ -20,6 +20,7 @@ import {
   planPruneEvents,
   prepareEvents,
   pruneEvents,
+  windowsWithinEvents,
 } from '../node.ts'
 import { headline } from '../report/headline.ts'
 import { curveText, healedWords } from '../report/healed.ts'
@@ -60,6 +61,7 @@ import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
 const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS
 
 const BYTES = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
+const TIMES = { s: 1, m: 60, h: 3600 }
 const COUNTS = { k: 1e3, M: 1e6, B: 1e9 }
 
 const OPTIONS = {
@@ -109,6 +111,13 @@ const OPTIONS = {
   ...RESUME_OPTIONS,
   'keep-statistics': { type: 'flag', rare: true, help: 'keep what a later export in a quantised type rounds with' },
   windows: { type: 'integer', help: 'to calibrate on (stock, best 65,536 tokens; else 32, self-written 64)' },
+  budget: {
+    type: 'number',
+    units: TIMES,
+    value: '10m',
+    rare: true,
+    help: 'or: as many as pruning has time for, by trying two layers',
+  },
   'seq-len': {
     type: 'integer',
     rare: true,
@@ -168,9 +177,11 @@ async function pruneAll(
     throw new UsageError(`--size is ${options.size} bytes, which no model has. Give a unit: --size ${options.size}MB.`)
   const amounts = options.sparsity?.length ? options.sparsity : [undefined]
   const outputOf = (sparsity?: number) => (amounts.length > 1 ? pathOf(options.output, sparsity) : options.output)
+  let { windows } = options
   const settingsOf = (sparsity?: number) => ({
-    ...{ sparsity, ...planOptions(options), output: outputOf(sparsity), overwrite: options.overwrite, signal },
+    ...{ sparsity, ...planOptions(options), windows, output: outputOf(sparsity), overwrite: options.overwrite, signal },
   })
+  if (options.budget !== undefined) checkBudget(options, group)
   if (options['dry-run']) {
     if (!isRoot) return
     const plans = []
@@ -186,6 +197,10 @@ async function pruneAll(
   if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
   if (isRoot) await checkReports(options)
   if (new Set(amounts).size < amounts.length) throw new UsageError(`sparsity ${amounts.join(',')} has one twice.`)
+  if (options.budget !== undefined) {
+    const on = { ...settingsOf(amounts[0]), seconds: options.budget, engine: engineOptions(options) }
+    windows = (await showProgress(windowsWithinEvents(model, on))).windows
+  }
   const several = amounts.length > 1
   const isThere = (output: string) => several && options.resume && !options.overwrite && isWritten(output)
   const left = amounts.filter(sparsity => !isThere(outputOf(sparsity)!))
@@ -209,6 +224,15 @@ async function pruneAll(
   if (first) print(`\n${shown.at(-1)!.next}`)
   const results = shown.map(({ result }) => result)
   give(several ? results : results[0])
+}
+
+/** @throws UsageError where it has nothing to choose, or no time to be taken */
+function checkBudget(options: Parsed<typeof OPTIONS>, group: Group): void {
+  const other = (['windows', 'dry-run', 'resume', 'max-loss', 'recipe'] as const).find(name => options[name])
+  const of = other === 'resume' ? ' A run goes on with as many windows as it began with, which it said.' : ''
+  if (other) throw new UsageError(`--budget chooses --windows by trying two layers. Leave it out, or --${other}.${of}`)
+  if (group.size > 1)
+    throw new UsageError('--budget tries what one process takes, and there are several. Give --windows.')
 }
 
 /** What a run has shown, for reports. */
@@ -306,7 +330,6 @@ function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
     heal: healOption(options),
     vocabulary: vocabularyChoice(options),
     text: options.text,
-    windows: options.windows,
     seqLen: options['seq-len'],
     heldOut: options['held-out'],
     method: options.method,

@@ -57,6 +57,11 @@ export const TAKES = {
   inspect: { arguments: MODEL, options: OPEN },
   planPrune: { arguments: MODEL, options: { ...OF_METHODS, ...PLAN } },
   prune: { arguments: MODEL, options: { ...OF_METHODS, ...PRUNE }, needs: ['output'] },
+  windowsWithin: {
+    arguments: MODEL,
+    options: { ...OF_METHODS, ...PLAN, ...ENGINE, seconds: 'number' },
+    needs: ['seconds'],
+  },
   evaluate: { arguments: MODEL, options: EVALUATE },
   verify: { arguments: MODEL, options: ENGINE },
   perplexity: { arguments: { ...MODEL, text: ['string', 'object'] }, options: { ...ENGINE, ...PERPLEXITY } },
