@@ -105,6 +105,23 @@ describe('stopped between two half-blocks, and gone on', () => {
   })
 })
 
+test('what is first saved when layers have gone by is there to go on from', async () => {
+  const folder = await workplace()
+  const [text, output] = [join(folder, 'text.txt'), join(folder, 'out')]
+  const options = { windows: 4, seqLen: 32, sparsity: 0.3, method: 'plain', calibration: [text], output } as const
+  let layers = 0
+  const onEvent = async ({ type }: ProgressEvent) => {
+    if (type !== 'progress') return
+    if (++layers === 2) await setTimeout(1100)
+    if (layers === 4) throw new Stopped()
+  }
+  await expect(prune(TINY_LLAMA, { ...options, saveEvery: 1, onEvent })).rejects.toThrow(Stopped)
+  const seen: ProgressEvent[] = []
+  await prune(TINY_LLAMA, { ...options, resume: true, onEvent: event => void seen.push(event) })
+  const told = seen.flatMap(event => (event.type === 'notice' ? event.message : []))
+  expect(told).toContainEqual(expect.stringMatching(/^Goes on after (attention|ffn) \d/))
+})
+
 describe('a run stopped in what follows pruning, and gone on', () => {
   const q4 = [{ to: 'gguf', dtype: 'Q4_K_M' }] as const
   test.for<[string, string, Partial<PrunePathOptions> & { output?: string }]>([

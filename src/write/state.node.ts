@@ -66,7 +66,7 @@ export function stateFolder(path: string, reserved = 0): StateFolder {
     remove: (name = '.') => rm(join(path, name), { recursive: true, force: true }),
     async freeBytes() {
       const written = await allocatedBytes(pending, STATE)
-      return (await freeBytes(path)) - Math.max(0, reserved - written)
+      return (await freeBytes(pending)) - Math.max(0, reserved - written)
     },
   }
 }
