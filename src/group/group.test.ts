@@ -100,6 +100,24 @@ test('the root decides, alone', async () => {
   }
 })
 
+test('bytes go from one rank to another, in any chunks', () =>
+  fc.assert(
+    fc.asyncProperty(sizes, fc.uint8Array({ maxLength: 100 }), fc.nat(3), fc.nat(3), async (size, sent, a, b) => {
+      const [from, to] = [a % size, b % size]
+      const groups = inProcess(size, { chunk: 16 })
+      const all = await onAll(groups, async group => {
+        const own = group.rank === from ? sent.slice() : group.rank === to ? new Uint8Array(sent.length) : undefined
+        await group.move(from, to, own)
+        return own
+      })
+      expect(all[to]).toEqual(Uint8Array.from(sent))
+      expect(groups.map(({ bytes }) => bytes)).toEqual(
+        groups.map(({ rank }) => (rank === from && from !== to ? sent.length : 0)),
+      )
+    }),
+    { numRuns: 25 },
+  ))
+
 test('bytes that are sent are counted', async () => {
   const groups = inProcess(4, { chunk: 4096 })
   await onAll(groups, group => group.sum(new Float32Array(4096)))

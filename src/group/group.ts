@@ -22,6 +22,8 @@ export interface Group {
   gather<T>(value: T): Promise<T[]>
   /** What `work` gives at the root, where alone it is done. @param part of it that the others get: plain data and typed arrays. @default all */
   decide<T extends R, R = T>(work: () => T | Promise<T>, part?: (value: T) => R): Promise<T | R>
+  /** Gives rank `to` what rank `from` has: bytes of it, and room for as many; the others give none. All ranks call this. */
+  move(from: number, to: number, bytes?: Bytes): Promise<void>
   /** Comes back when all ranks are there. */
   barrier(): Promise<void>
   /** Tells the others, who throw it as a `GroupError` where they next meet. @returns false where not all came there in time */
@@ -47,6 +49,7 @@ export const ALONE: Group = {
   sumAtRoot: async () => {},
   gather: async value => [value],
   decide: async work => work(),
+  move: async () => {},
   barrier: async () => {},
   fail: async () => true,
   abort() {},
@@ -65,6 +68,8 @@ export interface Transport extends Pick<Group, 'name' | 'rank' | 'size' | 'abort
   alltoall(send: Bytes, receive: Bytes): Promise<void> | void
   /** @param bytes of the root, or room for them */
   broadcast(bytes: Bytes): Promise<void> | void
+  /** @param bytes of `from`, and room for them at `to`, which is another; none at others */
+  move(from: number, to: number, bytes?: Bytes): Promise<void> | void
 }
 
 export interface GroupOptions {
@@ -174,6 +179,15 @@ class Ranks implements Group {
     if (!value) return decoded(bytes) as R
     this.bytes += bytes.length
     return value.of
+  }
+
+  async move(from: number, to: number, bytes?: Bytes): Promise<void> {
+    if (from === to) return
+    const all = await this.#meet(`move ${from} ${to}`, bytes?.length)
+    const length = all[from].bytes ?? 0
+    for (let at = 0; at < length; at += this.chunk)
+      await this.transport.move(from, to, bytes?.subarray(at, at + this.chunk))
+    if (this.rank === from) this.bytes += length
   }
 
   async barrier(): Promise<void> {

@@ -135,6 +135,8 @@ function joined({ handle: lib, koffi }: Loaded, abi: Abi, signal?: AbortSignal):
   const gather = call('MPI_Gather', 'void *', 'int', H, 'void *', 'int', H, 'int', H)
   const alltoall = call('MPI_Alltoall', 'void *', 'int', H, 'void *', 'int', H, H)
   const broadcast = call('MPI_Bcast', 'void *', 'int', H, 'int', H)
+  const send = call('MPI_Send', 'void *', 'int', H, 'int', 'int', H)
+  const receive = call('MPI_Recv', 'void *', 'int', H, 'int', 'int', H, 'void *')
   const abort = call('MPI_Abort', H, 'int')
   const finalize = call('MPI_Finalize')
   // What stays pending between calls lies where V8 moves nothing.
@@ -154,6 +156,10 @@ function joined({ handle: lib, koffi }: Loaded, abi: Abi, signal?: AbortSignal):
     gather: (part, all) => gather(part, part.length, byte, all, part.length, byte, 0, world),
     alltoall: (send, receive) => alltoall(send, send.length / size, byte, receive, send.length / size, byte, world),
     broadcast: bytes => broadcast(bytes, bytes.length, byte, 0, world),
+    move(from, to, bytes) {
+      if (rank === from) send(bytes, bytes!.length, byte, to, 0, world)
+      if (rank === to) receive(bytes, bytes!.length, byte, from, 0, world, statusIgnore)
+    },
     abort: () => abort(world, 1),
     close: async () => finalize(),
   }

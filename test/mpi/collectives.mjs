@@ -28,6 +28,13 @@ export async function results(group) {
     const { own, text } = await group.decide(() => ({ own: numbers(Float32Array, length, 9), text: `${length}` }))
     hash.update(new Uint8Array(own.buffer)).update(text)
   }
+  for (const length of [0, 1, 4095, 4096, 20001])
+    for (let from = 0; from < group.size; from++) {
+      const to = (from + 1) % group.size
+      const bytes = group.rank === from ? Uint8Array.from({ length }, (_, i) => 7 * i + from) : new Uint8Array(length)
+      await group.move(from, to, [from, to].includes(group.rank) ? bytes : undefined)
+      hash.update(bytes)
+    }
   return hash.digest('hex')
 }
 
