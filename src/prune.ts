@@ -150,10 +150,8 @@ async function* pruneLayers(job: PruneJob, windows: Windows, saved: Saved, outpu
     yield { type: 'progress', done: layer + 1, tokens: calibration.pruned.tokens, layer: layers.at(-1) } as const
   }
   yield* saved.restore() // where all steps were done
+  saved.holds() // after the next step all that is needed of the streams is known
   stages.start('losses')
-  const losses = yield* saved.step('losses', async () => {
-    saved.holds() // all that is needed of the streams is known then
-    return await check?.losses()
-  })
+  const losses = yield* saved.step('losses', async () => check?.losses())
   return { layers, losses }
 }

@@ -78,5 +78,5 @@ export type { Scratch } from './forward/activations.ts'
 export * from './index.ts'
 export type { WebOptions } from './library/platform.web.ts'
 export type { PruneInPageOptions, SavedInPage } from './library/prune.web.ts'
-export type { StateFile, StateFolder } from './write/state.ts'
+export type { StateFile, StateFolder } from './write/state-folder.ts'
 export { evaluateEvents, generateEvents, inspectEvents, openModelEvents, perplexityEvents, prepareEvents, pruneEvents }

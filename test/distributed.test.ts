@@ -104,7 +104,6 @@ test('what several processes cannot do yet is refused', async () => {
   const prunes = (method: string, more: object) =>
     pruneAtPath(TINY_MODELS['tiny-llama'], { sparsity: 0.3, method, output: 'nowhere', ...more })
   await expect(prunes('sleb', { group })).rejects.toThrow('method sleb is not run by several processes yet')
-  await expect(prunes('plain', { group, resume: true })).rejects.toThrow('no state to resume from')
   await expect(prunes('plain', { group, common: new CommonSteps() })).rejects.toThrow('common')
   const made = await mkdtemp(join(tmpdir(), 'fasp-experts-'))
   try {

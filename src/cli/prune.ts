@@ -203,7 +203,7 @@ async function pruneAll(
   }
   const several = amounts.length > 1
   const isThere = (output: string) => several && options.resume && !options.overwrite && isWritten(output)
-  const left = amounts.filter(sparsity => !isThere(outputOf(sparsity)!))
+  const left = await group.decide(() => amounts.filter(sparsity => !isThere(outputOf(sparsity)!)))
   for (const sparsity of amounts) if (!left.includes(sparsity)) done(`${outputOf(sparsity)} is there already.`)
   if (several) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity))) // before hours of work
   await using common = left.length > 1 && group.size === 1 ? new CommonSteps() : undefined

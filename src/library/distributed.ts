@@ -8,7 +8,7 @@ import type { PreparedRun } from '../run.ts'
 export function checkDistributed(
   { size }: Group,
   { model, options, method }: Pick<PreparedRun, 'model' | 'options' | 'method'>,
-  { resume, common }: { readonly resume: boolean; readonly common?: object },
+  common?: object,
 ): void {
   if (size === 1) return
   const alone = 'Run it in one process.'
@@ -16,7 +16,5 @@ export function checkDistributed(
     throw new UsageError(`a mixture of experts is not pruned by several processes yet. ${alone}`)
   if (options.allocate === 'perplexity')
     throw new UsageError(`method ${method.name} is not run by several processes yet. ${alone}`)
-  if (resume)
-    throw new UsageError('several processes save no state to resume from yet. Leave it out, and they begin anew.')
   if (common) throw new UsageError('steps in common are of one process. Leave common out where there is a group.')
 }

@@ -25,6 +25,7 @@ import { describeModel, type Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
 import type { HealRecord, Recipe } from '../result.ts'
 import { type CalibrationInput, calibration, calibrationSource, textsOrWindows } from '../text/calibration.ts'
+import { hashWindows } from '../text/hash-windows.node.ts'
 import type { Windows } from '../text/windows.ts'
 import { VERSION } from '../version.ts'
 import { withVocabularyOf } from '../vocabulary/same-vocabulary.ts'
@@ -36,7 +37,6 @@ import { identityHere } from '../write/state.node.ts'
 import { checkMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
-import { hashOf } from './prune.node.ts'
 import { recorded } from './recipe.node.ts'
 import { nameOf } from './verbs.ts'
 
@@ -129,7 +129,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
     const read = named && recorded(named, texts!)
     if (!own || !its || read?.some(text => !text.sha256)) return undefined
     const hashes = { model: await hashModel(own), dense: await hashModel(its) }
-    const windows = made && hashOf(made)
+    const windows = made && hashWindows(made)
     const { every } = options
     return identityHere(
       { healing: hashes, ...size, ...training, seed, every, calibration: read, calibrationWindows: windows },

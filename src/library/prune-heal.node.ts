@@ -100,6 +100,17 @@ interface Around {
   readonly signal?: AbortSignal
 }
 
+/** In which all is pruned. */
+const STEP = 'pruned'
+
+/** Of a rank beside the root, which heals: prunes by `pruning`, unless an earlier run has come so far. */
+export async function* prunedBeside(saved: Saved, pruning: () => Progress<PruneResult>): Progress<PruneResult> {
+  const doing = async () => {
+    throw new Error('it is done')
+  }
+  return saved.has(STEP) ? (yield* saved.step<{ result: PruneResult }>(STEP, doing)).result : yield* pruning()
+}
+
 /**
  * Prunes by `pruneInto`, and heals that.
  * @param pruneInto writes to `PRUNED`; its steps are to be those of the first argument
@@ -123,12 +134,12 @@ export async function* healPruned(
       return value
     },
   }
-  const pruned = yield* saved.step('pruned', async function* () {
+  const pruned = yield* saved.step(STEP, async function* () {
     const result = yield* pruneInto(kept)
     saved.holds() // its streams are closed
     return { result, own: source === 'texts' ? undefined : own, sha256: await hashModel(path) }
   })
-  if (saved.has('pruned') && (await hashModel(path)) !== pruned.sha256)
+  if (saved.has(STEP) && (await hashModel(path)) !== pruned.sha256)
     throw new FormatError(path, 'is not what was written. The state of the earlier run is damaged: remove its folder')
   clock.start('heal')
   const memory = memoryContext(engine, signal)

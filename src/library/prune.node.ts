@@ -1,5 +1,4 @@
 // `prune` in Node: into a folder, a .gguf file or a sink, with exports.
-import { createHash } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
@@ -32,6 +31,7 @@ import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
 import { type CalibrationInput, isOwn, OWN_TEXT, textsOrWindows } from '../text/calibration.ts'
+import { hashWindows } from '../text/hash-windows.node.ts'
 import type { Windows } from '../text/windows.ts'
 import { VERSION } from '../version.ts'
 import type { VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
@@ -42,12 +42,13 @@ import { checkOutput, freeBytes, isGgufFile } from '../write/place.node.ts'
 import { openResumable } from '../write/resumable.node.ts'
 import { committed, NOWHERE, type Sink, subSink, writeFile } from '../write/sink.ts'
 import { identityHere } from '../write/state.node.ts'
+import { savedByAll, together } from '../write/state-ranks.ts'
 import type { ExportPlan } from '../write/target.ts'
 import { checkDistributed } from './distributed.ts'
 import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
-import { type HealChoice, healChoice, healPruned, PRUNED, planHealing } from './prune-heal.node.ts'
+import { type HealChoice, healChoice, healPruned, PRUNED, planHealing, prunedBeside } from './prune-heal.node.ts'
 import { type Asked, otherModel, otherTexts, type RecipeOptions, recorded, withRecipe } from './recipe.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
 import { openWithVocabulary, type WithVocabulary } from './vocabulary.node.ts'
@@ -182,7 +183,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     const { requests, single } = asked
     const { run, exports: planned, rounds, healing } = decide(model, asked)
     const { threads } = isOpen(engine) ? engine.facts : engine
-    checkDistributed(group, run, { resume, common })
+    checkDistributed(group, run, common)
     checkMemory('prune', model.checkpoint.name, Math.max(run.plan.memoryBytes, healing?.bytes.memory ?? 0), threads)
     return { run, pruneEvents: execute }
 
@@ -197,7 +198,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         output: path,
         dtype: options.dtype,
       }
-      await checkSame(group, { ...said, windows: windows && hashOf(windows) })
+      await checkSame(group, { ...said, windows: windows && hashWindows(windows) })
       const { path: local } = model.checkpoint
       const hash = async () => (local ? await hashModel(local) : '')
       const sha256 = local && isRoot && (recipe || path) ? await (common?.hash(hash) ?? hash()) : undefined
@@ -209,8 +210,9 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         const scratch = () => openScratch(join(tmpdir(), 'fasp'))
         const sink = isRoot && typeof output !== 'string' ? output : NOWHERE
         const statistics = keepStatistics ? subSink(sink, STATISTICS) : undefined
-        const result = yield* pruneWithCard(run, { ...on, sink, statistics, openScratch: scratch, group })
-        return { ...result, exports: [], perplexities: {} }
+        const saved = await savedByAll(group)
+        const pruning = () => pruneWithCard(run, { ...on, sink, statistics, openScratch: scratch, group, saved })
+        return { ...(yield* prunedBeside(saved, pruning)), exports: [], perplexities: {} }
       }
       const exported = planned.reduce((sum, { bytes }) => sum + bytes.after, 0)
       const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
@@ -253,13 +255,16 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       return yield* committed(sink, async function* () {
         if (keepStatistics) yield notice(`The statistics in ${join(output, STATISTICS)} take ${bytes(statistics)}.`)
         for (const message of notices) yield notice(message)
+        await savedByAll(group, own)
         const saved = common?.with(own, JSON.stringify({ ...identity, sparsity: undefined })) ?? own
         const texts = measuredOn.length > 0
         // The untouched model, also where the vocabulary is cut: that costs, too.
         const whole = () => perplexityOf(model.whole ?? model, 'evaluate dense')
         const dense = texts ? yield* saved.step('perplexity of the dense model', whole) : [] // what is wrong with a text shows early
         const pruneInto = (saved: Saved) =>
-          pruneWithinLoss(run, { ...place, ...on, group, saved, heals: healing !== undefined })
+          together(own, group, () =>
+            pruneWithinLoss(run, { ...place, ...on, group, saved, heals: healing !== undefined }),
+          )
         const around = { ...on, sink, single, output, saved, clock }
         const { result, at } = healing
           ? yield* healPruned(run, healing, around, pruneInto)
@@ -290,11 +295,10 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         const { windows } = asked.input
         const read = [wanted.calibration, wanted.vocabulary?.keep, wanted.text].flatMap(texts => texts ?? [])
         const { memory: _, ...resolved } = run.options
-        if (!sha256 || group.size > 1 || Object.keys(run.method.own).length > 0 || read.some(text => !text.sha256))
-          return undefined
+        if (!sha256 || Object.keys(run.method.own).length > 0 || read.some(text => !text.sha256)) return undefined
         const all = {
           ...{ model: sha256, output: single ? 'a .gguf file' : 'a folder', ...resolved, ...wanted },
-          ...{ dtype: options.dtype, calibrationWindows: windows && hashOf(windows) },
+          ...{ dtype: options.dtype, calibrationWindows: windows && hashWindows(windows) },
         }
         return identityHere(all, chosen.engine.facts)
       }
@@ -377,13 +381,6 @@ function decide(model: WithVocabulary<Model>, { single, requests, settings, inpu
   })
   const healing = heals ? planHealing(run, heals.choice, heals.texts) : undefined
   return { run, exports, rounds: dense.some(quantizes), healing }
-}
-
-/** Of windows, ready made. */
-export const hashOf = ({ windows, heldOut = [] }: Windows): string => {
-  const hash = createHash('sha256')
-  for (const ids of [...windows, ...heldOut]) hash.update(ids)
-  return hash.digest('hex')
 }
 
 /** The type of the weights holds for exports that name none, where a target has it. */

@@ -11,7 +11,8 @@ import type { WrittenFile } from '../saved.ts'
 import { tellUnfinished } from '../unfinished.node.ts'
 import { STATE } from '../unfinished.ts'
 import { allocatedBytes, freeBytes, syncFolder } from './place.node.ts'
-import { damaged, type FoundState, identityOf, readState, State, type StateFolder, type StateOptions } from './state.ts'
+import { type FoundState, identityOf, readState, State, type StateOptions } from './state.ts'
+import { damaged, type StateFolder } from './state-folder.ts'
 
 /** As `identityOf`, on this machine. */
 export const identityHere = (asked: object, facts: EngineFacts): JsonObject =>

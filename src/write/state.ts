@@ -1,16 +1,17 @@
 // The state of a run, in a folder of its unfinished output: `manifest.json`, a file for each step that is done, and the rows that the steps to
 // come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
-import { bytes as shown } from '../display.ts'
-import { FaspError, FormatError, UsageError } from '../errors.ts'
+import { FaspError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import { fromBase64, toBase64 } from '../formats/base64.ts'
-import { hashBytes, hashParts, PartsHash } from '../formats/hash.ts'
+import { hashBytes, hashParts } from '../formats/hash.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { fromTypedJson, toTypedJson } from '../formats/typed-json.ts'
-import { type Activations, asBytes, type Scratch } from '../forward/activations.ts'
+import { ALONE } from '../group/group.ts'
 import { type Doing, done, type Held, type HeldOutput, type Saved, type WrittenTensor } from '../saved.ts'
 import { MANIFEST } from '../unfinished.ts'
 import { VERSION } from '../version.ts'
+import { damaged, type StateFolder } from './state-folder.ts'
+import { type RowsFile, readRows, writeRows } from './state-rows.ts'
 
 /** Of the form of these files. */
 const SCHEMA = 2
@@ -20,39 +21,6 @@ const SHARE = 50
 export const SAVE_EVERY = 15
 /** What a step gives; the statistics of a 70 B model take some 100 MB. */
 const MAX_STEP_BYTES = 2 ** 30
-
-/** An open file of a folder. */
-export interface StateFile extends Scratch {
-  readonly byteLength: number
-  /** Waits until the disk has what was written. */
-  sync(): Promise<void>
-}
-
-/** The folder that a state is in: its own, with files alone. It need not be there. */
-export interface StateFolder {
-  /** For messages, as all that is text here. */
-  readonly path: string
-  /** The run whose state it is, as the start of a sentence. */
-  readonly whose: string
-  /** What the state is for, as the start of one. */
-  readonly purpose: string
-  /** What to do where the state is of another run: a sentence. */
-  readonly remedy: string
-  /** Names of its files. */
-  list(): Promise<readonly string[]>
-  /** All of a file. @throws FormatError where it is missing or has more than `limit` bytes */
-  read(name: string, limit: number): Promise<Uint8Array>
-  /** Writes a file, and waits until the disk has it. */
-  write(name: string, bytes: Uint8Array): Promise<void>
-  /** @param create a new one, empty. @default one that is there */
-  open(name: string, create?: boolean): Promise<StateFile>
-  /** Puts a file in the place of another, at once, and waits until the disk has it so. */
-  rename(from: string, to: string): Promise<void>
-  /** @param name of a file. @default the folder */
-  remove(name?: string): Promise<void>
-  /** Bytes of disk that are left beside the output. */
-  freeBytes(): Promise<number>
-}
 
 /** A file of the state. */
 interface Named {
@@ -66,8 +34,7 @@ interface Manifest {
   /** What the run is: nothing else may go on from here. */
   readonly run: JsonObject
   readonly steps: readonly (Named & { readonly name: string })[]
-  /** `parts`: floats of each matrix, in the order of the file. */
-  readonly rows?: Named & { readonly parts: readonly { of: string; name: string; length: number }[] }
+  readonly rows?: RowsFile
   /** Hashes of the tensors that are written, by output and name. */
   readonly written: Readonly<Record<string, Readonly<Record<string, string>>>>
 }
@@ -100,6 +67,8 @@ export interface StateOptions {
 
 /** What is saved in `folder`. @param found what an earlier run has left there */
 export class State implements Saved {
+  /** Who does the steps: this process, or all ranks of a group, of which the others have a `Follower`. */
+  group = ALONE
   #held?: Held
   /** All that were held, by name. */
   readonly #outputs: Record<string, HeldOutput | undefined> = {}
@@ -141,9 +110,13 @@ export class State implements Saved {
     yield* this.restore()
     const value = yield* done(doing)
     this.#new.push([name, value])
-    const since = (performance.now() - this.#savedAt) / 1000
-    if (this.#on && since >= (this.#every && Math.max(this.#every, SHARE * this.#spent))) yield* this.#save()
+    if (await this.group.decide(() => this.#isDue())) yield* this.#save()
     return value
+  }
+
+  #isDue(): boolean {
+    const since = (performance.now() - this.#savedAt) / 1000
+    return this.#on && since >= (this.#every && Math.max(this.#every, SHARE * this.#spent))
   }
 
   async *restore(): AsyncGenerator<ProgressEvent, void> {
@@ -161,9 +134,7 @@ export class State implements Saved {
         if (tensor.name in hashes && (await hashPart(tensor)) !== hashes[tensor.name])
           throw damaged(tensor.file.name, `${tensor.name} is not what was written`)
     }
-    // Rows of another allocation are of no use where a run with the same has measured it meanwhile.
-    const { rows } = manifest
-    if (rows?.parts.some(({ of }) => of in this.#held!.streams)) await readRows(folder, rows, this.#held)
+    if (manifest.rows) await readRows(this.group, this.#held, manifest.rows, folder)
     if (this.#told) return
     this.#told = true
     const last = manifest.steps.at(-1)!.name
@@ -172,8 +143,10 @@ export class State implements Saved {
 
   async *#save(): AsyncGenerator<ProgressEvent, void> {
     const started = performance.now()
+    const file = this.#manifest?.rows?.file === 'rows-0' ? 'rows-1' : 'rows-0'
+    const rows = this.#held && (await writeRows(this.group, this.#held, this.folder, file))
     try {
-      await this.#write()
+      await this.#write(rows?.())
       this.#savedAt = performance.now()
       this.#spent = (this.#savedAt - started) / 1000
     } catch (error) {
@@ -186,11 +159,9 @@ export class State implements Saved {
     }
   }
 
-  async #write(): Promise<void> {
+  async #write(rows: Manifest['rows']): Promise<void> {
     const { folder } = this
     const manifest = this.#manifest
-    const rows =
-      this.#held && (await this.#writeRows(this.#held, manifest?.rows?.file === 'rows-0' ? 'rows-1' : 'rows-0'))
     const steps = [...(manifest?.steps ?? [])]
     for (const [name, value] of this.#new) {
       const file = `step-${steps.length}.json`
@@ -222,44 +193,7 @@ export class State implements Saved {
     const named = [MANIFEST, ...steps.map(({ file }) => file), rows?.file]
     for (const name of await this.folder.list()) if (!named.includes(name)) await this.folder.remove(name)
   }
-
-  async #writeRows({ streams }: Held, file: string): Promise<Manifest['rows']> {
-    const held: [of: string, name: string, rows: Activations][] = []
-    for (const [of, stream] of Object.entries(streams))
-      for (const [name, rows] of (await stream?.held()) ?? []) held.push([of, name, rows])
-    const parts = held.map(([of, name, { batches, width }]) => {
-      const length = batches.reduce((sum, { tokens }) => sum + tokens, 0) * width
-      return { of, name, length }
-    })
-    if (parts.length === 0) return undefined
-    await this.#checkRoom(parts.reduce((sum, { length }) => sum + 4 * length, 0))
-    const hash = new PartsHash()
-    const into = await this.folder.open(file, true)
-    let at = 0
-    try {
-      for (const [, , rows] of held)
-        for (const batch of rows.batches) {
-          const bytes = asBytes(await rows.load(batch))
-          await hash.add(bytes)
-          await into.write(bytes, at)
-          at += bytes.length
-        }
-      await into.sync()
-    } finally {
-      await into.close()
-    }
-    return { file, sha256: await hash.digest(), parts }
-  }
-
-  async #checkRoom(needed: number): Promise<void> {
-    const room = await this.folder.freeBytes()
-    if (room < needed)
-      throw new Error(`it takes ${shown(needed)}, and the disk has ${shown(Math.max(0, room))} beside the output.`)
-  }
 }
-
-export const damaged = (path: string, problem: string) =>
-  new FormatError(path, `${problem}. The state of the earlier run is damaged: remove all of it, and begin anew`)
 
 /** @throws UsageError that names what differs */
 function checkSame(there: JsonObject, here: JsonObject, { whose, remedy }: StateFolder): void {
@@ -320,39 +254,6 @@ async function readStep(folder: StateFolder, { file, sha256 }: Named): Promise<u
   } catch {
     throw damaged(`${folder.path}/${file}`, 'has values in a form that fasp does not write')
   }
-}
-
-/** Fills what is held from the file. */
-async function readRows(
-  folder: StateFolder,
-  { file, sha256, parts }: NonNullable<Manifest['rows']>,
-  held: Held,
-): Promise<void> {
-  const hash = new PartsHash()
-  const from = await folder.open(file)
-  let at = 0
-  try {
-    if (from.byteLength < parts.reduce((sum, { length }) => sum + 4 * length, 0))
-      throw damaged(`${folder.path}/${file}`, 'ends early')
-    for (const [of, stream] of Object.entries(held.streams)) {
-      const own = parts.filter(part => part.of === of)
-      const into = await stream?.held(own.map(({ name }) => name))
-      for (const { name } of own) {
-        const rows = into?.get(name)
-        if (!rows) throw damaged(`${folder.path}/${file}`, `has rows of ${of} ${name}`)
-        for (const batch of rows.batches) {
-          const bytes = asBytes(rows.room(batch))
-          await from.read(bytes, at)
-          await hash.add(bytes)
-          at += bytes.length
-          await rows.store(batch)
-        }
-      }
-    }
-  } finally {
-    await from.close()
-  }
-  if ((await hash.digest()) !== sha256) throw damaged(`${folder.path}/${file}`, 'is not what was written')
 }
 
 const hashPart = ({ file, offset, byteLength }: WrittenTensor): Promise<string> =>
