@@ -16,8 +16,8 @@ const SUITES = {
   install: ['test/install/*.check.ts'], // git, npm's registry
 }
 
-/** These load and prune models of some size, or install packages, in one test or hook. */
-const SLOW = ['mpi', 'web', 'transformers', 'llama.cpp', 'transformers.js', 'install']
+/** Which run one after the other: first the many small ones, then what needs both cores, then suites of one file each, two at a time. */
+const ORDER = ['unit', 'mpi', 'web']
 
 export default defineConfig({
   plugins: [
@@ -29,16 +29,17 @@ export default defineConfig({
     },
   ],
   test: {
-    // Two cores: test files that run models share them badly, so few run at a time, and the suites one after the other.
+    // Two cores: test files that run models share them badly, so few run at a time.
     maxWorkers: 2,
-    projects: Object.entries(SUITES).map(([name, include], groupOrder) => ({
+    projects: Object.entries(SUITES).map(([name, include]) => ({
       extends: true,
       test: {
         name,
         include,
-        sequence: { groupOrder },
-        testTimeout: SLOW.includes(name) ? 120_000 : 60_000,
-        hookTimeout: SLOW.includes(name) ? 240_000 : 60_000,
+        sequence: { groupOrder: ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length },
+        // The others load and prune models of some size, or install packages, in one test or hook.
+        testTimeout: name === 'unit' ? 60_000 : 120_000,
+        hookTimeout: name === 'unit' ? 60_000 : 240_000,
       },
     })),
   },
