@@ -41,7 +41,7 @@ const PAGE = [
   ['restore'],
   ['cut'],
   ['allocate', 'baselines'],
-  ['method', 'options', 'plan', 'result', 'notices', 'flops'],
+  ['method', 'options', 'plan', 'result', 'notices', 'flops', 'scale'],
   ['run'],
   ['vocabulary'],
   ['write'],

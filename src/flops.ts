@@ -27,6 +27,13 @@ export function passFlops(a: Architecture, tokens: number, seqLen: number): Flop
   return flops
 }
 
+/** Of the repair of one output layer, of which so many columns stay. */
+export const solveFlops = ({ in: width, out }: Linear, kept: number) => ({
+  product: 2 * out * (width - kept) * kept,
+  energy: out * (kept ** 2 + (width - kept) ** 2),
+  gemm64: kept ** 3 / 3 + 2 * out * kept ** 2,
+})
+
 /** How many columns stay of each half-block that is cut: of a result, or of a plan. */
 export type Kept = { readonly [Half in keyof LayerResult]: { readonly kept: { readonly length: number } } }
 
@@ -36,10 +43,11 @@ export type Kept = { readonly [Half in keyof LayerResult]: { readonly kept: { re
  */
 export function repairFlops(a: Architecture, layers: readonly Kept[]): Flops {
   const flops = { product: 0, energy: 0, gemm64: 0 }
-  const add = ({ in: width, out }: Linear, kept: number) => {
-    flops.product += 2 * out * (width - kept) * kept
-    flops.energy += out * (kept ** 2 + (width - kept) ** 2)
-    flops.gemm64 += kept ** 3 / 3 + 2 * out * kept ** 2
+  const add = (output: Linear, kept: number) => {
+    const { product, energy, gemm64 } = solveFlops(output, kept)
+    flops.product += product
+    flops.energy += energy
+    flops.gemm64 += gemm64
   }
   for (const half of a.halves) {
     if (expertCount(half) > 0) continue // results say which experts stay

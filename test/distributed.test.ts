@@ -3,51 +3,18 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { finish } from '../src/events.ts'
 import { ALONE, type Group } from '../src/group/group.ts'
 import { inProcess } from '../src/group/in-process.ts'
-import { openCheckpoint } from '../src/hub/open.node.ts'
-import {
-  CommonSteps,
-  describeModel,
-  MemorySink,
-  openEngine,
-  type PruneOptions,
-  prune as pruneAtPath,
-  type Windows,
-} from '../src/node.ts'
-import { prune } from '../src/prune.ts'
-import { prepare } from '../src/run.ts'
+import { CommonSteps, openEngine, type PruneOptions, prune as pruneAtPath, type Windows } from '../src/node.ts'
 import { familyFolder } from './families.ts'
-import { goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
+import { TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
+import { tinyRun, windowsOf } from './tiny-run.ts'
 
 const engines = Array.from({ length: 4 }, () => openEngine({ threads: 1 }))
 afterAll(() => Promise.all(engines.map(engine => engine.close())))
 
-const SEQ_LEN = 48
-
-/** Of the golden's tokens: some to calibrate on, and some that are held out. */
-function windowsOf(name: TinyModel, used: number, heldOut: number): Windows {
-  const ids: number[] = goldenOf(name).calibration_windows.flat()
-  const all = Array.from({ length: used + heldOut }, (_, i) =>
-    Int32Array.from(ids.slice(i * SEQ_LEN, (i + 1) * SEQ_LEN)),
-  )
-  const text = { name: 'golden', tokens: ids.length, available: all.length, used, heldOut }
-  return { seqLen: SEQ_LEN, windows: all.slice(0, used), heldOut: all.slice(used), texts: [text] }
-}
-
-async function pruned(name: TinyModel, options: PruneOptions, windows: Windows, group: Group) {
-  const checkpoint = await openCheckpoint(TINY_MODELS[name])
-  try {
-    const sink = new MemorySink()
-    const run = prepare(describeModel(checkpoint), { sparsity: 0.3, ...options }, { windows })
-    const result = await finish(prune(run, { engine: engines[group.rank], sink, group }))
-    await sink.commit()
-    return { result, files: sink.files }
-  } finally {
-    await checkpoint.close()
-  }
-}
+const pruned = (name: TinyModel, options: PruneOptions, windows: Windows, group: Group) =>
+  tinyRun(name, options, windows, engines[group.rank], group)
 
 type Pruned = Awaited<ReturnType<typeof pruned>>
 

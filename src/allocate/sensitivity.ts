@@ -77,7 +77,7 @@ export function allocationBytes(a: Architecture, { windows, seqLen, probeTokens 
   return 4 * (observed * (d + hidden) + probeTokens * d * (a.halves.length + 1))
 }
 
-const statisticsTokens = (a: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * fullWidths(a).ffn)
+export const statisticsTokens = (a: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * fullWidths(a).ffn)
 
 interface Measured {
   readonly half: HalfBlock
@@ -199,7 +199,7 @@ async function divergences(model: Model, probe: Stream, branches: readonly Strea
 }
 
 /** The part of its width that a half-block keeps at least. */
-function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): number {
+export function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): number {
   const { vo, ffn } = decoderLinears(a)
   const cut = (sparsity * linearWeights(a)) / (scope === 'ffn' ? ffn : ffn + vo)
   return Math.min(LEAST_SHARE, (1 - cut) / 2)

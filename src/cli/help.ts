@@ -46,7 +46,20 @@ const GROUPS = {
     'seed',
   ],
   'Device and speed': ['device', 'threads', 'memory', 'blas', 'products'],
-  Output: ['to', 'dtype', 'dry-run', 'overwrite', 'report', 'prompt', 'verbose', 'json', 'quiet', 'help', 'help-all'],
+  Output: [
+    'to',
+    'dtype',
+    'dry-run',
+    'ranks',
+    'overwrite',
+    'report',
+    'prompt',
+    'verbose',
+    'json',
+    'quiet',
+    'help',
+    'help-all',
+  ],
 } as const satisfies Record<string, readonly string[]>
 
 const groupOf = (name: string): string =>

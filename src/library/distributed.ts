@@ -2,11 +2,42 @@
 import { UsageError } from '../errors.ts'
 import type { Group } from '../group/group.ts'
 import { expertsOf } from '../model/architecture.ts'
+import { checkRange } from '../options.ts'
+import { rankMemory } from '../plan.ts'
 import type { PreparedRun } from '../run.ts'
+import { type RankPlan, rankPlans } from '../scale.ts'
+
+/** Of one of several processes, in their order; 0 is the root. */
+export interface PlannedRank extends RankPlan {
+  /** Estimate of its peak resident memory in bytes. */
+  readonly memoryBytes: number
+}
+
+export interface RankOptions {
+  /** Plan what each of so many processes does (docs/distributed.md). @default 1 */
+  readonly ranks?: number
+}
+
+export interface PlannedRanks {
+  /** Where there are several: what each process does, by calibration windows, FLOPs, bytes and memory. */
+  readonly ranks?: readonly PlannedRank[]
+}
+
+/** @param ranks how many @throws UsageError for what they cannot do together */
+export function planRanks(run: PreparedRun, ranks = 1): PlannedRanks {
+  checkRange('ranks', ranks, 1, 1e4, true)
+  checkDistributed({ size: ranks }, run)
+  if (ranks === 1) return {}
+  const { model, plan, options } = run
+  const plans = rankPlans(model.architecture, plan, options, ranks)
+  return {
+    ranks: plans.map((of, rank) => ({ ...of, memoryBytes: rankMemory(model, options, of.windows, rank === 0) })),
+  }
+}
 
 /** @throws UsageError for what would need more of the group than it has, or would wait without end */
 export function checkDistributed(
-  { size }: Group,
+  { size }: Pick<Group, 'size'>,
   { model, options, method }: Pick<PreparedRun, 'model' | 'options' | 'method'>,
   common?: object,
 ): void {

@@ -1,0 +1,304 @@
+// What a run takes of each of several processes (docs/distributed.md), before it begins, from the shapes alone: windows and operations of each
+// rank, operations of the root, bytes that go between them. `--dry-run` shows it, `bench/scale.mjs` draws it, and scale.test.ts holds it against
+// runs: sums that travel and products outside graphs to the last byte and operation, decisions but for their heads of JSON.
+import { leastShare, statisticsTokens } from './allocate/sensitivity.ts'
+import { total } from './clock.ts'
+import { headFlops, passFlops, solveFlops } from './flops.ts'
+import { DTYPE_BYTES, type FloatDType } from './formats/dtype.ts'
+import type { Architecture } from './model/architecture.ts'
+import {
+  type AttentionHalf,
+  fullWidth,
+  groupSize,
+  type HalfBlock,
+  hiddenSize,
+  hiddenWidth,
+  narrows,
+} from './model/half-block.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { Plan } from './plan.ts'
+import { ROUND_SHARE, SHRINK_SHARE } from './select/eliminate.ts'
+
+/** Multiplications and additions, by the type that they are made in. */
+export interface Work {
+  readonly float32: number
+  readonly float64: number
+}
+
+export interface RankPlan {
+  /** Windows to calibrate on that are its own. */
+  readonly windows: number
+  /** Of its windows. */
+  readonly windowFlops: number
+  /** Of decisions: the root's alone. */
+  readonly rootFlops: Work
+  readonly bytes: { readonly sent: number; readonly received: number }
+}
+
+/** What a machine does in a second: FLOPs in either type, and bytes that it sends and at once receives. */
+export interface Rates extends Work {
+  readonly network: number
+}
+
+export interface RankSeconds {
+  /** Of the rank that has most windows. */
+  readonly windows: number
+  readonly root: number
+  readonly network: number
+  /** These together, as they follow each other in each half-block. */
+  readonly all: number
+  /** What one process alone takes. */
+  readonly alone: number
+}
+
+/** Bytes a second of 10 Gb Ethernet. */
+export const TEN_GBE = 1.1e9
+
+/** Bytes of what ranks take at once, as in `group.ts`. */
+const CHUNK = 2 ** 26
+/** Tokens of a probe window, as in `allocate/probe.ts`. */
+const PROBE_LENGTH = 256
+
+/** @param ranks processes @param chunk as of `GroupOptions` */
+export function rankPlans(
+  a: Architecture,
+  plan: Pick<Plan, 'widths' | 'layers' | 'tensors'>,
+  options: ResolvedOptions,
+  ranks: number,
+  chunk = CHUNK,
+): RankPlan[] {
+  const halves = halfPlans(a, plan, options)
+  const stored = plan.tensors.find(({ name }) => name === `${a.halves[0].output.name}.weight`)!.dtype as FloatDType
+  const traffic = trafficOf(halves, a, options, { ranks, chunk, stored: DTYPE_BYTES[stored] })
+  const rootFlops = rootWork(halves, a, options)
+  return Array.from({ length: ranks }, (_, rank) => {
+    const share = (all: number) => Math.floor(((rank + 1) * all) / ranks) - Math.floor((rank * all) / ranks)
+    const windows = share(options.windows)
+    return {
+      windows,
+      windowFlops: windowWork(a, options, share),
+      rootFlops: rank === 0 ? rootFlops : { float32: 0, float64: 0 },
+      bytes: rank === 0 ? traffic.root : traffic.other,
+    }
+  })
+}
+
+export function secondsOf(ranks: readonly RankPlan[], { float32, float64, network }: Rates): RankSeconds {
+  const [{ rootFlops, bytes }] = ranks
+  const each = ranks.map(({ windowFlops }) => windowFlops / float32)
+  const windows = Math.max(...each)
+  const root = rootFlops.float32 / float32 + rootFlops.float64 / float64
+  const sending = Math.max(bytes.sent, bytes.received) / network
+  const alone = each.reduce((sum, seconds) => sum + seconds, root)
+  return { windows, root, network: sending, all: windows + root + sending, alone }
+}
+
+/** What is done to a half-block at the root. */
+interface HalfPlan {
+  readonly half: HalfBlock
+  /** Columns of its output layer that stay. */
+  readonly kept: number
+  readonly cuts: boolean
+  /** The dense stream goes beside. */
+  readonly dense: boolean
+  readonly aligns: boolean
+  readonly rotates: boolean
+  readonly eliminates: boolean
+}
+
+/** Those that are cut or repaired, as `pruneHalf` has them. */
+function halfPlans(
+  a: Architecture,
+  { widths, layers }: Pick<Plan, 'widths' | 'layers'>,
+  o: ResolvedOptions,
+): HalfPlan[] {
+  const found: HalfPlan[] = []
+  for (const half of a.halves) {
+    const after = widths.after[layers.after.indexOf(half.layer)]
+    if (!after) continue
+    const cuts = narrows(half, after)
+    const dense = o.target === 'dense' && o.alpha > 0 && found.length > 0
+    if (!cuts && !dense) continue
+    const perHead = half.kind === 'attention' ? (after.kvHeads ?? half.kvHeads) * groupSize(half) : 0
+    const kept = half.kind === 'ffn' ? after.ffn : perHead * after.value
+    const rotates = cuts && half.kind === 'attention' && o.vo === 'rotate'
+    const eliminates = cuts && !rotates && o.score === 'eliminate'
+    found.push({ half, kept, cuts, dense, aligns: dense && o.inputs === 'aligned', rotates, eliminates })
+  }
+  return found
+}
+
+/** In float32: streams, statistics, and losses at the end. @param share of so many windows those of this rank */
+function windowWork(a: Architecture, o: ResolvedOptions, share: (all: number) => number): number {
+  const { gram, ...parts } = passFlops(a, 1, o.seqLen)
+  const pass = total(parts)
+  const dense = o.target === 'dense' && o.alpha > 0
+  const beside = a.halves.reduce((sum, half) => {
+    const d = hiddenSize(half)
+    return sum + 2 * hiddenWidth(half) * d + (o.inputs === 'aligned' ? 4 * d ** 2 : 0)
+  }, pass)
+  const calibrated = share(o.windows) * o.seqLen * (pass + gram + (dense ? beside : 0))
+  const checked = share(2 * o.heldOut) * o.seqLen * (2 * pass + 2 * headFlops(a, 1)) // as many that are calibrated on
+  if (o.allocate === 'uniform') return calibrated + checked
+  if (o.allocate !== 'sensitivity') return calibrated + checked + share(o.windows) * o.seqLen * pass // of the dense model
+  const observed = share(Math.min(o.windows, Math.ceil(statisticsTokens(a) / o.seqLen))) * o.seqLen
+  const length = Math.min(PROBE_LENGTH, o.seqLen)
+  const probed = share(Math.ceil(o.probeTokens / length)) * length
+  const branches = measuredHalves(a, o).length
+  return (
+    calibrated +
+    checked +
+    observed * (pass + gram) +
+    probed * (pass * (1 + branches / 2) + (branches * headFlops(a, 1)) / 2)
+  )
+}
+
+/** Those whose width is measured. */
+const measuredHalves = (a: Architecture, { scope }: ResolvedOptions) =>
+  a.halves.filter(({ kind }) => kind === 'ffn' || scope !== 'ffn')
+
+const sum = (works: readonly Work[]): Work => ({
+  float32: works.reduce((sum, { float32 }) => sum + float32, 0),
+  float64: works.reduce((sum, { float64 }) => sum + float64, 0),
+})
+
+/** What the root decides, while the others wait. */
+function rootWork(halves: readonly HalfPlan[], a: Architecture, o: ResolvedOptions): Work {
+  const measured = o.allocate === 'sensitivity' ? measuredHalves(a, o).map(half => curveWork(half, a, o)) : []
+  return sum([...halves.map(half => halfWork(half, o.restore === true)), ...measured])
+}
+
+function halfWork({ half, kept, dense, aligns, rotates, eliminates }: HalfPlan, restores: boolean): Work {
+  const { in: width, out } = half.output
+  const aligning = half.inputs.reduce((sum, l) => sum + 2 * l.out * l.in ** 2, 0)
+  const gap = { float32: 2 * out * width ** 2, float64: 0 } // W G
+  return sum([
+    ...(aligns ? [{ float32: aligning, float64: out ** 3 / 3 + 2 * out ** 3 }] : []),
+    ...(dense ? [gap] : []),
+    ...(rotates ? [rotationWork(half as AttentionHalf, kept, dense)] : []),
+    ...(eliminates ? [{ float32: 0, float64: eliminationFlops(half, kept, dense) }] : []),
+    repairWork(half, kept, restores),
+  ])
+}
+
+function repairWork({ output }: HalfBlock, kept: number, restores = true): Work {
+  const { product, energy, gemm64 } = solveFlops(output, kept)
+  return { float32: product + energy, float64: restores ? gemm64 : 0 }
+}
+
+/** `errorCurve`: down to the least width, and cut to half of it. */
+function curveWork(half: HalfBlock, a: Architecture, o: ResolvedOptions): Work {
+  const group = half.kind === 'ffn' ? 1 : half.heads
+  const kept = group * Math.ceil(fullWidth(half) / 2)
+  const least = group * Math.max(1, Math.ceil(fullWidth(half) * leastShare(a, o)))
+  return sum([
+    half.kind === 'attention' && o.vo === 'rotate'
+      ? rotationWork(half, kept, false)
+      : { float32: 0, float64: eliminationFlops(half, least, false) },
+    repairWork(half, kept),
+  ])
+}
+
+/** A part of `eliminate`: `(G + δI)⁻¹`, and in each round a small system, and what its columns take from W and P. */
+function eliminationFlops(half: HalfBlock, kept: number, dense: boolean): number {
+  const { in: width, out } = half.output
+  const size = half.kind === 'attention' ? groupSize(half) : 1
+  const perRound = Math.ceil((width / size) * ROUND_SHARE) * size
+  let flops = width ** 3 + (dense ? 2 * width ** 2 * out : 0) // factored, inverted
+  let rows = width
+  for (let left = width; left > kept; ) {
+    const s = Math.min(perRound, left - kept)
+    flops += s ** 3 / 3 + 2 * s ** 2 * (rows + out) + 2 * rows * s * (rows + out)
+    left -= s
+    if (left < SHRINK_SHARE * rows) rows = left
+  }
+  return flops
+}
+
+/** `rotateValues` and `unrotateOutput`, but for eigenvalues of matrices of a head. */
+function rotationWork(half: AttentionHalf, kept: number, dense: boolean): Work {
+  const { heads, kvHeads, headSize: e, inputs, output } = half
+  const { in: width, out } = output
+  const bases = 2 * e ** 2 * (heads * out + 3 * kvHeads * e) // S, F S, (F S) Fᵀ, B
+  const [, , v] = inputs
+  const turned = 2 * e * (width * (2 * width + out + 1 + (dense ? out : 0)) + v.out * (v.in + Number(v.bias ?? 0)))
+  return { float32: 0, float64: bases + turned + 2 * out * kept * e }
+}
+
+/** Bytes of arrays that ranks send and are sent. Heads of messages, and what ranks tell each other before each call, are a few KB more. */
+function trafficOf(
+  halves: readonly HalfPlan[],
+  a: Architecture,
+  o: ResolvedOptions,
+  { ranks, chunk, stored }: { readonly ranks: number; readonly chunk: number; readonly stored: number },
+) {
+  const root = { sent: 0, received: 0 }
+  const other = { sent: 0, received: 0 }
+  const d = a.hiddenSize
+  /** What each rank has of a sum is sent to its owner, and what the owner has to the root, or to all. */
+  const add = (length: number, bytes: number, toAll = false) => {
+    const slice = Math.min(Math.max(1, Math.floor(chunk / bytes / ranks)), Math.ceil(length / ranks))
+    const own = slice * bytes * (length > 0 ? Math.ceil(length / (slice * ranks)) : 0)
+    const others = (ranks - 1) * own
+    root.sent += toAll ? 2 * others : others
+    root.received += 2 * others
+    other.sent += others + (toAll ? others : own)
+    other.received += toAll ? 2 * others : others
+  }
+  const decide = (...arrays: readonly number[]) => {
+    const bytes = arrays.reduce((sum, length) => sum + 8 * Math.ceil(length / 8), 0)
+    root.sent += bytes
+    other.received += bytes
+  }
+  const observed = (width: number, gap: boolean) => {
+    add(upperLength(width), 4)
+    add(width, 4)
+    add(1, 8)
+    if (gap)
+      for (const [length, bytes] of [
+        [width * d, 4],
+        [d, 4],
+        [1, 8],
+      ])
+        add(length, bytes)
+  }
+  if (ranks === 1) return { root, other }
+  decide(...Array.from({ length: o.windows + o.heldOut }, () => 4 * o.seqLen))
+  if (o.allocate === 'sensitivity') {
+    const measured = measuredHalves(a, o)
+    for (const half of measured) {
+      const { in: width } = half.output
+      observed(width, false)
+      const rotates = half.kind === 'attention' && o.vo === 'rotate'
+      const columns = rotates ? width : (half.kind === 'ffn' ? 1 : half.heads) * Math.ceil(fullWidth(half) / 2)
+      decide(4 * d * columns, 4 * columns, biasBytes(half))
+    }
+    for (const length of [measured.length, 1]) add(length, 8, true)
+  }
+  for (const { half, kept, cuts, dense, aligns, rotates } of halves) {
+    const { in: width } = half.output
+    if (aligns) {
+      for (let i = 0; i < 2; i++) add(d ** 2, 4) // XᵀX, Xᵀ(Y − X)
+      decide(...half.inputs.flatMap(l => [4 * l.in * l.out, l.bias ? 4 * l.out : 0]))
+    }
+    observed(width, dense)
+    const group = half.kind === 'ffn' ? 1 : groupSize(half)
+    const units = width / (half.kind === 'attention' && o.scope === 'ffn+heads' ? group * half.headSize : group)
+    decide(
+      ...(cuts ? [8 * units] : []),
+      ...[4 * kept, half.kind === 'ffn' ? 0 : (4 * kept) / group],
+      ...[4 * d * kept, stored * d * kept, 2 * biasBytes(half)],
+      ...(rotates ? [4 * d * width, 4 * width] : []),
+    )
+    if (o.heldOut > 0) add(2, 8, true)
+  }
+  return { root, other }
+}
+
+const biasBytes = ({ output }: HalfBlock): number => (output.bias ? 4 * output.out : 0)
+
+/** Elements of the blocks that a Gram matrix is added up in, as in `engine/syrk.ts`; a BLAS has those on and above the diagonal. */
+export function upperLength(n: number, smallest = Math.max(192, n / 32)): number {
+  const half = Math.floor(n / 2)
+  return n <= smallest ? n ** 2 : half * (n - half) + upperLength(half, smallest) + upperLength(n - half, smallest)
+}
