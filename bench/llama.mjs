@@ -2,10 +2,12 @@
 
 const SIZES = {
   '7b': { d: 4096, f: 11008, vocabulary: 32000, layers: 32, heads: 32, groups: 32 }, // LLaMA 7B
+  '30b': { d: 6656, f: 17920, vocabulary: 32000, layers: 60, heads: 52, groups: 52 }, // LLaMA 30B
   '70b': { d: 8192, f: 28672, vocabulary: 128256, layers: 80, heads: 64, groups: 8 }, // Llama 3 70B
+  '405b': { d: 16384, f: 53248, vocabulary: 128256, layers: 126, heads: 128, groups: 8 }, // Llama 3 405B
 }
 
-/** @param size '7b' or '70b' */
+/** @param size '7b', '30b', '70b' or '405b' */
 export function llama(size) {
   const { d, f, vocabulary, layers, heads, groups } = SIZES[size]
   const config = {
