@@ -5,6 +5,7 @@ import { notOneOf, TextError, UsageError } from './errors.ts'
 import { notice, type ProgressEvent } from './events.ts'
 import { ActivationPool } from './forward/activations.ts'
 import { openScratch } from './forward/scratch.node.ts'
+import { ALONE, type Group } from './group/group.ts'
 import { heal } from './heal/heal.ts'
 import { TOP } from './heal/loss.ts'
 import { healNeed } from './heal/need.ts'
@@ -176,6 +177,8 @@ interface On {
   readonly output: string
   readonly saved: Saved
   readonly signal?: AbortSignal
+  /** The processes that do this together: each writes the same model, or leaves that to the root. @default this one alone */
+  readonly group?: Group
 }
 
 /**
@@ -185,7 +188,7 @@ interface On {
  * @throws TextError where no windows are held out; UsageError for other tokenizers; NumericError where no step is nearer to the dense model
  */
 export async function* healing<T>(
-  { engine, output, saved, signal }: On,
+  { engine, output, saved, signal, group = ALONE }: On,
   model: Model,
   dense: Model,
   given: Windows & { readonly source: CalibrationSource },
@@ -201,6 +204,10 @@ export async function* healing<T>(
   const every = options.every ?? Math.ceil(steps / MEASUREMENTS)
   const settings = { steps, batch, ...trainingOf(options, model), seed }
   for (const message of trainingNotices(options, model)) yield notice(message)
+  if (batch < group.size)
+    yield notice(
+      `${group.size} processes share out ${batch} windows a step, and some have none. Give a larger --batch, or fewer processes.`,
+    )
   const pool = new ActivationPool(memory * 2 ** 30, () => openScratch(output))
   try {
     const {
@@ -208,7 +215,7 @@ export async function* healing<T>(
       curve,
       step,
     } = yield* heal(
-      { engine, pool, signal },
+      { engine, pool, signal, group },
       model,
       dense,
       { windows, heldOut },

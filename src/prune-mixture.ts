@@ -14,6 +14,7 @@ import type { Route } from './forward/routes.ts'
 import { addRows, wholeOutput } from './forward/runner.ts'
 import type { Stream, StreamBatch } from './forward/stream.ts'
 import type { HalfWeights } from './forward/weights.ts'
+import { ALONE } from './group/group.ts'
 import { pickRows, transposed } from './linalg/scatter.ts'
 import { dot } from './linalg/sums.ts'
 import { expertHalf, type FfnHalf, hiddenSize, narrowedTo, narrows, withNeurons } from './model/half-block.ts'
@@ -31,7 +32,7 @@ export async function* pruneMixture(
   streams: Streams,
   original: HalfWeights,
 ): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
-  const { engine, plan, options, writer, stages } = job
+  const { engine, plan, options, writer, stages, group = ALONE } = job
   const { calibration, check } = streams
   const stream = calibration.pruned
   const { runner } = stream
@@ -53,7 +54,7 @@ export async function* pruneMixture(
     })
   }
   stages.start('selection')
-  const scores = reap.finish()
+  const scores = await reap.finish(group)
   const stay = keepTop(scores, keep.experts ?? scores.length)
   if (stay.length < scores.length) yield { type: 'selected', half: half.experts!.router.name, scores, kept: stay }
   const router = pickRows(original.experts!.router, stay, d)
@@ -71,27 +72,24 @@ export async function* pruneMixture(
   let errorBefore = await lacking(given)
   const routed = new Map<StreamBatch, readonly Route[]>()
   await stream.read(async (x, batch) => void routed.set(batch, await runner.routes(fewer, x)))
-  const [first] = stream.batches
-  const pooled = pooledRoute(first.tokens, [...routed.values()].flat(), width)
+  const pooled = await pooledRoute(stream, [...routed.values()].flat(), width)
 
   /** Of H̃ of one expert, and of what lacks. */
   const observe = async (expert: HalfWeights, e: number): Promise<Statistics> => {
     const gram = new GramAccumulator(runner.graphs, width)
     const gap = new GapAccumulator(engine, width, new Float32Array(d))
-    const add = async (x: Floats, route: Route) => {
-      const seen = { h: await runner.expertHidden(expert, route, x), tokens: route.rows.length }
-      await gram.add(seen)
-      return seen
-    }
+    const by = async (x: Floats, r: Route) => ({ h: await runner.expertHidden(expert, r, x), tokens: r.rows.length })
     await stream.read(async (x, batch) => {
       const route = routed.get(batch)![e]
-      if (batch === first) await add(x, pooled)
+      if (batch === stream.batches[0]) await gram.add(await by(x, pooled))
       if (route.rows.length === 0) return
       const [y, t] = [await given.rows.load(batch), await target.rows.load(batch)].map(r => pickRows(r, route.rows, d))
-      await gap.add({ ...(await add(x, route)), x: y, y: t })
+      const seen = await by(x, route)
+      await gram.add(seen)
+      await gap.add({ ...seen, x: y, y: t })
     })
-    const statistics = await gram.finish()
-    return { ...statistics, gap: await gap.finish(statistics, new Float32Array(d * width), 1) } // Y has its H̃ Wᵀ
+    const statistics = await gram.finish(group)
+    return { ...statistics, gap: await gap.finish(statistics, new Float32Array(d * width), 1, group) } // Y has its H̃ Wᵀ
   }
 
   const read = fewer.experts!.read
@@ -103,15 +101,17 @@ export async function* pruneMixture(
     stages.start('statistics')
     const seen = { weights: expert, statistics: await observe(expert, e) }
     stages.start('repair')
-    const done = await cut(engine, seen, {
-      rotate: false,
-      select: async of => (keep.ffn < width ? selectKept(engine, of, keep, options) : keepAll(expert.half)),
-      restore: options,
-      round({ weight }) {
-        const { bytes, values } = rounded(`${expert.half.output.name}.weight`, weight, type)
-        return { bytes, weight: values }
-      },
-    })
+    const cutting = () =>
+      cut(engine, seen, {
+        rotate: false,
+        select: async of => (keep.ffn < width ? selectKept(engine, of, keep, options) : keepAll(expert.half)),
+        restore: options,
+        round({ weight }) {
+          const { bytes, values } = rounded(`${expert.half.output.name}.weight`, weight, type)
+          return { bytes, weight: values }
+        },
+      })
+    const done = await group.decide(cutting, ({ weights: _, statistics: __, ...part }) => part)
     const { kept } = done.selected
     const { bytes } = done.output
     left.push({ kept, bytes })
@@ -121,11 +121,8 @@ export async function* pruneMixture(
       if (route.rows.length === 0) return
       const h = await runner.expertHidden(expert, route, await stream.rows.load(batch))
       const before = await runner.expertOutput(expert, wholeOutput(expert), h)
-      addRows(
-        y,
-        route.rows,
-        (await runner.expertOutput(expert, done.pruned, h)).map((v, i) => v - before[i]),
-      )
+      const update = (await runner.expertOutput(expert, done.pruned, h)).map((v, i) => v - before[i])
+      addRows(y, route.rows, update)
     })
     stages.start('writing')
     const place = { ...expertHalf(half, e), norms: {} } // written with the router
@@ -161,19 +158,22 @@ export async function* pruneMixture(
   return { kept: [...stay], errorBefore, errorAfter, heldOutError, damp }
 }
 
-/** `‖X − Y‖²` */
+/** `‖X − Y‖²`, over all ranks */
 async function distance(x: Stream, y: Stream): Promise<number> {
-  let sum = 0
+  const sum = new Float64Array(1)
   await x.readBeside(y, async (a, b) => {
-    for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2
+    for (let i = 0; i < a.length; i++) sum[0] += (a[i] - b[i]) ** 2
   })
-  return sum
+  await x.context.group?.sum(sum)
+  return sum[0]
 }
 
-/** The rows of a batch as an expert sees as many as it has neurons, with the mean square of the gates. */
-function pooledRoute(tokens: number, routes: readonly Route[], neurons: number): Route {
+/** The rows of the first batch, of all ranks together as an expert sees as many as it has neurons, with the mean square of the gates. */
+async function pooledRoute({ batches, context }: Stream, routes: readonly Route[], neurons: number): Promise<Route> {
+  const rows = allColumns(batches[0]?.tokens ?? 0)
   const squares = routes.reduce((sum, { gates }) => sum + dot(gates, gates), 0)
-  const count = routes.reduce((sum, { rows }) => sum + rows.length, 0)
-  const gate = Math.sqrt((neurons * squares) / count / tokens)
-  return { rows: allColumns(tokens), gates: new Float32Array(tokens).fill(gate) }
+  const count = routes.reduce((sum, { gates }) => sum + gates.length, 0)
+  const sums = Float64Array.of(squares, count, rows.length)
+  await context.group?.sum(sums)
+  return { rows, gates: new Float32Array(rows.length).fill(Math.sqrt((neurons * sums[0]) / sums[1] / sums[2])) }
 }

@@ -1,19 +1,22 @@
 // Ranks in one process prune what one process prunes: every preset that is distributed, on both tiny models.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { ALONE, type Group } from '../src/group/group.ts'
 import { inProcess } from '../src/group/in-process.ts'
-import { CommonSteps, openEngine, type PruneOptions, prune as pruneAtPath, type Windows } from '../src/node.ts'
-import { familyFolder } from './families.ts'
+import {
+  CommonSteps,
+  openEngine,
+  type PruneOptions,
+  planPrune,
+  prune as pruneAtPath,
+  type Windows,
+} from '../src/node.ts'
 import { TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 import { tinyRun, windowsOf } from './tiny-run.ts'
 
 const engines = Array.from({ length: 4 }, () => openEngine({ threads: 1 }))
 afterAll(() => Promise.all(engines.map(engine => engine.close())))
 
-const pruned = (name: TinyModel, options: PruneOptions, windows: Windows, group: Group) =>
+const pruned = (name: TinyModel | 'tiny-mixture', options: PruneOptions, windows: Windows, group: Group) =>
   tinyRun(name, options, windows, engines[group.rank], group)
 
 type Pruned = Awaited<ReturnType<typeof pruned>>
@@ -63,6 +66,7 @@ const METHODS = [
   ['random', 'random', 4, 1],
   ['osscar', 'osscar', 13, 2], // tokens enough for G to have full rank
   ['shortgpt', 'shortgpt', 8, 2],
+  ['sleb', 'sleb', 5, 1],
   ['fewer windows than ranks', 'best', 2, 1],
 ] as const
 
@@ -70,16 +74,9 @@ test('what several processes cannot do yet is refused', async () => {
   const [, group] = inProcess(2)
   const prunes = (method: string, more: object) =>
     pruneAtPath(TINY_MODELS['tiny-llama'], { sparsity: 0.3, method, output: 'nowhere', ...more })
-  await expect(prunes('sleb', { group })).rejects.toThrow('method sleb is not run by several processes yet')
   await expect(prunes('plain', { group, common: new CommonSteps() })).rejects.toThrow('common')
-  const made = await mkdtemp(join(tmpdir(), 'fasp-experts-'))
-  try {
-    await familyFolder('mixtral', made)
-    const experts = pruneAtPath(made, { sparsity: 0.3, method: 'plain', output: 'nowhere', group })
-    await expect(experts).rejects.toThrow('a mixture of experts is not pruned by several processes yet')
-  } finally {
-    await rm(made, { recursive: true })
-  }
+  const planned = planPrune(TINY_MODELS['tiny-llama'], { sparsity: 0.3, method: 'sleb', ranks: 2 })
+  await expect(planned).rejects.toThrow('what each of several processes does with method sleb is not planned yet')
 })
 
 describe.each(TINY_NAMES)('%s', name => {
@@ -99,4 +96,17 @@ describe.each(TINY_NAMES)('%s', name => {
       expect([...all[0].files.keys()]).toEqual([...alone.files.keys()])
     }
   })
+})
+
+test.each([
+  ['stock: neurons', 'stock', 9],
+  ['plain: experts, fewer windows than ranks', 'plain:scope=experts', 2],
+  ['reap: experts', 'reap', 4],
+])('a mixture, %s', async (_, method, used) => {
+  const windows = windowsOf('tiny-llama', used, 2)
+  const alone = await pruned('tiny-mixture', { method }, windows, ALONE)
+  const all = await Promise.all(inProcess(3).map(group => pruned('tiny-mixture', { method }, windows, group)))
+  for (const other of all.slice(1)) expect(decisions(other)).toEqual(decisions(all[0]))
+  expectNear(all[0], alone)
+  expect([...all[0].files.keys()]).toEqual([...alone.files.keys()])
 })

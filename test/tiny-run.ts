@@ -1,4 +1,5 @@
 // Runs of tiny models on windows of their goldens, by ranks in one process or by one.
+import { fileURLToPath } from 'node:url'
 import type { Engine } from '../src/engine/engine.ts'
 import { finish } from '../src/events.ts'
 import type { Group } from '../src/group/group.ts'
@@ -9,6 +10,7 @@ import { prepare } from '../src/run.ts'
 import { goldenOf, TINY_MODELS, type TinyModel } from './tiny.ts'
 
 const SEQ_LEN = 48
+const MIXTURE = fileURLToPath(new URL('fixtures/trained/tiny-mixture', import.meta.url))
 
 /** Of the golden's tokens: some to calibrate on, and some that are held out. */
 export function windowsOf(name: TinyModel, used: number, heldOut: number): Windows {
@@ -20,8 +22,14 @@ export function windowsOf(name: TinyModel, used: number, heldOut: number): Windo
   return { seqLen: SEQ_LEN, windows: all.slice(0, used), heldOut: all.slice(used), texts: [text] }
 }
 
-export async function tinyRun(name: TinyModel, options: PruneOptions, windows: Windows, engine: Engine, group: Group) {
-  const checkpoint = await openCheckpoint(TINY_MODELS[name])
+export async function tinyRun(
+  name: TinyModel | 'tiny-mixture',
+  options: PruneOptions,
+  windows: Windows,
+  engine: Engine,
+  group: Group,
+) {
+  const checkpoint = await openCheckpoint({ ...TINY_MODELS, 'tiny-mixture': MIXTURE }[name])
   try {
     const sink = new MemorySink()
     const model = describeModel(checkpoint)

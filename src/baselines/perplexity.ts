@@ -11,6 +11,7 @@ import { Head } from '../forward/head.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows, type Stream } from '../forward/stream.ts'
 import { readHalf } from '../forward/weights.ts'
+import { ALONE } from '../group/group.ts'
 import { halfBlocks, layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { Windows } from '../text/windows.ts'
@@ -23,7 +24,7 @@ export async function* leastMissed(
   { windows }: Windows,
   { count, probeTokens }: { readonly count: number; readonly probeTokens: number },
 ): AsyncGenerator<ProgressEvent, RemovedLayer[]> {
-  const { engine } = context
+  const { engine, group = ALONE } = context
   const layers = layersOf(model.architecture)
   const probe = probeWindows(windows, probeTokens)
   const runner = new HalfBlockRunner(engine, probe[0].length, 'float32')
@@ -46,9 +47,13 @@ export async function* leastMissed(
       branches.push(...without)
       yield { type: 'progress', done: ++done, tokens: whole.tokens * branches.length }
     }
-    const costs: RemovedLayer[] = []
-    for (const { layer, stream } of branches) costs.push({ layer, cost: await perplexityAfter(head, stream, probe) })
-    const next = costs.reduce((least, cost) => (cost.cost < least.cost ? cost : least))
+    const own: number[][] = []
+    for (const { stream } of branches) own.push(await stream.losses(head, group.share(probe)))
+    const all = await group.gather(own)
+    const next = await group.decide(() => {
+      const costs = branches.map(({ layer }, i) => ({ layer, cost: perplexity(all.flatMap(of => of[i])) }))
+      return costs.reduce((least, cost) => (cost.cost < least.cost ? cost : least))
+    })
     for (const stream of [whole, ...branches.map(branch => branch.stream)]) await stream.close()
     left = left.filter(layer => layer !== next.layer)
     removed.push(next)
@@ -56,7 +61,5 @@ export async function* leastMissed(
   return removed
 }
 
-async function perplexityAfter(head: Head, stream: Stream, windows: readonly Int32Array[]) {
-  const losses = await stream.losses(head, windows)
-  return Math.exp(losses.reduce((sum, loss) => sum + loss, 0) / losses.length)
-}
+const perplexity = (losses: readonly number[]): number =>
+  Math.exp(losses.reduce((sum, loss) => sum + loss, 0) / losses.length)

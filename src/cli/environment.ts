@@ -32,6 +32,16 @@ export const RESUME_OPTIONS = {
   },
 } as const satisfies Record<string, OptionSpec>
 
+/** Options of commands that several processes work on. */
+export const MPI_OPTIONS = {
+  mpi: {
+    type: 'text',
+    rare: true,
+    value: 'library',
+    help: 'of the processes that mpirun or srun started: auto (default), off, path',
+  },
+} as const satisfies Record<string, OptionSpec>
+
 /** Options of commands that prune. */
 export const PRUNING_OPTIONS = {
   ...ENGINE_OPTIONS,

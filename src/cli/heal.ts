@@ -1,13 +1,15 @@
 // fasp heal: a pruned model, nearer to the model that it was pruned from.
 import { bytes, duration, wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
+import { finish } from '../events.ts'
 import { TRAINS } from '../heal/trained.ts'
-import { healEvents } from '../node.ts'
+import { healEvents, openGroup } from '../node.ts'
 import { curveText, healedWords } from '../report/healed.ts'
 import { defineCommand } from './command.ts'
 import {
   ENGINE_OPTIONS,
   engineOptions,
+  MPI_OPTIONS,
   modelArgument,
   OUTPUT_OPTIONS,
   peakMemory,
@@ -16,6 +18,7 @@ import {
 } from './environment.ts'
 import { healedCommands } from './next.ts'
 import { showProgress } from './progress.ts'
+import { onRanks } from './ranks.ts'
 
 export default defineCommand({
   usage: 'heal <pruned> --dense <model> -o <folder> [options]',
@@ -49,32 +52,36 @@ export default defineCommand({
     ...ENGINE_OPTIONS,
     memory: { type: 'number', value: 'GiB', rare: true, help: 'for weights and activations, then disk (default 4)' },
     ...OUTPUT_OPTIONS,
+    ...MPI_OPTIONS,
   },
   examples: [
     'fasp heal smaller --dense my-model -o healed --calibration wiki.txt',
     'fasp heal smaller --dense my-model -o healed --calibration c4 --tokens 250000',
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
-    const model = modelArgument(positionals)
-    const { dense, output, calibration, tokens, lr, train, rank, top, overwrite, windows, batch, every } = options
-    const { seed, memory } = options
-    if (!dense) throw new UsageError('no dense model. Say what it was pruned from: --dense <model>.')
-    if (!output) throw new UsageError('no output. Say where the healed model goes: -o <folder>.')
-    const result = await showProgress(
-      healEvents(model, {
+    const group = openGroup(options.mpi, { signal })
+    await onRanks(group, signal, async () => {
+      const model = modelArgument(positionals)
+      const { dense, output, calibration, tokens, lr, train, rank, top, overwrite, windows, batch, every } = options
+      const { seed, memory } = options
+      if (!dense) throw new UsageError('no dense model. Say what it was pruned from: --dense <model>.')
+      if (!output) throw new UsageError('no output. Say where the healed model goes: -o <folder>.')
+      const events = healEvents(model, {
         ...{ dense, output, calibration, tokens, lr, train, rank, top, overwrite },
         ...{ windows, batch, every, seed, memory, signal },
         ...{ seqLen: options['seq-len'], heldOut: options['held-out'], engine: engineOptions(options) },
-        ...{ resume: options.resume, saveEvery: options['save-every'] },
-      }),
-    )
-    const peakMemoryBytes = peakMemory()
-    const style = terminalStyle(process.stdout)
-    done(wrap(healedWords(result), style.columns))
-    print(`\n${curveText(result, style)}`)
-    print(`\n${duration(result.seconds)}; peak memory ${bytes(peakMemoryBytes)}`)
-    done(`Wrote ${output}`)
-    print(`\n${healedCommands(dense, output)}`)
-    give({ ...result, peakMemoryBytes })
+        ...{ resume: options.resume, saveEvery: options['save-every'], group },
+      })
+      const result = await (group.rank === 0 ? showProgress(events) : finish(events))
+      if (group.rank > 0) return
+      const peakMemoryBytes = peakMemory()
+      const style = terminalStyle(process.stdout)
+      done(wrap(healedWords(result), style.columns))
+      print(`\n${curveText(result, style)}`)
+      print(`\n${duration(result.seconds)}; peak memory ${bytes(peakMemoryBytes)}`)
+      done(`Wrote ${output}`)
+      print(`\n${healedCommands(dense, output)}`)
+      give({ ...result, peakMemoryBytes })
+    })
   },
 })

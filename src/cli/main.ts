@@ -61,7 +61,7 @@ async function main(args: readonly string[]): Promise<number> {
     }
     if (!Object.hasOwn(COMMANDS, name))
       throw new UsageError(`unknown command "${name}".${didYouMean(name, Object.keys(COMMANDS))} See fasp --help.`)
-    if (name !== 'prune') refuseSeveral(`fasp ${name}`)
+    if (!['prune', 'heal'].includes(name)) refuseSeveral(`fasp ${name}`)
     const command = (await COMMANDS[name].load()).default
     const parsed = parseArguments(rest, command.options)
     const { help, 'help-all': helpAll } = parsed.options

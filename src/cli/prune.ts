@@ -48,6 +48,7 @@ import { type Context, defineCommand } from './command.ts'
 import {
   engineOptions,
   exportRequest,
+  MPI_OPTIONS,
   modelArgument,
   OUTPUT_OPTIONS,
   PRUNING_OPTIONS,
@@ -144,12 +145,7 @@ const OPTIONS = {
   prompt: { ...REPORT_OPTIONS.prompt, rare: true },
   seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
   ...engineOnly,
-  mpi: {
-    type: 'text',
-    rare: true,
-    value: 'library',
-    help: 'of the processes that mpirun or srun started: auto (default), off, path',
-  },
+  ...MPI_OPTIONS,
 } as const
 
 export default defineCommand({

@@ -1,7 +1,7 @@
 // Steps of Adam against its definition: sums over all gradients so far, in closed form.
 import { expect, test } from 'vitest'
 import { random } from '../../test/random.ts'
-import { type Adam, adamStep, clipping, rateOf } from './adam.ts'
+import { type Adam, adamAt, adamStep, clipping, rateOf } from './adam.ts'
 
 const n = 20
 const state = (w: Float32Array<ArrayBuffer>): Adam => ({
@@ -17,7 +17,7 @@ test('means of gradients and of their squares count older ones less, and are cor
     of.reduce((sum, x, i) => sum + (1 - beta) * beta ** (of.length - 1 - i) * x, 0) / (1 - beta ** of.length)
   for (let t = 1; t <= steps; t++) {
     found.g.set(gradients[t - 1])
-    adamStep(found, t, rate, 0.5)
+    adamStep(found, adamAt(t, rate, 0.5))
     for (const i of expected.keys()) {
       const past = gradients.slice(0, t).map(g => 0.5 * g[i])
       expected[i] -=
@@ -37,7 +37,7 @@ test('means of gradients and of their squares count older ones less, and are cor
 test('the first step is as long as the rate, whatever the gradient', () => {
   const found = state(new Float32Array(n).fill(1))
   found.g.set(random(n, 3).map(g => 1000 * g + 1))
-  adamStep(found, 1, 0.25)
+  adamStep(found, adamAt(1, 0.25))
   for (const [i, w] of found.w.entries()) expect(w).toBeCloseTo(1 - 0.25 * Math.sign(found.g[i]), 5)
 })
 
@@ -45,7 +45,7 @@ test('what is 0 stays 0', () => {
   const found = state(random(n, 5).map((w, i) => (i % 3 === 0 ? 0 : w)))
   const before = found.w.slice()
   found.g.fill(1)
-  for (let t = 1; t <= 3; t++) adamStep(found, t, 0.1)
+  for (let t = 1; t <= 3; t++) adamStep(found, adamAt(t, 0.1))
   for (const [i, w] of found.w.entries()) {
     if (i % 3 === 0) expect(w).toBe(0)
     else expect(w).toBeCloseTo(before[i] - 0.3, 5)

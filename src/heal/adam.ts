@@ -17,12 +17,26 @@ export interface Adam {
   readonly v: Floats
 }
 
+/** What all weights have in common in a step. */
+export interface AdamStep {
+  readonly rate: number
+  /** Of the gradients. */
+  readonly scale: number
+  /** What the means lack, which began with zeros. */
+  readonly ofMean: number
+  readonly ofSquare: number
+}
+
+/** @param step from 1 on */
+export const adamAt = (step: number, rate: number, scale = 1): AdamStep => ({
+  ...{ rate, scale, ofMean: 1 - BETA1 ** step, ofSquare: 1 - BETA2 ** step },
+})
+
 /**
- * Step number `step` from 1 on, in place.
- * @param scale of the gradients @param zerosStay a weight that is 0 stays 0: what a padded layout has in the places of what was removed
+ * A step, in place.
+ * @param zerosStay a weight that is 0 stays 0: what a padded layout has in the places of what was removed
  */
-export function adamStep({ w, g, m, v }: Adam, step: number, rate: number, scale = 1, zerosStay = true): void {
-  const [ofMean, ofSquare] = [1 - BETA1 ** step, 1 - BETA2 ** step]
+export function adamStep({ w, g, m, v }: Adam, { rate, scale, ofMean, ofSquare }: AdamStep, zerosStay = true): void {
   for (let i = 0; i < w.length; i++) {
     if (zerosStay && w[i] === 0) continue
     const gradient = scale * g[i]

@@ -20,10 +20,12 @@ export interface GradientOptions {
   readonly norms?: boolean
   /** Half-blocks whose gradients are wanted. @default all */
   readonly wanted?: (half: HalfBlock) => boolean
+  /** That the mean is over. @default those of the windows */
+  readonly tokens?: number
 }
 
 /**
- * Mean loss of the tokens of `windows`, which have one length, and its gradients.
+ * Mean loss of the tokens of `windows`, which have one length, and its gradients; zeros where there are no windows.
  * @param visit gets the gradients of each half-block that is wanted, from the last to the first, with its weights, which it may change
  */
 export async function gradients(
@@ -32,9 +34,13 @@ export async function gradients(
   windows: readonly Int32Array[],
   loss: StreamLoss,
   visit: (weights: HalfWeights, gradients: HalfGradients) => Promise<void>,
-  { weights = halves => readHalves(model, halves), norms = false, wanted = () => true }: GradientOptions = {},
+  { weights = halves => readHalves(model, halves), norms = false, wanted = () => true, tokens }: GradientOptions = {},
 ): Promise<number> {
   const { halves, hiddenSize: d } = model.architecture
+  if (windows.length === 0) {
+    for await (const half of weights(halves.toReversed().filter(wanted))) await visit(half, zeroGradients(half, norms))
+    return 0
+  }
   const { engine, pool } = context
   const length = windows[0].length
   const runner = new HalfBlockRunner(engine, length)
@@ -51,7 +57,7 @@ export async function gradients(
   let mean = 0
   // From here on the stream holds the gradient by what it held.
   await stream.change(async (x, { start }) => {
-    const { loss: sum, dx } = await loss(start, x, 1 / stream.tokens)
+    const { loss: sum, dx } = await loss(start, x, 1 / (tokens ?? stream.tokens))
     mean += sum
     x.set(dx)
   })

@@ -1,6 +1,7 @@
 // Heals a pruned model: its weights go down the gradient of the mean KL(dense ‖ pruned) over texts, no labels wanted. Each step takes some windows
 // through the model and back (gradients.ts) and moves all weights by Adam (adam.ts); now and then the distance on windows that are not trained on
-// is measured, with the weights as they would be written, and those with the least are kept.
+// is measured, with the weights as they would be written, and those with the least are kept. Of several processes each has windows of its own,
+// gradients and distances are added up, and all take the same step.
 // Source: Hinton et al. 2015 (arXiv 1503.02531) for the loss; Muralidharan et al. 2024, Minitron (arXiv 2407.14679), for it alone after pruning.
 import { NumericError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
@@ -9,12 +10,13 @@ import type { Activations } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
 import { readHalves } from '../forward/weights.ts'
+import { ALONE, type Group } from '../group/group.ts'
 import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
-import { adamStep, clipping, rateOf } from './adam.ts'
+import { adamAt, adamStep, clipping, rateOf } from './adam.ts'
 import { gradients } from './gradients.ts'
-import { TOP, throughHead } from './loss.ts'
+import { type RowLoss, TOP, throughHead } from './loss.ts'
 import { Distance, openTeacher } from './teacher.ts'
 import { asStored, TrainedWeights, type Trains, trainedHalves } from './trained.ts'
 
@@ -90,14 +92,18 @@ export async function* heal(
   typeOf: (name: string) => FloatDType,
   saved: Saved = UNSAVED,
 ): AsyncGenerator<ProgressEvent, Healed> {
-  const { engine, signal } = context
+  const { engine, signal, group = ALONE } = context
   const { halves } = model.architecture
   const updates = rank ? { rank, seed } : undefined
   const { trained, weights } = await TrainedWeights.open(context, model, trainedHalves(halves, train), updates)
   const sums = await trained.room()
   const [means, squares] = [await trained.room(), await trained.room()]
   const distance = yield* Distance.open(context, dense, heldOut)
-  const teacher = yield* openTeacher(context, distance.head, windows, top)
+  const own = ownWindows(group, windows.length, batch, seed)
+  const alone = { ...context, group: undefined } // with what is this rank's already
+  const ofOwn = own.map(w => windows[w])
+  const places = new Map(own.map((w, place) => [w, place]))
+  const teacher = own.length > 0 ? yield* openTeacher(alone, distance.head, ofOwn, top) : undefined
   const head = await Head.open(model, engine)
   let best: Activations | undefined // the weights of the best step
   const held = async (names: readonly string[] = []) => {
@@ -132,22 +138,24 @@ export async function* heal(
 
   /** One step on these windows. */
   async function advance(step: number, these: readonly number[]): Promise<Stepped> {
-    const loss = throughHead(head, teacher.loss(these))
+    const mine = these.filter(w => places.has(w))
+    const loss: RowLoss = (...of) => teacher!.loss(mine.map(w => places.get(w)!))(...of)
     let norm = 0 // squared
     await gradients(
-      context,
+      alone,
       model,
-      these.map(w => windows[w]),
-      loss,
+      mine.map(w => windows[w]),
+      throughHead(head, loss),
       async (half, of) => {
         norm += await trained.keep(sums, weights, half, of)
       },
-      { weights: of => trained.read(weights, of), wanted: trained.isTrained },
+      { weights: of => trained.read(weights, of), wanted: trained.isTrained, tokens: batch * length },
     )
     if (!Number.isFinite(norm)) return { ended: true }
-    const [rate, scale] = [rateOf(step, steps, lr), clipping(norm)]
+    // Powers and cosines are rounded otherwise on other machines; what follows is not.
+    const taken = await group.decide(() => adamAt(step, rateOf(step, steps, lr), clipping(norm)))
     await trained.change({ w: weights, g: sums, m: means, v: squares }, ['w', 'm', 'v'], of =>
-      adamStep(of, step, rate, scale, !rank),
+      adamStep(of, taken, !rank),
     )
     if (step % every !== 0 && step !== steps) return {}
     const written = trained.read(weights, halves, (values, name) => asStored(values, typeOf(name)))
@@ -170,6 +178,14 @@ const notBetter = ({ checkpoint }: Model, [before, ...after]: readonly Point[]):
   return new NumericError(
     `${checkpoint.name}: healing did not bring it nearer to the dense model: on held-out windows KL was ${before.kl.toFixed(4)}${least}. Nothing is written. Another --lr or more --tokens may help.`,
   )
+}
+
+/** Which windows are this rank's, ascending: of each step its share, when all come for the first time; later each stays where it is. */
+function ownWindows(group: Group, n: number, batch: number, seed: number): number[] {
+  const order = shuffled(n, seed)
+  const first = Array.from({ length: n }, () => order.next().value)
+  const steps = Array.from({ length: Math.ceil(n / batch) }, (_, step) => first.slice(step * batch, (step + 1) * batch))
+  return steps.flatMap(windows => group.share(windows)).sort((a, b) => a - b)
 }
 
 /** The numbers below `n` in an order that the seed gives, again and again in another. */

@@ -205,6 +205,8 @@ export class Distance {
       }
     })
     await stream.close()
-    return sum / stream.tokens
+    const sums = Float64Array.of(sum, stream.tokens)
+    await context.group?.sum(sums)
+    return sums[0] / sums[1]
   }
 }

@@ -221,7 +221,7 @@ export class TrainedWeights {
     return { norms, inputs, output: await linear(stored.output, updates.at(-1)!) }
   }
 
-  /** Keeps the gradients of a half-block. @param weights it, of `values` @param of used up @returns the sum of their squares */
+  /** Keeps the gradients of a half-block, of all ranks. @param weights it, of `values` @param of used up @returns the sum of their squares */
   async keep(gradients: Activations, values: Activations, weights: HalfWeights, of: HalfGradients): Promise<number> {
     const { rank } = this
     if (of.experts) {
@@ -238,6 +238,7 @@ export class TrainedWeights {
       const [own, its] = [weights, of].map(({ inputs, output }) => [...inputs, output].map(({ weight }) => weight))
       for (const i of layers.keys()) await updateGradients(linalg, own[i], its[i], updates[i], to[i], rank)
     } else join(of, room)
+    await this.context.group?.sum(room)
     let squares = 0
     for (let i = 0; i < room.length; i++) squares += room[i] * room[i] // several times as fast as by `of`
     await gradients.store(batch)

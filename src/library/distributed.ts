@@ -1,4 +1,4 @@
-// What several processes cannot do together yet (docs/distributed.md).
+// What several processes cannot do together (docs/distributed.md).
 import { UsageError } from '../errors.ts'
 import type { Group } from '../group/group.ts'
 import { expertsOf } from '../model/architecture.ts'
@@ -26,26 +26,20 @@ export interface PlannedRanks {
 /** @param ranks how many @throws UsageError for what they cannot do together */
 export function planRanks(run: PreparedRun, ranks = 1): PlannedRanks {
   checkRange('ranks', ranks, 1, 1e4, true)
-  checkDistributed({ size: ranks }, run)
   if (ranks === 1) return {}
-  const { model, plan, options } = run
+  const { model, plan, options, method } = run
+  if (expertsOf(model.architecture) > 0 || options.allocate === 'perplexity') {
+    const what = expertsOf(model.architecture) > 0 ? 'a mixture of experts' : `method ${method.name}`
+    throw new UsageError(`what each of several processes does with ${what} is not planned yet. Plan it for one.`)
+  }
   const plans = rankPlans(model.architecture, plan, options, ranks)
   return {
     ranks: plans.map((of, rank) => ({ ...of, memoryBytes: rankMemory(model, options, of.windows, rank === 0) })),
   }
 }
 
-/** @throws UsageError for what would need more of the group than it has, or would wait without end */
-export function checkDistributed(
-  { size }: Pick<Group, 'size'>,
-  { model, options, method }: Pick<PreparedRun, 'model' | 'options' | 'method'>,
-  common?: object,
-): void {
-  if (size === 1) return
-  const alone = 'Run it in one process.'
-  if (expertsOf(model.architecture) > 0)
-    throw new UsageError(`a mixture of experts is not pruned by several processes yet. ${alone}`)
-  if (options.allocate === 'perplexity')
-    throw new UsageError(`method ${method.name} is not run by several processes yet. ${alone}`)
-  if (common) throw new UsageError('steps in common are of one process. Leave common out where there is a group.')
+/** @throws UsageError for what would need more of the group than it has */
+export function checkDistributed({ size }: Pick<Group, 'size'>, common?: object): void {
+  if (size > 1 && common)
+    throw new UsageError('steps in common are of one process. Leave common out where there is a group.')
 }

@@ -1,4 +1,6 @@
 // `heal` in Node: a pruned model and the model that it was pruned from → a folder like the pruned one, with weights nearer to the dense model.
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { prunedFrom } from '../checkpoint/pruned.ts'
@@ -10,6 +12,8 @@ import { writeExports } from '../export/export.node.ts'
 import { planExport } from '../export/targets.ts'
 import { isJsonObject, type JsonObject } from '../formats/json.ts'
 import { memoryContext } from '../forward/context.ts'
+import { ALONE, type Group } from '../group/group.ts'
+import { checkSame } from '../group/same.ts'
 import { checkHealed } from '../heal/heal.ts'
 import {
   AS_IT_IS,
@@ -24,6 +28,7 @@ import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
 import type { HealRecord, Recipe } from '../result.ts'
+import { type Saved, UNSAVED } from '../saved.ts'
 import { type CalibrationInput, calibration, calibrationSource, textsOrWindows } from '../text/calibration.ts'
 import { hashWindows } from '../text/hash-windows.node.ts'
 import type { Windows } from '../text/windows.ts'
@@ -61,6 +66,11 @@ export interface HealOptions extends HealingOptions, EngineChoice {
   readonly resume?: boolean
   /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each step. @default 15 */
   readonly saveEvery?: number
+  /**
+   * The processes that do this together, of `openGroup`: each has a part of the windows, and all are given the same options. The root writes; the
+   * others read both models and the texts, too, and get the same result (docs/distributed.md). @default this one alone
+   */
+  readonly group?: Group
 }
 
 /** What `heal` gives. */
@@ -73,12 +83,15 @@ export interface HealResult extends HealRecord {
 }
 
 export async function* healEvents(source: string | Model, options: HealOptions): Progress<HealResult> {
-  const { output, overwrite = false, signal, seed = 0, resume = false } = options
+  const { output, overwrite = false, signal, seed = 0, resume = false, group = ALONE } = options
   check(options)
   if (resume && (typeof source !== 'string' || typeof options.dense !== 'string'))
     throw new UsageError('only a run of two paths has a state to resume from. Give both models as paths.')
+  if (resume && group.size > 1)
+    throw new UsageError('several processes save no state to heal on from yet. Leave resume out, and they begin anew.')
+  const isRoot = group.rank === 0
   const inputs = [nameOf(source), nameOf(options.dense)]
-  await checkOutput(output, overwrite, inputs)
+  if (isRoot) await checkOutput(output, overwrite, inputs)
   const { windows: made, texts: named } = textsOrWindows(options.calibration)
   const texts = named && (yield* openTexts(named, 'calibration', { signal }))
   const input: CalibrationInput = { windows: made, texts }
@@ -96,6 +109,23 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   checkOwnText({ model: dense, options: size, calibration: input })
 
   const started = performance.now()
+  const asked = { ...size, ...training, seed, every: options.every, calibration: named && recorded(named, texts!) }
+  const windows = made && hashWindows(made)
+  const configs = [model, dense].map(({ checkpoint }) => checkpoint.config)
+  await checkSame(group, { fasp: VERSION, models: configs, ...asked, calibrationWindows: windows, output })
+  const heals = async function* (saved: Saved, write: (healed: Model, record: HealRecord) => Progress<void>) {
+    const memory = memoryContext(engine, signal)
+    const own = yield* saved.step('calibration', () => calibration(memory, dense, input, { ...size, seed }))
+    const given = { ...(await group.decide(() => own)), source: calibrationSource(input) }
+    const kept = training.top > 0 ? 'probabilities' : 'last hidden states'
+    yield notice(`The dense model's ${kept} take ${bytes(need.cache)}, in memory or beside the output.`)
+    const on = { engine, output: isRoot ? output : join(tmpdir(), 'fasp'), saved, signal, group }
+    return yield* healing(on, model, dense, given, { ...options, ...size }, async function* (healed, record) {
+      yield* write(healed, record)
+      return { ...record, output, cacheBytes: need.cache, seconds: (performance.now() - started) / 1000 }
+    })
+  }
+  if (!isRoot) return yield* heals(UNSAVED, async function* () {})
   const run = await runIdentity()
   if (resume && !run) throw new UsageError('resume goes by hashes: texts without sha256 have none.')
   const expectedBytes = planExport(model, AS_IT_IS).bytes + need.scratch
@@ -105,36 +135,23 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const { sink, saved, notices } = await openResumable(output, overwrite, opened, resuming)
   return yield* committed(sink, async function* () {
     for (const message of notices) yield notice(message)
-    const memory = memoryContext(engine, signal)
-    const given = yield* saved.step('calibration', () => calibration(memory, dense, input, { ...size, seed }))
-    const kept = training.top > 0 ? 'probabilities' : 'last hidden states'
-    yield notice(`The dense model's ${kept} take ${bytes(need.cache)}, in memory or beside the output.`)
-    const windows = { ...given, source: calibrationSource(input) }
-    const on = { engine, output, saved, signal }
-    return yield* healing(on, model, dense, windows, { ...options, ...size }, async function* (healed, record) {
+    return yield* heals(saved, async function* (healed, record) {
       const context = { open: openCheckpoint, engine, apart: false, signal }
       yield* writeExports(healed, [AS_IT_IS], sink, context)
       await using written = await openCheckpoint(sink.pending)
-      const logits = await fewLogits(memory, describeModel(written))
+      const logits = await fewLogits(memoryContext(engine, signal), describeModel(written))
       const recipe = healedRecipe(model, record)
       await writeFile(sink, jsonFile(OWN_MARK, { ...recipe, logits }))
       await writeFile(sink, cardOf(dense, model, recipe))
-      return { ...record, output, cacheBytes: need.cache, seconds: (performance.now() - started) / 1000 }
     })
   })
 
   /** What goes on to the same bytes; undefined where that is not to be told. Memory changes none. */
   async function runIdentity(): Promise<JsonObject | undefined> {
     const [own, its] = [model, dense].map(({ checkpoint }) => checkpoint.path)
-    const read = named && recorded(named, texts!)
-    if (!own || !its || read?.some(text => !text.sha256)) return undefined
+    if (group.size > 1 || !own || !its || asked.calibration?.some(text => !text.sha256)) return undefined
     const hashes = { model: await hashModel(own), dense: await hashModel(its) }
-    const windows = made && hashWindows(made)
-    const { every } = options
-    return identityHere(
-      { healing: hashes, ...size, ...training, seed, every, calibration: read, calibrationWindows: windows },
-      engine.facts,
-    )
+    return identityHere({ healing: hashes, ...asked, calibrationWindows: windows }, engine.facts)
   }
 }
 

@@ -1,5 +1,6 @@
 // `heal` of `prune`: what is pruned goes to a folder in the unfinished output, and is healed from there to where it would have gone. The dense
 // model is the one that is open; healing reads the texts that were calibrated on.
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
@@ -11,6 +12,7 @@ import { notice, type Phase, type ProgressEvent } from '../events.ts'
 import { writeExports } from '../export/export.node.ts'
 import { plannedModel } from '../export/targets.ts'
 import { memoryContext } from '../forward/context.ts'
+import { ALONE, type Group } from '../group/group.ts'
 import {
   AS_IT_IS,
   checkHealing,
@@ -26,15 +28,19 @@ import {
 } from '../healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
+import type { PruneInput } from '../prune.ts'
 import type { HealRecord, PruneResult } from '../result.ts'
 import type { PreparedRun } from '../run.ts'
-import type { Saved } from '../saved.ts'
+import { type Saved, UNSAVED } from '../saved.ts'
 import { calibration } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { FolderSink } from '../write/folder.node.ts'
 import { OWN_MARK } from '../write/place.node.ts'
 import { writeFile } from '../write/sink.ts'
+import { savedByAll } from '../write/state-ranks.ts'
 import { checkGiven, type Shape } from './checked.ts'
+import { sendFolder } from './send-folder.node.ts'
+import { pruneWithCard } from './verbs.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
@@ -98,13 +104,14 @@ interface Around {
   readonly saved: Saved
   readonly clock: Clock<Phase>
   readonly signal?: AbortSignal
+  readonly group?: Group
 }
 
 /** In which all is pruned. */
 const STEP = 'pruned'
 
 /** Of a rank beside the root, which heals: prunes by `pruning`, unless an earlier run has come so far. */
-export async function* prunedBeside(saved: Saved, pruning: () => Progress<PruneResult>): Progress<PruneResult> {
+async function* prunedBeside(saved: Saved, pruning: () => Progress<PruneResult>): Progress<PruneResult> {
   const doing = async () => {
     throw new Error('it is done')
   }
@@ -117,11 +124,12 @@ export async function* prunedBeside(saved: Saved, pruning: () => Progress<PruneR
  * @returns with how it was healed; `at`: folder of the healed model in the sink
  */
 export async function* healPruned(
-  { model, options, source, calibration: input }: PreparedRun,
-  { choice, sizes, bytes: need }: HealingPlan,
-  { engine, sink, single, output, saved, clock, signal }: Around,
+  run: PreparedRun,
+  plan: HealingPlan,
+  { engine, sink, single, output, saved, clock, signal, group }: Around,
   pruneInto: (saved: Saved) => Progress<PruneResult>,
 ): Progress<{ readonly result: PruneResult & { readonly healed: HealRecord }; readonly at: string }> {
+  const { model, options, source, calibration: input } = run
   const path = join(sink.pending, PRUNED)
   let own: Windows | undefined // that were calibrated on
   const kept: Saved = {
@@ -143,24 +151,55 @@ export async function* healPruned(
     throw new FormatError(path, 'is not what was written. The state of the earlier run is damaged: remove its folder')
   clock.start('heal')
   const memory = memoryContext(engine, signal)
-  const texts = () => calibration(memory, model, input, { ...sizes, seed: options.seed })
+  const texts = () => calibration(memory, model, input, { ...plan.sizes, seed: options.seed })
   const windows = pruned.own ?? (yield* saved.step('text to heal on', texts))
-  yield notice(`The dense model's probabilities take ${bytes(need.cache)}, in memory or beside the output.`)
-  await using checkpoint = await openCheckpoint(path)
-  const on = { engine, output, saved, signal }
-  const { memory: budget, seed } = options
-  const settings = { ...choice, ...sizes, memory: budget, seed }
-  const given = { ...windows, source }
-  const unhealed = describeModel({ ...checkpoint, name: output })
+  yield notice(`The dense model's probabilities take ${bytes(plan.bytes.cache)}, in memory or beside the output.`)
   const folder = single ? `${AS_IT_IS.to}/` : ''
-  const write = async function* (of: Model, record: HealRecord) {
+  const on = { engine, output, saved, signal, group }
+  const healed = yield* healSent(run, plan, on, { windows, path }, async function* (of, recipe) {
     yield* writeExports(of, [AS_IT_IS], sink, { open: openCheckpoint, engine, apart: single, signal })
-    await writeFile(sink, jsonFile(`${folder}${OWN_MARK}`, { ...checkpoint.recipe, healed: record }))
-    return record
-  }
-  const healed = yield* withoutHealing(healing(on, unhealed, model, given, settings, write))
+    await writeFile(sink, jsonFile(`${folder}${OWN_MARK}`, recipe))
+  })
   clock.stop()
   return { result: { ...pruned.result, healed }, at: folder }
+}
+
+/** Prunes without what the root does beside, and heals with it where that is planned. */
+export async function* pruneBeside(
+  run: PreparedRun,
+  plan: HealingPlan | undefined,
+  input: PruneInput & { readonly group: Group },
+): Progress<PruneResult> {
+  const { engine, group, signal } = input
+  const saved = await savedByAll(group)
+  const pruning = () => pruneWithCard(run, { ...input, saved, heals: plan !== undefined })
+  const result = yield* prunedBeside(saved, pruning)
+  if (!plan) return result
+  const on = { engine, output: join(tmpdir(), 'fasp'), saved: UNSAVED, signal, group }
+  return { ...result, healed: yield* healSent(run, plan, on, {}, async function* () {}) }
+}
+
+/** Heals what lies in a folder of the root. @param pruned there: the folder, and what is healed on @param write is given what `fasp.json` will say, too */
+async function* healSent(
+  { model, options, source }: PreparedRun,
+  { choice, sizes }: HealingPlan,
+  on: Omit<Around, 'sink' | 'single' | 'clock'>,
+  pruned: { readonly windows?: Windows; readonly path?: string },
+  write: (healed: Model, recipe: object) => Progress<void>,
+): Progress<HealRecord> {
+  const { group = ALONE, output } = on
+  const windows = await group.decide(() => pruned.windows!)
+  await using folder = await sendFolder(group, pruned.path)
+  await using checkpoint = await openCheckpoint(folder.path)
+  const { memory, seed } = options
+  const settings = { ...choice, ...sizes, memory, seed }
+  const unhealed = describeModel({ ...checkpoint, name: output })
+  const writing = async function* (of: Model, record: HealRecord) {
+    yield* write(of, { ...checkpoint.recipe, healed: record })
+    return record
+  }
+  const saved = group.size > 1 ? UNSAVED : on.saved // weights are the same on all ranks, and a state takes them for parts
+  return yield* withoutHealing(healing({ ...on, saved }, unhealed, model, { ...windows, source }, settings, writing))
 }
 
 /** Says what else there is to do where nothing is gained. */

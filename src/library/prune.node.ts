@@ -48,9 +48,9 @@ import { checkDistributed, type PlannedRanks, planRanks, type RankOptions } from
 import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
-import { type HealChoice, healChoice, healPruned, PRUNED, planHealing, prunedBeside } from './prune-heal.node.ts'
+import { type HealChoice, healChoice, healPruned, PRUNED, planHealing, pruneBeside } from './prune-heal.node.ts'
 import { type Asked, otherModel, otherTexts, type RecipeOptions, recorded, withRecipe } from './recipe.node.ts'
-import { nameOf, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
+import { nameOf, type PreparedPrune, preparedPrune } from './verbs.ts'
 import { openWithVocabulary, type WithVocabulary } from './vocabulary.node.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
@@ -183,7 +183,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     const { requests, single } = asked
     const { run, exports: planned, rounds, healing } = decide(model, asked)
     const { threads } = isOpen(engine) ? engine.facts : engine
-    checkDistributed(group, run, common)
+    checkDistributed(group, common)
     checkMemory('prune', model.checkpoint.name, Math.max(run.plan.memoryBytes, healing?.bytes.memory ?? 0), threads)
     return { run, pruneEvents: execute }
 
@@ -210,9 +210,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         const scratch = () => openScratch(join(tmpdir(), 'fasp'))
         const sink = isRoot && typeof output !== 'string' ? output : NOWHERE
         const statistics = keepStatistics ? subSink(sink, STATISTICS) : undefined
-        const saved = await savedByAll(group)
-        const pruning = () => pruneWithCard(run, { ...on, sink, statistics, openScratch: scratch, group, saved })
-        return { ...(yield* prunedBeside(saved, pruning)), exports: [], perplexities: {} }
+        const result = yield* pruneBeside(run, healing, { ...on, sink, statistics, openScratch: scratch, group })
+        return { ...result, exports: [], perplexities: {} }
       }
       const exported = planned.reduce((sum, { bytes }) => sum + bytes.after, 0)
       const { scratch } = run.plan.activationBytes // on the same disk, and gone before exports are written
@@ -265,7 +264,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
           together(own, group, () =>
             pruneWithinLoss(run, { ...place, ...on, group, saved, heals: healing !== undefined }),
           )
-        const around = { ...on, sink, single, output, saved, clock }
+        const around = { ...on, sink, single, output, saved, clock, group }
         const { result, at } = healing
           ? yield* healPruned(run, healing, around, pruneInto)
           : { result: yield* pruneInto(saved), at: folder }

@@ -1,10 +1,11 @@
 // Which experts of a mixture matter (REAP, arXiv 2510.13999): S_e = mean over the tokens that go to e of ‖g_e f_e(x)‖; 0 where none do.
 import type { Floats } from '../formats/tensors.ts'
+import { ALONE } from '../group/group.ts'
 import { dot } from '../linalg/sums.ts'
 
 export class ExpertScores {
-  readonly #sums: Float64Array
-  readonly #tokens: Float64Array
+  readonly #sums: Float64Array<ArrayBuffer>
+  readonly #tokens: Float64Array<ArrayBuffer>
 
   /** @param d what experts give for a token */
   constructor(
@@ -24,7 +25,9 @@ export class ExpertScores {
     }
   }
 
-  finish(): Float64Array<ArrayBuffer> {
+  /** @param group each rank has one, of its part of the tokens */
+  async finish(group = ALONE): Promise<Float64Array<ArrayBuffer>> {
+    await group.sum(this.#sums, this.#tokens)
     return Float64Array.from(this.#sums, (sum, e) => sum / Math.max(1, this.#tokens[e]))
   }
 }

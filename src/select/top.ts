@@ -11,11 +11,8 @@ export function keepTopPerGroup(scores: Float64Array, groups: number, keep: numb
   const size = scores.length / groups
   const kept = new Int32Array(groups * keep)
   for (let g = 0; g < groups; g++) {
-    const top = keepTop(scores.subarray(g * size, (g + 1) * size), keep)
-    kept.set(
-      top.map(i => i + g * size),
-      g * keep,
-    )
+    const top = keepTop(scores.subarray(g * size, (g + 1) * size), keep).map(i => i + g * size)
+    kept.set(top, g * keep)
   }
   return kept
 }

@@ -82,7 +82,12 @@ const FAULTS = [
     { kind: 'write', at: 20, how: 'ENOSPC' },
     /^fasp: rank 1 of 2: no room for activations .*ENOSPC/,
   ],
-  ['a full disk at the root', 0, { kind: 'write', at: 60, how: 'ENOSPC' }, /^fasp: cannot write .* of out: the disk is full/],
+  [
+    'a full disk at the root',
+    0,
+    { kind: 'write', at: 60, how: 'ENOSPC' },
+    /^fasp: cannot write .* of out: the disk is full/,
+  ],
   ['a read that fails at rank 1', 1, { kind: 'read', at: 100, how: 'EIO' }, /^fasp: rank 1 of 2: .*EIO/],
 ] as const
 

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { cp, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { inProcess } from '../../src/group/in-process.ts'
 import { prune } from '../../src/node.ts'
@@ -24,18 +25,21 @@ const weightsIn = (folder: string) =>
     .filter(name => name.endsWith('.safetensors'))
     .map(name => readFileSync(join(folder, name)).toString('base64'))
 
+const MIXTURE = fileURLToPath(new URL('../fixtures/trained/tiny-mixture', import.meta.url))
+const MODELS = { ...TINY_MODELS, 'tiny-mixture': MIXTURE }
 const CASES = [
   ['tiny-llama', 'best', [1, 3]],
   ['tiny-opt', 'plain', [1, 2, 4]],
   ['tiny-llama', 'stock', [1, 3]],
   ['tiny-opt', 'paper', [1, 3]],
+  ['tiny-mixture', 'stock', [3]],
 ] as const
 
 test.each(CASES)(
   '%s by %s on %o ranks',
   async (name, method, sizes) => {
     const folder = await place()
-    const args = [TINY_MODELS[name], '--method', method, ...ASKED]
+    const args = [MODELS[name], '--method', method, ...ASKED]
     const alone = await fasp(['prune', ...args, '-o', 'alone'], { folder })
     expect(alone.code, alone.stderr).toBe(0)
     const text = { name: 'text.txt', text: async () => readFileSync(join(folder, 'text.txt'), 'utf8') }
@@ -43,7 +47,7 @@ test.each(CASES)(
     for (const ranks of sizes) {
       const output = join(folder, `in-process-${ranks}`)
       const on = { ...options, output, engine: { threads: 1 } }
-      await Promise.all(inProcess(ranks).map(group => prune(TINY_MODELS[name], { ...on, group })))
+      await Promise.all(inProcess(ranks).map(group => prune(MODELS[name], { ...on, group })))
       const weights = weightsIn(output)
       if (ranks === 1) expect(weightsIn(join(folder, 'alone'))).toEqual(weights)
       for (const launcher of LAUNCHERS) {
