@@ -4,8 +4,11 @@ import { PRECISIONS } from '../engine/engine.ts'
 import { ENGINE_OPTIONS, LINALG_OPTIONS } from '../engine/options.ts'
 import { didYouMean, UsageError } from '../errors.ts'
 import { type ExportRequest, TARGETS, type TargetName } from '../export/targets.ts'
+import type { Group } from '../group/group.ts'
+import { openGroup } from '../group/open.node.ts'
+import { checkRange } from '../options.ts'
 import type { TerminalStyle } from '../report/terminal.ts'
-import type { OptionSpec } from './arguments.ts'
+import type { OptionSpec, Parsed } from './arguments.ts'
 
 export { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS } from '../engine/options.ts'
 export { peakMemory } from '../report/machine.node.ts'
@@ -40,7 +43,20 @@ export const MPI_OPTIONS = {
     value: 'library',
     help: 'of the processes that mpirun or srun started: auto (default), off, path',
   },
+  'mpi-timeout': {
+    type: 'number',
+    units: { s: 1, m: 60, h: 3600 },
+    value: '10m',
+    rare: true,
+    help: 'without a sign of life of a rank, then all end (default 1h; 0: never)',
+  },
 } as const satisfies Record<string, OptionSpec>
+
+/** The processes that a launcher has started, or this one alone. @throws UsageError as `openGroup` */
+export function groupOf({ mpi, 'mpi-timeout': seconds }: Parsed<typeof MPI_OPTIONS>, signal: AbortSignal): Group {
+  if (seconds !== undefined) checkRange('mpi-timeout', seconds, 0, 1e6, false)
+  return openGroup(mpi, { signal, timeout: seconds === undefined ? undefined : 1000 * seconds })
+}
 
 /** Options of commands that prune. */
 export const PRUNING_OPTIONS = {

@@ -3,12 +3,13 @@ import { bytes, duration, wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { finish } from '../events.ts'
 import { TRAINS } from '../heal/trained.ts'
-import { healEvents, openGroup } from '../node.ts'
+import { healEvents } from '../node.ts'
 import { curveText, healedWords } from '../report/healed.ts'
 import { defineCommand } from './command.ts'
 import {
   ENGINE_OPTIONS,
   engineOptions,
+  groupOf,
   MPI_OPTIONS,
   modelArgument,
   OUTPUT_OPTIONS,
@@ -59,7 +60,7 @@ export default defineCommand({
     'fasp heal smaller --dense my-model -o healed --calibration c4 --tokens 250000',
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
-    const group = openGroup(options.mpi, { signal })
+    const group = groupOf(options, signal)
     await onRanks(group, signal, async () => {
       const model = modelArgument(positionals)
       const { dense, output, calibration, tokens, lr, train, rank, top, overwrite, windows, batch, every } = options

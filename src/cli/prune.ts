@@ -15,7 +15,6 @@ import {
   type Group,
   type Model,
   openEngine,
-  openGroup,
   openModel,
   type PlanOptions,
   type PrunePathOptions,
@@ -48,6 +47,7 @@ import { type Context, defineCommand } from './command.ts'
 import {
   engineOptions,
   exportRequest,
+  groupOf,
   MPI_OPTIONS,
   modelArgument,
   OUTPUT_OPTIONS,
@@ -162,7 +162,7 @@ export default defineCommand({
     'fasp prune other-model --recipe smaller/fasp.json -o other-smaller',
   ],
   async run(given, context) {
-    const group = openGroup(given.options.mpi, { signal: context.signal })
+    const group = groupOf(given.options, context.signal)
     await onRanks(group, context.signal, () => pruneAll(given, context, group))
   },
 })

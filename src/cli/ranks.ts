@@ -1,6 +1,7 @@
 // A command that several processes work on (MPI): only the root prints, and what fails on one is said once.
 import { writeSync } from 'node:fs'
 import { oneLine } from '../display.ts'
+import { GroupError } from '../errors.ts'
 import type { Group } from '../node.ts'
 
 /** A launcher ends all at once where one has ended before its time, and the root has an output to remove: it goes first by so much. */
@@ -20,8 +21,9 @@ export async function onRanks(group: Group, signal: AbortSignal, work: () => Pro
     }
     if (!(await group.fail(error))) {
       const message = error instanceof Error ? error.message : `${error}`
+      const who = error instanceof GroupError ? '' : `rank ${group.rank} of ${group.size}: `
       // The process ends before a worker's stream is written.
-      writeSync(2, `fasp: rank ${group.rank} of ${group.size}: ${oneLine(message)}\n`)
+      writeSync(2, `fasp: ${who}${oneLine(message)}\n`)
       group.abort()
     }
     await group.close()

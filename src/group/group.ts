@@ -3,6 +3,7 @@
 // ranks and in float64: results do not depend on which MPI it is.
 import { FaspError, GroupError } from '../errors.ts'
 import { decoded, encoded } from './message.ts'
+import { AbsentError } from './waiting.ts'
 
 export interface Group {
   /** What carries the bytes, with its version. */
@@ -195,16 +196,15 @@ class Ranks implements Group {
   }
 
   async fail(error: unknown): Promise<boolean> {
-    if (error instanceof GroupError) return true // all know it
+    if (error instanceof GroupError) return !(error instanceof AbsentError) // all know it
     const message = error instanceof FaspError ? error.message : `${error}`
     const told = this.#tell({ step: this.#step, call: 'fail', error: message.slice(0, MESSAGE) })
-    told.catch(() => {})
     let stop = () => {}
     const late = new Promise<undefined>(resolve => {
       const timer = setTimeout(resolve, this.patience)
       stop = () => clearTimeout(timer)
     })
-    const all = await Promise.race([told, late])
+    const all = await Promise.race([told.catch(() => undefined), late])
     stop()
     return all !== undefined
   }

@@ -1,11 +1,12 @@
 // MPI by FFI (koffi): a library is loaded that this machine has, and of it a dozen functions are called, on bytes. Three ABIs are about, with
 // the same functions and other constants: Open MPI's; that of MPICH, Intel MPI and Cray MPI; and the standard one of MPI 5
-// (mpi-forum/mpi-abi-stubs; JuliaParallel/MPI.jl, src/consts). Waiting is by a timer: a blocking call spins, and hears no signal.
+// (mpi-forum/mpi-abi-stubs; JuliaParallel/MPI.jl, src/consts). No call blocks: it would hear no signal, and wait without end for a rank that has stopped.
 import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
 import { UsageError } from '../errors.ts'
 import { type Group, type GroupOptions, groupOver, type Transport } from './group.ts'
 import { isOneOfSeveral, type Launched } from './launcher.ts'
+import { Waiting, type WaitingOptions, type Word } from './waiting.ts'
 
 /** What differs between ABIs. Handles are pointers, or integers. */
 interface Abi {
@@ -26,15 +27,12 @@ const OTHERS = [
   ...['libmpi_abi.so.1', 'libmpi_abi.so.0', 'libmpi_abi.so', 'libmpi_abi.1.dylib'],
 ]
 
-/** Milliseconds between two looks at whether all are there. */
-const PAUSE = 1
+/** Of the words by which ranks wait for each other. */
+const TAG = 1
 
 const HINT = 'Say where the library of the launcher is, --mpi <path>, or --mpi off.'
 
-export interface MpiOptions extends GroupOptions {
-  /** Aborted where the run is to stop: nobody waits for others any more. */
-  readonly signal?: AbortSignal
-}
+export interface MpiOptions extends GroupOptions, WaitingOptions {}
 
 /**
  * Joins the ranks that a launcher has started. One process can do so once.
@@ -44,7 +42,7 @@ export interface MpiOptions extends GroupOptions {
 export function openMpi(library: string, launched: Launched | undefined, options: MpiOptions = {}): Group {
   const loaded = load(library, launched)
   const { path } = loaded
-  const transport = joined(loaded, abiOf(loaded), options.signal)
+  const transport = joined(loaded, abiOf(loaded), options)
   const { rank, size, name } = transport
   if (launched?.size !== undefined && launched.size !== size)
     throw new UsageError(
@@ -105,7 +103,7 @@ function abiOf({ path, handle: lib, koffi }: Loaded): Abi {
   return /mpi_abi/.test(path) ? STANDARD : MPICH
 }
 
-function joined({ handle: lib, koffi }: Loaded, abi: Abi, signal?: AbortSignal): Transport {
+function joined({ handle: lib, koffi }: Loaded, abi: Abi, options: WaitingOptions): Transport {
   const { handle: H, world, byte, statusIgnore, funneled } = abi
   const out = koffi.out(koffi.pointer('int'))
   const call = (name: string, ...types: (string | ReturnType<typeof Koffi.out>)[]) => {
@@ -129,38 +127,73 @@ function joined({ handle: lib, koffi }: Loaded, abi: Abi, signal?: AbortSignal):
     .split(/[,\n\0]/)[0]
     .replace(/\s+/g, ' ')
     .trim()
-  const ibarrier = call('MPI_Ibarrier', H, 'void *')
   const test = call('MPI_Test', 'void *', 'void *', 'void *')
-  const allgather = call('MPI_Allgather', 'void *', 'int', H, 'void *', 'int', H, H)
-  const gather = call('MPI_Gather', 'void *', 'int', H, 'void *', 'int', H, 'int', H)
-  const alltoall = call('MPI_Alltoall', 'void *', 'int', H, 'void *', 'int', H, H)
-  const broadcast = call('MPI_Bcast', 'void *', 'int', H, 'int', H)
-  const send = call('MPI_Send', 'void *', 'int', H, 'int', 'int', H)
-  const receive = call('MPI_Recv', 'void *', 'int', H, 'int', 'int', H, 'void *')
+  const cancel = call('MPI_Cancel', 'void *')
+  const [send, receive] = ['MPI_Isend', 'MPI_Irecv'].map(name =>
+    call(name, 'void *', 'int', H, 'int', 'int', H, 'void *'),
+  )
+  const allgather = call('MPI_Iallgather', 'void *', 'int', H, 'void *', 'int', H, H, 'void *')
+  const gather = call('MPI_Igather', 'void *', 'int', H, 'void *', 'int', H, 'int', H, 'void *')
+  const alltoall = call('MPI_Ialltoall', 'void *', 'int', H, 'void *', 'int', H, H, 'void *')
+  const broadcast = call('MPI_Ibcast', 'void *', 'int', H, 'int', H, 'void *')
   const abort = call('MPI_Abort', H, 'int')
   const finalize = call('MPI_Finalize')
-  // What stays pending between calls lies where V8 moves nothing.
-  const [request, flag] = [koffi.alloc('int64', 1), koffi.alloc('int', 1)]
+  // What stays pending between calls lies where V8 moves nothing: a request, and a byte. Larger typed arrays have their bytes there, too.
+  const room = () => [koffi.alloc('int64', 1), koffi.alloc('uint8', 1)]
+  const flag = koffi.alloc('int', 1)
+  const isDone = (request: unknown): boolean => {
+    test(request, flag, statusIgnore)
+    return koffi.decode(flag, 'int') !== 0
+  }
+  const [outbox, inbox] = [0, 1].map(() => Array.from({ length: size }, room))
+  const receiving = new Set<unknown>()
+  const waiting = new Waiting(
+    rank,
+    size,
+    {
+      send(to, word) {
+        const [request, place] = outbox[to]
+        koffi.encode(place, 'uint8', word)
+        send(place, 1, byte, to, TAG, world, request)
+        return () => isDone(request)
+      },
+      receive(from) {
+        const [request, place] = inbox[from]
+        receive(place, 1, byte, from, TAG, world, request)
+        receiving.add(request)
+        return () => (isDone(request) && receiving.delete(request) ? (koffi.decode(place, 'uint8') as Word) : undefined)
+      },
+    },
+    options,
+  )
+  const [moving] = room()
+  const held = new Set<unknown>() // while MPI reads and writes them
+  const moved = async (start: (...args: unknown[]) => void, ...args: unknown[]): Promise<void> => {
+    held.add(args)
+    start(...args, moving)
+    await waiting.until(() => isDone(moving), true)
+    held.delete(args)
+  }
   return {
     ...{ name, rank, size },
-    async meet() {
-      ibarrier(world, request)
-      for (;;) {
-        test(request, flag, statusIgnore)
-        if (koffi.decode(flag, 'int')) return
-        signal?.throwIfAborted()
-        await new Promise(resolve => setTimeout(resolve, PAUSE))
-      }
-    },
-    allgather: (part, all) => allgather(part, part.length, byte, all, part.length, byte, world),
-    gather: (part, all) => gather(part, part.length, byte, all, part.length, byte, 0, world),
-    alltoall: (send, receive) => alltoall(send, send.length / size, byte, receive, send.length / size, byte, world),
-    broadcast: bytes => broadcast(bytes, bytes.length, byte, 0, world),
-    move(from, to, bytes) {
-      if (rank === from) send(bytes, bytes!.length, byte, to, 0, world)
-      if (rank === to) receive(bytes, bytes!.length, byte, from, 0, world, statusIgnore)
+    meet: () => waiting.meet(),
+    allgather: (part, all) => moved(allgather, part, part.length, byte, all, part.length, byte, world),
+    gather: (part, all) => moved(gather, part, part.length, byte, all, part.length, byte, 0, world),
+    alltoall: (sent, received) =>
+      moved(alltoall, sent, sent.length / size, byte, received, sent.length / size, byte, world),
+    broadcast: bytes => moved(broadcast, bytes, bytes.length, byte, 0, world),
+    async move(from, to, bytes) {
+      if (rank === from) await moved(send, bytes, bytes!.length, byte, to, 0, world)
+      if (rank === to) await moved(receive, bytes, bytes!.length, byte, from, 0, world)
     },
     abort: () => abort(world, 1),
-    close: async () => finalize(),
+    async close() {
+      waiting.close()
+      for (const request of receiving) {
+        cancel(request)
+        while (!isDone(request)); // at once: nothing was sent
+      }
+      finalize()
+    },
   }
 }

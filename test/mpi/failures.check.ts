@@ -118,6 +118,32 @@ describe.each(LAUNCHERS)('under $name', launcher => {
   })
 })
 
+/** Of them, one that stops; where it is the root, it cannot clear up before it is killed. */
+const STOPPED = LAUNCHERS.flatMap((launcher, i) =>
+  (i === 0 ? [0, 2] : [1]).map(victim => ({ ...launcher, launcher, victim })),
+)
+
+test.each(STOPPED)('rank $victim that stops is named, and all end: $name', async ({ launcher, victim }) => {
+  const folder = await place()
+  await putModel(folder)
+  const before = await snapshot(folder)
+  const command = commandOf(launcher, 3, '--windows', '64', '--mpi-timeout', '4s')
+  const running = runAll(command, folder)
+  while (!readdirSync(folder).some(name => name.endsWith('.partial'))) await sleep(20)
+  process.kill(processesIn(folder).get(victim)!, 'SIGSTOP')
+  const stopped = performance.now()
+  const { code, stderr } = await running
+  expect(performance.now() - stopped, stderr).toBeLessThan(9000 + SOON_MS)
+  while (processesIn(folder).size > 0 && performance.now() - stopped < 9000 + SOON_MS) await sleep(20)
+  expect(processesIn(folder).size, stderr).toBe(0)
+  expect(code, stderr).not.toBe(0)
+  const said = stderr.split('\n').filter(line => line.startsWith('fasp: rank'))
+  expect(said, stderr).toEqual([
+    expect.stringMatching(`^fasp: rank ${victim} of 3: no sign of life for [49].0 s, and others`),
+  ])
+  if (victim > 0) expect(await snapshot(folder)).toEqual(before)
+})
+
 /** FASP_SEED: other moments and ranks (default 1). FASP_KILLS: more of them, and what came of each. */
 const SEED = Number(process.env.FASP_SEED ?? 1)
 const KILLS = Math.max(20, Number(process.env.FASP_KILLS ?? 0))
