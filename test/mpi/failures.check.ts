@@ -107,9 +107,14 @@ describe.each(LAUNCHERS)('under $name', launcher => {
     await putModel(folder)
     const before = await snapshot(folder)
     let launched: ChildProcess
-    const running = runAll([...commandOf(launcher, 3), '--windows', '64'], folder, {}, child => (launched = child))
+    const running = runAll(
+      [...commandOf(launcher, 3), '--method', 'best', '--windows', '64', '--seq-len', '64'],
+      folder,
+      {},
+      child => (launched = child),
+    )
     while (!readdirSync(folder).some(name => name.endsWith('.partial'))) await sleep(20)
-    await sleep(300)
+    await sleep(100)
     const told = performance.now()
     launched!.kill(signal)
     expect(await expectEnded(folder, before, await running, told)).toBe(
@@ -127,7 +132,7 @@ test.each(STOPPED)('rank $victim that stops is named, and all end: $name', async
   const folder = await place()
   await putModel(folder)
   const before = await snapshot(folder)
-  const command = commandOf(launcher, 3, '--windows', '64', '--mpi-timeout', '4s')
+  const command = commandOf(launcher, 3, '--method', 'best', '--windows', '64', '--mpi-timeout', '4s')
   const running = runAll(command, folder)
   while (!readdirSync(folder).some(name => name.endsWith('.partial'))) await sleep(20)
   process.kill(processesIn(folder).get(victim)!, 'SIGSTOP')
