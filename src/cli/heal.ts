@@ -17,6 +17,7 @@ import {
   RESUME_OPTIONS,
   terminalStyle,
 } from './environment.ts'
+import { METRICS_OPTIONS, serveMetrics } from './metrics.ts'
 import { healedCommands } from './next.ts'
 import { showProgress } from './progress.ts'
 import { onRanks } from './ranks.ts'
@@ -54,6 +55,7 @@ export default defineCommand({
     memory: { type: 'number', value: 'GiB', rare: true, help: 'for weights and activations, then disk (default 4)' },
     ...OUTPUT_OPTIONS,
     ...MPI_OPTIONS,
+    ...METRICS_OPTIONS,
   },
   examples: [
     'fasp heal smaller --dense my-model -o healed --calibration wiki.txt',
@@ -62,6 +64,7 @@ export default defineCommand({
   async run({ options, positionals }, { print, done, result: give, signal }) {
     const group = groupOf(options, signal)
     await onRanks(group, signal, async () => {
+      await using _ = await serveMetrics(options.metrics, group)
       const model = modelArgument(positionals)
       const { dense, output, calibration, tokens, lr, train, rank, top, overwrite, windows, batch, every } = options
       const { seed, memory } = options

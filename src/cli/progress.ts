@@ -16,6 +16,13 @@ export const showNoticesAlone = (): void => {
   noticesAlone = true
 }
 
+const watchers = new Set<(event: ProgressEvent) => void>()
+/** Hears all that is shown, and what is not because of `--quiet`. @returns what ends it */
+export function watchProgress(watcher: (event: ProgressEvent) => void): () => void {
+  watchers.add(watcher)
+  return () => void watchers.delete(watcher)
+}
+
 /** Runs a generator of events to its end. @param told gets the notices, which are shown, too */
 export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, told: string[] = []): Promise<T> {
   const display = new Display(terminalStyle(process.stderr).blocks && !noticesAlone)
@@ -24,6 +31,7 @@ export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, 
       const step = await events.next()
       if (step.done) return step.value
       if (step.value.type === 'notice') told.push(step.value.message)
+      for (const watcher of watchers) watcher(step.value)
       if (!noticesAlone || step.value.type === 'notice') display.show(step.value)
     }
   } finally {
@@ -31,19 +39,59 @@ export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, 
   }
 }
 
-class Display {
-  #phase = ''
-  #unit: Unit = 'layers'
-  #total = 0
-  #started = 0
+/** Where the phase is that runs. */
+export class PhaseCourse {
+  phase = ''
+  unit: Unit = 'layers'
+  total = 0
+  done = 0
   /** What was done when the phase began, by an earlier run. */
-  #before = 0
+  before = 0
+  #tokens: number | undefined
+  #started = 0
+  #now = 0
+
+  see(event: ProgressEvent): void {
+    this.#now = performance.now()
+    if (event.type === 'phase') {
+      ;({ phase: this.phase, unit: this.unit, total: this.total } = event)
+      this.done = this.before = 0
+      this.#tokens = undefined
+      this.#started = this.#now
+    } else if (event.type === 'progress') {
+      ;({ done: this.done, tokens: this.#tokens } = event)
+      if ((this.phase === 'prune' || this.phase === 'heal') && this.#now - this.#started < AT_ONCE_MS)
+        this.before = this.done
+    }
+  }
+
+  /** Since the phase began, until the last event. */
+  get seconds(): number {
+    return (this.#now - this.#started) / 1000
+  }
+
+  /** What was done here. */
+  get here(): number {
+    return this.done - this.before
+  }
+
+  /** Through the whole model; undefined where the phase has none yet. */
+  get tokensPerSecond(): number | undefined {
+    const { unit, here, total, seconds } = this
+    if (here === 0 || seconds < 0.1 || (unit !== 'layers' && unit !== 'tokens')) return undefined
+    return (unit === 'tokens' ? here : ((this.#tokens ?? 0) * here) / total) / seconds
+  }
+}
+
+class Display {
+  readonly #course = new PhaseCourse()
   #lastLine = 0
   constructor(readonly terminal: boolean) {
     if (terminal) process.stderr.write('\r\x1b[Kopening') // until the first event: a large file takes seconds
   }
 
   show(event: ProgressEvent): void {
+    this.#course.see(event)
     switch (event.type) {
       case 'notice': {
         this.clear()
@@ -65,16 +113,11 @@ class Display {
       }
       case 'phase':
         this.clear()
-        this.#phase = event.phase
-        this.#unit = event.unit
-        this.#total = event.total
-        this.#started = performance.now()
-        this.#before = 0
         this.#lastLine = 0
-        this.#draw(0, undefined)
+        this.#draw()
         break
       case 'progress':
-        this.#draw(event.done, event.tokens)
+        this.#draw()
     }
   }
 
@@ -82,13 +125,12 @@ class Display {
     if (this.terminal) process.stderr.write('\r\x1b[K')
   }
 
-  #draw(done: number, tokens: number | undefined): void {
+  #draw(): void {
     const now = performance.now()
-    if ((this.#phase === 'prune' || this.#phase === 'heal') && now - this.#started < AT_ONCE_MS) this.#before = done
-    const last = done >= this.#total
+    const last = this.#course.done >= this.#course.total
     if (!this.terminal && !last && this.#lastLine > 0 && now - this.#lastLine < PLAIN_INTERVAL_MS) return
     this.#lastLine = now
-    const line = this.#line(done, tokens, (now - this.#started) / 1000)
+    const line = this.#line()
     if (!this.terminal) process.stderr.write(`${line}\n`)
     else {
       process.stderr.write(`\r\x1b[K${line}`)
@@ -96,8 +138,8 @@ class Display {
     }
   }
 
-  #line(done: number, tokens: number | undefined, seconds: number): string {
-    const total = this.#total
+  #line(): string {
+    const { unit, done, total, seconds, before, here, tokensPerSecond } = this.#course
     const count = {
       layers: `layer ${done} of ${total}`,
       tokens: `${done} of ${total} tokens`,
@@ -107,18 +149,10 @@ class Display {
       turns: `turn ${done} of ${total}`,
       files: `${done} of ${total} files`,
     }
-    const phase = `${this.#phase}: ${count[this.#unit]}`
-    if (done === this.#before) return this.terminal ? fitting([[bar(0), phase], [phase]]) : phase
-    const here = done - this.#before
-    const passed = this.#unit === 'tokens' ? here : ((tokens ?? 0) * here) / total // tokens through the whole model
-    const rate =
-      seconds < 0.1
-        ? []
-        : this.#unit === 'bytes'
-          ? [`${bytes(here / seconds)}/s`]
-          : this.#unit === 'layers' || this.#unit === 'tokens'
-            ? [`${Math.round(passed / seconds)} tokens/s`]
-            : []
+    const phase = `${this.#course.phase}: ${count[unit]}`
+    if (done === before) return this.terminal ? fitting([[bar(0), phase], [phase]]) : phase
+    const bytesRate = unit === 'bytes' && seconds >= 0.1 ? [`${bytes(here / seconds)}/s`] : []
+    const rate = tokensPerSecond === undefined ? bytesRate : [`${Math.round(tokensPerSecond)} tokens/s`]
     const time = done < total ? `${duration((seconds / here) * (total - done))} left` : `took ${duration(seconds)}`
     if (!this.terminal) return [phase, ...rate, time].join('  ')
     const drawn = bar(done / total)

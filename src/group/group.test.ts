@@ -128,6 +128,21 @@ test('bytes that are sent are counted', async () => {
   for (const group of others) expect(group.bytes).toBe((3 + Math.sign(group.rank)) * 4096)
 })
 
+test('each knows what all have sent and waited when they last met', async () => {
+  const groups = inProcess(3, { memory: () => 1000 })
+  await onAll(groups, async group => {
+    await group.sum(new Float32Array(300))
+    if (group.rank === 2) await new Promise(resolve => setTimeout(resolve, 100))
+    await group.barrier()
+    await group.barrier()
+  })
+  for (const { facts } of groups) {
+    expect(facts.map(({ sent }) => sent)).toEqual(groups.map(({ bytes }) => bytes))
+    expect(facts.map(({ memory }) => memory)).toEqual([1000, 1000, 1000])
+    expect(facts.map(({ waited }) => waited > 0.09)).toEqual([true, true, false])
+  }
+})
+
 test('what one throws, the others throw where they next meet', async () => {
   const groups = inProcess(3)
   const errors = await onAll(groups, async group => {
