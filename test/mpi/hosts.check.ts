@@ -1,0 +1,95 @@
+// Three hosts: network namespaces with names and addresses of their own, where the kernel allows them, else this machine. What ssh would start
+// on another goes through a script.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { inProcess } from '../../src/group/in-process.ts'
+import { prune } from '../../src/node.ts'
+import { CLI, TINY_LLAMA, workplaces } from '../fasp.ts'
+import { LAUNCHERS, runAll } from './launchers.ts'
+
+const HOSTS = [1, 2, 3]
+const BRIDGE = `fb${process.pid}`
+const nameOf = (host: number) => `fasp-${process.pid}-${host}`
+const addressOf = (host: number) => `10.213.77.${host}`
+const ip = (...args: string[]) => execFileSync('ip', args, { stdio: 'pipe' })
+
+/** @returns whether there are hosts now that reach each other */
+function divide(): boolean {
+  try {
+    ip('link', 'add', BRIDGE, 'type', 'bridge')
+    ip('link', 'set', BRIDGE, 'up')
+    for (const host of HOSTS) {
+      const [name, end] = [nameOf(host), `fv${process.pid}${host}`]
+      ip('netns', 'add', name)
+      ip('link', 'add', end, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
+      ip('link', 'set', end, 'master', BRIDGE, 'up')
+      ip('-n', name, 'addr', 'add', `${addressOf(host)}/24`, 'dev', 'eth0')
+      for (const device of ['eth0', 'lo']) ip('-n', name, 'link', 'set', device, 'up')
+    }
+    // Refused at once where nobody listens; a firewall between them would let it wait.
+    const knock = ['timeout', '3', 'bash', '-c', `echo > /dev/tcp/${addressOf(2)}/9`]
+    return spawnSync('ip', ['netns', 'exec', nameOf(1), 'unshare', '--uts', ...knock]).status === 1
+  } catch {
+    return false
+  }
+}
+
+function rejoin(): void {
+  for (const host of HOSTS) spawnSync('ip', ['netns', 'del', nameOf(host)])
+  spawnSync('ip', ['link', 'del', BRIDGE])
+}
+
+const isDivided = divide()
+if (!isDivided) console.warn('no network namespaces here: the hosts are all this machine')
+afterAll(rejoin)
+
+const place = workplaces()
+
+/** A command on a host of its own: `agent ADDRESS COMMAND…`, as ssh has it. */
+function agentIn(folder: string): string {
+  const path = join(folder, 'agent')
+  const name = `fasp-${process.pid}-\${host##*.}`
+  writeFileSync(
+    path,
+    `#!/bin/bash\nhost=$1; shift\nexec ip netns exec "${name}" unshare --uts bash -c "hostname ${name}; $*"\n`,
+  )
+  chmodSync(path, 0o755)
+  return path
+}
+
+const ofMpich = (agent: string, hosts: string) => [
+  ...['-launcher', 'rsh', '-launcher-exec', agent, '-iface', 'eth0', '-hosts', hosts],
+]
+/** What a launcher is told of hosts. */
+const OPTIONS: Readonly<Record<string, typeof ofMpich>> = {
+  'Open MPI': (agent, hosts) => [
+    ...['--mca', 'plm_rsh_agent', agent, '--mca', 'btl', 'tcp,self'],
+    ...['--mca', 'btl_tcp_if_include', 'eth0', '--mca', 'oob_tcp_if_include', 'eth0', '--host', hosts],
+  ],
+  MPICH: ofMpich,
+  'the standard ABI': ofMpich,
+}
+
+describe.each(LAUNCHERS)('$name', ({ name, mpirun, mpi }) => {
+  test('three hosts write what three ranks in one process write, byte for byte', async () => {
+    const folder = await place()
+    const [text, output, expected] = ['text.txt', 'out', 'expected'].map(path => join(folder, path))
+    const options = { sparsity: 0.3, method: 'best', windows: 7, seqLen: 32, heldOut: 2, engine: { threads: 1 } }
+    const calibration = [{ name: 'text.txt', text: async () => readFileSync(text, 'utf8') }]
+    await Promise.all(
+      inProcess(3).map(group => prune(TINY_LLAMA, { ...options, calibration, output: expected, group })),
+    )
+    const ofRun = ['--windows', '7', '--seq-len', '32', '--held-out', '2', '--threads', '1', '--quiet', '--mpi', mpi]
+    const args = ['prune', TINY_LLAMA, '-s', '0.3', '--method', 'best', '--calibration', text, '-o', output, ...ofRun]
+    const agent = agentIn(folder)
+    const hosts = isDivided ? OPTIONS[name](agent, HOSTS.map(addressOf).join(',')) : []
+    const command = [...mpirun, ...hosts, '-n', '3', process.execPath, CLI, ...args]
+    const onFirst = isDivided ? [agent, addressOf(1), `cd ${folder} && exec ${command.join(' ')}`] : command
+    const { code, stderr } = await runAll(onFirst, folder)
+    expect(code, stderr).toBe(0)
+    const weights = (of: string) => readFileSync(join(of, 'model.safetensors'))
+    expect(weights(output).equals(weights(expected))).toBe(true)
+  })
+})
