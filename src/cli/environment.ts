@@ -43,6 +43,12 @@ export const MPI_OPTIONS = {
     value: 'library',
     help: 'of the processes that mpirun or srun started: auto (default), off, path',
   },
+  read: {
+    type: 'text',
+    choices: ['each', 'root'],
+    rare: true,
+    help: 'models: by each process (default), or by the root, which sends them',
+  },
   'mpi-timeout': {
     type: 'number',
     units: { s: 1, m: 60, h: 3600 },

@@ -20,7 +20,7 @@ import {
 import { METRICS_OPTIONS, serveMetrics } from './metrics.ts'
 import { healedCommands } from './next.ts'
 import { showProgress } from './progress.ts'
-import { onRanks } from './ranks.ts'
+import { modelHere, onRanks } from './ranks.ts'
 
 export default defineCommand({
   usage: 'heal <pruned> --dense <model> -o <folder> [options]',
@@ -65,13 +65,16 @@ export default defineCommand({
     const group = groupOf(options, signal)
     await onRanks(group, signal, async () => {
       await using _ = await serveMetrics(options.metrics, group)
-      const model = modelArgument(positionals)
+      const pruned = modelArgument(positionals)
       const { dense, output, calibration, tokens, lr, train, rank, top, overwrite, windows, batch, every } = options
       const { seed, memory } = options
       if (!dense) throw new UsageError('no dense model. Say what it was pruned from: --dense <model>.')
       if (!output) throw new UsageError('no output. Say where the healed model goes: -o <folder>.')
-      const events = healEvents(model, {
-        ...{ dense, output, calibration, tokens, lr, train, rank, top, overwrite },
+      const reading = { read: options.read, signal }
+      await using model = await modelHere(group, pruned, reading)
+      await using wanted = await modelHere(group, dense, reading)
+      const events = healEvents(model.path, {
+        ...{ dense: wanted.path, output, calibration, tokens, lr, train, rank, top, overwrite },
         ...{ windows, batch, every, seed, memory, signal },
         ...{ seqLen: options['seq-len'], heldOut: options['held-out'], engine: engineOptions(options) },
         ...{ resume: options.resume, saveEvery: options['save-every'], group },

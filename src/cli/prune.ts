@@ -60,7 +60,7 @@ import {
 import { METRICS_OPTIONS, serveMetrics } from './metrics.ts'
 import { nextCommands } from './next.ts'
 import { showProgress } from './progress.ts'
-import { onRanks } from './ranks.ts'
+import { modelHere, onRanks } from './ranks.ts'
 import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
 
@@ -218,13 +218,14 @@ async function pruneAll(
   const isThere = (output: string) => several && options.resume && !options.overwrite && isWritten(output)
   const left = await group.decide(() => amounts.filter(sparsity => !isThere(outputOf(sparsity)!)))
   for (const sparsity of amounts) if (!left.includes(sparsity)) done(`${outputOf(sparsity)} is there already.`)
-  if (several) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity))) // before hours of work
+  if (several && isRoot) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity))) // before hours of work
   await using common = left.length > 1 && group.size === 1 ? new CommonSteps() : undefined
+  await using here = await modelHere(group, model, { read: options.read, signal })
   const shown: Shown[] = []
   for (const sparsity of left) {
     if (several) print(`${shown.length > 0 ? '\n' : ''}${outputOf(sparsity)}`)
     const settings = { ...settingsOf(sparsity), output: outputOf(sparsity)!, common, group }
-    if (!isRoot) await finish(pruneEvents(model, { ...settings, ...runOptions(options) }))
+    if (!isRoot) await finish(pruneEvents(here.path, { ...settings, ...runOptions(options) }))
     else shown.push(await pruneOne(model, settings, options, { print, done, signal }))
   }
   const [first] = shown

@@ -2,7 +2,9 @@
 import { writeSync } from 'node:fs'
 import { oneLine } from '../display.ts'
 import { GroupError } from '../errors.ts'
-import type { Group } from '../node.ts'
+import { sendFiles } from '../library/send-files.node.ts'
+import { fetchModelEvents, type Group } from '../node.ts'
+import { showProgress } from './progress.ts'
 
 /** A launcher ends all at once where one has ended before its time, and the root has an output to remove: it goes first by so much. */
 export const LEAD_MS = 1500
@@ -31,4 +33,21 @@ export async function onRanks(group: Group, signal: AbortSignal, work: () => Pro
     return
   }
   await group.close()
+}
+
+/** Where this rank reads a model, until it is disposed of. */
+export interface ModelHere extends AsyncDisposable {
+  readonly path: string
+}
+
+/** @param read `root`: it sends its files to the others, which need none; a name on the Hub is fetched there alone */
+export async function modelHere(
+  group: Group,
+  name: string,
+  { read, signal }: { readonly read?: string; readonly signal: AbortSignal },
+): Promise<ModelHere> {
+  const isRoot = group.rank === 0
+  if (read !== 'root' || group.size === 1) return { path: name, [Symbol.asyncDispose]: async () => {} }
+  const sent = await sendFiles(group, isRoot ? await showProgress(fetchModelEvents(name, { signal })) : undefined)
+  return isRoot ? { ...sent, path: name } : sent
 }

@@ -39,7 +39,7 @@ import { OWN_MARK } from '../write/place.node.ts'
 import { writeFile } from '../write/sink.ts'
 import { savedByAll } from '../write/state-ranks.ts'
 import { checkGiven, type Shape } from './checked.ts'
-import { sendFolder } from './send-folder.node.ts'
+import { sendFiles } from './send-files.node.ts'
 import { pruneWithCard } from './verbs.ts'
 
 type Progress<T> = AsyncGenerator<ProgressEvent, T>
@@ -189,7 +189,7 @@ async function* healSent(
 ): Progress<HealRecord> {
   const { group = ALONE, output } = on
   const windows = await group.decide(() => pruned.windows!)
-  await using folder = await sendFolder(group, pruned.path)
+  await using folder = await sendFiles(group, pruned.path)
   await using checkpoint = await openCheckpoint(folder.path)
   const { memory, seed } = options
   const settings = { ...choice, ...sizes, memory, seed }

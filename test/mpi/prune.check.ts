@@ -1,6 +1,6 @@
 // `fasp prune` under each launcher: one rank writes what no MPI writes, several what ranks in one process write, byte for byte; and what goes wrong.
 import { readdirSync, readFileSync } from 'node:fs'
-import { cp, truncate } from 'node:fs/promises'
+import { cp, mkdir, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
@@ -95,6 +95,32 @@ describe.each(LAUNCHERS)('under $name', launcher => {
     return said[0]
   }
   const args = (model: string) => [model, '--method', 'plain', ...ASKED, '-o', 'out']
+
+  test('with --read root the others need no model', async () => {
+    const [folder, other] = [await place(), await place()]
+    await putModel(folder)
+    const scratch = join(other, 'scratch')
+    await mkdir(scratch)
+    const of = (at: string) => [
+      '-n',
+      '1',
+      '-wdir',
+      at,
+      ...node,
+      ...args('model'),
+      '--read',
+      'root',
+      '--mpi',
+      launcher.mpi,
+    ]
+    const command = [...launcher.mpirun, ...of(folder), ':', ...of(other)]
+    const { code, stderr } = await runAll(command, folder, { TMPDIR: scratch })
+    expect(code, stderr).toBe(0)
+    const both = await runAll(ranksOf(launcher, 2, [...args('model').slice(0, -1), 'both']), folder)
+    expect(both.code, both.stderr).toBe(0)
+    expect(weightsIn(join(folder, 'out'))).toEqual(weightsIn(join(folder, 'both')))
+    expect(readdirSync(scratch).filter(name => name.startsWith('fasp'))).toEqual([])
+  })
 
   test('options that differ are refused', async () => {
     const folder = await place()

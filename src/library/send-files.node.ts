@@ -1,6 +1,6 @@
-// A folder that the root has made, on every machine: what all ranks go on with.
-import { readdir, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+// Files of the root, on every machine: what it has made and all ranks go on with, or a model that the others lack.
+import { readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { openFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import type { Group } from '../group/group.ts'
@@ -10,19 +10,19 @@ import { checkSpace, temporaryFolder } from '../write/folder.node.ts'
 const PART = 2 ** 26
 
 /** Disposed of, what others than the root have of it goes. */
-export interface SentFolder extends AsyncDisposable {
+export interface SentFiles extends AsyncDisposable {
   readonly path: string
 }
 
 /**
- * The files in a folder of the root: there where they are, elsewhere in a temporary folder.
+ * A file of the root, or the files in a folder of it: there where they are, elsewhere in a temporary folder.
  * @param path at the root @throws FormatError, OutputError
  */
-export async function sendFolder(group: Group, path?: string): Promise<SentFolder> {
-  const files = await group.decide(() => list(path!))
+export async function sendFiles(group: Group, path?: string): Promise<SentFiles> {
+  const { files, single } = await group.decide(() => list(path!))
   if (group.rank === 0) {
     for (const { name } of files) {
-      const file = await openFile(join(path!, name))
+      const file = await openFile(single ? path! : join(path!, name))
       try {
         for (let from = 0; from < file.byteLength; from += PART)
           await group.decide(async () => new Uint8Array(await file.slice(from, from + PART)))
@@ -44,20 +44,20 @@ export async function sendFolder(group: Group, path?: string): Promise<SentFolde
         await attempt(`write ${name}`, () => writeFile(join(folder, name), part, { flag: 'a' }))
       }
     }
-    return { path: folder, [Symbol.asyncDispose]: remove }
+    return { path: single ? join(folder, files[0].name) : folder, [Symbol.asyncDispose]: remove }
   } catch (error) {
     await remove()
     throw error
   }
 }
 
-async function list(path: string): Promise<{ readonly name: string; readonly byteLength: number }[]> {
-  const entries = await readdir(path, { withFileTypes: true })
+async function list(path: string) {
+  const single = (await stat(path)).isFile()
+  const folder = single ? dirname(path) : path
   const files: { name: string; byteLength: number }[] = []
-  for (const name of entries.flatMap(entry => (entry.isFile() ? [entry.name] : [])).sort()) {
-    const file = await openFile(join(path, name))
-    files.push({ name, byteLength: file.byteLength })
-    await file.close?.()
+  for (const name of single ? [basename(path)] : (await readdir(path)).sort()) {
+    const found = await stat(join(folder, name)) // links count as what they lead to: the Hub's cache holds such
+    if (found.isFile()) files.push({ name, byteLength: found.size })
   }
-  return files
+  return { files, single }
 }
