@@ -9,6 +9,8 @@ export type Doing<T> = () => AsyncGenerator<ProgressEvent, T> | Promise<T>
 export interface HeldStreams {
   /** All that they hold, by name. @param names also those of these that are not there yet */
   held(names?: readonly string[]): Promise<ReadonlyMap<string, Activations>>
+  /** Of several ranks each holds all, the same. @default each holds those of its windows */
+  readonly whole?: boolean
 }
 
 /** A file of an output that is there when who wrote it has gone. */

@@ -13,7 +13,7 @@ import { inProcess } from '../src/group/in-process.ts'
 import { gradients } from '../src/heal/gradients.ts'
 import { crossEntropy, throughHead } from '../src/heal/loss.ts'
 import { TrainedWeights, trainedHalves } from '../src/heal/trained.ts'
-import { type HealOptions, heal, openEngine, type ProgressEvent, prune } from '../src/node.ts'
+import { type HealOptions, heal, type Listener, openEngine, type ProgressEvent, prune } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { asWindows, goldenOf } from './tiny.ts'
@@ -21,6 +21,8 @@ import { asWindows, goldenOf } from './tiny.ts'
 const { folder } = engineAndFolder()
 const engines = Array.from({ length: 3 }, () => openEngine({ threads: 1 }))
 afterAll(() => Promise.all(engines.map(engine => engine.close())))
+
+class Stopped extends Error {}
 
 const MIXTURE = fileURLToPath(new URL('fixtures/trained/tiny-mixture', import.meta.url))
 const at = (name: string) => join(folder, name)
@@ -91,7 +93,7 @@ test.each([
 
 describe('fasp heal', () => {
   const FOUR = { calibration: WINDOWS, tokens: 4 * 4 * 64, batch: 4, every: 2, lr: 3e-4 } as const
-  const healed = (output: string, group?: Group, options: Partial<HealOptions> = {}) =>
+  const healed = (output: string, group?: Group, options: Partial<HealOptions> & Listener = {}) =>
     heal(at('pruned'), {
       ...{ dense: TINY_LLAMA, output: at(output), engine: engines[group?.rank ?? 0], group, ...FOUR, ...options },
     })
@@ -130,12 +132,55 @@ describe('fasp heal', () => {
     expect(told.filter(text => text.startsWith('2 processes share out 1 windows a step'))).toHaveLength(2)
   })
 
-  test('options that differ, and going on, are refused', async () => {
+  /** Until so many tokens are healed on, and then ended by a rank. @returns what the root gives, undefined where it was ended, and what it goes on after */
+  async function stopped(size: number, output: string, until?: number, by = 0) {
+    let after: string | undefined
+    const all = await Promise.all(
+      inProcess(size).map(async group => {
+        let phase = ''
+        const onEvent = (event: ProgressEvent) => {
+          if (event.type === 'notice') after ??= /^Goes on after (.*),/.exec(event.message)?.[1]
+          if (event.type === 'phase') phase = event.phase
+          const isDone = event.type === 'progress' && phase === 'heal' && event.done === until
+          if (isDone && group.rank === by) throw new Stopped()
+        }
+        try {
+          return await healed(output, group, { onEvent, saveEvery: 0, resume: until !== 256 })
+        } catch (error) {
+          await group.fail(error)
+          return error as Error
+        }
+      }),
+    )
+    const wrong = all.find(one => one instanceof Error && !(all[by] instanceof Stopped))
+    if (wrong) throw wrong
+    const [root] = all
+    return { after, result: root instanceof Error ? undefined : root }
+  }
+
+  test('stopped after each step, it goes on to the same bytes, and on other ranks to the same distance', async () => {
+    const [whole] = await onAll(2, 'whole')
+    for (const [i, tokens] of [256, 512, 768].entries())
+      expect(await stopped(2, 'parts', tokens, i % 2)).toEqual({ after: i > 0 ? `step ${i}` : undefined })
+    expect((await stopped(2, 'parts')).after).toBe('step 3')
+    expect(Buffer.compare(weights('parts'), weights('whole'))).toBe(0)
+    for (const [before, later] of [
+      [1, 3],
+      [3, 1],
+    ]) {
+      await stopped(before, `${before} before`, 256)
+      const { after, result } = await stopped(later, `${before} before`)
+      expect(after).toBe('step 1')
+      expect(result!.step).toBe(whole.step)
+      expect(result!.kl.after / whole.kl.after).toBeCloseTo(1, 3)
+    }
+  })
+
+  test('options that differ are refused', async () => {
     const [one, other] = inProcess(2)
     const both = await Promise.allSettled([healed('x', one), healed('x', other, { lr: 1e-5 })])
     for (const { reason } of both as PromiseRejectedResult[])
       expect(`${reason}`).toContain('rank 1 of 2 has lr 0.00001')
-    await expect(healed('x', one, { resume: true })).rejects.toThrow('no state to heal on from yet')
   })
 })
 

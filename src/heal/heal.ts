@@ -110,7 +110,7 @@ export async function* heal(
     if (names.includes('best')) best ??= await trained.room()
     return new Map(Object.entries({ weights, means, squares, ...(best && { best }) }))
   }
-  saved.holds({ streams: { healing: { held } } })
+  saved.holds({ streams: { healing: { held, whole: true } } })
 
   const length = windows[0].length
   yield { type: 'phase', phase: 'heal', total: steps * batch * length, unit: 'tokens' }

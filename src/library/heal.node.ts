@@ -28,7 +28,7 @@ import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
 import type { HealRecord, Recipe } from '../result.ts'
-import { type Saved, UNSAVED } from '../saved.ts'
+import type { Saved } from '../saved.ts'
 import { type CalibrationInput, calibration, calibrationSource, textsOrWindows } from '../text/calibration.ts'
 import { hashWindows } from '../text/hash-windows.node.ts'
 import type { Windows } from '../text/windows.ts'
@@ -39,6 +39,7 @@ import { checkOutput, isGgufFile, OWN_MARK } from '../write/place.node.ts'
 import { openResumable } from '../write/resumable.node.ts'
 import { committed, writeFile } from '../write/sink.ts'
 import { identityHere } from '../write/state.node.ts'
+import { savedByAll, together } from '../write/state-ranks.ts'
 import { checkMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
@@ -87,8 +88,6 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   check(options)
   if (resume && (typeof source !== 'string' || typeof options.dense !== 'string'))
     throw new UsageError('only a run of two paths has a state to resume from. Give both models as paths.')
-  if (resume && group.size > 1)
-    throw new UsageError('several processes save no state to heal on from yet. Leave resume out, and they begin anew.')
   const isRoot = group.rank === 0
   const inputs = [nameOf(source), nameOf(options.dense)]
   if (isRoot) await checkOutput(output, overwrite, inputs)
@@ -125,7 +124,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
       return { ...record, output, cacheBytes: need.cache, seconds: (performance.now() - started) / 1000 }
     })
   }
-  if (!isRoot) return yield* heals(UNSAVED, async function* () {})
+  if (!isRoot) return yield* heals(await savedByAll(group), async function* () {})
   const run = await runIdentity()
   if (resume && !run) throw new UsageError('resume goes by hashes: texts without sha256 have none.')
   const expectedBytes = planExport(model, AS_IT_IS).bytes + need.scratch
@@ -135,7 +134,8 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const { sink, saved, notices } = await openResumable(output, overwrite, opened, resuming)
   return yield* committed(sink, async function* () {
     for (const message of notices) yield notice(message)
-    return yield* heals(saved, async function* (healed, record) {
+    await savedByAll(group, saved)
+    const write = async function* (healed: Model, record: HealRecord) {
       const context = { open: openCheckpoint, engine, apart: false, signal }
       yield* writeExports(healed, [AS_IT_IS], sink, context)
       await using written = await openCheckpoint(sink.pending)
@@ -143,13 +143,14 @@ export async function* healEvents(source: string | Model, options: HealOptions):
       const recipe = healedRecipe(model, record)
       await writeFile(sink, jsonFile(OWN_MARK, { ...recipe, logits }))
       await writeFile(sink, cardOf(dense, model, recipe))
-    })
+    }
+    return yield* together(saved, group, () => heals(saved, write))
   })
 
   /** What goes on to the same bytes; undefined where that is not to be told. Memory changes none. */
   async function runIdentity(): Promise<JsonObject | undefined> {
     const [own, its] = [model, dense].map(({ checkpoint }) => checkpoint.path)
-    if (group.size > 1 || !own || !its || asked.calibration?.some(text => !text.sha256)) return undefined
+    if (!own || !its || asked.calibration?.some(text => !text.sha256)) return undefined
     const hashes = { model: await hashModel(own), dense: await hashModel(its) }
     return identityHere({ healing: hashes, ...asked, calibrationWindows: windows }, engine.facts)
   }

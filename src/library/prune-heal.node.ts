@@ -31,13 +31,13 @@ import { describeModel, type Model } from '../model/model.ts'
 import type { PruneInput } from '../prune.ts'
 import type { HealRecord, PruneResult } from '../result.ts'
 import type { PreparedRun } from '../run.ts'
-import { type Saved, UNSAVED } from '../saved.ts'
+import type { Saved } from '../saved.ts'
 import { calibration } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { FolderSink } from '../write/folder.node.ts'
 import { OWN_MARK } from '../write/place.node.ts'
 import { writeFile } from '../write/sink.ts'
-import { savedByAll } from '../write/state-ranks.ts'
+import { savedByAll, together } from '../write/state-ranks.ts'
 import { checkGiven, type Shape } from './checked.ts'
 import { sendFiles } from './send-files.node.ts'
 import { pruneWithCard } from './verbs.ts'
@@ -175,7 +175,7 @@ export async function* pruneBeside(
   const pruning = () => pruneWithCard(run, { ...input, saved, heals: plan !== undefined })
   const result = yield* prunedBeside(saved, pruning)
   if (!plan) return result
-  const on = { engine, output: join(tmpdir(), 'fasp'), saved: UNSAVED, signal, group }
+  const on = { engine, output: join(tmpdir(), 'fasp'), saved, signal, group }
   return { ...result, healed: yield* healSent(run, plan, on, {}, async function* () {}) }
 }
 
@@ -198,8 +198,8 @@ async function* healSent(
     yield* write(of, { ...checkpoint.recipe, healed: record })
     return record
   }
-  const saved = group.size > 1 ? UNSAVED : on.saved // weights are the same on all ranks, and a state takes them for parts
-  return yield* withoutHealing(healing({ ...on, saved }, unhealed, model, { ...windows, source }, settings, writing))
+  const heals = () => healing(on, unhealed, model, { ...windows, source }, settings, writing)
+  return yield* withoutHealing(together(on.saved, group, heals))
 }
 
 /** Says what else there is to do where nothing is gained. */

@@ -1,5 +1,6 @@
 // The rows that a run goes on from, in one file of its state: matrix by matrix those of all windows, in their order. Of a group each rank has
-// those of its windows, one part after the other. The root has the file: what the others have comes to it, and goes to them, batch by batch.
+// those of its windows, one part after the other; of some matrices each has all. The root has the file: what the others have comes to it, and goes
+// to them, batch by batch.
 import { bytes as shown } from '../display.ts'
 import { PartsHash } from '../formats/hash.ts'
 import { type Activations, asBytes, type Batch } from '../forward/activations.ts'
@@ -25,20 +26,22 @@ export interface RowsFile {
 }
 
 type Name = Pick<RowsPart, 'of' | 'name'>
-type Own = Name & { readonly rows: Activations }
+type Own = Name & { readonly rows: Activations; readonly whole?: boolean }
 /** With the floats of each batch of each rank. */
-type Shared = RowsPart & { readonly ranks: readonly (readonly number[])[] }
+type Shared = RowsPart & { readonly ranks: readonly (readonly number[])[]; readonly whole: boolean }
 
 const isOf = (one: Name) => (other: Name) => one.of === other.of && one.name === other.name
 
 /** @param names @default all that any rank has: one without windows may lack some */
 async function sharedBy(group: Group, own: readonly Own[], names?: readonly Name[]): Promise<Shared[]> {
   const floats = ({ batches, width }: Activations) => batches.map(({ tokens }) => tokens * width)
-  const all = await group.gather(own.map(({ of, name, rows }) => ({ of, name, floats: floats(rows) })))
+  const all = await group.gather(own.map(({ rows, ...one }) => ({ ...one, floats: floats(rows) })))
   const most = all.reduce((one, other) => (other.length > one.length ? other : one))
   return (names ?? most).map(({ of, name }) => {
-    const ranks = all.map(its => its.find(isOf({ of, name }))?.floats ?? [])
-    return { of, name, ranks, length: ranks.flat().reduce((sum, floats) => sum + floats, 0) }
+    const found = all.map(its => its.find(isOf({ of, name })))
+    const whole = found[0]?.whole ?? false
+    const ranks = found.map((its, rank) => (its && !(whole && rank > 0) ? its.floats : []))
+    return { of, name, ranks, whole, length: ranks.flat().reduce((sum, floats) => sum + floats, 0) }
   })
 }
 
@@ -48,8 +51,9 @@ function* batchesOf({ rank: here }: Group, own: readonly Own[], shared: readonly
     const rows = own.find(isOf(part))?.rows
     for (const [rank, batches] of part.ranks.entries())
       for (const [i, floats] of batches.entries()) {
-        const place: readonly [Activations, Batch] | undefined = rank === here ? [rows!, rows!.batches[i]] : undefined
-        yield { rank, byteLength: 4 * floats, place }
+        const isHere = rank === here || part.whole
+        const place: readonly [Activations, Batch] | undefined = isHere ? [rows!, rows!.batches[i]] : undefined
+        yield { rank, byteLength: 4 * floats, place, whole: part.whole }
       }
   }
 }
@@ -57,15 +61,15 @@ function* batchesOf({ rank: here }: Group, own: readonly Own[], shared: readonly
 async function heldBy({ streams }: Held): Promise<Own[]> {
   const own: Own[] = []
   for (const [of, stream] of Object.entries(streams))
-    for (const [name, rows] of (await stream?.held()) ?? []) own.push({ of, name, rows })
+    for (const [name, rows] of (await stream?.held()) ?? []) own.push({ of, name, rows, whole: stream?.whole })
   return own
 }
 
 /** Gives the root, which calls `writeRows`, what this rank holds. */
 export async function giveRows(group: Group, held: Held): Promise<void> {
   const own = await heldBy(held)
-  for (const { rank, place } of batchesOf(group, own, await sharedBy(group, own)))
-    await group.move(rank, 0, place && asBytes(await place[0].load(place[1])))
+  for (const { rank, place, whole } of batchesOf(group, own, await sharedBy(group, own)))
+    if (!whole) await group.move(rank, 0, place && asBytes(await place[0].load(place[1])))
 }
 
 /**
@@ -136,7 +140,8 @@ export async function readRows(
   const own: Own[] = []
   for (const [of, stream] of Object.entries(held.streams)) {
     const names = parts.filter(part => part.of === of).map(({ name }) => name)
-    for (const [name, rows] of (await stream?.held(names)) ?? []) if (names.includes(name)) own.push({ of, name, rows })
+    for (const [name, rows] of (await stream?.held(names)) ?? [])
+      if (names.includes(name)) own.push({ of, name, rows, whole: stream?.whole })
   }
   const shared = await sharedBy(group, own, wanted)
   const fail = (problem: string) => damaged(`${folder!.path}/${file}`, problem)
@@ -147,14 +152,16 @@ export async function readRows(
   let at = 0
   try {
     if (from && from.byteLength < 4 * lengthOf(parts)) throw fail('ends early')
-    for (const { rank, byteLength, place } of batchesOf(group, own, shared)) {
+    for (const { rank, byteLength, place, whole } of batchesOf(group, own, shared)) {
       const bytes = place ? asBytes(place[0].room(place[1])) : from && new Uint8Array(byteLength)
       if (from) {
         await from.read(bytes!, at)
         await hash.add(bytes!)
         at += byteLength
       }
-      await group.move(0, rank, bytes)
+      if (!whole) await group.move(0, rank, bytes)
+      else
+        for (let to = 1; to < group.size; to++) await group.move(0, to, to === group.rank || from ? bytes : undefined)
       await place?.[0].store(place[1])
     }
   } finally {
