@@ -240,13 +240,15 @@ async function pruneAll(
   give(several ? results : results[0])
 }
 
-/** @throws UsageError where it has nothing to choose, or no time to be taken */
+/** What the library knows nothing of. @throws UsageError */
 function checkBudget(options: Parsed<typeof OPTIONS>, group: Group): void {
-  const other = (['windows', 'dry-run', 'resume', 'max-loss', 'recipe'] as const).find(name => options[name])
-  const of = other === 'resume' ? ' A run goes on with as many windows as it began with, which it said.' : ''
-  if (other) throw new UsageError(`--budget chooses --windows by trying two layers. Leave it out, or --${other}.${of}`)
-  if (group.size > 1)
-    throw new UsageError('--budget tries what one process takes, and there are several. Give --windows.')
+  if (options['dry-run'])
+    throw new UsageError('budget tries two layers, and dry-run reads no weights. Leave one of them out.')
+  if (options.resume)
+    throw new UsageError(
+      'budget is of a run that begins. One goes on with as many windows as it began with: give them.',
+    )
+  if (group.size > 1) throw new UsageError('budget tries what one process takes, and there are several. Give windows.')
 }
 
 /** FLOPs a second. */

@@ -50,7 +50,9 @@ export async function* windowsWithinEvents(
 ): AsyncGenerator<ProgressEvent, Budgeted> {
   const started = performance.now()
   checkRange('budget', seconds, 1, 1e9, false)
-  const other = (['windows', 'maxLoss', 'recipe'] as const).find(name => options[name] !== undefined)
+  const { windows: asked, maxLoss, recipe } = options
+  const others = Object.entries({ windows: asked, 'max-loss': maxLoss, recipe })
+  const [other] = others.find(([, value]) => value !== undefined) ?? []
   if (other) throw new UsageError(`budget chooses how many windows one run takes. Leave out budget, or ${other}.`)
   const { options: resolved, sparsity } = yield* planPruneEvents(source, options)
   const { method, scope, seqLen } = resolved
