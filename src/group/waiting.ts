@@ -60,6 +60,9 @@ export class Waiting {
     this.#timeout = timeout + TURN * rank
     if (timeout === 0) this.#timeout = Number.POSITIVE_INFINITY
     else this.#beats = setInterval(() => this.#beat(), Math.min(timeout / 4, BEAT))
+    // Of a run that ends before it has met anybody nothing stays. Browsers have numbers here.
+    const beats: { unref?(): void } | undefined = this.#beats
+    beats?.unref?.()
   }
 
   /** Comes back when all ranks are there. @throws AbsentError */
