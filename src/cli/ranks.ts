@@ -8,6 +8,8 @@ import { showProgress } from './progress.ts'
 
 /** A launcher ends all at once where one has ended before its time, and the root has an output to remove: it goes first by so much. */
 export const LEAD_MS = 1500
+/** Launchers pass on what a rank says, but what is on its way when it ends all may be lost. */
+const PASSED_ON_MS = 300
 
 /** Does `work` on this rank, and leaves the group in the end. @param signal of a user who interrupts: the launcher ends the others */
 export async function onRanks(group: Group, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
@@ -26,6 +28,7 @@ export async function onRanks(group: Group, signal: AbortSignal, work: () => Pro
       const who = error instanceof GroupError ? '' : `rank ${group.rank} of ${group.size}: `
       // The process ends before a worker's stream is written.
       writeSync(2, `fasp: ${who}${oneLine(message)}\n`)
+      await new Promise(resolve => setTimeout(resolve, PASSED_ON_MS))
       group.abort()
     }
     await group.close()
