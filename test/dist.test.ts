@@ -46,3 +46,12 @@ test('only the file of the chart libraries is bundled from packages, with the li
   expect(names).toEqual(expect.arrayContaining(['@observablehq/plot', 'linkedom', 'd3-scale']))
   expect(names.filter(name => !licences.includes(`\n${name} `) && !licences.startsWith(`${name} `))).toEqual([])
 })
+
+test('the thread that hears signals waits for no library', () => {
+  const loaded = new Set(['./cli.js'])
+  for (const name of loaded)
+    for (const [, imported] of read(name).matchAll(/^import [^"\n]*"(\.[^"]+)"/gm)) loaded.add(imported)
+  const bytes = [...loaded].reduce((sum, name) => sum + read(name).length, 0)
+  expect([...loaded].filter(name => name.startsWith('./node-'))).toEqual([])
+  expect(bytes).toBeLessThan(50_000)
+})

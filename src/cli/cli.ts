@@ -5,11 +5,10 @@ import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { bytes } from '../display.ts'
-import { isOneOfSeveral, launchedBy } from '../group/launcher.ts'
+import { isOneOfSeveral, LEAD_MS, launchedBy } from '../group/launcher.ts'
 import { memoryLimits } from '../library/memory.node.ts'
 import type { Unfinished } from '../unfinished.node.ts'
 import { BUG, isNoMemory, outOfMemory } from './command.ts'
-import { LEAD_MS } from './ranks.ts'
 
 /** This process among those that a launcher has started; alone it is 0. */
 const launched = launchedBy(process.env)

@@ -2,12 +2,11 @@
 import { writeSync } from 'node:fs'
 import { oneLine } from '../display.ts'
 import { GroupError } from '../errors.ts'
+import { LEAD_MS } from '../group/launcher.ts'
 import { sendFiles } from '../library/send-files.node.ts'
 import { fetchModelEvents, type Group } from '../node.ts'
 import { showProgress } from './progress.ts'
 
-/** A launcher ends all at once where one has ended before its time, and the root has an output to remove: it goes first by so much. */
-export const LEAD_MS = 1500
 /** Launchers pass on what a rank says, but what is on its way when it ends all may be lost. */
 const PASSED_ON_MS = 300
 

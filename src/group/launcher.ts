@@ -1,5 +1,8 @@
 // Launchers tell each process that they start how many there are, by variables of its environment.
 
+/** A launcher ends all at once where one has ended before its time, and the root has an output to remove: it goes first by so much. */
+export const LEAD_MS = 1500
+
 export interface Launched {
   /** What has started this process. */
   readonly by: string
