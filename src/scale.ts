@@ -1,10 +1,12 @@
 // What a run takes of each of several processes (docs/distributed.md), before it begins, from the shapes alone: windows and operations of each
 // rank, operations of the root, bytes that go between them. `--dry-run` shows it, `bench/scale.mjs` draws it, and scale.test.ts holds it against
 // runs: sums that travel and products outside graphs to the last byte and operation, decisions but for their heads of JSON.
-import { leastShare, statisticsTokens } from './allocate/sensitivity.ts'
+import { PROBE_LENGTH } from './allocate/probe.ts'
+import { inScope, leastShare, statisticsTokens } from './allocate/sensitivity.ts'
 import { total } from './clock.ts'
 import { headFlops, passFlops, solveFlops } from './flops.ts'
 import { DTYPE_BYTES, type FloatDType } from './formats/dtype.ts'
+import { CHUNK } from './group/group.ts'
 import type { Architecture } from './model/architecture.ts'
 import {
   type AttentionHalf,
@@ -53,11 +55,6 @@ export interface RankSeconds {
 
 /** Bytes a second of 10 Gb Ethernet. */
 export const TEN_GBE = 1.1e9
-
-/** Bytes of what ranks take at once, as in `group.ts`. */
-const CHUNK = 2 ** 26
-/** Tokens of a probe window, as in `allocate/probe.ts`. */
-const PROBE_LENGTH = 256
 
 /** @param ranks processes @param chunk as of `GroupOptions` */
 export function rankPlans(
@@ -154,8 +151,7 @@ function windowWork(a: Architecture, o: ResolvedOptions, share: (all: number) =>
 }
 
 /** Those whose width is measured. */
-const measuredHalves = (a: Architecture, { scope }: ResolvedOptions) =>
-  a.halves.filter(({ kind }) => kind === 'ffn' || scope !== 'ffn')
+const measuredHalves = (a: Architecture, { scope }: ResolvedOptions) => a.halves.filter(half => inScope(half, scope))
 
 const sum = (works: readonly Work[]): Work => ({
   float32: works.reduce((sum, { float32 }) => sum + float32, 0),

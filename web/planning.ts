@@ -1,6 +1,5 @@
 // The worker that opens models and plans, without an engine. It is small: what computes is in another (computing.ts), fetched when it is
 // first asked for.
-
 import { inspect } from '../src/evaluate/inspect.ts'
 import { distanceFlops, runFlops } from '../src/flops.ts'
 import { type PreparedRun, prepare } from '../src/run.ts'

@@ -205,7 +205,7 @@ export function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): 
   return Math.min(LEAST_SHARE, (1 - cut) / 2)
 }
 
-const inScope = ({ kind }: HalfBlock, scope: Scope): boolean => kind === 'ffn' || scope !== 'ffn'
+export const inScope = ({ kind }: HalfBlock, scope: Scope): boolean => kind === 'ffn' || scope !== 'ffn'
 
 /** The widths that a half-block may have, from the full one down, and the parameters of one unit of width. */
 function choicesOf(half: HalfBlock, multiple: number, least: number) {

@@ -47,6 +47,7 @@ export interface Arguments<O extends Record<string, OptionSpec>> {
 
 /** Units of a part. */
 export const PERCENT = { '%': 0.01 } as const
+export const SECONDS = { s: 1, m: 60, h: 3600 } as const
 
 /** Options that every command has. */
 export const COMMON = {

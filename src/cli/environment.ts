@@ -8,7 +8,7 @@ import type { Group } from '../group/group.ts'
 import { openGroup } from '../group/open.node.ts'
 import { checkRange } from '../options.ts'
 import type { TerminalStyle } from '../report/terminal.ts'
-import type { OptionSpec, Parsed } from './arguments.ts'
+import { type OptionSpec, type Parsed, SECONDS } from './arguments.ts'
 
 export { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS } from '../engine/options.ts'
 export { peakMemory } from '../report/machine.node.ts'
@@ -51,7 +51,7 @@ export const MPI_OPTIONS = {
   },
   'mpi-timeout': {
     type: 'number',
-    units: { s: 1, m: 60, h: 3600 },
+    units: SECONDS,
     value: '10m',
     rare: true,
     help: 'without a sign of life of a rank, then all end (default 1h; 0: never)',

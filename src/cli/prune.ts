@@ -42,7 +42,7 @@ import {
 import { secondsOf, TEN_GBE } from '../scale.ts'
 import { chatTemplate } from '../text/chat.ts'
 import { isWritten } from '../write/place.node.ts'
-import { type Arguments, type Parsed, PERCENT } from './arguments.ts'
+import { type Arguments, type Parsed, PERCENT, SECONDS } from './arguments.ts'
 import { type Context, defineCommand } from './command.ts'
 import {
   engineOptions,
@@ -67,7 +67,6 @@ import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
 const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS
 
 const BYTES = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
-const TIMES = { s: 1, m: 60, h: 3600 }
 const COUNTS = { k: 1e3, M: 1e6, B: 1e9 }
 
 const OPTIONS = {
@@ -120,7 +119,7 @@ const OPTIONS = {
   windows: { type: 'integer', help: 'to calibrate on (stock, best 65,536 tokens; else 32, self-written 64)' },
   budget: {
     type: 'number',
-    units: TIMES,
+    units: SECONDS,
     value: '10m',
     rare: true,
     help: 'or: as many as pruning has time for, by trying two layers',

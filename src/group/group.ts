@@ -95,6 +95,8 @@ export interface GroupOptions {
   readonly memory?: () => number
 }
 
+/** Bytes that a call takes at once, where nobody says. */
+export const CHUNK = 2 ** 26
 /** Bytes of what ranks tell each other before each call. */
 const STATUS = 1024
 /** Characters of a message that have room there, at 4 bytes. */
@@ -112,7 +114,7 @@ interface Status {
 
 /** The ranks that `transport` joins. */
 export function groupOver(transport: Transport, options: GroupOptions = {}): Group {
-  const { chunk = 2 ** 26, patience = 5000, memory } = options
+  const { chunk = CHUNK, patience = 5000, memory } = options
   return new Ranks(transport, chunk, patience, memory)
 }
 

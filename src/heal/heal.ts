@@ -16,7 +16,7 @@ import { randomNumbers } from '../random.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
 import { adamAt, adamStep, clipping, rateOf } from './adam.ts'
 import { gradients } from './gradients.ts'
-import { type RowLoss, TOP, throughHead } from './loss.ts'
+import { TOP, throughHead } from './loss.ts'
 import { Distance, openTeacher } from './teacher.ts'
 import { asStored, TrainedWeights, type Trains, trainedHalves } from './trained.ts'
 
@@ -139,13 +139,13 @@ export async function* heal(
   /** One step on these windows. */
   async function advance(step: number, these: readonly number[]): Promise<Stepped> {
     const mine = these.filter(w => places.has(w))
-    const loss: RowLoss = (...of) => teacher!.loss(mine.map(w => places.get(w)!))(...of)
+    const loss = teacher?.loss(mine.map(w => places.get(w)!))
     let norm = 0 // squared
     await gradients(
       alone,
       model,
       mine.map(w => windows[w]),
-      throughHead(head, loss),
+      throughHead(head, loss!), // without windows it is not asked
       async (half, of) => {
         norm += await trained.keep(sums, weights, half, of)
       },
