@@ -1,5 +1,5 @@
 // Healing in Node, of a model and the dense one that are there: windows and memory, and the run, for `heal`, `prune` with `heal`, and comparisons.
-import { baseName } from './display.ts'
+import { baseName, bytes } from './display.ts'
 import type { Engine } from './engine/engine.ts'
 import { notOneOf, TextError, UsageError } from './errors.ts'
 import { notice, type ProgressEvent } from './events.ts'
@@ -168,6 +168,12 @@ export function healingBytes(
   const tokens = { all: windows * seqLen, heldOut: heldOut * seqLen, step: batch * seqLen, window: seqLen }
   const { held, cache, work } = healNeed(model, dense, trainingOf(options, model), tokens)
   return { memory: Math.min(held, budget) + work, scratch: Math.max(0, held - budget), cache }
+}
+
+/** What is kept of the dense model, and where. */
+export function keptNotice({ top = TOP }: HealingOptions, { cache }: HealingBytes): ProgressEvent {
+  const kept = top > 0 ? 'probabilities' : 'last hidden states'
+  return notice(`The dense model's ${kept} take ${bytes(cache)}, in memory or beside the output.`)
 }
 
 /** What healing takes from around it. */

@@ -70,6 +70,7 @@ describe.each([
 test.each([
   ['ffn', { train: 'ffn', lr: 3e-4 }],
   ['lora', { rank: 4 }],
+  ['all', { top: 0 }],
 ] as const)('what is trained, and how, is as heal has it: %s', async (name, how) => {
   const { healed } = await pruned(at(name), { heal: { tokens: TOKENS, ...how } })
   await prune(TINY_LLAMA, { ...SOME, output: at(`${name} pruned`) })
@@ -269,9 +270,10 @@ describe('the command', () => {
 
   test('trains what it is told to; without healing that is refused', async () => {
     const place = await workplace()
-    const how = ['--train', 'lora', '--rank', '4', '--lr', '2e-3']
-    const { stdout } = await run(place, ...args, '--heal', '4096', ...how, '-o', 'out', '--json')
-    expect(JSON.parse(stdout).healed).toMatchObject({ tokens: 4096, train: 'lora', rank: 4, lr: 2e-3 })
+    const how = ['--train', 'lora', '--rank', '4', '--lr', '2e-3', '--top', '0']
+    const { stdout, stderr } = await run(place, ...args, '--heal', '4096', ...how, '-o', 'out', '--json')
+    expect(JSON.parse(stdout).healed).toMatchObject({ tokens: 4096, train: 'lora', rank: 4, lr: 2e-3, top: 0 })
+    expect(stderr).toMatch(/^The dense model's last hidden states take \S+ \wB/m)
     const unhealed = (says: string, ...how: string[]) =>
       refused(place, [...args, '-o', 'new', ...how], { code: 2, says: [says] })
     await unhealed('--rank is of healing. Give --heal, too', '--rank', '4')

@@ -110,6 +110,7 @@ const OPTIONS = {
   },
   lr: { type: 'number', value: 'rate', rare: true, help: 'of --heal: largest rate (default 1e-4, lora 1e-3)' },
   rank: { type: 'integer', rare: true, help: 'of --heal: of low-rank updates (default 16)' },
+  top: { type: 'integer', rare: true, help: 'of --heal: likely tokens to go by, 0: all (default 1024)' },
   ...VOCABULARY_OPTIONS,
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
   ranks: { type: 'integer', rare: true, help: 'of --dry-run: plan for so many processes (default: as there are)' },
@@ -333,8 +334,8 @@ async function speedsOf(dense: Model, output: string, options: EngineOptions, si
 }
 
 /** Tokens alone, or with what is trained, and how. */
-function healOption({ heal: tokens, train, lr, rank }: Parsed<typeof OPTIONS>): PlanOptions['heal'] {
-  const others = Object.entries({ train, lr, rank }).filter(([, value]) => value !== undefined)
+function healOption({ heal: tokens, train, lr, rank, top }: Parsed<typeof OPTIONS>): PlanOptions['heal'] {
+  const others = Object.entries({ train, lr, rank, top }).filter(([, value]) => value !== undefined)
   if (tokens === undefined && others.length > 0)
     throw new UsageError(`--${others[0][0]} is of healing. Give --heal, too, or leave it out.`)
   return others.length > 0 ? { tokens, ...Object.fromEntries(others) } : tokens

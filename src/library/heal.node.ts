@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { prunedFrom } from '../checkpoint/pruned.ts'
-import { baseName, bytes } from '../display.ts'
+import { baseName } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { fewLogits } from '../evaluate/few-logits.ts'
 import { notice, type ProgressEvent } from '../events.ts'
@@ -21,6 +21,7 @@ import {
   type HealingOptions,
   healing,
   healingBytes,
+  keptNotice,
   sizesOf,
   trainingOf,
 } from '../healing.node.ts'
@@ -116,8 +117,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
     const memory = memoryContext(engine, signal)
     const own = yield* saved.step('calibration', () => calibration(memory, dense, input, { ...size, seed }))
     const given = { ...(await group.decide(() => own)), source: calibrationSource(input) }
-    const kept = training.top > 0 ? 'probabilities' : 'last hidden states'
-    yield notice(`The dense model's ${kept} take ${bytes(need.cache)}, in memory or beside the output.`)
+    yield keptNotice(options, need)
     const on = { engine, output: isRoot ? output : join(tmpdir(), 'fasp'), saved, signal, group }
     return yield* healing(on, model, dense, given, { ...options, ...size }, async function* (healed, record) {
       yield* write(healed, record)

@@ -5,10 +5,9 @@ import { join } from 'node:path'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import type { Clock } from '../clock.ts'
-import { bytes } from '../display.ts'
 import type { Engine } from '../engine/engine.ts'
 import { FormatError, NumericError, UsageError } from '../errors.ts'
-import { notice, type Phase, type ProgressEvent } from '../events.ts'
+import type { Phase, ProgressEvent } from '../events.ts'
 import { writeExports } from '../export/export.node.ts'
 import { plannedModel } from '../export/targets.ts'
 import { memoryContext } from '../forward/context.ts'
@@ -22,6 +21,7 @@ import {
   type HealingSizes,
   healing,
   healingBytes,
+  keptNotice,
   NONE_HELD_OUT,
   sizesOf,
   trainingNotices,
@@ -48,9 +48,9 @@ type Progress<T> = AsyncGenerator<ProgressEvent, T>
 export const PRUNED = 'pruned/'
 
 /** Healing after pruning, where it is not as `heal` does it by itself. Texts, windows and the seed are those of pruning. */
-export type HealChoice = Pick<HealingOptions, 'tokens' | 'lr' | 'train' | 'rank'>
+export type HealChoice = Pick<HealingOptions, 'tokens' | 'lr' | 'train' | 'rank' | 'top'>
 
-const CHOICE: Shape<HealChoice> = { tokens: 'number', lr: 'number', train: 'string', rank: 'number' }
+const CHOICE: Shape<HealChoice> = { tokens: 'number', lr: 'number', train: 'string', rank: 'number', top: 'number' }
 
 /** What `heal` of `prune` says; undefined where nothing is healed. @throws UsageError */
 export function healChoice(heal: number | boolean | HealChoice | undefined): HealChoice | undefined {
@@ -153,7 +153,7 @@ export async function* healPruned(
   const memory = memoryContext(engine, signal)
   const texts = () => calibration(memory, model, input, { ...plan.sizes, seed: options.seed })
   const windows = pruned.own ?? (yield* saved.step('text to heal on', texts))
-  yield notice(`The dense model's probabilities take ${bytes(plan.bytes.cache)}, in memory or beside the output.`)
+  yield keptNotice(plan.choice, plan.bytes)
   const folder = single ? `${AS_IT_IS.to}/` : ''
   const on = { engine, output, saved, signal, group }
   const healed = yield* healSent(run, plan, on, { windows, path }, async function* (of, recipe) {

@@ -75,8 +75,8 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions 
   readonly calibration?: readonly TextInput[] | Windows
   /**
    * Heal what was pruned, by gradients, on so many tokens of the calibration texts, or `true` for as many as `heal` takes by itself; or with
-   * `tokens`, `lr`, `train` and `rank` as `heal` has them. The output and its exports are of the healed model. Of text that the model writes the
-   * windows that were calibrated on come again. @default it is not healed
+   * `tokens`, `lr`, `train`, `rank` and `top` as `heal` has them. The output and its exports are of the healed model. Of text that the model
+   * writes the windows that were calibrated on come again. @default it is not healed
    */
   readonly heal?: number | boolean | HealChoice
   /** Which tokens of the vocabulary stay; the rows of the others go, before all else (`cutVocabulary`). @default all */
