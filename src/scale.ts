@@ -1,24 +1,23 @@
 // What a run takes of each of several processes (docs/distributed.md), before it begins, from the shapes alone: windows and operations of each
 // rank, operations of the root, bytes that go between them. `--dry-run` shows it, `bench/scale.mjs` draws it, and scale.test.ts holds it against
 // runs: sums that travel and products outside graphs to the last byte and operation, decisions but for their heads of JSON.
-import { PROBE_LENGTH } from './allocate/probe.ts'
-import { inScope, leastShare, statisticsTokens } from './allocate/sensitivity.ts'
-import { total } from './clock.ts'
-import { headFlops, passFlops, solveFlops } from './flops.ts'
+import { leastShare } from './allocate/sensitivity.ts'
+import { solveFlops } from './flops.ts'
 import { DTYPE_BYTES, type FloatDType } from './formats/dtype.ts'
 import { CHUNK } from './group/group.ts'
-import type { Architecture } from './model/architecture.ts'
+import { type Architecture, layersOf } from './model/architecture.ts'
 import {
   type AttentionHalf,
+  expertCount,
   fullWidth,
   groupSize,
   type HalfBlock,
-  hiddenSize,
   hiddenWidth,
-  narrows,
 } from './model/half-block.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
+import { type HalfPlan, halfPlans, measuredHalves } from './scale/half-plans.ts'
+import { windowFlops } from './scale/window-flops.ts'
 import { ROUND_SHARE, SHRINK_SHARE } from './select/eliminate.ts'
 
 /** Multiplications and additions, by the type that they are made in. */
@@ -73,7 +72,7 @@ export function rankPlans(
     const windows = share(options.windows)
     return {
       windows,
-      windowFlops: windowWork(a, options, share),
+      windowFlops: windowFlops(halves, a, options, share),
       rootFlops: rank === 0 ? rootFlops : { float32: 0, float64: 0 },
       bytes: rank === 0 ? traffic.root : traffic.other,
     }
@@ -90,69 +89,6 @@ export function secondsOf(ranks: readonly RankPlan[], { float32, float64, networ
   return { windows, root, network: sending, all: windows + root + sending, alone }
 }
 
-/** What is done to a half-block at the root. */
-interface HalfPlan {
-  readonly half: HalfBlock
-  /** Columns of its output layer that stay. */
-  readonly kept: number
-  readonly cuts: boolean
-  /** The dense stream goes beside. */
-  readonly dense: boolean
-  readonly aligns: boolean
-  readonly rotates: boolean
-  readonly eliminates: boolean
-}
-
-/** Those that are cut or repaired, as `pruneHalf` has them. */
-function halfPlans(
-  a: Architecture,
-  { widths, layers }: Pick<Plan, 'widths' | 'layers'>,
-  o: ResolvedOptions,
-): HalfPlan[] {
-  const found: HalfPlan[] = []
-  for (const half of a.halves) {
-    const after = widths.after[layers.after.indexOf(half.layer)]
-    if (!after) continue
-    const cuts = narrows(half, after)
-    const dense = o.target === 'dense' && o.alpha > 0 && found.length > 0
-    if (!cuts && !dense) continue
-    const perHead = half.kind === 'attention' ? (after.kvHeads ?? half.kvHeads) * groupSize(half) : 0
-    const kept = half.kind === 'ffn' ? after.ffn : perHead * after.value
-    const rotates = cuts && half.kind === 'attention' && o.vo === 'rotate'
-    const eliminates = cuts && !rotates && o.score === 'eliminate'
-    found.push({ half, kept, cuts, dense, aligns: dense && o.inputs === 'aligned', rotates, eliminates })
-  }
-  return found
-}
-
-/** In float32: streams, statistics, and losses at the end. @param share of so many windows those of this rank */
-function windowWork(a: Architecture, o: ResolvedOptions, share: (all: number) => number): number {
-  const { gram, ...parts } = passFlops(a, 1, o.seqLen)
-  const pass = total(parts)
-  const dense = o.target === 'dense' && o.alpha > 0
-  const beside = a.halves.reduce((sum, half) => {
-    const d = hiddenSize(half)
-    return sum + 2 * hiddenWidth(half) * d + (o.inputs === 'aligned' ? 4 * d ** 2 : 0)
-  }, pass)
-  const calibrated = share(o.windows) * o.seqLen * (pass + gram + (dense ? beside : 0))
-  const checked = share(2 * o.heldOut) * o.seqLen * (2 * pass + 2 * headFlops(a, 1)) // as many that are calibrated on
-  if (o.allocate === 'uniform') return calibrated + checked
-  if (o.allocate !== 'sensitivity') return calibrated + checked + share(o.windows) * o.seqLen * pass // of the dense model
-  const observed = share(Math.min(o.windows, Math.ceil(statisticsTokens(a) / o.seqLen))) * o.seqLen
-  const length = Math.min(PROBE_LENGTH, o.seqLen)
-  const probed = share(Math.ceil(o.probeTokens / length)) * length
-  const branches = measuredHalves(a, o).length
-  return (
-    calibrated +
-    checked +
-    observed * (pass + gram) +
-    probed * (pass * (1 + branches / 2) + (branches * headFlops(a, 1)) / 2)
-  )
-}
-
-/** Those whose width is measured. */
-const measuredHalves = (a: Architecture, { scope }: ResolvedOptions) => a.halves.filter(half => inScope(half, scope))
-
 const sum = (works: readonly Work[]): Work => ({
   float32: works.reduce((sum, { float32 }) => sum + float32, 0),
   float64: works.reduce((sum, { float64 }) => sum + float64, 0),
@@ -164,17 +100,18 @@ function rootWork(halves: readonly HalfPlan[], a: Architecture, o: ResolvedOptio
   return sum([...halves.map(half => halfWork(half, o.restore === true)), ...measured])
 }
 
-function halfWork({ half, kept, dense, aligns, rotates, eliminates }: HalfPlan, restores: boolean): Work {
+function halfWork({ half, experts, kept, dense, aligns, rotates, eliminates }: HalfPlan, restores: boolean): Work {
   const { in: width, out } = half.output
   const aligning = half.inputs.reduce((sum, l) => sum + 2 * l.out * l.in ** 2, 0)
   const gap = { float32: 2 * out * width ** 2, float64: 0 } // W G
-  return sum([
+  const all = sum([
     ...(aligns ? [{ float32: aligning, float64: out ** 3 / 3 + 2 * out ** 3 }] : []),
     ...(dense ? [gap] : []),
     ...(rotates ? [rotationWork(half as AttentionHalf, kept, dense)] : []),
     ...(eliminates ? [{ float32: 0, float64: eliminationFlops(half, kept, dense) }] : []),
     repairWork(half, kept, restores),
   ])
+  return sum(new Array<Work>(Math.max(1, experts)).fill(all))
 }
 
 function repairWork({ output }: HalfBlock, kept: number, restores = true): Work {
@@ -246,6 +183,9 @@ function trafficOf(
     root.sent += bytes
     other.received += bytes
   }
+  const gather = (bytes: number) => {
+    for (const rank of [root, other]) for (const way of ['sent', 'received'] as const) rank[way] += (ranks - 1) * bytes
+  }
   const observed = (width: number, gap: boolean) => {
     add(upperLength(width), 4)
     add(width, 4)
@@ -271,21 +211,31 @@ function trafficOf(
     }
     for (const length of [measured.length, 1]) add(length, 8, true)
   }
-  for (const { half, kept, cuts, dense, aligns, rotates } of halves) {
+  if (o.allocate === 'standardized' || o.allocate === 'influence') {
+    for (const half of a.halves) gather(2 * 8 * hiddenWidth(half)) // means and squares
+    for (let layer = 0; layer < layersOf(a); layer++) add(2, 8, true) // of cosines
+  }
+  for (const { half, experts, kept, cuts, dense, aligns, rotates } of halves) {
     const { in: width } = half.output
     if (aligns) {
       for (let i = 0; i < 2; i++) add(d ** 2, 4) // XᵀX, Xᵀ(Y − X)
       decide(...half.inputs.flatMap(l => [4 * l.in * l.out, l.bias ? 4 * l.out : 0]))
     }
-    observed(width, dense)
+    // Of a mixture: scores and how many tokens they are of; energy, errors before and after it, and of what is only cut; gates.
+    const ofMixture =
+      experts > 0 ? [...new Array<number>(2).fill(expertCount(half)), 1, 1, 1, ...(cuts ? [1] : []), 3] : []
+    for (const length of ofMixture) add(length, 8, true)
     const group = half.kind === 'ffn' ? 1 : groupSize(half)
     const units = width / (half.kind === 'attention' && o.scope === 'ffn+heads' ? group * half.headSize : group)
-    decide(
-      ...(cuts ? [8 * units] : []),
-      ...[4 * kept, half.kind === 'ffn' ? 0 : (4 * kept) / group],
-      ...[4 * d * kept, stored * d * kept, 2 * biasBytes(half)],
-      ...(rotates ? [4 * d * width, 4 * width] : []),
-    )
+    for (let e = 0; e < Math.max(1, experts); e++) {
+      observed(width, dense)
+      decide(
+        ...(cuts ? [8 * units] : []),
+        ...[4 * kept, half.kind === 'ffn' ? 0 : (4 * kept) / group],
+        ...[4 * d * kept, stored * d * kept, 2 * biasBytes(half)],
+        ...(rotates ? [4 * d * width, 4 * width] : []),
+      )
+    }
     if (o.heldOut > 0) add(2, 8, true)
   }
   return { root, other }

@@ -2,14 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import { ALONE, type Group } from '../src/group/group.ts'
 import { inProcess } from '../src/group/in-process.ts'
-import {
-  CommonSteps,
-  openEngine,
-  type PruneOptions,
-  planPrune,
-  prune as pruneAtPath,
-  type Windows,
-} from '../src/node.ts'
+import { CommonSteps, openEngine, type PruneOptions, prune as pruneAtPath, type Windows } from '../src/node.ts'
 import { TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 import { tinyRun, windowsOf } from './tiny-run.ts'
 
@@ -75,8 +68,6 @@ test('what several processes cannot do yet is refused', async () => {
   const prunes = (method: string, more: object) =>
     pruneAtPath(TINY_MODELS['tiny-llama'], { sparsity: 0.3, method, output: 'nowhere', ...more })
   await expect(prunes('plain', { group, common: new CommonSteps() })).rejects.toThrow('common')
-  const planned = planPrune(TINY_MODELS['tiny-llama'], { sparsity: 0.3, method: 'sleb', ranks: 2 })
-  await expect(planned).rejects.toThrow('what each of several processes does with method sleb is not planned yet')
 })
 
 describe.each(TINY_NAMES)('%s', name => {

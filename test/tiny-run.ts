@@ -9,7 +9,7 @@ import { prune } from '../src/prune.ts'
 import { prepare } from '../src/run.ts'
 import { goldenOf, TINY_MODELS, type TinyModel } from './tiny.ts'
 
-const SEQ_LEN = 48
+export const SEQ_LEN = 48
 const MIXTURE = fileURLToPath(new URL('fixtures/trained/tiny-mixture', import.meta.url))
 
 /** Of the golden's tokens: some to calibrate on, and some that are held out. */

@@ -1,7 +1,6 @@
 // What several processes cannot do together (docs/distributed.md).
 import { UsageError } from '../errors.ts'
 import type { Group } from '../group/group.ts'
-import { expertsOf } from '../model/architecture.ts'
 import { checkRange } from '../options.ts'
 import { rankMemory } from '../plan.ts'
 import type { PreparedRun } from '../run.ts'
@@ -23,15 +22,11 @@ export interface PlannedRanks {
   readonly ranks?: readonly PlannedRank[]
 }
 
-/** @param ranks how many @throws UsageError for what they cannot do together */
+/** @param ranks how many @throws UsageError for a number out of range */
 export function planRanks(run: PreparedRun, ranks = 1): PlannedRanks {
   checkRange('ranks', ranks, 1, 1e4, true)
   if (ranks === 1) return {}
-  const { model, plan, options, method } = run
-  if (expertsOf(model.architecture) > 0 || options.allocate === 'perplexity') {
-    const what = expertsOf(model.architecture) > 0 ? 'a mixture of experts' : `method ${method.name}`
-    throw new UsageError(`what each of several processes does with ${what} is not planned yet. Plan it for one.`)
-  }
+  const { model, plan, options } = run
   const plans = rankPlans(model.architecture, plan, options, ranks)
   return {
     ranks: plans.map((of, rank) => ({ ...of, memoryBytes: rankMemory(model, options, of.windows, rank === 0) })),
