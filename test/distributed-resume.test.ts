@@ -35,6 +35,8 @@ interface How {
   /** The rank that does. */
   readonly by?: number
   readonly resume?: boolean
+  /** Whether it goes on from a state of another number of ranks, which is told. */
+  readonly otherwise?: boolean
 }
 
 /** Prunes with so many ranks; one is a process without a group. @returns the root's result, undefined where it was stopped */
@@ -42,7 +44,7 @@ async function pruned(
   model: string,
   ranks: number,
   options: PrunePathOptions,
-  { until = () => false, by = 0, resume = false }: How = {},
+  { until = () => false, by = 0, resume = false, otherwise = false }: How = {},
 ): Promise<PrunePathResult | undefined> {
   const told: string[] = []
   const one = (ranks > 1 ? inProcess(ranks) : [ALONE]).map(async group => {
@@ -63,6 +65,7 @@ async function pruned(
   const wrong = all.find(one => one instanceof Error && !(all[by] instanceof Stopped))
   if (wrong) throw wrong
   if (resume) expect(told).toContainEqual(expect.stringMatching('^Goes on after'))
+  expect(told.filter(one => /processes is \d, there \d/.test(one))).toHaveLength(otherwise ? 1 : 0)
   if (all[by] instanceof Stopped) return undefined
   return all[0] as PrunePathResult
 }
@@ -120,11 +123,14 @@ describe('another number of ranks', () => {
       ['prune 4', before, true],
     ] as const) {
       const until = (at: string) => at === place
-      expect(await pruned(TINY_LLAMA, ranks, one, { until, by: ranks - 1, resume }), place).toBeUndefined()
+      expect(
+        await pruned(TINY_LLAMA, ranks, one, { until, by: ranks - 1, resume, otherwise: resume }),
+        place,
+      ).toBeUndefined()
     }
     const other = pruned(TINY_LLAMA, after, { ...one, sparsity: 0.4 }, { resume: true })
     await expect(other).rejects.toThrow('holds the state of another run: sparsity is 0.4, there 0.3')
-    const { layers } = (await pruned(TINY_LLAMA, after, one, { resume: true }))!
+    const { layers } = (await pruned(TINY_LLAMA, after, one, { resume: true, otherwise: true }))!
     expect(states(folder)).toEqual([])
     // But for near ties: sums are rounded elsewhere.
     for (const [layer, halves] of layers.entries())

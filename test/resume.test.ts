@@ -1,7 +1,7 @@
 // `--resume`: a run that was stopped, at whatever moment and however, goes on to the same bytes.
 // FASP_KILLS=100 kills that many runs twice; with FASP_KILLED_MODEL=<model> one of that model as often, too.
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -324,14 +324,55 @@ describe('a state', () => {
     expect(stderr).toContain('is removed: it held what an earlier run into out had done')
     expect(existsSync(state)).toBe(false)
   })
-  test('of other options, texts, or another model is refused, and stays', async () => {
+  test('of other options, threads, texts, another model or version is refused, and stays', async () => {
     const { folder, state } = await killed()
     const again = [...args, '--resume']
-    const says = ['sparsity is 0.2, there 0.3', 'dtype is "F16", there absent']
-    await refused(folder, [...again, '-s', '0.2', '--dtype', 'f16'], { code: 2, says })
+    const says = ['sparsity is 0.2, there 0.3', 'dtype is "F16", there absent', 'engine threads is 3, there absent']
+    await refused(folder, [...again, '-s', '0.2', '--dtype', 'f16', '--threads', '3'], { code: 2, says })
+    const other = join(folder, 'tiny-llama')
+    cpSync(TINY_LLAMA, other, { recursive: true })
+    flip(join(other, 'model.safetensors'), 2 ** 20)
+    await refused(folder, ['prune', other, ...again.slice(2)], { code: 2, says: ['run: model is "'] })
     writeFileSync(join(folder, 'text.txt'), TEXT.toUpperCase())
     await refused(folder, again, { code: 2, says: ['calibration 1 sha256 is'] })
+    writeFileSync(join(folder, 'text.txt'), TEXT)
+    edit(state, text => text.replace('"fasp":"', '"fasp":"0.0.'))
+    await refused(folder, again, { code: 2, says: [': fasp is "', ', there "0.0.'] })
     expect(existsSync(state)).toBe(true)
+  })
+  test('of another CPU is gone on with, which is told', async () => {
+    const { folder, state } = await killed()
+    edit(state, text => text.replace(/"cpu":"[^"]+"/, '"cpu":"Z80"'))
+    const { stderr } = await run(folder, ...args, '--resume')
+    expect(stderr).toMatch(/^Goes on after .*\ncpu is ".+", there "Z80"\. Last bits may be others/m)
+  })
+  test('that fits is found beside a newer one that does not; without --resume none is lost before the end', async () => {
+    const { folder, state } = await killed()
+    const stop = async (child: ChildProcess) => {
+      while (child.exitCode === null && states(folder).filter(name => hasRows(join(folder, name, 'state'))).length < 2)
+        await setTimeout(2)
+      child.kill('SIGKILL')
+    }
+    await fasp([...args, '-s', '0.2'], { folder, onStart: child => void stop(child) })
+    expect([existsSync(state), states(folder).length]).toEqual([true, 2])
+    await refused(folder, [...args, '--resume', '-s', '0.25'], { code: 2, says: ['sparsity is 0.25, there 0.2.'] })
+    const { stderr } = await run(folder, ...args, '--resume')
+    expect(stderr).toContain('Goes on after')
+    await run(folder, ...args, '-o', 'whole')
+    expect(await contents(join(folder, 'out'))).toEqual(await contents(join(folder, 'whole')))
+  })
+  test('is taken by one of two runs that go on with it at the same moment, which ends well', async () => {
+    const { folder } = await killed()
+    const both = await Promise.all([1, 2].map(() => fasp([...args, '--resume'], { folder })))
+    const [first, second] = both.sort((a, b) => a.code! - b.code!)
+    expect([first.code, first.stderr]).toEqual([0, expect.stringContaining('Goes on after')])
+    expect([second.code, second.stderr]).toEqual([
+      1,
+      expect.stringMatching(/fasp: out (is being written by process \d+, in|exists already)/),
+    ])
+    await run(folder, ...args, '-o', 'whole')
+    expect(await contents(join(folder, 'out'))).toEqual(await contents(join(folder, 'whole')))
+    expect(states(folder)).toEqual([])
   })
   test.for<[string, (state: string) => void, string]>([
     ['a file that is too short', state => truncateSync(join(state, rowsOf(state)), 1000), 'ends early'],

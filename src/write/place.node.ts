@@ -5,7 +5,7 @@ import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat, statfs,
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { firstOf } from '../display.ts'
-import { OutputError } from '../errors.ts'
+import { OutputError, UsageError } from '../errors.ts'
 import { openFile, readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { openGguf } from '../formats/gguf.ts'
@@ -156,7 +156,7 @@ function checkFree(path: string, target: string, claimed?: string): void {
   )
 }
 
-/** Sees whether a run may go on from the state in a folder. @throws FaspError where not */
+/** Sees whether a run may go on from the state in a folder. @throws UsageError where it is of another run; FormatError where it is damaged */
 export type Resume = (pending: string) => Promise<unknown>
 
 /** Of two runs that begin at the same moment each sees the other, and they try again. */
@@ -164,8 +164,8 @@ const CLAIM = { attempts: 5, ms: 100 }
 
 /**
  * Makes the folder of which a run makes `target`. As long as it is there, and its process runs, no other run gets one.
- * @param resume takes over the newest that an earlier run has left with its state, unless this throws
- * @throws OutputError
+ * @param resume takes over the newest that an earlier run has left with its state and that this does not refuse
+ * @throws OutputError; what `resume` throws where it refuses all of them
  */
 export const claim = (path: string, target: string, resume?: Resume): Promise<string> =>
   attempt(`create ${path}`, async () => {
@@ -176,11 +176,8 @@ export const claim = (path: string, target: string, resume?: Resume): Promise<st
     const partial = partialPath(target)
     let taken = false
     for (let again = CLAIM.attempts; ; again--) {
-      const states: readonly Found[] = resume && !taken ? await statesOf(target) : []
-      const state = states.at(0)
+      const state: Found | undefined = resume && !taken ? await stateFor(resume, target) : undefined
       if (state) {
-        await checkStill(state)
-        await resume!(state.path)
         tellUnfinished(partial, 'kept')
         taken = await rename(state.path, partial).then(
           () => true,
@@ -201,6 +198,23 @@ export const claim = (path: string, target: string, resume?: Resume): Promise<st
       }
     }
   })
+
+/** The newest that is not of another run. @throws what is wrong with the newest, where there is none */
+async function stateFor(resume: Resume, target: string): Promise<Found | undefined> {
+  const states: readonly Found[] = await statesOf(target)
+  const refused: UsageError[] = []
+  for (const state of states)
+    try {
+      await checkStill(state)
+      await resume(state.path)
+      return state
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      refused.push(error)
+    }
+  if (refused.length > 0) throw refused[0]
+  return undefined
+}
 
 /** What earlier runs into `target` have left for others to go on from, the newest first. */
 async function statesOf(target: string) {

@@ -17,6 +17,7 @@ interface Told {
 export async function savedByAll(group: Group, own: Saved = UNSAVED): Promise<Saved> {
   const isSaved = own instanceof State
   const found = isSaved ? own.found : undefined
+  if (isSaved) own.processes = group.size
   const told = { isSaved, manifest: found?.manifest, values: [...(found?.values ?? [])] }
   const { manifest, values, ...root } = await group.decide<Told>(() => told)
   if (group.rank === 0) return own

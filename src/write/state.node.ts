@@ -1,6 +1,6 @@
 // The state of a run (state.ts) on the disk of Node: a folder in the unfinished output.
 import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import type { EngineFacts } from '../engine/facts.ts'
 import { openRegular, readInto, readSmallFile } from '../formats/file.node.ts'
@@ -26,7 +26,8 @@ interface Place extends StateOptions {
 /** The state in an unfinished output. @param pending its folder @param found what an earlier run has left there */
 export function openState(pending: string, { reserved, ...options }: Place, found?: FoundState): State {
   if (found) tellUnfinished(pending, 'saved')
-  return new State(stateFolder(join(pending, STATE), reserved), options, found)
+  const cpu = cpus()[0]?.model.trim()
+  return new State(stateFolder(join(pending, STATE), reserved), { ...options, cpu }, found)
 }
 
 /** @throws UsageError where it is of another run; FormatError where it is damaged */

@@ -1,7 +1,7 @@
 // The state of a run, in a folder of its unfinished output: `manifest.json`, a file for each step that is done, and the rows that the steps to
 // come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
 import { FaspError, UsageError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import { notice, type ProgressEvent } from '../events.ts'
 import { fromBase64, toBase64 } from '../formats/base64.ts'
 import { hashBytes, hashParts } from '../formats/hash.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
@@ -33,6 +33,8 @@ interface Manifest {
   readonly schema: number
   /** What the run is: nothing else may go on from here. */
   readonly run: JsonObject
+  /** What it was done on. Where it goes on, that may be another, which moves last bits; absent in older ones. */
+  readonly on?: JsonObject
   readonly steps: readonly (Named & { readonly name: string })[]
   readonly rows?: RowsFile
   /** Hashes of the tensors that are written, by output and name. */
@@ -61,6 +63,8 @@ export async function readState(folder: StateFolder, run: JsonObject): Promise<F
 export interface StateOptions {
   /** What the run is: its options, and hashes of what it reads. */
   readonly run: JsonObject
+  /** The CPU that it is done on, where that is known. */
+  readonly cpu?: string
   /** Seconds between two savings, at least; 0: after each step. @default 15 */
   readonly every?: number
 }
@@ -69,6 +73,8 @@ export interface StateOptions {
 export class State implements Saved {
   /** Who does the steps: this process, or all ranks of a group, of which the others have a `Follower`. */
   group = ALONE
+  /** How many do the run. */
+  processes = 1
   #held?: Held
   /** All that were held, by name. */
   readonly #outputs: Record<string, HeldOutput | undefined> = {}
@@ -82,16 +88,16 @@ export class State implements Saved {
   /** Steps that no manifest names yet. */
   readonly #new: [name: string, value: unknown][] = []
 
-  readonly #run: JsonObject
+  readonly #options: StateOptions
   readonly #every: number
 
   constructor(
     readonly folder: StateFolder,
-    { run, every = SAVE_EVERY }: StateOptions,
+    options: StateOptions,
     readonly found?: FoundState,
   ) {
-    this.#run = run
-    this.#every = every
+    this.#options = options
+    this.#every = options.every ?? SAVE_EVERY
     this.#manifest = found?.manifest
   }
 
@@ -138,7 +144,14 @@ export class State implements Saved {
     if (this.#told) return
     this.#told = true
     const last = manifest.steps.at(-1)!.name
-    yield { type: 'notice', message: `Goes on after ${last}, as an earlier run had left it.` }
+    yield notice(`Goes on after ${last}, as an earlier run had left it.`)
+    const others = differences(manifest.on ?? this.#where(), this.#where())
+    if (others.length > 0)
+      yield notice(`${others.join('; ')}. Last bits may be others than where nothing was stopped (docs/output.md).`)
+  }
+
+  #where(): JsonObject {
+    return { cpu: this.#options.cpu, processes: this.processes }
   }
 
   async *#save(): AsyncGenerator<ProgressEvent, void> {
@@ -154,8 +167,7 @@ export class State implements Saved {
       await this.#removeUnnamed().catch(() => {}) // what made this fail may keep it from that, too
       const last = this.#manifest?.steps.at(-1)
       const kept = last ? `stays at ${last.name}` : 'is not kept'
-      const message = `${this.folder.purpose} ${kept}: ${(error as Error).message}`
-      yield { type: 'notice', message }
+      yield notice(`${this.folder.purpose} ${kept}: ${(error as Error).message}`)
     }
   }
 
@@ -178,7 +190,7 @@ export class State implements Saved {
       written[of] = { ...known }
       for (const tensor of added) written[of][tensor.name] = await hashPart(tensor)
     }
-    const next: Manifest = { schema: SCHEMA, run: this.#run, steps, rows, written }
+    const next: Manifest = { schema: SCHEMA, run: this.#options.run, on: this.#where(), steps, rows, written }
     await folder.write(`${MANIFEST}.new`, textBytes(JSON.stringify(next)))
     await folder.rename(`${MANIFEST}.new`, MANIFEST)
     this.#manifest = next
@@ -197,13 +209,15 @@ export class State implements Saved {
 
 /** @throws UsageError that names what differs */
 function checkSame(there: JsonObject, here: JsonObject, { whose, remedy }: StateFolder): void {
+  const list = differences(there, here).slice(0, 5)
+  if (list.length > 0) throw new UsageError(`${whose} holds the state of another run: ${list.join('; ')}. ${remedy}`)
+}
+
+function differences(there: JsonObject, here: JsonObject): string[] {
   const [before, now] = [leaves(there), leaves(here)]
-  const names = [...new Set([...before.keys(), ...now.keys()])].filter(name => before.get(name) !== now.get(name))
-  if (names.length === 0) return
-  const list = names
-    .slice(0, 5)
+  return [...new Set([...before.keys(), ...now.keys()])]
+    .filter(name => before.get(name) !== now.get(name))
     .map(name => `${name} is ${now.get(name) ?? 'absent'}, there ${before.get(name) ?? 'absent'}`)
-  throw new UsageError(`${whose} holds the state of another run: ${list.join('; ')}. ${remedy}`)
 }
 
 /** The values in an object by their paths, as text. */
@@ -219,7 +233,7 @@ function leaves(value: unknown, path = ''): Map<string, string> {
 
 async function readManifest(folder: StateFolder): Promise<Manifest> {
   const bytes = await folder.read(MANIFEST, MAX_STEP_BYTES)
-  const { schema, run, steps, rows, written } = parseJsonObject(bytes, `${folder.path}/${MANIFEST}`)
+  const { schema, run, on, steps, rows, written } = parseJsonObject(bytes, `${folder.path}/${MANIFEST}`)
   if (schema !== SCHEMA)
     throw damaged(
       `${folder.path}/${MANIFEST}`,
@@ -232,12 +246,13 @@ async function readManifest(folder: StateFolder): Promise<Manifest> {
   const isHashes = (hashes: unknown) => isJsonObject(hashes) && Object.values(hashes).every(isText)
   if (
     !isJsonObject(run) ||
+    !(on === undefined || isJsonObject(on)) ||
     !(isList(steps, one => isFile(one) && isText(one.name)) && (steps as unknown[]).length > 0) ||
     !(rows === undefined || (isJsonObject(rows) && isFile(rows) && isList(rows.parts, isPart))) ||
     !(isJsonObject(written) && Object.values(written).every(isHashes))
   )
     throw damaged(`${folder.path}/${MANIFEST}`, 'is not in the form that fasp writes')
-  return { schema, run, steps, rows, written } as Manifest
+  return { schema, run, on, steps, rows, written } as Manifest
 }
 
 const isText = (value: unknown) => typeof value === 'string'
