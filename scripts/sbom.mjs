@@ -1,19 +1,32 @@
 // Writes what is installed with `fasp` as a CycloneDX bill of materials: each package with version, licence and sha512, as package-lock.json
-// has them. usage: node scripts/sbom.mjs [FILE]   to stdout without FILE; exits 1 after naming what is missing in it or too much
+// has them; those that npm installs, those that are bundled into dist, and ONNX Runtime, which fasp fetches. Needs `npm run build`.
+// usage: node scripts/sbom.mjs [FILE]   to stdout without FILE; exits 1 after naming what is missing in it or too much
 // `npm sbom --omit dev` leaves out what packages for development need, too (npm 11.19), so those are taken out here.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const read = name => JSON.parse(readFileSync(`${root}/${name}`, 'utf8'))
-const { name, version } = read('package.json')
+const text = name => readFileSync(`${root}/${name}`, 'utf8')
+const { name, version, devDependencies } = JSON.parse(text('package.json'))
+
+/** Packages that are there although they are for development to npm, with how. */
+const others = new Map([[`onnxruntime-node@${devDependencies['onnxruntime-node']}`, 'fetched by fasp']])
+for (const file of ['dist/THIRD-PARTY.txt', 'dist/page/THIRD-PARTY.txt'])
+  for (const part of text(file).split(`\n${'-'.repeat(80)}\n\n`)) {
+    const [name, version] = part.split(' ', 2) // as scripts/licences.ts writes them
+    others.set(`${name}@${version}`, 'bundled')
+  }
 
 const command = ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only']
 const all = JSON.parse(execFileSync('npm', command, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 }))
-const components = all.components.filter(
-  ({ properties }) => !properties.some(property => property.name === 'cdx:npm:package:development'),
-)
+const DEVELOPMENT = 'cdx:npm:package:development'
+const isForDevelopment = ({ properties }) => properties.some(({ name }) => name === DEVELOPMENT)
+const components = all.components.flatMap(component => {
+  if (!isForDevelopment(component)) return component
+  const value = others.get(component['bom-ref'])
+  return value ? { ...component, scope: 'required', properties: [{ name: 'fasp:how', value }] } : []
+})
 const refs = new Set(components.map(component => component['bom-ref']))
 const own = { ...all.metadata.component, name, version } // npm names it after the folder
 const dependencies = all.dependencies
@@ -21,8 +34,10 @@ const dependencies = all.dependencies
   .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter(one => refs.has(one)) }))
 const bill = { ...all, metadata: { ...all.metadata, component: own }, components, dependencies }
 
-const locked = Object.entries(read('package-lock.json').packages).filter(([path, { dev }]) => path !== '' && !dev)
-const wanted = new Set(locked.map(([path, one]) => `${path.replace(/^.*node_modules\//, '')}@${one.version}`))
+const { packages } = JSON.parse(text('package-lock.json'))
+const locked = Object.entries(packages).filter(([path, { dev }]) => path !== '' && !dev)
+const installed = locked.map(([path, one]) => `${path.replace(/^.*node_modules\//, '')}@${one.version}`)
+const wanted = new Set([...installed, ...others.keys()])
 const problems = [
   ...[...wanted].filter(one => !refs.has(one)).map(one => `${one} is missing`),
   ...[...refs].filter(one => !wanted.has(one)).map(one => `${one} is not installed with fasp`),
@@ -32,6 +47,6 @@ const problems = [
 ]
 for (const problem of problems) console.error(`error: ${problem}`)
 if (problems.length > 0) process.exitCode = 1
-const text = `${JSON.stringify(bill, null, 2)}\n`
-if (process.argv[2]) writeFileSync(process.argv[2], text)
-else process.stdout.write(text)
+const written = `${JSON.stringify(bill, null, 2)}\n`
+if (process.argv[2]) writeFileSync(process.argv[2], written)
+else process.stdout.write(written)

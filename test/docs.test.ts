@@ -72,16 +72,24 @@ test('docs/dependencies.md lists every dependency with its version', () => {
   expect(all.filter(([name, range]) => !rows.includes(`| \`${name}\` | ${range} |`))).toEqual([])
 })
 
-test('scripts/sbom.mjs lists every dependency with its licence, and none for development', () => {
+test('scripts/sbom.mjs lists what is installed, fetched and bundled, with licences, and nothing else', () => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'scripts/sbom.mjs')], { encoding: 'utf8' })
   expect([status, stderr]).toEqual([0, ''])
   const { bomFormat, metadata, components } = JSON.parse(stdout)
   expect([bomFormat, metadata.component.name]).toEqual(['CycloneDX', manifest.name])
-  const named: string[] = components.map(({ name }: { name: string }) => name)
-  expect(named).toEqual(
-    expect.arrayContaining(Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })),
-  )
-  expect(Object.keys(manifest.devDependencies).filter(name => named.includes(name))).toEqual([])
+  const how = new Map<string, string | undefined>()
+  for (const { name, properties } of components)
+    how.set(name, properties.find((one: { name: string }) => one.name === 'fasp:how')?.value)
+  const named = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
+  expect(named.filter(name => !how.has(name) || how.get(name))).toEqual([])
+  const development = Object.keys(manifest.devDependencies).filter(name => how.has(name))
+  expect(development.map(name => `${name} ${how.get(name)}`)).toEqual([
+    '@observablehq/plot bundled',
+    'linkedom bundled',
+    'onnxruntime-node fetched by fasp',
+    'preact bundled',
+  ])
+  expect(how.get('d3-scale')).toBe('bundled')
 })
 
 test('CHANGELOG.md has the version of package.json', () => {
