@@ -250,6 +250,19 @@ describe('two runs into one output', () => {
     await sinks[0].abort()
     expect(readdirSync(folder)).toEqual(['text.txt'])
   })
+  test('that go on with the same state at the same moment: one has it, the others are refused', async () => {
+    const folder = await workplace({ [`.out.${goneOwner()}.partial/state/manifest.json`]: 'kept' })
+    const resume = async () => {}
+    const all = [1, 2, 3, 4].map(() => openFolderSink(join(folder, 'out'), false, { resume }))
+    const ended = await Promise.allSettled(all)
+    const sinks = ended.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
+    expect(sinks.length).toBe(1)
+    expect(readFileSync(join(sinks[0].pending, 'state/manifest.json'), 'utf8')).toBe('kept')
+    for (const one of ended) if (one.status === 'rejected') expect(one.reason.message).toContain('is being written by')
+    await sinks[0].abort()
+    const [left, ...more] = readdirSync(folder).filter(name => name !== 'text.txt')
+    expect([existsSync(join(folder, left, 'state/manifest.json')), more]).toEqual([true, []])
+  })
 })
 
 describe('what a killed run has left', () => {
@@ -400,7 +413,12 @@ describe('a command that never comes to an end, within its unfinished folder', (
   // In the worker that runs the command, once the folder has a name and the main thread knows it.
   const HANG = `data:text/javascript,import { subscribe } from 'node:diagnostics_channel'
     subscribe('fasp:unfinished', ({ state }) => state === 'temporary' && setTimeout(() => { console.error('hangs'); for (;;); }, 300))`
-  test.for(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('obeys %s, and leaves nothing', async signal => {
+  test.for<[NodeJS.Signals, number]>([
+    ['SIGINT', 1],
+    ['SIGINT', 2],
+    ['SIGTERM', 1],
+    ['SIGHUP', 1],
+  ])('obeys %s, sent %d times, and leaves nothing', async ([signal, times]) => {
     const folder = await workplace({ 'out/fasp.json': '{}' })
     const before = await snapshot(folder)
     let sent = 0
@@ -410,7 +428,7 @@ describe('a command that never comes to an end, within its unfinished folder', (
       onProgress: (stderr, child) => {
         if (sent > 0 || !stderr.includes('hangs')) return
         sent = performance.now()
-        child.kill(signal)
+        for (let i = 0; i < times; i++) setTimeout(() => child.kill(signal), 20 * i)
       },
     })
     expect(performance.now() - sent).toBeLessThan(10_000)

@@ -1,5 +1,8 @@
 // A Hub that lies, is broken, or never ends: whatever it lists, the answer is a HubError that says so, soon and with little memory.
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { constants, createGzip } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
@@ -103,6 +106,32 @@ describe('an answer', () => {
     expect(message).not.toContain('hf_reader')
     expect(message.length).toBeLessThan(600)
   })
+})
+
+test.for<[string, (path: string, other: string) => Answer | undefined]>([
+  [
+    'a list goes on at',
+    (path, other) => (path.includes('/tree/') ? json([], { Link: `<${other}/x>; rel="next"` }) : undefined),
+  ],
+  [
+    'a file is redirected to',
+    (path, other) => (path.includes('/resolve/') ? answer(302, '', { Location: `${other}/x` }) : undefined),
+  ],
+])('no token goes to another host that %s', async ([, reply]) => {
+  const heard: (string | undefined)[] = []
+  await using other = createServer(({ headers }, response) => {
+    heard.push(headers.authorization)
+    response.end('[]')
+  }).listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const { port } = other.address() as AddressInfo
+  server.put(ID, { 'config.json': '{}', 'tokenizer.json': '{}', 'model.safetensors': Buffer.alloc(9) })
+  vi.stubEnv('HF_TOKEN', 'hf_reader')
+  server.fault = ({ path }) => ({ answer: reply(path, `http://127.0.0.1:${port}`) })
+  await failure()
+  expect(server.requests.filter(({ store }) => !store).every(({ token }) => token === 'hf_reader')).toBe(true)
+  expect(heard.length).toBeGreaterThan(0)
+  expect(new Set(heard)).toEqual(new Set([undefined]))
 })
 
 describe('what a list says', () => {
