@@ -1,5 +1,5 @@
 // How long pruning takes on 1 to 64 machines, by the counts of src/scale.ts and rates that are assumed: no weights, no cluster. Prints the table
-// of docs/distributed.md, with what the root's solves by output rows and the probe are of it, and writes docs/distributed.svg.
+// of docs/distributed.md, with what solves over the ranks save of it and the probe is, and writes docs/distributed.svg.
 // usage: node bench/scale.mjs [METHOD]
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -24,9 +24,8 @@ const load = path => server.ssrLoadModule(`/src/${path}`)
 const [{ architectureOf }, { resolveOptions }, { rankPlans, secondsOf }] = [
   ...[await load('model/model.ts'), await load('options.ts'), await load('scale.ts')],
 ]
-const [{ uniformWidths }, { solveFlops }, { duration, table }, { lineChart, pictureFile }] = [
-  ...[await load('allocate/uniform.ts'), await load('flops.ts')],
-  ...[await load('display.ts'), await load('report/plot.ts')],
+const [{ uniformWidths }, { duration, table }, { lineChart, pictureFile }] = [
+  ...[await load('allocate/uniform.ts'), await load('display.ts'), await load('report/plot.ts')],
 ]
 
 const rows = []
@@ -41,21 +40,17 @@ for (const tokens of TOKENS)
     const after = layers.map(() => uniformWidths(a, options))
     const tensors = [{ name: `${a.halves[0].output.name}.weight`, dtype: 'BF16' }]
     const plan = { widths: { after }, tensors, layers: { after: layers } }
-    const of = (ranks, more) => rankPlans(a, plan, { ...options, ...more }, ranks)
+    const of = (ranks, more, group) => rankPlans(a, plan, { ...options, ...more }, ranks, group)
     const seconds = RANKS.map(ranks => secondsOf(of(ranks), RATES))
     const idle = RANKS.find((_, i) => i > 0 && seconds[i].all > (1 - PAYS) * seconds[i - 1].all)
-    const by = a.halves.reduce((sum, { kind, layer, output }) => {
-      const { gemm64 } = kind === 'ffn' ? solveFlops(output, after[layer].ffn) : { gemm64: 0 }
-      const k = after[layer].ffn
-      return sum + (kind === 'ffn' ? gemm64 - k ** 3 / 3 : 0)
-    }, 0)
     const [half, whole] = [256, 512].map(probeTokens => of(1, { probeTokens })[0].windowFlops)
     const at8 = seconds[RANKS.indexOf(8)]
-    const share = part => `${Math.round((100 * part) / at8.all)} %`
+    const rootSolves = secondsOf(of(8, {}, { outputs: Number.POSITIVE_INFINITY }), RATES)
+    const share = (part, all = at8.all) => `${Math.round((100 * part) / all)} %`
     rows.push([
       ...[size.toUpperCase(), tokens.toLocaleString('en'), ...seconds.map(({ all }) => duration(all))],
       ...[idle ? `${idle / 2}` : 'over 64', duration(at8.root), duration(at8.network)],
-      ...[share(by / RATES.float64), share((whole - half) / RATES.float32)],
+      ...[share(rootSolves.all - at8.all, rootSolves.all), share((whole - half) / RATES.float32)],
     ])
     const name = size.toUpperCase()
     const points = RANKS.map((x, i) => ({ x, y: seconds[i].all / 3600, title: `${x}: ${duration(seconds[i].all)}` }))
@@ -69,7 +64,7 @@ const head = [
   'pays up to',
   'root',
   'network at 8',
-  'of 8: row solves',
+  'saved by solves over 8',
   'probe',
 ]
 console.log(table([head, ...rows]))

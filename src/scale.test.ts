@@ -18,13 +18,15 @@ afterAll(() => Promise.all(engines.map(engine => engine.close())))
 /** A group that says how many bytes of this rank sums have taken, and decisions and what is gathered, with their heads. */
 function watched(group: Group) {
   const bytes = { sums: 0, told: 0 }
-  let heads = 0
+  let [heads, depth] = [0, 0]
   const counted =
     (kind: keyof typeof bytes, call: (...args: never[]) => Promise<unknown>) =>
     async (...args: unknown[]) => {
       const before = group.bytes
+      depth++
       const value = await call.apply(group, args as never[])
-      bytes[kind] += group.bytes - before
+      depth--
+      if (depth === 0) bytes[kind] += group.bytes - before // solves over the ranks are in a decision
       if (kind === 'told' && group.bytes > before) heads++
       return value
     }
@@ -115,9 +117,18 @@ function countingLinalg(linalg: Linalg, flops: { float32: number; float64: numbe
 }
 
 /** Of each rank what it was seen to do, and what it was planned to. @param used windows */
-async function seenAndPlanned(name: TinyModel | 'tiny-mixture', method: string, ranks: number, used = 5) {
+async function seenAndPlanned(
+  name: TinyModel | 'tiny-mixture',
+  method: string,
+  ranks: number,
+  used = 5,
+  outputs?: number,
+) {
   const windows = windowsOf(name === 'tiny-mixture' ? 'tiny-llama' : name, used, 0)
-  const all = inProcess(ranks, { chunk: 4096 }).map((group, i) => ({ ...watched(group), ...counting(engines[i]) }))
+  const all = inProcess(ranks, { chunk: 4096, outputs }).map((group, i) => ({
+    ...watched(group),
+    ...counting(engines[i]),
+  }))
   const runs = await Promise.all(
     all.map(({ group, engine }) => tinyRun(name, { method, heldOut: 0 }, windows, engine, group)),
   )
@@ -128,7 +139,7 @@ async function seenAndPlanned(name: TinyModel | 'tiny-mixture', method: string, 
     { widths, tensors, layers: { before: layers.length, after: [...layers.keys()] } },
     options,
     ranks,
-    4096,
+    { chunk: 4096, outputs },
   )
   return all.map((seen, rank) => ({ ...seen, plan: plans[rank] }))
 }
@@ -151,17 +162,28 @@ const RUNS = [
   ['tiny-mixture', 'shortgpt', 3],
 ] as const
 
-test.each(RUNS)('runs of %s by %s on %i ranks send, multiply and solve what the plan says', async (...run) => {
-  for (const [rank, { bytes, heads, flops, plan }] of (await seenAndPlanned(...run)).entries()) {
-    const { sent, received } = plan.bytes
-    expect(relative(flops.float64, plan.rootFlops.float64)).toBeCloseTo(0, 9)
-    if (rank === 0) expect(flops.float32).toBe(plan.rootFlops.float32)
-    if (rank === 0) expect(received).toBeGreaterThanOrEqual(bytes.sums)
-    const arrays = sent - bytes.sums
-    expect(bytes.told).toBeGreaterThanOrEqual(arrays)
-    expect(bytes.told - arrays).toBeLessThanOrEqual(4096 * heads())
-  }
-})
+/** With solves over the ranks. */
+const SHARED = [
+  ['tiny-llama', 'best', 2, 5, 32],
+  ['tiny-opt', 'paper', 3, 5, 32],
+  ['tiny-opt', 'plain', 3, 5, 32],
+  ['tiny-mixture', 'stock', 2, 5, 32],
+] as const
+
+test.each([...RUNS, ...SHARED])(
+  'runs of %s by %s on %i ranks send, multiply and solve what the plan says',
+  async (...run) => {
+    for (const [rank, { bytes, heads, flops, plan }] of (await seenAndPlanned(...run)).entries()) {
+      const { sent, received } = plan.bytes
+      expect(relative(flops.float64, plan.rootFlops.float64)).toBeCloseTo(0, 9)
+      if (rank === 0) expect(flops.float32).toBe(plan.rootFlops.float32)
+      if (rank === 0) expect(received).toBeGreaterThanOrEqual(bytes.sums)
+      const arrays = sent - bytes.sums
+      expect(bytes.told).toBeGreaterThanOrEqual(arrays)
+      expect(bytes.told - arrays).toBeLessThanOrEqual(4096 * heads())
+    }
+  },
+)
 
 /** Where all half-blocks that are cut are mixtures of whole experts, or none is. Whichever experts tokens go to, they are as many. */
 test.each([
@@ -218,7 +240,7 @@ test.each(MODELS)('$name by hand', ({ name, d, f, layers, heads, kv, ...known })
   const of = (method: string, windows: number, ranks: number) => {
     const texts = [{ name: 'text', text: async () => '' }]
     const options = resolveOptions({ sparsity: 0.3, method, windows, seqLen: 2048, heldOut: 0 }, a, { texts })
-    return rankPlans(a, plan, options, ranks)
+    return rankPlans(a, plan, options, ranks, { outputs: Number.POSITIVE_INFINITY }) // solves over the ranks came later
   }
   // G alone goes twice; less than a tenth is windows, sums of H, and this rank's own slice.
   const { received } = of('plain:scope=ffn', 64, 64)[0].bytes
@@ -232,6 +254,31 @@ test.each(MODELS)('$name by hand', ({ name, d, f, layers, heads, kv, ...known })
     expect(root / (windows / 2048) / 1000 / thousands, method).toBeGreaterThan(2 / 3)
     expect(root / (windows / 2048) / 1000 / thousands, method).toBeLessThan(3 / 2)
   }
+})
+
+test('solves that go over the ranks spare the root, and one process nothing', () => {
+  const { d, f, layers, heads } = MODELS[2]
+  const a = architectureOf('70B', {
+    ...{ architectures: ['LlamaForCausalLM'], model_type: 'llama', vocab_size: 128256, max_position_embeddings: 4096 },
+    ...{ hidden_size: d, intermediate_size: f, num_hidden_layers: layers, num_attention_heads: heads },
+  })
+  const kept = Math.round(0.7 * f)
+  const tensors = [{ name: 'model.layers.0.self_attn.o_proj.weight', shape: [d, d], dtype: 'BF16' }] as const
+  const full = { ffn: f, value: d / heads, kvHeads: heads }
+  const widths = { before: full, after: new Array(layers).fill({ ffn: kept, value: d / heads }) }
+  const plan = { widths, tensors, layers: { before: layers, after: widths.after.map((_, i) => i) } }
+  const texts = [{ name: 'text', text: async () => '' }]
+  const options = resolveOptions({ sparsity: 0.3, method: 'paper:scope=ffn', windows: 32, seqLen: 512 }, a, { texts })
+  const rates = { float32: 2e12, float64: 1e12, network: 1.1e9 }
+  const of = (ranks: number, outputs?: number) => rankPlans(a, plan, options, ranks, { outputs })
+  const [alone, shared] = [Number.POSITIVE_INFINITY, undefined].map(outputs => secondsOf(of(8, outputs), rates))
+  const solve = 2 * kept ** 2 * d
+  expect((alone.root - shared.root) / ((layers * solve * 7) / 8 / 1e12)).toBeCloseTo(1, 9)
+  expect(shared.alone).toBeCloseTo(alone.alone, 3)
+  expect(shared.all).toBeLessThan(alone.all)
+  const spared = of(8).map(({ sparedFlops }) => sparedFlops / layers)
+  expect(spared).toEqual([0, ...new Array(7).fill(solve / 8)])
+  expect(of(1)).toEqual(of(1, Number.POSITIVE_INFINITY))
 })
 
 test('a plan for several processes says what each has of it', async () => {

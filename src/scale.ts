@@ -4,7 +4,8 @@
 import { leastShare } from './allocate/sensitivity.ts'
 import { solveFlops } from './flops.ts'
 import { DTYPE_BYTES, type FloatDType } from './formats/dtype.ts'
-import { CHUNK } from './group/group.ts'
+import { CHUNK, type GroupOptions } from './group/group.ts'
+import { firstOutput, pays, type SharedSolve } from './group/solves.ts'
 import { type Architecture, layersOf } from './model/architecture.ts'
 import {
   type AttentionHalf,
@@ -16,6 +17,7 @@ import {
 } from './model/half-block.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
+import { OUTPUTS } from './restore/least-squares.ts'
 import { type HalfPlan, halfPlans, measuredHalves } from './scale/half-plans.ts'
 import { windowFlops } from './scale/window-flops.ts'
 import { ROUND_SHARE, SHRINK_SHARE } from './select/eliminate.ts'
@@ -31,8 +33,10 @@ export interface RankPlan {
   readonly windows: number
   /** Of its windows. */
   readonly windowFlops: number
-  /** Of decisions: the root's alone. */
+  /** Of decisions: the root's, and of others what they do for it. */
   readonly rootFlops: Work
+  /** In float64, of these: solves that the root is spared. Others factor what it factors, too, which spares it nothing. */
+  readonly sparedFlops: number
   readonly bytes: { readonly sent: number; readonly received: number }
 }
 
@@ -55,26 +59,29 @@ export interface RankSeconds {
 /** Bytes a second of 10 Gb Ethernet. */
 export const TEN_GBE = 1.1e9
 
-/** @param ranks processes @param chunk as of `GroupOptions` */
+/** @param ranks processes */
 export function rankPlans(
   a: Architecture,
   plan: Pick<Plan, 'widths' | 'layers' | 'tensors'>,
   options: ResolvedOptions,
   ranks: number,
-  chunk = CHUNK,
+  { chunk = CHUNK, outputs }: Pick<GroupOptions, 'chunk' | 'outputs'> = {},
 ): RankPlan[] {
   const halves = halfPlans(a, plan, options)
   const stored = plan.tensors.find(({ name }) => name === `${a.halves[0].output.name}.weight`)!.dtype as FloatDType
   const traffic = trafficOf(halves, a, options, { ranks, chunk, stored: DTYPE_BYTES[stored] })
   const rootFlops = rootWork(halves, a, options)
-  return Array.from({ length: ranks }, (_, rank) => {
+  const shared = sharedWork(solvesOf(halves, a, options), ranks, outputs)
+  return shared.map(({ float64, sparedFlops, sent, received }, rank) => {
     const share = (all: number) => Math.floor(((rank + 1) * all) / ranks) - Math.floor((rank * all) / ranks)
-    const windows = share(options.windows)
+    const bytes = rank === 0 ? traffic.root : traffic.other
+    const decided = rank === 0 ? rootFlops : { float32: 0, float64: 0 }
     return {
-      windows,
+      windows: share(options.windows),
       windowFlops: windowFlops(halves, a, options, share),
-      rootFlops: rank === 0 ? rootFlops : { float32: 0, float64: 0 },
-      bytes: rank === 0 ? traffic.root : traffic.other,
+      rootFlops: { float32: decided.float32, float64: decided.float64 + float64 },
+      sparedFlops,
+      bytes: { sent: bytes.sent + sent, received: bytes.received + received },
     }
   })
 }
@@ -85,7 +92,8 @@ export function secondsOf(ranks: readonly RankPlan[], { float32, float64, networ
   const windows = Math.max(...each)
   const root = rootFlops.float32 / float32 + rootFlops.float64 / float64
   const sending = Math.max(bytes.sent, bytes.received) / network
-  const alone = each.reduce((sum, seconds) => sum + seconds, root)
+  const spared = ranks.reduce((sum, { sparedFlops }) => sum + sparedFlops, 0) / float64
+  const alone = each.reduce((sum, seconds) => sum + seconds, root + spared)
   return { windows, root, network: sending, all: windows + root + sending, alone }
 }
 
@@ -119,10 +127,55 @@ function repairWork({ output }: HalfBlock, kept: number, restores = true): Work 
   return { float32: product + energy, float64: restores ? gemm64 : 0 }
 }
 
+/** Of repairs, the solves for all outputs. */
+function solvesOf(halves: readonly HalfPlan[], a: Architecture, o: ResolvedOptions): SharedSolve[] {
+  const measured = o.allocate === 'sensitivity' ? measuredHalves(a, o) : []
+  const repaired = [
+    ...(o.restore === true ? halves : []),
+    ...measured.map(half => ({ half, experts: 0, kept: halfOfColumns(half) })),
+  ]
+  return repaired.flatMap(({ half, experts, kept }) => {
+    const centred = o.center && half.output.bias !== undefined
+    const solve = { n: kept, outputs: half.output.out, bytes: centred ? 8 : 4 } as const
+    return new Array<SharedSolve>(Math.max(1, experts)).fill(solve)
+  })
+}
+
+/** What `solvesOver` makes of them, by rank: FLOPs in float64 beside what the root would do alone, and bytes. */
+function sharedWork(solves: readonly SharedSolve[], ranks: number, each: number | undefined) {
+  const work = Array.from({ length: ranks }, () => ({ float64: 0, sparedFlops: 0, sent: 0, received: 0 }))
+  const [root, ...others] = work
+  for (const solve of solves) {
+    if (ranks === 1 || !pays(solve, ranks, each)) continue
+    const { n, outputs, bytes } = solve
+    const matrix = 8 * n + (bytes * n * (n - 1)) / 2
+    root.sent += matrix
+    for (const [i, other] of others.entries()) {
+      let own = 0
+      for (let first = 0; first < outputs; first += OUTPUTS) {
+        const [from, to] = [1, 2].map(next => firstOutput(i + next, ranks, Math.min(OUTPUTS, outputs - first), each))
+        own += to - from
+      }
+      const flops = 2 * n ** 2 * own
+      other.float64 += n ** 3 / 3 + flops
+      other.sparedFlops += flops
+      root.float64 -= flops
+      other.sent += 8 * n * own
+      other.received += matrix + bytes * n * own
+      root.sent += bytes * n * own
+      root.received += 8 * n * own
+    }
+  }
+  return work
+}
+
+/** Columns of the cut that a curve is measured with. */
+const halfOfColumns = (half: HalfBlock) => (half.kind === 'ffn' ? 1 : half.heads) * Math.ceil(fullWidth(half) / 2)
+
 /** `errorCurve`: down to the least width, and cut to half of it. */
 function curveWork(half: HalfBlock, a: Architecture, o: ResolvedOptions): Work {
   const group = half.kind === 'ffn' ? 1 : half.heads
-  const kept = group * Math.ceil(fullWidth(half) / 2)
+  const kept = halfOfColumns(half)
   const least = group * Math.max(1, Math.ceil(fullWidth(half) * leastShare(a, o)))
   return sum([
     half.kind === 'attention' && o.vo === 'rotate'
@@ -206,7 +259,7 @@ function trafficOf(
       const { in: width } = half.output
       observed(width, false)
       const rotates = half.kind === 'attention' && o.vo === 'rotate'
-      const columns = rotates ? width : (half.kind === 'ffn' ? 1 : half.heads) * Math.ceil(fullWidth(half) / 2)
+      const columns = rotates ? width : halfOfColumns(half)
       decide(4 * d * columns, 4 * columns, biasBytes(half))
     }
     for (const length of [measured.length, 1]) add(length, 8, true)

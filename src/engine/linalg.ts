@@ -13,9 +13,9 @@ export interface Linalg {
   syrk(n: number, kind: string): SymmetricSum
   /**
    * Factors a symmetric matrix [n, n] in float64. What is on and above its diagonal is read once.
-   * @returns undefined where it is not positive definite
+   * @param outputs right-hand sides that are to be solved for, where they are many @returns undefined where it is not positive definite
    */
-  factor(n: number, read: RowReader): Promise<Factor | undefined>
+  factor(n: number, read: RowReader, outputs?: number): Promise<Factor | undefined>
   /** Eigenvalues and eigenvectors of a small symmetric matrix [n, n] in float64. */
   eigh(a: Matrix): Promise<SymmetricEigen>
 }

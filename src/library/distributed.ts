@@ -29,7 +29,10 @@ export function planRanks(run: PreparedRun, ranks = 1): PlannedRanks {
   const { model, plan, options } = run
   const plans = rankPlans(model.architecture, plan, options, ranks)
   return {
-    ranks: plans.map((of, rank) => ({ ...of, memoryBytes: rankMemory(model, options, of.windows, rank === 0) })),
+    ranks: plans.map((of, rank) => {
+      const does = rank === 0 ? 'all' : of.sparedFlops > 0 ? 'solves' : 'nothing'
+      return { ...of, memoryBytes: rankMemory(model, options, of.windows, does) }
+    }),
   }
 }
 

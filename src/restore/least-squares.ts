@@ -23,7 +23,7 @@ import { countedRows, outputEnergy, type Statistics } from '../statistics/gram.t
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 
 /** Outputs that are solved for at once: in float64 all of a wide layer's would take as much memory as the factor. */
-const OUTPUTS = 1024
+export const OUTPUTS = 1024
 
 export interface RestoreOptions extends SystemOptions {
   /** Centre the activations and repair the bias. Ignored where there is no bias. */
@@ -90,7 +90,7 @@ export async function restoreColumns(
   // Mean of what is to be made up for [out]: the bias carries it, and R is without it.
   const carried = mu ? meanOutput(wP, removed, mu, out).map((v, o) => v + (gap?.mean[o] ?? 0)) : new Float64Array(out)
   const { damp: asked, layer } = options
-  const system = await factorDamped(engine, statistics, mu, kept, { damp: asked, layer })
+  const system = await factorDamped(engine, statistics, mu, kept, { damp: asked, layer, outputs: out })
   const { damp, damping } = system ?? { damp: options.damp, damping: 0 }
 
   // A mean that the bias carries is no error once centred: N ‖carried‖² of `before` goes.

@@ -3,7 +3,7 @@
 // selection takes correlations for less than they seem, `(1 − ρ) G + ρ diag G` (Schäfer & Strimmer 2005, target D; docs/method.md).
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
-import type { Factor } from '../linalg/cholesky.ts'
+import type { Factor, RowReader } from '../linalg/cholesky.ts'
 import type { Statistics } from './gram.ts'
 
 export interface SystemOptions {
@@ -29,7 +29,7 @@ const MAX_TRIES = 8
 
 /**
  * Factors `G_MM + δI`, raising δ until it is positive definite.
- * @param mu the mean, where G is to be centred @param kept M, ascending
+ * @param mu the mean, where G is to be centred @param kept M, ascending; `outputs`: right-hand sides, as `Linalg` has them
  * @returns undefined where the activations are all zero, or constant once centred: there is nothing to repair with
  * @throws NumericError where no damping makes it positive definite
  */
@@ -38,20 +38,21 @@ export async function factorDamped(
   { gram, width, tokens }: Statistics,
   mu: Float64Array | undefined,
   kept: Int32Array,
-  { damp, layer, shrinkage = 0 }: SystemOptions & { readonly shrinkage?: number },
+  { damp, layer, shrinkage = 0, outputs }: SystemOptions & { readonly shrinkage?: number; readonly outputs?: number },
 ): Promise<DampedFactor | undefined> {
   let diagonal = 0
   for (let j = 0; j < width; j++) diagonal += gram[j * width + j] - (mu ? tokens * mu[j] ** 2 : 0)
   if (!(diagonal > 0)) return undefined
   for (let attempt = 0, d = damp; attempt < MAX_TRIES; attempt++, d = d > 0 ? d * DAMP_STEP : FIRST_DAMP) {
     const damping = (d * diagonal) / width
-    const factor = await engine.linalg.factor(kept.length, (i, from, target) => {
+    const read: RowReader = (i, from, target) => {
       const row = kept[i] * width
       for (let j = 0; j < target.length; j++) target[j] = gram[row + kept[from + j]]
       if (mu) for (let j = 0; j < target.length; j++) target[j] -= tokens * mu[kept[i]] * mu[kept[from + j]]
       if (shrinkage > 0) for (let j = 0; j < target.length; j++) if (from + j !== i) target[j] *= 1 - shrinkage
       if (i >= from && i < from + target.length) target[i - from] += damping
-    })
+    }
+    const factor = await engine.linalg.factor(kept.length, read, outputs)
     if (factor) return { factor, damp: d, damping }
   }
   throw new NumericError(

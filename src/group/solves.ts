@@ -1,0 +1,165 @@
+// Solves for the outputs of wide layers, over the ranks: each output is solved for by itself. The root decides, and calls the others, who wait
+// for it (`Group.onCall`). They are sent the matrix, of which the upper half is enough, and factor it while the root does: a factor is as large,
+// and what it is made of is the engine's own. Then each gets some of the right-hand sides, and gives what it solved back. Numbers that float32
+// holds travel in it, which are all where nothing was centred.
+import type { Engine } from '../engine/engine.ts'
+import type { Factor, RowReader } from '../linalg/cholesky.ts'
+import { type Doubles, type Matrix, matrix, type Numbers } from '../linalg/matrix.ts'
+import type { Group } from './group.ts'
+
+/**
+ * Right-hand sides of which a rank takes a multiple: of fewer all of the factor passes for little work, and products that are narrower than half
+ * of it are rounded elsewhere (MLAS adds up more at once), so that results would depend on the number of ranks.
+ */
+const OUTPUTS = 64
+/** FLOPs in float64 in the time of a byte between machines: of 1 TFLOP/s over 10 Gb Ethernet, 900. */
+const FLOPS_PER_BYTE = 1000
+/** Elements of a matrix that are sent at once. */
+const BLOCK = 2 ** 24
+
+/** What goes over the ranks. */
+export interface SharedSolve {
+  /** Of the matrix [n, n]. */
+  readonly n: number
+  /** Right-hand sides. */
+  readonly outputs: number
+  /** Bytes of an element of either: 4 where float32 holds all. */
+  readonly bytes: 4 | 8
+}
+
+/** Whether solving on all ranks saves the root more than sending takes. @param each as `GroupOptions.outputs` */
+export function pays({ n, outputs, bytes }: SharedSolve, ranks: number, each?: number): boolean {
+  if (outputs % (each ?? OUTPUTS) > 0) return false
+  if (each !== undefined) return outputs > each
+  const others = 1 - 1 / Math.min(ranks, outputs / OUTPUTS)
+  const sent = (bytes * n ** 2) / 2 + (bytes + 8) * n * outputs * others
+  return 2 * n ** 2 * outputs * others > FLOPS_PER_BYTE * sent
+}
+
+/** Of so many right-hand sides, a multiple of `each`, the first of `rank`: its own end where the next one's begin. */
+export function firstOutput(rank: number, ranks: number, outputs: number, each = OUTPUTS): number {
+  return each * Math.floor((rank * outputs) / each / ranks)
+}
+
+/** What the root calls for: to factor, or to solve with what was factored. */
+type Asked = { readonly n: number; readonly outputs: number } | { readonly columns: number; readonly bytes: 4 | 8 }
+
+/** The engine whose solves for many right-hand sides, those that `factor` was told of, go over the ranks where that pays. All ranks make one. */
+export function solvesOver(engine: Engine, group: Group): Engine {
+  const { linalg } = engine
+  const { rank, size, outputs: each } = group
+  if (size === 1) return engine
+
+  /** On all ranks. @param read at the root */
+  const factorHere = async (n: number, read?: RowReader): Promise<Factor | undefined> => {
+    const reads = await sendMatrix(group, n, read)
+    const factor = await linalg.factor(n, reads)
+    const all = await group.gather(factor !== undefined)
+    return all.every(Boolean) ? factor : undefined // as one process: damped more
+  }
+
+  /** On all ranks. @param b at the root [n, columns]: becomes X */
+  const solveHere = async (factor: Factor, n: number, columns: number, bytes: 4 | 8, b?: Matrix): Promise<void> => {
+    const ends = Array.from({ length: size + 1 }, (_, rank) => firstOutput(rank, size, columns, each))
+    const widthOf = (rank: number) => ends[rank + 1] - ends[rank]
+    const room = (of: number, size: number): Numbers => {
+      const Type = size === 4 ? Float32Array : Float64Array
+      return new Type(rank === 0 || rank === of ? n * widthOf(of) : 0)
+    }
+    let own: Numbers = new Float64Array()
+    for (let to = 0; to < size; to++) {
+      if (widthOf(to) === 0) continue
+      const part = room(to, bytes)
+      if (b) eachRow(b, ends[to], widthOf(to), part, (row, own) => own.set(row))
+      await group.move(0, to, bytesOf(part))
+      if (to === rank) own = part
+    }
+    const solved = matrix(n, widthOf(rank), Float64Array.from(own))
+    if (solved.columns > 0) await factor.solve(solved)
+    for (let from = 0; from < size; from++) {
+      if (widthOf(from) === 0) continue
+      const part = from === rank ? solved.data : room(from, 8)
+      await group.move(from, 0, bytesOf(part))
+      if (b) eachRow(b, ends[from], widthOf(from), part, (row, own) => row.set(own))
+    }
+  }
+
+  let held: { readonly factor: Factor; readonly n: number; left: number } | undefined
+  const call = group.onCall<Asked>(async asked => {
+    if ('n' in asked) {
+      held = undefined // before there is another
+      const factor = await factorHere(asked.n)
+      if (factor) held = { factor, n: asked.n, left: asked.outputs }
+      return
+    }
+    await solveHere(held!.factor, held!.n, asked.columns, asked.bytes)
+    held!.left -= asked.columns
+    if (held!.left <= 0) held = undefined
+  })
+  const shared: Engine['linalg'] = {
+    ...linalg,
+    async factor(n, read, outputs = 0) {
+      const first = new Float64Array(n)
+      if (outputs > 0) read(0, 0, first)
+      if (!pays({ n, outputs, bytes: narrowest(first.subarray(1)) }, size, each)) return linalg.factor(n, read)
+      await call({ n, outputs })
+      const factor = await factorHere(n, read)
+      return (
+        factor && {
+          ...factor,
+          async solve(b) {
+            const bytes = narrowest(b.data)
+            await call({ columns: b.columns, bytes })
+            await solveHere(factor, n, b.columns, bytes, b)
+          },
+        }
+      )
+    },
+  }
+  return { ...engine, linalg: shared }
+}
+
+/** Sends what is on and above the diagonal of a matrix [n, n]. @param read at the root @returns what reads it, on all ranks */
+async function sendMatrix(group: Group, n: number, read?: RowReader): Promise<RowReader> {
+  const [diagonal, after]: [number[], Numbers[]] = [[], []] // of each row
+  for (let first = 0, last = 0; first < n; first = last) {
+    let length = 0
+    do length += n - ++last
+    while (last < n && length + n - last < BLOCK)
+    const rows = await group.decide(() => {
+      const [own, above] = [new Float64Array(last - first), new Float64Array(length)]
+      for (let i = first, at = 0; i < last; at += n - ++i) {
+        read!(i, i, own.subarray(i - first, i - first + 1))
+        read!(i, i + 1, above.subarray(at, at + n - i - 1))
+      }
+      return { own, above: narrowest(above) === 4 ? new Float32Array(above) : above }
+    })
+    if (read) continue
+    diagonal.push(...rows.own)
+    for (let i = first, at = 0; i < last; at += n - ++i) after.push(rows.above.subarray(at, at + n - i - 1))
+  }
+  return (
+    read ??
+    ((i, from, target) => {
+      for (let j = from; j < Math.min(i, from + target.length); j++) target[j - from] = after[j][i - j - 1]
+      if (i >= from && i < from + target.length) target[i - from] = diagonal[i]
+      const start = Math.max(i + 1, from)
+      const end = from + target.length
+      if (start < end) target.set(after[i].subarray(start - i - 1, end - i - 1), start - from)
+    })
+  )
+}
+
+/** Bytes of an element that holds each of them. */
+function narrowest(values: Doubles): 4 | 8 {
+  for (let i = 0; i < values.length; i++) if (Math.fround(values[i]) !== values[i]) return 8
+  return 4
+}
+
+/** The rows of so many columns of `b` from `first` on, each with its row of `part` [rows, width]. */
+function eachRow(b: Matrix, first: number, width: number, part: Numbers, of: (row: Doubles, own: Numbers) => void) {
+  for (let i = 0; i < b.rows; i++)
+    of(b.data.subarray(i * b.columns + first, i * b.columns + first + width), part.subarray(i * width, (i + 1) * width))
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Numbers) => new Uint8Array(buffer, byteOffset, byteLength)
