@@ -53,6 +53,7 @@ const PAGE = [
   ['hub'],
   ['compare'],
   ['library'],
+  ['devices'],
   ['index'],
   ['node', 'web'],
   ['bench', 'ui'],

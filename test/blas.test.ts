@@ -3,7 +3,6 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Engine } from '../src/engine/engine.ts'
-import { engineOptions } from '../src/engine/options.ts'
 import { HalfBlockRunner } from '../src/forward/runner.ts'
 import { readHalf } from '../src/forward/weights.ts'
 import { halfBlocks } from '../src/model/architecture.ts'
@@ -15,12 +14,13 @@ import { random } from './random.ts'
 
 const workplace = workplaces()
 const on = await withBlas()
+const asked = { device: on.device, blas: on.blas }
 
 describeOn(on, 'what ONNX Runtime computes', () => {
   let [plain, blas]: Engine[] = []
   beforeAll(() => {
     plain = openEngine(CPU)
-    blas = openEngine(engineOptions(on))
+    blas = openEngine(asked)
   })
   afterAll(async () => {
     await plain.close()
@@ -31,12 +31,12 @@ describeOn(on, 'what ONNX Runtime computes', () => {
     const library = createRequire(import.meta.url)('koffi').load('libopenblas.so.0')
     const threads = library.func('int openblas_get_num_threads()')
     const own = threads()
-    const one = openEngine({ ...engineOptions(on), threads: 1 })
+    const one = openEngine({ ...asked, threads: 1 })
     expect(threads()).toBe(1)
     expect(describeMachine({ ...on, threads: 1 }).blas).toBe(one.facts.blas)
     expect(threads()).toBe(1)
     await one.close()
-    openEngine(engineOptions(on))
+    openEngine(asked)
     expect(threads()).toBe(own)
   })
 

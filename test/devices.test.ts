@@ -2,21 +2,22 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { isReal } from '../src/devices/adapter.ts'
 import type { Device } from '../src/engine/device.ts'
 import { describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
 import { CUDA, describeOn, devices } from './devices.ts'
 import { generate } from './evaluation.ts'
+import { refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
 
-const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
+const workplace = workplaces()
 const PROMPT = [1, 300, 200, 100, 50]
 /** Beyond the 32 tokens from which ONNX Runtime's attention on a GPU takes another way. */
 const LONG_PROMPT = Array.from({ length: 40 }, (_, i) => (i * 37) % 1000)
 
 async function continued(device: Device, prompt: readonly number[]): Promise<number[]> {
   const engine = openEngine({ device })
-  const checkpoint = await openCheckpoint(MODEL)
+  const checkpoint = await openCheckpoint(TINY_LLAMA)
   try {
     const ids: number[] = []
     for await (const id of generate(describeModel(checkpoint), engine, prompt, { maxTokens: 12 })) ids.push(id)
@@ -43,16 +44,50 @@ test('a device that does not exist is a wrong usage', () => {
 
 test.skipIf(CUDA)('cuda without its libraries says what is missing, and leaves nothing behind', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'fasp-devices-'))
-  const run = prune(MODEL, {
+  const pruning = prune(TINY_LLAMA, {
     engine: { device: 'cuda' },
     sparsity: 0.2,
     windows: 1,
     seqLen: 16,
     output: join(folder, 'out'),
   })
-  const error = await run.catch(e => e)
+  const error = await pruning.catch(e => e)
   expect(error).toMatchObject({ name: 'DeviceError', code: 'DEVICE', device: 'cuda' })
   expect(error.message).toMatch(/^cuda: ONNX Runtime cannot use it: .*Install them \(docs\/devices\.md\)/)
   expect(await readdir(folder)).toEqual([])
   await rm(folder, { recursive: true })
+})
+
+test('inspect --devices lists what is there, and what auto takes is no adapter in software', async () => {
+  const folder = await workplace()
+  const { stdout, stderr } = await run(folder, 'inspect', '--devices', '--json')
+  const { cpu, memory, runtime, blas, openvino, webgpu, cuda, mpi, auto } = JSON.parse(stdout)
+  expect(stderr).toBe('')
+  expect(cpu.cores).toBeGreaterThan(0)
+  expect(memory.total).toBeGreaterThan(memory.free)
+  expect(runtime.found).toMatchObject({ version: '1.30.0', cuda: { isThere: CUDA } })
+  expect(runtime.found.providers).toContain('cpu')
+  if (process.platform === 'linux') expect(runtime.found.threads).toBeGreaterThan(0)
+  const opened = openEngine()
+  expect(blas.found.unasked).toBe(opened.facts.blas)
+  await opened.close()
+  for (const { path } of [...blas.found.libraries, ...mpi.found]) expect(path).toMatch(/\/.*\.so|^Accelerate|\.d(yl|l)/)
+  expect(openvino.found?.path ?? openvino.problem).toMatch(/openvino/i)
+  const [, onWebgpu] = await devices()
+  expect(webgpu.product.problem === undefined).toBe(onWebgpu.missing === undefined)
+  if (!CUDA) expect(cuda.product.problem).toMatch(/^cuda: ONNX Runtime cannot use it/)
+  const real = (webgpu.adapters.found ?? []).some(isReal)
+  if (process.platform === 'linux' && !CUDA && !real) expect(auto.device).toBe('cpu')
+})
+
+test('--device auto says what it takes, and takes it', async () => {
+  const folder = await workplace()
+  const args = ['generate', TINY_LLAMA, '-p', 'The night', '--max-tokens', '4', '--device']
+  const { stdout, stderr } = await run(folder, ...args, 'auto')
+  expect(stderr).toMatch(/^--device auto takes (the CPU|webgpu|cuda): .+\.\n$/)
+  expect(stdout).toBe((await run(folder, ...args, 'cpu')).stdout)
+})
+
+test.each([[[TINY_LLAMA, '--devices']], [['--devices', '--tensors']]])('inspect %j asks for two things', async args => {
+  await refused(await workplace(), ['inspect', ...args], { code: 2, says: ['--devices is of this machine'] })
 })

@@ -32,7 +32,7 @@ test.each([
   [['fasp', 'prune', 'model', '--calib'], ['--calibration']],
   [
     ['fasp', 'prune', 'model', '--device', ''],
-    ['cpu', 'webgpu', 'cuda'],
+    ['cpu', 'webgpu', 'cuda', 'auto'],
   ],
   [
     ['fasp', 'prune', 'model', '--method', 's'],

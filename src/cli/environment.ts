@@ -1,7 +1,7 @@
 // Small things that several commands need of the process.
 import { styleText } from 'node:util'
-import { PRECISIONS } from '../engine/engine.ts'
-import { ENGINE_OPTIONS, LINALG_OPTIONS } from '../engine/options.ts'
+import { DEVICES, type Device } from '../engine/device.ts'
+import { type EngineOptions, PRECISIONS } from '../engine/engine.ts'
 import { didYouMean, UsageError } from '../errors.ts'
 import { type ExportRequest, TARGETS, type TargetName } from '../export/targets.ts'
 import type { Group } from '../group/group.ts'
@@ -10,8 +10,10 @@ import { checkRange } from '../options.ts'
 import type { TerminalStyle } from '../report/terminal.ts'
 import { type OptionSpec, type Parsed, SECONDS } from './arguments.ts'
 
-export { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS } from '../engine/options.ts'
 export { peakMemory } from '../report/machine.node.ts'
+
+/** Stands for a device, until one is chosen (device.ts). */
+export const AUTO = 'auto'
 
 /** Options of commands with a result. */
 export const OUTPUT_OPTIONS = {
@@ -63,6 +65,30 @@ export function groupOf({ mpi, 'mpi-timeout': seconds }: Parsed<typeof MPI_OPTIO
   if (seconds !== undefined) checkRange('mpi-timeout', seconds, 0, 1e6, false)
   return openGroup(mpi, { signal, timeout: seconds === undefined ? undefined : 1000 * seconds })
 }
+
+/** Of every command that runs a model. */
+export const ENGINE_OPTIONS = {
+  device: {
+    type: 'text',
+    choices: [...DEVICES, AUTO],
+    help: 'where to run (default cpu; auto: a GPU, if any)',
+  },
+  threads: { type: 'integer', help: 'threads (default: one a physical core)' },
+} as const satisfies Record<string, OptionSpec>
+
+/** Of commands that prune, too. */
+export const LINALG_OPTIONS = {
+  blas: { type: 'text', value: 'library', rare: true, help: 'BLAS for Gram matrices, solves: auto, none, path' },
+} as const satisfies Record<string, OptionSpec>
+
+export type EngineArguments = Parsed<typeof ENGINE_OPTIONS & typeof LINALG_OPTIONS>
+
+/** The engine's among other options. */
+export const engineOptions = ({ device, threads, blas }: EngineArguments): EngineOptions => ({
+  device: device as Device | undefined, // main.ts has put one in the place of AUTO
+  threads,
+  blas,
+})
 
 /** Options of commands that prune. */
 export const PRUNING_OPTIONS = {

@@ -1,6 +1,8 @@
-// fasp inspect: what a checkpoint is, without reading its weights.
+// fasp inspect: what a checkpoint is, without reading its weights; or what this machine computes with.
+import { inspectDevices } from '../devices/devices.node.ts'
+import { devicesText } from '../devices/text.node.ts'
 import { wrap } from '../display.ts'
-import { FormatError, UnsupportedModelError } from '../errors.ts'
+import { FormatError, UnsupportedModelError, UsageError } from '../errors.ts'
 import { outline } from '../library/outline.node.ts'
 import { inspectEvents } from '../node.ts'
 import { curveText, healedWords } from '../report/healed.ts'
@@ -12,11 +14,20 @@ import { showProgress } from './progress.ts'
 export default defineCommand({
   usage: 'inspect <folder | model.gguf | hub/id> [options]',
   summary: 'Shows architecture, shapes, parameters and bytes. Reads no weights.',
+  examples: ['fasp inspect my-model', 'fasp inspect --devices'],
   options: {
     tensors: { type: 'flag', help: 'list every tensor' },
+    devices: { type: 'flag', help: 'not of a model: what this machine computes with' },
     ...OUTPUT_OPTIONS,
   },
   async run({ options, positionals }, { done, result: give, signal }) {
+    if (options.devices) {
+      if (positionals.length > 0 || options.tensors)
+        throw new UsageError('--devices is of this machine. Leave out the model and --tensors, or --devices.')
+      const devices = await inspectDevices(signal)
+      done(devicesText(devices, terminalStyle(process.stdout).columns))
+      return give(devices)
+    }
     const model = modelArgument(positionals)
     const inspection = await showProgress(inspectEvents(model, { signal })).catch(async error => {
       const known = error instanceof UnsupportedModelError || error instanceof FormatError

@@ -12,7 +12,7 @@ import type { Terminals, Word } from './cli.ts'
 import { BUG, isNoMemory, outOfMemory } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { completion, SHELLS } from './completion.ts'
-import { type OUTPUT_OPTIONS, paint } from './environment.ts'
+import { AUTO, type OUTPUT_OPTIONS, paint } from './environment.ts'
 import { commandHelp } from './help.ts'
 import { showNoticesAlone } from './progress.ts'
 
@@ -71,12 +71,20 @@ async function main(args: readonly string[]): Promise<number> {
     }
     const { json, quiet } = parsed.options as Parsed<typeof OUTPUT_OPTIONS>
     if (quiet) showNoticesAlone()
-    await command.run(parsed, {
-      signal: controller.signal,
-      print: text => json || quiet || write(text),
-      done: text => json || write(text),
-      result: value => json && writeJson(value, json === 'full'),
-    })
+    const { device } = parsed.options
+    const options =
+      device === AUTO
+        ? { ...parsed.options, device: await (await import('./device.ts')).deviceOf(parsed.options, controller.signal) }
+        : parsed.options
+    await command.run(
+      { ...parsed, options },
+      {
+        signal: controller.signal,
+        print: text => json || quiet || write(text),
+        done: text => json || write(text),
+        result: value => json && writeJson(value, json === 'full'),
+      },
+    )
     return 0
   } catch (error) {
     return report(

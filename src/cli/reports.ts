@@ -6,11 +6,11 @@ import { UsageError } from '../errors.ts'
 import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { isJsonObject } from '../formats/json.ts'
 import { memoryContext } from '../forward/context.ts'
-import { type EngineOptions, type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
+import { type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
 import { checkReport } from '../report/report.node.ts'
 import { type ModelFacts, modelFacts, runName } from '../report/result-file.ts'
 import type { Parsed } from './arguments.ts'
-import { engineOptions } from './environment.ts'
+import { type EngineArguments, engineOptions } from './environment.ts'
 import { showProgress } from './progress.ts'
 
 export const REPORT_OPTIONS = {
@@ -52,7 +52,7 @@ export interface Described {
 /** What a report says of a model, open or at a path, and what that writes. A model that does not fit the memory writes nothing. */
 export async function describeForReport(
   of: string | Model,
-  options: ReportOptions & EngineOptions,
+  options: ReportOptions & EngineArguments,
   signal: AbortSignal,
 ): Promise<Described> {
   await using model = await showProgress(openModelEvents(of, { signal }))

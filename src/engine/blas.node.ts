@@ -13,7 +13,7 @@ import type { EngineOptions } from './options.ts'
 import { UpperSum } from './syrk.ts'
 
 /** Where `auto` looks, in this order. All have both BLAS and LAPACK, with 32-bit integers. */
-const LIBRARIES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
+export const LIBRARIES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
   linux: ['libopenblas.so.0', 'libopenblas.so', 'libmkl_rt.so.3', 'libmkl_rt.so.2'],
   darwin: ['/System/Library/Frameworks/Accelerate.framework/Accelerate'],
   win32: ['libopenblas.dll', 'openblas.dll', 'mkl_rt.3.dll', 'mkl_rt.2.dll'],

@@ -30,7 +30,7 @@ export function openOpenVino(runtime: string): OpenVino {
     throw new UsageError(
       'OpenVINO, from which products in bf16 come, needs Linux x64 and the package koffi (npm install koffi), without FASP_GRAPHS=binding in the environment.',
     )
-  const plugin = load(runtime, installed())
+  const plugin = load(runtime, pluginPath())
   return {
     name: `OpenVINO plugin ${plugin.about('version')?.split('+')[0]}`,
     graphs(threads, whole) {
@@ -56,8 +56,8 @@ function load(runtime: string, path: string): Plugin {
   }
 }
 
-/** Where pip puts it. */
-function installed(): string {
+/** Where pip puts it. @throws UsageError where it is not */
+export function pluginPath(): string {
   const { VIRTUAL_ENV } = process.env
   const roots = [...(VIRTUAL_ENV ? [VIRTUAL_ENV] : []), join(homedir(), '.local'), '/usr/local', '/usr']
   for (const lib of roots.map(root => join(root, 'lib')))

@@ -1,5 +1,5 @@
-// What users say of the engine: as the library takes it, and as the command line does.
-import { DEVICES, type Device } from './device.ts'
+// What users say of the engine.
+import type { Device } from './device.ts'
 
 export interface EngineOptions {
   /** Where the graphs run; what a GPU's provider has no kernel for runs on the CPU. @default 'cpu' */
@@ -13,17 +13,3 @@ export interface EngineOptions {
    */
   readonly blas?: string | false
 }
-
-/** Of every command that runs a model. */
-export const ENGINE_OPTIONS = {
-  device: { type: 'text', choices: DEVICES, help: 'where to run (default cpu)' },
-  threads: { type: 'integer', help: 'threads (default: one a physical core)' },
-} as const
-
-/** Of commands that prune, too. */
-export const LINALG_OPTIONS = {
-  blas: { type: 'text', value: 'library', rare: true, help: 'BLAS for Gram matrices, solves: auto, none, path' },
-} as const
-
-/** The engine's among other options. */
-export const engineOptions = ({ device, threads, blas }: EngineOptions): EngineOptions => ({ device, threads, blas })

@@ -21,8 +21,8 @@ interface Abi {
 const MPICH: Abi = { handle: 'int', world: 0x44000000, byte: 0x4c00010d, statusIgnore: 1n, funneled: 1 }
 const STANDARD: Abi = { handle: 'void *', world: 0x101n, byte: 0x247n, statusIgnore: 0n, funneled: 1024 }
 
-const OPEN_MPI = ['libmpi.so.40', 'libmpi.40.dylib']
-const OTHERS = [
+export const OPEN_MPI = ['libmpi.so.40', 'libmpi.40.dylib']
+export const OTHERS = [
   ...['libmpi.so.12', 'libmpich.so.12', 'libmpi_cray.so', 'libmpi.12.dylib'],
   ...['libmpi_abi.so.1', 'libmpi_abi.so.0', 'libmpi_abi.so', 'libmpi_abi.1.dylib'],
 ]
@@ -103,11 +103,22 @@ function abiOf({ path, handle: lib, koffi }: Loaded): Abi {
   return /mpi_abi/.test(path) ? STANDARD : MPICH
 }
 
-function joined({ handle: lib, koffi }: Loaded, abi: Abi, options: WaitingOptions): Transport {
+/** As the library puts it, before MPI is initialised, too: `Open MPI v4.1.4`. */
+export function libraryName(library: Koffi.LibraryHandle): string {
+  const [text, length] = [Buffer.alloc(8192), new Int32Array(1)]
+  library.func('int MPI_Get_library_version(void *, void *)')(text, length)
+  return text
+    .toString('utf8', 0, length[0])
+    .split(/[,\n\0]/)[0]
+    .replace(/\s+/g, ' ')
+    .trim()
+}
+
+function joined({ handle, koffi }: Loaded, abi: Abi, options: WaitingOptions): Transport {
   const { handle: H, world, byte, statusIgnore, funneled } = abi
   const out = koffi.out(koffi.pointer('int'))
   const call = (name: string, ...types: (string | ReturnType<typeof Koffi.out>)[]) => {
-    const f = lib.func(name, 'int', types)
+    const f = handle.func(name, 'int', types)
     return (...args: unknown[]) => {
       const code = f(...args)
       if (code !== 0) throw new Error(`${name} of MPI gives ${code}`)
@@ -120,13 +131,7 @@ function joined({ handle: lib, koffi }: Loaded, abi: Abi, options: WaitingOption
   }
   call('MPI_Init_thread', 'void *', 'void *', 'int', out)(null, null, funneled, [0])
   const [rank, size] = ['MPI_Comm_rank', 'MPI_Comm_size'].map(name => number(call(name, H, out), world))
-  const text = Buffer.alloc(8192)
-  const length = number(call('MPI_Get_library_version', 'void *', out), text)
-  const name = text
-    .toString('utf8', 0, length)
-    .split(/[,\n\0]/)[0]
-    .replace(/\s+/g, ' ')
-    .trim()
+  const name = libraryName(handle)
   const test = call('MPI_Test', 'void *', 'void *', 'void *')
   const cancel = call('MPI_Cancel', 'void *')
   const [send, receive] = ['MPI_Isend', 'MPI_Irecv'].map(name =>
