@@ -116,14 +116,10 @@ function countingLinalg(linalg: Linalg, flops: { float32: number; float64: numbe
   }
 }
 
-/** Of each rank what it was seen to do, and what it was planned to. @param used windows */
-async function seenAndPlanned(
-  name: TinyModel | 'tiny-mixture',
-  method: string,
-  ranks: number,
-  used = 5,
-  outputs?: number,
-) {
+type Run = [name: TinyModel | 'tiny-mixture', method: string, ranks: number, windows?: number, outputs?: number]
+
+/** Of each rank what it was seen to do, and what it was planned to. */
+async function seenAndPlanned(...[name, method, ranks, used = 5, outputs]: Run) {
   const windows = windowsOf(name === 'tiny-mixture' ? 'tiny-llama' : name, used, 0)
   const all = inProcess(ranks, { chunk: 4096, outputs }).map((group, i) => ({
     ...watched(group),
@@ -146,13 +142,13 @@ async function seenAndPlanned(
 
 const relative = (found: number, planned: number) => (found - planned) / (planned || 1)
 
-const RUNS = [
-  ...(['tiny-llama', 'tiny-opt'] as const).flatMap(name => [
-    [name, 'plain:scope=ffn+ragged', 4] as const,
-    [name, 'stock', 3] as const,
-    [name, 'best', 2] as const,
-    [name, 'flap', 3] as const,
-    [name, 'sleb', 2] as const,
+const RUNS: readonly Run[] = [
+  ...(['tiny-llama', 'tiny-opt'] as const).flatMap((name): Run[] => [
+    [name, 'plain:scope=ffn+ragged', 4],
+    [name, 'stock', 3],
+    [name, 'best', 2],
+    [name, 'flap', 3],
+    [name, 'sleb', 2],
   ]),
   ['tiny-mixture', 'stock', 3],
   ['tiny-mixture', 'stock:scope=experts', 2],
@@ -160,15 +156,15 @@ const RUNS = [
   ['tiny-mixture', 'paper:layout=stock', 2],
   ['tiny-mixture', 'reap', 3],
   ['tiny-mixture', 'shortgpt', 3],
-] as const
+]
 
 /** With solves over the ranks. */
-const SHARED = [
+const SHARED: readonly Run[] = [
   ['tiny-llama', 'best', 2, 5, 32],
   ['tiny-opt', 'paper', 3, 5, 32],
   ['tiny-opt', 'plain', 3, 5, 32],
   ['tiny-mixture', 'stock', 2, 5, 32],
-] as const
+]
 
 test.each([...RUNS, ...SHARED])(
   'runs of %s by %s on %i ranks send, multiply and solve what the plan says',

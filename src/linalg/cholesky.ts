@@ -44,13 +44,17 @@ export type RowReader = (i: number, j: number, target: Float64Array) => void
 const SUBTRACT = { alpha: -1, accumulate: true } as const
 
 /**
- * Factors a symmetric matrix [n, n]. Its diagonal blocks and what is above them are read once.
+ * Factors a symmetric matrix [n, n]. What is on and above its diagonal is read once.
  * @returns undefined where the matrix is not positive definite in float64
  */
 export async function cholesky(gemm: Gemm, n: number, read: RowReader): Promise<Factor | undefined> {
   const factor = await factorFrom(gemm, 0, n, async (i, rows, j, columns) => {
     const block = matrix(rows, columns)
-    for (let r = 0; r < rows; r++) read(i + r, j, block.data.subarray(r * columns, (r + 1) * columns))
+    for (let r = 0; r < rows; r++) {
+      const from = i === j ? r : 0
+      read(i + r, j + from, block.data.subarray(r * columns + from, (r + 1) * columns))
+      for (let c = 0; c < from; c++) block.data[r * columns + c] = block.data[c * columns + r]
+    }
     return block
   })
   if (!factor) return undefined
