@@ -263,7 +263,7 @@ describe('stopped', () => {
     if (signal === 'SIGINT') expect(stderr.split('\n').at(-2)).toBe(kept)
     expect(names(folder)).toEqual(['dense 0', 'stock 0.2'])
     const done = result(folder).runs
-    const second = await run(folder, ...args)
+    const second = await run(folder, ...args, ...(signal === 'SIGKILL' ? ['--resume'] : []))
     expect(begun(second.stderr)).toEqual(['plain at 20.0 %', 'stock at 30.0 %', 'plain at 30.0 %'])
     expect(second.stderr).toMatch(/^1 of 3: plain at 20\.0 %; [\d.]+ s left for all$/m)
     expect(result(folder).runs.slice(0, 2)).toEqual(done)
@@ -374,6 +374,7 @@ describe('refused before any run', () => {
     ['a task file that is cut short', ['--tasks', 'boolq', '--tasks-data', '.'], 'boolq.jsonl: line 1: not JSON'],
     ['a number of windows too many', ['--text-windows', '3,2'], 'there are 2 text-windows for 1 texts.'],
     ['a number of windows that is none', ['--text-windows', '3,'], '--text-windows is ""; it must be an integer.'],
+    ['an end and a beginning', ['--resume', '--overwrite'], '--overwrite starts anew, and --resume goes on. Give one.'],
     ['a report of no kind', ['--report', 'r.pdf'], 'r.pdf does not say what to write'],
     ['a calibration text that is missing', ['--calibration', 'missing.txt'], 'missing.txt: no such file'],
     ['an output that is a folder', ['-o', '.'], 'is a folder'],
@@ -384,7 +385,7 @@ describe('refused before any run', () => {
     const folder = await workplace({ 'empty.txt': '', 'short.txt': 'Too short.', 'boolq.jsonl': '{"passage": "A' })
     const args = compare('paper', '0.2', ...more)
     if (name.startsWith('a model')) args[1] = './missing'
-    const code = /^(an unknown|a task without|a folder of|a report|a number)/.test(name) ? 2 : 1
+    const code = /^(an unknown|an end|a task without|a folder of|a report|a number)/.test(name) ? 2 : 1
     await refused(folder, args, { code, says: [says] })
   })
 

@@ -153,3 +153,15 @@ describe('otherwise', () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining('text.txt: no such file')])
   })
 })
+
+test('a recipe of what fasp heal has healed, which is not done again', { timeout: 180_000 }, async () => {
+  const folder = await workplace()
+  await run(folder, 'prune', TINY_LLAMA, '-o', 'out', '-s', '0.3', '--method', 'magnitude', ...QUICK)
+  const heal = ['heal', 'out', '--dense', TINY_LLAMA, '-o', 'healed', '--tokens', '2048', '--windows', '48']
+  await run(folder, ...heal, '--calibration', 'text.txt', '--seq-len', '32')
+  const { tokens } = JSON.parse(readFileSync(join(folder, 'healed/fasp.json'), 'utf8')).healed
+  const { stderr } = await run(folder, 'prune', TINY_LLAMA, '--recipe', 'healed', '-o', 'again')
+  expect(unlike(stderr)).toEqual([
+    `Unlike healed/fasp.json: not healed (there on ${tokens} tokens, by fasp heal, which can do it again).`,
+  ])
+})

@@ -47,6 +47,7 @@ export default defineCommand({
       help: 'result file; one that was begun is completed (default compare-<model>.json)',
     },
     overwrite: { type: 'flag', help: 'start anew where the file holds a result' },
+    resume: { type: 'flag', rare: true, help: 'complete what was begun, as it does without --overwrite' },
     calibration: {
       type: 'text',
       many: true,
@@ -94,6 +95,7 @@ export default defineCommand({
     const { overwrite, limit, calibration, seed, memory, products, heal, lr } = options
     if ((limit !== undefined || options['tasks-data']) && !tasks)
       throw new UsageError('--limit and --tasks-data are for tasks. Say which with --tasks <names>.')
+    if (overwrite && options.resume) throw new UsageError('--overwrite starts anew, and --resume goes on. Give one.')
     const reports = { report, overwrite: true }
     await checkReports(reports)
     const result = await showProgress(

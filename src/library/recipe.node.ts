@@ -73,7 +73,7 @@ export async function withRecipe<O extends RecipeOptions & { readonly output?: u
 ): Promise<{ readonly options: O; readonly recipe?: RecipeFile; readonly differences: readonly string[] }> {
   const { recipe: path, ...rest } = given
   if (path === undefined) return { options: rest as O, differences: [] }
-  const { fasp, calibratedOn, ...recipe } = await readRecipe(path)
+  const { fasp, calibratedOn, healed, ...recipe } = await readRecipe(path)
   const own: Readonly<Record<string, unknown>> = Object.fromEntries(defined(rest))
   const { output = '' } = given
   const toFolder = typeof output === 'string' && !isGgufFile(output)
@@ -91,6 +91,9 @@ export async function withRecipe<O extends RecipeOptions & { readonly output?: u
     recipe,
     differences: [
       ...(fasp === VERSION ? [] : [unlike(recipe, `fasp ${VERSION} (there ${fasp}), and the result may differ`)]),
+      ...(healed && !('heal' in own || 'heal' in below)
+        ? [unlike(recipe, `not healed (there ${healed}, by fasp heal, which can do it again)`)]
+        : []),
       ...other.map(name =>
         unlike(
           recipe,
@@ -136,13 +139,15 @@ interface ReadRecipe extends RecipeFile {
   readonly fasp: string
   /** `calibration.source`. */
   readonly calibratedOn: unknown
+  /** On how much, in words. */
+  readonly healed?: string
 }
 
 async function readRecipe(path: string): Promise<ReadRecipe> {
   if (isGgufFile(path)) throw new FormatError(path, `is a .gguf file, which holds no recipe. ${WANTED}`)
   const isFolder = (await stat(path).catch(() => undefined))?.isDirectory()
   const name = isFolder ? join(path, OWN_MARK) : path
-  const { schema, fasp, source, calibration, options: resolved, asked = {} } = await readMark(name)
+  const { schema, fasp, source, calibration, options: resolved, asked = {}, healed: healing } = await readMark(name)
   const wrong = (problem: string) => new FormatError(name, `${problem}. ${WANTED}`)
   if (schema !== 1) throw wrong(`schema is ${describeValue(schema)}; this version of fasp reads 1`)
   if (typeof fasp !== 'string' || !isSource(source) || !isJsonObject(calibration) || !isJsonObject(resolved))
@@ -165,7 +170,8 @@ async function readRecipe(path: string): Promise<ReadRecipe> {
   } catch (cause) {
     throw wrong((cause as UsageError).message)
   }
-  return { name, fasp, source, asked, options: known, calibratedOn: calibration.source }
+  const healed = isJsonObject(healing) ? `on ${describeValue(healing.tokens)} tokens` : undefined
+  return { name, fasp, source, asked, options: known, calibratedOn: calibration.source, healed }
 }
 
 const defined = (options: object) => Object.entries(options).filter(([, value]) => value !== undefined)
