@@ -14,6 +14,10 @@ const workplace = workplaces()
 const pathOf = (name: string) => fileURLToPath(new URL(`../examples/cluster/${name}`, import.meta.url))
 const read = (name: string) => readFileSync(pathOf(name), 'utf8')
 
+test.each(['fasp.sbatch', 'mpijob.yaml', 'Containerfile'])('%s says that nobody has run it', name =>
+  expect(read(name)).toMatch(/^#.*(Not run yet|Nobody has built it yet)\./m),
+)
+
 /** What follows `fasp prune` is what it takes. */
 function expectTaken(args: readonly string[]): void {
   const { options, positionals } = parseArguments(args, prune.options)

@@ -1,5 +1,6 @@
 // `--metrics`: what Prometheus fetches while a run works.
 import { createServer } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { metricsText } from '../src/cli/metrics.ts'
 import { PhaseCourse } from '../src/cli/progress.ts'
@@ -8,9 +9,10 @@ import { fasp, QUICK, refused, TINY_LLAMA, workplaces } from './fasp.ts'
 
 const workplace = workplaces()
 
-test('what a phase has done, and what each rank has said of itself', () => {
+test('what a phase has done and how fast, and what each rank has said of itself', async () => {
   const course = new PhaseCourse()
   course.see({ type: 'phase', phase: 'prune', total: 4, unit: 'layers' })
+  await sleep(150) // there is no rate before
   course.see({ type: 'progress', done: 1, tokens: 1000 })
   const facts = [
     { sent: 5, waited: 0.5, memory: 1e6 },
@@ -22,6 +24,8 @@ test('what a phase has done, and what each rank has said of itself', () => {
   expect(sampleOf('fasp_phase_done', { phase: 'prune', unit: 'layers' })).toBe(1)
   expect(sampleOf('fasp_phase_size', { phase: 'prune', unit: 'layers' })).toBe(4)
   expect(sampleOf('fasp_layer', { phase: 'prune' })).toBe(1)
+  expect(sampleOf('fasp_tokens_per_second', {})).toBeGreaterThan(0)
+  expect(sampleOf('fasp_tokens_per_second', {})).toBeLessThan(1000 / 4 / 0.14)
   expect(sampleOf('fasp_sent_bytes_total', { rank: '0' })).toBe(6)
   expect(sampleOf('fasp_sent_bytes_total', { rank: '1' })).toBe(7)
   expect(sampleOf('fasp_waiting_seconds_total', { rank: '1' })).toBe(2.5)

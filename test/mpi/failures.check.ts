@@ -15,16 +15,18 @@ const place = workplaces()
 /** What a rank has from the moment that another is killed, and a launcher that is. */
 const SOON_MS = 10_000
 const CALIBRATION = ['--calibration', 'text.txt', '--windows', '7', '--seq-len', '32', '--held-out', '2']
-const ASKED = ['model', '-s', '0.3', '--method', 'plain', ...CALIBRATION, '--threads', '1', '--quiet', '-o', 'out']
+const HOW = ['--threads', '1', '--quiet', '--save-every', '1000']
+const ASKED = ['model', '-s', '0.3', '--method', 'plain', ...CALIBRATION, ...HOW, '-o', 'out']
 
 const commandOf = ({ mpirun, mpi }: Launcher, ranks: number, ...more: readonly string[]) => [
   ...[...mpirun, '-n', `${ranks}`, process.execPath, CLI, 'prune', ...ASKED, '--mpi', mpi, ...more],
 ]
 
-/** As `commandOf` on two ranks, of which one meets a fault (test/faults/inject.js). */
-const faultyCommand = ({ mpirun, mpi }: Launcher, rank: number, fault: object, ...more: readonly string[]) => {
+/** As `commandOf` on two ranks, of which one meets a fault (test/faults/inject.js). @param log of what it calls */
+const faultyCommand = ({ mpirun, mpi }: Launcher, rank: number, fault: object, log: string, ...more: string[]) => {
   const hook = fileURLToPath(new URL('../faults/inject.js', import.meta.url))
-  const faulty = ['env', `NODE_OPTIONS=--import=${hook}`, `FASP_FAULT=${JSON.stringify(fault)}`]
+  const how = [`FASP_FAULT=${JSON.stringify(fault)}`, `FASP_FAULT_LOG=${log}`]
+  const faulty = ['env', `NODE_OPTIONS=--import=${hook}`, ...how]
   const one = (own: number) => ['-n', '1', ...(own === rank ? faulty : []), process.execPath, CLI, 'prune', ...ASKED]
   return [...mpirun, ...one(0), ...more, '--mpi', mpi, ':', ...one(1), ...more, '--mpi', mpi]
 }
@@ -96,10 +98,16 @@ describe.each(LAUNCHERS)('under $name', launcher => {
     const folder = await place()
     await putModel(folder)
     const before = await snapshot(folder)
-    const command = faultyCommand(launcher, rank, fault, '--memory', '0')
-    const started = performance.now()
-    const ended = await runAll(command, folder, { TMPDIR: folder })
-    expect(await expectEnded(folder, before, ended, started + 1e6)).toMatch(says)
+    const log = join(await place(), 'calls')
+    let over = false
+    const running = runAll(faultyCommand(launcher, rank, fault, log, '--memory', '0'), folder, { TMPDIR: folder })
+    void running.finally(() => (over = true))
+    const hasFailed = () => orNothing(() => readFileSync(log, 'utf8')).includes(' !\n')
+    while (!over && !hasFailed()) await sleep(20)
+    const failed = performance.now()
+    const ended = await running
+    expect(hasFailed(), ended.stderr).toBe(true)
+    expect(await expectEnded(folder, before, ended, failed)).toMatch(says)
   })
 
   test.each(['SIGINT', 'SIGTERM'] as const)('%s to the launcher', async signal => {
