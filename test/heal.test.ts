@@ -580,7 +580,9 @@ describe('the command', () => {
   test('says what came of it, shows the way there, and what to do next', async () => {
     const place = await workplace()
     await run(place, 'prune', TINY_LLAMA, '-s', '0.3', '-o', 'out', '--method', 'magnitude', ...QUICK)
-    const { stdout, stderr } = await run(place, 'heal', 'out', '--dense', TINY_LLAMA, '-o', 'healed', ...LENGTHS)
+    const reports = ['json', 'md', 'html'].flatMap(ending => ['--report', `r.${ending}`])
+    const healing = ['heal', 'out', '--dense', TINY_LLAMA, '-o', 'healed', ...LENGTHS, ...reports]
+    const { stdout, stderr } = await run(place, ...healing)
     expect(stdout).toMatch(
       /^Healed on 2,048 tokens: KL to the dense model on held-out windows \d\.\d{4} →\s\d\.\d{4}\.$/m,
     )
@@ -598,6 +600,20 @@ describe('the command', () => {
     const { healed } = JSON.parse((await run(place, 'inspect', 'healed', '--json')).stdout)
     const { tokens, step, kl, curve: points } = json(join(place, 'healed/fasp.json')).healed
     expect(healed).toEqual({ tokens, step, kl, curve: points })
+    expect(stdout).toContain('Wrote r.html')
+    const { command, model, runs } = json(join(place, 'r.json'))
+    expect([command, model.name]).toEqual(['heal', 'tiny-llama'])
+    expect(runs.map((one: Run) => one.name)).toEqual(['dense', 'magnitude', 'magnitude'])
+    expect(runs.map((one: Run) => one.healed)).toEqual([undefined, undefined, 2048])
+    expect(runs[0].parameters).toBe(model.parameters)
+    expect(runs[1].parameters).toBe(json(join(place, 'out/fasp.json')).sizes.parameters.effective)
+    expect(runs[2].parameters).toBe(runs[1].parameters)
+    expect(runs[2].heal).toMatchObject({ tokens, step, kl, curve: points })
+    expect(new Set(runs.map((one: Run) => one.samples[0].text)).size).toBe(3)
+    const before = kl.before.toFixed(4)
+    expect(readFileSync(join(place, 'r.md'), 'utf8')).toMatch(`| magnitude 30 % | 2,048 | ${step} of 8 | ${before} |`)
+    expect(readFileSync(join(place, 'r.html'), 'utf8')).toContain('Healing: KL to the dense model over the steps')
+    expect((await run(place, 'report', 'r.json')).stdout).toContain('magnitude 30 %, healed, 2,048 tokens')
     const report = ['--report', 'report.json', '--report', 'report.md', '--seq-len', '64', '--windows', '2']
     await run(place, 'eval', 'healed', '--dense', TINY_LLAMA, '--text', 'text.txt', ...report)
     expect(json(join(place, 'report.json')).runs.map((one: Run) => one.healed)).toEqual([undefined, 2048])

@@ -86,8 +86,8 @@ async function denseRun(
   options: Parameters<typeof describeForReport>[1],
   signal: AbortSignal,
 ): Promise<Run> {
-  const { samples } = await describeForReport(dense, options, signal)
-  return { name: 'dense', sparsity: 0, samples, tasks: [], perplexity, seconds: {} }
+  const { samples, parameters } = await describeForReport(dense, options, signal)
+  return { name: 'dense', sparsity: 0, parameters, samples, tasks: [], perplexity, seconds: {} }
 }
 
 /** The model beside a dense one, which may itself be called so where nothing says that it was pruned. */

@@ -3,8 +3,9 @@ import { bytes, duration, wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { finish } from '../events.ts'
 import { TRAINS } from '../heal/trained.ts'
-import { healEvents } from '../node.ts'
+import { describeMachine, healEvents } from '../node.ts'
 import { curveText, healedWords } from '../report/healed.ts'
+import { type Run, resultFile } from '../report/result-file.ts'
 import { defineCommand } from './command.ts'
 import {
   ENGINE_OPTIONS,
@@ -21,6 +22,14 @@ import { METRICS_OPTIONS, serveMetrics } from './metrics.ts'
 import { healedCommands } from './next.ts'
 import { showProgress } from './progress.ts'
 import { modelHere, onRanks } from './ranks.ts'
+import {
+  checkReports,
+  type Described,
+  describeForReport,
+  REPORT_OPTIONS,
+  wantsReport,
+  writeReports,
+} from './reports.ts'
 
 export default defineCommand({
   usage: 'heal <pruned> --dense <model> -o <folder> [options]',
@@ -53,13 +62,15 @@ export default defineCommand({
     seed: { type: 'integer', rare: true, help: 'of the order of windows, of self-written text (default 0)' },
     ...ENGINE_OPTIONS,
     memory: { type: 'number', value: 'GiB', rare: true, help: 'for weights and activations, then disk (default 4)' },
+    report: { ...REPORT_OPTIONS.report, rare: true },
+    prompt: { ...REPORT_OPTIONS.prompt, rare: true },
     ...OUTPUT_OPTIONS,
     ...MPI_OPTIONS,
     ...METRICS_OPTIONS,
   },
   examples: [
     'fasp heal smaller --dense my-model -o healed --calibration wiki.txt',
-    'fasp heal smaller --dense my-model -o healed --calibration c4 --tokens 250000',
+    'fasp heal smaller --dense my-model -o healed --calibration c4 --report healed.html',
   ],
   async run({ options, positionals }, { print, done, result: give, signal }) {
     const group = groupOf(options, signal)
@@ -70,6 +81,7 @@ export default defineCommand({
       const { seed, memory } = options
       if (!dense) throw new UsageError('no dense model. Say what it was pruned from: --dense <model>.')
       if (!output) throw new UsageError('no output. Say where the healed model goes: -o <folder>.')
+      if (group.rank === 0) await checkReports(options)
       const reading = { read: options.read, signal }
       await using model = await modelHere(group, pruned, reading)
       await using wanted = await modelHere(group, dense, reading)
@@ -79,7 +91,8 @@ export default defineCommand({
         ...{ seqLen: options['seq-len'], heldOut: options['held-out'], engine: engineOptions(options) },
         ...{ resume: options.resume, saveEvery: options['save-every'], group },
       })
-      const result = await (group.rank === 0 ? showProgress(events) : finish(events))
+      const told: string[] = []
+      const result = await (group.rank === 0 ? showProgress(events, told) : finish(events))
       if (group.rank > 0) return
       const peakMemoryBytes = peakMemory()
       const style = terminalStyle(process.stdout)
@@ -87,8 +100,25 @@ export default defineCommand({
       print(`\n${curveText(result, style)}`)
       print(`\n${duration(result.seconds)}; peak memory ${bytes(peakMemoryBytes)}`)
       done(`Wrote ${output}`)
+      if (wantsReport(options)) {
+        const described = []
+        for (const of of [wanted.path, model.path, output]) described.push(await describeForReport(of, options, signal))
+        const machine = describeMachine(engineOptions(options))
+        const made = { heal: result, seconds: { heal: result.seconds }, peakMemoryBytes, notices: told }
+        const file = resultFile({ command: 'heal', machine, model: described[0].model, runs: runsOf(described, made) })
+        for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
+      }
       print(`\n${healedCommands(dense, output)}`)
       give({ ...result, peakMemoryBytes })
     })
   },
 })
+
+/** The dense model, the pruned one, and that healed. @param made what is known of the last besides */
+function runsOf(described: readonly Described[], made: Partial<Run>): Run[] {
+  const [dense, pruned, healed] = described.map(({ model: _, name, ...of }): Run => {
+    const measured = { perplexity: [], tasks: [], seconds: {} }
+    return { ...measured, ...of, name: name === 'dense' ? 'pruned' : name }
+  })
+  return [{ ...dense, name: 'dense' }, pruned, { ...healed, ...made }]
+}

@@ -46,6 +46,7 @@ export interface Described {
   readonly sparsity: number
   /** Tokens that it was healed on. @default it was not */
   readonly healed?: number
+  readonly parameters: number
   readonly samples: readonly Continuation[]
 }
 
@@ -59,8 +60,11 @@ export async function describeForReport(
   const { name, recipe } = model.checkpoint
   const pruned =
     isJsonObject(recipe?.options) && typeof recipe.options.sparsity === 'number' ? recipe.options : undefined
+  const stored = modelFacts(name, model.architecture)
+  const sizes = isJsonObject(recipe?.sizes) ? recipe.sizes.parameters : undefined
+  const effective = isJsonObject(sizes) ? sizes.effective : undefined // without the zeros of a padded layout
   const facts = {
-    model: modelFacts(name, model.architecture),
+    ...{ model: stored, parameters: typeof effective === 'number' ? effective : stored.parameters },
     name: pruned ? runName({ options: pruned }) : 'dense',
     sparsity: Number(pruned?.sparsity ?? 0),
     healed: prunedFrom(model.checkpoint)?.healed,

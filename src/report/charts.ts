@@ -16,7 +16,7 @@ import {
   pictureFile,
   stackedBars,
 } from './plot.ts'
-import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
+import { healingOf, isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
 import { decimal, labels, meanAccuracy, removedPart, runLabel, textLabel, unhealedLabel } from './tables.ts'
 
 export interface Chart {
@@ -148,7 +148,7 @@ function healedTokensCharts({ runs }: ResultFile): Chart[] {
 
 function healingStepsCharts({ runs }: Pick<ResultFile, 'runs'>): Chart[] {
   const series = runs.flatMap(run => {
-    const points = (run.prune?.healed?.curve ?? []).filter(({ kl }) => Number.isFinite(kl))
+    const points = (healingOf(run)?.curve ?? []).filter(({ kl }) => Number.isFinite(kl))
     const name = unhealedLabel(run)
     const point = ({ step, kl }: (typeof points)[number]): Point => ({
       ...{ x: step, y: kl },

@@ -57,6 +57,10 @@ const render = (content: Content): string =>
 const html = (parts: TemplateStringsArray, ...contents: readonly Content[]): Html =>
   new Html(parts.reduce((text, part, i) => text + render(contents[i - 1]) + part))
 
+const TITLES: Readonly<Record<ResultFile['command'], string>> = {
+  ...{ compare: 'methods compared', eval: 'evaluation', prune: 'pruned', heal: 'healed after pruning' },
+}
+
 interface Section {
   readonly id: string
   readonly title: string
@@ -67,7 +71,7 @@ interface Section {
 export async function reportHtml(result: ResultFile): Promise<string> {
   const { model, command } = result
   const sections = sectionsOf(result).filter(section => section.content.length > 0)
-  const title = `${model.name}: ${command === 'compare' ? 'methods compared' : command === 'eval' ? 'evaluation' : 'pruned'}`
+  const title = `${model.name}: ${TITLES[command]}`
   const fields: Readonly<Record<string, Content>> = {
     version: VERSION,
     palette: new Html(

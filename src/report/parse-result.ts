@@ -109,6 +109,11 @@ const PRUNE: Check = (value, at) => {
   return prune
 }
 
+const HEALED = object({
+  ...{ tokens: number, step: number, steps: number, dense: text, kl: BEFORE_AFTER },
+  curve: list(object({ step: number, kl: number })),
+})
+
 const PRUNE_FIELDS = object({
   fasp: text,
   source: object({ name: text, format: text, modelType: text }),
@@ -133,12 +138,7 @@ const PRUNE_FIELDS = object({
       ),
     }),
   ),
-  healed: optional(
-    object({
-      ...{ tokens: number, step: number, steps: number, dense: text, kl: BEFORE_AFTER },
-      curve: list(object({ step: number, kl: number })),
-    }),
-  ),
+  healed: optional(HEALED),
   removedLayers: optional(list(object({ layer: number, cost: number }))),
   calibration: object({
     source: text,
@@ -166,6 +166,7 @@ const RUN = object({
   name: text,
   sparsity: number,
   prune: optional(PRUNE),
+  heal: optional(HEALED),
   perplexity: list(
     object({
       ...{ file: text, windows: number, seqLen: number, tokens: number },
@@ -184,6 +185,7 @@ const RUN = object({
     }),
   ),
   healed: optional(number),
+  parameters: optional(number),
   tokensPerSecond: optional(number),
   samples: list(object({ prompt: text, text, chat: optional(flag) })),
   seconds: record(number),

@@ -1,4 +1,4 @@
-// result.json: everything about a run of `prune`, `eval` or `compare`. All output, on a terminal and in HTML, is a pure function of it.
+// result.json: everything about a run of `prune`, `eval`, `compare` or `heal`. All output, on a terminal and in HTML, is a pure function of it.
 // Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md, read by parse-result.ts.
 
 import { baseName } from '../display.ts'
@@ -7,7 +7,14 @@ import type { Continuation } from '../evaluate/continuations.ts'
 import type { ExportResult } from '../export/result.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, layersOf, linearWeights, tensorShapes } from '../model/architecture.ts'
-import type { DivergenceResult, PerplexityResult, PruneResult, TaskResult, WordPerplexityResult } from '../result.ts'
+import type {
+  DivergenceResult,
+  HealRecord,
+  PerplexityResult,
+  PruneResult,
+  TaskResult,
+  WordPerplexityResult,
+} from '../result.ts'
 import { VERSION } from '../version.ts'
 
 export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
@@ -15,7 +22,7 @@ export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } fro
 /** The schema that this version writes and reads. */
 export const RESULT_SCHEMA = 1
 
-export const RESULT_COMMANDS = ['prune', 'eval', 'compare'] as const
+export const RESULT_COMMANDS = ['prune', 'eval', 'compare', 'heal'] as const
 
 /** By what, when and where something was made. */
 export interface Made {
@@ -30,7 +37,7 @@ export interface Made {
 export interface ResultFile extends Made {
   readonly schema: typeof RESULT_SCHEMA
   readonly command: (typeof RESULT_COMMANDS)[number]
-  /** The model that was pruned, before it; for `eval` the model that was measured. */
+  /** The dense model; for `eval` the model that was measured. */
   readonly model: ModelFacts
   /** With `compare`: what all runs have in common. */
   readonly protocol?: Protocol
@@ -110,8 +117,12 @@ export interface Run {
   readonly sparsity: number
   /** Tokens that it was healed on after it was pruned. @default it was not */
   readonly healed?: number
+  /** Of the model, where `prune` does not say; tied weights count once. @default those of the file's `model` */
+  readonly parameters?: number
   /** How it was pruned: sizes, widths, errors, allocation, seconds. Absent for the dense model. */
   readonly prune?: PruneResult
+  /** Of `heal`: how it was healed, which `prune` has where that healed it. */
+  readonly heal?: Pick<HealRecord, 'tokens' | 'step' | 'steps' | 'dense' | 'kl' | 'curve'>
   readonly perplexity: readonly PerplexityResult[]
   /** Against the dense model on the same windows; absent for the dense model. */
   readonly divergence?: readonly DivergenceResult[]
@@ -144,6 +155,8 @@ export const prunedRuns = ({ runs }: Pick<ResultFile, 'runs'>): PrunedRun[] =>
   runs.filter((run): run is PrunedRun => run.prune !== undefined)
 
 export const isDense = (run: Run): boolean => run.prune === undefined && run.sparsity === 0
+
+export const healingOf = (run: Run): Run['heal'] => run.prune?.healed ?? run.heal
 
 /** The facts of a model that go into a result. @param path of the model, of which the last part is its name */
 export function modelFacts(path: string, a: Architecture): ModelFacts {

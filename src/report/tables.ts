@@ -6,7 +6,7 @@ import { bytes, count, cut, duration, percent, perplexityChange, shortNames } fr
 import type { Continuation } from '../evaluate/continuations.ts'
 import type { ExportResult } from '../export/result.ts'
 import type { PerplexityResult } from '../result.ts'
-import { type Estimate, isDense, type ResultFile, type Run, type TaskResult } from './result-file.ts'
+import { type Estimate, healingOf, isDense, type ResultFile, type Run, type TaskResult } from './result-file.ts'
 
 export interface Table {
   readonly title: string
@@ -98,7 +98,14 @@ export function sizesTable({ model, runs }: ResultFile): Table {
     const memory = peakMemoryBytes === undefined ? '' : bytes(peakMemoryBytes)
     if (!prune) {
       const dense = failed ? undefined : runs.find(one => one.prune)?.prune?.sizes.weightBytes.before
-      return [runLabel(run), '', failed ? NONE : count(model.parameters), dense ? bytes(dense) : '', '', memory]
+      return [
+        runLabel(run),
+        '',
+        failed ? NONE : count(run.parameters ?? model.parameters),
+        dense ? bytes(dense) : '',
+        '',
+        memory,
+      ]
     }
     const { decoderLinears, parameters, weightBytes } = prune.sizes
     const sizes = [cut(decoderLinears), count(parameters.effective), bytes(weightBytes.after)]
@@ -210,7 +217,10 @@ export function tasksTables({ runs }: ResultFile): Table[] {
 
 /** What healing gained, and the KL after its steps. */
 export function healingTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
-  const healed = runs.flatMap(run => (run.prune?.healed ? [{ name: unhealedLabel(run), of: run.prune.healed }] : []))
+  const healed = runs.flatMap(run => {
+    const of = healingOf(run)
+    return of ? [{ name: unhealedLabel(run), of }] : []
+  })
   const steps = [...new Set(healed.flatMap(({ of }) => of.curve.map(({ step }) => step)))].sort((a, b) => a - b)
   const at = (curve: (typeof healed)[number]['of']['curve'], step: number) => curve.find(point => point.step === step)
   const note = 'KL(dense ‖ model) in nats a token on held-out windows.'
