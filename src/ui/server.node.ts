@@ -68,7 +68,6 @@ export async function openUi({ port = 0, page, ...options }: UiOptions): Promise
     void answer(request, response).catch(error => {
       const { status, message } = error instanceof Refusal ? error : new Refusal(500, String(error))
       if (response.headersSent) return response.destroy()
-      if (status === 413) response.setHeader('Connection', 'close') // the rest is not read
       response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify({ message }))
     })
   })
@@ -202,16 +201,15 @@ function isSame(given: string, wanted: string): boolean {
   return timingSafeEqual(a, b)
 }
 
+/** One that is too large is read to its end and thrown away: closing the connection on it would take the answer with it. */
 async function bodyOf(request: IncomingMessage): Promise<Buffer> {
-  const tooLarge = new Refusal(413, `a call has ${MAX_BODY_BYTES / 1e6} MB at most.`)
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge
   const parts: Buffer[] = []
   let size = 0
   for await (const part of request) {
     size += part.byteLength
-    if (size > MAX_BODY_BYTES) throw tooLarge
-    parts.push(part)
+    if (size <= MAX_BODY_BYTES) parts.push(part)
   }
+  if (size > MAX_BODY_BYTES) throw new Refusal(413, `a call has ${MAX_BODY_BYTES / 1e6} MB at most.`)
   return Buffer.concat(parts)
 }
 
