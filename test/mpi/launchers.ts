@@ -1,8 +1,9 @@
 // The launchers that .ci/mpi.sh installs, one for each ABI of MPI.
 import { type ChildProcess, spawn } from 'node:child_process'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 
-const STANDARD = process.env.FASP_MPI_ABI ?? '/root/.cache/fasp-ci/mpi'
+const STANDARD = process.env.FASP_MPI_ABI ?? join(homedir(), '.cache/fasp-ci/mpi')
 
 export interface Launcher {
   readonly name: string
