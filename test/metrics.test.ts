@@ -1,9 +1,10 @@
 // `--metrics`: what Prometheus fetches while a run works.
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
-import { metricsText } from '../src/cli/metrics.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { metricsText, serveMetrics } from '../src/cli/metrics.ts'
 import { PhaseCourse } from '../src/cli/progress.ts'
+import { ALONE } from '../src/group/group.ts'
 import { freePort, parseExposition, scraped } from './exposition.ts'
 import { fasp, QUICK, refused, TINY_LLAMA, workplaces } from './fasp.ts'
 
@@ -47,6 +48,22 @@ test('they are served while a run works, and no longer', async () => {
   expect([...phases]).toContain('prune')
   expect(seen.at(-1)!.find(({ name }) => name === 'fasp_peak_memory_bytes')!.value).toBeGreaterThan(1e7)
   await expect(fetch(url)).rejects.toThrow()
+})
+
+test.each([
+  ['0', false],
+  ['127.0.0.1:0', false],
+  ['0.0.0.0:0', true],
+])('at %s others than this machine reach them: %s', async (at, others) => {
+  const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  await using _ = await serveMetrics(at, ALONE)
+  const [, port] = /^Metrics: http:\/\/[\d.]+:(\d+)\/metrics\n$/.exec(`${said.mock.lastCall![0]}`)!
+  said.mockRestore()
+  expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200)
+  expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(404)
+  const elsewhere = fetch(`http://127.0.0.2:${port}/metrics`).then(({ status }) => status)
+  if (others) expect(await elsewhere).toBe(200)
+  else await expect(elsewhere).rejects.toThrow()
 })
 
 describe('refused', () => {
