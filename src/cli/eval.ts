@@ -9,7 +9,7 @@ import { secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS, peakMemory } from './environment.ts'
 import { showProgress } from './progress.ts'
-import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
+import { checkReports, describeForReport, notDense, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
 
 export default defineCommand({
   usage: 'eval <folder | model.gguf | hub/id> --text <file> --tasks <names> [options]',
@@ -89,6 +89,3 @@ async function denseRun(
   const { samples, parameters } = await describeForReport(dense, options, signal)
   return { name: 'dense', sparsity: 0, parameters, samples, tasks: [], perplexity, seconds: {} }
 }
-
-/** The model beside a dense one, which may itself be called so where nothing says that it was pruned. */
-const notDense = (run: Run, model: string): Run => (run.name === 'dense' ? { ...run, name: model } : run)

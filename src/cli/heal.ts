@@ -26,6 +26,7 @@ import {
   checkReports,
   type Described,
   describeForReport,
+  notDense,
   REPORT_OPTIONS,
   wantsReport,
   writeReports,
@@ -105,7 +106,12 @@ export default defineCommand({
         for (const of of [wanted.path, model.path, output]) described.push(await describeForReport(of, options, signal))
         const machine = describeMachine(engineOptions(options))
         const made = { heal: result, seconds: { heal: result.seconds }, peakMemoryBytes, notices: told }
-        const file = resultFile({ command: 'heal', machine, model: described[0].model, runs: runsOf(described, made) })
+        const file = resultFile({
+          command: 'heal',
+          machine,
+          model: described[0].model,
+          runs: shownRuns(described, made),
+        })
         for (const path of await writeReports(options, file)) done(`Wrote ${path}`)
       }
       print(`\n${healedCommands(dense, output)}`)
@@ -115,10 +121,8 @@ export default defineCommand({
 })
 
 /** The dense model, the pruned one, and that healed. @param made what is known of the last besides */
-function runsOf(described: readonly Described[], made: Partial<Run>): Run[] {
-  const [dense, pruned, healed] = described.map(({ model: _, name, ...of }): Run => {
-    const measured = { perplexity: [], tasks: [], seconds: {} }
-    return { ...measured, ...of, name: name === 'dense' ? 'pruned' : name }
-  })
+function shownRuns(described: readonly Described[], made: Partial<Run>): Run[] {
+  const [dense, ...others] = described.map(({ model: _, ...of }) => ({ perplexity: [], tasks: [], seconds: {}, ...of }))
+  const [pruned, healed] = others.map(run => notDense(run, 'pruned'))
   return [{ ...dense, name: 'dense' }, pruned, { ...healed, ...made }]
 }

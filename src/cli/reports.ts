@@ -8,7 +8,7 @@ import { isJsonObject } from '../formats/json.ts'
 import { memoryContext } from '../forward/context.ts'
 import { type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
 import { checkReport } from '../report/report.node.ts'
-import { type ModelFacts, modelFacts, runName } from '../report/result-file.ts'
+import { type ModelFacts, modelFacts, type Run, runName } from '../report/result-file.ts'
 import type { Parsed } from './arguments.ts'
 import { type EngineArguments, engineOptions } from './environment.ts'
 import { showProgress } from './progress.ts'
@@ -80,3 +80,6 @@ export async function describeForReport(
   )
   return { ...facts, samples: [] }
 }
+
+/** The model beside a dense one, which may itself be called so where nothing says that it was pruned. */
+export const notDense = (run: Run, model: string): Run => (run.name === 'dense' ? { ...run, name: model } : run)

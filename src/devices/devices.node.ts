@@ -30,11 +30,13 @@ export async function autoDevice(beside?: string, signal?: AbortSignal): Promise
 
 const looks = (signal?: AbortSignal): Looks => ({
   platform: process.platform,
-  cuda: async () => (await probe('runtime', undefined, { signal })).found?.cuda.isThere === true,
+  cuda: async () => hasCuda(await probe('runtime', undefined, { signal })),
   vulkan: software => probe('vulkan', undefined, { signal, env: software ? {} : withoutSoftware() }),
   nodes,
   product: device => probe('product', device, { signal, env: withoutSoftware() }),
 })
+
+const hasCuda = ({ found }: Awaited<ReturnType<typeof probe<'runtime'>>>): boolean => found?.cuda.isThere === true
 
 /** By which Linux offers GPUs to drivers. */
 const nodes = (): string[] => [
@@ -102,6 +104,10 @@ export async function inspectDevices(signal?: AbortSignal) {
     webgpu: { adapters, nodes: nodes(), product: webgpu },
     cuda: { cards: cards(), product: cuda },
     mpi,
-    auto: await autoDevice(undefined, signal),
+    auto: await chooseDevice({
+      ...looks(signal),
+      cuda: async () => hasCuda(runtime),
+      vulkan: software => (software ? Promise.resolve(adapters) : looks(signal).vulkan(false)),
+    }),
   }
 }
