@@ -1,4 +1,4 @@
-// How long pruning takes on 1 to 64 machines, by the counts of src/scale.ts and rates that are assumed: no weights, no cluster. Prints the table
+// How long pruning takes on 1 to 64 machines, by the counts of src/scale/plans.ts and rates that are assumed: no weights, no cluster. Prints the table
 // of docs/distributed.md, with what solves over the ranks save of it and the probe is, and writes docs/distributed.svg.
 // usage: node bench/scale.mjs [METHOD]
 import { writeFileSync } from 'node:fs'
@@ -22,7 +22,7 @@ const server = await createServer({
 })
 const load = path => server.ssrLoadModule(`/src/${path}`)
 const [{ architectureOf }, { resolveOptions }, { rankPlans, secondsOf }] = [
-  ...[await load('model/model.ts'), await load('options.ts'), await load('scale.ts')],
+  ...[await load('model/model.ts'), await load('options.ts'), await load('scale/plans.ts')],
 ]
 const [{ uniformWidths }, { duration, table }, { lineChart, pictureFile }] = [
   ...[await load('allocate/uniform.ts'), await load('display.ts'), await load('report/plot.ts')],

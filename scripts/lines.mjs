@@ -22,7 +22,7 @@ const MAX_PIPELINE = 200
 /** The page that imports go up on: a folder or file of src imports from its own line and from lines above it, never from below. */
 const PAGE = [
   ['errors', 'version', 'clock', 'events', 'display', 'random', 'unfinished', 'least-sparsity'],
-  ['onnxruntime'],
+  ['onnxruntime', 'telemetry'],
   ['formats'],
   ['linalg'],
   ['engine'],
@@ -41,7 +41,7 @@ const PAGE = [
   ['restore'],
   ['cut'],
   ['allocate', 'baselines'],
-  ['method', 'options', 'plan', 'result', 'notices', 'flops', 'scale'],
+  ['method', 'written-method', 'options', 'plan', 'result', 'notices', 'flops', 'scale'],
   ['run'],
   ['vocabulary'],
   ['write'],

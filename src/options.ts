@@ -5,10 +5,11 @@ import { PRECISIONS, type Precision } from './engine/engine.ts'
 import { notOneOf, UsageError } from './errors.ts'
 import { type FloatDType, isFloat } from './formats/dtype.ts'
 import { MAX_SPARSITY } from './least-sparsity.ts'
-import { METHOD_OPTIONS, type Method, methodOf, type OptionsOf, type Parts, partsOf, specOf } from './method.ts'
+import { METHOD_OPTIONS, type Method, type OptionsOf, type Parts, partsOf, specOf } from './method.ts'
 import { type Architecture, attentionHalves, expertsOf, ffnHalves } from './model/architecture.ts'
 import type { Model } from './model/model.ts'
 import type { CalibrationInput, CalibrationSource } from './text/calibration.ts'
+import { methodOf } from './written-method.ts'
 
 /** How much to remove: exactly one of these. */
 export interface Amount {

@@ -2,10 +2,11 @@ import { expect, test } from 'vitest'
 import { withoutWeights } from '../test/without-weights.ts'
 import { findWorkload } from './bench/workloads.ts'
 import type { Precision } from './engine/engine.ts'
-import { best, type MethodName, methodOf, plain, sleb } from './method.ts'
+import { best, type MethodName, plain, sleb } from './method.ts'
 import { describeModel } from './model/model.ts'
 import { optionsOn, type PruneOptions, resolveOptions } from './options.ts'
 import { checkOptions, prepare, withWidths } from './run.ts'
+import { methodOf } from './written-method.ts'
 
 test('tensors outside the layers that have no use are named; a tied head is not', () => {
   const model = describeModel(withoutWeights({}, ['score.weight', 'lm_head.weight']))

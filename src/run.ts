@@ -5,7 +5,7 @@ import { bytes, count } from './display.ts'
 import { UsageError } from './errors.ts'
 import { shardedBytes } from './formats/safetensors.ts'
 import { leastSparsity } from './least-sparsity.ts'
-import { type Method, methodOf } from './method.ts'
+import type { Method } from './method.ts'
 import type { Widths } from './model/half-block.ts'
 import type { Model } from './model/model.ts'
 import { planNotices } from './notices.ts'
@@ -13,6 +13,7 @@ import { DEFAULT_METHOD, type PruneOptions, type ResolvedOptions, resolveOptions
 import { makePlan, type OutputBytes, type Plan } from './plan.ts'
 import type { Trial } from './result.ts'
 import { type CalibrationInput, type CalibrationSource, calibrationSource, writesText } from './text/calibration.ts'
+import { methodOf } from './written-method.ts'
 
 export interface PreparedRun {
   readonly model: Model

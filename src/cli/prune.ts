@@ -39,7 +39,7 @@ import {
   sizesTable,
   vocabularyTable,
 } from '../report/terminal.ts'
-import { secondsOf, TEN_GBE } from '../scale.ts'
+import { secondsOf, TEN_GBE } from '../scale/plans.ts'
 import { chatTemplate } from '../text/chat.ts'
 import { isWritten } from '../write/place.node.ts'
 import { type Arguments, type Parsed, PERCENT, SECONDS } from './arguments.ts'

@@ -3,11 +3,11 @@
 import { healedText } from '../checkpoint/pruned.ts'
 import { UsageError } from '../errors.ts'
 import { MAX_SPARSITY } from '../least-sparsity.ts'
-import { methodOf } from '../method.ts'
 import type { Model } from '../model/model.ts'
 import type { PruneOptions } from '../options.ts'
 import { checkOptions, prepare } from '../run.ts'
 import type { CalibrationInput } from '../text/calibration.ts'
+import { methodOf } from '../written-method.ts'
 
 /** One run of the grid. */
 export interface Cell {

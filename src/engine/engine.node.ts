@@ -5,12 +5,12 @@ import { setFlagsFromString } from 'node:v8'
 import type * as OnnxRuntime from 'onnxruntime-node'
 import { DeviceError, UsageError } from '../errors.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
+import { turnTelemetryOff } from '../telemetry.node.ts'
 import { chooseBlas } from './blas.node.ts'
 import { createEngine, type Engine, type EngineOptions, type Precision } from './engine.ts'
 import type { EngineFacts } from './facts.ts'
 import { nativeGraphs } from './native.node.ts'
 import { openOpenVino } from './openvino.node.ts'
-import { turnTelemetryOff } from './telemetry.node.ts'
 
 const silent = turnTelemetryOff()
 

@@ -1,11 +1,15 @@
 // Solves for the outputs of wide layers, over the ranks: each output is solved for by itself. The root decides, and calls the others, who wait
 // for it (`Group.onCall`). They are sent the matrix, of which the upper half is enough, and factor it while the root does: a factor is as large,
-// and what it is made of is the engine's own. Then each gets some of the right-hand sides, and gives what it solved back. Numbers that float32
-// holds travel in it, which are all where nothing was centred.
+// and what it is made of is the engine's own. Then each gets some of the right-hand sides, and gives what it solved back. For elimination each
+// solves for some rows of the inverse, and keeps them (downdates.ts). Numbers that float32 holds travel in it, which are all where nothing was
+// centred.
 import type { Engine } from '../engine/engine.ts'
 import type { Factor, RowReader } from '../linalg/cholesky.ts'
+import { type Downdate, downdate } from '../linalg/downdate.ts'
 import { type Doubles, type Matrix, matrix, type Numbers } from '../linalg/matrix.ts'
+import { ownRows, type SharedRows, type Step, stepsOver, takeStep } from './downdates.ts'
 import type { Group } from './group.ts'
+import { bytesOf, narrowest, sendMatrix } from './matrices.ts'
 
 /**
  * Right-hand sides of which a rank takes a multiple: of fewer all of the factor passes for little work, and products that are narrower than half
@@ -14,9 +18,6 @@ import type { Group } from './group.ts'
 const OUTPUTS = 64
 /** FLOPs in float64 in the time of a byte between machines: of 1 TFLOP/s over 10 Gb Ethernet, 900. */
 const FLOPS_PER_BYTE = 1000
-/** Elements of a matrix that are sent at once. */
-const BLOCK = 2 ** 24
-
 /** What goes over the ranks. */
 export interface SharedSolve {
   /** Of the matrix [n, n]. */
@@ -36,19 +37,38 @@ export function pays({ n, outputs, bytes }: SharedSolve, ranks: number, each?: n
   return 2 * n ** 2 * outputs * others > FLOPS_PER_BYTE * sent
 }
 
+/**
+ * As `pays`, of an elimination of n columns. Alone: n³ to invert, and about as many FLOPs in all rounds; together each n³ / 3 to factor, and a
+ * part of 3 n³. What is sent: half of the matrix, and all rows as they go, in float64.
+ */
+export function paysToEliminate(n: number, ranks: number, each?: number): boolean {
+  if (n % (each ?? OUTPUTS) > 0) return false
+  if (each !== undefined) return n > each
+  return n ** 3 * (5 / 3 - 3 / Math.min(ranks, n / OUTPUTS)) > FLOPS_PER_BYTE * 12 * n ** 2
+}
+
 /** Of so many right-hand sides, a multiple of `each`, the first of `rank`: its own end where the next one's begin. */
 export function firstOutput(rank: number, ranks: number, outputs: number, each = OUTPUTS): number {
   return each * Math.floor((rank * outputs) / each / ranks)
 }
 
 /** What the root calls for: to factor, or to solve with what was factored. */
-type Asked = { readonly n: number; readonly outputs: number } | { readonly columns: number; readonly bytes: 4 | 8 }
+type Asked =
+  | { readonly n: number; readonly outputs: number }
+  | { readonly columns: number; readonly bytes: 4 | 8 }
+  | { readonly rows: SharedRows }
+  | Step
 
-/** The engine whose solves for many right-hand sides, those that `factor` was told of, go over the ranks where that pays. All ranks make one. */
+/**
+ * The engine whose solves for many right-hand sides, those that `factor` was told of, and whose downdates go over the ranks where that pays. All
+ * ranks make one.
+ */
 export function solvesOver(engine: Engine, group: Group): Engine {
   const { linalg } = engine
   const { rank, size, outputs: each } = group
   if (size === 1) return engine
+
+  const endsOf = (count: number) => Array.from({ length: size + 1 }, (_, rank) => firstOutput(rank, size, count, each))
 
   /** On all ranks. @param read at the root */
   const factorHere = async (n: number, read?: RowReader): Promise<Factor | undefined> => {
@@ -60,7 +80,7 @@ export function solvesOver(engine: Engine, group: Group): Engine {
 
   /** On all ranks. @param b at the root [n, columns]: becomes X */
   const solveHere = async (factor: Factor, n: number, columns: number, bytes: 4 | 8, b?: Matrix): Promise<void> => {
-    const ends = Array.from({ length: size + 1 }, (_, rank) => firstOutput(rank, size, columns, each))
+    const ends = endsOf(columns)
     const widthOf = (rank: number) => ends[rank + 1] - ends[rank]
     const room = (of: number, size: number): Numbers => {
       const Type = size === 4 ? Float32Array : Float64Array
@@ -84,17 +104,29 @@ export function solvesOver(engine: Engine, group: Group): Engine {
     }
   }
 
+  /** On all ranks. @param read, x, c at the root */
+  const downdateHere = async (rows: SharedRows, read?: RowReader, x?: Matrix, c?: () => Matrix) => {
+    const factor = await factorHere(rows.n, read)
+    return factor && ownRows(linalg, group, factor, { ...rows, ends: endsOf(rows.n) }, x, c)
+  }
+
   let held: { readonly factor: Factor; readonly n: number; left: number } | undefined
+  let kept: Downdate | undefined
   const call = group.onCall<Asked>(async asked => {
-    if ('n' in asked) {
+    if ('step' in asked) return void (await takeStep(kept!, asked))
+    kept = undefined // of what went before
+    if ('rows' in asked) {
+      held = undefined
+      kept = await downdateHere(asked.rows)
+    } else if ('n' in asked) {
       held = undefined // before there is another
       const factor = await factorHere(asked.n)
       if (factor) held = { factor, n: asked.n, left: asked.outputs }
-      return
+    } else {
+      await solveHere(held!.factor, held!.n, asked.columns, asked.bytes)
+      held!.left -= asked.columns
+      if (held!.left <= 0) held = undefined
     }
-    await solveHere(held!.factor, held!.n, asked.columns, asked.bytes)
-    held!.left -= asked.columns
-    if (held!.left <= 0) held = undefined
   })
   const shared: Engine['linalg'] = {
     ...linalg,
@@ -115,43 +147,15 @@ export function solvesOver(engine: Engine, group: Group): Engine {
         }
       )
     },
+    async downdate(n, read, x, c) {
+      const rows = { n, columns: x.columns, bytes: narrowest(x.data), adds: c !== undefined } as const
+      if (!paysToEliminate(n, size, each)) return downdate(linalg, n, read, x, c)
+      await call({ rows })
+      const own = await downdateHere(rows, read, x, c)
+      return own && stepsOver(own, call)
+    },
   }
   return { ...engine, linalg: shared }
-}
-
-/** Sends what is on and above the diagonal of a matrix [n, n]. @param read at the root @returns what reads it, on all ranks */
-async function sendMatrix(group: Group, n: number, read?: RowReader): Promise<RowReader> {
-  const [diagonal, after]: [number[], Numbers[]] = [[], []] // of each row
-  for (let first = 0, last = 0; first < n; first = last) {
-    let length = 0
-    do length += n - ++last
-    while (last < n && length + n - last < BLOCK)
-    const rows = await group.decide(() => {
-      const [own, above] = [new Float64Array(last - first), new Float64Array(length)]
-      for (let i = first, at = 0; i < last; at += n - ++i) {
-        read!(i, i, own.subarray(i - first, i - first + 1))
-        read!(i, i + 1, above.subarray(at, at + n - i - 1))
-      }
-      return { own, above: narrowest(above) === 4 ? new Float32Array(above) : above }
-    })
-    if (read) continue
-    diagonal.push(...rows.own)
-    for (let i = first, at = 0; i < last; at += n - ++i) after.push(rows.above.subarray(at, at + n - i - 1))
-  }
-  return (
-    read ??
-    ((i, from, target) => {
-      const start = Math.max(i + 1, from)
-      if (from === i) target[0] = diagonal[i]
-      target.set(after[i].subarray(start - i - 1, from + target.length - i - 1), start - from)
-    })
-  )
-}
-
-/** Bytes of an element that holds each of them. */
-function narrowest(values: Doubles): 4 | 8 {
-  for (let i = 0; i < values.length; i++) if (Math.fround(values[i]) !== values[i]) return 8
-  return 4
 }
 
 /** The rows of so many columns of `b` from `first` on, each with its row of `part` [rows, width]. */
@@ -159,5 +163,3 @@ function eachRow(b: Matrix, first: number, width: number, part: Numbers, of: (ro
   for (let i = 0; i < b.rows; i++)
     of(b.data.subarray(i * b.columns + first, i * b.columns + first + width), part.subarray(i * width, (i + 1) * width))
 }
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: Numbers) => new Uint8Array(buffer, byteOffset, byteLength)

@@ -4,7 +4,7 @@ import type { Group } from '../group/group.ts'
 import { checkRange } from '../options.ts'
 import { rankMemory } from '../plan.ts'
 import type { PreparedRun } from '../run.ts'
-import { type RankPlan, rankPlans } from '../scale.ts'
+import { type RankPlan, rankPlans } from '../scale/plans.ts'
 
 /** Of one of several processes, in their order; 0 is the root. */
 export interface PlannedRank extends RankPlan {

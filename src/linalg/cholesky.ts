@@ -178,7 +178,7 @@ function setSymmetric({ data, columns: n }: Matrix, i: number, j: number, block:
 }
 
 /** Lower Cholesky factor of a small matrix, in place. False where a pivot is not positive. */
-function factorInPlace({ data, rows: n }: Matrix): boolean {
+export function factorInPlace({ data, rows: n }: Matrix): boolean {
   for (let j = 0; j < n; j++) {
     let pivot = data[j * n + j]
     for (let k = 0; k < j; k++) pivot -= data[j * n + k] ** 2
@@ -195,7 +195,7 @@ function factorInPlace({ data, rows: n }: Matrix): boolean {
 }
 
 /** Inverse of a small lower triangular matrix. */
-function invertLower({ data, rows: n }: Matrix): Matrix {
+export function invertLower({ data, rows: n }: Matrix): Matrix {
   const inverse = matrix(n, n)
   for (let j = 0; j < n; j++) {
     inverse.data[j * n + j] = 1 / data[j * n + j]

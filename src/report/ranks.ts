@@ -1,6 +1,6 @@
 // What several processes have to do, before they begin, and how long it takes at given rates.
 import { bytes, duration, span, table } from '../display.ts'
-import type { RankPlan, RankSeconds } from '../scale.ts'
+import type { RankPlan, RankSeconds } from '../scale/plans.ts'
 
 /** @param ranks the root first */
 export function ranksText(

@@ -36,7 +36,7 @@ export async function alignInputs(
   const turned = await group.decide(async () => {
     const statistics = { width: d, tokens: stream.tokens, gram, mean: new Float64Array(d) }
     const options = { damp, layer: half.inputs[0].name }
-    const system = await factorDamped(engine, statistics, undefined, allColumns(d), options)
+    const system = await factorDamped(engine.linalg.factor, statistics, undefined, allColumns(d), options)
     if (!system) return { inputs: weights.inputs, damp }
     const z = matrix(d, d, Float64Array.from(cross))
     await system.factor.solve(z)

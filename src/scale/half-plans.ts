@@ -1,4 +1,4 @@
-// What is done to each half-block, for what it takes of several processes (scale.ts).
+// What is done to each half-block, for what it takes of several processes (plans.ts).
 import { inScope } from '../allocate/sensitivity.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { expertCount, groupSize, type HalfBlock, narrows } from '../model/half-block.ts'

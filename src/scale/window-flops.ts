@@ -1,4 +1,4 @@
-// What the windows of one of several processes take (scale.ts). Half-blocks count at full widths.
+// What the windows of one of several processes take (plans.ts). Half-blocks count at full widths.
 import { PROBE_LENGTH } from '../allocate/probe.ts'
 import { statisticsTokens } from '../allocate/sensitivity.ts'
 import { layersToRemove } from '../baselines/influence.ts'

@@ -1,6 +1,5 @@
 // Backward elimination: columns go in rounds, those first whose loss is least once the others have made up for it, and what stays is
-// repaired after each round. With P = (G + δI)⁻¹ and W as repaired so far, the squared error that the removal of column j adds is
-//   ‖W_:j‖² / P_jj,  of several at once (S)  ⟨W_S P_SS⁻¹, W_S⟩,  and then  W ← W − W_S P_SS⁻¹ P_S:,  P ← P − P_:S P_SS⁻¹ P_S:
+// repaired after each round: downdates of P = (G + δI)⁻¹ and of W as repaired so far (linalg/downdate.ts).
 // (Optimal Brain Surgeon: Hassibi & Stork, NeurIPS 1992; for layers, Frantar & Alistarh, NeurIPS 2022; OSSCAR, arXiv 2403.12983, searches
 // on from there.) The error includes δ‖W' − W‖², as that of the restoration does; both end at the same weights. Columns that only go
 // together, those of a value channel's query group, are one group: r columns instead of one.
@@ -8,9 +7,10 @@
 import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Floats } from '../formats/tensors.ts'
+import type { RowReader } from '../linalg/cholesky.ts'
+import { downdate } from '../linalg/downdate.ts'
 import { type Matrix, matrix } from '../linalg/matrix.ts'
-import { pick, pickRows, transposed } from '../linalg/scatter.ts'
-import { dot } from '../linalg/sums.ts'
+import { transposed } from '../linalg/scatter.ts'
 import { countedRows, type Statistics } from '../statistics/gram.ts'
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 import { allColumns } from './top.ts'
@@ -54,17 +54,17 @@ export async function eliminate(
   keep: number,
   options: EliminateOptions,
 ): Promise<Elimination> {
-  const { width } = statistics
+  const { width, mean, gap } = statistics
   const out = weight.length / width
   const { classes = { size: groups.length, keep } } = options
   const spare = Array.from({ length: groups.length / classes.size }, () => classes.size - classes.keep)
-  let w = matrix(width, out, Float64Array.from(transposed(countedRows(weight, statistics), width))) // Wᵀ
-  let { inverse, damp } = await dampedInverse(engine, statistics, options)
-  if (statistics.gap) {
-    const cross = matrix(width, out, Float64Array.from(statistics.gap.cross))
-    if (options.center) centre(cross, statistics)
-    await engine.linalg.gemm(inverse, cross, w, { accumulate: true })
-  }
+  const w = matrix(width, out, Float64Array.from(transposed(countedRows(weight, statistics), width))) // Wᵀ
+  const cross = gap && (() => crossOf(statistics, options.center))
+  const linalg = groups[0].length > 1 ? { ...engine.linalg, downdate: undefined } : engine.linalg // a set lies with one process
+  const begin = (n: number, read: RowReader) => downdate(linalg, n, read, w, cross)
+  const system = await factorDamped(begin, statistics, options.center ? mean : undefined, allColumns(width), options)
+  const one: RowReader = (i, from, to) => to.fill(0).fill(+(i === from), 0, 1)
+  const rows = system?.factor ?? (await downdate(linalg, width, one, w))! // where nothing is ever active no choice matters
   const scores = new Float64Array(groups.length)
   const gone = new Uint8Array(groups.length)
   const order: number[] = []
@@ -72,12 +72,12 @@ export async function eliminate(
   const perRound = Math.ceil(groups.length * ROUND_SHARE)
   let columns = allColumns(width) // of the rows of Wᵀ and P
   const rowOf = columns.slice() // −1 for columns that are gone
-  const rowsOf = (g: number) => groups[g].map(column => rowOf[column])
+  const rowsOf = (of: Iterable<number>) => Int32Array.from([...of].flatMap(g => groups[g].map(column => rowOf[column])))
   while (order.length < groups.length - keep) {
-    for (const g of groups.keys()) if (!gone[g]) scores[g] = loss(w, inverse, rowsOf(g))
-    const cheapest = Int32Array.from(groups.keys())
-      .filter(g => !gone[g])
-      .sort((a, b) => scores[a] - scores[b] || a - b)
+    const left = Int32Array.from(groups.keys()).filter(g => !gone[g])
+    const costs = await rows.costs(rowsOf(left), groups[0].length)
+    for (const [i, g] of left.entries()) scores[g] = costs[i]
+    const cheapest = left.sort((a, b) => scores[a] - scores[b] || a - b)
     const round: number[] = []
     for (const g of cheapest) {
       const member = Math.floor(g / classes.size)
@@ -86,101 +86,32 @@ export async function eliminate(
       spare[member]--
       round.push(g)
     }
-    const error = await remove(engine, w, inverse, Int32Array.from(round.flatMap(rowsOf)), options)
+    const error = await rows.remove(rowsOf(round))
+    if (error === undefined)
+      throw new NumericError(
+        `${options.layer}: elimination ran out of precision. Use a larger damp, more calibration text, or score column.`,
+      )
     for (const g of round) {
       gone[g] = 1
       for (const column of groups[g]) rowOf[column] = -1
     }
-    const left = columns.filter(column => rowOf[column] >= 0)
-    if (left.length < SHRINK_SHARE * columns.length) {
-      const rows = left.map(column => rowOf[column])
-      w = rowsAt(w, rows)
-      inverse = matrix(rows.length, rows.length, pick(inverse.data, rows, rows, inverse.columns))
-      columns = left
+    const staying = columns.filter(column => rowOf[column] >= 0)
+    if (staying.length < SHRINK_SHARE * columns.length) {
+      await rows.keep(staying.map(column => rowOf[column]))
+      columns = staying
       for (const [row, column] of columns.entries()) rowOf[column] = row
     }
     order.push(...round)
     curve.push({ removed: order.length, error: curve[curve.length - 1].error + error })
   }
   const kept = Int32Array.from(groups.keys()).filter(g => !gone[g])
-  return { kept, order: Int32Array.from(order), curve, scores, damp }
+  return { kept, order: Int32Array.from(order), curve, scores, damp: system?.damp ?? options.damp }
 }
 
-/** `(G + δI)⁻¹`, or the identity where nothing is ever active and no choice matters. */
-async function dampedInverse(engine: Engine, statistics: Statistics, options: EliminateOptions) {
-  const { width, mean } = statistics
-  const mu = options.center ? mean : undefined
-  const system = await factorDamped(engine, statistics, mu, allColumns(width), options)
-  if (system) return { inverse: await system.factor.invert(), damp: system.damp }
-  const identity = matrix(width, width)
-  for (let i = 0; i < width; i++) identity.data[i * (width + 1)] = 1
-  return { inverse: identity, damp: options.damp }
+/** `Hᵀ(αD)` [in, out], of centred activations where they are. */
+function crossOf({ width, tokens, mean, gap }: Statistics, center: boolean): Matrix {
+  const { mean: gaps, cross } = gap!
+  const all = matrix(width, gaps.length, Float64Array.from(cross))
+  for (let j = 0, at = 0; center && j < width; j++) for (const of of gaps) all.data[at++] -= tokens * mean[j] * of
+  return all
 }
-
-/** `Hᵀ(αD)` → the same of centred activations. */
-function centre(cross: Matrix, { tokens, mean, gap }: Statistics): void {
-  for (let j = 0, at = 0; j < cross.rows; j++)
-    for (let o = 0; o < cross.columns; o++, at++) cross.data[at] -= tokens * mean[j] * gap!.mean[o]
-}
-
-/** `⟨W_S P_SS⁻¹, W_S⟩` of one small group, by a Cholesky factorisation of P_SS: Σ of squares of L⁻¹ W_Sᵀ. `at`: its rows of W and P. */
-function loss(w: Matrix, inverse: Matrix, at: readonly number[]): number {
-  const out = w.columns
-  if (at.length === 1) {
-    const [j] = at
-    const row = w.data.subarray(j * out, (j + 1) * out)
-    return dot(row, row) / inverse.data[j * (inverse.columns + 1)]
-  }
-  const rows = at.map(j => w.data.subarray(j * out, (j + 1) * out))
-  const factor = at.map(i => at.map(j => inverse.data[i * inverse.columns + j]))
-  const solved: Float64Array[] = []
-  let sum = 0
-  for (const [i, row] of rows.entries()) {
-    const x = row.slice()
-    for (let k = 0; k < i; k++) {
-      for (let j = 0; j < k; j++) factor[i][k] -= factor[i][j] * factor[k][j]
-      factor[i][k] /= factor[k][k]
-      factor[i][i] -= factor[i][k] ** 2
-      for (let o = 0; o < out; o++) x[o] -= factor[i][k] * solved[k][o]
-    }
-    factor[i][i] = Math.sqrt(factor[i][i])
-    for (let o = 0; o < out; o++) x[o] /= factor[i][i]
-    sum += dot(x, x)
-    solved.push(x)
-  }
-  return sum
-}
-
-/** Takes the columns in these rows of Wᵀ and P out: updates both in place, and gives the error that this adds. What went is zeros. */
-async function remove(
-  engine: Engine,
-  w: Matrix,
-  inverse: Matrix,
-  at: Int32Array,
-  { layer }: EliminateOptions,
-): Promise<number> {
-  const [pS, wS] = [rowsAt(inverse, at), rowsAt(w, at)]
-  const factor = await engine.linalg.factor(at.length, (i, from, target) => {
-    for (let j = 0; j < target.length; j++) target[j] = pS.data[i * inverse.columns + at[from + j]]
-  })
-  if (!factor)
-    throw new NumericError(
-      `${layer}: elimination ran out of precision. Use a larger damp, more calibration text, or score column.`,
-    )
-  const [pY, wY] = [copy(pS), copy(wS)]
-  await factor.solve(pY)
-  await factor.solve(wY)
-  await engine.linalg.gemm(pS, wY, w, { transA: true, alpha: -1, accumulate: true })
-  await engine.linalg.gemm(pS, pY, inverse, { transA: true, alpha: -1, accumulate: true })
-  for (const j of at) {
-    w.data.fill(0, j * w.columns, (j + 1) * w.columns)
-    inverse.data.fill(0, j * inverse.columns, (j + 1) * inverse.columns)
-    for (let i = 0; i < inverse.rows; i++) inverse.data[i * inverse.columns + j] = 0
-  }
-  return dot(wS.data, wY.data)
-}
-
-const rowsAt = ({ data, columns }: Matrix, at: Int32Array): Matrix =>
-  matrix(at.length, columns, pickRows(data, at, columns))
-
-const copy = ({ rows, columns, data }: Matrix): Matrix => matrix(rows, columns, data.slice())

@@ -1,9 +1,8 @@
 // The matrix of the least squares over the columns of H, `G + δI` with `δ = damp · mean(diag G)`; centred, `G − Nμμᵀ` takes the place of
 // G in both. Selection by elimination and restoration solve the same system, so that they agree on what a column costs; but from few tokens
 // selection takes correlations for less than they seem, `(1 − ρ) G + ρ diag G` (Schäfer & Strimmer 2005, target D; docs/method.md).
-import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
-import type { Factor, RowReader } from '../linalg/cholesky.ts'
+import type { RowReader } from '../linalg/cholesky.ts'
 import type { Statistics } from './gram.ts'
 
 export interface SystemOptions {
@@ -13,8 +12,8 @@ export interface SystemOptions {
   readonly layer: string
 }
 
-export interface DampedFactor {
-  readonly factor: Factor
+export interface DampedFactor<T> {
+  readonly factor: T
   /** The `damp` that the factorisation took; larger than asked for where that failed. */
   readonly damp: number
   /** δ */
@@ -29,17 +28,18 @@ const MAX_TRIES = 8
 
 /**
  * Factors `G_MM + δI`, raising δ until it is positive definite.
- * @param mu the mean, where G is to be centred @param kept M, ascending; `outputs`: right-hand sides, as `Linalg` has them
+ * @param make factors it, or what is made of the factor; undefined where it is not positive definite
+ * @param mu the mean, where G is to be centred @param kept M, ascending
  * @returns undefined where the activations are all zero, or constant once centred: there is nothing to repair with
  * @throws NumericError where no damping makes it positive definite
  */
-export async function factorDamped(
-  engine: Engine,
+export async function factorDamped<T>(
+  make: (n: number, read: RowReader) => Promise<T | undefined>,
   { gram, width, tokens }: Statistics,
   mu: Float64Array | undefined,
   kept: Int32Array,
-  { damp, layer, shrinkage = 0, outputs }: SystemOptions & { readonly shrinkage?: number; readonly outputs?: number },
-): Promise<DampedFactor | undefined> {
+  { damp, layer, shrinkage = 0 }: SystemOptions & { readonly shrinkage?: number },
+): Promise<DampedFactor<T> | undefined> {
   let diagonal = 0
   for (let j = 0; j < width; j++) diagonal += gram[j * width + j] - (mu ? tokens * mu[j] ** 2 : 0)
   if (!(diagonal > 0)) return undefined
@@ -52,7 +52,7 @@ export async function factorDamped(
       if (shrinkage > 0) for (let j = 0; j < target.length; j++) if (from + j !== i) target[j] *= 1 - shrinkage
       if (i >= from && i < from + target.length) target[i - from] += damping
     }
-    const factor = await engine.linalg.factor(kept.length, read, outputs)
+    const factor = await make(kept.length, read)
     if (factor) return { factor, damp: d, damping }
   }
   throw new NumericError(

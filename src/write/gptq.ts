@@ -40,7 +40,7 @@ export async function quantizeByGram(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const n = Math.sqrt(gram.length)
   const statistics = { width: n, tokens: 1, gram, mean: new Float64Array(n) }
-  const system = await factorDamped(engine, statistics, undefined, allColumns(n), { damp: DAMP, layer })
+  const system = await factorDamped(engine.linalg.factor, statistics, undefined, allColumns(n), { damp: DAMP, layer })
   if (!system) return quantize(values, type) // inputs of zeros
   const upper = system.factor.upper()
   const parts: Uint8Array[] = []

@@ -1,26 +1,16 @@
 // What a run takes of each of several processes (docs/distributed.md), before it begins, from the shapes alone: windows and operations of each
-// rank, operations of the root, bytes that go between them. `--dry-run` shows it, `bench/scale.mjs` draws it, and scale.test.ts holds it against
+// rank, operations of the root, bytes that go between them. `--dry-run` shows it, `bench/scale.mjs` draws it, and plans.test.ts holds it against
 // runs: sums that travel and products outside graphs to the last byte and operation, decisions but for their heads of JSON.
-import { leastShare } from './allocate/sensitivity.ts'
-import { solveFlops } from './flops.ts'
-import { DTYPE_BYTES, type FloatDType } from './formats/dtype.ts'
-import { CHUNK, type GroupOptions } from './group/group.ts'
-import { firstOutput, pays, type SharedSolve } from './group/solves.ts'
-import { type Architecture, layersOf } from './model/architecture.ts'
-import {
-  type AttentionHalf,
-  expertCount,
-  fullWidth,
-  groupSize,
-  type HalfBlock,
-  hiddenWidth,
-} from './model/half-block.ts'
-import type { ResolvedOptions } from './options.ts'
-import type { Plan } from './plan.ts'
-import { OUTPUTS } from './restore/least-squares.ts'
-import { type HalfPlan, halfPlans, measuredHalves } from './scale/half-plans.ts'
-import { windowFlops } from './scale/window-flops.ts'
-import { ROUND_SHARE, SHRINK_SHARE } from './select/eliminate.ts'
+import { solveFlops } from '../flops.ts'
+import { DTYPE_BYTES, type FloatDType } from '../formats/dtype.ts'
+import { CHUNK, type GroupOptions } from '../group/group.ts'
+import { type Architecture, layersOf } from '../model/architecture.ts'
+import { type AttentionHalf, expertCount, groupSize, type HalfBlock, hiddenWidth } from '../model/half-block.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { Plan } from '../plan.ts'
+import { type HalfPlan, halfPlans, measuredHalves } from './half-plans.ts'
+import { curveElimination, eliminationFlops, eliminationOf, halfOfColumns, sharedWork } from './shared-work.ts'
+import { windowFlops } from './window-flops.ts'
 
 /** Multiplications and additions, by the type that they are made in. */
 export interface Work {
@@ -35,7 +25,7 @@ export interface RankPlan {
   readonly windowFlops: number
   /** Of decisions: the root's, and of others what they do for it. */
   readonly rootFlops: Work
-  /** In float64, of these: solves that the root is spared. Others factor what it factors, too, which spares it nothing. */
+  /** In float64, of these: what the root is spared. Others factor what it factors, too, which spares it nothing. */
   readonly sparedFlops: number
   readonly bytes: { readonly sent: number; readonly received: number }
 }
@@ -71,7 +61,7 @@ export function rankPlans(
   const stored = plan.tensors.find(({ name }) => name === `${a.halves[0].output.name}.weight`)!.dtype as FloatDType
   const traffic = trafficOf(halves, a, options, { ranks, chunk, stored: DTYPE_BYTES[stored] })
   const rootFlops = rootWork(halves, a, options)
-  const shared = sharedWork(solvesOf(halves, a, options), ranks, outputs)
+  const shared = sharedWork(halves, a, options, ranks, outputs)
   return shared.map(({ float64, sparedFlops, sent, received }, rank) => {
     const share = (all: number) => Math.floor(((rank + 1) * all) / ranks) - Math.floor((rank * all) / ranks)
     const bytes = rank === 0 ? traffic.root : traffic.other
@@ -116,7 +106,7 @@ function halfWork({ half, experts, kept, dense, aligns, rotates, eliminates }: H
     ...(aligns ? [{ float32: aligning, float64: out ** 3 / 3 + 2 * out ** 3 }] : []),
     ...(dense ? [gap] : []),
     ...(rotates ? [rotationWork(half as AttentionHalf, kept, dense)] : []),
-    ...(eliminates ? [{ float32: 0, float64: eliminationFlops(half, kept, dense) }] : []),
+    ...(eliminates ? [{ float32: 0, float64: eliminationFlops(eliminationOf(half, kept, dense)) }] : []),
     repairWork(half, kept, restores),
   ])
   return sum(new Array<Work>(Math.max(1, experts)).fill(all))
@@ -127,78 +117,15 @@ function repairWork({ output }: HalfBlock, kept: number, restores = true): Work 
   return { float32: product + energy, float64: restores ? gemm64 : 0 }
 }
 
-/** Of repairs, the solves for all outputs. */
-function solvesOf(halves: readonly HalfPlan[], a: Architecture, o: ResolvedOptions): SharedSolve[] {
-  const measured = o.allocate === 'sensitivity' ? measuredHalves(a, o) : []
-  const repaired = [
-    ...(o.restore === true ? halves : []),
-    ...measured.map(half => ({ half, experts: 0, kept: halfOfColumns(half) })),
-  ]
-  return repaired.flatMap(({ half, experts, kept }) => {
-    const centred = o.center && half.output.bias !== undefined
-    const solve = { n: kept, outputs: half.output.out, bytes: centred ? 8 : 4 } as const
-    return new Array<SharedSolve>(Math.max(1, experts)).fill(solve)
-  })
-}
-
-/** What `solvesOver` makes of them, by rank: FLOPs in float64 beside what the root would do alone, and bytes. */
-function sharedWork(solves: readonly SharedSolve[], ranks: number, each: number | undefined) {
-  const work = Array.from({ length: ranks }, () => ({ float64: 0, sparedFlops: 0, sent: 0, received: 0 }))
-  const [root, ...others] = work
-  for (const solve of solves) {
-    if (ranks === 1 || !pays(solve, ranks, each)) continue
-    const { n, outputs, bytes } = solve
-    const matrix = 8 * n + (bytes * n * (n - 1)) / 2
-    root.sent += matrix
-    for (const [i, other] of others.entries()) {
-      let own = 0
-      for (let first = 0; first < outputs; first += OUTPUTS) {
-        const [from, to] = [1, 2].map(next => firstOutput(i + next, ranks, Math.min(OUTPUTS, outputs - first), each))
-        own += to - from
-      }
-      const flops = 2 * n ** 2 * own
-      other.float64 += n ** 3 / 3 + flops
-      other.sparedFlops += flops
-      root.float64 -= flops
-      other.sent += 8 * n * own
-      other.received += matrix + bytes * n * own
-      root.sent += bytes * n * own
-      root.received += 8 * n * own
-    }
-  }
-  return work
-}
-
-/** Columns of the cut that a curve is measured with. */
-const halfOfColumns = (half: HalfBlock) => (half.kind === 'ffn' ? 1 : half.heads) * Math.ceil(fullWidth(half) / 2)
-
 /** `errorCurve`: down to the least width, and cut to half of it. */
 function curveWork(half: HalfBlock, a: Architecture, o: ResolvedOptions): Work {
-  const group = half.kind === 'ffn' ? 1 : half.heads
   const kept = halfOfColumns(half)
-  const least = group * Math.max(1, Math.ceil(fullWidth(half) * leastShare(a, o)))
   return sum([
     half.kind === 'attention' && o.vo === 'rotate'
       ? rotationWork(half, kept, false)
-      : { float32: 0, float64: eliminationFlops(half, least, false) },
+      : { float32: 0, float64: eliminationFlops(curveElimination(half, a, o)) },
     repairWork(half, kept),
   ])
-}
-
-/** A part of `eliminate`: `(G + δI)⁻¹`, and in each round a small system, and what its columns take from W and P. */
-function eliminationFlops(half: HalfBlock, kept: number, dense: boolean): number {
-  const { in: width, out } = half.output
-  const size = half.kind === 'attention' ? groupSize(half) : 1
-  const perRound = Math.ceil((width / size) * ROUND_SHARE) * size
-  let flops = width ** 3 + (dense ? 2 * width ** 2 * out : 0) // factored, inverted
-  let rows = width
-  for (let left = width; left > kept; ) {
-    const s = Math.min(perRound, left - kept)
-    flops += s ** 3 / 3 + 2 * s ** 2 * (rows + out) + 2 * rows * s * (rows + out)
-    left -= s
-    if (left < SHRINK_SHARE * rows) rows = left
-  }
-  return flops
 }
 
 /** `rotateValues` and `unrotateOutput`, but for eigenvalues of matrices of a head. */

@@ -1,6 +1,6 @@
 // ONNX Runtime for Linux and macOS queues events for Microsoft, looks up its host and writes into the home, the temporary and the current
 // folder, unless this variable says no when its environment is made (onnxruntime/core/platform/posix/telemetry.cc, since 1.29). Windows'
-// build has no such uploader. Called by `engine.node.ts` before it loads the library; child processes inherit the variable.
+// build has no such uploader. Called by `engine/engine.node.ts` before it loads the library; child processes inherit the variable.
 import { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 
