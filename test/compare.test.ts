@@ -98,16 +98,20 @@ describe('a grid', () => {
     expect(after.prune!.healed!.curve.map(({ step }) => step)).toEqual([0, 1, 2])
     expect(after.divergence![0].kl).toBeLessThan(before.divergence![0].kl)
     expect(after.prune!.sizes).toEqual(before.prune!.sizes)
-    expect(stdout).toContain('magnitude 30 %, healed, 4,096 tokens')
+    expect(stdout).toMatch(
+      /^model +healed .*\ndense +– .*\nmagnitude 30 % +– .*\n.* +2,048 tokens .*\nmagnitude 30 % +4,096 tokens /m,
+    )
     const html = readFileSync(join(folder, 'report.html'), 'utf8')
     expect(html).toContain('Healing: KL to the dense model over the steps')
-    expect(html).toContain('magnitude 30 %, healed, 4,096 tokens')
+    expect(html).toContain('<th scope="row">magnitude 30 %</th><th scope="row">4,096 tokens</th>')
     expect(html).toContain('Perplexity against tokens of healing: text')
     const rows = readFileSync(join(folder, 'report.md'), 'utf8')
       .split('\n')
       .filter(line => line.startsWith('| '))
     const { kl } = after.prune!.healed!
-    expect(rows).toContain(`| magnitude 30 % | 4,096 | 2 of 2 | ${kl.before.toFixed(4)} | ${kl.after.toFixed(4)} |`)
+    expect(rows).toContain(
+      `| magnitude 30 % | 4,096 tokens | 2 of 2 | ${kl.before.toFixed(4)} | ${kl.after.toFixed(4)} |`,
+    )
     expect(rows).toContain(`| 0 | ${kl.before.toFixed(4)} | ${kl.before.toFixed(4)} |`)
 
     // As prune and heal have it.

@@ -611,15 +611,19 @@ describe('the command', () => {
     expect(runs[2].heal).toMatchObject({ tokens, step, kl, curve: points })
     expect(new Set(runs.map((one: Run) => one.samples[0].text)).size).toBe(3)
     const before = kl.before.toFixed(4)
-    expect(readFileSync(join(place, 'r.md'), 'utf8')).toMatch(`| magnitude 30 % | 2,048 | ${step} of 8 | ${before} |`)
+    expect(readFileSync(join(place, 'r.md'), 'utf8')).toMatch(
+      `| magnitude 30 % | 2,048 tokens | ${step} of 8 | ${before} |`,
+    )
     expect(readFileSync(join(place, 'r.html'), 'utf8')).toContain('Healing: KL to the dense model over the steps')
-    expect((await run(place, 'report', 'r.json')).stdout).toContain('magnitude 30 %, healed, 2,048 tokens')
+    const row = /^model +healed .*\n(.*\n)*magnitude 30 % +2,048 tokens /m
+    expect((await run(place, 'report', 'r.json')).stdout).toMatch(row)
     const report = ['--report', 'report.json', '--report', 'report.md', '--seq-len', '64', '--windows', '2']
-    await run(place, 'eval', 'healed', '--dense', TINY_LLAMA, '--text', 'text.txt', ...report)
+    const measured = await run(place, 'eval', 'healed', '--dense', TINY_LLAMA, '--text', 'text.txt', ...report)
+    expect(measured.stdout).toMatch(/^text +healed .*\ntext\.txt.* 2,048 tokens /m)
     expect(json(join(place, 'report.json')).runs.map((one: Run) => one.healed)).toEqual([undefined, 2048])
-    expect(readFileSync(join(place, 'report.md'), 'utf8')).toMatch(/\| magnitude 30 %, healed, 2,048 tokens \|/)
+    expect(readFileSync(join(place, 'report.md'), 'utf8')).toContain('| magnitude 30 % | 2,048 tokens |')
     const { stdout: shown } = await run(place, 'report', 'report.json')
-    expect(shown).toContain('healed, 2,048 tokens')
+    expect(shown).toMatch(row)
   })
 
   test('with --json as JSON; what is there already, gains nothing or makes no sense is refused', async () => {

@@ -97,6 +97,7 @@ test('exports and texts are of the healed model, and all say so', { timeout: 180
   const card = readFileSync(at('exported/README.md'), 'utf8')
   expect(card).toContain('# tiny-llama, pruned and healed')
   expect(card).toContain(`| ${perplexities.pruned![0].perplexity.toFixed(2)} |`)
+  expect(card).toContain(`| | dense | healed, ${TOKENS.toLocaleString('en')} tokens | change |`)
   expect(card).not.toContain('held out,')
 })
 
@@ -242,17 +243,18 @@ describe('the command', () => {
     const place = await workplace()
     const { stdout: plan } = await run(place, ...args, '--heal', '4096', '--dry-run')
     expect(plan).toMatch(/^Healing on 4,096 tokens then takes \S+ MB of memory, and \S+ MB of disk/m)
-    const report = ['--report', 'report.json', '--report', 'report.md']
+    const report = ['--report', 'report.json', '--report', 'report.md', '--text', 'text.txt', '--text-windows', '2']
     const { stdout, lines } = await run(place, ...args, '--heal', '4096', '-o', 'out', ...report)
     expect(stdout.replaceAll('\n', ' ')).toMatch(/healed on 4,096 tokens \(KL to the dense model \d\.\d+ → \d\.\d+\)/)
     expect(lines).toContainEqual(expect.stringMatching(/^2 +\d\.\d{4} +kept$/))
     expect(stdout).toContain('before healing')
     expect(stdout).toMatch(/heal \d/)
+    expect(stdout).toMatch(/^perplexity ± standard error +dense +healed, 4,096 tokens$/m)
     expect(json(join(place, 'report.json')).runs[1]).toMatchObject({
       healed: 4096,
       prune: { healed: { tokens: 4096 } },
     })
-    expect(readFileSync(join(place, 'report.md'), 'utf8')).toMatch(/magnitude 30 %, healed, 4,096 tokens \|/)
+    expect(readFileSync(join(place, 'report.md'), 'utf8')).toContain('| magnitude 30 % | 4,096 tokens |')
   })
 
   test('of several sizes each is healed; without a number on as many tokens as heal takes', async () => {

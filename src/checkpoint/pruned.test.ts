@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { healedFrom } from './pruned.ts'
+import { healedFrom, healedOn } from './pruned.ts'
 
 const HEALED = {
   ...{ tokens: 2048, step: 2, kl: { before: 0.3, after: 0.1 } },
@@ -16,6 +16,16 @@ test('how a model was healed, with a KL that was none', () => {
   expect(of({ ...HEALED, curve })!.curve[2]).toEqual({ step: 4, kl: Number.NaN })
   expect(healedFrom({ recipe: {} })).toBeUndefined()
   expect(healedFrom({})).toBeUndefined()
+})
+
+test('on how many tokens, of a folder, of one that others pruned, and of a GGUF file', () => {
+  const options = { method: 'best', sparsity: 0.3 }
+  expect(healedOn({ recipe: { source: { name: 'a' }, options, healed: { tokens: 64 } } })).toBe(64)
+  expect(healedOn({ recipe: { source: { name: 'a' }, healed: HEALED } })).toBe(2048)
+  const keys = { source: 'a', ...options, healed_tokens: 32 }
+  const metadata = new Map(Object.entries(keys).map(([key, value]) => [`fasp.${key}`, value]))
+  expect(healedOn({ gguf: { metadata } } as never)).toBe(32)
+  expect(healedOn({ recipe: { source: { name: 'a' }, options } })).toBeUndefined()
 })
 
 test.each<[string, unknown]>([

@@ -56,9 +56,23 @@ export function healedFrom({ recipe }: Pick<Checkpoint, 'recipe'>): Healed | und
   return whole ? ({ tokens, step, kl: { before, after }, curve: points } as object as Healed) : undefined
 }
 
+/** Tokens that a model was healed on, whoever pruned it; undefined where it was not. */
+export const healedOn = (of: Pick<Checkpoint, 'recipe' | 'gguf' | 'card'>): number | undefined =>
+  healedFrom(of)?.tokens ?? prunedFrom(of)?.healed
+
+/** "65,536 tokens" that it was healed on; undefined where it was not. */
+export const healedTokens = ({ healed }: Pick<Pruned, 'healed'>): string | undefined =>
+  healed === undefined ? undefined : `${healed.toLocaleString('en')} tokens`
+
 /** "healed, 65,536 tokens" after a comma; empty where it was not. */
-export const healedText = ({ healed }: Pick<Pruned, 'healed'>): string =>
-  healed === undefined ? '' : `, healed, ${healed.toLocaleString('en')} tokens`
+export function healedText(of: Pick<Pruned, 'healed'>): string {
+  const tokens = healedTokens(of)
+  return tokens ? `, healed, ${tokens}` : ''
+}
+
+/** What a pruned model is called beside the dense one: "healed, 65,536 tokens", or "pruned". */
+export const prunedText = ({ healed }: { readonly healed?: { readonly tokens: number } }): string =>
+  healed ? `healed, ${healedTokens({ healed: healed.tokens })}` : 'pruned'
 
 /** 0.2 → "20 %". */
 export const sparsityText = ({ sparsity }: Pick<Pruned, 'sparsity'>): string => `${+(100 * sparsity).toFixed(1)} %`

@@ -2,6 +2,7 @@
 
 import { prefillSpeeds } from '../bench/prefill.ts'
 import { shortRates } from '../bench/product-rate.ts'
+import { prunedText } from '../checkpoint/pruned.ts'
 import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { finish } from '../events.ts'
@@ -307,7 +308,8 @@ async function pruneOne(
     print(`\n${wrap(healedWords(result.healed), style.columns)}`)
     print(`\n${curveText(result.healed, style)}`)
   }
-  if (perplexities.pruned) print(`\n${perplexityTable(perplexities, result.vocabulary)}`)
+  const { dense: of = [], pruned: by } = perplexities
+  if (by) print(`\n${perplexityTable({ dense: of, [prunedText(result)]: by }, result.vocabulary)}`)
   if (exports.length > 0) print(`\n${exportsTable(exports)}`)
   print(`\n${dim(wrap(secondsLine(result.seconds, peakMemoryBytes), style.columns))}`)
   done(`Wrote ${[...new Set([output, ...exports.map(({ path }) => path)])].join(', ')}`)

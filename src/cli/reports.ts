@@ -1,6 +1,6 @@
 // `--report` of the commands that measure: checked before the long part, written after it.
 import { totalmem } from 'node:os'
-import { prunedFrom } from '../checkpoint/pruned.ts'
+import { healedOn } from '../checkpoint/pruned.ts'
 import { bytes } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
@@ -67,7 +67,7 @@ export async function describeForReport(
     ...{ model: stored, parameters: typeof effective === 'number' ? effective : stored.parameters },
     name: pruned ? runName({ options: pruned }) : 'dense',
     sparsity: Number(pruned?.sparsity ?? 0),
-    healed: prunedFrom(model.checkpoint)?.healed,
+    healed: healedOn(model.checkpoint),
   }
   const needed = continuationBytes(model)
   if (needed < totalmem() / 2) {

@@ -1,5 +1,6 @@
 // All measures of one model: perplexity on texts at several window lengths, distance to the dense model, zero-shot tasks.
 
+import { healedOn } from '../checkpoint/pruned.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import type { Scratch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
@@ -40,6 +41,8 @@ export interface Measures {
   /** With a dense model to compare with, for each perplexity, on the same windows: how far this model is from it, and the perplexity of it. */
   readonly divergence?: readonly DivergenceResult[]
   readonly dense?: readonly PerplexityResult[]
+  /** Beside that: tokens that this model was healed on. @default it was not */
+  readonly healed?: number
   readonly tasks: readonly TaskResult[]
   readonly wordPerplexity?: WordPerplexityResult
 }
@@ -70,7 +73,7 @@ export async function* measure(
   }
   return {
     perplexity: perplexities,
-    ...(dense && { divergence: divergences, dense: denses }),
+    ...(dense && { divergence: divergences, dense: denses, healed: healedOn(model.checkpoint) }),
     tasks: results,
     ...(words && { wordPerplexity: words }),
   }

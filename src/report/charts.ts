@@ -149,12 +149,11 @@ function healedTokensCharts({ runs }: ResultFile): Chart[] {
 function healingStepsCharts({ runs }: Pick<ResultFile, 'runs'>): Chart[] {
   const series = runs.flatMap(run => {
     const points = (healingOf(run)?.curve ?? []).filter(({ kl }) => Number.isFinite(kl))
-    const name = unhealedLabel(run)
     const point = ({ step, kl }: (typeof points)[number]): Point => ({
       ...{ x: step, y: kl },
-      title: `${name}, step ${step}: ${decimal(kl, 4)}`,
+      title: `${runLabel(run)}, step ${step}: ${decimal(kl, 4)}`,
     })
-    return points.length > 1 ? [{ name, points: points.map(point) }] : []
+    return points.length > 1 ? [{ name: unhealedLabel(run), points: points.map(point) }] : []
   })
   if (series.length === 0) return []
   const title = 'Healing: KL to the dense model over the steps'

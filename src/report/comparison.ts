@@ -3,7 +3,7 @@ import { total } from '../clock.ts'
 import { bytes, count, duration, percent, wrap } from '../display.ts'
 import { madeLines } from './made.ts'
 import { isDense, type ResultFile, type Run } from './result-file.ts'
-import { decimal, meanAccuracy, removedPart, runLabel, textName } from './tables.ts'
+import { decimal, meanAccuracy, removedPart, runLabel, runRows, textName } from './tables.ts'
 import { fitted, PLAIN, type TerminalStyle } from './terminal.ts'
 
 type Column = readonly [head: string, cell: (run: Run) => string | undefined]
@@ -42,15 +42,21 @@ export function comparisonText(result: ResultFile, style: TerminalStyle = PLAIN)
     ['memory', run => of(run.prune && run.peakMemoryBytes, bytes)],
   ]
   const columns = all.filter(([, cell]) => runs.some(run => cell(run) !== undefined))
-  const cells = (run: Run) => columns.map(([, cell]) => cell(run) ?? '–')
-  const rows = [['model', ...columns.map(([head]) => head)], ...runs.map(run => [runLabel(run), ...cells(run)])]
+  const { rows, names } = runRows(
+    columns.map(([head]) => head),
+    runs.map(run => [run, columns.map(([, cell]) => cell(run) ?? '–')]),
+  )
   const failed = runs.flatMap(run => (run.failed ? [`${runLabel(run)} failed: ${run.failed}`] : []))
   const made = madeLines(result)
   const lines = [...failed, ...(made.length > 1 ? made : [])].map(text => wrap(text, style.columns))
-  return [fitted(rows, style.columns), wrap(notes(texts, tasks, words), style.columns), ...lines].join('\n\n')
+  return [
+    fitted(rows, style.columns, names),
+    wrap(notes(texts, tasks, words, names > 1), style.columns),
+    ...lines,
+  ].join('\n\n')
 }
 
-const notes = (texts: Run['perplexity'], tasks: Run['tasks'], words: Run['wordPerplexity']): string =>
+const notes = (texts: Run['perplexity'], tasks: Run['tasks'], words: Run['wordPerplexity'], heals: boolean): string =>
   [
     ...texts.map(
       ({ file, windows, seqLen, bos }) =>
@@ -59,7 +65,7 @@ const notes = (texts: Run['perplexity'], tasks: Run['tasks'], words: Run['wordPe
     ...(texts.length > 0 ? ['KL to the dense model in nats a token; top-1: same most likely token.'] : []),
     ...(words ? [`${words.task}: word perplexity, ${words.documents} documents, windows of ${words.seqLen}`] : []),
     ...(tasks.length > 0 ? ['Tasks: accuracy, normalised where the task has that.'] : []),
-    'cut: of the decoder linears; time and memory: of pruning.',
+    `cut: of the decoder linears; time and memory: of pruning${heals ? ' and healing' : ''}.`,
   ].join('\n')
 
 const accuracy = ({ accuracy: plain, accuracyNorm }: Run['tasks'][number]) => percent((accuracyNorm ?? plain).value)

@@ -28,6 +28,7 @@ import {
   lossTable,
   outsideTable,
   runLabel,
+  runRows,
   sampleRows,
   secondsTable,
   sizesTable,
@@ -166,17 +167,15 @@ const scrolling = (name: string, content: Html): Html =>
 
 /** @param cells what stands in them, where that is more than text */
 function tableHtml(
-  { title, note, rows: [head, ...rows] }: Table,
+  { title, note, rows: [head, ...rows], names = 1 }: Table,
   kind = '',
   cells: (text: string, row: number, column: number) => Content = text => text,
 ): Html {
-  const body = rows.map(
-    (
-      [name, ...texts],
-      r,
-    ) => html`<tr><th scope="row">${name}</th>${texts.map((text, c) => html`<td>${cells(text, r, c)}</td>`)}</tr>
-`,
-  )
+  const body = rows.map((row, r) => {
+    const texts = row.slice(names).map((text, c) => html`<td>${cells(text, r, c)}</td>`)
+    return html`<tr>${row.slice(0, names).map(name => html`<th scope="row">${name}</th>`)}${texts}</tr>
+`
+  })
   const table = html`<table class="${kind}" aria-label="${title}">
 <thead><tr>${head.map(name => html`<th scope="col">${name}</th>`)}</tr></thead>
 <tbody>${body}</tbody></table>`
@@ -209,20 +208,20 @@ const sensitivityTables = (run: PrunedRun): Table[] => {
 
 /** Each text after its prompt, with a mark where it leaves what the dense model writes. */
 function samples(runs: readonly Run[]): Html[] {
-  const rows = sampleRows(runs)
+  const { rows, names = 1 } = sampleRows(runs)
   if (rows.length < 2) return []
   const dense = new Map(runs.find(isDense)?.samples.map(sample => [asked(sample), sample.text]))
   const chats = new Set(runs.flatMap(run => run.samples.filter(({ chat }) => chat).map(asked)))
   const [head, ...body] = rows
   const across = head[0] === 'model'
   const written = (text: string, row: number, column: number) => {
-    const prompt = across ? head[column + 1] : body[row][0]
+    const prompt = across ? head[names + column] : body[row][0]
     const same = commonWords(text, dense.get(prompt) ?? text)
     const [, space, word, rest] = /^(\s*)(\S*)(.*)$/s.exec(text.slice(same))!
     return html`<span class="prompt">${prompt}${chats.has(prompt) ? '\n' : ''}</span>${text.slice(0, same)}${space}${word ? html`<mark>${word}</mark>` : ''}${rest}`
   }
   const note = 'The prompt in grey. Marked: the first word that the dense model does not write.'
-  return [tableHtml({ title: 'Greedy continuations', note, rows }, 'text', written)]
+  return [tableHtml({ title: 'Greedy continuations', note, rows, names }, 'text', written)]
 }
 
 /** Length of the words that both begin with. */
@@ -244,10 +243,10 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
     name,
     ...pruned.map(run => show((run.prune.options as unknown as Record<string, unknown>)[name])),
   ])
-  const texts = pruned.map(run => {
+  const texts = pruned.map((run): [PrunedRun, string[]] => {
     const { source, seqLen, texts } = run.prune.calibration
     const used = texts.map(({ name, used }) => `${name} (${used} windows)`).join(', ')
-    return [runLabel(run), source === 'self' ? 'written by the model' : source, used, String(seqLen)]
+    return [run, [source === 'self' ? 'written by the model' : source, used, String(seqLen)]]
   })
   const { protocol, evaluation } = result
   const { text = [], tasks = [] } = protocol ?? evaluation ?? {}
@@ -266,10 +265,7 @@ function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
       : []),
     ...(pruned.length > 0
       ? [
-          tableHtml(
-            { title: 'Calibration', rows: [['model', 'source', 'texts', 'tokens a window'], ...texts] },
-            'text',
-          ),
+          tableHtml({ title: 'Calibration', ...runRows(['source', 'texts', 'tokens a window'], texts) }, 'text'),
           folded('All options', [
             tableHtml({ title: 'Options', rows: [['option', ...pruned.map(runLabel)], ...options] }),
           ]),

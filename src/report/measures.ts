@@ -1,4 +1,5 @@
 // What `fasp eval` measured, as tables for a terminal of 80 columns. Pure functions of the result.
+import { healedTokens } from '../checkpoint/pruned.ts'
 import { percent, table } from '../display.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import type { Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
@@ -6,21 +7,20 @@ import { withError } from './tables.ts'
 import { fitted, PLAIN, perplexityText, textCell } from './terminal.ts'
 
 /** Everything that was measured, tables one below the other. */
-export function measuresText({ perplexity, divergence, dense, tasks, wordPerplexity }: Measures): string {
+export function measuresText(measures: Measures): string {
+  const { perplexity, tasks, wordPerplexity } = measures
   return [
-    ...(perplexity.length > 0 ? [textsTable(perplexity, divergence, dense)] : []),
+    ...(perplexity.length > 0 ? [textsTable(measures)] : []),
     ...(tasks.length > 0 ? [tasksTable(tasks)] : []),
     ...(wordPerplexity ? [wordsLine(wordPerplexity)] : []),
   ].join('\n\n')
 }
 
-function textsTable(
-  perplexities: Measures['perplexity'],
-  divergence: Measures['divergence'],
-  dense: Measures['dense'],
-): string {
-  const rows = perplexities.map((one, i) => [
-    textCell(one, perplexities),
+function textsTable({ perplexity, divergence, dense, ...of }: Measures): string {
+  const healed = healedTokens(of)
+  const rows = perplexity.map((one, i) => [
+    textCell(one, perplexity),
+    ...(healed ? [healed] : []),
     ...(dense ? [perplexityText(dense[i])] : []),
     perplexityText(one),
     one.bitsPerByte?.toFixed(4) ?? '',
@@ -28,6 +28,7 @@ function textsTable(
   ])
   const head = [
     'text',
+    ...(healed ? ['healed'] : []),
     ...(dense ? ['dense'] : []),
     'perplexity',
     'bits/byte',

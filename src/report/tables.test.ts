@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { MACHINE, madeResult } from '../../test/report/made-result.ts'
 import { withoutWeights } from '../../test/without-weights.ts'
+import { prunedText } from '../checkpoint/pruned.ts'
 import { perplexityChange } from '../display.ts'
 import { inspect } from '../evaluate/inspect.ts'
 import { describeModel } from '../model/model.ts'
@@ -17,7 +18,7 @@ import { measuresText } from './measures.ts'
 import { apart } from './plot.ts'
 import type { PrunedRun, Run } from './result-file.ts'
 import { resultMarkdown } from './result-markdown.ts'
-import { decimal, lossTable, sampleRows, textTables } from './tables.ts'
+import { decimal, healingTables, lossTable, sampleRows, textTables } from './tables.ts'
 import {
   fitted,
   inspectionText,
@@ -90,6 +91,51 @@ test('loss of what was healed later is of before that, and says so', () => {
   expect(rows.map(([name]) => name)).toEqual(['preset best 10 %', 'preset best 20 %, before healing'])
 })
 
+test('what models were healed on is a column of its own in every table of models, and in each part of one', async () => {
+  const [dense, pruned] = result.runs as [Run, PrunedRun]
+  const curve = [0, 1].map(step => ({ step, kl: 0.3 - 0.1 * step }))
+  const healed = [4096, 262144].map((tokens): Run => {
+    const heal = { tokens, step: 1, steps: 1, dense: 'dense', kl: { before: 0.3, after: 0.2 }, curve }
+    return { ...pruned, healed: tokens, heal }
+  })
+  const both = { ...result, runs: [dense, pruned, ...healed] }
+  const markdown = resultMarkdown(both)
+  const heads = markdown.match(/(?<=\n\n)\| model \|.*/g)!
+  const unhealed = heads.filter(head => !head.startsWith('| model | healed |'))
+  expect(unhealed).toEqual([`| model | ${lossTable(both).rows[0].slice(1).join(' | ')} |`]) // that is of before
+  expect(heads.length).toBeGreaterThan(5)
+  for (const cells of ['dense | –', 'preset best 10 % | –', 'preset best 10 % | 262,144 tokens'])
+    expect(markdown.split(`\n| ${cells} |`).length, cells).toBeGreaterThan(5)
+  expect(markdown).toContain('| preset best 10 % | 4,096 tokens | 1 of 1 | 0.3000 | 0.2000 |')
+  const [, steps] = healingTables(both)
+  expect(steps.rows[0]).toEqual(['step', ...['4,096', '262,144'].map(n => `preset best 10 %, healed, ${n} tokens`)])
+
+  const parts = comparisonText(both).split('\n\n')
+  const tables = parts.filter(part => part.startsWith('model'))
+  expect(tables.length).toBeGreaterThan(2)
+  for (const table of tables) {
+    expect(table).toMatch(/^model +healed {2}.*\ndense +– /)
+    expect(table.split('\n').at(-1)).toMatch(/^preset best 10 % {2}262,144 tokens {2}/)
+  }
+  const text = resultText(both)
+  for (const line of [...parts, text].join('\n').split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
+  expect(text.match(/^model +healed {2}/gm)!.length).toBeGreaterThan(text.match(/^model {2,}(?!.*healed)/gm)!.length)
+  expect(text).not.toMatch(/^preset best 10 %, healed/m)
+  expect(parts.at(-1)).toContain('time and memory: of pruning and healing.')
+  const html = await reportHtml(both)
+  expect(html).toContain('<tr><th scope="row">preset best 10 %</th><th scope="row">262,144 tokens</th><td>')
+  for (const none of [resultMarkdown(result), comparisonText(result), await reportHtml(result)])
+    expect(none).not.toMatch(/\bhealed\b/i)
+})
+
+test('a healed model beside the dense one says on how many tokens', () => {
+  const { perplexity, divergence, tasks } = result.runs[1]
+  const measures = { perplexity, divergence, tasks, dense: result.runs[0].perplexity }
+  expect(measuresText({ ...measures, healed: 4096 })).toMatch(/^text +healed .*\n\S.* 4,096 tokens /)
+  expect(measuresText(measures)).not.toContain('healed')
+  expect([prunedText({}), prunedText({ healed: { tokens: 4096 } })]).toEqual(['pruned', 'healed, 4,096 tokens'])
+})
+
 test('what is said first: sizes, speed and loss in words, or that nothing was held out', () => {
   const [dense, run] = result.runs.map(({ tokensPerSecond, ...one }) => one) as [Run, PrunedRun]
   const sizes = '269.0 MB → 247.8 MB, 134.5 M → 123.9 M parameters'
@@ -110,8 +156,8 @@ test('what is said first: sizes, speed and loss in words, or that nothing was he
 })
 
 test('samples of two models are side by side, of many below each other', () => {
-  expect(sampleRows(result.runs.slice(0, 2))[0]).toEqual(['prompt', 'dense', 'preset best 10 %'])
-  expect(sampleRows(result.runs).map(row => row[0])[1]).toBe('dense')
+  expect(sampleRows(result.runs.slice(0, 2)).rows[0]).toEqual(['prompt', 'dense', 'preset best 10 %'])
+  expect(sampleRows(result.runs).rows.map(row => row[0])[1]).toBe('dense')
 })
 
 test('a prompt that was a message to a chat model is marked', () => {
@@ -119,8 +165,8 @@ test('a prompt that was a message to a chat model is marked', () => {
     ...run,
     samples: run.samples.map(sample => ({ ...sample, chat: true })),
   }))
-  const [, ...plain] = sampleRows(result.runs.slice(0, 2))
-  expect(sampleRows(asked).slice(1)).toEqual(plain.map(([prompt, ...texts]) => [`user: ${prompt}`, ...texts]))
+  const [, ...plain] = sampleRows(result.runs.slice(0, 2)).rows
+  expect(sampleRows(asked).rows.slice(1)).toEqual(plain.map(([prompt, ...texts]) => [`user: ${prompt}`, ...texts]))
 })
 
 test('layers that stay keep their numbers', () => {

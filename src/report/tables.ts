@@ -1,6 +1,6 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
 
-import { healedText } from '../checkpoint/pruned.ts'
+import { healedText, healedTokens } from '../checkpoint/pruned.ts'
 import { total } from '../clock.ts'
 import { bytes, count, cut, duration, percent, perplexityChange, shortNames } from '../display.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
@@ -12,8 +12,10 @@ export interface Table {
   readonly title: string
   /** What a reader must know to read it. */
   readonly note?: string
-  /** The first is the head; the first cell of each names the row. */
+  /** The first is the head; the first cells of each name the row. */
   readonly rows: readonly (readonly string[])[]
+  /** How many cells name a row. @default 1 */
+  readonly names?: number
 }
 
 /** What stands for a number that is not there, or is none. */
@@ -25,6 +27,17 @@ export const runLabel = ({ name, sparsity, healed }: Run): string =>
 
 /** Of what was healed, before that. */
 export const unhealedLabel = (run: Run): string => runLabel({ ...run, healed: undefined })
+
+/** Rows that are runs: each by its name and, where one of them was healed, by what it was healed on, in a column of its own. */
+export function runRows(
+  head: readonly string[],
+  rows: readonly (readonly [run: Run, cells: readonly string[]])[],
+): Required<Pick<Table, 'rows' | 'names'>> {
+  const heals = rows.some(([{ healed }]) => healed !== undefined)
+  const nameOf = (run: Run) => (heals ? [unhealedLabel(run), healedTokens(run) ?? NONE] : [runLabel(run)])
+  const names = heals ? ['model', 'healed'] : ['model']
+  return { rows: [[...names, ...head], ...rows.map(([run, cells]) => [...nameOf(run), ...cells])], names: names.length }
+}
 
 /** The part of the decoder linears that is gone, as it came out; as it was asked for, where that is not known. */
 export function removedPart({ prune, sparsity }: Run): number {
@@ -62,20 +75,19 @@ export const labels = <T>(
   label: (one: T, run: Run) => string,
 ): string[] => [...new Set(runs.flatMap(run => of(run).map(one => label(one, run))))]
 
-/** A row for each run that has any, a column for each label. */
+/** What `runRows` takes: of each run that has any a cell for each label. */
 function perRun<T>(
   runs: readonly Run[],
   of: (run: Run) => readonly T[],
   label: (one: T, run: Run) => string,
   cell: (one: T) => string,
-  name = runLabel,
-): string[][] {
+): [head: string[], rows: [run: Run, cells: string[]][]] {
   const columns = labels(runs, of, label)
-  const rows = runs.map(run => {
+  const rows = runs.map((run): [Run, string[]] => {
     const found = new Map(of(run).map(one => [label(one, run), cell(one)]))
-    return [name(run), ...columns.map(column => found.get(column) ?? NONE)]
+    return [run, columns.map(column => found.get(column) ?? NONE)]
   })
-  return [['model', ...columns], ...rows.filter(row => row.slice(1).some(text => text !== NONE))]
+  return [columns, rows.filter(([, cells]) => cells.some(text => text !== NONE))]
 }
 
 /** All tables of a result that have something in them. */
@@ -93,28 +105,23 @@ export const resultTables = (result: ResultFile): Table[] =>
   ].filter(table => table.rows.length > 1)
 
 export function sizesTable({ model, runs }: ResultFile): Table {
-  const rows = runs.map(run => {
+  const rows = runs.map((run): [Run, string[]] => {
     const { prune, peakMemoryBytes, failed } = run
     const memory = peakMemoryBytes === undefined ? '' : bytes(peakMemoryBytes)
     if (!prune) {
       const dense = failed ? undefined : runs.find(one => one.prune)?.prune?.sizes.weightBytes.before
-      return [
-        runLabel(run),
-        '',
-        failed ? NONE : count(run.parameters ?? model.parameters),
-        dense ? bytes(dense) : '',
-        '',
-        memory,
-      ]
+      const parameters = failed ? NONE : count(run.parameters ?? model.parameters)
+      return [run, ['', parameters, dense ? bytes(dense) : '', '', memory]]
     }
     const { decoderLinears, parameters, weightBytes } = prune.sizes
     const sizes = [cut(decoderLinears), count(parameters.effective), bytes(weightBytes.after)]
-    return [runLabel(run), ...sizes, duration(total(prune.seconds)), memory]
+    return [run, [...sizes, duration(total(prune.seconds)), memory]]
   })
+  const shown = runRows(['cut', 'parameters', 'on disk', 'time', 'memory'], rows)
   return {
     title: 'Size, time and memory',
-    note: 'Cut: part of the decoder linears that is gone. Time: of pruning alone. Memory: the peak of the process.',
-    rows: [['model', 'cut', 'parameters', 'on disk', 'time', 'memory'], ...rows],
+    note: `Cut: part of the decoder linears that is gone. Time: of pruning ${shown.names > 1 ? 'and healing ' : ''}alone. Memory: the peak of the process.`,
+    ...shown,
   }
 }
 
@@ -152,11 +159,14 @@ export function textTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
       ...(has('KL') ? ['KL(dense ‖ pruned) in nats a token, and how often both find the same token most likely.'] : []),
       ...(flattering ? ['Calibrated on a text of the same corpus, which flatters these figures.'] : []),
     ]
-    const rows = found.map(of => [runLabel(of.run), ...columns.map(([, cell]) => cell(of) ?? NONE)])
+    const heads = columns.map(([head]) => head)
     return {
       title: `Perplexity: ${label}`,
       note: notes.join(' '),
-      rows: [['model', ...columns.map(([head]) => head)], ...rows],
+      ...runRows(
+        heads,
+        found.map(of => [of.run, columns.map(([, cell]) => cell(of) ?? NONE)]),
+      ),
     }
   })
 }
@@ -164,15 +174,15 @@ export function textTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
 export const wordsTable = ({ runs }: ResultFile): Table => ({
   title: 'WikiText a word',
   note: 'The task wikitext of lm-evaluation-harness: whole documents, each token predicted once.',
-  rows: [
-    ['model', 'word perplexity', 'byte perplexity', 'bits per byte'],
-    ...runs.flatMap(run => {
+  ...runRows(
+    ['word perplexity', 'byte perplexity', 'bits per byte'],
+    runs.flatMap((run): [Run, string[]][] => {
       const { wordPerplexity: one } = run
       return one
-        ? [[runLabel(run), decimal(one.wordPerplexity), decimal(one.bytePerplexity, 4), decimal(one.bitsPerByte, 4)]]
+        ? [[run, [decimal(one.wordPerplexity), decimal(one.bytePerplexity, 4), decimal(one.bitsPerByte, 4)]]]
         : []
     }),
-  ],
+  ),
 })
 
 /** Mean over the tasks, where each has the figure. */
@@ -187,29 +197,33 @@ export function tasksTables({ runs }: ResultFile): Table[] {
   const items = new Set(runs.flatMap(run => run.tasks.map(task => task.items)))
   const label = (task: TaskResult) => (items.size === 1 ? task.task : `${task.task}, ${task.items}`)
   const cell = ({ value, standardError }: Estimate) => withError(100 * value, 100 * standardError, 1)
-  const accuracy = perRun(
+  const [tasks, rows] = perRun(
     runs,
     run => run.tasks,
     label,
     task => cell(task.accuracy),
   )
-  const means = new Map(runs.map(run => [runLabel(run), meanAccuracy(run)]))
-  const mean = (name: string) => decimal(100 * (means.get(name) ?? Number.NaN), 1)
+  const mean = (run: Run) => decimal(100 * (meanAccuracy(run) ?? Number.NaN), 1)
   const note = `Percent ± standard error; ${items.size === 1 ? `${[...items]} items a task` : 'task, items'}.`
   return [
     {
       title: 'Zero-shot accuracy',
       note: `${note} Mean: of normalised accuracies where there are any, of accuracies elsewhere.`,
-      rows: accuracy.map((row, i) => [...row, i === 0 ? 'mean' : mean(row[0])]),
+      ...runRows(
+        [...tasks, 'mean'],
+        rows.map(([run, cells]) => [run, [...cells, mean(run)]]),
+      ),
     },
     {
       title: 'Zero-shot accuracy, normalised',
       note: `${note} Log-likelihoods divided by the characters of each choice.`,
-      rows: perRun(
-        runs,
-        run => run.tasks.filter(task => task.accuracyNorm),
-        label,
-        task => cell(task.accuracyNorm!),
+      ...runRows(
+        ...perRun(
+          runs,
+          run => run.tasks.filter(task => task.accuracyNorm),
+          label,
+          task => cell(task.accuracyNorm!),
+        ),
       ),
     },
   ]
@@ -219,7 +233,7 @@ export function tasksTables({ runs }: ResultFile): Table[] {
 export function healingTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
   const healed = runs.flatMap(run => {
     const of = healingOf(run)
-    return of ? [{ name: unhealedLabel(run), of }] : []
+    return of ? [{ run, of }] : []
   })
   const steps = [...new Set(healed.flatMap(({ of }) => of.curve.map(({ step }) => step)))].sort((a, b) => a - b)
   const at = (curve: (typeof healed)[number]['of']['curve'], step: number) => curve.find(point => point.step === step)
@@ -228,22 +242,19 @@ export function healingTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
     {
       title: 'Healing',
       note: `${note} The step that is kept, of all.`,
-      rows: [
-        ['model', 'tokens', 'step', 'KL before', 'KL after'],
-        ...healed.map(({ name, of }) => [
-          name,
-          of.tokens.toLocaleString('en'),
-          `${of.step} of ${of.steps}`,
-          decimal(of.kl.before, 4),
-          decimal(of.kl.after, 4),
+      ...runRows(
+        ['step', 'KL before', 'KL after'],
+        healed.map(({ run, of }) => [
+          run,
+          [`${of.step} of ${of.steps}`, decimal(of.kl.before, 4), decimal(of.kl.after, 4)],
         ]),
-      ],
+      ),
     },
     {
       title: 'KL after steps of healing',
       note,
       rows: [
-        ['step', ...healed.map(({ name }) => name)],
+        ['step', ...healed.map(({ run }) => runLabel(run))],
         ...steps.map(step => [`${step}`, ...healed.map(({ of }) => decimal(at(of.curve, step)?.kl ?? Number.NaN, 4))]),
       ],
     },
@@ -261,27 +272,30 @@ export function lossTable({ runs }: Pick<ResultFile, 'runs'>): Table {
           ]
         : [],
     )
+  const [head, rows] = perRun(
+    runs,
+    losses,
+    one => one.label,
+    ({ loss }) => decimal(loss.pruned - loss.dense, 3),
+  )
+  const name = (run: Run) => `${unhealedLabel(run)}${run.healed ? ', before healing' : ''}`
   return {
     title: 'Cost on the calibration texts',
     note: 'Loss of the pruned less that of the dense model, in nats a token, on windows calibrated on and on others. The gap is overfitting.',
-    rows: perRun(
-      runs,
-      losses,
-      one => one.label,
-      ({ loss }) => decimal(loss.pruned - loss.dense, 3),
-      run => `${unhealedLabel(run)}${run.healed ? ', before healing' : ''}`,
-    ),
+    rows: [['model', ...head], ...rows.map(([run, cells]) => [name(run), ...cells])],
   }
 }
 
 export function secondsTable({ runs }: ResultFile): Table {
   return {
     title: 'Seconds by phase',
-    rows: perRun(
-      runs,
-      run => Object.entries(run.seconds),
-      ([phase]) => phase,
-      ([, seconds]) => decimal(seconds, 1),
+    ...runRows(
+      ...perRun(
+        runs,
+        run => Object.entries(run.seconds),
+        ([phase]) => phase,
+        ([, seconds]) => decimal(seconds, 1),
+      ),
     ),
   }
 }
@@ -300,43 +314,49 @@ export const exportsTable = ({ runs }: ResultFile): Table => ({
 /** Runs of a comparison that have no measures. */
 export const failuresTable = ({ runs }: ResultFile): Table => ({
   title: 'Failed',
-  rows: [['model', 'why'], ...runs.flatMap(run => (run.failed === undefined ? [] : [[runLabel(run), run.failed]]))],
+  ...runRows(
+    ['why'],
+    runs.flatMap((run): [Run, string[]][] => (run.failed === undefined ? [] : [[run, [run.failed]]])),
+  ),
 })
 
 /** Of the engine, by kind of graph. */
 export const engineTable = (runs: readonly Run[]): Table => ({
   title: 'Seconds in the engine',
   note: 'By kind of graph, while pruning.',
-  rows: partRows(runs, ({ prune }) => prune?.engineSeconds),
+  ...partRows(runs, ({ prune }) => prune?.engineSeconds),
 })
 
 /** Outside the engine, by stage. */
 export const outsideTable = (runs: readonly Run[]): Table => ({
   title: 'Seconds outside the engine',
   note: 'By stage of pruning, while the engine ran nothing.',
-  rows: partRows(runs, ({ prune }) => prune?.outsideSeconds),
+  ...partRows(runs, ({ prune }) => prune?.outsideSeconds),
 })
 
 /** A column for each part, the longest first. */
 const partRows = (runs: readonly Run[], of: (run: Run) => Readonly<Record<string, number>> | undefined) =>
-  perRun(
-    runs,
-    run => Object.entries(of(run) ?? {}).sort(([, a], [, b]) => b - a),
-    ([part]) => part,
-    ([, seconds]) => decimal(seconds, 1),
+  runRows(
+    ...perRun(
+      runs,
+      run => Object.entries(of(run) ?? {}).sort(([, a], [, b]) => b - a),
+      ([part]) => part,
+      ([, seconds]) => decimal(seconds, 1),
+    ),
   )
 
 export const asked = ({ prompt, chat }: Continuation): string => (chat ? `user: ${prompt}` : prompt)
 
 /** Models side by side, prompts down; where there are many models, the other way round. */
-export function sampleRows(runs: readonly Run[]): string[][] {
+export function sampleRows(runs: readonly Run[]): Pick<Table, 'rows' | 'names'> {
   const writers = runs.filter(run => run.samples.length > 0)
   const prompts = labels(writers, run => run.samples, asked)
   const text = (run: Run, prompt: string) => run.samples.find(sample => asked(sample) === prompt)?.text ?? NONE
   if (writers.length > 3)
-    return [['model', ...prompts], ...writers.map(run => [runLabel(run), ...prompts.map(prompt => text(run, prompt))])]
-  return [
-    ['prompt', ...writers.map(runLabel)],
-    ...prompts.map(prompt => [prompt, ...writers.map(run => text(run, prompt))]),
-  ]
+    return runRows(
+      prompts,
+      writers.map(run => [run, prompts.map(prompt => text(run, prompt))]),
+    )
+  const rows = prompts.map(prompt => [prompt, ...writers.map(run => text(run, prompt))])
+  return { rows: [['prompt', ...writers.map(runLabel)], ...rows] }
 }

@@ -1,7 +1,7 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
 
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
-import { sparsityText } from '../checkpoint/pruned.ts'
+import { healedTokens, sparsityText } from '../checkpoint/pruned.ts'
 import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../display.ts'
 import type { Inspection, Outline } from '../evaluate/inspect.ts'
 import type { ExportResult, PlannedExport } from '../export/result.ts'
@@ -181,7 +181,7 @@ export function inspectionText(i: Inspection): string {
     ...(i.pruned
       ? [
           `pruned: ${sparsityText(i.pruned)} of the decoder linears of ${i.pruned.hubId ?? i.pruned.source}, method ${i.pruned.method}`,
-          ...(i.pruned.healed ? [`healed: ${i.pruned.healed.toLocaleString('en')} tokens`] : []),
+          ...(i.pruned.healed ? [`healed: ${healedTokens(i.pruned)}`] : []),
         ]
       : []),
     ...(i.layerWidths ? [compactLine(i.layerWidths, i.headSize)] : []),
@@ -238,35 +238,42 @@ export const PLAIN: TerminalStyle = { columns: 80, blocks: false, bold: false }
 export function resultText(result: ResultFile, style: TerminalStyle = PLAIN): string {
   const { model } = result
   const bold = (text: string) => (style.bold ? `\x1b[1m${text}\x1b[22m` : text)
-  const tables = resultTables(result).map(({ title, rows }) => `${bold(title)}\n${fitted(rows, style.columns)}`)
+  const tables = resultTables(result).map(
+    ({ title, rows, names }) => `${bold(title)}\n${fitted(rows, style.columns, names)}`,
+  )
   const layers = prunedRuns(result).map(run => `${bold(`Layers of ${runLabel(run)}`)}\n${layerLines(run.prune, style)}`)
   const head = `${bold(model.name)}: ${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters`
   const made = madeLines(result).map(text => wrap(text, style.columns))
   return [[head, ...made].join('\n'), ...tables, ...layers].join('\n\n')
 }
 
-/** A table, its columns in several parts below each other where they are too many for the line; texts that are too long go on in rows below. */
-export function fitted(wide: readonly (readonly string[])[], columns: number): string {
-  const rows = broken(wide, columns)
-  const widths = rows[0].map((_, c) => Math.max(...rows.map(row => row[c].length)))
+/**
+ * A table, its columns in several parts below each other where they are too many for the line; texts that are too long go on in rows below.
+ * @param names columns that name a row, at the beginning of each part
+ */
+export function fitted(wide: readonly (readonly string[])[], columns: number, names = 1): string {
+  const widthsOf = (rows: typeof wide) => rows[0].map((_, c) => Math.max(...rows.map(row => row[c].length)))
+  const named = widthsOf(wide)
+    .slice(0, names)
+    .reduce((sum, width) => sum + width + 2, 0)
+  const rows = broken(wide, Math.max(20, columns - named), names)
   const parts: number[][] = []
   let used = Number.POSITIVE_INFINITY
-  for (const [c, width] of widths.entries()) {
-    if (c === 0) continue
+  for (const [c, width] of widthsOf(rows).entries()) {
+    if (c < names) continue
     used += 2 + width
     if (used > columns) {
       parts.push([])
-      used = widths[0] + 2 + width
+      used = named + width
     }
     parts.at(-1)!.push(c)
   }
-  return parts.map(part => table(rows.map(row => [row[0], ...part.map(c => row[c])]))).join('\n\n')
+  return parts.map(part => table(rows.map(row => [...row.slice(0, names), ...part.map(c => row[c])]))).join('\n\n')
 }
 
-/** Columns that no line has room for, as text of several rows. */
-function broken(rows: readonly (readonly string[])[], columns: number): readonly (readonly string[])[] {
-  const room = Math.max(20, columns - 2 - Math.max(...rows.map(([name]) => name.length)))
-  const tooWide = rows[0].map((_, c) => c > 0 && rows.some(row => row[c].length > room))
+/** Columns that no line has `room` for, as text of several rows. */
+function broken(rows: readonly (readonly string[])[], room: number, names: number): readonly (readonly string[])[] {
+  const tooWide = rows[0].map((_, c) => c >= names && rows.some(row => row[c].length > room))
   return rows.flatMap(row => {
     const cells = row.map((cell, c) => (tooWide[c] ? wrap(cell, room).split('\n') : [cell]))
     const lines = Array.from({ length: Math.max(...cells.map(({ length }) => length)) }, (_, i) => i)

@@ -1,6 +1,7 @@
 // README.md of an output folder: the model card that the Hub shows. Written last, with what was measured. Source: hub-docs, model-cards.
 
 import { type SideFile, textFile } from '../checkpoint/checkpoint.ts'
+import { prunedText } from '../checkpoint/pruned.ts'
 import { baseName, bytes, count, cut, perplexityChange, widthsText } from '../display.ts'
 import { type Layout, specOf } from '../method.ts'
 import { layersOf } from '../model/architecture.ts'
@@ -144,7 +145,7 @@ Made from \`${base}\` by fasp ${recipe.fasp}: structured pruning after ${sourceO
 ${
   losses.length > 0
     ? `
-| | dense | pruned | change |
+| | dense | ${prunedText(recipe)} | change |
 |---|---:|---:|---:|
 ${losses.join('')}`
     : ''
