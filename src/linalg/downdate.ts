@@ -1,7 +1,6 @@
 // Rows are taken out of a matrix X [n, m], and those that stay make up for them. With P = A⁻¹ [n, n], for a set of rows S:
 //   X ← X − P_:S P_SS⁻¹ X_S,   P ← P − P_:S P_SS⁻¹ P_S:,   at a cost of ⟨X_S, P_SS⁻¹ X_S⟩
-// (block downdates of an inverse: Hager, SIAM Review 31 (1989); as pruning: Optimal Brain Surgeon, Hassibi & Stork, NeurIPS 1992). Rows of P
-// and X may lie with several processes, some with each: what goes is given to all, and each makes up for it in its own.
+// (Optimal Brain Surgeon: Hassibi & Stork, NeurIPS 1992; Hager, SIAM Review 31, 1989). Rows may lie with several processes, some with each.
 import { type Factor, factorInPlace, invertLower, type RowReader } from './cholesky.ts'
 import { type Doubles, type Gemm, type Matrix, matrix, rowsOf } from './matrix.ts'
 import { pick, pickRows } from './scatter.ts'
@@ -51,16 +50,21 @@ export class DowndatedRows implements Downdate {
   ) {}
 
   async costs(sets: Int32Array<ArrayBuffer>, size: number): Promise<Float64Array> {
+    const { p, x, first } = this
     const own: number[] = []
-    for (let i = 0; i < sets.length; i += size) if (this.#has(sets[i])) own.push(this.#cost(sets.subarray(i, i + size)))
+    for (let i = 0; i < sets.length; i += size) {
+      const j = sets[i] - first
+      if (j < 0 || j >= p.rows) continue
+      const row = rowsOf(x, j, j + 1).data
+      own.push(size > 1 ? this.#cost(sets.subarray(i, i + size)) : dot(row, row) / p.data[j * p.columns + sets[i]])
+    }
     return this.gather(Float64Array.from(own))
   }
 
   async remove(at: Int32Array<ArrayBuffer>): Promise<number | undefined> {
     const { p, x, first, linalg, gather } = this
-    const own = at.filter(j => this.#has(j))
-    const rows = own.map(j => j - first)
-    const s = await gather(Float64Array.from(own))
+    const rows = this.#own(at)
+    const s = Int32Array.from(await gather(Float64Array.from(rows, j => j + first)))
     const allOf = async (m: Matrix) => matrix(s.length, m.columns, await gather(pickRows(m.data, rows, m.columns)))
     const [pS, xS] = [await allOf(p), await allOf(x)]
     const factor = await linalg.factor(s.length, (i, from, target) => {
@@ -68,14 +72,11 @@ export class DowndatedRows implements Downdate {
     })
     const made = await gather(Float64Array.of(factor ? 1 : 0))
     if (!factor || made.includes(0)) return undefined
-    const here = Int32Array.from({ length: p.rows }, (_, i) => first + i)
-    const pSR = p.rows === p.columns ? pS.data : pick(pS.data, Int32Array.from(s.keys()), here, p.columns)
+    const here = p.rows < p.columns && Int32Array.from({ length: p.rows }, (_, i) => first + i)
+    const pSR = here ? pick(pS.data, Int32Array.from(s.keys()), here, p.columns) : pS.data
     let cost = 0
-    for (const [of, ofS] of [
-      [x, xS],
-      [p, pS],
-    ]) {
-      const y = matrix(ofS.rows, ofS.columns, ofS.data.slice())
+    for (const of of [x, p]) {
+      const y = matrix(s.length, of.columns, (of === x ? xS : pS).data.slice())
       await factor.solve(y)
       if (of === x) cost = dot(xS.data, y.data)
       if (p.rows > 0)
@@ -88,30 +89,30 @@ export class DowndatedRows implements Downdate {
 
   async keep(left: Int32Array<ArrayBuffer>): Promise<void> {
     const { p, x, first } = this
-    const rows = left.filter(j => this.#has(j)).map(j => j - first)
+    const rows = this.#own(left)
     this.p = matrix(rows.length, left.length, pick(p.data, rows, left, p.columns))
     this.x = matrix(rows.length, x.columns, pickRows(x.data, rows, x.columns))
     this.first = left.filter(j => j < first).length
   }
 
-  #has(j: number): boolean {
-    return j >= this.first && j < this.first + this.p.rows
+  /** Which of its own rows these are. */
+  #own(at: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+    return at.map(j => j - this.first).filter(j => j >= 0 && j < this.p.rows)
   }
 
-  /** Σ of squares of L⁻¹ X_S, where P_SS = L Lᵀ. */
+  /** Of several rows: Σ of squares of L⁻¹ X_S, where P_SS = L Lᵀ. */
   #cost(set: Int32Array<ArrayBuffer>): number {
     const { p, x, first } = this
     const [n, rows] = [set.length, set.map(j => j - first)]
-    const xS = Array.from(rows, j => rowsOf(x, j, j + 1).data)
     const pSS = matrix(n, n, pick(p.data, rows, set, p.columns))
-    if (n === 1) return dot(xS[0], xS[0]) / pSS.data[0]
+    const xS = matrix(n, x.columns, pickRows(x.data, rows, x.columns))
     factorInPlace(pSS)
     const inverse = invertLower(pSS).data
     let sum = 0
     for (let i = 0; i < n; i++)
       for (let o = 0; o < x.columns; o++) {
         let y = 0
-        for (let k = 0; k <= i; k++) y += inverse[i * n + k] * xS[k][o]
+        for (let k = 0; k <= i; k++) y += inverse[i * n + k] * xS.data[k * x.columns + o]
         sum += y * y
       }
     return sum
