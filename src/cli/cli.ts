@@ -5,7 +5,8 @@ import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { bytes } from '../display.ts'
-import { isOneOfSeveral, LEAD_MS, launchedBy } from '../group/launcher.ts'
+import { isMissing, type Missing, takeMissing } from '../group/heartbeat.ts'
+import { isOneOfSeveral, LEAD_MS, launchedBy, PASSED_ON_MS } from '../group/launcher.ts'
 import { memoryLimits } from '../library/memory.node.ts'
 import type { Unfinished } from '../unfinished.node.ts'
 import { BUG, isNoMemory, outOfMemory } from './command.ts'
@@ -66,7 +67,10 @@ function start(): Worker {
     workerData: { stdout, stderr } satisfies Terminals,
     resourceLimits: { maxOldGenerationSizeMb: getHeapStatistics().heap_size_limit / 2 ** 20 }, // what this thread may have
   })
-  worker.on('message', ({ path, state }: Unfinished) => unfinished.set(path, state))
+  worker.on('message', (message: Unfinished | Missing) => {
+    if ('path' in message) unfinished.set(message.path, message.state)
+    else endWithOthers(worker, message)
+  })
   worker.on('error', (error: NodeJS.ErrnoException) => {
     const { code, message } = error
     if (code === 'ERR_WORKER_OUT_OF_MEMORY') fail(MEMORY, error)
@@ -100,14 +104,42 @@ function removeUnfinished(): void {
     } catch {} // somebody uses it
 }
 
+/** Launchers then end the others. */
+const die = () => process.removeAllListeners('SIGINT') && process.kill(process.pid, 'SIGINT')
+
 /** Obeys a signal where the worker does not. Not by `process.exit`, which waits for native code in the worker. */
 function end(worker: Worker): void {
   if (rank === 0) void worker.terminate() // it may write no more
   removeUnfinished()
   sayInterrupted()
-  const die = () => process.removeAllListeners('SIGINT') && process.kill(process.pid, 'SIGINT')
   if (rank > 0) setTimeout(die, LEAD_MS)
   else die()
+}
+
+/** Milliseconds between two looks at whether another rank is missing. */
+const LOOK_MS = 400
+/** Looks after which the worker, in native code, has not taken it up; and those in which it has not ended, as an MPI cut off from its launcher does not. */
+const [UNHEARD, LATE] = [2, 12]
+
+/** Ends this process, and so all, where another rank is missing and the worker does not. */
+function endWithOthers(worker: Worker, missing: Missing): void {
+  let looks = 0
+  const look = () => {
+    if (!isMissing(missing)) return
+    looks++
+    const error = looks >= UNHEARD && takeMissing(missing)
+    if (error) {
+      told = true
+      if (rank === 0) void worker.terminate() // it may write no more
+      removeUnfinished()
+      process.stderr.write(`fasp: ${error.message}\n`)
+      setTimeout(die, PASSED_ON_MS)
+    } else if (looks === LATE) {
+      removeUnfinished()
+      die()
+    }
+  }
+  setInterval(look, LOOK_MS).unref()
 }
 
 function obeySignals(worker: Worker): void {

@@ -3,6 +3,7 @@ import { subscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
 import { oneLine } from '../display.ts'
 import { didYouMean, FaspError, notOneOf, UsageError } from '../errors.ts'
+import { HEARTBEAT } from '../group/heartbeat.ts'
 import { refuseSeveral } from '../group/open.node.ts'
 import { FETCHING } from '../onnxruntime.node.ts'
 import { LEFTOVERS, UNFINISHED } from '../unfinished.node.ts'
@@ -132,7 +133,7 @@ function report(error: unknown, json: boolean): number {
 const { stdout, stderr } = workerData as Terminals
 Object.assign(process.stdout, stdout)
 Object.assign(process.stderr, stderr)
-subscribe(UNFINISHED, message => parentPort!.postMessage(message))
+for (const name of [UNFINISHED, HEARTBEAT]) subscribe(name, message => parentPort!.postMessage(message))
 for (const name of [FETCHING, LEFTOVERS]) subscribe(name, text => process.stderr.write(`${oneLine(String(text))}\n`))
 parentPort!
   .on('message', (word: Word) => {

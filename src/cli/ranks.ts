@@ -2,13 +2,10 @@
 import { writeSync } from 'node:fs'
 import { oneLine } from '../display.ts'
 import { GroupError } from '../errors.ts'
-import { LEAD_MS } from '../group/launcher.ts'
+import { LEAD_MS, PASSED_ON_MS } from '../group/launcher.ts'
 import { sendFiles } from '../library/send-files.node.ts'
 import { fetchModelEvents, type Group } from '../node.ts'
 import { showProgress } from './progress.ts'
-
-/** Launchers pass on what a rank says, but what is on its way when it ends all may be lost. */
-const PASSED_ON_MS = 300
 
 /** Does `work` on this rank, and leaves the group in the end. @param signal of a user who interrupts: the launcher ends the others */
 export async function onRanks(group: Group, signal: AbortSignal, work: () => Promise<void>): Promise<void> {

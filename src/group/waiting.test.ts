@@ -1,13 +1,13 @@
 // Ranks that wait for each other, on mail in this process.
 import { afterEach, expect, test, vi } from 'vitest'
-import { AbsentError, type Mail, Waiting, type WaitingOptions, type Word } from './waiting.ts'
+import { type Absent, AbsentError, type Mail, Waiting, type WaitingOptions, type Word } from './waiting.ts'
 
 const open: Waiting[] = []
 afterEach(() => {
   for (const waiting of open.splice(0)) waiting.close()
 })
 
-function ranks(size: number, options?: WaitingOptions): Waiting[] {
+function ranks(size: number, options?: WaitingOptions, absent?: Absent): Waiting[] {
   const sent = new Map<string, Word[]>()
   const box = (from: number, to: number) =>
     sent.get(`${from} ${to}`) ?? sent.set(`${from} ${to}`, []).get(`${from} ${to}`)!
@@ -18,7 +18,7 @@ function ranks(size: number, options?: WaitingOptions): Waiting[] {
     },
     receive: from => () => box(from, own).shift(),
   })
-  const all = Array.from({ length: size }, (_, rank) => new Waiting(rank, size, mailOf(rank), options))
+  const all = Array.from({ length: size }, (_, rank) => new Waiting(rank, size, mailOf(rank), options, absent))
   open.push(...all)
   return all
 }
@@ -39,9 +39,9 @@ test('nobody goes on before all are there, again and again', async () => {
 })
 
 test('those that are long at work are waited for', async () => {
-  const [root, one, two] = ranks(3, { timeout: 60 })
+  const [root, one, two] = ranks(3, { timeout: 250 })
   const met = Promise.all([root.meet(), one.meet()])
-  await new Promise(resolve => setTimeout(resolve, 400)) // `two` gives signs of life
+  await new Promise(resolve => setTimeout(resolve, 1500)) // `two` gives signs of life
   await Promise.all([met, two.meet()])
 })
 
@@ -70,6 +70,15 @@ test('so is the root, by the next', async () => {
   ahead = 66_000
   expect((await error).message).toMatch(/^rank 0 of 2: no sign of life for 65 s, and/)
   vi.restoreAllMocks()
+})
+
+test('whoever something else knows to be missing is not waited for', async () => {
+  let missing: AbsentError | undefined
+  const [root] = ranks(2, {}, () => missing)
+  const met = root.meet().catch(error => error)
+  await new Promise(resolve => setTimeout(resolve, 20))
+  missing = new AbsentError(1, 2, 'gone')
+  expect((await met).message).toBe('rank 1 of 2: gone')
 })
 
 test('with 0 nobody is given up, and whoever interrupts is obeyed', async () => {

@@ -1,7 +1,7 @@
-// Loaded before the binary (`node --import`): in its worker the file layer of Node fails at one call, or gives less than was asked for.
+// Loaded before the binary (`node --import`): in its worker the file layer of Node fails at one call, gives less than was asked for, or hangs.
 // FASP_FAULT is JSON of `Fault` (faults.test.ts). What is called is appended to FASP_FAULT_LOG, a line `<kind> <path>` each, with `!` where it fails.
 
-// Loaded before the binary (`node --import`): in its worker the file layer of Node fails at one call, or gives less than was asked for.
+// Loaded before the binary (`node --import`): in its worker the file layer of Node fails at one call, gives less than was asked for, or hangs.
 // FASP_FAULT is JSON of `Fault` (faults.test.ts). What is called is appended to FASP_FAULT_LOG, a line `<kind> <path>` each, with `!` where it fails.
 import fs, { appendFileSync } from 'node:fs'
 import promises from 'node:fs/promises'
@@ -20,6 +20,7 @@ async function patch({ kind, at, how }, log) {
     const n = (counts[of] = (counts[of] ?? -1) + 1)
     const now = of === kind && (at === undefined || n === at)
     if (log) appendFileSync(log, `${of} ${path}${now ? ' !' : ''}\n`)
+    if (now && how === 'hang') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0) // as a native call that does not come back
     return now ? how : undefined
   }
   const error = (how, of, path) =>

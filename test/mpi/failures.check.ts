@@ -131,30 +131,74 @@ describe.each(LAUNCHERS)('under $name', launcher => {
   })
 })
 
-/** Of them, one that stops; where it is the root, it cannot clear up before it is killed. */
-const STOPPED = LAUNCHERS.flatMap((launcher, i) =>
-  (i === 0 ? [0, 2] : [1]).map(victim => ({ ...launcher, launcher, victim })),
-)
+/** One rank for each launcher, and two for the first. Where it is the root that is gone, it cannot clear up before it is killed. */
+const victims = (ofFirst: readonly number[]) =>
+  LAUNCHERS.flatMap((launcher, i) => (i === 0 ? ofFirst : [1]).map(victim => ({ ...launcher, launcher, victim })))
 
-test.each(STOPPED)('rank $victim that stops is named, and all end: $name', async ({ launcher, victim }) => {
-  const folder = await place()
+/** From the moment that `stop` comes to on: all end in time, and say of the victim what they should. */
+async function expectNamed(
+  folder: string,
+  {
+    command,
+    victim,
+    env,
+  }: { readonly command: readonly string[]; readonly victim: number; readonly env?: NodeJS.ProcessEnv },
+  stop: (over: () => boolean) => Promise<void>,
+  says: string,
+  limit: number,
+) {
   await putModel(folder)
   const before = await snapshot(folder)
-  const command = commandOf(launcher, 3, '--method', 'best', '--windows', '64', '--mpi-timeout', '4s')
-  const running = runAll(command, folder)
-  while (!readdirSync(folder).some(name => name.endsWith('.partial'))) await sleep(20)
-  process.kill(processesIn(folder).get(victim)!, 'SIGSTOP')
+  let over = false
+  const running = runAll(command, folder, env)
+  void running.finally(() => (over = true))
+  await stop(() => over)
   const stopped = performance.now()
   const { code, stderr } = await running
-  expect(performance.now() - stopped, stderr).toBeLessThan(9000 + SOON_MS)
-  while (processesIn(folder).size > 0 && performance.now() - stopped < 9000 + SOON_MS) await sleep(20)
+  while (processesIn(folder).size > 0 && performance.now() - stopped < limit) await sleep(20)
+  expect(performance.now() - stopped, stderr).toBeLessThan(limit)
   expect(processesIn(folder).size, stderr).toBe(0)
   expect(code, stderr).not.toBe(0)
   const said = stderr.split('\n').filter(line => line.startsWith('fasp: rank'))
-  expect(said, stderr).toEqual([
-    expect.stringMatching(`^fasp: rank ${victim} of 3: no sign of life for [49].0 s, and others`),
-  ])
+  expect(said, stderr).toEqual([expect.stringMatching(says)])
   if (victim > 0) expect(await snapshot(folder)).toEqual(before)
+}
+
+const PROCESS_GONE = 'its process gives no sign of life for [79] s: it was stopped, or its machine'
+
+test.each(victims([0, 2]))('a process that is stopped is named, and all end: rank $victim, $name', async rank => {
+  const folder = await place()
+  const command = commandOf(rank.launcher, 3, '--method', 'best', '--windows', '64')
+  const stop = async (over: () => boolean) => {
+    while (!over() && !readdirSync(folder).some(name => name.endsWith('.partial'))) await sleep(20)
+    process.kill(processesIn(folder).get(rank.victim)!, 'SIGSTOP')
+  }
+  await expectNamed(folder, { ...rank, command }, stop, `^fasp: rank ${rank.victim} of 3: ${PROCESS_GONE}`, SOON_MS)
+})
+
+const HANG = { kind: 'read', at: 100, how: 'hang' }
+
+/** Comes back when the fault has been met. */
+const untilMet = async (log: string, over: () => boolean) => {
+  while (!over() && !orNothing(() => readFileSync(log, 'utf8')).includes(' !\n')) await sleep(20)
+}
+
+test.each(LAUNCHERS)('a process that is stopped ends all while the root is in a native call: $name', async launcher => {
+  const [folder, log] = [await place(), join(await place(), 'calls')]
+  const command = faultyCommand(launcher, 0, HANG, log)
+  const stop = async (over: () => boolean) => {
+    await untilMet(log, over)
+    process.kill(processesIn(folder).get(1)!, 'SIGSTOP')
+  }
+  await expectNamed(folder, { command, victim: 1 }, stop, `^fasp: rank 1 of 2: ${PROCESS_GONE}`, SOON_MS)
+})
+
+/** With `--mpi-timeout 4s` the root waits for so long, and the next rank 5 seconds more. */
+test.each(victims([0, 1]))('a rank that does not get on is named, and all end: rank $victim, $name', async rank => {
+  const [folder, log] = [await place(), join(await place(), 'calls')]
+  const command = faultyCommand(rank.launcher, rank.victim, HANG, log, '--mpi-timeout', '4s')
+  const says = `^fasp: rank ${rank.victim} of 2: no sign of life for [49].0 s, and others`
+  await expectNamed(folder, { ...rank, command }, over => untilMet(log, over), says, 9000 + SOON_MS)
 })
 
 /** FASP_SEED: other moments and ranks (default 1). FASP_KILLS: more of them, and what came of each. */

@@ -1,13 +1,14 @@
 // Three hosts: network namespaces with names and addresses of their own, where the kernel allows them, else this machine. What ssh would start
 // on another goes through a script.
-import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { inProcess } from '../../src/group/in-process.ts'
 import { prune } from '../../src/node.ts'
 import { CLI, TINY_LLAMA, workplaces } from '../fasp.ts'
-import { LAUNCHERS, runAll } from './launchers.ts'
+import { LAUNCHERS, type Launcher, runAll } from './launchers.ts'
 
 const HOSTS = [1, 2, 3]
 const BRIDGE = `fb${process.pid}`
@@ -72,7 +73,44 @@ const OPTIONS: Readonly<Record<string, typeof ofMpich>> = {
   'the standard ABI': ofMpich,
 }
 
-describe.each(LAUNCHERS)('$name', ({ name, mpirun, mpi }) => {
+const asked = (text: string, output: string, mpi: string) => [
+  ...['prune', TINY_LLAMA, '-s', '0.3', '--method', 'best', '--calibration', text, '-o', output],
+  ...['--seq-len', '32', '--held-out', '2', '--threads', '1', '--quiet', '--mpi', mpi],
+]
+
+/** `fasp ARGS`, a rank on each host. */
+function onHosts({ name, mpirun }: Launcher, folder: string, args: readonly string[]): string[] {
+  const agent = agentIn(folder)
+  const hosts = isDivided ? OPTIONS[name](agent, HOSTS.map(addressOf).join(',')) : []
+  const command = [...mpirun, ...hosts, '-n', '3', process.execPath, CLI, ...args]
+  return isDivided ? [agent, addressOf(1), `cd ${folder} && exec ${command.join(' ')}`] : command
+}
+
+/** All that runs on a host. */
+const processesOn = (host: number) =>
+  execFileSync('ip', ['netns', 'pids', nameOf(host)], { encoding: 'utf8' })
+    .split('\n')
+    .filter(Boolean)
+    .map(Number)
+
+/** Of it the ranks. */
+const ranksOn = (host: number) =>
+  processesOn(host).filter(pid => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(`${process.execPath}\0${CLI}\0`)
+    } catch {
+      return false // it has ended
+    }
+  })
+
+/** Milliseconds that ranks have to end from the moment that a host is cut off. */
+const SOON = 10_000
+/** And those that are cut off, by themselves. */
+const LATER = 20_000
+
+describe.each(LAUNCHERS)('$name', launcher => {
+  const { mpi } = launcher
+
   test('three hosts write what three ranks in one process write, byte for byte', async () => {
     const folder = await place()
     const [text, output, expected] = ['text.txt', 'out', 'expected'].map(path => join(folder, path))
@@ -81,15 +119,39 @@ describe.each(LAUNCHERS)('$name', ({ name, mpirun, mpi }) => {
     await Promise.all(
       inProcess(3).map(group => prune(TINY_LLAMA, { ...options, calibration, output: expected, group })),
     )
-    const ofRun = ['--windows', '7', '--seq-len', '32', '--held-out', '2', '--threads', '1', '--quiet', '--mpi', mpi]
-    const args = ['prune', TINY_LLAMA, '-s', '0.3', '--method', 'best', '--calibration', text, '-o', output, ...ofRun]
-    const agent = agentIn(folder)
-    const hosts = isDivided ? OPTIONS[name](agent, HOSTS.map(addressOf).join(',')) : []
-    const command = [...mpirun, ...hosts, '-n', '3', process.execPath, CLI, ...args]
-    const onFirst = isDivided ? [agent, addressOf(1), `cd ${folder} && exec ${command.join(' ')}`] : command
-    const { code, stderr } = await runAll(onFirst, folder)
+    const args = [...asked(text, output, mpi), '--windows', '7']
+    const { code, stderr } = await runAll(onHosts(launcher, folder, args), folder)
     expect(code, stderr).toBe(0)
     const weights = (of: string) => readFileSync(join(of, 'model.safetensors'))
     expect(weights(output).equals(weights(expected))).toBe(true)
+  })
+
+  test.runIf(isDivided)('a host that is cut off is named, and all ranks end', async () => {
+    const folder = await place()
+    const args = [...asked(join(folder, 'text.txt'), join(folder, 'out'), mpi), '--windows', '256']
+    let [stderr, over] = ['', false]
+    const running = runAll(onHosts(launcher, folder, args), folder, {}, (child: ChildProcess) =>
+      child.stderr!.on('data', text => (stderr += text)),
+    )
+    void running.finally(() => (over = true))
+    while (!over && !readdirSync(folder).some(file => file.endsWith('.partial'))) await sleep(20)
+    const link = (state: string) => ip('-n', nameOf(3), 'link', 'set', 'eth0', state)
+    link('down')
+    try {
+      const cut = performance.now()
+      const late = (limit: number) => performance.now() - cut > limit
+      while ([1, 2].some(host => ranksOn(host).length > 0) && !late(SOON)) await sleep(20)
+      expect([1, 2].flatMap(ranksOn), stderr).toEqual([])
+      const said = stderr.split('\n').filter(line => line.startsWith('fasp: '))
+      expect(said).toEqual([expect.stringMatching('^fasp: rank 2 of 3: its process gives no sign of life')])
+      expect(readdirSync(folder).filter(file => /partial|^out$/.test(file))).toEqual([])
+      while (ranksOn(3).length > 0 && !late(LATER)) await sleep(20)
+      expect(ranksOn(3), stderr).toEqual([])
+    } finally {
+      link('up')
+      // A launcher may wait for a host that it cannot reach.
+      for (const pid of HOSTS.flatMap(processesOn)) spawnSync('kill', ['-9', `${pid}`])
+      await running
+    }
   })
 })
