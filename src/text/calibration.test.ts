@@ -67,6 +67,9 @@ test('beside texts the model writes a share, some of it from where these begin, 
   const tokenizer = loadTokenizer(model.checkpoint)
   const asked = windows.filter(ids => tokenizer.decode(ids).startsWith('It was the user:'))
   expect(asked).toEqual(windows.slice(6, 7)) // the third of its own
+
+  const byItself = (of: typeof model) => finish(calibration(memoryContext(engine), of, {}, options))
+  expect(await byItself(chat)).toEqual(await byItself(model)) // docs/log.md: chats alone are worse to calibrate on
 })
 
 test('what the model writes stands alone or beside texts', () => {
