@@ -38,7 +38,7 @@ export async function downdate(linalg: Algebra, n: number, read: RowReader, x: M
   return new DowndatedRows(linalg, p, x)
 }
 
-/** Consecutive rows of P and X, from `first` on: all, or those of one process. */
+/** Consecutive rows of P and X, from `first` on: all, or what one process has. */
 export class DowndatedRows implements Downdate {
   constructor(
     private readonly linalg: Algebra,
