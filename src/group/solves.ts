@@ -18,6 +18,7 @@ import { bytesOf, narrowest, sendMatrix } from './matrices.ts'
 const OUTPUTS = 64
 /** FLOPs in float64 in the time of a byte between machines: of 1 TFLOP/s over 10 Gb Ethernet, 900. */
 const FLOPS_PER_BYTE = 1000
+
 /** What goes over the ranks. */
 export interface SharedSolve {
   /** Of the matrix [n, n]. */
