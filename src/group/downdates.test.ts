@@ -1,11 +1,11 @@
 // Elimination over ranks, in one process: the columns that one alone keeps, at its costs but for rounding.
 import { afterAll, describe, expect, test } from 'vitest'
+import { statisticsOf } from '../../test/made-statistics.ts'
 import { random } from '../../test/random.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine } from '../engine/engine.ts'
 import { GroupError, UsageError } from '../errors.ts'
 import { type EliminateOptions, type Elimination, eliminate } from '../select/eliminate.ts'
-import type { Statistics } from '../statistics/gram.ts'
 import { inProcess } from './in-process.ts'
 import { paysToEliminate, solvesOver } from './solves.ts'
 
@@ -15,19 +15,11 @@ afterAll(() => Promise.all(engines.map(engine => engine.close())))
 const OUT = 20
 const weightOf = (width: number) => random(OUT * width, 2)
 
-/** Of activations of which some are nearly others. @param gap there is a dense stream */
-function statisticsOf(width: number, gap: boolean): Statistics {
+/** @param gap there is a dense stream */
+function observed(width: number, gap: boolean) {
   const tokens = 2 * width
   const h = random(tokens * width, 1).map((v, i) => v + 0.1 * (i % 7))
-  const gram = new Float32Array(width * width)
-  const mean = new Float64Array(width)
-  for (let t = 0; t < tokens; t++)
-    for (let i = 0; i < width; i++) {
-      mean[i] += h[t * width + i] / tokens
-      for (let j = 0; j < width; j++) gram[i * width + j] += h[t * width + i] * h[t * width + j]
-    }
-  const dense = { cross: random(width * OUT, 3), mean: Float64Array.from(random(OUT, 4)), energy: 1 }
-  return { width, tokens, gram, mean, gap: gap ? dense : undefined }
+  return statisticsOf(h, tokens, gap ? random(tokens * OUT, 3) : undefined)
 }
 
 const single = (n: number) => Array.from({ length: n }, (_, j) => [j])
@@ -35,7 +27,7 @@ const OPTIONS: EliminateOptions = { damp: 0.01, center: false, shrinkage: 0.1, l
 
 /** What each rank's `eliminate` would do, at the root. */
 function eliminated(engine: Engine, width: number, gap: boolean, options = OPTIONS, groups = single(width)) {
-  return eliminate(engine, weightOf(width), statisticsOf(width, gap), groups, Math.ceil(groups.length / 2), options)
+  return eliminate(engine, weightOf(width), observed(width, gap), groups, Math.ceil(groups.length / 2), options)
 }
 
 const near = (found: Elimination, wanted: Elimination) => {

@@ -3,10 +3,10 @@
 import type { Linalg } from '../engine/linalg.ts'
 import type { Factor } from '../linalg/cholesky.ts'
 import { type Downdate, DowndatedRows } from '../linalg/downdate.ts'
-import { type Doubles, type Matrix, matrix } from '../linalg/matrix.ts'
+import { type Doubles, type Matrix, matrix, type Numbers, rowsOf } from '../linalg/matrix.ts'
 import { transposed } from '../linalg/scatter.ts'
 import type { Group } from './group.ts'
-import { bytesOf, narrowed } from './matrices.ts'
+import { dealt, narrowed } from './matrices.ts'
 
 /** What the root has to share. */
 export interface SharedRows {
@@ -29,22 +29,16 @@ export async function ownRows(
   x?: Matrix,
   c?: () => Matrix,
 ): Promise<Downdate> {
-  const { rank, size } = group
-  const first = ends[rank]
-  const count = ends[rank + 1] - first
+  const first = ends[group.rank]
+  const count = ends[group.rank + 1] - first
   const unit = matrix(n, count)
   for (let i = 0; i < count; i++) unit.data[(first + i) * count + i] = 1
   if (count > 0) await factor.solve(unit)
   const p = matrix(count, n, count > 0 ? transposed(unit.data, count) : unit.data)
   const own = matrix(count, columns)
-  const Type = bytes === 4 ? Float32Array : Float64Array
-  for (let to = 0; to < size; to++) {
-    const [from, end] = [ends[to], ends[to + 1]].map(row => row * columns)
-    if (from === end) continue
-    const part = x ? Type.from(x.data.subarray(from, end)) : new Type(to === rank ? end - from : 0)
-    await group.move(0, to, bytesOf(part))
-    if (to === rank) own.data.set(part)
-  }
+  const lengths = ends.slice(1).map((end, to) => (end - ends[to]) * columns)
+  const fill = (part: Numbers, to: number) => part.set(rowsOf(x!, ends[to], ends[to + 1]).data)
+  own.data.set(await dealt(group, lengths, bytes, x && fill))
   if (adds) {
     const all = matrix(n, columns, Float64Array.from(await group.decide(() => narrowed(c!().data))))
     if (count > 0) await linalg.gemm(p, all, own, { accumulate: true })

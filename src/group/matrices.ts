@@ -41,6 +41,28 @@ export function narrowest(values: Doubles): 4 | 8 {
   return 4
 }
 
+/**
+ * Gives each rank a part of what the root has. On all ranks. @param lengths of the parts, in elements of so many bytes
+ * @param fill at the root: writes the part of a rank @returns the own part
+ */
+export async function dealt(
+  group: Group,
+  lengths: readonly number[],
+  bytes: 4 | 8,
+  fill?: (part: Numbers, to: number) => void,
+): Promise<Numbers> {
+  const Type = bytes === 4 ? Float32Array : Float64Array
+  let own: Numbers = new Type()
+  for (const [to, length] of lengths.entries()) {
+    if (length === 0) continue
+    const part = new Type(fill || to === group.rank ? length : 0)
+    fill?.(part, to)
+    await group.move(0, to, bytesOf(part))
+    if (to === group.rank) own = part
+  }
+  return own
+}
+
 export const narrowed = (values: Doubles): Numbers => (narrowest(values) === 4 ? new Float32Array(values) : values)
 
 export const bytesOf = ({ buffer, byteOffset, byteLength }: Numbers) => new Uint8Array(buffer, byteOffset, byteLength)

@@ -9,7 +9,7 @@ import { type Downdate, downdate } from '../linalg/downdate.ts'
 import { type Doubles, type Matrix, matrix, type Numbers } from '../linalg/matrix.ts'
 import { ownRows, type SharedRows, type Step, stepsOver, takeStep } from './downdates.ts'
 import type { Group } from './group.ts'
-import { bytesOf, narrowest, sendMatrix } from './matrices.ts'
+import { bytesOf, dealt, narrowest, sendMatrix } from './matrices.ts'
 
 /**
  * Right-hand sides of which a rank takes a multiple: of fewer all of the factor passes for little work, and products that are narrower than half
@@ -83,23 +83,14 @@ export function solvesOver(engine: Engine, group: Group): Engine {
   const solveHere = async (factor: Factor, n: number, columns: number, bytes: 4 | 8, b?: Matrix): Promise<void> => {
     const ends = endsOf(columns)
     const widthOf = (rank: number) => ends[rank + 1] - ends[rank]
-    const room = (of: number, size: number): Numbers => {
-      const Type = size === 4 ? Float32Array : Float64Array
-      return new Type(rank === 0 || rank === of ? n * widthOf(of) : 0)
-    }
-    let own: Numbers = new Float64Array()
-    for (let to = 0; to < size; to++) {
-      if (widthOf(to) === 0) continue
-      const part = room(to, bytes)
-      if (b) eachRow(b, ends[to], widthOf(to), part, (row, own) => own.set(row))
-      await group.move(0, to, bytesOf(part))
-      if (to === rank) own = part
-    }
+    const lengths = ends.slice(1).map((_, rank) => n * widthOf(rank))
+    const fill = (part: Numbers, to: number) => eachRow(b!, ends[to], widthOf(to), part, (row, own) => own.set(row))
+    const own = await dealt(group, lengths, bytes, b && fill)
     const solved = matrix(n, widthOf(rank), Float64Array.from(own))
     if (solved.columns > 0) await factor.solve(solved)
     for (let from = 0; from < size; from++) {
       if (widthOf(from) === 0) continue
-      const part = from === rank ? solved.data : room(from, 8)
+      const part = from === rank ? solved.data : new Float64Array(b ? n * widthOf(from) : 0)
       await group.move(from, 0, bytesOf(part))
       if (b) eachRow(b, ends[from], widthOf(from), part, (row, own) => row.set(own))
     }

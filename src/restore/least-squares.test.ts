@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from 'vitest'
+import { statisticsOf } from '../../test/made-statistics.ts'
 import { random } from '../../test/random.ts'
 import { openEngine } from '../engine/engine.node.ts'
-import type { Statistics } from '../statistics/gram.ts'
 import { restoreColumns } from './least-squares.ts'
 
 const engine = openEngine({ threads: 1 })
@@ -10,14 +10,7 @@ afterAll(() => engine.close())
 test('outputs are solved for in parts, and each has what it would have alone', async () => {
   const [width, tokens, out] = [6, 200, 2100]
   const h = random(tokens * width, 1)
-  const gram = new Float32Array(width * width)
-  const mean = new Float64Array(width)
-  for (let t = 0; t < tokens; t++)
-    for (let i = 0; i < width; i++) {
-      mean[i] += h[t * width + i] / tokens
-      for (let j = 0; j < width; j++) gram[i * width + j] += h[t * width + i] * h[t * width + j]
-    }
-  const statistics: Statistics = { width, tokens, gram, mean }
+  const statistics = statisticsOf(h, tokens)
   const [weight, bias] = [random(out * width, 2), random(out, 3)]
   const kept = Int32Array.of(0, 1, 3, 5)
   const options = { center: true, restore: true, damp: 0.01, layer: 'made' }

@@ -27,9 +27,9 @@ interface Elimination {
   readonly times?: number
 }
 
-export const eliminationOf = ({ output, ...half }: HalfBlock, kept: number, dense: boolean): Elimination => ({
-  ...{ width: output.in, out: output.out, kept, dense },
-  size: half.kind === 'attention' ? groupSize({ output, ...half }) : 1,
+export const eliminationOf = (half: HalfBlock, kept: number, dense: boolean): Elimination => ({
+  ...{ width: half.output.in, out: half.output.out, kept, dense },
+  size: half.kind === 'attention' ? groupSize(half) : 1,
 })
 
 /** Of `errorCurve`. */

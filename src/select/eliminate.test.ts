@@ -1,39 +1,15 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
+import { statisticsOf } from '../../test/made-statistics.ts'
 import { random } from '../../test/random.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { restoreColumns } from '../restore/least-squares.ts'
 import { columnScores } from '../score/column.ts'
-import type { Statistics } from '../statistics/gram.ts'
 import { eliminate } from './eliminate.ts'
 import { keepTop } from './top.ts'
 
 const engine = openEngine()
 afterAll(() => engine.close())
-
-/** Aᵀ B in float64 for row-major `a` [n, p], `b` [n, q]. */
-function product(a: ArrayLike<number>, b: ArrayLike<number>, n: number): Float64Array<ArrayBuffer> {
-  const [p, q] = [a.length / n, b.length / n]
-  const result = new Float64Array(p * q)
-  for (let t = 0; t < n; t++)
-    for (let i = 0; i < p; i++) for (let j = 0; j < q; j++) result[i * q + j] += a[t * p + i] * b[t * q + j]
-  return result
-}
-
-function statisticsOf(h: ArrayLike<number>, tokens: number, gap?: ArrayLike<number>): Statistics {
-  const ones = new Float64Array(tokens).fill(1 / tokens)
-  return {
-    width: h.length / tokens,
-    tokens,
-    gram: Float32Array.from(product(h, h, tokens)),
-    mean: product(ones, h, tokens),
-    gap: gap && {
-      cross: Float32Array.from(product(h, gap, tokens)),
-      mean: product(ones, gap, tokens),
-      energy: Array.from(gap).reduce((sum, v) => sum + v * v, 0),
-    },
-  }
-}
 
 /** Least squares by Gaussian elimination: the smallest ‖H_M W'ᵀ + 1 cᵀ − Y‖² + δ‖W' − W‖² over all columns, W' zero outside M. */
 function directError(
