@@ -119,7 +119,7 @@ function end(worker: Worker): void {
 /** Milliseconds between two looks at whether another rank is missing. */
 const LOOK_MS = 400
 /** Looks after which the worker, in native code, has not taken it up; and those in which it has not ended, as an MPI cut off from its launcher does not. */
-const [UNHEARD, LATE] = [2, 12]
+const [UNHEARD, LATE] = [2, 5]
 
 /** Ends this process, and so all, where another rank is missing and the worker does not. */
 function endWithOthers(worker: Worker, missing: Missing): void {

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { BEAT, HEARTBEAT, type Missing, nobodyMissing, silentBeats, takeMissing } from './heartbeat.ts'
+import { BEAT, HEARTBEAT, isMissing, type Missing, nobodyMissing, silentBeats, takeMissing } from './heartbeat.ts'
 import type { AbsentError } from './waiting.ts'
 
 /** Where the root listens. */
@@ -19,6 +19,8 @@ export interface Address {
   readonly words: readonly [asked: string, answered: string]
 }
 
+/** What a beat says: that its process runs, or that it misses another and ends all, for a launcher may be slow at that. */
+const [ALIVE, OVER] = ['.', '!']
 /** Milliseconds for a connection, and the first line of it. */
 const CONNECT = 2000
 /** Characters of that line, at most. */
@@ -91,16 +93,18 @@ export class Heartbeat {
   #watch(rank: number, socket: Socket): void {
     const link = { rank, socket, missed: 0 }
     this.#links.add(link)
-    socket.on('data', () => (link.missed = 0))
+    socket.on('data', text => {
+      link.missed = 0
+      if (text.includes(OVER)) Atomics.compareExchange(this.options.state, 0, 0, -1)
+    })
     socket.on('close', () => this.#links.delete(link))
   }
 
   #beat(): void {
     const { rank, state } = this.options
-    for (const link of this.#links) {
-      link.socket.write('.')
+    for (const link of this.#links)
       if (++link.missed >= silentBeats(rank)) Atomics.compareExchange(state, 0, 0, 1 + link.rank)
-    }
+    for (const { socket } of this.#links) socket.write(isMissing(this.options) ? OVER : ALIVE)
   }
 }
 

@@ -8,12 +8,15 @@ export const HEARTBEAT = 'fasp:heartbeat'
 /** Milliseconds from one beat to the next. */
 export const BEAT = 1000
 /** Beats that fail to come in a row until a process is taken for stopped: more than a loaded machine lets its threads wait. */
-export const SILENT = 7
+export const SILENT = 6
 /** As many more from one rank to the next, where it is the root that is missing, for so many of them: the first says so, and ends all. */
 const TURN = 2
 const TURNS = 3
 
-/** Of a rank its number, size of the group, and in shared memory 1 + the rank that is missing; 0 for none, -1 where a thread has taken that up. */
+/**
+ * Of a rank its number, size of the group, and in shared memory 1 + the rank that is missing; 0 for none, -1 where a thread has taken that up,
+ * or the root, which says so to all.
+ */
 export interface Missing {
   readonly rank: number
   readonly size: number

@@ -164,7 +164,7 @@ async function expectNamed(
   if (victim > 0) expect(await snapshot(folder)).toEqual(before)
 }
 
-const PROCESS_GONE = 'its process gives no sign of life for [79] s: it was stopped, or its machine'
+const PROCESS_GONE = 'its process gives no sign of life for [68] s: it was stopped, or its machine'
 
 test.each(victims([0, 2]))('a process that is stopped is named, and all end: rank $victim, $name', async rank => {
   const folder = await place()
