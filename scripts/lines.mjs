@@ -22,8 +22,9 @@ const MAX_PIPELINE = 200
 /** The page that imports go up on: a folder or file of src imports from its own line and from lines above it, never from below. */
 const PAGE = [
   ['errors', 'version', 'clock', 'events', 'display', 'random', 'unfinished', 'least-sparsity'],
-  ['onnxruntime', 'telemetry'],
+  ['onnxruntime', 'telemetry', 'blas-c'],
   ['formats'],
+  ['onnxruntime-c'],
   ['linalg'],
   ['engine'],
   ['group'],
@@ -31,7 +32,7 @@ const PAGE = [
   ['model'],
   ['graphs'],
   ['forward'],
-  ['saved', 'common'],
+  ['saved', 'scratch', 'common'],
   ['heal'],
   ['decode'],
   ['text'],

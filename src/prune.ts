@@ -2,7 +2,7 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 import { type Allocated, allocate } from './allocate/allocate.ts'
 import { Clock, difference, total } from './clock.ts'
-import type { Engine } from './engine/engine.ts'
+import type { Engine, Moved } from './engine/engine.ts'
 import { HeldOutCheck } from './evaluate/held-out.ts'
 import { notice, type Phase, type ProgressEvent } from './events.ts'
 import { ActivationPool, type Scratch } from './forward/activations.ts'
@@ -63,6 +63,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
   const context = { engine: solvesOver(engine, group), pool, signal, group }
   const stages = new Clock<Stage>(() => total(engine.seconds) + pool.seconds)
   const engineBefore = { ...engine.seconds }
+  const movedInAll = meter(engine)
   let finished = false
   try {
     const notices: string[] = []
@@ -97,7 +98,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     clock.start('prune')
     const job = { ...context, model, plan, dense: allocated.dense, options, writer, typeOf, stages }
     const outputs = { weights: checkpointWriter, statistics }
-    const { layers, losses } = yield* pruneLayers(job, windows, saved, outputs, input.recall)
+    const { layers, losses, moved } = yield* pruneLayers(job, windows, saved, outputs, input.recall)
     const outsideSeconds = { ...stages.stop(), scratch: pool.seconds }
     clock.start('write')
     const texts = textResults(windows, losses)
@@ -107,7 +108,8 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     await statistics?.finish([])
     await checkpointWriter.finish(folderFiles(model, plan, recipe))
     finished = true
-    return { ...recipe, seconds: clock.stop(), engineSeconds: difference(engine.seconds, engineBefore), outsideSeconds }
+    const [engineSeconds, all] = [difference(engine.seconds, engineBefore), movedInAll()]
+    return { ...recipe, seconds: clock.stop(), engineSeconds, outsideSeconds, moved: all && { ...all, layers: moved } }
   } finally {
     await pool.close()
     if (!finished) await sink.abort() // an error, or a caller that stopped listening
@@ -125,6 +127,8 @@ async function* pruneLayers(job: PruneJob, windows: Windows, saved: Saved, outpu
   const streams = { calibration, check }
   saved.holds({ streams: { calibration, check: check?.streams }, outputs })
   const layers: LayerResult[] = []
+  const moved: Moved[] = []
+  const movedSince = meter(engine)
   const stay = job.plan.layers.after
   const halves = stay.flatMap(layer => halfBlocks(a, layer)).filter(({ layer, kind }) => !saved.has(`${kind} ${layer}`))
   const weights = readHalves(model, halves)
@@ -148,11 +152,22 @@ async function* pruneLayers(job: PruneJob, windows: Windows, saved: Saved, outpu
       // Here the work begins sooner than it would after this, and tables that are damaged still show early.
       yield* saved.step('tables', () => writer.copyOutsideLayers())
     }
+    moved.push(...[movedSince()].filter(bytes => bytes !== undefined))
     yield { type: 'progress', done: layer + 1, tokens: calibration.pruned.tokens, layer: layers.at(-1) } as const
   }
   yield* saved.restore() // where all steps were done
   saved.holds() // after the next step all that is needed of the streams is known
   stages.start('losses')
   const losses = yield* saved.step('losses', async () => check?.losses())
-  return { layers, losses }
+  return { layers, losses, moved }
+}
+
+/** @returns what tells the bytes moved since it was asked last; undefined on a device without a memory of its own */
+function meter({ moved }: Engine): () => Moved | undefined {
+  let before: Partial<Moved> = { ...moved }
+  return () => {
+    const since = moved && (difference(moved, before) as Moved)
+    before = { ...moved }
+    return since
+  }
 }

@@ -3,6 +3,7 @@
 import type { Allocation } from './allocate/sensitivity.ts'
 import type { RemovedLayer } from './baselines/influence.ts'
 import type { VocabularyCut } from './checkpoint/checkpoint.ts'
+import type { Moved } from './engine/engine.ts'
 import type { Point } from './heal/heal.ts'
 import type { Trains } from './heal/trained.ts'
 import type { Widths } from './model/half-block.ts'
@@ -122,6 +123,8 @@ export interface PruneResult extends Recipe {
   readonly engineSeconds: Readonly<Record<string, number>>
   /** Those in which it ran nothing, per stage (prune-half.ts), before the phase `write`; `scratch`: for activations on disk. */
   readonly outsideSeconds: Readonly<Record<string, number>>
+  /** Bytes that went over to a device with a memory of its own, and came back: in all, and in each layer. */
+  readonly moved?: Moved & { readonly layers: readonly Moved[] }
 }
 
 /** exp of the mean NLL, with what is needed to compare it: text, windows, length, BOS rule. */

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { isReal } from '../src/devices/adapter.ts'
 import type { Device } from '../src/engine/device.ts'
+import { HalfBlockRunner } from '../src/forward/runner.ts'
+import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
 import { describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
 import { CUDA, describeOn, devices } from './devices.ts'
 import { generate } from './evaluation.ts'
@@ -27,6 +29,44 @@ async function continued(device: Device, prompt: readonly number[]): Promise<num
     await checkpoint.close()
   }
 }
+
+/** Bytes in float32 of what a half-block has: its layers, norms before them, and tables of positions. */
+const constantBytes = ({ inputs, output, norms }: HalfWeights, tables: number) => {
+  const layers = [...inputs, output].flatMap(({ weight, bias }) => [weight, ...(bias ? [bias] : [])])
+  const ofNorms = Object.values(norms).flatMap(feeds => Object.values(feeds).map(({ data }) => data))
+  return 4 * ([...layers, ...ofNorms].reduce((sum, { length }) => sum + length, 0) + tables)
+}
+
+const [, webgpu] = await devices()
+describeOn(webgpu, 'what goes over to the device and comes back', () => {
+  test.runIf(process.platform === 'linux').each([0, 1])('half-block %i: weights once, rows each time', async i => {
+    await using engine = openEngine({ device: 'webgpu' })
+    await using checkpoint = await openCheckpoint(TINY_LLAMA)
+    const model = describeModel(checkpoint)
+    const { halves, hiddenSize } = model.architecture
+    const weights = await readHalf(model, halves[i])
+    const [windows, length, batches] = [2, 32, 3]
+    const runner = new HalfBlockRunner(engine, length)
+    const tables = weights.half.kind === 'attention' ? length * weights.half.headSize : 0
+    const rows = windows * length * hiddenSize
+    for (let batch = 0; batch < batches; batch++)
+      await runner.forward(weights, new Float32Array(rows).fill(0.1), windows)
+    expect(engine.moved).toEqual({
+      toDevice: constantBytes(weights, tables) + batches * 4 * rows,
+      fromDevice: batches * 4 * rows,
+    })
+  })
+
+  test('results have it, in all and of each layer', async () => {
+    const folder = await workplace()
+    const options = { sparsity: 0.2, method: 'plain', windows: 2, seqLen: 32, output: join(folder, 'out') }
+    const { moved, layers } = await prune(TINY_LLAMA, { ...options, engine: { device: 'webgpu' } })
+    const sum = (key: 'toDevice' | 'fromDevice') => moved!.layers.reduce((bytes, layer) => bytes + layer[key], 0)
+    expect(moved!.layers.length).toBe(layers.length)
+    for (const layer of moved!.layers) expect(Math.min(layer.toDevice, layer.fromDevice)).toBeGreaterThan(0)
+    for (const key of ['toDevice', 'fromDevice'] as const) expect(moved![key]).toBeGreaterThan(sum(key))
+  })
+})
 
 for (const on of (await devices()).filter(({ device }) => device !== 'cpu'))
   describeOn(on, 'generates with a cache what the CPU does', () => {

@@ -7,7 +7,6 @@ import { table, wrap } from '../display.ts'
 import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import { memoryContext } from '../forward/context.ts'
-import { openScratch } from '../forward/scratch.node.ts'
 import {
   type Engine,
   generate,
@@ -20,6 +19,7 @@ import {
 } from '../node.ts'
 import { headline } from '../report/headline.ts'
 import { layersText, secondsLine, sizesTable } from '../report/terminal.ts'
+import { openScratch } from '../scratch.node.ts'
 import { sampleWindows } from '../text/sample.ts'
 import { temporaryFolder } from '../write/folder.node.ts'
 import { defineCommand } from './command.ts'

@@ -73,6 +73,12 @@ export const ENGINE_OPTIONS = {
     choices: [...DEVICES, AUTO],
     help: 'where to run (default cpu; auto: a GPU, if any)',
   },
+  'device-memory': {
+    type: 'number',
+    value: 'GiB',
+    rare: true,
+    help: 'of a GPU, for weights that stay there (default 1)',
+  },
   threads: { type: 'integer', help: 'threads (default: one a physical core)' },
 } as const satisfies Record<string, OptionSpec>
 
@@ -84,8 +90,9 @@ export const LINALG_OPTIONS = {
 export type EngineArguments = Parsed<typeof ENGINE_OPTIONS & typeof LINALG_OPTIONS>
 
 /** The engine's among other options. */
-export const engineOptions = ({ device, threads, blas }: EngineArguments): EngineOptions => ({
+export const engineOptions = ({ device, threads, blas, ...more }: EngineArguments): EngineOptions => ({
   device: device as Device | undefined, // main.ts has put one in the place of AUTO
+  deviceMemory: more['device-memory'],
   threads,
   blas,
 })

@@ -1,10 +1,7 @@
 // Linear algebra by a BLAS and LAPACK library of this machine, called through FFI (koffi): products (Dongarra et al., ACM TOMS 16, 1990),
 // factorisations and solves. Calls block: on threads of Node's pool they would run beside JavaScript, and the library's threads wait for each
 // other awake, so that what takes one of their cores costs them both (docs/log.md).
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { basename } from 'node:path'
-import type * as Koffi from 'koffi'
+import { type BlasLibrary, HINT, loadBlas, measuredBlas, nameOf, setThreads } from '../blas-c.node.ts'
 import { UsageError } from '../errors.ts'
 import { type Gemm, matrix } from '../linalg/matrix.ts'
 import { mirrorUpper } from '../linalg/scatter.ts'
@@ -12,53 +9,30 @@ import { kindOf, type Library, multiplyBy } from './linalg.ts'
 import type { EngineOptions } from './options.ts'
 import { UpperSum } from './syrk.ts'
 
-/** Where `auto` looks, in this order. All have both BLAS and LAPACK, with 32-bit integers. */
-export const LIBRARIES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
-  linux: ['libopenblas.so.0', 'libopenblas.so', 'libmkl_rt.so.3', 'libmkl_rt.so.2'],
-  darwin: ['/System/Library/Frameworks/Accelerate.framework/Accelerate'],
-  win32: ['libopenblas.dll', 'openblas.dll', 'mkl_rt.3.dll', 'mkl_rt.2.dll'],
-}
-
-const HINT =
-  'Install one (Debian, Ubuntu: apt-get install libopenblas0-pthread), or give the path of a library that has BLAS and LAPACK.'
-
-/** How long the library's own threads wait awake for the next call, in its units: they would take the cores from the engine's. */
-const WAITS = { OPENBLAS_THREAD_TIMEOUT: '4', KMP_BLOCKTIME: '0' }
-
 // Values of the C interface (cblas.h).
 const [ROW_MAJOR, NO_TRANS, TRANS, UPPER, NON_UNIT, LEFT] = [101, 111, 112, 121, 131, 141]
 /** A row-major upper triangle is a column-major lower one, and LAPACK is column-major. */
 const LAPACK_LOWER = 'L'
 
-/** Products of it are those that were measured, with threads of its own: what openblas_get_parallel says. */
-const [MEASURED, PTHREADS] = ['libopenblas.so.0', 1]
-
 /** The library that the options ask for; where they say nothing of it, one that is known to help and there. @throws UsageError */
 export function chooseBlas({ device = 'cpu', threads, blas }: EngineOptions): Library | undefined {
   if (blas === false || blas === 'none') return undefined
-  if (blas === undefined) return device === 'cpu' && helps() ? findMeasured(threads) : undefined
+  if (blas === undefined) return device === 'cpu' ? bindMeasured(threads) : undefined
   if (device !== 'cpu') throw new UsageError(`blas works on the CPU, and device is "${device}". Leave one of them out.`)
-  return bind(load(blas), threads)
+  return bind(loadBlas(blas), threads)
 }
 
-/** Whether OpenBLAS is known to be faster than ONNX Runtime here: on x64 with AVX2 and without AVX-512 (bench/README.md). */
-function helps(): boolean {
-  if (process.platform !== 'linux' || process.arch !== 'x64') return false
-  const flags = readFileSync('/proc/cpuinfo', 'utf8')
-  return /\bavx2\b/.test(flags) && !/\bavx512f\b/.test(flags)
-}
-
-function findMeasured(threads?: number): Library | undefined {
+function bindMeasured(threads?: number): Library | undefined {
+  const lib = measuredBlas()
   try {
-    const lib = load(MEASURED)
-    return callIfThere(lib.handle, 'int openblas_get_parallel()') === PTHREADS ? bind(lib, threads) : undefined
+    return lib && bind(lib, threads)
   } catch {
-    return undefined // not there, or without LAPACK
+    return undefined // without LAPACK
   }
 }
 
 /** @throws UsageError where something is lacking */
-function bind(lib: Loaded, threads?: number): Library {
+function bind(lib: BlasLibrary, threads?: number): Library {
   const declare = (prototype: string) => {
     try {
       return lib.handle.func(prototype)
@@ -133,65 +107,4 @@ function bind(lib: Loaded, threads?: number): Library {
       }
     },
   }
-}
-
-interface Loaded {
-  readonly path: string
-  readonly handle: Koffi.LibraryHandle
-}
-
-/** @param library its path, its name where the system's loader finds it, or `auto` @throws UsageError where there is none */
-function load(library: string): Loaded {
-  let koffi: typeof Koffi
-  try {
-    koffi = createRequire(import.meta.url)('koffi')
-  } catch (cause) {
-    throw new UsageError('blas: the package koffi is not there. Install it beside fasp: npm install koffi.', { cause })
-  }
-  for (const [name, value] of Object.entries(WAITS)) process.env[name] ??= value
-  const candidates = library === 'auto' ? (LIBRARIES[process.platform] ?? []) : [library]
-  let cause: unknown
-  for (const path of candidates)
-    try {
-      return { path, handle: koffi.load(path) }
-    } catch (error) {
-      cause = error
-    }
-  const problem =
-    library === 'auto'
-      ? `no library found (${candidates.join(', ')})`
-      : `cannot load ${library} (${(cause as Error).message})`
-  throw new UsageError(`blas: ${problem}. ${HINT}`, { cause })
-}
-
-/** Calls a function of the library that other libraries lack. @returns its result, undefined where it is lacking */
-function callIfThere(handle: Koffi.LibraryHandle, declaration: string, ...args: unknown[]): unknown {
-  try {
-    return handle.func(declaration)(...args)
-  } catch {
-    return undefined
-  }
-}
-
-/** Threads that a library took by itself, by its path. */
-const ownThreads = new Map<string, unknown>()
-
-/** For all that use the library in this process. @param threads undefined for as many as it took by itself */
-function setThreads({ path, handle }: Loaded, threads: number | undefined): void {
-  for (const [get, set] of [
-    ['openblas_get_num_threads', 'openblas_set_num_threads'],
-    ['MKL_Get_Max_Threads', 'MKL_Set_Num_Threads'],
-  ]) {
-    const now = callIfThere(handle, `int ${get}()`)
-    if (now === undefined) continue
-    if (!ownThreads.has(path)) ownThreads.set(path, now)
-    callIfThere(handle, `void ${set}(int threads)`, threads ?? ownThreads.get(path))
-  }
-}
-
-/** As OpenBLAS puts it: `OpenBLAS 0.3.21 … Zen MAX_THREADS=64`; of others the name of the file. */
-function nameOf({ handle, path }: Loaded): string {
-  const said = callIfThere(handle, 'const char *openblas_get_config()')
-  const core = callIfThere(handle, 'const char *openblas_get_corename()')
-  return typeof said === 'string' ? `${said.split(' ', 2).join(' ')} (${core})` : basename(path)
 }

@@ -27,8 +27,9 @@ export interface Dialect {
   readonly residual: 'graph' | 'product'
 }
 
-export const dialectOf = (device: Device, residual: Dialect['residual']): Dialect => ({
-  attention: device === 'cpu' ? 'blocks' : 'operator',
+/** @param isRight whether the operator of attention is on this device @default as known of ONNX Runtime */
+export const dialectOf = (device: Device, residual: Dialect['residual'], isRight = device !== 'webgpu'): Dialect => ({
+  attention: device === 'cpu' ? 'blocks' : isRight ? 'operator' : 'products',
   bias: device !== 'cuda',
   residual,
 })
@@ -48,11 +49,14 @@ export function checkDevice(device: string): void {
   if (!(DEVICES as readonly string[]).includes(device)) throw notOneOf('device', device, DEVICES)
 }
 
+/** The nodes of a graph that are to run on the CPU all the same. */
+export const wrongOnWebGpu = (graph: Graph): string[] => WRONG_ON_WEBGPU.flatMap(type => graph.nodesOf(type))
+
 /** The providers of a session, best first; the CPU takes what those before it have no kernel for, as float64. */
 export function providers(device: Device, graph: Graph): InferenceSession.ExecutionProviderConfig[] {
   if (device === 'cpu') return ['cpu']
   if (device === 'cuda') return ['cuda', 'cpu']
-  const wrong = WRONG_ON_WEBGPU.flatMap(type => graph.nodesOf(type))
+  const wrong = wrongOnWebGpu(graph)
   return [wrong.length > 0 ? { name: 'webgpu', forceCpuNodeNames: wrong } : 'webgpu', 'cpu'] // an empty list is an error
 }
 

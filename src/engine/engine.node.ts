@@ -7,9 +7,10 @@ import { DeviceError, UsageError } from '../errors.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { turnTelemetryOff } from '../telemetry.node.ts'
 import { chooseBlas } from './blas.node.ts'
+import { wrongOnWebGpu } from './device.ts'
 import { createEngine, type Engine, type EngineOptions, type Precision } from './engine.ts'
 import type { EngineFacts } from './facts.ts'
-import { nativeGraphs } from './native.node.ts'
+import { nativeGraphs, nativeWebGpu } from './native.node.ts'
 import { openOpenVino } from './openvino.node.ts'
 
 const silent = turnTelemetryOff()
@@ -27,6 +28,9 @@ function loadRuntime(): typeof OnnxRuntime {
  */
 const MARK_IN_ONE_PIECE = '--no-incremental-marking'
 
+/** GiB. The weights of a half-block of a 7B model are half of it. */
+const DEVICE_MEMORY = 1
+
 /** More than any machine has; ONNX Runtime would start them all. */
 const MAX_THREADS = 1024
 
@@ -35,17 +39,22 @@ const MAX_THREADS = 1024
  * @example
  * await using engine = openEngine({ threads: 4 })
  * const { perplexity: value } = await perplexity('my-model', 'wiki.test.txt', { engine })
- * @throws UsageError for threads or libraries that make no sense, DeviceError where ONNX Runtime is missing and cannot be fetched
+ * @throws UsageError for threads, memory or libraries that make no sense, DeviceError where ONNX Runtime is missing and cannot be fetched
  */
 export function openEngine(options: EngineOptions = {}): Engine {
-  const { device = 'cpu', threads = 1 } = options
+  const { device = 'cpu', threads = 1, deviceMemory = DEVICE_MEMORY } = options
   if (!silent) throw new DeviceError(device, TELEMETRY)
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
+  if (!(deviceMemory >= 0)) throw new UsageError(`deviceMemory is ${deviceMemory}; it must be GiB, 0 or more.`)
   setFlagsFromString(MARK_IN_ONE_PIECE)
   const runtime = loadRuntime()
-  const graphs = device === 'cpu' ? nativeGraphs(RUNTIME_VERSION, options.threads) : undefined
-  const way = device === 'cpu' ? { graphs: graphs ? 'C interface' : 'binding' } : {}
+  const graphs = {
+    cpu: () => nativeGraphs(RUNTIME_VERSION, options.threads),
+    webgpu: () => nativeWebGpu(RUNTIME_VERSION, deviceMemory * 2 ** 30, wrongOnWebGpu, options.threads),
+    cuda: () => undefined,
+  }[device]?.()
+  const way = device === 'cuda' ? {} : { graphs: graphs ? 'C interface' : 'binding' }
   return createEngine(runtime, options, {
     blas: chooseBlas(options),
     graphs,

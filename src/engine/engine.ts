@@ -2,13 +2,15 @@
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-common'
 import { UsageError } from '../errors.ts'
+import { type Data, elementType } from '../formats/onnx.ts'
 import { elements, type Floats } from '../formats/tensors.ts'
 import { checkDevice, type Device, type Dialect, deviceError, dialectOf, providers } from './device.ts'
 import type { EngineFacts } from './facts.ts'
 import {
-  type Data,
-  elementType,
+  bytesOf,
+  constant,
   type GraphRuntime,
+  type Moved,
   type Run,
   type Tensor,
   type Values,
@@ -20,7 +22,7 @@ import type { EngineOptions } from './options.ts'
 import { Sessions } from './sessions.ts'
 import { GraphSum } from './syrk.ts'
 
-export { type Feeds, type Tensor, type Values, values } from './graph-runtime.ts'
+export { constant, type Feeds, type Moved, type Tensor, type Values, values } from './graph-runtime.ts'
 export type { EngineOptions } from './options.ts'
 
 /** What the engine uses of an ONNX Runtime package. */
@@ -44,7 +46,7 @@ export type Precision = (typeof PRECISIONS)[number]
 
 export interface Engine extends AsyncDisposable {
   readonly run: Run
-  /** Hands values over for many runs: once for all that read them. On the CPU the handle is the array, and nothing is copied. */
+  /** Hands values over for many runs, as a constant: a GPU has them once. On the CPU the handle is the array, and nothing is copied. */
   tensor(data: Data, shape: readonly number[]): Tensor
   /** Room for results in float32. */
   empty(shape: readonly number[]): Tensor
@@ -66,6 +68,8 @@ export interface Engine extends AsyncDisposable {
   inPrecision(precision?: Precision): Engine
   /** What a result says of it. */
   readonly facts: EngineFacts
+  /** So far, on a device with a memory of its own. */
+  readonly moved?: Moved
   /** Seconds spent in runs and calls so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
   /** Frees the sessions of graphs once those that run have ended; `run` throws after it. Leaving `await using` does the same. */
@@ -103,7 +107,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     logSeverityLevel: 4, // failures reach the user as exceptions
     extra: SESSION_CONFIG,
   } as const
-  const sessions = new Sessions(parts.graphs ?? graphsOf(runtime, device, settings))
+  const sessions = new Sessions(onDevice(device, parts.graphs ?? graphsOf(runtime, device, settings)))
   let bf16: { readonly name: string; readonly sessions: Sessions } | undefined
   let closed = false
   const seconds: Record<string, number> = {}
@@ -128,13 +132,16 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
   const graphs = graphLinalg(run)
   const engine: Engine = {
     run,
-    tensor: values,
+    tensor: constant,
     empty: shape => values(new Float32Array(elements(shape)), shape),
     read: async tensor => (tensor as Values<Floats>).data,
-    dialect: dialectOf(device, parts.blas ? 'product' : 'graph'),
+    get dialect() {
+      return dialectOf(device, parts.blas ? 'product' : 'graph', sessions.graphs.attention?.())
+    },
     linalg: parts.blas?.linalg(timed, graphs) ?? graphs,
     facts: { onnxruntime: 'unknown', ...parts.facts, device, threads: options.threads, blas: parts.blas?.name },
     seconds,
+    moved: sessions.graphs.moved,
     inPrecision(precision = 'float32') {
       if (precision === 'float32') return engine
       if (!parts.bf16)
@@ -181,20 +188,35 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
   return engine
 }
 
+/** @throws DeviceError, which says what to do, where a session cannot be made */
+const onDevice = (device: Device, graphs: GraphRuntime): GraphRuntime =>
+  device === 'cpu'
+    ? graphs
+    : {
+        ...graphs,
+        open: graph =>
+          graphs.open(graph).catch(cause => {
+            throw deviceError(device, cause)
+          }),
+      }
+
 /** Graphs as sessions of the runtime. */
 function graphsOf(runtime: Runtime, device: Device, settings: InferenceSession.SessionOptions): GraphRuntime {
   const tensors = (arrays: Readonly<Record<string, Values>>) =>
     Object.fromEntries(Object.entries(arrays).map(([name, a]) => [name, tensor(runtime, a)]))
+  const moved = device === 'cpu' ? undefined : { toDevice: 0, fromDevice: 0 }
   return {
+    moved,
     async open(graph) {
       const executionProviders = providers(device, graph)
-      const session = await runtime.InferenceSession.create(graph.bytes(), { ...settings, executionProviders }).catch(
-        cause => {
-          throw device === 'cpu' ? cause : deviceError(device, cause)
-        },
-      )
+      const session = await runtime.InferenceSession.create(graph.bytes(), { ...settings, executionProviders })
       return {
-        run: async (feeds, outputs) => void (await session.run(tensors(feeds), tensors(outputs))),
+        async run(feeds, outputs) {
+          await session.run(tensors(feeds), tensors(outputs))
+          if (!moved) return
+          moved.toDevice += bytesOf(Object.values(feeds))
+          moved.fromDevice += bytesOf(Object.values(outputs))
+        },
         close: () => session.release(),
       }
     },

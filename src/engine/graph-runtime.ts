@@ -1,9 +1,5 @@
 // What runs graphs, and what goes in and out: handles of tensors, typed arrays where the runtime works in the caller's memory.
-import type { Tensor as OrtTensor } from 'onnxruntime-common'
-import type { ElementType, Graph } from '../formats/onnx.ts'
-
-/** Uint16Array holds float16. */
-export type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
+import type { Data, Graph } from '../formats/onnx.ts'
 
 /** A handle: values where the engine keeps them. `Engine.read` shows them. */
 export interface Tensor {
@@ -13,23 +9,34 @@ export interface Tensor {
 /** A handle that is the caller's array. Views on larger buffers are fine: the runtime reads and writes them in place. */
 export interface Values<T extends Data = Data> extends Tensor {
   readonly data: T
+  /** It does not change as long as it is there, and many runs read it: a copy may stay where they run. */
+  readonly isConstant?: true
 }
 
 export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
 
-/** What the values are for ONNX. */
-export function elementType(data: Data): ElementType & OrtTensor.Type {
-  if (data instanceof Float32Array) return 'float32'
-  if (data instanceof Float64Array) return 'float64'
-  if (data instanceof Uint16Array) return 'float16'
-  if (data instanceof Int32Array) return 'int32'
-  return 'int64'
-}
+export const constant = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({
+  ...{ data, shape },
+  isConstant: true,
+})
 
 /** Opens graphs. Another than that of the runtime may have less to do. */
 export interface GraphRuntime {
   open(graph: Graph): Promise<GraphSession>
+  /** After its sessions. */
+  close?(): void
+  /** Whether its operator of attention is right, where that is in question. Asking opens the device. */
+  attention?(): boolean
+  /** So far, where graphs run in a memory of their own. */
+  readonly moved?: Moved
 }
+
+/** Bytes of feeds and results that went over to a device and came back. */
+export type Moved = Record<'toDevice' | 'fromDevice', number>
+
+/** Those of arrays that a device takes; float64 stays with the CPU. */
+export const bytesOf = (arrays: readonly Values[]): number =>
+  arrays.reduce((sum, { data }) => sum + (data instanceof Float64Array ? 0 : data.byteLength), 0)
 
 export interface GraphSession {
   /** @param outputs where results go */

@@ -1,9 +1,9 @@
 // Linear algebra by graphs of one operator, on any ONNX Runtime: products, and by them all else.
-import { Graph } from '../formats/onnx.ts'
+import { elementType, Graph } from '../formats/onnx.ts'
 import { cholesky } from '../linalg/cholesky.ts'
 import { type Gemm, rowsOf } from '../linalg/matrix.ts'
 import { symmetricEigen } from '../linalg/symmetric-eigen.ts'
-import { elementType, type Run, values } from './graph-runtime.ts'
+import { type Run, values } from './graph-runtime.ts'
 import { kindOf, type Linalg, multiplyBy } from './linalg.ts'
 import { GraphSum } from './syrk.ts'
 

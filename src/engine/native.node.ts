@@ -1,65 +1,12 @@
 // Graphs on the CPU through ONNX Runtime's C interface, called through FFI (koffi). Results go where the caller wants them, and nowhere else:
 // the binding of onnxruntime-node 1.30 copies each of them into a new array besides (docs/log.md).
-// Source: onnxruntime_c_api.h. Its table of functions only grows at the end, so that places in it hold for all versions.
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
-import type * as Koffi from 'koffi'
-import { DATA_TYPES } from '../formats/onnx.ts'
-import { onnxRuntime } from '../onnxruntime.node.ts'
+import type { Graph } from '../formats/onnx.ts'
+import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime-c.node.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
+import { attentionFeeds, attentionGraph, attentionIsRight } from './attention-check.ts'
+import { DeviceMemory } from './device-memory.node.ts'
 import { SESSION_CONFIG } from './engine.ts'
-import { elementType, type GraphRuntime } from './graph-runtime.ts'
-
-/** The version of the interface: that of ONNX Runtime 1.22, the first with execution providers in libraries of their own. */
-const API_VERSION = 22
-const [FATAL, DEVICE_ALLOCATOR, DEFAULT_MEMORY, CPU] = [4, 0, 0, 0]
-
-// Functions by their place in the table, and the types of their arguments.
-const [P, TEXT, TEXTS, SIZE] = ['void *', 'const char *', 'const char **', 'size_t']
-/** Return a status, and what they make by a last argument. */
-const MAKERS = {
-  CreateEnv: [3, 'int', TEXT],
-  CreateSessionFromArray: [8, P, P, SIZE, P],
-  CreateSessionOptions: [10],
-  CreateTensorWithDataAsOrtValue: [49, P, P, SIZE, P, SIZE, 'int'],
-  CreateCpuMemoryInfo: [69, 'int', 'int'],
-} as const
-/** Return a status. */
-const ACTIONS = {
-  Run: [9, P, P, TEXTS, P, SIZE, TEXTS, SIZE, P],
-  SetSessionLogSeverityLevel: [22, P, 'int'],
-  SetIntraOpNumThreads: [24, P, 'int'],
-  AddSessionConfigEntry: [130, P, TEXT, TEXT],
-  RegisterExecutionProviderLibrary: [301, P, TEXT, TEXT],
-  UnregisterExecutionProviderLibrary: [302, P, TEXT],
-  GetEpDevices: [303, P, '_Out_ void **', '_Out_ size_t *'],
-  SessionOptionsAppendExecutionProvider_V2: [304, P, P, P, SIZE, TEXTS, TEXTS, SIZE],
-} as const
-/** Return what they are asked for. */
-const GETTERS = {
-  GetKeyValue: [297, TEXT, P, TEXT],
-  HardwareDevice_Type: [307, 'int', P],
-  EpDevice_EpName: [312, TEXT, P],
-  EpDevice_EpMetadata: [314, P, P],
-  EpDevice_Device: [316, P, P],
-} as const
-/** Free what was made, and return nothing. */
-const RELEASES = { ReleaseStatus: 93, ReleaseSession: 95, ReleaseValue: 96, ReleaseSessionOptions: 100 } as const
-const GET_ERROR_MESSAGE = 2
-
-type Pointer = bigint | null
-/** The interface; each function throws what its status says. */
-type Api = Record<keyof typeof MAKERS, (...args: unknown[]) => Pointer> &
-  Record<keyof typeof ACTIONS, (...args: unknown[]) => void> &
-  Record<keyof typeof GETTERS, (...args: unknown[]) => unknown> &
-  Record<keyof typeof RELEASES, (made: Pointer) => void> & {
-    readonly env: Pointer
-    readonly memory: Pointer
-    /** Addresses of `count` things behind `table`. */
-    readonly addresses: (table: Pointer, count: number) => bigint[]
-    /** Calls with numbers below the normal ones taken for zero. */
-    readonly flushing: <T>(call: () => T) => T
-  }
+import { bytesOf, type GraphRuntime, values } from './graph-runtime.ts'
 
 /** An execution provider in a library of its own, on the CPU. */
 export interface Plugin {
@@ -72,9 +19,6 @@ export interface Plugin {
 /** For the threads of a session; see `flushing`. */
 const FLUSH_CONFIG = { 'session.set_denormal_as_zero': '1' } as const
 
-/** By version, once each was looked for. */
-const opened = new Map<string, Api | undefined>()
-
 /**
  * Opens graphs with the library that onnxruntime-node brings. Undefined where it cannot be called: not on Linux, without koffi, or where the
  * library is of another version; and where FASP_GRAPHS=binding asks for the binding.
@@ -84,184 +28,131 @@ export function nativeGraphs(version: string, threads?: number): GraphRuntime | 
   return api && graphRuntime(api, threads)
 }
 
-/** The library has nothing for this CPU. */
-export class NoDeviceError extends Error {}
+/** ONNX Runtime's names. */
+const WEBGPU = { provider: 'WebGPU', memory: 'WebGPU_Buf' }
+
+/**
+ * The same on WebGPU, with constants in the device's memory.
+ * @param room bytes of that memory @param wrong nodes of a graph that are to run on the CPU where attention is wrong there
+ */
+export function nativeWebGpu(
+  version: string,
+  room: number,
+  wrong: (graph: Graph) => readonly string[],
+  threads?: number,
+): GraphRuntime | undefined {
+  const api = apiOf(version)
+  if (!api) return undefined
+  const provider = (onCpu: (graph: Graph) => readonly string[]): Provider => ({
+    append(options, graph) {
+      const names = onCpu(graph)
+      const [keys, texts] = names.length > 0 ? [['forceCpuNodeNames'], [names.join('\n')]] : [[], []]
+      api.SessionOptionsAppendExecutionProvider(options, WEBGPU.provider, keys, texts, keys.length)
+    },
+  })
+  const all = provider(() => [])
+  let isRight: boolean | undefined
+  const attention = () => {
+    isRight ??= attentionIsRight(() => {
+      const session = openSession(api, attentionGraph(), threads, all)
+      const h = values(new Float32Array(attentionFeeds.q.data.length), attentionFeeds.q.shape)
+      try {
+        run(api, session, attentionFeeds, { h })
+        return h.data
+      } finally {
+        api.ReleaseSession(session)
+      }
+    })
+    return isRight
+  }
+  const memory = new DeviceMemory(api, WEBGPU.memory, room, graph => openSession(api, graph, threads, all))
+  const right = provider(graph => (attention() ? [] : wrong(graph)))
+  return { ...graphRuntime(api, threads, { ...right, memory }), attention }
+}
+
+const apiOf = (version: string) => (process.env.FASP_GRAPHS === 'binding' ? undefined : onnxRuntimeC(version))
 
 /** Undefined where graphs cannot be opened natively. @throws NoDeviceError, or Error where the library cannot be used */
 export function nativePlugin(version: string, provider: string, library: string): Plugin | undefined {
   const api = apiOf(version)
   if (!api) return undefined
-  const device = register(api, provider, library)
+  const device = cpuDevice(api, provider, library)
   return {
     about: key => (api.GetKeyValue(api.EpDevice_EpMetadata(device), key) as string | null) ?? undefined,
-    graphs: (options, threads, whole = false) => graphRuntime(api, threads, { device, options, whole }),
+    graphs: (options, threads, whole = false) => graphRuntime(api, threads, pluginOf(api, device, options, whole)),
   }
 }
 
-function apiOf(version: string): Api | undefined {
-  if (process.env.FASP_GRAPHS === 'binding') return undefined
-  if (!opened.has(version)) opened.set(version, open(version))
-  return opened.get(version)
+const pluginOf = (api: Api, device: bigint, options: Readonly<Record<string, string>>, whole: boolean): Provider => ({
+  append(to) {
+    const [keys, texts] = [Object.keys(options), Object.values(options)]
+    const devices = BigUint64Array.of(device)
+    api.SessionOptionsAppendExecutionProvider_V2(to, api.env, devices, 1, keys, texts, keys.length)
+    if (whole) api.AddSessionConfigEntry(to, 'session.disable_cpu_ep_fallback', '1')
+  },
+  place: apart(),
+})
+
+/** Where the graphs of a session go first, if not to ONNX Runtime's own kernels for the CPU. */
+interface Provider {
+  /** Puts it into the options of a session. */
+  append(options: Pointer, graph: Graph): void
+  /** Where results that would overwrite an input go. @default in place */
+  readonly place?: Place
+  /** Its own. */
+  readonly memory?: DeviceMemory
 }
 
-function open(version: string): Api | undefined {
-  if (process.platform !== 'linux') return undefined
-  try {
-    const require = createRequire(import.meta.url)
-    const koffi: typeof Koffi = require('koffi')
-    const folder = join(onnxRuntime(), 'bin', 'napi-v6', 'linux', process.arch)
-    const base = koffi.load(join(folder, 'libonnxruntime.so.1')).func('void *OrtGetApiBase()')()
-    const at = (table: Pointer, place: number, result: string, args: string[]) =>
-      koffi.decode(koffi.decode(table, place * koffi.sizeof(P), P), koffi.proto(result, args))
-    if (at(base, 1, TEXT, [])() !== version) return undefined
-    const table = at(base, 0, P, ['uint32_t'])(API_VERSION)
-    const addresses: Api['addresses'] = (list, count) => koffi.decode(list, koffi.array('uintptr_t', count)).map(BigInt)
-    const declared = declare((place, result, args) => at(table, place, result, args))
-    return { ...declared, addresses, flushing: flushing(koffi) }
-  } catch {
-    return undefined
-  }
-}
-
-/** Bits of MXCSR, where glibc's `fenv_t` keeps it, that take numbers below the normal ones for zero in operands and results. */
-const [MXCSR, FENV_BYTES, FLUSH] = [28, 32, 0x8040]
-
-/**
- * Softmaxes make numbers below the normal ones by the million, e⁻⁸⁸ and less, and Intel's CPUs take a hundred cycles and more over each
- * (docs/log.md). This thread works on the graphs as those of the session do, which its options see to; JavaScript keeps its numbers.
- */
-function flushing(koffi: typeof Koffi): Api['flushing'] {
-  if (process.arch !== 'x64') return call => call()
-  const libm = koffi.load('libm.so.6')
-  const [get, set] = ['fegetenv', 'fesetenv'].map(name => libm.func(`int ${name}(void *)`))
-  const [own, flush] = [0, 0].map(() => Buffer.alloc(FENV_BYTES))
-  return call => {
-    get(own)
-    own.copy(flush)
-    flush.writeUInt32LE(own.readUInt32LE(MXCSR) | FLUSH, MXCSR)
-    set(flush)
-    try {
-      return call()
-    } finally {
-      set(own)
-    }
-  }
-}
-
-type Declared = Omit<Api, 'addresses' | 'flushing'>
-
-function declare(at: (place: number, result: string, args: string[]) => (...args: unknown[]) => unknown): Declared {
-  const map = <K extends string, D, F>(of: Record<K, D>, to: (declared: D) => F) =>
-    Object.fromEntries(Object.entries<D>(of).map(([name, declared]) => [name, to(declared)])) as Record<K, F>
-  const releases = map(RELEASES, place => at(place, 'void', [P]))
-  const message = at(GET_ERROR_MESSAGE, TEXT, [P])
-  const check = (status: unknown) => {
-    if (status === null) return
-    const said = String(message(status))
-    releases.ReleaseStatus(status)
-    throw new Error(said)
-  }
-  const makers = map(MAKERS, ([place, ...types]) => {
-    const make = at(place, P, [...types, '_Out_ void **'])
-    return (...args: unknown[]) => {
-      const made: [Pointer] = [null]
-      check(make(...args, made))
-      return made[0]
-    }
-  })
-  const actions = map(ACTIONS, ([place, ...types]) => {
-    const act = at(place, P, types)
-    return (...args: unknown[]) => check(act(...args))
-  })
-  const getters = map(GETTERS, ([place, result, ...types]) => at(place, result, types))
-  const env = makers.CreateEnv(FATAL, 'fasp')
+function graphRuntime(api: Api, threads?: number, provider?: Provider): GraphRuntime {
+  const { memory, place = (feeds, outputs, then) => then(feeds, outputs) }: Partial<Provider> = provider ?? {}
   return {
-    ...makers,
-    ...actions,
-    ...getters,
-    ...releases,
-    env,
-    memory: makers.CreateCpuMemoryInfo(DEVICE_ALLOCATOR, DEFAULT_MEMORY),
-  }
-}
-
-/** The device of a library that is the CPU. It is registered once in a process. @throws NoDeviceError where it has no such provider for it */
-function register(api: Api, provider: string, library: string): bigint {
-  const find = () => {
-    const [list, count]: [[Pointer], [number]] = [[null], [0]]
-    api.GetEpDevices(api.env, list, count)
-    return api
-      .addresses(list[0], Number(count[0]))
-      .find(
-        d =>
-          api.EpDevice_EpName(d) === provider &&
-          api.GetKeyValue(api.EpDevice_EpMetadata(d), 'library_path') === library &&
-          api.HardwareDevice_Type(api.EpDevice_Device(d)) === CPU,
-      )
-  }
-  const before = find()
-  if (before) return before
-  api.RegisterExecutionProviderLibrary(api.env, library, library)
-  const device = find()
-  if (device) return device
-  api.UnregisterExecutionProviderLibrary(api.env, library)
-  throw new NoDeviceError(`it has no ${provider} for this CPU`)
-}
-
-interface PluginDevice {
-  readonly device: bigint
-  readonly options: Readonly<Record<string, string>>
-  readonly whole: boolean
-}
-
-function graphRuntime(api: Api, threads?: number, plugin?: PluginDevice): GraphRuntime {
-  const place: Place = plugin ? apart() : (feeds, outputs, then) => then(feeds, outputs)
-  return {
+    moved: memory?.moved,
+    close: () => memory?.close(),
     async open(graph) {
-      const options = api.CreateSessionOptions()
-      try {
-        api.SetSessionLogSeverityLevel(options, FATAL)
-        if (threads) api.SetIntraOpNumThreads(options, threads)
-        for (const [key, value] of Object.entries({ ...SESSION_CONFIG, ...FLUSH_CONFIG }))
-          api.AddSessionConfigEntry(options, key, value)
-        if (plugin) {
-          const [keys, texts] = [Object.keys(plugin.options), Object.values(plugin.options)]
-          const devices = BigUint64Array.of(plugin.device)
-          api.SessionOptionsAppendExecutionProvider_V2(options, api.env, devices, 1, keys, texts, keys.length)
-          if (plugin.whole) api.AddSessionConfigEntry(options, 'session.disable_cpu_ep_fallback', '1')
-        }
-        const bytes = graph.bytes()
-        // Making the first session of a process flushes numbers on this thread for good.
-        const session = api.flushing(() => api.CreateSessionFromArray(api.env, bytes, bytes.length, options))
-        return {
-          run: async (feeds, outputs) => place(feeds, outputs, (...placed) => run(api, session, ...placed)),
-          close: async () => api.ReleaseSession(session),
-        }
-      } finally {
-        api.ReleaseSessionOptions(options)
+      const session = openSession(api, graph, threads, provider)
+      return {
+        run: async (feeds, outputs) => place(feeds, outputs, (...placed) => run(api, session, ...placed, memory)),
+        close: async () => api.ReleaseSession(session),
       }
     },
   }
 }
 
-/** Blocks until it is done. */
-function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays): void {
-  const tensors: Pointer[] = []
-  /** Tensors whose values are those of the arrays themselves. */
-  const pointers = (arrays: Arrays): BigUint64Array => {
-    const first = tensors.length
-    for (const { data, shape } of Object.values(arrays)) {
-      const dims = BigInt64Array.from(shape, BigInt)
-      const layout = [dims, dims.length, DATA_TYPES[elementType(data)]]
-      tensors.push(api.CreateTensorWithDataAsOrtValue(api.memory, data, data.byteLength, ...layout))
-    }
-    return BigUint64Array.from(tensors.slice(first) as bigint[])
-  }
+export function openSession(api: Api, graph: Graph, threads?: number, provider?: Provider): Pointer {
+  const options = api.CreateSessionOptions()
   try {
-    const [inputs, results] = [pointers(feeds), pointers(outputs)]
+    api.SetSessionLogSeverityLevel(options, FATAL)
+    if (threads) api.SetIntraOpNumThreads(options, threads)
+    for (const [key, value] of Object.entries({ ...SESSION_CONFIG, ...FLUSH_CONFIG }))
+      api.AddSessionConfigEntry(options, key, value)
+    provider?.append(options, graph)
+    const bytes = graph.bytes()
+    // Making the first session of a process flushes numbers on this thread for good.
+    return api.flushing(() => api.CreateSessionFromArray(api.env, bytes, bytes.length, options))
+  } finally {
+    api.ReleaseSessionOptions(options)
+  }
+}
+
+/** Blocks until it is done. */
+function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays, memory?: DeviceMemory): void {
+  const tensors: Pointer[] = []
+  /** Tensors whose values are those of the arrays themselves, but for constants in a memory of the device. */
+  const pointers = (arrays: Arrays, kept: readonly (Pointer | undefined)[] = []): BigUint64Array =>
+    BigUint64Array.from(
+      Object.values(arrays).map((array, i) => {
+        if (kept[i]) return kept[i]
+        const tensor = tensorOf(api, array.data, array.shape)
+        tensors.push(tensor)
+        return tensor as bigint
+      }),
+    )
+  try {
+    const [inputs, results] = [pointers(feeds, memory?.keep(Object.values(feeds))), pointers(outputs)]
     const [inputNames, resultNames] = [Object.keys(feeds), Object.keys(outputs)]
     const given = [inputNames, inputs, inputs.length, resultNames, results.length, results]
     api.flushing(() => api.Run(session, null, ...given))
+    if (memory) memory.moved.fromDevice += bytesOf(Object.values(outputs))
   } finally {
     for (const t of tensors) api.ReleaseValue(t)
   }

@@ -55,5 +55,6 @@ export class Sessions {
     const opened = await Promise.allSettled(kept.map(({ session }) => session))
     await Promise.all(opened.map(result => result.status === 'fulfilled' && result.value.close()))
     await Promise.all(this.#closing)
+    this.graphs.close?.()
   }
 }

@@ -29,6 +29,18 @@ const IR_VERSION = 10n
 
 export type ElementType = 'float32' | 'float64' | 'float16' | 'int32' | 'int64' | 'uint8' | 'bool'
 /** Types that constants are given in. */
+/** What holds values in memory. Uint16Array holds float16. */
+export type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
+
+/** What the values are for ONNX. */
+export function elementType(data: Data): Exclude<ElementType, 'uint8' | 'bool'> {
+  if (data instanceof Float32Array) return 'float32'
+  if (data instanceof Float64Array) return 'float64'
+  if (data instanceof Uint16Array) return 'float16'
+  if (data instanceof Int32Array) return 'int32'
+  return 'int64'
+}
+
 type ConstantType = Exclude<ElementType, 'float16' | 'uint8' | 'bool'>
 /** The name of a value in a graph. `''` stands for an optional input that is left out. */
 export type Value = string

@@ -233,7 +233,7 @@ export class HalfBlockRunner {
     if (!feeds) {
       const { cos, sin } = rotaryTables(half, frequencies, this.positions)
       const shape = [this.positions, paddedHeadSize(half) / 2]
-      feeds = { cos: values(cos, shape), sin: values(sin, shape) }
+      feeds = { cos: this.graphs.tensor(cos, shape), sin: this.graphs.tensor(sin, shape) }
       this.#rotary.set(frequencies, feeds)
     }
     return feeds

@@ -1,6 +1,6 @@
 // The weights of half-blocks, read as they are wanted.
 
-import { type Values, values } from '../engine/engine.ts'
+import { constant, type Values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { pickRows, scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
@@ -119,7 +119,7 @@ export async function readNorm(model: Model, norm: Norm, role: string): Promise<
     stored[i] ? await readWeights(model, stored[i]) : new Float32Array(norm.size).fill(1 - i)
   const feed = async (i: number) => {
     const weights = await read(i)
-    return values(norm.offset ? weights.map(w => w + norm.offset!) : weights, [norm.size])
+    return constant(norm.offset ? weights.map(w => w + norm.offset!) : weights, [norm.size])
   }
   const weight = { [`${role}.weight`]: await feed(0) }
   return norm.type === 'rms' ? weight : { ...weight, [`${role}.bias`]: await feed(1) }

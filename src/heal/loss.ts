@@ -3,8 +3,7 @@
 // Of a distribution cut to its top k tokens K, with one bucket R for the rest (pR = 1 − Σ_K p):
 //   KL = Σ_K p (log p − log q) + pR (log pR − log qR);  by the logits of K (q − p), of the others q (1 − pR / qR)
 import { type Engine, values } from '../engine/engine.ts'
-import type { Data } from '../engine/graph-runtime.ts'
-import { Graph, type Value } from '../formats/onnx.ts'
+import { type Data, Graph, type Value } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type Head, headRows } from '../forward/head.ts'
 import { divergenceGraph, lossGraph } from '../graphs/head.ts'

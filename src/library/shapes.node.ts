@@ -47,7 +47,9 @@ const PUSH: Shape<PushOptions> = {
   overwrite: 'boolean',
 }
 
-const ENGINE_OPTIONS: Shape<EngineOptions> = { device: 'string', threads: 'number', blas: ['string', 'boolean'] }
+const ENGINE_OPTIONS: Shape<EngineOptions> = {
+  ...{ device: 'string', deviceMemory: 'number', threads: 'number', blas: ['string', 'boolean'] },
+}
 
 const MODEL = { model: ['string', 'object'] } as const
 

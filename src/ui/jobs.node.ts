@@ -13,11 +13,11 @@ import type { ByteSource } from '../formats/bytes.ts'
 import { openFile, readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { isJsonObject, parseJsonObject } from '../formats/json.ts'
-import { openScratch } from '../forward/scratch.node.ts'
 import { checkGiven, type Kinds } from '../library/checked.ts'
 import { PRUNED } from '../library/prune-heal.node.ts'
 import { openEngine, openModel, type PlanOptions, prepare } from '../node.ts'
 import type { PruneResult } from '../result.ts'
+import { openScratch } from '../scratch.node.ts'
 import { newOwner, unfinishedIn } from '../unfinished.node.ts'
 import {
   checkOutput,

@@ -1,11 +1,11 @@
 // A scratch file beside the output, which has to have room anyway. It has no name once open, so that nothing is left after a crash.
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { OutputError } from '../errors.ts'
-import { readInto, writeAll } from '../formats/file.node.ts'
-import { said } from '../formats/file-errors.node.ts'
-import { unfinishedPath } from '../unfinished.node.ts'
-import type { Scratch } from './activations.ts'
+import { OutputError } from './errors.ts'
+import { readInto, writeAll } from './formats/file.node.ts'
+import { said } from './formats/file-errors.node.ts'
+import type { Scratch } from './forward/activations.ts'
+import { unfinishedPath } from './unfinished.node.ts'
 
 /** @param output path of the output; the file is made in its parent folder. @throws OutputError */
 export async function openScratch(output: string): Promise<Scratch> {
