@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { DenseRows } from './common.ts'
 import type { Scratch } from './forward/activations.ts'
 import type { HalfBlock } from './model/half-block.ts'
+import { values } from './values.ts'
 
 const half = (name: string) => ({ output: { name } }) as HalfBlock
 const batch = (start: number) => ({ windows: 1, start, tokens: 1 })
@@ -30,7 +31,7 @@ function counting(room: number, scratch = file()) {
   const state = { forwards: 0, rows, scratch }
   const through = async (name: string, start: number, value: number) => {
     const x = Float32Array.of(value, value)
-    await recall(half(name), batch(start), x, async () => {
+    await recall(half(name), batch(start), values(x, [1, 2]), async () => {
       state.forwards++
       for (const i of x.keys()) x[i]++
     })

@@ -18,19 +18,20 @@ export class DenseRows {
     return async ({ output: { name } }, { start }, x, forward) => {
       const key = `${name} ${start}`
       const place = this.#places.get(key)
-      if (place !== undefined) return (await this.#scratch!).read(asBytes(x), place)
+      if (place !== undefined) return (await this.#scratch!).read(asBytes(x.data), place)
       await forward()
       const at = this.#end
-      if (at + x.byteLength > this.#room) return // it is computed again
+      const { data } = x
+      if (at + data.byteLength > this.#room) return // it is computed again
       try {
         const scratch = await (this.#scratch ??= open())
-        await scratch.write(asBytes(x), at)
+        await scratch.write(asBytes(data), at)
       } catch {
         this.#room = 0 // the disk is full by now
         return
       }
       this.#places.set(key, at)
-      this.#end = at + x.byteLength
+      this.#end = at + data.byteLength
     }
   }
 

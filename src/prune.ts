@@ -59,7 +59,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
   const { model, method } = run
   const { engine, sink, saved = UNSAVED, signal, group = ALONE } = input
   const clock = new Clock<Phase>()
-  const pool = new ActivationPool(run.options.memory * 2 ** 30, input.openScratch)
+  const pool = new ActivationPool(run.options.memory * 2 ** 30, input.openScratch, engine.array)
   const context = { engine: solvesOver(engine, group), pool, signal, group }
   const stages = new Clock<Stage>(() => total(engine.seconds) + pool.seconds)
   const engineBefore = { ...engine.seconds }

@@ -7,10 +7,13 @@ import { isReal } from '../src/devices/adapter.ts'
 import type { Device } from '../src/engine/device.ts'
 import { HalfBlockRunner } from '../src/forward/runner.ts'
 import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
+import type { PrunePathOptions } from '../src/library/prune.node.ts'
 import { describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
+import type { PruneResult } from '../src/result.ts'
 import { CUDA, describeOn, devices } from './devices.ts'
 import { generate } from './evaluation.ts'
 import { refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { asWindows, goldenOf } from './tiny.ts'
 
 const workplace = workplaces()
 const PROMPT = [1, 300, 200, 100, 50]
@@ -37,6 +40,19 @@ const constantBytes = ({ inputs, output, norms }: HalfWeights, tables: number) =
   return 4 * ([...layers, ...ofNorms].reduce((sum, { length }) => sum + length, 0) + tables)
 }
 
+/** Neurons of a layer of tiny-llama, and tokens of 16 windows. */
+const [FFN, TOKENS] = [384, 4096]
+/** 16 of 256 tokens; a batch has 8. */
+const WINDOWS: number[][] = goldenOf('tiny-llama').calibration_windows
+
+/** tiny-llama, on some of the windows. */
+async function pruned(device: Device, windows: number, options: Partial<PrunePathOptions> = {}, deviceMemory?: number) {
+  const calibration = asWindows(WINDOWS.slice(0, windows))
+  const output = join(await workplace(), device)
+  const engine = { device, deviceMemory }
+  return await prune(TINY_LLAMA, { sparsity: 0.2, method: 'plain', ...options, calibration, output, engine })
+}
+
 const [, webgpu] = await devices()
 describeOn(webgpu, 'what goes over to the device and comes back', () => {
   test.runIf(process.platform === 'linux').each([0, 1])('half-block %i: weights once, rows each time', async i => {
@@ -57,14 +73,44 @@ describeOn(webgpu, 'what goes over to the device and comes back', () => {
     })
   })
 
-  test('results have it, in all and of each layer', async () => {
-    const folder = await workplace()
-    const options = { sparsity: 0.2, method: 'plain', windows: 2, seqLen: 32, output: join(folder, 'out') }
-    const { moved, layers } = await prune(TINY_LLAMA, { ...options, engine: { device: 'webgpu' } })
-    const sum = (key: 'toDevice' | 'fromDevice') => moved!.layers.reduce((bytes, layer) => bytes + layer[key], 0)
-    expect(moved!.layers.length).toBe(layers.length)
-    for (const layer of moved!.layers) expect(Math.min(layer.toDevice, layer.fromDevice)).toBeGreaterThan(0)
-    for (const key of ['toDevice', 'fromDevice'] as const) expect(moved![key]).toBeGreaterThan(sum(key))
+  test.runIf(process.platform === 'linux')(
+    'a layer: the same for any text, but for sums and places of a batch',
+    async () => {
+      const [one, two] = [await pruned('webgpu', 8), await pruned('webgpu', 16)]
+      expect(two.moved!.layers.length).toBe(two.layers.length)
+      for (const [layer, { ffn }] of two.layers.entries()) {
+        if (layer === 0) continue // the rows go over with it
+        const [before, after] = [one, two].map(({ moved }) => moved!.layers[layer])
+        expect(after.fromDevice - before.fromDevice).toBe(4 * FFN) // Σ H
+        expect(after.toDevice - before.toDevice).toBe(4 * ffn!.kept.length) // which columns are left
+      }
+      for (const way of ['toDevice', 'fromDevice'] as const)
+        expect(two.moved![way]).toBeGreaterThanOrEqual(
+          two.moved!.layers.reduce((bytes, layer) => bytes + layer[way], 0),
+        )
+    },
+  )
+})
+
+describeOn(webgpu, 'what the CPU finds', () => {
+  const expectSame = (found: PruneResult, expected: PruneResult) => {
+    for (const [layer, halves] of expected.layers.entries())
+      for (const [kind, half] of Object.entries(halves)) {
+        const own = found.layers[layer][kind as 'ffn']
+        expect(own?.kept, `${kind} ${layer}`).toEqual(half?.kept)
+        if (half) expect(own?.errorAfter).toBeCloseTo(half.errorAfter, 4)
+      }
+  }
+
+  test.each(['plain', 'paper', 'stock', 'best'])('%s', async method => {
+    expectSame(await pruned('webgpu', 16, { method }), await pruned('cpu', 16, { method }))
+  })
+
+  test('with room for a few batches, here and there', async () => {
+    const options = { method: 'stock', memory: 1e-3 }
+    const found = await pruned('webgpu', 16, options, 4e-3)
+    expectSame(found, await pruned('cpu', 16, options))
+    expect(found.moved!.layers[1].fromDevice).toBeGreaterThan(2 * 4 * TOKENS * FFN)
   })
 })
 

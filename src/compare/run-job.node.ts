@@ -214,7 +214,7 @@ async function* densePass(
   const there = await readPass(job.work)
   if (there) return there
   const started = performance.now()
-  const pool = new ActivationPool(memory * 2 ** 30, scratch)
+  const pool = new ActivationPool(memory * 2 ** 30, scratch, engine.array)
   try {
     const statistics = yield* denseStatistics({ ...open, pool }, dense, windows)
     const pass = { statistics, seconds: (performance.now() - started) / 1000, engineSeconds: { ...engine.seconds } }

@@ -1,6 +1,6 @@
 // Results that would overwrite an input, in a runtime that may write them while inputs are still to be read: OpenVINO keeps what lies between
 // operators in the array of a result, where it fits.
-import type { Values } from './graph-runtime.ts'
+import type { Values } from '../values.ts'
 
 export type Arrays = Readonly<Record<string, Values>>
 

@@ -3,26 +3,28 @@
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-common'
 import { UsageError } from '../errors.ts'
 import { type Data, elementType } from '../formats/onnx.ts'
-import { elements, type Floats } from '../formats/tensors.ts'
+import { type ArrayOf, bytesOf, constant, inMemory, type Moved, type Tensor, type Values } from '../values.ts'
 import { checkDevice, type Device, type Dialect, deviceError, dialectOf, providers } from './device.ts'
 import type { EngineFacts } from './facts.ts'
-import {
-  bytesOf,
-  constant,
-  type GraphRuntime,
-  type Moved,
-  type Run,
-  type Tensor,
-  type Values,
-  values,
-} from './graph-runtime.ts'
+import type { GraphRuntime, Run } from './graph-runtime.ts'
 import type { Library, Linalg, Timed } from './linalg.ts'
 import { graphLinalg } from './linalg-graphs.ts'
 import type { EngineOptions } from './options.ts'
 import { Sessions } from './sessions.ts'
 import { GraphSum } from './syrk.ts'
 
-export { constant, type Feeds, type Moved, type Tensor, type Values, values } from './graph-runtime.ts'
+export {
+  type ArrayOf,
+  asValues,
+  constant,
+  hostOf,
+  type Moved,
+  type Rows,
+  type Tensor,
+  type Values,
+  values,
+} from '../values.ts'
+export type { Feeds } from './graph-runtime.ts'
 export type { EngineOptions } from './options.ts'
 
 /** What the engine uses of an ONNX Runtime package. */
@@ -48,10 +50,8 @@ export interface Engine extends AsyncDisposable {
   readonly run: Run
   /** Hands values over for many runs, as a constant: a GPU has them once. On the CPU the handle is the array, and nothing is copied. */
   tensor(data: Data, shape: readonly number[]): Tensor
-  /** Room for results in float32. */
-  empty(shape: readonly number[]): Tensor
-  /** What a tensor in float32 holds; on the CPU the array itself. */
-  read(tensor: Tensor): Promise<Floats>
+  /** On the CPU the array itself. */
+  readonly array: ArrayOf
   /** What graphs are made of. */
   readonly dialect: Dialect
   /** Products, factorisations and solves outside graphs. */
@@ -129,12 +129,11 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
       return kept.use(key, build, session => timed(key.split(' ', 1)[0], () => session.run(arrays[0], arrays[1])))
     }
   const run = runIn(sessions)
-  const graphs = graphLinalg(run)
+  const graphs = graphLinalg(run, sessions.graphs.array)
   const engine: Engine = {
     run,
     tensor: constant,
-    empty: shape => values(new Float32Array(elements(shape)), shape),
-    read: async tensor => (tensor as Values<Floats>).data,
+    array: sessions.graphs.array ?? inMemory,
     get dialect() {
       return dialectOf(device, parts.blas ? 'product' : 'graph', sessions.graphs.attention?.())
     },

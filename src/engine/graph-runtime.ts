@@ -1,28 +1,12 @@
-// What runs graphs, and what goes in and out: handles of tensors, typed arrays where the runtime works in the caller's memory.
-import type { Data, Graph } from '../formats/onnx.ts'
-
-/** A handle: values where the engine keeps them. `Engine.read` shows them. */
-export interface Tensor {
-  readonly shape: readonly number[]
-}
-
-/** A handle that is the caller's array. Views on larger buffers are fine: the runtime reads and writes them in place. */
-export interface Values<T extends Data = Data> extends Tensor {
-  readonly data: T
-  /** It does not change as long as it is there, and many runs read it: a copy may stay where they run. */
-  readonly isConstant?: true
-}
-
-export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
-
-export const constant = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({
-  ...{ data, shape },
-  isConstant: true,
-})
+// What runs graphs.
+import type { Graph } from '../formats/onnx.ts'
+import type { ArrayOf, Moved, Tensor, Values } from '../values.ts'
 
 /** Opens graphs. Another than that of the runtime may have less to do. */
 export interface GraphRuntime {
   open(graph: Graph): Promise<GraphSession>
+  /** As `Engine.array`, where there is a memory of its own. */
+  array?: ArrayOf
   /** After its sessions. */
   close?(): void
   /** Whether its operator of attention is right, where that is in question. Asking opens the device. */
@@ -30,13 +14,6 @@ export interface GraphRuntime {
   /** So far, where graphs run in a memory of their own. */
   readonly moved?: Moved
 }
-
-/** Bytes of feeds and results that went over to a device and came back. */
-export type Moved = Record<'toDevice' | 'fromDevice', number>
-
-/** Those of arrays that a device takes; float64 stays with the CPU. */
-export const bytesOf = (arrays: readonly Values[]): number =>
-  arrays.reduce((sum, { data }) => sum + (data instanceof Float64Array ? 0 : data.byteLength), 0)
 
 export interface GraphSession {
   /** @param outputs where results go */

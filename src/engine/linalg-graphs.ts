@@ -3,14 +3,15 @@ import { elementType, Graph } from '../formats/onnx.ts'
 import { cholesky } from '../linalg/cholesky.ts'
 import { type Gemm, rowsOf } from '../linalg/matrix.ts'
 import { symmetricEigen } from '../linalg/symmetric-eigen.ts'
-import { type Run, values } from './graph-runtime.ts'
+import { type ArrayOf, values } from '../values.ts'
+import type { Run } from './graph-runtime.ts'
 import { kindOf, type Linalg, multiplyBy } from './linalg.ts'
 import { GraphSum } from './syrk.ts'
 
 /** Rows that a product in float32 makes at once: taller ones are a fifth slower, as `a` leaves the cache while `b` passes. */
 const ROWS = 1024
 
-export function graphLinalg(run: Run): Linalg {
+export function graphLinalg(run: Run, array?: ArrayOf): Linalg {
   const gemm: Gemm = async (a, b, c, options = {}) => {
     const { transA = false, transB = false, alpha = 1, accumulate = false, kind = kindOf(c) } = options
     const type = elementType(c.data)
@@ -34,7 +35,7 @@ export function graphLinalg(run: Run): Linalg {
   return {
     gemm,
     multiply: multiplyBy(gemm),
-    syrk: (n, kind) => new GraphSum(n, kind, run),
+    syrk: (n, kind) => new GraphSum(n, kind, run, undefined, array),
     factor: (n, read) => cholesky(gemm, n, read),
     eigh: async a => symmetricEigen(a),
   }

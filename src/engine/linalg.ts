@@ -5,6 +5,7 @@ import type { Factor, RowReader } from '../linalg/cholesky.ts'
 import type { Downdating } from '../linalg/downdate.ts'
 import { type Gemm, type Matrix, matrix, type Numbers } from '../linalg/matrix.ts'
 import type { SymmetricEigen } from '../linalg/symmetric-eigen.ts'
+import type { Rows } from '../values.ts'
 
 export interface Linalg {
   readonly gemm: Gemm
@@ -26,7 +27,7 @@ export interface Linalg {
 /** `Σ H Hᵀ` [n, n] over batches, each pair of elements that are equal computed and kept once, where it is in large parts. */
 export interface SymmetricSum {
   /** @param h [n, ..] */
-  add(h: Floats): Promise<void>
+  add(h: Rows): Promise<void>
   readonly parts: readonly Floats[] // what holds it: two sums together are those of these, element by element
   /** All of it [n, n]. */
   whole(): Floats

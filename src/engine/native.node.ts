@@ -2,11 +2,12 @@
 // the binding of onnxruntime-node 1.30 copies each of them into a new array besides (docs/log.md).
 import type { Graph } from '../formats/onnx.ts'
 import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime-c.node.ts'
+import { DeviceMemory } from '../onnxruntime-memory.node.ts'
+import { type Values, values } from '../values.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
 import { attentionFeeds, attentionGraph, attentionIsRight } from './attention-check.ts'
-import { DeviceMemory } from './device-memory.node.ts'
 import { SESSION_CONFIG } from './engine.ts'
-import { bytesOf, type GraphRuntime, values } from './graph-runtime.ts'
+import type { GraphRuntime } from './graph-runtime.ts'
 
 /** An execution provider in a library of its own, on the CPU. */
 export interface Plugin {
@@ -107,6 +108,7 @@ function graphRuntime(api: Api, threads?: number, provider?: Provider): GraphRun
   const { memory, place = (feeds, outputs, then) => then(feeds, outputs) }: Partial<Provider> = provider ?? {}
   return {
     moved: memory?.moved,
+    array: memory?.array,
     close: () => memory?.close(),
     async open(graph) {
       const session = openSession(api, graph, threads, provider)
@@ -137,22 +139,23 @@ export function openSession(api: Api, graph: Graph, threads?: number, provider?:
 /** Blocks until it is done. */
 function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays, memory?: DeviceMemory): void {
   const tensors: Pointer[] = []
-  /** Tensors whose values are those of the arrays themselves, but for constants in a memory of the device. */
-  const pointers = (arrays: Arrays, kept: readonly (Pointer | undefined)[] = []): BigUint64Array =>
-    BigUint64Array.from(
-      Object.values(arrays).map((array, i) => {
-        if (kept[i]) return kept[i]
-        const tensor = tensorOf(api, array.data, array.shape)
-        tensors.push(tensor)
-        return tensor as bigint
-      }),
-    )
+  const here = memory?.here ?? (({ data, shape }: Values) => tensorOf(api, data, shape))
+  /** Those of arrays that are not there yet have the arrays' own values. */
+  const pointers = (arrays: readonly Values[], there: readonly (Pointer | undefined)[]): BigUint64Array =>
+    BigUint64Array.from(arrays, (array, i) => {
+      if (there[i]) return there[i] as bigint
+      tensors.push(here(array))
+      return tensors.at(-1) as bigint
+    })
+  const [inputs, results] = [Object.values(feeds), Object.values(outputs)]
+  const [inputNames, resultNames] = [Object.keys(feeds), Object.keys(outputs)]
+  const call = (given: readonly (Pointer | undefined)[], made: readonly (Pointer | undefined)[]) => {
+    const [from, to] = [pointers(inputs, given), pointers(results, made)]
+    api.flushing(() => api.Run(session, null, inputNames, from, from.length, resultNames, to.length, to))
+  }
   try {
-    const [inputs, results] = [pointers(feeds, memory?.keep(Object.values(feeds))), pointers(outputs)]
-    const [inputNames, resultNames] = [Object.keys(feeds), Object.keys(outputs)]
-    const given = [inputNames, inputs, inputs.length, resultNames, results.length, results]
-    api.flushing(() => api.Run(session, null, ...given))
-    if (memory) memory.moved.fromDevice += bytesOf(Object.values(outputs))
+    if (memory) memory.use(inputs, results, call)
+    else call([], [])
   } finally {
     for (const t of tensors) api.ReleaseValue(t)
   }

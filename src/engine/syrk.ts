@@ -4,7 +4,8 @@
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { mirrorUpper, transposeInto } from '../linalg/scatter.ts'
-import { type Run, type Values, values } from './graph-runtime.ts'
+import { type ArrayOf, hostOf, inMemory, type Rows, type Values, values } from '../values.ts'
+import type { Run } from './graph-runtime.ts'
 import type { SymmetricSum } from './linalg.ts'
 
 /** Triangles are halved down to this: smaller products are slower than the work that they save. */
@@ -36,7 +37,9 @@ interface Block {
 
 export class GraphSum implements SymmetricSum {
   readonly #blocks: readonly Block[]
-  readonly parts: readonly [Floats] // of all blocks
+  readonly #all: Floats // of all blocks
+  /** Views on it. */
+  readonly #sums: readonly Values<Floats>[]
   #products?: Floats // of one batch after the first, where they are not added to the sums in one graph
   #empty = true
 
@@ -45,6 +48,7 @@ export class GraphSum implements SymmetricSum {
     readonly kind: string,
     readonly run: Run,
     readonly apart?: Apart,
+    array: ArrayOf = inMemory,
   ) {
     const smallest = Math.max(apart?.triangle ?? TRIANGLE, n * TRIANGLE_SHARE)
     let size = 0
@@ -53,45 +57,61 @@ export class GraphSum implements SymmetricSum {
       size += rows.size * columns.size
       return { rows, columns, first }
     })
-    this.parts = [new Float32Array(size)]
+    this.#all = new Float32Array(size)
+    this.#sums = this.#blocks.map(block => array([block.rows.size, block.columns.size], ofBlock(this.#all, block)))
   }
 
-  async add(h: Floats): Promise<void> {
+  get parts(): readonly [Floats] {
+    for (const sum of this.#sums) void sum.data // brings it here
+    return [this.#all]
+  }
+
+  async add(rows: Rows): Promise<void> {
     const { n, kind, apart } = this
-    const [sums] = this.parts
-    const length = h.length / n
     const first = this.#empty // nothing to add to, and no page of it touched yet: reading it would cost as much as writing it
     const adds = !first && !apart
-    if (!first && apart) this.#products ??= new Float32Array(sums.length)
+    if (!first && apart) this.#products ??= new Float32Array(this.#all.length)
     const products = this.#products
-    const feeds: Record<string, Values> = adds ? this.#parts('', sums) : {}
-    for (const { rows, columns } of this.#blocks)
-      for (const { from, size } of [rows, columns])
-        feeds[nameOf({ from, size })] = values(h.subarray(from * length, (from + size) * length), [size, length])
-    const build = () => syrkGraph(this.#blocks, adds)
-    await this.run(`${kind} ${n}${adds ? ' added' : ''}`, build, feeds, this.#parts('new ', products ?? sums))
+    const feeds = { ...this.#rows(rows), ...(adds && this.#named('', this.#sums)) }
+    const whole = 'h' in feeds
+    const build = () => syrkGraph(this.#blocks, adds, whole ? n : undefined)
+    const key = `${kind} ${n}${adds ? ' added' : ''}${whole ? ' whole' : ''}`
+    const results = products
+      ? this.#blocks.map(block => values(ofBlock(products, block), [block.rows.size, block.columns.size]))
+      : this.#sums
+    await this.run(key, build, feeds, this.#named('new ', results))
     if (products && apart) {
-      const [s, p] = [sums, products].map(all => values(all, [all.length]))
+      const [s, p] = [this.#all, products].map(all => values(all, [all.length]))
       await apart.run(`${kind} sums`, sumGraph, { s, p }, { y: s })
     }
     this.#empty = false
   }
 
-  /** What `all` holds, by the names of inputs and outputs of the graph. */
-  #parts(prefix: string, all: Floats): Record<string, Values> {
-    const parts = this.#blocks.map((block, i): [string, Values] => [
-      `${prefix}product${i}`,
-      values(ofBlock(all, block), [block.rows.size, block.columns.size]),
-    ])
-    return Object.fromEntries(parts)
+  /** By the names of inputs and outputs of the graph. */
+  #named = (prefix: string, of: readonly Values[]): Record<string, Values> =>
+    Object.fromEntries(of.map((values, i) => [`${prefix}product${i}`, values]))
+
+  /** H as a whole where it may lie on a device, else each range of its rows. */
+  #rows(rows: Rows): Record<string, Values> {
+    if ('shape' in rows && rows.drop) return { h: rows }
+    const h = hostOf(rows)
+    const length = h.length / this.n
+    const ranges = this.#blocks.flatMap(({ rows, columns }) => [rows, columns])
+    return Object.fromEntries(
+      ranges.map(range => {
+        const { from, size } = range
+        return [nameOf(range), values(h.subarray(from * length, (from + size) * length), [size, length])]
+      }),
+    )
   }
 
   whole(): Floats {
     const { n } = this
     const whole = new Float32Array(n * n)
+    const [all] = this.parts
     for (const block of this.#blocks) {
       const { rows, columns } = block
-      const sum = ofBlock(this.parts[0], block)
+      const sum = ofBlock(all, block)
       for (let i = 0; i < rows.size; i++)
         whole.set(sum.subarray(i * columns.size, (i + 1) * columns.size), (rows.from + i) * n + columns.from)
       if (rows !== columns) transposeInto(whole, columns.from * n + rows.from, n, sum, columns.size)
@@ -101,9 +121,10 @@ export class GraphSum implements SymmetricSum {
 
   inner(of: (i: number, from: number, part: Floats) => number): number {
     let total = 0
+    const [all] = this.parts
     for (const block of this.#blocks) {
       const { rows, columns } = block
-      const sum = ofBlock(this.parts[0], block)
+      const sum = ofBlock(all, block)
       for (let r = 0; r < rows.size; r++) {
         const part = sum.subarray(r * columns.size, (r + 1) * columns.size)
         total += (rows === columns ? 1 : 2) * of(rows.from + r, columns.from, part)
@@ -128,15 +149,18 @@ const ofBlock = (all: Floats, { rows, columns, first }: Block): Floats =>
 
 const nameOf = ({ from, size }: Range): string => `h${from}_${size}`
 
-/** `H_i H_jᵀ` for each block; where it `adds`, to what it was. */
-function syrkGraph(blocks: readonly Block[], adds: boolean): Graph {
+/** `H_i H_jᵀ` for each block; where it `adds`, to what it was. @param n rows of H, where it comes as a whole */
+function syrkGraph(blocks: readonly Block[], adds: boolean, n?: number): Graph {
   const g = new Graph('syrk')
-  const ranges = new Set<string>()
+  const h = n === undefined ? undefined : g.input('h', 'float32', [n, 'n'])
+  const ranges = new Map<string, string>()
   const input = (range: Range): string => {
+    const { from, size } = range
     const name = nameOf(range)
-    if (!ranges.has(name)) g.input(name, 'float32', [range.size, 'n'])
-    ranges.add(name)
-    return name
+    const ints = [from, from + size, 0].map(at => g.constant('int64', [at]))
+    const made = ranges.get(name) ?? (h ? g.op('Slice', [h, ...ints]) : g.input(name, 'float32', [size, 'n']))
+    ranges.set(name, made)
+    return made
   }
   for (const [i, { rows, columns }] of blocks.entries()) {
     const shape = [rows.size, columns.size]
@@ -166,8 +190,8 @@ export class UpperSum implements SymmetricSum {
     this.parts = Array.from({ length: n }, (_, i) => this.#upper.subarray(i * (n + 1), (i + 1) * n))
   }
 
-  async add(h: Floats): Promise<void> {
-    await this.syrk(h, this.#upper, this.#empty ? 0 : 1)
+  async add(h: Rows): Promise<void> {
+    await this.syrk(hostOf(h), this.#upper, this.#empty ? 0 : 1)
     this.#empty = false
   }
 

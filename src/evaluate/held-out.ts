@@ -4,6 +4,7 @@
 // (restore/least-squares.ts):  ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² / ‖H Wᵀ‖²,  D = y_dense − (x + H Wᵀ + b),
 // where a norm follows all of it as that counts (docs/method.md).
 
+import { hostOf } from '../engine/engine.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
 import { outputGains, weighted } from '../forward/observed.ts'
@@ -97,7 +98,8 @@ export class HeldOutCheck {
             ? await linalg.multiply(pruned.output.weight, pickRows(h, pruned.columns, tokens), tokens)
             : new Float32Array(whole.length)
         const y = await streams.dense!.rows.load(batch)
-        const { x: rest, scale } = await weighted(runner.engine, weights, { h, x, y, tokens })
+        const seen = await weighted(runner.engine, weights, { h, x, y, tokens })
+        const [rest, scale] = [hostOf(seen.x), seen.scale]
         for (let o = 0; o < d; o++) {
           const [bias, newBias] = [output.bias?.[o] ?? 0, pruned.output.bias?.[o] ?? 0]
           for (const t of held) {

@@ -1,6 +1,8 @@
 // Activations [tokens, width] of many windows, batch by batch: in memory within a budget, beyond it in a scratch file that is read and
 // written front to back.
+
 import type { Floats } from '../formats/tensors.ts'
+import { type ArrayOf, inMemory, type Values } from '../values.ts'
 
 /** Some consecutive windows and where their tokens lie. */
 export interface Batch {
@@ -25,11 +27,17 @@ export interface Activations {
   room(batch: Batch): Floats
   /** The rows of a batch as last stored. */
   load(batch: Batch): Promise<Floats>
+  /** The same, and `room`, where they are. */
+  at(batch: Batch): Promise<Values<Floats>>
+  roomAt(batch: Batch): Values<Floats>
   /** Keeps what was written to the rows of a batch. */
   store(batch: Batch): Promise<void>
   /** Gives the memory or the file back. */
   close(): Promise<void>
 }
+
+/** Of the rows of a batch. */
+type Handle = (tokens: number, data: Floats) => Values<Floats>
 
 /** Hands out activations, the first ones in memory, as long as they fit the budget together. */
 export class ActivationPool {
@@ -39,22 +47,25 @@ export class ActivationPool {
   readonly #scratch = new Set<Scratch>()
   #spare?: Floats
 
-  /** @param openScratch undefined where there are no files: then everything is in memory */
+  /** @param openScratch undefined where there are no files: then everything is in memory @param array of the engine */
   constructor(
     bytes: number,
     readonly openScratch?: () => Promise<Scratch>,
+    readonly array: ArrayOf = inMemory,
   ) {
     this.#left = bytes
   }
 
-  async open(batches: readonly Batch[], width: number): Promise<Activations> {
+  /** @param transposed whether those of a batch are [width, tokens] */
+  async open(batches: readonly Batch[], width: number, transposed = false): Promise<Activations> {
     const length = batches.reduce((sum, { tokens }) => sum + tokens, 0) * width
-    if (length * 4 > this.#left && this.openScratch) return this.#spill(batches, width, this.openScratch)
+    const handle: Handle = (tokens, data) => this.array(transposed ? [width, tokens] : [tokens, width], data)
+    if (length * 4 > this.#left && this.openScratch) return this.#spill(batches, width, handle, this.openScratch)
     // The array of the last activations that were closed serves the next: fresh memory costs time to clear.
     const data = this.#spare && this.#spare.length >= length ? this.#spare : new Float32Array(length)
     this.#spare = undefined
     this.#left -= length * 4
-    return new InMemory(batches, data, width, () => {
+    return new InMemory(batches, data, width, handle, () => {
       this.#spare = data
       this.#left += length * 4
     })
@@ -65,7 +76,7 @@ export class ActivationPool {
     for (const scratch of this.#scratch) await scratch.close()
   }
 
-  async #spill(batches: readonly Batch[], width: number, openScratch: () => Promise<Scratch>): Promise<Activations> {
+  async #spill(batches: readonly Batch[], width: number, handle: Handle, openScratch: () => Promise<Scratch>) {
     const scratch = await openScratch()
     this.#scratch.add(scratch)
     const close = async () => {
@@ -79,59 +90,78 @@ export class ActivationPool {
     }
     const read: Scratch['read'] = (target, offset) => timed(scratch.read(target, offset))
     const write: Scratch['write'] = (bytes, offset) => timed(scratch.write(bytes, offset))
-    return new Spilled(batches, width, { read, write, close })
+    return new Spilled(batches, width, { read, write, close }, handle)
   }
 }
 
 class InMemory implements Activations {
+  readonly #of = new Map<Batch, Values<Floats>>()
+
   constructor(
     readonly batches: readonly Batch[],
     readonly data: Floats,
     readonly width: number,
+    readonly handle: Handle,
     readonly release: () => void,
   ) {}
 
-  room({ start, tokens }: Batch): Floats {
-    return this.data.subarray(start * this.width, (start + tokens) * this.width)
+  roomAt(batch: Batch): Values<Floats> {
+    let rows = this.#of.get(batch)
+    if (!rows) {
+      if (!this.batches.includes(batch)) for (const other of this.#of.values()) void other.data // brings it here
+      const { start, tokens } = batch
+      rows = this.handle(tokens, this.data.subarray(start * this.width, (start + tokens) * this.width))
+      if (this.batches.includes(batch)) this.#of.set(batch, rows)
+    }
+    return rows
   }
 
-  async load(batch: Batch): Promise<Floats> {
-    return this.room(batch)
-  }
+  at = async (batch: Batch) => this.roomAt(batch)
+  room = (batch: Batch) => this.roomAt(batch).data
+  load = async (batch: Batch) => this.room(batch)
 
   async store(): Promise<void> {}
 
   async close(): Promise<void> {
+    for (const rows of this.#of.values()) rows.drop?.()
     this.release()
   }
 }
 
 class Spilled implements Activations {
   readonly #buffer: Floats
+  #rows?: Values<Floats> // of the batch last asked for
 
   constructor(
     readonly batches: readonly Batch[],
     readonly width: number,
     readonly scratch: Scratch,
+    readonly handle: Handle,
   ) {
     this.#buffer = new Float32Array(Math.max(...batches.map(b => b.tokens)) * width)
   }
 
-  room({ tokens }: Batch): Floats {
-    return this.#buffer.subarray(0, tokens * this.width)
+  roomAt({ tokens }: Batch): Values<Floats> {
+    this.#rows?.drop?.()
+    this.#rows = this.handle(tokens, this.#buffer.subarray(0, tokens * this.width))
+    return this.#rows
   }
 
-  async load(batch: Batch): Promise<Floats> {
-    const rows = this.room(batch)
-    await this.scratch.read(asBytes(rows), this.#offset(batch))
+  async at(batch: Batch): Promise<Values<Floats>> {
+    const rows = this.roomAt(batch)
+    await this.scratch.read(asBytes(rows.data), this.#offset(batch))
     return rows
   }
 
+  room = (batch: Batch) => this.roomAt(batch).data
+  load = async (batch: Batch) => (await this.at(batch)).data
+
   store(batch: Batch): Promise<void> {
-    return this.scratch.write(asBytes(this.room(batch)), this.#offset(batch))
+    return this.scratch.write(asBytes(this.#rows!.data), this.#offset(batch))
   }
 
   close(): Promise<void> {
+    this.#rows?.drop?.()
     return this.scratch.close()
   }
 

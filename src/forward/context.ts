@@ -15,6 +15,6 @@ export interface Context {
 /** For verbs that measure a model: they bound their activations themselves (`STREAM_BYTES`), so that all may be in memory. */
 export const memoryContext = (engine: Engine, signal?: AbortSignal): Context => ({
   engine,
-  pool: new ActivationPool(Number.POSITIVE_INFINITY),
+  pool: new ActivationPool(Number.POSITIVE_INFINITY, undefined, engine.array),
   signal,
 })

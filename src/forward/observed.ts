@@ -3,7 +3,7 @@
 //   y = x + γ r u  or  γ r (x + u − mean) + β  =  rest + H̃ W̃ᵀ + b,   H̃ = r H,  W̃ = diag(γ) W
 // or, where the update is multiplied by m:  y = x + m u,  H̃ = H,  W̃ = m W.
 // The rest does not change with W. It takes the place of x, as H̃ and W̃ those of H and W (docs/method.md).
-import type { Engine } from '../engine/engine.ts'
+import { type Engine, hostOf, type Rows } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { transposed } from '../linalg/scatter.ts'
 import { hiddenSize } from '../model/half-block.ts'
@@ -12,12 +12,12 @@ import type { HalfWeights } from './weights.ts'
 /** What a half-block computes of one batch before its output layer, and what is to come out. */
 export interface Observed {
   /** `Hᵀ` [width, tokens] */
-  readonly h: Floats
+  readonly h: Rows
   readonly tokens: number
   /** The stream before the half-block, or the rest [tokens, d]. */
-  readonly x: Floats
+  readonly x: Rows
   /** The dense stream after it [tokens, d], where one goes beside. */
-  readonly y?: Floats
+  readonly y?: Rows
   /** r [tokens], where a norm follows. */
   readonly scale?: Floats
 }
@@ -51,14 +51,15 @@ export async function weighted(engine: Engine, w: HalfWeights, seen: Observed): 
   const norm = outputNorm(w)
   if (!norm) {
     const [m, b] = [w.half.updateScale ?? 1, w.output.bias]
-    return m !== 1 && b ? { ...seen, x: seen.x.map((v, i) => v + (m - 1) * b[i % b.length]) } : seen
+    return m !== 1 && b ? { ...seen, x: hostOf(seen.x).map((v, i) => v + (m - 1) * b[i % b.length]) } : seen
   }
   const { gains, tiny, beta, type, size: d, epsilon } = norm
-  const { x, y, tokens } = seen
+  const { tokens } = seen
+  const [hidden, x, y] = [hostOf(seen.h), hostOf(seen.x), seen.y && hostOf(seen.y)]
   const { weight, bias = new Float32Array(d) } = w.output
   const around = w.half.norms.after ? 1 : 0 // x goes around the norm, or through it
-  const products = transposed(await engine.linalg.multiply(weight, seen.h, tokens), tokens) // H Wᵀ [tokens, d]
-  const [h, rest] = [seen.h, x].map(({ length }) => new Float32Array(length))
+  const products = transposed(await engine.linalg.multiply(weight, hidden, tokens), tokens) // H Wᵀ [tokens, d]
+  const [h, rest] = [hidden, x].map(({ length }) => new Float32Array(length))
   const scale = new Float32Array(tokens)
   for (let t = 0, from = 0; t < tokens; t++, from += d) {
     const u = products.slice(from, from + d)
@@ -71,6 +72,6 @@ export async function weighted(engine: Engine, w: HalfWeights, seen: Observed): 
       rest[at] = whole - factor * products[at] - bias[o]
     }
   }
-  for (let i = 0; i < h.length; ) for (let t = 0; t < tokens; t++, i++) h[i] = seen.h[i] * scale[t]
+  for (let i = 0; i < h.length; ) for (let t = 0; t < tokens; t++, i++) h[i] = hidden[i] * scale[t]
   return { ...seen, h, x: rest, scale }
 }

@@ -1,7 +1,16 @@
 // Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
 // kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
 
-import { type Engine, type Feeds, type Precision, type Tensor, values } from '../engine/engine.ts'
+import {
+  asValues,
+  type Engine,
+  type Feeds,
+  hostOf,
+  type Precision,
+  type Rows,
+  type Tensor,
+  values,
+} from '../engine/engine.ts'
 import type { Linalg } from '../engine/linalg.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type AttentionForm, paddedHeadSize, rotaryTables } from '../graphs/attention.ts'
@@ -65,33 +74,37 @@ export class HalfBlockRunner {
   }
 
   /** Writes `Hᵀ` [width, tokens] of `windows` windows in `x` [tokens, d] to `h`. */
-  async hidden(w: HalfWeights, x: Floats, windows: number, h: Floats): Promise<void> {
+  async hidden(w: HalfWeights, rows: Rows, windows: number, h: Rows): Promise<void> {
     const { half } = w
-    const tokens = tokensOf(w, x)
+    const x = asValues(rows, hiddenSize(half))
+    const [tokens] = x.shape
     const form = this.#form(half, tokens / windows, windows)
     const feeds = { ...this.#inputs(w, x), ...this.#positions(half, form, tokens, windows) }
-    const outputs = { h: values(h, [hiddenWidth(half), tokens]) }
+    const outputs = { h: asValues(h, tokens) }
     await this.graphs.run(`${half.kind} ${this.#key(half, form)}`, () => hiddenGraph(half, form), feeds, outputs)
   }
 
-  /** `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads. @param h Hᵀ [width, tokens], used up */
-  async residual({ half, norms }: HalfWeights, pruned: PrunedOutput, x: Floats, h: Floats): Promise<void> {
+  /**
+   * `x ← x + H_M Wᵀ + b` in place, with the columns M of `H` that the pruned output layer reads.
+   * @param rows x [tokens, d] @param hidden Hᵀ [width, tokens], used up
+   */
+  async residual({ half, norms }: HalfWeights, pruned: PrunedOutput, rows: Rows, hidden: Rows): Promise<void> {
     const d = hiddenSize(half)
     const { dialect, linalg } = this.graphs
     if (dialect.residual === 'product' && !half.norms.after && !half.norms.afterSum && !half.updateScale)
-      return addProduct(linalg, pruned, x, h, d)
+      return addProduct(linalg, pruned, hostOf(rows), hostOf(hidden), d)
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =
       pruned.columns.length > 0
         ? pruned
         : { output: { ...pruned.output, weight: new Float32Array(d) }, columns: Int32Array.of(0) }
-    const tokens = x.length / d
+    const x = asValues(rows, d)
     const feeds = {
       ...norms.after,
       ...norms.afterSum,
       ...this.#layer('out', output, columns.length),
-      x: values(x, [tokens, d]),
-      h: values(h, [h.length / tokens, tokens]),
+      x,
+      h: asValues(hidden, x.shape[0]),
       kept: values(columns, [columns.length]),
     }
     const bias = output.bias !== undefined
@@ -146,21 +159,22 @@ export class HalfBlockRunner {
   }
 
   /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. @param read the rows that it reads */
-  async forward(w: HalfWeights, x: Floats, windows: number, read = x, cache?: Cache, branches?: Branches) {
+  async forward(w: HalfWeights, rows: Rows, windows: number, read = rows, cache?: Cache, branches?: Branches) {
     const { half } = w
-    if (w.experts) return this.mix(w, x)
-    const tokens = tokensOf(w, x)
+    if (w.experts) return this.mix(w, hostOf(rows))
+    const x = asValues(rows, hiddenSize(half))
+    const [tokens] = x.shape
     const special = cache ? 'cache' : branches && 'branches'
     const form = this.#form(half, tokens / windows, windows, special)
     const feeds: Record<string, Tensor | undefined> = {
       ...this.#inputs(w, x),
       ...w.norms.after,
       ...w.norms.afterSum,
-      ...(isBeside(half) && { read: values(read, [tokens, hiddenSize(half)]) }),
+      ...(isBeside(half) && { read: asValues(read, hiddenSize(half)) }),
       ...this.#layer('out', w.output, hiddenWidth(half)),
       ...this.#positions(half, form, tokens, windows, cache?.past),
     }
-    const outputs: Record<string, Tensor> = { y: feeds.x! }
+    const outputs: Record<string, Tensor> = { y: x }
     if (half.kind === 'attention' && cache) {
       const shape = [windows, half.kvHeads, cache.positions, paddedHeadSize(half)]
       outputs.newKey = feeds.key = values(cache.key, shape)
@@ -179,10 +193,10 @@ export class HalfBlockRunner {
   }
 
   /** The stream, the norm before the input layers, and those. */
-  #inputs({ half, norms, inputs }: HalfWeights, x: Floats): Feeds {
+  #inputs({ half, norms, inputs }: HalfWeights, x: Tensor): Feeds {
     const d = hiddenSize(half)
     const layers = inputs.map((layer, i) => this.#layer(`in${i}`, layer, d))
-    return Object.assign({ x: values(x, [x.length / d, d]) }, norms.before, norms.query, norms.key, ...layers)
+    return Object.assign({ x }, norms.before, norms.query, norms.key, ...layers)
   }
 
   #key(half: HalfBlock, form?: AttentionForm): string {
@@ -251,8 +265,6 @@ export function addRows(x: Floats, rows: Int32Array, update: Floats): void {
   const d = update.length / rows.length
   for (const [i, row] of rows.entries()) addTo(x.subarray(row * d, (row + 1) * d), update.subarray(i * d, (i + 1) * d))
 }
-
-const tokensOf = ({ half }: HalfWeights, x: Floats): number => x.length / hiddenSize(half)
 
 /** `x ← x + H_M Wᵀ + b` by a product that adds in place. The rows M of `h` move to its beginning. */
 async function addProduct(linalg: Linalg, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {

@@ -1,6 +1,7 @@
 // The stream: the hidden states [tokens, d] of many windows, in batches small enough for one run, and all that is done with it. Every loop
 // over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
 
+import { hostOf, type Rows, type Values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { ALONE } from '../group/group.ts'
 import { type HalfBlock, hiddenWidth } from '../model/half-block.ts'
@@ -31,7 +32,7 @@ export interface DenseTarget {
 }
 
 /** Takes the rows of a batch through a half-block of the dense model by `forward`, or knows what comes of them. */
-export type Recall = (half: HalfBlock, batch: Batch, x: Floats, forward: () => Promise<void>) => Promise<void>
+export type Recall = (half: HalfBlock, batch: Batch, x: Values<Floats>, forward: () => Promise<void>) => Promise<void>
 
 export class Stream {
   private constructor(
@@ -78,10 +79,15 @@ export class Stream {
   }
 
   /** Shows each batch's rows. They may be used until those of the next are asked for. */
-  async read(visit: (x: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
+  read(visit: (x: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
+    return this.readThere((x, batch) => visit(x.data, batch))
+  }
+
+  /** As `read`, where they are. */
+  async readThere(visit: (x: Values<Floats>, batch: StreamBatch) => Promise<void>): Promise<void> {
     for (const batch of this.batches) {
       this.context.signal?.throwIfAborted()
-      await visit(await this.rows.load(batch), batch)
+      await visit(await this.rows.at(batch), batch)
     }
   }
 
@@ -92,28 +98,33 @@ export class Stream {
 
   /** As `read`, and keeps what `visit` makes of the rows. */
   change(visit: (x: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
-    return this.read(async (x, batch) => {
+    return this.changeThere((x, batch) => visit(x.data, batch))
+  }
+
+  /** As `change`, where they are. */
+  changeThere(visit: (x: Values<Floats>, batch: StreamBatch) => Promise<void>): Promise<void> {
+    return this.readThere(async (x, batch) => {
       await visit(x, batch)
       await this.rows.store(batch)
     })
   }
 
   /** The rows of a batch that a half-block reads. @param x those of the stream, which are kept for an FFN that goes beside attention */
-  async readBy({ half }: HalfWeights, x: Floats, batch: StreamBatch): Promise<Floats> {
+  async readBy<R extends Rows>({ half }: HalfWeights, x: R, batch: StreamBatch): Promise<R | Values<Floats>> {
     if (!half.parallel) return x
     this.shared ??= await this.context.pool.open(this.batches, this.rows.width)
-    if (half.kind === 'ffn') return this.shared.load(batch)
-    this.shared.room(batch).set(x)
+    if (half.kind === 'ffn') return this.shared.at(batch)
+    this.shared.room(batch).set(hostOf(x))
     await this.shared.store(batch)
     return x
   }
 
   /** Goes through a half-block that nothing is removed from. */
   through(weights: HalfWeights): Promise<void> {
-    return this.change((x, batch) => this.#forward(weights, x, batch))
+    return this.changeThere((x, batch) => this.#forward(weights, x, batch))
   }
 
-  async #forward(weights: HalfWeights, x: Floats, batch: StreamBatch): Promise<void> {
+  async #forward(weights: HalfWeights, x: Values<Floats>, batch: StreamBatch): Promise<void> {
     const read = await this.readBy(weights, x, batch)
     const forward = () => this.runner.forward(weights, x, batch.windows, read, undefined, batch.branches)
     await this.recall(weights.half, batch, x, forward)
@@ -121,8 +132,8 @@ export class Stream {
 
   /** Goes through a half-block with a pruned output layer, `H` being computed on the way. */
   throughPruned(weights: HalfWeights, pruned: PrunedOutput): Promise<void> {
-    return this.change(async (x, batch) => {
-      const h = new Float32Array(hiddenWidth(weights.half) * batch.tokens)
+    return this.changeThere(async (x, batch) => {
+      const h = this.runner.graphs.array([hiddenWidth(weights.half), batch.tokens])
       await this.runner.hidden(weights, await this.readBy(weights, x, batch), batch.windows, h)
       await this.runner.residual(weights, pruned, x, h)
     })
@@ -138,11 +149,11 @@ export class Stream {
     dense?: { readonly stream: Stream; readonly weights: HalfWeights },
   ): Promise<Activations> {
     const { runner } = this
-    const hidden = await this.context.pool.open(this.batches, hiddenWidth(weights.half))
-    await this.read(async (x, batch) => {
-      const h = hidden.room(batch)
+    const hidden = await this.context.pool.open(this.batches, hiddenWidth(weights.half), true)
+    await this.readThere(async (x, batch) => {
+      const h = hidden.roomAt(batch)
       await runner.hidden(weights, await this.readBy(weights, x, batch), batch.windows, h)
-      const y = await dense?.stream.rows.load(batch)
+      const y = await dense?.stream.rows.at(batch)
       if (dense && y) await dense.stream.#forward(dense.weights, y, batch)
       const seen = await weighted(runner.engine, weights, { h, tokens: batch.tokens, x, y })
       for (const accumulator of accumulators) await accumulator.add(seen)
@@ -154,7 +165,7 @@ export class Stream {
 
   /** `x ← x + H_M Wᵀ + b` with the pruned output layer. @param hidden of `observe`, closed */
   async advance(weights: HalfWeights, pruned: PrunedOutput, hidden: Activations): Promise<void> {
-    await this.change(async (x, batch) => this.runner.residual(weights, pruned, x, await hidden.load(batch)))
+    await this.changeThere(async (x, batch) => this.runner.residual(weights, pruned, x, await hidden.at(batch)))
     await hidden.close()
   }
 

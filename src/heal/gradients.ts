@@ -2,6 +2,7 @@
 // where memory is little), and the way back, from the last to the first, computes each half-block once more, gradients of its weights with it.
 // Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, with the half-blocks as its segments.
 // Of parallel halves y = x + attention(x) + ffn(x) both read x: the gradient that comes from the FFN's reading waits for that of attention.
+import { hostOf } from '../engine/engine.ts'
 import type { Activations } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
@@ -69,7 +70,7 @@ export async function gradients(
     const sums = wanted(half.half) ? zeroGradients(half, norms) : undefined
     await stream.change(async (dy, batch) => {
       const x = await border.rows.load(batch)
-      const read = waiting ? await border.readBy(half, x, batch) : x
+      const read = waiting ? hostOf(await border.readBy(half, x, batch)) : x
       const { dx, dread } = await backward.back(half, x, batch.windows, dy, sums, read)
       if (beside) addTo(dx, await beside.load(batch))
       dy.set(dx)

@@ -28,9 +28,10 @@ export async function alignInputs(
   const { half, norms } = weights
   const d = stream.rows.width
   const sums = new AlignmentAccumulator(engine, d, half.norms.before, norms.before)
-  await stream.readBeside(dense.stream, async (x, y, batch) => {
+  await stream.readThere(async (x, batch) => {
+    const y = await dense.stream.rows.at(batch)
     const [own, theirs] = [await stream.readBy(weights, x, batch), await dense.stream.readBy(weights, y, batch)]
-    await sums.add({ x: own, y: theirs, tokens: batch.tokens })
+    await sums.add({ x: own, y: theirs })
   })
   const { gram, cross } = await sums.finish(group)
   const turned = await group.decide(async () => {

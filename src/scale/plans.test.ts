@@ -1,4 +1,5 @@
 // The counts of plans.ts against runs on tiny models, and against the figures that the docs reckon with.
+
 import { afterAll, expect, test } from 'vitest'
 import { TINY_MODELS, type TinyModel } from '../../test/tiny.ts'
 import { SEQ_LEN, tinyRun, windowsOf } from '../../test/tiny-run.ts'
@@ -10,6 +11,7 @@ import { inProcess } from '../group/in-process.ts'
 import { architectureOf } from '../model/model.ts'
 import { type Engine, openEngine, planPrune } from '../node.ts'
 import { resolveOptions } from '../options.ts'
+import { hostOf } from '../values.ts'
 import { rankPlans, secondsOf, upperLength } from './plans.ts'
 
 const engines = Array.from({ length: 4 }, () => openEngine({ threads: 1 }))
@@ -91,7 +93,7 @@ function countingLinalg(linalg: Linalg, flops: { float32: number; float64: numbe
       return {
         ...{ parts: sum.parts, whole: () => sum.whole(), inner: of => sum.inner(of) },
         add(h) {
-          flops.float32 += n * h.length
+          flops.float32 += n * hostOf(h).length
           return sum.add(h)
         },
       }

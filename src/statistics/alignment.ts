@@ -1,6 +1,6 @@
 // How the normalised rows X of the pruned stream compare with those of the dense one, Y, both [tokens, d]: XᵀX and Xᵀ(Y − X), for
 // restore/align.ts.
-import { type Engine, type Feeds, values } from '../engine/engine.ts'
+import { asValues, type Engine, type Feeds, type Values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Observed } from '../forward/observed.ts'
@@ -9,8 +9,8 @@ import { ALONE } from '../group/group.ts'
 import type { Norm } from '../model/half-block.ts'
 
 export class AlignmentAccumulator {
-  readonly #gram: Floats // [d, d]
-  readonly #cross: Floats // [d, d]
+  readonly #gram: Values<Floats> // [d, d]
+  readonly #cross: Values<Floats> // [d, d]
 
   /** @param norm of the half-block, before its input layers, where there is one @param weights of it, under the role `before` */
   constructor(
@@ -19,24 +19,24 @@ export class AlignmentAccumulator {
     readonly norm?: Norm,
     readonly weights?: Feeds,
   ) {
-    this.#gram = new Float32Array(d * d)
-    this.#cross = new Float32Array(d * d)
+    this.#gram = engine.array([d, d])
+    this.#cross = engine.array([d, d])
   }
 
   /** @param observed rows of both streams before the half-block [tokens, d] */
-  async add({ x, y, tokens }: Required<Pick<Observed, 'x' | 'y' | 'tokens'>>): Promise<void> {
+  async add({ x, y }: Required<Pick<Observed, 'x' | 'y'>>): Promise<void> {
     const { engine, d, norm } = this
-    const shape = [tokens, d]
-    const [gram, cross] = [this.#gram, this.#cross].map(sum => values(sum, [d, d]))
-    const feeds = { ...this.weights, x: values(x, shape), y: values(y, shape), gram, cross }
+    const [gram, cross] = [this.#gram, this.#cross]
+    const feeds = { ...this.weights, x: asValues(x, d), y: asValues(y, d), gram, cross }
     const key = `align ${norm?.type} ${d} ${norm?.epsilon}`
     await engine.run(key, () => alignGraph(d, norm), feeds, { newGram: gram, newCross: cross })
   }
 
   /** @param group each rank has one, of its part of the tokens; the root gets what all have */
   async finish(group = ALONE): Promise<{ readonly gram: Floats; readonly cross: Floats }> {
-    await group.sumAtRoot(this.#gram, this.#cross)
-    return { gram: this.#gram, cross: this.#cross }
+    const [gram, cross] = [this.#gram.data, this.#cross.data]
+    await group.sumAtRoot(gram, cross)
+    return { gram, cross }
   }
 }
 

@@ -4,7 +4,7 @@
 //   HᵀD = Hᵀz − G Wᵀ,  mean D = mean z − W μ,  ‖D‖² = ‖z‖² − 2⟨Hᵀz, Wᵀ⟩ + ⟨W G, W⟩
 // so that the output of the half-block is not computed for it.
 
-import { type Engine, values } from '../engine/engine.ts'
+import { asValues, type Engine, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Accumulator, Observed } from '../forward/observed.ts'
@@ -12,7 +12,7 @@ import { ALONE } from '../group/group.ts'
 import type { Statistics } from './gram.ts'
 
 export class GapAccumulator implements Accumulator {
-  readonly #cross: Floats // [width, d], Hᵀz
+  readonly #cross: Values<Floats> // [width, d], Hᵀz
   readonly #sum: Floats // [d]
   readonly #energy = new Float64Array(1)
 
@@ -22,19 +22,19 @@ export class GapAccumulator implements Accumulator {
     /** b [d], zeros where there is none */
     readonly bias: Floats,
   ) {
-    this.#cross = new Float32Array(width * bias.length)
+    this.#cross = engine.array([width, bias.length])
     this.#sum = new Float32Array(bias.length)
   }
 
   async add({ h, tokens, x, y, scale }: Observed): Promise<void> {
-    const [width, d] = [this.width, this.bias.length]
-    const cross = values(this.#cross, [width, d])
+    const d = this.bias.length
+    const cross = this.#cross
     const sum = values(this.#sum, [d])
     const energy = new Float32Array(1)
     const feeds = {
-      h: values(h, [width, tokens]),
-      x: values(x, [tokens, d]),
-      y: values(y!, [tokens, d]),
+      h: asValues(h, tokens),
+      x: asValues(x, d),
+      y: asValues(y!, d),
       bias: values(this.bias, [d]),
       cross,
       sum,
@@ -48,7 +48,8 @@ export class GapAccumulator implements Accumulator {
   /** @param statistics of H @param weight W [d, width] @param group as of `GramAccumulator`: undefined but at the root */
   async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number, group = ALONE) {
     const [width, d] = [this.width, this.bias.length]
-    await group.sumAtRoot(this.#cross, this.#sum, this.#energy)
+    const sums = this.#cross.data
+    await group.sumAtRoot(sums, this.#sum, this.#energy)
     if (group.rank > 0) return undefined
     const wg = await this.engine.linalg.multiply(weight, gram, width) // W G
     let [energy] = this.#energy
@@ -56,11 +57,11 @@ export class GapAccumulator implements Accumulator {
     for (let o = 0, at = 0; o < d; o++)
       for (let j = 0; j < width; j++, at++) {
         const cross = j * d + o
-        energy += weight[at] * (wg[at] - 2 * this.#cross[cross])
+        energy += weight[at] * (wg[at] - 2 * sums[cross])
         meanGap[o] -= weight[at] * mean[j]
-        this.#cross[cross] = alpha * (this.#cross[cross] - wg[at])
+        sums[cross] = alpha * (sums[cross] - wg[at])
       }
-    return { cross: this.#cross, mean: meanGap.map(m => alpha * m), energy: alpha ** 2 * Math.max(0, energy) }
+    return { cross: sums, mean: meanGap.map(m => alpha * m), energy: alpha ** 2 * Math.max(0, energy) }
   }
 }
 

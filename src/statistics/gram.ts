@@ -1,7 +1,7 @@
 // Statistics of hidden activations: `G = HᵀH` and `μ`, added up batch by batch on the engine in float32. `Hᵀ` comes as [width, tokens], so that
 // the columns of a product are a view.
 
-import { type Engine, values } from '../engine/engine.ts'
+import { asValues, type Engine, values } from '../engine/engine.ts'
 import type { SymmetricSum } from '../engine/linalg.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -44,7 +44,7 @@ export class GramAccumulator implements Accumulator {
 
   async add({ h, tokens, scale }: Pick<Observed, 'h' | 'tokens' | 'scale'>): Promise<void> {
     const sum = new Float32Array(this.width)
-    const feeds = { h: values(h, [this.width, tokens]), scale: scale && values(scale, [tokens]) }
+    const feeds = { h: asValues(h, tokens), scale: scale && values(scale, [tokens]) }
     const graph = scale ? 'gram sum weighted' : 'gram sum'
     await this.engine.run(graph, () => sumGraph(scale), feeds, { sum: values(sum, [this.width]) })
     addTo(this.#sum, sum)

@@ -1,6 +1,6 @@
 // Mean μ_j and variance F_j = Σ_t (h_tj − μ_j)² / (N − 1) of the columns of H. Batches, and accumulators, are put together as in Chan,
 // Golub & LeVeque, The American Statistician 1983.
-import { type Engine, values } from '../engine/engine.ts'
+import { asValues, type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Accumulator, Observed } from '../forward/observed.ts'
 import { ALONE } from '../group/group.ts'
@@ -30,7 +30,7 @@ export class MomentAccumulator implements Accumulator {
     const { width } = this
     const [mean, squares] = [new Float32Array(width), new Float32Array(width)]
     const outputs = { mean: values(mean, [width, 1]), squares: values(squares, [width, 1]) }
-    await this.engine.run('moments', momentsGraph, { h: values(h, [width, tokens]) }, outputs)
+    await this.engine.run('moments', momentsGraph, { h: asValues(h, tokens) }, outputs)
     this.#include(mean, squares, tokens)
   }
 

@@ -1,9 +1,9 @@
 // Constants on a GPU. Run where there is a Vulkan driver; Mesa's in software will do (.ci/vulkan.sh).
 import { afterEach, expect, test } from 'vitest'
-import { describeOn, devices } from '../../test/devices.ts'
-import { Graph } from '../formats/onnx.ts'
-import { openEngine } from './engine.node.ts'
-import { constant, type Engine, type EngineOptions, values } from './engine.ts'
+import { describeOn, devices } from '../test/devices.ts'
+import { openEngine } from './engine/engine.node.ts'
+import { constant, type Engine, type EngineOptions, values } from './engine/engine.ts'
+import { Graph } from './formats/onnx.ts'
 
 let engine: Engine
 afterEach(() => engine.close())

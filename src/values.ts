@@ -1,0 +1,50 @@
+// What graphs take and give: handles of tensors, which are typed arrays where they run in the caller's memory.
+import type { Data } from './formats/onnx.ts'
+import { elements, type Floats } from './formats/tensors.ts'
+
+/** A handle: values where the engine keeps them. Values show them. */
+export interface Tensor {
+  readonly shape: readonly number[]
+}
+
+/** A handle that is the caller's array. Views on larger buffers are fine: the runtime reads and writes them in place. */
+export interface Values<T extends Data = Data> extends Tensor {
+  readonly data: T
+  /** It does not change as long as it is there, and many runs read it: a copy may stay where they run. */
+  readonly isConstant?: true
+  /** Where they may lie on a device, whose copy asking for `data` ends: forgets them. */
+  drop?(): void
+}
+
+/** Rows of a matrix, of a width that is known. */
+export type Rows = Floats | Values<Floats>
+
+export const asValues = (rows: Rows, width: number): Values<Floats> =>
+  'shape' in rows ? rows : values(rows, [rows.length / width, width])
+
+export const hostOf = (rows: Rows): Floats => ('shape' in rows ? rows.data : rows)
+
+export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
+
+export const constant = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({
+  ...{ data, shape },
+  isConstant: true,
+})
+
+/**
+ * Values that change, and stay where they were last. Asking for `data` brings them back, to be changed there, too.
+ * @param data theirs @default room for results, made when it is asked for
+ */
+export type ArrayOf = (shape: readonly number[], data?: Floats) => Values<Floats>
+
+/** Where there is one memory. */
+export const inMemory: ArrayOf = (shape, data = new Float32Array(elements(shape))) => values(data, shape)
+
+/** Bytes of feeds and results that went over to a device and came back. */
+export type Moved = Record<'toDevice' | 'fromDevice', number>
+
+/** Those of arrays that a device takes; float64 stays with the CPU. */
+export const bytesOf = (arrays: readonly Values[]): number =>
+  arrays.reduce((sum, of) => sum + (of.drop ? 4 * elements(of.shape) : floatBytes(of.data)), 0)
+
+const floatBytes = (data: Data): number => (data instanceof Float64Array ? 0 : data.byteLength)
