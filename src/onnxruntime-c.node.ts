@@ -24,6 +24,7 @@ const MAKERS = {
   CreateMemoryInfo: [68, TEXT, 'int', 'int', 'int'],
   CreateCpuMemoryInfo: [69, 'int', 'int'],
   CreateAllocator: [131, P, P],
+  CreateCUDAProviderOptions: [205],
 } as const
 /** Return a status. */
 const ACTIONS = {
@@ -31,6 +32,8 @@ const ACTIONS = {
   SetSessionLogSeverityLevel: [22, P, 'int'],
   SetIntraOpNumThreads: [24, P, 'int'],
   AddSessionConfigEntry: [130, P, TEXT, TEXT],
+  SessionOptionsAppendExecutionProvider_CUDA_V2: [204, P, P],
+  UpdateCUDAProviderOptions: [206, P, TEXTS, TEXTS, SIZE],
   SessionOptionsAppendExecutionProvider: [216, P, TEXT, TEXTS, TEXTS, SIZE],
   RegisterExecutionProviderLibrary: [301, P, TEXT, TEXT],
   UnregisterExecutionProviderLibrary: [302, P, TEXT],
@@ -49,6 +52,7 @@ const GETTERS = {
 const RELEASES = {
   ...{ ReleaseStatus: 93, ReleaseMemoryInfo: 94, ReleaseSession: 95, ReleaseValue: 96, ReleaseSessionOptions: 100 },
   ReleaseAllocator: 132,
+  ReleaseCUDAProviderOptions: 208,
 } as const
 const GET_ERROR_MESSAGE = 2
 

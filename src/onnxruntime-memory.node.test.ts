@@ -1,17 +1,31 @@
-// Constants on a GPU. Run where there is a Vulkan driver; Mesa's in software will do (.ci/vulkan.sh).
-import { afterEach, expect, test } from 'vitest'
+// Constants and rows on a device: on the CPU, taken for one, and on a GPU where there is a Vulkan driver; Mesa's in software will do
+// (.ci/vulkan.sh).
+import { join } from 'node:path'
+import * as runtime from 'onnxruntime-node'
+import { afterEach, describe, expect, test } from 'vitest'
 import { describeOn, devices } from '../test/devices.ts'
+import { TINY_LLAMA, workplaces } from '../test/fasp.ts'
+import { asWindows, goldenOf } from '../test/tiny.ts'
 import { openEngine } from './engine/engine.node.ts'
-import { constant, type Engine, type EngineOptions, values } from './engine/engine.ts'
+import { constant, createEngine, type Engine, values } from './engine/engine.ts'
+import { nativeOn } from './engine/native.node.ts'
 import { Graph } from './formats/onnx.ts'
+import { prune } from './node.ts'
+import { RUNTIME_VERSION } from './onnxruntime.node.ts'
 
+const workplace = workplaces()
 let engine: Engine
-afterEach(() => engine.close())
+afterEach(() => engine?.close())
 
 const product = () => {
   const g = new Graph('product')
   const operands = [g.input('x', 'float32', ['n', 'd']), g.input('w', 'float32', ['m', 'd'])]
   g.output('y', g.op('Gemm', operands, { transB: 1 }), 'float32', ['n', 'm'])
+  return g
+}
+const negative = () => {
+  const g = new Graph('negative')
+  g.output('y', g.op('Neg', [g.input('x', 'float32', ['n'])]), 'float32', ['n'])
   return g
 }
 
@@ -22,29 +36,30 @@ const X = values(
   [N, D],
 )
 
+/** What goes over and comes back while `call` runs. */
+async function moving(call: () => unknown): Promise<[toDevice: number, fromDevice: number]> {
+  const before = { ...engine.moved! }
+  await call()
+  return [engine.moved!.toDevice - before.toDevice, engine.moved!.fromDevice - before.fromDevice]
+}
+
 /** Bytes that a product takes to the device. */
 async function taken(w: ReturnType<typeof constant<Float32Array>>): Promise<number> {
   const y = values(new Float32Array(N * M), [N, M])
-  const moved = engine.moved!
-  const before = { ...moved }
-  await engine.run('product', product, { x: X, w }, { y })
+  const [toDevice, fromDevice] = await moving(() => engine.run('product', product, { x: X, w }, { y }))
   for (let i = 0; i < N; i++)
     for (let o = 0; o < M; o++) {
       const expected = X.data.subarray(i * D, (i + 1) * D).reduce((sum, v, k) => sum + v * w.data[o * D + k], 0)
       expect(y.data[i * M + o]).toBeCloseTo(expected, 4)
     }
-  expect(moved.fromDevice - before.fromDevice).toBe(4 * N * M)
-  return moved.toDevice - before.toDevice
+  expect(fromDevice).toBe(4 * N * M)
+  return toDevice
 }
 
-const [, webgpu] = await devices()
-const open = (options: EngineOptions = {}) => {
-  engine = openEngine({ device: 'webgpu', ...options })
-}
-
-describeOn(webgpu, 'constants', () => {
-  test.runIf(process.platform === 'linux')('go over once, all else with each run', async () => {
-    open()
+/** @param open makes an engine with room for so many bytes */
+function testAll(open: (bytes: number) => Engine) {
+  test('constants go over once, all else with each run', async () => {
+    engine = open(1e9)
     const w = constant(weight(1), [M, D])
     expect(await taken(w)).toBe(4 * (N * D + M * D))
     expect(await taken(w)).toBe(4 * N * D)
@@ -53,8 +68,8 @@ describeOn(webgpu, 'constants', () => {
     expect(await taken(w)).toBe(4 * N * D)
   })
 
-  test.runIf(process.platform === 'linux')('those read last stay where there is no room for all', async () => {
-    open({ deviceMemory: (2.5 * 4 * M * D) / 2 ** 30 })
+  test('those read last stay where there is no room for all', async () => {
+    engine = open(2.5 * 4 * M * D)
     const [a, b, c] = [1, 2, 3].map(by => constant(weight(by), [M, D]))
     for (const w of [a, b, a, c]) await taken(w)
     expect(await taken(a)).toBe(4 * N * D)
@@ -62,8 +77,77 @@ describeOn(webgpu, 'constants', () => {
   })
 
   test('without room all goes over with each run', async () => {
-    open({ deviceMemory: 0 })
+    engine = open(0)
     const w = constant(weight(1), [M, D])
     for (let i = 0; i < 2; i++) expect(await taken(w)).toBe(4 * (N * D + M * D))
+    const [x, y] = [engine.array([3], Float32Array.of(1, 2, 3)), engine.array([3])]
+    expect(await moving(() => engine.run('negative', negative, { x }, { y }))).toEqual([12, 12])
+    expect([...y.data]).toEqual([-1, -2, -3])
+  })
+
+  test('rows stay until they are asked for, and may be changed then', async () => {
+    engine = open(1e9)
+    const host = Float32Array.of(1, 2, 3)
+    const [x, y] = [engine.array([3], host), engine.array([3])]
+    const negate = (from: typeof x, to: typeof x) =>
+      moving(() => engine.run('negative', negative, { x: from }, { y: to }))
+    expect(await negate(x, y)).toEqual([12, 0])
+    expect(await negate(y, y)).toEqual([0, 0]) // in place
+    expect(await negate(y, x)).toEqual([0, 0])
+    expect([...host]).toEqual([1, 2, 3]) // not asked for
+    expect(await moving(() => expect([...x.data]).toEqual([-1, -2, -3]))).toEqual([0, 12])
+    expect(x.data).toBe(host)
+    host[0] = 5
+    expect(await negate(x, y)).toEqual([12, 0])
+    expect([...y.data]).toEqual([-5, 2, 3])
+    expect(await negate(y, x)).toEqual([12, 0])
+    x.drop?.()
+    expect([...x.data]).toEqual([5, -2, -3]) // as they are here
+  })
+
+  test('rows that find no room any more come back by themselves, and with the engine that closes', async () => {
+    engine = open(2.5 * 12)
+    const rows = [1, 2, 3].map(first => engine.array([3], Float32Array.of(first, 0, 0)))
+    for (const x of rows) await engine.run('negative', negative, { x }, { y: x })
+    const other = open(1e9)
+    const last = other.array([3], Float32Array.of(4, 0, 0))
+    await other.run('negative', negative, { x: last }, { y: last })
+    await other.close()
+    expect([...rows, last].map(({ data }) => data[0])).toEqual([-1, -2, -3, -4])
+  })
+
+  test('a run that fails leaves rows as they were', async () => {
+    engine = open(1e9)
+    const [x, y] = [engine.array([2], Float32Array.of(1, 2)), engine.array([3], Float32Array.of(7, 8, 9))]
+    await engine.run('negative', negative, { x }, { y: x })
+    await expect(engine.run('negative', negative, { x }, { y })).rejects.toThrow()
+    expect([...x.data, ...y.data]).toEqual([-1, -2, 7, 8, 9])
+  })
+}
+
+describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () => {
+  const taken = (bytes: number) => {
+    const graphs = nativeOn({ memory: 'Cpu', append() {} }, RUNTIME_VERSION, bytes, () => [])!
+    return createEngine(runtime, {}, { graphs })
+  }
+  testAll(taken)
+
+  test.each(['paper', 'stock', 'best'])('%s prunes as without', async method => {
+    const calibration = asWindows(goldenOf('tiny-llama').calibration_windows.slice(0, 9))
+    const folder = await workplace()
+    const pruned = (name: string, engine: Engine) =>
+      prune(TINY_LLAMA, { sparsity: 0.2, method, calibration, memory: 1e-3, output: join(folder, name), engine })
+    engine = taken(4e6)
+    await using plain = openEngine({ blas: false })
+    const [ours, expected] = [await pruned('device', engine), await pruned('plain', plain)]
+    for (const [layer, { attention, ffn }] of expected.layers.entries()) {
+      const own = ours.layers[layer]
+      expect([own.attention?.kept, own.ffn?.kept]).toEqual([attention?.kept, ffn?.kept])
+      expect(own.ffn!.errorAfter).toBeCloseTo(ffn!.errorAfter, 5)
+    }
   })
 })
+
+const [, webgpu] = await devices()
+if (process.platform === 'linux')
+  describeOn(webgpu, 'a GPU', () => testAll(bytes => openEngine({ device: 'webgpu', deviceMemory: bytes / 2 ** 30 })))

@@ -133,11 +133,25 @@ export class DeviceMemory {
     }
     if (bytes === 0 || this.#bytes + bytes > this.room) return undefined
     this.#allocator ??= allocatorOf(this.api, this.#session(values), this.name)
-    const tensor = this.api.CreateTensorAsOrtValue(this.#allocator, ...layoutOf(hostDataOf(values), values.shape))
+    const tensor = this.#allocate(values)
+    if (!tensor) return undefined
     const kept = { tensor, bytes, newerThan, run: this.#runs }
     this.#bytes += bytes
     this.#kept.add(kept)
     return kept
+  }
+
+  /** Less room than was said is all the room there is. Undefined where a device has none left. */
+  #allocate(values: Values): Place {
+    const layout = layoutOf(hostDataOf(values), values.shape)
+    for (;;)
+      try {
+        return this.api.CreateTensorAsOrtValue(this.#allocator, ...layout)
+      } catch {
+        const [oldest] = this.#kept
+        if (!oldest || oldest.run === this.#runs) return undefined
+        this.#leave(oldest)
+      }
   }
 
   #hold(values: Values, kept: Kept): void {

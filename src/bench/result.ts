@@ -56,6 +56,8 @@ export interface BenchResult extends Made {
   /** Each layer from the end of the one before; the first from the start of the phase. */
   readonly layerSeconds: readonly number[]
   readonly medianLayerSeconds: number
+  /** Bytes to a device with a memory of its own, and back. */
+  readonly moved?: PruneResult['moved']
   /** What the whole model would take, where the workload has fewer layers: the median layer for each that is missing. */
   readonly wholeModel?: { readonly layers: number; readonly seconds: number }
   /** Of activations, as planned: in memory, and in the scratch file. */
@@ -133,6 +135,7 @@ export function summarise(
     seconds: result.seconds,
     layerSeconds,
     medianLayerSeconds: layer,
+    moved: result.moved,
     ...(wholeLayers && wholeLayers > layersOf(a)
       ? { wholeModel: { layers: wholeLayers, seconds: totalSeconds + (wholeLayers - layersOf(a)) * layer } }
       : {}),

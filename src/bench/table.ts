@@ -36,6 +36,7 @@ export function benchTable(r: BenchResult): string {
     `${r.overBound.toFixed(2)} × the bound (${r.overSquareBound.toFixed(2)} × at the rate of the square product)`,
     `products at ${percent(r.productsOfPeak)} of the peak`,
     `${Math.round(r.tokensPerSecond)} tokens/s, peak memory ${bytes(r.peakMemoryBytes)}`,
+    ...(r.moved ? [`to the device ${bytes(r.moved.toDevice)}, back ${bytes(r.moved.fromDevice)}`] : []),
     ...(placed.scratch > 0 ? [`activations: ${bytes(placed.memory)} in memory, ${bytes(placed.scratch)} on disk`] : []),
     ...(r.wholeModel
       ? [

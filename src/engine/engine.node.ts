@@ -10,7 +10,7 @@ import { chooseBlas } from './blas.node.ts'
 import { wrongOnWebGpu } from './device.ts'
 import { createEngine, type Engine, type EngineOptions, type Precision } from './engine.ts'
 import type { EngineFacts } from './facts.ts'
-import { nativeGraphs, nativeWebGpu } from './native.node.ts'
+import { DEVICE_PROVIDERS, nativeGraphs, nativeOn } from './native.node.ts'
 import { openOpenVino } from './openvino.node.ts'
 
 const silent = turnTelemetryOff()
@@ -49,18 +49,18 @@ export function openEngine(options: EngineOptions = {}): Engine {
   if (!(deviceMemory >= 0)) throw new UsageError(`deviceMemory is ${deviceMemory}; it must be GiB, 0 or more.`)
   setFlagsFromString(MARK_IN_ONE_PIECE)
   const runtime = loadRuntime()
+  const native = [RUNTIME_VERSION, deviceMemory * 2 ** 30, wrongOnWebGpu, options.threads] as const
   const graphs = {
     cpu: () => nativeGraphs(RUNTIME_VERSION, options.threads),
-    webgpu: () => nativeWebGpu(RUNTIME_VERSION, deviceMemory * 2 ** 30, wrongOnWebGpu, options.threads),
-    cuda: () => undefined,
+    webgpu: () => nativeOn(DEVICE_PROVIDERS.webgpu, ...native),
+    cuda: () => nativeOn(DEVICE_PROVIDERS.cuda, ...native),
   }[device]?.()
-  const way = device === 'cuda' ? {} : { graphs: graphs ? 'C interface' : 'binding' }
   return createEngine(runtime, options, {
     blas: chooseBlas(options),
     graphs,
     bf16: device === 'cpu' ? openBf16 : undefined,
     turn: () => setImmediate(),
-    facts: { onnxruntime: RUNTIME_VERSION, ...way },
+    facts: { onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding' },
   })
 
   function openBf16() {

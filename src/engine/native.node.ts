@@ -29,14 +29,42 @@ export function nativeGraphs(version: string, threads?: number): GraphRuntime | 
   return api && graphRuntime(api, threads)
 }
 
-/** ONNX Runtime's names. */
-const WEBGPU = { provider: 'WebGPU', memory: 'WebGPU_Buf' }
+/** A provider of ONNX Runtime whose device has a memory of its own. */
+export interface DeviceProvider {
+  /** Name of the memory. */
+  readonly memory: string
+  /** Puts it into the options of a session. @param onCpu nodes that are to run on the CPU all the same */
+  append(api: Api, options: Pointer, onCpu: readonly string[]): void
+}
+
+export const DEVICE_PROVIDERS = {
+  webgpu: {
+    memory: 'WebGPU_Buf',
+    append(api, options, onCpu) {
+      const [keys, texts] = onCpu.length > 0 ? [['forceCpuNodeNames'], [onCpu.join('\n')]] : [[], []]
+      api.SessionOptionsAppendExecutionProvider(options, 'WebGPU', keys, texts, keys.length)
+    },
+  },
+  cuda: {
+    memory: 'Cuda',
+    append(api, options) {
+      const own = api.CreateCUDAProviderOptions()
+      try {
+        api.UpdateCUDAProviderOptions(own, ['use_tf32'], ['0'], 1) // TF32 has 10 bits
+        api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, own)
+      } finally {
+        api.ReleaseCUDAProviderOptions(own)
+      }
+    },
+  },
+} as const satisfies Record<string, DeviceProvider>
 
 /**
- * The same on WebGPU, with constants in the device's memory.
+ * The same on a device with a memory of its own, in which constants and rows stay.
  * @param room bytes of that memory @param wrong nodes of a graph that are to run on the CPU where attention is wrong there
  */
-export function nativeWebGpu(
+export function nativeOn(
+  device: DeviceProvider,
   version: string,
   room: number,
   wrong: (graph: Graph) => readonly string[],
@@ -45,11 +73,7 @@ export function nativeWebGpu(
   const api = apiOf(version)
   if (!api) return undefined
   const provider = (onCpu: (graph: Graph) => readonly string[]): Provider => ({
-    append(options, graph) {
-      const names = onCpu(graph)
-      const [keys, texts] = names.length > 0 ? [['forceCpuNodeNames'], [names.join('\n')]] : [[], []]
-      api.SessionOptionsAppendExecutionProvider(options, WEBGPU.provider, keys, texts, keys.length)
-    },
+    append: (options, graph) => device.append(api, options, onCpu(graph)),
   })
   const all = provider(() => [])
   let isRight: boolean | undefined
@@ -66,7 +90,7 @@ export function nativeWebGpu(
     })
     return isRight
   }
-  const memory = new DeviceMemory(api, WEBGPU.memory, room, graph => openSession(api, graph, threads, all))
+  const memory = new DeviceMemory(api, device.memory, room, graph => openSession(api, graph, threads, all))
   const right = provider(graph => (attention() ? [] : wrong(graph)))
   return { ...graphRuntime(api, threads, { ...right, memory }), attention }
 }
