@@ -10,5 +10,11 @@ const FLAGS = [
   '--disable-sync',
 ]
 
-export const openChromium = (executablePath = process.env.FASP_CHROMIUM ?? '/usr/bin/chromium'): Promise<Browser> =>
-  chromium.launch({ executablePath, args: FLAGS })
+/** Its own adapter for WebGPU, in software. */
+const SOFTWARE_GPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']
+
+/** @param gpu whether pages have WebGPU */
+export const openChromium = (
+  executablePath = process.env.FASP_CHROMIUM ?? '/usr/bin/chromium',
+  gpu = false,
+): Promise<Browser> => chromium.launch({ executablePath, args: [...FLAGS, ...(gpu ? SOFTWARE_GPU : [])] })

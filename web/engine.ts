@@ -2,6 +2,7 @@
 
 import { Graph } from '../src/formats/onnx.ts'
 import type { Compute } from '../src/ui/protocol.ts'
+import { values } from '../src/values.ts'
 import { createEngine, type Engine } from '../src/web.ts'
 
 export interface OpenedEngine {
@@ -18,16 +19,18 @@ const TURN_MS = 50
 /** @param ort address of the folder with the runtime's WebAssembly @throws Error where WebGPU is there and does not multiply as it should */
 export async function openEngine(compute: Compute, ort: URL): Promise<OpenedEngine> {
   const gpu = compute === 'auto' && (await adapter())
-  const runtime = await (gpu ? import('onnxruntime-web/webgpu') : import('onnxruntime-web/wasm'))
-  const { env } = runtime
+  const wasm = await import('onnxruntime-web/wasm')
+  const runtime = gpu ? await import('onnxruntime-web/webgpu') : wasm
   const threads = globalThis.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1
-  env.wasm.wasmPaths = ort.href
-  env.wasm.numThreads = threads
-  env.logLevel = 'error'
+  for (const { env } of [wasm, runtime]) {
+    env.wasm.wasmPaths = ort.href
+    env.wasm.numThreads = threads
+    env.logLevel = 'error'
+  }
   const engine = createEngine(
     runtime,
     { device: gpu ? 'webgpu' : 'cpu' },
-    { turn: takeTurns(), facts: { onnxruntime: env.versions.web ?? 'unknown' } },
+    { turn: takeTurns(), facts: { onnxruntime: wasm.env.versions.web ?? 'unknown' }, doubles: wasm },
   )
   if (gpu)
     await tried(engine).catch(async error => {
@@ -65,15 +68,21 @@ const TRIED = 64
 
 /** A product whose entries are known: what a driver gets wrong, or cannot do, shows here, before a long run. */
 async function tried(engine: Engine): Promise<void> {
-  const square = (value: number) => engine.tensor(new Float32Array(TRIED * TRIED).fill(value), [TRIED, TRIED])
-  const y = engine.array([TRIED, TRIED])
-  await engine.run('try', tryGraph, { a: square(1), b: square(2) }, { y })
-  if (y.data.some(value => Math.abs(value - 2 * TRIED) > 1e-2 * TRIED)) throw new Error('a product is wrong')
+  for (const [type, Values] of [
+    ['float32', Float32Array],
+    ['float64', Float64Array],
+  ] as const) {
+    const square = (value: number) => values(new Values(TRIED * TRIED).fill(value), [TRIED, TRIED])
+    const y = square(0)
+    await engine.run(`try ${type}`, () => tryGraph(type), { a: square(1), b: square(2) }, { y })
+    if (y.data.some((value: number) => Math.abs(value - 2 * TRIED) > 1e-2 * TRIED))
+      throw new Error(`a product in ${type} is wrong`)
+  }
 }
 
-function tryGraph(): Graph {
+function tryGraph(type: 'float32' | 'float64'): Graph {
   const g = new Graph('try')
-  const [a, b] = ['a', 'b'].map(name => g.input(name, 'float32', [`${name}0`, `${name}1`]))
-  g.output('y', g.op('MatMul', [a, b]), 'float32', ['a0', 'b1'])
+  const [a, b] = ['a', 'b'].map(name => g.input(name, type, [`${name}0`, `${name}1`]))
+  g.output('y', g.op('MatMul', [a, b]), type, ['a0', 'b1'])
   return g
 }

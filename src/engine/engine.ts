@@ -82,6 +82,8 @@ export interface EngineParts {
   /** Opens graphs whose products are in bf16. @throws UsageError where it cannot */
   readonly bf16?: () => { readonly name: string; readonly graphs: GraphRuntime }
   readonly graphs?: GraphRuntime
+  /** For graphs in float64, where the runtime itself has none. */
+  readonly doubles?: Runtime
   /** Lets what waits for input and output have its turn: runs and calls may block. */
   readonly turn?: () => Promise<void>
   /** What results say of the runtime. */
@@ -107,7 +109,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     logSeverityLevel: 4, // failures reach the user as exceptions
     extra: SESSION_CONFIG,
   } as const
-  const sessions = new Sessions(onDevice(device, parts.graphs ?? graphsOf(runtime, device, settings)))
+  const sessions = new Sessions(onDevice(device, parts.graphs ?? graphsOf(runtime, device, settings, parts.doubles)))
   let bf16: { readonly name: string; readonly sessions: Sessions } | undefined
   let closed = false
   const seconds: Record<string, number> = {}
@@ -200,15 +202,21 @@ const onDevice = (device: Device, graphs: GraphRuntime): GraphRuntime =>
       }
 
 /** Graphs as sessions of the runtime. */
-function graphsOf(runtime: Runtime, device: Device, settings: InferenceSession.SessionOptions): GraphRuntime {
-  const tensors = (arrays: Readonly<Record<string, Values>>) =>
-    Object.fromEntries(Object.entries(arrays).map(([name, a]) => [name, tensor(runtime, a)]))
+function graphsOf(
+  runtime: Runtime,
+  device: Device,
+  settings: InferenceSession.SessionOptions,
+  doubles: Runtime = runtime,
+): GraphRuntime {
   const moved = device === 'cpu' ? undefined : { toDevice: 0, fromDevice: 0 }
   return {
     moved,
     async open(graph) {
-      const executionProviders = providers(device, graph)
-      const session = await runtime.InferenceSession.create(graph.bytes(), { ...settings, executionProviders })
+      const by = graph.isDouble ? doubles : runtime
+      const executionProviders = by === runtime ? providers(device, graph) : ['cpu']
+      const session = await by.InferenceSession.create(graph.bytes(), { ...settings, executionProviders })
+      const tensors = (arrays: Readonly<Record<string, Values>>) =>
+        Object.fromEntries(Object.entries(arrays).map(([name, a]) => [name, tensor(by, a)]))
       return {
         async run(feeds, outputs) {
           await session.run(tensors(feeds), tensors(outputs))

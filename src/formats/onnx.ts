@@ -97,9 +97,17 @@ export class Graph {
   readonly #initializers = new Map<string, Initializer>()
   #names = 0
 
+  #isDouble = false
+
   constructor(readonly name: string) {}
 
+  /** Whether it takes float64. */
+  get isDouble(): boolean {
+    return this.#isDouble
+  }
+
   input(name: string, type: ElementType, shape: readonly Dimension[]): Value {
+    this.#isDouble ||= type === 'float64'
     this.#inputs.push(valueInfo(name, type, shape))
     return name
   }

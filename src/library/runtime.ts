@@ -5,8 +5,12 @@ import { createEngine as createEngineOver, type Engine, type EngineParts, type R
 import type { EngineOptions } from '../engine/options.ts'
 
 /** @param runtime `onnxruntime-web`, or `onnxruntime-node`, as `import * as ort` gives it */
-export const createEngine = (runtime: Runtime, options?: EngineOptions, parts?: EngineParts): Engine =>
-  createEngineOver(fillsOutputs(runtime) ? runtime : filling(runtime), options, parts)
+export function createEngine(runtime: Runtime, options?: EngineOptions, parts: EngineParts = {}): Engine {
+  const { doubles } = parts
+  return createEngineOver(usable(runtime), options, { ...parts, doubles: doubles && usable(doubles) })
+}
+
+const usable = (runtime: Runtime): Runtime => (fillsOutputs(runtime) ? runtime : filling(runtime))
 
 const fillsOutputs = (runtime: Runtime & { readonly env?: { readonly versions?: { readonly node?: string } } }) =>
   runtime.env?.versions?.node !== undefined

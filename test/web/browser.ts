@@ -21,8 +21,11 @@ export interface Opened {
   readonly requests: { readonly url: string; readonly bytes: number }[]
 }
 
-/** Builds and serves the page. @param hub addresses of a Hub and of its store, which its policy names @param more of what is built */
-export async function openSite(hub?: readonly string[], more: BuildEnvironmentOptions = {}) {
+/**
+ * Builds and serves the page.
+ * @param hub addresses of a Hub and of its store, which its policy names @param more of what is built @param gpu whether it has WebGPU
+ */
+export async function openSite(hub?: readonly string[], more: BuildEnvironmentOptions = {}, gpu = false) {
   const folder = await mkdtemp(join(tmpdir(), 'fasp-site-'))
   const site = { configFile, build: { outDir: folder, ...more } }
   if (hub) process.env.FASP_HUB = hub.join(' ')
@@ -30,7 +33,7 @@ export async function openSite(hub?: readonly string[], more: BuildEnvironmentOp
   const server = await preview({ ...site, preview: { port: 0 } })
   delete process.env.FASP_HUB
   const url = server.resolvedUrls!.local[0]
-  const pages = await openPages()
+  const pages = await openPages(gpu)
   return {
     url,
     folder,
@@ -44,8 +47,8 @@ export async function openSite(hub?: readonly string[], more: BuildEnvironmentOp
 }
 
 /** Pages at any address. */
-export async function openPages() {
-  const browser: Browser = await openChromium()
+export async function openPages(gpu = false) {
+  const browser: Browser = await openChromium(undefined, gpu)
   return {
     async open(url: string, options: BrowserContextOptions = {}): Promise<Opened> {
       const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })

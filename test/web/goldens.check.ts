@@ -1,4 +1,5 @@
-// The library in a page, in WebAssembly, beside the PyTorch reference (test/fixtures/golden): the same columns, but for near ties, and errors.
+// The library in a page, in WebAssembly and on Chromium's WebGPU in software, beside the PyTorch reference (test/fixtures/golden): the same
+// columns, but for near ties, and errors.
 import { cpSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,29 +19,37 @@ const IN_PAGE = {
   },
 } as const
 
-let site: Awaited<ReturnType<typeof openSite>>
-let page: Page
-beforeAll(async () => {
-  site = await openSite(undefined, IN_PAGE)
-  for (const name of TINY_NAMES) cpSync(TINY_MODELS[name], join(site.folder, name), { recursive: true })
-  writeFileSync(join(site.folder, 'index.html'), '<!doctype html><title>Goldens</title>')
-  page = (await site.open()).page
-})
-afterAll(() => site?.close())
+/** A driver in software takes 40 s over a golden. */
+const COMPUTED = [
+  { by: /^WebAssembly, \d+ threads$/, compute: 'wasm', of: () => true },
+  { by: /^WebGPU$/, compute: 'auto', of: (name: string) => name === 'paper-0.3' },
+] as const
 
-describe.each(TINY_NAMES)('%s', name => {
-  const { cases, calibration_windows: windows } = goldenOf(name)
-  test.each(name === 'tiny-opt' ? [...CASES, 'paper-0.3-center'] : CASES)(
-    '%s',
-    { timeout: 300_000 },
-    async caseName => {
-      const golden: GoldenCase = cases.find((one: GoldenCase) => one.name === caseName)
-      const files = readdirSync(TINY_MODELS[name]).map(file => `${site.url}${name}/${file}`)
-      const asked = { files, options: optionsOf(golden.options), windows }
-      const call = `import('/in-page.js').then(page => page.pruned(${JSON.stringify(asked)}))`
-      const found = await page.evaluate<Awaited<ReturnType<typeof pruned>>>(call) // as text: what is built for Node is nothing for a page
-      expect(found.engine).toMatch(/^WebAssembly, \d+ threads$/)
-      expectChosen(found, golden)
-    },
-  )
+describe.each(COMPUTED)('$by', ({ by, compute, of }) => {
+  let site: Awaited<ReturnType<typeof openSite>>
+  let page: Page
+  beforeAll(async () => {
+    site = await openSite(undefined, IN_PAGE, compute === 'auto')
+    for (const name of TINY_NAMES) cpSync(TINY_MODELS[name], join(site.folder, name), { recursive: true })
+    writeFileSync(join(site.folder, 'index.html'), '<!doctype html><title>Goldens</title>')
+    page = (await site.open()).page
+  })
+  afterAll(() => site?.close())
+
+  describe.each(TINY_NAMES)('%s', name => {
+    const { cases, calibration_windows: windows } = goldenOf(name)
+    test.each((name === 'tiny-opt' ? [...CASES, 'paper-0.3-center'] : CASES).filter(of))(
+      '%s',
+      { timeout: 300_000 },
+      async caseName => {
+        const golden: GoldenCase = cases.find((one: GoldenCase) => one.name === caseName)
+        const files = readdirSync(TINY_MODELS[name]).map(file => `${site.url}${name}/${file}`)
+        const asked = { compute, files, options: optionsOf(golden.options), windows }
+        const call = `import('/in-page.js').then(page => page.pruned(${JSON.stringify(asked)}))`
+        const found = await page.evaluate<Awaited<ReturnType<typeof pruned>>>(call) // as text: what is built for Node is nothing for a page
+        expect(found.engine).toMatch(by)
+        expectChosen(found, golden)
+      },
+    )
+  })
 })

@@ -1,8 +1,11 @@
-// What the check of the goldens has a page do: prune with the library as a page has it, in WebAssembly.
+// What the check of the goldens has a page do: prune with the library as a page has it, in WebAssembly or on WebGPU.
+
+import type { Compute } from '../../src/ui/protocol.ts'
 import { MemorySink, openModel, type ProgressEvent, type PruneOptions, prune, type Windows } from '../../src/web.ts'
 import { openEngine } from '../../web/engine.ts'
 
 export interface Asked {
+  readonly compute: Compute
   /** Addresses of the files of the model. */
   readonly files: readonly string[]
   readonly options: PruneOptions
@@ -13,8 +16,8 @@ export interface Asked {
 const fileAt = async (address: string) =>
   new File([await (await fetch(address)).arrayBuffer()], address.replace(/^.*\//, ''))
 
-export async function pruned({ files, options, windows: rows }: Asked) {
-  const { engine, name } = await openEngine('wasm', new URL('/ort/', location.href))
+export async function pruned({ compute, files, options, windows: rows }: Asked) {
+  const { engine, name } = await openEngine(compute, new URL('/ort/', location.href))
   await using _ = engine
   await using model = await openModel(await Promise.all(files.map(fileAt)))
   const calibration: Windows = {
