@@ -132,7 +132,7 @@ describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () =
   }
   testAll(taken)
 
-  test.each(['paper', 'stock', 'best'])('%s prunes as without', async method => {
+  test.each(['paper', 'stock', 'best'])('%s prunes as without', { timeout: 120_000 }, async method => {
     const calibration = asWindows(goldenOf('tiny-llama').calibration_windows.slice(0, 9))
     const folder = await workplace()
     const pruned = (name: string, engine: Engine) =>

@@ -40,6 +40,8 @@ const constantBytes = ({ inputs, output, norms }: HalfWeights, tables: number) =
   return 4 * ([...layers, ...ofNorms].reduce((sum, { length }) => sum + length, 0) + tables)
 }
 
+/** A driver in software shares the cores with other tests. */
+const LIMIT = 240_000
 /** Neurons of a layer of tiny-llama, and tokens of 16 windows. */
 const [FFN, TOKENS] = [384, 4096]
 /** 16 of 256 tokens; a batch has 8. */
@@ -75,6 +77,7 @@ describeOn(webgpu, 'what goes over to the device and comes back', () => {
 
   test.runIf(process.platform === 'linux')(
     'a layer: the same for any text, but for sums and places of a batch',
+    { timeout: LIMIT },
     async () => {
       const [one, two] = [await pruned('webgpu', 8), await pruned('webgpu', 16)]
       expect(two.moved!.layers.length).toBe(two.layers.length)
@@ -102,11 +105,11 @@ describeOn(webgpu, 'what the CPU finds', () => {
       }
   }
 
-  test.each(['plain', 'paper', 'stock', 'best'])('%s', async method => {
+  test.each(['plain', 'paper', 'stock', 'best'])('%s', { timeout: LIMIT }, async method => {
     expectSame(await pruned('webgpu', 16, { method }), await pruned('cpu', 16, { method }))
   })
 
-  test('with room for a few batches, here and there', async () => {
+  test('with room for a few batches, here and there', { timeout: LIMIT }, async () => {
     const options = { method: 'stock', memory: 1e-3 }
     const found = await pruned('webgpu', 16, options, 4e-3)
     expectSame(found, await pruned('cpu', 16, options))

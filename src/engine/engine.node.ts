@@ -46,7 +46,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
   if (!silent) throw new DeviceError(device, TELEMETRY)
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
-  if (!(deviceMemory >= 0)) throw new UsageError(`deviceMemory is ${deviceMemory}; it must be GiB, 0 or more.`)
+  if (!(deviceMemory >= 0)) throw new UsageError(`device memory is ${deviceMemory}; it must be GiB, 0 or more.`)
   setFlagsFromString(MARK_IN_ONE_PIECE)
   const runtime = loadRuntime()
   const native = [RUNTIME_VERSION, deviceMemory * 2 ** 30, wrongOnWebGpu, options.threads] as const
