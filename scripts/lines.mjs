@@ -25,7 +25,7 @@ const PAGE = [
   ['onnxruntime', 'telemetry', 'blas-c'],
   ['formats'],
   ['values'],
-  ['onnxruntime-c', 'onnxruntime-memory'],
+  ['onnxruntime-c', 'onnxruntime-memory', 'onnxruntime-attention'],
   ['linalg'],
   ['engine'],
   ['group'],

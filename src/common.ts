@@ -1,5 +1,6 @@
 // What runs have in common that prune one model to several sizes: the values of steps, and the dense stream on the calibration windows.
 import { UsageError } from './errors.ts'
+import { elements } from './formats/tensors.ts'
 import { asBytes, type Scratch } from './forward/activations.ts'
 import type { Recall } from './forward/stream.ts'
 import type { Saved } from './saved.ts'
@@ -21,17 +22,17 @@ export class DenseRows {
       if (place !== undefined) return (await this.#scratch!).read(asBytes(x.data), place)
       await forward()
       const at = this.#end
-      const { data } = x
-      if (at + data.byteLength > this.#room) return // it is computed again
+      const bytes = 4 * elements(x.shape)
+      if (at + bytes > this.#room) return // it is computed again
       try {
         const scratch = await (this.#scratch ??= open())
-        await scratch.write(asBytes(data), at)
+        await scratch.write(asBytes(x.data), at)
       } catch {
         this.#room = 0 // the disk is full by now
         return
       }
       this.#places.set(key, at)
-      this.#end = at + data.byteLength
+      this.#end = at + bytes
     }
   }
 

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as Koffi from 'koffi'
-import { DATA_TYPES, type Data, elementType } from './formats/onnx.ts'
+import { DATA_TYPES, type Data, type ElementType, elementType } from './formats/onnx.ts'
 import { onnxRuntime } from './onnxruntime.node.ts'
 
 /** The version of the interface: that of ONNX Runtime 1.22, the first with execution providers in libraries of their own. */
@@ -161,14 +161,14 @@ function declare(at: (place: number, result: string, args: string[]) => (...args
 }
 
 /** Dimensions of a tensor, and its type. */
-export function layoutOf(data: Data, shape: readonly number[]) {
+export function layoutOf(type: ElementType, shape: readonly number[]) {
   const dims = BigInt64Array.from(shape, BigInt)
-  return [dims, dims.length, DATA_TYPES[elementType(data)]] as const
+  return [dims, dims.length, DATA_TYPES[type]] as const
 }
 
 /** A tensor whose values are those of the array itself. */
 export const tensorOf = (api: Api, data: Data, shape: readonly number[]): Pointer =>
-  api.CreateTensorWithDataAsOrtValue(api.memory, data, data.byteLength, ...layoutOf(data, shape))
+  api.CreateTensorWithDataAsOrtValue(api.memory, data, data.byteLength, ...layoutOf(elementType(data), shape))
 
 /** Of a memory that a session has. @param name in ONNX Runtime */
 export function allocatorOf(api: Api, session: Pointer, name: string): Pointer {

@@ -1,6 +1,6 @@
 // What lies in the memory of a GPU: constants (weights, tables, norms), which go there once, and rows that change, which stay until somebody asks
 // for them here. ONNX Runtime copies all else by itself with each run.
-import { type Data, elementType, Graph } from './formats/onnx.ts'
+import { type Data, type ElementType, elementType, Graph } from './formats/onnx.ts'
 import { elements, type Floats } from './formats/tensors.ts'
 import { type Api, allocatorOf, layoutOf, type Pointer, tensorOf } from './onnxruntime-c.node.ts'
 import { type ArrayOf, bytesOf, type Moved, type Values } from './values.ts'
@@ -34,6 +34,8 @@ class Resident implements Values<Floats> {
 }
 
 const hostDataOf = (values: Values): Data => (values instanceof Resident ? values.host : values.data)
+
+const typeOf = (values: Values): ElementType => (values instanceof Resident ? 'float32' : elementType(values.data))
 
 interface Kept {
   readonly tensor: Pointer
@@ -72,12 +74,14 @@ export class DeviceMemory {
   use(feeds: readonly Values[], outputs: readonly Values[], call: (feeds: Place[], results: Place[]) => void): void {
     this.#runs++
     const given = feeds.map(feed => (feed.isConstant || feed.drop ? this.#use(feed) : undefined))
-    const made = outputs.map(output =>
-      output instanceof Resident ? this.#make(output, new WeakRef(output)) : undefined,
-    )
+    const made: (Kept | undefined)[] = []
     try {
-      const places = made.map(kept => kept?.tensor)
-      call(given, places)
+      for (const output of outputs)
+        made.push(output instanceof Resident ? this.#make(output, new WeakRef(output)) : undefined)
+      call(
+        given,
+        made.map(kept => kept?.tensor),
+      )
     } catch (error) {
       for (const kept of made) if (kept) this.#release(kept)
       throw error
@@ -86,7 +90,8 @@ export class DeviceMemory {
     this.moved.fromDevice += bytesOf(outputs.filter((_, i) => !made[i]))
     for (const [i, output] of outputs.entries()) {
       this.drop(output) // what it was
-      if (made[i]) this.#hold(output, made[i])
+      const kept = made[i]
+      if (kept) this.#hold(output, kept)
     }
   }
 
@@ -104,11 +109,17 @@ export class DeviceMemory {
     if (kept) this.#release(kept)
   }
 
+  /** Brings here what is newer there. */
   close(): void {
-    for (const kept of this.#kept) this.#leave(kept)
-    if (this.#allocator) this.api.ReleaseAllocator(this.#allocator)
-    for (const session of this.#copies.values()) this.api.ReleaseSession(session)
-    this.#copies.clear()
+    try {
+      for (const kept of this.#kept) this.#leave(kept)
+    } finally {
+      for (const kept of this.#kept) this.#release(kept) // of a device that is lost
+      if (this.#allocator) this.api.ReleaseAllocator(this.#allocator)
+      this.#allocator = null
+      for (const session of this.#copies.values()) this.api.ReleaseSession(session)
+      this.#copies.clear()
+    }
   }
 
   #use(values: Values): Place {
@@ -116,8 +127,13 @@ export class DeviceMemory {
     if (!kept || !this.#kept.delete(kept)) {
       kept = this.#make(values)
       if (!kept) return undefined
-      this.#copy(values, kept.tensor, 'toDevice')
       this.#hold(values, kept)
+      try {
+        this.#copy(values, kept.tensor, 'toDevice')
+      } catch (error) {
+        this.#release(kept)
+        throw error
+      }
     }
     this.#kept.add(kept)
     kept.run = this.#runs
@@ -127,11 +143,12 @@ export class DeviceMemory {
   /** Undefined where there is no room beside what the same run uses. */
   #make(values: Values, newerThan?: WeakRef<Resident>): Kept | undefined {
     const bytes = bytesOf([values])
+    if (bytes === 0 || bytes > this.room) return undefined
     for (const kept of this.#kept) {
       if (this.#bytes + bytes <= this.room || kept.run === this.#runs) break
       this.#leave(kept)
     }
-    if (bytes === 0 || this.#bytes + bytes > this.room) return undefined
+    if (this.#bytes + bytes > this.room) return undefined
     this.#allocator ??= allocatorOf(this.api, this.#session(values), this.name)
     const tensor = this.#allocate(values)
     if (!tensor) return undefined
@@ -143,7 +160,7 @@ export class DeviceMemory {
 
   /** Less room than was said is all the room there is. Undefined where a device has none left. */
   #allocate(values: Values): Place {
-    const layout = layoutOf(hostDataOf(values), values.shape)
+    const layout = layoutOf(typeOf(values), values.shape)
     for (;;)
       try {
         return this.api.CreateTensorAsOrtValue(this.#allocator, ...layout)
@@ -156,7 +173,7 @@ export class DeviceMemory {
 
   #hold(values: Values, kept: Kept): void {
     this.#of.set(values, kept)
-    this.#gone.register(values, kept)
+    this.#gone.register(values, kept, kept)
   }
 
   /** To make room, or for those who ask. */
@@ -168,6 +185,7 @@ export class DeviceMemory {
 
   #release(kept: Kept): void {
     if (!this.#kept.delete(kept)) return
+    this.#gone.unregister(kept)
     this.#bytes -= kept.bytes
     this.api.ReleaseValue(kept.tensor)
   }
@@ -184,7 +202,7 @@ export class DeviceMemory {
   }
 
   #session(values: Values): Pointer {
-    const type = values instanceof Resident ? 'float32' : elementType(values.data)
+    const type = typeOf(values)
     const dims = values.shape.map((_, axis) => `n${axis}`)
     const key = `${type} ${dims.length}`
     let session = this.#copies.get(key)

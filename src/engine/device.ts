@@ -49,14 +49,19 @@ export function checkDevice(device: string): void {
   if (!(DEVICES as readonly string[]).includes(device)) throw notOneOf('device', device, DEVICES)
 }
 
-/** The nodes of a graph that are to run on the CPU all the same. */
-export const wrongOnWebGpu = (graph: Graph): string[] => WRONG_ON_WEBGPU.flatMap(type => graph.nodesOf(type))
+/** Attention with a cache, something added to its scores, a window or a cap, which is not tried. */
+const isUntried = (inputs: readonly string[], attributes: readonly string[]): boolean =>
+  Boolean(inputs[3] || inputs[10]) || ['local_window_size', 'softcap'].some(name => attributes.includes(name))
+
+/** The nodes of a graph that are to run on the CPU all the same. @param isRight whether attention was tried, and was right */
+export const onCpuOf = (graph: Graph, isRight = false): string[] =>
+  WRONG_ON_WEBGPU.flatMap(type => graph.nodesOf(type, isRight ? isUntried : undefined))
 
 /** The providers of a session, best first; the CPU takes what those before it have no kernel for, as float64. */
 export function providers(device: Device, graph: Graph): InferenceSession.ExecutionProviderConfig[] {
   if (device === 'cpu') return ['cpu']
   if (device === 'cuda') return ['cuda', 'cpu']
-  const wrong = wrongOnWebGpu(graph)
+  const wrong = onCpuOf(graph)
   return [wrong.length > 0 ? { name: 'webgpu', forceCpuNodeNames: wrong } : 'webgpu', 'cpu'] // an empty list is an error
 }
 

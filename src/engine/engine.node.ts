@@ -7,7 +7,6 @@ import { DeviceError, UsageError } from '../errors.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { turnTelemetryOff } from '../telemetry.node.ts'
 import { chooseBlas } from './blas.node.ts'
-import { wrongOnWebGpu } from './device.ts'
 import { createEngine, type Engine, type EngineOptions, type Precision } from './engine.ts'
 import type { EngineFacts } from './facts.ts'
 import { DEVICE_PROVIDERS, nativeGraphs, nativeOn } from './native.node.ts'
@@ -49,7 +48,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
   if (!(deviceMemory >= 0)) throw new UsageError(`device memory is ${deviceMemory}; it must be GiB, 0 or more.`)
   setFlagsFromString(MARK_IN_ONE_PIECE)
   const runtime = loadRuntime()
-  const native = [RUNTIME_VERSION, deviceMemory * 2 ** 30, wrongOnWebGpu, options.threads] as const
+  const native = [RUNTIME_VERSION, deviceMemory * 2 ** 30, options.threads] as const
   const graphs = {
     cpu: () => nativeGraphs(RUNTIME_VERSION, options.threads),
     webgpu: () => nativeOn(DEVICE_PROVIDERS.webgpu, ...native),

@@ -3,7 +3,7 @@
 export interface EngineFacts {
   readonly onnxruntime: string
   readonly device: string
-  /** How graphs reach ONNX Runtime on the CPU: through its `C interface` or the `binding` of its package. */
+  /** How graphs reach ONNX Runtime: through its `C interface` or the `binding` of its package. */
   readonly graphs?: string
   /** Of one operator, as asked for. Absent: as ONNX Runtime chooses, one for each physical core. */
   readonly threads?: number

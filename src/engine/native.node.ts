@@ -1,11 +1,12 @@
 // Graphs on the CPU through ONNX Runtime's C interface, called through FFI (koffi). Results go where the caller wants them, and nowhere else:
 // the binding of onnxruntime-node 1.30 copies each of them into a new array besides (docs/log.md).
 import type { Graph } from '../formats/onnx.ts'
+import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime-attention.ts'
 import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime-c.node.ts'
 import { DeviceMemory } from '../onnxruntime-memory.node.ts'
 import { type Values, values } from '../values.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
-import { attentionFeeds, attentionGraph, attentionIsRight } from './attention-check.ts'
+import { deviceError, onCpuOf } from './device.ts'
 import { SESSION_CONFIG } from './engine.ts'
 import type { GraphRuntime } from './graph-runtime.ts'
 
@@ -31,6 +32,7 @@ export function nativeGraphs(version: string, threads?: number): GraphRuntime | 
 
 /** A provider of ONNX Runtime whose device has a memory of its own. */
 export interface DeviceProvider {
+  readonly device: 'webgpu' | 'cuda'
   /** Name of the memory. */
   readonly memory: string
   /** Puts it into the options of a session. @param onCpu nodes that are to run on the CPU all the same */
@@ -39,6 +41,7 @@ export interface DeviceProvider {
 
 export const DEVICE_PROVIDERS = {
   webgpu: {
+    device: 'webgpu',
     memory: 'WebGPU_Buf',
     append(api, options, onCpu) {
       const [keys, texts] = onCpu.length > 0 ? [['forceCpuNodeNames'], [onCpu.join('\n')]] : [[], []]
@@ -46,8 +49,10 @@ export const DEVICE_PROVIDERS = {
     },
   },
   cuda: {
+    device: 'cuda',
     memory: 'Cuda',
-    append(api, options) {
+    append(api, options, onCpu) {
+      if (onCpu.length > 0) return // it cannot leave out one of them
       const own = api.CreateCUDAProviderOptions()
       try {
         api.UpdateCUDAProviderOptions(own, ['use_tf32'], ['0'], 1) // TF32 has 10 bits
@@ -61,13 +66,12 @@ export const DEVICE_PROVIDERS = {
 
 /**
  * The same on a device with a memory of its own, in which constants and rows stay.
- * @param room bytes of that memory @param wrong nodes of a graph that are to run on the CPU where attention is wrong there
+ * @param room bytes of that memory
  */
 export function nativeOn(
   device: DeviceProvider,
   version: string,
   room: number,
-  wrong: (graph: Graph) => readonly string[],
   threads?: number,
 ): GraphRuntime | undefined {
   const api = apiOf(version)
@@ -90,8 +94,15 @@ export function nativeOn(
     })
     return isRight
   }
-  const memory = new DeviceMemory(api, device.memory, room, graph => openSession(api, graph, threads, all))
-  const right = provider(graph => (attention() ? [] : wrong(graph)))
+  const openThere = (graph: Graph) => {
+    try {
+      return openSession(api, graph, threads, all)
+    } catch (cause) {
+      throw deviceError(device.device, cause)
+    }
+  }
+  const memory = new DeviceMemory(api, device.memory, room, openThere)
+  const right = provider(graph => onCpuOf(graph, attention()))
   return { ...graphRuntime(api, threads, { ...right, memory }), attention }
 }
 

@@ -157,8 +157,8 @@ function syrkGraph(blocks: readonly Block[], adds: boolean, n?: number): Graph {
   const input = (range: Range): string => {
     const { from, size } = range
     const name = nameOf(range)
-    const ints = [from, from + size, 0].map(at => g.constant('int64', [at]))
-    const made = ranges.get(name) ?? (h ? g.op('Slice', [h, ...ints]) : g.input(name, 'float32', [size, 'n']))
+    const ints = () => [from, from + size, 0].map(at => g.constant('int64', [at]))
+    const made = ranges.get(name) ?? (h ? g.op('Slice', [h, ...ints()]) : g.input(name, 'float32', [size, 'n']))
     ranges.set(name, made)
     return made
   }

@@ -28,7 +28,6 @@ const OPSET = 23n
 const IR_VERSION = 10n
 
 export type ElementType = 'float32' | 'float64' | 'float16' | 'int32' | 'int64' | 'uint8' | 'bool'
-/** Types that constants are given in. */
 /** What holds values in memory. Uint16Array holds float16. */
 export type Data = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array
 
@@ -41,6 +40,7 @@ export function elementType(data: Data): Exclude<ElementType, 'uint8' | 'bool'> 
   return 'int64'
 }
 
+/** Types that constants are given in. */
 type ConstantType = Exclude<ElementType, 'float16' | 'uint8' | 'bool'>
 /** The name of a value in a graph. `''` stands for an optional input that is left out. */
 export type Value = string
@@ -191,8 +191,19 @@ export class Graph {
   }
 
   /** Names of the nodes of one operator. */
-  nodesOf(type: string): string[] {
-    return this.#nodes.flatMap(node => (node.opType === type ? [node.name] : []))
+  nodesOf(
+    type: string,
+    is: (inputs: readonly Value[], attributes: readonly string[]) => boolean = () => true,
+  ): string[] {
+    const of = this.#nodes.filter(({ opType }) => opType === type)
+    return of.flatMap(({ name, input, attribute }) =>
+      is(
+        input,
+        attribute.map(({ name }) => name),
+      )
+        ? [name]
+        : [],
+    )
   }
 
   /** A constant scalar (`shape` empty) or vector. Equal constants share one node. */

@@ -136,6 +136,7 @@ export class Stream {
       const h = this.runner.graphs.array([hiddenWidth(weights.half), batch.tokens])
       await this.runner.hidden(weights, await this.readBy(weights, x, batch), batch.windows, h)
       await this.runner.residual(weights, pruned, x, h)
+      h.drop?.()
     })
   }
 
@@ -165,7 +166,11 @@ export class Stream {
 
   /** `x ← x + H_M Wᵀ + b` with the pruned output layer. @param hidden of `observe`, closed */
   async advance(weights: HalfWeights, pruned: PrunedOutput, hidden: Activations): Promise<void> {
-    await this.changeThere(async (x, batch) => this.runner.residual(weights, pruned, x, await hidden.at(batch)))
+    await this.changeThere(async (x, batch) => {
+      const h = await hidden.at(batch)
+      await this.runner.residual(weights, pruned, x, h)
+      h.drop?.()
+    })
     await hidden.close()
   }
 
