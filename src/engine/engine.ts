@@ -14,7 +14,6 @@ import { Sessions } from './sessions.ts'
 import { GraphSum } from './syrk.ts'
 
 export {
-  type ArrayOf,
   asValues,
   constant,
   hostOf,

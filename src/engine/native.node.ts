@@ -155,7 +155,7 @@ function graphRuntime(api: Api, threads?: number, provider?: Provider): GraphRun
   }
 }
 
-export function openSession(api: Api, graph: Graph, threads?: number, provider?: Provider): Pointer {
+function openSession(api: Api, graph: Graph, threads?: number, provider?: Provider): Pointer {
   const options = api.CreateSessionOptions()
   try {
     api.SetSessionLogSeverityLevel(options, FATAL)

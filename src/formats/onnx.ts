@@ -96,7 +96,6 @@ export class Graph {
   readonly #constants = new Map<string, Value>()
   readonly #initializers = new Map<string, Initializer>()
   #names = 0
-
   #isDouble = false
 
   constructor(readonly name: string) {}
