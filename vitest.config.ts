@@ -8,7 +8,7 @@ const SUITES = {
   unit: ['src/**/*.test.ts', 'test/*.test.ts'],
   mpi: ['test/mpi/*.check.ts'], // Open MPI, MPICH, and one with the standard ABI: .ci/mpi.sh
   report: ['test/report/*.check.ts'], // Chromium: .ci/chromium.sh
-  web: ['test/web/*.check.ts'], // the same; builds the page into dist-web
+  web: ['test/web/*.check.ts', ...(process.env.FASP_NIGHTLY ? ['test/web/*.nightly.ts'] : [])], // the same; builds the page into dist-web
   transformers: ['test/python/transformers.check.ts'], // Python; it makes its own virtual environments, some GB
   huggingface_hub: ['test/python/hub.check.ts'], // the same, of some MB
   'llama.cpp': ['test/llama-cpp/*.check.ts'], // installs node-llama-cpp into a cache folder

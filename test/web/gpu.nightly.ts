@@ -11,12 +11,11 @@ const LIMIT = 240_000
 const workplace = workplaces()
 let site: Awaited<ReturnType<typeof openSite>>
 beforeAll(async () => {
-  if (process.env.FASP_NIGHTLY) site = await openSite(undefined, {}, true)
+  site = await openSite(undefined, {}, true)
 })
-afterAll(() => site?.close())
+afterAll(() => site.close())
 
-const nightly = test.runIf(process.env.FASP_NIGHTLY)
-nightly('the tiny model is pruned, goes on with a text, and is measured', { timeout: LIMIT }, async () => {
+test('the tiny model is pruned, goes on with a text, and is measured', { timeout: LIMIT }, async () => {
   const { page, said } = await site.open()
   page.setDefaultTimeout(LIMIT)
   await takeTiny(page)
