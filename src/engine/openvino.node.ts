@@ -2,18 +2,13 @@
 // operands are rounded to bfloat16 between, and products add up in float32. It takes Intel's CPUs only: by their vendor, not by what they
 // can do.
 // Source: package onnxruntime-ep-openvino (PyPI, MIT).
-import { readdirSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
 import { NoDeviceError } from '../onnxruntime-c.node.ts'
+import { HINT, pluginPath } from '../openvino-plugin.node.ts'
 import type { GraphRuntime } from './graph-runtime.ts'
 import { nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
 
 const PROVIDER = 'OpenVINOExecutionProvider'
-const LIBRARY = 'libonnxruntime_providers_openvino_plugin.so'
-const PACKAGE = 'onnxruntime_ep_openvino'
-const HINT = 'Install it (pip install --no-deps onnxruntime-ep-openvino), or do without.'
 
 export interface OpenVino {
   /** With its version. */
@@ -54,28 +49,5 @@ function load(runtime: string, path: string): Plugin {
     const said = `openvino: cannot load ${path} (${(cause as Error).message.trim()}).`
     const advice = cause instanceof NoDeviceError ? 'OpenVINO’s plugin takes Intel’s CPUs only. Do without.' : HINT
     throw new UsageError(`${said} ${advice}`, { cause })
-  }
-}
-
-/** Where pip puts it. @throws UsageError where it is not */
-export function pluginPath(): string {
-  const { VIRTUAL_ENV } = process.env
-  const roots = [...(VIRTUAL_ENV ? [VIRTUAL_ENV] : []), join(homedir(), '.local'), '/usr/local', '/usr']
-  for (const lib of roots.map(root => join(root, 'lib')))
-    for (const python of entries(lib).filter(name => name.startsWith('python3')))
-      for (const packages of ['site-packages', 'dist-packages']) {
-        const folder = join(lib, python, packages, PACKAGE)
-        if (entries(folder).includes(LIBRARY)) return join(folder, LIBRARY)
-      }
-  throw new UsageError(
-    `OpenVINO’s plugin, from which products in bf16 come, was not found: no ${PACKAGE} in a Python under ${roots.join(', ')}. ${HINT}`,
-  )
-}
-
-function entries(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
   }
 }
