@@ -59,12 +59,9 @@ export class Config {
     const list = this.json.layer_types ?? undefined
     const layers = this.layerCount()
     const all = Array.isArray(list) && list.length === layers
+    const wanted = `a list of ${layers}, each ${allowed.join(' or ')}`
     if (all ? !list.every(type => allowed.includes(type)) : needed || list !== undefined)
-      throw this.error(
-        'layer_types',
-        all ? [...new Set(list)] : list,
-        `a list of ${layers}, each ${allowed.join(' or ')}`,
-      )
+      throw this.error('layer_types', all ? [...new Set(list)] : list, wanted)
     return list as readonly T[] | undefined
   }
 

@@ -22,7 +22,5 @@ export function ministral3(given: Config): Family {
 
 type Facts = Pick<LlamaFacts, 'classes' | 'gguf' | 'maxPositions'>
 
-function mistralLike(config: Config, facts: Facts): Family {
-  const window = config.sizeOrNull('sliding_window')
-  return llamaLike(config, { ...facts, window: () => window })
-}
+const mistralLike = (config: Config, facts: Facts): Family =>
+  llamaLike(config, { ...facts, window: () => config.sizeOrNull('sliding_window') })

@@ -12,10 +12,10 @@ const MLP = ['mlp', 'gate_proj', 'up_proj', 'down_proj'] as const
 export function mixtral(given: Config): Family {
   const usual = { num_key_value_heads: 8, max_position_embeddings: 131072, rms_norm_eps: 1e-5, rope_theta: 1e6 }
   const config = given.or({ ...usual, sliding_window: null, num_local_experts: 8, num_experts_per_tok: 2 })
-  const window = config.sizeOrNull('sliding_window')
   const always = new Config(config.where, { ...config.json, norm_topk_prob: true }) // whatever it says
   const experts = mixture(always, ['block_sparse_moe', 'w1', 'w3', 'w2'], ['num_local_experts'])
-  return llamaLike(config, { classes: 'Mixtral', gguf: 'mixtral', window: () => window, ...experts })
+  const window = () => config.sizeOrNull('sliding_window')
+  return llamaLike(config, { classes: 'Mixtral', gguf: 'mixtral', window, ...experts })
 }
 
 /** Qwen3 with experts. Version 5 writes their number as `num_local_experts`. */

@@ -7,11 +7,10 @@ import { llamaLike } from './llama.ts'
 export function phi3(given: Config): Family {
   const sizes = { max_position_embeddings: 4096, original_max_position_embeddings: 4096 }
   const config = given.or({ ...sizes, rms_norm_eps: 1e-5, sliding_window: null })
-  const window = config.sizeOrNull('sliding_window')
   return llamaLike(config, {
     classes: 'Phi3',
     gguf: 'phi3',
-    window: () => window,
+    window: () => config.sizeOrNull('sliding_window'),
     turns: { part: 1 },
     attention: ['self_attn.qkv_proj', 'self_attn.qkv_proj', 'self_attn.qkv_proj', 'self_attn.o_proj'],
     ffn: ['mlp.gate_up_proj', 'mlp.gate_up_proj', 'mlp.down_proj'],
