@@ -1,17 +1,14 @@
 // Constants and rows on a device: on the CPU, taken for one, and on a GPU where there is a Vulkan driver; Mesa's in software will do
 // (.ci/vulkan.sh).
 import { join } from 'node:path'
-import * as runtime from 'onnxruntime-node'
 import { afterEach, describe, expect, test } from 'vitest'
-import { describeOn, devices } from '../test/devices.ts'
+import { describeOn, devices, takenForDevice } from '../test/devices.ts'
 import { TINY_LLAMA, workplaces } from '../test/fasp.ts'
 import { asWindows, goldenOf } from '../test/tiny.ts'
 import { openEngine } from './engine/engine.node.ts'
-import { constant, createEngine, type Engine, values } from './engine/engine.ts'
-import { nativeOn } from './engine/native.node.ts'
+import { constant, type Engine, values } from './engine/engine.ts'
 import { Graph } from './formats/onnx.ts'
 import { prune } from './node.ts'
-import { RUNTIME_VERSION } from './onnxruntime.node.ts'
 
 const workplace = workplaces()
 let engine: Engine
@@ -127,18 +124,14 @@ function testAll(open: (bytes: number) => Engine) {
 }
 
 describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () => {
-  const taken = (bytes: number) => {
-    const graphs = nativeOn({ device: 'webgpu', memory: 'Cpu', append() {} }, RUNTIME_VERSION, bytes)!
-    return createEngine(runtime, {}, { graphs })
-  }
-  testAll(taken)
+  testAll(takenForDevice)
 
   test.each(['paper', 'stock', 'best'])('%s prunes as without', { timeout: 120_000 }, async method => {
     const calibration = asWindows(goldenOf('tiny-llama').calibration_windows.slice(0, 9))
     const folder = await workplace()
     const pruned = (name: string, engine: Engine) =>
       prune(TINY_LLAMA, { sparsity: 0.2, method, calibration, memory: 1e-3, output: join(folder, name), engine })
-    engine = taken(4e6)
+    engine = takenForDevice(4e6)
     await using plain = openEngine({ blas: false })
     const [ours, expected] = [await pruned('device', engine), await pruned('plain', plain)]
     for (const [layer, { attention, ffn }] of expected.layers.entries()) {

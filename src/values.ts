@@ -1,5 +1,5 @@
 // What graphs take and give: handles of tensors, which are typed arrays where they run in the caller's memory.
-import type { Data } from './formats/onnx.ts'
+import { type Data, Graph } from './formats/onnx.ts'
 import { elements, type Floats } from './formats/tensors.ts'
 
 /** A handle: values where the engine keeps them. Values show them. */
@@ -39,6 +39,20 @@ export type ArrayOf = (shape: readonly number[], data?: Floats) => Values<Floats
 
 /** Where there is one memory. */
 export const inMemory: ArrayOf = (shape, data = new Float32Array(elements(shape))) => values(data, shape)
+
+type RunOne = (key: string, build: () => Graph, feeds: { x: Tensor }, outputs: { y: Tensor }) => Promise<void>
+
+/** `to ← from` [n, d], on a device where both may be there. @param run of an engine */
+export async function copyRows(run: RunOne, from: Values<Floats>, to: Values<Floats>): Promise<void> {
+  if (from.drop && to.drop) await run('copy', copyGraph, { x: from }, { y: to })
+  else to.data.set(from.data)
+}
+
+function copyGraph(): Graph {
+  const g = new Graph('copy')
+  g.output('y', g.op('Identity', [g.input('x', 'float32', ['n', 'd'])]), 'float32', ['n', 'd'])
+  return g
+}
 
 /** Bytes of feeds and results that went over to a device and came back. */
 export type Moved = Record<'toDevice' | 'fromDevice', number>

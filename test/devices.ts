@@ -2,11 +2,14 @@
 // (.ci/vulkan.sh installs it). With FASP_REQUIRE_WEBGPU=1, as in CI, a missing WebGPU is a failure; otherwise its suites are skipped and
 // say so in their names. CUDA is looked for only with FASP_REQUIRE_CUDA=1. A BLAS beside the CPU is looked for, too (FASP_REQUIRE_BLAS=1).
 import { existsSync } from 'node:fs'
+import * as runtime from 'onnxruntime-node'
 import { afterAll, beforeAll, describe, test, vi } from 'vitest'
 import type { Device } from '../src/engine/device.ts'
-import { type Engine, type EngineOptions, values } from '../src/engine/engine.ts'
+import { createEngine, type Engine, type EngineOptions, values } from '../src/engine/engine.ts'
+import { nativeOn } from '../src/engine/native.node.ts'
 import { Graph } from '../src/formats/onnx.ts'
 import { openEngine } from '../src/node.ts'
+import { RUNTIME_VERSION } from '../src/onnxruntime.node.ts'
 
 /** Where to test, with the reason why it cannot be used, if it cannot. */
 export interface Place {
@@ -43,6 +46,22 @@ export async function withBlas(): Promise<Place> {
 
 /** The CPU through the binding, where graphs go through the C interface otherwise. */
 export const withBinding: Place[] = process.platform === 'linux' ? [{ ...CPU, binding: true }] : []
+
+/** The CPU, taken for a device with a memory of so many bytes of its own; on Linux only. */
+export function takenForDevice(bytes = 1e9): Engine {
+  const graphs = nativeOn({ device: 'webgpu', memory: 'Cpu', append() {} }, RUNTIME_VERSION, bytes)!
+  return createEngine(runtime, {}, { graphs })
+}
+
+/** Engines by what they are: on the CPU, and where there is one, that which is taken for a device. */
+export function ownMemories(): Record<string, Engine> {
+  const engines: Record<string, Engine> = { 'on the CPU': openEngine() }
+  if (process.platform === 'linux') engines['where rows stay on a device'] = takenForDevice()
+  afterAll(async () => {
+    for (const engine of Object.values(engines)) await engine.close()
+  })
+  return engines
+}
 
 /** `describe`; for a place that is missing, a failing test where it is required, or else a visible skip. */
 export function describeOn({ device, blas, binding, missing }: Place, name: string, suite: () => void) {

@@ -2,10 +2,9 @@
 // (test/fixtures/norms/make.py), with errors that are those of what the norm gives.
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { cut } from '../src/cut.ts'
-import { openEngine } from '../src/engine/engine.node.ts'
-import { values } from '../src/engine/engine.ts'
+import { type Engine, values } from '../src/engine/engine.ts'
 import { memorySource } from '../src/formats/bytes.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 import { ActivationPool } from '../src/forward/activations.ts'
@@ -18,6 +17,7 @@ import { prune } from '../src/prune.ts'
 import { prepare } from '../src/run.ts'
 import { keepAll, selectKept } from '../src/select/kept.ts'
 import { observe } from '../src/statistics/observe.ts'
+import { ownMemories } from './devices.ts'
 import { finish } from './finish.ts'
 import { madeModel } from './model-shapes.ts'
 import { expectNear } from './near.ts'
@@ -46,11 +46,10 @@ const { d, width, tokens, alpha, damp, epsilon } = oracle.sizes
 /** Of float32, in numbers of 1 to 20. */
 const TOLERANCE = 1e-4
 
-const engine = openEngine()
-afterAll(() => engine.close())
+const engines = Object.entries(ownMemories())
 
 /** The half-block of a case, and both streams before it, in two batches. */
-async function made({ role, type, before, bias }: Case) {
+async function made(engine: Engine, { role, type, before, bias }: Case) {
   const norm = (name: string): Norm => ({ name, type, size: d, epsilon, affine: true })
   const half: FfnHalf = {
     ...{ kind: 'ffn', layer: 0, activation: 'relu', coupled: [0] },
@@ -71,7 +70,7 @@ async function made({ role, type, before, bias }: Case) {
     output: { weight: random(d * width, 4), bias: bias ? random(d, 6) : undefined },
   }
   const runner = new HalfBlockRunner(engine, tokens)
-  const pool = new ActivationPool(Number.POSITIVE_INFINITY)
+  const pool = new ActivationPool(Number.POSITIVE_INFINITY, undefined, engine.array)
   const batches = [
     { windows: 1, start: 0, tokens: 50 },
     { windows: 1, start: 50, tokens: tokens - 50 },
@@ -90,12 +89,13 @@ function expectClose(found: ArrayLike<number>, wanted: readonly number[]) {
     expect(Math.abs(found[i] - w)).toBeLessThan(TOLERANCE * Math.max(1, Math.abs(w)))
 }
 
-describe.each(oracle.cases.map(c => [c.name, c] as const))('%s', (_, of) => {
+const cases = engines.flatMap(([place, engine]) => oracle.cases.map(c => [c.name, place, engine, c] as const))
+describe.each(cases)('%s, %s', (_, __, engine, of) => {
   const options = { damp, center: of.center, restore: true }
   const selecting = { ...options, scope: 'ffn', score: 'column', vo: 'ragged', shrinkage: 0, seed: 0 } as const
 
   test('what stays is what least squares of the norm’s output give', async () => {
-    const { weights, stream, dense } = await made(of)
+    const { weights, stream, dense } = await made(engine, of)
     const { statistics, hidden } = await observe(stream, weights, { stream: dense, alpha, weights })
     await hidden.close()
     const keep = { ffn: of.expected.kept.length, value: 0 }
@@ -115,8 +115,19 @@ describe.each(oracle.cases.map(c => [c.name, c] as const))('%s', (_, of) => {
     expectNear(found.errorAfter, errorAfter, 1e-4)
   })
 
+  if (engine.moved)
+    test('no rows come back from a device', async () => {
+      const { weights, stream, dense } = await made(engine, of)
+      const before = engine.moved!.fromDevice
+      const { hidden } = await observe(stream, weights, { stream: dense, alpha, weights })
+      const sums = width * width + 2 * width * d // G, Hᵀz, W G
+      const perBatch = width + 1 + d + 1 // Σ H, Σ r², Σ z, ‖z‖²
+      expect(engine.moved!.fromDevice - before).toBe(4 * (sums + 2 * perBatch))
+      await hidden.close()
+    })
+
   test('what keeps all columns stays as it is, to the bit', async () => {
-    const { weights, stream } = await made(of)
+    const { weights, stream } = await made(engine, of)
     const { statistics, hidden } = await observe(stream, weights)
     const { output, pruned, errorAfter } = await cut(
       engine,
@@ -128,7 +139,7 @@ describe.each(oracle.cases.map(c => [c.name, c] as const))('%s', (_, of) => {
     )
     expect(output).toEqual(weights.output)
     expect(errorAfter).toBe(0)
-    const { stream: other } = await made(of)
+    const { stream: other } = await made(engine, of)
     await other.through(weights)
     await stream.advance(weights, pruned, hidden)
     const [rows, same] = [await stream.whole(), await other.whole()]
@@ -159,7 +170,7 @@ function olmo(): Model {
 const opt350m = () =>
   madeModel({ ...SHAPE, model_type: 'opt', ffn_dim: 36, word_embed_proj_dim: 20, do_layer_norm_before: false }, 2)
 
-async function pruned(model: Model, method: string) {
+async function pruned(engine: Engine, model: Model, method: string) {
   const sink = new MemorySink()
   const run = prepare(model, { sparsity: 0.3, method, dtype: 'F32' }, { windows })
   const { layers } = await finish(prune(run, { engine, sink }))
@@ -167,10 +178,12 @@ async function pruned(model: Model, method: string) {
   return { layers, tensors }
 }
 
-describe.each([
-  ['OLMo 2', olmo],
-  ['opt-350m', opt350m],
-])('whole models: %s', (name, make) => {
+const models = { 'OLMo 2': olmo, 'opt-350m': opt350m }
+describe.each(
+  engines.flatMap(([place, engine]) =>
+    Object.entries(models).map(([name, make]) => [name, place, engine, make] as const),
+  ),
+)('whole models: %s, %s', (name, _, engine, make) => {
   test.each([
     'stock:multiple=2',
     'best:multiple=2',
@@ -179,7 +192,7 @@ describe.each([
     'flap',
     ...(name === 'opt-350m' ? ['plain:repair=dense:center:multiple=2'] : []),
   ])('errors that %s tells are those that are measured', async method => {
-    const { layers } = await pruned(make(), method)
+    const { layers } = await pruned(engine, make(), method)
     const halves = layers.flatMap(({ attention, ffn }) => [attention, ffn]).filter(half => half !== undefined)
     expect(halves.length).toBeGreaterThan(2)
     for (const { errorBefore, errorAfter, heldOutError } of halves) {
@@ -191,7 +204,7 @@ describe.each([
   test('towards the dense stream, logits are nearer to those of the dense model', async () => {
     const model = make()
     const distance = async (method: string) => {
-      const { tensors } = await pruned(model, method)
+      const { tensors } = await pruned(engine, model, method)
       const after = { ...model, checkpoint: { ...model.checkpoint, tensors } } // all shapes stay
       let sum = 0
       for (const ids of rows) {

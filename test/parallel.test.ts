@@ -1,8 +1,7 @@
 // Layers whose FFN goes beside attention (GPT-NeoX): y = x + attention(x) + ffn(x), each reading x through its own norm. Streams keep x for the FFN,
 // whose least squares minimise ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² for H of x, D being what the layer, its attention too, lacks of the dense one.
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { cut } from '../src/cut.ts'
-import { openEngine } from '../src/engine/engine.node.ts'
 import { logLikelihoods } from '../src/evaluate/likelihood.ts'
 import { ActivationPool, type Scratch } from '../src/forward/activations.ts'
 import { memoryContext } from '../src/forward/context.ts'
@@ -16,13 +15,14 @@ import { prune } from '../src/prune.ts'
 import { prepare } from '../src/run.ts'
 import { denseStatistics } from '../src/statistics/dense.ts'
 import { observe } from '../src/statistics/observe.ts'
+import { ownMemories } from './devices.ts'
 import { finish } from './finish.ts'
 import { madeModel } from './model-shapes.ts'
 import { random } from './random.ts'
 import { asWindows } from './tiny.ts'
 
-const engine = openEngine()
-afterAll(() => engine.close())
+const engines = ownMemories()
+const { 'on the CPU': engine } = engines
 
 const [d, width, tokens, alpha] = [24, 20, 96, 0.6]
 const CONFIG = {
@@ -77,13 +77,15 @@ function expectSame(ours: ArrayLike<number>, theirs: ArrayLike<number>) {
   for (let i = 0; i < theirs.length; i++) expect(Math.abs(ours[i] - theirs[i])).toBeLessThan(1e-4)
 }
 
-test.each([
-  ['beside attention', true, Number.POSITIVE_INFINITY],
-  ['beside attention, activations in files', true, 0],
-  ['after attention', false, Number.POSITIVE_INFINITY],
-])('an FFN %s', async (_, parallel, memory) => {
+test.each(
+  Object.entries(engines).flatMap(([place, engine]) => [
+    [`beside attention ${place}`, engine, true, Number.POSITIVE_INFINITY] as const,
+    [`beside attention ${place}, activations in files`, engine, true, 0] as const,
+    [`after attention ${place}`, engine, false, Number.POSITIVE_INFINITY] as const,
+  ]),
+)('an FFN %s', async (_, engine, parallel, memory) => {
   const model = madeModel({ ...CONFIG, use_parallel_residual: parallel }, 5)
-  const context = { engine, pool: new ActivationPool(memory, openScratch) }
+  const context = { engine, pool: new ActivationPool(memory, openScratch, engine.array) }
   const rows = random(tokens * d, 9)
   const fill = async ({ start, tokens: n }: (typeof BATCHES)[0]) => rows.subarray(start * d, (start + n) * d)
   const stream = await Stream.open(context, new HalfBlockRunner(engine, 64), BATCHES, d, fill)

@@ -16,6 +16,7 @@ import { GraphSum } from './syrk.ts'
 export {
   asValues,
   constant,
+  copyRows,
   hostOf,
   type Moved,
   type Rows,

@@ -4,16 +4,17 @@
 // (restore/least-squares.ts):  ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² / ‖H Wᵀ‖²,  D = y_dense − (x + H Wᵀ + b),
 // where a norm follows all of it as that counts (docs/method.md).
 
-import { hostOf } from '../engine/engine.ts'
+import { asValues, constant, hostOf, values } from '../engine/engine.ts'
+import { Graph, type Value } from '../formats/onnx.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
-import { outputGains, weighted } from '../forward/observed.ts'
+import { type Observed, outputGains, weighted } from '../forward/observed.ts'
 import type { HalfBlockRunner, PrunedOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/twins.ts'
 import { type HalfWeights, readHalf } from '../forward/weights.ts'
 import { ALONE, type Group } from '../group/group.ts'
-import { pickRows } from '../linalg/scatter.ts'
+import { pickRows, scatterColumns } from '../linalg/scatter.ts'
 import { halfBlocks } from '../model/architecture.ts'
 import { hiddenSize, hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
@@ -77,42 +78,53 @@ export class HeldOutCheck {
     return undefined
   }
 
-  async #throughCut({ weights, pruned, alpha }: CutHalf): Promise<number> {
+  async #throughCut(cut: CutHalf): Promise<number> {
+    const { weights, pruned, alpha } = cut
     const { checked, streams } = this
     const { half, output } = weights
     const { runner } = streams.pruned
     const { linalg } = runner.engine
     const d = hiddenSize(half)
     const gains = outputGains(weights)
+    let there: ReturnType<typeof errorsThere> | undefined
     const isHeld = (token: number) => checked[Math.floor(token / checked[0].ids.length)].held
     let [error, total] = [0, 0]
-    await streams.pruned.change(async (x, batch) => {
+    await streams.pruned.changeThere(async (x, batch) => {
       const { start, tokens } = batch
-      const h = new Float32Array(hiddenWidth(half) * tokens)
+      const h = runner.graphs.array([hiddenWidth(half), tokens])
       await runner.hidden(weights, await streams.pruned.readBy(weights, x, batch), batch.windows, h)
       const held = Array.from({ length: tokens }, (_, t) => t).filter(t => isHeld(start + t))
       if (held.length > 0) {
-        const whole = await linalg.multiply(output.weight, h, tokens) // H Wᵀ, transposed [d, tokens]
-        const left =
-          pruned.columns.length > 0
-            ? await linalg.multiply(pruned.output.weight, pickRows(h, pruned.columns, tokens), tokens)
-            : new Float32Array(whole.length)
-        const y = await streams.dense!.rows.load(batch)
-        const seen = await weighted(runner.engine, weights, { h, x, y, tokens })
-        const [rest, scale] = [hostOf(seen.x), seen.scale]
-        for (let o = 0; o < d; o++) {
-          const [bias, newBias] = [output.bias?.[o] ?? 0, pruned.output.bias?.[o] ?? 0]
-          for (const t of held) {
-            const at = t * d + o
-            const counts = gains ? gains[o] * (scale?.[t] ?? 1) : 1
-            const [full, beside] = [counts * whole[o * tokens + t], counts * bias]
-            const wanted = full + beside + alpha * (y[at] - rest[at] - full - bias)
-            error += (counts * left[o * tokens + t] + counts * newBias - wanted) ** 2
-            total += full ** 2
+        const dense = await streams.dense!.rows.at(batch)
+        const seen = await weighted(runner, weights, { h, x, y: dense, tokens })
+        if (h.drop) {
+          there ??= errorsThere(runner, cut)
+          const [errors, totals] = await there(seen, held)
+          error += errors
+          total += totals
+          if (seen.scale) for (const rows of [seen.h, seen.x, seen.scale]) asValues(rows, 1).drop?.()
+        } else {
+          const whole = await linalg.multiply(output.weight, h.data, tokens) // H Wᵀ, transposed [d, tokens]
+          const left =
+            pruned.columns.length > 0
+              ? await linalg.multiply(pruned.output.weight, pickRows(h.data, pruned.columns, tokens), tokens)
+              : new Float32Array(whole.length)
+          const [y, rest, scale] = [dense.data, hostOf(seen.x), seen.scale?.data]
+          for (let o = 0; o < d; o++) {
+            const [bias, newBias] = [output.bias?.[o] ?? 0, pruned.output.bias?.[o] ?? 0]
+            for (const t of held) {
+              const at = t * d + o
+              const counts = gains ? gains[o] * (scale?.[t] ?? 1) : 1
+              const [full, beside] = [counts * whole[o * tokens + t], counts * bias]
+              const wanted = full + beside + alpha * (y[at] - rest[at] - full - bias)
+              error += (counts * left[o * tokens + t] + counts * newBias - wanted) ** 2
+              total += full ** 2
+            }
           }
         }
       }
       await runner.residual(weights, pruned, x, h)
+      h.drop?.()
     })
     return this.#ratio(error, total)
   }
@@ -175,4 +187,54 @@ export class HeldOutCheck {
         : undefined,
     )
   }
+}
+
+/** Squared errors and outputs, summed over tokens of a batch, where rows stay on a device. */
+function errorsThere(runner: HalfBlockRunner, { weights, pruned, alpha }: CutHalf) {
+  const { half, output } = weights
+  const [d, width] = [hiddenSize(half), hiddenWidth(half)]
+  const { 'out.weight': weight } = runner.layer('out', output, width)
+  const gains = outputGains(weights) ?? new Float32Array(d).fill(1)
+  const zeros = new Float32Array(d)
+  const [bias, newBias] = [output, pruned.output].map(layer => layer.bias ?? zeros)
+  const wide = scatterColumns(pruned.output.weight, pruned.columns, width, d)
+  const change = constant(
+    wide.map((w, i) => w - output.weight[i]),
+    [d, width],
+  )
+  return async ({ h, tokens, x, y, scale }: Observed, at: readonly number[]) => {
+    const held = new Float32Array(tokens)
+    for (const t of at) held[t] = 1
+    const row = (data: Float32Array<ArrayBuffer>) => values(data, [d])
+    const sums = [new Float32Array(1), new Float32Array(1)]
+    const feeds = {
+      ...{ 'out.weight': weight, change, h: asValues(h, tokens), x: asValues(x, d), y: asValues(y!, d) },
+      ...{ gains: row(gains), bias: row(bias), shift: row(newBias.map((b, o) => gains[o] * (b - bias[o]))) },
+      scale: scale ?? values(new Float32Array(tokens).fill(1), [tokens, 1]),
+      held: values(held, [tokens, 1]),
+      alpha: values(Float32Array.of(alpha), []),
+    }
+    const [error, total] = sums.map(sum => values(sum, []))
+    await runner.engine.run('held out', errorGraph, feeds, { error, total })
+    return sums.map(([sum]) => sum)
+  }
+}
+
+/** `‖γ H̃ (W' − W)ᵀ + r γ (b' − b) − αD‖²` and `‖γ H̃ Wᵀ‖²` over the rows where `held` [n, 1] is 1. */
+function errorGraph(): Graph {
+  const g = new Graph('held out')
+  const [x, y] = ['x', 'y'].map(name => g.input(name, 'float32', ['n', 'd']))
+  const [gains, bias, shift] = ['gains', 'bias', 'shift'].map(name => g.input(name, 'float32', ['d']))
+  const [scale, held] = ['scale', 'held'].map(name => g.input(name, 'float32', ['n', 1]))
+  const alpha = g.input('alpha', 'float32', [])
+  const [add, subtract, times] = ['Add', 'Sub', 'Mul'].map(op => (a: Value, b: Value) => g.op(op, [a, b]))
+  const h = g.op('Transpose', [g.input('h', 'float32', ['m', 'n'])])
+  const [full, change] = ['out.weight', 'change'].map(name =>
+    times(g.op('Gemm', [h, g.input(name, 'float32', ['d', 'm'])], { transB: 1 }), gains),
+  )
+  const lacking = subtract(subtract(subtract(y, x), full), bias)
+  const error = subtract(add(change, times(scale, shift)), times(alpha, lacking))
+  for (const [name, rows] of Object.entries({ error, total: full }))
+    g.output(name, g.op('ReduceSumSquare', [times(rows, held)], { keepdims: 0 }), 'float32', [])
+  return g
 }

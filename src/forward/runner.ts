@@ -102,7 +102,7 @@ export class HalfBlockRunner {
     const feeds = {
       ...norms.after,
       ...norms.afterSum,
-      ...this.#layer('out', output, columns.length),
+      ...this.layer('out', output, columns.length),
       x,
       h: asValues(hidden, x.shape[0]),
       kept: values(columns, [columns.length]),
@@ -171,7 +171,7 @@ export class HalfBlockRunner {
       ...w.norms.after,
       ...w.norms.afterSum,
       ...(isBeside(half) && { read: asValues(read, hiddenSize(half)) }),
-      ...this.#layer('out', w.output, hiddenWidth(half)),
+      ...this.layer('out', w.output, hiddenWidth(half)),
       ...this.#positions(half, form, tokens, windows, cache?.past),
     }
     const outputs: Record<string, Tensor> = { y: x }
@@ -195,7 +195,7 @@ export class HalfBlockRunner {
   /** The stream, the norm before the input layers, and those. */
   #inputs({ half, norms, inputs }: HalfWeights, x: Tensor): Feeds {
     const d = hiddenSize(half)
-    const layers = inputs.map((layer, i) => this.#layer(`in${i}`, layer, d))
+    const layers = inputs.map((layer, i) => this.layer(`in${i}`, layer, d))
     return Object.assign({ x }, norms.before, norms.query, norms.key, ...layers)
   }
 
@@ -205,7 +205,8 @@ export class HalfBlockRunner {
     return form ? `${JSON.stringify(form)} ${key}` : key
   }
 
-  #layer(name: string, layer: LinearWeights, columns: number): Feeds {
+  /** Feeds of a layer [out, columns], the same ones each time. */
+  layer(name: string, layer: LinearWeights, columns: number): Feeds {
     const known = this.#handles.get(layer)
     if (known) return known
     const { weight, bias } = layer

@@ -1,7 +1,7 @@
 // The stream: the hidden states [tokens, d] of many windows, in batches small enough for one run, and all that is done with it. Every loop
 // over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
 
-import { hostOf, type Rows, type Values } from '../engine/engine.ts'
+import { asValues, copyRows, type Rows, type Values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { ALONE } from '../group/group.ts'
 import { type HalfBlock, hiddenWidth } from '../model/half-block.ts'
@@ -22,7 +22,7 @@ export const TOKENS_PER_RUN = 2048
 export type StreamBatch = Batch & { readonly branches?: Branches }
 type Batches = readonly StreamBatch[]
 /** Gives the rows of a batch. */
-type Fill = (batch: StreamBatch, number: number) => Promise<Floats>
+type Fill = (batch: StreamBatch, number: number) => Promise<Rows>
 
 /** The stream of the dense model beside the pruned one, batch by batch the same windows. */
 export interface DenseTarget {
@@ -57,7 +57,7 @@ export class Stream {
   /** The same stream again: from here on the two go their own ways. */
   async fork(recall?: Recall): Promise<Stream> {
     const { context, runner, batches, rows, shared } = this
-    const copy = (of: Activations) => filled(context, batches, of.width, batch => of.load(batch))
+    const copy = (of: Activations) => filled(context, batches, of.width, batch => of.at(batch))
     return new Stream(context, runner, batches, await copy(rows), shared && (await copy(shared)), recall)
   }
 
@@ -114,7 +114,7 @@ export class Stream {
     if (!half.parallel) return x
     this.shared ??= await this.context.pool.open(this.batches, this.rows.width)
     if (half.kind === 'ffn') return this.shared.at(batch)
-    this.shared.room(batch).set(hostOf(x))
+    await copyRows(this.context.engine.run, asValues(x, this.rows.width), this.shared.roomAt(batch))
     await this.shared.store(batch)
     return x
   }
@@ -156,8 +156,9 @@ export class Stream {
       await runner.hidden(weights, await this.readBy(weights, x, batch), batch.windows, h)
       const y = await dense?.stream.rows.at(batch)
       if (dense && y) await dense.stream.#forward(dense.weights, y, batch)
-      const seen = await weighted(runner.engine, weights, { h, tokens: batch.tokens, x, y })
+      const seen = await weighted(runner, weights, { h, tokens: batch.tokens, x, y })
       for (const accumulator of accumulators) await accumulator.add(seen)
+      if (seen.scale) for (const rows of [seen.h, seen.x, seen.scale]) asValues(rows, 1).drop?.()
       await hidden.store(batch)
       await dense?.stream.rows.store(batch)
     })
@@ -202,10 +203,10 @@ export async function heldBy(streams: Readonly<Record<string, Stream | undefined
   return held
 }
 
-async function filled({ pool }: Context, batches: Batches, width: number, fill: Fill): Promise<Activations> {
+async function filled({ pool, engine }: Context, batches: Batches, width: number, fill: Fill): Promise<Activations> {
   const rows = await pool.open(batches, width)
   for (const [i, batch] of batches.entries()) {
-    rows.room(batch).set(await fill(batch, i))
+    await copyRows(engine.run, asValues(await fill(batch, i), width), rows.roomAt(batch))
     await rows.store(batch)
   }
   return rows

@@ -4,7 +4,7 @@
 //   HᵀD = Hᵀz − G Wᵀ,  mean D = mean z − W μ,  ‖D‖² = ‖z‖² − 2⟨Hᵀz, Wᵀ⟩ + ⟨W G, W⟩
 // so that the output of the half-block is not computed for it.
 
-import { asValues, type Engine, type Values, values } from '../engine/engine.ts'
+import { asValues, type Engine, type Tensor, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Accumulator, Observed } from '../forward/observed.ts'
@@ -38,7 +38,7 @@ export class GapAccumulator implements Accumulator {
       bias: values(this.bias, [d]),
       cross,
       sum,
-      scale: scale && values(scale, [tokens, 1]),
+      scale,
     }
     const outputs = { newCross: cross, newSum: sum, energy: values(energy, []) }
     await this.engine.run(scale ? 'gap weighted' : 'gap', () => gapGraph(scale), feeds, outputs)
@@ -66,7 +66,7 @@ export class GapAccumulator implements Accumulator {
 }
 
 /** `C ← C + Hᵀz`, `s ← s + Σ z` in place, and `‖z‖²`; in Σ z each row times its `scale`, where there is one. */
-function gapGraph(scale?: Floats): Graph {
+function gapGraph(scale?: Tensor): Graph {
   const g = new Graph('gap')
   const h = g.input('h', 'float32', ['m', 'n'])
   const [x, y] = ['x', 'y'].map(name => g.input(name, 'float32', ['n', 'd']))

@@ -1,7 +1,7 @@
 // Statistics of hidden activations: `G = HᵀH` and `μ`, added up batch by batch on the engine in float32. `Hᵀ` comes as [width, tokens], so that
 // the columns of a product are a view.
 
-import { asValues, type Engine, values } from '../engine/engine.ts'
+import { asValues, type Engine, type Tensor, values } from '../engine/engine.ts'
 import type { SymmetricSum } from '../engine/linalg.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -42,14 +42,14 @@ export class GramAccumulator implements Accumulator {
     this.#sum = new Float32Array(width)
   }
 
-  async add({ h, tokens, scale }: Pick<Observed, 'h' | 'tokens' | 'scale'>): Promise<void> {
+  async add({ h, tokens, scale, squares }: Omit<Observed, 'x' | 'y'>): Promise<void> {
     const sum = new Float32Array(this.width)
-    const feeds = { h: asValues(h, tokens), scale: scale && values(scale, [tokens]) }
+    const feeds = { h: asValues(h, tokens), scale }
     const graph = scale ? 'gram sum weighted' : 'gram sum'
     await this.engine.run(graph, () => sumGraph(scale), feeds, { sum: values(sum, [this.width]) })
     addTo(this.#sum, sum)
     await this.#products.add(h)
-    this.#tokens[0] += scale ? scale.reduce((sum, r) => sum + r * r, 0) : tokens
+    this.#tokens[0] += squares ?? tokens
   }
 
   /** @param group each rank has one, of its part of the tokens; the root gets what all have, the others nothing to go by */
@@ -87,10 +87,10 @@ export async function outputEnergy(
 }
 
 /** The sum of each row of `h` [width, tokens], each token times its `scale` where there is one. */
-function sumGraph(scale?: Floats): Graph {
+function sumGraph(scale?: Tensor): Graph {
   const g = new Graph('sum')
   const h = g.input('h', 'float32', ['m', 'n'])
-  const rows = scale ? g.op('Mul', [h, g.input('scale', 'float32', ['n'])]) : h
+  const rows = scale ? g.op('Mul', [h, g.op('Transpose', [g.input('scale', 'float32', ['n', 1])])]) : h
   g.output('sum', g.op('ReduceSum', [rows, g.constant('int64', [1])], { keepdims: 0 }), 'float32', ['m'])
   return g
 }

@@ -21,7 +21,7 @@ const weights = { 'before.weight': values(random(d, 9), [d]) }
 const gramOf = () => new GramAccumulator(engine, width)
 
 interface Summing {
-  add(observed: Required<Omit<Observed, 'scale'>>): Promise<void>
+  add(observed: Required<Pick<Observed, 'h' | 'tokens' | 'x' | 'y'>>): Promise<void>
 }
 
 /** What comes of one accumulator of all batches, and of two ranks': of the first `cut` batches, and of the others. And what the other gets. */
