@@ -27,6 +27,7 @@ const PAGE = [
   ['values'],
   ['onnxruntime-c', 'onnxruntime-memory', 'onnxruntime-attention'],
   ['linalg'],
+  ['float32-products'],
   ['engine'],
   ['group'],
   ['checkpoint'],

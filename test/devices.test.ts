@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { isReal } from '../src/devices/adapter.ts'
 import type { Device } from '../src/engine/device.ts'
+import { graphLinalg } from '../src/engine/linalg-graphs.ts'
+import type { Trial } from '../src/float32-products.ts'
 import { HalfBlockRunner } from '../src/forward/runner.ts'
 import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
 import type { PrunePathOptions } from '../src/library/prune.node.ts'
@@ -52,7 +54,7 @@ async function pruned(device: Device, windows: number, options: Partial<PrunePat
   const calibration = asWindows(WINDOWS.slice(0, windows))
   const output = join(await workplace(), device)
   const engine = { device, deviceMemory }
-  return await prune(TINY_LLAMA, { sparsity: 0.2, method: 'plain', ...options, calibration, output, engine })
+  return await prune(TINY_LLAMA, { sparsity: 0.2, method: 'plain', engine, ...options, calibration, output })
 }
 
 const [, webgpu] = await devices()
@@ -107,6 +109,17 @@ describeOn(webgpu, 'what the CPU finds', () => {
 
   test.each(['plain', 'paper', 'stock', 'best'])('%s', { timeout: LIMIT }, async method => {
     expectSame(await pruned('webgpu', 16, { method }), await pruned('cpu', 16, { method }))
+  })
+
+  test.each(['plain', 'best'])('%s, products in float64 by those in float32', { timeout: LIMIT }, async method => {
+    await using engine = openEngine({ device: 'webgpu' })
+    const sizes: number[] = []
+    const takes = ({ difference }: Trial) => sizes.push(difference) > 0
+    const linalg = graphLinalg(engine.run, engine.array, { takes, least: 2 ** 18 })
+    const found = await pruned('webgpu', 8, { method, engine: { ...engine, linalg } })
+    expectSame(found, await pruned('cpu', 8, { method }))
+    expect(sizes.length).toBeGreaterThan(0)
+    for (const difference of sizes) expect(difference).toBeLessThan(1e-5)
   })
 
   test('with room for a few batches, here and there', { timeout: LIMIT }, async () => {

@@ -131,7 +131,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
       return kept.use(key, build, session => timed(key.split(' ', 1)[0], () => session.run(arrays[0], arrays[1])))
     }
   const run = runIn(sessions)
-  const graphs = graphLinalg(run, sessions.graphs.array)
+  const graphs = graphLinalg(run, sessions.graphs.array, device === 'cpu' ? undefined : {})
   const engine: Engine = {
     run,
     tensor: constant,

@@ -14,7 +14,7 @@ export interface Linalg {
   /** Begins a sum of products `H Hᵀ` [n, n] in float32. @param kind what the engine's seconds count it under */
   syrk(n: number, kind: string): SymmetricSum
   /**
-   * Factors a symmetric matrix [n, n] in float64. What is on and above its diagonal is read once.
+   * Factors a symmetric matrix [n, n] in float64. What is on and above its diagonal is read.
    * @param outputs right-hand sides that are to be solved for, where they are many @returns undefined where it is not positive definite
    */
   factor(n: number, read: RowReader, outputs?: number): Promise<Factor | undefined>

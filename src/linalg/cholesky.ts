@@ -42,6 +42,7 @@ interface Halves {
 export type RowReader = (i: number, j: number, target: Float64Array) => void
 
 const SUBTRACT = { alpha: -1, accumulate: true } as const
+const SUBTRACT_BY_ROWS = { ...SUBTRACT, rows: ROWS } as const
 
 /**
  * Factors a symmetric matrix [n, n]. What is on and above its diagonal is read once.
@@ -102,7 +103,7 @@ async function solveLower(gemm: Gemm, factor: Lower, b: Matrix): Promise<void> {
   if ('inverse' in factor) return applyInverse(gemm, factor, b, false)
   const [above, below] = split(b, factor)
   await solveLower(gemm, factor.upper, above)
-  await subtractProduct(gemm, factor.below, above, below)
+  await gemm(factor.below, above, below, SUBTRACT_BY_ROWS)
   await solveLower(gemm, factor.lower, below)
 }
 
@@ -111,7 +112,7 @@ async function solveUpper(gemm: Gemm, factor: Lower, b: Matrix): Promise<void> {
   if ('inverse' in factor) return applyInverse(gemm, factor, b, true)
   const [above, below] = split(b, factor)
   await solveUpper(gemm, factor.lower, below)
-  await subtractProduct(gemm, factor.belowT, below, above)
+  await gemm(factor.belowT, below, above, SUBTRACT_BY_ROWS)
   await solveUpper(gemm, factor.upper, above)
 }
 
@@ -119,14 +120,6 @@ const split = (b: Matrix, { upper }: Halves) => [rowsOf(b, 0, upper.n), rowsOf(b
 
 function applyInverse(gemm: Gemm, { inverse }: Diagonal, b: Matrix, transA: boolean): Promise<void> {
   return gemm(inverse, matrix(b.rows, b.columns, b.data.slice()), b, { transA })
-}
-
-/** `C ← C − A B`. */
-async function subtractProduct(gemm: Gemm, a: Matrix, b: Matrix, c: Matrix): Promise<void> {
-  for (let from = 0; from < c.rows; from += ROWS) {
-    const to = Math.min(c.rows, from + ROWS)
-    await gemm(rowsOf(a, from, to), b, rowsOf(c, from, to), SUBTRACT)
-  }
 }
 
 /**
@@ -146,7 +139,7 @@ async function invert(gemm: Gemm, factor: Lower): Promise<Matrix> {
   await solveUpper(gemm, upper, v)
   const s = await invert(gemm, lower)
   const across = matrix(upper.n, lower.n)
-  await subtractProduct(gemm, v, s, across)
+  await gemm(v, s, across, SUBTRACT_BY_ROWS)
   const first = await invert(gemm, upper)
   await gemm(across, v, first, { transB: true, ...SUBTRACT })
   setSymmetric(inverse, 0, 0, first)
