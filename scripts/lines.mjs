@@ -25,7 +25,7 @@ const PAGE = [
   ['onnxruntime', 'telemetry', 'blas-c', 'openvino-plugin'],
   ['formats'],
   ['values'],
-  ['onnxruntime-c', 'onnxruntime-memory', 'onnxruntime-attention'],
+  ['onnxruntime-c', 'onnxruntime-memory', 'onnxruntime-webgpu', 'onnxruntime-attention'],
   ['linalg'],
   ['float32-products'],
   ['engine'],

@@ -14,6 +14,8 @@ export interface Values<T extends Data = Data> extends Tensor {
   readonly isConstant?: true
   /** Where they may lie on a device, whose copy asking for `data` ends: forgets them. */
   drop?(): void
+  /** Brings them here from there. Without it `data` does so, where that can be done at once: not in a page. */
+  arrive?(): Promise<void>
 }
 
 /** Rows of a matrix, of a width that is known. */
@@ -22,7 +24,12 @@ export type Rows = Floats | Values<Floats>
 export const asValues = (rows: Rows, width: number): Values<Floats> =>
   'shape' in rows ? rows : values(rows, [rows.length / width, width])
 
-export const hostOf = (rows: Rows): Floats => ('shape' in rows ? rows.data : rows)
+/** Theirs, once they are here. */
+export async function hostOf(rows: Rows): Promise<Floats> {
+  if (!('shape' in rows)) return rows
+  await rows.arrive?.()
+  return rows.data
+}
 
 export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
 
@@ -45,7 +52,7 @@ type RunOne = (key: string, build: () => Graph, feeds: { x: Tensor }, outputs: {
 /** `to ← from` [n, d], on a device where both may be there. @param run of an engine */
 export async function copyRows(run: RunOne, from: Values<Floats>, to: Values<Floats>): Promise<void> {
   if (from.drop && to.drop) await run('copy', copyGraph, { x: from }, { y: to })
-  else to.data.set(from.data)
+  else to.data.set(await hostOf(from))
 }
 
 function copyGraph(): Graph {

@@ -15,6 +15,7 @@ import type { PruneResult } from '../src/result.ts'
 import { CUDA, describeOn, devices } from './devices.ts'
 import { generate } from './evaluation.ts'
 import { refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { expectSameForAnyText, FFN } from './moved.ts'
 import { asWindows, goldenOf } from './tiny.ts'
 
 const workplace = workplaces()
@@ -44,8 +45,8 @@ const constantBytes = ({ inputs, output, norms }: HalfWeights, tables: number) =
 
 /** A driver in software shares the cores with other tests. */
 const LIMIT = 240_000
-/** Neurons of a layer of tiny-llama, and tokens of 16 windows. */
-const [FFN, TOKENS] = [384, 4096]
+/** Of 16 windows. */
+const TOKENS = 4096
 /** 16 of 256 tokens; a batch has 8. */
 const WINDOWS: number[][] = goldenOf('tiny-llama').calibration_windows
 
@@ -81,18 +82,9 @@ describeOn(webgpu, 'what goes over to the device and comes back', () => {
     'a layer: the same for any text, but for sums and places of a batch',
     { timeout: LIMIT },
     async () => {
-      const [one, two] = [await pruned('webgpu', 8), await pruned('webgpu', 16)]
-      expect(two.moved!.layers.length).toBe(two.layers.length)
-      for (const [layer, { ffn }] of two.layers.entries()) {
-        if (layer === 0) continue // the rows go over with it
-        const [before, after] = [one, two].map(({ moved }) => moved!.layers[layer])
-        expect(after.fromDevice - before.fromDevice).toBe(4 * FFN) // Σ H
-        expect(after.toDevice - before.toDevice).toBe(4 * ffn!.kept.length) // which columns are left
-      }
-      for (const way of ['toDevice', 'fromDevice'] as const)
-        expect(two.moved![way]).toBeGreaterThanOrEqual(
-          two.moved!.layers.reduce((bytes, layer) => bytes + layer[way], 0),
-        )
+      const options = { saveEvery: 1e9 } // on a slow machine saving would bring rows here
+      const [one, two] = [await pruned('webgpu', 8, options), await pruned('webgpu', 16, options)]
+      expectSameForAnyText(one, two)
     },
   )
 })

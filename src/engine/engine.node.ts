@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8'
 import type * as OnnxRuntime from 'onnxruntime-node'
 import { DeviceError, UsageError } from '../errors.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
+import { roomOf } from '../onnxruntime-memory.ts'
 import { turnTelemetryOff } from '../telemetry.node.ts'
 import { chooseBlas } from './blas.node.ts'
 import { createEngine, type Engine, type EngineOptions, type Precision } from './engine.ts'
@@ -27,9 +28,6 @@ function loadRuntime(): typeof OnnxRuntime {
  */
 const MARK_IN_ONE_PIECE = '--no-incremental-marking'
 
-/** GiB. The weights of a half-block of a 7B model are half of it. */
-const DEVICE_MEMORY = 1
-
 /** More than any machine has; ONNX Runtime would start them all. */
 const MAX_THREADS = 1024
 
@@ -41,14 +39,13 @@ const MAX_THREADS = 1024
  * @throws UsageError for threads, memory or libraries that make no sense, DeviceError where ONNX Runtime is missing and cannot be fetched
  */
 export function openEngine(options: EngineOptions = {}): Engine {
-  const { device = 'cpu', threads = 1, deviceMemory = DEVICE_MEMORY } = options
+  const { device = 'cpu', threads = 1, deviceMemory } = options
   if (!silent) throw new DeviceError(device, TELEMETRY)
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
-  if (!(deviceMemory >= 0)) throw new UsageError(`device memory is ${deviceMemory}; it must be GiB, 0 or more.`)
   setFlagsFromString(MARK_IN_ONE_PIECE)
   const runtime = loadRuntime()
-  const native = [RUNTIME_VERSION, deviceMemory * 2 ** 30, options.threads] as const
+  const native = [RUNTIME_VERSION, roomOf(deviceMemory), options.threads] as const
   const graphs = {
     cpu: () => nativeGraphs(RUNTIME_VERSION, options.threads),
     webgpu: () => nativeOn(DEVICE_PROVIDERS.webgpu, ...native),

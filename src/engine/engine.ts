@@ -3,7 +3,8 @@
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-common'
 import { UsageError } from '../errors.ts'
 import { type Data, elementType } from '../formats/onnx.ts'
-import { type ArrayOf, bytesOf, constant, inMemory, type Moved, type Tensor, type Values } from '../values.ts'
+import { countingMemory, type DeviceMemory, hereOf } from '../onnxruntime-memory.ts'
+import { type ArrayOf, constant, inMemory, type Moved, type Tensor, type Values } from '../values.ts'
 import { checkDevice, type Device, type Dialect, deviceError, dialectOf, providers } from './device.ts'
 import type { EngineFacts } from './facts.ts'
 import type { GraphRuntime, Run } from './graph-runtime.ts'
@@ -82,6 +83,8 @@ export interface EngineParts {
   /** Opens graphs whose products are in bf16. @throws UsageError where it cannot */
   readonly bf16?: () => { readonly name: string; readonly graphs: GraphRuntime }
   readonly graphs?: GraphRuntime
+  /** Of the device of the runtime, where that gives tensors in it to hold. */
+  readonly memory?: DeviceMemory<OrtTensor>
   /** For graphs in float64, where the runtime itself has none. */
   readonly doubles?: Runtime
   /** Lets what waits for input and output have its turn: runs and calls may block. */
@@ -109,7 +112,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     logSeverityLevel: 4, // failures reach the user as exceptions
     extra: SESSION_CONFIG,
   } as const
-  const sessions = new Sessions(onDevice(device, parts.graphs ?? graphsOf(runtime, device, settings, parts.doubles)))
+  const sessions = new Sessions(onDevice(device, parts.graphs ?? graphsOf(runtime, device, settings, parts)))
   let bf16: { readonly name: string; readonly sessions: Sessions } | undefined
   let closed = false
   const seconds: Record<string, number> = {}
@@ -206,23 +209,24 @@ function graphsOf(
   runtime: Runtime,
   device: Device,
   settings: InferenceSession.SessionOptions,
-  doubles: Runtime = runtime,
+  { doubles = runtime, memory = device === 'cpu' ? undefined : countingMemory() }: EngineParts,
 ): GraphRuntime {
-  const moved = device === 'cpu' ? undefined : { toDevice: 0, fromDevice: 0 }
   return {
-    moved,
+    moved: memory?.moved,
+    array: memory?.array,
+    close: () => memory?.close(),
     async open(graph) {
       const by = graph.isDouble ? doubles : runtime
       const executionProviders = by === runtime ? providers(device, graph) : ['cpu']
       const session = await by.InferenceSession.create(graph.bytes(), { ...settings, executionProviders })
-      const tensors = (arrays: Readonly<Record<string, Values>>) =>
-        Object.fromEntries(Object.entries(arrays).map(([name, a]) => [name, tensor(by, a)]))
+      const tensors = (arrays: Readonly<Record<string, Values>>, there: readonly (OrtTensor | undefined)[] = []) =>
+        Object.fromEntries(Object.entries(arrays).map(([name, a], i) => [name, there[i] ?? tensor(by, a)]))
       return {
         async run(feeds, outputs) {
-          await session.run(tensors(feeds), tensors(outputs))
-          if (!moved) return
-          moved.toDevice += bytesOf(Object.values(feeds))
-          moved.fromDevice += bytesOf(Object.values(outputs))
+          const call = (...[given, made]: (OrtTensor | undefined)[][]) =>
+            session.run(tensors(feeds, given), tensors(outputs, made))
+          if (!memory || by !== runtime) await call()
+          else await memory.useInTurn(Object.values(feeds), Object.values(outputs), call)
         },
         close: () => session.release(),
       }
@@ -231,6 +235,7 @@ function graphsOf(
 }
 
 /** Of Tensor's signatures TypeScript has one for each type, and none for all of them. */
-function tensor({ Tensor }: Runtime, { data, shape }: Values): OrtTensor {
-  return new Tensor(elementType(data) as 'float32', data as Float32Array, shape)
+function tensor({ Tensor }: Runtime, values: Values): OrtTensor {
+  const data = hereOf(values)
+  return new Tensor(elementType(data) as 'float32', data as Float32Array, values.shape)
 }

@@ -7,8 +7,8 @@ export interface GraphRuntime {
   open(graph: Graph): Promise<GraphSession>
   /** As `Engine.array`, where there is a memory of its own. */
   array?: ArrayOf
-  /** After its sessions. */
-  close?(): void
+  /** Before its sessions, when nothing runs any more. */
+  close?(): void | Promise<void>
   /** Whether its operator of attention is right, where that is in question. Asking opens the device. */
   attention?(): boolean
   /** So far, where graphs run in a memory of their own. */

@@ -28,11 +28,11 @@ export interface Linalg {
 export interface SymmetricSum {
   /** @param h [n, ..] */
   add(h: Rows): Promise<void>
-  readonly parts: readonly Floats[] // what holds it: two sums together are those of these, element by element
+  parts(): Promise<readonly Floats[]> // what holds it: two sums together are those of these, element by element
   /** All of it [n, n]. */
-  whole(): Floats
+  whole(): Promise<Floats>
   /** Sum over all of it of what `of` gives for a part of row `i` that begins at column `from`. `of` is symmetric in rows and columns. */
-  inner(of: (i: number, from: number, part: Floats) => number): number
+  inner(of: (i: number, from: number, part: Floats) => number): Promise<number>
 }
 
 /** A library that multiplies in place of graphs. */

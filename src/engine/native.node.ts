@@ -3,7 +3,8 @@
 import type { Graph } from '../formats/onnx.ts'
 import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime-attention.ts'
 import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime-c.node.ts'
-import { DeviceMemory } from '../onnxruntime-memory.node.ts'
+import { NativeTensors } from '../onnxruntime-memory.node.ts'
+import { DeviceMemory, hereOf } from '../onnxruntime-memory.ts'
 import { type Values, values } from '../values.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
 import { deviceError, onCpuOf } from './device.ts'
@@ -101,7 +102,7 @@ export function nativeOn(
       throw deviceError(device.device, cause)
     }
   }
-  const memory = new DeviceMemory(api, device.memory, room, openThere)
+  const memory = new DeviceMemory(new NativeTensors(api, device.memory, openThere), room)
   const right = provider(graph => onCpuOf(graph, attention()))
   return { ...graphRuntime(api, threads, { ...right, memory }), attention }
 }
@@ -136,7 +137,7 @@ interface Provider {
   /** Where results that would overwrite an input go. @default in place */
   readonly place?: Place
   /** Its own. */
-  readonly memory?: DeviceMemory
+  readonly memory?: DeviceMemory<Pointer>
 }
 
 function graphRuntime(api: Api, threads?: number, provider?: Provider): GraphRuntime {
@@ -172,14 +173,13 @@ function openSession(api: Api, graph: Graph, threads?: number, provider?: Provid
 }
 
 /** Blocks until it is done. */
-function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays, memory?: DeviceMemory): void {
+function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays, memory?: DeviceMemory<Pointer>): void {
   const tensors: Pointer[] = []
-  const here = memory?.here ?? (({ data, shape }: Values) => tensorOf(api, data, shape))
   /** Those of arrays that are not there yet have the arrays' own values. */
   const pointers = (arrays: readonly Values[], there: readonly (Pointer | undefined)[]): BigUint64Array =>
     BigUint64Array.from(arrays, (array, i) => {
       if (there[i]) return there[i] as bigint
-      tensors.push(here(array))
+      tensors.push(tensorOf(api, hereOf(array), array.shape))
       return tensors.at(-1) as bigint
     })
   const [inputs, results] = [Object.values(feeds), Object.values(outputs)]

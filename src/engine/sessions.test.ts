@@ -12,6 +12,7 @@ function fake() {
       said.push(`open ${name}`)
       return { run: async () => {}, close: async () => void said.push(`close ${name}`) }
     },
+    close: async () => void said.push('close memory'),
   }
   const sessions = new Sessions(graphs)
   const use = (name: string, call = async () => {}) => sessions.use(name, () => new Graph(name), call)
@@ -49,7 +50,7 @@ test('closing waits for what runs, and nothing can run after it', async () => {
   await expect(use('a')).rejects.toThrow('The engine is closed; "a" came too late.')
   end()
   await Promise.all([running, closing])
-  expect(said).toEqual(['open a', 'end', 'close a'])
+  expect(said).toEqual(['open a', 'end', 'close memory', 'close a'])
 })
 
 test('what cannot be opened says so each time, and closing does not mind', async () => {

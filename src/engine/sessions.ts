@@ -53,8 +53,11 @@ export class Sessions {
     this.#kept.clear()
     await Promise.allSettled(kept.flatMap(({ uses }) => [...uses]))
     const opened = await Promise.allSettled(kept.map(({ session }) => session))
-    await Promise.all(opened.map(result => result.status === 'fulfilled' && result.value.close()))
-    await Promise.all(this.#closing)
-    this.graphs.close?.()
+    try {
+      await this.graphs.close?.() // in a page the device goes with the last session
+    } finally {
+      await Promise.all(opened.map(result => result.status === 'fulfilled' && result.value.close()))
+      await Promise.all(this.#closing)
+    }
   }
 }

@@ -61,8 +61,8 @@ export class GraphSum implements SymmetricSum {
     this.#sums = this.#blocks.map(block => array([block.rows.size, block.columns.size], ofBlock(this.#all, block)))
   }
 
-  get parts(): readonly [Floats] {
-    for (const sum of this.#sums) void sum.data // brings it here
+  async parts(): Promise<readonly [Floats]> {
+    for (const sum of this.#sums) await hostOf(sum)
     return [this.#all]
   }
 
@@ -72,7 +72,7 @@ export class GraphSum implements SymmetricSum {
     const adds = !first && !apart
     if (!first && apart) this.#products ??= new Float32Array(this.#all.length)
     const products = this.#products
-    const feeds = { ...this.#rows(rows), ...(adds && this.#named('', this.#sums)) }
+    const feeds = { ...(await this.#rows(rows)), ...(adds && this.#named('', this.#sums)) }
     const whole = 'h' in feeds
     const build = () => syrkGraph(this.#blocks, adds, whole ? n : undefined)
     const key = `${kind} ${n}${adds ? ' added' : ''}${whole ? ' whole' : ''}`
@@ -92,9 +92,9 @@ export class GraphSum implements SymmetricSum {
     Object.fromEntries(of.map((values, i) => [`${prefix}product${i}`, values]))
 
   /** H as a whole where it may lie on a device, else each range of its rows. */
-  #rows(rows: Rows): Record<string, Values> {
+  async #rows(rows: Rows): Promise<Record<string, Values>> {
     if ('shape' in rows && rows.drop) return { h: rows }
-    const h = hostOf(rows)
+    const h = await hostOf(rows)
     const length = h.length / this.n
     const ranges = this.#blocks.flatMap(({ rows, columns }) => [rows, columns])
     return Object.fromEntries(
@@ -105,10 +105,10 @@ export class GraphSum implements SymmetricSum {
     )
   }
 
-  whole(): Floats {
+  async whole(): Promise<Floats> {
     const { n } = this
     const whole = new Float32Array(n * n)
-    const [all] = this.parts
+    const [all] = await this.parts()
     for (const block of this.#blocks) {
       const { rows, columns } = block
       const sum = ofBlock(all, block)
@@ -119,9 +119,9 @@ export class GraphSum implements SymmetricSum {
     return whole
   }
 
-  inner(of: (i: number, from: number, part: Floats) => number): number {
+  async inner(of: (i: number, from: number, part: Floats) => number): Promise<number> {
     let total = 0
-    const [all] = this.parts
+    const [all] = await this.parts()
     for (const block of this.#blocks) {
       const { rows, columns } = block
       const sum = ofBlock(all, block)
@@ -178,7 +178,6 @@ function sumGraph(): Graph {
 
 export class UpperSum implements SymmetricSum {
   readonly #upper: Floats // [n, n], on and above the diagonal
-  readonly parts: readonly Floats[] // its rows, from there on
   #empty = true
 
   /** @param syrk `sum ← β sum + h hᵀ` on and above the diagonal */
@@ -187,20 +186,22 @@ export class UpperSum implements SymmetricSum {
     readonly syrk: (h: Floats, sum: Floats, beta: 0 | 1) => Promise<void>,
   ) {
     this.#upper = new Float32Array(n * n)
-    this.parts = Array.from({ length: n }, (_, i) => this.#upper.subarray(i * (n + 1), (i + 1) * n))
   }
 
+  /** Its rows, from there on. */
+  parts = async () => Array.from({ length: this.n }, (_, i) => this.#upper.subarray(i * (this.n + 1), (i + 1) * this.n))
+
   async add(h: Rows): Promise<void> {
-    await this.syrk(hostOf(h), this.#upper, this.#empty ? 0 : 1)
+    await this.syrk(await hostOf(h), this.#upper, this.#empty ? 0 : 1)
     this.#empty = false
   }
 
-  whole(): Floats {
+  async whole(): Promise<Floats> {
     mirrorUpper(this.#upper, this.n)
     return this.#upper
   }
 
-  inner(of: (i: number, from: number, part: Floats) => number): number {
+  async inner(of: (i: number, from: number, part: Floats) => number): Promise<number> {
     let total = 0
     for (let i = 0, at = 0; i < this.n; i++, at += this.n + 1) {
       const [diagonal, right] = [this.#upper.subarray(at, at + 1), this.#upper.subarray(at + 1, (i + 1) * this.n)]

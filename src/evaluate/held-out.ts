@@ -109,7 +109,7 @@ export class HeldOutCheck {
             pruned.columns.length > 0
               ? await linalg.multiply(pruned.output.weight, pickRows(h.data, pruned.columns, tokens), tokens)
               : new Float32Array(whole.length)
-          const [y, rest, scale] = [dense.data, hostOf(seen.x), seen.scale?.data]
+          const [y, rest, scale] = [dense.data, await hostOf(seen.x), seen.scale?.data]
           for (let o = 0; o < d; o++) {
             const [bias, newBias] = [output.bias?.[o] ?? 0, pruned.output.bias?.[o] ?? 0]
             for (const t of held) {

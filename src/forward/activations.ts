@@ -2,7 +2,7 @@
 // written front to back.
 
 import type { Floats } from '../formats/tensors.ts'
-import { type ArrayOf, inMemory, type Values } from '../values.ts'
+import { type ArrayOf, hostOf, inMemory, type Values } from '../values.ts'
 
 /** Some consecutive windows and where their tokens lie. */
 export interface Batch {
@@ -108,7 +108,6 @@ class InMemory implements Activations {
   roomAt(batch: Batch): Values<Floats> {
     let rows = this.#of.get(batch)
     if (!rows) {
-      if (!this.batches.includes(batch)) for (const other of this.#of.values()) void other.data // brings it here
       const { start, tokens } = batch
       rows = this.handle(tokens, this.data.subarray(start * this.width, (start + tokens) * this.width))
       if (this.batches.includes(batch)) this.#of.set(batch, rows)
@@ -116,9 +115,13 @@ class InMemory implements Activations {
     return rows
   }
 
-  at = async (batch: Batch) => this.roomAt(batch)
+  async at(batch: Batch): Promise<Values<Floats>> {
+    if (!this.batches.includes(batch)) for (const other of this.#of.values()) await hostOf(other)
+    return this.roomAt(batch)
+  }
+
   room = (batch: Batch) => this.roomAt(batch).data
-  load = async (batch: Batch) => this.room(batch)
+  load = async (batch: Batch) => hostOf(await this.at(batch))
 
   async store(): Promise<void> {}
 
@@ -156,8 +159,8 @@ class Spilled implements Activations {
   room = (batch: Batch) => this.roomAt(batch).data
   load = async (batch: Batch) => (await this.at(batch)).data
 
-  store(batch: Batch): Promise<void> {
-    return this.scratch.write(asBytes(this.#rows!.data), this.#offset(batch))
+  async store(batch: Batch): Promise<void> {
+    await this.scratch.write(asBytes(await hostOf(this.#rows!)), this.#offset(batch))
   }
 
   close(): Promise<void> {

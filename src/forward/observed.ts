@@ -56,7 +56,7 @@ export async function weighted(runner: HalfBlockRunner, w: HalfWeights, seen: Ob
   const norm = outputNorm(w)
   if (!norm) {
     const [m, b] = [w.half.updateScale ?? 1, w.output.bias]
-    return m !== 1 && b ? { ...seen, x: hostOf(seen.x).map((v, i) => v + (m - 1) * b[i % b.length]) } : seen
+    return m !== 1 && b ? { ...seen, x: (await hostOf(seen.x)).map((v, i) => v + (m - 1) * b[i % b.length]) } : seen
   }
   const { around, gains, tiny, beta, type, size: d, epsilon } = norm
   const { tokens } = seen
@@ -76,7 +76,7 @@ export async function weighted(runner: HalfBlockRunner, w: HalfWeights, seen: Ob
     await engine.run(`weighted ${around} ${type} ${d} ${epsilon}`, () => weightedGraph(norm), feeds, outputs)
     return { ...seen, h, x: rest, scale, squares: squares[0] }
   }
-  const [hidden, x, y] = [there.data, hostOf(seen.x), seen.y && hostOf(seen.y)]
+  const [hidden, x, y] = [there.data, await hostOf(seen.x), seen.y && (await hostOf(seen.y))]
   const products = transposed(await runner.engine.linalg.multiply(weight, hidden, tokens), tokens) // H Wᵀ [tokens, d]
   const [h, rest, scale] = [hidden.length, x.length, tokens].map(length => new Float32Array(length))
   for (let t = 0, from = 0; t < tokens; t++, from += d) {

@@ -92,7 +92,7 @@ export class HalfBlockRunner {
     const d = hiddenSize(half)
     const { dialect, linalg } = this.graphs
     if (dialect.residual === 'product' && !half.norms.after && !half.norms.afterSum && !half.updateScale)
-      return addProduct(linalg, pruned, hostOf(rows), hostOf(hidden), d)
+      return addProduct(linalg, pruned, await hostOf(rows), await hostOf(hidden), d)
     // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
     const { output, columns } =
       pruned.columns.length > 0
@@ -161,7 +161,7 @@ export class HalfBlockRunner {
   /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. @param read the rows that it reads */
   async forward(w: HalfWeights, rows: Rows, windows: number, read = rows, cache?: Cache, branches?: Branches) {
     const { half } = w
-    if (w.experts) return this.mix(w, hostOf(rows))
+    if (w.experts) return this.mix(w, await hostOf(rows))
     const x = asValues(rows, hiddenSize(half))
     const [tokens] = x.shape
     const special = cache ? 'cache' : branches && 'branches'

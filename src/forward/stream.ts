@@ -1,7 +1,7 @@
 // The stream: the hidden states [tokens, d] of many windows, in batches small enough for one run, and all that is done with it. Every loop
 // over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
 
-import { asValues, copyRows, type Rows, type Values } from '../engine/engine.ts'
+import { asValues, copyRows, hostOf, type Rows, type Values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { ALONE } from '../group/group.ts'
 import { type HalfBlock, hiddenWidth } from '../model/half-block.ts'
@@ -80,7 +80,7 @@ export class Stream {
 
   /** Shows each batch's rows. They may be used until those of the next are asked for. */
   read(visit: (x: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
-    return this.readThere((x, batch) => visit(x.data, batch))
+    return this.readThere(async (x, batch) => visit(await hostOf(x), batch))
   }
 
   /** As `read`, where they are. */
@@ -98,7 +98,7 @@ export class Stream {
 
   /** As `read`, and keeps what `visit` makes of the rows. */
   change(visit: (x: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
-    return this.changeThere((x, batch) => visit(x.data, batch))
+    return this.changeThere(async (x, batch) => visit(await hostOf(x), batch))
   }
 
   /** As `change`, where they are. */

@@ -70,7 +70,7 @@ export async function gradients(
     const sums = wanted(half.half) ? zeroGradients(half, norms) : undefined
     await stream.change(async (dy, batch) => {
       const x = await border.rows.load(batch)
-      const read = waiting ? hostOf(await border.readBy(half, x, batch)) : x
+      const read = waiting ? await hostOf(await border.readBy(half, x, batch)) : x
       const { dx, dread } = await backward.back(half, x, batch.windows, dy, sums, read)
       if (beside) addTo(dx, await beside.load(batch))
       dy.set(dx)

@@ -1,6 +1,6 @@
 // How the normalised rows X of the pruned stream compare with those of the dense one, Y, both [tokens, d]: XᵀX and Xᵀ(Y − X), for
 // restore/align.ts.
-import { asValues, type Engine, type Feeds, type Values } from '../engine/engine.ts'
+import { asValues, type Engine, type Feeds, hostOf, type Values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Observed } from '../forward/observed.ts'
@@ -34,7 +34,7 @@ export class AlignmentAccumulator {
 
   /** @param group each rank has one, of its part of the tokens; the root gets what all have */
   async finish(group = ALONE): Promise<{ readonly gram: Floats; readonly cross: Floats }> {
-    const [gram, cross] = [this.#gram.data, this.#cross.data]
+    const [gram, cross] = [await hostOf(this.#gram), await hostOf(this.#cross)]
     await group.sumAtRoot(gram, cross)
     return { gram, cross }
   }

@@ -4,7 +4,7 @@
 //   HᵀD = Hᵀz − G Wᵀ,  mean D = mean z − W μ,  ‖D‖² = ‖z‖² − 2⟨Hᵀz, Wᵀ⟩ + ⟨W G, W⟩
 // so that the output of the half-block is not computed for it.
 
-import { asValues, type Engine, type Tensor, type Values, values } from '../engine/engine.ts'
+import { asValues, type Engine, hostOf, type Tensor, type Values, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Accumulator, Observed } from '../forward/observed.ts'
@@ -48,7 +48,7 @@ export class GapAccumulator implements Accumulator {
   /** @param statistics of H @param weight W [d, width] @param group as of `GramAccumulator`: undefined but at the root */
   async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number, group = ALONE) {
     const [width, d] = [this.width, this.bias.length]
-    const sums = this.#cross.data
+    const sums = await hostOf(this.#cross)
     await group.sumAtRoot(sums, this.#sum, this.#energy)
     if (group.rank > 0) return undefined
     const wg = await this.engine.linalg.multiply(weight, gram, width) // W G

@@ -54,9 +54,9 @@ export class GramAccumulator implements Accumulator {
 
   /** @param group each rank has one, of its part of the tokens; the root gets what all have, the others nothing to go by */
   async finish(group = ALONE): Promise<Statistics> {
-    await group.sumAtRoot(this.#products.parts, this.#sum, this.#tokens)
+    await group.sumAtRoot(await this.#products.parts(), this.#sum, this.#tokens)
     const [tokens] = this.#tokens
-    const gram = group.rank === 0 ? this.#products.whole() : new Float32Array()
+    const gram = group.rank === 0 ? await this.#products.whole() : new Float32Array()
     return { width: this.width, tokens, gram, mean: new Float64Array(this.#sum).map(s => s / tokens) }
   }
 }

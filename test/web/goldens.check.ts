@@ -1,14 +1,15 @@
 // The library in a page, in WebAssembly and on Chromium's WebGPU in software, beside the PyTorch reference (test/fixtures/golden): the same
-// columns, but for near ties, and errors.
+// columns, but for near ties, and errors; on the GPU as few bytes go over as in Node.
 import { cpSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CASES, expectChosen, type GoldenCase, optionsOf } from '../goldens.ts'
-import { goldenOf, TINY_MODELS, TINY_NAMES } from '../tiny.ts'
+import { expectSameForAnyText } from '../moved.ts'
+import { goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from '../tiny.ts'
 import { openSite } from './browser.ts'
-import type { pruned } from './in-page.ts'
+import type { Asked, pruned } from './in-page.ts'
 
 /** In the place of the page what is asked of it here. */
 const IN_PAGE = {
@@ -36,6 +37,12 @@ describe.each(COMPUTED)('$by', ({ by, compute, of }) => {
   })
   afterAll(() => site?.close())
 
+  const prunedThere = (name: TinyModel, asked: Pick<Asked, 'options' | 'windows'>) => {
+    const files = readdirSync(TINY_MODELS[name]).map(file => `${site.url}${name}/${file}`)
+    const call = `import('/in-page.js').then(page => page.pruned(${JSON.stringify({ compute, files, ...asked })}))`
+    return page.evaluate<Awaited<ReturnType<typeof pruned>>>(call) // as text: what is built for Node is nothing for a page
+  }
+
   describe.each(TINY_NAMES)('%s', name => {
     const { cases, calibration_windows: windows } = goldenOf(name)
     test.each((name === 'tiny-opt' ? [...CASES, 'paper-0.3-center'] : CASES).filter(of))(
@@ -43,13 +50,17 @@ describe.each(COMPUTED)('$by', ({ by, compute, of }) => {
       { timeout: 300_000 },
       async caseName => {
         const golden: GoldenCase = cases.find((one: GoldenCase) => one.name === caseName)
-        const files = readdirSync(TINY_MODELS[name]).map(file => `${site.url}${name}/${file}`)
-        const asked = { compute, files, options: optionsOf(golden.options), windows }
-        const call = `import('/in-page.js').then(page => page.pruned(${JSON.stringify(asked)}))`
-        const found = await page.evaluate<Awaited<ReturnType<typeof pruned>>>(call) // as text: what is built for Node is nothing for a page
+        const found = await prunedThere(name, { options: optionsOf(golden.options), windows })
         expect(found.engine).toMatch(by)
         expectChosen(found, golden)
       },
     )
+  })
+
+  test.runIf(compute === 'auto')('what goes over to the GPU and comes back', { timeout: 300_000 }, async () => {
+    const windows: number[][] = goldenOf('tiny-llama').calibration_windows // a batch has 8
+    const options = { sparsity: 0.2, method: 'plain' } as const
+    const one = await prunedThere('tiny-llama', { options, windows: windows.slice(0, 8) })
+    expectSameForAnyText(one, await prunedThere('tiny-llama', { options, windows }))
   })
 })

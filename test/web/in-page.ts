@@ -29,6 +29,6 @@ export async function pruned({ compute, files, options, windows: rows }: Asked) 
   const onEvent = (event: ProgressEvent) => {
     if (event.type === 'selected') scores.push([...event.scores])
   }
-  const { layers } = await prune(model, { ...options, calibration, engine, output: new MemorySink(), onEvent })
-  return { engine: name, scores, layers: JSON.parse(JSON.stringify(layers)) as typeof layers }
+  const { layers, moved } = await prune(model, { ...options, calibration, engine, output: new MemorySink(), onEvent })
+  return { engine: name, scores, moved, layers: JSON.parse(JSON.stringify(layers)) as typeof layers }
 }

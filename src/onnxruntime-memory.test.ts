@@ -1,0 +1,111 @@
+// A device from which rows come later, as in a page: one made of arrays here. What is the same on all is in onnxruntime-memory.node.test.ts.
+import { setTimeout } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import type { Floats } from './formats/tensors.ts'
+import { DeviceMemory, type DeviceTensors } from './onnxruntime-memory.ts'
+import { hostOf, type Values } from './values.ts'
+
+/** A tensor there. */
+interface There {
+  readonly values: Floats
+  isReleased: boolean
+}
+
+/** Bytes of rows. */
+const ROWS = 8
+
+class Late implements DeviceTensors<There> {
+  lost = false
+  allocate = (_type: string, [length]: readonly number[]) => ({ values: new Float32Array(length), isReleased: false })
+  write = (here: unknown, _shape: unknown, there: There) => there.values.set(here as Floats)
+  async read(here: unknown, _shape: unknown, there: There) {
+    const copy = there.values.slice()
+    await setTimeout(5)
+    if (this.lost) throw new Error('it is lost')
+    ;(here as Floats).set(copy)
+  }
+  release(there: There) {
+    there.isReleased = true
+  }
+  async settled() {
+    if (this.lost) throw new Error('it is lost')
+  }
+}
+
+function opened(rows: number) {
+  const device = new Late()
+  const memory = new DeviceMemory(device, rows * ROWS)
+  const of = (...values: number[]) => memory.array([values.length], Float32Array.from(values))
+  /** `y ← Σ x + 1` */
+  const next = (x: readonly Values[], y: Values<Floats>, ms = 0) =>
+    memory.useInTurn(x, [y], async ([...given], [made]) => {
+      await setTimeout(ms)
+      expect([...given, made].some(there => there?.isReleased)).toBe(false)
+      const all = x.map((values, i) => given[i]?.values ?? (values.data as Floats))
+      const target = made?.values ?? y.data
+      for (const i of target.keys()) target[i] = 1 + all.reduce((sum, values) => sum + values[i], 0)
+    })
+  return { device, memory, of, next }
+}
+
+test('rows are there when they have come, not before', async () => {
+  const { memory, of, next } = opened(9)
+  const x = of(1, 2)
+  await next([x], x)
+  expect(() => x.data).toThrow('await hostOf')
+  expect([...(await hostOf(x))]).toEqual([2, 3])
+  expect(x.data).toEqual(Float32Array.of(2, 3))
+  expect(memory.moved).toEqual({ toDevice: ROWS, fromDevice: ROWS })
+})
+
+test('rows that make room have come before the next run', async () => {
+  const { of, next } = opened(2)
+  const [x, y] = [of(1, 2), of(5, 6)]
+  for (let i = 0; i < 3; i++) for (const rows of [x, y]) await next([rows], rows)
+  expect([...(await hostOf(x)), ...(await hostOf(y))]).toEqual([4, 5, 8, 9])
+})
+
+test('what a run reads makes no room for what else it reads', async () => {
+  const { of, next } = opened(2)
+  const [x, y, sum] = [of(1, 2), of(5, 6), of(0, 0)]
+  await next([y], y)
+  await next([x], x)
+  await next([sum, y, x], sum)
+  expect([...(await hostOf(sum))]).toEqual([9, 11])
+})
+
+test('runs and rows that are asked for wait for each other', async () => {
+  const { of, next } = opened(3)
+  const [x, y] = [of(1, 2), of(5, 6)]
+  const order: string[] = []
+  const done = (name: string) => () => order.push(name)
+  await Promise.all([
+    next([x], x, 20).then(done('slow')),
+    next([x, y], y).then(done('fast')),
+    hostOf(x).then(done('rows')),
+  ])
+  expect(order).toEqual(['slow', 'fast', 'rows'])
+  expect([...(await hostOf(y))]).toEqual([8, 10])
+})
+
+test('a run that fails leaves rows as they were, and the next goes on', async () => {
+  const { memory, of, next } = opened(3)
+  const x = of(1, 2)
+  await next([x], x)
+  const failing = memory.useInTurn([x], [x], async () => {
+    throw new Error('no kernel')
+  })
+  await expect(failing).rejects.toThrow('no kernel')
+  await next([x], x)
+  expect([...(await hostOf(x))]).toEqual([3, 4])
+})
+
+test('a device that is lost is said where it is waited for', async () => {
+  const { device, memory, of, next } = opened(2)
+  const [x, y] = [of(1, 2), of(5, 6)]
+  await next([x], x)
+  device.lost = true
+  await expect(hostOf(x)).rejects.toThrow('it is lost')
+  await expect(next([y], y)).rejects.toThrow('it is lost')
+  await expect(memory.close()).rejects.toThrow('it is lost')
+})

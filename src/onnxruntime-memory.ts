@@ -1,0 +1,277 @@
+// What lies in the memory of a GPU: constants (weights, tables, norms), which go there once, and rows that change, which stay until somebody asks
+// for them here. ONNX Runtime copies all else by itself with each run. How such a memory is reached differs: by ONNX Runtime's C interface
+// (onnxruntime-memory.node.ts), or by WebGPU in a page (onnxruntime-webgpu.ts).
+import { UsageError } from './errors.ts'
+import { type Data, type ElementType, elementType } from './formats/onnx.ts'
+import { elements, type Floats } from './formats/tensors.ts'
+import { type ArrayOf, bytesOf, type Moved, type Values } from './values.ts'
+
+/** Tensors in the memory of a device. */
+export interface DeviceTensors<T> {
+  /** Before a run that takes a while. */
+  ready?(): Promise<void>
+  /** Undefined where it has no room left. */
+  allocate(type: ElementType, shape: readonly number[], bytes: number): T | undefined
+  /** Copies what is here there. */
+  write(here: Data, shape: readonly number[], there: T): void
+  /** Copies it back. Where that takes a while, `there` may be released meanwhile. */
+  read(here: Data, shape: readonly number[], there: T): void | Promise<void>
+  release(there: T): void
+  /** What goes on there has gone well. */
+  settled?(): Promise<void>
+  close?(): void
+}
+
+/** Rows that change. */
+class Resident implements Values<Floats> {
+  #host?: Floats
+
+  constructor(
+    readonly memory: DeviceMemory<unknown>,
+    readonly shape: readonly number[],
+    host?: Floats,
+  ) {
+    this.#host = host
+  }
+
+  /** The array here, whether or not the device's is newer. */
+  get host(): Floats {
+    this.#host ??= new Float32Array(elements(this.shape))
+    return this.#host
+  }
+
+  get data(): Floats {
+    if (this.memory.fetch(this)) throw new Error('Rows are still on their way from the device: await hostOf(rows).')
+    return this.host
+  }
+
+  arrive = (): Promise<void> => this.memory.arrive(this)
+
+  drop(): void {
+    this.memory.drop(this)
+  }
+}
+
+/** What an array is here, whether or not a device's is newer. */
+export const hereOf = (values: Values): Data => (values instanceof Resident ? values.host : values.data)
+
+const typeOf = (values: Values): ElementType => (values instanceof Resident ? 'float32' : elementType(values.data))
+
+interface Kept<T> {
+  readonly there: T
+  readonly bytes: number
+  /** Those which have not what this has. */
+  readonly newerThan?: WeakRef<Resident>
+  /** The last run that used it. */
+  run: number
+}
+
+/** Of feeds and results, those that are there. */
+type There<T> = (T | undefined)[]
+
+/** GiB. The weights of a half-block of a 7B model are half of it. */
+const ROOM = 1
+
+/** @returns bytes of `deviceMemory` GiB @throws UsageError */
+export function roomOf(deviceMemory = ROOM): number {
+  if (!(deviceMemory >= 0)) throw new UsageError(`device memory is ${deviceMemory}; it must be GiB, 0 or more.`)
+  return deviceMemory * 2 ** 30
+}
+
+/** Keeps nothing there, and counts what goes over with each run. */
+export const countingMemory = () =>
+  new DeviceMemory<never>({ allocate: () => undefined, write() {}, read() {}, release() {} }, 0)
+
+/** What was used last stays, as long as there is room. What nobody can ask for any more goes. */
+export class DeviceMemory<T> {
+  readonly moved: Moved = { toDevice: 0, fromDevice: 0 }
+  readonly #kept = new Set<Kept<T>>() // the last used comes last
+  readonly #of = new WeakMap<Values, Kept<T>>()
+  readonly #gone = new FinalizationRegistry<Kept<T>>(kept => this.#release(kept))
+  readonly #arriving: Promise<void>[] = []
+  #turn: Promise<unknown> = Promise.resolve()
+  #bytes = 0
+  #runs = 0
+
+  /** @param room bytes */
+  constructor(
+    readonly tensors: DeviceTensors<T>,
+    readonly room: number,
+  ) {}
+
+  readonly array: ArrayOf = (shape, data) => new Resident(this, shape, data)
+
+  /** Calls with the tensors of feeds and results that are there, undefined for those that are arrays here. */
+  use(feeds: readonly Values[], outputs: readonly Values[], call: (feeds: There<T>, results: There<T>) => void): void {
+    const { given, made, done, failed } = this.#begin(feeds, outputs)
+    try {
+      call(given, made)
+    } catch (error) {
+      failed()
+      throw error
+    }
+    done()
+  }
+
+  /** The same where a run takes a while: then nothing else moves. */
+  useInTurn(
+    feeds: readonly Values[],
+    outputs: readonly Values[],
+    call: (feeds: There<T>, results: There<T>) => Promise<unknown>,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.tensors.ready?.()
+      const { given, made, done, failed } = this.#begin(feeds, outputs)
+      try {
+        await call(given, made)
+      } catch (error) {
+        failed()
+        throw error
+      }
+      done()
+    })
+  }
+
+  /** Brings rows here, and keeps nothing of them there: they may change. */
+  arrive(rows: Resident): Promise<void> {
+    return this.#inTurn(() => this.fetch(rows))
+  }
+
+  /** The same, at once. @returns what is to be waited for, where that cannot be */
+  fetch(rows: Resident): void | Promise<void> {
+    const kept = this.#of.get(rows)
+    if (kept && this.#kept.has(kept)) return this.#leave(kept)
+  }
+
+  drop(values: Values): void {
+    const kept = this.#of.get(values)
+    if (kept) this.#release(kept)
+  }
+
+  /** Brings here what is newer there. */
+  close(): Promise<void> {
+    return this.#inTurn(() => {
+      try {
+        for (const kept of this.#kept) void this.#leave(kept)
+      } finally {
+        for (const kept of this.#kept) this.#release(kept) // of a device that is lost
+        this.tensors.close?.()
+      }
+    })
+  }
+
+  #inTurn(call: () => void | Promise<void>): Promise<void> {
+    const turn = this.#turn.then(async () => {
+      try {
+        await call()
+      } finally {
+        await Promise.all(this.#arriving.splice(0))
+        await this.tensors.settled?.()
+      }
+    })
+    this.#turn = turn.catch(() => {})
+    return turn
+  }
+
+  #begin(feeds: readonly Values[], outputs: readonly Values[]) {
+    this.#runs++
+    const held = (values: Values) => values.isConstant || values.drop
+    for (const feed of feeds) if (held(feed)) this.#find(feed) // none makes room for another
+    const given = feeds.map(feed => (held(feed) ? this.#use(feed) : undefined))
+    const made: (Kept<T> | undefined)[] = []
+    const failed = () => {
+      for (const kept of made) if (kept) this.#release(kept)
+    }
+    try {
+      for (const output of outputs)
+        made.push(output instanceof Resident ? this.#make(output, new WeakRef(output)) : undefined)
+    } catch (error) {
+      failed()
+      throw error
+    }
+    const done = () => {
+      this.moved.toDevice += bytesOf(feeds.filter((_, i) => given[i] === undefined))
+      this.moved.fromDevice += bytesOf(outputs.filter((_, i) => !made[i]))
+      for (const [i, output] of outputs.entries()) {
+        this.drop(output) // what it was
+        const kept = made[i]
+        if (kept) this.#hold(output, kept)
+      }
+    }
+    return { given, made: made.map(kept => kept?.there), done, failed }
+  }
+
+  #find(values: Values): Kept<T> | undefined {
+    const kept = this.#of.get(values)
+    if (!kept || !this.#kept.delete(kept)) return undefined
+    this.#kept.add(kept)
+    kept.run = this.#runs
+    return kept
+  }
+
+  #use(values: Values): T | undefined {
+    const found = this.#find(values)
+    if (found) return found.there
+    const kept = this.#make(values)
+    if (!kept) return undefined
+    this.#hold(values, kept)
+    try {
+      this.tensors.write(hereOf(values), values.shape, kept.there)
+    } catch (error) {
+      this.#release(kept)
+      throw error
+    }
+    this.moved.toDevice += kept.bytes
+    return kept.there
+  }
+
+  /** Undefined where there is no room beside what the same run uses. */
+  #make(values: Values, newerThan?: WeakRef<Resident>): Kept<T> | undefined {
+    const bytes = bytesOf([values])
+    if (bytes === 0 || bytes > this.room) return undefined
+    for (const kept of this.#kept) {
+      if (this.#bytes + bytes <= this.room || kept.run === this.#runs) break
+      void this.#leave(kept)
+    }
+    if (this.#bytes + bytes > this.room) return undefined
+    const there = this.#allocate(values, bytes)
+    if (there === undefined) return undefined
+    const kept = { there, bytes, newerThan, run: this.#runs }
+    this.#bytes += bytes
+    this.#kept.add(kept)
+    return kept
+  }
+
+  /** Less room than was said is all the room there is. Undefined where a device has none left. */
+  #allocate(values: Values, bytes: number): T | undefined {
+    for (;;) {
+      const there = this.tensors.allocate(typeOf(values), values.shape, bytes)
+      const [oldest] = this.#kept
+      if (there !== undefined || !oldest || oldest.run === this.#runs) return there
+      void this.#leave(oldest)
+    }
+  }
+
+  #hold(values: Values, kept: Kept<T>): void {
+    this.#of.set(values, kept)
+    this.#gone.register(values, kept, kept)
+  }
+
+  /** To make room, or for those who ask. */
+  #leave(kept: Kept<T>): void | Promise<void> {
+    const rows = kept.newerThan?.deref()
+    const arriving = rows && this.tensors.read(rows.host, rows.shape, kept.there)
+    if (rows) this.moved.fromDevice += kept.bytes
+    arriving?.catch(() => {}) // thrown where it is waited for
+    if (arriving) this.#arriving.push(arriving)
+    this.#release(kept)
+    return arriving
+  }
+
+  #release(kept: Kept<T>): void {
+    if (!this.#kept.delete(kept)) return
+    this.#gone.unregister(kept)
+    this.#bytes -= kept.bytes
+    this.tensors.release(kept.there)
+  }
+}

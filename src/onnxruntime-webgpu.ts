@@ -1,0 +1,99 @@
+// Tensors in the memory of a GPU, in a page: buffers of WebGPU on the device of onnxruntime-web.
+import type { Tensor, TensorConstructor } from 'onnxruntime-common'
+import { DeviceError } from './errors.ts'
+import type { Data, ElementType } from './formats/onnx.ts'
+import type { DeviceTensors } from './onnxruntime-memory.ts'
+
+/** What is used of WebGPU: TypeScript's types of the DOM lack it. */
+interface GpuDevice {
+  readonly queue: {
+    writeBuffer(to: GpuBuffer, at: number, data: ArrayBufferLike, from: number, bytes: number): void
+    submit(commands: readonly unknown[]): void
+  }
+  createBuffer(of: { readonly size: number; readonly usage: number }): GpuBuffer
+  createCommandEncoder(): {
+    copyBufferToBuffer(from: GpuBuffer, at: number, to: GpuBuffer, place: number, bytes: number): void
+    finish(): unknown
+  }
+  pushErrorScope(filter: 'out-of-memory'): void
+  popErrorScope(): Promise<{ readonly message: string } | null>
+}
+
+interface GpuBuffer {
+  mapAsync(mode: number): Promise<void>
+  getMappedRange(at: number, bytes: number): ArrayBuffer
+  destroy(): void
+}
+
+/** onnxruntime-web, built for WebGPU. */
+export interface WebGpuRuntime {
+  readonly Tensor: TensorConstructor
+  /** Its device, from its first session on. */
+  readonly env: { readonly webgpu: { readonly device: Promise<unknown> } }
+}
+
+// Flags of WebGPU (GPUBufferUsage, GPUMapMode).
+const [MAP_READ, COPY_SRC, COPY_DST, STORAGE] = [1, 4, 8, 128]
+const READ = 1
+/** Kernels read vectors of four, so that buffers end with one. */
+const VECTOR_BYTES = 16
+
+const sizeOf = (bytes: number): number => VECTOR_BYTES * Math.ceil(bytes / VECTOR_BYTES)
+
+const bufferOf = (tensor: Tensor) => tensor.gpuBuffer as unknown as GpuBuffer
+
+export class WebGpuTensors implements DeviceTensors<Tensor> {
+  #device?: GpuDevice
+  /** What was said of new buffers. */
+  readonly #said: ReturnType<GpuDevice['popErrorScope']>[] = []
+
+  constructor(readonly runtime: WebGpuRuntime) {}
+
+  async ready(): Promise<void> {
+    this.#device ??= (await this.runtime.env.webgpu.device) as GpuDevice
+  }
+
+  allocate(type: ElementType, shape: readonly number[], bytes: number): Tensor {
+    const device = this.#device!
+    device.pushErrorScope('out-of-memory')
+    const buffer = device.createBuffer({ size: sizeOf(bytes), usage: STORAGE | COPY_SRC | COPY_DST })
+    this.#said.push(device.popErrorScope())
+    const options = { dataType: type as 'float32', dims: shape, dispose: () => buffer.destroy() }
+    return this.runtime.Tensor.fromGpuBuffer(buffer as never, options)
+  }
+
+  write({ buffer, byteOffset, byteLength }: Data, _shape: readonly number[], there: Tensor): void {
+    this.#device!.queue.writeBuffer(bufferOf(there), 0, buffer, byteOffset, byteLength)
+  }
+
+  /** A copy is made there at once. @throws DeviceError */
+  async read(here: Data, _shape: readonly number[], there: Tensor): Promise<void> {
+    const device = this.#device!
+    const size = sizeOf(here.byteLength)
+    const copy = device.createBuffer({ size, usage: MAP_READ | COPY_DST })
+    const encoder = device.createCommandEncoder()
+    encoder.copyBufferToBuffer(bufferOf(there), 0, copy, 0, size)
+    device.queue.submit([encoder.finish()])
+    try {
+      await copy.mapAsync(READ)
+      const bytes = new Uint8Array(copy.getMappedRange(0, size), 0, here.byteLength)
+      new Uint8Array(here.buffer, here.byteOffset, here.byteLength).set(bytes)
+    } catch (cause) {
+      throw new DeviceError('webgpu', `what lies in its memory cannot be read: ${(cause as Error).message}`, { cause })
+    } finally {
+      copy.destroy()
+    }
+  }
+
+  release(there: Tensor): void {
+    there.dispose()
+  }
+
+  /** @throws DeviceError */
+  async settled(): Promise<void> {
+    const said = await Promise.all(this.#said.splice(0))
+    const full = said.find(error => error !== null)
+    if (full)
+      throw new DeviceError('webgpu', `its memory is full: ${full.message}. Use less of it: deviceMemory, in GiB.`)
+  }
+}
