@@ -8,6 +8,7 @@ import { asWindows, goldenOf } from '../test/tiny.ts'
 import { openEngine } from './engine/engine.node.ts'
 import { constant, type Engine, values } from './engine/engine.ts'
 import { Graph } from './formats/onnx.ts'
+import { matrix } from './linalg/matrix.ts'
 import { prune } from './node.ts'
 
 const workplace = workplaces()
@@ -125,6 +126,19 @@ function testAll(open: (bytes: number) => Engine) {
 
 describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () => {
   testAll(takenForDevice)
+
+  test('float64 is the CPU’s, which a GPU for games does not pass by much', async () => {
+    const asked: string[] = []
+    const append = () => void asked.push('device')
+    engine = takenForDevice(1e9, append)
+    const doubles = new Float64Array(4).fill(1)
+    const c = matrix(2, 2)
+    await engine.linalg.gemm(matrix(2, 2, doubles), matrix(2, 2, doubles), c)
+    expect([...c.data, ...asked]).toEqual([2, 2, 2, 2])
+    const x = engine.array([3], Float32Array.of(1, 2, 3))
+    await engine.run('negative', negative, { x }, { y: x })
+    expect(asked).toContain('device')
+  })
 
   test.each(['paper', 'stock', 'best'])('%s prunes as without', { timeout: 120_000 }, async method => {
     const calibration = asWindows(goldenOf('tiny-llama').calibration_windows.slice(0, 9))

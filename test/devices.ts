@@ -47,9 +47,9 @@ export async function withBlas(): Promise<Place> {
 /** The CPU through the binding, where graphs go through the C interface otherwise. */
 export const withBinding: Place[] = process.platform === 'linux' ? [{ ...CPU, binding: true }] : []
 
-/** The CPU, taken for a device with a memory of so many bytes of its own; on Linux only. */
-export function takenForDevice(bytes = 1e9): Engine {
-  const graphs = nativeOn({ device: 'webgpu', memory: 'Cpu', append() {} }, RUNTIME_VERSION, bytes)!
+/** The CPU, taken for a device with a memory of so many bytes of its own; on Linux only. @param append told of each session there */
+export function takenForDevice(bytes = 1e9, append = () => {}): Engine {
+  const graphs = nativeOn({ device: 'webgpu', memory: 'Cpu', append }, RUNTIME_VERSION, bytes)!
   return createEngine(runtime, {}, { graphs })
 }
 

@@ -57,9 +57,9 @@ const isUntried = (inputs: readonly string[], attributes: readonly string[]): bo
 export const onCpuOf = (graph: Graph, isRight = false): string[] =>
   WRONG_ON_WEBGPU.flatMap(type => graph.nodesOf(type, isRight ? isUntried : undefined))
 
-/** The providers of a session, best first; the CPU takes what those before it have no kernel for, as float64. */
+/** The providers of a session, best first; the CPU takes float64, and what those before it have no kernel for. */
 export function providers(device: Device, graph: Graph): InferenceSession.ExecutionProviderConfig[] {
-  if (device === 'cpu') return ['cpu']
+  if (device === 'cpu' || graph.isDouble) return ['cpu']
   if (device === 'cuda') return ['cuda', 'cpu']
   const wrong = onCpuOf(graph)
   return [wrong.length > 0 ? { name: 'webgpu', forceCpuNodeNames: wrong } : 'webgpu', 'cpu'] // an empty list is an error

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type * as OnnxRuntime from 'onnxruntime-node'
+import { cudaSolver } from '../cuda-linalg.node.ts'
 import { DeviceError, UsageError } from '../errors.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { roomOf } from '../onnxruntime-memory.ts'
@@ -51,12 +52,13 @@ export function openEngine(options: EngineOptions = {}): Engine {
     webgpu: () => nativeOn(DEVICE_PROVIDERS.webgpu, ...native),
     cuda: () => nativeOn(DEVICE_PROVIDERS.cuda, ...native),
   }[device]?.()
+  const solver = cudaSolver(options)
   return createEngine(runtime, options, {
-    blas: chooseBlas(options),
+    ...{ blas: chooseBlas(options), solver },
     graphs,
     bf16: device === 'cpu' ? openBf16 : undefined,
     turn: () => setImmediate(),
-    facts: { onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding' },
+    facts: { onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding', solver: solver?.name },
   })
 
   function openBf16() {

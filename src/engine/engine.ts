@@ -80,6 +80,7 @@ export interface Engine extends AsyncDisposable {
 /** What an engine may have beside its runtime. */
 export interface EngineParts {
   readonly blas?: Library
+  readonly solver?: Library // for systems in float64 alone
   /** Opens graphs whose products are in bf16. @throws UsageError where it cannot */
   readonly bf16?: () => { readonly name: string; readonly graphs: GraphRuntime }
   readonly graphs?: GraphRuntime
@@ -142,7 +143,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     get dialect() {
       return dialectOf(device, parts.blas ? 'product' : 'graph', sessions.graphs.attention?.())
     },
-    linalg: parts.blas?.linalg(timed, graphs) ?? graphs,
+    linalg: (parts.blas ?? parts.solver)?.linalg(timed, graphs, sessions.graphs.moved) ?? graphs,
     facts: { onnxruntime: 'unknown', ...parts.facts, device, threads: options.threads, blas: parts.blas?.name },
     seconds,
     moved: sessions.graphs.moved,
@@ -217,8 +218,8 @@ function graphsOf(
     close: () => memory?.close(),
     async open(graph) {
       const by = graph.isDouble ? doubles : runtime
-      const executionProviders = by === runtime ? providers(device, graph) : ['cpu']
-      const session = await by.InferenceSession.create(graph.bytes(), { ...settings, executionProviders })
+      const options = { ...settings, executionProviders: providers(device, graph) }
+      const session = await by.InferenceSession.create(graph.bytes(), options)
       const tensors = (arrays: Readonly<Record<string, Values>>, there: readonly (OrtTensor | undefined)[] = []) =>
         Object.fromEntries(Object.entries(arrays).map(([name, a], i) => [name, there[i] ?? tensor(by, a)]))
       return {

@@ -78,7 +78,7 @@ export function nativeOn(
   const api = apiOf(version)
   if (!api) return undefined
   const provider = (onCpu: (graph: Graph) => readonly string[]): Provider => ({
-    append: (options, graph) => device.append(api, options, onCpu(graph)),
+    append: (options, graph) => void (graph.isDouble || device.append(api, options, onCpu(graph))),
   })
   const all = provider(() => [])
   let isRight: boolean | undefined

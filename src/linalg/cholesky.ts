@@ -18,6 +18,7 @@ export interface Factor {
   invert(): Promise<Matrix>
   /** `Lᵀ` [n, n]; what is below its diagonal is not to be read. */
   upper(): Matrix
+  drop?(): void // what a device has of it
 }
 
 /** L [n, n] by halves, down to the diagonal blocks. */

@@ -119,6 +119,7 @@ export async function restoreColumns(
       addScaled(shift.subarray(first, last), -muM[m], rowOf(m))
     }
   }
+  system?.factor.drop?.()
   return {
     ...plain,
     weight: transposed(stays, out),
