@@ -1,6 +1,6 @@
-// Systems in float64 on an NVIDIA card, by cuSOLVER and cuBLAS, where a trial at first use finds it right and faster than the host's way, which may
-// have the card's products in float32 (float32-products.ts): cards for games have a 64th of float64's rate. What is small, what the card has no
-// room for, and all where its libraries are missing, is the host's.
+// Systems in float64 on an NVIDIA card, by cuSOLVER and cuBLAS, where a trial at first use finds it right and faster than the host's way, which
+// may have the card's products in float32 (float32-products.ts): cards for games have a 64th of float64's rate. What is small, what the card
+// has no room for, and all where its libraries are missing, is the host's.
 import { type Cuda, CudaError, type Operand, openCuda } from './cuda-c.node.ts'
 import { kindOf, type Library, type Linalg, type Timed } from './engine/linalg.ts'
 import type { EngineOptions } from './engine/options.ts'
