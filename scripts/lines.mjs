@@ -25,7 +25,7 @@ const PAGE = [
   ['onnxruntime', 'telemetry', 'python', 'blas-c', 'cuda-c', 'openvino-plugin'],
   ['formats'],
   ['values'],
-  ['onnxruntime-c', 'onnxruntime-memory', 'onnxruntime-webgpu', 'onnxruntime-attention'],
+  ['onnxruntime-c', 'onnxruntime-memory', 'onnxruntime-webgpu', 'onnxruntime-attention', 'onnxruntime-kernels'],
   ['linalg'],
   ['float32-products'],
   ['engine', 'cuda-linalg'],

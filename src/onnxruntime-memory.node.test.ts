@@ -10,6 +10,7 @@ import { constant, type Engine, values } from './engine/engine.ts'
 import { Graph } from './formats/onnx.ts'
 import { matrix } from './linalg/matrix.ts'
 import { prune } from './node.ts'
+import { rowsOf, type Values } from './values.ts'
 
 const workplace = workplaces()
 let engine: Engine
@@ -101,6 +102,23 @@ function testAll(open: (bytes: number) => Engine) {
     expect(await negate(y, x)).toEqual([12, 0])
     x.drop?.()
     expect([...x.data]).toEqual([5, -2, -3]) // as they are here
+  })
+
+  test('what nobody has filled is zeros there, and parts of rows are made there', async () => {
+    engine = open(1e9)
+    const of = (n: number, ...data: Parameters<typeof Float32Array.of>) =>
+      engine.array([n], data.length > 0 ? Float32Array.of(...data) : undefined)
+    const negate = (x: Values, y: Values) => moving(() => engine.run('negative', negative, { x }, { y }))
+    const [x, y, part] = [of(6, 1, 2, 3, 4, 5, 6), of(6), of(2)]
+    expect(await negate(of(6), y)).toEqual([0, 0])
+    expect(y.data.every(value => value === 0)).toBe(true)
+    expect(await negate(x, x)).toEqual([24, 0])
+    expect(await negate(rowsOf(x, 2, 4), part)).toEqual([0, 0])
+    expect([...part.data]).toEqual([3, 4])
+    x.data[5] = 9
+    expect(await negate(rowsOf(x, 4, 6), part)).toEqual([8, 0]) // they are here now
+    expect([...part.data]).toEqual([5, -9])
+    expect([...rowsOf(x, 1, 3).data]).toEqual([-2, -3])
   })
 
   test('rows that find no room any more come back by themselves, and with the engine that closes', async () => {

@@ -1,10 +1,11 @@
 // Tensors in the memory of a GPU, by ONNX Runtime's C interface.
-import { type Data, type ElementType, elementType, Graph } from './formats/onnx.ts'
+import { type Data, type ElementType, elementType, Graph, type Value } from './formats/onnx.ts'
+import { elements } from './formats/tensors.ts'
 import { type Api, allocatorOf, layoutOf, type Pointer, tensorOf } from './onnxruntime-c.node.ts'
 import type { DeviceTensors } from './onnxruntime-memory.ts'
 
 export class NativeTensors implements DeviceTensors<Pointer> {
-  /** Copies, by type and number of dimensions. The first session's allocator is the memory, and lives as long. */
+  /** Copies, parts and zeros, by type and number of dimensions. The first session's allocator is the memory, and lives as long. */
   readonly #copies = new Map<string, Pointer>()
   #allocator: Pointer = null
 
@@ -32,6 +33,27 @@ export class NativeTensors implements DeviceTensors<Pointer> {
     this.#copy(here, shape, own => [there, own])
   }
 
+  part(whole: Pointer, first: number, shape: readonly number[], there: Pointer): void {
+    const [rows, ...others] = shape
+    const from = first / elements(others)
+    const build = (g: Graph, [, ...dims]: string[]) => {
+      const ends = ['from', 'to'].map(name => g.input(name, 'int64', [1]))
+      return g.op('Slice', [g.input('x', 'float32', ['n', ...dims]), ...ends, g.constant('int64', [0])])
+    }
+    const ends = [from, from + rows].map(row => BigInt64Array.of(BigInt(row)))
+    this.#run(this.#session('float32', shape.length, 'part', build), { x: whole, from: ends[0], to: ends[1] }, there)
+  }
+
+  clear(shape: readonly number[], there: Pointer): void {
+    const build = (g: Graph, dims: string[]) =>
+      g.op('Expand', [g.constant('float32', [0]), g.input('shape', 'int64', [dims.length])])
+    this.#run(
+      this.#session('float32', shape.length, 'zeros', build),
+      { shape: BigInt64Array.from(shape, BigInt) },
+      there,
+    )
+  }
+
   release(there: Pointer): void {
     this.api.ReleaseValue(there)
   }
@@ -46,23 +68,43 @@ export class NativeTensors implements DeviceTensors<Pointer> {
   #copy(here: Data, shape: readonly number[], way: (own: Pointer) => [from: Pointer, to: Pointer]): void {
     const own = tensorOf(this.api, here, shape)
     try {
-      const [from, to] = way(own).map(t => BigUint64Array.of(t as bigint))
-      this.api.Run(this.#session(elementType(here), shape.length), null, ['x'], from, 1, ['y'], 1, to)
+      const [x, y] = way(own)
+      this.#run(this.#session(elementType(here), shape.length), { x }, y)
     } finally {
       this.api.ReleaseValue(own)
     }
   }
 
-  #session(type: ElementType, axes: number): Pointer {
-    const key = `${type} ${axes}`
+  /** @param feeds tensors, or integers that are here */
+  #run(session: Pointer, feeds: Readonly<Record<string, Pointer | BigInt64Array<ArrayBuffer>>>, y: Pointer): void {
+    const made: Pointer[] = []
+    const inputs = BigUint64Array.from(Object.values(feeds), feed => {
+      if (typeof feed === 'object' && feed) made.push(tensorOf(this.api, feed, [feed.length]))
+      return (typeof feed === 'bigint' ? feed : made.at(-1)) as bigint
+    })
+    try {
+      this.api.Run(session, null, Object.keys(feeds), inputs, inputs.length, ['y'], 1, BigUint64Array.of(y as bigint))
+    } finally {
+      for (const tensor of made) this.api.ReleaseValue(tensor)
+    }
+  }
+
+  /** @param build adds what its output, of these dimensions, is */
+  #session(type: ElementType, axes: number, name = 'copy', build = identity(type)): Pointer {
+    const key = `${name} ${type} ${axes}`
     let session = this.#copies.get(key)
     if (!session) {
       const dims = Array.from({ length: axes }, (_, axis) => `n${axis}`)
-      const g = new Graph('copy')
-      g.output('y', g.op('Identity', [g.input('x', type, dims)]), type, dims)
+      const g = new Graph(name)
+      g.output('y', build(g, dims), type, dims)
       session = this.open(g)
       this.#copies.set(key, session)
     }
     return session
   }
 }
+
+const identity =
+  (type: ElementType) =>
+  (g: Graph, dims: string[]): Value =>
+    g.op('Identity', [g.input('x', type, dims)])

@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Floats } from './formats/tensors.ts'
 import { DeviceMemory, type DeviceTensors } from './onnxruntime-memory.ts'
-import { hostOf, type Values } from './values.ts'
+import { hostOf, rowsOf, type Values } from './values.ts'
 
 /** A tensor there. */
 interface There {
@@ -24,6 +24,9 @@ class Late implements DeviceTensors<There> {
     if (this.lost) throw new Error('it is lost')
     ;(here as Floats).set(copy)
   }
+  part = ({ values }: There, first: number, [length]: readonly number[], there: There) =>
+    there.values.set(values.subarray(first, first + length))
+  clear() {}
   release(there: There) {
     there.isReleased = true
   }
@@ -72,6 +75,18 @@ test('what a run reads makes no room for what else it reads', async () => {
   await next([x], x)
   await next([sum, y, x], sum)
   expect([...(await hostOf(sum))]).toEqual([9, 11])
+})
+
+test.each([
+  [1, 'here, where there is no room for both', ROWS],
+  [3, 'there', 0],
+])('with room for %i, parts of rows are read %s', async (rows, _, fromDevice) => {
+  const { memory, of, next } = opened(rows)
+  const [x, sum] = [of(1, 2), of(0)]
+  await next([x], x)
+  await next([rowsOf(x, 1, 2)], sum)
+  expect(memory.moved.fromDevice).toBe(fromDevice)
+  expect([...(await hostOf(sum)), ...(await hostOf(rowsOf(x, 0, 1)))]).toEqual([4, 2])
 })
 
 test('runs and rows that are asked for wait for each other', async () => {

@@ -17,6 +17,10 @@ export interface DeviceTensors<T> {
   /** Copies it back. Where that takes a while, `there` may be released meanwhile. */
   read(here: Data, shape: readonly number[], there: T): void | Promise<void>
   release(there: T): void
+  /** Fills `there` with elements from `first` on of what lies there, too. */
+  part(whole: T, first: number, shape: readonly number[], there: T): void
+  /** Fills `there`, which is new, with zeros of float32. */
+  clear(shape: readonly number[], there: T): void
   /** What goes on there has gone well. */
   settled?(): Promise<void>
   close?(): void
@@ -32,6 +36,11 @@ class Resident implements Values<Floats> {
     host?: Floats,
   ) {
     this.#host = host
+  }
+
+  /** Nobody has written to it here, nor asked for it. */
+  get isEmpty(): boolean {
+    return !this.#host
   }
 
   /** The array here, whether or not the device's is newer. */
@@ -50,12 +59,50 @@ class Resident implements Values<Floats> {
   drop(): void {
     this.memory.drop(this)
   }
+
+  part(from: number, to: number): Part {
+    return new Part(this, from, [to - from, ...this.shape.slice(1)])
+  }
 }
 
-/** What an array is here, whether or not a device's is newer. */
-export const hereOf = (values: Values): Data => (values instanceof Resident ? values.host : values.data)
+/** Some rows of others, to be read. */
+class Part implements Values<Floats> {
+  /** Number of its first element among theirs. */
+  readonly first: number
 
-const typeOf = (values: Values): ElementType => (values instanceof Resident ? 'float32' : elementType(values.data))
+  constructor(
+    readonly of: Resident,
+    from: number,
+    readonly shape: readonly number[],
+  ) {
+    this.first = from * elements(shape.slice(1))
+  }
+
+  get host(): Floats {
+    return this.#of(this.of.host)
+  }
+
+  get data(): Floats {
+    return this.#of(this.of.data)
+  }
+
+  arrive = (): Promise<void> => this.of.arrive()
+
+  drop(): void {
+    this.of.memory.drop(this)
+  }
+
+  #of(all: Floats): Floats {
+    return all.subarray(this.first, this.first + elements(this.shape))
+  }
+}
+
+const isRows = (values: Values): values is Resident | Part => values instanceof Resident || values instanceof Part
+
+/** What an array is here, whether or not a device's is newer. */
+export const hereOf = (values: Values): Data => (isRows(values) ? values.host : values.data)
+
+const typeOf = (values: Values): ElementType => (isRows(values) ? 'float32' : elementType(values.data))
 
 interface Kept<T> {
   readonly there: T
@@ -80,7 +127,7 @@ export function roomOf(deviceMemory = ROOM): number {
 
 /** Keeps nothing there, and counts what goes over with each run. */
 export const countingMemory = () =>
-  new DeviceMemory<never>({ allocate: () => undefined, write() {}, read() {}, release() {} }, 0)
+  new DeviceMemory<never>({ allocate: () => undefined, write() {}, read() {}, release() {}, part() {}, clear() {} }, 0)
 
 /** What was used last stays, as long as there is room. What nobody can ask for any more goes. */
 export class DeviceMemory<T> {
@@ -123,6 +170,7 @@ export class DeviceMemory<T> {
       await this.tensors.ready?.()
       const { given, made, done, failed } = this.#begin(feeds, outputs)
       try {
+        await Promise.all(this.#arriving.splice(0)) // parts of them may be read here
         await call(given, made)
       } catch (error) {
         failed()
@@ -212,17 +260,29 @@ export class DeviceMemory<T> {
   #use(values: Values): T | undefined {
     const found = this.#find(values)
     if (found) return found.there
+    const whole = values instanceof Part ? this.#find(values.of) : undefined
     const kept = this.#make(values)
-    if (!kept) return undefined
+    if (!kept) {
+      if (whole) void this.#leave(whole)
+      return undefined
+    }
     this.#hold(values, kept)
     try {
-      this.tensors.write(hereOf(values), values.shape, kept.there)
+      this.#fill(values, kept, whole)
     } catch (error) {
       this.#release(kept)
       throw error
     }
-    this.moved.toDevice += kept.bytes
     return kept.there
+  }
+
+  #fill(values: Values, { there, bytes }: Kept<T>, whole?: Kept<T>): void {
+    if (whole) this.tensors.part(whole.there, (values as Part).first, values.shape, there)
+    else if (values instanceof Resident && values.isEmpty) this.tensors.clear(values.shape, there)
+    else {
+      this.tensors.write(hereOf(values), values.shape, there)
+      this.moved.toDevice += bytes
+    }
   }
 
   /** Undefined where there is no room beside what the same run uses. */

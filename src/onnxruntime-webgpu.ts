@@ -2,6 +2,7 @@
 import type { Tensor, TensorConstructor } from 'onnxruntime-common'
 import { DeviceError } from './errors.ts'
 import type { Data, ElementType } from './formats/onnx.ts'
+import { elements } from './formats/tensors.ts'
 import type { DeviceTensors } from './onnxruntime-memory.ts'
 
 /** What is used of WebGPU: TypeScript's types of the DOM lack it. */
@@ -84,6 +85,15 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
       copy.destroy()
     }
   }
+
+  part(whole: Tensor, first: number, shape: readonly number[], there: Tensor): void {
+    const encoder = this.#device!.createCommandEncoder()
+    encoder.copyBufferToBuffer(bufferOf(whole), 4 * first, bufferOf(there), 0, 4 * elements(shape))
+    this.#device!.queue.submit([encoder.finish()])
+  }
+
+  /** New buffers are. */
+  clear(): void {}
 
   release(there: Tensor): void {
     there.dispose()

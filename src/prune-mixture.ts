@@ -161,7 +161,8 @@ export async function* pruneMixture(
 /** `‖X − Y‖²`, over all ranks */
 async function distance(x: Stream, y: Stream): Promise<number> {
   const sum = new Float64Array(1)
-  await x.readBeside(y, async (a, b) => {
+  await x.read(async (a, batch) => {
+    const b = await y.rows.load(batch)
     for (let i = 0; i < a.length; i++) sum[0] += (a[i] - b[i]) ** 2
   })
   await x.context.group?.sum(sum)

@@ -16,6 +16,8 @@ export interface Values<T extends Data = Data> extends Tensor {
   drop?(): void
   /** Brings them here from there. Without it `data` does so, where that can be done at once: not in a page. */
   arrive?(): Promise<void>
+  /** Rows `from` to `to` of them there, to be read. */
+  part?(from: number, to: number): Values<Floats>
 }
 
 /** Rows of a matrix, of a width that is known. */
@@ -29,6 +31,13 @@ export async function hostOf(rows: Rows): Promise<Floats> {
   if (!('shape' in rows)) return rows
   await rows.arrive?.()
   return rows.data
+}
+
+/** Rows `from` to `to`, to be read where they are: a view. */
+export const rowsOf = (rows: Values<Floats>, from: number, to: number): Values<Floats> => {
+  if (rows.part) return rows.part(from, to)
+  const width = elements(rows.shape.slice(1))
+  return values(rows.data.subarray(from * width, to * width), [to - from, ...rows.shape.slice(1)])
 }
 
 export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })

@@ -5,10 +5,11 @@ import { cp, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { asValues } from '../src/engine/engine.ts'
 import { elementsOf } from '../src/formats/dtype.ts'
 import type { DType } from '../src/formats/tensors.ts'
 import { memoryContext } from '../src/forward/context.ts'
-import { Divergence } from '../src/forward/divergence.ts'
+import { divergences } from '../src/forward/divergence.ts'
 import { Head, headRows } from '../src/forward/head.ts'
 import { forward } from '../src/forward/stream.ts'
 import { TRAINS, type Trains } from '../src/heal/trained.ts'
@@ -70,18 +71,20 @@ async function distance(dense: Model, other: Model, windows: readonly Int32Array
     const layers = forward(context, model, windows)
     for (;;) {
       const step = await layers.next()
-      if (step.done) return step.value
+      if (step.done) return await step.value.whole()
     }
   }
   const [p, q] = [await last(dense), await last(other)]
-  const divergence = new Divergence(await Head.open(dense, engine)) // whose head the pruned model has, too
-  const size = headRows(dense.architecture) * dense.architecture.hiddenSize
+  const head = await Head.open(dense, engine) // which the pruned model has, too
+  const d = dense.architecture.hiddenSize
+  const [rooms, size] = [[0, 1].map(() => head.room()), headRows(dense.architecture) * d]
   let sum = 0
   for (let from = 0; from < p.length; from += size) {
-    await divergence.from(p.subarray(from, from + size))
-    sum += await divergence.to(q.subarray(from, from + size))
+    const rows = [p, q].map(all => asValues(all.subarray(from, from + size), d))
+    const [logits, others] = [await head.logitsIn(rooms[0], rows[0]), await head.logitsIn(rooms[1], rows[1])]
+    sum += (await divergences(engine, logits, others)).reduce((total, kl) => total + kl, 0)
   }
-  return (sum * dense.architecture.hiddenSize) / p.length
+  return (sum * d) / p.length
 }
 
 describe.each([

@@ -8,7 +8,7 @@
 import { UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
-import { Divergence } from '../forward/divergence.ts'
+import { divergences } from '../forward/divergence.ts'
 import { Head, headRows } from '../forward/head.ts'
 import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import { embedWindows, heldBy, type Stream } from '../forward/stream.ts'
@@ -29,6 +29,7 @@ import type { Model } from '../model/model.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
 import { observe } from '../statistics/observe.ts'
 import type { Windows } from '../text/windows.ts'
+import { rowsOf } from '../values.ts'
 import { type CurveOptions, errorCurve } from './curve.ts'
 import { greedyWidths, type WidthCost } from './greedy.ts'
 import { probeWindows, some } from './probe.ts'
@@ -172,29 +173,34 @@ async function* measure(
   }
   yield* saved.restore() // where all steps were done
   const { length } = probed[0]
-  const kl = await divergences(model, probe, branches, length)
+  const kl = await branchDivergences(model, probe, branches, length)
   saved.holds()
   for (const each of [stream, probe, ...branches]) await each.close()
   return { errors, kl, tokens: probed.length * length }
 }
 
 /** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window, where there is something to look back at. */
-async function divergences(model: Model, probe: Stream, branches: readonly Stream[], length: number) {
-  const { hiddenSize: d } = model.architecture
+async function branchDivergences(model: Model, probe: Stream, branches: readonly Stream[], length: number) {
   const most = headRows(model.architecture)
-  const divergence = new Divergence(await Head.open(model, probe.context.engine))
+  const { engine, group = ALONE } = probe.context
+  const head = await Head.open(model, engine)
+  const rooms = [0, 1].map(() => head.room())
   const [sums, rows] = [new Float64Array(branches.length), new Float64Array(1)]
-  await probe.read(async (x, batch) => {
+  await probe.readThere(async (x, batch) => {
     for (let w = 0; w < batch.windows; w++)
       for (let from = Math.floor(length / 2); from < length; from += most) {
-        const [start, end] = [w * length + from, w * length + Math.min(from + most, length)].map(row => row * d)
-        await divergence.from(x.subarray(start, end))
-        for (const [b, branch] of branches.entries())
-          sums[b] += await divergence.to((await branch.rows.load(batch)).subarray(start, end))
-        rows[0] += (end - start) / d
+        const [start, end] = [from, Math.min(from + most, length)].map(row => w * length + row)
+        const logits = await head.logitsIn(rooms[0], rowsOf(x, start, end))
+        for (const [b, branch] of branches.entries()) {
+          const others = await head.logitsIn(rooms[1], rowsOf(await branch.rows.at(batch), start, end))
+          sums[b] += (await divergences(engine, logits, others)).reduce((sum, kl) => sum + kl, 0)
+          others.drop?.()
+        }
+        logits.drop?.()
+        rows[0] += end - start
       }
   })
-  await (probe.context.group ?? ALONE).sum(sums, rows)
+  await group.sum(sums, rows)
   return sums.map(sum => sum / rows[0])
 }
 

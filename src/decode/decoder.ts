@@ -1,5 +1,5 @@
 // Token by token: the whole model in memory, a KV cache per layer, many sequences of equal length at once.
-import type { Engine } from '../engine/engine.ts'
+import { copyRows, type Engine, hostOf } from '../engine/engine.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Embedding, openEmbedding } from '../forward/embed.ts'
 import { Head } from '../forward/head.ts'
@@ -71,18 +71,20 @@ export class Decoder {
    */
   async step(ids: readonly Int32Array[], temperature = 0): Promise<Float32Array<ArrayBuffer>> {
     const { hiddenSize: d } = this.model.architecture
+    const { array, run } = this.head.engine
     const length = ids[0].length
-    const x = await this.embedding.embed(ids, this.#past)
+    const x = array([this.sequences * length, d], await this.embedding.embed(ids, this.#past))
     let read = x
     for (const weights of this.halves) {
       const cache = this.caches.get(weights)
-      if (cache && weights.half.parallel) read = x.slice()
+      if (cache && weights.half.parallel) await copyRows(run, x, (read = array(x.shape)))
       await this.runner.forward(weights, x, this.sequences, read, cache)
       if (cache) cache.past += length
     }
+    const rows = await hostOf(x)
     const last = new Float32Array(this.sequences * d)
     for (let s = 0; s < this.sequences; s++)
-      last.set(x.subarray(((s + 1) * length - 1) * d, (s + 1) * length * d), s * d)
+      last.set(rows.subarray(((s + 1) * length - 1) * d, (s + 1) * length * d), s * d)
     await this.head.logits(last, this.logits, temperature)
     return this.logits
   }

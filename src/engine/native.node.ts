@@ -3,6 +3,7 @@
 import type { Graph } from '../formats/onnx.ts'
 import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime-attention.ts'
 import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime-c.node.ts'
+import { withWebgpuKernels } from '../onnxruntime-kernels.ts'
 import { NativeTensors } from '../onnxruntime-memory.node.ts'
 import { DeviceMemory, hereOf } from '../onnxruntime-memory.ts'
 import { type Values, values } from '../values.ts'
@@ -36,15 +37,16 @@ export interface DeviceProvider {
   readonly device: 'webgpu' | 'cuda'
   /** Name of the memory. */
   readonly memory: string
-  /** Puts it into the options of a session. @param onCpu nodes that are to run on the CPU all the same */
-  append(api: Api, options: Pointer, onCpu: readonly string[]): void
+  /** Puts it into the options of a session of a graph, which it may change. @param onCpu nodes that are to run on the CPU all the same */
+  append(api: Api, options: Pointer, onCpu: readonly string[], graph: Graph): void
 }
 
 export const DEVICE_PROVIDERS = {
   webgpu: {
     device: 'webgpu',
     memory: 'WebGPU_Buf',
-    append(api, options, onCpu) {
+    append(api, options, onCpu, graph) {
+      withWebgpuKernels(graph)
       const [keys, texts] = onCpu.length > 0 ? [['forceCpuNodeNames'], [onCpu.join('\n')]] : [[], []]
       api.SessionOptionsAppendExecutionProvider(options, 'WebGPU', keys, texts, keys.length)
     },
@@ -78,7 +80,7 @@ export function nativeOn(
   const api = apiOf(version)
   if (!api) return undefined
   const provider = (onCpu: (graph: Graph) => readonly string[]): Provider => ({
-    append: (options, graph) => void (graph.isDouble || device.append(api, options, onCpu(graph))),
+    append: (options, graph) => void (graph.isDouble || device.append(api, options, onCpu(graph), graph)),
   })
   const all = provider(() => [])
   let isRight: boolean | undefined

@@ -10,6 +10,7 @@ import { HalfBlockRunner } from '../forward/runner.ts'
 import type { Stream } from '../forward/stream.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
+import { rowsOf, values } from '../values.ts'
 import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from './branches.ts'
 import { STREAM_BYTES } from './perplexity.ts'
 
@@ -102,12 +103,12 @@ async function score(
   const d = model.architecture.hiddenSize
   const losses = new TokenLosses(await Head.open(model, engine))
   const most = headRows(model.architecture)
-  const x = new Float32Array(most * d)
+  const x = values(new Float32Array(most * d), [most, d])
   const targets = new Int32Array(most)
   const owners: { readonly question: number; readonly choice: number }[] = []
   const flush = async () => {
     signal?.throwIfAborted()
-    const nll = await losses.of(x.subarray(0, owners.length * d), targets.subarray(0, owners.length))
+    const nll = await losses.of(rowsOf(x, 0, owners.length), targets.subarray(0, owners.length))
     for (const [i, { question, choice }] of owners.entries()) results[question][choice] -= nll[i]
     owners.length = 0
   }
@@ -115,7 +116,7 @@ async function score(
     for (const [branch, one] of continuations.entries())
       for (let t = one.ids.length - one.targets; t < one.ids.length; t++) {
         const row = start + rowOf(window, branch, t - 1)
-        x.set(rows.subarray(row * d, (row + 1) * d), owners.length * d)
+        x.data.set(rows.subarray(row * d, (row + 1) * d), owners.length * d)
         targets[owners.length] = one.ids[t]
         if (owners.push(one) === most) await flush()
       }

@@ -12,7 +12,7 @@ export async function logits(
   ids: ArrayLike<number>,
 ): Promise<Float32Array<ArrayBuffer>> {
   const { hiddenSize: d, vocabularySize } = model.architecture
-  const data = await finish(forward(context, model, [Int32Array.from(ids)]))
+  const data = await (await finish(forward(context, model, [Int32Array.from(ids)]))).whole()
   const head = await Head.open(model, context.engine)
   const result = new Float32Array(ids.length * vocabularySize)
   const most = headRows(model.architecture)

@@ -3,7 +3,7 @@ import { NumericError } from '../errors.ts'
 import type { Phase, ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
-import { type RowObserver, windowLosses } from '../forward/losses.ts'
+import type { RowObserver } from '../forward/losses.ts'
 import { forward } from '../forward/stream.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
@@ -34,7 +34,8 @@ export async function* perplexity(
       yield { type: 'progress', done: trip * layersOf(a) + step.value + 1, tokens: some.length * seqLen }
     const firstRow = trip * perTrip * (seqLen - 1)
     const seen: RowObserver | undefined = observe && ((first, x, logits) => observe(firstRow + first, x, logits))
-    means.push(...(await windowLosses(await Head.open(model, context.engine), step.value, some, seen)))
+    means.push(...(await step.value.losses(await Head.open(model, context.engine), some, seen)))
+    await step.value.close()
   }
   const mean = means.reduce((sum, m) => sum + m, 0) / means.length
   if (Number.isNaN(mean))

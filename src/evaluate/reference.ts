@@ -1,8 +1,9 @@
 // The dense model as what others are measured against, without running it again for each: the rows of its last stream are kept [rows, d],
 // and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
 
-import { values } from '../engine/engine.ts'
+import { hostOf, values } from '../engine/engine.ts'
 import { UsageError } from '../errors.ts'
+import type { Floats } from '../formats/tensors.ts'
 import type { Scratch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { divergences } from '../forward/divergence.ts'
@@ -19,8 +20,8 @@ const asBytes = (x: Float32Array) => new Uint8Array(x.buffer, x.byteOffset, x.by
 /** Keeps the rows of `model` while its perplexity is measured. */
 export const keepRows =
   ({ architecture: { hiddenSize } }: Model, rows: Rows): RowObserver =>
-  (first, x) =>
-    rows.write(asBytes(x), first * hiddenSize * 4)
+  async (first, x) =>
+    rows.write(asBytes(await hostOf(x)), first * hiddenSize * 4)
 
 /** @throws UsageError where the models have different vocabularies */
 export function checkVocabularies(dense: Model, other: Model): void {
@@ -31,7 +32,7 @@ export function checkVocabularies(dense: Model, other: Model): void {
 /** Mean KL(dense ‖ other) in nats and top-1 agreement over the rows that `observe` has seen. */
 export class DenseReference {
   readonly #x: Float32Array<ArrayBuffer>
-  readonly #logits: Float32Array<ArrayBuffer>
+  readonly #room: Floats
   #seen = 0
   #kl = 0
   #same = 0
@@ -41,10 +42,8 @@ export class DenseReference {
     readonly rows: Rows,
   ) {
     const { architecture } = head.model
-    const { hiddenSize, vocabularySize } = architecture
-    const most = headRows(architecture)
-    this.#x = new Float32Array(most * hiddenSize)
-    this.#logits = new Float32Array(most * vocabularySize)
+    this.#x = new Float32Array(headRows(architecture) * architecture.hiddenSize)
+    this.#room = head.room()
   }
 
   /**
@@ -58,16 +57,15 @@ export class DenseReference {
 
   readonly observe: RowObserver = async (first, _, others) => {
     const { engine, model } = this.head
-    const { hiddenSize: d, vocabularySize: v } = model.architecture
-    const n = others.length / v
+    const { hiddenSize: d } = model.architecture
+    const [n] = others.shape
     const x = this.#x.subarray(0, n * d)
     await this.rows.read(asBytes(x), first * d * 4)
-    const logits = this.#logits.subarray(0, n * v)
-    await this.head.logits(x, logits)
-    const feeds = { logits: values(logits, [n, v]), others: values(others, [n, v]) }
+    const logits = await this.head.logitsIn(this.#room, values(x, [n, d]))
     const same = new Float32Array(n)
-    const kl = await divergences(engine, logits, others, n)
-    await engine.run('agreement', agreementGraph, feeds, { same: values(same, [n, 1]) })
+    const kl = await divergences(engine, logits, others)
+    await engine.run('agreement', agreementGraph, { logits, others }, { same: values(same, [n, 1]) })
+    logits.drop?.()
     this.#seen += n
     this.#kl += sum(kl)
     this.#same += sum(same)

@@ -155,6 +155,16 @@ export class Graph {
     return output
   }
 
+  /** Puts in the place of each node of an operator with one output what `make` adds for its inputs. */
+  replace(type: string, make: (inputs: readonly Value[]) => Value): void {
+    for (const node of this.#nodes.filter(({ opType }) => opType === type)) {
+      const [, ...after] = this.#nodes.splice(this.#nodes.indexOf(node))
+      const value = make(node.input)
+      for (const made of this.#nodes) made.output = made.output.map(v => (v === value ? node.output[0] : v))
+      this.#nodes.push(...after)
+    }
+  }
+
   /** The values of `value` in another type. */
   cast(value: Value, type: ElementType): Value {
     return this.op('Cast', [value], { to: DATA_TYPES[type] })

@@ -1,5 +1,5 @@
 // From the stream to logits: final norm, projection and head.
-import { type Engine, type Feeds, values } from '../engine/engine.ts'
+import { asValues, type Engine, type Feeds, hostOf, type Rows, type Values, values } from '../engine/engine.ts'
 import { rowParts } from '../formats/rows.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { logitsGraph } from '../graphs/head.ts'
@@ -36,30 +36,49 @@ export class Head {
   /** @param table the embedding's rows, where they are in memory already: all of the model is to be, then */
   static async open(model: Model, engine: Engine, table?: Floats, { held, part } = TABLE_BYTES): Promise<Head> {
     const { names, finalNorm, tied, vocabularySize, embeddingSize, hiddenSize } = model.architecture
-    const read = async (name: string, shape: readonly number[]) => values(await readWeights(model, name), shape)
+    const read = async (name: string, shape: readonly number[]) => engine.tensor(await readWeights(model, name), shape)
     const shape = [vocabularySize, embeddingSize]
     const whole = table || 4 * vocabularySize * embeddingSize <= held
-    const head = tied && table ? values(table, shape) : whole && (await read(headTensor(model.architecture), shape))
+    const head =
+      tied && table ? engine.tensor(table, shape) : whole && (await read(headTensor(model.architecture), shape))
     const project = names.projectOut && (await read(`${names.projectOut}.weight`, [embeddingSize, hiddenSize]))
     const norm = finalNorm && (await readNorm(model, finalNorm, 'norm'))
     return new Head(engine, model, { ...norm, ...(head && { head }), ...(project && { project }) }, part)
   }
 
-  /** Writes the logits [n, vocabulary] of the stream rows `x` [n, d] to `logits`, or the probabilities at a temperature above 0. */
-  async logits(x: Floats, logits: Floats, temperature = 0): Promise<void> {
+  /** Room for logits of `headRows` rows. */
+  room(): Floats {
+    const { architecture } = this.model
+    return new Float32Array(headRows(architecture) * architecture.vocabularySize)
+  }
+
+  /** The logits of the stream's `rows` in such room, or on the device: to be dropped then. */
+  async logitsIn(room: Floats, rows: Values<Floats>): Promise<Values<Floats>> {
+    const [[n], v] = [rows.shape, this.model.architecture.vocabularySize]
+    const logits = this.engine.array([n, v], room.subarray(0, n * v))
+    await this.logits(rows, logits)
+    return logits
+  }
+
+  /** Writes the logits [n, vocabulary] of the stream's `rows` [n, d] to `logits`, or the probabilities at a temperature above 0. */
+  async logits(rows: Rows, logits: Rows, temperature = 0): Promise<void> {
     const a = this.model.architecture
-    const n = x.length / a.hiddenSize
+    const [x, all] = [asValues(rows, a.hiddenSize), asValues(logits, a.vocabularySize)]
+    const [n] = x.shape
     const sampling = temperature > 0
     const cold = sampling ? values(Float32Array.of(1 / temperature), []) : undefined
     const parts = this.feeds.head ? [undefined] : rowParts(a.vocabularySize, a.embeddingSize, this.partBytes)
     for (const ids of parts) {
       const head = ids && values(await readRows(this.model, headTensor(a), ids), [ids.length, a.embeddingSize])
-      const feeds = { ...this.feeds, ...(head && { head }), x: values(x, [n, a.hiddenSize]), cold }
-      const some = ids ? new Float32Array(n * ids.length) : logits
-      const found = { logits: values(some, [n, some.length / n]) }
-      await this.engine.run(`logits ${sampling} ${headKey(a)}`, () => logitsGraph(a, sampling), feeds, found)
+      const feeds = { ...this.feeds, ...(head && { head }), x, cold }
+      const found = ids ? values(new Float32Array(n * ids.length), [n, ids.length]) : all
+      const outputs = { logits: found }
+      await this.engine.run(`logits ${sampling} ${headKey(a)}`, () => logitsGraph(a, sampling), feeds, outputs)
       for (let row = 0; ids && row < n; row++)
-        logits.set(some.subarray(row * ids.length, (row + 1) * ids.length), row * a.vocabularySize + ids[0])
+        (await hostOf(all)).set(
+          found.data.subarray(row * ids.length, (row + 1) * ids.length),
+          row * a.vocabularySize + ids[0],
+        )
     }
   }
 }

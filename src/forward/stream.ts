@@ -10,7 +10,7 @@ import type { Activations, Batch } from './activations.ts'
 import type { Context } from './context.ts'
 import { openEmbedding, readTokenRows } from './embed.ts'
 import type { Head } from './head.ts'
-import { windowLosses } from './losses.ts'
+import { type RowObserver, windowLosses } from './losses.ts'
 import { type Accumulator, weighted } from './observed.ts'
 import { type Branches, HalfBlockRunner, type PrunedOutput } from './runner.ts'
 import { type HalfWeights, readHalves } from './weights.ts'
@@ -89,11 +89,6 @@ export class Stream {
       this.context.signal?.throwIfAborted()
       await visit(await this.rows.at(batch), batch)
     }
-  }
-
-  /** As `read`, with the rows of another stream of the same windows. */
-  readBeside(other: Stream, visit: (x: Floats, y: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
-    return this.read(async (x, batch) => visit(x, await other.rows.load(batch), batch))
   }
 
   /** As `read`, and keeps what `visit` makes of the rows. */
@@ -184,11 +179,11 @@ export class Stream {
   }
 
   /** After the last layer: mean negative log-likelihood of each of the windows. */
-  async losses(head: Head, windows: readonly Int32Array[]): Promise<number[]> {
+  async losses(head: Head, windows: readonly Int32Array[], observe?: RowObserver): Promise<number[]> {
     const found: number[] = []
-    await this.read(async (x, batch) => {
+    await this.readThere(async (x, batch) => {
       const these = windows.slice(found.length, found.length + batch.windows)
-      found.push(...(await windowLosses(head, x, these)))
+      found.push(...(await windowLosses(head, x, these, observe, found.length)))
     })
     return found
   }
@@ -236,15 +231,15 @@ export async function embedWindows(
 
 /**
  * Takes windows of equal length through all layers. Yields each layer's number when done.
- * @returns the stream after the last layer [tokens, d]
+ * @returns the stream after the last layer
  */
 export async function* forward(
   context: Context,
   model: Model,
   windows: readonly Int32Array[],
-): AsyncGenerator<number, Floats> {
+): AsyncGenerator<number, Stream> {
   const runner = new HalfBlockRunner(context.engine, windows[0].length)
   const stream = await embedWindows(context, model, runner, windows)
   yield* stream.throughLayers(model)
-  return stream.whole()
+  return stream
 }

@@ -2,7 +2,7 @@
 // they have here runs, in place of each graph, the one that differentiate.ts makes of it. So there is no second copy of either.
 // Of a mixture of experts y = x + Σ γ f(x) each expert is an FFN of its own, and the gates γ have the gradients ⟨dy, f(x)⟩.
 // Attention is of products here: the other dialects have operators of ONNX Runtime that have no rules (graphs/attention.ts).
-import { type Engine, type Tensor, type Values, values } from '../engine/engine.ts'
+import { asValues, type Engine, hostOf, type Rows, type Tensor, type Values, values } from '../engine/engine.ts'
 import type { Run } from '../engine/graph-runtime.ts'
 import type { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -18,6 +18,7 @@ import {
   type FfnHalf,
   graphKey,
   hiddenSize,
+  hiddenWidth,
   isBeside,
   type Linear,
   plainHalves,
@@ -25,57 +26,84 @@ import {
 import { differentiate } from './differentiate.ts'
 
 /** Gradients of the weights of a half-block, as those lie in it. Norms are left out where nobody asked for theirs. */
-export interface HalfGradients extends Pick<HalfWeights, 'norms' | 'inputs' | 'output'> {
+export interface HalfGradients<T = Floats> extends Pick<HalfWeights, 'norms'> {
+  readonly inputs: readonly LinearGradients<T>[]
+  readonly output: LinearGradients<T>
   /** Of a mixture, whose own `inputs` and `output` are empty. `norms` of each are those of the mixture. */
-  readonly experts?: { readonly router: Floats; readonly of: readonly HalfGradients[] }
+  readonly experts?: { readonly router: T; readonly of: readonly HalfGradients<T>[] }
 }
+
+interface LinearGradients<T> {
+  readonly weight: T
+  readonly bias?: T
+}
+
+/** Where they add up. */
+export type GradientSums = HalfGradients<Values<Floats>>
 
 /** What is to be known of a graph. */
 interface Asked {
   /** Gradient of its output, in its shape. */
-  readonly dy: Floats
-  /** By the names of inputs: where gradients go. */
-  readonly put: Readonly<Record<string, Floats>>
-  /** By the names of inputs: what gradients are added to. */
-  readonly add: Readonly<Record<string, Floats>>
+  readonly dy: Values<Floats>
+  /** By the names of inputs, in their shapes: where gradients go. */
+  readonly put: Readonly<Record<string, Values<Floats>>>
+  /** The same: what gradients are added to. */
+  readonly add: Readonly<Record<string, Values<Floats>>>
 }
 
 /** Room for the gradients of a half-block, zeros. */
-export function zeroGradients(weights: HalfWeights, withNorms = false): HalfGradients {
+export function zeroGradients({ array }: Engine, weights: HalfWeights, withNorms = false): GradientSums {
   const { half, inputs, output, norms: own, experts } = weights
-  const zeros = ({ weight, bias }: LinearWeights): LinearWeights => ({
-    weight: new Float32Array(weight.length),
-    bias: bias && new Float32Array(bias.length),
+  const zeros = ({ weight, bias }: LinearWeights, columns: number): LinearGradients<Values<Floats>> => ({
+    weight: array([weight.length / columns, columns]),
+    bias: bias && array([bias.length]),
   })
   const ofNorm = (feeds: Readonly<Record<string, Values<Floats>>>) =>
-    Object.fromEntries(
-      Object.entries(feeds).map(([name, w]) => [name, values(new Float32Array(w.data.length), w.shape)]),
-    )
+    Object.fromEntries(Object.entries(feeds).map(([name, { shape }]) => [name, array(shape)]))
   const ofNorms = Object.entries(withNorms ? own : {}).map(([role, feeds]) => [role, ofNorm(feeds)])
   const norms = Object.fromEntries(ofNorms)
-  const ofLayer = ({ in: columns, out, bias }: Linear): LinearWeights => ({
-    weight: new Float32Array(out * columns),
-    bias: bias ? new Float32Array(out) : undefined,
+  const ofLayer = ({ in: columns, out, bias }: Linear): LinearGradients<Values<Floats>> => ({
+    weight: array([out, columns]),
+    bias: bias ? array([out]) : undefined,
   })
   const of = () =>
     plainHalves(half).map(one => ({ norms, inputs: one.inputs.map(ofLayer), output: ofLayer(one.output) }))
   return {
     norms,
-    inputs: inputs.map(zeros),
-    output: zeros(output),
-    ...(experts && { experts: { router: new Float32Array(experts.router.length), of: of() } }),
+    inputs: inputs.map(layer => zeros(layer, hiddenSize(half))),
+    output: experts ? { weight: array([0]) } : zeros(output, hiddenWidth(half)),
+    ...(experts && {
+      experts: { router: array([experts.router.length / hiddenSize(half), hiddenSize(half)]), of: of() },
+    }),
+  }
+}
+
+/** Brings them here. */
+export async function summed({ norms, inputs, output, experts }: GradientSums): Promise<HalfGradients> {
+  for (const feeds of Object.values(norms)) for (const of of Object.values(feeds)) await hostOf(of)
+  const layer = async ({ weight, bias }: LinearGradients<Values<Floats>>) => ({
+    weight: await hostOf(weight),
+    bias: bias && (await hostOf(bias)),
+  })
+  return {
+    norms,
+    inputs: await Promise.all(inputs.map(layer)),
+    output: await layer(output),
+    ...(experts && {
+      experts: { router: await hostOf(experts.router), of: await Promise.all(experts.of.map(summed)) },
+    }),
   }
 }
 
 /** By the names that graphs have for the weights (graphs/layers.ts). */
-function named({ norms, inputs, output }: HalfGradients): Record<string, Floats> {
-  const layer = (name: string, { weight, bias }: LinearWeights) => ({
+function named({ norms, inputs, output }: GradientSums): Record<string, Values<Floats>> {
+  const layer = (name: string, { weight, bias }: LinearGradients<Values<Floats>>) => ({
     [`${name}.weight`]: weight,
     ...(bias && { [`${name}.bias`]: bias }),
   })
-  const ofNorms = Object.values(norms).flatMap(feeds => Object.entries(feeds))
   return Object.assign(
-    Object.fromEntries(ofNorms.map(([name, { data }]) => [name, data])),
+    {},
+    ...Object.values(norms),
     layer('out', output),
     ...inputs.map((linear, i) => layer(`in${i}`, linear)),
   )
@@ -107,22 +135,24 @@ export class BackwardRunner {
    */
   async back(
     weights: HalfWeights,
-    x: Floats,
+    x: Values<Floats>,
     windows: number,
-    dy: Floats,
-    sums: HalfGradients | undefined,
-    read: Floats = x,
+    dy: Values<Floats>,
+    sums: GradientSums | undefined,
+    read: Rows = x,
   ) {
-    if (weights.experts) return { dx: await this.#mixture(weights, x, dy, sums), dread: undefined }
-    const dx: Floats = new Float32Array(x.length)
-    const dread: Floats | undefined = isBeside(weights.half) ? new Float32Array(x.length) : undefined
+    const { array } = this.#forward.engine
+    if (weights.experts)
+      return { dx: array(x.shape, await this.#mixture(weights, await hostOf(x), await hostOf(dy), sums)) }
+    const dx = array(x.shape)
+    const dread = isBeside(weights.half) ? array(x.shape) : undefined
     this.#asked = { dy, put: { x: dx, ...(dread && { read: dread }) }, add: sums ? named(sums) : {} }
     await this.#runner.forward(weights, x, windows, read)
     return { dx, dread }
   }
 
   /** One expert after the other, and the gates. Where tokens go is held as it is: that has no gradient. */
-  async #mixture(w: HalfWeights, x: Floats, dy: Floats, sums: HalfGradients | undefined): Promise<Floats> {
+  async #mixture(w: HalfWeights, x: Floats, dy: Floats, sums: GradientSums | undefined): Promise<Floats> {
     const { experts } = w.half as FfnHalf
     const [d, count] = [hiddenSize(w.half), experts!.router.out]
     const gates = await this.#gates(w, x)
@@ -144,19 +174,19 @@ export class BackwardRunner {
         }
         if (factors[i] > 0) dGates[rows[i] * count + e] = along / factors[i]
       }
-      const { dx: dExpert } = await this.back(expert, own, 1, dOwn, sums?.experts?.of[e])
+      const [rowsOf, dOf] = [own, dOwn].map(rows => asValues(rows, d))
+      const dExpert = await hostOf((await this.back(expert, rowsOf, 1, dOf, sums?.experts?.of[e])).dx)
       for (let i = 0; i < dOwn.length; i++) dExpert[i] -= dOwn[i] // the way around the expert
       addRows(dx, rows, dExpert)
     }
     if (experts!.normalised) throughSum(dGates, gates, chosen, experts!)
     const dOfGates: Floats = new Float32Array(x.length)
-    const { before = {} } = sums?.norms ?? {}
-    const ofNorm = Object.fromEntries(Object.entries(before).map(([name, { data }]) => [name, data]))
-    const add = { ...ofNorm, ...(sums?.experts && { 'router.weight': sums.experts.router }) }
+    const add = { ...sums?.norms.before, ...(sums?.experts && { 'router.weight': sums.experts.router }) }
+    const [dyOf, put] = [asValues(dGates, count), { x: asValues(dOfGates, d) }]
     await this.#gates(
       w,
       x,
-      gradientRun(this.#forward.engine, () => ({ dy: dGates, put: { x: dOfGates }, add })),
+      gradientRun(this.#forward.engine, () => ({ dy: dyOf, put, add })),
     )
     addTo(dx, dOfGates)
     return dx
@@ -196,31 +226,33 @@ function throughSum(d: Floats, gates: Floats, chosen: readonly Route[], { router
 }
 
 /** From the gradient of logits `dy` [n, vocabulary] to that of the rows `x` [n, d] that they come from by a head. */
-export async function backThroughHead(head: Head, x: Floats, dy: Floats): Promise<Floats> {
-  const dx: Floats = new Float32Array(x.length)
+export async function backThroughHead(head: Head, x: Values<Floats>, dy: Values<Floats>): Promise<Values<Floats>> {
+  const { engine } = head
+  const dx = engine.array(x.shape)
   let first = 0 // column of a part of the vocabulary, of which there may be several
-  const run = gradientRun(head.engine, ([n, columns]) => {
-    const part = columns * n === dy.length ? dy : columnsOf(dy, n, first, columns)
+  const run = gradientRun(engine, async shape => {
+    const columns = shape[1]
+    const part = columns === dy.shape[1] ? dy : values(columnsOf(await hostOf(dy), shape[0], first, columns), shape)
     first += columns
     return { dy: part, put: {}, add: { x: dx } }
   })
-  await new Head({ ...head.engine, run }, head.model, head.feeds, head.partBytes).logits(x, new Float32Array(dy.length))
+  await new Head({ ...engine, run }, head.model, head.feeds, head.partBytes).logits(x, engine.array(dy.shape))
   return dx
 }
 
 /** Runs, in place of a graph with one output, that of its gradients; the output stays as it is. @param asked of an output of this shape */
 const gradientRun =
-  (engine: Engine, asked: (shape: readonly number[]) => Asked): Run =>
-  (key, build, feeds, outputs) => {
+  (engine: Engine, asked: (shape: readonly number[]) => Asked | Promise<Asked>): Run =>
+  async (key, build, feeds, outputs) => {
     const [[output, { shape }]] = Object.entries(outputs)
-    const { dy, put, add } = asked(shape)
+    const { dy, put, add } = await asked(shape)
     const names = [...Object.keys(put), ...Object.keys(add)]
-    const of = (prefix: string, arrays: Readonly<Record<string, Floats>>): [string, Tensor][] =>
-      Object.entries(arrays).map(([name, data]) => [`${prefix} ${name}`, values(data, feeds[name]!.shape)])
-    return engine.run(
+    const of = (prefix: string, arrays: Readonly<Record<string, Tensor>>) =>
+      Object.entries(arrays).map(([name, array]) => [`${prefix} ${name}`, array] as const)
+    await engine.run(
       `backward ${names} ${key}`,
       () => gradientGraph(build(), output, shape.length, Object.keys(put), Object.keys(add)),
-      { ...feeds, dy: values(dy, shape), ...Object.fromEntries(of('sum', add)) },
+      { ...feeds, dy, ...Object.fromEntries(of('sum', add)) },
       Object.fromEntries([...of('d', put), ...of('d', add)]),
     )
   }

@@ -2,7 +2,7 @@
 // where memory is little), and the way back, from the last to the first, computes each half-block once more, gradients of its weights with it.
 // Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, with the half-blocks as its segments.
 // Of parallel halves y = x + attention(x) + ffn(x) both read x: the gradient that comes from the FFN's reading waits for that of attention.
-import { hostOf } from '../engine/engine.ts'
+import { copyRows, hostOf } from '../engine/engine.ts'
 import type { Activations } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
@@ -11,7 +11,7 @@ import { type HalfWeights, readHalves } from '../forward/weights.ts'
 import { addTo } from '../linalg/sums.ts'
 import { type HalfBlock, isBeside } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
-import { BackwardRunner, type HalfGradients, zeroGradients } from './backward.ts'
+import { BackwardRunner, type HalfGradients, summed, zeroGradients } from './backward.ts'
 import type { StreamLoss } from './loss.ts'
 
 export interface GradientOptions {
@@ -38,11 +38,12 @@ export async function gradients(
   { weights = halves => readHalves(model, halves), norms = false, wanted = () => true, tokens }: GradientOptions = {},
 ): Promise<number> {
   const { halves, hiddenSize: d } = model.architecture
+  const { engine, pool } = context
+  const zeros = (half: HalfWeights) => zeroGradients(engine, half, norms)
   if (windows.length === 0) {
-    for await (const half of weights(halves.toReversed().filter(wanted))) await visit(half, zeroGradients(half, norms))
+    for await (const half of weights(halves.toReversed().filter(wanted))) await visit(half, await summed(zeros(half)))
     return 0
   }
-  const { engine, pool } = context
   const length = windows[0].length
   const runner = new HalfBlockRunner(engine, length)
   const stream = await embedWindows(context, model, runner, windows)
@@ -50,38 +51,41 @@ export async function gradients(
   const borders: Stream[] = [] // before each half-block
   for await (const half of weights(halves)) {
     // What an FFN beside attention reads is no longer in the stream's rows; a fork has both.
-    const copy = () => Stream.open(context, runner, batches, d, batch => rows.load(batch))
+    const copy = () => Stream.open(context, runner, batches, d, batch => rows.at(batch))
     borders.push(isBeside(half.half) ? await stream.fork() : await copy())
     await stream.through(half)
   }
 
   let mean = 0
   // From here on the stream holds the gradient by what it held.
-  await stream.change(async (x, { start }) => {
+  await stream.changeThere(async (x, { start }) => {
     const { loss: sum, dx } = await loss(start, x, 1 / (tokens ?? stream.tokens))
     mean += sum
-    x.set(dx)
+    await copyRows(engine.run, dx, x)
+    dx.drop?.()
   })
   const backward = new BackwardRunner(engine, length)
   let beside: Activations | undefined // the gradient by what the FFN of a layer reads, until that of its attention is there
   for await (const half of weights(halves.toReversed())) {
     const border = borders.pop()!
     const waiting = isBeside(half.half) ? await pool.open(batches, d) : undefined
-    const sums = wanted(half.half) ? zeroGradients(half, norms) : undefined
-    await stream.change(async (dy, batch) => {
-      const x = await border.rows.load(batch)
-      const read = waiting ? await hostOf(await border.readBy(half, x, batch)) : x
+    const sums = wanted(half.half) ? zeros(half) : undefined
+    await stream.changeThere(async (dy, batch) => {
+      const x = await border.rows.at(batch)
+      const read = waiting ? await border.readBy(half, x, batch) : x
       const { dx, dread } = await backward.back(half, x, batch.windows, dy, sums, read)
-      if (beside) addTo(dx, await beside.load(batch))
-      dy.set(dx)
+      if (beside) addTo(await hostOf(dx), await beside.load(batch))
+      await copyRows(engine.run, dx, dy)
+      dx.drop?.()
       if (!waiting || !dread) return
-      waiting.room(batch).set(dread)
+      await copyRows(engine.run, dread, waiting.roomAt(batch))
+      dread.drop?.()
       await waiting.store(batch)
     })
     await border.close()
     await beside?.close()
     beside = waiting
-    if (sums) await visit(half, sums)
+    if (sums) await visit(half, await summed(sums))
   }
   await stream.close()
   return mean

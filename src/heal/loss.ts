@@ -2,11 +2,12 @@
 // q = softmax(logits), where p is the wanted distribution: the dense model's (KL), or all on one token (cross entropy).
 // Of a distribution cut to its top k tokens K, with one bucket R for the rest (pR = 1 − Σ_K p):
 //   KL = Σ_K p (log p − log q) + pR (log pR − log qR);  by the logits of K (q − p), of the others q (1 − pR / qR)
-import { type Engine, values } from '../engine/engine.ts'
-import { type Data, Graph, type Value } from '../formats/onnx.ts'
+import { asValues, type Engine, hostOf, type Rows, type Values, values } from '../engine/engine.ts'
+import { Graph, type Value } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type Head, headRows } from '../forward/head.ts'
 import { divergenceGraph, lossGraph } from '../graphs/head.ts'
+import { rowsOf } from '../values.ts'
 import { backThroughHead } from './backward.ts'
 import { differentiate } from './differentiate.ts'
 
@@ -14,14 +15,14 @@ import { differentiate } from './differentiate.ts'
  * Sum of the losses of the rows from `first` on (counted over all windows), times `weight`, from their logits [n, vocabulary].
  * @param d where its gradient by the logits goes [n, vocabulary]
  */
-export type RowLoss = (first: number, logits: Floats, weight: number, d: Floats) => Promise<number>
+export type RowLoss = (first: number, logits: Rows, weight: number, d: Rows) => Promise<number>
 
 /** The same by rows of the stream `x` [n, d] after the last layer, of any number; the gradient is by these. */
-export type StreamLoss = (first: number, x: Floats, weight: number) => Promise<{ loss: number; dx: Floats }>
+export type StreamLoss = (first: number, x: Rows, weight: number) => Promise<{ loss: number; dx: Values<Floats> }>
 
 /** Most likely tokens of rows, and what is left for all others. */
 export interface TopProbabilities {
-  readonly ids: BigInt64Array<ArrayBuffer> // [n, k]
+  readonly ids: Int32Array<ArrayBuffer> // [n, k]
   /** log p */
   readonly top: Floats // [n, k]
   /** The sum of the others' p. */
@@ -36,38 +37,51 @@ const [NEVER, LEAST] = [-30000, 1e-30]
 /** A loss of logits as one of what these come from. */
 export const throughHead =
   (head: Head, loss: RowLoss): StreamLoss =>
-  async (first, x, weight) => {
-    const { architecture } = head.model
-    const [d, v, most] = [architecture.hiddenSize, architecture.vocabularySize, headRows(architecture)]
-    const dx: Floats = new Float32Array(x.length)
-    const room: Floats[] = [0, 1].map(() => new Float32Array(Math.min(most, x.length / d) * v))
+  async (first, stream, weight) => {
+    const { engine, model } = head
+    const [d, v, most] = [
+      model.architecture.hiddenSize,
+      model.architecture.vocabularySize,
+      headRows(model.architecture),
+    ]
+    const x = asValues(stream, d)
+    const [tokens] = x.shape
+    const dx = new Float32Array(tokens * d)
+    const rooms = [0, 1].map(() => head.room())
     let sum = 0
-    for (let from = 0; from < x.length / d; from += most) {
-      const rows = x.subarray(from * d, (from + most) * d)
-      const [logits, dLogits] = room.map(all => all.subarray(0, (rows.length / d) * v))
-      await head.logits(rows, logits)
+    for (let from = 0; from < tokens; from += most) {
+      const rows = rowsOf(x, from, Math.min(from + most, tokens))
+      const [n] = rows.shape
+      const logits = await head.logitsIn(rooms[0], rows)
+      const dLogits = engine.array([n, v], rooms[1].subarray(0, n * v))
       sum += await loss(first + from, logits, weight, dLogits)
-      dx.set(await backThroughHead(head, rows, dLogits), from * d)
+      dx.set(await hostOf(await backThroughHead(head, rows, dLogits)), from * d)
+      for (const used of [rows, logits, dLogits]) used.drop?.()
     }
-    return { loss: sum, dx }
+    return { loss: sum, dx: engine.array([tokens, d], dx) }
   }
 
 /** KL(p ‖ q), where q is of the logits. @param wanted gives the logits [n, vocabulary] of p of so many rows */
 export const divergenceFrom =
   (engine: Engine, wanted: (first: number, n: number) => Promise<Floats>, vocabulary: number): RowLoss =>
-  async (first, others, weight, d) => {
-    const logits = await wanted(first, others.length / vocabulary)
-    const weights = new Float32Array(others.length / vocabulary).fill(weight)
+  async (first, logitsOf, weight, d) => {
+    const others = asValues(logitsOf, vocabulary)
+    const [n] = others.shape
+    const logits = values(await wanted(first, n), others.shape)
+    const weights = new Float32Array(n).fill(weight)
     return lossAndGradient(engine, divergenceGraph, ['kl', 'others'], { logits, others }, weights, d)
   }
 
 /** −log q of the next token. @param targets of all rows, −1 where there is none */
 export const crossEntropy =
   (engine: Engine, targets: Int32Array, vocabulary: number): RowLoss =>
-  async (first, logits, weight, d) => {
-    const these = targets.subarray(first, first + logits.length / vocabulary)
+  async (first, rows, weight, d) => {
+    const logits = asValues(rows, vocabulary)
+    const [n] = logits.shape
+    const these = targets.subarray(first, first + n)
     const weights = Float32Array.from(these, id => (id < 0 ? 0 : weight))
-    const feeds = { logits, targets: BigInt64Array.from(these, id => BigInt(Math.max(0, id))) }
+    const next = BigInt64Array.from(these, id => BigInt(Math.max(0, id)))
+    const feeds = { logits, targets: values(next, [n, 1]) }
     return lossAndGradient(engine, lossGraph, ['nll', 'logits'], feeds, weights, d)
   }
 
@@ -76,9 +90,9 @@ async function lossAndGradient(
   engine: Engine,
   graph: () => Graph,
   [output, of]: readonly [output: string, of: string],
-  inputs: Readonly<Record<string, Data>>,
+  inputs: Readonly<Record<string, Values>>,
   weights: Floats,
-  d: Floats,
+  d: Rows,
 ): Promise<number> {
   const n = weights.length
   const build = () => {
@@ -90,10 +104,9 @@ async function lossAndGradient(
     ])
     return g
   }
-  const shaped = Object.entries(inputs).map(([name, data]) => [name, values(data, [n, data.length / n])])
   const losses = new Float32Array(n)
-  const feeds = { ...Object.fromEntries(shaped), weights: values(weights, [n, 1]) }
-  const outputs = { [output]: values(losses, [n, 1]), d: values(d, [n, d.length / n]) }
+  const feeds = { ...inputs, weights: values(weights, [n, 1]) }
+  const outputs = { [output]: values(losses, [n, 1]), d: asValues(d, inputs[of].shape[1]) }
   await engine.run(`backward ${output}`, build, feeds, outputs)
   return weighted(losses, weights)
 }
@@ -101,39 +114,41 @@ async function lossAndGradient(
 const weighted = (losses: Floats, weights: Floats): number =>
   losses.reduce((sum, loss, row) => sum + loss * weights[row], 0)
 
-/** The `k` most likely tokens by logits [n, vocabulary]. */
+/** The `k` most likely tokens by rows of logits [n, vocabulary]. */
 export async function topProbabilities(
   engine: Engine,
-  logits: Floats,
+  rows: Rows,
   vocabulary: number,
   k = TOP,
 ): Promise<TopProbabilities> {
-  const [n, count] = [logits.length / vocabulary, Math.min(k, vocabulary)]
-  const found = { ids: new BigInt64Array(n * count), top: new Float32Array(n * count), rest: new Float32Array(n) }
+  const logits = asValues(rows, vocabulary)
+  const [[n], count] = [logits.shape, Math.min(k, vocabulary)]
+  const found = { ids: new Int32Array(n * count), top: new Float32Array(n * count), rest: new Float32Array(n) }
   const outputs = {
     ids: values(found.ids, [n, count]),
     top: values(found.top, [n, count]),
     rest: values(found.rest, [n, 1]),
   }
-  await engine.run(`backward top ${count}`, () => topGraph(count), { logits: values(logits, [n, vocabulary]) }, outputs)
+  await engine.run(`backward top ${count}`, () => topGraph(count), { logits }, outputs)
   return found
 }
 
 /** KL(p ‖ q) of p cut to its top tokens. @param wanted gives p of so many rows */
 export const topDivergenceFrom =
   (engine: Engine, wanted: (first: number, n: number) => Promise<TopProbabilities>, vocabulary: number): RowLoss =>
-  async (first, logits, weight, d) => {
-    const n = logits.length / vocabulary
+  async (first, rows, weight, d) => {
+    const logits = asValues(rows, vocabulary)
+    const [n] = logits.shape
     const { ids, top, rest } = await wanted(first, n)
     const kl = new Float32Array(n)
     const shape = [n, ids.length / n]
-    const feeds = { logits: values(logits, [n, vocabulary]), ids: values(ids, shape), top: values(top, shape) }
+    const feeds = { logits, ids: values(ids, shape), top: values(top, shape) }
     const weights = new Float32Array(n).fill(weight)
     await engine.run(
       'backward top kl',
       topDivergenceGraph,
       { ...feeds, rest: values(rest, [n, 1]), weights: values(weights, [n, 1]) },
-      { kl: values(kl, [n, 1]), d: values(d, [n, vocabulary]) },
+      { kl: values(kl, [n, 1]), d: asValues(d, vocabulary) },
     )
     return weighted(kl, weights)
   }
@@ -152,10 +167,11 @@ const sumOf = (g: Graph, x: Value): Value => g.op('ReduceSum', [x, g.constant('i
 function topGraph(k: number): Graph {
   const g = new Graph('top')
   const log = g.op('LogSoftmax', [g.input('logits', 'float32', ROW)], { axis: -1 })
-  const [top, ids] = g.ops('TopK', [log, g.constant('int64', [k])], 2, { axis: -1 })
+  const [top, found] = g.ops('TopK', [log, g.constant('int64', [k])], 2, { axis: -1 })
+  const ids = g.cast(found, 'int32') // as scattering wants them on a GPU
   g.output('rest', restOf(g, log, ids), 'float32', COLUMN)
   g.output('top', top, 'float32', ['n', k])
-  g.output('ids', ids, 'int64', ['n', k])
+  g.output('ids', ids, 'int32', ['n', k])
   return g
 }
 
@@ -163,7 +179,7 @@ function topDivergenceGraph(): Graph {
   const g = new Graph('top divergence')
   const op = (type: string, ...inputs: Value[]) => g.op(type, inputs)
   const log = g.op('LogSoftmax', [g.input('logits', 'float32', ROW)], { axis: -1 })
-  const [ids, top] = [g.input('ids', 'int64', ['n', 'k']), g.input('top', 'float32', ['n', 'k'])]
+  const [ids, top] = [g.input('ids', 'int32', ['n', 'k']), g.input('top', 'float32', ['n', 'k'])]
   const [rest, weights] = ['rest', 'weights'].map(name => g.input(name, 'float32', COLUMN))
   const atLeast = (x: Value) => op('Max', x, g.constant('float32', [LEAST]))
   const qTop = g.op('GatherElements', [log, ids], { axis: 1 })

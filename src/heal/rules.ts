@@ -128,7 +128,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   Split: ({ g, outputs, attributes, dys }) => [
     () => {
-      const parts = outputs.map((y, i) => dys[i] ?? g.op('ConstantOfShape', [g.op('Shape', [y])]))
+      const parts = outputs.map((y, i) => dys[i] ?? zerosLike(g, y))
       return g.op('Concat', parts, { axis: attributes.axis as number })
     },
   ],
@@ -145,7 +145,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   ],
   GatherElements: ({ g, inputs: [x, indices], attributes }, dy) => [
     () => {
-      const zeros = g.op('ConstantOfShape', [g.op('Shape', [x])])
+      const zeros = zerosLike(g, x)
       return g.op('ScatterElements', [zeros, indices, dy], { axis: attributes.axis as number, reduction: 'add' })
     },
   ],
@@ -158,6 +158,7 @@ export const noGradient = ({ type }: Pick<Step, 'type'>, why = 'src/heal/rules.t
   new Error(`No gradient of the operator ${type} is known: ${why}.`)
 
 const float = (g: Graph, value: number): Value => g.constant('float32', [value])
+const zerosLike = (g: Graph, x: Value): Value => g.op('Expand', [float(g, 0), g.op('Shape', [x])])
 const mul = (g: Graph, a: Value, b: Value): Value => g.op('Mul', [a, b])
 const add = (g: Graph, a: Value, b: Value): Value => g.op('Add', [a, b])
 const oneMinus = (g: Graph, x: Value): Value => g.op('Sub', [float(g, 1), x])

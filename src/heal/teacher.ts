@@ -11,6 +11,7 @@ import { embedWindows, type Stream } from '../forward/stream.ts'
 import type { HalfWeights } from '../forward/weights.ts'
 import { type Architecture, layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
+import { rowsOf } from '../values.ts'
 import { divergenceFrom, type RowLoss, type TopProbabilities, topDivergenceFrom, topProbabilities } from './loss.ts'
 
 /** A model's stream [tokens, d] after the last layer. */
@@ -65,7 +66,7 @@ class TopTeacher implements Teacher {
   ): AsyncGenerator<ProgressEvent, Teacher> {
     const { engine, pool } = context
     const { model: dense } = head
-    const { vocabularySize: v, hiddenSize: d } = dense.architecture
+    const { vocabularySize: v } = dense.architecture
     const length = windows[0].length
     const tokens = windows.length * length
     const k = keptOf(v, top)
@@ -73,20 +74,20 @@ class TopTeacher implements Teacher {
     const batches = windows.map((_, w): Batch => ({ windows: 1, start: w * length, tokens: length }))
     const stream = yield* lastStream(context, dense, windows)
     const rows = await pool.open(batches, width)
-    const logits = new Float32Array(most * v)
+    const room = head.room()
     yield { type: 'phase', phase: 'dense probabilities', total: tokens, unit: 'tokens' }
     for (const batch of stream.batches) {
       context.signal?.throwIfAborted()
-      const x = await stream.rows.load(batch)
+      const x = await stream.rows.at(batch)
       for (let start = batch.start; start < batch.start + batch.tokens; start += length) {
         const window = batches[start / length]
-        const room = rows.room(window)
+        const to = rows.room(window)
         for (let from = 0; from < length; from += most) {
           const n = Math.min(most, length - from)
           const first = start - batch.start + from
-          const these = logits.subarray(0, n * v)
-          await head.logits(x.subarray(first * d, (first + n) * d), these)
-          put(await topProbabilities(engine, these, v, k), room.subarray(from * width, (from + n) * width), n)
+          const logits = await head.logitsIn(room, rowsOf(x, first, first + n))
+          put(await topProbabilities(engine, logits, v, k), to.subarray(from * width, (from + n) * width), n)
+          logits.drop?.()
           yield { type: 'progress', done: start + from + n }
         }
         await rows.store(window)
@@ -106,13 +107,13 @@ class TopTeacher implements Teacher {
     const { rows, length } = this
     const k = (rows.width - 1) / 2
     return async (first, n) => {
-      const found = { ids: new BigInt64Array(n * k), top: new Float32Array(n * k), rest: new Float32Array(n) }
+      const found = { ids: new Int32Array(n * k), top: new Float32Array(n * k), rest: new Float32Array(n) }
       for (let row = 0; row < n; ) {
         const [window, from] = [Math.floor((first + row) / length), (first + row) % length]
         const held = await rows.load(rows.batches[windows[window]])
         const end = Math.min(n, row + length - from)
         for (let at = from * rows.width; row < end; row++, at += rows.width) {
-          for (let i = 0; i < k; i++) found.ids[row * k + i] = BigInt(held[at + i])
+          for (let i = 0; i < k; i++) found.ids[row * k + i] = held[at + i]
           found.top.set(held.subarray(at + k, at + 2 * k), row * k)
           found.rest[row] = held[at + 2 * k]
         }
@@ -160,7 +161,7 @@ class WholeTeacher implements Teacher {
 function put({ ids, top, rest }: TopProbabilities, rows: Floats, n: number): void {
   const k = top.length / n
   for (let row = 0, at = 0; row < n; row++, at += 2 * k + 1) {
-    for (let i = 0; i < k; i++) rows[at + i] = Number(ids[row * k + i])
+    for (let i = 0; i < k; i++) rows[at + i] = ids[row * k + i]
     rows.set(top.subarray(row * k, (row + 1) * k), at + k)
     rows[at + 2 * k] = rest[row]
   }
@@ -190,18 +191,17 @@ export class Distance {
     const runner = new HalfBlockRunner(context.engine, windows[0].length)
     const stream = await embedWindows(context, model, runner, windows)
     for await (const half of weights) await stream.through(half)
-    const { hiddenSize: d, vocabularySize: v } = model.architecture
-    const wide = this.head.model.architecture.hiddenSize
     const most = headRows(model.architecture)
-    const room = [0, 1].map(() => new Float32Array(most * v))
+    const rooms = [0, 1].map(() => head.room())
     let sum = 0
-    await stream.readBeside(dense, async (x, y, { tokens }) => {
-      for (let from = 0; from < tokens; from += most) {
-        const n = Math.min(most, tokens - from)
-        const [others, logits] = room.map(all => all.subarray(0, n * v))
-        await head.logits(x.subarray(from * d, (from + n) * d), others)
-        await this.head.logits(y.subarray(from * wide, (from + n) * wide), logits)
-        sum += (await divergences(context.engine, logits, others, n)).reduce((all, one) => all + one, 0)
+    await stream.readThere(async (x, batch) => {
+      const y = await dense.rows.at(batch)
+      for (let from = 0; from < batch.tokens; from += most) {
+        const n = Math.min(most, batch.tokens - from)
+        const others = await head.logitsIn(rooms[0], rowsOf(x, from, from + n))
+        const logits = await this.head.logitsIn(rooms[1], rowsOf(y, from, from + n))
+        sum += (await divergences(context.engine, logits, others)).reduce((all, one) => all + one, 0)
+        for (const used of [others, logits]) used.drop?.()
       }
     })
     await stream.close()

@@ -1,0 +1,131 @@
+// Healing, evaluation and generation on a device: what goes over to it and comes back, by formulas, and that they find what the CPU finds. On the
+// CPU, taken for a device, and on a GPU where there is a Vulkan driver; Mesa's in software will do (.ci/vulkan.sh).
+import { join } from 'node:path'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { Decoder } from '../src/decode/decoder.ts'
+import type { Engine } from '../src/engine/engine.ts'
+import { finish } from '../src/events.ts'
+import { memoryContext } from '../src/forward/context.ts'
+import { Head } from '../src/forward/head.ts'
+import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
+import { gradients } from '../src/heal/gradients.ts'
+import { throughHead, topDivergenceFrom } from '../src/heal/loss.ts'
+import { attentionHalves } from '../src/model/architecture.ts'
+import { heal, openEngine, prune } from '../src/node.ts'
+import type { Windows } from '../src/text/windows.ts'
+import { describeOn, devices, takenForDevice } from './devices.ts'
+import { perplexity } from './evaluation.ts'
+import { TINY_LLAMA, workplaces } from './fasp.ts'
+import { withModel } from './opened.ts'
+import { asWindows, goldenOf } from './tiny.ts'
+
+const workplace = workplaces()
+/** A driver in software shares the cores with other tests. */
+const LIMIT = 240_000
+const [COUNT, LENGTH] = [4, 64]
+const ALL: number[][] = goldenOf('tiny-llama').calibration_windows
+const cut = (n: number) => asWindows(ALL.slice(0, n).map(row => row.slice(0, LENGTH)))
+const TEXT: Windows = cut(COUNT)
+const TOKENS = COUNT * LENGTH
+/** Tokens of which probabilities are wanted. */
+const TOP = 5
+
+/** Numbers of the linear layers of a half-block. */
+const sizeOf = ({ inputs, output }: Pick<HalfWeights, 'inputs' | 'output'>): number =>
+  [...inputs, output].reduce((sum, { weight, bias }) => sum + weight.length + (bias?.length ?? 0), 0)
+
+/** Bytes of what graphs of all half-blocks take as constants, and of numbers beside them in each run of attention. */
+async function taken(model: Parameters<Parameters<typeof withModel>[1]>[0], engine: Engine, windows: number) {
+  const { halves } = model.architecture
+  const attention = attentionHalves(model.architecture)
+  let numbers = LENGTH * attention[0].headSize // tables of positions
+  let linears = 0
+  for (const half of halves) {
+    const weights = await readHalf(model, half)
+    const norms = Object.values(weights.norms).flatMap(feeds => Object.values(feeds))
+    numbers += sizeOf(weights) + norms.reduce((sum, { data }) => sum + data.length, 0)
+    linears += sizeOf(weights)
+  }
+  const places = engine.dialect.attention === 'products' ? 0 : attention.length * (3 * 8 + 4 * windows + 4)
+  return { constants: 4 * numbers, linears, places }
+}
+
+/** @param open makes an engine on the device */
+function testAll(open: () => Engine) {
+  let engine: Engine
+  beforeEach(() => {
+    engine = open()
+    return () => engine.close()
+  })
+
+  test('gradients: rows there, weights twice, gradients back, and those by the last rows', {
+    timeout: LIMIT,
+  }, async () => {
+    await withModel(TINY_LLAMA, async model => {
+      const { hiddenSize: d, vocabularySize: v } = model.architecture
+      const wanted = async (_: number, n: number) => ({
+        ids: Int32Array.from({ length: n * TOP }, (_, i) => i % TOP),
+        top: new Float32Array(n * TOP).fill(-Math.log(TOP)),
+        rest: new Float32Array(n),
+      })
+      const loss = throughHead(await Head.open(model, engine), topDivergenceFrom(engine, wanted, v))
+      await gradients(memoryContext(engine), model, TEXT.windows, loss, async () => {})
+      const { constants, linears, places } = await taken(model, engine, COUNT)
+      const rows = 4 * TOKENS * d
+      const head = 4 * (v + 1) * d // with the norm before it
+      expect(engine.moved).toEqual({
+        toDevice: 2 * rows + 2 * constants + places + head + 4 * TOKENS * (2 * TOP + 2),
+        fromDevice: rows + 4 * linears + 4 * TOKENS,
+      })
+    })
+  })
+
+  test('perplexity: weights and rows there, losses back', { timeout: LIMIT }, async () => {
+    await withModel(TINY_LLAMA, async model => {
+      const { perplexity: found } = await finish(perplexity(model, engine, TEXT, 'evaluate'))
+      const { hiddenSize: d, vocabularySize: v } = model.architecture
+      const { constants, places } = await taken(model, engine, COUNT)
+      const targets = TOKENS - COUNT
+      const head = 4 * (v + 1) * d // with the norm before it
+      expect(engine.moved).toEqual({
+        toDevice: 4 * TOKENS * d + constants + places + head + 8 * targets,
+        fromDevice: 4 * targets,
+      })
+      await using cpu = openEngine({ blas: false })
+      const { perplexity: expected } = await finish(perplexity(model, cpu, TEXT, 'evaluate'))
+      expect(found / expected).toBeCloseTo(1, 4)
+    })
+  })
+
+  test('a token that follows: its row there and back, logits back, weights not again', { timeout: LIMIT }, async () => {
+    await withModel(TINY_LLAMA, async model => {
+      const { hiddenSize: d, vocabularySize: v } = model.architecture
+      const decoder = await Decoder.open(model, engine, 1, LENGTH)
+      await decoder.step([Int32Array.from(ALL[0].slice(0, 8))])
+      const before = { ...engine.moved! }
+      await decoder.step([Int32Array.of(7)])
+      const attention = attentionHalves(model.architecture)
+      const caches = attention.reduce((sum, { kvHeads, headSize }) => sum + 2 * 4 * kvHeads * LENGTH * headSize, 0)
+      expect(engine.moved!.toDevice - before.toDevice).toBe(2 * 4 * d + caches + attention.length * (3 * 8 + 4 + 4))
+      expect(engine.moved!.fromDevice - before.fromDevice).toBe(4 * d + 4 * v + caches)
+    })
+  })
+
+  test('healing takes the course that it takes on the CPU', { timeout: LIMIT }, async () => {
+    const folder = await workplace()
+    const calibration = { ...cut(8), heldOut: cut(10).windows.slice(8) }
+    const output = join(folder, 'pruned')
+    await prune(TINY_LLAMA, { sparsity: 0.3, method: 'plain', output, calibration: TEXT, engine: { blas: false } })
+    const options = { dense: TINY_LLAMA, calibration, tokens: 4 * 2 * LENGTH, batch: 2, every: 2, lr: 1e-3 }
+    const on = (name: string, engine: Engine) => heal(output, { ...options, output: join(folder, name), engine })
+    await using cpu = openEngine({ blas: false })
+    const [found, expected] = [await on('device', engine), await on('cpu', cpu)]
+    expect(found.curve.length).toBe(3)
+    for (const [i, { kl }] of expected.curve.entries()) expect(found.curve[i].kl / kl).toBeCloseTo(1, 3)
+  })
+}
+
+describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () => testAll(takenForDevice))
+
+const [, webgpu] = await devices()
+if (process.platform === 'linux') describeOn(webgpu, 'a GPU', () => testAll(() => openEngine({ device: 'webgpu' })))
