@@ -47,20 +47,32 @@ export const isBetter = ({ hostSeconds, deviceSeconds, difference }: Trial): boo
  */
 export function gemmInFloat32(gemm: Gemm, { takes = isBetter, least = LEAST }: Float32Options = {}): Gemm {
   const taken = new Map<string, boolean>() // by size
+  let spare = new Map<string, Floats>() // fresh pages cost more than what is written to them
   return async (a, b, c, options = {}) => {
     const { transA, transB, alpha = 1, accumulate = false, kind = 'gemm64' } = options
     const [m, n, k] = [c.rows, c.columns, transA ? a.rows : a.columns]
     const size = [m, n, k].map(length => Math.ceil(Math.log2(length))).join(' ')
     if (!isDouble(a) || !isDouble(b) || !isDouble(c) || m * n * k < least || taken.get(size) === false)
       return gemm(a, b, c, options)
+    const rooms = spare
+    spare = new Map() // of a product that begins before this one ends
+    const roomFor = (name: string, rows: number, columns: number) => {
+      let data = rooms.get(name)
+      if (!data || data.length < rows * columns) rooms.set(name, (data = new Float32Array(rows * columns)))
+      return matrix(rows, columns, data.subarray(0, rows * columns))
+    }
+    const rounded = (name: string, of: Matrix) => {
+      const room = roomFor(name, of.rows, of.columns)
+      room.data.set(of.data)
+      return room
+    }
     const started = performance.now()
     const whole = transA ? matrix(m, k, transposed(a.data, m)) : a
-    const [left, right] = [whole, b].map(of => matrix(of.rows, of.columns, new Float32Array(of.data)))
+    const [left, right] = [rounded('left', whole), rounded('right', b)]
     const prepared = performance.now() - started
-    const room = new Float32Array(Math.min(m, rowsIn(PART, n)) * n)
     /** Of the product the rows from there on, as many. */
     const inFloat32 = async (from: number, rows: number): Promise<Floats> => {
-      const y = matrix(rows, n, room.subarray(0, rows * n))
+      const y = roomFor('product', rows, n)
       await gemm(rowsOf(left, from, from + rows), right, y, { transB, rows, kind })
       return y.data
     }
@@ -68,7 +80,7 @@ export function gemmInFloat32(gemm: Gemm, { takes = isBetter, least = LEAST }: F
     if (!taken.has(size)) {
       from = Math.min(m, rowsIn(SAMPLE, n))
       const exact = matrix(from, n)
-      const hostSeconds = await secondsOf(() => gemm(rowsOf(whole, 0, from), b, exact, { transB, kind }))
+      const hostSeconds = await leastSeconds(() => gemm(rowsOf(whole, 0, from), b, exact, { transB, kind }))
       const found = await tried(() => inFloat32(0, from), exact.data)
       const adding = await secondsOf(() => add(c.data, exact.data, alpha, accumulate))
       const deviceSeconds = found.seconds + adding + ((prepared / 1000) * from) / m
@@ -79,6 +91,7 @@ export function gemmInFloat32(gemm: Gemm, { takes = isBetter, least = LEAST }: F
       const p = await inFloat32(from, Math.min(m - from, rowsIn(PART, n)))
       add(rowsOf(c, from).data, p, alpha, accumulate)
     }
+    spare = rooms
   }
 }
 
@@ -110,13 +123,13 @@ async function solves(factor: Factor, n: number, read: RowReader): Promise<boole
   return differenceOf(x.data, v) < SOLVED
 }
 
-/** The second run, as the first makes shaders. A device that cannot is no better. */
+/** A device that cannot is no better. */
 async function tried(run: () => Promise<Floats>, exact: Doubles): Promise<{ seconds: number; difference: number }> {
   try {
-    await run()
-    const started = performance.now()
-    const found = await run()
-    const seconds = (performance.now() - started) / 1000
+    let found = new Float32Array(0)
+    const seconds = await leastSeconds(async () => {
+      found = await run()
+    })
     return { seconds, difference: differenceOf(found, exact) }
   } catch {
     return { seconds: Number.POSITIVE_INFINITY, difference: Number.POSITIVE_INFINITY }
@@ -139,6 +152,9 @@ function add(c: Doubles, p: Floats | Doubles, alpha: 1 | -1, accumulate: boolean
   if (alpha > 0) for (let i = 0; i < p.length; i++) c[i] += p[i]
   else for (let i = 0; i < p.length; i++) c[i] -= p[i]
 }
+
+/** Of two, as the first makes sessions and shaders, and either may be held up. */
+const leastSeconds = async (call: () => unknown) => Math.min(await secondsOf(call), await secondsOf(call))
 
 async function secondsOf(call: () => unknown): Promise<number> {
   const started = performance.now()
