@@ -30,7 +30,7 @@ class Late implements DeviceTensors<There> {
   release(there: There) {
     there.isReleased = true
   }
-  async settled() {
+  check() {
     if (this.lost) throw new Error('it is lost')
   }
 }
@@ -87,6 +87,14 @@ test.each([
   await next([rowsOf(x, 1, 2)], sum)
   expect(memory.moved.fromDevice).toBe(fromDevice)
   expect([...(await hostOf(sum)), ...(await hostOf(rowsOf(x, 0, 1)))]).toEqual([4, 2])
+})
+
+test('nor do rows of which it reads a part', async () => {
+  const { of, next } = opened(2.5)
+  const [x, y, z, sum] = [of(1, 2), of(5, 6), of(3, 4), of(0)]
+  await next([y], y)
+  await next([x, z, rowsOf(y, 0, 1)], sum)
+  expect([...(await hostOf(sum))]).toEqual([11])
 })
 
 test('runs and rows that are asked for wait for each other', async () => {

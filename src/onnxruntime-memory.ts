@@ -21,8 +21,8 @@ export interface DeviceTensors<T> {
   part(whole: T, first: number, shape: readonly number[], there: T): void
   /** Fills `there`, which is new, with zeros of float32. */
   clear(shape: readonly number[], there: T): void
-  /** What goes on there has gone well. */
-  settled?(): Promise<void>
+  /** Whether what was asked for has gone well, as far as is known: all of which something was read. @throws DeviceError */
+  check?(): void
   close?(): void
 }
 
@@ -214,7 +214,7 @@ export class DeviceMemory<T> {
         await call()
       } finally {
         await Promise.all(this.#arriving.splice(0))
-        await this.tensors.settled?.()
+        this.tensors.check?.()
       }
     })
     this.#turn = turn.catch(() => {})
@@ -224,7 +224,8 @@ export class DeviceMemory<T> {
   #begin(feeds: readonly Values[], outputs: readonly Values[]) {
     this.#runs++
     const held = (values: Values) => values.isConstant || values.drop
-    for (const feed of feeds) if (held(feed)) this.#find(feed) // none makes room for another
+    for (const feed of feeds) // none makes room for another
+      if (held(feed) && !this.#find(feed) && feed instanceof Part) this.#find(feed.of)
     const given = feeds.map(feed => (held(feed) ? this.#use(feed) : undefined))
     const made: (Kept<T> | undefined)[] = []
     const failed = () => {

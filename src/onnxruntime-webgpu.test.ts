@@ -1,4 +1,5 @@
 // Buffers of WebGPU, on a device made of arrays here: with a GPU, or one in software, the goldens of the page run (test/web/goldens.check.ts).
+import { setImmediate } from 'node:timers/promises'
 import { Tensor } from 'onnxruntime-common'
 import { expect, test } from 'vitest'
 import { WebGpuTensors } from './onnxruntime-webgpu.ts'
@@ -58,21 +59,21 @@ test('what goes there comes back, from and into a part of a larger array', async
   tensors.release(there) // the copy is made
   expect(device.buffers[0].isThere).toBe(false)
   await coming
-  await tensors.settled()
+  tensors.check()
   expect([...all]).toEqual([0, 1, 2, 3, 4, 2, 3, 4, 8])
   expect(device.buffers.some(({ isThere }) => isThere)).toBe(false)
 })
 
 test('memory that is full, and a device that is lost, are said', async () => {
-  const device = new Device(40)
+  const device = new Device(64)
   const tensors = await opened(device)
   const there = tensors.allocate('float32', [8], 32)
-  await tensors.settled()
-  tensors.allocate('float32', [4], 16)
-  const error = await tensors.settled().catch(error => error)
-  expect(error).toMatchObject({ code: 'DEVICE', device: 'webgpu' })
-  expect(error.message).toMatch(/memory is full: no room for 16 bytes.*deviceMemory/)
-  await tensors.settled() // it is said once
+  await tensors.read(new Float32Array(8), [8], there) // that ends later
+  tensors.check()
+  tensors.allocate('float32', [12], 48)
+  await setImmediate()
+  expect(() => tensors.check()).toThrow(/^webgpu: its memory is full: no room for 48 bytes.*deviceMemory/)
+  tensors.check() // it is said once
   device.createBuffer = ({ size }) =>
     Object.assign(new Buffer(size), {
       mapAsync: async () => {

@@ -45,8 +45,8 @@ const bufferOf = (tensor: Tensor) => tensor.gpuBuffer as unknown as GpuBuffer
 
 export class WebGpuTensors implements DeviceTensors<Tensor> {
   #device?: GpuDevice
-  /** What was said of new buffers. */
-  readonly #said: ReturnType<GpuDevice['popErrorScope']>[] = []
+  /** What was said of a new buffer that there is no room for. */
+  #full?: string
 
   constructor(readonly runtime: WebGpuRuntime) {}
 
@@ -58,7 +58,10 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
     const device = this.#device!
     device.pushErrorScope('out-of-memory')
     const buffer = device.createBuffer({ size: sizeOf(bytes), usage: STORAGE | COPY_SRC | COPY_DST })
-    this.#said.push(device.popErrorScope())
+    const said = device.popErrorScope().then(error => {
+      this.#full ??= error?.message
+    })
+    said.catch(() => {}) // the device is lost, which shows where something is read
     const options = { dataType: type as 'float32', dims: shape, dispose: () => buffer.destroy() }
     return this.runtime.Tensor.fromGpuBuffer(buffer as never, options)
   }
@@ -99,11 +102,9 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
     there.dispose()
   }
 
-  /** @throws DeviceError */
-  async settled(): Promise<void> {
-    const said = await Promise.all(this.#said.splice(0))
-    const full = said.find(error => error !== null)
-    if (full)
-      throw new DeviceError('webgpu', `its memory is full: ${full.message}. Use less of it: deviceMemory, in GiB.`)
+  check(): void {
+    const full = this.#full
+    this.#full = undefined
+    if (full) throw new DeviceError('webgpu', `its memory is full: ${full}. Use less of it: deviceMemory, in GiB.`)
   }
 }
