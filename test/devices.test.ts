@@ -2,20 +2,28 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { isReal } from '../src/devices/adapter.ts'
 import type { Device } from '../src/engine/device.ts'
+import type { Engine } from '../src/engine/engine.ts'
 import { graphLinalg } from '../src/engine/linalg-graphs.ts'
 import type { Trial } from '../src/float32-products.ts'
 import { HalfBlockRunner } from '../src/forward/runner.ts'
 import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
 import type { PrunePathOptions } from '../src/library/prune.node.ts'
-import { describeModel, openCheckpoint, openEngine, prune } from '../src/node.ts'
+import { halfBlocks } from '../src/model/architecture.ts'
+import { describeModel, MemorySink, openCheckpoint, openEngine, prune } from '../src/node.ts'
+import { prune as pruneModel } from '../src/prune.ts'
 import type { PruneResult } from '../src/result.ts'
+import { prepare } from '../src/run.ts'
 import { CUDA, describeOn, devices } from './devices.ts'
-import { generate } from './evaluation.ts'
+import { generate, perplexity } from './evaluation.ts'
 import { refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { finish } from './finish.ts'
 import { expectSameForAnyText, FFN } from './moved.ts'
+import { expectNear, expectSameUpToTies } from './near.ts'
+import { withModel } from './opened.ts'
 import { asWindows, goldenOf } from './tiny.ts'
 
 const workplace = workplaces()
@@ -55,8 +63,11 @@ async function pruned(device: Device, windows: number, options: Partial<PrunePat
   const calibration = asWindows(WINDOWS.slice(0, windows))
   const output = join(await workplace(), device)
   const engine = { device, deviceMemory }
-  return await prune(TINY_LLAMA, { sparsity: 0.2, method: 'plain', engine, ...options, calibration, output })
+  const given = { sparsity: 0.2, method: 'plain', engine, calibration, output }
+  return await prune(TINY_LLAMA, { ...given, ...options, saveEvery: 3600 }) // rows that are saved come here
 }
+
+const trainedModel = (name: string) => fileURLToPath(new URL(`fixtures/trained/${name}`, import.meta.url))
 
 const [, webgpu] = await devices()
 describeOn(webgpu, 'what goes over to the device and comes back', () => {
@@ -123,6 +134,94 @@ describeOn(webgpu, 'what the CPU finds', () => {
     expectSame(found, await pruned('cpu', 16, options))
     expect(found.moved!.layers[1].fromDevice).toBeGreaterThan(2 * 4 * TOKENS * FFN)
   })
+})
+
+/** Trained, of 4 layers: with norms of heads, and with norms after half-blocks, too, and layers that see a window. */
+const TRAINED = ['tiny-qwen3', 'tiny-gemma3']
+const [D, NEURONS] = [96, 288]
+/** Tokens of a window. */
+const LENGTH = 128
+/** Of weights as parts of the largest, of errors as parts of the CPU's, of losses in nats a token. */
+const NEAR = { weight: 1e-4, error: 2e-3, loss: 1e-5 }
+const taken = (from: number, to: number) => WINDOWS.slice(from, to).map(ids => Int32Array.from(ids.slice(0, LENGTH)))
+/** 4 windows, of which 2 are checked, and 2 others. */
+const calibration = {
+  ...{ seqLen: LENGTH, windows: taken(0, 4), heldOut: taken(4, 6) },
+  texts: [{ name: 'golden', tokens: 0, available: 6, used: 4, heldOut: 2 }],
+}
+
+describeOn(webgpu, 'trained models', () => {
+  const engines: Record<string, Engine> = {}
+  beforeAll(() => {
+    engines.cpu = openEngine({ blas: false })
+    engines.webgpu = openEngine({ device: 'webgpu' })
+  })
+  afterAll(async () => {
+    for (const engine of Object.values(engines)) await engine.close()
+  })
+
+  async function prunedOn(device: string, name: string, method: string) {
+    const output = join(await workplace(), device)
+    const selected: { half: string; scores: Float64Array; kept: Int32Array }[] = []
+    const options = { sparsity: 0.3, method, dtype: 'F32', calibration, output, engine: engines[device] } as const
+    const { layers } = await prune(trainedModel(name), {
+      ...options,
+      onEvent: event => event.type === 'selected' && selected.push(event),
+    })
+    return await withModel(output, async model => {
+      const { halves } = model.architecture
+      const weights: Float32Array[] = [] // of rotated values each direction may be turned round
+      for (const { kind, output } of halves)
+        if (kind === 'ffn') weights.push(await model.checkpoint.tensors.float32(`${output.name}.weight`))
+      const windows = asWindows(goldenOf('tiny-llama').evaluation_windows.slice(0, 2))
+      const evaluated = await finish(perplexity(model, engines.cpu, windows, 'evaluate'))
+      return { layers, selected, weights, loss: Math.log(evaluated.perplexity) }
+    })
+  }
+
+  const cases = TRAINED.flatMap(name => ['plain', 'paper', 'stock', 'best'].map(method => [name, method]))
+  test.each(cases)('%s, %s: as the CPU prunes them', { timeout: LIMIT }, async (name, method) => {
+    const [found, expected] = [await prunedOn('webgpu', name, method), await prunedOn('cpu', name, method)]
+    expect(found.selected.map(({ half }) => half)).toEqual(expected.selected.map(({ half }) => half))
+    for (const [i, { scores, kept }] of expected.selected.entries())
+      expectSameUpToTies([...found.selected[i].kept], [...kept], scores)
+    for (const [i, weights] of expected.weights.entries()) {
+      const allowed = NEAR.weight * weights.reduce((most, w) => Math.max(most, Math.abs(w)), 0)
+      const most = weights.reduce((most, w, at) => Math.max(most, Math.abs(found.weights[i][at] - w)), 0)
+      expect(most).toBeLessThan(allowed)
+    }
+    for (const [layer, halves] of expected.layers.entries())
+      for (const [kind, half] of Object.entries(halves))
+        for (const error of ['errorBefore', 'errorAfter', 'heldOutError'] as const)
+          if (half) expectNear(found.layers[layer][kind as 'ffn']![error]!, half[error]!, NEAR.error)
+    expect(Math.abs(found.loss - expected.loss)).toBeLessThan(NEAR.loss)
+  })
+
+  test.runIf(process.platform === 'linux')(
+    'norms after half-blocks: no rows come here, statistics do, and what is kept goes',
+    { timeout: LIMIT },
+    () =>
+      withModel(trainedModel('tiny-gemma3'), async model => {
+        const prepared = prepare(model, { sparsity: 0.3, method: 'plain' }, { windows: calibration })
+        const { layers, moved } = await finish(pruneModel(prepared, { engine: engines.webgpu, sink: new MemorySink() }))
+        for (const layer of [1, 2]) {
+          const kept = layers[layer].ffn!.kept.length
+          const gone = NEURONS - kept
+          const gram = 3 * (NEURONS / 2) ** 2 // two squares on its diagonal, and what is above
+          const energies = kept ** 2 + gone ** 2
+          const sums = NEURONS + 1 // Σ H, Σ r²
+          const checked = 3 // error, energy and Σ r² of windows held out
+          expect(moved!.layers[layer].fromDevice).toBe(4 * (gram + energies + kept * D + sums + checked))
+          const halves = await Promise.all(halfBlocks(model.architecture, layer).map(half => readHalf(model, half)))
+          const weights = halves.reduce((sum, half) => sum + constantBytes(half, 0), 0)
+          const repair = kept * gone + 2 * gone * D + kept * D // G_MP, W_P for it and for its energy, W_M
+          const norms = 2 * 4 * D // γ, which are tiny, β and b, for either stream
+          const left = kept * D + 2 * kept // W', and M for either
+          const check = NEURONS * D + 3 * D + 4 * LENGTH + 1 // W' − W, γ and biases, which tokens are held out, α
+          expect(moved!.layers[layer].toDevice).toBe(weights + 4 * (repair + norms + left + check))
+        }
+      }),
+  )
 })
 
 for (const on of (await devices()).filter(({ device }) => device !== 'cpu'))
