@@ -77,7 +77,7 @@ export const ENGINE_OPTIONS = {
     type: 'number',
     value: 'GiB',
     rare: true,
-    help: 'of a GPU, for what stays there (default 1)',
+    help: 'of a GPU, for what stays there (default: most)',
   },
   threads: { type: 'integer', help: 'threads (default: one a physical core)' },
 } as const satisfies Record<string, OptionSpec>

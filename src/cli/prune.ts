@@ -3,6 +3,7 @@
 import { prefillSpeeds } from '../bench/prefill.ts'
 import { shortRates } from '../bench/product-rate.ts'
 import { prunedText } from '../checkpoint/pruned.ts'
+import { roomNotice } from '../device-room.node.ts'
 import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { finish } from '../events.ts'
@@ -205,6 +206,8 @@ async function pruneAll(
       if (plan.ranks && seconds) print(`\n${ranksText(plan.ranks, seconds)}`)
       plans.push({ ...plan, seconds, tensors: undefined, architecture: undefined })
     }
+    const device = (options.device ?? 'cpu') !== 'cpu' && roomNotice(describeMachine(engineOptions(options)))
+    if (device) print(`\n${device}`)
     give(plans.length > 1 ? plans : plans[0])
     return
   }

@@ -1,6 +1,6 @@
 // Which device `--device auto` takes, on machines that are made up, and what is shown of one.
 import { expect, test } from 'vitest'
-import type { Adapter } from './adapter.ts'
+import type { Adapter } from '../adapter.ts'
 import { chooseDevice, type Looks } from './choose.ts'
 import type { Devices } from './devices.node.ts'
 import type { Found } from './found.ts'
@@ -10,7 +10,7 @@ import { choiceText, devicesText } from './text.node.ts'
 const adapter = (name: string, type: Adapter['type']): Adapter => ({
   name,
   type,
-  memory: 8e9,
+  ...{ memory: 8e9, free: 8e9 },
   binding: 2e9,
   numbers: [],
 })

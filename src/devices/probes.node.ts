@@ -13,8 +13,8 @@ import { libraryName, OPEN_MPI, OTHERS } from '../group/mpi.node.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { pluginPath } from '../openvino-plugin.node.ts'
 import { values } from '../values.ts'
+import { vulkanAdapters } from '../vulkan.node.ts'
 import type { Found } from './found.ts'
-import { vulkanAdapters } from './vulkan.node.ts'
 
 const require = createRequire(import.meta.url)
 

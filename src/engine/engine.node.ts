@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type * as OnnxRuntime from 'onnxruntime-node'
 import { cudaSolver } from '../cuda-linalg.node.ts'
+import { freeRoom } from '../device-room.node.ts'
 import { DeviceError, UsageError } from '../errors.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { roomOf } from '../onnxruntime-memory.ts'
@@ -46,19 +47,21 @@ export function openEngine(options: EngineOptions = {}): Engine {
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
   setFlagsFromString(MARK_IN_ONE_PIECE)
   const runtime = loadRuntime()
-  const native = [RUNTIME_VERSION, roomOf(deviceMemory), options.threads] as const
-  const graphs = {
-    cpu: () => nativeGraphs(RUNTIME_VERSION, options.threads),
-    webgpu: () => nativeOn(DEVICE_PROVIDERS.webgpu, ...native),
-    cuda: () => nativeOn(DEVICE_PROVIDERS.cuda, ...native),
-  }[device]?.()
+  const own = device === 'cpu' ? undefined : DEVICE_PROVIDERS[device]
+  const room = roomOf(deviceMemory ?? (own && freeRoom(own.device)))
+  const graphs = own
+    ? nativeOn(own, RUNTIME_VERSION, room, options.threads)
+    : nativeGraphs(RUNTIME_VERSION, options.threads)
   const solver = cudaSolver(options)
   return createEngine(runtime, options, {
     ...{ blas: chooseBlas(options), solver },
     graphs,
     bf16: device === 'cpu' ? openBf16 : undefined,
     turn: () => setImmediate(),
-    facts: { onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding', solver: solver?.name },
+    facts: {
+      ...{ onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding', solver: solver?.name },
+      deviceMemory: own && graphs && room,
+    },
   })
 
   function openBf16() {

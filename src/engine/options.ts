@@ -4,7 +4,7 @@ import type { Device } from './device.ts'
 export interface EngineOptions {
   /** Where the graphs run; what a GPU's provider has no kernel for runs on the CPU. @default 'cpu' */
   readonly device?: Device
-  /** Of a GPU's memory, for weights, rows and sums: GiB. @default 1 */
+  /** Of a GPU's memory, for weights, rows and sums: GiB. @default what is free, less a reserve (docs/devices.md) */
   readonly deviceMemory?: number
   /** Threads of one operator. @default one for each physical core */
   readonly threads?: number

@@ -6,6 +6,7 @@ import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { STATISTICS } from '../checkpoint/huggingface.node.ts'
 import { Clock } from '../clock.ts'
 import { type CommonSteps, DenseRows } from '../common.ts'
+import { roomNotice } from '../device-room.node.ts'
 import { bytes } from '../display.ts'
 import { describeEngine } from '../engine/engine.node.ts'
 import { engineNotice } from '../engine/facts.ts'
@@ -203,8 +204,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       const hash = async () => (local ? await hashModel(local) : '')
       const sha256 = local && isRoot && (recipe || path) ? await (common?.hash(hash) ?? hash()) : undefined
       const unlike = recipe ? otherModel(recipe, model.checkpoint, sha256) : []
-      const message = engineNotice(chosen.engine.facts)
-      for (const one of [...unlike, ...(message ? [message] : [])]) yield notice(one)
+      const { facts } = chosen.engine
+      for (const one of [...unlike, engineNotice(facts), roomNotice(facts)]) if (one) yield notice(one)
       const on = { engine: chosen.engine, signal }
       if (typeof output !== 'string' || !isRoot) {
         const scratch = () => openScratch(join(tmpdir(), 'fasp'))
@@ -299,7 +300,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
           ...{ model: sha256, output: single ? 'a .gguf file' : 'a folder', ...resolved, ...wanted },
           ...{ dtype: options.dtype, calibrationWindows: windows && hashWindows(windows) },
         }
-        return identityHere(all, chosen.engine.facts)
+        return identityHere(all, facts)
       }
     }
   })

@@ -157,7 +157,8 @@ const MADE = {
   created: text,
   machine: object({
     ...{ cpu: optional(text), cores: number, memoryBytes: optional(number), platform: text },
-    ...{ node: optional(text), browser: optional(text), onnxruntime: text, device: text, threads: optional(number) },
+    ...{ node: optional(text), browser: optional(text), onnxruntime: text, device: text },
+    ...{ threads: optional(number), deviceMemory: optional(number) },
     ...Object.fromEntries(OPTIONAL_FACTS.map(name => [name, optional(text)])),
   }),
 }

@@ -14,8 +14,8 @@ import { allocatedBytes, freeBytes, syncFolder } from './place.node.ts'
 import { type FoundState, identityOf, readState, State, type StateOptions } from './state.ts'
 import { damaged, type StateFolder } from './state-folder.ts'
 
-/** As `identityOf`, on this machine. */
-export const identityHere = (asked: object, facts: EngineFacts): JsonObject =>
+/** As `identityOf`, on this machine. Where a device keeps what changes no bytes. */
+export const identityHere = (asked: object, { deviceMemory: _, ...facts }: EngineFacts): JsonObject =>
   identityOf(asked, { ...facts, cores: availableParallelism(), node: process.version })
 
 interface Place extends StateOptions {

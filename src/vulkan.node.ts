@@ -1,5 +1,6 @@
 // The adapters that Vulkan's loader knows, with what WebGPU asks of them, called through FFI (koffi): ONNX Runtime tells neither name nor type
-// of the one that it takes. A driver may end the process, so that child.node.ts calls this.
+// of the one that it takes, nor its memory. A driver may end the process: who does not run on WebGPU calls this in another
+// (devices/child.node.ts).
 // Source: vulkan_core.h 1.1. All structures are read at their places for 64-bit Linux.
 import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
@@ -13,10 +14,13 @@ const INFO_BYTES = 64
 
 /** Values of sType. */
 const [APPLICATION_INFO, INSTANCE_INFO, FEATURES_2, FLOAT16_INT8] = [0, 1, 1000059000, 1000082000]
+const [MEMORY_2, MEMORY_BUDGET] = [1000059006, 1000237000]
 /** Places in VkPhysicalDeviceProperties. */
 const [API_VERSION, TYPE, NAME, NAME_BYTES, STORAGE_RANGE] = [0, 16, 20, 256, 296 + 28]
 /** Places in VkPhysicalDeviceMemoryProperties, and in a heap of it. */
 const [HEAP_COUNT, HEAPS, HEAP_BYTES, HEAP_FLAGS, DEVICE_LOCAL] = [260, 264, 16, 8, 1]
+/** Places in VkPhysicalDeviceMemoryProperties2, and in VkPhysicalDeviceMemoryBudgetPropertiesEXT behind it, which zeros stay in where it is unknown. */
+const [MEMORY_2_BYTES, MEMORY, BUDGET_BYTES, BUDGETS, USAGES] = [536, 16, 272, 16, 144]
 /** Places in VkPhysicalDeviceFeatures2 and VkPhysicalDeviceShaderFloat16Int8Features. */
 const [FLOAT64, FLOAT16] = [16 + 39 * 4, 16]
 
@@ -28,9 +32,13 @@ export function vulkanAdapters(): Adapter[] {
     vulkan.func('int vkCreateInstance(void *, void *, _Out_ void **)'),
     vulkan.func('int vkEnumeratePhysicalDevices(void *, _Inout_ uint32_t *, void *)'),
   ]
-  const [properties, memory, features] = ['Properties', 'MemoryProperties', 'Features2'].map(what =>
-    vulkan.func(`void vkGetPhysicalDevice${what}(void *, void *)`),
-  )
+  const destroyInstance = vulkan.func('void vkDestroyInstance(void *, void *)')
+  const [properties, features, memories1, memories2] = [
+    'Properties',
+    'Features2',
+    'MemoryProperties',
+    'MemoryProperties2',
+  ].map(what => vulkan.func(`void vkGetPhysicalDevice${what}(void *, void *)`))
   const check = (code: number, call: string) => {
     if (code !== 0) throw new Error(`${call} of ${LIBRARY} gives ${code}`)
   }
@@ -47,22 +55,40 @@ export function vulkanAdapters(): Adapter[] {
   check(enumerate(instance[0], count, null), 'vkEnumeratePhysicalDevices')
   const handles = new BigUint64Array(count[0])
   check(enumerate(instance[0], count, handles), 'vkEnumeratePhysicalDevices')
-  return [...handles].map(handle => {
-    const [of, heaps] = [Buffer.alloc(1024), Buffer.alloc(1024)]
+  /** The first structure, with the second behind it. */
+  const chained = (sType: number, bytes: number, nextType: number, nextBytes: number): [Buffer, Buffer] => {
+    const [first, next] = [Buffer.alloc(bytes), Buffer.alloc(nextBytes)]
+    first.writeUInt32LE(sType)
+    first.writeBigUInt64LE(koffi.address(next), 8)
+    next.writeUInt32LE(nextType)
+    return [first, next]
+  }
+  const adapters = [...handles].map((handle): Adapter => {
+    const of = Buffer.alloc(1024)
     properties(handle, of)
-    memory(handle, heaps)
-    const [float16, all] = [Buffer.alloc(24), Buffer.alloc(240)]
-    float16.writeUInt32LE(FLOAT16_INT8)
-    all.writeUInt32LE(FEATURES_2)
-    all.writeBigUInt64LE(koffi.address(float16), 8)
-    if (of.readUInt32LE(API_VERSION) >= VERSION_1_1) features(handle, all)
-    const local = Array.from({ length: heaps.readUInt32LE(HEAP_COUNT) }, (_, i) => HEAPS + i * HEAP_BYTES)
-      .filter(at => heaps.readUInt32LE(at + HEAP_FLAGS) & DEVICE_LOCAL)
-      .map(at => Number(heaps.readBigUInt64LE(at)))
+    const [all, float16] = chained(FEATURES_2, 240, FLOAT16_INT8, 24)
+    const [memories, budget] = chained(MEMORY_2, MEMORY_2_BYTES, MEMORY_BUDGET, BUDGET_BYTES)
+    const heaps = memories.subarray(MEMORY)
+    if (of.readUInt32LE(API_VERSION) >= VERSION_1_1) {
+      features(handle, all)
+      memories2(handle, memories)
+    } else memories1(handle, heaps)
+    const local = Array.from({ length: heaps.readUInt32LE(HEAP_COUNT) }, (_, i) => {
+      const at = HEAPS + i * HEAP_BYTES
+      const [size, most, used] = [
+        heaps.readBigUInt64LE(at),
+        budget.readBigUInt64LE(BUDGETS + 8 * i),
+        budget.readBigUInt64LE(USAGES + 8 * i),
+      ].map(Number)
+      const isOwn = (heaps.readUInt32LE(at + HEAP_FLAGS) & DEVICE_LOCAL) !== 0
+      return isOwn ? { size, free: most > 0 ? Math.max(0, most - used) : size } : { size: 0, free: 0 }
+    })
+    const largest = local.reduce((a, b) => (b.size > a.size ? b : a), { size: 0, free: 0 })
     return {
       name: of.toString('utf8', NAME, NAME + NAME_BYTES).replace(/\0.*/s, ''),
       type: ADAPTER_TYPES[of.readUInt32LE(TYPE)] ?? 'other',
-      memory: Math.max(0, ...local),
+      memory: largest.size,
+      free: largest.free,
       binding: of.readUInt32LE(STORAGE_RANGE),
       numbers: [
         ...(float16.readUInt32LE(FLOAT16) ? ['float16'] : []),
@@ -70,6 +96,8 @@ export function vulkanAdapters(): Adapter[] {
       ],
     }
   })
+  destroyInstance(instance[0], null)
+  return adapters
 }
 
 function load(): { readonly koffi: typeof Koffi; readonly vulkan: Koffi.LibraryHandle } {

@@ -8,6 +8,8 @@ export interface Adapter {
   readonly type: (typeof ADAPTER_TYPES)[number]
   /** Bytes of the largest memory that is its own; of an integrated one, of what it shares with the CPU. */
   readonly memory: number
+  /** Bytes of it that this process may take, where its driver tells; else all. */
+  readonly free: number
   /** Bytes of a buffer that a shader may read and write, at most. */
   readonly binding: number
   /** Beside float32: `float16`, `float64`. */

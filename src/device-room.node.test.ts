@@ -1,0 +1,87 @@
+import { expect, test } from 'vitest'
+import { describeOn, devices } from '../test/devices.ts'
+import type { Adapter } from './adapter.ts'
+import { freeOfCards, roomOfAdapters, roomOfCards } from './device-room.node.ts'
+import { openEngine } from './engine/engine.node.ts'
+import { vulkanAdapters } from './vulkan.node.ts'
+
+const GIB = 2 ** 30
+const adapter = (type: Adapter['type'], free: number): Adapter => ({
+  ...{ name: type, type, memory: 24 * GIB, free: free * GIB, binding: 2 ** 27, numbers: [] },
+})
+const room = (...adapters: Adapter[]) => roomOfAdapters(() => adapters, 16 * GIB) / GIB
+
+test('a discrete GPU gives what is free, less a quarter and 512 MiB at least', () => {
+  expect(room(adapter('discrete', 20))).toBe(15)
+  expect(room(adapter('discrete', 1))).toBe(0.5)
+  expect(room(adapter('discrete', 0.25))).toBe(0)
+})
+
+test('of those that WebGPU may take the least, and none of those that it takes after them', () => {
+  expect(room(adapter('integrated', 1), adapter('discrete', 20), adapter('discrete', 8), adapter('software', 2))).toBe(
+    6,
+  )
+})
+
+test('of memory that is this machine’s a quarter of what is free, by the driver and by the system', () => {
+  expect(room(adapter('integrated', 8), adapter('software', 16))).toBe(2)
+  expect(room(adapter('software', 100))).toBe(4)
+})
+
+test('1 GiB where nothing can be asked', () => {
+  expect(room()).toBe(1)
+  const fails = () => {
+    throw new Error('no loader')
+  }
+  expect([roomOfAdapters(fails), roomOfCards(fails), roomOfCards(() => [])]).toEqual([GIB, GIB, GIB])
+})
+
+test('NVIDIA’s library is asked for each card', () => {
+  const free = [40n, 12n]
+  const calls: Record<string, (...args: never[]) => number> = {
+    nvmlInit_v2: () => 0,
+    nvmlDeviceGetCount_v2: (count: [number]) => {
+      count[0] = free.length
+      return 0
+    },
+    nvmlDeviceGetHandleByIndex_v2: (i: number, handle: [unknown]) => {
+      handle[0] = i
+      return 0
+    },
+    nvmlDeviceGetMemoryInfo: (handle: number, memory: BigUint64Array) => {
+      memory.set([80n, free[handle], 80n - free[handle]].map(gib => gib * BigInt(GIB)))
+      return 0
+    },
+  }
+  const load = () => ({ func: (signature: string) => calls[/ \*?(\w+)\(/.exec(signature)![1]] })
+  const found = freeOfCards(load as never)
+  expect(found).toEqual([40 * GIB, 12 * GIB])
+  expect(roomOfCards(() => found)).toBe(9 * GIB)
+  calls.nvmlDeviceGetMemoryInfo = () => 999
+  expect(roomOfCards(() => freeOfCards(load as never))).toBe(GIB)
+})
+
+test('an engine says what it takes', async () => {
+  await using cpu = openEngine()
+  expect(cpu.facts.deviceMemory).toBeUndefined()
+})
+
+const [, webgpu] = await devices()
+if (process.platform === 'linux')
+  describeOn(webgpu, 'of a driver that is here', () => {
+    test('it tells what is free', () => {
+      for (const { memory, free } of vulkanAdapters()) {
+        expect(free).toBeGreaterThan(0)
+        expect(free).toBeLessThanOrEqual(memory)
+      }
+    })
+
+    test('an engine takes a part of it unless told', async () => {
+      await using unasked = openEngine({ device: 'webgpu' })
+      await using asked = openEngine({ device: 'webgpu', deviceMemory: 0.5 })
+      const most = Math.max(...vulkanAdapters().map(({ free }) => free))
+      expect(unasked.facts.deviceMemory).toBeGreaterThan(0)
+      expect(unasked.facts.deviceMemory).toBeLessThan(most)
+      expect(asked.facts.deviceMemory).toBe(GIB / 2)
+    })
+  })
