@@ -78,15 +78,20 @@ export class GroupError extends FaspError {
   }
 }
 
-/** A device that the engine cannot run on: no driver, no GPU, libraries missing. */
+/** Of a device that fails. */
+export const RUNNING = 'while it ran'
+
+/** A device that the engine cannot run on, or that fails while it runs: no driver, no GPU, libraries missing, no memory left, lost. */
 export class DeviceError extends FaspError {
   readonly code = 'DEVICE'
+  /** @param at what it was doing when it failed, `RUNNING` where that is not known. @default it could not be used at all */
   constructor(
     readonly device: string,
-    problem: string,
+    readonly problem: string,
     options?: ErrorOptions,
+    readonly at?: string,
   ) {
-    super(`${device}: ${problem}`, options)
+    super(`${device}: ${at ? `${at}: ` : ''}${problem}`, options)
   }
 }
 

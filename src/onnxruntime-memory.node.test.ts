@@ -94,7 +94,9 @@ function testAll(open: (bytes: number) => Engine) {
     expect(await negate(y, y)).toEqual([0, 0]) // in place
     expect(await negate(y, x)).toEqual([0, 0])
     expect([...host]).toEqual([1, 2, 3]) // not asked for
+    expect(engine.seconds.copy).toBeUndefined()
     expect(await moving(() => expect([...x.data]).toEqual([-1, -2, -3]))).toEqual([0, 12])
+    expect(engine.seconds.copy).toBeGreaterThan(0)
     expect(x.data).toBe(host)
     host[0] = 5
     expect(await negate(x, y)).toEqual([12, 0])
@@ -156,6 +158,16 @@ describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () =
     const x = engine.array([3], Float32Array.of(1, 2, 3))
     await engine.run('negative', negative, { x }, { y: x })
     expect(asked).toContain('device')
+  })
+
+  test('the trial of attention is counted, once', () => {
+    engine = takenForDevice(1e9)
+    expect(engine.seconds.trial).toBeUndefined()
+    void engine.dialect
+    const { trial } = engine.seconds
+    expect(trial).toBeGreaterThan(0)
+    void engine.dialect
+    expect(engine.seconds.trial).toBe(trial)
   })
 
   test.each(['paper', 'stock', 'best'])('%s prunes as without', { timeout: 120_000 }, async method => {

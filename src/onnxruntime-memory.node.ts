@@ -2,7 +2,21 @@
 import { type Data, type ElementType, elementType, Graph, type Value } from './formats/onnx.ts'
 import { elements } from './formats/tensors.ts'
 import { type Api, allocatorOf, layoutOf, type Pointer, tensorOf } from './onnxruntime-c.node.ts'
+import { faulting } from './onnxruntime-faults.ts'
 import type { DeviceTensors } from './onnxruntime-memory.ts'
+
+/** The interface where runs throw DeviceError when the device is at fault. */
+export function onDevice(api: Api | undefined, device: string): Api | undefined {
+  if (!api) return undefined
+  const Run: Api['Run'] = (...args) => {
+    try {
+      api.Run(...args)
+    } catch (cause) {
+      faulting(device)(cause)
+    }
+  }
+  return { ...api, Run }
+}
 
 export class NativeTensors implements DeviceTensors<Pointer> {
   /** Copies, parts and zeros, by type and number of dimensions. The first session's allocator is the memory, and lives as long. */

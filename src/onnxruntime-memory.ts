@@ -99,8 +99,11 @@ class Part implements Values<Floats> {
 
 const isRows = (values: Values): values is Resident | Part => values instanceof Resident || values instanceof Part
 
-/** What an array is here, whether or not a device's is newer. */
-export const hereOf = (values: Values): Data => (isRows(values) ? values.host : values.data)
+/** What an array is here, whether or not it is newer in this memory. */
+export const hereOf = (values: Values, memory: unknown): Data =>
+  isRows(values) && wholeOf(values).memory === memory ? values.host : values.data
+
+const wholeOf = (rows: Resident | Part): Resident => (rows instanceof Part ? rows.of : rows)
 
 const typeOf = (values: Values): ElementType => (isRows(values) ? 'float32' : elementType(values.data))
 
@@ -109,6 +112,8 @@ interface Kept<T> {
   readonly bytes: number
   /** Those which have not what this has. */
   readonly newerThan?: WeakRef<Resident>
+  /** Why that could not come here, and is nowhere any more. */
+  lost?: unknown
   /** The last run that used it. */
   run: number
 }
@@ -132,6 +137,8 @@ export const countingMemory = () =>
 /** What was used last stays, as long as there is room. What nobody can ask for any more goes. */
 export class DeviceMemory<T> {
   readonly moved: Moved = { toDevice: 0, fromDevice: 0 }
+  /** Outside runs: `copy`, what came here because somebody asked, and as `timed` has it. */
+  readonly seconds: Record<string, number> = {}
   readonly #kept = new Set<Kept<T>>() // the last used comes last
   readonly #of = new WeakMap<Values, Kept<T>>()
   readonly #gone = new FinalizationRegistry<Kept<T>>(kept => this.#release(kept))
@@ -185,26 +192,47 @@ export class DeviceMemory<T> {
     return this.#inTurn(() => this.fetch(rows))
   }
 
-  /** The same, at once. @returns what is to be waited for, where that cannot be */
+  /** The same, at once. @returns what is to be waited for, where that cannot be @throws where it fails, and from then on */
   fetch(rows: Resident): void | Promise<void> {
     const kept = this.#of.get(rows)
-    if (kept && this.#kept.has(kept)) return this.#leave(kept)
+    this.#refuseLost(rows)
+    if (kept && this.#kept.has(kept)) return this.timed('copy', () => this.#leave(kept))
+  }
+
+  /** Counts the seconds of a call outside runs. */
+  timed<R>(kind: string, call: () => R): R {
+    const started = performance.now()
+    const count = () => {
+      this.seconds[kind] = (this.seconds[kind] ?? 0) + (performance.now() - started) / 1000
+    }
+    let result: R | undefined
+    try {
+      result = call()
+      return result
+    } finally {
+      if (result instanceof Promise) void result.then(count, count)
+      else count()
+    }
   }
 
   drop(values: Values): void {
     const kept = this.#of.get(values)
     if (kept) this.#release(kept)
+    this.#of.delete(values)
   }
 
-  /** Brings here what is newer there. */
+  /** Brings here what is newer there. What a device that has failed does not give, `data` throws for. */
   close(): Promise<void> {
-    return this.#inTurn(() => {
-      try {
-        for (const kept of this.#kept) void this.#leave(kept)
-      } finally {
-        for (const kept of this.#kept) this.#release(kept) // of a device that is lost
-        this.tensors.close?.()
-      }
+    return this.#inTurn(async () => {
+      for (const kept of this.#kept)
+        try {
+          void this.#leave(kept)
+        } catch (error) {
+          kept.lost = error
+          this.#release(kept)
+        }
+      await Promise.allSettled(this.#arriving.splice(0))
+      this.tensors.close?.()
     })
   }
 
@@ -258,7 +286,13 @@ export class DeviceMemory<T> {
     return kept
   }
 
+  #refuseLost(values: Values): void {
+    const kept = this.#of.get(isRows(values) ? wholeOf(values) : values)
+    if (kept?.lost) throw kept.lost
+  }
+
   #use(values: Values): T | undefined {
+    this.#refuseLost(values)
     const found = this.#find(values)
     if (found) return found.there
     const whole = values instanceof Part ? this.#find(values.of) : undefined
@@ -281,7 +315,7 @@ export class DeviceMemory<T> {
     if (whole) this.tensors.part(whole.there, (values as Part).first, values.shape, there)
     else if (values instanceof Resident && values.isEmpty) this.tensors.clear(values.shape, there)
     else {
-      this.tensors.write(hereOf(values), values.shape, there)
+      this.tensors.write(hereOf(values, this), values.shape, there)
       this.moved.toDevice += bytes
     }
   }
@@ -323,7 +357,9 @@ export class DeviceMemory<T> {
     const rows = kept.newerThan?.deref()
     const arriving = rows && this.tensors.read(rows.host, rows.shape, kept.there)
     if (rows) this.moved.fromDevice += kept.bytes
-    arriving?.catch(() => {}) // thrown where it is waited for
+    arriving?.catch(error => {
+      kept.lost = error // thrown where it is waited for, and for those who ask later
+    })
     if (arriving) this.#arriving.push(arriving)
     this.#release(kept)
     return arriving

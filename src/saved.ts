@@ -1,4 +1,5 @@
 // What a run that is killed goes on from: the values of its steps that are done, and what they have made of the streams and of the output.
+import { DeviceError, RUNNING } from './errors.ts'
 import type { ProgressEvent } from './events.ts'
 import type { Activations } from './forward/activations.ts'
 
@@ -65,15 +66,22 @@ export const stepsOf = (saved: Steps, start: string): Steps => ({
   step: (name, doing) => saved.step(`${start} ${name}`, doing),
 })
 
-export async function* done<T>(doing: Doing<T>): AsyncGenerator<ProgressEvent, T> {
-  const work = doing()
-  return 'next' in work ? yield* work : await work
+/** @param name of the step @throws DeviceError that says at what the device failed */
+export async function* done<T>(doing: Doing<T>, name?: string): AsyncGenerator<ProgressEvent, T> {
+  try {
+    const work = doing()
+    return 'next' in work ? yield* work : await work
+  } catch (error) {
+    if (!(error instanceof DeviceError) || !name || error.at !== RUNNING) throw error
+    const at = name.replace(/^(attention|ffn) (\d+)$/, 'layer $2, $1')
+    throw new DeviceError(error.device, error.problem, { cause: error.cause }, at)
+  }
 }
 
 /** Saves nothing. */
 export const UNSAVED: Saved = {
   has: () => false,
-  step: (_, doing) => done(doing),
+  step: (name, doing) => done(doing, name),
   holds() {},
   restore: () => done(async () => {}),
 }

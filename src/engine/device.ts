@@ -2,6 +2,7 @@
 import type { InferenceSession } from 'onnxruntime-common'
 import { DeviceError, notOneOf } from '../errors.ts'
 import type { Graph } from '../formats/onnx.ts'
+import { faultOf } from '../onnxruntime-faults.ts'
 
 export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const
 
@@ -71,5 +72,6 @@ export function deviceError(device: Exclude<Device, 'cpu'>, cause: unknown): Dev
     .trim()
     .split('\n')
   const problem = said.replace(/^.* was false\. /, '') // the failed check in the runtime's own source
-  return new DeviceError(device, `ONNX Runtime cannot use it: ${problem}. ${HINTS[device]}`, { cause })
+  const message = `ONNX Runtime cannot use it: ${problem}. ${HINTS[device]}`
+  return faultOf(device, cause) ?? new DeviceError(device, message, { cause })
 }

@@ -3,6 +3,7 @@
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-common'
 import { UsageError } from '../errors.ts'
 import { type Data, elementType } from '../formats/onnx.ts'
+import { faulting } from '../onnxruntime-faults.ts'
 import { countingMemory, type DeviceMemory, hereOf } from '../onnxruntime-memory.ts'
 import { type ArrayOf, constant, inMemory, type Moved, type Tensor, type Values } from '../values.ts'
 import { checkDevice, type Device, type Dialect, deviceError, dialectOf, providers } from './device.ts'
@@ -116,7 +117,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
   const sessions = new Sessions(onDevice(device, parts.graphs ?? graphsOf(runtime, device, settings, parts)))
   let bf16: { readonly name: string; readonly sessions: Sessions } | undefined
   let closed = false
-  const seconds: Record<string, number> = {}
+  const seconds = sessions.graphs.seconds ?? {}
   const count = (kind: string, since: number) => {
     seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - since) / 1000
   }
@@ -214,6 +215,7 @@ function graphsOf(
 ): GraphRuntime {
   return {
     moved: memory?.moved,
+    seconds: memory?.seconds,
     array: memory?.array,
     close: () => memory?.close(),
     async open(graph) {
@@ -221,11 +223,11 @@ function graphsOf(
       const options = { ...settings, executionProviders: providers(device, graph) }
       const session = await by.InferenceSession.create(graph.bytes(), options)
       const tensors = (arrays: Readonly<Record<string, Values>>, there: readonly (OrtTensor | undefined)[] = []) =>
-        Object.fromEntries(Object.entries(arrays).map(([name, a], i) => [name, there[i] ?? tensor(by, a)]))
+        Object.fromEntries(Object.entries(arrays).map(([name, a], i) => [name, there[i] ?? tensor(by, a, memory)]))
       return {
         async run(feeds, outputs) {
           const call = (...[given, made]: (OrtTensor | undefined)[][]) =>
-            session.run(tensors(feeds, given), tensors(outputs, made))
+            session.run(tensors(feeds, given), tensors(outputs, made)).catch(faulting(device))
           if (!memory || by !== runtime) await call()
           else await memory.useInTurn(Object.values(feeds), Object.values(outputs), call)
         },
@@ -236,7 +238,7 @@ function graphsOf(
 }
 
 /** Of Tensor's signatures TypeScript has one for each type, and none for all of them. */
-function tensor({ Tensor }: Runtime, values: Values): OrtTensor {
-  const data = hereOf(values)
+function tensor({ Tensor }: Runtime, values: Values, memory?: unknown): OrtTensor {
+  const data = hereOf(values, memory)
   return new Tensor(elementType(data) as 'float32', data as Float32Array, values.shape)
 }

@@ -13,6 +13,8 @@ export interface GraphRuntime {
   attention?(): boolean
   /** So far, where graphs run in a memory of their own. */
   readonly moved?: Moved
+  /** Of what it does beside runs; `Engine.seconds` goes on from it. */
+  readonly seconds?: Record<string, number>
 }
 
 export interface GraphSession {

@@ -4,7 +4,7 @@ import type { Graph } from '../formats/onnx.ts'
 import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime-attention.ts'
 import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime-c.node.ts'
 import { withWebgpuKernels } from '../onnxruntime-kernels.ts'
-import { NativeTensors } from '../onnxruntime-memory.node.ts'
+import { NativeTensors, onDevice } from '../onnxruntime-memory.node.ts'
 import { DeviceMemory, hereOf } from '../onnxruntime-memory.ts'
 import { type Values, values } from '../values.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
@@ -77,26 +77,24 @@ export function nativeOn(
   room: number,
   threads?: number,
 ): GraphRuntime | undefined {
-  const api = apiOf(version)
+  const api = onDevice(apiOf(version), device.device)
   if (!api) return undefined
   const provider = (onCpu: (graph: Graph) => readonly string[]): Provider => ({
     append: (options, graph) => void (graph.isDouble || device.append(api, options, onCpu(graph), graph)),
   })
   const all = provider(() => [])
   let isRight: boolean | undefined
-  const attention = () => {
-    isRight ??= attentionIsRight(() => {
-      const session = openSession(api, attentionGraph(), threads, all)
-      const h = values(new Float32Array(attentionFeeds.q.data.length), attentionFeeds.q.shape)
-      try {
-        run(api, session, attentionFeeds, { h })
-        return h.data
-      } finally {
-        api.ReleaseSession(session)
-      }
-    })
-    return isRight
+  const tryAttention = () => {
+    const session = openSession(api, attentionGraph(), threads, all)
+    const h = values(new Float32Array(attentionFeeds.q.data.length), attentionFeeds.q.shape)
+    try {
+      run(api, session, attentionFeeds, { h })
+      return h.data
+    } finally {
+      api.ReleaseSession(session)
+    }
   }
+  const attention = () => (isRight ??= memory.timed('trial', () => attentionIsRight(tryAttention)))
   const openThere = (graph: Graph) => {
     try {
       return openSession(api, graph, threads, all)
@@ -146,6 +144,7 @@ function graphRuntime(api: Api, threads?: number, provider?: Provider): GraphRun
   const { memory, place = (feeds, outputs, then) => then(feeds, outputs) }: Partial<Provider> = provider ?? {}
   return {
     moved: memory?.moved,
+    seconds: memory?.seconds,
     array: memory?.array,
     close: () => memory?.close(),
     async open(graph) {
@@ -181,7 +180,7 @@ function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays, memory?
   const pointers = (arrays: readonly Values[], there: readonly (Pointer | undefined)[]): BigUint64Array =>
     BigUint64Array.from(arrays, (array, i) => {
       if (there[i]) return there[i] as bigint
-      tensors.push(tensorOf(api, hereOf(array), array.shape))
+      tensors.push(tensorOf(api, hereOf(array, memory), array.shape))
       return tensors.at(-1) as bigint
     })
   const [inputs, results] = [Object.values(feeds), Object.values(outputs)]

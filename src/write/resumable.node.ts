@@ -12,6 +12,8 @@ export interface Resuming {
   readonly resume?: boolean
   /** Seconds between two savings, at least; 0: after each step. @default 15 */
   readonly every?: number
+  /** As `StateOptions` has it. */
+  readonly attention?: string
 }
 
 interface Resumable {
@@ -26,13 +28,13 @@ export async function openResumable(
   path: string,
   overwrite: boolean,
   options: Omit<SinkOptions, 'resume'>,
-  { run, resume = false, every }: Resuming,
+  { run, resume = false, ...when }: Resuming,
 ): Promise<Resumable> {
   let found: FoundState | undefined
   const find = async (pending: string) => {
     found = await readStateOf(pending, run!)
   }
   const sink = await openFolderSink(path, overwrite, { ...options, resume: resume ? find : undefined })
-  const saved = run ? openState(sink.pending, { run, every, reserved: options.expectedBytes }, found) : UNSAVED
+  const saved = run ? openState(sink.pending, { run, ...when, reserved: options.expectedBytes }, found) : UNSAVED
   return { sink, saved, notices: resume && !found ? ['There is nothing to resume from: it begins anew.'] : [] }
 }

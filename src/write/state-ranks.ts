@@ -56,7 +56,7 @@ class Follower implements Saved {
   async *step<T>(name: string, doing: Doing<T>): AsyncGenerator<ProgressEvent, T> {
     if (this.has(name)) return this.found!.values.get(name) as T
     yield* this.restore()
-    const value = yield* done(doing)
+    const value = yield* done(doing, name)
     const saves = await this.group.decide<boolean>(() => false)
     if (saves && this.#held) await giveRows(this.group, this.#held)
     return value

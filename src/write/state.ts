@@ -63,8 +63,9 @@ export async function readState(folder: StateFolder, run: JsonObject): Promise<F
 export interface StateOptions {
   /** What the run is: its options, and hashes of what it reads. */
   readonly run: JsonObject
-  /** The CPU that it is done on, where that is known. */
+  /** The CPU that it is done on, where that is known, and on a device of its own the way of attention. */
   readonly cpu?: string
+  readonly attention?: string
   /** Seconds between two savings, at least; 0: after each step. @default 15 */
   readonly every?: number
 }
@@ -114,7 +115,7 @@ export class State implements Saved {
   async *step<T>(name: string, doing: Doing<T>): AsyncGenerator<ProgressEvent, T> {
     if (this.has(name)) return this.found!.values.get(name) as T
     yield* this.restore()
-    const value = yield* done(doing)
+    const value = yield* done(doing, name)
     this.#new.push([name, value])
     if (await this.group.decide(() => this.#isDue())) yield* this.#save()
     return value
@@ -151,7 +152,8 @@ export class State implements Saved {
   }
 
   #where(): JsonObject {
-    return { cpu: this.#options.cpu, processes: this.processes }
+    const { cpu, attention } = this.#options
+    return { cpu, attention, processes: this.processes }
   }
 
   async *#save(): AsyncGenerator<ProgressEvent, void> {

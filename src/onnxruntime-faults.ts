@@ -1,0 +1,45 @@
+// What ONNX Runtime says where a device fails in the middle of its work, and what that means to the user. On WebGPU Dawn tells of a buffer that
+// it could not make only when that is used, and of a device that is lost only when something is to come back from it (docs/log.md).
+import { DeviceError, RUNNING } from './errors.ts'
+
+interface Fault {
+  readonly says: RegExp
+  readonly problem: string
+}
+
+/** The first that fits. Texts are those of ONNX Runtime 1.30 with Dawn (also in a browser) and CUDA. */
+const FAULTS: readonly Fault[] = [
+  {
+    says: /out of memory|\[?Invalid Buffer|Failed to create GPU buffer|Failed to allocate memory|OUT_OF_(DEVICE|HOST)_MEMORY|_STATUS_ALLOC_FAILED/i,
+    problem: 'it has no room left for what a run takes. Give less of it to what stays there (--device-memory)',
+  },
+  {
+    says: /CUDA failure (6|702):|launch timed out/i,
+    problem:
+      'its driver ended a run that took too long for it. Free the device of other work, or raise the limit of its driver',
+  },
+  {
+    says: /\bis lost\b|device[ _]?lost|Instance reference no longer exists|CUDA failure (46|7\d\d|999):/i,
+    problem: 'it was lost: its driver was reset, or the device was taken away. See what the system’s log says of it',
+  },
+]
+
+/** Undefined where the device is not at fault. */
+export function faultOf(device: string, cause: unknown): DeviceError | undefined {
+  if (cause instanceof DeviceError) return cause
+  const said = String(cause instanceof Error ? cause.message : cause).trim()
+  const fault = FAULTS.find(({ says }) => says.test(said))
+  if (!fault) return undefined
+  const problem = `${fault.problem}, and run again: --resume goes on from what was saved. ONNX Runtime said: ${lastOf(said)}`
+  return new DeviceError(device, problem, { cause }, RUNNING)
+}
+
+/** The message without the place and the condition in the runtime's own source. */
+const lastOf = (said: string): string => said.split('\n')[0].replace(/^.* was false\. /, '')
+
+/** Throws what a run failed with: where the device is at fault DeviceError. The CPU is at no fault. */
+export const faulting =
+  (device: string) =>
+  (cause: unknown): never => {
+    throw (device !== 'cpu' && faultOf(device, cause)) || cause
+  }
