@@ -3,6 +3,8 @@ import { describeOn, devices } from '../test/devices.ts'
 import type { Adapter } from './adapter.ts'
 import { freeOfCards, roomOfAdapters, roomOfCards } from './device-room.node.ts'
 import { openEngine } from './engine/engine.node.ts'
+import { constant, values } from './engine/engine.ts'
+import { Graph } from './formats/onnx.ts'
 import { vulkanAdapters } from './vulkan.node.ts'
 
 const GIB = 2 ** 30
@@ -74,6 +76,23 @@ if (process.platform === 'linux')
         expect(free).toBeGreaterThan(0)
         expect(free).toBeLessThanOrEqual(memory)
       }
+    })
+
+    test('what is larger than shaders bind in one piece is multiplied all the same', { timeout: 120_000 }, async () => {
+      const [rows, d] = [40_000, 1024] // 164 MB; drivers in software bind 128 MiB
+      const build = () => {
+        const g = new Graph('product')
+        const operands = [g.input('w', 'float32', ['rows', d]), g.input('x', 'float32', ['n', d])]
+        g.output('y', g.op('Gemm', operands, { transB: 1 }), 'float32', ['rows', 'n'])
+        return g
+      }
+      const w = new Float32Array(rows * d)
+      for (let row = 0; row < rows; row++) w[row * d + (row % d)] = row
+      await using engine = openEngine({ device: 'webgpu', deviceMemory: 1 })
+      const y = engine.array([rows, 1])
+      const x = values(new Float32Array(d).fill(1), [1, d])
+      await engine.run('product', build, { w: constant(w, [rows, d]), x }, { y })
+      expect(y.data.findIndex((value, row) => value !== row)).toBe(-1)
     })
 
     test('an engine takes a part of it unless told', async () => {
