@@ -15,7 +15,7 @@ const [DEVICE_ALLOCATOR, DEFAULT_MEMORY, CPU] = [0, 0, 0]
 // Functions by their place in the table, and the types of their arguments.
 const [P, TEXT, TEXTS, SIZE] = ['void *', 'const char *', 'const char **', 'size_t']
 /** Return a status, and what they make by a last argument. */
-const MAKERS = {
+export const MAKERS = {
   CreateEnv: [3, 'int', TEXT],
   CreateSessionFromArray: [8, P, P, SIZE, P],
   CreateSessionOptions: [10],
@@ -27,7 +27,7 @@ const MAKERS = {
   CreateCUDAProviderOptions: [205],
 } as const
 /** Return a status. */
-const ACTIONS = {
+export const ACTIONS = {
   Run: [9, P, P, TEXTS, P, SIZE, TEXTS, SIZE, P],
   SetSessionLogSeverityLevel: [22, P, 'int'],
   SetIntraOpNumThreads: [24, P, 'int'],
@@ -41,7 +41,7 @@ const ACTIONS = {
   SessionOptionsAppendExecutionProvider_V2: [304, P, P, P, SIZE, TEXTS, TEXTS, SIZE],
 } as const
 /** Return what they are asked for. */
-const GETTERS = {
+export const GETTERS = {
   GetKeyValue: [297, TEXT, P, TEXT],
   HardwareDevice_Type: [307, 'int', P],
   EpDevice_EpName: [312, TEXT, P],
@@ -49,12 +49,12 @@ const GETTERS = {
   EpDevice_Device: [316, P, P],
 } as const
 /** Free what was made, and return nothing. */
-const RELEASES = {
+export const RELEASES = {
   ...{ ReleaseStatus: 93, ReleaseMemoryInfo: 94, ReleaseSession: 95, ReleaseValue: 96, ReleaseSessionOptions: 100 },
   ReleaseAllocator: 132,
   ReleaseCUDAProviderOptions: 208,
 } as const
-const GET_ERROR_MESSAGE = 2
+export const GET_ERROR_MESSAGE = 2
 
 export type Pointer = bigint | null
 /** The interface; each function throws what its status says. */

@@ -8,6 +8,7 @@ import * as runtime from 'onnxruntime-node'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { CUDA_ENUMS, CUDA_FUNCTIONS, CUSOLVER_STATUSES, openCuda } from '../src/cuda-c.node.ts'
 import { cudaLinalg } from '../src/cuda-linalg.node.ts'
+import { deviceError } from '../src/engine/device.ts'
 import { openEngine } from '../src/engine/engine.node.ts'
 import { createEngine, type Engine } from '../src/engine/engine.ts'
 import type { Linalg, Timed } from '../src/engine/linalg.ts'
@@ -54,6 +55,29 @@ describe.each(sources)('as the headers have it: %s', (_, text) => {
     for (const [value, name] of CUSOLVER_STATUSES.entries())
       expect(enums.get(`CUSOLVER_STATUS_${name}`), name).toBe(value)
   })
+})
+
+test.each([
+  // By ONNX Runtime 1.30 with its provider, without a driver, and with one that has no card.
+  [
+    '/onnxruntime_src/onnxruntime/core/session/provider_bridge_ort.cc:1988 onnxruntime::Provider& onnxruntime::ProviderLibrary::Get() ' +
+      '[ONNXRuntimeError] : 1 : FAIL : Failed to load library /ort/libonnxruntime_providers_cuda.so with error: libcuda.so.1: cannot ' +
+      'open shared object file: No such file or directory',
+    'Failed to load library /ort/libonnxruntime_providers_cuda.so with error: libcuda.so.1: cannot open shared object file: No such file or directory',
+  ],
+  [
+    '/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:154 std::conditional_t<THRW, void, onnxruntime::common::Status> ' +
+      'onnxruntime::CudaCall(ERRTYPE, const char*, const char*, SUCCTYPE, const char*, const char*, int) [with ERRTYPE = cudaError; bool ' +
+      'THRW = true; SUCCTYPE = cudaError; std::conditional_t<THRW, void, common::Status> = void] CUDA failure 35: CUDA driver version is ' +
+      'insufficient for CUDA runtime version ; GPU=-1 ; hostname=vm ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/' +
+      'cuda_execution_provider.cc ; line=352 ; expr=cudaSetDevice(info_.device_id);',
+    'CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version',
+  ],
+])('of what ONNX Runtime says of CUDA users are told what they can mend: %#', (said, problem) => {
+  const { message } = deviceError('cuda', new Error(said))
+  expect(message).toBe(
+    `cuda: ONNX Runtime cannot use it: ${problem}. ${message.slice(message.indexOf('It needs Linux x64'))}`,
+  )
 })
 
 const workplace = workplaces()

@@ -21,8 +21,9 @@ function kindOf(declared: string): string {
   )!
   const pointers = stars.replace(/\s/g, '') + (/Handle_t$/.test(base.trim()) ? '*' : '')
   if (pointers) return pointers
-  if (base.trim() === 'size_t') return 'size_t'
-  if (/^(int|cu\w+_t|cudaMemcpyKind|libraryPropertyType)$/.test(base.trim())) return 'int'
+  if (['size_t', 'void'].includes(base.trim())) return base.trim()
+  if (/^(int|cu\w+_t|cudaMemcpyKind|libraryPropertyType|Ort\w+Type|OrtLoggingLevel|ONNX\w+Type)$/.test(base.trim()))
+    return 'int'
   throw new Error(`an unknown type: ${declared}`)
 }
 

@@ -66,12 +66,12 @@ export function providers(device: Device, graph: Graph): InferenceSession.Execut
   return [wrong.length > 0 ? { name: 'webgpu', forceCpuNodeNames: wrong } : 'webgpu', 'cpu'] // an empty list is an error
 }
 
-/** What a failure to make a session on a GPU means to the user. */
+/** What a failure to make a session on a GPU means to the user, without the failed check in the runtime's own source. */
 export function deviceError(device: Exclude<Device, 'cpu'>, cause: unknown): DeviceError {
   const [said] = String(cause instanceof Error ? cause.message : cause)
     .trim()
     .split('\n')
-  const problem = said.replace(/^.* was false\. /, '') // the failed check in the runtime's own source
+  const problem = said.replace(/^.*(?: was false\. | : FAIL : |\] (?=CUDA failure ))|[ ;]*GPU=.*$/g, '')
   const message = `ONNX Runtime cannot use it: ${problem}. ${HINTS[device]}`
   return faultOf(device, cause) ?? new DeviceError(device, message, { cause })
 }
