@@ -22,20 +22,12 @@ const MAX_PIPELINE = 200
 /** The page that imports go up on: a folder or file of src imports from its own line and from lines above it, never from below. */
 const PAGE = [
   ['errors', 'version', 'clock', 'events', 'display', 'random', 'unfinished', 'least-sparsity'],
-  ['onnxruntime', 'telemetry', 'python', 'blas-c', 'cuda-c', 'openvino-plugin', 'adapter', 'vulkan', 'device-room'],
+  ['native'],
   ['formats'],
   ['values'],
-  [
-    'onnxruntime-c',
-    'onnxruntime-faults',
-    'onnxruntime-memory',
-    'onnxruntime-webgpu',
-    'onnxruntime-attention',
-    'onnxruntime-kernels',
-  ],
+  ['onnxruntime'],
   ['linalg'],
-  ['float32-products'],
-  ['engine', 'cuda-linalg'],
+  ['engine', 'device-linalg'],
   ['group'],
   ['checkpoint'],
   ['model'],

@@ -6,14 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as runtime from 'onnxruntime-node'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { CUDA_ENUMS, CUDA_FUNCTIONS, CUSOLVER_STATUSES, openCuda } from '../src/cuda-c.node.ts'
-import { cudaLinalg } from '../src/cuda-linalg.node.ts'
+import { cudaLinalg } from '../src/device-linalg/cuda.node.ts'
 import { deviceError } from '../src/engine/device.ts'
 import { openEngine } from '../src/engine/engine.node.ts'
 import { createEngine, type Engine } from '../src/engine/engine.ts'
 import type { Linalg, Timed } from '../src/engine/linalg.ts'
 import type { RowReader } from '../src/linalg/cholesky.ts'
 import { type Matrix, matrix } from '../src/linalg/matrix.ts'
+import { CUDA_ENUMS, CUDA_FUNCTIONS, CUSOLVER_STATUSES, openCuda } from '../src/native/cuda.node.ts'
 import { prune } from '../src/node.ts'
 import { buildStub, hasCompiler, stubOf } from './cuda.ts'
 import { CPU } from './devices.ts'
@@ -250,9 +250,9 @@ describe.runIf(hasCompiler)('on a card that is made up', () => {
   })
 
   /** Bindings that have made no handle yet. */
-  async function freshly(): Promise<typeof import('../src/cuda-c.node.ts')> {
+  async function freshly(): Promise<typeof import('../src/native/cuda.node.ts')> {
     vi.resetModules()
-    return await import('../src/cuda-c.node.ts')
+    return await import('../src/native/cuda.node.ts')
   }
 
   test('where the card has no room left the host takes over, whenever that is', async () => {

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { CUDA_LIBRARIES } from '../src/cuda-c.node.ts'
+import { CUDA_LIBRARIES } from '../src/native/cuda.node.ts'
 
 export const hasCompiler = (() => {
   if (process.platform !== 'linux') return false

@@ -1,6 +1,6 @@
 // Which device `--device auto` takes, on machines that are made up, and what is shown of one.
 import { expect, test } from 'vitest'
-import type { Adapter } from '../adapter.ts'
+import type { Adapter } from '../native/adapter.ts'
 import { chooseDevice, type Looks } from './choose.ts'
 import type { Devices } from './devices.node.ts'
 import type { Found } from './found.ts'

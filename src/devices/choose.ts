@@ -1,8 +1,8 @@
 // `--device auto`: a real GPU where one is and computes what the CPU does, else the CPU. ONNX Runtime does not say which adapter it takes for
 // WebGPU, so that one is taken only where all that it could take are real.
 
-import { type Adapter, isReal } from '../adapter.ts'
 import type { Device } from '../engine/device.ts'
+import { type Adapter, isReal } from '../native/adapter.ts'
 import type { Found } from './found.ts'
 
 /** Looks at this machine when it is asked to. */

@@ -1,8 +1,8 @@
 // What `fasp inspect --devices` shows. Names are what drivers and libraries say.
 
-import type { Adapter } from '../adapter.ts'
 import { bytes, oneLine, wrap } from '../display.ts'
 import type { Device } from '../engine/device.ts'
+import type { Adapter } from '../native/adapter.ts'
 import type { Choice } from './choose.ts'
 import type { Devices } from './devices.node.ts'
 import type { Found } from './found.ts'

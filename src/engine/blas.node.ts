@@ -1,10 +1,11 @@
 // Linear algebra by a BLAS and LAPACK library of this machine, called through FFI (koffi): products (Dongarra et al., ACM TOMS 16, 1990),
 // factorisations and solves. Calls block: on threads of Node's pool they would run beside JavaScript, and the library's threads wait for each
 // other awake, so that what takes one of their cores costs them both (docs/log.md).
-import { type BlasLibrary, HINT, loadBlas, measuredBlas, nameOf, setThreads } from '../blas-c.node.ts'
+
 import { UsageError } from '../errors.ts'
 import { type Gemm, matrix } from '../linalg/matrix.ts'
 import { mirrorUpper } from '../linalg/scatter.ts'
+import { type BlasLibrary, HINT, loadBlas, measuredBlas, nameOf, setThreads } from '../native/blas.node.ts'
 import { kindOf, type Library, multiplyBy } from './linalg.ts'
 import type { EngineOptions } from './options.ts'
 import { UpperSum } from './syrk.ts'

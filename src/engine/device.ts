@@ -2,7 +2,7 @@
 import type { InferenceSession } from 'onnxruntime-common'
 import { DeviceError, notOneOf } from '../errors.ts'
 import type { Graph } from '../formats/onnx.ts'
-import { faultOf } from '../onnxruntime-faults.ts'
+import { faultOf } from '../onnxruntime/faults.ts'
 
 export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const
 

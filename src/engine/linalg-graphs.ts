@@ -1,5 +1,5 @@
 // Linear algebra by graphs of one operator, on any ONNX Runtime: products, and by them all else.
-import { type Float32Options, factorChecked, gemmInFloat32 } from '../float32-products.ts'
+import { type Float32Options, factorChecked, gemmInFloat32 } from '../device-linalg/float32-products.ts'
 import { elementType, Graph } from '../formats/onnx.ts'
 import { cholesky } from '../linalg/cholesky.ts'
 import { type Gemm, rowsOf } from '../linalg/matrix.ts'

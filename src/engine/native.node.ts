@@ -1,11 +1,11 @@
 // Graphs on the CPU through ONNX Runtime's C interface, called through FFI (koffi). Results go where the caller wants them, and nowhere else:
 // the binding of onnxruntime-node 1.30 copies each of them into a new array besides (docs/log.md).
 import type { Graph } from '../formats/onnx.ts'
-import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime-attention.ts'
-import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime-c.node.ts'
-import { withWebgpuKernels } from '../onnxruntime-kernels.ts'
-import { NativeTensors, onDevice } from '../onnxruntime-memory.node.ts'
-import { DeviceMemory, hereOf } from '../onnxruntime-memory.ts'
+import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime/attention.ts'
+import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime/c.node.ts'
+import { withWebgpuKernels } from '../onnxruntime/kernels.ts'
+import { NativeTensors, onDevice } from '../onnxruntime/memory.node.ts'
+import { DeviceMemory, hereOf } from '../onnxruntime/memory.ts'
 import { type Values, values } from '../values.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
 import { deviceError, onCpuOf } from './device.ts'

@@ -3,8 +3,8 @@
 // can do.
 // Source: package onnxruntime-ep-openvino (PyPI, MIT).
 import { UsageError } from '../errors.ts'
-import { NoDeviceError } from '../onnxruntime-c.node.ts'
-import { HINT, pluginPath } from '../openvino-plugin.node.ts'
+import { HINT, pluginPath } from '../native/openvino.node.ts'
+import { NoDeviceError } from '../onnxruntime/c.node.ts'
 import type { GraphRuntime } from './graph-runtime.ts'
 import { nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
 

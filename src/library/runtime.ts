@@ -3,8 +3,8 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-common'
 import { createEngine as createEngineOver, type Engine, type EngineParts, type Runtime } from '../engine/engine.ts'
 import type { EngineOptions } from '../engine/options.ts'
-import { DeviceMemory, roomOf } from '../onnxruntime-memory.ts'
-import { type WebGpuRuntime, WebGpuTensors } from '../onnxruntime-webgpu.ts'
+import { DeviceMemory, roomOf } from '../onnxruntime/memory.ts'
+import { type WebGpuRuntime, WebGpuTensors } from '../onnxruntime/webgpu.ts'
 
 /** @param runtime `onnxruntime-web`, or `onnxruntime-node`, as `import * as ort` gives it */
 export function createEngine(runtime: Runtime, options?: EngineOptions, parts: EngineParts = {}): Engine {

@@ -1,5 +1,5 @@
 // Operators that a provider of ONNX Runtime has no kernel for, made of those that it has: on the CPU they would take along what they read.
-import type { Graph, Value } from './formats/onnx.ts'
+import type { Graph, Value } from '../formats/onnx.ts'
 
 /** Of WebGPU's in ONNX Runtime 1.30. */
 export function withWebgpuKernels(g: Graph): void {

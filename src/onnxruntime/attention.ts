@@ -1,7 +1,7 @@
 // Whether a provider's operator of attention computes what it is to: beyond 32 tokens it goes another way on a GPU, which was wrong (docs/devices.md).
-import { Graph } from './formats/onnx.ts'
-import type { Floats } from './formats/tensors.ts'
-import { values } from './values.ts'
+import { Graph } from '../formats/onnx.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { values } from '../values.ts'
 
 const [LENGTH, HEADS, WIDTH] = [40, 2, 16]
 const SCALE = 0.5

@@ -2,15 +2,15 @@
 // (.ci/vulkan.sh).
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { describeOn, devices, takenForDevice } from '../test/devices.ts'
-import { TINY_LLAMA, workplaces } from '../test/fasp.ts'
-import { asWindows, goldenOf } from '../test/tiny.ts'
-import { openEngine } from './engine/engine.node.ts'
-import { constant, type Engine, values } from './engine/engine.ts'
-import { Graph } from './formats/onnx.ts'
-import { matrix } from './linalg/matrix.ts'
-import { prune } from './node.ts'
-import { rowsOf, type Values } from './values.ts'
+import { describeOn, devices, takenForDevice } from '../../test/devices.ts'
+import { TINY_LLAMA, workplaces } from '../../test/fasp.ts'
+import { asWindows, goldenOf } from '../../test/tiny.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import { constant, type Engine, values } from '../engine/engine.ts'
+import { Graph } from '../formats/onnx.ts'
+import { matrix } from '../linalg/matrix.ts'
+import { prune } from '../node.ts'
+import { rowsOf, type Values } from '../values.ts'
 
 const workplace = workplaces()
 let engine: Engine

@@ -1,13 +1,14 @@
 // Systems in float64 on an NVIDIA card, by cuSOLVER and cuBLAS, where a trial at first use finds it right and faster than the host's way, which
 // may have the card's products in float32 (float32-products.ts): cards for games have a 64th of float64's rate. What is small, what the card
 // has no room for, and all where its libraries are missing, is the host's.
-import { type Cuda, CudaError, type Operand, openCuda } from './cuda-c.node.ts'
-import { kindOf, type Library, type Linalg, type Timed } from './engine/linalg.ts'
-import type { EngineOptions } from './engine/options.ts'
-import type { Factor, RowReader } from './linalg/cholesky.ts'
-import { type Doubles, type Gemm, type Matrix, matrix } from './linalg/matrix.ts'
-import { mirrorUpper } from './linalg/scatter.ts'
-import type { Moved } from './values.ts'
+
+import { kindOf, type Library, type Linalg, type Timed } from '../engine/linalg.ts'
+import type { EngineOptions } from '../engine/options.ts'
+import type { Factor, RowReader } from '../linalg/cholesky.ts'
+import { type Doubles, type Gemm, type Matrix, matrix } from '../linalg/matrix.ts'
+import { mirrorUpper } from '../linalg/scatter.ts'
+import { type Cuda, CudaError, type Operand, openCuda } from '../native/cuda.node.ts'
+import type { Moved } from '../values.ts'
 
 /**
  * Rows and columns from which on a matrix goes to the card: below, the way there and back takes as long as the host. The trial's system, and its

@@ -3,10 +3,10 @@
 // if the matrix had been rounded to float32, as a Gram matrix was when it was added up; a factor is tried on a vector that is known. Whether
 // the way over is worth it some rows of a product of each size show, both ways. Splitting without error (Ozaki, Ogita, Oishi & Rump,
 // Numer. Algorithms 59, 2012) takes ten products for each, and the columns and weights that come of it are the same (docs/log.md).
-import type { Floats } from './formats/tensors.ts'
-import { cholesky, type Factor, type RowReader } from './linalg/cholesky.ts'
-import { type Doubles, type Gemm, type Matrix, matrix, rowsOf } from './linalg/matrix.ts'
-import { transposed } from './linalg/scatter.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { cholesky, type Factor, type RowReader } from '../linalg/cholesky.ts'
+import { type Doubles, type Gemm, type Matrix, matrix, rowsOf } from '../linalg/matrix.ts'
+import { transposed } from '../linalg/scatter.ts'
 
 /** Some rows of one product, both ways. */
 export interface Trial {

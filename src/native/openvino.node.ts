@@ -1,7 +1,7 @@
 // OpenVINO's execution provider for ONNX Runtime, a library of its own, on this machine.
 // Source: package onnxruntime-ep-openvino (PyPI, MIT).
 import { join } from 'node:path'
-import { UsageError } from './errors.ts'
+import { UsageError } from '../errors.ts'
 import { entries, packageFolders, pythonRoots } from './python.node.ts'
 
 const LIBRARY = 'libonnxruntime_providers_openvino_plugin.so'

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as Koffi from 'koffi'
-import { DeviceError } from './errors.ts'
+import { DeviceError } from '../errors.ts'
 import { entries, packageFolders } from './python.node.ts'
 
 /** Of one version of CUDA each, newest first: its run time, cuBLAS, cuSOLVER. */

@@ -1,9 +1,9 @@
-// A device from which rows come later, as in a page: one made of arrays here. What is the same on all is in onnxruntime-memory.node.test.ts.
+// A device from which rows come later, as in a page: one made of arrays here. What is the same on all is in memory.node.test.ts.
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import type { Floats } from './formats/tensors.ts'
-import { DeviceMemory, type DeviceTensors } from './onnxruntime-memory.ts'
-import { hostOf, rowsOf, type Values } from './values.ts'
+import type { Floats } from '../formats/tensors.ts'
+import { hostOf, rowsOf, type Values } from '../values.ts'
+import { DeviceMemory, type DeviceTensors } from './memory.ts'
 
 /** A tensor there. */
 interface There {

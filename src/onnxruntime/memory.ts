@@ -1,10 +1,10 @@
 // What lies in the memory of a GPU: constants (weights, tables, norms), which go there once, and rows that change, which stay until somebody asks
 // for them here. ONNX Runtime copies all else by itself with each run. How such a memory is reached differs: by ONNX Runtime's C interface
-// (onnxruntime-memory.node.ts), or by WebGPU in a page (onnxruntime-webgpu.ts).
-import { UsageError } from './errors.ts'
-import { type Data, type ElementType, elementType } from './formats/onnx.ts'
-import { elements, type Floats } from './formats/tensors.ts'
-import { type ArrayOf, bytesOf, type Moved, type Values } from './values.ts'
+// (memory.node.ts), or by WebGPU in a page (webgpu.ts).
+import { UsageError } from '../errors.ts'
+import { type Data, type ElementType, elementType } from '../formats/onnx.ts'
+import { elements, type Floats } from '../formats/tensors.ts'
+import { type ArrayOf, bytesOf, type Moved, type Values } from '../values.ts'
 
 /** Tensors in the memory of a device. */
 export interface DeviceTensors<T> {

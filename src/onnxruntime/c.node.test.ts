@@ -1,10 +1,10 @@
 // The table of ONNX Runtime's C interface against its header: places of functions in it, and types of what they take.
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { enumsOf, prototypeOf } from '../test/headers.ts'
-import { ACTIONS, FATAL, GET_ERROR_MESSAGE, GETTERS, MAKERS, RELEASES } from './onnxruntime-c.node.ts'
+import { enumsOf, prototypeOf } from '../../test/headers.ts'
+import { ACTIONS, FATAL, GET_ERROR_MESSAGE, GETTERS, MAKERS, RELEASES } from './c.node.ts'
 
-const header = readFileSync(new URL('../test/fixtures/onnxruntime/c-api.h', import.meta.url), 'utf8')
+const header = readFileSync(new URL('../../test/fixtures/onnxruntime/c-api.h', import.meta.url), 'utf8')
 const [, table] = header.split('\n\n')
 /** Names in their order: those of prototypes, and those that comments list. */
 const places = table.split('\n').flatMap(line => {

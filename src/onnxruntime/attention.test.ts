@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { openEngine } from './engine/engine.node.ts'
-import { values } from './engine/engine.ts'
-import { attentionFeeds, attentionGraph, attentionIsRight } from './onnxruntime-attention.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import { values } from '../engine/engine.ts'
+import { attentionFeeds, attentionGraph, attentionIsRight } from './attention.ts'
 
 test('the CPU is found right, a value that is off and a device that fails are not', async () => {
   await using engine = openEngine()

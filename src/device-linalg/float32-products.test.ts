@@ -1,11 +1,11 @@
 // Products in float64 by those in float32: on the CPU, taken for a device.
 import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
-import { openEngine } from './engine/engine.node.ts'
-import { graphLinalg } from './engine/linalg-graphs.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import { graphLinalg } from '../engine/linalg-graphs.ts'
+import type { RowReader } from '../linalg/cholesky.ts'
+import { type Gemm, type Matrix, matrix } from '../linalg/matrix.ts'
 import { factorChecked, gemmInFloat32, isBetter, type Trial } from './float32-products.ts'
-import type { RowReader } from './linalg/cholesky.ts'
-import { type Gemm, type Matrix, matrix } from './linalg/matrix.ts'
 
 const engine = openEngine({ threads: 1, blas: false })
 afterAll(() => engine.close())

@@ -1,9 +1,9 @@
 // Tensors in the memory of a GPU, by ONNX Runtime's C interface.
-import { type Data, type ElementType, elementType, Graph, type Value } from './formats/onnx.ts'
-import { elements } from './formats/tensors.ts'
-import { type Api, allocatorOf, layoutOf, type Pointer, tensorOf } from './onnxruntime-c.node.ts'
-import { faulting } from './onnxruntime-faults.ts'
-import type { DeviceTensors } from './onnxruntime-memory.ts'
+import { type Data, type ElementType, elementType, Graph, type Value } from '../formats/onnx.ts'
+import { elements } from '../formats/tensors.ts'
+import { type Api, allocatorOf, layoutOf, type Pointer, tensorOf } from './c.node.ts'
+import { faulting } from './faults.ts'
+import type { DeviceTensors } from './memory.ts'
 
 /** The interface where runs throw DeviceError when the device is at fault. */
 export function onDevice(api: Api | undefined, device: string): Api | undefined {

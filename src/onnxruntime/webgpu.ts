@@ -1,9 +1,9 @@
 // Tensors in the memory of a GPU, in a page: buffers of WebGPU on the device of onnxruntime-web.
 import type { Tensor, TensorConstructor } from 'onnxruntime-common'
-import { DeviceError } from './errors.ts'
-import type { Data, ElementType } from './formats/onnx.ts'
-import { elements } from './formats/tensors.ts'
-import type { DeviceTensors } from './onnxruntime-memory.ts'
+import { DeviceError } from '../errors.ts'
+import type { Data, ElementType } from '../formats/onnx.ts'
+import { elements } from '../formats/tensors.ts'
+import type { DeviceTensors } from './memory.ts'
 
 /** What is used of WebGPU: TypeScript's types of the DOM lack it. */
 interface GpuDevice {

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { describeOn, devices } from '../test/devices.ts'
+import { describeOn, devices } from '../../test/devices.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import { constant, values } from '../engine/engine.ts'
+import { Graph } from '../formats/onnx.ts'
 import type { Adapter } from './adapter.ts'
-import { freeOfCards, roomOfAdapters, roomOfCards } from './device-room.node.ts'
-import { openEngine } from './engine/engine.node.ts'
-import { constant, values } from './engine/engine.ts'
-import { Graph } from './formats/onnx.ts'
+import { freeOfCards, roomOfAdapters, roomOfCards } from './room.node.ts'
 import { vulkanAdapters } from './vulkan.node.ts'
 
 const GIB = 2 ** 30

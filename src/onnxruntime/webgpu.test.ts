@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { Tensor } from 'onnxruntime-common'
 import { expect, test } from 'vitest'
-import { WebGpuTensors } from './onnxruntime-webgpu.ts'
+import { WebGpuTensors } from './webgpu.ts'
 
 class Buffer {
   readonly bytes: Uint8Array

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename } from 'node:path'
 import type * as Koffi from 'koffi'
-import { UsageError } from './errors.ts'
+import { UsageError } from '../errors.ts'
 
 /** Where `auto` looks, in this order. All have both BLAS and LAPACK, with 32-bit integers. */
 export const LIBRARIES: Partial<Record<NodeJS.Platform, readonly string[]>> = {

@@ -3,8 +3,8 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as Koffi from 'koffi'
-import { DATA_TYPES, type Data, type ElementType, elementType } from './formats/onnx.ts'
-import { onnxRuntime } from './onnxruntime.node.ts'
+import { DATA_TYPES, type Data, type ElementType, elementType } from '../formats/onnx.ts'
+import { onnxRuntime } from '../onnxruntime.node.ts'
 
 /** The version of the interface: that of ONNX Runtime 1.22, the first with execution providers in libraries of their own. */
 const API_VERSION = 22

@@ -1,6 +1,6 @@
 // What ONNX Runtime says where a device fails in the middle of its work, and what that means to the user. On WebGPU Dawn tells of a buffer that
 // it could not make only when that is used, and of a device that is lost only when something is to come back from it (docs/log.md).
-import { DeviceError, RUNNING } from './errors.ts'
+import { DeviceError, RUNNING } from '../errors.ts'
 
 interface Fault {
   readonly says: RegExp

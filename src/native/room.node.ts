@@ -2,8 +2,8 @@
 import { createRequire } from 'node:module'
 import { freemem } from 'node:os'
 import type * as Koffi from 'koffi'
+import { bytes } from '../display.ts'
 import type { Adapter } from './adapter.ts'
-import { bytes } from './display.ts'
 import { vulkanAdapters } from './vulkan.node.ts'
 
 const GIB = 2 ** 30
