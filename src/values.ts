@@ -60,7 +60,7 @@ type RunOne = (key: string, build: () => Graph, feeds: { x: Tensor }, outputs: {
 
 /** `to ← from` [n, d], on a device where both may be there. @param run of an engine */
 export async function copyRows(run: RunOne, from: Values<Floats>, to: Values<Floats>): Promise<void> {
-  if (from.drop && to.drop) await run('copy', copyGraph, { x: from }, { y: to })
+  if (from.drop && to.drop) await run('fork', copyGraph, { x: from }, { y: to })
   else to.data.set(await hostOf(from))
 }
 

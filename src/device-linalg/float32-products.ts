@@ -24,7 +24,7 @@ export interface Float32Options {
 }
 
 const LEAST = 2 ** 27
-/** Elements that come back at once: 64 MB. */
+/** Elements that come back at once, and of what is kept for the next product: 64 MB. */
 const PART = 2 ** 24
 /** Elements of the rows that are tried. */
 const SAMPLE = 2 ** 22
@@ -91,6 +91,7 @@ export function gemmInFloat32(gemm: Gemm, { takes = isBetter, least = LEAST }: F
       const p = await inFloat32(from, Math.min(m - from, rowsIn(PART, n)))
       add(rowsOf(c, from).data, p, alpha, accumulate)
     }
+    for (const [name, { length }] of rooms) if (length > PART) rooms.delete(name)
     spare = rooms
   }
 }

@@ -227,7 +227,7 @@ function graphsOf(
       return {
         async run(feeds, outputs) {
           const call = (...[given, made]: (OrtTensor | undefined)[][]) =>
-            session.run(tensors(feeds, given), tensors(outputs, made)).catch(faulting(device))
+            session.run(tensors(feeds, given), tensors(outputs, made)).catch(faulting(graph.isDouble ? 'cpu' : device))
           if (!memory || by !== runtime) await call()
           else await memory.useInTurn(Object.values(feeds), Object.values(outputs), call)
         },

@@ -7,7 +7,7 @@ export interface EngineFacts {
   readonly graphs?: string
   /** Of one operator, as asked for. Absent: as ONNX Runtime chooses, one for each physical core. */
   readonly threads?: number
-  /** Bytes of a GPU's memory for what stays there. Absent where nothing does. */
+  /** Bytes of a GPU's memory for what stays there. Absent in a page, and where nothing does. */
   readonly deviceMemory?: number
   /** Name of the BLAS library in use, absent without one. */
   readonly blas?: string

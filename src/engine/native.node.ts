@@ -77,7 +77,8 @@ export function nativeOn(
   room: number,
   threads?: number,
 ): GraphRuntime | undefined {
-  const api = onDevice(apiOf(version), device.device)
+  const host = apiOf(version)
+  const api = onDevice(host, device.device)
   if (!api) return undefined
   const provider = (onCpu: (graph: Graph) => readonly string[]): Provider => ({
     append: (options, graph) => void (graph.isDouble || device.append(api, options, onCpu(graph), graph)),
@@ -104,7 +105,7 @@ export function nativeOn(
   }
   const memory = new DeviceMemory(new NativeTensors(api, device.memory, openThere), room)
   const right = provider(graph => onCpuOf(graph, attention()))
-  return { ...graphRuntime(api, threads, { ...right, memory }), attention }
+  return { ...graphRuntime(api, threads, { ...right, memory, host }), attention }
 }
 
 const apiOf = (version: string) => (process.env.FASP_GRAPHS === 'binding' ? undefined : onnxRuntimeC(version))
@@ -138,6 +139,8 @@ interface Provider {
   readonly place?: Place
   /** Its own. */
   readonly memory?: DeviceMemory<Pointer>
+  /** Where graphs in float64 run, at whose faults the device is not. */
+  readonly host?: Api
 }
 
 function graphRuntime(api: Api, threads?: number, provider?: Provider): GraphRuntime {
@@ -149,8 +152,9 @@ function graphRuntime(api: Api, threads?: number, provider?: Provider): GraphRun
     close: () => memory?.close(),
     async open(graph) {
       const session = openSession(api, graph, threads, provider)
+      const by = (graph.isDouble && provider?.host) || api
       return {
-        run: async (feeds, outputs) => place(feeds, outputs, (...placed) => run(api, session, ...placed, memory)),
+        run: async (feeds, outputs) => place(feeds, outputs, (...placed) => run(by, session, ...placed, memory)),
         close: async () => api.ReleaseSession(session),
       }
     },

@@ -130,7 +130,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const expectedBytes = planExport(model, AS_IT_IS).bytes + need.scratch
   const expected = need.scratch > 0 ? 'the output with what does not fit --memory' : undefined
   const opened = { inputs, expectedBytes, expected }
-  const resuming = { run, resume, every: options.saveEvery }
+  const resuming = { run, resume, every: options.saveEvery, engine }
   const { sink, saved, notices } = await openResumable(output, overwrite, opened, resuming)
   return yield* committed(sink, async function* () {
     for (const message of notices) yield notice(message)

@@ -230,8 +230,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       if ((resume || common) && !identity)
         throw new UsageError('resume and common go by hashes: functions of yours, and texts without sha256, have none.')
       const opened = { inputs: [name], expectedBytes, expected, temporary }
-      const attention = facts.device === 'cpu' ? undefined : chosen.engine.dialect.attention
-      const resuming = { run: identity, resume, every: saveEvery, attention }
+      const resuming = { run: identity, resume, every: saveEvery, engine: chosen.engine }
       const { sink, saved: own, notices } = await openResumable(output, overwrite, opened, resuming)
       await using trials = run.options.maxLoss === undefined ? undefined : new DenseRows()
       const dense = common?.dense ?? trials

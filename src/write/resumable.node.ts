@@ -1,4 +1,5 @@
 // An output that a run can go on with which is stopped: its folder or file, and the state in it.
+import type { Engine } from '../engine/engine.ts'
 import type { JsonObject } from '../formats/json.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
 import { type FolderSink, openFolderSink, type SinkOptions } from './folder.node.ts'
@@ -12,8 +13,8 @@ export interface Resuming {
   readonly resume?: boolean
   /** Seconds between two savings, at least; 0: after each step. @default 15 */
   readonly every?: number
-  /** As `StateOptions` has it. */
-  readonly attention?: string
+  /** What runs it. */
+  readonly engine?: Engine
 }
 
 interface Resumable {
@@ -28,13 +29,15 @@ export async function openResumable(
   path: string,
   overwrite: boolean,
   options: Omit<SinkOptions, 'resume'>,
-  { run, resume = false, ...when }: Resuming,
+  { run, resume = false, every, engine }: Resuming,
 ): Promise<Resumable> {
   let found: FoundState | undefined
   const find = async (pending: string) => {
     found = await readStateOf(pending, run!)
   }
   const sink = await openFolderSink(path, overwrite, { ...options, resume: resume ? find : undefined })
-  const saved = run ? openState(sink.pending, { run, ...when, reserved: options.expectedBytes }, found) : UNSAVED
+  const attention = engine && engine.facts.device !== 'cpu' ? engine.dialect.attention : undefined
+  const state = { every, attention, reserved: options.expectedBytes }
+  const saved = run ? openState(sink.pending, { run, ...state }, found) : UNSAVED
   return { sink, saved, notices: resume && !found ? ['There is nothing to resume from: it begins anew.'] : [] }
 }
