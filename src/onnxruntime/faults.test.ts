@@ -6,9 +6,11 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { snapshot, TINY_LLAMA, workplaces } from '../../test/fasp.ts'
 import { asWindows, goldenOf } from '../../test/tiny.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
+import type { GraphRuntime } from '../engine/graph-runtime.ts'
 import { nativeOn } from '../engine/native.node.ts'
 import { DeviceError } from '../errors.ts'
 import { Graph } from '../formats/onnx.ts'
+import { matrix } from '../linalg/matrix.ts'
 import { type ProgressEvent, prune } from '../node.ts'
 import { RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { onnxRuntimeC } from './c.node.ts'
@@ -57,18 +59,32 @@ describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () =
     vi.restoreAllMocks()
     return engine?.close()
   })
+  let onHost = false
   const open = (room: number, isRight = true) => {
     const graphs = nativeOn({ device: 'webgpu', memory: 'Cpu', append() {} }, RUNTIME_VERSION, room)!
     const attention = () => graphs.attention!() && isRight
-    engine = createEngine(runtime, { device: 'webgpu' }, { graphs: { ...graphs, attention } })
+    const opened: GraphRuntime['open'] = async graph => {
+      const session = await graphs.open(graph)
+      const run: typeof session.run = async (...given) => {
+        onHost = graph.isDouble
+        try {
+          await session.run(...given)
+        } finally {
+          onHost = false
+        }
+      }
+      return { ...session, run }
+    }
+    engine = createEngine(runtime, { device: 'webgpu' }, { graphs: { ...graphs, open: opened, attention } })
     return engine
   }
-  /** Calls from the `from`th on fail, so many of them. @returns how many there were */
+  /** Calls of the device from the `from`th on fail, so many of them. @returns how many there were */
   const fail = (said: string, from: number, count = Number.POSITIVE_INFINITY) => {
     const api = onnxRuntimeC(RUNTIME_VERSION)!
     const { Run } = api
     let calls = 0
     vi.spyOn(api, 'Run').mockImplementation((...args) => {
+      if (onHost) return Run(...args)
       calls++
       if (calls > from && calls <= from + count) throw new Error(said)
       Run(...args)
@@ -97,6 +113,15 @@ describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () =
     expect(() => y.data).toThrow(/^webgpu: .*was lost/)
     y.drop?.()
     expect([...y.data]).toEqual([7, 8])
+  })
+
+  test('what fails on the host is no fault of the device', async () => {
+    const { linalg } = open(1e9)
+    vi.spyOn(onnxRuntimeC(RUNTIME_VERSION)!, 'Run').mockImplementation(() => {
+      throw new Error('Failed to allocate memory')
+    })
+    const [one, y] = [matrix(1, 1, Float64Array.of(1)), matrix(1, 1)]
+    await expect(linalg.gemm(one, one, y)).rejects.toThrow(/^Failed to allocate memory$/)
   })
 
   test('a copy that fails once is made when it is asked for again', async () => {
