@@ -34,6 +34,7 @@ export async function ownRows(
   const unit = matrix(n, count)
   for (let i = 0; i < count; i++) unit.data[(first + i) * count + i] = 1
   if (count > 0) await factor.solve(unit)
+  factor.drop?.()
   const p = matrix(count, n, count > 0 ? transposed(unit.data, count) : unit.data)
   const own = matrix(count, columns)
   const lengths = ends.slice(1).map((end, to) => (end - ends[to]) * columns)

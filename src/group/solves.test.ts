@@ -45,9 +45,9 @@ async function solved(engine: Engine, n: number, columns: readonly number[], exa
   return all.map(({ data }) => data)
 }
 
-/** An engine that counts what it factors and solves. */
+/** An engine that counts what it factors, drops and solves. */
 function counting(engine: Engine) {
-  const counts = { factored: 0, columns: 0 }
+  const counts = { factored: 0, dropped: 0, columns: 0 }
   const factor: Engine['linalg']['factor'] = async (n, read) => {
     counts.factored++
     const made = await engine.linalg.factor(n, read)
@@ -56,7 +56,7 @@ function counting(engine: Engine) {
       counts.columns += b.columns
       return made.solve(b)
     }
-    return { ...made, solve }
+    return { ...made, solve, drop: () => void counts.dropped++ }
   }
   return { counts, engine: { ...engine, linalg: { ...engine.linalg, factor } } as Engine }
 }
@@ -78,6 +78,7 @@ describe.each([...engines.entries()])('engine %i', (_, engine) => {
     for (const one of found) expect(one).toEqual(wanted)
     const total = columns.reduce((sum, one) => sum + one, 0)
     expect(all.map(({ counts }) => counts.factored)).toEqual(new Array(ranks).fill(1))
+    expect(all.map(({ counts }) => counts.dropped)).toEqual([0, ...new Array(ranks - 1).fill(1)]) // the root's is its caller's
     expect(all.reduce((sum, { counts }) => sum + counts.columns, 0)).toBe(total)
     for (const [rank, { counts }] of all.entries())
       expect(counts.columns).toBe(
@@ -115,13 +116,15 @@ test('what is not positive definite is not for any rank, and what is tried after
 test('a rank for which a matrix is not positive definite speaks for all', async () => {
   const [engine] = engines
   const weak: Engine = { ...engine, linalg: { ...engine.linalg, factor: async () => undefined } }
+  const strong = counting(engine)
   const found = await Promise.all(
     inProcess(2, { outputs: 64 }).map(group => {
-      const { linalg } = solvesOver(group.rank === 1 ? weak : engine, group)
+      const { linalg } = solvesOver(group.rank === 1 ? weak : strong.engine, group)
       return group.decide(async () => (await linalg.factor(100, system(100, true), 128)) === undefined)
     }),
   )
   expect(found).toEqual([true, true])
+  expect(strong.counts).toEqual({ factored: 1, dropped: 1, columns: 0 })
 })
 
 test('small solves, and those that nobody was told of, are of the root alone', async () => {
@@ -133,8 +136,8 @@ test('small solves, and those that nobody was told of, are of the root alone', a
     }),
   )
   expect(all.map(({ counts }) => counts)).toEqual([
-    { factored: 1, columns: 128 },
-    { factored: 0, columns: 0 },
+    { factored: 1, dropped: 0, columns: 128 },
+    { factored: 0, dropped: 0, columns: 0 },
   ])
 })
 

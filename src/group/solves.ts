@@ -76,7 +76,9 @@ export function solvesOver(engine: Engine, group: Group): Engine {
     const reads = await sendMatrix(group, n, read)
     const factor = await linalg.factor(n, reads)
     const all = await group.gather(factor !== undefined)
-    return all.every(Boolean) ? factor : undefined // as one process: damped more
+    if (all.every(Boolean)) return factor
+    factor?.drop?.()
+    return undefined // as one process: damped more
   }
 
   /** On all ranks. @param b at the root [n, columns]: becomes X */
@@ -103,21 +105,26 @@ export function solvesOver(engine: Engine, group: Group): Engine {
   }
 
   let held: { readonly factor: Factor; readonly n: number; left: number } | undefined
+  /** Before there is another, or once it is needed no more. */
+  const letGo = () => {
+    held?.factor.drop?.()
+    held = undefined
+  }
   let kept: Downdate | undefined
   const call = group.onCall<Asked>(async asked => {
     if ('step' in asked) return void (await takeStep(kept!, asked))
     kept = undefined // of what went before
     if ('rows' in asked) {
-      held = undefined
+      letGo()
       kept = await downdateHere(asked.rows)
     } else if ('n' in asked) {
-      held = undefined // before there is another
+      letGo()
       const factor = await factorHere(asked.n)
       if (factor) held = { factor, n: asked.n, left: asked.outputs }
     } else {
       await solveHere(held!.factor, held!.n, asked.columns, asked.bytes)
       held!.left -= asked.columns
-      if (held!.left <= 0) held = undefined
+      if (held!.left <= 0) letGo()
     }
   })
   const shared: Engine['linalg'] = {

@@ -41,8 +41,8 @@ export async function alignInputs(
     if (!system) return { inputs: weights.inputs, damp }
     const z = matrix(d, d, Float64Array.from(cross))
     await system.factor.solve(z)
-    const scaled = Float32Array.from(z.data, v => dense.alpha * v)
-    const turn = transposed(scaled, d) // αZᵀ
+    system.factor.drop?.()
+    const turn = Float32Array.from(transposed(z.data, d), v => dense.alpha * v) // αZᵀ
     const inputs = []
     for (const { weight, bias } of weights.inputs) {
       const change = await engine.linalg.multiply(weight, turn, d)
