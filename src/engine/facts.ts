@@ -11,7 +11,7 @@ export interface EngineFacts {
   readonly deviceMemory?: number
   /** Name of the BLAS library in use, absent without one. */
   readonly blas?: string
-  readonly solver?: string // name and version of what solves in float64 on a GPU, where it is faster there
+  readonly solver?: string // name and version of what solves in float64 on a GPU, where it is there
   /** Name and version of OpenVINO's plugin, where products are in bf16. */
   readonly openvino?: string
 }

@@ -4,7 +4,7 @@ import type { Graph } from '../formats/onnx.ts'
 import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime/attention.ts'
 import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime/c.node.ts'
 import { withWebgpuKernels } from '../onnxruntime/kernels.ts'
-import { NativeTensors, onDevice } from '../onnxruntime/memory.node.ts'
+import { faultingRuns, NativeTensors } from '../onnxruntime/memory.node.ts'
 import { DeviceMemory, hereOf } from '../onnxruntime/memory.ts'
 import { type Values, values } from '../values.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
@@ -78,7 +78,7 @@ export function nativeOn(
   threads?: number,
 ): GraphRuntime | undefined {
   const host = apiOf(version)
-  const api = onDevice(host, device.device)
+  const api = faultingRuns(host, device.device)
   if (!api) return undefined
   const provider = (onCpu: (graph: Graph) => readonly string[]): Provider => ({
     append: (options, graph) => void (graph.isDouble || device.append(api, options, onCpu(graph), graph)),

@@ -6,7 +6,7 @@ import { faulting } from './faults.ts'
 import type { DeviceTensors } from './memory.ts'
 
 /** The interface where runs throw DeviceError when the device is at fault. */
-export function onDevice(api: Api | undefined, device: string): Api | undefined {
+export function faultingRuns(api: Api | undefined, device: string): Api | undefined {
   if (!api) return undefined
   const Run: Api['Run'] = (...args) => {
     try {
