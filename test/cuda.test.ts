@@ -110,9 +110,9 @@ describe.runIf(hasCompiler)('on a card that is made up', () => {
   /** Loses every trial. */
   const slowed = (linalg: Linalg): Linalg => ({
     ...linalg,
-    async factor(n, read, outputs) {
-      if (n === SIZES.trial) await new Promise(resolve => setTimeout(resolve, 100))
-      return linalg.factor(n, read, outputs)
+    async gemm(a, b, c, options) {
+      if (options?.kind === 'trial') await new Promise(resolve => setTimeout(resolve, 50))
+      return linalg.gemm(a, b, c, options)
     },
   })
   function linalg() {
@@ -172,7 +172,7 @@ describe.runIf(hasCompiler)('on a card that is made up', () => {
     const inverse = await factors[0]!.invert()
     expect(worst(inverse, await factors[1]!.invert())).toBeLessThan(1e-12)
     expect(inverse.data.every((v, at) => v === inverse.data[(at % n) * n + Math.floor(at / n)])).toBe(true)
-    expect(new Set(on.kinds)).toEqual(new Set(['cusolver']))
+    expect(new Set(on.kinds)).toEqual(new Set(['trial', 'cusolver']))
   })
 
   test('one factor is there at a time; an earlier one is made again', async () => {
@@ -239,9 +239,15 @@ describe.runIf(hasCompiler)('on a card that is made up', () => {
   ])('the host is kept where the card %s', async (what, set) => {
     const { openCuda: fresh } = await freshly()
     set()
-    const on = cudaLinalg(fresh(), async (_, call) => call(), host.linalg, undefined, SIZES)
+    const kinds = new Set<string>()
+    const timed: Timed = async (kind, call) => {
+      kinds.add(kind)
+      return call()
+    }
+    const on = cudaLinalg(fresh(), timed, host.linalg, undefined, SIZES)
     const a = await gram(20, 1)
     expect(await on.factor(20, reader(a)), what).toBeDefined()
+    expect([...kinds]).toEqual(['trial'])
     const calls = stub.calls()
     expect(calls).toBeGreaterThan(0)
     await on.gemm(a, a, matrix(20, 20))

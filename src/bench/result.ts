@@ -7,7 +7,7 @@ import type { Made } from '../report/result-file.ts'
 import type { PruneResult } from '../result.ts'
 import type { ProductRate } from './product-rate.ts'
 
-/** A kind of graph that the engine ran; `other: …`, a stage of pruning while it ran nothing; or `other`, what is left. */
+/** A kind of graph that the engine ran, or two kinds; `other: …`, a stage of pruning while it ran nothing; or `other`, what is left. */
 export interface Stage {
   readonly kind: string
   readonly seconds: number
@@ -104,9 +104,10 @@ export function summarise(
   const peak = { float32: best('float32'), float64: best('float64') }
   const pass = passFlops(a, size.tokens, size.seqLen)
   const { gemm64, ...repairs } = repairFlops(a, result.layers)
-  const solves = result.engineSeconds.cusolver ? 'cusolver' : 'gemm64'
+  const { gemm64: host = 0, cusolver: card = 0, ...others } = result.engineSeconds
+  const solves = card > 0 ? 'gemm64 + cusolver' : 'gemm64' // which of them made what is not counted
   const flops: Readonly<Record<string, number>> = { ...pass, ...repairs, [solves]: gemm64 }
-  const stages = Object.entries(result.engineSeconds).map(([kind, seconds]): Stage => {
+  const stages = Object.entries({ ...others, [solves]: host + card }).map(([kind, seconds]): Stage => {
     if (flops[kind] === undefined || seconds === 0) return { kind, seconds }
     const gflops = flops[kind] / seconds / 1e9
     const ofPeak = gflops / (kind === solves ? peak.float64 : peak.float32)

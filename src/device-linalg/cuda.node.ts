@@ -9,14 +9,15 @@ import { type Doubles, type Gemm, type Matrix, matrix } from '../linalg/matrix.t
 import { mirrorUpper } from '../linalg/scatter.ts'
 import { type Cuda, CudaError, type Operand, openCuda } from '../native/cuda.node.ts'
 import type { Moved } from '../values.ts'
+import { factorChecked } from './float32-products.ts'
 
 /**
  * Rows and columns from which on a matrix goes to the card: below, the way there and back takes as long as the host. The trial's system, and its
  * right-hand sides.
  */
 const SIZES = { least: 1024, trial: 2048, sides: 256 }
-/** What the seconds of the card count under. */
-const KIND = 'cusolver'
+/** What the seconds of the card count under, and those of the trial, the host's among them. */
+const [KIND, TRIAL] = ['cusolver', 'trial']
 
 /** Undefined on other devices, and where they are not wanted or not there. */
 export function cudaSolver({ device, blas }: EngineOptions): Library | undefined {
@@ -64,10 +65,12 @@ export function cudaLinalg(cuda: Cuda, timed: Timed, host: Linalg, moved?: Moved
 const lacksRoom = (error: unknown): boolean => error instanceof CudaError && error.lacksRoom
 
 /** Seconds of a system on each, once both are warm. @throws where the card fails, or solves it wrongly */
-export async function tryCard(cuda: Cuda, timed: Timed, host: Pick<Linalg, 'factor'>, sizes = SIZES) {
+async function tryCard(cuda: Cuda, timed: Timed, host: Pick<Linalg, 'gemm'>, sizes = SIZES) {
   const card = new Card(cuda)
-  const onCard = () => solveKnown((n, read) => factorOn(card, timed, undefined, n, read), sizes)
-  const onHost = () => solveKnown(host.factor, sizes)
+  const counted: Timed = (_, call) => timed(TRIAL, call)
+  const gemm: Gemm = (a, b, c, options) => host.gemm(a, b, c, { ...options, kind: TRIAL })
+  const onCard = () => solveKnown((n, read) => factorOn(card, counted, undefined, n, read), sizes)
+  const onHost = () => solveKnown((n, read) => factorChecked(gemm, gemm, n, read), sizes) // as linalg-graphs.ts
   await onCard()
   const { seconds, error } = await onCard()
   if (!(error <= TOLERANCE)) throw new Error(`a system whose solution is known comes out ${error.toPrecision(2)} off`)
