@@ -22,10 +22,10 @@ const MAX_PIPELINE = 200
 /** The page that imports go up on: a folder or file of src imports from its own line and from lines above it, never from below. */
 const PAGE = [
   ['errors', 'version', 'clock', 'events', 'display', 'random', 'unfinished', 'least-sparsity'],
-  ['native'],
   ['formats'],
   ['values'],
   ['onnxruntime'],
+  ['native'],
   ['linalg'],
   ['engine', 'device-linalg'],
   ['group'],

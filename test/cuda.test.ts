@@ -11,6 +11,7 @@ import { deviceError } from '../src/engine/device.ts'
 import { openEngine } from '../src/engine/engine.node.ts'
 import { createEngine, type Engine } from '../src/engine/engine.ts'
 import type { Linalg, Timed } from '../src/engine/linalg.ts'
+import { RUNNING } from '../src/errors.ts'
 import type { RowReader } from '../src/linalg/cholesky.ts'
 import { type Matrix, matrix } from '../src/linalg/matrix.ts'
 import { CUDA_ENUMS, CUDA_FUNCTIONS, CUSOLVER_STATUSES, openCuda } from '../src/native/cuda.node.ts'
@@ -294,32 +295,51 @@ describe.runIf(hasCompiler)('on a card that is made up', () => {
     const on = linalg()
     const a = await gram(20, 1)
     ;(await on.factor(20, reader(a)))!.drop!()
-    const fails = async (call: string, status: number, says: RegExp) => {
+    const fails = async (call: string, status: number, says: RegExp, sticks = false) => {
       stub.reset()
-      stub.fail(call, status)
+      stub.fail(call, status, sticks)
       const factored = on.factor(20, reader(a)).then(factor => factor!.invert())
       await expect(factored).rejects.toMatchObject({
         code: 'DEVICE',
         device: 'cuda',
+        at: RUNNING,
         message: expect.stringMatching(says),
       })
       expect(stub.used()).toBe(0)
+      expect(stub.last()).toBe(0)
     }
-    const advice = 'See what the driver says \\(nvidia-smi\\), or solve on the host \\(--blas none\\)\\.$'
-    await fails(
-      'cusolverDnDpotrf',
-      6,
-      RegExp(`^cuda: cusolverDnDpotrf fails with CUSOLVER_STATUS_EXECUTION_FAILED\\. ${advice}`),
-    )
-    await fails('cusolverDnDpotri', 77, RegExp(`^cuda: cusolverDnDpotri fails with CUSOLVER_STATUS_77\\. ${advice}`))
-    await fails(
-      'cudaMemcpy',
-      999,
-      RegExp(`^cuda: cudaMemcpy fails with cudaErrorUnknown \\(unknown error\\)\\. ${advice}`),
-    )
+    const advice = '.*nvidia-smi.*--blas none.*--resume goes on.* CUDA said: '
+    await fails('cusolverDnDpotrf', 6, RegExp(`${advice}CUSOLVER_STATUS_EXECUTION_FAILED, by cusolverDnDpotrf$`))
+    await fails('cusolverDnDpotri', 77, RegExp(`${advice}CUSOLVER_STATUS_77, by cusolverDnDpotri$`))
+    const unknown = '999: unknown error \\(cudaErrorUnknown\\), by cudaMemcpy$'
+    await fails('cudaMemcpy', 999, RegExp(`it was lost.*--resume.* CUDA said: CUDA failure ${unknown}`))
+    await fails('cudaMemcpy', 702, /its driver ended a run.*by cudaMemcpy$/)
+    // What frees fails from then on as well, and is not what failed.
+    await fails('cusolverDnDpotrf', 6, /by cusolverDnDpotrf$/, true)
+    await fails('cusolverDnDpotri', 6, /by cusolverDnDpotri$/, true)
+    await fails('cudaMemcpy', 999, /by cudaMemcpy$/, true)
     stub.reset()
-    stub.fail('cublasDgemm_v2', 13)
-    await expect(on.gemm(a, a, matrix(20, 20))).rejects.toThrow(/^cuda: cublasDgemm_v2 fails with CUBLAS_STATUS_/)
+    stub.fail('cublasDgemm_v2', 13, true)
+    await expect(on.gemm(a, a, matrix(20, 20))).rejects.toThrow(/CUBLAS_STATUS_OTHER, by cublasDgemm_v2$/)
+    stub.reset()
+    const factor = await on.factor(20, reader(a))
+    stub.fail('cublasDtrsm_v2', 13, true)
+    await expect(factor!.solve(matrix(20, 1))).rejects.toThrow(/CUBLAS_STATUS_OTHER, by cublasDtrsm_v2$/)
+  })
+
+  const solver = {
+    name: 'stub',
+    linalg: (timed: Timed, graphs: Linalg) => cudaLinalg(openCuda(), timed, slowed(graphs), undefined, SIZES),
+  }
+
+  test('a run says where it failed', { timeout: 120_000 }, async () => {
+    await using card = createEngine(runtime, {}, { solver })
+    const a = await gram(20, 1)
+    ;(await card.linalg.factor(20, reader(a)))!.drop!() // the trial
+    stub.fail('cusolverDnDpotrf', 6)
+    const calibration = asWindows(goldenOf('tiny-llama').calibration_windows.slice(0, 2))
+    const options = { sparsity: 0.3, calibration, engine: card, output: join(await workplace(), 'failed') } as const
+    await expect(prune(TINY_LLAMA, options)).rejects.toThrow(/^cuda: layer \d, (attention|ffn): .*--resume goes on/)
   })
 
   test('a run keeps the columns that the host’s keeps, and leaves nothing there', { timeout: 120_000 }, async () => {
@@ -334,11 +354,6 @@ describe.runIf(hasCompiler)('on a card that is made up', () => {
         engineSeconds,
       }
     }
-    const solver = {
-      name: 'stub',
-      linalg: (timed: Timed, graphs: Linalg) => cudaLinalg(openCuda(), timed, slowed(graphs), undefined, SIZES),
-    }
-    stub.reset()
     await using card = createEngine(runtime, {}, { solver })
     const [found, expected] = [await kept(card, 'card'), await kept(host, 'host')]
     expect(found.engineSeconds.cusolver).toBeGreaterThan(0)

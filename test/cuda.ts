@@ -30,6 +30,7 @@ export function buildStub(lib: string, flags: readonly string[] = [], version = 
 export function stubOf(lib: string) {
   const library = createRequire(import.meta.url)('koffi').load(join(lib, CUDA_LIBRARIES[0].cudart))
   const [reset, wrong] = ['stub_reset', 'stub_be_wrong'].map(name => library.func(`void ${name}()`) as () => void)
+  const fail = library.func('void stub_fail(const char *call, int status, int all)')
   return {
     reset,
     /** From now on solutions are 1e-3 off. */
@@ -37,8 +38,8 @@ export function stubOf(lib: string) {
     beSlow: library.func('void stub_be_slow(int milliseconds)') as (milliseconds: number) => void,
     /** Bytes of its memory. */
     setRoom: library.func('void stub_room(size_t bytes)') as (bytes: number) => void,
-    /** From now on this function returns that. */
-    fail: library.func('void stub_fail(const char *call, int status)') as (call: string, status: number) => void,
+    /** From now on this function returns that; where it sticks, all do once it was called. */
+    fail: (call: string, status: number, sticks = false) => fail(call, status, +sticks),
     /** Bytes that are allocated. */
     used: () => Number(library.func('size_t stub_used()')()),
     /** What cudaGetLastError would say. */

@@ -3,7 +3,8 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as Koffi from 'koffi'
-import { DeviceError } from '../errors.ts'
+import { DeviceError, RUNNING } from '../errors.ts'
+import { problemOf } from '../onnxruntime/faults.ts'
 import { entries, packageFolders } from './python.node.ts'
 
 /** Of one version of CUDA each, newest first: its run time, cuBLAS, cuSOLVER. */
@@ -61,6 +62,10 @@ export const CUSOLVER_STATUSES = [
   ...['EXECUTION_FAILED', 'INTERNAL_ERROR', 'MATRIX_TYPE_NOT_SUPPORTED', 'NOT_SUPPORTED'],
 ]
 
+/** What a failure that says nothing of its cause means. */
+const FAILED =
+  'a call to its libraries failed. See what the driver says (nvidia-smi; from the start, --blas none solves on the host)'
+
 /** A call to CUDA has failed. */
 export class CudaError extends DeviceError {
   /** @param lacksRoom whether the card's memory is full, and nothing else is wrong */
@@ -69,10 +74,7 @@ export class CudaError extends DeviceError {
     status: string,
     readonly lacksRoom: boolean,
   ) {
-    const advice = lacksRoom
-      ? 'Give the engine less of the card’s memory (--device-memory).'
-      : 'See what the driver says (nvidia-smi), or solve on the host (--blas none).'
-    super('cuda', `${call} fails with ${status}. ${advice}`)
+    super('cuda', problemOf(`${status}, by ${call}`, 'CUDA', FAILED), undefined, RUNNING)
   }
 }
 
@@ -81,6 +83,7 @@ export interface Cuda {
   /** cuSOLVER with its version. */
   readonly name: string
   allocate(bytes: number): bigint
+  /** Throws nothing: what is wrong with the card another call has said, or will. */
   free(at: bigint): void
   toCard(to: bigint, from: Float64Array): void
   toHost(to: Float64Array | Int32Array, from: bigint): void
@@ -162,14 +165,16 @@ function bind(libraries: Record<Part, Loaded>): Cuda {
   const calls = Object.fromEntries(PARTS.map(part => [part, declare(part, libraries[part])])) as unknown as Calls
   const { cudart, cublas } = calls
   const nameOf = {
-    cudart: (status: number) => `${cudart.cudaGetErrorName(status)} (${cudart.cudaGetErrorString(status)})`,
+    cudart: (status: number) =>
+      `CUDA failure ${status}: ${cudart.cudaGetErrorString(status)} (${cudart.cudaGetErrorName(status)})`, // as ONNX Runtime
     cublas: (status: number) => String(cublas.cublasGetStatusName(status)),
     cusolver: (status: number) => `CUSOLVER_STATUS_${CUSOLVER_STATUSES[status] ?? status}`,
   }
+  const forget = () => cudart.cudaGetLastError() // or ONNX Runtime takes it for its own
   const check = <L extends Part>(part: L, name: keyof Calls[L] & string, ...args: unknown[]): void => {
     const status = (calls[part][name] as Call)(...args) as number
     if (status === 0) return
-    if (part === 'cudart') cudart.cudaGetLastError() // or ONNX Runtime takes it for its own
+    if (part === 'cudart') forget()
     throw new CudaError(name, nameOf[part](status), status === NO_ROOM[part])
   }
   const make = (call: (made: [bigint | null]) => void): bigint => {
@@ -186,7 +191,9 @@ function bind(libraries: Record<Part, Loaded>): Cuda {
     return value[0]
   })
   const allocate = (bytes: number) => make(made => check('cudart', 'cudaMalloc', made, bytes))
-  const free = (at: bigint) => check('cudart', 'cudaFree', at)
+  const free = (at: bigint) => {
+    if (cudart.cudaFree(at) !== 0) forget()
+  }
   const toHost: Cuda['toHost'] = (to, from) =>
     check('cudart', 'cudaMemcpy', to, from, to.byteLength, E.cudaMemcpyDeviceToHost)
   /** Calls with room for so many bytes. */

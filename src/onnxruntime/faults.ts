@@ -1,5 +1,5 @@
-// What ONNX Runtime says where a device fails in the middle of its work, and what that means to the user. On WebGPU Dawn tells of a buffer that
-// it could not make only when that is used, and of a device that is lost only when something is to come back from it (docs/log.md).
+// What libraries say where a device fails in the middle of its work, and what that means to the user. On WebGPU, with ONNX Runtime, Dawn tells of
+// a buffer that it could not make only when that is used, and of a device that is lost only when something is to come back from it (docs/log.md).
 import { DeviceError, RUNNING } from '../errors.ts'
 
 interface Fault {
@@ -7,11 +7,12 @@ interface Fault {
   readonly problem: string
 }
 
-/** The first that fits. Texts are those of ONNX Runtime 1.30 with Dawn (also in a browser) and CUDA. */
+/** The first that fits. Texts are those of ONNX Runtime 1.30 with Dawn (also in a browser) and CUDA, and of CUDA's libraries. */
 const FAULTS: readonly Fault[] = [
   {
     says: /out of memory|\[?Invalid Buffer|Failed to create GPU buffer|Failed to allocate memory|OUT_OF_(DEVICE|HOST)_MEMORY|_STATUS_ALLOC_FAILED/i,
-    problem: 'it has no room left for what a run takes. Give less of it to what stays there (--device-memory)',
+    problem:
+      'it has no room left for what a run takes. Give less of it to what stays there (--device-memory; deviceMemory)',
   },
   {
     says: /CUDA failure (6|702):|launch timed out/i,
@@ -27,11 +28,17 @@ const FAULTS: readonly Fault[] = [
 /** Undefined where the device is not at fault. */
 export function faultOf(device: string, cause: unknown): DeviceError | undefined {
   if (cause instanceof DeviceError) return cause
-  const said = String(cause instanceof Error ? cause.message : cause).trim()
-  const fault = FAULTS.find(({ says }) => says.test(said))
-  if (!fault) return undefined
-  const problem = `${fault.problem}, and run again: --resume goes on from what was saved. ONNX Runtime said: ${lastOf(said)}`
-  return new DeviceError(device, problem, { cause }, RUNNING)
+  const problem = problemOf(String(cause instanceof Error ? cause.message : cause), 'ONNX Runtime')
+  return problem === undefined ? undefined : new DeviceError(device, problem, { cause }, RUNNING)
+}
+
+/** What it means, and what to do. @param by who said it @param otherwise what it means where it is nothing that is known here, in that form */
+export function problemOf(said: string, by: string, otherwise: string): string
+export function problemOf(said: string, by: string, otherwise?: string): string | undefined
+export function problemOf(said: string, by: string, otherwise?: string): string | undefined {
+  const problem = FAULTS.find(({ says }) => says.test(said))?.problem ?? otherwise
+  if (problem === undefined) return undefined
+  return `${problem}, and run again: --resume goes on from what was saved. ${by} said: ${lastOf(said.trim())}`
 }
 
 /** The message without the place and the condition in the runtime's own source. */

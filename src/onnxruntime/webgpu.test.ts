@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { Tensor } from 'onnxruntime-common'
 import { expect, test } from 'vitest'
+import { RUNNING } from '../errors.ts'
 import { WebGpuTensors } from './webgpu.ts'
 
 class Buffer {
@@ -72,13 +73,22 @@ test('memory that is full, and a device that is lost, are said', async () => {
   tensors.check()
   tensors.allocate('float32', [12], 48)
   await setImmediate()
-  expect(() => tensors.check()).toThrow(/^webgpu: its memory is full: no room for 48 bytes.*deviceMemory/)
+  expect(() => tensors.check()).toThrow(
+    /^webgpu: while it ran: it has no room left.*deviceMemory.*--resume goes on.* WebGPU said: .*no room for 48 bytes$/,
+  )
   tensors.check() // it is said once
-  device.createBuffer = ({ size }) =>
-    Object.assign(new Buffer(size), {
-      mapAsync: async () => {
-        throw new Error('the device was lost')
-      },
-    })
-  await expect(tensors.read(new Float32Array(8), [8], there)).rejects.toThrow('cannot be read: the device was lost')
+  for (const [said, means] of [
+    ["Failed to execute 'mapAsync' on 'GPUBuffer': [Device] is lost.", 'it was lost'],
+    ['Buffer is destroyed', 'what lies in its memory cannot be read'],
+  ]) {
+    device.createBuffer = ({ size }) =>
+      Object.assign(new Buffer(size), {
+        mapAsync: async () => {
+          throw new Error(said)
+        },
+      })
+    const read = tensors.read(new Float32Array(8), [8], there)
+    await expect(read).rejects.toMatchObject({ at: RUNNING, cause: { message: said } })
+    await expect(read).rejects.toThrow(RegExp(`^webgpu: while it ran: ${means}.*--resume goes on.* WebGPU said: `))
+  }
 })

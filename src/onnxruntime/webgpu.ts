@@ -1,8 +1,9 @@
 // Tensors in the memory of a GPU, in a page: buffers of WebGPU on the device of onnxruntime-web.
 import type { Tensor, TensorConstructor } from 'onnxruntime-common'
-import { DeviceError } from '../errors.ts'
+import { DeviceError, RUNNING } from '../errors.ts'
 import type { Data, ElementType } from '../formats/onnx.ts'
 import { elements } from '../formats/tensors.ts'
+import { problemOf } from './faults.ts'
 import type { DeviceTensors } from './memory.ts'
 
 /** What is used of WebGPU: TypeScript's types of the DOM lack it. */
@@ -40,6 +41,11 @@ const READ = 1
 const VECTOR_BYTES = 16
 
 const sizeOf = (bytes: number): number => VECTOR_BYTES * Math.ceil(bytes / VECTOR_BYTES)
+
+/** @param said by the browser */
+const failure = (said: string, options?: ErrorOptions) =>
+  new DeviceError('webgpu', problemOf(said, 'WebGPU', UNREAD), options, RUNNING)
+const UNREAD = 'what lies in its memory cannot be read. Close what else uses it'
 
 const bufferOf = (tensor: Tensor) => tensor.gpuBuffer as unknown as GpuBuffer
 
@@ -83,7 +89,7 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
       const bytes = new Uint8Array(copy.getMappedRange(0, size), 0, here.byteLength)
       new Uint8Array(here.buffer, here.byteOffset, here.byteLength).set(bytes)
     } catch (cause) {
-      throw new DeviceError('webgpu', `what lies in its memory cannot be read: ${(cause as Error).message}`, { cause })
+      throw failure((cause as Error).message, { cause })
     } finally {
       copy.destroy()
     }
@@ -105,6 +111,6 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
   check(): void {
     const full = this.#full
     this.#full = undefined
-    if (full) throw new DeviceError('webgpu', `its memory is full: ${full}. Use less of it: deviceMemory, in GiB.`)
+    if (full) throw failure(`out of memory: ${full}`)
   }
 }
