@@ -33,6 +33,12 @@ export async function hostOf(rows: Rows): Promise<Floats> {
   return rows.data
 }
 
+/** The same array, to be filled: what they were, wherever, is not wanted any more. */
+export function hostRoomOf(rows: Values<Floats>): Floats {
+  rows.drop?.()
+  return rows.data
+}
+
 /** Rows `from` to `to`, to be read where they are: a view. */
 export const rowsOf = (rows: Values<Floats>, from: number, to: number): Values<Floats> => {
   if (rows.part) return rows.part(from, to)
@@ -60,8 +66,9 @@ type RunOne = (key: string, build: () => Graph, feeds: { x: Tensor }, outputs: {
 
 /** `to ← from` [n, d], on a device where both may be there. @param run of an engine */
 export async function copyRows(run: RunOne, from: Values<Floats>, to: Values<Floats>): Promise<void> {
-  if (from.drop && to.drop) await run('fork', copyGraph, { x: from }, { y: to })
-  else to.data.set(await hostOf(from))
+  if (from.drop && to.drop) return run('fork', copyGraph, { x: from }, { y: to })
+  const here = await hostOf(from)
+  hostRoomOf(to).set(here)
 }
 
 function copyGraph(): Graph {

@@ -2,7 +2,7 @@
 // written front to back.
 
 import type { Floats } from '../formats/tensors.ts'
-import { type ArrayOf, hostOf, inMemory, type Values } from '../values.ts'
+import { type ArrayOf, hostOf, hostRoomOf, inMemory, type Values } from '../values.ts'
 
 /** Some consecutive windows and where their tokens lie. */
 export interface Batch {
@@ -120,7 +120,7 @@ class InMemory implements Activations {
     return this.roomAt(batch)
   }
 
-  room = (batch: Batch) => this.roomAt(batch).data
+  room = (batch: Batch) => hostRoomOf(this.roomAt(batch))
   load = async (batch: Batch) => hostOf(await this.at(batch))
 
   async store(): Promise<void> {}

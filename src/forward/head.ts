@@ -1,10 +1,11 @@
 // From the stream to logits: final norm, projection and head.
-import { asValues, type Engine, type Feeds, hostOf, type Rows, type Values, values } from '../engine/engine.ts'
+import { asValues, type Engine, type Feeds, type Rows, type Values, values } from '../engine/engine.ts'
 import { rowParts } from '../formats/rows.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { logitsGraph } from '../graphs/head.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { type Model, readRows, readWeights } from '../model/model.ts'
+import { hostRoomOf } from '../values.ts'
 import { readNorm } from './weights.ts'
 
 /** Rows of logits held at once, where their bytes allow it: products are large enough then. */
@@ -74,11 +75,10 @@ export class Head {
       const found = ids ? values(new Float32Array(n * ids.length), [n, ids.length]) : all
       const outputs = { logits: found }
       await this.engine.run(`logits ${sampling} ${headKey(a)}`, () => logitsGraph(a, sampling), feeds, outputs)
-      for (let row = 0; ids && row < n; row++)
-        (await hostOf(all)).set(
-          found.data.subarray(row * ids.length, (row + 1) * ids.length),
-          row * a.vocabularySize + ids[0],
-        )
+      if (!ids) continue
+      const to = hostRoomOf(all)
+      for (let row = 0; row < n; row++)
+        to.set(found.data.subarray(row * ids.length, (row + 1) * ids.length), row * a.vocabularySize + ids[0])
     }
   }
 }

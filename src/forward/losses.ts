@@ -40,14 +40,13 @@ export class TokenLosses {
 
 /** Mean negative log-likelihood of each window, from the stream after the last layer. @param first number of the first */
 export async function windowLosses(
-  head: Head,
+  tokenLosses: TokenLosses,
   stream: Values<Floats>,
   windows: readonly Int32Array[],
   observe?: RowObserver,
   first = 0,
 ): Promise<number[]> {
-  const most = headRows(head.model.architecture)
-  const tokenLosses = new TokenLosses(head)
+  const most = headRows(tokenLosses.head.model.architecture)
   const losses: number[] = []
   for (const [w, ids] of windows.entries()) {
     let sum = 0

@@ -10,7 +10,7 @@ import type { Activations, Batch } from './activations.ts'
 import type { Context } from './context.ts'
 import { openEmbedding, readTokenRows } from './embed.ts'
 import type { Head } from './head.ts'
-import { type RowObserver, windowLosses } from './losses.ts'
+import { type RowObserver, TokenLosses, windowLosses } from './losses.ts'
 import { type Accumulator, weighted } from './observed.ts'
 import { type Branches, HalfBlockRunner, type PrunedOutput } from './runner.ts'
 import { type HalfWeights, readHalves } from './weights.ts'
@@ -180,10 +180,11 @@ export class Stream {
 
   /** After the last layer: mean negative log-likelihood of each of the windows. */
   async losses(head: Head, windows: readonly Int32Array[], observe?: RowObserver): Promise<number[]> {
+    const tokenLosses = new TokenLosses(head)
     const found: number[] = []
     await this.readThere(async (x, batch) => {
       const these = windows.slice(found.length, found.length + batch.windows)
-      found.push(...(await windowLosses(head, x, these, observe, found.length)))
+      found.push(...(await windowLosses(tokenLosses, x, these, observe, found.length)))
     })
     return found
   }

@@ -56,7 +56,7 @@ export const throughHead =
       const dLogits = engine.array([n, v], rooms[1].subarray(0, n * v))
       sum += await loss(first + from, logits, weight, dLogits)
       dx.set(await hostOf(await backThroughHead(head, rows, dLogits)), from * d)
-      for (const used of [rows, logits, dLogits]) used.drop?.()
+      for (const used of [logits, dLogits]) used.drop?.()
     }
     return { loss: sum, dx: engine.array([tokens, d], dx) }
   }

@@ -2,7 +2,8 @@
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Floats } from '../formats/tensors.ts'
-import { hostOf, rowsOf, type Values } from '../values.ts'
+import { ActivationPool } from '../forward/activations.ts'
+import { copyRows, hostOf, rowsOf, type Values, values } from '../values.ts'
 import { DeviceMemory, type DeviceTensors } from './memory.ts'
 
 /** A tensor there. */
@@ -61,6 +62,21 @@ test('rows are there when they have come, not before', async () => {
   expect(memory.moved).toEqual({ toDevice: ROWS, fromDevice: ROWS })
 })
 
+test('rows that are to be filled here do not come first', async () => {
+  const { memory, of, next } = opened(9)
+  const batch = { windows: 1, start: 0, tokens: 2 }
+  const rows = await new ActivationPool(1e9, undefined, memory.array).open([batch], 1)
+  for (const fill of [
+    async (from: number[]) => rows.room(batch).set(from),
+    (from: number[]) => copyRows(async () => {}, values(Float32Array.from(from), [2, 1]), rows.roomAt(batch)),
+  ]) {
+    await next([of(1, 2)], rows.roomAt(batch))
+    await fill([7, 8])
+    expect([...(await rows.load(batch))]).toEqual([7, 8])
+  }
+  expect(memory.moved.fromDevice).toBe(0)
+})
+
 test('rows that make room have come before the next run', async () => {
   const { of, next } = opened(2)
   const [x, y] = [of(1, 2), of(5, 6)]
@@ -87,6 +103,19 @@ test.each([
   await next([rowsOf(x, 1, 2)], sum)
   expect(memory.moved.fromDevice).toBe(fromDevice)
   expect([...(await hostOf(sum)), ...(await hostOf(rowsOf(x, 0, 1)))]).toEqual([4, 2])
+})
+
+test('parts of rows push nothing out when they have been read', async () => {
+  const { memory, of, next } = opened(3)
+  const [x, y, sum, other] = [of(1, 2), of(5, 6), of(0), of(0)]
+  await next([x], x)
+  await next([y], y)
+  const part = rowsOf(x, 1, 2)
+  await next([part], sum)
+  await next([y], other)
+  expect(memory.moved.fromDevice).toBe(0)
+  await next([part], sum) // from the whole again
+  expect([...(await hostOf(sum))]).toEqual([4])
 })
 
 test('nor do rows of which it reads a part', async () => {

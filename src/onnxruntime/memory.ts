@@ -65,7 +65,7 @@ class Resident implements Values<Floats> {
   }
 }
 
-/** Some rows of others, to be read. */
+/** Some rows of others, to be read: there only while a run does, lest copies of them push others out. */
 class Part implements Values<Floats> {
   /** Number of its first element among theirs. */
   readonly first: number
@@ -274,6 +274,7 @@ export class DeviceMemory<T> {
         const kept = made[i]
         if (kept) this.#hold(output, kept)
       }
+      for (const feed of feeds) if (feed instanceof Part) this.drop(feed) // made anew from the whole for the next run
     }
     return { given, made: made.map(kept => kept?.there), done, failed }
   }
