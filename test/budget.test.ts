@@ -42,6 +42,18 @@ describe('what the first layers take holds for all', () => {
   })
 })
 
+test('few windows that other work made slow leave those after them no cheaper than all were', async () => {
+  await using checkpoint = await openCheckpoint(TINY_LLAMA)
+  const { architecture: a } = describeModel(checkpoint)
+  const options = { seqLen: 128, heldOut: 2, probeTokens: 256, allocate: 'uniform' } as const
+  const { fixed, window } = expectation(a, options, [
+    { windows: 4, seconds: 3 },
+    { windows: 20, seconds: 2 },
+  ])
+  expect(window).toBeCloseTo(((a.halves.length / 2) * (2 / 20)) / 2, 9) // two layers were tried
+  expect(fixed).toBeGreaterThan(0)
+})
+
 test('more time, more windows: from as many as make 4,096 tokens to what makes half a million', async () => {
   const options = {
     sparsity: 0.3,

@@ -108,7 +108,9 @@ export function expectation(
   const { gram, ...pass } = passFlops(a, seqLen, seqLen)
   const ofLayer = (flops: number) => flops / layersOf(a)
   const rest = ({ seconds, allocation = 0 }: Trial) => seconds - allocation
-  const slope = Math.max(0, rest(more) - rest(few)) / (more.windows - few.windows) / tried // of a layer
+  const gained = rest(more) - rest(few)
+  // Where other work made the few as slow, all of the time is taken for theirs.
+  const slope = (gained > 0 ? gained / (more.windows - few.windows) : rest(more) / more.windows) / tried // of a layer
   const rate = ofLayer(2 * total(pass) + gram) / slope // FLOPs a second; a dense and a pruned stream
   const logits = (tokens: number) => headFlops(a, tokens) / rate
   const losses = 2 * logits(heldOut * seqLen)
