@@ -39,7 +39,7 @@ interface LinearGradients<T> {
 }
 
 /** Where they add up. */
-export type GradientSums = HalfGradients<Values<Floats>>
+type GradientSums = HalfGradients<Values<Floats>>
 
 /** What is to be known of a graph. */
 interface Asked {
