@@ -30,8 +30,8 @@ export interface PruneOptions extends Amount {
    */
   readonly method?: Method | string
   /**
-   * How the calibration text is multiplied by weights: as they are, or both rounded to bfloat16, as in attention and Gram matrices, too.
-   * Faster on CPUs that have such products, and only there. @default 'float32'
+   * How the calibration text is multiplied by weights: as they are, or both rounded, as in attention and Gram matrices, too: to `bf16` on
+   * Intel's CPUs that have such products, to `tf32` on NVIDIA's GPUs by `device: 'cuda'`. Faster there. @default 'float32'
    */
   readonly products?: Precision
   /** Element type of all weights written. @default that of the source; BF16 from a quantised GGUF */

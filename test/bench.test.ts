@@ -136,7 +136,7 @@ test('refuses what pruning would refuse before it writes a model', async () => {
   await usage(['--threads', '0'], 'threads is 0; it must be an integer')
   await usage(['--memory', '-1'], 'memory is -1; it must be a number')
   await usage(['--blas', 'auto', '--device', 'webgpu'], 'blas works on the CPU')
-  await usage(['--products', 'bf16', '--device', 'webgpu'], 'products in bf16 come, runs on the CPU in Node only')
+  await usage(['--products', 'bf16', '--device', 'webgpu'], 'Products in bf16 are OpenVINO’s, on the CPU in Node only')
   await refused(folder, [...TINY, '--keep', 'kept'], {
     says: ['kept/pruned was not written by fasp', 'Choose another'],
   })

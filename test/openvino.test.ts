@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { findWorkload } from '../src/bench/workloads.ts'
 import { createEngine, type Engine, values } from '../src/engine/engine.ts'
 import { nativeGraphs } from '../src/engine/native.node.ts'
-import { openOpenVino } from '../src/engine/openvino.node.ts'
+import { openBf16, openOpenVino } from '../src/engine/openvino.node.ts'
 import { Graph } from '../src/formats/onnx.ts'
 import { halfBlockGraph, hiddenGraph, residualGraph } from '../src/graphs/half-block.ts'
 import { architectureOf } from '../src/model/model.ts'
@@ -35,8 +35,8 @@ const random = (length: number) => Float32Array.from({ length }, () => 2 * Math.
 
 /** On the CPU with OpenVINO, which has to take graphs whole. */
 function openWhole(): Engine {
-  const bf16 = () => ({ name: 'whole', graphs: openOpenVino(RUNTIME_VERSION).graphs(undefined, true) })
-  return createEngine(runtime, {}, { graphs: nativeGraphs(RUNTIME_VERSION), bf16 })
+  const bf16 = () => openBf16(RUNTIME_VERSION, undefined, true)
+  return createEngine(runtime, {}, { graphs: nativeGraphs(RUNTIME_VERSION), reduced: { bf16 } })
 }
 
 const windowsOf = (length: number) => ({
@@ -220,6 +220,6 @@ describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a plugin
 
 test('on a GPU there are no products in bf16', () => {
   expect(() => openEngine({ device: 'webgpu' }).inPrecision('bf16')).toThrow(
-    'OpenVINO, from which products in bf16 come, runs on the CPU in Node only (device is webgpu).',
+    'Products in bf16 are OpenVINO’s, on the CPU in Node only (device is webgpu).',
   )
 })

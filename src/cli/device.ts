@@ -9,7 +9,7 @@ import type { PRUNING_OPTIONS } from './environment.ts'
 /** @throws DeviceError where ONNX Runtime is missing */
 export async function deviceOf(options: Parsed<typeof PRUNING_OPTIONS>, signal: AbortSignal): Promise<Device> {
   const { blas = 'none', products = 'float32' } = options
-  const beside = blas !== 'none' ? '--blas' : products !== 'float32' ? `--products ${products}` : undefined
+  const beside = blas !== 'none' ? '--blas' : products === 'bf16' ? '--products bf16' : undefined
   const choice = await autoDevice(beside, signal)
   if (!launchedBy(process.env)?.rank) process.stderr.write(`${choiceText(choice)}\n`)
   return choice.device

@@ -63,7 +63,7 @@ export async function protocolOf(
     samples: resolved.windows,
     calibrationSeqLen: resolved.seqLen,
     seed: resolved.seed,
-    ...(options.products === 'bf16' && { products: options.products }),
+    ...(resolved.products !== 'float32' && { products: resolved.products }),
     prompts,
     device: options.engine?.device ?? 'cpu',
   }

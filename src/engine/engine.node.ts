@@ -7,13 +7,14 @@ import { cudaSolver } from '../device-linalg/cuda.node.ts'
 import { DeviceError, UsageError } from '../errors.ts'
 import { freeRoom } from '../native/room.node.ts'
 import { roomOf } from '../onnxruntime/memory.ts'
+import { DEVICE_PROVIDERS } from '../onnxruntime/providers.node.ts'
 import { turnTelemetryOff } from '../onnxruntime/telemetry.node.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { chooseBlas } from './blas.node.ts'
 import { createEngine, type Engine, type EngineOptions, type Precision } from './engine.ts'
 import type { EngineFacts } from './facts.ts'
-import { DEVICE_PROVIDERS, nativeGraphs, nativeOn } from './native.node.ts'
-import { openOpenVino } from './openvino.node.ts'
+import { nativeGraphs, nativeOn } from './native.node.ts'
+import { openBf16 } from './openvino.node.ts'
 
 const silent = turnTelemetryOff()
 
@@ -49,25 +50,19 @@ export function openEngine(options: EngineOptions = {}): Engine {
   const runtime = loadRuntime()
   const own = device === 'cpu' ? undefined : DEVICE_PROVIDERS[device]
   const room = roomOf(deviceMemory ?? (own && freeRoom(own.device)))
-  const graphs = own
-    ? nativeOn(own, RUNTIME_VERSION, room, options.threads)
-    : nativeGraphs(RUNTIME_VERSION, options.threads)
+  const there = own && nativeOn(own, RUNTIME_VERSION, room, options.threads)
+  const graphs = own ? there : nativeGraphs(RUNTIME_VERSION, options.threads)
   const solver = cudaSolver(options)
   return createEngine(runtime, options, {
     ...{ blas: chooseBlas(options), solver },
     graphs,
-    bf16: device === 'cpu' ? openBf16 : undefined,
+    reduced: own ? there?.reduced : { bf16: () => openBf16(RUNTIME_VERSION, options.threads) },
     turn: () => setImmediate(),
     facts: {
       ...{ onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding', solver: solver?.name },
       deviceMemory: own && graphs && room,
     },
   })
-
-  function openBf16() {
-    const { name, graphs } = openOpenVino(RUNTIME_VERSION)
-    return { name, graphs: graphs(options.threads) }
-  }
 }
 
 /** What a result says of the engine; before a long part, refuses what this machine lacks. @throws UsageError as `openEngine`, and for products */

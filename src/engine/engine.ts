@@ -44,7 +44,7 @@ export const SESSION_CONFIG = {
 } as const
 
 /** Of matrix products. */
-export const PRECISIONS = ['float32', 'bf16'] as const
+export const PRECISIONS = ['float32', 'bf16', 'tf32'] as const
 
 export type Precision = (typeof PRECISIONS)[number]
 
@@ -64,8 +64,8 @@ export interface Engine extends AsyncDisposable {
    */
   open(model: string | Uint8Array, external?: ReadonlyMap<string, Uint8Array>): Promise<OpenModel>
   /**
-   * The engine for the graphs of half-blocks and their Gram matrices: this one, or in bf16 OpenVINO's. What graphs take and give is float32 in
-   * either. @throws UsageError where it has no such products @default 'float32'
+   * The engine for the graphs of half-blocks and their Gram matrices: this one, in bf16 OpenVINO's, in tf32 CUDA's. What graphs take and give
+   * is float32 in all. @throws UsageError where it has no such products @default 'float32'
    */
   inPrecision(precision?: Precision): Engine
   /** What a result says of it. */
@@ -82,8 +82,8 @@ export interface Engine extends AsyncDisposable {
 export interface EngineParts {
   readonly blas?: Library
   readonly solver?: Library // for systems in float64 alone
-  /** Opens graphs whose products are in bf16. @throws UsageError where it cannot */
-  readonly bf16?: () => { readonly name: string; readonly graphs: GraphRuntime }
+  /** Opens graphs whose products are of fewer digits: a device has one such precision at most. @throws UsageError where it cannot */
+  readonly reduced?: { readonly [P in Precision]?: () => Reduced }
   readonly graphs?: GraphRuntime
   /** Of the device of the runtime, where that gives tensors in it to hold. */
   readonly memory?: DeviceMemory<OrtTensor>
@@ -95,6 +95,15 @@ export interface EngineParts {
   readonly facts?: Partial<EngineFacts>
 }
 
+/** Graphs whose operands are rounded; products add up in float32. */
+export interface Reduced {
+  readonly graphs: GraphRuntime
+  readonly dialect?: Partial<Dialect>
+  readonly facts?: Partial<EngineFacts>
+  /** Where they round what they add to as well: Gram matrices are made so, with triangles of this size, and added up in float32. */
+  readonly triangle?: number
+}
+
 /** A model with its own weights. */
 export interface OpenModel {
   readonly inputs: readonly InferenceSession.ValueMetadata[]
@@ -103,8 +112,11 @@ export interface OpenModel {
   close(): Promise<void>
 }
 
-/** As `TRIANGLE` of syrk.ts, of products in bf16. OpenVINO rounds those that it adds to: ONNX Runtime adds them up. */
-const TRIANGLE_BF16 = 384
+/** What else than float32 products are. */
+const ONLY = {
+  bf16: 'OpenVINO’s, on the CPU in Node only',
+  tf32: 'an NVIDIA GPU’s by --device cuda, in Node on Linux with the package koffi only',
+}
 
 export function createEngine(runtime: Runtime, options: EngineOptions = {}, parts: EngineParts = {}): Engine {
   const { device = 'cpu' } = options
@@ -115,7 +127,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     extra: SESSION_CONFIG,
   } as const
   const sessions = new Sessions(onDevice(device, parts.graphs ?? graphsOf(runtime, device, settings, parts)))
-  let bf16: { readonly name: string; readonly sessions: Sessions } | undefined
+  let reduced: (Reduced & { readonly sessions: Sessions }) | undefined
   let closed = false
   const seconds = sessions.graphs.seconds ?? {}
   const count = (kind: string, since: number) => {
@@ -150,23 +162,23 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     moved: sessions.graphs.moved,
     inPrecision(precision = 'float32') {
       if (precision === 'float32') return engine
-      if (!parts.bf16)
-        throw new UsageError(
-          `OpenVINO, from which products in bf16 come, runs on the CPU in Node only (device is ${device}).`,
-        )
+      const open = parts.reduced?.[precision]
+      if (!open) throw new UsageError(`Products in ${precision} are ${ONLY[precision]} (device is ${device}).`)
       if (closed) throw new Error('The engine is closed.')
-      if (!bf16) {
-        const { name, graphs } = parts.bf16()
-        bf16 = { name, sessions: new Sessions(graphs) }
+      if (!reduced) {
+        const opened = open()
+        reduced = { ...opened, sessions: new Sessions(onDevice(device, opened.graphs)) }
       }
-      const products = runIn(bf16.sessions)
-      const syrk: Linalg['syrk'] = (n, kind) => new GraphSum(n, kind, products, { triangle: TRIANGLE_BF16, run })
+      const products = runIn(reduced.sessions)
+      const { triangle } = reduced
+      const syrk: Linalg['syrk'] = (n, kind) =>
+        new GraphSum(n, kind, products, triangle ? { triangle, run } : undefined, engine.array)
       return {
         ...engine,
         run: products,
-        dialect: { ...engine.dialect, attention: 'products', residual: 'graph' },
+        dialect: { ...engine.dialect, ...reduced.dialect },
         linalg: { ...engine.linalg, syrk },
-        facts: { ...engine.facts, openvino: bf16.name },
+        facts: { ...engine.facts, ...reduced.facts },
       }
     },
     async open(model, external) {
@@ -187,7 +199,8 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     },
     async close() {
       closed = true
-      await Promise.all([sessions, bf16?.sessions].map(kept => kept?.close()))
+      await reduced?.sessions.close()
+      await sessions.close() // with the memory of both
     },
     [Symbol.asyncDispose]: () => engine.close(),
   }

@@ -1,9 +1,10 @@
 import * as runtime from 'onnxruntime-node'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { Graph } from '../formats/onnx.ts'
+import type { DeviceProvider } from '../onnxruntime/providers.node.ts'
 import { RUNTIME_VERSION } from '../onnxruntime.node.ts'
-import { createEngine, type Feeds, values } from './engine.ts'
-import { nativeGraphs } from './native.node.ts'
+import { createEngine, type Feeds, hostOf, values } from './engine.ts'
+import { nativeGraphs, nativeOn } from './native.node.ts'
 
 const graphs = nativeGraphs(RUNTIME_VERSION)
 
@@ -124,4 +125,43 @@ describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C in
     const one = values(new Float32Array(1), [1])
     await expect(native.run('wrong', wrong, { x: one }, { y: one })).rejects.toThrow(/NoSuchOperator/)
   })
+})
+
+test.runIf(process.platform === 'linux')(
+  'products in TF32 have sessions of their own, and one memory with all else',
+  async () => {
+    const opened: string[] = []
+    const provider: DeviceProvider = {
+      ...{ device: 'cuda', memory: 'Cpu', reduced: 'tf32' },
+      append: (_api, _options, _onCpu, { name }, precision) => void opened.push(`${name} ${precision}`),
+    }
+    const there = nativeOn(provider, RUNTIME_VERSION, 1e6)!
+    const engine = createEngine(runtime, { device: 'cuda' }, { graphs: there, reduced: there.reduced })
+    const double = () => {
+      const g = new Graph('double')
+      const x = g.input('x', 'float32', ['n'])
+      g.output('y', g.op('Add', [x, x]), 'float32', ['n'])
+      return g
+    }
+    const [x, y] = [engine.array([3], Float32Array.of(1, 2, 3)), engine.array([3])]
+    const reduced = engine.inPrecision('tf32')
+    await engine.run('double', double, { x }, { y: x })
+    await reduced.run('double', double, { x }, { y })
+    expect(opened.filter(of => of.startsWith('double'))).toEqual(['double float32', 'double tf32'])
+    expect(engine.moved).toEqual({ toDevice: 12, fromDevice: 0 })
+    const gram = reduced.linalg.syrk(3, 'gram')
+    await gram.add(engine.array([3, 1], Float32Array.of(1, 2, 3)))
+    expect(await hostOf(y)).toEqual(Float32Array.of(4, 8, 12))
+    expect(opened.filter(of => of.startsWith('syrk')).every(of => of.endsWith('tf32'))).toBe(true)
+    expect(() => engine.inPrecision('bf16')).toThrow(
+      'Products in bf16 are OpenVINO’s, on the CPU in Node only (device is cuda).',
+    )
+    await engine.close()
+  },
+)
+
+test('elsewhere there are no products in TF32', () => {
+  expect(() => createEngine(runtime).inPrecision('tf32')).toThrow(
+    'Products in tf32 are an NVIDIA GPU’s by --device cuda',
+  )
 })

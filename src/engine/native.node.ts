@@ -3,13 +3,13 @@
 import type { Graph } from '../formats/onnx.ts'
 import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime/attention.ts'
 import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime/c.node.ts'
-import { withWebgpuKernels } from '../onnxruntime/kernels.ts'
 import { faultingRuns, NativeTensors } from '../onnxruntime/memory.node.ts'
 import { DeviceMemory, hereOf } from '../onnxruntime/memory.ts'
+import type { DeviceProvider } from '../onnxruntime/providers.node.ts'
 import { type Values, values } from '../values.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
 import { deviceError, onCpuOf } from './device.ts'
-import { SESSION_CONFIG } from './engine.ts'
+import { type EngineParts, type Precision, SESSION_CONFIG } from './engine.ts'
 import type { GraphRuntime } from './graph-runtime.ts'
 
 /** An execution provider in a library of its own, on the CPU. */
@@ -32,40 +32,8 @@ export function nativeGraphs(version: string, threads?: number): GraphRuntime | 
   return api && graphRuntime(api, threads)
 }
 
-/** A provider of ONNX Runtime whose device has a memory of its own. */
-export interface DeviceProvider {
-  readonly device: 'webgpu' | 'cuda'
-  /** Name of the memory. */
-  readonly memory: string
-  /** Puts it into the options of a session of a graph, which it may change. @param onCpu nodes that are to run on the CPU all the same */
-  append(api: Api, options: Pointer, onCpu: readonly string[], graph: Graph): void
-}
-
-export const DEVICE_PROVIDERS = {
-  webgpu: {
-    device: 'webgpu',
-    memory: 'WebGPU_Buf',
-    append(api, options, onCpu, graph) {
-      withWebgpuKernels(graph)
-      const [keys, texts] = onCpu.length > 0 ? [['forceCpuNodeNames'], [onCpu.join('\n')]] : [[], []]
-      api.SessionOptionsAppendExecutionProvider(options, 'WebGPU', keys, texts, keys.length)
-    },
-  },
-  cuda: {
-    device: 'cuda',
-    memory: 'Cuda',
-    append(api, options, onCpu) {
-      if (onCpu.length > 0) return // it cannot leave out one of them
-      const own = api.CreateCUDAProviderOptions()
-      try {
-        api.UpdateCUDAProviderOptions(own, ['use_tf32'], ['0'], 1) // TF32 has 10 bits
-        api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, own)
-      } finally {
-        api.ReleaseCUDAProviderOptions(own)
-      }
-    },
-  },
-} as const satisfies Record<string, DeviceProvider>
+/** Graphs on a device, and there in products of fewer digits, with one memory. */
+type DeviceGraphs = GraphRuntime & Pick<EngineParts, 'reduced'>
 
 /**
  * The same on a device with a memory of its own, in which constants and rows stay.
@@ -76,12 +44,12 @@ export function nativeOn(
   version: string,
   room: number,
   threads?: number,
-): GraphRuntime | undefined {
+): DeviceGraphs | undefined {
   const host = apiOf(version)
   const api = faultingRuns(host, device.device)
   if (!api) return undefined
-  const provider = (onCpu: (graph: Graph) => readonly string[]): Provider => ({
-    append: (options, graph) => void (graph.isDouble || device.append(api, options, onCpu(graph), graph)),
+  const provider = (onCpu: (graph: Graph) => readonly string[], precision: Precision = 'float32'): Provider => ({
+    append: (options, graph) => void (graph.isDouble || device.append(api, options, onCpu(graph), graph, precision)),
   })
   const all = provider(() => [])
   let isRight: boolean | undefined
@@ -104,8 +72,11 @@ export function nativeOn(
     }
   }
   const memory = new DeviceMemory(new NativeTensors(api, device.memory, openThere), room)
-  const right = provider(graph => onCpuOf(graph, attention()))
-  return { ...graphRuntime(api, threads, { ...right, memory, host }), attention }
+  const graphsIn = (precision?: Precision) =>
+    graphRuntime(api, threads, { ...provider(graph => onCpuOf(graph, attention()), precision), memory, host })
+  const { reduced } = device
+  const beside = () => ({ graphs: { ...graphsIn(reduced), close() {} } }) // the memory is closed once
+  return { ...graphsIn(), attention, reduced: reduced && { [reduced]: beside } }
 }
 
 const apiOf = (version: string) => (process.env.FASP_GRAPHS === 'binding' ? undefined : onnxRuntimeC(version))

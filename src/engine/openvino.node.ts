@@ -5,8 +5,12 @@
 import { UsageError } from '../errors.ts'
 import { HINT, pluginPath } from '../native/openvino.node.ts'
 import { NoDeviceError } from '../onnxruntime/c.node.ts'
+import type { Reduced } from './engine.ts'
 import type { GraphRuntime } from './graph-runtime.ts'
 import { nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
+
+/** As of syrk.ts. It rounds what it adds to. */
+const TRIANGLE = 384
 
 const PROVIDER = 'OpenVINOExecutionProvider'
 
@@ -40,6 +44,13 @@ export function openOpenVino(runtime: string): OpenVino {
       return plugin.graphs({ load_config }, threads, whole)
     },
   }
+}
+
+/** Products in bf16, as an engine takes them. @param whole as of `graphs` @throws UsageError as `openOpenVino` and `graphs` */
+export function openBf16(runtime: string, threads?: number, whole?: boolean): Reduced {
+  const { name, graphs } = openOpenVino(runtime)
+  const dialect = { attention: 'products', residual: 'graph' } as const
+  return { graphs: graphs(threads, whole), dialect, facts: { openvino: name }, triangle: TRIANGLE }
 }
 
 function load(runtime: string, path: string): Plugin {

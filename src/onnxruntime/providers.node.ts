@@ -1,0 +1,45 @@
+// Providers of ONNX Runtime whose devices have a memory of their own, and how sessions are put on them.
+import type { Graph } from '../formats/onnx.ts'
+import type { Api, Pointer } from './c.node.ts'
+import { withWebgpuKernels } from './kernels.ts'
+
+/** A provider of ONNX Runtime whose device has a memory of its own. */
+export interface DeviceProvider {
+  readonly device: 'webgpu' | 'cuda'
+  /** Name of the memory. */
+  readonly memory: string
+  /** Products that it has beside those in float32. */
+  readonly reduced?: 'tf32'
+  /**
+   * Puts it into the options of a session of a graph, which it may change.
+   * @param onCpu nodes that are to run on the CPU all the same @param precision of products
+   */
+  append(api: Api, options: Pointer, onCpu: readonly string[], graph: Graph, precision: string): void
+}
+
+export const DEVICE_PROVIDERS = {
+  webgpu: {
+    device: 'webgpu',
+    memory: 'WebGPU_Buf',
+    append(api, options, onCpu, graph) {
+      withWebgpuKernels(graph)
+      const [keys, texts] = onCpu.length > 0 ? [['forceCpuNodeNames'], [onCpu.join('\n')]] : [[], []]
+      api.SessionOptionsAppendExecutionProvider(options, 'WebGPU', keys, texts, keys.length)
+    },
+  },
+  cuda: {
+    device: 'cuda',
+    memory: 'Cuda',
+    reduced: 'tf32',
+    append(api, options, onCpu, _graph, precision) {
+      if (onCpu.length > 0) return // it cannot leave out one of them
+      const own = api.CreateCUDAProviderOptions()
+      try {
+        api.UpdateCUDAProviderOptions(own, ['use_tf32'], [precision === 'tf32' ? '1' : '0'], 1)
+        api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, own)
+      } finally {
+        api.ReleaseCUDAProviderOptions(own)
+      }
+    },
+  },
+} as const satisfies Record<string, DeviceProvider>
