@@ -79,6 +79,7 @@ export const ENGINE_OPTIONS = {
     rare: true,
     help: 'of a GPU, for what stays there (default: most)',
   },
+  provider: { type: 'text', value: 'path', rare: true, help: 'of a GPU’s ONNX Runtime provider (docs/devices.md)' },
   threads: { type: 'integer', help: 'threads (default: one a physical core)' },
 } as const satisfies Record<string, OptionSpec>
 
@@ -93,6 +94,7 @@ export type EngineArguments = Parsed<typeof ENGINE_OPTIONS & typeof LINALG_OPTIO
 export const engineOptions = ({ device, threads, blas, ...more }: EngineArguments): EngineOptions => ({
   device: device as Device | undefined, // main.ts has put one in the place of AUTO
   deviceMemory: more['device-memory'],
+  provider: more.provider,
   threads,
   blas,
 })

@@ -45,7 +45,7 @@ const GROUPS = {
     'held-out',
     'seed',
   ],
-  'Device and speed': ['device', 'device-memory', 'threads', 'memory', 'blas', 'products'],
+  'Device and speed': ['device', 'device-memory', 'provider', 'threads', 'memory', 'blas', 'products'],
   Output: [
     'to',
     'dtype',

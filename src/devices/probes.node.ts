@@ -1,7 +1,6 @@
 // Looks at what this machine may compute with, one kind of thing each. They load libraries and drivers: child.node.ts calls them.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
 import type * as Koffi from 'koffi'
 import { chooseBlas } from '../engine/blas.node.ts'
 import type { Device } from '../engine/device.ts'
@@ -11,6 +10,7 @@ import { Graph } from '../formats/onnx.ts'
 import { libraryName, OPEN_MPI, OTHERS } from '../group/mpi.node.ts'
 import { LIBRARIES } from '../native/blas.node.ts'
 import { pluginPath } from '../native/openvino.node.ts'
+import { cudaProvider } from '../native/providers.node.ts'
 import { vulkanAdapters } from '../native/vulkan.node.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { values } from '../values.ts'
@@ -42,7 +42,6 @@ async function runtime(_?: undefined) {
   await using engine = openEngine({ blas: false })
   const before = tasks()
   await multiply(engine, 'first')
-  const cuda = join(folder, 'bin/napi-v6', process.platform, process.arch, 'libonnxruntime_providers_cuda.so')
   const supported: { name: string; bundled: boolean }[] = require(folder).listSupportedBackends()
   const { onnxruntime: version, graphs } = engine.facts
   return {
@@ -50,7 +49,7 @@ async function runtime(_?: undefined) {
     providers: supported.filter(({ bundled }) => bundled).map(({ name }) => name),
     /** Of one operator where none are asked for: those that it has started, and the one that calls. */
     threads: graphs === 'C interface' ? tasks() - before + 1 : undefined,
-    cuda: { path: cuda, isThere: existsSync(cuda) },
+    cuda: cudaProvider(),
   }
 }
 

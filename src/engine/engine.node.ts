@@ -5,9 +5,9 @@ import { setFlagsFromString } from 'node:v8'
 import type * as OnnxRuntime from 'onnxruntime-node'
 import { cudaSolver } from '../device-linalg/cuda.node.ts'
 import { DeviceError, UsageError } from '../errors.ts'
+import { providerOf } from '../native/providers.node.ts'
 import { freeRoom } from '../native/room.node.ts'
 import { roomOf } from '../onnxruntime/memory.ts'
-import { DEVICE_PROVIDERS } from '../onnxruntime/providers.node.ts'
 import { turnTelemetryOff } from '../onnxruntime/telemetry.node.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { chooseBlas } from './blas.node.ts'
@@ -42,15 +42,16 @@ const MAX_THREADS = 1024
  * @throws UsageError for threads, memory or libraries that make no sense, DeviceError where ONNX Runtime is missing and cannot be fetched
  */
 export function openEngine(options: EngineOptions = {}): Engine {
-  const { device = 'cpu', threads = 1, deviceMemory } = options
+  const { device = 'cpu', threads = 1, deviceMemory, provider } = options
   if (!silent) throw new DeviceError(device, TELEMETRY)
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
   setFlagsFromString(MARK_IN_ONE_PIECE)
   const runtime = loadRuntime()
-  const own = device === 'cpu' ? undefined : DEVICE_PROVIDERS[device]
+  const own = providerOf(device, provider)
   const room = roomOf(deviceMemory ?? (own && freeRoom(own.device)))
   const there = own && nativeOn(own, RUNTIME_VERSION, room, options.threads)
+  if (provider && !there) throw new UsageError(`provider ${provider} needs Linux and the package koffi.`)
   const graphs = own ? there : nativeGraphs(RUNTIME_VERSION, options.threads)
   const solver = cudaSolver(options)
   return createEngine(runtime, options, {

@@ -2,7 +2,7 @@
 // the binding of onnxruntime-node 1.30 copies each of them into a new array besides (docs/log.md).
 import type { Graph } from '../formats/onnx.ts'
 import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime/attention.ts'
-import { type Api, cpuDevice, FATAL, onnxRuntimeC, type Pointer, tensorOf } from '../onnxruntime/c.node.ts'
+import { type Api, FATAL, onnxRuntimeC, type Pointer, pluginDevice, tensorOf } from '../onnxruntime/c.node.ts'
 import { faultingRuns, NativeTensors } from '../onnxruntime/memory.node.ts'
 import { DeviceMemory, hereOf } from '../onnxruntime/memory.ts'
 import type { DeviceProvider } from '../onnxruntime/providers.node.ts'
@@ -45,7 +45,7 @@ export function nativeOn(
   room: number,
   threads?: number,
 ): DeviceGraphs | undefined {
-  const host = apiOf(version)
+  const host = apiOf(version, device.library)
   const api = faultingRuns(host, device.device)
   if (!api) return undefined
   const provider = (onCpu: (graph: Graph) => readonly string[], precision: Precision = 'float32'): Provider => ({
@@ -79,13 +79,14 @@ export function nativeOn(
   return { ...graphsIn(), attention, reduced: reduced && { [reduced]: beside } }
 }
 
-const apiOf = (version: string) => (process.env.FASP_GRAPHS === 'binding' ? undefined : onnxRuntimeC(version))
+const apiOf = (version: string, library?: string) =>
+  process.env.FASP_GRAPHS === 'binding' ? undefined : onnxRuntimeC(version, library)
 
 /** Undefined where graphs cannot be opened natively. @throws NoDeviceError, or Error where the library cannot be used */
 export function nativePlugin(version: string, provider: string, library: string): Plugin | undefined {
   const api = apiOf(version)
   if (!api) return undefined
-  const device = cpuDevice(api, provider, library)
+  const device = pluginDevice(api, provider, library, true)
   return {
     about: key => (api.GetKeyValue(api.EpDevice_EpMetadata(device), key) as string | null) ?? undefined,
     graphs: (options, threads, whole = false) => graphRuntime(api, threads, pluginOf(api, device, options, whole)),

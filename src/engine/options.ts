@@ -6,6 +6,11 @@ export interface EngineOptions {
   readonly device?: Device
   /** Of a GPU's memory, for weights, rows and sums: GiB. @default what is free, less a reserve (docs/devices.md) */
   readonly deviceMemory?: number
+  /**
+   * In Node on Linux: path of a GPU's provider for ONNX Runtime, `libonnxruntime_providers_webgpu.so` of the Python package
+   * onnxruntime-ep-webgpu, or `libonnxruntime_providers_cuda.so` of onnxruntime-gpu. @default as found (docs/devices.md)
+   */
+  readonly provider?: string
   /** Threads of one operator. @default one for each physical core */
   readonly threads?: number
   /**

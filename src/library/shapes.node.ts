@@ -48,7 +48,7 @@ const PUSH: Shape<PushOptions> = {
 }
 
 const ENGINE_OPTIONS: Shape<EngineOptions> = {
-  ...{ device: 'string', deviceMemory: 'number', threads: 'number', blas: ['string', 'boolean'] },
+  ...{ device: 'string', deviceMemory: 'number', provider: 'string', threads: 'number', blas: ['string', 'boolean'] },
 }
 
 const MODEL = { model: ['string', 'object'] } as const

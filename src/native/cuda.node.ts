@@ -150,6 +150,26 @@ function load(koffi: typeof Koffi, name: string, problems: string[]): Loaded | u
   return undefined
 }
 
+/** What CUDA's provider of ONNX Runtime is linked with, or opens, in an order in which each finds what it needs; as onnxruntime-gpu 1.30. */
+const OF_PROVIDER = [
+  'libcudart.so.13',
+  'libnvJitLink.so.13',
+  'libnvrtc.so.13',
+  'libcublasLt.so.13',
+  'libcublas.so.13',
+  'libcurand.so.10',
+  'libcufft.so.12',
+  'libcudnn.so.9',
+]
+
+/** Loads these from Python's packages, where they are there: the system's loader does not look there, but takes what is loaded. */
+export function loadCuda(): void {
+  for (const path of OF_PROVIDER.flatMap(name => inPackages(name).slice(0, 1)))
+    try {
+      createRequire(import.meta.url)('koffi').load(path)
+    } catch {} // what is missing ONNX Runtime says
+}
+
 /** Packages of CUDA 13 share one folder, `nvidia/cu13`; those of CUDA 12 have one each. */
 const inPackages = (name: string): string[] =>
   packageFolders()

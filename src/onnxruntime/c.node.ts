@@ -70,22 +70,26 @@ export type Api = Record<keyof typeof MAKERS, (...args: unknown[]) => Pointer> &
     readonly flushing: <T>(call: () => T) => T
   }
 
-/** By version, once each was looked for. */
+/** By version and library, once each was looked for. */
 const opened = new Map<string, Api | undefined>()
 
-/** Undefined where it cannot be called: not on Linux, without koffi, or where the library that onnxruntime-node brings is of another version. */
-export function onnxRuntimeC(version: string): Api | undefined {
-  if (!opened.has(version)) opened.set(version, open(version))
-  return opened.get(version)
+/**
+ * Undefined where it cannot be called: not on Linux, without koffi, or where the library is of another version.
+ * @param library path @default that which onnxruntime-node brings
+ */
+export function onnxRuntimeC(version: string, library?: string): Api | undefined {
+  const key = `${version} ${library}`
+  if (!opened.has(key)) opened.set(key, open(version, library))
+  return opened.get(key)
 }
 
-function open(version: string): Api | undefined {
+function open(version: string, library?: string): Api | undefined {
   if (process.platform !== 'linux') return undefined
   try {
     const require = createRequire(import.meta.url)
     const koffi: typeof Koffi = require('koffi')
-    const folder = join(onnxRuntime(), 'bin', 'napi-v6', 'linux', process.arch)
-    const base = koffi.load(join(folder, 'libonnxruntime.so.1')).func('void *OrtGetApiBase()')()
+    const own = () => join(onnxRuntime(), 'bin', 'napi-v6', 'linux', process.arch, 'libonnxruntime.so.1')
+    const base = koffi.load(library ?? own()).func('void *OrtGetApiBase()')()
     const at = (table: Pointer, place: number, result: string, args: string[]) =>
       koffi.decode(koffi.decode(table, place * koffi.sizeof(P), P), koffi.proto(result, args))
     if (at(base, 1, TEXT, [])() !== version) return undefined
@@ -180,11 +184,14 @@ export function allocatorOf(api: Api, session: Pointer, name: string): Pointer {
   }
 }
 
-/** The library has nothing for this CPU. */
+/** The library has nothing for this machine. */
 export class NoDeviceError extends Error {}
 
-/** The device of a library that is the CPU. It is registered once in a process. @throws NoDeviceError where it has no such provider for it */
-export function cpuDevice(api: Api, provider: string, library: string): bigint {
+/**
+ * The device that a provider in a library of its own runs on, which is registered once in a process. @param onCpu the CPU, no other
+ * @throws NoDeviceError where there is none, Error where the library cannot be loaded
+ */
+export function pluginDevice(api: Api, provider: string, library: string, onCpu: boolean): bigint {
   const find = () => {
     const [list, count]: [[Pointer], [number]] = [[null], [0]]
     api.GetEpDevices(api.env, list, count)
@@ -194,7 +201,7 @@ export function cpuDevice(api: Api, provider: string, library: string): bigint {
         d =>
           api.EpDevice_EpName(d) === provider &&
           api.GetKeyValue(api.EpDevice_EpMetadata(d), 'library_path') === library &&
-          api.HardwareDevice_Type(api.EpDevice_Device(d)) === CPU,
+          (!onCpu || api.HardwareDevice_Type(api.EpDevice_Device(d)) === CPU),
       )
   }
   const before = find()
@@ -203,5 +210,5 @@ export function cpuDevice(api: Api, provider: string, library: string): bigint {
   const device = find()
   if (device) return device
   api.UnregisterExecutionProviderLibrary(api.env, library)
-  throw new NoDeviceError(`it has no ${provider} for this CPU`)
+  throw new NoDeviceError(`it has no ${provider} for ${onCpu ? 'this CPU' : 'a GPU that is here'}`)
 }

@@ -1,6 +1,6 @@
 // Providers of ONNX Runtime whose devices have a memory of their own, and how sessions are put on them.
 import type { Graph } from '../formats/onnx.ts'
-import type { Api, Pointer } from './c.node.ts'
+import { type Api, type Pointer, pluginDevice } from './c.node.ts'
 import { withWebgpuKernels } from './kernels.ts'
 
 /** A provider of ONNX Runtime whose device has a memory of its own. */
@@ -8,6 +8,8 @@ export interface DeviceProvider {
   readonly device: 'webgpu' | 'cuda'
   /** Name of the memory. */
   readonly memory: string
+  /** Path of the library of ONNX Runtime that has it. @default that of onnxruntime-node */
+  readonly library?: string
   /** Products that it has beside those in float32. */
   readonly reduced?: 'tf32'
   /**
@@ -23,7 +25,7 @@ export const DEVICE_PROVIDERS = {
     memory: 'WebGPU_Buf',
     append(api, options, onCpu, graph) {
       withWebgpuKernels(graph)
-      const [keys, texts] = onCpu.length > 0 ? [['forceCpuNodeNames'], [onCpu.join('\n')]] : [[], []]
+      const [keys, texts] = keysOf(onCpu)
       api.SessionOptionsAppendExecutionProvider(options, 'WebGPU', keys, texts, keys.length)
     },
   },
@@ -43,3 +45,17 @@ export const DEVICE_PROVIDERS = {
     },
   },
 } as const satisfies Record<string, DeviceProvider>
+
+/** WebGPU by a library of its own (package onnxruntime-ep-webgpu of PyPI, MIT). @param library its path */
+export const webgpuPlugin = (library: string): DeviceProvider => ({
+  ...DEVICE_PROVIDERS.webgpu,
+  append(api, options, onCpu, graph) {
+    withWebgpuKernels(graph)
+    const devices = BigUint64Array.of(pluginDevice(api, 'WebGpuExecutionProvider', library, false))
+    const [keys, texts] = keysOf(onCpu)
+    api.SessionOptionsAppendExecutionProvider_V2(options, api.env, devices, 1, keys, texts, keys.length)
+  },
+})
+
+const keysOf = (onCpu: readonly string[]): readonly [keys: string[], texts: string[]] =>
+  onCpu.length > 0 ? [['forceCpuNodeNames'], [onCpu.join('\n')]] : [[], []]

@@ -1,0 +1,55 @@
+// Where providers of ONNX Runtime lie that its npm package does not bring.
+import { existsSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { UsageError } from '../errors.ts'
+import { DEVICE_PROVIDERS, type DeviceProvider, webgpuPlugin } from '../onnxruntime/providers.node.ts'
+import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
+import { loadCuda } from './cuda.node.ts'
+import { packageFolders } from './python.node.ts'
+
+const CUDA = 'libonnxruntime_providers_cuda.so'
+
+/**
+ * The provider for a device. @param path of its library, where a user names one
+ * @throws UsageError where there is none such, or it is for no GPU
+ */
+export function providerOf(device: 'cpu' | DeviceProvider['device'], path?: string): DeviceProvider | undefined {
+  const named = path === undefined ? undefined : resolve(path)
+  if (named !== undefined && !existsSync(named)) throw new UsageError(`provider: there is no ${named}.`)
+  if (named !== undefined && device === 'cpu')
+    throw new UsageError(`provider ${named} is for a GPU. Name its device: webgpu or cuda.`)
+  if (device === 'cpu') return undefined
+  if (device === 'webgpu') return named === undefined ? DEVICE_PROVIDERS.webgpu : webgpuPlugin(named)
+  return { ...DEVICE_PROVIDERS.cuda, library: cudaRuntime(named) }
+}
+
+/**
+ * CUDA's provider for ONNX Runtime: that which a user names, that beside onnxruntime-node's own library, or that of the Python package
+ * onnxruntime-gpu of the same version. @param named its path
+ */
+export function cudaProvider(named?: string): { readonly path: string; readonly isThere: boolean } {
+  const own = join(onnxRuntime(), 'bin/napi-v6', process.platform, process.arch, CUDA)
+  const packages = packageFolders().map(folder => join(folder, 'onnxruntime/capi', CUDA))
+  const found =
+    named ?? [own, ...packages.filter(path => existsSync(libraryBeside(path)))].find(path => existsSync(path))
+  return { path: found ?? own, isThere: found !== undefined }
+}
+
+const libraryBeside = (provider: string): string => join(dirname(provider), `libonnxruntime.so.${RUNTIME_VERSION}`)
+
+/**
+ * The library of ONNX Runtime that finds CUDA's provider, which is to lie beside it. Undefined: onnxruntime-node's own.
+ * @throws UsageError where that which a user names has none of this version beside it
+ */
+function cudaRuntime(named?: string): string | undefined {
+  const { path } = cudaProvider(named)
+  const library = libraryBeside(path)
+  if (existsSync(library)) {
+    loadCuda()
+    return library
+  }
+  if (named === undefined) return undefined
+  throw new UsageError(
+    `provider: ${named} has no ${library} beside it. Take it from the Python package onnxruntime-gpu ${RUNTIME_VERSION}.`,
+  )
+}
