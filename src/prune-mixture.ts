@@ -6,12 +6,14 @@
 // REAP (arXiv 2510.13999) chooses experts and repairs nothing; the repair is ours. Few tokens go to an expert: as many as it has neurons count
 // beside them, drawn from all of the layer, with the mean gate, so that it does not fit its own alone.
 import { cut } from './cut.ts'
+import { addRows, addTimes, drop, plusDistance, rowNorms, rowsAt } from './device-linalg/rows.ts'
+import { copyRows, type Values } from './engine/engine.ts'
 import type { ProgressEvent } from './events.ts'
 import { toFloat32 } from './formats/dtype.ts'
 import { rounded } from './formats/encode.ts'
 import type { Floats } from './formats/tensors.ts'
 import type { Route } from './forward/routes.ts'
-import { addRows, wholeOutput } from './forward/runner.ts'
+import { wholeOutput } from './forward/runner.ts'
 import type { Stream, StreamBatch } from './forward/stream.ts'
 import type { HalfWeights } from './forward/weights.ts'
 import { ALONE } from './group/group.ts'
@@ -43,25 +45,22 @@ export async function* pruneMixture(
   const [d, width] = [hiddenSize(half), half.output.in]
   const alpha = options.target === 'dense' ? options.alpha : 0
   const target = await stream.fork()
-  const reap = new ExpertScores(half.experts!.router.out, d)
-  await target.change(x => runner.mix(original, x, (e, outputs) => reap.add(e, outputs)))
+  const reap = new ExpertScores(half.experts!.router.out)
+  await target.through(original, async (e, outputs) => reap.add(e, await rowNorms(engine, outputs)))
   const energy = (await distance(target, stream)) || 1
   if (alpha > 0) {
     await calibration.throughDense(original)
-    await target.change(async (t, batch) => {
-      const dense = await calibration.dense!.rows.load(batch)
-      for (let i = 0; i < t.length; i++) t[i] += alpha * (dense[i] - t[i])
-    })
+    await target.change(async (t, batch) => addTimes(engine, t, alpha, await calibration.dense!.rows.at(batch), t))
   }
   stages.start('selection')
   const scores = await reap.finish(group)
   const stay = keepTop(scores, keep.experts ?? scores.length)
   if (stay.length < scores.length) yield { type: 'selected', half: half.experts!.router.name, scores, kept: stay }
-  const router = pickRows(original.experts!.router, stay, d)
+  const router = pickRows(original.experts!.router.weight, stay, d)
   const fewer: HalfWeights = {
     ...original,
     half: narrowedTo(half, { ...keep, ffn: width }),
-    experts: { router, read: e => original.experts!.read(stay[e]) },
+    experts: { router: { weight: router }, read: e => original.experts!.read(stay[e]) },
   }
   await writer.writeRouter(half, router)
   stages.start('statistics')
@@ -78,15 +77,19 @@ export async function* pruneMixture(
   const observe = async (expert: HalfWeights, e: number): Promise<Statistics> => {
     const gram = new GramAccumulator(runner.graphs, width)
     const gap = new GapAccumulator(engine, width, new Float32Array(d))
-    const by = async (x: Floats, r: Route) => ({ h: await runner.expertHidden(expert, r, x), tokens: r.rows.length })
+    const by = async (x: Values<Floats>, r: Route) => {
+      const h = await runner.expertHidden(expert, r, x)
+      await gram.add({ h, tokens: r.rows.length })
+      return h
+    }
     await stream.read(async (x, batch) => {
-      const route = routed.get(batch)![e]
-      if (batch === stream.batches[0]) await gram.add(await by(x, pooled))
-      if (route.rows.length === 0) return
-      const [y, t] = [await given.rows.load(batch), await target.rows.load(batch)].map(r => pickRows(r, route.rows, d))
-      const seen = await by(x, route)
-      await gram.add(seen)
-      await gap.add({ ...seen, x: y, y: t })
+      const { rows } = routed.get(batch)![e]
+      if (batch === stream.batches[0]) drop(await by(x, pooled))
+      if (rows.length === 0) return
+      const [y, t] = await Promise.all([given, target].map(async s => rowsAt(engine, await s.rows.at(batch), rows)))
+      const h = await by(x, routed.get(batch)![e])
+      await gap.add({ h, tokens: rows.length, x: y, y: t })
+      drop(h, y, t)
     })
     const statistics = await gram.finish(group)
     return { ...statistics, gap: await gap.finish(statistics, new Float32Array(d * width), 1, group) } // Y has its H̃ Wᵀ
@@ -119,10 +122,11 @@ export async function* pruneMixture(
     await given.change(async (y, batch) => {
       const route = routed.get(batch)![e]
       if (route.rows.length === 0) return
-      const h = await runner.expertHidden(expert, route, await stream.rows.load(batch))
+      const h = await runner.expertHidden(expert, route, await stream.rows.at(batch))
       const before = await runner.expertOutput(expert, wholeOutput(expert), h)
-      const update = (await runner.expertOutput(expert, done.pruned, h)).map((v, i) => v - before[i])
-      addRows(y, route.rows, update)
+      const after = await runner.expertOutput(expert, done.pruned, h)
+      await addRows(engine, y, route.rows, after, before)
+      drop(h, before, after)
     })
     stages.start('writing')
     const place = { ...expertHalf(half, e), norms: {} } // written with the router
@@ -151,7 +155,7 @@ export async function* pruneMixture(
     await bare.close()
   }
   const errorAfter = await lacking(given)
-  await stream.change(async (x, batch) => x.set(await given.rows.load(batch)))
+  await stream.change(async (x, batch) => copyRows(engine.run, await given.rows.at(batch), x))
   for (const one of [target, given]) await one.close()
   const repaired = pruned((_, e) => toFloat32(left[e].bytes, type))
   const heldOutError = await check?.passMixture(original, repaired, alpha)
@@ -160,12 +164,12 @@ export async function* pruneMixture(
 
 /** `‖X − Y‖²`, over all ranks */
 async function distance(x: Stream, y: Stream): Promise<number> {
+  const { engine, group } = x.context
   const sum = new Float64Array(1)
   await x.read(async (a, batch) => {
-    const b = await y.rows.load(batch)
-    for (let i = 0; i < a.length; i++) sum[0] += (a[i] - b[i]) ** 2
+    sum[0] = await plusDistance(engine, sum[0], [a, await y.rows.at(batch)])
   })
-  await x.context.group?.sum(sum)
+  await group?.sum(sum)
   return sum[0]
 }
 

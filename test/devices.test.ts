@@ -102,6 +102,8 @@ describeOn(webgpu, 'what goes over to the device and comes back', () => {
 
 describeOn(webgpu, 'what the CPU finds', () => {
   const expectSame = (found: PruneResult, expected: PruneResult) => {
+    const removed = ({ removedLayers = [] }: PruneResult) => removedLayers.map(({ layer }) => layer)
+    expect(removed(found)).toEqual(removed(expected))
     for (const [layer, halves] of expected.layers.entries())
       for (const [kind, half] of Object.entries(halves)) {
         const own = found.layers[layer][kind as 'ffn']
@@ -110,7 +112,7 @@ describeOn(webgpu, 'what the CPU finds', () => {
       }
   }
 
-  test.each(['plain', 'paper', 'stock', 'best'])('%s', { timeout: LIMIT }, async method => {
+  test.each(['plain', 'paper', 'stock', 'best', 'flap', 'shortgpt'])('%s', { timeout: LIMIT }, async method => {
     expectSame(await pruned('webgpu', 16, { method }), await pruned('cpu', 16, { method }))
   })
 
@@ -179,7 +181,10 @@ describeOn(webgpu, 'trained models', () => {
     })
   }
 
-  const cases = TRAINED.flatMap(name => ['plain', 'paper', 'stock', 'best'].map(method => [name, method]))
+  const cases = [
+    ...TRAINED.flatMap(name => ['plain', 'paper', 'stock', 'best'].map(method => [name, method])),
+    ...['plain', 'stock', 'plain:scope=experts', 'stock:scope=experts', 'reap'].map(method => ['tiny-mixture', method]),
+  ]
   test.each(cases)('%s, %s: as the CPU prunes them', { timeout: LIMIT }, async (name, method) => {
     const [found, expected] = [await prunedOn('webgpu', name, method), await prunedOn('cpu', name, method)]
     expect(found.selected.map(({ half }) => half)).toEqual(expected.selected.map(({ half }) => half))

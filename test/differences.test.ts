@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import type { Engine, Values } from '../src/engine/engine.ts'
+import { type Engine, type Values, values } from '../src/engine/engine.ts'
 import type { Graph } from '../src/formats/onnx.ts'
 import { Head } from '../src/forward/head.ts'
 import { HalfBlockRunner } from '../src/forward/runner.ts'
@@ -116,7 +116,7 @@ test.each(FAMILIES)('graphs of %s', async name => {
   const rows = () => random(windows * length * d, ran.size)
   const through = async (weights: HalfWeights) => {
     if (!weights.experts) return runner.forward(weights, rows(), windows, rows())
-    await runner.routes(weights, rows())
+    await runner.routes(weights, values(rows(), [windows * length, d]))
     await runner.forward(await weights.experts.read(0), rows(), windows)
   }
   for await (const weights of readHalves(model, halves)) await through(weights)

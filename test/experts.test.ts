@@ -6,11 +6,16 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { memorySource } from '../src/formats/bytes.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
+import { ActivationPool } from '../src/forward/activations.ts'
+import { HalfBlockRunner } from '../src/forward/runner.ts'
+import { embedWindows } from '../src/forward/stream.ts'
+import { readHalf } from '../src/forward/weights.ts'
 import { ffnHalves, tensorShapes } from '../src/model/architecture.ts'
 import { architectureOf, describeModel } from '../src/model/model.ts'
 import { exportModel, exportOnnx, inspect, logits, MemorySink, type Model, prune } from '../src/node.ts'
 import { prune as pruneEvents } from '../src/prune.ts'
 import { prepare } from '../src/run.ts'
+import { openScratch } from '../src/scratch.node.ts'
 import { expectSame, familyFolder, type Golden, testLogits, VOCABULARY } from './families.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
@@ -347,6 +352,30 @@ describe('a mixture in memory', () => {
       await pruned(given, method, 0.3)
       expect(new Set(reads).size, method).toBe(2 * 4)
     }
+  })
+
+  test('goes through expert by expert, each read once for all batches in memory', async () => {
+    const many = Array.from({ length: 43 }, (_, w) => windows.windows[0].map(id => (id + w ** 2) % 264)) // 3 batches
+    const through = async (pool: ActivationPool) => {
+      const context = { engine, pool }
+      const stream = await embedWindows(context, model, new HalfBlockRunner(engine, 96), many)
+      const weights = await readHalf(model, ffnHalves(model.architecture)[0])
+      const read: number[] = []
+      const counted = (e: number) => {
+        read.push(e)
+        return weights.experts!.read(e)
+      }
+      await stream.through({ ...weights, experts: { ...weights.experts!, read: counted } })
+      const rows: number[] = []
+      await stream.read(async x => void rows.push(...x.data))
+      await stream.close()
+      return { rows, read: read.length }
+    }
+    const inMemory = await through(new ActivationPool(Number.POSITIVE_INFINITY))
+    const spilled = await through(new ActivationPool(0, () => openScratch(join(root, 'spilled'))))
+    expect(inMemory.read).toBe(4)
+    expect(spilled.read).toBe(3 * 4)
+    expect(inMemory.rows).toEqual(spilled.rows)
   })
 
   test('loses nothing with experts that no token goes to', async () => {

@@ -1,6 +1,7 @@
 // Granite's multiplier of updates counts in errors as weights that are so much larger do: pruned alike, it computes what a twin without it does.
 import { describe, expect, test } from 'vitest'
 import { floatSource } from '../src/checkpoint/float-source.ts'
+import type { Engine } from '../src/engine/engine.ts'
 import { memorySource } from '../src/formats/bytes.ts'
 import { parseJsonObject } from '../src/formats/json.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
@@ -9,12 +10,10 @@ import { describeModel } from '../src/model/model.ts'
 import { logits, MemorySink, type Model } from '../src/node.ts'
 import { prune } from '../src/prune.ts'
 import { prepare } from '../src/run.ts'
+import { ownMemories } from './devices.ts'
 import { finish } from './finish.ts'
 import { madeModel } from './model-shapes.ts'
-import { engineAndFolder } from './opened.ts'
 import { asWindows } from './tiny.ts'
-
-const { engine } = engineAndFolder()
 
 const MULTIPLIER = 0.25 // times which float32 is exact
 const CONFIG = {
@@ -33,7 +32,7 @@ function folded({ checkpoint, architecture }: Model): Model {
   return describeModel({ ...checkpoint, config: CONFIG, tensors })
 }
 
-async function pruned(model: Model, method: string) {
+async function pruned(model: Model, method: string, engine: Engine) {
   const sink = new MemorySink()
   const result = await finish(prune(prepare(model, { sparsity: 0.3, method }, { windows }), { engine, sink }))
   const config = parseJsonObject(sink.files.get('config.json')!, 'config.json')
@@ -42,13 +41,16 @@ async function pruned(model: Model, method: string) {
   return { result, logits: await logits(read, engine, windows.windows[0]) }
 }
 
-describe.each(['paper', 'plain:multiple=2', 'best:multiple=2', 'flap'])('pruned by %s', method => {
-  test('as the twin', async () => {
+const METHODS = ['paper', 'plain:multiple=2', 'best:multiple=2', 'flap']
+describe.each(Object.entries(ownMemories()))('%s', (_, engine) => {
+  test.each(METHODS)('pruned by %s as the twin, of which no more comes back', async method => {
     const model = madeModel({ ...CONFIG, residual_multiplier: MULTIPLIER }, 3)
-    const [ours, twins] = [await pruned(model, method), await pruned(folded(model), method)]
+    const [ours, twins] = [await pruned(model, method, engine), await pruned(folded(model), method, engine)]
     const kept = ({ result }: typeof ours) =>
       result.layers.map(({ attention, ffn }) => [attention?.kept, ffn?.kept, ffn?.heldOutError?.toPrecision(2)])
     expect(kept(ours)).toEqual(kept(twins))
+    const back = ({ result }: typeof ours) => result.moved?.layers.map(({ fromDevice }) => fromDevice)
+    expect(back(ours)).toEqual(back(twins))
     const size = twins.logits.reduce((most, v) => Math.max(most, Math.abs(v)), 0)
     for (const [i, v] of ours.logits.entries()) expect(Math.abs(v - twins.logits[i]) / size).toBeLessThan(1e-3)
   })

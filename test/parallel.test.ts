@@ -2,6 +2,7 @@
 // whose least squares minimise ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² for H of x, D being what the layer, its attention too, lacks of the dense one.
 import { expect, test } from 'vitest'
 import { cut } from '../src/cut.ts'
+import { hostOf } from '../src/engine/engine.ts'
 import { logLikelihoods } from '../src/evaluate/likelihood.ts'
 import { ActivationPool, type Scratch } from '../src/forward/activations.ts'
 import { memoryContext } from '../src/forward/context.ts'
@@ -43,7 +44,7 @@ async function openScratch(): Promise<Scratch> {
 
 async function rowsOf(stream: Stream): Promise<Float32Array> {
   const rows = new Float32Array(tokens * d)
-  await stream.read(async (x, { start }) => rows.set(x, start * d))
+  await stream.read(async (x, { start }) => rows.set(await hostOf(x), start * d))
   return rows
 }
 

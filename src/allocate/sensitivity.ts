@@ -186,7 +186,7 @@ async function branchDivergences(model: Model, probe: Stream, branches: readonly
   const head = await Head.open(model, engine)
   const rooms = [0, 1].map(() => head.room())
   const [sums, rows] = [new Float64Array(branches.length), new Float64Array(1)]
-  await probe.readThere(async (x, batch) => {
+  await probe.read(async (x, batch) => {
     for (let w = 0; w < batch.windows; w++)
       for (let from = Math.floor(length / 2); from < length; from += most) {
         const [start, end] = [from, Math.min(from + most, length)].map(row => w * length + row)

@@ -4,11 +4,12 @@
 // (restore/least-squares.ts):  ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² / ‖H Wᵀ‖²,  D = y_dense − (x + H Wᵀ + b),
 // where a norm follows all of it as that counts (docs/method.md).
 
+import { plusDistance } from '../device-linalg/rows.ts'
 import { asValues, constant, hostOf, values } from '../engine/engine.ts'
 import { Graph, type Value } from '../formats/onnx.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
-import { type Observed, outputGains, weighted } from '../forward/observed.ts'
+import { dropOwn, type Observed, outputGains, weighted } from '../forward/observed.ts'
 import type { HalfBlockRunner, PrunedOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/twins.ts'
@@ -89,7 +90,7 @@ export class HeldOutCheck {
     let there: ReturnType<typeof errorsThere> | undefined
     const isHeld = (token: number) => checked[Math.floor(token / checked[0].ids.length)].held
     let [error, total] = [0, 0]
-    await streams.pruned.changeThere(async (x, batch) => {
+    await streams.pruned.change(async (x, batch) => {
       const { start, tokens } = batch
       const h = runner.graphs.array([hiddenWidth(half), tokens])
       await runner.hidden(weights, await streams.pruned.readBy(weights, x, batch), batch.windows, h)
@@ -102,7 +103,7 @@ export class HeldOutCheck {
           const [errors, totals] = await there(seen, held)
           error += errors
           total += totals
-          if (seen.scale) for (const rows of [seen.h, seen.x, seen.scale]) asValues(rows, 1).drop?.()
+          dropOwn(seen, h, x)
         } else {
           const whole = await linalg.multiply(output.weight, h.data, tokens) // H Wᵀ, transposed [d, tokens]
           const left =
@@ -132,20 +133,20 @@ export class HeldOutCheck {
   /** As `pass`, of a mixture. @param left what it has become @param alpha as of `CutHalf` */
   async passMixture(dense: HalfWeights, left: HalfWeights, alpha: number): Promise<number> {
     const { checked, streams } = this
-    const { runner } = streams.pruned
-    const d = hiddenSize(dense.half)
+    const { engine } = streams.pruned.context
     await streams.throughDense(dense)
+    const [before, whole] = [await streams.pruned.fork(), await streams.pruned.fork()]
+    await whole.through(dense)
+    await streams.pruned.through(left)
     let [error, total] = [0, 0]
-    await streams.pruned.change(async (x, batch) => {
-      const [before, wanted, y] = [x.slice(), x.slice(), await streams.dense!.rows.load(batch)]
-      await runner.mix(dense, wanted)
-      await runner.mix(left, x)
-      for (let i = 0; i < x.length; i++) {
-        if (!checked[Math.floor((batch.start + i / d) / checked[0].ids.length)].held) continue
-        total += (wanted[i] - before[i]) ** 2
-        error += (x[i] - wanted[i] - alpha * (y[i] - wanted[i])) ** 2
-      }
+    await streams.pruned.read(async (x, batch) => {
+      const others = [before, whole, streams.dense!].map(({ rows }) => rows.at(batch))
+      const [was, wanted, y] = await Promise.all(others)
+      const isHeld = (row: number) => checked[Math.floor((batch.start + row) / checked[0].ids.length)].held
+      total = await plusDistance(engine, total, [wanted, was], 0, isHeld)
+      error = await plusDistance(engine, error, [x, wanted, y], alpha, isHeld)
     })
+    for (const stream of [before, whole]) await stream.close()
     return this.#ratio(error, total)
   }
 

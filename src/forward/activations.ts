@@ -19,8 +19,10 @@ export interface Scratch {
   close(): Promise<void>
 }
 
-/** The rows of one matrix. Only the batch last asked for may be used at a time. */
+/** The rows of one matrix. */
 export interface Activations {
+  /** As many batches may be used at a time, those last asked for. */
+  readonly atOnce: number
   readonly batches: readonly Batch[]
   readonly width: number
   /** Room for the rows of a batch, to be filled. */
@@ -95,6 +97,7 @@ export class ActivationPool {
 }
 
 class InMemory implements Activations {
+  readonly atOnce = Number.POSITIVE_INFINITY
   readonly #of = new Map<Batch, Values<Floats>>()
 
   constructor(
@@ -132,6 +135,7 @@ class InMemory implements Activations {
 }
 
 class Spilled implements Activations {
+  readonly atOnce = 1
   readonly #buffer: Floats
   #rows?: Values<Floats> // of the batch last asked for
 

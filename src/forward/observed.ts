@@ -3,6 +3,7 @@
 //   y = x + γ r u  or  γ r (x + u − mean) + β  =  rest + H̃ W̃ᵀ + b,   H̃ = r H,  W̃ = diag(γ) W
 // or, where the update is multiplied by m:  y = x + m u,  H̃ = H,  W̃ = m W.
 // The rest does not change with W. It takes the place of x, as H̃ and W̃ those of H and W (docs/method.md).
+import { drop, withRow } from '../device-linalg/rows.ts'
 import { asValues, hostOf, type Rows, type Values, values } from '../engine/engine.ts'
 import { Graph, type Value } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -21,9 +22,14 @@ export interface Observed {
   readonly x: Rows
   /** The dense stream after it [tokens, d], where one goes beside. */
   readonly y?: Rows
-  /** r [tokens, 1] and Σ r², where a norm follows; `h` and `x` are its own then. */
+  /** r [tokens, 1] and Σ r², where a norm follows. */
   readonly scale?: Values<Floats>
   readonly squares?: number
+}
+
+/** Gives the memory back that rows have on a device which are others than those given. */
+export function dropOwn({ h, x, scale }: Observed, ...given: readonly Rows[]): void {
+  for (const rows of [h, x, scale]) if (rows && !given.includes(rows)) drop(asValues(rows, 1))
 }
 
 /** Adds up what it needs to know of all batches. */
@@ -56,7 +62,7 @@ export async function weighted(runner: HalfBlockRunner, w: HalfWeights, seen: Ob
   const norm = outputNorm(w)
   if (!norm) {
     const [m, b] = [w.half.updateScale ?? 1, w.output.bias]
-    return m !== 1 && b ? { ...seen, x: (await hostOf(seen.x)).map((v, i) => v + (m - 1) * b[i % b.length]) } : seen
+    return m !== 1 && b ? { ...seen, x: await withRow(runner.engine, asValues(seen.x, b.length), m - 1, b) } : seen
   }
   const { around, gains, tiny, beta, type, size: d, epsilon } = norm
   const { tokens } = seen

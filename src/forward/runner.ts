@@ -1,6 +1,7 @@
 // Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
 // kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
 
+import { addRows, addTimes, drop, rowsAt, scaleColumns } from '../device-linalg/rows.ts'
 import {
   asValues,
   type Engine,
@@ -9,6 +10,7 @@ import {
   type Precision,
   type Rows,
   type Tensor,
+  type Values,
   values,
 } from '../engine/engine.ts'
 import type { Linalg } from '../engine/linalg.ts'
@@ -18,8 +20,6 @@ import { fitBlocks } from '../graphs/causal-attention.ts'
 import { gatesGraph } from '../graphs/ffn.ts'
 import { type Form, halfBlockGraph, hiddenGraph, residualGraph } from '../graphs/half-block.ts'
 import { matrix } from '../linalg/matrix.ts'
-import { pickRows } from '../linalg/scatter.ts'
-import { addTo } from '../linalg/sums.ts'
 import {
   type AttentionHalf,
   type FfnHalf,
@@ -53,6 +53,9 @@ export interface Branches {
   readonly places: Tensor
   readonly bias: Tensor // [windows, 1, length, length]
 }
+
+/** Gets what an expert adds to the rows that go to it [rows, d]. */
+export type UpdateObserver = (expert: number, update: Values<Floats>) => Promise<void>
 
 /** Runs half-blocks on one engine, over windows of up to `positions` tokens. */
 export class HalfBlockRunner {
@@ -113,56 +116,65 @@ export class HalfBlockRunner {
   }
 
   /** Which rows of `x` [tokens, d] go to each expert of a mixture. */
-  async routes({ half, norms, experts }: HalfWeights, x: Floats): Promise<Route[]> {
+  async routes({ half, norms, experts }: HalfWeights, x: Values<Floats>): Promise<Route[]> {
     const mixture = (half as FfnHalf).experts!
-    const [d, count] = [hiddenSize(half), mixture.router.out]
-    const tokens = x.length / d
-    const gates = new Float32Array(tokens * count)
-    const router = { 'router.weight': values(experts!.router, [count, d]) }
-    const feeds = { ...norms.before, ...router, x: values(x, [tokens, d]) }
-    const outputs = { gates: values(gates, [tokens, count]) }
+    const shape = [x.shape[0], mixture.router.out]
+    const gates = values(new Float32Array(shape[0] * shape[1]), shape)
+    const feeds = { ...norms.before, ...this.layer('router', experts!.router, hiddenSize(half)), x }
     // In float32 always: a gate that is rounded sends tokens elsewhere.
-    await this.engine.run(`gates ${count} ${this.#key(half)}`, () => gatesGraph(half, mixture), feeds, outputs)
-    return routes(gates, mixture)
+    await this.engine.run(`gates ${shape[1]} ${this.#key(half)}`, () => gatesGraph(half, mixture), feeds, { gates })
+    return routes(gates.data, mixture)
   }
 
   /** `H̃ᵀ` [width, rows] of an expert on the rows of `x` that go to it: H times their gates. */
-  async expertHidden(expert: HalfWeights, { rows, gates }: Route, x: Floats): Promise<Floats> {
-    const h = new Float32Array(hiddenWidth(expert.half) * rows.length)
-    await this.hidden(expert, pickRows(x, rows, hiddenSize(expert.half)), 1, h)
-    for (let i = 0; i < h.length; ) for (const gate of gates) h[i++] *= gate
+  async expertHidden(expert: HalfWeights, { rows, gates }: Route, x: Values<Floats>): Promise<Values<Floats>> {
+    const h = this.engine.array([hiddenWidth(expert.half), rows.length])
+    const own = await rowsAt(this.engine, x, rows)
+    await this.hidden(expert, own, 1, h)
+    await scaleColumns(this.engine, h, gates)
+    drop(own)
     return h
   }
 
   /** `H̃_M Wᵀ` [rows, d]: what an expert with a pruned output layer adds to the rows that go to it. @param h H̃ᵀ, used up */
-  async expertOutput(expert: HalfWeights, pruned: PrunedOutput, h: Floats): Promise<Floats> {
-    const update = new Float32Array((h.length / hiddenWidth(expert.half)) * hiddenSize(expert.half))
+  async expertOutput(expert: HalfWeights, pruned: PrunedOutput, h: Values<Floats>): Promise<Values<Floats>> {
+    const update = this.engine.array([h.shape[1], hiddenSize(expert.half)])
     await this.residual(expert, pruned, update, h)
     return update
   }
 
   /**
-   * Takes `x` [tokens, d] through a mixture, in place, one expert after the other.
+   * Takes rows [tokens, d] of some batches through a mixture, in place, one expert after the other: each is read once for all of them.
    * @param seen gets what each adds to the rows that go to it
    */
-  async mix(w: HalfWeights, x: Floats, seen?: (expert: number, update: Floats) => void): Promise<void> {
-    const sum = new Float32Array(x.length)
-    for (const [e, route] of (await this.routes(w, x)).entries()) {
-      if (route.rows.length === 0) continue
+  async mix(w: HalfWeights, batches: readonly Values<Floats>[], seen?: UpdateObserver, signal?: AbortSignal) {
+    const { engine } = this
+    const all: { x: Values<Floats>; routes: Route[]; sum: Values<Floats> }[] = []
+    for (const x of batches) all.push({ x, routes: await this.routes(w, x), sum: engine.array(x.shape) })
+    for (const e of all[0].routes.keys()) {
+      const going = all.filter(({ routes }) => routes[e].rows.length > 0)
+      signal?.throwIfAborted()
+      if (going.length === 0) continue
       const expert = await w.experts!.read(e)
-      const h = await this.expertHidden(expert, route, x)
-      const update = await this.expertOutput(expert, wholeOutput(expert), h)
-      seen?.(e, update)
-      addRows(sum, route.rows, update)
+      for (const { x, routes, sum } of going) {
+        const h = await this.expertHidden(expert, routes[e], x)
+        const update = await this.expertOutput(expert, wholeOutput(expert), h)
+        await seen?.(e, update)
+        await addRows(engine, sum, routes[e].rows, update)
+        drop(h, update)
+      }
     }
-    addTo(x, sum)
+    for (const { x, sum } of all) {
+      await addTimes(engine, x, 1, sum)
+      drop(sum)
+    }
   }
 
   /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. @param read the rows that it reads */
   async forward(w: HalfWeights, rows: Rows, windows: number, read = rows, cache?: Cache, branches?: Branches) {
     const { half } = w
-    if (w.experts) return this.mix(w, await hostOf(rows))
     const x = asValues(rows, hiddenSize(half))
+    if (w.experts) return this.mix(w, [x])
     const [tokens] = x.shape
     const special = cache ? 'cache' : branches && 'branches'
     const form = this.#form(half, tokens / windows, windows, special)
@@ -260,12 +272,6 @@ export const wholeOutput = ({ half, output }: HalfWeights): PrunedOutput => ({
   output,
   columns: Int32Array.from({ length: hiddenWidth(half) }, (_, column) => column),
 })
-
-/** `x[rows] ← x[rows] + update` */
-export function addRows(x: Floats, rows: Int32Array, update: Floats): void {
-  const d = update.length / rows.length
-  for (const [i, row] of rows.entries()) addTo(x.subarray(row * d, (row + 1) * d), update.subarray(i * d, (i + 1) * d))
-}
 
 /** `x ← x + H_M Wᵀ + b` by a product that adds in place. The rows M of `h` move to its beginning. */
 async function addProduct(linalg: Linalg, { output, columns }: PrunedOutput, x: Floats, h: Floats, d: number) {

@@ -1,7 +1,7 @@
 // The stream: the hidden states [tokens, d] of many windows, in batches small enough for one run, and all that is done with it. Every loop
 // over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
 
-import { asValues, copyRows, hostOf, type Rows, type Values } from '../engine/engine.ts'
+import { asValues, copyRows, type Rows, type Values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { ALONE } from '../group/group.ts'
 import { type HalfBlock, hiddenWidth } from '../model/half-block.ts'
@@ -11,12 +11,15 @@ import type { Context } from './context.ts'
 import { openEmbedding, readTokenRows } from './embed.ts'
 import type { Head } from './head.ts'
 import { type RowObserver, TokenLosses, windowLosses } from './losses.ts'
-import { type Accumulator, weighted } from './observed.ts'
-import { type Branches, HalfBlockRunner, type PrunedOutput } from './runner.ts'
+import { type Accumulator, dropOwn, weighted } from './observed.ts'
+import { type Branches, HalfBlockRunner, type PrunedOutput, type UpdateObserver } from './runner.ts'
 import { type HalfWeights, readHalves } from './weights.ts'
 
 /** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
 export const TOKENS_PER_RUN = 2048
+
+/** Rows that go through a mixture at once, so that each expert is read once for many batches; what is added to them takes as much again. */
+const MIXED_BYTES = 2 ** 28
 
 /** Windows of one length that go through together. Those that branch say how. */
 export type StreamBatch = Batch & { readonly branches?: Branches }
@@ -42,7 +45,7 @@ export class Stream {
     readonly rows: Activations,
     /** In a layer whose FFN goes beside attention: the rows that both read. */
     private shared?: Activations,
-    readonly recall: Recall = (_half, _batch, _x, forward) => forward(),
+    readonly recall?: Recall,
   ) {}
 
   /** @param width d */
@@ -78,13 +81,8 @@ export class Stream {
     await this.rows.close()
   }
 
-  /** Shows each batch's rows. They may be used until those of the next are asked for. */
-  read(visit: (x: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
-    return this.readThere(async (x, batch) => visit(await hostOf(x), batch))
-  }
-
-  /** As `read`, where they are. */
-  async readThere(visit: (x: Values<Floats>, batch: StreamBatch) => Promise<void>): Promise<void> {
+  /** Shows each batch's rows, where they are. They may be used until those of the next are asked for. */
+  async read(visit: (x: Values<Floats>, batch: StreamBatch) => Promise<void>): Promise<void> {
     for (const batch of this.batches) {
       this.context.signal?.throwIfAborted()
       await visit(await this.rows.at(batch), batch)
@@ -92,13 +90,8 @@ export class Stream {
   }
 
   /** As `read`, and keeps what `visit` makes of the rows. */
-  change(visit: (x: Floats, batch: StreamBatch) => Promise<void>): Promise<void> {
-    return this.changeThere(async (x, batch) => visit(await hostOf(x), batch))
-  }
-
-  /** As `change`, where they are. */
-  changeThere(visit: (x: Values<Floats>, batch: StreamBatch) => Promise<void>): Promise<void> {
-    return this.readThere(async (x, batch) => {
+  change(visit: (x: Values<Floats>, batch: StreamBatch) => Promise<void>): Promise<void> {
+    return this.read(async (x, batch) => {
       await visit(x, batch)
       await this.rows.store(batch)
     })
@@ -114,20 +107,29 @@ export class Stream {
     return x
   }
 
-  /** Goes through a half-block that nothing is removed from. */
-  through(weights: HalfWeights): Promise<void> {
-    return this.changeThere((x, batch) => this.#forward(weights, x, batch))
+  /** Goes through a half-block that nothing is removed from. @param seen of a mixture, as of `mix` */
+  async through(weights: HalfWeights, seen?: UpdateObserver): Promise<void> {
+    if (!weights.experts || this.recall) return this.change((x, batch) => this.#forward(weights, x, batch))
+    const { batches, rows, context, runner } = this
+    const most = Math.min(rows.atOnce, Math.ceil(MIXED_BYTES / (4 * rows.width * (batches[0]?.tokens ?? 1))))
+    for (let from = 0; from < batches.length; from += most) {
+      const some = batches.slice(from, from + most)
+      const x: Values<Floats>[] = []
+      for (const batch of some) x.push(await rows.at(batch))
+      await runner.mix(weights, x, seen, context.signal)
+      for (const batch of some) await rows.store(batch)
+    }
   }
 
   async #forward(weights: HalfWeights, x: Values<Floats>, batch: StreamBatch): Promise<void> {
     const read = await this.readBy(weights, x, batch)
     const forward = () => this.runner.forward(weights, x, batch.windows, read, undefined, batch.branches)
-    await this.recall(weights.half, batch, x, forward)
+    await (this.recall ? this.recall(weights.half, batch, x, forward) : forward())
   }
 
   /** Goes through a half-block with a pruned output layer, `H` being computed on the way. */
   throughPruned(weights: HalfWeights, pruned: PrunedOutput): Promise<void> {
-    return this.changeThere(async (x, batch) => {
+    return this.change(async (x, batch) => {
       const h = this.runner.graphs.array([hiddenWidth(weights.half), batch.tokens])
       await this.runner.hidden(weights, await this.readBy(weights, x, batch), batch.windows, h)
       await this.runner.residual(weights, pruned, x, h)
@@ -146,14 +148,14 @@ export class Stream {
   ): Promise<Activations> {
     const { runner } = this
     const hidden = await this.context.pool.open(this.batches, hiddenWidth(weights.half), true)
-    await this.readThere(async (x, batch) => {
+    await this.read(async (x, batch) => {
       const h = hidden.roomAt(batch)
       await runner.hidden(weights, await this.readBy(weights, x, batch), batch.windows, h)
       const y = await dense?.stream.rows.at(batch)
       if (dense && y) await dense.stream.#forward(dense.weights, y, batch)
       const seen = await weighted(runner, weights, { h, tokens: batch.tokens, x, y })
       for (const accumulator of accumulators) await accumulator.add(seen)
-      if (seen.scale) for (const rows of [seen.h, seen.x, seen.scale]) asValues(rows, 1).drop?.()
+      dropOwn(seen, h, x)
       await hidden.store(batch)
       await dense?.stream.rows.store(batch)
     })
@@ -162,7 +164,7 @@ export class Stream {
 
   /** `x ← x + H_M Wᵀ + b` with the pruned output layer. @param hidden of `observe`, closed */
   async advance(weights: HalfWeights, pruned: PrunedOutput, hidden: Activations): Promise<void> {
-    await this.changeThere(async (x, batch) => {
+    await this.change(async (x, batch) => {
       const h = await hidden.at(batch)
       await this.runner.residual(weights, pruned, x, h)
       h.drop?.()
@@ -182,7 +184,7 @@ export class Stream {
   async losses(head: Head, windows: readonly Int32Array[], observe?: RowObserver): Promise<number[]> {
     const tokenLosses = new TokenLosses(head)
     const found: number[] = []
-    await this.readThere(async (x, batch) => {
+    await this.read(async (x, batch) => {
       const these = windows.slice(found.length, found.length + batch.windows)
       found.push(...(await windowLosses(tokenLosses, x, these, observe, found.length)))
     })

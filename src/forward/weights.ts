@@ -39,7 +39,7 @@ export interface HalfWeights {
 }
 
 export interface ExpertWeights {
-  readonly router: Floats // [experts, d]
+  readonly router: LinearWeights // [experts, d]
   /** One expert as an FFN of its own. Read when asked for: all of a layer would not fit the memory. */
   readonly read: (expert: number) => Promise<HalfWeights>
 }
@@ -65,7 +65,7 @@ async function fetchHalf(model: Model, half: HalfBlock, given?: HalfWeights['nor
   }
   const norms = given ?? (await readNorms(model, half))
   if (half.kind === 'ffn' && half.experts) {
-    const router = await readWeights(model, `${half.experts.router.name}.weight`)
+    const router = { weight: await readWeights(model, `${half.experts.router.name}.weight`) }
     const read = async (e: number) => (await fetchHalf(model, expertHalf(half, e), norms))()
     return () => ({ half, norms, inputs: [], output: { weight: new Float32Array() }, experts: { router, read } })
   }

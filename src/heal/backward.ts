@@ -2,13 +2,14 @@
 // they have here runs, in place of each graph, the one that differentiate.ts makes of it. So there is no second copy of either.
 // Of a mixture of experts y = x + Σ γ f(x) each expert is an FFN of its own, and the gates γ have the gradients ⟨dy, f(x)⟩.
 // Attention is of products here: the other dialects have operators of ONNX Runtime that have no rules (graphs/attention.ts).
+import { addRows, drop } from '../device-linalg/rows.ts'
 import { asValues, type Engine, hostOf, type Rows, type Tensor, type Values, values } from '../engine/engine.ts'
 import type { Run } from '../engine/graph-runtime.ts'
 import type { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { Head } from '../forward/head.ts'
 import { type Route, routes } from '../forward/routes.ts'
-import { addRows, HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
+import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
 import { gatesGraph } from '../graphs/ffn.ts'
 import { pickRows } from '../linalg/scatter.ts'
@@ -73,7 +74,7 @@ export function zeroGradients({ array }: Engine, weights: HalfWeights, withNorms
     inputs: inputs.map(layer => zeros(layer, hiddenSize(half))),
     output: experts ? { weight: array([0]) } : zeros(output, hiddenWidth(half)),
     ...(experts && {
-      experts: { router: array([experts.router.length / hiddenSize(half), hiddenSize(half)]), of: of() },
+      experts: { router: array([experts.router.weight.length / hiddenSize(half), hiddenSize(half)]), of: of() },
     }),
   }
 }
@@ -163,8 +164,9 @@ export class BackwardRunner {
       const { rows, gates: factors } = route
       if (rows.length === 0) continue
       const expert = await w.experts!.read(e)
-      const h = await this.#forward.expertHidden(expert, route, x)
-      const update = await this.#forward.expertOutput(expert, wholeOutput(expert), h)
+      const h = await this.#forward.expertHidden(expert, route, asValues(x, d))
+      const update = await hostOf(await this.#forward.expertOutput(expert, wholeOutput(expert), h))
+      drop(h)
       const [own, dOwn] = [x, dy].map(all => pickRows(all, rows, d))
       for (let i = 0, at = 0; i < rows.length; i++) {
         let along = 0
@@ -177,7 +179,7 @@ export class BackwardRunner {
       const [rowsOf, dOf] = [own, dOwn].map(rows => asValues(rows, d))
       const dExpert = await hostOf((await this.back(expert, rowsOf, 1, dOf, sums?.experts?.of[e])).dx)
       for (let i = 0; i < dOwn.length; i++) dExpert[i] -= dOwn[i] // the way around the expert
-      addRows(dx, rows, dExpert)
+      await addRows(this.#forward.engine, asValues(dx, d), rows, asValues(dExpert, d))
     }
     if (experts!.normalised) throughSum(dGates, gates, chosen, experts!)
     const dOfGates: Floats = new Float32Array(x.length)
@@ -199,7 +201,7 @@ export class BackwardRunner {
     const gates = new Float32Array((x.length / d) * count)
     const feeds = {
       ...norms.before,
-      'router.weight': values(experts!.router, [count, d]),
+      ...this.#forward.layer('router', experts!.router, d),
       x: values(x, [x.length / d, d]),
     }
     const outputs = { gates: values(gates, [x.length / d, count]) }

@@ -58,7 +58,7 @@ export async function gradients(
 
   let mean = 0
   // From here on the stream holds the gradient by what it held.
-  await stream.changeThere(async (x, { start }) => {
+  await stream.change(async (x, { start }) => {
     const { loss: sum, dx } = await loss(start, x, 1 / (tokens ?? stream.tokens))
     mean += sum
     await copyRows(engine.run, dx, x)
@@ -70,7 +70,7 @@ export async function gradients(
     const border = borders.pop()!
     const waiting = isBeside(half.half) ? await pool.open(batches, d) : undefined
     const sums = wanted(half.half) ? zeros(half) : undefined
-    await stream.changeThere(async (dy, batch) => {
+    await stream.change(async (dy, batch) => {
       const x = await border.rows.at(batch)
       const read = waiting ? await border.readBy(half, x, batch) : x
       const { dx, dread } = await backward.back(half, x, batch.windows, dy, sums, read)

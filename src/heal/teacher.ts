@@ -194,7 +194,7 @@ export class Distance {
     const most = headRows(model.architecture)
     const rooms = [0, 1].map(() => head.room())
     let sum = 0
-    await stream.readThere(async (x, batch) => {
+    await stream.read(async (x, batch) => {
       const y = await dense.rows.at(batch)
       for (let from = 0; from < batch.tokens; from += most) {
         const n = Math.min(most, batch.tokens - from)

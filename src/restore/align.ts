@@ -28,7 +28,7 @@ export async function alignInputs(
   const { half, norms } = weights
   const d = stream.rows.width
   const sums = new AlignmentAccumulator(engine, d, half.norms.before, norms.before)
-  await stream.readThere(async (x, batch) => {
+  await stream.read(async (x, batch) => {
     const y = await dense.stream.rows.at(batch)
     const [own, theirs] = [await stream.readBy(weights, x, batch), await dense.stream.readBy(weights, y, batch)]
     await sums.add({ x: own, y: theirs })

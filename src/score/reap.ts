@@ -1,28 +1,19 @@
 // Which experts of a mixture matter (REAP, arXiv 2510.13999): S_e = mean over the tokens that go to e of ‖g_e f_e(x)‖; 0 where none do.
-import type { Floats } from '../formats/tensors.ts'
 import { ALONE } from '../group/group.ts'
-import { dot } from '../linalg/sums.ts'
 
 export class ExpertScores {
   readonly #sums: Float64Array<ArrayBuffer>
   readonly #tokens: Float64Array<ArrayBuffer>
 
-  /** @param d what experts give for a token */
-  constructor(
-    experts: number,
-    readonly d: number,
-  ) {
+  constructor(experts: number) {
     this.#sums = new Float64Array(experts)
     this.#tokens = new Float64Array(experts)
   }
 
-  /** @param outputs of an expert, times the gates, on tokens that go to it [tokens, d] */
-  add(expert: number, outputs: Floats): void {
-    for (let from = 0; from < outputs.length; from += this.d) {
-      const row = outputs.subarray(from, from + this.d)
-      this.#sums[expert] += Math.sqrt(dot(row, row))
-      this.#tokens[expert]++
-    }
+  /** @param norms of what an expert gives for tokens that go to it, times their gates */
+  add(expert: number, norms: readonly number[]): void {
+    for (const norm of norms) this.#sums[expert] += norm
+    this.#tokens[expert] += norms.length
   }
 
   /** @param group each rank has one, of its part of the tokens */

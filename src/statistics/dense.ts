@@ -3,14 +3,13 @@
 //   of each half-block's H: mean μ_j and variance F_j = Σ_t (h_tj − μ_j)² / (N − 1);
 //   of each layer: block influence 1 − E_t[cos(x_t, y_t)] between the streams x before and y after it.
 
+import { copied, cosines, drop } from '../device-linalg/rows.ts'
 import type { ProgressEvent } from '../events.ts'
-import type { Floats } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
 import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { readHalf } from '../forward/weights.ts'
 import { ALONE } from '../group/group.ts'
-import { dot } from '../linalg/sums.ts'
 import { halfBlocks, layersOf } from '../model/architecture.ts'
 import { hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
@@ -43,37 +42,29 @@ export async function* denseStatistics(
     const [attention, ffn] = halfBlocks(a, layer)
     const halves = [await readHalf(model, attention), await readHalf(model, ffn)]
     const moments = halves.map(weights => new MomentAccumulator(engine, hiddenWidth(weights.half)))
-    let cosines = 0
+    let sum = 0
     await stream.change(async (x, { windows, tokens }) => {
-      const before = x.slice()
+      const before = await copied(engine, x)
       for (const [i, weights] of halves.entries()) {
         if (weights.experts) {
-          await runner.mix(weights, x) // no method asks for moments of single experts
+          await runner.mix(weights, [x]) // no method asks for moments of single experts
           continue
         }
-        const h = new Float32Array(moments[i].width * tokens)
+        const h = engine.array([moments[i].width, tokens])
         await runner.hidden(weights, weights.half.parallel ? before : x, windows, h)
         await moments[i].add({ h, tokens })
         await runner.residual(weights, wholeOutput(weights), x, h)
+        drop(h)
       }
-      cosines += sumOfCosines(before, x, a.hiddenSize)
+      sum += (await cosines(engine, before, x)).reduce((sum, cosine) => sum + cosine, 0)
+      drop(before)
     })
     const [m, n] = [await moments[0].finish(group), await moments[1].finish(group)]
-    const sums = Float64Array.of(cosines, stream.tokens)
+    const sums = Float64Array.of(sum, stream.tokens)
     await group.sum(sums)
     layers.push({ attention: m, ffn: n, influence: 1 - sums[0] / sums[1] })
     yield { type: 'progress', done: layer + 1, tokens: stream.tokens }
   }
   await stream.close()
   return { layers }
-}
-
-/** `Σ_t cos(x_t, y_t)` over the rows of two matrices [tokens, d]; of a row of zeros it is 0. */
-function sumOfCosines(x: Floats, y: Floats, d: number): number {
-  let sum = 0
-  for (let from = 0; from < x.length; from += d) {
-    const [a, b] = [x, y].map(rows => rows.subarray(from, from + d))
-    sum += dot(a, b) / (Math.sqrt(dot(a, a) * dot(b, b)) || 1)
-  }
-  return sum
 }
