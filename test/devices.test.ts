@@ -286,6 +286,7 @@ test('--device auto says what it takes, and takes it', async () => {
   const args = ['generate', TINY_LLAMA, '-p', 'The night', '--max-tokens', '4', '--device']
   const { stdout, stderr } = await run(folder, ...args, 'auto')
   expect(stderr).toMatch(/^--device auto takes (the CPU|webgpu|cuda): .+\.\n$/)
+  expect(stderr).not.toContain('vkEnumeratePhysicalDevices')
   expect(stdout).toBe((await run(folder, ...args, 'cpu')).stdout)
 })
 

@@ -8,8 +8,8 @@ import { ADAPTER_TYPES, type Adapter } from './adapter.ts'
 
 const LIBRARY = 'libvulkan.so.1'
 const VERSION_1_1 = (1 << 22) | (1 << 12)
-/** VK_ERROR_INCOMPATIBLE_DRIVER: of none that is installed. */
-const NO_DRIVER = -9
+/** VK_ERROR_INCOMPATIBLE_DRIVER: of none that is installed. VK_ERROR_INITIALIZATION_FAILED: no driver finds a device. */
+const [NO_DRIVER, NO_DEVICE] = [-9, -3]
 const INFO_BYTES = 64
 
 /** Values of sType. */
@@ -52,9 +52,10 @@ export function vulkanAdapters(): Adapter[] {
   if (code === NO_DRIVER) return []
   check(code, 'vkCreateInstance')
   const count = [0]
-  check(enumerate(instance[0], count, null), 'vkEnumeratePhysicalDevices')
+  const counted = enumerate(instance[0], count, null)
+  if (counted !== NO_DEVICE) check(counted, 'vkEnumeratePhysicalDevices')
   const handles = new BigUint64Array(count[0])
-  check(enumerate(instance[0], count, handles), 'vkEnumeratePhysicalDevices')
+  if (count[0] > 0) check(enumerate(instance[0], count, handles), 'vkEnumeratePhysicalDevices')
   /** The first structure, with the second behind it. */
   const chained = (sType: number, bytes: number, nextType: number, nextBytes: number): [Buffer, Buffer] => {
     const [first, next] = [Buffer.alloc(bytes), Buffer.alloc(nextBytes)]
