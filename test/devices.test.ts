@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import * as runtime from 'onnxruntime-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Trial } from '../src/device-linalg/float32-products.ts'
 import type { Device } from '../src/engine/device.ts'
@@ -10,8 +11,9 @@ import type { Engine } from '../src/engine/engine.ts'
 import { graphLinalg } from '../src/engine/linalg-graphs.ts'
 import { HalfBlockRunner } from '../src/forward/runner.ts'
 import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
+import { halfBlockGraph } from '../src/graphs/half-block.ts'
 import type { PrunePathOptions } from '../src/library/prune.node.ts'
-import { halfBlocks } from '../src/model/architecture.ts'
+import { attentionHalves, halfBlocks } from '../src/model/architecture.ts'
 import { isReal } from '../src/native/adapter.ts'
 import { describeModel, MemorySink, openCheckpoint, openEngine, prune } from '../src/node.ts'
 import { prune as pruneModel } from '../src/prune.ts'
@@ -138,6 +140,17 @@ describeOn(webgpu, 'what the CPU finds', () => {
   })
 })
 
+describeOn(webgpu, 'attention by products', () => {
+  test.each(['cache', 'branches'] as const)('with %s all of it runs there', async special => {
+    await withModel(TINY_LLAMA, async ({ architecture }) => {
+      const half = { ...attentionHalves(architecture)[0], cap: 2, ...(special === 'cache' && { window: 9 }) }
+      const graph = halfBlockGraph(half, { by: 'products', windows: 2, length: 200, with: special })
+      const providers = { executionProviders: ['webgpu'], extra: { session: { disable_cpu_ep_fallback: '1' } } }
+      await (await runtime.InferenceSession.create(graph.bytes(), providers)).release()
+    })
+  })
+})
+
 /** Trained, of 4 layers: with norms of heads, and with norms after half-blocks, too, and layers that see a window. */
 const TRAINED = ['tiny-qwen3', 'tiny-gemma3']
 const [D, NEURONS] = [96, 288]
@@ -234,7 +247,7 @@ for (const on of (await devices()).filter(({ device }) => device !== 'cpu'))
     test.each([
       ['a short prompt', PROMPT],
       ['a long prompt', LONG_PROMPT],
-    ])('%s', async (_, prompt) => {
+    ])('%s', { timeout: LIMIT }, async (_, prompt) => {
       expect(await continued(on.device, prompt)).toEqual(await continued('cpu', prompt))
     })
   })

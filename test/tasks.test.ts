@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { TASKS } from '../src/evaluate/tasks/definitions.ts'
+import type { Task } from '../src/evaluate/tasks/evaluate.ts'
 import { WIKITEXT } from '../src/evaluate/tasks/wikitext.ts'
 import type { Split } from '../src/hub/dataset.node.ts'
 import { loadTasks, loadWikitext } from '../src/hub/tasks.node.ts'
@@ -199,15 +200,19 @@ for (const one of await devices())
   })
 
 describe('the text that choices have in common is run once', () => {
-  /** Every sequence on its own, as on devices without masks. */
-  const alone = (engine: Engine): Engine => ({ ...engine, dialect: { ...engine.dialect, bias: false } })
+  /** Every sequence as a question of its own. */
+  const alone = (tasks: readonly Task[]) =>
+    tasks.map(({ name, items }) => ({
+      name,
+      items: items.flatMap(item => item.requests.map(request => ({ ...item, requests: [request] }))),
+    }))
 
   async function compare(path: string): Promise<void> {
     serve()
     const tasks = await finish(loadTasks(TASK_NAMES))
     await withModel(path, async (model, engine) => {
       const shared = (await finish(taskLikelihoods(model, engine, tasks))).flat(2)
-      const each = (await finish(taskLikelihoods(model, alone(engine), tasks))).flat(2)
+      const each = (await finish(taskLikelihoods(model, engine, alone(tasks)))).flat(2)
       expect(shared.every(value => value < 0)).toBe(true)
       for (const [i, value] of shared.entries()) expect(Math.abs(value - each[i])).toBeLessThan(LIKELIHOOD_TOLERANCE)
     })

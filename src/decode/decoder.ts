@@ -1,5 +1,5 @@
 // Token by token: the whole model in memory, a KV cache per layer, many sequences of equal length at once.
-import { copyRows, type Engine, hostOf } from '../engine/engine.ts'
+import { copyRows, type Engine } from '../engine/engine.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Embedding, openEmbedding } from '../forward/embed.ts'
 import { Head } from '../forward/head.ts'
@@ -9,6 +9,7 @@ import { paddedHeadSize } from '../graphs/attention.ts'
 import { type Architecture, attentionHalves, tensorShapes } from '../model/architecture.ts'
 import type { AttentionHalf } from '../model/half-block.ts'
 import { type Model, readWeights } from '../model/model.ts'
+import { rowsOf } from '../values.ts'
 
 /** Bytes that a decoder holds: all weights in float32, and the caches. */
 export function decoderBytes(a: Architecture, sequences: number, positions: number): number {
@@ -37,16 +38,14 @@ export class Decoder {
 
   static async open(model: Model, engine: Engine, sequences: number, positions: number): Promise<Decoder> {
     const a = model.architecture
+    const runner = new HalfBlockRunner(engine, positions)
     const halves: HalfWeights[] = []
     const caches = new Map<HalfWeights, Cache>()
     for (const half of a.halves) {
       const weights = await readWhole(model, half)
       halves.push(weights)
-      if (half.kind === 'ffn') continue
-      const [key, value] = [0, 1].map(() => new Float32Array(cacheSize(half, sequences, positions)))
-      caches.set(weights, { key, value, positions, past: 0 })
+      if (half.kind === 'attention') caches.set(weights, runner.cache(half, sequences))
     }
-    const runner = new HalfBlockRunner(engine, positions)
     const table = await readWeights(model, `${a.names.embedding}.weight`)
     const embedding = await openEmbedding(model, engine, { rows: table })
     const head = await Head.open(model, engine, table)
@@ -81,11 +80,10 @@ export class Decoder {
       await this.runner.forward(weights, x, this.sequences, read, cache)
       if (cache) cache.past += length
     }
-    const rows = await hostOf(x)
-    const last = new Float32Array(this.sequences * d)
-    for (let s = 0; s < this.sequences; s++)
-      last.set(rows.subarray(((s + 1) * length - 1) * d, (s + 1) * length * d), s * d)
-    await this.head.logits(last, this.logits, temperature)
+    const v = this.logits.length / this.sequences
+    const ends = length === 1 ? [x] : ids.map((_, s) => rowsOf(x, (s + 1) * length - 1, (s + 1) * length))
+    for (const [s, rows] of ends.entries())
+      await this.head.logits(rows, this.logits.subarray(s * v, (s + rows.shape[0]) * v), temperature)
     return this.logits
   }
 }

@@ -133,7 +133,7 @@ test.runIf(process.platform === 'linux')(
     const opened: string[] = []
     const provider: DeviceProvider = {
       ...{ device: 'cuda', memory: 'Cpu', reduced: 'tf32' },
-      append: (_api, _options, _onCpu, { name }, precision) => void opened.push(`${name} ${precision}`),
+      append: (_api, _options, { name }, precision) => void opened.push(`${name} ${precision}`),
     }
     const there = nativeOn(provider, RUNTIME_VERSION, 1e6)!
     const engine = createEngine(runtime, { device: 'cuda' }, { graphs: there, reduced: there.reduced })

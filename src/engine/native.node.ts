@@ -8,7 +8,7 @@ import { DeviceMemory, hereOf } from '../onnxruntime/memory.ts'
 import type { DeviceProvider } from '../onnxruntime/providers.node.ts'
 import { type Values, values } from '../values.ts'
 import { type Arrays, apart, type Place } from './apart.ts'
-import { deviceError, onCpuOf } from './device.ts'
+import { deviceError } from './device.ts'
 import { type EngineParts, type Precision, SESSION_CONFIG } from './engine.ts'
 import type { GraphRuntime } from './graph-runtime.ts'
 
@@ -48,13 +48,12 @@ export function nativeOn(
   const host = apiOf(version, device.library)
   const api = faultingRuns(host, device.device)
   if (!api) return undefined
-  const provider = (onCpu: (graph: Graph) => readonly string[], precision: Precision = 'float32'): Provider => ({
-    append: (options, graph) => void (graph.isDouble || device.append(api, options, onCpu(graph), graph, precision)),
+  const provider = (precision: Precision = 'float32'): Provider => ({
+    append: (options, graph) => void (graph.isDouble || device.append(api, options, graph, precision)),
   })
-  const all = provider(() => [])
   let isRight: boolean | undefined
   const tryAttention = () => {
-    const session = openSession(api, attentionGraph(), threads, all)
+    const session = openSession(api, attentionGraph(), threads, provider())
     const h = values(new Float32Array(attentionFeeds.q.data.length), attentionFeeds.q.shape)
     try {
       run(api, session, attentionFeeds, { h })
@@ -66,14 +65,13 @@ export function nativeOn(
   const attention = () => (isRight ??= memory.timed('trial', () => attentionIsRight(tryAttention)))
   const openThere = (graph: Graph) => {
     try {
-      return openSession(api, graph, threads, all)
+      return openSession(api, graph, threads, provider())
     } catch (cause) {
       throw deviceError(device.device, cause)
     }
   }
   const memory = new DeviceMemory(new NativeTensors(api, device.memory, openThere), room)
-  const graphsIn = (precision?: Precision) =>
-    graphRuntime(api, threads, { ...provider(graph => onCpuOf(graph, attention()), precision), memory, host })
+  const graphsIn = (precision?: Precision) => graphRuntime(api, threads, { ...provider(precision), memory, host })
   const { reduced } = device
   const beside = () => ({ graphs: { ...graphsIn(reduced), close() {} } }) // the memory is closed once
   return { ...graphsIn(), attention, reduced: reduced && { [reduced]: beside } }

@@ -3,7 +3,7 @@
 // every sequence gets the hidden states that it would get alone. Windows of similar length go through the layers together, shorter ones
 // with padding at their end, which causal attention hides.
 
-import { values } from '../engine/engine.ts'
+import { constant, values } from '../engine/engine.ts'
 import type { Batch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { openEmbedding, readTokenRows } from '../forward/embed.ts'
@@ -121,6 +121,6 @@ function branchesOf(batch: BranchedBatch): Branches | undefined {
       }
   return {
     places: values(BigInt64Array.from(placesOf(batch), BigInt), [batch.windows, length]),
-    bias: values(bias, [batch.windows, 1, length, length]),
+    bias: constant(bias, [batch.windows, 1, length, length]),
   }
 }

@@ -39,9 +39,8 @@ export async function* logLikelihoods(
   const layers = layersOf(model.architecture)
   // A branch's window would be that of its place, not of its position.
   const slides = halves.some(half => half.kind === 'attention' && (half.window ?? maxPositions) < maxPositions)
-  const share = context.engine.dialect.bias && !slides
   const windows = questions
-    .flatMap((continuations, question) => layOut(continuations, question, maxPositions, share))
+    .flatMap((continuations, question) => layOut(continuations, question, maxPositions, !slides))
     .sort((a, b) => b.window.ids.length - a.window.ids.length)
   const trips = splitTrips(windows, hiddenSize)
   yield { type: 'phase', phase: 'tasks', total: trips.length * layers, unit: 'layers' }

@@ -199,22 +199,6 @@ export class Graph {
     return this.#initializers.values()
   }
 
-  /** Names of the nodes of one operator. */
-  nodesOf(
-    type: string,
-    is: (inputs: readonly Value[], attributes: readonly string[]) => boolean = () => true,
-  ): string[] {
-    const of = this.#nodes.filter(({ opType }) => opType === type)
-    return of.flatMap(({ name, input, attribute }) =>
-      is(
-        input,
-        attribute.map(({ name }) => name),
-      )
-        ? [name]
-        : [],
-    )
-  }
-
   /** A constant scalar (`shape` empty) or vector. Equal constants share one node. */
   constant(type: ConstantType, values: number | readonly number[]): Value {
     const key = `${type}:${JSON.stringify(values)}`

@@ -16,7 +16,7 @@ import {
 import type { Linalg } from '../engine/linalg.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type AttentionForm, paddedHeadSize, rotaryTables } from '../graphs/attention.ts'
-import { fitBlocks } from '../graphs/causal-attention.ts'
+import { fitBlocks, type Special } from '../graphs/causal-attention.ts'
 import { gatesGraph } from '../graphs/ffn.ts'
 import { type Form, halfBlockGraph, hiddenGraph, residualGraph } from '../graphs/half-block.ts'
 import { matrix } from '../linalg/matrix.ts'
@@ -40,11 +40,11 @@ export interface PrunedOutput {
   readonly columns: Int32Array
 }
 
-/** Keys and values [windows, k, positions, e] of one layer, filled in place. `past` positions are filled already. */
+/** Keys and values [windows, k, positions, e] of one layer, where its graphs run, and the numbers of positions. `past` are filled already. */
 export interface Cache {
-  readonly key: Floats
-  readonly value: Floats
-  readonly positions: number
+  readonly key: Values<Floats>
+  readonly value: Values<Floats>
+  readonly keys: Tensor
   past: number
 }
 
@@ -176,32 +176,18 @@ export class HalfBlockRunner {
     const x = asValues(rows, hiddenSize(half))
     if (w.experts) return this.mix(w, [x])
     const [tokens] = x.shape
-    const special = cache ? 'cache' : branches && 'branches'
-    const form = this.#form(half, tokens / windows, windows, special)
-    const feeds: Record<string, Tensor | undefined> = {
+    const form = this.#form(half, tokens / windows, windows, cache ? 'cache' : branches && 'branches')
+    const feeds: Feeds = {
       ...this.#inputs(w, x),
       ...w.norms.after,
       ...w.norms.afterSum,
       ...(isBeside(half) && { read: asValues(read, hiddenSize(half)) }),
       ...this.layer('out', w.output, hiddenWidth(half)),
-      ...this.#positions(half, form, tokens, windows, cache?.past),
+      ...this.#positions(half, form, tokens, windows, cache, branches),
     }
-    const outputs: Record<string, Tensor> = { y: x }
-    if (half.kind === 'attention' && cache) {
-      const shape = [windows, half.kvHeads, cache.positions, paddedHeadSize(half)]
-      outputs.newKey = feeds.key = values(cache.key, shape)
-      outputs.newValue = feeds.value = values(cache.value, shape)
-    }
-    if (half.kind === 'attention' && branches) {
-      feeds.bias = branches.bias
-      if (half.rope) feeds.places = branches.places
-    }
-    await this.graphs.run(
-      `forward ${half.kind} ${this.#key(half, form)}`,
-      () => halfBlockGraph(half, form),
-      feeds,
-      outputs,
-    )
+    const outputs = { y: x, ...(cache && { newKey: cache.key, newValue: cache.value }) }
+    const key = `forward ${half.kind} ${this.#key(half, form)}`
+    await this.graphs.run(key, () => halfBlockGraph(half, form), feeds, outputs)
   }
 
   /** The stream, the norm before the input layers, and those. */
@@ -231,22 +217,35 @@ export class HalfBlockRunner {
     return feeds
   }
 
-  /** Windows without cache and branches go in blocks where that is faster. */
-  #form({ kind }: HalfBlock, length: number, windows: number, special?: 'cache' | 'branches'): Form {
-    if (kind === 'ffn') return undefined
-    if (special) return { by: 'operator', with: special }
-    const { attention } = this.graphs.dialect
-    if (attention === 'products') return { by: 'products', length, windows }
-    return attention === 'blocks' && fitBlocks(length) ? { by: 'blocks', length } : { by: 'operator' }
+  /** An empty cache of so many windows. */
+  cache(half: AttentionHalf, windows: number): Cache {
+    const { array, tensor } = this.graphs
+    const width = this.#form(half, 1, windows, 'cache')?.by === 'operator' ? paddedHeadSize(half) : half.headSize
+    const [key, value] = [0, 1].map(() => array([windows, half.kvHeads, this.positions, width]))
+    const keys = tensor(Int32Array.from(Array(this.positions).keys()), [this.positions])
+    return { key, value, keys, past: 0 }
   }
 
-  #positions(half: HalfBlock, form: Form, tokens: number, windows: number, past = 0): Feeds {
+  /** Where the operator is not known to be right all go by products; on the CPU plain windows in blocks where that is faster. */
+  #form(half: HalfBlock, length: number, windows: number, special?: Special): Form {
+    if (half.kind === 'ffn') return undefined
+    const { attention } = this.graphs.dialect
+    const isTried = attention === 'blocks' || (attention === 'operator' && !special && !half.window && !half.cap)
+    if (!isTried) return { by: 'products', length, windows, with: special }
+    return special || attention === 'operator' || !fitBlocks(length)
+      ? { by: 'operator', with: special }
+      : { by: 'blocks', length }
+  }
+
+  #positions(half: HalfBlock, form: Form, tokens: number, windows: number, cache?: Cache, branches?: Branches): Feeds {
     if (half.kind === 'ffn' || !form) return {}
+    const { key, value, keys, past = 0 }: Partial<Cache> = cache ?? {}
     const length = tokens / windows
-    const rotary = this.#tables(half, past + length)
-    if (form.by !== 'operator') return rotary
+    const places = half.rope && branches?.places
+    const feeds = { ...this.#tables(half, past + length), key, value, places, bias: branches?.bias }
+    if (form.by !== 'operator') return { ...feeds, keys, first: cache && values(Int32Array.of(past), [1]) }
     return {
-      ...rotary,
+      ...feeds,
       shape: values(BigInt64Array.of(BigInt(windows), BigInt(length), -1n), [3]),
       past: values(new Int32Array(windows).fill(past + length - 1), [windows]),
       total: values(Int32Array.of(past + length), []),

@@ -2,6 +2,7 @@ import { afterAll, expect, test } from 'vitest'
 import { openEngine } from '../engine/engine.node.ts'
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import type { Graph } from '../formats/onnx.ts'
+import type { Floats } from '../formats/tensors.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
 import type { HalfWeights } from '../forward/weights.ts'
 import { attentionHalves } from '../model/architecture.ts'
@@ -38,7 +39,7 @@ function turnedInPart(half: AttentionHalf): AttentionHalf {
   return { ...half, rope }
 }
 
-const random = (...shape: number[]): Values<Float32Array> =>
+const random = (...shape: number[]): Values<Floats> =>
   values(
     Float32Array.from({ length: shape.reduce((p, q) => p * q) }, () => 2 * Math.random() - 1),
     shape,
@@ -150,7 +151,7 @@ test.each([
   const half = ofHeads(2, 1, 16, true)
   const graphs: Graph[] = []
   const run: Engine['run'] = async (_, build) => void graphs.push(build())
-  const dialect = { attention, bias: true, residual: 'graph' } as const
+  const dialect = { attention, residual: 'graph' } as const
   const engine = { dialect, run, tensor: values, inPrecision: () => engine } as Pick<
     Engine,
     'dialect' | 'run' | 'tensor' | 'inPrecision'
@@ -163,5 +164,97 @@ test.each([
     const [x, h] = [hiddenSize(half), 32].map(width => new Float32Array(length * width))
     await runner.hidden(weights, x, 1, h)
   }
-  expect(graphs.map(graph => graph.nodesOf('GroupQueryAttention').length)).toEqual(expected)
+  expect(
+    graphs.map(({ nodes }) => nodes.filter(({ type }) => type === 'com.microsoft.GroupQueryAttention').length),
+  ).toEqual(expected)
+})
+
+/** As on a device whose operator is wrong. */
+const products: Engine = {
+  ...engine,
+  dialect: { ...engine.dialect, attention: 'products' },
+  inPrecision: () => products,
+}
+
+/** Weights of such an attention, and windows of so many tokens to read. */
+function made(half: AttentionHalf, windows: number, length: number) {
+  const [d, width] = [hiddenSize(half), hiddenWidth(half)]
+  const layer = (out: number, from: number, bias: boolean) => ({
+    weight: random(out, from).data,
+    ...(bias && { bias: random(out).data }),
+  })
+  const inputs = half.inputs.map(({ out, bias }) => layer(out, d, bias))
+  const norms = Object.fromEntries(
+    Object.entries(half.norms).map(([role, { size }]) => [role, { [`${role}.weight`]: random(size) }]),
+  )
+  const weights: HalfWeights = { half, norms, inputs, output: layer(d, width, half.output.bias) }
+  return { weights, x: random(windows * length, d) }
+}
+
+const SPECIAL: [string, AttentionHalf, number, number][] = [
+  ['grouped heads, of a size that is padded', ofHeads(6, 2, 6, true), 2, 40],
+  ['no rotary positions, biases', ofHeads(4, 4, 16, false), 3, 40],
+  ['several blocks of queries', ofHeads(2, 1, 16, true), 1, 300],
+  ['a window', ofHeads(2, 1, 8, true, 20), 2, 40],
+  ['half of each head turned', turnedInPart(ofHeads(2, 1, 8, true)), 1, 40],
+  ['norms of heads, a cap', { ...withHeadNorms(ofHeads(4, 2, 8, true)), cap: 0.7 }, 2, 40],
+]
+
+test.each(SPECIAL)(
+  'with a cache, piece by piece, both give what whole windows get: %s',
+  async (_, half, windows, length) => {
+    const { weights, x } = made(half, windows, length)
+    const d = hiddenSize(half)
+    const whole = x.data.slice()
+    await new HalfBlockRunner(engine, length).forward(weights, whole, windows)
+    for (const on of [engine, products]) {
+      // The operator takes several tokens after others in one window only.
+      const pieces = on === products || windows === 1 ? [length - 12, length - 3] : []
+      const starts = [0, ...pieces, length - 2, length - 1, length]
+      const runner = new HalfBlockRunner(on, length + 5)
+      const cache = runner.cache(half, windows)
+      for (const stale of [0, 9]) {
+        for (const { data } of [cache.key, cache.value]) data.fill(stale) // of a text before
+        cache.past = 0
+        for (const [i, from] of starts.slice(0, -1).entries()) {
+          const rows = starts[i + 1] - from
+          const at = (w: number) => [(w * length + from) * d, (w * length + from + rows) * d]
+          const piece = new Float32Array(windows * rows * d)
+          for (let w = 0; w < windows; w++) piece.set(x.data.subarray(...at(w)), w * rows * d)
+          await runner.forward(weights, piece, windows, piece, cache)
+          cache.past += rows
+          for (let w = 0; w < windows; w++)
+            for (const [j, v] of whole.subarray(...at(w)).entries())
+              expect(Math.abs(piece[w * rows * d + j] - v)).toBeLessThan(2e-5)
+        }
+      }
+    }
+  },
+)
+
+test.each(SPECIAL.filter(([, { window }]) => !window))('windows that branch: %s', async (_, half, windows, length) => {
+  const { weights, x } = made(half, windows, length)
+  const [d, trunk, second] = [hiddenSize(half), 10, 25]
+  const place = (row: number) => (row < second ? row : row - second + trunk)
+  const places = BigInt64Array.from({ length: windows * length }, (_, i) => BigInt(place(i % length)))
+  const bias = new Float32Array(windows * length * length)
+  for (let row = 0; row < windows * length; row++)
+    if (row % length >= second) bias.fill(-1e30, row * length + trunk, row * length + second)
+  const branches = { places: values(places, [windows, length]), bias: values(bias, [windows, 1, length, length]) }
+  const rows = (w: number, from: number, to: number) => x.data.subarray((w * length + from) * d, (w * length + to) * d)
+  for (const on of [engine, products]) {
+    const runner = new HalfBlockRunner(on, length)
+    const found = x.data.slice()
+    await runner.forward(weights, found, windows, found, undefined, branches)
+    for (let w = 0; w < windows; w++)
+      for (const [from, to] of [
+        [trunk, second],
+        [second, length],
+      ]) {
+        const alone = Float32Array.from([...rows(w, 0, trunk), ...rows(w, from, to)])
+        await runner.forward(weights, alone, 1)
+        for (const [i, v] of alone.subarray(trunk * d).entries())
+          expect(Math.abs(found[(w * length + from) * d + i] - v)).toBeLessThan(2e-5)
+      }
+  }
 })

@@ -6,14 +6,14 @@
 //   caller     what the caller makes of q, k and v: an exported decoder's, with its cache (write/onnx/cached-attention.ts)
 import type { Graph, Value } from '../formats/onnx.ts'
 import type { AttentionHalf, Norm } from '../model/half-block.ts'
-import { byBlocks, byProducts } from './causal-attention.ts'
+import { byBlocks, byProducts, type Special } from './causal-attention.ts'
 import type { Layers } from './layers.ts'
 
 /** What a graph is for: any whole windows, some with a KV cache, or that branch (evaluate/branches.ts); whole windows of one length; a decoder. */
 export type AttentionForm =
-  | { readonly by: 'operator'; readonly with?: 'cache' | 'branches' }
+  | { readonly by: 'operator'; readonly with?: Special }
   | { readonly by: 'blocks'; readonly length: number }
-  | { readonly by: 'products'; readonly length: number; readonly windows: number }
+  | { readonly by: 'products'; readonly length: number; readonly windows: number; readonly with?: Special }
   | { readonly by: 'caller'; readonly attend: (qkv: readonly Value[]) => Value }
 
 /** GroupQueryAttention with rotary positions wants head sizes that are multiples of this; others are padded with zeros inside the graph. */
@@ -66,7 +66,7 @@ function byOperator(
   half: AttentionHalf,
   qkv: readonly Value[],
   rotary: readonly Value[],
-  special?: 'cache' | 'branches',
+  special?: Special,
 ): Value {
   const { heads, kvHeads, headSize } = half
   const shape = g.input('shape', 'int64', [3])

@@ -4,6 +4,9 @@
 import type { Graph, Value } from '../formats/onnx.ts'
 import { type AttentionHalf, groupSize, hiddenWidth } from '../model/half-block.ts'
 
+/** What windows may have beside their tokens. */
+export type Special = 'cache' | 'branches'
+
 /** Queries of a block. */
 const BLOCK = 128
 /** Added to the scores of keys that are not seen: its exponential is 0 beside any other score. */
@@ -25,7 +28,7 @@ export function byBlocks(
   order?: 'transposed',
 ): Value {
   const { heads, kvHeads, headSize, scale } = half
-  const tables = tablesOf(g, half, length, rotary)
+  const tables = tablesOf(g, half, range(g, 0, length), rotary)
   const split = (x: Value, heads: number) => g.op('Reshape', [x, ints(g, -1, length, heads * headSize)])
   const turned = (x: Value, heads: number) =>
     tables.length > 0
@@ -38,42 +41,73 @@ export function byBlocks(
   }
   const h = eachBlock(g, half, length, 1, ({ from, to, first }) => {
     const inputs = [slice(g, queries, from, to, 1), slice(g, keys, first, to, 1), slice(g, values, first, to, 1)]
-    return g.op('Attention', [...inputs, unseen(g, half, from, to, first)], attributes)
+    return g.op('Attention', [...inputs, unseen(g, half, range(g, first, to), range(g, from, to))], attributes)
   })
   const rows = g.op('Reshape', [h, ints(g, -1, hiddenWidth(half))])
   return order ? g.op('Transpose', [rows], { perm: [1, 0] }) : rows
 }
 
-/** As `byBlocks`, each block of four operators on four axes, of which some runtimes make one. */
+/** As `byBlocks`, each block of a few operators on four axes, of which some runtimes make one. */
 export function byProducts(
   g: Graph,
   half: AttentionHalf,
   [q, k, v]: readonly Value[],
-  { windows, length }: { readonly windows: number; readonly length: number },
+  { windows, length, with: special }: { readonly windows: number; readonly length: number; readonly with?: Special },
   rotary: readonly Value[],
   order?: 'transposed',
 ): Value {
   const { heads, kvHeads: groups, headSize: width } = half
-  const tables = tablesOf(g, half, length, rotary)
   const queries = groupSize(half)
   const all = windows * groups
+  const cache = special === 'cache' && openCache(g, half, windows, length)
+  const bias = special === 'branches' && g.input('bias', 'float32', [windows, 1, length, length])
+  const places = (from: number, to: number) => (cache ? cache.after(range(g, from, to)) : range(g, from, to))
+  const turned = bias && rotary.length > 0 ? g.input('places', 'int64', [windows, length]) : places(0, length)
+  const tables = tablesOf(g, half, turned, rotary).map(t => g.op('Reshape', [t, ints(g, -1, 1, length, width / 2)]))
   /** [n, heads·width] → [windows, heads, length, width] */
   const split = (x: Value, heads: number) =>
     g.op('Transpose', [g.op('Reshape', [x, ints(g, windows, length, heads, width)])], { perm: [0, 2, 1, 3] })
   const turn = (x: Value) => (tables.length > 0 ? rotate(g, x, tables) : x)
   const scaled = g.op('Mul', [turn(split(q, heads)), g.constant('float32', [half.scale])])
   const grouped = g.op('Reshape', [scaled, ints(g, all, queries, length, width)])
-  const keys = g.op('Reshape', [turn(split(k, groups)), ints(g, all, 1, length, width)])
-  const turnedKeys = g.op('Transpose', [keys], { perm: [0, 1, 3, 2] }) // [all, 1, width, length]
-  const values = g.op('Reshape', [split(v, groups), ints(g, all, 1, length, width)])
+  /** → [all, 1, keys, width] */
+  const kept = (x: Value, name: string, newName: string) =>
+    g.op('Reshape', [cache ? cache.filled(x, name, newName) : x, ints(g, all, 1, cache ? -1 : length, width)])
+  const keys = g.op('Transpose', [kept(turn(split(k, groups)), 'key', 'newKey')], { perm: [0, 1, 3, 2] })
+  const values = kept(split(v, groups), 'value', 'newValue')
+  const perGroup = (x: Value, m: number, n: number) =>
+    g.op('Reshape', [g.op('Expand', [x, ints(g, windows, groups, m, n)]), ints(g, all, 1, m, n)])
   const h = eachBlock(g, half, length, 2, ({ from, to, first }) => {
-    const scores = capped(g, half, g.op('MatMul', [slice(g, grouped, from, to, 2), slice(g, turnedKeys, first, to, 3)]))
-    const weights = g.op('Softmax', [g.op('Add', [scores, unseen(g, half, from, to, first)])], { axis: -1 }) // [all, queries, to − from, to − first]
-    return g.op('MatMul', [weights, slice(g, values, first, to, 2)])
+    const asking = (x: Value, axis: number) => slice(g, x, from, to, axis)
+    const seen = (x: Value, axis: number) => (cache ? x : slice(g, x, first, to, axis))
+    const mask = unseen(g, half, cache ? cache.keys : range(g, first, to), places(from, to))
+    const added = bias ? perGroup(g.op('Add', [seen(asking(bias, 2), 3), mask]), to - from, to - first) : mask
+    const scores = capped(g, half, g.op('MatMul', [asking(grouped, 2), seen(keys, 3)]))
+    const weights = g.op('Softmax', [g.op('Add', [scores, added])], { axis: -1 }) // [all, queries, to − from, keys seen]
+    return g.op('MatMul', [weights, seen(values, 2)])
   })
   const apart = g.op('Reshape', [h, ints(g, windows, groups, queries, length, width)])
   const transposed = g.op('Transpose', [apart], { perm: order ? [1, 2, 4, 0, 3] : [0, 3, 1, 2, 4] })
   return g.op('Reshape', [transposed, order ? ints(g, hiddenWidth(half), -1) : ints(g, -1, hiddenWidth(half))])
+}
+
+/** Adds the positions of a cache, those of the new tokens, and what lies there: after the old ones the new ones, and then any of these, unseen. */
+function openCache(g: Graph, { kvHeads, headSize }: AttentionHalf, windows: number, length: number) {
+  const [first, keys] = [g.input('first', 'int32', [1]), g.input('keys', 'int32', ['positions'])]
+  const isOld = g.op('Greater', [first, column(g, keys)])
+  const shape = [windows, kvHeads, 'positions', headSize]
+  /** By position, of the new ones. */
+  const tokens = () => {
+    const since = g.op('Sub', [keys, first])
+    const outside = ['Less', 'Greater'].map((is, i) => g.op(is, [since, g.constant('int32', i * (length - 1))]))
+    return outside.reduce((token, is) => g.op('Where', [is, g.constant('int32', 0), token]), since)
+  }
+  const filled = (x: Value, name: string, newName: string) => {
+    const there = length > 1 ? g.op('Gather', [x, tokens()], { axis: 2 }) : x
+    g.output(newName, g.op('Where', [isOld, g.input(name, 'float32', shape), there]), 'float32', shape)
+    return newName
+  }
+  return { keys, after: (places: Value) => g.op('Add', [first, places]), filled }
 }
 
 const ints = (g: Graph, ...values: number[]): Value => g.constant('int64', values)
@@ -81,9 +115,13 @@ const ints = (g: Graph, ...values: number[]): Value => g.constant('int64', value
 const slice = (g: Graph, x: Value, from: number, to: number, axis: number): Value =>
   g.op('Slice', [x, ints(g, from), ints(g, to), ints(g, axis)])
 
-/** The rows and columns of the rotary tables that are used: [length, e/2]. */
-const tablesOf = (g: Graph, { headSize }: AttentionHalf, length: number, rotary: readonly Value[]): Value[] =>
-  rotary.map(table => slice(g, slice(g, table, 0, length, 0), 0, headSize / 2, 1))
+const range = (g: Graph, from: number, to: number): Value => g.constant('int32', [...Array(to).keys()].slice(from))
+
+const column = (g: Graph, x: Value): Value => g.op('Reshape', [x, ints(g, -1, 1)])
+
+/** The rows and columns of the rotary tables that are used: [.., e/2]. */
+const tablesOf = (g: Graph, { headSize }: AttentionHalf, places: Value, rotary: readonly Value[]): Value[] =>
+  rotary.map(table => g.op('Gather', [slice(g, table, 0, headSize / 2, 1), places], { axis: 0 }))
 
 interface Block {
   readonly from: number
@@ -106,17 +144,13 @@ function eachBlock(
   return blocks.length > 1 ? g.op('Concat', blocks, { axis }) : blocks[0]
 }
 
-/** What is added to the scores [to − from, to − first] of a block: of keys that come later, and of those before a query's window. */
-function unseen(g: Graph, { window = Infinity }: AttentionHalf, from: number, to: number, first: number): Value {
-  const masked = filled(g, MASKED, [to - from, to - first])
-  const triangle = (diagonal: number, upper: number) =>
-    g.op('Trilu', [masked, g.constant('int64', diagonal)], { upper })
-  const later = triangle(from - first + 1, 1)
-  return to - window > first ? g.op('Add', [later, triangle(from - first - window, 0)]) : later
+/** What is added to the scores [m, n] of queries at m places by n keys: of those that come later, and of those before a query's window. */
+function unseen(g: Graph, { window }: AttentionHalf, keys: Value, places: Value): Value {
+  const after = (place: Value, ...ifSo: readonly number[]) =>
+    g.op('Where', [g.op('Greater', [keys, column(g, place)]), ...ifSo.map(value => g.constant('float32', value))])
+  const later = after(places, MASKED, 0)
+  return window ? g.op('Add', [later, after(g.op('Sub', [places, g.constant('int32', window)]), 0, MASKED)]) : later
 }
-
-const filled = (g: Graph, value: number, shape: readonly number[]): Value =>
-  g.op('Expand', [g.constant('float32', [value]), g.constant('int64', shape)])
 
 /** Scores, none beyond the cap. */
 export function capped(

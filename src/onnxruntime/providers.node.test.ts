@@ -15,7 +15,7 @@ test.each([
     ),
   )
   const made = { ...api, CreateCUDAProviderOptions: () => 7n } as unknown as Api
-  DEVICE_PROVIDERS.cuda.append(made, 9n, [], new Graph('any'), precision)
+  DEVICE_PROVIDERS.cuda.append(made, 9n, new Graph('any'), precision)
   expect(calls).toEqual([
     ['UpdateCUDAProviderOptions', 7n, ['use_tf32'], [tf32], 1],
     ['SessionOptionsAppendExecutionProvider_CUDA_V2', 9n, 7n],

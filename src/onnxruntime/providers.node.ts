@@ -12,29 +12,24 @@ export interface DeviceProvider {
   readonly library?: string
   /** Products that it has beside those in float32. */
   readonly reduced?: 'tf32'
-  /**
-   * Puts it into the options of a session of a graph, which it may change.
-   * @param onCpu nodes that are to run on the CPU all the same @param precision of products
-   */
-  append(api: Api, options: Pointer, onCpu: readonly string[], graph: Graph, precision: string): void
+  /** Puts it into the options of a session of a graph, which it may change. @param precision of products */
+  append(api: Api, options: Pointer, graph: Graph, precision: string): void
 }
 
 export const DEVICE_PROVIDERS = {
   webgpu: {
     device: 'webgpu',
     memory: 'WebGPU_Buf',
-    append(api, options, onCpu, graph) {
+    append(api, options, graph) {
       withWebgpuKernels(graph)
-      const [keys, texts] = keysOf(onCpu)
-      api.SessionOptionsAppendExecutionProvider(options, 'WebGPU', keys, texts, keys.length)
+      api.SessionOptionsAppendExecutionProvider(options, 'WebGPU', [], [], 0)
     },
   },
   cuda: {
     device: 'cuda',
     memory: 'Cuda',
     reduced: 'tf32',
-    append(api, options, onCpu, _graph, precision) {
-      if (onCpu.length > 0) return // it cannot leave out one of them
+    append(api, options, _graph, precision) {
       const own = api.CreateCUDAProviderOptions()
       try {
         api.UpdateCUDAProviderOptions(own, ['use_tf32'], [precision === 'tf32' ? '1' : '0'], 1)
@@ -49,13 +44,9 @@ export const DEVICE_PROVIDERS = {
 /** WebGPU by a library of its own (package onnxruntime-ep-webgpu of PyPI, MIT). @param library its path */
 export const webgpuPlugin = (library: string): DeviceProvider => ({
   ...DEVICE_PROVIDERS.webgpu,
-  append(api, options, onCpu, graph) {
+  append(api, options, graph) {
     withWebgpuKernels(graph)
     const devices = BigUint64Array.of(pluginDevice(api, 'WebGpuExecutionProvider', library, false))
-    const [keys, texts] = keysOf(onCpu)
-    api.SessionOptionsAppendExecutionProvider_V2(options, api.env, devices, 1, keys, texts, keys.length)
+    api.SessionOptionsAppendExecutionProvider_V2(options, api.env, devices, 1, [], [], 0)
   },
 })
-
-const keysOf = (onCpu: readonly string[]): readonly [keys: string[], texts: string[]] =>
-  onCpu.length > 0 ? [['forceCpuNodeNames'], [onCpu.join('\n')]] : [[], []]

@@ -5,11 +5,13 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { generate } from '../../src/node.ts'
 import { CASES, expectChosen, type GoldenCase, optionsOf } from '../goldens.ts'
 import { expectSameForAnyText } from '../moved.ts'
+import { withModel } from '../opened.ts'
 import { goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from '../tiny.ts'
 import { openSite } from './browser.ts'
-import type { Asked, pruned } from './in-page.ts'
+import type { Asked, continued, pruned } from './in-page.ts'
 
 /** In the place of the page what is asked of it here. */
 const IN_PAGE = {
@@ -37,11 +39,13 @@ describe.each(COMPUTED)('$by', ({ by, compute, of }) => {
   })
   afterAll(() => site?.close())
 
-  const prunedThere = (name: TinyModel, asked: Pick<Asked, 'options' | 'windows'>) => {
+  const there = <T>(verb: string, name: TinyModel, asked: object) => {
     const files = readdirSync(TINY_MODELS[name]).map(file => `${site.url}${name}/${file}`)
-    const call = `import('/in-page.js').then(page => page.pruned(${JSON.stringify({ compute, files, ...asked })}))`
-    return page.evaluate<Awaited<ReturnType<typeof pruned>>>(call) // as text: what is built for Node is nothing for a page
+    const call = `import('/in-page.js').then(page => page.${verb}(${JSON.stringify({ compute, files, ...asked })}))`
+    return page.evaluate<T>(call) // as text: what is built for Node is nothing for a page
   }
+  const prunedThere = (name: TinyModel, asked: Pick<Asked, 'options' | 'windows'>) =>
+    there<Awaited<ReturnType<typeof pruned>>>('pruned', name, asked)
 
   describe.each(TINY_NAMES)('%s', name => {
     const { cases, calibration_windows: windows } = goldenOf(name)
@@ -55,6 +59,14 @@ describe.each(COMPUTED)('$by', ({ by, compute, of }) => {
         expectChosen(found, golden)
       },
     )
+  })
+
+  test.each(TINY_NAMES)('%s goes on with a text as in Node', { timeout: 300_000 }, async name => {
+    const text = 'The night was dark, and '.repeat(8) // beyond the tokens from which attention on a GPU takes another way
+    const { ids, fromDevice } = await there<Awaited<ReturnType<typeof continued>>>('continued', name, { text })
+    expect(ids).toEqual((await generate(TINY_MODELS[name], text, { maxTokens: 12, engine: { blas: false } })).ids)
+    const { vocabularySize } = await withModel(TINY_MODELS[name], async ({ architecture }) => architecture)
+    if (compute === 'auto') expect(fromDevice).toBe(4 * 12 * vocabularySize) // logits, and nothing of the cache
   })
 
   // Not `runIf`: a test that is skipped counts as failed.
