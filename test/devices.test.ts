@@ -289,6 +289,8 @@ test('inspect --devices lists what is there, and what auto takes is no adapter i
   expect(openvino.found?.path ?? openvino.problem).toMatch(/openvino/i)
   const [, onWebgpu] = await devices()
   expect(webgpu.product.problem === undefined).toBe(onWebgpu.missing === undefined)
+  const found = process.platform === 'linux' ? /^(right|wrong)$/ : /^not tried$/
+  if (webgpu.product.found) expect(webgpu.product.found.attention).toMatch(found)
   if (!CUDA) expect(cuda.product.problem).toMatch(/^cuda: ONNX Runtime cannot use it/)
   const real = (webgpu.adapters.found ?? []).some(isReal)
   if (process.platform === 'linux' && !CUDA && !real) expect(auto.device).toBe('cpu')

@@ -109,11 +109,11 @@ test('a driver that ends its process leaves ours alone', async () => {
   })
 })
 
-test('what drivers and libraries call themselves steers no terminal', () => {
-  const bad = '\u001b[2Jgood\u009b31m\r\nnews'
+/** Whose drivers and libraries call themselves so. */
+function called(bad: string): Devices {
   const adapters = [adapter(bad, 'discrete')]
   const nothing = { problem: bad }
-  const devices: Devices = {
+  return {
     cpu: { model: bad, cores: 2, platform: 'linux x64', features: [bad] },
     memory: { total: 8e9, free: 4e9, limit: 2e9 },
     ...{ runtime: nothing, openvino: nothing, mpi: { found: [{ library: bad, path: bad, name: bad }] } },
@@ -122,6 +122,19 @@ test('what drivers and libraries call themselves steers no terminal', () => {
     cuda: { cards: [bad], product: nothing },
     auto: { device: 'webgpu', why: bad },
   }
+}
+
+test.each(['right', 'wrong', 'not tried'] as const)('the operator of attention of a device: %s', attention => {
+  const devices = called('good')
+  const product = { found: { error: 1e-7, attention } }
+  const text = devicesText({ ...devices, webgpu: { ...devices.webgpu, product } }, 200)
+  expect(text).toContain(
+    `--device webgpu works: a product agrees with the CPU’s; ONNX Runtime’s operator of attention is ${attention} there`,
+  )
+})
+
+test('what drivers and libraries call themselves steers no terminal', () => {
+  const devices = called('\u001b[2Jgood\u009b31m\r\nnews')
   const text = devicesText(devices, 80)
   expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u)
   expect(Math.max(...text.split('\n').map(line => line.length))).toBeLessThanOrEqual(80)

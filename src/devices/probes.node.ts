@@ -68,14 +68,16 @@ function openvino(_?: undefined) {
 /** Relative error of a product, in the norm of Frobenius: TF32 has 4e-4 of it. */
 const TOLERANCE = 2e-3
 
-/** Throws where a device gives another product than the CPU does. */
+/** Throws where a device gives another product than the CPU does. Of attention: what its trial found (docs/devices.md). */
 async function product(device: Device) {
   await using cpu = openEngine({ blas: false })
   await using engine = openEngine({ device, blas: false })
   const [right, given] = [await multiply(cpu, 'right'), await multiply(engine, 'given')]
   const error = Math.hypot(...right.map((r, i) => r - given[i])) / Math.hypot(...right)
   if (!(error <= TOLERANCE)) throw new Error(`a product there is not the CPU's: ${error.toPrecision(2)} off`)
-  return { error }
+  const isTried = engine.facts.graphs === 'C interface'
+  const attention = !isTried ? 'not tried' : engine.dialect.attention === 'operator' ? 'right' : 'wrong'
+  return { error, attention } as const
 }
 
 async function multiply(engine: ReturnType<typeof openEngine>, name: string): Promise<Float32Array> {

@@ -82,5 +82,6 @@ const adapterText = ({ name, type, memory, binding, numbers }: Adapter): string 
     ...numbers,
   ].join(', ')
 
-const productText = (device: Device, { problem }: Found<unknown>): string =>
-  problem === undefined ? `--device ${device} works: a product agrees with the CPU’s` : problem
+const productText = (device: Device, { problem, found }: Devices['webgpu']['product']): string =>
+  problem ??
+  `--device ${device} works: a product agrees with the CPU’s; ONNX Runtime’s operator of attention is ${found!.attention} there`
