@@ -8,9 +8,12 @@ import { finish } from '../src/events.ts'
 import { memoryContext } from '../src/forward/context.ts'
 import { Head } from '../src/forward/head.ts'
 import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
+import type { GradientSums } from '../src/heal/backward.ts'
 import { gradients } from '../src/heal/gradients.ts'
 import { throughHead, topDivergenceFrom } from '../src/heal/loss.ts'
+import { TrainedWeights, trainedSize } from '../src/heal/trained.ts'
 import { attentionHalves } from '../src/model/architecture.ts'
+import type { HalfBlock } from '../src/model/half-block.ts'
 import { heal, openEngine, prune } from '../src/node.ts'
 import type { Windows } from '../src/text/windows.ts'
 import { describeOn, devices, takenForDevice } from './devices.ts'
@@ -29,6 +32,8 @@ const TEXT: Windows = cut(COUNT)
 const TOKENS = COUNT * LENGTH
 /** Tokens of which probabilities are wanted. */
 const TOP = 5
+/** Of updates. */
+const RANK = 4
 
 /** Numbers of the linear layers of a half-block. */
 const sizeOf = ({ inputs, output }: Pick<HalfWeights, 'inputs' | 'output'>): number =>
@@ -58,27 +63,42 @@ function testAll(open: () => Engine) {
     return () => engine.close()
   })
 
-  test('gradients: rows there, weights twice, gradients back, and those by the last rows', {
-    timeout: LIMIT,
-  }, async () => {
-    await withModel(TINY_LLAMA, async model => {
-      const { hiddenSize: d, vocabularySize: v } = model.architecture
-      const wanted = async (_: number, n: number) => ({
-        ids: Int32Array.from({ length: n * TOP }, (_, i) => i % TOP),
-        top: new Float32Array(n * TOP).fill(-Math.log(TOP)),
-        rest: new Float32Array(n),
+  test.each([undefined, RANK])(
+    'gradients, of updates of rank %s: rows there, weights twice, gradients back, and those by the last rows',
+    {
+      timeout: LIMIT,
+    },
+    async rank => {
+      await withModel(TINY_LLAMA, async model => {
+        const { halves, hiddenSize: d, vocabularySize: v } = model.architecture
+        const wanted = async (_: number, n: number) => ({
+          ids: Int32Array.from({ length: n * TOP }, (_, i) => i % TOP),
+          top: new Float32Array(n * TOP).fill(-Math.log(TOP)),
+          rest: new Float32Array(n),
+        })
+        const context = memoryContext(engine)
+        const { trained, weights } = await TrainedWeights.open(
+          context,
+          model,
+          halves,
+          rank ? { rank, seed: 0 } : undefined,
+        )
+        const sums = await trained.room()
+        const loss = throughHead(await Head.open(model, engine), topDivergenceFrom(engine, wanted, v))
+        const keep = async (half: HalfWeights, of: GradientSums) => void (await trained.keep(sums, weights, half, of))
+        const updated = rank ? { weights: (of: readonly HalfBlock[]) => trained.read(weights, of) } : {}
+        await gradients(context, model, TEXT.windows, loss, keep, updated)
+        const { constants, linears, places } = await taken(model, engine, COUNT)
+        const rows = 4 * TOKENS * d
+        const head = 4 * (v + 1) * d // with the norm before it
+        const updates = rank ? 4 * trainedSize(halves, rank) : 0 // for either way, and for their gradients
+        expect(engine.moved).toEqual({
+          toDevice: 2 * rows + 2 * constants + places + head + 4 * TOKENS * (2 * TOP + 2) + 3 * updates,
+          fromDevice: rows + 4 * TOKENS + (rank ? updates + 2 * 4 * linears : 4 * linears), // products, either way
+        })
       })
-      const loss = throughHead(await Head.open(model, engine), topDivergenceFrom(engine, wanted, v))
-      await gradients(memoryContext(engine), model, TEXT.windows, loss, async () => {})
-      const { constants, linears, places } = await taken(model, engine, COUNT)
-      const rows = 4 * TOKENS * d
-      const head = 4 * (v + 1) * d // with the norm before it
-      expect(engine.moved).toEqual({
-        toDevice: 2 * rows + 2 * constants + places + head + 4 * TOKENS * (2 * TOP + 2),
-        fromDevice: rows + 4 * linears + 4 * TOKENS,
-      })
-    })
-  })
+    },
+  )
 
   test('perplexity: weights and rows there, losses back', { timeout: LIMIT }, async () => {
     await withModel(TINY_LLAMA, async model => {
@@ -113,18 +133,22 @@ function testAll(open: () => Engine) {
     })
   })
 
-  test('healing takes the course that it takes on the CPU', { timeout: LIMIT }, async () => {
-    const folder = await workplace()
-    const calibration = { ...cut(8), heldOut: cut(10).windows.slice(8) }
-    const output = join(folder, 'pruned')
-    await prune(TINY_LLAMA, { sparsity: 0.3, method: 'plain', output, calibration: TEXT, engine: { blas: false } })
-    const options = { dense: TINY_LLAMA, calibration, tokens: 4 * 2 * LENGTH, batch: 2, every: 2, lr: 1e-3 }
-    const on = (name: string, engine: Engine) => heal(output, { ...options, output: join(folder, name), engine })
-    await using cpu = openEngine({ blas: false })
-    const [found, expected] = [await on('device', engine), await on('cpu', cpu)]
-    expect(found.curve.length).toBe(3)
-    for (const [i, { kl }] of expected.curve.entries()) expect(found.curve[i].kl / kl).toBeCloseTo(1, 3)
-  })
+  test.each(['all', 'lora'] as const)(
+    'healing of %s takes the course that it takes on the CPU',
+    { timeout: LIMIT },
+    async train => {
+      const folder = await workplace()
+      const calibration = { ...cut(8), heldOut: cut(10).windows.slice(8) }
+      const output = join(folder, 'pruned')
+      await prune(TINY_LLAMA, { sparsity: 0.3, method: 'plain', output, calibration: TEXT, engine: { blas: false } })
+      const options = { dense: TINY_LLAMA, calibration, tokens: 4 * 2 * LENGTH, batch: 2, every: 2, lr: 1e-3, train }
+      const on = (name: string, engine: Engine) => heal(output, { ...options, output: join(folder, name), engine })
+      await using cpu = openEngine({ blas: false })
+      const [found, expected] = [await on('device', engine), await on('cpu', cpu)]
+      expect(found.curve.length).toBe(3)
+      for (const [i, { kl }] of expected.curve.entries()) expect(found.curve[i].kl / kl).toBeCloseTo(1, 3)
+    },
+  )
 }
 
 describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () => testAll(takenForDevice))

@@ -13,7 +13,7 @@ import { ActivationPool, asBytes, type Scratch } from '../src/forward/activation
 import { type Context, memoryContext } from '../src/forward/context.ts'
 import { Head } from '../src/forward/head.ts'
 import { type HalfWeights, type LinearWeights, readHalves } from '../src/forward/weights.ts'
-import type { HalfGradients } from '../src/heal/backward.ts'
+import { type GradientSums, type HalfGradients, summed } from '../src/heal/backward.ts'
 import { gradients } from '../src/heal/gradients.ts'
 import { crossEntropy, divergenceFrom, type RowLoss, throughHead } from '../src/heal/loss.ts'
 import { type HalfBlock, type NormRole, plainHalves, storedInputs, storedRows } from '../src/model/half-block.ts'
@@ -83,8 +83,8 @@ async function allGradients(
 ) {
   const head = await Head.open(model, engine)
   const found = new Map<string, Floats>()
-  const visit = async (weights: HalfWeights, of: HalfGradients) => {
-    for (const [name, data] of stored(weights.half, of)) found.set(name, data)
+  const visit = async (weights: HalfWeights, sums: GradientSums) => {
+    for (const [name, data] of stored(weights.half, await summed(sums))) found.set(name, data)
   }
   const mean = await gradients(context, model, windows, throughHead(head, loss), visit, { norms: true })
   return { mean, found }
@@ -247,7 +247,8 @@ test('gradients are differences of the loss, for models of any shape', async () 
         yield mapped(weights, directions.get(named(weights))!, (of, u) => of.map((w, i) => w + step * u[i]))
     }
     const context = memoryContext(engine)
-    const visit = async (weights: HalfWeights, of: HalfGradients) => {
+    const visit = async (weights: HalfWeights, sums: GradientSums) => {
+      const of = await summed(sums)
       let seed = directions.size
       const u = mapped(of, of, d => {
         const other = random(d.length, seed++)

@@ -50,7 +50,7 @@ export type Precision = (typeof PRECISIONS)[number]
 
 export interface Engine extends AsyncDisposable {
   readonly run: Run
-  /** Hands values over for many runs, as a constant: a GPU has them once. On the CPU the handle is the array, and nothing is copied. */
+  /** Hands values over for many runs, as a constant: a GPU has an array once, whoever asks. On the CPU nothing is copied. */
   tensor(data: Data, shape: readonly number[]): Tensor
   /** On the CPU the array itself. */
   readonly array: ArrayOf
@@ -148,10 +148,16 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
       return kept.use(key, build, session => timed(key.split(' ', 1)[0], () => session.run(arrays[0], arrays[1])))
     }
   const run = runIn(sessions)
+  const handles = new WeakMap<Data, Values>()
   const graphs = graphLinalg(run, sessions.graphs.array, device === 'cpu' ? undefined : {})
   const engine: Engine = {
     run,
-    tensor: constant,
+    tensor(data, shape) {
+      const known = handles.get(data)
+      const handle = String(known?.shape) === String(shape) ? known! : constant(data, shape)
+      handles.set(data, handle)
+      return handle
+    },
     array: sessions.graphs.array ?? inMemory,
     get dialect() {
       return dialectOf(device, parts.blas ? 'product' : 'graph', sessions.graphs.attention?.())

@@ -65,8 +65,6 @@ export class HalfBlockRunner {
   readonly #rotary = new Map<Float64Array, Feeds>()
   /** Of graphs, made once a half-block: a decoder's step has little else to do here. */
   readonly #keys = new WeakMap<HalfBlock, string>()
-  /** Weights are handed over once a half-block. */
-  readonly #handles = new WeakMap<LinearWeights, Feeds>()
 
   constructor(
     readonly engine: Engine,
@@ -204,17 +202,12 @@ export class HalfBlockRunner {
   }
 
   /** Feeds of a layer [out, columns], the same ones each time. */
-  layer(name: string, layer: LinearWeights, columns: number): Feeds {
-    const known = this.#handles.get(layer)
-    if (known) return known
-    const { weight, bias } = layer
+  layer(name: string, { weight, bias }: LinearWeights, columns: number): Feeds {
     const out = weight.length / columns
-    const feeds = {
+    return {
       [`${name}.weight`]: this.graphs.tensor(weight, [out, columns]),
       ...(bias && { [`${name}.bias`]: this.graphs.tensor(bias, [out]) }),
     }
-    this.#handles.set(layer, feeds)
-    return feeds
   }
 
   /** An empty cache of so many windows. */

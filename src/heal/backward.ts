@@ -40,7 +40,7 @@ interface LinearGradients<T> {
 }
 
 /** Where they add up. */
-type GradientSums = HalfGradients<Values<Floats>>
+export type GradientSums = HalfGradients<Values<Floats>>
 
 /** What is to be known of a graph. */
 interface Asked {

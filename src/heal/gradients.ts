@@ -11,7 +11,7 @@ import { type HalfWeights, readHalves } from '../forward/weights.ts'
 import { addTo } from '../linalg/sums.ts'
 import { type HalfBlock, isBeside } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
-import { BackwardRunner, type HalfGradients, summed, zeroGradients } from './backward.ts'
+import { BackwardRunner, type GradientSums, zeroGradients } from './backward.ts'
 import type { StreamLoss } from './loss.ts'
 
 export interface GradientOptions {
@@ -27,21 +27,22 @@ export interface GradientOptions {
 
 /**
  * Mean loss of the tokens of `windows`, which have one length, and its gradients; zeros where there are no windows.
- * @param visit gets the gradients of each half-block that is wanted, from the last to the first, with its weights, which it may change
+ * @param visit gets the gradients of each half-block that is wanted, from the last to the first, where they are, with its weights, which it may
+ * change
  */
 export async function gradients(
   context: Context,
   model: Model,
   windows: readonly Int32Array[],
   loss: StreamLoss,
-  visit: (weights: HalfWeights, gradients: HalfGradients) => Promise<void>,
+  visit: (weights: HalfWeights, gradients: GradientSums) => Promise<void>,
   { weights = halves => readHalves(model, halves), norms = false, wanted = () => true, tokens }: GradientOptions = {},
 ): Promise<number> {
   const { halves, hiddenSize: d } = model.architecture
   const { engine, pool } = context
   const zeros = (half: HalfWeights) => zeroGradients(engine, half, norms)
   if (windows.length === 0) {
-    for await (const half of weights(halves.toReversed().filter(wanted))) await visit(half, await summed(zeros(half)))
+    for await (const half of weights(halves.toReversed().filter(wanted))) await visit(half, zeros(half))
     return 0
   }
   const length = windows[0].length
@@ -85,7 +86,7 @@ export async function gradients(
     await border.close()
     await beside?.close()
     beside = waiting
-    if (sums) await visit(half, await summed(sums))
+    if (sums) await visit(half, sums)
   }
   await stream.close()
   return mean

@@ -1,14 +1,14 @@
 // Low-rank updates: what they make of weights, and their gradients by differences of a loss of these.
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { ownMemories } from '../../test/devices.ts'
 import { random } from '../../test/random.ts'
-import { openEngine } from '../engine/engine.node.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Linear } from '../model/half-block.ts'
 import { randomNumbers } from '../random.ts'
 import { beginUpdates, SCALE, updated, updateGradients, updateSize, updatesOf } from './lora.ts'
 
-const engine = openEngine()
-afterAll(() => engine.close())
+const engines = Object.entries(ownMemories())
+const [[, engine]] = engines
 
 const rank = 3
 const layer = (out: number, columns: number): Linear => ({ name: 'some', out, in: columns, bias: false })
@@ -32,14 +32,14 @@ test('weights get the product of both, but for those that are 0', async () => {
   for (const [i, w] of defined(update.a, update.b).entries()) expect(found[i]).toBeCloseTo(w, 5)
 })
 
-test('gradients are differences of a loss of the weights', async () => {
+test.each(engines)('gradients are differences of a loss of the weights, %s', async (_, engine) => {
   const [{ a, b }] = updatesOf(layers, rank, all())
   const direction = random(weight.length, 3)
   const loss = (a: Floats, b: Floats) => defined(a, b).reduce((sum, w, i) => sum + direction[i] * w + 0.5 * w * w, 0)
   const now = await updated(engine.linalg, weight, { a, b }, rank)
   const d = now.map((w, i) => direction[i] + w)
   const to = { a: new Float32Array(a.length), b: new Float32Array(b.length) }
-  await updateGradients(engine.linalg, now, d, { a, b }, to, rank)
+  await updateGradients(engine, now, engine.array([out, columns], d), { a, b }, to, rank)
   const moved = (of: Floats, at: number, step: number) => of.map((v, i) => (i === at ? v + step : v))
   for (const i of a.keys()) {
     const at = (step: number) => loss(moved(a, i, step), b)

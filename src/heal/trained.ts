@@ -21,7 +21,7 @@ import {
 } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { randomNumbers } from '../random.ts'
-import type { HalfGradients } from './backward.ts'
+import { type GradientSums, type HalfGradients, summed } from './backward.ts'
 import { beginUpdates, type Update, updated, updateGradients, updateSize, updatesOf } from './lora.ts'
 
 /**
@@ -222,7 +222,7 @@ export class TrainedWeights {
   }
 
   /** Keeps the gradients of a half-block, of all ranks. @param weights it, of `values` @param of used up @returns the sum of their squares */
-  async keep(gradients: Activations, values: Activations, weights: HalfWeights, of: HalfGradients): Promise<number> {
+  async keep(gradients: Activations, values: Activations, weights: HalfWeights, of: GradientSums): Promise<number> {
     const { rank } = this
     if (of.experts) {
       let squares = 0
@@ -233,11 +233,15 @@ export class TrainedWeights {
     const batch = this.#of(weights.half)
     const room = gradients.room(batch)
     if (rank) {
-      const [layers, { linalg }] = [layersOf(weights.half), this.context.engine]
+      const layers = layersOf(weights.half)
       const [updates, to] = [await values.load(batch), room].map(all => updatesOf(layers, rank, all))
-      const [own, its] = [weights, of].map(({ inputs, output }) => [...inputs, output].map(({ weight }) => weight))
-      for (const i of layers.keys()) await updateGradients(linalg, own[i], its[i], updates[i], to[i], rank)
-    } else join(of, room)
+      const [own, its] = [
+        [...weights.inputs, weights.output],
+        [...of.inputs, of.output],
+      ]
+      for (const i of layers.keys())
+        await updateGradients(this.context.engine, own[i].weight, its[i].weight, updates[i], to[i], rank)
+    } else join(await summed(of), room)
     await this.context.group?.sum(room)
     let squares = 0
     for (let i = 0; i < room.length; i++) squares += room[i] * room[i] // several times as fast as by `of`
