@@ -14,6 +14,7 @@ import { denseStatistics } from '../src/statistics/dense.ts'
 import { describeOn, devices, takenForDevice } from './devices.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
+import { expectNear } from './near.ts'
 import { withModel } from './opened.ts'
 import { asWindows, goldenOf } from './tiny.ts'
 
@@ -33,8 +34,8 @@ const batches = (count: number) =>
 /** Bytes of the numbers that a run of attention takes for the windows of a batch. */
 const placesOf = ({ dialect }: Engine) => (dialect.attention === 'products' ? 0 : 3 * 8 + (4 * TOKENS) / LENGTH + 4)
 
-/** @param open makes an engine on the device */
-function testAll(open: () => Engine) {
+/** @param open makes an engine on the device, with room for so many bytes */
+function testAll(open: (bytes?: number) => Engine) {
   let engine: Engine
   beforeEach(() => {
     engine = open()
@@ -70,6 +71,22 @@ function testAll(open: () => Engine) {
     }),
   )
 
+  test('a mixture with room for less than its rows is pruned as on the CPU', { timeout: LIMIT }, () =>
+    withModel(MIXTURE, async model => {
+      await using little = open(3e5)
+      await using cpu = openEngine({ blas: false })
+      const options = { sparsity: 0.3, method: 'stock:scope=experts', heldOut: 0 }
+      const on = async (engine: Engine) =>
+        finish(prune(prepare(model, options, { windows: batches(2) }), { engine, sink: new MemorySink() }))
+      const [found, expected] = [await on(little), await on(cpu)]
+      for (const [layer, { ffn }] of expected.layers.entries()) {
+        expect(found.layers[layer].ffn!.kept).toEqual(ffn!.kept)
+        expectNear(found.layers[layer].ffn!.errorAfter, ffn!.errorAfter, 2e-3)
+      }
+      expect(found.moved!.layers[1].fromDevice).toBeGreaterThan(4 * 2 * TOKENS * model.architecture.hiddenSize)
+    }),
+  )
+
   test('statistics of the dense model: rows and weights there, moments and cosines back', { timeout: LIMIT }, () =>
     withModel(TINY_LLAMA, async model => {
       const { halves, hiddenSize: d } = model.architecture
@@ -100,4 +117,6 @@ function testAll(open: () => Engine) {
 
 describe.runIf(process.platform === 'linux')('on the CPU, taken for a device', () => testAll(takenForDevice))
 const [, webgpu] = await devices()
-describeOn(webgpu, 'passes', () => testAll(() => openEngine({ device: 'webgpu' })))
+describeOn(webgpu, 'passes', () =>
+  testAll(bytes => openEngine({ device: 'webgpu', deviceMemory: bytes && bytes / 2 ** 30 })),
+)
