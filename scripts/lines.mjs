@@ -33,7 +33,7 @@ const PAGE = [
   ['model'],
   ['graphs'],
   ['forward'],
-  ['saved', 'scratch', 'common'],
+  ['saved', 'read-ahead', 'scratch', 'common'],
   ['heal'],
   ['decode'],
   ['text'],

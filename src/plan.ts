@@ -37,6 +37,7 @@ import {
 } from './model/half-block.ts'
 import type { Model } from './model/model.ts'
 import type { ResolvedOptions } from './options.ts'
+import { BUFFER_BYTES } from './read-ahead.ts'
 import type { Sizes } from './result.ts'
 import { ownTextBytes } from './text/sample.ts'
 
@@ -114,7 +115,7 @@ export function makePlan(
   const tensors = [...tensorShapes(architecture)].map(([name, shape]) => ({ name, shape, dtype: dtypeOf(name) }))
   const count = (shapes: Iterable<readonly number[]>) => [...shapes].reduce((n, shape) => n + elements(shape), 0)
   const pruned = narrowed(a, layers, after)
-  const activationBytes = placeActivations(a, options)
+  const { buffers, ...activationBytes } = placeActivations(a, options)
   const biasFields = addsBiases ? (a.biasFields ?? { [ADDED_BIASES]: true as const }) : {}
   const halves = layers.flatMap(layer => halfBlocks(a, layer))
   const output = {
@@ -135,7 +136,7 @@ export function makePlan(
     },
     activationBytes,
     memoryBytes: Math.max(
-      estimateMemory(model, options, activationBytes.memory),
+      estimateMemory(model, options, activationBytes.memory + buffers),
       writes ? BASE_BYTES + ownTextBytes(a, options) : 0,
     ),
   }
@@ -144,7 +145,8 @@ export function makePlan(
 /** Of one of several processes, with so many of the windows. The root alone has the whole of G; others may solve for it. */
 export function rankMemory(model: Model, options: ResolvedOptions, windows: number, does: Decides): number {
   const own = { ...options, windows }
-  return estimateMemory(model, own, placeActivations(model.architecture, own).memory, does)
+  const { memory, buffers } = placeActivations(model.architecture, own)
+  return estimateMemory(model, own, memory + buffers, does)
 }
 
 /** What a process does of decisions. */
@@ -225,15 +227,21 @@ const compactWidths = (a: Architecture, after: readonly Widths[]): LayerWidths[]
     return { ffn: Math.max(1, ffn), values: values.map((_, head) => (kvHeads === undefined ? value : ofHead(head))) }
   })
 
-/** The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. */
+/**
+ * The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. Of each of the others a batch is read
+ * ahead, and one written behind, in buffers.
+ */
 function placeActivations(a: Architecture, { windows, seqLen, memory, target }: ResolvedOptions) {
-  const placed = { memory: 0, scratch: 0 }
+  const placed = { memory: 0, scratch: 0, buffers: 0 }
+  const batch = 4 * seqLen * Math.min(windows, Math.max(1, Math.floor(TOKENS_PER_RUN / seqLen)))
   const rows = a.halves[0].parallel ? 2 : 1 // the stream, and what both halves of a layer read
   const streams = new Array<number>((target === 'dense' ? 2 : 1) * rows).fill(a.hiddenSize)
   const hidden = Math.max(...a.halves.map(hiddenWidth))
   for (const width of [...streams, ...(expertsOf(a) > 0 ? [a.hiddenSize, a.hiddenSize, a.hiddenSize] : [hidden])]) {
     const bytes = 4 * windows * seqLen * width
-    placed[placed.memory + bytes <= memory * 2 ** 30 ? 'memory' : 'scratch'] += bytes
+    const place = placed.memory + bytes <= memory * 2 ** 30 ? 'memory' : 'scratch'
+    placed[place] += bytes
+    if (place === 'scratch') placed.buffers = Math.min(BUFFER_BYTES, placed.buffers + 2 * batch * width)
   }
   return placed
 }
@@ -266,7 +274,7 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const work = copies * weights + (grams - 1) * gram + decisions + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
   const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * headRows(a) * a.vocabularySize
-  const measured = measures ? Math.min(memory * 2 ** 30, allocationBytes(a, options)) : 0
+  const measured = measures ? Math.min(memory * 2 ** 30 + BUFFER_BYTES, allocationBytes(a, options)) : 0
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = Math.min(4 * a.vocabularySize * a.embeddingSize, TABLE_BYTES.held)
   const base = BASE_BYTES + (products === 'bf16' ? BF16_BYTES : 0)

@@ -5,6 +5,7 @@ import { OutputError } from './errors.ts'
 import { readInto, writeAll } from './formats/file.node.ts'
 import { said } from './formats/file-errors.node.ts'
 import type { Scratch } from './forward/activations.ts'
+import { Buffers, ReadAhead } from './read-ahead.ts'
 import { unfinishedPath } from './unfinished.node.ts'
 
 /** @param output path of the output; the file is made in its parent folder. @throws OutputError */
@@ -26,6 +27,12 @@ export async function openScratch(output: string): Promise<Scratch> {
       await rm(path, { force: true }).catch(() => {}) // the next run removes it
     },
   }
+}
+
+/** Opens the files of a run's activations, which it goes through front to back. @param output as of `openScratch` */
+export function activationFiles(output: string): () => Promise<Scratch> {
+  const buffers = new Buffers()
+  return async () => new ReadAhead(await openScratch(output), buffers)
 }
 
 /** An open file as a scratch. @param fail turns what the file system says of a write into an error */

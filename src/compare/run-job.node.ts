@@ -20,7 +20,7 @@ import type { Run } from '../report/result-file.ts'
 import type { HealRecord, PruneResult } from '../result.ts'
 import { type PreparedRun, prepare } from '../run.ts'
 import { UNSAVED } from '../saved.ts'
-import { openScratch } from '../scratch.node.ts'
+import { activationFiles } from '../scratch.node.ts'
 import { denseStatistics } from '../statistics/dense.ts'
 import { calibration, calibrationSource, type TextFile } from '../text/calibration.ts'
 import { sampleWindows } from '../text/sample.ts'
@@ -170,7 +170,7 @@ async function* pruneCell(open: Open, cell: Cell, windows: Windows): AsyncGenera
   const run = prepare(dense, cell.options, { windows })
   const output = prunedFolder(work)
   const sink = await openFolderSink(output, true)
-  const scratch = () => openScratch(output)
+  const scratch = activationFiles(output)
   const pass = yield* densePass(open, run, windows, scratch)
   const made = { engine, sink, denseStatistics: pass?.statistics, openScratch: scratch, signal }
   const result = withPass(yield* prune(run, made), pass)

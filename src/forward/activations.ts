@@ -73,9 +73,9 @@ export class ActivationPool {
     })
   }
 
-  /** Closes the scratch files of activations that nobody closed, as after an error. */
+  /** Closes the scratch files of activations that nobody closed, as after an error: what else goes wrong with them is of no interest. */
   async close(): Promise<void> {
-    for (const scratch of this.#scratch) await scratch.close()
+    for (const scratch of this.#scratch) await scratch.close().catch(() => {})
   }
 
   async #spill(batches: readonly Batch[], width: number, handle: Handle, openScratch: () => Promise<Scratch>) {

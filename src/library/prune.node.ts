@@ -30,7 +30,7 @@ import type { OutputBytes, Plan } from '../plan.ts'
 import type { Perplexities, PerplexityResult, PruneResult } from '../result.ts'
 import { checkOptions, prepare } from '../run.ts'
 import { type Saved, UNSAVED } from '../saved.ts'
-import { openScratch } from '../scratch.node.ts'
+import { activationFiles, openScratch } from '../scratch.node.ts'
 import { type CalibrationInput, isOwn, OWN_TEXT, textsOrWindows } from '../text/calibration.ts'
 import { hashWindows } from '../text/hash-windows.node.ts'
 import type { Windows } from '../text/windows.ts'
@@ -208,7 +208,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       for (const one of [...unlike, engineNotice(facts), roomNotice(facts)]) if (one) yield notice(one)
       const on = { engine: chosen.engine, signal }
       if (typeof output !== 'string' || !isRoot) {
-        const scratch = () => openScratch(join(tmpdir(), 'fasp'))
+        const scratch = activationFiles(join(tmpdir(), 'fasp'))
         const sink = isRoot && typeof output !== 'string' ? output : NOWHERE
         const statistics = keepStatistics ? subSink(sink, STATISTICS) : undefined
         const result = yield* pruneBeside(run, healing, { ...on, sink, statistics, openScratch: scratch, group })
@@ -239,7 +239,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       const place = {
         sink: subSink(sink, folder),
         statistics: keeps ? subSink(sink, `${folder}${STATISTICS}`) : undefined,
-        openScratch: () => openScratch(output),
+        openScratch: activationFiles(output),
         recall: dense?.recall(beside, () => openScratch(output)),
       }
       const { gguf, card } = model.checkpoint
