@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, test } from 'vitest'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { openFile } from '../src/formats/file.node.ts'
@@ -11,18 +11,15 @@ import { describeModel, logits, openCheckpoint, openEngine, type ProgressEvent, 
 import { describeOn, devices, type Place, withBinding, withBlas } from './devices.ts'
 import { perplexity } from './evaluation.ts'
 import { finish } from './finish.ts'
-import { CASES, expectChosen, type GoldenCase, optionsOf } from './goldens.ts'
-import { expectNear, TOLERANCE } from './near.ts'
+import { casesOf, expectChosen, expectMeasured, type GoldenCase, optionsOf, stands } from './goldens.ts'
+import { someOf } from './nightly.ts'
 import { asWindows, goldenLogitsOf, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
-
-const LOGITS_TOLERANCE = 2e-4
-/** On all devices. */
-const PERPLEXITY_TOLERANCE = 2 * TOLERANCE.perplexity
 
 for (const on of [...(await devices()), await withBlas(), ...withBinding])
   for (const name of TINY_NAMES) describeOn(on, `${name} agrees with the reference`, () => compareAll(name, on))
 
-function compareAll(name: TinyModel, { device, blas }: Place) {
+function compareAll(name: TinyModel, { device, blas, binding }: Place) {
+  const cases = blas || binding ? someOf(casesOf(name), stands) : casesOf(name)
   const golden = () => goldenOf(name)
   const folder = mkdtempSync(join(tmpdir(), 'fasp-golden-'))
   let engine: Engine
@@ -37,15 +34,12 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
     rmSync(folder, { recursive: true })
   })
 
-  async function compare(checkpoint: Checkpoint, { name: caseName, perplexity: reference }: GoldenCase) {
+  async function compare(checkpoint: Checkpoint, reference: GoldenCase) {
     const { prompt, evaluation_windows } = golden()
     const model = describeModel(checkpoint)
-    const ours = await logits(model, engine, prompt)
-    const theirs = await expected.float32(caseName)
-    expect(ours.length).toBe(theirs.length)
-    expect(ours.reduce((worst, v, i) => Math.max(worst, Math.abs(v - theirs[i])), 0)).toBeLessThan(LOGITS_TOLERANCE)
+    const rows = await logits(model, engine, prompt)
     const measured = await finish(perplexity(model, engine, asWindows(evaluation_windows), 'evaluate'))
-    expectNear(measured.perplexity, reference['prose-heldout'], PERPLEXITY_TOLERANCE)
+    expectMeasured({ rows, perplexity: measured.perplexity }, await expected.float32(reference.name), reference)
   }
 
   test('dense', async () => {
@@ -54,7 +48,7 @@ function compareAll(name: TinyModel, { device, blas }: Place) {
     await checkpoint.close()
   })
 
-  test.each(name === 'tiny-opt' ? [...CASES, 'paper-0.3-center'] : CASES)('%s', async caseName => {
+  test.each(cases)('%s', async caseName => {
     const reference: GoldenCase = golden().cases.find((c: GoldenCase) => c.name === caseName)
     const output = join(folder, caseName)
     const options = {

@@ -2,8 +2,18 @@
 import { expect } from 'vitest'
 import { type LayerResult, type PruneOptions, plain } from '../src/node.ts'
 import { expectNear, expectSameUpToTies, TOLERANCE } from './near.ts'
+import type { TinyModel } from './tiny.ts'
 
-export const CASES = ['paper-0.3', 'paper-0.2', 'per-head-0.3', 'ffn-0.3-multiple-32', 'paper-0.3-no-restore']
+const CASES = ['paper-0.3', 'paper-0.2', 'per-head-0.3', 'ffn-0.3-multiple-32', 'paper-0.3-no-restore']
+/** Those of a model; beside them `dense`. */
+export const casesOf = (name: TinyModel) => (name === 'tiny-opt' ? [...CASES, 'paper-0.3-center'] : CASES)
+
+/** Of those, the ones that are in every run where the CPU computes in one more way. */
+export const stands = (name: string) => name === 'paper-0.3' || name === 'per-head-0.3'
+
+const LOGITS_TOLERANCE = 2e-4
+/** On all devices. */
+const PERPLEXITY_TOLERANCE = 2 * TOLERANCE.perplexity
 
 export interface GoldenCase {
   readonly name: string
@@ -44,4 +54,16 @@ export function expectChosen(
       expectNear(half.errorAfter, errors![1], TOLERANCE.error)
     }
   })
+}
+
+/** @param ours logits of the prompt, and perplexity @param theirs logits */
+export function expectMeasured(
+  ours: { readonly rows: ArrayLike<number>; readonly perplexity: number },
+  theirs: Float32Array,
+  golden: GoldenCase,
+): void {
+  expect(ours.rows.length).toBe(theirs.length)
+  const worst = theirs.reduce((most, v, i) => Math.max(most, Math.abs(v - ours.rows[i])), 0)
+  expect(worst).toBeLessThan(LOGITS_TOLERANCE)
+  expectNear(ours.perplexity, golden.perplexity['prose-heldout'], PERPLEXITY_TOLERANCE)
 }
