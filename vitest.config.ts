@@ -1,5 +1,6 @@
 // Every suite: `npm test` runs `unit`, which needs Node alone, .ci/run all of them. The others fail where what they run in is missing.
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Files that are imported as text, as `loader` in tsdown.config.ts has it. */
 const TEXT = /\/src\/.*\.(py|html)$/
@@ -16,8 +17,19 @@ const SUITES = {
   install: ['test/install/*.check.ts'], // git, npm's registry
 }
 
-/** Which run one after the other: first the many small ones, then what needs both cores, then suites of one file each, two at a time. */
+/** Which run one after the other: first the many small ones, then what needs both cores, then suites of one file each. */
 const ORDER = ['unit', 'mpi', 'web']
+
+/** Files that take a minute and more, which would run alone at the end. Vitest begins with the largest. */
+const LONG =
+  /\/test\/((resume|golden|devices|heal|fuzz|distributed|exactness|faults|families|demo)\.test|\w+\/(failures|smollm2|goldens|transformers)\.)/
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files)
+    return [true, false].flatMap(long => sorted.filter(({ moduleId }) => LONG.test(moduleId) === long))
+  }
+}
 
 export default defineConfig({
   plugins: [
@@ -29,17 +41,19 @@ export default defineConfig({
     },
   ],
   test: {
-    // Two cores: test files that run models share them badly, so few run at a time.
-    maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     projects: Object.entries(SUITES).map(([name, include]) => ({
       extends: true,
       test: {
         name,
         include,
         sequence: { groupOrder: ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length },
+        // Two cores: test files that run models share them badly. The last suites wait for other programs and for registries, too.
+        maxWorkers: ORDER.includes(name) ? 2 : 3,
+        maxConcurrency: 2,
         // The others load and prune models of some size, or install packages, in one test or hook.
-        testTimeout: name === 'unit' ? 60_000 : 120_000,
-        hookTimeout: name === 'unit' ? 60_000 : 240_000,
+        testTimeout: name === 'unit' ? 60_000 : 240_000,
+        hookTimeout: name === 'unit' ? 60_000 : 480_000,
       },
     })),
   },

@@ -17,6 +17,7 @@ import {
 import { describeDisk, onDisk } from './disk.ts'
 import { familyFolder } from './families.ts'
 import { fasp, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { NIGHTLY } from './nightly.ts'
 import { withModel } from './opened.ts'
 import { asWindows, TINY_OPT } from './tiny.ts'
 
@@ -58,6 +59,9 @@ async function stoppedAt(
   }
 }
 
+/** A kind of run is stopped so often, at moments of its own. */
+const TIMES = NIGHTLY ? 3 : 1
+
 describe('stopped between two half-blocks, and gone on', () => {
   const quick = { windows: 4, seqLen: 32, sparsity: 0.3 } as const
   test.for<[string, string, Partial<PrunePathOptions>]>([
@@ -92,7 +96,7 @@ describe('stopped between two half-blocks, and gone on', () => {
     })
     const whole = options('')
     const events = (await stopped(model, whole, Number.POSITIVE_INFINITY))!
-    for (let i = 0; i < 2; i++) {
+    for (let i = 0; i < TIMES; i++) {
       const one = options(`${i}`)
       // Twice: what has gone on goes on.
       const at = Math.floor(events * random())
@@ -141,7 +145,7 @@ describe('a run stopped in what follows pruning, and gone on', () => {
     const whole = await pruned('whole', Number.POSITIVE_INFINITY)
     const last = whole.findLastIndex(one => one.type === 'phase' && one.phase === 'prune')
     const from = last + 2 + whole.slice(last).findIndex(one => one.type === 'phase' && one.phase !== 'prune')
-    for (let i = 0; i < 2; i++) {
+    for (let i = 0; i < TIMES; i++) {
       const one = options(`${i}`)
       const at = from + Math.floor((whole.length - from) * random())
       expect(await pruned(`${i}`, at)).toHaveLength(at + 1)
@@ -171,7 +175,7 @@ describe('an export stopped between two tensors, and gone on', () => {
     const exported = (start: string, until: number, resume: boolean) =>
       stoppedAt(until, more => exportModel(model, { ...at(start), ...more, resume }))
     const events = (await exported('', Number.POSITIVE_INFINITY, false))!
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < TIMES; i++) {
       const until = Math.floor(events * random())
       expect(await exported(`${i}`, until, false)).toBeUndefined()
       await exported(`${i}`, Math.floor((events - until) * random()), true)
@@ -231,7 +235,7 @@ async function killed(folder: string, { args, whole, took }: Awaited<ReturnType<
 }
 
 describe('killed', () => {
-  const kills = Number(process.env.FASP_KILLS ?? 4)
+  const kills = Number(process.env.FASP_KILLS ?? 3)
   const told = (what: string, count: number) => {
     if (process.env.FASP_KILLS) console.info(`${what}: ${kills} runs, ${count} times killed`)
   }
@@ -316,16 +320,24 @@ describe('a state', () => {
     expect(states(folder)).toHaveLength(1)
     return { folder, state: join(folder, states(folder)[0], 'state'), code, stderr }
   }
+  let first: ReturnType<typeof killed> | undefined
+  /** Another folder, with all that is in that of a run which was killed. */
+  const left = async () => {
+    const { folder, state } = await (first ??= killed())
+    const copy = await workplace()
+    cpSync(folder, copy, { recursive: true })
+    return { folder: copy, state: join(copy, state.slice(folder.length)) }
+  }
 
   test('is mentioned by another run, which leaves it, and removed when the output is there', async () => {
-    const { folder, state } = await killed()
+    const { folder, state } = await left()
     const { stderr } = await run(folder, ...args, '-s', '0.2')
     expect(stderr).toContain('--resume goes on from there')
     expect(stderr).toContain('is removed: it held what an earlier run into out had done')
     expect(existsSync(state)).toBe(false)
   })
   test('of other options, threads, texts, another model or version is refused, and stays', async () => {
-    const { folder, state } = await killed()
+    const { folder, state } = await left()
     const again = [...args, '--resume']
     const says = ['sparsity is 0.2, there 0.3', 'dtype is "F16", there absent', 'engine threads is 3, there absent']
     await refused(folder, [...again, '-s', '0.2', '--dtype', 'f16', '--threads', '3'], { code: 2, says })
@@ -341,13 +353,13 @@ describe('a state', () => {
     expect(existsSync(state)).toBe(true)
   })
   test('of another CPU is gone on with, which is told', async () => {
-    const { folder, state } = await killed()
+    const { folder, state } = await left()
     edit(state, text => text.replace(/"cpu":"[^"]+"/, '"cpu":"Z80"'))
     const { stderr } = await run(folder, ...args, '--resume')
     expect(stderr).toMatch(/^Goes on after .*\ncpu is ".+", there "Z80"\. Last bits may be others/m)
   })
   test('that fits is found beside a newer one that does not; without --resume none is lost before the end', async () => {
-    const { folder, state } = await killed()
+    const { folder, state } = await left()
     const stop = async (child: ChildProcess) => {
       while (child.exitCode === null && states(folder).filter(name => hasRows(join(folder, name, 'state'))).length < 2)
         await setTimeout(2)
@@ -362,7 +374,7 @@ describe('a state', () => {
     expect(await contents(join(folder, 'out'))).toEqual(await contents(join(folder, 'whole')))
   })
   test('is taken by one of two runs that go on with it at the same moment, which ends well', async () => {
-    const { folder } = await killed()
+    const { folder } = await left()
     const both = await Promise.all([1, 2].map(() => fasp([...args, '--resume'], { folder })))
     const [first, second] = both.sort((a, b) => a.code! - b.code!)
     expect([first.code, first.stderr]).toEqual([0, expect.stringContaining('Goes on after')])
@@ -393,7 +405,7 @@ describe('a state', () => {
     ['a link', state => symlinkSync('../text.txt', join(state, '../config.json')), 'is a link'],
     ['another version', state => edit(state, text => text.replace('"schema":2', '"schema":3')), 'schema is 3'],
   ])('with %s is refused, and stays', async ([, damage, says]) => {
-    const { folder, state } = await killed()
+    const { folder, state } = await left()
     damage(state)
     const { code, stderr } = await fasp([...args, '--resume'], { folder })
     expect(code).toBe(1)

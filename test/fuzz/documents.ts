@@ -48,7 +48,7 @@ function anyText(dice: Dice): [string, Uint8Array] {
 }
 
 const text: Target = {
-  cases: 3000,
+  cases: 1000,
   onDisk: true,
   make(dice) {
     const [ending, bytes] = anyText(dice)
@@ -97,7 +97,7 @@ const RESULT = smallResult()
 const DRAWN = 1 / 100
 
 const result: Target = {
-  cases: 6000,
+  cases: 2000,
   make: dice => ({
     'result.json': jsonCase(RESULT, dice),
     ...(dice.chance(DRAWN) ? { chart: Buffer.from(dice.pick(CHART_NAMES)) } : {}),
@@ -122,7 +122,7 @@ const HALF = { kept: [0, 2], errorBefore: 0.5, errorAfter: 0.25, damp: 0 }
 const WINDOWS = { seqLen: 2, windows: [{ $array: 'Int32Array', bytes: 'AQAAAAIAAAA=' }], loss: { $number: 'NaN' } }
 
 const state: Target = {
-  cases: 6000,
+  cases: 2000,
   onDisk: true,
   make(dice) {
     const steps = [WINDOWS, HALF].map(value =>
@@ -155,7 +155,7 @@ const RECIPE = {
 }
 
 const recipe: Target = {
-  cases: 6000,
+  cases: 2000,
   onDisk: true,
   make: dice => ({ 'fasp.json': Buffer.from(jsonCase(RECIPE, dice)) }),
   async read(_, folder) {

@@ -53,7 +53,7 @@ const CONFIGS = [
 })
 
 const config: Target = {
-  cases: 8000,
+  cases: 2700,
   make: dice => ({ 'config.json': jsonCase(dice.pick(CONFIGS).config, dice) }),
   read(files) {
     const config = parseJsonObject(files['config.json'], 'config.json')
@@ -144,7 +144,7 @@ function anyFolder(dice: Dice): Files {
 }
 
 const folder: Target = {
-  cases: 2500,
+  cases: 800,
   onDisk: true,
   make: anyFolder,
   async read(_, path) {

@@ -159,7 +159,7 @@ function use(tokenizer: object, tokenizerConfig: object): void {
 }
 
 const tokenizer: Target = {
-  cases: 4000,
+  cases: 1300,
   make: dice => ({
     'tokenizer.json': jsonCase(anyTokenizer(dice), dice),
     'tokenizer_config.json': toJson(dice.or(0.1, TOKENIZER_CONFIG, () => mutateJson(TOKENIZER_CONFIG, dice))),
@@ -193,7 +193,7 @@ const MERGES = Buffer.from('#version: 0.2\na b\nt h\nĠ a\nth e\n')
 const MERGE_LINES = ['a b', 'a', ' a b', 'a  b', 'a b c', 'zz b', '', '\r', 'th e\r', '__proto__ a']
 
 const vocab: Target = {
-  cases: 6000,
+  cases: 2000,
   make(dice) {
     const which = dice.pick([...Object.keys(BESIDE), 'merges.txt'])
     const files = Object.entries(BESIDE).map(([name, value]) => [

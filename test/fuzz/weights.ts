@@ -173,7 +173,7 @@ function anyMember(member: Member, dice: Dice): Member {
 }
 
 const torch: Target = {
-  cases: 8000,
+  cases: 2700,
   make(dice) {
     if (dice.chance(HUGE)) return { 'pytorch_model.bin': zipFile([{ name: 'm/data.pkl', data: pickle(bomb(dice)) }]) }
     const made = dice.or(0.6, GOOD_DICT, () => dice.or(0.3, anyDict(dice, 0), () => anyValue(dice)))
@@ -214,7 +214,7 @@ const WIDE = [
 ]
 
 const safetensors: Target = {
-  cases: 14_000,
+  cases: 4700,
   make(dice) {
     const huge = dice.chance(HUGE)
     const header = huge ? Buffer.from(`{"x":[${dice.pick(WIDE)}`) : jsonCase(HEADER, dice)
@@ -326,7 +326,7 @@ function ggufTensor({ name, shape, values }: SmallTensor, dice: Dice): BuiltTens
 }
 
 const gguf: Target = {
-  cases: 8000,
+  cases: 2700,
   make(dice) {
     const known = Object.entries({ ...SHARED, ...dice.pick([SENTENCE_PIECE, BYTE_LEVEL]) })
     const more = dice.several(3, (): [string, BuiltValue] => [dice.pick(OPTIONAL), anyBuilt(dice)])

@@ -24,6 +24,7 @@ import { AMX } from '../cpu.ts'
 import { QUICK, run, TEXT, TINY_LLAMA } from '../fasp.ts'
 import { finish } from '../finish.ts'
 import { compactLlama, LLAMA3_ROPE, randomLlama, readModel, writeModel, YARN } from '../made-models.ts'
+import { someOf } from '../nightly.ts'
 import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { describeShared, sharedPath } from '../shared.ts'
 import { proves, SCOPES } from '../support.ts'
@@ -265,7 +266,11 @@ describe('small models', () => {
   ]
   // In BF16 llama.cpp rounds activations, too: a token whose gates are nearly alike goes to another expert.
   const dtypes = (name: string) => {
-    const all = process.env.FASP_NIGHTLY || name.startsWith('tiny-llama') ? Object.keys(TOLERANCES) : ['F32', 'Q4_K_M']
+    const rounded = names.indexOf(name) % 3 === 0 // to blocks
+    const all = someOf(
+      Object.keys(TOLERANCES),
+      d => name.startsWith('tiny-llama') || d === 'F32' || (rounded && d === 'Q4_K_M'),
+    )
     return all.filter(d => d !== 'BF16' || !/Mixtral|MoE/.test(name))
   }
   test.each(names.flatMap(name => dtypes(name).map(dtype => [name, dtype])))('%s, %s', (name, dtype) =>
@@ -329,7 +334,9 @@ describeShared('SmolLM2-135M at 30 %', () => {
     const calibration = [sharedPath('data/calibration/wikitext2-valid.txt')]
     await prune(source, { sparsity: 0.3, method: 'plain', calibration, windows: 8, seqLen: 256, output })
   })
-  test.each(['F32', 'F16', 'BF16', 'Q8_0'])('%s', dtype => expectAgreement(output, dtype, 64))
+  test.each(someOf(['F32', 'F16', 'BF16', 'Q8_0'], dtype => /F32|Q8/.test(dtype)))('%s', dtype =>
+    expectAgreement(output, dtype, 64),
+  )
 })
 
 describeShared('Gemma 3 270M, as it is in its Q4_K_M file', () => {

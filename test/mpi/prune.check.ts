@@ -8,6 +8,7 @@ import { inProcess } from '../../src/group/in-process.ts'
 import { prune } from '../../src/node.ts'
 import { freePort, scraped } from '../exposition.ts'
 import { CLI, fasp, putModel, snapshot, workplaces } from '../fasp.ts'
+import { NIGHTLY } from '../nightly.ts'
 import { TINY_MODELS } from '../tiny.ts'
 import { LAUNCHERS, type Launcher, runAll } from './launchers.ts'
 
@@ -28,22 +29,23 @@ const weightsIn = (folder: string) =>
 
 const MIXTURE = fileURLToPath(new URL('../fixtures/trained/tiny-mixture', import.meta.url))
 const MODELS = { ...TINY_MODELS, 'tiny-mixture': MIXTURE }
-type Case = [name: keyof typeof MODELS, method: string, ranks: readonly number[]]
+type Case = [name: keyof typeof MODELS, method: string, ranks: readonly number[], launchers: readonly Launcher[]]
+const [openMpi, mpich, standard] = LAUNCHERS
 const SOME: readonly Case[] = [
-  ['tiny-llama', 'best', [1, 3]],
-  ['tiny-opt', 'plain', [1, 2, 4]],
-  ['tiny-llama', 'stock', [1, 3]],
-  ['tiny-opt', 'paper', [1, 3]],
-  ['tiny-mixture', 'stock', [3]],
+  ['tiny-llama', 'best', [1, 3], LAUNCHERS],
+  ['tiny-opt', 'plain', [1, 2, 4], [standard]],
+  ['tiny-llama', 'stock', [1, 3], [mpich]],
+  ['tiny-opt', 'paper', [1, 3], [openMpi]],
+  ['tiny-mixture', 'stock', [3], [openMpi]],
 ]
 const ALL = (['tiny-llama', 'tiny-opt', 'tiny-mixture'] as const).flatMap(name => {
   const methods = name === 'tiny-mixture' ? ['stock', 'stock:scope=experts'] : ['plain', 'stock', 'best', 'paper']
-  return methods.map((method): Case => [name, method, [1, 2, 3, 4]])
+  return methods.map((method): Case => [name, method, [1, 2, 3, 4], LAUNCHERS])
 })
 
-test.each(process.env.FASP_NIGHTLY ? ALL : SOME)(
+test.each(NIGHTLY ? ALL : SOME)(
   '%s by %s on %o ranks',
-  async (name, method, sizes) => {
+  async (name, method, sizes, launchers) => {
     const folder = await place()
     const args = [MODELS[name], '--method', method, ...ASKED]
     const alone = await fasp(['prune', ...args, '-o', 'alone'], { folder })
@@ -56,7 +58,7 @@ test.each(process.env.FASP_NIGHTLY ? ALL : SOME)(
       await Promise.all(inProcess(ranks).map(group => prune(MODELS[name], { ...on, group })))
       const weights = weightsIn(output)
       if (ranks === 1) expect(weightsIn(join(folder, 'alone'))).toEqual(weights)
-      for (const launcher of LAUNCHERS) {
+      for (const launcher of launchers) {
         const output = `${launcher.name}-${ranks}`
         const { code, stderr } = await runAll(ranksOf(launcher, ranks, [...args, '-o', output]), folder)
         expect(code, stderr).toBe(0)
@@ -65,7 +67,7 @@ test.each(process.env.FASP_NIGHTLY ? ALL : SOME)(
       }
     }
   },
-  process.env.FASP_NIGHTLY ? 600_000 : 240_000,
+  NIGHTLY ? 600_000 : 240_000,
 )
 
 test('--metrics has what each rank says of itself', async () => {

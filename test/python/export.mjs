@@ -102,7 +102,9 @@ for (const name of ['tiny-llama', 'tiny-opt']) {
   await pruned(source, `${name}-vocabulary`, ['stock'], 'stock', { vocabulary })
 }
 const smollm2 = execFileSync('bash', [join(shared, 'scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
-await pruned(smollm2, 'smollm2-ffn', ['stock'], 'plain')
-await pruned(smollm2, 'smollm2-vocabulary', ['stock'], 'plain', { vocabulary })
+if (process.env.FASP_NIGHTLY) {
+  await pruned(smollm2, 'smollm2-ffn', ['stock'], 'plain')
+  await pruned(smollm2, 'smollm2-vocabulary', ['stock'], 'plain', { vocabulary })
+}
 await pruned(smollm2, 'smollm2-per-head', ['padded', 'compact'], `${PER_HEAD}:multiple=32`)
 await engine.close()

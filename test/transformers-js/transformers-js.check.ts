@@ -19,6 +19,7 @@ import { asStored, planOnnxFile } from '../../src/write/onnx/file.ts'
 import { generate } from '../evaluation.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
 import { randomLlama, readModel, writeModel, YARN } from '../made-models.ts'
+import { NIGHTLY, someOf } from '../nightly.ts'
 import { engineAndFolder, perplexityOf, withModel } from '../opened.ts'
 import { random } from '../random.ts'
 import { describeShared, sharedPath } from '../shared.ts'
@@ -267,17 +268,21 @@ test('an export that is another model, and one that does not load, are refused',
 
 describeShared('SmolLM2-135M', () => {
   const source = () => execFileSync('bash', [sharedPath('scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
-  test.each(['stock', 'ragged', 'per-head'] as const)('%s, fp32', async layout => {
-    const folder = `smollm2-${layout}`
-    await run(root, 'prune', source(), ...cut('smollm2', layout, '128'), '--to', 'onnx:fp32')
-    await expectAgreement(folder, `${folder}/onnx`, 'fp32', 128)
-  })
-  test('padded, fp32', async () => {
-    await run(root, 'export', 'smollm2-ragged', '--to', 'padded', '-o', 'smollm2-padded')
-    await run(root, 'export', 'smollm2-padded', '--to', 'onnx:fp32', '-o', 'smollm2-padded-onnx')
-    await expectAgreement('smollm2-padded', 'smollm2-padded-onnx', 'fp32', 128)
-  })
-  test.each(['q8', ...OTHERS] as const)('per-head, %s', async dtype => {
+  test.each(someOf(['stock', 'ragged', 'per-head'] as const, layout => layout === 'per-head'))(
+    '%s, fp32',
+    async layout => {
+      const folder = `smollm2-${layout}`
+      await run(root, 'prune', source(), ...cut('smollm2', layout, '128'), '--to', 'onnx:fp32')
+      await expectAgreement(folder, `${folder}/onnx`, 'fp32', 128)
+    },
+  )
+  if (NIGHTLY)
+    test('padded, fp32', async () => {
+      await run(root, 'export', 'smollm2-ragged', '--to', 'padded', '-o', 'smollm2-padded')
+      await run(root, 'export', 'smollm2-padded', '--to', 'onnx:fp32', '-o', 'smollm2-padded-onnx')
+      await expectAgreement('smollm2-padded', 'smollm2-padded-onnx', 'fp32', 128)
+    })
+  test.each(someOf(['q8', ...OTHERS] as const, dtype => dtype === 'q8'))('per-head, %s', async dtype => {
     await run(root, 'export', 'smollm2-per-head', '--to', `onnx:${dtype}`, '-o', `smollm2-${dtype}`)
     await expectAgreement('smollm2-per-head', `smollm2-${dtype}`, dtype, 128)
   })

@@ -8,6 +8,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { type BuildEnvironmentOptions, build, preview } from 'vite'
 import { expect } from 'vitest'
 import { openChromium } from '../chromium.ts'
+import { someOf } from '../nightly.ts'
 
 const configFile = fileURLToPath(new URL('../../web/vite.config.ts', import.meta.url))
 export const TEXT = await readFile(new URL('../../LICENSE', import.meta.url), 'utf8')
@@ -79,19 +80,17 @@ async function axeFinds(page: Page): Promise<unknown> {
 }
 
 const WIDTHS = [1280, 768, 390]
-const SCHEMES = ['light', 'dark'] as const
+const LOOKS = WIDTHS.flatMap(width => (['light', 'dark'] as const).map(colorScheme => ({ width, colorScheme })))
 
-/** Looks at what is shown at three widths, light and dark. FASP_SCREENSHOTS=<folder> keeps pictures. */
+/** Looks at what is shown wide and light, narrow and dark; nightly at three widths, in both. FASP_SCREENSHOTS=<folder> keeps pictures. */
 export async function readable(page: Page, name: string): Promise<void> {
-  for (const width of WIDTHS) {
+  for (const { width, colorScheme } of someOf(LOOKS, (_, i) => i === 0 || i === LOOKS.length - 1)) {
     await page.setViewportSize({ width, height: 900 })
-    for (const colorScheme of SCHEMES) {
-      await page.emulateMedia({ colorScheme })
-      const to = process.env.FASP_SCREENSHOTS
-      if (to) await page.screenshot({ path: join(to, `${name}-${width}-${colorScheme}.png`), fullPage: true })
-      expect(await axeFinds(page), `${name}, ${width} px, ${colorScheme}`).toEqual([])
-      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width)
-    }
+    await page.emulateMedia({ colorScheme })
+    const to = process.env.FASP_SCREENSHOTS
+    if (to) await page.screenshot({ path: join(to, `${name}-${width}-${colorScheme}.png`), fullPage: true })
+    expect(await axeFinds(page), `${name}, ${width} px, ${colorScheme}`).toEqual([])
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width)
   }
   await page.setViewportSize({ width: WIDTHS[0], height: 900 })
 }
