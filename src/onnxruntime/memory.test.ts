@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Floats } from '../formats/tensors.ts'
 import { ActivationPool } from '../forward/activations.ts'
-import { copyRows, hostOf, rowsOf, type Values, values } from '../values.ts'
+import { copyRows, hostOf, hostRoomOf, rowsOf, type Values, values } from '../values.ts'
 import { DeviceMemory, type DeviceTensors } from './memory.ts'
 
 /** A tensor there. */
@@ -17,13 +17,16 @@ const ROWS = 8
 
 class Late implements DeviceTensors<There> {
   lost = false
+  /** Ends reads, where they do not end by themselves. */
+  readonly ends: (() => void)[] = []
+  isSlow = false
   allocate = (_type: string, [length]: readonly number[]) => ({ values: new Float32Array(length), isReleased: false })
   write = (here: unknown, _shape: unknown, there: There) => there.values.set(here as Floats)
-  async read(here: unknown, _shape: unknown, there: There) {
+  async read(here: unknown, _shape: unknown, there: There, isWanted: () => boolean) {
     const copy = there.values.slice()
-    await setTimeout(5)
+    await (this.isSlow ? new Promise<void>(end => this.ends.push(end)) : setTimeout(5))
     if (this.lost) throw new Error('it is lost')
-    ;(here as Floats).set(copy)
+    if (isWanted()) (here as Floats).set(copy)
   }
   part = ({ values }: There, first: number, [length]: readonly number[], there: There) =>
     there.values.set(values.subarray(first, first + length))
@@ -77,11 +80,112 @@ test('rows that are to be filled here do not come first', async () => {
   expect(memory.moved.fromDevice).toBe(0)
 })
 
-test('rows that make room have come before the next run', async () => {
+test('rows that make room have come before a run that needs them', async () => {
   const { of, next } = opened(2)
   const [x, y] = [of(1, 2), of(5, 6)]
   for (let i = 0; i < 3; i++) for (const rows of [x, y]) await next([rows], rows)
   expect([...(await hostOf(x)), ...(await hostOf(y))]).toEqual([4, 5, 8, 9])
+})
+
+/** With room for eight, of which two may be on their way: the first rows are, which has made room for the eighth. The others are not there yet. */
+async function leaving() {
+  const on = opened(8)
+  const rows = Array.from({ length: 12 }, (_, i) => on.of(i, i))
+  on.device.isSlow = true
+  for (const each of rows.slice(0, 8)) await on.next([each], each)
+  expect(on.device.ends).toHaveLength(1)
+  const [first, ...there] = rows.slice(0, 8)
+  const end = () => {
+    on.device.isSlow = false
+    for (const end of on.device.ends) end()
+  }
+  return { ...on, first, there, others: rows.slice(8), end }
+}
+
+test('runs go on while rows that made room are on their way here', async () => {
+  const {
+    device,
+    next,
+    first,
+    there: [second],
+    others,
+    end,
+  } = await leaving()
+  await next([others[0]], others[0])
+  expect(device.ends).toHaveLength(2)
+  let isHere = false
+  const here = hostOf(first).then(() => (isHere = true))
+  await setTimeout(20)
+  expect(isHere).toBe(false)
+  end()
+  await here
+  expect([...(await hostOf(first)), ...(await hostOf(second)), ...(await hostOf(others[0]))]).toEqual([
+    1, 1, 2, 2, 9, 9,
+  ])
+})
+
+test('a run waits for rows on their way that it reads', async () => {
+  const { next, first, end } = await leaving()
+  let isDone = false
+  const run = next([first], first).then(() => (isDone = true))
+  await setTimeout(20)
+  expect(isDone).toBe(false)
+  end()
+  await run
+  expect([...(await hostOf(first))]).toEqual([2, 2])
+})
+
+test('a run waits for rows on their way that it writes to here, where there is no room for them', async () => {
+  const { next, first, there, others, end } = await leaving()
+  let isDone = false
+  const run = next([...there, others[0]], first).then(() => (isDone = true)) // these take all of it
+  await setTimeout(20)
+  expect(isDone).toBe(false)
+  end()
+  await run
+  expect([...(await hostOf(first))]).toEqual([44, 44])
+})
+
+test('no more rows are on their way beside a run than a quarter of the room', async () => {
+  const { device, next, first, others, end } = await leaving()
+  const done: number[] = []
+  const runs = Promise.all(others.map(async (rows, i) => next([rows], rows).then(() => done.push(i))))
+  await setTimeout(20)
+  expect(device.ends).toHaveLength(3) // of which the second run waits for one
+  expect(done).toEqual([0])
+  end()
+  await runs
+  expect([...(await hostOf(first)), ...(await hostOf(others[3]))]).toEqual([1, 1, 12, 12])
+})
+
+test('rows on their way that are to be filled here stay as they are filled', async () => {
+  const { next, first, others, end } = await leaving()
+  hostRoomOf(first).set([7, 8])
+  end()
+  await setTimeout(5)
+  expect([...(await hostOf(first))]).toEqual([7, 8])
+  await next([first], others[0])
+  expect([...(await hostOf(others[0]))]).toEqual([8, 9])
+})
+
+test('rows that are lost on their way are said to those who ask for them, and to nobody else', async () => {
+  const {
+    device,
+    next,
+    first,
+    there: [second],
+    end,
+  } = await leaving()
+  device.check = () => {}
+  device.lost = true
+  end()
+  await setTimeout(5)
+  device.lost = false
+  await next([second], second)
+  await expect(hostOf(first)).rejects.toThrow('it is lost')
+  await expect(next([first], first)).rejects.toThrow('it is lost')
+  await expect(next([first], first)).rejects.toThrow('it is lost')
+  expect([...(await hostOf(second))]).toEqual([3, 3])
 })
 
 test('what a run reads makes no room for what else it reads', async () => {

@@ -5,6 +5,7 @@ import { UsageError } from '../errors.ts'
 import { type Data, type ElementType, elementType } from '../formats/onnx.ts'
 import { elements, type Floats } from '../formats/tensors.ts'
 import { type ArrayOf, bytesOf, type Moved, type Values } from '../values.ts'
+import { Arrivals } from './arrivals.ts'
 
 /** Tensors in the memory of a device. */
 export interface DeviceTensors<T> {
@@ -14,8 +15,8 @@ export interface DeviceTensors<T> {
   allocate(type: ElementType, shape: readonly number[], bytes: number): T | undefined
   /** Copies what is here there. */
   write(here: Data, shape: readonly number[], there: T): void
-  /** Copies it back. Where that takes a while, `there` may be released meanwhile. */
-  read(here: Data, shape: readonly number[], there: T): void | Promise<void>
+  /** Copies it back. Where that takes a while, `there` may be released meanwhile, and `here` stays as it is if it is not wanted in the end. */
+  read(here: Data, shape: readonly number[], there: T, isWanted: () => boolean): void | Promise<void>
   release(there: T): void
   /** Fills `there` with elements from `first` on of what lies there, too. */
   part(whole: T, first: number, shape: readonly number[], there: T): void
@@ -118,6 +119,9 @@ interface Kept<T> {
   run: number
 }
 
+/** Of the room, so much may be on its way here beside a run: copies of it lie there until it has come. */
+const ARRIVING_SHARE = 1 / 4
+
 /** Of feeds and results, those that are there. */
 type There<T> = (T | undefined)[]
 
@@ -142,7 +146,7 @@ export class DeviceMemory<T> {
   readonly #kept = new Set<Kept<T>>() // the last used comes last
   readonly #of = new WeakMap<Values, Kept<T>>()
   readonly #gone = new FinalizationRegistry<Kept<T>>(kept => this.#release(kept))
-  readonly #arriving: Promise<void>[] = []
+  readonly #arrivals = new Arrivals<Resident>()
   #turn: Promise<unknown> = Promise.resolve()
   #bytes = 0
   #runs = 0
@@ -167,7 +171,7 @@ export class DeviceMemory<T> {
     done()
   }
 
-  /** The same where a run takes a while: then nothing else moves. */
+  /** The same where a run takes a while: then nothing moves but what is on its way here, which it waits for where it reads or writes it. */
   useInTurn(
     feeds: readonly Values[],
     outputs: readonly Values[],
@@ -175,9 +179,11 @@ export class DeviceMemory<T> {
   ): Promise<void> {
     return this.#inTurn(async () => {
       await this.tensors.ready?.()
+      await this.#haveCome(feeds)
       const { given, made, done, failed } = this.#begin(feeds, outputs)
       try {
-        await Promise.all(this.#arriving.splice(0)) // parts of them may be read here
+        await this.#haveCome([...feeds, ...outputs.filter((_, i) => !made[i])]) // parts of what has made room are read here
+        await this.#arrivals.atMost(ARRIVING_SHARE * this.room)
         await call(given, made)
       } catch (error) {
         failed()
@@ -197,6 +203,8 @@ export class DeviceMemory<T> {
     const kept = this.#of.get(rows)
     this.#refuseLost(rows)
     if (kept && this.#kept.has(kept)) return this.timed('copy', () => this.#leave(kept))
+    const coming = this.#arrivals.of(rows)
+    return coming && this.timed('copy', () => coming)
   }
 
   /** Counts the seconds of a call outside runs. */
@@ -219,6 +227,7 @@ export class DeviceMemory<T> {
     const kept = this.#of.get(values)
     if (kept) this.#release(kept)
     this.#of.delete(values)
+    if (values instanceof Resident) this.#arrivals.forget(values)
   }
 
   /** Brings here what is newer there. What a device that has failed does not give, `data` throws for. */
@@ -231,7 +240,7 @@ export class DeviceMemory<T> {
           kept.lost = error
           this.#release(kept)
         }
-      await Promise.allSettled(this.#arriving.splice(0))
+      await this.#arrivals.settled()
       this.tensors.close?.()
     })
   }
@@ -241,12 +250,16 @@ export class DeviceMemory<T> {
       try {
         await call()
       } finally {
-        await Promise.all(this.#arriving.splice(0))
         this.tensors.check?.()
       }
     })
     this.#turn = turn.catch(() => {})
     return turn
+  }
+
+  /** Until what is here of them is theirs. */
+  async #haveCome(values: readonly Values[]): Promise<void> {
+    for (const one of values) if (isRows(one)) await this.#arrivals.of(wholeOf(one))
   }
 
   #begin(feeds: readonly Values[], outputs: readonly Values[]) {
@@ -356,14 +369,14 @@ export class DeviceMemory<T> {
   /** To make room, or for those who ask. */
   #leave(kept: Kept<T>): void | Promise<void> {
     const rows = kept.newerThan?.deref()
-    const arriving = rows && this.tensors.read(rows.host, rows.shape, kept.there)
-    if (rows) this.moved.fromDevice += kept.bytes
-    arriving?.catch(error => {
-      kept.lost = error // thrown where it is waited for, and for those who ask later
+    if (!rows) return this.#release(kept)
+    const copying = (isWanted: () => boolean) => this.tensors.read(rows.host, rows.shape, kept.there, isWanted)
+    const come = this.#arrivals.add(rows, kept.bytes, copying, error => {
+      kept.lost = error // for those who ask later
     })
-    if (arriving) this.#arriving.push(arriving)
+    this.moved.fromDevice += kept.bytes
     this.#release(kept)
-    return arriving
+    return come
   }
 
   #release(kept: Kept<T>): void {

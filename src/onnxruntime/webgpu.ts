@@ -76,8 +76,8 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
     this.#device!.queue.writeBuffer(bufferOf(there), 0, buffer, byteOffset, byteLength)
   }
 
-  /** A copy is made there at once. @throws DeviceError */
-  async read(here: Data, _shape: readonly number[], there: Tensor): Promise<void> {
+  /** A copy is made there at once: runs that come later do not wait for it. @throws DeviceError */
+  async read(here: Data, _shape: readonly number[], there: Tensor, isWanted = () => true): Promise<void> {
     const device = this.#device!
     const size = sizeOf(here.byteLength)
     const copy = device.createBuffer({ size, usage: MAP_READ | COPY_DST })
@@ -86,6 +86,7 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
     device.queue.submit([encoder.finish()])
     try {
       await copy.mapAsync(READ)
+      if (!isWanted()) return
       const bytes = new Uint8Array(copy.getMappedRange(0, size), 0, here.byteLength)
       new Uint8Array(here.buffer, here.byteOffset, here.byteLength).set(bytes)
     } catch (cause) {
