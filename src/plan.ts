@@ -9,7 +9,7 @@ import { type FloatDType, isFloat } from './formats/dtype.ts'
 import type { DenseTensorInfo } from './formats/safetensors.ts'
 import { elements } from './formats/tensors.ts'
 import { headRows, TABLE_BYTES } from './forward/head.ts'
-import { TOKENS_PER_RUN } from './forward/stream.ts'
+import { MIXED_BYTES, TOKENS_PER_RUN } from './forward/stream.ts'
 import {
   type Architecture,
   attentionHalves,
@@ -278,5 +278,6 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = Math.min(4 * a.vocabularySize * a.embeddingSize, TABLE_BYTES.held)
   const base = BASE_BYTES + (products === 'bf16' ? BF16_BYTES : 0)
-  return base + garbage + Math.max(activations, measured) + logits + Math.max(table, work)
+  const mixed = expertsOf(a) > 0 ? Math.min(MIXED_BYTES, 4 * windows * seqLen * a.hiddenSize) : 0 // what experts add to rows
+  return base + garbage + Math.max(activations, measured) + mixed + logits + Math.max(table, work)
 }

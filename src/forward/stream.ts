@@ -19,7 +19,7 @@ import { type HalfWeights, readHalves } from './weights.ts'
 export const TOKENS_PER_RUN = 2048
 
 /** Rows that go through a mixture at once, so that each expert is read once for many batches; what is added to them takes as much again. */
-const MIXED_BYTES = 2 ** 28
+export const MIXED_BYTES = 2 ** 28
 
 /** Windows of one length that go through together. Those that branch say how. */
 export type StreamBatch = Batch & { readonly branches?: Branches }
