@@ -50,7 +50,6 @@ export default defineConfig({
         sequence: { groupOrder: ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length },
         // Two cores: test files that run models share them badly. The last suites wait for other programs and for registries, too.
         maxWorkers: ORDER.includes(name) ? 2 : 3,
-        maxConcurrency: 2,
         // The others load and prune models of some size, or install packages, in one test or hook.
         testTimeout: name === 'unit' ? 60_000 : 240_000,
         hookTimeout: name === 'unit' ? 60_000 : 480_000,

@@ -164,21 +164,17 @@ async function expectNamed(
   if (victim > 0) expect(await snapshot(folder)).toEqual(before)
 }
 
-// That it is gone shows when for seconds nothing comes of it, in which nobody works: so two are waited for at a time.
 const PROCESS_GONE = 'its process gives no sign of life for [68] s: it was stopped, or its machine'
 
-test.concurrent.each(victims([0, 2]))(
-  'a process that is stopped is named, and all end: rank $victim, $name',
-  async rank => {
-    const folder = await place()
-    const command = commandOf(rank.launcher, 3, '--method', 'best', '--windows', '64')
-    const stop = async (over: () => boolean) => {
-      while (!over() && !readdirSync(folder).some(name => name.endsWith('.partial'))) await sleep(20)
-      process.kill(processesIn(folder).get(rank.victim)!, 'SIGSTOP')
-    }
-    await expectNamed(folder, { ...rank, command }, stop, `^fasp: rank ${rank.victim} of 3: ${PROCESS_GONE}`, SOON_MS)
-  },
-)
+test.each(victims([0, 2]))('a process that is stopped is named, and all end: rank $victim, $name', async rank => {
+  const folder = await place()
+  const command = commandOf(rank.launcher, 3, '--method', 'best', '--windows', '64')
+  const stop = async (over: () => boolean) => {
+    while (!over() && !readdirSync(folder).some(name => name.endsWith('.partial'))) await sleep(20)
+    process.kill(processesIn(folder).get(rank.victim)!, 'SIGSTOP')
+  }
+  await expectNamed(folder, { ...rank, command }, stop, `^fasp: rank ${rank.victim} of 3: ${PROCESS_GONE}`, SOON_MS)
+})
 
 const HANG = { kind: 'read', at: 100, how: 'hang' }
 
@@ -187,18 +183,15 @@ const untilMet = async (log: string, over: () => boolean) => {
   while (!over() && !orNothing(() => readFileSync(log, 'utf8')).includes(' !\n')) await sleep(20)
 }
 
-test.concurrent.each(LAUNCHERS)(
-  'a process that is stopped ends all while the root is in a native call: $name',
-  async launcher => {
-    const [folder, log] = [await place(), join(await place(), 'calls')]
-    const command = faultyCommand(launcher, 0, HANG, log)
-    const stop = async (over: () => boolean) => {
-      await untilMet(log, over)
-      process.kill(processesIn(folder).get(1)!, 'SIGSTOP')
-    }
-    await expectNamed(folder, { command, victim: 1 }, stop, `^fasp: rank 1 of 2: ${PROCESS_GONE}`, SOON_MS)
-  },
-)
+test.each(LAUNCHERS)('a process that is stopped ends all while the root is in a native call: $name', async launcher => {
+  const [folder, log] = [await place(), join(await place(), 'calls')]
+  const command = faultyCommand(launcher, 0, HANG, log)
+  const stop = async (over: () => boolean) => {
+    await untilMet(log, over)
+    process.kill(processesIn(folder).get(1)!, 'SIGSTOP')
+  }
+  await expectNamed(folder, { command, victim: 1 }, stop, `^fasp: rank 1 of 2: ${PROCESS_GONE}`, SOON_MS)
+})
 
 /** With `--mpi-timeout 4s` the root waits for so long, and the next rank 5 seconds more. */
 test.each(victims([0, 1]))('a rank that does not get on is named, and all end: rank $victim, $name', async rank => {
