@@ -18,10 +18,11 @@ export const INTEGRITY =
 const BUILDS = ['darwin/arm64', 'linux/arm64', 'linux/x64', 'win32/arm64', 'win32/x64']
 
 const build = `${process.platform}/${process.arch}`
-const binaries = `bin/napi-v6/${build}`
+/** Where the package has what is of this machine, its libraries among it. */
+export const BINARIES = `bin/napi-v6/${build}`
 const PACKAGE = 'onnxruntime-node'
 const TARBALL = `${PACKAGE}-${RUNTIME_VERSION}.tgz`
-const WANTED = ['package.json', 'README.md', 'dist', binaries].map(part => `package/${part}`)
+const WANTED = ['package.json', 'README.md', 'dist', BINARIES].map(part => `package/${part}`)
 /** The library for macOS; the binding loads its other copy, which has the major version alone in its name. */
 const TWICE = `libonnxruntime.${RUNTIME_VERSION}.dylib`
 const own = fileURLToPath(new URL('../onnxruntime', import.meta.url))
@@ -39,7 +40,7 @@ function complete(where: string): string | undefined {
   try {
     const manifest = require.resolve(`${where}/package.json`)
     const folder = dirname(manifest)
-    return require(manifest).version === RUNTIME_VERSION && existsSync(join(folder, binaries)) ? folder : undefined
+    return require(manifest).version === RUNTIME_VERSION && existsSync(join(folder, BINARIES)) ? folder : undefined
   } catch {
     return undefined
   }

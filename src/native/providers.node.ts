@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { UsageError } from '../errors.ts'
 import { DEVICE_PROVIDERS, type DeviceProvider, webgpuPlugin } from '../onnxruntime/providers.node.ts'
-import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
+import { BINARIES, onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { loadCuda } from './cuda.node.ts'
 import { packageFolders } from './python.node.ts'
 
@@ -24,14 +24,13 @@ export function providerOf(device: 'cpu' | DeviceProvider['device'], path?: stri
 }
 
 /**
- * CUDA's provider for ONNX Runtime: that which a user names, that beside onnxruntime-node's own library, or that of the Python package
- * onnxruntime-gpu of the same version. @param named its path
+ * CUDA's provider for ONNX Runtime: that beside onnxruntime-node's own library, or that of the Python package onnxruntime-gpu of the same
+ * version.
  */
-export function cudaProvider(named?: string): { readonly path: string; readonly isThere: boolean } {
-  const own = join(onnxRuntime(), 'bin/napi-v6', process.platform, process.arch, CUDA)
+export function cudaProvider(): { readonly path: string; readonly isThere: boolean } {
+  const own = join(onnxRuntime(), BINARIES, CUDA)
   const packages = packageFolders().map(folder => join(folder, 'onnxruntime/capi', CUDA))
-  const found =
-    named ?? [own, ...packages.filter(path => existsSync(libraryBeside(path)))].find(path => existsSync(path))
+  const found = [own, ...packages.filter(path => existsSync(libraryBeside(path)))].find(path => existsSync(path))
   return { path: found ?? own, isThere: found !== undefined }
 }
 
@@ -42,8 +41,7 @@ const libraryBeside = (provider: string): string => join(dirname(provider), `lib
  * @throws UsageError where that which a user names has none of this version beside it
  */
 function cudaRuntime(named?: string): string | undefined {
-  const { path } = cudaProvider(named)
-  const library = libraryBeside(path)
+  const library = libraryBeside(named ?? cudaProvider().path)
   if (existsSync(library)) {
     loadCuda()
     return library

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as Koffi from 'koffi'
 import { DATA_TYPES, type Data, type ElementType, elementType } from '../formats/onnx.ts'
-import { onnxRuntime } from '../onnxruntime.node.ts'
+import { BINARIES, onnxRuntime } from '../onnxruntime.node.ts'
 
 /** The version of the interface: that of ONNX Runtime 1.22, the first with execution providers in libraries of their own. */
 const API_VERSION = 22
@@ -88,7 +88,7 @@ function open(version: string, library?: string): Api | undefined {
   try {
     const require = createRequire(import.meta.url)
     const koffi: typeof Koffi = require('koffi')
-    const own = () => join(onnxRuntime(), 'bin', 'napi-v6', 'linux', process.arch, 'libonnxruntime.so.1')
+    const own = () => join(onnxRuntime(), BINARIES, 'libonnxruntime.so.1')
     const base = koffi.load(library ?? own()).func('void *OrtGetApiBase()')()
     const at = (table: Pointer, place: number, result: string, args: string[]) =>
       koffi.decode(koffi.decode(table, place * koffi.sizeof(P), P), koffi.proto(result, args))
