@@ -124,25 +124,25 @@ test('runs go on while rows that made room are on their way here', async () => {
   ])
 })
 
-test('a run waits for rows on their way that it reads', async () => {
-  const { next, first, end } = await leaving()
+/** Until what is on its way has come, by `end`. */
+async function expectToWait(run: Promise<unknown>, end: () => void): Promise<void> {
   let isDone = false
-  const run = next([first], first).then(() => (isDone = true))
+  const done = run.then(() => (isDone = true))
   await setTimeout(20)
   expect(isDone).toBe(false)
   end()
-  await run
+  await done
+}
+
+test('a run waits for rows on their way that it reads', async () => {
+  const { next, first, end } = await leaving()
+  await expectToWait(next([first], first), end)
   expect([...(await hostOf(first))]).toEqual([2, 2])
 })
 
 test('a run waits for rows on their way that it writes to here, where there is no room for them', async () => {
   const { next, first, there, others, end } = await leaving()
-  let isDone = false
-  const run = next([...there, others[0]], first).then(() => (isDone = true)) // these take all of it
-  await setTimeout(20)
-  expect(isDone).toBe(false)
-  end()
-  await run
+  await expectToWait(next([...there, others[0]], first), end) // these take all of it
   expect([...(await hostOf(first))]).toEqual([44, 44])
 })
 
