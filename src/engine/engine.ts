@@ -154,7 +154,8 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     run,
     tensor(data, shape) {
       const known = handles.get(data)
-      const handle = String(known?.shape) === String(shape) ? known! : constant(data, shape)
+      if (known?.shape.length === shape.length && shape.every((n, axis) => n === known.shape[axis])) return known
+      const handle = constant(data, shape)
       handles.set(data, handle)
       return handle
     },
