@@ -115,11 +115,11 @@ export class RepoCache {
   async note(revision: string, commit: string): Promise<void> {
     if (revision === commit || (await this.commit(revision)) === commit) return
     const path = join(this.#folder, 'refs', revision)
-    const temporary = `${path}.${randomUUID().slice(0, 8)}.tmp`
+    const made = temporary(path)
     await attempt(`write ${path}`, async () => {
       await mkdir(dirname(path), { recursive: true })
-      await writeFile(temporary, commit)
-      await rename(temporary, path)
+      await writeFile(made, commit)
+      await rename(made, path)
     })
   }
 
@@ -144,23 +144,31 @@ export class RepoCache {
 
   #pointer = (commit: string, { path }: RemoteFile): string => join(this.snapshot(commit), path)
 
-  /** A symbolic link, as Python makes it; where the file system has none, a hard link; or else a copy. */
+  /** A symbolic link, as Python makes it; where the file system has none, a hard link; or else a copy. There is no moment without one. */
   async #link(commit: string, file: RemoteFile): Promise<void> {
     const blob = this.#blob(file)
     const pointer = this.#pointer(commit, file)
-    const ways = [() => link(blob, pointer), () => copyFile(blob, pointer)]
-    if (this.#symlinks) ways.unshift(() => symlink(relative(dirname(pointer), blob), pointer))
+    const made = temporary(pointer)
+    const ways = [() => link(blob, made), () => copyFile(blob, made)]
+    if (this.#symlinks) ways.unshift(() => symlink(relative(dirname(made), blob), made))
     await attempt(`write ${pointer}`, async () => {
       await mkdir(dirname(pointer), { recursive: true })
-      await rm(pointer, { force: true })
-      for (const way of ways) {
-        const error = await way().catch(error => error)
-        if (error === undefined || error.code === 'EEXIST') return
-        if (way === ways.at(-1)) throw error
+      try {
+        for (const way of ways) {
+          const error = await way().catch(error => error)
+          if (error === undefined) break
+          if (way === ways.at(-1)) throw error
+        }
+        await rename(made, pointer)
+      } finally {
+        await rm(made, { force: true }) // also where both are one file already, which `rename` leaves as they are
       }
     })
   }
 }
+
+/** A name beside `path` that nobody else takes. */
+const temporary = (path: string): string => `${path}.${randomUUID().slice(0, 8)}.tmp`
 
 /** Bytes of a file, links followed. */
 const size = (path: string): Promise<number | undefined> =>

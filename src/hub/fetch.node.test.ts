@@ -20,6 +20,8 @@ import { expectSame, filesBelow, hubPlace, TINY_FILES, told } from '../../test/h
 import { answer, json, refuse } from '../../test/hub-answers.ts'
 import { FormatError, HubError, OutputError } from '../errors.ts'
 import { newOwner } from '../unfinished.node.ts'
+import { RepoCache } from './cache.node.ts'
+import { hubEnvironment } from './environment.node.ts'
 import { fetchModel } from './fetch.node.ts'
 
 const place = hubPlace()
@@ -176,6 +178,28 @@ describe('the cache', () => {
     expect(filesBelow(folder)['model.safetensors'].equals(WEIGHTS)).toBe(true)
     expect(statSync(join(folder, 'model.safetensors')).ino).toBe(statSync(inCache('blobs', sha256)).ino) // no second copy
   })
+  test.each(['', '1'])(
+    'a file is there at each moment in which others put it there (no symbolic links: "%s")',
+    async none => {
+      vi.stubEnv('HF_HUB_DISABLE_SYMLINKS', none)
+      const commit = server.put(ID, FILES)
+      const folder = await fetch()
+      const cache = new RepoCache(await hubEnvironment(), ID)
+      const file = { path: 'model.safetensors', size: WEIGHTS.length, etag: sha256 }
+      let over = false
+      const others = async () => {
+        for (let time = 0; time < 30; time++) {
+          const claimed = await cache.claim(file)
+          writeFileSync(claimed, WEIGHTS)
+          await cache.keep(commit, file, claimed)
+        }
+      }
+      const putting = others().finally(() => (over = true))
+      while (!over) expect(await cache.names(commit)).toContain(file.path)
+      await putting
+      expect(readdirSync(folder).sort()).toEqual(Object.keys(FILES).sort())
+    },
+  )
   test('a local path wins, unless hf: says otherwise', async () => {
     const local = join(place.home, 'org/model')
     mkdirSync(local, { recursive: true })
