@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { inProcess } from '../../src/group/in-process.ts'
 import { prune } from '../../src/node.ts'
-import { CLI, TINY_LLAMA, workplaces } from '../fasp.ts'
+import { CLI, TEXT, TINY_LLAMA, workplaces } from '../fasp.ts'
 import { LAUNCHERS, type Launcher, runAll } from './launchers.ts'
 
 const HOSTS = [1, 2, 3]
@@ -127,8 +127,9 @@ describe.each(LAUNCHERS)('$name', launcher => {
   })
 
   test.runIf(isDivided)('a host that is cut off is named, and all ranks end', async () => {
-    const folder = await place()
-    const args = [...asked(join(folder, 'text.txt'), join(folder, 'out'), mpi), '--windows', '256']
+    // So much text that the run is far from over when the link is down, however long the kernel takes for that.
+    const folder = await place({ 'text.txt': TEXT.repeat(60) })
+    const args = [...asked(join(folder, 'text.txt'), join(folder, 'out'), mpi), '--windows', '8192']
     let [stderr, over] = ['', false]
     const running = runAll(onHosts(launcher, folder, args), folder, {}, (child: ChildProcess) =>
       child.stderr!.on('data', text => (stderr += text)),
