@@ -3,17 +3,20 @@
   python bench/tasks.py write FOLDER                                      the items as fasp reads them, <task>.jsonl
   python bench/tasks.py score MODEL TASK --from 0 --to 200 --out FOLDER   both sides of some items (after npm run build)
   python bench/tasks.py table --out FOLDER                                what was scored, as a Markdown table
+  python bench/tasks.py all MODEL --out FOLDER                            all items of the seven tasks, ours alone
+  python bench/tasks.py pairs FOLDER FOLDER…                              their accuracies, and differences to the first folder's, item by item
 
-MODEL is a Hugging Face folder (of a GGUF: fasp export … --to huggingface --dtype f32). Needs lm-eval, torch, transformers, accelerate.
+MODEL is a Hugging Face folder (of a GGUF: fasp export … --to huggingface --dtype f32). score and table need lm-eval, torch, transformers, accelerate.
 The data are those of shared/data (or FASP_SHARED), brought into the fields of the Hub's data sets. float32 on the CPU on both sides.
 A prediction is the same where both sides take the same choice; prompts must be equal to the letter. What was scored before is not run
 again, so a long task can be scored in parts.
 """
-import argparse, bz2, json, os, platform, re, subprocess, time
+import argparse, bz2, json, os, platform, re, statistics, subprocess, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FASP_SHARED", ROOT.parent / "shared")) / "data"
+PART = 2000  # items that one call scores, and that a run that is stopped loses
 TASKS = ["arc_easy", "arc_challenge", "boolq", "hellaswag", "openbookqa", "piqa", "winogrande"]
 
 
@@ -72,8 +75,7 @@ def documents(task):
     return hellaswag() if task == "hellaswag" else wikitext()
 
 
-def write(options):
-    folder = Path(options.folder)
+def write(folder):
     folder.mkdir(parents=True, exist_ok=True)
     for task in [*TASKS, "wikitext"]:
         (folder / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents(task)))
@@ -108,18 +110,35 @@ def theirs(model, task, first, end):
     return {"results": result["results"][task], "version": version, "items": items, "seconds": seconds}
 
 
+def ours(model, task, first, end, out):
+    """Our scores of the items first to end, in `out` once they are there."""
+    path = out / f"{task}.ours.{first}.json"
+    if path.exists():
+        return
+    data = out / "data"
+    if not data.exists():
+        write(data)
+    part = path.with_suffix(".part")
+    subprocess.run(["node", ROOT / "bench/tasks.mjs", model, task, str(first), str(end), part, data], check=True)
+    part.rename(path)
+
+
 def score(options):
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     first, end = getattr(options, "from"), options.to
-    ours, harness = (out / f"{options.task}.{side}.{first}.json" for side in ("ours", "theirs"))
-    if not ours.exists():
-        options.folder = out / "data"
-        write(options)
-        command = ["node", ROOT / "bench/tasks.mjs", options.model, options.task, str(first), str(end), ours]
-        subprocess.run([*command, options.folder], check=True)
+    ours(options.model, options.task, first, end, out)
+    harness = out / f"{options.task}.theirs.{first}.json"
     if not harness.exists():
         harness.write_text(json.dumps(theirs(options.model, options.task, first, end)))
+
+
+def score_all(options):
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    for task in TASKS:
+        for first in range(0, sum(1 for _ in documents(task)), PART):
+            ours(options.model, task, first, first + PART, out)
 
 
 def scored(out, task, side):
@@ -171,12 +190,40 @@ def table(options):
     print(f"lm-eval {lm_eval.__version__}, {platform.machine()}")
 
 
+def correct(folder, task, norm):
+    """Of each item 1 where the right choice is taken, else 0."""
+    items = scored(folder, task, "ours")["items"]
+    return [int(pick(x["likelihoods"], x["lengths"] if norm else None) == x["gold"]) for x in items]
+
+
+def pairs(options):
+    """Accuracy is normalised by length where the harness does so; the mean leaves out BoolQ."""
+    normed = {"arc_easy", "arc_challenge", "hellaswag", "openbookqa", "piqa"}
+    outcomes = [{task: correct(folder, task, task in normed) for task in TASKS} for folder in options.folders]
+    meant = [task for task in TASKS if task != "boolq"]
+    mean = lambda values: sum(values) / len(values)
+
+    def of_mean(numbers):
+        """Mean over tasks of the means of `numbers`, and its standard error."""
+        variances = [statistics.variance(numbers[task]) / len(numbers[task]) for task in meant]
+        return mean([mean(numbers[task]) for task in meant]), sum(variances) ** 0.5 / len(meant)
+
+    print("| model | " + " | ".join(TASKS) + " | mean without boolq | than the first |")
+    print("|---|" + "---:|" * (len(TASKS) + 2))
+    for folder, own in zip(options.folders, outcomes, strict=True):
+        cells = [f"{100 * mean(own[task]):.1f}" for task in TASKS]
+        difference, error = of_mean({t: [a - b for a, b in zip(own[t], outcomes[0][t], strict=True)] for t in meant})
+        than = f"{100 * difference:+.2f} ± {100 * error:.2f}" if own is not outcomes[0] else "–"
+        value, spread = of_mean(own)
+        print("| " + " | ".join([Path(folder).name, *cells, f"{100 * value:.2f} ± {100 * spread:.2f}", than]) + " |")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     files = commands.add_parser("write")
     files.add_argument("folder")
-    files.set_defaults(run=write)
+    files.set_defaults(run=lambda options: write(Path(options.folder)))
     one = commands.add_parser("score")
     one.add_argument("model")
     one.add_argument("task")
@@ -187,5 +234,12 @@ if __name__ == "__main__":
     all_of_it = commands.add_parser("table")
     all_of_it.add_argument("--out", required=True)
     all_of_it.set_defaults(run=table)
+    every = commands.add_parser("all")
+    every.add_argument("model")
+    every.add_argument("--out", required=True)
+    every.set_defaults(run=score_all)
+    differences = commands.add_parser("pairs")
+    differences.add_argument("folders", nargs="+")
+    differences.set_defaults(run=pairs)
     options = parser.parse_args()
     options.run(options)
