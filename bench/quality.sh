@@ -5,6 +5,8 @@
 #   bf16    SmolLM2-135M, 65,536 tokens: the same with products in bf16
 #   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
 #   heal    SmolLM2-135M at 30 %, half WikiText-2, half novels: perplexity on three domains against tokens of healing; by HEAL="65536" others
+#   broad   SmolLM2-135M: best at 20, 30 and 50 % and stock at 30 %, on 262,144 tokens of four texts, healed on as many
+#   tasks   SmolLM2-135M: all items of the seven tasks by these and by the others at 30 %, and differences to dense, item by item
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
 # Goes on where it was stopped, run by run: each run is in bench/results/quality-*.json as soon as it is done. Tables are in bench/results/*.md, curves
 # in bench/results/*.svg.
@@ -13,6 +15,7 @@ cd "$(dirname "$0")/.."
 shared=${FASP_SHARED:-../shared}
 results=${FASP_RESULTS:-bench/results}
 mkdir -p "$results"
+cache=${FASP_BENCH_CACHE:-$HOME/.cache/fasp-bench}/quality
 short=(--calibration-seq-len 512 --windows)
 wikitext=(--calibration "$shared/data/calibration/wikitext2-valid.txt")
 novels=(--calibration "$shared/data/calibration/novels.txt")
@@ -60,6 +63,56 @@ heal() {
     --text "$shared/data/eval/c4-like.txt" --text "$shared/data/eval/prose-heldout.txt" --text-windows 24,16,16 --seq-len 1024 \
     "${wikitext[@]}" "${novels[@]}" "${short[@]}" 128 -s 0.3 --methods best,stock --heal "${HEAL:-32768,65536,131072,262144}" --lr 3e-4
   node dist/cli.js report "$results/quality-heal.json" -o "$results/quality-heal.svg" --chart healing --overwrite
+}
+
+four() {
+  python3 bench/texts.py "$cache"
+  broad=("${wikitext[@]}" "${novels[@]}" --calibration "$cache/boolq-passages.txt" --calibration "$cache/mixed.txt")
+  dense=$("$shared/scripts/fetch-smollm2.sh")
+}
+
+# once OUTPUT COMMAND…: unless OUTPUT is there; goes on with what was stopped
+once() {
+  local output=$1
+  shift
+  [ -e "$output" ] || node dist/cli.js "$@" -o "$output" --resume
+}
+
+# pruned METHOD SPARSITY: into CACHE/METHOD-SPARSITY
+pruned() {
+  once "$cache/$1-$2" prune "$dense" --method "$1" -s "$2" "${broad[@]}" --windows 512 --seq-len 512
+}
+
+# healed METHOD SPARSITY
+healed() {
+  once "$cache/$1-$2-healed" heal "$cache/$1-$2" --dense "$dense" "${broad[@]}" --tokens 262144 --held-out 4 --every 32 --lr 2e-4
+}
+
+# Perplexities are printed, a JSON line for each model and text.
+broad() {
+  local run model text
+  four
+  for run in "best 0.3" "best 0.5" "stock 0.3" "best 0.2"; do
+    pruned $run
+    healed $run
+    for model in "$cache/${run/ /-}"{,-healed}; do
+      for text in wikitext2-test:24 c4-like:16 prose-heldout:16; do
+        node dist/cli.js eval "$model" --text "$shared/data/eval/${text%:*}.txt" --windows "${text#*:}" --seq-len 1024 --json
+      done
+    done
+  done
+}
+
+tasks() {
+  local method model models
+  four
+  models=("$cache"/best-0.{2,3}{,-healed} "$cache/stock-0.3")
+  for method in paper flap osscar wanda-sp sleb shortgpt magnitude random; do
+    pruned "$method" 0.3
+    models+=("$cache/$method-0.3")
+  done
+  for model in "$dense" "${models[@]}"; do python3 bench/tasks.py all "$model" --out "$cache/tasks/$(basename "$model")"; done
+  python3 bench/tasks.py pairs "$cache/tasks/$(basename "$dense")" "${models[@]/#"$cache"/"$cache"/tasks}"
 }
 
 # tokens [WINDOWS…]
