@@ -25,6 +25,9 @@ export interface Run {
   readonly stderr: string
 }
 
+/** Codes of a command that SIGINT has ended. Where it does not end within a second it dies of that: 130 in a shell, either way. */
+export const INTERRUPTED: readonly Run['code'][] = [130, null]
+
 export interface RunOptions {
   readonly folder: string
   /** Command that gets `node dist/cli.js …` as its last arguments. */
@@ -140,7 +143,6 @@ export async function refused(folder: string, args: readonly string[], refusal: 
   expect(lines.filter(line => line.startsWith('fasp: '))).toEqual([message])
   expect(run.stderr).not.toMatch(/^\s+at |bug in fasp|\bError\b/m)
   expect(run.stdout).toBe('')
-  // Of a signal that the command does not obey at once it dies: 130 in a shell, either way.
-  expect(code === 130 ? [130, null] : [code]).toContain(run.code)
+  expect(code === 130 ? INTERRUPTED : [code]).toContain(run.code)
   expect(await snapshot(folder)).toEqual(before)
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { describeDisk, onDisk } from './disk.ts'
-import { fasp, put, QUICK, refused, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, INTERRUPTED, put, QUICK, refused, TINY_LLAMA, workplaces } from './fasp.ts'
 import { expectSame, filesBelow, hubPlace, TINY_FILES } from './hub.ts'
 
 const workplace = workplaces()
@@ -128,10 +128,7 @@ describe('a model on the Hub', () => {
       await refusedHub(folder, [...PRUNE, ...more], { says: ['out exists already'] })
     expect(server.requests).toEqual([])
   })
-  test.each([
-    ['SIGINT', 130],
-    ['SIGKILL', null],
-  ] as const)('goes on after %s where it stopped', async (signal, code) => {
+  test.each(['SIGINT', 'SIGKILL'] as const)('goes on after %s where it stopped', async signal => {
     server.put(ID, TINY_FILES)
     const folder = await workplace()
     server.fault = ({ store }) => (store ? { stallAt: 1_000_000 } : undefined)
@@ -152,8 +149,9 @@ describe('a model on the Hub', () => {
         }, 20)
       },
     })
-    const { stderr: said, ...ended } = await interrupted
-    expect(ended).toMatchObject({ code, stdout: '' })
+    const { stderr: said, code, stdout } = await interrupted
+    expect(signal === 'SIGINT' ? INTERRUPTED : [null]).toContain(code)
+    expect(stdout).toBe('')
     const kept = 'fasp: interrupted; what is done is kept, and the same command goes on from there.'
     if (signal === 'SIGINT') expect(said.split('\n').at(-2)).toBe(kept)
     expect(readdirSync(folder)).toEqual(['text.txt'])
