@@ -42,9 +42,14 @@ export function planNotices(
   return notices
 }
 
-/** @param enough tokens that would be */
-export const fewTokensNotices = (tokens: number, { seqLen }: ResolvedOptions, enough: number): string[] =>
-  tokens < enough ? [fewTokens(tokens, seqLen, enough)] : []
+/** @param o options as they are on so many tokens @param asked as they were @param enough tokens that would be */
+export const fewTokensNotices = (
+  tokens: number,
+  o: ResolvedOptions,
+  asked: ResolvedOptions,
+  enough: number,
+): string[] =>
+  tokens < enough && (o.shrinkage > 0 || o.damp > asked.damp) ? [fewTokens(tokens, o.seqLen, enough)] : []
 
 const fewTokens = (tokens: number, seqLen: number, enough: number) =>
   `${tokens} calibration tokens are few for the width of the FFNs: the choice of neurons and the repair are held back, so that they do not fit this text alone. ${enough} are enough (--windows ${Math.ceil(enough / seqLen)}); another kind of text helps, too, or what the model writes itself.`

@@ -147,8 +147,10 @@ function windowSize(method: string, seqLen: number | undefined, a: Architecture 
  * (docs/decisions.md).
  */
 const FEW = 1 / 4
-/** By how much less correlations between columns count in elimination, however many tokens there are. */
+/** By how much less correlations between columns count in elimination, however many tokens of one text there are. */
 const LEAST_SHRINKAGE = 0.5
+/** How far towards the dense stream the repair goes on enough tokens of several texts. */
+const BROAD_ALPHA = 0.5
 
 /** What calibration tokens are for. */
 interface Calibrated {
@@ -156,20 +158,27 @@ interface Calibrated {
   readonly method: Method
   readonly model: Model
   readonly source: CalibrationSource
+  readonly calibration: CalibrationInput
 }
 
 /**
  * The options where there are so many calibration tokens. Correlations between columns are in part of this text alone, and from fewer tokens
  * than are enough in part chance; least squares and elimination would trust them: methods best and stock hold back, as far as the user does
- * not say. Text that the model writes itself has correlations that other texts lack: there `stock` goes by each column's own score.
+ * not say, of several texts only as far as tokens lack. Text that the model writes itself has correlations that other texts lack: there `stock` goes by
+ * each column's own score.
  */
-export function optionsOn(tokens: number, { options: o, method, model, source }: Calibrated): ResolvedOptions {
+export function optionsOn(tokens: number, { options: o, ...run }: Calibrated): ResolvedOptions {
+  const { method, model, source, calibration } = run
   if (!specOf(method.name).shortWindows) return o
   const share = Math.min(1, tokens / enoughTokens(model.architecture))
-  const { damp = share < FEW ? o.damp / share : o.damp, score: asked } = method.options as OptionsOf<'stock'>
+  const isBroad = (calibration.texts ?? []).length > 1
+  const asked = method.options as OptionsOf<'stock'>
+  const { damp = share < FEW ? o.damp / share : o.damp } = asked
+  const { alpha = Math.max(o.alpha, isBroad ? BROAD_ALPHA * share : 0) } = asked
   const apart = share < FEW || (source === 'self' && method.name === 'stock')
-  const score = asked ?? (apart ? 'column' : o.score)
-  return { ...o, damp, score, shrinkage: asked ? 0 : Math.max(LEAST_SHRINKAGE, 1 - share) }
+  const score = asked.score ?? (apart ? 'column' : o.score)
+  const shrinkage = asked.score ? 0 : Math.max(isBroad ? 0 : LEAST_SHRINKAGE, 1 - share)
+  return { ...o, damp, alpha, score, shrinkage }
 }
 
 /** Of how many tokens an expert of a mixture sees one. */

@@ -80,7 +80,8 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
     yield { type: 'windows', ...windows } as const
     const tokens = windows.windows.length * windows.seqLen
     const resolved = optionsOn(tokens, run)
-    if (resolved !== run.options) yield* tell(fewTokensNotices(tokens, resolved, enoughTokens(model.architecture)))
+    if (resolved !== run.options)
+      yield* tell(fewTokensNotices(tokens, resolved, run.options, enoughTokens(model.architecture)))
     const options = { ...resolved, own: method.own }
     clock.start('allocate')
     stages.start('allocation')

@@ -6,6 +6,7 @@ import { best, type MethodName, plain, sleb } from './method.ts'
 import { describeModel } from './model/model.ts'
 import { optionsOn, type PruneOptions, resolveOptions } from './options.ts'
 import { checkOptions, prepare, withWidths } from './run.ts'
+import { OWN_TEXT } from './text/calibration.ts'
 import { methodOf } from './written-method.ts'
 
 test('tensors outside the layers that have no use are named; a tied head is not', () => {
@@ -74,12 +75,12 @@ test('methods best and stock calibrate on short windows, as many as make the sam
   expect(size({ method: 'plain' })).toEqual([64, 256, 2])
 })
 
-test('methods best and stock trust correlations less, the less from few tokens for the width, as far as the user does not say', () => {
+test('methods best and stock trust correlations of one text less, the less from few tokens for the width, as far as the user does not say', () => {
   const model = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
-  const on = (tokens: number, text: string, source: 'texts' | 'self' = 'texts') => {
+  const on = (tokens: number, text: string, source: 'texts' | 'self' = 'texts', texts = [OWN_TEXT]) => {
     const method = methodOf(text)
     const before = resolveOptions({ sparsity: 0.2, method }, model.architecture, {})
-    const after = optionsOn(tokens, { options: before, method, model, source })
+    const after = optionsOn(tokens, { options: before, method, model, source, calibration: { texts } })
     return after === before ? 'as it is' : [after.damp, after.alpha, after.score, after.shrinkage]
   }
   for (const method of ['best', 'stock']) {
@@ -90,6 +91,14 @@ test('methods best and stock trust correlations less, the less from few tokens f
     expect(on(8192, `${method}:damp=0.03:alpha=0.4`)).toEqual([0.03, 0.4, 'column', 0.875])
     expect(on(65536, `${method}:score=eliminate:alpha=0.5`)).toEqual([0.01, 0.5, 'eliminate', 0])
     expect(on(8192, `${method}:score=eliminate`)).toEqual([0.08, 0.2, 'eliminate', 0])
+  }
+  const several = (tokens: number, text: string) => on(tokens, text, 'texts', [OWN_TEXT, OWN_TEXT])
+  for (const method of ['best', 'stock']) {
+    expect(several(65536, method)).toEqual([0.01, 0.5, 'eliminate', 0])
+    expect(several(32768, method)).toEqual([0.01, 0.25, 'eliminate', 0.5])
+    expect(several(16384, method)).toEqual(on(16384, method))
+    expect(several(65536, `${method}:score=column:alpha=0.3`)).toEqual([0.01, 0.3, 'column', 0])
+    expect(several(8192, method)).toEqual(on(8192, method))
   }
   expect(on(65536, 'stock', 'self')).toEqual([0.01, 0.2, 'column', 0.5])
   expect(on(65536, 'stock:score=eliminate', 'self')).toEqual([0.01, 0.2, 'eliminate', 0])
