@@ -104,10 +104,14 @@ broad() {
 }
 
 tasks() {
-  local method model models
+  local sparsity method model models=()
   four
-  models=("$cache"/best-0.{2,3}{,-healed} "$cache/stock-0.3")
-  for method in paper flap osscar wanda-sp sleb shortgpt magnitude random; do
+  for sparsity in 0.2 0.3; do
+    pruned best "$sparsity"
+    healed best "$sparsity"
+    models+=("$cache/best-$sparsity"{,-healed})
+  done
+  for method in stock paper flap osscar wanda-sp sleb shortgpt magnitude random; do
     pruned "$method" 0.3
     models+=("$cache/$method-0.3")
   done

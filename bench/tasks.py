@@ -4,9 +4,10 @@
   python bench/tasks.py score MODEL TASK --from 0 --to 200 --out FOLDER   both sides of some items (after npm run build)
   python bench/tasks.py table --out FOLDER                                what was scored, as a Markdown table
   python bench/tasks.py all MODEL --out FOLDER                            all items of the seven tasks, ours alone
-  python bench/tasks.py pairs FOLDER FOLDER…                              their accuracies, and differences to the first folder's, item by item
+  python bench/tasks.py pairs FOLDER FOLDER…                              accuracies, and differences to the first, item by item
 
-MODEL is a Hugging Face folder (of a GGUF: fasp export … --to huggingface --dtype f32). score and table need lm-eval, torch, transformers, accelerate.
+MODEL is a Hugging Face folder (of a GGUF: fasp export … --to huggingface --dtype f32); all takes what fasp opens. score and table
+need lm-eval, torch, transformers, accelerate.
 The data are those of shared/data (or FASP_SHARED), brought into the fields of the Hub's data sets. float32 on the CPU on both sides.
 A prediction is the same where both sides take the same choice; prompts must be equal to the letter. What was scored before is not run
 again, so a long task can be scored in parts.
@@ -116,8 +117,7 @@ def ours(model, task, first, end, out):
     if path.exists():
         return
     data = out / "data"
-    if not data.exists():
-        write(data)
+    write(data)
     part = path.with_suffix(".part")
     subprocess.run(["node", ROOT / "bench/tasks.mjs", model, task, str(first), str(end), part, data], check=True)
     part.rename(path)

@@ -6,10 +6,11 @@ boolq-passages.txt: the passages of an encyclopedia that BoolQ's validation item
 mixed.txt: news of the Lee corpus (gensim 4.4.0), then of nlp-corpus 3.3.0 drug reports, encyclopedia, law, speeches and dialogue, and
 13,000 single sentences of nlp-corpus 4.4.0. Who keeps those asks not to republish them, so they are fetched each time.
 """
-import hashlib, json, os, subprocess, sys, tarfile, tempfile, zipfile
+import hashlib, json, subprocess, sys, tarfile, tempfile, zipfile
 from pathlib import Path
 
-SHARED = Path(os.environ.get("FASP_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
+from tasks import lines
+
 SHA256 = {
     "boolq-passages.txt": "78cb656c176bd8b403409dc34ee4318d17393058320f0cbf519604853935a589",
     "mixed.txt": "7ffef0685e503d930168eef56def13b70a1e097c2e419479c2d13f0a6843439a",
@@ -17,8 +18,7 @@ SHA256 = {
 
 
 def boolq():
-    items = map(json.loads, (SHARED / "data/tasks/boolq/dev.derived.jsonl").read_text().splitlines())
-    return list(dict.fromkeys(item["passage"] for item in items))
+    return list(dict.fromkeys(item["passage"] for item in lines("boolq/dev.derived.jsonl")))
 
 
 def packed(package, folder):

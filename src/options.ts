@@ -164,11 +164,11 @@ interface Calibrated {
 /**
  * The options where there are so many calibration tokens. Correlations between columns are in part of this text alone, and from fewer tokens
  * than are enough in part chance; least squares and elimination would trust them: methods best and stock hold back, as far as the user does
- * not say, of several texts only as far as tokens lack. Text that the model writes itself has correlations that other texts lack: there `stock` goes by
- * each column's own score.
+ * not say, of several texts only as far as tokens lack. Text that the model writes itself has correlations that other texts lack: there
+ * `stock` goes by each column's own score.
  */
-export function optionsOn(tokens: number, { options: o, ...run }: Calibrated): ResolvedOptions {
-  const { method, model, source, calibration } = run
+export function optionsOn(tokens: number, run: Calibrated): ResolvedOptions {
+  const { options: o, method, model, source, calibration } = run
   if (!specOf(method.name).shortWindows) return o
   const share = Math.min(1, tokens / enoughTokens(model.architecture))
   const isBroad = (calibration.texts ?? []).length > 1
