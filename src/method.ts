@@ -48,7 +48,10 @@ export const METHOD_OPTIONS = {
   scope: { type: 'text', help: 'neurons; value channels too: any, per head, or rotated; or heads; or experts' },
   score: { type: 'text', help: 'which go: by column, at once, or in rounds by what the rest cannot make up for' },
   repair: { type: 'text', help: 'of what stays: towards the pruned or the dense stream, with inputs aligned, or none' },
-  alpha: { type: 'number', help: 'how far towards the dense stream (on several texts 0.5); with repair dense and aligned' },
+  alpha: {
+    type: 'number',
+    help: 'how far towards the dense stream, 0 to 1; on several texts stock and best take up to 0.5; with repair dense and aligned',
+  },
   damp: { type: 'number', help: 'damping of the least squares' },
   center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
   multiple: { type: 'integer', help: 'FFN widths are rounded to it; up to 256 by the width, in layout padded 1' },
