@@ -61,7 +61,7 @@ const pruned = (method: string, from = TINY_LLAMA, calibration = LLAMA) => {
     ? Promise.resolve(output)
     : prune(from, { sparsity: 0.3, method, output, engine, calibration }).then(() => output)
 }
-const healed = (from: string | Model, output: string, options: Partial<HealOptions> = {}) =>
+const healed = (from: string | Model, output: string, options: Partial<Parameters<typeof heal>[1]> = {}) =>
   heal(from, { dense: TINY_LLAMA, output, engine, ...SOME, ...options })
 
 /** Mean KL of all rows of windows, by the code that other commands measure with. */
@@ -334,6 +334,58 @@ test('by some of the likely tokens, and by all of them, in memory and in scratch
   expect(Buffer.compare(all.bytes, few.bytes)).not.toBe(0)
   expect([all, few, usual].map(({ each }) => each)).toEqual([4 * 128, 4 * 17, 4 * 2049]) // of a position; d = 128
   expect(Math.abs(usual.kl.after / all.kl.after - 1)).toBeLessThan(1e-3) // a vocabulary of 1024
+})
+
+/** Input layers of half-blocks 16 times as small and norms before them as many times as large, in bf16: a model that computes the same. */
+function scale(path: string): void {
+  const bytes = readFileSync(path)
+  const start = 8 + Number(bytes.readBigUInt64LE())
+  const { __metadata__, ...tensors } = JSON.parse(bytes.toString('utf8', 8, start))
+  for (const [name, { data_offsets }] of Object.entries<{ data_offsets: number[] }>(tensors)) {
+    const exponent = /[qkv]_proj|gate|up_proj/.test(name) ? -4 : /layers.*norm/.test(name) ? 4 : 0
+    for (let at = start + data_offsets[0]; at < start + data_offsets[1]; at += 2) {
+      const bits = bytes.readUInt16LE(at)
+      if ((bits & 0x7f80) > 0x0200) bytes.writeUInt16LE(bits + exponent * 0x80, at)
+    }
+  }
+  writeFileSync(path, bytes)
+}
+
+describe('at the rate that it has by itself', () => {
+  const options = { tokens: 24 * 4 * 64, every: 4, lr: undefined, saveEvery: 0 } as const
+  let from: string
+  beforeAll(async () => {
+    from = at('scaled')
+    await cp(await pruned('stock'), from, { recursive: true })
+    scale(join(from, 'model.safetensors'))
+  })
+  const back = ({ type, ...event }: ProgressEvent) =>
+    type === 'notice' && 'message' in event && event.message.startsWith('Worse than the start: back to step 0')
+
+  test('goes back, and on more slowly, where that harms, the same when it was stopped there', async () => {
+    const events: ProgressEvent[] = []
+    const { kl, lr, curve } = await healed(from, at('slower'), { ...options, onEvent: event => events.push(event) })
+    expect(events.filter(back).map(event => 'message' in event && event.message)).toEqual([
+      'Worse than the start: back to step 0, and on at a rate of 0.000025.',
+    ])
+    expect(curve[1].kl).toBeGreaterThan(kl.before)
+    expect(kl.after).toBeLessThan(kl.before)
+    expect([lr, json(at('slower/fasp.json')).healed.lr]).toEqual([2.5e-5, 2.5e-5])
+    const told = healed(from, at('as told'), { ...options, lr: 1e-4, onEvent: event => events.push(event) })
+    await expect(told).rejects.toThrow(/did not bring it nearer/)
+    expect(events.filter(back)).toHaveLength(1)
+
+    let stops = true
+    const stop = (event: ProgressEvent) => {
+      if (stops && back(event)) throw new Error('stopped')
+    }
+    const run = () => healed(from, at('goes on'), { ...options, dense: TINY_LLAMA, resume: !stops, onEvent: stop })
+    await expect(run()).rejects.toThrow('stopped')
+    stops = false
+    await run()
+    const weights = (name: string) => readFileSync(at(`${name}/model.safetensors`))
+    expect(Buffer.compare(weights('goes on'), weights('slower'))).toBe(0)
+  })
 })
 
 describe('by low-rank updates', () => {

@@ -38,7 +38,12 @@ export default defineCommand({
       value: 'tokens',
       help: 'each healed by gradients, too, on so many (65,536)',
     },
-    lr: { type: 'number', value: 'rate', rare: true, help: 'of --heal: largest rate (default 1e-4, lora 1e-3)' },
+    lr: {
+      type: 'number',
+      value: 'rate',
+      rare: true,
+      help: 'of --heal: largest rate (default 1e-4, lora 1e-3, or less if that harms)',
+    },
     text: { type: 'text', many: true, value: 'file', help: 'text for perplexity and KL; repeatable' },
     output: {
       type: 'text',

@@ -45,7 +45,11 @@ export default defineCommand({
       help: 'file, wikitext2, c4, hf:org/name:split, self (default)',
     },
     tokens: { type: 'integer', help: 'to heal on (default 65,536)' },
-    lr: { type: 'number', value: 'rate', help: 'largest rate of learning (default 1e-4, lora 1e-3)' },
+    lr: {
+      type: 'number',
+      value: 'rate',
+      help: 'largest rate of learning (default 1e-4, lora 1e-3, or less if that harms)',
+    },
     train: {
       type: 'text',
       choices: TRAINS,

@@ -110,7 +110,12 @@ const OPTIONS = {
     rare: true,
     help: 'of --heal: all weights, of FFNs, or low-rank updates (default all; above 1 B lora)',
   },
-  lr: { type: 'number', value: 'rate', rare: true, help: 'of --heal: largest rate (default 1e-4, lora 1e-3)' },
+  lr: {
+    type: 'number',
+    value: 'rate',
+    rare: true,
+    help: 'of --heal: largest rate (default 1e-4, lora 1e-3, or less if that harms)',
+  },
   rank: { type: 'integer', rare: true, help: 'of --heal: of low-rank updates (default 16)' },
   top: { type: 'integer', rare: true, help: 'of --heal: likely tokens to go by, 0: all (default 1024)' },
   ...VOCABULARY_OPTIONS,

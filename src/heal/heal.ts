@@ -24,8 +24,8 @@ export interface HealSteps {
   readonly steps: number
   /** Windows of a step. */
   readonly batch: number
-  /** Largest rate of learning. */
-  readonly lr: number
+  /** Largest rate of learning. @default one that gets smaller where it is too large */
+  readonly lr?: number
   readonly train: Trains
   /** Of the low-rank updates, where `train` is 'lora'. */
   readonly rank?: number
@@ -54,9 +54,15 @@ export interface Healed {
   readonly model: Model
   /** Step that it is of. */
   readonly step: number
+  /** Largest rate that led there. */
+  readonly lr: number
   /** From step 0 on. */
   readonly curve: readonly Point[]
 }
+
+/** Rates where none is given. How much worse than the start a measurement must be to go back to the best weights, and on at what part of a rate. */
+const RATES: Readonly<Record<Trains, number>> = { all: 1e-4, ffn: 1e-4, lora: 1e-3 }
+const [WORSE, SLOWER] = [1.1, 1 / 4]
 
 /** @throws UsageError for models that do not go together */
 export function checkHealed(pruned: Model, dense: Model): void {
@@ -105,18 +111,17 @@ export async function* heal(
   const places = new Map(own.map((w, place) => [w, place]))
   const teacher = own.length > 0 ? yield* openTeacher(alone, distance.head, ofOwn, top) : undefined
   const head = await Head.open(model, engine)
-  let best: Activations | undefined // the weights of the best step
-  const held = async (names: readonly string[] = []) => {
-    if (names.includes('best')) best ??= await trained.room()
-    return new Map(Object.entries({ weights, means, squares, ...(best && { best }) }))
-  }
+  const best = await trained.room() // the weights of the best step
+  await copy(weights, best)
+  const held = async () => new Map(Object.entries({ weights, means, squares, best }))
   saved.holds({ streams: { healing: { held, whole: true } } })
 
   const length = windows[0].length
   yield { type: 'phase', phase: 'heal', total: steps * batch * length, unit: 'tokens' }
   const before = yield* saved.step('step 0', () => distance.of(model, head, readHalves(model, halves)))
   const curve: Point[] = []
-  let least: Point = { step: 0, kl: before }
+  let least = { step: 0, kl: before, lr: 0 }
+  let [peak, began] = [lr ?? RATES[train], 0] // Adam's means are of the steps after `began`
   yield* measured(0, before)
   const order = shuffled(windows.length, seed)
   for (let step = 1; step <= steps; step++) {
@@ -130,11 +135,14 @@ export async function* heal(
     yield { type: 'progress', done: step * batch * length }
     if (kl === undefined) continue
     yield* measured(step, kl)
-    if (kl < least.kl) least = { step, kl }
+    if (kl < least.kl) least = { step, kl, lr: peak }
+    if (!tooFast(kl) || step === steps) continue
+    ;[peak, began] = [peak * SLOWER, step]
+    yield { type: 'notice', message: `Worse than the start: back to step ${least.step}, and on at a rate of ${peak}.` }
   }
   yield* saved.restore() // where all steps were done
-  if (!best || least.step === 0) throw notBetter(model, curve)
-  return { model: trained.healed(best), step: least.step, curve }
+  if (least.step === 0) throw notBetter(model, curve)
+  return { model: trained.healed(best), step: least.step, lr: least.lr, curve }
 
   /** One step on these windows. */
   async function advance(step: number, these: readonly number[]): Promise<Stepped> {
@@ -153,17 +161,29 @@ export async function* heal(
     )
     if (!Number.isFinite(norm)) return { ended: true }
     // Powers and cosines are rounded otherwise on other machines; what follows is not.
-    const taken = await group.decide(() => adamAt(step, rateOf(step, steps, lr), clipping(norm)))
+    const taken = await group.decide(() => adamAt(step - began, rateOf(step, steps, peak), clipping(norm)))
     await trained.change({ w: weights, g: sums, m: means, v: squares }, ['w', 'm', 'v'], of =>
       adamStep(of, taken, !rank),
     )
     if (step % every !== 0 && step !== steps) return {}
     const written = trained.read(weights, halves, (values, name) => asStored(values, typeOf(name)))
     const kl = await distance.of(model, head, written)
-    if (!(kl < least.kl)) return { kl }
-    best ??= await trained.room()
-    await trained.change({ from: weights, to: best }, ['to'], ({ from, to }) => to.set(from))
+    if (kl < least.kl) await copy(weights, best)
+    if (!tooFast(kl)) return { kl }
+    await copy(best, weights)
+    await trained.change({ m: means, v: squares }, ['m', 'v'], ({ m, v }) => {
+      m.fill(0)
+      v.fill(0)
+    })
     return { kl }
+  }
+
+  function tooFast(kl: number): boolean {
+    return lr === undefined && !(kl <= WORSE * before)
+  }
+
+  function copy(from: Activations, to: Activations): Promise<void> {
+    return trained.change({ from, to }, ['to'], of => of.to.set(of.from))
   }
 
   function* measured(step: number, kl: number): Generator<ProgressEvent> {
