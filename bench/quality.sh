@@ -5,7 +5,7 @@
 #   bf16    SmolLM2-135M, 65,536 tokens: the same with products in bf16
 #   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
 #   heal    SmolLM2-135M at 30 %, half WikiText-2, half novels: perplexity on three domains against tokens of healing; by HEAL="65536" others
-#   broad   SmolLM2-135M: best at 20, 30 and 50 % and stock at 30 %, on 262,144 tokens of four texts, healed on as many
+#   broad   SmolLM2-135M: best at 20, 30 and 50 % and stock at 30 %, on four texts, healed on 262,144 tokens; best at 30 % on a fifth, too
 #   tasks   SmolLM2-135M: all items of the seven tasks by these and by the others at 30 %, and differences to dense, item by item
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
 # Goes on where it was stopped, run by run: each run is in bench/results/quality-*.json as soon as it is done. Tables are in bench/results/*.md, curves
@@ -78,45 +78,68 @@ once() {
   [ -e "$output" ] || node dist/cli.js "$@" -o "$output" --resume
 }
 
-# pruned METHOD SPARSITY: into CACHE/METHOD-SPARSITY
+# pruned METHOD SPARSITY WINDOWS [TEXT]: into CACHE/METHOD-SPARSITY, on a fifth text into CACHE/METHOD-SPARSITY-TEXT
 pruned() {
-  once "$cache/$1-$2" prune "$dense" --method "$1" -s "$2" "${broad[@]}" --windows 512 --seq-len 512
+  once "$cache/$1-$2${4:+-$4}" prune "$dense" --method "$1" -s "$2" "${broad[@]}" ${4:+--calibration "$4"} --windows "$3" --seq-len 512
 }
 
-# healed METHOD SPARSITY
+# healed METHOD SPARSITY WINDOWS: this, healed, into CACHE/METHOD-SPARSITY-healed
 healed() {
+  pruned "$@"
   once "$cache/$1-$2-healed" heal "$cache/$1-$2" --dense "$dense" "${broad[@]}" --tokens 262144 --held-out 4 --every 32 --lr 2e-4
 }
 
-# Perplexities are printed, a JSON line for each model and text.
-broad() {
-  local run model text
-  four
-  for run in "best 0.3" "best 0.5" "stock 0.3" "best 0.2"; do
-    pruned $run
-    healed $run
-    for model in "$cache/${run/ /-}"{,-healed}; do
-      for text in wikitext2-test:24 c4-like:16 prose-heldout:16; do
-        node dist/cli.js eval "$model" --text "$shared/data/eval/${text%:*}.txt" --windows "${text#*:}" --seq-len 1024 --json
-      done
+# perplexities MODEL…: printed, a JSON line for each model and text
+perplexities() {
+  local model text
+  for model in "$@"; do
+    for text in wikitext2-test:24 c4-like:16 prose-heldout:16; do
+      node dist/cli.js eval "$model" --text "$shared/data/eval/${text%:*}.txt" --windows "${text#*:}" --seq-len 1024 --json
     done
   done
 }
 
-tasks() {
-  local sparsity method model models=()
+broad() {
+  local run model
   four
+  for run in "best 0.3 512" "best 0.5 256" "stock 0.3 256" "best 0.2 512"; do
+    healed $run
+    model=${run% *}
+    perplexities "$cache/${model/ /-}"{,-healed}
+  done
+  pruned best 0.3 1024 self
+  perplexities "$cache/best-0.3-self"
+}
+
+# scored NAME MODEL COMMAND…: which items MODEL has right, into bench/results/outcomes/NAME.json; COMMAND makes it, unless this is there
+scored() {
+  local name=$1 model=$2 kept=$results/outcomes/$1.json
+  shift 2
+  [ -e "$kept" ] && return
+  "$@"
+  python3 bench/tasks.py all "$model" --out "$cache/tasks/$name"
+  python3 bench/tasks.py outcomes "$cache/tasks/$name" > "$kept.part"
+  mv "$kept.part" "$kept"
+}
+
+# Few tokens are enough for those that fit nothing to them; sleb goes over them hundreds of times.
+tasks() {
+  local run method sparsity others=()
+  four
+  mkdir -p "$results/outcomes"
+  scored dense "$dense" true
   for sparsity in 0.2 0.3; do
-    pruned best "$sparsity"
-    healed best "$sparsity"
-    models+=("$cache/best-$sparsity"{,-healed})
+    scored "best-$sparsity" "$cache/best-$sparsity" pruned best "$sparsity" 512
+    scored "best-$sparsity-healed" "$cache/best-$sparsity-healed" healed best "$sparsity" 512
   done
-  for method in stock paper flap osscar wanda-sp sleb shortgpt magnitude random; do
-    pruned "$method" 0.3
-    models+=("$cache/$method-0.3")
+  for run in "stock 256" "paper 256" "osscar 256" "flap 128" "wanda-sp 128" "shortgpt 128" "sleb 32" "magnitude 4" "random 4"; do
+    method=${run% *}
+    scored "$method-0.3" "$cache/$method-0.3" pruned "$method" 0.3 "${run#* }"
+    others+=("$results/outcomes/$method-0.3.json")
   done
-  for model in "$dense" "${models[@]}"; do python3 bench/tasks.py all "$model" --out "$cache/tasks/$(basename "$model")"; done
-  python3 bench/tasks.py pairs "$cache/tasks/$(basename "$dense")" "${models[@]/#"$cache"/"$cache"/tasks}"
+  python3 bench/tasks.py pairs "$results/outcomes/"{dense,best-0.2,best-0.2-healed,best-0.3,best-0.3-healed}.json
+  python3 bench/tasks.py pairs "$results/outcomes/best-0.3.json" "${others[@]}"
+  python3 bench/tasks.py pairs "$results/outcomes/best-0.3-healed.json" "${others[@]}"
 }
 
 # tokens [WINDOWS…]

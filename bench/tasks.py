@@ -4,7 +4,8 @@
   python bench/tasks.py score MODEL TASK --from 0 --to 200 --out FOLDER   both sides of some items (after npm run build)
   python bench/tasks.py table --out FOLDER                                what was scored, as a Markdown table
   python bench/tasks.py all MODEL --out FOLDER                            all items of the seven tasks, ours alone
-  python bench/tasks.py pairs FOLDER FOLDER…                              accuracies, and differences to the first, item by item
+  python bench/tasks.py outcomes FOLDER > NAME.json                       which items were right there, to be kept
+  python bench/tasks.py pairs NAME.json NAME.json…                        accuracies, and differences to the first, item by item
 
 MODEL is a Hugging Face folder (of a GGUF: fasp export … --to huggingface --dtype f32); all takes what fasp opens. score and table
 need lm-eval, torch, transformers, accelerate.
@@ -190,16 +191,23 @@ def table(options):
     print(f"lm-eval {lm_eval.__version__}, {platform.machine()}")
 
 
-def correct(folder, task, norm):
-    """Of each item 1 where the right choice is taken, else 0."""
-    items = scored(folder, task, "ours")["items"]
-    return [int(pick(x["likelihoods"], x["lengths"] if norm else None) == x["gold"]) for x in items]
+NORMED = {"arc_easy", "arc_challenge", "hellaswag", "openbookqa", "piqa"}
+
+
+def outcomes(options):
+    """Of each task a digit an item, 1 where the right choice is taken; by length where the harness does so."""
+
+    def hits(task):
+        items = scored(options.folder, task, "ours")["items"]
+        return "".join(str(int(pick(x["likelihoods"], x["lengths"] if task in NORMED else None) == x["gold"])) for x in items)
+
+    print(json.dumps({task: hits(task) for task in TASKS}, indent=1))
 
 
 def pairs(options):
-    """Accuracy is normalised by length where the harness does so; the mean leaves out BoolQ."""
-    normed = {"arc_easy", "arc_challenge", "hellaswag", "openbookqa", "piqa"}
-    outcomes = [{task: correct(folder, task, task in normed) for task in TASKS} for folder in options.folders]
+    """The mean leaves out BoolQ."""
+    read = [json.loads(Path(path).read_text()) for path in options.files]
+    kept = [{task: [int(hit) for hit in hits] for task, hits in one.items()} for one in read]
     meant = [task for task in TASKS if task != "boolq"]
     mean = lambda values: sum(values) / len(values)
 
@@ -210,12 +218,12 @@ def pairs(options):
 
     print("| model | " + " | ".join(TASKS) + " | mean without boolq | than the first |")
     print("|---|" + "---:|" * (len(TASKS) + 2))
-    for folder, own in zip(options.folders, outcomes, strict=True):
+    for path, own in zip(options.files, kept, strict=True):
         cells = [f"{100 * mean(own[task]):.1f}" for task in TASKS]
-        difference, error = of_mean({t: [a - b for a, b in zip(own[t], outcomes[0][t], strict=True)] for t in meant})
-        than = f"{100 * difference:+.2f} ± {100 * error:.2f}" if own is not outcomes[0] else "–"
+        difference, error = of_mean({t: [a - b for a, b in zip(own[t], kept[0][t], strict=True)] for t in meant})
+        than = f"{100 * difference:+.2f} ± {100 * error:.2f}" if own is not kept[0] else "–"
         value, spread = of_mean(own)
-        print("| " + " | ".join([Path(folder).name, *cells, f"{100 * value:.2f} ± {100 * spread:.2f}", than]) + " |")
+        print("| " + " | ".join([Path(path).stem, *cells, f"{100 * value:.2f} ± {100 * spread:.2f}", than]) + " |")
 
 
 if __name__ == "__main__":
@@ -238,8 +246,11 @@ if __name__ == "__main__":
     every.add_argument("model")
     every.add_argument("--out", required=True)
     every.set_defaults(run=score_all)
+    right = commands.add_parser("outcomes")
+    right.add_argument("folder")
+    right.set_defaults(run=outcomes)
     differences = commands.add_parser("pairs")
-    differences.add_argument("folders", nargs="+")
+    differences.add_argument("files", nargs="+")
     differences.set_defaults(run=pairs)
     options = parser.parse_args()
     options.run(options)
