@@ -96,6 +96,7 @@ export interface HealRecord {
   readonly step: number
   readonly steps: number
   readonly batch: number
+  /** The largest that led to this step. */
   readonly lr: number
   readonly train: Trains
   /** Of low-rank updates, where `train` is 'lora'. */
