@@ -17,17 +17,17 @@ const told = expect.stringMatching(
 )
 
 test('a billion weights are trained each, of more low-rank updates, which is said', () => {
-  expect(trainingOf({}, BILLION)).toEqual({ train: 'all', lr: 1e-4, top: 1024 })
+  expect(trainingOf({}, BILLION)).toEqual({ train: 'all', top: 1024 })
   expect(trainingNotices({}, BILLION)).toEqual([])
-  expect(trainingOf({}, MORE)).toEqual({ train: 'lora', rank: 16, lr: 1e-3, top: 1024 })
+  expect(trainingOf({}, MORE)).toEqual({ train: 'lora', rank: 16, top: 1024 })
   expect(trainingNotices({ lr: 1e-3 }, MORE)).toEqual([told])
 })
 
 test.each<[string, HealingOptions, object]>([
-  ['all', { train: 'all' }, { train: 'all', lr: 1e-4 }],
+  ['all', { train: 'all' }, { train: 'all' }],
   ['of FFNs', { train: 'ffn', lr: 1e-5 }, { train: 'ffn', lr: 1e-5 }],
-  ['low-rank updates', { train: 'lora' }, { train: 'lora', rank: 16, lr: 1e-3 }],
-  ['of another rank', { rank: 8 }, { train: 'lora', rank: 8, lr: 1e-3 }],
+  ['low-rank updates', { train: 'lora' }, { train: 'lora', rank: 16 }],
+  ['of another rank', { rank: 8 }, { train: 'lora', rank: 8 }],
 ])('what the user says holds, and needs no words: %s', (_, options, training) => {
   for (const model of [BILLION, MORE]) {
     expect(trainingOf(options, model)).toEqual({ ...training, top: 1024 })
