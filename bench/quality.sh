@@ -107,7 +107,7 @@ broad() {
     model=${run% *}
     perplexities "$cache/${model/ /-}"{,-healed}
   done
-  pruned best 0.3 1024 self
+  pruned best 0.3 640 self
   perplexities "$cache/best-0.3-self"
 }
 

@@ -35,7 +35,7 @@ export interface HealingOptions {
   readonly batch?: number
   /**
    * Largest rate of learning, after 5 % of the steps; in the last a tenth of it is left. @default 1e-4; of low-rank updates 1e-3; a quarter of
-   * it, and so on, from where a measurement on held-out windows is worse than the start
+   * it, and so on, from where a measurement on held-out windows is more than a tenth worse than the start
    */
   readonly lr?: number
   /**
