@@ -336,13 +336,13 @@ test('by some of the likely tokens, and by all of them, in memory and in scratch
   expect(Math.abs(usual.kl.after / all.kl.after - 1)).toBeLessThan(1e-3) // a vocabulary of 1024
 })
 
-/** Input layers of half-blocks 16 times as small and norms before them as many times as large, in bf16: a model that computes the same. */
-function scale(path: string): void {
+/** Input layers of half-blocks 2^by times as small and norms before them as many times as large, in bf16: a model that computes the same. */
+function scale(path: string, by: number): void {
   const bytes = readFileSync(path)
   const start = 8 + Number(bytes.readBigUInt64LE())
   const { __metadata__, ...tensors } = JSON.parse(bytes.toString('utf8', 8, start))
   for (const [name, { data_offsets }] of Object.entries<{ data_offsets: number[] }>(tensors)) {
-    const exponent = /[qkv]_proj|gate|up_proj/.test(name) ? -4 : /layers.*norm/.test(name) ? 4 : 0
+    const exponent = /[qkv]_proj|gate|up_proj/.test(name) ? -by : /layers.*norm/.test(name) ? by : 0
     for (let at = start + data_offsets[0]; at < start + data_offsets[1]; at += 2) {
       const bits = bytes.readUInt16LE(at)
       if ((bits & 0x7f80) > 0x0200) bytes.writeUInt16LE(bits + exponent * 0x80, at)
@@ -353,16 +353,17 @@ function scale(path: string): void {
 
 describe('at the rate that it has by itself', () => {
   const options = { tokens: 24 * 4 * 64, every: 4, lr: undefined, saveEvery: 0 } as const
-  let from: string
-  beforeAll(async () => {
-    from = at('scaled')
-    await cp(await pruned('stock'), from, { recursive: true })
-    scale(join(from, 'model.safetensors'))
-  })
+  async function scaled(by: number): Promise<string> {
+    const folder = at(`scaled by ${by}`)
+    await cp(await pruned('stock'), folder, { recursive: true })
+    scale(join(folder, 'model.safetensors'), by)
+    return folder
+  }
   const back = (event: ProgressEvent) =>
     event.type === 'notice' && event.message.startsWith('Worse than the start: back to step 0')
 
   test('goes back, and on more slowly, where that harms, the same when it was stopped there', async () => {
+    const from = await scaled(4)
     const events: ProgressEvent[] = []
     const { kl, lr, curve } = await healed(from, at('slower'), { ...options, onEvent: event => events.push(event) })
     expect(events.filter(back).map(event => 'message' in event && event.message)).toEqual([
@@ -385,6 +386,14 @@ describe('at the rate that it has by itself', () => {
     await run()
     const weights = (name: string) => readFileSync(at(`${name}/model.safetensors`))
     expect(Buffer.compare(weights('goes on'), weights('slower'))).toBe(0)
+  })
+
+  test('at a rate that is told, ends where gradients are no numbers any more', async () => {
+    const events: ProgressEvent[] = []
+    const told = healed(await scaled(60), at('none'), { ...options, lr: 1, onEvent: event => events.push(event) })
+    await expect(told).rejects.toThrow(/KL was 0\.\d{4}\. Nothing is written/)
+    expect(events).toContainEqual({ type: 'notice', message: 'Step 2 comes to no numbers; a lower --lr may help.' })
+    expect(existsSync(at('none'))).toBe(false)
   })
 })
 

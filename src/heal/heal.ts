@@ -78,12 +78,6 @@ export function checkHealed(pruned: Model, dense: Model): void {
       )
 }
 
-/** What a step gave: the distance, where it was measured; `ended` where gradients were no numbers any more. */
-interface Stepped {
-  readonly kl?: number
-  readonly ended?: boolean
-}
-
 /**
  * @param typeOf the type that a tensor is written in
  * @param saved goes on after the last step that an earlier run had saved; what comes of the dense model is made again
@@ -127,13 +121,13 @@ export async function* heal(
   for (let step = 1; step <= steps; step++) {
     signal?.throwIfAborted()
     const these = Array.from({ length: batch }, () => order.next().value)
-    const { kl, ended } = yield* saved.step(`step ${step}`, () => advance(step, these))
-    if (ended) {
-      yield { type: 'notice', message: `The gradients of step ${step} are no numbers any more; a lower --lr may help.` }
-      break
-    }
+    const kl = yield* saved.step(`step ${step}`, () => advance(step, these))
     yield { type: 'progress', done: step * batch * length }
     if (kl === undefined) continue
+    if (!Number.isFinite(kl) && (lr !== undefined || step === began + 1)) {
+      yield { type: 'notice', message: `Step ${step} comes to no numbers; a lower --lr may help.` }
+      break
+    }
     yield* measured(step, kl)
     if (kl < least.kl) least = { step, kl, lr: peak }
     if (!tooFast(kl) || step === steps) continue
@@ -144,8 +138,8 @@ export async function* heal(
   if (least.step === 0) throw notBetter(model, curve)
   return { model: trained.healed(best), step: least.step, lr: least.lr, curve }
 
-  /** One step on these windows. */
-  async function advance(step: number, these: readonly number[]): Promise<Stepped> {
+  /** One step on these windows: the distance, where it is measured; none where gradients are no numbers any more. */
+  async function advance(step: number, these: readonly number[]): Promise<number | undefined> {
     const mine = these.filter(w => places.has(w))
     const loss = teacher?.loss(mine.map(w => places.get(w)!))
     let norm = 0 // squared
@@ -159,23 +153,27 @@ export async function* heal(
       },
       { weights: of => trained.read(weights, of), wanted: trained.isTrained, tokens: batch * length },
     )
-    if (!Number.isFinite(norm)) return { ended: true }
+    if (!Number.isFinite(norm)) return reached(NaN)
     // Powers and cosines are rounded otherwise on other machines; what follows is not.
     const taken = await group.decide(() => adamAt(step - began, rateOf(step, steps, peak), clipping(norm)))
     await trained.change({ w: weights, g: sums, m: means, v: squares }, ['w', 'm', 'v'], of =>
       adamStep(of, taken, !rank),
     )
-    if (step % every !== 0 && step !== steps) return {}
+    if (step % every !== 0 && step !== steps) return undefined
     const written = trained.read(weights, halves, (values, name) => asStored(values, typeOf(name)))
-    const kl = await distance.of(model, head, written)
+    return reached(await distance.of(model, head, written))
+  }
+
+  /** Keeps weights that are the best, and goes back to those from others that are too far. */
+  async function reached(kl: number): Promise<number> {
     if (kl < least.kl) await copy(weights, best)
-    if (!tooFast(kl)) return { kl }
+    if (!tooFast(kl)) return kl
     await copy(best, weights)
     await trained.change({ m: means, v: squares }, ['m', 'v'], ({ m, v }) => {
       m.fill(0)
       v.fill(0)
     })
-    return { kl }
+    return kl
   }
 
   function tooFast(kl: number): boolean {
@@ -187,14 +185,15 @@ export async function* heal(
   }
 
   function* measured(step: number, kl: number): Generator<ProgressEvent> {
+    if (!Number.isFinite(kl)) return
     curve.push({ step, kl })
     yield { type: 'divergence', step, steps, kl }
   }
 }
 
 const notBetter = ({ checkpoint }: Model, [before, ...after]: readonly Point[]): NumericError => {
-  const found = after.map(({ kl }) => kl).filter(Number.isFinite)
-  const least = found.length > 0 ? `, and ${Math.min(...found).toFixed(4)} at best after it` : ''
+  const found = Math.min(...after.map(({ kl }) => kl))
+  const least = after.length > 0 ? `, and ${found.toFixed(4)} at best after it` : ''
   return new NumericError(
     `${checkpoint.name}: healing did not bring it nearer to the dense model: on held-out windows KL was ${before.kl.toFixed(4)}${least}. Nothing is written. Another --lr or more --tokens may help.`,
   )
