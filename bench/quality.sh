@@ -6,7 +6,8 @@
 #   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
 #   heal    SmolLM2-135M at 30 %, half WikiText-2, half novels: perplexity on three domains against tokens of healing; by HEAL="65536" others
 #   broad   SmolLM2-135M: best at 20, 30 and 50 % and stock at 30 %, on four texts, healed on 262,144 tokens; best at 30 % on a fifth, too
-#   tasks   SmolLM2-135M: all items of the seven tasks by these and by the others at 30 %, and differences to dense, item by item
+#   tasks   SmolLM2-135M: all items of the seven tasks by these and by the others at 30 %, and differences to dense and to best, item by
+#           item; by TASKS="dense paper-0.3" of others
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
 # Goes on where it was stopped, run by run: each run is in bench/results/quality-*.json as soon as it is done. Tables are in bench/results/*.md, curves
 # in bench/results/*.svg.
@@ -123,23 +124,33 @@ scored() {
 }
 
 # Few tokens are enough for those that fit nothing to them; sleb goes over them hundreds of times.
+windows() {
+  case $1 in
+    best) echo 512 ;;
+    stock | paper | osscar) echo 256 ;;
+    flap | wanda-sp | shortgpt) echo 128 ;;
+    sleb) echo 32 ;;
+    magnitude | random) echo 4 ;;
+  esac
+}
+
+# A name is METHOD-SPARSITY, with -healed for the healed one, or dense.
+TASKS=${TASKS:-dense best-0.2-healed best-0.2 best-0.3-healed best-0.3 stock-0.3 paper-0.3 osscar-0.3 flap-0.3 wanda-sp-0.3 shortgpt-0.3
+  sleb-0.3 magnitude-0.3 random-0.3}
+
 tasks() {
-  local run method sparsity others=()
+  local name run method make
   four
   mkdir -p "$results/outcomes"
-  scored dense "$dense" true
-  for sparsity in 0.2 0.3; do
-    scored "best-$sparsity" "$cache/best-$sparsity" pruned best "$sparsity" 512
-    scored "best-$sparsity-healed" "$cache/best-$sparsity-healed" healed best "$sparsity" 512
+  for name in $TASKS; do
+    make=pruned run=${name%-healed}
+    method=${run%-*}
+    [ "$run" = "$name" ] || make=healed
+    if [ "$name" = dense ]; then scored dense "$dense" true
+    else scored "$name" "$cache/$name" "$make" "$method" "${run##*-}" "$(windows "$method")"; fi
   done
-  for run in "stock 256" "paper 256" "osscar 256" "flap 128" "wanda-sp 128" "shortgpt 128" "sleb 32" "magnitude 4" "random 4"; do
-    method=${run% *}
-    scored "$method-0.3" "$cache/$method-0.3" pruned "$method" 0.3 "${run#* }"
-    others+=("$results/outcomes/$method-0.3.json")
-  done
-  python3 bench/tasks.py pairs "$results/outcomes/"{dense,best-0.2,best-0.2-healed,best-0.3,best-0.3-healed}.json
-  python3 bench/tasks.py pairs "$results/outcomes/best-0.3.json" "${others[@]}"
-  python3 bench/tasks.py pairs "$results/outcomes/best-0.3-healed.json" "${others[@]}"
+  python3 bench/tasks.py pairs "$results"/outcomes/{dense,best-0.2*}.json
+  for name in best-0.3{,-healed}; do python3 bench/tasks.py pairs "$results/outcomes/$name.json" "$results"/outcomes/*-0.3.json; done
 }
 
 # tokens [WINDOWS…]
