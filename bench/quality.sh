@@ -5,7 +5,7 @@
 #   bf16    SmolLM2-135M, 65,536 tokens: the same with products in bf16
 #   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
 #   heal    SmolLM2-135M at 30 %, half WikiText-2, half novels: perplexity on three domains against tokens of healing; by HEAL="65536" others
-#   broad   SmolLM2-135M: best at 20, 30 and 50 % and stock at 30 %, on four texts, healed on 262,144 tokens; best at 30 % on a fifth, too
+#   broad   SmolLM2-135M: best at 30 and 50 % and stock at 30 % on four texts, best at 20 and 30 % on five, each healed on 262,144 tokens
 #   tasks   SmolLM2-135M: all items of the seven tasks by these and by the others at 30 %, and differences to dense and to best, item by
 #           item; by TASKS="dense paper-0.3" of others
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
@@ -79,15 +79,30 @@ once() {
   [ -e "$output" ] || node dist/cli.js "$@" -o "$output" --resume
 }
 
-# pruned METHOD SPARSITY WINDOWS [TEXT]: into CACHE/METHOD-SPARSITY, on a fifth text into CACHE/METHOD-SPARSITY-TEXT
-pruned() {
-  once "$cache/$1-$2${4:+-$4}" prune "$dense" --method "$1" -s "$2" "${broad[@]}" ${4:+--calibration "$4"} --windows "$3" --seq-len 512
+# windows NAME: to prune on. Few are enough for those that fit nothing to them; sleb goes over them hundreds of times.
+windows() {
+  case $1 in
+    best-*-self) echo 640 ;;
+    best-0.5) echo 256 ;;
+    best-*) echo 512 ;;
+    stock-* | paper-* | osscar-*) echo 256 ;;
+    flap-* | wanda-sp-* | shortgpt-*) echo 128 ;;
+    sleb-*) echo 32 ;;
+    magnitude-* | random-*) echo 4 ;;
+  esac
 }
 
-# healed METHOD SPARSITY WINDOWS: this, healed, into CACHE/METHOD-SPARSITY-healed
-healed() {
-  pruned "$@"
-  once "$cache/$1-$2-healed" heal "$cache/$1-$2" --dense "$dense" "${broad[@]}" --tokens 262144 --held-out 4 --every 32 --lr 2e-4
+# made NAME: into CACHE/NAME. A name is METHOD-SPARSITY, then -self where there is a fifth text, which the model writes, then -healed.
+made() {
+  local of=${1%-healed} texts=("${broad[@]}") run
+  run=${of%-self}
+  [ "$run" = "$of" ] || texts+=(--calibration self)
+  if [ "$of" = "$1" ]; then
+    once "$cache/$1" prune "$dense" --method "${run%-*}" -s "${run##*-}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512
+  else
+    made "$of"
+    once "$cache/$1" heal "$cache/$of" --dense "$dense" "${texts[@]}" --tokens 262144 --held-out 4 --every 32 --lr 2e-4
+  fi
 }
 
 # perplexities MODEL…: printed, a JSON line for each model and text
@@ -101,56 +116,37 @@ perplexities() {
 }
 
 broad() {
-  local run model
+  local name
   four
-  for run in "best 0.3 512" "best 0.5 256" "stock 0.3 256" "best 0.2 512"; do
-    healed $run
-    model=${run% *}
-    perplexities "$cache/${model/ /-}"{,-healed}
+  for name in best-0.3 best-0.5 stock-0.3 {best-0.3,best-0.2}-self; do
+    made "$name-healed"
+    perplexities "$cache/$name"{,-healed}
   done
-  pruned best 0.3 640 self
-  perplexities "$cache/best-0.3-self"
 }
 
-# scored NAME MODEL COMMAND…: which items MODEL has right, into bench/results/outcomes/NAME.json; COMMAND makes it, unless this is there
+# scored NAME: which items the model of this name, or dense, has right, into bench/results/outcomes/NAME.json
 scored() {
-  local name=$1 model=$2 kept=$results/outcomes/$1.json
-  shift 2
+  local model=$dense kept=$results/outcomes/$1.json
   [ -e "$kept" ] && return
-  "$@"
-  python3 bench/tasks.py all "$model" --out "$cache/tasks/$name"
-  python3 bench/tasks.py outcomes "$cache/tasks/$name" > "$kept.part"
+  if [ "$1" != dense ]; then
+    made "$1"
+    model=$cache/$1
+  fi
+  python3 bench/tasks.py all "$model" --out "$cache/tasks/$1"
+  python3 bench/tasks.py outcomes "$cache/tasks/$1" > "$kept.part"
   mv "$kept.part" "$kept"
 }
 
-# Few tokens are enough for those that fit nothing to them; sleb goes over them hundreds of times.
-windows() {
-  case $1 in
-    best) echo 512 ;;
-    stock | paper | osscar) echo 256 ;;
-    flap | wanda-sp | shortgpt) echo 128 ;;
-    sleb) echo 32 ;;
-    magnitude | random) echo 4 ;;
-  esac
-}
-
-# A name is METHOD-SPARSITY, with -healed for the healed one, or dense.
-TASKS=${TASKS:-dense best-0.2-healed best-0.2 best-0.3-healed best-0.3 stock-0.3 paper-0.3 osscar-0.3 flap-0.3 wanda-sp-0.3 shortgpt-0.3
-  sleb-0.3 magnitude-0.3 random-0.3}
+TASKS=${TASKS:-dense best-0.2-self-healed best-0.2-self best-0.3-self-healed best-0.3-self stock-0.3 paper-0.3 osscar-0.3 flap-0.3
+  wanda-sp-0.3 shortgpt-0.3 sleb-0.3 magnitude-0.3 random-0.3}
 
 tasks() {
-  local name run method make
+  local name
   four
   mkdir -p "$results/outcomes"
-  for name in $TASKS; do
-    make=pruned run=${name%-healed}
-    method=${run%-*}
-    [ "$run" = "$name" ] || make=healed
-    if [ "$name" = dense ]; then scored dense "$dense" true
-    else scored "$name" "$cache/$name" "$make" "$method" "${run##*-}" "$(windows "$method")"; fi
-  done
+  for name in $TASKS; do scored "$name"; done
   python3 bench/tasks.py pairs "$results"/outcomes/{dense,best-0.2*}.json
-  for name in best-0.3{,-healed}; do python3 bench/tasks.py pairs "$results/outcomes/$name.json" "$results"/outcomes/*-0.3.json; done
+  for name in best-0.3-self{,-healed}; do python3 bench/tasks.py pairs "$results/outcomes/$name.json" "$results"/outcomes/*-0.3.json; done
 }
 
 # tokens [WINDOWS…]
