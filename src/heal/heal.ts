@@ -124,7 +124,7 @@ export async function* heal(
     const kl = yield* saved.step(`step ${step}`, () => advance(step, these))
     yield { type: 'progress', done: step * batch * length }
     if (kl === undefined) continue
-    if (!Number.isFinite(kl) && (lr !== undefined || step === began + 1)) {
+    if (lr !== undefined && !Number.isFinite(kl)) {
       yield { type: 'notice', message: `Step ${step} comes to no numbers; a lower --lr may help.` }
       break
     }
