@@ -92,16 +92,22 @@ windows() {
   esac
 }
 
-# made NAME: into CACHE/NAME. A name is METHOD-SPARSITY, then -self where there is a fifth text, which the model writes, then -healed.
+# made NAME: into CACHE/NAME. A name is METHOD-SPARSITY, then -self where there is a fifth text, which the model writes, then -healed, on as much of
+# each text, or -million, healed on more, of which the model writes three times as much as there is of each other text.
 made() {
-  local of=${1%-healed} texts=("${broad[@]}") run
+  local of=${1%-*} heal=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}") run
+  case $1 in
+    *-healed) heal+=(--tokens 262144 --lr 2e-4) ;;
+    *-million) heal+=(--tokens 1048576 --lr 3e-4 --calibration self --calibration self) ;;
+    *) of=$1 ;;
+  esac
   run=${of%-self}
   [ "$run" = "$of" ] || texts+=(--calibration self)
   if [ "$of" = "$1" ]; then
     once "$cache/$1" prune "$dense" --method "${run%-*}" -s "${run##*-}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512
   else
     made "$of"
-    once "$cache/$1" heal "$cache/$of" --dense "$dense" "${texts[@]}" --tokens 262144 --held-out 4 --every 32 --lr 2e-4
+    once "$cache/$1" heal "$cache/$of" "${texts[@]}" "${heal[@]}"
   fi
 }
 
@@ -141,12 +147,13 @@ TASKS=${TASKS:-dense best-0.2-self-healed best-0.2-self best-0.3-self-healed bes
   wanda-sp-0.3 shortgpt-0.3 sleb-0.3 magnitude-0.3 random-0.3}
 
 tasks() {
-  local name
+  local name kept=$results/outcomes
   four
-  mkdir -p "$results/outcomes"
+  mkdir -p "$kept"
   for name in $TASKS; do scored "$name"; done
-  python3 bench/tasks.py pairs "$results"/outcomes/{dense,best-0.2*}.json
-  for name in best-0.3-self{,-healed}; do python3 bench/tasks.py pairs "$results/outcomes/$name.json" "$results"/outcomes/*-0.3.json; done
+  for name in dense best-0.3-self{,-healed}; do
+    [ ! -e "$kept/$name.json" ] || python3 bench/tasks.py pairs "$kept/$name.json" $(ls "$kept"/*-0.?*.json | grep -v "/$name.json")
+  done
 }
 
 # tokens [WINDOWS…]
