@@ -95,10 +95,10 @@ windows() {
 # made NAME: into CACHE/NAME. A name is METHOD-SPARSITY, then -self where there is a fifth text, which the model writes, then -healed, on as much of
 # each text, or -million, healed on more, of which the model writes three times as much as there is of each other text.
 made() {
-  local of=${1%-*} heal=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}") run
+  local of=${1%-*} healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}") run
   case $1 in
-    *-healed) heal+=(--tokens 262144 --lr 2e-4) ;;
-    *-million) heal+=(--tokens 1048576 --lr 3e-4 --calibration self --calibration self) ;;
+    *-healed) healing+=(--tokens 262144 --lr 2e-4) ;;
+    *-million) healing+=(--tokens 1048576 --lr 3e-4 --calibration self --calibration self) ;;
     *) of=$1 ;;
   esac
   run=${of%-self}
@@ -107,7 +107,7 @@ made() {
     once "$cache/$1" prune "$dense" --method "${run%-*}" -s "${run##*-}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512
   else
     made "$of"
-    once "$cache/$1" heal "$cache/$of" "${texts[@]}" "${heal[@]}"
+    once "$cache/$1" heal "$cache/$of" "${texts[@]}" "${healing[@]}"
   fi
 }
 
