@@ -209,6 +209,7 @@ async function stateFor(resume: Resume, target: string): Promise<Found | undefin
       await resume(state.path)
       return state
     } catch (error) {
+      if (!existsSync(state.path)) continue // another run was first
       if (!(error instanceof UsageError)) throw error
       refused.push(error)
     }
