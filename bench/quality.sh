@@ -92,19 +92,27 @@ windows() {
   esac
 }
 
+# method NAME: what is pruned with. At 30 % each of five texts has a part of the probe.
+method() {
+  case $1 in
+    best-0.3-self) echo best:probe-tokens=2560 ;;
+    *) echo "${1%%-[0-9]*}" ;;
+  esac
+}
+
 # made NAME: into CACHE/NAME. A name is METHOD-SPARSITY, then -self where there is a fifth text, which the model writes, then -healed, on as much of
 # each text, or -million, healed on more, of which the model writes three times as much as there is of each other text.
 made() {
-  local of=${1%-*} healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}") run
+  local of=${1%-*} healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}") sparsity
   case $1 in
     *-healed) healing+=(--tokens 262144 --lr 2e-4) ;;
     *-million) healing+=(--tokens 1048576 --lr 3e-4 --calibration self --calibration self) ;;
     *) of=$1 ;;
   esac
-  run=${of%-self}
-  [ "$run" = "$of" ] || texts+=(--calibration self)
+  sparsity=${of%-self}
+  [ "$sparsity" = "$of" ] || texts+=(--calibration self)
   if [ "$of" = "$1" ]; then
-    once "$cache/$1" prune "$dense" --method "${run%-*}" -s "${run##*-}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512
+    once "$cache/$1" prune "$dense" --method "$(method "$1")" -s "${sparsity##*-}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512
   else
     made "$of"
     once "$cache/$1" heal "$cache/$of" "${texts[@]}" "${healing[@]}"
