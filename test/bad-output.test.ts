@@ -276,6 +276,18 @@ describe('two runs into one output', () => {
     const [left, ...more] = readdirSync(folder).filter(name => name !== 'text.txt')
     expect([existsSync(join(folder, left, 'state/manifest.json')), more]).toEqual([true, []])
   })
+  test('that go on with the same state, which one takes while the other reads it: the other is refused', async () => {
+    const left = `.out.${goneOwner()}.partial`
+    const folder = await workplace({ [`${left}/state/manifest.json`]: 'kept' })
+    const taken = join(folder, `.out.${newOwner()}.partial`)
+    const resume = async () => {
+      renameSync(join(folder, left), taken)
+      throw new Error('no such file')
+    }
+    await expect(openFolderSink(join(folder, 'out'), false, { resume })).rejects.toThrow(
+      `out is being written by process ${process.pid}, in ${taken}`,
+    )
+  })
 })
 
 describe('what a killed run has left', () => {
