@@ -107,21 +107,20 @@ method() {
 # Brown corpus, too, then -healed, on as much of each text, or -million, healed on more; of five texts the model writes three times as much for
 # that as there is of each other.
 made() {
-  local of=${1%-*} healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}") sparsity
+  local of=${1%-*} healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}")
   case $1 in
     *-healed) healing+=(--tokens 262144 --lr 2e-4) ;;
     *-self-million) healing+=(--tokens 1048576 --lr 3e-4 --calibration self --calibration self) ;;
     *-million) healing+=(--tokens 1048576 --lr 3e-4) ;;
     *) of=$1 ;;
   esac
-  sparsity=${of%-self}
-  sparsity=${sparsity%-six}
   case $of in
     *-self) texts+=(--calibration self) ;;
     *-six) texts+=(--calibration "$cache/brown.txt" --calibration self) ;;
   esac
   if [ "$of" = "$1" ]; then
-    once "$cache/$1" prune "$dense" --method "$(method "$1")" -s "${sparsity##*-}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512
+    [[ $of =~ 0\.[0-9]+ ]]
+    once "$cache/$1" prune "$dense" --method "$(method "$1")" -s "${BASH_REMATCH[0]}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512
   else
     made "$of"
     once "$cache/$1" heal "$cache/$of" "${texts[@]}" "${healing[@]}"
