@@ -148,6 +148,9 @@ export function checkHealing({
     )
 }
 
+const stepsOf = ({ tokens, batch, seqLen }: Pick<HealingSizes, 'tokens' | 'batch' | 'seqLen'>): number =>
+  Math.max(1, Math.floor(tokens / (batch * seqLen)))
+
 /** Bytes that healing takes. */
 export interface HealingBytes {
   /** Peak of the process. */
@@ -163,11 +166,13 @@ export function healingBytes(
   model: Pick<Model, 'architecture'>,
   dense: Pick<Model, 'architecture'>,
   options: HealingOptions,
-  { seqLen, windows, batch }: HealingSizes,
+  sizes: HealingSizes,
   heldOut: number,
 ): HealingBytes {
+  const { seqLen, windows, batch } = sizes
   const budget = (options.memory ?? HEAL_DEFAULTS.memory) * 2 ** 30
-  const tokens = { all: windows * seqLen, heldOut: heldOut * seqLen, step: batch * seqLen, window: seqLen }
+  const used = Math.min(windows, batch * stepsOf(sizes)) * seqLen
+  const tokens = { all: used, heldOut: heldOut * seqLen, step: batch * seqLen, window: seqLen }
   const { held, cache, work } = healNeed(model, dense, trainingOf(options, model), tokens)
   return { memory: Math.min(held, budget) + work, scratch: Math.max(0, held - budget), cache }
 }
@@ -207,8 +212,7 @@ export async function* healing<T>(
   const { windows, heldOut = [], seqLen, source, texts } = given
   if (heldOut.length === 0) throw new TextError(NONE_HELD_OUT)
   checkTokenizers(model, dense, windows)
-  const stepTokens = batch * seqLen
-  const steps = Math.max(1, Math.floor(tokens / stepTokens))
+  const steps = stepsOf({ tokens, batch, seqLen })
   const every = options.every ?? Math.ceil(steps / MEASUREMENTS)
   const settings = { steps, batch, ...trainingOf(options, model), seed }
   for (const message of trainingNotices(options, model)) yield notice(message)
@@ -233,7 +237,7 @@ export async function* healing<T>(
       saved,
     )
     return yield* write(healed, {
-      ...{ tokens: step * stepTokens, step, ...settings, lr, dense: baseName(dense.checkpoint.name) },
+      ...{ tokens: step * batch * seqLen, step, ...settings, lr, dense: baseName(dense.checkpoint.name) },
       kl: { before: curve[0].kl, after: curve.find(point => point.step === step)!.kl },
       ...{ curve, calibration: { source, seqLen, texts } },
     })

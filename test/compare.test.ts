@@ -134,6 +134,9 @@ describe('a grid', () => {
     const again = await run(folder, ...compare('magnitude', '0.3', '--heal', '4096'))
     expect(begun(again.stderr)).toEqual([])
     await refused(folder, compare('magnitude', '0.3', '--heal=0'), { code: 2, says: ['tokens is 0'] })
+    const still = await fasp(compare('magnitude', '0.3', '--heal', '4096', '--lr', '0'), { folder })
+    expect(still.code).toBe(1)
+    expect(still.stderr).toContain('healing did not bring it nearer')
   })
 
   test('with tasks and a report; methods share the statistics of the dense model', async () => {

@@ -226,6 +226,19 @@ test('the same bytes again, and with everything in scratch files; others by anot
   expect((await readdir(folder)).filter(name => name.startsWith('.'))).toEqual([])
 })
 
+test('of the dense model nothing is made for windows that no step takes', async () => {
+  const asked: (number | undefined)[] = []
+  const onEvent = (event: ProgressEvent) => {
+    if (event.type === 'phase' && event.phase === 'dense probabilities') asked.push(event.total)
+  }
+  const few = { tokens: 4 * 4 * 64, onEvent } // of 24 windows 16
+  const { cacheBytes } = await healed(await pruned('magnitude'), at('few steps'), few)
+  expect(asked).toEqual([16 * 64])
+  expect(cacheBytes).toBe(16 * 64 * 4 * 2049)
+  await healed(await pruned('magnitude'), at('many steps'), { ...few, tokens: 7 * 4 * 64 })
+  expect(asked).toEqual([16 * 64, 24 * 64])
+})
+
 describe('stopped, and gone on', () => {
   class Stopped extends Error {}
   const options = { tokens: 6 * 2 * 64, batch: 2, every: 2, saveEvery: 0, seed: 2 } as const

@@ -53,7 +53,7 @@ export function grid(
       const asked = { method: name, sparsity }
       const options = { ...asked, ...shared, heldOut: 0 } // the texts show what held-out windows would
       const cell = { name, asked, options }
-      return [cell, ...heals.map(heal => ({ ...cell, asked: { ...asked, heal, ...(lr && { lr }) } }))]
+      return [cell, ...heals.map(heal => ({ ...cell, asked: { ...asked, heal, ...(lr !== undefined && { lr }) } }))]
     }),
   )
 }

@@ -99,7 +99,7 @@ export async function* heal(
   const sums = await trained.room()
   const [means, squares] = [await trained.room(), await trained.room()]
   const distance = yield* Distance.open(context, dense, heldOut)
-  const own = ownWindows(group, windows.length, batch, seed)
+  const own = ownWindows(group, windows.length, { steps, batch, seed })
   const alone = { ...context, group: undefined } // with what is this rank's already
   const ofOwn = own.map(w => windows[w])
   const places = new Map(own.map((w, place) => [w, place]))
@@ -199,12 +199,18 @@ const notBetter = ({ checkpoint }: Model, [before, ...after]: readonly Point[]):
   )
 }
 
-/** Which windows are this rank's, ascending: of each step its share, when all come for the first time; later each stays where it is. */
-function ownWindows(group: Group, n: number, batch: number, seed: number): number[] {
+/** Which windows are this rank's, ascending: of each step its share, when they come for the first time; later each stays where it is. */
+function ownWindows(
+  group: Group,
+  n: number,
+  { steps, batch, seed }: Pick<HealSteps, 'steps' | 'batch' | 'seed'>,
+): number[] {
   const order = shuffled(n, seed)
-  const first = Array.from({ length: n }, () => order.next().value)
-  const steps = Array.from({ length: Math.ceil(n / batch) }, (_, step) => first.slice(step * batch, (step + 1) * batch))
-  return steps.flatMap(windows => group.share(windows)).sort((a, b) => a - b)
+  const first = Array.from({ length: Math.min(n, steps * batch) }, () => order.next().value)
+  const ofSteps = Array.from({ length: Math.ceil(first.length / batch) }, (_, s) =>
+    first.slice(s * batch, (s + 1) * batch),
+  )
+  return ofSteps.flatMap(windows => group.share(windows)).sort((a, b) => a - b)
 }
 
 /** The numbers below `n` in an order that the seed gives, again and again in another. */
