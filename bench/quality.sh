@@ -6,8 +6,8 @@
 #   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
 #   heal    SmolLM2-135M at 30 %, half WikiText-2, half novels: perplexity on three domains against tokens of healing, into docs/healing.svg; by
 #           HEAL="65536" others
-#   broad   SmolLM2-135M: best at 30 and 50 % and stock at 30 % on four texts, best at 20 and 30 % on five, at 20 % on six, each healed
-#           on 262,144 tokens
+#   broad   SmolLM2-135M: best at 30 and 50 % and stock at 30 % on four texts, best at 20 and 30 % on five, at 20 % on six and on eight, each
+#           healed on 262,144 tokens
 #   tasks   SmolLM2-135M: all items of the seven tasks by these and by the others at 30 %, and differences to dense and to best, item by
 #           item; by TASKS="dense paper-0.3" of others
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
@@ -86,6 +86,7 @@ windows() {
   case $1 in
     best-*-self) echo 640 ;;
     best-*-six) echo 768 ;;
+    best-*-eight) echo 672 ;;
     best-0.5) echo 256 ;;
     best-*) echo 512 ;;
     stock-* | paper-* | osscar-*) echo 256 ;;
@@ -95,18 +96,28 @@ windows() {
   esac
 }
 
-# method NAME: what is pruned with. At 30 % each of five texts has two windows of the probe, at 20 % of six.
+# method NAME: what is pruned with. At 30 % each of five texts has two windows of the probe, at 20 % of six and of eight.
 method() {
   case $1 in
     best-0.3-self) echo best:probe-tokens=2560 ;;
     best-*-six) echo best:probe-tokens=3072 ;;
+    best-*-eight) echo best:probe-tokens=4096 ;;
     *) echo "${1%%-[0-9]*}" ;;
   esac
 }
 
+# answers: two more of `texts`: what the dense model says to questions of ours, how to do things and others
+answers() {
+  local name
+  for name in how-to questions; do
+    [ -e "$cache/$name.txt" ] || node bench/answers.mjs "$dense" "bench/$name.txt" "$cache/$name.txt"
+    texts+=(--calibration "$cache/$name.txt")
+  done
+}
+
 # made NAME: into CACHE/NAME. A name is METHOD-SPARSITY, then -self where there is a fifth text, which the model writes, or -six where there is the
-# Brown corpus, too, then -healed, on as much of each text, or -million, healed on more; of five texts the model writes three times as much for
-# that as there is of each other.
+# Brown corpus, too, or -eight where there are its answers besides; then -healed, on as much of each text, or -million, healed on more; of five
+# texts the model writes three times as much for that as there is of each other.
 made() {
   local of=${1%-*} healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}")
   case $1 in
@@ -117,8 +128,9 @@ made() {
   esac
   case $of in
     *-self) texts+=(--calibration self) ;;
-    *-six) texts+=(--calibration "$cache/brown.txt" --calibration self) ;;
+    *-six | *-eight) texts+=(--calibration "$cache/brown.txt" --calibration self) ;;
   esac
+  [[ $of != *-eight ]] || answers
   if [ "$of" = "$1" ]; then
     [[ $of =~ 0\.[0-9]+ ]]
     once "$cache/$1" prune "$dense" --method "$(method "$1")" -s "${BASH_REMATCH[0]}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512
@@ -141,7 +153,7 @@ perplexities() {
 broad() {
   local name
   four
-  for name in best-0.3 best-0.5 stock-0.3 {best-0.3,best-0.2}-self best-0.2-six; do
+  for name in best-0.3 best-0.5 stock-0.3 {best-0.3,best-0.2}-self best-0.2-{six,eight}; do
     made "$name-healed"
     perplexities "$cache/$name"{,-healed}
   done
@@ -160,8 +172,9 @@ scored() {
   mv "$kept.part" "$kept"
 }
 
-TASKS=${TASKS:-dense best-0.2-self-healed best-0.2-self-million best-0.2-six-healed best-0.2-six-million best-0.2-self
-  best-0.3-self-healed best-0.3-self stock-0.3 paper-0.3 osscar-0.3 flap-0.3 wanda-sp-0.3 shortgpt-0.3 sleb-0.3 magnitude-0.3 random-0.3}
+TASKS=${TASKS:-dense best-0.2-self-healed best-0.2-self-million best-0.2-six-healed best-0.2-six-million best-0.2-eight-million
+  best-0.2-self best-0.3-self-healed best-0.3-self stock-0.3 paper-0.3 osscar-0.3 flap-0.3 wanda-sp-0.3 shortgpt-0.3 sleb-0.3
+  magnitude-0.3 random-0.3}
 
 tasks() {
   local name kept=$results/outcomes
