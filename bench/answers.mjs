@@ -1,6 +1,6 @@
 // Text that a chat model writes: its answers to prompts, at temperature 0.7, to calibrate on and to heal on beside other texts.
-// usage: node bench/answers.mjs MODEL PROMPTS OUT [TOKENS]   PROMPTS has one in each line, and they are asked in turns until there are so many
-//   tokens (163,840 without); OUT gets each prompt and its answer, without what the chat template sets around them
+// usage: node bench/answers.mjs MODEL PROMPTS OUT [TOKENS]   PROMPTS has one in each line, and they are asked in turns until so many tokens
+//   are read and written (163,840 without); OUT gets each prompt and its answer, without what the chat template sets around them
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { bundled, bundleModules } from './runtimes.mjs'
 
@@ -36,9 +36,9 @@ function ask() {
   return { answer, unread: encodePrompt(model.checkpoint, tokenizer, [{ role: 'user', content: prompt }]).ids }
 }
 
-const engine = openEngine()
+const decoder = await Decoder.open(model, openEngine(), SEQUENCES, LENGTH)
 for (let written = 0; written < tokens; written += SEQUENCES * LENGTH) {
-  const decoder = await Decoder.open(model, engine, SEQUENCES, LENGTH)
+  decoder.reset()
   const texts = Array.from({ length: SEQUENCES }, ask)
   for (const text of texts) text.next = text.unread.shift()
   for (let position = 1; position < LENGTH; position++) {
