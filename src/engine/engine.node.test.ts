@@ -1,8 +1,9 @@
 import { constants, PerformanceObserver } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
+import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
-import { openEngine } from './engine.node.ts'
+import { markInOnePiece, openEngine } from './engine.node.ts'
 
 /** Collections that V8 does little by little while a heap of some size is filled again and again. */
 async function marksInPieces(): Promise<number> {
@@ -27,4 +28,13 @@ test('an engine lets V8 mark garbage in one piece, from then on', async () => {
   expect(await marksInPieces()).toBeGreaterThan(0)
   await openEngine().close()
   expect(await marksInPieces()).toBe(0)
+})
+
+test('threads that start meanwhile do', async () => {
+  for (let round = 0; round < 20; round++) {
+    const codes = [0, 1].map(() => new Promise(resolve => new Worker('0', { eval: true }).on('exit', resolve)))
+    for (const end = performance.now() + 40; performance.now() < end; markInOnePiece())
+      for (const flag of ['incremental', 'cppheap-incremental', 'cppheap-concurrent']) setFlagsFromString(`--${flag}-marking`)
+    expect(await Promise.all(codes)).toEqual([0, 0])
+  }
 })

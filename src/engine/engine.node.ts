@@ -27,9 +27,13 @@ function loadRuntime(): typeof OnnxRuntime {
 
 /**
  * V8 marks garbage in one piece: weights and Gram matrices that come and go make it begin again and again, and while it marks little by
- * little, its threads take the cores from the engine's (docs/decisions.md). The flag holds at once, and for the whole process.
+ * little, its threads take the cores from the engine's (docs/decisions.md). The flags hold at once, and for the whole process. The second
+ * implies the first, but a little later: between the two V8 ends the process where a thread starts.
  */
-const MARK_IN_ONE_PIECE = '--no-incremental-marking'
+export function markInOnePiece(): void {
+  setFlagsFromString('--no-cppheap-concurrent-marking')
+  setFlagsFromString('--no-incremental-marking')
+}
 
 /** More than any machine has; ONNX Runtime would start them all. */
 const MAX_THREADS = 1024
@@ -46,7 +50,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
   if (!silent) throw new DeviceError(device, TELEMETRY)
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
     throw new UsageError(`threads is ${threads}; it must be an integer from 1 to ${MAX_THREADS}.`)
-  setFlagsFromString(MARK_IN_ONE_PIECE)
+  markInOnePiece()
   const runtime = loadRuntime()
   const own = providerOf(device, provider)
   const room = roomOf(deviceMemory ?? (own && freeRoom(own.device)))
