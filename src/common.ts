@@ -3,7 +3,7 @@ import { UsageError } from './errors.ts'
 import { elements } from './formats/tensors.ts'
 import { asBytes, type Scratch } from './forward/activations.ts'
 import type { Recall } from './forward/stream.ts'
-import type { Saved } from './saved.ts'
+import { type Saved, savedBy } from './saved.ts'
 
 /** The rows of the dense stream after each half-block, in a scratch file as far as there is room: the first run writes them, the next ones read. */
 export class DenseRows {
@@ -67,18 +67,13 @@ export class CommonSteps {
     if ((this.#of ??= run) !== run)
       throw new UsageError('runs have steps in common only where they differ in the sparsity and the output alone.')
     const values = this.#values
-    return {
-      has: name => saved.has(name),
-      holds: held => saved.holds(held),
-      restore: () => saved.restore(),
-      async *step(name, doing) {
-        if (!COMMON.test(name)) return yield* saved.step(name, doing)
-        const known = values.has(name) && (async () => values.get(name))
-        const value = yield* saved.step(name, (known || doing) as typeof doing)
-        values.set(name, value)
-        return value
-      },
-    }
+    return savedBy(saved, async function* (name, doing) {
+      if (!COMMON.test(name)) return yield* saved.step(name, doing)
+      const known = values.has(name) && (async () => values.get(name))
+      const value = yield* saved.step(name, (known || doing) as typeof doing)
+      values.set(name, value)
+      return value
+    })
   }
 
   /** Gives its file back. */

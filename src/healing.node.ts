@@ -8,6 +8,7 @@ import { ALONE, type Group } from './group/group.ts'
 import { heal } from './heal/heal.ts'
 import { TOP } from './heal/loss.ts'
 import { healNeed } from './heal/need.ts'
+import { teacherBytes } from './heal/teacher.ts'
 import { TRAINS, type Trains, trainedHalves, trainedSize } from './heal/trained.ts'
 import type { Model } from './model/model.ts'
 import { checkRange } from './options.ts'
@@ -157,9 +158,11 @@ export interface HealingBytes {
   readonly memory: number
   /** Of scratch files. */
   readonly scratch: number
-  /** Of the dense model's probabilities, a part of the others. */
-  readonly cache: number
 }
+
+/** Tokens of the windows that a run trains on. */
+const usedTokens = (sizes: Pick<HealingSizes, 'seqLen' | 'windows' | 'batch' | 'tokens'>): number =>
+  Math.min(sizes.windows, sizes.batch * stepsOf(sizes)) * sizes.seqLen
 
 /** @param heldOut windows in all */
 export function healingBytes(
@@ -169,18 +172,25 @@ export function healingBytes(
   sizes: HealingSizes,
   heldOut: number,
 ): HealingBytes {
-  const { seqLen, windows, batch } = sizes
+  const { seqLen, batch } = sizes
   const budget = (options.memory ?? HEAL_DEFAULTS.memory) * 2 ** 30
-  const used = Math.min(windows, batch * stepsOf(sizes)) * seqLen
-  const tokens = { all: used, heldOut: heldOut * seqLen, step: batch * seqLen, window: seqLen }
-  const { held, cache, work } = healNeed(model, dense, trainingOf(options, model), tokens)
-  return { memory: Math.min(held, budget) + work, scratch: Math.max(0, held - budget), cache }
+  const tokens = { all: usedTokens(sizes), heldOut: heldOut * seqLen, step: batch * seqLen, window: seqLen }
+  const { held, work } = healNeed(model, dense, trainingOf(options, model), tokens)
+  return { memory: Math.min(held, budget) + work, scratch: Math.max(0, held - budget) }
 }
 
-/** What is kept of the dense model, and where. */
-export function keptNotice({ top = TOP }: HealingOptions, { cache }: HealingBytes): ProgressEvent {
-  const kept = top > 0 ? 'probabilities' : 'last hidden states'
-  return notice(`The dense model's ${kept} take ${bytes(cache)}, in memory or beside the output.`)
+/** Bytes of what is kept of the dense model. @param windows that there are */
+export const keptBytes = (
+  { architecture }: Pick<Model, 'architecture'>,
+  { top = TOP }: HealingOptions,
+  sizes: HealingSizes,
+  { windows }: Pick<Windows, 'windows'>,
+): number => usedTokens({ ...sizes, windows: windows.length }) * teacherBytes(architecture, top)
+
+/** Says what is kept of the dense model, and where. @param kept its bytes */
+export function keptNotice({ top = TOP }: HealingOptions, kept: number): ProgressEvent {
+  const what = top > 0 ? 'probabilities' : 'last hidden states'
+  return notice(`The dense model's ${what} take ${bytes(kept)}, in memory or beside the output.`)
 }
 
 /** What healing takes from around it. */
@@ -220,7 +230,7 @@ export async function* healing<T>(
     yield notice(
       `${group.size} processes share out ${batch} windows a step, and some have none. Give a larger --batch, or fewer processes.`,
     )
-  const pool = new ActivationPool(memory * 2 ** 30, () => openScratch(output))
+  const pool = new ActivationPool(memory * 2 ** 30, () => openScratch(output), engine.array)
   try {
     const {
       model: healed,

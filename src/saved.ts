@@ -55,6 +55,8 @@ export interface Saved {
   holds(held?: Held): void
   /** What is held becomes what the steps that an earlier run has done have made of it. Before a step that is not done this is done by itself. */
   restore(): AsyncGenerator<ProgressEvent, void>
+  /** Nothing can go on from what is saved: it goes, and nothing is saved any more. */
+  drop(): Promise<void>
 }
 
 /** What a part of a run has its steps done by. */
@@ -64,6 +66,15 @@ export type Steps = Pick<Saved, 'has' | 'step'>
 export const stepsOf = (saved: Steps, start: string): Steps => ({
   has: name => saved.has(`${start} ${name}`),
   step: (name, doing) => saved.step(`${start} ${name}`, doing),
+})
+
+/** The same, with steps done in another way. */
+export const savedBy = (saved: Saved, step: Saved['step']): Saved => ({
+  has: name => saved.has(name),
+  step,
+  holds: held => saved.holds(held),
+  restore: () => saved.restore(),
+  drop: () => saved.drop(),
 })
 
 /** @param name of the step @throws DeviceError that says at what the device failed */
@@ -84,4 +95,5 @@ export const UNSAVED: Saved = {
   step: (name, doing) => done(doing, name),
   holds() {},
   restore: () => done(async () => {}),
+  drop: async () => {},
 }

@@ -6,7 +6,7 @@ import { readInto, writeAll } from './formats/file.node.ts'
 import { said } from './formats/file-errors.node.ts'
 import type { Scratch } from './forward/activations.ts'
 import { Buffers, ReadAhead } from './read-ahead.ts'
-import { unfinishedPath } from './unfinished.node.ts'
+import { tellUnfinished, unfinishedPath } from './unfinished.node.ts'
 
 /** @param output path of the output; the file is made in its parent folder. @throws OutputError */
 export async function openScratch(output: string): Promise<Scratch> {
@@ -19,12 +19,16 @@ export async function openScratch(output: string): Promise<Scratch> {
   }
   await mkdir(dirname(path), { recursive: true }).catch(fail)
   const handle = await open(path, 'wx+').catch(fail)
-  await rm(path).catch(() => {}) // Windows keeps an open file's name; there, `close` removes it
+  const isGone = await rm(path).then(
+    () => true,
+    () => false, // Windows keeps an open file's name; there, `close` removes it
+  )
+  if (isGone) tellUnfinished(path, 'kept')
   return {
     ...scratchIn(handle, path, fail),
     async close() {
       await handle.close()
-      await rm(path, { force: true }).catch(() => {}) // the next run removes it
+      if (!isGone) await rm(path, { force: true }).catch(() => {}) // the next run removes it
     },
   }
 }

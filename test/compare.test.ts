@@ -133,7 +133,12 @@ describe('a grid', () => {
     expect(after.perplexity).toEqual(JSON.parse((await run(folder, ...args)).lines.at(-1)!).texts)
     const again = await run(folder, ...compare('magnitude', '0.3', '--heal', '4096'))
     expect(begun(again.stderr)).toEqual([])
+    const more = await run(folder, ...compare('magnitude', '0.3', '--heal', '8192'))
+    expect(more.stderr.replace(/\s+/g, ' ')).toContain(
+      'healed on 4,096 tokens at most. For 8,192 other windows are held',
+    )
     await refused(folder, compare('magnitude', '0.3', '--heal=0'), { code: 2, says: ['tokens is 0'] })
+    await refused(folder, compare('magnitude', '0.3', '--lr', '1e-4'), { code: 2, says: ['lr is of healing'] })
     const still = await fasp(compare('magnitude', '0.3', '--heal', '4096', '--lr', '0'), { folder })
     expect(still.code).toBe(1)
     expect(still.stderr).toContain('healing did not bring it nearer')

@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { Decoder } from '../src/decode/decoder.ts'
-import type { Engine } from '../src/engine/engine.ts'
+import type { Engine, Moved } from '../src/engine/engine.ts'
 import { finish } from '../src/events.ts'
 import { memoryContext } from '../src/forward/context.ts'
 import { Head } from '../src/forward/head.ts'
@@ -43,16 +43,15 @@ const sizeOf = ({ inputs, output }: Pick<HalfWeights, 'inputs' | 'output'>): num
 async function taken(model: Parameters<Parameters<typeof withModel>[1]>[0], engine: Engine, windows: number) {
   const { halves } = model.architecture
   const attention = attentionHalves(model.architecture)
-  let numbers = LENGTH * attention[0].headSize // tables of positions
-  let linears = 0
+  const numbers = LENGTH * attention[0].headSize // tables of positions
+  let [linears, norms] = [0, 0]
   for (const half of halves) {
     const weights = await readHalf(model, half)
-    const norms = Object.values(weights.norms).flatMap(feeds => Object.values(feeds))
-    numbers += sizeOf(weights) + norms.reduce((sum, { data }) => sum + data.length, 0)
     linears += sizeOf(weights)
+    for (const feeds of Object.values(weights.norms)) for (const { data } of Object.values(feeds)) norms += data.length
   }
   const places = engine.dialect.attention === 'products' ? 0 : attention.length * (3 * 8 + 4 * windows + 4)
-  return { constants: 4 * numbers, linears, places }
+  return { constants: 4 * (numbers + linears + norms), linears, norms, places }
 }
 
 /** @param open makes an engine on the device */
@@ -149,6 +148,30 @@ function testAll(open: () => Engine) {
       for (const [i, { kl }] of expected.curve.entries()) expect(found.curve[i].kl / kl).toBeCloseTo(1, 3)
     },
   )
+
+  test('a step of healing moves what gradients do', { timeout: LIMIT }, async () => {
+    const folder = await workplace()
+    const calibration = { ...TEXT, heldOut: cut(5).windows.slice(4) }
+    const output = join(folder, 'pruned')
+    await prune(TINY_LLAMA, { sparsity: 0.3, method: 'magnitude', output, calibration: TEXT, engine: { blas: false } })
+    const moved: Moved[] = []
+    for (const steps of [1, 2]) {
+      const before = { ...engine.moved! }
+      const options = { dense: TINY_LLAMA, calibration, tokens: steps * TOKENS, batch: COUNT, every: 2, lr: 1e-3 }
+      await heal(output, { ...options, output: join(folder, `${steps}`), engine })
+      const { toDevice, fromDevice } = engine.moved!
+      moved.push({ toDevice: toDevice - before.toDevice, fromDevice: fromDevice - before.fromDevice })
+    }
+    await withModel(output, async model => {
+      const { hiddenSize: d, vocabularySize: v } = model.architecture
+      const { constants, linears, norms, places } = await taken(model, engine, COUNT)
+      const rows = 4 * TOKENS * d
+      const weights = constants - 4 * norms // which do not change, and stay
+      const [one, two] = moved
+      expect(two.fromDevice - one.fromDevice).toBe(rows + 4 * TOKENS + 4 * linears)
+      expect(two.toDevice - one.toDevice).toBe(2 * rows + 2 * weights + places + 4 * TOKENS * (2 * v + 2))
+    })
+  })
 }
 
 describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () => testAll(takenForDevice))

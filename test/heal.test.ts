@@ -30,7 +30,7 @@ import {
   type Run,
   verify,
 } from '../src/node.ts'
-import { QUICK, refused, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
+import { QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { madeModel } from './model-shapes.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, TINY_OPT, type TinyModel } from './tiny.ts'
@@ -274,6 +274,8 @@ describe('stopped, and gone on', () => {
   ])('%s, it gives the same bytes', async (_, end, says, memory) => {
     const output = `stopped at ${end()}`
     await stopped(from, at(output), end())
+    const rows = readdirSync(join(at(states()[0]), 'state')).filter(name => name.startsWith('rows'))
+    expect(rows).toHaveLength(end() < measured(1) ? 0 : 1) // those of the saving before have gone
     const told: string[] = []
     const onEvent = (event: ProgressEvent) => {
       if (event.type === 'notice') told.push(event.message)
@@ -564,15 +566,36 @@ test('a GGUF file becomes a folder, and that a GGUF file again, which says so', 
   expect((await inspect(at('again.gguf'))).pruned?.healed).toBe(12 * 4 * 64)
 })
 
+test('windows that come again are kept once', async () => {
+  writeFileSync(at('short.txt'), TEXT.slice(0, 6000))
+  const short = { calibration: [at('short.txt')], seqLen: 64, heldOut: 2 }
+  const { cacheBytes, calibration } = await healed(await pruned('stock'), at('on few'), short)
+  const { used } = calibration.texts[0]
+  expect(used * 64).toBeLessThan(SOME.tokens)
+  expect(cacheBytes).toBe(used * 64 * 4 * (2 * 1024 + 1)) // ids and log-probabilities, and the rest
+})
+
 describe('nothing is written', () => {
   test.each([
     ['where nothing moves', { lr: 0 }],
     ['where steps are too large', { lr: 1 }],
     ['where it is the dense model already', { from: TINY_LLAMA }],
   ])('%s', async (_, { from, ...options }: { from?: string; lr?: number }) => {
+    const model = from ?? (await pruned('stock'))
     const before = await snapshot(folder)
-    const healing = healed(from ?? (await pruned('stock')), at('never'), options)
+    const healing = healed(model, at('never'), { ...options, saveEvery: 0 })
     await expect(healing).rejects.toThrow(/healing did not bring it nearer to the dense model: .* Nothing is written/)
+    expect(await snapshot(folder)).toEqual(before)
+  })
+
+  test('where weights are so large that nothing comes to a number', async () => {
+    await cp(await pruned('stock'), at('large'), { recursive: true })
+    const file = join(at('large'), 'model.safetensors')
+    const large = readFileSync(file)
+    large.subarray(-4096).fill(0x7f)
+    writeFileSync(file, large)
+    const before = await snapshot(folder)
+    await expect(healed(at('large'), at('never'))).rejects.toThrow(/its distance to the dense model comes to no number/)
     expect(await snapshot(folder)).toEqual(before)
   })
 })
@@ -710,7 +733,9 @@ describe('the command', () => {
     const { stdout } = await run(place, ...healing, '--json')
     expect(JSON.parse(stdout)).toMatchObject({ tokens: 2048, steps: 8, output: 'healed' })
     await refused(place, healing, { says: ['healed exists already'] })
-    await refused(place, [...healing, '--overwrite', '--lr', '0'], { says: ['Nothing is written'] })
+    await refused(place, [...healing, '--overwrite', '--lr', '0', '--save-every', '0'], {
+      says: ['Nothing is written'],
+    })
     const usage = (args: string[], says: string) => refused(place, ['heal', 'out', ...args], { code: 2, says: [says] })
     await usage(['-o', 'new'], 'no dense model. Say what it was pruned from')
     await usage(['--dense', TINY_LLAMA], 'no output. Say where the healed model goes')

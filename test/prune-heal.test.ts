@@ -210,7 +210,7 @@ test('a plan says what healing takes, without weights', async () => {
 describe('nothing is written', () => {
   const cases: Record<string, [Partial<PrunePathOptions>, RegExp]> = {
     'where nothing is gained': [
-      { sparsity: 0 },
+      { sparsity: 0, saveEvery: 0 },
       /healing did not bring it nearer to the dense model: .* Leave out heal/,
     ],
     'for no tokens': [{ heal: 0 }, /^tokens is 0; it must be an integer from 1/],

@@ -68,8 +68,9 @@ function start(): Worker {
     resourceLimits: { maxOldGenerationSizeMb: getHeapStatistics().heap_size_limit / 2 ** 20 }, // what this thread may have
   })
   worker.on('message', (message: Unfinished | Missing) => {
-    if ('path' in message) unfinished.set(message.path, message.state)
-    else endWithOthers(worker, message)
+    if (!('path' in message)) endWithOthers(worker, message)
+    else if (message.state === 'kept') unfinished.delete(message.path)
+    else unfinished.set(message.path, message.state)
   })
   worker.on('error', (error: NodeJS.ErrnoException) => {
     const { code, message } = error

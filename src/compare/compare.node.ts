@@ -45,6 +45,7 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
   const shared = { windows, seqLen: calibrationSeqLen, seed, memory, products }
   const { heal: healed = false, lr } = options
   const heals = typeof healed === 'boolean' ? (healed ? [HEAL_DEFAULTS.tokens] : []) : [healed].flat()
+  if (lr !== undefined && heals.length === 0) throw new UsageError('lr is of healing. Add --heal, or leave --lr out.')
   for (const tokens of heals) checkHealing({ tokens, lr })
   const cells = grid(options.methods, options.sparsity, shared, heals, lr)
   checkMeasures(options)
@@ -75,7 +76,9 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
     const same = calibration?.find(other => sameCorpus(other, name))
     if (same) yield { type: 'notice', message: corpusNotice(name, baseName(same)) }
   }
-  const most = heals.length > 0 ? Math.max(...heals) : undefined
+  const before = Math.max(0, ...done.map(({ healed = 0 }) => healed))
+  const most = heals.length > 0 ? Math.max(before, ...heals) : undefined // windows to heal on are cut for it
+  if (calibration && before > 0 && most && most > before) yield { type: 'notice', message: otherWindows(before, most) }
   const key = `${protocolKey(protocol)}${most ? ` healed on ${most}` : ''}`
   const { prompts } = protocol
   const dense: DenseTask = {
@@ -107,6 +110,10 @@ export async function* compare(path: string, given: CompareOptions): AsyncGenera
     if (!signal?.aborted) await removeWork(work)
   }
 }
+
+/** Of windows that are spread over texts, where there were to be fewer. */
+const otherWindows = (before: number, most: number): string =>
+  `What is there was healed on ${before.toLocaleString('en')} tokens at most. For ${most.toLocaleString('en')} other windows are held out, so that the KL of either over its steps is its own. --overwrite makes all anew.`
 
 /** A run, or what a result says of one that failed. @throws RunError, UsageError where it is the dense one, which all others need */
 async function* attemptRun(job: Job, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Run> {

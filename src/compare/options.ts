@@ -37,7 +37,7 @@ export interface CompareOptions {
   readonly seed?: number
   /** As of `prune`. @default 'float32' */
   readonly products?: Precision
-  /** GiB of memory for activations. @default 1 */
+  /** GiB of memory for activations. @default 1, where models are healed 4 */
   readonly memory?: number
   /** Prompts that each model continues. @default `SAMPLE_PROMPTS` */
   readonly prompts?: readonly string[]

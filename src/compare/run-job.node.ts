@@ -146,7 +146,7 @@ async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, R
     const started = performance.now()
     const healed = cell.asked.heal === undefined ? undefined : yield* healCell(open, cell, shared)
     const seconds = { ...result.seconds, ...(healed && { heal: (performance.now() - started) / 1000 }) }
-    const peakMemoryBytes = peakMemory() // of pruning: measuring comes after
+    const peakMemoryBytes = peakMemory() // of pruning and healing, or of what this process did of them: measuring comes after
     await using last = await openCheckpoint(healed ? healedFolder(work) : output)
     const measures = yield* measureRun(open, describeModel(last), dense, { work, shared, prompts })
     return {

@@ -34,7 +34,8 @@ test('threads that start meanwhile do', async () => {
   for (let round = 0; round < 20; round++) {
     const codes = [0, 1].map(() => new Promise(resolve => new Worker('0', { eval: true }).on('exit', resolve)))
     for (const end = performance.now() + 40; performance.now() < end; markInOnePiece())
-      for (const flag of ['incremental', 'cppheap-incremental', 'cppheap-concurrent']) setFlagsFromString(`--${flag}-marking`)
+      for (const flag of ['incremental', 'cppheap-incremental', 'cppheap-concurrent'])
+        setFlagsFromString(`--${flag}-marking`)
     expect(await Promise.all(codes)).toEqual([0, 0])
   }
 })

@@ -136,7 +136,7 @@ class InMemory implements Activations {
 
 class Spilled implements Activations {
   readonly atOnce = 1
-  readonly #buffer: Floats
+  #buffer?: Floats
   #rows?: Values<Floats> // of the batch last asked for
 
   constructor(
@@ -144,12 +144,11 @@ class Spilled implements Activations {
     readonly width: number,
     readonly scratch: Scratch,
     readonly handle: Handle,
-  ) {
-    this.#buffer = new Float32Array(Math.max(...batches.map(b => b.tokens)) * width)
-  }
+  ) {}
 
   roomAt({ tokens }: Batch): Values<Floats> {
     this.#rows?.drop?.()
+    this.#buffer ??= new Float32Array(Math.max(...this.batches.map(b => b.tokens)) * this.width)
     this.#rows = this.handle(tokens, this.#buffer.subarray(0, tokens * this.width))
     return this.#rows
   }
@@ -165,6 +164,9 @@ class Spilled implements Activations {
 
   async store(batch: Batch): Promise<void> {
     await this.scratch.write(asBytes(await hostOf(this.#rows!)), this.#offset(batch))
+    if (this.batches.length > 1) return
+    this.#rows!.drop?.() // all is in the file
+    this.#rows = this.#buffer = undefined
   }
 
   close(): Promise<void> {

@@ -113,6 +113,7 @@ export async function* heal(
   const length = windows[0].length
   yield { type: 'phase', phase: 'heal', total: steps * batch * length, unit: 'tokens' }
   const before = yield* saved.step('step 0', () => distance.of(model, head, readHalves(model, halves)))
+  if (!Number.isFinite(before)) throw noNumber(model)
   const curve: Point[] = []
   let least = { step: 0, kl: before, lr: 0 }
   let [peak, began] = [lr ?? RATES[train], 0] // Adam's means are of the steps after `began`
@@ -135,7 +136,10 @@ export async function* heal(
     yield { type: 'notice', message: `Worse than the start: back to step ${least.step}, and on at a rate of ${peak}.` }
   }
   yield* saved.restore() // where all steps were done
-  if (least.step === 0) throw notBetter(model, curve)
+  if (least.step === 0) {
+    await saved.drop()
+    throw notBetter(model, curve)
+  }
   return { model: trained.healed(best), step: least.step, lr: least.lr, curve }
 
   /** One step on these windows: the distance, where it is measured; none where gradients are no numbers any more. */
@@ -190,6 +194,11 @@ export async function* heal(
     yield { type: 'divergence', step, steps, kl }
   }
 }
+
+const noNumber = ({ checkpoint: { name } }: Model): NumericError =>
+  new NumericError(
+    `${name}: its distance to the dense model comes to no number. The weights of one of them are damaged; fasp verify says more of a model that fasp wrote.`,
+  )
 
 const notBetter = ({ checkpoint }: Model, [before, ...after]: readonly Point[]): NumericError => {
   const found = Math.min(...after.map(({ kl }) => kl))

@@ -19,8 +19,6 @@ const [OF_ACTIVATIONS, OF_SCORES] = [10, 6]
 export interface Need {
   /** Of what goes to memory, or beyond a budget to scratch files. */
   readonly held: number
-  /** Of the dense model's probabilities, a part of it. */
-  readonly cache: number
   /** Of what is in memory in any case. */
   readonly work: number
 }
@@ -34,7 +32,6 @@ export function healNeed(
 ): Need {
   const halves = trainedHalves(a.halves, train)
   const row = 4 * a.hiddenSize
-  const cache = tokens.all * teacherBytes(dense, top)
   const weights = 4 * OF_A_WEIGHT * trainedSize(halves, rank)
   const streams = row * (tokens.all + 2 * tokens.heldOut + (a.halves.length + 2) * tokens.step)
   const run = Math.max(TOKENS_PER_RUN, tokens.window)
@@ -45,5 +42,5 @@ export function healNeed(
   const table = ({ vocabularySize: v, embeddingSize: e }: Architecture) => Math.min(4 * v * e, TABLE_BYTES.held)
   const layer = Math.max(...a.halves.map(half => trainedSize(plainHalves(half)))) // with all its experts, whose gradients are there at a time
   const work = BASE_BYTES + 4 * (OF_A_HALF * largestSize(halves) + layer) + graphs + logits + 2 * table(a)
-  return { held: weights + cache + streams, cache, work }
+  return { held: weights + tokens.all * teacherBytes(dense, top) + streams, work }
 }

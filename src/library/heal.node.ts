@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
-import { prunedFrom } from '../checkpoint/pruned.ts'
+import { healedOn, prunedFrom } from '../checkpoint/pruned.ts'
 import { baseName } from '../display.ts'
 import { UsageError } from '../errors.ts'
 import { fewLogits } from '../evaluate/few-logits.ts'
@@ -21,6 +21,7 @@ import {
   type HealingOptions,
   healing,
   healingBytes,
+  keptBytes,
   keptNotice,
   sizesOf,
   trainingOf,
@@ -117,18 +118,20 @@ export async function* healEvents(source: string | Model, options: HealOptions):
     const memory = memoryContext(engine, signal)
     const own = yield* saved.step('calibration', () => calibration(memory, dense, input, { ...size, seed }))
     const given = { ...(await group.decide(() => own)), source: calibrationSource(input) }
-    yield keptNotice(options, need)
+    const cacheBytes = keptBytes(dense, options, size, given)
+    yield keptNotice(options, cacheBytes)
     const on = { engine, output: isRoot ? output : join(tmpdir(), 'fasp'), saved, signal, group }
     return yield* healing(on, model, dense, given, { ...options, ...size }, async function* (healed, record) {
       yield* write(healed, record)
-      return { ...record, output, cacheBytes: need.cache, seconds: (performance.now() - started) / 1000 }
+      return { ...record, output, cacheBytes, seconds: (performance.now() - started) / 1000 }
     })
   }
   if (!isRoot) return yield* heals(await savedByAll(group), async function* () {})
   const run = await runIdentity()
   if (resume && !run) throw new UsageError('resume goes by hashes: texts without sha256 have none.')
   const expectedBytes = planExport(model, AS_IT_IS).bytes + need.scratch
-  const expected = need.scratch > 0 ? 'the output with what does not fit --memory' : undefined
+  const expected =
+    need.scratch > 0 ? 'the output with what does not fit --memory (fewer --windows take less)' : undefined
   const opened = { inputs, expectedBytes, expected }
   const resuming = { run, resume, every: options.saveEvery, engine }
   const { sink, saved, notices } = await openResumable(output, overwrite, opened, resuming)
@@ -182,8 +185,9 @@ function healedRecipe({ checkpoint, architecture }: Model, record: HealRecord): 
   const { name, format, recipe } = checkpoint
   const { files: _, logits: __, exports: ___, ...said } = recipe ?? {}
   const pruned = prunedFrom(checkpoint)
-  const { source = baseName(name), hubId, method, sparsity, healed = 0 } = pruned ?? {}
+  const { source = baseName(name), hubId, method, sparsity } = pruned ?? {}
   const written = { source: { name: source, hubId, format, modelType: architecture.modelType } }
   const known = recipe ? said : { ...written, ...(pruned && { options: { method, sparsity } }) }
-  return { schema: 1, fasp: VERSION, ...written, ...known, healed: { ...record, tokens: healed + record.tokens } }
+  const tokens = (healedOn(checkpoint) ?? 0) + record.tokens
+  return { schema: 1, fasp: VERSION, ...written, ...known, healed: { ...record, tokens } }
 }

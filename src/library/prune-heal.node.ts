@@ -21,6 +21,7 @@ import {
   type HealingSizes,
   healing,
   healingBytes,
+  keptBytes,
   keptNotice,
   NONE_HELD_OUT,
   sizesOf,
@@ -31,7 +32,7 @@ import { describeModel, type Model } from '../model/model.ts'
 import type { PruneInput } from '../prune.ts'
 import type { HealRecord, PruneResult } from '../result.ts'
 import type { PreparedRun } from '../run.ts'
-import type { Saved } from '../saved.ts'
+import { type Saved, savedBy } from '../saved.ts'
 import { calibration } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import type { FolderSink } from '../write/folder.node.ts'
@@ -132,16 +133,11 @@ export async function* healPruned(
   const { model, options, source, calibration: input } = run
   const path = join(sink.pending, PRUNED)
   let own: Windows | undefined // that were calibrated on
-  const kept: Saved = {
-    has: name => saved.has(name),
-    holds: held => saved.holds(held),
-    restore: () => saved.restore(),
-    async *step(name, doing) {
-      const value = yield* saved.step(name, doing)
-      if (name === 'calibration') own = value as Windows
-      return value
-    },
-  }
+  const kept = savedBy(saved, async function* (name, doing) {
+    const value = yield* saved.step(name, doing)
+    if (name === 'calibration') own = value as Windows
+    return value
+  })
   const pruned = yield* saved.step(STEP, async function* () {
     const result = yield* pruneInto(kept)
     saved.holds() // its streams are closed
@@ -153,7 +149,7 @@ export async function* healPruned(
   const memory = memoryContext(engine, signal)
   const texts = () => calibration(memory, model, input, { ...plan.sizes, seed: options.seed })
   const windows = pruned.own ?? (yield* saved.step('text to heal on', texts))
-  yield keptNotice(plan.choice, plan.bytes)
+  yield keptNotice(plan.choice, keptBytes(model, plan.choice, plan.sizes, windows))
   const folder = single ? `${AS_IT_IS.to}/` : ''
   const on = { engine, output, saved, signal, group }
   const healed = yield* healSent(run, plan, on, { windows, path }, async function* (of, recipe) {

@@ -66,6 +66,8 @@ class Follower implements Saved {
     return done(() => this.#restore())
   }
 
+  async drop(): Promise<void> {}
+
   async #restore(): Promise<void> {
     if (this.#restored || !this.#held) return
     this.#restored = true

@@ -65,7 +65,10 @@ export function stateFolder(path: string, reserved = 0): StateFolder {
       for (const of of [path, pending, join(pending, '..')]) await syncFolder(of)
       tellUnfinished(pending, 'saved')
     },
-    remove: (name = '.') => rm(join(path, name), { recursive: true, force: true }),
+    async remove(name) {
+      await rm(join(path, name ?? '.'), { recursive: true, force: true })
+      if (!name) tellUnfinished(pending, 'temporary')
+    },
     async freeBytes() {
       const written = await allocatedBytes(pending, STATE)
       return (await freeBytes(pending)) - Math.max(0, reserved - written)

@@ -151,6 +151,11 @@ export class State implements Saved {
       yield notice(`${others.join('; ')}. Last bits may be others than where nothing was stopped (docs/output.md).`)
   }
 
+  async drop(): Promise<void> {
+    this.#on = false
+    await this.folder.remove()
+  }
+
   #where(): JsonObject {
     const { cpu, attention } = this.#options
     return { cpu, attention, processes: this.processes }
@@ -197,7 +202,7 @@ export class State implements Saved {
     await folder.rename(`${MANIFEST}.new`, MANIFEST)
     this.#manifest = next
     this.#new.length = 0
-    if (manifest?.rows && !rows) await this.#removeUnnamed()
+    if (manifest?.rows) await this.#removeUnnamed()
   }
 
   /** What no manifest names takes room. */
