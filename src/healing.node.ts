@@ -16,7 +16,7 @@ import { outputTypes } from './plan.ts'
 import type { HealRecord } from './result.ts'
 import type { Saved } from './saved.ts'
 import { openScratch } from './scratch.node.ts'
-import type { CalibrationInput, CalibrationSource } from './text/calibration.ts'
+import type { CalibrationInput } from './text/calibration.ts'
 import { loadTokenizer } from './text/tokenizer.ts'
 import type { Windows } from './text/windows.ts'
 
@@ -30,7 +30,7 @@ export interface HealingOptions {
   readonly windows?: number
   /** Tokens per window. @default 512, or the model's context */
   readonly seqLen?: number
-  /** Windows of each text that are not trained on but measured on. @default as many as make 4096 tokens */
+  /** Windows of each text that are not trained on but measured on, or of each other to measure on. @default as many as make 4096 tokens */
   readonly heldOut?: number
   /** Windows of a step. @default as many as make 2048 tokens */
   readonly batch?: number
@@ -81,10 +81,17 @@ export interface HealingSizes {
   readonly batch: number
 }
 
+/** What sizes go by of texts. */
+interface SizedInput extends Pick<CalibrationInput, 'windows'> {
+  readonly texts?: { readonly length: number }
+  /** Others, to measure on. */
+  readonly measured?: { readonly length: number }
+}
+
 /** Windows and tokens, where the user does not say. @throws UsageError */
 export function sizesOf(
   options: HealingOptions,
-  { windows: made, texts }: Pick<CalibrationInput, 'windows'> & { readonly texts?: { readonly length: number } },
+  { windows: made, texts, measured }: SizedInput,
   models: readonly Pick<Model, 'architecture'>[],
 ): HealingSizes {
   const longest = Math.min(...models.map(({ architecture }) => architecture.maxPositions))
@@ -98,7 +105,7 @@ export function sizesOf(
     seqLen,
     tokens,
     windows: given ?? Math.max(texts?.length ?? 1, Math.ceil(tokens / seqLen)),
-    heldOut: made ? (made.heldOut?.length ?? 0) : (options.heldOut ?? count(HEAL_DEFAULTS.heldOutTokens)),
+    heldOut: made && !measured ? (made.heldOut?.length ?? 0) : (options.heldOut ?? count(HEAL_DEFAULTS.heldOutTokens)),
     batch: options.batch ?? count(HEAL_DEFAULTS.stepTokens),
   }
 }
@@ -214,12 +221,12 @@ export async function* healing<T>(
   { engine, output, saved, signal, group = ALONE }: On,
   model: Model,
   dense: Model,
-  given: Windows & { readonly source: CalibrationSource },
+  given: Windows & Pick<HealRecord['calibration'], 'source' | 'measuredOn'>,
   options: HealingOptions & Pick<HealingSizes, 'tokens' | 'batch'>,
   write: (healed: Model, record: HealRecord) => Progress<T>,
 ): Progress<T> {
   const { tokens, batch, memory = HEAL_DEFAULTS.memory, seed = 0 } = options
-  const { windows, heldOut = [], seqLen, source, texts } = given
+  const { windows, heldOut = [], seqLen, source, texts, measuredOn } = given
   if (heldOut.length === 0) throw new TextError(NONE_HELD_OUT)
   checkTokenizers(model, dense, windows)
   const steps = stepsOf({ tokens, batch, seqLen })
@@ -249,7 +256,7 @@ export async function* healing<T>(
     return yield* write(healed, {
       ...{ tokens: step * batch * seqLen, step, ...settings, lr, dense: baseName(dense.checkpoint.name) },
       kl: { before: curve[0].kl, after: curve.find(point => point.step === step)!.kl },
-      ...{ curve, calibration: { source, seqLen, texts } },
+      ...{ curve, calibration: { source, seqLen, texts, measuredOn } },
     })
   } finally {
     await pool.close()

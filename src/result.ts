@@ -114,6 +114,8 @@ export interface HealRecord {
     readonly source: CalibrationSource
     readonly seqLen: number
     readonly texts: readonly TextShare[]
+    /** Other texts, of which all windows that were held out are. @default they are of those */
+    readonly measuredOn?: readonly TextShare[]
   }
 }
 

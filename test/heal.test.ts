@@ -566,6 +566,53 @@ test('a GGUF file becomes a folder, and that a GGUF file again, which says so', 
   expect((await inspect(at('again.gguf'))).pruned?.healed).toBe(12 * 4 * 64)
 })
 
+describe('measured on another text', () => {
+  const OTHER = 'The ship left the harbour at noon; nobody on the quay knew where she went.\n'.repeat(60)
+  const options = { seqLen: 64, heldOut: 3, tokens: 6 * 4 * 64 }
+
+  test('KL is of its windows, which the result names', async () => {
+    writeFileSync(at('story.txt'), TEXT)
+    writeFileSync(at('other.txt'), OTHER)
+    const texts = { ...options, calibration: [at('story.txt')], measureOn: [at('other.txt')] }
+    const from = await pruned('stock')
+    const { kl, calibration } = await healed(from, at('by another'), texts)
+    expect(calibration.texts).toMatchObject([{ name: at('story.txt'), used: 24, heldOut: 0 }])
+    expect(calibration.measuredOn).toMatchObject([{ name: at('other.txt'), used: 3 }])
+    expect(json(at('by another/fasp.json')).healed.calibration).toEqual(JSON.parse(JSON.stringify(calibration)))
+    await withModel(TINY_LLAMA, async (dense, checkpoint) => {
+      const all = [...loadTokenizer(checkpoint).encode(OTHER)]
+      const available = Math.floor(all.length / 64)
+      const windows = [0, 1, 2].map(i => Math.floor((i * available) / 3) * 64)
+      const ids = windows.map(start => Int32Array.from(all.slice(start, start + 64)))
+      expect(await withModel(from, model => distance(dense, model, ids))).toBeCloseTo(kl.before, 5)
+      expect(await withModel(at('by another'), model => distance(dense, model, ids))).toBeCloseTo(kl.after, 5)
+    })
+    const own = await healed(from, at('by the same'), { ...options, calibration: texts.calibration })
+    expect(own.calibration).not.toHaveProperty('measuredOn.0')
+    expect(own.kl.before).not.toBeCloseTo(kl.before, 3)
+  })
+
+  test('and by windows that are given, and by what the model writes', async () => {
+    writeFileSync(at('other.txt'), OTHER)
+    const { calibration } = await healed(await pruned('stock'), at('given'), {
+      heldOut: 2,
+      measureOn: [at('other.txt'), 'self'],
+    })
+    expect(calibration.measuredOn).toMatchObject([
+      { name: at('other.txt'), used: 2 },
+      { name: expect.stringContaining('model'), used: 2 },
+    ])
+  })
+
+  test('a text that is healed on is refused', async () => {
+    writeFileSync(at('story.txt'), TEXT)
+    const both = { ...options, calibration: [at('story.txt')], measureOn: [at('story.txt')] }
+    await expect(healed(await pruned('stock'), at('never'), both)).rejects.toThrow(
+      /story\.txt is to be measured on, and healed on, too/,
+    )
+  })
+})
+
 test('windows that come again are kept once', async () => {
   writeFileSync(at('short.txt'), TEXT.slice(0, 6000))
   const short = { calibration: [at('short.txt')], seqLen: 64, heldOut: 2 }

@@ -60,6 +60,10 @@ export default defineCommand({
     windows: { type: 'integer', rare: true, help: 'of the texts at most; they come again (default as --tokens)' },
     'seq-len': { type: 'integer', rare: true, help: 'tokens per window (default 512)' },
     'held-out': { type: 'integer', rare: true, help: 'windows a text to measure on (default 4,096 tokens)' },
+    'measure-on': {
+      ...{ type: 'text', many: true, value: 'file', rare: true },
+      help: 'another text to measure on, as --calibration; repeatable',
+    },
     rank: { type: 'integer', rare: true, help: 'of low-rank updates (default 16)' },
     top: { type: 'integer', rare: true, help: 'likely tokens of the dense model to go by, 0: all (default 1024)' },
     batch: { type: 'integer', rare: true, help: 'windows of a step (default 2,048 tokens)' },
@@ -93,7 +97,12 @@ export default defineCommand({
       const events = healEvents(model.path, {
         ...{ dense: wanted.path, output, calibration, tokens, lr, train, rank, top, overwrite },
         ...{ windows, batch, every, seed, memory, signal },
-        ...{ seqLen: options['seq-len'], heldOut: options['held-out'], engine: engineOptions(options) },
+        ...{
+          seqLen: options['seq-len'],
+          heldOut: options['held-out'],
+          measureOn: options['measure-on'],
+          engine: engineOptions(options),
+        },
         ...{ resume: options.resume, saveEvery: options['save-every'], group },
       })
       const told: string[] = []

@@ -43,6 +43,7 @@ const GROUPS = {
     'vocabulary',
     'vocabulary-size',
     'held-out',
+    'measure-on',
     'seed',
   ],
   'Device and speed': ['device', 'device-memory', 'provider', 'threads', 'memory', 'blas', 'products'],

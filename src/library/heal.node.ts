@@ -31,7 +31,13 @@ import { describeModel, type Model } from '../model/model.ts'
 import { checkRange } from '../options.ts'
 import type { HealRecord, Recipe } from '../result.ts'
 import type { Saved } from '../saved.ts'
-import { type CalibrationInput, calibration, calibrationSource, textsOrWindows } from '../text/calibration.ts'
+import {
+  type CalibrationInput,
+  calibration,
+  calibrationSource,
+  type NamedText,
+  textsOrWindows,
+} from '../text/calibration.ts'
 import { hashWindows } from '../text/hash-windows.node.ts'
 import type { Windows } from '../text/windows.ts'
 import { VERSION } from '../version.ts'
@@ -62,6 +68,11 @@ export interface HealOptions extends HealingOptions, EngineChoice {
    * model, with some that are held out. @default the dense model writes its own text
    */
   readonly calibration?: readonly TextInput[] | Windows
+  /**
+   * Texts of another kind to measure on, by which the best step is found, given as `calibration` is; none of them is healed on. @default windows
+   * of the same texts, which are left out
+   */
+  readonly measureOn?: readonly TextInput[]
   /**
    * Go on from the last step that a run into the same output had saved which was stopped or killed: to the same bytes. It is refused where that
    * was begun with other options, texts, models, engine or version. @default false
@@ -96,6 +107,9 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const { windows: made, texts: named } = textsOrWindows(options.calibration)
   const texts = named && (yield* openTexts(named, 'calibration', { signal }))
   const input: CalibrationInput = { windows: made, texts }
+  const others = options.measureOn ?? []
+  const measured = others.length > 0 ? yield* openTexts(others, 'calibration', { signal }) : undefined
+  checkOthers(measured, texts)
   await using chosen = choose(options)
   await using model = yield* nodeVerbs.openModel(source, { signal })
   await using whole = yield* nodeVerbs.openModel(options.dense, { signal })
@@ -103,20 +117,29 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const dense = withVocabularyOf(whole, model)
   checkHealed(model, dense)
   const training = trainingOf(options, model)
-  const size = sizesOf(options, input, [model, dense])
-  const heldOut = made ? size.heldOut : size.heldOut * (texts?.length ?? 1)
+  const size = sizesOf(options, { ...input, measured }, [model, dense])
+  const heldOut = size.heldOut * (measured ?? texts ?? [made]).length
   const need = healingBytes(model, dense, options, size, heldOut)
   checkMemory('heal', model.checkpoint.name, need.memory, engine.facts.threads)
   checkOwnText({ model: dense, options: size, calibration: input })
 
   const started = performance.now()
-  const asked = { ...size, ...training, seed, every: options.every, calibration: named && recorded(named, texts!) }
+  const asked = {
+    ...{ ...size, ...training, seed, every: options.every, calibration: named && recorded(named, texts!) },
+    measureOn: measured && recorded(others, measured),
+  }
   const windows = made && hashWindows(made)
   const configs = [model, dense].map(({ checkpoint }) => checkpoint.config)
   await checkSame(group, { fasp: VERSION, models: configs, ...asked, calibrationWindows: windows, output })
   const heals = async function* (saved: Saved, write: (healed: Model, record: HealRecord) => Progress<void>) {
     const memory = memoryContext(engine, signal)
-    const own = yield* saved.step('calibration', () => calibration(memory, dense, input, { ...size, seed }))
+    const own = yield* saved.step('calibration', async function* () {
+      if (!measured) return yield* calibration(memory, dense, input, { ...size, seed })
+      const windows = yield* calibration(memory, dense, input, { ...size, heldOut: 0, seed })
+      const apart = { ...size, windows: heldOut, heldOut: 0, seed: seed + 1 } // what the model writes is not what it is healed on
+      const { windows: to, texts } = yield* calibration(memory, dense, { texts: measured }, apart)
+      return { ...windows, heldOut: to, measuredOn: texts }
+    })
     const given = { ...(await group.decide(() => own)), source: calibrationSource(input) }
     const cacheBytes = keptBytes(dense, options, size, given)
     yield keptNotice(options, cacheBytes)
@@ -153,10 +176,18 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   /** What goes on to the same bytes; undefined where that is not to be told. Memory changes none. */
   async function runIdentity(): Promise<JsonObject | undefined> {
     const [own, its] = [model, dense].map(({ checkpoint }) => checkpoint.path)
-    if (!own || !its || asked.calibration?.some(text => !text.sha256)) return undefined
+    const texts = [...(asked.calibration ?? []), ...(asked.measureOn ?? [])]
+    if (!own || !its || texts.some(text => !text.sha256)) return undefined
     const hashes = { model: await hashModel(own), dense: await hashModel(its) }
     return identityHere({ healing: hashes, ...asked, calibrationWindows: windows }, engine.facts)
   }
+}
+
+/** @throws UsageError where a text to measure on is healed on, too */
+function checkOthers(measured: readonly NamedText[] = [], texts: readonly NamedText[] = []): void {
+  const both = measured.find(({ own, sha256 }) => !own && texts.some(text => text.sha256 === sha256 && sha256))
+  if (both)
+    throw new UsageError(`${both.name} is to be measured on, and healed on, too. Leave it out of one of the two.`)
 }
 
 /** All of this before a long download. */
