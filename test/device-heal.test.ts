@@ -1,6 +1,7 @@
 // Healing, evaluation and generation on a device: what goes over to it and comes back, by formulas, and that they find what the CPU finds. On the
 // CPU, taken for a device, and on a GPU where there is a Vulkan driver; Mesa's in software will do (.ci/vulkan.sh).
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { Decoder } from '../src/decode/decoder.ts'
 import type { Engine, Moved } from '../src/engine/engine.ts'
@@ -20,14 +21,15 @@ import { describeOn, devices, takenForDevice } from './devices.ts'
 import { perplexity } from './evaluation.ts'
 import { TINY_LLAMA, workplaces } from './fasp.ts'
 import { withModel } from './opened.ts'
-import { asWindows, goldenOf } from './tiny.ts'
+import { asWindows, goldenOf, TINY_OPT } from './tiny.ts'
 
 const workplace = workplaces()
+const MIXTURE = fileURLToPath(new URL('fixtures/trained/tiny-mixture', import.meta.url))
 /** A driver in software shares the cores with other tests. */
 const LIMIT = 240_000
 const [COUNT, LENGTH] = [4, 64]
 const ALL: number[][] = goldenOf('tiny-llama').calibration_windows
-const cut = (n: number) => asWindows(ALL.slice(0, n).map(row => row.slice(0, LENGTH)))
+const cut = (n: number, rows = ALL) => asWindows(rows.slice(0, n).map(row => row.slice(0, LENGTH)))
 const TEXT: Windows = cut(COUNT)
 const TOKENS = COUNT * LENGTH
 /** Tokens of which probabilities are wanted. */
@@ -132,15 +134,21 @@ function testAll(open: () => Engine) {
     })
   })
 
-  test.each(['all', 'lora'] as const)(
-    'healing of %s takes the course that it takes on the CPU',
+  test.each([
+    { name: 'tiny-llama', dense: TINY_LLAMA, rows: ALL, train: 'all' },
+    { name: 'tiny-llama', dense: TINY_LLAMA, rows: ALL, train: 'lora' },
+    { name: 'tiny-opt', dense: TINY_OPT, rows: goldenOf('tiny-opt').calibration_windows, train: 'all' },
+    { name: 'a mixture', dense: MIXTURE, rows: ALL, train: 'all' },
+  ] as const)(
+    'healing of $name, $train, takes the course that it takes on the CPU',
     { timeout: LIMIT },
-    async train => {
+    async ({ dense, rows, train }) => {
       const folder = await workplace()
-      const calibration = { ...cut(8), heldOut: cut(10).windows.slice(8) }
+      const calibration = { ...cut(8, rows), heldOut: cut(10, rows).windows.slice(8) }
       const output = join(folder, 'pruned')
-      await prune(TINY_LLAMA, { sparsity: 0.3, method: 'plain', output, calibration: TEXT, engine: { blas: false } })
-      const options = { dense: TINY_LLAMA, calibration, tokens: 4 * 2 * LENGTH, batch: 2, every: 2, lr: 1e-3, train }
+      await prune(dense, { sparsity: 0.3, method: 'magnitude', output, calibration, engine: { blas: false } })
+      const lr = train === 'lora' ? 1e-3 : 3e-4
+      const options = { dense, calibration, tokens: 4 * 2 * LENGTH, batch: 2, every: 2, lr, train }
       const on = (name: string, engine: Engine) => heal(output, { ...options, output: join(folder, name), engine })
       await using cpu = openEngine({ blas: false })
       const [found, expected] = [await on('device', engine), await on('cpu', cpu)]

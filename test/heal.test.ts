@@ -469,6 +469,23 @@ test.each([
   expect(checks.filter(({ found }) => found !== 'right')).toEqual([])
 })
 
+test.each([
+  ['a mixture as GGUF', MIXTURE, 'plain:scope=experts', { to: 'gguf', dtype: 'F32' }],
+  ['a compact model padded', TINY_LLAMA, 'plain:scope=ffn+ragged:layout=compact', { to: 'padded', dtype: 'F32' }],
+] as const)('what is exported of healed models computes the same: %s', async (_, dense, method, to) => {
+  const [from, output, out] = ['', ' healed', to.to === 'gguf' ? '.gguf' : ' out'].map(end =>
+    at(`exported ${to.to}${end}`),
+  )
+  await prune(dense, { sparsity: 0.3, method, output: from, engine, calibration: LLAMA, dtype: 'F32' })
+  await healed(from, output, { dense })
+  await exportModel(output, { output: out, to: [to], engine })
+  const ids = [...LLAMA.heldOut[0]]
+  const [one, other] = await Promise.all(
+    [output, out].map(path => withModel(path, model => logits(model, engine, ids))),
+  )
+  for (const [i, logit] of one.entries()) expect(Math.abs(other[i] - logit)).toBeLessThan(1e-3)
+})
+
 describe('with a part of the vocabulary', () => {
   const ids = goldenOf('tiny-llama').calibration_windows.flat()
   const place = at('part')
