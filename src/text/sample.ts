@@ -44,9 +44,11 @@ export async function* sampleWindows(
   const bos = model.checkpoint.config.bos_token_id
   const first = () => Int32Array.of(typeof bos === 'number' ? bos : Math.floor(random() * vocabularySize))
   const windows: Int32Array[] = []
+  let decoder: Decoder | undefined
   while (windows.length < all) {
     const sequences = Math.min(MAX_SEQUENCES, all - windows.length)
-    const decoder = await Decoder.open(model, engine, sequences, seqLen)
+    if (decoder?.sequences === sequences) decoder.reset()
+    else decoder = await Decoder.open(model, engine, sequences, seqLen)
     const texts = Array.from({ length: sequences }, (_, s) => {
       const given = starts[(windows.length + s) % starts.length]
       const start = given.length > 0 ? given.subarray(0, seqLen) : first()
