@@ -30,7 +30,7 @@ test('an engine lets V8 mark garbage in one piece, from then on', async () => {
   expect(await marksInPieces()).toBe(0)
 })
 
-test('threads that start meanwhile do', async () => {
+test('threads start while it is told so', async () => {
   for (let round = 0; round < 20; round++) {
     const codes = [0, 1].map(() => new Promise(resolve => new Worker('0', { eval: true }).on('exit', resolve)))
     for (const end = performance.now() + 40; performance.now() < end; markInOnePiece())

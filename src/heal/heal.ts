@@ -113,7 +113,7 @@ export async function* heal(
   const length = windows[0].length
   yield { type: 'phase', phase: 'heal', total: steps * batch * length, unit: 'tokens' }
   const before = yield* saved.step('step 0', () => distance.of(model, head, readHalves(model, halves)))
-  if (!Number.isFinite(before)) throw noNumber(model)
+  if (!Number.isFinite(before)) await fail(noNumber(model))
   const curve: Point[] = []
   let least = { step: 0, kl: before, lr: 0 }
   let [peak, began] = [lr ?? RATES[train], 0] // Adam's means are of the steps after `began`
@@ -136,11 +136,13 @@ export async function* heal(
     yield { type: 'notice', message: `Worse than the start: back to step ${least.step}, and on at a rate of ${peak}.` }
   }
   yield* saved.restore() // where all steps were done
-  if (least.step === 0) {
-    await saved.drop()
-    throw notBetter(model, curve)
-  }
+  if (least.step === 0) await fail(notBetter(model, curve))
   return { model: trained.healed(best), step: least.step, lr: least.lr, curve }
+
+  async function fail(error: NumericError): Promise<never> {
+    await saved.drop()
+    throw error
+  }
 
   /** One step on these windows: the distance, where it is measured; none where gradients are no numbers any more. */
   async function advance(step: number, these: readonly number[]): Promise<number | undefined> {

@@ -121,7 +121,8 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const heldOut = size.heldOut * (measured ?? texts ?? [made]).length
   const need = healingBytes(model, dense, options, size, heldOut)
   checkMemory('heal', model.checkpoint.name, need.memory, engine.facts.threads)
-  checkOwnText({ model: dense, options: size, calibration: input })
+  for (const calibration of [input, ...(measured ? [{ texts: measured }] : [])])
+    checkOwnText({ model: dense, options: size, calibration })
 
   const started = performance.now()
   const asked = {
