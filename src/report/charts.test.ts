@@ -45,6 +45,29 @@ test('steps of healing are whole numbers', () => {
   for (const { step } of curve) expect(svg).toContain(`>${step}</text>`)
 })
 
+test('steps of the same model on several numbers of tokens are told apart, and numbers below do not crowd', () => {
+  const [run] = madeResult().runs.filter(one => one.prune)
+  const healed = [10, 20].map(n => {
+    const curve = Array.from({ length: n }, (_, i) => ({ step: 3 * i + n, kl: 1 / (n + i) }))
+    return { ...run, healed: n, prune: { ...run.prune!, healed: { curve } as unknown as PruneResult['healed'] } }
+  })
+  const svg = chartFile({ ...madeResult(), runs: healed }, 'healing')
+  for (const n of [10, 20]) expect(svg).toContain(`${runLabel(run)}, ${n} tokens</text>`)
+  expect(svg.match(/<text[^>]*>\d+<\/text>/g)!.length).toBeLessThan(20)
+})
+
+test.each([
+  [37.4, 31.7, ['31', '32', '33', '34', '35', '36', '37', '38', '39']],
+  [1.25, 1.21, ['1.16', '1.18', '1.2', '1.22', '1.24', '1.26', '1.28', '1.3']],
+  [180, 100, ['100', '110', '120', '130', '140', '150', '160', '170', '180']],
+  [90, 20, ['20', '25', '30', '40', '50', '60', '70', '80', '90']],
+])('a logarithmic scale from %f to %f has round numbers', (first, last, ticks) => {
+  const points = [first, last].map((y, x) => ({ x, y, title: '' }))
+  const y = { type: 'log', tickFormat: String } as const
+  const svg = lineChart({ title: 'made', x: { ticks: [] }, y, series: [{ name: 'one', points }] })
+  expect([...svg.matchAll(/<text[^>]*>([\d.]+)<\/text>/g)].map(([, tick]) => tick)).toEqual(ticks)
+})
+
 test('perplexity against tokens of healing: a line from the model that is not healed, on each text', () => {
   const result = madeResult()
   const run = result.runs.find(one => one.prune && one.perplexity.length === 2)!

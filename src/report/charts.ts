@@ -138,27 +138,36 @@ function healedTokensCharts({ runs }: ResultFile): Chart[] {
     const series = byLabel(found)
     const title = `Perplexity against tokens of healing: ${text}`
     const x = { label: 'tokens of healing', ticks, tickFormat: count } as const
+    const { reference } = byMethod(runs, of, value => decimal(value))
     return {
       title,
       note: 'Lower is better. The scale of perplexity is logarithmic.',
-      svg: lineChart({ title, x, y: PERPLEXITY, series }),
+      svg: lineChart({ title, x, y: PERPLEXITY, series, reference }),
     }
   })
 }
 
+/** Steps that have room for their numbers below a chart. */
+const MANY = 12
+
 function healingStepsCharts({ runs }: Pick<ResultFile, 'runs'>): Chart[] {
+  const names = runs.filter(run => run.healed).map(unhealedLabel)
+  const isAlone = (name: string) => names.filter(other => other === name).length < 2
   const series = runs.flatMap(run => {
     const points = (healingOf(run)?.curve ?? []).filter(({ kl }) => Number.isFinite(kl))
     const point = ({ step, kl }: (typeof points)[number]): Point => ({
       ...{ x: step, y: kl },
       title: `${runLabel(run)}, step ${step}: ${decimal(kl, 4)}`,
     })
-    return points.length > 1 ? [{ name: unhealedLabel(run), points: points.map(point) }] : []
+    const name = unhealedLabel(run)
+    const called = isAlone(name) ? name : `${name}, ${count(run.healed!)} tokens`
+    return points.length > 1 ? [{ name: called, points: points.map(point) }] : []
   })
   if (series.length === 0) return []
   const title = 'Healing: KL to the dense model over the steps'
   const y = { type: 'linear', label: 'KL, nats a token', ticks: 6 } as const
-  const ticks = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x)))] // those that were measured
+  const measured = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x)))]
+  const ticks = measured.length > MANY ? MANY : measured
   const note = 'Lower is better. On held-out windows; the step with the least is kept.'
   return [{ title, note, svg: lineChart({ title, x: { label: 'step', ticks, tickFormat: String }, y, series }) }]
 }

@@ -175,8 +175,14 @@ export function lineChart({ title, x, y, series, reference, limit = Number.POSIT
   })
 }
 
-/** Powers of ten, with 2 and 5 between them where there is room. */
+/** Powers of ten, with others between them where there is room; in less than a doubling as on a linear scale. */
 function logTicks([low, high]: readonly number[]): number[] {
+  if (high / low < 2) {
+    const power = 10 ** Math.floor(Math.log10(high - low))
+    const step = power * (high - low > 5 * power ? 1 : high - low > 2 * power ? 0.5 : 0.2)
+    const first = Math.ceil(low / step)
+    return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => +((first + i) * step).toPrecision(12))
+  }
   const steps = high / low > 200 ? [1] : high / low > 5 ? [1, 2, 5] : [1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9]
   const powers = Array.from({ length: 40 }, (_, i) => 10 ** (i - 10))
   return powers.flatMap(power => steps.map(step => step * power)).filter(tick => tick >= low && tick <= high)
