@@ -7,7 +7,7 @@ import type { Model } from '../model/model.ts'
 import { teacherBytes } from './teacher.ts'
 import { largestSize, type Trains, trainedHalves, trainedSize } from './trained.ts'
 
-/** Node, ONNX Runtime and its sessions, and arrays that are not collected yet. */
+/** Node, ONNX Runtime and its sessions. */
 const BASE_BYTES = 5e8
 /** Of each number that is trained, in float32: itself, its gradient, the two of Adam, the best so far. */
 const OF_A_WEIGHT = 5
