@@ -171,7 +171,8 @@ export function optionsOn(tokens: number, run: Calibrated): ResolvedOptions {
   const { options: o, method, model, source, calibration } = run
   if (!specOf(method.name).shortWindows) return o
   const share = Math.min(1, tokens / enoughTokens(model.architecture))
-  const isBroad = (calibration.texts ?? []).length > 1
+  const { texts = [] } = calibration.windows ?? calibration
+  const isBroad = texts.length > 1
   const asked = method.options as OptionsOf<'stock'>
   const { damp = share < FEW ? o.damp / share : o.damp } = asked
   const { alpha = Math.max(o.alpha, isBroad ? BROAD_ALPHA * share : 0) } = asked

@@ -7,6 +7,7 @@ import { describeModel } from './model/model.ts'
 import { optionsOn, type PruneOptions, resolveOptions } from './options.ts'
 import { checkOptions, prepare, withWidths } from './run.ts'
 import { OWN_TEXT } from './text/calibration.ts'
+import type { TextShare } from './text/windows.ts'
 import { methodOf } from './written-method.ts'
 
 test('tensors outside the layers that have no use are named; a tied head is not', () => {
@@ -99,6 +100,19 @@ test('methods best and stock trust correlations of one text less, the less from 
     expect(several(16384, method)).toEqual(on(16384, method))
     expect(several(65536, `${method}:score=column:alpha=0.3`)).toEqual([0.01, 0.3, 'column', 0])
     expect(several(8192, method)).toEqual(on(8192, method))
+  }
+  const made = (...texts: TextShare[]) => ({ windows: { seqLen: 512, windows: [], texts } })
+  const share = { name: 'one', tokens: 65536, available: 128, used: 128 }
+  for (const [calibration, alpha, shrinkage] of [
+    [made(share), 0.2, 0.5],
+    [made(share, share), 0.5, 0],
+  ] as const) {
+    const method = methodOf('best')
+    const options = resolveOptions({ sparsity: 0.2, method }, model.architecture, {})
+    expect(optionsOn(65536, { options, method, model, source: 'windows', calibration })).toMatchObject({
+      alpha,
+      shrinkage,
+    })
   }
   expect(on(65536, 'stock', 'self')).toEqual([0.01, 0.2, 'column', 0.5])
   expect(on(65536, 'stock:score=eliminate', 'self')).toEqual([0.01, 0.2, 'eliminate', 0])

@@ -22,7 +22,7 @@ import { type PreparedRun, prepare } from '../run.ts'
 import { UNSAVED } from '../saved.ts'
 import { activationFiles } from '../scratch.node.ts'
 import { denseStatistics } from '../statistics/dense.ts'
-import { calibration, calibrationSource, type TextFile } from '../text/calibration.ts'
+import { type CalibrationSource, calibration, calibrationSource, type TextFile } from '../text/calibration.ts'
 import { sampleWindows } from '../text/sample.ts'
 import { namedText } from '../text/text.node.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
@@ -142,7 +142,7 @@ async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, R
   const windows = shared.calibration
   const output = prunedFolder(work)
   try {
-    const result = (await readPruned(work, cell)) ?? (yield* pruneCell(open, cell, windows))
+    const result = (await readPruned(work, cell)) ?? (yield* pruneCell(open, cell, windows, shared.source))
     const started = performance.now()
     const healed = cell.asked.heal === undefined ? undefined : yield* healCell(open, cell, shared)
     const seconds = { ...result.seconds, ...(healed && { heal: (performance.now() - started) / 1000 }) }
@@ -152,7 +152,7 @@ async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, R
     return {
       ...runOf(cell),
       healed: healed?.tokens,
-      prune: { ...result, seconds, calibration: { ...result.calibration, source: shared.source }, healed },
+      prune: { ...result, seconds, healed },
       ...measures,
       seconds: { ...seconds, ...measures.seconds },
       peakMemoryBytes,
@@ -163,11 +163,16 @@ async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, R
 }
 
 /** What of `work` is pruned stays for the next cell, which may heal it otherwise. */
-async function* pruneCell(open: Open, cell: Cell, windows: Windows): AsyncGenerator<ProgressEvent, PruneResult> {
+async function* pruneCell(
+  open: Open,
+  cell: Cell,
+  windows: Windows,
+  source: CalibrationSource,
+): AsyncGenerator<ProgressEvent, PruneResult> {
   const { job, dense, engine, signal } = open
   const { work } = job
   await removePruned(work)
-  const run = prepare(dense, cell.options, { windows })
+  const run = { ...prepare(dense, cell.options, { windows }), source }
   const output = prunedFolder(work)
   const sink = await openFolderSink(output, true)
   const scratch = activationFiles(output)
