@@ -68,7 +68,7 @@ test.each<[string, string | RegExp]>([
     "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
     'Invalid string length',
   ],
-  [`{{ ${'('.repeat(2e4)}1 }}`, /Maximum call stack size|no end after a second/], // whichever comes first
+  [`{{ ${'('.repeat(8e3)}1 }}`, 'Maximum call stack size'],
   ['x'.repeat(2 ** 18 + 1), 'it has 262145 characters; at most 262144 are allowed'],
 ])('a template that is wrong or hostile, number %#', (chat_template, problem) => {
   let error: unknown
