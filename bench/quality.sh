@@ -5,7 +5,7 @@
 #   bf16    SmolLM2-135M, 65,536 tokens: the same with products in bf16
 #   tokens  SmolLM2-135M: 8 to 128 calibration windows of 512 tokens; by TOKENS="8 16" others
 #   heal    SmolLM2-135M at 30 %, half WikiText-2, half novels: perplexity on three domains against tokens of healing, into docs/healing.svg,
-#           by HEAL="65536" others; and healed on 16 windows again and again, where it overfits
+#           by HEAL="65536" others; and whether it overfits on 16 windows, again and again
 #   broad   SmolLM2-135M: best at 30 and 50 % and stock at 30 % on four texts, best at 20 and 30 % on five, at 20 % on six and on eight, each
 #           healed on 262,144 tokens
 #   tasks   SmolLM2-135M: all items of the seven tasks by these and by the others at 30 %, and differences to dense and to best, item by
@@ -62,12 +62,12 @@ bf16() {
 
 # On a novel, too; C4-like is the domain that nothing is calibrated on.
 heal() {
+  local two=("${wikitext[@]}" "${novels[@]}")
   dense=$("$shared/scripts/fetch-smollm2.sh")
   compare heal "$dense" --text "$shared/data/eval/wikitext2-test.txt" \
     --text "$shared/data/eval/c4-like.txt" --text "$shared/data/eval/prose-heldout.txt" --text-windows 24,16,16 --seq-len 1024 \
-    "${wikitext[@]}" "${novels[@]}" "${short[@]}" 128 -s 0.3 --methods best --heal "${HEAL:-32768,65536,131072,262144}" --lr 2e-4
+    "${two[@]}" "${short[@]}" 128 -s 0.3 --methods best --heal "${HEAL:-32768,65536,131072,262144}" --lr 2e-4
   node dist/cli.js report "$results/quality-heal.json" -o docs/healing.svg --chart healing --overwrite
-  local two=("${wikitext[@]}" "${novels[@]}")
   once "$cache/best-0.3-two" prune "$dense" --method best -s 0.3 "${two[@]}" --windows 128 --seq-len 512 --held-out 0
   once "$cache/best-0.3-two-few" heal "$cache/best-0.3-two" --dense "$dense" "${two[@]}" --windows 16 --tokens 131072 --held-out 8 \
     --every 4 --lr 2e-4

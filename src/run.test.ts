@@ -6,7 +6,7 @@ import { best, type MethodName, plain, sleb } from './method.ts'
 import { describeModel } from './model/model.ts'
 import { optionsOn, type PruneOptions, resolveOptions } from './options.ts'
 import { checkOptions, prepare, withWidths } from './run.ts'
-import { OWN_TEXT } from './text/calibration.ts'
+import { type CalibrationInput, type CalibrationSource, OWN_TEXT } from './text/calibration.ts'
 import type { TextShare } from './text/windows.ts'
 import { methodOf } from './written-method.ts'
 
@@ -78,10 +78,15 @@ test('methods best and stock calibrate on short windows, as many as make the sam
 
 test('methods best and stock trust correlations of one text less, the less from few tokens for the width, as far as the user does not say', () => {
   const model = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
-  const on = (tokens: number, text: string, source: 'texts' | 'self' = 'texts', texts = [OWN_TEXT]) => {
+  const on = (
+    tokens: number,
+    text: string,
+    source: CalibrationSource = 'texts',
+    calibration: CalibrationInput = { texts: [OWN_TEXT] },
+  ) => {
     const method = methodOf(text)
     const before = resolveOptions({ sparsity: 0.2, method }, model.architecture, {})
-    const after = optionsOn(tokens, { options: before, method, model, source, calibration: { texts } })
+    const after = optionsOn(tokens, { options: before, method, model, source, calibration })
     return after === before ? 'as it is' : [after.damp, after.alpha, after.score, after.shrinkage]
   }
   for (const method of ['best', 'stock']) {
@@ -93,7 +98,7 @@ test('methods best and stock trust correlations of one text less, the less from 
     expect(on(65536, `${method}:score=eliminate:alpha=0.5`)).toEqual([0.01, 0.5, 'eliminate', 0])
     expect(on(8192, `${method}:score=eliminate`)).toEqual([0.08, 0.2, 'eliminate', 0])
   }
-  const several = (tokens: number, text: string) => on(tokens, text, 'texts', [OWN_TEXT, OWN_TEXT])
+  const several = (tokens: number, text: string) => on(tokens, text, 'texts', { texts: [OWN_TEXT, OWN_TEXT] })
   for (const method of ['best', 'stock']) {
     expect(several(65536, method)).toEqual([0.01, 0.5, 'eliminate', 0])
     expect(several(32768, method)).toEqual([0.01, 0.25, 'eliminate', 0.5])
@@ -103,17 +108,8 @@ test('methods best and stock trust correlations of one text less, the less from 
   }
   const made = (...texts: TextShare[]) => ({ windows: { seqLen: 512, windows: [], texts } })
   const share = { name: 'one', tokens: 65536, available: 128, used: 128 }
-  for (const [calibration, alpha, shrinkage] of [
-    [made(share), 0.2, 0.5],
-    [made(share, share), 0.5, 0],
-  ] as const) {
-    const method = methodOf('best')
-    const options = resolveOptions({ sparsity: 0.2, method }, model.architecture, {})
-    expect(optionsOn(65536, { options, method, model, source: 'windows', calibration })).toMatchObject({
-      alpha,
-      shrinkage,
-    })
-  }
+  expect(on(65536, 'best', 'windows', made(share))).toEqual([0.01, 0.2, 'eliminate', 0.5])
+  expect(on(65536, 'best', 'windows', made(share, share))).toEqual([0.01, 0.5, 'eliminate', 0])
   expect(on(65536, 'stock', 'self')).toEqual([0.01, 0.2, 'column', 0.5])
   expect(on(65536, 'stock:score=eliminate', 'self')).toEqual([0.01, 0.2, 'eliminate', 0])
   expect(on(65536, 'best', 'self')).toEqual([0.01, 0.2, 'eliminate', 0.5])

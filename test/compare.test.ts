@@ -1,7 +1,7 @@
 // fasp compare as a user runs it: the same figures as prune and eval give, what is done is not done again, a run that fails leaves the
 // others alone, and grids that make no sense are refused at once.
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test, vi } from 'vitest'
@@ -145,30 +145,15 @@ describe('a grid', () => {
   })
 
   test.each([
-    ['of several texts, which it trusts more', ['--calibration', 'text.txt', '--calibration', 'other.txt']],
+    ['of several texts, which it trusts more', ['--calibration', 'long.txt', '--calibration', 'other.txt']],
     ['of its own text, where stock goes by columns', []],
   ])('prunes what prune does on windows %s', async (_, calibration) => {
-    const folder = await workplace({
-      'other.txt': 'A ship left the harbour at noon, and nobody knew where it went. '.repeat(900),
-    })
-    writeFileSync(join(folder, 'long.txt'), TEXT.repeat(3))
-    const size = ['--windows', '80', ...calibration.map(name => (name === 'text.txt' ? 'long.txt' : name))]
+    const other = 'A ship left the harbour at noon, and nobody knew where it went. '.repeat(900)
+    const folder = await workplace({ 'long.txt': TEXT.repeat(3), 'other.txt': other })
+    const on = [TINY_LLAMA, '-s', '0.3', '--windows', '80', ...calibration]
     const measure = ['--text', 'text.txt', '--text-windows', '2', '--seq-len', '64', '--calibration-seq-len', '128']
-    await run(
-      folder,
-      'compare',
-      TINY_LLAMA,
-      '--methods',
-      'stock',
-      '-s',
-      '0.3',
-      ...size,
-      ...measure,
-      '-o',
-      'result.json',
-    )
-    const same = ['--seq-len', '128', '--held-out', '0', '-o', 'out']
-    await run(folder, 'prune', TINY_LLAMA, '-s', '0.3', '--method', 'stock', ...size, ...same)
+    await run(folder, 'compare', ...on, '--methods', 'stock', ...measure, '-o', 'result.json')
+    await run(folder, 'prune', ...on, '--method', 'stock', '--seq-len', '128', '--held-out', '0', '-o', 'out')
     const [, { prune, perplexity }] = result(folder).runs
     expect(prune!.options).toEqual(JSON.parse(readFileSync(join(folder, 'out/fasp.json'), 'utf8')).options)
     const args = ['eval', 'out', '--text', 'text.txt', '--seq-len', '64', '--windows', '2', '--json']

@@ -9,7 +9,7 @@ import { values } from '../src/engine/engine.ts'
 import { openFile } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 import type { Floats } from '../src/formats/tensors.ts'
-import { ActivationPool, asBytes, type Scratch } from '../src/forward/activations.ts'
+import { ActivationPool, asBytes } from '../src/forward/activations.ts'
 import { type Context, memoryContext } from '../src/forward/context.ts'
 import { Head } from '../src/forward/head.ts'
 import { type HalfWeights, type LinearWeights, readHalves } from '../src/forward/weights.ts'
@@ -23,6 +23,7 @@ import { familyFolder, VOCABULARY } from './families.ts'
 import { type ModelConfig, madeModel, modelConfigs } from './model-shapes.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { random } from './random.ts'
+import { memoryScratch } from './scratch.ts'
 import { goldenLogitsOf, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 
 const { engine, folder } = engineAndFolder()
@@ -176,14 +177,9 @@ test.each([true, false])(
     const loss = crossEntropy(engine, targets, 40)
     const inMemory = await allGradients(model, windows, loss)
     let files = 0
-    const openScratch = async (): Promise<Scratch> => {
+    const openScratch = async () => {
       files++
-      const bytes = new Uint8Array(4 * 9 * 256 * 24)
-      return {
-        read: async (target, offset) => target.set(bytes.subarray(offset, offset + target.length)),
-        write: async (written, offset) => bytes.set(written, offset),
-        close: async () => void files--,
-      }
+      return memoryScratch(4 * 9 * 256 * 24, () => void files--)
     }
     const found = await allGradients(model, windows, loss, { engine, pool: new ActivationPool(0, openScratch) })
     expectEqual(found, inMemory)

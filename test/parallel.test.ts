@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { cut } from '../src/cut.ts'
 import { hostOf } from '../src/engine/engine.ts'
 import { logLikelihoods } from '../src/evaluate/likelihood.ts'
-import { ActivationPool, type Scratch } from '../src/forward/activations.ts'
+import { ActivationPool } from '../src/forward/activations.ts'
 import { memoryContext } from '../src/forward/context.ts'
 import { HalfBlockRunner } from '../src/forward/runner.ts'
 import { Stream } from '../src/forward/stream.ts'
@@ -20,6 +20,7 @@ import { ownMemories } from './devices.ts'
 import { finish } from './finish.ts'
 import { madeModel } from './model-shapes.ts'
 import { random } from './random.ts'
+import { memoryScratch } from './scratch.ts'
 import { asWindows } from './tiny.ts'
 
 const engines = ownMemories()
@@ -32,15 +33,7 @@ const CONFIG = {
 }
 const BATCHES = [0, 48].map(start => ({ windows: 2, start, tokens: 48 }))
 
-/** A scratch file in memory. */
-async function openScratch(): Promise<Scratch> {
-  const bytes = new Uint8Array(4 * tokens * 128)
-  return {
-    read: async (target, offset) => target.set(bytes.subarray(offset, offset + target.length)),
-    write: async (written, offset) => bytes.set(written, offset),
-    close: async () => {},
-  }
-}
+const openScratch = async () => memoryScratch(4 * tokens * 128)
 
 async function rowsOf(stream: Stream): Promise<Float32Array> {
   const rows = new Float32Array(tokens * d)

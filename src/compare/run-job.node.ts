@@ -22,7 +22,7 @@ import { type PreparedRun, prepare } from '../run.ts'
 import { UNSAVED } from '../saved.ts'
 import { activationFiles } from '../scratch.node.ts'
 import { denseStatistics } from '../statistics/dense.ts'
-import { type CalibrationSource, calibration, calibrationSource, type TextFile } from '../text/calibration.ts'
+import { calibration, calibrationSource, type TextFile } from '../text/calibration.ts'
 import { sampleWindows } from '../text/sample.ts'
 import { namedText } from '../text/text.node.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
@@ -139,10 +139,9 @@ async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, R
   const { work, prompts } = job
   const shared = await readShared(work)
   if (!shared) throw new FormatError(work, 'has no windows. Was it changed while fasp ran?')
-  const windows = shared.calibration
   const output = prunedFolder(work)
   try {
-    const result = (await readPruned(work, cell)) ?? (yield* pruneCell(open, cell, windows, shared.source))
+    const result = (await readPruned(work, cell)) ?? (yield* pruneCell(open, cell, shared))
     const started = performance.now()
     const healed = cell.asked.heal === undefined ? undefined : yield* healCell(open, cell, shared)
     const seconds = { ...result.seconds, ...(healed && { heal: (performance.now() - started) / 1000 }) }
@@ -166,8 +165,7 @@ async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, R
 async function* pruneCell(
   open: Open,
   cell: Cell,
-  windows: Windows,
-  source: CalibrationSource,
+  { calibration: windows, source }: Shared,
 ): AsyncGenerator<ProgressEvent, PruneResult> {
   const { job, dense, engine, signal } = open
   const { work } = job

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { withModel } from '../../test/opened.ts'
+import { memoryScratch } from '../../test/scratch.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { ActivationPool, type Scratch } from '../forward/activations.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
@@ -22,12 +23,8 @@ test('windows that do not fit the budget go to scratch files, which are closed a
     const windows = { seqLen, windows: made.slice(0, 3), heldOut: made.slice(3), texts: [text] }
     const files: Scratch[] = []
     const openScratch = async () => {
-      const bytes = new Uint8Array(6 * seqLen * model.architecture.hiddenSize * 4)
-      const file: Scratch = {
-        read: async (target, offset) => target.set(bytes.subarray(offset, offset + target.byteLength)),
-        write: async (part, offset) => bytes.set(part, offset),
-        close: async () => void files.splice(files.indexOf(file), 1),
-      }
+      const size = 6 * seqLen * model.architecture.hiddenSize * 4
+      const file = memoryScratch(size, closed => void files.splice(files.indexOf(closed), 1))
       files.push(file)
       return file
     }

@@ -1,24 +1,16 @@
 // Rows in a scratch file: what they take in memory.
 import { expect, test } from 'vitest'
-import { ActivationPool, type Scratch } from './activations.ts'
+import { memoryScratch } from '../../test/scratch.ts'
+import { ActivationPool } from './activations.ts'
 
 const WIDTH = 3
-
-async function openScratch(): Promise<Scratch> {
-  const bytes = new Uint8Array(4 * 8 * WIDTH)
-  return {
-    read: async (target, offset) => target.set(bytes.subarray(offset, offset + target.length)),
-    write: async (written, offset) => bytes.set(written, offset),
-    close: async () => {},
-  }
-}
 
 test.each([
   ['one batch, which is in the file: nothing', 1, false],
   ['several: one', 2, true],
 ])('%s', async (_, count, stays) => {
   const batches = Array.from({ length: count }, (_, i) => ({ windows: 1, start: 4 * i, tokens: 4 }))
-  const rows = await new ActivationPool(0, openScratch).open(batches, WIDTH)
+  const rows = await new ActivationPool(0, async () => memoryScratch(4 * 8 * WIDTH)).open(batches, WIDTH)
   const written = rows.room(batches[0]).fill(7)
   await rows.store(batches[0])
   const read = await rows.load(batches[0])
