@@ -11,6 +11,7 @@
 #   tasks   SmolLM2-135M: all items of the seven tasks by these and by the others at 30 %, and differences to dense and to best, item by
 #           item; by TASKS="dense paper-0.3" of others
 #   tiny    tiny-llama and tiny-opt: 8 to 256 calibration windows
+# PRODUCTS=bf16 prunes and heals the models of broad and tasks so.
 # Goes on where it was stopped, run by run: each run is in bench/results/quality-*.json as soon as it is done. Tables are in bench/results/*.md, curves
 # in bench/results/*.svg.
 set -euo pipefail
@@ -20,6 +21,7 @@ results=${FASP_RESULTS:-bench/results}
 mkdir -p "$results"
 cache=${FASP_BENCH_CACHE:-$HOME/.cache/fasp-bench}/quality
 short=(--calibration-seq-len 512 --windows)
+products=(--products "${PRODUCTS:-float32}")
 wikitext=(--calibration "$shared/data/calibration/wikitext2-valid.txt")
 novels=(--calibration "$shared/data/calibration/novels.txt")
 prose=(--text "$shared/data/prose/war-and-peace.txt" --seq-len 256 --text-windows 64 "${novels[@]}")
@@ -139,10 +141,11 @@ made() {
   [[ $of != *-eight ]] || answers
   if [ "$of" = "$1" ]; then
     [[ $of =~ 0\.[0-9]+ ]]
-    once "$cache/$1" prune "$dense" --method "$(method "$1")" -s "${BASH_REMATCH[0]}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512
+    once "$cache/$1" prune "$dense" --method "$(method "$1")" -s "${BASH_REMATCH[0]}" "${texts[@]}" --windows "$(windows "$1")" --seq-len 512 \
+      "${products[@]}"
   else
     made "$of"
-    once "$cache/$1" heal "$cache/$of" "${texts[@]}" "${healing[@]}"
+    once "$cache/$1" heal "$cache/$of" "${texts[@]}" "${healing[@]}" "${products[@]}"
   fi
 }
 

@@ -1,6 +1,6 @@
 // Healing in Node, of a model and the dense one that are there: windows and memory, and the run, for `heal`, `prune` with `heal`, and comparisons.
 import { baseName, bytes } from './display.ts'
-import type { Engine } from './engine/engine.ts'
+import { type Engine, PRECISIONS, type Precision } from './engine/engine.ts'
 import { notOneOf, TextError, UsageError } from './errors.ts'
 import { notice, type ProgressEvent } from './events.ts'
 import { ActivationPool } from './forward/activations.ts'
@@ -46,6 +46,11 @@ export interface HealingOptions {
   readonly train?: Trains
   /** Of low-rank updates. @default 16 */
   readonly rank?: number
+  /**
+   * Precision of matrix products in the half-blocks of both models, and of those back to gradients, as of `prune`; the distance on held-out
+   * windows is in float32 always. @default 'float32'
+   */
+  readonly products?: Precision
   /** Most likely tokens of the dense model that it goes by at each position, with one bucket for the others; 0: all. @default 1024 */
   readonly top?: number
   /** Steps between two measurements on held-out windows. @default an eighth of all */
@@ -131,6 +136,7 @@ export function checkHealing({
   lr,
   train,
   rank,
+  products,
   top,
   every,
   seed,
@@ -150,6 +156,7 @@ export function checkHealing({
   checkRange('lr', lr ?? 0, 0, 1, false)
   checkRange('memory', memory ?? 0, 0, 1e6, false)
   if (train !== undefined && !TRAINS.includes(train)) throw notOneOf('train', train, TRAINS)
+  if (products !== undefined && !PRECISIONS.includes(products)) throw notOneOf('products', products, PRECISIONS)
   if (rank !== undefined && train !== undefined && train !== 'lora')
     throw new UsageError(
       `rank is of low-rank updates, and train is "${train}". Leave one of them out, or train "lora".`,
@@ -278,10 +285,12 @@ export const trainingNotices = (options: HealingOptions, model: Pick<Model, 'arc
 
 /** What is trained, towards what, and how fast. */
 export function trainingOf(
-  { train, rank, lr, top }: HealingOptions,
+  { train, rank, lr, products, top }: HealingOptions,
   { architecture: { halves } }: Pick<Model, 'architecture'>,
 ) {
   const isLarge = trainedSize(trainedHalves(halves, 'all')) > MOST_WEIGHTS
   const chosen = train ?? (rank || isLarge ? 'lora' : 'all')
-  return { train: chosen, ...(chosen === 'lora' && { rank: rank ?? RANK }), lr, top: top ?? TOP }
+  const ranks = chosen === 'lora' && { rank: rank ?? RANK }
+  const reduced = products && products !== 'float32' && { products }
+  return { train: chosen, ...ranks, lr, ...reduced, top: top ?? TOP }
 }

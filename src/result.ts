@@ -3,7 +3,7 @@
 import type { Allocation } from './allocate/sensitivity.ts'
 import type { RemovedLayer } from './baselines/influence.ts'
 import type { VocabularyCut } from './checkpoint/checkpoint.ts'
-import type { Moved } from './engine/engine.ts'
+import type { Moved, Precision } from './engine/engine.ts'
 import type { Point } from './heal/heal.ts'
 import type { Trains } from './heal/trained.ts'
 import type { Widths } from './model/half-block.ts'
@@ -101,6 +101,8 @@ export interface HealRecord {
   readonly train: Trains
   /** Of low-rank updates, where `train` is 'lora'. */
   readonly rank?: number
+  /** Of half-blocks, where they were not in float32. */
+  readonly products?: Precision
   /** Most likely tokens of the dense model that it went by; 0: all. */
   readonly top: number
   readonly seed: number

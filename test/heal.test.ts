@@ -690,6 +690,11 @@ describe('what cannot be healed', () => {
     'half a step': [{ every: 0.5 }, /^every is 0\.5; it must be an integer from 1/],
     'a rate below 0': [{ lr: -1 }, /^lr is -1; it must be a number from 0 to 1/],
     'layers that are none': [{ train: 'head' as 'all' }, /^train is "head"; it must be one of all, ffn, lora/],
+    'products that are none': [
+      { products: 'fp8' as 'bf16' },
+      /^products is "fp8"; it must be one of float32, bf16, tf32/,
+    ],
+    'products of a GPU': [{ products: 'tf32' }, /^Products in tf32 are an NVIDIA GPU’s by --device cuda/],
     'a rank of all weights': [{ train: 'all', rank: 8 }, /^rank is of low-rank updates, and train is "all"/],
     'tokens below 0': [{ top: -1 }, /^top is -1; it must be an integer from 0/],
     'no rank': [{ train: 'lora', rank: 0 }, /^rank is 0; it must be an integer from 1/],

@@ -10,13 +10,14 @@ import { openBf16, openOpenVino } from '../src/engine/openvino.node.ts'
 import { Graph } from '../src/formats/onnx.ts'
 import { halfBlockGraph, hiddenGraph, residualGraph } from '../src/graphs/half-block.ts'
 import { architectureOf } from '../src/model/model.ts'
-import { openEngine, prune } from '../src/node.ts'
+import { heal, openEngine, prune } from '../src/node.ts'
 import { RUNTIME_VERSION } from '../src/onnxruntime.node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
 import { GramAccumulator } from '../src/statistics/gram.ts'
 import { BF16 } from './cpu.ts'
 import { withBlas } from './devices.ts'
 import { TINY_LLAMA } from './fasp.ts'
+import { asWindows, goldenOf } from './tiny.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -166,6 +167,25 @@ if (BF16)
     test('are named in results', () => {
       expect(describeMachine({}, 'bf16').openvino).toMatch(/^OpenVINO plugin \d+\.\d+\.\d+$/)
       expect(describeMachine({}).openvino).toBeUndefined()
+    })
+
+    test('heal as those in float32 do, measured in float32', async () => {
+      const pruned = join(folder, 'to heal')
+      const { windows, ...others } = asWindows(goldenOf('tiny-llama').calibration_windows)
+      const calibration = { ...others, windows: windows.slice(1), heldOut: windows.slice(0, 1) }
+      await prune(TINY_LLAMA, { sparsity: 0.3, engine, calibration, output: pruned })
+      const curves = []
+      for (const products of ['float32', 'bf16'] as const) {
+        const how = { dense: TINY_LLAMA, calibration, tokens: 12 * 256, batch: 1, lr: 3e-4, engine, products } as const
+        const healed = await heal(pruned, { ...how, output: join(folder, `healed in ${products}`) })
+        expect(healed.products).toBe(products === 'bf16' ? products : undefined)
+        curves.push(healed.curve.map(({ kl }) => kl))
+      }
+      const [float32, bf16] = curves
+      expect(bf16[0]).toBe(float32[0])
+      expect(float32.at(-1)).toBeLessThan(0.97 * float32[0])
+      expect(bf16).not.toEqual(float32)
+      for (const [i, kl] of bf16.entries()) expect(Math.abs(kl / float32[i] - 1)).toBeLessThan(5e-3)
     })
 
     test('take as many threads as they are given', async () => {

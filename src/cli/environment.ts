@@ -108,7 +108,7 @@ export const PRUNING_OPTIONS = {
     type: 'text',
     choices: PRECISIONS,
     rare: true,
-    help: 'of calibration (default float32; docs/devices.md)',
+    help: 'precision (default float32; docs/devices.md)',
   },
 } as const satisfies Record<string, OptionSpec>
 

@@ -14,6 +14,7 @@ import {
   MPI_OPTIONS,
   modelArgument,
   OUTPUT_OPTIONS,
+  PRUNING_OPTIONS,
   peakMemory,
   RESUME_OPTIONS,
   terminalStyle,
@@ -71,6 +72,7 @@ export default defineCommand({
     seed: { type: 'integer', rare: true, help: 'of the order of windows, of self-written text (default 0)' },
     ...ENGINE_OPTIONS,
     memory: { type: 'number', value: 'GiB', rare: true, help: 'for weights and activations, then disk (default 4)' },
+    products: PRUNING_OPTIONS.products,
     report: { ...REPORT_OPTIONS.report, rare: true },
     prompt: { ...REPORT_OPTIONS.prompt, rare: true },
     ...OUTPUT_OPTIONS,
@@ -87,7 +89,7 @@ export default defineCommand({
       await using _ = await serveMetrics(options.metrics, group)
       const pruned = modelArgument(positionals)
       const { dense, output, calibration, tokens, lr, train, rank, top, overwrite, windows, batch, every } = options
-      const { seed, memory } = options
+      const { seed, memory, products } = options
       if (!dense) throw new UsageError('no dense model. Say what it was pruned from: --dense <model>.')
       if (!output) throw new UsageError('no output. Say where the healed model goes: -o <folder>.')
       if (group.rank === 0) await checkReports(options)
@@ -96,7 +98,7 @@ export default defineCommand({
       await using wanted = await modelHere(group, dense, reading)
       const events = healEvents(model.path, {
         ...{ dense: wanted.path, output, calibration, tokens, lr, train, rank, top, overwrite },
-        ...{ windows, batch, every, seed, memory, signal },
+        ...{ windows, batch, every, seed, memory, products, signal },
         ...{
           seqLen: options['seq-len'],
           heldOut: options['held-out'],
@@ -117,7 +119,7 @@ export default defineCommand({
       if (wantsReport(options)) {
         const described = []
         for (const of of [wanted.path, model.path, output]) described.push(await describeForReport(of, options, signal))
-        const machine = describeMachine(engineOptions(options))
+        const machine = describeMachine(engineOptions(options), products)
         const made = { heal: result, seconds: { heal: result.seconds }, peakMemoryBytes, notices: told }
         const file = resultFile({
           command: 'heal',

@@ -184,7 +184,7 @@ async function* pruneCell(
 /** Heals what is in the folder of the pruned model, into that of the healed one. */
 async function* healCell(
   open: Open,
-  { name, asked: { heal: tokens, lr }, options: { memory, seed } }: Cell,
+  { name, asked: { heal: tokens, lr }, options: { memory, seed, products } }: Cell,
   { healing: windows, source }: Shared,
 ): AsyncGenerator<ProgressEvent, HealRecord> {
   const { job, dense, engine, signal } = open
@@ -193,7 +193,7 @@ async function* healCell(
   const output = healedFolder(job.work)
   const { seqLen, windows: all } = windows
   const sizes = sizesOf({ tokens, seqLen, windows: all.length }, {}, [dense])
-  const settings = { ...sizes, memory, seed, lr }
+  const settings = { ...sizes, memory, seed, lr, products }
   const on = { engine, output, saved: UNSAVED, signal }
   const pruned = describeModel({ ...checkpoint, name })
   return yield* healing(on, pruned, dense, { ...windows, source }, settings, async function* (healed, record) {

@@ -3,7 +3,16 @@
 // Of a mixture of experts y = x + Σ γ f(x) each expert is an FFN of its own, and the gates γ have the gradients ⟨dy, f(x)⟩.
 // Attention is of products here: the other dialects have operators of ONNX Runtime that have no rules (graphs/attention.ts).
 import { addRows, drop } from '../device-linalg/rows.ts'
-import { asValues, type Engine, hostOf, type Rows, type Tensor, type Values, values } from '../engine/engine.ts'
+import {
+  asValues,
+  type Engine,
+  hostOf,
+  type Precision,
+  type Rows,
+  type Tensor,
+  type Values,
+  values,
+} from '../engine/engine.ts'
 import type { Run } from '../engine/graph-runtime.ts'
 import type { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -117,16 +126,16 @@ export class BackwardRunner {
   readonly #forward: HalfBlockRunner
   #asked?: Asked
 
-  constructor(engine: Engine, positions: number) {
-    const run = gradientRun(engine, () => this.#asked!)
-    this.#forward = new HalfBlockRunner(engine, positions)
-    const products: Engine = {
-      ...engine,
-      run,
-      dialect: { ...engine.dialect, attention: 'products' },
-      inPrecision: () => products,
+  constructor(engine: Engine, positions: number, products?: Precision) {
+    this.#forward = new HalfBlockRunner(engine, positions, products)
+    const { graphs } = this.#forward
+    const backwards: Engine = {
+      ...graphs,
+      run: gradientRun(graphs, () => this.#asked!),
+      dialect: { ...graphs.dialect, attention: 'products' },
+      inPrecision: () => backwards,
     }
-    this.#runner = new HalfBlockRunner(products, positions)
+    this.#runner = new HalfBlockRunner(backwards, positions)
   }
 
   /**

@@ -2,7 +2,7 @@
 // where memory is little), and the way back, from the last to the first, computes each half-block once more, gradients of its weights with it.
 // Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, with the half-blocks as its segments.
 // Of parallel halves y = x + attention(x) + ffn(x) both read x: the gradient that comes from the FFN's reading waits for that of attention.
-import { copyRows, hostOf } from '../engine/engine.ts'
+import { copyRows, hostOf, type Precision } from '../engine/engine.ts'
 import type { Activations } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
@@ -23,6 +23,8 @@ export interface GradientOptions {
   readonly wanted?: (half: HalfBlock) => boolean
   /** That the mean is over. @default those of the windows */
   readonly tokens?: number
+  /** Of half-blocks, both ways. @default 'float32' */
+  readonly products?: Precision
 }
 
 /**
@@ -36,7 +38,13 @@ export async function gradients(
   windows: readonly Int32Array[],
   loss: StreamLoss,
   visit: (weights: HalfWeights, gradients: GradientSums) => Promise<void>,
-  { weights = halves => readHalves(model, halves), norms = false, wanted = () => true, tokens }: GradientOptions = {},
+  {
+    weights = halves => readHalves(model, halves),
+    norms = false,
+    wanted = () => true,
+    tokens,
+    products,
+  }: GradientOptions = {},
 ): Promise<number> {
   const { halves, hiddenSize: d } = model.architecture
   const { engine, pool } = context
@@ -46,7 +54,7 @@ export async function gradients(
     return 0
   }
   const length = windows[0].length
-  const runner = new HalfBlockRunner(engine, length)
+  const runner = new HalfBlockRunner(engine, length, products)
   const stream = await embedWindows(context, model, runner, windows)
   const { batches, rows } = stream
   const borders: Stream[] = [] // before each half-block
@@ -65,7 +73,7 @@ export async function gradients(
     await copyRows(engine.run, dx, x)
     dx.drop?.()
   })
-  const backward = new BackwardRunner(engine, length)
+  const backward = new BackwardRunner(engine, length, products)
   let beside: Activations | undefined // the gradient by what the FFN of a layer reads, until that of its attention is there
   for await (const half of weights(halves.toReversed())) {
     const border = borders.pop()!

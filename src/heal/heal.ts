@@ -3,6 +3,7 @@
 // is measured, with the weights as they would be written, and those with the least are kept. Of several processes each has windows of its own,
 // gradients and distances are added up, and all take the same step.
 // Source: Hinton et al. 2015 (arXiv 1503.02531) for the loss; Muralidharan et al. 2024, Minitron (arXiv 2407.14679), for it alone after pruning.
+import type { Precision } from '../engine/engine.ts'
 import { NumericError, UsageError } from '../errors.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { FloatDType } from '../formats/dtype.ts'
@@ -35,6 +36,8 @@ export interface HealSteps {
   readonly every: number
   /** Of the order of the windows, and of the first values of low-rank updates. */
   readonly seed: number
+  /** Of half-blocks on the way to gradients; what is measured is in float32. @default 'float32' */
+  readonly products?: Precision
 }
 
 /** What is healed on, and measured on, of one length. */
@@ -88,7 +91,7 @@ export async function* heal(
   model: Model,
   dense: Model,
   { windows, heldOut }: HealWindows,
-  { steps, batch, lr, train, rank, top = TOP, every, seed }: HealSteps,
+  { steps, batch, lr, train, rank, top = TOP, every, seed, products }: HealSteps,
   typeOf: (name: string) => FloatDType,
   saved: Saved = UNSAVED,
 ): AsyncGenerator<ProgressEvent, Healed> {
@@ -103,7 +106,7 @@ export async function* heal(
   const alone = { ...context, group: undefined } // with what is this rank's already
   const ofOwn = own.map(w => windows[w])
   const places = new Map(own.map((w, place) => [w, place]))
-  const teacher = own.length > 0 ? yield* openTeacher(alone, distance.head, ofOwn, top) : undefined
+  const teacher = own.length > 0 ? yield* openTeacher(alone, distance.head, ofOwn, top, products) : undefined
   const head = await Head.open(model, engine)
   const best = await trained.room() // the weights of the best step
   await copy(weights, best)
@@ -157,7 +160,7 @@ export async function* heal(
       async (half, of) => {
         norm += await trained.keep(sums, weights, half, of)
       },
-      { weights: of => trained.read(weights, of), wanted: trained.isTrained, tokens: batch * length },
+      { weights: of => trained.read(weights, of), wanted: trained.isTrained, tokens: batch * length, products },
     )
     if (!Number.isFinite(norm)) return reached(NaN)
     // Powers and cosines are rounded otherwise on other machines; what follows is not.

@@ -1,5 +1,6 @@
 // What healing goes by, made once: of the texts that are trained on the dense model's most likely tokens at each position, or its stream after
 // the last layer, which gives all its probabilities; of those that are held out this in any case. In memory, or in scratch files.
+import type { Precision } from '../engine/engine.ts'
 import type { ProgressEvent } from '../events.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Activations, Batch } from '../forward/activations.ts'
@@ -19,9 +20,10 @@ async function* lastStream(
   context: Context,
   model: Model,
   windows: readonly Int32Array[],
+  products?: Precision,
 ): AsyncGenerator<ProgressEvent, Stream> {
   const length = windows[0].length
-  const stream = await embedWindows(context, model, new HalfBlockRunner(context.engine, length), windows)
+  const stream = await embedWindows(context, model, new HalfBlockRunner(context.engine, length, products), windows)
   yield { type: 'phase', phase: 'evaluate dense', total: layersOf(model.architecture), unit: 'layers' }
   for await (const layer of stream.throughLayers(model))
     yield { type: 'progress', done: layer + 1, tokens: windows.length * length }
@@ -41,14 +43,15 @@ export interface Teacher {
   loss(windows: readonly number[]): RowLoss
 }
 
-/** @param head of the dense model @param top most likely tokens that it goes by; 0: all */
+/** @param head of the dense model @param top most likely tokens that it goes by; 0: all @param products of its half-blocks */
 export const openTeacher = (
   context: Context,
   head: Head,
   windows: readonly Int32Array[],
   top: number,
+  products?: Precision,
 ): AsyncGenerator<ProgressEvent, Teacher> =>
-  top > 0 ? TopTeacher.open(context, head, windows, top) : WholeTeacher.open(context, head, windows)
+  top > 0 ? TopTeacher.open(context, head, windows, top, products) : WholeTeacher.open(context, head, windows, products)
 
 /** By the most likely tokens at each position, and what is left for the others. */
 class TopTeacher implements Teacher {
@@ -63,6 +66,7 @@ class TopTeacher implements Teacher {
     head: Head,
     windows: readonly Int32Array[],
     top: number,
+    products?: Precision,
   ): AsyncGenerator<ProgressEvent, Teacher> {
     const { engine, pool } = context
     const { model: dense } = head
@@ -72,7 +76,7 @@ class TopTeacher implements Teacher {
     const k = keptOf(v, top)
     const [width, most] = [2 * k + 1, headRows(dense.architecture)]
     const batches = windows.map((_, w): Batch => ({ windows: 1, start: w * length, tokens: length }))
-    const stream = yield* lastStream(context, dense, windows)
+    const stream = yield* lastStream(context, dense, windows, products)
     const rows = await pool.open(batches, width)
     const room = head.room()
     yield { type: 'phase', phase: 'dense probabilities', total: tokens, unit: 'tokens' }
@@ -135,8 +139,9 @@ class WholeTeacher implements Teacher {
     context: Context,
     head: Head,
     windows: readonly Int32Array[],
+    products?: Precision,
   ): AsyncGenerator<ProgressEvent, Teacher> {
-    return new WholeTeacher(head, yield* lastStream(context, head.model, windows), windows[0].length)
+    return new WholeTeacher(head, yield* lastStream(context, head.model, windows, products), windows[0].length)
   }
 
   loss(windows: readonly number[]): RowLoss {

@@ -97,7 +97,7 @@ export interface HealResult extends HealRecord {
 }
 
 export async function* healEvents(source: string | Model, options: HealOptions): Progress<HealResult> {
-  const { output, overwrite = false, signal, seed = 0, resume = false, group = ALONE } = options
+  const { output, overwrite = false, signal, seed = 0, resume = false, group = ALONE, products } = options
   check(options)
   if (resume && (typeof source !== 'string' || typeof options.dense !== 'string'))
     throw new UsageError('only a run of two paths has a state to resume from. Give both models as paths.')
@@ -111,6 +111,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
   const measured = others.length > 0 ? yield* openTexts(others, 'calibration', { signal }) : undefined
   checkOthers(measured, texts)
   await using chosen = choose(options)
+  const { facts } = chosen.engine.inPrecision(products) // refuses what this machine lacks
   await using model = yield* nodeVerbs.openModel(source, { signal })
   await using whole = yield* nodeVerbs.openModel(options.dense, { signal })
   const { engine } = chosen
@@ -180,7 +181,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
     const texts = [...(asked.calibration ?? []), ...(asked.measureOn ?? [])]
     if (!own || !its || texts.some(text => !text.sha256)) return undefined
     const hashes = { model: await hashModel(own), dense: await hashModel(its) }
-    return identityHere({ healing: hashes, ...asked, calibrationWindows: windows }, engine.facts)
+    return identityHere({ healing: hashes, ...asked, calibrationWindows: windows }, facts)
   }
 }
 

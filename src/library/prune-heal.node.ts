@@ -187,8 +187,8 @@ async function* healSent(
   const windows = await group.decide(() => pruned.windows!)
   await using folder = await sendFiles(group, pruned.path)
   await using checkpoint = await openCheckpoint(folder.path)
-  const { memory, seed } = options
-  const settings = { ...choice, ...sizes, memory, seed }
+  const { memory, seed, products } = options
+  const settings = { ...choice, ...sizes, memory, seed, products }
   const unhealed = describeModel({ ...checkpoint, name: output })
   const writing = async function* (of: Model, record: HealRecord) {
     yield* write(of, { ...checkpoint.recipe, healed: record })

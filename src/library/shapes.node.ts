@@ -34,7 +34,7 @@ const HEAL: Shape<HealOptions> = {
   ...{ ...ENGINE, dense: ['string', 'object'], output: 'string', overwrite: 'boolean', tokens: 'number' },
   ...{ calibration: ['texts', 'object'], windows: 'number', seqLen: 'number', heldOut: 'number', batch: 'number' },
   ...{ lr: 'number', train: 'string', rank: 'number', every: 'number', seed: 'number', memory: 'number' },
-  ...{ top: 'number', measureOn: 'texts', resume: 'boolean', saveEvery: 'number', group: 'object' },
+  ...{ products: 'string', top: 'number', measureOn: 'texts', resume: 'boolean', saveEvery: 'number', group: 'object' },
 }
 const COMPARE: Shape<CompareOptions> = {
   ...{ ...ENGINE, output: 'string', methods: 'strings', sparsity: 'array', text: 'strings', seqLen: 'number' },

@@ -110,7 +110,7 @@ const PRUNE: Check = (value, at) => {
 }
 
 const HEALED = object({
-  ...{ tokens: number, step: number, steps: number, dense: text, kl: BEFORE_AFTER },
+  ...{ tokens: number, step: number, steps: number, dense: text, kl: BEFORE_AFTER, products: optional(text) },
   curve: list(object({ step: number, kl: number })),
 })
 
