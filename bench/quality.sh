@@ -124,16 +124,17 @@ answers() {
 }
 
 # made NAME: into CACHE/NAME. A name is METHOD-SPARSITY, then -self where there is a fifth text, which the model writes, or -six where there is the
-# Brown corpus, too, or -eight where there are its answers besides; then -healed, on as much of each text, or -million, healed on more; of five
-# texts the model writes three times as much for that as there is of each other.
+# Brown corpus, too, or -eight where there are its answers besides; then -healed, on as much of each text, -half-million or -million; of five
+# texts the model writes three times as much for a million as there is of each other.
 made() {
-  local of=${1%-*} healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}")
+  local of=${1%-healed} healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}")
   case $1 in
     *-healed) healing+=(--tokens 262144 --lr 2e-4) ;;
     *-self-million) healing+=(--tokens 1048576 --lr 3e-4 --calibration self --calibration self) ;;
+    *-half-million) healing+=(--tokens 524288 --lr 3e-4) ;;
     *-million) healing+=(--tokens 1048576 --lr 3e-4) ;;
-    *) of=$1 ;;
   esac
+  of=${of%-million} of=${of%-half}
   case $of in
     *-self) texts+=(--calibration self) ;;
     *-six | *-eight) texts+=(--calibration "$cache/brown.txt" --calibration self) ;;
@@ -181,7 +182,7 @@ scored() {
   mv "$kept.part" "$kept"
 }
 
-TASKS=${TASKS:-dense best-0.2-self-healed best-0.2-self-million best-0.2-six-healed best-0.2-six-million best-0.2-eight-million
+TASKS=${TASKS:-dense best-0.2-self-healed best-0.2-self-million best-0.2-six-healed best-0.2-six-million best-0.2-eight-half-million
   best-0.2-self best-0.3-self-healed best-0.3-self stock-0.3 paper-0.3 osscar-0.3 flap-0.3 wanda-sp-0.3 shortgpt-0.3 sleb-0.3
   magnitude-0.3 random-0.3}
 
