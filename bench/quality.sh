@@ -127,14 +127,14 @@ answers() {
 # Brown corpus, too, or -eight where there are its answers besides; then -healed, on as much of each text, -half-million or -million; of five
 # texts the model writes three times as much for a million as there is of each other.
 made() {
-  local of=${1%-healed} healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}")
+  local of healing=(--dense "$dense" --held-out 4 --every 32) texts=("${broad[@]}")
   case $1 in
     *-healed) healing+=(--tokens 262144 --lr 2e-4) ;;
     *-self-million) healing+=(--tokens 1048576 --lr 3e-4 --calibration self --calibration self) ;;
     *-half-million) healing+=(--tokens 524288 --lr 3e-4) ;;
     *-million) healing+=(--tokens 1048576 --lr 3e-4) ;;
   esac
-  of=${of%-million} of=${of%-half}
+  of=${1%-healed} of=${of%-million} of=${of%-half}
   case $of in
     *-self) texts+=(--calibration self) ;;
     *-six | *-eight) texts+=(--calibration "$cache/brown.txt" --calibration self) ;;
