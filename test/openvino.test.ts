@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as runtime from 'onnxruntime-node'
@@ -13,10 +13,11 @@ import { architectureOf } from '../src/model/model.ts'
 import { heal, openEngine, prune } from '../src/node.ts'
 import { RUNTIME_VERSION } from '../src/onnxruntime.node.ts'
 import { describeMachine } from '../src/report/machine.node.ts'
+import { parseResult } from '../src/report/parse-result.ts'
 import { GramAccumulator } from '../src/statistics/gram.ts'
 import { BF16 } from './cpu.ts'
 import { withBlas } from './devices.ts'
-import { TINY_LLAMA } from './fasp.ts'
+import { run, TINY_LLAMA } from './fasp.ts'
 import { asWindows, goldenOf } from './tiny.ts'
 
 let folder: string
@@ -186,6 +187,15 @@ if (BF16)
       expect(float32.at(-1)).toBeLessThan(0.97 * float32[0])
       expect(bf16).not.toEqual(float32)
       for (const [i, kl] of bf16.entries()) expect(Math.abs(kl / float32[i] - 1)).toBeLessThan(5e-3)
+    })
+
+    test('heal what pruning and a comparison heal at once', async () => {
+      const how = ['-s', '0.3', '--windows', '8', '--heal', '1024', '--products', 'bf16'] // on what the model writes
+      await run(folder, 'prune', TINY_LLAMA, '--method', 'magnitude', ...how, '-o', 'pruned and healed')
+      await run(folder, 'compare', TINY_LLAMA, '--methods', 'magnitude', ...how, '-o', 'compared.json')
+      const { healed } = JSON.parse(await readFile(join(folder, 'pruned and healed/fasp.json'), 'utf8'))
+      const { runs } = parseResult(await readFile(join(folder, 'compared.json'), 'utf8'), 'compared.json')
+      expect([healed, runs[2].prune!.healed].map(one => one?.products)).toEqual(['bf16', 'bf16'])
     })
 
     test('take as many threads as they are given', async () => {
