@@ -183,8 +183,8 @@ scored() {
 }
 
 TASKS=${TASKS:-dense best-0.2-self-healed best-0.2-self-million best-0.2-six-healed best-0.2-six-million best-0.2-eight-half-million
-  best-0.2-self best-0.3-self-healed best-0.3-self stock-0.3 paper-0.3 osscar-0.3 flap-0.3 wanda-sp-0.3 shortgpt-0.3 sleb-0.3
-  magnitude-0.3 random-0.3}
+  best-0.2-eight-million best-0.2-self best-0.3-self-healed best-0.3-self stock-0.3 paper-0.3 osscar-0.3 flap-0.3 wanda-sp-0.3
+  shortgpt-0.3 sleb-0.3 magnitude-0.3 random-0.3}
 
 tasks() {
   local name kept=$results/outcomes
