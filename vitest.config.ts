@@ -1,6 +1,13 @@
 // Every suite: `npm test` runs `unit`, which needs Node alone, .ci/run all of them. The others fail where what they run in is missing.
+import { existsSync, mkdirSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+// Temporary files in memory, where the system has a place for them: each run of the command waits for the disk ten times.
+if (!process.env.TMPDIR && existsSync('/dev/shm')) {
+  process.env.TMPDIR = '/dev/shm/fasp-tests'
+  mkdirSync(process.env.TMPDIR, { recursive: true })
+}
 
 /** Files that are imported as text, as `loader` in tsdown.config.ts has it. */
 const TEXT = /\/src\/.*\.(py|html)$/
@@ -47,6 +54,9 @@ export default defineConfig({
       test: {
         name,
         include,
+        isolate: name !== 'unit', // its files share what they import: half of their time was importing it
+        setupFiles: ['test/setup.ts'],
+        server: { deps: { external: [/\/dist\//] } }, // as Node runs it
         sequence: { groupOrder: ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length },
         // Two cores: test files that run models share them badly. The last suites wait for other programs and for registries, too.
         maxWorkers: ORDER.includes(name) ? 2 : 3,

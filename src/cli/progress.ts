@@ -11,9 +11,9 @@ const BAR_WIDTH = 20
 const AT_ONCE_MS = 20
 
 let noticesAlone = false
-/** From here on, as `--quiet` wants it. */
-export const showNoticesAlone = (): void => {
-  noticesAlone = true
+/** @param shown false for what `--quiet` wants: notices alone */
+export const showProgressLines = (shown: boolean): void => {
+  noticesAlone = !shown
 }
 
 const watchers = new Set<(event: ProgressEvent) => void>()

@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { fasp, put, TINY_LLAMA, workplaces } from './fasp.ts'
-import { hasStrace } from './strace.ts'
+import { fasp, put, TINY_LLAMA, workplaces } from '../fasp.ts'
+import { hasStrace } from '../strace.ts'
 
 const workplace = workplaces()
-const LIBRARY = fileURLToPath(new URL('../dist/node.js', import.meta.url))
+const LIBRARY = fileURLToPath(new URL('../../dist/node.js', import.meta.url))
 const CALLS = [
   'socket',
   'connect',

@@ -1,9 +1,9 @@
 // Which BLAS is used where nobody says. What it computes is in test/blas.test.ts.
 import { readFileSync } from 'node:fs'
 import { afterEach, expect, test, vi } from 'vitest'
-import { CPU, describeOn, withBlas } from '../../test/devices.ts'
-import type { chooseBlas } from './blas.node.ts'
-import { openEngine } from './engine.node.ts'
+import { CPU, describeOn, withBlas } from '../devices.ts'
+import type { chooseBlas } from '../../src/engine/blas.node.ts'
+import { openEngine } from '../../src/engine/engine.node.ts'
 
 const AVX2 = 'flags : fpu avx2 bmi1'
 const AVX512 = `${AVX2} avx512f`
@@ -47,7 +47,7 @@ test('without the package that calls it, it is left out quietly, and missed wher
     },
   }))
   vi.resetModules()
-  const { chooseBlas: choose }: { chooseBlas: typeof chooseBlas } = await import('./blas.node.ts')
+  const { chooseBlas: choose }: { chooseBlas: typeof chooseBlas } = await import('../../src/engine/blas.node.ts')
   vi.doUnmock('node:module')
   expect(choose({})).toBeUndefined()
   expect(() => choose({ blas: 'auto' })).toThrow('blas: the package koffi is not there.')

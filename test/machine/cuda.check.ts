@@ -6,22 +6,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as runtime from 'onnxruntime-node'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { cudaLinalg } from '../src/device-linalg/cuda.node.ts'
-import { deviceError } from '../src/engine/device.ts'
-import { openEngine } from '../src/engine/engine.node.ts'
-import { createEngine, type Engine } from '../src/engine/engine.ts'
-import type { Linalg, Timed } from '../src/engine/linalg.ts'
-import { RUNNING } from '../src/errors.ts'
-import type { RowReader } from '../src/linalg/cholesky.ts'
-import { type Matrix, matrix } from '../src/linalg/matrix.ts'
-import { CUDA_ENUMS, CUDA_FUNCTIONS, CUSOLVER_STATUSES, openCuda } from '../src/native/cuda.node.ts'
-import { prune } from '../src/node.ts'
-import { buildStub, hasCompiler, stubOf } from './cuda.ts'
-import { CPU } from './devices.ts'
-import { TINY_LLAMA, workplaces } from './fasp.ts'
-import { enumsOf, prototypeOf } from './headers.ts'
-import { random } from './random.ts'
-import { asWindows, goldenOf } from './tiny.ts'
+import { cudaLinalg } from '../../src/device-linalg/cuda.node.ts'
+import { deviceError } from '../../src/engine/device.ts'
+import { openEngine } from '../../src/engine/engine.node.ts'
+import { createEngine, type Engine } from '../../src/engine/engine.ts'
+import type { Linalg, Timed } from '../../src/engine/linalg.ts'
+import { RUNNING } from '../../src/errors.ts'
+import type { RowReader } from '../../src/linalg/cholesky.ts'
+import { type Matrix, matrix } from '../../src/linalg/matrix.ts'
+import { CUDA_ENUMS, CUDA_FUNCTIONS, CUSOLVER_STATUSES, openCuda } from '../../src/native/cuda.node.ts'
+import { prune } from '../../src/node.ts'
+import { buildStub, hasCompiler, stubOf } from '../cuda.ts'
+import { CPU } from '../devices.ts'
+import { TINY_LLAMA, workplaces } from '../fasp.ts'
+import { enumsOf, prototypeOf } from '../headers.ts'
+import { random } from '../random.ts'
+import { asWindows, goldenOf } from '../tiny.ts'
 
 const HEADERS = [
   'cuda_runtime_api.h',
@@ -34,7 +34,7 @@ const HEADERS = [
 /** The excerpt, and whole headers below folders that somebody has. */
 const includes = (process.env.FASP_CUDA_INCLUDE ?? '').split(':').filter(Boolean)
 const sources: [name: string, text: string][] = [
-  ['the excerpt', readFileSync(new URL('./fixtures/cuda/prototypes.h', import.meta.url), 'utf8')],
+  ['the excerpt', readFileSync(new URL('../fixtures/cuda/prototypes.h', import.meta.url), 'utf8')],
   ...includes.map((folder): [string, string] => {
     const files = HEADERS.map(name => join(folder, name)).filter(existsSync)
     return [folder, files.map(file => readFileSync(file, 'utf8')).join('\n')]
@@ -257,9 +257,9 @@ describe.runIf(hasCompiler)('on a card that is made up', () => {
   })
 
   /** Bindings that have made no handle yet. */
-  async function freshly(): Promise<typeof import('../src/native/cuda.node.ts')> {
+  async function freshly(): Promise<typeof import('../../src/native/cuda.node.ts')> {
     vi.resetModules()
-    return await import('../src/native/cuda.node.ts')
+    return await import('../../src/native/cuda.node.ts')
   }
 
   test('where the card has no room left the host takes over, whenever that is', async () => {
