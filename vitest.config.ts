@@ -14,6 +14,8 @@ const TEXT = /\/src\/.*\.(py|html)$/
 
 const SUITES = {
   unit: ['src/**/*.test.ts', 'test/*.test.ts'],
+  // A Vulkan driver, a BLAS, OpenVINO, strace, a C compiler, leave to mount: .ci/machine.sh
+  machine: ['test/machine/*.check.ts', 'src/**/*.devices.test.ts', 'test/*.devices.test.ts'],
   mpi: ['test/mpi/*.check.ts'], // Open MPI, MPICH, and one with the standard ABI: .ci/mpi.sh
   report: ['test/report/*.check.ts'], // Chromium: .ci/chromium.sh
   web: ['test/web/*.check.ts', ...(process.env.FASP_NIGHTLY ? ['test/web/*.nightly.ts'] : [])], // the same; builds the page into dist-web
@@ -25,11 +27,11 @@ const SUITES = {
 }
 
 /** Which run one after the other: first the many small ones, then what needs both cores, then suites of one file each. */
-const ORDER = ['unit', 'mpi', 'web']
+const ORDER = ['unit', 'machine', 'mpi', 'web']
 
 /** Files that take a minute and more, which would run alone at the end. Vitest begins with the largest. */
 const LONG =
-  /\/test\/((resume|golden|devices|heal|fuzz|distributed|exactness|faults|families|demo)\.test|\w+\/(failures|smollm2|goldens|transformers)\.)/
+  /\/test\/((heal|resume|golden|families|demo)\.(devices\.)?test|\w+\/(failures|smollm2|goldens|transformers)\.)/
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -48,6 +50,7 @@ export default defineConfig({
     },
   ],
   test: {
+    reporters: ['default', './test/longest.ts'],
     sequence: { sequencer: LongestFirst },
     projects: Object.entries(SUITES).map(([name, include]) => ({
       extends: true,
@@ -56,6 +59,7 @@ export default defineConfig({
         include,
         isolate: name !== 'unit', // its files share what they import: half of their time was importing it
         setupFiles: ['test/setup.ts'],
+        env: { FASP_PLACES: process.env.FASP_PLACES ?? (name === 'machine' ? 'webgpu blas' : 'cpu') }, // test/devices.ts
         server: { deps: { external: [/\/dist\//] } }, // as Node runs it
         sequence: { groupOrder: ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length },
         // Two cores: test files that run models share them badly. The last suites wait for other programs and for registries, too.

@@ -1,6 +1,6 @@
-// Which devices this machine has, for suites that run on each of them. WebGPU needs a Vulkan driver on Linux; Mesa's software driver will do
-// (.ci/vulkan.sh installs it). With FASP_REQUIRE_WEBGPU=1, as in CI, a missing WebGPU is a failure; otherwise its suites are skipped and
-// say so in their names. CUDA is looked for only with FASP_REQUIRE_CUDA=1. A BLAS beside the CPU is looked for, too (FASP_REQUIRE_BLAS=1).
+// Which devices a suite tests on. `unit` tests on the CPU alone. `machine` tests on what FASP_PLACES of vitest.config.ts names: WebGPU, which
+// needs a Vulkan driver on Linux (Mesa's software driver will do), and a BLAS; .ci/machine.sh installs both. A place that is named and missing
+// fails. Files named *.devices.test.ts run in both suites.
 import { existsSync } from 'node:fs'
 import * as runtime from 'onnxruntime-node'
 import { afterAll, beforeAll, describe, test, vi } from 'vitest'
@@ -28,20 +28,21 @@ export const CUDA = existsSync(
   ),
 )
 
-const required = (place: string) => process.env[`FASP_REQUIRE_${place.toUpperCase()}`] === '1'
+const PLACES = (process.env.FASP_PLACES ?? 'cpu').split(' ')
+const isWanted = (place: string) => PLACES.includes(place)
 
 /** The CPU by ONNX Runtime alone. */
 export const CPU: Place = { device: 'cpu', blas: false }
 
-/** Devices to test on, by ONNX Runtime alone. */
+/** Devices, by ONNX Runtime alone. */
 export async function devices(): Promise<Place[]> {
-  const wanted: Device[] = required('cuda') ? ['cpu', 'webgpu', 'cuda'] : ['cpu', 'webgpu']
-  return Promise.all(wanted.map(async device => ({ device, blas: false, missing: await probe({ device }) })))
+  const all: Device[] = isWanted('cuda') ? ['cpu', 'webgpu', 'cuda'] : ['cpu', 'webgpu']
+  return Promise.all(all.map(async device => ({ device, blas: false, missing: await probe(device, { device }) })))
 }
 
 /** The CPU with a BLAS library of this machine. */
 export async function withBlas(): Promise<Place> {
-  return { device: 'cpu', blas: 'auto', missing: await probe({ blas: 'auto' }) }
+  return { device: 'cpu', blas: 'auto', missing: await probe('blas', { blas: 'auto' }) }
 }
 
 /** The CPU through the binding, where graphs go through the C interface otherwise. */
@@ -63,24 +64,28 @@ export function ownMemories(): Record<string, Engine> {
   return engines
 }
 
-/** `describe`; for a place that is missing, a failing test where it is required, or else a visible skip. */
+/** `describe`, where the suite tests on this place; a failing test, where the place is missing. */
 export function describeOn({ device, blas, binding, missing }: Place, name: string, suite: () => void) {
+  if (!isWanted(blas ? 'blas' : device)) return
   const way = blas ? ' with a BLAS' : binding ? ' through the binding' : ''
   const full = `${name} on ${device}${way}`
-  if (binding)
-    return describe(full, () => {
-      beforeAll(() => void vi.stubEnv('FASP_GRAPHS', 'binding'))
-      afterAll(() => void vi.unstubAllEnvs())
+  if (missing)
+    test(full, () => {
+      throw missing
+    })
+  else
+    describe(full, () => {
+      if (binding) {
+        beforeAll(() => void vi.stubEnv('FASP_GRAPHS', 'binding'))
+        afterAll(() => void vi.unstubAllEnvs())
+      }
       suite()
     })
-  if (!missing) return describe(full, suite)
-  if (!required(blas ? 'blas' : device)) return describe.skip(`${full} (not on this machine)`, suite)
-  test(full, () => {
-    throw missing
-  })
 }
 
-async function probe(options: EngineOptions): Promise<unknown> {
+/** @returns why the place cannot be used, where the suite wants it and it cannot */
+async function probe(place: string, options: EngineOptions): Promise<unknown> {
+  if (!isWanted(place)) return undefined
   let engine: Engine | undefined
   const build = () => {
     const g = new Graph('probe')

@@ -10,7 +10,6 @@ import { WIKITEXT } from '../src/evaluate/tasks/wikitext.ts'
 import type { Split } from '../src/hub/dataset.node.ts'
 import { loadTasks, loadWikitext } from '../src/hub/tasks.node.ts'
 import {
-  type Device,
   describeModel,
   type Engine,
   evaluate,
@@ -24,7 +23,6 @@ import {
   type TaskName,
   type TaskResult,
 } from '../src/node.ts'
-import { describeOn, devices } from './devices.ts'
 import { evaluateTasks, taskLikelihoods, wordPerplexity } from './evaluation.ts'
 import { fasp, put, refused, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
@@ -72,12 +70,8 @@ function serve(): void {
   for (const [id, files] of repos) place.server.put(`datasets/${id}`, files, {}, 'refs/convert/parquet')
 }
 
-async function withModel<T>(
-  path: string,
-  use: (model: Model, engine: Engine) => Promise<T>,
-  device?: Device,
-): Promise<T> {
-  const engine = openEngine({ device })
+async function withModel<T>(path: string, use: (model: Model, engine: Engine) => Promise<T>): Promise<T> {
+  const engine = openEngine()
   const checkpoint = await openCheckpoint(path)
   try {
     return await use(describeModel(checkpoint), engine)
@@ -163,41 +157,36 @@ describe('as in lm-evaluation-harness, from the Hub', () => {
   })
 })
 
-for (const one of await devices())
-  describeOn(one, 'zero-shot tasks', () => {
-    test('log-likelihoods and accuracies of lm-evaluation-harness', async () => {
-      serve()
-      const tasks = await finish(loadTasks(TASK_NAMES))
-      const { likelihoods, results } = await withModel(
-        TINY_LLAMA,
-        async (model, engine) => ({
-          likelihoods: await finish(taskLikelihoods(model, engine, tasks)),
-          results: await finish(evaluateTasks(model, engine, tasks)),
-        }),
-        one.device,
-      )
-      for (const [t, name] of TASK_NAMES.entries()) {
-        const expected = oracle.tasks[name]
-        const flat = likelihoods[t].flat()
-        const theirs = expected.items.flatMap(item => item.loglikelihoods)
-        expect(flat.length).toBe(theirs.length)
-        for (const [i, value] of flat.entries()) expect(Math.abs(value - theirs[i])).toBeLessThan(LIKELIHOOD_TOLERANCE)
-        const { acc, acc_stderr, acc_norm, acc_norm_stderr } = expected.results
-        const close = (value: number, standardError: number) => ({
-          value: expect.closeTo(value, 12),
-          standardError: expect.closeTo(standardError, 12),
-        })
-        const result: TaskResult = {
-          task: name,
-          version: expected.version,
-          items: expected.items.length,
-          accuracy: close(acc, acc_stderr),
-          ...(acc_norm === undefined ? {} : { accuracyNorm: close(acc_norm, acc_norm_stderr) }),
-        }
-        expect(results[t]).toEqual(result)
+describe('zero-shot tasks', () => {
+  test('log-likelihoods and accuracies of lm-evaluation-harness', async () => {
+    serve()
+    const tasks = await finish(loadTasks(TASK_NAMES))
+    const { likelihoods, results } = await withModel(TINY_LLAMA, async (model, engine) => ({
+      likelihoods: await finish(taskLikelihoods(model, engine, tasks)),
+      results: await finish(evaluateTasks(model, engine, tasks)),
+    }))
+    for (const [t, name] of TASK_NAMES.entries()) {
+      const expected = oracle.tasks[name]
+      const flat = likelihoods[t].flat()
+      const theirs = expected.items.flatMap(item => item.loglikelihoods)
+      expect(flat.length).toBe(theirs.length)
+      for (const [i, value] of flat.entries()) expect(Math.abs(value - theirs[i])).toBeLessThan(LIKELIHOOD_TOLERANCE)
+      const { acc, acc_stderr, acc_norm, acc_norm_stderr } = expected.results
+      const close = (value: number, standardError: number) => ({
+        value: expect.closeTo(value, 12),
+        standardError: expect.closeTo(standardError, 12),
+      })
+      const result: TaskResult = {
+        task: name,
+        version: expected.version,
+        items: expected.items.length,
+        accuracy: close(acc, acc_stderr),
+        ...(acc_norm === undefined ? {} : { accuracyNorm: close(acc_norm, acc_norm_stderr) }),
       }
-    })
+      expect(results[t]).toEqual(result)
+    }
   })
+})
 
 describe('the text that choices have in common is run once', () => {
   /** Every sequence as a question of its own. */

@@ -1,8 +1,8 @@
 // Constants and rows on a device: on the CPU, taken for one, and on a GPU where there is a Vulkan driver; Mesa's in software will do
-// (.ci/vulkan.sh).
+// (.ci/machine.sh).
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
-import { describeOn, devices, takenForDevice } from '../../test/devices.ts'
+import { afterEach, expect, test } from 'vitest'
+import { CPU, describeOn, devices, takenForDevice } from '../../test/devices.ts'
 import { TINY_LLAMA, workplaces } from '../../test/fasp.ts'
 import { asWindows, goldenOf } from '../../test/tiny.ts'
 import { openEngine } from '../engine/engine.node.ts'
@@ -144,7 +144,8 @@ function testAll(open: (bytes: number) => Engine) {
   })
 }
 
-describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () => {
+const onLinux = process.platform === 'linux' ? describeOn : () => {}
+onLinux(CPU, 'taken for a device', () => {
   testAll(takenForDevice)
 
   test('float64 is the CPU’s, which a GPU for games does not pass by much', async () => {
@@ -187,5 +188,4 @@ describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () =
 })
 
 const [, webgpu] = await devices()
-if (process.platform === 'linux')
-  describeOn(webgpu, 'a GPU', () => testAll(bytes => openEngine({ device: 'webgpu', deviceMemory: bytes / 2 ** 30 })))
+onLinux(webgpu, 'a GPU', () => testAll(bytes => openEngine({ device: 'webgpu', deviceMemory: bytes / 2 ** 30 })))

@@ -23,6 +23,7 @@ import { generate, perplexity } from './evaluation.ts'
 import { refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
 import { expectSameForAnyText, FFN } from './moved.ts'
+import { NIGHTLY, someOf } from './nightly.ts'
 import { withModel } from './opened.ts'
 import { expectSameChoice, LENGTH, shortWindows, TRAINED, trainedModel } from './presets.ts'
 import { asWindows, goldenOf } from './tiny.ts'
@@ -111,7 +112,8 @@ describeOn(webgpu, 'what the CPU finds', () => {
       }
   }
 
-  test.each(['plain', 'paper', 'stock', 'best', 'flap', 'shortgpt'])('%s', { timeout: LIMIT }, async method => {
+  const methods = ['plain', 'paper', 'stock', 'best', 'flap', 'shortgpt']
+  test.each(someOf(methods, method => method === 'best'))('%s', { timeout: LIMIT }, async method => {
     expectSame(await pruned('webgpu', 16, { method }), await pruned('cpu', 16, { method }))
   })
 
@@ -129,12 +131,13 @@ describeOn(webgpu, 'what the CPU finds', () => {
     for (const difference of sizes) expect(difference).toBeLessThan(1e-5)
   })
 
-  test('with room for a few batches, here and there', { timeout: LIMIT }, async () => {
-    const options = { method: 'stock', memory: 1e-3 }
-    const found = await pruned('webgpu', 16, options, 4e-3)
-    expectSame(found, await pruned('cpu', 16, options))
-    expect(found.moved!.layers[1].fromDevice).toBeGreaterThan(2 * 4 * TOKENS * FFN)
-  })
+  if (NIGHTLY)
+    test('with room for a few batches, here and there', { timeout: LIMIT }, async () => {
+      const options = { method: 'stock', memory: 1e-3 }
+      const found = await pruned('webgpu', 16, options, 4e-3)
+      expectSame(found, await pruned('cpu', 16, options))
+      expect(found.moved!.layers[1].fromDevice).toBeGreaterThan(2 * 4 * TOKENS * FFN)
+    })
 })
 
 describeOn(webgpu, 'attention by products', () => {
@@ -187,16 +190,20 @@ describeOn(webgpu, 'trained models', () => {
     ...TRAINED.flatMap(name => ['plain', 'paper', 'stock', 'best'].map(method => [name, method])),
     ...['plain', 'stock', 'plain:scope=experts', 'stock:scope=experts', 'reap'].map(method => ['tiny-mixture', method]),
   ]
-  test.each(cases)('%s, %s: as the CPU prunes them', { timeout: LIMIT }, async (name, method) => {
-    const [found, expected] = [await prunedOn('webgpu', name, method), await prunedOn('cpu', name, method)]
-    expectSameChoice(found, expected)
-    for (const [i, weights] of expected.weights.entries()) {
-      const allowed = NEAR.weight * weights.reduce((most, w) => Math.max(most, Math.abs(w)), 0)
-      const most = weights.reduce((most, w, at) => Math.max(most, Math.abs(found.weights[i][at] - w)), 0)
-      expect(most).toBeLessThan(allowed)
-    }
-    expect(Math.abs(found.loss - expected.loss)).toBeLessThan(NEAR.loss)
-  })
+  test.each(someOf(cases, ([name, method]) => name === 'tiny-mixture' && method === 'stock'))(
+    '%s, %s: as the CPU prunes them',
+    { timeout: LIMIT },
+    async (name, method) => {
+      const [found, expected] = [await prunedOn('webgpu', name, method), await prunedOn('cpu', name, method)]
+      expectSameChoice(found, expected)
+      for (const [i, weights] of expected.weights.entries()) {
+        const allowed = NEAR.weight * weights.reduce((most, w) => Math.max(most, Math.abs(w)), 0)
+        const most = weights.reduce((most, w, at) => Math.max(most, Math.abs(found.weights[i][at] - w)), 0)
+        expect(most).toBeLessThan(allowed)
+      }
+      expect(Math.abs(found.loss - expected.loss)).toBeLessThan(NEAR.loss)
+    },
+  )
 
   test.runIf(process.platform === 'linux')(
     'norms after half-blocks: no rows come here, statistics do, and what is kept goes',
