@@ -203,7 +203,7 @@ test.each(victims([0, 1]))('a rank that does not get on is named, and all end: r
 
 /** FASP_SEED: other moments and ranks (default 1). FASP_KILLS: so many of them, and what came of each. */
 const SEED = Number(process.env.FASP_SEED ?? 1)
-const KILLS = Number(process.env.FASP_KILLS ?? 8)
+const KILLS = Number(process.env.FASP_KILLS ?? 4)
 
 describe.each(LAUNCHERS.map((launcher, i) => ({ ...launcher, launcher, kills: i === 0 ? KILLS : 3 })))(
   'under $name',
