@@ -23,7 +23,7 @@ const SUITES = {
   huggingface_hub: ['test/python/hub.check.ts'], // the same, of some MB
   'llama.cpp': ['test/llama-cpp/*.check.ts'], // installs node-llama-cpp into a cache folder
   'transformers.js': ['test/transformers-js/*.check.ts'], // Chromium
-  install: ['test/install/*.check.ts'], // git, npm's registry
+  install: ['test/install/*.check.ts'], // git, npm's registry: the package as users get it, its types, examples and demo
 }
 
 /** Which run one after the other: first the many small ones, then what needs both cores, then suites of one file each. */

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { fasp, QUICK, run, TINY_LLAMA, workplaces } from './fasp.ts'
 
 const workplace = workplaces()
-const PRUNE = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK]
+const PRUNE = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--method', 'plain', ...QUICK]
 
 test('of each command, for another program to read', { timeout: 180_000 }, async () => {
   const folder = await workplace()

@@ -6,10 +6,10 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import manifest from '../package.json' with { type: 'json' }
-import { TEXT } from './fasp.ts'
+import manifest from '../../package.json' with { type: 'json' }
+import { TEXT } from '../fasp.ts'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const modules = join(root, 'node_modules')
 const project = mkdtempSync(join(tmpdir(), 'fasp-package-'))
 afterAll(() => rmSync(project, { recursive: true }))

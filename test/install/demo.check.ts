@@ -1,6 +1,6 @@
 // `fasp demo` as a user runs it. A file of its own, so that it takes its half minute beside the other commands.
 import { expect, test } from 'vitest'
-import { run, snapshot, workplaces } from './fasp.ts'
+import { run, snapshot, workplaces } from '../fasp.ts'
 
 const workplace = workplaces()
 
