@@ -106,7 +106,7 @@ export interface GroupOptions {
 }
 
 /** Bytes that a call takes at once, where nobody says. */
-export const CHUNK = 2 ** 26
+const CHUNK = 2 ** 26
 /** Bytes of what ranks tell each other before each call. */
 const STATUS = 1024
 /** Characters of a message that have room there, at 4 bytes. */

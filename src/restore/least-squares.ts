@@ -24,7 +24,7 @@ import { countedRows, outputEnergy, type Statistics } from '../statistics/gram.t
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 
 /** Outputs that are solved for at once: in float64 all of a wide layer's would take as much memory as the factor. */
-export const OUTPUTS = 1024
+const OUTPUTS = 1024
 
 export interface RestoreOptions extends SystemOptions {
   /** Centre the activations and repair the bias. Ignored where there is no bias. */

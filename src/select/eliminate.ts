@@ -38,9 +38,9 @@ export interface EliminateOptions extends SystemOptions {
 }
 
 /** A round takes this part of the groups: smaller rounds choose better, and each costs a pass over P. */
-export const ROUND_SHARE = 1 / 48
+const ROUND_SHARE = 1 / 48
 /** W and P shrink to the columns that are left once these are less than this part of theirs: a round passes over all of P. */
-export const SHRINK_SHARE = 7 / 8
+const SHRINK_SHARE = 7 / 8
 
 /**
  * @param weight [out, in] @param groups columns of each group, as many in each @param keep groups that stay

@@ -137,15 +137,13 @@ describe.each(LAUNCHERS)('under $name', launcher => {
     )
   })
 
-  test('a plan is of as many as there are, and is printed once', async () => {
+  test('a plan is printed once', async () => {
     const folder = await place()
     await putModel(folder)
     const planned = [...ranksOf(launcher, 3, ['model', '--method', 'best', ...ASKED, '--dry-run', '--json'])]
     const { code, stdout, stderr } = await runAll(planned, folder)
     expect(code, stderr).toBe(0)
-    const { ranks, seconds } = JSON.parse(stdout)
-    expect(ranks.map(({ windows }: { windows: number }) => windows)).toEqual([2, 2, 3])
-    expect(seconds.all).toBeGreaterThan(seconds.windows)
+    expect(JSON.parse(stdout).memoryBytes).toBeGreaterThan(0)
   })
 
   test('an error on one rank ends all, and is said once', async () => {
@@ -172,14 +170,6 @@ test.each(['compare', 'ui', 'eval'])('fasp %s is refused', async command => {
   const { code, stderr } = await fasp([command, 'model'], { folder, env })
   expect(code).toBe(2)
   expect(stderr).toContain(`fasp ${command} works in one process, and MPICH has started 2 processes.`)
-})
-
-test('a number of ranks is of a plan', async () => {
-  const folder = await place()
-  await putModel(folder)
-  const { code, stderr } = await fasp(['prune', 'model', ...ASKED, '-o', 'out', '--ranks', '4'], { folder })
-  expect(code).toBe(2)
-  expect(stderr).toContain('--ranks is of a plan. Give --dry-run, too')
 })
 
 test('--mpi off is one process, whatever the launcher says', async () => {
