@@ -25,13 +25,6 @@ export interface Group {
   gather<T>(value: T): Promise<T[]>
   /** What `work` gives at the root, where alone it is done. @param part of it that the others get: plain data and typed arrays. @default all */
   decide<T extends R, R = T>(work: () => T | Promise<T>, part?: (value: T) => R): Promise<T | R>
-  /**
-   * Has the others work for the root while they wait for what it decides.
-   * @param work of this rank when it is called: what calls come in it the root makes after its own @returns what calls them, in `work` of `decide`
-   */
-  onCall<T>(work: (asked: T) => Promise<void>): (asked: T) => Promise<void>
-  /** As `GroupOptions` has it. */
-  readonly outputs?: number
   /** Gives rank `to` what rank `from` has: bytes of it, and room for as many; the others give none. All ranks call this. */
   move(from: number, to: number, bytes?: Bytes): Promise<void>
   /** Comes back when all ranks are there. */
@@ -70,7 +63,6 @@ export const ALONE: Group = {
   sumAtRoot: async () => {},
   gather: async value => [value],
   decide: async work => work(),
-  onCall: () => async () => {},
   move: async () => {},
   barrier: async () => {},
   fail: async () => true,
@@ -97,8 +89,6 @@ export interface Transport extends Pick<Group, 'name' | 'rank' | 'size' | 'abort
 export interface GroupOptions {
   /** Bytes that a call takes at once. Counts of MPI are 32-bit integers. @default 64 MiB */
   readonly chunk?: number
-  /** Right-hand sides of a solve of which a rank takes a multiple (solves.ts), also where that does not pay; Infinity: the root solves alone. */
-  readonly outputs?: number
   /** Milliseconds that a rank that fails waits for the others, who may be deep in native code. @default 5000 */
   readonly patience?: number
   /** Bytes of memory that this rank has had at its peak, for `facts`. */
@@ -124,8 +114,8 @@ interface Status {
 
 /** The ranks that `transport` joins. */
 export function groupOver(transport: Transport, options: GroupOptions = {}): Group {
-  const { chunk = CHUNK, patience = 5000, memory, outputs } = options
-  return new Ranks(transport, chunk, patience, memory, outputs)
+  const { chunk = CHUNK, patience = 5000, memory } = options
+  return new Ranks(transport, chunk, patience, memory)
 }
 
 class Ranks implements Group {
@@ -136,14 +126,12 @@ class Ranks implements Group {
   readonly size: number
   #step = 0
   #waited = 0 // milliseconds
-  #called: (asked: never) => Promise<void> = async () => {}
 
   constructor(
     readonly transport: Transport,
     readonly chunk: number,
     readonly patience: number,
     readonly memory?: () => number,
-    readonly outputs?: number,
   ) {
     this.name = transport.name
     this.rank = transport.rank
@@ -207,27 +195,13 @@ class Ranks implements Group {
   async decide<T extends R, R = T>(work: () => T | Promise<T>, part = (value: T): R => value): Promise<T | R> {
     const value = this.rank === 0 ? { of: await work() } : undefined
     const own = value && encoded(part(value.of))
-    const decidedBytes = async () => (await this.#meet('decide', own?.length))[0].bytes
-    let length = await decidedBytes()
-    while (length === undefined) {
-      const asked: unknown = await this.decide(() => undefined as unknown) // the root calls
-      await this.#called(asked as never)
-      length = await decidedBytes()
-    }
-    const bytes = own ?? new Uint8Array(length)
+    const [{ bytes: length }] = await this.#meet('decide', own?.length)
+    const bytes = own ?? new Uint8Array(length!)
     for (let from = 0; from < bytes.length; from += this.chunk)
       await this.transport.broadcast(bytes.subarray(from, from + this.chunk))
     if (!value) return decoded(bytes) as R
     this.bytes += bytes.length
     return value.of
-  }
-
-  onCall<T>(work: (asked: T) => Promise<void>): (asked: T) => Promise<void> {
-    this.#called = work
-    return async asked => {
-      await this.#meet('decide')
-      await this.decide(() => asked)
-    }
   }
 
   async move(from: number, to: number, bytes?: Bytes): Promise<void> {
