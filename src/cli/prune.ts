@@ -55,7 +55,6 @@ import {
   RESUME_OPTIONS,
   terminalStyle,
 } from './environment.ts'
-import { METRICS_OPTIONS, serveMetrics } from './metrics.ts'
 import { nextCommands } from './next.ts'
 import { showProgress } from './progress.ts'
 import { modelHere, onRanks } from './ranks.ts'
@@ -149,7 +148,6 @@ const OPTIONS = {
   seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
   ...engineOnly,
   ...MPI_OPTIONS,
-  ...METRICS_OPTIONS,
 } as const
 
 export default defineCommand({
@@ -167,10 +165,7 @@ export default defineCommand({
   ],
   async run(given, context) {
     const group = groupOf(given.options, context.signal)
-    await onRanks(group, context.signal, async () => {
-      await using _ = await serveMetrics(given.options.metrics, group)
-      await pruneAll(given, context, group)
-    })
+    await onRanks(group, context.signal, () => pruneAll(given, context, group))
   },
 })
 

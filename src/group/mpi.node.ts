@@ -50,7 +50,7 @@ export function openMpi(library: string, launched: Launched | undefined, options
       `${path} (${name}) takes this process for ${rank} of ${size}, and ${launched.by} has started ${launched.size}: ` +
         `it is not the library of this launcher. ${HINT}`,
     )
-  return groupOver(transport, { memory: () => 1024 * process.resourceUsage().maxRSS, ...options })
+  return groupOver(transport, options)
 }
 
 interface Loaded {

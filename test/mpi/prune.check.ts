@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { inProcess } from '../../src/group/in-process.ts'
 import { prune } from '../../src/node.ts'
-import { freePort, scraped } from '../exposition.ts'
 import { CLI, fasp, putModel, snapshot, workplaces } from '../fasp.ts'
 import { NIGHTLY } from '../nightly.ts'
 import { TINY_MODELS } from '../tiny.ts'
@@ -69,23 +68,6 @@ test.each(NIGHTLY ? ALL : SOME)(
   },
   NIGHTLY ? 600_000 : 240_000,
 )
-
-test('--metrics has what each rank says of itself', async () => {
-  const folder = await place()
-  const port = await freePort()
-  let done = false
-  const args = [TINY_MODELS['tiny-llama'], '--method', 'plain', ...ASKED, '-o', 'out', '--metrics', `${port}`]
-  const running = runAll(ranksOf(LAUNCHERS[0], 2, args), folder).finally(() => {
-    done = true
-  })
-  const seen = (await scraped(`http://127.0.0.1:${port}/metrics`, () => done)).flat()
-  expect((await running).code).toBe(0)
-  for (const name of ['fasp_sent_bytes_total', 'fasp_waiting_seconds_total', 'fasp_peak_memory_bytes'])
-    for (const rank of ['0', '1'])
-      expect(
-        Math.max(...seen.flatMap(one => (one.name === name && one.labels.rank === rank ? one.value : []))),
-      ).toBeGreaterThan(0)
-})
 
 describe.each(LAUNCHERS)('under $name', launcher => {
   /** Runs `one` as rank 0 and `other` as rank 1, which fails; nothing is left. */
