@@ -78,7 +78,7 @@ export function allocationBytes(a: Architecture, { windows, seqLen, probeTokens 
   return 4 * (observed * (d + hidden) + probeTokens * d * (a.halves.length + 1))
 }
 
-export const statisticsTokens = (a: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * fullWidths(a).ffn)
+const statisticsTokens = (a: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * fullWidths(a).ffn)
 
 interface Measured {
   readonly half: HalfBlock
