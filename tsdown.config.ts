@@ -8,7 +8,6 @@ export default defineConfig({
     cli: 'src/cli/cli.ts',
     main: 'src/cli/main.ts', // the worker of it
     run: 'src/cli/run.ts', // what it runs, which tests run in their own process
-    heartbeat: 'src/group/heartbeat-thread.node.ts', // a worker of processes that a launcher starts
     postinstall: 'src/cli/postinstall.ts',
     // Started as processes of their own.
     'llama-cpp-child': 'src/export/llama-cpp-child.node.ts',

@@ -28,7 +28,7 @@ export function passFlops(a: Architecture, tokens: number, seqLen: number): Flop
 }
 
 /** Of the repair of one output layer, of which so many columns stay. */
-export const solveFlops = ({ in: width, out }: Linear, kept: number) => ({
+const solveFlops = ({ in: width, out }: Linear, kept: number) => ({
   product: 2 * out * (width - kept) * kept,
   energy: out * (kept ** 2 + (width - kept) ** 2),
   gemm64: kept ** 3 / 3 + 2 * out * kept ** 2,

@@ -142,16 +142,6 @@ export function makePlan(
   }
 }
 
-/** Of one of several processes, with so many of the windows. The root alone has the whole of G; others may solve for it. */
-export function rankMemory(model: Model, options: ResolvedOptions, windows: number, does: Decides): number {
-  const own = { ...options, windows }
-  const { memory, buffers } = placeActivations(model.architecture, own)
-  return estimateMemory(model, own, memory + buffers, does)
-}
-
-/** What a process does of decisions. */
-export type Decides = 'all' | 'solves' | 'nothing'
-
 const expected = (a: Architecture, options: ResolvedOptions): Widths =>
   options.allocate === 'standardized' && options.scope === 'ffn+heads'
     ? expectedWidths(a, options.sparsity)
@@ -248,9 +238,9 @@ function placeActivations(a: Architecture, { windows, seqLen, memory, target }: 
 
 /**
  * Peak resident memory: what is there all the time, and the larger of a table of the vocabulary and the work on one half-block. Fitted to
- * peaks that were measured (run.test.ts). @param does `nothing` of a rank that only sends its part of G
+ * peaks that were measured (run.test.ts).
  */
-function estimateMemory(model: Model, options: ResolvedOptions, activations: number, does: Decides = 'all'): number {
+function estimateMemory(model: Model, options: ResolvedOptions, activations: number): number {
   const { architecture: a, checkpoint } = model
   const { windows, seqLen, score, allocate, inputs, target, heldOut, memory, products } = options
   // Aligned input layers are in memory beside those that were read.
@@ -269,9 +259,7 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
   const severalBatches = windows * seqLen > TOKENS_PER_RUN
   const grams = products === 'bf16' && severalBatches ? 2 : 1.5 // the whole of G, half as it adds up, and in bf16 half in products of one batch
-  // Upper half of what is factored, as it was sent, factor, and right-hand sides of a part of the outputs.
-  const decisions = { all: gram + solve, solves: gram + 8 * width * (width + a.hiddenSize), nothing: 0 }[does]
-  const work = copies * weights + (grams - 1) * gram + decisions + run
+  const work = copies * weights + grams * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
   const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * headRows(a) * a.vocabularySize
   const measured = measures ? Math.min(memory * 2 ** 30 + BUFFER_BYTES, allocationBytes(a, options)) : 0

@@ -11,7 +11,6 @@ import { embedWindows, type Recall } from './forward/stream.ts'
 import { Twins } from './forward/twins.ts'
 import { readHalves } from './forward/weights.ts'
 import { ALONE, type Group } from './group/group.ts'
-import { solvesOver } from './group/solves.ts'
 import { expertsOf, halfBlocks, layersOf } from './model/architecture.ts'
 import { fewTokensNotices, resultNotices } from './notices.ts'
 import { enoughTokens, optionsOn } from './options.ts'
@@ -60,7 +59,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerato
   const { engine, sink, saved = UNSAVED, signal, group = ALONE } = input
   const clock = new Clock<Phase>()
   const pool = new ActivationPool(run.options.memory * 2 ** 30, input.openScratch, engine.array)
-  const context = { engine: solvesOver(engine, group), pool, signal, group }
+  const context = { engine, pool, signal, group }
   const stages = new Clock<Stage>(() => total(engine.seconds) + pool.seconds)
   const engineBefore = { ...engine.seconds }
   const movedInAll = meter(engine)

@@ -97,27 +97,6 @@ describe.each(TINY_NAMES)('%s', name => {
 })
 
 test.each([
-  ['tiny-llama', 'paper', 2],
-  ['tiny-llama', 'best', 3],
-  ['tiny-opt', 'plain:center', 3],
-  ['tiny-opt', 'best', 2],
-] as const)('%s by %s: %i ranks that solve write what the root alone would', async (name, method, ranks) => {
-  const windows = windowsOf(name, 4, 1)
-  const [wanted, found] = await Promise.all(
-    [Number.POSITIVE_INFINITY, 64].map(async outputs => {
-      const groups = inProcess(ranks, { outputs })
-      const all = await Promise.all(groups.map(group => pruned(name, { method }, windows, group)))
-      return { all, sent: groups.map(({ bytes }) => bytes) }
-    }),
-  )
-  expect(found.sent[0]).toBeGreaterThan(wanted.sent[0])
-  expect(found.sent.at(-1)).toBeGreaterThan(wanted.sent.at(-1)!)
-  for (const [rank, one] of found.all.entries()) expect(decisions(one)).toEqual(decisions(wanted.all[rank]))
-  for (const [path, bytes] of wanted.all[0].files)
-    if (path.endsWith('.safetensors')) expect(Buffer.compare(found.all[0].files.get(path)!, bytes), path).toBe(0)
-})
-
-test.each([
   ['stock: neurons', 'stock', 9],
   ['plain: experts, fewer windows than ranks', 'plain:scope=experts', 2],
   ['reap: experts', 'reap', 4],

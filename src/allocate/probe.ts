@@ -2,7 +2,7 @@
 import { spread } from '../text/windows.ts'
 
 /** Tokens of a probe window. */
-export const PROBE_LENGTH = 256
+const PROBE_LENGTH = 256
 
 /** About `tokens` tokens: the beginnings of as many of the windows. */
 export function probeWindows(windows: readonly Int32Array[], tokens: number): Int32Array[] {

@@ -78,7 +78,7 @@ export function allocationBytes(a: Architecture, { windows, seqLen, probeTokens 
   return 4 * (observed * (d + hidden) + probeTokens * d * (a.halves.length + 1))
 }
 
-export const statisticsTokens = (a: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * fullWidths(a).ffn)
+const statisticsTokens = (a: Architecture): number => Math.max(STATISTICS_TOKENS, 2 * fullWidths(a).ffn)
 
 interface Measured {
   readonly half: HalfBlock
@@ -205,13 +205,13 @@ async function branchDivergences(model: Model, probe: Stream, branches: readonly
 }
 
 /** The part of its width that a half-block keeps at least. */
-export function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): number {
+function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): number {
   const { vo, ffn } = decoderLinears(a)
   const cut = (sparsity * linearWeights(a)) / (scope === 'ffn' ? ffn : ffn + vo)
   return Math.min(LEAST_SHARE, (1 - cut) / 2)
 }
 
-export const inScope = ({ kind }: HalfBlock, scope: Scope): boolean => kind === 'ffn' || scope !== 'ffn'
+const inScope = ({ kind }: HalfBlock, scope: Scope): boolean => kind === 'ffn' || scope !== 'ffn'
 
 /** The widths that a half-block may have, from the full one down, and the parameters of one unit of width. */
 function choicesOf(half: HalfBlock, multiple: number, least: number) {

@@ -5,8 +5,7 @@ import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { bytes } from '../display.ts'
-import { isMissing, type Missing, takeMissing } from '../group/heartbeat.ts'
-import { isOneOfSeveral, LEAD_MS, launchedBy, PASSED_ON_MS } from '../group/launcher.ts'
+import { isOneOfSeveral, LEAD_MS, launchedBy } from '../group/launcher.ts'
 import { memoryLimits } from '../library/memory.node.ts'
 import type { Unfinished } from '../unfinished.node.ts'
 import { BUG, isNoMemory, outOfMemory } from './command.ts'
@@ -67,10 +66,9 @@ function start(): Worker {
     workerData: { stdout, stderr } satisfies Terminals,
     resourceLimits: { maxOldGenerationSizeMb: getHeapStatistics().heap_size_limit / 2 ** 20 }, // what this thread may have
   })
-  worker.on('message', (message: Unfinished | Missing) => {
-    if (!('path' in message)) endWithOthers(worker, message)
-    else if (message.state === 'kept') unfinished.delete(message.path)
-    else unfinished.set(message.path, message.state)
+  worker.on('message', ({ path, state }: Unfinished) => {
+    if (state === 'kept') unfinished.delete(path)
+    else unfinished.set(path, state)
   })
   worker.on('error', (error: NodeJS.ErrnoException) => {
     const { code, message } = error
@@ -115,32 +113,6 @@ function end(worker: Worker): void {
   sayInterrupted()
   if (rank > 0) setTimeout(die, LEAD_MS)
   else die()
-}
-
-/** Milliseconds between two looks at whether another rank is missing. */
-const LOOK_MS = 400
-/** Looks after which the worker, in native code, has not taken it up; and those in which it has not ended, as an MPI cut off from its launcher does not. */
-const [UNHEARD, LATE] = [2, 5]
-
-/** Ends this process, and so all, where another rank is missing and the worker does not. */
-function endWithOthers(worker: Worker, missing: Missing): void {
-  let looks = 0
-  const look = () => {
-    if (!isMissing(missing)) return
-    looks++
-    const error = looks >= UNHEARD && takeMissing(missing)
-    if (error) {
-      told = true
-      if (rank === 0) void worker.terminate() // it may write no more
-      removeUnfinished()
-      process.stderr.write(`fasp: ${error.message}\n`)
-      setTimeout(die, PASSED_ON_MS)
-    } else if (looks === LATE) {
-      removeUnfinished()
-      die()
-    }
-  }
-  setInterval(look, LOOK_MS).unref()
 }
 
 function obeySignals(worker: Worker): void {

@@ -56,7 +56,7 @@ export const MPI_OPTIONS = {
     units: SECONDS,
     value: '10m',
     rare: true,
-    help: 'for a rank that runs but hangs, then all end (default 1h); a stopped one has 10 s; 0: no limit to either',
+    help: 'for a rank without a sign of life, then all end (default 1h; 0: no limit)',
   },
 } as const satisfies Record<string, OptionSpec>
 

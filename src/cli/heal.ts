@@ -19,7 +19,6 @@ import {
   RESUME_OPTIONS,
   terminalStyle,
 } from './environment.ts'
-import { METRICS_OPTIONS, serveMetrics } from './metrics.ts'
 import { healedCommands } from './next.ts'
 import { showProgress } from './progress.ts'
 import { modelHere, onRanks } from './ranks.ts'
@@ -77,7 +76,6 @@ export default defineCommand({
     prompt: { ...REPORT_OPTIONS.prompt, rare: true },
     ...OUTPUT_OPTIONS,
     ...MPI_OPTIONS,
-    ...METRICS_OPTIONS,
   },
   examples: [
     'fasp heal smaller --dense my-model -o healed --calibration wiki.txt',
@@ -86,7 +84,6 @@ export default defineCommand({
   async run({ options, positionals }, { print, done, result: give, signal }) {
     const group = groupOf(options, signal)
     await onRanks(group, signal, async () => {
-      await using _ = await serveMetrics(options.metrics, group)
       const pruned = modelArgument(positionals)
       const { dense, output, calibration, tokens, lr, train, rank, top, overwrite, windows, batch, every } = options
       const { seed, memory, products } = options

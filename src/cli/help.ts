@@ -47,20 +47,7 @@ const GROUPS = {
     'seed',
   ],
   'Device and speed': ['device', 'device-memory', 'provider', 'threads', 'memory', 'blas', 'products'],
-  Output: [
-    'to',
-    'dtype',
-    'dry-run',
-    'ranks',
-    'overwrite',
-    'report',
-    'prompt',
-    'verbose',
-    'json',
-    'quiet',
-    'help',
-    'help-all',
-  ],
+  Output: ['to', 'dtype', 'dry-run', 'overwrite', 'report', 'prompt', 'verbose', 'json', 'quiet', 'help', 'help-all'],
 } as const satisfies Record<string, readonly string[]>
 
 const groupOf = (name: string): string =>

@@ -1,7 +1,6 @@
 // The worker of the `fasp` binary (cli.ts): runs the command line that the process got.
 import { subscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
-import { HEARTBEAT } from '../group/heartbeat.ts'
 import { UNFINISHED } from '../unfinished.node.ts'
 import type { Terminals, Word } from './cli.ts'
 import { Interrupted, runCommand } from './run.ts'
@@ -12,7 +11,7 @@ const controller = new AbortController()
 const { stdout, stderr } = workerData as Terminals
 Object.assign(process.stdout, stdout)
 Object.assign(process.stderr, stderr)
-for (const name of [UNFINISHED, HEARTBEAT]) subscribe(name, message => parentPort!.postMessage(message))
+subscribe(UNFINISHED, message => parentPort!.postMessage(message))
 parentPort!
   .on('message', (word: Word) => {
     if (word === 'abort') controller.abort(new Interrupted())

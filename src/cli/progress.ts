@@ -16,13 +16,6 @@ export const showProgressLines = (shown: boolean): void => {
   noticesAlone = !shown
 }
 
-const watchers = new Set<(event: ProgressEvent) => void>()
-/** Hears all that is shown, and what is not because of `--quiet`. @returns what ends it */
-export function watchProgress(watcher: (event: ProgressEvent) => void): () => void {
-  watchers.add(watcher)
-  return () => void watchers.delete(watcher)
-}
-
 /** Runs a generator of events to its end. @param told gets the notices, which are shown, too */
 export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, told: string[] = []): Promise<T> {
   const display = new Display(terminalStyle(process.stderr).blocks && !noticesAlone)
@@ -31,7 +24,6 @@ export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, 
       const step = await events.next()
       if (step.done) return step.value
       if (step.value.type === 'notice') told.push(step.value.message)
-      for (const watcher of watchers) watcher(step.value)
       if (!noticesAlone || step.value.type === 'notice') display.show(step.value)
     }
   } finally {
@@ -40,7 +32,7 @@ export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, 
 }
 
 /** Where the phase is that runs. */
-export class PhaseCourse {
+class PhaseCourse {
   phase = ''
   unit: Unit = 'layers'
   total = 0

@@ -1,7 +1,6 @@
 // fasp prune: options → library → tables.
 
 import { prefillSpeeds } from '../bench/prefill.ts'
-import { shortRates } from '../bench/product-rate.ts'
 import { prunedText } from '../checkpoint/pruned.ts'
 import { wrap } from '../display.ts'
 import { UsageError } from '../errors.ts'
@@ -12,7 +11,6 @@ import { roomNotice } from '../native/room.node.ts'
 import {
   CommonSteps,
   describeMachine,
-  type Engine,
   type EngineOptions,
   type Group,
   type Model,
@@ -27,7 +25,6 @@ import {
 } from '../node.ts'
 import { headline } from '../report/headline.ts'
 import { curveText, healedWords } from '../report/healed.ts'
-import { ranksText } from '../report/ranks.ts'
 import { type PrunedRun, type Run, resultFile } from '../report/result-file.ts'
 import { runsOf } from '../report/runs-of.ts'
 import {
@@ -41,7 +38,6 @@ import {
   sizesTable,
   vocabularyTable,
 } from '../report/terminal.ts'
-import { secondsOf, TEN_GBE } from '../scale/plans.ts'
 import { chatTemplate } from '../text/chat.ts'
 import { isWritten } from '../write/place.node.ts'
 import { type Arguments, type Parsed, PERCENT, SECONDS } from './arguments.ts'
@@ -59,7 +55,6 @@ import {
   RESUME_OPTIONS,
   terminalStyle,
 } from './environment.ts'
-import { METRICS_OPTIONS, serveMetrics } from './metrics.ts'
 import { nextCommands } from './next.ts'
 import { showProgress } from './progress.ts'
 import { modelHere, onRanks } from './ranks.ts'
@@ -120,7 +115,6 @@ const OPTIONS = {
   top: { type: 'integer', rare: true, help: 'of --heal: likely tokens to go by, 0: all (default 1024)' },
   ...VOCABULARY_OPTIONS,
   'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
-  ranks: { type: 'integer', rare: true, help: 'of --dry-run: plan for so many processes (default: as there are)' },
   overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
   ...RESUME_OPTIONS,
   'keep-statistics': { type: 'flag', rare: true, help: 'keep what a later export in a quantised type rounds with' },
@@ -154,7 +148,6 @@ const OPTIONS = {
   seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
   ...engineOnly,
   ...MPI_OPTIONS,
-  ...METRICS_OPTIONS,
 } as const
 
 export default defineCommand({
@@ -172,10 +165,7 @@ export default defineCommand({
   ],
   async run(given, context) {
     const group = groupOf(given.options, context.signal)
-    await onRanks(group, context.signal, async () => {
-      await using _ = await serveMetrics(given.options.metrics, group)
-      await pruneAll(given, context, group)
-    })
+    await onRanks(group, context.signal, () => pruneAll(given, context, group))
   },
 })
 
@@ -195,21 +185,14 @@ async function pruneAll(
     ...{ sparsity, ...planOptions(options), windows, output: outputOf(sparsity), overwrite: options.overwrite, signal },
   })
   if (options.budget !== undefined) checkBudget(options, group)
-  if (options.ranks !== undefined && !options['dry-run'])
-    throw new UsageError('--ranks is of a plan. Give --dry-run, too; mpirun -n says how many processes there are.')
   if (options['dry-run']) {
     if (!isRoot) return
-    const ranks = options.ranks ?? group.size
-    await using engine = ranks > 1 ? openEngine(engineOptions(options)) : undefined
-    const rates = engine && { ...(await ratesOf(engine)), network: TEN_GBE }
     const plans = []
     for (const sparsity of amounts) {
-      const plan = await showProgress(planPruneEvents(model, { ...settingsOf(sparsity), ranks }))
+      const plan = await showProgress(planPruneEvents(model, settingsOf(sparsity)))
       done(askedText(plan.options, plan))
       print(planText(plan))
-      const seconds = rates && plan.ranks && secondsOf(plan.ranks, rates)
-      if (plan.ranks && seconds) print(`\n${ranksText(plan.ranks, seconds)}`)
-      plans.push({ ...plan, seconds, tensors: undefined, architecture: undefined })
+      plans.push({ ...plan, tensors: undefined, architecture: undefined })
     }
     const device = (options.device ?? 'cpu') !== 'cpu' && roomNotice(describeMachine(engineOptions(options)))
     if (device) print(`\n${device}`)
@@ -258,12 +241,6 @@ function checkBudget(options: Parsed<typeof OPTIONS>, group: Group): void {
       'budget is of a run that begins. One goes on with as many windows as it began with: give them.',
     )
   if (group.size > 1) throw new UsageError('budget tries what one process takes, and there are several. Give windows.')
-}
-
-/** FLOPs a second. */
-async function ratesOf(engine: Engine) {
-  const { float32, float64 } = await shortRates(engine)
-  return { float32: 1e9 * float32, float64: 1e9 * float64 }
 }
 
 /** What a run has shown, for reports. */

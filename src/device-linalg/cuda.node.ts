@@ -55,8 +55,8 @@ export function cudaLinalg(cuda: Cuda, timed: Timed, host: Linalg, moved?: Moved
         await byHost()
       }
     },
-    async factor(n, read, outputs) {
-      if (n < least || !(await pays())) return host.factor(n, read, outputs)
+    async factor(n, read) {
+      if (n < least || !(await pays())) return host.factor(n, read)
       return factorOn(card, timed, host, n, read)
     },
   }
@@ -91,7 +91,7 @@ async function solveKnown(factor: Linalg['factor'], { trial: n, sides }: typeof 
   const x = matrix(n, sides)
   for (let i = 0; i < sides; i++) x.data[i * (sides + 1)] = 1
   const started = performance.now()
-  const made = await factor(n, (i, j, row) => row.set(powers.subarray(j - i, j - i + row.length)), sides)
+  const made = await factor(n, (i, j, row) => row.set(powers.subarray(j - i, j - i + row.length)))
   await made?.solve(x)
   const seconds = (performance.now() - started) / 1000
   made?.drop?.()

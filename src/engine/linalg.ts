@@ -2,7 +2,6 @@
 // it (linalg-graphs.ts, blas.node.ts). Callers name no way, and results agree within rounding.
 import type { Floats } from '../formats/tensors.ts'
 import type { Factor, RowReader } from '../linalg/cholesky.ts'
-import type { Downdating } from '../linalg/downdate.ts'
 import { type Gemm, type Matrix, matrix, type Numbers } from '../linalg/matrix.ts'
 import type { SymmetricEigen } from '../linalg/symmetric-eigen.ts'
 import type { Moved, Rows } from '../values.ts'
@@ -15,11 +14,9 @@ export interface Linalg {
   syrk(n: number, kind: string): SymmetricSum
   /**
    * Factors a symmetric matrix [n, n] in float64. What is on and above its diagonal is read.
-   * @param outputs right-hand sides that are to be solved for, where they are many @returns undefined where it is not positive definite
+   * @returns undefined where it is not positive definite
    */
-  factor(n: number, read: RowReader, outputs?: number): Promise<Factor | undefined>
-  /** As `downdate` of linalg/downdate.ts, where several processes do it. */
-  readonly downdate?: Downdating
+  factor(n: number, read: RowReader): Promise<Factor | undefined>
   /** Eigenvalues and eigenvectors of a small symmetric matrix [n, n] in float64. */
   eigh(a: Matrix): Promise<SymmetricEigen>
 }

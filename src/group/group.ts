@@ -11,10 +11,6 @@ export interface Group {
   /** Number of this process; 0 is the root, which decides and writes. */
   readonly rank: number
   readonly size: number
-  /** Bytes that this rank has sent. */
-  readonly bytes: number
-  /** What each rank said of itself when all last met, in their order; none of one process. */
-  readonly facts: readonly RankFacts[]
   /** The part of `all` that is this rank's: consecutive, none where there are fewer than ranks. */
   share<T>(all: readonly T[]): readonly T[]
   /** Adds up what the ranks have, element by element, in place on all of them. Arrays are of the same lengths on all. */
@@ -25,13 +21,6 @@ export interface Group {
   gather<T>(value: T): Promise<T[]>
   /** What `work` gives at the root, where alone it is done. @param part of it that the others get: plain data and typed arrays. @default all */
   decide<T extends R, R = T>(work: () => T | Promise<T>, part?: (value: T) => R): Promise<T | R>
-  /**
-   * Has the others work for the root while they wait for what it decides.
-   * @param work of this rank when it is called: what calls come in it the root makes after its own @returns what calls them, in `work` of `decide`
-   */
-  onCall<T>(work: (asked: T) => Promise<void>): (asked: T) => Promise<void>
-  /** As `GroupOptions` has it. */
-  readonly outputs?: number
   /** Gives rank `to` what rank `from` has: bytes of it, and room for as many; the others give none. All ranks call this. */
   move(from: number, to: number, bytes?: Bytes): Promise<void>
   /** Comes back when all ranks are there. */
@@ -44,16 +33,6 @@ export interface Group {
   close(): Promise<void>
 }
 
-/** How a rank has fared so far. */
-export interface RankFacts {
-  /** Bytes. */
-  readonly sent: number
-  /** Seconds, for the others. */
-  readonly waited: number
-  /** Bytes at the peak, where it knows. */
-  readonly memory?: number
-}
-
 /** What is added up. */
 export type Sum = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>
 type Bytes = Uint8Array<ArrayBuffer>
@@ -63,14 +42,11 @@ export const ALONE: Group = {
   name: 'one process',
   rank: 0,
   size: 1,
-  bytes: 0,
-  facts: [],
   share: all => all,
   sum: async () => {},
   sumAtRoot: async () => {},
   gather: async value => [value],
   decide: async work => work(),
-  onCall: () => async () => {},
   move: async () => {},
   barrier: async () => {},
   fail: async () => true,
@@ -97,16 +73,12 @@ export interface Transport extends Pick<Group, 'name' | 'rank' | 'size' | 'abort
 export interface GroupOptions {
   /** Bytes that a call takes at once. Counts of MPI are 32-bit integers. @default 64 MiB */
   readonly chunk?: number
-  /** Right-hand sides of a solve of which a rank takes a multiple (solves.ts), also where that does not pay; Infinity: the root solves alone. */
-  readonly outputs?: number
   /** Milliseconds that a rank that fails waits for the others, who may be deep in native code. @default 5000 */
   readonly patience?: number
-  /** Bytes of memory that this rank has had at its peak, for `facts`. */
-  readonly memory?: () => number
 }
 
 /** Bytes that a call takes at once, where nobody says. */
-export const CHUNK = 2 ** 26
+const CHUNK = 2 ** 26
 /** Bytes of what ranks tell each other before each call. */
 const STATUS = 1024
 /** Characters of a message that have room there, at 4 bytes. */
@@ -119,31 +91,24 @@ interface Status {
   /** That it has for others. */
   readonly bytes?: number
   readonly error?: string
-  readonly facts?: RankFacts
 }
 
 /** The ranks that `transport` joins. */
 export function groupOver(transport: Transport, options: GroupOptions = {}): Group {
-  const { chunk = CHUNK, patience = 5000, memory, outputs } = options
-  return new Ranks(transport, chunk, patience, memory, outputs)
+  const { chunk = CHUNK, patience = 5000 } = options
+  return new Ranks(transport, chunk, patience)
 }
 
 class Ranks implements Group {
-  bytes = 0
-  facts: readonly RankFacts[] = []
   readonly name: string
   readonly rank: number
   readonly size: number
   #step = 0
-  #waited = 0 // milliseconds
-  #called: (asked: never) => Promise<void> = async () => {}
 
   constructor(
     readonly transport: Transport,
     readonly chunk: number,
     readonly patience: number,
-    readonly memory?: () => number,
-    readonly outputs?: number,
   ) {
     this.name = transport.name
     this.rank = transport.rank
@@ -188,7 +153,6 @@ class Ranks implements Group {
       const collect = toAll ? transport.allgather : transport.gather
       await collect(bytesOf(own), bytesOf(all))
       if (toAll || rank === 0) for (const { part, at } of run) part.set(all.subarray(at, at + part.length))
-      this.bytes += (size - 1 + (toAll ? size - 1 : Math.sign(rank))) * own.byteLength
     }
   }
 
@@ -200,34 +164,18 @@ class Ranks implements Group {
     const [part, all] = [new Uint8Array(room), new Uint8Array(room * size)]
     part.set(bytes)
     await this.transport.allgather(part, all)
-    this.bytes += (size - 1) * room
     return lengths.map((length, rank) => decoded(all.slice(rank * room, rank * room + length)) as T)
   }
 
   async decide<T extends R, R = T>(work: () => T | Promise<T>, part = (value: T): R => value): Promise<T | R> {
     const value = this.rank === 0 ? { of: await work() } : undefined
     const own = value && encoded(part(value.of))
-    const decidedBytes = async () => (await this.#meet('decide', own?.length))[0].bytes
-    let length = await decidedBytes()
-    while (length === undefined) {
-      const asked: unknown = await this.decide(() => undefined as unknown) // the root calls
-      await this.#called(asked as never)
-      length = await decidedBytes()
-    }
-    const bytes = own ?? new Uint8Array(length)
+    const [{ bytes: length }] = await this.#meet('decide', own?.length)
+    const bytes = own ?? new Uint8Array(length!)
     for (let from = 0; from < bytes.length; from += this.chunk)
       await this.transport.broadcast(bytes.subarray(from, from + this.chunk))
     if (!value) return decoded(bytes) as R
-    this.bytes += bytes.length
     return value.of
-  }
-
-  onCall<T>(work: (asked: T) => Promise<void>): (asked: T) => Promise<void> {
-    this.#called = work
-    return async asked => {
-      await this.#meet('decide')
-      await this.decide(() => asked)
-    }
   }
 
   async move(from: number, to: number, bytes?: Bytes): Promise<void> {
@@ -236,7 +184,6 @@ class Ranks implements Group {
     const length = all[from].bytes ?? 0
     for (let at = 0; at < length; at += this.chunk)
       await this.transport.move(from, to, bytes?.subarray(at, at + this.chunk))
-    if (this.rank === from) this.bytes += length
   }
 
   async barrier(): Promise<void> {
@@ -267,13 +214,11 @@ class Ranks implements Group {
 
   /** Before each call: a rank that fails, or makes another call, would be waited for without end. @throws GroupError */
   async #meet(call: string, bytes?: number): Promise<Status[]> {
-    const facts = { sent: this.bytes, waited: this.#waited / 1000, memory: this.memory?.() }
-    const all = await this.#tell({ step: this.#step++, call, bytes, facts })
+    const all = await this.#tell({ step: this.#step++, call, bytes })
     const failed = all.findIndex(({ error }) => error !== undefined)
     if (failed >= 0) throw new GroupError(failed, this.size, all[failed].error!)
     const { step } = all[0]
     const other = all.findIndex(status => status.step !== step || status.call !== all[0].call)
-    this.facts = all.map(({ facts }) => facts!)
     if (other < 0) return all
     const said = (status: Status) => `${status.call} (${status.step})`
     throw new GroupError(other, this.size, `out of step, at ${said(all[other])} where rank 0 is at ${said(all[0])}`)
@@ -282,9 +227,7 @@ class Ranks implements Group {
   async #tell(status: Status): Promise<Status[]> {
     const [own, all] = [new Uint8Array(STATUS), new Uint8Array(STATUS * this.size)]
     own.set(new TextEncoder().encode(JSON.stringify(status)))
-    const started = performance.now()
     await this.transport.meet()
-    this.#waited += performance.now() - started
     await this.transport.allgather(own, all)
     const text = (rank: number) => new TextDecoder().decode(all.subarray(rank * STATUS, (rank + 1) * STATUS))
     return Array.from({ length: this.size }, (_, rank) => JSON.parse(text(rank).replace(/\0+$/, '')) as Status)

@@ -1,4 +1,4 @@
-// Ranks that are tasks of one process, for tests and for plans: the bytes go from array to array.
+// Ranks that are tasks of one process, for tests: the bytes go from array to array.
 import { type Group, type GroupOptions, groupOver, type Transport } from './group.ts'
 
 /** Of each rank its group. @param size ranks */

@@ -19,13 +19,6 @@ test.each([
     { by: 'Open MPI', size: 64, rank: 9 },
     true,
   ],
-  // Of four on this machine two.
-  [
-    { OMPI_COMM_WORLD_SIZE: '4', OMPI_COMM_WORLD_RANK: '3', OMPI_COMM_WORLD_LOCAL_SIZE: '2' },
-    { by: 'Open MPI', size: 4, rank: 3, here: 2 },
-    true,
-  ],
-  [{ PMI_SIZE: '2', PMI_RANK: '1', MPI_LOCALNRANKS: '2' }, { by: 'MPICH', size: 2, rank: 1, here: 2 }, true],
   [{ PMI_SIZE: 'many' }, undefined, false],
 ])('%o', (env, launched, several) => {
   expect(launchedBy(env)).toEqual(launched)

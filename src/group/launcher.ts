@@ -11,31 +11,23 @@ export interface Launched {
   /** Processes that it has started. Undefined where it does not say. */
   readonly size?: number
   readonly rank: number
-  /** Of them on this machine. Undefined where it does not say. */
-  readonly here?: number
 }
 
-/** The size, the rank, and how many are on this machine. In this order: mpirun starts its own daemons by srun, whose variables are theirs. */
-const VARIABLES: readonly (readonly [by: string, size: string | undefined, rank: string, here?: string])[] = [
-  ['Open MPI', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_LOCAL_SIZE'],
-  ['MVAPICH', 'MV2_COMM_WORLD_SIZE', 'MV2_COMM_WORLD_RANK', 'MV2_COMM_WORLD_LOCAL_SIZE'],
-  ['MPICH', 'PMI_SIZE', 'PMI_RANK', 'MPI_LOCALNRANKS'], // Hydra; Intel MPI; srun --mpi=pmi2
+/** The size and the rank. In this order: mpirun starts its own daemons by srun, whose variables are theirs. */
+const VARIABLES: readonly (readonly [by: string, size: string | undefined, rank: string])[] = [
+  ['Open MPI', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK'],
+  ['MVAPICH', 'MV2_COMM_WORLD_SIZE', 'MV2_COMM_WORLD_RANK'],
+  ['MPICH', 'PMI_SIZE', 'PMI_RANK'], // Hydra; Intel MPI; srun --mpi=pmi2
   ['Slurm', 'SLURM_STEP_NUM_TASKS', 'SLURM_PROCID'], // of srun; in a batch script only SLURM_NTASKS is there
   ['PMIx', undefined, 'PMIX_RANK'],
 ]
 
 /** Undefined where no launcher has started this process. */
 export function launchedBy(env: Readonly<Record<string, string | undefined>>): Launched | undefined {
-  for (const [by, sizeName, rankName, hereName] of VARIABLES) {
+  for (const [by, sizeName, rankName] of VARIABLES) {
     const size = sizeName && natural(env[sizeName])
     const rank = natural(env[rankName])
-    if (sizeName ? size : rank !== undefined)
-      return {
-        by,
-        size: size || undefined,
-        rank: rank ?? 0,
-        here: hereName === undefined ? undefined : natural(env[hereName]),
-      }
+    if (sizeName ? size : rank !== undefined) return { by, size: size || undefined, rank: rank ?? 0 }
   }
   return undefined
 }

@@ -5,7 +5,6 @@ import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
 import { UsageError } from '../errors.ts'
 import { type Group, type GroupOptions, groupOver, type Transport } from './group.ts'
-import { startBeating } from './heartbeat.node.ts'
 import { isOneOfSeveral, type Launched } from './launcher.ts'
 import { Waiting, type WaitingOptions, type Word } from './waiting.ts'
 
@@ -43,14 +42,14 @@ export interface MpiOptions extends GroupOptions, WaitingOptions {}
 export function openMpi(library: string, launched: Launched | undefined, options: MpiOptions = {}): Group {
   const loaded = load(library, launched)
   const { path } = loaded
-  const transport = joined(loaded, abiOf(loaded), options, launched)
+  const transport = joined(loaded, abiOf(loaded), options)
   const { rank, size, name } = transport
   if (launched?.size !== undefined && launched.size !== size)
     throw new UsageError(
       `${path} (${name}) takes this process for ${rank} of ${size}, and ${launched.by} has started ${launched.size}: ` +
         `it is not the library of this launcher. ${HINT}`,
     )
-  return groupOver(transport, { memory: () => 1024 * process.resourceUsage().maxRSS, ...options })
+  return groupOver(transport, options)
 }
 
 interface Loaded {
@@ -115,7 +114,7 @@ export function libraryName(library: Koffi.LibraryHandle): string {
     .trim()
 }
 
-function joined({ handle, koffi }: Loaded, abi: Abi, options: WaitingOptions, launched?: Launched): Transport {
+function joined({ handle, koffi }: Loaded, abi: Abi, options: WaitingOptions): Transport {
   const { handle: H, world, byte, statusIgnore, funneled } = abi
   const out = koffi.out(koffi.pointer('int'))
   const call = (name: string, ...types: (string | ReturnType<typeof Koffi.out>)[]) => {
@@ -151,7 +150,6 @@ function joined({ handle, koffi }: Loaded, abi: Abi, options: WaitingOptions, la
     test(request, flag, statusIgnore)
     return koffi.decode(flag, 'int') !== 0
   }
-  const beating = startBeating(rank, size, launched?.here === size, size > 1 && options.timeout !== 0)
   const [outbox, inbox] = [0, 1].map(() => Array.from({ length: size }, room))
   const receiving = new Set<unknown>()
   const waiting = new Waiting(
@@ -172,7 +170,6 @@ function joined({ handle, koffi }: Loaded, abi: Abi, options: WaitingOptions, la
       },
     },
     options,
-    beating.absent,
   )
   const [moving] = room()
   const held = new Set<unknown>() // while MPI reads and writes them
@@ -182,20 +179,14 @@ function joined({ handle, koffi }: Loaded, abi: Abi, options: WaitingOptions, la
     await waiting.until(() => isDone(moving), true)
     held.delete(args)
   }
-  const broadcast = (bytes: Uint8Array) => moved(startBroadcast, bytes, bytes.length, byte, 0, world)
-  let isFirst = true
   return {
     ...{ name, rank, size },
-    async meet() {
-      await waiting.meet()
-      if (isFirst) await beating.connect(broadcast)
-      isFirst = false
-    },
+    meet: () => waiting.meet(),
     allgather: (part, all) => moved(allgather, part, part.length, byte, all, part.length, byte, world),
     gather: (part, all) => moved(gather, part, part.length, byte, all, part.length, byte, 0, world),
     alltoall: (sent, received) =>
       moved(alltoall, sent, sent.length / size, byte, received, sent.length / size, byte, world),
-    broadcast,
+    broadcast: bytes => moved(startBroadcast, bytes, bytes.length, byte, 0, world),
     async move(from, to, bytes) {
       if (rank === from) await moved(send, bytes, bytes!.length, byte, to, 0, world)
       if (rank === to) await moved(receive, bytes, bytes!.length, byte, from, 0, world)
@@ -203,7 +194,6 @@ function joined({ handle, koffi }: Loaded, abi: Abi, options: WaitingOptions, la
     abort: () => abort(world, 1),
     async close() {
       waiting.close()
-      await beating.close()
       for (const request of receiving) {
         cancel(request)
         while (!isDone(request)); // at once: nothing was sent

@@ -1,13 +1,13 @@
 // Ranks that wait for each other, on mail in this process.
 import { afterEach, expect, test, vi } from 'vitest'
-import { type Absent, AbsentError, type Mail, Waiting, type WaitingOptions, type Word } from './waiting.ts'
+import { AbsentError, type Mail, Waiting, type WaitingOptions, type Word } from './waiting.ts'
 
 const open: Waiting[] = []
 afterEach(() => {
   for (const waiting of open.splice(0)) waiting.close()
 })
 
-function ranks(size: number, options?: WaitingOptions, absent?: Absent): Waiting[] {
+function ranks(size: number, options?: WaitingOptions): Waiting[] {
   const sent = new Map<string, Word[]>()
   const box = (from: number, to: number) =>
     sent.get(`${from} ${to}`) ?? sent.set(`${from} ${to}`, []).get(`${from} ${to}`)!
@@ -18,7 +18,7 @@ function ranks(size: number, options?: WaitingOptions, absent?: Absent): Waiting
     },
     receive: from => () => box(from, own).shift(),
   })
-  const all = Array.from({ length: size }, (_, rank) => new Waiting(rank, size, mailOf(rank), options, absent))
+  const all = Array.from({ length: size }, (_, rank) => new Waiting(rank, size, mailOf(rank), options))
   open.push(...all)
   return all
 }
@@ -70,15 +70,6 @@ test('so is the root, by the next', async () => {
   ahead = 66_000
   expect((await error).message).toMatch(/^rank 0 of 2: no sign of life for 65 s, and/)
   vi.restoreAllMocks()
-})
-
-test('whoever something else knows to be missing is not waited for', async () => {
-  let missing: AbsentError | undefined
-  const [root] = ranks(2, {}, () => missing)
-  const met = root.meet().catch(error => error)
-  await new Promise(resolve => setTimeout(resolve, 20))
-  missing = new AbsentError(1, 2, 'gone')
-  expect((await met).message).toBe('rank 1 of 2: gone')
 })
 
 test('with 0 nobody is given up, and whoever interrupts is obeyed', async () => {

@@ -1,6 +1,6 @@
-// How ranks wait for each other: each that has come says so to the root, which then tells all. Those at work give a sign of life now and then,
-// wherever JavaScript runs between two native calls, so that a rank that does not get on is told from one that is busy, and named. Processes
-// that do not run at all are found by their threads (heartbeat.node.ts).
+// How ranks wait for each other: a rank that has come says so to the root, which then tells all. A rank at work gives a sign of life now and
+// then, wherever JavaScript runs between two native calls. A rank that others wait for and that gives no sign of life is named: it hangs in a
+// native call, its process was stopped, or its machine or network is gone.
 import { duration } from '../display.ts'
 import { GroupError } from '../errors.ts'
 
@@ -19,16 +19,13 @@ export interface Mail {
 
 export interface WaitingOptions {
   /**
-   * Milliseconds without a sign of life after which a rank that others wait for is given up. One native call may take minutes. 0: never, and
-   * processes that do not run at all are not looked for. @default an hour
+   * Milliseconds without a sign of life after which a rank that others wait for is given up. One native call may take minutes. 0: never.
+   * @default an hour
    */
   readonly timeout?: number
   /** Aborted where the run is to stop: nobody waits for others any more. */
   readonly signal?: AbortSignal
 }
-
-/** @returns a rank of which something else knows that it is not there any more */
-export type Absent = () => AbsentError | undefined
 
 /** A rank that gives no sign of life: the others know it by themselves, or not at all. */
 export class AbsentError extends GroupError {}
@@ -60,7 +57,6 @@ export class Waiting {
     readonly size: number,
     readonly mail: Mail,
     { timeout = HOUR, signal }: WaitingOptions = {},
-    readonly absent: Absent = () => undefined,
   ) {
     this.#signal = signal
     const others = rank === 0 ? Array.from({ length: size - 1 }, (_, i) => i + 1) : [0]
@@ -94,8 +90,6 @@ export class Waiting {
         this.#checkAll(now)
       }
       if (isDone()) return
-      const absent = this.absent()
-      if (absent) throw absent
       this.#signal?.throwIfAborted()
       await new Promise(resolve => (spin ? setImmediate(resolve) : setTimeout(resolve, PAUSE)))
     }
@@ -123,7 +117,11 @@ export class Waiting {
     const [first, ...more] = silent.map(({ rank }) => rank)
     const nor = more.length > 0 ? `, nor of ${more.map(rank => `rank ${rank}`).join(', ')}` : ''
     const problem = `no sign of life for ${duration(this.#timeout / 1000)}${nor}, and others wait for it.`
-    throw new AbsentError(first, this.size, `${problem} It hangs, or needs a longer --mpi-timeout.`)
+    throw new AbsentError(
+      first,
+      this.size,
+      `${problem} It hangs, was stopped, is cut off, or needs a longer --mpi-timeout.`,
+    )
   }
 
   #beat(): void {

@@ -45,7 +45,6 @@ import { committed, NOWHERE, type Sink, subSink, writeFile } from '../write/sink
 import { identityHere } from '../write/state.node.ts'
 import { savedByAll, together } from '../write/state-ranks.ts'
 import type { ExportPlan } from '../write/target.ts'
-import { checkDistributed, type PlannedRanks, planRanks, type RankOptions } from './distributed.ts'
 import { checkMemory, lacksMemory } from './memory.node.ts'
 import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, isOpen, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
@@ -116,7 +115,7 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   readonly keepStatistics?: boolean
 }
 
-export interface PathPlan extends Plan, PlannedRanks {
+export interface PathPlan extends Plan {
   readonly options: ResolvedOptions
   /** Absent where the vocabulary is whole. */
   readonly vocabulary?: VocabularyCut
@@ -184,7 +183,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     const { requests, single } = asked
     const { run, exports: planned, rounds, healing } = decide(model, asked)
     const { threads } = isOpen(engine) ? engine.facts : engine
-    checkDistributed(group, common)
+    if (group.size > 1 && common)
+      throw new UsageError('steps in common are of one process. Leave common out where there is a group.')
     checkMemory('prune', model.checkpoint.name, Math.max(run.plan.memoryBytes, healing?.bytes.memory ?? 0), threads)
     return { run, pruneEvents: execute }
 
@@ -311,7 +311,7 @@ export async function* pruneEvents(source: string | Model, options: PrunePathOpt
   return yield* run.pruneEvents()
 }
 
-export async function* planPruneEvents(source: string | Model, given: PlanOptions & RankOptions): Progress<PathPlan> {
+export async function* planPruneEvents(source: string | Model, given: PlanOptions): Progress<PathPlan> {
   const { options, recipe, differences } = await withRecipe(given)
   for (const message of differences) yield notice(message)
   const {
@@ -320,9 +320,8 @@ export async function* planPruneEvents(source: string | Model, given: PlanOption
     textWindows,
     keepStatistics,
     overwrite,
-    ranks,
     ...others
-  }: Omit<PrunePathOptions, 'output'> & PlanOptions & RankOptions = options
+  }: Omit<PrunePathOptions, 'output'> & PlanOptions = options
   if (others.maxLoss !== undefined)
     throw new UsageError(
       'what max-loss removes takes runs to find, so there is no plan (--dry-run) of it. Plan a sparsity or a size.',
@@ -341,8 +340,7 @@ export async function* planPruneEvents(source: string | Model, given: PlanOption
   const { plan, options: resolved } = run
   const disk = shardedBytes(plan.tensors) + (healing?.bytes.scratch ?? 0)
   const heals = healing && { tokens: healing.sizes.tokens, memoryBytes: healing.bytes.memory, diskBytes: disk }
-  const all = { ...plan, ...planRanks(run, ranks) }
-  return { ...all, options: resolved, exports, vocabulary: model.checkpoint.vocabulary, healing: heals }
+  return { ...plan, options: resolved, exports, vocabulary: model.checkpoint.vocabulary, healing: heals }
 }
 
 /** What is asked for, before a long download. @throws UsageError for what is wrong on any model */

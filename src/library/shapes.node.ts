@@ -57,7 +57,7 @@ const MODEL = { model: ['string', 'object'] } as const
 export const TAKES = {
   openModel: { arguments: MODEL, options: OPEN },
   inspect: { arguments: MODEL, options: OPEN },
-  planPrune: { arguments: MODEL, options: { ...OF_METHODS, ...PLAN, ranks: 'number' } },
+  planPrune: { arguments: MODEL, options: { ...OF_METHODS, ...PLAN } },
   prune: { arguments: MODEL, options: { ...OF_METHODS, ...PRUNE }, needs: ['output'] },
   windowsWithin: {
     arguments: MODEL,

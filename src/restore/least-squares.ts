@@ -15,7 +15,6 @@ import type { Engine } from '../engine/engine.ts'
 import { NumericError } from '../errors.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { LinearWeights } from '../forward/weights.ts'
-import type { RowReader } from '../linalg/cholesky.ts'
 import { matrix } from '../linalg/matrix.ts'
 import { pick, pickRows, transposed } from '../linalg/scatter.ts'
 import { dot } from '../linalg/sums.ts'
@@ -24,7 +23,7 @@ import { countedRows, outputEnergy, type Statistics } from '../statistics/gram.t
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 
 /** Outputs that are solved for at once: in float64 all of a wide layer's would take as much memory as the factor. */
-export const OUTPUTS = 1024
+const OUTPUTS = 1024
 
 export interface RestoreOptions extends SystemOptions {
   /** Centre the activations and repair the bias. Ignored where there is no bias. */
@@ -91,8 +90,7 @@ export async function restoreColumns(
   // Mean of what is to be made up for [out]: the bias carries it, and R is without it.
   const carried = mu ? meanOutput(wP, removed, mu, out).map((v, o) => v + (gap?.mean[o] ?? 0)) : new Float64Array(out)
   const { damp: asked, layer } = options
-  const factor = (n: number, read: RowReader) => engine.linalg.factor(n, read, out)
-  const system = await factorDamped(factor, statistics, mu, kept, { damp: asked, layer })
+  const system = await factorDamped(engine.linalg.factor, statistics, mu, kept, { damp: asked, layer })
   const { damp, damping } = system ?? { damp: options.damp, damping: 0 }
 
   // A mean that the bias carries is no error once centred: N ‖carried‖² of `before` goes.

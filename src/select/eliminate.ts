@@ -38,9 +38,9 @@ export interface EliminateOptions extends SystemOptions {
 }
 
 /** A round takes this part of the groups: smaller rounds choose better, and each costs a pass over P. */
-export const ROUND_SHARE = 1 / 48
+const ROUND_SHARE = 1 / 48
 /** W and P shrink to the columns that are left once these are less than this part of theirs: a round passes over all of P. */
-export const SHRINK_SHARE = 7 / 8
+const SHRINK_SHARE = 7 / 8
 
 /**
  * @param weight [out, in] @param groups columns of each group, as many in each @param keep groups that stay
@@ -60,11 +60,10 @@ export async function eliminate(
   const spare = Array.from({ length: groups.length / classes.size }, () => classes.size - classes.keep)
   const w = matrix(width, out, Float64Array.from(transposed(countedRows(weight, statistics), width))) // Wᵀ
   const cross = gap && (() => crossOf(statistics, options.center))
-  const linalg = groups[0].length > 1 ? { ...engine.linalg, downdate: undefined } : engine.linalg // a set lies with one process
-  const begin = (n: number, read: RowReader) => downdate(linalg, n, read, w, cross)
+  const begin = (n: number, read: RowReader) => downdate(engine.linalg, n, read, w, cross)
   const system = await factorDamped(begin, statistics, options.center ? mean : undefined, allColumns(width), options)
   const one: RowReader = (i, from, to) => to.fill(0).fill(+(i === from), 0, 1)
-  const rows = system?.factor ?? (await downdate(linalg, width, one, w))! // where nothing is ever active no choice matters
+  const rows = system?.factor ?? (await downdate(engine.linalg, width, one, w))! // where nothing is ever active no choice matters
   const scores = new Float64Array(groups.length)
   const gone = new Uint8Array(groups.length)
   const order: number[] = []
@@ -75,7 +74,7 @@ export async function eliminate(
   const rowsOf = (of: Iterable<number>) => Int32Array.from([...of].flatMap(g => groups[g].map(column => rowOf[column])))
   while (order.length < groups.length - keep) {
     const left = Int32Array.from(groups.keys()).filter(g => !gone[g])
-    const costs = await rows.costs(rowsOf(left), groups[0].length)
+    const costs = rows.costs(rowsOf(left), groups[0].length)
     for (const [i, g] of left.entries()) scores[g] = costs[i]
     const cheapest = left.sort((a, b) => scores[a] - scores[b] || a - b)
     const round: number[] = []
@@ -97,7 +96,7 @@ export async function eliminate(
     }
     const staying = columns.filter(column => rowOf[column] >= 0)
     if (staying.length < SHRINK_SHARE * columns.length) {
-      await rows.keep(staying.map(column => rowOf[column]))
+      rows.keep(staying.map(column => rowOf[column]))
       columns = staying
       for (const [row, column] of columns.entries()) rowOf[column] = row
     }

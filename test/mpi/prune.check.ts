@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { inProcess } from '../../src/group/in-process.ts'
 import { prune } from '../../src/node.ts'
-import { freePort, scraped } from '../exposition.ts'
 import { CLI, fasp, putModel, snapshot, workplaces } from '../fasp.ts'
 import { NIGHTLY } from '../nightly.ts'
 import { TINY_MODELS } from '../tiny.ts'
@@ -67,23 +66,6 @@ test.each(NIGHTLY ? ALL : SOME)(
   NIGHTLY ? 600_000 : 240_000,
 )
 
-test('--metrics has what each rank says of itself', async () => {
-  const folder = await place()
-  const port = await freePort()
-  let done = false
-  const args = [TINY_MODELS['tiny-llama'], '--method', 'plain', ...ASKED, '-o', 'out', '--metrics', `${port}`]
-  const running = runAll(ranksOf(LAUNCHERS[0], 2, args), folder).finally(() => {
-    done = true
-  })
-  const seen = (await scraped(`http://127.0.0.1:${port}/metrics`, () => done)).flat()
-  expect((await running).code).toBe(0)
-  for (const name of ['fasp_sent_bytes_total', 'fasp_waiting_seconds_total', 'fasp_peak_memory_bytes'])
-    for (const rank of ['0', '1'])
-      expect(
-        Math.max(...seen.flatMap(one => (one.name === name && one.labels.rank === rank ? one.value : []))),
-      ).toBeGreaterThan(0)
-})
-
 describe.each(LAUNCHERS)('under $name', launcher => {
   /** Runs `one` as rank 0 and `other` as rank 1, which fails; nothing is left. */
   const refused = async (folder: string, one: readonly string[], other: readonly string[]) => {
@@ -134,15 +116,13 @@ describe.each(LAUNCHERS)('under $name', launcher => {
     )
   })
 
-  test('a plan is of as many as there are, and is printed once', async () => {
+  test('a plan is printed once', async () => {
     const folder = await place()
     await putModel(folder)
     const planned = [...ranksOf(launcher, 3, ['model', '--method', 'best', ...ASKED, '--dry-run', '--json'])]
     const { code, stdout, stderr } = await runAll(planned, folder)
     expect(code, stderr).toBe(0)
-    const { ranks, seconds } = JSON.parse(stdout)
-    expect(ranks.map(({ windows }: { windows: number }) => windows)).toEqual([2, 2, 3])
-    expect(seconds.all).toBeGreaterThan(seconds.windows)
+    expect(JSON.parse(stdout).memoryBytes).toBeGreaterThan(0)
   })
 
   test('an error on one rank ends all, and is said once', async () => {
@@ -169,14 +149,6 @@ test.each(['compare', 'ui', 'eval'])('fasp %s is refused', async command => {
   const { code, stderr } = await fasp([command, 'model'], { folder, env })
   expect(code).toBe(2)
   expect(stderr).toContain(`fasp ${command} works in one process, and MPICH has started 2 processes.`)
-})
-
-test('a number of ranks is of a plan', async () => {
-  const folder = await place()
-  await putModel(folder)
-  const { code, stderr } = await fasp(['prune', 'model', ...ASKED, '-o', 'out', '--ranks', '4'], { folder })
-  expect(code).toBe(2)
-  expect(stderr).toContain('--ranks is of a plan. Give --dry-run, too')
 })
 
 test('--mpi off is one process, whatever the launcher says', async () => {
