@@ -9,8 +9,6 @@ const config = JSON.parse(readFileSync(new URL('../../assets/tiny-llama/config.j
 test.each([
   ['alone', { gemm64: 2 }, 'gemm64'],
   ['that was tried and kept', { gemm64: 2, trial: 0.01 }, 'gemm64'],
-  ['beside a card', { gemm64: 0.5, cusolver: 1.5, trial: 0.01 }, 'gemm64 + cusolver'],
-  ['that a card leaves nothing to', { cusolver: 2, trial: 0.01 }, 'gemm64 + cusolver'],
 ])('what is counted in float64 is held against all of its seconds: a host %s', (_, engineSeconds, solves) => {
   const a = architectureOf('made', config)
   const size = { name: 'made', windows: 1, seqLen: 64, tokens: 64, sparsity: 0.3 }

@@ -104,13 +104,11 @@ export function summarise(
   const peak = { float32: best('float32'), float64: best('float64') }
   const pass = passFlops(a, size.tokens, size.seqLen)
   const { gemm64, ...repairs } = repairFlops(a, result.layers)
-  const { gemm64: host = 0, cusolver: card = 0, ...others } = result.engineSeconds
-  const solves = card > 0 ? 'gemm64 + cusolver' : 'gemm64' // which of them made what is not counted
-  const flops: Readonly<Record<string, number>> = { ...pass, ...repairs, [solves]: gemm64 }
-  const stages = Object.entries({ ...others, [solves]: host + card }).map(([kind, seconds]): Stage => {
+  const flops: Readonly<Record<string, number>> = { ...pass, ...repairs, gemm64 }
+  const stages = Object.entries({ gemm64: 0, ...result.engineSeconds }).map(([kind, seconds]): Stage => {
     if (flops[kind] === undefined || seconds === 0) return { kind, seconds }
     const gflops = flops[kind] / seconds / 1e9
-    const ofPeak = gflops / (kind === solves ? peak.float64 : peak.float32)
+    const ofPeak = gflops / (kind === 'gemm64' ? peak.float64 : peak.float32)
     return { kind, seconds, flops: flops[kind], gflops, ofPeak }
   })
   const add = (of: readonly Stage[], part: (stage: Stage) => number) => of.reduce((n, stage) => n + part(stage), 0)

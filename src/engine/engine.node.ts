@@ -3,7 +3,6 @@ import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type * as OnnxRuntime from 'onnxruntime-node'
-import { cudaSolver } from '../device-linalg/cuda.node.ts'
 import { DeviceError, UsageError } from '../errors.ts'
 import { providerOf } from '../native/providers.node.ts'
 import { freeRoom } from '../native/room.node.ts'
@@ -57,14 +56,13 @@ export function openEngine(options: EngineOptions = {}): Engine {
   const there = own && nativeOn(own, RUNTIME_VERSION, room, options.threads)
   if (provider && !there) throw new UsageError(`provider ${provider} needs Linux and the package koffi.`)
   const graphs = own ? there : nativeGraphs(RUNTIME_VERSION, options.threads)
-  const solver = cudaSolver(options)
   return createEngine(runtime, options, {
-    ...{ blas: chooseBlas(options), solver },
+    blas: chooseBlas(options),
     graphs,
     reduced: own ? there?.reduced : { bf16: () => openBf16(RUNTIME_VERSION, options.threads) },
     turn: () => setImmediate(),
     facts: {
-      ...{ onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding', solver: solver?.name },
+      ...{ onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding' },
       deviceMemory: own && graphs && room,
     },
   })

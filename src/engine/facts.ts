@@ -11,17 +11,16 @@ export interface EngineFacts {
   readonly deviceMemory?: number
   /** Name of the BLAS library in use, absent without one. */
   readonly blas?: string
-  readonly solver?: string // name and version of what solves in float64 on a GPU, where it is there
   /** Name and version of OpenVINO's plugin, where products are in bf16. */
   readonly openvino?: string
 }
 
 /** Those that are text where they are there. */
-export const OPTIONAL_FACTS = ['graphs', 'blas', 'solver', 'openvino'] as const
+export const OPTIONAL_FACTS = ['graphs', 'blas', 'openvino'] as const
 
 /** What multiplies beside ONNX Runtime. */
-export const librariesBeside = ({ blas, solver, openvino }: EngineFacts): string[] =>
-  [blas, solver, openvino].filter(name => name !== undefined)
+export const librariesBeside = ({ blas, openvino }: EngineFacts): string[] =>
+  [blas, openvino].filter(name => name !== undefined)
 
 export const engineText = (facts: EngineFacts): string =>
   [`ONNX Runtime ${facts.onnxruntime}${facts.graphs ? ` (${facts.graphs})` : ''}`, ...librariesBeside(facts)].join(', ')

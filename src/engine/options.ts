@@ -15,7 +15,7 @@ export interface EngineOptions {
   readonly threads?: number
   /**
    * In Node, on the CPU: a library with BLAS and LAPACK that takes over Gram matrices, solves and other products outside graphs. Its path,
-   * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md); `false` or `none` for none, nor cuSOLVER.
+   * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md); `false` or `none` for none.
    * @default OpenBLAS, where it is installed and known to be faster (Linux, x64 with AVX2 and without AVX-512)
    */
   readonly blas?: string | false

@@ -1,9 +1,9 @@
 // Which BLAS is used where nobody says. What it computes is in test/blas.test.ts.
 import { readFileSync } from 'node:fs'
 import { afterEach, expect, test, vi } from 'vitest'
-import { CPU, describeOn, withBlas } from '../devices.ts'
 import type { chooseBlas } from '../../src/engine/blas.node.ts'
 import { openEngine } from '../../src/engine/engine.node.ts'
+import { CPU, describeOn, withBlas } from '../devices.ts'
 
 const AVX2 = 'flags : fpu avx2 bmi1'
 const AVX512 = `${AVX2} avx512f`

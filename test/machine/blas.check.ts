@@ -6,7 +6,14 @@ import type { Engine } from '../../src/engine/engine.ts'
 import { HalfBlockRunner } from '../../src/forward/runner.ts'
 import { readHalf } from '../../src/forward/weights.ts'
 import { halfBlocks } from '../../src/model/architecture.ts'
-import { describeMachine, describeModel, openCheckpoint, openEngine, type ProgressEvent, prune } from '../../src/node.ts'
+import {
+  describeMachine,
+  describeModel,
+  openCheckpoint,
+  openEngine,
+  type ProgressEvent,
+  prune,
+} from '../../src/node.ts'
 import { GramAccumulator, outputEnergy } from '../../src/statistics/gram.ts'
 import { CPU, describeOn, withBlas } from '../devices.ts'
 import { TINY_LLAMA, workplaces } from '../fasp.ts'
