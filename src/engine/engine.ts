@@ -148,7 +148,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     }
   const run = runIn(sessions)
   const handles = new WeakMap<Data, Values>()
-  const graphs = graphLinalg(run, sessions.graphs.array, device === 'cpu' ? undefined : {})
+  const graphs = graphLinalg(run, sessions.graphs.array)
   const engine: Engine = {
     run,
     tensor(data, shape) {
