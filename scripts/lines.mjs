@@ -55,7 +55,6 @@ const PAGE = [
   ['hub'],
   ['compare'],
   ['library'],
-  ['devices'],
   ['index'],
   ['node', 'web'],
   ['bench', 'ui'],

@@ -5,7 +5,6 @@ import { setFlagsFromString } from 'node:v8'
 import type * as OnnxRuntime from 'onnxruntime-node'
 import { DeviceError, UsageError } from '../errors.ts'
 import { providerOf } from '../native/providers.node.ts'
-import { freeRoom } from '../native/room.node.ts'
 import { roomOf } from '../onnxruntime/memory.ts'
 import { turnTelemetryOff } from '../onnxruntime/telemetry.node.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
@@ -52,7 +51,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
   markInOnePiece()
   const runtime = loadRuntime()
   const own = providerOf(device, provider)
-  const room = roomOf(deviceMemory ?? (own && freeRoom(own.device)))
+  const room = roomOf(deviceMemory)
   const there = own && nativeOn(own, RUNTIME_VERSION, room, options.threads)
   if (provider && !there) throw new UsageError(`provider ${provider} needs Linux and the package koffi.`)
   const graphs = own ? there : nativeGraphs(RUNTIME_VERSION, options.threads)

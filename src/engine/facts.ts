@@ -1,4 +1,5 @@
 // What results and users are told of an engine. Nothing else asks what it consists of.
+import { bytes } from '../display.ts'
 
 export interface EngineFacts {
   readonly onnxruntime: string
@@ -28,3 +29,9 @@ export const engineText = (facts: EngineFacts): string =>
 /** What a user is to know before a run on it, if anything. */
 export const engineNotice = ({ blas }: EngineFacts): string | undefined =>
   blas && `Gram matrices and solves are made by ${blas}. --blas none does without.`
+
+/** How much of a device's memory a run takes, to be said before it. */
+export const roomNotice = ({ device, deviceMemory }: EngineFacts): string | undefined =>
+  deviceMemory === undefined
+    ? undefined
+    : `Up to ${bytes(deviceMemory)} on ${device} hold weights, rows and sums (--device-memory).`
