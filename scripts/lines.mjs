@@ -43,7 +43,7 @@ const PAGE = [
   ['restore'],
   ['cut'],
   ['allocate', 'baselines'],
-  ['method', 'written-method', 'options', 'plan', 'result', 'notices', 'flops', 'scale'],
+  ['method', 'written-method', 'options', 'plan', 'result', 'notices', 'flops', 'product-rate', 'scale'],
   ['run'],
   ['vocabulary'],
   ['write'],

@@ -1,7 +1,6 @@
 // fasp prune: options → library → tables.
 
 import { prefillSpeeds } from '../bench/prefill.ts'
-import { shortRates } from '../bench/product-rate.ts'
 import { prunedText } from '../checkpoint/pruned.ts'
 import { wrap } from '../display.ts'
 import { roomNotice } from '../engine/facts.ts'
@@ -25,6 +24,7 @@ import {
   pruneEvents,
   windowsWithinEvents,
 } from '../node.ts'
+import { shortRates } from '../product-rate.ts'
 import { headline } from '../report/headline.ts'
 import { curveText, healedWords } from '../report/healed.ts'
 import { ranksText } from '../report/ranks.ts'
