@@ -12,7 +12,6 @@ export default defineConfig({
     // Started as processes of their own.
     'llama-cpp-child': 'src/export/llama-cpp-child.node.ts',
     'compare-child': 'src/compare/child.node.ts',
-    'devices-child': 'src/devices/child.node.ts',
     'transformers-js-child': 'src/export/transformers-js-child.node.ts',
   },
   format: 'esm',

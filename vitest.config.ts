@@ -59,7 +59,7 @@ export default defineConfig({
         include,
         isolate: name !== 'unit', // its files share what they import: half of their time was importing it
         setupFiles: ['test/setup.ts'],
-        env: { FASP_PLACES: process.env.FASP_PLACES ?? (name === 'machine' ? 'webgpu blas' : 'cpu') }, // test/devices.ts
+        env: { FASP_PLACES: process.env.FASP_PLACES ?? (name === 'machine' ? 'webgpu blas openvino' : 'cpu') }, // test/devices.ts
         server: { deps: { external: [/\/dist\//] } }, // as Node runs it
         sequence: { groupOrder: ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length },
         // Two cores: test files that run models share them badly. The last suites wait for other programs and for registries, too.

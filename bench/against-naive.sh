@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Time and memory of a workload of `fasp bench`, ours beside the PyTorch baseline (shared/reference/naive_fasp.py), one after the other.
+# Time and memory of bench/workload.mjs, ours beside the PyTorch baseline (shared/reference/naive_fasp.py), one after the other.
 # usage: [BF16=1] [BLAS=path] bench/against-naive.sh PYTHON WORKLOAD [RUNS] [WINDOWS]
 #   (after npm run build; PYTHON has torch, transformers, gguf, accelerate)
 # WORKLOAD: smollm2 (the real SmolLM2-135M), opt-125m, llama-7b-4, llama-7b-8, quick. Both prune V/O and FFN by 30 % on as many random
@@ -41,9 +41,9 @@ row() { # label, seconds, MiB
     console.log(`| ${label} | ${Number(s).toFixed(1)} | ${(s / ours).toFixed(2)} | ${Math.round(mib)} |`)' "$@" "$seconds"
 }
 
-bench() { # options of fasp bench; prints its result
-  local size=(--workload "$workload" "${model[@]}" ${windows:+--windows "$windows"})
-  quietly node dist/cli.js bench "${size[@]}" --keep "$out" --json "$@" | tail -n 1
+bench() { # options of bench/workload.mjs; prints its result
+  local size=("$workload" "${model[@]}" ${windows:+--windows "$windows"})
+  quietly node bench/workload.mjs "${size[@]}" --keep "$out" "$@"
 }
 
 first=1

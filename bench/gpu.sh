@@ -16,7 +16,7 @@ for workload in ${WORKLOADS:-opt-125m llama-7b-4}; do
   case $workload in llama*) length=512 ;; opt*) length=2048 ;; *) length=1024 ;; esac
   windows=$((${TOKENS:-262144} / length))
   for run in 1 2; do
-    node dist/cli.js bench --workload "$workload" --windows "$windows" --device "$device" --keep "$out/$workload" --json \
+    node bench/workload.mjs "$workload" --windows "$windows" --device "$device" --keep "$out/$workload" \
       >"$out/result.json" 2>"$out/stderr" || { tail -n 5 "$out/stderr" >&2; exit 1; }
     node -e 'const [, file, device, run] = process.argv
       const r = JSON.parse(require("fs").readFileSync(file, "utf8"))

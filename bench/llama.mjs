@@ -20,6 +20,12 @@ export function llama(size) {
     ...{ hidden_size: d, intermediate_size: f, num_hidden_layers: layers, vocab_size: vocabulary },
     ...{ num_attention_heads: heads, num_key_value_heads: groups },
   }
+  return { config, layers, shapes: llamaShapes(config) }
+}
+
+/** The tensors of a config.json. */
+export function llamaShapes({ hidden_size: d, intermediate_size: f, vocab_size: vocabulary, ...config }) {
+  const { num_attention_heads: heads, num_key_value_heads: groups, num_hidden_layers: layers } = config
   const shapes = { 'model.embed_tokens.weight': [vocabulary, d] }
   for (let i = 0; i < layers; i++) {
     const at = `model.layers.${i}`
@@ -29,7 +35,9 @@ export function llama(size) {
     for (const name of ['gate', 'up']) shapes[`${at}.mlp.${name}_proj.weight`] = [f, d]
     shapes[`${at}.mlp.down_proj.weight`] = [d, f]
   }
-  return { config, layers, shapes: { ...shapes, 'model.norm.weight': [d], 'lm_head.weight': [vocabulary, d] } }
+  shapes['model.norm.weight'] = [d]
+  if (!config.tie_word_embeddings) shapes['lm_head.weight'] = [vocabulary, d]
+  return shapes
 }
 
 /** Length and header of a safetensors file of these tensors in BF16, and the bytes that are to follow. @param shapes of names */

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { findWorkload, WORKLOADS } from './bench/workloads.ts'
+import { configOf } from '../test/workloads.ts'
 import { total } from './clock.ts'
 import { distanceFlops, passFlops, repairFlops, runFlops } from './flops.ts'
 import { architectureOf } from './model/model.ts'
 
-const architecture = (name: string) => architectureOf(name, findWorkload(name).config)
+const architecture = (name: string) => architectureOf(name, configOf(name))
 
 test('one pass of SmolLM2-135M, by hand', () => {
   const flops = passFlops(architecture('smollm2'), 64 * 1024, 1024)
@@ -36,14 +36,6 @@ test('repairs: value rows count once for each query head that shares them', () =
   const energy = (width: number, m: number) => 576 * (m ** 2 + (width - m) ** 2)
   expect(flops.product).toBe(product(576, 300) + product(1536, 1000) + product(1536, 500))
   expect(flops.energy).toBe(energy(576, 300) + energy(1536, 1000) + energy(1536, 500))
-})
-
-test('every workload describes a model that holds its windows', () => {
-  for (const { name, seqLen } of WORKLOADS) expect(architecture(name).maxPositions).toBeGreaterThanOrEqual(seqLen)
-})
-
-test('an unknown workload is refused with the names that there are', () => {
-  expect(() => findWorkload('slow')).toThrow('workload is "slow"; it must be one of quick, smollm2, opt-125m')
 })
 
 test('work of a run before it begins: two streams, losses and the repairs, a third where the model writes its text', () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { withoutWeights } from '../test/without-weights.ts'
-import { findWorkload } from './bench/workloads.ts'
+import { configOf } from '../test/workloads.ts'
 import type { Precision } from './engine/engine.ts'
 import { best, type MethodName, plain, sleb } from './method.ts'
 import { describeModel } from './model/model.ts'
@@ -29,7 +29,7 @@ test('a plan with self-written text counts the whole model and its caches', () =
   expect(bytes('texts')).toBeLessThan(bytes('self') + 100e6)
 })
 
-// Peaks of whole runs, as `fasp compare` and `fasp bench` measured them on a quantised file and on random bfloat16 weights, in MB.
+// Peaks of whole runs, as `fasp compare` and bench/workload.mjs measured them on a quantised file and on random bfloat16 weights, in MB.
 test.for<[workload: string, method: MethodName, windows: number, seqLen: number, peak: number, products?: Precision]>([
   ['smollm2', 'paper', 16, 1024, 555],
   ['smollm2', 'paper', 64, 1024, 1020],
@@ -47,7 +47,7 @@ test.for<[workload: string, method: MethodName, windows: number, seqLen: number,
   ['opt-125m', 'paper', 32, 2048, 1648, 'bf16'],
   ['llama-7b-8', 'paper', 4, 512, 3220, 'bf16'],
 ])('a plan foresees the memory of %s, %s, %i × %i tokens', ([workload, method, windows, seqLen, peak, products]) => {
-  const model = describeModel(withoutWeights({}, [], findWorkload(workload).config))
+  const model = describeModel(withoutWeights({}, [], configOf(workload)))
   const { plan } = prepare(model, { sparsity: 0.3, method, windows, seqLen, products }, { texts: [] })
   const ratio = plan.memoryBytes / (peak * 1e6)
   expect(ratio).toBeGreaterThan(0.9)
@@ -70,14 +70,14 @@ test('methods best and stock calibrate on short windows, as many as make the sam
     expect(size({ method, windows: 16, heldOut: 0 }, [])).toEqual([16, 512, 0])
     expect(size({ method })).toEqual([72, 256, 8]) // 48 tokens for each of 384 neurons
     expect(size({ method, seqLen: 512 })).toEqual([36, 512, 4])
-    const wide = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
+    const wide = describeModel(withoutWeights({}, [], configOf('smollm2')))
     expect(prepare(wide, { sparsity: 0.3, method }).options).toMatchObject({ windows: 256, seqLen: 256 })
   }
   expect(size({ method: 'plain' })).toEqual([64, 256, 2])
 })
 
 test('methods best and stock trust correlations of one text less, the less from few tokens for the width, as far as the user does not say', () => {
-  const model = describeModel(withoutWeights({}, [], findWorkload('smollm2').config))
+  const model = describeModel(withoutWeights({}, [], configOf('smollm2')))
   const on = (
     tokens: number,
     text: string,

@@ -1,6 +1,5 @@
 // What this machine's CPU has, by what the system says of it and not by our own checks.
 import { existsSync, readFileSync } from 'node:fs'
-import { openEngine } from '../src/node.ts'
 
 const CPU = '/proc/cpuinfo'
 
@@ -12,18 +11,6 @@ export const AMX = flags !== undefined && /\bamx_int8\b/.test(flags)
 /** OpenVINO's plugin takes no other. */
 const INTEL = flags !== undefined && /^vendor_id\s*: GenuineIntel$/m.test(flags)
 
-/**
- * Whether OpenVINO has products in bfloat16 here: where its plugin is there, which `.ci/openvino.sh` installs and FASP_REQUIRE_OPENVINO=1, as
- * in CI, requires.
- */
+/** Whether OpenVINO has products in bfloat16 here: in the suite `machine`, where .ci/machine.sh has installed its plugin, and on Intel's CPUs. */
 export const BF16 =
-  INTEL && /\b(avx512_bf16|amx_bf16)\b/.test(flags!) && (process.env.FASP_REQUIRE_OPENVINO === '1' || hasPlugin())
-
-function hasPlugin(): boolean {
-  try {
-    openEngine().inPrecision('bf16')
-    return true
-  } catch {
-    return false
-  }
-}
+  INTEL && /\b(avx512_bf16|amx_bf16)\b/.test(flags!) && (process.env.FASP_PLACES ?? '').split(' ').includes('openvino')

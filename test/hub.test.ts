@@ -68,7 +68,7 @@ describe('a model on the Hub', () => {
     await run(folder, ['generate', `${ID}@${commit}`, '-p', 'Once', '--max-tokens', '2'], offline)
     const plan = await run(folder, ['prune', ID, '-s', '0.2', '--dry-run'], offline)
     expect(plan.stdout).toContain('FFN neurons per layer: 288 of 384.')
-    await run(folder, ['bench', '--workload', 'tiny', '--model', ID], offline)
+    await run(folder, ['bench', ID, '--runs', '1'], offline)
   })
   test('with --text', async () => {
     server.put(ID, TINY_FILES)

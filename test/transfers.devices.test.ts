@@ -4,16 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as runtime from 'onnxruntime-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Trial } from '../src/device-linalg/float32-products.ts'
 import type { Device } from '../src/engine/device.ts'
 import type { Engine } from '../src/engine/engine.ts'
-import { graphLinalg } from '../src/engine/linalg-graphs.ts'
 import { HalfBlockRunner } from '../src/forward/runner.ts'
 import { type HalfWeights, readHalf } from '../src/forward/weights.ts'
 import { halfBlockGraph } from '../src/graphs/half-block.ts'
 import type { PrunePathOptions } from '../src/library/prune.node.ts'
 import { attentionHalves, halfBlocks } from '../src/model/architecture.ts'
-import { isReal } from '../src/native/adapter.ts'
 import { describeModel, MemorySink, openCheckpoint, openEngine, prune } from '../src/node.ts'
 import { prune as pruneModel } from '../src/prune.ts'
 import type { PruneResult } from '../src/result.ts'
@@ -115,20 +112,6 @@ describeOn(webgpu, 'what the CPU finds', () => {
   const methods = ['plain', 'paper', 'stock', 'best', 'flap', 'shortgpt']
   test.each(someOf(methods, method => method === 'best'))('%s', { timeout: LIMIT }, async method => {
     expectSame(await pruned('webgpu', 16, { method }), await pruned('cpu', 16, { method }))
-  })
-
-  test.each([
-    ['plain', 8],
-    ['best', 16],
-  ])('%s of %i windows, products in float64 by those in float32', { timeout: LIMIT }, async (method, windows) => {
-    await using engine = openEngine({ device: 'webgpu' })
-    const sizes: number[] = []
-    const takes = ({ difference }: Trial) => sizes.push(difference) > 0
-    const linalg = graphLinalg(engine.run, engine.array, { takes, least: 2 ** 18 })
-    const found = await pruned('webgpu', windows, { method, engine: { ...engine, linalg } })
-    expectSame(found, await pruned('cpu', windows, { method }))
-    expect(sizes.length).toBeGreaterThan(0)
-    for (const difference of sizes) expect(difference).toBeLessThan(1e-5)
   })
 
   if (NIGHTLY)
@@ -262,28 +245,29 @@ test.skipIf(CUDA)('cuda without its libraries says what is missing, and leaves n
   await rm(folder, { recursive: true })
 })
 
-test('inspect --devices lists what is there, and what auto takes is no adapter in software', async () => {
+/** What Dawn, under WebGPU, says where Mesa's driver opens; docs/devices.md calls it harmless. */
+const DAWN = /^.*maxDynamic\w+ artificially reduced.*\n/gm
+
+test('inspect --devices lists what opens here, and auto takes no WebGPU that may be a driver in software', async () => {
   const folder = await workplace()
   const { stdout, stderr } = await run(folder, 'inspect', '--devices', '--json')
-  const { cpu, memory, runtime, blas, openvino, webgpu, cuda, mpi, auto } = JSON.parse(stdout)
-  expect(stderr).toBe('')
+  const { cpu, memory, runtime, blas, openvino, webgpu, cuda, auto } = JSON.parse(stdout)
+  expect(stderr.replace(DAWN, '')).toBe('')
   expect(cpu.cores).toBeGreaterThan(0)
   expect(memory.total).toBeGreaterThan(memory.free)
-  expect(runtime.found).toMatchObject({ version: '1.30.0', cuda: { isThere: CUDA } })
+  expect(runtime.found.version).toBe('1.30.0')
   expect(runtime.found.providers).toContain('cpu')
   if (process.platform === 'linux') expect(runtime.found.threads).toBeGreaterThan(0)
   const opened = openEngine()
-  expect(blas.found.unasked).toBe(opened.facts.blas)
+  expect(blas.unasked).toBe(opened.facts.blas)
   await opened.close()
-  for (const { path } of [...blas.found.libraries, ...mpi.found]) expect(path).toMatch(/\/.*\.so|^Accelerate|\.d(yl|l)/)
-  expect(openvino.found?.path ?? openvino.problem).toMatch(/openvino/i)
+  expect(blas.auto.found ?? blas.auto.problem).toMatch(/blas/i)
+  expect(openvino.found ?? openvino.problem).toMatch(/openvino/i)
   const [, onWebgpu] = await devices()
-  expect(webgpu.product.problem === undefined).toBe(onWebgpu.missing === undefined)
-  const found = process.platform === 'linux' ? /^(right|wrong)$/ : /^not tried$/
-  if (webgpu.product.found) expect(webgpu.product.found.attention).toMatch(found)
-  if (!CUDA) expect(cuda.product.problem).toMatch(/^cuda: ONNX Runtime cannot use it/)
-  const real = (webgpu.adapters.found ?? []).some(isReal)
-  if (process.platform === 'linux' && !CUDA && !real) expect(auto.device).toBe('cpu')
+  expect(webgpu.problem === undefined).toBe(onWebgpu.missing === undefined)
+  if (webgpu.found) expect(webgpu.found.attention).toMatch(/^by (ONNX Runtime’s operator|products)$/)
+  if (!CUDA) expect(cuda.problem).toMatch(/^cuda: ONNX Runtime cannot use it/)
+  if (process.platform === 'linux' && !CUDA) expect(auto.device).toBe('cpu')
 })
 
 test('--device auto says what it takes, and takes it', async () => {

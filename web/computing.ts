@@ -1,8 +1,8 @@
 // The worker that computes: the library's verbs, on the model that is open and the one that was made of it.
 import { downloadZip } from 'client-zip'
-import { shortRates } from '../src/bench/product-rate.ts'
 import { inspect } from '../src/evaluate/inspect.ts'
 import { type ByteSource, memorySource } from '../src/formats/bytes.ts'
+import { shortRates } from '../src/product-rate.ts'
 import { prepare } from '../src/run.ts'
 import { MEASURED_WINDOWS, passOn, written } from '../src/ui/facts.ts'
 import type { Answer, Ask, Compute, Settings, Side } from '../src/ui/protocol.ts'

@@ -77,7 +77,7 @@ export const ENGINE_OPTIONS = {
     type: 'number',
     value: 'GiB',
     rare: true,
-    help: 'of a GPU, for what stays there (default: most)',
+    help: 'of a GPU, for what stays there (default 1)',
   },
   provider: { type: 'text', value: 'path', rare: true, help: 'of a GPU’s ONNX Runtime provider (docs/devices.md)' },
   threads: { type: 'integer', help: 'threads (default: one a physical core)' },

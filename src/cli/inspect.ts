@@ -1,6 +1,4 @@
 // fasp inspect: what a checkpoint is, without reading its weights; or what this machine computes with.
-import { inspectDevices } from '../devices/devices.node.ts'
-import { devicesText } from '../devices/text.node.ts'
 import { wrap } from '../display.ts'
 import { FormatError, UnsupportedModelError, UsageError } from '../errors.ts'
 import { outline } from '../library/outline.node.ts'
@@ -8,6 +6,7 @@ import { inspectEvents } from '../node.ts'
 import { curveText, healedWords } from '../report/healed.ts'
 import { inspectionText, outlineText, tensorsTable } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
+import { devicesText, inspectDevices } from './device.ts'
 import { modelArgument, OUTPUT_OPTIONS, terminalStyle } from './environment.ts'
 import { showProgress } from './progress.ts'
 
@@ -24,7 +23,7 @@ export default defineCommand({
     if (options.devices) {
       if (positionals.length > 0 || options.tensors)
         throw new UsageError('--devices is of this machine. Leave out the model and --tensors, or --devices.')
-      const devices = await inspectDevices(signal)
+      const devices = await inspectDevices()
       done(devicesText(devices, terminalStyle(process.stdout).columns))
       return give(devices)
     }

@@ -3,11 +3,11 @@
 import { prefillSpeeds } from '../bench/prefill.ts'
 import { prunedText } from '../checkpoint/pruned.ts'
 import { wrap } from '../display.ts'
+import { roomNotice } from '../engine/facts.ts'
 import { UsageError } from '../errors.ts'
 import { finish } from '../events.ts'
 import { TRAINS } from '../heal/trained.ts'
 import { HEAL_DEFAULTS } from '../healing.node.ts'
-import { roomNotice } from '../native/room.node.ts'
 import {
   CommonSteps,
   describeMachine,

@@ -83,7 +83,7 @@ async function commandOf(args: readonly string[], signal: AbortSignal, printOnce
   showProgressLines(!quiet)
   const options =
     device === AUTO
-      ? { ...parsed.options, device: await (await import('./device.ts')).deviceOf(parsed.options, signal) }
+      ? { ...parsed.options, device: await (await import('./device.ts')).deviceOf(parsed.options) }
       : parsed.options
   await command.run(
     { ...parsed, options },

@@ -1,5 +1,5 @@
 // Each way of working on rows against plain arithmetic: on the CPU, on the CPU taken for a device, and on a GPU where there is a Vulkan driver;
-// Mesa's in software will do (.ci/vulkan.sh).
+// Mesa's in software will do (.ci/machine.sh).
 import { beforeEach, expect, test } from 'vitest'
 import { CPU, describeOn, devices, takenForDevice } from '../../test/devices.ts'
 import { random } from '../../test/random.ts'

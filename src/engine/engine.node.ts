@@ -3,10 +3,8 @@ import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type * as OnnxRuntime from 'onnxruntime-node'
-import { cudaSolver } from '../device-linalg/cuda.node.ts'
 import { DeviceError, UsageError } from '../errors.ts'
 import { providerOf } from '../native/providers.node.ts'
-import { freeRoom } from '../native/room.node.ts'
 import { roomOf } from '../onnxruntime/memory.ts'
 import { turnTelemetryOff } from '../onnxruntime/telemetry.node.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
@@ -53,18 +51,17 @@ export function openEngine(options: EngineOptions = {}): Engine {
   markInOnePiece()
   const runtime = loadRuntime()
   const own = providerOf(device, provider)
-  const room = roomOf(deviceMemory ?? (own && freeRoom(own.device)))
+  const room = roomOf(deviceMemory)
   const there = own && nativeOn(own, RUNTIME_VERSION, room, options.threads)
   if (provider && !there) throw new UsageError(`provider ${provider} needs Linux and the package koffi.`)
   const graphs = own ? there : nativeGraphs(RUNTIME_VERSION, options.threads)
-  const solver = cudaSolver(options)
   return createEngine(runtime, options, {
-    ...{ blas: chooseBlas(options), solver },
+    blas: chooseBlas(options),
     graphs,
     reduced: own ? there?.reduced : { bf16: () => openBf16(RUNTIME_VERSION, options.threads) },
     turn: () => setImmediate(),
     facts: {
-      ...{ onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding', solver: solver?.name },
+      ...{ onnxruntime: RUNTIME_VERSION, graphs: graphs ? 'C interface' : 'binding' },
       deviceMemory: own && graphs && room,
     },
   })

@@ -81,7 +81,6 @@ export interface Engine extends AsyncDisposable {
 /** What an engine may have beside its runtime. */
 export interface EngineParts {
   readonly blas?: Library
-  readonly solver?: Library // for systems in float64 alone
   /** Opens graphs whose products are of fewer digits: a device has one such precision at most. @throws UsageError where it cannot */
   readonly reduced?: { readonly [P in Precision]?: () => Reduced }
   readonly graphs?: GraphRuntime
@@ -149,7 +148,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     }
   const run = runIn(sessions)
   const handles = new WeakMap<Data, Values>()
-  const graphs = graphLinalg(run, sessions.graphs.array, device === 'cpu' ? undefined : {})
+  const graphs = graphLinalg(run, sessions.graphs.array)
   const engine: Engine = {
     run,
     tensor(data, shape) {
@@ -163,7 +162,7 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
     get dialect() {
       return dialectOf(device, parts.blas ? 'product' : 'graph', sessions.graphs.attention?.())
     },
-    linalg: (parts.blas ?? parts.solver)?.linalg(timed, graphs, sessions.graphs.moved) ?? graphs,
+    linalg: parts.blas?.linalg(timed, graphs) ?? graphs,
     facts: { onnxruntime: 'unknown', ...parts.facts, device, threads: options.threads, blas: parts.blas?.name },
     seconds,
     moved: sessions.graphs.moved,

@@ -1,4 +1,5 @@
 // What results and users are told of an engine. Nothing else asks what it consists of.
+import { bytes } from '../display.ts'
 
 export interface EngineFacts {
   readonly onnxruntime: string
@@ -11,17 +12,16 @@ export interface EngineFacts {
   readonly deviceMemory?: number
   /** Name of the BLAS library in use, absent without one. */
   readonly blas?: string
-  readonly solver?: string // name and version of what solves in float64 on a GPU, where it is there
   /** Name and version of OpenVINO's plugin, where products are in bf16. */
   readonly openvino?: string
 }
 
 /** Those that are text where they are there. */
-export const OPTIONAL_FACTS = ['graphs', 'blas', 'solver', 'openvino'] as const
+export const OPTIONAL_FACTS = ['graphs', 'blas', 'openvino'] as const
 
 /** What multiplies beside ONNX Runtime. */
-export const librariesBeside = ({ blas, solver, openvino }: EngineFacts): string[] =>
-  [blas, solver, openvino].filter(name => name !== undefined)
+export const librariesBeside = ({ blas, openvino }: EngineFacts): string[] =>
+  [blas, openvino].filter(name => name !== undefined)
 
 export const engineText = (facts: EngineFacts): string =>
   [`ONNX Runtime ${facts.onnxruntime}${facts.graphs ? ` (${facts.graphs})` : ''}`, ...librariesBeside(facts)].join(', ')
@@ -29,3 +29,9 @@ export const engineText = (facts: EngineFacts): string =>
 /** What a user is to know before a run on it, if anything. */
 export const engineNotice = ({ blas }: EngineFacts): string | undefined =>
   blas && `Gram matrices and solves are made by ${blas}. --blas none does without.`
+
+/** How much of a device's memory a run takes, to be said before it. */
+export const roomNotice = ({ device, deviceMemory }: EngineFacts): string | undefined =>
+  deviceMemory === undefined
+    ? undefined
+    : `Up to ${bytes(deviceMemory)} on ${device} hold weights, rows and sums (--device-memory).`

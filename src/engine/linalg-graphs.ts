@@ -1,5 +1,4 @@
 // Linear algebra by graphs of one operator, on any ONNX Runtime: products, and by them all else.
-import { type Float32Options, factorChecked, gemmInFloat32 } from '../device-linalg/float32-products.ts'
 import { elementType, Graph } from '../formats/onnx.ts'
 import { cholesky } from '../linalg/cholesky.ts'
 import { type Gemm, rowsOf } from '../linalg/matrix.ts'
@@ -12,9 +11,8 @@ import { GraphSum } from './syrk.ts'
 /** Rows that a product in float32 makes at once: taller ones are a fifth slower, as `a` leaves the cache while `b` passes. */
 const ROWS = 1024
 
-/** @param array, float32 where graphs in float32 run on a device */
-export function graphLinalg(run: Run, array?: ArrayOf, float32?: Float32Options): Linalg {
-  const host: Gemm = async (a, b, c, options = {}) => {
+export function graphLinalg(run: Run, array?: ArrayOf): Linalg {
+  const gemm: Gemm = async (a, b, c, options = {}) => {
     const { transA = false, transB = false, alpha = 1, accumulate = false, kind = kindOf(c) } = options
     const type = elementType(c.data)
     const build = () => {
@@ -24,7 +22,7 @@ export function graphLinalg(run: Run, array?: ArrayOf, float32?: Float32Options)
       g.output('y', g.op('Gemm', inputs, attributes), type, ['y0', 'y1'])
       return g
     }
-    const { rows: most = type === 'float32' && !transA ? ROWS : c.rows } = options
+    const most = type === 'float32' && !transA ? ROWS : c.rows
     for (let from = 0; from < c.rows; from += most) {
       const to = Math.min(c.rows, from + most)
       const [A, B, C] = [transA ? a : rowsOf(a, from, to), b, rowsOf(c, from, to)].map(m =>
@@ -34,12 +32,11 @@ export function graphLinalg(run: Run, array?: ArrayOf, float32?: Float32Options)
       await run(`${kind} ${type} ${transA} ${transB} ${alpha} ${accumulate}`, build, feeds, { y: C })
     }
   }
-  const gemm = float32 ? gemmInFloat32(host, float32) : host
   return {
     gemm,
     multiply: multiplyBy(gemm),
     syrk: (n, kind) => new GraphSum(n, kind, run, undefined, array),
-    factor: (n, read) => (float32 ? factorChecked(gemm, host, n, read) : cholesky(host, n, read)),
+    factor: (n, read) => cholesky(gemm, n, read),
     eigh: async a => symmetricEigen(a),
   }
 }

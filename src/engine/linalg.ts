@@ -4,7 +4,7 @@ import type { Floats } from '../formats/tensors.ts'
 import type { Factor, RowReader } from '../linalg/cholesky.ts'
 import { type Gemm, type Matrix, matrix, type Numbers } from '../linalg/matrix.ts'
 import type { SymmetricEigen } from '../linalg/symmetric-eigen.ts'
-import type { Moved, Rows } from '../values.ts'
+import type { Rows } from '../values.ts'
 
 export interface Linalg {
   readonly gemm: Gemm
@@ -35,8 +35,8 @@ export interface SymmetricSum {
 /** A library that multiplies in place of graphs. */
 export interface Library {
   readonly name: string // with its version where it says so
-  /** @param graphs for what it lacks @param moved counts what it takes to a device and back */
-  linalg(timed: Timed, graphs: Linalg, moved?: Moved): Linalg
+  /** @param graphs for what it lacks */
+  linalg(timed: Timed, graphs: Linalg): Linalg
 }
 
 /** Makes a call. Its seconds count under `kind`. */

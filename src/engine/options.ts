@@ -4,7 +4,7 @@ import type { Device } from './device.ts'
 export interface EngineOptions {
   /** Where the graphs run; what a GPU's provider has no kernel for runs on the CPU. @default 'cpu' */
   readonly device?: Device
-  /** Of a GPU's memory, for weights, rows and sums: GiB. @default what is free, less a reserve (docs/devices.md) */
+  /** Of a GPU's memory, for weights, rows and sums: GiB. @default 1 */
   readonly deviceMemory?: number
   /**
    * In Node on Linux: path of a GPU's provider for ONNX Runtime, `libonnxruntime_providers_webgpu.so` of the Python package
@@ -15,7 +15,7 @@ export interface EngineOptions {
   readonly threads?: number
   /**
    * In Node, on the CPU: a library with BLAS and LAPACK that takes over Gram matrices, solves and other products outside graphs. Its path,
-   * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md); `false` or `none` for none, nor cuSOLVER.
+   * its name where the system's loader finds it, or `auto`, which looks for one (docs/devices.md); `false` or `none` for none.
    * @default OpenBLAS, where it is installed and known to be faster (Linux, x64 with AVX2 and without AVX-512)
    */
   readonly blas?: string | false

@@ -30,8 +30,6 @@ export interface GemmOptions {
   readonly accumulate?: boolean
   /** What the engine's seconds count it under. @default gemm64; in float32 product */
   readonly kind?: string
-  /** Rows that graphs on the CPU make at once; not with `transA`. @default those of `a` stay in the cache while `b` passes; in float64 all */
-  readonly rows?: number
 }
 
 /** `C ← α·op(A)·op(B)`, or `C ← C + …`, in place on views. */

@@ -1,13 +1,25 @@
 // Where providers of ONNX Runtime lie that its npm package does not bring.
 import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { UsageError } from '../errors.ts'
 import { DEVICE_PROVIDERS, type DeviceProvider, webgpuPlugin } from '../onnxruntime/providers.node.ts'
 import { BINARIES, onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
-import { loadCuda } from './cuda.node.ts'
-import { packageFolders } from './python.node.ts'
+import { entries, packageFolders } from './python.node.ts'
 
 const CUDA = 'libonnxruntime_providers_cuda.so'
+
+/** The libraries that CUDA's provider links or opens, in an order in which each finds what it needs; as onnxruntime-gpu 1.30. */
+const OF_CUDA = [
+  'libcudart.so.13',
+  'libnvJitLink.so.13',
+  'libnvrtc.so.13',
+  'libcublasLt.so.13',
+  'libcublas.so.13',
+  'libcurand.so.10',
+  'libcufft.so.12',
+  'libcudnn.so.9',
+]
 
 /**
  * The provider for a device. @param path of its library, where a user names one
@@ -51,3 +63,19 @@ function cudaRuntime(named?: string): string | undefined {
     `provider: ${named} has no ${library} beside it. Take it from the Python package onnxruntime-gpu ${RUNTIME_VERSION}.`,
   )
 }
+
+/** Loads CUDA's libraries from Python's packages, if the packages are installed: the system's loader does not look there, but takes what is loaded. */
+function loadCuda(): void {
+  for (const path of OF_CUDA.flatMap(name => inPackages(name).slice(0, 1)))
+    try {
+      createRequire(import.meta.url)('koffi').load(path)
+    } catch {} // ONNX Runtime says which library is missing
+}
+
+/** Packages of CUDA 13 share one folder, `nvidia/cu13`. */
+const inPackages = (name: string): string[] =>
+  packageFolders()
+    .map(folder => join(folder, 'nvidia'))
+    .flatMap(nvidia => entries(nvidia).map(part => join(nvidia, part, 'lib')))
+    .filter(lib => entries(lib).includes(name))
+    .map(lib => join(lib, name))

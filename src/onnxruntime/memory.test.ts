@@ -1,4 +1,4 @@
-// A device from which rows come later, as in a page: one made of arrays here. What is the same on all is in memory.node.test.ts.
+// A device from which rows come later, as in a page: one made of arrays here. What is the same on all is in memory.devices.test.ts.
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Floats } from '../formats/tensors.ts'

@@ -50,7 +50,6 @@ test.each([
   ['[]', 'is JSON, not a result of fasp'],
   ['{"schema":1}', 'is JSON, not a result of fasp'],
   [JSON.stringify(result.runs[1].prune), 'is the fasp.json of a pruned model, not a result'],
-  ['{"schema":1,"workload":{}}', 'is a result of fasp bench, not a result of fasp prune'],
   ['{"schema":1,"speeds":[]}', 'is a result of fasp bench, not a result of fasp prune'],
   [changed('command', 'train'), 'not a result of fasp prune, eval or compare'],
   [

@@ -44,7 +44,7 @@ const isOneOf = <T>(allowed: readonly T[], value: unknown): value is T => allowe
 function describe(value: unknown): string {
   if (!isJsonObject(value)) return 'JSON'
   if ('source' in value && 'layers' in value) return 'the fasp.json of a pruned model'
-  return 'workload' in value || 'speeds' in value ? 'a result of fasp bench' : 'JSON'
+  return 'speeds' in value ? 'a result of fasp bench' : 'JSON'
 }
 
 /** What is wrong, and in which field. */

@@ -38,13 +38,13 @@ export interface FolderSink extends Sink {
   note(fields: object): void
 }
 
-/** Makes a folder below TMPDIR; who asks for it removes it. @param hint what else the user can do @throws OutputError */
-export async function temporaryFolder(start: string, hint = ''): Promise<string> {
+/** Makes a folder below TMPDIR; who asks for it removes it. @throws OutputError */
+export async function temporaryFolder(start: string): Promise<string> {
   removeLeftovers(tmpdir())
   const folder = unfinishedPath(join(tmpdir(), start))
   await mkdir(folder, { mode: 0o700 }).catch(cause => {
     const problem = `cannot make a temporary folder in ${tmpdir()} (${cause.code})`
-    throw new OutputError(`${problem}. Set TMPDIR to a folder that you may write to${hint}.`, { cause })
+    throw new OutputError(`${problem}. Set TMPDIR to a folder that you may write to.`, { cause })
   })
   return folder
 }

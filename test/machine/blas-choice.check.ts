@@ -1,4 +1,4 @@
-// Which BLAS is used where nobody says. What it computes is in test/blas.test.ts.
+// Which BLAS is used where nobody says. What it computes is in blas.check.ts.
 import { readFileSync } from 'node:fs'
 import { afterEach, expect, test, vi } from 'vitest'
 import type { chooseBlas } from '../../src/engine/blas.node.ts'

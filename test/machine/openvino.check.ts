@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as runtime from 'onnxruntime-node'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { findWorkload } from '../../src/bench/workloads.ts'
 import { createEngine, type Engine, values } from '../../src/engine/engine.ts'
 import { nativeGraphs } from '../../src/engine/native.node.ts'
 import { openBf16, openOpenVino } from '../../src/engine/openvino.node.ts'
@@ -19,6 +18,7 @@ import { BF16 } from '../cpu.ts'
 import { withBlas } from '../devices.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
 import { asWindows, goldenOf } from '../tiny.ts'
+import { configOf } from '../workloads.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -132,7 +132,7 @@ if (BF16)
     })
 
     test.each(['smollm2', 'opt-125m'])('graphs of pruning go through it whole: %s', async workload => {
-      const a = architectureOf(workload, findWorkload(workload).config)
+      const a = architectureOf(workload, configOf(workload))
       const graphs = openOpenVino(RUNTIME_VERSION).graphs(undefined, true)
       const form = { by: 'products', length: 300, windows: 2 } as const
       for (const half of a.halves.slice(0, 2))

@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { fasp, put, TINY_LLAMA, workplaces } from '../fasp.ts'
-import { hasStrace } from '../strace.ts'
 
 const workplace = workplaces()
 const LIBRARY = fileURLToPath(new URL('../../dist/node.js', import.meta.url))
@@ -48,7 +47,7 @@ async function traced(act: (wrap: readonly string[], env: Record<string, string>
   }
 }
 
-describe.runIf(hasStrace)('with nothing said against telemetry, no name is looked up and no file written', () => {
+describe('with nothing said against telemetry, no name is looked up and no file written', () => {
   test('by the demo but in its own temporary folder', async () => {
     const { network, written, tmp } = await traced(async (wrap, env, folder) => {
       const { code, stderr } = await fasp(['demo'], { folder: join(folder, 'here'), wrap, env })
