@@ -1,6 +1,6 @@
 // How ranks wait for each other: a rank that has come says so to the root, which then tells all. A rank at work gives a sign of life now and
 // then, wherever JavaScript runs between two native calls. A rank that others wait for and that gives no sign of life is named: it hangs in a
-// native call, its process was stopped, or its machine or network is gone.
+// native call, its process was stopped, or, where calls of MPI do not block then, its machine or network is gone.
 import { duration } from '../display.ts'
 import { GroupError } from '../errors.ts'
 
