@@ -170,10 +170,11 @@ describe('fasp heal', () => {
       expect(await stopped(2, 'parts', tokens, i % 2)).toEqual({ after: i > 0 ? `step ${i}` : undefined })
     expect((await stopped(2, 'parts')).after).toBe('step 3')
     expect(Buffer.compare(weights('parts'), weights('whole'))).toBe(0)
-    for (const [before, later] of [
+    const numbers = [
       [1, 3],
       [3, 1],
-    ]) {
+    ]
+    for (const [before, later] of someOf(numbers, ([before]) => before === 3)) {
       await stopped(before, `${before} before`, 256)
       const { after, result } = await stopped(later, `${before} before`)
       expect(after).toBe('step 1')
@@ -191,7 +192,7 @@ describe('fasp heal', () => {
 })
 
 test('healing after pruning is what both give one after the other, and nothing is left of what is sent', async () => {
-  const SOME = { sparsity: 0.3, method: 'plain', calibration: WINDOWS } as const
+  const SOME = { sparsity: 0.3, method: 'magnitude', calibration: WINDOWS } as const
   const tokens = 2048
   const on = (group: Group) => ({ group, engine: engines[group.rank] })
   const before = await readdir(tmpdir())

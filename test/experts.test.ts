@@ -21,7 +21,7 @@ import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 import { randomLlama, writeModel } from './made-models.ts'
 import { madeModel } from './model-shapes.ts'
-import { someOf } from './nightly.ts'
+import { NIGHTLY, someOf } from './nightly.ts'
 import { engineAndFolder, perplexityOf, withModel } from './opened.ts'
 import { random } from './random.ts'
 import { proves } from './support.ts'
@@ -136,7 +136,8 @@ describe.each(Object.entries(FAMILIES))('%s, pruned', (name, { count, active }) 
     })
   })
 
-  test('errors and losses on held-out windows are those of what is written', async () => {
+  const once = NIGHTLY || name === 'mixtral' // what goes alike for each family
+  test.runIf(once)('errors and losses on held-out windows are those of what is written', async () => {
     const made = asWindows(windowsOf(golden))
     const { windows } = made
     const texts = [{ ...made.texts[0], heldOut: windows.length }]
@@ -168,7 +169,7 @@ describe.each(Object.entries(FAMILIES))('%s, pruned', (name, { count, active }) 
     await expect(prunedBy(name, golden, method)).rejects.toThrow(problem)
   })
 
-  test('the same where activations are in a scratch file', async () => {
+  test.runIf(once)('the same where activations are in a scratch file', async () => {
     const { result } = await prunedBy(name, golden, 'stock:scope=experts:damp=0.02')
     const output = join(root, `${name} spilled`)
     const options = {
@@ -281,7 +282,7 @@ describe('as GGUF', () => {
     const more = { ...whole, 'blk.0.ffn_down_exps.weight': 'Q5_0', 'blk.1.ffn_down_exps.weight': 'Q5_0' }
     const [plain] = await of('reap')
     expect(plain.types).toEqual(whole)
-    for (const method of ['plain:scope=experts', 'stock:scope=experts']) {
+    for (const method of someOf(['plain:scope=experts', 'stock:scope=experts'], (_, i) => i === 0)) {
       const [now, later] = await of(method)
       for (const { types, bytes } of [now, later]) {
         expect(types).toEqual(more)

@@ -38,8 +38,8 @@ const WINDOWS = (() => {
   const texts = [{ name: 'golden', tokens: 27 * 64, available: 27, used: 24, heldOut: 3 }]
   return { ...others, windows: windows.slice(0, 24), heldOut: windows.slice(24), texts }
 })()
-/** Two steps. */
-const TOKENS = 2 * 2048
+/** One step. */
+const TOKENS = 2048
 const SOME = { sparsity: 0.3, method: 'magnitude', calibration: WINDOWS, engine } as const
 const pruned = (output: string, options: Partial<PrunePathOptions> = {}, from = DENSE) =>
   prune(from, { ...SOME, output, heal: TOKENS, ...options })
@@ -51,7 +51,7 @@ const LAYOUTS = [
   ['padded', 'magnitude'],
   ['compact', 'flap:layout=compact'],
 ]
-describe.each(LAYOUTS)('layout %s', (layout, method) => {
+describe.each(someOf(LAYOUTS, ([layout]) => layout === 'padded'))('layout %s', (layout, method) => {
   test('it is what healing makes of what pruning makes, to the byte', async () => {
     const { healed, output } = await pruned(at(layout), { method })
     await prune(DENSE, { ...SOME, method, output: at(`${layout} pruned`) })
@@ -159,7 +159,14 @@ class Stopped extends Error {}
 
 test('stopped while it prunes, heals or writes, it goes on to the same bytes', { timeout: 180_000 }, async () => {
   const texts = [{ name: 'a text', text: async () => 'It was a dark night. '.repeat(200), sha256: 'x' }]
-  const options = { calibration: texts, windows: 8, seqLen: 64, to: [{ to: 'gguf' }] as const, saveEvery: 0 }
+  const options = {
+    calibration: texts,
+    windows: 8,
+    seqLen: 64,
+    to: [{ to: 'gguf' }] as const,
+    saveEvery: 0,
+    heal: 2 * TOKENS,
+  }
   const until = async (output: string, stop: (events: readonly ProgressEvent[]) => boolean, resume = false) => {
     const events: ProgressEvent[] = []
     const onEvent = (event: ProgressEvent) => {

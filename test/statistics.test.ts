@@ -16,6 +16,7 @@ import {
 import { gguf } from '../src/write/gguf.ts'
 import { gramReader } from '../src/write/grams.ts'
 import { workplaces } from './fasp.ts'
+import { someOf } from './nightly.ts'
 import { asWindows, goldenOf, tinyOfTwoLayers } from './tiny.ts'
 
 const workplace = workplaces()
@@ -163,7 +164,7 @@ describe('not kept', () => {
     await errors.close()
   })
 
-  test.each(['Q4_1', 'Q4_K_M'])(
+  test.each(someOf(['Q4_1', 'Q4_K_M'], dtype => dtype === 'Q4_1'))(
     'in %s what did not change and has no wider type in the source comes back bit for bit',
     async dtype => {
       const folder = await workplace()
