@@ -14,15 +14,17 @@ import { gradients } from '../src/heal/gradients.ts'
 import { crossEntropy, throughHead } from '../src/heal/loss.ts'
 import { TrainedWeights, trainedHalves } from '../src/heal/trained.ts'
 import { type HealOptions, heal, type Listener, openEngine, type ProgressEvent, prune } from '../src/node.ts'
-import { TINY_LLAMA } from './fasp.ts'
+import { someOf } from './nightly.ts'
 import { engineAndFolder, withModel } from './opened.ts'
-import { asWindows, goldenOf } from './tiny.ts'
+import { asWindows, goldenOf, tinyOfTwoLayers } from './tiny.ts'
 
 const { folder } = engineAndFolder()
 const engines = Array.from({ length: 3 }, () => openEngine({ threads: 1 }))
 afterAll(() => Promise.all(engines.map(engine => engine.close())))
 
 class Stopped extends Error {}
+
+const DENSE = tinyOfTwoLayers()
 
 const MIXTURE = fileURLToPath(new URL('fixtures/trained/tiny-mixture', import.meta.url))
 const at = (name: string) => join(folder, name)
@@ -71,36 +73,40 @@ async function gradientsOn(group: Group, path: string, windows: readonly Int32Ar
   })
 }
 
-test.each([
-  ['a dense model', 2, TINY_LLAMA, undefined],
-  ['a dense model', 3, TINY_LLAMA, undefined],
-  ['low-rank updates', 3, TINY_LLAMA, { rank: 4 }],
+const GRADIENTS = [
+  ['a dense model', 2, DENSE, undefined],
+  ['a dense model', 3, DENSE, undefined],
+  ['low-rank updates', 3, DENSE, { rank: 4 }],
   ['a mixture', 3, MIXTURE, undefined],
-])('gradients of %s on %i ranks are those of one process on the same two windows', async (_, size, path, updates) => {
-  const windows = WINDOWS.windows.slice(0, 2)
-  const [alone] = await Promise.all(inProcess(1).map(group => gradientsOn(group, path, windows, updates)))
-  const all = await Promise.all(inProcess(size).map(group => gradientsOn(group, path, windows, updates)))
-  for (const other of all) expect(Buffer.compare(other.all, all[0].all)).toBe(0)
-  const [found, wanted] = [all[0], alone].map(({ all: { buffer, byteOffset, byteLength } }) => {
-    return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength))
-  })
-  const most = wanted.reduce((most, one) => Math.max(most, Math.abs(one)), 0)
-  const apart = wanted.reduce((most, one, i) => Math.max(most, Math.abs(one - found[i])), 0)
-  expect(most).toBeGreaterThan(0)
-  expect(apart / most).toBeLessThan(1e-6)
-  expect(all[0].squares / alone.squares).toBeCloseTo(1, 5)
-})
+] as const
+test.each(someOf(GRADIENTS, ([name, size]) => size === 3 || name !== 'a dense model'))(
+  'gradients of %s on %i ranks are those of one process on the same two windows',
+  async (_, size, path, updates) => {
+    const windows = WINDOWS.windows.slice(0, 2)
+    const [alone] = await Promise.all(inProcess(1).map(group => gradientsOn(group, path, windows, updates)))
+    const all = await Promise.all(inProcess(size).map(group => gradientsOn(group, path, windows, updates)))
+    for (const other of all) expect(Buffer.compare(other.all, all[0].all)).toBe(0)
+    const [found, wanted] = [all[0], alone].map(({ all: { buffer, byteOffset, byteLength } }) => {
+      return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength))
+    })
+    const most = wanted.reduce((most, one) => Math.max(most, Math.abs(one)), 0)
+    const apart = wanted.reduce((most, one, i) => Math.max(most, Math.abs(one - found[i])), 0)
+    expect(most).toBeGreaterThan(0)
+    expect(apart / most).toBeLessThan(1e-6)
+    expect(all[0].squares / alone.squares).toBeCloseTo(1, 5)
+  },
+)
 
 describe('fasp heal', () => {
   const FOUR = { calibration: WINDOWS, tokens: 4 * 4 * 64, batch: 4, every: 2, lr: 3e-4 } as const
   const healed = (output: string, group?: Group, options: Partial<HealOptions> & Listener = {}) =>
     heal(at('pruned'), {
-      ...{ dense: TINY_LLAMA, output: at(output), engine: engines[group?.rank ?? 0], group, ...FOUR, ...options },
+      ...{ dense: DENSE, output: at(output), engine: engines[group?.rank ?? 0], group, ...FOUR, ...options },
     })
   const onAll = (size: number, output: string, options?: Partial<HealOptions>) =>
     Promise.all(inProcess(size).map(group => healed(output, group, options)))
   beforeAll(async () => {
-    await prune(TINY_LLAMA, {
+    await prune(DENSE, {
       ...{ sparsity: 0.3, method: 'magnitude', calibration: WINDOWS, engine: engines[0], output: at('pruned') },
     })
   })
@@ -164,10 +170,11 @@ describe('fasp heal', () => {
       expect(await stopped(2, 'parts', tokens, i % 2)).toEqual({ after: i > 0 ? `step ${i}` : undefined })
     expect((await stopped(2, 'parts')).after).toBe('step 3')
     expect(Buffer.compare(weights('parts'), weights('whole'))).toBe(0)
-    for (const [before, later] of [
+    const numbers = [
       [1, 3],
       [3, 1],
-    ]) {
+    ]
+    for (const [before, later] of someOf(numbers, ([before]) => before === 3)) {
       await stopped(before, `${before} before`, 256)
       const { after, result } = await stopped(later, `${before} before`)
       expect(after).toBe('step 1')
@@ -185,18 +192,18 @@ describe('fasp heal', () => {
 })
 
 test('healing after pruning is what both give one after the other, and nothing is left of what is sent', async () => {
-  const SOME = { sparsity: 0.3, method: 'plain', calibration: WINDOWS } as const
-  const tokens = 2 * 2048
+  const SOME = { sparsity: 0.3, method: 'magnitude', calibration: WINDOWS } as const
+  const tokens = 2048
   const on = (group: Group) => ({ group, engine: engines[group.rank] })
   const before = await readdir(tmpdir())
   const all = await Promise.all(
-    inProcess(2).map(group => prune(TINY_LLAMA, { ...SOME, ...on(group), output: at('both'), heal: tokens })),
+    inProcess(2).map(group => prune(DENSE, { ...SOME, ...on(group), output: at('both'), heal: tokens })),
   )
   const sent = (await readdir(tmpdir())).filter(name => name.startsWith('fasp-of-root') && !before.includes(name))
   expect(sent).toEqual([])
   expect(all[1].healed).toEqual(all[0].healed)
-  await Promise.all(inProcess(2).map(group => prune(TINY_LLAMA, { ...SOME, ...on(group), output: at('first') })))
-  const how = { dense: TINY_LLAMA, calibration: WINDOWS, tokens, output: at('then') }
+  await Promise.all(inProcess(2).map(group => prune(DENSE, { ...SOME, ...on(group), output: at('first') })))
+  const how = { dense: DENSE, calibration: WINDOWS, tokens, output: at('then') }
   const [{ curve }] = await Promise.all(inProcess(2).map(group => heal(at('first'), { ...how, ...on(group) })))
   expect(all[0].healed!.curve).toEqual(curve)
   expect(Buffer.compare(weights('both'), weights('then'))).toBe(0)

@@ -21,6 +21,7 @@ import type { Model } from '../src/model/model.ts'
 import { randomNumbers } from '../src/random.ts'
 import { familyFolder, VOCABULARY } from './families.ts'
 import { type ModelConfig, madeModel, modelConfigs } from './model-shapes.ts'
+import { NIGHTLY, someOf } from './nightly.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { random } from './random.ts'
 import { memoryScratch } from './scratch.ts'
@@ -161,7 +162,7 @@ describe.each(TINY_NAMES)('%s', name => {
   })
 })
 
-test.each([true, false])(
+test.each(someOf([true, false], beside => beside))(
   'in scratch files and in several batches they are the same to the bit: FFNs beside attention %s',
   async beside => {
     const sizes = { vocab_size: 40, hidden_size: 24, intermediate_size: 20, num_hidden_layers: 2 }
@@ -265,5 +266,5 @@ test('gradients are differences of the loss, for models of any shape', async () 
     const difference = ((await at(step)) - (await at(-step))) / (2 * step)
     expect(Math.abs(difference - along), `${difference} for ${along}`).toBeLessThan(NEAR * size)
   }
-  await fc.assert(fc.asyncProperty(modelConfigs, fc.nat(1000), check), { numRuns: 25, seed: 1 })
+  await fc.assert(fc.asyncProperty(modelConfigs, fc.nat(1000), check), { numRuns: NIGHTLY ? 25 : 5, seed: 1 })
 })

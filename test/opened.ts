@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { afterAll } from 'vitest'
 import { type Checkpoint, type Model, openEngine, openModel } from '../src/node.ts'
 
-/** An engine and a folder for one test file. Both go at its end. */
+/** An engine of one thread, as products of tiny models gain nothing by more, and a folder for one test file. Both go at its end. */
 export function engineAndFolder() {
-  const engine = openEngine()
+  const engine = openEngine({ threads: 1 })
   const folder = mkdtempSync(join(tmpdir(), 'fasp-test-'))
   afterAll(async () => {
     await engine.close()

@@ -1,5 +1,8 @@
 // The tiny models and what PyTorch gives on them (test/fixtures/golden/README.md): in the repository, for every clone to check against.
-import { readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Model, Windows } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
@@ -26,3 +29,41 @@ export const asWindows = (rows: number[][]): Windows => ({
   windows: rows.map(row => Int32Array.from(row)),
   texts: [{ name: 'golden', tokens: 0, available: rows.length, used: rows.length }],
 })
+
+/** The first two layers of tiny-llama as a model of the same name, for tests to which six layers show no more. It is made once. */
+export function tinyOfTwoLayers(): string {
+  const stored = readFileSync(join(TINY_LLAMA, 'model.safetensors'))
+  const start = 8 + Number(stored.readBigUInt64LE())
+  const header: Record<string, { data_offsets: [number, number] }> = JSON.parse(stored.toString('utf8', 8, start))
+  const parts: Buffer[] = []
+  let size = 0
+  for (const [name, tensor] of Object.entries(header)) {
+    if (name === '__metadata__') continue
+    const [from, to] = tensor.data_offsets
+    if (/layers\.[2-9]/.test(name)) {
+      delete header[name]
+      continue
+    }
+    parts.push(stored.subarray(start + from, start + to))
+    tensor.data_offsets = [size, (size += to - from)]
+  }
+  const text = JSON.stringify(header)
+  const head = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(head.length))
+  const file = Buffer.concat([length, head, ...parts])
+  const root = join(tmpdir(), `fasp-two-layers-${createHash('sha256').update(file).digest('hex').slice(0, 16)}`)
+  if (existsSync(root)) return join(root, 'tiny-llama')
+  const made = mkdtempSync(`${root}-`)
+  cpSync(TINY_LLAMA, join(made, 'tiny-llama'), { recursive: true })
+  const config = JSON.parse(readFileSync(join(TINY_LLAMA, 'config.json'), 'utf8'))
+  writeFileSync(join(made, 'tiny-llama/config.json'), JSON.stringify({ ...config, num_hidden_layers: 2 }))
+  writeFileSync(join(made, 'tiny-llama/model.safetensors'), file)
+  try {
+    renameSync(made, root)
+  } catch (error) {
+    if (!existsSync(root)) throw error
+    rmSync(made, { recursive: true }) // another process was first
+  }
+  return join(root, 'tiny-llama')
+}

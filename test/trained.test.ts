@@ -9,6 +9,7 @@ import { prune } from '../src/node.ts'
 import { perplexity } from './evaluation.ts'
 import { finish } from './finish.ts'
 import { expectNear } from './near.ts'
+import { someOf } from './nightly.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { asWindows, goldenOf } from './tiny.ts'
 
@@ -49,7 +50,7 @@ const perplexityOf = (path: string) =>
 async function run(name: string, method: string, sparsity: number) {
   const output = join(folder, `${name} ${method} ${sparsity}`)
   const calibration = asWindows(calibration_windows)
-  const { layers } = await prune(fixture(name), { method, sparsity, calibration, dtype: 'F32', output })
+  const { layers } = await prune(fixture(name), { method, sparsity, calibration, dtype: 'F32', output, engine })
   return { output, layers, perplexity: await perplexityOf(output) }
 }
 const runs: Record<string, ReturnType<typeof run>> = {}
@@ -59,7 +60,9 @@ const pruned = (...of: Parameters<typeof run>) => (runs[of.join(' ')] ??= run(..
 describe.each(Object.entries(oracle.cases))('%s agrees with the oracle', (name, { dense, pruned: cases }) => {
   test('dense', async () => expectNear(await perplexityOf(fixture(name)), dense, NEAR))
 
-  test.each(cases)('$method $sparsity', async ({ method, sparsity, perplexity, layers }) => {
+  const stands = ({ method, sparsity }: (typeof cases)[number]) =>
+    sparsity === (name === 'tiny-mixture' ? 0.375 : 0.3) && method !== 'plain:scope=experts'
+  test.each(someOf(cases, stands))('$method $sparsity', async ({ method, sparsity, perplexity, layers }) => {
     const ours = await pruned(name, method, sparsity)
     expectNear(ours.perplexity, perplexity, NEAR)
     await withModel(ours.output, async ({ architecture, checkpoint: { tensors } }) => {
@@ -82,16 +85,18 @@ describe.each(Object.entries(oracle.cases))('%s agrees with the oracle', (name, 
   })
 })
 
-test.each([
+const ORDERS: [name: string, sparsity: number, methods: string[]][] = [
   ['tiny-qwen3', 0.3, ['best', 'stock', 'plain', 'plain:repair=none', 'random:scope=ffn']],
   ['tiny-gemma3', 0.3, ['best', 'stock', 'plain', 'plain:repair=none', 'random:scope=ffn']],
   ['tiny-mixture', 0.19, ['stock:scope=experts:alpha=0.5:damp=0.01', 'plain:scope=experts', 'reap']],
   ['tiny-mixture', 0.375, ['stock:scope=experts:alpha=0.5:damp=0.01', 'plain:scope=experts', 'reap']],
-])(
-  '%s pruned by %d loses least on held-out text by the first of %j, most by the last',
+]
+test.each(someOf(ORDERS, ([, sparsity]) => sparsity === 0.375))(
+  '%s pruned by %d loses more on held-out text by each of %j than by the one before',
   async (name, sparsity, methods) => {
     const found = [oracle.cases[name].dense]
-    for (const method of methods) found.push((await pruned(name, method, sparsity)).perplexity)
+    for (const method of someOf(methods, method => method !== 'plain:scope=experts'))
+      found.push((await pruned(name, method, sparsity)).perplexity)
     expect(found).toEqual(found.toSorted((a, b) => a - b))
   },
 )
