@@ -1,6 +1,5 @@
 // Memory limits for the binary, as `wrap` of fasp.ts.
 import { readFileSync } from 'node:fs'
-import { describeWhere } from './where.ts'
 
 export const withAddressSpace = (gigabytes: number) => [
   ...['bash', '-c', `ulimit -v ${Math.round(gigabytes * 1e6)} && exec "$@"`, 'limited'],
@@ -21,6 +20,3 @@ export function inCgroup(megabytes: number): string[] {
     echo ${Math.round(megabytes * 1e6)} > $group/${limit} && (echo $BASHPID > $group/cgroup.procs && exec "$@")`
   return ['bash', '-c', script, 'limited']
 }
-
-/** `describe`, or a visible skip where none can be made. */
-export const describeCgroup = describeWhere('cgroups', () => [...inCgroup(100), 'true'])
