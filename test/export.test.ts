@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { fasp, QUICK, run, snapshot, workplaces } from './fasp.ts'
 import { compactLlama, readModel, writeModel } from './made-models.ts'
+import { someOf } from './nightly.ts'
 import { tinyOf2Layers } from './tiny.ts'
 
 const workplace = workplaces()
@@ -116,18 +117,21 @@ describe('prune', () => {
 })
 
 describe('to padded', () => {
-  test.each(['compact', 'stock'])('the %s result gives the bytes that layout padded has', async layout => {
-    const folder = await workplace()
-    const method = `plain:scope=${layout === 'compact' ? 'ffn+ragged' : 'ffn'}:multiple=32:layout=`
-    const args = ['prune', MODEL, '-s', '0.3', ...QUICK, '--method']
-    await run(folder, ...args, `${method}padded`, '-o', 'padded')
-    await run(folder, ...args, `${method}${layout}`, '-o', 'narrow')
-    await run(folder, 'export', 'narrow', '--to', 'padded', '-o', 'wide')
-    const weights = (name: string) => readFileSync(join(folder, name, 'model.safetensors'))
-    expect(weights('wide').equals(weights('padded'))).toBe(true)
-    expect(json(join(folder, 'wide/config.json'))).toEqual(json(join(folder, 'padded/config.json')))
-    expect(json(join(folder, 'wide/fasp.json')).layers).toEqual(json(join(folder, 'narrow/fasp.json')).layers)
-  })
+  test.each(someOf(['compact', 'stock'], layout => layout === 'compact'))(
+    'the %s result gives the bytes that layout padded has',
+    async layout => {
+      const folder = await workplace()
+      const method = `plain:scope=${layout === 'compact' ? 'ffn+ragged' : 'ffn'}:multiple=32:layout=`
+      const args = ['prune', MODEL, '-s', '0.3', ...QUICK, '--method']
+      await run(folder, ...args, `${method}padded`, '-o', 'padded')
+      await run(folder, ...args, `${method}${layout}`, '-o', 'narrow')
+      await run(folder, 'export', 'narrow', '--to', 'padded', '-o', 'wide')
+      const weights = (name: string) => readFileSync(join(folder, name, 'model.safetensors'))
+      expect(weights('wide').equals(weights('padded'))).toBe(true)
+      expect(json(join(folder, 'wide/config.json'))).toEqual(json(join(folder, 'padded/config.json')))
+      expect(json(join(folder, 'wide/fasp.json')).layers).toEqual(json(join(folder, 'narrow/fasp.json')).layers)
+    },
+  )
 
   test('without fasp.json a compact model is filled up at the ends', async () => {
     const folder = await workplace()
