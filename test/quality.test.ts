@@ -10,6 +10,7 @@ import { BF16 } from './cpu.ts'
 import { perplexity } from './evaluation.ts'
 import { finish } from './finish.ts'
 import { expectNear, TOLERANCE } from './near.ts'
+import { someOf } from './nightly.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 
@@ -62,8 +63,15 @@ const { engine, folder } = engineAndFolder()
 const perplexityOn = (rows: number[][], output: string) =>
   withModel(output, async model => (await finish(perplexity(model, engine, asWindows(rows), 'evaluate'))).perplexity)
 
+/** In every run: cases that have each option between them. */
+const STANDS: Readonly<Record<TinyModel, readonly string[]>> = {
+  'tiny-llama': ['eliminate-per-head', 'sensitivity-ragged'],
+  'tiny-opt': ['all-aligned'],
+}
+
 describe('agrees with the oracle', () => {
-  test.each(oracle.cases.map(c => [`${c.model}, ${c.case}`, c] as const))('%s', async (name, expected) => {
+  const cases = someOf(oracle.cases, c => STANDS[c.model].includes(c.case))
+  test.each(cases.map(c => [`${c.model}, ${c.case}`, c] as const))('%s', async (name, expected) => {
     const golden = goldenOf(expected.model)
     const output = join(folder, name)
     const { allocation, ...result } = await prune(TINY_MODELS[expected.model], {
@@ -101,7 +109,8 @@ describe('agrees with the oracle', () => {
 const BF16_TOLERANCE = 0.005
 
 // Not skipped tests elsewhere: what is skipped fails .ci/run. The refusals are tested in test/openvino.test.ts.
-const pruned = TINY_NAMES.flatMap(name => (['paper', 'stock'] as const).map(method => ({ name, method })))
+const all = TINY_NAMES.flatMap(name => (['paper', 'stock'] as const).map(method => ({ name, method })))
+const pruned = someOf(all, ({ name, method }) => name === 'tiny-llama' && method === 'stock')
 if (BF16)
   describe('products in bf16', () => {
     test('cost no quality', { timeout: 120_000 }, async () => {

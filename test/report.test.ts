@@ -3,17 +3,19 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { parseResult, serializeResult } from '../src/index.ts'
-import { put, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { put, QUICK, refused, run, workplaces } from './fasp.ts'
 import { madeResult } from './report/made-result.ts'
+import { tinyOf2Layers } from './tiny.ts'
 
 const workplace = workplaces()
+const MODEL = tinyOf2Layers()
 const MADE = serializeResult(madeResult())
 
 describe('prune and eval', () => {
   let folder: string
   beforeAll(async () => {
     folder = await workplace()
-    const prune = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', ...QUICK, '--method', 'best']
+    const prune = ['prune', MODEL, '-s', '0.2', '-o', 'out', ...QUICK, '--method', 'best']
     const measured = [
       '--text',
       'text.txt',
@@ -32,10 +34,10 @@ describe('prune and eval', () => {
 
   test('the result has both models, with everything about them', () => {
     const result = parseResult(readFileSync(join(folder, 'out.json'), 'utf8'), 'out.json')
-    expect(result).toMatchObject({ command: 'prune', model: { name: 'tiny-llama', layers: 6, parameters: 1312384 } })
+    expect(result).toMatchObject({ command: 'prune', model: { name: 'tiny-llama', layers: 2, parameters: 524928 } })
     const [dense, pruned] = result.runs
     expect([dense.name, pruned.name, pruned.sparsity]).toEqual(['dense', 'best', 0.2])
-    expect(pruned.prune!.allocation!.halfBlocks).toHaveLength(12)
+    expect(pruned.prune!.allocation!.halfBlocks).toHaveLength(4)
     expect(pruned.exports).toMatchObject([{ to: 'gguf', folder: 'gguf/' }])
     // Of the export, and of a text that is calibrated on and measured on.
     expect(pruned.notices).toEqual(['gguf: ', 'text.txt: '].map(start => expect.stringContaining(start)))
@@ -61,7 +63,7 @@ describe('prune and eval', () => {
   test('eval keeps its result, too', async () => {
     const item = JSON.stringify({ goal: 'To rest', sol1: 'run', sol2: 'sleep', label: 1 })
     await put(folder, { 'data/piqa.jsonl': `${item}\n`.repeat(3) })
-    const args = ['eval', 'out', '--text', 'text.txt', '--windows', '1', '--seq-len', '32', '--dense', TINY_LLAMA]
+    const args = ['eval', 'out', '--text', 'text.txt', '--windows', '1', '--seq-len', '32', '--dense', MODEL]
     const tasks = ['--tasks', 'piqa', '--tasks-data', 'data', '--limit', '2']
     const { stdout } = await run(folder, ...args, ...tasks, '--report', 'eval.json', '--report', 'eval.md')
     expect(stdout).toMatch(/^text +dense +perplexity/m)
@@ -74,12 +76,12 @@ describe('prune and eval', () => {
       ],
     })
     const [dense, pruned] = result.runs
-    const alone = await run(folder, 'eval', TINY_LLAMA, ...args.slice(2, -2), '--json')
+    const alone = await run(folder, 'eval', MODEL, ...args.slice(2, -2), '--json')
     expect(dense.perplexity[0].perplexity).toBeCloseTo(JSON.parse(alone.stdout).texts[0].perplexity, 9)
     expect(dense.samples.map(({ prompt }) => prompt)).toEqual(pruned.samples.map(({ prompt }) => prompt))
     const sha256 = expect.stringMatching(/^[0-9a-f]{64}$/)
     expect(result.evaluation).toEqual({
-      ...{ dense: TINY_LLAMA, limit: 2 },
+      ...{ dense: MODEL, limit: 2 },
       ...{ text: [{ file: 'text.txt', sha256 }], tasks: [{ file: 'piqa', sha256 }] },
     })
     expect(pruned.notices).toEqual([
@@ -88,7 +90,7 @@ describe('prune and eval', () => {
     ])
     await run(folder, 'report', 'eval.json', '-o', 'eval.html')
     const page = readFileSync(join(folder, 'eval.html'), 'utf8')
-    for (const part of ['piqa: 3 items, where', `Distances are from ${TINY_LLAMA}`, 'What was read'])
+    for (const part of ['piqa: 3 items, where', `Distances are from ${MODEL}`, 'What was read'])
       expect(page).toContain(part)
     expect(pruned.perplexity[0].standardError).toBeNaN() // of one window
     expect(readFileSync(join(folder, 'eval.md'), 'utf8')).toMatch(
@@ -114,15 +116,15 @@ describe('report', () => {
   })
 
   test('replaces what fasp wrote, when asked, and nothing else', async () => {
-    const folder = await workplace({ 'r.json': MADE, 'mine.html': '<p>mine</p>' })
+    const folder = await workplace({ 'r.json': MADE, 'mine.svg': '<svg></svg>' })
     const report = (...args: string[]) => ['report', 'r.json', '-o', ...args]
-    await run(folder, ...report('r.html'))
-    await refused(folder, report('r.html'), { says: ['r.html exists already', '--overwrite'] })
-    writeFileSync(join(folder, 'r.html'), readFileSync(join(folder, 'r.html'), 'utf8').replace('Perplexity', 'Old'))
-    await run(folder, ...report('r.html', '--overwrite'))
-    expect(readFileSync(join(folder, 'r.html'), 'utf8')).not.toContain('Old')
-    await refused(folder, report('mine.html', '--overwrite'), { says: ['mine.html was not written by fasp'] })
-    expect(readdirSync(folder).sort()).toEqual(['mine.html', 'r.html', 'r.json', 'text.txt'])
+    await run(folder, ...report('r.svg'))
+    await refused(folder, report('r.svg'), { says: ['r.svg exists already', '--overwrite'] })
+    writeFileSync(join(folder, 'r.svg'), readFileSync(join(folder, 'r.svg'), 'utf8').replace('Perplexity', 'Old'))
+    await run(folder, ...report('r.svg', '--overwrite'))
+    expect(readFileSync(join(folder, 'r.svg'), 'utf8')).not.toContain('Old')
+    await refused(folder, report('mine.svg', '--overwrite'), { says: ['mine.svg was not written by fasp'] })
+    expect(readdirSync(folder).sort()).toEqual(['mine.svg', 'r.json', 'r.svg', 'text.txt'])
   })
 
   test('comparisons of several calibration sizes are one chart, and no table', async () => {
@@ -163,10 +165,10 @@ describe('report', () => {
     [['report', 'r.json', '-o', 'x.svg', '--chart', 'pie'], ['--chart is "pie"', 'perplexity'], 2],
     [['report', 'r.json', '--chart', 'time'], ['no output for the chart'], 2],
     [['report', 'dense.json', '-o', 'x.svg'], ['has nothing for the chart perplexity', 'time'], 2],
-    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--report', 'text.txt'], ['text.txt does not say'], 2],
-    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--report', 'r.json'], ['r.json exists already']],
-    [['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--prompt', 'x'], ['prompt is for a report'], 2],
-    [['eval', TINY_LLAMA, '--text', 'text.txt', '--report', 'r.json'], ['r.json exists already']],
+    [['prune', MODEL, '-s', '0.2', '-o', 'out', '--report', 'text.txt'], ['text.txt does not say'], 2],
+    [['prune', MODEL, '-s', '0.2', '-o', 'out', '--report', 'r.json'], ['r.json exists already']],
+    [['prune', MODEL, '-s', '0.2', '-o', 'out', '--prompt', 'x'], ['prompt is for a report'], 2],
+    [['eval', MODEL, '--text', 'text.txt', '--report', 'r.json'], ['r.json exists already']],
   ])('refuses %j before any work', async (args, says, code = 1) => {
     const made = madeResult()
     const dense = serializeResult({ ...made, runs: made.runs.slice(0, 1) })
