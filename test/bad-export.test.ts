@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { exportModel, exportModelEvents } from '../src/node.ts'
 import { fasp, put, putModel, QUICK, refused, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
 import { compactLlama, randomLlama, readModel, writeModel } from './made-models.ts'
-import { TINY_OPT } from './tiny.ts'
+import { TINY_OPT, tinyOf2Layers } from './tiny.ts'
 
 const workplace = workplaces()
 const to = (target: string, ...more: string[]) => ['export', TINY_LLAMA, '--to', target, '-o', 'out', ...more]
@@ -87,7 +87,7 @@ describe('an output that exists', () => {
 describe('a source that cannot go there', () => {
   test('weights beyond float16', async () => {
     const folder = await workplace()
-    const large = randomLlama({}, 1)
+    const large = randomLlama({ num_hidden_layers: 3 }, 1)
     large.tensors['model.layers.2.mlp.down_proj.weight'].values[0] = 7e4
     writeModel(join(folder, 'large'), large, TINY_LLAMA)
     for (const [target, problem] of [
@@ -99,7 +99,7 @@ describe('a source that cannot go there', () => {
   })
   test('an activation that llama.cpp does not have', async () => {
     const folder = await workplace()
-    writeModel(join(folder, 'gelu'), randomLlama({ hidden_act: 'gelu' }, 1), TINY_LLAMA)
+    writeModel(join(folder, 'gelu'), randomLlama({ hidden_act: 'gelu', num_hidden_layers: 1 }, 1), TINY_LLAMA)
     const says = [
       'gelu: llama models cannot be written as GGUF',
       'no architecture for them without silu in FFNs. Choose another --to.',
@@ -109,7 +109,7 @@ describe('a source that cannot go there', () => {
   })
   test('ONNX, which is not read', async () => {
     const folder = await workplace()
-    await exportModel(TINY_LLAMA, { output: join(folder, 'model'), to: [{ to: 'onnx', dtype: 'Q8' }] })
+    await exportModel(tinyOf2Layers(), { output: join(folder, 'model'), to: [{ to: 'onnx', dtype: 'Q8' }] })
     const says = [
       'model: has no weights; wanted is one of',
       'ONNX is written, not read: give the model that it was made from',
@@ -166,14 +166,14 @@ describe('OPT', () => {
 test('a caller that stops listening, and Ctrl-C, leave nothing', async () => {
   const folder = await workplace()
   const before = await snapshot(folder)
-  for await (const event of exportModelEvents(TINY_LLAMA, { output: join(folder, 'new/x.gguf') }))
+  for await (const event of exportModelEvents(tinyOf2Layers(), { output: join(folder, 'new/x.gguf') }))
     if (event.type === 'progress') break
   expect(await snapshot(folder)).toEqual(before)
   let sent = false
   const onProgress = (stderr: string, child: { kill(signal: 'SIGINT'): boolean }) => {
     if (!sent && stderr.includes('verify: 0')) sent = child.kill('SIGINT')
   }
-  writeModel(join(folder, 'large'), randomLlama({ intermediate_size: 4096, num_hidden_layers: 12 }, 1), TINY_LLAMA)
+  writeModel(join(folder, 'large'), randomLlama({ intermediate_size: 4096, num_hidden_layers: 2 }, 1), TINY_LLAMA)
   const args = ['export', 'large', '--to', 'gguf:q4_k_m', '--to', 'huggingface', '-o', 'new/out']
   await refused(folder, args, { code: 130, says: ['interrupted; unfinished output was removed'], onProgress })
 })
