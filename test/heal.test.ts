@@ -762,6 +762,8 @@ describe('what cannot be healed', () => {
 
 describe('the command', () => {
   const LENGTHS = [
+    '--threads',
+    '1',
     '--calibration',
     'text.txt',
     '--seq-len',

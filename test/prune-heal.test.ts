@@ -192,13 +192,12 @@ test('stopped while it prunes, heals or writes, it goes on to the same bytes', {
   ] as const)
     await expect(pruned(at('other'), { ...options, heal: how, resume: true })).rejects.toThrow(says)
   await until('other', () => false, true)
-  for (const [i, [phase, from, says]] of (
-    [
-      ['prune', 2, /^Goes on after ffn 1/],
-      ['heal', 1, /^Goes on after (pruned|step 1)/],
-      ['export', 1, /^Goes on after step 2/],
-    ] as const
-  ).entries()) {
+  const places = [
+    ['prune', 2, /^Goes on after ffn 1/],
+    ['heal', 1, /^Goes on after (pruned|step 1)/],
+    ['export', 1, /^Goes on after step 2/],
+  ] as const
+  for (const [i, [phase, from, says]] of someOf(places, ([phase]) => phase === 'export').entries()) {
     const output = `stopped ${i}`
     await until(output, done(phase, from))
     expect(readdirSync(folder).filter(name => name.endsWith('.partial'))).toHaveLength(1)
@@ -252,7 +251,7 @@ describe('nothing is written', () => {
 })
 
 describe('the command', () => {
-  const args = ['prune', DENSE, '-s', '0.3', '--method', 'magnitude', ...QUICK]
+  const args = ['prune', DENSE, '-s', '0.3', '--method', 'magnitude', '--threads', '1', ...QUICK]
 
   test('says how it was healed, shows the curve, and what it takes before', async () => {
     const place = await workplace()
