@@ -32,34 +32,41 @@ const compact = 'plain:scope=ffn+ragged:layout=compact:multiple=1'
 const padded = 'plain:scope=ffn+ragged:layout=padded'
 
 describe('the plan is what is written', () => {
-  test.each([
+  const folders: [method: string, options: { dtype?: string }][] = [
     ['stock', {}],
+    ['stock', { dtype: 'F32' }],
     ['plain', { dtype: 'F32' }],
     [compact, {}],
     [padded, {}],
     ['shortgpt', {}],
-  ])('a folder, method %s, %o', async (method, more) => {
-    const options = { sparsity: 0.3, method, ...quick, ...more }
-    const model = method === 'shortgpt' ? TINY_LLAMA : MODEL // two layers have to stay
-    const { sizes } = await planPrune(model, options)
-    const output = place()
-    const result = await prune(model, { ...options, output })
-    expect(statSync(join(output, 'model.safetensors')).size).toBe(sizes.weightBytes.after)
-    expect(result.sizes).toEqual(sizes)
-  })
+  ]
+  test.each(someOf(folders, ([method, { dtype }]) => method !== 'stock' || !dtype))(
+    'a folder, method %s, %o',
+    async (method, more) => {
+      const options = { sparsity: 0.3, method, ...quick, ...more }
+      const model = method === 'shortgpt' ? TINY_LLAMA : MODEL // two layers have to stay
+      const { sizes } = await planPrune(model, options)
+      const output = place()
+      const result = await prune(model, { ...options, output })
+      expect(statSync(join(output, 'model.safetensors')).size).toBe(sizes.weightBytes.after)
+      expect(result.sizes).toEqual(sizes)
+    },
+  )
 
   const files: [method: string, dtype?: string][] = [
     ['plain', 'Q8_0'],
     ['plain', 'Q4_K_M'],
+    ['stock', 'Q8_0'],
+    ['stock', 'Q4_K_M'],
     [compact, 'Q4_0'],
     ['flap'],
   ]
-  test.each(someOf(files, ([, dtype]) => dtype !== 'Q4_K_M'))(
+  test.each(someOf(files, ([method, dtype]) => method !== 'stock' && dtype !== 'Q4_K_M'))(
     'a .gguf, method %s, in %s; and one made of that',
     async (method, dtype) => {
       const options = { sparsity: 0.3, method, dtype, ...quick }
       let source = MODEL
-      for (const sparsity of method === 'plain' ? [0.3, 0.2] : [0.3]) {
+      for (const sparsity of ['plain', 'stock'].includes(method) ? [0.3, 0.2] : [0.3]) {
         const output = place('.gguf')
         const plan = await planPrune(source, { ...options, sparsity, output })
         const { sizes, exports } = await prune(source, { ...options, sparsity, output })
