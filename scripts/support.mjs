@@ -10,7 +10,8 @@ const SCOPES = ['dense', 'ffn', 'ffn+ragged', 'ffn+per-head', 'ffn+rotate', 'ffn
 const LAYOUTS = ['stock', 'padded', 'compact']
 const HEAD = `# What runs where
 
-Made by \`scripts/support.mjs\` from the results of all tests of \`.ci/run nightly\`, which fails where this page says anything else. A cell has the
+Made by \`scripts/support.mjs\` from the results of all tests of \`.ci/run nightly\`, which fails where this page says anything else. A cell
+has the
 [layouts](guide.md) in which a model of the family, cut in that scope, was run there and gave our logits or tokens; "yes" stands for a model
 that nothing was cut of. An empty cell was not tried, or is refused with a message that says why.
 

@@ -6,6 +6,7 @@ import { expectation, type Trial } from '../src/library/budget.node.ts'
 import { describeModel } from '../src/model/model.ts'
 import { openCheckpoint, windowsWithin } from '../src/node.ts'
 import { fasp, refused, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { nightly } from './nightly.ts'
 
 /** Some 20,000 tokens of tiny-llama. */
 const LONG = TEXT.repeat(4)
@@ -70,7 +71,7 @@ test('more time, more windows: from as many as make 4,096 tokens to what makes h
   expect(long.seconds).toBeGreaterThan(short.seconds)
 })
 
-test('fasp prune --budget says how many, and prunes on them', async () => {
+nightly('fasp prune --budget says how many, and prunes on them', async () => {
   const folder = await workplace({ [PROSE]: LONG })
   const args = [
     'prune',

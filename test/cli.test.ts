@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { CLI, fasp, putModel, QUICK, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
+import { someOf } from './nightly.ts'
 import { TINY_OPT } from './tiny.ts'
 
 const workplace = workplaces()
@@ -82,26 +83,30 @@ describe('prune', () => {
     expect(json(join(folder, 'out/fasp.json')).layers).toEqual(result.layers)
   })
 
-  test.each([
+  const outputs: [string, RegExp][] = [
     ["it's small", /^fasp push 'it'\\''s small' your-name\/it-s-small$/],
     ['small.gguf', /^fasp bench .*tiny-llama small\.gguf$/],
-  ])('the commands at the end of %s work as they stand', async (output, last) => {
-    const folder = await workplace()
-    const text = ['--text', 'text.txt', '--text-windows', '1']
-    const { stdout } = await run(folder, 'prune', TINY_LLAMA, '-s', '0.2', '-o', output, ...QUICK, ...text)
-    const commands = stdout
-      .trimEnd()
-      .split('\n')
-      .slice(-3)
-      .map(line => line.trim())
-    expect(commands[2]).toMatch(last)
-    const shell = promisify(execFile)
-    const { HOME = '', PATH = '' } = process.env
-    for (const command of commands) {
-      const typed = command.replace(/^fasp/, `${process.execPath} ${CLI}`).replace(/ push .*/, '$& --dry-run')
-      await shell('sh', ['-c', typed], { cwd: folder, env: { HOME, PATH, FASP_LOG: '' } })
-    }
-  })
+  ]
+  test.each(someOf(outputs, (_, i) => i === 0))(
+    'the commands at the end of %s work as they stand',
+    async (output, last) => {
+      const folder = await workplace()
+      const text = ['--text', 'text.txt', '--text-windows', '1']
+      const { stdout } = await run(folder, 'prune', TINY_LLAMA, '-s', '0.2', '-o', output, ...QUICK, ...text)
+      const commands = stdout
+        .trimEnd()
+        .split('\n')
+        .slice(-3)
+        .map(line => line.trim())
+      expect(commands[2]).toMatch(last)
+      const shell = promisify(execFile)
+      const { HOME = '', PATH = '' } = process.env
+      for (const command of commands) {
+        const typed = command.replace(/^fasp/, `${process.execPath} ${CLI}`).replace(/ push .*/, '$& --dry-run')
+        await shell('sh', ['-c', typed], { cwd: folder, env: { HOME, PATH, FASP_LOG: '' } })
+      }
+    },
+  )
 
   test('takes texts of every kind, in equal shares, and writes another type', async () => {
     const folder = await workplace({

@@ -15,7 +15,7 @@ import { describeModel, logits, type Model, openEngine } from '../src/node.ts'
 import { randomNumbers } from '../src/random.ts'
 import { put, QUICK, refused, run, workplaces } from './fasp.ts'
 import { NIGHTLY } from './nightly.ts'
-import { tinyOfTwoLayers } from './tiny.ts'
+import { tinyOf2Layers } from './tiny.ts'
 
 const workplace = workplaces()
 const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
@@ -25,7 +25,7 @@ describe('a folder', () => {
   beforeAll(async () => {
     made = await workplace()
     const cut = ['-s', '0.3', '--method', 'plain:scope=ffn+ragged:layout=compact']
-    await run(made, 'prune', tinyOfTwoLayers(), ...cut, '-o', 'model', ...QUICK)
+    await run(made, 'prune', tinyOf2Layers(), ...cut, '-o', 'model', ...QUICK)
   })
   const copy = async () => {
     const folder = await workplace()

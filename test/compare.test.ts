@@ -8,7 +8,7 @@ import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { parseResult } from '../src/report/parse-result.ts'
 import { newOwner } from '../src/unfinished.node.ts'
 import { fasp, INTERRUPTED, put, QUICK, type Run, refused, run, TEXT, workplaces } from './fasp.ts'
-import { NIGHTLY, someOf } from './nightly.ts'
+import { NIGHTLY, nightly, someOf } from './nightly.ts'
 import { tinyOf } from './tiny.ts'
 
 vi.setConfig({ testTimeout: 180_000 }) // many processes, one after the other
@@ -228,17 +228,20 @@ describe('a grid', () => {
         await refused(folder, to, { says: ['gemma3_text models cannot be written as GGUF: ', 'them with biases'] })
     })
 
-  test('of nothing but a model and a method: on text that the dense model writes, into a file of its name', async () => {
-    const folder = await workplace()
-    await run(folder, 'compare', MODEL, '--methods', 'plain', '-s', '0.2', '--windows', '2', '--seq-len', '32')
-    const { runs } = parseResult(readFileSync(join(folder, 'compare-tiny-llama.json'), 'utf8'), 'a result')
-    const [dense, plain] = runs.map(({ perplexity: [{ file, perplexity }] }) => ({ file, perplexity }))
-    expect([dense.file, plain.file]).toEqual(Array(2).fill('text of the dense model'))
-    expect(plain.perplexity).toBeGreaterThan(dense.perplexity)
-    expect(runs[1].prune!.calibration.texts[0].name).not.toBe(dense.file)
-  })
+  nightly(
+    'of nothing but a model and a method: on text that the dense model writes, into a file of its name',
+    async () => {
+      const folder = await workplace()
+      await run(folder, 'compare', MODEL, '--methods', 'plain', '-s', '0.2', '--windows', '2', '--seq-len', '32')
+      const { runs } = parseResult(readFileSync(join(folder, 'compare-tiny-llama.json'), 'utf8'), 'a result')
+      const [dense, plain] = runs.map(({ perplexity: [{ file, perplexity }] }) => ({ file, perplexity }))
+      expect([dense.file, plain.file]).toEqual(Array(2).fill('text of the dense model'))
+      expect(plain.perplexity).toBeGreaterThan(dense.perplexity)
+      expect(runs[1].prune!.calibration.texts[0].name).not.toBe(dense.file)
+    },
+  )
 
-  test('of self-written calibration text, which all methods share, on two texts of one name', async () => {
+  nightly('of self-written calibration text, which all methods share, on two texts of one name', async () => {
     const folder = await workplace({ 'other/text.txt': TEXT.toUpperCase() })
     const text = [
       '--text',

@@ -14,9 +14,9 @@ import { gradients } from '../src/heal/gradients.ts'
 import { crossEntropy, throughHead } from '../src/heal/loss.ts'
 import { TrainedWeights, trainedHalves } from '../src/heal/trained.ts'
 import { type HealOptions, heal, type Listener, openEngine, type ProgressEvent, prune } from '../src/node.ts'
-import { someOf } from './nightly.ts'
+import { nightly, someOf } from './nightly.ts'
 import { engineAndFolder, withModel } from './opened.ts'
-import { asWindows, goldenOf, tinyOfTwoLayers } from './tiny.ts'
+import { asWindows, goldenOf, tinyOf2Layers } from './tiny.ts'
 
 const { folder } = engineAndFolder()
 const engines = Array.from({ length: 3 }, () => openEngine({ threads: 1 }))
@@ -24,7 +24,7 @@ afterAll(() => Promise.all(engines.map(engine => engine.close())))
 
 class Stopped extends Error {}
 
-const DENSE = tinyOfTwoLayers()
+const DENSE = tinyOf2Layers()
 
 const MIXTURE = fileURLToPath(new URL('fixtures/trained/tiny-mixture', import.meta.url))
 const at = (name: string) => join(folder, name)
@@ -164,24 +164,27 @@ describe('fasp heal', () => {
     return { after, result: root instanceof Error ? undefined : root }
   }
 
-  test('stopped after each step, it goes on to the same bytes, and on other ranks to the same distance', async () => {
-    const [whole] = await onAll(2, 'whole')
-    for (const [i, tokens] of [256, 512, 768].entries())
-      expect(await stopped(2, 'parts', tokens, i % 2)).toEqual({ after: i > 0 ? `step ${i}` : undefined })
-    expect((await stopped(2, 'parts')).after).toBe('step 3')
-    expect(Buffer.compare(weights('parts'), weights('whole'))).toBe(0)
-    const numbers = [
-      [1, 3],
-      [3, 1],
-    ]
-    for (const [before, later] of someOf(numbers, ([before]) => before === 3)) {
-      await stopped(before, `${before} before`, 256)
-      const { after, result } = await stopped(later, `${before} before`)
-      expect(after).toBe('step 1')
-      expect(result!.step).toBe(whole.step)
-      expect(result!.kl.after / whole.kl.after).toBeCloseTo(1, 3)
-    }
-  })
+  nightly(
+    'stopped after each step, it goes on to the same bytes, and on other ranks to the same distance',
+    async () => {
+      const [whole] = await onAll(2, 'whole')
+      for (const [i, tokens] of [256, 512, 768].entries())
+        expect(await stopped(2, 'parts', tokens, i % 2)).toEqual({ after: i > 0 ? `step ${i}` : undefined })
+      expect((await stopped(2, 'parts')).after).toBe('step 3')
+      expect(Buffer.compare(weights('parts'), weights('whole'))).toBe(0)
+      const numbers = [
+        [1, 3],
+        [3, 1],
+      ]
+      for (const [before, later] of someOf(numbers, ([before]) => before === 3)) {
+        await stopped(before, `${before} before`, 256)
+        const { after, result } = await stopped(later, `${before} before`)
+        expect(after).toBe('step 1')
+        expect(result!.step).toBe(whole.step)
+        expect(result!.kl.after / whole.kl.after).toBeCloseTo(1, 3)
+      }
+    },
+  )
 
   test('options that differ are refused', async () => {
     const [one, other] = inProcess(2)

@@ -15,8 +15,8 @@ import {
 } from '../src/node.ts'
 import { familyFolder } from './families.ts'
 import { snapshot, workplaces } from './fasp.ts'
-import { someOf } from './nightly.ts'
-import { asWindows, TINY_OPT, tinyOfTwoLayers } from './tiny.ts'
+import { nightly, someOf } from './nightly.ts'
+import { asWindows, TINY_OPT, tinyOf2Layers } from './tiny.ts'
 
 const workplace = workplaces()
 const engines = Array.from({ length: 4 }, () => openEngine({ threads: 1 }))
@@ -30,7 +30,7 @@ const SYNCED = 240_000
 
 class Stopped extends Error {}
 
-const DENSE = tinyOfTwoLayers()
+const DENSE = tinyOf2Layers()
 
 interface How {
   /** Whether one rank ends with an error, and with it all, after so many layers or steps of a phase. @default none does */
@@ -153,7 +153,7 @@ describe('another number of ranks', () => {
   })
 })
 
-test('healing goes on, too', { timeout: SYNCED }, async () => {
+nightly('healing goes on, too', { timeout: SYNCED }, async () => {
   const folder = await workplace()
   const options = (output: string) => ({
     ...{ ...asked, method: 'magnitude', calibration: made(4), heal: { tokens: 256 } },

@@ -1,11 +1,12 @@
 // Engines are closed where what they were opened for fails.
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, expect, test, vi } from 'vitest'
 import type { Engine } from '../src/engine/engine.ts'
-import { evaluate, exportModel, generate, perplexity, prune } from '../src/node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 
 const opened: { readonly close: ReturnType<typeof vi.fn<Engine['close']>> }[] = []
-vi.mock(import('../src/engine/engine.node.ts'), async original => {
+// The library is imported anew, by way of engines that are watched, and the next file imports it as it is.
+vi.resetModules()
+vi.doMock(import('../src/engine/engine.node.ts'), async original => {
   const { openEngine, ...others } = await original()
   return {
     ...others,
@@ -17,7 +18,12 @@ vi.mock(import('../src/engine/engine.node.ts'), async original => {
     },
   }
 })
+const { evaluate, exportModel, generate, perplexity, prune } = await import('../src/node.ts')
 afterEach(() => void opened.splice(0))
+afterAll(() => {
+  vi.doUnmock('../src/engine/engine.node.ts')
+  vi.resetModules()
+})
 
 const output = 'never-written'
 test.each<[string, number, () => Promise<unknown>]>([

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { fasp, QUICK, run, snapshot, workplaces } from './fasp.ts'
+import { fasp, QUICK, run, snapshot, TINY_LLAMA, workplaces } from './fasp.ts'
 import { compactLlama, readModel, writeModel } from './made-models.ts'
 import { someOf } from './nightly.ts'
 import { tinyOf2Layers } from './tiny.ts'
@@ -146,9 +146,9 @@ describe('to padded', () => {
 
 test('to padded: a model that nothing was removed from stays as it is, and that is said', async () => {
   const folder = await workplace()
-  const { stderr } = await run(folder, 'export', MODEL, '--to', 'padded', '-o', 'out')
+  const { stderr } = await run(folder, 'export', TINY_LLAMA, '--to', 'padded', '-o', 'out')
   expect(stderr).toMatch(/^padded: The model is written as it is: /m)
-  const weights = [MODEL, join(folder, 'out')].map(path => readFileSync(join(path, 'model.safetensors')))
+  const weights = [TINY_LLAMA, join(folder, 'out')].map(path => readFileSync(join(path, 'model.safetensors')))
   expect(weights[0].equals(weights[1])).toBe(true)
 })
 

@@ -75,7 +75,8 @@ let busy = false
  */
 export async function fasp(args: readonly string[], options: RunOptions): Promise<Run> {
   const { wrap, input, onStart, onProgress, ...here } = options
-  const readsStdin = args[0] === 'generate' && !args.includes('-p')
+  const prompt = args.indexOf('-p')
+  const readsStdin = args[0] === 'generate' && (prompt < 0 || args[prompt + 1] === '-')
   if (busy || wrap || input !== undefined || onStart || onProgress || readsStdin) return faspProcess(args, options)
   busy = true
   try {

@@ -34,11 +34,11 @@ import { QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './f
 import { madeModel } from './model-shapes.ts'
 import { someOf } from './nightly.ts'
 import { engineAndFolder, withModel } from './opened.ts'
-import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, TINY_OPT, type TinyModel, tinyOfTwoLayers } from './tiny.ts'
+import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, TINY_OPT, type TinyModel, tinyOf2Layers } from './tiny.ts'
 
 const { engine, folder } = engineAndFolder()
 const workplace = workplaces()
-const DENSE = tinyOfTwoLayers()
+const DENSE = tinyOf2Layers()
 
 /** Windows of 64 tokens: 12 to heal on, 4 to measure on. */
 const windowsOf = (rows: number[][]) => {

@@ -2,10 +2,12 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { fasp, QUICK, run, TINY_LLAMA, workplaces } from './fasp.ts'
+import { fasp, QUICK, run, workplaces } from './fasp.ts'
+import { tinyOf2Layers } from './tiny.ts'
 
 const workplace = workplaces()
-const PRUNE = ['prune', TINY_LLAMA, '-s', '0.2', '-o', 'out', '--method', 'plain', ...QUICK]
+const MODEL = tinyOf2Layers()
+const PRUNE = ['prune', MODEL, '-s', '0.2', '-o', 'out', ...QUICK]
 
 test('of each command, for another program to read', { timeout: 180_000 }, async () => {
   const folder = await workplace()
@@ -22,7 +24,7 @@ test('of each command, for another program to read', { timeout: 180_000 }, async
     [['export', 'out', '-o', 'out.gguf'], ['exports']],
     [['eval', 'out', '--text', 'text.txt', '--windows', '1', '--seq-len', '32'], ['texts']],
     [
-      ['compare', TINY_LLAMA, '--methods', 'plain', '-s', '0.2', ...QUICK],
+      ['compare', MODEL, '--methods', 'plain', '-s', '0.2', ...QUICK],
       ['protocol', 'runs'],
     ],
     [
@@ -37,7 +39,7 @@ test('of each command, for another program to read', { timeout: 180_000 }, async
       ['push', 'out', 'me/out', '--dry-run'],
       ['files', 'card'],
     ],
-    [['bench', TINY_LLAMA, '--runs', '1'], ['speeds']],
+    [['bench', MODEL, '--runs', '1'], ['speeds']],
   ] as const) {
     const { stdout } = await run(folder, ...args, '--json')
     const result = JSON.parse(stdout)
@@ -54,9 +56,9 @@ test('has the indices of what is kept where all is asked for', async () => {
 test('of errors, with their exit code', async () => {
   const folder = await workplace()
   for (const [args, code, status] of [
-    [['prune', TINY_LLAMA, '--sparsty', '0.2', '--json'], 'USAGE', 2],
-    [['inspect', TINY_LLAMA, '--json=ful'], 'USAGE', 2],
-    [['eval', TINY_LLAMA, '--text', 'none.txt', '--json'], 'TEXT', 1],
+    [['prune', MODEL, '--sparsty', '0.2', '--json'], 'USAGE', 2],
+    [['inspect', MODEL, '--json=ful'], 'USAGE', 2],
+    [['eval', MODEL, '--text', 'none.txt', '--json'], 'TEXT', 1],
     [['push', 'none', 'me/out', '--dry-run', '--json=full'], 'FORMAT', 1],
   ] as const) {
     const done = await fasp(args, { folder })
@@ -68,7 +70,7 @@ test('of errors, with their exit code', async () => {
 
 test('once, where a result and an error come of it', async () => {
   const folder = await workplace()
-  const args = ['bench', TINY_LLAMA, '--runs', '1', '-o', 'result.json', '--json']
+  const args = ['bench', MODEL, '--runs', '1', '-o', 'result.json', '--json']
   const onProgress = () => writeFileSync(join(folder, 'result.json'), 'in the way')
   const { code, stdout } = await fasp(args, { folder, onProgress })
   expect([code, JSON.parse(stdout).schema]).toEqual([1, 1])

@@ -30,7 +30,7 @@ import { finish } from './finish.ts'
 import { expectNear, expectSameUpToTies, TOLERANCE } from './near.ts'
 import { someOf } from './nightly.ts'
 import { engineAndFolder } from './opened.ts'
-import { asWindows, goldenOf, TINY_MODELS, type TinyModel, tinyOfTwoLayers } from './tiny.ts'
+import { asWindows, goldenOf, TINY_MODELS, type TinyModel, tinyOf2Layers } from './tiny.ts'
 
 type Kept = Readonly<Partial<Record<'attention' | 'ffn', readonly number[]>>>
 
@@ -125,7 +125,7 @@ const WINDOWS = asWindows(
   Array.from({ length: 4 }, (_, w) => Array.from({ length: 64 }, (_, i) => (w * 997 + i * i * 37) % 1024)),
 )
 const QUICK = { calibration: WINDOWS }
-const TWO_LAYERS = tinyOfTwoLayers()
+const TWO_LAYERS = tinyOf2Layers()
 
 describe('every method', () => {
   const names = METHOD_NAMES.filter(name => name !== 'reap') // of mixtures: test/experts.test.ts

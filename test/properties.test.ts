@@ -17,14 +17,15 @@ import {
   type Windows,
 } from '../src/node.ts'
 import { perplexity } from './evaluation.ts'
+import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'
 import { NIGHTLY } from './nightly.ts'
 import { engineAndFolder, withModel } from './opened.ts'
-import { TINY_OPT, tinyOfTwoLayers } from './tiny.ts'
+import { TINY_OPT, tinyOf2Layers } from './tiny.ts'
 
 const { engine, folder: root } = engineAndFolder()
 
-const DENSE = tinyOfTwoLayers()
+const DENSE = tinyOf2Layers()
 let outputs = 0
 const newOutput = () => join(root, `${outputs++}`)
 
@@ -51,14 +52,14 @@ const largestDifference = (a: Float32Array, b: Float32Array) =>
 
 test('sparsity 0 gives byte-identical tensors', async () => {
   for (const layout of ['stock', 'padded'] as const) {
-    const { output } = await run(DENSE, {
+    const { output } = await run(TINY_LLAMA, {
       sparsity: 0,
       method: plain({ scope: 'ffn+ragged', layout }),
       calibration: windows(2, 16, 1),
     })
-    expect(readFileSync(join(output, 'model.safetensors')).equals(readFileSync(join(DENSE, 'model.safetensors')))).toBe(
-      true,
-    )
+    expect(
+      readFileSync(join(output, 'model.safetensors')).equals(readFileSync(join(TINY_LLAMA, 'model.safetensors'))),
+    ).toBe(true)
   }
 })
 

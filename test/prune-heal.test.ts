@@ -18,15 +18,15 @@ import {
   verify,
 } from '../src/node.ts'
 import { QUICK, refused, run, snapshot, workplaces } from './fasp.ts'
-import { someOf } from './nightly.ts'
+import { nightly, someOf } from './nightly.ts'
 import { engineAndFolder } from './opened.ts'
-import { asWindows, goldenOf, tinyOfTwoLayers } from './tiny.ts'
+import { asWindows, goldenOf, tinyOf2Layers } from './tiny.ts'
 
 const MIXTURE = fileURLToPath(new URL('fixtures/trained/tiny-mixture', import.meta.url))
 
 const { engine, folder } = engineAndFolder()
 const workplace = workplaces()
-const DENSE = tinyOfTwoLayers()
+const DENSE = tinyOf2Layers()
 const at = (name: string) => join(folder, name)
 const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
 
@@ -88,7 +88,7 @@ test.each(someOf(HOW, ([name]) => name === 'lora'))(
   },
 )
 
-test('exports and texts are of the healed model, and all say so', { timeout: 180_000 }, async () => {
+nightly('exports and texts are of the healed model, and all say so', { timeout: 180_000 }, async () => {
   const options = { text: [{ name: 'a text', text: async () => 'It was a dark night. '.repeat(99) }], seqLen: 64 }
   const { exports, perplexities } = await pruned(at('exported'), {
     ...options,
@@ -157,7 +157,7 @@ test('on text that the model writes: the windows that it was calibrated on, agai
 
 class Stopped extends Error {}
 
-test('stopped while it prunes, heals or writes, it goes on to the same bytes', { timeout: 180_000 }, async () => {
+nightly('stopped while it prunes, heals or writes, it goes on to the same bytes', { timeout: 180_000 }, async () => {
   const texts = [{ name: 'a text', text: async () => 'It was a dark night. '.repeat(200), sha256: 'x' }]
   const options = {
     calibration: texts,
@@ -271,7 +271,7 @@ describe('the command', () => {
     expect(readFileSync(join(place, 'report.md'), 'utf8')).toContain('| magnitude 30 % | 2,048 tokens |')
   })
 
-  test('of several sizes each is healed; without a number on as many tokens as heal takes', async () => {
+  nightly('of several sizes each is healed; without a number on as many tokens as heal takes', async () => {
     const place = await workplace()
     const { stdout } = await run(place, ...args, '-s', '0.3,0.4', '--heal=2048', '-o', 'out', '--json')
     expect(JSON.parse(stdout).map((one: { healed: { tokens: number } }) => one.healed.tokens)).toEqual([2048, 2048])

@@ -16,7 +16,7 @@ import {
 } from '../src/node.ts'
 import { familyFolder } from './families.ts'
 import { fasp, INTERRUPTED, QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
-import { NIGHTLY, someOf } from './nightly.ts'
+import { NIGHTLY, nightly, someOf } from './nightly.ts'
 import { withModel } from './opened.ts'
 import { asWindows, TINY_OPT, tinyOf2Layers } from './tiny.ts'
 
@@ -496,7 +496,7 @@ describe('a state', () => {
     const { stderr: again } = await run(folder, ...args, '--resume', '--memory', '2')
     expect(again).toMatch(/Goes on after (attention|ffn|tables)/)
   })
-  test('of one of several sizes: those that are there stay', async () => {
+  nightly('of one of several sizes: those that are there stay', async () => {
     const several = ['-s', '0.2,0.3']
     const { folder } = await killed('SIGKILL', 'out-0.3', several)
     const { stdout } = await run(folder, ...args, ...several, '--resume')

@@ -17,10 +17,10 @@ import { gguf } from '../src/write/gguf.ts'
 import { gramReader } from '../src/write/grams.ts'
 import { workplaces } from './fasp.ts'
 import { someOf } from './nightly.ts'
-import { asWindows, goldenOf, tinyOfTwoLayers } from './tiny.ts'
+import { asWindows, goldenOf, tinyOf2Layers } from './tiny.ts'
 
 const workplace = workplaces()
-const DENSE = tinyOfTwoLayers()
+const DENSE = tinyOf2Layers()
 const engine = openEngine({ threads: 1 })
 afterAll(() => engine.close())
 

@@ -28,6 +28,7 @@ import {
 import { TEXT, TINY_LLAMA } from './fasp.ts'
 import { hubPlace, TINY_FILES } from './hub.ts'
 import { expectNear, TOLERANCE } from './near.ts'
+import { someOf } from './nightly.ts'
 
 const { server } = hubPlace()
 const engine = node.openEngine()
@@ -220,18 +221,22 @@ describe('a run that is saved', () => {
     return { events: seen.length, notices: seen.flatMap(one => (one.type === 'notice' ? one.message : [])) }
   }
 
-  test.for(['stock', 'best'])('is gone on with to the same bytes, by %s', { timeout: 240_000 }, async method => {
-    const whole: Files = new Map()
-    const { events } = await run(whole, new Map(), undefined, { method })
-    for (const part of [0.4, 0.9]) {
-      const [output, state]: Files[] = [new Map(), new Map()]
-      await run(output, state, Math.floor(part * events), { method })
-      expect([...state.keys()]).toContain('manifest.json')
-      const { notices } = await run(output, state, undefined, { method, memory: 1 })
-      expect(notices).toContainEqual(expect.stringMatching(/^Goes on after /))
-      expect(hashes(output)).toEqual(hashes(whole))
-    }
-  })
+  test.for(someOf(['stock', 'best'], method => method === 'stock'))(
+    'is gone on with to the same bytes, by %s',
+    { timeout: 240_000 },
+    async method => {
+      const whole: Files = new Map()
+      const { events } = await run(whole, new Map(), undefined, { method })
+      for (const part of [0.4, 0.9]) {
+        const [output, state]: Files[] = [new Map(), new Map()]
+        await run(output, state, Math.floor(part * events), { method })
+        expect([...state.keys()]).toContain('manifest.json')
+        const { notices } = await run(output, state, undefined, { method, memory: 1 })
+        expect(notices).toContainEqual(expect.stringMatching(/^Goes on after /))
+        expect(hashes(output)).toEqual(hashes(whole))
+      }
+    },
+  )
 
   test('of other options, another model, or damaged is refused, and stays', { timeout: 120_000 }, async () => {
     const [output, state]: Files[] = [new Map(), new Map()]

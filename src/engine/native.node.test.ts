@@ -29,6 +29,7 @@ describe.runIf(process.platform === 'linux')("graphs through ONNX Runtime's C in
     vi.resetModules()
     const { nativeGraphs: without } = await import('./native.node.ts')
     vi.doUnmock('node:module')
+    vi.resetModules() // for the files that follow in this process
     expect(without(RUNTIME_VERSION)).toBeUndefined()
   })
 

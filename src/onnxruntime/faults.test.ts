@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import * as runtime from 'onnxruntime-node'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { snapshot, TINY_LLAMA, workplaces } from '../../test/fasp.ts'
+import { nightly } from '../../test/nightly.ts'
 import { asWindows, goldenOf } from '../../test/tiny.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
 import type { GraphRuntime } from '../engine/graph-runtime.ts'
@@ -142,38 +143,42 @@ describe.runIf(process.platform === 'linux')('the CPU, taken for a device', () =
     expect([a, b, c].map(({ data }) => data[0])).toEqual([-1, -2, 3])
   })
 
-  test('a run says where it failed, and resumed gives the bytes of one that did not', {
-    timeout: 240_000,
-  }, async () => {
-    const folder = await workplace()
-    const calibration = asWindows(goldenOf('tiny-llama').calibration_windows.slice(0, 9))
-    const notices: string[] = []
-    const onEvent = (event: ProgressEvent) => event.type === 'notice' && notices.push(event.message)
-    const pruned = async (name: string, resume = false, isRight = true) => {
-      const output = join(folder, name)
-      await using engine = open(4e6, isRight)
-      const options = { sparsity: 0.2, method: 'stock', calibration, memory: 1e-3, saveEvery: 0, resume } as const
-      await prune(TINY_LLAMA, { ...options, output, engine, onEvent })
-      return (await snapshot(output)).map(line => line.slice(output.length))
-    }
-    const calls = fail('', Number.POSITIVE_INFINITY)
-    const whole = await pruned('whole')
-    vi.restoreAllMocks()
-    for (const [part, said] of [
-      [0.4, LOST],
-      [0.8, NO_BUFFER],
-    ] as const) {
-      fail(said, Math.floor(part * calls()))
-      await expect(pruned('stopped')).rejects.toThrow(/^webgpu: layer \d, (attention|ffn): it /)
+  nightly(
+    'a run says where it failed, and resumed gives the bytes of one that did not',
+    {
+      timeout: 240_000,
+    },
+    async () => {
+      const folder = await workplace()
+      const calibration = asWindows(goldenOf('tiny-llama').calibration_windows.slice(0, 9))
+      const notices: string[] = []
+      const onEvent = (event: ProgressEvent) => event.type === 'notice' && notices.push(event.message)
+      const pruned = async (name: string, resume = false, isRight = true) => {
+        const output = join(folder, name)
+        await using engine = open(4e6, isRight)
+        const options = { sparsity: 0.2, method: 'stock', calibration, memory: 1e-3, saveEvery: 0, resume } as const
+        await prune(TINY_LLAMA, { ...options, output, engine, onEvent })
+        return (await snapshot(output)).map(line => line.slice(output.length))
+      }
+      const calls = fail('', Number.POSITIVE_INFINITY)
+      const whole = await pruned('whole')
       vi.restoreAllMocks()
-      expect(await pruned('stopped', true)).toEqual(whole)
-      await rm(join(folder, 'stopped'), { recursive: true })
-    }
-    expect(notices.join()).not.toContain('attention is')
-    fail(LOST, Math.floor(0.8 * calls()))
-    await expect(pruned('stopped')).rejects.toThrow(DeviceError)
-    vi.restoreAllMocks()
-    await pruned('stopped', true, false)
-    expect(notices.join()).toContain('attention is "products", there "operator". Last bits may be others')
-  })
+      for (const [part, said] of [
+        [0.4, LOST],
+        [0.8, NO_BUFFER],
+      ] as const) {
+        fail(said, Math.floor(part * calls()))
+        await expect(pruned('stopped')).rejects.toThrow(/^webgpu: layer \d, (attention|ffn): it /)
+        vi.restoreAllMocks()
+        expect(await pruned('stopped', true)).toEqual(whole)
+        await rm(join(folder, 'stopped'), { recursive: true })
+      }
+      expect(notices.join()).not.toContain('attention is')
+      fail(LOST, Math.floor(0.8 * calls()))
+      await expect(pruned('stopped')).rejects.toThrow(DeviceError)
+      vi.restoreAllMocks()
+      await pruned('stopped', true, false)
+      expect(notices.join()).toContain('attention is "products", there "operator". Last bits may be others')
+    },
+  )
 })

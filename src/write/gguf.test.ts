@@ -20,6 +20,7 @@ import {
   SMALL_EXAONE4,
 } from '../../test/gguf-families.ts'
 import { compactLlama, LLAMA3_ROPE, type MadeModel, randomLlama, writeModel, YARN } from '../../test/made-models.ts'
+import { someOf } from '../../test/nightly.ts'
 import { TINY_OPT, withContext } from '../../test/tiny.ts'
 import { ggufCheckpoint } from '../checkpoint/gguf.ts'
 import { prunedFrom } from '../checkpoint/pruned.ts'
@@ -312,7 +313,7 @@ test('a value beyond float16 stops the export', async () => {
 
 describe('a large table is never whole in float32', () => {
   const PART = 4 * 2 ** 20 // values: 16 MiB
-  test.each(['F16', 'Q8_0'])('%s', async dtype => {
+  test.each(someOf(['F16', 'Q8_0'], dtype => dtype === 'Q8_0'))('%s', async dtype => {
     const [rows, width] = [40_000, 128]
     const config = { hidden_size: width, vocab_size: rows, num_hidden_layers: 1, intermediate_size: 64 }
     const model = await made(randomLlama({ ...config, num_attention_heads: 4, tie_word_embeddings: false }, 9))
