@@ -9,10 +9,10 @@ root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT # the mounts are in the namespace and go with the command
 
 TOOLS="bash sh env ls cat cp mv rm rmdir mkdir ln chmod touch true false sleep head tail wc sort tr cut mktemp readlink realpath dirname basename
-uname id stat df du truncate dd sed grep tar gzip git kill node ldd which find xargs printf seq test"
+uname id stat df du truncate dd sed grep tar gzip git kill node ldd which mkfifo setpriv ps find xargs printf seq test"
 libraries() { { ldd "$@" 2>/dev/null || true; } | { grep -o "/[^ :]*\.so[^ :]*" || true; } | sort -u; }
 for tool in $TOOLS; do
-  path=$(command -v "$tool") && [ -f "$path" ] || continue
+  path=$(type -P "$tool") || continue
   mkdir -p "$root/bin"
   cp -L "$path" "$root/bin/"
 done

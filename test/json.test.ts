@@ -79,6 +79,6 @@ test('once, where a result and an error come of it', async () => {
 test('--quiet leaves notices, errors and the outcome', async () => {
   const folder = await workplace()
   const { stdout, stderr } = await run(folder, ...PRUNE, '--text', 'text.txt', '--text-windows', '1', '-q')
-  expect(stdout.replaceAll('\n', ' ')).toMatch(/^2\.6 MB → .* perplexity on text\.txt \(.* → .*\) Wrote out $/)
+  expect(stdout.replaceAll('\n', ' ')).toMatch(/^1\.1 MB → .* perplexity on text\.txt \(.* → .*\) Wrote out $/)
   expect(stderr).toMatch(/^128 calibration tokens are few .*\ntext\.txt: the model was calibrated on .*\n$/)
 })
