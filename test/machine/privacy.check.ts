@@ -41,7 +41,7 @@ async function traced(act: (wrap: readonly string[], env: Record<string, string>
   const written = lines.filter(line => /O_WRONLY|O_RDWR|O_CREAT|creat\(|mkdir|rename|symlink/.test(line))
   return {
     network,
-    written: written.filter(line => !/"\/dev\/|ENOENT|EEXIST/.test(line)),
+    written: written.filter(line => !/"\/dev\/(?!shm\/)|ENOENT|EEXIST/.test(line)),
     tmp: join(folder, 'tmp'),
     folder,
   }
