@@ -6,13 +6,12 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { best, plain, prune } from '../src/node.ts'
 
-import { BF16 } from './cpu.ts'
 import { perplexity } from './evaluation.ts'
 import { finish } from './finish.ts'
 import { expectNear, TOLERANCE } from './near.ts'
 import { someOf } from './nightly.ts'
 import { engineAndFolder, withModel } from './opened.ts'
-import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
+import { asWindows, goldenOf, TINY_MODELS, type TinyModel } from './tiny.ts'
 
 interface OracleHalf {
   readonly kept: readonly number[] | null
@@ -104,27 +103,3 @@ describe('agrees with the oracle', () => {
     expectNear(await perplexityOn(golden.evaluation_windows, output), expected.perplexity, TOLERANCE.perplexity)
   })
 })
-
-/** What products in bf16 may change of a perplexity: less than other calibration text does. */
-const BF16_TOLERANCE = 0.005
-
-// Not skipped tests elsewhere: what is skipped fails .ci/run. The refusals are tested in test/openvino.test.ts.
-const all = TINY_NAMES.flatMap(name => (['paper', 'stock'] as const).map(method => ({ name, method })))
-const pruned = someOf(all, ({ name, method }) => name === 'tiny-llama' && method === 'stock')
-if (BF16)
-  describe('products in bf16', () => {
-    test('cost no quality', { timeout: 120_000 }, async () => {
-      for (const { name, method } of pruned) {
-        const golden = goldenOf(name)
-        const calibration = asWindows(golden.calibration_windows)
-        const measure = async (products: 'float32' | 'bf16') => {
-          const output = join(folder, `${name} ${method} ${products}`)
-          await prune(TINY_MODELS[name], { method, sparsity: 0.3, products, calibration, output })
-          return perplexityOn(golden.evaluation_windows, output)
-        }
-        const [exact, measured] = [await measure('float32'), await measure('bf16')]
-        expect(measured).not.toBe(exact)
-        expectNear(measured, exact, BF16_TOLERANCE)
-      }
-    })
-  })

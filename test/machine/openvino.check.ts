@@ -16,8 +16,13 @@ import { parseResult } from '../../src/report/parse-result.ts'
 import { GramAccumulator } from '../../src/statistics/gram.ts'
 import { BF16 } from '../cpu.ts'
 import { withBlas } from '../devices.ts'
+import { perplexity } from '../evaluation.ts'
 import { run, TINY_LLAMA } from '../fasp.ts'
-import { asWindows, goldenOf } from '../tiny.ts'
+import { finish } from '../finish.ts'
+import { expectNear } from '../near.ts'
+import { someOf } from '../nightly.ts'
+import { withModel } from '../opened.ts'
+import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES } from '../tiny.ts'
 import { configOf } from '../workloads.ts'
 
 let folder: string
@@ -253,3 +258,33 @@ test('on a GPU there are no products in bf16', () => {
     'Products in bf16 are OpenVINO’s, on the CPU in Node only (device is webgpu).',
   )
 })
+
+/** On the CPU in float32. */
+const perplexityOn = (rows: number[][], output: string) =>
+  withModel(output, async model => {
+    await using engine = openEngine()
+    return (await finish(perplexity(model, engine, asWindows(rows), 'evaluate'))).perplexity
+  })
+
+/** What products in bf16 may change of a perplexity: less than other calibration text does. */
+const BF16_TOLERANCE = 0.005
+
+const all = TINY_NAMES.flatMap(name => (['paper', 'stock'] as const).map(method => ({ name, method })))
+const pruned = someOf(all, ({ name, method }) => name === 'tiny-llama' && method === 'stock')
+if (BF16)
+  describe('products in bf16', () => {
+    test('cost no quality', { timeout: 120_000 }, async () => {
+      for (const { name, method } of pruned) {
+        const golden = goldenOf(name)
+        const calibration = asWindows(golden.calibration_windows)
+        const measure = async (products: 'float32' | 'bf16') => {
+          const output = join(folder, `${name} ${method} ${products}`)
+          await prune(TINY_MODELS[name], { method, sparsity: 0.3, products, calibration, output })
+          return perplexityOn(golden.evaluation_windows, output)
+        }
+        const [exact, measured] = [await measure('float32'), await measure('bf16')]
+        expect(measured).not.toBe(exact)
+        expectNear(measured, exact, BF16_TOLERANCE)
+      }
+    })
+  })
