@@ -1,4 +1,5 @@
 import { afterAll, expect, test } from 'vitest'
+import { random as numbers } from '../../test/random.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import type { Graph } from '../formats/onnx.ts'
@@ -39,9 +40,14 @@ function turnedInPart(half: AttentionHalf): AttentionHalf {
   return { ...half, rope }
 }
 
+let seed = 0
+/** Other values with each call, and the same in each run. */
 const random = (...shape: number[]): Values<Floats> =>
   values(
-    Float32Array.from({ length: shape.reduce((p, q) => p * q) }, () => 2 * Math.random() - 1),
+    numbers(
+      shape.reduce((p, q) => p * q),
+      seed++,
+    ),
     shape,
   )
 
