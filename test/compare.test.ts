@@ -132,8 +132,9 @@ describe('a grid', () => {
     await refused(folder, compare('magnitude', '0.3', '--lr', '1e-4'), { code: 2, says: ['lr is of healing'] })
   })
 
-  if (NIGHTLY)
-    test('of healed models: as prune has them, on more tokens than there are windows for, and where it is of no use', async () => {
+  nightly(
+    'of healed models: as prune has them, on more tokens than there are windows for, and where it is of no use',
+    async () => {
       const folder = await workplace()
       await run(folder, ...compare('magnitude', '0.3', '--heal', '4096'))
       const after = result(folder).runs[2]
@@ -148,7 +149,8 @@ describe('a grid', () => {
       const still = await fasp(compare('magnitude', '0.3', '--heal', '4096', '--lr', '0'), { folder })
       expect(still.code).toBe(1)
       expect(still.stderr).toContain('healing did not bring it nearer')
-    })
+    },
+  )
 
   if (NIGHTLY)
     test.each([
@@ -202,31 +204,28 @@ describe('a grid', () => {
     expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
   })
 
-  if (NIGHTLY)
-    test('of FLAP on a family that has no fields for its biases: in layout compact, as prune has it', async () => {
-      const gemma3 = fileURLToPath(new URL('fixtures/trained/tiny-gemma3', import.meta.url))
-      const folder = await workplace()
-      const grid = (methods: string) => ['compare', gemma3, '--methods', methods, '-s', '0.3', ...MEASURE]
-      await run(folder, ...grid('flap,wanda-sp'), '-o', 'result.json')
-      const { runs } = result(folder)
-      expect(runs.map(of => of.prune?.options.layout)).toEqual([undefined, 'compact', 'padded'])
-      const args = ['-s', '0.3', '--method', 'flap', ...QUICK, '--held-out', '0', '-o', 'out']
-      await run(folder, 'prune', gemma3, ...args)
-      const evaluate = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--windows', '3', '--json']
-      expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
-      expect(readFileSync(join(folder, 'out/README.md'), 'utf8')).toMatch(
-        /Layout `compact`: .* made from a gemma3_text/,
-      )
-      await refused(folder, [...grid('flap:layout=padded'), '-o', 'other.json'], {
-        code: 2,
-        says: ['method flap:layout=padded at sparsity 0.3: ', 'Use layout=compact, which has one.'],
-      })
-      for (const to of [
-        ['export', 'out', '--to', 'gguf', '-o', 'out.gguf'],
-        ['prune', gemma3, '-s', '0.3', '--method', 'flap', ...QUICK, '-o', 'other.gguf'],
-      ])
-        await refused(folder, to, { says: ['gemma3_text models cannot be written as GGUF: ', 'them with biases'] })
+  nightly('of FLAP on a family that has no fields for its biases: in layout compact, as prune has it', async () => {
+    const gemma3 = fileURLToPath(new URL('fixtures/trained/tiny-gemma3', import.meta.url))
+    const folder = await workplace()
+    const grid = (methods: string) => ['compare', gemma3, '--methods', methods, '-s', '0.3', ...MEASURE]
+    await run(folder, ...grid('flap,wanda-sp'), '-o', 'result.json')
+    const { runs } = result(folder)
+    expect(runs.map(of => of.prune?.options.layout)).toEqual([undefined, 'compact', 'padded'])
+    const args = ['-s', '0.3', '--method', 'flap', ...QUICK, '--held-out', '0', '-o', 'out']
+    await run(folder, 'prune', gemma3, ...args)
+    const evaluate = ['eval', 'out', '--text', 'text.txt', '--seq-len', '32', '--windows', '3', '--json']
+    expect(runs[1].perplexity).toEqual(JSON.parse((await run(folder, ...evaluate)).lines.at(-1)!).texts)
+    expect(readFileSync(join(folder, 'out/README.md'), 'utf8')).toMatch(/Layout `compact`: .* made from a gemma3_text/)
+    await refused(folder, [...grid('flap:layout=padded'), '-o', 'other.json'], {
+      code: 2,
+      says: ['method flap:layout=padded at sparsity 0.3: ', 'Use layout=compact, which has one.'],
     })
+    for (const to of [
+      ['export', 'out', '--to', 'gguf', '-o', 'out.gguf'],
+      ['prune', gemma3, '-s', '0.3', '--method', 'flap', ...QUICK, '-o', 'other.gguf'],
+    ])
+      await refused(folder, to, { says: ['gemma3_text models cannot be written as GGUF: ', 'them with biases'] })
+  })
 
   nightly(
     'of nothing but a model and a method: on text that the dense model writes, into a file of its name',

@@ -29,7 +29,8 @@ export const CUDA = existsSync(
 )
 
 const PLACES = (process.env.FASP_PLACES ?? 'cpu').split(' ')
-const isWanted = (place: string) => PLACES.includes(place)
+/** Whether this suite tests on a place: `cpu`, `webgpu`, `cuda`, `blas` or `openvino`. */
+export const isWanted = (place: string): boolean => PLACES.includes(place)
 
 /** The CPU by ONNX Runtime alone. */
 export const CPU: Place = { device: 'cpu', blas: false }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { MemorySink, planPrune, prune } from '../src/node.ts'
 import { fasp, QUICK, refused, run, snapshot, TEXT, workplaces } from './fasp.ts'
-import { NIGHTLY, someOf } from './nightly.ts'
+import { nightly, someOf } from './nightly.ts'
 import { TINY_OPT, tinyOf2Layers } from './tiny.ts'
 
 const workplace = workplaces()
@@ -184,15 +184,14 @@ describe('otherwise', () => {
   })
 })
 
-if (NIGHTLY)
-  test('a recipe of what fasp heal has healed, which is not done again', { timeout: 180_000 }, async () => {
-    const folder = await workplace()
-    await run(folder, 'prune', MODEL, '-o', 'out', '-s', '0.3', '--method', 'magnitude', ...QUICK)
-    const heal = ['heal', 'out', '--dense', MODEL, '-o', 'healed', '--tokens', '2048', '--windows', '48']
-    await run(folder, ...heal, '--calibration', 'text.txt', '--seq-len', '32')
-    const { tokens } = JSON.parse(readFileSync(join(folder, 'healed/fasp.json'), 'utf8')).healed
-    const { stderr } = await run(folder, 'prune', MODEL, '--recipe', 'healed', '-o', 'again')
-    expect(unlike(stderr)).toEqual([
-      `Unlike healed/fasp.json: not healed (there on ${tokens} tokens, by fasp heal, which can do it again).`,
-    ])
-  })
+nightly('a recipe of what fasp heal has healed, which is not done again', { timeout: 180_000 }, async () => {
+  const folder = await workplace()
+  await run(folder, 'prune', MODEL, '-o', 'out', '-s', '0.3', '--method', 'magnitude', ...QUICK)
+  const heal = ['heal', 'out', '--dense', MODEL, '-o', 'healed', '--tokens', '2048', '--windows', '48']
+  await run(folder, ...heal, '--calibration', 'text.txt', '--seq-len', '32')
+  const { tokens } = JSON.parse(readFileSync(join(folder, 'healed/fasp.json'), 'utf8')).healed
+  const { stderr } = await run(folder, 'prune', MODEL, '--recipe', 'healed', '-o', 'again')
+  expect(unlike(stderr)).toEqual([
+    `Unlike healed/fasp.json: not healed (there on ${tokens} tokens, by fasp heal, which can do it again).`,
+  ])
+})

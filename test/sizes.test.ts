@@ -16,7 +16,7 @@ import {
 } from '../src/node.ts'
 import { heldOutCost } from '../src/notices.ts'
 import { QUICK, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
-import { NIGHTLY, someOf } from './nightly.ts'
+import { nightly, someOf } from './nightly.ts'
 import { TINY_OPT, tinyOf2Layers } from './tiny.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'fasp-sizes-'))
@@ -192,21 +192,20 @@ describe('a bound on the loss', () => {
     expect(JSON.parse(readFileSync(join(output, 'fasp.json'), 'utf8')).trials).toEqual(trials)
   })
 
-  if (NIGHTLY)
-    test('also where widths move in few steps: the next step costs more', async () => {
-      const maxLoss = 0.25
-      const method = plain({ multiple: 64 })
-      const { trials = [], widths } = await prune(MODEL, { ...small, method, maxLoss, output: new MemorySink() })
-      const { ffn } = widths.after[0]
-      expect(ffn % 64).toBe(0)
-      const next = await prune(MODEL, {
-        ...{ ...small, method, output: new MemorySink() },
-        sparsity: 0.75 * (1 - (ffn - 64) / 384),
-      })
-      expect(next.widths.after[0].ffn).toBe(ffn - 64)
-      expect(heldOutCost(next.calibration.texts)).toBeGreaterThan(maxLoss)
-      expect(trials.length).toBeGreaterThan(1)
+  nightly('also where widths move in few steps: the next step costs more', async () => {
+    const maxLoss = 0.25
+    const method = plain({ multiple: 64 })
+    const { trials = [], widths } = await prune(MODEL, { ...small, method, maxLoss, output: new MemorySink() })
+    const { ffn } = widths.after[0]
+    expect(ffn % 64).toBe(0)
+    const next = await prune(MODEL, {
+      ...{ ...small, method, output: new MemorySink() },
+      sparsity: 0.75 * (1 - (ffn - 64) / 384),
     })
+    expect(next.widths.after[0].ffn).toBe(ffn - 64)
+    expect(heldOutCost(next.calibration.texts)).toBeGreaterThan(maxLoss)
+    expect(trials.length).toBeGreaterThan(1)
+  })
 
   test('that nothing keeps, and a text without windows to measure on', async () => {
     const never = prune(MODEL, {
@@ -299,8 +298,9 @@ describe('several sizes at once', () => {
     const beyond = [...args, '-s', '0.2,0.9', '--method', 'best:scope=ffn']
     await refused(folder, beyond, { code: 2, says: ['sparsity 0.9'] })
   })
-  if (NIGHTLY)
-    test('the dense stream goes through the layers once, and its rows are on the disk as long as that is of use', async () => {
+  nightly(
+    'the dense stream goes through the layers once, and its rows are on the disk as long as that is of use',
+    async () => {
       const text = join(await workplace(), 'text.txt')
       writeFileSync(text, TEXT)
       const settings = { ...quick, calibration: [text], heldOut: 0, method: best({ probeTokens: 64 }) }
@@ -310,7 +310,8 @@ describe('several sizes at once', () => {
       expect(await forward(0.3, common)).toBeGreaterThan(0)
       expect(await forward(0.2, common)).toBeUndefined()
       expect(await forward(0.2)).toBeGreaterThan(0)
-    })
+    },
+  )
   test('share no more than that', async () => {
     const common = new CommonSteps()
     const text = join(await workplace(), 'text.txt')

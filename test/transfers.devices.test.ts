@@ -15,12 +15,12 @@ import { describeModel, MemorySink, openCheckpoint, openEngine, prune } from '..
 import { prune as pruneModel } from '../src/prune.ts'
 import type { PruneResult } from '../src/result.ts'
 import { prepare } from '../src/run.ts'
-import { CUDA, describeOn, devices } from './devices.ts'
+import { CUDA, describeOn, devices, isWanted } from './devices.ts'
 import { generate, perplexity } from './evaluation.ts'
 import { refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
 import { finish } from './finish.ts'
 import { expectSameForAnyText, FFN } from './moved.ts'
-import { NIGHTLY, someOf } from './nightly.ts'
+import { nightly, someOf } from './nightly.ts'
 import { withModel } from './opened.ts'
 import { expectSameChoice, LENGTH, shortWindows, TRAINED, trainedModel } from './presets.ts'
 import { asWindows, goldenOf } from './tiny.ts'
@@ -114,13 +114,12 @@ describeOn(webgpu, 'what the CPU finds', () => {
     expectSame(await pruned('webgpu', 16, { method }), await pruned('cpu', 16, { method }))
   })
 
-  if (NIGHTLY)
-    test('with room for a few batches, here and there', { timeout: LIMIT }, async () => {
-      const options = { method: 'stock', memory: 1e-3 }
-      const found = await pruned('webgpu', 16, options, 4e-3)
-      expectSame(found, await pruned('cpu', 16, options))
-      expect(found.moved!.layers[1].fromDevice).toBeGreaterThan(2 * 4 * TOKENS * FFN)
-    })
+  nightly('with room for a few batches, here and there', { timeout: LIMIT }, async () => {
+    const options = { method: 'stock', memory: 1e-3 }
+    const found = await pruned('webgpu', 16, options, 4e-3)
+    expectSame(found, await pruned('cpu', 16, options))
+    expect(found.moved!.layers[1].fromDevice).toBeGreaterThan(2 * 4 * TOKENS * FFN)
+  })
 })
 
 describeOn(webgpu, 'attention by products', () => {
@@ -263,7 +262,7 @@ test('inspect --devices lists what opens here, and auto takes no WebGPU that may
   await opened.close()
   expect(blas.auto.found ?? blas.auto.problem).toMatch(/blas/i)
   expect(openvino.found ?? openvino.problem).toMatch(/openvino/i)
-  if (process.env.FASP_PLACES?.includes('webgpu')) expect(webgpu.problem).toBeUndefined()
+  if (isWanted('webgpu')) expect(webgpu.problem).toBeUndefined()
   if (webgpu.found) expect(webgpu.found.attention).toMatch(/^by (ONNX Runtime’s operator|products)$/)
   if (!CUDA) expect(cuda.problem).toMatch(/^cuda: ONNX Runtime cannot use it/)
   if (process.platform === 'linux' && !CUDA) expect(auto.device).toBe('cpu')

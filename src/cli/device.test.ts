@@ -27,7 +27,7 @@ test('what works beside the CPU keeps it there, and nothing is opened', async ()
   expect(await chooseDevice(open, 'darwin', '--blas')).toEqual({ device: 'cpu', why: '--blas works on the CPU' })
 })
 
-/** Of a machine whose drivers and libraries call themselves so. */
+/** A machine on which each driver and library has this name. */
 function called(bad: string): Devices {
   const nothing = { problem: bad }
   return {

@@ -1,4 +1,4 @@
-// What this machine computes with, as the engine tells it (`fasp inspect --devices`), and the device that `--device auto` takes.
+// Lists what this machine computes with (`fasp inspect --devices`), and chooses the device that `--device auto` takes. The engine tells both.
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { cpus, freemem, totalmem } from 'node:os'
@@ -14,7 +14,7 @@ import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import type { Parsed } from './arguments.ts'
 import type { PRUNING_OPTIONS } from './environment.ts'
 
-/** What was found, or the reason why nothing was. */
+/** A result, or the reason why there is none. */
 export type Found<T> =
   | { readonly found: T; readonly problem?: undefined }
   | { readonly problem: string; readonly found?: undefined }
@@ -111,7 +111,7 @@ async function runtimeIn(folder: string) {
   return {
     ...{ version: engine.facts.onnxruntime, folder, graphs: engine.facts.graphs },
     providers: backends.filter(({ bundled }) => bundled).map(({ name }) => name),
-    /** Of one operator where none are asked for: the thread that calls, and the threads that ONNX Runtime has started. On Linux. */
+    /** One operator uses so many threads without `--threads`: the calling thread and the threads that ONNX Runtime starts. Linux only. */
     threads: before === undefined ? undefined : threadsHere()! - before + 1,
   }
 }

@@ -4,7 +4,7 @@ import type { Device } from './device.ts'
 export interface EngineOptions {
   /** Where the graphs run; what a GPU's provider has no kernel for runs on the CPU. @default 'cpu' */
   readonly device?: Device
-  /** Of a GPU's memory, for weights, rows and sums: GiB. @default 1 */
+  /** GiB of a GPU's memory that weights, rows and sums may take. @default 1 */
   readonly deviceMemory?: number
   /**
    * In Node on Linux: path of a GPU's provider for ONNX Runtime, `libonnxruntime_providers_webgpu.so` of the Python package

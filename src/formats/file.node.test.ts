@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { NIGHTLY } from '../../test/nightly.ts'
+import { nightly } from '../../test/nightly.ts'
 import { FormatError } from '../errors.ts'
 import { openFile, openRegular, readSmallFile, writeAll } from './file.node.ts'
 
@@ -46,10 +46,12 @@ test('refuses a file that is written to while it is read, its length being the s
   await file.close!()
 })
 
-if (NIGHTLY)
-  test('bytes over 2 GiB are written and read at once, beyond the first 4 GiB of a file', {
+nightly(
+  'bytes over 2 GiB are written and read at once, beyond the first 4 GiB of a file',
+  {
     timeout: 240_000,
-  }, async () => {
+  },
+  async () => {
     const path = join(folder, 'large')
     const [start, length] = [2 ** 32 + 5, 2 ** 31 + 7]
     const bytes = new Uint8Array(length)
@@ -65,7 +67,8 @@ if (NIGHTLY)
     expect(Buffer.compare(new Uint8Array(await file.slice(start)), bytes)).toBe(0)
     await file.close!()
     await rm(path)
-  })
+  },
+)
 
 test.skipIf(process.platform === 'win32')(
   'a pipe, a socket and a device are refused at once',
