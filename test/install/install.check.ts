@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { put, QUICK, TEXT } from '../fasp.ts'
+import { someOf } from '../nightly.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'fasp-install-'))
@@ -61,30 +62,35 @@ beforeAll(async () => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
-test.for([
+const VERSIONS = [
   { node: '20', npm: '10', scripts: true },
   { node: '22', npm: '10', scripts: true },
   { node: '24', npm: '11', scripts: true },
   { node: '24', npm: '12', scripts: false }, // it runs no script that the user has not allowed
-])('on Node $node with npm $npm', { timeout: 600_000 }, async ({ node, npm, scripts }) => {
-  const on = await tools(node, npm)
-  expect((await run(folder, on, 'node', '--version')).stdout).toMatch(`v${node}.`)
-  expect((await run(folder, on, 'npm', '--version')).stdout).toMatch(new RegExp(`^${npm}\\.`))
-  const at = await project(`on-${node}-${npm}`)
-  await run(at, on, 'npm', 'install', tarball)
-  expect(existsSync(join(at, 'node_modules/fasp/onnxruntime'))).toBe(scripts)
+]
+test.for(someOf(VERSIONS, ({ npm }, i) => i === 0 || npm === '12'))(
+  'on Node $node with npm $npm',
+  { timeout: 600_000 },
+  async ({ node, npm, scripts }) => {
+    const on = await tools(node, npm)
+    expect((await run(folder, on, 'node', '--version')).stdout).toMatch(`v${node}.`)
+    expect((await run(folder, on, 'npm', '--version')).stdout).toMatch(new RegExp(`^${npm}\\.`))
+    const at = await project(`on-${node}-${npm}`)
+    await run(at, on, 'npm', 'install', tarball)
+    expect(existsSync(join(at, 'node_modules/fasp/onnxruntime'))).toBe(scripts)
 
-  const demo = await run(at, on, 'npx', 'fasp', 'demo')
-  expect(demo.stdout).toContain('pruned, not restored')
-  expect(demo.stderr.includes('Fetching ONNX Runtime')).toBe(!scripts)
-  await run(at, on, 'npx', 'fasp', 'prune', MODEL, '-s', '0.2', '-o', 'smaller', ...QUICK)
-  await run(at, on, 'npx', 'fasp', 'export', 'smaller', '--to', 'gguf', '-o', 'smaller.gguf')
-  await run(at, on, 'npx', 'fasp', 'export', 'smaller', '--to', 'onnx', '-o', 'onnx')
-  expect(readdirSync(at)).toEqual(expect.arrayContaining(['smaller', 'smaller.gguf', 'onnx']))
-  const size = megabytes(join(at, 'node_modules'))
-  console.info(`Node ${node}, npm ${npm}: node_modules has ${size.toFixed(1)} MB`)
-  expect(size).toBeLessThan(100)
-})
+    const demo = await run(at, on, 'npx', 'fasp', 'demo')
+    expect(demo.stdout).toContain('pruned, not restored')
+    expect(demo.stderr.includes('Fetching ONNX Runtime')).toBe(!scripts)
+    await run(at, on, 'npx', 'fasp', 'prune', MODEL, '-s', '0.2', '-o', 'smaller', ...QUICK)
+    await run(at, on, 'npx', 'fasp', 'export', 'smaller', '--to', 'gguf', '-o', 'smaller.gguf')
+    await run(at, on, 'npx', 'fasp', 'export', 'smaller', '--to', 'onnx', '-o', 'onnx')
+    expect(readdirSync(at)).toEqual(expect.arrayContaining(['smaller', 'smaller.gguf', 'onnx']))
+    const size = megabytes(join(at, 'node_modules'))
+    console.info(`Node ${node}, npm ${npm}: node_modules has ${size.toFixed(1)} MB`)
+    expect(size).toBeLessThan(100)
+  },
+)
 
 test('without scripts the first use fetches, or says what to do and leaves nothing', { timeout: 600_000 }, async () => {
   const at = await project('no-scripts')

@@ -60,27 +60,32 @@ async function writeCase(folder, padded) {
 }
 
 const PER_HEAD = 'plain:scope=ffn+per-head'
-for (const name of readdirSync(join(out, 'models/stock'))) {
+/** Nightly all of them; in every run some: `i` is the number of the model, so that each way of cutting stays with some families. */
+const nightly = Boolean(process.env.FASP_NIGHTLY)
+const every = (n, i, at) => nightly || i % n === at
+
+for (const [i, name] of readdirSync(join(out, 'models/stock')).entries()) {
   const source = join(out, 'models/stock', name)
-  await pruned(source, `${name}-ffn`, ['stock'], 'plain:multiple=32')
-  await pruned(source, `${name}-ragged`, ['padded', 'compact'], 'plain:scope=ffn+ragged:multiple=8')
+  if (every(3, i, 0)) await pruned(source, `${name}-ffn`, ['stock'], 'plain:multiple=32')
+  if (every(3, i, 1)) await pruned(source, `${name}-ragged`, ['padded', 'compact'], 'plain:scope=ffn+ragged:multiple=8')
   // The same code loads both selections of values: some families stand for all.
-  if (/^(llama|opt|qwen2|gemma3)/.test(name))
+  if (/^(llama|opt|qwen2|gemma3)/.test(name) && every(3, i, 2))
     await pruned(source, `${name}-per-head`, ['padded', 'compact'], `${PER_HEAD}:multiple=1`, { sparsity: 0.5 })
   // Biases that these families have no fields for, in layout compact alone. So much takes all heads of a layer.
-  if (['qwen3', 'gemma3', 'phi3-window'].includes(name))
+  if (nightly ? ['qwen3', 'gemma3', 'phi3-window'].includes(name) : name === 'gemma3')
     await pruned(source, `${name}-flap`, ['compact'], 'flap', { sparsity: 0.6 }, false)
-  if (!['qwen2', 'gemma3'].includes(name)) continue
+  if (!nightly || !['qwen2', 'gemma3'].includes(name)) continue
   await pruned(source, `${name}-best`, ['padded', 'compact'], 'best:multiple=8') // values in a basis of their own
   await pruned(source, `${name}-wanda-sp`, ['padded'], 'wanda-sp') // fewer heads
   await pruned(source, `${name}-shortgpt`, ['stock'], 'shortgpt') // fewer layers
 }
-for (const name of readdirSync(join(out, 'models/mixtures'))) {
+for (const [i, name] of readdirSync(join(out, 'models/mixtures')).entries()) {
   const source = join(out, 'models/mixtures', name)
-  await pruned(source, `${name}-experts`, ['stock'], 'stock:scope=experts')
-  await pruned(source, `${name}-ffn`, ['stock'], 'plain:multiple=32')
+  if (every(2, i, 0)) await pruned(source, `${name}-experts`, ['stock'], 'stock:scope=experts')
+  if (every(2, i, 1)) await pruned(source, `${name}-ffn`, ['stock'], 'plain:multiple=32')
 }
-for (const folder of readdirSync(join(out, 'models/cut')))
+// The padded twins are what the compact ones are compared with; nightly they are cases of their own.
+for (const folder of readdirSync(join(out, 'models/cut')).filter(name => nightly || name.endsWith('-compact')))
   await writeCase(
     `models/cut/${folder}`,
     folder.endsWith('-compact') ? `models/cut/${folder.replace(/compact$/, 'padded')}` : undefined,
@@ -88,23 +93,22 @@ for (const folder of readdirSync(join(out, 'models/cut')))
 for (const name of ['tiny-llama', 'tiny-opt']) {
   const source = join(shared, 'models', name)
   const center = name === 'tiny-opt' ? ':center' : ''
-  await pruned(source, `${name}-ffn`, ['stock', 'padded'], 'plain')
-  await pruned(source, `${name}-paper`, ['padded', 'compact'], 'paper')
+  await pruned(source, `${name}-ffn`, nightly ? ['stock', 'padded'] : ['stock'], 'plain')
   await pruned(source, `${name}-best`, ['padded', 'compact'], 'best:multiple=8')
-  await pruned(source, `${name}-per-head`, ['stock', 'padded', 'compact'], `${PER_HEAD}:multiple=8${center}`, {
-    dtype: 'F32',
-  })
-}
-for (const name of ['tiny-llama', 'tiny-opt']) {
-  const source = join(shared, 'models', name)
-  await pruned(source, `${name}-flap`, ['padded', 'compact'], 'flap') // biases that a LLaMA had not
+  if (nightly) {
+    await pruned(source, `${name}-paper`, ['padded', 'compact'], 'paper')
+    await pruned(source, `${name}-per-head`, ['stock', 'padded', 'compact'], `${PER_HEAD}:multiple=8${center}`, {
+      dtype: 'F32',
+    })
+  }
+  await pruned(source, `${name}-flap`, nightly ? ['padded', 'compact'] : ['compact'], 'flap', {}, nightly) // biases that a LLaMA had not
   await pruned(source, `${name}-shortgpt`, ['stock'], 'shortgpt') // fewer layers
   await pruned(source, `${name}-vocabulary`, ['stock'], 'stock', { vocabulary })
 }
 const smollm2 = execFileSync('bash', [join(shared, 'scripts/fetch-smollm2.sh')], { encoding: 'utf8' }).trim()
-if (process.env.FASP_NIGHTLY) {
+if (nightly) {
   await pruned(smollm2, 'smollm2-ffn', ['stock'], 'plain')
   await pruned(smollm2, 'smollm2-vocabulary', ['stock'], 'plain', { vocabulary })
-}
-await pruned(smollm2, 'smollm2-per-head', ['padded', 'compact'], `${PER_HEAD}:multiple=32`)
+  await pruned(smollm2, 'smollm2-per-head', ['padded', 'compact'], `${PER_HEAD}:multiple=32`)
+} else await pruned(smollm2, 'smollm2-per-head', ['compact'], `${PER_HEAD}:multiple=32`, {}, false)
 await engine.close()
