@@ -10,9 +10,9 @@ export default defineConfig({
     run: 'src/cli/run.ts', // what it runs, which tests run in their own process
     postinstall: 'src/cli/postinstall.ts',
     // Started as processes of their own.
-    'llama-cpp-child': 'src/export/llama-cpp-child.node.ts',
+    'llama-cpp-child': 'src/write/verify/llama-cpp-child.node.ts',
     'compare-child': 'src/compare/child.node.ts',
-    'transformers-js-child': 'src/export/transformers-js-child.node.ts',
+    'transformers-js-child': 'src/write/verify/transformers-js-child.node.ts',
   },
   format: 'esm',
   platform: 'node',
@@ -23,7 +23,7 @@ export default defineConfig({
   outputOptions: { codeSplitting: { groups: [{ name: 'chart-libraries', test: /[\\/]node_modules[\\/]/ }] } },
   inputOptions: { resolve: { symlinks: false } }, // where node_modules is a link, its target stays out of dist
   plugins: [licences().write],
-  // src/write/python goes beside compact models; src/report/page.html is filled in.
+  // src/write/huggingface/python goes beside compact models; src/report/page.html is filled in.
   loader: { '.py': 'text', '.html': 'text' },
   dts: { sourcemap: false },
   sourcemap: false,

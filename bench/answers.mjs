@@ -10,11 +10,11 @@ const SEQUENCES = 64
 const LENGTH = 512
 
 const [path, file, out, tokens = 163_840] = process.argv.slice(2)
-bundleModules('decode/decoder', 'decode/generate', 'decode/sampler', 'random', 'text/chat', 'text/tokenizer')
-const { Decoder } = await bundled('decode/decoder')
-const { endTokens } = await bundled('decode/generate')
-const { pickToken } = await bundled('decode/sampler')
-const { randomNumbers } = await bundled('random')
+bundleModules('forward/decoder', 'forward/generate', 'forward/sampler', 'base/random', 'text/chat', 'text/tokenizer')
+const { Decoder } = await bundled('forward/decoder')
+const { endTokens } = await bundled('forward/generate')
+const { pickToken } = await bundled('forward/sampler')
+const { randomNumbers } = await bundled('base/random')
 const { encodePrompt } = await bundled('text/chat')
 const { loadTokenizer } = await bundled('text/tokenizer')
 const { openEngine, openModel } = await bundled('node')

@@ -84,7 +84,7 @@ export function median(numbers) {
 export const spread = (numbers, digits) =>
   `${median(numbers).toFixed(digits)} [${Math.min(...numbers).toFixed(digits)}–${Math.max(...numbers).toFixed(digits)}]`
 
-/** Bundles modules that our library does not export, beside what it does: `ort` needs `decode/decoder`. @param modules their paths below src */
+/** Bundles modules that our library does not export, beside what it does: `ort` needs `forward/decoder`. @param modules their paths below src */
 export function bundleModules(...modules) {
   const entries = [...modules, 'node'].map(name => `src/${name}.ts`)
   const texts = ['--loader.py', 'text', '--loader.html', 'text']
@@ -104,7 +104,7 @@ const best = logits => logits.reduce((top, value, i) => (value > logits[top] ? i
 /** Each opens a model and gives a function that times one turn. */
 const RUNTIMES = {
   async ort(path, threads) {
-    const { Decoder } = await bundled('decode/decoder')
+    const { Decoder } = await bundled('forward/decoder')
     const { openModel, openEngine } = await bundled('node')
     const model = await openModel(path)
     let decoder

@@ -35,7 +35,7 @@ async function main(python) {
     ? narrowModels(python, options.widths.split(','))
     : [makeModel('dense', 0, 1), makeModel('pruned', 0.3, 16)]
   if (runtimes.includes('llama')) nodeLlamaCpp() // installs it
-  if (runtimes.includes('ort')) bundleModules('decode/decoder')
+  if (runtimes.includes('ort')) bundleModules('forward/decoder')
   console.log(`${cpus()[0].model}, ${threads} threads; load before: ${loadavg()[0].toFixed(1)}\n`)
   console.log('| runtime | model | prefill, tokens/s | × | decode, tokens/s | × |\n|---|---|---:|---:|---:|---:|')
   for (const runtime of runtimes) {

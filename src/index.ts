@@ -1,12 +1,13 @@
 // Public API that runs everywhere. `node.ts` adds the verbs over paths, `web.ts` those over what a page has.
+
+import { promised } from './base/events.ts'
 import type { Engine } from './engine/engine.ts'
 import { logits as logitsIn } from './evaluate/logits.ts'
-import { promised } from './events.ts'
-import { exportGguf as exportGgufEvents } from './export/gguf.ts'
-import { exportOnnx as exportOnnxEvents } from './export/onnx.ts'
 import { memoryContext } from './forward/context.ts'
 import type { Model } from './model/model.ts'
 import { cutVocabularyEvents } from './vocabulary/cut-vocabulary.ts'
+import { exportGguf as exportGgufEvents } from './write/gguf/export.ts'
+import { exportOnnx as exportOnnxEvents } from './write/onnx/export.ts'
 
 /**
  * The model with a smaller vocabulary: the tokens of some texts, all bytes, special and added tokens, and those of the chat template. Texts of
@@ -48,21 +49,18 @@ export const exportGguf = promised(exportGgufEvents)
 export const logits = (model: Model, engine: Engine, ids: ArrayLike<number>) =>
   logitsIn(memoryContext(engine), model, ids)
 
-export type { Allocate } from './allocate/own.ts'
+export * from './base/errors.ts'
+export type { Listener, Phase, ProgressEvent, PrunedLayer } from './base/events.ts'
+export { VERSION } from './base/version.ts'
 export type { Checkpoint, SideFile, VocabularyCut } from './checkpoint/checkpoint.ts'
-export type { GenerateOptions } from './decode/generate.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export type { Engine, EngineOptions } from './engine/engine.ts'
-export * from './errors.ts'
 export type { Inspection } from './evaluate/inspect.ts'
 export type { Measures } from './evaluate/measure.ts'
 export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'
-export type { Listener, Phase, ProgressEvent, PrunedLayer } from './events.ts'
-export type { GgufOptions, GgufResult } from './export/gguf.ts'
-export { type OnnxOptions, onnxBytes } from './export/onnx.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
-export { createEngine } from './library/runtime.ts'
-export type { Generated, OpenedModel, PerplexityOptions, PreparedPrune } from './library/verbs.ts'
+export type { GenerateOptions } from './forward/generate.ts'
+export type { Allocate } from './method/allocate/custom.ts'
 export {
   best,
   flap,
@@ -81,11 +79,14 @@ export {
   sleb,
   stock,
   wandaSp,
-} from './method.ts'
+} from './method/method.ts'
+export type { Score, Scored } from './method/score/custom.ts'
 export type { Architecture } from './model/architecture.ts'
 export { describeModel, type Model } from './model/model.ts'
-export type { Amount, PruneOptions, ResolvedOptions } from './options.ts'
-export type { Plan } from './plan.ts'
+export type { Amount, PruneOptions, ResolvedOptions } from './options/options.ts'
+export type { Plan, Sizes } from './options/plan.ts'
+export { MemorySink, type Sink, type SinkFile } from './output/sink.ts'
+export type { WrittenFile } from './output/steps.ts'
 export { mergeResults } from './report/merge-results.ts'
 export { parseResult } from './report/parse-result.ts'
 export { type ResultFile, type Run, serializeResult } from './report/result-file.ts'
@@ -98,19 +99,18 @@ export type {
   PerplexityResult,
   PruneResult,
   Recipe,
-  Sizes,
   TaskResult,
   WordPerplexityResult,
-} from './result.ts'
-export type { WrittenFile } from './saved.ts'
-export type { Score, Scored } from './score/own.ts'
+} from './result/result.ts'
 export type { NamedText } from './text/calibration.ts'
 export type { ChatMessage, Prompt } from './text/chat.ts'
 export { loadTokenizer } from './text/tokenizer.ts'
 export type { Windows } from './text/windows.ts'
-export { VERSION } from './version.ts'
+export { createEngine } from './verbs/runtime.ts'
+export type { Generated, OpenedModel, PerplexityOptions, PreparedPrune } from './verbs/verbs.ts'
 export type { VocabularyChoice, VocabularyOptions } from './vocabulary/cut-vocabulary.ts'
+export type { GgufOptions, GgufResult } from './write/gguf/export.ts'
 export { ONNX_DTYPES, type OnnxDtype } from './write/onnx/dtypes.ts'
+export { type OnnxOptions, onnxBytes } from './write/onnx/export.ts'
 export type { OnnxFileResult } from './write/onnx/folder.ts'
-export { MemorySink, type Sink, type SinkFile } from './write/sink.ts'
 export { cutVocabularyEvents, exportGgufEvents, exportOnnxEvents }

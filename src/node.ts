@@ -1,24 +1,25 @@
 // Public API of Node: everything in `index.ts`, and verbs over paths. Each verb is a promise, whose options take `onEvent`, and a generator of
 // the same events, which returns what the promise gives.
+
+import { promised } from './base/events.ts'
 import { compare as compareModels } from './compare/compare.node.ts'
 import { openEngine as open } from './engine/engine.node.ts'
 import type { Engine, EngineOptions } from './engine/engine.ts'
-import { promised } from './events.ts'
 import { fetchModel as fetchNamed } from './hub/fetch.node.ts'
 import { push as pushFolder } from './hub/push.node.ts'
-import { windowsWithinEvents as windowsWithinPath } from './library/budget.node.ts'
-import { checked, checkGiven } from './library/checked.ts'
-import { evaluateEvents as evaluateModel } from './library/evaluate.node.ts'
-import { exportModelEvents as exportPath } from './library/export.node.ts'
-import { healEvents as healPath } from './library/heal.node.ts'
-import { nodeVerbs } from './library/platform.node.ts'
+import { checked, checkGiven } from './options/call-check.ts'
+import { windowsWithinEvents as windowsWithinPath } from './verbs/budget.node.ts'
+import { evaluateEvents as evaluateModel } from './verbs/evaluate.node.ts'
+import { exportModelEvents as exportPath } from './verbs/export.node.ts'
+import { healEvents as healPath } from './verbs/heal.node.ts'
+import { nodeVerbs } from './verbs/platform.node.ts'
 import {
   planPruneEvents as planPath,
   prepareEvents as preparePath,
   pruneEvents as prunePath,
-} from './library/prune.node.ts'
-import { TAKES } from './library/shapes.node.ts'
-import { verifyEvents as verifyPath } from './library/verify.node.ts'
+} from './verbs/prune.node.ts'
+import { TAKES } from './verbs/shapes.node.ts'
+import { verifyEvents as verifyPath } from './verbs/verify.node.ts'
 
 const pruneEvents = checked('prune', TAKES.prune, prunePath)
 const prepareEvents = checked('prepare', TAKES.prune, preparePath)
@@ -198,28 +199,28 @@ export const fetchModel = promised(fetchModelEvents)
  */
 export const push = promised(pushEvents)
 
-export { CommonSteps } from './common.ts'
 export type { CompareOptions } from './compare/options.ts'
-export type { PlacedExport } from './export/export.node.ts'
-export type { ExportResult, PlannedExport } from './export/result.ts'
-export { type ExportRequest, TARGETS, type TargetName } from './export/targets.ts'
-export type { Group, GroupOptions } from './group/group.ts'
-export type { MpiOptions } from './group/mpi.node.ts'
-export { openGroup } from './group/open.node.ts'
 export { type OpenOptions, openCheckpoint } from './hub/open.node.ts'
 export type { PushOptions, PushResult } from './hub/push.node.ts'
 export * from './index.ts'
-export type { Budgeted, BudgetOptions } from './library/budget.node.ts'
-export type { EvaluateOptions } from './library/evaluate.node.ts'
-export type { ExportPathOptions } from './library/export.node.ts'
-export type { HealOptions, HealResult } from './library/heal.node.ts'
-export type { EngineChoice, TextInput } from './library/platform.node.ts'
-export type { PathPlan, PathRun, PlanOptions, PrunePathOptions, PrunePathResult } from './library/prune.node.ts'
-export type { HealChoice } from './library/prune-heal.node.ts'
-export type { Check, Verification } from './library/verify.node.ts'
+export { CommonSteps } from './prune/shared-steps.ts'
+export type { Group, GroupOptions } from './ranks/group.ts'
+export type { MpiOptions } from './ranks/mpi.node.ts'
+export { openGroup } from './ranks/open.node.ts'
 export { describeMachine } from './report/machine.node.ts'
 export { type ReportOptions, readResult, writeReport } from './report/report.node.ts'
 export { readText } from './text/text.node.ts'
+export type { Budgeted, BudgetOptions } from './verbs/budget.node.ts'
+export type { EvaluateOptions } from './verbs/evaluate.node.ts'
+export type { ExportPathOptions } from './verbs/export.node.ts'
+export type { HealOptions, HealResult } from './verbs/heal.node.ts'
+export type { EngineChoice, TextInput } from './verbs/platform.node.ts'
+export type { PathPlan, PathRun, PlanOptions, PrunePathOptions, PrunePathResult } from './verbs/prune.node.ts'
+export type { HealChoice } from './verbs/prune-heal.node.ts'
+export type { Check, Verification } from './verbs/verify.node.ts'
+export type { PlacedExport } from './write/export.node.ts'
+export type { ExportResult, PlannedExport } from './write/export-result.ts'
+export { type ExportRequest, TARGETS, type TargetName } from './write/targets.ts'
 export {
   compareEvents,
   evaluateEvents,

@@ -1,9 +1,9 @@
 // Public API of pages and their workers: everything in `index.ts`, and the verbs of `node.ts` over picked files, Blobs and addresses.
-import { promised } from './events.ts'
-import { checked } from './library/checked.ts'
-import { webVerbs } from './library/platform.web.ts'
-import { prepareEvents as prepareInPage, pruneEvents as pruneInPage } from './library/prune.web.ts'
-import { TAKES } from './library/shapes.web.ts'
+import { promised } from './base/events.ts'
+import { checked } from './options/call-check.ts'
+import { webVerbs } from './verbs/platform.web.ts'
+import { prepareEvents as prepareInPage, pruneEvents as pruneInPage } from './verbs/prune.web.ts'
+import { TAKES } from './verbs/shapes.web.ts'
 
 const pruneEvents = checked('prune', TAKES.prune, pruneInPage)
 const prepareEvents = checked('prepare', TAKES.prune, prepareInPage)
@@ -74,9 +74,9 @@ export const inspect = promised(inspectEvents)
 
 export type { WebSource } from './checkpoint/open.web.ts'
 export type { FetchOptions } from './formats/source.web.ts'
-export type { Scratch } from './forward/activations.ts'
 export * from './index.ts'
-export type { WebOptions } from './library/platform.web.ts'
-export type { PruneInPageOptions, SavedInPage } from './library/prune.web.ts'
-export type { StateFile, StateFolder } from './write/state-folder.ts'
+export type { Scratch } from './output/activations.ts'
+export type { StateFile, StateFolder } from './output/state-folder.ts'
+export type { WebOptions } from './verbs/platform.web.ts'
+export type { PruneInPageOptions, SavedInPage } from './verbs/prune.web.ts'
 export { evaluateEvents, generateEvents, inspectEvents, openModelEvents, perplexityEvents, prepareEvents, pruneEvents }

@@ -1,10 +1,10 @@
 // `windowsWithin` and `--budget`: calibration windows by the time that there is.
 import { describe, expect, test } from 'vitest'
-import { total } from '../src/clock.ts'
-import { headFlops, passFlops } from '../src/flops.ts'
-import { expectation, type Trial } from '../src/library/budget.node.ts'
+import { total } from '../src/base/clock.ts'
 import { describeModel } from '../src/model/model.ts'
 import { openCheckpoint, windowsWithin } from '../src/node.ts'
+import { headFlops, passFlops } from '../src/prune/flops.ts'
+import { expectation, type Trial } from '../src/verbs/budget.node.ts'
 import { fasp, refused, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { nightly } from './nightly.ts'
 

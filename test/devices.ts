@@ -7,9 +7,9 @@ import { afterAll, beforeAll, describe, test, vi } from 'vitest'
 import type { Device } from '../src/engine/device.ts'
 import { createEngine, type Engine, type EngineOptions, values } from '../src/engine/engine.ts'
 import { nativeOn } from '../src/engine/native.node.ts'
+import { RUNTIME_VERSION } from '../src/engine/ort/package.node.ts'
 import { Graph } from '../src/formats/onnx.ts'
 import { openEngine } from '../src/node.ts'
-import { RUNTIME_VERSION } from '../src/onnxruntime.node.ts'
 
 /** Where to test, with the reason why it cannot be used, if it cannot. */
 export interface Place {

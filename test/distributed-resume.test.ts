@@ -3,8 +3,6 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ALONE } from '../src/group/group.ts'
-import { inProcess } from '../src/group/in-process.ts'
 import {
   openEngine,
   type ProgressEvent,
@@ -13,6 +11,8 @@ import {
   prune,
   type Windows,
 } from '../src/node.ts'
+import { ALONE } from '../src/ranks/group.ts'
+import { inProcess } from '../src/ranks/in-process.ts'
 import { familyFolder } from './families.ts'
 import { snapshot, workplaces } from './fasp.ts'
 import { nightly, someOf } from './nightly.ts'

@@ -1,8 +1,8 @@
 // Ranks in one process prune what one process prunes: every preset that is distributed, on both tiny models.
 import { afterAll, describe, expect, test } from 'vitest'
-import { ALONE, type Group } from '../src/group/group.ts'
-import { inProcess } from '../src/group/in-process.ts'
 import { CommonSteps, openEngine, type PruneOptions, prune as pruneAtPath, type Windows } from '../src/node.ts'
+import { ALONE, type Group } from '../src/ranks/group.ts'
+import { inProcess } from '../src/ranks/in-process.ts'
 import { NIGHTLY, someOf } from './nightly.ts'
 import { TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 import { tinyRun, windowsOf } from './tiny-run.ts'

@@ -59,7 +59,7 @@ test.each(documents)('%s names files that exist and keeps its lines short', docu
 
 test('docs/method.md or docs/methods.md names every file that scores, selects, allocates or restores', () => {
   const stages = ['score', 'select', 'allocate', 'restore'].flatMap(stage =>
-    readdirSync(join(root, 'src', stage)).map(name => `src/${stage}/${name}`),
+    readdirSync(join(root, 'src/method', stage)).map(name => `src/method/${stage}/${name}`),
   )
   const method = read('docs/method.md') + read('docs/methods.md')
   expect(stages.filter(path => !path.endsWith('.test.ts') && !method.includes(`\`${path}\``))).toEqual([])

@@ -1,6 +1,6 @@
 // What evaluates, on an engine: in a context of its own.
 
-import { type GenerateOptions, generate as generateIn } from '../src/decode/generate.ts'
+import type { Phase } from '../src/base/events.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { perplexity as perplexityIn } from '../src/evaluate/perplexity.ts'
 import {
@@ -10,8 +10,8 @@ import {
   taskLikelihoods as taskLikelihoodsIn,
 } from '../src/evaluate/tasks/evaluate.ts'
 import { wordPerplexity as wordPerplexityIn } from '../src/evaluate/tasks/wikitext.ts'
-import type { Phase } from '../src/events.ts'
 import { memoryContext } from '../src/forward/context.ts'
+import { type GenerateOptions, generate as generateIn } from '../src/forward/generate.ts'
 import type { RowObserver } from '../src/forward/losses.ts'
 import type { Model } from '../src/model/model.ts'
 import type { Windows } from '../src/text/windows.ts'

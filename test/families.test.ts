@@ -1,6 +1,6 @@
 // Families that are a data file each (src/model/families), on random models against transformers (test/python/make_families.py): read with every
 // attention that there is, pruned in all layouts, and exported: each scope with some family, nightly with all. Texts are longer than the sliding windows. Any other shape:
-// test/compact.test.ts, src/export/onnx.test.ts; what we write in transformers itself: test/python.
+// test/compact.test.ts, src/write/onnx/export.test.ts; what we write in transformers itself: test/python.
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, vi } from 'vitest'
-import { newOwner } from '../src/unfinished.node.ts'
+import { newOwner } from '../src/base/unfinished.node.ts'
 
 export const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
 const RUN = new URL('../dist/run.js', import.meta.url).href

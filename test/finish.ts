@@ -1,1 +1,1 @@
-export { finish } from '../src/events.ts'
+export { finish } from '../src/base/events.ts'

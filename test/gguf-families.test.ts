@@ -1,5 +1,5 @@
 // A GGUF is pruned as the folder that it was written of, in every family that llama.cpp has a graph for: the same is kept, and what is written,
-// as a folder and as a GGUF again, computes the same. That the GGUF holds the same model: src/write/gguf.test.ts.
+// as a folder and as a GGUF again, computes the same. That the GGUF holds the same model: src/write/gguf/file.test.ts.
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { exportModel, logits, type PruneResult, prune } from '../src/node.ts'

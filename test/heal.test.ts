@@ -12,7 +12,6 @@ import { memoryContext } from '../src/forward/context.ts'
 import { divergences } from '../src/forward/divergence.ts'
 import { Head, headRows } from '../src/forward/head.ts'
 import { forward } from '../src/forward/stream.ts'
-import { TRAINS, type Trains } from '../src/heal/trained.ts'
 import { ffnHalves } from '../src/model/architecture.ts'
 import { plainHalves } from '../src/model/half-block.ts'
 import {
@@ -30,6 +29,7 @@ import {
   type Run,
   verify,
 } from '../src/node.ts'
+import { TRAINS, type Trains } from '../src/options/options.ts'
 import { QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { madeModel } from './model-shapes.ts'
 import { someOf } from './nightly.ts'

@@ -1,5 +1,5 @@
 // Statistics of activations that a test makes, summed in float64.
-import type { Statistics } from '../src/statistics/gram.ts'
+import type { Statistics } from '../src/method/statistics/gram.ts'
 
 /** Aᵀ B in float64 for row-major `a` [n, p], `b` [n, q]. */
 export function product(a: ArrayLike<number>, b: ArrayLike<number>, n: number): Float64Array<ArrayBuffer> {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { ActivationPool } from '../src/forward/activations.ts'
+import { type DenseStatistics, denseStatistics } from '../src/method/statistics/dense.ts'
 import { attentionHalves } from '../src/model/architecture.ts'
 import {
   type Allocate,
@@ -21,9 +21,9 @@ import {
   prune,
   type Score,
 } from '../src/node.ts'
-import { prune as pruneRun } from '../src/prune.ts'
-import { prepare } from '../src/run.ts'
-import { type DenseStatistics, denseStatistics } from '../src/statistics/dense.ts'
+import { ActivationPool } from '../src/output/activations.ts'
+import { prune as pruneRun } from '../src/prune/prune.ts'
+import { prepare } from '../src/prune/run.ts'
 import { perplexity } from './evaluation.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { finish } from './finish.ts'

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
+import { randomNumbers } from '../src/base/random.ts'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import { floatSource } from '../src/checkpoint/float-source.ts'
 import { elements } from '../src/formats/tensors.ts'
@@ -9,7 +10,6 @@ import { attentionHalves, tensorShapes } from '../src/model/architecture.ts'
 import { compactConfig } from '../src/model/compact.ts'
 import type { AttentionHalf, LayerWidths } from '../src/model/half-block.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
-import { randomNumbers } from '../src/random.ts'
 
 const tokenizer = JSON.parse(readFileSync(new URL('../assets/tiny-llama/tokenizer.json', import.meta.url), 'utf8'))
 

@@ -1,6 +1,6 @@
 // What a prune of tiny-llama by `plain` moves between this machine and a device, whichever reaches it: Node or a page.
 import { expect } from 'vitest'
-import type { PruneResult } from '../src/result.ts'
+import type { PruneResult } from '../src/result/result.ts'
 
 /** Neurons of a layer of tiny-llama. */
 export const FFN = 384

@@ -1,5 +1,5 @@
 // Exports for transformers.js of the models that ship: files, config and cache; batches against transformers; and that nothing is left
-// where a file does not read back. Any other shape: src/export/onnx.test.ts. In transformers.js itself: test/transformers-js.
+// where a file does not read back. Any other shape: src/write/onnx/export.test.ts. In transformers.js itself: test/transformers-js.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -14,7 +14,7 @@ import {
   prune,
   type Sink,
 } from '../src/node.ts'
-import { openFolderSink } from '../src/write/folder.node.ts'
+import { openFolderSink } from '../src/output/folder.node.ts'
 import { TINY_LLAMA } from './fasp.ts'
 import { engineAndFolder } from './opened.ts'
 import { TINY_OPT } from './tiny.ts'

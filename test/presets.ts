@@ -1,7 +1,7 @@
 // Presets where a device computes, held against the same where the CPU does: on trained models, on few short windows.
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
-import type { PruneResult } from '../src/result.ts'
+import type { PruneResult } from '../src/result/result.ts'
 import type { Windows } from '../src/text/windows.ts'
 import { expectNear, expectSameUpToTies } from './near.ts'
 import { goldenOf, type TinyModel } from './tiny.ts'

@@ -1,5 +1,5 @@
 // Scratch files in memory.
-import type { Scratch } from '../src/forward/activations.ts'
+import type { Scratch } from '../src/output/activations.ts'
 
 /** One of so many bytes. @param closed is told when it is closed */
 export function memoryScratch(byteLength: number, closed: (file: Scratch) => void = () => {}): Scratch {

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
-import type { Answer, Ask, CallName, Said, Told } from '../src/ui/protocol.ts'
+import type { Answer, Ask, CallName, Said, Told } from '../src/page/protocol.ts'
 import { CLI } from './fasp.ts'
 
 export interface Served {

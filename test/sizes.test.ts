@@ -14,7 +14,7 @@ import {
   planPrune,
   prune,
 } from '../src/node.ts'
-import { heldOutCost } from '../src/notices.ts'
+import { heldOutCost } from '../src/result/notices.ts'
 import { QUICK, refused, run, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { nightly, someOf } from './nightly.ts'
 import { TINY_OPT, tinyOf2Layers } from './tiny.ts'

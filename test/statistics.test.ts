@@ -13,8 +13,8 @@ import {
   planPrune,
   prune,
 } from '../src/node.ts'
-import { gguf } from '../src/write/gguf.ts'
-import { gramReader } from '../src/write/grams.ts'
+import { gguf } from '../src/write/gguf/file.ts'
+import { gramReader } from '../src/write/gguf/grams.ts'
 import { workplaces } from './fasp.ts'
 import { someOf } from './nightly.ts'
 import { asWindows, goldenOf, tinyOf2Layers } from './tiny.ts'

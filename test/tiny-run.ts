@@ -1,12 +1,12 @@
 // Runs of tiny models on windows of their goldens, by ranks in one process or by one.
 import { fileURLToPath } from 'node:url'
+import { finish } from '../src/base/events.ts'
 import type { Engine } from '../src/engine/engine.ts'
-import { finish } from '../src/events.ts'
-import type { Group } from '../src/group/group.ts'
 import { openCheckpoint } from '../src/hub/open.node.ts'
 import { describeModel, MemorySink, type PruneOptions, type Windows } from '../src/node.ts'
-import { prune } from '../src/prune.ts'
-import { prepare } from '../src/run.ts'
+import { prune } from '../src/prune/prune.ts'
+import { prepare } from '../src/prune/run.ts'
+import type { Group } from '../src/ranks/group.ts'
 import { goldenOf, TINY_MODELS, type TinyModel } from './tiny.ts'
 
 export const SEQ_LEN = 48

@@ -1,7 +1,7 @@
 // Step 2: how much goes, and on what text the rest is repaired. Figures are those of the plan that the library makes.
 import type { TargetedEvent } from 'preact'
-import { bytes } from '../src/display.ts'
-import type { Compute } from '../src/ui/protocol.ts'
+import { bytes } from '../src/base/display.ts'
+import type { Compute } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import { type Chosen, FIRST_VOCABULARY, GIGABYTE, GOALS, type Goal, MOST_PERCENT, textsOf } from './choice.ts'
 import type { Call } from './client.ts'

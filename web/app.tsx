@@ -1,8 +1,8 @@
 // The page: four steps, one screen each. What is open and what was made of it is in the worker, or in `fasp ui`; here is what was chosen and
 // what is shown.
 import { useEffect, useRef, useState } from 'preact/hooks'
-import type { LocalState, PrunedFacts } from '../src/ui/protocol.ts'
-import { VERSION } from '../src/version.ts'
+import { VERSION } from '../src/base/version.ts'
+import type { LocalState, PrunedFacts } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import { AmountStep } from './amount.tsx'
 import { type Chosen, choiceOf, FIRST_CHOICE, settingsOf, vocabularyOf } from './choice.ts'

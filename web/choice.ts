@@ -1,5 +1,5 @@
 // Step 2: what the user has chosen, and the settings that it is.
-import type { Compute, Order, Settings } from '../src/ui/protocol.ts'
+import type { Compute, Order, Settings } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 
 export const GOALS = {

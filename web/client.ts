@@ -1,5 +1,5 @@
 // The page's side of the workers: one promise for each call.
-import type { Answer, Ask, CallName, Reply, Request, Told } from '../src/ui/protocol.ts'
+import type { Answer, Ask, CallName, Reply, Request, Told } from '../src/page/protocol.ts'
 
 export class CallError extends Error {
   /** @param stopped by the page itself @param ours whether the message was written for users */

@@ -1,5 +1,5 @@
 // The same on the command line, to type as it stands: its words.
-import type { PrunedFacts } from '../src/ui/protocol.ts'
+import type { PrunedFacts } from '../src/page/protocol.ts'
 
 /** For a POSIX shell. */
 const quoted = (word: string): string =>

@@ -2,12 +2,12 @@
 import { downloadZip } from 'client-zip'
 import { inspect } from '../src/evaluate/inspect.ts'
 import { type ByteSource, memorySource } from '../src/formats/bytes.ts'
-import { shortRates } from '../src/product-rate.ts'
-import { prepare } from '../src/run.ts'
-import { MEASURED_WINDOWS, passOn, written } from '../src/ui/facts.ts'
-import type { Answer, Ask, Compute, Settings, Side } from '../src/ui/protocol.ts'
-import { reportOf } from '../src/ui/report.ts'
-import { watchRun } from '../src/ui/watched.ts'
+import { MEASURED_WINDOWS, passOn, written } from '../src/page/facts.ts'
+import type { Answer, Ask, Compute, Settings, Side } from '../src/page/protocol.ts'
+import { reportOf } from '../src/page/report.ts'
+import { watchRun } from '../src/page/run-view.ts'
+import { shortRates } from '../src/prune/product-rate.ts'
+import { prepare } from '../src/prune/run.ts'
 import {
   cutVocabularyEvents,
   type Engine,

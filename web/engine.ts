@@ -1,8 +1,8 @@
 // The engine of the worker: ONNX Runtime on WebGPU where there is one, else in WebAssembly. It is fetched when it is first asked for.
 
+import { values } from '../src/engine/values.ts'
 import { Graph } from '../src/formats/onnx.ts'
-import type { Compute } from '../src/ui/protocol.ts'
-import { values } from '../src/values.ts'
+import type { Compute } from '../src/page/protocol.ts'
 import { createEngine, type Engine } from '../src/web.ts'
 
 export interface OpenedEngine {

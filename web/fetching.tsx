@@ -1,8 +1,8 @@
 // Step 1: a model of the Hub. The Hub is asked where the user presses a button, and never else; a token is forgotten with the page.
 import type { ComponentChildren } from 'preact'
 import { useRef, useState } from 'preact/hooks'
-import { bytes, count } from '../src/display.ts'
-import type { Ask, HubModel, HubPart, HubRepo } from '../src/ui/protocol.ts'
+import { bytes, count } from '../src/base/display.ts'
+import type { Ask, HubModel, HubPart, HubRepo } from '../src/page/protocol.ts'
 import type { Call } from './client.ts'
 import { Doing, useProgress } from './progress.tsx'
 import { useTask } from './ui.tsx'

@@ -1,5 +1,5 @@
 // Chosen and dropped files, folders too, as the worker takes them.
-import type { PickedFile } from '../src/ui/protocol.ts'
+import type { PickedFile } from '../src/page/protocol.ts'
 
 /** Of a folder only what lies in it is of use, and of that only so many. */
 const MAX_FILES = 2000

@@ -1,8 +1,8 @@
 // Step 1: a model is dropped or chosen; what it is, and what can be cut of it.
 import type { ComponentChildren, TargetedEvent } from 'preact'
 import { useRef } from 'preact/hooks'
-import { bytes, count, percent } from '../src/display.ts'
-import type { Ask } from '../src/ui/protocol.ts'
+import { bytes, count, percent } from '../src/base/display.ts'
+import type { Ask } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
 import { FromHub } from './fetching.tsx'

@@ -1,11 +1,12 @@
 // The model that is open in a worker.
+
+import { UsageError } from '../src/base/errors.ts'
 import { disposable } from '../src/checkpoint/checkpoint.ts'
 import { openSource } from '../src/checkpoint/open.web.ts'
-import { UsageError } from '../src/errors.ts'
 import { hashBlob } from '../src/formats/hash.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
-import type { PruneOptions } from '../src/options.ts'
-import type { Ask, Origin, PickedFile, Settings } from '../src/ui/protocol.ts'
+import type { PruneOptions } from '../src/options/options.ts'
+import type { Ask, Origin, PickedFile, Settings } from '../src/page/protocol.ts'
 import type { ModelFile } from './notes.ts'
 
 /** Where the page is: its scripts, this worker too, are one folder below. */

@@ -1,7 +1,7 @@
 // Step 2: what a choice comes to, as the library plans it, while the fields move.
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { bytes, count, cut, duration, span } from '../src/display.ts'
-import type { Answer, Compute, PlanFacts, TooLarge } from '../src/ui/protocol.ts'
+import { bytes, count, cut, duration, span } from '../src/base/display.ts'
+import type { Answer, Compute, PlanFacts, TooLarge } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import { type Chosen, settingsOf } from './choice.ts'
 import type { Call } from './client.ts'

@@ -1,11 +1,11 @@
 // The worker that opens models and plans, without an engine. It is small: what computes is in another (computing.ts), fetched when it is
 // first asked for.
 import { inspect } from '../src/evaluate/inspect.ts'
-import { distanceFlops, runFlops } from '../src/flops.ts'
-import { type PreparedRun, prepare } from '../src/run.ts'
+import { planFacts } from '../src/page/facts.ts'
+import type { Answer, Ask, Settings, TooLarge } from '../src/page/protocol.ts'
+import { distanceFlops, runFlops } from '../src/prune/flops.ts'
+import { type PreparedRun, prepare } from '../src/prune/run.ts'
 import { type NamedText, writesText } from '../src/text/calibration.ts'
-import { planFacts } from '../src/ui/facts.ts'
-import type { Answer, Ask, Settings, TooLarge } from '../src/ui/protocol.ts'
 import { diskBytes, heldBytes } from './disk.ts'
 import { fetchPart, look, search } from './hub.ts'
 import { open, optionsOf, textsOf } from './opened.ts'

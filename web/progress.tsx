@@ -1,7 +1,7 @@
 // What a call has told since it began, of which steps show what they are at.
 import { useState } from 'preact/hooks'
-import { duration } from '../src/display.ts'
-import type { HalfError, OwnText, Told } from '../src/ui/protocol.ts'
+import { duration } from '../src/base/display.ts'
+import type { HalfError, OwnText, Told } from '../src/page/protocol.ts'
 import type { Phase } from '../src/web.ts'
 import { Bar, Problem } from './ui.tsx'
 

@@ -1,10 +1,10 @@
 // A result to the Hub, from the worker that computes. Loaded when it is asked for.
-import { finish } from '../src/events.ts'
+import { finish } from '../src/base/events.ts'
+import { VERSION } from '../src/base/version.ts'
 import { pushFiles, repository } from '../src/hub/push.ts'
 import type { Send, SendInit } from '../src/hub/request.ts'
-import { passOn, pushedFacts } from '../src/ui/facts.ts'
-import type { PushAsk, Pushed } from '../src/ui/protocol.ts'
-import { VERSION } from '../src/version.ts'
+import { passOn, pushedFacts } from '../src/page/facts.ts'
+import type { PushAsk, Pushed } from '../src/page/protocol.ts'
 import { accessOf } from './hub.ts'
 import type { JobContext } from './serve.ts'
 

@@ -1,7 +1,7 @@
 // Step 4: the result to a repository of the Hub. The Hub is asked where the user presses the button; a token is forgotten with the step.
 import { useRef, useState } from 'preact/hooks'
-import { bytes } from '../src/display.ts'
-import type { PushAsk, Pushed } from '../src/ui/protocol.ts'
+import { bytes } from '../src/base/display.ts'
+import type { PushAsk, Pushed } from '../src/page/protocol.ts'
 import type { Call } from './client.ts'
 import { TokenField } from './fetching.tsx'
 import { LOCAL } from './local.tsx'

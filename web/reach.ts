@@ -1,5 +1,5 @@
-// The page's side of `fasp ui` (src/ui/server.node.ts): each call is a request, whose answer is a line for each thing said.
-import type { Answer, CallName, Said } from '../src/ui/protocol.ts'
+// The page's side of `fasp ui` (src/page/server.node.ts): each call is a request, whose answer is a line for each thing said.
+import type { Answer, CallName, Said } from '../src/page/protocol.ts'
 import { type Call, CallError } from './client.ts'
 
 const KEY = 'fasp token'

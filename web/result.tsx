@@ -1,8 +1,8 @@
 // Step 4: what it is now and what that cost; both models side by side; the model to take away, and the same on the command line.
 import { Fragment } from 'preact'
 import { useState } from 'preact/hooks'
-import { bytes, count, cut, duration, percent, perplexityChange } from '../src/display.ts'
-import type { Answer, Measured, PrunedFacts, Side, Speed, Told } from '../src/ui/protocol.ts'
+import { bytes, count, cut, duration, percent, perplexityChange } from '../src/base/display.ts'
+import type { Answer, Measured, PrunedFacts, Side, Speed, Told } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import type { Goal } from './choice.ts'
 import type { Call } from './client.ts'

@@ -1,6 +1,6 @@
 // Runs of the page that were stopped, on the browser's disk: listed, and removed. No tab is at them.
-import { UsageError } from '../src/errors.ts'
-import type { LocalState, StoppedOrder } from '../src/ui/protocol.ts'
+import { UsageError } from '../src/base/errors.ts'
+import type { LocalState, StoppedOrder } from '../src/page/protocol.ts'
 import { Disk, folder, hasDisk } from './disk.ts'
 import { bytesIn, layersDone, namesIn, noteIn } from './notes.ts'
 

@@ -1,13 +1,13 @@
 // A run of the page that is saved on the browser's disk, in a folder of its own: a note of what it is, its texts, its state and its result. A
 // page that is loaded later goes on with it to the same bytes.
-import { bytes as shown } from '../src/display.ts'
-import { FormatError, UsageError } from '../src/errors.ts'
+import { bytes as shown } from '../src/base/display.ts'
+import { FormatError, UsageError } from '../src/base/errors.ts'
+import { STATE } from '../src/base/unfinished.ts'
 import { hashBlob } from '../src/formats/hash.ts'
 import type { JsonObject } from '../src/formats/json.ts'
 import { shardedBytes } from '../src/formats/safetensors.ts'
 import { layersOf } from '../src/model/architecture.ts'
-import type { Settings } from '../src/ui/protocol.ts'
-import { STATE } from '../src/unfinished.ts'
+import type { Settings } from '../src/page/protocol.ts'
 import type { Plan, SavedInPage, StateFolder } from '../src/web.ts'
 import { attempt, Disk, type DiskSink, openSync, RESULT, readAll, writeAll } from './disk.ts'
 import { bytesIn, type ModelFile, NOTE, type Note, namesIn, noteIn, textName } from './notes.ts'

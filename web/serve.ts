@@ -1,6 +1,6 @@
 // A worker's side: calls of the page one after the other, each with a signal that a message aborts.
-import { failed } from '../src/ui/facts.ts'
-import type { Answer, Ask, CallName, Reply, Request, Told } from '../src/ui/protocol.ts'
+import { failed } from '../src/page/facts.ts'
+import type { Answer, Ask, CallName, Reply, Request, Told } from '../src/page/protocol.ts'
 
 export interface JobContext {
   readonly tell: (told: Told) => void

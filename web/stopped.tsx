@@ -1,7 +1,7 @@
 // Step 1: runs that were stopped before their end, to go on with or to remove: jobs of `fasp ui`, or what this page has on the browser's disk.
 import { useRef } from 'preact/hooks'
-import { bytes, percent } from '../src/display.ts'
-import type { KeptRun, LocalState, Settings, StoppedOrder } from '../src/ui/protocol.ts'
+import { bytes, percent } from '../src/base/display.ts'
+import type { KeptRun, LocalState, Settings, StoppedOrder } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import type { Call } from './client.ts'
 import { nameOf } from './local.tsx'

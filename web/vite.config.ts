@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig, type Plugin } from 'vite'
 import { licences } from '../scripts/licences.ts'
-import { HUB, headersWith, POLICY, policyWith } from '../src/ui/headers.ts'
+import { HUB, headersWith, POLICY, policyWith } from '../src/page/headers.ts'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 const SERVED = join(root, '../dist/page')

@@ -1,7 +1,7 @@
 // The open model with a smaller vocabulary, where that is asked for. The last is kept: the slider beside it moves often.
-import { finish, type ProgressEvent } from '../src/events.ts'
+import { finish, type ProgressEvent } from '../src/base/events.ts'
 import type { Model } from '../src/model/model.ts'
-import type { Settings } from '../src/ui/protocol.ts'
+import type { Settings } from '../src/page/protocol.ts'
 import type { cutVocabularyEvents } from '../src/vocabulary/cut-vocabulary.ts'
 import { opened, textsOf } from './opened.ts'
 

@@ -1,6 +1,6 @@
 // Step 3: how far it is, and what each layer lost, before and after its repair.
-import { percent } from '../src/display.ts'
-import type { HalfError, OwnText, Told } from '../src/ui/protocol.ts'
+import { percent } from '../src/base/display.ts'
+import type { HalfError, OwnText, Told } from '../src/page/protocol.ts'
 import { LOCAL, nameOf } from './local.tsx'
 import { NAMES, PhaseBar, type Progress } from './progress.tsx'
 import { Notices } from './ui.tsx'

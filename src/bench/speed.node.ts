@@ -1,12 +1,10 @@
 // Speed of models: a prompt, then token by token, in our own decoder and, for GGUF files, in llama.cpp. Models take turns, so that what else
 // the machine does hits all alike, and are opened for each.
 import { totalmem } from 'node:os'
-import { Decoder, decoderBytes } from '../decode/decoder.ts'
-import { pickToken } from '../decode/sampler.ts'
-import { bytes, shortNames } from '../display.ts'
-import { UsageError } from '../errors.ts'
-import { LLAMA_CPP, type SpeedAnswer, type SpeedRequest, timeInLlamaCpp } from '../export/llama-cpp.node.ts'
-import { findPackage } from '../export/runtime.node.ts'
+import { bytes, shortNames } from '../base/display.ts'
+import { UsageError } from '../base/errors.ts'
+import { Decoder, decoderBytes } from '../forward/decoder.ts'
+import { pickToken } from '../forward/sampler.ts'
 import {
   describeMachine,
   type EngineOptions,
@@ -15,8 +13,10 @@ import {
   openModel,
   type ProgressEvent,
 } from '../node.ts'
-import { checkRange } from '../options.ts'
+import { checkRange } from '../options/options.ts'
 import { madeNow } from '../report/result-file.ts'
+import { LLAMA_CPP, type SpeedAnswer, type SpeedRequest, timeInLlamaCpp } from '../write/verify/llama-cpp.node.ts'
+import { findPackage } from '../write/verify/runtime.node.ts'
 import type { SpeedResult } from './result.ts'
 
 export interface SpeedOptions {

@@ -1,5 +1,5 @@
 // Bench results as text, for a terminal of 80 columns where models have short names. Pure functions of the result.
-import { table } from '../display.ts'
+import { table } from '../base/display.ts'
 import { hardwareText, softwareText } from '../report/made.ts'
 import type { Speed, SpeedResult } from './result.ts'
 

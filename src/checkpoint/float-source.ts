@@ -1,8 +1,8 @@
 // Tensors that are computed, not stored.
 
+import { pickRows } from '../engine/linalg/scatter.ts'
 import { fromFloat32 } from '../formats/dtype.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
-import { pickRows } from '../linalg/scatter.ts'
 
 /** A source of float32 tensors of these shapes, in which every way of reading gives what `float32` gives. */
 export function floatSource(

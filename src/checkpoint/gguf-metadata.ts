@@ -1,6 +1,6 @@
 // Typed access to the metadata of a GGUF file: a key is there and of the type asked for, or the error says which and where.
 // Used by the files that turn metadata into a config, a rope scaling and a tokenizer.
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import type { Gguf } from '../formats/gguf.ts'
 import type { GgufValue } from '../formats/gguf-cursor.ts'
 import { describeValue } from '../formats/json.ts'

@@ -1,7 +1,7 @@
 // Against the divisors that transformers computes: test/fixtures/gguf/make.py.
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { UnsupportedModelError } from '../errors.ts'
+import { UnsupportedModelError } from '../base/errors.ts'
 import type { GgufValue } from '../formats/gguf-cursor.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { llama3Factors, ropeScaling } from './gguf-rope.ts'

@@ -3,7 +3,7 @@
 // `rope_factors_long.weight`. Llama 3 scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`; its parameters
 // are recovered by computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
 //   wavelength w = 2π·θ^(2i/e); w < C/high: 1; w > C/low: factor; between: 1 / ((1 − s)/factor + s), s = (C/w − low)/(high − low)
-import { UnsupportedModelError } from '../errors.ts'
+import { UnsupportedModelError } from '../base/errors.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'
 

@@ -2,7 +2,7 @@
 // Two kinds, by `tokenizer.ggml.model`: `gpt2`, byte-level BPE with merges; `llama`, SentencePiece BPE, whose scores give the merges
 // as in transformers (`generate_merges`): every split of a piece into two pieces, best score of the whole first.
 // Source: ggml/docs/gguf.md, llama.cpp src/llama-vocab.cpp (defaults), and the tokenizer.json of Llama 2 and of GPT-2.
-import { UnsupportedModelError } from '../errors.ts'
+import { UnsupportedModelError } from '../base/errors.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'
 import { PRE_TOKENIZERS } from './gguf-pretokenizers.ts'
 

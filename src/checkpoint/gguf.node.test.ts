@@ -1,7 +1,7 @@
 // Opens GGUF files. What they hold is tested in gguf.test.ts, and of a model that people use in test/machine/smollm2.check.ts.
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { openGgufCheckpoint } from './gguf.node.ts'
 
 test('what is no GGUF is refused by name', async () => {

@@ -12,7 +12,7 @@ import {
   texts,
   u32,
 } from '../../test/gguf-builder.ts'
-import { FormatError, UnsupportedModelError, UsageError } from '../errors.ts'
+import { FormatError, UnsupportedModelError, UsageError } from '../base/errors.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { ggufCheckpoint } from './gguf.ts'
 

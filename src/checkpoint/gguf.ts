@@ -1,12 +1,12 @@
 // A GGUF file as the Hugging Face checkpoint that it was made from: config.json (gguf-config.ts), tensor names, row order of Q and K, and what
 // norms multiply by.
 // Called by the openers (gguf.node.ts, open.web.ts).
-import { FormatError, orError, UnsupportedModelError } from '../errors.ts'
+import { FormatError, orError, UnsupportedModelError } from '../base/errors.ts'
+import { pickRows } from '../engine/linalg/scatter.ts'
 import type { ByteSource } from '../formats/bytes.ts'
 import { type FloatDType, fromFloat32 } from '../formats/dtype.ts'
 import { type Gguf, openGguf } from '../formats/gguf.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
-import { pickRows } from '../linalg/scatter.ts'
 import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
 import { type GgufArchitecture, type GgufGraph, GRAPHS, MAX_EXPERTS } from './gguf-architectures.ts'
 import { type GgufSizes, generationConfig, ggufConfig } from './gguf-config.ts'

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { hashFile } from '../formats/file.node.ts'
 import { said } from '../formats/file-errors.node.ts'
 

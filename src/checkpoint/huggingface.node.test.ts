@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
 import { goldenOf, TINY_MODELS, TINY_NAMES, TINY_OPT } from '../../test/tiny.ts'
 import { dict, pickle, tensor, torchFile } from '../../test/torch-file.ts'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { layoutSafetensors } from '../formats/safetensors.ts'
 import { openHuggingFace } from './huggingface.node.ts'
 

@@ -1,14 +1,14 @@
 // Opens a Hugging Face folder on disk.
 import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { openFile } from '../formats/file.node.ts'
 import { said } from '../formats/file-errors.node.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { ModelFolder } from './folder.ts'
 import { type CheckConfig, huggingFaceCheckpoint } from './huggingface.ts'
+import { within } from './time-limit.node.ts'
 import { openWeights } from './weights.ts'
-import { within } from './within.node.ts'
 
 /** The folder of Gram matrices in that of a pruned model. Beside the weights, loaders would take them for such (vLLM reads `*.safetensors`). */
 export const STATISTICS = 'statistics/'

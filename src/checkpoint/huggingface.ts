@@ -1,7 +1,7 @@
 // A Hugging Face folder as a checkpoint: config, tokenizer, files to copy, lazy weights. First stage of the pipeline, called by the openers
 // (huggingface.node.ts, open.web.ts).
 // Layout: transformers, `save_pretrained`; `vocab.json` + `merges.txt` alone as on facebook/opt-*.
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { readWhole } from '../formats/bytes.ts'
 import { type JsonObject, parseJsonObject } from '../formats/json.ts'
 import type { TensorSource } from '../formats/tensors.ts'

@@ -1,5 +1,5 @@
 // From what a page has to an open checkpoint: picked files, a Blob, or an address.
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { blobSource, type FetchOptions, openUrl, urlName } from '../formats/source.web.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { openGgufSource } from './gguf.ts'

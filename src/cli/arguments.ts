@@ -1,7 +1,7 @@
 // Typed command-line options over `util.parseArgs`: each command states its options once, for parsing, checking and `--help`.
 import { parseArgs } from 'node:util'
-import { didYouMean, notOneOf, UsageError } from '../errors.ts'
-import { METHOD_OPTIONS, optionName } from '../method.ts'
+import { didYouMean, notOneOf, UsageError } from '../base/errors.ts'
+import { METHOD_OPTIONS, optionName } from '../method/method.ts'
 
 export interface OptionSpec {
   readonly type: 'flag' | 'text' | 'number' | 'integer'

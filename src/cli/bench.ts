@@ -1,10 +1,11 @@
 // fasp bench: how fast models are on this machine, side by side.
+
+import { UsageError } from '../base/errors.ts'
 import { speed } from '../bench/speed.node.ts'
 import { speedTable } from '../bench/table.ts'
-import { UsageError } from '../errors.ts'
-import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
+import { checkTextFile, writeTextFile } from '../output/text-file.node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, OUTPUT_OPTIONS } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, OUTPUT_OPTIONS } from './process.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({

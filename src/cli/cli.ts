@@ -4,10 +4,10 @@
 import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
-import { bytes } from '../display.ts'
-import { isOneOfSeveral, LEAD_MS, launchedBy } from '../group/launcher.ts'
-import { memoryLimits } from '../library/memory.node.ts'
-import type { Unfinished } from '../unfinished.node.ts'
+import { bytes } from '../base/display.ts'
+import type { Unfinished } from '../base/unfinished.node.ts'
+import { isOneOfSeveral, LEAD_MS, launchedBy } from '../ranks/launcher.ts'
+import { memoryLimits } from '../verbs/memory.node.ts'
 import { BUG, isNoMemory, outOfMemory } from './command.ts'
 
 /** This process among those that a launcher has started; alone it is 0. */

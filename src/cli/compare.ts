@@ -1,14 +1,14 @@
 // fasp compare: methods under one protocol → one table and one result file.
-import { baseName } from '../display.ts'
-import { RunError, UsageError } from '../errors.ts'
-import { HEAL_DEFAULTS } from '../healing.node.ts'
+import { baseName } from '../base/display.ts'
+import { RunError, UsageError } from '../base/errors.ts'
+import { HEAL_DEFAULTS } from '../heal/healing.node.ts'
 import { compareEvents } from '../node.ts'
 import { comparisonText } from '../report/comparison.ts'
 import { PERCENT } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { engineOptions, modelArgument, OUTPUT_OPTIONS, PRUNING_OPTIONS, terminalStyle } from './environment.ts'
+import { engineOptions, modelArgument, OUTPUT_OPTIONS, PRUNING_OPTIONS, terminalStyle } from './process.ts'
 import { showProgress } from './progress.ts'
-import { checkReports, REPORT_OPTIONS, writeReports } from './reports.ts'
+import { checkReports, REPORT_OPTIONS, writeReports } from './report-files.ts'
 
 const METHODS = ['plain', 'stock', 'best']
 const SPARSITY = [0.1, 0.2, 0.3]

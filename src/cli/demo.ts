@@ -2,8 +2,8 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { table, wrap } from '../base/display.ts'
 import { prefillSpeeds } from '../bench/prefill.ts'
-import { table, wrap } from '../display.ts'
 import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import { memoryContext } from '../forward/context.ts'
@@ -17,13 +17,13 @@ import {
   plain,
   pruneEvents,
 } from '../node.ts'
+import { temporaryFolder } from '../output/folder.node.ts'
+import { openScratch } from '../output/scratch.node.ts'
 import { headline } from '../report/headline.ts'
 import { layersText, secondsLine, sizesTable } from '../report/terminal.ts'
-import { openScratch } from '../scratch.node.ts'
 import { sampleWindows } from '../text/sample.ts'
-import { temporaryFolder } from '../write/folder.node.ts'
 import { defineCommand } from './command.ts'
-import { peakMemory, terminalStyle } from './environment.ts'
+import { peakMemory, terminalStyle } from './process.ts'
 import { showProgress } from './progress.ts'
 
 const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))

@@ -2,17 +2,17 @@
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { cpus, freemem, totalmem } from 'node:os'
-import { bytes, oneLine, wrap } from '../display.ts'
-import { chooseBlas } from '../engine/blas.node.ts'
+import { bytes, oneLine, wrap } from '../base/display.ts'
 import type { Device } from '../engine/device.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine } from '../engine/engine.ts'
+import { chooseBlas } from '../engine/linalg/blas.node.ts'
 import { openOpenVino } from '../engine/openvino.node.ts'
-import { launchedBy } from '../group/launcher.ts'
-import { memoryLimits } from '../library/memory.node.ts'
-import { onnxRuntime, RUNTIME_VERSION } from '../onnxruntime.node.ts'
+import { onnxRuntime, RUNTIME_VERSION } from '../engine/ort/package.node.ts'
+import { launchedBy } from '../ranks/launcher.ts'
+import { memoryLimits } from '../verbs/memory.node.ts'
 import type { Parsed } from './arguments.ts'
-import type { PRUNING_OPTIONS } from './environment.ts'
+import type { PRUNING_OPTIONS } from './process.ts'
 
 /** A result, or the reason why there is none. */
 export type Found<T> =

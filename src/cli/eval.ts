@@ -1,15 +1,16 @@
 // fasp eval: perplexity of one model on texts, its distance to a dense model, zero-shot tasks.
+
+import { UsageError } from '../base/errors.ts'
+import { finish } from '../base/events.ts'
 import { readContents } from '../compare/protocol.node.ts'
-import { UsageError } from '../errors.ts'
-import { finish } from '../events.ts'
 import { describeMachine, evaluateEvents, VERSION } from '../node.ts'
 import { measuresText } from '../report/measures.ts'
 import { type Run, resultFile } from '../report/result-file.ts'
 import { secondsLine } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS, peakMemory } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS, peakMemory } from './process.ts'
 import { showProgress } from './progress.ts'
-import { checkReports, describeForReport, notDense, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
+import { checkReports, describeForReport, notDense, REPORT_OPTIONS, wantsReport, writeReports } from './report-files.ts'
 
 export default defineCommand({
   usage: 'eval <folder | model.gguf | hub/id> --text <file> --tasks <names> [options]',

@@ -1,8 +1,8 @@
 // fasp export: a model in other formats.
-import { UsageError } from '../errors.ts'
-import { openWithVocabulary } from '../library/vocabulary.node.ts'
+import { UsageError } from '../base/errors.ts'
 import { exportModelEvents } from '../node.ts'
 import { exportsTable, vocabularyTable } from '../report/terminal.ts'
+import { openWithVocabulary } from '../verbs/vocabulary.node.ts'
 import { defineCommand } from './command.ts'
 import {
   ENGINE_OPTIONS,
@@ -12,7 +12,7 @@ import {
   OUTPUT_OPTIONS,
   peakMemory,
   RESUME_OPTIONS,
-} from './environment.ts'
+} from './process.ts'
 import { showProgress } from './progress.ts'
 import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
 

@@ -2,11 +2,11 @@
 import { createReadStream } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { isatty } from 'node:tty'
-import { UsageError } from '../errors.ts'
+import { UsageError } from '../base/errors.ts'
 import { type ChatMessage, generate, openEngine, openModelEvents, type ProgressEvent } from '../node.ts'
 import { chatTemplate } from '../text/chat.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS } from './process.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({

@@ -1,12 +1,13 @@
 // fasp heal: a pruned model, nearer to the model that it was pruned from.
-import { bytes, duration, wrap } from '../display.ts'
-import { UsageError } from '../errors.ts'
-import { finish } from '../events.ts'
-import { TRAINS } from '../heal/trained.ts'
+import { bytes, duration, wrap } from '../base/display.ts'
+import { UsageError } from '../base/errors.ts'
+import { finish } from '../base/events.ts'
 import { describeMachine, healEvents } from '../node.ts'
+import { TRAINS } from '../options/options.ts'
 import { curveText, healedWords } from '../report/healed.ts'
 import { type Run, resultFile } from '../report/result-file.ts'
 import { defineCommand } from './command.ts'
+import { healedCommands } from './next-steps.ts'
 import {
   ENGINE_OPTIONS,
   engineOptions,
@@ -18,8 +19,7 @@ import {
   peakMemory,
   RESUME_OPTIONS,
   terminalStyle,
-} from './environment.ts'
-import { healedCommands } from './next.ts'
+} from './process.ts'
 import { showProgress } from './progress.ts'
 import { modelHere, onRanks } from './ranks.ts'
 import {
@@ -30,7 +30,7 @@ import {
   REPORT_OPTIONS,
   wantsReport,
   writeReports,
-} from './reports.ts'
+} from './report-files.ts'
 
 export default defineCommand({
   usage: 'heal <pruned> --dense <model> -o <folder> [options]',

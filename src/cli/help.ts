@@ -1,5 +1,13 @@
 // What commands say of themselves, from their one specification: `--help`, `--help-all`, and docs/cli.md.
-import { METHOD_NAMES, METHOD_OPTIONS, METHODS, type MethodName, optionName, optionsOf, specOf } from '../method.ts'
+import {
+  METHOD_NAMES,
+  METHOD_OPTIONS,
+  METHODS,
+  type MethodName,
+  optionName,
+  optionsOf,
+  specOf,
+} from '../method/method.ts'
 import { COMMON, type OptionSpec } from './arguments.ts'
 import type { Command } from './command.ts'
 
@@ -108,5 +116,5 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C, SIGTERM an
 \`--method\` takes the name of a method, and after colons its options: \`stock\`, \`best:alpha=0.25\`,
 \`plain:scope=ffn+ragged:layout=compact:center\`. Of several values the first is the default. [methods.md](methods.md) says what they are.
 
-Made from the specifications in \`src/cli\` and \`src/method.ts\`: \`npx vitest run test/docs.test.ts -u\` writes it anew.
+Made from the specifications in \`src/cli\` and \`src/method/method.ts\`: \`npx vitest run test/docs.test.ts -u\` writes it anew.
 ${commands.map(command => `\n## fasp ${command.usage.split(' ')[0]}\n\n\`\`\`text\n${commandHelp(command, true)}\`\`\`\n`).join('')}`

@@ -1,13 +1,13 @@
 // fasp inspect: what a checkpoint is, without reading its weights; or what this machine computes with.
-import { wrap } from '../display.ts'
-import { FormatError, UnsupportedModelError, UsageError } from '../errors.ts'
-import { outline } from '../library/outline.node.ts'
+import { wrap } from '../base/display.ts'
+import { FormatError, UnsupportedModelError, UsageError } from '../base/errors.ts'
 import { inspectEvents } from '../node.ts'
 import { curveText, healedWords } from '../report/healed.ts'
 import { inspectionText, outlineText, tensorsTable } from '../report/terminal.ts'
+import { outline } from '../verbs/outline.node.ts'
 import { defineCommand } from './command.ts'
 import { devicesText, inspectDevices } from './device.ts'
-import { modelArgument, OUTPUT_OPTIONS, terminalStyle } from './environment.ts'
+import { modelArgument, OUTPUT_OPTIONS, terminalStyle } from './process.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({

@@ -1,7 +1,7 @@
 // The worker of the `fasp` binary (cli.ts): runs the command line that the process got.
 import { subscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
-import { UNFINISHED } from '../unfinished.node.ts'
+import { UNFINISHED } from '../base/unfinished.node.ts'
 import type { Terminals, Word } from './cli.ts'
 import { Interrupted, runCommand } from './run.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import type { ProgressEvent } from '../events.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import { showProgress } from './progress.ts'
 
 afterEach(() => {

@@ -1,8 +1,8 @@
 // Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
 
-import { bytes, duration, oneLine, percent, count as quantity, wrap } from '../display.ts'
-import type { ProgressEvent, Unit } from '../events.ts'
-import { terminalStyle } from './environment.ts'
+import { bytes, duration, oneLine, percent, count as quantity, wrap } from '../base/display.ts'
+import type { ProgressEvent, Unit } from '../base/events.ts'
+import { terminalStyle } from './process.ts'
 
 /** Plain output gets a line at most this often. */
 const PLAIN_INTERVAL_MS = 5000

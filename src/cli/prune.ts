@@ -1,13 +1,12 @@
 // fasp prune: options → library → tables.
 
+import { wrap } from '../base/display.ts'
+import { UsageError } from '../base/errors.ts'
+import { finish } from '../base/events.ts'
 import { prefillSpeeds } from '../bench/prefill.ts'
-import { prunedText } from '../checkpoint/pruned.ts'
-import { wrap } from '../display.ts'
+import { prunedText } from '../checkpoint/pruning-record.ts'
 import { roomNotice } from '../engine/facts.ts'
-import { UsageError } from '../errors.ts'
-import { finish } from '../events.ts'
-import { TRAINS } from '../heal/trained.ts'
-import { HEAL_DEFAULTS } from '../healing.node.ts'
+import { HEAL_DEFAULTS } from '../heal/healing.node.ts'
 import {
   CommonSteps,
   describeMachine,
@@ -23,6 +22,8 @@ import {
   pruneEvents,
   windowsWithinEvents,
 } from '../node.ts'
+import { TRAINS } from '../options/options.ts'
+import { isWritten } from '../output/place.node.ts'
 import { headline } from '../report/headline.ts'
 import { curveText, healedWords } from '../report/healed.ts'
 import { type PrunedRun, type Run, resultFile } from '../report/result-file.ts'
@@ -39,9 +40,9 @@ import {
   vocabularyTable,
 } from '../report/terminal.ts'
 import { chatTemplate } from '../text/chat.ts'
-import { isWritten } from '../write/place.node.ts'
 import { type Arguments, type Parsed, PERCENT, SECONDS } from './arguments.ts'
 import { type Context, defineCommand } from './command.ts'
+import { nextCommands } from './next-steps.ts'
 import {
   engineOptions,
   exportRequest,
@@ -54,11 +55,10 @@ import {
   peakMemory,
   RESUME_OPTIONS,
   terminalStyle,
-} from './environment.ts'
-import { nextCommands } from './next.ts'
+} from './process.ts'
 import { showProgress } from './progress.ts'
 import { modelHere, onRanks } from './ranks.ts'
-import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './reports.ts'
+import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './report-files.ts'
 import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
 
 const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS

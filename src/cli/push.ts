@@ -1,10 +1,10 @@
 // fasp push: a folder to the Hugging Face Hub.
-import { bytes, table } from '../display.ts'
-import { UsageError } from '../errors.ts'
+import { bytes, table } from '../base/display.ts'
+import { UsageError } from '../base/errors.ts'
 import { planPush } from '../hub/push.node.ts'
 import { pushEvents } from '../node.ts'
 import { defineCommand } from './command.ts'
-import { OUTPUT_OPTIONS } from './environment.ts'
+import { OUTPUT_OPTIONS } from './process.ts'
 import { showProgress } from './progress.ts'
 
 /** Of the model card, for a dry run: the front matter and what comes first. */

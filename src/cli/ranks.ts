@@ -1,10 +1,10 @@
 // A command that several processes work on (MPI): only the root prints, and what fails on one is said once.
 import { writeSync } from 'node:fs'
-import { oneLine } from '../display.ts'
-import { GroupError } from '../errors.ts'
-import { LEAD_MS, PASSED_ON_MS } from '../group/launcher.ts'
-import { sendFiles } from '../library/send-files.node.ts'
+import { oneLine } from '../base/display.ts'
+import { GroupError } from '../base/errors.ts'
 import { fetchModelEvents, type Group } from '../node.ts'
+import { LEAD_MS, PASSED_ON_MS } from '../ranks/launcher.ts'
+import { sendFiles } from '../verbs/send-files.node.ts'
 import { showProgress } from './progress.ts'
 
 /** Does `work` on this rank, and leaves the group in the end. @param signal of a user who interrupts: the launcher ends the others */

@@ -1,10 +1,10 @@
 // fasp report: results as text, as an HTML page, as Markdown tables, or as one of their charts.
-import { UsageError } from '../errors.ts'
+import { UsageError } from '../base/errors.ts'
 import { mergeResults, readResult, writeReport } from '../node.ts'
 import { CHART_NAMES } from '../report/chart-names.ts'
 import { resultText } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
-import { terminalStyle } from './environment.ts'
+import { terminalStyle } from './process.ts'
 
 export default defineCommand({
   usage: 'report <result.json> … [-o <file>] [options]',

@@ -2,11 +2,11 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { UsageError } from '../errors.ts'
-import { checkRange } from '../options.ts'
-import { openUi } from '../ui/server.node.ts'
+import { UsageError } from '../base/errors.ts'
+import { checkRange } from '../options/options.ts'
+import { openUi } from '../page/server.node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS, RESUME_OPTIONS } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS, RESUME_OPTIONS } from './process.ts'
 
 const PAGE = fileURLToPath(new URL('./page', import.meta.url))
 const TINY = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))

@@ -1,9 +1,9 @@
 // fasp verify: whether a result is whole, and as it was written.
-import { oneLine } from '../display.ts'
-import { FormatError } from '../errors.ts'
+import { oneLine } from '../base/display.ts'
+import { FormatError } from '../base/errors.ts'
 import { verifyEvents } from '../node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS } from './environment.ts'
+import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS } from './process.ts'
 import { showProgress } from './progress.ts'
 
 const WORDS = { right: 'right', wrong: 'WRONG', unchecked: 'not checked' } as const

@@ -1,5 +1,5 @@
 // Options of commands that can write a model with a smaller vocabulary.
-import { UsageError } from '../errors.ts'
+import { UsageError } from '../base/errors.ts'
 import type { TextInput, VocabularyChoice } from '../node.ts'
 import type { OptionSpec, Parsed } from './arguments.ts'
 

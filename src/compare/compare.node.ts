@@ -2,15 +2,17 @@
 // The result file is written after each run, so that a comparison that was stopped goes on where it was; what runs share is in a folder
 // beside it (work.node.ts).
 import { readFile } from 'node:fs/promises'
-import { baseName } from '../display.ts'
-import { OutputError, RunError, UsageError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
-import { checkHealing, HEAL_DEFAULTS } from '../healing.node.ts'
+import { baseName } from '../base/display.ts'
+import { OutputError, RunError, UsageError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
+import { VERSION } from '../base/version.ts'
+import { checkHealing, HEAL_DEFAULTS } from '../heal/healing.node.ts'
 import { fetchModel } from '../hub/fetch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel } from '../model/model.ts'
-import { corpusNotice } from '../notices.ts'
-import { checkRange } from '../options.ts'
+import { checkRange } from '../options/options.ts'
+import { claimFile } from '../output/place.node.ts'
+import { checkTextFile, writeTextFile } from '../output/text-file.node.ts'
 import { describeMachine } from '../report/machine.node.ts'
 import { parseResult } from '../report/parse-result.ts'
 import {
@@ -23,10 +25,8 @@ import {
   resultFile,
   serializeResult,
 } from '../report/result-file.ts'
+import { corpusNotice } from '../result/notices.ts'
 import { sameCorpus } from '../text/corpus.ts'
-import { VERSION } from '../version.ts'
-import { claimFile } from '../write/place.node.ts'
-import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
 import { type Cell, checkCells, checkMethods, grid, keyOf, runOf, titleOf } from './grid.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
 import type { CompareOptions } from './options.ts'

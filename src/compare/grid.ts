@@ -1,13 +1,13 @@
 // What a comparison runs: each method at each sparsity, with the options that `prune` takes for it.
 
-import { healedText } from '../checkpoint/pruned.ts'
-import { UsageError } from '../errors.ts'
-import { MAX_SPARSITY } from '../least-sparsity.ts'
+import { UsageError } from '../base/errors.ts'
+import { healedText } from '../checkpoint/pruning-record.ts'
+import { MAX_SPARSITY } from '../method/least-sparsity.ts'
+import { methodOf } from '../method/method-text.ts'
 import type { Model } from '../model/model.ts'
-import type { PruneOptions } from '../options.ts'
-import { checkOptions, prepare } from '../run.ts'
+import type { PruneOptions } from '../options/options.ts'
+import { checkOptions, prepare } from '../prune/run.ts'
 import type { CalibrationInput } from '../text/calibration.ts'
-import { methodOf } from '../written-method.ts'
 
 /** One run of the grid. */
 export interface Cell {

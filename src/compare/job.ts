@@ -1,6 +1,7 @@
 // What a comparison hands to a process of its own (child.node.ts), and what comes back.
+
+import type { ProgressEvent } from '../base/events.ts'
 import type { EngineOptions } from '../engine/engine.ts'
-import type { ProgressEvent } from '../events.ts'
 import type { Run } from '../report/result-file.ts'
 import type { TextFile } from '../text/calibration.ts'
 import type { Cell } from './grid.ts'

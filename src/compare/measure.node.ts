@@ -1,14 +1,14 @@
 // One model of a comparison: perplexity of each text, in the same pass its distance from the dense model, tasks, and samples.
 import { totalmem } from 'node:os'
+import type { ProgressEvent } from '../base/events.ts'
 import { continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { type Measures, measure, perplexityOf } from '../evaluate/measure.ts'
 import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
-import type { ProgressEvent } from '../events.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import type { DivergenceResult, Run } from '../report/result-file.ts'
-import type { PerplexityResult } from '../result.ts'
+import type { PerplexityResult } from '../result/result.ts'
 import { sameCorpus } from '../text/corpus.ts'
 import { openRows, type Shared } from './work.node.ts'
 

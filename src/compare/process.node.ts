@@ -2,8 +2,8 @@
 import { fork } from 'node:child_process'
 import { on, once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { RunError, UsageError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import { RunError, UsageError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import type { Run } from '../report/result-file.ts'
 import { ABORT, type Job, type Message } from './job.ts'
 

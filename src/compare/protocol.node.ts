@@ -1,16 +1,16 @@
 // What all runs of a comparison have in common, as the result names it: options with their defaults, and hashes of what is read. Runs that
 // were made under another one are never mixed with these.
 import { createHash } from 'node:crypto'
+import { shortNames } from '../base/display.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
-import { shortNames } from '../display.ts'
 import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
-import type { ProgressEvent } from '../events.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import { findTexts } from '../hub/texts.node.ts'
 import type { Model } from '../model/model.ts'
-import { TEXT_WINDOWS } from '../options.ts'
+import { TEXT_WINDOWS } from '../options/options.ts'
+import { prepare } from '../prune/run.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
-import { prepare } from '../run.ts'
 import type { TextFile } from '../text/calibration.ts'
 import type { CompareOptions } from './options.ts'
 

@@ -1,7 +1,7 @@
 // Where graphs run: ONNX Runtime's execution providers, and what each cannot do. What was checked on which is in docs/devices.md.
-import { DeviceError, notOneOf } from '../errors.ts'
+import { DeviceError, notOneOf } from '../base/errors.ts'
 import type { Graph } from '../formats/onnx.ts'
-import { faultOf } from '../onnxruntime/faults.ts'
+import { faultOf } from './ort/faults.ts'
 
 export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const
 

@@ -1,20 +1,22 @@
 // ONNX Runtime behind a small interface: sessions made from graphs and kept by name, runs over typed arrays.
 // The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-common'
-import { UsageError } from '../errors.ts'
+import { UsageError } from '../base/errors.ts'
 import { type Data, elementType } from '../formats/onnx.ts'
-import { faulting } from '../onnxruntime/faults.ts'
-import { countingMemory, type DeviceMemory, hereOf } from '../onnxruntime/memory.ts'
-import { type ArrayOf, constant, inMemory, type Moved, type Tensor, type Values } from '../values.ts'
 import { checkDevice, type Device, type Dialect, deviceError, dialectOf, providers } from './device.ts'
 import type { EngineFacts } from './facts.ts'
 import type { GraphRuntime, Run } from './graph-runtime.ts'
-import type { Library, Linalg, Timed } from './linalg.ts'
-import { graphLinalg } from './linalg-graphs.ts'
+import { graphLinalg } from './linalg/graphs.ts'
+import type { Library, Linalg, Timed } from './linalg/linalg.ts'
+import { GraphSum } from './linalg/syrk.ts'
 import type { EngineOptions } from './options.ts'
+import { faulting } from './ort/faults.ts'
+import { countingMemory, type DeviceMemory, hereOf } from './ort/memory.ts'
 import { Sessions } from './sessions.ts'
-import { GraphSum } from './syrk.ts'
+import { type ArrayOf, constant, inMemory, type Moved, type Tensor, type Values } from './values.ts'
 
+export type { Feeds } from './graph-runtime.ts'
+export type { EngineOptions } from './options.ts'
 export {
   asValues,
   constant,
@@ -25,9 +27,7 @@ export {
   type Tensor,
   type Values,
   values,
-} from '../values.ts'
-export type { Feeds } from './graph-runtime.ts'
-export type { EngineOptions } from './options.ts'
+} from './values.ts'
 
 /** What the engine uses of an ONNX Runtime package. */
 export interface Runtime {

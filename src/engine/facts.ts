@@ -1,5 +1,5 @@
 // What results and users are told of an engine. Nothing else asks what it consists of.
-import { bytes } from '../display.ts'
+import { bytes } from '../base/display.ts'
 
 export interface EngineFacts {
   readonly onnxruntime: string

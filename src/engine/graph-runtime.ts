@@ -1,6 +1,6 @@
 // What runs graphs.
 import type { Graph } from '../formats/onnx.ts'
-import type { ArrayOf, Moved, Tensor, Values } from '../values.ts'
+import type { ArrayOf, Moved, Tensor, Values } from './values.ts'
 
 /** Opens graphs. Another than that of the runtime may have less to do. */
 export interface GraphRuntime {

@@ -1,10 +1,10 @@
 import * as runtime from 'onnxruntime-node'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { Graph } from '../formats/onnx.ts'
-import type { DeviceProvider } from '../onnxruntime/providers.node.ts'
-import { RUNTIME_VERSION } from '../onnxruntime.node.ts'
 import { createEngine, type Feeds, hostOf, values } from './engine.ts'
 import { nativeGraphs, nativeOn } from './native.node.ts'
+import { RUNTIME_VERSION } from './ort/package.node.ts'
+import type { DeviceProvider } from './ort/providers.node.ts'
 
 const graphs = nativeGraphs(RUNTIME_VERSION)
 

@@ -1,16 +1,16 @@
 // Graphs on the CPU through ONNX Runtime's C interface, called through FFI (koffi). Results go where the caller wants them, and nowhere else:
 // the binding of onnxruntime-node 1.30 copies each of them into a new array besides (docs/log.md).
 import type { Graph } from '../formats/onnx.ts'
-import { attentionFeeds, attentionGraph, attentionIsRight } from '../onnxruntime/attention.ts'
-import { type Api, FATAL, onnxRuntimeC, type Pointer, pluginDevice, tensorOf } from '../onnxruntime/c.node.ts'
-import { faultingRuns, NativeTensors } from '../onnxruntime/memory.node.ts'
-import { DeviceMemory, hereOf } from '../onnxruntime/memory.ts'
-import type { DeviceProvider } from '../onnxruntime/providers.node.ts'
-import { type Values, values } from '../values.ts'
-import { type Arrays, apart, type Place } from './apart.ts'
 import { deviceError } from './device.ts'
 import { type EngineParts, type Precision, SESSION_CONFIG } from './engine.ts'
 import type { GraphRuntime } from './graph-runtime.ts'
+import { type Arrays, apart, type Place } from './ort/aliasing.ts'
+import { attentionFeeds, attentionGraph, attentionIsRight } from './ort/attention.ts'
+import { type Api, FATAL, onnxRuntimeC, type Pointer, pluginDevice, tensorOf } from './ort/c.node.ts'
+import { faultingRuns, NativeTensors } from './ort/memory.node.ts'
+import { DeviceMemory, hereOf } from './ort/memory.ts'
+import type { DeviceProvider } from './ort/providers.node.ts'
+import { type Values, values } from './values.ts'
 
 /** An execution provider in a library of its own, on the CPU. */
 export interface Plugin {

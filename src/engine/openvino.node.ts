@@ -2,12 +2,12 @@
 // operands are rounded to bfloat16 between, and products add up in float32. It takes Intel's CPUs only: by their vendor, not by what they
 // can do.
 // Source: package onnxruntime-ep-openvino (PyPI, MIT).
-import { UsageError } from '../errors.ts'
-import { HINT, pluginPath } from '../native/openvino.node.ts'
-import { NoDeviceError } from '../onnxruntime/c.node.ts'
+import { UsageError } from '../base/errors.ts'
 import type { Reduced } from './engine.ts'
 import type { GraphRuntime } from './graph-runtime.ts'
 import { nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
+import { NoDeviceError } from './ort/c.node.ts'
+import { HINT, pluginPath } from './ort/openvino-library.node.ts'
 
 /** As of syrk.ts. It rounds what it adds to. */
 const TRIANGLE = 384

@@ -4,12 +4,12 @@
 // with padding at their end, which causal attention hides.
 
 import { constant, values } from '../engine/engine.ts'
-import type { Batch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { openEmbedding, readTokenRows } from '../forward/embed.ts'
 import type { Branches, HalfBlockRunner } from '../forward/runner.ts'
 import { Stream, TOKENS_PER_RUN } from '../forward/stream.ts'
 import type { Model } from '../model/model.ts'
+import type { Batch } from '../output/activations.ts'
 
 /** Added to the score of a token that must not be seen: its weight is zero. */
 const UNSEEN = -1e30

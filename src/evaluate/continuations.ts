@@ -1,8 +1,9 @@
 // What a model writes, for people to read beside what the dense one writes: greedy continuations of short prompts.
-import { decoderBytes } from '../decode/decoder.ts'
-import { generate } from '../decode/generate.ts'
-import type { ProgressEvent } from '../events.ts'
+
+import type { ProgressEvent } from '../base/events.ts'
 import type { Context } from '../forward/context.ts'
+import { decoderBytes } from '../forward/decoder.ts'
+import { generate } from '../forward/generate.ts'
 import type { Model } from '../model/model.ts'
 import { chatTemplate, encodePrompt } from '../text/chat.ts'
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.ts'

@@ -1,9 +1,10 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
-import { type Healed, healedFrom, type Pruned, prunedFrom } from '../checkpoint/pruned.ts'
-import { UsageError } from '../errors.ts'
+
+import { UsageError } from '../base/errors.ts'
+import { type Healed, healedFrom, type Pruned, prunedFrom } from '../checkpoint/pruning-record.ts'
 import { isDType, isFloat } from '../formats/dtype.ts'
 import { elements, type TensorInfo, type TensorSource } from '../formats/tensors.ts'
-import { METHOD_NAMES, METHODS, SCOPES } from '../method.ts'
+import { METHOD_NAMES, METHODS, SCOPES } from '../method/method.ts'
 import {
   type Architecture,
   attentionHalves,
@@ -16,7 +17,7 @@ import {
 import { missingCode } from '../model/compact.ts'
 import type { LayerWidths } from '../model/half-block.ts'
 import { type Model, unusedTensors } from '../model/model.ts'
-import { resolveOptions } from '../options.ts'
+import { resolveOptions } from '../options/options.ts'
 
 /** What may go of a model: a scope of methods, or `vocabulary`. */
 export interface Cuttable {

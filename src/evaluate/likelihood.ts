@@ -1,8 +1,9 @@
 // Log-likelihoods of continuations: Σ log p(token | all before it) over the last tokens of a sequence, for many sequences at once.
 // Those of one question share what they have in common (branches.ts), questions of similar length go through the layers
 // together, and each layer's weights are read once for all of them, or once a trip where their hidden states would take too much memory.
-import { NumericError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import { NumericError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
+import { rowsOf, values } from '../engine/values.ts'
 import type { Context } from '../forward/context.ts'
 import { Head, headRows } from '../forward/head.ts'
 import { TokenLosses } from '../forward/losses.ts'
@@ -10,7 +11,6 @@ import { HalfBlockRunner } from '../forward/runner.ts'
 import type { Stream } from '../forward/stream.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import { rowsOf, values } from '../values.ts'
 import { type BranchedWindow, batchWindows, branch, embedBranched, lengthOf, rowOf } from './branches.ts'
 import { STREAM_BYTES } from './perplexity.ts'
 

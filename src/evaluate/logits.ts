@@ -1,5 +1,5 @@
 // Logits of every position of one sequence: for comparing with other implementations.
-import { finish } from '../events.ts'
+import { finish } from '../base/events.ts'
 import type { Context } from '../forward/context.ts'
 import { Head, headRows } from '../forward/head.ts'
 import { forward } from '../forward/stream.ts'

@@ -1,13 +1,13 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
-import { NumericError } from '../errors.ts'
-import type { Phase, ProgressEvent } from '../events.ts'
+import { NumericError } from '../base/errors.ts'
+import type { Phase, ProgressEvent } from '../base/events.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
 import type { RowObserver } from '../forward/losses.ts'
 import { forward } from '../forward/stream.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import type { PerplexityResult } from '../result.ts'
+import type { PerplexityResult } from '../result/result.ts'
 import type { Windows } from '../text/windows.ts'
 
 /** Bytes of hidden states that go through the layers together; more windows take a second trip through the weights. */

@@ -1,16 +1,16 @@
 // The dense model as what others are measured against, without running it again for each: the rows of its last stream are kept [rows, d],
 // and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
 
+import { UsageError } from '../base/errors.ts'
 import { hostOf, values } from '../engine/engine.ts'
-import { UsageError } from '../errors.ts'
 import type { Floats } from '../formats/tensors.ts'
-import type { Scratch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { divergences } from '../forward/divergence.ts'
 import { Head, headRows } from '../forward/head.ts'
 import type { RowObserver } from '../forward/losses.ts'
 import { agreementGraph } from '../graphs/head.ts'
 import type { Model } from '../model/model.ts'
+import type { Scratch } from '../output/activations.ts'
 
 /** Where the rows are: a file, or memory. */
 export type Rows = Pick<Scratch, 'read' | 'write'>

@@ -1,5 +1,5 @@
 // Weights in the type that they are written in.
-import { NumericError } from '../errors.ts'
+import { NumericError } from '../base/errors.ts'
 import { DTYPE_BYTES, type FloatDType, firstNotFinite, toFloat32, writeFloat32 } from './dtype.ts'
 import type { Floats } from './tensors.ts'
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { nightly } from '../../test/nightly.ts'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { openFile, openRegular, readSmallFile, writeAll } from './file.node.ts'
 
 let folder: string

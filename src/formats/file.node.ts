@@ -2,7 +2,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { constants, type FileHandle, open, stat } from 'node:fs/promises'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { type ByteSource, readWhole } from './bytes.ts'
 import { said } from './file-errors.node.ts'
 

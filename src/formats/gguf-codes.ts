@@ -1,5 +1,5 @@
 // The codes in the blocks of GGUF types, and their places there: quantisers put them, and so does GPTQ, which keeps the scales of a block and
-// chooses its codes anew (write/gptq.ts). `gguf-dequantize.ts` has the formulas. Source: ggml/src/ggml-common.h.
+// chooses its codes anew (write/gguf/gptq.ts). `gguf-dequantize.ts` has the formulas. Source: ggml/src/ggml-common.h.
 import type { QuantizedType } from './tensors.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>

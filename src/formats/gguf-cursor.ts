@@ -1,6 +1,6 @@
 // Reads the header of a GGUF file front to back, in pieces, so that a file of many GB costs a few MB of memory.
 // Used by `gguf.ts`. Scalars, strings and arrays are spelled as in ggml/docs/gguf.md, section "File structure".
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import type { ByteSource } from './bytes.ts'
 
 /** One read: most headers take one to ten of these. */

@@ -1,4 +1,4 @@
-// Lays out a GGUF file of version 3, so that it can be created first and its tensors written in any order. Called by `write/gguf.ts`.
+// Lays out a GGUF file of version 3, so that it can be created first and its tensors written in any order. Called by `write/gguf/file.ts`.
 // magic, version, counts; key-value pairs; tensor infos; padding; tensor data, every tensor at a multiple of 32 bytes.
 // Source: ggml/docs/gguf.md.
 import { concatBytes } from './bytes.ts'

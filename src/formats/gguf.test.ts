@@ -11,7 +11,7 @@ import {
   texts,
   u32,
 } from '../../test/gguf-builder.ts'
-import { FormatError, UsageError } from '../errors.ts'
+import { FormatError, UsageError } from '../base/errors.ts'
 import { memorySource } from './bytes.ts'
 import { openGguf } from './gguf.ts'
 

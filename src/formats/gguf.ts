@@ -2,7 +2,7 @@
 // Used by `checkpoint/gguf.ts`, which gives the tensors their Hugging Face names.
 // Source: ggml/docs/gguf.md. magic, version, counts; key-value pairs; tensor infos; padding; tensor data.
 // Nothing in a file is trusted: a count or length is checked against the bytes that are left before anything is allocated.
-import { FormatError, UsageError } from '../errors.ts'
+import { FormatError, UsageError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
 import { GgufCursor, type GgufValue } from './gguf-cursor.ts'

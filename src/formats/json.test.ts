@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { describeValue, parseJson, parseJsonObject, parseStrictJsonObject } from './json.ts'
 
 const utf8 = (text: string) => new TextEncoder().encode(text)

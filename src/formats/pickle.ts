@@ -1,7 +1,7 @@
 // The part of pickle protocol 2 that `torch.save` writes, as a machine that never looks up or runs code: the caller decides
 // what each global and each call means, and everything unknown is refused by name.
 // Source: CPython Lib/pickletools.py (opcodes), torch/_weights_only_unpickler.py (the same idea in PyTorch).
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { quote } from './json.ts'
 
 /** A tensor takes some 21 values, so this is for 9,000 tensors. A list or dict, even an empty one, takes up to 240 bytes: 48 MB in all. */

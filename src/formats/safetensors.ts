@@ -1,7 +1,7 @@
 // Safetensors: the reader with every check of the reference implementation, and the layout of a file for the writer.
 // File: u64 header length, JSON header {name: {dtype, shape, data_offsets: [begin, end]}}, data; all little-endian.
 // Source: github.com/huggingface/safetensors, safetensors/src/tensor.rs (MAX_HEADER_SIZE, prepare, read_metadata, validate).
-import { FormatError, OutputError } from '../errors.ts'
+import { FormatError, OutputError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
 import { describeValue, isJsonObject, parseStrictJsonObject, quote } from './json.ts'

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
 import { TINY_OPT } from '../../test/tiny.ts'
 import { concat, dict, op, type PickledTensor, pickle, tensor, torchFile, zipFile } from '../../test/torch-file.ts'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { memorySource } from './bytes.ts'
 import { openTorch } from './torch.ts'
 

@@ -1,6 +1,6 @@
 // PyTorch checkpoints (`torch.save` since 1.6): a zip with `*/data.pkl`, a pickled dict of tensors, and `*/data/<key>`, their storages.
 // Nothing in the file is executed: see pickle.ts. Source: torch/serialization.py, torch/_utils.py (_rebuild_tensor_v2).
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, toFloat32 } from './dtype.ts'
 import { quote, shorten } from './json.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { concat, type Member, zipFile } from '../../test/torch-file.ts'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { memorySource } from './bytes.ts'
 import { openZip } from './zip.ts'
 

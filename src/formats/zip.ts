@@ -1,6 +1,6 @@
 // Zip archives as PyTorch writes them: members that are not compressed, zip64, data aligned by an extra field that only the local header has.
 // Source: PKWARE APPNOTE 6.3.10, sections 4.3 (layout) and 4.5.3 (zip64); PyTorch caffe2/serialize/inline_container.h.
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { crc32 } from './crc32.ts'
 import { quote } from './json.ts'

@@ -1,7 +1,7 @@
 // What every part of a run works with, made once by whoever starts it and handed down.
 import type { Engine } from '../engine/engine.ts'
-import type { Group } from '../group/group.ts'
-import { ActivationPool } from './activations.ts'
+import { ActivationPool } from '../output/activations.ts'
+import type { Group } from '../ranks/group.ts'
 
 export interface Context {
   readonly engine: Engine

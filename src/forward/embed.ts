@@ -1,6 +1,7 @@
 // Before the first layer: token rows, learned positions, and the projection of opt-350m.
+
+import { FormatError } from '../base/errors.ts'
 import { type Engine, values } from '../engine/engine.ts'
-import { FormatError } from '../errors.ts'
 import { Graph } from '../formats/onnx.ts'
 import { type Model, readRows, readWeights } from '../model/model.ts'
 

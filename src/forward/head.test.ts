@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { withModel } from '../../test/opened.ts'
 import { TINY_MODELS } from '../../test/tiny.ts'
+import { values } from '../engine/values.ts'
 import { openEngine } from '../node.ts'
-import { values } from '../values.ts'
 import { Head, headRows } from './head.ts'
 
 test('large vocabularies have fewer rows of logits at once', () => {

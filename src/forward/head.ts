@@ -1,11 +1,11 @@
 // From the stream to logits: final norm, projection and head.
 import { asValues, type Engine, type Feeds, type Rows, type Values, values } from '../engine/engine.ts'
+import { hostRoomOf } from '../engine/values.ts'
 import { rowParts } from '../formats/rows.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { logitsGraph } from '../graphs/head.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { type Model, readRows, readWeights } from '../model/model.ts'
-import { hostRoomOf } from '../values.ts'
 import { readNorm } from './weights.ts'
 
 /** Rows of logits held at once, where their bytes allow it: products are large enough then. */

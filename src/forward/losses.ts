@@ -1,9 +1,9 @@
 // From the stream after the last layer to −log p of the next tokens.
 
 import { type Values, values } from '../engine/engine.ts'
+import { rowsOf } from '../engine/values.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { lossGraph } from '../graphs/head.ts'
-import { rowsOf } from '../values.ts'
 import { type Head, headRows } from './head.ts'
 
 /**

@@ -1,7 +1,6 @@
 // Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
 // kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
 
-import { addRows, addTimes, drop, rowsAt, scaleColumns } from '../device-linalg/rows.ts'
 import {
   asValues,
   type Engine,
@@ -13,13 +12,14 @@ import {
   type Values,
   values,
 } from '../engine/engine.ts'
-import type { Linalg } from '../engine/linalg.ts'
+import type { Linalg } from '../engine/linalg/linalg.ts'
+import { matrix } from '../engine/linalg/matrix.ts'
+import { addRows, addTimes, drop, rowsAt, scaleColumns } from '../engine/linalg/rows.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type AttentionForm, paddedHeadSize, rotaryTables } from '../graphs/attention.ts'
 import { fitBlocks, type Special } from '../graphs/causal-attention.ts'
 import { gatesGraph } from '../graphs/ffn.ts'
 import { type Form, halfBlockGraph, hiddenGraph, residualGraph } from '../graphs/half-block.ts'
-import { matrix } from '../linalg/matrix.ts'
 import {
   type AttentionHalf,
   type FfnHalf,

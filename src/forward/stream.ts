@@ -3,15 +3,15 @@
 
 import { asValues, copyRows, type Rows, type Values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { ALONE } from '../group/group.ts'
 import { type HalfBlock, hiddenWidth } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
-import type { Activations, Batch } from './activations.ts'
+import type { Activations, Batch } from '../output/activations.ts'
+import { ALONE } from '../ranks/group.ts'
 import type { Context } from './context.ts'
 import { openEmbedding, readTokenRows } from './embed.ts'
 import type { Head } from './head.ts'
 import { type RowObserver, TokenLosses, windowLosses } from './losses.ts'
-import { type Accumulator, dropOwn, weighted } from './observed.ts'
+import { type Accumulator, dropOwn, weighted } from './observation.ts'
 import { type Branches, HalfBlockRunner, type PrunedOutput, type UpdateObserver } from './runner.ts'
 import { type HalfWeights, readHalves } from './weights.ts'
 

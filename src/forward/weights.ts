@@ -1,8 +1,8 @@
 // The weights of half-blocks, read as they are wanted.
 
 import { constant, type Values } from '../engine/engine.ts'
+import { pickRows, scatterColumns, scatterRows, splitRows } from '../engine/linalg/scatter.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { pickRows, scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { columnsOfRows, firstValueRows } from '../model/coupling.ts'
 import {
   type AttentionHalf,

@@ -2,7 +2,7 @@
 // they have here runs, in place of each graph, the one that differentiate.ts makes of it. So there is no second copy of either.
 // Of a mixture of experts y = x + Σ γ f(x) each expert is an FFN of its own, and the gates γ have the gradients ⟨dy, f(x)⟩.
 // Attention is of products here: the other dialects have operators of ONNX Runtime that have no rules (graphs/attention.ts).
-import { addRows, drop } from '../device-linalg/rows.ts'
+
 import {
   asValues,
   type Engine,
@@ -14,6 +14,9 @@ import {
   values,
 } from '../engine/engine.ts'
 import type { Run } from '../engine/graph-runtime.ts'
+import { addRows, drop } from '../engine/linalg/rows.ts'
+import { pickRows } from '../engine/linalg/scatter.ts'
+import { addTo } from '../engine/linalg/sums.ts'
 import type { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { Head } from '../forward/head.ts'
@@ -21,8 +24,6 @@ import { type Route, routes } from '../forward/routes.ts'
 import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
 import { gatesGraph } from '../graphs/ffn.ts'
-import { pickRows } from '../linalg/scatter.ts'
-import { addTo } from '../linalg/sums.ts'
 import {
   type Experts,
   type FfnHalf,

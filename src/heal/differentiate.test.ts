@@ -1,12 +1,12 @@
 // Each rule against differences: ⟨∂L/∂x, u⟩ of L = Σ w ∘ f(x) is (L(x + hu) − L(x − hu)) / 2h for any direction u.
 import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
+import { randomNumbers } from '../base/random.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { values } from '../engine/engine.ts'
 import { type Data, Graph, type Value } from '../formats/onnx.ts'
 import { elements } from '../formats/tensors.ts'
 import { divergenceGraph, lossGraph } from '../graphs/head.ts'
-import { randomNumbers } from '../random.ts'
 import { differentiate } from './differentiate.ts'
 
 const engine = openEngine()

@@ -3,14 +3,14 @@
 // Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, with the half-blocks as its segments.
 // Of parallel halves y = x + attention(x) + ffn(x) both read x: the gradient that comes from the FFN's reading waits for that of attention.
 import { copyRows, hostOf, type Precision } from '../engine/engine.ts'
-import type { Activations } from '../forward/activations.ts'
+import { addTo } from '../engine/linalg/sums.ts'
 import type { Context } from '../forward/context.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows, Stream } from '../forward/stream.ts'
 import { type HalfWeights, readHalves } from '../forward/weights.ts'
-import { addTo } from '../linalg/sums.ts'
 import { type HalfBlock, isBeside } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
+import type { Activations } from '../output/activations.ts'
 import { BackwardRunner, type GradientSums, zeroGradients } from './backward.ts'
 import type { StreamLoss } from './loss.ts'
 

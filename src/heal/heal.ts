@@ -3,23 +3,26 @@
 // is measured, with the weights as they would be written, and those with the least are kept. Of several processes each has windows of its own,
 // gradients and distances are added up, and all take the same step.
 // Source: Hinton et al. 2015 (arXiv 1503.02531) for the loss; Muralidharan et al. 2024, Minitron (arXiv 2407.14679), for it alone after pruning.
+
+import { NumericError, UsageError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
+import { randomNumbers } from '../base/random.ts'
 import type { Precision } from '../engine/engine.ts'
-import { NumericError, UsageError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
 import type { FloatDType } from '../formats/dtype.ts'
-import type { Activations } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
 import { readHalves } from '../forward/weights.ts'
-import { ALONE, type Group } from '../group/group.ts'
 import type { Model } from '../model/model.ts'
-import { randomNumbers } from '../random.ts'
-import { type Saved, UNSAVED } from '../saved.ts'
+import type { Trains } from '../options/options.ts'
+import type { Activations } from '../output/activations.ts'
+import { type Saved, UNSAVED } from '../output/steps.ts'
+import { ALONE, type Group } from '../ranks/group.ts'
+import type { Point } from '../result/result.ts'
 import { adamAt, adamStep, clipping, rateOf } from './adam.ts'
 import { gradients } from './gradients.ts'
 import { TOP, throughHead } from './loss.ts'
+import { asStored, TrainedWeights, trainedHalves } from './parameters.ts'
 import { Distance, openTeacher } from './teacher.ts'
-import { asStored, TrainedWeights, type Trains, trainedHalves } from './trained.ts'
 
 export interface HealSteps {
   readonly steps: number
@@ -44,12 +47,6 @@ export interface HealSteps {
 export interface HealWindows {
   readonly windows: readonly Int32Array[]
   readonly heldOut: readonly Int32Array[]
-}
-
-/** Mean KL(dense ‖ model) on the held-out windows after a step, in nats a token. */
-export interface Point {
-  readonly step: number
-  readonly kl: number
 }
 
 export interface Healed {

@@ -2,9 +2,9 @@
 import { expect, test } from 'vitest'
 import { ownMemories } from '../../test/devices.ts'
 import { random } from '../../test/random.ts'
+import { randomNumbers } from '../base/random.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Linear } from '../model/half-block.ts'
-import { randomNumbers } from '../random.ts'
 import { beginUpdates, SCALE, updated, updateGradients, updateSize, updatesOf } from './lora.ts'
 
 const engines = Object.entries(ownMemories())

@@ -4,10 +4,10 @@
 // A weight that is 0 stays 0, and its part of dW is nothing: so is what a padded layout has in the places of what was removed.
 // Source: Hu et al. 2021 (arXiv 2106.09685), section 4.1; first values as PEFT has them: B zeros, A uniform in ±1/√in.
 import { type Engine, type Values, values } from '../engine/engine.ts'
-import type { Linalg } from '../engine/linalg.ts'
+import type { Linalg } from '../engine/linalg/linalg.ts'
+import { matrix } from '../engine/linalg/matrix.ts'
 import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { matrix } from '../linalg/matrix.ts'
 import type { Linear } from '../model/half-block.ts'
 
 /** s = α / r: α is twice the rank. */

@@ -3,11 +3,11 @@
 // Of a distribution cut to its top k tokens K, with one bucket R for the rest (pR = 1 − Σ_K p):
 //   KL = Σ_K p (log p − log q) + pR (log pR − log qR);  by the logits of K (q − p), of the others q (1 − pR / qR)
 import { asValues, type Engine, hostOf, type Rows, type Values, values } from '../engine/engine.ts'
+import { rowsOf } from '../engine/values.ts'
 import { Graph, type Value } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type Head, headRows } from '../forward/head.ts'
 import { divergenceGraph, lossGraph } from '../graphs/head.ts'
-import { rowsOf } from '../values.ts'
 import { backThroughHead } from './backward.ts'
 import { differentiate } from './differentiate.ts'
 

@@ -1,9 +1,10 @@
 // What healing goes by, made once: of the texts that are trained on the dense model's most likely tokens at each position, or its stream after
 // the last layer, which gives all its probabilities; of those that are held out this in any case. In memory, or in scratch files.
+
+import type { ProgressEvent } from '../base/events.ts'
 import type { Precision } from '../engine/engine.ts'
-import type { ProgressEvent } from '../events.ts'
+import { rowsOf } from '../engine/values.ts'
 import type { Floats } from '../formats/tensors.ts'
-import type { Activations, Batch } from '../forward/activations.ts'
 import type { Context } from '../forward/context.ts'
 import { divergences } from '../forward/divergence.ts'
 import { Head, headRows } from '../forward/head.ts'
@@ -12,7 +13,7 @@ import { embedWindows, type Stream } from '../forward/stream.ts'
 import type { HalfWeights } from '../forward/weights.ts'
 import { type Architecture, layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import { rowsOf } from '../values.ts'
+import type { Activations, Batch } from '../output/activations.ts'
 import { divergenceFrom, type RowLoss, type TopProbabilities, topDivergenceFrom, topProbabilities } from './loss.ts'
 
 /** A model's stream [tokens, d] after the last layer. */

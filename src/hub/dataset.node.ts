@@ -2,9 +2,9 @@
 // refs/convert/parquet: <configuration>/<split>/0000.parquet and so on. Source: huggingface.co/docs/dataset-viewer/parquet.
 import { readdir, stat } from 'node:fs/promises'
 import { join, posix } from 'node:path'
-import { firstOf } from '../display.ts'
-import { FormatError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import { firstOf } from '../base/display.ts'
+import { FormatError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import { RepoCache } from './cache.node.ts'
 import { hubEnvironment } from './environment.node.ts'
 import { cachedFile, fetchFile, fetchFiles, fetchRevision, type Job } from './fetch.node.ts'

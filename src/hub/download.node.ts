@@ -1,7 +1,7 @@
 // Fetches one file into a partial file: goes on where an earlier attempt stopped, and checks the checksum at the end.
 import { createHash, type Hash } from 'node:crypto'
 import { constants, type FileHandle, open } from 'node:fs/promises'
-import { HubError, OutputError } from '../errors.ts'
+import { HubError, OutputError } from '../base/errors.ts'
 import { writeAll } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { damaged, type RemoteFile } from './listing.ts'

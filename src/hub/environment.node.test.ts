@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
-import { UsageError } from '../errors.ts'
+import { UsageError } from '../base/errors.ts'
 import { hubEnvironment } from './environment.node.ts'
 
 test.each([

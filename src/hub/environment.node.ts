@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { UsageError } from '../errors.ts'
+import { UsageError } from '../base/errors.ts'
 import { checkedToken, LOGIN, type Server } from './request.ts'
 
 export interface HubEnvironment extends Server {

@@ -8,7 +8,7 @@ import { constants, createGzip } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
 import { hubPlace, told } from '../../test/hub.ts'
 import { type Answer, answer, json, refuse } from '../../test/hub-answers.ts'
-import { HubError } from '../errors.ts'
+import { HubError } from '../base/errors.ts'
 import { fetchSplit } from './dataset.node.ts'
 import { fetchModel } from './fetch.node.ts'
 

@@ -1,9 +1,10 @@
 // From what a user calls a model to an open checkpoint: a folder, a .gguf file, or a name on the Hub.
+
+import { FormatError } from '../base/errors.ts'
+import { type ProgressEvent, promised } from '../base/events.ts'
 import { disposable, type OpenCheckpoint } from '../checkpoint/checkpoint.ts'
 import { openGgufCheckpoint } from '../checkpoint/gguf.node.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
-import { FormatError } from '../errors.ts'
-import { type ProgressEvent, promised } from '../events.ts'
 import { statAt } from '../formats/file.node.ts'
 import { architectureOf } from '../model/model.ts'
 import { fetchModel } from './fetch.node.ts'

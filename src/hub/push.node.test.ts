@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { expectSame, hubPlace, told } from '../../test/hub.ts'
 import { answer, json, refuse } from '../../test/hub-answers.ts'
-import { FormatError, HubError, OutputError, UsageError } from '../errors.ts'
+import { FormatError, HubError, OutputError, UsageError } from '../base/errors.ts'
 import { type PushOptions, push } from './push.node.ts'
 
 const place = hubPlace()

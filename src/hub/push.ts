@@ -1,10 +1,10 @@
 // Files to the Hub as one commit: what it may replace is decided before anything is sent. Those of a folder: push.node.ts; of a page:
 // web/computing.ts.
 import type { CommitFile } from '@huggingface/hub'
-import { firstOf } from '../display.ts'
-import { HubError, OutputError, UsageError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
-import { OWN_MARK } from '../write/sink.ts'
+import { firstOf } from '../base/display.ts'
+import { HubError, OutputError, UsageError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
+import { OWN_MARK } from '../output/sink.ts'
 import { asHub, DEFAULT_REVISION, type Listing, listRepo } from './listing.ts'
 import { hubReference } from './reference.ts'
 import { type Access, loginOf, wholeFetch } from './request.ts'

@@ -1,7 +1,7 @@
 // Every request to the Hub, ours and those of @huggingface/hub: token, time limits, retries, and errors that say what to do.
 // Source of statuses and headers: huggingface_hub 2.4.0, utils/_http.py (hf_raise_for_status).
-import { HubError, UsageError } from '../errors.ts'
-import { VERSION } from '../version.ts'
+import { HubError, UsageError } from '../base/errors.ts'
+import { VERSION } from '../base/version.ts'
 
 export interface Server {
   /** URL of the Hub, without a slash at its end. */

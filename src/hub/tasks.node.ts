@@ -1,10 +1,10 @@
 // Names of tasks → their items: from local folders, or from the Hub.
-import { didYouMean, UsageError } from '../errors.ts'
+import { didYouMean, UsageError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import { TASK_NAMES, TASKS, type TaskDefinition, type TaskName } from '../evaluate/tasks/definitions.ts'
 import type { Task } from '../evaluate/tasks/evaluate.ts'
 import { findTaskFile, readPages, readTask } from '../evaluate/tasks/records.node.ts'
 import { WIKITEXT } from '../evaluate/tasks/wikitext.ts'
-import type { ProgressEvent } from '../events.ts'
 import { fetchSplit } from './dataset.node.ts'
 
 export interface LoadTasksOptions {

@@ -3,9 +3,9 @@
 // of WikiText-2 with empty lines between its rows; of C4 the first 1,100 documents of the first validation shard with spaces between them.
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
-import { count } from '../display.ts'
-import { TextError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import { count } from '../base/display.ts'
+import { TextError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import { OWN_NAME, OWN_TEXT, type Reading, type TextFile } from '../text/calibration.ts'
 import { ALLOWED, readText } from '../text/text.node.ts'
 import { type DataFile, fetchDataFile, fetchSplit, type Split } from './dataset.node.ts'

@@ -1,7 +1,7 @@
 // One commit on the Hub, by @huggingface/hub, with progress within files.
 import type { CommitOutput, CommitParams } from '@huggingface/hub'
-import { HubError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
+import { HubError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import { asHub } from './listing.ts'
 import { type Access, type SendInit, wholeFetch } from './request.ts'
 

@@ -2,7 +2,7 @@
 // `layer_widths`, a list of `{ "ffn": neurons, "values": [channels of each KV head] }`. What was removed is not stored.
 //   v_proj [Σ values, d]: the rows of KV head 0, then those of head 1, …
 //   o_proj [d, Σ values · h / k]: the columns of query head 0, as many as its KV head has channels, then those of head 1, …
-// transformers loads it with code of ours, which `auto_map` names and src/write/python holds.
+// transformers loads it with code of ours, which `auto_map` names and src/write/huggingface/python holds.
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { type Architecture, attentionHalves, layersOf, withLayerWidths } from './architecture.ts'
 import type { Config } from './config.ts'

@@ -1,5 +1,5 @@
 // Reads fields of `config.json` with their checks, so that a model's data file states facts only.
-import { UnsupportedModelError } from '../errors.ts'
+import { UnsupportedModelError } from '../base/errors.ts'
 import { describeValue } from '../formats/json.ts'
 import type { HalfBlock } from './half-block.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { withoutWeights } from '../../test/without-weights.ts'
-import { UnsupportedModelError } from '../errors.ts'
+import { UnsupportedModelError } from '../base/errors.ts'
 import { describeModel } from './model.ts'
 
 test('tensors inside a layer that the architecture does not have mean another model', () => {

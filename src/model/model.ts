@@ -1,7 +1,8 @@
 // A checkpoint with its architecture: every tensor is there and has the shape that the config promises.
+
+import { FormatError, NumericError, UnsupportedModelError } from '../base/errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { PAGE } from '../checkpoint/nearest.ts'
-import { FormatError, NumericError, UnsupportedModelError } from '../errors.ts'
 import { firstNotFinite, isDType, isFloat, toFloat32 } from '../formats/dtype.ts'
 import { describeValue } from '../formats/json.ts'
 import type { DType } from '../formats/tensors.ts'

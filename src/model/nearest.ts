@@ -1,6 +1,7 @@
 // Of an unknown `model_type`: which family is nearest by its tensors, and what differs. Called by `model.ts` for its message.
+
+import { orError, UnsupportedModelError } from '../base/errors.ts'
 import { type Candidate, nearestOf } from '../checkpoint/nearest.ts'
-import { orError, UnsupportedModelError } from '../errors.ts'
 import { describeValue } from '../formats/json.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import { type Architecture, ffnCount, tensorShapes } from './architecture.ts'

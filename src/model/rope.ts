@@ -1,6 +1,6 @@
 // Inverse frequencies of the rotary embedding: plain, linear scaling, Llama 3's, YaRN and LongRoPE; of whole heads, or of their first channels.
 // Source: transformers `modeling_rope_utils.py`, `_compute_linear_scaling_rope_parameters` and those of the others.
-import { UnsupportedModelError } from '../errors.ts'
+import { UnsupportedModelError } from '../base/errors.ts'
 import { describeValue } from '../formats/json.ts'
 import { Config } from './config.ts'
 import type { Rope } from './half-block.ts'

@@ -1,7 +1,8 @@
 // From a result to the charts that it has something for. `fasp report -o x.svg --chart NAME` writes one of them.
-import { healedText } from '../checkpoint/pruned.ts'
-import { count, duration, percent } from '../display.ts'
-import { UsageError } from '../errors.ts'
+
+import { count, duration, percent } from '../base/display.ts'
+import { UsageError } from '../base/errors.ts'
+import { healedText } from '../checkpoint/pruning-record.ts'
 import type { Widths } from '../model/half-block.ts'
 import { CHART_NAMES, type ChartName } from './chart-names.ts'
 import { fitOf, layerNumbers, lossOf } from './layers.ts'

@@ -1,6 +1,6 @@
 // The table of a comparison: a row a run, all measures in it. Columns that do not fit the terminal go on below.
-import { total } from '../clock.ts'
-import { bytes, count, duration, percent, wrap } from '../display.ts'
+import { total } from '../base/clock.ts'
+import { bytes, count, duration, percent, wrap } from '../base/display.ts'
 import { madeLines } from './made.ts'
 import { isDense, type ResultFile, type Run } from './result-file.ts'
 import { decimal, meanAccuracy, removedPart, runLabel, runRows, textName } from './tables.ts'

@@ -1,7 +1,7 @@
 // What is said first of a pruned model, in words: how much smaller and faster it is, and what that cost.
-import { bytes, count, perplexityChange } from '../display.ts'
-import { heldOutCost } from '../notices.ts'
-import { comparedBy } from '../result.ts'
+import { bytes, count, perplexityChange } from '../base/display.ts'
+import { heldOutCost } from '../result/notices.ts'
+import { comparedBy } from '../result/result.ts'
 import type { PrunedRun, Run } from './result-file.ts'
 import { decimal, textName } from './tables.ts'
 

@@ -1,6 +1,6 @@
 // How a model was healed, in words and numbers: the KL to the dense model over the steps.
-import { table } from '../display.ts'
-import type { HealRecord } from '../result.ts'
+import { table } from '../base/display.ts'
+import type { HealRecord } from '../result/result.ts'
 import { decimal } from './tables.ts'
 import { sparkline, type TerminalStyle } from './terminal.ts'
 

@@ -1,8 +1,8 @@
 // The report: one HTML page that needs nothing else, a pure function of the result. Charts are pictures in the page with the same figures
 // in a table below; the one script copies tables and may be absent. What comes from outside (names, texts) is escaped wherever it goes,
 // and the policy in the head lets the page load nothing and run nothing but that script.
-import { count } from '../display.ts'
-import { VERSION } from '../version.ts'
+import { count } from '../base/display.ts'
+import { VERSION } from '../base/version.ts'
 import {
   accuracyCharts,
   type Chart,

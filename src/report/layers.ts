@@ -1,7 +1,7 @@
 // The layers of a result in tables: what each keeps, how well it fits, and why it is as wide as it is.
-import { percent } from '../display.ts'
+import { percent } from '../base/display.ts'
 import type { Widths } from '../model/half-block.ts'
-import type { HalfResult, LayerResult, PruneResult } from '../result.ts'
+import type { HalfResult, LayerResult, PruneResult } from '../result/result.ts'
 import { decimal } from './tables.ts'
 
 type Layers = Pick<PruneResult, 'layers' | 'widths'>

@@ -1,5 +1,5 @@
 // What made the runs of a result, as reports say it.
-import { bytes } from '../display.ts'
+import { bytes } from '../base/display.ts'
 import { engineText } from '../engine/facts.ts'
 import { type Machine, type Made, madeOf, type ResultFile } from './result-file.ts'
 import { runLabel } from './tables.ts'

@@ -1,8 +1,9 @@
 // What `fasp eval` measured, as tables for a terminal of 80 columns. Pure functions of the result.
-import { healedTokens } from '../checkpoint/pruned.ts'
-import { percent, table } from '../display.ts'
+
+import { percent, table } from '../base/display.ts'
+import { healedTokens } from '../checkpoint/pruning-record.ts'
 import type { Measures } from '../evaluate/measure.ts'
-import type { Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
+import type { Estimate, TaskResult, WordPerplexityResult } from '../result/result.ts'
 import { withError } from './tables.ts'
 import { fitted, PLAIN, perplexityText, textCell } from './terminal.ts'
 

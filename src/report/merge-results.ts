@@ -1,5 +1,5 @@
 // Several results as one: runs below each other, the dense model once. Figures of different protocols do not go into one table.
-import { UsageError } from '../errors.ts'
+import { UsageError } from '../base/errors.ts'
 import { type ContentHash, isDense, madeOf, type Protocol, type ResultFile } from './result-file.ts'
 
 /**

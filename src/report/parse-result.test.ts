@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { madeResult } from '../../test/report/made-result.ts'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../base/errors.ts'
 import { mergeResults } from './merge-results.ts'
 import { parseResult } from './parse-result.ts'
 import { type Protocol, type ResultFile, serializeResult } from './result-file.ts'

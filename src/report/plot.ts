@@ -3,7 +3,7 @@
 // (after Okabe and Ito 2008); symbols and labels say the same once more.
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
-import { VERSION } from '../version.ts'
+import { VERSION } from '../base/version.ts'
 
 /** Width of all charts in units of the drawing, which scales to the page. */
 const WIDTH = 760

@@ -1,9 +1,9 @@
 // Result files and reports on disk. The kind of a report is the ending of its name. What draws pages and charts is loaded when needed.
 import { stat } from 'node:fs/promises'
 import { extname } from 'node:path'
-import { FormatError, notOneOf, UsageError } from '../errors.ts'
+import { FormatError, notOneOf, UsageError } from '../base/errors.ts'
 import { readSmallFile } from '../formats/file.node.ts'
-import { checkTextFile, writeTextFile } from '../write/text-file.node.ts'
+import { checkTextFile, writeTextFile } from '../output/text-file.node.ts'
 import { CHART_NAMES, type ChartName } from './chart-names.ts'
 import { GIVE, parseResult } from './parse-result.ts'
 import type { ResultFile } from './result-file.ts'

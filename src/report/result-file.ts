@@ -1,10 +1,10 @@
 // result.json: everything about a run of `prune`, `eval`, `compare` or `heal`. All output, on a terminal and in HTML, is a pure function of it.
 // Versioned: `schema` rises when a reader of the old one would misread the new. Documented in docs/result.md, read by parse-result.ts.
 
-import { baseName } from '../display.ts'
+import { baseName } from '../base/display.ts'
+import { VERSION } from '../base/version.ts'
 import type { EngineFacts } from '../engine/facts.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
-import type { ExportResult } from '../export/result.ts'
 import { elements } from '../formats/tensors.ts'
 import { type Architecture, layersOf, linearWeights, tensorShapes } from '../model/architecture.ts'
 import type {
@@ -14,10 +14,10 @@ import type {
   PruneResult,
   TaskResult,
   WordPerplexityResult,
-} from '../result.ts'
-import { VERSION } from '../version.ts'
+} from '../result/result.ts'
+import type { ExportResult } from '../write/export-result.ts'
 
-export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } from '../result.ts'
+export type { DivergenceResult, Estimate, TaskResult, WordPerplexityResult } from '../result/result.ts'
 
 /** The schema that this version writes and reads. */
 export const RESULT_SCHEMA = 1

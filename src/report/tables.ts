@@ -1,11 +1,11 @@
 // From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
 
-import { healedText, healedTokens } from '../checkpoint/pruned.ts'
-import { total } from '../clock.ts'
-import { bytes, count, cut, duration, percent, perplexityChange, shortNames } from '../display.ts'
+import { total } from '../base/clock.ts'
+import { bytes, count, cut, duration, percent, perplexityChange, shortNames } from '../base/display.ts'
+import { healedText, healedTokens } from '../checkpoint/pruning-record.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
-import type { ExportResult } from '../export/result.ts'
-import type { PerplexityResult } from '../result.ts'
+import type { PerplexityResult } from '../result/result.ts'
+import type { ExportResult } from '../write/export-result.ts'
 import { type Estimate, healingOf, isDense, type ResultFile, type Run, type TaskResult } from './result-file.ts'
 
 export interface Table {

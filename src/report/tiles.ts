@@ -1,8 +1,8 @@
 // The figures that a page shows first: of one pruned model what it is and what it lost, of a comparison what lost least at each size.
 
-import { healedText } from '../checkpoint/pruned.ts'
-import { total } from '../clock.ts'
-import { bytes, count, cut, duration, percent, perplexityChange } from '../display.ts'
+import { total } from '../base/clock.ts'
+import { bytes, count, cut, duration, percent, perplexityChange } from '../base/display.ts'
+import { healedText } from '../checkpoint/pruning-record.ts'
 import { lossesOf, speedText } from './headline.ts'
 import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
 import { decimal, labels, removedPart, textLabel } from './tables.ts'

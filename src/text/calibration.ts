@@ -1,5 +1,5 @@
 // Where calibration windows come from: given ready made, cut from texts, or written by the model itself.
-import type { ProgressEvent } from '../events.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { messageStart } from './chat.ts'

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { UnsupportedModelError, UsageError } from '../base/errors.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
-import { within } from '../checkpoint/within.node.ts'
-import { UnsupportedModelError, UsageError } from '../errors.ts'
+import { within } from '../checkpoint/time-limit.node.ts'
 import { applyChatTemplate, type ChatMessage, chatTemplate, encodePrompt } from './chat.ts'
 import { loadTokenizer } from './tokenizer.ts'
 

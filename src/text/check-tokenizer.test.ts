@@ -1,8 +1,8 @@
 // Tokenizers from strangers: each must end in an error that names the part, by its types and growth, or by time.
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { within } from '../checkpoint/within.node.ts'
-import { UnsupportedModelError } from '../errors.ts'
+import { UnsupportedModelError } from '../base/errors.ts'
+import { within } from '../checkpoint/time-limit.node.ts'
 import { calibration } from './calibration.ts'
 import { checkTokenizer } from './check-tokenizer.ts'
 import { loadTokenizer } from './tokenizer.ts'

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { TextError } from '../errors.ts'
+import { TextError } from '../base/errors.ts'
 import { parquetRows } from './rows.node.ts'
 
 /** Reads rows of two columns, "id" and "text", as `change` left the file. `column` is where the first row group describes "text". */

@@ -14,7 +14,7 @@ import {
   type SchemaElement,
   type SchemaTree,
 } from 'hyparquet'
-import { TextError } from '../errors.ts'
+import { TextError } from '../base/errors.ts'
 import { openRegular, readInto } from '../formats/file.node.ts'
 import { parseJson } from '../formats/json.ts'
 import { checkStruct } from '../formats/thrift.ts'

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { finish } from '../events.ts'
+import { finish } from '../base/events.ts'
 import { memoryContext } from '../forward/context.ts'
 import { openEngine, openModel } from '../node.ts'
 import { SELF_TEXT, sampleWindows } from './sample.ts'

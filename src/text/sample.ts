@@ -1,12 +1,13 @@
 // Calibration text where the user has none, or beside texts: the model writes it, token by token at temperature 1, so that its activations are
 // typical of what it says itself. Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free calibration.
-import { Decoder, decoderBytes } from '../decode/decoder.ts'
-import { pickToken } from '../decode/sampler.ts'
-import type { ProgressEvent } from '../events.ts'
+
+import type { ProgressEvent } from '../base/events.ts'
+import { randomNumbers } from '../base/random.ts'
 import type { Context } from '../forward/context.ts'
+import { Decoder, decoderBytes } from '../forward/decoder.ts'
+import { pickToken } from '../forward/sampler.ts'
 import type { Architecture } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import { randomNumbers } from '../random.ts'
 import type { Windows } from './windows.ts'
 
 /** Sequences written at once: the weights are read once per token for all of them. */

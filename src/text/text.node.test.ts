@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
-import { TextError } from '../errors.ts'
+import { TextError } from '../base/errors.ts'
 import { readText } from './text.node.ts'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../test/fixtures/text/${name}`, import.meta.url))

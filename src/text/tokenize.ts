@@ -1,6 +1,6 @@
 // Calibration and evaluation: a text → ids of as much of it as the windows need.
-import { count } from '../display.ts'
-import type { ProgressEvent } from '../events.ts'
+import { count } from '../base/display.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import type { TextTokenizer } from './tokenizer.ts'
 
 /** Of a longer text parts are read until there are tokens enough. A million tokens, which take some seconds. */

@@ -1,8 +1,8 @@
 // Calibration and evaluation: one string → token ids, as AutoTokenizer of transformers gives them.
 // `@huggingface/tokenizers` does the work; `pretokenizer.ts` makes it exact and lets long texts be cut where that changes no id.
 import { Tokenizer } from '@huggingface/tokenizers'
+import { FaspError, TextError, UnsupportedModelError } from '../base/errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { FaspError, TextError, UnsupportedModelError } from '../errors.ts'
 import { quote } from '../formats/json.ts'
 import { checkTokenizer } from './check-tokenizer.ts'
 import {

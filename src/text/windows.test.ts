@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { TextError, UnsupportedModelError, UsageError } from '../errors.ts'
+import { TextError, UnsupportedModelError, UsageError } from '../base/errors.ts'
 import { calibrationWindows, cutWindows, evaluationWindows } from './windows.ts'
 
 const count = (n: number) => Int32Array.from({ length: n }, (_, i) => i)

@@ -1,7 +1,7 @@
 // Calibration and evaluation, first step: token ids → windows of equal length.
 // A text of K whole windows gives, for n of them, the windows number ⌊i·K/n⌋, i = 0 … n−1: spread over the whole text, no chance
 // involved. Evaluation takes the first windows, as the GPTQ protocol does (arXiv 2210.17323, its WikiText-2 perplexity).
-import { TextError, UnsupportedModelError, UsageError } from '../errors.ts'
+import { TextError, UnsupportedModelError, UsageError } from '../base/errors.ts'
 
 /** One text after the tokenizer. */
 export interface TokenizedText {

@@ -1,12 +1,13 @@
 // A model with a smaller vocabulary: texts → their tokens → what these need (needs.ts) → the checkpoint with their rows alone (renumber.ts).
 // A text of kept tokens gets the ids that it had, renumbered, and the logits that it had for them: nothing that the layers see changes.
 // Other texts are spelled in more, smaller tokens, which the layers have seen less of in this place.
+
+import { count, percent, shortNames } from '../base/display.ts'
+import { TextError, UsageError } from '../base/errors.ts'
+import type { ProgressEvent } from '../base/events.ts'
 import type { Checkpoint, VocabularyCut } from '../checkpoint/checkpoint.ts'
-import { count, percent, shortNames } from '../display.ts'
-import { TextError, UsageError } from '../errors.ts'
-import type { ProgressEvent } from '../events.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import { checkRange } from '../options.ts'
+import { checkRange } from '../options/options.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { chatTemplate, encodePrompt } from '../text/chat.ts'
 import { tokenize } from '../text/tokenize.ts'
@@ -70,7 +71,7 @@ export async function* cutVocabularyEvents(
   return { ...cut, checkpoint: { ...cut.checkpoint, vocabulary: { tokens, parameters, texts } } }
 }
 
-/** Ids of what the chat template puts around a message, and of the probe that splitting rules are told apart by (write/gguf-tokenizer.ts). */
+/** Ids of what the chat template puts around a message, and of the probe that splitting rules are told apart by (write/gguf/tokenizer.ts). */
 function usualIds(checkpoint: Checkpoint, tokenizer: TextTokenizer): number[] {
   const chat = chatTemplate(checkpoint) ? encodePrompt(checkpoint, tokenizer, [{ role: 'user', content: 'a' }]).ids : []
   return [...tokenizer.encode(PROBE), ...chat]

@@ -2,7 +2,7 @@
 // BPE (arXiv 1508.07909): what it does inside a token's span is what it does with the token's text alone, since no merge crosses the span's
 // ends. A text whose tokens all stay with what their merges make on the way is therefore merged as before: each merge that was the first
 // of those possible still is. Unigram (arXiv 1804.10959): the best path stays the best among fewer.
-import { UnsupportedModelError } from '../errors.ts'
+import { UnsupportedModelError } from '../base/errors.ts'
 import { describeValue, type JsonObject } from '../formats/json.ts'
 import { isByteToken, readMerges } from '../text/tokenizer-json.ts'
 

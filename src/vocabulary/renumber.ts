@@ -76,7 +76,7 @@ export function renumber({ checkpoint, architecture: a }: Model, kept: Int32Arra
   }
 }
 
-/** The tokenizer is written anew (write/gguf-tokenizer.ts), but for the name of its rules. */
+/** The tokenizer is written anew (write/gguf/tokenizer.ts), but for the name of its rules. */
 const staysInGguf = (key: string): boolean => !key.startsWith('tokenizer.') || key === 'tokenizer.ggml.pre'
 
 function renumberTokenizer(json: JsonObject, places: ReadonlyMap<number, number>, place: Place): JsonObject {

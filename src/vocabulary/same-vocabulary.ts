@@ -1,7 +1,7 @@
 // The dense model over the tokens that a model with a cut vocabulary has kept: rows and ids of those alone, found by what tokens are called. Its
 // probabilities are the dense model's of these tokens, by their sum: log p_t = z_t − log Σ_{k kept} exp z_k.
-import { count } from '../display.ts'
-import { UsageError } from '../errors.ts'
+import { count } from '../base/display.ts'
+import { UsageError } from '../base/errors.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { renumber } from './renumber.ts'
 

@@ -1,12 +1,14 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, in the output's type.
 
+import { pick, scatterColumns, scatterRows } from '../engine/linalg/scatter.ts'
 import { concatBytes } from '../formats/bytes.ts'
 import { DTYPE_BYTES, elementsOf, type FloatDType } from '../formats/dtype.ts'
 import { encode, encodeRows } from '../formats/encode.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
-import { pick, scatterColumns, scatterRows } from '../linalg/scatter.ts'
-import type { Layout } from '../method.ts'
+import type { Layout } from '../method/method.ts'
+import type { Selection } from '../method/select/selection.ts'
+import type { Statistics } from '../method/statistics/gram.ts'
 import { renumbered, type Scope, tensorShapes } from '../model/architecture.ts'
 import { columnsOfRows } from '../model/coupling.ts'
 import {
@@ -22,10 +24,8 @@ import {
   withValues,
 } from '../model/half-block.ts'
 import { type Model, readStored } from '../model/model.ts'
-import type { Selection } from '../select/kept.ts'
-import type { Statistics } from '../statistics/gram.ts'
-import type { CheckpointWriter } from './checkpoint.ts'
-import { converted } from './converted.ts'
+import { converted } from './conversion.ts'
+import type { CheckpointWriter } from './huggingface/checkpoint.ts'
 
 /** An attention with the value rows that are kept. */
 export const withKept = (half: AttentionHalf, kept: Int32Array): AttentionHalf =>

@@ -1,11 +1,11 @@
-// What an export target is: something that turns a model into the files of another format. `export/targets.ts` lists them.
-import type { ProgressEvent } from '../events.ts'
+// What an export target is: something that turns a model into the files of another format. `write/targets.ts` lists them.
+import type { ProgressEvent } from '../base/events.ts'
 import type { GgufType } from '../formats/gguf-layout.ts'
 import type { DType } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
-import type { Steps } from '../saved.ts'
-import type { Sink } from './sink.ts'
+import type { Sink } from '../output/sink.ts'
+import type { Steps } from '../output/steps.ts'
 
 export interface WriteContext extends Context {
   /** Each tensor is a step. @default none is saved */

@@ -1,13 +1,13 @@
 // A model seen with wider layers: zeros take the new places, so that it computes the same. For what can hold only one width (stock
 // configs, value channels in llama.cpp), or only multiples of one (quantised blocks).
 
+import { pickRows, scatterColumns, scatterRows, splitRows } from '../engine/linalg/scatter.ts'
 import type { Floats } from '../formats/tensors.ts'
-import { pickRows, scatterColumns, scatterRows, splitRows } from '../linalg/scatter.ts'
 import { type Architecture, attentionHalves, withLayerWidths } from '../model/architecture.ts'
 import { columnsOfRows } from '../model/coupling.ts'
 import { hiddenWidth, plainHalves, storedInputs, storedRows } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
-import { type Move, viewed } from './viewed.ts'
+import { type Move, viewed } from './model-view.ts'
 
 /** Where the neurons and value rows of a layer go. */
 export interface Places {

@@ -3,7 +3,7 @@
 import { mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { FaspError } from '../../src/errors.ts'
+import { FaspError } from '../../src/base/errors.ts'
 import type { Files } from './target.ts'
 import { makeCase, TARGETS } from './targets.ts'
 

@@ -1,5 +1,5 @@
 // Chance, and what it does to bytes and to JSON. Every case has a Dice of its own seed, so that one case can be made again alone.
-import { randomNumbers } from '../../src/random.ts'
+import { randomNumbers } from '../../src/base/random.ts'
 
 /** Where readers' arithmetic breaks: around powers of two, and limits of the formats. */
 const EDGES = [0, 1, 2, 3, 7, 127, 128, 255, 256, 65_535, 2 ** 24, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53]

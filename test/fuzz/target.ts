@@ -1,6 +1,7 @@
 // What a target is: a reader of foreign files, and a maker of files for it. And the small model that most of them start from.
+
+import { FaspError } from '../../src/base/errors.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
-import { FaspError } from '../../src/errors.ts'
 import { elements, type TensorSource } from '../../src/formats/tensors.ts'
 import { tensorShapes } from '../../src/model/architecture.ts'
 import { architectureOf } from '../../src/model/model.ts'

@@ -1,7 +1,7 @@
 // tokenizer.json of every kind, and vocab.json with merges.txt, as a tokenizer that encodes a short text.
 
 import { byteLevelBpe } from '../../src/checkpoint/byte-level-bpe.ts'
-import { within } from '../../src/checkpoint/within.node.ts'
+import { within } from '../../src/checkpoint/time-limit.node.ts'
 import { parseJsonObject } from '../../src/formats/json.ts'
 import { loadTokenizer } from '../../src/text/tokenizer.ts'
 import { type Dice, jsonCase, mutateBytes, mutateJson, toJson } from './mutate.ts'

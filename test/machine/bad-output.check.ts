@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openCheckpoint } from '../../src/node.ts'
-import { checkOutput } from '../../src/write/place.node.ts'
+import { checkOutput } from '../../src/output/place.node.ts'
 import { onDisk } from '../disk.ts'
 import { fasp, QUICK, refused, run, TINY_LLAMA, workplaces } from '../fasp.ts'
 

@@ -1,8 +1,8 @@
 // Which BLAS is used where nobody says. What it computes is in blas.check.ts.
 import { readFileSync } from 'node:fs'
 import { afterEach, expect, test, vi } from 'vitest'
-import type { chooseBlas } from '../../src/engine/blas.node.ts'
 import { openEngine } from '../../src/engine/engine.node.ts'
+import type { chooseBlas } from '../../src/engine/linalg/blas.node.ts'
 import { CPU, describeOn, withBlas } from '../devices.ts'
 
 const AVX2 = 'flags : fpu avx2 bmi1'
@@ -47,7 +47,7 @@ test('without the package that calls it, it is left out quietly, and missed wher
     },
   }))
   vi.resetModules()
-  const { chooseBlas: choose }: { chooseBlas: typeof chooseBlas } = await import('../../src/engine/blas.node.ts')
+  const { chooseBlas: choose }: { chooseBlas: typeof chooseBlas } = await import('../../src/engine/linalg/blas.node.ts')
   vi.doUnmock('node:module')
   expect(choose({})).toBeUndefined()
   expect(() => choose({ blas: 'auto' })).toThrow('blas: the package koffi is not there.')

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Engine } from '../../src/engine/engine.ts'
 import { HalfBlockRunner } from '../../src/forward/runner.ts'
 import { readHalf } from '../../src/forward/weights.ts'
+import { GramAccumulator, outputEnergy } from '../../src/method/statistics/gram.ts'
 import { halfBlocks } from '../../src/model/architecture.ts'
 import {
   describeMachine,
@@ -14,7 +15,6 @@ import {
   type ProgressEvent,
   prune,
 } from '../../src/node.ts'
-import { GramAccumulator, outputEnergy } from '../../src/statistics/gram.ts'
 import { CPU, describeOn, withBlas } from '../devices.ts'
 import { TINY_LLAMA, workplaces } from '../fasp.ts'
 import { random } from '../random.ts'

@@ -24,7 +24,7 @@ from transformers import SmolLM3Config, SmolLM3ForCausalLM
 from randomise import randomise
 
 out, tokenizer = map(pathlib.Path, sys.argv[1:])
-CODE = pathlib.Path(__file__).parents[2] / "src/write/python"
+CODE = pathlib.Path(__file__).parents[2] / "src/write/huggingface/python"
 llama = dict(vocab_size=1024, hidden_size=96, intermediate_size=256, num_hidden_layers=3, num_attention_heads=6,
              num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, initializer_range=0.2)  # fmt: skip
 opt = dict(vocab_size=1024, hidden_size=96, ffn_dim=256, num_hidden_layers=3, num_attention_heads=6, max_position_embeddings=512,

@@ -1,8 +1,8 @@
 // A made-up result of `fasp compare`, as large as a real one: every part of a report has something to show. Numbers come from formulas.
-import type { HalfSensitivity } from '../../src/allocate/sensitivity.ts'
+import type { HalfSensitivity } from '../../src/method/allocate/sensitivity.ts'
 import type { DivergenceResult, Machine, ResultFile, Run, TaskResult } from '../../src/report/result-file.ts'
 import { resultFile } from '../../src/report/result-file.ts'
-import type { LayerResult, PerplexityResult, PruneResult } from '../../src/result.ts'
+import type { LayerResult, PerplexityResult, PruneResult } from '../../src/result/result.ts'
 
 const LAYERS = 30
 const FFN = 1536

@@ -1,6 +1,6 @@
 // What the checks of the library have a page do: prune and measure with it as a page has it, in WebAssembly or on WebGPU.
 
-import type { Compute } from '../../src/ui/protocol.ts'
+import type { Compute } from '../../src/page/protocol.ts'
 import {
   type Engine,
   generate,

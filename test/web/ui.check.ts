@@ -51,7 +51,7 @@ async function giveText(windows: number, seqLen: number): Promise<void> {
 const planned = async (): Promise<string> => (await page.getByLabel('Where it goes').getAttribute('placeholder'))!
 
 test('a page without the token says where it is to be had', async () => {
-  const { page } = await pages.open(new URL('/', server.url).href)
+  const { page } = await pages.open(new URL('../../../../', server.url).href)
   await expect.poll(() => page.getByRole('alert').textContent()).toContain('Open the address that fasp ui printed')
 })
 

@@ -2,12 +2,12 @@
 // acc takes the likeliest choice, acc_norm the likeliest by log-likelihood / characters of the choice.
 // Source: lm_eval 0.4.13, api/task.py (process_results), api/model.py (_encode_pair, loglikelihood), api/metrics.py (mean_stderr).
 
-import { UsageError } from '../../errors.ts'
-import type { ProgressEvent } from '../../events.ts'
+import { UsageError } from '../../base/errors.ts'
+import type { ProgressEvent } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import type { Model } from '../../model/model.ts'
-import { checkRange } from '../../options.ts'
-import type { Estimate, TaskResult } from '../../result.ts'
+import { checkRange } from '../../options/options.ts'
+import type { Estimate, TaskResult } from '../../result/result.ts'
 import { loadTokenizer, type TextTokenizer } from '../../text/tokenizer.ts'
 import { type Continuation, logLikelihoods } from '../likelihood.ts'
 import { TASKS, type TaskDefinition, type TaskName } from './definitions.ts'

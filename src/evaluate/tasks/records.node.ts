@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { FormatError, UsageError } from '../../errors.ts'
+import { FormatError, UsageError } from '../../base/errors.ts'
 import { fileKind, jsonLines, parquetRows, readUtf8 } from '../../text/rows.node.ts'
 import { TASKS, type TaskName } from './definitions.ts'
 import type { Task } from './evaluate.ts'

@@ -2,13 +2,13 @@
 // of the tokeniser's spaces, is scored in windows of the model's context, from a BOS (or else EOS) on; words and bytes are those of the
 // document before that. Source: lm_eval/tasks/wikitext, utils.py (get_rolling_token_windows, make_disjoint_window), api/metrics.py.
 
-import { UnsupportedModelError } from '../../errors.ts'
-import type { ProgressEvent } from '../../events.ts'
+import { UnsupportedModelError } from '../../base/errors.ts'
+import type { ProgressEvent } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import { attentionHalves } from '../../model/architecture.ts'
 import type { Model } from '../../model/model.ts'
-import { checkRange } from '../../options.ts'
-import type { WordPerplexityResult } from '../../result.ts'
+import { checkRange } from '../../options/options.ts'
+import type { WordPerplexityResult } from '../../result/result.ts'
 import { loadTokenizer } from '../../text/tokenizer.ts'
 import { type Continuation, logLikelihoods } from '../likelihood.ts'
 import type { TaskOptions } from './evaluate.ts'

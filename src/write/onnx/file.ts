@@ -1,17 +1,17 @@
 // Writes the model file of one number format, and its external data if it is large: tensor by tensor, no more than one in memory, of a
 // vocabulary's table a part.
 
+import { NumericError, UnsupportedModelError } from '../../base/errors.ts'
+import type { ProgressEvent } from '../../base/events.ts'
 import { floatSource } from '../../checkpoint/float-source.ts'
-import { NumericError, UnsupportedModelError } from '../../errors.ts'
-import type { ProgressEvent } from '../../events.ts'
 import { firstNotFinite } from '../../formats/dtype.ts'
 import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
 import type { Floats } from '../../formats/tensors.ts'
 import { type Architecture, expertsOf, tensorShapes } from '../../model/architecture.ts'
 import type { Model } from '../../model/model.ts'
-import type { Steps } from '../../saved.ts'
-import { partsOf, readPart } from '../converted.ts'
-import type { Sink, SinkFile } from '../sink.ts'
+import type { Sink, SinkFile } from '../../output/sink.ts'
+import type { Steps } from '../../output/steps.ts'
+import { partsOf, readPart } from '../conversion.ts'
 import { decoderGraph } from './decoder.ts'
 import type { OnnxFormat } from './dtypes.ts'
 import type { FloatType } from './encoding.ts'

@@ -1,13 +1,14 @@
 // The small files beside the ONNX files: config.json of the stock model (transformers.js knows no other; the widths are in the graph),
 // tokenizer, generation config, licence, model card. Source: transformers.js `src/configs.js` (transformers.js_config).
+
+import { baseName, bytes } from '../../base/display.ts'
+import { VERSION } from '../../base/version.ts'
 import { jsonFile, type SideFile } from '../../checkpoint/checkpoint.ts'
-import { baseName, bytes } from '../../display.ts'
 import { type Architecture, attentionHalves, layerWidths } from '../../model/architecture.ts'
 import { stockConfig } from '../../model/compact.ts'
 import type { Model } from '../../model/model.ts'
 import { loadTokenizer } from '../../text/tokenizer.ts'
-import { VERSION } from '../../version.ts'
-import { olderLayerTypes } from '../folder-files.ts'
+import { olderLayerTypes } from '../huggingface/folder-files.ts'
 import { cachedValues } from './cached-attention.ts'
 import { ONNX_FORMATS, type OnnxDtype } from './dtypes.ts'
 

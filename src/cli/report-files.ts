@@ -1,0 +1,85 @@
+// `--report` of the commands that measure: checked before the long part, written after it.
+import { totalmem } from 'node:os'
+import { bytes } from '../base/display.ts'
+import { UsageError } from '../base/errors.ts'
+import { healedOn } from '../checkpoint/pruning-record.ts'
+import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
+import { isJsonObject } from '../formats/json.ts'
+import { memoryContext } from '../forward/context.ts'
+import { type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
+import { checkReport } from '../report/report.node.ts'
+import { type ModelFacts, modelFacts, type Run, runName } from '../report/result-file.ts'
+import type { Parsed } from './arguments.ts'
+import { type EngineArguments, engineOptions } from './process.ts'
+import { showProgress } from './progress.ts'
+
+export const REPORT_OPTIONS = {
+  report: { type: 'text', many: true, value: 'file', help: '.html, .md, .svg; .json for fasp report; repeatable' },
+  prompt: { type: 'text', many: true, value: 'text', help: 'what models go on with in the report; repeatable' },
+} as const
+
+type ReportOptions = Parsed<typeof REPORT_OPTIONS> & { readonly overwrite?: boolean }
+
+export const wantsReport = ({ report }: ReportOptions): boolean => report !== undefined
+
+/** Before the long part. @throws UsageError, OutputError */
+export async function checkReports(options: ReportOptions): Promise<void> {
+  const { report = [], prompt, overwrite } = options
+  if (prompt && !wantsReport(options))
+    throw new UsageError('prompt is for a report, and none is asked for. Add --report <file>.html, or leave it out.')
+  for (const path of report) await checkReport(path, { overwrite })
+}
+
+/** @returns what it wrote */
+export async function writeReports(
+  { report = [], overwrite }: ReportOptions,
+  file: ResultFile,
+): Promise<readonly string[]> {
+  for (const path of report) await writeReport(path, file, { overwrite })
+  return report
+}
+
+export interface Described {
+  readonly model: ModelFacts
+  /** `dense`, or how it was pruned, where its folder says so. */
+  readonly name: string
+  readonly sparsity: number
+  /** Tokens that it was healed on. @default it was not */
+  readonly healed?: number
+  readonly parameters: number
+  readonly samples: readonly Continuation[]
+}
+
+/** What a report says of a model, open or at a path, and what that writes. A model that does not fit the memory writes nothing. */
+export async function describeForReport(
+  of: string | Model,
+  options: ReportOptions & EngineArguments,
+  signal: AbortSignal,
+): Promise<Described> {
+  await using model = await showProgress(openModelEvents(of, { signal }))
+  const { name, recipe } = model.checkpoint
+  const pruned =
+    isJsonObject(recipe?.options) && typeof recipe.options.sparsity === 'number' ? recipe.options : undefined
+  const stored = modelFacts(name, model.architecture)
+  const sizes = isJsonObject(recipe?.sizes) ? recipe.sizes.parameters : undefined
+  const effective = isJsonObject(sizes) ? sizes.effective : undefined // without the zeros of a padded layout
+  const facts = {
+    ...{ model: stored, parameters: typeof effective === 'number' ? effective : stored.parameters },
+    name: pruned ? runName({ options: pruned }) : 'dense',
+    sparsity: Number(pruned?.sparsity ?? 0),
+    healed: healedOn(model.checkpoint),
+  }
+  const needed = continuationBytes(model)
+  if (needed < totalmem() / 2) {
+    await using engine = openEngine(engineOptions(options))
+    const context = memoryContext(engine, signal)
+    return { ...facts, samples: await showProgress(continuations(context, model, options.prompt)) }
+  }
+  process.stderr.write(
+    `The report has no texts of ${name}: it writes them with all of it in memory, ${bytes(needed)}.\n`,
+  )
+  return { ...facts, samples: [] }
+}
+
+/** The model beside a dense one, which may itself be called so where nothing says that it was pruned. */
+export const notDense = (run: Run, model: string): Run => (run.name === 'dense' ? { ...run, name: model } : run)

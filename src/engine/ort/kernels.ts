@@ -1,0 +1,14 @@
+// Operators that a provider of ONNX Runtime has no kernel for, made of those that it has: on the CPU they would take along what they read.
+import type { Graph, Value } from '../../formats/onnx.ts'
+
+/** Of WebGPU's in ONNX Runtime 1.30. */
+export function withWebgpuKernels(g: Graph): void {
+  g.replace('LogSoftmax', ([x]) => logSoftmax(g, x))
+}
+
+/** `x − max − log Σ exp(x − max)` along the last axis. */
+function logSoftmax(g: Graph, x: Value): Value {
+  const along = (type: string, of: Value) => g.op(type, [of, g.constant('int64', [-1])], { keepdims: 1 })
+  const below = g.op('Sub', [x, along('ReduceMax', x)])
+  return g.op('Sub', [below, g.op('Log', [along('ReduceSum', g.op('Exp', [below]))])])
+}

@@ -1,0 +1,94 @@
+// The npm package onnxruntime-node, which the engine computes with. It is no dependency: npm would install the binaries of five platforms,
+// and its script would ask NuGet for CUDA's. The files of this machine are fetched into fasp's own folder instead, by `postinstall`
+// (cli/postinstall.ts) or, where scripts are off, by the first engine. A package of this version that a project has itself is taken first.
+import { type SpawnSyncOptions, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { channel } from 'node:diagnostics_channel'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { basename, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { DeviceError } from '../../base/errors.ts'
+import { removeLeftovers, tellUnfinished, unfinishedPath } from '../../base/unfinished.node.ts'
+
+/** Its version, and what npm's registry says of its tarball; a test compares both with package-lock.json. */
+export const RUNTIME_VERSION = '1.30.0'
+export const INTEGRITY =
+  'sha512-twhs1C2C/BFkz1yc5OY0KIU2GUq6DURO7hD4bx5Q2Qy3nAMJwRXW8xU3NVczE29VA9lolLOYepoD8fjTGOfIqw=='
+const BUILDS = ['darwin/arm64', 'linux/arm64', 'linux/x64', 'win32/arm64', 'win32/x64']
+
+const build = `${process.platform}/${process.arch}`
+/** Where the package has what is of this machine, its libraries among it. */
+export const BINARIES = `bin/napi-v6/${build}`
+const PACKAGE = 'onnxruntime-node'
+const TARBALL = `${PACKAGE}-${RUNTIME_VERSION}.tgz`
+const WANTED = ['package.json', 'README.md', 'dist', BINARIES].map(part => `package/${part}`)
+/** The library for macOS; the binding loads its other copy, which has the major version alone in its name. */
+const TWICE = `libonnxruntime.${RUNTIME_VERSION}.dylib`
+const own = fileURLToPath(new URL('../onnxruntime', import.meta.url))
+const script = fileURLToPath(new URL('../dist/postinstall.js', import.meta.url))
+const require = createRequire(import.meta.url)
+
+/** Name of the channel (nodejs.org/api/diagnostics_channel.html) of what there is to wait for. Its messages are texts for people. */
+export const FETCHING = 'fasp:fetching'
+
+/** Folder of the package. Fetches it if it is not there, which blocks. @throws DeviceError where that cannot be */
+export const onnxRuntime = (): string => complete(PACKAGE) ?? complete(own) ?? fetchPackage()
+
+/** @param where name or folder of a package */
+function complete(where: string): string | undefined {
+  try {
+    const manifest = require.resolve(`${where}/package.json`)
+    const folder = dirname(manifest)
+    return require(manifest).version === RUNTIME_VERSION && existsSync(join(folder, BINARIES)) ? folder : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function fetchPackage(): string {
+  const name = `ONNX Runtime ${RUNTIME_VERSION}`
+  if (!BUILDS.includes(build))
+    throw new DeviceError(build, `${name}, which fasp computes with, has builds for ${BUILDS.join(', ')} only.`)
+  channel(FETCHING).publish(`Fetching ${name} for ${build} by npm, once (114 MB)`)
+  removeLeftovers(dirname(own))
+  const unfinished = unfinishedPath(own)
+  try {
+    mkdirSync(unfinished, { recursive: true })
+    pack(unfinished)
+    run('tar', ['-xzf', TARBALL, '--exclude', TWICE, ...WANTED], { cwd: unfinished })
+    if (!complete(own)) {
+      rmSync(own, { recursive: true, force: true })
+      renameSync(join(unfinished, 'package'), own)
+    }
+    return own
+  } catch (cause) {
+    const advice = `Run node ${script} with the npm registry in reach, as a user who may write there, or install it beside fasp: npm install --ignore-scripts ${PACKAGE}@${RUNTIME_VERSION}`
+    const problem = `${name}, which fasp computes with, is not here and cannot be fetched (${(cause as Error).message}).`
+    throw new DeviceError('cpu', `${problem} ${advice}`, { cause })
+  } finally {
+    rmSync(unfinished, { recursive: true, force: true, maxRetries: 3 })
+    tellUnfinished(unfinished, 'kept')
+  }
+}
+
+/** Gets and checks the tarball, by the user's npm: through their registry, proxy, login and cache. */
+function pack(folder: string): void {
+  const { npm_execpath: path = '', INIT_CWD: cwd = process.cwd() } = process.env
+  const [command, ...first] = basename(path) === 'npm-cli.js' ? [process.execPath, path] : ['npm']
+  run(command, [...first, 'pack', `${PACKAGE}@${RUNTIME_VERSION}`], {
+    cwd, // for the .npmrc of the project
+    env: { ...process.env, npm_config_pack_destination: folder, npm_config_loglevel: 'error' },
+    shell: process.platform === 'win32' && command === 'npm', // there it is npm.cmd
+  })
+  const integrity = `sha512-${createHash('sha512')
+    .update(readFileSync(join(folder, TARBALL)))
+    .digest('base64')}`
+  if (integrity !== INTEGRITY) throw new Error(`npm gave a tarball of ${integrity}, expected is ${INTEGRITY}`)
+}
+
+function run(command: string, args: readonly string[], options: SpawnSyncOptions): void {
+  const { status, error, stderr } = spawnSync(command, args, { ...options, encoding: 'utf8' })
+  if (status !== 0)
+    throw error ?? new Error(/^npm (?:error|ERR!) (?!code|syscall|errno)(.+)$/m.exec(stderr)?.[1] ?? stderr.trim())
+}

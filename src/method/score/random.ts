@@ -1,0 +1,12 @@
+// Which columns go, by chance: what a method must be better than. Numbers from mulberry32, a stream of its own for each half-block.
+
+import { randomNumbers } from '../../base/random.ts'
+import type { HalfBlock } from '../../model/half-block.ts'
+
+/** 2³² / φ: seeds of neighbours are far apart. */
+const STRIDE = 0x9e3779b9
+
+export function randomScores(seed: number, { layer, kind }: HalfBlock, width: number): Float64Array<ArrayBuffer> {
+  const random = randomNumbers(seed + STRIDE * (2 * layer + (kind === 'ffn' ? 1 : 0)))
+  return Float64Array.from({ length: width }, random)
+}

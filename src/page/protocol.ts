@@ -1,0 +1,272 @@
+// What the page and what computes for it say to each other: workers of the page itself, which are asked by name and number, or `fasp ui`, which
+// is asked by name (server.node.ts). Both tell how it goes on, and answer or fail once.
+
+import type { ProgressEvent } from '../base/events.ts'
+import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
+import type { Inspection } from '../evaluate/inspect.ts'
+import type { RemoteFile } from '../hub/listing.ts'
+import type { ResolvedOptions } from '../options/options.ts'
+import type { Plan, Sizes } from '../options/plan.ts'
+import type { DivergenceResult, PerplexityResult } from '../result/result.ts'
+
+/** A file with its path from the folder that was chosen or dropped; its own name where it was chosen alone. */
+export interface PickedFile {
+  readonly path: string
+  readonly file: File
+  /** Where it was fetched from. */
+  readonly from?: HubOrigin
+}
+
+/** Where matrices are multiplied. `auto`: WebGPU where there is one. */
+export type Compute = 'auto' | 'wasm'
+
+/** How a model is to be pruned. */
+export interface Settings {
+  /** One of both. `size`: bytes of the weights at most. */
+  readonly sparsity?: number
+  readonly size?: number
+  /** As on the command line. @default 'stock' */
+  readonly method?: string
+  /** Files of the page; for `fasp ui` what `--calibration` takes. @default the model writes its own */
+  readonly texts?: readonly (File | string)[]
+  readonly windows?: number
+  readonly seqLen?: number
+  readonly seed?: number
+  /** Tokens that stay, at most, of those of `texts`. @default the vocabulary is not cut */
+  readonly vocabulary?: number
+  /** Of the page alone. @default 'auto' */
+  readonly compute?: Compute
+  /** Of `fasp ui` alone: paths. @default output: a free name beside the model */
+  readonly model?: string
+  readonly output?: string
+}
+
+export interface PlanFacts extends Pick<Plan, 'sparsity' | 'widths' | 'sizes'> {
+  /** All that the page will take at its peak, in bytes. */
+  readonly memoryBytes: number
+  readonly options: Pick<ResolvedOptions, 'windows' | 'seqLen' | 'method' | 'layout'>
+  readonly notices: readonly string[]
+  /** Tokens, where the vocabulary is cut. */
+  readonly vocabulary?: VocabularyCut['tokens']
+  /** Of the page alone: work of the run, in FLOPs. */
+  readonly flops?: Readonly<Record<'float32' | 'float64', number>>
+  /** Of the page alone, where the run takes more than a page may have: what would fit. */
+  readonly tooLarge?: TooLarge
+  /** Where the result will be, of `fasp ui`. */
+  readonly output?: string
+}
+
+/** What fits where a choice does not: fewer windows, or texts of the user's, too; nothing where no choice does. */
+export interface TooLarge {
+  readonly mostBytes: number
+  readonly fits?: { readonly windows: number; readonly memoryBytes: number; readonly ownText: boolean }
+}
+
+/** The squared output error of a half-block that was cut, over the squared output. */
+export interface HalfError {
+  readonly layer: number
+  readonly half: 'attention' | 'ffn'
+  readonly kept: number
+  readonly of: number
+  readonly before: number
+  readonly after: number
+}
+
+export interface PrunedFacts {
+  readonly sizes: Sizes
+  readonly method: string
+  readonly sparsity: number
+  readonly windows: number
+  readonly seqLen: number
+  readonly seed: number
+  readonly seconds: number
+  readonly errors: readonly HalfError[]
+  /** Mean loss in nats a token on windows that were held out. */
+  readonly heldOut?: {
+    readonly dense: number
+    readonly pruned: number
+    readonly windows: number
+    readonly own: boolean
+    /** To the model as it was, on the same windows, where that was measured. */
+    readonly distance?: Pick<DivergenceResult, 'kl' | 'topAgreement'>
+  }
+  /** Where the model has written what it was repaired on. */
+  readonly ownText?: OwnText
+  readonly notices: readonly string[]
+  /** Where it is, of `fasp ui`. */
+  readonly output?: string
+}
+
+/** What a model has written to be repaired on. */
+export interface OwnText {
+  /** The first windows. */
+  readonly first: readonly string[]
+  /** All windows. */
+  readonly windows: number
+  readonly seqLen: number
+}
+
+export interface Measured {
+  readonly dense: PerplexityResult
+  readonly pruned: PerplexityResult
+  readonly divergence: DivergenceResult
+}
+
+export type Side = 'dense' | 'pruned'
+
+export interface Speed {
+  readonly tokens: number
+  /** By the median token. */
+  readonly tokensPerSecond?: number
+}
+
+/** A job of `fasp ui`: what it makes of what. */
+export interface Order {
+  /** Both paths from the root. */
+  readonly model: string
+  readonly output: string
+  readonly settings: Settings
+}
+
+/** Of one that was stopped and may go on. Of the page alone: `kept`, no output, the name of the model for its path, and names for texts. */
+export interface StoppedOrder extends Order {
+  readonly id: string
+  readonly kept?: KeptRun
+}
+
+/** A run of the page that was stopped, on the browser's disk. */
+export interface KeptRun {
+  /** Milliseconds since 1970. */
+  readonly begun: number
+  readonly done: number
+  readonly layers: number
+  /** Of disk. */
+  readonly bytes: number
+  readonly origin: Origin
+  readonly modelBytes: number
+}
+
+/** Where a page gets a model from once more: it ships, it is fetched, or its files are given by the user again. */
+export type Origin = 'tiny' | HubOrigin | 'files'
+
+export interface HubOrigin {
+  readonly id: string
+  readonly commit: string
+  readonly part: HubPart
+}
+
+/** What `fasp ui` has when a page opens, or the page on the browser's disk: there a job is one that was found, and begins when it is followed. */
+export interface LocalState {
+  /** The job that runs, or the last that has ended. */
+  readonly job?: { readonly inspection: Inspection; readonly order: Order }
+  readonly stopped: readonly StoppedOrder[]
+}
+
+/** A model that the Hub has found. */
+export interface HubModel {
+  readonly id: string
+  readonly parameters?: number
+  /** In the last month. */
+  readonly downloads?: number
+}
+
+/** What of a repository opens as one model: a GGUF file by its name, or the folder, which has none. */
+export interface HubPart {
+  readonly name: string
+  readonly bytes: number
+  readonly files: readonly RemoteFile[]
+}
+
+export interface HubRepo {
+  readonly id: string
+  readonly commit: string
+  readonly parts: readonly HubPart[]
+}
+
+export interface PushAsk {
+  /** `org/name`. */
+  readonly id: string
+  readonly private: boolean
+  /** Files there that are no result of fasp may be replaced. */
+  readonly overwrite: boolean
+  /** @default of `fasp ui`: that of this machine's user */
+  readonly token?: string
+  /** Of the page alone: exports that go with it, in folders of their own. */
+  readonly beside?: readonly { readonly to: 'gguf' | 'onnx'; readonly dtype?: string }[]
+}
+
+/** What is in the Hub now. */
+export interface Pushed {
+  /** Page of the commit. */
+  readonly url: string
+  readonly files: number
+  readonly bytes: number
+}
+
+/** What the page may ask for: what it says, and what it gets. */
+export interface Calls {
+  /** `tiny`: the model that ships. */
+  open: { ask: readonly PickedFile[] | 'tiny' | { readonly path: string }; answer: Inspection }
+  plan: { ask: Settings; answer: PlanFacts }
+  // Of the page alone. How fast its engine multiplies, in 10⁹ FLOPs a second:
+  rate: { ask: Compute; answer: Readonly<Record<'float32' | 'float64', number>> }
+  // And the Hub:
+  search: { ask: { readonly words: string; readonly token?: string }; answer: readonly HubModel[] }
+  look: { ask: { readonly id: string; readonly token?: string }; answer: HubRepo }
+  fetch: {
+    ask: { readonly id: string; readonly commit: string; readonly part: HubPart; readonly token?: string }
+    answer: readonly PickedFile[]
+  }
+  // Of both:
+  prune: { ask: Settings; answer: PrunedFacts }
+  measure: { ask: { readonly text: string; readonly seqLen: number }; answer: Measured }
+  write: { ask: { readonly prompt: string; readonly tokens: number }; answer: Readonly<Record<Side, Speed>> }
+  /** What was made, as `fasp prune --report` says it: an HTML page. */
+  report: { ask: null; answer: { readonly name: string; readonly html: string } }
+  /** `into`: a file that the user has chosen, which it is streamed to; else it comes back. */
+  take: {
+    ask: { readonly to: 'gguf' | 'safetensors' | 'onnx'; readonly dtype?: string; readonly into?: FileSystemFileHandle }
+    answer: { readonly name: string; readonly bytes: number; readonly file?: File }
+  }
+  /** Sends what was made to the Hub, where it was written as a folder. */
+  push: { ask: PushAsk; answer: Pushed }
+  state: { ask: null; answer: LocalState }
+  /** Of the job that runs, or the last: all that it tells, from its start. */
+  follow: { ask: null; answer: PrunedFacts }
+  /** Goes on with a job that was stopped, by its id; what it tells is to be followed. In the page its model must be open. */
+  resume: { ask: string; answer: LocalState }
+  /** Removes what a job that was stopped has left. */
+  discard: { ask: string; answer: LocalState }
+  /** Of `fasp ui` alone: cancels the job that runs. */
+  stop: { ask: null; answer: null }
+}
+
+export type CallName = keyof Calls
+export type Ask<N extends CallName = CallName> = Calls[N]['ask']
+export type Answer<N extends CallName = CallName> = Calls[N]['answer']
+
+/** What is told while a call is worked on. */
+export type Told =
+  | Exclude<ProgressEvent, { readonly type: 'selected' | 'windows' | 'text' }>
+  | { readonly type: 'errors'; readonly errors: readonly HalfError[] }
+  | { readonly type: 'own text'; readonly text: OwnText }
+  /** How the model goes on with `prompt` when so many layers are done. */
+  | { readonly type: 'so far'; readonly layers: number; readonly prompt: string; readonly text: string }
+  | { readonly type: 'text'; readonly side: Side; readonly text: string }
+  | { readonly type: 'engine'; readonly name: string }
+  /** Of a job of `fasp ui`: its paths. */
+  | { readonly type: 'job'; readonly model: string; readonly output: string }
+
+export type Request =
+  | { readonly id: number; readonly type: 'call'; readonly name: CallName; readonly ask: Ask }
+  | { readonly id: number; readonly type: 'stop' }
+
+/** What comes back on a call, the last of it `done` or `failed`. */
+export type Said =
+  | { readonly type: 'told'; readonly told: Told }
+  | { readonly type: 'done'; readonly answer: Answer }
+  /** `stopped`: because the page asked for it. `ours`: the message says what to do. */
+  | { readonly type: 'failed'; readonly message: string; readonly stopped: boolean; readonly ours: boolean }
+
+/** Of a worker. */
+export type Reply = Said & { readonly id: number }

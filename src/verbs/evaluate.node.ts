@@ -1,0 +1,39 @@
+// `evaluate` in Node: zero-shot tasks by their names, and the distance to a dense model, whose hidden states are on disk meanwhile.
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { ProgressEvent } from '../base/events.ts'
+import type { Measures } from '../evaluate/measure.ts'
+import { readTasks } from '../hub/tasks.node.ts'
+import type { Model } from '../model/model.ts'
+import { checkRange } from '../options/options.ts'
+import { openScratch } from '../output/scratch.node.ts'
+import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
+import { checkMeasured, type TextMeasures } from './verbs.ts'
+
+export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInput>, 'dense' | 'tasks' | 'pages'> {
+  /** A model, by its name or open, to say how far this one has moved from. */
+  readonly dense?: string | Model
+  /** Zero-shot tasks (`TASK_NAMES`), and `wikitext`. @default none */
+  readonly tasks?: readonly string[]
+  /**
+   * Folders to look for task files in, such as `arc_easy.jsonl` (docs/tasks.md).
+   * @default none: the data sets are fetched from the Hub
+   */
+  readonly tasksData?: readonly string[]
+}
+
+export async function* evaluateEvents(
+  of: string | Model,
+  options: EvaluateOptions,
+): AsyncGenerator<ProgressEvent, Measures> {
+  const { windows, limit, signal } = options
+  checkMeasured(options)
+  if (windows !== undefined) checkRange('windows of a text', windows, 1, 1e9, true) // all of this before a long download
+  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
+  const text = yield* openTexts(options.text, 'evaluation', { signal })
+  const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })
+  await using chosen = choose(options)
+  await using model = options.dense === undefined ? undefined : yield* nodeVerbs.openModel(options.dense, { signal })
+  const dense = model && { model, openRows: () => openScratch(join(tmpdir(), 'fasp')) }
+  return yield* nodeVerbs.evaluate(of, { ...options, text, engine: chosen.engine, dense, tasks, pages })
+}

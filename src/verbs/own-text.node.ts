@@ -1,0 +1,25 @@
+// Whether a model has room to write its own calibration text: token by token all of it is read again and again, so it is held in float32, a
+// mixture with all its experts. Pruning itself holds a half-block, or an expert.
+import { bytes } from '../base/display.ts'
+import { UsageError } from '../base/errors.ts'
+import type { PreparedRun } from '../prune/run.ts'
+import { writesText } from '../text/calibration.ts'
+import { ownTextBytes } from '../text/sample.ts'
+import { roomForData } from './memory.node.ts'
+
+/** @param memory that there is, in bytes @throws UsageError where a model is to write a text, and is larger than that */
+export function checkOwnText(
+  {
+    model: { checkpoint, architecture },
+    options,
+    calibration,
+  }: Pick<PreparedRun, 'model' | 'calibration'> & { readonly options: Parameters<typeof ownTextBytes>[1] },
+  memory = roomForData(),
+): void {
+  if (!writesText(calibration)) return
+  const needed = ownTextBytes(architecture, options)
+  if (needed > memory)
+    throw new UsageError(
+      `${checkpoint.name}: without a text to calibrate on the model writes one itself, for which all of it is held in float32: ${bytes(needed)}, and this machine, its container or ulimit -v has room for ${bytes(memory)}. Give --calibration <text file>; then one layer at a time is in memory.`,
+    )
+}
