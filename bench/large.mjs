@@ -32,7 +32,7 @@ const { config, layers, shapes } = llama('7b')
 
 const model = join(folder, 'llama-7b')
 if (!existsSync(model)) makeModel()
-cpSync(join(root, 'docs/log.md'), text)
+cpSync(join(root, 'bench/log.md'), text)
 
 const whole = await run('whole', [])
 const expected = hashes(whole.output)

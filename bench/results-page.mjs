@@ -1,44 +1,75 @@
-// Writes the tables of docs/results.md, as `fasp report` makes them of bench/results/*.json, each with a last one that says which run is of
-// which machine, versions and day; and drops from these files the indices of what was kept, which take most of their bytes.
-// usage: node bench/results-page.mjs [--check]   (after npm run build)
-// `--check` writes nothing and fails where a table is another. A table stands between `<!-- table RESULTS: TITLE -->` and an empty line.
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+// Writes the tables of docs/results.md from bench/results/*.json, and drops the indices of what was kept, most of the bytes, from these files.
+// usage: node bench/results-page.mjs [--check]
+// `--check` writes nothing and fails where a table differs. A table stands between `<!-- table MODEL: TITLE -->` and an empty line.
+import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const at = path => fileURLToPath(new URL(path, import.meta.url))
 const page = at('../docs/results.md')
 const checks = process.argv.includes('--check')
 
-const results = {
+const MODELS = {
   smollm2: ['smollm2-tasks', 'smollm2-cuts', 'smollm2-methods'],
   gemma3: ['gemma3'],
   'gemma3-english': ['gemma3-english'],
   'tiny-opt': ['tiny-opt'],
 }
+const HEADLINE = { methods: ['paper', 'stock', 'best'], cuts: [0.2, 0.3] }
+const COST_AT = 0.3
 
-const folder = mkdtempSync(join(tmpdir(), 'fasp-results-'))
-const tables = new Map()
-try {
-  for (const [name, files] of Object.entries(results)) {
-    const paths = files.map(file => at(`results/${file}.json`))
-    if (!checks) for (const path of paths) writeFileSync(path, withoutIndices(readFileSync(path, 'utf8')))
-    const report = join(folder, `${name}.md`)
-    execFileSync('node', [at('../dist/cli.js'), 'report', ...paths, '-o', report])
-    for (const [, title, table] of readFileSync(report, 'utf8').matchAll(/^\*\*(.+)\.\*\*.*\n\n((?:\|.*\n)+)/gm))
-      tables.set(`${name}: ${title}`, table)
-    tables.set(`${name}: Runs`, runsByMachine(paths))
-  }
-} finally {
-  rmSync(folder, { recursive: true })
+const number = value => (value < 10000 ? value.toFixed(2) : Math.round(value).toLocaleString('en-US'))
+const nameOf = ({ name, sparsity }) => (sparsity ? `\`${name}\`, ${percent(sparsity)}` : 'dense')
+const megabytes = bytes => `${Math.round(bytes / 1e6)} MB`
+const percent = part => `${Math.round(100 * part)} %`
+
+/** What a cell says of a run: one value for each text. */
+const CELLS = {
+  perplexity: run => run.perplexity.map(one => number(one.perplexity)),
+  'perplexity, standard error': run =>
+    run.perplexity.map(one => `${number(one.perplexity)} ± ${number(one.standardError)}`),
+  'bits per byte': run => run.perplexity.map(one => one.bitsPerByte.toFixed(3)),
+  KL: run => run.divergence?.map(one => one.kl.toFixed(3)) ?? [],
+}
+
+const tables = {
+  headline(runs) {
+    const { methods, cuts } = HEADLINE
+    const rows = [dense(runs), ...cuts.flatMap(cut => methods.map(name => runOf(runs, name, cut)))]
+    return table(['model', 'parameters', 'WikiText-2', 'C4-like', 'KL, WikiText-2', 'KL, C4-like'], rows, run => [
+      nameOf(run),
+      `${((run.prune?.sizes.parameters.effective ?? run.parameters) / 1e6).toFixed(1)} M`,
+      ...CELLS['perplexity, standard error'](run),
+      ...(run.divergence ? CELLS.KL(run) : ['', '']),
+    ])
+  },
+  perplexity: byCut('perplexity'),
+  'bits per byte': byCut('bits per byte'),
+  tasks(runs) {
+    const measured = runs.filter(run => run.tasks?.length)
+    const best = ({ accuracy, accuracyNorm = accuracy }) => 100 * accuracyNorm.value
+    const mean = values => values.reduce((sum, one) => sum + one, 0) / values.length
+    return table(['model', ...measured[0].tasks.map(one => one.task), 'mean'], measured, run => [
+      nameOf(run),
+      ...run.tasks.map(one => best(one).toFixed(1)),
+      mean(run.tasks.filter(one => one.task !== 'boolq').map(best)).toFixed(1),
+    ])
+  },
+  cost(runs) {
+    const pruned = runs.filter(run => run.sparsity === COST_AT)
+    return table([`${percent(COST_AT)} cut`, 'parameters', 'bf16 weights', 'time', 'peak memory'], pruned, run => [
+      `\`${run.name}\``,
+      `${(run.prune.sizes.parameters.effective / 1e6).toFixed(1)} M`,
+      megabytes(run.prune.sizes.weightBytes.after),
+      `${Math.round(Object.values(run.prune.seconds).reduce((sum, one) => sum + one, 0))} s`,
+      megabytes(run.peakMemoryBytes),
+    ])
+  },
 }
 
 const before = readFileSync(page, 'utf8')
-const after = before.replace(/(?<=<!-- table (.+) -->\n\n)(?:\|.*\n)*/g, (_, name) => {
-  if (!tables.has(name)) throw new Error(`docs/results.md: no result has a table "${name}".`)
-  return tables.get(name)
+const after = before.replace(/(?<=<!-- table (.+): (.+) -->\n\n)(?:\|.*\n)*/g, (_, model, title) => {
+  if (!MODELS[model] || !tables[title]) throw new Error(`docs/results.md: there is no table "${model}: ${title}".`)
+  return tables[title](runsOf(model))
 })
 if (!checks) writeFileSync(page, after)
 else if (after !== before) {
@@ -46,20 +77,41 @@ else if (after !== before) {
   process.exitCode = 1
 }
 
-/** A row for each machine, number of threads, day and cut; the versions stand in the head. */
-function runsByMachine(paths) {
-  const rows = new Map()
-  const versions = new Set()
-  for (const { name, sparsity, made } of paths.flatMap(path => JSON.parse(readFileSync(path, 'utf8')).runs)) {
-    if (!sparsity) continue // the dense model, in every file
-    const { cpu, cores, threads, memoryBytes, node, onnxruntime } = made.machine
-    versions.add(`fasp ${made.fasp}, Node ${node}, onnxruntime-node ${onnxruntime}`)
-    const machine = `${cpu.replaceAll('(R)', '')}, ${cores} cores, ${Math.round(memoryBytes / 2 ** 30)} GiB`
-    const row = `| ${machine} | ${threads ?? 'default'} | ${made.created.slice(0, 10)} | ${sparsity * 100} % |`
-    rows.set(row, [...(rows.get(row) ?? []), name])
+/** The runs of a model's files; the dense model, which each file has, once. */
+function runsOf(model) {
+  return MODELS[model].flatMap((name, i) => {
+    const path = at(`results/${name}.json`)
+    const text = readFileSync(path, 'utf8')
+    if (!checks) writeFileSync(path, withoutIndices(text))
+    const { runs, model } = JSON.parse(text)
+    const all = runs.map(run => (run.sparsity ? run : { ...run, parameters: model.parameters }))
+    return i === 0 ? all : all.filter(run => run.sparsity)
+  })
+}
+
+function dense(runs) {
+  return runs.find(run => !run.sparsity)
+}
+
+function runOf(runs, name, cut) {
+  return runs.find(run => run.name === name && run.sparsity === cut)
+}
+
+/** A row for each method and a column for each cut; a cell has what `what` says of each text. */
+function byCut(what) {
+  return runs => {
+    const cuts = [...new Set(runs.map(run => run.sparsity).filter(Boolean))].sort((a, b) => a - b)
+    const names = [...new Set(runs.filter(run => run.sparsity).map(run => run.name))]
+    const cell = run => (run ? CELLS[what](run).join(' / ') : '')
+    const rows = names.map(name => [`\`${name}\``, ...cuts.map(cut => cell(runOf(runs, name, cut)))])
+    const uncut = cell(dense(runs))
+    return table([uncut ? `dense: ${uncut}` : '', ...cuts.map(percent)], rows, cells => cells)
   }
-  const head = `| ${[...versions].join('; ')} | threads | day | cut | runs |\n|---|---:|---|---:|---|\n`
-  return head + [...rows].map(([row, names]) => `${row} ${names.join(', ')} |\n`).join('')
+}
+
+function table(head, rows, cells) {
+  const line = texts => `| ${texts.join(' | ')} |\n`
+  return `${line(head)}|---${'|---:'.repeat(head.length - 1)}|\n${rows.map(row => line(cells(row))).join('')}`
 }
 
 function withoutIndices(text) {

@@ -15,6 +15,7 @@ const documents = [
   ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).flatMap(name =>
     name.endsWith('.md') ? [`docs/${name}`] : [],
   ),
+  ...readdirSync(join(root, 'bench')).flatMap(name => (name.endsWith('.md') ? [`bench/${name}`] : [])),
 ]
 const manifest = JSON.parse(read('package.json'))
 

@@ -25,7 +25,7 @@ function loadRuntime(): typeof OnnxRuntime {
 
 /**
  * V8 marks garbage in one piece: weights and Gram matrices that come and go make it begin again and again, and while it marks little by
- * little, its threads take the cores from the engine's (docs/decisions.md). The flags hold at once, and for the whole process. The second
+ * little, its threads take the cores from the engine's (bench/decisions.md). The flags hold at once, and for the whole process. The second
  * implies the first, but a little later: between the two V8 ends the process where a thread starts.
  */
 export function markInOnePiece(): void {

@@ -1,5 +1,5 @@
 // Graphs on the CPU through ONNX Runtime's C interface, called through FFI (koffi). Results go where the caller wants them, and nowhere else:
-// the binding of onnxruntime-node 1.30 copies each of them into a new array besides (docs/log.md).
+// the binding of onnxruntime-node 1.30 copies each of them into a new array besides (bench/log.md).
 import type { Graph } from '../formats/onnx.ts'
 import { deviceError } from './device.ts'
 import { type EngineParts, type Precision, SESSION_CONFIG } from './engine.ts'

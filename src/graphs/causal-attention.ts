@@ -1,5 +1,5 @@
 // Causal attention of whole windows, in blocks of queries, each with the keys up to its last: the scores beyond are half of all, and no
-// operator of ONNX Runtime leaves them out where a processor's cache is large (docs/log.md). Where tokens see the last ones only, the keys
+// operator of ONNX Runtime leaves them out where a processor's cache is large (bench/log.md). Where tokens see the last ones only, the keys
 // before those of a block's first query are left out, too.
 import type { Graph, Value } from '../formats/onnx.ts'
 import { type AttentionHalf, groupSize, hiddenWidth } from '../model/half-block.ts'

@@ -166,7 +166,7 @@ export function checkHealing({
 const stepsOf = ({ tokens, batch, seqLen }: Pick<HealingSizes, 'tokens' | 'batch' | 'seqLen'>): number =>
   Math.max(1, Math.floor(tokens / (batch * seqLen)))
 
-/** Arrays that V8 has not collected yet: SmolLM2-135M took 1.10 to 1.23 times the others (docs/log.md). */
+/** Arrays that V8 has not collected yet: SmolLM2-135M took 1.10 to 1.23 times the others (bench/log.md). */
 const NOT_COLLECTED = 1.25
 
 /** Bytes that healing takes. */

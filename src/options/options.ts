@@ -151,7 +151,7 @@ function windowSize(method: string, seqLen: number | undefined, a: Architecture 
 
 /**
  * Below this part of enough tokens columns go each by its own score, as elimination goes by their correlations, and the repair is damped more
- * (docs/decisions.md).
+ * (bench/decisions.md).
  */
 const FEW = 1 / 4
 /** By how much less correlations between columns count in elimination, however many tokens of one text there are. */

@@ -61,7 +61,7 @@ export const corpusNotice = (text: string, calibratedOn: string): string =>
 /** Pruning may cost this much more on windows that are held out, as a factor and in nats a token, before it is worth a word. */
 const OVERFIT = { factor: 1.5, nats: 0.05 }
 
-/** From so many nats a token on held-out windows on, what models write breaks: facts are gone, sentences go round (docs/decisions.md). */
+/** From so many nats a token on held-out windows on, what models write breaks: facts are gone, sentences go round (bench/decisions.md). */
 const BREAKS = 0.1
 
 /** What pruning cost on held-out windows, in nats a token; undefined where there are none. */

@@ -69,7 +69,7 @@ test('beside texts the model writes a share, some of it from where these begin, 
   expect(asked).toEqual(windows.slice(6, 7)) // the third of its own
 
   const byItself = (of: typeof model) => finish(calibration(memoryContext(engine), of, {}, options))
-  expect(await byItself(chat)).toEqual(await byItself(model)) // docs/log.md: chats alone are worse to calibrate on
+  expect(await byItself(chat)).toEqual(await byItself(model)) // bench/log.md: chats alone are worse to calibrate on
 })
 
 test('what the model writes stands alone or beside texts', () => {

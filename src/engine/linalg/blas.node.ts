@@ -1,6 +1,6 @@
 // Linear algebra by a BLAS and LAPACK library of this machine, called through FFI (koffi): products (Dongarra et al., ACM TOMS 16, 1990),
 // factorisations and solves. Calls block: on threads of Node's pool they would run beside JavaScript, and the library's threads wait for each
-// other awake, so that what takes one of their cores costs them both (docs/log.md).
+// other awake, so that what takes one of their cores costs them both (bench/log.md).
 
 import { UsageError } from '../../base/errors.ts'
 import type { EngineOptions } from '../options.ts'

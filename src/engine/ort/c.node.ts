@@ -107,7 +107,7 @@ const [MXCSR, FENV_BYTES, FLUSH] = [28, 32, 0x8040]
 
 /**
  * Softmaxes make numbers below the normal ones by the million, e⁻⁸⁸ and less, and Intel's CPUs take a hundred cycles and more over each
- * (docs/log.md). This thread works on the graphs as those of the session do, which its options see to; JavaScript keeps its numbers.
+ * (bench/log.md). This thread works on the graphs as those of the session do, which its options see to; JavaScript keeps its numbers.
  */
 function flushing(koffi: typeof Koffi): Api['flushing'] {
   if (process.arch !== 'x64') return call => call()

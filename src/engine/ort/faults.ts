@@ -1,5 +1,5 @@
 // What libraries say where a device fails in the middle of its work, and what that means to the user. On WebGPU, with ONNX Runtime, Dawn tells of
-// a buffer that it could not make only when that is used, and of a device that is lost only when something is to come back from it (docs/log.md).
+// a buffer that it could not make only when that is used, and of a device that is lost only when something is to come back from it (bench/log.md).
 import { DeviceError, RUNNING } from '../../base/errors.ts'
 
 interface Fault {
