@@ -97,7 +97,7 @@ describe('a grid', () => {
     expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)
   })
 
-  test('of healed models: a run of their own beside each, which says so everywhere', async () => {
+  nightly('of healed models: a run of their own beside each, which says so everywhere', async () => {
     const folder = await workplace()
     const report = ['--report', 'report.html', '--report', 'report.md', '--heal', '2048,4096']
     const { stdout, stderr } = await run(folder, ...compare('magnitude', '0.3', ...report))

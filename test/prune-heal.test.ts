@@ -75,18 +75,15 @@ const HOW = [
   ['lora', { rank: 4 }],
   ['all', { top: 0 }],
 ] as const
-test.each(someOf(HOW, ([name]) => name === 'lora'))(
-  'what is trained, and how, is as heal has it: %s',
-  async (name, how) => {
-    const { healed } = await pruned(at(name), { heal: { tokens: TOKENS, ...how } })
-    await prune(DENSE, { ...SOME, output: at(`${name} pruned`) })
-    const after = { dense: DENSE, calibration: WINDOWS, tokens: TOKENS, engine, ...how }
-    const alone = await heal(at(`${name} pruned`), { ...after, output: at(`${name} healed`) })
-    expect(Buffer.compare(weights(name), weights(`${name} healed`))).toBe(0)
-    expect(healed).toMatchObject({ train: name, ...how, curve: alone.curve })
-    expect(json(at(`${name}/fasp.json`)).asked.heal).toEqual({ tokens: TOKENS, ...how })
-  },
-)
+test.each(someOf(HOW, () => false))('what is trained, and how, is as heal has it: %s', async (name, how) => {
+  const { healed } = await pruned(at(name), { heal: { tokens: TOKENS, ...how } })
+  await prune(DENSE, { ...SOME, output: at(`${name} pruned`) })
+  const after = { dense: DENSE, calibration: WINDOWS, tokens: TOKENS, engine, ...how }
+  const alone = await heal(at(`${name} pruned`), { ...after, output: at(`${name} healed`) })
+  expect(Buffer.compare(weights(name), weights(`${name} healed`))).toBe(0)
+  expect(healed).toMatchObject({ train: name, ...how, curve: alone.curve })
+  expect(json(at(`${name}/fasp.json`)).asked.heal).toEqual({ tokens: TOKENS, ...how })
+})
 
 nightly('exports and texts are of the healed model, and all say so', { timeout: 180_000 }, async () => {
   const options = { text: [{ name: 'a text', text: async () => 'It was a dark night. '.repeat(99) }], seqLen: 64 }
@@ -109,7 +106,7 @@ nightly('exports and texts are of the healed model, and all say so', { timeout: 
 })
 
 const mixtures = ['plain:repair=none', 'stock:scope=experts']
-test.each(someOf(mixtures, method => method.endsWith('experts')))('a mixture of experts, by %s', async method => {
+test.each(someOf(mixtures, () => false))('a mixture of experts, by %s', async method => {
   const output = at(`mixture ${method.length}`)
   const { healed } = await pruned(output, { method, heal: { tokens: TOKENS, lr: 3e-4 } }, MIXTURE)
   expect(healed!.kl.after).toBeLessThan(healed!.kl.before)
@@ -135,7 +132,7 @@ test('what pruning cost before it was healed is no reason to offer that', async 
   expect(healed.notices).toEqual(notices.filter(message => !message.startsWith('Pruning cost')))
 })
 
-test('from a GGUF file to one, with a smaller vocabulary, rounded to blocks', async () => {
+nightly('from a GGUF file to one, with a smaller vocabulary, rounded to blocks', async () => {
   await prune(DENSE, { ...SOME, sparsity: 0, output: at('source.gguf') })
   const texts = [{ name: 'a text', text: async () => 'It was a dark night, and the girl was not afraid. '.repeat(99) }]
   const options = { calibration: texts, seqLen: 32, vocabulary: { keep: texts }, dtype: 'Q8_0' }

@@ -64,7 +64,7 @@ const perplexityOn = (rows: number[][], output: string) =>
 
 /** In every run: cases that have each option between them. */
 const STANDS: Readonly<Record<TinyModel, readonly string[]>> = {
-  'tiny-llama': ['eliminate-per-head', 'sensitivity-ragged'],
+  'tiny-llama': ['sensitivity-ragged'],
   'tiny-opt': ['all-aligned'],
 }
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { someOf } from '../../test/nightly.ts'
 import { engineAndFolder } from '../../test/opened.ts'
 import type { ProgressEvent } from '../base/events.ts'
 import { openFile } from '../formats/file.node.ts'
@@ -17,7 +18,7 @@ const TEXT = { name: 'a text', text: async () => 'Once upon a time there was a k
 const QUICK = { sparsity: 0.4, calibration: [TEXT], windows: 4, seqLen: 32, heldOut: 0 }
 const lossOf = async (model: Model) => (await perplexity(model, TEXT, { seqLen: 32, engine })).perplexity
 
-test.for([
+const METHODS = [
   'plain',
   'stock',
   'best',
@@ -26,21 +27,25 @@ test.for([
   'best:scope=ffn+rotate',
   'plain:layout=padded',
   'wanda-sp:layout=stock',
-])('with all layers of %s it is the result, with none the dense model', async method => {
-  const output = join(folder, method.replace(':', '-'))
-  await using dense = await openModel(TINY)
-  const { layers } = await prune(dense, { ...QUICK, method, engine, output })
-  await using result = await openModel(output)
-  const source = await openFile(join(output, 'model.safetensors'))
-  const written = await openSafetensors(source)
-  const whole = modelSoFar(dense, layers, written)!
-  expect(new Map(tensorShapes(whole.architecture))).toEqual(new Map(tensorShapes(result.architecture)))
-  expect(await lossOf(whole)).toBe(await lossOf(result))
-  expect(await lossOf(modelSoFar(dense, [], written)!)).toBe(await lossOf(dense))
-  const half = await lossOf(modelSoFar(dense, layers.slice(0, 1), written)!)
-  expect([await lossOf(dense), await lossOf(result)]).not.toContain(half)
-  await written.close()
-})
+]
+test.for(someOf(METHODS, (_, i) => i % 2 === 1))(
+  'with all layers of %s it is the result, with none the dense model',
+  async method => {
+    const output = join(folder, method.replace(':', '-'))
+    await using dense = await openModel(TINY)
+    const { layers } = await prune(dense, { ...QUICK, method, engine, output })
+    await using result = await openModel(output)
+    const source = await openFile(join(output, 'model.safetensors'))
+    const written = await openSafetensors(source)
+    const whole = modelSoFar(dense, layers, written)!
+    expect(new Map(tensorShapes(whole.architecture))).toEqual(new Map(tensorShapes(result.architecture)))
+    expect(await lossOf(whole)).toBe(await lossOf(result))
+    expect(await lossOf(modelSoFar(dense, [], written)!)).toBe(await lossOf(dense))
+    const half = await lossOf(modelSoFar(dense, layers.slice(0, 1), written)!)
+    expect([await lossOf(dense), await lossOf(result)]).not.toContain(half)
+    await written.close()
+  },
+)
 
 test('where layers go it is not known', async () => {
   const output = join(folder, 'layers')

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { told } from '../../test/hub.ts'
+import { nightly } from '../../test/nightly.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
 import { tokenize } from './tokenize.ts'
 import { loadTokenizer } from './tokenizer.ts'
@@ -13,7 +14,7 @@ const lines = (n: number) => Array.from({ length: n }, (_, i) => line(i)).join('
 const read = (text: string, wanted: number, which: 'spread' | 'first', signal?: AbortSignal) =>
   told(tokenize(tokenizer, 'a.txt', text, { wanted, which, signal }))
 
-test('a text is read whole, in steps that change nothing', async () => {
+nightly('a text is read whole, in steps that change nothing', async () => {
   const text = lines(20_000) // 1.7 M characters
   const { result, events } = await read(text, 10, 'spread')
   expect(result.text).toBe(text)

@@ -1,6 +1,7 @@
 // Tokenizers through the metadata of a GGUF file and back. llama.cpp's own ids for what we write: test/llama-cpp.
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { nightly } from '../../../test/nightly.ts'
 import { describeShared, sharedPath } from '../../../test/shared.ts'
 import { FormatError, UnsupportedModelError } from '../../base/errors.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
@@ -152,7 +153,7 @@ describe('byte-level BPE', () => {
     expect(() => tokenizerPairs(checkpoint({ tokenizer: byteLevel(), sideFiles } as Parts), 258)).toThrow(FormatError)
   })
 
-  test('a vocabulary of the size of Llama 3', async () => {
+  nightly('a vocabulary of the size of Llama 3', async () => {
     const { model, ...rest } = byteLevel() as { model: { vocab: Record<string, number> } }
     const more = Object.fromEntries(Array.from({ length: 130_000 }, (_, i) => [`more${i}`, 300 + i]))
     const tokenizer = { ...rest, model: { ...model, vocab: { ...model.vocab, ...more } } }

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import { finish } from '../../../test/finish.ts'
 import { madeModel, modelConfigs } from '../../../test/model-shapes.ts'
+import { NIGHTLY } from '../../../test/nightly.ts'
 import { NumericError } from '../../base/errors.ts'
 import { floatSource } from '../../checkpoint/float-source.ts'
 import { openEngine } from '../../engine/engine.node.ts'
@@ -40,7 +41,7 @@ test('every shape computes what we compute, in every dtype, with a cache as wide
       expect(cache.map(input => input.isTensor && input.shape)).toEqual(shapes.flat())
       await open.close()
     }),
-    { numRuns: 60 },
+    { numRuns: NIGHTLY ? 60 : 20 },
   )
 })
 
