@@ -1,11 +1,11 @@
-// Writes the tables of docs/results.md from bench/results/*.json, and drops the indices of what was kept, most of the bytes, from these files.
+// Writes the tables of docs/results.md and README.md from bench/results/*.json, and drops the indices of what was kept, most of the bytes, from these files.
 // usage: node bench/results-page.mjs [--check]
 // `--check` writes nothing and fails where a table differs. A table stands between `<!-- table MODEL: TITLE -->` and an empty line.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const at = path => fileURLToPath(new URL(path, import.meta.url))
-const page = at('../docs/results.md')
+const PAGES = ['docs/results.md', 'README.md']
 const checks = process.argv.includes('--check')
 
 const MODELS = {
@@ -66,15 +66,17 @@ const tables = {
   },
 }
 
-const before = readFileSync(page, 'utf8')
-const after = before.replace(/(?<=<!-- table (.+): (.+) -->\n\n)(?:\|.*\n)*/g, (_, model, title) => {
-  if (!MODELS[model] || !tables[title]) throw new Error(`docs/results.md: there is no table "${model}: ${title}".`)
-  return tables[title](runsOf(model))
-})
-if (!checks) writeFileSync(page, after)
-else if (after !== before) {
-  console.error('docs/results.md has other tables than bench/results. Run node bench/results-page.mjs')
-  process.exitCode = 1
+for (const page of PAGES) {
+  const before = readFileSync(at(`../${page}`), 'utf8')
+  const after = before.replace(/(?<=<!-- table (.+): (.+) -->\n\n)(?:\|.*\n)*/g, (_, model, title) => {
+    if (!MODELS[model] || !tables[title]) throw new Error(`${page}: there is no table "${model}: ${title}".`)
+    return tables[title](runsOf(model))
+  })
+  if (!checks) writeFileSync(at(`../${page}`), after)
+  else if (after !== before) {
+    console.error(`${page} has other tables than bench/results. Run node bench/results-page.mjs`)
+    process.exitCode = 1
+  }
 }
 
 /** The runs of a model's files; the dense model, which each file has, once. */

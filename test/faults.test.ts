@@ -1,5 +1,5 @@
 // Files that fail under a run, and memory that is limited: a clear error or none, nothing half-written, and `--resume` goes on to the same bytes.
-// Full and read-only disks: bad-output, resume and hub.test.ts. FASP_FAULTS=100 lets that many calls fail.
+// Full and read-only disks: test/machine. FASP_FAULTS=100 lets that many calls fail.
 import {
   existsSync,
   mkdirSync,

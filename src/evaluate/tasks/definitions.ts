@@ -1,6 +1,6 @@
 // The zero-shot tasks of lm-evaluation-harness 0.4.13 as data: prompt, choices, right answer, metrics, version, data set and split.
-// Source: lm_eval/tasks/<task>/*.yaml and the Python files beside them. Fields are those of the Hub's data sets. docs/tasks.md tells each in
-// words.
+// Source: lm_eval/tasks/<task>/*.yaml and the Python files beside them. Fields are those of the Hub's data sets. docs/tasks.md lists the
+// tasks.
 import { blank, type Fields, label, question, type TaskItem, text, texts } from './item.ts'
 
 export interface TaskDefinition {
