@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 
 /** Lines of all .ts and .tsx files of src and web without tests. */
-const MAX_TOTAL = 46_200
+const MAX_TOTAL = 46_050
 /** Lines of all files that prune/prune.ts reaches by imports, types too: what the method needs to know. */
 const MAX_REACH = 15_000
 const REACH_FROM = 'src/prune/prune.ts'

@@ -50,7 +50,7 @@ export const logits = (model: Model, engine: Engine, ids: ArrayLike<number>) =>
   logitsIn(memoryContext(engine), model, ids)
 
 export * from './base/errors.ts'
-export type { Listener, Phase, ProgressEvent, PrunedLayer } from './base/events.ts'
+export type { Listener, Phase, Progress, ProgressEvent, PrunedLayer } from './base/events.ts'
 export { VERSION } from './base/version.ts'
 export type { Checkpoint, SideFile, VocabularyCut } from './checkpoint/checkpoint.ts'
 export { DEVICES, type Device } from './engine/device.ts'

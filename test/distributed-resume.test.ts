@@ -12,9 +12,9 @@ import {
   type Windows,
 } from '../src/node.ts'
 import { ALONE } from '../src/ranks/group.ts'
-import { inProcess } from '../src/ranks/in-process.ts'
 import { familyFolder } from './families.ts'
 import { snapshot, workplaces } from './fasp.ts'
+import { inProcess } from './in-process-ranks.ts'
 import { nightly, someOf } from './nightly.ts'
 import { asWindows, TINY_OPT, tinyOf2Layers } from './tiny.ts'
 

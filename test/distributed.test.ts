@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import { CommonSteps, openEngine, type PruneOptions, prune as pruneAtPath, type Windows } from '../src/node.ts'
 import { ALONE, type Group } from '../src/ranks/group.ts'
-import { inProcess } from '../src/ranks/in-process.ts'
+import { inProcess } from './in-process-ranks.ts'
 import { NIGHTLY, someOf } from './nightly.ts'
 import { TINY_MODELS, TINY_NAMES, type TinyModel } from './tiny.ts'
 import { tinyRun, windowsOf } from './tiny-run.ts'

@@ -68,6 +68,9 @@ export type ProgressEvent =
   /** Something that the user should know and that is no error. */
   | { readonly type: 'notice'; readonly message: string }
 
+/** What a long-running function gives back: its events while it works, and its result at the end. */
+export type Progress<T> = AsyncGenerator<ProgressEvent, T>
+
 export interface Listener {
   /** Hears how the work goes on, which waits for what it returns. Where it throws, the work ends. */
   readonly onEvent?: (event: ProgressEvent) => unknown

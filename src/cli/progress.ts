@@ -1,7 +1,7 @@
 // Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
 
 import { bytes, duration, oneLine, percent, count as quantity, wrap } from '../base/display.ts'
-import type { ProgressEvent, Unit } from '../base/events.ts'
+import type { Progress, ProgressEvent, Unit } from '../base/events.ts'
 import { terminalStyle } from './process.ts'
 
 /** Plain output gets a line at most this often. */
@@ -17,7 +17,7 @@ export const showProgressLines = (shown: boolean): void => {
 }
 
 /** Runs a generator of events to its end. @param told gets the notices, which are shown, too */
-export async function showProgress<T>(events: AsyncGenerator<ProgressEvent, T>, told: string[] = []): Promise<T> {
+export async function showProgress<T>(events: Progress<T>, told: string[] = []): Promise<T> {
   const display = new Display(terminalStyle(process.stderr).blocks && !noticesAlone)
   try {
     for (;;) {

@@ -4,7 +4,7 @@
 import { readFile } from 'node:fs/promises'
 import { baseName } from '../base/display.ts'
 import { OutputError, RunError, UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { VERSION } from '../base/version.ts'
 import { checkHealing, HEAL_DEFAULTS } from '../heal/healing.node.ts'
 import { fetchModel } from '../hub/fetch.node.ts'
@@ -38,7 +38,7 @@ import { openWork, removeWork, tellOtherWork, workFolder } from './work.node.ts'
  * Compares methods on the model at `path`. Yields progress, returns the result; a run that fails says so there and leaves the others alone.
  * @throws FaspError before any run for options that make no sense and files that cannot be read; RunError where the dense model fails
  */
-export async function* compare(path: string, given: CompareOptions): AsyncGenerator<ProgressEvent, ResultFile> {
+export async function* compare(path: string, given: CompareOptions): Progress<ResultFile> {
   const options = { ...given, calibrationSeqLen: given.calibrationSeqLen ?? given.seqLen }
   const { output, text = [], tasks = [], tasksData, limit, calibration, signal } = options
   const { engine, windows, calibrationSeqLen, seed, memory, products } = options
@@ -116,7 +116,7 @@ const otherWindows = (before: number, most: number): string =>
   `What is there was healed on ${before.toLocaleString('en')} tokens at most. For ${most.toLocaleString('en')} other windows are held out, so that the KL of either over its steps is its own. --overwrite makes all anew.`
 
 /** A run, or what a result says of one that failed. @throws RunError, UsageError where it is the dense one, which all others need */
-async function* attemptRun(job: Job, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
+async function* attemptRun(job: Job, signal?: AbortSignal): Progress<Run> {
   const { task } = job
   try {
     const events = runInProcess(job, signal)

@@ -1,6 +1,6 @@
 // One model of a comparison: perplexity of each text, in the same pass its distance from the dense model, tasks, and samples.
 import { totalmem } from 'node:os'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { type Measures, measure, perplexityOf } from '../evaluate/measure.ts'
 import { perplexity } from '../evaluate/perplexity.ts'
@@ -24,7 +24,7 @@ export async function* measureRun(
   model: Model,
   dense: Model | undefined,
   { work, shared, prompts }: Measuring,
-): AsyncGenerator<ProgressEvent, Measures & Pick<Run, 'samples' | 'seconds'>> {
+): Progress<Measures & Pick<Run, 'samples' | 'seconds'>> {
   const started = performance.now()
   const perplexities: PerplexityResult[] = []
   const divergences: DivergenceResult[] = []

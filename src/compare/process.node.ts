@@ -3,7 +3,7 @@ import { fork } from 'node:child_process'
 import { on, once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { RunError, UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Run } from '../report/result-file.ts'
 import { ABORT, type Job, type Message } from './job.ts'
 
@@ -11,7 +11,7 @@ import { ABORT, type Job, type Message } from './job.ts'
 const CHILD = fileURLToPath(new URL('./compare-child.js', import.meta.url))
 
 /** @throws RunError with the child's message, or that it died; UsageError where the child's was one; the signal's reason */
-export async function* runInProcess(job: Job, signal?: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
+export async function* runInProcess(job: Job, signal?: AbortSignal): Progress<Run> {
   signal?.throwIfAborted()
   const child = fork(CHILD, {
     serialization: 'advanced',

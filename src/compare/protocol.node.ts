@@ -2,7 +2,7 @@
 // were made under another one are never mixed with these.
 import { createHash } from 'node:crypto'
 import { shortNames } from '../base/display.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
 import { readTasks } from '../hub/tasks.node.ts'
@@ -23,7 +23,7 @@ export interface Contents extends Pick<Protocol, 'text' | 'tasks' | 'calibration
 /** @throws TextError, FormatError, UsageError, HubError for a text or task that cannot be read */
 export async function* readContents(
   options: Pick<CompareOptions, 'text' | 'calibration' | 'tasks' | 'tasksData' | 'signal'>,
-): AsyncGenerator<ProgressEvent, Contents> {
+): Progress<Contents> {
   const { text: texts = [], calibration: others, signal } = options
   const files = {
     text: yield* findTexts(texts, 'evaluation', { signal }),

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises'
 import { total } from '../base/clock.ts'
 import { shortNames } from '../base/display.ts'
 import { FormatError, UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import { samplePrompt } from '../evaluate/continuations.ts'
 import { type TextWindows, textWindows } from '../evaluate/measure.ts'
@@ -53,14 +53,14 @@ interface Open extends Context {
 }
 
 /** @throws FaspError */
-export async function* runJob(job: Job, signal: AbortSignal): AsyncGenerator<ProgressEvent, Run> {
+export async function* runJob(job: Job, signal: AbortSignal): Progress<Run> {
   await using engine = openEngine(job.engine)
   await using checkpoint = await openCheckpoint(job.model)
   const open = { ...memoryContext(engine, signal), job, dense: describeModel(checkpoint) }
   return yield* isDense(job.task) ? runDense(open, job.task) : runCell(open, job.task)
 }
 
-async function* runDense(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Run> {
+async function* runDense(open: Open, task: DenseTask): Progress<Run> {
   const { dense } = open
   const { work, prompts } = open.job
   checkPrompts(dense, prompts)
@@ -85,7 +85,7 @@ function checkPrompts(model: Model, prompts: readonly string[]): void {
   }
 }
 
-async function* share(open: Open, task: DenseTask): AsyncGenerator<ProgressEvent, Shared> {
+async function* share(open: Open, task: DenseTask): Progress<Shared> {
   const { dense, signal } = open
   const { key, seqLen, textWindows: firsts, limit, seed } = task
   const asTexts = (files: readonly TextFile[]) =>
@@ -120,7 +120,7 @@ const withoutHeldOut = ({ heldOut: _, texts, ...windows }: Windows): Windows => 
 })
 
 /** Where nothing is given to measure on: what the dense model writes, from another seed than what is calibrated on. */
-async function* ownText(open: Open, seed: number): AsyncGenerator<ProgressEvent, TextWindows> {
+async function* ownText(open: Open, seed: number): Progress<TextWindows> {
   const { checkpoint, architecture } = open.dense
   const seqLen = Math.min(256, architecture.maxPositions)
   const name = 'text of the dense model'
@@ -134,7 +134,7 @@ async function* ownText(open: Open, seed: number): AsyncGenerator<ProgressEvent,
   }
 }
 
-async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, Run> {
+async function* runCell(open: Open, cell: Cell): Progress<Run> {
   const { job, dense } = open
   const { work, prompts } = job
   const shared = await readShared(work)
@@ -162,11 +162,7 @@ async function* runCell(open: Open, cell: Cell): AsyncGenerator<ProgressEvent, R
 }
 
 /** What of `work` is pruned stays for the next cell, which may heal it otherwise. */
-async function* pruneCell(
-  open: Open,
-  cell: Cell,
-  { calibration: windows, source }: Shared,
-): AsyncGenerator<ProgressEvent, PruneResult> {
+async function* pruneCell(open: Open, cell: Cell, { calibration: windows, source }: Shared): Progress<PruneResult> {
   const { job, dense, engine, signal } = open
   const { work } = job
   await removePruned(work)
@@ -186,7 +182,7 @@ async function* healCell(
   open: Open,
   { name, asked: { heal: tokens, lr }, options: { memory, seed, products } }: Cell,
   { healing: windows, source }: Shared,
-): AsyncGenerator<ProgressEvent, HealRecord> {
+): Progress<HealRecord> {
   const { job, dense, engine, signal } = open
   if (!windows) throw new FormatError(job.work, 'has no windows to heal on. Was it changed while fasp ran?')
   await using checkpoint = await openCheckpoint(prunedFolder(job.work))
@@ -211,7 +207,7 @@ async function* densePass(
   { options: { allocate, memory } }: PreparedRun,
   windows: Windows,
   scratch: () => Promise<Scratch>,
-): AsyncGenerator<ProgressEvent, DensePass | undefined> {
+): Progress<DensePass | undefined> {
   if (allocate !== 'standardized' && allocate !== 'influence') return undefined
   const { job, dense, engine } = open
   const there = await readPass(job.work)

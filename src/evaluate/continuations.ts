@@ -1,6 +1,6 @@
 // What a model writes, for people to read beside what the dense one writes: greedy continuations of short prompts.
 
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Context } from '../forward/context.ts'
 import { decoderBytes } from '../forward/decoder.ts'
 import { generate } from '../forward/generate.ts'
@@ -36,7 +36,7 @@ export async function* continuations(
   model: Model,
   prompts: readonly string[] = SAMPLE_PROMPTS,
   tokens = TOKENS,
-): AsyncGenerator<ProgressEvent, Continuation[]> {
+): Progress<Continuation[]> {
   const tokenizer = loadTokenizer(model.checkpoint)
   yield { type: 'phase', phase: 'continuations', total: prompts.length * tokens, unit: 'tokens' }
   const written: Continuation[] = []

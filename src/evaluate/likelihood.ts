@@ -2,7 +2,7 @@
 // Those of one question share what they have in common (branches.ts), questions of similar length go through the layers
 // together, and each layer's weights are read once for all of them, or once a trip where their hidden states would take too much memory.
 import { NumericError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { rowsOf, values } from '../engine/values.ts'
 import type { Context } from '../forward/context.ts'
 import { Head, headRows } from '../forward/head.ts'
@@ -34,7 +34,7 @@ export async function* logLikelihoods(
   context: Context,
   model: Model,
   questions: readonly (readonly Continuation[])[],
-): AsyncGenerator<ProgressEvent, number[][]> {
+): Progress<number[][]> {
   const { hiddenSize, maxPositions, halves } = model.architecture
   const layers = layersOf(model.architecture)
   // A branch's window would be that of its place, not of its position.

@@ -1,6 +1,6 @@
 // All measures of one model: perplexity on texts at several window lengths, distance to the dense model, zero-shot tasks.
 
-import type { Phase, ProgressEvent } from '../base/events.ts'
+import type { Phase, Progress } from '../base/events.ts'
 import { healedOn } from '../checkpoint/pruning-record.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
@@ -48,11 +48,7 @@ export interface Measures {
 }
 
 /** Reads all texts before it runs the model. @throws FaspError */
-export async function* measure(
-  context: Context,
-  model: Model,
-  options: MeasureOptions,
-): AsyncGenerator<ProgressEvent, Measures> {
+export async function* measure(context: Context, model: Model, options: MeasureOptions): Progress<Measures> {
   const { dense, tasks = [], pages, phase = 'evaluate' } = options
   if (dense) checkVocabularies(dense.model, model)
   const texts = []
@@ -85,7 +81,7 @@ export async function* distanceOn(
   model: Model,
   windows: Windows,
   dense: NonNullable<MeasureOptions['dense']>,
-): AsyncGenerator<ProgressEvent, Required<Compared>> {
+): Progress<Required<Compared>> {
   checkVocabularies(dense.model, model)
   const { result, compared } = yield* onText(context, model, windows, 'evaluate', dense)
   return { result, compared: compared! }
@@ -103,7 +99,7 @@ async function* onText(
   windows: Windows,
   phase: Phase,
   dense: MeasureOptions['dense'],
-): AsyncGenerator<ProgressEvent, Compared> {
+): Progress<Compared> {
   if (!dense) return { result: yield* perplexity(context, model, windows, phase) }
   const rows = await dense.openRows()
   try {
@@ -145,7 +141,7 @@ export async function* textWindows(
   { signal }: Context,
   model: Model,
   { texts = [], seqLen, windows }: Pick<MeasureOptions, 'texts' | 'seqLen' | 'windows'>,
-): AsyncGenerator<ProgressEvent, TextWindows[]> {
+): Progress<TextWindows[]> {
   const { maxPositions, vocabularySize } = model.architecture
   const lengths = [seqLen ?? Math.min(TEXT_WINDOWS.seqLen, maxPositions)].flat()
   for (const length of lengths) checkRange('seq-len', length, 2, maxPositions, true)

@@ -1,6 +1,6 @@
 // Perplexity: exp of the mean negative log-likelihood over the L − 1 targets of each window of L tokens (docs/method.md).
 import { NumericError } from '../base/errors.ts'
-import type { Phase, ProgressEvent } from '../base/events.ts'
+import type { Phase, Progress } from '../base/events.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
 import type { RowObserver } from '../forward/losses.ts'
@@ -20,7 +20,7 @@ export async function* perplexity(
   { windows, seqLen, texts }: Windows,
   phase: Phase,
   observe?: RowObserver,
-): AsyncGenerator<ProgressEvent, Omit<PerplexityResult, 'bos'>> {
+): Progress<Omit<PerplexityResult, 'bos'>> {
   const a = model.architecture
   const perTrip = Math.max(1, Math.floor(STREAM_BYTES / (4 * seqLen * a.hiddenSize)))
   const trips = Math.ceil(windows.length / perTrip)

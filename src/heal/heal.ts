@@ -5,7 +5,7 @@
 // Source: Hinton et al. 2015 (arXiv 1503.02531) for the loss; Muralidharan et al. 2024, Minitron (arXiv 2407.14679), for it alone after pruning.
 
 import { NumericError, UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress, ProgressEvent } from '../base/events.ts'
 import { randomNumbers } from '../base/random.ts'
 import type { Precision } from '../engine/engine.ts'
 import type { FloatDType } from '../formats/dtype.ts'
@@ -91,7 +91,7 @@ export async function* heal(
   { steps, batch, lr, train, rank, top = TOP, every, seed, products }: HealSteps,
   typeOf: (name: string) => FloatDType,
   saved: Saved = UNSAVED,
-): AsyncGenerator<ProgressEvent, Healed> {
+): Progress<Healed> {
   const { engine, signal, group = ALONE } = context
   const { halves } = model.architecture
   const updates = rank ? { rank, seed } : undefined

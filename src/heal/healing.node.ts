@@ -1,7 +1,7 @@
 // Healing in Node, of a model and the dense one that are there: windows and memory, and the run, for `heal`, `prune` with `heal`, and comparisons.
 import { baseName, bytes } from '../base/display.ts'
 import { notOneOf, TextError, UsageError } from '../base/errors.ts'
-import { notice, type ProgressEvent } from '../base/events.ts'
+import { notice, type Progress, type ProgressEvent } from '../base/events.ts'
 import { type Engine, PRECISIONS, type Precision } from '../engine/engine.ts'
 import type { Model } from '../model/model.ts'
 import { checkRange, TRAINS, type Trains } from '../options/options.ts'
@@ -19,8 +19,6 @@ import { TOP } from './loss.ts'
 import { healNeed } from './memory.ts'
 import { trainedHalves, trainedSize } from './parameters.ts'
 import { teacherBytes } from './teacher.ts'
-
-type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 /** What is healed, and on how much. */
 export interface HealingOptions {

@@ -1,7 +1,7 @@
 // What healing goes by, made once: of the texts that are trained on the dense model's most likely tokens at each position, or its stream after
 // the last layer, which gives all its probabilities; of those that are held out this in any case. In memory, or in scratch files.
 
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Precision } from '../engine/engine.ts'
 import { rowsOf } from '../engine/values.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -22,7 +22,7 @@ async function* lastStream(
   model: Model,
   windows: readonly Int32Array[],
   products?: Precision,
-): AsyncGenerator<ProgressEvent, Stream> {
+): Progress<Stream> {
   const length = windows[0].length
   const stream = await embedWindows(context, model, new HalfBlockRunner(context.engine, length, products), windows)
   yield { type: 'phase', phase: 'evaluate dense', total: layersOf(model.architecture), unit: 'layers' }
@@ -51,7 +51,7 @@ export const openTeacher = (
   windows: readonly Int32Array[],
   top: number,
   products?: Precision,
-): AsyncGenerator<ProgressEvent, Teacher> =>
+): Progress<Teacher> =>
   top > 0 ? TopTeacher.open(context, head, windows, top, products) : WholeTeacher.open(context, head, windows, products)
 
 /** By the most likely tokens at each position, and what is left for the others. */
@@ -68,7 +68,7 @@ class TopTeacher implements Teacher {
     windows: readonly Int32Array[],
     top: number,
     products?: Precision,
-  ): AsyncGenerator<ProgressEvent, Teacher> {
+  ): Progress<Teacher> {
     const { engine, pool } = context
     const { model: dense } = head
     const { vocabularySize: v } = dense.architecture
@@ -141,7 +141,7 @@ class WholeTeacher implements Teacher {
     head: Head,
     windows: readonly Int32Array[],
     products?: Precision,
-  ): AsyncGenerator<ProgressEvent, Teacher> {
+  ): Progress<Teacher> {
     return new WholeTeacher(head, yield* lastStream(context, head.model, windows, products), windows[0].length)
   }
 
@@ -182,11 +182,7 @@ export class Distance {
     readonly head: Head,
   ) {}
 
-  static async *open(
-    context: Context,
-    dense: Model,
-    windows: readonly Int32Array[],
-  ): AsyncGenerator<ProgressEvent, Distance> {
+  static async *open(context: Context, dense: Model, windows: readonly Int32Array[]): Progress<Distance> {
     const stream = yield* lastStream(context, dense, windows)
     return new Distance(context, windows, stream, await Head.open(dense, context.engine))
   }

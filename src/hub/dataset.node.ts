@@ -4,7 +4,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import { firstOf } from '../base/display.ts'
 import { FormatError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { RepoCache } from './cache.node.ts'
 import { hubEnvironment } from './environment.node.ts'
 import { cachedFile, fetchFile, fetchFiles, fetchRevision, type Job } from './fetch.node.ts'
@@ -36,7 +36,7 @@ interface Fetching {
 }
 
 /** Paths of the split's files, in the Hub's cache, fetched where need be. @throws HubError; OutputError; FormatError for a split that is not there */
-export async function* fetchSplit(wanted: Split, options?: Fetching): AsyncGenerator<ProgressEvent, string[]> {
+export async function* fetchSplit(wanted: Split, options?: Fetching): Progress<string[]> {
   const job = await datasetJob(wanted.id, options)
   return yield* fetchRevision(job, REVISION, {
     cached: commit => cachedSplit(job.cache.snapshot(commit), wanted),
@@ -45,10 +45,7 @@ export async function* fetchSplit(wanted: Split, options?: Fetching): AsyncGener
 }
 
 /** Path of the file, in the Hub's cache, fetched where need be. @throws HubError; OutputError; FormatError for a file that is not there */
-export async function* fetchDataFile(
-  { id, file }: DataFile,
-  options?: Fetching,
-): AsyncGenerator<ProgressEvent, string> {
+export async function* fetchDataFile({ id, file }: DataFile, options?: Fetching): Progress<string> {
   const job = await datasetJob(id, options)
   return yield* fetchRevision(job, DEFAULT_REVISION, {
     folder: posix.dirname(file),
@@ -77,11 +74,7 @@ async function cachedSplit(folder: string, { config, split, first }: Split): Pro
   return files.length > 0 && !there.includes(undefined) ? files : undefined
 }
 
-async function* fetchListed(
-  job: Job,
-  listing: Listing,
-  { config, split, first }: Split,
-): AsyncGenerator<ProgressEvent, string[]> {
+async function* fetchListed(job: Job, listing: Listing, { config, split, first }: Split): Progress<string[]> {
   const parts = [...listing.files.values()].map(file => ({ file, folders: file.path.split('/') }))
   const inSplits = parts.filter(({ folders }) => folders.length === 3)
   const configs = new Set(inSplits.map(({ folders }) => folders[0]))

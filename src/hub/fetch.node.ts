@@ -3,7 +3,7 @@ import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { firstOf } from '../base/display.ts'
 import { FormatError, HubError } from '../base/errors.ts'
-import { finish, type ProgressEvent } from '../base/events.ts'
+import { finish, type Progress } from '../base/events.ts'
 import { isSideFile } from '../checkpoint/huggingface.ts'
 import { weightFiles } from '../checkpoint/weights.ts'
 import { openFile, statAt } from '../formats/file.node.ts'
@@ -17,8 +17,6 @@ import { type HubEnvironment, hubEnvironment } from './environment.node.ts'
 import { DEFAULT_REVISION, isCommit, type Listing, listRepo, type RemoteFile } from './listing.ts'
 import { hubReference } from './reference.ts'
 import { type Access, hubFetch, repoUrl } from './request.ts'
-
-type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 /**
  * Where a model is on disk: `path` itself if it exists; or else the Hub's model of that name, in the Hub's cache, fetched where need be.

@@ -1,7 +1,7 @@
 // From what a user calls a model to an open checkpoint: a folder, a .gguf file, or a name on the Hub.
 
 import { FormatError } from '../base/errors.ts'
-import { type ProgressEvent, promised } from '../base/events.ts'
+import { type Progress, promised } from '../base/events.ts'
 import { disposable, type OpenCheckpoint } from '../checkpoint/checkpoint.ts'
 import { openGgufCheckpoint } from '../checkpoint/gguf.node.ts'
 import { openHuggingFace } from '../checkpoint/huggingface.node.ts'
@@ -19,10 +19,7 @@ export interface OpenOptions {
  */
 export const openCheckpoint = promised(openCheckpointEvents)
 
-export async function* openCheckpointEvents(
-  path: string,
-  options?: OpenOptions,
-): AsyncGenerator<ProgressEvent, OpenCheckpoint> {
+export async function* openCheckpointEvents(path: string, options?: OpenOptions): Progress<OpenCheckpoint> {
   const local = yield* fetchModel(path, options)
   if ((await statAt(local))?.isDirectory())
     return disposable({ ...(await openHuggingFace(local, architectureOf)), name: path, path: local })

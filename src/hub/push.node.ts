@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { FormatError, HubError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { VERSION } from '../base/version.ts'
 import { OWN_MARK, putBack } from '../output/place.node.ts'
 import { hubEnvironment } from './environment.node.ts'
@@ -25,7 +25,7 @@ export async function* push(
   id: string,
   options: PushOptions = {},
   asked: Partial<Access> = {},
-): AsyncGenerator<ProgressEvent, PushResult> {
+): Progress<PushResult> {
   const sizes = await filesOf(folder)
   const name = repository(id)
   const environment = await hubEnvironment()

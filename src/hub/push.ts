@@ -3,7 +3,7 @@
 import type { CommitFile } from '@huggingface/hub'
 import { firstOf } from '../base/display.ts'
 import { HubError, OutputError, UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { OWN_MARK } from '../output/sink.ts'
 import { asHub, DEFAULT_REVISION, type Listing, listRepo } from './listing.ts'
 import { hubReference } from './reference.ts'
@@ -58,7 +58,7 @@ export async function* pushFiles(
   files: ReadonlyMap<string, PushedFile>,
   title: string,
   options: PushOptions = {},
-): AsyncGenerator<ProgressEvent, PushResult> {
+): Progress<PushResult> {
   const { name } = access
   const { revision: branch = DEFAULT_REVISION, createPullRequest = false } = options
   if (!access.token) throw new HubError(name, `to push, ${loginOf(access)}. The token needs the right to write.`)
@@ -96,7 +96,7 @@ async function* prepare(
   branch: string,
   access: Access,
   { private: isPrivate }: PushOptions,
-): AsyncGenerator<ProgressEvent, { created: boolean; fresh: boolean; listing: Listing }> {
+): Progress<{ created: boolean; fresh: boolean; listing: Listing }> {
   const common = { repo: { type: 'model', name: id }, hubUrl: access.endpoint, fetch: wholeFetch(access) } as const
   const existing = await unlessMissing(listRepo(id, DEFAULT_REVISION, access))
   if (existing && !existing.private && isPrivate)

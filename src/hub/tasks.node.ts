@@ -1,6 +1,6 @@
 // Names of tasks → their items: from local folders, or from the Hub.
 import { didYouMean, UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress, ProgressEvent } from '../base/events.ts'
 import { TASK_NAMES, TASKS, type TaskDefinition, type TaskName } from '../evaluate/tasks/definitions.ts'
 import type { Task } from '../evaluate/tasks/evaluate.ts'
 import { findTaskFile, readPages, readTask } from '../evaluate/tasks/records.node.ts'
@@ -22,10 +22,7 @@ type Source = Pick<TaskDefinition, 'dataset' | 'items'>
  * Reads the items of tasks of multiple choice.
  * @throws UsageError for an unknown task or a missing file; FormatError, TextError for a file that is cut short, malformed or empty; HubError
  */
-export async function* loadTasks(
-  names: readonly string[],
-  options: LoadTasksOptions = {},
-): AsyncGenerator<ProgressEvent, Task[]> {
+export async function* loadTasks(names: readonly string[], options: LoadTasksOptions = {}): Progress<Task[]> {
   const known = names.map(taskName) // all, before the first is fetched
   const tasks: Task[] = []
   for (const name of known) {
@@ -37,7 +34,7 @@ export async function* loadTasks(
 }
 
 /** Reads the documents of the task wikitext. @throws as `loadTasks` */
-export async function* loadWikitext(options: LoadTasksOptions = {}): AsyncGenerator<ProgressEvent, string[]> {
+export async function* loadWikitext(options: LoadTasksOptions = {}): Progress<string[]> {
   const pages = await readPages(yield* filesOf('wikitext', WIKITEXT, options))
   yield* tellCount('wikitext', pages.length, WIKITEXT)
   return pages
@@ -47,7 +44,7 @@ export async function* loadWikitext(options: LoadTasksOptions = {}): AsyncGenera
 export async function* readTasks(
   names: readonly string[],
   options: LoadTasksOptions = {},
-): AsyncGenerator<ProgressEvent, { readonly tasks: Task[]; readonly pages?: string[] }> {
+): Progress<{ readonly tasks: Task[]; readonly pages?: string[] }> {
   const choice = [...new Set(names)].filter(name => name !== 'wikitext')
   return {
     tasks: yield* loadTasks(choice, options),
@@ -55,11 +52,7 @@ export async function* readTasks(
   }
 }
 
-async function* filesOf(
-  name: string,
-  { dataset }: Source,
-  { data, signal }: LoadTasksOptions,
-): AsyncGenerator<ProgressEvent, string[]> {
+async function* filesOf(name: string, { dataset }: Source, { data, signal }: LoadTasksOptions): Progress<string[]> {
   return data ? [await findTaskFile(name, data)] : yield* fetchSplit(dataset, { signal })
 }
 

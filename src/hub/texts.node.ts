@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { count } from '../base/display.ts'
 import { TextError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { OWN_NAME, OWN_TEXT, type Reading, type TextFile } from '../text/calibration.ts'
 import { ALLOWED, readText } from '../text/text.node.ts'
 import { type DataFile, fetchDataFile, fetchSplit, type Split } from './dataset.node.ts'
@@ -39,7 +39,7 @@ export async function* findTexts(
   names: readonly string[],
   purpose: Purpose,
   options: { readonly signal?: AbortSignal } = {},
-): AsyncGenerator<ProgressEvent, TextFile[]> {
+): Progress<TextFile[]> {
   const wanted = []
   const isOwn = (name: string) => purpose === 'calibration' && name === OWN_NAME
   // All, before the first is fetched.
@@ -79,7 +79,7 @@ async function* fetchText(
   name: string,
   { id, documents, characters, separator, ...data }: Named,
   options: { readonly signal?: AbortSignal },
-): AsyncGenerator<ProgressEvent, Omit<TextFile, 'sha256'>> {
+): Progress<Omit<TextFile, 'sha256'>> {
   const isFile = 'file' in data
   const path = isFile
     ? yield* fetchDataFile({ id, ...data }, options)

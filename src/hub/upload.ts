@@ -1,7 +1,7 @@
 // One commit on the Hub, by @huggingface/hub, with progress within files.
 import type { CommitOutput, CommitParams } from '@huggingface/hub'
 import { HubError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { asHub } from './listing.ts'
 import { type Access, type SendInit, wholeFetch } from './request.ts'
 
@@ -22,7 +22,7 @@ export async function* upload(
   access: Access,
   files: ReadonlyMap<string, number>,
   commit: Commit,
-): AsyncGenerator<ProgressEvent, CommitOutput> {
+): Progress<CommitOutput> {
   const { commitIter } = await import('@huggingface/hub')
   const stop = new AbortController()
   const total = sum(files.values())

@@ -1,7 +1,7 @@
 // Names and types of options, checked when a verb is called: what TypeScript would refuse, JavaScript and casts let through. Ranges and
 // choices are checked where options are resolved. Used by node.ts and web.ts.
 import { didYouMean, UsageError } from '../base/errors.ts'
-import type { Listener, ProgressEvent } from '../base/events.ts'
+import type { Listener, Progress } from '../base/events.ts'
 import { describeValue } from '../formats/json.ts'
 
 /** What an option may be; `any` is for what somebody else checks. */
@@ -82,9 +82,9 @@ export interface Takes {
 export const checked = <A extends readonly unknown[], T>(
   name: string,
   { arguments: before, options, needs }: Takes,
-  verb: (...args: A) => AsyncGenerator<ProgressEvent, T>,
+  verb: (...args: A) => Progress<T>,
 ) =>
-  async function* (...args: A): AsyncGenerator<ProgressEvent, T> {
+  async function* (...args: A): Progress<T> {
     const names = Object.entries(before)
     for (const [i, [argument, kinds]] of names.entries()) checkKind(`${argument} of ${name}`, args[i], kinds)
     checkGiven(name, args[names.length] ?? {}, { ...options, ...LISTENER }, needs)

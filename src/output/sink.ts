@@ -1,7 +1,7 @@
 // Where outputs go. A sink's files are seen all at once, at `commit`, or never.
 
 import { UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import type { WrittenFile } from './steps.ts'
 
@@ -38,10 +38,7 @@ export async function writeFile(sink: Sink, { name, bytes }: SideFile): Promise<
 }
 
 /** Shows the output once `write` has ended well, and removes it on an error, or where the caller stops listening. */
-export async function* committed<T>(
-  sink: Sink,
-  write: () => AsyncGenerator<ProgressEvent, T>,
-): AsyncGenerator<ProgressEvent, T> {
+export async function* committed<T>(sink: Sink, write: () => Progress<T>): Progress<T> {
   let finished = false
   try {
     const result = yield* write()

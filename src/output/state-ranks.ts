@@ -1,6 +1,6 @@
 // The state of a run that several processes do: the root has it (state.ts), in the form in which one process has it, so that any number of
 // ranks goes on from it. The others are told what is done, give the root their rows where it saves, and get theirs where it goes on.
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { ALONE, type Group } from '../ranks/group.ts'
 import { type FoundState, State } from './state.ts'
 import { giveRows, readRows } from './state-rows.ts'
@@ -25,7 +25,7 @@ export async function savedByAll(group: Group, own: Saved = UNSAVED): Promise<Sa
 }
 
 /** At the root: what `work` does all ranks do, step by step. @param saved as it was given to `savedByAll` */
-export async function* together<T>(saved: Saved, group: Group, work: Doing<T>): AsyncGenerator<ProgressEvent, T> {
+export async function* together<T>(saved: Saved, group: Group, work: Doing<T>): Progress<T> {
   if (!(saved instanceof State)) return yield* done(work)
   saved.group = group
   try {
@@ -53,7 +53,7 @@ class Follower implements Saved {
     this.#restored = false
   }
 
-  async *step<T>(name: string, doing: Doing<T>): AsyncGenerator<ProgressEvent, T> {
+  async *step<T>(name: string, doing: Doing<T>): Progress<T> {
     if (this.has(name)) return this.found!.values.get(name) as T
     yield* this.restore()
     const value = yield* done(doing, name)
@@ -62,7 +62,7 @@ class Follower implements Saved {
     return value
   }
 
-  restore(): AsyncGenerator<ProgressEvent, void> {
+  restore(): Progress<void> {
     return done(() => this.#restore())
   }
 

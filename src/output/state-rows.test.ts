@@ -1,8 +1,8 @@
 // Rows of all ranks in one file: what any number of ranks has put there, any other number gets back.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { inProcess } from '../../test/in-process-ranks.ts'
 import type { Group } from '../ranks/group.ts'
-import { inProcess } from '../ranks/in-process.ts'
 import { ActivationPool, type Activations, type Batch } from './activations.ts'
 import type { StateFile, StateFolder } from './state-folder.ts'
 import { giveRows, type RowsFile, readRows, writeRows } from './state-rows.ts'

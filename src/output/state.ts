@@ -1,7 +1,7 @@
 // The state of a run, in a folder of its unfinished output: `manifest.json`, a file for each step that is done, and the rows that the steps to
 // come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
 import { FaspError, UsageError } from '../base/errors.ts'
-import { notice, type ProgressEvent } from '../base/events.ts'
+import { notice, type Progress } from '../base/events.ts'
 import { MANIFEST } from '../base/unfinished.ts'
 import { VERSION } from '../base/version.ts'
 import { fromBase64, toBase64 } from '../formats/base64.ts'
@@ -112,7 +112,7 @@ export class State implements Saved {
     Object.assign(this.#outputs, held?.outputs)
   }
 
-  async *step<T>(name: string, doing: Doing<T>): AsyncGenerator<ProgressEvent, T> {
+  async *step<T>(name: string, doing: Doing<T>): Progress<T> {
     if (this.has(name)) return this.found!.values.get(name) as T
     yield* this.restore()
     const value = yield* done(doing, name)
@@ -126,7 +126,7 @@ export class State implements Saved {
     return this.#on && since >= (this.#every && Math.max(this.#every, SHARE * this.#spent))
   }
 
-  async *restore(): AsyncGenerator<ProgressEvent, void> {
+  async *restore(): Progress<void> {
     if (this.#restored || !this.#held) return
     this.#restored = true
     if (!this.found) return
@@ -161,7 +161,7 @@ export class State implements Saved {
     return { cpu, attention, processes: this.processes }
   }
 
-  async *#save(): AsyncGenerator<ProgressEvent, void> {
+  async *#save(): Progress<void> {
     const started = performance.now()
     const file = this.#manifest?.rows?.file === 'rows-0' ? 'rows-1' : 'rows-0'
     const rows = this.#held && (await writeRows(this.group, this.#held, this.folder, file))

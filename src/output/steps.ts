@@ -1,10 +1,10 @@
 // What a run that is killed goes on from: the values of its steps that are done, and what they have made of the streams and of the output.
 import { DeviceError, RUNNING } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Activations } from './activations.ts'
 
 /** What a step does, and tells while it does it. */
-export type Doing<T> = () => AsyncGenerator<ProgressEvent, T> | Promise<T>
+export type Doing<T> = () => Progress<T> | Promise<T>
 
 /** Streams that go through the steps. */
 export interface HeldStreams {
@@ -50,11 +50,11 @@ export interface Saved {
   /** Whether an earlier run has done a step. */
   has(name: string): boolean
   /** What a step gave when it was done, or what doing it gives: plain data and typed arrays. */
-  step<T>(name: string, doing: Doing<T>): AsyncGenerator<ProgressEvent, T>
+  step<T>(name: string, doing: Doing<T>): Progress<T>
   /** From here on steps change this, and what was held before changes no more: its rows are not needed, its outputs stay. */
   holds(held?: Held): void
   /** What is held becomes what the steps that an earlier run has done have made of it. Before a step that is not done this is done by itself. */
-  restore(): AsyncGenerator<ProgressEvent, void>
+  restore(): Progress<void>
   /** Nothing can go on from what is saved: it goes, and nothing is saved any more. */
   drop(): Promise<void>
 }
@@ -78,7 +78,7 @@ export const savedBy = (saved: Saved, step: Saved['step']): Saved => ({
 })
 
 /** @param name of the step @throws DeviceError that says at what the device failed */
-export async function* done<T>(doing: Doing<T>, name?: string): AsyncGenerator<ProgressEvent, T> {
+export async function* done<T>(doing: Doing<T>, name?: string): Progress<T> {
   try {
     const work = doing()
     return 'next' in work ? yield* work : await work

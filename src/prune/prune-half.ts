@@ -1,7 +1,7 @@
 // One half-block on its way: hidden activations → statistics → cut → write, and the streams go through it.
 
 import type { Clock } from '../base/clock.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { FloatDType } from '../formats/dtype.ts'
 import { type Rounded, rounded } from '../formats/encode.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -60,7 +60,7 @@ export async function* pruneHalf(
   job: PruneJob,
   { calibration, check }: Streams,
   original: HalfWeights,
-): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
+): Progress<HalfResult | undefined> {
   const { half } = original
   const { engine, plan, options, writer, stages, group = ALONE } = job
   stages.start('statistics')

@@ -6,7 +6,7 @@
 // REAP (arXiv 2510.13999) chooses experts and repairs nothing; the repair is ours. Few tokens go to an expert: as many as it has neurons count
 // beside them, drawn from all of the layer, with the mean gate, so that it does not fit its own alone.
 
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { copyRows, type Values } from '../engine/engine.ts'
 import { addRows, addTimes, drop, plusDistance, rowNorms, rowsAt } from '../engine/linalg/rows.ts'
 import { pickRows, transposed } from '../engine/linalg/scatter.ts'
@@ -34,7 +34,7 @@ export async function* pruneMixture(
   job: PruneJob,
   streams: Streams,
   original: HalfWeights,
-): AsyncGenerator<ProgressEvent, HalfResult | undefined> {
+): Progress<HalfResult | undefined> {
   const { engine, plan, options, writer, stages, group = ALONE } = job
   const { calibration, check } = streams
   const stream = calibration.pruned

@@ -2,7 +2,7 @@
 // that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 
 import { Clock, difference, total } from '../base/clock.ts'
-import { notice, type Phase, type ProgressEvent } from '../base/events.ts'
+import { notice, type Phase, type Progress } from '../base/events.ts'
 import type { Engine, Moved } from '../engine/engine.ts'
 import { HalfBlockRunner } from '../forward/runner.ts'
 import { embedWindows, type Recall } from '../forward/stream.ts'
@@ -55,7 +55,7 @@ export interface PruneInput {
  * Prunes as `prepare` decided and writes the result as a Hugging Face folder. The sink shows all files at the end, or none where this throws.
  * @throws FaspError one of its classes: bad text, weights, or output
  */
-export async function* prune(run: PreparedRun, input: PruneInput): AsyncGenerator<ProgressEvent, PruneResult> {
+export async function* prune(run: PreparedRun, input: PruneInput): Progress<PruneResult> {
   const { model, method } = run
   const { engine, sink, saved = UNSAVED, signal, group = ALONE } = input
   const clock = new Clock<Phase>()

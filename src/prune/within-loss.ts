@@ -2,7 +2,7 @@
 // it, and the last run writes. The cost grows smoothly and convexly with sparsity: nearly as a power of it, so that its logarithm is a line
 // over that of sparsity, through two trials, or through one with slope 2. All runs are on the same windows, which are made once.
 import { TextError, UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { memoryContext } from '../forward/context.ts'
 import { leastSparsity } from '../method/least-sparsity.ts'
 import { NOWHERE } from '../output/sink.ts'
@@ -24,10 +24,7 @@ const RESOLUTION = 1e-3
 const STEP = 1e-4
 
 /** `prune`, and with `maxLoss` the search before it. @throws UsageError where the least cut costs more */
-export async function* pruneWithinLoss(
-  run: PreparedRun,
-  input: PruneInput,
-): AsyncGenerator<ProgressEvent, PruneResult> {
+export async function* pruneWithinLoss(run: PreparedRun, input: PruneInput): Progress<PruneResult> {
   const { maxLoss } = run.options
   if (maxLoss === undefined) return yield* prune(run, input)
   const { engine, saved = UNSAVED, signal } = input
@@ -98,7 +95,7 @@ function guess(within: Trial, beyond: Trial, wanted: number): number {
 const round = (sparsity: number) => Math.round(sparsity * 1e4) / 1e4
 
 /** Without what is said of the result, which is another's. */
-async function* silently<T>(events: AsyncGenerator<ProgressEvent, T>): AsyncGenerator<ProgressEvent, T> {
+async function* silently<T>(events: Progress<T>): Progress<T> {
   try {
     for (;;) {
       const { done, value } = await events.next()

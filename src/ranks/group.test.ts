@@ -1,9 +1,9 @@
 // Properties of the collectives, on ranks in one process.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { inProcess } from '../../test/in-process-ranks.ts'
 import { GroupError, UsageError } from '../base/errors.ts'
 import { ALONE, type Group, type Sum } from './group.ts'
-import { inProcess } from './in-process.ts'
 
 const sizes = fc.integer({ min: 1, max: 4 })
 const onAll = <T>(groups: readonly Group[], work: (group: Group) => Promise<T>) => Promise.all(groups.map(work))

@@ -1,5 +1,5 @@
 // Where calibration windows come from: given ready made, cut from texts, or written by the model itself.
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { messageStart } from './chat.ts'
@@ -77,7 +77,7 @@ export async function* calibration(
   model: Model,
   { windows, texts: given }: CalibrationInput,
   options: { readonly windows: number; readonly seqLen: number; readonly heldOut: number; readonly seed: number },
-): AsyncGenerator<ProgressEvent, Windows> {
+): Progress<Windows> {
   // In any case, and first: the result goes with it.
   const tokenizer = loadTokenizer(model.checkpoint)
   if (windows) return windows

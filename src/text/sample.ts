@@ -1,7 +1,7 @@
 // Calibration text where the user has none, or beside texts: the model writes it, token by token at temperature 1, so that its activations are
 // typical of what it says itself. Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free calibration.
 
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { randomNumbers } from '../base/random.ts'
 import type { Context } from '../forward/context.ts'
 import { Decoder, decoderBytes } from '../forward/decoder.ts'
@@ -37,7 +37,7 @@ export async function* sampleWindows(
   { engine, signal }: Context,
   model: Model,
   { windows: count, heldOut, seqLen, seed, starts = [new Int32Array()] }: OwnText,
-): AsyncGenerator<ProgressEvent, Windows> {
+): Progress<Windows> {
   const all = count + heldOut
   yield { type: 'phase', phase: 'calibration text', total: all * seqLen, unit: 'tokens' }
   const { vocabularySize } = model.architecture

@@ -1,6 +1,6 @@
 // Calibration and evaluation: a text → ids of as much of it as the windows need.
 import { count } from '../base/display.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { TextTokenizer } from './tokenizer.ts'
 
 /** Of a longer text parts are read until there are tokens enough. A million tokens, which take some seconds. */
@@ -25,7 +25,7 @@ export async function* tokenize(
   name: string,
   text: string,
   { wanted, which, signal }: { wanted: number; which: 'spread' | 'first'; signal?: AbortSignal },
-): AsyncGenerator<ProgressEvent, Read> {
+): Progress<Read> {
   for (let characters = wanted === Infinity ? Infinity : PART_CHARACTERS; ; characters *= 2) {
     const part = partOf(text, characters, which)
     const ids = yield* encode(tokenizer, name, part, signal)
@@ -44,7 +44,7 @@ async function* encode(
   name: string,
   text: string,
   signal?: AbortSignal,
-): AsyncGenerator<ProgressEvent, Int32Array> {
+): Progress<Int32Array> {
   const told = text.length > TOLD_CHARACTERS
   if (told) yield { type: 'phase', phase: 'read text', total: text.length, unit: 'characters' }
   const steps = tokenizer.encodeSteps(text, name)

@@ -4,7 +4,7 @@
 import { total } from '../base/clock.ts'
 import { duration } from '../base/display.ts'
 import { TextError, UsageError } from '../base/errors.ts'
-import { finish, notice, type ProgressEvent } from '../base/events.ts'
+import { finish, notice, type Progress } from '../base/events.ts'
 import { memoryContext } from '../forward/context.ts'
 import { type Architecture, fullWidths, layersOf, narrowed } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
@@ -47,7 +47,7 @@ export interface Trial {
 export async function* windowsWithinEvents(
   source: string | Model,
   { seconds, engine, ...options }: BudgetOptions,
-): AsyncGenerator<ProgressEvent, Budgeted> {
+): Progress<Budgeted> {
   const started = performance.now()
   checkRange('budget', seconds, 1, 1e9, false)
   const { windows: asked, maxLoss, recipe } = options

@@ -1,7 +1,7 @@
 // `evaluate` in Node: zero-shot tasks by their names, and the distance to a dense model, whose hidden states are on disk meanwhile.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import type { Model } from '../model/model.ts'
@@ -22,10 +22,7 @@ export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInp
   readonly tasksData?: readonly string[]
 }
 
-export async function* evaluateEvents(
-  of: string | Model,
-  options: EvaluateOptions,
-): AsyncGenerator<ProgressEvent, Measures> {
+export async function* evaluateEvents(of: string | Model, options: EvaluateOptions): Progress<Measures> {
   const { windows, limit, signal } = options
   checkMeasured(options)
   if (windows !== undefined) checkRange('windows of a text', windows, 1, 1e9, true) // all of this before a long download

@@ -2,7 +2,7 @@
 
 import { baseName } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
-import { notice, type ProgressEvent } from '../base/events.ts'
+import { notice, type Progress } from '../base/events.ts'
 import { VERSION } from '../base/version.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
@@ -35,10 +35,7 @@ export interface ExportPathOptions extends EngineChoice {
   readonly verify?: boolean
 }
 
-export async function* exportModelEvents(
-  of: string | Model,
-  options: ExportPathOptions,
-): AsyncGenerator<ProgressEvent, PlacedExport[]> {
+export async function* exportModelEvents(of: string | Model, options: ExportPathOptions): Progress<PlacedExport[]> {
   const { output, to, dtype, overwrite = false, resume = false, saveEvery, verify, signal } = options
   const requests = exportRequests(output, to, dtype)
   if (requests.length === 0) throw new UsageError('no target. Say to what: to, for example --to gguf.')

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { baseName } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
-import { notice, type ProgressEvent } from '../base/events.ts'
+import { notice, type Progress } from '../base/events.ts'
 import { VERSION } from '../base/version.ts'
 import { jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
@@ -53,8 +53,6 @@ import { checkOwnText } from './own-text.node.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import { recorded } from './recipe.node.ts'
 import { nameOf } from './verbs.ts'
-
-type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 export interface HealOptions extends HealingOptions, EngineChoice {
   /** The model that it was pruned from: folder, `.gguf` file, name on the Hub, or open. */

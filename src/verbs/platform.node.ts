@@ -1,6 +1,6 @@
 // What Node opens: models at paths and on the Hub, text files, engines of this machine.
 
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine, EngineOptions } from '../engine/engine.ts'
 import { type OpenOptions, openCheckpointEvents } from '../hub/open.node.ts'
@@ -34,7 +34,7 @@ export async function* openTexts(
   texts: readonly TextInput[] = [],
   purpose: Purpose,
   options: OpenOptions = {},
-): AsyncGenerator<ProgressEvent, NamedText[]> {
+): Progress<NamedText[]> {
   const names = texts.filter(text => typeof text === 'string')
   const files = yield* findTexts(names, purpose, options)
   return texts.map(text => (typeof text === 'string' ? namedText(files[names.indexOf(text)]) : text))

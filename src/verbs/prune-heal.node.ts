@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { FormatError, NumericError, UsageError } from '../base/errors.ts'
-import type { Phase, ProgressEvent } from '../base/events.ts'
+import type { Phase, Progress } from '../base/events.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -42,8 +42,6 @@ import { writeExports } from '../write/export.node.ts'
 import { plannedModel } from '../write/targets.ts'
 import { sendFiles } from './send-files.node.ts'
 import { pruneWithCard } from './verbs.ts'
-
-type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 /** Where the pruned model is until it is healed, in the unfinished output. */
 export const PRUNED = 'pruned/'

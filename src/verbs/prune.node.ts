@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Clock } from '../base/clock.ts'
 import { bytes } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
-import { notice, type Phase, type ProgressEvent } from '../base/events.ts'
+import { notice, type Phase, type Progress } from '../base/events.ts'
 import { VERSION } from '../base/version.ts'
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
@@ -50,8 +50,6 @@ import { type HealChoice, healChoice, healPruned, PRUNED, planHealing, pruneBesi
 import { type Asked, otherModel, otherTexts, type RecipeOptions, recorded, withRecipe } from './recipe.node.ts'
 import { nameOf, type PreparedPrune, preparedPrune } from './verbs.ts'
 import { openWithVocabulary, type WithVocabulary } from './vocabulary.node.ts'
-
-type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 /** What is pruned, on what, and what is written of it. */
 export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions {

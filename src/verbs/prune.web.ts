@@ -1,7 +1,7 @@
 // `prune` in a page: into a sink.
 
 import { UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import { MANIFEST } from '../base/unfinished.ts'
 import type { WebSource } from '../checkpoint/open.web.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -18,8 +18,6 @@ import { type NamedText, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
 import { checkGiven, type WebOptions, webVerbs } from './platform.web.ts'
 import { type Given, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
-
-type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 export interface PruneInPageOptions extends PruneOptions, WebOptions {
   /** Where the files go: a `MemorySink`, or one of your own. */

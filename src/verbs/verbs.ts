@@ -2,7 +2,7 @@
 // Here they are generators; each is a promise besides (`promised`).
 
 import { UsageError } from '../base/errors.ts'
-import { finish, type Listener, type ProgressEvent } from '../base/events.ts'
+import { finish, type Listener, type Progress } from '../base/events.ts'
 import { type Checkpoint, disposable } from '../checkpoint/checkpoint.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type Inspection, inspect as inspectModel } from '../evaluate/inspect.ts'
@@ -19,8 +19,6 @@ import type { PerplexityResult, PruneResult } from '../result/result.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { encodePrompt, type Prompt } from '../text/chat.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
-
-type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 /** A model that is open until `close`, or until `await using` is left. */
 export interface OpenedModel extends Model, AsyncDisposable {

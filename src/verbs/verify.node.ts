@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join, normalize } from 'node:path'
 import { firstOf } from '../base/display.ts'
 import { FaspError, FormatError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { type FewLogits, fewLogits, TOKENS } from '../evaluate/few-logits.ts'
 import { isDType } from '../formats/dtype.ts'
@@ -17,8 +17,6 @@ import { checkRecipe } from '../model/recipe.ts'
 import { OWN_MARK, putBack, readMark } from '../output/place.node.ts'
 import { partsOf, readPart } from '../write/conversion.ts'
 import { choose, type EngineChoice } from './platform.node.ts'
-
-type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 export interface Check {
   /**

@@ -1,5 +1,5 @@
 // A model that Node opens, with a smaller vocabulary where that is asked for.
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Model } from '../model/model.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { cutVocabularyEvents, type VocabularyChoice } from '../vocabulary/cut-vocabulary.ts'
@@ -15,7 +15,7 @@ export async function* openWithVocabulary(
   vocabulary: VocabularyChoice<TextInput> | undefined,
   text: readonly NamedText[] = [],
   signal?: AbortSignal,
-): AsyncGenerator<ProgressEvent, WithVocabulary<OpenedModel>> {
+): Progress<WithVocabulary<OpenedModel>> {
   const keep = yield* openTexts(vocabulary?.keep, 'calibration', { signal }) // what is wrong with it shows before a long download
   const model = yield* nodeVerbs.openModel(source, { signal })
   if (!vocabulary) return model

@@ -4,7 +4,7 @@
 
 import { count, percent, shortNames } from '../base/display.ts'
 import { TextError, UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Checkpoint, VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import { checkRange } from '../options/options.ts'
@@ -38,7 +38,7 @@ const TOLD_GROWTH = 0.02
 export async function* cutVocabularyEvents(
   model: Model,
   { keep, size = Number.POSITIVE_INFINITY, text: others = [], signal }: VocabularyOptions,
-): AsyncGenerator<ProgressEvent, Model> {
+): Progress<Model> {
   checkRange('the size of the vocabulary', size, 1, Number.POSITIVE_INFINITY, false)
   const { checkpoint, architecture: a } = model
   const needs = needsOf(checkpoint.name, checkpoint.tokenizer)

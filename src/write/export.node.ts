@@ -1,7 +1,7 @@
 // Writes exports below one output, verifies each, and leaves it to the caller to make the output appear. Used by `node.ts`.
 import { join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type Context, memoryContext } from '../forward/context.ts'
@@ -83,7 +83,7 @@ export async function* writeExports(
   requests: readonly ExportRequest[],
   sink: FolderSink,
   { open, engine, apart, verify, source, signal, saved = UNSAVED }: ExportContext,
-): AsyncGenerator<ProgressEvent, ExportResult[]> {
+): Progress<ExportResult[]> {
   const planned = requests.map(request => ({ ...request, plan: planExport(model, request, source) }))
   const context = memoryContext(engine, signal)
   const { sink: recording, output } = recorded(sink)

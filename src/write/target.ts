@@ -1,5 +1,5 @@
 // What an export target is: something that turns a model into the files of another format. `write/targets.ts` lists them.
-import type { ProgressEvent } from '../base/events.ts'
+import type { Progress } from '../base/events.ts'
 import type { GgufType } from '../formats/gguf-layout.ts'
 import type { DType } from '../formats/tensors.ts'
 import type { Context } from '../forward/context.ts'
@@ -28,7 +28,7 @@ export interface ExportPlan {
     readonly sums?: ReadonlyMap<string, number>
   }
   /** Writes all files. Whoever made the sink commits it, or aborts it where this throws. */
-  write(sink: Sink, context: WriteContext): AsyncGenerator<ProgressEvent, unknown>
+  write(sink: Sink, context: WriteContext): Progress<unknown>
 }
 
 export interface Target {

@@ -1,7 +1,7 @@
 // Under each launcher collectives give what they give in one process, byte for byte.
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { inProcess } from '../../src/ranks/in-process.ts'
+import { inProcess } from '../in-process-ranks.ts'
 import { someOf } from '../nightly.ts'
 // @ts-expect-error plain JavaScript, which Node runs without a build
 import { results } from './collectives.mjs'

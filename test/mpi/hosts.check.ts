@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { prune } from '../../src/node.ts'
-import { inProcess } from '../../src/ranks/in-process.ts'
 import { CLI, TEXT, TINY_LLAMA, workplaces } from '../fasp.ts'
+import { inProcess } from '../in-process-ranks.ts'
 import { LAUNCHERS, type Launcher, runAll } from './launchers.ts'
 
 const HOSTS = [1, 2, 3]

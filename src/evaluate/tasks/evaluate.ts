@@ -3,7 +3,7 @@
 // Source: lm_eval 0.4.13, api/task.py (process_results), api/model.py (_encode_pair, loglikelihood), api/metrics.py (mean_stderr).
 
 import { UsageError } from '../../base/errors.ts'
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import type { Model } from '../../model/model.ts'
 import { checkRange } from '../../options/options.ts'
@@ -30,7 +30,7 @@ export async function* evaluateTasks(
   model: Model,
   tasks: readonly Task[],
   { limit }: TaskOptions = {},
-): AsyncGenerator<ProgressEvent, TaskResult[]> {
+): Progress<TaskResult[]> {
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const limited = tasks.map(({ name, items }) => ({ name, items: items.slice(0, limit) }))
   const likelihoods = yield* taskLikelihoods(context, model, limited)
@@ -38,11 +38,7 @@ export async function* evaluateTasks(
 }
 
 /** Log-likelihoods in nats of the choices [task][item][choice]. @throws NumericError */
-export async function* taskLikelihoods(
-  context: Context,
-  model: Model,
-  tasks: readonly Task[],
-): AsyncGenerator<ProgressEvent, number[][][]> {
+export async function* taskLikelihoods(context: Context, model: Model, tasks: readonly Task[]): Progress<number[][][]> {
   const tokenizer = loadTokenizer(model.checkpoint)
   const { maxPositions } = model.architecture
   const questions = tasks.flatMap(({ name, items }) =>

@@ -3,7 +3,7 @@
 // document before that. Source: lm_eval/tasks/wikitext, utils.py (get_rolling_token_windows, make_disjoint_window), api/metrics.py.
 
 import { UnsupportedModelError } from '../../base/errors.ts'
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import { attentionHalves } from '../../model/architecture.ts'
 import type { Model } from '../../model/model.ts'
@@ -30,7 +30,7 @@ export async function* wordPerplexity(
   model: Model,
   pages: readonly string[],
   { limit }: TaskOptions = {},
-): AsyncGenerator<ProgressEvent, WordPerplexityResult> {
+): Progress<WordPerplexityResult> {
   if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const tokenizer = loadTokenizer(model.checkpoint)
   const prefix = tokenizer.prefixToken

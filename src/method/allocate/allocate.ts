@@ -1,6 +1,6 @@
 // How much goes where, by the rule that the options name: known from the sizes alone, or measured on the dense model before any layer is cut.
 
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import type { Widths } from '../../model/half-block.ts'
 import type { Model } from '../../model/model.ts'
@@ -39,7 +39,7 @@ export async function* allocate(
   windows: Windows,
   options: AllocateOptions,
   given?: DenseStatistics,
-): AsyncGenerator<ProgressEvent, Allocated> {
+): Progress<Allocated> {
   const statistics = async function* () {
     const make = () => denseStatistics(context, model, windows)
     return given ?? (yield* (options.saved ?? UNSAVED).step('dense statistics', make))

@@ -6,7 +6,7 @@
 // of it that left through the cut half-block, go on together, so that every layer is read once.
 // The measurement is ours; EvoPress (arXiv 2410.14649) searches for per-layer levels by KL.
 import { UsageError } from '../../base/errors.ts'
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import { rowsOf } from '../../engine/values.ts'
 import type { Context } from '../../forward/context.ts'
 import { divergences } from '../../forward/divergence.ts'
@@ -107,7 +107,7 @@ export async function* allocateBySensitivity(
   model: Model,
   windows: Windows,
   options: SensitivityOptions,
-): AsyncGenerator<ProgressEvent, { widths: Widths[]; allocation: Allocation }> {
+): Progress<{ widths: Widths[]; allocation: Allocation }> {
   const { saved = UNSAVED } = options
   const a = model.architecture
   const least = leastShare(a, options)

@@ -4,7 +4,7 @@
 // All candidates of a round go through the model together: at each layer a branch leaves the stream that skips it, so that what is before
 // it is computed once, and each layer is read once a round.
 
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import { Head } from '../../forward/head.ts'
 import { HalfBlockRunner } from '../../forward/runner.ts'
@@ -23,7 +23,7 @@ export async function* leastMissed(
   model: Model,
   { windows }: Windows,
   { count, probeTokens }: { readonly count: number; readonly probeTokens: number },
-): AsyncGenerator<ProgressEvent, RemovedLayer[]> {
+): Progress<RemovedLayer[]> {
   const { engine, group = ALONE } = context
   const layers = layersOf(model.architecture)
   const probe = probeWindows(windows, probeTokens)

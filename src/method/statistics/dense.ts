@@ -3,7 +3,7 @@
 //   of each half-block's H: mean μ_j and variance F_j = Σ_t (h_tj − μ_j)² / (N − 1);
 //   of each layer: block influence 1 − E_t[cos(x_t, y_t)] between the streams x before and y after it.
 
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import { copied, cosines, drop } from '../../engine/linalg/rows.ts'
 import type { Context } from '../../forward/context.ts'
 import { HalfBlockRunner, wholeOutput } from '../../forward/runner.ts'
@@ -30,7 +30,7 @@ export async function* denseStatistics(
   context: Context,
   model: Model,
   { windows, seqLen }: Windows,
-): AsyncGenerator<ProgressEvent, DenseStatistics> {
+): Progress<DenseStatistics> {
   const { engine, group = ALONE } = context
   const a = model.architecture
   const count = layersOf(a)

@@ -1,7 +1,7 @@
 // Writes a model as one GGUF file into a sink, reads it back and compares it before it appears: `fasp export --to gguf` without paths.
 
 import { UsageError } from '../../base/errors.ts'
-import { notice, type ProgressEvent } from '../../base/events.ts'
+import { notice, type Progress } from '../../base/events.ts'
 import { openGgufSource } from '../../checkpoint/gguf.ts'
 import type { Engine } from '../../engine/engine.ts'
 import { memorySource } from '../../formats/bytes.ts'
@@ -37,7 +37,7 @@ export async function* exportGguf(
   model: Model,
   sink: Sink,
   { engine, dtype, source, signal }: GgufOptions,
-): AsyncGenerator<ProgressEvent, GgufResult> {
+): Progress<GgufResult> {
   const plan = planExport(model, { to: 'gguf', dtype: dtype?.toUpperCase() }, source)
   const context = memoryContext(engine, signal)
   return yield* committed(sink, async function* () {

@@ -4,7 +4,7 @@
 
 import { baseName, bytes, percent } from '../../base/display.ts'
 import { UnsupportedModelError } from '../../base/errors.ts'
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import { VERSION } from '../../base/version.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { type GgufGraph, GRAPHS } from '../../checkpoint/gguf-architectures.ts'
@@ -306,7 +306,7 @@ async function* writeTensors(
   infos: readonly GgufTensorInfo[],
   sink: Sink,
   { engine, signal, saved = UNSAVED }: WriteContext,
-): AsyncGenerator<ProgressEvent, void> {
+): Progress<void> {
   const { architecture: a } = model
   const layout = layoutGguf(pairs, infos)
   const file = await sink.create(GGUF_FILE, layout.byteLength)

@@ -1,7 +1,7 @@
 // Exports that are Hugging Face folders: any model as it is, in another type if asked for; and a pruned model in the shapes that it had,
 // with zeros where something was removed (`padded`), for tools that want these shapes. `fasp.json` says where the neurons were.
 import { FormatError, UnsupportedModelError } from '../../base/errors.ts'
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import type { FloatDType } from '../../formats/dtype.ts'
 import { shardedBytes } from '../../formats/safetensors.ts'
 import { type Architecture, attentionHalves, expertsOf, layerWidths, tensorShapes } from '../../model/architecture.ts'
@@ -82,7 +82,7 @@ async function* writeTensors(
   infos: readonly { name: string; dtype: FloatDType }[],
   saved: Steps,
   signal: AbortSignal | undefined,
-): AsyncGenerator<ProgressEvent, void> {
+): Progress<void> {
   const { tensors } = model.checkpoint
   yield { type: 'phase', phase: 'export', total: infos.length, unit: 'tensors' }
   for (const [i, { name, dtype }] of infos.entries()) {

@@ -2,7 +2,7 @@
 // back and compared before anything appears.
 
 import { UsageError } from '../../base/errors.ts'
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import type { Engine } from '../../engine/engine.ts'
 import { memoryContext } from '../../forward/context.ts'
 import type { Model } from '../../model/model.ts'
@@ -37,7 +37,7 @@ export async function* exportOnnx(
   model: Model,
   sink: Sink,
   { engine, dtypes = DEFAULT_DTYPES, fileBytes, signal, saved = UNSAVED }: OnnxOptions,
-): AsyncGenerator<ProgressEvent, readonly OnnxFileResult[]> {
+): Progress<readonly OnnxFileResult[]> {
   const context = memoryContext(engine, signal)
   let finished = false
   try {

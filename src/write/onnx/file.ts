@@ -2,7 +2,7 @@
 // vocabulary's table a part.
 
 import { NumericError, UnsupportedModelError } from '../../base/errors.ts'
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import { floatSource } from '../../checkpoint/float-source.ts'
 import { firstNotFinite } from '../../formats/dtype.ts'
 import { layoutOnnx, type OnnxLayout } from '../../formats/onnx-file.ts'
@@ -43,7 +43,7 @@ export async function* writeOnnxFile(
   sink: Sink,
   saved: Steps,
   signal?: AbortSignal,
-): AsyncGenerator<ProgressEvent, void> {
+): Progress<void> {
   yield { type: 'phase', phase: 'export', total: tensors.size, unit: 'tensors' }
   const open = new Map<string, SinkFile>()
   for (const [name, byteLength] of files) open.set(name, await sink.create(name, byteLength))

@@ -2,7 +2,7 @@
 // weights, as rounded there: first half of a prompt without a cache, second half with the cache of the first.
 
 import { NumericError, OutputError } from '../../base/errors.ts'
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import { type Engine, type OpenModel, type Values, values } from '../../engine/engine.ts'
 import { logits } from '../../evaluate/logits.ts'
 import type { Context } from '../../forward/context.ts'
@@ -39,7 +39,7 @@ export async function* verifyOnnx(
   dtype: OnnxDtype,
   plan: OnnxPlan,
   sink: Sink,
-): AsyncGenerator<ProgressEvent, number> {
+): Progress<number> {
   yield { type: 'phase', phase: 'verify', total: 1, unit: 'tensors' }
   const { vocabularySize, maxPositions } = model.architecture
   const ids = loadTokenizer(model.checkpoint)

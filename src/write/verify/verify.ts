@@ -2,7 +2,7 @@
 // types, token ids, and the facts of the model (positions, norms, heads) by its logits. Last step of an export, before it appears.
 
 import { OutputError } from '../../base/errors.ts'
-import type { ProgressEvent } from '../../base/events.ts'
+import type { Progress } from '../../base/events.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { logits } from '../../evaluate/logits.ts'
 import { type FloatDType, fromFloat32, isDType, toFloat32 } from '../../formats/dtype.ts'
@@ -27,11 +27,7 @@ const LAST_BITS = 2 ** -23
 const MAX_OUTPUT_ERROR = 1 / 16
 
 /** @throws OutputError where something differs, or cannot be read back */
-export async function* verifyExport(
-  context: Context,
-  { expected }: ExportPlan,
-  written: Checkpoint,
-): AsyncGenerator<ProgressEvent, void> {
+export async function* verifyExport(context: Context, { expected }: ExportPlan, written: Checkpoint): Progress<void> {
   if (!expected) return
   const fail = (problem: string): never => {
     throw new OutputError(`the export does not read back: ${problem}. This is a fault of fasp; please report it.`)
