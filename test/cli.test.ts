@@ -39,7 +39,7 @@ describe('prune', () => {
     expect(stdout).toMatch(/^decoder linears +1\.2 M +958\.5 k +18\.8 %$/m)
     expect(stdout).toMatch(/^perplexity ± standard error +dense +pruned\ntext\.txt, 3 × 32, BOS /m)
     expect(stdout).toMatch(
-      /peak memory [\d.]+ MB\nWrote out\n\nNext: try it, measure it, share it\.\n( {2}fasp .*\n){3}/,
+      /peak memory [\d.]+ [MG]B\nWrote out\n\nNext: try it, measure it, share it\.\n( {2}fasp .*\n){3}/,
     )
     const result = JSON.parse((await run(folder, ...args, '--overwrite', '--json=full')).stdout)
     expect(result).toMatchObject({
