@@ -10,10 +10,12 @@ const SCOPES = ['dense', 'ffn', 'ffn+ragged', 'ffn+per-head', 'ffn+rotate', 'ffn
 const LAYOUTS = ['stock', 'padded', 'compact']
 const HEAD = `# What runs where
 
-Made by \`scripts/support.mjs\` from the results of all tests of \`.ci/run nightly\`, which fails where this page says anything else. The
-nightly run has not been green since its tests were divided (2026-12-03). A cell has the [layouts](guide.md) in which a model of the family,
-cut in that scope, was run there and gave our logits or tokens; "yes" stands for a model that nothing was
-cut of. An empty cell was not tried, or is refused with a message that says why.
+Made by \`scripts/support.mjs\` from the results of all tests of \`.ci/run nightly\`, which fails where this page says anything else.
+
+Last green nightly run: none since its tests were divided on 2026-12-03.
+
+A cell has the [layouts](guide.md) in which a model of the family, cut in that scope, ran in the runtime and gave our logits or tokens.
+"yes" stands for the dense model. An empty cell was not tried, or is refused with a message that says why.
 
 "ONNX Runtime" are exports without a runtime around them, transformers.js such exports by its own classes. Below the table are the files
 whose tests prove a column; \`node scripts/support.mjs REPORT --tests\` prints the tests of each cell, of reports that
