@@ -1,6 +1,8 @@
-// Public API of Node: everything in `index.ts`, and verbs over paths. Each verb is a promise, whose options take `onEvent`, and a generator of
-// the same events, which returns what the promise gives.
-
+/**
+ * The library in Node: verbs over folders, files and names on the Hub, and what they are made of. Each verb is a promise, whose options take
+ * `onEvent`, and a generator of the same events, which returns what the promise gives.
+ * @module fasp
+ */
 import { promised } from './base/events.ts'
 import { compare as compareModels } from './compare/compare.node.ts'
 import { openEngine as open } from './engine/engine.node.ts'
@@ -141,7 +143,7 @@ export const exportModel = promised(exportModelEvents)
 /**
  * Brings a pruned model nearer to the model that it was pruned from, without labels: its weights go down the gradient of the KL between their
  * next-token probabilities. The step with the least KL on windows that are not trained on is written, in the layout, names and types that it has.
- * @param pruned folder, `.gguf` file, name on the Hub, or a model that is open
+ * @param source the pruned model: folder, `.gguf` file, name on the Hub, or a model that is open
  * @example
  * const { kl, tokens } = await heal('smaller', { dense: 'my-model', output: 'healed', calibration: ['wiki.txt'], tokens: 65536 })
  * console.log(kl.before, kl.after)

@@ -1,4 +1,8 @@
-// Public API of pages and their workers: everything in `index.ts`, and the verbs of `node.ts` over picked files, Blobs and addresses.
+/**
+ * The library in pages and their workers: the verbs of `fasp` over picked files, Blobs and addresses, and what else `fasp` has that needs no
+ * paths: methods, exports, tokenizers, errors, types.
+ * @module fasp/web
+ */
 import { promised } from './base/events.ts'
 import { checked } from './options/call-check.ts'
 import { webVerbs } from './verbs/platform.web.ts'
