@@ -1,18 +1,20 @@
 // The gate of the source tree: how much there is, how long files and functions are, which way imports go.
 // usage: npm run lines   prints the rooms of src; `npm run lines -- --files` prints each file. Exit code 1 where a limit is passed.
 // A limit counts all that it is about. A limit is never raised, and nothing is taken out of what it counts.
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 
 /** Lines of all .ts and .tsx files of src and web without tests. */
 const MAX_TOTAL = 46_050
-/** Lines of all files that prune/prune.ts reaches by imports, types too: what the method needs to know. */
+/** Lines of all files that the pipeline reaches by imports, types too: what the method needs to know. */
 const MAX_REACH = 15_000
-const REACH_FROM = 'src/prune/prune.ts'
+const PIPELINE = 'src/prune/prune.ts'
 /** A longer file is more than one thing. */
 const MAX_FILE = 400
+/** The pipeline reads like the diagram of the stages. */
+const MAX_PIPELINE = 200
 /** A longer function says why in a comment with the words "Long because". */
 const MAX_FUNCTION = 80
 /** The formatter keeps code within this width; comments and strings keep it, too. */
@@ -21,7 +23,7 @@ const MAX_COLUMNS = 120
  * What was there when the gate was built, and goes down with each change: 42,000 lines in all, 14,000 that are reached, no long function and
  * no wide line are what it goes down to.
  */
-const [MAX_LONG_FUNCTIONS, MAX_WIDE_LINES] = [16, 1165]
+const [MAX_LONG_FUNCTIONS, MAX_WIDE_LINES] = [16, 1163]
 
 /** The rooms of src from the ground up: files import from their own room and from rooms above it in this list. */
 const ROOMS = [
@@ -33,9 +35,8 @@ const ROOMS = [
 const root = fileURLToPath(new URL('..', import.meta.url))
 const filesOf = folder =>
   readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-    .filter(entry => entry.isFile() && /\.tsx?$/.test(entry.name) && !/\.(test|d)\.ts$/.test(entry.name))
+    .filter(entry => entry.isFile() && /\.tsx?$/.test(entry.name) && !entry.name.endsWith('.test.ts'))
     .map(entry => relative(root, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
-    .filter(file => !file.includes('node_modules/'))
     .sort()
 const files = [...filesOf('src'), ...filesOf('web')]
 const problems = []
@@ -55,12 +56,10 @@ function checkImport(file, target) {
   }
   if (!target.startsWith('.')) return
   const imported = relative(root, join(root, dirname(file), target)).replaceAll('\\', '/')
-  if (!texts.has(imported)) {
-    if (!existsSync(join(root, imported)) && !imported.endsWith('?url')) problems.push(`${file} imports ${target}`)
-    return
-  }
+  if (file.startsWith('src/') && !imported.startsWith('src/') && !imported.endsWith('.json'))
+    problems.push(`${file} imports ${imported}: outside src`)
+  if (!texts.has(imported)) return
   imports.get(file).push(imported)
-  if (file.startsWith('src/') && imported.startsWith('web/')) problems.push(`${file} imports ${imported}: outside src`)
   const [from, to] = [roomOf(file), roomOf(imported)]
   if (file.startsWith('src/') && ROOMS.indexOf(to) > ROOMS.indexOf(from))
     problems.push(`${file} imports ${imported}: ${to} stands below ${from} in ROOMS of scripts/lines.mjs`)
@@ -90,7 +89,8 @@ const texts = new Map(files.map(file => [file, readFileSync(join(root, file), 'u
 const lines = new Map([...texts].map(([file, text]) => [file, lineCount(text)]))
 const imports = new Map(files.map(file => [file, []]))
 for (const [file, text] of texts) {
-  if (lines.get(file) > MAX_FILE) problems.push(`${file} has ${lines.get(file)} lines, allowed are ${MAX_FILE}`)
+  const limit = file === PIPELINE ? MAX_PIPELINE : MAX_FILE
+  if (lines.get(file) > limit) problems.push(`${file} has ${lines.get(file)} lines, allowed are ${limit}`)
   if (file.startsWith('src/') && !ROOMS.includes(roomOf(file)))
     problems.push(`${file} is in no room of scripts/lines.mjs`)
   for (const [i, line] of text.split('\n').entries())
@@ -135,10 +135,10 @@ for (const room of [...ROOMS, 'web/']) {
   const [size, count] = [sum(own), own.length].map(String)
   console.log(`${size.padStart(6)}  ${room.padEnd(11)} ${count.padStart(3)} files, asks ${to} rooms, is asked by ${by}`)
 }
-const [total, reached] = [sum(files), sum(reach(REACH_FROM))]
+const [total, reached] = [sum(files), sum(reach(PIPELINE))]
 const limits = [
   [total, MAX_TOTAL, `in all of src and web, ${files.length} files, ${arrows.size} arrows between rooms`],
-  [reached, MAX_REACH, `are reached by ${REACH_FROM}`],
+  [reached, MAX_REACH, `are reached by ${PIPELINE}`],
   [longFunctions.length, MAX_LONG_FUNCTIONS, `functions have more than ${MAX_FUNCTION} lines`, longFunctions],
   [wideLines.length, MAX_WIDE_LINES, `lines have more than ${MAX_COLUMNS} columns`, wideLines],
 ]
