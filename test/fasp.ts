@@ -111,7 +111,15 @@ async function faspHere(args: readonly string[], { folder, env }: Pick<RunOption
 
 /** Runs a command that succeeds, off a terminal: plain lines on both streams. */
 export async function run(folder: string, ...args: string[]) {
-  const { code, stdout, stderr } = await fasp(args, { folder })
+  return expectDone(await fasp(args, { folder }))
+}
+
+/** `run` in a process of its own, whose memory is that of the command alone. */
+export async function runProcess(folder: string, ...args: string[]) {
+  return expectDone(await faspProcess(args, { folder }))
+}
+
+function expectDone({ code, stdout, stderr }: Run) {
   expect(code, stderr).toBe(0)
   expect(`${stdout}${stderr}`, 'codes that steer a terminal').not.toMatch(/\r|\p{Cc}\[/u)
   return { stdout, stderr, lines: stdout.trimEnd().split('\n') }
