@@ -115,7 +115,7 @@ const slugify = (heading: string) =>
     .replace(/[^\p{L}\p{N}\s_-]/gu, '')
     .replace(/\s/g, '-')
 
-/** What the search finds. Records of work that is done would hide what holds now. */
+/** The search leaves out the log and the decisions, which record past work: a reader looks for the present state. */
 const searched: DefaultTheme.LocalSearchOptions['_render'] = (text, env, md) =>
   /\b(log|decisions)\.md$/.test(env.relativePath) ? '' : md.render(text, env)
 

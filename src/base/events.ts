@@ -68,7 +68,7 @@ export type ProgressEvent =
   /** Something that the user should know and that is no error. */
   | { readonly type: 'notice'; readonly message: string }
 
-/** What a long-running function gives back: its events while it works, and its result at the end. */
+/** A long-running function yields events while it works, and returns a result of type `T`. */
 export type Progress<T> = AsyncGenerator<ProgressEvent, T>
 
 export interface Listener {

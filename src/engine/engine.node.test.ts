@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { markInOnePiece, openEngine } from './engine.node.ts'
 
-/** How often V8 collects little by little while a heap of some size is filled, at most so often. */
+/** Collections that V8 does little by little, until there is one. @param rounds in which a heap of some size is filled, at most */
 async function marksInPieces(rounds: number): Promise<number> {
   let found = 0
   const observer = new PerformanceObserver(list => {

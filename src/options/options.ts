@@ -12,8 +12,8 @@ import type { Model } from '../model/model.ts'
 import type { CalibrationInput, CalibrationSource } from '../text/calibration.ts'
 
 /**
- * What is trained: the linear layers of all half-blocks, or of FFNs alone, or low-rank updates of all. Embedding, norms, head and routers of
- * mixtures stay: a router would move by the few experts that it has chosen, and tokens would go where the others were not trained for them.
+ * Healing trains the linear layers of all half-blocks (`all`) or of FFNs (`ffn`), or low-rank updates of all linear layers
+ * (`lora`). Embedding, norms, head and routers stay: a trained router would send a token to an expert that never trained on the token.
  */
 export const TRAINS = ['all', 'ffn', 'lora'] as const
 export type Trains = (typeof TRAINS)[number]

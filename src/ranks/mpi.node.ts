@@ -67,7 +67,7 @@ function load(library: string, launched: Launched | undefined): Loaded {
   }
   // UCX takes this signal for fatal, and V8 uses it for WebAssembly.
   process.env.UCX_ERROR_SIGNALS ??= 'SIGILL,SIGBUS,SIGFPE'
-  // Its hooks into the allocation of memory make Node crash now and then (bench/log.md).
+  // UCX hooks into the allocation of memory; the hooks crash Node in some runs (bench/log.md).
   process.env.UCX_MEM_EVENTS ??= 'n'
   const isOpenMpi = launched?.by === 'Open MPI'
   const all = isOpenMpi

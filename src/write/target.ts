@@ -1,4 +1,4 @@
-// What an export target is: something that turns a model into the files of another format. `write/targets.ts` lists them.
+// An export target writes a model in another format. `write/targets.ts` lists all targets.
 import type { Progress } from '../base/events.ts'
 import type { GgufType } from '../formats/gguf-layout.ts'
 import type { DType } from '../formats/tensors.ts'
