@@ -23,7 +23,7 @@ const MAX_COLUMNS = 120
  * What was there when the gate was built, and goes down with each change: 42,000 lines in all, 14,000 that are reached, no long function and
  * no wide line are what it goes down to.
  */
-const [MAX_LONG_FUNCTIONS, MAX_WIDE_LINES] = [16, 1163]
+const [MAX_LONG_FUNCTIONS, MAX_WIDE_LINES] = [16, 1162]
 
 /** The rooms of src from the ground up: files import from their own room and from rooms above it in this list. */
 const ROOMS = [
@@ -144,7 +144,7 @@ const limits = [
 ]
 for (const [count, limit, of, which = []] of limits) {
   console.log(`${String(count).padStart(6)}  ${of}; allowed are ${limit}`)
-  if (count > limit) problems.push(`${count} ${of}: allowed are ${limit}`, ...which)
+  if (count > limit) problems.push(...which, `${count} ${of}: allowed are ${limit}`)
 }
 for (const problem of problems) console.error(`error: ${problem}`)
 if (problems.length > 0) process.exitCode = 1

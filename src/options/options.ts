@@ -12,8 +12,8 @@ import type { Model } from '../model/model.ts'
 import type { CalibrationInput, CalibrationSource } from '../text/calibration.ts'
 
 /**
- * Healing trains the linear layers of all half-blocks (`all`) or of FFNs (`ffn`), or low-rank updates of all linear layers
- * (`lora`). Embedding, norms, head and routers stay: a trained router would send a token to an expert that never trained on the token.
+ * Healing trains the linear layers of all half-blocks (`all`) or of FFNs (`ffn`), or low-rank updates of all linear
+ * layers (`lora`). Embedding, norms, head and routers stay: a trained router sends tokens to experts untrained on them.
  */
 export const TRAINS = ['all', 'ffn', 'lora'] as const
 export type Trains = (typeof TRAINS)[number]
