@@ -1,5 +1,6 @@
 // The gate of the source tree: how much there is, how long files and functions are, which way imports go.
-// usage: npm run lines   prints the rooms of src; `npm run lines -- --files` prints each file. Exit code 1 where a limit is passed.
+// usage: npm run lines   prints the rooms of src; exit code 1 where a limit is passed.
+//        npm run lines -- --files     each file, too; --clients: imports that pass by the public API
 // A limit counts all that it is about. A limit is never raised, and nothing is taken out of what it counts.
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -24,6 +25,8 @@ const MAX_COLUMNS = 120
  * no wide line are what it goes down to.
  */
 const [MAX_LONG_FUNCTIONS, MAX_WIDE_LINES] = [16, 1162]
+/** Imports that pass by the public API, see CLIENTS. It goes down to none. */
+const MAX_INSIDE = 133
 
 /** The rooms of src from the ground up: files import from their own room and from rooms above it in this list. */
 const ROOMS = [
@@ -31,6 +34,10 @@ const ROOMS = [
   ...['options', 'result', 'heal', 'vocabulary', 'evaluate', 'write', 'prune', 'hub', 'report', 'compare', 'verbs'],
   ...['index', 'node', 'web', 'bench', 'page', 'cli'],
 ]
+
+/** Files that use the library as users do: by the public API, the reports and the base. What they miss is missing in the API. */
+const CLIENTS = /^(web|src\/cli|src\/page)\//
+const PUBLIC = /^(web\/|src\/((index|node|web)\.ts$|(cli|page|report|base|options)\/))/
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const filesOf = folder =>
@@ -42,6 +49,7 @@ const files = [...filesOf('src'), ...filesOf('web')]
 const problems = []
 const longFunctions = []
 const wideLines = []
+const inside = []
 
 const roomOf = file => (file.startsWith('src/') ? file.split('/')[1].replace(/\.ts$/, '') : 'web/')
 /** Where the types and objects of a page are used: files of Node import none of these files. */
@@ -60,6 +68,8 @@ function checkImport(file, target) {
     problems.push(`${file} imports ${imported}: outside src`)
   if (!texts.has(imported)) return
   imports.get(file).push(imported)
+  if (CLIENTS.test(file) && !PUBLIC.test(imported))
+    inside.push(`${file} imports ${imported}: clients import src/index.ts, node.ts, web.ts, page, report or base`)
   const [from, to] = [roomOf(file), roomOf(imported)]
   if (file.startsWith('src/') && ROOMS.indexOf(to) > ROOMS.indexOf(from))
     problems.push(`${file} imports ${imported}: ${to} stands below ${from} in ROOMS of scripts/lines.mjs`)
@@ -128,6 +138,7 @@ for (const [file, targets] of imports)
   for (const target of targets) if (roomOf(file) !== roomOf(target)) arrows.add(`${roomOf(file)} ${roomOf(target)}`)
 if (process.argv.includes('--files'))
   for (const file of files) console.log(`${String(lines.get(file)).padStart(6)}  ${file}`)
+if (process.argv.includes('--clients')) for (const one of inside) console.log(one)
 for (const room of [...ROOMS, 'web/']) {
   const own = files.filter(file => roomOf(file) === room)
   const to = [...arrows].filter(arrow => arrow.startsWith(`${room} `)).length
@@ -140,6 +151,7 @@ const limits = [
   [total, MAX_TOTAL, `in all of src and web, ${files.length} files, ${arrows.size} arrows between rooms`],
   [reached, MAX_REACH, `are reached by ${PIPELINE}`],
   [longFunctions.length, MAX_LONG_FUNCTIONS, `functions have more than ${MAX_FUNCTION} lines`, longFunctions],
+  [inside.length, MAX_INSIDE, 'imports of clients pass by the public API', inside],
   [wideLines.length, MAX_WIDE_LINES, `lines have more than ${MAX_COLUMNS} columns`, wideLines],
 ]
 for (const [count, limit, of, which = []] of limits) {
