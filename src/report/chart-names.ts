@@ -1,14 +1,4 @@
 /** The charts that can be written as `.svg`; charts.ts, which is large, draws them. */
-export const CHART_NAMES = [
-  'perplexity',
-  'tokens',
-  'accuracy',
-  'healing',
-  'errors',
-  'layers',
-  'sensitivity',
-  'time',
-  'engine',
-] as const
+export const CHART_NAMES = ['perplexity', 'tokens', 'accuracy', 'healing', 'layers'] as const
 
 export type ChartName = (typeof CHART_NAMES)[number]

@@ -3,17 +3,7 @@
 // and the policy in the head lets the page load nothing and run nothing but that script.
 import { count } from '../base/display.ts'
 import { VERSION } from '../base/version.ts'
-import {
-  accuracyCharts,
-  type Chart,
-  engineCharts,
-  errorMaps,
-  healingCharts,
-  layerCharts,
-  perplexityCharts,
-  sensitivityCharts,
-  timeCharts,
-} from './charts.ts'
+import { accuracyCharts, type Chart, healingCharts, layerCharts, perplexityCharts } from './charts.ts'
 import { layerRows, sensitivityRows } from './layers.ts'
 import { madeLines } from './made.ts'
 import page from './page.html'
@@ -104,7 +94,7 @@ function sectionsOf(result: ResultFile): Section[] {
   const pruned = prunedRuns(result)
   const many = pruned.length > 1
   const layers = pruned.map(run => {
-    const content = [...layerCharts(run), ...sensitivityCharts(run)].map(chart => figure(chart))
+    const content = layerCharts(run).map(figure)
     const tables = [layerTable(run), ...sensitivityTables(run)].map(table => tableHtml(table))
     return many
       ? folded(`${runLabel(run)}: widths, errors, sensitivity`, [...content, ...tables])
@@ -136,15 +126,15 @@ function sectionsOf(result: ResultFile): Section[] {
       title: 'Size',
       content: [...tables(sizesTable(result), exportsTable(result)), ...texts(failuresTable(result))],
     },
-    { id: 'layers', title: 'Layers', content: [...(many ? errorMaps(result) : []).map(figure), ...layers] },
+    { id: 'layers', title: 'Layers', content: layers },
     { id: 'texts', title: 'What the models write', content: samples(result.runs) },
     {
       id: 'time',
       title: 'Time',
-      content: folds('Seconds by phase, and of the engine by kind of graph', [
-        ...[...timeCharts(result), ...engineCharts(result)].map(figure),
-        ...tables(secondsTable(result), engineTable(result.runs), outsideTable(result.runs)),
-      ]),
+      content: folds(
+        'Seconds by phase, and of the engine by kind of graph',
+        tables(secondsTable(result), engineTable(result.runs), outsideTable(result.runs)),
+      ),
     },
     { id: 'run', title: 'How it was made', content: about(result, pruned) },
   ]

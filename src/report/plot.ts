@@ -1,6 +1,6 @@
-// Charts as SVG text, drawn by Observable Plot without a browser: the few forms that reports need. Titles on marks show on hover; a table
-// beside each chart says the same (html.ts). Colours are CSS variables, light and dark, told apart by people who see colours differently
-// (after Okabe and Ito 2008); symbols and labels say the same once more.
+// Charts as SVG text, drawn by Observable Plot without a browser: lines, and bars over the layers. Titles on marks
+// show on hover; a table beside each chart says the same (html.ts). Colours are CSS variables, light and dark, told
+// apart by people who see colours differently (after Okabe and Ito 2008); symbols and labels say the same once more.
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 import { VERSION } from '../base/version.ts'
@@ -21,9 +21,11 @@ const dashes = (i: number): string | undefined => [undefined, '6 3', '2 3'][Math
 
 /** Colours of pages and pictures as CSS; all have a contrast of 4.5 or more to the paper. */
 export const LIGHT =
-  '--paper:#fff;--ink:#1c1e21;--c0:#0072b2;--c1:#b34700;--c2:#007a5a;--c3:#a83c84;--c4:#8f6300;--c5:#7a4fd0;--c6:#6b7280'
+  '--paper:#fff;--ink:#1c1e21;' +
+  '--c0:#0072b2;--c1:#b34700;--c2:#007a5a;--c3:#a83c84;--c4:#8f6300;--c5:#7a4fd0;--c6:#6b7280'
 export const DARK =
-  '--paper:#16181c;--ink:#e7e9ec;--c0:#56b4e9;--c1:#ff8a4c;--c2:#2fc79b;--c3:#e48fc4;--c4:#e6b422;--c5:#b49bff;--c6:#9aa3af'
+  '--paper:#16181c;--ink:#e7e9ec;' +
+  '--c0:#56b4e9;--c1:#ff8a4c;--c2:#2fc79b;--c3:#e48fc4;--c4:#e6b422;--c5:#b49bff;--c6:#9aa3af'
 
 interface Options extends Plot.PlotOptions {
   /** What the picture shows, for those who do not see it. */
@@ -54,43 +56,17 @@ export function pictureFile(charts: readonly { readonly title: string; readonly 
     const y = height + titleHeight
     height = y + Number(/ height="(\d+(?:\.\d+)?)"/.exec(svg)?.[1])
     const text = title.replace(/[&<>]/g, c => `&#${c.charCodeAt(0)};`)
-    return `<text x="8" y="${y - 8}" font-size="15" font-weight="600">${visible(text)}</text>\n<svg y="${y}"${svg.slice('<svg'.length)}`
+    const heading = `<text x="8" y="${y - 8}" font-size="15" font-weight="600">${visible(text)}</text>`
+    return `${heading}\n<svg y="${y}"${svg.slice('<svg'.length)}`
   })
   return `<!-- fasp ${VERSION} -->
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" fill="currentColor" font-family="system-ui, sans-serif">
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}"
+  fill="currentColor" font-family="system-ui, sans-serif">
 <style>:root{${LIGHT}}@media (prefers-color-scheme:dark){:root{${DARK}}}svg{color:var(--ink)}</style>
 <rect width="100%" height="100%" fill="var(--paper)"/>
 ${parts.join('\n')}
 </svg>
 `
-}
-
-/** Names beside squares in their colours, in lines above the frame. */
-function legend(names: readonly string[], left: number): { marks: Plot.Markish[]; height: number } {
-  const line = FONT * 1.6
-  let [x, row] = [0, 0]
-  const places = names.map(name => {
-    const width = 34 + name.length * CHARACTER
-    if (x > 0 && x + width > WIDTH - left) [x, row] = [0, row + 1]
-    const place = { name, x, row }
-    x += width
-    return place
-  })
-  const height = (row + 1) * line
-  const marks = places.flatMap(({ name, x, row }, i) => {
-    const at = { frameAnchor: 'top-left', dy: row * line - height } as const
-    return [
-      Plot.dot([0], { ...at, dx: x + 5, symbol: 'square', r: 5, fill: colour(i), facet: 'super' } as Plot.DotOptions),
-      Plot.text([name], {
-        ...at,
-        dx: x + 16,
-        facet: 'super',
-        textAnchor: 'start',
-        lineAnchor: 'middle',
-      } as Plot.TextOptions),
-    ]
-  })
-  return { marks, height: height + 6 }
 }
 
 export interface Point {
@@ -133,7 +109,8 @@ export function lineChart({ title, x, y, series, reference, limit = Number.POSIT
     }),
     ...(reference ? [{ name: reference.name, colour: 'currentColor', x: right, y: place(reference.y) }] : []),
   ]
-  const columnOf = ({ x }: { readonly x: number }) => Math.round((20 * x) / right) // names this near to each other would overlap
+  // Names in one column would overlap.
+  const columnOf = ({ x }: { readonly x: number }) => Math.round((20 * x) / right)
   const placed = [...new Set(labels.map(columnOf))].flatMap(number => {
     const column = labels.filter(label => columnOf(label) === number)
     const wanted = column.map(label => label.y)
@@ -252,141 +229,4 @@ export function layerBars(
 const tickLayers = (layers: number): number[] => {
   const step = layers <= 32 ? 1 : layers <= 100 ? 5 : 10
   return Array.from({ length: Math.ceil(layers / step) }, (_, i) => i * step)
-}
-
-export interface Cell {
-  readonly x: number
-  readonly y: string
-  readonly panel: string
-  readonly value: number
-  readonly title: string
-}
-
-/** A row for each name, a column for each layer; the stronger the colour, the larger. */
-export function heatMap(title: string, cells: readonly Cell[]): string {
-  const rows = [...new Set(cells.map(cell => cell.y))]
-  const panels = new Set(cells.map(cell => cell.panel))
-  const layers = Math.max(...cells.map(cell => cell.x)) + 1
-  const most = Math.max(...cells.map(cell => cell.value)) || 1
-  return draw({
-    title,
-    height: 74 + 17 * rows.length,
-    ...{
-      marginLeft: 12 + CHARACTER * Math.max(...rows.map(row => row.length)),
-      marginTop: 30,
-      marginBottom: 40,
-      marginRight: 4,
-    },
-    x: { label: 'layer', ticks: tickLayers(layers * panels.size), padding: 0.06 },
-    y: { label: null, domain: rows, padding: 0.06, tickSize: 0 },
-    fx: { label: null, domain: [...panels], padding: 0.04 },
-    marks: [
-      Plot.cell(cells, {
-        ...{ x: cell => cell.x, y: cell => cell.y, fx: cell => cell.panel, title: cell => cell.title },
-        ...{
-          fill: 'var(--c1)',
-          fillOpacity: { value: (cell: Cell) => 0.06 + 0.94 * Math.sqrt(cell.value / most), scale: null },
-        },
-      } as Plot.CellOptions),
-    ],
-  })
-}
-
-export interface Part {
-  readonly row: string
-  readonly part: string
-  readonly value: number
-  readonly title: string
-}
-
-/** A bar for each row, made of its parts: the largest, and the others together where there are more than colours. */
-export function stackedBars(title: string, all: readonly Part[], label: string): string {
-  const sizes = new Map<string, number>()
-  for (const { part, value } of all) sizes.set(part, (sizes.get(part) ?? 0) + value)
-  const largest = [...sizes.keys()].sort((a, b) => sizes.get(b)! - sizes.get(a)!).slice(0, COLOURS - 1)
-  const parts =
-    sizes.size <= COLOURS ? all : all.map(one => (largest.includes(one.part) ? one : { ...one, part: 'others' }))
-  const rows = [...new Set(parts.map(part => part.row))]
-  const found = new Set(parts.map(part => part.part))
-  const names = sizes.size <= COLOURS ? [...found] : [...largest, 'others']
-  const marginLeft = 12 + CHARACTER * Math.max(...rows.map(row => row.length))
-  const top = legend(names, marginLeft)
-  return draw({
-    title,
-    height: top.height + 64 + 22 * rows.length,
-    ...{ marginTop: top.height + 12, marginLeft, marginBottom: 44, marginRight: 20 },
-    x: { label, grid: true },
-    y: { label: null, domain: rows, padding: 0.25, tickSize: 0 },
-    marks: [
-      ...top.marks,
-      Plot.barX(parts, {
-        ...{ x: part => part.value, y: part => part.row, title: part => part.title },
-        ...{ fill: (part: Part) => colour(names.indexOf(part.part)), order: (part: Part) => names.indexOf(part.part) },
-      } as Plot.BarXOptions),
-      Plot.ruleX([0]),
-    ],
-  })
-}
-
-export interface Curve {
-  readonly panel: number
-  readonly kind: string
-  readonly points: readonly { readonly x: number; readonly y: number }[]
-  readonly chosen: { readonly x: number; readonly y: number; readonly title: string }
-}
-
-/** A small panel for each layer, all on the same scales: its curves, and the point chosen on each. */
-export function curvePanels(
-  title: string,
-  curves: readonly Curve[],
-  labels: { readonly x: string; readonly y: string },
-): string {
-  const columns = 8
-  const kinds = [...new Set(curves.map(curve => curve.kind))]
-  const panels = [...new Set(curves.map(curve => curve.panel))].sort((a, b) => a - b)
-  const rows = Math.ceil(panels.length / columns)
-  const at = (curve: { panel: number }) => panels.indexOf(curve.panel)
-  const facet = {
-    fx: (c: { panel: number }) => at(c) % columns,
-    fy: (c: { panel: number }) => Math.floor(at(c) / columns),
-  }
-  const points = curves.flatMap(({ panel, kind, points: of }) => of.map(point => ({ ...point, panel, kind })))
-  const chosen = curves.map(({ panel, kind, chosen: point }) => ({ ...point, panel, kind }))
-  const top = legend(kinds, 56)
-  const hue = (c: { kind: string }) => colour(kinds.indexOf(c.kind))
-  return draw({
-    title,
-    height: top.height + 70 + (rows > 2 ? 78 : 140) * rows,
-    ...{ marginTop: top.height + 22, marginLeft: 56, marginBottom: 44, marginRight: 12 },
-    x: { label: labels.x, domain: [100, 0], ticks: [100, 50], nice: false },
-    y: { label: labels.y, type: 'sqrt', ticks: 3, grid: true, zero: true },
-    fx: { axis: null, padding: 0.1 },
-    fy: { axis: null, padding: 0.14 },
-    marks: [
-      ...top.marks,
-      Plot.frame({ stroke: 'currentColor', strokeOpacity: 0.2 }),
-      Plot.text(
-        panels.map(panel => ({ panel })),
-        {
-          ...facet,
-          text: p => `${p.panel}`,
-          frameAnchor: 'top-left',
-          dx: 4,
-          dy: 4,
-          fillOpacity: 0.75,
-          fontWeight: 600,
-        },
-      ),
-      Plot.line(points, { ...facet, x: p => p.x, y: p => p.y, stroke: hue, z: p => p.kind, strokeWidth: 1.5 }),
-      Plot.dot(chosen, {
-        ...facet,
-        x: p => p.x,
-        y: p => p.y,
-        r: 3.5,
-        fill: hue,
-        stroke: 'var(--paper)',
-        title: p => p.title,
-      }),
-    ],
-  })
 }

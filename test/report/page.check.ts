@@ -71,13 +71,12 @@ test('charts have names, labels that can be read, and values on hover', async ()
   )
   const titles = await chart.locator('title').allTextContents()
   expect(titles).toContain('plain, 30.0 % removed: 57.06')
-  const time = page.getByRole('img', { name: 'Where the time went' })
-  expect(await time.isVisible()).toBe(false) // folded
-  for (const name of ['Mean zero-shot accuracy against size', 'Restored error of each layer'])
-    expect(await page.getByRole('img', { name }).isVisible(), name).toBe(true)
+  const widths = page.getByRole('img', { name: 'Width of each layer: preset best 30 %' })
+  expect(await widths.isVisible()).toBe(false) // folded
+  expect(await page.getByRole('img', { name: 'Mean zero-shot accuracy against size' }).isVisible()).toBe(true)
   await openDetails(page)
-  expect(await time.isVisible()).toBe(true)
-  expect(await page.getByRole('img', { name: 'Sensitivity of each layer: preset best 30 %' }).isVisible()).toBe(true)
+  expect(await widths.isVisible()).toBe(true)
+  expect(await page.getByRole('img', { name: 'Error of each layer: preset best 30 %' }).isVisible()).toBe(true)
   expect(await badLabels(page)).toEqual([])
 })
 
