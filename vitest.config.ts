@@ -59,7 +59,10 @@ export default defineConfig({
         include,
         isolate: name !== 'unit', // its files share what they import: half of their time was importing it
         setupFiles: ['test/setup.ts'],
-        env: { FASP_PLACES: process.env.FASP_PLACES ?? (name === 'machine' ? 'webgpu blas openvino' : 'cpu') }, // test/devices.ts
+        env: {
+          FASP_PLACES: process.env.FASP_PLACES ?? (name === 'machine' ? 'webgpu blas openvino' : 'cpu'), // test/devices.ts
+          ...(name === 'unit' && { OMP_NUM_THREADS: '1' }), // two files run at once, and small products gain nothing from a second thread
+        },
         server: { deps: { external: [/\/dist\//] } }, // as Node runs it
         sequence: { groupOrder: ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length },
         // Two cores: test files that run models share them badly. The last suites wait for other programs and for registries, too.

@@ -86,12 +86,12 @@ describe('a grid', () => {
   test('grows: what is there stays as it is, and the dense model lends its windows again', async () => {
     const folder = await withResult()
     const [dense, first] = result(folder).runs
-    const { stderr, stdout } = await run(folder, ...compare('magnitude,plain', '0.2', '--threads', '1'))
+    const { stderr, stdout } = await run(folder, ...compare('magnitude,plain', '0.2', '--threads', '2'))
     expect(stderr).toContain('result.json has 2 runs already; 2 are left.')
     expect(names(folder)).toEqual(['dense 0', 'magnitude 0.2', 'plain 0.2', 'magnitude 0.3'])
     const { runs } = result(folder)
     expect([runs[0], runs[3]]).toEqual([dense, first])
-    expect(runs.map(({ made }) => made!.machine.threads)).toEqual([undefined, 1, 1, undefined])
+    expect(runs.map(({ made }) => made!.machine.threads)).toEqual([1, 2, 2, 1])
     expect(runs.map(({ made }) => made!.created)).toEqual(runs.map(() => expect.stringMatching(/^\d{4}-.*Z$/)))
     expect(stdout.replace(/\s+/g, ' ')).toContain('magnitude 20 %, plain 20 %: fasp 0.1.0, ')
     expect(runs[1].divergence![0].kl).toBeLessThan(first.divergence![0].kl)

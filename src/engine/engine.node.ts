@@ -33,6 +33,9 @@ export function markInOnePiece(): void {
   setFlagsFromString('--no-incremental-marking')
 }
 
+/** `OMP_NUM_THREADS`, which numeric libraries share; undefined: one thread a physical core. */
+const threadsByDefault = () => Number(process.env.OMP_NUM_THREADS) || undefined
+
 /** More than any machine has; ONNX Runtime would start them all. */
 const MAX_THREADS = 1024
 
@@ -43,7 +46,8 @@ const MAX_THREADS = 1024
  * const { perplexity: value } = await perplexity('my-model', 'wiki.test.txt', { engine })
  * @throws UsageError for threads, memory or libraries that make no sense, DeviceError where ONNX Runtime is missing and cannot be fetched
  */
-export function openEngine(options: EngineOptions = {}): Engine {
+export function openEngine(given: EngineOptions = {}): Engine {
+  const options = { ...given, threads: given.threads ?? threadsByDefault() }
   const { device = 'cpu', threads = 1, deviceMemory, provider } = options
   if (!silent) throw new DeviceError(device, TELEMETRY)
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
