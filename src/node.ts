@@ -8,8 +8,9 @@ import { compare as compareModels } from './compare/compare.node.ts'
 import { openEngine as open } from './engine/engine.node.ts'
 import type { Engine, EngineOptions } from './engine/engine.ts'
 import { fetchModel as fetchNamed } from './hub/fetch.node.ts'
-import { push as pushFolder } from './hub/push.node.ts'
-import { checked, checkGiven } from './options/call-check.ts'
+import { type PushOptions, push as pushFolder } from './hub/push.node.ts'
+import { checkedOn, checkGiven } from './options/call-check.ts'
+import { takenBy } from './options/verbs.ts'
 import { windowsWithinEvents as windowsWithinPath } from './verbs/budget.node.ts'
 import { evaluateEvents as evaluateModel } from './verbs/evaluate.node.ts'
 import { exportModelEvents as exportPath } from './verbs/export.node.ts'
@@ -20,24 +21,27 @@ import {
   prepareEvents as preparePath,
   pruneEvents as prunePath,
 } from './verbs/prune.node.ts'
-import { TAKES } from './verbs/shapes.node.ts'
 import { verifyEvents as verifyPath } from './verbs/verify.node.ts'
 
-const pruneEvents = checked('prune', TAKES.prune, prunePath)
-const prepareEvents = checked('prepare', TAKES.prune, preparePath)
-const planPruneEvents = checked('planPrune', TAKES.planPrune, planPath)
-const openModelEvents = checked('openModel', TAKES.openModel, nodeVerbs.openModel)
-const evaluateEvents = checked('evaluate', TAKES.evaluate, evaluateModel)
-const perplexityEvents = checked('perplexity', TAKES.perplexity, nodeVerbs.perplexity)
-const generateEvents = checked('generate', TAKES.generate, nodeVerbs.generate)
-const inspectEvents = checked('inspect', TAKES.inspect, nodeVerbs.inspect)
-const exportModelEvents = checked('exportModel', TAKES.exportModel, exportPath)
-const healEvents = checked('heal', TAKES.heal, healPath)
-const compareEvents = checked('compare', TAKES.compare, compareModels)
-const fetchModelEvents = checked('fetchModel', TAKES.fetchModel, fetchNamed)
-const windowsWithinEvents = checked('windowsWithin', TAKES.windowsWithin, windowsWithinPath)
-const verifyEvents = checked('verify', TAKES.verify, verifyPath)
-const pushEvents = checked('push', TAKES.push, pushFolder)
+const checked = checkedOn('node')
+
+const pruneEvents = checked('prune', prunePath)
+const prepareEvents = checked('prepare', preparePath)
+const planPruneEvents = checked('planPrune', planPath)
+const openModelEvents = checked('openModel', nodeVerbs.openModel)
+const evaluateEvents = checked('evaluate', evaluateModel)
+const perplexityEvents = checked('perplexity', nodeVerbs.perplexity)
+const generateEvents = checked('generate', nodeVerbs.generate)
+const inspectEvents = checked('inspect', nodeVerbs.inspect)
+const exportModelEvents = checked('exportModel', exportPath)
+const healEvents = checked('heal', healPath)
+const compareEvents = checked('compare', compareModels)
+const fetchModelEvents = checked('fetchModel', fetchNamed)
+const windowsWithinEvents = checked('windowsWithin', windowsWithinPath)
+const verifyEvents = checked('verify', verifyPath)
+const pushEvents = checked('push', (folder: string, id: string, options?: PushOptions) =>
+  pushFolder(folder, id, options),
+)
 
 /**
  * Prunes a model into the folder `output`, and exports the result; or into a `.gguf` file, of which no folder remains; or into a sink.
@@ -181,7 +185,7 @@ export const verify = promised(verifyEvents)
  * @throws UsageError, DeviceError
  */
 export function openEngine(options: EngineOptions = {}): Engine {
-  checkGiven('openEngine', options, TAKES.openEngine.options)
+  checkGiven(options, { called: 'openEngine', options: takenBy('openEngine', 'node') })
   return open(options)
 }
 
@@ -203,7 +207,7 @@ export const push = promised(pushEvents)
 
 export type { CompareOptions } from './compare/options.ts'
 export { type OpenOptions, openCheckpoint } from './hub/open.node.ts'
-export type { PushOptions, PushResult } from './hub/push.node.ts'
+export type { PushResult } from './hub/push.node.ts'
 export * from './index.ts'
 export { CommonSteps } from './prune/shared-steps.ts'
 export type { Group, GroupOptions } from './ranks/group.ts'
@@ -232,6 +236,7 @@ export {
   healEvents,
   inspectEvents,
   openModelEvents,
+  type PushOptions,
   perplexityEvents,
   planPruneEvents,
   prepareEvents,

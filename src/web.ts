@@ -4,18 +4,19 @@
  * @module fasp/web
  */
 import { promised } from './base/events.ts'
-import { checked } from './options/call-check.ts'
+import { checkedOn } from './options/call-check.ts'
 import { webVerbs } from './verbs/platform.web.ts'
 import { prepareEvents as prepareInPage, pruneEvents as pruneInPage } from './verbs/prune.web.ts'
-import { TAKES } from './verbs/shapes.web.ts'
 
-const pruneEvents = checked('prune', TAKES.prune, pruneInPage)
-const prepareEvents = checked('prepare', TAKES.prune, prepareInPage)
-const openModelEvents = checked('openModel', TAKES.openModel, webVerbs.openModel)
-const evaluateEvents = checked('evaluate', TAKES.evaluate, webVerbs.evaluate)
-const perplexityEvents = checked('perplexity', TAKES.perplexity, webVerbs.perplexity)
-const generateEvents = checked('generate', TAKES.generate, webVerbs.generate)
-const inspectEvents = checked('inspect', TAKES.inspect, webVerbs.inspect)
+const checked = checkedOn('web')
+
+const pruneEvents = checked('prune', pruneInPage)
+const prepareEvents = checked('prepare', prepareInPage)
+const openModelEvents = checked('openModel', webVerbs.openModel)
+const evaluateEvents = checked('evaluate', webVerbs.evaluate)
+const perplexityEvents = checked('perplexity', webVerbs.perplexity)
+const generateEvents = checked('generate', webVerbs.generate)
+const inspectEvents = checked('inspect', webVerbs.inspect)
 
 /**
  * Prunes a model into a sink.

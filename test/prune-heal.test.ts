@@ -224,8 +224,8 @@ describe('nothing is written', () => {
       { sparsity: 0, saveEvery: 0 },
       /healing did not bring it nearer to the dense model: .* Leave out heal/,
     ],
-    'for no tokens': [{ heal: 0 }, /^tokens is 0; it must be an integer from 1/],
-    'for half a token': [{ heal: 0.5 }, /^tokens is 0\.5; it must be an integer/],
+    'for no tokens': [{ heal: 0 }, /^heal is 0; it must be an integer from 1/],
+    'for half a token': [{ heal: 0.5 }, /^heal is 0\.5; it must be an integer/],
     'at a rate below 0': [{ heal: { lr: -1 } }, /^lr is -1; it must be a number from 0 to 1/],
     'with a rank of all weights': [{ heal: { train: 'all', rank: 8 } }, /^rank is of low-rank updates/],
     'of layers that are none': [{ heal: { train: 'head' as 'all' } }, /^train is "head"; it must be one of all, ffn/],
@@ -283,14 +283,26 @@ describe('the command', () => {
 
   test('trains what it is told to; without healing that is refused', async () => {
     const place = await workplace()
-    const how = ['--train', 'lora', '--rank', '4', '--lr', '2e-3', '--top', '0']
-    const { stdout, stderr } = await run(place, ...args, '--heal', '2048', ...how, '-o', 'out', '--json')
-    expect(JSON.parse(stdout).healed).toMatchObject({ tokens: 2048, train: 'lora', rank: 4, lr: 2e-3, top: 0 })
-    expect(stderr).toMatch(/^The dense model's last hidden states take \S+ \wB/m)
-    const unhealed = (says: string, ...how: string[]) =>
-      refused(place, [...args, '-o', 'new', ...how], { code: 2, says: [says] })
-    await unhealed('--rank is of healing. Give --heal, too', '--rank', '4')
-    await unhealed('--train is "head"; it must be one of all, ffn, lora', '--heal', '--train', 'head')
-    await unhealed('rank is of low-rank updates, and train is "ffn"', '--heal', '--train', 'ffn', '--rank', '4')
+    const settings = {
+      sparsity: 0.3,
+      method: 'magnitude',
+      calibration: [join(place, 'text.txt')],
+      windows: 4,
+      seqLen: 32,
+    }
+    const how = { train: 'lora', rank: 4, lr: 2e-3, top: 0 } as const
+    const told: string[] = []
+    const onEvent = (event: ProgressEvent) => void (event.type === 'notice' && told.push(event.message))
+    const output = join(place, 'out')
+    const { healed } = await prune(DENSE, { ...settings, heal: { tokens: 2048, ...how }, output, onEvent })
+    expect(healed).toMatchObject({ tokens: 2048, ...how })
+    expect(told.join('\n')).toMatch(/^The dense model's last hidden states take \S+ \wB/m)
+    await refused(place, [...args, '-o', 'new', '--lr', '1e-3'], {
+      code: 2,
+      says: ['--lr is of healing. Give --heal, too'],
+    })
+    const wrong = (heal: object) => prune(DENSE, { ...settings, heal, output: join(place, 'new') })
+    await expect(wrong({ train: 'head' })).rejects.toThrow('train is "head"; it must be one of all, ffn, lora')
+    await expect(wrong({ train: 'ffn', rank: 4 })).rejects.toThrow('rank is of low-rank updates, and train is "ffn"')
   })
 })

@@ -13,7 +13,6 @@ import {
   openModel,
   type ProgressEvent,
 } from '../node.ts'
-import { checkRange } from '../options/options.ts'
 import { madeNow } from '../report/result-file.ts'
 import { LLAMA_CPP, type SpeedAnswer, type SpeedRequest, timeInLlamaCpp } from '../write/verify/llama-cpp.node.ts'
 import { findPackage } from '../write/verify/runtime.node.ts'
@@ -35,7 +34,6 @@ export async function* speed(
   models: readonly string[],
   { runs = 3, engine, signal }: SpeedOptions,
 ): AsyncGenerator<ProgressEvent, SpeedResult> {
-  checkRange('runs', runs, 1, 1000, true)
   const made = madeNow(describeMachine(engine))
   const found: Found[] = []
   const names = shortNames(models)

@@ -1,89 +1,79 @@
-// Typed command-line options over `util.parseArgs`: each command states its options once, for parsing, checking and `--help`.
+// A command line's words → options by their names in the specification, over `util.parseArgs`.
 import { parseArgs } from 'node:util'
 import { didYouMean, notOneOf, UsageError } from '../base/errors.ts'
 import { METHOD_OPTIONS, optionName } from '../method/method.ts'
+import { flag, type Option } from '../options/option.ts'
+import { checkRange } from '../options/options.ts'
+import { type Commanded, type Entry, flagOf, type Taken, takenBy, type VerbName } from '../options/verbs.ts'
 
-export interface OptionSpec {
-  readonly type: 'flag' | 'text' | 'number' | 'integer'
-  readonly short?: string
-  /** A second name, which other commands have for it. */
-  readonly also?: string
-  /** May be given more than once. */
-  readonly many?: boolean
-  /** Several values, with commas between them. */
-  readonly list?: boolean
-  /** What stands for the value in `--help`. */
-  readonly value?: string
-  readonly choices?: readonly string[]
-  /** Its value where none is given; another takes `=`, or is an integer after it. */
-  readonly bare?: string
-  /** What may stand after a number, and what it is multiplied by. */
-  readonly units?: Readonly<Record<string, number>>
-  readonly help: string
-  /** Among what a command needs, though its group is another in other commands. */
-  readonly needed?: true
-  /** Shown by `--help-all` only. */
-  readonly rare?: boolean
-}
-
-type ValueOf<S extends OptionSpec> = S['type'] extends 'flag'
+type ValueOf<O> = O extends { readonly type: 'flag' }
   ? boolean
-  : S['list'] extends true
-    ? (S['type'] extends 'text' ? string : number)[]
-    : S['type'] extends 'text'
-      ? S['many'] extends true
+  : O extends { readonly list: true }
+    ? (O extends { readonly type: 'text' } ? string : number)[]
+    : O extends { readonly type: 'text' }
+      ? O extends { readonly many: true }
         ? string[]
-        : S['choices'] extends readonly (infer C)[]
+        : O extends { readonly choices: readonly (infer C)[] }
           ? C
           : string
       : number
 
-export type Parsed<O extends Record<string, OptionSpec>> = { readonly [K in keyof O]?: ValueOf<O[K]> }
+/** Options of a command. */
+export type Parsed<V extends VerbName> = { readonly [K in Commanded<V>]?: ValueOf<Entry<V, K>> }
 
-export interface Arguments<O extends Record<string, OptionSpec>> {
-  readonly options: Parsed<O>
+export interface Arguments<V extends VerbName = VerbName> {
+  readonly options: Parsed<V>
   readonly positionals: readonly string[]
 }
 
-/** Units of a part. */
-export const PERCENT = { '%': 0.01 } as const
-export const SECONDS = { s: 1, m: 60, h: 3600 } as const
+export type Specs = Readonly<Record<string, Option>>
 
 /** Options that every command has. */
 export const COMMON = {
-  help: { type: 'flag', short: 'h', help: 'show this text' },
-  'help-all': { type: 'flag', help: 'show all options' },
-} as const satisfies Record<string, OptionSpec>
+  help: flag('show this text', { short: 'h' }),
+  helpAll: flag('show all options'),
+}
 
-/** @throws UsageError for an unknown option, a missing or malformed value */
-export function parseArguments<O extends Record<string, OptionSpec>>(args: readonly string[], specs: O): Arguments<O> {
-  const all: Record<string, OptionSpec> = { ...specs, ...COMMON }
-  const options = Object.fromEntries(
-    Object.entries(all).flatMap(([name, { type: of, short, also, many }]) => {
-      const type = of === 'flag' ? ('boolean' as const) : ('string' as const)
-      return [name, also ?? name].map(one => [
-        one,
-        { type, multiple: many === true, ...(short && one === name ? { short } : {}) },
-      ])
-    }),
-  )
+/** The options that the verb takes, among the options of a command. */
+export function given<V extends VerbName, O extends object>(verb: V, options: O): Pick<O, Taken<V, 'node'> & keyof O> {
+  const taken = takenBy(verb, 'node')
+  return Object.fromEntries(Object.entries(options).filter(([name]) => name in taken)) as O
+}
+
+/** @throws UsageError for an unknown option, a missing or malformed value, or a number out of range */
+export function parseArguments(args: readonly string[], specs: Specs) {
+  const all: Specs = { ...specs, ...COMMON }
+  const names = new Map<string, string>()
+  for (const [name, spec] of Object.entries(all))
+    for (const written of [flagOf(name, spec), spec.also ?? []].flat()) names.set(written, name)
+  const flags = [...names].map(([written, name]) => {
+    const { type, short, many = false } = all[name]
+    const kind = { type: type === 'flag' ? ('boolean' as const) : ('string' as const), multiple: many }
+    return [written, short ? { ...kind, short } : kind]
+  })
   let parsed: ReturnType<typeof parseArgs>
   try {
-    const given = args.map((arg, i) => {
-      const { bare, type } = (arg.startsWith('--') && specs[arg.slice(2)]) || {}
-      return bare && !(type === 'integer' && /^\d/.test(args[i + 1])) ? `${arg}=${bare}` : arg
+    const words = args.map((arg, i) => {
+      const { bare, type } = all[names.get(arg.slice(2)) ?? ''] ?? {}
+      return arg.startsWith('--') && bare && !(type === 'integer' && /^\d/.test(args[i + 1])) ? `${arg}=${bare}` : arg
     })
-    parsed = parseArgs({ args: joinNegatives(given), options, allowPositionals: true, strict: true })
+    parsed = parseArgs({
+      args: joinNegatives(words),
+      options: Object.fromEntries(flags),
+      allowPositionals: true,
+      strict: true,
+    })
   } catch (error) {
-    throw new UsageError(explain(error as Error, Object.keys(all)), { cause: error })
+    throw new UsageError(explain(error as Error, [...names.keys()]), { cause: error })
   }
-  const values = Object.entries(parsed.values).map(([given, value]) => {
-    const name = all[given] ? given : Object.keys(all).find(one => all[one].also === given)!
-    if (name !== given && name in parsed.values)
-      throw new UsageError(`--${name} and --${given} are the same. Give one.`)
-    return [name, convert(given, value, all[name])]
-  })
-  return { options: Object.fromEntries(values), positionals: parsed.positionals }
+  const options: Record<string, unknown> = {}
+  for (const [written, value] of Object.entries(parsed.values)) {
+    const name = names.get(written)!
+    const { also } = all[name]
+    if (name in options) throw new UsageError(`--${flagOf(name, all[name])} and --${also} are the same. Give one.`)
+    options[name] = convert(written, value, all[name])
+  }
+  return { options, positionals: parsed.positionals }
 }
 
 /** `-s -0.1` → `-s=-0.1`-like form, so that a negative number is a value with a clear message and not an option. */
@@ -98,32 +88,27 @@ function joinNegatives(args: readonly string[]): string[] {
   return joined
 }
 
-function convert(name: string, value: unknown, spec: OptionSpec): unknown {
-  if (spec.type === 'flag' || typeof value !== 'string') return value
+function convert(name: string, value: unknown, spec: Option): unknown {
+  if (typeof value !== 'string') return value
   if (spec.list) return value.split(',').map(part => convert(name, part.trim(), { ...spec, list: false }))
   if (spec.choices && !spec.choices.includes(value)) throw notOneOf(`--${name}`, value, spec.choices)
-  if (spec.type === 'text') return value
-  const [, digits, unit] = /^(.*?)\s*([a-z%]*)$/i.exec(value.trim())!
-  const units = Object.entries({ ...spec.units, '': 1 })
-  const factor = units.find(([name]) => name.toLowerCase() === unit.toLowerCase())?.[1] ?? Number.NaN
-  if (spec.units?.['%'] && unit === '' && Number(digits) > 1 && Number(digits) <= 100)
-    throw new UsageError(`--${name} is "${value}"; ${digits} % is ${Number(digits) / 100}, or ${digits}%.`)
-  const number = Number((Number(digits) * factor).toPrecision(15)) // 57 % is 0.57
-  if (digits === '' || !Number.isFinite(number) || (spec.type === 'integer' && !Number.isInteger(number))) {
-    const allowed = spec.units ? `, with or without ${Object.keys(spec.units).join(', ')}` : ''
-    throw new UsageError(
-      `--${name} is "${value}"; it must be ${spec.type === 'integer' ? 'an integer' : 'a number'}${allowed}.`,
-    )
-  }
-  return number
+  return spec.type === 'text' ? value : numberIn(name, value, spec)
 }
 
-/** Names of earlier versions: what they are now, by command. */
-const RENAMED: Readonly<Record<string, readonly string[]>> = {
-  eval: ['text'],
-  samples: ['windows'],
-  'max-windows': ['text-windows', 'windows'],
-  result: ['report'],
+function numberIn(name: string, value: string, { type, units = {}, range }: Option): number {
+  const [, digits, unit] = /^(.*?)\s*([a-z%]*)$/i.exec(value.trim())!
+  const known = Object.entries({ ...units, '': 1 })
+  const factor = known.find(([name]) => name.toLowerCase() === unit.toLowerCase())?.[1] ?? Number.NaN
+  if (units['%'] && unit === '' && Number(digits) > 1 && Number(digits) <= 100)
+    throw new UsageError(`--${name} is "${value}"; ${digits} % is ${Number(digits) / 100}, or ${digits}%.`)
+  const number = Number((Number(digits) * factor).toPrecision(15)) // 57 % is 0.57
+  if (digits === '' || !Number.isFinite(number) || (type === 'integer' && !Number.isInteger(number))) {
+    const allowed = known.length > 1 ? `, with or without ${Object.keys(units).join(', ')}` : ''
+    const kind = type === 'integer' ? 'an integer' : 'a number'
+    throw new UsageError(`--${name} is "${value}"; it must be ${kind}${allowed}.`)
+  }
+  if (range && range[1] < Infinity) checkRange(name, number, ...range, type === 'integer')
+  return number
 }
 
 function explain(error: Error, known: readonly string[]): string {
@@ -137,7 +122,5 @@ function explain(error: Error, known: readonly string[]): string {
   const ofMethod = wanted === 'preset' || Object.keys(METHOD_OPTIONS).some(option => optionName(option) === wanted)
   if (ofMethod && known.includes('method'))
     return `unknown option ${unknown}. Use --method: best, or with options of a method best:alpha=0.25. See --help-all.`
-  const now = RENAMED[wanted]?.find(name => known.includes(name))
-  if (now) return `unknown option ${unknown}. It is --${now} now.`
   return `unknown option ${unknown}.${didYouMean(wanted, known, '--')} See --help.`
 }

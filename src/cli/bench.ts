@@ -5,19 +5,13 @@ import { speed } from '../bench/speed.node.ts'
 import { speedTable } from '../bench/table.ts'
 import { checkTextFile, writeTextFile } from '../output/text-file.node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, OUTPUT_OPTIONS } from './process.ts'
+import { engineOptions } from './process.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
+  verb: 'bench',
   usage: 'bench <model>… [options]',
   summary: 'Times models side by side: a prompt, then token by token.',
-  options: {
-    runs: { type: 'integer', help: 'turns of each model (default 3)' },
-    ...ENGINE_OPTIONS,
-    output: { type: 'text', short: 'o', value: 'file', help: 'write the result there as JSON' },
-    overwrite: { type: 'flag', help: 'replace a result of an earlier run' },
-    ...OUTPUT_OPTIONS,
-  },
   examples: ['fasp bench model model-30%', 'fasp bench model.gguf smaller.gguf -o result.json'],
   async run({ options, positionals }, { done, result: give, signal }) {
     const { output, overwrite, runs } = options

@@ -1,15 +1,17 @@
 // What a command is: texts for help, options, and a function from arguments to an exit.
-import type { Arguments, OptionSpec } from './arguments.ts'
+import type { VerbName } from '../options/verbs.ts'
+import type { Arguments } from './arguments.ts'
 
-export interface Command<O extends Record<string, OptionSpec> = Record<string, OptionSpec>> {
+export interface Command<V extends VerbName = VerbName> {
+  /** Its options are the options of the command in the specification (src/options/verbs.ts). */
+  readonly verb: V
   /** Synopsis after `fasp `. */
   readonly usage: string
   readonly summary: string
-  readonly options: O
   readonly examples?: readonly string[]
   /** It takes methods, which `--help-all` lists. */
   readonly methods?: true
-  run(args: Arguments<O>, context: Context): Promise<void>
+  run(args: Arguments<V>, context: Context): Promise<void>
 }
 
 export interface Context {
@@ -35,4 +37,4 @@ export const isNoMemory = (message: string): boolean =>
 export const outOfMemory = (message: string): string =>
   `not enough memory (${message}). Is it limited here (ulimit -v, a container)? A lower --memory, fewer --windows and --threads take less.`
 
-export const defineCommand = <O extends Record<string, OptionSpec>>(command: Command<O>): Command<O> => command
+export const defineCommand = <V extends VerbName>(command: Command<V>): Command<V> => command

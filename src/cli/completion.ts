@@ -1,7 +1,9 @@
 // `fasp completion bash|zsh|fish`: scripts that complete commands, options and their values, from the one specification; elsewhere files.
 import { METHOD_NAMES } from '../method/method.ts'
 import { TARGETS, TASK_NAMES } from '../node.ts'
-import { COMMON, type OptionSpec } from './arguments.ts'
+import type { Option } from '../options/option.ts'
+import { commandedBy, flagOf } from '../options/verbs.ts'
+import { COMMON } from './arguments.ts'
 import type { Command } from './command.ts'
 
 /** Of options that take other values, too. */
@@ -12,32 +14,38 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   tasks: TASK_NAMES,
 }
 
-type Commands = Readonly<Record<string, Pick<Command, 'summary' | 'options'>>>
+type Commands = Readonly<Record<string, Pick<Command, 'summary' | 'verb'>>>
 
 const SCRIPTS = { bash, zsh, fish } as const
 export const SHELLS = Object.keys(SCRIPTS) as readonly (keyof typeof SCRIPTS)[]
 
 export const completion = (shell: keyof typeof SCRIPTS, commands: Commands): string => SCRIPTS[shell](commands)
 
-const optionsOf = ({ options }: Pick<Command, 'options'>): [string, OptionSpec][] =>
-  Object.entries({ ...options, ...COMMON })
+/** An option by its name on the command line, with the values that it may have. */
+interface Offered {
+  readonly name: string
+  readonly option: Option
+  readonly values: readonly string[]
+}
 
-const valuesOf = (name: string, { choices, bare }: OptionSpec): readonly string[] =>
-  VALUES[name] ?? (bare ? [] : (choices ?? []))
+const offeredBy = ({ verb }: Pick<Command, 'verb'>): Offered[] =>
+  Object.entries<Option>({ ...commandedBy(verb), ...COMMON }).map(([name, option]) => {
+    const { choices = [], bare } = option
+    return { name: flagOf(name, option), option, values: VALUES[name] ?? (bare ? [] : choices) }
+  })
 
 function bash(commands: Commands): string {
   const all = Object.entries(commands)
   const values = all.flatMap(([command, of]) =>
-    optionsOf(of)
-      .map(([name, spec]) => ({ name, spec, values: valuesOf(name, spec) }))
-      .filter(one => one.values.length > 0)
-      .map(({ name, spec, values }) => {
-        const short = spec.short ? `|${command}:-${spec.short}` : ''
+    offeredBy(of)
+      .filter(({ values }) => values.length > 0)
+      .map(({ name, option, values }) => {
+        const short = option.short ? `|${command}:-${option.short}` : ''
         return `    ${command}:--${name}${short}) words='${values.join(' ')}' ;;`
       }),
   )
   const options = all.map(([command, of]) => {
-    const names = optionsOf(of).map(([name]) => `--${name}`)
+    const names = offeredBy(of).map(({ name }) => `--${name}`)
     return `    ${command}:*) [[ $cur == -* ]] && words='${names.join(' ')}' ;;`
   })
   return `_fasp() {
@@ -62,12 +70,11 @@ function fish(commands: Commands): string {
   const quoted = (text: string) => `'${text.replace(/['\\]/g, '\\$&')}'`
   const lines = Object.entries(commands).flatMap(([command, of]) => [
     `complete -c fasp -n __fish_use_subcommand -x -a ${command} -d ${quoted(of.summary)}`,
-    ...optionsOf(of).map(([name, spec]) => {
-      const values = valuesOf(name, spec)
-      const takes =
-        values.length > 0 ? ` -x -a ${quoted(values.join(' '))}` : spec.type === 'flag' || spec.bare ? '' : ' -r'
-      const short = spec.short ? ` -s ${spec.short}` : ''
-      return `complete -c fasp -n '__fish_seen_subcommand_from ${command}' -l ${name}${short}${takes} -d ${quoted(spec.help)}`
+    ...offeredBy(of).map(({ name, option, values }) => {
+      const { type, bare, short: letter, help = '' } = option
+      const takes = values.length > 0 ? ` -x -a ${quoted(values.join(' '))}` : type === 'flag' || bare ? '' : ' -r'
+      const short = letter ? ` -s ${letter}` : ''
+      return `complete -c fasp -n '__fish_seen_subcommand_from ${command}' -l ${name}${short}${takes} -d ${quoted(help)}`
     }),
   ])
   return `${lines.join('\n')}\n`

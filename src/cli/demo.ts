@@ -35,9 +35,9 @@ const PROMPTS = ['It was a dark', 'Once upon a time', 'The prince smiled and']
 const WRITTEN_TOKENS = 40
 
 export default defineCommand({
+  verb: 'demo',
   usage: 'demo',
   summary: 'Prunes the model that ships with the package and shows it before and after.',
-  options: {},
   async run(_, { print, signal }) {
     const folder = await temporaryFolder('fasp-demo')
     await using engine = openEngine()

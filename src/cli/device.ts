@@ -11,8 +11,6 @@ import { openOpenVino } from '../engine/openvino.node.ts'
 import { onnxRuntime, RUNTIME_VERSION } from '../engine/ort/package.node.ts'
 import { launchedBy } from '../ranks/launcher.ts'
 import { memoryLimits } from '../verbs/memory.node.ts'
-import type { Parsed } from './arguments.ts'
-import type { PRUNING_OPTIONS } from './process.ts'
 
 /** A result, or the reason why there is none. */
 export type Found<T> =
@@ -28,8 +26,13 @@ export interface Choice {
 type Open = (device: Device) => Promise<Found<unknown>>
 
 /** Takes the device for a command, and says which in a line. @throws DeviceError where ONNX Runtime is missing */
-export async function deviceOf(options: Parsed<typeof PRUNING_OPTIONS>): Promise<Device> {
-  const { blas = 'none', products = 'float32' } = options
+export async function deviceOf({
+  blas = 'none',
+  products = 'float32',
+}: {
+  readonly blas?: string
+  readonly products?: string
+}): Promise<Device> {
   const beside = blas !== 'none' ? '--blas' : products === 'bf16' ? '--products bf16' : undefined
   const choice = await chooseDevice(opened, process.platform, beside)
   if (!launchedBy(process.env)?.rank) process.stderr.write(`${choiceText(choice)}\n`)

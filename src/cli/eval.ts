@@ -7,37 +7,16 @@ import { describeMachine, evaluateEvents, VERSION } from '../node.ts'
 import { measuresText } from '../report/measures.ts'
 import { type Run, resultFile } from '../report/result-file.ts'
 import { secondsLine } from '../report/terminal.ts'
+import { given } from './arguments.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS, peakMemory } from './process.ts'
+import { engineOptions, modelArgument, peakMemory } from './process.ts'
 import { showProgress } from './progress.ts'
-import { checkReports, describeForReport, notDense, REPORT_OPTIONS, wantsReport, writeReports } from './report-files.ts'
+import { checkReports, describeForReport, notDense, wantsReport, writeReports } from './report-files.ts'
 
 export default defineCommand({
+  verb: 'evaluate',
   usage: 'eval <folder | model.gguf | hub/id> --text <file> --tasks <names> [options]',
   summary: 'Perplexity on texts, zero-shot tasks, and the distance to a dense model.',
-  options: {
-    text: {
-      type: 'text',
-      needed: true,
-      many: true,
-      value: 'file',
-      help: 'file, or wikitext2, c4, hf:org/name:split; repeatable',
-    },
-    'seq-len': { type: 'integer', list: true, value: 'n,…', help: 'tokens per window (default 1024 or the context)' },
-    windows: {
-      type: 'integer',
-      also: 'text-windows',
-      help: 'the first n windows of each text (default all); also --text-windows, as in prune',
-    },
-    dense: { type: 'text', value: 'model', help: 'on each text, KL to this model and top-1 agreement' },
-    tasks: { type: 'text', list: true, value: 'names', help: 'zero-shot tasks: arc_easy,piqa,…' },
-    'tasks-data': { type: 'text', many: true, value: 'folder', help: 'task files (default: from the Hub); repeatable' },
-    limit: { type: 'integer', help: 'the first n items of each task (default all)' },
-    ...REPORT_OPTIONS,
-    overwrite: { type: 'flag', help: 'replace reports that fasp wrote' },
-    ...ENGINE_OPTIONS,
-    ...OUTPUT_OPTIONS,
-  },
   examples: [
     'fasp eval my-model --text wiki.test.txt --seq-len 1024,2048',
     'fasp eval my-model --tasks arc_easy,hellaswag --limit 200',
@@ -45,7 +24,7 @@ export default defineCommand({
   ],
   async run({ options, positionals }, { done, result: give, signal }) {
     const model = modelArgument(positionals)
-    const { text, dense, tasks, limit, 'tasks-data': tasksData } = options
+    const { text, dense, tasks, limit, tasksData } = options
     if (!text && !tasks) throw new UsageError('nothing to measure. Give --text <file>, --tasks <names>, or both.')
     if (dense && !text) throw new UsageError('--dense compares models on texts. Give at least one with --text <file>.')
     if ((limit !== undefined || tasksData) && !tasks)
@@ -53,10 +32,9 @@ export default defineCommand({
     await checkReports(options)
     const started = performance.now()
     const engine = engineOptions(options)
-    const { 'seq-len': seqLen, windows } = options
     const notices: string[] = []
     const measures = await showProgress(
-      evaluateEvents(model, { text, seqLen, windows, dense, tasks, tasksData, limit, engine, signal }),
+      evaluateEvents(model, { ...given('evaluate', options), engine, signal }),
       notices,
     )
     const seconds = { evaluate: (performance.now() - started) / 1000 }

@@ -8,26 +8,32 @@ import {
   optionsOf,
   specOf,
 } from '../method/method.ts'
-import { COMMON, type OptionSpec } from './arguments.ts'
+import type { Option } from '../options/option.ts'
+import { GROUPS } from '../options/spec.ts'
+import { commandedBy, flagOf } from '../options/verbs.ts'
+import { COMMON } from './arguments.ts'
 import type { Command } from './command.ts'
 
 const COLUMNS = 80
+/** A command with as many options shows them in groups. */
+const GROUPED = 12
+
+type Row = readonly [left: string, right: string]
 
 /** @param all what few need and what methods there are, too */
-export function commandHelp({ usage, summary, options, examples = [], methods }: Command, all: boolean): string {
-  const more = Object.values(options).some(({ rare }) => rare)
-  const shown = Object.entries(options).filter(([, { rare }]) => all || !rare)
-  const common: [string, OptionSpec][] = Object.entries(COMMON).filter(([name]) => more || name === 'help')
-  const listed = [...shown, ...common].map(([name, spec]) => ({
-    group: spec.needed ? 'What you need' : groupOf(name),
-    row: [written(name, spec), spec.help] as const,
-  }))
+export function commandHelp({ verb, usage, summary, examples = [], methods }: Command, all: boolean): string {
+  const options = Object.entries(commandedBy(verb))
+  const hasRare = options.some(([, { rare }]) => rare)
+  const common = Object.entries<Option>(COMMON).filter(([name]) => hasRare || name === 'help')
+  const shown = [...options.filter(([, { rare }]) => all || !rare), ...common]
+  const listed = shown.map(([name, option]) => ({ group: groupOf(name, option), row: rowOf(name, option) }))
+  const groups = listed.length < GROUPED ? ['Options'] : Object.keys(GROUPS)
   const parts = [
     `fasp ${usage}`,
     summary,
-    ...(listed.length < GROUPED ? ['Options'] : Object.keys(GROUPS)).map(group => {
-      const some = listed.filter(one => group === 'Options' || one.group === group)
-      return `${group}:\n${rows(some.map(({ row }) => row))}`
+    ...groups.map(group => {
+      const own = listed.filter(one => group === 'Options' || one.group === group)
+      return `${group}:\n${rows(own.map(({ row }) => row))}`
     }),
     ...(methods && all ? [methodsHelp()] : []),
     ...(examples.length > 0 ? [`Examples:\n${examples.map(example => `  ${example}`).join('\n')}`] : []),
@@ -35,36 +41,18 @@ export function commandHelp({ usage, summary, options, examples = [], methods }:
   return `${parts.join('\n\n')}\n`
 }
 
-/** So many options are shown in groups. */
-const GROUPED = 12
+function groupOf(name: string, { needed }: Option): string {
+  const [first, ...others] = Object.keys(GROUPS) as (keyof typeof GROUPS)[]
+  return needed || name in GROUPS[first] ? first : (others.find(group => name in GROUPS[group]) ?? 'Output')
+}
 
-/** Options by what they are about, in all commands; the first group has those that no other names. */
-const GROUPS = {
-  'What you need': [],
-  'Texts and calibration': [
-    'calibration',
-    'text',
-    'windows',
-    'text-windows',
-    'seq-len',
-    'calibration-seq-len',
-    'vocabulary',
-    'vocabulary-size',
-    'held-out',
-    'measure-on',
-    'seed',
-  ],
-  'Device and speed': ['device', 'device-memory', 'provider', 'threads', 'memory', 'blas', 'products'],
-  Output: ['to', 'dtype', 'dry-run', 'overwrite', 'report', 'prompt', 'verbose', 'json', 'quiet', 'help', 'help-all'],
-} as const satisfies Record<string, readonly string[]>
-
-const groupOf = (name: string): string =>
-  Object.entries(GROUPS).find(([, names]: [string, readonly string[]]) => names.includes(name))?.[0] ?? 'What you need'
-
-function written(name: string, { type, short, choices, bare, value = 'n' }: OptionSpec): string {
+function rowOf(name: string, option: Option): Row {
+  const { type, short, choices, bare, value = 'n', also, help, default: otherwise } = option
   const others = choices?.filter(choice => choice !== bare).join('|')
   const shown = type === 'flag' ? '' : bare ? (others ? `[=${others}]` : ` [${value}]`) : ` ${others ?? value}`
-  return `${short ? `-${short}, ` : '    '}--${name}${shown}`
+  const second = also ? `; also --${also}` : ''
+  const words = otherwise === undefined ? `${help}${second}` : `${help} (default ${otherwise})${second}`
+  return [`${short ? `-${short}, ` : '    '}--${flagOf(name, option)}${shown}`, words]
 }
 
 const methodsHelp = (): string =>
@@ -85,7 +73,7 @@ function methodHelp(name: MethodName): string {
 }
 
 /** Two columns, the second from 30 on. */
-const rows = (of: readonly (readonly [left: string, right: string])[]): string =>
+const rows = (of: readonly Row[]): string =>
   of
     .map(([left, right]) =>
       left.length > 26 ? `  ${left}\n${' '.repeat(30)}${right}` : `  ${left.padEnd(28)}${right}`,
@@ -116,5 +104,5 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C, SIGTERM an
 \`--method\` takes the name of a method, and after colons its options: \`stock\`, \`best:alpha=0.25\`,
 \`plain:scope=ffn+ragged:layout=compact:center\`. Of several values the first is the default. [methods.md](methods.md) says what they are.
 
-Made from the specifications in \`src/cli\` and \`src/method/method.ts\`: \`npx vitest run test/docs.test.ts -u\` writes it anew.
+Made from the specifications in \`src/options/spec.ts\` and \`src/method/method.ts\`: \`npx vitest run test/docs.test.ts -u\` writes it anew.
 ${commands.map(command => `\n## fasp ${command.usage.split(' ')[0]}\n\n\`\`\`text\n${commandHelp(command, true)}\`\`\`\n`).join('')}`

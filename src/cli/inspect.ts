@@ -7,18 +7,14 @@ import { inspectionText, outlineText, tensorsTable } from '../report/terminal.ts
 import { outline } from '../verbs/outline.node.ts'
 import { defineCommand } from './command.ts'
 import { devicesText, inspectDevices } from './device.ts'
-import { modelArgument, OUTPUT_OPTIONS, terminalStyle } from './process.ts'
+import { modelArgument, terminalStyle } from './process.ts'
 import { showProgress } from './progress.ts'
 
 export default defineCommand({
+  verb: 'inspect',
   usage: 'inspect <folder | model.gguf | hub/id> [options]',
   summary: 'Shows architecture, shapes, parameters and bytes. Reads no weights.',
   examples: ['fasp inspect my-model', 'fasp inspect --devices'],
-  options: {
-    tensors: { type: 'flag', help: 'list every tensor' },
-    devices: { type: 'flag', help: 'not of a model: what this machine computes with' },
-    ...OUTPUT_OPTIONS,
-  },
   async run({ options, positionals }, { done, result: give, signal }) {
     if (options.devices) {
       if (positionals.length > 0 || options.tensors)

@@ -6,7 +6,6 @@ import { finish } from '../base/events.ts'
 import { prefillSpeeds } from '../bench/prefill.ts'
 import { prunedText } from '../checkpoint/pruning-record.ts'
 import { roomNotice } from '../engine/facts.ts'
-import { HEAL_DEFAULTS } from '../heal/healing.node.ts'
 import {
   CommonSteps,
   describeMachine,
@@ -22,7 +21,6 @@ import {
   pruneEvents,
   windowsWithinEvents,
 } from '../node.ts'
-import { TRAINS } from '../options/options.ts'
 import { isWritten } from '../output/place.node.ts'
 import { headline } from '../report/headline.ts'
 import { curveText, healedWords } from '../report/healed.ts'
@@ -40,120 +38,27 @@ import {
   vocabularyTable,
 } from '../report/terminal.ts'
 import { chatTemplate } from '../text/chat.ts'
-import { type Arguments, type Parsed, PERCENT, SECONDS } from './arguments.ts'
+import { type Arguments, given, type Parsed } from './arguments.ts'
 import { type Context, defineCommand } from './command.ts'
 import { nextCommands } from './next-steps.ts'
 import {
   engineOptions,
   exportRequest,
   groupOf,
-  MPI_OPTIONS,
   modelArgument,
-  OUTPUT_OPTIONS,
-  PRUNING_OPTIONS,
   paint,
   peakMemory,
-  RESUME_OPTIONS,
   terminalStyle,
+  vocabularyChoice,
 } from './process.ts'
 import { showProgress } from './progress.ts'
 import { modelHere, onRanks } from './ranks.ts'
-import { checkReports, describeForReport, REPORT_OPTIONS, wantsReport, writeReports } from './report-files.ts'
-import { VOCABULARY_OPTIONS, vocabularyChoice } from './vocabulary.ts'
-
-const { device, threads, memory, ...engineOnly } = PRUNING_OPTIONS
-
-const BYTES = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
-const COUNTS = { k: 1e3, M: 1e6, B: 1e9 }
-
-const OPTIONS = {
-  sparsity: {
-    type: 'number',
-    short: 's',
-    list: true,
-    units: PERCENT,
-    help: 'part of the decoder linears to remove, 0 to 0.9; several: 0.2,0.3',
-  },
-  size: { type: 'number', units: BYTES, value: '85MB', help: 'or: of the .gguf, or the weights of the folder' },
-  params: { type: 'number', units: COUNTS, value: '100M', rare: true, help: 'or: parameters of the whole model' },
-  'max-loss': { type: 'number', value: 'nats', help: 'or: cost a token on held-out text; some trial runs' },
-  output: { type: 'text', short: 'o', value: 'path', help: 'where the result goes: a folder, or a .gguf file' },
-  recipe: {
-    type: 'text',
-    value: 'path',
-    rare: true,
-    help: 'do again what this fasp.json says, but for what is given here',
-  },
-  method: { type: 'text', value: 'name', help: 'stock (default), best, paper, …: see --help-all' },
-  calibration: {
-    type: 'text',
-    many: true,
-    value: 'file',
-    help: 'file, wikitext2, c4, hf:org/name:split, self (default)',
-  },
-  to: { type: 'text', many: true, value: 'target', help: 'export as well: gguf, gguf:q8_0, onnx, …; repeatable' },
-  text: { type: 'text', many: true, value: 'file', help: 'text for perplexity, before and after; repeatable' },
-  heal: {
-    type: 'integer',
-    bare: String(HEAL_DEFAULTS.tokens),
-    value: 'tokens',
-    help: 'heal the result by gradients, on so many (default 65,536)',
-  },
-  train: {
-    type: 'text',
-    choices: TRAINS,
-    rare: true,
-    help: 'of --heal: all weights, of FFNs, or low-rank updates (default all; above 1 B lora)',
-  },
-  lr: {
-    type: 'number',
-    value: 'rate',
-    rare: true,
-    help: 'of --heal: largest rate (default 1e-4, lora 1e-3, or less if that harms)',
-  },
-  rank: { type: 'integer', rare: true, help: 'of --heal: of low-rank updates (default 16)' },
-  top: { type: 'integer', rare: true, help: 'of --heal: likely tokens to go by, 0: all (default 1024)' },
-  ...VOCABULARY_OPTIONS,
-  'dry-run': { type: 'flag', help: 'show widths, sizes and memory; read no weights' },
-  overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
-  ...RESUME_OPTIONS,
-  'keep-statistics': { type: 'flag', rare: true, help: 'keep what a later export in a quantised type rounds with' },
-  windows: { type: 'integer', help: 'to calibrate on (stock, best 65,536 tokens; else 32, self-written 64)' },
-  budget: {
-    type: 'number',
-    units: SECONDS,
-    value: '10m',
-    rare: true,
-    help: 'or: as many as pruning has time for, by trying two layers',
-  },
-  'seq-len': {
-    type: 'integer',
-    rare: true,
-    help: 'tokens per window (default 1024; stock, best 512; self-written 256)',
-  },
-  dtype: { type: 'text', rare: true, value: 'type', help: 'f32, f16, bf16; .gguf: q8_0 … (default: as source)' },
-  device,
-  threads: { ...threads, rare: true },
-  memory,
-  report: REPORT_OPTIONS.report,
-  ...OUTPUT_OPTIONS,
-  'held-out': {
-    type: 'integer',
-    rare: true,
-    help: 'windows a text to measure on (2; stock, best 2,048 tokens; paper 0)',
-  },
-  'text-windows': { type: 'integer', rare: true, help: 'measure on the first n windows of each text' },
-  verbose: { type: 'flag', rare: true, help: 'show all layers, not the worst alone' },
-  prompt: { ...REPORT_OPTIONS.prompt, rare: true },
-  seed: { type: 'integer', rare: true, help: 'of self-written text, and of method random (default 0)' },
-  ...engineOnly,
-  ...MPI_OPTIONS,
-} as const
+import { checkReports, describeForReport, wantsReport, writeReports } from './report-files.ts'
 
 export default defineCommand({
+  verb: 'prune',
   usage: 'prune <folder | model.gguf | hub/id> -s <sparsity> -o <output> [options]',
   summary: 'Removes FFN neurons (and value channels), repairs what stays, writes the result.',
-  options: OPTIONS,
   methods: true,
   examples: [
     'fasp prune my-model -s 0.2 -o smaller --calibration wiki.txt',
@@ -163,14 +68,14 @@ export default defineCommand({
     'fasp prune my-model -s 0.3 -o healed --method best --heal 250000',
     'fasp prune other-model --recipe smaller/fasp.json -o other-smaller',
   ],
-  async run(given, context) {
-    const group = groupOf(given.options, context.signal)
-    await onRanks(group, context.signal, () => pruneAll(given, context, group))
+  async run(args, context) {
+    const group = groupOf(args.options, context.signal)
+    await onRanks(group, context.signal, () => pruneAll(args, context, group))
   },
 })
 
 async function pruneAll(
-  { options, positionals }: Arguments<typeof OPTIONS>,
+  { options, positionals }: Arguments<'prune'>,
   { print, done, result: give, signal }: Context,
   group: Group,
 ): Promise<void> {
@@ -182,10 +87,14 @@ async function pruneAll(
   const outputOf = (sparsity?: number) => (amounts.length > 1 ? pathOf(options.output, sparsity) : options.output)
   let { windows } = options
   const settingsOf = (sparsity?: number) => ({
-    ...{ sparsity, ...planOptions(options), windows, output: outputOf(sparsity), overwrite: options.overwrite, signal },
+    ...planOptions(options),
+    sparsity,
+    windows,
+    output: outputOf(sparsity),
+    signal,
   })
-  if (options.budget !== undefined) checkBudget(options, group)
-  if (options['dry-run']) {
+  if (options.seconds !== undefined) checkBudget(options, group)
+  if (options.dryRun) {
     if (!isRoot) return
     const plans = []
     for (const sparsity of amounts) {
@@ -202,8 +111,8 @@ async function pruneAll(
   if (!options.output) throw new UsageError('no output. Say where the pruned model goes: -o <folder>.')
   if (isRoot) await checkReports(options)
   if (new Set(amounts).size < amounts.length) throw new UsageError(`sparsity ${amounts.join(',')} has one twice.`)
-  if (options.budget !== undefined) {
-    const on = { ...settingsOf(amounts[0]), seconds: options.budget, engine: engineOptions(options) }
+  if (options.seconds !== undefined) {
+    const on = { ...settingsOf(amounts[0]), seconds: options.seconds, engine: engineOptions(options) }
     windows = (await showProgress(windowsWithinEvents(model, on))).windows
   }
   const several = amounts.length > 1
@@ -216,8 +125,8 @@ async function pruneAll(
   const shown: Shown[] = []
   for (const sparsity of left) {
     if (several) print(`${shown.length > 0 ? '\n' : ''}${outputOf(sparsity)}`)
-    const settings = { ...settingsOf(sparsity), output: outputOf(sparsity)!, common, group }
-    if (!isRoot) await finish(pruneEvents(here.path, { ...settings, ...runOptions(options) }))
+    const settings = { ...runOptions(options), ...settingsOf(sparsity), output: outputOf(sparsity)!, common, group }
+    if (!isRoot) await finish(pruneEvents(here.path, settings))
     else shown.push(await pruneOne(model, settings, options, { print, done, signal }))
   }
   const [first] = shown
@@ -233,8 +142,8 @@ async function pruneAll(
 }
 
 /** What the library knows nothing of. @throws UsageError */
-function checkBudget(options: Parsed<typeof OPTIONS>, group: Group): void {
-  if (options['dry-run'])
+function checkBudget(options: Parsed<'prune'>, group: Group): void {
+  if (options.dryRun)
     throw new UsageError('budget tries two layers, and dry-run reads no weights. Leave one of them out.')
   if (options.resume)
     throw new UsageError(
@@ -259,14 +168,14 @@ const pathOf = (output: string | undefined, sparsity?: number) =>
 async function pruneOne(
   model: string,
   settings: PrunePathOptions & { readonly output: string },
-  options: Parsed<typeof OPTIONS>,
+  options: Parsed<'prune'>,
   { print, done, signal }: Pick<Context, 'print' | 'done' | 'signal'>,
 ): Promise<Shown> {
   const { output } = settings
   const engine = engineOptions(options)
   const reports = wantsReport(options)
   const describe = async (of: string | Model) => (reports ? await describeForReport(of, options, signal) : undefined)
-  await using run = await showProgress(prepareEvents(model, { ...settings, ...runOptions(options) }))
+  await using run = await showProgress(prepareEvents(model, settings))
   const before = await describe(run.model)
   const told: string[] = []
   const result = await showProgress(run.pruneEvents(), told)
@@ -283,7 +192,7 @@ async function pruneOne(
   const style = terminalStyle(process.stdout)
   const dim = (text: string) => paint(process.stdout, 'dim', text)
   done(paint(process.stdout, 'bold', wrap(headline(dense, pruned), style.columns)))
-  const layers = layersText(result, options.verbose, style)
+  const layers = layersText(result, false, style)
   if (layers) print(`\n${dim(layers)}`)
   print(`\n${askedText(result.options, result)}\n${sizesTable(result.sizes)}`)
   if (result.vocabulary) print(`\n${vocabularyTable(result.vocabulary)}`)
@@ -305,46 +214,33 @@ async function pruneOne(
   return { dense, pruned, facts: before?.model, next, result: { ...result, peakMemoryBytes } }
 }
 
-/** Of a run, but not of a plan. */
-const runOptions = (options: Parsed<typeof OPTIONS>) => ({
-  textWindows: options['text-windows'],
-  keepStatistics: options['keep-statistics'],
-  resume: options.resume,
-  saveEvery: options['save-every'],
-  engine: engineOptions(options),
-})
-
 async function speedsOf(dense: Model, output: string, options: EngineOptions, signal: AbortSignal): Promise<number[]> {
   await using pruned = await openModel(output)
   await using engine = openEngine(options)
   return await prefillSpeeds([dense, pruned], engine, signal)
 }
 
-/** Tokens alone, or with what is trained, and how. */
-function healOption({ heal: tokens, train, lr, rank, top }: Parsed<typeof OPTIONS>): PlanOptions['heal'] {
-  const others = Object.entries({ train, lr, rank, top }).filter(([, value]) => value !== undefined)
-  if (tokens === undefined && others.length > 0)
-    throw new UsageError(`--${others[0][0]} is of healing. Give --heal, too, or leave it out.`)
-  return others.length > 0 ? { tokens, ...Object.fromEntries(others) } : tokens
-}
+/** What a plan goes by. */
+const planOptions = (options: Parsed<'prune'>): PlanOptions => ({
+  ...given('planPrune', options),
+  sparsity: undefined,
+  to: options.to?.map(exportRequest),
+  heal: healOption(options),
+  vocabulary: vocabularyChoice(options),
+  dtype: options.dtype?.toUpperCase(),
+})
 
-function planOptions(options: Parsed<typeof OPTIONS>): PlanOptions {
-  return {
-    size: options.size,
-    parameters: options.params,
-    maxLoss: options['max-loss'],
-    recipe: options.recipe,
-    to: options.to?.map(exportRequest),
-    calibration: options.calibration,
-    heal: healOption(options),
-    vocabulary: vocabularyChoice(options),
-    text: options.text,
-    seqLen: options['seq-len'],
-    heldOut: options['held-out'],
-    method: options.method,
-    products: options.products,
-    dtype: options.dtype?.toUpperCase(),
-    seed: options.seed,
-    memory: options.memory,
-  }
+/** What a run is given besides. */
+const runOptions = ({ textWindows, keepStatistics, resume, saveEvery, ...options }: Parsed<'prune'>) => ({
+  textWindows,
+  keepStatistics,
+  resume,
+  saveEvery,
+  engine: engineOptions(options),
+})
+
+function healOption({ heal: tokens, lr }: Parsed<'prune'>): PlanOptions['heal'] {
+  if (tokens === undefined && lr !== undefined)
+    throw new UsageError('--lr is of healing. Give --heal, too, or leave it out.')
+  return lr === undefined ? tokens : { tokens, lr }
 }

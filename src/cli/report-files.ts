@@ -9,23 +9,21 @@ import { memoryContext } from '../forward/context.ts'
 import { type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
 import { checkReport } from '../report/report.node.ts'
 import { type ModelFacts, modelFacts, type Run, runName } from '../report/result-file.ts'
-import type { Parsed } from './arguments.ts'
 import { type EngineArguments, engineOptions } from './process.ts'
 import { showProgress } from './progress.ts'
 
-export const REPORT_OPTIONS = {
-  report: { type: 'text', many: true, value: 'file', help: '.html, .md, .svg; .json for fasp report; repeatable' },
-  prompt: { type: 'text', many: true, value: 'text', help: 'what models go on with in the report; repeatable' },
-} as const
-
-type ReportOptions = Parsed<typeof REPORT_OPTIONS> & { readonly overwrite?: boolean }
+interface ReportOptions {
+  readonly report?: readonly string[]
+  readonly prompts?: readonly string[]
+  readonly overwrite?: boolean
+}
 
 export const wantsReport = ({ report }: ReportOptions): boolean => report !== undefined
 
 /** Before the long part. @throws UsageError, OutputError */
 export async function checkReports(options: ReportOptions): Promise<void> {
-  const { report = [], prompt, overwrite } = options
-  if (prompt && !wantsReport(options))
+  const { report = [], prompts, overwrite } = options
+  if (prompts && !wantsReport(options))
     throw new UsageError('prompt is for a report, and none is asked for. Add --report <file>.html, or leave it out.')
   for (const path of report) await checkReport(path, { overwrite })
 }
@@ -73,7 +71,7 @@ export async function describeForReport(
   if (needed < totalmem() / 2) {
     await using engine = openEngine(engineOptions(options))
     const context = memoryContext(engine, signal)
-    return { ...facts, samples: await showProgress(continuations(context, model, options.prompt)) }
+    return { ...facts, samples: await showProgress(continuations(context, model, options.prompts)) }
   }
   process.stderr.write(
     `The report has no texts of ${name}: it writes them with all of it in memory, ${bytes(needed)}.\n`,

@@ -1,19 +1,14 @@
 // fasp report: results as text, as an HTML page, as Markdown tables, or as one of their charts.
 import { UsageError } from '../base/errors.ts'
 import { mergeResults, readResult, writeReport } from '../node.ts'
-import { CHART_NAMES } from '../report/chart-names.ts'
 import { resultText } from '../report/terminal.ts'
 import { defineCommand } from './command.ts'
 import { terminalStyle } from './process.ts'
 
 export default defineCommand({
+  verb: 'report',
   usage: 'report <result.json> … [-o <file>] [options]',
   summary: 'Shows results: on the terminal, or as a page, tables or a chart.',
-  options: {
-    output: { type: 'text', short: 'o', value: 'file', help: '.html, .md, .svg, or .json of several' },
-    chart: { type: 'text', choices: CHART_NAMES, help: 'which chart an .svg shows (default perplexity)' },
-    overwrite: { type: 'flag', help: 'replace what fasp wrote before' },
-  },
   examples: ['fasp report result.json -o report.html', 'fasp report a.json b.json -o perplexity.svg'],
   async run({ options, positionals }, { print }) {
     const { output, chart, overwrite } = options

@@ -5,13 +5,15 @@ import { didYouMean, FaspError, notOneOf, UsageError } from '../base/errors.ts'
 import { LEFTOVERS } from '../base/unfinished.node.ts'
 import { VERSION } from '../base/version.ts'
 import { FETCHING } from '../engine/ort/package.node.ts'
+import { AUTO } from '../options/spec.ts'
+import { commandedBy } from '../options/verbs.ts'
 import { refuseSeveral } from '../ranks/open.node.ts'
-import { type Parsed, parseArguments } from './arguments.ts'
+import { type Arguments, parseArguments } from './arguments.ts'
 import { BUG, isNoMemory, outOfMemory } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { completion, SHELLS } from './completion.ts'
 import { commandHelp } from './help.ts'
-import { AUTO, type OUTPUT_OPTIONS, paint } from './process.ts'
+import { paint } from './process.ts'
 import { showProgressLines } from './progress.ts'
 
 const HELP = `fasp ${VERSION}: makes language models smaller and faster by structured pruning
@@ -73,27 +75,20 @@ async function commandOf(args: readonly string[], signal: AbortSignal, printOnce
     throw new UsageError(`unknown command "${name}".${didYouMean(name, Object.keys(COMMANDS))} See fasp --help.`)
   if (!['prune', 'heal'].includes(name)) refuseSeveral(`fasp ${name}`)
   const command = (await COMMANDS[name].load()).default
-  const parsed = parseArguments(rest, command.options)
-  const { help, 'help-all': helpAll, device } = parsed.options
+  const { positionals, options } = parseArguments(rest, commandedBy(command.verb))
+  const { help, helpAll, json, quiet, device } = options
   if (help || helpAll) {
     process.stdout.write(commandHelp(command, helpAll === true))
     return 0
   }
-  const { json, quiet } = parsed.options as Parsed<typeof OUTPUT_OPTIONS>
   showProgressLines(!quiet)
-  const options =
-    device === AUTO
-      ? { ...parsed.options, device: await (await import('./device.ts')).deviceOf(parsed.options) }
-      : parsed.options
-  await command.run(
-    { ...parsed, options },
-    {
-      signal,
-      print: text => json || quiet || write(text),
-      done: text => json || write(text),
-      result: value => json && printOnce(value, json === 'full'),
-    },
-  )
+  if (device === AUTO) options.device = await (await import('./device.ts')).deviceOf(options)
+  await command.run({ options, positionals } as Arguments, {
+    signal,
+    print: text => json || quiet || write(text),
+    done: text => json || write(text),
+    result: value => json && printOnce(value, json === 'full'),
+  })
   return 0
 }
 

@@ -3,39 +3,26 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { UsageError } from '../base/errors.ts'
-import { checkRange } from '../options/options.ts'
 import { openUi } from '../page/server.node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, LINALG_OPTIONS, RESUME_OPTIONS } from './process.ts'
+import { engineOptions } from './process.ts'
 
 const PAGE = fileURLToPath(new URL('./page', import.meta.url))
 const TINY = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
-/** Of what a run needs that goes on after a crash. */
+/** Where a job is noted, so that a later server goes on with it. */
 const folder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'fasp', 'ui')
 
 export default defineCommand({
+  verb: 'ui',
   usage: 'ui [options]',
   summary: 'Serves the page that prunes, for models on this machine and to this machine alone.',
-  options: {
-    port: { type: 'integer', help: 'of 127.0.0.1 (default: a free one)' },
-    ...ENGINE_OPTIONS,
-    ...LINALG_OPTIONS,
-    'save-every': {
-      ...RESUME_OPTIONS['save-every'],
-      help: 'at least between savings of what a job goes on from (default 15)',
-    },
-  },
   examples: ['fasp ui', 'fasp ui --port 8080'],
   async run({ options, positionals }, { print, signal }) {
     if (positionals.length > 0)
       throw new UsageError(`ui takes no model; the page asks for it. Got ${positionals.join(', ')}.`)
-    const { port, 'save-every': saveEvery } = options
-    if (port !== undefined) checkRange('port', port, 1, 65535, true)
-    if (saveEvery !== undefined) checkRange('save-every', saveEvery, 0, 1e9, false)
-    await using ui = await openUi({
-      ...{ port, page: PAGE, tiny: TINY, folder: folder(), saveEvery },
-      engine: engineOptions(options),
-    })
+    const { port, saveEvery } = options
+    const engine = engineOptions(options)
+    await using ui = await openUi({ port, page: PAGE, tiny: TINY, folder: folder(), saveEvery, engine })
     print(ui.url)
     for (const { model, output } of ui.stopped)
       print(`Stopped before its end: ${model} into ${output}. The page offers to go on.`)

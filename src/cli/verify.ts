@@ -3,15 +3,15 @@ import { oneLine } from '../base/display.ts'
 import { FormatError } from '../base/errors.ts'
 import { verifyEvents } from '../node.ts'
 import { defineCommand } from './command.ts'
-import { ENGINE_OPTIONS, engineOptions, modelArgument, OUTPUT_OPTIONS } from './process.ts'
+import { engineOptions, modelArgument } from './process.ts'
 import { showProgress } from './progress.ts'
 
 const WORDS = { right: 'right', wrong: 'WRONG', unchecked: 'not checked' } as const
 
 export default defineCommand({
+  verb: 'verify',
   usage: 'verify <folder | model.gguf> [options]',
   summary: 'Checks files, shapes, kept indices, weights and logits of what fasp wrote.',
-  options: { ...ENGINE_OPTIONS, ...OUTPUT_OPTIONS },
   examples: ['fasp verify smaller'],
   async run({ options, positionals }, { done, result: give, signal }) {
     const path = modelArgument(positionals)

@@ -6,10 +6,10 @@ import { baseName } from '../base/display.ts'
 import { OutputError, RunError, UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
 import { VERSION } from '../base/version.ts'
-import { checkHealing, HEAL_DEFAULTS } from '../heal/healing.node.ts'
 import { fetchModel } from '../hub/fetch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel } from '../model/model.ts'
+import { HEAL_DEFAULTS } from '../options/defaults.ts'
 import { checkRange } from '../options/options.ts'
 import { claimFile } from '../output/place.node.ts'
 import { checkTextFile, writeTextFile } from '../output/text-file.node.ts'
@@ -46,7 +46,6 @@ export async function* compare(path: string, given: CompareOptions): Progress<Re
   const { heal: healed = false, lr } = options
   const heals = typeof healed === 'boolean' ? (healed ? [HEAL_DEFAULTS.tokens] : []) : [healed].flat()
   if (lr !== undefined && heals.length === 0) throw new UsageError('lr is of healing. Add --heal, or leave --lr out.')
-  for (const tokens of heals) checkHealing({ tokens, lr })
   const cells = grid(options.methods, options.sparsity, shared, heals, lr)
   checkMeasures(options)
   checkMethods(cells)
@@ -135,14 +134,12 @@ async function* attemptRun(job: Job, signal?: AbortSignal): Progress<Run> {
   }
 }
 
-/** @throws UsageError for numbers out of range */
-function checkMeasures({ text = [], textWindows, limit }: CompareOptions): void {
-  for (const n of [textWindows ?? []].flat()) checkRange('text-windows', n, 1, 1e9, true)
+/** @throws UsageError where texts and their windows are not as many */
+function checkMeasures({ text = [], textWindows }: CompareOptions): void {
   if (typeof textWindows === 'object' && textWindows.length !== text.length)
     throw new UsageError(
       `there are ${textWindows.length} text-windows for ${text.length} texts. Give one for all, or one for each.`,
     )
-  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
 }
 
 /** What only the model can tell, before a weight is read. @throws FaspError */

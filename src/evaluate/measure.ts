@@ -4,7 +4,8 @@ import type { Phase, Progress } from '../base/events.ts'
 import { healedOn } from '../checkpoint/pruning-record.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
-import { checkRange, TEXT_WINDOWS } from '../options/options.ts'
+import { TEXT_WINDOWS } from '../options/defaults.ts'
+import { checkRange } from '../options/options.ts'
 import type { Scratch } from '../output/activations.ts'
 import { corpusNotice } from '../result/notices.ts'
 import type { DivergenceResult, PerplexityResult, TaskResult, WordPerplexityResult } from '../result/result.ts'
@@ -145,7 +146,6 @@ export async function* textWindows(
   const { maxPositions, vocabularySize } = model.architecture
   const lengths = [seqLen ?? Math.min(TEXT_WINDOWS.seqLen, maxPositions)].flat()
   for (const length of lengths) checkRange('seq-len', length, 2, maxPositions, true)
-  if (windows !== undefined) checkRange('windows of a text', windows, 1, 1e9, true)
   if (texts.length === 0) return []
   const tokenizer = loadTokenizer(model.checkpoint)
   const added = tokenizer.encode('').length

@@ -13,6 +13,7 @@ import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
 import { readHalves } from '../forward/weights.ts'
 import type { Model } from '../model/model.ts'
+import { HEAL_DEFAULTS } from '../options/defaults.ts'
 import type { Trains } from '../options/options.ts'
 import type { Activations } from '../output/activations.ts'
 import { type Saved, UNSAVED } from '../output/steps.ts'
@@ -20,7 +21,7 @@ import { ALONE, type Group } from '../ranks/group.ts'
 import type { Point } from '../result/result.ts'
 import { adamAt, adamStep, clipping, rateOf } from './adam.ts'
 import { gradients } from './gradients.ts'
-import { TOP, throughHead } from './loss.ts'
+import { throughHead } from './loss.ts'
 import { asStored, TrainedWeights, trainedHalves } from './parameters.ts'
 import { Distance, openTeacher } from './teacher.ts'
 
@@ -60,8 +61,7 @@ export interface Healed {
   readonly curve: readonly Point[]
 }
 
-/** Rates where none is given. How much worse than the start a measurement must be to go back to the best weights, and on at what part of a rate. */
-const RATES: Readonly<Record<Trains, number>> = { all: 1e-4, ffn: 1e-4, lora: 1e-3 }
+/** How much worse than the start a measurement must be to go back to the best weights, and to what part the rate falls. */
 const [WORSE, SLOWER] = [1.1, 1 / 4]
 
 /** @throws UsageError for models that do not go together */
@@ -88,7 +88,7 @@ export async function* heal(
   model: Model,
   dense: Model,
   { windows, heldOut }: HealWindows,
-  { steps, batch, lr, train, rank, top = TOP, every, seed, products }: HealSteps,
+  { steps, batch, lr, train, rank, top = HEAL_DEFAULTS.top, every, seed, products }: HealSteps,
   typeOf: (name: string) => FloatDType,
   saved: Saved = UNSAVED,
 ): Progress<Healed> {
@@ -116,7 +116,7 @@ export async function* heal(
   if (!Number.isFinite(before)) await fail(noNumber(model))
   const curve: Point[] = []
   let least = { step: 0, kl: before, lr: 0 }
-  let [peak, began] = [lr ?? RATES[train], 0] // Adam's means are of the steps after `began`
+  let [peak, began] = [lr ?? HEAL_DEFAULTS.rates[train], 0] // Adam's means are of the steps after `began`
   yield* measured(0, before)
   const order = shuffled(windows.length, seed)
   for (let step = 1; step <= steps; step++) {

@@ -1,10 +1,11 @@
 // Healing in Node, of a model and the dense one that are there: windows and memory, and the run, for `heal`, `prune` with `heal`, and comparisons.
 import { baseName, bytes } from '../base/display.ts'
-import { notOneOf, TextError, UsageError } from '../base/errors.ts'
+import { TextError, UsageError } from '../base/errors.ts'
 import { notice, type Progress, type ProgressEvent } from '../base/events.ts'
-import { type Engine, PRECISIONS, type Precision } from '../engine/engine.ts'
+import type { Engine, Precision } from '../engine/engine.ts'
 import type { Model } from '../model/model.ts'
-import { checkRange, TRAINS, type Trains } from '../options/options.ts'
+import { HEAL_DEFAULTS } from '../options/defaults.ts'
+import { checkRange, type Trains } from '../options/options.ts'
 import { outputTypes } from '../options/plan.ts'
 import { ActivationPool } from '../output/activations.ts'
 import { openScratch } from '../output/scratch.node.ts'
@@ -15,31 +16,31 @@ import type { CalibrationInput } from '../text/calibration.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { Windows } from '../text/windows.ts'
 import { heal } from './heal.ts'
-import { TOP } from './loss.ts'
 import { healNeed } from './memory.ts'
 import { trainedHalves, trainedSize } from './parameters.ts'
 import { teacherBytes } from './teacher.ts'
 
 /** What is healed, and on how much. */
 export interface HealingOptions {
-  /** Tokens to heal on, those of windows that come again counted again. @default 65,536; of the windows given each once */
+  /** Tokens to heal on, where windows come again counted again. Windows that are given come once. @default 65536 */
   readonly tokens?: number
-  /** Windows of the texts, at most. @default as many as make `tokens` */
+  /** Windows of the texts, at most. @default as many as make the tokens */
   readonly windows?: number
-  /** Tokens per window. @default 512, or the model's context */
+  /** Tokens per window. @default 512, or the context */
   readonly seqLen?: number
   /** Windows of each text that are not trained on but measured on, or of each other to measure on. @default as many as make 4096 tokens */
   readonly heldOut?: number
   /** Windows of a step. @default as many as make 2048 tokens */
   readonly batch?: number
   /**
-   * Largest rate of learning, after 5 % of the steps; in the last a tenth of it is left. @default 1e-4; of low-rank updates 1e-3; a quarter of
-   * it, and so on, from where a measurement on held-out windows is more than a tenth worse than the start
+   * Largest rate of learning, after 5 % of the steps; in the last step a tenth of the rate is left. The default falls to
+   * a quarter, again and again, where a measurement on held-out windows is more than a tenth worse than the start.
+   * @default 0.0001, lora 0.001, or less if that harms
    */
   readonly lr?: number
   /**
-   * Linear layers whose weights change: of all half-blocks, or of FFNs; or of all by low-rank updates, which take little memory of their own and
-   * are merged at the end. @default 'all'; 'lora' where that would be more than 10⁹ weights, or `rank` is given
+   * Linear layers whose weights change: of all half-blocks, or of FFNs; or of all by low-rank updates, which take little
+   * memory and are merged at the end, and which a `rank` asks for, too. @default all; above 1 B weights lora
    */
   readonly train?: Trains
   /** Of low-rank updates. @default 16 */
@@ -59,21 +60,10 @@ export interface HealingOptions {
   readonly memory?: number
 }
 
-export const HEAL_DEFAULTS = {
-  tokens: 65536,
-  seqLen: 512,
-  heldOutTokens: 4096,
-  stepTokens: 2048,
-  memory: 4,
-} as const
-
 /** A healed model has the layout, names and types that it had. */
 export const AS_IT_IS = { to: 'huggingface' } as const
-const RANK = 16
 /** More weights than this are trained by low-rank updates, unless the user says otherwise: each takes 20 bytes. */
 const MOST_WEIGHTS = 1e9
-/** Measurements of a run. */
-const MEASUREMENTS = 8
 
 /** Windows and tokens of a run. */
 export interface HealingSizes {
@@ -125,36 +115,8 @@ function checkTokenizers(model: Model, dense: Model, windows: readonly Int32Arra
   )
 }
 
-/** All of this before a long download. @throws UsageError */
-export function checkHealing({
-  tokens,
-  windows,
-  heldOut,
-  batch,
-  lr,
-  train,
-  rank,
-  products,
-  top,
-  every,
-  seed,
-  memory,
-}: HealingOptions): void {
-  const counts = [
-    ['tokens', tokens, 1e12],
-    ['windows', windows, 1e6],
-    ['batch', batch, 1e4],
-    ['every', every, 1e9],
-    ['rank', rank, 4096],
-    ['held-out', heldOut, 1000],
-  ] as const
-  for (const [name, value = 1, most] of counts) checkRange(name, value, 1, most, true)
-  checkRange('top', top ?? TOP, 0, 2 ** 24, true)
-  checkRange('seed', seed ?? 0, 0, 2 ** 32 - 1, true)
-  checkRange('lr', lr ?? 0, 0, 1, false)
-  checkRange('memory', memory ?? 0, 0, 1e6, false)
-  if (train !== undefined && !TRAINS.includes(train)) throw notOneOf('train', train, TRAINS)
-  if (products !== undefined && !PRECISIONS.includes(products)) throw notOneOf('products', products, PRECISIONS)
+/** What the specification leaves to check, before a long download. @throws UsageError */
+export function checkHealing({ train, rank }: HealingOptions): void {
   if (rank !== undefined && train !== undefined && train !== 'lora')
     throw new UsageError(
       `rank is of low-rank updates, and train is "${train}". Leave one of them out, or train "lora".`,
@@ -197,13 +159,13 @@ export function healingBytes(
 /** Bytes of what is kept of the dense model. @param windows that there are */
 export const keptBytes = (
   { architecture }: Pick<Model, 'architecture'>,
-  { top = TOP }: HealingOptions,
+  { top = HEAL_DEFAULTS.top }: HealingOptions,
   sizes: HealingSizes,
   { windows }: Pick<Windows, 'windows'>,
 ): number => usedTokens({ ...sizes, windows: windows.length }) * teacherBytes(architecture, top)
 
 /** Says what is kept of the dense model, and where. @param kept its bytes */
-export function keptNotice({ top = TOP }: HealingOptions, kept: number): ProgressEvent {
+export function keptNotice({ top = HEAL_DEFAULTS.top }: HealingOptions, kept: number): ProgressEvent {
   const what = top > 0 ? 'probabilities' : 'last hidden states'
   return notice(`The dense model's ${what} take ${bytes(kept)}, in memory or beside the output.`)
 }
@@ -238,7 +200,7 @@ export async function* healing<T>(
   if (heldOut.length === 0) throw new TextError(NONE_HELD_OUT)
   checkTokenizers(model, dense, windows)
   const steps = stepsOf({ tokens, batch, seqLen })
-  const every = options.every ?? Math.ceil(steps / MEASUREMENTS)
+  const every = options.every ?? Math.ceil(steps / HEAL_DEFAULTS.measurements)
   const settings = { steps, batch, ...trainingOf(options, model), seed }
   for (const message of trainingNotices(options, model)) yield notice(message)
   if (batch < group.size)
@@ -288,7 +250,7 @@ export function trainingOf(
 ) {
   const isLarge = trainedSize(trainedHalves(halves, 'all')) > MOST_WEIGHTS
   const chosen = train ?? (rank || isLarge ? 'lora' : 'all')
-  const ranks = chosen === 'lora' && { rank: rank ?? RANK }
+  const ranks = chosen === 'lora' && { rank: rank ?? HEAL_DEFAULTS.rank }
   const reduced = products && products !== 'float32' && { products }
-  return { train: chosen, ...ranks, lr, ...reduced, top: top ?? TOP }
+  return { train: chosen, ...ranks, lr, ...reduced, top: top ?? HEAL_DEFAULTS.top }
 }

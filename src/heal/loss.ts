@@ -29,8 +29,6 @@ export interface TopProbabilities {
   readonly rest: Floats // [n]
 }
 
-/** Tokens of which the probabilities are kept. */
-export const TOP = 1024
 /** Logarithm of a probability of 0, and a probability that may be divided by. */
 const [NEVER, LEAST] = [-30000, 1e-30]
 
@@ -119,7 +117,7 @@ export async function topProbabilities(
   engine: Engine,
   rows: Rows,
   vocabulary: number,
-  k = TOP,
+  k: number,
 ): Promise<TopProbabilities> {
   const logits = asValues(rows, vocabulary)
   const [[n], count] = [logits.shape, Math.min(k, vocabulary)]

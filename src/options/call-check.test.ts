@@ -44,7 +44,32 @@ describe.for([
     [
       'an option of a method',
       () => prune('none', wrong({ sparsity: 0.2, output: {}, engine, alpha: 1 })),
-      'alpha is no option',
+      "alpha is no option of prune but of its method. Write method: 'best:alpha=0.25'.",
+    ],
+    [
+      'a preset',
+      () => prune('none', wrong({ sparsity: 0.2, output: {}, preset: 'best' })),
+      'preset is no option of prune',
+    ],
+    [
+      'a number out of range',
+      () => prune('none', wrong({ sparsity: 0.2, output: {}, engine, heldOut: -1 })),
+      'held-out is -1; it must be an integer from 0 to 1000.',
+    ],
+    [
+      'half a window',
+      () => prune('none', wrong({ sparsity: 0.2, output: {}, engine, windows: 1.5 })),
+      'windows is 1.5; it must be an integer from 1 to 1000000.',
+    ],
+    [
+      'a choice that is none',
+      () => prune('none', wrong({ sparsity: 0.2, output: {}, engine, products: 'fp16' })),
+      'products is "fp16"; it must be one of float32, bf16, tf32.',
+    ],
+    [
+      'a seed of generate',
+      () => generate('none', 'a', wrong({ engine, seed: -1 })),
+      'seed is -1; it must be an integer',
     ],
     ['evaluate', () => evaluate('none', wrong({ text: 'a.txt' })), `text is "a.txt"; it must be ${texts}.`],
     [

@@ -1,15 +1,15 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
 
-import { notOneOf, UsageError } from '../base/errors.ts'
-import { PRECISIONS, type Precision } from '../engine/engine.ts'
+import { UsageError } from '../base/errors.ts'
+import type { Precision } from '../engine/engine.ts'
 import { type FloatDType, isFloat } from '../formats/dtype.ts'
 import { defaultMultiple } from '../method/allocate/uniform.ts'
-import { MAX_SPARSITY } from '../method/least-sparsity.ts'
-import { METHOD_OPTIONS, type Method, type OptionsOf, type Parts, partsOf, specOf } from '../method/method.ts'
+import { type Method, type OptionsOf, type Parts, partsOf, specOf } from '../method/method.ts'
 import { methodOf } from '../method/method-text.ts'
 import { type Architecture, attentionHalves, expertsOf, ffnHalves } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import type { CalibrationInput, CalibrationSource } from '../text/calibration.ts'
+import { DEFAULT_METHOD, DEFAULTS, SELF_WINDOWS, SHORT_WINDOWS, TEXT_WINDOWS } from './defaults.ts'
 
 /**
  * Healing trains the linear layers of all half-blocks (`all`) or of FFNs (`ffn`), or low-rank updates of all linear
@@ -41,18 +41,18 @@ export interface PruneOptions extends Amount {
    * Intel's CPUs that have such products, to `tf32` on NVIDIA's GPUs by `device: 'cuda'`. Faster there. @default 'float32'
    */
   readonly products?: Precision
-  /** Element type of all weights written. @default that of the source; BF16 from a quantised GGUF */
+  /** Element type of all weights written; from a quantised GGUF BF16. @default as the source */
   readonly dtype?: FloatDType
   /**
-   * Calibration windows. @default methods best and stock as many as make 65,536 tokens, where the model writes its own text at most 48 for each
-   * neuron of an FFN; other methods 32, own text 64
+   * Calibration windows; of text that the model writes, best and stock take at most 48 tokens for each neuron of an FFN.
+   * @default stock, best 65536 tokens; else 32, self-written 64
    */
   readonly windows?: number
-  /** Tokens per window. @default 1024, or the model's context; methods best and stock 512; where the model writes its own text 256 */
+  /** Tokens per window. @default 1024, or the context; stock, best 512; self-written 256 */
   readonly seqLen?: number
   /**
-   * Windows of each calibration text that are not calibrated on but measured on, beside as many that are: the gap is overfitting.
-   * @default 2; methods best and stock as many as make 2048 tokens; method paper 0
+   * Windows of each calibration text that are measured on and not calibrated on, beside as many that are: the gap is
+   * overfitting. @default 2; stock, best 2048 tokens; paper 0
    */
   readonly heldOut?: number
   /** Seed of the text that the model writes for itself, and of the method random. @default 0 */
@@ -75,16 +75,6 @@ export interface ResolvedOptions
   readonly dtype?: FloatDType
 }
 
-const DEFAULTS = { products: 'float32', heldOut: 2, seed: 0, memory: 1 } as const
-
-/** What loads wherever the model loaded. */
-export const DEFAULT_METHOD = 'stock'
-
-/** Windows where the user gives text: what the goldens use; and where the model writes its own, token by token: fewer tokens. */
-export const TEXT_WINDOWS = { windows: 32, seqLen: 1024 }
-const SELF_WINDOWS = { windows: 64, seqLen: 256 }
-/** Methods best and stock: so many tokens, in windows that are shorter and see more places of a text (bench/README.md). */
-const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 /** Of an FFN. Small models need no more (docs/results.md), and what they write themselves takes time. */
 const TOKENS_PER_NEURON = 48
 
@@ -101,8 +91,6 @@ export function resolveOptions(
   const given = Object.fromEntries(
     Object.entries(options).filter(([, value]) => value !== undefined),
   ) as unknown as PruneOptions
-  const moved = Object.keys(given).find(option => option === 'preset' || option in METHOD_OPTIONS)
-  if (moved) throw new UsageError(`${moved} is no option of prune but of its method. Write method: 'best:alpha=0.25'.`)
   const method = methodOf(given.method ?? DEFAULT_METHOD)
   const parts = { ...partsOf(method), ...layoutFor(method, a) }
   const size = windowSize(method.name, given.seqLen, a, calibration)
@@ -208,16 +196,12 @@ export function checkRange(name: string, value: number, low: number, high: numbe
 /** Ways to share out that need no figures of one FFN's neurons, or leave widths alone. */
 const MIXTURE_WIDTHS: readonly string[] = ['uniform', 'influence', 'perplexity']
 
-/** What the values of a method leave to check: ranges, and what only the model can tell. */
+/** What the specification leaves to check: ranges of a method's options, and what only the model can tell. */
 function check(o: ResolvedOptions, a: Architecture | undefined): void {
-  checkRange('sparsity', o.sparsity, 0, MAX_SPARSITY, false)
-  checkRange('max-loss', o.maxLoss ?? 1, 1e-6, 100, false)
   if (o.maxLoss !== undefined && o.heldOut === 0)
     throw new UsageError('max-loss is measured on held-out windows, and held-out is 0. Give more, for example 4.')
-  for (const at of ['size', 'parameters'] as const) checkRange(at, o[at] ?? 1, 1, Number.MAX_SAFE_INTEGER, false)
   checkRange('probe-tokens', o.probeTokens, 1, 1e6, true)
   checkRange('alpha', o.alpha, 0, 1, false)
-  if (!PRECISIONS.includes(o.products)) throw notOneOf('products', o.products, PRECISIONS)
   checkRange('multiple', o.multiple, 1, a?.ffnWidth ?? Infinity, true)
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined && !isFloat(o.dtype))
@@ -225,10 +209,7 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
       `dtype is "${o.dtype}"; weights in a folder are F32, F16, BF16 or F64. Quantised types are those of GGUF: name a .gguf as output, or add an export such as --to gguf:q8_0.`,
     )
   checkRange('seq-len', o.seqLen, 2, a?.maxPositions ?? Infinity, true)
-  checkRange('windows', o.windows, 1, 1e6, true)
-  checkRange('held-out', o.heldOut, 0, 1000, true)
-  checkRange('seed', o.seed, 0, 2 ** 32 - 1, true)
-  checkRange('memory', o.memory, 0, 1e6, false)
+  if (o.windows === 0) throw new UsageError('calibration has no windows. Give some, or texts.')
   if (o.restore === 'bias' && a && !a.biasFields && expertsOf(a) === 0 && o.layout !== 'compact')
     throw new UsageError(
       `method ${o.method} repairs with biases, and config.json of ${a.modelType} models has no fields for them: in layout ${o.layout} there is no place. Use layout=compact, which has one.`,

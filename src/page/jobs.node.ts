@@ -15,7 +15,10 @@ import { openFile, readSmallFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { isJsonObject, parseJsonObject } from '../formats/json.ts'
 import { openEngine, openModel, type PlanOptions, prepare } from '../node.ts'
-import { checkGiven, type Kinds } from '../options/call-check.ts'
+import { checkGiven } from '../options/call-check.ts'
+import { callOnly, type Option } from '../options/option.ts'
+import type { PageOption } from '../options/spec.ts'
+import { takenBy } from '../options/verbs.ts'
 import {
   checkOutput,
   hasStates,
@@ -66,14 +69,20 @@ const ENDING = '.json'
 /** Of a job: paths, and texts by their paths. */
 const MAX_BYTES = 1e6
 
-const SETTINGS: Readonly<Record<keyof Required<Settings>, Kinds>> = {
-  ...{ sparsity: 'number', size: 'number', method: 'string', texts: 'strings', windows: 'number', seqLen: 'number' },
-  ...{ seed: 'number', vocabulary: 'number', compute: 'string', model: 'string', output: 'string' },
+/** Settings that are no options of `prune`. */
+const OTHERS: Record<Exclude<keyof Settings, PageOption>, Option> = {
+  texts: callOnly('strings'),
+  vocabulary: callOnly('number'),
+  compute: callOnly('string'),
+  model: callOnly('string'),
+  output: callOnly('string'),
 }
+const PAGE_OPTIONS = Object.entries(takenBy('prune', 'node')).filter(([, { page }]) => page)
+const SETTINGS = { ...Object.fromEntries(PAGE_OPTIONS), ...OTHERS }
 
-/** Names and types alone: ranges are the library's to check. @throws UsageError */
+/** Names, types and ranges. @throws UsageError */
 export function settingsFrom(given: unknown): Settings {
-  checkGiven('fasp ui', given, SETTINGS)
+  checkGiven(given, { called: 'fasp ui', options: SETTINGS })
   return given as Settings
 }
 

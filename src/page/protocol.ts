@@ -5,8 +5,9 @@ import type { ProgressEvent } from '../base/events.ts'
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import type { Inspection } from '../evaluate/inspect.ts'
 import type { RemoteFile } from '../hub/listing.ts'
-import type { ResolvedOptions } from '../options/options.ts'
+import type { PruneOptions, ResolvedOptions } from '../options/options.ts'
 import type { Plan, Sizes } from '../options/plan.ts'
+import type { PageOption } from '../options/spec.ts'
 import type { DivergenceResult, PerplexityResult } from '../result/result.ts'
 
 /** A file with its path from the folder that was chosen or dropped; its own name where it was chosen alone. */
@@ -20,18 +21,11 @@ export interface PickedFile {
 /** Where matrices are multiplied. `auto`: WebGPU where there is one. */
 export type Compute = 'auto' | 'wasm'
 
-/** How a model is to be pruned. */
-export interface Settings {
-  /** One of both. `size`: bytes of the weights at most. */
-  readonly sparsity?: number
-  readonly size?: number
-  /** As on the command line. @default 'stock' */
+/** How a model is to be pruned: options of `prune` that the specification gives to the page, and more. One of `sparsity` and `size` is given. */
+export interface Settings extends Pick<PruneOptions, Exclude<PageOption, 'method'>> {
   readonly method?: string
   /** Files of the page; for `fasp ui` what `--calibration` takes. @default the model writes its own */
   readonly texts?: readonly (File | string)[]
-  readonly windows?: number
-  readonly seqLen?: number
-  readonly seed?: number
   /** Tokens that stay, at most, of those of `texts`. @default the vocabulary is not cut */
   readonly vocabulary?: number
   /** Of the page alone. @default 'auto' */

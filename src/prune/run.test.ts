@@ -139,11 +139,6 @@ test('a model that normalises after its half-blocks aims at the dense stream as 
     expect(prepare(after, { sparsity: 0.3, method }).options).toMatchObject({ target: 'dense', inputs: 'aligned' })
 })
 
-test('options of the method are refused beside it', () => {
-  for (const old of [{ preset: 'best' }, { layout: 'compact' }])
-    expect(() => checkOptions({ sparsity: 0.3, ...old })).toThrow(/is no option of prune but of its method/)
-})
-
 test('before there is a model, what some model takes is not refused', () => {
   for (const options of [
     { method: plain({ center: true, multiple: 1e6 }) },

@@ -65,8 +65,7 @@ export function layersText(
   if (rows.length === 1) return undefined
   const lines = layerLines(result, style)
   const left = result.layers.length - (rows.length - 1)
-  const more =
-    left > 0 && !all ? `\nThe ${rows.length - 1} worst layers; --verbose shows all ${result.layers.length}.` : ''
+  const more = left > 0 && !all ? `\nThe ${rows.length - 1} worst layers; --json has all ${result.layers.length}.` : ''
   return `${lines && `${lines}\n\n`}${table(rows)}${more}`
 }
 

@@ -8,7 +8,7 @@ import { finish, notice, type Progress } from '../base/events.ts'
 import { memoryContext } from '../forward/context.ts'
 import { type Architecture, fullWidths, layersOf, narrowed } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import { checkRange, type ResolvedOptions } from '../options/options.ts'
+import type { ResolvedOptions } from '../options/options.ts'
 import { NOWHERE } from '../output/sink.ts'
 import { headFlops, passFlops } from '../prune/flops.ts'
 import { prune } from '../prune/prune.ts'
@@ -49,7 +49,6 @@ export async function* windowsWithinEvents(
   { seconds, engine, ...options }: BudgetOptions,
 ): Progress<Budgeted> {
   const started = performance.now()
-  checkRange('budget', seconds, 1, 1e9, false)
   const { windows: asked, maxLoss, recipe } = options
   const others = Object.entries({ windows: asked, 'max-loss': maxLoss, recipe })
   const [other] = others.find(([, value]) => value !== undefined) ?? []

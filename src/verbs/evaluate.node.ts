@@ -5,7 +5,6 @@ import type { Progress } from '../base/events.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import type { Model } from '../model/model.ts'
-import { checkRange } from '../options/options.ts'
 import { openScratch } from '../output/scratch.node.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import { checkMeasured, type TextMeasures } from './verbs.ts'
@@ -17,16 +16,14 @@ export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInp
   readonly tasks?: readonly string[]
   /**
    * Folders to look for task files in, such as `arc_easy.jsonl` (docs/tasks.md).
-   * @default none: the data sets are fetched from the Hub
+   * @default from the Hub
    */
   readonly tasksData?: readonly string[]
 }
 
 export async function* evaluateEvents(of: string | Model, options: EvaluateOptions): Progress<Measures> {
-  const { windows, limit, signal } = options
+  const { signal } = options
   checkMeasured(options)
-  if (windows !== undefined) checkRange('windows of a text', windows, 1, 1e9, true) // all of this before a long download
-  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const text = yield* openTexts(options.text, 'evaluation', { signal })
   const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })
   await using chosen = choose(options)

@@ -8,7 +8,6 @@ import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import type { Model } from '../model/model.ts'
-import { checkRange } from '../options/options.ts'
 import { checkOutput, isGgufFile } from '../output/place.node.ts'
 import { openResumable } from '../output/resumable.node.ts'
 import { committed, writeFile } from '../output/sink.ts'
@@ -39,7 +38,6 @@ export async function* exportModelEvents(of: string | Model, options: ExportPath
   const { output, to, dtype, overwrite = false, resume = false, saveEvery, verify, signal } = options
   const requests = exportRequests(output, to, dtype)
   if (requests.length === 0) throw new UsageError('no target. Say to what: to, for example --to gguf.')
-  if (saveEvery !== undefined) checkRange('save-every', saveEvery, 0, 1e9, false)
   if (resume && typeof of !== 'string')
     throw new UsageError('only an export of a path, its vocabulary whole, has a state to resume from.')
   await checkOutput(output, overwrite, [nameOf(of)])

@@ -25,7 +25,6 @@ import {
 } from '../heal/healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import { checkRange } from '../options/options.ts'
 import { checkOutput, isGgufFile, OWN_MARK } from '../output/place.node.ts'
 import { openResumable } from '../output/resumable.node.ts'
 import { committed, writeFile } from '../output/sink.ts'
@@ -63,7 +62,7 @@ export interface HealOptions extends HealingOptions, EngineChoice {
   readonly overwrite?: boolean
   /**
    * Texts, text files (.txt, .jsonl, .parquet, .gz of these) or names of data sets, in equal shares; or windows, ready made, of ids of the pruned
-   * model, with some that are held out. @default the dense model writes its own text
+   * model, with some that are held out. @default self, which the model writes
    */
   readonly calibration?: readonly TextInput[] | Windows
   /**
@@ -192,13 +191,12 @@ function checkOthers(measured: readonly NamedText[] = [], texts: readonly NamedT
 
 /** All of this before a long download. */
 function check(options: HealOptions): void {
-  const { output, saveEvery } = options
+  const { output } = options
   if (isGgufFile(output) || /\.(onnx|safetensors)$/i.test(output))
     throw new UsageError(
       `${output}: a healed model is a folder. Name one: -o <folder>; fasp export makes a .gguf of it, or ONNX.`,
     )
   checkHealing(options)
-  checkRange('save-every', saveEvery ?? 0, 0, 1e9, false)
 }
 
 type Healed = JsonObject & { readonly healed: HealRecord }

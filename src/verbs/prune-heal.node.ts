@@ -12,7 +12,6 @@ import { memoryContext } from '../forward/context.ts'
 import {
   AS_IT_IS,
   checkHealing,
-  HEAL_DEFAULTS,
   type HealingBytes,
   type HealingOptions,
   type HealingSizes,
@@ -26,7 +25,9 @@ import {
 } from '../heal/healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import { checkGiven, type Shape } from '../options/call-check.ts'
+import { checkGiven } from '../options/call-check.ts'
+import { HEAL_DEFAULTS } from '../options/defaults.ts'
+import { takenBy } from '../options/verbs.ts'
 import type { FolderSink } from '../output/folder.node.ts'
 import { OWN_MARK } from '../output/place.node.ts'
 import { writeFile } from '../output/sink.ts'
@@ -49,13 +50,14 @@ export const PRUNED = 'pruned/'
 /** Healing after pruning, where it is not as `heal` does it by itself. Texts, windows and the seed are those of pruning. */
 export type HealChoice = Pick<HealingOptions, 'tokens' | 'lr' | 'train' | 'rank' | 'top'>
 
-const CHOICE: Shape<HealChoice> = { tokens: 'number', lr: 'number', train: 'string', rank: 'number', top: 'number' }
+const { tokens, lr, train, rank, top } = takenBy('heal', 'node')
+const CHOICE = { called: 'heal', options: { tokens, lr, train, rank, top } }
 
 /** What `heal` of `prune` says; undefined where nothing is healed. @throws UsageError */
 export function healChoice(heal: number | boolean | HealChoice | undefined): HealChoice | undefined {
   if (heal === undefined || heal === false) return undefined
   const choice = heal === true ? {} : typeof heal === 'number' ? { tokens: heal } : heal
-  checkGiven('heal', choice, CHOICE)
+  checkGiven(choice, CHOICE)
   checkHealing(choice)
   return choice
 }

@@ -19,7 +19,7 @@ import { shardedBytes } from '../formats/safetensors.ts'
 import { memoryContext } from '../forward/context.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import { checkRange, type PruneOptions, type ResolvedOptions } from '../options/options.ts'
+import type { PruneOptions, ResolvedOptions } from '../options/options.ts'
 import type { OutputBytes, Plan } from '../options/plan.ts'
 import { checkOutput, freeBytes, isGgufFile } from '../output/place.node.ts'
 import { openResumable } from '../output/resumable.node.ts'
@@ -60,13 +60,13 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions 
   /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
   readonly to?: readonly ExportRequest[]
   /**
-   * Element type of all weights written: F32, F16, BF16 or F64; of a `.gguf` one of its types.
-   * @default that of the source; BF16 for a folder from a quantised GGUF
+   * Element type of all weights written: F32, F16, BF16 or F64; of a `.gguf` one of its types. A folder from a
+   * quantised GGUF has BF16. @default as the source
    */
   readonly dtype?: string
   /**
    * Texts, text files (.txt, .jsonl, .parquet, .gz of these) or names of data sets (`wikitext2`, `c4`, `hf:org/name:split`), in equal shares; or
-   * windows, ready made. @default the model writes its own text
+   * windows, ready made. @default self, which the model writes
    */
   readonly calibration?: readonly TextInput[] | Windows
   /**
@@ -146,7 +146,6 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
   const { output, products, seqLen, textWindows } = others
   const path = typeof output === 'string' ? output : undefined
   const requested = ask(others)
-  if (saveEvery !== undefined) checkRange('save-every', saveEvery, 0, 1e9, false)
   if (keepStatistics && requested.single)
     throw new UsageError(`${path} is a .gguf file, which has no room for statistics. Give a folder, and --to gguf.`)
   if (keepStatistics && others.heal)
@@ -348,7 +347,6 @@ function ask(
   if (typeof output !== 'string' && (to || text || heal))
     throw new UsageError('a sink takes no exports (to), nor text, nor healing. Give the path of a folder as output.')
   const choice = healChoice(heal)
-  if (textWindows !== undefined) checkRange('text-windows', textWindows, 1, 1e9, true)
   const path = typeof output === 'string' ? output : ''
   const single = isGgufFile(path)
   const requests = exportRequests(path, to, single ? dtype : undefined).map(one => withDtype(one, dtype))

@@ -8,8 +8,9 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { describeValue, isJsonObject, shorten } from '../formats/json.ts'
 import { type Method, optionName } from '../method/method.ts'
 import { methodOf } from '../method/method-text.ts'
-import { checkGiven, type Kinds } from '../options/call-check.ts'
+import { checkGiven } from '../options/call-check.ts'
 import { AMOUNTS } from '../options/options.ts'
+import { takenBy } from '../options/verbs.ts'
 import { isGgufFile, OWN_MARK, readMark } from '../output/place.node.ts'
 import type { NamedText } from '../text/calibration.ts'
 import type { ExportRequest } from '../write/targets.ts'
@@ -50,17 +51,10 @@ export interface RecipeOptions {
   readonly recipe?: string
 }
 
-/** Options that a recipe has, by what they may be. */
-const OPTIONS: Readonly<Record<string, Kinds>> = {
-  ...{ sparsity: 'number', size: 'number', parameters: 'number', maxLoss: 'number', method: 'string' },
-  ...{ products: 'string', dtype: 'string', windows: 'number', seqLen: 'number', heldOut: 'number', seed: 'number' },
-  ...{ memory: 'number', heal: ['number', 'boolean', 'object'] },
-}
-/** What is written and measured besides: where the output is a folder. */
-const BESIDES: Readonly<Record<string, Kinds>> = {
-  ...{ to: 'array', text: 'array', textWindows: 'number', keepStatistics: 'boolean' },
-}
-const KINDS = { ...OPTIONS, calibration: 'array', vocabulary: 'object', ...BESIDES } as const
+const TAKEN = Object.entries(takenBy('prune', 'node'))
+const OPTIONS = Object.fromEntries(TAKEN.filter(([, { recipe }]) => recipe))
+/** What is written and measured besides, where the output is a folder. */
+const BESIDES = TAKEN.flatMap(([name, { recipe }]) => (recipe === 'folder' ? [name] : []))
 
 const WANTED = 'Give the fasp.json of a folder that fasp pruned, or the folder.'
 
@@ -78,14 +72,14 @@ export async function withRecipe<O extends RecipeOptions & { readonly output?: u
   const own: Readonly<Record<string, unknown>> = Object.fromEntries(defined(rest))
   const { output = '' } = given
   const toFolder = typeof output === 'string' && !isGgufFile(output)
-  const out = [...(AMOUNTS.some(amount => amount in own) ? AMOUNTS : []), ...(toFolder ? [] : Object.keys(BESIDES))]
+  const out = [...(AMOUNTS.some(amount => amount in own) ? AMOUNTS : []), ...(toFolder ? [] : BESIDES)]
   const below = Object.fromEntries(Object.entries(recipe.options).filter(([name]) => !out.includes(name)))
   if (!('calibration' in own || 'calibration' in below || calibratedOn === 'self'))
     throw new UsageError(
       `${recipe.name} does not name what it was calibrated on. Say on what: calibration, --calibration <file>.`,
     )
   const other = Object.keys(own).filter(
-    name => name in KINDS && written(name, own[name]) !== written(name, recipe.options[name]),
+    name => name in OPTIONS && written(name, own[name]) !== written(name, recipe.options[name]),
   )
   return {
     options: { ...below, ...own } as object as O,
@@ -165,9 +159,9 @@ async function readRecipe(path: string): Promise<ReadRecipe> {
     text: names(text),
     ...besides,
   }
-  const known = Object.fromEntries(defined(options).filter(([option]) => option in KINDS))
+  const known = Object.fromEntries(defined(options).filter(([option]) => option in OPTIONS))
   try {
-    checkGiven('a recipe', known, KINDS)
+    checkGiven(known, { called: 'a recipe', options: OPTIONS })
   } catch (cause) {
     throw wrong((cause as UsageError).message)
   }

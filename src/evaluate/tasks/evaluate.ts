@@ -6,7 +6,6 @@ import { UsageError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import type { Model } from '../../model/model.ts'
-import { checkRange } from '../../options/options.ts'
 import type { Estimate, TaskResult } from '../../result/result.ts'
 import { loadTokenizer, type TextTokenizer } from '../../text/tokenizer.ts'
 import { type Continuation, logLikelihoods } from '../likelihood.ts'
@@ -31,7 +30,6 @@ export async function* evaluateTasks(
   tasks: readonly Task[],
   { limit }: TaskOptions = {},
 ): Progress<TaskResult[]> {
-  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const limited = tasks.map(({ name, items }) => ({ name, items: items.slice(0, limit) }))
   const likelihoods = yield* taskLikelihoods(context, model, limited)
   return limited.map(({ name, items }, i) => summarise(name, items, likelihoods[i]))

@@ -7,7 +7,6 @@ import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import { attentionHalves } from '../../model/architecture.ts'
 import type { Model } from '../../model/model.ts'
-import { checkRange } from '../../options/options.ts'
 import type { WordPerplexityResult } from '../../result/result.ts'
 import { loadTokenizer } from '../../text/tokenizer.ts'
 import { type Continuation, logLikelihoods } from '../likelihood.ts'
@@ -31,7 +30,6 @@ export async function* wordPerplexity(
   pages: readonly string[],
   { limit }: TaskOptions = {},
 ): Progress<WordPerplexityResult> {
-  if (limit !== undefined) checkRange('limit', limit, 1, 1e9, true)
   const tokenizer = loadTokenizer(model.checkpoint)
   const prefix = tokenizer.prefixToken
   if (prefix === undefined)
