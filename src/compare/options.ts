@@ -30,7 +30,7 @@ export interface CompareOptions extends Pick<PruneOptions, 'seed' | 'products'> 
   readonly limit?: number
   /** Text files to calibrate on. @default self, which the model writes */
   readonly calibration?: readonly string[]
-  /** Calibration windows. @default 32; self-written 64 */
+  /** Calibration windows. @default 32, self-written 64 */
   readonly windows?: number
   /** Tokens per calibration window. @default as seq-len, if given */
   readonly calibrationSeqLen?: number

@@ -11,7 +11,7 @@ export interface EngineOptions {
    * onnxruntime-ep-webgpu, or `libonnxruntime_providers_cuda.so` of onnxruntime-gpu. @default as found (docs/devices.md)
    */
   readonly provider?: string
-  /** Threads of one operator. @default one for each physical core */
+  /** Threads of one operator. @default OMP_NUM_THREADS, or one for each physical core */
   readonly threads?: number
   /**
    * In Node, on the CPU: a library with BLAS and LAPACK that takes over Gram matrices, solves and other products outside graphs. Its path,

@@ -22,7 +22,7 @@ import { wordPerplexity } from './tasks/wikitext.ts'
 export interface MeasureOptions extends TaskOptions {
   /** For perplexity. @default none */
   readonly texts?: readonly NamedText[]
-  /** Tokens per window; each text is measured at each length. @default 1024, or the model's context */
+  /** Tokens per window; each text is measured at each length. @default 1024, or the context */
   readonly seqLen?: number | readonly number[]
   /** The first so many windows of each text. @default all */
   readonly windows?: number

@@ -1,5 +1,6 @@
-// Names, types, choices and ranges of options, checked by the specification when a verb is called: JavaScript and casts let through what
-// TypeScript refuses. What depends on a model or on other options is checked where options are resolved. Used by node.ts and web.ts.
+// Names, types, choices and ranges of options, checked by the specification when a verb is called: JavaScript and casts
+// let through what TypeScript refuses. What depends on a model or on other options is checked where options are
+// resolved. Used by node.ts and web.ts.
 import { didYouMean, notOneOf, UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
 import { describeValue } from '../formats/json.ts'
@@ -119,8 +120,8 @@ type Unlike<A extends readonly unknown[], V extends VerbName, P extends Platform
   | Exclude<Taken<V, P>, keyof OptionsOf<A>>
 
 /**
- * The verb, which checks what it is given first. It compiles where the type of its options has the options of the specification, of the
- * types that the specification says; otherwise `unlike` names those that differ.
+ * The verb, which checks what it is given first. It compiles where the type of its options has the options of the
+ * specification, of the types that the specification says; otherwise the type of `unlike` names those that differ.
  */
 export const checkedOn =
   <P extends Platform>(platform: P) =>

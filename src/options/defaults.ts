@@ -9,7 +9,7 @@ export const DEFAULT_METHOD = 'stock'
 export const TEXT_WINDOWS = { windows: 32, seqLen: 1024 }
 /** Windows that the model writes, token by token: fewer tokens. */
 export const SELF_WINDOWS = { windows: 64, seqLen: 256 }
-/** Methods best and stock: this many tokens, in windows that are shorter and see more places of a text (bench/README.md). */
+/** Methods best and stock: as many tokens, in windows that are shorter and see more places of a text. */
 export const SHORT_WINDOWS = { tokens: 65536, heldOutTokens: 2048, seqLen: 512 }
 
 export const HEAL_DEFAULTS = {

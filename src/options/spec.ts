@@ -1,6 +1,7 @@
-// The specification of options: each once, with its type, range, default, help and group, and who has it. The command line, its help and
-// docs/cli.md, the checks of calls, the keys of a recipe and the settings of the page come from here; TypeScript types are checked against it
-// where a verb is bound (`checked` in call-check.ts), and `@default` of their documentation by spec.test.ts.
+// The specification of options: each option once, with its type, range, default, help and group. The command line, help
+// and docs/cli.md, the checks of calls, the keys of a recipe and the settings of the page come from here. TypeScript
+// checks the types of options against the specification where a verb is bound (`checkedOn` in call-check.ts), and
+// spec.test.ts checks what `@default` says. verbs.ts says who has which options.
 import { DEVICES } from '../engine/device.ts'
 import { PRECISIONS } from '../engine/engine.ts'
 import { MAX_SPARSITY } from '../method/least-sparsity.ts'
@@ -16,6 +17,10 @@ const COUNT = [1, 1e9] as const
 /** The model says how long its context is, which is checked when the model is open. */
 const LENGTH = [2, Number.POSITIVE_INFINITY] as const
 const { rates } = HEAL_DEFAULTS
+
+/** Defaults in words. */
+export const CONTEXT = `${TEXT_WINDOWS.seqLen}, or the context`
+export const ALL_WINDOWS = `${TEXT_WINDOWS.windows}, self-written ${SELF_WINDOWS.windows}`
 
 const NEEDED = {
   sparsity: number('part of the decoder linears to remove, 0 to 0.9; several: 0.2,0.3', {
@@ -189,13 +194,13 @@ const TEXTS = {
   vocabularySize: integer('tokens at most, the most frequent', { default: 'all of it', rare: true }),
   windows: integer('to calibrate on', {
     range: [1, 1e6],
-    default: `stock, best ${SHORT_WINDOWS.tokens} tokens; else ${TEXT_WINDOWS.windows}, self-written ${SELF_WINDOWS.windows}`,
+    default: `stock, best ${SHORT_WINDOWS.tokens} tokens; else ${ALL_WINDOWS}`,
     recipe: 'always',
     page: true,
   }),
   seqLen: integer('tokens per window', {
     range: LENGTH,
-    default: `${TEXT_WINDOWS.seqLen}, or the context; stock, best ${SHORT_WINDOWS.seqLen}; self-written ${SELF_WINDOWS.seqLen}`,
+    default: `${CONTEXT}; stock, best ${SHORT_WINDOWS.seqLen}; self-written ${SELF_WINDOWS.seqLen}`,
     rare: true,
     recipe: 'always',
     page: true,
@@ -228,7 +233,7 @@ const TEXTS = {
 
 const SPEED = {
   device: text('where to run; auto: a GPU, if any', { choices: [...DEVICES, AUTO], default: 'cpu' }),
-  threads: integer('threads', { default: 'one for each physical core', rare: true }),
+  threads: integer('threads', { default: 'OMP_NUM_THREADS, or one for each physical core', rare: true }),
   deviceMemory: number('of a GPU, for what stays there', { default: 1, value: 'GiB', rare: true }),
   provider: text('of a GPU’s ONNX Runtime provider (docs/devices.md)', { value: 'path', rare: true }),
   blas: text('BLAS for Gram matrices, solves: auto, none, path', {

@@ -1,10 +1,10 @@
-// Who has which options of the specification (spec.ts): the verbs of the library by their names, with the command of the same job, and commands
-// that are no verb.
+// Who has which options of the specification (spec.ts): the verbs of the library by their names, with the command of
+// the same job, and commands that are no verb.
 import { DEVICES } from '../engine/device.ts'
 import { optionName } from '../method/method.ts'
-import { DEFAULTS, HEAL_DEFAULTS, SELF_WINDOWS, TEXT_WINDOWS } from './defaults.ts'
+import { DEFAULTS, HEAL_DEFAULTS } from './defaults.ts'
 import type { Option, Platform } from './option.ts'
-import { type ARGUMENTS, CALLS, OPTIONS, type OptionName } from './spec.ts'
+import { ALL_WINDOWS, type ARGUMENTS, CALLS, CONTEXT, OPTIONS, type OptionName } from './spec.ts'
 
 /** A verb or a command. */
 export interface Verb {
@@ -33,7 +33,6 @@ const DEVICE = ['device', 'threads', 'deviceMemory', 'provider'] as const
 const RANKS = ['mpi', 'read', 'mpiTimeout'] as const
 const REPORT = ['report', 'prompts'] as const
 const PRINTED = ['json', 'quiet'] as const
-const CONTEXT = `${TEXT_WINDOWS.seqLen}, or the context`
 const OPENING = { arguments: ['model'], takes: ['signal'], web: ['fetch'] } as const
 
 const PRUNE = {
@@ -125,7 +124,7 @@ export const VERBS = {
       overwrite: { help: 'start anew where the file holds a result' },
       resume: { rare: true, help: 'complete what was begun, as without --overwrite' },
       calibration: { call: 'strings' },
-      windows: { default: `${TEXT_WINDOWS.windows}; self-written ${SELF_WINDOWS.windows}` },
+      windows: { default: ALL_WINDOWS },
       seqLen: { rare: false, default: CONTEXT },
       memory: { default: `${DEFAULTS.memory}, where models are healed ${HEAL_DEFAULTS.memory}` },
       textWindows: { list: true, call: ['number', 'array'], value: 'list', rare: false },

@@ -21,7 +21,7 @@ export interface PickedFile {
 /** Where matrices are multiplied. `auto`: WebGPU where there is one. */
 export type Compute = 'auto' | 'wasm'
 
-/** How a model is to be pruned: options of `prune` that the specification gives to the page, and more. One of `sparsity` and `size` is given. */
+/** How a model is to be pruned: by the options of `prune` that the page has, one of `sparsity` and `size`, and more. */
 export interface Settings extends Pick<PruneOptions, Exclude<PageOption, 'method'>> {
   readonly method?: string
   /** Files of the page; for `fasp ui` what `--calibration` takes. @default the model writes its own */

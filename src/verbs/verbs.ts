@@ -93,7 +93,7 @@ export type TextMeasures<Text> = Omit<MeasureOptions, 'texts'> & {
 }
 
 export type PerplexityOptions = Pick<MeasureOptions, 'windows'> & {
-  /** Tokens per window. @default 1024, or the model's context */
+  /** Tokens per window. @default 1024, or the context */
   readonly seqLen?: number
 }
 
